@@ -1,0 +1,96 @@
+# One file for every command of this project. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3.13
+VENV := .venv
+SAM_VENV := .venv-sam
+LAMBDA_VENV := .venv-lambda
+PY := $(VENV)/bin/python
+
+# Nothing is left outside the clone: pip's downloads stay here too.
+export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export SAM_CLI_TELEMETRY := 0
+
+##@ Use it
+.PHONY: demo
+demo: setup ## set everything up, relay real samples through the local cloud, show what rang
+	@$(PY) -m sandbox demo
+
+.PHONY: local-up
+local-up: setup ## start the local cloud and leave it running; writes .local/stack.json (SANDBOX=off: no xMatters stand-in)
+	@$(PY) -m sandbox up $(if $(filter off,$(SANDBOX)),--no-xmatters)
+
+.PHONY: local-down
+local-down: setup ## stop what local-up started
+	@$(PY) -m sandbox down
+
+.PHONY: build
+build: setup ## build the functions and layers with the SAM CLI
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(SAM_VENV)/bin/sam build
+
+.PHONY: deploy
+deploy: build ## build and deploy to AWS; asks for what it needs
+	@$(SAM_VENV)/bin/sam deploy --guided
+
+##@ Work on it
+.PHONY: test
+test: setup lint ## everything CI runs: lint, types, then unit, integration, e2e and artefact tests
+	@$(PY) -m pytest -q
+
+.PHONY: lint
+lint: setup ## format check, lint, strict types, import order, template
+	@$(VENV)/bin/ruff format --check --quiet . || { echo "lint: not formatted; run 'make fmt'" >&2; exit 1; }
+	@$(VENV)/bin/ruff check --quiet .
+	@$(VENV)/bin/mypy --no-error-summary
+	@$(VENV)/bin/lint-imports --no-logo --quiet
+	@$(SAM_VENV)/bin/cfn-lint template.yaml
+
+.PHONY: fmt
+fmt: setup ## format the code and mend what can be mended by itself
+	@$(VENV)/bin/ruff format --quiet .
+	@$(VENV)/bin/ruff check --quiet --fix .
+
+.PHONY: lock
+lock: setup ## pin again what pyproject.toml and the *.in files ask for
+	@for name in sam lambda; do $(LOCK) --universal requirements/$$name.in -o requirements/$$name.txt; done
+	@$(LOCK) --universal pyproject.toml --extra dev -o requirements/dev.txt
+	@$(LOCK) layers/dependencies/requirements.in -o layers/dependencies/requirements.txt
+LOCK = $(VENV)/bin/uv pip compile --quiet --python-version 3.13 --generate-hashes --no-header --no-annotate
+
+.PHONY: clean
+clean: ## remove what was built, downloaded and set up
+	@rm -rf $(VENV) $(SAM_VENV) $(LAMBDA_VENV) .aws-sam .cache .local .hypothesis
+
+.PHONY: help
+help: ## list the commands
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Three environments: the project with the emulator; the SAM CLI, which pins other versions of the same
+# libraries; and one that holds just what AWS's own Python runtime holds, for tests of the built artefact.
+.PHONY: setup
+setup:
+	@$(MAKE) --no-print-directory -j3 --output-sync=line $(VENV)/.done $(SAM_VENV)/.done $(LAMBDA_VENV)/.done
+
+$(VENV)/.done: requirements/dev.txt pyproject.toml
+	@$(call environment,$(VENV),requirements/dev.txt,the project and the local cloud)
+	@$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(SAM_VENV)/.done: requirements/sam.txt
+	@$(call environment,$(SAM_VENV),requirements/sam.txt,the SAM CLI)
+	@touch $@
+
+$(LAMBDA_VENV)/.done: requirements/lambda.txt
+	@$(call environment,$(LAMBDA_VENV),requirements/lambda.txt,the Lambda runtime)
+	@touch $@
+
+define environment
+	command -v $(PYTHON) >/dev/null || { echo "setup: $(PYTHON) is not on the PATH; install Python 3.13, or name it: make PYTHON=/path/to/python3.13" >&2; exit 1; }; \
+	echo "setup: installing $(3) into $(1) …" >&2; \
+	$(PYTHON) -m venv --clear $(1); \
+	$(1)/bin/python -m pip install --quiet --require-hashes --requirement $(2) || { echo "setup: could not install $(3); is the package index reachable? Run the same command again to go on." >&2; exit 1; }
+endef

@@ -1,0 +1,63 @@
+"""What a channel's secret may hold, as JSON Schema. docs/install.md explains each key to people."""
+
+from typing import Any
+
+CHANNEL_NAME = r"^[a-z0-9][a-z0-9_-]{0,47}\Z"
+
+URL_PATTERN = r"^https?://[^\s]+\Z"
+
+_TEXT = {"type": "string", "minLength": 1, "maxLength": 4096}
+_URL = {"type": "string", "minLength": 1, "maxLength": 2048, "pattern": URL_PATTERN}
+
+
+def _object(required: list[str], **properties: Any) -> dict[str, Any]:
+    return {"type": "object", "required": required, "additionalProperties": False, "properties": properties}
+
+
+def _number(low: float, high: float) -> dict[str, Any]:
+    return {"type": "number", "minimum": low, "maximum": high}
+
+
+_LOGIN = _object(["username", "password"], username=_TEXT, password=_TEXT)
+_INBOUND = {"basic": _LOGIN, "token": _TEXT}
+_RECIPIENT = {"type": "string", "maxLength": 200, "pattern": r"^[^,]*[^,\s][^,]*\Z"}
+_TRANSITION = {"enum": ["opened", "worsened", "eased", "grew", "resolved", "reopened"]}
+
+AUTH: dict[str, dict[str, Any]] = {
+    "url": _object(["type"], type=_TEXT),
+    "basic": _object(["type", "username", "password"], type=_TEXT, username=_TEXT, password=_TEXT),
+    "api_key": _object(["type", "key", "secret"], type=_TEXT, key=_TEXT, secret=_TEXT),
+    "oauth": _object(
+        ["type", "client_id", "username", "password"],
+        type=_TEXT,
+        client_id=_TEXT,
+        username=_TEXT,
+        password=_TEXT,
+    ),
+}
+# The members of an auth depend on its type; they are checked by AUTH, so that a message can name the one at fault.
+_AUTH = {"type": "object", "required": ["type"], "properties": {"type": {"enum": list(AUTH)}}}
+
+CHANNEL = _object(
+    ["inbound", "xmatters"],
+    inbound=_object([], **_INBOUND, previous=_object(["expires_at"], **_INBOUND, expires_at=_TEXT)),
+    xmatters=_object(
+        ["trigger_url", "auth"],
+        trigger_url=_URL,
+        auth=_AUTH,
+        recipients={"type": "array", "maxItems": 100, "items": _RECIPIENT},
+        callback=_object(["token"], token=_TEXT),
+        rest=_object(["base_url", "auth"], base_url=_URL, auth=_AUTH),
+    ),
+    bigpanda=_object(["api_key"], base_url=_URL, api_key=_TEXT),
+    policy=_object(
+        [],
+        preset={"enum": ["parity", "oncall"]},
+        notify_on={"type": "array", "uniqueItems": True, "items": _TRANSITION},
+        body={"enum": ["bigpanda", "xmatters"]},
+        min_seconds_between_signals=_number(0, 86_400),
+        max_per_minute=_number(1, 10_000),
+        max_age_seconds=_number(60, 1_209_600),
+        fallback_after_seconds=_number(0, 86_400),
+    ),
+)

@@ -1,0 +1,72 @@
+"""What a function is told by its environment, read once, when Lambda loads it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from relay.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Config:
+    """The settings of a function.
+
+    `secret_prefix` has no trailing slash. `allowed_hosts` are host names in lower case, `*.` in front or not.
+    `loopback_allowed` is true for the embedded cloud alone. `dead_letter_queue_url` is None where a function
+    does not write to the queue.
+    """
+
+    secret_prefix: str
+    secret_cache_seconds: float
+    allowed_hosts: tuple[str, ...]
+    loopback_allowed: bool
+    dead_letter_queue_url: str | None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Config":
+        """Read the settings; raise ConfigError with all that is wrong, not just the first of it."""
+        problems: list[str] = []
+        config = cls(
+            secret_prefix=_text(environment, "RELAY_SECRET_PREFIX", problems),
+            secret_cache_seconds=_seconds(environment, "RELAY_SECRET_CACHE_SECONDS", 300, problems),
+            allowed_hosts=_hosts(environment, "RELAY_ALLOWED_HOSTS", problems),
+            loopback_allowed=_profile(environment, "RELAY_PROFILE", problems) == "local",
+            dead_letter_queue_url=environment.get("RELAY_DEAD_LETTER_QUEUE_URL"),
+        )
+        if problems:
+            raise ConfigError("\n".join(problems))
+        return config
+
+
+def _text(environment: Mapping[str, str], name: str, problems: list[str]) -> str:
+    value = environment.get(name, "").strip().rstrip("/")
+    if not value:
+        problems.append(f"{name}: must be set")
+    return value
+
+
+def _seconds(environment: Mapping[str, str], name: str, default: float, problems: list[str]) -> float:
+    text = environment.get(name, str(default))
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0 < value <= 86_400:
+        problems.append(f"{name}: must be a number of seconds between 0 and 86400, not {text!r}")
+    return value
+
+
+def _hosts(environment: Mapping[str, str], name: str, problems: list[str]) -> tuple[str, ...]:
+    hosts = tuple(host.strip().lower() for host in environment.get(name, "").split(",") if host.strip())
+    if not hosts:
+        problems.append(f"{name}: must name at least one host")
+    problems.extend(
+        f"{name}: {host!r} has a star elsewhere than in front" for host in hosts if "*" in host.removeprefix("*.")
+    )
+    return hosts
+
+
+def _profile(environment: Mapping[str, str], name: str, problems: list[str]) -> str:
+    value = environment.get(name, "aws")
+    if value not in {"aws", "local"}:
+        problems.append(f"{name}: must be aws or local, not {value!r}")
+    return value

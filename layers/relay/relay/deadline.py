@@ -1,0 +1,55 @@
+"""How long inline work may go on, and where its time went."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+class Deadline:
+    """A moment after which nobody waits any longer. `clock` gives seconds and never goes back.
+
+    `spent` has the milliseconds of each part of the work, by name.
+    """
+
+    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._end = clock() + seconds
+        self.spent: dict[str, float] = {}
+
+    def remaining(self, reserve: float = 0.0) -> float:
+        """Seconds left, less `reserve`; never below zero."""
+        return max(0.0, self._end - reserve - self._clock())
+
+    @contextmanager
+    def timed(self, part: str) -> Iterator[None]:
+        """Count the time of the block as spent on `part`."""
+        start = self._clock()
+        try:
+            yield
+        finally:
+            self.spent[part] = round(self.spent.get(part, 0.0) + (self._clock() - start) * 1000, 3)
+
+    def run[T](self, call: Callable[[], T], *, part: str, reserve: float = 0.0) -> T:
+        """Return what `call` returns or raise what it raises; raise TimeoutError when the time less `reserve` is up.
+
+        Socket time-outs bound a single read; a name look-up has none, and an answer that trickles in resets them
+        again and again. So the call runs in a thread of its own, which is left behind when it is too late.
+        """
+        outcome: list[T] = []
+        failure: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                outcome.append(call())
+            except BaseException as error:  # noqa: BLE001 - it is raised again where it is waited for
+                failure.append(error)
+
+        thread = threading.Thread(target=work, daemon=True)
+        with self.timed(part):
+            thread.start()
+            thread.join(self.remaining(reserve))
+        if failure:
+            raise failure[0]
+        if outcome:
+            return outcome[0]
+        raise TimeoutError("no result in time")

@@ -1,0 +1,160 @@
+"""Everything that can go wrong: one tree of exceptions, one list of reasons, one table of what a reason calls for.
+
+RelayError
+├── ConfigError             the function's environment is wrong; nothing can work
+├── BadRequest              the sender's fault; carries the HTTP status to answer with
+├── ChannelError
+│   ├── UnknownChannel      there is no such channel, or it was removed
+│   ├── ChannelUnreadable   nobody can tell now: its secret can't be read, or must not be asked for yet
+│   └── InvalidChannel      its secret is not what it must be
+├── SendError               a signal was not accepted
+│   ├── NoAnswer            nothing came back in time, or nothing can come back
+│   └── BadAnswer           something came back, and it was not "accepted"
+└── QueueError              a queue did not take a message
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class Reason(StrEnum):
+    """Why a try failed, or why it waits. Logs, metrics, queue attributes, answers and filters use these words."""
+
+    RATE_LIMITED = "rate_limited"
+    UPSTREAM = "upstream"
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+    REFUSED = "refused"
+    CREDENTIALS = "credentials"
+    CIRCUIT_OPEN = "circuit_open"
+    IN_FLIGHT = "in_flight"
+    PACED = "paced"
+    EXPIRED = "expired"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True)
+class Handling:
+    """What a failed try calls for while the sender still waits."""
+
+    try_again: bool = False
+    renew_credentials: bool = False
+
+
+_PASSES = Handling(try_again=True)
+_STAYS = Handling()
+
+# A time-out may have rung a phone: it is not tried again at once.
+HANDLING: Mapping[Reason, Handling] = MappingProxyType(
+    {
+        Reason.RATE_LIMITED: _PASSES,
+        Reason.UPSTREAM: _PASSES,
+        Reason.UNREACHABLE: _PASSES,
+        Reason.TIMEOUT: _STAYS,
+        Reason.REFUSED: _STAYS,
+        Reason.CREDENTIALS: Handling(renew_credentials=True),
+        Reason.CIRCUIT_OPEN: _STAYS,
+        Reason.IN_FLIGHT: _STAYS,
+        Reason.PACED: _STAYS,
+        Reason.EXPIRED: _STAYS,
+        Reason.INTERNAL: _STAYS,
+    }
+)
+
+
+def reason_for_status(status: int) -> Reason:
+    """The reason that an HTTP status stands for, when the answer is not an acceptance.
+
+    408 means that the server gave up reading the request, so that nothing came of it.
+    """
+    if status in {401, 403}:
+        return Reason.CREDENTIALS
+    if status == 429:
+        return Reason.RATE_LIMITED
+    if status == 408 or status >= 500:
+        return Reason.UPSTREAM
+    return Reason.REFUSED
+
+
+class RelayError(Exception):
+    """The root of the tree."""
+
+    reason: Reason = Reason.INTERNAL
+
+
+class ConfigError(RelayError):
+    """The environment of the function is wrong; the message lists every problem, a line each."""
+
+
+class BadRequest(RelayError):
+    """A request that can't be served as it is: `field` names the part at fault, `detail` says what is wrong."""
+
+    reason = Reason.REFUSED
+
+    def __init__(self, field: str, detail: str, *, status: int = 400, error: str = "bad_request") -> None:
+        super().__init__(f"{field}: {detail}")
+        self.field = field
+        self.detail = detail
+        self.status = status
+        self.error = error
+
+
+class ChannelError(RelayError):
+    """A channel can't be used."""
+
+    reason = Reason.CREDENTIALS
+
+
+class UnknownChannel(ChannelError):
+    """There is no channel of that name, or it was removed."""
+
+
+class ChannelUnreadable(ChannelError):
+    """Whether the channel exists, and what is in it, can't be told now. It may pass."""
+
+    reason = Reason.INTERNAL
+
+
+class InvalidChannel(ChannelError):
+    """The secret is not a valid channel. The message names keys, never values."""
+
+
+class SendError(RelayError):
+    """A signal was not accepted.
+
+    `may_have_rung` says that it may have been, all the same; `asked` is false when the trigger was never called.
+    """
+
+    def __init__(
+        self,
+        reason: Reason,
+        detail: str,
+        *,
+        http_status: int | None = None,
+        excerpt: str = "",
+        retry_after: float | None = None,
+        may_have_rung: bool = False,
+        asked: bool = True,
+    ) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+        self.http_status = http_status
+        self.excerpt = excerpt
+        self.retry_after = retry_after
+        self.may_have_rung = may_have_rung
+        self.asked = asked
+
+
+class NoAnswer(SendError):
+    """No answer came: the host can't be reached, closed the connection, or did not answer in time."""
+
+
+class BadAnswer(SendError):
+    """An answer came that is no acceptance; `http_status` and a redacted `excerpt` of it are there."""
+
+
+class QueueError(RelayError):
+    """A queue did not take a message; the message of the error says why, without the message of the queue."""

@@ -1,0 +1,180 @@
+"""The way out: which hosts may be called, one session that keeps connections alive, and what must not be shown."""
+
+import contextlib
+import ipaddress
+import re
+import ssl
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, quote_plus, urlsplit
+
+import certifi
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+USER_AGENT = "bigpanda-xmatters-relay/0.1"
+CONNECT_SECONDS = 3.0
+MAX_ANSWER_BYTES = 64 * 1024
+# Lambda freezes a function between two calls, and balancers close idle connections without a word.
+MAX_IDLE_SECONDS = 30.0
+
+
+class ForbiddenUrl(ValueError):
+    """A URL that the relay must not call. The message says why, without the URL."""
+
+
+@dataclass(frozen=True)
+class AllowedHosts:
+    """The hosts that may be called: names, or `*.` and a name for anything below it.
+
+    `loopback` also allows plain http to this very machine, for the embedded cloud.
+    """
+
+    patterns: tuple[str, ...]
+    loopback: bool = False
+
+    def check(self, url: str) -> None:
+        """Raise ForbiddenUrl unless the URL is https, on the usual port, without user-info, on an allowed host."""
+        try:
+            parts = urlsplit(url)
+            host, port = (parts.hostname or "").lower(), parts.port
+        except ValueError:
+            raise ForbiddenUrl("it is not a URL") from None
+        if parts.username is not None or parts.password is not None:
+            raise ForbiddenUrl("it has a user name or password in front of the host")
+        if self.loopback and parts.scheme in {"http", "https"} and _is_loopback(host):
+            return
+        if parts.scheme != "https":
+            raise ForbiddenUrl("it is not https")
+        if port not in {None, 443}:
+            raise ForbiddenUrl("it has a port other than 443")
+        if not any(_matches(host, pattern) for pattern in self.patterns):
+            raise ForbiddenUrl("its host is not among the AllowedHosts of the stack")
+
+
+def _matches(host: str, pattern: str) -> bool:
+    if not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)*", host):
+        return False
+    if pattern.startswith("*."):
+        return host.endswith(pattern[1:]) and host != pattern[2:]
+    return host == pattern
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back: a status, headers with names in lower case, and what could be read of the body, up to 64 KiB."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Session:
+    """One keep-alive session. No redirect is followed, no proxy, netrc or retry of a library comes in between."""
+
+    def __init__(self, hosts: AllowedHosts, *, clock: Callable[[], float] = time.time) -> None:
+        self._hosts = hosts
+        self._clock = clock
+        self._last_used = clock()
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.headers.clear()
+        adapter = _Adapter(ssl.create_default_context(cafile=certifi.where()))
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
+
+    def post(self, url: str, *, body: bytes, headers: Mapping[str, str], seconds: float) -> Answer:
+        """POST and return the answer, whatever its status.
+
+        `seconds` bounds the connection (3 at most) and each read. Raises ForbiddenUrl, or what requests raises
+        when no answer came: see `never_sent`.
+        """
+        self._hosts.check(url)
+        self._drop_idle_connections()
+        with self._session.post(
+            url,
+            data=body,
+            headers={"User-Agent": USER_AGENT, "Accept": "application/json", **headers},
+            timeout=(min(CONNECT_SECONDS, seconds), seconds),
+            allow_redirects=False,
+            stream=True,
+        ) as response:
+            names = {name.lower(): value for name, value in response.headers.items()}
+            return Answer(response.status_code, names, _read(response))
+
+    def _drop_idle_connections(self) -> None:
+        now = self._clock()
+        if now - self._last_used > MAX_IDLE_SECONDS:
+            self._session.close()
+        self._last_used = now
+
+
+def _read(response: requests.Response) -> bytes:
+    content = b""
+    # The status has been read, and it is what counts: an answer that breaks off after it is still that answer.
+    with contextlib.suppress(requests.RequestException):
+        for chunk in response.iter_content(8192):
+            content += chunk
+            if len(content) >= MAX_ANSWER_BYTES:
+                break
+    return content[:MAX_ANSWER_BYTES]
+
+
+class _Adapter(HTTPAdapter):
+    """Uses one TLS context for all connections; requests itself would read the certificates again for each."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        super().__init__(max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, ssl_context=self._context, **kwargs)
+
+    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:  # noqa: ARG002 - requests' signature
+        conn.cert_reqs = "CERT_REQUIRED"
+
+
+def cause(error: requests.RequestException) -> str:
+    """The name of what went wrong below requests; its words are left out, for the URL is in them."""
+    return type(_inner(error) or error).__name__
+
+
+def never_sent(error: requests.RequestException) -> bool:
+    """Whether the request surely did not reach the other side: no name, no connection, no TLS."""
+    if isinstance(error, requests.ConnectTimeout | requests.exceptions.SSLError | requests.exceptions.InvalidURL):
+        return True
+    return isinstance(_inner(error), urllib3.exceptions.NewConnectionError)
+
+
+def _inner(error: requests.RequestException) -> object:
+    wrapped = error.args[0] if error.args else None
+    inner = getattr(wrapped, "reason", wrapped)
+    return inner if isinstance(inner, Exception) else None
+
+
+_CREDENTIALS = re.compile(
+    r"(?i)(api_?key=|bearer\s+|basic\s+|(?:password|access_token|refresh_token|secret)\W{1,4})[^\s\"'&<>,}]+"
+)
+
+
+def redact(text: str, secrets: Iterable[str]) -> str:
+    """The text without any of `secrets`, in whichever way a URL may spell them, and without what looks like one."""
+    spellings = {spelling for secret in secrets for spelling in _spellings(secret)}
+    for spelling in sorted(spellings, key=len, reverse=True):
+        text = text.replace(spelling, "***")
+    return _CREDENTIALS.sub(r"\1***", text)
+
+
+def _spellings(secret: str) -> Iterable[str]:
+    return {secret, quote(secret), quote(secret, safe=""), quote_plus(secret)} if secret else ()

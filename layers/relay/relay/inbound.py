@@ -1,0 +1,112 @@
+"""Requests that come in through the API, the door that checks them, and the answers that go out."""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from relay.channel import Channel, has_credentials, is_channel_name
+from relay.channel_cache import ChannelCache
+from relay.errors import BadRequest, UnknownChannel
+
+MAX_BODY_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request as API Gateway hands it over. Header names are in lower case; `body` is as it came, maybe in base64."""
+
+    channel: str
+    headers: Mapping[str, str]
+    recipients: tuple[str, ...]
+    body: str
+    is_base64: bool
+    id: str
+
+    @classmethod
+    def from_event(cls, event: Mapping[str, Any]) -> Self:
+        """Read a proxy event of a REST API. Whatever is missing is empty; nothing is raised."""
+        queries = event.get("multiValueQueryStringParameters") or {}
+        return cls(
+            channel=str((event.get("pathParameters") or {}).get("channel", "")),
+            headers={str(name).lower(): str(value) for name, value in (event.get("headers") or {}).items()},
+            recipients=_recipients(queries.get("recipients") or ()),
+            body=event.get("body") or "",
+            is_base64=bool(event.get("isBase64Encoded")),
+            id=str((event.get("requestContext") or {}).get("requestId", "")),
+        )
+
+
+def _recipients(values: list[str] | tuple[str, ...]) -> tuple[str, ...]:
+    names = (name.strip() for value in values for name in value.split(","))
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A status and a JSON document."""
+
+    status: int
+    document: Mapping[str, Any]
+
+    def to_response(self) -> dict[str, Any]:
+        """The answer as API Gateway takes it."""
+        return {
+            "statusCode": self.status,
+            "headers": {"Content-Type": "application/json"},
+            "body": json.dumps(self.document),
+            "isBase64Encoded": False,
+        }
+
+
+def admit(request: Request, channels: ChannelCache, clock: Callable[[], float]) -> Channel:
+    """The channel of a request that may come in. `clock` gives epoch seconds.
+
+    Raises BadRequest with 401, the same for every cause, or ChannelUnreadable when nobody can tell.
+    """
+    if not is_channel_name(request.channel) or not has_credentials(request.headers):
+        raise _unauthorized()
+    try:
+        channel = channels.get(request.channel)
+        if channel.admits(request.headers, clock()):
+            return channel
+        # The credentials may have been changed a moment ago.
+        channel = channels.refresh(request.channel)
+    except UnknownChannel:
+        raise _unauthorized() from None
+    if channel.admits(request.headers, clock()):
+        return channel
+    raise _unauthorized()
+
+
+def _unauthorized() -> BadRequest:
+    return BadRequest("credentials", "missing or wrong", status=401, error="unauthorized")
+
+
+def read_body(request: Request) -> bytes:
+    """The bytes that were sent. Raises BadRequest: 413 for too many, 415 for a type that is not JSON's."""
+    encoded = MAX_BODY_BYTES * 4 // 3 + 4 if request.is_base64 else MAX_BODY_BYTES
+    if len(request.body) > encoded:
+        raise _too_large()
+    try:
+        body = base64.b64decode(request.body, validate=True) if request.is_base64 else request.body.encode()
+    except (binascii.Error, ValueError):
+        raise BadRequest("body", "is not what it is said to be: base64") from None
+    if len(body) > MAX_BODY_BYTES:
+        raise _too_large()
+    if not _is_json_type(request.headers.get("content-type", "")):
+        raise BadRequest(
+            "content-type", "must be application/json, or missing", status=415, error="unsupported_media_type"
+        )
+    return body
+
+
+def _too_large() -> BadRequest:
+    return BadRequest("body", f"has more than {MAX_BODY_BYTES} bytes", status=413, error="too_large")
+
+
+def _is_json_type(value: str) -> bool:
+    kind = value.partition(";")[0].strip().lower()
+    return kind in {"", "application/json", "text/json"} or (kind.startswith("application/") and kind.endswith("+json"))

@@ -1,0 +1,231 @@
+"""A share: what BigPanda's webhook says of an incident at one moment.
+
+BigPanda publishes no whole sample of the body (docs/vendors.md, "What BigPanda sends"), so every spelling that any of
+its pages, clients or exports show is read: wrapped in `incident` or bare, camelCase or snake_case, any letter case of a
+status, numbers as digits in strings. Only an incident id is required; what can't be read is taken as not said.
+"""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from relay.errors import BadRequest
+
+MAX_ID_LENGTH = 512
+
+type Version = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One alert of an incident, as far as a share is compared by it."""
+
+    id: str
+    status: str | None
+
+
+@dataclass(frozen=True)
+class Share:
+    """An incident's state at one moment.
+
+    Times are epoch seconds. `status` and `severity` are in lower case. None stands for what the body does not say.
+    `document` is the decoded body, for who needs more of it.
+    """
+
+    incident_id: str
+    event: str | None
+    status: str | None
+    severity: str | None
+    active: bool | None
+    resolved: bool | None
+    snoozed: bool | None
+    flapping: bool | None
+    changed_on: float | None
+    updated_on: float | None
+    alerts: tuple[Alert, ...]
+    document: Mapping[str, Any]
+
+    @property
+    def version(self) -> Version | None:
+        """What orders the shares of an incident, newest last; None when the body has no time stamp."""
+        stamps = [stamp for stamp in (self.changed_on, self.updated_on) if stamp is not None]
+        return (max(stamps), self.changed_on or 0.0) if stamps else None
+
+    @property
+    def digest(self) -> str:
+        """A hash over all that makes a state this state, and over nothing that changes without meaning."""
+        alerts = sorted((alert.id, alert.status or "") for alert in self.alerts)
+        state = [
+            self.incident_id,
+            self.status,
+            self.severity,
+            self.active,
+            self.resolved,
+            self.snoozed,
+            self.flapping,
+        ]
+        return hashlib.sha256(json.dumps([state, alerts]).encode()).hexdigest()
+
+
+def parse(body: bytes) -> Share:
+    """Read a webhook's body. Raises BadRequest, naming the field, when it is not JSON or has no incident id."""
+    document = _decode(body)
+    wrapped = document.get("incident")
+    incident = _Fields(wrapped if isinstance(wrapped, dict) else document)
+    outside = _Fields(document)
+    metadata = outside.first("metadata")
+    snooze = incident.first("snooze")
+    return Share(
+        incident_id=_incident_id(incident, outside, wrapped),
+        event=_text(outside.first("event", "eventtype")) or _text(_nested(metadata, "event", "eventtype")),
+        status=_word(incident.first("status")),
+        severity=_word(incident.first("severity")),
+        active=_flag(incident.first("active")),
+        resolved=_flag(incident.first("resolved")),
+        snoozed=_flag(_nested(snooze, "snoozed") if isinstance(snooze, dict) else snooze),
+        flapping=_flag(incident.first("flapping")),
+        changed_on=_time(incident.first("changedon", "changedat")),
+        updated_on=_time(incident.first("updatedon", "updatedat")),
+        alerts=tuple(_alerts(incident.first("alerts"))),
+        document=document,
+    )
+
+
+def _decode(body: bytes) -> dict[str, Any]:
+    try:
+        # Strict: what a JSON.parse in a workflow would stumble over must not be forwarded.
+        document = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise BadRequest("body", f"is not UTF-8 (byte {error.start})") from None
+    except json.JSONDecodeError as error:
+        raise BadRequest("body", f"is not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
+    except ValueError:
+        raise BadRequest("body", "has a number with too many digits") from None
+    except RecursionError:
+        raise BadRequest("body", "is nested too deeply") from None
+    if not isinstance(document, dict):
+        raise BadRequest("body", f"must be a JSON object, not {_kind(document)}")
+    return document
+
+
+def _refuse_constant(name: str) -> None:
+    raise BadRequest("body", f"is not JSON: {name} is not a JSON number")
+
+
+class _Fields:
+    """The members of an object, by names without regard to case, hyphens and underscores."""
+
+    def __init__(self, members: Mapping[str, Any]) -> None:
+        self._members: dict[str, Any] = {}
+        for name, value in members.items():
+            self._members.setdefault(_plain(name), value)
+
+    def first(self, *names: str) -> Any:
+        """The first of the names that is there and not null."""
+        for name in names:
+            value = self._members.get(name)
+            if value is not None:
+                return value
+        return None
+
+
+@lru_cache(maxsize=1024)
+def _plain(name: str) -> str:
+    return name.replace("_", "").replace("-", "").lower()
+
+
+def _nested(value: Any, *names: str) -> Any:
+    return _Fields(value).first(*names) if isinstance(value, dict) else None
+
+
+def _incident_id(incident: _Fields, outside: _Fields, wrapped: Any) -> str:
+    found = incident.first("id")
+    if found is None:
+        found = outside.first("id", "incidentid")
+    if found is None:
+        found = incident.first("incidentid")
+    if found is None:
+        hint = f"; incident is {_kind(wrapped)}" if wrapped is not None and not isinstance(wrapped, dict) else ""
+        raise BadRequest("incident.id", f"is missing (also looked for id and incident_id){hint}")
+    text = _scalar(found)
+    if text is None or not text.strip():
+        raise BadRequest("incident.id", f"must be a string or a number, and not blank; it is {_kind(found)}")
+    if len(text) > MAX_ID_LENGTH:
+        raise BadRequest("incident.id", f"is longer than {MAX_ID_LENGTH} characters")
+    return text
+
+
+def _alerts(value: Any) -> Iterable[Alert]:
+    for item in value if isinstance(value, list) else ():
+        if isinstance(item, dict):
+            fields = _Fields(item)
+            identity = _scalar(fields.first("id", "alertid"))
+            if identity:
+                yield Alert(identity, _word(fields.first("status")))
+        elif identity := _scalar(item):
+            yield Alert(identity, None)
+
+
+def _scalar(value: Any) -> str | None:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    return None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _word(value: Any) -> str | None:
+    return value.strip().lower() if isinstance(value, str) and value.strip() else None
+
+
+def _flag(value: Any) -> bool | None:
+    if isinstance(value, str):
+        return {"true": True, "false": False}.get(value.strip().lower())
+    return bool(value) if isinstance(value, bool | int) else None
+
+
+def _time(value: Any) -> float | None:
+    """Epoch seconds from a number, from digits, from milliseconds by their size, or from ISO 8601 with an offset."""
+    if isinstance(value, str) and re.fullmatch(r"\s*\d+(\.\d+)?\s*", value) is None:
+        return _iso_time(value)
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        seconds = float(value)
+    except OverflowError:
+        return None
+    if seconds > 1e11:
+        seconds /= 1000
+    return seconds if math.isfinite(seconds) and 0 < seconds < 1e11 else None
+
+
+def _iso_time(value: str) -> float | None:
+    try:
+        moment = datetime.fromisoformat(value.strip())
+        return moment.timestamp() if moment.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    names = {
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+        str: "a string",
+        list: "a list",
+        dict: "an object",
+    }
+    return names[type(value)]

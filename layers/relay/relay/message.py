@@ -1,0 +1,146 @@
+"""The envelope in which a job travels on a queue: all that another try needs, and nothing that is secret.
+
+ASCII-escaped JSON, so that no character of a body can make SQS refuse it; the body zlib-compressed in base64.
+"""
+
+import base64
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from relay.incident import Share, Version
+
+SCHEMA = 1
+# Of SQS's 1 MiB, attributes take their share too.
+MAX_ENVELOPE_BYTES = 1024 * 1024 - 8 * 1024
+MAX_BODY_BYTES = 4 * 1024 * 1024
+MAX_EXCERPT = 2048
+MAX_TEXT = 1024
+
+
+class UnreadableMessage(ValueError):
+    """A queue message that is no envelope of this schema. The message of the error says what is wrong."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A piece of work that can be done from itself alone.
+
+    Times are ISO 8601 in UTC. `attempts` counts what xMatters was really asked; `replays` the operator's replays.
+    `body_reduced` says that `body` is not what BigPanda sent but what of it fitted.
+    """
+
+    kind: str
+    delivery_id: str
+    channel: str
+    incident_id: str
+    version: Version | None
+    transition: str | None
+    status: str | None
+    recipients: tuple[str, ...]
+    body: bytes
+    received_at: str
+    first_failed_at: str
+    last_failed_at: str
+    attempts: int
+    reason: str
+    http_status: int | None
+    response_excerpt: str
+    correlation_id: str
+    not_before: str | None = None
+    replays: int = 0
+    body_reduced: bool = False
+    schema: int = SCHEMA
+
+    def to_json(self) -> str:
+        """The envelope: printable ASCII only."""
+        packed = base64.b64encode(zlib.compress(self.body)).decode("ascii")
+        return json.dumps({**asdict(self), "body": packed}, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read an envelope; raises UnreadableMessage."""
+        try:
+            members = json.loads(text)
+            if members["schema"] != SCHEMA:
+                raise UnreadableMessage(f"its schema is {members['schema']!r}, and this version reads {SCHEMA}")
+            known = {name: members[name] for name in (field.name for field in fields(cls))}
+        except UnreadableMessage:
+            raise
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise UnreadableMessage(f"it is not an envelope of the relay ({type(error).__name__}: {error})") from None
+        return cls(**known | _typed(known))
+
+    def attributes(self) -> dict[str, str]:
+        """What a queue shows without opening the message; every value is legal for SQS."""
+        return {
+            "channel": self.channel,
+            "incident_id": legal_text(self.incident_id),
+            "reason": self.reason,
+            "kind": self.kind,
+            "schema": str(self.schema),
+        }
+
+
+def _typed(members: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        unpacker = zlib.decompressobj()
+        body = unpacker.decompress(base64.b64decode(members["body"], validate=True), MAX_BODY_BYTES + 1)
+        version = members["version"]
+        if len(body) > MAX_BODY_BYTES or not unpacker.eof:
+            raise UnreadableMessage("its body is larger than any share, or cut off")
+        return {
+            "body": body,
+            "recipients": tuple(str(name) for name in members["recipients"]),
+            "version": (float(version[0]), float(version[1])) if version is not None else None,
+        }
+    except UnreadableMessage:
+        raise
+    except (ValueError, TypeError, IndexError, zlib.error) as error:
+        raise UnreadableMessage(f"a part of it can't be read ({type(error).__name__}: {error})") from None
+
+
+def legal_text(text: str) -> str:
+    """The text without what SQS refuses in an attribute: control characters and lone surrogates; never empty."""
+    return "".join(character if _is_legal(character) else "\ufffd" for character in text[:MAX_TEXT]) or "-"
+
+
+def _is_legal(character: str) -> bool:
+    code = ord(character)
+    return code in {0x9, 0xA, 0xD} or 0x20 <= code <= 0xD7FF or 0xE000 <= code <= 0xFFFD or code >= 0x10000
+
+
+def fits(envelope: str) -> bool:
+    """Whether a queue takes an envelope of this size."""
+    return len(envelope) <= MAX_ENVELOPE_BYTES
+
+
+def reduced_body(share: Share) -> bytes:
+    """A body that always fits: the incident's plain members and its alerts' ids, without any detail of an alert."""
+    incident = share.document.get("incident")
+    members = incident if isinstance(incident, dict) else share.document
+    plain = {
+        key[:100]: value[:MAX_TEXT] if isinstance(value, str) else value
+        for key, value in list(members.items())[:100]
+        if value is None or isinstance(value, str | bool) or (isinstance(value, int | float) and abs(value) < 1e18)
+    }
+    alerts = [{"id": alert.id[:100], "status": (alert.status or "unknown")[:20]} for alert in share.alerts[:300]]
+    reduced = plain | {
+        "id": share.incident_id,
+        "alerts": alerts,
+        "relay_note": "alert details did not fit and are left out",
+    }
+    return json.dumps({"incident": reduced} if incident is members else reduced).encode()
+
+
+def timestamp(seconds: float) -> str:
+    """Epoch seconds as ISO 8601 in UTC, to the millisecond."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def seconds_of(moment: str) -> float:
+    """The epoch seconds of an ISO 8601 moment; raises ValueError."""
+    return datetime.fromisoformat(moment).timestamp()

@@ -1,0 +1,84 @@
+"""The tries of one signal within the time that somebody waits for it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from relay.channel import Channel
+from relay.channel_cache import ChannelCache
+from relay.deadline import Deadline
+from relay.errors import HANDLING, ChannelError, SendError
+from relay.xmatters import Signal, XMatters
+
+MAX_TRIES = 3
+FIRST_WAIT_SECONDS = 0.5
+# Less time than this is not worth another try.
+SHORTEST_TRY_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What came of a signal: accepted, with xMatters' request id if it named one, or the last failure.
+
+    `attempts` counts what the trigger was really asked.
+    """
+
+    attempts: int
+    request_id: str | None = None
+    failure: SendError | None = None
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Sends signals, trying again what may pass. `random` gives a number from 0 to 1; `sleep` waits for seconds."""
+
+    channels: ChannelCache
+    xmatters: XMatters
+    sleep: Callable[[float], None]
+    random: Callable[[], float]
+
+    def send(self, channel: Channel, signal: Signal, deadline: Deadline, *, reserve: float = 0.0) -> Sent:
+        """Try three times at most, and not beyond `reserve` seconds before the deadline."""
+        attempts, tries = 0, 0
+        while True:
+            tries += 1
+            try:
+                request_id = self.xmatters.send(channel, signal, deadline, reserve=reserve)
+                return Sent(attempts + 1, request_id)
+            except SendError as error:
+                failure = error
+            attempts += failure.asked
+            again = self._before_next_try(channel, failure, tries, deadline.remaining(reserve))
+            if again is None:
+                return Sent(attempts, failure=failure)
+            channel = again
+            signal = replace(
+                signal,
+                attempt=signal.attempt + failure.asked,
+                may_repeat=signal.may_repeat or failure.may_have_rung,
+            )
+
+    def _before_next_try(self, channel: Channel, failure: SendError, tries: int, left: float) -> Channel | None:
+        """Wait, or renew what was refused, and return the channel to try with; None when another try is no use."""
+        handling = HANDLING[failure.reason]
+        if tries == MAX_TRIES:
+            return None
+        if handling.renew_credentials:
+            return self._renewed(channel)
+        wait = failure.retry_after
+        if wait is None:
+            # Full jitter: senders that failed together must not come back together.
+            wait = self.random() * FIRST_WAIT_SECONDS * 2 ** (tries - 1)
+        if not handling.try_again or wait + SHORTEST_TRY_SECONDS > left:
+            return None
+        self.sleep(wait)
+        return channel
+
+    def _renewed(self, channel: Channel) -> Channel | None:
+        if self.xmatters.renew_token(channel):
+            return channel
+        try:
+            found = self.channels.refresh(channel.name)
+        except ChannelError:
+            return None
+        changed = (found.trigger_url, found.auth) != (channel.trigger_url, channel.auth)
+        return found if changed else None

@@ -1,0 +1,120 @@
+"""What the relay says of itself: one structured log line a share, and metrics for each outcome and reason.
+
+Nothing secret gets here: lines are made of named fields, never of headers, URLs or exceptions' own words.
+"""
+
+import json
+import traceback
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from aws_lambda_powertools.logging import Logger
+from aws_lambda_powertools.metrics import Metrics, MetricUnit
+
+from relay.channel import is_channel_name
+from relay.delivery import Outcome, Result
+from relay.errors import BadRequest, Reason
+from relay.message import Job
+
+if TYPE_CHECKING:
+    from relay.inbound import Request
+
+NOTICES = ("stale_channel", "rejected_request", "crash")
+
+type Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
+
+
+class Telemetry:
+    """A logger and a set of metrics, both Powertools' own; settings come from POWERTOOLS_* variables."""
+
+    def __init__(self, logger: Logger, metrics: Metrics) -> None:
+        self._logger = logger
+        self._metrics = metrics
+
+    @classmethod
+    def from_environment(cls) -> "Telemetry":
+        """The telemetry of a function."""
+        # ASCII only: a lone surrogate in an incident id must not break the line.
+        serializer = partial(json.dumps, default=str, separators=(",", ":"))
+        return cls(Logger(json_serializer=serializer, use_rfc3339=True, location=None), Metrics())
+
+    def instrument(self, handler: Handler) -> Handler:
+        """The handler with a request id in its log lines and its metrics written when it returns.
+
+        Sets every metric to zero first, once, so that alarms work from the first minute.
+        """
+        self._zero()
+        return self._logger.inject_lambda_context(self._metrics.log_metrics(handler))
+
+    def _zero(self) -> None:
+        for name in (*map(_outcome_metric, Outcome), *map(_reason_metric, Reason), *NOTICES):
+            self._metrics.add_metric(name, MetricUnit.Count, 0)
+        self._metrics.flush_metrics()
+
+    def share(self, result: Result, spent: Mapping[str, float], *, correlation_id: str) -> None:
+        """Log and count what became of a share. The last copy of one goes into a line of its own."""
+        self._count(result)
+        self._logger.info("share", extra=_fields(result, spent, correlation_id))
+        if result.last_copy is not None:
+            self._logger.critical(
+                "last copy: neither xMatters nor a queue took this share",
+                extra=_fields(result, spent, correlation_id) | {"last_copy": result.last_copy},
+            )
+
+    def replayed(self, job: Job, result: Result, spent: Mapping[str, float]) -> None:
+        """Log and count what became of a job."""
+        self._count(result)
+        more = {"kind": job.kind, "replays": job.replays, "received_at": job.received_at}
+        self._logger.info("job", extra=_fields(result, spent, job.correlation_id) | more)
+
+    def refused(self, request: "Request", error: BadRequest) -> None:
+        """Log and count a request that was turned away."""
+        self._metrics.add_metric("rejected_request", MetricUnit.Count, 1)
+        channel = request.channel if is_channel_name(request.channel) else "(not a channel name)"
+        fields = {"channel": channel, "status": error.status, "field": error.field, "correlation_id": request.id}
+        self._logger.info("request refused", extra=fields)
+
+    def crashed(self, error: Exception) -> None:
+        """Log where our own code failed; an exception's words may quote what must not be shown, its frames do not."""
+        self._metrics.add_metric("crash", MetricUnit.Count, 1)
+        frames = [
+            f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)
+        ]
+        self._logger.error("crash", extra={"error": type(error).__name__, "frames": frames})
+
+    def notice(self, name: str, detail: str) -> None:
+        """Log and count that something had to do in place of something better."""
+        self._metrics.add_metric(name, MetricUnit.Count, 1)
+        self._logger.warning(name, extra={"detail": detail})
+
+    def _count(self, result: Result) -> None:
+        self._metrics.add_metric(_outcome_metric(result.outcome), MetricUnit.Count, 1)
+        if result.reason:
+            self._metrics.add_metric(_reason_metric(result.reason), MetricUnit.Count, 1)
+
+
+def _outcome_metric(outcome: Outcome) -> str:
+    return f"outcome_{outcome}"
+
+
+def _reason_metric(reason: Reason) -> str:
+    return f"reason_{reason}"
+
+
+def _fields(result: Result, spent: Mapping[str, float], correlation_id: str) -> dict[str, Any]:
+    fields = {
+        "channel": result.channel,
+        "incident_id": result.incident_id,
+        "outcome": result.outcome,
+        "reason": result.reason,
+        "queue": result.queue,
+        "attempts": result.attempts,
+        "http_status": result.http_status,
+        "detail": result.detail,
+        "delivery_id": result.delivery_id,
+        "request_id": result.request_id,
+        "correlation_id": correlation_id,
+        "milliseconds": dict(spent),
+    }
+    return {name: value for name, value in fields.items() if value is not None}

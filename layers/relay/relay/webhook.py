@@ -1,0 +1,71 @@
+"""BigPanda's webhook: from a request to its answer."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from relay import incident
+from relay.channel_cache import ChannelCache
+from relay.deadline import Deadline
+from relay.delivery import MAX_LOGGED_CHARACTERS, Delivery, Outcome, Result
+from relay.errors import BadRequest, ChannelUnreadable, Reason
+from relay.inbound import Answer, Request, admit, read_body
+from relay.telemetry import Telemetry
+
+INLINE_SECONDS = 8.0
+_STATUS = {Outcome.QUEUED: 202, Outcome.UNSAFE: 503}
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """Serves the webhook's requests. `clock` gives epoch seconds, `ticks` seconds that never go back."""
+
+    channels: ChannelCache
+    delivery: Delivery
+    telemetry: Telemetry
+    clock: Callable[[], float] = time.time
+    ticks: Callable[[], float] = time.monotonic
+
+    def serve(self, request: Request) -> Answer:
+        """Answer a request: 2xx only when xMatters or a queue has the share; never an exception."""
+        deadline = Deadline(INLINE_SECONDS, self.ticks)
+        try:
+            result = self._relay(request, deadline)
+        except BadRequest as error:
+            self.telemetry.refused(request, error)
+            return Answer(error.status, {"error": error.error, "detail": str(error)})
+        except ChannelUnreadable as error:
+            result = Result(Outcome.UNSAFE, request.channel, reason=error.reason, detail=str(error))
+        except Exception as error:  # noqa: BLE001 - a crash would be answered 502, and the share would be gone
+            self.telemetry.crashed(error)
+            copy = request.body[:MAX_LOGGED_CHARACTERS]
+            result = Result(Outcome.UNSAFE, request.channel, reason=Reason.INTERNAL, last_copy=copy)
+        self.telemetry.share(result, deadline.spent, correlation_id=request.id)
+        return _answer(result)
+
+    def _relay(self, request: Request, deadline: Deadline) -> Result:
+        with deadline.timed("admit"):
+            channel = admit(request, self.channels, self.clock)
+        with deadline.timed("parse"):
+            body = read_body(request)
+            share = incident.parse(body)
+        return self.delivery.relay(
+            channel,
+            share,
+            body,
+            recipients=request.recipients,
+            correlation_id=request.id,
+            deadline=deadline,
+        )
+
+
+def _answer(result: Result) -> Answer:
+    always = {
+        "outcome": result.outcome,
+        "incident_id": result.incident_id,
+        "channel": result.channel,
+        "transition": result.transition,
+        "delivery_id": result.delivery_id,
+    }
+    sometimes = {"request_id": result.request_id, "reason": result.reason, "queue": result.queue}
+    return Answer(_STATUS.get(result.outcome, 200), always | {k: v for k, v in sometimes.items() if v is not None})

@@ -1,0 +1,148 @@
+"""The sandbox's own API: read what rang, script what goes wrong. Every answer is JSON.
+
+===========================  =======================================================================
+GET /health                  ``{"status": "ok", "xmatters_url"}``
+GET /signals                 ``{"signals": […]}``: all tries, told apart by ``accepted`` and ``fault``;
+                             ``?incident_id=``, ``?accepted=true|false``, ``?since_index=`` (that one too)
+DELETE /signals              forget them
+GET, PUT, DELETE /faults     ``{"faults": […]}`` still to come; a list as the new script; none
+GET, PUT /listening          ``{"open": true|false}``: whether xMatters can be reached at all
+GET /functions               ``{"functions": […]}``: the triggers, secrets masked
+PUT /functions/<uuid>        ``{"auth": {…}, "token_seconds"?}`` makes or changes one; answers its ``url``
+GET, DELETE /tokens          ``{"requests": […]}`` for OAuth tokens; let no token work any more
+===========================  =======================================================================
+
+What can't be used is answered 400 with ``{"error"}``, which names the entry and the key.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from sandbox.listener import Listener
+from sandbox.schema import InvalidError, compiled, parse_json
+from sandbox.signals import Signal
+from sandbox.xmatters import Trigger, XMatters
+
+_LISTENING = compiled({"open": {"type": "boolean"}}, {})
+_FUNCTION = compiled({"auth": {"type": "object"}}, {"token_seconds": {"type": "integer", "default": 900}})
+
+
+class Control:
+    """The routes, over the stand-in and its listener."""
+
+    def __init__(self, xmatters: XMatters, vendor: Listener) -> None:
+        self._xmatters = xmatters
+        self._vendor = vendor
+
+    def application(self) -> web.Application:
+        """The API as a web application."""
+        app = web.Application(middlewares=[_invalid_is_400], client_max_size=0)
+        app.router.add_get("/health", self.health)
+        app.router.add_get("/signals", self.signals)
+        app.router.add_delete("/signals", self.forget_signals)
+        app.router.add_get("/faults", self.faults)
+        app.router.add_put("/faults", self.script)
+        app.router.add_delete("/faults", self.forget_faults)
+        app.router.add_get("/listening", self.listening)
+        app.router.add_put("/listening", self.listen)
+        app.router.add_get("/functions", self.functions)
+        app.router.add_put("/functions/{function}", self.declare)
+        app.router.add_get("/tokens", self.token_requests)
+        app.router.add_delete("/tokens", self.revoke)
+        return app
+
+    async def health(self, _: web.Request) -> web.Response:
+        return web.json_response({"status": "ok", "xmatters_url": self._vendor.url})
+
+    async def signals(self, request: web.Request) -> web.Response:
+        wanted = _filter(request.query.get("incident_id"), _flag(request, "accepted"), _index(request))
+        found = [signal.as_json() for signal in self._xmatters.signals.all() if wanted(signal)]
+        return web.json_response({"signals": found})
+
+    async def forget_signals(self, request: web.Request) -> web.Response:
+        self._xmatters.signals.clear()
+        return await self.signals(request)
+
+    async def faults(self, _: web.Request) -> web.Response:
+        return web.json_response({"faults": [fault.as_json() for fault in self._xmatters.script.left()]})
+
+    async def script(self, request: web.Request) -> web.Response:
+        self._xmatters.script.rewrite(await _json(request))
+        return await self.faults(request)
+
+    async def forget_faults(self, request: web.Request) -> web.Response:
+        self._xmatters.script.rewrite([])
+        return await self.faults(request)
+
+    async def listening(self, _: web.Request) -> web.Response:
+        return web.json_response({"open": self._vendor.is_open})
+
+    async def listen(self, request: web.Request) -> web.Response:
+        if _LISTENING(await _json(request), "listening")["open"]:
+            await self._vendor.open()
+        else:
+            await self._vendor.close()
+        return await self.listening(request)
+
+    async def functions(self, _: web.Request) -> web.Response:
+        return web.json_response({"functions": [_masked(each) for each in self._xmatters.triggers()]})
+
+    async def declare(self, request: web.Request) -> web.Response:
+        wanted = _FUNCTION(await _json(request), "function")
+        trigger = self._xmatters.declare(wanted["auth"], request.match_info["function"], wanted["token_seconds"])
+        return web.json_response(_masked(trigger) | {"url": trigger.url})
+
+    async def token_requests(self, _: web.Request) -> web.Response:
+        return web.json_response({"requests": [each.as_json() for each in self._xmatters.token_requests]})
+
+    async def revoke(self, request: web.Request) -> web.Response:
+        self._xmatters.tokens.revoke()
+        return await self.token_requests(request)
+
+
+@web.middleware
+async def _invalid_is_400(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except InvalidError as error:
+        return web.json_response({"error": str(error)}, status=400)
+
+
+async def _json(request: web.Request) -> Any:
+    return parse_json(await request.read())
+
+
+def _masked(trigger: Trigger) -> dict[str, Any]:
+    return {
+        "function": trigger.function,
+        "url": trigger.url.partition("?")[0],
+        "auth": trigger.auth.masked(),
+        "token_seconds": trigger.token_seconds,
+    }
+
+
+def _filter(incident_id: str | None, accepted: bool | None, since: int) -> Callable[[Signal], bool]:
+    def wanted(signal: Signal) -> bool:
+        return (
+            signal.index >= since and accepted in (None, signal.accepted) and incident_id in (None, signal.incident_id)
+        )
+
+    return wanted
+
+
+def _flag(request: web.Request, key: str) -> bool | None:
+    flags = {None: None, "true": True, "false": False}
+    value = request.query.get(key)
+    if value not in flags:
+        raise InvalidError(f"{key} must be true or false")
+    return flags[value]
+
+
+def _index(request: web.Request) -> int:
+    value = request.query.get("since_index", "0")
+    if not value.isdecimal():
+        raise InvalidError("since_index must be a whole number, 0 or more")
+    return int(value)
