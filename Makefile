@@ -73,11 +73,14 @@ help: ## list the commands
 # libraries; and one that holds just what AWS's own Python runtime holds, for tests of the built artefact.
 .PHONY: setup
 setup:
-	@$(MAKE) --no-print-directory -j3 --output-sync=line $(VENV)/.done $(SAM_VENV)/.done $(LAMBDA_VENV)/.done
+	@$(MAKE) --silent -j3 --output-sync=line $(VENV)/.relayctl $(SAM_VENV)/.done $(LAMBDA_VENV)/.done
 
-$(VENV)/.done: requirements/dev.txt pyproject.toml
-	@$(call environment,$(VENV),requirements/dev.txt,the project and the local cloud)
+$(VENV)/.relayctl: $(VENV)/.done pyproject.toml
 	@$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.done: requirements/dev.txt
+	@$(call environment,$(VENV),requirements/dev.txt,the project and the local cloud)
 	@touch $@
 
 $(SAM_VENV)/.done: requirements/sam.txt

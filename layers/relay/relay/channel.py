@@ -82,6 +82,14 @@ def has_credentials(headers: Mapping[str, str]) -> bool:
     return bool(_offered(headers))
 
 
+def header_for(inbound: Mapping[str, Any]) -> dict[str, str]:
+    """The header, as `name` and `value`, that opens a door with these (valid) members of a secret's `inbound`."""
+    if "token" in inbound:
+        return {"name": "Authorization", "value": f"Bearer {inbound['token']}"}
+    login = f"{inbound['basic']['username']}:{inbound['basic']['password']}"
+    return {"name": "Authorization", "value": "Basic " + base64.b64encode(login.encode()).decode("ascii")}
+
+
 def parse(name: str, text: str, hosts: AllowedHosts) -> Channel:
     """Read a channel from its secret's JSON. Raises InvalidChannel, which names the key at fault, never its value."""
     document = _decode(text)

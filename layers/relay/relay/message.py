@@ -85,8 +85,17 @@ class Job:
         }
 
 
+_TEXTS = ("kind", "delivery_id", "channel", "incident_id", "received_at", "reason", "correlation_id")
+_COUNTS = ("attempts", "replays")
+
+
 def _typed(members: Mapping[str, Any]) -> dict[str, Any]:
+    if any(not isinstance(members[name], str) for name in _TEXTS):
+        raise UnreadableMessage(f"one of {', '.join(_TEXTS)} is not a text")
+    if any(not isinstance(members[name], int) for name in _COUNTS):
+        raise UnreadableMessage(f"one of {', '.join(_COUNTS)} is not a number")
     try:
+        seconds_of(members["received_at"])
         unpacker = zlib.decompressobj()
         body = unpacker.decompress(base64.b64decode(members["body"], validate=True), MAX_BODY_BYTES + 1)
         version = members["version"]

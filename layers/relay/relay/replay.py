@@ -1,0 +1,126 @@
+"""Replay: what lies in the dead-letter queue is handed to the worker again, and leaves the queue when it arrived.
+
+The order is: the worker tries, then the message is deleted. A job that failed again is put on the queue anew, with its
+new reason and counts, before the old message goes. So a crash anywhere leaves a message twice rather than not at all.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from relay.dead_letters import DeadLetters, Held
+from relay.delivery import Outcome
+from relay.errors import QueueError, Reason
+from relay.message import MAX_EXCERPT, Job, seconds_of, timestamp
+from relay.queues import Queue
+
+# Gives the worker's result for an envelope, or raises WorkerError.
+type Invoke = Callable[[str], Mapping[str, Any]]
+
+
+class WorkerError(Exception):
+    """The worker did not say what became of a job. The message says why."""
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which jobs are meant. None means any; `since` is in epoch seconds, against when BigPanda's share came."""
+
+    channel: str | None = None
+    incident: str | None = None
+    reason: str | None = None
+    since: float | None = None
+
+    def matches(self, job: Job) -> bool:
+        """Whether the job is meant."""
+        wanted = (self.channel, self.incident, self.reason)
+        found = (job.channel, job.incident_id, job.reason)
+        if any(want is not None and want != have for want, have in zip(wanted, found, strict=True)):
+            return False
+        return self.since is None or seconds_of(job.received_at) >= self.since
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What became of one job: its outcome, and where it is now if it was not delivered.
+
+    `outcome` is `delivered`; `queued` when it is on the queue again; `unsafe` when nobody knows. `note` says more.
+    """
+
+    job: Job
+    outcome: Outcome
+    request_id: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Replays jobs. `clock` gives epoch seconds; `rate` is in jobs a second."""
+
+    letters: DeadLetters
+    queue: Queue
+    invoke: Invoke
+    clock: Callable[[], float]
+    sleep: Callable[[float], object]
+    rate: float
+
+    def run(self, helds: Iterable[Held], stopping: Callable[[], bool]) -> Iterator[Replayed]:
+        """Replay the held messages in the order of `in_order`, at no more than the rate, until `stopping` says so.
+
+        A message that is no longer held is left alone: someone else may have it.
+        """
+        for held, job in in_order(helds):
+            if stopping():
+                return
+            started = self.clock()
+            self.letters.renew()
+            if self.letters.is_held(held):
+                yield self._one(held, job)
+                self.sleep(max(0.0, 1 / self.rate - (self.clock() - started)))
+
+    def _one(self, held: Held, job: Job) -> Replayed:
+        try:
+            result = self.invoke(job.to_json())
+        except WorkerError as error:
+            # It may have rung; the message stays as it is, and is visible again when the replay ends.
+            return Replayed(job, Outcome.UNSAFE, note=str(error))
+        if result.get("outcome") == Outcome.DELIVERED:
+            return self._delivered(held, job, result.get("request_id"))
+        return self._put_back(held, _failed_again(job, result, self.clock()), str(result.get("detail", "")))
+
+    def _delivered(self, held: Held, job: Job, request_id: str | None) -> Replayed:
+        try:
+            self.letters.delete(held)
+        except (ClientError, BotoCoreError) as error:
+            note = f"delivered, but it could not be deleted ({type(error).__name__}): it is still on the queue"
+            return Replayed(job, Outcome.DELIVERED, request_id, note)
+        return Replayed(job, Outcome.DELIVERED, request_id)
+
+    def _put_back(self, held: Held, job: Job, detail: str) -> Replayed:
+        try:
+            self.queue.send(job)
+            self.letters.delete(held)
+        except (QueueError, ClientError, BotoCoreError) as error:
+            return Replayed(job, Outcome.QUEUED, note=f"{detail}; its old message stays on the queue: {error}")
+        return Replayed(job, Outcome.QUEUED, note=detail)
+
+
+def in_order(helds: Iterable[Held]) -> list[tuple[Held, Job]]:
+    """Jobs oldest first, so that an incident's states arrive in the order in which they were shared."""
+    jobs = [(held, held.job) for held in helds if held.job is not None]
+    return sorted(jobs, key=lambda pair: (pair[1].received_at, pair[1].version or (0.0, 0.0)))
+
+
+def _failed_again(job: Job, result: Mapping[str, Any], now: float) -> Job:
+    status = result.get("http_status")
+    return replace(
+        job,
+        attempts=job.attempts + int(result.get("attempts", 0)),
+        reason=str(result.get("reason", Reason.INTERNAL)),
+        http_status=status if isinstance(status, int) else None,
+        response_excerpt=str(result.get("response_excerpt", ""))[:MAX_EXCERPT],
+        last_failed_at=timestamp(now),
+        replays=job.replays + 1,
+    )

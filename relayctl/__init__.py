@@ -1,0 +1,1 @@
+"""relayctl: the operator's command line, a thin face over the relay's library."""

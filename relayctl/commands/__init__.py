@@ -1,0 +1,1 @@
+"""The verbs of relayctl, a module for each noun."""

@@ -1,0 +1,144 @@
+"""Dead letters for people and for programs: tables, documents and sums of them."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from relay.dead_letters import Held
+from relay.message import Job, seconds_of
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def since(text: str, now: datetime) -> float:
+    """Epoch seconds of an age such as 90m, 12h or 7d before `now`, or of an ISO 8601 time. Raises ValueError."""
+    if age := re.fullmatch(r"(\d{1,6})([smhd])", text):
+        return (now - timedelta(**{_UNITS[age[2]]: int(age[1])})).timestamp()
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.astimezone()).timestamp()
+
+
+def is_called(held: Held, identity: str) -> bool:
+    """Whether the message has this id, or a delivery id that begins with it."""
+    return held.message_id == identity or (held.job is not None and held.job.delivery_id.startswith(identity))
+
+
+def document(held: Held) -> dict[str, Any]:
+    """A message for programs; its body as text, or as a replacement of what is no UTF-8."""
+    if held.job is None:
+        return {"message_id": held.message_id, "unreadable": held.problem}
+    job = held.job
+    return {
+        "message_id": held.message_id,
+        "kind": job.kind,
+        "delivery_id": job.delivery_id,
+        "channel": job.channel,
+        "incident_id": job.incident_id,
+        "status": job.status,
+        "transition": job.transition,
+        "recipients": list(job.recipients),
+        "reason": job.reason,
+        "http_status": job.http_status,
+        "response_excerpt": job.response_excerpt,
+        "attempts": job.attempts,
+        "replays": job.replays,
+        "received_at": job.received_at,
+        "first_failed_at": job.first_failed_at,
+        "last_failed_at": job.last_failed_at,
+        "correlation_id": job.correlation_id,
+        "body_reduced": job.body_reduced,
+        "body": job.body.decode("utf-8", "replace"),
+    }
+
+
+def listing(matching: Sequence[Held], strangers: Sequence[Held], about: int) -> dict[str, Any]:
+    """A list of messages for programs, without their bodies."""
+    shown = [document(held) for held in (*matching, *strangers)]
+    return {
+        "messages": [{name: value for name, value in each.items() if name != "body"} for each in shown],
+        "shown": len(shown),
+        "about": about,
+    }
+
+
+def table(matching: Sequence[Held], strangers: Sequence[Held], now: datetime) -> Table:
+    """A list of messages for people."""
+    rows = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
+    for title in ("id", "age", "channel", "incident", "status", "reason", "tries", "replays"):
+        rows.add_column(title, overflow="fold", no_wrap=title not in {"channel", "incident"})
+    for job in (held.job for held in matching if held.job):
+        reason = job.reason + (f" {job.http_status}" if job.http_status else "")
+        # An incident id is what BigPanda sends: it must not steer the terminal.
+        names = (job.delivery_id[:8], age(job, now), job.channel, plain(job.incident_id), plain(job.status or "-"))
+        rows.add_row(*names, reason, str(job.attempts), str(job.replays))
+    for held in strangers:
+        rows.add_row(held.message_id[:8], "", "", Text(f"unreadable: {held.problem}", "yellow"))
+    return rows
+
+
+def text(held: Held) -> str:
+    """A message whole, for people."""
+    members = document(held)
+    body = members.pop("body", None)
+    lines = [
+        f"{name.replace('_', ' '):17} {_line(value)}" for name, value in members.items() if value not in (None, "", [])
+    ]
+    if isinstance(body, str):
+        lines += ["body", _indented(body)]
+    return "\n".join(lines)
+
+
+def _line(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else plain(str(value)).plain
+
+
+def _indented(body: str) -> str:
+    try:
+        return json.dumps(json.loads(body), indent=2)
+    except ValueError:
+        return plain(body).plain
+
+
+def summary(matching: Sequence[Held], about: int) -> dict[str, Any]:
+    """What a replay would touch: how many, of which channels, reasons and statuses, and since when."""
+    jobs = [held.job for held in matching if held.job]
+    return {
+        "matched": len(jobs),
+        "about": about,
+        "by_channel": dict(Counter(job.channel for job in jobs)),
+        "by_reason": dict(Counter(job.reason for job in jobs)),
+        "by_status": dict(Counter(job.status or "-" for job in jobs)),
+        "incidents": len({(job.channel, job.incident_id) for job in jobs}),
+        "oldest": min((job.received_at for job in jobs), default=None),
+        "newest": max((job.received_at for job in jobs), default=None),
+    }
+
+
+def summary_text(sums: dict[str, Any]) -> Text:
+    """The same for people."""
+    lines = [f"{sums['matched']} of about {sums['about']} messages match, of {sums['incidents']} incidents"]
+    for title, key in (("channel", "by_channel"), ("reason", "by_reason"), ("status", "by_status")):
+        counts = ", ".join(f"{name} {count}" for name, count in sorted(sums[key].items()))
+        lines.append(f"  by {title:8} {counts}")
+    lines.append(f"  shared      {sums['oldest']} to {sums['newest']}")
+    return plain("\n".join(lines))
+
+
+def age(job: Job, now: datetime) -> str:
+    """How long ago the share came, in its largest unit."""
+    seconds = max(0, int(now.timestamp() - seconds_of(job.received_at)))
+    for unit, length in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"
+
+
+def plain(value: str) -> Text:
+    """Text that can't steer a terminal: control characters are shown, not sent."""
+    return Text("".join(character if character.isprintable() or character == "\n" else "\ufffd" for character in value))

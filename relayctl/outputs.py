@@ -1,0 +1,66 @@
+"""A stack's outputs and parameters, with URLs that can be used from here.
+
+On AWS they stand as CloudFormation gives them. A local cloud gives the URLs that AWS would, or its own under
+another name; there each is rewritten to the same thing's address on the local cloud.
+"""
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_cloudformation.type_defs import StackTypeDef
+
+_API_HOST = re.compile(r"(?P<id>[a-z0-9]+)\.execute-api\.[a-z0-9-]+\.amazonaws\.com(\.cn)?")
+_QUEUE_HOST = re.compile(r"sqs\.[a-z0-9-]+\.amazonaws\.com(\.cn)?|localhost|127\.0\.0\.1")
+_QUEUE_PATH = re.compile(r"/\d{12}/[A-Za-z0-9_-]{1,80}(\.fifo)?")
+
+
+class StackMissingError(LookupError):
+    """There is no such stack in this account and region."""
+
+
+def read_outputs(cloudformation: "CloudFormationClient", stack_name: str, endpoint_url: str | None) -> dict[str, str]:
+    """The outputs of `stack_name` by key; `endpoint_url` is that of the local cloud, or None on AWS.
+
+    Raises StackMissingError if there is no such stack; what else AWS refuses comes as botocore raises it.
+    """
+    outputs = _describe(cloudformation, stack_name).get("Outputs", [])
+    return {item["OutputKey"]: usable_from_here(item["OutputValue"], endpoint_url) for item in outputs}
+
+
+def read_parameters(cloudformation: "CloudFormationClient", stack_name: str) -> dict[str, str]:
+    """The values `stack_name` was deployed with, defaults among them, by name; raises as `read_outputs` does."""
+    parameters = _describe(cloudformation, stack_name).get("Parameters", [])
+    return {item["ParameterKey"]: item["ParameterValue"] for item in parameters}
+
+
+def _describe(cloudformation: "CloudFormationClient", stack_name: str) -> "StackTypeDef":
+    try:
+        return cloudformation.describe_stacks(StackName=stack_name)["Stacks"][0]
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ValidationError":
+            raise StackMissingError(f"there is no stack named {stack_name!r} here") from error
+        raise
+
+
+def usable_from_here(value: str, endpoint_url: str | None) -> str:
+    """An output's value, with an API's or a queue's URL led to the local cloud at `endpoint_url`.
+
+    Everything else, and everything when `endpoint_url` is None, is returned as it is.
+
+    >>> usable_from_here("https://a1b2.execute-api.us-east-1.amazonaws.com/v1/x/{y}", "http://127.0.0.1:4566")
+    'http://127.0.0.1:4566/_aws/execute-api/a1b2/v1/x/{y}'
+    """
+    if endpoint_url is None or not value.startswith(("http://", "https://")):
+        return value
+    url, base = urlsplit(value), endpoint_url.rstrip("/")
+    rest = value.partition("://")[2][len(url.netloc) :]
+    if api := _API_HOST.fullmatch(url.hostname or ""):
+        return f"{base}/_aws/execute-api/{api['id']}{rest}"
+    if _QUEUE_HOST.fullmatch(url.hostname or "") and _QUEUE_PATH.fullmatch(url.path):
+        return f"{base}{rest}"
+    return value

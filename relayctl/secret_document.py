@@ -1,0 +1,102 @@
+"""A channel's secret as an operator edits it: keys by dotted path, values as they are typed, secrets masked."""
+
+import copy
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from relay.channel_schema import CHANNEL
+
+MASK = "***"
+# What may be seen; all else in a channel is masked, so that a key that comes later is masked, too.
+_OPEN = re.compile(
+    r"(inbound(\.previous)?\.(basic\.username|expires_at)"
+    r"|xmatters\.(rest\.)?auth\.(type|username|client_id)|xmatters\.recipients|xmatters\.rest\.base_url"
+    r"|bigpanda\.base_url|policy\..+)"
+)
+
+
+class SecretDocument:
+    """The JSON of a channel's secret, changed by dotted keys such as `policy.max_per_minute`."""
+
+    def __init__(self, members: Mapping[str, Any] | None = None) -> None:
+        self.members: dict[str, Any] = copy.deepcopy(dict(members or {}))
+
+    def has(self, key: str) -> bool:
+        """Whether the key is there."""
+        place, last = self._find(key.split("."))
+        return place is not None and last in place
+
+    def set(self, key: str, value: Any) -> None:
+        """Set a key, making the objects on the way to it. Raises TypeError when one of them is no object."""
+        *way, last = key.split(".")
+        place = self.members
+        for step in way:
+            place = place.setdefault(step, {})
+            if not isinstance(place, dict):
+                raise TypeError(f"{step} is not an object")
+        place[last] = value
+
+    def unset(self, key: str) -> bool:
+        """Remove a key; false if it was not there."""
+        place, last = self._find(key.split("."))
+        if place is None or last not in place:
+            return False
+        del place[last]
+        return True
+
+    def masked(self) -> dict[str, Any]:
+        """The document with every secret as ***."""
+        masked = _mask(self.members, "")
+        return masked if isinstance(masked, dict) else {}
+
+    def text(self) -> str:
+        """The document as Secrets Manager keeps it."""
+        return json.dumps(self.members, indent=2)
+
+    def _find(self, way: list[str]) -> tuple[dict[str, Any] | None, str]:
+        place: Any = self.members
+        for step in way[:-1]:
+            place = place.get(step) if isinstance(place, dict) else None
+        return (place if isinstance(place, dict) else None), way[-1]
+
+
+def _mask(value: Any, key: str) -> Any:
+    if isinstance(value, dict):
+        return {name: _mask(member, f"{key}.{name}".lstrip(".")) for name, member in value.items()}
+    if _OPEN.fullmatch(key):
+        return value
+    if key == "xmatters.trigger_url" and isinstance(value, str):
+        return value.partition("?")[0] + (f"?{MASK}" if "?" in value else "")
+    return MASK
+
+
+def typed_value(key: str, text: str) -> Any:
+    """What a value that was typed for a key means: text where the key holds text, else JSON. Raises ValueError."""
+    if _holds_text(key):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _holds_text(key: str) -> bool:
+    schema: Any = CHANNEL
+    for step in key.split("."):
+        known = schema.get("properties", {})
+        if step not in known:
+            # The members of an auth are not in the schema by name, and all of them are texts.
+            return "type" in known
+        schema = known[step]
+    return bool(schema.get("type") == "string" or "enum" in schema)
+
+
+def from_file(text: str) -> str:
+    """The value itself, or the content of FILE for @FILE, without the line end that an editor leaves.
+
+    Raises OSError or UnicodeDecodeError when the file can't be read.
+    """
+    return Path(text[1:]).read_text("utf-8").rstrip("\r\n") if text.startswith("@") else text

@@ -1,0 +1,86 @@
+"""The deployed stack that a verb works on, and the options that name it."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, wraps
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import click
+from botocore.config import Config
+from botocore.exceptions import ProfileNotFound
+
+from relayctl.outputs import read_outputs, read_parameters
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sqs import SQSClient
+
+STACK_NAME = "bigpanda-xmatters-relay"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One deployed stack, asked for its outputs when they are needed."""
+
+    name: str
+    session: boto3.Session
+    endpoint_url: str | None
+
+    @cached_property
+    def outputs(self) -> dict[str, str]:
+        """The stack's outputs, with URLs that can be used from here. Raises StackMissingError."""
+        return read_outputs(self._cloudformation, self.name, self.endpoint_url)
+
+    @cached_property
+    def parameters(self) -> dict[str, str]:
+        """The values that the stack was deployed with. Raises StackMissingError."""
+        return read_parameters(self._cloudformation, self.name)
+
+    @cached_property
+    def _cloudformation(self) -> "CloudFormationClient":
+        return self.session.client("cloudformation")
+
+    @cached_property
+    def secrets(self) -> "SecretsManagerClient":
+        """Secrets Manager."""
+        return self.session.client("secretsmanager")
+
+    @cached_property
+    def sqs(self) -> "SQSClient":
+        """SQS."""
+        return self.session.client("sqs")
+
+    @cached_property
+    def functions(self) -> "LambdaClient":
+        """Lambda. A call is made once: a second one would ring a second time."""
+        return self.session.client("lambda", config=Config(read_timeout=70, retries={"total_max_attempts": 1}))
+
+
+def on_stack(verb: Callable[..., None]) -> Callable[..., None]:
+    """Give a verb `--stack`, `--region`, `--profile` and `--json`; it is called with `stack` and `as_json`."""
+
+    @click.option(
+        "--stack",
+        "stack_name",
+        envvar="RELAY_STACK",
+        default=STACK_NAME,
+        show_default=True,
+        metavar="NAME",
+        help="The deployed stack.",
+    )
+    @click.option("--region", metavar="REGION", help="As the AWS CLI takes it.")
+    @click.option("--profile", metavar="NAME", help="As the AWS CLI takes it.")
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+    @wraps(verb)
+    def wrapped(stack_name: str, region: str | None, profile: str | None, **arguments: Any) -> None:
+        try:
+            session = boto3.Session(profile_name=profile, region_name=region)
+        except ProfileNotFound as error:
+            raise click.UsageError(str(error)) from error
+        verb(stack=Stack(stack_name, session, os.environ.get("AWS_ENDPOINT_URL") or None), **arguments)
+
+    return wrapped
