@@ -46,7 +46,7 @@ lint: setup ## format check, lint, strict types, import order, template
 	@$(VENV)/bin/ruff format --check --quiet . || { echo "lint: not formatted; run 'make fmt'" >&2; exit 1; }
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy --no-error-summary
-	@$(VENV)/bin/lint-imports --no-logo --quiet
+	@said=$$($(VENV)/bin/lint-imports --no-logo --no-cache 2>&1) || { echo "$$said" >&2; exit 1; }
 	@$(SAM_VENV)/bin/cfn-lint template.yaml
 
 .PHONY: fmt

@@ -5,6 +5,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from relay.channel import is_channel_name
 from relay.errors import InvalidChannel
 from relayctl.stack import Stack
 
@@ -16,22 +17,23 @@ class ChannelStore:
 
     def __init__(self, stack: Stack) -> None:
         self._secrets = stack.secrets
-        self._prefix = stack.outputs["SecretPrefix"]
+        self._prefix = stack.output("SecretPrefix")
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such a channel, usable or not, that is not being removed."""
+        return self._text(name) is not None
 
     def read(self, name: str) -> dict[str, Any] | None:
         """The decoded secret of a channel; None when there is none or it is being removed. Raises InvalidChannel."""
-        try:
-            text = self._secrets.get_secret_value(SecretId=self._id(name)).get("SecretString", "")
-        except ClientError as error:
-            if error.response["Error"].get("Code") in _GONE:
-                return None
-            raise
+        text = self._text(name)
+        if text is None:
+            return None
         try:
             document = json.loads(text)
         except ValueError:
-            raise InvalidChannel(f"the secret {self._id(name)} is not JSON; mend or delete it first") from None
+            raise InvalidChannel(f"the secret {self._id(name)} is not JSON; mend or remove it first") from None
         if not isinstance(document, dict):
-            raise InvalidChannel(f"the secret {self._id(name)} is not a JSON object; mend or delete it first")
+            raise InvalidChannel(f"the secret {self._id(name)} is not a JSON object; mend or remove it first")
         return document
 
     def write(self, name: str, text: str, *, exists: bool) -> None:
@@ -58,15 +60,23 @@ class ChannelStore:
         found = []
         for page in pages:
             for secret in page["SecretList"]:
-                full, changed = secret.get("Name", ""), secret.get("LastChangedDate")
-                if full.startswith(f"{self._prefix}/") and "DeletedDate" not in secret:
-                    at = changed.isoformat(timespec="seconds") if changed else None
-                    found.append((full.removeprefix(f"{self._prefix}/"), at))
+                name = secret.get("Name", "").removeprefix(f"{self._prefix}/")
+                if is_channel_name(name) and "DeletedDate" not in secret:
+                    changed = secret.get("LastChangedDate")
+                    found.append((name, changed.isoformat(timespec="seconds") if changed else None))
         return sorted(found)
 
     def remove(self, name: str, days: int) -> None:
         """Remove a channel; its secret can be restored for so many days."""
         self._secrets.delete_secret(SecretId=self._id(name), RecoveryWindowInDays=days)
+
+    def _text(self, name: str) -> str | None:
+        try:
+            return self._secrets.get_secret_value(SecretId=self._id(name)).get("SecretString", "")
+        except ClientError as error:
+            if error.response["Error"].get("Code") in _GONE:
+                return None
+            raise
 
     def _id(self, name: str) -> str:
         return f"{self._prefix}/{name}"

@@ -8,25 +8,29 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from rich.table import Table
-from rich.text import Text
 
 from relay.dead_letters import Held
 from relay.message import Job, seconds_of
+from relayctl.terminal import plain
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_NAME_COLUMNS = 18
 
 
 def since(text: str, now: datetime) -> float:
     """Epoch seconds of an age such as 90m, 12h or 7d before `now`, or of an ISO 8601 time. Raises ValueError."""
-    if age := re.fullmatch(r"(\d{1,6})([smhd])", text):
-        return (now - timedelta(**{_UNITS[age[2]]: int(age[1])})).timestamp()
-    moment = datetime.fromisoformat(text)
-    return (moment if moment.tzinfo else moment.astimezone()).timestamp()
+    try:
+        if age := re.fullmatch(r"([0-9]{1,6})([smhd])", text):
+            return (now - timedelta(**{_UNITS[age[2]]: int(age[1])})).timestamp()
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.astimezone()).timestamp()
+    except OverflowError as error:
+        raise ValueError(str(error)) from error
 
 
 def is_called(held: Held, identity: str) -> bool:
-    """Whether the message has this id, or a delivery id that begins with it."""
-    return held.message_id == identity or (held.job is not None and held.job.delivery_id.startswith(identity))
+    """Whether the message's id, or its delivery id, is this or begins with it."""
+    return held.message_id.startswith(identity) or (held.job is not None and held.job.delivery_id.startswith(identity))
 
 
 def document(held: Held) -> dict[str, Any]:
@@ -57,9 +61,9 @@ def document(held: Held) -> dict[str, Any]:
     }
 
 
-def listing(matching: Sequence[Held], strangers: Sequence[Held], about: int) -> dict[str, Any]:
+def listing(helds: Sequence[Held], about: int) -> dict[str, Any]:
     """A list of messages for programs, without their bodies."""
-    shown = [document(held) for held in (*matching, *strangers)]
+    shown = [document(held) for held in helds]
     return {
         "messages": [{name: value for name, value in each.items() if name != "body"} for each in shown],
         "shown": len(shown),
@@ -67,19 +71,22 @@ def listing(matching: Sequence[Held], strangers: Sequence[Held], about: int) -> 
     }
 
 
-def table(matching: Sequence[Held], strangers: Sequence[Held], now: datetime) -> Table:
-    """A list of messages for people."""
+def table(jobs: Sequence[Job], now: datetime) -> Table:
+    """A list of jobs for people; it fits into 80 columns where ids are BigPanda's and channels have short names."""
     rows = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
-    for title in ("id", "age", "channel", "incident", "status", "reason", "tries", "replays"):
+    for title in ("id", "age", "channel", "incident", "status", "reason", "tries"):
         rows.add_column(title, overflow="fold", no_wrap=title not in {"channel", "incident"})
-    for job in (held.job for held in matching if held.job):
+    for job in jobs:
         reason = job.reason + (f" {job.http_status}" if job.http_status else "")
-        # An incident id is what BigPanda sends: it must not steer the terminal.
-        names = (job.delivery_id[:8], age(job, now), job.channel, plain(job.incident_id), plain(job.status or "-"))
-        rows.add_row(*names, reason, str(job.attempts), str(job.replays))
-    for held in strangers:
-        rows.add_row(held.message_id[:8], "", "", Text(f"unreadable: {held.problem}", "yellow"))
+        cells = (job.delivery_id[:8], age(job, now), job.channel, job.incident_id, job.status or "-", reason)
+        # An incident's id is what BigPanda sends, and the rest what anybody may have put on the queue.
+        rows.add_row(*(plain(str(cell)) for cell in cells), str(job.attempts))
     return rows
+
+
+def stranger(held: Held) -> str:
+    """A message that is no job, for people: one line."""
+    return f"{held.message_id[:8]} unreadable: {plain(held.problem or '')}"
 
 
 def text(held: Held) -> str:
@@ -87,27 +94,29 @@ def text(held: Held) -> str:
     members = document(held)
     body = members.pop("body", None)
     lines = [
-        f"{name.replace('_', ' '):17} {_line(value)}" for name, value in members.items() if value not in (None, "", [])
+        f"{name.replace('_', ' '):{_NAME_COLUMNS - 1}} {_aligned(value)}"
+        for name, value in members.items()
+        if value not in (None, "", [])
     ]
     if isinstance(body, str):
-        lines += ["body", _indented(body)]
+        lines += ["body", *(plain(line) for line in _indented(body).splitlines())]
     return "\n".join(lines)
 
 
-def _line(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else plain(str(value)).plain
+def _aligned(value: Any) -> str:
+    whole = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return ("\n" + " " * _NAME_COLUMNS).join(plain(line) for line in whole.splitlines())
 
 
 def _indented(body: str) -> str:
     try:
-        return json.dumps(json.loads(body), indent=2)
-    except ValueError:
-        return plain(body).plain
+        return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return body
 
 
-def summary(matching: Sequence[Held], about: int) -> dict[str, Any]:
+def summary(jobs: Sequence[Job], about: int) -> dict[str, Any]:
     """What a replay would touch: how many, of which channels, reasons and statuses, and since when."""
-    jobs = [held.job for held in matching if held.job]
     return {
         "matched": len(jobs),
         "about": about,
@@ -120,14 +129,14 @@ def summary(matching: Sequence[Held], about: int) -> dict[str, Any]:
     }
 
 
-def summary_text(sums: dict[str, Any]) -> Text:
+def summary_text(sums: dict[str, Any]) -> str:
     """The same for people."""
-    lines = [f"{sums['matched']} of about {sums['about']} messages match, of {sums['incidents']} incidents"]
+    lines = [f"{sums['matched']} of about {sums['about']} messages match; incidents: {sums['incidents']}"]
     for title, key in (("channel", "by_channel"), ("reason", "by_reason"), ("status", "by_status")):
         counts = ", ".join(f"{name} {count}" for name, count in sorted(sums[key].items()))
         lines.append(f"  by {title:8} {counts}")
     lines.append(f"  shared      {sums['oldest']} to {sums['newest']}")
-    return plain("\n".join(lines))
+    return "\n".join(map(plain, lines))
 
 
 def age(job: Job, now: datetime) -> str:
@@ -137,8 +146,3 @@ def age(job: Job, now: datetime) -> str:
         if seconds >= length:
             return f"{seconds // length}{unit}"
     return f"{seconds}s"
-
-
-def plain(value: str) -> Text:
-    """Text that can't steer a terminal: control characters are shown, not sent."""
-    return Text("".join(character if character.isprintable() or character == "\n" else "\ufffd" for character in value))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from relay.channel_schema import CHANNEL
+from relay.errors import InvalidChannel
 
 MASK = "***"
 # What may be seen; all else in a channel is masked, so that a key that comes later is masked, too.
@@ -24,19 +25,24 @@ class SecretDocument:
     def __init__(self, members: Mapping[str, Any] | None = None) -> None:
         self.members: dict[str, Any] = copy.deepcopy(dict(members or {}))
 
+    def get(self, key: str) -> Any:
+        """The value of a key; None if it is not there."""
+        place, last = self._find(key.split("."))
+        return place.get(last) if place is not None else None
+
     def has(self, key: str) -> bool:
         """Whether the key is there."""
         place, last = self._find(key.split("."))
         return place is not None and last in place
 
     def set(self, key: str, value: Any) -> None:
-        """Set a key, making the objects on the way to it. Raises TypeError when one of them is no object."""
+        """Set a key, making the objects on the way to it. Raises InvalidChannel when one of them is no object."""
         *way, last = key.split(".")
         place = self.members
         for step in way:
             place = place.setdefault(step, {})
             if not isinstance(place, dict):
-                raise TypeError(f"{step} is not an object")
+                raise InvalidChannel(f"{key}: {step} is not an object")
         place[last] = value
 
     def unset(self, key: str) -> bool:

@@ -11,7 +11,7 @@ import click
 from botocore.config import Config
 from botocore.exceptions import ProfileNotFound
 
-from relayctl.outputs import read_outputs, read_parameters
+from relayctl.outputs import StackMissingError, read_outputs, read_parameters
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 STACK_NAME = "bigpanda-xmatters-relay"
 
+# Makes a session of a `profile_name` and a `region_name`; None of them means what the AWS CLI would take.
+type Sessions = Callable[..., boto3.Session]
+
 
 @dataclass(frozen=True)
 class Stack:
@@ -29,6 +32,12 @@ class Stack:
     name: str
     session: boto3.Session
     endpoint_url: str | None
+
+    def output(self, key: str) -> str:
+        """One of the stack's outputs. Raises StackMissingError, too when the stack is another than the relay's."""
+        if key not in self.outputs:
+            raise StackMissingError(f"the stack {self.name!r} is not a relay: it has no output {key}")
+        return self.outputs[key]
 
     @cached_property
     def outputs(self) -> dict[str, str]:
@@ -61,7 +70,10 @@ class Stack:
 
 
 def on_stack(verb: Callable[..., None]) -> Callable[..., None]:
-    """Give a verb `--stack`, `--region`, `--profile` and `--json`; it is called with `stack` and `as_json`."""
+    """Give a verb `--stack`, `--region`, `--profile` and `--json`; it is called with `stack` and `as_json`.
+
+    The context's object may be `Sessions` of another make than boto3's.
+    """
 
     @click.option(
         "--stack",
@@ -77,8 +89,9 @@ def on_stack(verb: Callable[..., None]) -> Callable[..., None]:
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
     @wraps(verb)
     def wrapped(stack_name: str, region: str | None, profile: str | None, **arguments: Any) -> None:
+        sessions: Sessions = click.get_current_context().obj or boto3.Session
         try:
-            session = boto3.Session(profile_name=profile, region_name=region)
+            session = sessions(profile_name=profile, region_name=region)
         except ProfileNotFound as error:
             raise click.UsageError(str(error)) from error
         verb(stack=Stack(stack_name, session, os.environ.get("AWS_ENDPOINT_URL") or None), **arguments)

@@ -29,8 +29,8 @@ class Worker:
         except (BotoCoreError, ValueError) as error:
             raise WorkerError(f"the worker's answer did not arrive: {type(error).__name__}") from error
         results = payload.get("results") if isinstance(payload, dict) else None
-        if answer.get("FunctionError") or not isinstance(results, list) or len(results) != 1:
-            kind = payload.get("errorType", "no result") if isinstance(payload, dict) else "no result"
-            raise WorkerError(f"the worker failed: {kind}; its log says more")
-        result: Mapping[str, Any] = results[0]
-        return result
+        match results:
+            case [dict() as result] if not answer.get("FunctionError"):
+                return result
+        kind = payload.get("errorType", "no result") if isinstance(payload, dict) else "no result"
+        raise WorkerError(f"the worker failed: {kind}; its log says more")

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from relay import channel as channels
 from relay.channel_schema import AUTH
 from relay.http import AllowedHosts
+from relayctl import terminal
 from relayctl.channel_store import ChannelStore
 from relayctl.secret_document import SecretDocument, from_file, typed_value
 from relayctl.stack import Stack, on_stack
@@ -28,7 +28,8 @@ _NOT_YET = (
     "xmatters.rest",
     "bigpanda",
 )
-_ASKED = {"password", "secret", "key"}
+_AUTH_MEMBERS = ("client_id", "username", "password", "key", "secret")
+_HIDDEN = {"trigger_url", "password", "secret", "key"}
 
 
 @click.group(short_help="Make, change, show and remove channels.")
@@ -82,8 +83,9 @@ def set_(
 
     \b
     Example:
-      relayctl channel set payments --trigger-url @trigger-url.txt --recipient "Payments On-Call"
-      relayctl channel set payments --auth basic --username relay --set policy.max_per_minute=30
+      relayctl channel set payments --trigger-url @url.txt --recipient "DB On-Call"
+      relayctl channel set payments --auth basic --username relay
+      relayctl channel set payments --set inbound.token=@token.txt
     """
     store = ChannelStore(stack)
     found = store.read(name)
@@ -94,42 +96,45 @@ def set_(
         document.set("inbound.token", secrets.token_urlsafe(32))
     channels.check(document.members, _hosts(stack))
     store.write(name, document.text(), exists=found is not None)
-    _say("changed" if found is not None else "made", name, document)
+    _say("changed" if found is not None else "made", stack, name, document)
     _show_what_to_paste(stack, name, document, as_json)
 
 
 def _apply_options(document: SecretDocument, options: dict[str, Any]) -> None:
     if options["trigger_url"] is None and not document.has("xmatters.trigger_url"):
-        options["trigger_url"] = _ask("trigger_url", "--trigger-url")
+        options["trigger_url"] = _ask("trigger_url", " for a new channel")
     if options["trigger_url"] is not None:
         document.set("xmatters.trigger_url", options["trigger_url"])
-    if options["auth"] or not document.has("xmatters.auth.type"):
-        document.set("xmatters.auth", {"type": options["auth"] or "url"})
-    kind = document.members["xmatters"]["auth"]["type"]
-    for member in AUTH.get(kind, {"properties": {}})["properties"]:
-        if member == "type":
-            continue
-        key, flag = f"xmatters.auth.{member}", f"--{member.replace('_', '-')}"
-        if options[member] is None and not document.has(key):
-            options[member] = _ask(member, flag, f" with --auth {kind}")
-        if options[member] is not None:
-            document.set(key, options[member])
-    _refuse_strays(kind, options)
+    kind = options["auth"] or document.get("xmatters.auth.type") or "url"
+    if kind != document.get("xmatters.auth.type"):
+        document.set("xmatters.auth", {"type": kind})
+    _apply_auth(document, kind, {name: options[name] for name in _AUTH_MEMBERS})
     if options["recipients"]:
         document.set("xmatters.recipients", list(options["recipients"]))
 
 
-def _refuse_strays(kind: str, options: dict[str, Any]) -> None:
-    for member in ("username", "password", "key", "secret", "client_id"):
-        if options[member] is not None and member not in AUTH[kind]["properties"]:
-            raise click.UsageError(f"--{member.replace('_', '-')} does not go with --auth {kind}")
+def _apply_auth(document: SecretDocument, kind: str, given: dict[str, str | None]) -> None:
+    known = AUTH[kind]["properties"] if kind in list(AUTH) else {}
+    if strays := [_flag(member) for member, value in given.items() if value is not None and member not in known]:
+        raise click.UsageError(f"{', '.join(strays)}: does not go with --auth {kind}")
+    for member in (member for member in given if member in known):
+        key, value = f"xmatters.auth.{member}", given[member]
+        if value is not None:
+            document.set(key, value)
+        elif not document.has(key):
+            document.set(key, _ask(member, f" with --auth {kind}"))
 
 
-def _ask(name: str, flag: str, why: str = " for a new channel") -> str:
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _ask(name: str, why: str) -> str:
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{flag} is needed{why} (give a value or @FILE, or run in a terminal to be asked)")
-    hidden = name in _ASKED or name == "trigger_url"
-    answer: str = click.prompt(flag.removeprefix("--"), hide_input=hidden, err=True)
+        raise click.UsageError(
+            f"{_flag(name)} is needed{why} (give a value or @FILE, or run in a terminal to be asked)"
+        )
+    answer: str = click.prompt(name.replace("_", " "), hide_input=name in _HIDDEN, err=True)
     return answer
 
 
@@ -139,9 +144,10 @@ def _apply_settings(document: SecretDocument, settings: tuple[str, ...], removal
         if not equals or not key:
             raise click.UsageError("--set takes KEY=VALUE")
         try:
-            document.set(key, typed_value(key, from_file(text)))
-        except (OSError, UnicodeDecodeError, TypeError) as error:
-            raise click.UsageError(f"--set {key}: {error}") from error
+            value = from_file(text)
+        except (OSError, UnicodeDecodeError) as error:
+            raise click.UsageError(f"--set {key}: can't read {text[1:]}: {error}") from error
+        document.set(key, typed_value(key, value))
     for key in removals:
         if not document.unset(key):
             raise click.UsageError(f"--unset {key}: the channel has no such key")
@@ -152,8 +158,9 @@ def _hosts(stack: Stack) -> AllowedHosts:
     return AllowedHosts(hosts, loopback=stack.parameters.get("Profile") == "local")
 
 
-def _say(what: str, name: str, document: SecretDocument) -> None:
-    click.echo(f"channel {name}: {what}; functions that run already use it within their cache time", err=True)
+def _say(what: str, stack: Stack, name: str, document: SecretDocument) -> None:
+    seconds = stack.parameters.get("SecretCacheSeconds", "300")
+    click.echo(f"channel {name}: {what}; functions that run already see it within {seconds} s", err=True)
     if document.members["xmatters"]["auth"]["type"] == "url" and "apikey=" not in _url(document).lower():
         click.echo("note: the trigger URL has no apiKey, which --auth url relies on", err=True)
     unused = [key for key in _NOT_YET if document.has(key)]
@@ -166,7 +173,7 @@ def _url(document: SecretDocument) -> str:
 
 
 def _callback_url(stack: Stack, name: str) -> str:
-    return stack.outputs["BigPandaWebhookUrl"].replace("{channel}", name)
+    return stack.output("BigPandaWebhookUrl").replace("{channel}", name)
 
 
 def _show_what_to_paste(stack: Stack, name: str, document: SecretDocument, as_json: bool) -> None:
@@ -220,7 +227,7 @@ def list_(stack: Stack, as_json: bool) -> None:
         table.add_column("changed")
         for name, at in found:
             table.add_row(name, at or "")
-        Console().print(table)
+        terminal.output().print(table)
     if not found:
         _nothing("no channels yet; make one with: relayctl channel set NAME")
 
@@ -240,7 +247,7 @@ def remove(stack: Stack, name: str, yes: bool, days: int, as_json: bool) -> None
       relayctl channel remove payments
     """
     store = ChannelStore(stack)
-    if store.read(name) is None:
+    if not store.exists(name):
         _nothing(f"there is no channel {name}")
     if not yes:
         if not sys.stdin.isatty():

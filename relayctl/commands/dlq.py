@@ -1,7 +1,6 @@
 """relayctl dlq: what could not be delivered, and its replay."""
 
 import json
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from relay.delivery import Outcome
 from relay.errors import Reason
 from relay.queues import Queue
 from relay.replay import Filter, Replay, Replayed, in_order
-from relayctl import letters
+from relayctl import letters, terminal
 from relayctl.stack import Stack, on_stack
 from relayctl.worker import Worker
 
@@ -46,7 +45,12 @@ def _filtered(verb: Callable[..., None]) -> Callable[..., None]:
 
     @click.option("--channel", metavar="NAME", help="Only this channel's.")
     @click.option("--incident", metavar="ID", help="Only this incident's.")
-    @click.option("--reason", type=click.Choice([reason.value for reason in Reason]), help="Only what failed for this.")
+    @click.option(
+        "--reason",
+        type=click.Choice([reason.value for reason in Reason]),
+        metavar="REASON",
+        help=f"Only what failed for this: {', '.join(Reason)}.",
+    )
     @click.option("--since", type=_Since(), metavar="AGE|TIME", help="Only what came since: 90m, 12h, 7d or a time.")
     @click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many, the oldest first.")
     @wraps(verb)
@@ -70,19 +74,25 @@ def list_(stack: Stack, wanted: Filter, limit: int | None, as_json: bool) -> Non
     Example:
       relayctl dlq list --channel payments --since 12h
     """
-    queue = _dead_letters(stack)
-    about = queue.about()
-    with queue.holding():
-        found = _scan(queue, about)
+    about, found = _looked_at(_dead_letters(stack))
     matching = _matching(found, wanted, limit)
     strangers = [held for held in found if held.job is None] if wanted == Filter() else []
+    shown = [*matching, *strangers][:limit]
     if as_json:
-        click.echo(json.dumps(letters.listing(matching, strangers, about)))
-    elif matching or strangers:
-        Console().print(letters.table(matching, strangers, datetime.now(UTC)))
-        click.echo(f"{len(matching) + len(strangers)} of about {about}", err=True)
-    if not matching and not strangers:
-        _nothing_matched(about)
+        click.echo(json.dumps(letters.listing(shown, about)))
+    if not shown:
+        _nothing_matched(about, found)
+    if not as_json:
+        _print_list(shown)
+        click.echo(f"{len(shown)} of about {about}", err=True)
+
+
+def _print_list(shown: list[Held]) -> None:
+    jobs = [held.job for held in shown if held.job]
+    if jobs:
+        terminal.output().print(letters.table(jobs, datetime.now(UTC)))
+    for held in shown[len(jobs) :]:
+        click.echo(letters.stranger(held))
 
 
 @dlq.command()
@@ -91,23 +101,20 @@ def list_(stack: Stack, wanted: Filter, limit: int | None, as_json: bool) -> Non
 def show(stack: Stack, identity: str, as_json: bool) -> None:
     """Show one message whole.
 
-    ID is a delivery id, or enough of its beginning, or a message id.
+    ID is a delivery id or a message id, or enough of its beginning.
 
     \b
     Example:
       relayctl dlq show 9f2c41d0
     """
-    queue = _dead_letters(stack)
-    about = queue.about()
-    with queue.holding():
-        found = _scan(queue, about)
+    about, found = _looked_at(_dead_letters(stack))
     matching = [held for held in found if letters.is_called(held, identity)]
-    if as_json and matching:
+    if as_json:
         click.echo(json.dumps({"messages": [letters.document(held) for held in matching]}))
-    elif matching:
+    if not matching:
+        _nothing_matched(about, found)
+    if not as_json:
         click.echo("\n\n".join(letters.text(held) for held in matching))
-    else:
-        _nothing_matched(about)
 
 
 @dlq.command()
@@ -134,28 +141,48 @@ def replay(stack: Stack, wanted: Filter, limit: int | None, yes: bool, rate: flo
     """
     queue = _dead_letters(stack)
     about = queue.about()
-    with queue.holding():
-        matching = _matching(_scan(queue, about), wanted, limit)
-        sums = letters.summary(matching, about)
+    done: list[Replayed] = []
+    with terminal.stop_on_interrupt() as stop, queue.holding():
+        found = _scan(queue, about, stop)
+        matching = _matching(found, wanted, limit)
+        # Others may see, and replay, what this replay is not about.
+        queue.let_go(set(found) - set(matching))
+        sums = letters.summary([held.job for held in matching if held.job], about)
         if matching and not as_json:
-            Console(stderr=True).print(letters.summary_text(sums))
-        done = _replay(stack, queue, matching, rate) if yes else []
+            click.echo(letters.summary_text(sums))
+        try:
+            if yes:
+                _replay(stack, queue, matching, rate, stop, done)
+        finally:
+            if matching or as_json:
+                _report(sums, done, dry_run=not yes, as_json=as_json)
     if not matching:
-        _nothing_matched(about)
-    _report(sums, done, dry_run=not yes, as_json=as_json)
+        _nothing_matched(about, found)
+    if yes and (len(done) < len(matching) or any(_is_failure(each) for each in done)):
+        click.get_current_context().exit(1)
 
 
 def _dead_letters(stack: Stack) -> DeadLetters:
-    return DeadLetters(stack.sqs, stack.outputs["DeadLetterQueueUrl"], time.monotonic)
+    return DeadLetters(stack.sqs, stack.output("DeadLetterQueueUrl"), time.time)
 
 
-def _scan(queue: DeadLetters, about: int) -> list[Held]:
+def _looked_at(queue: DeadLetters) -> tuple[int, list[Held]]:
+    """About how many messages there are, and all that could be seen; they are let go of again."""
+    about = queue.about()
+    with terminal.stop_on_interrupt() as stop, queue.holding():
+        return about, _scan(queue, about, stop)
+
+
+def _scan(queue: DeadLetters, about: int, stop: threading.Event) -> list[Held]:
     found = []
-    console = Console(stderr=True)
-    with console.status("reading the queue …") as status:
+    with Console(stderr=True).status("reading the queue …") as status:
         for held in queue.scan():
             found.append(held)
             status.update(f"reading the queue … {len(found)} of about {about}")
+            if stop.is_set():
+                break
+    if stop.is_set():
+        raise KeyboardInterrupt
     return found
 
 
@@ -163,34 +190,19 @@ def _matching(found: list[Held], wanted: Filter, limit: int | None) -> list[Held
     return [held for held, job in in_order(found) if wanted.matches(job)][:limit]
 
 
-def _replay(stack: Stack, queue: DeadLetters, matching: list[Held], rate: float) -> list[Replayed]:
-    again = Queue(stack.sqs, stack.outputs["DeadLetterQueueUrl"])
-    worker = Worker(stack.functions, stack.outputs["JobWorkerFunction"])
-    done: list[Replayed] = []
-    with _stop_on_interrupt() as stop, _progress(len(matching)) as progress:
-        runner = Replay(queue, again, worker, time.time, stop.wait, rate)
-        for each in runner.run(matching, stop.is_set):
+def _replay(
+    stack: Stack, queue: DeadLetters, matching: list[Held], rate: float, stop: threading.Event, done: list[Replayed]
+) -> None:
+    again = Queue(stack.sqs, stack.output("DeadLetterQueueUrl"))
+    worker = Worker(stack.functions, stack.output("JobWorkerFunction"))
+    with _progress(len(matching)) as progress:
+        for each in Replay(queue, again, worker, time.time, stop.wait, rate).run(matching, stop.is_set):
             done.append(each)
             progress(each)
-    return done
 
 
-@contextmanager
-def _stop_on_interrupt() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets; the second is a Ctrl-C again."""
-    stop = threading.Event()
-
-    def on_interrupt(*_: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        click.echo("stopping after the job under way; Ctrl-C again stops at once", err=True)
-        stop.set()
-
-    before = signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)
+def _is_failure(each: Replayed) -> bool:
+    return each.outcome != Outcome.DELIVERED or each.note is not None
 
 
 @contextmanager
@@ -216,21 +228,21 @@ def _progress(total: int) -> Iterator[Callable[[Replayed], None]]:
 
 
 def _report(sums: dict[str, Any], done: list[Replayed], *, dry_run: bool, as_json: bool) -> None:
-    failed = [each for each in done if each.outcome != Outcome.DELIVERED or each.note]
-    left = 0 if dry_run else sums["matched"] - len(done)
     delivered = sum(each.outcome == Outcome.DELIVERED for each in done)
+    counts = {
+        "delivered": delivered,
+        "failed": len(done) - delivered,
+        "left": 0 if dry_run else sums["matched"] - len(done),
+    }
     if as_json:
-        counts = {"delivered": delivered, "failed": len(done) - delivered, "left": left}
         click.echo(json.dumps({"dry_run": dry_run, **sums, **counts, "results": [_result(each) for each in done]}))
     elif dry_run:
         click.echo("nothing was sent; add --yes to replay them")
     else:
-        for each in failed:
-            name = f"{each.job.delivery_id[:8]}  {each.job.channel}  {letters.plain(each.job.incident_id)}"
-            click.echo(f"{name}  {each.job.reason}: {each.note or each.outcome}")
-        click.echo(f"{delivered} delivered, {len(done) - delivered} failed, {left} left alone")
-    if failed or left:
-        click.get_current_context().exit(1)
+        for each in filter(_is_failure, done):
+            name = f"{each.job.delivery_id[:8]}  {each.job.channel}  {each.job.incident_id}"
+            click.echo(terminal.plain(f"{name}  {each.job.reason}: {each.note or each.outcome}"))
+        click.echo(", ".join(f"{count} {word}" for word, count in counts.items()))
 
 
 def _result(each: Replayed) -> dict[str, Any]:
@@ -246,6 +258,10 @@ def _result(each: Replayed) -> dict[str, Any]:
     }
 
 
-def _nothing_matched(about: int) -> NoReturn:
-    click.echo("the dead-letter queue is empty" if about == 0 else f"none of about {about} messages matched", err=True)
+def _nothing_matched(about: int, found: list[Held]) -> NoReturn:
+    if about and not found:
+        message = f"none of about {about} messages can be seen now: somebody else holds them; try again in two minutes"
+    else:
+        message = f"none of about {about} messages matched" if about else "the dead-letter queue is empty"
+    click.echo(message, err=True)
     click.get_current_context().exit(3)

@@ -65,7 +65,8 @@ def _channels(config: Config, telemetry: Telemetry) -> ChannelCache:
         Secrets(client, config.secret_prefix, ticks=time.monotonic).read,
         _hosts(config),
         seconds=config.secret_cache_seconds,
-        clock=time.monotonic,
+        # Lambda freezes a function between requests, and clocks that never go back may stop with it.
+        clock=time.time,
         notice=telemetry.notice,
     )
 

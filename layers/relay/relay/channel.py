@@ -9,7 +9,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Never
+from urllib.parse import unquote_plus
 
 import fastjsonschema
 
@@ -67,9 +68,10 @@ class Channel:
     def secrets(self) -> frozenset[str]:
         """Everything that must not show in what is logged, kept or answered."""
         key = re.search(r"[?&]apiKey=([^&#]*)", self.trigger_url, re.IGNORECASE)
+        in_url = {key[1], unquote_plus(key[1])} if key and key[1] else set()
         inbound = {text for each in self.inbound for text in (each.token, each.password) if text}
         outbound = {text for name, text in self.auth.members.items() if name not in {"username", "client_id"}}
-        return frozenset({self.trigger_url, *inbound, *outbound, *([key[1]] if key and key[1] else [])})
+        return frozenset({self.trigger_url, *inbound, *outbound, *in_url})
 
 
 def is_channel_name(name: str) -> bool:
@@ -109,6 +111,7 @@ def parse(name: str, text: str, hosts: AllowedHosts) -> Channel:
 def check(document: Any, hosts: AllowedHosts) -> None:
     """Raise InvalidChannel unless the decoded secret is a valid channel whose URLs may be called."""
     _check_schema(_CHECK_CHANNEL, document, "")
+    _check_text(document)
     inbound, xmatters = document["inbound"], document["xmatters"]
     _check_inbound(inbound, "inbound")
     if "previous" in inbound:
@@ -135,10 +138,14 @@ _CHECK_AUTH: Mapping[str, _Check] = {kind: fastjsonschema.compile(schema) for ki
 
 def _decode(text: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         # The decoder's own message may quote what it stumbled over.
         raise InvalidChannel("the secret is not JSON") from None
+
+
+def _refuse_constant(name: str) -> Never:
+    raise ValueError(name)
 
 
 def _check_schema(checks: _Check, document: Any, place: str) -> None:
@@ -147,6 +154,13 @@ def _check_schema(checks: _Check, document: Any, place: str) -> None:
     except fastjsonschema.JsonSchemaValueException as error:
         key = ".".join([place, *(str(part) for part in error.path[1:])]).strip(".") or "the secret"
         raise InvalidChannel(f"{key}: {_complaint(error)}") from None
+
+
+def _check_text(document: Any) -> None:
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise InvalidChannel("the secret holds a character that is cut in half (a lone surrogate)") from None
 
 
 def _complaint(error: fastjsonschema.JsonSchemaValueException) -> str:

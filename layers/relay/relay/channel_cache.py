@@ -33,7 +33,7 @@ class _Copy:
 
 
 class ChannelCache:
-    """Channels by name. `clock` gives seconds and never goes back."""
+    """Channels by name. `clock` gives epoch seconds."""
 
     def __init__(
         self,
@@ -121,7 +121,8 @@ class _Allowance:
 
     def take(self) -> bool:
         now = self._clock()
-        self._left = min(self._burst, self._left + (now - self._counted_at) * self._per_second)
+        passed = max(0.0, now - self._counted_at)
+        self._left = min(self._burst, self._left + passed * self._per_second)
         self._counted_at = now
         if self._left < 1:
             return False

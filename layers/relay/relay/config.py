@@ -30,7 +30,7 @@ class Config:
             secret_cache_seconds=_seconds(environment, "RELAY_SECRET_CACHE_SECONDS", 300, problems),
             allowed_hosts=_hosts(environment, "RELAY_ALLOWED_HOSTS", problems),
             loopback_allowed=_profile(environment, "RELAY_PROFILE", problems) == "local",
-            dead_letter_queue_url=environment.get("RELAY_DEAD_LETTER_QUEUE_URL"),
+            dead_letter_queue_url=environment.get("RELAY_DEAD_LETTER_QUEUE_URL") or None,
         )
         if problems:
             raise ConfigError("\n".join(problems))

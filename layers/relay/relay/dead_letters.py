@@ -17,15 +17,18 @@ from relay.message import Job, UnreadableMessage
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
 
 HOLD_SECONDS = 120
-# Holds are renewed when less than this is left of them.
-RENEW_SECONDS = 60
+# Holds are renewed when less than this is left of them: more than anyone waits for a job.
+RENEW_SECONDS = 75
+# With less than this left, a job could still be under way when somebody else gets to see its message.
+JOB_SECONDS = 30
 # A long poll asks all of SQS's servers; a short one may miss messages that are there.
 POLL_SECONDS = 1
 
 
-@dataclass
+@dataclass(eq=False)
 class Held:
     """A message that is held until `until`, on the clock of the queue that holds it.
 
@@ -40,7 +43,7 @@ class Held:
 
 
 class DeadLetters:
-    """The dead-letter queue. `clock` gives seconds and never goes back.
+    """The dead-letter queue. `clock` gives seconds, and counts those that this machine slept through.
 
     What SQS refuses comes as botocore raises it, unless a method says otherwise.
     """
@@ -64,12 +67,17 @@ class DeadLetters:
         """Let go of every message that is still held at the end of the block, however it ends."""
         try:
             yield
-        finally:
-            self._let_go(list(self._held.values()))
+        except BaseException:
+            # What can't be let go now is visible again soon anyway; what broke the block is what matters.
+            with suppress(ClientError, BotoCoreError):
+                self.let_go(self._held.values())
+            raise
+        self.let_go(self._held.values())
 
     def scan(self) -> Iterator[Held]:
         """Take every message that is visible, once each; use it inside `holding`."""
         while True:
+            until = self._clock() + HOLD_SECONDS
             answer = self._client.receive_message(
                 QueueUrl=self._url,
                 MaxNumberOfMessages=10,
@@ -79,44 +87,51 @@ class DeadLetters:
             messages = answer.get("Messages", [])
             if not messages:
                 return
-            for message in messages:
-                known = message["MessageId"] in self._held
-                held = self._hold(message["MessageId"], message["ReceiptHandle"], message["Body"])
-                if not known:
-                    yield held
+            # All of them are held before one is given away: whoever looks at it may not come back.
+            new = [self._hold(message, until) for message in messages]
+            yield from (held for held in new if held)
             self.renew()
 
     def renew(self) -> None:
-        """Go on holding what would soon be visible again."""
-        soon = self._clock() + RENEW_SECONDS
-        self._set_visibility([held for held in self._held.values() if held.until < soon], HOLD_SECONDS)
+        """Go on holding what would soon be visible again. What SQS won't renew is held no longer than it was."""
+        now = self._clock()
+        self._held = {name: held for name, held in self._held.items() if held.until > now}
+        with suppress(ClientError, BotoCoreError):
+            soon = [held for held in self._held.values() if held.until < now + RENEW_SECONDS]
+            self._set_visibility(soon, HOLD_SECONDS)
 
     def is_held(self, held: Held) -> bool:
-        """Whether nobody else can have taken the message meanwhile."""
-        return held.message_id in self._held and self._clock() < held.until
+        """Whether nobody else has the message, or can get it before a job is done."""
+        return self._held.get(held.message_id) is held and self._clock() + JOB_SECONDS < held.until
 
     def delete(self, held: Held) -> None:
         """Remove a message for good."""
         self._client.delete_message(QueueUrl=self._url, ReceiptHandle=held.receipt)
         del self._held[held.message_id]
 
-    def _hold(self, message_id: str, receipt: str, body: str) -> Held:
-        until = self._clock() + HOLD_SECONDS
-        try:
-            held = Held(message_id, receipt, until, Job.from_json(body))
-        except UnreadableMessage as error:
-            held = Held(message_id, receipt, until, None, str(error))
-        self._held[message_id] = held
-        return held
+    def let_go(self, helds: Iterable[Held]) -> None:
+        """Let others see these messages at once."""
+        gone = list(helds)
+        self._set_visibility(gone, 0)
+        for held in gone:
+            self._held.pop(held.message_id, None)
 
-    def _let_go(self, helds: list[Held]) -> None:
-        # What can't be let go now is visible again soon anyway.
-        with suppress(ClientError, BotoCoreError):
-            self._set_visibility(helds, 0)
-        self._held.clear()
+    def _hold(self, message: "MessageTypeDef", until: float) -> Held | None:
+        """Hold a message that was received; None if it was held before."""
+        if known := self._held.get(message["MessageId"]):
+            known.receipt, known.until = message["ReceiptHandle"], until
+            return None
+        held = Held(message["MessageId"], message["ReceiptHandle"], until, None)
+        try:
+            held.job = Job.from_json(message["Body"])
+        except UnreadableMessage as error:
+            held.problem = str(error)
+        self._held[held.message_id] = held
+        return held
 
     def _set_visibility(self, helds: Iterable[Held], seconds: int) -> None:
         for batch in batched(helds, 10, strict=False):
+            until = self._clock() + seconds
             answer = self._client.change_message_visibility_batch(
                 QueueUrl=self._url,
                 Entries=[
@@ -126,6 +141,6 @@ class DeadLetters:
             )
             # The call succeeds although single messages fail: those are not held any longer.
             for done in answer.get("Successful", []):
-                batch[int(done["Id"])].until = self._clock() + seconds
+                batch[int(done["Id"])].until = until
             for failed in answer.get("Failed", []):
                 self._held.pop(batch[int(failed["Id"])].message_id, None)

@@ -149,7 +149,7 @@ class Redelivery:
             job.delivery_id,
             job.correlation_id,
             attempt=job.attempts + 1,
-            may_repeat=job.reason == Reason.TIMEOUT,
+            may_repeat=job.reason == Reason.TIMEOUT and job.attempts > 0,
         )
         return _judged(result, self.sender.send(channel, signal, deadline))
 

@@ -1,7 +1,9 @@
 """The way out: which hosts may be called, one session that keeps connections alive, and what must not be shown."""
 
 import contextlib
+import html
 import ipaddress
+import json
 import re
 import ssl
 import time
@@ -164,12 +166,13 @@ def _inner(error: requests.RequestException) -> object:
 
 
 _CREDENTIALS = re.compile(
-    r"(?i)(api_?key=|bearer\s+|basic\s+|(?:password|access_token|refresh_token|secret)\W{1,4})[^\s\"'&<>,}]+"
+    r"(?i)(bearer\s+|basic\s+"
+    r"|(?:api_?key|password|access_token|refresh_token|secret)[\\\"']*\s*(?:=|:|%3D)\s*[\\\"']*)[^\s\"'&<>,}]+"
 )
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """The text without any of `secrets`, in whichever way a URL may spell them, and without what looks like one."""
+    """The text without any of `secrets`, in whichever way URL, JSON or HTML may spell them, and without their likes."""
     spellings = {spelling for secret in secrets for spelling in _spellings(secret)}
     for spelling in sorted(spellings, key=len, reverse=True):
         text = text.replace(spelling, "***")
@@ -177,4 +180,9 @@ def redact(text: str, secrets: Iterable[str]) -> str:
 
 
 def _spellings(secret: str) -> Iterable[str]:
-    return {secret, quote(secret), quote(secret, safe=""), quote_plus(secret)} if secret else ()
+    if not secret:
+        return ()
+    in_urls = {quote(secret), quote(secret, safe=""), quote_plus(secret)}
+    lower = {re.sub("%[0-9A-F]{2}", lambda code: code[0].lower(), spelling) for spelling in in_urls}
+    in_json = {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
+    return {secret, html.escape(secret)} | in_urls | lower | in_json

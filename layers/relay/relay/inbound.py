@@ -29,17 +29,18 @@ class Request:
     def from_event(cls, event: Mapping[str, Any]) -> Self:
         """Read a proxy event of a REST API. Whatever is missing is empty; nothing is raised."""
         queries = event.get("multiValueQueryStringParameters") or {}
+        single = (event.get("queryStringParameters") or {}).get("recipients")
         return cls(
             channel=str((event.get("pathParameters") or {}).get("channel", "")),
             headers={str(name).lower(): str(value) for name, value in (event.get("headers") or {}).items()},
-            recipients=_recipients(queries.get("recipients") or ()),
+            recipients=_recipients(queries.get("recipients") or ([single] if single else [])),
             body=event.get("body") or "",
             is_base64=bool(event.get("isBase64Encoded")),
             id=str((event.get("requestContext") or {}).get("requestId", "")),
         )
 
 
-def _recipients(values: list[str] | tuple[str, ...]) -> tuple[str, ...]:
+def _recipients(values: list[str]) -> tuple[str, ...]:
     names = (name.strip() for value in values for name in value.split(","))
     return tuple(dict.fromkeys(name for name in names if name))
 

@@ -18,6 +18,7 @@ from typing import Any
 from relay.errors import BadRequest
 
 MAX_ID_LENGTH = 512
+MAX_WORD_LENGTH = 100
 
 type Version = tuple[float, float]
 
@@ -124,15 +125,13 @@ class _Fields:
     def __init__(self, members: Mapping[str, Any]) -> None:
         self._members: dict[str, Any] = {}
         for name, value in members.items():
-            self._members.setdefault(_plain(name), value)
+            # A spelling that is null must not hide one that is not.
+            if value is not None:
+                self._members.setdefault(_plain(name), value)
 
     def first(self, *names: str) -> Any:
         """The first of the names that is there and not null."""
-        for name in names:
-            value = self._members.get(name)
-            if value is not None:
-                return value
-        return None
+        return next((self._members[name] for name in names if name in self._members), None)
 
 
 @lru_cache(maxsize=1024)
@@ -185,7 +184,8 @@ def _text(value: Any) -> str | None:
 
 
 def _word(value: Any) -> str | None:
-    return value.strip().lower() if isinstance(value, str) and value.strip() else None
+    word = value.strip().lower() if isinstance(value, str) else ""
+    return word if 0 < len(word) <= MAX_WORD_LENGTH else None
 
 
 def _flag(value: Any) -> bool | None:

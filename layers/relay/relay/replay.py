@@ -4,6 +4,7 @@ The order is: the worker tries, then the message is deleted. A job that failed a
 new reason and counts, before the old message goes. So a crash anywhere leaves a message twice rather than not at all.
 """
 
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +16,9 @@ from relay.delivery import Outcome
 from relay.errors import QueueError, Reason
 from relay.message import MAX_EXCERPT, Job, seconds_of, timestamp
 from relay.queues import Queue
+
+# Holds are renewed in between.
+LONGEST_SLEEP_SECONDS = 30.0
 
 # Gives the worker's result for an envelope, or raises WorkerError.
 type Invoke = Callable[[str], Mapping[str, Any]]
@@ -71,14 +75,25 @@ class Replay:
 
         A message that is no longer held is left alone: someone else may have it.
         """
+        wait = 0.0
         for held, job in in_order(helds):
+            self._wait(wait, stopping)
             if stopping():
                 return
-            started = self.clock()
+            wait = 0.0
             self.letters.renew()
             if self.letters.is_held(held):
+                started = self.clock()
                 yield self._one(held, job)
-                self.sleep(max(0.0, 1 / self.rate - (self.clock() - started)))
+                # The clock may be set meanwhile, either way.
+                wait = min(1 / self.rate, max(0.0, 1 / self.rate - (self.clock() - started)))
+
+    def _wait(self, seconds: float, stopping: Callable[[], bool]) -> None:
+        while seconds > 0 and not stopping():
+            asleep = min(seconds, LONGEST_SLEEP_SECONDS)
+            self.sleep(asleep)
+            self.letters.renew()
+            seconds -= asleep
 
     def _one(self, held: Held, job: Job) -> Replayed:
         try:
@@ -108,9 +123,21 @@ class Replay:
 
 
 def in_order(helds: Iterable[Held]) -> list[tuple[Held, Job]]:
-    """Jobs oldest first, so that an incident's states arrive in the order in which they were shared."""
+    """Jobs by the time at which their shares came, oldest first; but those of one incident in the order of its states.
+
+    Shares may overtake each other on their way, and the last to be replayed is what people believe.
+    """
     jobs = [(held, held.job) for held in helds if held.job is not None]
-    return sorted(jobs, key=lambda pair: (pair[1].received_at, pair[1].version or (0.0, 0.0)))
+    jobs.sort(key=lambda pair: seconds_of(pair[1].received_at))
+    states: dict[tuple[str, str], deque[tuple[Held, Job]]] = defaultdict(deque)
+    for pair in sorted(jobs, key=lambda pair: _version(pair[1])):
+        states[pair[1].channel, pair[1].incident_id].append(pair)
+    return [states[job.channel, job.incident_id].popleft() for _, job in jobs]
+
+
+def _version(job: Job) -> tuple[float, float]:
+    came = seconds_of(job.received_at)
+    return job.version or (came, came)
 
 
 def _failed_again(job: Job, result: Mapping[str, Any], now: float) -> Job:

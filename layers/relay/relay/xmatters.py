@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeIs
 from urllib.parse import quote, unquote_plus, urlencode, urlsplit, urlunsplit
 
 import requests
@@ -72,7 +72,7 @@ class XMatters:
         accepted, request_id = _acceptance(answer)
         if accepted:
             return request_id
-        raise self._bad_answer(answer, channel, reason_for_status(answer.status))
+        raise self._bad_answer(answer, channel, reason_for_status(answer.status), authorization)
 
     def renew_token(self, channel: Channel) -> bool:
         """Forget the OAuth token that was just refused; true if it was an old one, so that a new one may do better."""
@@ -108,11 +108,11 @@ class XMatters:
             raise NoAnswer(error.reason, f"token: {error.detail}", asked=False) from error
         token = _json_object(answer.body)
         value, seconds = token.get("access_token"), token.get("expires_in", 0)
-        if answer.status == 200 and isinstance(value, str) and isinstance(seconds, int | float):
+        if answer.status == 200 and _fits_header(value) and isinstance(seconds, int | float):
             return _Token(value, self._clock() + seconds - TOKEN_MARGIN_SECONDS)
         # 400 is how OAuth says that user, password or client are wrong.
         reason = Reason.CREDENTIALS if answer.status == 400 else reason_for_status(answer.status)
-        failure = self._bad_answer(answer, channel, reason)
+        failure = self._bad_answer(answer, channel, reason, {})
         failure.asked = False
         raise failure
 
@@ -132,14 +132,17 @@ class XMatters:
             sent = not never_sent(error)
             raise NoAnswer(Reason.UNREACHABLE, cause(error), may_have_rung=sent) from None
 
-    def _bad_answer(self, answer: Answer, channel: Channel, reason: Reason) -> SendError:
-        token = self._tokens.get(_token_key(channel)) if channel.auth.type == "oauth" else None
-        text = answer.body[: 4 * MAX_EXCERPT].decode("utf-8", "replace")
+    def _bad_answer(
+        self, answer: Answer, channel: Channel, reason: Reason, authorization: Mapping[str, str]
+    ) -> SendError:
+        shown = {value.partition(" ")[2] for value in authorization.values()}
+        # Redacted before it is cut: half a credential is a credential still.
+        text = answer.body.decode("utf-8", "replace")
         return BadAnswer(
             reason,
             f"HTTP {answer.status}",
             http_status=answer.status,
-            excerpt=redact(text, channel.secrets() | ({token.value} if token else set()))[:MAX_EXCERPT],
+            excerpt=redact(text, channel.secrets() | shown)[:MAX_EXCERPT],
             retry_after=_retry_after(answer.headers.get("retry-after"), self._clock()),
         )
 
@@ -150,14 +153,14 @@ def with_recipients(url: str, recipients: tuple[str, ...]) -> str:
     pieces = parts.query.split("&") if parts.query else []
     kept = [piece for piece in pieces if not piece.startswith("recipients=")]
     named = [
-        unquote_plus(name)
+        unquote_plus(name).strip()
         for piece in pieces
         if piece.startswith("recipients=")
         for name in piece.removeprefix("recipients=").split(",")
     ]
     names = list(dict.fromkeys(name for name in (*named, *recipients) if name))
     if names:
-        kept.append("recipients=" + ",".join(quote(name, safe="") for name in names))
+        kept.append("recipients=" + ",".join(quote(name, safe="", errors="replace") for name in names))
     return urlunsplit(parts._replace(query="&".join(kept)))
 
 
@@ -173,6 +176,10 @@ def _headers(signal: Signal) -> dict[str, str]:
 
 def _basic(user: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
+
+
+def _fits_header(value: Any) -> TypeIs[str]:
+    return isinstance(value, str) and value.isascii() and value.isprintable() and value != ""
 
 
 def _token_url(channel: Channel) -> str:

@@ -1,0 +1,43 @@
+"""A person's terminal: what is written to it, and Ctrl-C."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+from rich.console import Console
+
+# A pipe or a file has no edge: `dlq list | grep ID` must find whole ids.
+UNFOLDED_COLUMNS = 1000
+
+
+def output() -> Console:
+    """Where results go. Square brackets and colons in what is printed mean themselves."""
+    folded = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(width=None if folded else UNFOLDED_COLUMNS, markup=False, emoji=False, highlight=False)
+
+
+def plain(value: str) -> str:
+    """One line that can't steer a terminal: characters that are no text are shown as \N{REPLACEMENT CHARACTER}."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in value)
+
+
+@contextmanager
+def stop_on_interrupt() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C sets, so that the work ends where it is safe; the second is a Ctrl-C again."""
+    stop = threading.Event()
+
+    def on_interrupt(*_: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        click.echo("stopping after what is under way; Ctrl-C again stops at once", err=True)
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,111 @@
+"""The xMatters stand-in as a process of its own, and what one asks of it from outside."""
+
+import json
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from sandbox import processes
+from sandbox.cloud import SandboxError, without_aws
+
+START_SECONDS = 20.0
+ANSWER_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """A running stand-in: `xmatters_url` is what the relay calls, `control_url` what people and tests ask."""
+
+    control_url: str
+    xmatters_url: str
+    process: processes.Process
+
+    def check_health(self) -> None:
+        """Ask whether it is well; SandboxError if not."""
+        self._call("GET", "/health")
+
+    def signals(self) -> list[dict[str, Any]]:
+        """Every try that reached it, oldest first, whether it was accepted or not."""
+        found: list[dict[str, Any]] = self._call("GET", "/signals")["signals"]
+        return found
+
+    def listen(self, *, is_open: bool) -> None:
+        """Open xMatters' port or close it; closed, connections to it are refused."""
+        self._call("PUT", "/listening", {"open": is_open})
+
+    def add_function(self, uuid: str, api_key: str) -> str:
+        """Make a trigger that takes `api_key` in its URL; that URL."""
+        self._call("PUT", f"/functions/{uuid}", {"auth": {"type": "url", "api_key": api_key}})
+        return f"{self.xmatters_url}/api/integration/1/functions/{uuid}/triggers?apiKey={api_key}"
+
+    def _call(self, method: str, path: str, body: object = None) -> Any:
+        try:
+            with requests.Session() as session:
+                session.trust_env = False
+                answer = session.request(method, f"{self.control_url}{path}", json=body, timeout=ANSWER_SECONDS)
+                answer.raise_for_status()
+                return answer.json() if answer.content else None
+        except requests.RequestException as error:
+            raise SandboxError(f"the xMatters stand-in did not do as asked: {error}") from error
+
+
+def start(folder: Path, root: Path) -> StandIn:
+    """Start a stand-in on free ports of 127.0.0.1, from the clone at `root`, and wait until it is ready.
+
+    Its log is `folder` with `.log` after it, and stays when the folder goes. Raises SandboxError when it does
+    not come up, with the end of that log.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder.with_name(f"{folder.name}.log")
+    _ready(folder).unlink(missing_ok=True)
+    ports = ("--port", "0", "--xmatters-port", "0")
+    process = processes.start(
+        [sys.executable, "-m", "sandbox.server", *ports, "--ready-file", str(_ready(folder))],
+        env=without_aws(os.environ) | {"HOME": str(folder), "TMPDIR": str(folder)},
+        cwd=root,
+        log=log,
+        record=_record(folder),
+    )
+    deadline = time.monotonic() + START_SECONDS
+    while processes.is_running(process) and time.monotonic() < deadline:
+        if found := running(folder):
+            return found
+        time.sleep(processes.POLL_SECONDS)
+    processes.stop(process)
+    raise SandboxError(f"the xMatters stand-in did not start; the end of {log}:\n{processes.tail(log)}")
+
+
+def running(folder: Path) -> StandIn | None:
+    """The stand-in that was started in `folder`, if it is still there and ready."""
+    process = processes.recorded(_record(folder))
+    if process is None:
+        return None
+    try:
+        ready = json.loads(_ready(folder).read_text())
+        found = StandIn(ready["control_url"], ready["xmatters_url"], process)
+        found.check_health()
+    except (OSError, ValueError, KeyError, SandboxError):
+        return None
+    return found
+
+
+def stop(folder: Path) -> bool:
+    """Stop the stand-in of `folder` and remove the folder; whether there was one running."""
+    process = processes.recorded(_record(folder))
+    if process:
+        processes.stop(process)
+    processes.remove(folder)
+    return process is not None
+
+
+def _record(folder: Path) -> Path:
+    return folder / "process.json"
+
+
+def _ready(folder: Path) -> Path:
+    return folder / "ready.json"

@@ -1,0 +1,50 @@
+"""What a person sees while something long happens: one short line a step, with the seconds it took."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn
+from rich.text import Text
+
+
+class Steps:
+    """Writes `name: what … 1.2 s` for each step; on a terminal the seconds run while it lasts."""
+
+    def __init__(self, name: str, console: Console) -> None:
+        self.name = name
+        self.console = console
+
+    @contextmanager
+    def step(self, what: str) -> Iterator[None]:
+        """Show `what` for the length of a `with` block, and how it ended."""
+        began = time.monotonic()
+        ended = "failed after"
+        try:
+            with self._live(what):
+                yield
+            ended = ""
+        except KeyboardInterrupt:
+            ended = "stopped after"
+            raise
+        finally:
+            shown = f"{ended} {time.monotonic() - began:.1f} s".lstrip()
+            line = Text(f"{self.name}: {what} … " if self.console.is_terminal else "")
+            self.console.print(line.append(shown, style="red" if ended else "green"), soft_wrap=True)
+
+    def say(self, what: str) -> None:
+        """Write one line that is no step."""
+        self.console.print(Text(f"{self.name}: {what}"), soft_wrap=True)
+
+    @contextmanager
+    def _live(self, what: str) -> Iterator[None]:
+        label = f"{self.name}: {what} …"
+        if not self.console.is_terminal:
+            self.console.print(Text(label), end=" ", soft_wrap=True)
+            yield
+            return
+        columns = (TextColumn(label, markup=False), SpinnerColumn(), TextColumn("{task.elapsed:.0f} s"))
+        with Progress(*columns, console=self.console, transient=True) as progress:
+            progress.add_task("")
+            yield

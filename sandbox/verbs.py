@@ -1,0 +1,36 @@
+"""relayctl's verbs, run against a local cloud and no other."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from sandbox.cloud import SandboxError, aws_environment, without_aws
+from sandbox.stack import STACK_NAME
+
+VERB_SECONDS = 120.0
+
+
+def relayctl(endpoint_url: str, arguments: Sequence[str], *, columns: int = 80) -> str:
+    """Run `relayctl` with `arguments` on the cloud at `endpoint_url`; what it wrote, errors and progress too.
+
+    Raises SandboxError, with that, when it fails or takes too long.
+    """
+    environment = without_aws(os.environ) | aws_environment(endpoint_url)
+    name = f"relayctl {' '.join(arguments[:2])}"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "relayctl", *arguments],
+            env=environment | {"RELAY_STACK": STACK_NAME, "COLUMNS": str(columns)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=VERB_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise SandboxError(f"{name} was not done after {error.timeout:.0f} s") from error
+    if done.returncode:
+        raise SandboxError(f"{name} ended with exit code {done.returncode}:\n{done.stdout.rstrip()}")
+    return done.stdout.rstrip()

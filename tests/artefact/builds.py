@@ -1,0 +1,107 @@
+"""What `sam build` makes, and where it lies."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from sandbox import stack
+from sandbox.cloud import SandboxError, aws_environment
+from tests.artefact import templates
+from tests.artefact.runtime_api import PYTHON, Deployed
+
+ROOT = Path(__file__).parents[2]
+SOURCES = ("functions", "layers")
+FUNCTION, LAYER = "AWS::Serverless::Function", "AWS::Serverless::LayerVersion"
+LONG_AGO = 1_000_000_000
+# Where Lambda puts a function and its layers.
+TASK, OPT = "/var/task", "/opt"
+
+
+@dataclass(frozen=True)
+class Build:
+    """A finished build: a built template, and a folder for each function and layer."""
+
+    folder: Path
+
+    @property
+    def template(self) -> Path:
+        """The built template."""
+        return self.folder / "template.yaml"
+
+    def places(self) -> dict[str, str]:
+        """Each artefact's name, and the folder where Lambda puts it."""
+        resources = templates.read(self.template)["Resources"]
+        kinds = {FUNCTION: TASK, LAYER: OPT}
+        return {name: kinds[each["Type"]] for name, each in resources.items() if each["Type"] in kinds}
+
+    def files(self, artefact: str) -> dict[str, Path]:
+        """The artefact's files by their paths below Lambda's folder, with slashes."""
+        root = self.folder / artefact
+        return {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*")) if not path.is_dir()}
+
+    def deployed(self, function: str, endpoint_url: str, known: Mapping[str, str]) -> Deployed:
+        """A function as a local deployment has it, against the AWS at `endpoint_url`.
+
+        `known` has what a Ref to a resource stands for. A variable that no value can be given to fails the test.
+        """
+        stack = templates.stack(self.template, {"Profile": "local"}, known)
+        properties = stack.of_type("AWS::Lambda::Function")[function]
+        variables: dict[str, str] = properties["Environment"]["Variables"]
+        unknown = [name for name, value in variables.items() if "${" in value]
+        if unknown:
+            pytest.fail(f"{function} has variables that no test has a value for: {', '.join(unknown)}")
+        layers = stack.of_type("AWS::Lambda::LayerVersion")
+        return Deployed(
+            code=self.folder / function,
+            layers=tuple(self.folder / layers[ref.strip("${}")]["LayerName"] for ref in properties["Layers"]),
+            handler=properties["Handler"],
+            timeout=properties["Timeout"],
+            variables=aws_environment(endpoint_url) | variables,
+        )
+
+
+def build(root: Path, folder: Path) -> Build:
+    """Build the sources in `root` with everything that is written below `folder`; a failure fails the test."""
+    if not PYTHON.exists():
+        pytest.fail(f"there is no {PYTHON}; run `make setup`", pytrace=False)
+    shop = stack.Workshop(root, folder / "build", folder / "logs")
+    try:
+        stack.build(shop)
+    except SandboxError as error:
+        pytest.fail(str(error), pytrace=False)
+    return Build(shop.template.parent)
+
+
+def build_elsewhere(folder: Path) -> Build:
+    """Build the same sources as another machine may: other folder and times, strict umask, leftovers of Pythons."""
+    root = folder / "another clone"
+    _copy_sources(root)
+    before = os.umask(0o077)
+    try:
+        return build(root, folder / "another build")
+    finally:
+        os.umask(before)
+
+
+def _copy_sources(root: Path) -> None:
+    root.mkdir()
+    for name in SOURCES:
+        shutil.copytree(ROOT / name, root / name)
+    for name in ("template.yaml", "samconfig.toml"):
+        shutil.copy(ROOT / name, root / name)
+    for module in list(root.rglob("*.py")):
+        leftovers = module.parent / "__pycache__"
+        leftovers.mkdir(exist_ok=True)
+        for python in ("cpython-312", "cpython-313"):
+            (leftovers / f"{module.stem}.{python}.pyc").write_bytes(b"left over")
+    for path in root.rglob("*"):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+        os.utime(path, (LONG_AGO, LONG_AGO))
+    for name in (".venv", ".venv-sam"):
+        (root / name).symlink_to(ROOT / name)
+    (root / ".cache").mkdir()
+    (root / ".cache" / "pip").symlink_to(ROOT / ".cache" / "pip")

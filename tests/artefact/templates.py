@@ -1,0 +1,125 @@
+"""The template as CloudFormation gets it: after SAM's own transform, for given parameters."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
+from samtranslator.yaml_helper import yaml_parse
+
+TEMPLATE = Path(__file__).parents[2] / "template.yaml"
+PSEUDO_PARAMETERS = {
+    "AWS::AccountId": "123456789012",
+    "AWS::Partition": "aws",
+    "AWS::Region": "us-east-1",
+    "AWS::StackName": "relay",
+    "AWS::URLSuffix": "amazonaws.com",
+}
+_NOTHING = object()
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What a deployment with certain parameters has.
+
+    Conditions are decided, parameters filled in. What only a deployment knows stands as in Fn::Sub: `${Queue}` for a
+    Ref, `${Queue.Arn}` for an attribute.
+    """
+
+    resources: dict[str, dict[str, Any]]
+    outputs: dict[str, dict[str, Any]]
+
+    def of_type(self, kind: str) -> dict[str, dict[str, Any]]:
+        """The properties of all resources of a type, by their names."""
+        return {
+            name: resource.get("Properties", {})
+            for name, resource in self.resources.items()
+            if resource["Type"] == kind
+        }
+
+    def only(self, kind: str) -> dict[str, Any]:
+        """The properties of the one resource of a type."""
+        [properties] = self.of_type(kind).values()
+        return properties
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The template as it is written, its short tags spelled out."""
+    return dict(yaml_parse(path.read_text()))
+
+
+def stack(path: Path, parameters: Mapping[str, str], known: Mapping[str, str] | None = None) -> Stack:
+    """Transform the template and settle what can be settled; `known` gives the Refs of resources.
+
+    Raises KeyError for a parameter or condition that the template does not declare.
+    """
+    document = read(path)
+    undeclared = parameters.keys() - document["Parameters"].keys()
+    if undeclared:
+        raise KeyError(f"the template has no parameter {', '.join(undeclared)}")
+    for resource in document["Resources"].values():
+        for uri in {"CodeUri", "ContentUri"} & resource["Properties"].keys():
+            resource["Properties"][uri] = "s3://bucket/key"
+    defaults = {name: str(each["Default"]) for name, each in document["Parameters"].items()}
+    session = boto3.Session(region_name=PSEUDO_PARAMETERS["AWS::Region"])
+    translator = Translator({}, Parser(), boto_session=session)
+    translated = translator.translate(document, parameter_values=dict(parameters))
+    settle = _Settler(PSEUDO_PARAMETERS | defaults | dict(parameters) | dict(known or {}), translated["Conditions"])
+    return Stack(settle.existing(translated["Resources"]), settle.existing(translated["Outputs"]))
+
+
+def of_clone(**parameters: str) -> Stack:
+    """What this clone's template makes; parameters that are not given have their defaults."""
+    return stack(TEMPLATE, parameters)
+
+
+class _Settler:
+    def __init__(self, refs: Mapping[str, str], conditions: Mapping[str, Any]) -> None:
+        self._refs = refs
+        self._conditions = conditions
+
+    def existing(self, members: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            name: self.settled(member)
+            for name, member in members.items()
+            if "Condition" not in member or self.holds(member["Condition"])
+        }
+
+    def holds(self, condition: Any) -> bool:
+        if isinstance(condition, str):
+            return self.holds(self._conditions[condition])
+        match condition:
+            case {"Fn::Not": [inner]}:
+                return not self.holds(inner)
+            case {"Fn::Equals": [one, other]}:
+                return bool(self.settled(one) == self.settled(other))
+        raise NotImplementedError(f"a condition of another kind: {condition}")
+
+    def settled(self, node: Any) -> Any:
+        match node:
+            case {"Ref": "AWS::NoValue"}:
+                return _NOTHING
+            case {"Ref": name}:
+                return self._refs.get(name, f"${{{name}}}")
+            case {"Fn::GetAtt": [name, attribute]}:
+                return f"${{{name}.{attribute}}}"
+            case {"Fn::If": [condition, yes, no]}:
+                return self.settled(yes if self.holds(condition) else no)
+            case {"Fn::Sub": [text, names]}:
+                return self._substituted(text, self.settled(names))
+            case {"Fn::Sub": text}:
+                return self._substituted(text, {})
+            case dict():
+                members = {name: self.settled(member) for name, member in node.items()}
+                return {name: member for name, member in members.items() if member is not _NOTHING}
+            case list():
+                return [item for item in map(self.settled, node) if item is not _NOTHING]
+        return node
+
+    def _substituted(self, text: str, names: Mapping[str, str]) -> str:
+        values = {**self._refs, **names}
+        return re.sub(r"\$\{([^}]+)\}", lambda found: values.get(found[1], found[0]), text)

@@ -1,0 +1,125 @@
+"""What is in the artefacts: bytecode for every module, nothing that must not be there, the same bytes at each build."""
+
+import importlib.util
+import io
+import marshal
+import re
+import zipfile
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from tests.artefact.builds import ROOT, Build
+
+ARTEFACTS = ("BigPandaWebhookFunction", "JobWorkerFunction", "DependenciesLayer", "RelayLayer")
+KILOBYTE = 1000
+# Unzipped and zipped; a fifth above what was measured.
+BUDGETS = {
+    "BigPandaWebhookFunction": (2 * KILOBYTE, 2 * KILOBYTE),
+    "JobWorkerFunction": (2 * KILOBYTE, 2 * KILOBYTE),
+    "DependenciesLayer": (10_800 * KILOBYTE, 3_900 * KILOBYTE),
+    "RelayLayer": (320 * KILOBYTE, 160 * KILOBYTE),
+}
+# Come with Lambda, belong to a developer, or are so slow to import that they must not be in reach.
+UNWANTED_PACKAGES = {
+    *("boto3", "botocore", "s3transfer", "awslambdaric", "pip", "setuptools"),
+    *("ministack", "moto", "flask", "aiohttp", "pytest", "hypothesis", "sandbox", "relayctl", "mypy_boto3_sqs"),
+    *("aws_xray_sdk", "pydantic", "pydantic_core"),
+}
+UNWANTED_FOLDERS = {"tests", "test", "bin"}
+BINARY = re.compile(r"\.(so|dylib|pyd|dll|a|exe)(\.|$)")
+
+# flags, then a hash of the source in place of its time and size
+HASHED, CHECKED = 0b01, 0b10
+
+
+def modules(build: Build, artefact: str) -> dict[str, Path]:
+    return {name: path for name, path in build.files(artefact).items() if name.endswith(".py")}
+
+
+def test_every_artefact_is_known_here(built: Build) -> None:
+    assert set(built.places()) == set(ARTEFACTS)
+
+
+def test_the_library_and_its_dependencies_are_there(built: Build) -> None:
+    sources = {path.name for path in (ROOT / "layers" / "relay" / "relay").iterdir() if path.suffix == ".py"}
+    assert set(modules(built, "RelayLayer")) == {f"python/relay/{name}" for name in sources}
+    wanted = {"aws_lambda_powertools", "requests", "fastjsonschema", "urllib3", "certifi", "charset_normalizer", "idna"}
+    assert wanted <= {PurePosixPath(name).parts[1] for name in modules(built, "DependenciesLayer")}
+    for function in ("BigPandaWebhookFunction", "JobWorkerFunction"):
+        assert set(built.files(function)) == {"app.py", "__pycache__/app.cpython-313.pyc"}
+
+
+def test_no_two_layers_bring_the_same_file(built: Build) -> None:
+    assert not built.files("DependenciesLayer").keys() & built.files("RelayLayer").keys()
+
+
+@pytest.mark.parametrize("artefact", ARTEFACTS)
+def test_nothing_is_in_it_that_must_not_be(built: Build, artefact: str) -> None:
+    names = [PurePosixPath(name) for name in built.files(artefact)]
+    assert names
+    assert [name for name in names if BINARY.search(name.name)] == []
+    assert [name for name in names if UNWANTED_FOLDERS & set(name.parent.parts)] == []
+    packages = {
+        re.split(r"[-.]", name.relative_to("python").parts[0])[0] for name in names if name.parts[0] == "python"
+    }
+    assert UNWANTED_PACKAGES & packages == set()
+
+
+@pytest.mark.parametrize("artefact", ARTEFACTS)
+def test_every_module_has_bytecode_that_python_takes_without_a_look_at_the_source(built: Build, artefact: str) -> None:
+    place = built.places()[artefact]
+    for name, path in modules(built, artefact).items():
+        source, bytecode = path.read_bytes(), Path(importlib.util.cache_from_source(path)).read_bytes()
+        assert bytecode[:4] == importlib.util.MAGIC_NUMBER, name
+        assert int.from_bytes(bytecode[4:8], "little") == HASHED, name
+        assert bytecode[8:16] == importlib.util.source_hash(source), name
+        assert marshal.loads(bytecode[16:]).co_filename == f"{place}/{name}"
+
+
+@pytest.mark.parametrize("artefact", ARTEFACTS)
+def test_there_is_no_bytecode_without_its_module(built: Build, artefact: str) -> None:
+    expected = {Path(importlib.util.cache_from_source(path)) for path in modules(built, artefact).values()}
+    assert {path for name, path in built.files(artefact).items() if name.endswith(".pyc")} == expected
+
+
+@pytest.mark.parametrize("artefact", ARTEFACTS)
+def test_no_file_tells_where_it_was_built(built: Build, built_elsewhere: Build, workplace: Path, artefact: str) -> None:
+    places = [str(place).encode() for place in (workplace, ROOT / "functions", ROOT / "layers")]
+    for build in (built, built_elsewhere):
+        telling = [name for name, path in build.files(artefact).items() if any(p in path.read_bytes() for p in places)]
+        assert telling == []
+
+
+@pytest.mark.parametrize("artefact", ARTEFACTS)
+def test_its_size_is_in_budget(built: Build, artefact: str) -> None:
+    files = built.files(artefact)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, path in files.items():
+            archive.writestr(zipfile.ZipInfo(name), path.read_bytes(), zipfile.ZIP_DEFLATED)
+    unzipped, zipped = sum(path.stat().st_size for path in files.values()), len(buffer.getvalue())
+    budgets = BUDGETS[artefact]
+    assert unzipped <= budgets[0]
+    assert zipped <= budgets[1]
+
+
+@pytest.mark.parametrize("artefact", ARTEFACTS)
+def test_a_build_in_another_folder_makes_the_same_bytes(built: Build, built_elsewhere: Build, artefact: str) -> None:
+    ours, theirs = built.files(artefact), built_elsewhere.files(artefact)
+    assert ours.keys() == theirs.keys()
+    assert [name for name in ours if ours[name].read_bytes() != theirs[name].read_bytes()] == []
+    # The archive that is uploaded holds modes, too.
+    assert [name for name in ours if ours[name].stat().st_mode != theirs[name].stat().st_mode] == []
+
+
+def test_the_built_template_is_the_same_too(built: Build, built_elsewhere: Build) -> None:
+    assert built.template.read_bytes() == built_elsewhere.template.read_bytes()
+
+
+@pytest.mark.parametrize("artefact", ARTEFACTS)
+def test_lambdas_user_can_read_every_file(built_elsewhere: Build, artefact: str) -> None:
+    unreadable = [
+        name for name, path in built_elsewhere.files(artefact).items() if path.stat().st_mode & 0o444 != 0o444
+    ]
+    assert unreadable == []

@@ -1,0 +1,76 @@
+"""How the built functions load: from bytecode alone, with nothing that Lambda lacks, and without what is slow."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.artefact.builds import ROOT, Build
+from tests.artefact.runtime_api import Deployed, FunctionError, loaded
+
+NOWHERE = "http://127.0.0.1:1"
+FUNCTIONS = ("BigPandaWebhookFunction", "JobWorkerFunction")
+# Each costs every cold start tens of milliseconds, and none of them is needed.
+SLOW = ("aws_xray_sdk", "pydantic", "aws_lambda_powertools.event_handler", "asyncio")
+MODULES = (
+    "import json, sys, app; print(json.dumps({name: getattr(m, '__file__', None) for name, m in sys.modules.items()}))"
+)
+
+
+def deployed(build: Build, function: str) -> Deployed:
+    return build.deployed(function, NOWHERE, {"DeadLetterQueue": f"{NOWHERE}/123456789012/dead-letters"})
+
+
+def modules(function: Deployed) -> dict[str, str | None]:
+    """The modules that are there once the handler is imported, each with its file."""
+    last_line = function.run(MODULES).splitlines()[-1]
+    return dict(json.loads(last_line))
+
+
+@pytest.fixture(scope="module", params=FUNCTIONS)
+def function(request: pytest.FixtureRequest, built: Build) -> Deployed:
+    """Each function in turn."""
+    return deployed(built, request.param)
+
+
+def test_what_is_slow_is_not_imported(function: Deployed) -> None:
+    names = modules(function)
+    assert "relay.bootstrap" in names
+    assert [name for name in SLOW if name in names] == []
+
+
+def test_every_module_is_the_functions_the_layers_or_lambdas_own(function: Deployed) -> None:
+    files = {name: Path(file) for name, file in modules(function).items() if file}
+    ours = {name: file for name, file in files.items() if name.split(".")[0] in {"app", "relay"}}
+    assert all(file.is_relative_to(function.code) or file.is_relative_to(function.layers[1]) for file in ours.values())
+    clone = [name for name, file in files.items() if file.is_relative_to(ROOT / ".venv")]
+    assert clone == [], "the project's own environment must not help out"
+
+
+def test_a_missing_requirement_is_noticed(function: Deployed, tmp_path: Path) -> None:
+    without = replace(function, layers=function.layers[1:])
+    with pytest.raises(FunctionError, match="No module named") as caught, loaded(without, tmp_path / "log"):
+        pass
+    assert caught.value.type == "Runtime.ImportModuleError"
+
+
+def test_no_source_is_read_or_compiled(built: Build, workplace: Path, tmp_path: Path) -> None:
+    """With every source replaced by one that raises, the functions load all the same."""
+    copy = Build(workplace / "without sources")
+    shutil.copytree(built.folder, copy.folder)
+    for source in copy.folder.rglob("*.py"):
+        source.write_text("raise AssertionError('this source was read')\n")
+    for name in FUNCTIONS:
+        with loaded(deployed(copy, name), tmp_path / "log") as function:
+            assert function.init_seconds > 0
+    with loaded(deployed(copy, "BigPandaWebhookFunction"), tmp_path / "log") as function:
+        assert function.invoke({})["statusCode"] == 401
+
+
+def test_loading_writes_nothing_beside_the_code(built: Build, tmp_path: Path) -> None:
+    before = {name: sorted(built.files(name)) for name in built.places()}
+    with loaded(deployed(built, "BigPandaWebhookFunction"), tmp_path / "log"):
+        pass
+    assert {name: sorted(built.files(name)) for name in built.places()} == before

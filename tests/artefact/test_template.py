@@ -1,0 +1,198 @@
+"""The API, the functions and their permissions after SAM's own transform; the local cloud ignores much of it.
+
+`${Name}` in what is expected stands for a reference that only a deployment can fill in.
+"""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.artefact.templates import Stack, of_clone
+
+READ_CHANNELS = {
+    "Sid": "ReadChannels",
+    "Effect": "Allow",
+    "Action": "secretsmanager:GetSecretValue",
+    "Resource": "arn:aws:secretsmanager:us-east-1:123456789012:secret:relay/*",
+}
+
+
+def write_logs(group: str) -> dict[str, Any]:
+    return {
+        "Sid": "WriteLogs",
+        "Effect": "Allow",
+        "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
+        "Resource": f"${{{group}.Arn}}",
+    }
+
+
+# Every permission that a function has. A new one belongs here, after a thought.
+PERMISSIONS = {
+    "BigPandaWebhookRole": [
+        READ_CHANNELS,
+        {
+            "Sid": "KeepUndelivered",
+            "Effect": "Allow",
+            "Action": "sqs:SendMessage",
+            "Resource": "${DeadLetterQueue.Arn}",
+        },
+        write_logs("BigPandaWebhookLogGroup"),
+    ],
+    "JobWorkerRole": [READ_CHANNELS, write_logs("JobWorkerLogGroup")],
+}
+TIMEOUTS = {"BigPandaWebhookFunction": 15, "JobWorkerFunction": 60}
+
+
+class TestApi:
+    @pytest.mark.parametrize("kind", ["THROTTLED", "INTEGRATION_FAILURE", "INTEGRATION_TIMEOUT", "DEFAULT_5XX"])
+    def test_what_may_pass_is_answered_503(self, on_aws: Stack, kind: str) -> None:
+        answer = on_aws.only("AWS::ApiGateway::RestApi")["Body"]["x-amazon-apigateway-gateway-responses"][kind]
+        assert answer["statusCode"] == "503"
+        assert json.loads(answer["responseTemplates"]["application/json"]).keys() == {"error", "detail"}
+
+    def test_every_body_is_handed_on_as_bytes(self, on_aws: Stack) -> None:
+        body = on_aws.only("AWS::ApiGateway::RestApi")["Body"]
+        assert body["x-amazon-apigateway-binary-media-types"] == ["*/*"]
+
+    def test_the_webhook_is_all_that_it_serves(self, on_aws: Stack) -> None:
+        paths = on_aws.only("AWS::ApiGateway::RestApi")["Body"]["paths"]
+        assert {path: set(methods) for path, methods in paths.items()} == {"/bigpanda/{channel}": {"post"}}
+        integration = paths["/bigpanda/{channel}"]["post"]["x-amazon-apigateway-integration"]
+        assert integration["type"] == "aws_proxy"
+        assert "${BigPandaWebhookFunction.Arn}" in integration["uri"]
+
+    def test_it_has_one_stage_and_that_one_is_throttled(self, on_aws: Stack) -> None:
+        assert "StageName" not in on_aws.only("AWS::ApiGateway::Deployment"), "SAM makes a second stage of it"
+        stage = on_aws.only("AWS::ApiGateway::Stage")
+        assert stage["StageName"] == "v1"
+        [settings] = stage["MethodSettings"]
+        assert (settings["ResourcePath"], settings["HttpMethod"]) == ("/*", "*")
+        assert (settings["ThrottlingRateLimit"], settings["ThrottlingBurstLimit"]) == (1000, 2000)
+        # API Gateway's own log of requests would hold headers and bodies.
+        assert not settings.keys() & {"LoggingLevel", "DataTraceEnabled"}
+
+    def test_access_logs_are_json_without_headers_bodies_or_queries(self, on_aws: Stack) -> None:
+        setting = on_aws.only("AWS::ApiGateway::Stage")["AccessLogSetting"]
+        assert setting["DestinationArn"] == "${AccessLogGroup.Arn}"
+        assert "\n" not in setting["Format"]
+        assert json.loads(setting["Format"]) == {
+            "request_id": "$context.requestId",
+            "time": "$context.requestTimeEpoch",
+            "method": "$context.httpMethod",
+            "resource": "$context.resourcePath",
+            "status": "$context.status",
+            "integration_status": "$context.integrationStatus",
+            "response_length": "$context.responseLength",
+            "latency_ms": "$context.responseLatency",
+            "error_type": "$context.error.responseType",
+            "source_ip": "$context.identity.sourceIp",
+        }
+
+    @pytest.mark.parametrize(("mode", "logs", "role"), [("create-role", 1, 1), ("role-exists", 1, 0), ("off", 0, 0)])
+    def test_access_logs_and_their_role_are_as_chosen(self, mode: str, logs: int, role: int) -> None:
+        chosen = of_clone(ApiGatewayLogging=mode)
+        assert ("AccessLogSetting" in chosen.only("AWS::ApiGateway::Stage")) == bool(logs)
+        assert ("AccessLogGroup" in chosen.resources) == bool(logs)
+        assert len(chosen.of_type("AWS::ApiGateway::Account")) == role
+        assert ("ApiGatewayRole" in chosen.resources) == bool(role)
+
+    def test_the_stage_waits_for_the_role_of_its_access_logs(self, on_aws: Stack) -> None:
+        assert on_aws.resources["AccessLogGroup"]["Metadata"]["After"] == "${ApiGatewayAccount}"
+        assert of_clone(ApiGatewayLogging="role-exists").resources["AccessLogGroup"]["Metadata"]["After"] == ""
+
+    def test_removing_the_stack_leaves_the_accounts_logging_role(self, on_aws: Stack) -> None:
+        for name in ("ApiGatewayRole", "ApiGatewayAccount"):
+            assert on_aws.resources[name]["DeletionPolicy"] == "Retain"
+            assert on_aws.resources[name]["UpdateReplacePolicy"] == "Retain"
+
+    def test_only_this_api_may_invoke_a_function_and_only_by_its_route(self, on_aws: Stack) -> None:
+        permission = on_aws.only("AWS::Lambda::Permission")
+        assert permission["FunctionName"] == "${BigPandaWebhookFunction}"
+        assert permission["Principal"] == "apigateway.amazonaws.com"
+        assert permission["SourceArn"].endswith(":${Api}/*/POST/bigpanda/*")
+
+
+class TestFunctions:
+    def test_time_outs(self, on_aws: Stack) -> None:
+        functions = on_aws.of_type("AWS::Lambda::Function")
+        assert {name: function["Timeout"] for name, function in functions.items()} == TIMEOUTS
+
+    def test_each_logs_to_its_own_group(self, on_aws: Stack) -> None:
+        functions, groups = on_aws.of_type("AWS::Lambda::Function"), on_aws.of_type("AWS::Logs::LogGroup")
+        names = [function["LoggingConfig"]["LogGroup"].strip("${}") for function in functions.values()]
+        assert len(set(names)) == len(functions)
+        assert len({groups[name]["LogGroupName"] for name in names}) == len(functions)
+
+    def test_every_log_group_keeps_logs_as_long_as_is_asked(self) -> None:
+        groups = of_clone(LogRetentionDays="7").of_type("AWS::Logs::LogGroup")
+        assert {name: group.get("RetentionInDays") for name, group in groups.items()} == {
+            "AccessLogGroup": "7",
+            "BigPandaWebhookLogGroup": "7",
+            "JobWorkerLogGroup": "7",
+        }
+
+    def test_none_has_concurrency_reserved(self, on_aws: Stack) -> None:
+        for function in on_aws.of_type("AWS::Lambda::Function").values():
+            assert "ReservedConcurrentExecutions" not in function
+
+    @pytest.mark.parametrize("architecture", ["arm64", "x86_64"])
+    def test_functions_and_layers_agree_on_runtime_and_processor(self, architecture: str) -> None:
+        chosen = of_clone(Architecture=architecture)
+        layers = chosen.of_type("AWS::Lambda::LayerVersion")
+        for function in chosen.of_type("AWS::Lambda::Function").values():
+            assert function["Architectures"] == [architecture]
+            assert {ref.strip("${}") for ref in function["Layers"]} == layers.keys()
+            for layer in layers.values():
+                assert function["Runtime"] in layer["CompatibleRuntimes"]
+                assert architecture in layer["CompatibleArchitectures"]
+
+    def test_old_layers_go(self, on_aws: Stack) -> None:
+        layers = [each for each in on_aws.resources.values() if each["Type"] == "AWS::Lambda::LayerVersion"]
+        assert [layer["DeletionPolicy"] for layer in layers] == ["Delete", "Delete"]
+
+    def test_the_settings_follow_the_parameters(self) -> None:
+        chosen = of_clone(SecretPrefix="ops/relay", AllowedHosts="acme.xmatters.com", SecretCacheSeconds="60")
+        for function in chosen.of_type("AWS::Lambda::Function").values():
+            variables = function["Environment"]["Variables"]
+            assert variables["RELAY_SECRET_PREFIX"] == "ops/relay"
+            assert variables["RELAY_ALLOWED_HOSTS"] == "acme.xmatters.com"
+            assert variables["RELAY_SECRET_CACHE_SECONDS"] == "60"
+            assert variables["RELAY_PROFILE"] == "aws"
+
+
+class TestPermissions:
+    def test_each_role_may_do_this_and_nothing_else(self, on_aws: Stack) -> None:
+        roles = {
+            function["Role"].strip("${}").removesuffix(".Arn")
+            for function in on_aws.of_type("AWS::Lambda::Function").values()
+        }
+        assert roles == PERMISSIONS.keys()
+        for name in roles:
+            role = on_aws.resources[name]["Properties"]
+            assert role.keys() == {"AssumeRolePolicyDocument", "Policies"}
+            [policy] = role["Policies"]
+            assert policy["PolicyDocument"]["Statement"] == PERMISSIONS[name]
+
+    def test_a_role_is_taken_on_by_lambda_alone(self, on_aws: Stack) -> None:
+        for name in PERMISSIONS:
+            [statement] = on_aws.resources[name]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+            assert statement == {
+                "Effect": "Allow",
+                "Principal": {"Service": "lambda.amazonaws.com"},
+                "Action": "sts:AssumeRole",
+            }
+
+    def test_nothing_is_allowed_on_everything(self, on_aws: Stack) -> None:
+        policies = [policy for role in on_aws.of_type("AWS::IAM::Role").values() for policy in role.get("Policies", [])]
+        statements = [each for policy in policies for each in policy["PolicyDocument"]["Statement"]]
+        assert statements
+        for statement in statements:
+            assert "*" not in str(statement["Action"])
+            assert statement["Resource"] != "*"
+
+    def test_secrets_are_those_under_the_prefix(self) -> None:
+        chosen = of_clone(SecretPrefix="ops/relay")
+        for name in PERMISSIONS:
+            first = chosen.resources[name]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"][0]
+            assert first["Resource"] == "arn:aws:secretsmanager:us-east-1:123456789012:secret:ops/relay/*"

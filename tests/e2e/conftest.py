@@ -1,0 +1,75 @@
+"""A whole local cloud for the end-to-end tests: ports of its own, a folder of its own, gone afterwards."""
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from rich.console import Console
+
+from sandbox import local, standin
+from sandbox.cloud import leave_aws
+from sandbox.steps import Steps
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_aws_account() -> Iterator[None]:
+    """Nothing here may reach the AWS account that the environment leads to."""
+    before = dict(os.environ)
+    leave_aws(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def workroom() -> Iterator[Path]:
+    """A folder in the clone for this session."""
+    parent = ROOT / ".cache" / "e2e"
+    parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=parent) as name:
+        yield Path(name)
+
+
+@pytest.fixture(scope="session")
+def places(workroom: Path) -> local.Places:
+    """Where the session's cloud keeps its things."""
+    return local.Places(ROOT, workroom / "session", workroom / "build")
+
+
+@pytest.fixture(scope="session")
+def cloud(places: local.Places, quiet: Steps) -> Iterator[local.Local]:
+    """The deployed stack, with the channel "demo" that points at the xMatters stand-in."""
+    try:
+        yield local.up(places, quiet)
+    finally:
+        local.down(places)
+
+
+@pytest.fixture
+def xmatters(cloud: local.Local, places: local.Places) -> standin.StandIn:
+    """The session's xMatters stand-in."""
+    found = standin.running(places.standin)
+    assert found, "the xMatters stand-in died"
+    return found
+
+
+@pytest.fixture
+def own_places(workroom: Path) -> Iterator[local.Places]:
+    """Places for a test that starts and stops a cloud itself; whatever it leaves running is stopped."""
+    with TemporaryDirectory(dir=workroom) as name:
+        places = local.Places(ROOT, Path(name) / "own", workroom / "build")
+        try:
+            yield places
+        finally:
+            local.down(places)
+
+
+@pytest.fixture(scope="session")
+def quiet() -> Steps:
+    """Progress that nobody reads."""
+    return Steps("test", Console(file=io.StringIO()))

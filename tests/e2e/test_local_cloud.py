@@ -1,0 +1,162 @@
+"""The driver of the local cloud itself: what it starts, what it tells, and that it leaves nothing."""
+
+import io
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import boto3
+import pytest
+import requests
+from rich.console import Console
+
+from sandbox import cloud as clouds
+from sandbox import local, processes, stack, standin
+from sandbox.cloud import REGION, SandboxError
+from sandbox.steps import Steps
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_stack_json_says_where_everything_is(cloud: local.Local, places: local.Places) -> None:
+    written = json.loads(places.stack_file.read_text())
+    assert written == asdict(cloud)
+    assert set(written["outputs"]) >= {
+        "ApiId",
+        "BigPandaWebhookUrl",
+        "DeadLetterQueueUrl",
+        "SecretPrefix",
+        "JobWorkerFunction",
+    }
+    assert written["region"] == "us-east-1"
+    assert written["stack_name"] == "bigpanda-xmatters-relay"
+    assert written["outputs"]["BigPandaWebhookUrl"] == f"{written['api_url']}/bigpanda/{{channel}}"
+
+
+def test_the_api_and_the_queue_answer_under_the_urls_given(cloud: local.Local) -> None:
+    answer = requests.post(f"{cloud.api_url}/bigpanda/no-such-channel", json={}, timeout=30)
+    assert answer.status_code == 401
+    queue = boto3.client("sqs", region_name=REGION, endpoint_url=cloud.aws_endpoint_url)
+    attributes = queue.get_queue_attributes(QueueUrl=cloud.outputs["DeadLetterQueueUrl"], AttributeNames=["QueueArn"])
+    assert "DeadLetterQueue" in attributes["Attributes"]["QueueArn"]
+
+
+def test_the_channel_points_at_the_stand_in(cloud: local.Local) -> None:
+    secrets = boto3.client("secretsmanager", region_name=REGION, endpoint_url=cloud.aws_endpoint_url)
+    name = f"{cloud.outputs['SecretPrefix']}/demo"
+    secret = json.loads(secrets.get_secret_value(SecretId=name)["SecretString"])
+    assert secret["xmatters"]["trigger_url"].startswith(f"{cloud.xmatters_url}/api/integration/1/functions/")
+    assert secret["inbound"] == {"token": local.INBOUND_TOKEN}
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only Linux shows sockets as a file")
+def test_it_listens_on_this_machine_only(cloud: local.Local) -> None:
+    listening = [line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines() if " 0A " in line]
+    for url in (cloud.aws_endpoint_url, cloud.sandbox_url, cloud.xmatters_url):
+        port = f"{urlsplit(url).port:04X}"
+        assert [address for address in listening if address.endswith(f":{port}")] == [f"0100007F:{port}"]
+
+
+def test_up_twice_is_one_cloud_and_keeps_the_channel(cloud: local.Local, places: local.Places) -> None:
+    secrets = boto3.client("secretsmanager", region_name=REGION, endpoint_url=cloud.aws_endpoint_url)
+    name = f"{cloud.outputs['SecretPrefix']}/demo"
+    before = secrets.get_secret_value(SecretId=name)["VersionId"]
+    heard = io.StringIO()
+    assert local.up(places, Steps("local", Console(file=heard))) == cloud
+    assert "already running" in heard.getvalue()
+    assert secrets.get_secret_value(SecretId=name)["VersionId"] == before
+
+
+def test_a_second_command_at_the_same_time_is_refused(own_places: local.Places, quiet: Steps) -> None:
+    with local.alone(own_places.folder), pytest.raises(SandboxError, match="another command is at work"):
+        local.up(own_places, quiet)
+
+
+def test_up_after_a_kill_starts_afresh_and_down_leaves_nothing(own_places: local.Places, quiet: Steps) -> None:
+    first = local.up(own_places, quiet)
+    # A function that ran has left the cloud with a worker process.
+    requests.post(f"{first.api_url}/bigpanda/demo", json={}, timeout=30)
+    os.kill(first.pids["xmatters"], signal.SIGKILL)
+    second = local.up(own_places, quiet)
+    assert set(first.pids.values()).isdisjoint(second.pids.values())
+    requests.post(f"{second.api_url}/bigpanda/demo", json={}, timeout=30)
+    assert local.down(own_places) is True
+    for pid in (*first.pids.values(), *second.pids.values()):
+        _until_gone(pid)
+    assert not own_places.folder.exists()
+    assert local.down(own_places) is False
+
+
+def test_without_xmatters_there_is_no_stand_in(own_places: local.Places, quiet: Steps) -> None:
+    up = local.up(own_places, quiet, with_xmatters=False)
+    assert (up.sandbox_url, up.xmatters_url) == (None, None)
+    assert list(up.pids) == ["cloud"]
+    assert standin.running(own_places.standin) is None
+    local.down(own_places)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_up_stops_what_it_started(own_places: local.Places, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "sandbox", "--state", str(own_places.folder), "up"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as child:
+        _until((own_places.folder / "sam-build.log").exists)
+        its_cloud = processes.recorded(own_places.cloud / "process.json")
+        child.send_signal(number)
+        _, said = child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert "nothing that it started is left running" in said
+    assert its_cloud
+    _until_gone(its_cloud.pid)
+    assert not own_places.cloud.exists()
+    assert not own_places.stack_file.exists()
+
+
+def test_a_failed_build_shows_the_end_of_its_log(own_places: local.Places, tmp_path: Path) -> None:
+    for name in (".venv", ".venv-sam", "samconfig.toml"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "template.yaml").write_text("Resources: {F: {Type: AWS::Serverless::Function}}")
+    with pytest.raises(SandboxError, match=r"sam build failed \(exit code 1\)(.|\n)*Error"):
+        stack.build(stack.Workshop(tmp_path, tmp_path / "build", tmp_path / "state"))
+
+
+def test_a_clone_that_is_not_set_up_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(SandboxError, match="`make setup` installs it"):
+        stack.build(stack.Workshop(tmp_path, tmp_path / "build", tmp_path / "state"))
+
+
+def test_a_taken_port_is_not_taken_for_ours(tmp_path: Path) -> None:
+    with clouds.started(tmp_path / "one") as one:
+        process = clouds.running(tmp_path / "one")
+        assert process == one
+        shutil.copytree(tmp_path / "one", tmp_path / "two", ignore=shutil.ignore_patterns("tmp"))
+        (tmp_path / "two" / "address").write_text(f"{one.endpoint_url} another-token")
+        assert clouds.running(tmp_path / "two") is None
+    assert clouds.running(tmp_path / "one") is None
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", urlsplit(one.endpoint_url).port or 0)) != 0
+
+
+def _until_gone(group: int) -> None:
+    _until(lambda: group not in _groups())
+
+
+def _groups() -> set[int]:
+    shown = subprocess.run(["ps", "-A", "-o", "stat=,pgid="], capture_output=True, text=True, check=True).stdout
+    # A killed worker stays listed (Z) until this machine's first process gets round to burying it.
+    return {int(line.split()[1]) for line in shown.splitlines() if not line.startswith("Z")}
+
+
+def _until(holds: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it never came to hold"
+        time.sleep(0.02)

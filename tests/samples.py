@@ -1,0 +1,97 @@
+"""Samples that tests change to what they are about: secrets, shares, requests, jobs, answers."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from relay import channel, incident
+from relay.channel import Channel
+from relay.http import AllowedHosts, Answer
+from relay.inbound import Request
+from relay.incident import Share
+from relay.message import Job
+
+TOKEN = "inbound-token-5f1c"
+API_KEY = "7d3c9a52-url-key"
+TRIGGER_URL = (
+    f"https://acme.xmatters.com/api/integration/1/functions/3e1c8c1e-0f0e-4d8c-9d3d-1f6a2b7c9d10/triggers"
+    f"?apiKey={API_KEY}"
+)
+BASIC = {"type": "basic", "username": "relay", "password": "basic-password-81b2"}
+KEY = {"type": "api_key", "key": "x-api-key-4410", "secret": "key-secret-93c4"}
+OAUTH = {"type": "oauth", "client_id": "client-1", "username": "relay", "password": "oauth-password-a7d5"}
+OPEN = {"authorization": f"Bearer {TOKEN}"}
+
+
+def secret(*, auth: dict[str, str] | None = None, url: str | None = None, **members: Any) -> dict[str, Any]:
+    """A channel's secret; `members` replace whole top-level members."""
+    kind = auth or {"type": "url"}
+    plain = url or (TRIGGER_URL if kind["type"] == "url" else TRIGGER_URL.partition("?")[0])
+    return {"inbound": {"token": TOKEN}, "xmatters": {"trigger_url": plain, "auth": kind}} | members
+
+
+def parsed(document: dict[str, Any] | None = None) -> Channel:
+    """The channel `noc` of a secret."""
+    return channel.parse("noc", json.dumps(document or secret()), AllowedHosts(("*.xmatters.com", "*.bigpanda.io")))
+
+
+def body(**members: Any) -> bytes:
+    """A webhook's body whose incident has these members, too."""
+    return json.dumps({"incident": {"id": "i1", "status": "critical", "changedOn": 1_800_000_000} | members}).encode()
+
+
+def share(**members: Any) -> Share:
+    """What such a body says."""
+    return incident.parse(body(**members))
+
+
+def request(content: bytes | None = None, **changes: Any) -> Request:
+    """A request to the channel `noc` with good credentials."""
+    plain = Request(
+        channel="noc",
+        headers=OPEN | {"content-type": "application/json"},
+        recipients=(),
+        body=(body() if content is None else content).decode("latin-1"),
+        is_base64=False,
+        id="request-1",
+    )
+    return replace(plain, **changes)
+
+
+def job(**changes: Any) -> Job:
+    """A signal that was kept."""
+    plain = Job(
+        kind="signal",
+        delivery_id="d" * 32,
+        channel="noc",
+        incident_id="i1",
+        version=(1_800_000_000.0, 1_800_000_000.0),
+        transition=None,
+        status="critical",
+        recipients=("Network Operations",),
+        body=body(),
+        received_at="2027-01-15T08:00:00.000Z",
+        first_failed_at="2027-01-15T08:00:02.000Z",
+        last_failed_at="2027-01-15T08:00:02.000Z",
+        attempts=3,
+        reason="upstream",
+        http_status=503,
+        response_excerpt="Service Unavailable",
+        correlation_id="request-1",
+    )
+    return replace(plain, **changes)
+
+
+def accepted(request_id: str = "r1") -> Answer:
+    """What xMatters answers when it takes a signal."""
+    return Answer(202, {"x-trace": request_id}, json.dumps({"requestId": request_id}).encode())
+
+
+def refused(status: int, content: bytes = b"", **headers: str) -> Answer:
+    """An answer that is no acceptance; underscores in header names stand for hyphens."""
+    return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, content)
+
+
+def token(value: str = "access-token-1", seconds: float = 900) -> Answer:
+    """What xMatters answers when it gives an OAuth token out."""
+    return Answer(200, {}, json.dumps({"access_token": value, "expires_in": seconds}).encode())

@@ -1,0 +1,333 @@
+import base64
+import copy
+import hmac
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from relay import channel
+from relay.channel import is_channel_name
+from relay.channel_schema import AUTH
+from relay.errors import InvalidChannel
+from tests import samples
+from tests.fakes import HOSTS
+
+NOW = 1_800_000_000.0
+CANARY = "canary-31c8"
+WHOLE: dict[str, Any] = {
+    "inbound": {
+        "basic": {"username": CANARY, "password": CANARY},
+        "token": CANARY,
+        "previous": {
+            "basic": {"username": CANARY, "password": CANARY},
+            "token": CANARY,
+            "expires_at": "2030-01-31T12:00:00Z",
+        },
+    },
+    "xmatters": {
+        "trigger_url": f"https://acme.xmatters.com/{CANARY}?apiKey={CANARY}",
+        "auth": {"type": "oauth", "client_id": CANARY, "username": CANARY, "password": CANARY},
+        "recipients": [CANARY, "Network Operations"],
+        "callback": {"token": CANARY},
+        "rest": {
+            "base_url": f"https://{CANARY}.xmatters.com",
+            "auth": {"type": "api_key", "key": CANARY, "secret": CANARY},
+        },
+    },
+    "bigpanda": {"base_url": "https://api.bigpanda.io", "api_key": CANARY},
+    "policy": {
+        "preset": "oncall",
+        "notify_on": ["opened", "resolved"],
+        "body": "bigpanda",
+        "min_seconds_between_signals": 15,
+        "max_per_minute": 60,
+        "max_age_seconds": 21600,
+        "fallback_after_seconds": 300,
+    },
+}
+
+
+def positions(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield path
+    keys = value.keys() if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    for key in keys:
+        yield from positions(value[key], (*path, key))
+
+
+def changed(path: tuple[Any, ...], value: Any) -> Any:
+    holder = {"root": copy.deepcopy(WHOLE)}
+    place: Any = holder
+    *way, last = ("root", *path)
+    for key in way:
+        place = place[key]
+    place[last] = value
+    return holder["root"]
+
+
+def complaint(document: Any) -> str:
+    with pytest.raises(InvalidChannel) as caught:
+        channel.parse("noc", json.dumps(document), HOSTS)
+    return str(caught.value)
+
+
+class TestParse:
+    def test_a_whole_secret_is_read(self) -> None:
+        found = channel.parse("noc", json.dumps(WHOLE), HOSTS)
+        assert (found.name, found.trigger_url) == ("noc", f"https://acme.xmatters.com/{CANARY}?apiKey={CANARY}")
+        assert (found.auth.type, found.recipients) == ("oauth", (CANARY, "Network Operations"))
+        assert [each.expires_at for each in found.inbound] == [None, 1_896_091_200.0]
+
+    def test_nothing_secret_shows_in_its_repr(self) -> None:
+        document = WHOLE | {"xmatters": WHOLE["xmatters"] | {"recipients": ["Network Operations"]}}
+        assert CANARY not in repr(channel.parse("noc", json.dumps(document), HOSTS))
+
+    def test_recipients_are_trimmed_and_named_once(self) -> None:
+        document = changed(("xmatters", "recipients"), [" jdoe ", "jdoe", "Net Ops"])
+        assert channel.parse("noc", json.dumps(document), HOSTS).recipients == ("jdoe", "Net Ops")
+
+    @pytest.mark.parametrize(
+        ("path", "value", "message"),
+        [
+            (("inbound",), {}, "inbound: needs basic or token"),
+            (("inbound", "previous"), {"token": "t"}, "inbound.previous: needs expires_at"),
+            (
+                ("inbound", "previous"),
+                {"expires_at": "2030-01-31T12:00:00Z"},
+                "inbound.previous: needs basic or token",
+            ),
+            (
+                ("inbound", "previous", "expires_at"),
+                "2030-01-31T12:00:00",
+                "inbound.previous.expires_at: must be an ISO 8601 time with an offset, such as 2030-01-31T12:00:00Z",
+            ),
+            (("inbound", "token"), "", "inbound.token: must not be empty"),
+            (("inbound", "token"), None, "inbound.token: must be of type string"),
+            (("inbound", "token"), "x" * 4097, "inbound.token: must have 4096 characters at most"),
+            (("inbound", "basic"), {"username": "u"}, "inbound.basic: needs password"),
+            (("inbound", "tokens"), "t", "inbound: unknown key tokens"),
+            (("xmatters", "trigger_url"), "acme.xmatters.com", "xmatters.trigger_url: must be a URL"),
+            (("xmatters", "trigger_url"), "https://acme.xmatters.com/a b", "xmatters.trigger_url: must be a URL"),
+            (("xmatters", "trigger_url"), "http://acme.xmatters.com/", "xmatters.trigger_url: it is not https"),
+            (("xmatters", "auth"), {"type": "ntlm"}, "xmatters.auth.type: must be one of url, basic, api_key, oauth"),
+            (("xmatters", "auth"), {"type": "api_key", "key": "k"}, "xmatters.auth: needs secret"),
+            (
+                ("xmatters", "auth"),
+                {"type": "url", "password": "p"},
+                "xmatters.auth: unknown key password",
+            ),
+            (("xmatters", "recipients", 0), "a,b", "xmatters.recipients.0: must not be blank or hold a comma"),
+            (("xmatters", "recipients", 0), "  ", "xmatters.recipients.0: must not be blank or hold a comma"),
+            (("xmatters", "recipients"), ["r"] * 101, "xmatters.recipients: must have 100 items at most"),
+            (("xmatters", "rest", "auth"), {"type": "basic"}, "xmatters.rest.auth: needs username, password"),
+            (
+                ("xmatters", "rest", "base_url"),
+                "https://evil.com",
+                "xmatters.rest.base_url: its host is not among the AllowedHosts of the stack",
+            ),
+            (
+                ("bigpanda", "base_url"),
+                "https://api.bigpanda.io:99",
+                "bigpanda.base_url: it has a port other than 443",
+            ),
+            (("policy", "notify_on", 0), "touched", "policy.notify_on.0: must be one of opened, worsened, eased, grew"),
+            (("policy", "notify_on"), ["opened", "opened"], "policy.notify_on: must not name anything twice"),
+            (("policy", "max_per_minute"), 0, "policy.max_per_minute: must be 1 or more"),
+            (("policy", "max_age_seconds"), 10**9, "policy.max_age_seconds: must be 1209600 or less"),
+            (("policy", "max_per_minute"), True, "policy.max_per_minute: must be of type number"),
+            (("policy", "body"), "xmatters", "policy.body: xmatters is not supported yet"),
+            (("policies",), {}, "the secret: unknown key policies"),
+            ((), [], "the secret: must be of type object"),
+            ((), {}, "the secret: needs inbound, xmatters"),
+            (("inbound", "token"), "\ud800", "the secret holds a character that is cut in half"),
+        ],
+    )
+    def test_what_is_wrong_is_told_by_its_key(self, path: tuple[Any, ...], value: Any, message: str) -> None:
+        assert complaint(changed(path, value)).startswith(message)
+
+    @pytest.mark.parametrize("text", ["", "{", CANARY, "[" * 100_000, '{"policy": NaN}', "null"])
+    def test_what_is_no_json_object_is_refused_without_quoting_it(self, text: str) -> None:
+        with pytest.raises(InvalidChannel) as caught:
+            channel.parse("noc", text, HOSTS)
+        assert CANARY not in str(caught.value)
+
+    @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+    def test_a_number_that_is_none_is_refused(self, number: str) -> None:
+        text = json.dumps(WHOLE).replace('"max_per_minute": 60', f'"max_per_minute": {number}')
+        with pytest.raises(InvalidChannel, match="not JSON"):
+            channel.parse("noc", text, HOSTS)
+
+    @pytest.mark.parametrize("path", list(positions(WHOLE)), ids=lambda path: ".".join(map(str, path)) or "whole")
+    def test_no_complaint_ever_quotes_a_value(self, path: tuple[Any, ...]) -> None:
+        wrong = [
+            CANARY,
+            f"{CANARY},{CANARY}",
+            f"https://{CANARY}.evil.com/?apiKey={CANARY}",
+            f"https://{CANARY}:{CANARY}@acme.xmatters.com/",
+            f"https://acme.xmatters.com:{CANARY}/",
+            f"{CANARY}\ud800",
+            CANARY * 1000,
+            [CANARY],
+            [CANARY, CANARY],
+            {"type": CANARY},
+            {"type": "basic", "username": CANARY},
+            {"x": CANARY},
+            7,
+            -1,
+            1e308,
+            True,
+            None,
+            "",
+        ]
+        complaints = []
+        for value in wrong:
+            try:
+                channel.parse("noc", json.dumps(changed(path, value)), HOSTS)
+            except InvalidChannel as error:
+                complaints.append(str(error))
+        assert complaints
+        assert CANARY not in "".join(complaints)
+
+
+class TestNames:
+    @pytest.mark.parametrize("name", ["a", "0", "noc-1_eu", "a" * 48])
+    def test_good_names(self, name: str) -> None:
+        assert is_channel_name(name)
+
+    @pytest.mark.parametrize("name", ["", "-a", "_a", "A", "a.b", "a/b", "a" * 49, "a\n", "ä", "a b", "../a", "%61"])
+    def test_names_that_no_channel_has(self, name: str) -> None:
+        assert not is_channel_name(name)
+
+
+def basic(text: bytes) -> str:
+    return "Basic " + base64.b64encode(text).decode()
+
+
+ROTATED = samples.parsed(
+    samples.secret(
+        inbound={
+            "token": "new-token",
+            "basic": {"username": "bigpanda", "password": "pä:ss"},
+            "previous": {
+                "token": "old-token",
+                "basic": {"username": "bigpanda", "password": "old"},
+                "expires_at": "2027-01-15T08:00:00Z",  # NOW
+            },
+        }
+    )
+)
+
+
+class TestAdmits:
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {"authorization": "Bearer new-token"},
+            {"authorization": "bearer   new-token "},
+            {"x-api-key": "new-token"},
+            {"x-api-key": " new-token "},
+            {"authorization": basic("bigpanda:pä:ss".encode())},
+            {"authorization": basic("bigpanda:pä:ss".encode()).replace("Basic", "BASIC")},
+            {"authorization": "Bearer wrong", "x-api-key": "new-token"},
+        ],
+    )
+    def test_good_credentials_open_in_every_way_they_may_be_shown(self, headers: dict[str, str]) -> None:
+        assert ROTATED.admits(headers, NOW)
+
+    # Cured by `any` over what was offered: of nothing, nothing fits (`Channel.admits`).
+    def test_a_missing_header_never_passes(self) -> None:
+        for document in (samples.secret(), samples.secret(inbound={"basic": {"username": "u", "password": "p"}})):
+            assert not samples.parsed(document).admits({}, NOW)
+            assert not samples.parsed(document).admits({"content-type": "application/json"}, NOW)
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {"authorization": ""},
+            {"authorization": "Bearer"},
+            {"authorization": "Bearer "},
+            {"authorization": "new-token"},
+            {"authorization": "Token new-token"},
+            {"authorization": "Bearer new-toke"},
+            {"authorization": "Bearer new-token2"},
+            {"authorization": "Bearer NEW-TOKEN"},
+            {"authorization": "Bearer null"},
+            {"authorization": "Bearer \ud800"},
+            {"authorization": "Bearer bigpanda:pä:ss"},
+            {"authorization": "Basic"},
+            {"authorization": "Basic !!!"},
+            {"authorization": "Basic é"},
+            {"authorization": basic(b"")},
+            {"authorization": basic(b":")},
+            {"authorization": basic(b"new-token")},
+            {"authorization": basic(b"bigpanda")},
+            {"authorization": basic(b"bigpanda:")},
+            {"authorization": basic(b"bigpanda:new-token")},
+            {"authorization": basic("BIGPANDA:pä:ss".encode())},
+            {"authorization": basic("bigpanda:pä:ss".encode("latin-1"))},
+            {"x-api-key": ""},
+            {"x-api-key": "wrong"},
+            {"x-api-key": "bigpanda:pä:ss"},
+            {"x-api-key": "Bearer new-token"},
+        ],
+        ids=str,
+    )
+    def test_anything_else_stays_out(self, headers: dict[str, str]) -> None:
+        assert not ROTATED.admits(headers, NOW)
+
+    @pytest.mark.parametrize("headers", [{"x-api-key": "old-token"}, {"authorization": basic(b"bigpanda:old")}])
+    def test_old_credentials_open_until_they_expire(self, headers: dict[str, str]) -> None:
+        assert ROTATED.admits(headers, NOW - 0.001)
+        assert not ROTATED.admits(headers, NOW)
+
+    def test_a_login_and_a_token_do_not_stand_in_for_one_another(self) -> None:
+        only_login = samples.parsed(samples.secret(inbound={"basic": {"username": "u", "password": "p"}}))
+        assert not only_login.admits({"x-api-key": "u:p"}, NOW)
+        only_token = samples.parsed(samples.secret(inbound={"token": "u:p"}))
+        assert not only_token.admits({"authorization": basic(b"u:p")}, NOW)
+
+    def test_every_credential_is_compared_in_constant_time_even_after_one_fits(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        compared, real = [], hmac.compare_digest
+
+        def spy(secret: bytes, offer: bytes) -> bool:
+            compared.append((secret, offer))
+            return real(secret, offer)
+
+        monkeypatch.setattr(hmac, "compare_digest", spy)
+        assert ROTATED.admits({"authorization": "Bearer new-token", "x-api-key": "new-token"}, NOW - 1)
+        assert len(compared) == 2 * 4
+
+
+class TestSecrets:
+    @pytest.mark.parametrize("auth", [samples.BASIC, samples.KEY, samples.OAUTH], ids=lambda auth: auth["type"])
+    def test_everything_that_opens_something_is_secret(self, auth: dict[str, str]) -> None:
+        named = {"type", "username", "client_id"}
+        assert {value for name, value in auth.items() if name not in named} | {samples.TOKEN} <= samples.parsed(
+            samples.secret(auth=auth)
+        ).secrets()
+
+    def test_old_credentials_are_secret_still(self) -> None:
+        assert {"new-token", "old-token", "pä:ss", "old"} <= ROTATED.secrets()
+
+    @pytest.mark.parametrize("name", ["apiKey", "apikey", "APIKEY"])
+    def test_the_key_in_the_url_is_secret_as_it_stands_and_as_it_is_meant(self, name: str) -> None:
+        url = f"https://acme.xmatters.com/x?a=1&{name}=k%2Fe+y&b=2#end"
+        assert {url, "k%2Fe+y", "k/e y"} <= samples.parsed(samples.secret(url=url)).secrets()
+
+    def test_an_empty_key_is_none(self) -> None:
+        url = "https://acme.xmatters.com/x?apiKey="
+        assert samples.parsed(samples.secret(url=url)).secrets() == {url, samples.TOKEN}
+
+
+def test_every_kind_of_credentials_has_its_schema() -> None:
+    assert set(AUTH) == {"url", "basic", "api_key", "oauth"}
+
+
+@pytest.mark.parametrize("inbound", [{"token": "t ö"}, {"basic": {"username": "u", "password": "p:ä"}}])
+def test_the_header_to_paste_into_bigpanda_opens_the_door(inbound: dict[str, Any]) -> None:
+    header = channel.header_for(inbound)
+    found = samples.parsed(samples.secret(inbound=inbound))
+    assert found.admits({header["name"].lower(): header["value"]}, NOW)

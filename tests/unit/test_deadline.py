@@ -1,0 +1,53 @@
+import threading
+import time
+
+import pytest
+
+from relay.deadline import Deadline
+from tests.fakes import Clock
+
+
+def test_what_remains_shrinks_with_the_clock_and_never_goes_below_zero() -> None:
+    clock = Clock()
+    deadline = Deadline(8, clock)
+    assert (deadline.remaining(), deadline.remaining(2)) == (8, 6)
+    clock.now += 7
+    assert (deadline.remaining(), deadline.remaining(2)) == (1, 0)
+    clock.now += 7
+    assert deadline.remaining() == 0
+
+
+def test_the_time_of_each_part_adds_up_in_milliseconds() -> None:
+    clock = Clock()
+    deadline = Deadline(8, clock)
+    for part in ("send", "keep", "send"):
+        with deadline.timed(part):
+            clock.now += 0.25
+    assert deadline.spent == {"send": 500, "keep": 250}
+
+
+def test_the_time_of_a_part_that_fails_counts_too() -> None:
+    clock = Clock()
+    deadline = Deadline(8, clock)
+
+    def fail() -> None:
+        clock.now += 0.5
+        raise KeyError("no")
+
+    with pytest.raises(KeyError, match="no"):
+        deadline.run(fail, part="send")
+    assert deadline.spent == {"send": 500}
+
+
+def test_a_call_gives_what_it_returns() -> None:
+    assert Deadline(8, Clock()).run(lambda: None, part="send") is None
+    assert Deadline(8, Clock()).run(lambda: 7, part="send") == 7
+
+
+def test_a_call_that_takes_too_long_is_left_behind() -> None:
+    let_go = threading.Event()
+    started = time.monotonic()
+    with pytest.raises(TimeoutError):
+        Deadline(1.05, time.monotonic).run(let_go.wait, part="send", reserve=1)
+    assert time.monotonic() - started < 0.5
+    let_go.set()

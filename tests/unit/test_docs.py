@@ -1,0 +1,106 @@
+"""The documents say what there is: nothing that they name is missing, nothing that a user meets is left out."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from samtranslator.yaml_helper import yaml_parse
+
+from relay import incident
+from relay.channel_schema import CHANNEL
+from relay.errors import Reason
+from relay.telemetry import NOTICES
+from relayctl.__main__ import main
+
+ROOT = Path(__file__).resolve().parents[2]
+TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
+INSTALL = (ROOT / "docs/install.md").read_text()
+OPERATE = (ROOT / "docs/operate.md").read_text()
+README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_each_parameter_and_output_of_the_stack_is_explained() -> None:
+    for name in (*TEMPLATE["Parameters"], *TEMPLATE["Outputs"]):
+        assert re.search(rf"\b{name}\b", INSTALL), name
+
+
+def test_each_alarm_has_a_runbook() -> None:
+    alarms = [name for name, each in TEMPLATE["Resources"].items() if each["Type"] == "AWS::CloudWatch::Alarm"]
+    assert alarms
+    assert [name for name in alarms if f"## Alarm: {name}\n" not in OPERATE] == []
+
+
+def test_each_reason_and_notice_is_explained() -> None:
+    for word in (*(reason.value for reason in Reason), *NOTICES):
+        assert f"`{word}`" in OPERATE, word
+
+
+def test_each_key_of_a_channel_is_explained() -> None:
+    def keys(schema: dict[str, Any]) -> set[str]:
+        inner = schema.get("properties", {})
+        return set(inner) | {key for each in inner.values() for key in keys(each)}
+
+    assert [key for key in sorted(keys(CHANNEL)) if not re.search(rf"\b{key}\b", INSTALL)] == []
+
+
+def test_each_verb_is_shown_to_people() -> None:
+    text = "".join(page.read_text() for page in PAGES)
+    for noun, group in main.commands.items():
+        assert isinstance(group, click.Group)
+        for verb in group.commands:
+            assert re.search(rf"relayctl {noun} ({verb}\b|[a-z|]*\b{verb}\b)", text), f"{noun} {verb}"
+
+
+def test_each_make_target_that_the_readme_names_is_there() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"make ([a-z-]+)", README)) <= targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        path, _, heading = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        if heading:
+            assert heading in {_anchor(line) for line in target.read_text().splitlines() if line.startswith("#")}, link
+
+
+def _anchor(line: str) -> str:
+    return re.sub(r"[^a-z0-9 -]", "", line.lstrip("# ").lower()).replace(" ", "-")
+
+
+def test_sections_that_the_code_cites_are_there() -> None:
+    headings = re.findall(r"^#+ (.+)$", (ROOT / "docs/vendors.md").read_text(), re.MULTILINE)
+    cited = 0
+    for source in (path for name in ("layers", "sandbox", "relayctl") for path in (ROOT / name).rglob("*.py")):
+        for words in re.findall(r'docs/vendors\.md, (?:xMatters )?((?:"[^"]+"(?:, )?)+)', source.read_text()):
+            for heading in re.findall(r'"([^"]+)"', words):
+                assert heading in headings, f"{source}: {heading}"
+                cited += 1
+    assert cited > 5
+
+
+def test_the_readme_is_short_enough_to_be_read() -> None:
+    assert len(README.splitlines()) < 150
+
+
+def test_our_template_for_webhook_v2_is_read_once_it_is_filled_in() -> None:
+    template = json.loads((ROOT / "docs/bigpanda-webhook-v2.json").read_text())
+    values = {"incident.id": "i-1", "incident.status": "Critical", "incident.updated_at": "1795565100"}
+    filled = {
+        key: re.sub(r"{{(.+?)}}", lambda found: values.get(found[1], "x"), text) for key, text in template.items()
+    }
+    share = incident.parse(json.dumps(filled).encode())
+    assert (share.incident_id, share.status, share.event) == ("i-1", "critical", "incident#updated")
+    assert share.version == (1795565100.0, 0.0)
+
+
+def test_the_v2_sample_has_what_the_template_has() -> None:
+    event = json.loads((ROOT / "events/bigpanda_5_webhook_v2.json").read_text())
+    template = json.loads((ROOT / "docs/bigpanda-webhook-v2.json").read_text())
+    assert json.loads(event["body"]).keys() == template.keys()

@@ -1,0 +1,45 @@
+import pytest
+
+from relay import errors
+from relay.errors import HANDLING, Handling, Reason, reason_for_status
+
+
+def test_every_reason_has_its_handling_and_nothing_else_has() -> None:
+    assert set(HANDLING) == set(Reason)
+
+
+def test_only_what_may_pass_without_having_rung_is_tried_again_at_once() -> None:
+    assert {reason for reason in Reason if HANDLING[reason].try_again} == {
+        Reason.RATE_LIMITED,
+        Reason.UPSTREAM,
+        Reason.UNREACHABLE,
+    }
+
+
+def test_only_refused_credentials_are_renewed() -> None:
+    assert {reason for reason in Reason if HANDLING[reason].renew_credentials} == {Reason.CREDENTIALS}
+    assert HANDLING[Reason.CREDENTIALS] == Handling(try_again=False, renew_credentials=True)
+
+
+@pytest.mark.parametrize("status", range(100, 600))
+def test_every_status_has_the_reason_of_the_table(status: int) -> None:
+    exceptions = {
+        401: Reason.CREDENTIALS,
+        403: Reason.CREDENTIALS,
+        408: Reason.UPSTREAM,
+        429: Reason.RATE_LIMITED,
+    }
+    usual = Reason.UPSTREAM if status >= 500 else Reason.REFUSED
+    assert reason_for_status(status) == exceptions.get(status, usual)
+
+
+def test_the_tree_in_the_docstring_is_the_tree_in_the_code() -> None:
+    drawn = set((errors.__doc__ or "").split())
+    classes = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.RelayError)]
+    assert [each.__name__ for each in classes if each.__name__ not in drawn] == []
+
+
+def test_a_send_error_says_its_reason_first() -> None:
+    error = errors.BadAnswer(Reason.UPSTREAM, "HTTP 503", http_status=503)
+    assert str(error) == "upstream: HTTP 503"
+    assert (error.asked, error.may_have_rung) == (True, False)

@@ -1,0 +1,202 @@
+import pytest
+import requests
+import urllib3
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.http import AllowedHosts, ForbiddenUrl, cause, never_sent, redact
+
+HOSTS = AllowedHosts(("*.xmatters.com", "api.bigpanda.io"))
+LOCAL = AllowedHosts(("*.xmatters.com",), loopback=True)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://acme.xmatters.com/api?apiKey=k",
+        "https://acme.na5.xmatters.com/",
+        "https://ACME.XMatters.COM/",
+        "https://acme.xmatters.com:443/",
+        "https://api.bigpanda.io",
+        "https://acme.xmatters.com/x#https://evil.com",
+    ],
+)
+def test_allowed_hosts_may_be_called(url: str) -> None:
+    HOSTS.check(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("https://xmatters.com/", "host"),
+        ("https://evilxmatters.com/", "host"),
+        ("https://acme.xmatters.com.evil.com/", "host"),
+        ("https://acme.xmatters.com./", "host"),
+        ("https://acme..xmatters.com/", "host"),
+        ("https://.xmatters.com/", "host"),
+        ("https://acme_.xmatters.com/", "host"),
+        ("https://evil.com/.xmatters.com", "host"),
+        ("https://evil.com?.xmatters.com", "host"),
+        ("https://evil.com#.xmatters.com", "host"),
+        ("https://evil.com\\.xmatters.com/", "host"),
+        ("https://acme.xmatters.com%00.evil.com/", "host"),
+        ("https://sub.api.bigpanda.io/", "host"),
+        ("https://\u0430cme.xmatters.com/", "host"),  # a Cyrillic letter
+        ("https://xn--cme-7cd.xmatters.com.evil.com/", "host"),
+        ("https://acme.xmatters。com/", "host"),  # an ideographic full stop, which IDNA takes for a dot
+        ("https://169.254.169.254/", "host"),
+        ("https://127.0.0.1/", "host"),
+        ("https://[::1]/", "host"),
+        ("https://localhost/", "host"),
+        ("https:///path", "host"),
+        ("https://user@acme.xmatters.com/", "user name"),
+        ("https://user:password@acme.xmatters.com/", "user name"),
+        ("https://@acme.xmatters.com/", "user name"),
+        ("https://acme.xmatters.com@evil.com/", "user name"),
+        ("https://evil.com\\@acme.xmatters.com/", "user name"),
+        ("https://acme.xmatters.com:8443/", "port"),
+        ("https://acme.xmatters.com:0/", "port"),
+        ("https://acme.xmatters.com:99999/", "not a URL"),
+        ("https://acme.xmatters.com:x/", "not a URL"),
+        ("https://[acme.xmatters.com/", "not a URL"),
+        ("http://acme.xmatters.com/", "https"),
+        ("ftp://acme.xmatters.com/", "https"),
+        ("//acme.xmatters.com/", "https"),
+        ("acme.xmatters.com", "https"),
+        ("http://127.0.0.1:8080/", "https"),
+        ("http://localhost:8080/", "https"),
+        ("", "https"),
+    ],
+)
+def test_look_alikes_and_other_ways_out_are_refused(url: str, why: str) -> None:
+    with pytest.raises(ForbiddenUrl, match=why) as caught:
+        HOSTS.check(url)
+    assert not url or url not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:9/", "http://localhost/", "http://[::1]:8080/", "https://127.9.9.9:1/"]
+)
+def test_the_local_profile_allows_plain_http_to_this_machine(url: str) -> None:
+    LOCAL.check(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://acme.xmatters.com/",
+        "http://localhost.evil.com/",
+        "http://127.0.0.1.evil.com/",
+        "http://10.0.0.1/",
+        "http://0.0.0.0/",
+        "http://169.254.169.254/latest/meta-data",
+        "http://me@127.0.0.1/",
+        "ftp://127.0.0.1/",
+        "file://localhost/etc/passwd",
+    ],
+)
+def test_the_local_profile_allows_nothing_more(url: str) -> None:
+    with pytest.raises(ForbiddenUrl):
+        LOCAL.check(url)
+
+
+@given(st.text(max_size=60))
+def test_no_text_makes_the_check_fail_otherwise(text: str) -> None:
+    for url in (text, f"https://{text}", f"https://acme.xmatters.com{text}", f"https://{text}.xmatters.com/"):
+        try:
+            HOSTS.check(url)
+        except ForbiddenUrl:
+            continue
+        assert ".xmatters.com" in url.lower() or "api.bigpanda.io" in url.lower()
+
+
+SECRET = 'p/ä s&wörd+=%"<~'
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        SECRET,
+        "p/%C3%A4%20s%26w%C3%B6rd%2B%3D%25%22%3C~",
+        "p%2F%C3%A4%20s%26w%C3%B6rd%2B%3D%25%22%3C~",
+        "p%2F%C3%A4+s%26w%C3%B6rd%2B%3D%25%22%3C~",
+        "p%2f%c3%a4%20s%26w%c3%b6rd%2b%3d%25%22%3c~",
+        "p%2f%c3%a4+s%26w%c3%b6rd%2b%3d%25%22%3c~",
+        'p/ä s&wörd+=%\\"<~',
+        'p/\\u00e4 s&w\\u00f6rd+=%\\"<~',
+        "p/ä s&amp;wörd+=%&quot;&lt;~",
+    ],
+    ids=["plain", "path", "quoted", "form", "lower quoted", "lower form", "json", "ascii json", "html"],
+)
+def test_a_secret_is_redacted_in_every_spelling(spelling: str) -> None:
+    assert redact(f"before {spelling} after", {SECRET}) == "before *** after"
+
+
+def test_the_longer_secret_goes_first() -> None:
+    assert redact("abcdef abc", {"abc", "abcdef"}) == "*** ***"
+
+
+def test_an_empty_secret_hides_nothing() -> None:
+    assert redact("as it was", {""}) == "as it was"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "POST /x?apiKey=HIDDEN&recipients=a",
+        "?api_key=HIDDEN",
+        "?APIKEY=HIDDEN",
+        '{"apiKey" : "HIDDEN"}',
+        "Authorization: Bearer HIDDEN",
+        "authorization: basic HIDDEN",
+        '{"access_token":"HIDDEN"}',
+        '{"access_token" : "HIDDEN", "expires_in": 1}',
+        '{\n  "refresh_token":\n      "HIDDEN"}',
+        "grant_type=password&password=HIDDEN&client_id=c",
+        "client_secret=HIDDEN",
+    ],
+)
+def test_what_looks_like_a_credential_is_redacted_unknown_as_it_is(text: str) -> None:
+    redacted = redact(text, ())
+    assert "HIDDEN" not in redacted
+    assert "***" in redacted
+
+
+@pytest.mark.parametrize("text", ["the password was refused", "Basic authentication", "a secret", "no apiKey", ""])
+def test_plain_words_survive_as_far_as_they_can(text: str) -> None:
+    assert redact(text, ()).startswith(text[:5])
+
+
+@given(st.text(min_size=1, max_size=20), st.text(max_size=20), st.text(max_size=20))
+def test_a_redacted_text_never_holds_the_secret(secret: str, before: str, after: str) -> None:
+    if secret not in "***":
+        assert secret not in redact(before + secret + after, {secret}).replace("***", "")
+
+
+def _connection_error(reason: Exception) -> requests.ConnectionError:
+    pool = urllib3.HTTPSConnectionPool("acme.xmatters.com")
+    return requests.ConnectionError(urllib3.exceptions.MaxRetryError(pool, "/x?apiKey=HIDDEN", reason))
+
+
+REFUSED = _connection_error(
+    urllib3.exceptions.NewConnectionError(urllib3.connection.HTTPConnection("acme.xmatters.com"), "refused")
+)
+RESET = requests.ConnectionError(urllib3.exceptions.ProtocolError("Connection aborted.", ConnectionResetError(104)))
+
+
+@pytest.mark.parametrize(
+    ("error", "never", "name"),
+    [
+        (REFUSED, True, "NewConnectionError"),
+        (requests.ConnectTimeout("/x?apiKey=HIDDEN"), True, "ConnectTimeout"),
+        (requests.exceptions.SSLError("/x?apiKey=HIDDEN"), True, "SSLError"),
+        (RESET, False, "ProtocolError"),
+        (requests.ReadTimeout("/x?apiKey=HIDDEN"), False, "ReadTimeout"),
+        (requests.ConnectionError(), False, "ConnectionError"),
+    ],
+)
+def test_an_error_is_told_by_its_name_and_by_whether_the_request_went_out(
+    error: requests.RequestException, never: bool, name: str
+) -> None:
+    assert never_sent(error) is never
+    assert cause(error) == name

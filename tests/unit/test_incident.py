@@ -1,0 +1,310 @@
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay import incident
+from relay.errors import BadRequest
+from relay.incident import Alert, Share
+from tests import samples
+
+
+def parsed(document: Any) -> Share:
+    return incident.parse(json.dumps(document).encode())
+
+
+WRAPPED = {
+    "incident": {
+        "id": "66b0",
+        "status": "Critical",
+        "severity": "CRITICAL",
+        "active": True,
+        "resolved": False,
+        "flapping": True,
+        "snooze": {"snoozed": True, "end_time": 1},
+        "changedOn": 1_795_564_860,
+        "updatedOn": 1_795_564_870,
+        "alerts": [{"id": "a1", "status": "Warning"}],
+    },
+    "metadata": {"event_type": "incident#new"},
+}
+BARE = {
+    "ID": "66b0",
+    "STATUS": "critical ",
+    "Severity": " critical",
+    "is-active": "ignored",
+    "active": "true",
+    "Resolved": "False",
+    "flapping": 1,
+    "snooze": True,
+    "changed_on": "1795564860",
+    "updated_at": 1_795_564_870_000,
+    "alerts": [{"alert_id": "a1", "Status": "WARNING"}],
+    "eventType": "incident#new",
+}
+TEMPLATED = {
+    "event": "incident#new",
+    "incident_id": "66b0",
+    "status": "critical",
+    "severity": "critical",
+    "active": True,
+    "resolved": False,
+    "flapping": True,
+    "snooze": "TRUE",
+    "changed-at": "2026-11-25T00:01:00Z",
+    "updatedAt": "2026-11-25T01:01:10+01:00",
+    "alerts": [{"id": "a1", "status": "warning"}],
+}
+
+
+@pytest.mark.parametrize("document", [WRAPPED, BARE, TEMPLATED], ids=["wrapped", "bare", "templated"])
+def test_every_spelling_says_the_same(document: Any) -> None:
+    share = parsed(document)
+    assert (share.incident_id, share.event) == ("66b0", "incident#new")
+    assert (share.status, share.severity) == ("critical", "critical")
+    assert (share.active, share.resolved, share.flapping, share.snoozed) == (True, False, True, True)
+    assert share.version == (1_795_564_870, 1_795_564_860)
+    assert share.alerts == (Alert("a1", "warning"),)
+    assert share.digest == parsed(WRAPPED).digest
+
+
+def test_only_an_id_is_required() -> None:
+    share = parsed({"id": "i1"})
+    assert share == Share("i1", None, None, None, None, None, None, None, None, None, (), {"id": "i1"})
+    assert share.version is None
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"incident": {"id": "i1"}, "id": "other"},
+        {"incident": {"status": "ok"}, "id": "i1"},
+        {"incident": {"status": "ok"}, "incident_id": "i1"},
+        {"incident": {"incidentId": "i1"}},
+        {"incident": None, "id": "i1"},
+        {"incident": "text", "incident_id": "i1"},
+        {"incident": {}, "Incident-ID": "i1"},
+        {"ID": None, "id": "i1"},
+        {"incident_id": None, "incidentId": "i1"},
+    ],
+)
+def test_the_id_is_found_wherever_it_stands(document: Any) -> None:
+    assert parsed(document).incident_id == "i1"
+
+
+@pytest.mark.parametrize(
+    ("given_id", "read"),
+    [
+        (7, "7"),
+        (7.5, "7.5"),
+        (0, "0"),
+        (-1, "-1"),
+        ("a/b/../c", "a/b/../c"),
+        (" padded ", " padded "),
+        ("\x00\x1b\n", "\x00\x1b\n"),
+        ("\ud800", "\ud800"),
+        ("ïd-✓", "ïd-✓"),
+        ("x" * 512, "x" * 512),
+    ],
+)
+def test_an_id_may_have_any_form(given_id: Any, read: str) -> None:
+    assert parsed({"incident": {"id": given_id}}).incident_id == read
+
+
+@pytest.mark.parametrize(
+    ("given_id", "detail"),
+    [
+        ("", "must be a string or a number, and not blank; it is a string"),
+        ("  \n", "must be a string or a number, and not blank; it is a string"),
+        (True, "must be a string or a number, and not blank; it is a boolean"),
+        ([], "must be a string or a number, and not blank; it is a list"),
+        ({"id": 1}, "must be a string or a number, and not blank; it is an object"),
+        ("x" * 513, "is longer than 512 characters"),
+        (10**600, "is longer than 512 characters"),
+    ],
+)
+def test_an_id_that_is_none_is_refused_by_its_name(given_id: Any, detail: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        parsed({"incident": {"id": given_id}})
+    assert (caught.value.field, caught.value.detail, caught.value.status) == ("incident.id", detail, 400)
+
+
+@pytest.mark.parametrize(
+    ("document", "hint"),
+    [
+        ({}, "is missing (also looked for id and incident_id)"),
+        ({"incident": {"id": None}}, "is missing (also looked for id and incident_id)"),
+        ({"incident": "i1"}, "is missing (also looked for id and incident_id); incident is a string"),
+        ({"incident": [1]}, "is missing (also looked for id and incident_id); incident is a list"),
+    ],
+)
+def test_a_missing_id_says_where_it_was_looked_for(document: Any, hint: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        parsed(document)
+    assert (caught.value.field, caught.value.detail) == ("incident.id", hint)
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b"", "is not JSON: Expecting value (line 1, column 1)"),
+        (b"{", "is not JSON: Expecting property name enclosed in double quotes (line 1, column 2)"),
+        (b'{"id": 1} x', "is not JSON: Extra data (line 1, column 11)"),
+        (b"id=1", "is not JSON: Expecting value (line 1, column 1)"),
+        (b'{"id": "\xff"}', "is not UTF-8 (byte 8)"),
+        (b'{"id": "\xed\xa0\x80"}', "is not UTF-8 (byte 8)"),
+        (b'{"id": NaN}', "is not JSON: NaN is not a JSON number"),
+        (b'{"id": 1, "a": [-Infinity]}', "is not JSON: -Infinity is not a JSON number"),
+        (b'{"id": ' + b"9" * 5000 + b"}", "has a number with too many digits"),
+        (b'{"id": 1, "a": ' + b"[" * 200_000, "is nested too deeply"),
+        (b"[]", "must be a JSON object, not a list"),
+        (b'"i1"', "must be a JSON object, not a string"),
+        (b"7", "must be a JSON object, not a number"),
+        (b"true", "must be a JSON object, not a boolean"),
+        (b"null", "must be a JSON object, not null"),
+    ],
+    ids=lambda value: value[:24] if isinstance(value, bytes) else "",
+)
+def test_what_is_no_json_object_is_refused_with_its_place(body: bytes, detail: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        incident.parse(body)
+    assert (caught.value.field, caught.value.detail, caught.value.status) == ("body", detail, 400)
+
+
+def test_of_a_key_that_stands_twice_the_last_counts() -> None:
+    assert incident.parse(b'{"id": "i1", "status": "ok", "status": "critical"}').status == "critical"
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (1_795_564_860, 1_795_564_860),
+        (1_795_564_860.5, 1_795_564_860.5),
+        ("1795564860", 1_795_564_860),
+        (" 1795564860.5 ", 1_795_564_860.5),
+        (1_795_564_860_123, 1_795_564_860.123),
+        ("1795564860123", 1_795_564_860.123),
+        ("2026-11-25T00:01:00Z", 1_795_564_860),
+        ("2026-11-25T00:01:00.250+00:00", 1_795_564_860.25),
+        ("2026-11-25T00:01:00", None),
+        ("yesterday", None),
+        ("9999-99-99T00:00:00Z", None),
+        ("", None),
+        (0, None),
+        (-5, None),
+        (True, None),
+        ([1], None),
+        ({}, None),
+        (10**400, None),
+        ("9" * 4000, None),
+        (1e300, None),
+    ],
+)
+def test_a_time_is_read_in_any_spelling_or_taken_as_not_said(value: Any, seconds: float | None) -> None:
+    assert parsed({"id": 1, "changedOn": value}).changed_on == seconds
+
+
+def test_an_endless_number_is_no_time() -> None:
+    assert incident.parse(b'{"id": 1, "changedOn": 1e999}').changed_on is None
+
+
+@pytest.mark.parametrize(
+    ("alerts", "read"),
+    [
+        (None, ()),
+        ("a1", ()),
+        ({"id": "a1"}, ()),
+        (7, ()),
+        ([], ()),
+        (["a1", 2], (Alert("a1", None), Alert("2", None))),
+        ([{"status": "ok"}, {"id": ""}, None, [], True, {"id": {"x": 1}}], ()),
+        ([{"id": 1, "status": 7}], (Alert("1", None),)),
+    ],
+)
+def test_alerts_may_be_of_any_kind(alerts: Any, read: tuple[Alert, ...]) -> None:
+    assert parsed({"id": 1, "alerts": alerts}).alerts == read
+
+
+@pytest.mark.parametrize("value", [7, True, [], {}, "", "  ", "x" * 101, "x" * 3_000_000])
+def test_a_status_that_is_no_word_is_taken_as_not_said(value: Any) -> None:
+    assert parsed({"id": 1, "status": value}).status is None
+
+
+def test_versions_order_by_the_newest_stamp_and_then_by_the_last_change() -> None:
+    stamps = [
+        {"updatedOn": 50},
+        {"changedOn": 100},
+        {"changedOn": 90, "updatedOn": 110},
+        {"changedOn": 100, "updatedOn": 110},
+        {"changedOn": 120, "updatedOn": 90},
+    ]
+    versions = [parsed({"id": 1, **each}).version for each in stamps]
+    assert versions == [(50, 0), (100, 100), (110, 90), (110, 100), (120, 120)]
+    assert sorted(version for version in versions if version) == versions
+
+
+MEANINGFUL = [
+    {"id": "i2"},
+    {"status": "warning"},
+    {"severity": "warning"},
+    {"active": False},
+    {"resolved": True},
+    {"snooze": {"snoozed": True}},
+    {"flapping": True},
+    {"alerts": [{"id": "a1", "status": "ok"}]},
+    {"alerts": [{"id": "a1", "status": "critical"}, {"id": "a3", "status": "critical"}]},
+    {"alerts": []},
+]
+STATE: dict[str, Any] = {
+    "severity": "critical",
+    "active": True,
+    "resolved": False,
+    "snooze": {"snoozed": False},
+    "flapping": False,
+    "alerts": [{"id": "a1", "status": "critical"}, {"id": "a2", "status": "critical"}],
+}
+
+
+@pytest.mark.parametrize("change", MEANINGFUL, ids=str)
+def test_the_digest_changes_with_whatever_means_something(change: dict[str, Any]) -> None:
+    assert samples.share(**STATE | change).digest != samples.share(**STATE).digest
+
+
+# `digest` names the fields that count; a hash over the whole document would fail here.
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"changedOn": 1_900_000_000, "updatedOn": 1_900_000_001},
+        {"alerts": list(reversed(STATE["alerts"]))},
+        {"alerts": [each | {"updatedOn": 5, "description": "new"} for each in STATE["alerts"]]},
+        {"comments": ["read"], "links": [], "endedOn": None},
+        {"snooze": {"snoozed": False, "end_time": 99}},
+        {"status": "CRITICAL"},
+        {"active": "true"},
+    ],
+    ids=str,
+)
+def test_a_fingerprint_over_volatile_fields_would_never_match(change: dict[str, Any]) -> None:
+    assert samples.share(**STATE | change).digest == samples.share(**STATE).digest
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    max_leaves=12,
+)
+NAMES = st.sampled_from(["id", "status", "alerts", "snooze", "changedOn", "updated_at", "active", "tags", "incident"])
+
+
+@given(st.dictionaries(NAMES, JSON))
+def test_whatever_the_fields_hold_a_share_comes_out_or_a_bad_request(document: dict[str, Any]) -> None:
+    for body in (document, {"incident": document}):
+        try:
+            share = parsed(body)
+        except BadRequest as error:
+            assert error.field in {"incident.id", "body"}
+        else:
+            assert len(share.digest) == 64
+            assert share.version is None or all(0 <= stamp < 1e11 for stamp in share.version)

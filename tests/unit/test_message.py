@@ -1,0 +1,218 @@
+import base64
+import json
+import random
+import zlib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay import incident
+from relay.message import (
+    MAX_BODY_BYTES,
+    MAX_ENVELOPE_BYTES,
+    Job,
+    UnreadableMessage,
+    fits,
+    legal_text,
+    reduced_body,
+    seconds_of,
+    timestamp,
+)
+from tests import samples
+
+TEXT = st.text(st.characters(exclude_categories=()), max_size=40)
+VERSION = st.none() | st.tuples(*[st.floats(0, 1e11)] * 2)
+
+
+class TestEnvelope:
+    @given(
+        incident_id=TEXT,
+        status=st.none() | TEXT,
+        version=VERSION,
+        recipients=st.lists(TEXT, max_size=4).map(tuple),
+        body=st.binary(max_size=200),
+        excerpt=TEXT,
+        attempts=st.integers(0, 99),
+        http_status=st.none() | st.integers(100, 599),
+    )
+    def test_what_goes_in_comes_out_and_travels_as_printable_ascii(
+        self, incident_id: str, excerpt: str, **changes: Any
+    ) -> None:
+        job = samples.job(incident_id=incident_id, response_excerpt=excerpt, **changes)
+        envelope = job.to_json()
+        assert Job.from_json(envelope) == job
+        assert envelope.isascii()
+        assert envelope.isprintable()
+
+    # Cured by `json.dumps` escaping what is not ASCII, in `Job.to_json`.
+    @pytest.mark.parametrize("character", ["\x00", "\x0b", "\x1b", "\x7f", "\x85", "\ud800", "\ufffe", "\uffff", "😀"])
+    def test_a_control_character_must_not_lose_the_dead_letter_itself(self, character: str) -> None:
+        job = samples.job(incident_id=character, body=character.encode("utf-8", "surrogatepass"))
+        assert job.to_json().isascii()
+        assert job.to_json().isprintable()
+        assert Job.from_json(job.to_json()) == job
+        assert all(legal_text(value) == value for value in job.attributes().values())
+
+    def test_it_holds_the_members_of_the_contract(self) -> None:
+        assert set(json.loads(samples.job().to_json())) >= {
+            *("schema", "kind", "delivery_id", "channel", "incident_id", "version", "transition", "status"),
+            *("recipients", "body", "received_at", "first_failed_at", "last_failed_at", "attempts", "reason"),
+            *("http_status", "response_excerpt", "not_before", "correlation_id", "replays"),
+        }
+
+    def test_its_attributes_can_be_filtered_by(self) -> None:
+        assert samples.job().attributes() == {
+            "channel": "noc",
+            "incident_id": "i1",
+            "reason": "upstream",
+            "kind": "signal",
+            "schema": "1",
+        }
+
+    def test_the_largest_body_is_read_back(self) -> None:
+        job = samples.job(body=b" " * MAX_BODY_BYTES)
+        assert Job.from_json(job.to_json()) == job
+
+
+class TestUnreadable:
+    @pytest.mark.parametrize("text", ["", "{", "[]", "null", "7", '"x"', "{}", "[" * 100_000, '{"schema": 2}'])
+    def test_what_is_no_envelope_is_refused(self, text: str) -> None:
+        with pytest.raises(UnreadableMessage):
+            Job.from_json(text)
+
+    def test_another_schema_is_named(self) -> None:
+        with pytest.raises(UnreadableMessage, match="its schema is 2, and this version reads 1"):
+            Job.from_json(json.dumps({"schema": 2}))
+
+    @pytest.mark.parametrize("name", json.loads(samples.job().to_json()))
+    def test_every_member_must_be_there(self, name: str) -> None:
+        members = json.loads(samples.job().to_json())
+        del members[name]
+        with pytest.raises(UnreadableMessage, match=name):
+            Job.from_json(json.dumps(members))
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("body", "not base64!"),
+            ("body", base64.b64encode(b"not zlib").decode()),
+            ("body", base64.b64encode(zlib.compress(b"cut off")[:-4]).decode()),
+            ("body", base64.b64encode(zlib.compress(b" " * (MAX_BODY_BYTES + 1))).decode()),
+            ("body", None),
+            ("version", [1]),
+            ("version", ["a", "b"]),
+            ("version", 7),
+            ("recipients", None),
+            ("recipients", 7),
+            ("incident_id", 7),
+            ("attempts", "3"),
+            ("received_at", "yesterday"),
+        ],
+    )
+    def test_a_member_of_the_wrong_kind_is_refused(self, name: str, value: Any) -> None:
+        with pytest.raises(UnreadableMessage):
+            Job.from_json(json.dumps(json.loads(samples.job().to_json()) | {name: value}))
+
+
+class TestLegalText:
+    @given(TEXT)
+    def test_what_sqs_refuses_is_replaced_and_the_rest_stays(self, text: str) -> None:
+        legal = legal_text(text)
+        assert legal
+        for character in legal:
+            code = ord(character)
+            assert code in {0x9, 0xA, 0xD} or 0x20 <= code <= 0xD7FF or 0xE000 <= code <= 0xFFFD or code > 0xFFFF
+        assert legal_text(legal) == legal
+
+    def test_a_plain_text_is_left_alone_and_an_empty_one_is_not(self) -> None:
+        assert legal_text("66b0/é 😀\t") == "66b0/é 😀\t"
+        assert legal_text("") == "-"
+        assert legal_text("a\x00b") == "a\ufffdb"
+        assert len(legal_text("x" * 5000)) == 1024
+
+
+def envelope(document: dict[str, Any] | bytes) -> str:
+    body = document if isinstance(document, bytes) else json.dumps(document).encode()
+    share = incident.parse(body)
+    job = samples.job(incident_id=share.incident_id, status=share.status, body=reduced_body(share), body_reduced=True)
+    return job.to_json()
+
+
+def noise(size: int, low: int = 33, high: int = 126) -> str:
+    draw = random.Random(size)
+    return "".join(chr(draw.randint(low, high)) for _ in range(size))
+
+
+def alert(number: int) -> dict[str, Any]:
+    return {"id": noise(24 + number % 7), "status": "critical", "description": noise(2048), "tags": noise(9000)}
+
+
+class TestReducedBody:
+    @pytest.mark.parametrize(
+        "document",
+        [
+            {"incident": {"id": "i1", "alerts": [alert(number) for number in range(300)]}},
+            {"id": "i1", "alerts": [{"id": noise(50_000), "status": noise(5000)} for _ in range(70)]},
+            {"id": "i1", "alerts": [f"{number}" for number in range(400_000)]},
+            {"id": "x" * 512, "status": noise(3_000_000), "severity": noise(900_000)},
+            {"id": "i1", **{f"{number}-{noise(3000)}": noise(3000) for number in range(600)}},
+            {"id": "i1", noise(3_900_000): 1},
+            {"id": "i1", "deep": {"deep": noise(3_900_000)}},
+            {noise(200 + n, 0x10000, 0x10FFFF): noise(1100 + n, 0x10000, 0x10FFFF) for n in range(120)} | {"id": 1},
+            b'{"id": "i1", "number": 1e999, "other": -1e999, "big": ' + b"9" * 4000 + b"}",
+        ],
+        ids=["alerts", "long alerts", "ids", "words", "members", "name", "nested", "astral", "numbers"],
+    )
+    def test_the_envelope_of_what_is_left_always_fits(self, document: dict[str, Any] | bytes) -> None:
+        text = envelope(document)
+        assert fits(text)
+        left = json.loads(Job.from_json(text).body)
+        assert incident.parse(json.dumps(left).encode()).incident_id
+
+    def test_what_is_left_says_the_same_of_the_incident_and_that_something_is_missing(self) -> None:
+        alerts = [{"id": "a1", "status": "Critical", "description": "long"}, {"id": "a2"}]
+        share = samples.share(severity="critical", active=True, alerts=alerts, tags={"x": 1}, links=[1])
+        left = json.loads(reduced_body(share))
+        assert left == {
+            "incident": {
+                "id": "i1",
+                "status": "critical",
+                "changedOn": 1_800_000_000,
+                "severity": "critical",
+                "active": True,
+                "alerts": [{"id": "a1", "status": "critical"}, {"id": "a2", "status": "unknown"}],
+                "relay_note": "alert details did not fit and are left out",
+            }
+        }
+        assert incident.parse(reduced_body(share)).version == share.version
+
+    def test_a_bare_body_stays_bare(self) -> None:
+        left = json.loads(reduced_body(incident.parse(b'{"incident_id": 7, "event": "incident#new"}')))
+        assert (left["id"], left["incident_id"], left["event"]) == ("7", 7, "incident#new")
+
+    def test_an_id_beside_the_incident_is_kept(self) -> None:
+        left = json.loads(reduced_body(incident.parse(b'{"incident": {"status": "ok"}, "id": 7}')))
+        assert left["incident"]["id"] == "7"
+
+    @given(st.dictionaries(TEXT, st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT))
+    def test_whatever_the_members_the_rest_is_strict_json(self, members: dict[str, Any]) -> None:
+        share = incident.parse(json.dumps(members | {"id": "i1"}).replace("Infinity", "1e999").encode())
+        left = incident.parse(reduced_body(share))
+        assert left.incident_id == share.incident_id
+
+
+def test_an_envelope_fits_up_to_its_limit_which_leaves_room_for_attributes() -> None:
+    assert fits("x" * MAX_ENVELOPE_BYTES)
+    assert not fits("x" * (MAX_ENVELOPE_BYTES + 1))
+    job = samples.job(channel="c" * 48, incident_id="\U0010ffff" * 512)
+    attributes = sum(len((name + value + "String").encode()) for name, value in job.attributes().items())
+    assert attributes + MAX_ENVELOPE_BYTES <= 1024 * 1024
+
+
+def test_moments_are_utc_to_the_millisecond_and_read_back() -> None:
+    assert timestamp(1_795_564_860.1249) == "2026-11-25T00:01:00.124Z"
+    assert seconds_of("2026-11-25T00:01:00.124Z") == 1_795_564_860.124
+    with pytest.raises(ValueError, match="yesterday"):
+        seconds_of("yesterday")

@@ -1,0 +1,104 @@
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.errors import QueueError
+from relay.message import Job
+from tests import samples
+from tests.fakes import FakeSqs
+
+
+def test_a_job_travels_in_the_body_and_its_attributes_beside_it() -> None:
+    sqs = FakeSqs()
+    job = samples.job()
+    assert sqs.queue().send(job) == "m1"
+    [message] = sqs.messages
+    assert message["QueueUrl"] == "https://sqs.eu-central-1.amazonaws.com/000000000000/dead-letters"
+    assert Job.from_json(message["MessageBody"]) == job
+    assert message["MessageAttributes"] == {
+        "channel": {"DataType": "String", "StringValue": "noc"},
+        "incident_id": {"DataType": "String", "StringValue": "i1"},
+        "reason": {"DataType": "String", "StringValue": "upstream"},
+        "kind": {"DataType": "String", "StringValue": "signal"},
+        "schema": {"DataType": "Number", "StringValue": "1"},
+    }
+
+
+# Emulators take what AWS refuses; cured by `_refuse_what_sqs_refuses`.
+def test_more_than_sqs_takes_is_refused_before_sqs_is_asked() -> None:
+    sqs = FakeSqs()
+    with pytest.raises(QueueError, match=r"has \d+ bytes, and SQS takes 1048576"):
+        sqs.queue().send(samples.job(status="x" * 1_048_576))
+    assert sqs.messages == []
+
+
+@dataclass(frozen=True)
+class _Odd(Job):
+    """A job whose envelope and attributes are not what they should be."""
+
+    envelope: str = "{}"
+    wrong: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        return self.envelope
+
+    def attributes(self) -> dict[str, str]:
+        return {**super().attributes(), **self.wrong}
+
+
+def odd(envelope: str = "{}", **wrong: str) -> Job:
+    return _Odd(**vars(samples.job()), envelope=envelope, wrong=wrong)
+
+
+@pytest.mark.parametrize("character", ["\x00", "\x1b", "\x7f", "é", "\ufffe"])
+def test_an_envelope_with_a_control_character_would_be_refused_by_aws_and_is_by_us(character: str) -> None:
+    sqs = FakeSqs()
+    with pytest.raises(QueueError, match="the message has characters"):
+        sqs.queue().send(odd(envelope=f'{{"a": "{character}"}}'))
+    assert sqs.messages == []
+
+
+@pytest.mark.parametrize("value", ["\x00", "a\x0bb", "\ufffe", ""])
+def test_an_attribute_with_a_control_character_or_nothing_in_it_is_refused(value: str) -> None:
+    sqs = FakeSqs()
+    with pytest.raises(QueueError, match="an attribute has characters"):
+        sqs.queue().send(odd(incident_id=value))
+    assert sqs.messages == []
+
+
+def test_attributes_count_towards_the_size() -> None:
+    with pytest.raises(QueueError, match="bytes"):
+        FakeSqs().queue().send(odd(envelope="x" * 1_030_000, note="x" * 20_000))
+
+
+@given(st.text(st.characters(exclude_categories=()), min_size=1, max_size=512))
+def test_no_incident_id_keeps_a_job_from_the_queue(incident_id: str) -> None:
+    sqs = FakeSqs()
+    sqs.queue().send(samples.job(incident_id=incident_id))
+    assert sqs.jobs()[0].incident_id == incident_id
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            ClientError({"Error": {"Code": "AccessDenied", "Message": "quotes"}}, "SendMessage"),
+            "SQS refused the message: AccessDenied",
+        ),
+        (
+            EndpointConnectionError(endpoint_url="https://sqs.test"),
+            "SQS could not be reached: EndpointConnectionError",
+        ),
+    ],
+    ids=["refused", "unreachable"],
+)
+def test_a_queue_that_does_not_take_it_says_why_in_our_words(error: Exception, message: str) -> None:
+    sqs = FakeSqs()
+    sqs.failure = error
+    with pytest.raises(QueueError) as caught:
+        sqs.queue().send(samples.job())
+    assert str(caught.value) == message

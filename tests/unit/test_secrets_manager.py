@@ -1,0 +1,82 @@
+import itertools
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ConnectTimeoutError, NoCredentialsError
+from botocore.stub import Stubber
+
+from relay.errors import ChannelUnreadable, UnknownChannel
+from relay.secrets_manager import READ_SECONDS, Secrets
+
+CLIENT = boto3.client(
+    "secretsmanager", region_name="eu-central-1", aws_access_key_id="test", aws_secret_access_key="test"
+)
+
+
+@pytest.fixture
+def aws() -> Iterator[Stubber]:
+    with Stubber(CLIENT) as stub:
+        yield stub
+        stub.assert_no_pending_responses()
+
+
+def secrets() -> Secrets:
+    return Secrets(CLIENT, "team/relay", ticks=time.monotonic)
+
+
+def test_a_secret_is_read_by_prefix_and_channel(aws: Stubber) -> None:
+    aws.add_response("get_secret_value", {"SecretString": "{}"}, {"SecretId": "team/relay/noc"})
+    assert secrets().read("noc") == "{}"
+
+
+@pytest.mark.parametrize("code", ["ResourceNotFoundException", "InvalidRequestException"])
+def test_a_secret_that_is_gone_or_going_is_an_unknown_channel(aws: Stubber, code: str) -> None:
+    aws.add_client_error("get_secret_value", code)
+    with pytest.raises(UnknownChannel):
+        secrets().read("noc")
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException", "DecryptionFailure", "InternalError"])
+def test_any_other_refusal_is_no_news_of_the_channel(aws: Stubber, code: str) -> None:
+    aws.add_client_error("get_secret_value", code, "words that may quote something")
+    with pytest.raises(ChannelUnreadable, match=f"channel noc: {code}$"):
+        secrets().read("noc")
+
+
+def test_a_binary_secret_is_unreadable(aws: Stubber) -> None:
+    aws.add_response("get_secret_value", {"SecretBinary": b"{}"})
+    with pytest.raises(ChannelUnreadable, match="binary"):
+        secrets().read("noc")
+
+
+class _Client:
+    def __init__(self, call: Any) -> None:
+        self.get_secret_value = call
+
+
+@pytest.mark.parametrize(
+    "error", [ConnectTimeoutError(endpoint_url="https://secretsmanager.test"), NoCredentialsError()], ids=type
+)
+def test_what_never_reached_aws_is_unreadable_too(error: Exception) -> None:
+    def fail(**_: str) -> None:
+        raise error
+
+    client: Any = _Client(fail)
+    with pytest.raises(ChannelUnreadable, match=type(error).__name__):
+        Secrets(client, "relay", ticks=time.monotonic).read("noc")
+
+
+def test_a_read_that_hangs_is_given_up() -> None:
+    let_go = threading.Event()
+    client: Any = _Client(lambda **_: let_go.wait(5))
+    # A clock on which every look costs more than a read may take.
+    ticks = itertools.count(0.0, READ_SECONDS + 1)
+    started = time.monotonic()
+    with pytest.raises(ChannelUnreadable, match="TimeoutError"):
+        Secrets(client, "relay", ticks=lambda: next(ticks)).read("noc")
+    assert time.monotonic() - started < 1
+    let_go.set()

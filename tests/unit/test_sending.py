@@ -1,0 +1,232 @@
+import json
+from typing import Any
+
+import pytest
+import requests
+
+from relay.deadline import Deadline
+from relay.errors import ChannelUnreadable, Reason
+from relay.http import Answer
+from relay.sending import FIRST_WAIT_SECONDS, MAX_TRIES, SHORTEST_TRY_SECONDS, Sent
+from relay.xmatters import Signal
+from tests import samples
+from tests.fakes import Call, FakeSecrets, FakeSession, Relay, Step
+
+SIGNAL = Signal(b"{}", (), "d1", "c1")
+DOWN = samples.refused(503)
+RESET = requests.ConnectionError("reset")
+
+
+def room(*steps: Step, **changes: Any) -> Relay:
+    relay = Relay(FakeSession(*steps), **changes)
+    relay.channels.get("noc")
+    return relay
+
+
+def send(relay: Relay, seconds: float = 8, reserve: float = 2) -> Sent:
+    channel = relay.channels.get("noc")
+    return relay.sender.send(channel, SIGNAL, Deadline(seconds, relay.clock), reserve=reserve)
+
+
+def reason(sent: Sent) -> Reason | None:
+    return sent.failure and sent.failure.reason
+
+
+class TestWhatMayPass:
+    @pytest.mark.parametrize("failure", [DOWN, samples.refused(429), samples.refused(408), RESET], ids=str)
+    def test_it_is_tried_three_times(self, failure: Step) -> None:
+        relay = room(failure)
+        sent = send(relay)
+        assert (sent.attempts, sent.request_id, len(relay.session.calls)) == (3, None, MAX_TRIES)
+        assert sent.failure
+
+    @pytest.mark.parametrize("failures", [0, 1, 2])
+    def test_it_ends_with_the_first_that_is_accepted(self, failures: int) -> None:
+        relay = room(*[DOWN] * failures, samples.accepted())
+        assert send(relay) == Sent(failures + 1, "r1")
+        assert [call.headers["X-Relay-Attempt"] for call in relay.session.calls] == ["1", "2", "3"][: failures + 1]
+
+    def test_of_several_failures_the_last_one_is_told(self) -> None:
+        assert reason(send(room(DOWN, RESET, samples.refused(404)))) == Reason.REFUSED
+
+    @pytest.mark.parametrize("chance", [0.0, 0.25, 1.0])
+    def test_waits_are_full_jitter_up_to_a_bound_that_doubles(self, chance: float) -> None:
+        relay = room(DOWN, chance=chance)
+        send(relay)
+        assert relay.clock.slept == [chance * FIRST_WAIT_SECONDS, chance * FIRST_WAIT_SECONDS * 2]
+
+    def test_a_repeat_of_what_may_have_rung_says_so_and_goes_on_saying_so(self) -> None:
+        relay = room(DOWN, RESET, DOWN)
+        send(relay)
+        repeats = [call.headers.get("X-Relay-May-Repeat") for call in relay.session.calls]
+        assert repeats == [None, None, "true"]
+        relay = room(RESET, DOWN, DOWN)
+        send(relay)
+        repeats = [call.headers.get("X-Relay-May-Repeat") for call in relay.session.calls]
+        assert repeats == [None, "true", "true"]
+
+
+class TestWhatStays:
+    @pytest.mark.parametrize(
+        "failure",
+        [
+            requests.ReadTimeout("late"),
+            samples.refused(400),
+            samples.refused(404),
+            samples.refused(302),
+            Answer(200, {}, b"<html>"),
+        ],
+        ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value.status),
+    )
+    def test_it_is_not_tried_again(self, failure: Step) -> None:
+        relay = room(failure)
+        assert send(relay).attempts == 1
+        assert (len(relay.session.calls), relay.clock.slept) == (1, [])
+
+    def test_a_time_out_may_have_rung(self) -> None:
+        sent = send(room(requests.ReadTimeout("late")))
+        assert sent.failure
+        assert (sent.failure.reason, sent.failure.may_have_rung) == (Reason.TIMEOUT, True)
+
+
+class TestRetryAfter:
+    def test_it_is_waited_for_when_there_is_time(self) -> None:
+        relay = room(samples.refused(429, retry_after="3"), samples.accepted())
+        assert send(relay).request_id == "r1"
+        assert relay.clock.slept == [3]
+
+    def test_a_zero_is_an_answer(self) -> None:
+        relay = room(samples.refused(503, retry_after="0"), samples.accepted())
+        send(relay)
+        assert relay.clock.slept == [0]
+
+    def test_otherwise_nothing_is_asked_before_its_time(self) -> None:
+        relay = room(samples.refused(429, retry_after="30"))
+        sent = send(relay)
+        assert (sent.attempts, reason(sent), relay.clock.slept) == (1, Reason.RATE_LIMITED, [])
+
+    def test_a_wait_that_leaves_too_little_time_is_none(self) -> None:
+        just_fits = str(6 - SHORTEST_TRY_SECONDS)
+        assert send(room(samples.refused(429, retry_after=just_fits), samples.accepted())).request_id == "r1"
+        assert send(room(samples.refused(429, retry_after="5.51"), samples.accepted())).request_id is None
+
+    def test_it_does_not_make_a_refusal_worth_another_try(self) -> None:
+        assert send(room(samples.refused(404, retry_after="0"))).attempts == 1
+
+
+class TestCredentials:
+    ROTATED = json.dumps(samples.secret(url=samples.TRIGGER_URL.replace(samples.API_KEY, "new-key")))
+
+    def test_a_new_secret_is_fetched_and_tried(self) -> None:
+        relay = room(samples.refused(401), samples.accepted())
+        relay.secrets.texts["noc"] = self.ROTATED
+        relay.clock.now += 11
+        assert send(relay) == Sent(2, "r1")
+        assert relay.session.calls[1].url.endswith("?apiKey=new-key")
+        assert relay.clock.slept == []
+
+    @pytest.mark.parametrize("status", [401, 403])
+    def test_the_same_secret_is_not_tried_again(self, status: int) -> None:
+        relay = room(samples.refused(status))
+        relay.clock.now += 11
+        assert (sent := send(relay)).attempts == 1
+        assert reason(sent) == Reason.CREDENTIALS
+        assert relay.secrets.reads == ["noc", "noc"]
+
+    def test_it_is_fetched_every_ten_seconds_at_most(self) -> None:
+        relay = room(samples.refused(401))
+        for _ in range(100):
+            relay.clock.now += 0.5
+            send(relay)
+        assert 5 <= len(relay.secrets.reads) <= 6
+
+    @pytest.mark.parametrize("trouble", [ChannelUnreadable("down"), "not json"])
+    def test_a_secret_that_can_not_be_read_leaves_the_failure_as_it_is(self, trouble: str | Exception) -> None:
+        relay = room(samples.refused(401))
+        relay.secrets.texts["noc"] = trouble
+        relay.clock.now += 11
+        assert reason(send(relay)) == Reason.CREDENTIALS
+
+    def test_so_does_a_channel_that_was_removed_meanwhile(self) -> None:
+        relay = room(samples.refused(401))
+        channel = relay.channels.get("noc")
+        del relay.secrets.texts["noc"]
+        relay.clock.now += 11
+        sent = relay.sender.send(channel, SIGNAL, Deadline(8, relay.clock))
+        assert (sent.attempts, reason(sent)) == (1, Reason.CREDENTIALS)
+
+    def test_another_instance_that_read_the_new_secret_first_is_enough(self) -> None:
+        relay = room(samples.refused(401), samples.accepted())
+        old = relay.channels.get("noc")
+        relay.secrets.texts["noc"] = self.ROTATED
+        relay.clock.now += 11
+        relay.channels.refresh("noc")
+        assert relay.sender.send(old, SIGNAL, Deadline(8, relay.clock)).request_id == "r1"
+
+
+class TestToken:
+    def secrets(self, **changes: str) -> FakeSecrets:
+        return FakeSecrets(noc=json.dumps(samples.secret(auth=samples.OAUTH | changes)))
+
+    def test_an_old_token_is_renewed_once(self) -> None:
+        relay = room(
+            *(samples.token("t1"), samples.accepted("r1"), samples.refused(401)),
+            *(samples.token("t2"), samples.accepted("r2")),
+            secrets=self.secrets(),
+        )
+        send(relay)
+        assert send(relay) == Sent(2, "r2")
+        shown = [call.headers.get("Authorization") for call in relay.session.calls]
+        assert shown == [None, "Bearer t1", "Bearer t1", None, "Bearer t2"]
+
+    def test_a_new_token_that_is_refused_is_not_renewed_for_ever(self) -> None:
+        def answer(call: Call) -> Answer:
+            return samples.token() if call.url.endswith("/token") else samples.refused(401)
+
+        relay = room(answer, secrets=self.secrets())
+        assert send(relay).attempts == 1
+        assert len(relay.session.calls) == 2
+
+    def test_only_what_the_trigger_was_asked_counts_as_an_attempt(self) -> None:
+        relay = room(DOWN, secrets=self.secrets())
+        sent = send(relay)
+        assert (sent.attempts, reason(sent), len(relay.session.calls)) == (0, Reason.UPSTREAM, 3)
+        relay = room(DOWN, samples.token(), samples.accepted(), secrets=self.secrets())
+        assert send(relay).attempts == 1
+        assert relay.session.calls[-1].headers["X-Relay-Attempt"] == "1"
+
+    def test_a_new_password_gets_a_token_where_the_old_one_did_not(self) -> None:
+        relay = room(
+            samples.refused(400, b'{"error":"invalid_grant"}'),
+            *(samples.token(), samples.accepted()),
+            secrets=self.secrets(),
+        )
+        relay.secrets.texts["noc"] = json.dumps(samples.secret(auth=samples.OAUTH | {"password": "new"}))
+        relay.clock.now += 11
+        assert send(relay) == Sent(1, "r1")
+        assert b"password=new" in relay.session.calls[1].body
+
+
+class TestBudget:
+    @pytest.mark.parametrize("takes", [0.0, 0.4, 1.0, 1.9, 2.9, 5.8])
+    @pytest.mark.parametrize("chance", [0.0, 0.5, 1.0])
+    def test_no_try_starts_or_waits_beyond_what_is_left(self, takes: float, chance: float) -> None:
+        begun: list[tuple[float, float]] = []
+
+        def slow(call: Call) -> Answer:
+            begun.append((relay.clock.now, call.seconds))
+            relay.clock.now += min(takes, call.seconds)
+            return DOWN
+
+        relay = room(slow, chance=chance)
+        start = relay.clock.now
+        sent = send(relay, seconds=8, reserve=2)
+        assert relay.clock.now - start <= 6 + 1e-6
+        assert all(moment - start + seconds <= 6 + 1e-6 for moment, seconds in begun)
+        assert sent.attempts == len(begun)
+
+    def test_a_drip_of_retry_afters_does_not_stretch_it(self) -> None:
+        relay = room(samples.refused(429, retry_after="4"))
+        start = relay.clock.now
+        assert send(relay).attempts == 2
+        assert relay.clock.now - start == 4
