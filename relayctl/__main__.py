@@ -3,7 +3,7 @@
 from typing import Any
 
 import click
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError, ProfileNotFound
 
 from relay.errors import InvalidChannel
 from relayctl.commands.channel import channel
@@ -19,7 +19,7 @@ class _Relayctl(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except InvalidChannel as error:
+        except (InvalidChannel, ProfileNotFound) as error:
             raise click.UsageError(str(error)) from error
         except StackMissingError as error:
             raise click.ClickException(f"{error}; name it with --stack, and its region with --region") from error

@@ -10,6 +10,8 @@ from relay.errors import InvalidChannel
 from relayctl.stack import Stack
 
 _GONE = {"ResourceNotFoundException", "InvalidRequestException"}
+# What Secrets Manager says to a new secret with the name of one that is being removed, or that came in between.
+_TAKEN = {"InvalidRequestException", "ResourceExistsException"}
 
 
 class ChannelStore:
@@ -46,7 +48,7 @@ class ChannelStore:
                 Name=self._id(name), SecretString=text, Description="A channel of the BigPanda to xMatters relay"
             )
         except ClientError as error:
-            if error.response["Error"].get("Code") not in _GONE:
+            if error.response["Error"].get("Code") not in _TAKEN:
                 raise
             # A secret of that name is being removed: it is taken back, and what was in it is replaced.
             self._secrets.restore_secret(SecretId=self._id(name))

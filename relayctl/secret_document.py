@@ -15,7 +15,7 @@ MASK = "***"
 _OPEN = re.compile(
     r"(inbound(\.previous)?\.(basic\.username|expires_at)"
     r"|xmatters\.(rest\.)?auth\.(type|username|client_id)|xmatters\.recipients|xmatters\.rest\.base_url"
-    r"|bigpanda\.base_url|policy\..+)"
+    rf"|bigpanda\.base_url|policy\.({'|'.join(CHANNEL['properties']['policy']['properties'])}))"
 )
 
 

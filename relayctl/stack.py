@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import click
 from botocore.config import Config
-from botocore.exceptions import ProfileNotFound
 
 from relayctl.outputs import StackMissingError, read_outputs, read_parameters
 
@@ -90,10 +89,7 @@ def on_stack(verb: Callable[..., None]) -> Callable[..., None]:
     @wraps(verb)
     def wrapped(stack_name: str, region: str | None, profile: str | None, **arguments: Any) -> None:
         sessions: Sessions = click.get_current_context().obj or boto3.Session
-        try:
-            session = sessions(profile_name=profile, region_name=region)
-        except ProfileNotFound as error:
-            raise click.UsageError(str(error)) from error
+        session = sessions(profile_name=profile, region_name=region)
         verb(stack=Stack(stack_name, session, os.environ.get("AWS_ENDPOINT_URL") or None), **arguments)
 
     return wrapped

@@ -3,17 +3,19 @@
 import contextlib
 import io
 import json
+import logging
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
 from relay.channel_cache import ChannelCache
+from relay.deadline import Deadline
 from relay.delivery import Delivery, Redelivery
-from relay.errors import UnknownChannel
+from relay.errors import SendError, UnknownChannel
 from relay.http import AllowedHosts, Answer, Session
 from relay.message import Job
 from relay.queues import Queue
@@ -21,7 +23,7 @@ from relay.sending import Sender
 from relay.telemetry import Telemetry
 from relay.webhook import Webhook
 from relay.worker import Worker
-from relay.xmatters import XMatters
+from relay.xmatters import Signal, XMatters
 from tests import samples
 
 HOSTS = AllowedHosts(("*.xmatters.com", "*.bigpanda.io"))
@@ -116,9 +118,11 @@ class Recorder:
         self.out = io.StringIO()
         with pytest.MonkeyPatch.context() as environment, contextlib.redirect_stdout(self.out):
             # Powertools keeps one logger a service for the life of the process.
-            environment.setenv("POWERTOOLS_SERVICE_NAME", f"relay-{uuid.uuid4().hex}")
+            service = f"relay-{uuid.uuid4().hex}"
+            environment.setenv("POWERTOOLS_SERVICE_NAME", service)
             environment.setenv("POWERTOOLS_METRICS_NAMESPACE", "relay")
             self.telemetry = Telemetry.from_environment()
+        logging.getLogger(service).propagate = False
         self._metrics = self.telemetry._metrics
         self._metrics.clear_metrics()
 
@@ -166,3 +170,31 @@ class Relay:
         self.delivery = Delivery(self.sender, self.sqs.queue(), self.clock)
         self.webhook = Webhook(self.channels, self.delivery, self.recorder.telemetry, self.clock, self.clock)
         self.worker = Worker(Redelivery(self.sender, self.channels), self.recorder.telemetry, self.clock)
+
+
+class Line:
+    """A client over scripted answers, and a channel to send to."""
+
+    def __init__(self, *steps: Step, auth: dict[str, str] | None = None) -> None:
+        self.clock = Clock()
+        self.session = FakeSession(*steps)
+        self.xmatters = XMatters(self.session, clock=self.clock)
+        self.channel = samples.parsed(samples.secret(auth=auth))
+
+    def send(self, seconds: float = 8, reserve: float = 2, **changes: Any) -> str | None:
+        signal = replace(Signal(samples.ODD_BODY, (), "d1", "c1"), **changes)
+        return self.xmatters.send(self.channel, signal, Deadline(seconds, self.clock), reserve=reserve)
+
+    def failure(self, **changes: Any) -> SendError:
+        """Send what is not accepted."""
+        try:
+            self.send(**changes)
+        except SendError as error:
+            return error
+        raise AssertionError("it was accepted")
+
+    def urls(self) -> list[str]:
+        return [call.url for call in self.session.calls]
+
+    def shown(self) -> list[str | None]:
+        return [call.headers.get("Authorization") for call in self.session.calls]

@@ -20,6 +20,7 @@ TRIGGER_URL = (
 BASIC = {"type": "basic", "username": "relay", "password": "basic-password-81b2"}
 KEY = {"type": "api_key", "key": "x-api-key-4410", "secret": "key-secret-93c4"}
 OAUTH = {"type": "oauth", "client_id": "client-1", "username": "relay", "password": "oauth-password-a7d5"}
+ODD_BODY = b'{"id":"i1",  "odd": "\\u00e9"}'
 OPEN = {"authorization": f"Bearer {TOKEN}"}
 
 
@@ -51,7 +52,7 @@ def request(content: bytes | None = None, **changes: Any) -> Request:
         channel="noc",
         headers=OPEN | {"content-type": "application/json"},
         recipients=(),
-        body=(body() if content is None else content).decode("latin-1"),
+        body=(body() if content is None else content).decode(),
         is_base64=False,
         id="request-1",
     )

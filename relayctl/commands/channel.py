@@ -83,7 +83,7 @@ def set_(
 
     \b
     Example:
-      relayctl channel set payments --trigger-url @url.txt --recipient "DB On-Call"
+      relayctl channel set payments --trigger-url @url.txt --recipient jdoe
       relayctl channel set payments --auth basic --username relay
       relayctl channel set payments --set inbound.token=@token.txt
     """

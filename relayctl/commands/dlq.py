@@ -175,10 +175,10 @@ def _looked_at(queue: DeadLetters) -> tuple[int, list[Held]]:
 
 def _scan(queue: DeadLetters, about: int, stop: threading.Event) -> list[Held]:
     found = []
-    with Console(stderr=True).status("reading the queue …") as status:
+    with _status() as say:
         for held in queue.scan():
             found.append(held)
-            status.update(f"reading the queue … {len(found)} of about {about}")
+            say(f"reading the queue … {len(found)} of about {about}")
             if stop.is_set():
                 break
     if stop.is_set():
@@ -203,6 +203,16 @@ def _replay(
 
 def _is_failure(each: Replayed) -> bool:
     return each.outcome != Outcome.DELIVERED or each.note is not None
+
+
+@contextmanager
+def _status() -> Iterator[Callable[[str], object]]:
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    with console.status("reading the queue …") as status:
+        yield status.update
 
 
 @contextmanager

@@ -29,7 +29,7 @@ def send(relay: Relay, seconds: float = 8, reserve: float = 2) -> Sent:
 
 
 def reason(sent: Sent) -> Reason | None:
-    return sent.failure and sent.failure.reason
+    return sent.failure.reason if sent.failure else None
 
 
 class TestWhatMayPass:

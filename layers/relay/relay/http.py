@@ -9,6 +9,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import quote, quote_plus, urlsplit
 
@@ -92,6 +93,8 @@ class Session:
         self._session = requests.Session()
         self._session.trust_env = False
         self._session.headers.clear()
+        # A cookie given to one channel's user must not speak for another's.
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         adapter = _Adapter(ssl.create_default_context(cafile=certifi.where()))
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)

@@ -34,7 +34,7 @@ class Request:
             channel=str((event.get("pathParameters") or {}).get("channel", "")),
             headers={str(name).lower(): str(value) for name, value in (event.get("headers") or {}).items()},
             recipients=_recipients(queries.get("recipients") or ([single] if single else [])),
-            body=event.get("body") or "",
+            body=str(event.get("body") or ""),
             is_base64=bool(event.get("isBase64Encoded")),
             id=str((event.get("requestContext") or {}).get("requestId", "")),
         )

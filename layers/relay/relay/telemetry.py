@@ -45,7 +45,8 @@ class Telemetry:
         Sets every metric to zero first, once, so that alarms work from the first minute.
         """
         self._zero()
-        return self._logger.inject_lambda_context(self._metrics.log_metrics(handler))
+        # Whatever POWERTOOLS_LOGGER_LOG_EVENT says: an event holds the caller's credentials.
+        return self._logger.inject_lambda_context(self._metrics.log_metrics(handler), log_event=False)
 
     def _zero(self) -> None:
         for name in (*map(_outcome_metric, Outcome), *map(_reason_metric, Reason), *NOTICES):
@@ -62,11 +63,11 @@ class Telemetry:
                 extra=_fields(result, spent, correlation_id) | {"last_copy": result.last_copy},
             )
 
-    def replayed(self, job: Job, result: Result, spent: Mapping[str, float]) -> None:
-        """Log and count what became of a job."""
+    def replayed(self, job: Job | None, result: Result, spent: Mapping[str, float]) -> None:
+        """Log and count what became of a job; None stands for one that can't be read."""
         self._count(result)
-        more = {"kind": job.kind, "replays": job.replays, "received_at": job.received_at}
-        self._logger.info("job", extra=_fields(result, spent, job.correlation_id) | more)
+        more = {"kind": job.kind, "replays": job.replays, "received_at": job.received_at} if job else {}
+        self._logger.info("job", extra=_fields(result, spent, job.correlation_id if job else "") | more)
 
     def refused(self, request: "Request", error: BadRequest) -> None:
         """Log and count a request that was turned away."""

@@ -30,7 +30,9 @@ class Worker:
         try:
             job = Job.from_json(envelope)
         except UnreadableMessage as error:
-            return _document(Result(Outcome.UNSAFE, "", reason=Reason.INTERNAL, detail=f"unreadable: {error}"))
+            result = Result(Outcome.UNSAFE, "", reason=Reason.INTERNAL, detail=f"unreadable: {error}")
+            self.telemetry.replayed(None, result, {})
+            return _document(result)
         deadline = Deadline(JOB_SECONDS, self.ticks)
         result = self._redeliver(job, deadline)
         self.telemetry.replayed(job, result, deadline.spent)

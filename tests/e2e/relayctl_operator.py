@@ -1,0 +1,142 @@
+"""An operator at the local cloud: relayctl as a process, the queue, and what rang at the stand-in."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import boto3
+import requests
+
+from relay.message import Job, timestamp
+from relay.queues import Queue
+from sandbox import local
+from sandbox.cloud import REGION
+from sandbox.standin import StandIn
+from tests import samples
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS = 60
+
+
+class Operator:
+    """Runs relayctl in a cloud whose dead-letter queue is empty to begin with."""
+
+    def __init__(self, cloud: local.Local, xmatters: StandIn) -> None:
+        self.cloud = cloud
+        self._xmatters = xmatters
+        self._url = cloud.outputs["DeadLetterQueueUrl"]
+        self.sqs = boto3.client("sqs", region_name=REGION, endpoint_url=cloud.aws_endpoint_url)
+        self._children: list[subprocess.Popen[str]] = []
+        # Incidents of one test are told from another's by this.
+        self.tag = uuid.uuid4().hex[:8]
+        self.reset()
+
+    def reset(self) -> None:
+        """Empty the queue, held messages too, open xMatters, and forget what was to go wrong there."""
+        self.sqs.purge_queue(QueueUrl=self._url)
+        self.script()
+        self._xmatters.listen(is_open=True)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start relayctl."""
+        child = subprocess.Popen(
+            [sys.executable, "-m", "relayctl", *arguments],
+            cwd=ROOT,
+            env=os.environ | {"AWS_ENDPOINT_URL": self.cloud.aws_endpoint_url},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._children.append(child)
+        return child
+
+    def close(self) -> None:
+        """Leave nothing running, and nothing on the queue."""
+        for child in self._children:
+            with child:
+                child.kill()
+        self.reset()
+
+    def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run relayctl; it must end with this exit code."""
+        return finished(self.start(*arguments), code)
+
+    def run_json(self, *arguments: str, code: int = 0) -> Any:
+        """Run it with --json; the one document on stdout."""
+        return json.loads(self.run(*arguments, "--json", code=code).stdout)
+
+    def jobs(self, count: int) -> list[str]:
+        """Put jobs of as many incidents on the queue, a second apart; the incidents' ids."""
+        queue = Queue(self.sqs, self._url)
+        start = time.time() - 3600
+        jobs = [self._job(f"{self.tag}-{n}", start + n) for n in range(count)]
+        for job in jobs:
+            queue.send(job)
+        return [job.incident_id for job in jobs]
+
+    def script(self, *faults: dict[str, Any]) -> None:
+        """What goes wrong at xMatters from now on."""
+        requests.put(f"{self._xmatters.control_url}/faults", json=faults, timeout=5).raise_for_status()
+
+    def listen(self, *, is_open: bool) -> None:
+        """Open xMatters' port or close it."""
+        self._xmatters.listen(is_open=is_open)
+
+    def rang(self) -> Counter[str]:
+        """How often xMatters took a signal of each of this test's incidents."""
+        ids = [signal["body"]["incident"]["id"] for signal in self.signals()]
+        return Counter(ids)
+
+    def signals(self) -> list[dict[str, Any]]:
+        """The signals of this test's incidents that xMatters took."""
+        taken = [each for each in self._xmatters.signals() if each["accepted"]]
+        return [each for each in taken if each["body"]["incident"]["id"].startswith(self.tag)]
+
+    def visible(self) -> list[Job]:
+        """All that anybody could receive now; it stays visible."""
+        found = []
+        while messages := self._receive():
+            found += messages
+        for message in found:
+            self.sqs.change_message_visibility(
+                QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
+            )
+        return [Job.from_json(message["Body"]) for message in found]
+
+    def _receive(self) -> list[Any]:
+        answer = self.sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10, VisibilityTimeout=60)
+        return list(answer.get("Messages", []))
+
+    def _job(self, incident_id: str, received_at: float) -> Job:
+        body = json.dumps({"incident": {"id": incident_id, "status": "critical"}}).encode()
+        return samples.job(
+            delivery_id=uuid.uuid4().hex,
+            channel=local.CHANNEL,
+            incident_id=incident_id,
+            body=body,
+            received_at=timestamp(received_at),
+        )
+
+
+def finished(child: subprocess.Popen[str], code: int) -> subprocess.CompletedProcess[str]:
+    """Wait for the end of a relayctl; it must be this exit code."""
+    with child:
+        out, err = child.communicate(timeout=SECONDS)
+    assert child.returncode == code, f"exit code {child.returncode}\n{out}\n{err}"
+    return subprocess.CompletedProcess(child.args, child.returncode, out, err)
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait until it holds."""
+    deadline = time.monotonic() + SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, "it never came to hold"
+        time.sleep(0.02)

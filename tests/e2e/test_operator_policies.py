@@ -1,0 +1,175 @@
+"""The policies for operators allow what they are for and nothing else: the local cloud checks them as AWS would."""
+
+import copy
+import json
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from click.testing import CliRunner, Result
+
+from relayctl.__main__ import main
+from sandbox import local
+from sandbox.cloud import REGION
+from sandbox.standin import StandIn
+from tests.e2e.relayctl_operator import Operator
+
+POLICIES = Path(__file__).resolve().parents[2] / "relayctl" / "policies"
+URL = "http://127.0.0.1:9/api/integration/1/functions/f1/triggers?apiKey=k"
+
+
+class Person:
+    """Somebody with an access key and one policy."""
+
+    def __init__(self, cloud: local.Local, policy: str) -> None:
+        self._cloud = cloud
+        self._iam = boto3.client("iam", region_name=REGION, endpoint_url=cloud.aws_endpoint_url)
+        self._document: dict[str, Any] = json.loads((POLICIES / policy).read_text())
+        self.name = f"operator-{uuid.uuid4().hex[:8]}"
+        self._iam.create_user(UserName=self.name)
+        key = self._iam.create_access_key(UserName=self.name)["AccessKey"]
+        self._key = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+        self.may_do_all()
+
+    def may_do_all(self) -> None:
+        """Give them the very policy."""
+        self._put(self._document)
+
+    def may_not(self, action: str) -> None:
+        """Give them the policy without this action."""
+        smaller = copy.deepcopy(self._document)
+        for statement in smaller["Statement"]:
+            statement["Action"] = [each for each in _actions(statement) if each != action]
+        smaller["Statement"] = [statement for statement in smaller["Statement"] if statement["Action"]]
+        self._put(smaller)
+
+    def run(self, *arguments: str) -> Result:
+        """Run relayctl with their key."""
+        environment = self._key | {"AWS_ENDPOINT_URL": self._cloud.aws_endpoint_url}
+        return CliRunner(env=environment).invoke(main, arguments, catch_exceptions=False)
+
+    def _put(self, document: dict[str, Any]) -> None:
+        document = copy.deepcopy(document)
+        for statement in document["Statement"]:
+            if "sqs:ChangeMessageVisibility" in _actions(statement):
+                # On AWS this one action stands for the call in batches too; the local cloud tells them apart.
+                statement["Action"].append("sqs:ChangeMessageVisibilityBatch")
+        self._iam.put_user_policy(UserName=self.name, PolicyName="relay", PolicyDocument=json.dumps(document))
+
+
+def _actions(statement: dict[str, Any]) -> list[str]:
+    found: str | list[str] = statement["Action"]
+    return [found] if isinstance(found, str) else found
+
+
+def actions(policy: str) -> list[str]:
+    """All that a policy allows."""
+    return [
+        action
+        for statement in json.loads((POLICIES / policy).read_text())["Statement"]
+        for action in _actions(statement)
+    ]
+
+
+@pytest.fixture
+def operator(cloud: local.Local, xmatters: StandIn) -> Iterator[Operator]:
+    its_operator = Operator(cloud, xmatters)
+    yield its_operator
+    # Where letting go is forbidden, messages stay hidden.
+    its_operator.close()
+
+
+@pytest.fixture(scope="module")
+def replayer(cloud: local.Local) -> Person:
+    return Person(cloud, "replay.json")
+
+
+@pytest.fixture(scope="module")
+def keeper(cloud: local.Local) -> Person:
+    return Person(cloud, "channels.json")
+
+
+class TestReplayPolicy:
+    def test_it_is_enough_for_every_verb_of_dlq(self, operator: Operator, replayer: Person) -> None:
+        replayer.may_do_all()
+        operator.jobs(2)
+        operator.script({"kind": "status", "status": 400})
+        for verb in (["list"], ["show", ""], ["replay"]):
+            done = replayer.run("dlq", *verb)
+            assert done.exit_code == 0, done.output
+        done = replayer.run("dlq", "replay", "--yes", "--rate", "50")
+        assert done.stdout.splitlines()[-1] == "1 delivered, 1 failed, 0 left"
+        assert [job.replays for job in operator.visible()] == [1]
+
+    @pytest.mark.parametrize("action", actions("replay.json"))
+    def test_every_action_of_it_is_needed(self, operator: Operator, replayer: Person, action: str) -> None:
+        replayer.may_not(action)
+        operator.jobs(2)
+        operator.script({"kind": "status", "status": 400})
+        done = replayer.run("dlq", "replay", "--limit", "1", "--yes")
+        assert done.exit_code == 1
+        assert "AccessDenied" in done.output
+        assert len(done.stdout.splitlines()) in {0, 7}, "either nothing was done, or it is told what was"
+
+    @pytest.mark.parametrize("verb", [["show", local.CHANNEL], ["list"], ["remove", local.CHANNEL, "--yes"]])
+    def test_whoever_replays_sees_and_changes_no_channel(
+        self, operator: Operator, replayer: Person, verb: list[str]
+    ) -> None:
+        replayer.may_do_all()
+        done = replayer.run("channel", *verb)
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert "AccessDenied" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+    def test_it_names_no_secret_and_no_other_stack(self) -> None:
+        policy = json.loads((POLICIES / "replay.json").read_text())
+        assert [action for action in actions("replay.json") if "secret" in action or "*" in action] == []
+        assert all("bigpanda-xmatters-relay" in each["Resource"] for each in policy["Statement"])
+
+
+class TestChannelsPolicy:
+    def test_it_is_enough_for_every_verb_of_channel(self, keeper: Person) -> None:
+        keeper.may_do_all()
+        for verb in (
+            ["set", "policy-1", "--trigger-url", URL],
+            ["set", "policy-1", "--recipient", "jdoe"],
+            ["show", "policy-1"],
+            ["list"],
+            ["remove", "policy-1", "--yes"],
+            ["set", "policy-1", "--trigger-url", URL],
+        ):
+            done = keeper.run("channel", *verb)
+            assert done.exit_code == 0, done.output
+
+    @pytest.mark.parametrize(
+        ("action", "verb"),
+        [
+            ("cloudformation:DescribeStacks", ["list"]),
+            ("secretsmanager:GetSecretValue", ["show", "policy-2"]),
+            ("secretsmanager:CreateSecret", ["set", "policy-3", "--trigger-url", URL]),
+            ("secretsmanager:PutSecretValue", ["set", "policy-2", "--recipient", "jdoe"]),
+            ("secretsmanager:DeleteSecret", ["remove", "policy-2", "--yes"]),
+            ("secretsmanager:RestoreSecret", ["set", "policy-4", "--trigger-url", URL]),
+            ("secretsmanager:ListSecrets", ["list"]),
+        ],
+    )
+    def test_every_action_of_it_is_needed(self, keeper: Person, action: str, verb: list[str]) -> None:
+        assert action in actions("channels.json")
+        keeper.may_do_all()
+        for name in ("policy-2", "policy-4"):
+            assert keeper.run("channel", "set", name, "--trigger-url", URL).exit_code == 0
+        assert keeper.run("channel", "remove", "policy-4", "--yes").exit_code == 0
+        keeper.may_not(action)
+        done = keeper.run("channel", *verb)
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert "AccessDenied" in done.stderr
+
+    @pytest.mark.parametrize("verb", [["list"], ["replay"]])
+    def test_whoever_keeps_channels_sees_no_incident(self, keeper: Person, verb: list[str]) -> None:
+        keeper.may_do_all()
+        done = keeper.run("dlq", *verb)
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert "AccessDenied" in done.stderr

@@ -1,0 +1,64 @@
+"""The functions' own handlers, loaded from their files as Lambda loads them, with an event and a context."""
+
+import importlib.util
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+type Handler = Callable[[dict[str, Any], object], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What Lambda hands a handler, as far as anybody looks."""
+
+    function_name: str = "relay"
+    memory_limit_in_mb: int = 512
+    invoked_function_arn: str = "arn:aws:lambda:eu-central-1:000000000000:function:relay"
+    aws_request_id: str = "00000000-0000-4000-8000-000000000000"
+
+
+def load(function: str, environment: pytest.MonkeyPatch, queue_url: str) -> Handler:
+    """The handler of `functions/<function>/app.py`, its module freshly run in the template's environment."""
+    settings = {
+        "POWERTOOLS_SERVICE_NAME": f"relay-{queue_url.rpartition('/')[2]}-{function}",
+        "POWERTOOLS_METRICS_NAMESPACE": "relay",
+        "RELAY_SECRET_PREFIX": "relay",
+        "RELAY_ALLOWED_HOSTS": "*.xmatters.com,*.bigpanda.io",
+        "RELAY_PROFILE": "local",
+        "RELAY_DEAD_LETTER_QUEUE_URL": queue_url,
+    }
+    for name, value in settings.items():
+        environment.setenv(name, value)
+    spec = importlib.util.spec_from_file_location(f"{function}_app", ROOT / "functions" / function / "app.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    handler: Handler = module.handler
+    return handler
+
+
+def invoke(handler: Handler, event: dict[str, Any]) -> dict[str, Any]:
+    """What the handler answers, after a trip through JSON in both directions as Lambda makes it."""
+    answer: dict[str, Any] = json.loads(json.dumps(handler(json.loads(json.dumps(event)), Context())))
+    return answer
+
+
+def event(body: str, *, channel: str = "noc", recipients: str | None = None, **headers: str) -> dict[str, Any]:
+    """A proxy event; underscores in header names stand for hyphens."""
+    return {
+        "pathParameters": {"channel": channel},
+        "headers": {"Content-Type": "application/json"}
+        | {name.replace("_", "-"): value for name, value in headers.items()},
+        "multiValueQueryStringParameters": {"recipients": [recipients]} if recipients else None,
+        "requestContext": {"requestId": "gateway-request-1"},
+        "body": body,
+        "isBase64Encoded": False,
+    }

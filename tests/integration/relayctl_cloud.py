@@ -1,0 +1,172 @@
+"""An AWS account in memory with a relay's stack in it, and an operator who runs relayctl there.
+
+SQS and Secrets Manager are moto's. The stack's description, and its worker, which is a function of the test's, are put
+in at botocore's edge: no code of ours is replaced.
+"""
+
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import botocore.session
+import pytest
+from botocore.loaders import create_loader
+from click.testing import CliRunner, Result
+from moto import mock_aws
+
+from relay.message import Job
+from relay.queues import Queue
+from relayctl.__main__ import main
+
+STACK = "bigpanda-xmatters-relay"
+REGION = "us-east-1"
+_LOADER = create_loader()
+PARAMETERS = {"AllowedHosts": "*.xmatters.com,*.bigpanda.io", "Profile": "aws", "SecretCacheSeconds": "300"}
+
+type Fate = Mapping[str, Any] | Exception
+
+
+def delivered(job: Job) -> Fate:
+    """A worker that delivers whatever it is given."""
+    return {"outcome": "delivered", "request_id": f"request-{job.incident_id}", "attempts": 1}
+
+
+def failing(job: Job) -> Fate:
+    """A worker that delivers nothing."""
+    return {"outcome": "unsafe", "reason": "refused", "attempts": 1, "http_status": 404, "detail": "answered 404"}
+
+
+@dataclass
+class Operator:
+    """Runs relayctl. `worker` says what becomes of a job; what it was asked is in `asked`.
+
+    The operations in `refused` fail with the code that stands there; `on_receive` happens when SQS has given
+    messages and nobody has seen them yet.
+    """
+
+    worker: Callable[[Job], Fate] = delivered
+    asked: list[Job] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+    on_receive: Callable[[], object] = lambda: None
+    parameters: dict[str, str] = field(default_factory=PARAMETERS.copy)
+
+    def __post_init__(self) -> None:
+        session = new_session(region_name=REGION)
+        self.sqs = session.client("sqs")
+        self.secrets = session.client("secretsmanager")
+        self.queue_url = self.sqs.create_queue(QueueName=f"{STACK}-DeadLetterQueue-1")["QueueUrl"]
+        self.outputs = {
+            "ApiId": "a1b2c3d4e5",
+            "BigPandaWebhookUrl": "https://a1b2c3d4e5.execute-api.us-east-1.amazonaws.com/v1/bigpanda/{channel}",
+            "DeadLetterQueueUrl": self.queue_url,
+            "SecretPrefix": "team/relay",
+            "JobWorkerFunction": f"{STACK}-JobWorkerFunction-1",
+        }
+
+    def run(self, *arguments: str, typed: str | None = None) -> Result:
+        """Run relayctl with these arguments; anything it does not catch fails the test."""
+        return CliRunner().invoke(main, arguments, input=typed, obj=self.session, catch_exceptions=False)
+
+    def run_json(self, *arguments: str, code: int = 0) -> Any:
+        """Run it with --json; the one document on stdout."""
+        done = self.run(*arguments, "--json")
+        assert done.exit_code == code, done.output
+        return json.loads(done.stdout)
+
+    def session(self, *, profile_name: str | None, region_name: str | None) -> boto3.Session:
+        """A session whose Lambda is `worker`, whose long polls are short, and which refuses what is in `refused`."""
+        session = new_session(profile_name=profile_name, region_name=region_name)
+        short_polls(session)
+        events: Any = session.events
+        events.register("after-call.sqs.ReceiveMessage", lambda **_: self.on_receive())
+        events.register("before-call.lambda.Invoke", self._invoke)
+        events.register("before-call.cloudformation.DescribeStacks", self._describe)
+        events.register_first("before-call.*.*", self._refuse)
+        return session
+
+    def put(self, *jobs: Job) -> None:
+        """Put jobs on the dead-letter queue."""
+        queue = Queue(self.sqs, self.queue_url)
+        for job in jobs:
+            queue.send(job)
+
+    def visible(self) -> int:
+        """How many messages anybody could receive now."""
+        return self._count("ApproximateNumberOfMessages")
+
+    def hidden(self) -> int:
+        """How many messages somebody holds."""
+        return self._count("ApproximateNumberOfMessagesNotVisible")
+
+    def secret(self, channel: str) -> dict[str, Any]:
+        """The secret of a channel."""
+        document: dict[str, Any] = json.loads(self.secret_text(channel))
+        return document
+
+    def secret_text(self, channel: str) -> str:
+        """The very text of it."""
+        return self.secrets.get_secret_value(SecretId=f"team/relay/{channel}")["SecretString"]
+
+    def _count(self, name: Any) -> int:
+        return int(self.sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=[name])["Attributes"][name])
+
+    def _describe(self, params: Mapping[str, Any], **_: Any) -> tuple[SimpleNamespace, dict[str, Any]]:
+        name = params["body"]["StackName"]
+        if name != STACK:
+            missing = {"Code": "ValidationError", "Message": f"Stack with id {name} does not exist"}
+            return SimpleNamespace(status_code=400), {"Error": missing}
+        stack = {
+            "Outputs": [{"OutputKey": key, "OutputValue": value} for key, value in self.outputs.items()],
+            "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in self.parameters.items()],
+        }
+        return SimpleNamespace(status_code=200), {"Stacks": [stack]}
+
+    def _invoke(self, params: Mapping[str, Any], **_: Any) -> tuple[SimpleNamespace, dict[str, Any]]:
+        (envelope,) = json.loads(params["body"])["jobs"]
+        job = Job.from_json(envelope)
+        self.asked.append(job)
+        fate = self.worker(job)
+        if isinstance(fate, Exception):
+            raise fate
+        return SimpleNamespace(status_code=200), {"Payload": io.BytesIO(json.dumps({"results": [fate]}).encode())}
+
+    def _refuse(self, model: Any, **_: Any) -> tuple[SimpleNamespace, dict[str, Any]] | None:
+        if model.name not in self.refused:
+            return None
+        refusal = {"Code": self.refused[model.name], "Message": f"jdoe may not {model.name}"}
+        return SimpleNamespace(status_code=403), {"Error": refusal}
+
+
+def new_session(**names: str | None) -> boto3.Session:
+    """A session like any other, but for reading boto's large files once and not for every session anew."""
+    core = botocore.session.get_session()
+    core.register_component("data_loader", _LOADER)
+    return boto3.Session(botocore_session=core, **names)
+
+
+def short_polls(session: boto3.Session) -> None:
+    """Let the session's queues answer at once: moto's have nothing to wait for."""
+    events: Any = session.events
+    events.register("provide-client-params.sqs.ReceiveMessage", _short_poll)
+
+
+def _short_poll(params: dict[str, Any], **_: Any) -> dict[str, Any]:
+    return params | {"WaitTimeSeconds": 0}
+
+
+@contextmanager
+def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
+    """An account that lives in memory, and an operator in it; no variable leads anywhere else."""
+    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_PROFILE", "RELAY_STACK", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    with mock_aws():
+        yield Operator()

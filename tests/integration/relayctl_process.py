@@ -1,0 +1,27 @@
+"""relayctl as a process that a terminal can be put around: `python -m tests.integration.relayctl_process ARGUMENT…`
+
+It has an AWS account in memory to itself. When relayctl is done, the secret of the channel `payments` is printed.
+"""
+
+import sys
+
+import pytest
+from botocore.exceptions import ClientError
+
+from relayctl.__main__ import main
+from tests.integration.relayctl_cloud import account
+from tests.samples import job
+
+if __name__ == "__main__":
+    with pytest.MonkeyPatch.context() as environment, account(environment) as operator:
+        if sys.argv[1] == "dlq":
+            operator.put(*(job(incident_id=f"{n:024x}") for n in range(3)))
+        try:
+            main(sys.argv[1:], prog_name="relayctl", obj=operator.session)
+        except SystemExit as done:
+            code = done.code
+        try:
+            sys.stdout.write(f"kept {operator.secret_text('payments')}\n")
+        except ClientError:
+            sys.stdout.write("kept nothing\n")
+    sys.exit(code)

@@ -1,0 +1,248 @@
+"""A canary in every secret position of a channel, and a search through everything that the relay ever wrote."""
+
+import base64
+import dataclasses
+import json
+import random
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from relay.inbound import Request
+from relay.message import Job
+from sandbox.server import Box, running
+from tests import samples
+from tests.integration.handlers import event, invoke, load
+from tests.integration.live import Aws, Live, Received, aws, site
+
+# Characters that URLs, forms, JSON and HTML each spell in their own way stand around a core that all spell alike.
+CORE = "canary"
+AUTHS: dict[str, dict[str, str]] = {
+    "url": {"type": "url", "api_key": "ä/+ canary-key \"<&%>'=?"},
+    "basic": {"type": "basic", "username": "relay", "password": "ä/+ canary-password \"<&%>'=?:"},
+    "api_key": {"type": "api_key", "key": "x-api-key-canary", "secret": "ä/+ canary-secret \"<&%>'=?"},
+    "oauth": {"type": "oauth", "client_id": "c", "username": "u", "password": "ä/+ canary-oauth \"<&%>'=?"},
+}
+INBOUND = {
+    "token": "canary-token",
+    "basic": {"username": "bigpanda", "password": "canary-login"},
+    "previous": {"token": "canary-old", "expires_at": "2030-01-31T12:00:00Z"},
+}
+
+
+def traces() -> list[str]:
+    """The core, and what it leaves in base64 wherever it starts there."""
+    encoded = [base64.b64encode(b"?" * shift + CORE.encode() + b"?").decode() for shift in range(3)]
+    return [CORE, encoded[0][:8], encoded[1][2:9], encoded[2][3:10]]
+
+
+def document(url: str, auth: dict[str, str]) -> dict[str, Any]:
+    """A secret with a canary wherever it can hold one."""
+    whole = samples.secret(auth={"type": "url"} if auth["type"] == "url" else auth, url=url, inbound=INBOUND)
+    whole["xmatters"]["callback"] = {"token": "canary-callback"}
+    whole["xmatters"]["rest"] = {"base_url": "https://acme.xmatters.com", "auth": AUTHS["api_key"]}
+    return whole | {"bigpanda": {"api_key": "BPU-canary"}}
+
+
+@pytest.fixture(scope="module")
+def running_box() -> Iterator[Box]:
+    with running() as box:
+        yield box
+
+
+@pytest.fixture
+def box(running_box: Box) -> Iterator[Box]:
+    yield running_box
+    running_box.listening(True)
+    running_box.clear()
+
+
+@pytest.fixture
+def account() -> Iterator[Aws]:
+    with aws() as account:
+        yield account
+
+
+class Search:
+    """All that was written: answers, both streams, the log, and the queue with its attributes, unpacked."""
+
+    def __init__(self, account: Aws, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+        self.answers: list[dict[str, Any]] = []
+        self.messages: list[dict[str, Any]] = []
+        self._account = account
+        self._capfd = capfd
+        self._caplog = caplog
+
+    def empty_queue(self) -> list[str]:
+        """Take what is on the queue, to be searched later; returns the envelopes."""
+        taken = self._account.messages()
+        self.messages += taken
+        return [message["Body"] for message in taken]
+
+    def finds_nothing(self, *more: str) -> None:
+        text = "".join([self._everything(), *more]).lower()
+        assert len(text) > 1000
+        assert [trace for trace in traces() if trace.lower() in text] == []
+
+    def _everything(self) -> str:
+        out, err = self._capfd.readouterr()
+        lines = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+        copies = [line["last_copy"] for line in lines if line.get("attempts") and "last_copy" in line]
+        jobs = [Job.from_json(envelope) for envelope in (*(each["Body"] for each in self.messages), *copies)]
+        records = [str(vars(record)) for record in self._caplog.records]
+        kept = json.dumps(self.messages, default=str)
+        return "\n".join([json.dumps(self.answers), kept, out, err, *(str(job) for job in jobs), *records])
+
+
+@pytest.fixture
+def search(account: Aws, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Search:
+    caplog.set_level("DEBUG", logger="relay")
+    return Search(account, capfd, caplog)
+
+
+def test_the_search_would_find_a_canary_in_any_dress() -> None:
+    for text in ("x-canary-x", *(base64.b64encode(b"x" * n + b"canary-token" + b"y").decode() for n in range(7))):
+        assert any(trace in text for trace in traces()), text
+
+
+FAULTS: list[dict[str, Any]] = [
+    {"kind": "status", "status": 500},
+    {"kind": "status", "status": 429, "retry_after": "60"},
+    {"kind": "html", "status": 404},
+    {"kind": "status", "status": 401},
+    {"kind": "redirect", "location": "https://evil.example/?apiKey=elsewhere"},
+    {"kind": "reset"},
+    {"kind": "reset_body"},
+    {"kind": "truncated_json"},
+    {"kind": "accept_then_reset"},
+]
+
+
+class Functions:
+    """Both handlers in an environment that makes them say as much as they can; they wait for nothing."""
+
+    def __init__(self, account: Aws, search: Search, environment: pytest.MonkeyPatch) -> None:
+        environment.setenv("POWERTOOLS_LOG_LEVEL", "DEBUG")
+        environment.setenv("POWERTOOLS_LOGGER_LOG_EVENT", "true")
+        environment.setenv("RELAY_SECRET_CACHE_SECONDS", "0.001")
+        environment.setattr(random, "random", lambda: 0.0)
+        self.search = search
+        self.webhook = load("bigpanda_webhook", environment, account.queue_url)
+        self.worker = load("job_worker", environment, account.queue_url)
+
+    def share(self, body: str = '{"id": "i1"}', channel: str = "noc", **headers: str) -> None:
+        shown = headers or {"Authorization": "Bearer canary-token"}
+        self.search.answers.append(invoke(self.webhook, event(body, channel=channel, **shown)))
+
+    def replay(self, *envelopes: str) -> None:
+        self.search.answers.append(invoke(self.worker, {"jobs": list(envelopes)}))
+
+
+@pytest.mark.parametrize("kind", AUTHS)
+def test_no_credential_is_in_anything_the_functions_write(
+    box: Box, account: Aws, search: Search, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    functions = Functions(account, search, monkeypatch)
+    account.put_secret("noc", document(box.declare(AUTHS[kind]).url, AUTHS[kind]))
+    functions.share()
+    fail_in_every_way(box, functions, tokens=kind == "oauth")
+    be_turned_away(functions)
+    envelopes = search.empty_queue()
+    functions.replay(*envelopes[:2], "not an envelope")
+    box.listening(True)
+    functions.replay(*envelopes[:2])
+    break_secrets(account, functions)
+    box.listening(False)
+    account.sqs.delete_queue(QueueUrl=account.queue_url)
+    functions.share()
+    bodies = [json.loads(answer["body"]) for answer in search.answers if "body" in answer]
+    assert {body.get("outcome") for body in bodies} >= {"delivered", "queued", "unsafe"}
+    assert len(envelopes) >= len(FAULTS) - 3
+    search.finds_nothing()
+
+
+def fail_in_every_way(box: Box, functions: Functions, *, tokens: bool) -> None:
+    """Each fault, at the token route too where there is one; then nobody listens."""
+    for fault in FAULTS:
+        box.script([fault | {"times": None}])
+        functions.share()
+        if tokens:
+            box.script([{"kind": "status", "status": 401}, fault | {"times": None, "on": "token"}])
+            functions.share()
+    box.clear()
+    box.listening(False)
+    functions.share()
+
+
+def be_turned_away(functions: Functions) -> None:
+    """Requests that are refused, some of them nearly right."""
+    functions.share(Authorization="Bearer canary-wrong")
+    functions.share(Authorization="Basic " + base64.b64encode(b"bigpanda:canary-token").decode())
+    functions.share(x_api_key="canary-old-but-not-quite", Cookie="session=canary")
+    functions.share(channel="canary/../noc")
+    functions.share("not json", Authorization="Bearer canary-old")
+    functions.share("{}", Authorization="Basic " + base64.b64encode(b"bigpanda:canary-login").decode())
+    functions.share("{}", x_api_key="canary-token", Content_Type="text/plain")
+
+
+def break_secrets(account: Aws, functions: Functions) -> None:
+    """Malformed secrets, with canaries where a complaint might quote them: of new channels, and of one in use."""
+    good = document("https://acme.xmatters.com/?apiKey=canary", AUTHS["url"])
+    wrong: list[Any] = [
+        "canary is not JSON",
+        good | {"inbound": {"token": ["canary"]}},
+        good | {"xmatters": {"trigger_url": "https://canary.evil.com/?apiKey=canary", "auth": {"type": "url"}}},
+        good | {"policy": {"preset": "canary"}},
+    ]
+    for number, version in enumerate(wrong):
+        account.put_secret(f"broken-{number}", version)
+        functions.share(channel=f"broken-{number}")
+    account.put_secret("noc", wrong[1])
+    functions.share()
+
+
+def echo(received: Received) -> tuple[int, dict[str, str], bytes]:
+    """An error page in the way that debug pages are: the whole request, spelled in several ways."""
+    headers = dict(received.headers)
+    pieces = [
+        f"<pre>POST {received.target}\n{headers}</pre>",
+        json.dumps({"url": received.target, "headers": headers, "form": received.body.decode("utf-8", "replace")}),
+    ]
+    return 500, {"Content-Type": "text/html"}, "\n".join(pieces).encode()
+
+
+@pytest.mark.parametrize("kind", AUTHS)
+@pytest.mark.parametrize("granting", [True, False])
+def test_nor_when_the_other_side_echoes_the_whole_request(
+    account: Aws, search: Search, kind: str, granting: bool
+) -> None:
+    def script(received: Received) -> tuple[int, dict[str, str], bytes]:
+        if granting and received.target.endswith("/token"):
+            return 200, {}, b'{"access_token": "canary-access", "expires_in": 900, "refresh_token": "canary-refresh"}'
+        return echo(received)
+
+    live = Live(account)
+    with site(script) as server:
+        query = f"?apiKey={quote(AUTHS['url']['api_key'])}" if kind == "url" else ""
+        account.put_secret("noc", document(f"{server.url}/triggers{query}", AUTHS[kind]))
+        for _ in range(2):
+            answer = live.webhook.serve(samples.request(headers={"x-api-key": "canary-token"}))
+            search.answers.append(answer.to_response())
+            assert answer.status == 202
+    assert all("***" in Job.from_json(envelope).response_excerpt for envelope in search.empty_queue())
+    search.finds_nothing(live.recorder.written())
+
+
+def test_nor_when_our_own_code_crashes(box: Box, account: Aws, search: Search) -> None:
+    account.put_secret("noc", document(box.declare(AUTHS["url"]).url, AUTHS["url"]))
+    live = Live(account)
+    broken: Any = None
+    for part in ("delivery", "channels"):
+        webhook = dataclasses.replace(live.webhook, **{part: broken})
+        request = Request.from_event(event("{" + '"id": 1}', x_api_key="canary-token"))
+        answer = webhook.serve(request).to_response()
+        search.answers.append(answer)
+        assert answer["statusCode"] == 503
+    search.finds_nothing(live.recorder.written())

@@ -1,0 +1,161 @@
+"""The dead-letter queue against moto's SQS."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from moto import mock_aws
+
+from relay.dead_letters import HOLD_SECONDS, DeadLetters
+from relay.queues import Queue
+from tests.fakes import Clock
+from tests.integration.relayctl_cloud import REGION, new_session, short_polls
+from tests.samples import job
+
+
+class Bench:
+    """A queue, the calls that changed what can be seen of it, and a clock for the holds."""
+
+    def __init__(self) -> None:
+        session = new_session(region_name=REGION)
+        short_polls(session)
+        session.events.register("before-call.sqs.ChangeMessageVisibilityBatch", self._note)
+        self.client = session.client("sqs")
+        self.url = self.client.create_queue(QueueName="dead-letters")["QueueUrl"]
+        self.clock = Clock()
+        self.changes: list[int] = []
+
+    def letters(self) -> DeadLetters:
+        return DeadLetters(self.client, self.url, self.clock)
+
+    def put(self, count: int) -> None:
+        for start in range(0, count, 10):
+            bodies = [job(incident_id=f"i{n}").to_json() for n in range(start, min(count, start + 10))]
+            entries: list[Any] = [{"Id": str(n), "MessageBody": body} for n, body in enumerate(bodies)]
+            self.client.send_message_batch(QueueUrl=self.url, Entries=entries)
+
+    def seen_by_others(self) -> int:
+        return len(
+            self.client.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10, VisibilityTimeout=0)["Messages"]
+        )
+
+    def is_empty_to_others(self) -> bool:
+        return "Messages" not in self.client.receive_message(QueueUrl=self.url, VisibilityTimeout=0)
+
+    def _note(self, params: dict[str, Any], **_: Any) -> None:
+        self.changes.append(len(json.loads(params["body"])["Entries"]))
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with mock_aws():
+        yield Bench()
+
+
+@pytest.mark.parametrize("count", [0, 1, 10, 11, 125])
+def test_a_scan_gives_each_message_once(bench: Bench, count: int) -> None:
+    bench.put(count)
+    letters = bench.letters()
+    with letters.holding():
+        found = [held.job.incident_id if held.job else "" for held in letters.scan()]
+        assert bench.is_empty_to_others()
+    assert Counter(found) == Counter(f"i{n}" for n in range(count))
+
+
+def test_all_that_was_held_is_visible_at_once_afterwards(bench: Bench) -> None:
+    bench.put(25)
+    letters = bench.letters()
+    with letters.holding():
+        assert len(list(letters.scan())) == 25
+        assert bench.is_empty_to_others()
+    again = bench.letters()
+    with again.holding():
+        assert len(list(again.scan())) == 25
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, SystemExit, RuntimeError])
+@pytest.mark.parametrize("looked_at", [1, 4, 11])
+def test_they_are_visible_at_once_whatever_ends_the_look(
+    bench: Bench, failure: type[BaseException], looked_at: int
+) -> None:
+    bench.put(25)
+    letters = bench.letters()
+
+    def interrupted() -> None:
+        with letters.holding():
+            for number, _ in enumerate(letters.scan(), 1):
+                if number == looked_at:
+                    raise failure
+
+    with pytest.raises(failure):
+        interrupted()
+    again = bench.letters()
+    with again.holding():
+        assert len(list(again.scan())) == 25
+
+
+def test_some_can_be_let_go_earlier(bench: Bench) -> None:
+    bench.put(3)
+    letters = bench.letters()
+    with letters.holding():
+        first, second, _ = letters.scan()
+        letters.let_go([first, second])
+        assert bench.seen_by_others() == 2
+        assert not letters.is_held(first)
+
+
+def test_a_deleted_message_is_gone_and_not_let_go(bench: Bench) -> None:
+    bench.put(1)
+    letters = bench.letters()
+    with letters.holding():
+        (held,) = letters.scan()
+        assert letters.is_held(held)
+        letters.delete(held)
+        assert not letters.is_held(held)
+    assert bench.letters().about() == 0
+    assert bench.changes == []
+
+
+def test_holds_are_renewed_in_tens_when_they_run_out_and_not_before(bench: Bench) -> None:
+    bench.put(12)
+    letters = bench.letters()
+    with letters.holding():
+        found = list(letters.scan())
+        bench.clock.now += 40
+        letters.renew()
+        assert bench.changes == []
+        bench.clock.now += 10
+        letters.renew()
+        assert bench.changes == [10, 2]
+        assert {held.until for held in found} == {bench.clock() + HOLD_SECONDS}
+
+
+def test_about_counts_what_is_held_too(bench: Bench) -> None:
+    letters = bench.letters()
+    assert letters.about() == 0
+    bench.put(12)
+    assert letters.about() == 12
+    with letters.holding():
+        next(letters.scan())
+        assert letters.about() == 12
+
+
+def test_a_message_that_is_no_job_says_why(bench: Bench) -> None:
+    bench.client.send_message(QueueUrl=bench.url, MessageBody="hello")
+    letters = bench.letters()
+    with letters.holding():
+        (held,) = letters.scan()
+    assert held.job is None
+    assert held.problem
+    assert held.problem.startswith("it is not an envelope of the relay")
+
+
+def test_what_the_relay_puts_on_the_queue_comes_back_as_it_was(bench: Bench) -> None:
+    Queue(bench.client, bench.url).send(job(incident_id="a\x00\ud800b", body=b"\xff\x00", replays=4))
+    letters = bench.letters()
+    with letters.holding():
+        (held,) = letters.scan()
+    assert held.job == job(incident_id="a\x00\ud800b", body=b"\xff\x00", replays=4)

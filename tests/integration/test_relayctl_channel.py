@@ -1,0 +1,333 @@
+"""relayctl channel, against Secrets Manager in memory."""
+
+import base64
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.relayctl_cloud import Operator, account
+
+CANARY = "canary-51d0"
+TRIGGER = "https://acme.xmatters.com/api/integration/1/functions/f1/triggers"
+URL = f"{TRIGGER}?apiKey={CANARY}"
+CALLBACK = "https://a1b2c3d4e5.execute-api.us-east-1.amazonaws.com/v1/bigpanda/payments"
+AUTHS = {
+    "url": {},
+    "basic": {"username": "relay", "password": f"{CANARY}-password"},
+    "api_key": {"key": f"x-api-key-{CANARY}", "secret": f"{CANARY}-secret"},
+    "oauth": {"client_id": "client-1", "username": "relay", "password": f"{CANARY}-password"},
+}
+
+
+@pytest.fixture
+def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
+    with account(monkeypatch) as its_operator:
+        yield its_operator
+
+
+def made(operator: Operator, *options: str, url: str = URL) -> Any:
+    return operator.run_json("channel", "set", "payments", "--trigger-url", url, *options)
+
+
+def flags(members: dict[str, str]) -> list[str]:
+    return [part for name, value in members.items() for part in (f"--{name.replace('_', '-')}", value)]
+
+
+class TestSetANewChannel:
+    def test_it_prints_what_to_paste_and_that_opens_the_door(self, operator: Operator) -> None:
+        pasted = made(operator)
+        token = operator.secret("payments")["inbound"]["token"]
+        assert pasted == {
+            "channel": "payments",
+            "callback_url": CALLBACK,
+            "header": {"name": "Authorization", "value": f"Bearer {token}"},
+        }
+        assert len(token) >= 43
+
+    def test_every_channel_gets_a_token_of_its_own(self, operator: Operator) -> None:
+        one = made(operator)["header"]["value"]
+        two = operator.run_json("channel", "set", "other", "--trigger-url", URL)["header"]["value"]
+        assert one != two
+
+    def test_a_person_reads_the_same(self, operator: Operator) -> None:
+        done = operator.run("channel", "set", "payments", "--trigger-url", URL)
+        token = operator.secret("payments")["inbound"]["token"]
+        assert done.exit_code == 0
+        assert done.stdout.splitlines()[1:] == [
+            f"  Callback URL   {CALLBACK}",
+            "  Header name    Authorization",
+            f"  Header value   Bearer {token}",
+        ]
+        assert done.stderr == "channel payments: made; functions that run already see it within 300 s\n"
+
+    @pytest.mark.parametrize("kind", AUTHS)
+    def test_each_way_to_authenticate(self, operator: Operator, kind: str) -> None:
+        made(operator, "--auth", kind, *flags(AUTHS[kind]), "--recipient", "Network Operations", "--recipient", "jdoe")
+        assert operator.secret("payments")["xmatters"] == {
+            "trigger_url": URL,
+            "auth": {"type": kind, **AUTHS[kind]},
+            "recipients": ["Network Operations", "jdoe"],
+        }
+
+    def test_secrets_come_from_files(self, operator: Operator, tmp_path: Path) -> None:
+        for name, text in {"url": URL, "password": "p w\n", "token": "@t\n"}.items():
+            (tmp_path / name).write_text(text)
+        done = operator.run(
+            *("channel", "set", "payments", "--trigger-url", f"@{tmp_path}/url", "--auth", "basic", "--username", "u"),
+            *("--password", f"@{tmp_path}/password", "--set", f"inbound.token=@{tmp_path}/token"),
+        )
+        assert done.exit_code == 0
+        secret = operator.secret("payments")
+        assert secret["xmatters"]["trigger_url"] == URL
+        assert secret["xmatters"]["auth"]["password"] == "p w"
+        assert secret["inbound"] == {"token": "@t"}
+
+    def test_basic_credentials_for_bigpanda_are_a_header_too(self, operator: Operator) -> None:
+        pasted = made(operator, "--set", "inbound.basic.username=bp", "--set", "inbound.basic.password=12345")
+        assert pasted["header"]["value"] == "Basic " + base64.b64encode(b"bp:12345").decode()
+        assert operator.secret("payments")["inbound"] == {"basic": {"username": "bp", "password": "12345"}}
+
+    def test_every_other_key_can_be_set_in_its_own_type(self, operator: Operator) -> None:
+        settings = {
+            "policy.min_seconds_between_signals": "0",
+            "policy.notify_on": '["opened"]',
+            "policy.preset": "oncall",
+            "xmatters.recipients": '["A", "B"]',
+            "inbound.token": "12345",
+            "bigpanda.api_key": "0x1",
+        }
+        done = operator.run(
+            *("channel", "set", "payments", "--trigger-url", URL),
+            *(part for key, text in settings.items() for part in ("--set", f"{key}={text}")),
+        )
+        assert done.exit_code == 0
+        secret = operator.secret("payments")
+        assert secret["policy"] == {"min_seconds_between_signals": 0, "notify_on": ["opened"], "preset": "oncall"}
+        assert secret["xmatters"]["recipients"] == ["A", "B"]
+        assert (secret["inbound"], secret["bigpanda"]) == ({"token": "12345"}, {"api_key": "0x1"})
+        assert "without effect in this version: policy.preset, policy.notify_on, " in done.stderr
+
+    def test_a_url_without_a_key_is_remarked_on(self, operator: Operator) -> None:
+        done = operator.run("channel", "set", "payments", "--trigger-url", TRIGGER)
+        assert done.exit_code == 0
+        assert "note: the trigger URL has no apiKey" in done.stderr
+
+    def test_where_the_stack_is_local_it_may_lead_to_this_machine(self, operator: Operator) -> None:
+        here = "http://127.0.0.1:8080/api/integration/1/functions/f1/triggers?apiKey=k"
+        assert operator.run("channel", "set", "payments", "--trigger-url", here).exit_code == 2
+        operator.parameters["Profile"] = "local"
+        assert made(operator, url=here)["channel"] == "payments"
+
+    def test_the_stack_says_which_hosts_may_be_called(self, operator: Operator) -> None:
+        operator.parameters["AllowedHosts"] = "acme.xmatters.com,hooks.example.org"
+        assert made(operator, url="https://hooks.example.org/x?apiKey=k")["channel"] == "payments"
+        refused = operator.run("channel", "set", "payments", "--trigger-url", "https://other.xmatters.com/x")
+        assert (refused.exit_code, refused.stdout) == (2, "")
+        assert "xmatters.trigger_url: its host is not among the AllowedHosts" in refused.stderr
+
+
+class TestChange:
+    def test_what_is_not_named_stays(self, operator: Operator) -> None:
+        before = made(operator, "--auth", "basic", *flags(AUTHS["basic"]), "--recipient", "jdoe")
+        secret = operator.secret("payments")
+        done = operator.run("channel", "set", "payments", "--set", "policy.max_per_minute=30", "--json")
+        assert json.loads(done.stdout) == before
+        assert "channel payments: changed" in done.stderr
+        assert operator.secret("payments") == {**secret, "policy": {"max_per_minute": 30}}
+
+    def test_one_member_of_its_auth_is_changed_alone(self, operator: Operator) -> None:
+        made(operator, "--auth", "basic", *flags(AUTHS["basic"]))
+        for options in (["--username", "new"], ["--auth", "basic", "--username", "new"]):
+            assert operator.run("channel", "set", "payments", *options).exit_code == 0
+            assert operator.secret("payments")["xmatters"]["auth"] == {
+                "type": "basic",
+                "username": "new",
+                "password": f"{CANARY}-password",
+            }
+
+    def test_another_kind_of_auth_leaves_nothing_of_the_old_one(self, operator: Operator) -> None:
+        made(operator, "--auth", "basic", *flags(AUTHS["basic"]))
+        assert operator.run("channel", "set", "payments", "--auth", "api_key", *flags(AUTHS["api_key"])).exit_code == 0
+        assert operator.secret("payments")["xmatters"]["auth"] == {"type": "api_key", **AUTHS["api_key"]}
+
+    def test_recipients_named_replace_those_that_were(self, operator: Operator) -> None:
+        made(operator, "--recipient", "a", "--recipient", "b")
+        operator.run("channel", "set", "payments", "--recipient", "c")
+        assert operator.secret("payments")["xmatters"]["recipients"] == ["c"]
+
+    def test_keys_are_removed(self, operator: Operator) -> None:
+        made(operator, "--set", "policy.preset=oncall", "--set", "policy.max_per_minute=30")
+        assert operator.run("channel", "set", "payments", "--unset", "policy.preset").exit_code == 0
+        assert operator.secret("payments")["policy"] == {"max_per_minute": 30}
+        again = operator.run("channel", "set", "payments", "--unset", "policy.preset")
+        assert (again.exit_code, again.stdout) == (2, "")
+        assert "--unset policy.preset: the channel has no such key" in again.stderr
+
+    def test_a_token_can_be_renewed_by_removing_the_old_one(self, operator: Operator) -> None:
+        before = made(operator)["header"]
+        assert operator.run_json("channel", "set", "payments", "--unset", "inbound.token")["header"] != before
+
+    def test_a_secret_that_lost_its_shape_is_mended_or_refused_not_crashed_on(self, operator: Operator) -> None:
+        made(operator)
+        for text in ("no JSON", "[]", '{"xmatters": "x"}', '{"inbound": [], "xmatters": {"auth": {"type": ["x"]}}}'):
+            operator.secrets.put_secret_value(SecretId="team/relay/payments", SecretString=text)
+            done = operator.run("channel", "set", "payments", "--trigger-url", URL)
+            assert (done.exit_code, done.stdout) == (2, ""), text
+            assert operator.secret_text("payments") == text
+        operator.secrets.put_secret_value(SecretId="team/relay/payments", SecretString='{"xmatters": {"auth": "x"}}')
+        made(operator)
+        assert operator.secret("payments")["xmatters"] == {"trigger_url": URL, "auth": {"type": "url"}}
+
+
+class TestRefused:
+    @pytest.mark.parametrize(
+        ("options", "names"),
+        [
+            (["--set", f"policy.max_per_minute={CANARY}"], "policy.max_per_minute: must be of type number"),
+            (["--set", "policy.max_per_minute=0"], "policy.max_per_minute: must be 1 or more"),
+            (["--set", f"policy.preset={CANARY}"], "policy.preset: must be one of parity, oncall"),
+            (["--set", 'policy.notify_on=["touched"]'], "policy.notify_on.0: must be one of"),
+            (["--set", "policy.body=xmatters"], "policy.body: xmatters is not supported yet"),
+            (["--set", f"xmatters.trigger_url.x={CANARY}"], "xmatters.trigger_url.x: trigger_url is not an object"),
+            (["--set", f"inbound.secret={CANARY}"], "inbound: unknown key secret"),
+            (["--set", "inbound.token="], "inbound.token: must not be empty"),
+            (["--set", f"inbound.previous.token={CANARY}"], "inbound.previous: needs expires_at"),
+            (["--set", f"xmatters.callback={CANARY}"], "xmatters.callback: must be of type object"),
+            (["--recipient", f"{CANARY},b"], "xmatters.recipients.0: must not be blank or hold a comma"),
+            (["--trigger-url", f"http://acme.xmatters.com/{CANARY}"], "xmatters.trigger_url: it is not https"),
+            (["--trigger-url", f"https://{CANARY}.example.org/"], "xmatters.trigger_url: its host is not among"),
+            (["--trigger-url", f"{CANARY} no URL"], "xmatters.trigger_url: must be a URL"),
+            (["--trigger-url", ""], "xmatters.trigger_url: must "),
+            (["--trigger-url", f"https://u:{CANARY}@acme.xmatters.com/"], "xmatters.trigger_url: it has a user name"),
+            (["--set", CANARY], "--set takes KEY=VALUE"),
+            (["--set", f"={CANARY}"], "--set takes KEY=VALUE"),
+            (["--set", f"later={CANARY}"], "unknown key later"),
+            (["--auth", "url", "--password", CANARY], "--password: does not go with --auth url"),
+            (
+                ["--auth", "basic", "--key", CANARY, "--secret", CANARY],
+                "--key, --secret: does not go with --auth basic",
+            ),
+            (["--auth", "basic", "--username", "u"], "--password is needed with --auth basic"),
+            (["--auth", "api_key", "--key", CANARY], "--secret is needed with --auth api_key"),
+            (["--auth", "oauth", "--username", "u", "--password", CANARY], "--client-id is needed with --auth oauth"),
+            (["--password", "@/no/such/file"], "can't read /no/such/file"),
+            (["--set", "inbound.token=@/no/such/file"], "--set inbound.token: can't read /no/such/file"),
+        ],
+    )
+    @pytest.mark.parametrize("existing", [False, True], ids=["new", "existing"])
+    def test_the_key_is_named_the_value_is_not_and_nothing_is_written(
+        self, operator: Operator, options: list[str], names: str, existing: bool
+    ) -> None:
+        if existing:
+            made(operator)
+        done = operator.run("channel", "set", "payments", "--trigger-url", URL, *options)
+        assert done.exit_code == 2, done.output
+        assert names in done.stderr
+        assert CANARY not in done.output
+        assert done.stdout == ""
+        versions = operator.secrets.list_secrets()["SecretList"]
+        assert len(versions) == existing
+        if existing:
+            assert "policy" not in operator.secret("payments")
+
+    def test_without_a_terminal_nobody_is_asked_for_the_url(self, operator: Operator) -> None:
+        done = operator.run("channel", "set", "payments", typed=URL)
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert "--trigger-url is needed for a new channel (give a value or @FILE, or run in a terminal" in done.stderr
+
+    @pytest.mark.parametrize("name", ["", "Payments", "-x", "a/b", "a" * 49, "ä", "a\n"])
+    def test_a_name_that_no_channel_can_have(self, operator: Operator, name: str) -> None:
+        for verb in ("set", "show", "remove"):
+            assert operator.run("channel", verb, "--", name).exit_code == 2
+
+
+class TestShowAndList:
+    def test_every_secret_is_masked(self, operator: Operator) -> None:
+        made(operator, "--auth", "oauth", *flags(AUTHS["oauth"]), "--set", f"inbound.token={CANARY}")
+        shown = operator.run_json("channel", "show", "payments")
+        assert shown == {
+            "channel": "payments",
+            "callback_url": CALLBACK,
+            "secret": {
+                "xmatters": {
+                    "trigger_url": f"{TRIGGER}?***",
+                    "auth": {"type": "oauth", "client_id": "client-1", "username": "relay", "password": "***"},
+                },
+                "inbound": {"token": "***"},
+            },
+        }
+        done = operator.run("channel", "show", "payments")
+        assert done.stdout.splitlines()[:3] == [
+            "channel       payments",
+            f"callback URL  {CALLBACK}",
+            "secret        {",
+        ]
+        assert CANARY not in done.output
+
+    def test_what_is_not_there_is_exit_code_3(self, operator: Operator) -> None:
+        done = operator.run("channel", "show", "payments")
+        assert (done.exit_code, done.stdout, done.stderr) == (3, "", "there is no channel payments\n")
+
+    def test_no_channels_yet(self, operator: Operator) -> None:
+        assert operator.run_json("channel", "list", code=3) == {"channels": []}
+        done = operator.run("channel", "list")
+        assert (done.exit_code, done.stdout) == (3, "")
+        assert "no channels yet; make one with: relayctl channel set NAME" in done.stderr
+
+    def test_channels_are_listed_by_name_and_nothing_else_is(self, operator: Operator) -> None:
+        for name in ("b", "a"):
+            assert operator.run("channel", "set", name, "--trigger-url", URL).exit_code == 0
+        for other in ("team/relay2/c", "team/relay/Not A Channel", "team/relay/d/e", "other"):
+            operator.secrets.create_secret(Name=other, SecretString=CANARY)
+        listed = operator.run_json("channel", "list")["channels"]
+        assert [each["channel"] for each in listed] == ["a", "b"]
+        assert all(datetime.fromisoformat(each["changed_at"]).tzinfo for each in listed)
+        heading, *rows = operator.run("channel", "list").stdout.splitlines()
+        assert heading.split() == ["channel", "changed"]
+        assert [row.split()[0] for row in rows] == ["a", "b"]
+
+
+class TestRemove:
+    def test_it_is_gone_and_can_be_set_again(self, operator: Operator) -> None:
+        made(operator, "--recipient", "jdoe", "--set", "inbound.token=old")
+        assert operator.run_json("channel", "remove", "payments", "--yes") == {"channel": "payments", "removed": True}
+        assert operator.run_json("channel", "list", code=3) == {"channels": []}
+        assert operator.run("channel", "show", "payments").exit_code == 3
+        assert operator.run("channel", "remove", "payments", "--yes").exit_code == 3
+        again = operator.run("channel", "set", "payments", "--trigger-url", URL)
+        assert again.exit_code == 0, again.stderr
+        assert "channel payments: made" in again.stderr
+        secret = operator.secret("payments")
+        assert secret["xmatters"] == {"trigger_url": URL, "auth": {"type": "url"}}
+        assert secret["inbound"]["token"] != "old"
+
+    def test_it_can_be_set_again_with_the_answer_that_aws_gives_too(self, operator: Operator) -> None:
+        made(operator)
+        operator.run("channel", "remove", "payments", "--yes")
+        operator.refused = {"CreateSecret": "InvalidRequestException"}
+        assert operator.run("channel", "set", "payments", "--trigger-url", TRIGGER).exit_code == 0
+        assert operator.secret("payments")["xmatters"]["trigger_url"] == TRIGGER
+
+    def test_it_can_come_back_for_some_days(self, operator: Operator) -> None:
+        made(operator)
+        assert operator.run("channel", "remove", "payments", "--yes", "--days", "30").exit_code == 0
+        deleted = operator.secrets.describe_secret(SecretId="team/relay/payments")["DeletedDate"]
+        assert (deleted - datetime.now(deleted.tzinfo)).days in {29, 30}
+        operator.secrets.restore_secret(SecretId="team/relay/payments")
+        assert operator.run("channel", "show", "payments").exit_code == 0
+
+    def test_without_a_terminal_it_wants_a_yes(self, operator: Operator) -> None:
+        made(operator)
+        done = operator.run("channel", "remove", "payments", typed="y\n")
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert "give --yes to remove without being asked" in done.stderr
+        assert operator.run("channel", "show", "payments").exit_code == 0
+
+    def test_a_channel_that_is_broken_can_be_removed(self, operator: Operator) -> None:
+        operator.secrets.create_secret(Name="team/relay/payments", SecretString="no JSON")
+        assert operator.run("channel", "remove", "payments", "--yes").exit_code == 0
+        assert operator.run("channel", "show", "payments").exit_code == 3

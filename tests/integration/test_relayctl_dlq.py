@@ -1,0 +1,387 @@
+"""relayctl dlq, against SQS in memory and a worker of the test's."""
+
+import json
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from botocore.exceptions import ReadTimeoutError
+from click.testing import Result
+
+from relay.message import Job, timestamp
+from tests.integration.relayctl_cloud import Fate, Operator, account, delivered, failing
+from tests.samples import job
+
+START = 1_790_000_000
+
+
+@pytest.fixture
+def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
+    with account(monkeypatch) as its_operator:
+        yield its_operator
+
+
+def jobs(count: int, **changes: Any) -> list[Job]:
+    """Jobs of as many incidents, a second apart; the queue gets the newest first."""
+    return [
+        job(delivery_id=f"{n:08x}" * 4, incident_id=f"i{n}", received_at=timestamp(START + n), **changes)
+        for n in reversed(range(count))
+    ]
+
+
+def some_fail(asked: Job) -> Fate:
+    """Delivers those of even numbers."""
+    return failing(asked) if int(asked.incident_id[1:]) % 2 else delivered(asked)
+
+
+def on_queue(operator: Operator) -> dict[str, Job]:
+    """What can be seen on the queue, by incident."""
+    found: dict[str, Job] = {}
+    while operator.visible():
+        for each in operator.sqs.receive_message(QueueUrl=operator.queue_url, MaxNumberOfMessages=10)["Messages"]:
+            kept = Job.from_json(each["Body"])
+            assert kept.incident_id not in found, "twice on the queue"
+            found[kept.incident_id] = kept
+    return found
+
+
+def incidents(document: Any) -> list[str]:
+    return [each["incident_id"] for each in document["messages"]]
+
+
+def nothing(done: Result, message: str) -> bool:
+    return (done.exit_code, done.stdout, done.stderr) == (3, "", f"{message}\n")
+
+
+class TestList:
+    def test_oldest_first_and_all_visible_afterwards(self, operator: Operator) -> None:
+        operator.put(*jobs(12))
+        listed = operator.run_json("dlq", "list")
+        assert incidents(listed) == [f"i{n}" for n in range(12)]
+        assert (listed["shown"], listed["about"]) == (12, 12)
+        assert all("body" not in each for each in listed["messages"])
+        assert (operator.visible(), operator.hidden()) == (12, 0)
+
+    def test_a_person_reads_a_table_and_how_many_there_are(self, operator: Operator) -> None:
+        operator.put(*jobs(3, channel="a" * 48))
+        done = operator.run("dlq", "list", "--limit", "2")
+        assert done.exit_code == 0
+        heading, *rows = done.stdout.splitlines()
+        assert heading.split()[:4] == ["id", "age", "channel", "incident"]
+        assert [row.split()[2:4] for row in rows] == [["a" * 48, "i0"], ["a" * 48, "i1"]]
+        assert done.stderr == "2 of about 3\n"
+
+    @pytest.mark.parametrize(
+        ("options", "expected"),
+        [
+            (["--channel", "noc"], ["i0", "i1", "i2"]),
+            (["--channel", "payments"], ["i9"]),
+            (["--incident", "i1"], ["i1"]),
+            (["--reason", "upstream"], ["i0", "i1", "i2"]),
+            (["--reason", "timeout"], ["i9"]),
+            (["--since", timestamp(START + 2)], ["i2", "i9"]),
+            (["--limit", "2"], ["i0", "i1"]),
+            (["--channel", "noc", "--since", timestamp(START + 1), "--limit", "1"], ["i1"]),
+        ],
+    )
+    def test_filters(self, operator: Operator, options: list[str], expected: list[str]) -> None:
+        other = job(channel="payments", incident_id="i9", reason="timeout", received_at=timestamp(START + 9))
+        operator.put(other, *jobs(3))
+        assert incidents(operator.run_json("dlq", "list", *options)) == expected
+        assert operator.visible() == 4
+
+    def test_what_nobody_can_read_is_listed_after_the_others_unless_filtered(self, operator: Operator) -> None:
+        operator.sqs.send_message(QueueUrl=operator.queue_url, MessageBody="[bold]hello")
+        operator.put(*jobs(2))
+        listed = operator.run_json("dlq", "list")
+        assert [set(each) for each in listed["messages"]][2] == {"message_id", "unreadable"}
+        assert listed["shown"] == 3
+        assert operator.run_json("dlq", "list", "--limit", "1")["shown"] == 1
+        assert operator.run_json("dlq", "list", "--channel", "noc")["shown"] == 2
+        assert "unreadable: it is not an envelope" in operator.run("dlq", "list").stdout.splitlines()[3]
+
+    def test_nothing_there(self, operator: Operator) -> None:
+        assert nothing(operator.run("dlq", "list"), "the dead-letter queue is empty")
+        assert operator.run_json("dlq", "list", code=3) == {"messages": [], "shown": 0, "about": 0}
+
+    def test_nothing_that_matches(self, operator: Operator) -> None:
+        operator.put(*jobs(2))
+        assert nothing(operator.run("dlq", "list", "--channel", "x"), "none of about 2 messages matched")
+        assert operator.run_json("dlq", "list", "--channel", "x", code=3)["messages"] == []
+
+    def test_all_in_somebody_elses_hands(self, operator: Operator) -> None:
+        operator.put(*jobs(2))
+        operator.sqs.receive_message(QueueUrl=operator.queue_url, MaxNumberOfMessages=10, VisibilityTimeout=60)
+        done = operator.run("dlq", "list")
+        assert nothing(
+            done, "none of about 2 messages can be seen now: somebody else holds them; try again in two minutes"
+        )
+
+
+class TestShow:
+    def test_one_message_with_its_body(self, operator: Operator) -> None:
+        operator.put(*jobs(3, body=b'{"incident": {"id": "i1"}}', response_excerpt="<h1>Down</h1>"))
+        (shown,) = operator.run_json("dlq", "show", "00000001")["messages"]
+        assert (shown["incident_id"], shown["body"]) == ("i1", '{"incident": {"id": "i1"}}')
+        text = operator.run("dlq", "show", shown["message_id"]).stdout
+        assert "response excerpt  <h1>Down</h1>" in text.splitlines()
+        assert text.endswith('body\n{\n  "incident": {\n    "id": "i1"\n  }\n}\n')
+        assert operator.visible() == 3
+
+    def test_several_that_begin_alike(self, operator: Operator) -> None:
+        operator.put(*jobs(3))
+        assert len(operator.run_json("dlq", "show", "0000000")["messages"]) == 3
+        assert operator.run("dlq", "show", "0000000").stdout.count("message id") == 3
+
+    def test_none_of_that_id(self, operator: Operator) -> None:
+        operator.put(job())
+        assert nothing(operator.run("dlq", "show", "xyz"), "none of about 1 messages matched")
+        assert operator.run_json("dlq", "show", "xyz", code=3) == {"messages": []}
+
+
+class TestDryRun:
+    def test_it_counts_and_changes_nothing(self, operator: Operator) -> None:
+        operator.put(*jobs(3))
+        done = operator.run("dlq", "replay")
+        assert done.exit_code == 0
+        assert done.stdout.splitlines() == [
+            "3 of about 3 messages match; incidents: 3",
+            "  by channel  noc 3",
+            "  by reason   upstream 3",
+            "  by status   critical 3",
+            f"  shared      {timestamp(START)} to {timestamp(START + 2)}",
+            "nothing was sent; add --yes to replay them",
+        ]
+        assert done.stderr == ""
+        assert operator.asked == []
+        assert on_queue(operator) == {each.incident_id: each for each in jobs(3)}
+
+    def test_for_programs(self, operator: Operator) -> None:
+        operator.put(*jobs(3))
+        assert operator.run_json("dlq", "replay", "--limit", "2") == {
+            "dry_run": True,
+            "matched": 2,
+            "about": 3,
+            "by_channel": {"noc": 2},
+            "by_reason": {"upstream": 2},
+            "by_status": {"critical": 2},
+            "incidents": 2,
+            "oldest": timestamp(START),
+            "newest": timestamp(START + 1),
+            "delivered": 0,
+            "failed": 0,
+            "left": 0,
+            "results": [],
+        }
+
+    @pytest.mark.parametrize("yes", [[], ["--yes"]])
+    def test_nothing_there_or_nothing_that_matches(self, operator: Operator, yes: list[str]) -> None:
+        assert nothing(operator.run("dlq", "replay", *yes), "the dead-letter queue is empty")
+        operator.put(job())
+        operator.sqs.send_message(QueueUrl=operator.queue_url, MessageBody="hello")
+        assert nothing(operator.run("dlq", "replay", "--incident", "x", *yes), "none of about 2 messages matched")
+        document = operator.run_json("dlq", "replay", "--incident", "x", *yes, code=3)
+        assert (document["matched"], document["results"]) == (0, [])
+        assert operator.visible() == 2
+
+
+class TestReplay:
+    def test_all_arrive_oldest_first_and_the_queue_is_empty(self, operator: Operator) -> None:
+        operator.put(*jobs(12))
+        done = operator.run("dlq", "replay", "--yes", "--rate", "50")
+        assert done.exit_code == 0
+        assert done.stdout.splitlines()[-1] == "12 delivered, 0 failed, 0 left"
+        assert done.stderr == ""
+        assert operator.asked == list(reversed(jobs(12)))
+        assert (operator.visible(), operator.hidden()) == (0, 0)
+
+    def test_what_fails_again_stays_with_its_new_reason_and_counts(self, operator: Operator) -> None:
+        operator.worker = some_fail
+        operator.put(*jobs(4))
+        done = operator.run("dlq", "replay", "--yes", "--rate", "50")
+        assert done.exit_code == 1
+        assert done.stdout.splitlines()[-3:] == [
+            "00000001  noc  i1  refused: answered 404",
+            "00000003  noc  i3  refused: answered 404",
+            "2 delivered, 2 failed, 0 left",
+        ]
+        left = on_queue(operator)
+        assert set(left) == {"i1", "i3"}
+        assert {(each.reason, each.http_status, each.attempts, each.replays) for each in left.values()} == {
+            ("refused", 404, 4, 1)
+        }
+
+    def test_for_programs_each_result_and_one_document(self, operator: Operator) -> None:
+        operator.worker = some_fail
+        operator.put(*jobs(2))
+        done = operator.run("dlq", "replay", "--yes", "--rate", "50", "--json")
+        assert done.exit_code == 1
+        assert done.stderr == ""
+        document = json.loads(done.stdout)
+        assert {name: document[name] for name in ("dry_run", "matched", "delivered", "failed", "left")} == {
+            "dry_run": False,
+            "matched": 2,
+            "delivered": 1,
+            "failed": 1,
+            "left": 0,
+        }
+        common = {"channel": "noc"}
+        assert document["results"] == [
+            common
+            | {
+                "delivery_id": "00000000" * 4,
+                "incident_id": "i0",
+                "outcome": "delivered",
+                "reason": None,
+                "request_id": "request-i0",
+                "attempts": 3,
+                "note": None,
+            },
+            common
+            | {
+                "delivery_id": "00000001" * 4,
+                "incident_id": "i1",
+                "outcome": "queued",
+                "reason": "refused",
+                "request_id": None,
+                "attempts": 4,
+                "note": "answered 404",
+            },
+        ]
+
+    def test_only_what_is_asked_for_and_others_may_have_the_rest_meanwhile(self, operator: Operator) -> None:
+        seen_meanwhile: list[int] = []
+
+        def looks(asked: Job) -> Fate:
+            seen_meanwhile.append(operator.visible())
+            return delivered(asked)
+
+        operator.worker = looks
+        operator.put(*jobs(3), job(channel="payments", incident_id="i9"))
+        assert operator.run("dlq", "replay", "--channel", "noc", "--limit", "2", "--rate", "50", "--yes").exit_code == 0
+        assert [each.incident_id for each in operator.asked] == ["i0", "i1"]
+        assert seen_meanwhile == [2, 2]
+        assert set(on_queue(operator)) == {"i2", "i9"}
+
+    def test_a_worker_that_does_not_answer_leaves_the_message_as_it_was(self, operator: Operator) -> None:
+        operator.worker = lambda _: ReadTimeoutError(endpoint_url="lambda")
+        operator.put(job())
+        done = operator.run("dlq", "replay", "--yes")
+        assert done.exit_code == 1
+        assert "upstream: the worker's answer did not arrive: ReadTimeoutError" in done.stdout
+        assert on_queue(operator) == {"i1": job()}
+        assert len(operator.asked) == 1, "a second call would ring a second time"
+
+    def test_what_nobody_can_read_is_left_alone(self, operator: Operator) -> None:
+        operator.sqs.send_message(QueueUrl=operator.queue_url, MessageBody="hello")
+        operator.put(job())
+        assert operator.run("dlq", "replay", "--yes").exit_code == 0
+        assert operator.visible() == 1
+
+    @pytest.mark.parametrize(
+        ("operation", "note", "left"),
+        [
+            ("SendMessage", "its old message stays on the queue: SQS refused the message: AccessDeniedException", 1),
+            ("DeleteMessage", "its old message stays on the queue: An error occurred (AccessDeniedException)", 2),
+        ],
+    )
+    def test_a_failed_job_that_cannot_be_put_back(
+        self, operator: Operator, operation: str, note: str, left: int
+    ) -> None:
+        operator.worker = failing
+        operator.refused = {operation: "AccessDeniedException"}
+        operator.put(job())
+        done = operator.run("dlq", "replay", "--yes")
+        assert done.exit_code == 1
+        assert note in done.stdout
+        assert operator.visible() == left
+
+    def test_a_delivered_job_that_cannot_be_deleted_is_a_failure_that_is_said(self, operator: Operator) -> None:
+        operator.refused = {"DeleteMessage": "AccessDeniedException"}
+        operator.put(job())
+        document = operator.run_json("dlq", "replay", "--yes", code=1)
+        assert (document["delivered"], document["failed"]) == (1, 0)
+        assert "it is still on the queue" in document["results"][0]["note"]
+
+    def test_a_worker_that_may_not_be_invoked_is_said_for_each_job(self, operator: Operator) -> None:
+        operator.refused = {"Invoke": "AccessDeniedException"}
+        operator.put(*jobs(2))
+        done = operator.run("dlq", "replay", "--yes", "--rate", "50")
+        assert done.exit_code == 1
+        assert done.stdout.count("the worker was not invoked: AccessDeniedException") == 2
+        assert operator.visible() == 2
+
+    def test_nothing_an_incident_is_called_steers_the_terminal(self, operator: Operator) -> None:
+        operator.worker = failing
+        operator.put(job(incident_id="\x1b[2J\x9b\r\n[red]x"))
+        for verb in (["dlq", "list"], ["dlq", "show", "d"], ["dlq", "replay"], ["dlq", "replay", "--yes"]):
+            done = operator.run(*verb)
+            assert all(character.isprintable() for character in done.output.replace("\n", ""))
+        assert "\ufffd[2J\ufffd\ufffd\ufffd[red]x  refused: answered 404" in done.stdout
+
+
+class TestCtrlC:
+    def test_it_stops_after_the_job_under_way_and_the_rest_is_visible(self, operator: Operator) -> None:
+        def interrupted(asked: Job) -> Fate:
+            if asked.incident_id == "i1":
+                signal.raise_signal(signal.SIGINT)
+            return delivered(asked)
+
+        operator.worker = interrupted
+        operator.put(*jobs(12))
+        done = operator.run("dlq", "replay", "--yes", "--rate", "50")
+        assert done.exit_code == 1
+        assert done.stdout.splitlines()[-1] == "2 delivered, 0 failed, 10 left"
+        assert done.stderr == "stopping after what is under way; Ctrl-C again stops at once\n"
+        assert set(on_queue(operator)) == {f"i{n}" for n in range(2, 12)}
+
+    @pytest.mark.parametrize("as_json", [False, True])
+    def test_twice_stops_at_once_and_says_what_was_done(self, operator: Operator, as_json: bool) -> None:
+        def interrupted(asked: Job) -> Fate:
+            if asked.incident_id == "i1":
+                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
+            return delivered(asked)
+
+        operator.worker = interrupted
+        operator.put(*jobs(12))
+        done = operator.run("dlq", "replay", "--yes", "--rate", "50", *(["--json"] if as_json else []))
+        assert done.exit_code == 1
+        if as_json:
+            assert json.loads(done.stdout)["left"] == 11
+        else:
+            assert done.stdout.splitlines()[-1] == "1 delivered, 0 failed, 11 left"
+        assert done.stderr.splitlines()[-1] == "Aborted!"
+        assert set(on_queue(operator)) == {f"i{n}" for n in range(1, 12)}
+
+    @pytest.mark.parametrize("verb", [["list"], ["show", "0"], ["replay"], ["replay", "--yes"]])
+    def test_while_the_queue_is_read_nothing_is_done_and_all_is_visible(
+        self, operator: Operator, verb: list[str]
+    ) -> None:
+        operator.put(*jobs(12))
+        operator.on_receive = lambda: signal.raise_signal(signal.SIGINT)
+        done = operator.run("dlq", *verb, "--json")
+        assert done.exit_code == 1
+        assert done.stdout == ""
+        assert "Aborted!" in done.stderr
+        assert operator.asked == []
+        assert (operator.visible(), operator.hidden()) == (12, 0)
+
+
+def test_a_second_operator_gets_what_the_first_does_not_hold(operator: Operator) -> None:
+    def second_looks(asked: Job) -> Fate:
+        if asked.incident_id == "i0":
+            operator.put(job(incident_id="new"))
+            others.append(operator.run_json("dlq", "replay", "--yes", "--rate", "50"))
+        return delivered(asked)
+
+    others: list[Any] = []
+    operator.worker = second_looks
+    operator.put(*jobs(5))
+    mine = operator.run_json("dlq", "replay", "--yes", "--rate", "50")
+    assert [each["incident_id"] for each in others[0]["results"]] == ["new"]
+    assert mine["delivered"] == 5
+    assert Counter(each.incident_id for each in operator.asked) == Counter([*(f"i{n}" for n in range(5)), "new"])
+    assert operator.visible() == operator.hidden() == 0

@@ -1,0 +1,120 @@
+"""relayctl in a real terminal: what it asks for, what it shows, and what it does not."""
+
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+URL = "https://acme.xmatters.com/api/integration/1/functions/f1/triggers?apiKey=canary-url"
+
+
+class Terminal:
+    """A terminal of 80 columns with relayctl in it."""
+
+    def __init__(self, child: subprocess.Popen[bytes], device: int) -> None:
+        self._child = child
+        self._device = device
+        self._deadline = time.monotonic() + 20
+        self.shown = ""
+
+    def until(self, text: str) -> None:
+        """Wait until this is shown."""
+        while text not in self.shown:
+            assert self._read(), f"it ended without {text!r}:\n{self.shown}"
+
+    def type(self, text: str) -> None:
+        """Type this."""
+        os.write(self._device, text.encode())
+
+    def end(self) -> int:
+        """Wait for the end; the exit code."""
+        while self._read():
+            pass
+        return self._child.wait(20)
+
+    def _read(self) -> bool:
+        """Wait for more to be shown; false at the end."""
+        assert select.select([self._device], [], [], self._deadline - time.monotonic())[0], self.shown
+        try:
+            data = os.read(self._device, 4096)
+        except OSError:
+            return False  # how Linux says that nobody is on the other side any more
+        self.shown += data.decode()
+        return bool(data)
+
+
+@contextmanager
+def relayctl(*arguments: str) -> Iterator[Terminal]:
+    ours, theirs = pty.openpty()
+    environment = {
+        "PATH": os.defpath,
+        "TERM": "xterm",
+        "COLUMNS": "80",
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": "layers/relay",
+    }
+    child = subprocess.Popen(
+        [sys.executable, "-m", "tests.integration.relayctl_process", *arguments],
+        cwd=ROOT,
+        env=environment,
+        # Only a terminal that is the process's own turns Ctrl-C into a signal.
+        preexec_fn=partial(os.login_tty, theirs),  # noqa: PLW1509
+    )
+    os.close(theirs)
+    try:
+        yield Terminal(child, ours)
+    finally:
+        child.kill()
+        child.wait()
+        os.close(ours)
+
+
+def test_secrets_are_asked_for_and_not_shown() -> None:
+    with relayctl("channel", "set", "payments", "--auth", "basic") as terminal:
+        for question, answer in (
+            ("trigger url: ", URL),
+            ("username: ", "relay"),
+            ("password: ", "canary-password"),
+        ):
+            terminal.until(question)
+            terminal.type(f"{answer}\n")
+        terminal.until("kept ")
+        assert terminal.end() == 0
+    before, _, kept = terminal.shown.partition("kept ")
+    assert "relay" in before
+    assert "canary" not in before
+    assert URL in kept
+    assert '"password": "canary-password"' in kept
+
+
+def test_ctrl_c_at_a_question_leaves_everything_as_it_was() -> None:
+    with relayctl("channel", "set", "payments") as terminal:
+        terminal.until("trigger url: ")
+        terminal.type("half of it\x03")
+        assert terminal.end() == 1
+    assert "Aborted!" in terminal.shown
+    assert "kept nothing" in terminal.shown
+    assert "half of it" not in terminal.shown
+
+
+def test_a_replay_shows_how_far_it_is_and_the_sums_in_80_columns() -> None:
+    with relayctl("dlq", "replay", "--yes", "--rate", "50") as terminal:
+        assert terminal.end() == 0
+    assert "replaying" in terminal.shown
+    assert "3/3" in terminal.shown
+    assert "3 delivered, 0 failed, 0 left" in terminal.shown
+
+
+def test_a_list_fits_into_80_columns() -> None:
+    with relayctl("dlq", "list") as terminal:
+        assert terminal.end() == 0
+    rows = [line.rstrip("\r") for line in terminal.shown.split("\n") if "critical" in line]
+    assert len(rows) == 3
+    assert all("00000000000000000000000" in row and "upstream 503" in row for row in rows)

@@ -1,0 +1,147 @@
+"""The way out over real sockets: what goes over the wire, what is kept alive, what is bounded."""
+
+import gzip
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from relay.http import MAX_ANSWER_BYTES, MAX_IDLE_SECONDS, AllowedHosts, Answer, ForbiddenUrl, Session, never_sent
+from tests.fakes import Clock
+from tests.integration.live import LOOPBACK, Received, Site, site
+
+ACCEPTED = (202, {"X-Trace": "r1"}, b'{"requestId": "r1"}')
+
+
+@pytest.fixture
+def plain() -> Iterator[Site]:
+    with site(lambda _: ACCEPTED) as server:
+        yield server
+
+
+def post(session: Session, url: str, body: bytes = b"{}", seconds: float = 2, **headers: str) -> Answer:
+    return session.post(url, body=body, headers=headers, seconds=seconds)
+
+
+def test_an_answer_comes_back_with_names_in_lower_case(plain: Site) -> None:
+    answer = post(Session(LOOPBACK), plain.url)
+    assert (answer.status, answer.headers["x-trace"], answer.body) == (202, "r1", b'{"requestId": "r1"}')
+
+
+def test_what_goes_over_the_wire_is_what_was_asked_for_and_no_library_adds_to_it(plain: Site) -> None:
+    post(Session(LOOPBACK), plain.url + "/a?apiKey=k%2Fl&recipients=a%20b,c", b"\x00\xff{}", Authorization="Basic eA==")
+    [received] = plain.received
+    assert received == Received(
+        "/a?apiKey=k%2Fl&recipients=a%20b,c",
+        {
+            "host": plain.url.removeprefix("http://"),
+            "accept-encoding": "identity",
+            "user-agent": "bigpanda-xmatters-relay/0.1",
+            "accept": "application/json",
+            "authorization": "Basic eA==",
+            "content-length": "4",
+        },
+        b"\x00\xff{}",
+    )
+
+
+def test_neither_proxies_nor_a_netrc_of_the_environment_come_in_between(
+    plain: Site, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    netrc = tmp_path_factory.mktemp("home") / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password canary\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert post(Session(LOOPBACK), plain.url).status == 202
+    assert "authorization" not in plain.received[0].headers
+
+
+def test_cookies_are_not_sent_back() -> None:
+    with site(lambda _: (202, {"Set-Cookie": "session=1"}, b"")) as server:
+        session = Session(LOOPBACK)
+        post(session, server.url)
+        post(session, server.url)
+    assert "cookie" not in server.received[1].headers
+
+
+class TestConnections:
+    def test_one_connection_serves_many_signals(self, plain: Site) -> None:
+        session = Session(LOOPBACK)
+        for _ in range(10):
+            post(session, plain.url)
+        assert plain.connections == 1
+
+    @pytest.mark.parametrize("status", [202, 204, 302, 401, 500])
+    def test_whatever_the_answer(self, status: int) -> None:
+        with site(lambda _: (status, {"Location": "/x"}, b"")) as server:
+            session = Session(LOOPBACK)
+            assert [post(session, server.url).status for _ in range(3)] == [status] * 3
+        assert server.connections == 1
+
+    def test_one_that_was_idle_for_long_is_not_used_again(self, plain: Site) -> None:
+        clock = Clock()
+        session = Session(LOOPBACK, clock=clock)
+        for passed in (0, MAX_IDLE_SECONDS, MAX_IDLE_SECONDS + 1):
+            clock.now += passed
+            post(session, plain.url)
+        assert plain.connections == 2
+
+    def test_one_that_the_other_side_closed_meanwhile_is_replaced(self) -> None:
+        with site(lambda _: (202, {"Connection": "close"}, b"")) as server:
+            session = Session(LOOPBACK)
+            assert [post(session, server.url).status for _ in range(3)] == [202] * 3
+        assert server.connections == 3
+
+
+class TestAnswers:
+    def test_a_long_one_is_cut(self) -> None:
+        with site(lambda _: (500, {}, b"x" * 5_000_000)) as server:
+            assert len(post(Session(LOOPBACK), server.url).body) == MAX_ANSWER_BYTES
+
+    def test_a_compressed_one_is_read_and_cut_too(self) -> None:
+        bomb = gzip.compress(b"x" * 50_000_000)
+        with site(lambda _: (500, {"Content-Encoding": "gzip"}, bomb)) as server:
+            assert post(Session(LOOPBACK), server.url).body == b"x" * MAX_ANSWER_BYTES
+
+    @pytest.mark.parametrize(
+        "headers", [{"Content-Length": "999"}, {"Content-Encoding": "gzip"}, {"Transfer-Encoding": "chunked"}], ids=str
+    )
+    def test_one_whose_body_can_not_be_read_keeps_its_status(self, headers: dict[str, str]) -> None:
+        with site(lambda _: (202, headers | {"Connection": "close"}, b"not it")) as server:
+            assert post(Session(LOOPBACK), server.url).status == 202
+
+
+def test_a_url_that_must_not_be_called_is_not(plain: Site) -> None:
+    with pytest.raises(ForbiddenUrl):
+        post(Session(AllowedHosts(("*.xmatters.com",))), plain.url)
+    assert plain.connections == 0
+
+
+def test_a_host_that_does_not_answer_is_given_up_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        started = time.monotonic()
+        with pytest.raises(requests.ReadTimeout) as caught:
+            post(Session(LOOPBACK), f"http://127.0.0.1:{silent.getsockname()[1]}", seconds=0.3)
+        assert time.monotonic() - started < 1
+        assert not never_sent(caught.value)
+
+
+def test_https_is_not_spoken_to_who_can_not_show_a_certificate() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 202 Accepted\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(requests.exceptions.SSLError) as caught:
+            post(Session(LOOPBACK), f"https://127.0.0.1:{server.getsockname()[1]}")
+        thread.join()
+    assert never_sent(caught.value)

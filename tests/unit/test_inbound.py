@@ -1,0 +1,194 @@
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from relay.errors import BadRequest, ChannelUnreadable
+from relay.inbound import MAX_BODY_BYTES, Answer, Request, admit, read_body
+from tests import samples
+from tests.fakes import FakeSession, Relay
+
+
+class TestFromEvent:
+    def test_a_proxy_event_is_read(self) -> None:
+        event = {
+            "pathParameters": {"channel": "noc"},
+            "headers": {"Authorization": "Bearer t", "X-API-Key": "k", "content-type": "application/json"},
+            "multiValueQueryStringParameters": {"recipients": ["a, b", "c,a,,"], "other": ["x"]},
+            "requestContext": {"requestId": "r1"},
+            "body": "e30=",
+            "isBase64Encoded": True,
+        }
+        assert Request.from_event(event) == Request(
+            channel="noc",
+            headers={"authorization": "Bearer t", "x-api-key": "k", "content-type": "application/json"},
+            recipients=("a", "b", "c"),
+            body="e30=",
+            is_base64=True,
+            id="r1",
+        )
+
+    @pytest.mark.parametrize(
+        "event",
+        [
+            {},
+            {
+                "pathParameters": None,
+                "headers": None,
+                "multiValueQueryStringParameters": None,
+                "queryStringParameters": None,
+                "requestContext": None,
+                "body": None,
+                "isBase64Encoded": None,
+            },
+            {"multiValueQueryStringParameters": {"recipients": None}, "queryStringParameters": {"recipients": ""}},
+        ],
+    )
+    def test_what_is_missing_is_empty(self, event: dict[str, Any]) -> None:
+        assert Request.from_event(event) == Request("", {}, (), "", is_base64=False, id="")
+
+    def test_recipients_are_read_where_only_single_values_are_given(self) -> None:
+        event = {"queryStringParameters": {"recipients": "a,b c"}, "multiValueQueryStringParameters": {}}
+        assert Request.from_event(event).recipients == ("a", "b c")
+
+
+class TestAdmit:
+    def test_good_credentials_give_the_channel(self) -> None:
+        relay = Relay(FakeSession())
+        assert admit(samples.request(), relay.channels, relay.clock).name == "noc"
+
+    @pytest.mark.parametrize(
+        "request_",
+        [
+            samples.request(headers={}),
+            samples.request(headers={"authorization": ""}),
+            samples.request(headers={"authorization": "Basic !"}),
+            samples.request(channel=""),
+            samples.request(channel="../noc"),
+            samples.request(channel="NOC"),
+        ],
+    )
+    def test_what_can_not_be_right_is_refused_without_a_look_at_any_secret(self, request_: Request) -> None:
+        relay = Relay(FakeSession())
+        with pytest.raises(BadRequest) as caught:
+            admit(request_, relay.channels, relay.clock)
+        assert caught.value.status == 401
+        assert relay.secrets.reads == []
+
+    def test_every_refusal_is_the_same(self) -> None:
+        relay = Relay(FakeSession())
+        wrong = [
+            samples.request(channel="ghost"),
+            samples.request(channel="No Name"),
+            samples.request(headers={}),
+            samples.request(headers={"x-api-key": "wrong"}),
+        ]
+        refusals = set()
+        for each in wrong:
+            with pytest.raises(BadRequest) as caught:
+                admit(each, relay.channels, relay.clock)
+            refusals.add((caught.value.status, caught.value.error, str(caught.value)))
+        assert refusals == {(401, "unauthorized", "credentials: missing or wrong")}
+
+    def test_credentials_changed_a_moment_ago_are_found_out(self) -> None:
+        relay = Relay(FakeSession())
+        relay.channels.get("noc")
+        relay.secrets.texts["noc"] = json.dumps(samples.secret(inbound={"token": "new-token"}))
+        new = samples.request(headers={"x-api-key": "new-token"})
+        with pytest.raises(BadRequest):
+            admit(new, relay.channels, relay.clock)
+        relay.clock.now += 10
+        assert admit(new, relay.channels, relay.clock).name == "noc"
+        with pytest.raises(BadRequest):
+            admit(samples.request(), relay.channels, relay.clock)
+
+    def test_wrong_credentials_cost_a_read_every_ten_seconds_at_most(self) -> None:
+        relay = Relay(FakeSession())
+        for _ in range(200):
+            relay.clock.now += 0.1
+            with pytest.raises(BadRequest):
+                admit(samples.request(headers={"x-api-key": "wrong"}), relay.channels, relay.clock)
+        assert len(relay.secrets.reads) <= 3
+
+    def test_when_nobody_can_tell_that_is_said(self) -> None:
+        relay = Relay(FakeSession())
+        relay.secrets.texts["noc"] = ChannelUnreadable("down")
+        with pytest.raises(ChannelUnreadable):
+            admit(samples.request(), relay.channels, relay.clock)
+
+
+def encoded(content: bytes, **changes: Any) -> Request:
+    return samples.request(body=base64.b64encode(content).decode(), is_base64=True, **changes)
+
+
+def refusal(request: Request) -> tuple[int, str]:
+    with pytest.raises(BadRequest) as caught:
+        read_body(request)
+    return caught.value.status, caught.value.field
+
+
+class TestReadBody:
+    def test_the_bytes_come_out_as_they_were_sent(self) -> None:
+        every = bytes(range(256))
+        assert read_body(encoded(every)) == every
+        assert read_body(samples.request(body='{"id": "é"}')) == '{"id": "é"}'.encode()
+
+    def test_four_mebibytes_are_taken_and_a_byte_more_is_not(self) -> None:
+        full = b" " * MAX_BODY_BYTES
+        assert read_body(encoded(full)) == full
+        assert read_body(samples.request(full)) == full
+        assert refusal(encoded(full + b" ")) == (413, "body")
+        assert refusal(samples.request(full + b" ")) == (413, "body")
+        assert refusal(samples.request(body="é" * (MAX_BODY_BYTES // 2 + 1))) == (413, "body")
+        assert refusal(samples.request(body="=" * 9_000_000, is_base64=True)) == (413, "body")
+
+    @pytest.mark.parametrize(
+        "kind",
+        [
+            "application/json",
+            "application/json; charset=utf-8",
+            "APPLICATION/JSON",
+            "application/problem+json",
+            "text/json",
+            "",
+            " ",
+        ],
+    )
+    def test_every_json_type_is_fine(self, kind: str) -> None:
+        assert read_body(samples.request(b"{}", headers={"content-type": kind})) == b"{}"
+        assert read_body(samples.request(b"{}", headers={})) == b"{}"
+
+    @pytest.mark.parametrize(
+        "kind",
+        [
+            "text/plain",
+            "application/xml",
+            "application/x-www-form-urlencoded",
+            "json",
+            "application/jsonp",
+            "text/x+json",
+        ],
+    )
+    def test_other_types_are_not(self, kind: str) -> None:
+        assert refusal(samples.request(b"{}", headers={"content-type": kind})) == (415, "content-type")
+
+    def test_size_comes_before_type(self) -> None:
+        large = samples.request(b" " * (MAX_BODY_BYTES + 1), headers={"content-type": "text/plain"})
+        assert refusal(large) == (413, "body")
+
+    @pytest.mark.parametrize("body", ["e30", "e30=\n", "!", "é"])
+    def test_base64_that_is_none_is_refused(self, body: str) -> None:
+        assert refusal(samples.request(body=body, is_base64=True)) == (400, "body")
+
+    def test_half_a_character_is_refused(self) -> None:
+        assert refusal(samples.request(body="\ud800")) == (400, "body")
+
+
+def test_an_answer_is_json_as_api_gateway_takes_it() -> None:
+    assert Answer(202, {"outcome": "queued", "id": "\ud800"}).to_response() == {
+        "statusCode": 202,
+        "headers": {"Content-Type": "application/json"},
+        "body": '{"outcome": "queued", "id": "\\ud800"}',
+        "isBase64Encoded": False,
+    }

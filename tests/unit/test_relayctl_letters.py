@@ -1,0 +1,197 @@
+import io
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from relay.message import Job
+from relayctl import letters
+from tests.samples import job
+from tests.unit.relayctl_fakes import held
+
+NOW = datetime(2027, 1, 15, 12, 0, 0, tzinfo=UTC)
+STEERING = "\x1b[2J\x1b]0;owned\x07\r\n\x08\x9b31m\u202e[red]:bomb:"
+
+
+def printed(jobs: list[Job], columns: int = 80, *, terminal: bool = True) -> str:
+    out = io.StringIO()
+    console = Console(
+        file=out, width=columns, force_terminal=terminal, color_system=None, markup=False, emoji=False, highlight=False
+    )
+    console.print(letters.table(jobs, NOW))
+    return out.getvalue()
+
+
+class TestSince:
+    @pytest.mark.parametrize(
+        ("text", "seconds"), [("0s", 0), ("90s", 90), ("90m", 5400), ("12h", 43_200), ("7d", 604_800)]
+    )
+    def test_an_age_counts_back_from_now(self, text: str, seconds: int) -> None:
+        assert letters.since(text, NOW) == NOW.timestamp() - seconds
+
+    @pytest.mark.parametrize(
+        "text", ["2027-01-15T10:00:00Z", "2027-01-15T11:00:00+01:00", "2027-01-15 10:00Z", "20270115T100000Z"]
+    )
+    def test_a_time_is_that_time(self, text: str) -> None:
+        assert letters.since(text, NOW) == datetime(2027, 1, 15, 10, tzinfo=UTC).timestamp()
+
+    def test_a_time_without_an_offset_is_this_machines(self) -> None:
+        assert letters.since("2027-01-15T10:00:00", NOW) == datetime(2027, 1, 15, 10).astimezone().timestamp()
+
+    @pytest.mark.parametrize(
+        "text", ["", "7", "7w", "-7d", "7 d", "d", "1.5h", "yesterday", "2027-13-01", "999999d", "9999999s", "٣d"]
+    )
+    def test_all_else_is_refused(self, text: str) -> None:
+        with pytest.raises(ValueError, match=r"."):
+            letters.since(text, NOW)
+
+
+class TestTable:
+    def test_it_says_what_to_know_in_80_columns(self) -> None:
+        one = job(
+            delivery_id="9f2c41d0" * 4,
+            channel="payments",
+            incident_id="65a1b2c3d4e5f60718293a4b",
+            reason="upstream",
+            http_status=503,
+            attempts=6,
+            received_at="2027-01-15T09:59:00.000Z",
+        )
+        heading, row = printed([one]).splitlines()
+        assert heading.split() == ["id", "age", "channel", "incident", "status", "reason", "tries"]
+        assert row.split() == [
+            "9f2c41d0",
+            "2h",
+            "payments",
+            "65a1b2c3d4e5f60718293a4b",
+            "critical",
+            "upstream",
+            "503",
+            "6",
+        ]
+
+    @pytest.mark.parametrize("field", ["channel", "incident_id", "status", "reason", "delivery_id"])
+    def test_nothing_in_a_message_steers_the_terminal(self, field: str) -> None:
+        text = printed([job(**{field: STEERING})], columns=200)
+        assert all(character.isprintable() for character in text.replace("\n", ""))
+        assert len(text.splitlines()) == 2
+        if field != "delivery_id":
+            assert "[red]:bomb:" in text
+
+    def test_long_names_are_folded_not_cut(self) -> None:
+        text = printed([job(channel="c" * 48, incident_id="i" * 100)])
+        assert (text.count("c" * 2) > 0, text.count("i") - "incident critical critical".count("i") >= 90) == (
+            True,
+            True,
+        )
+        assert all(len(line) <= 80 for line in text.splitlines())
+
+    @given(st.text())
+    def test_any_incident_id_is_one_line_of_text(self, incident_id: str) -> None:
+        text = printed([job(incident_id=incident_id)], columns=5000)
+        assert len(text.splitlines()) == 2
+        assert all(character.isprintable() for character in text.replace("\n", ""))
+
+
+@pytest.mark.parametrize(
+    ("received_at", "age"),
+    [
+        ("2027-01-15T12:00:00Z", "0s"),
+        ("2027-01-15T12:00:09Z", "0s"),
+        ("2027-01-15T11:59:01Z", "59s"),
+        ("2027-01-15T11:59:00Z", "1m"),
+        ("2027-01-15T11:00:01Z", "59m"),
+        ("2027-01-15T11:00:00Z", "1h"),
+        ("2027-01-14T12:00:01Z", "23h"),
+        ("2027-01-14T12:00:00Z", "1d"),
+        ("2027-01-01T12:00:00Z", "14d"),
+    ],
+)
+def test_an_age_is_in_its_largest_unit(received_at: str, age: str) -> None:
+    assert letters.age(job(received_at=received_at), NOW) == age
+
+
+class TestText:
+    def test_a_message_is_shown_whole(self) -> None:
+        text = letters.text(held(job(body='{"incident": {"id": "i1", "title": "Überlast"}}'.encode())))
+        assert "delivery id       " + "d" * 32 in text.splitlines()
+        assert "recipients        Network Operations" in text.splitlines()
+        assert text.endswith('body\n{\n  "incident": {\n    "id": "i1",\n    "title": "Überlast"\n  }\n}')
+
+    def test_an_answer_of_many_lines_stays_in_its_column(self) -> None:
+        text = letters.text(held(job(response_excerpt="<html>\n<p>\x1b[31mreason            none</p>")))
+        at = text.splitlines().index("response excerpt  <html>")
+        assert text.splitlines()[at + 1] == " " * 18 + "<p>\ufffd[31mreason            none</p>"
+
+    @pytest.mark.parametrize("body", [STEERING.encode(), b"\xff\x1b[2J", json.dumps({"t": "\x9b2J"}).encode()])
+    def test_nothing_in_it_steers_the_terminal(self, body: bytes) -> None:
+        dangerous = job(incident_id=STEERING, status=STEERING, recipients=(STEERING,), response_excerpt=STEERING)
+        for each in (dangerous, job(body=body)):
+            text = letters.text(held(each))
+            assert all(character.isprintable() for character in text.replace("\n", ""))
+
+    def test_a_body_nested_beyond_measure_is_shown_as_it_is(self) -> None:
+        body = b"[" * 100_000
+        assert letters.text(held(job(body=body))).endswith(body.decode())
+
+    def test_what_is_no_job_says_why(self) -> None:
+        text = letters.text(held(None, "m1", "it is not\x1b an envelope"))
+        assert text == "message id        m1\nunreadable        it is not\ufffd an envelope"
+        assert letters.stranger(held(None, "0123456789", "no \x1b JSON")) == "01234567 unreadable: no \ufffd JSON"
+
+
+class TestDocuments:
+    def test_a_message_has_all_but_the_body_in_a_list(self) -> None:
+        listing = letters.listing([held(job(body=b"\xffx")), held(None, "m2", "no JSON")], 7)
+        assert (listing["shown"], listing["about"]) == (2, 7)
+        whole = letters.document(held(job(body=b"\xffx")))
+        assert whole.pop("body") == "\ufffdx"
+        assert listing["messages"] == [whole, {"message_id": "m2", "unreadable": "no JSON"}]
+        json.dumps(listing)
+
+    @pytest.mark.parametrize(
+        ("identity", "fits"),
+        [("m1", True), ("m", True), ("d" * 32, True), ("dd", True), ("1", False), ("d" * 33, False)],
+    )
+    def test_a_message_is_called_by_the_beginning_of_its_ids(self, identity: str, fits: bool) -> None:
+        assert letters.is_called(held(job()), identity) is fits
+
+    def test_what_is_no_job_is_called_by_what_the_table_shows_of_it(self) -> None:
+        stranger = held(None, "0123456789", "no JSON")
+        assert letters.is_called(stranger, letters.stranger(stranger).split()[0])
+
+
+class TestSummary:
+    def test_it_counts_by_what_one_can_filter_by(self) -> None:
+        jobs = [
+            job(channel="a", status=None, received_at="2027-01-02T00:00:00.000Z"),
+            job(channel="a", reason="timeout", received_at="2027-01-01T00:00:00.000Z"),
+            job(channel="b", received_at="2027-01-03T00:00:00.000Z"),
+        ]
+        sums: dict[str, Any] = letters.summary(jobs, 5)
+        assert sums == {
+            "matched": 3,
+            "about": 5,
+            "by_channel": {"a": 2, "b": 1},
+            "by_reason": {"upstream": 2, "timeout": 1},
+            "by_status": {"-": 1, "critical": 2},
+            "incidents": 2,
+            "oldest": "2027-01-01T00:00:00.000Z",
+            "newest": "2027-01-03T00:00:00.000Z",
+        }
+        text = letters.summary_text(sums)
+        assert text.splitlines()[0] == "3 of about 5 messages match; incidents: 2"
+        assert "  by channel  a 2, b 1" in text.splitlines()
+
+    def test_of_nothing_it_is_zero(self) -> None:
+        sums = letters.summary([], 0)
+        assert (sums["matched"], sums["by_channel"], sums["oldest"]) == (0, {}, None)
+
+    def test_it_does_not_steer_the_terminal(self) -> None:
+        text = letters.summary_text(letters.summary([job(channel=STEERING, status=STEERING, reason=STEERING)], 1))
+        assert all(character.isprintable() for character in text.replace("\n", ""))
+        assert len(text.splitlines()) == 5

@@ -1,0 +1,214 @@
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay import channel
+from relay.errors import InvalidChannel
+from relay.http import AllowedHosts
+from relayctl.secret_document import SecretDocument, from_file, typed_value
+
+CANARY = "canary-7c1f"
+
+
+def full(kind: str) -> dict[str, Any]:
+    """A channel with every key there is; each secret holds the canary, and nothing else does."""
+    auths = {
+        "url": {"type": "url"},
+        "basic": {"type": "basic", "username": "relay", "password": f"{CANARY}-password"},
+        "api_key": {"type": "api_key", "key": f"x-api-key-{CANARY}", "secret": f"{CANARY}-secret"},
+        "oauth": {"type": "oauth", "client_id": "client-1", "username": "relay", "password": f"{CANARY}-password"},
+    }
+    login = {"username": "bigpanda", "password": f"{CANARY}-in"}
+    return {
+        "inbound": {
+            "basic": login,
+            "token": f"{CANARY}-token",
+            "previous": {"basic": login, "token": f"{CANARY}-old", "expires_at": "2030-01-31T12:00:00Z"},
+        },
+        "xmatters": {
+            "trigger_url": f"https://acme.xmatters.com/api/integration/1/functions/f1/triggers?apiKey={CANARY}",
+            "auth": auths[kind],
+            "recipients": ["Network Operations", "jdoe"],
+            "callback": {"token": f"{CANARY}-callback"},
+            "rest": {"base_url": "https://acme.xmatters.com", "auth": auths[kind]},
+        },
+        "bigpanda": {"base_url": "https://api.bigpanda.io", "api_key": f"BPU{CANARY}"},
+        "policy": {
+            "preset": "parity",
+            "notify_on": ["opened", "resolved"],
+            "body": "bigpanda",
+            "min_seconds_between_signals": 15,
+            "max_per_minute": 60,
+            "max_age_seconds": 21_600,
+            "fallback_after_seconds": 300,
+        },
+    }
+
+
+def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for name, member in value.items():
+            yield from leaves(member, f"{key}.{name}".lstrip("."))
+    else:
+        yield key, value
+
+
+@pytest.mark.parametrize("kind", ["url", "basic", "api_key", "oauth"])
+class TestMasked:
+    def test_no_secret_shows_and_everything_else_does(self, kind: str) -> None:
+        secret = full(kind)
+        channel.check(secret, AllowedHosts(("*.xmatters.com", "*.bigpanda.io")))
+        masked = SecretDocument(secret).masked()
+        assert CANARY not in json.dumps(masked)
+        shown, hidden = dict(leaves(masked)), dict(leaves(secret))
+        assert list(shown) == list(hidden)
+        assert {key: shown[key] for key, value in hidden.items() if CANARY not in str(value)} == {
+            key: value for key, value in hidden.items() if CANARY not in str(value)
+        }
+
+    def test_all_of_the_trigger_url_but_its_query_shows(self, kind: str) -> None:
+        masked = SecretDocument(full(kind)).masked()
+        url = "https://acme.xmatters.com/api/integration/1/functions/f1/triggers"
+        assert masked["xmatters"]["trigger_url"] == f"{url}?***"
+
+    def test_the_document_itself_keeps_its_secrets(self, kind: str) -> None:
+        document = SecretDocument(full(kind))
+        document.masked()
+        assert json.loads(document.text()) == full(kind)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"new": CANARY},
+        {"new": {"token": CANARY}},
+        {"new": [{"token": CANARY}]},
+        {"inbound": CANARY},
+        {"inbound": {"hmac": {"key": CANARY}}},
+        {"inbound": {"basic": CANARY}},
+        {"inbound": {"basic": {"username2": CANARY}}},
+        {"inbound": {"token": [CANARY]}},
+        {"xmatters": {"auth": {"type": "new", "ticket": CANARY}}},
+        {"xmatters": {"auth": CANARY}},
+        {"xmatters": {"trigger_url": [CANARY]}},
+        {"xmatters": {"trigger_url": f"https://acme.xmatters.com/?{CANARY}?{CANARY}#{CANARY}"}},
+        {"xmatters": {"recipients.secret": CANARY}},
+        {"bigpanda": {"app_key": CANARY}},
+        {"policy": CANARY},
+        {"policy": {"later": CANARY}},
+        {"policy": {"body": {"token": CANARY}}},
+    ],
+)
+def test_what_a_later_version_may_keep_is_hidden_too(members: dict[str, Any]) -> None:
+    assert CANARY not in json.dumps(SecretDocument(members).masked())
+
+
+@given(
+    st.recursive(
+        st.just(CANARY),
+        lambda inner: st.dictionaries(st.text("abz._", min_size=1, max_size=6), inner, max_size=3) | st.lists(inner),
+    )
+)
+def test_unknown_keys_are_hidden_whatever_their_shape(value: Any) -> None:
+    assert CANARY not in json.dumps(SecretDocument({"later": value}).masked())
+
+
+class TestSetAndUnset:
+    def test_a_key_is_set_and_the_objects_on_the_way_are_made(self) -> None:
+        document = SecretDocument()
+        document.set("inbound.basic.username", "bigpanda")
+        document.set("inbound.basic.password", "p")
+        assert document.members == {"inbound": {"basic": {"username": "bigpanda", "password": "p"}}}
+        assert document.has("inbound.basic")
+        assert document.get("inbound.basic.username") == "bigpanda"
+
+    def test_what_it_was_made_of_is_left_alone(self) -> None:
+        given_members = {"policy": {"body": "bigpanda"}}
+        SecretDocument(given_members).set("policy.body", "xmatters")
+        assert given_members == {"policy": {"body": "bigpanda"}}
+
+    def test_a_key_below_what_is_no_object_is_refused_without_its_value(self) -> None:
+        document = SecretDocument({"inbound": {"token": CANARY}})
+        with pytest.raises(InvalidChannel, match=r"inbound\.token\.x: token is not an object") as caught:
+            document.set("inbound.token.x", 1)
+        assert CANARY not in str(caught.value)
+        assert document.members == {"inbound": {"token": CANARY}}
+
+    @pytest.mark.parametrize("key", ["inbound.basic", "inbound.token.x", "inbound.token.x.y", "policy", "x.y"])
+    def test_what_is_not_there_is_neither_found_nor_removed(self, key: str) -> None:
+        document = SecretDocument({"inbound": {"token": "t"}})
+        assert not document.has(key)
+        assert document.get(key) is None
+        assert not document.unset(key)
+        assert document.members == {"inbound": {"token": "t"}}
+
+    def test_a_key_is_removed_and_the_others_stay(self) -> None:
+        document = SecretDocument({"inbound": {"token": "t", "basic": {}}, "policy": {}})
+        assert document.unset("inbound.basic")
+        assert document.unset("policy")
+        assert document.members == {"inbound": {"token": "t"}}
+
+
+class TestTypedValue:
+    @pytest.mark.parametrize(
+        "key",
+        [
+            "inbound.token",
+            "inbound.basic.password",
+            "inbound.previous.token",
+            "inbound.previous.expires_at",
+            "xmatters.trigger_url",
+            "xmatters.auth.type",
+            "xmatters.auth.password",
+            "xmatters.auth.key",
+            "xmatters.rest.auth.secret",
+            "xmatters.callback.token",
+            "bigpanda.api_key",
+            "policy.preset",
+        ],
+    )
+    @pytest.mark.parametrize("text", ["12345", "1e3", "true", "null", '"quoted"', "[1]", "{}", "", " x ", "NaN"])
+    def test_where_text_is_kept_what_was_typed_is_kept(self, key: str, text: str) -> None:
+        assert typed_value(key, text) == text
+
+    @pytest.mark.parametrize(
+        ("key", "text", "value"),
+        [
+            ("policy.max_per_minute", "30", 30),
+            ("policy.min_seconds_between_signals", "0", 0),
+            ("policy.notify_on", '["opened", "resolved"]', ["opened", "resolved"]),
+            ("xmatters.recipients", '["Network Operations"]', ["Network Operations"]),
+            ("xmatters.callback", '{"token": "t"}', {"token": "t"}),
+            ("policy.max_per_minute", "many", "many"),
+            ("later.key", "7", 7),
+            ("later.key", "seven", "seven"),
+        ],
+    )
+    def test_elsewhere_it_is_json_or_else_text(self, key: str, text: str, value: Any) -> None:
+        assert typed_value(key, text) == value
+
+
+class TestFromFile:
+    @pytest.mark.parametrize(
+        ("content", "value"),
+        [("s3cret\n", "s3cret"), ("s3cret\r\n", "s3cret"), (" two\nlines ", " two\nlines "), ("", "")],
+    )
+    def test_at_file_is_its_content_without_the_last_line_end(self, tmp_path: Path, content: str, value: str) -> None:
+        (tmp_path / "secret").write_bytes(content.encode())
+        assert from_file(f"@{tmp_path / 'secret'}") == value
+
+    def test_all_else_is_the_value(self) -> None:
+        assert from_file("me@example.org") == "me@example.org"
+        assert from_file("") == ""
+
+    def test_a_file_that_is_not_there_or_no_text_is_an_error(self, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError):
+            from_file(f"@{tmp_path / 'none'}")
+        (tmp_path / "binary").write_bytes(b"\xff\xfe")
+        with pytest.raises(UnicodeDecodeError):
+            from_file(f"@{tmp_path / 'binary'}")

@@ -1,0 +1,41 @@
+import signal
+
+import pytest
+from click.testing import CliRunner
+
+from relayctl import terminal
+
+
+def test_the_first_ctrl_c_is_a_wish_and_the_second_an_order(capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with terminal.stop_on_interrupt() as stop:
+        assert not stop.is_set()
+        signal.raise_signal(signal.SIGINT)
+        assert stop.is_set()
+        assert stop.wait(60), "a wait ends at once"
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+    shown = capsys.readouterr()
+    assert shown.err == "stopping after what is under way; Ctrl-C again stops at once\n"
+    assert shown.out == ""
+
+
+def test_what_goes_into_a_pipe_is_not_folded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    with CliRunner().isolation():
+        assert terminal.output().width == terminal.UNFOLDED_COLUMNS
+        monkeypatch.setenv("COLUMNS", "72")
+        assert terminal.output().width == 72
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("Überlast 過負荷 🙂", "Überlast 過負荷 🙂"),
+        ("a\x1b[2Jb\tc\nd\x9be", "a\ufffd[2Jb\ufffdc\ufffdd\ufffde"),
+        ("\ud800\u202e", "\ufffd\ufffd"),
+    ],
+)
+def test_plain_text_is_one_line_that_can_be_printed_anywhere(value: str, shown: str) -> None:
+    assert terminal.plain(value) == shown

@@ -1,0 +1,141 @@
+import contextlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from relay.delivery import Outcome, Result
+from relay.errors import BadRequest, Reason
+from tests import samples
+from tests.fakes import Recorder
+
+
+@dataclass
+class Context:
+    """What Lambda hands a handler, as far as anybody here looks."""
+
+    function_name: str = "webhook"
+    memory_limit_in_mb: int = 512
+    invoked_function_arn: str = "arn:aws:lambda:eu-central-1:000000000000:function:webhook"
+    aws_request_id: str = "00000000-0000-4000-8000-000000000000"
+
+
+def zeroed(recorder: Recorder) -> set[str]:
+    documents = [json.loads(line) for line in recorder.written().splitlines()]
+    return {name for document in documents for name, value in document.items() if value == [0.0]}
+
+
+class TestMetrics:
+    def test_every_metric_is_zero_from_the_first_minute(self) -> None:
+        recorder = Recorder()
+        with contextlib.redirect_stdout(recorder.out):
+            recorder.telemetry.instrument(lambda event, context: event)
+        assert zeroed(recorder) == {
+            *(f"outcome_{outcome}" for outcome in Outcome),
+            *(f"reason_{reason}" for reason in Reason),
+            *("stale_channel", "rejected_request", "crash"),
+        }
+
+    def test_nothing_is_counted_that_was_not_zero_before(self) -> None:
+        recorder = Recorder()
+        with contextlib.redirect_stdout(recorder.out):
+            recorder.telemetry.instrument(lambda event, context: event)
+        names = zeroed(recorder)
+        for outcome in Outcome:
+            for reason in Reason:
+                recorder.telemetry.share(Result(outcome, "noc", reason=reason), {}, correlation_id="c1")
+        recorder.telemetry.crashed(ValueError())
+        recorder.telemetry.notice("stale_channel", "why")
+        recorder.telemetry.refused(samples.request(), BadRequest("f", "d"))
+        assert set(recorder.metrics()) == names
+
+    def test_they_are_written_when_the_handler_returns(self) -> None:
+        recorder = Recorder()
+
+        def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+            recorder.telemetry.notice("stale_channel", "why")
+            return {"answer": event["question"]}
+
+        with contextlib.redirect_stdout(recorder.out):
+            instrumented = recorder.telemetry.instrument(handler)
+            assert instrumented({"question": 7}, Context()) == {"answer": 7}
+            assert '"stale_channel":[1.0]' in recorder.out.getvalue()
+        [line] = recorder.lines()
+        assert line["function_request_id"] == Context.aws_request_id
+
+
+class TestLines:
+    # Cured by `log_event=False`: Powertools logs whole events, headers and all, when a variable asks for it.
+    def test_an_event_with_its_headers_is_not_logged_even_if_powertools_is_told_to(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("POWERTOOLS_LOGGER_LOG_EVENT", "true")
+        recorder = Recorder()
+
+        def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+            recorder.telemetry.notice("stale_channel", "why")
+            return {}
+
+        with contextlib.redirect_stdout(recorder.out):
+            instrumented = recorder.telemetry.instrument(handler)
+            instrumented({"headers": {"Authorization": "Bearer canary"}}, Context())
+        assert "canary" not in recorder.written()
+        assert len(recorder.lines()) == 1
+
+    def test_a_share_is_one_line_of_named_fields_and_what_is_not_known_is_left_out(self) -> None:
+        recorder = Recorder()
+        recorder.telemetry.share(Result(Outcome.DELIVERED, "noc", "i1"), {"send": 12.5}, correlation_id="c1")
+        [line] = recorder.lines()
+        known = {"channel": "noc", "incident_id": "i1", "outcome": "delivered", "attempts": 0, "correlation_id": "c1"}
+        assert {name: line[name] for name in known} == known
+        assert (line["level"], line["milliseconds"]) == ("INFO", {"send": 12.5})
+        assert not {"reason", "detail", "http_status", "last_copy", "queue"} & set(line)
+
+    def test_the_last_copy_is_critical_and_stands_in_a_line_of_its_own(self) -> None:
+        recorder = Recorder()
+        result = Result(Outcome.UNSAFE, "noc", "i1", reason=Reason.UPSTREAM, last_copy='{"schema":1}')
+        recorder.telemetry.share(result, {}, correlation_id="c1")
+        share, last = recorder.lines()
+        assert (share["level"], last["level"]) == ("INFO", "CRITICAL")
+        assert "last_copy" not in share
+        assert (last["last_copy"], last["incident_id"], last["reason"]) == ('{"schema":1}', "i1", "upstream")
+
+    @pytest.mark.parametrize("incident_id", ["a\nb", "\x00", "\ud800", "é😀", '"}{'])
+    def test_no_incident_id_breaks_a_line(self, incident_id: str) -> None:
+        recorder = Recorder()
+        recorder.telemetry.share(Result(Outcome.DELIVERED, "noc", incident_id), {}, correlation_id="c1")
+        assert recorder.written().splitlines()[0].isascii()
+        assert recorder.lines()[0]["incident_id"] == incident_id
+
+    def test_a_crash_is_told_by_its_type_and_its_frames_never_by_its_words(self) -> None:
+        recorder = Recorder()
+        try:
+            raise KeyError("canary")
+        except KeyError as error:
+            recorder.telemetry.crashed(error)
+        [line] = recorder.lines()
+        assert (line["level"], line["error"]) == ("ERROR", "KeyError")
+        [frame] = line["frames"]
+        assert "test_telemetry.py" in frame
+        assert "canary" not in recorder.written()
+
+    # An error path that logs all headers logs the credential among them; `refused` names its fields.
+    def test_a_refused_request_is_logged_without_its_headers(self) -> None:
+        recorder = Recorder()
+        recorder.telemetry.refused(samples.request(), BadRequest("body", "is not JSON"))
+        assert samples.TOKEN not in recorder.written()
+        [line] = recorder.lines()
+        assert (line["channel"], line["status"], line["field"]) == ("noc", 400, "body")
+
+    def test_a_name_that_no_channel_has_is_not_repeated(self) -> None:
+        recorder = Recorder()
+        recorder.telemetry.refused(samples.request(channel="<script>"), BadRequest("credentials", "", status=401))
+        assert recorder.lines()[0]["channel"] == "(not a channel name)"
+
+    def test_a_notice_is_a_warning_and_counted(self) -> None:
+        recorder = Recorder()
+        recorder.telemetry.notice("stale_channel", "Secrets Manager could not be reached")
+        [line] = recorder.lines()
+        assert (line["level"], line["detail"]) == ("WARNING", "Secrets Manager could not be reached")
+        assert recorder.metrics() == {"stale_channel": 1}

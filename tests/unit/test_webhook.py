@@ -1,0 +1,206 @@
+import json
+from typing import Any
+
+import pytest
+import requests
+
+from relay.errors import ChannelUnreadable, QueueError
+from relay.inbound import MAX_BODY_BYTES, Answer, Request
+from relay.webhook import INLINE_SECONDS
+from tests import samples
+from tests.fakes import Call, FakeSession, Relay, Step
+
+DOWN = samples.refused(503)
+
+
+def room(*steps: Step) -> Relay:
+    return Relay(FakeSession(*steps or (samples.accepted(),)))
+
+
+def answered(request: Request, *steps: Step) -> Answer:
+    return room(*steps).webhook.serve(request)
+
+
+class TestAnswers:
+    def test_delivered_is_200_with_the_request_id(self) -> None:
+        answer = answered(samples.request())
+        assert answer.status == 200
+        assert {name: value for name, value in answer.document.items() if name != "delivery_id"} == {
+            "outcome": "delivered",
+            "incident_id": "i1",
+            "channel": "noc",
+            "transition": None,
+            "request_id": "r1",
+        }
+        assert len(answer.document["delivery_id"]) == 32
+
+    # A relay that answers 400 while the provider is down makes the sender give up; cured by `_STATUS`.
+    @pytest.mark.parametrize("failure", [DOWN, samples.refused(400), samples.refused(401), requests.ReadTimeout()])
+    def test_what_xmatters_does_not_take_is_202_with_the_queue_and_the_reason(self, failure: Step) -> None:
+        relay = room(failure)
+        answer = relay.webhook.serve(samples.request())
+        assert (answer.status, answer.document["outcome"], answer.document["queue"]) == (202, "queued", "dead_letter")
+        assert answer.document["reason"] == relay.sqs.jobs()[0].reason
+        assert "request_id" not in answer.document
+
+    def test_neither_taken_nor_kept_is_503(self) -> None:
+        relay = room(DOWN)
+        relay.sqs.failure = QueueError("SQS refused the message: AccessDenied")
+        answer = relay.webhook.serve(samples.request())
+        assert (answer.status, answer.document["outcome"], answer.document["reason"]) == (503, "unsafe", "upstream")
+        assert "queue" not in answer.document
+
+    def test_a_secret_that_can_not_be_read_is_503(self) -> None:
+        relay = room()
+        relay.secrets.texts["noc"] = ChannelUnreadable("Secrets Manager refused")
+        answer = relay.webhook.serve(samples.request())
+        assert (answer.status, answer.document["outcome"], answer.document["reason"]) == (503, "unsafe", "internal")
+        assert relay.session.calls == []
+
+    @pytest.mark.parametrize(
+        ("request_", "status", "error", "names"),
+        [
+            (samples.request(b"{"), 400, "bad_request", "body: is not JSON"),
+            (samples.request(b"[]"), 400, "bad_request", "body: must be a JSON object"),
+            (samples.request(b"{}"), 400, "bad_request", "incident.id: is missing"),
+            (samples.request(headers=samples.OPEN | {"content-type": "text/plain"}), 415, "unsupported_media_type", ""),
+            (samples.request(b" " * (MAX_BODY_BYTES + 1)), 413, "too_large", "body: has more than 4194304 bytes"),
+            (samples.request(headers={}), 401, "unauthorized", "credentials: missing or wrong"),
+        ],
+        ids=["not json", "list", "no id", "type", "size", "credentials"],
+    )
+    def test_what_can_not_be_served_is_told_with_the_field(
+        self, request_: Request, status: int, error: str, names: str
+    ) -> None:
+        relay = room()
+        answer = relay.webhook.serve(request_)
+        assert (answer.status, answer.document["error"]) == (status, error)
+        assert answer.document["detail"].startswith(names)
+        assert set(answer.document) == {"error", "detail"}
+        assert (relay.session.calls, relay.sqs.messages) == ([], [])
+
+    def test_every_401_has_the_same_bytes(self) -> None:
+        relay = room()
+        wrong = [
+            samples.request(headers={}),
+            samples.request(headers={"authorization": "Bearer wrong"}),
+            samples.request(headers={"authorization": "Basic !"}),
+            samples.request(headers={"x-api-key": "wrong"}),
+            samples.request(channel="ghost"),
+            samples.request(channel="Not A Name/.."),
+            samples.request(channel="ghost", headers={}),
+        ]
+        assert len({json.dumps(relay.webhook.serve(each).to_response()) for each in wrong}) == 1
+
+
+class TestOrder:
+    """Credentials, size, type, JSON: each request is wrong from one point on."""
+
+    LARGE = " " * (MAX_BODY_BYTES + 1)
+    PLAIN = samples.OPEN | {"content-type": "text/plain"}
+
+    @pytest.mark.parametrize(
+        ("request_", "status"),
+        [
+            (samples.request(body=LARGE, headers={"content-type": "text/plain"}), 401),
+            (samples.request(body=LARGE, headers=PLAIN), 413),
+            (samples.request(body="{", headers=PLAIN), 415),
+            (samples.request(body="{"), 400),
+        ],
+        ids=["credentials", "size", "type", "json"],
+    )
+    def test_the_first_check_that_fails_is_the_answer(self, request_: Request, status: int) -> None:
+        assert answered(request_).status == status
+
+
+class TestTime:
+    def test_inline_work_ends_within_eight_seconds_with_the_queue_in_it(self) -> None:
+        def slow(call: Call) -> Any:
+            relay.clock.now += call.seconds
+            raise requests.ReadTimeout("late")
+
+        relay = room(slow)
+        started = relay.clock.now
+        assert relay.webhook.serve(samples.request()).status == 202
+        assert relay.clock.now - started <= INLINE_SECONDS - 2
+
+    def test_a_slow_secret_leaves_less_for_the_signal(self) -> None:
+        relay = room(samples.accepted())
+        real = relay.secrets.texts["noc"]
+        relay.secrets.texts = _Slow(relay, noc=real)
+        relay.webhook.serve(samples.request())
+        assert relay.session.calls[0].seconds == pytest.approx(INLINE_SECONDS - 2 - 3)
+
+    def test_when_it_left_nothing_the_share_is_kept(self) -> None:
+        relay = room(samples.accepted())
+        relay.secrets.texts = _Slow(relay, 6.5, noc=relay.secrets.texts["noc"])
+        assert relay.webhook.serve(samples.request()).status == 202
+        assert (relay.session.calls, relay.sqs.jobs()[0].attempts) == ([], 0)
+
+
+class _Slow(dict[str, str | Exception]):
+    def __init__(self, relay: Relay, seconds: float = 3.0, **texts: str | Exception) -> None:
+        super().__init__(texts)
+        self._relay, self._seconds = relay, seconds
+
+    def get(self, *args: Any) -> Any:
+        self._relay.clock.now += self._seconds
+        return super().get(*args)
+
+
+class TestCrash:
+    def test_our_own_fault_is_503_and_the_log_says_where_without_its_words(self) -> None:
+        relay = room(ZeroDivisionError("canary-words"))
+        answer = relay.webhook.serve(samples.request())
+        assert (answer.status, answer.document["outcome"], answer.document["reason"]) == (503, "unsafe", "internal")
+        assert (answer.document["incident_id"], answer.document["channel"]) == (None, "noc")
+        assert "canary-words" not in relay.recorder.written() + json.dumps(answer.document)
+        [crash] = [line for line in relay.recorder.lines() if line["message"] == "crash"]
+        assert (crash["level"], crash["error"]) == ("ERROR", "ZeroDivisionError")
+        assert any("fakes.py" in frame and frame.endswith(" post") for frame in crash["frames"])
+
+    def test_the_share_is_in_the_log_then(self) -> None:
+        relay = room(ZeroDivisionError())
+        relay.webhook.serve(samples.request())
+        [last] = [line for line in relay.recorder.lines() if line["level"] == "CRITICAL"]
+        assert last["last_copy"] == samples.body().decode()
+
+    def test_a_fault_in_the_source_of_secrets_is_no_500_either(self) -> None:
+        relay = room()
+        relay.secrets.texts["noc"] = KeyError("canary-words")
+        assert relay.webhook.serve(samples.request()).status == 503
+        assert "canary-words" not in relay.recorder.written()
+
+
+class TestLog:
+    def test_a_share_is_one_line_with_what_became_of_it(self) -> None:
+        relay = room(DOWN, samples.accepted("r7"))
+        answer = relay.webhook.serve(samples.request())
+        [line] = relay.recorder.lines()
+        expected = {
+            "message": "share",
+            "channel": "noc",
+            "incident_id": "i1",
+            "outcome": "delivered",
+            "attempts": 2,
+            "request_id": "r7",
+            "delivery_id": answer.document["delivery_id"],
+            "correlation_id": "request-1",
+        }
+        assert {name: line[name] for name in expected} == expected
+        assert set(line["milliseconds"]) == {"admit", "parse", "send"}
+
+    def test_a_refused_request_is_one_line_without_headers_or_body(self) -> None:
+        relay = room()
+        relay.webhook.serve(samples.request(b'{"canary": 1', headers=samples.OPEN | {"x-note": "canary"}))
+        relay.webhook.serve(samples.request(channel="canary/..", headers={"authorization": "Bearer canary"}))
+        assert [line["status"] for line in relay.recorder.lines()] == [400, 401]
+        assert "canary" not in relay.recorder.written()
+        assert relay.recorder.metrics() == {"rejected_request": 2}
+
+    def test_outcomes_and_reasons_are_counted(self) -> None:
+        relay = room(DOWN)
+        relay.webhook.serve(samples.request())
+        relay.sqs.failure = QueueError("no")
+        relay.webhook.serve(samples.request())
+        assert relay.recorder.metrics() == {"outcome_queued": 1, "outcome_unsafe": 1, "reason_upstream": 2}

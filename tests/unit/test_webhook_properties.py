@@ -1,0 +1,175 @@
+"""Whatever BigPanda sends: an answer, never a 5xx, never a credential, and xMatters gets the very bytes."""
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+import requests
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from relay.http import Answer
+from relay.inbound import Request
+from tests import samples
+from tests.fakes import Call, FakeSecrets, FakeSession, Relay, Step
+
+CANARIES = {name: f"canary-{name}" for name in ("token", "login", "old", "url", "password", "access")}
+SECRET = {
+    "inbound": {
+        "token": CANARIES["token"],
+        "basic": {"username": "bigpanda", "password": CANARIES["login"]},
+        "previous": {"token": CANARIES["old"], "expires_at": "2030-01-31T12:00:00Z"},
+    },
+    "xmatters": {
+        "trigger_url": f"https://acme.xmatters.com/api/integration/1/functions/f/triggers?apiKey={CANARIES['url']}",
+        "auth": {"type": "oauth", "client_id": "c", "username": "u", "password": CANARIES["password"]},
+        "recipients": ["Net Ops"],
+    },
+}
+# The ways an incident id, a status, an alert or a tag can come, and many in which they can't.
+TEXT = st.text(st.characters(exclude_categories=()), max_size=30)
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(10**300, 10**310)
+    | st.floats()
+    | TEXT
+    | st.sampled_from(["critical", "OK", "1795564860", 1795564860, 1795564860123, "2026-11-25T00:01:00Z"])
+)
+JSON = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4), max_leaves=10
+)
+TAGS = st.lists(st.fixed_dictionaries({"name": TEXT, "value": JSON}), max_size=3) | st.dictionaries(TEXT, JSON) | JSON
+ALERTS = st.lists(
+    st.fixed_dictionaries({}, optional={"id": SCALARS, "alert_id": SCALARS, "status": JSON, "tags": TAGS}) | JSON,
+    max_size=4,
+)
+INCIDENT = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": SCALARS,
+        "incident_id": SCALARS,
+        "status": JSON,
+        "severity": JSON,
+        "active": JSON,
+        "resolved": JSON,
+        "flapping": JSON,
+        "snooze": JSON,
+        "changedOn": JSON,
+        "updated_at": JSON,
+        "alerts": ALERTS | JSON,
+        "tags": TAGS,
+        "event": JSON,
+        "metadata": JSON,
+    },
+)
+NAMED = st.builds(lambda incident, name: incident | {"id": name}, INCIDENT, TEXT.filter(str.strip) | st.integers())
+DOCUMENTS = NAMED | st.builds(lambda incident, rest: rest | {"incident": incident}, NAMED | INCIDENT | JSON, INCIDENT)
+
+
+def doubled(document: dict[str, Any], again: dict[str, Any]) -> bytes:
+    """An object in which keys stand twice."""
+    first, second = json.dumps(document), json.dumps(again)
+    return f"{first[:-1]}{', ' if document and again else ''}{second[1:]}".encode()
+
+
+BODIES = (
+    DOCUMENTS.map(lambda document: json.dumps(document).encode())
+    | DOCUMENTS.map(lambda document: json.dumps(document, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    | st.builds(doubled, INCIDENT, INCIDENT)
+    | JSON.map(lambda document: json.dumps(document).encode())
+    | st.binary(max_size=200)
+    | st.builds(lambda cut, document: json.dumps(document).encode()[:cut], st.integers(0, 80), DOCUMENTS)
+)
+REFUSED = samples.refused(503, b"down")
+
+
+def echo(call: Call) -> Answer:
+    return Answer(500, {}, json.dumps({"url": call.url, "headers": dict(call.headers)}).encode() + call.body[:500])
+
+
+TRIGGER: st.SearchStrategy[Step] = st.sampled_from(
+    [samples.accepted(), REFUSED, echo, samples.refused(404), samples.refused(401), requests.ReadTimeout("late")]
+)
+
+
+def room(trigger: Step) -> Relay:
+    def answer(call: Call) -> Answer:
+        if call.url.endswith("/token"):
+            return samples.token(CANARIES["access"])
+        if isinstance(trigger, Exception):
+            raise trigger
+        return trigger if isinstance(trigger, Answer) else trigger(call)
+
+    return Relay(FakeSession(answer), secrets=FakeSecrets(noc=json.dumps(SECRET)))
+
+
+def shown(relay: Relay, answer: Any) -> str:
+    kept = [json.dumps(message) + repr(job) for message, job in zip(relay.sqs.messages, relay.sqs.jobs(), strict=True)]
+    return "".join([json.dumps(answer.to_response()), relay.recorder.written(), *kept])
+
+
+def check(body: bytes, trigger: Step, make: Callable[[bytes], Request]) -> None:
+    relay = room(trigger)
+    answer = relay.webhook.serve(make(body))
+    assert answer.status in {200, 202, 400}
+    assert not [name for name, canary in CANARIES.items() if canary in shown(relay, answer)]
+    assert "crash" not in relay.recorder.metrics()
+    sent = [call.body for call in relay.session.calls if not call.url.endswith("/token")]
+    if answer.status == 400:
+        assert (sent, relay.sqs.messages) == ([], [])
+        assert answer.document["detail"]
+    else:
+        assert set(sent) == {body}
+    if answer.status == 202:
+        assert [job.body for job in relay.sqs.jobs()] == [body]
+    assert len(relay.recorder.lines()) == 1
+
+
+def as_base64(body: bytes) -> Request:
+    headers = {"authorization": f"Bearer {CANARIES['token']}"}
+    return samples.request(body=base64.b64encode(body).decode(), is_base64=True, headers=headers)
+
+
+DEEP = b'{"id": 1, "deep": ' + b"[" * 5000 + b"]" * 5000 + b"}"
+
+
+@given(BODIES, TRIGGER)
+@example(b'{"id": 1e999, "status": -1e999}', REFUSED)
+@example(b'{"id": "\\ud800", "alerts": ["\\udfff"]}', REFUSED)
+@example(b'{"id": ' + b"9" * 5000 + b"}", REFUSED)
+@example(DEEP, REFUSED)
+@example(b'{"incident": {"id": "a/b\\u0000\\u001b\\n"}}', REFUSED)
+@example(b'\xef\xbb\xbf{"id": 1}', REFUSED)
+@example(b"", REFUSED)
+def test_whatever_comes_is_answered_and_what_is_taken_is_forwarded_byte_for_byte(body: bytes, trigger: Step) -> None:
+    check(body, trigger, as_base64)
+
+
+@given(st.dictionaries(TEXT, TEXT, max_size=4), st.lists(TEXT, max_size=4), TEXT, TEXT)
+def test_nor_does_anything_around_the_body_break_it(
+    headers: dict[str, str], recipients: list[str], correlation_id: str, channel: str
+) -> None:
+    def make(body: bytes) -> Request:
+        event = {
+            "pathParameters": {"channel": "noc"},
+            "headers": headers | {"X-API-Key": CANARIES["token"], "Content-Type": "application/json"},
+            "multiValueQueryStringParameters": {"recipients": recipients},
+            "requestContext": {"requestId": correlation_id},
+            "body": body.decode(),
+        }
+        return Request.from_event(event)
+
+    check(samples.body(), REFUSED, make)
+    stranger = Request.from_event({"pathParameters": {"channel": channel}, "headers": headers})
+    assert room(REFUSED).webhook.serve(stranger).status == 401
+
+
+@given(st.dictionaries(st.sampled_from(["Authorization", "x-api-key", "Cookie"]), TEXT))
+def test_no_header_but_the_right_one_opens_the_door(headers: dict[str, str]) -> None:
+    relay = room(samples.accepted())
+    answer = relay.webhook.serve(Request.from_event({"pathParameters": {"channel": "noc"}, "headers": headers}))
+    assert answer.status == 401
+    assert relay.session.calls == []

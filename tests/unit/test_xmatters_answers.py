@@ -1,0 +1,215 @@
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import requests
+import urllib3
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.errors import BadAnswer, NoAnswer, Reason
+from relay.http import Answer, ForbiddenUrl
+from relay.xmatters import with_recipients
+from tests import samples
+from tests.fakes import Line
+
+
+class TestAnswer:
+    @pytest.mark.parametrize(
+        ("answer", "request_id"),
+        [
+            (samples.accepted("r7"), "r7"),
+            (Answer(202, {"x-trace": "r8"}, b""), "r8"),
+            (Answer(202, {"x-trace": "r8"}, b'{"requestId": "r9"'), "r8"),
+            (Answer(202, {}, b'{"requestId": "r9"'), None),
+            (Answer(202, {}, b"<html>"), None),
+            (Answer(202, {}, b"[" * 60_000), None),
+            (Answer(202, {}, b"\xff\xfe"), None),
+            (Answer(202, {}, b'["r9"]'), None),
+            (Answer(202, {}, b'{"requestId": null}'), None),
+            (Answer(202, {}, b'{"requestId": 5}'), "5"),
+            (Answer(200, {}, b'{"id": "417"}'), "417"),
+            (Answer(200, {}, b'{"requestId": "r9"}'), "r9"),
+            (Answer(202, {}, b'{"requestId": "%s"}' % (b"x" * 999)), "x" * 200),
+        ],
+    )
+    def test_what_counts_as_accepted(self, answer: Answer, request_id: str | None) -> None:
+        assert Line(answer).send() == request_id
+
+    @pytest.mark.parametrize(
+        ("answer", "reason"),
+        [
+            (Answer(200, {}, b"<html>log in</html>"), Reason.REFUSED),
+            (Answer(200, {}, b"{}"), Reason.REFUSED),
+            (Answer(200, {"x-trace": "r1"}, b""), Reason.REFUSED),
+            (Answer(204, {}, b""), Reason.REFUSED),
+            (samples.refused(301, location="https://evil.com"), Reason.REFUSED),
+            (samples.refused(400), Reason.REFUSED),
+            (samples.refused(401), Reason.CREDENTIALS),
+            (samples.refused(403), Reason.CREDENTIALS),
+            (samples.refused(408), Reason.UPSTREAM),
+            (samples.refused(429), Reason.RATE_LIMITED),
+            (Answer(500, {}, b'{"requestId": "r1"}'), Reason.UPSTREAM),
+            (samples.refused(503), Reason.UPSTREAM),
+        ],
+        ids=lambda value: str(value.status) if isinstance(value, Answer) else str(value),
+    )
+    def test_what_does_not(self, answer: Answer, reason: Reason) -> None:
+        failure = Line(answer).failure()
+        assert isinstance(failure, BadAnswer)
+        assert (failure.reason, failure.http_status, failure.detail) == (
+            reason,
+            answer.status,
+            f"HTTP {answer.status}",
+        )
+        assert (failure.asked, failure.may_have_rung) == (True, False)
+
+    @pytest.mark.parametrize(
+        ("header", "seconds"),
+        [
+            (None, None),
+            ("", None),
+            ("0", 0),
+            ("7", 7),
+            (" 7 ", 7),
+            ("1.5", 1.5),
+            ("Fri, 15 Jan 2027 08:00:07 GMT", 7),
+            ("Fri, 15 Jan 2027 07:00:00 GMT", 0),
+            ("-5", None),
+            ("soon", None),
+            ("1e9", None),
+            ("9" * 30, None),
+            ("Fri, 99 Jan 2027 08:00:07 GMT", None),
+        ],
+    )
+    def test_retry_after_is_seconds_or_a_date(self, header: str | None, seconds: float | None) -> None:
+        answer = samples.refused(429, retry_after=header) if header is not None else samples.refused(429)
+        assert Line(answer).failure().retry_after == seconds
+
+    @given(st.text(max_size=30))
+    def test_no_retry_after_makes_it_fail(self, header: str) -> None:
+        wait = Line(samples.refused(429, retry_after=header)).failure().retry_after
+        assert wait is None or 0 <= wait < 1e13
+
+
+def _lost(error: Exception) -> requests.ConnectionError:
+    pool = urllib3.HTTPSConnectionPool("acme.xmatters.com")
+    return requests.ConnectionError(urllib3.exceptions.MaxRetryError(pool, samples.TRIGGER_URL, error))
+
+
+RESET = requests.ConnectionError(
+    urllib3.exceptions.ProtocolError("Connection aborted.", ConnectionResetError(samples.TRIGGER_URL))
+)
+NO_CONNECTION = _lost(urllib3.exceptions.NewConnectionError(urllib3.connection.HTTPConnection("x"), "refused"))
+
+
+class TestNoAnswer:
+    @pytest.mark.parametrize(
+        ("error", "reason", "may_have_rung"),
+        [
+            (requests.ReadTimeout(samples.TRIGGER_URL), Reason.TIMEOUT, True),
+            (TimeoutError(samples.TRIGGER_URL), Reason.TIMEOUT, True),
+            (RESET, Reason.UNREACHABLE, True),
+            (requests.exceptions.ChunkedEncodingError(samples.TRIGGER_URL), Reason.UNREACHABLE, True),
+            (NO_CONNECTION, Reason.UNREACHABLE, False),
+            (requests.ConnectTimeout(samples.TRIGGER_URL), Reason.UNREACHABLE, False),
+            (requests.exceptions.SSLError(samples.TRIGGER_URL), Reason.UNREACHABLE, False),
+        ],
+        ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+    )
+    def test_each_has_its_reason_and_says_whether_it_may_have_rung(
+        self, error: Exception, reason: Reason, may_have_rung: bool
+    ) -> None:
+        failure = Line(error).failure()
+        assert isinstance(failure, NoAnswer)
+        assert (failure.reason, failure.may_have_rung, failure.asked) == (reason, may_have_rung, True)
+        assert failure.http_status is None
+        for text in (str(failure), repr(failure), failure.detail, failure.excerpt):
+            assert samples.API_KEY not in text
+            assert "https" not in text
+
+    def test_a_url_that_must_not_be_called_is_refused(self) -> None:
+        failure = Line(ForbiddenUrl("it is not https")).failure()
+        assert (failure.reason, failure.asked) == (Reason.REFUSED, False)
+
+
+ECHOES: list[tuple[str, Callable[[str, str], str]]] = [
+    ("url", lambda url, _: f"no such page: {url}"),
+    ("json", lambda url, header: json.dumps({"url": url, "headers": {"Authorization": header}})),
+    ("bare header", lambda _, header: "shown: " + header.partition(" ")[2] * 40),
+    ("headers", lambda _, header: f"authorization={header.replace(' ', '%20')}"),
+    ("query", lambda url, _: json.dumps(parse_qs(urlsplit(url).query))),
+    ("late", lambda url, header: "x" * 2000 + url + header),
+]
+
+
+class TestExcerpt:
+    @pytest.mark.parametrize(("_", "echo"), ECHOES, ids=[name for name, _ in ECHOES])
+    @pytest.mark.parametrize("auth", [{"type": "url"}, samples.BASIC, samples.KEY, samples.OAUTH], ids=str)
+    def test_an_error_page_that_echoes_the_request_shows_no_credential(
+        self, _: str, echo: Callable[[str, str], str], auth: dict[str, str]
+    ) -> None:
+        def answer(call: Any) -> Answer:
+            if call.url.endswith("/token"):
+                return samples.token("canary-token")
+            return Answer(500, {}, echo(call.url, call.headers.get("Authorization", "")).encode())
+
+        line = Line(answer, auth=auth)
+        excerpt = line.failure().excerpt
+        login = [":".join(auth[name] for name in names if name in auth) for names in [("username", "password")]]
+        login += [":".join(auth[name] for name in ("key", "secret") if name in auth)]
+        encoded = [base64.b64encode(text.encode()).decode() for text in login if ":" in text]
+        for hidden in (samples.API_KEY, "canary-token", *line.channel.secrets(), *encoded):
+            assert hidden not in excerpt
+        assert excerpt
+
+    def test_half_a_credential_is_not_left_over_where_the_excerpt_ends(self) -> None:
+        content = (samples.API_KEY * 700).encode()
+        excerpt = Line(Answer(500, {}, content)).failure().excerpt
+        assert set(excerpt) == {"*"}
+
+    def test_an_excerpt_has_two_kibibytes_at_most_and_any_bytes_in_it(self) -> None:
+        assert len(Line(Answer(500, {}, b"\xff" * 60_000)).failure().excerpt) == 2048
+
+
+class TestRecipients:
+    @pytest.mark.parametrize(
+        ("url", "names", "result"),
+        [
+            ("https://h/t?apiKey=k", (), "https://h/t?apiKey=k"),
+            ("https://h/t", (), "https://h/t"),
+            ("https://h/t", ("a",), "https://h/t?recipients=a"),
+            ("https://h/t?apiKey=k", ("a", "b"), "https://h/t?apiKey=k&recipients=a,b"),
+            ("https://h/t?recipients=z&apiKey=k", ("a", "z"), "https://h/t?apiKey=k&recipients=z,a"),
+            ("https://h/t?recipients=a%20b,c+d", ("a b", "c d"), "https://h/t?recipients=a%20b,c%20d"),
+            ("https://h/t?recipients=a,%20b&recipients=c", ("b",), "https://h/t?recipients=a,b,c"),
+            ("https://h/t?recipients=", ("a",), "https://h/t?recipients=a"),
+            ("https://h/t?recipients=", (), "https://h/t"),
+            (
+                "https://h/t?apiKey=k%2Fl%3D",
+                ("a&b=c?d#e/f",),
+                "https://h/t?apiKey=k%2Fl%3D&recipients=a%26b%3Dc%3Fd%23e%2Ff",
+            ),
+            (
+                "https://h/t?apiKey=k",
+                ("Café ✓", "jdoe|Work"),
+                "https://h/t?apiKey=k&recipients=Caf%C3%A9%20%E2%9C%93,jdoe%7CWork",
+            ),
+            ("https://h/t?apiKey=k#frag", ("a",), "https://h/t?apiKey=k&recipients=a#frag"),
+            ("https://h/t?my_recipients=z", ("a",), "https://h/t?my_recipients=z&recipients=a"),
+            ("https://h/t", ("a", "a"), "https://h/t?recipients=a"),
+            ("https://h/t", ("\ud800",), "https://h/t?recipients=%3F"),
+        ],
+    )
+    def test_they_join_those_of_the_url(self, url: str, names: tuple[str, ...], result: str) -> None:
+        assert with_recipients(url, names) == result
+
+    @given(st.lists(st.text(min_size=1, max_size=20).filter(lambda name: name.strip() and "," not in name), max_size=5))
+    def test_whoever_reads_the_url_finds_every_name(self, names: list[str]) -> None:
+        url = with_recipients("https://h/t?apiKey=k", tuple(names))
+        read = parse_qs(urlsplit(url).query, keep_blank_values=True)
+        assert read["apiKey"] == ["k"]
+        assert read.get("recipients", [""])[0].split(",") == (list(dict.fromkeys(names)) or [""])
