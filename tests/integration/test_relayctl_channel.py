@@ -218,21 +218,22 @@ class TestRefused:
             (["--set", "inbound.token=@/no/such/file"], "--set inbound.token: can't read /no/such/file"),
         ],
     )
-    @pytest.mark.parametrize("existing", [False, True], ids=["new", "existing"])
-    def test_the_key_is_named_the_value_is_not_and_nothing_is_written(
-        self, operator: Operator, options: list[str], names: str, existing: bool
+    def test_the_key_is_named_the_value_is_not_and_nothing_is_made(
+        self, operator: Operator, options: list[str], names: str
     ) -> None:
-        if existing:
-            made(operator)
         done = operator.run("channel", "set", "payments", "--trigger-url", URL, *options)
         assert done.exit_code == 2, done.output
         assert names in done.stderr
         assert CANARY not in done.output
         assert done.stdout == ""
-        versions = operator.secrets.list_secrets()["SecretList"]
-        assert len(versions) == existing
-        if existing:
-            assert "policy" not in operator.secret("payments")
+        assert operator.secrets.list_secrets()["SecretList"] == []
+
+    def test_a_channel_that_is_there_stays_as_it_was(self, operator: Operator) -> None:
+        made(operator)
+        before = operator.secret_text("payments")
+        for setting in ("policy.max_per_minute=0", "policy.max_per_minute=30", "later=x"):
+            assert operator.run("channel", "set", "payments", "--set", setting, "--set", "later=x").exit_code == 2
+        assert operator.secret_text("payments") == before
 
     def test_without_a_terminal_nobody_is_asked_for_the_url(self, operator: Operator) -> None:
         done = operator.run("channel", "set", "payments", typed=URL)
