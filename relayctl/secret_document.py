@@ -14,9 +14,13 @@ MASK = "***"
 # What may be seen; all else in a channel is masked, so that a key that comes later is masked, too.
 _OPEN = re.compile(
     r"(inbound(\.previous)?\.(basic\.username|expires_at)"
-    r"|xmatters\.(rest\.)?auth\.(type|username|client_id)|xmatters\.recipients|xmatters\.rest\.base_url"
-    rf"|bigpanda\.base_url|policy\.({'|'.join(CHANNEL['properties']['policy']['properties'])}))"
+    r"|xmatters\.(rest\.)?auth\.(type|username|client_id)|xmatters\.recipients"
+    rf"|policy\.({'|'.join(CHANNEL['properties']['policy']['properties'])}))"
 )
+
+
+_URLS = {"xmatters.trigger_url", "xmatters.rest.base_url", "bigpanda.base_url"}
+_PLAIN_URL = re.compile(r"https?://[A-Za-z0-9.:-]+(/(api/integration|reapi|api/xm)/[A-Za-z0-9/_-]*|/?)")
 
 
 class SecretDocument:
@@ -72,11 +76,22 @@ class SecretDocument:
 def _mask(value: Any, key: str) -> Any:
     if isinstance(value, dict):
         return {name: _mask(member, f"{key}.{name}".lstrip(".")) for name, member in value.items()}
-    if _OPEN.fullmatch(key):
-        return value
-    if key == "xmatters.trigger_url" and isinstance(value, str):
-        return value.partition("?")[0] + (f"?{MASK}" if "?" in value else "")
-    return MASK
+    if key in _URLS and isinstance(value, str):
+        return _masked_url(value)
+    return value if _OPEN.fullmatch(key) and _is_plain(value) else MASK
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether this is what stands under an open key: not something that was put there by mistake."""
+    if isinstance(value, list):
+        return all(isinstance(item, str) for item in value)
+    return isinstance(value, str | int | float)
+
+
+def _masked_url(url: str) -> str:
+    """The URL without its query; *** altogether when anything else in it could be a credential."""
+    place, mark, _ = url.partition("?")
+    return place + (f"?{MASK}" if mark else "") if _PLAIN_URL.fullmatch(place) else MASK
 
 
 def typed_value(key: str, text: str) -> Any:

@@ -64,7 +64,15 @@ class FakeSession(Session):
         self.calls: list[Call] = []
         self._steps = list(steps)
 
-    def post(self, url: str, *, body: bytes, headers: Mapping[str, str], seconds: float) -> Answer:
+    def post(
+        self,
+        url: str,
+        *,
+        body: bytes,
+        headers: Mapping[str, str],
+        seconds: float,
+        heard: Callable[[Answer], object] = lambda _: None,
+    ) -> Answer:
         call = Call(url, body, dict(headers), seconds)
         self.calls.append(call)
         step = self._steps.pop(0) if len(self._steps) > 1 else self._steps[0]

@@ -52,7 +52,12 @@ def _value(_: click.Context, __: click.Parameter, value: str | None) -> str | No
     try:
         return from_file(value)
     except (OSError, UnicodeDecodeError) as error:
-        raise click.BadParameter(f"can't read {value[1:]}: {error}") from error
+        raise click.BadParameter(f"can't read the file that @ names: {_why(error)}") from error
+
+
+def _why(error: OSError | UnicodeDecodeError) -> str:
+    """What went wrong, without the name: it may be a password that begins with @."""
+    return error.strerror or "it can't be read" if isinstance(error, OSError) else "it is not UTF-8 text"
 
 
 def _secret_option(name: str, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -94,7 +99,7 @@ def set_(
     _apply_settings(document, settings, removals)
     if not document.has("inbound.token") and not document.has("inbound.basic"):
         document.set("inbound.token", secrets.token_urlsafe(32))
-    channels.check(document.members, _hosts(stack))
+    channels.parse(name, document.text(), _hosts(stack))
     store.write(name, document.text(), exists=found is not None)
     _say("changed" if found is not None else "made", stack, name, document)
     _show_what_to_paste(stack, name, document, as_json)
@@ -146,7 +151,7 @@ def _apply_settings(document: SecretDocument, settings: tuple[str, ...], removal
         try:
             value = from_file(text)
         except (OSError, UnicodeDecodeError) as error:
-            raise click.UsageError(f"--set {key}: can't read {text[1:]}: {error}") from error
+            raise click.UsageError(f"--set {key}: can't read the file that @ names: {_why(error)}") from error
         document.set(key, typed_value(key, value))
     for key in removals:
         if not document.unset(key):
@@ -238,7 +243,7 @@ def list_(stack: Stack, as_json: bool) -> None:
 @click.option("--days", type=click.IntRange(7, 30), default=7, show_default=True, help="For so long it can come back.")
 @on_stack
 def remove(stack: Stack, name: str, yes: bool, days: int, as_json: bool) -> None:
-    """Remove a channel: its shares are refused from then on.
+    """Remove a channel: its shares are refused, within SecretCacheSeconds (5 minutes unless set otherwise).
 
     The secret can be brought back with `aws secretsmanager restore-secret` for some days.
 
@@ -252,9 +257,17 @@ def remove(stack: Stack, name: str, yes: bool, days: int, as_json: bool) -> None
     if not yes:
         if not sys.stdin.isatty():
             raise click.UsageError("not a terminal: give --yes to remove without being asked")
-        click.confirm(f"Refuse BigPanda's shares for channel {name} from now on?", abort=True, err=True)
+        click.confirm(
+            f"Refuse BigPanda's shares for channel {name}, at the latest in SecretCacheSeconds?",
+            abort=True,
+            err=True,
+        )
     store.remove(name, days)
-    click.echo(json.dumps({"channel": name, "removed": True}) if as_json else f"channel {name}: removed")
+    click.echo(
+        json.dumps({"channel": name, "removed": True})
+        if as_json
+        else f"channel {name}: removed; functions that run may know it until their cache time is over"
+    )
 
 
 def _nothing(message: str) -> NoReturn:

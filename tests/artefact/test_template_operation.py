@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from relay.delivery import Outcome
+from relay.telemetry import NOTICES
 from sandbox.cloud import without_aws
 from tests.artefact import templates
 from tests.artefact.builds import ROOT
@@ -60,7 +62,14 @@ class TestAlarms:
     @pytest.mark.parametrize(("topic", "told"), [("", []), (TOPIC, [TOPIC])])
     def test_they_tell_the_topic_if_there_is_one(self, topic: str, told: list[str]) -> None:
         alarms = of_clone(AlarmTopicArn=topic).of_type("AWS::CloudWatch::Alarm")
-        assert alarms.keys() == {"DeadLettersAlarm", "UnsafeSharesAlarm", "WebhookErrorsAlarm"}
+        assert alarms.keys() == {
+            "DeadLettersAlarm",
+            "UndeliveredSharesAlarm",
+            "UnsafeSharesAlarm",
+            "StaleChannelAlarm",
+            "WebhookErrorsAlarm",
+            "WebhookThrottlesAlarm",
+        }
         for alarm in alarms.values():
             assert alarm["AlarmActions"] == told
             assert alarm["OKActions"] == told
@@ -77,9 +86,20 @@ class TestAlarms:
         assert alarms["DeadLettersAlarm"]["Dimensions"] == [
             {"Name": "QueueName", "Value": "${DeadLetterQueue.QueueName}"}
         ]
-        assert alarms["WebhookErrorsAlarm"]["Dimensions"] == [
-            {"Name": "FunctionName", "Value": "${BigPandaWebhookFunction}"}
-        ]
+        for name in ("WebhookErrorsAlarm", "WebhookThrottlesAlarm"):
+            assert alarms[name]["Dimensions"] == [{"Name": "FunctionName", "Value": "${BigPandaWebhookFunction}"}]
+
+    def test_those_on_our_own_metrics_watch_metrics_that_there_are(self, on_aws: Stack) -> None:
+        ours = {
+            name: alarm
+            for name, alarm in on_aws.of_type("AWS::CloudWatch::Alarm").items()
+            if not alarm["Namespace"].startswith("AWS/")
+        }
+        counted = {f"outcome_{outcome}" for outcome in Outcome} | set(NOTICES)
+        assert len(ours) == 3
+        for name, alarm in ours.items():
+            assert alarm["MetricName"] in counted, name
+            assert alarm["Dimensions"] == [{"Name": "service", "Value": "relay"}], name
 
 
 class TestParameters:

@@ -16,7 +16,7 @@ from sandbox.steps import Steps
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def _no_aws_account() -> Iterator[None]:
     """Nothing here may reach the AWS account that the environment leads to."""
     before = dict(os.environ)
@@ -26,22 +26,22 @@ def _no_aws_account() -> Iterator[None]:
     os.environ.update(before)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def workroom() -> Iterator[Path]:
-    """A folder in the clone for this session."""
+    """A folder in the clone for these tests."""
     parent = ROOT / ".cache" / "e2e"
     parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=parent) as name:
         yield Path(name)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def places(workroom: Path) -> local.Places:
     """Where the session's cloud keeps its things."""
     return local.Places(ROOT, workroom / "session", workroom / "build")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cloud(places: local.Places, quiet: Steps) -> Iterator[local.Local]:
     """The deployed stack, with the channel "demo" that points at the xMatters stand-in."""
     try:
@@ -69,7 +69,7 @@ def own_places(workroom: Path) -> Iterator[local.Places]:
             local.down(places)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def quiet() -> Steps:
     """Progress that nobody reads."""
     return Steps("test", Console(file=io.StringIO()))

@@ -100,7 +100,7 @@ class Live:
         self.redelivery = Redelivery(self.sender, self.channels)
         self.webhook = Webhook(self.channels, self.delivery, self.recorder.telemetry)
 
-    def share(self, body: bytes | None = None, *, seconds: float = 5.0, recipients: tuple[str, ...] = ()) -> Result:
+    def share(self, body: bytes | None = None, *, seconds: float = 7.0, recipients: tuple[str, ...] = ()) -> Result:
         """Relay one share to the channel `noc` within so many seconds, of which two are the queue's."""
         content = samples.body() if body is None else body
         return self.delivery.relay(

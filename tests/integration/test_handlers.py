@@ -116,7 +116,7 @@ def test_a_job_that_can_not_be_read_is_logged_and_counted_like_any_other(
     assert result["outcome"] == "unsafe"
     line, metrics = worker.lines()
     assert (line["message"], line["outcome"], line["detail"]) == ("job", "unsafe", result["detail"])
-    assert (metrics["outcome_unsafe"], metrics["reason_internal"]) == ([1.0], [1.0])
+    assert (metrics["replay_failed"], metrics["reason_internal"]) == ([1.0], [1.0])
 
 
 # Powertools warns of an invocation that counted nothing, and there is nothing to count.

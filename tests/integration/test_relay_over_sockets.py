@@ -212,7 +212,7 @@ class TestFaults:
             ({"kind": "status", "status": 400}, Reason.CREDENTIALS),
             ({"kind": "html", "status": 200}, Reason.REFUSED),
             ({"kind": "reset"}, Reason.UNREACHABLE),
-            ({"kind": "slow", "seconds": 1.5}, Reason.TIMEOUT),
+            ({"kind": "slow", "seconds": 1.5}, Reason.UNREACHABLE),
         ],
         ids=lambda value: value["kind"] if isinstance(value, dict) else "",
     )

@@ -194,7 +194,7 @@ class TestRefused:
             (["--set", "policy.body=xmatters"], "policy.body: xmatters is not supported yet"),
             (["--set", f"xmatters.trigger_url.x={CANARY}"], "xmatters.trigger_url.x: trigger_url is not an object"),
             (["--set", f"inbound.secret={CANARY}"], "inbound: unknown key secret"),
-            (["--set", "inbound.token="], "inbound.token: must not be empty"),
+            (["--set", "inbound.token="], "inbound.token: must be printable ASCII without spaces"),
             (["--set", f"inbound.previous.token={CANARY}"], "inbound.previous: needs expires_at"),
             (["--set", f"xmatters.callback={CANARY}"], "xmatters.callback: must be of type object"),
             (["--recipient", f"{CANARY},b"], "xmatters.recipients.0: must not be blank or hold a comma"),
@@ -214,8 +214,11 @@ class TestRefused:
             (["--auth", "basic", "--username", "u"], "--password is needed with --auth basic"),
             (["--auth", "api_key", "--key", CANARY], "--secret is needed with --auth api_key"),
             (["--auth", "oauth", "--username", "u", "--password", CANARY], "--client-id is needed with --auth oauth"),
-            (["--password", "@/no/such/file"], "can't read /no/such/file"),
-            (["--set", "inbound.token=@/no/such/file"], "--set inbound.token: can't read /no/such/file"),
+            (["--password", "@/no/such/file"], "can't read the file that @ names: No such file"),
+            (
+                ["--set", "inbound.token=@/no/such/file"],
+                "inbound.token: can't read the file that @ names: No such file",
+            ),
         ],
     )
     def test_the_key_is_named_the_value_is_not_and_nothing_is_made(

@@ -3,8 +3,15 @@ import json
 import pytest
 
 from relay import channel_cache
-from relay.channel_cache import LOOKUPS_AT_ONCE, MAX_UNKNOWN, REFRESH_SECONDS, UNKNOWN_SECONDS, ChannelCache
-from relay.errors import ChannelUnreadable, UnknownChannel
+from relay.channel_cache import (
+    LOOKUPS_AT_ONCE,
+    MALFORMED_SECONDS,
+    MAX_ABSENT,
+    REFRESH_SECONDS,
+    UNKNOWN_SECONDS,
+    ChannelCache,
+)
+from relay.errors import ChannelUnreadable, LookupsLimited, UnknownChannel
 from tests import samples
 from tests.fakes import HOSTS, Clock, FakeSecrets
 
@@ -158,8 +165,21 @@ class TestLastGoodCopy:
         with pytest.raises(ChannelUnreadable):
             room.refreshed()
         room.secrets.texts["noc"] = OLD
+        room.clock.now += MALFORMED_SECONDS
         assert room.token() == samples.TOKEN
         assert room.notices == []
+
+    def test_a_malformed_secret_is_read_once_in_ten_seconds(self) -> None:
+        room = Room(noc=MALFORMED)
+        for _ in range(3 * LOOKUPS_AT_ONCE):
+            with pytest.raises(ChannelUnreadable, match="malformed"):
+                room.token()
+        assert len(room.secrets.reads) == 1
+
+    def test_channels_that_are_there_use_up_nothing(self) -> None:
+        room = Room(**{f"noc-{number}": OLD for number in range(3 * LOOKUPS_AT_ONCE)})
+        for number in range(3 * LOOKUPS_AT_ONCE):
+            assert room.token(f"noc-{number}") == samples.TOKEN
 
 
 class TestUnknown:
@@ -189,8 +209,8 @@ class TestUnknown:
                 room.token(f"guess-{number}")
             answers.append(caught.type)
             assert room.token() == samples.TOKEN
-        assert answers.count(UnknownChannel) == LOOKUPS_AT_ONCE - 1
-        assert answers[-1] is ChannelUnreadable
+        assert answers.count(UnknownChannel) == LOOKUPS_AT_ONCE
+        assert answers[-1] is LookupsLimited
         room.clock.now += 290
         room.secrets.texts["noc"] = NEW
         room.clock.now += 10
@@ -227,11 +247,11 @@ class TestUnknown:
 
     def test_what_is_remembered_of_guesses_is_bounded(self) -> None:
         room = Room()
-        for number in range(MAX_UNKNOWN + 200):
+        for number in range(MAX_ABSENT + 200):
             room.clock.now += 1
             with pytest.raises(UnknownChannel):
                 room.token(f"guess-{number}")
-        assert len(room.cache._unknown) == MAX_UNKNOWN
+        assert len(room.cache._absent) == MAX_ABSENT
 
 
 def test_the_limits_are_those_of_the_contract() -> None:

@@ -48,6 +48,6 @@ def test_a_call_that_takes_too_long_is_left_behind() -> None:
     let_go = threading.Event()
     started = time.monotonic()
     with pytest.raises(TimeoutError):
-        Deadline(1.05, time.monotonic).run(let_go.wait, part="send", reserve=1)
+        Deadline(1.05, time.monotonic).run(lambda: let_go.wait(2), part="send", reserve=1)
     assert time.monotonic() - started < 0.5
     let_go.set()

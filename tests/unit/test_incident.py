@@ -307,3 +307,16 @@ def test_whatever_the_fields_hold_a_share_comes_out_or_a_bad_request(document: d
             continue
         assert len(share.digest) == 64
         assert share.version is None or all(0 <= stamp < 1e11 for stamp in share.version)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"id": "", "incident_id": "x"}',
+        b'{"incident": {"id": " "}, "incident_id": "x"}',
+        b'{"Incident": {"id": "x"}}',
+        b'{"incident": {"id": []}, "id": "x"}',
+    ],
+)
+def test_a_blank_spelling_of_the_id_hides_no_good_one(body: bytes) -> None:
+    assert incident.parse(body).incident_id == "x"

@@ -185,8 +185,10 @@ class TestReducedBody:
                 "changedOn": 1_800_000_000,
                 "severity": "critical",
                 "active": True,
+                "tags": {"x": 1},
+                "links": [1],
                 "alerts": [{"id": "a1", "status": "critical"}, {"id": "a2", "status": "unknown"}],
-                "relay_note": "alert details did not fit and are left out",
+                "relay_note": "cut to fit: alerts are here by id and status alone",
             }
         }
         assert incident.parse(reduced_body(share)).version == share.version

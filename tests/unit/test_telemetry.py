@@ -34,7 +34,7 @@ class TestMetrics:
         assert zeroed(recorder) == {
             *(f"outcome_{outcome}" for outcome in Outcome),
             *(f"reason_{reason}" for reason in Reason),
-            *("stale_channel", "rejected_request", "crash"),
+            *("stale_channel", "lookups_limited", "rejected_request", "crash", "replay_delivered", "replay_failed"),
         }
 
     def test_nothing_is_counted_that_was_not_zero_before(self) -> None:
@@ -46,7 +46,10 @@ class TestMetrics:
             for reason in Reason:
                 recorder.telemetry.share(Result(outcome, "noc", reason=reason), {}, correlation_id="c1")
         recorder.telemetry.crashed(ValueError())
-        recorder.telemetry.notice("stale_channel", "why")
+        for notice in ("stale_channel", "lookups_limited"):
+            recorder.telemetry.notice(notice, "why")
+        for outcome in (Outcome.DELIVERED, Outcome.UNSAFE):
+            recorder.telemetry.replayed(None, Result(outcome, "noc"), {})
         recorder.telemetry.refused(samples.request(), BadRequest("f", "d"))
         assert set(recorder.metrics()) == names
 

@@ -148,22 +148,41 @@ class _Slow(dict[str, str | Exception]):
         return super().get(*args)
 
 
+class TestGuessing:
+    def test_who_guesses_names_raises_no_alarm_for_lost_shares(self) -> None:
+        relay = room()
+        answers = [relay.webhook.serve(samples.request(channel=f"guess-{number}")) for number in range(30)]
+        assert [answer.status for answer in answers] == [401] * 20 + [503] * 10
+        assert relay.recorder.metrics() == {"rejected_request": 20, "lookups_limited": 10}
+
+
 class TestCrash:
-    def test_our_own_fault_is_503_and_the_log_says_where_without_its_words(self) -> None:
+    def test_our_own_fault_while_sending_costs_the_share_nothing(self) -> None:
         relay = room(ZeroDivisionError("canary-words"))
         answer = relay.webhook.serve(samples.request())
-        assert (answer.status, answer.document["outcome"], answer.document["reason"]) == (503, "unsafe", "internal")
-        assert (answer.document["incident_id"], answer.document["channel"]) == (None, "noc")
+        assert (answer.status, answer.document["outcome"], answer.document["reason"]) == (202, "queued", "internal")
+        assert len(relay.sqs.messages) == 1
         assert "canary-words" not in relay.recorder.written() + json.dumps(answer.document)
         [crash] = [line for line in relay.recorder.lines() if line["message"] == "crash"]
         assert (crash["level"], crash["error"]) == ("ERROR", "ZeroDivisionError")
         assert any("fakes.py" in frame and frame.endswith(" post") for frame in crash["frames"])
+        assert relay.recorder.metrics()["crash"] == 1
 
-    def test_the_share_is_in_the_log_then(self) -> None:
+    def test_elsewhere_it_is_503_and_the_body_is_in_the_log(self) -> None:
         relay = room(ZeroDivisionError())
-        relay.webhook.serve(samples.request())
+        relay.sqs.failure = ZeroDivisionError("canary-words")
+        answer = relay.webhook.serve(samples.request())
+        assert (answer.status, answer.document["outcome"], answer.document["reason"]) == (503, "unsafe", "internal")
+        assert (answer.document["incident_id"], answer.document["channel"]) == (None, "noc")
         [last] = [line for line in relay.recorder.lines() if line["level"] == "CRITICAL"]
-        assert last["last_copy"] == samples.body().decode()
+        assert last["raw_body"] == samples.body().decode()
+        assert "canary-words" not in relay.recorder.written()
+
+    def test_the_body_of_a_stranger_is_not(self) -> None:
+        relay = room()
+        relay.secrets.texts["noc"] = KeyError("canary-words")
+        assert relay.webhook.serve(samples.request(b"canary-body")).status == 503
+        assert "canary" not in relay.recorder.written()
 
     def test_a_fault_in_the_source_of_secrets_is_no_500_either(self) -> None:
         relay = room()

@@ -57,8 +57,9 @@ def test_one_jobs_crash_is_its_result_and_not_the_end_of_the_others() -> None:
     assert replayed(relay) == {
         "outcome": "unsafe",
         "reason": "internal",
-        "attempts": 0,
+        "attempts": 1,
         "detail": "ZeroDivisionError",
+        "may_have_rung": True,
     }
     assert replayed(relay)["outcome"] == "delivered"
     assert "canary-words" not in relay.recorder.written()
@@ -71,6 +72,7 @@ def test_a_channel_that_can_not_be_read_is_told_without_its_secret() -> None:
     assert (result["reason"], result["attempts"]) == ("internal", 0)
     assert "xmatters" in result["detail"]
     assert "canary-token" not in json.dumps(result) + relay.recorder.written()
+    relay.clock.now += 10
     relay.secrets.texts["noc"] = ChannelUnreadable("down")
     assert replayed(relay)["detail"] == "ChannelUnreadable: down"
 
@@ -93,7 +95,7 @@ def test_a_job_is_one_log_line_and_counted() -> None:
         "http_status": 404,
     }
     assert {name: line[name] for name in expected} == expected
-    assert relay.recorder.metrics() == {"outcome_unsafe": 1, "reason_refused": 1}
+    assert relay.recorder.metrics() == {"replay_failed": 1, "reason_refused": 1}
 
 
 def test_a_job_has_twenty_seconds_of_its_own() -> None:

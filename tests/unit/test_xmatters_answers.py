@@ -116,7 +116,7 @@ class TestNoAnswer:
             (requests.exceptions.ChunkedEncodingError(samples.TRIGGER_URL), Reason.UNREACHABLE, True),
             (NO_CONNECTION, Reason.UNREACHABLE, False),
             (requests.ConnectTimeout(samples.TRIGGER_URL), Reason.UNREACHABLE, False),
-            (requests.exceptions.SSLError(samples.TRIGGER_URL), Reason.UNREACHABLE, False),
+            (requests.exceptions.SSLError(samples.TRIGGER_URL), Reason.UNREACHABLE, True),
         ],
         ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
     )

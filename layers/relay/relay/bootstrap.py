@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sqs import SQSClient
 
-# BigPanda waits, so AWS gets a second chance but not a long one.
-_PATIENCE = ClientConfig(
-    connect_timeout=1, read_timeout=1.5, retries={"mode": "standard", "total_max_attempts": 2}, tcp_keepalive=True
-)
+# BigPanda waits, so AWS gets a second chance but not a long one: two tries of either fit into the time there is.
+_TWICE = ClientConfig(retries={"mode": "standard", "total_max_attempts": 2}, tcp_keepalive=True)
+_PATIENCE = _TWICE.merge(ClientConfig(connect_timeout=1, read_timeout=1.5))
+_HASTE = _TWICE.merge(ClientConfig(connect_timeout=0.5, read_timeout=0.7))
 
 
 def webhook(environment: Mapping[str, str] = os.environ) -> Webhook:
@@ -42,7 +42,7 @@ def webhook(environment: Mapping[str, str] = os.environ) -> Webhook:
         raise ConfigError("RELAY_DEAD_LETTER_QUEUE_URL: must be set")
     telemetry = Telemetry.from_environment()
     channels = _channels(config, telemetry)
-    sqs: SQSClient = boto3.client("sqs", config=_PATIENCE)
+    sqs: SQSClient = boto3.client("sqs", config=_HASTE)
     delivery = Delivery(_sender(config, channels), Queue(sqs, config.dead_letter_queue_url), time.time)
     return Webhook(channels, delivery, telemetry)
 

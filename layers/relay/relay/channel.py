@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Never
-from urllib.parse import unquote_plus
+from urllib.parse import unquote_plus, urlsplit
 
 import fastjsonschema
 
-from relay.channel_schema import AUTH, CHANNEL, CHANNEL_NAME, URL_PATTERN
+from relay.channel_schema import AUTH, CHANNEL, CHANNEL_NAME, HEADER_PATTERN, URL_PATTERN
 from relay.errors import InvalidChannel
 from relay.http import AllowedHosts, ForbiddenUrl
 
@@ -67,11 +67,12 @@ class Channel:
 
     def secrets(self) -> frozenset[str]:
         """Everything that must not show in what is logged, kept or answered."""
-        key = re.search(r"[?&]apiKey=([^&#]*)", self.trigger_url, re.IGNORECASE)
-        in_url = {key[1], unquote_plus(key[1])} if key and key[1] else set()
+        # Whatever its name: an agent's or a proxy's URL may call its key otherwise.
+        pieces = [piece.partition("=") for piece in urlsplit(self.trigger_url).query.split("&")]
+        in_url = {text for name, _, value in pieces if name != "recipients" for text in (value, unquote_plus(value))}
         inbound = {text for each in self.inbound for text in (each.token, each.password) if text}
         outbound = {text for name, text in self.auth.members.items() if name not in {"username", "client_id"}}
-        return frozenset({self.trigger_url, *inbound, *outbound, *in_url})
+        return frozenset({self.trigger_url, *inbound, *outbound, *in_url} - {""})
 
 
 def is_channel_name(name: str) -> bool:
@@ -163,6 +164,12 @@ def _check_text(document: Any) -> None:
         raise InvalidChannel("the secret holds a character that is cut in half (a lone surrogate)") from None
 
 
+_PATTERNS = {
+    URL_PATTERN: "must be a URL",
+    HEADER_PATTERN: "must be printable ASCII without spaces, as a header carries it",
+}
+
+
 def _complaint(error: fastjsonschema.JsonSchemaValueException) -> str:
     """Our own words: the library's message may quote the value."""
     wanted = error.rule_definition
@@ -180,7 +187,7 @@ def _complaint(error: fastjsonschema.JsonSchemaValueException) -> str:
         case "maxLength" | "maxItems":
             return f"must have {wanted} {'characters' if error.rule == 'maxLength' else 'items'} at most"
         case "pattern":
-            return "must be a URL" if wanted == URL_PATTERN else "must not be blank or hold a comma"
+            return _PATTERNS.get(wanted, "must not be blank or hold a comma")
         case "uniqueItems":
             return "must not name anything twice"
         case _:

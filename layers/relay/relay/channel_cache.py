@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 from relay import channel
 from relay.channel import Channel
-from relay.errors import ChannelUnreadable, InvalidChannel, UnknownChannel
+from relay.errors import ChannelError, ChannelUnreadable, InvalidChannel, LookupsLimited, UnknownChannel
 from relay.http import AllowedHosts
 
 REFRESH_SECONDS = 10.0
 UNKNOWN_SECONDS = 60.0
-MAX_UNKNOWN = 1024
+MALFORMED_SECONDS = 10.0
+MAX_ABSENT = 1024
 LOOKUPS_AT_ONCE = 20
 LOOKUPS_PER_SECOND = 1.0
 
@@ -50,14 +51,15 @@ class ChannelCache:
         self._clock = clock
         self._notice = notice
         self._copies: dict[str, _Copy] = {}
-        self._unknown: OrderedDict[str, float] = OrderedDict()
+        # Names that gave no channel, with until when they need not be looked up again, and what is raised for them.
+        self._absent: OrderedDict[str, tuple[float, type[ChannelError], str]] = OrderedDict()
         self._lookups = _Allowance(LOOKUPS_AT_ONCE, LOOKUPS_PER_SECOND, clock)
 
     def get(self, name: str) -> Channel:
         """The channel of that name.
 
-        Raises UnknownChannel, or ChannelUnreadable when there is no copy to fall back on and the secret can't be read,
-        is malformed, or must not be asked for because too many unknown names were.
+        Raises UnknownChannel, ChannelUnreadable when there is no copy to fall back on and the secret can't be read or
+        is malformed, or LookupsLimited.
         """
         now = self._clock()
         copy = self._copies.get(name)
@@ -65,11 +67,14 @@ class ChannelCache:
             return copy.channel
         if copy:
             return self._read_again(name, copy)
-        if now < self._unknown.get(name, 0.0):
-            raise UnknownChannel(name)
+        until, kind, detail = self._absent.get(name, (0.0, ChannelError, ""))
+        if now < until:
+            raise kind(detail)
         if not self._lookups.take():
-            raise ChannelUnreadable("too many unknown channels were asked for; try again")
-        return self._read(name)
+            raise LookupsLimited("too many unknown channels were asked for; try again")
+        found = self._read(name)
+        self._lookups.give_back()
+        return found
 
     def refresh(self, name: str) -> Channel:
         """The channel, read anew unless it was within the last ten seconds; for when a credential of it failed."""
@@ -81,12 +86,14 @@ class ChannelCache:
     def _read(self, name: str) -> Channel:
         try:
             found = channel.parse(name, self._source(name), self._hosts)
-        except UnknownChannel:
+        except UnknownChannel as error:
             self._copies.pop(name, None)
-            self._remember_unknown(name)
+            self._remember(name, error, UNKNOWN_SECONDS)
             raise
         except InvalidChannel as error:
-            raise ChannelUnreadable(f"the secret of channel {name} is malformed: {error}") from error
+            malformed = ChannelUnreadable(f"the secret of channel {name} is malformed: {error}")
+            self._remember(name, malformed, MALFORMED_SECONDS)
+            raise malformed from error
         now = self._clock()
         self._copies[name] = _Copy(found, now + self._seconds, now)
         return found
@@ -102,11 +109,11 @@ class ChannelCache:
             copy.read_at = now
             return copy.channel
 
-    def _remember_unknown(self, name: str) -> None:
-        self._unknown[name] = self._clock() + UNKNOWN_SECONDS
-        self._unknown.move_to_end(name)
-        while len(self._unknown) > MAX_UNKNOWN:
-            self._unknown.popitem(last=False)
+    def _remember(self, name: str, error: ChannelError, seconds: float) -> None:
+        self._absent[name] = (self._clock() + seconds, type(error), str(error))
+        self._absent.move_to_end(name)
+        while len(self._absent) > MAX_ABSENT:
+            self._absent.popitem(last=False)
 
 
 class _Allowance:
@@ -128,3 +135,6 @@ class _Allowance:
             return False
         self._left -= 1
         return True
+
+    def give_back(self) -> None:
+        self._left = min(self._burst, self._left + 1)

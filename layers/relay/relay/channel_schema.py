@@ -18,8 +18,11 @@ def _number(low: float, high: float) -> dict[str, Any]:
     return {"type": "number", "minimum": low, "maximum": high}
 
 
+# What a header can carry as it stands.
+HEADER_PATTERN = r"^[\x21-\x7e]+\Z"
+_TOKEN = {"type": "string", "maxLength": 4096, "pattern": HEADER_PATTERN}
 _LOGIN = _object(["username", "password"], username=_TEXT, password=_TEXT)
-_INBOUND = {"basic": _LOGIN, "token": _TEXT}
+_INBOUND = {"basic": _LOGIN, "token": _TOKEN}
 _RECIPIENT = {"type": "string", "maxLength": 200, "pattern": r"^[^,]*[^,\s][^,]*\Z"}
 _TRANSITION = {"enum": ["opened", "worsened", "eased", "grew", "resolved", "reopened"]}
 

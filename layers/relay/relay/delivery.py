@@ -54,6 +54,8 @@ class Result:
     http_status: int | None = None
     response_excerpt: str = ""
     detail: str | None = None
+    may_have_rung: bool = False
+    fault: BaseException | None = None
     last_copy: str | None = None
 
 
@@ -109,19 +111,21 @@ class Delivery:
             http_status=result.http_status,
             response_excerpt=result.response_excerpt,
             correlation_id=signal.correlation_id,
+            may_have_rung=result.may_have_rung,
         )
 
     def _keep(self, job: Job, result: Result, share: Share, deadline: Deadline) -> Result:
-        smaller = replace(job, body=reduced_body(share), body_reduced=True)
-        kept = job if fits(job.to_json()) else smaller
+        whole = job.to_json()
+        kept = job if fits(whole) else replace(job, body=reduced_body(share), body_reduced=True)
         try:
-            deadline.run(partial(self.dead_letters.send, kept), part="keep")
+            deadline.run(partial(self.dead_letters.send, kept), part="keep", at_least=QUEUE_SECONDS)
         except (QueueError, TimeoutError) as error:
-            copy = job.to_json()
+            if len(whole) > MAX_LOGGED_CHARACTERS:
+                whole = replace(job, body=reduced_body(share), body_reduced=True).to_json()
             return replace(
                 result,
                 detail=f"{result.detail}; the dead-letter queue did not take it: {error}",
-                last_copy=copy if len(copy) <= MAX_LOGGED_CHARACTERS else smaller.to_json(),
+                last_copy=whole,
             )
         return replace(result, outcome=Outcome.QUEUED, queue="dead_letter")
 
@@ -149,7 +153,7 @@ class Redelivery:
             job.delivery_id,
             job.correlation_id,
             attempt=job.attempts + 1,
-            may_repeat=job.reason == Reason.TIMEOUT and job.attempts > 0,
+            may_repeat=job.may_have_rung and job.attempts > 0,
         )
         return _judged(result, self.sender.send(channel, signal, deadline))
 
@@ -171,4 +175,6 @@ def _judged(result: Result, sent: Sent) -> Result:
         http_status=failure.http_status,
         response_excerpt=failure.excerpt,
         detail=failure.detail,
+        may_have_rung=sent.may_have_rung,
+        fault=failure.__cause__ if failure.reason == Reason.INTERNAL else None,
     )

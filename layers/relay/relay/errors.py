@@ -5,7 +5,8 @@ RelayError
 ├── BadRequest              the sender's fault; carries the HTTP status to answer with
 ├── ChannelError
 │   ├── UnknownChannel      there is no such channel, or it was removed
-│   ├── ChannelUnreadable   nobody can tell now: its secret can't be read, or must not be asked for yet
+│   ├── ChannelUnreadable   nobody can tell now: its secret can't be read
+│   │   └── LookupsLimited  too many names were guessed to look another one up
 │   └── InvalidChannel      its secret is not what it must be
 ├── SendError               a signal was not accepted
 │   ├── NoAnswer            nothing came back in time, or nothing can come back
@@ -104,8 +105,6 @@ class BadRequest(RelayError):
 class ChannelError(RelayError):
     """A channel can't be used."""
 
-    reason = Reason.CREDENTIALS
-
 
 class UnknownChannel(ChannelError):
     """There is no channel of that name, or it was removed."""
@@ -114,7 +113,9 @@ class UnknownChannel(ChannelError):
 class ChannelUnreadable(ChannelError):
     """Whether the channel exists, and what is in it, can't be told now. It may pass."""
 
-    reason = Reason.INTERNAL
+
+class LookupsLimited(ChannelUnreadable):
+    """So many unknown names were asked for that another one must not be looked up yet."""
 
 
 class InvalidChannel(ChannelError):

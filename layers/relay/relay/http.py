@@ -4,19 +4,24 @@ import contextlib
 import html
 import ipaddress
 import json
+import logging
 import re
 import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
-from urllib.parse import quote, quote_plus, urlsplit
+from urllib.parse import quote, urlsplit
 
 import certifi
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+
+# It warns of odd answers with the whole URL, and the URL may be a credential.
+logging.getLogger("urllib3").setLevel(logging.CRITICAL)
 
 USER_AGENT = "bigpanda-xmatters-relay/0.1"
 CONNECT_SECONDS = 3.0
@@ -48,6 +53,8 @@ class AllowedHosts:
             raise ForbiddenUrl("it is not a URL") from None
         if parts.username is not None or parts.password is not None:
             raise ForbiddenUrl("it has a user name or password in front of the host")
+        if "#" in url:
+            raise ForbiddenUrl("it has a fragment, which would never be sent")
         if self.loopback and parts.scheme in {"http", "https"} and _is_loopback(host):
             return
         if parts.scheme != "https":
@@ -90,7 +97,7 @@ class Session:
         self._hosts = hosts
         self._clock = clock
         self._last_used = clock()
-        self._session = requests.Session()
+        self._session = _Requests()
         self._session.trust_env = False
         self._session.headers.clear()
         # A cookie given to one channel's user must not speak for another's.
@@ -99,11 +106,19 @@ class Session:
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
 
-    def post(self, url: str, *, body: bytes, headers: Mapping[str, str], seconds: float) -> Answer:
+    def post(
+        self,
+        url: str,
+        *,
+        body: bytes,
+        headers: Mapping[str, str],
+        seconds: float,
+        heard: Callable[[Answer], object] = lambda _: None,
+    ) -> Answer:
         """POST and return the answer, whatever its status.
 
-        `seconds` bounds the connection (3 at most) and each read. Raises ForbiddenUrl, or what requests raises
-        when no answer came: see `never_sent`.
+        `seconds` bounds the connection (3 at most) and each read. `heard` is called with the answer before its body is
+        read, which may never end. Raises ForbiddenUrl, or what requests raises when no answer came: see `never_sent`.
         """
         self._hosts.check(url)
         self._drop_idle_connections()
@@ -112,10 +127,10 @@ class Session:
             data=body,
             headers={"User-Agent": USER_AGENT, "Accept": "application/json", **headers},
             timeout=(min(CONNECT_SECONDS, seconds), seconds),
-            allow_redirects=False,
             stream=True,
         ) as response:
             names = {name.lower(): value for name, value in response.headers.items()}
+            heard(Answer(response.status_code, names, b""))
             return Answer(response.status_code, names, _read(response))
 
     def _drop_idle_connections(self) -> None:
@@ -134,6 +149,13 @@ def _read(response: requests.Response) -> bytes:
             if len(content) >= MAX_ANSWER_BYTES:
                 break
     return content[:MAX_ANSWER_BYTES]
+
+
+class _Requests(requests.Session):
+    """Follows no redirect, nor looks at one: requests takes `Location` apart even where it must not be followed."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002 - requests' signature
+        return None
 
 
 class _Adapter(HTTPAdapter):
@@ -156,10 +178,13 @@ def cause(error: requests.RequestException) -> str:
 
 
 def never_sent(error: requests.RequestException) -> bool:
-    """Whether the request surely did not reach the other side: no name, no connection, no TLS."""
-    if isinstance(error, requests.ConnectTimeout | requests.exceptions.SSLError | requests.exceptions.InvalidURL):
+    """Whether the request surely did not reach the other side: no name, no connection, no valid certificate."""
+    if isinstance(error, requests.ConnectTimeout | requests.exceptions.InvalidURL):
         return True
-    return isinstance(_inner(error), urllib3.exceptions.NewConnectionError)
+    inner = _inner(error)
+    if isinstance(inner, urllib3.exceptions.SSLError):
+        return bool(inner.args) and isinstance(inner.args[0], ssl.SSLCertVerificationError)
+    return isinstance(inner, urllib3.exceptions.NewConnectionError)
 
 
 def _inner(error: requests.RequestException) -> object:
@@ -176,16 +201,20 @@ _CREDENTIALS = re.compile(
 
 def redact(text: str, secrets: Iterable[str]) -> str:
     """The text without any of `secrets`, in whichever way URL, JSON or HTML may spell them, and without their likes."""
-    spellings = {spelling for secret in secrets for spelling in _spellings(secret)}
-    for spelling in sorted(spellings, key=len, reverse=True):
-        text = text.replace(spelling, "***")
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        text = re.sub("".join(map(_spellings, secret)), "***", text)
     return _CREDENTIALS.sub(r"\1***", text)
 
 
-def _spellings(secret: str) -> Iterable[str]:
-    if not secret:
-        return ()
-    in_urls = {quote(secret), quote(secret, safe=""), quote_plus(secret)}
-    lower = {re.sub("%[0-9A-F]{2}", lambda code: code[0].lower(), spelling) for spelling in in_urls}
-    in_json = {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
-    return {secret, html.escape(secret)} | in_urls | lower | in_json
+@lru_cache(maxsize=256)
+def _spellings(character: str) -> str:
+    """A pattern of all the ways in which a character of a secret may be written."""
+    if character.isascii() and character.isalnum():
+        return character
+    code = ord(character)
+    ways = {character, f"\\{character}", json.dumps(character)[1:-1], html.escape(character), f"&#{code};"}
+    coded = {quote(character, safe="", errors="replace"), f"%{code:02x}", f"\\u{code:04x}", f"&#x{code:x};"}
+    patterns = {re.escape(way) for way in ways} | {f"(?i:{re.escape(way)})" for way in coded}
+    if character == " ":
+        patterns.add(r"\+")
+    return f"(?:{'|'.join(sorted(patterns, key=len, reverse=True))})"

@@ -77,9 +77,9 @@ class Share:
 def parse(body: bytes) -> Share:
     """Read a webhook's body. Raises BadRequest, naming the field, when it is not JSON or has no incident id."""
     document = _decode(body)
-    wrapped = document.get("incident")
-    incident = _Fields(wrapped if isinstance(wrapped, dict) else document)
     outside = _Fields(document)
+    wrapped = outside.first("incident")
+    incident = _Fields(wrapped if isinstance(wrapped, dict) else document)
     metadata = outside.first("metadata")
     snooze = incident.first("snooze")
     return Share(
@@ -134,8 +134,13 @@ class _Fields:
         return next((self._members[name] for name in names if name in self._members), None)
 
 
-@lru_cache(maxsize=1024)
 def _plain(name: str) -> str:
+    # What is longer than any name we look for is not worth remembering, nor safe to.
+    return _folded(name) if len(name) <= 64 else name
+
+
+@lru_cache(maxsize=1024)
+def _folded(name: str) -> str:
     return name.replace("_", "").replace("-", "").lower()
 
 
@@ -144,17 +149,15 @@ def _nested(value: Any, *names: str) -> Any:
 
 
 def _incident_id(incident: _Fields, outside: _Fields, wrapped: Any) -> str:
-    found = incident.first("id")
-    if found is None:
-        found = outside.first("id", "incidentid")
-    if found is None:
-        found = incident.first("incidentid")
-    if found is None:
+    candidates = (incident.first("id"), outside.first("id"), outside.first("incidentid"), incident.first("incidentid"))
+    said = [value for value in candidates if value is not None]
+    if not said:
         hint = f"; incident is {_kind(wrapped)}" if wrapped is not None and not isinstance(wrapped, dict) else ""
         raise BadRequest("incident.id", f"is missing (also looked for id and incident_id){hint}")
-    text = _scalar(found)
-    if text is None or not text.strip():
-        raise BadRequest("incident.id", f"must be a string or a number, and not blank; it is {_kind(found)}")
+    # A template may render a variable that is not set as nothing.
+    text = next((text for value in said if (text := _scalar(value)) and text.strip()), None)
+    if text is None:
+        raise BadRequest("incident.id", f"must be a string or a number, and not blank; it is {_kind(said[0])}")
     if len(text) > MAX_ID_LENGTH:
         raise BadRequest("incident.id", f"is longer than {MAX_ID_LENGTH} characters")
     return text

@@ -5,12 +5,15 @@ ASCII-escaped JSON, so that no character of a body can make SQS refuse it; the b
 
 import base64
 import json
+import re
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, Self
 
+from relay.channel_schema import CHANNEL_NAME
 from relay.incident import Share, Version
 
 SCHEMA = 1
@@ -30,7 +33,8 @@ class Job:
     """A piece of work that can be done from itself alone.
 
     Times are ISO 8601 in UTC. `attempts` counts what xMatters was really asked; `replays` the operator's replays.
-    `body_reduced` says that `body` is not what BigPanda sent but what of it fitted.
+    `body_reduced` says that `body` is not what BigPanda sent but what of it fitted; `may_have_rung` that xMatters may
+    have accepted one of the attempts.
     """
 
     kind: str
@@ -53,6 +57,7 @@ class Job:
     not_before: str | None = None
     replays: int = 0
     body_reduced: bool = False
+    may_have_rung: bool = False
     schema: int = SCHEMA
 
     def to_json(self) -> str:
@@ -92,6 +97,10 @@ _COUNTS = ("attempts", "replays")
 def _typed(members: Mapping[str, Any]) -> dict[str, Any]:
     if any(not isinstance(members[name], str) for name in _TEXTS):
         raise UnreadableMessage(f"one of {', '.join(_TEXTS)} is not a text")
+    if not re.match(CHANNEL_NAME, members["channel"]):
+        raise UnreadableMessage("its channel has no channel's name")
+    if not isinstance(members["recipients"], list):
+        raise UnreadableMessage("its recipients are not a list")
     if any(not isinstance(members[name], int) for name in _COUNTS):
         raise UnreadableMessage(f"one of {', '.join(_COUNTS)} is not a number")
     try:
@@ -128,21 +137,28 @@ def fits(envelope: str) -> bool:
 
 
 def reduced_body(share: Share) -> bytes:
-    """A body that always fits: the incident's plain members and its alerts' ids, without any detail of an alert."""
-    incident = share.document.get("incident")
-    members = incident if isinstance(incident, dict) else share.document
-    plain = {
-        key[:100]: value[:MAX_TEXT] if isinstance(value, str) else value
-        for key, value in list(members.items())[:100]
-        if value is None or isinstance(value, str | bool) or (isinstance(value, int | float) and abs(value) < 1e18)
-    }
-    alerts = [{"id": alert.id[:100], "status": (alert.status or "unknown")[:20]} for alert in share.alerts[:300]]
-    reduced = plain | {
+    """A body that always fits: small members as they are, long texts cut, alerts by id and status alone."""
+    wrapped = share.document.get("incident")
+    outside = _small_members(share.document)
+    small = _small_members(wrapped) if isinstance(wrapped, dict) else outside
+    # First, since of two spellings of a name the first is read.
+    kept = {
         "id": share.incident_id,
-        "alerts": alerts,
-        "relay_note": "alert details did not fit and are left out",
+        "alerts": [{"id": alert.id[:100], "status": (alert.status or "unknown")[:20]} for alert in share.alerts[:300]],
+        "relay_note": "cut to fit: alerts are here by id and status alone",
     }
-    return json.dumps({"incident": reduced} if incident is members else reduced).encode()
+    incident = kept | {name: value for name, value in small.items() if name not in kept}
+    return json.dumps(outside | {"incident": incident} if isinstance(wrapped, dict) else incident).encode()
+
+
+def _small_members(members: Mapping[str, Any]) -> dict[str, Any]:
+    small = {}
+    for name, value in list(members.items())[:40]:
+        cut = value[:MAX_TEXT] if isinstance(value, str) else value
+        with suppress(ValueError, RecursionError):
+            if len(json.dumps(cut, allow_nan=False)) <= 6 * MAX_TEXT + 2:
+                small[name[:100]] = cut
+    return small
 
 
 def timestamp(seconds: float) -> str:

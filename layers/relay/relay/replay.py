@@ -150,4 +150,5 @@ def _failed_again(job: Job, result: Mapping[str, Any], now: float) -> Job:
         response_excerpt=str(result.get("response_excerpt", ""))[:MAX_EXCERPT],
         last_failed_at=timestamp(now),
         replays=job.replays + 1,
+        may_have_rung=job.may_have_rung or result.get("may_have_rung") is True,
     )

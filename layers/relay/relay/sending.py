@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from relay.channel import Channel
 from relay.channel_cache import ChannelCache
 from relay.deadline import Deadline
-from relay.errors import HANDLING, ChannelError, SendError
+from relay.errors import HANDLING, ChannelError, Reason, SendError
+from relay.secrets_manager import READ_SECONDS
 from relay.xmatters import Signal, XMatters
 
 MAX_TRIES = 3
@@ -19,12 +20,13 @@ SHORTEST_TRY_SECONDS = 0.5
 class Sent:
     """What came of a signal: accepted, with xMatters' request id if it named one, or the last failure.
 
-    `attempts` counts what the trigger was really asked.
+    `attempts` counts what the trigger was really asked; `may_have_rung` says that one of them may have been accepted.
     """
 
     attempts: int
     request_id: str | None = None
     failure: SendError | None = None
+    may_have_rung: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,18 +40,21 @@ class Sender:
 
     def send(self, channel: Channel, signal: Signal, deadline: Deadline, *, reserve: float = 0.0) -> Sent:
         """Try three times at most, and not beyond `reserve` seconds before the deadline."""
-        attempts, tries = 0, 0
+        sent, tries = Sent(attempts=0), 0
         while True:
             tries += 1
             try:
                 request_id = self.xmatters.send(channel, signal, deadline, reserve=reserve)
-                return Sent(attempts + 1, request_id)
+                return replace(sent, attempts=sent.attempts + 1, request_id=request_id, failure=None)
             except SendError as error:
                 failure = error
-            attempts += failure.asked
+            except Exception as error:  # noqa: BLE001 - a fault of ours must not cost the share its place on a queue
+                failure = SendError(Reason.INTERNAL, type(error).__name__, may_have_rung=True)
+                failure.__cause__ = error
+            sent = _after(sent, failure)
             again = self._before_next_try(channel, failure, tries, deadline.remaining(reserve))
             if again is None:
-                return Sent(attempts, failure=failure)
+                return sent
             channel = again
             signal = replace(
                 signal,
@@ -63,7 +68,7 @@ class Sender:
         if tries == MAX_TRIES:
             return None
         if handling.renew_credentials:
-            return self._renewed(channel)
+            return self._renewed(channel, left)
         wait = failure.retry_after
         if wait is None:
             # Full jitter: senders that failed together must not come back together.
@@ -73,12 +78,25 @@ class Sender:
         self.sleep(wait)
         return channel
 
-    def _renewed(self, channel: Channel) -> Channel | None:
+    def _renewed(self, channel: Channel, left: float) -> Channel | None:
         if self.xmatters.renew_token(channel):
             return channel
+        # What it takes to read a secret must not be taken from the queue's time.
+        if left < READ_SECONDS + SHORTEST_TRY_SECONDS:
+            return None
         try:
             found = self.channels.refresh(channel.name)
         except ChannelError:
             return None
         changed = (found.trigger_url, found.auth) != (channel.trigger_url, channel.auth)
         return found if changed else None
+
+
+def _after(sent: Sent, failure: SendError) -> Sent:
+    """What is known after another failure. One that asked nothing, for want of time, says less than the one before."""
+    says_less = sent.failure is not None and failure.reason == Reason.TIMEOUT and not failure.asked
+    return Sent(
+        attempts=sent.attempts + failure.asked,
+        failure=sent.failure if says_less else failure,
+        may_have_rung=sent.may_have_rung or failure.may_have_rung,
+    )

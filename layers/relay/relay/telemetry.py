@@ -13,14 +13,15 @@ from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
 from relay.channel import is_channel_name
-from relay.delivery import Outcome, Result
+from relay.delivery import MAX_LOGGED_CHARACTERS, Outcome, Result
 from relay.errors import BadRequest, Reason
 from relay.message import Job
 
 if TYPE_CHECKING:
     from relay.inbound import Request
 
-NOTICES = ("stale_channel", "rejected_request", "crash")
+NOTICES = ("stale_channel", "lookups_limited", "rejected_request", "crash")
+REPLAYS = ("replay_delivered", "replay_failed")
 
 type Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
@@ -49,13 +50,14 @@ class Telemetry:
         return self._logger.inject_lambda_context(self._metrics.log_metrics(handler), log_event=False)
 
     def _zero(self) -> None:
-        for name in (*map(_outcome_metric, Outcome), *map(_reason_metric, Reason), *NOTICES):
+        for name in (*map(_outcome_metric, Outcome), *map(_reason_metric, Reason), *NOTICES, *REPLAYS):
             self._metrics.add_metric(name, MetricUnit.Count, 0)
         self._metrics.flush_metrics()
 
     def share(self, result: Result, spent: Mapping[str, float], *, correlation_id: str) -> None:
         """Log and count what became of a share. The last copy of one goes into a line of its own."""
-        self._count(result)
+        self._metrics.add_metric(_outcome_metric(result.outcome), MetricUnit.Count, 1)
+        self._count_reason(result)
         self._logger.info("share", extra=_fields(result, spent, correlation_id))
         if result.last_copy is not None:
             self._logger.critical(
@@ -64,8 +66,13 @@ class Telemetry:
             )
 
     def replayed(self, job: Job | None, result: Result, spent: Mapping[str, float]) -> None:
-        """Log and count what became of a job; None stands for one that can't be read."""
-        self._count(result)
+        """Log and count what became of a replayed job; None stands for one that can't be read.
+
+        What failed rests where it was: it must not raise the alarm for shares that are nowhere.
+        """
+        delivered = result.outcome == Outcome.DELIVERED
+        self._metrics.add_metric("replay_delivered" if delivered else "replay_failed", MetricUnit.Count, 1)
+        self._count_reason(result)
         more = {"kind": job.kind, "replays": job.replays, "received_at": job.received_at} if job else {}
         self._logger.info("job", extra=_fields(result, spent, job.correlation_id if job else "") | more)
 
@@ -76,23 +83,31 @@ class Telemetry:
         fields = {"channel": channel, "status": error.status, "field": error.field, "correlation_id": request.id}
         self._logger.info("request refused", extra=fields)
 
-    def crashed(self, error: Exception) -> None:
-        """Log where our own code failed; an exception's words may quote what must not be shown, its frames do not."""
+    def crashed(self, error: BaseException, *, raw_body: str | None = None) -> None:
+        """Log where our own code failed; an exception's words may quote what must not be shown, its frames do not.
+
+        `raw_body` is the only copy of a share that was let in and is nowhere else, as API Gateway handed it over.
+        """
         self._metrics.add_metric("crash", MetricUnit.Count, 1)
         frames = [
             f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)
         ]
-        self._logger.error("crash", extra={"error": type(error).__name__, "frames": frames})
+        fields: dict[str, Any] = {"error": type(error).__name__, "frames": frames}
+        if raw_body is None:
+            self._logger.error("crash", extra=fields)
+        else:
+            self._logger.critical("crash", extra=fields | {"raw_body": raw_body[:MAX_LOGGED_CHARACTERS]})
 
     def notice(self, name: str, detail: str) -> None:
         """Log and count that something had to do in place of something better."""
         self._metrics.add_metric(name, MetricUnit.Count, 1)
         self._logger.warning(name, extra={"detail": detail})
 
-    def _count(self, result: Result) -> None:
-        self._metrics.add_metric(_outcome_metric(result.outcome), MetricUnit.Count, 1)
+    def _count_reason(self, result: Result) -> None:
         if result.reason:
             self._metrics.add_metric(_reason_metric(result.reason), MetricUnit.Count, 1)
+        if result.fault:
+            self.crashed(result.fault)
 
 
 def _outcome_metric(outcome: Outcome) -> str:

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from relay import incident
+from relay.channel import Channel
 from relay.channel_cache import ChannelCache
 from relay.deadline import Deadline
-from relay.delivery import MAX_LOGGED_CHARACTERS, Delivery, Outcome, Result
-from relay.errors import BadRequest, ChannelUnreadable, Reason
+from relay.delivery import Delivery, Outcome, Result
+from relay.errors import BadRequest, ChannelUnreadable, LookupsLimited, Reason
 from relay.inbound import Answer, Request, admit, read_body
 from relay.telemetry import Telemetry
 
@@ -29,23 +30,29 @@ class Webhook:
     def serve(self, request: Request) -> Answer:
         """Answer a request: 2xx only when xMatters or a queue has the share; never an exception."""
         deadline = Deadline(INLINE_SECONDS, self.ticks)
+        channel: Channel | None = None
         try:
-            result = self._relay(request, deadline)
+            with deadline.timed("admit"):
+                channel = admit(request, self.channels, self.clock)
+            result = self._relay(channel, request, deadline)
         except BadRequest as error:
             self.telemetry.refused(request, error)
             return Answer(error.status, {"error": error.error, "detail": str(error)})
+        except LookupsLimited as error:
+            # Whoever guesses names must not be able to raise the alarm for lost shares.
+            self.telemetry.notice("lookups_limited", str(error))
+            return _answer(Result(Outcome.UNSAFE, request.channel, reason=error.reason))
         except ChannelUnreadable as error:
             result = Result(Outcome.UNSAFE, request.channel, reason=error.reason, detail=str(error))
         except Exception as error:  # noqa: BLE001 - a crash would be answered 502, and the share would be gone
-            self.telemetry.crashed(error)
-            copy = request.body[:MAX_LOGGED_CHARACTERS]
-            result = Result(Outcome.UNSAFE, request.channel, reason=Reason.INTERNAL, last_copy=copy)
+            # The body of one who was not let in is not worth a line of the log.
+            self.telemetry.crashed(error, raw_body=request.body if channel else None)
+            name = channel.name if channel else "(not known)"
+            result = Result(Outcome.UNSAFE, name, reason=Reason.INTERNAL)
         self.telemetry.share(result, deadline.spent, correlation_id=request.id)
         return _answer(result)
 
-    def _relay(self, request: Request, deadline: Deadline) -> Result:
-        with deadline.timed("admit"):
-            channel = admit(request, self.channels, self.clock)
+    def _relay(self, channel: Channel, request: Request, deadline: Deadline) -> Result:
         with deadline.timed("parse"):
             body = read_body(request)
             share = incident.parse(body)

@@ -51,5 +51,15 @@ class Worker:
 
 
 def _document(result: Result) -> dict[str, Any]:
-    names = ("outcome", "request_id", "reason", "attempts", "http_status", "response_excerpt", "detail")
-    return {name: value for name in names if (value := getattr(result, name)) not in {None, ""}}
+    names = (
+        "outcome",
+        "request_id",
+        "reason",
+        "attempts",
+        "http_status",
+        "response_excerpt",
+        "detail",
+        "may_have_rung",
+    )
+    said = {name: getattr(result, name) for name in names}
+    return {name: value for name, value in said.items() if value is not None and value is not False and value != ""}

@@ -6,6 +6,7 @@ Facts and what is not known of them: docs/vendors.md, "The xMatters trigger".
 import base64
 import contextlib
 import json
+import math
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -105,10 +106,13 @@ class XMatters:
         try:
             answer = self._post(_token_url(channel), form, kind, deadline, reserve)
         except NoAnswer as error:
-            raise NoAnswer(error.reason, f"token: {error.detail}", asked=False) from error
+            # Nothing was sent to the trigger: a late token is no ring that may have been.
+            late = error.reason == Reason.TIMEOUT and error.may_have_rung
+            reason = Reason.UNREACHABLE if late else error.reason
+            raise NoAnswer(reason, f"token: {error.detail}", asked=False) from error
         token = _json_object(answer.body)
-        value, seconds = token.get("access_token"), token.get("expires_in", 0)
-        if answer.status == 200 and _fits_header(value) and isinstance(seconds, int | float):
+        value, seconds = token.get("access_token"), _seconds(token.get("expires_in"))
+        if answer.status == 200 and _fits_header(value):
             return _Token(value, self._clock() + seconds - TOKEN_MARGIN_SECONDS)
         # 400 is how OAuth says that user, password or client are wrong.
         reason = Reason.CREDENTIALS if answer.status == 400 else reason_for_status(answer.status)
@@ -120,12 +124,15 @@ class XMatters:
         seconds = deadline.remaining(reserve)
         if seconds < SHORTEST_SECONDS:
             raise NoAnswer(Reason.TIMEOUT, "no time was left to ask", asked=False)
-        post = partial(self._session.post, url, body=body, headers=headers, seconds=seconds)
+        heard: list[Answer] = []
+        post = partial(self._session.post, url, body=body, headers=headers, seconds=seconds, heard=heard.append)
         try:
             return deadline.run(post, part="send", reserve=reserve)
         except ForbiddenUrl as error:
             raise NoAnswer(Reason.REFUSED, f"the URL must not be called: {error}", asked=False) from error
         except (TimeoutError, requests.ReadTimeout):
+            if heard:
+                return heard[0]
             raise NoAnswer(Reason.TIMEOUT, f"no answer within {seconds:.1f} s", may_have_rung=True) from None
         except requests.RequestException as error:
             # The library's message has the URL in it, and the URL may be a credential.
@@ -213,6 +220,14 @@ def _json_object(body: bytes) -> dict[str, Any]:
         if isinstance(document, dict):
             return document
     return {}
+
+
+def _seconds(value: Any) -> float:
+    """The lifetime of a token; one that says nothing sensible of it is used once."""
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
+        seconds = float(value)
+        return seconds if math.isfinite(seconds) else 0.0
+    return 0.0
 
 
 def _retry_after(value: str | None, now: float) -> float | None:

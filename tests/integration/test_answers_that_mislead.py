@@ -1,0 +1,80 @@
+"""Answers that no sane server gives: what they must not cost, and what they must not reveal."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from relay.delivery import Outcome
+from relay.errors import Reason
+from tests import samples
+from tests.integration.live import Aws, Live, aws
+
+
+@pytest.fixture
+def account() -> Iterator[Aws]:
+    with aws() as found:
+        yield found
+
+
+@contextmanager
+def answering(answer: bytes, *, stall: bool = False) -> Iterator[str]:
+    """The base URL of a server that answers every request with these bytes, and closes, or says nothing more."""
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while not over.is_set():
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.settimeout(5)
+                    request = b""
+                    while b"}" not in request:
+                        request += connection.recv(65536)
+                    connection.sendall(answer)
+                    if stall:
+                        over.wait(10)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        finally:
+            over.set()
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join(5)
+
+
+def live_at(account: Aws, url: str) -> Live:
+    account.put_secret("noc", samples.secret(url=f"{url}/triggers?apiKey=canary-key"))
+    return Live(account)
+
+
+@pytest.mark.parametrize("location", [b"\xff\xfe\xc3", b"http://[bad", b"https://evil.example.com/"])
+def test_a_redirect_to_nonsense_is_refused_and_kept(account: Aws, location: bytes) -> None:
+    answer = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: " + location + b"\r\n\r\n"
+    with answering(answer) as url:
+        result = live_at(account, url).share()
+    assert (result.outcome, result.reason, result.http_status) == (Outcome.QUEUED, Reason.REFUSED, 302)
+    assert len(account.jobs()) == 1
+
+
+def test_a_malformed_header_puts_no_key_into_the_log(account: Aws, caplog: pytest.LogCaptureFixture) -> None:
+    answer = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\nx-trace: r1\r\nno colon here\r\n\r\n"
+    with answering(answer) as url:
+        result = live_at(account, url).share()
+    assert result.outcome == Outcome.DELIVERED
+    assert "canary-key" not in caplog.text
+
+
+def test_an_acceptance_whose_body_never_comes_is_an_acceptance(account: Aws) -> None:
+    answer = b"HTTP/1.1 202 Accepted\r\nContent-Length: 40\r\nx-trace: r1\r\n\r\n"
+    with answering(answer, stall=True) as url:
+        result = live_at(account, url).share(seconds=3)
+    assert (result.outcome, result.request_id, result.attempts) == (Outcome.DELIVERED, "r1", 1)
+    assert account.jobs() == []
