@@ -1,7 +1,7 @@
 """What a person sees while something long happens: one short line a step, with the seconds it took."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -10,16 +10,20 @@ from rich.text import Text
 
 
 class Steps:
-    """Writes `name: what … 1.2 s` for each step; on a terminal the seconds run while it lasts."""
+    """Writes `name: what … 1.2 s` for each step; on a terminal the seconds run while it lasts.
 
-    def __init__(self, name: str, console: Console) -> None:
+    `clock` gives seconds and never goes back.
+    """
+
+    def __init__(self, name: str, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self.name = name
         self.console = console
+        self._clock = clock
 
     @contextmanager
     def step(self, what: str) -> Iterator[None]:
         """Show `what` for the length of a `with` block, and how it ended."""
-        began = time.monotonic()
+        began = self._clock()
         ended = "failed after"
         try:
             with self._live(what):
@@ -29,7 +33,7 @@ class Steps:
             ended = "stopped after"
             raise
         finally:
-            shown = f"{ended} {time.monotonic() - began:.1f} s".lstrip()
+            shown = f"{ended} {self._clock() - began:.1f} s".lstrip()
             line = Text(f"{self.name}: {what} … " if self.console.is_terminal else "")
             self.console.print(line.append(shown, style="red" if ended else "green"), soft_wrap=True)
 
