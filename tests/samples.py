@@ -96,3 +96,19 @@ def refused(status: int, content: bytes = b"", **headers: str) -> Answer:
 def token(value: str = "access-token-1", seconds: float = 900) -> Answer:
     """What xMatters answers when it gives an OAuth token out."""
     return Answer(200, {}, json.dumps({"access_token": value, "expires_in": seconds}).encode())
+
+
+# A channel in the middle of a rotation, until the usual now.
+ROTATED = parsed(
+    secret(
+        inbound={
+            "token": "new-token",
+            "basic": {"username": "bigpanda", "password": "pä:ss"},
+            "previous": {
+                "token": "old-token",
+                "basic": {"username": "bigpanda", "password": "old"},
+                "expires_at": "2027-01-15T08:00:00Z",
+            },
+        }
+    )
+)

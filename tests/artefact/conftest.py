@@ -1,25 +1,13 @@
-"""What the artefact tests share: what `sam build` made, once more from another folder, and no way to anybody's AWS."""
+"""What the artefact tests share: what `sam build` made, and once more from another folder."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 
-from sandbox.cloud import leave_aws
 from tests.artefact.builds import ROOT, Build, build, build_elsewhere
 from tests.artefact.templates import Stack, of_clone
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _no_aws_account() -> Iterator[None]:
-    """Nothing here may reach the AWS account that the environment leads to."""
-    before = dict(os.environ)
-    leave_aws(os.environ)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """A whole local cloud for the end-to-end tests: ports of its own, a folder of its own, gone afterwards."""
 
 import io
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,20 +9,9 @@ import pytest
 from rich.console import Console
 
 from sandbox import local, standin
-from sandbox.cloud import leave_aws
 from sandbox.steps import Steps
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="package", autouse=True)
-def _no_aws_account() -> Iterator[None]:
-    """Nothing here may reach the AWS account that the environment leads to."""
-    before = dict(os.environ)
-    leave_aws(os.environ)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
 
 
 @pytest.fixture(scope="package")

@@ -3,9 +3,13 @@
 import ipaddress
 import os
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+from sandbox.server import Box, running
+from tests.integration.live import Aws, aws
 
 
 @pytest.fixture(autouse=True)
@@ -31,3 +35,25 @@ def _no_aws_account(monkeypatch: pytest.MonkeyPatch) -> None:
         "AWS_DEFAULT_REGION": "eu-central-1",
     }.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(scope="module")
+def running_box() -> Iterator[Box]:
+    """An xMatters stand-in for a module's tests."""
+    with running() as box:
+        yield box
+
+
+@pytest.fixture
+def box(running_box: Box) -> Iterator[Box]:
+    """The stand-in, empty and listening again after each test."""
+    yield running_box
+    running_box.listening(True)
+    running_box.clear()
+
+
+@pytest.fixture
+def account() -> Iterator[Aws]:
+    """A fresh AWS account in this process."""
+    with aws() as account:
+        yield account

@@ -10,13 +10,7 @@ import pytest
 from relay.delivery import Outcome
 from relay.errors import Reason
 from tests import samples
-from tests.integration.live import Aws, Live, aws
-
-
-@pytest.fixture
-def account() -> Iterator[Aws]:
-    with aws() as found:
-        yield found
+from tests.integration.live import Aws, Live
 
 
 @contextmanager

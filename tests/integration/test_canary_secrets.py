@@ -4,7 +4,6 @@ import base64
 import dataclasses
 import json
 import random
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -12,10 +11,10 @@ import pytest
 
 from relay.inbound import Request
 from relay.message import Job
-from sandbox.server import Box, running
+from sandbox.server import Box
 from tests import samples
 from tests.integration.handlers import event, invoke, load
-from tests.integration.live import Aws, Live, Received, aws, site
+from tests.integration.live import Aws, Live, Received, site
 
 # Characters that URLs, forms, JSON and HTML each spell in their own way stand around a core that all spell alike.
 CORE = "canary"
@@ -44,25 +43,6 @@ def document(url: str, auth: dict[str, str]) -> dict[str, Any]:
     whole["xmatters"]["callback"] = {"token": "canary-callback"}
     whole["xmatters"]["rest"] = {"base_url": "https://acme.xmatters.com", "auth": AUTHS["api_key"]}
     return whole | {"bigpanda": {"api_key": "BPU-canary"}}
-
-
-@pytest.fixture(scope="module")
-def running_box() -> Iterator[Box]:
-    with running() as box:
-        yield box
-
-
-@pytest.fixture
-def box(running_box: Box) -> Iterator[Box]:
-    yield running_box
-    running_box.listening(True)
-    running_box.clear()
-
-
-@pytest.fixture
-def account() -> Iterator[Aws]:
-    with aws() as account:
-        yield account
 
 
 class Search:

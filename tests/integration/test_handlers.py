@@ -10,25 +10,13 @@ from typing import Any
 import pytest
 
 from relay.errors import ConfigError
-from sandbox.server import Box, running
+from sandbox.server import Box
 from tests import samples
 from tests.integration.handlers import ROOT, Handler, event, invoke, load
 from tests.integration.live import Aws, aws
 
 EVENTS = sorted((ROOT / "events").glob("bigpanda_*.json"))
 DEMO_TOKEN = "local-demo-token-not-a-secret"
-
-
-@pytest.fixture(scope="module")
-def running_box() -> Iterator[Box]:
-    with running() as box:
-        yield box
-
-
-@pytest.fixture
-def box(running_box: Box) -> Iterator[Box]:
-    yield running_box
-    running_box.clear()
 
 
 @pytest.fixture

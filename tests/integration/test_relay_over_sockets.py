@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,30 +9,11 @@ import pytest
 from relay.delivery import Outcome
 from relay.errors import Reason
 from relay.message import Job
-from sandbox.server import Box, running
+from sandbox.server import Box
 from tests import samples
-from tests.integration.live import Aws, Live, aws
+from tests.integration.live import Aws, Live
 
 URL = {"type": "url", "api_key": "url-key-0042"}
-
-
-@pytest.fixture(scope="module")
-def running_box() -> Iterator[Box]:
-    with running() as box:
-        yield box
-
-
-@pytest.fixture
-def box(running_box: Box) -> Iterator[Box]:
-    yield running_box
-    running_box.listening(True)
-    running_box.clear()
-
-
-@pytest.fixture
-def account() -> Iterator[Aws]:
-    with aws() as account:
-        yield account
 
 
 @pytest.fixture

@@ -32,19 +32,6 @@ GRANT_KEYS = ("client_id", "username", "password")
 PASSWORD_GRANT = {"grant_type": "password"} | {key: OAUTH[key] for key in GRANT_KEYS}
 
 
-@pytest.fixture(scope="module")
-def running_box() -> Iterator[Box]:
-    with running() as box:
-        yield box
-
-
-@pytest.fixture
-def box(running_box: Box) -> Iterator[Box]:
-    yield running_box
-    running_box.listening(True)
-    running_box.clear()
-
-
 @pytest.fixture
 def http() -> Iterator[requests.Session]:
     with requests.Session() as session:

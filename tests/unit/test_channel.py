@@ -204,21 +204,6 @@ class TestNames:
         assert not is_channel_name(name)
 
 
-ROTATED = samples.parsed(
-    samples.secret(
-        inbound={
-            "token": "new-token",
-            "basic": {"username": "bigpanda", "password": "pä:ss"},
-            "previous": {
-                "token": "old-token",
-                "basic": {"username": "bigpanda", "password": "old"},
-                "expires_at": "2027-01-15T08:00:00Z",  # NOW
-            },
-        }
-    )
-)
-
-
 class TestSecrets:
     @pytest.mark.parametrize("auth", [samples.BASIC, samples.KEY, samples.OAUTH], ids=lambda auth: auth["type"])
     def test_everything_that_opens_something_is_secret(self, auth: dict[str, str]) -> None:
@@ -228,7 +213,7 @@ class TestSecrets:
         ).secrets()
 
     def test_old_credentials_are_secret_still(self) -> None:
-        assert {"new-token", "old-token", "pä:ss", "old"} <= ROTATED.secrets()
+        assert {"new-token", "old-token", "pä:ss", "old"} <= samples.ROTATED.secrets()
 
     @pytest.mark.parametrize("name", ["apiKey", "apikey", "APIKEY", "api-key", "sig"])
     def test_the_key_in_the_url_is_secret_as_it_stands_and_as_it_is_meant(self, name: str) -> None:

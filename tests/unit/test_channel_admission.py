@@ -12,21 +12,6 @@ def basic(text: bytes) -> str:
     return "Basic " + base64.b64encode(text).decode()
 
 
-ROTATED = samples.parsed(
-    samples.secret(
-        inbound={
-            "token": "new-token",
-            "basic": {"username": "bigpanda", "password": "pä:ss"},
-            "previous": {
-                "token": "old-token",
-                "basic": {"username": "bigpanda", "password": "old"},
-                "expires_at": "2027-01-15T08:00:00Z",  # NOW
-            },
-        }
-    )
-)
-
-
 class TestAdmits:
     @pytest.mark.parametrize(
         "headers",
@@ -41,7 +26,7 @@ class TestAdmits:
         ],
     )
     def test_good_credentials_open_in_every_way_they_may_be_shown(self, headers: dict[str, str]) -> None:
-        assert ROTATED.admits(headers, NOW)
+        assert samples.ROTATED.admits(headers, NOW)
 
     # Cured by `any` over what was offered: of nothing, nothing fits (`Channel.admits`).
     def test_a_missing_header_never_passes(self) -> None:
@@ -82,12 +67,12 @@ class TestAdmits:
         ids=str,
     )
     def test_anything_else_stays_out(self, headers: dict[str, str]) -> None:
-        assert not ROTATED.admits(headers, NOW)
+        assert not samples.ROTATED.admits(headers, NOW)
 
     @pytest.mark.parametrize("headers", [{"x-api-key": "old-token"}, {"authorization": basic(b"bigpanda:old")}])
     def test_old_credentials_open_until_they_expire(self, headers: dict[str, str]) -> None:
-        assert ROTATED.admits(headers, NOW - 0.001)
-        assert not ROTATED.admits(headers, NOW)
+        assert samples.ROTATED.admits(headers, NOW - 0.001)
+        assert not samples.ROTATED.admits(headers, NOW)
 
     def test_a_login_and_a_token_do_not_stand_in_for_one_another(self) -> None:
         only_login = samples.parsed(samples.secret(inbound={"basic": {"username": "u", "password": "p"}}))
@@ -105,5 +90,5 @@ class TestAdmits:
             return real(secret, offer)
 
         monkeypatch.setattr(hmac, "compare_digest", spy)
-        assert ROTATED.admits({"authorization": "Bearer new-token", "x-api-key": "new-token"}, NOW - 1)
+        assert samples.ROTATED.admits({"authorization": "Bearer new-token", "x-api-key": "new-token"}, NOW - 1)
         assert len(compared) == 2 * 4
