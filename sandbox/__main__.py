@@ -59,10 +59,14 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _where(up: local.Local) -> str:
-    lines = [
+    channel = [
         f"BigPanda posts to  {up.api_url}/bigpanda/{local.CHANNEL}",
         f"with the header    x-api-key: {local.INBOUND_TOKEN}",
-        f"xMatters           {up.sandbox_url}/signals" if up.sandbox_url else "xMatters           off",
+        f"xMatters           {up.sandbox_url}/signals",
+    ]
+    none = ["xMatters           off: make a channel with relayctl channel set NAME --trigger-url URL"]
+    lines = [
+        *(channel if up.sandbox_url else none),
         f"relayctl, aws      {' '.join(f'{name}={value}' for name, value in _credentials(up).items())}",
         "for programs       .local/stack.json",
         "stop it            make local-down",

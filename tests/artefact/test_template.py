@@ -54,6 +54,7 @@ class TestApi:
     def test_every_body_is_handed_on_as_bytes(self, on_aws: Stack) -> None:
         body = on_aws.only("AWS::ApiGateway::RestApi")["Body"]
         assert body["x-amazon-apigateway-binary-media-types"] == ["*/*"]
+        assert on_aws.only("AWS::ApiGateway::RestApi")["BinaryMediaTypes"] == ["*~1*"]
 
     def test_the_webhook_is_all_that_it_serves(self, on_aws: Stack) -> None:
         paths = on_aws.only("AWS::ApiGateway::RestApi")["Body"]["paths"]

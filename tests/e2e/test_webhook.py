@@ -1,0 +1,73 @@
+"""The webhook through the deployed API: what BigPanda sends is what xMatters gets, and what is refused is answered."""
+
+import base64
+
+import pytest
+import requests
+
+from sandbox import local
+from sandbox.standin import StandIn
+
+HEADERS = {"Authorization": f"Bearer {local.INBOUND_TOKEN}", "Content-Type": "application/json"}
+
+
+def post(cloud: local.Local, body: bytes, query: str = "", **headers: str) -> requests.Response:
+    url = f"{cloud.api_url}/bigpanda/{local.CHANNEL}{query}"
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return requests.post(url, data=body, headers=HEADERS | named, timeout=30)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"incident": {"id": "e2e-1"}}',
+        b'\r\n{ "incident":\t{"id":"e2e-2","x":"\xc3\xa9\xf0\x9f\x98\x80\\u00e9"} }\r\n',
+        b'{"id": "first", "id": "e2e-3"}',
+    ],
+)
+def test_the_bytes_arrive_as_they_were_sent(cloud: local.Local, xmatters: StandIn, body: bytes) -> None:
+    before = len(xmatters.signals())
+    answer = post(cloud, body, "?recipients=On%20Call%20%26%20DBA,jdoe")
+    assert (answer.status_code, answer.json()["outcome"]) == (200, "delivered")
+    [signal] = xmatters.signals()[before:]
+    assert base64.b64decode(signal["body_base64"]) == body
+    assert signal["recipients"] == [*local.RECIPIENTS, "On Call & DBA", "jdoe"]
+    assert signal["request_id"] == answer.json()["request_id"]
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "says"),
+    [
+        (b'{"id": "\xff"}', {}, 400, "body: is not UTF-8"),
+        (b'{"id": 1, "x": NaN}', {}, 400, "NaN"),
+        (b'{"incident": null}', {}, 400, "incident.id"),
+        (b"[" * 100_000, {}, 400, "nested too deeply"),
+        (b'{"id": "a"}', {"Content_Type": "text/plain"}, 415, "content-type"),
+        (b'{"id": "a", "x": "' + b"x" * 4_194_304 + b'"}', {}, 413, "4194304"),
+        (b'{"id": "a"}', {"Authorization": "Bearer wrong"}, 401, "credentials"),
+    ],
+)
+def test_what_is_refused_says_why_and_rings_nobody(
+    cloud: local.Local, xmatters: StandIn, body: bytes, headers: dict[str, str], status: int, says: str
+) -> None:
+    before = len(xmatters.signals())
+    answer = post(cloud, body, **headers)
+    assert (answer.status_code, says in answer.json()["detail"]) == (status, True)
+    assert len(xmatters.signals()) == before
+
+
+def test_three_hundred_alerts_arrive(cloud: local.Local, xmatters: StandIn) -> None:
+    alerts = ",".join(
+        f'{{"id":"a{number}","status":"critical","description":"{"x" * 12_000}"}}' for number in range(300)
+    )
+    body = f'{{"incident":{{"id":"e2e-300","status":"critical","alerts":[{alerts}]}}}}'.encode()
+    assert 3_500_000 < len(body) < 4_194_304
+    assert post(cloud, body).json()["outcome"] == "delivered"
+    assert base64.b64decode(xmatters.signals()[-1]["body_base64"]) == body
+
+
+def test_an_unknown_channel_and_a_wrong_credential_are_told_apart_by_nobody(cloud: local.Local) -> None:
+    wrong = post(cloud, b"{}", Authorization="Bearer wrong")
+    unknown = requests.post(f"{cloud.api_url}/bigpanda/nobody", data=b"{}", headers=HEADERS, timeout=30)
+    assert (wrong.status_code, wrong.content) == (unknown.status_code, unknown.content)
+    assert wrong.status_code == 401
