@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from relay.errors import BadRequest, ChannelUnreadable
-from relay.inbound import MAX_BODY_BYTES, Answer, Request, admit, read_body
+from relay.inbound import MAX_BODY_BYTES, Reply, Request, admit, read_body
 from tests import samples
 from tests.fakes import FakeSession, Relay
 
@@ -186,7 +186,7 @@ class TestReadBody:
 
 
 def test_an_answer_is_json_as_api_gateway_takes_it() -> None:
-    assert Answer(202, {"outcome": "queued", "id": "\ud800"}).to_response() == {
+    assert Reply(202, {"outcome": "queued", "id": "\ud800"}).to_response() == {
         "statusCode": 202,
         "headers": {"Content-Type": "application/json"},
         "body": '{"outcome": "queued", "id": "\\ud800"}',

@@ -5,7 +5,7 @@ import pytest
 import requests
 
 from relay.errors import ChannelUnreadable, QueueError
-from relay.inbound import MAX_BODY_BYTES, Answer, Request
+from relay.inbound import MAX_BODY_BYTES, Reply, Request
 from relay.webhook import INLINE_SECONDS
 from tests import samples
 from tests.fakes import Call, FakeSession, Relay, Step
@@ -17,7 +17,7 @@ def room(*steps: Step) -> Relay:
     return Relay(FakeSession(*steps or (samples.accepted(),)))
 
 
-def answered(request: Request, *steps: Step) -> Answer:
+def answered(request: Request, *steps: Step) -> Reply:
     return room(*steps).webhook.serve(request)
 
 

@@ -39,7 +39,7 @@ class Result:
     """What became of a share, and why.
 
     `queue` is `retry` or `dead_letter` where it is queued. `last_copy` is an envelope that no queue took: the only
-    copy there is. `attempts` counts what xMatters was really asked.
+    copy there is. `attempts` counts what xMatters was really asked; `fault` is a fault of our own that came in between.
     """
 
     outcome: Outcome
@@ -138,7 +138,9 @@ class Redelivery:
     channels: ChannelCache
 
     def redeliver(self, job: Job, deadline: Deadline) -> Result:
-        """Try a job again with what its channel says now. The result is `delivered`, or `unsafe` with a reason.
+        """Try a job again, as its channel's secret says now, for the recipients that it had then.
+
+        The result is `delivered`, or `unsafe` with a reason.
 
         Nothing is put on a queue: the job stays where the caller has it.
         """

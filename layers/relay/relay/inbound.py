@@ -1,4 +1,4 @@
-"""Requests that come in through the API, the door that checks them, and the answers that go out."""
+"""Requests that come in through the API, the door that checks them, and the replies that go out."""
 
 import base64
 import binascii
@@ -46,14 +46,14 @@ def _recipients(values: list[str]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Reply:
     """A status and a JSON document."""
 
     status: int
     document: Mapping[str, Any]
 
     def to_response(self) -> dict[str, Any]:
-        """The answer as API Gateway takes it."""
+        """The reply as API Gateway takes it."""
         return {
             "statusCode": self.status,
             "headers": {"Content-Type": "application/json"},

@@ -1,4 +1,4 @@
-"""BigPanda's webhook: from a request to its answer."""
+"""BigPanda's webhook: from a request to its reply."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from relay.channel_cache import ChannelCache
 from relay.deadline import Deadline
 from relay.delivery import Delivery, Outcome, Result
 from relay.errors import BadRequest, ChannelUnreadable, LookupsLimited, Reason
-from relay.inbound import Answer, Request, admit, read_body
+from relay.inbound import Reply, Request, admit, read_body
 from relay.telemetry import Telemetry
 
 INLINE_SECONDS = 8.0
@@ -27,7 +27,7 @@ class Webhook:
     clock: Callable[[], float] = time.time
     ticks: Callable[[], float] = time.monotonic
 
-    def serve(self, request: Request) -> Answer:
+    def serve(self, request: Request) -> Reply:
         """Answer a request: 2xx only when xMatters or a queue has the share; never an exception."""
         deadline = Deadline(INLINE_SECONDS, self.ticks)
         channel: Channel | None = None
@@ -37,11 +37,11 @@ class Webhook:
             result = self._relay(channel, request, deadline)
         except BadRequest as error:
             self.telemetry.refused(request, error)
-            return Answer(error.status, {"error": error.error, "detail": str(error)})
+            return Reply(error.status, {"error": error.error, "detail": str(error)})
         except LookupsLimited as error:
             # Whoever guesses names must not be able to raise the alarm for lost shares.
             self.telemetry.notice("lookups_limited", str(error))
-            return _answer(Result(Outcome.UNSAFE, request.channel, reason=error.reason))
+            return _reply(Result(Outcome.UNSAFE, request.channel, reason=error.reason))
         except ChannelUnreadable as error:
             result = Result(Outcome.UNSAFE, request.channel, reason=error.reason, detail=str(error))
         except Exception as error:  # noqa: BLE001 - a crash would be answered 502, and the share would be gone
@@ -50,7 +50,7 @@ class Webhook:
             name = channel.name if channel else "(not known)"
             result = Result(Outcome.UNSAFE, name, reason=Reason.INTERNAL)
         self.telemetry.share(result, deadline.spent, correlation_id=request.id)
-        return _answer(result)
+        return _reply(result)
 
     def _relay(self, channel: Channel, request: Request, deadline: Deadline) -> Result:
         with deadline.timed("parse"):
@@ -66,7 +66,7 @@ class Webhook:
         )
 
 
-def _answer(result: Result) -> Answer:
+def _reply(result: Result) -> Reply:
     always = {
         "outcome": result.outcome,
         "incident_id": result.incident_id,
@@ -75,4 +75,4 @@ def _answer(result: Result) -> Answer:
         "delivery_id": result.delivery_id,
     }
     sometimes = {"request_id": result.request_id, "reason": result.reason, "queue": result.queue}
-    return Answer(_STATUS.get(result.outcome, 200), always | {k: v for k, v in sometimes.items() if v is not None})
+    return Reply(_STATUS.get(result.outcome, 200), always | {k: v for k, v in sometimes.items() if v is not None})
