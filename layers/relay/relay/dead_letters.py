@@ -5,9 +5,11 @@ kept held for as long as it takes, and is visible again when the look is over; i
 itself within two minutes.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from itertools import batched
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,7 @@ from relay.message import Job, UnreadableMessage
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
-    from mypy_boto3_sqs.type_defs import MessageTypeDef
+    from mypy_boto3_sqs.type_defs import MessageTypeDef, ReceiveMessageResultTypeDef
 
 HOLD_SECONDS = 120
 # Holds are renewed when less than this is left of them: more than anyone waits for a job.
@@ -26,6 +28,7 @@ RENEW_SECONDS = 75
 JOB_SECONDS = 30
 # A long poll asks all of SQS's servers; a short one may miss messages that are there.
 POLL_SECONDS = 1
+POLLS_OF_NEW_ONES = 3
 
 
 @dataclass(eq=False)
@@ -75,18 +78,26 @@ class DeadLetters:
         self.let_go(self._held.values())
 
     def scan(self) -> Iterator[Held]:
-        """Take every message that is visible, once each; use it inside `holding`."""
-        while True:
+        """Take every message that is visible, once each; use it inside `holding`.
+
+        In a storm new messages come faster than a poll runs empty, so it ends as well when a few polls in a row gave
+        nothing that had been there when it began.
+        """
+        began, only_new = 0.0, 0
+        while only_new < POLLS_OF_NEW_ONES:
             until = self._clock() + HOLD_SECONDS
             answer = self._client.receive_message(
                 QueueUrl=self._url,
                 MaxNumberOfMessages=10,
                 WaitTimeSeconds=POLL_SECONDS,
                 VisibilityTimeout=HOLD_SECONDS,
+                MessageSystemAttributeNames=["SentTimestamp"],
             )
             messages = answer.get("Messages", [])
             if not messages:
                 return
+            began = began or _answered_at(answer)
+            only_new = only_new + 1 if all(_sent_at(message) > began for message in messages) else 0
             # All of them are held before one is given away: whoever looks at it may not come back.
             new = [self._hold(message, until) for message in messages]
             yield from (held for held in new if held)
@@ -144,3 +155,14 @@ class DeadLetters:
                 batch[int(done["Id"])].until = until
             for failed in answer.get("Failed", []):
                 self._held.pop(batch[int(failed["Id"])].message_id, None)
+
+
+def _answered_at(answer: "ReceiveMessageResultTypeDef") -> float:
+    """The end of the second in which SQS answered, by its own clock; never, if it does not say."""
+    with suppress(KeyError, TypeError, ValueError):
+        return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp() + 1
+    return math.inf
+
+
+def _sent_at(message: "MessageTypeDef") -> float:
+    return int(message.get("Attributes", {}).get("SentTimestamp", "0")) / 1000

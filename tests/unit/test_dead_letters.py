@@ -1,0 +1,48 @@
+"""When a scan of the dead-letter queue ends; the rest is tested against moto's SQS."""
+
+from itertools import chain, count
+from typing import Any, cast
+
+from relay.dead_letters import POLLS_OF_NEW_ONES, DeadLetters
+from tests.fakes import Clock
+from tests.samples import job
+
+# Fri, 15 Jan 2027 08:00:00 GMT
+BEGAN = 1_800_000_000
+
+
+class Storm:
+    """An SQS that has a message sent at each of these times, one a poll, and never runs empty after them."""
+
+    def __init__(self, *sent: float, says_when: bool = True) -> None:
+        self.sent = chain(sent, (BEGAN + 60 + n for n in range(500)))
+        self.headers = {"date": "Fri, 15 Jan 2027 08:00:00 GMT"} if says_when else {}
+        self.names = count()
+
+    def receive_message(self, **_: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = {"ResponseMetadata": {"HTTPHeaders": self.headers}}
+        if (sent := next(self.sent, None)) is None:
+            return answer
+        name = f"m{next(self.names)}"
+        message = {"MessageId": name, "ReceiptHandle": name, "Body": job().to_json()}
+        return answer | {"Messages": [message | {"Attributes": {"SentTimestamp": str(int(sent * 1000))}}]}
+
+
+def scanned(storm: Storm) -> int:
+    return len(list(DeadLetters(cast("Any", storm), "url", Clock()).scan()))
+
+
+def test_it_ends_although_new_messages_keep_coming() -> None:
+    assert scanned(Storm(BEGAN - 5, BEGAN - 4)) == 2 + POLLS_OF_NEW_ONES
+
+
+def test_an_old_one_among_the_new_ones_keeps_it_going() -> None:
+    assert scanned(Storm(BEGAN + 9, BEGAN + 9, BEGAN - 4)) == 3 + POLLS_OF_NEW_ONES
+
+
+def test_what_was_sent_in_the_second_in_which_it_began_is_not_new() -> None:
+    assert scanned(Storm(*[BEGAN + 0.9] * 40)) == 40 + POLLS_OF_NEW_ONES
+
+
+def test_without_a_clock_of_sqs_it_goes_on_until_a_poll_is_empty() -> None:
+    assert scanned(Storm(says_when=False)) == 500
