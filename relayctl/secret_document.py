@@ -17,8 +17,6 @@ _OPEN = re.compile(
     r"|xmatters\.(rest\.)?auth\.(type|username|client_id)|xmatters\.recipients"
     rf"|policy\.({'|'.join(CHANNEL['properties']['policy']['properties'])}))"
 )
-
-
 _URLS = {"xmatters.trigger_url", "xmatters.rest.base_url", "bigpanda.base_url"}
 _PLAIN_URL = re.compile(r"https?://[A-Za-z0-9.:-]+(/(api/integration|reapi|api/xm)/[A-Za-z0-9/_-]*|/?)")
 
@@ -95,7 +93,7 @@ def _masked_url(url: str) -> str:
 
 
 def typed_value(key: str, text: str) -> Any:
-    """What a value that was typed for a key means: text where the key holds text, else JSON. Raises ValueError."""
+    """What a value that was typed for a key means: text where the key holds text, or where it is no JSON; else JSON."""
     if _holds_text(key):
         return text
     try:

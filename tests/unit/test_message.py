@@ -193,6 +193,11 @@ class TestReducedBody:
         }
         assert incident.parse(reduced_body(share)).version == share.version
 
+    def test_what_is_read_of_it_is_not_lost_behind_many_other_members(self) -> None:
+        others = {f"field-{number}": "x" * 50 for number in range(200)}
+        share = incident.parse(json.dumps({"incident": {"id": "i1", **others, "status": "critical"}}).encode())
+        assert incident.parse(reduced_body(share)).status == "critical"
+
     def test_a_bare_body_stays_bare(self) -> None:
         left = json.loads(reduced_body(incident.parse(b'{"incident_id": 7, "event": "incident#new"}')))
         assert (left["id"], left["incident_id"], left["event"]) == ("7", 7, "incident#new")

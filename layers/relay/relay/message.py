@@ -22,6 +22,7 @@ MAX_ENVELOPE_BYTES = 1024 * 1024 - 8 * 1024
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_EXCERPT = 2048
 MAX_TEXT = 1024
+MAX_REDUCED_BYTES = 60 * 1024
 
 
 class UnreadableMessage(ValueError):
@@ -152,12 +153,15 @@ def reduced_body(share: Share) -> bytes:
 
 
 def _small_members(members: Mapping[str, Any]) -> dict[str, Any]:
-    small = {}
-    for name, value in list(members.items())[:40]:
+    """The members that are short, or texts cut short, in their order, as long as there is room."""
+    small, room = {}, MAX_REDUCED_BYTES
+    for name, value in members.items():
         cut = value[:MAX_TEXT] if isinstance(value, str) else value
         with suppress(ValueError, RecursionError):
-            if len(json.dumps(cut, allow_nan=False)) <= 6 * MAX_TEXT + 2:
+            size = len(json.dumps({name[:100]: cut}, allow_nan=False))
+            if size <= min(room, 8 * MAX_TEXT):
                 small[name[:100]] = cut
+                room -= size
     return small
 
 

@@ -57,7 +57,7 @@ class Telemetry:
     def share(self, result: Result, spent: Mapping[str, float], *, correlation_id: str) -> None:
         """Log and count what became of a share. The last copy of one goes into a line of its own."""
         self._metrics.add_metric(_outcome_metric(result.outcome), MetricUnit.Count, 1)
-        self._count_reason(result)
+        self._note_cause(result)
         self._logger.info("share", extra=_fields(result, spent, correlation_id))
         if result.last_copy is not None:
             self._logger.critical(
@@ -72,7 +72,7 @@ class Telemetry:
         """
         delivered = result.outcome == Outcome.DELIVERED
         self._metrics.add_metric("replay_delivered" if delivered else "replay_failed", MetricUnit.Count, 1)
-        self._count_reason(result)
+        self._note_cause(result)
         more = {"kind": job.kind, "replays": job.replays, "received_at": job.received_at} if job else {}
         self._logger.info("job", extra=_fields(result, spent, job.correlation_id if job else "") | more)
 
@@ -103,7 +103,8 @@ class Telemetry:
         self._metrics.add_metric(name, MetricUnit.Count, 1)
         self._logger.warning(name, extra={"detail": detail})
 
-    def _count_reason(self, result: Result) -> None:
+    def _note_cause(self, result: Result) -> None:
+        """Count the reason, and say where it was if it was a fault of our own."""
         if result.reason:
             self._metrics.add_metric(_reason_metric(result.reason), MetricUnit.Count, 1)
         if result.fault:
