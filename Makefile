@@ -38,8 +38,12 @@ deploy: build ## build and deploy to AWS; asks for what it needs
 
 ##@ Work on it
 .PHONY: test
-test: setup lint ## everything CI runs: lint, types, then unit, integration, e2e and artefact tests
+test: setup lint ## everything CI runs: lint, types, then unit, integration, simulation, e2e and artefact tests
 	@$(PY) -m pytest -q
+
+.PHONY: simulate
+simulate: setup ## drive the library through random schedules (N=100000: how many; SEED=4711: one, in words)
+	@$(PY) -m tests.simulation $(if $(SEED),--seed $(SEED),--schedules $(or $(N),2000))
 
 .PHONY: lint
 lint: setup ## format check, lint, strict types, import order, template

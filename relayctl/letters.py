@@ -11,6 +11,7 @@ from rich.table import Table
 
 from relay.dead_letters import Held
 from relay.message import Job, seconds_of
+from relay.replay import Replayed
 from relayctl.terminal import plain
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -51,10 +52,13 @@ def document(held: Held) -> dict[str, Any]:
         "http_status": job.http_status,
         "response_excerpt": job.response_excerpt,
         "attempts": job.attempts,
+        "rounds": job.rounds,
         "replays": job.replays,
+        "may_have_rung": job.may_have_rung,
         "received_at": job.received_at,
         "first_failed_at": job.first_failed_at,
         "last_failed_at": job.last_failed_at,
+        "buried_at": job.buried_at,
         "correlation_id": job.correlation_id,
         "body_reduced": job.body_reduced,
         "body": job.body.decode("utf-8", "replace"),
@@ -137,6 +141,17 @@ def summary_text(sums: dict[str, Any]) -> str:
         lines.append(f"  by {title:8} {counts}")
     lines.append(f"  shared      {sums['oldest']} to {sums['newest']}")
     return "\n".join(map(plain, lines))
+
+
+def became(done: Replayed) -> str | None:
+    """What became of a replayed job, for people: one line, or None where there is nothing to say of it."""
+    if done.is_failure:
+        said = f"{done.job.reason}: {done.note or done.outcome}"
+    elif done.queue == "retry":
+        said = f"waits on the retry queue: {done.job.reason}"
+    else:
+        return None
+    return plain(f"{done.job.delivery_id[:8]}  {done.job.channel}  {done.job.incident_id}  {said}")
 
 
 def age(job: Job, now: datetime) -> str:

@@ -8,24 +8,35 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
+from relay import incident
 from relay.channel_cache import ChannelCache
 from relay.deadline import Deadline
-from relay.delivery import Delivery, Redelivery
+from relay.delivery import Delivery
 from relay.errors import SendError, UnknownChannel
+from relay.fallback import Fallback
+from relay.guard import Guard
 from relay.http import AllowedHosts, Answer, Session
+from relay.keeping import Keeper
+from relay.ledger import Entry, Ledger, key
 from relay.message import Job
+from relay.outcome import Result
+from relay.pace import Pace
 from relay.queues import Queue
 from relay.sending import Sender
 from relay.telemetry import Telemetry
-from relay.webhook import Webhook
+from relay.webhook import INLINE_SECONDS, Webhook
 from relay.worker import Worker
 from relay.xmatters import Signal, XMatters
 from tests import samples
+from tests.fake_dynamodb import FakeDynamoDb
 
+_OWNERS = count(1)
 HOSTS = AllowedHosts(("*.xmatters.com", "*.bigpanda.io"))
 
 
@@ -97,11 +108,58 @@ class FakeSqs:
     def queue(self) -> Queue:
         """The library's queue over this client, with all the checks it makes itself."""
         client: Any = self
-        return Queue(client, "https://sqs.eu-central-1.amazonaws.com/000000000000/dead-letters")
+        return Queue(client, "https://sqs.eu-central-1.amazonaws.com/000000000000/jobs")
+
+    def delays(self) -> list[int]:
+        """For how many seconds each message sleeps."""
+        return [message["DelaySeconds"] for message in self.messages]
+
+    def records(self) -> list[dict[str, Any]]:
+        """Take all messages off, as an event source hands them to a function."""
+        taken, self.messages = self.messages, []
+        return [
+            {"messageId": f"m{number}", "body": message["MessageBody"]} for number, message in enumerate(taken, start=1)
+        ]
 
     def jobs(self) -> list[Job]:
         """What was kept, unpacked."""
         return [Job.from_json(message["MessageBody"]) for message in self.messages]
+
+
+class Meddled(FakeDynamoDb):
+    """A table that things happen to: `before` says what, by an operation and how often it was called before.
+
+    What happens may raise: then the call fails.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before: dict[tuple[str, int], Callable[[], object]] = {}
+
+    def _called(self, name: str) -> None:
+        happens = self.before.pop((name, self.calls.count(name)), None)
+        super()._called(name)
+        if happens:
+            happens()
+
+
+def table_down() -> None:
+    """What a call of a table comes to when DynamoDB is down."""
+    raise ClientError({"Error": {"Code": "InternalServerError", "Message": "come again"}}, "PutItem")
+
+
+class FakeSns:
+    """An SNS client that keeps what it is told, or raises `failure`."""
+
+    def __init__(self) -> None:
+        self.published: list[dict[str, str]] = []
+        self.failure: Exception | None = None
+
+    def publish(self, **message: str) -> dict[str, str]:
+        if self.failure:
+            raise self.failure
+        self.published.append(message)
+        return {"MessageId": f"n{len(self.published)}"}
 
 
 class FakeSecrets:
@@ -160,11 +218,17 @@ class Recorder:
 
 @dataclass
 class Relay:
-    """The whole path on fakes: one channel named `noc`, unless `secrets` says otherwise."""
+    """The whole path on fakes: one channel named `noc`, unless `secrets` says otherwise.
+
+    `retries` and `dead_letters` stand for the two queues.
+    """
 
     session: FakeSession
     secrets: FakeSecrets = field(default_factory=lambda: FakeSecrets(noc=json.dumps(samples.secret())))
-    sqs: FakeSqs = field(default_factory=FakeSqs)
+    retries: FakeSqs = field(default_factory=FakeSqs)
+    dead_letters: FakeSqs = field(default_factory=FakeSqs)
+    dynamodb: FakeDynamoDb = field(default_factory=FakeDynamoDb)
+    sns: FakeSns = field(default_factory=FakeSns)
     clock: Clock = field(default_factory=Clock)
     recorder: Recorder = field(default_factory=Recorder)
     chance: float = 1.0
@@ -175,9 +239,82 @@ class Relay:
         )
         self.xmatters = XMatters(self.session, clock=self.clock)
         self.sender = Sender(self.channels, self.xmatters, self.clock.sleep, lambda: self.chance)
-        self.delivery = Delivery(self.sender, self.sqs.queue(), self.clock)
-        self.webhook = Webhook(self.channels, self.delivery, self.recorder.telemetry, self.clock, self.clock)
-        self.worker = Worker(Redelivery(self.sender, self.channels), self.recorder.telemetry, self.clock)
+        self.table = self.dynamodb.table(self.clock)
+        self.ledger = Ledger(self.table)
+        self.keeper = Keeper(self.retries.queue(), self.dead_letters.queue(), self.clock)
+        self.delivery = Delivery(
+            self.sender,
+            Guard(self.ledger, Pace(self.table, self.clock, lambda: self.chance)),
+            self.keeper,
+            self.clock,
+            self.clock.sleep,
+            lambda: f"owner-{next(_OWNERS)}",
+        )
+        sns: Any = self.sns
+        fallback = Fallback(lambda: sns, "arn:aws:sns:eu-central-1:000000000000:fallback", self.table, self.clock)
+        telemetry = self.recorder.telemetry
+        self.webhook = Webhook(self.channels, self.delivery, telemetry, self.clock, self.deadline)
+        self.worker = Worker(
+            self.delivery,
+            self.channels,
+            self.keeper,
+            fallback,
+            telemetry,
+            self.clock,
+            lambda: self.chance,
+            self.deadline,
+        )
+
+    def deadline(self, seconds: float) -> Deadline:
+        """A deadline on this relay's clock."""
+        return Deadline(seconds, self.clock)
+
+    def share(
+        self,
+        body: bytes | None = None,
+        *,
+        recipients: tuple[str, ...] = (),
+        seconds: float = INLINE_SECONDS,
+        **said: Any,
+    ) -> Result:
+        """Relay a share to the channel `noc`: this body, or one that says these things of the incident `i1`."""
+        content = samples.body(**said) if body is None else body
+        return self.delivery.relay(
+            self.channels.get("noc"),
+            incident.parse(content),
+            content,
+            recipients=recipients,
+            correlation_id="c1",
+            deadline=self.deadline(seconds),
+        )
+
+    def wake(self, seconds: float = 30.0) -> None:
+        """Let time pass, and let the worker have all jobs of the retry queue; what must stay there does."""
+        self.clock.now += seconds
+        messages = self.retries.messages
+        records = self.retries.records()
+        staying = set(self.worker.work(records))
+        for message, record in zip(messages, records, strict=True):
+            if record["messageId"] in staying:
+                self.retries.messages.append(message)
+
+    def other(self, *steps: Step) -> "Relay":
+        """Another function on the same queues, table, topic and clock, with an xMatters of its own."""
+        return replace(self, session=FakeSession(*steps), recorder=Recorder())
+
+    def entry(self, incident_id: str = "i1", recipients: tuple[str, ...] = ()) -> Entry:
+        """What the ledger holds of an incident."""
+        return self.ledger.read(key("noc", recipients, incident_id))
+
+
+def room(*steps: Step, policy: Mapping[str, Any] | None = None, **changes: Any) -> Relay:
+    """The whole path of a channel with this policy, whose incidents need not keep their distance unless it says so.
+
+    Without steps xMatters accepts whatever comes.
+    """
+    document = samples.secret(policy={"min_seconds_between_signals": 0, **(policy or {})})
+    parts = {"secrets": FakeSecrets(noc=json.dumps(document))} | changes
+    return Relay(FakeSession(*steps or (samples.accepted("r7"),)), **parts)
 
 
 class Line:

@@ -1,6 +1,6 @@
-"""Works jobs off.
+"""Works jobs off that wake on the retry queue.
 
-The replay tool invokes it with {"jobs": [envelope, …]} and gets {"results": [result, …]}, in that order.
+The replay tool invokes it, too, with {"jobs": [envelope, …]}, and gets {"results": [result, …]}, in that order.
 """
 
 from typing import Any
@@ -12,5 +12,7 @@ worker = bootstrap.job_worker()
 
 @worker.telemetry.instrument
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
-    """Work the jobs off, one after the other."""
-    return {"results": [worker.replay(envelope) for envelope in event["jobs"]]}
+    """Work the jobs off; answer a queue with the messages that must stay on it."""
+    if "jobs" in event:
+        return {"results": [worker.replay(envelope) for envelope in event["jobs"]]}
+    return {"batchItemFailures": [{"itemIdentifier": name} for name in worker.work(event["Records"])]}

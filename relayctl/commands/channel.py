@@ -17,17 +17,7 @@ from relayctl.channel_store import ChannelStore
 from relayctl.secret_document import SecretDocument, from_file, typed_value
 from relayctl.stack import Stack, on_stack
 
-_NOT_YET = (
-    "policy.preset",
-    "policy.notify_on",
-    "policy.min_seconds_between_signals",
-    "policy.max_per_minute",
-    "policy.max_age_seconds",
-    "policy.fallback_after_seconds",
-    "xmatters.callback",
-    "xmatters.rest",
-    "bigpanda",
-)
+_NOT_YET = ("xmatters.callback", "xmatters.rest", "bigpanda")
 _AUTH_MEMBERS = ("client_id", "username", "password", "key", "secret")
 _HIDDEN = {"trigger_url", "password", "secret", "key"}
 

@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,18 +15,27 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from relay.dead_letters import DeadLetters, Held
-from relay.delivery import Outcome
 from relay.errors import Reason
+from relay.outcome import Outcome
 from relay.queues import Queue
-from relay.replay import Filter, Replay, Replayed, in_order
+from relay.replay import SETTLED, Filter, Replay, Replayed, in_order
 from relayctl import letters, terminal
 from relayctl.stack import Stack, on_stack
 from relayctl.worker import Worker
 
+# How a person reads what became of jobs; what is called otherwise in a document is left out where there is none.
+_WORDS = {
+    "delivered": "delivered",
+    "not_owed": "no longer owed",
+    "waiting": "waiting on the retry queue",
+    "failed": "failed",
+    "left": "left",
+}
+
 
 @click.group(short_help="List, show and replay what could not be delivered.")
 def dlq() -> None:
-    """The dead-letter queue: shares that xMatters did not accept."""
+    """The dead-letter queue: shares that xMatters refused, or did not accept in time."""
 
 
 class _Since(click.ParamType[float]):
@@ -132,7 +142,8 @@ def show(stack: Stack, identity: str, as_json: bool) -> None:
 def replay(stack: Stack, wanted: Filter, limit: int | None, yes: bool, rate: float, as_json: bool) -> None:
     """Try again what lies in the queue, oldest first; what arrives leaves the queue.
 
-    What fails again stays, with its new reason and count. Ctrl-C stops after the job under way.
+    So does what nobody needs to hear of any more, and what has to wait: it moves to the retry queue. What fails again
+    stays, with its new reason and count. Ctrl-C stops after the job under way.
 
     \b
     Example:
@@ -158,7 +169,7 @@ def replay(stack: Stack, wanted: Filter, limit: int | None, yes: bool, rate: flo
                 _report(sums, done, dry_run=not yes, as_json=as_json)
     if not matching:
         _nothing_matched(about, found)
-    if yes and (len(done) < len(matching) or any(_is_failure(each) for each in done)):
+    if yes and (len(done) < len(matching) or any(each.is_failure for each in done)):
         click.get_current_context().exit(1)
 
 
@@ -201,10 +212,6 @@ def _replay(
             progress(each)
 
 
-def _is_failure(each: Replayed) -> bool:
-    return each.outcome != Outcome.DELIVERED or each.note is not None
-
-
 @contextmanager
 def _status() -> Iterator[Callable[[str], object]]:
     console = Console(stderr=True)
@@ -231,28 +238,31 @@ def _progress(total: int) -> Iterator[Callable[[Replayed], None]]:
 
         def advance(each: Replayed) -> None:
             nonlocal failed
-            failed += each.outcome != Outcome.DELIVERED
+            failed += each.is_failure
             progress.update(task, advance=1, failed=f"{failed} failed" if failed else "")
 
         yield advance
 
 
 def _report(sums: dict[str, Any], done: list[Replayed], *, dry_run: bool, as_json: bool) -> None:
-    delivered = sum(each.outcome == Outcome.DELIVERED for each in done)
-    counts = {
-        "delivered": delivered,
-        "failed": len(done) - delivered,
-        "left": 0 if dry_run else sums["matched"] - len(done),
-    }
+    counts = dict.fromkeys(_WORDS, 0) | Counter(map(_became, done))
+    counts["left"] = 0 if dry_run else sums["matched"] - len(done)
     if as_json:
         click.echo(json.dumps({"dry_run": dry_run, **sums, **counts, "results": [_result(each) for each in done]}))
     elif dry_run:
         click.echo("nothing was sent; add --yes to replay them")
     else:
-        for each in filter(_is_failure, done):
-            name = f"{each.job.delivery_id[:8]}  {each.job.channel}  {each.job.incident_id}"
-            click.echo(terminal.plain(f"{name}  {each.job.reason}: {each.note or each.outcome}"))
-        click.echo(", ".join(f"{count} {word}" for word, count in counts.items()))
+        for line in filter(None, map(letters.became, done)):
+            click.echo(line)
+        click.echo(", ".join(f"{counts[name]} {word}" for name, word in _WORDS.items() if counts[name] or word == name))
+
+
+def _became(each: Replayed) -> str:
+    if each.outcome == Outcome.DELIVERED:
+        return "delivered"
+    if each.outcome in SETTLED:
+        return "not_owed"
+    return "waiting" if each.queue == "retry" else "failed"
 
 
 def _result(each: Replayed) -> dict[str, Any]:
@@ -261,7 +271,8 @@ def _result(each: Replayed) -> dict[str, Any]:
         "channel": each.job.channel,
         "incident_id": each.job.incident_id,
         "outcome": each.outcome,
-        "reason": None if each.outcome == Outcome.DELIVERED else each.job.reason,
+        "queue": each.queue,
+        "reason": None if each.outcome in SETTLED else each.job.reason,
         "request_id": each.request_id,
         "attempts": each.job.attempts,
         "note": each.note,

@@ -1,13 +1,16 @@
-"""What the artefact tests share: what `sam build` made, and once more from another folder."""
+"""What the artefact tests share: what `sam build` made, once more from another folder, and a world it runs in."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from moto.server import ThreadedMotoServer
 
+from tests.artefact import world as worlds
 from tests.artefact.builds import ROOT, Build, build, build_elsewhere
 from tests.artefact.templates import Stack, of_clone
+from tests.artefact.world import Aws, World
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +38,33 @@ def built_elsewhere(workplace: Path) -> Build:
 def on_aws() -> Stack:
     """The stack with every parameter at its default."""
     return of_clone()
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[Aws]:
+    """Moto as AWS, on a free port of this machine, with what the functions need."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield worlds.make_aws(f"http://{host}:{port}")
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def _world(built: Build, aws: Aws, workplace: Path) -> Iterator[World]:
+    folder = workplace / "function logs"
+    folder.mkdir()
+    with worlds.made(built, aws, folder) as world:
+        yield world
+
+
+@pytest.fixture
+def world(_world: World) -> Iterator[World]:
+    """Both functions in a world where nothing was announced; a test that leaves dead letters fails."""
+    yield _world
+    _world.box.listening(True)
+    _world.box.clear()
+    _world.aws.forget()
+    _world.waiting()
+    _world.told()
+    assert _world.resting() == [], "the test left a message on the dead-letter queue"

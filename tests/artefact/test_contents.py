@@ -18,7 +18,7 @@ BUDGETS = {
     "BigPandaWebhookFunction": (2 * KILOBYTE, 2 * KILOBYTE),
     "JobWorkerFunction": (2 * KILOBYTE, 2 * KILOBYTE),
     "DependenciesLayer": (10_800 * KILOBYTE, 3_900 * KILOBYTE),
-    "RelayLayer": (320 * KILOBYTE, 160 * KILOBYTE),
+    "RelayLayer": (590 * KILOBYTE, 285 * KILOBYTE),
 }
 # Come with Lambda, belong to a developer, or are so slow to import that they must not be in reach.
 UNWANTED_PACKAGES = {

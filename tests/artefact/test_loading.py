@@ -11,6 +11,12 @@ from tests.artefact.builds import ROOT, Build
 from tests.artefact.runtime_api import Deployed, FunctionError, loaded
 
 NOWHERE = "http://127.0.0.1:1"
+KNOWN = {
+    "RetryQueue": f"{NOWHERE}/123456789012/retries",
+    "DeadLetterQueue": f"{NOWHERE}/123456789012/dead-letters",
+    "LedgerTable": "ledger",
+    "FallbackTopic": "arn:aws:sns:us-east-1:123456789012:fallback",
+}
 FUNCTIONS = ("BigPandaWebhookFunction", "JobWorkerFunction")
 # Each costs every cold start tens of milliseconds, and none of them is needed.
 SLOW = ("aws_xray_sdk", "pydantic", "aws_lambda_powertools.event_handler", "asyncio")
@@ -20,7 +26,7 @@ MODULES = (
 
 
 def deployed(build: Build, function: str) -> Deployed:
-    return build.deployed(function, NOWHERE, {"DeadLetterQueue": f"{NOWHERE}/123456789012/dead-letters"})
+    return build.deployed(function, NOWHERE, KNOWN)
 
 
 def modules(function: Deployed) -> dict[str, str | None]:

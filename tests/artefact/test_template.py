@@ -4,10 +4,14 @@
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from relay.config import Config
+from relay.keeping import QUEUE_SECONDS
+from relay.worker import BATCH_SECONDS
 from tests.artefact.templates import Stack, of_clone
 
 READ_CHANNELS = {
@@ -15,6 +19,19 @@ READ_CHANNELS = {
     "Effect": "Allow",
     "Action": "secretsmanager:GetSecretValue",
     "Resource": "arn:aws:secretsmanager:us-east-1:123456789012:secret:relay/*",
+}
+
+USE_THE_LEDGER = {
+    "Sid": "UseTheLedger",
+    "Effect": "Allow",
+    "Action": ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"],
+    "Resource": "${LedgerTable.Arn}",
+}
+KEEP_JOBS = {
+    "Sid": "KeepJobs",
+    "Effect": "Allow",
+    "Action": "sqs:SendMessage",
+    "Resource": ["${RetryQueue.Arn}", "${DeadLetterQueue.Arn}"],
 }
 
 
@@ -29,19 +46,34 @@ def write_logs(group: str) -> dict[str, Any]:
 
 # Every permission that a function has. A new one belongs here, after a thought.
 PERMISSIONS = {
-    "BigPandaWebhookRole": [
+    "BigPandaWebhookRole": [READ_CHANNELS, USE_THE_LEDGER, KEEP_JOBS, write_logs("BigPandaWebhookLogGroup")],
+    "JobWorkerRole": [
         READ_CHANNELS,
+        USE_THE_LEDGER,
+        KEEP_JOBS,
         {
-            "Sid": "KeepUndelivered",
+            "Sid": "TakeJobs",
             "Effect": "Allow",
-            "Action": "sqs:SendMessage",
-            "Resource": "${DeadLetterQueue.Arn}",
+            "Action": ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"],
+            "Resource": "${RetryQueue.Arn}",
         },
-        write_logs("BigPandaWebhookLogGroup"),
+        {"Sid": "TellTheFallback", "Effect": "Allow", "Action": "sns:Publish", "Resource": "${FallbackTopic}"},
+        write_logs("JobWorkerLogGroup"),
     ],
-    "JobWorkerRole": [READ_CHANNELS, write_logs("JobWorkerLogGroup")],
 }
 TIMEOUTS = {"BigPandaWebhookFunction": 15, "JobWorkerFunction": 60}
+
+
+class _Asked(dict[str, str]):
+    """An environment that remembers what it was asked for."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        super().__init__(variables)
+        self.names: set[str] = set()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.names.add(name)
+        return super().get(name, default)
 
 
 class TestApi:
@@ -161,6 +193,38 @@ class TestFunctions:
             assert variables["RELAY_SECRET_CACHE_SECONDS"] == "60"
             assert variables["RELAY_PROFILE"] == "aws"
 
+    def test_each_is_told_of_what_the_library_needs_and_of_nothing_that_it_does_not_know(self, on_aws: Stack) -> None:
+        for name, function in on_aws.of_type("AWS::Lambda::Function").items():
+            ours = {key: each for key, each in function["Environment"]["Variables"].items() if key.startswith("RELAY_")}
+            asked = _Asked(ours)
+            config = Config.from_environment(asked)
+            assert asked.names == ours.keys() | {"RELAY_FALLBACK_TOPIC_ARN"}
+            assert (config.retry_queue_url, config.dead_letter_queue_url) == ("${RetryQueue}", "${DeadLetterQueue}")
+            assert config.ledger_table == "${LedgerTable}"
+            tells = name == "JobWorkerFunction"
+            assert config.fallback_topic_arn == ("${FallbackTopic}" if tells else None)
+
+
+class TestTheQueueThatWakesTheWorker:
+    def test_the_worker_says_which_of_a_few_jobs_must_stay(self, on_aws: Stack) -> None:
+        mapping = on_aws.only("AWS::Lambda::EventSourceMapping")
+        assert mapping == {
+            "FunctionName": "${JobWorkerFunction}",
+            "EventSourceArn": "${RetryQueue.Arn}",
+            "BatchSize": 5,
+            "FunctionResponseTypes": ["ReportBatchItemFailures"],
+            "ScalingConfig": {"MaximumConcurrency": 10},
+        }
+
+    def test_a_job_under_way_is_hidden_until_its_worker_is_surely_gone(self, on_aws: Stack) -> None:
+        time_out = on_aws.of_type("AWS::Lambda::Function")["JobWorkerFunction"]["Timeout"]
+        # What AWS advises where a queue wakes a function.
+        assert on_aws.resources["RetryQueue"]["Properties"]["VisibilityTimeout"] == 6 * time_out
+
+    def test_the_worker_lets_the_rest_of_a_batch_wait_before_its_time_is_up(self, on_aws: Stack) -> None:
+        time_out = on_aws.of_type("AWS::Lambda::Function")["JobWorkerFunction"]["Timeout"]
+        assert time_out > BATCH_SECONDS + QUEUE_SECONDS
+
 
 class TestPermissions:
     def test_each_role_may_do_this_and_nothing_else(self, on_aws: Stack) -> None:
@@ -190,10 +254,18 @@ class TestPermissions:
         assert statements
         for statement in statements:
             assert "*" not in str(statement["Action"])
-            assert statement["Resource"] != "*"
+            assert "*" not in (
+                statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+            )
 
     def test_secrets_are_those_under_the_prefix(self) -> None:
         chosen = of_clone(SecretPrefix="ops/relay")
         for name in PERMISSIONS:
             first = chosen.resources[name]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"][0]
             assert first["Resource"] == "arn:aws:secretsmanager:us-east-1:123456789012:secret:ops/relay/*"
+
+    def test_the_topic_is_the_one_that_was_chosen(self) -> None:
+        topic = "arn:aws:sns:us-east-1:123456789012:on-call"
+        statements = of_clone(FallbackTopicArn=topic).resources["JobWorkerRole"]["Properties"]["Policies"][0]
+        [tells] = [each for each in statements["PolicyDocument"]["Statement"] if each["Sid"] == "TellTheFallback"]
+        assert tells["Resource"] == topic

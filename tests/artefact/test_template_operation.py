@@ -1,4 +1,4 @@
-"""The dead-letter queue, alarms, parameters and outputs after SAM's own transform; what AWS's own checks say.
+"""Queues, ledger, fallback topic, alarms, parameters and outputs after SAM's own transform; what AWS's own checks say.
 
 `${Name}` in what is expected stands for a reference that only a deployment can fill in.
 """
@@ -13,15 +13,36 @@ from typing import Any
 
 import pytest
 
-from relay.delivery import Outcome
+from relay.errors import Reason
+from relay.outcome import Outcome
+from relay.queues import MAX_MESSAGE_BYTES
 from relay.telemetry import NOTICES
 from sandbox.cloud import without_aws
 from tests.artefact import templates
 from tests.artefact.builds import ROOT
 from tests.artefact.templates import TEMPLATE, Stack, of_clone
+from tests.fake_dynamodb import FakeDynamoDb
 
 SAM = ROOT / ".venv-sam" / "bin"
 TOPIC = "arn:aws:sns:us-east-1:123456789012:on-call"
+
+# Alarms on the relay's own metrics.
+OURS = {
+    "NewDeadLettersAlarm": "dead_lettered",
+    "UnsafeSharesAlarm": "outcome_unsafe",
+    "UnreadableJobsAlarm": "unreadable_job",
+    "CredentialsAlarm": "reason_credentials",
+    "StaleChannelAlarm": "stale_channel",
+    "LedgerAlarm": "unguarded",
+    "FallbackAlarm": "fallback_told",
+    "FallbackFailedAlarm": "fallback_failed",
+}
+OF_FUNCTIONS = {
+    "WebhookErrorsAlarm": ("${BigPandaWebhookFunction}", "Errors"),
+    "WebhookThrottlesAlarm": ("${BigPandaWebhookFunction}", "Throttles"),
+    "WorkerErrorsAlarm": ("${JobWorkerFunction}", "Errors"),
+    "WorkerThrottlesAlarm": ("${JobWorkerFunction}", "Throttles"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -30,46 +51,95 @@ def parameters() -> dict[str, dict[str, Any]]:
     return dict(templates.read(TEMPLATE)["Parameters"])
 
 
-class TestDeadLetterQueue:
-    def test_it_is_encrypted_and_keeps_messages_for_fourteen_days(self, on_aws: Stack) -> None:
-        queue = on_aws.only("AWS::SQS::Queue")
+QUEUES = ("RetryQueue", "DeadLetterQueue")
+# What a change of properties must not throw away.
+KEPT = ("LedgerTable", *QUEUES)
+
+
+def test_what_was_kept_survives_a_replacement_and_goes_with_the_stack(on_aws: Stack) -> None:
+    for name in KEPT:
+        assert on_aws.resources[name]["UpdateReplacePolicy"] == "Retain", name
+        assert on_aws.resources[name]["DeletionPolicy"] == "Delete", name
+
+
+class TestQueues:
+    @pytest.mark.parametrize("name", QUEUES)
+    def test_they_are_encrypted_and_keep_messages_for_fourteen_days(self, on_aws: Stack, name: str) -> None:
+        queue = on_aws.of_type("AWS::SQS::Queue")[name]
         assert queue["SqsManagedSseEnabled"] is True
         assert queue["MessageRetentionPeriod"] == 14 * 24 * 60 * 60
-        assert queue["MaximumMessageSize"] == 1024 * 1024
+        assert queue["MaximumMessageSize"] == MAX_MESSAGE_BYTES
 
-    def test_a_message_that_is_being_worked_off_stays_hidden_as_long_as_the_worker_may_take(
-        self, on_aws: Stack
-    ) -> None:
-        queue, worker = on_aws.only("AWS::SQS::Queue"), on_aws.of_type("AWS::Lambda::Function")["JobWorkerFunction"]
+    def test_there_are_no_others(self, on_aws: Stack) -> None:
+        assert on_aws.of_type("AWS::SQS::Queue").keys() == set(QUEUES)
+
+    def test_poison_on_the_retry_queue_goes_to_the_dead_letter_queue_and_rests_there(self, on_aws: Stack) -> None:
+        queues = on_aws.of_type("AWS::SQS::Queue")
+        assert queues["RetryQueue"]["RedrivePolicy"] == {
+            "deadLetterTargetArn": "${DeadLetterQueue.Arn}",
+            "maxReceiveCount": 5,
+        }
+        assert "RedrivePolicy" not in queues["DeadLetterQueue"]
+
+    def test_a_message_that_is_being_replayed_stays_hidden_as_long_as_the_worker_may_take(self, on_aws: Stack) -> None:
+        queue = on_aws.of_type("AWS::SQS::Queue")["DeadLetterQueue"]
+        worker = on_aws.of_type("AWS::Lambda::Function")["JobWorkerFunction"]
         assert queue["VisibilityTimeout"] >= worker["Timeout"]
 
-    def test_undelivered_shares_survive_a_replacement(self, on_aws: Stack) -> None:
-        assert on_aws.resources["DeadLetterQueue"]["UpdateReplacePolicy"] == "Retain"
-
-    def test_on_aws_it_is_reached_by_tls_alone(self, on_aws: Stack) -> None:
-        policy = on_aws.only("AWS::SQS::QueuePolicy")
-        assert policy["Queues"] == ["${DeadLetterQueue}"]
-        [statement] = policy["PolicyDocument"]["Statement"]
-        assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", "sqs:*")
-        assert statement["Resource"] == "${DeadLetterQueue.Arn}"
-        assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    def test_on_aws_they_are_reached_by_tls_alone(self, on_aws: Stack) -> None:
+        policies = on_aws.of_type("AWS::SQS::QueuePolicy")
+        assert [policy["Queues"] for policy in policies.values()] == [[f"${{{name}}}"] for name in QUEUES]
+        for name, policy in zip(QUEUES, policies.values(), strict=True):
+            [statement] = policy["PolicyDocument"]["Statement"]
+            assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", "sqs:*")
+            assert statement["Resource"] == f"${{{name}.Arn}}"
+            assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
     def test_the_local_profile_leaves_out_what_the_local_cloud_refuses(self) -> None:
         assert of_clone(Profile="local").of_type("AWS::SQS::QueuePolicy") == {}
+
+
+class TestLedger:
+    def test_it_is_paid_by_use_encrypted_and_can_be_restored(self, on_aws: Stack) -> None:
+        table = on_aws.only("AWS::DynamoDB::Table")
+        assert table["BillingMode"] == "PAY_PER_REQUEST"
+        # Left out, DynamoDB encrypts with a key of its own, which costs nothing.
+        assert "SSESpecification" not in table
+        assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+
+    def test_its_key_and_its_end_are_those_that_the_library_writes(self, on_aws: Stack) -> None:
+        table = on_aws.only("AWS::DynamoDB::Table")
+        database = FakeDynamoDb()
+        database.table(lambda: 1_000.0).write("incident/demo/1/i-1", 0, "{}")
+        [item] = database.items.values()
+        [key] = table["KeySchema"]
+        [attribute] = table["AttributeDefinitions"]
+        assert key == {"AttributeName": attribute["AttributeName"], "KeyType": "HASH"}
+        assert item[key["AttributeName"]].keys() == {attribute["AttributeType"]}
+        end = table["TimeToLiveSpecification"]
+        assert end["Enabled"] is True
+        assert int(item[end["AttributeName"]]["N"]) > 1_000
+
+
+class TestFallbackTopic:
+    def test_the_stack_makes_one_where_none_is_named(self, on_aws: Stack) -> None:
+        topic = on_aws.only("AWS::SNS::Topic")
+        # With a key, the worker would need a right to it.
+        assert topic == {"DisplayName": "relay"}
+
+    def test_a_topic_of_ones_own_takes_its_place(self) -> None:
+        chosen = of_clone(FallbackTopicArn=TOPIC)
+        assert chosen.of_type("AWS::SNS::Topic") == {}
+        worker = chosen.of_type("AWS::Lambda::Function")["JobWorkerFunction"]
+        assert worker["Environment"]["Variables"]["RELAY_FALLBACK_TOPIC_ARN"] == TOPIC
+        assert chosen.outputs["FallbackTopicArn"]["Value"] == TOPIC
 
 
 class TestAlarms:
     @pytest.mark.parametrize(("topic", "told"), [("", []), (TOPIC, [TOPIC])])
     def test_they_tell_the_topic_if_there_is_one(self, topic: str, told: list[str]) -> None:
         alarms = of_clone(AlarmTopicArn=topic).of_type("AWS::CloudWatch::Alarm")
-        assert alarms.keys() == {
-            "DeadLettersAlarm",
-            "UndeliveredSharesAlarm",
-            "UnsafeSharesAlarm",
-            "StaleChannelAlarm",
-            "WebhookErrorsAlarm",
-            "WebhookThrottlesAlarm",
-        }
+        assert alarms.keys() == OURS.keys() | OF_FUNCTIONS.keys() | {"DeadLettersAlarm"}
         for alarm in alarms.values():
             assert alarm["AlarmActions"] == told
             assert alarm["OKActions"] == told
@@ -81,13 +151,22 @@ class TestAlarms:
             assert alarm["TreatMissingData"] == "notBreaching"
             assert "docs/" in alarm["AlarmDescription"]
 
-    def test_they_watch_the_queue_and_the_function_of_this_stack(self, on_aws: Stack) -> None:
+    def test_one_watches_what_rests_in_the_dead_letter_queue(self, on_aws: Stack) -> None:
+        alarm = on_aws.of_type("AWS::CloudWatch::Alarm")["DeadLettersAlarm"]
+        assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/SQS", "ApproximateNumberOfMessagesVisible")
+        assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": "${DeadLetterQueue.QueueName}"}]
+        assert alarm["Statistic"] == "Maximum"
+
+    def test_those_on_functions_watch_the_functions_of_this_stack(self, on_aws: Stack) -> None:
         alarms = on_aws.of_type("AWS::CloudWatch::Alarm")
-        assert alarms["DeadLettersAlarm"]["Dimensions"] == [
-            {"Name": "QueueName", "Value": "${DeadLetterQueue.QueueName}"}
-        ]
-        for name in ("WebhookErrorsAlarm", "WebhookThrottlesAlarm"):
-            assert alarms[name]["Dimensions"] == [{"Name": "FunctionName", "Value": "${BigPandaWebhookFunction}"}]
+        watched = {
+            name: (alarm["Dimensions"][0]["Value"], alarm["MetricName"])
+            for name, alarm in alarms.items()
+            if alarm["Namespace"] == "AWS/Lambda"
+        }
+        assert watched == OF_FUNCTIONS
+        assert all([each["Name"] for each in alarms[name]["Dimensions"]] == ["FunctionName"] for name in watched)
+        assert {alarms[name]["Statistic"] for name in watched} == {"Sum"}
 
     def test_those_on_our_own_metrics_watch_metrics_that_there_are(self, on_aws: Stack) -> None:
         ours = {
@@ -95,11 +174,13 @@ class TestAlarms:
             for name, alarm in on_aws.of_type("AWS::CloudWatch::Alarm").items()
             if not alarm["Namespace"].startswith("AWS/")
         }
-        counted = {f"outcome_{outcome}" for outcome in Outcome} | set(NOTICES)
-        assert len(ours) == 3
+        assert {name: alarm["MetricName"] for name, alarm in ours.items()} == OURS
+        counted = {f"outcome_{each}" for each in Outcome} | {f"reason_{each}" for each in Reason} | set(NOTICES)
         for name, alarm in ours.items():
             assert alarm["MetricName"] in counted, name
+            assert alarm["Namespace"] == "relay", name
             assert alarm["Dimensions"] == [{"Name": "service", "Value": "relay"}], name
+            assert alarm["Statistic"] == "Sum", name
 
 
 class TestParameters:
@@ -136,10 +217,13 @@ class TestParameters:
                 ["acme.xmatters.com", "*.xmatters.com,*.bigpanda.io", "a.b-c.d1"],
                 ["", "*", "*.*", "https://acme.xmatters.com", "ACME.xmatters.com", "a.com, b.com", "a.com,", "x.*.com"],
             ),
-            (
-                "AlarmTopicArn",
-                ["", TOPIC, "arn:aws-us-gov:sns:us-gov-west-1:123456789012:a_b-C"],
-                ["on-call", "arn:aws:sqs:us-east-1:123456789012:q", TOPIC + ":subscription", TOPIC + " "],
+            *(
+                (
+                    name,
+                    ["", TOPIC, "arn:aws-us-gov:sns:us-gov-west-1:123456789012:a_b-C"],
+                    ["on-call", "arn:aws:sqs:us-east-1:123456789012:q", TOPIC + ":sub", TOPIC + ".fifo", TOPIC + " "],
+                )
+                for name in ("AlarmTopicArn", "FallbackTopicArn")
             ),
         ],
     )
@@ -155,6 +239,9 @@ class TestOutputs:
             "ApiId": "${Api}",
             "BigPandaWebhookUrl": "https://${Api}.execute-api.us-east-1.amazonaws.com/v1/bigpanda/{channel}",
             "DeadLetterQueueUrl": "${DeadLetterQueue}",
+            "RetryQueueUrl": "${RetryQueue}",
+            "LedgerTableName": "${LedgerTable}",
+            "FallbackTopicArn": "${FallbackTopic}",
             "SecretPrefix": "relay",
             "JobWorkerFunction": "${JobWorkerFunction}",
         }

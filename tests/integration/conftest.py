@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sandbox.server import Box, running
-from tests.integration.live import Aws, aws
+from tests.integration.account import Aws, aws
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.integration.account import Aws
+
 ROOT = Path(__file__).parents[2]
 
 type Handler = Callable[[dict[str, Any], object], dict[str, Any]]
@@ -24,17 +26,20 @@ class Context:
     aws_request_id: str = "00000000-0000-4000-8000-000000000000"
 
 
-def load(function: str, environment: pytest.MonkeyPatch, queue_url: str) -> Handler:
+def load(function: str, environment: pytest.MonkeyPatch, account: Aws, **changes: str) -> Handler:
     """The handler of `functions/<function>/app.py`, its module freshly run in the template's environment."""
     settings = {
-        "POWERTOOLS_SERVICE_NAME": f"relay-{queue_url.rpartition('/')[2]}-{function}",
+        "POWERTOOLS_SERVICE_NAME": f"relay-{account.table}-{function}",
         "POWERTOOLS_METRICS_NAMESPACE": "relay",
         "RELAY_SECRET_PREFIX": "relay",
         "RELAY_ALLOWED_HOSTS": "*.xmatters.com,*.bigpanda.io",
         "RELAY_PROFILE": "local",
-        "RELAY_DEAD_LETTER_QUEUE_URL": queue_url,
+        "RELAY_DEAD_LETTER_QUEUE_URL": account.dead_letters.url,
+        "RELAY_RETRY_QUEUE_URL": account.retries.url,
+        "RELAY_LEDGER_TABLE": account.table,
+        "RELAY_FALLBACK_TOPIC_ARN": account.topic_arn,
     }
-    for name, value in settings.items():
+    for name, value in (settings | changes).items():
         environment.setenv(name, value)
     spec = importlib.util.spec_from_file_location(f"{function}_app", ROOT / "functions" / function / "app.py")
     assert spec

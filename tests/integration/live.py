@@ -1,6 +1,5 @@
 """The library over real sockets: moto in this process for AWS, whatever listens on loopback for xMatters."""
 
-import json
 import random
 import threading
 import time
@@ -11,80 +10,39 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import boto3
-import pytest
-from moto import mock_aws
-
 from relay import incident
 from relay.channel_cache import ChannelCache
 from relay.deadline import Deadline
-from relay.delivery import Delivery, Redelivery, Result
+from relay.delivery import Delivery
+from relay.fallback import Fallback
+from relay.guard import Guard
 from relay.http import AllowedHosts, Session
+from relay.keeping import Keeper
+from relay.ledger import Ledger
 from relay.message import Job
-from relay.queues import Queue
+from relay.outcome import Result
+from relay.pace import Pace
 from relay.secrets_manager import Secrets
 from relay.sending import Sender
+from relay.table import Table
 from relay.webhook import Webhook
+from relay.worker import Worker
 from relay.xmatters import XMatters
 from tests import samples
 from tests.fakes import Recorder
+from tests.integration.account import Aws
 
-REGION = "eu-central-1"
 LOOPBACK = AllowedHosts(("*.xmatters.com",), loopback=True)
-
-# Making a client takes longer than most tests, so there is one of each. In a session of their own: the default one
-# may be older than moto, and would go out to AWS.
-_SESSION = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
-_SQS = _SESSION.client("sqs")
-_SECRETS = _SESSION.client("secretsmanager")
-
-
-class Aws:
-    """An account in this process, with a queue and the secrets below `relay/`."""
-
-    def __init__(self) -> None:
-        self.sqs = _SQS
-        self.secrets = _SECRETS
-        self.queue_url = self.sqs.create_queue(QueueName=f"dead-letters-{uuid.uuid4().hex}")["QueueUrl"]
-
-    def put_secret(self, channel: str, document: Any) -> None:
-        """Write a channel's secret, or a new version of it."""
-        name, text = f"relay/{channel}", document if isinstance(document, str) else json.dumps(document)
-        try:
-            self.secrets.create_secret(Name=name, SecretString=text)
-        except self.secrets.exceptions.ResourceExistsException:
-            self.secrets.put_secret_value(SecretId=name, SecretString=text)
-
-    def messages(self) -> list[dict[str, Any]]:
-        """Take every message off the queue, with its attributes."""
-        found: list[dict[str, Any]] = []
-        while batch := self.sqs.receive_message(
-            QueueUrl=self.queue_url, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
-        ).get("Messages"):
-            found.extend(dict(message) for message in batch)
-        return found
-
-    def jobs(self) -> list[Job]:
-        """The same, unpacked."""
-        return [Job.from_json(message["Body"]) for message in self.messages()]
-
-
-@contextmanager
-def aws() -> Iterator[Aws]:
-    """A fresh account for as long as the block lasts; nothing reaches a real one."""
-    with pytest.MonkeyPatch.context() as environment, mock_aws():
-        environment.setenv("AWS_DEFAULT_REGION", REGION)
-        yield Aws()
 
 
 @dataclass
 class Live:
-    """The path as it is wired in Lambda, but that it waits for nothing between tries."""
+    """The path as it is wired in Lambda, but that it waits for nothing between tries, on a clock that can be put on."""
 
     aws: Aws
     recorder: Recorder = field(default_factory=Recorder)
-    clock: Callable[[], float] = time.time
     chance: float = 0.0
+    ahead: float = 0.0
 
     def __post_init__(self) -> None:
         self.session = Session(LOOPBACK, clock=self.clock)
@@ -95,10 +53,24 @@ class Live:
             clock=self.clock,
             notice=self.recorder.telemetry.notice,
         )
-        self.sender = Sender(self.channels, XMatters(self.session), time.sleep, lambda: random.random() * self.chance)
-        self.delivery = Delivery(self.sender, Queue(self.aws.sqs, self.aws.queue_url), time.time)
-        self.redelivery = Redelivery(self.sender, self.channels)
-        self.webhook = Webhook(self.channels, self.delivery, self.recorder.telemetry)
+        xmatters = XMatters(self.session, clock=self.clock)
+        self.sender = Sender(self.channels, xmatters, time.sleep, lambda: random.random() * self.chance)
+        keeper = Keeper(self.aws.retries.queue(), self.aws.dead_letters.queue(), self.clock)
+        table = Table(self.aws.dynamodb, self.aws.table, self.clock)
+        pace = Pace(table, self.clock, random.random)
+        self.delivery = Delivery(
+            self.sender, Guard(Ledger(table), pace), keeper, self.clock, time.sleep, lambda: uuid.uuid4().hex
+        )
+        telemetry = self.recorder.telemetry
+        self.webhook = Webhook(self.channels, self.delivery, telemetry, self.clock, deadline)
+        fallback = Fallback(lambda: self.aws.sns, self.aws.topic_arn, table, self.clock)
+        self.worker = Worker(
+            self.delivery, self.channels, keeper, fallback, telemetry, self.clock, lambda: self.chance, deadline
+        )
+
+    def clock(self) -> float:
+        """Epoch seconds, as the functions see them."""
+        return time.time() + self.ahead
 
     def share(self, body: bytes | None = None, *, seconds: float = 7.0, recipients: tuple[str, ...] = ()) -> Result:
         """Relay one share to the channel `noc` within so many seconds, of which two are the queue's."""
@@ -109,12 +81,23 @@ class Live:
             content,
             recipients=recipients,
             correlation_id="c1",
-            deadline=Deadline(seconds, time.monotonic),
+            deadline=deadline(seconds),
         )
 
-    def redeliver(self, job: Job) -> Result:
-        """Try a kept job again."""
-        return self.redelivery.redeliver(job, Deadline(5, time.monotonic))
+    def wake(self, seconds: float) -> None:
+        """Let the clocks go on, and the worker have all that is on the retry queue."""
+        self.ahead += seconds
+        records = [{"messageId": each["MessageId"], "body": each["Body"]} for each in self.aws.retries.messages()]
+        assert self.worker.work(records) == []
+
+    def replay(self, job: Job) -> dict[str, Any]:
+        """Try a job that an operator holds."""
+        return self.worker.replay(job.to_json())
+
+
+def deadline(seconds: float) -> Deadline:
+    """A deadline on a clock that nobody puts on."""
+    return Deadline(seconds, time.monotonic)
 
 
 @dataclass

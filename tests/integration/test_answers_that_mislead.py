@@ -7,10 +7,11 @@ from contextlib import contextmanager
 
 import pytest
 
-from relay.delivery import Outcome
 from relay.errors import Reason
+from relay.outcome import Outcome
 from tests import samples
-from tests.integration.live import Aws, Live
+from tests.integration.account import Aws
+from tests.integration.live import Live
 
 
 @contextmanager
@@ -55,7 +56,7 @@ def test_a_redirect_to_nonsense_is_refused_and_kept(account: Aws, location: byte
     with answering(answer) as url:
         result = live_at(account, url).share()
     assert (result.outcome, result.reason, result.http_status) == (Outcome.QUEUED, Reason.REFUSED, 302)
-    assert len(account.jobs()) == 1
+    assert [job.http_status for job in account.dead_letters.jobs()] == [302]
 
 
 def test_a_malformed_header_puts_no_key_into_the_log(account: Aws, caplog: pytest.LogCaptureFixture) -> None:
@@ -69,6 +70,6 @@ def test_a_malformed_header_puts_no_key_into_the_log(account: Aws, caplog: pytes
 def test_an_acceptance_whose_body_never_comes_is_an_acceptance(account: Aws) -> None:
     answer = b"HTTP/1.1 202 Accepted\r\nContent-Length: 40\r\nx-trace: r1\r\n\r\n"
     with answering(answer, stall=True) as url:
-        result = live_at(account, url).share(seconds=3)
+        result = live_at(account, url).share(seconds=4)
     assert (result.outcome, result.request_id, result.attempts) == (Outcome.DELIVERED, "r1", 1)
-    assert account.jobs() == []
+    assert account.dead_letters.jobs() == []

@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import itertools
 import json
 import random
 from typing import Any
@@ -13,8 +14,9 @@ from relay.inbound import Request
 from relay.message import Job
 from sandbox.server import Box
 from tests import samples
+from tests.integration.account import Aws, Mailbox
 from tests.integration.handlers import event, invoke, load
-from tests.integration.live import Aws, Live, Received, site
+from tests.integration.live import Live, Received, site
 
 # Characters that URLs, forms, JSON and HTML each spell in their own way stand around a core that all spell alike.
 CORE = "canary"
@@ -42,11 +44,11 @@ def document(url: str, auth: dict[str, str]) -> dict[str, Any]:
     whole = samples.secret(auth={"type": "url"} if auth["type"] == "url" else auth, url=url, inbound=INBOUND)
     whole["xmatters"]["callback"] = {"token": "canary-callback"}
     whole["xmatters"]["rest"] = {"base_url": "https://acme.xmatters.com", "auth": AUTHS["api_key"]}
-    return whole | {"bigpanda": {"api_key": "BPU-canary"}}
+    return whole | {"bigpanda": {"api_key": "BPU-canary"}, "policy": {"fallback_after_seconds": 0}}
 
 
 class Search:
-    """All that was written: answers, both streams, the log, and the queue with its attributes, unpacked."""
+    """All that was written: answers, streams, log, ledger, fallback, and queues with their attributes, unpacked."""
 
     def __init__(self, account: Aws, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
         self.answers: list[dict[str, Any]] = []
@@ -55,9 +57,9 @@ class Search:
         self._capfd = capfd
         self._caplog = caplog
 
-    def empty_queue(self) -> list[str]:
-        """Take what is on the queue, to be searched later; returns the envelopes."""
-        taken = self._account.messages()
+    def empty(self, mailbox: Mailbox) -> list[str]:
+        """Take what is on a queue, to be searched later; returns the envelopes."""
+        taken = mailbox.messages()
         self.messages += taken
         return [message["Body"] for message in taken]
 
@@ -72,7 +74,7 @@ class Search:
         copies = [line["last_copy"] for line in lines if line.get("attempts") and "last_copy" in line]
         jobs = [Job.from_json(envelope) for envelope in (*(each["Body"] for each in self.messages), *copies)]
         records = [str(vars(record)) for record in self._caplog.records]
-        kept = json.dumps(self.messages, default=str)
+        kept = json.dumps([self.messages, self._account.known(), self._account.told()], default=str)
         return "\n".join([json.dumps(self.answers), kept, out, err, *(str(job) for job in jobs), *records])
 
 
@@ -108,13 +110,25 @@ class Functions:
         environment.setenv("POWERTOOLS_LOGGER_LOG_EVENT", "true")
         environment.setenv("RELAY_SECRET_CACHE_SECONDS", "0.001")
         environment.setattr(random, "random", lambda: 0.0)
+        self.account = account
         self.search = search
-        self.webhook = load("bigpanda_webhook", environment, account.queue_url)
-        self.worker = load("job_worker", environment, account.queue_url)
+        self.webhook = load("bigpanda_webhook", environment, account)
+        self.worker = load("job_worker", environment, account)
+        self._numbers = itertools.count(1)
 
-    def share(self, body: str = '{"id": "i1"}', channel: str = "noc", **headers: str) -> None:
+    def share(self, body: str | None = None, channel: str = "noc", **headers: str) -> None:
+        """Share a critical incident that is new, or this body."""
+        self.account.close_circuits()
+        content = body or json.dumps({"id": f"i{next(self._numbers)}", "status": "critical"})
         shown = headers or {"Authorization": "Bearer canary-token"}
-        self.search.answers.append(invoke(self.webhook, event(body, channel=channel, **shown)))
+        self.search.answers.append(invoke(self.webhook, event(content, channel=channel, **shown)))
+
+    def work(self, *envelopes: str) -> None:
+        """Let the worker have jobs as the retry queue hands them over."""
+        for envelope in envelopes:
+            self.account.close_circuits()
+            records = [{"messageId": "m1", "body": envelope}]
+            self.search.answers.append(invoke(self.worker, {"Records": records}))
 
     def replay(self, *envelopes: str) -> None:
         self.search.answers.append(invoke(self.worker, {"jobs": list(envelopes)}))
@@ -129,17 +143,27 @@ def test_no_credential_is_in_anything_the_functions_write(
     functions.share()
     fail_in_every_way(box, functions, tokens=kind == "oauth")
     be_turned_away(functions)
-    envelopes = search.empty_queue()
-    functions.replay(*envelopes[:2], "not an envelope")
+    kept, resting = search.empty(account.retries), search.empty(account.dead_letters)
+    functions.work(*kept, "not an envelope")
+    functions.replay(*resting, *kept[:2], "not an envelope")
+    search.empty(account.retries)
     box.listening(True)
-    functions.replay(*envelopes[:2])
+    functions.work(*kept)
+    functions.replay(*resting)
     break_secrets(account, functions)
     box.listening(False)
-    account.sqs.delete_queue(QueueUrl=account.queue_url)
+    search.empty(account.retries)
+    account.retries.delete()
+    functions.share()
+    search.empty(account.dead_letters)
+    account.dead_letters.delete()
     functions.share()
     bodies = [json.loads(answer["body"]) for answer in search.answers if "body" in answer]
     assert {body.get("outcome") for body in bodies} >= {"delivered", "queued", "unsafe"}
-    assert len(envelopes) >= len(FAULTS) - 3
+    assert len(kept) >= len(FAULTS)
+    assert len(resting) >= 2
+    assert len(account.told()) >= 1
+    assert len(account.known()) >= len(FAULTS)
     search.finds_nothing()
 
 
@@ -207,11 +231,17 @@ def test_nor_when_the_other_side_echoes_the_whole_request(
     with site(script) as server:
         query = f"?apiKey={quote(AUTHS['url']['api_key'])}" if kind == "url" else ""
         account.put_secret("noc", document(f"{server.url}/triggers{query}", AUTHS[kind]))
-        for _ in range(2):
-            answer = live.webhook.serve(samples.request(headers={"x-api-key": "canary-token"}))
+        for number in range(2):
+            shared = samples.request(samples.body(id=number), headers={"x-api-key": "canary-token"})
+            answer = live.webhook.serve(shared)
             search.answers.append(answer.to_response())
             assert answer.status == 202
-    assert all("***" in Job.from_json(envelope).response_excerpt for envelope in search.empty_queue())
+        live.ahead += 60
+        for number, envelope in enumerate(search.empty(account.retries)):
+            assert live.worker.work([{"messageId": f"m{number}", "body": envelope}]) == []
+    again = [Job.from_json(envelope).response_excerpt for envelope in search.empty(account.retries)]
+    assert again
+    assert all("***" in excerpt for excerpt in again)
     search.finds_nothing(live.recorder.written())
 
 

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import pytest
 from relay.errors import ConfigError
 from sandbox.server import Box
 from tests import samples
+from tests.integration.account import Aws, aws
 from tests.integration.handlers import ROOT, Handler, event, invoke, load
-from tests.integration.live import Aws, aws
 
 EVENTS = sorted((ROOT / "events").glob("bigpanda_*.json"))
 DEMO_TOKEN = "local-demo-token-not-a-secret"
@@ -30,12 +31,12 @@ def account(box: Box) -> Iterator[Aws]:
 
 @pytest.fixture
 def webhook(account: Aws, monkeypatch: pytest.MonkeyPatch) -> Handler:
-    return load("bigpanda_webhook", monkeypatch, account.queue_url)
+    return load("bigpanda_webhook", monkeypatch, account)
 
 
 @pytest.fixture
 def worker(account: Aws, monkeypatch: pytest.MonkeyPatch) -> Handler:
-    return load("job_worker", monkeypatch, account.queue_url)
+    return load("job_worker", monkeypatch, account)
 
 
 class Output:
@@ -44,7 +45,7 @@ class Output:
     def __init__(self, name: str, account: Aws, environment: pytest.MonkeyPatch) -> None:
         self.stdout = io.StringIO()
         with contextlib.redirect_stdout(self.stdout):
-            self._handler = load(name, environment, account.queue_url)
+            self._handler = load(name, environment, account)
 
     def invoke(self, sample: dict[str, Any]) -> dict[str, Any]:
         with contextlib.redirect_stdout(self.stdout):
@@ -62,9 +63,19 @@ class Output:
 def test_every_sample_event_is_answered(box: Box, webhook: Handler, path: Path) -> None:
     sample = json.loads(path.read_text())
     answer = invoke(webhook, sample)
-    has_incident = "no_incident" not in path.stem
-    assert answer["statusCode"] == (200 if has_incident else 400)
-    assert [signal.body_bytes.decode() for signal in box.signals()] == ([sample["body"]] if has_incident else [])
+    expected = {"bigpanda_3_resolved": "unchanged", "bigpanda_6_no_incident": None}.get(path.stem, "delivered")
+    assert answer["statusCode"] == (200 if expected else 400)
+    assert json.loads(answer["body"]).get("outcome") == expected
+    is_sent = expected == "delivered"
+    assert [signal.body_bytes.decode() for signal in box.signals()] == ([sample["body"]] if is_sent else [])
+
+
+def test_the_samples_tell_a_story(box: Box, webhook: Handler) -> None:
+    transitions = []
+    for path in EVENTS[:3]:
+        answer = json.loads(invoke(webhook, json.loads(path.read_text()))["body"])
+        transitions.append((answer["outcome"], answer["transition"]))
+    assert transitions == [("delivered", "opened"), ("unchanged", "grew"), ("delivered", "resolved")]
 
 
 def test_a_share_is_answered_logged_and_counted(box: Box, account: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,17 +91,65 @@ def test_a_share_is_answered_logged_and_counted(box: Box, account: Aws, monkeypa
     assert metrics["outcome_delivered"] == [1.0]
 
 
+def records(account: Aws) -> dict[str, Any]:
+    """All that is on the retry queue, as Lambda hands it over."""
+    messages = account.retries.messages()
+    return {"Records": [{"messageId": message["MessageId"], "body": message["Body"]} for message in messages]}
+
+
 def test_what_is_kept_is_worked_off_by_the_worker(box: Box, account: Aws, webhook: Handler, worker: Handler) -> None:
+    box.script([{"kind": "status", "status": 503, "times": None}])
+    for number in range(2):
+        answer = invoke(webhook, event(samples.body(id=number).decode(), x_api_key=samples.TOKEN))
+        assert (answer["statusCode"], json.loads(answer["body"])["queue"]) == (202, "retry")
+    assert invoke(worker, records(account)) == {"batchItemFailures": []}
+    assert box.signals() == []
+    box.clear()
+    assert invoke(worker, records(account)) == {"batchItemFailures": []}
+    # They wait for their next try, which is not yet.
+    assert box.signals() == []
+    due = [
+        {"messageId": f"m{job.incident_id}", "body": replace(job, not_before=None).to_json()}
+        for job in account.retries.jobs()
+    ]
+    assert invoke(worker, {"Records": due}) == {"batchItemFailures": []}
+    assert sorted(signal.incident_id or "" for signal in box.signals()) == ["0", "1"]
+    assert (account.retries.messages(), account.dead_letters.messages()) == ([], [])
+
+
+def test_what_can_not_be_worked_stays_on_the_queue(account: Aws, worker: Handler) -> None:
+    strange = {"messageId": "m1", "body": "not an envelope"}
+    gone = {"messageId": "m2", "body": samples.job(channel="gone").to_json()}
+    assert invoke(worker, {"Records": [strange, gone]}) == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
+    assert [job.channel for job in account.retries.jobs()] == ["gone"]
+
+
+def test_a_critical_that_is_owed_for_too_long_is_told_on_another_way(
+    box: Box, account: Aws, webhook: Handler, worker: Handler
+) -> None:
+    document = json.loads(account.secrets.get_secret_value(SecretId="relay/noc")["SecretString"])
+    account.put_secret("noc", document | {"policy": {"fallback_after_seconds": 0}})
+    box.script([{"kind": "status", "status": 503, "times": None}])
+    invoke(webhook, event(samples.body().decode(), x_api_key=samples.TOKEN))
+    for _ in range(2):
+        invoke(worker, records(account))
+    [message] = account.told()
+    assert "incident i1 is critical" in message
+
+
+def test_what_is_refused_can_be_replayed(box: Box, account: Aws, webhook: Handler, worker: Handler) -> None:
     box.script([{"kind": "status", "status": 400, "times": None}])
     for number in range(3):
         answer = invoke(webhook, event(samples.body(id=number).decode(), x_api_key=samples.TOKEN))
         assert answer["statusCode"] == 202
-    envelopes = [message["Body"] for message in account.messages()]
+    envelopes = [message["Body"] for message in account.dead_letters.messages()]
     failed = invoke(worker, {"jobs": envelopes})["results"]
     assert [(each["outcome"], each["reason"]) for each in failed] == [("unsafe", "refused")] * 3
     box.clear()
     results = invoke(worker, {"jobs": envelopes})["results"]
     assert [each["outcome"] for each in results] == ["delivered"] * 3
+    again = invoke(worker, {"jobs": envelopes})["results"]
+    assert [each["outcome"] for each in again] == ["duplicate"] * 3
     assert [each["request_id"] for each in results] == [signal.request_id for signal in box.signals()]
     assert sorted(signal.incident_id or "" for signal in box.signals()) == ["0", "1", "2"]
 
@@ -103,7 +162,7 @@ def test_a_job_that_can_not_be_read_is_logged_and_counted_like_any_other(
     [result] = worker.invoke({"jobs": ["not an envelope"]})["results"]
     assert result["outcome"] == "unsafe"
     line, metrics = worker.lines()
-    assert (line["message"], line["outcome"], line["detail"]) == ("job", "unsafe", result["detail"])
+    assert (line["message"], line["outcome"], line["detail"]) == ("replay", "unsafe", result["detail"])
     assert (metrics["replay_failed"], metrics["reason_internal"]) == ([1.0], [1.0])
 
 
@@ -123,6 +182,10 @@ def test_a_body_that_is_no_text_is_400(webhook: Handler, body: Any) -> None:
     assert invoke(webhook, event("", x_api_key=samples.TOKEN) | {"body": body})["statusCode"] == 400
 
 
-def test_a_function_with_a_wrong_environment_does_not_load(account: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match="RELAY_DEAD_LETTER_QUEUE_URL"):
-        load("bigpanda_webhook", monkeypatch, "")
+@pytest.mark.parametrize("function", ["bigpanda_webhook", "job_worker"])
+@pytest.mark.parametrize("name", ["RELAY_DEAD_LETTER_QUEUE_URL", "RELAY_RETRY_QUEUE_URL", "RELAY_LEDGER_TABLE"])
+def test_a_function_with_a_wrong_environment_does_not_load(
+    account: Aws, monkeypatch: pytest.MonkeyPatch, function: str, name: str
+) -> None:
+    with pytest.raises(ConfigError, match=name):
+        load(function, monkeypatch, account, **{name: ""})

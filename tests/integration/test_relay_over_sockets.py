@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from relay.delivery import Outcome
-from relay.errors import Reason
+from relay.errors import HANDLING, Reason
 from relay.message import Job
+from relay.outcome import Outcome
 from sandbox.server import Box
 from tests import samples
-from tests.integration.live import Aws, Live
+from tests.integration.account import Aws
+from tests.integration.live import Live
 
 URL = {"type": "url", "api_key": "url-key-0042"}
 
@@ -25,7 +26,12 @@ def live(box: Box, account: Aws) -> Live:
 def point_at(box: Box, account: Aws, auth: dict[str, str], **kwargs: Any) -> None:
     """Write the secret of the channel `noc` for a new trigger that takes these credentials."""
     shown = {"type": "url"} if auth["type"] == "url" else auth
-    account.put_secret("noc", samples.secret(auth=shown, url=box.declare(auth, **kwargs).url))
+    account.put_secret("noc", secret(box.declare(auth, **kwargs).url, shown))
+
+
+def secret(url: str, auth: dict[str, str] | None = None) -> dict[str, Any]:
+    """The secret of a channel whose incidents need not keep their distance."""
+    return samples.secret(auth=auth, url=url, policy={"min_seconds_between_signals": 0})
 
 
 class TestAccepted:
@@ -45,13 +51,13 @@ class TestAccepted:
         assert signal.headers["Content-Type"] == "application/json"
         assert signal.headers["X-Relay-Delivery-Id"] == answer.document["delivery_id"]
         assert signal.headers["X-Relay-Correlation-Id"] == "request-1"
-        assert account.messages() == []
+        assert account.dead_letters.messages() == []
 
     def test_a_password_in_any_characters_lets_us_in(self, box: Box, account: Aws) -> None:
         point_at(box, account, {"type": "basic", "username": "rëlay", "password": "密码:✓ +%"})
         assert Live(account).share().outcome == Outcome.DELIVERED
         point_at(box, account, samples.OAUTH | {"password": "pä&=+ %✓"})
-        assert Live(account).share().outcome == Outcome.DELIVERED
+        assert Live(account).share(samples.body(id="i2")).outcome == Outcome.DELIVERED
 
     def test_recipients_arrive_as_they_are_named(self, box: Box, account: Aws) -> None:
         document = samples.secret(url=box.declare(URL).url)
@@ -64,8 +70,8 @@ class TestAccepted:
         point_at(box, account, samples.OAUTH)
         live = Live(account)
         before = len(box.token_requests())
-        for _ in range(3):
-            live.share()
+        for number in range(3):
+            live.share(samples.body(id=number))
         assert len(box.token_requests()) - before == 1
         box.revoke_tokens()
         result = live.share()
@@ -76,7 +82,7 @@ class TestAccepted:
         point_at(box, account, samples.OAUTH | {"client_id": "short"}, token_seconds=20)
         live = Live(account)
         before = len(box.token_requests())
-        assert [live.share().attempts for _ in range(2)] == [1, 1]
+        assert [live.share(samples.body(id=number)).attempts for number in range(2)] == [1, 1]
         assert len(box.token_requests()) - before == 2
 
     def test_three_mebibytes_go_through(self, box: Box, live: Live) -> None:
@@ -115,14 +121,20 @@ class TestFaults:
         self, box: Box, live: Live, account: Aws, fault: dict[str, Any], reason: Reason, attempts: int
     ) -> None:
         box.script([fault | FOR_EVER])
-        result = live.share(seconds=3 if fault["kind"] == "slow" else 5)
+        result = live.share(seconds=4 if fault["kind"] == "slow" else 6)
         assert (result.outcome, result.reason, result.attempts) == (Outcome.QUEUED, reason, attempts)
         assert (len(box.attempts()), box.signals()) == (attempts, [])
-        [job] = account.jobs()
-        assert (job.reason, job.attempts, job.body) == (reason, attempts, samples.body())
+        assert result.queue == ("dead_letter" if HANDLING[reason].is_final else "retry")
 
         box.clear()
-        assert live.redeliver(job).outcome == Outcome.DELIVERED
+        if result.queue == "retry":
+            live.wake(60)
+        else:
+            [job] = account.dead_letters.jobs()
+            assert (job.reason, job.attempts, job.body) == (reason, attempts, samples.body())
+            assert live.replay(job)["outcome"] == "delivered"
+        assert account.dead_letters.messages() == []
+        live.wake(60)
         [signal] = box.signals()
         assert signal.body_bytes == samples.body()
         assert signal.headers["X-Relay-Delivery-Id"] == result.delivery_id
@@ -142,7 +154,9 @@ class TestFaults:
         assert (result.outcome, result.attempts) == (Outcome.DELIVERED, 1)
         # The header still names what the body does not.
         assert result.request_id == signal.request_id
-        assert account.messages() == []
+        live.wake(60)
+        assert account.retries.messages() == []
+        assert len(box.signals()) == 1
 
     def test_a_reset_after_acceptance_is_tried_again_and_says_that_it_may_repeat(self, box: Box, live: Live) -> None:
         box.script([{"kind": "accept_then_reset"}])
@@ -167,23 +181,25 @@ class TestFaults:
         result = live.share()
         assert (result.outcome, result.reason, result.attempts) == (Outcome.QUEUED, Reason.UNREACHABLE, 3)
         box.listening(True)
-        [job] = account.jobs()
-        assert live.redeliver(job).outcome == Outcome.DELIVERED
+        live.wake(60)
+        assert account.retries.messages() == []
         assert "X-Relay-May-Repeat" not in box.signals()[0].headers
 
     def test_a_new_secret_lets_us_in_where_the_old_one_does_not(self, box: Box, account: Aws) -> None:
-        now = [time.time()]
         point_at(box, account, URL)
-        live = Live(account, clock=lambda: now[0])
+        live = Live(account)
         live.channels.get("noc")
         trigger = live.channels.get("noc").trigger_url.partition("?")[0]
-        account.put_secret("noc", samples.secret(url=f"{trigger}?apiKey=wrong"))
-        now[0] += 301
+        account.put_secret("noc", secret(f"{trigger}?apiKey=wrong"))
+        live.ahead += 301
         assert live.share().reason == Reason.CREDENTIALS
-        account.put_secret("noc", samples.secret(url=f"{trigger}?apiKey={URL['api_key']}"))
-        now[0] += 11
-        result = live.share()
+        account.put_secret("noc", secret(f"{trigger}?apiKey={URL['api_key']}"))
+        live.ahead += 11
+        result = live.share(samples.body(id="i2"))
         assert (result.outcome, result.attempts) == (Outcome.DELIVERED, 2)
+        # What met the wrong one drains by itself.
+        live.wake(300)
+        assert sorted(signal.incident_id or "" for signal in box.signals()) == ["i1", "i2"]
 
     @pytest.mark.parametrize(
         ("fault", "reason"),
@@ -202,11 +218,14 @@ class TestFaults:
         point_at(box, account, samples.OAUTH)
         box.script([fault | FOR_EVER | {"on": "token"}])
         live = Live(account)
-        result = live.share(seconds=3)
+        result = live.share(seconds=4)
         assert (result.outcome, result.reason, result.attempts) == (Outcome.QUEUED, reason, 0)
         assert box.attempts() == []
         box.clear()
-        live.redeliver(account.jobs()[0])
+        if result.queue == "retry":
+            live.wake(60)
+        else:
+            live.replay(account.dead_letters.jobs()[0])
         assert "X-Relay-May-Repeat" not in box.signals()[0].headers
 
 
@@ -218,12 +237,12 @@ class TestTime:
         live.channels.get("noc")
         box.script([{"kind": kind, "seconds": 2}])
         started = time.monotonic()
-        result = live.share(seconds=2.5)
+        result = live.share(seconds=3.5)
         assert time.monotonic() - started < 1.5
         assert (result.outcome, result.reason, result.attempts) == (Outcome.QUEUED, Reason.TIMEOUT, 1)
         [first] = box.signals()
-        [job] = account.jobs()
-        assert live.redeliver(job).outcome == Outcome.DELIVERED
+        live.wake(60)
+        assert account.retries.messages() == []
         again = box.signals()[1]
         assert again.headers["X-Relay-May-Repeat"] == "true"
         assert again.headers["X-Relay-Delivery-Id"] == first.headers["X-Relay-Delivery-Id"]
@@ -233,21 +252,69 @@ def test_an_incident_id_that_sqs_would_refuse_is_kept_all_the_same(box: Box, liv
     box.script([{"kind": "status", "status": 503} | FOR_EVER])
     answer = live.webhook.serve(samples.request(b'{"id": "a\\u0000\\u001b\\ud800b", "x": "\\u000b"}'))
     assert answer.status == 202
-    [message] = account.messages()
+    [message] = account.retries.messages()
     assert message["Body"].isprintable()
     assert message["MessageAttributes"]["incident_id"]["StringValue"] == "a\ufffd\ufffd\ufffdb"
     assert Job.from_json(message["Body"]).incident_id == "a\x00\x1b\ud800b"
 
 
-def test_a_queue_that_is_gone_leaves_the_last_copy_in_the_log(box: Box, live: Live, account: Aws) -> None:
+def test_a_retry_queue_that_is_gone_costs_a_share_nothing(box: Box, live: Live, account: Aws) -> None:
+    account.retries.delete()
+    assert live.webhook.serve(samples.request()).status == 200
     box.script([{"kind": "status", "status": 503} | FOR_EVER])
-    account.sqs.delete_queue(QueueUrl=account.queue_url)
+    answer = live.webhook.serve(samples.request(samples.body(id="i2")))
+    assert (answer.status, answer.document["queue"]) == (202, "dead_letter")
+    [job] = account.dead_letters.jobs()
+    assert (job.incident_id, job.reason) == ("i2", "upstream")
+
+
+def test_a_ledger_that_is_gone_costs_a_page_nothing(box: Box, live: Live, account: Aws) -> None:
+    account.dynamodb.delete_table(TableName=account.table)
+    assert live.webhook.serve(samples.request()).status == 200
+    assert len(box.signals()) == 1
+    assert live.recorder.metrics()["unguarded"] == 1
+
+
+def test_an_incident_of_three_hundred_alerts_with_odd_names_is_remembered(box: Box, live: Live, account: Aws) -> None:
+    alerts = [{"id": f"\ud800\u0000{number}-{'x' * 100}", "status": "critical"} for number in range(300)]
+    odd = {"id": "a/b\ud800\u0000\U0001f514", "alerts": alerts}
+    assert live.share(samples.body(**odd)).outcome == Outcome.DELIVERED
+    assert live.share(samples.body(**odd)).outcome == Outcome.DUPLICATE
+    assert live.share(samples.body(**odd, changedOn=1_800_000_001)).outcome == Outcome.UNCHANGED
+    assert len(box.signals()) == 1
+    [known] = [item for item in account.known() if item["pk"]["S"].startswith("incident/")]
+    assert len(json.dumps(known)) < 8 * 1024
+
+
+def test_a_storm_keeps_to_the_pace_of_its_channel(box: Box, account: Aws) -> None:
+    account.put_secret("noc", samples.secret(url=box.declare(URL).url, policy={"max_per_minute": 5}))
+    live = Live(account)
+    outcomes = [live.share(samples.body(id=f"i{number}")).outcome for number in range(8)]
+    assert outcomes == [Outcome.DELIVERED] * 5 + [Outcome.QUEUED] * 3
+    live.wake(62)
+    assert len(box.signals()) == 8
+    assert account.retries.messages() == []
+
+
+def test_an_outage_that_spans_open_and_resolve_rings_nobody(box: Box, live: Live, account: Aws) -> None:
+    box.listening(False)
+    assert live.share().queue == "retry"
+    assert live.share(samples.body(status="ok", changedOn=1_800_000_001)).outcome == Outcome.UNCHANGED
+    box.listening(True)
+    live.wake(60)
+    assert (box.signals(), account.retries.messages()) == ([], [])
+
+
+def test_queues_that_are_gone_leave_the_last_copy_in_the_log(box: Box, live: Live, account: Aws) -> None:
+    box.script([{"kind": "status", "status": 503} | FOR_EVER])
+    account.retries.delete()
+    account.dead_letters.delete()
     answer = live.webhook.serve(samples.request())
     assert (answer.status, answer.document["outcome"]) == (503, "unsafe")
     [last] = [line for line in live.recorder.lines() if line["level"] == "CRITICAL"]
-    assert "NonExistentQueue" in last["detail"]
+    assert last["detail"] == "HTTP 503; no queue took it"
     box.clear()
-    assert live.redeliver(Job.from_json(last["last_copy"])).outcome == Outcome.DELIVERED
+    assert live.replay(Job.from_json(last["last_copy"]))["outcome"] == "delivered"
     assert box.signals()[0].body_bytes == samples.body()
 
 

@@ -109,7 +109,15 @@ class TestSetANewChannel:
         assert secret["policy"] == {"min_seconds_between_signals": 0, "notify_on": ["opened"], "preset": "oncall"}
         assert secret["xmatters"]["recipients"] == ["A", "B"]
         assert (secret["inbound"], secret["bigpanda"]) == ({"token": "12345"}, {"api_key": "0x1"})
-        assert "without effect in this version: policy.preset, policy.notify_on, " in done.stderr
+        assert done.stderr.endswith("note: checked and kept, but without effect in this version: bigpanda\n")
+
+    def test_what_has_an_effect_is_not_said_to_have_none(self, operator: Operator) -> None:
+        settings = ("preset=oncall", "min_seconds_between_signals=30", "max_per_minute=30", "max_age_seconds=3600")
+        more = ("max_per_minute_per_recipients=4", "fallback_after_seconds=600")
+        options = [part for setting in (*settings, *more) for part in ("--set", f"policy.{setting}")]
+        done = operator.run("channel", "set", "payments", "--trigger-url", URL, *options)
+        assert "without effect" not in done.stderr
+        assert operator.secret("payments")["policy"]["max_per_minute_per_recipients"] == 4
 
     def test_a_url_without_a_key_is_remarked_on(self, operator: Operator) -> None:
         done = operator.run("channel", "set", "payments", "--trigger-url", TRIGGER)
@@ -187,7 +195,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("options", "names"),
         [
-            (["--set", f"policy.max_per_minute={CANARY}"], "policy.max_per_minute: must be of type number"),
+            (["--set", f"policy.max_per_minute={CANARY}"], "policy.max_per_minute: must be of type integer"),
             (["--set", "policy.max_per_minute=0"], "policy.max_per_minute: must be 1 or more"),
             (["--set", f"policy.preset={CANARY}"], "policy.preset: must be one of parity, oncall"),
             (["--set", 'policy.notify_on=["touched"]'], "policy.notify_on.0: must be one of"),

@@ -36,6 +36,13 @@ def some_fail(asked: Job) -> Fate:
     return failing(asked) if int(asked.incident_id[1:]) % 2 else delivered(asked)
 
 
+def paced(asked: Job) -> Fate:
+    """Delivers the first; the others are on the retry queue when it answers."""
+    if asked.incident_id == "i0":
+        return delivered(asked)
+    return {"outcome": "queued", "queue": "retry", "reason": "paced", "attempts": 0}
+
+
 def on_queue(operator: Operator) -> dict[str, Job]:
     """What can be seen on the queue, by incident."""
     found: dict[str, Job] = {}
@@ -171,6 +178,8 @@ class TestDryRun:
             "oldest": timestamp(START),
             "newest": timestamp(START + 1),
             "delivered": 0,
+            "not_owed": 0,
+            "waiting": 0,
             "failed": 0,
             "left": 0,
             "results": [],
@@ -220,13 +229,9 @@ class TestReplay:
         assert done.exit_code == 1
         assert done.stderr == ""
         document = json.loads(done.stdout)
-        assert {name: document[name] for name in ("dry_run", "matched", "delivered", "failed", "left")} == {
-            "dry_run": False,
-            "matched": 2,
-            "delivered": 1,
-            "failed": 1,
-            "left": 0,
-        }
+        counts = {"delivered": 1, "not_owed": 0, "waiting": 0, "failed": 1, "left": 0}
+        expected = {"dry_run": False, "matched": 2, **counts}
+        assert {name: document[name] for name in expected} == expected
         common = {"channel": "noc"}
         assert document["results"] == [
             common
@@ -234,6 +239,7 @@ class TestReplay:
                 "delivery_id": "00000000" * 4,
                 "incident_id": "i0",
                 "outcome": "delivered",
+                "queue": None,
                 "reason": None,
                 "request_id": "request-i0",
                 "attempts": 3,
@@ -244,12 +250,43 @@ class TestReplay:
                 "delivery_id": "00000001" * 4,
                 "incident_id": "i1",
                 "outcome": "queued",
+                "queue": "dead_letter",
                 "reason": "refused",
                 "request_id": None,
                 "attempts": 4,
                 "note": "answered 404",
             },
         ]
+
+    def test_what_nobody_needs_to_hear_of_any_more_is_done_and_gone(self, operator: Operator) -> None:
+        outcomes = {"i0": "delivered", "i1": "duplicate", "i2": "superseded", "i3": "unchanged"}
+        operator.worker = lambda asked: {"outcome": outcomes[asked.incident_id], "attempts": 0}
+        operator.put(*jobs(4))
+        done = operator.run("dlq", "replay", "--yes", "--rate", "50")
+        assert done.exit_code == 0
+        assert done.stdout.splitlines()[5:] == ["1 delivered, 3 no longer owed, 0 failed, 0 left"]
+        assert (operator.visible(), operator.hidden()) == (0, 0)
+
+    def test_what_must_wait_its_turn_moves_to_the_retry_queue_and_says_so(self, operator: Operator) -> None:
+        operator.worker = paced
+        operator.put(*jobs(2))
+        done = operator.run("dlq", "replay", "--yes", "--rate", "50")
+        assert done.exit_code == 0
+        assert done.stdout.splitlines()[5:] == [
+            "00000001  noc  i1  waits on the retry queue: paced",
+            "1 delivered, 1 waiting on the retry queue, 0 failed, 0 left",
+        ]
+        assert (operator.visible(), operator.hidden()) == (0, 0)
+
+    def test_for_programs_that_is_counted_apart(self, operator: Operator) -> None:
+        operator.worker = paced
+        operator.put(*jobs(2))
+        document = operator.run_json("dlq", "replay", "--yes", "--rate", "50")
+        counts = {"delivered": 1, "not_owed": 0, "waiting": 1, "failed": 0, "left": 0}
+        assert {name: document[name] for name in counts} == counts
+        waiting = document["results"][1]
+        expected = {"outcome": "queued", "queue": "retry", "reason": "paced", "attempts": 3, "note": None}
+        assert {name: waiting[name] for name in expected} == expected
 
     def test_only_what_is_asked_for_and_others_may_have_the_rest_meanwhile(self, operator: Operator) -> None:
         seen_meanwhile: list[int] = []

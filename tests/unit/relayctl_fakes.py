@@ -70,7 +70,7 @@ class FakeQueue:
         names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
         return {"Attributes": dict(zip(names, (str(visible), str(hidden)), strict=True))}
 
-    def receive_message(self, *, MaxNumberOfMessages: int, VisibilityTimeout: int, **_: Any) -> dict[str, Any]:  # noqa: N803
+    def receive_message(self, *, MaxNumberOfMessages: int, VisibilityTimeout: int, **_: Any) -> dict[str, Any]:
         self._check("receive")
         taken = self.visible()[:MaxNumberOfMessages]
         for message in taken:
@@ -79,7 +79,7 @@ class FakeQueue:
         answer = [{"MessageId": each.id, "ReceiptHandle": each.receipt, "Body": each.body} for each in taken]
         return {"Messages": answer} if answer else {}
 
-    def change_message_visibility_batch(self, *, Entries: Sequence[dict[str, Any]], **_: Any) -> dict[str, Any]:  # noqa: N803
+    def change_message_visibility_batch(self, *, Entries: Sequence[dict[str, Any]], **_: Any) -> dict[str, Any]:
         self._check("change")
         assert 1 <= len(Entries) <= 10
         self.changes += len(Entries)
@@ -93,14 +93,14 @@ class FakeQueue:
             answer["Successful"].append({"Id": entry["Id"]})
         return {name: entries for name, entries in answer.items() if entries}
 
-    def delete_message(self, *, ReceiptHandle: str, **_: Any) -> None:  # noqa: N803
+    def delete_message(self, *, ReceiptHandle: str, **_: Any) -> None:
         self._check("delete")
         message = self._by_receipt(ReceiptHandle)
         assert message, "a message was deleted with a receipt that is not its last"
         del self.messages[message.id]
         self.done.append(f"delete {message.id}")
 
-    def send_message(self, *, MessageBody: str, **_: Any) -> dict[str, str]:  # noqa: N803
+    def send_message(self, *, MessageBody: str, **_: Any) -> dict[str, str]:
         self._check("send")
         message = self._put(MessageBody)
         self.done.append(f"send {message.id}")

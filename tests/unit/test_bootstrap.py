@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 
 from relay import bootstrap
@@ -6,7 +8,10 @@ from relay.errors import ConfigError
 ENVIRONMENT = {
     "RELAY_SECRET_PREFIX": "relay",
     "RELAY_ALLOWED_HOSTS": "*.xmatters.com",
-    "RELAY_DEAD_LETTER_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/000000000000/q",
+    "RELAY_DEAD_LETTER_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/000000000000/dead-letters",
+    "RELAY_RETRY_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/000000000000/retries",
+    "RELAY_LEDGER_TABLE": "ledger",
+    "RELAY_FALLBACK_TOPIC_ARN": "arn:aws:sns:eu-central-1:000000000000:fallback",
 }
 
 
@@ -24,19 +29,34 @@ def test_the_parts_of_the_webhook_fit_together_without_a_call_to_anybody() -> No
     assert webhook.channels is webhook.delivery.sender.channels
 
 
-def test_so_do_those_of_the_worker_which_needs_no_queue() -> None:
-    worker = bootstrap.job_worker({k: v for k, v in ENVIRONMENT.items() if k != "RELAY_DEAD_LETTER_QUEUE_URL"})
-    assert worker.redelivery.channels is worker.redelivery.sender.channels
+def test_so_do_those_of_the_worker() -> None:
+    worker = bootstrap.job_worker(ENVIRONMENT)
+    assert worker.channels is worker.delivery.sender.channels
+    assert worker.keeper is worker.delivery.keeper
+    assert worker.fallback.table is worker.delivery.guard.ledger.table is worker.delivery.guard.pace.table
 
 
-def test_the_webhook_needs_a_queue() -> None:
-    with pytest.raises(ConfigError, match="RELAY_DEAD_LETTER_QUEUE_URL: must be set"):
-        bootstrap.webhook(ENVIRONMENT | {"RELAY_DEAD_LETTER_QUEUE_URL": ""})
+def test_no_two_senders_have_the_same_name() -> None:
+    delivery = bootstrap.webhook(ENVIRONMENT).delivery
+    assert len({delivery.owner() for _ in range(100)}) == 100
 
 
 @pytest.mark.parametrize("build", [bootstrap.webhook, bootstrap.job_worker])
-def test_a_wrong_environment_is_refused_with_all_that_is_wrong(build: object) -> None:
-    assert callable(build)
+@pytest.mark.parametrize("name", ["RELAY_DEAD_LETTER_QUEUE_URL", "RELAY_RETRY_QUEUE_URL", "RELAY_LEDGER_TABLE"])
+def test_both_need_their_queues_and_the_ledger(build: Callable[[dict[str, str]], object], name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name}: must be set"):
+        build(ENVIRONMENT | {name: ""})
+
+
+def test_only_the_worker_needs_the_fallback_topic() -> None:
+    environment = ENVIRONMENT | {"RELAY_FALLBACK_TOPIC_ARN": ""}
+    bootstrap.webhook(environment)
+    with pytest.raises(ConfigError, match="RELAY_FALLBACK_TOPIC_ARN: must be set"):
+        bootstrap.job_worker(environment)
+
+
+@pytest.mark.parametrize("build", [bootstrap.webhook, bootstrap.job_worker])
+def test_a_wrong_environment_is_refused_with_all_that_is_wrong(build: Callable[[dict[str, str]], object]) -> None:
     with pytest.raises(ConfigError) as caught:
         build({})
-    assert len(str(caught.value).splitlines()) == 2
+    assert len(str(caught.value).splitlines()) == 5

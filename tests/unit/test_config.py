@@ -3,7 +3,13 @@ import pytest
 from relay.config import Config
 from relay.errors import ConfigError
 
-GOOD = {"RELAY_SECRET_PREFIX": "relay", "RELAY_ALLOWED_HOSTS": "*.xmatters.com"}
+GOOD = {
+    "RELAY_SECRET_PREFIX": "relay",
+    "RELAY_ALLOWED_HOSTS": "*.xmatters.com",
+    "RELAY_DEAD_LETTER_QUEUE_URL": "https://sqs/dead-letters",
+    "RELAY_RETRY_QUEUE_URL": "https://sqs/retries",
+    "RELAY_LEDGER_TABLE": "ledger",
+}
 
 
 def test_what_is_not_set_has_its_default() -> None:
@@ -12,7 +18,10 @@ def test_what_is_not_set_has_its_default() -> None:
         secret_cache_seconds=300,
         allowed_hosts=("*.xmatters.com",),
         loopback_allowed=False,
-        dead_letter_queue_url=None,
+        dead_letter_queue_url="https://sqs/dead-letters",
+        retry_queue_url="https://sqs/retries",
+        ledger_table="ledger",
+        fallback_topic_arn=None,
     )
 
 
@@ -22,14 +31,20 @@ def test_every_setting_is_read_and_tidied() -> None:
         "RELAY_SECRET_CACHE_SECONDS": "0.5",
         "RELAY_ALLOWED_HOSTS": " *.XMatters.com , acme.bigpanda.io,, ",
         "RELAY_PROFILE": "local",
-        "RELAY_DEAD_LETTER_QUEUE_URL": "https://sqs/q",
+        "RELAY_DEAD_LETTER_QUEUE_URL": " https://sqs/d ",
+        "RELAY_RETRY_QUEUE_URL": "https://sqs/r",
+        "RELAY_LEDGER_TABLE": "relay-ledger",
+        "RELAY_FALLBACK_TOPIC_ARN": "arn:aws:sns:eu-central-1:000000000000:fallback",
     }
     assert Config.from_environment(environment) == Config(
         secret_prefix="team/relay",
         secret_cache_seconds=0.5,
         allowed_hosts=("*.xmatters.com", "acme.bigpanda.io"),
         loopback_allowed=True,
-        dead_letter_queue_url="https://sqs/q",
+        dead_letter_queue_url="https://sqs/d",
+        retry_queue_url="https://sqs/r",
+        ledger_table="relay-ledger",
+        fallback_topic_arn="arn:aws:sns:eu-central-1:000000000000:fallback",
     )
 
 
@@ -46,6 +61,9 @@ def test_all_problems_are_reported_at_once() -> None:
         "RELAY_SECRET_CACHE_SECONDS: must be a number of seconds between 0 and 86400, not 'soon'",
         "RELAY_ALLOWED_HOSTS: 'acme.*.com' has a star elsewhere than in front",
         "RELAY_PROFILE: must be aws or local, not 'prod'",
+        "RELAY_DEAD_LETTER_QUEUE_URL: must be set",
+        "RELAY_RETRY_QUEUE_URL: must be set",
+        "RELAY_LEDGER_TABLE: must be set",
     ]
 
 
@@ -61,8 +79,15 @@ def test_hosts_that_would_allow_none_or_too_many_are_refused(hosts: str) -> None
         Config.from_environment(GOOD | {"RELAY_ALLOWED_HOSTS": hosts})
 
 
-def test_an_empty_queue_is_no_queue() -> None:
-    assert Config.from_environment(GOOD | {"RELAY_DEAD_LETTER_QUEUE_URL": ""}).dead_letter_queue_url is None
+@pytest.mark.parametrize("name", ["RELAY_DEAD_LETTER_QUEUE_URL", "RELAY_RETRY_QUEUE_URL", "RELAY_LEDGER_TABLE"])
+def test_where_a_share_is_kept_and_what_is_known_of_it_must_be_named(name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config.from_environment(GOOD | {name: " "})
+    assert str(caught.value) == f"{name}: must be set"
+
+
+def test_an_empty_topic_is_no_topic() -> None:
+    assert Config.from_environment(GOOD | {"RELAY_FALLBACK_TOPIC_ARN": ""}).fallback_topic_arn is None
 
 
 def test_only_the_local_profile_allows_loopback() -> None:

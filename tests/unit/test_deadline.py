@@ -44,6 +44,24 @@ def test_a_call_gives_what_it_returns() -> None:
     assert Deadline(8, Clock()).run(lambda: 7, part="send") == 7
 
 
+def test_what_must_be_done_gets_its_time_though_there_is_none() -> None:
+    clock = Clock()
+    deadline = Deadline(1, clock)
+    clock.now += 5
+    with pytest.raises(TimeoutError):
+        deadline.run(lambda: threading.Event().wait(0.2), part="keep")
+    assert deadline.run(lambda: not threading.Event().wait(0.02), part="keep", at_least=1)
+
+
+def test_what_is_not_worth_more_is_left_behind_earlier() -> None:
+    let_go = threading.Event()
+    started = time.monotonic()
+    with pytest.raises(TimeoutError):
+        Deadline(8, time.monotonic).run(lambda: let_go.wait(2), part="ledger", at_least=0.05, at_most=0.05)
+    assert time.monotonic() - started < 0.5
+    let_go.set()
+
+
 def test_a_call_that_takes_too_long_is_left_behind() -> None:
     let_go = threading.Event()
     started = time.monotonic()

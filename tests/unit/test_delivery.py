@@ -1,35 +1,24 @@
+"""What is owed is kept, sent and recorded, with as few calls as that takes; what is not owed rings nobody."""
+
 import json
 import random
-from typing import Any
 
 import pytest
 import requests
 
-from relay import incident
-from relay.deadline import Deadline
-from relay.delivery import MAX_LOGGED_CHARACTERS, Outcome, Result, delivery_id
-from relay.errors import ChannelUnreadable, QueueError, Reason
+from relay.delivery import KEEP_SECONDS
+from relay.errors import Reason
+from relay.http import Answer
+from relay.keeping import delivery_id
+from relay.ledger import LEASE_SECONDS
 from relay.message import Job
+from relay.outcome import Outcome
 from tests import samples
-from tests.fakes import Call, FakeSecrets, FakeSession, Relay, Step
+from tests.fakes import Call, FakeSecrets, room
 
 DOWN = samples.refused(503, b"<h1>Service Unavailable</h1>")
-
-
-def room(*steps: Step, **changes: Any) -> Relay:
-    return Relay(FakeSession(*steps), **changes)
-
-
-def relay_share(relay: Relay, body: bytes | None = None, recipients: tuple[str, ...] = ()) -> Result:
-    content = samples.body() if body is None else body
-    return relay.delivery.relay(
-        relay.channels.get("noc"),
-        incident.parse(content),
-        content,
-        recipients=recipients,
-        correlation_id="c1",
-        deadline=Deadline(8, relay.clock),
-    )
+LATER = 1_800_000_001
+DELIVERED = ["get_item", "update_item", "put_item", "put_item"]
 
 
 def noise(size: int) -> str:
@@ -40,163 +29,220 @@ def huge() -> bytes:
     return samples.body(alerts=[{"id": f"a{number}", "text": noise(10_000 + 2 * number)} for number in range(300)])
 
 
-class TestRelay:
+class TestDelivered:
     def test_what_xmatters_accepts_is_delivered(self) -> None:
-        relay = room(samples.accepted("r7"))
-        result = relay_share(relay)
+        relay = room()
+        result = relay.share()
         assert (result.outcome, result.request_id, result.attempts) == (Outcome.DELIVERED, "r7", 1)
         assert (result.channel, result.incident_id, result.reason) == ("noc", "i1", None)
-        assert relay.sqs.messages == []
+        assert (result.transition, result.why) == ("opened", "nothing of this open incident was announced")
+        assert (result.queue, result.unguarded) == (None, None)
+        assert relay.dead_letters.messages == []
 
-    def test_what_it_does_not_accept_is_kept_whole(self) -> None:
-        relay = room(DOWN, chance=0.5)
-        started = relay.clock.now
-        result = relay_share(relay, recipients=("jdoe",))
-        assert (result.outcome, result.queue, result.reason) == (Outcome.QUEUED, "dead_letter", Reason.UPSTREAM)
-        [job] = relay.sqs.jobs()
-        assert job == Job(
-            kind="signal",
-            delivery_id=result.delivery_id or "",
-            channel="noc",
-            incident_id="i1",
-            version=(1_800_000_000, 1_800_000_000),
-            transition=None,
-            status="critical",
-            recipients=("jdoe",),
-            body=samples.body(),
-            received_at="2027-01-15T08:00:00.000Z",
-            first_failed_at="2027-01-15T08:00:00.750Z",
-            last_failed_at="2027-01-15T08:00:00.750Z",
-            attempts=3,
-            reason="upstream",
-            http_status=503,
-            response_excerpt="<h1>Service Unavailable</h1>",
-            correlation_id="c1",
-        )
-        assert relay.clock.now - started == 0.75
+    def test_it_takes_one_read_two_writes_and_one_look_at_the_pace(self) -> None:
+        relay = room()
+        relay.share()
+        assert relay.dynamodb.calls == DELIVERED
+        assert len(relay.retries.messages) == 1
 
-    # A relay that answers 400 while the provider is down makes the sender give up: `_keep` answers `queued` here.
-    @pytest.mark.parametrize(
-        ("failure", "reason"),
-        [
-            (DOWN, Reason.UPSTREAM),
-            (samples.refused(429), Reason.RATE_LIMITED),
-            (samples.refused(404), Reason.REFUSED),
-            (samples.refused(401), Reason.CREDENTIALS),
-            (requests.ReadTimeout("late"), Reason.TIMEOUT),
-            (requests.ConnectTimeout("gone"), Reason.UNREACHABLE),
-        ],
-        ids=lambda value: str(value) if isinstance(value, Reason) else "",
-    )
-    def test_whatever_the_reason_it_is_kept_with_it(self, failure: Step, reason: Reason) -> None:
-        relay = room(failure)
-        assert relay_share(relay).reason == reason
-        assert [job.reason for job in relay.sqs.jobs()] == [reason]
+    def test_what_was_announced_is_recorded(self) -> None:
+        relay = room()
+        relay.share()
+        entry = relay.entry()
+        assert entry.announced
+        assert entry.announced.is_same(entry.kept)
+        assert (entry.announced.version, entry.announced.is_critical) == ((1_800_000_000, 1_800_000_000), True)
+        assert (entry.lease, entry.owed_since, entry.parked) == (None, None, None)
+        assert (entry.signals, entry.request_ids) == ((relay.clock.now,), ("r7",))
+
+    def test_it_is_kept_before_it_is_sent_until_its_sender_must_be_done(self) -> None:
+        on_queue: list[Job] = []
+
+        def accept(call: Call) -> Answer:
+            on_queue.extend(relay.retries.jobs())
+            return samples.accepted()
+
+        relay = room(accept)
+        result = relay.share(recipients=("jdoe",))
+        assert on_queue == [
+            Job(
+                kind="signal",
+                delivery_id=result.delivery_id or "",
+                channel="noc",
+                incident_id="i1",
+                version=(1_800_000_000, 1_800_000_000),
+                transition="opened",
+                status="critical",
+                recipients=("jdoe",),
+                body=samples.body(),
+                received_at="2027-01-15T08:00:00.000Z",
+                first_failed_at=None,
+                last_failed_at=None,
+                attempts=0,
+                reason="in_flight",
+                http_status=None,
+                response_excerpt="",
+                correlation_id="c1",
+                digest=samples.share().digest,
+            )
+        ]
+        assert relay.retries.delays() == [KEEP_SECONDS]
+        assert KEEP_SECONDS > LEASE_SECONDS
+
+    def test_it_is_claimed_before_it_is_sent_so_that_nobody_else_sends_it(self) -> None:
+        leases: list[float] = []
+
+        def accept(call: Call) -> Answer:
+            entry = relay.entry()
+            assert entry.lease
+            assert entry.kept
+            leases.append(entry.lease.until - relay.clock.now)
+            return samples.accepted()
+
+        relay = room(accept)
+        assert relay.share().outcome == Outcome.DELIVERED
+        assert leases == [LEASE_SECONDS]
+
+    def test_the_kept_job_is_let_go_when_it_wakes(self) -> None:
+        relay = room()
+        relay.share()
+        relay.wake()
+        assert (relay.retries.messages, relay.dead_letters.messages) == ([], [])
+        assert len(relay.session.calls) == 1
+        assert relay.recorder.metrics()["job_duplicate"] == 1
 
     def test_recipients_are_the_channels_then_the_webhooks_each_once(self) -> None:
         document = samples.secret()
         document["xmatters"]["recipients"] = ["Net Ops", "jdoe"]
-        relay = room(samples.accepted(), secrets=FakeSecrets(noc=json.dumps(document)))
-        relay_share(relay, recipients=("jdoe", "night shift"))
+        relay = room(secrets=FakeSecrets(noc=json.dumps(document)))
+        relay.share(recipients=("jdoe", "night shift"))
         assert relay.session.calls[0].url.endswith("&recipients=Net%20Ops,jdoe,night%20shift")
 
-    def test_a_body_that_no_queue_takes_is_sent_all_the_same(self) -> None:
-        relay = room(samples.accepted())
+    def test_a_body_that_no_queue_takes_is_sent_as_it_came_and_kept_without_alert_details(self) -> None:
+        relay = room()
         body = huge()
         assert len(body) > 3_000_000
-        assert relay_share(relay, body).outcome == Outcome.DELIVERED
+        assert relay.share(body).outcome == Outcome.DELIVERED
         assert relay.session.calls[0].body == body
-
-    def test_and_is_kept_without_alert_details_when_that_fails(self) -> None:
-        relay = room(DOWN)
-        assert relay_share(relay, huge()).outcome == Outcome.QUEUED
-        [job] = relay.sqs.jobs()
+        [job] = relay.retries.jobs()
         assert job.body_reduced
         kept = json.loads(job.body)["incident"]
         assert (kept["id"], len(kept["alerts"])) == ("i1", 300)
         assert kept["relay_note"] == "cut to fit: alerts are here by id and status alone"
 
+    def test_a_job_whose_body_was_cut_is_the_same_state_still(self) -> None:
+        relay = room()
+        relay.share(huge())
+        relay.wake()
+        assert (len(relay.session.calls), relay.retries.messages) == (1, [])
+
     def test_a_giant_word_does_not_keep_a_share_off_the_queue(self) -> None:
         relay = room(DOWN)
-        body = samples.body(status=noise(3_000_000))
-        assert relay_share(relay, body).outcome == Outcome.QUEUED
+        assert relay.share(status=noise(3_000_000)).queue == "retry"
 
 
-class TestUnsafe:
-    def test_when_the_queue_refuses_too_the_result_holds_the_last_copy(self) -> None:
+class TestNotOwed:
+    def test_the_same_again_is_a_duplicate_by_the_read_alone(self) -> None:
+        relay = room()
+        first = relay.share()
+        relay.dynamodb.calls.clear()
+        again = relay.share()
+        assert (again.outcome, again.delivery_id) == (Outcome.DUPLICATE, first.delivery_id)
+        assert relay.dynamodb.calls == ["get_item"]
+        assert (len(relay.session.calls), len(relay.retries.messages)) == (1, 1)
+
+    def test_so_is_one_that_waits_on_the_queue_already(self) -> None:
         relay = room(DOWN)
-        relay.sqs.failure = QueueError("SQS refused the message: AccessDenied")
-        result = relay_share(relay)
-        assert (result.outcome, result.reason, result.queue) == (Outcome.UNSAFE, Reason.UPSTREAM, None)
-        assert result.detail == (
-            "HTTP 503; the dead-letter queue did not take it: SQS refused the message: AccessDenied"
-        )
-        assert Job.from_json(result.last_copy or "").body == samples.body()
+        assert relay.share().outcome == Outcome.QUEUED
+        asked = len(relay.session.calls)
+        assert relay.share().outcome == Outcome.DUPLICATE
+        assert (len(relay.session.calls), len(relay.retries.messages)) == (asked, 1)
 
-    def test_a_last_copy_too_long_for_a_log_line_is_reduced_not_cut(self) -> None:
-        relay = room(DOWN)
-        relay.sqs.failure = QueueError("no")
-        copy = relay_share(relay, huge()).last_copy or ""
-        assert len(copy) <= MAX_LOGGED_CHARACTERS
-        assert Job.from_json(copy).body_reduced
+    def test_what_is_older_than_what_was_announced_is_superseded_by_the_read_alone(self) -> None:
+        relay = room()
+        relay.share()
+        relay.dynamodb.calls.clear()
+        assert relay.share(changedOn=LATER - 2, status="warning").outcome == Outcome.SUPERSEDED
+        assert relay.dynamodb.calls == ["get_item"]
+        assert (len(relay.session.calls), len(relay.retries.messages)) == (1, 1)
 
-    def test_a_queue_that_hangs_is_given_up_when_the_time_is_over(self) -> None:
-        def slow(call: Call) -> Any:
-            relay.clock.now += 8.5
-            return DOWN
+    def test_what_changes_nothing_is_noted_by_one_write(self) -> None:
+        relay = room()
+        relay.share()
+        relay.dynamodb.calls.clear()
+        touched = relay.share(changedOn=LATER, comments=["on it"])
+        assert (touched.outcome, touched.transition) == (Outcome.UNCHANGED, "touched")
+        assert relay.dynamodb.calls == ["get_item", "put_item"]
+        assert (len(relay.session.calls), len(relay.retries.messages)) == (1, 1)
+        kept, announced = relay.entry().kept, relay.entry().announced
+        assert kept
+        assert announced
+        assert (kept.version, announced.version) == ((LATER, LATER), (LATER - 1, LATER - 1))
 
-        relay = room(slow)
-        relay.sqs.failure = TimeoutError("hangs")
-        assert relay_share(relay).outcome == Outcome.UNSAFE
-
-
-class TestRedeliver:
-    def redeliver(self, relay: Relay, **changes: Any) -> Result:
-        return relay.worker.redelivery.redeliver(samples.job(**changes), Deadline(20, relay.clock))
-
-    def test_it_sends_what_was_kept_to_whom_it_was_meant_for(self) -> None:
-        relay = room(samples.accepted("r9"))
-        result = self.redeliver(relay, recipients=("a b", "c"), body=b"{ }")
-        assert (result.outcome, result.request_id) == (Outcome.DELIVERED, "r9")
-        [call] = relay.session.calls
-        assert (call.body, call.url) == (b"{ }", samples.TRIGGER_URL + "&recipients=a%20b,c")
-        assert call.headers["X-Relay-Delivery-Id"] == "d" * 32
-        assert call.headers["X-Relay-Attempt"] == "4"
-
-    def test_what_fails_again_stays_with_its_new_reason(self) -> None:
-        relay = room(samples.refused(404))
-        result = self.redeliver(relay)
-        assert (result.outcome, result.reason, result.http_status) == (Outcome.UNSAFE, Reason.REFUSED, 404)
-        assert relay.sqs.messages == []
-
-    @pytest.mark.parametrize(("may_have_rung", "says"), [(True, "true"), (False, None)])
-    def test_only_what_may_have_rung_says_so(self, may_have_rung: bool, says: str | None) -> None:
-        relay = room(samples.accepted())
-        self.redeliver(relay, may_have_rung=may_have_rung)
-        assert relay.session.calls[0].headers.get("X-Relay-May-Repeat") == says
-
-    def test_without_its_channel_it_stays(self) -> None:
-        relay = room(samples.accepted())
-        gone = self.redeliver(relay, channel="gone")
-        assert (gone.outcome, gone.reason, gone.detail) == (
-            Outcome.UNSAFE,
-            Reason.INTERNAL,
-            "UnknownChannel: gone",
-        )
-        relay.secrets.texts["late"] = ChannelUnreadable("Secrets Manager could not be reached")
-        assert self.redeliver(relay, channel="late").reason == Reason.INTERNAL
+    def test_and_what_is_older_than_that_is_superseded(self) -> None:
+        relay = room()
+        relay.share(status="ok", changedOn=LATER)
+        assert relay.share(changedOn=LATER - 1).outcome == Outcome.SUPERSEDED
         assert relay.session.calls == []
+
+    def test_what_the_policy_does_not_name_rings_nobody(self) -> None:
+        relay = room(policy={"preset": "oncall"})
+        relay.share()
+        eased = relay.share(status="warning", changedOn=LATER)
+        assert (eased.outcome, eased.transition) == (Outcome.UNCHANGED, "eased")
+        assert relay.share(status="critical", changedOn=LATER + 1).transition == "touched"
+        assert len(relay.session.calls) == 1
+
+    def test_other_recipients_are_announced_to_on_their_own(self) -> None:
+        relay = room()
+        for recipients in ((), ("jdoe",), ("jdoe", "ops"), ("ops", "jdoe")):
+            relay.share(recipients=recipients)
+        assert len(relay.session.calls) == 3
+
+
+class TestOwedIsMeasuredAgainstWhatWasAnnounced:
+    def test_an_outage_that_spans_open_and_resolve_rings_nobody(self) -> None:
+        relay = room(DOWN, DOWN, DOWN, samples.accepted())
+        assert relay.share().outcome == Outcome.QUEUED
+        assert relay.share(status="ok", changedOn=LATER).outcome == Outcome.UNCHANGED
+        relay.wake()
+        assert (len(relay.session.calls), relay.retries.messages) == (3, [])
+        assert relay.entry().owed_since is None
+
+    def test_a_comment_does_not_swallow_a_page_that_is_owed(self) -> None:
+        relay = room(DOWN, DOWN, DOWN, samples.accepted())
+        relay.share()
+        commented = relay.share(changedOn=LATER, comments=["on it"])
+        assert (commented.outcome, commented.transition) == (Outcome.DELIVERED, "opened")
+        relay.wake()
+        assert (len(relay.session.calls), relay.retries.messages) == (4, [])
+
+    def test_a_resolve_is_owed_if_the_page_may_have_rung(self) -> None:
+        relay = room(requests.ReadTimeout("late"), samples.accepted())
+        assert relay.share().reason == Reason.TIMEOUT
+        resolved = relay.share(status="ok", changedOn=LATER)
+        assert (resolved.outcome, resolved.transition) == (Outcome.DELIVERED, "resolved")
+
+    def test_each_change_has_its_signal(self) -> None:
+        relay = room()
+        story = [("warning", "opened"), ("critical", "worsened"), ("warning", "eased"), ("ok", "resolved")]
+        for number, (status, transition) in enumerate([*story, ("critical", "reopened")]):
+            relay.clock.now += 20
+            result = relay.share(status=status, changedOn=LATER + number)
+            assert (result.outcome, result.transition) == (Outcome.DELIVERED, transition)
+        assert len(relay.session.calls) == 5
 
 
 class TestDeliveryId:
-    def test_it_is_the_same_over_tries_replays_and_what_changes_without_meaning(self) -> None:
+    def test_it_is_the_same_over_tries_and_what_changes_without_meaning(self) -> None:
         first = delivery_id("noc", ("a",), samples.share(alerts=["x", "y"]))
         assert first == delivery_id("noc", ("a",), samples.share(alerts=["y", "x"], comments=["new"]))
         assert len(first) == 32
         relay = room(DOWN, DOWN, DOWN, samples.accepted())
-        result = relay_share(relay)
-        relay.worker.redelivery.redeliver(relay.sqs.jobs()[0], Deadline(20, relay.clock))
+        result = relay.share()
+        relay.wake()
         assert {call.headers["X-Relay-Delivery-Id"] for call in relay.session.calls} == {result.delivery_id}
+        assert len(relay.session.calls) == 4
 
     @pytest.mark.parametrize(
         "other",

@@ -18,7 +18,32 @@ def test_only_what_may_pass_without_having_rung_is_tried_again_at_once() -> None
 
 def test_only_refused_credentials_are_renewed() -> None:
     assert {reason for reason in Reason if HANDLING[reason].renew_credentials} == {Reason.CREDENTIALS}
-    assert HANDLING[Reason.CREDENTIALS] == Handling(try_again=False, renew_credentials=True)
+    assert HANDLING[Reason.CREDENTIALS] == Handling(renew_credentials=True, steady=300)
+
+
+def test_what_can_not_pass_is_final() -> None:
+    assert {reason for reason in Reason if HANDLING[reason].is_final} == {Reason.REFUSED, Reason.EXPIRED}
+
+
+def test_what_asked_nothing_is_no_try() -> None:
+    assert {reason for reason in Reason if not HANDLING[reason].is_try} == {
+        Reason.CIRCUIT_OPEN,
+        Reason.IN_FLIGHT,
+        Reason.PACED,
+    }
+
+
+def test_what_may_have_rung_is_not_tried_before_half_a_minute_is_over() -> None:
+    assert {reason: HANDLING[reason].least for reason in Reason if HANDLING[reason].least} == {Reason.TIMEOUT: 30}
+
+
+def test_the_circuit_opens_for_what_tells_of_the_channel_and_not_of_one_signal() -> None:
+    assert {reason for reason in Reason if HANDLING[reason].breaks_circuit} == {
+        Reason.RATE_LIMITED,
+        Reason.UPSTREAM,
+        Reason.UNREACHABLE,
+        Reason.TIMEOUT,
+    }
 
 
 @pytest.mark.parametrize("status", range(100, 600))

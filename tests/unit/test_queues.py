@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from relay.errors import QueueError
 from relay.message import Job
+from relay.queues import MAX_DELAY_SECONDS
 from tests import samples
 from tests.fakes import FakeSqs
 
@@ -17,7 +18,8 @@ def test_a_job_travels_in_the_body_and_its_attributes_beside_it() -> None:
     job = samples.job()
     assert sqs.queue().send(job) == "m1"
     [message] = sqs.messages
-    assert message["QueueUrl"] == "https://sqs.eu-central-1.amazonaws.com/000000000000/dead-letters"
+    assert message["QueueUrl"] == "https://sqs.eu-central-1.amazonaws.com/000000000000/jobs"
+    assert message["DelaySeconds"] == 0
     assert Job.from_json(message["MessageBody"]) == job
     assert message["MessageAttributes"] == {
         "channel": {"DataType": "String", "StringValue": "noc"},
@@ -26,6 +28,12 @@ def test_a_job_travels_in_the_body_and_its_attributes_beside_it() -> None:
         "kind": {"DataType": "String", "StringValue": "signal"},
         "schema": {"DataType": "Number", "StringValue": "1"},
     }
+
+
+def test_a_job_sleeps_for_as_long_as_it_is_told_to() -> None:
+    sqs = FakeSqs()
+    sqs.queue().send(samples.job(), delay_seconds=MAX_DELAY_SECONDS)
+    assert sqs.delays() == [900]
 
 
 # Emulators take what AWS refuses; cured by `_refuse_what_sqs_refuses`.

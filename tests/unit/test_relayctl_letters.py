@@ -1,5 +1,6 @@
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from relay.message import Job
+from relay.outcome import Outcome
+from relay.replay import Replayed
 from relayctl import letters
 from tests.samples import job
 from tests.unit.relayctl_fakes import held
@@ -122,6 +125,16 @@ class TestText:
         assert "recipients        Network Operations" in text.splitlines()
         assert text.endswith('body\n{\n  "incident": {\n    "id": "i1",\n    "title": "Überlast"\n  }\n}')
 
+    def test_it_says_when_it_was_put_to_rest_and_whether_it_may_have_rung(self) -> None:
+        text = letters.text(held(job(buried_at="2027-01-15T09:00:00.000Z", may_have_rung=True, rounds=4)))
+        assert "buried at         2027-01-15T09:00:00.000Z" in text.splitlines()
+        assert "may have rung     True" in text.splitlines()
+        assert "rounds            4" in text.splitlines()
+
+    def test_one_that_never_failed_has_no_times_of_that(self) -> None:
+        text = letters.text(held(job(first_failed_at=None, last_failed_at=None)))
+        assert "failed at" not in text
+
     def test_an_answer_of_many_lines_stays_in_its_column(self) -> None:
         text = letters.text(held(job(response_excerpt="<html>\n<p>\x1b[31mreason            none</p>")))
         at = text.splitlines().index("response excerpt  <html>")
@@ -163,6 +176,36 @@ class TestDocuments:
     def test_what_is_no_job_is_called_by_what_the_table_shows_of_it(self) -> None:
         stranger = held(None, "0123456789", "no JSON")
         assert letters.is_called(stranger, letters.stranger(stranger).split()[0])
+
+
+class TestBecame:
+    """What became of a replayed job, for people."""
+
+    WAITS = Replayed(job(reason="paced"), Outcome.QUEUED, queue="retry")
+    FAILED = Replayed(job(reason="refused"), Outcome.QUEUED, queue="dead_letter", note="HTTP 404")
+    SILENT = Replayed(job(), Outcome.UNSAFE, note="the worker failed: Timeout")
+    STUCK = Replayed(job(), Outcome.DELIVERED, "r1", note="delivered, but it could not be deleted")
+
+    @pytest.mark.parametrize(
+        ("done", "said"),
+        [
+            (WAITS, "waits on the retry queue: paced"),
+            (FAILED, "refused: HTTP 404"),
+            (SILENT, "upstream: the worker failed: Timeout"),
+            (STUCK, "upstream: delivered, but it could not be deleted"),
+            (replace(FAILED, note=""), "refused: queued"),
+        ],
+    )
+    def test_it_is_one_line_where_there_is_something_to_say(self, done: Replayed, said: str) -> None:
+        assert letters.became(done) == f"dddddddd  noc  i1  {said}"
+
+    @pytest.mark.parametrize("outcome", [Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.SUPERSEDED, Outcome.UNCHANGED])
+    def test_what_is_done_needs_no_words(self, outcome: Outcome) -> None:
+        assert letters.became(Replayed(job(), outcome, "r1")) is None
+
+    def test_it_does_not_steer_the_terminal(self) -> None:
+        line = letters.became(replace(self.FAILED, job=job(incident_id=STEERING), note=STEERING)) or ""
+        assert line.isprintable()
 
 
 class TestSummary:

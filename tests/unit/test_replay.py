@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.delivery import Outcome
 from relay.message import MAX_EXCERPT, Job, timestamp
+from relay.outcome import Outcome
 from relay.replay import Filter, Replay, Replayed, WorkerError, in_order
 from tests.fakes import Clock
 from tests.samples import job
@@ -110,6 +110,44 @@ class TestDelivered:
         assert bench.queue.jobs() == [job()]
 
 
+class TestNotSent:
+    @pytest.mark.parametrize("outcome", [Outcome.DUPLICATE, Outcome.SUPERSEDED, Outcome.UNCHANGED])
+    def test_what_is_not_owed_any_more_leaves_the_queue(self, outcome: Outcome) -> None:
+        bench = Bench([{"outcome": outcome.value}])
+        bench.queue.put(job().to_json())
+        (done,) = bench.run()
+        assert bench.queue.messages == {}
+        assert done == Replayed(job(), outcome)
+        assert not done.is_failure
+
+    def test_what_waits_on_the_retry_queue_leaves_it_too_and_says_what_it_waits_for(self) -> None:
+        bench = Bench([{"outcome": "queued", "queue": "retry", "reason": "paced"}])
+        bench.queue.put(job().to_json())
+        (done,) = bench.run()
+        assert bench.queue.messages == {}
+        assert done == Replayed(job(reason="paced"), Outcome.QUEUED, queue="retry")
+        assert not done.is_failure
+
+    @pytest.mark.parametrize(
+        "result", [{"outcome": "queued"}, {"outcome": "queued", "queue": "dead_letter"}, {"outcome": "kept"}, {}]
+    )
+    def test_what_is_on_no_queue_that_we_know_of_stays_on_ours(self, result: Mapping[str, Any]) -> None:
+        bench = Bench([result])
+        bench.queue.put(job().to_json())
+        (done,) = bench.run()
+        assert [each.incident_id for each in bench.queue.jobs()] == ["i1"]
+        assert done.is_failure
+
+    def test_one_that_cannot_be_deleted_is_there_twice_and_said(self) -> None:
+        bench = Bench([{"outcome": "queued", "queue": "retry", "reason": "in_flight"}])
+        bench.queue.put(job().to_json())
+        bench.queue.refusing = {"delete"}
+        (done,) = bench.run()
+        assert bench.queue.jobs() == [job()]
+        assert done.note == "queued, but it could not be deleted (ClientError): it is still on the queue"
+        assert done.is_failure
+
+
 class TestFailedAgain:
     def test_it_is_put_back_with_its_new_reason_and_counts_before_the_old_message_goes(self) -> None:
         bench = Bench([FAILED])
@@ -124,10 +162,19 @@ class TestFailedAgain:
             http_status=429,
             response_excerpt="slow down",
             last_failed_at=timestamp(bench.clock()),
+            buried_at=timestamp(bench.clock()),
             replays=2,
         )
         assert bench.queue.jobs() == [kept]
-        assert done == Replayed(kept, Outcome.QUEUED, note="xMatters answered 429")
+        assert done == Replayed(kept, Outcome.QUEUED, queue="dead_letter", note="xMatters answered 429")
+        assert done.is_failure
+
+    def test_one_that_never_failed_before_failed_now(self) -> None:
+        bench = Bench([FAILED])
+        bench.queue.put(job(first_failed_at=None, last_failed_at=None).to_json())
+        bench.run()
+        (kept,) = bench.queue.jobs()
+        assert kept.first_failed_at == kept.last_failed_at == timestamp(bench.clock())
 
     def test_it_is_tried_once_in_a_replay(self) -> None:
         bench = Bench([FAILED])
@@ -406,20 +453,30 @@ class TestFilter:
         assert wanted.matches(job(received_at="2027-01-15T08:00:00.000Z")) is matches
 
 
-@given(st.lists(st.sampled_from(["delivered", "failed", "silent", "no send", "no delete"]), max_size=30))
+@given(
+    st.lists(
+        st.sampled_from(["delivered", "unchanged", "waiting", "failed", "silent", "no send", "no delete"]), max_size=30
+    )
+)
 def test_nothing_is_lost_whatever_fails(fates: list[str]) -> None:
     def worker(asked: Job) -> Mapping[str, Any]:
         fate = fates[int(asked.incident_id[1:])]
         bench.queue.refusing = {fate.removeprefix("no ")} if fate.startswith("no ") else set()
         if fate == "silent":
             raise WorkerError("?")
-        return DELIVERED if fate == "delivered" else FAILED
+        return fine.get(fate, FAILED)
 
+    fine: dict[str, Mapping[str, Any]] = {
+        "delivered": DELIVERED,
+        "unchanged": {"outcome": "unchanged"},
+        "waiting": {"outcome": "queued", "queue": "retry", "reason": "paced"},
+    }
     bench = Bench([worker])
     bench.queue.put(*bodies(jobs(len(fates))))
     done = bench.run()
     bench.queue.refusing = set()
     assert len(done) == len(fates)
-    expected = Counter({f"i{n}": {"delivered": 0, "no delete": 2}.get(fate, 1) for n, fate in enumerate(fates)})
+    left = dict.fromkeys(fine, 0) | {"no delete": 2}
+    expected = Counter({f"i{n}": left.get(fate, 1) for n, fate in enumerate(fates)})
     assert Counter(each.incident_id for each in bench.queue.jobs()) == +expected
     assert len(bench.queue.visible()) == len(bench.queue.messages)

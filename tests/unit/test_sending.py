@@ -23,9 +23,9 @@ def room(*steps: Step, **changes: Any) -> Relay:
     return relay
 
 
-def send(relay: Relay, seconds: float = 8, reserve: float = 2) -> Sent:
+def send(relay: Relay, seconds: float = 8, reserve: float = 2, tries: int = MAX_TRIES) -> Sent:
     channel = relay.channels.get("noc")
-    return relay.sender.send(channel, SIGNAL, Deadline(seconds, relay.clock), reserve=reserve)
+    return relay.sender.send(channel, SIGNAL, Deadline(seconds, relay.clock), reserve=reserve, tries=tries)
 
 
 def reason(sent: Sent) -> Reason | None:
@@ -40,11 +40,39 @@ class TestWhatMayPass:
         assert (sent.attempts, sent.request_id, len(relay.session.calls)) == (3, None, MAX_TRIES)
         assert sent.failure
 
+    @pytest.mark.parametrize("tries", [1, 2])
+    def test_but_no_more_often_than_is_asked_for(self, tries: int) -> None:
+        relay = room(DOWN)
+        assert send(relay, tries=tries).attempts == tries
+        assert (len(relay.session.calls), len(relay.clock.slept)) == (tries, tries - 1)
+
+    def test_a_renewed_secret_is_no_try_more(self) -> None:
+        relay = room(samples.refused(401))
+        relay.secrets.texts["noc"] = TestCredentials.ROTATED
+        relay.clock.now += 11
+        assert send(relay, tries=1).attempts == 1
+
     @pytest.mark.parametrize("failures", [0, 1, 2])
     def test_it_ends_with_the_first_that_is_accepted(self, failures: int) -> None:
         relay = room(*[DOWN] * failures, samples.accepted())
-        assert send(relay) == Sent(failures + 1, "r1")
+        assert send(relay) == Sent(failures + 1, 1, "r1")
         assert [call.headers["X-Relay-Attempt"] for call in relay.session.calls] == ["1", "2", "3"][: failures + 1]
+
+    @pytest.mark.parametrize(
+        ("steps", "rings"),
+        [
+            ((DOWN,), 0),
+            ((DOWN, RESET, DOWN), 1),
+            ((RESET,), 3),
+            ((RESET, samples.accepted()), 2),
+            ((requests.ConnectTimeout("gone"),), 0),
+            ((requests.ReadTimeout("late"),), 1),
+            ((ZeroDivisionError(),), 1),
+        ],
+        ids=["none", "cut once", "cut each time", "cut, then accepted", "never connected", "late", "our own fault"],
+    )
+    def test_what_rang_or_may_have_is_counted(self, steps: tuple[Step, ...], rings: int) -> None:
+        assert send(room(*steps)).rings == rings
 
     def test_of_several_failures_the_last_one_is_told(self) -> None:
         assert reason(send(room(DOWN, RESET, samples.refused(404)))) == Reason.REFUSED
@@ -121,7 +149,7 @@ class TestCredentials:
         relay = room(samples.refused(401), samples.accepted())
         relay.secrets.texts["noc"] = self.ROTATED
         relay.clock.now += 11
-        assert send(relay) == Sent(2, "r1")
+        assert send(relay) == Sent(2, 1, "r1")
         assert relay.session.calls[1].url.endswith("?apiKey=new-key")
         assert relay.clock.slept == []
 
@@ -175,7 +203,7 @@ class TestToken:
             secrets=self.secrets(),
         )
         send(relay)
-        assert send(relay) == Sent(2, "r2")
+        assert send(relay) == Sent(2, 1, "r2")
         shown = [call.headers.get("Authorization") for call in relay.session.calls]
         assert shown == [None, "Bearer t1", "Bearer t1", None, "Bearer t2"]
 
@@ -203,7 +231,7 @@ class TestToken:
         )
         relay.secrets.texts["noc"] = json.dumps(samples.secret(auth=samples.OAUTH | {"password": "new"}))
         relay.clock.now += 11
-        assert send(relay) == Sent(1, "r1")
+        assert send(relay) == Sent(1, 1, "r1")
         assert b"password=new" in relay.session.calls[1].body
 
 

@@ -1,12 +1,12 @@
 import contextlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
-from relay.delivery import Outcome, Result
 from relay.errors import BadRequest, Reason
+from relay.outcome import Outcome, Result
 from tests import samples
 from tests.fakes import Recorder
 
@@ -33,8 +33,10 @@ class TestMetrics:
             recorder.telemetry.instrument(lambda event, context: event)
         assert zeroed(recorder) == {
             *(f"outcome_{outcome}" for outcome in Outcome),
+            *(f"job_{outcome}" for outcome in Outcome),
             *(f"reason_{reason}" for reason in Reason),
-            *("stale_channel", "lookups_limited", "rejected_request", "crash", "replay_delivered", "replay_failed"),
+            *("stale_channel", "lookups_limited", "rejected_request", "crash", "unguarded", "dead_lettered"),
+            *("unreadable_job", "fallback_told", "fallback_failed", "replay_settled", "replay_failed"),
         }
 
     def test_nothing_is_counted_that_was_not_zero_before(self) -> None:
@@ -43,10 +45,15 @@ class TestMetrics:
             recorder.telemetry.instrument(lambda event, context: event)
         names = zeroed(recorder)
         for outcome in Outcome:
-            for reason in Reason:
-                recorder.telemetry.share(Result(outcome, "noc", reason=reason), {}, correlation_id="c1")
+            recorder.telemetry.share(Result(outcome, "noc"), {}, correlation_id="c1")
+            recorder.telemetry.worked(samples.job(), Result(outcome, "noc"), {})
+        for reason in Reason:
+            result = Result(Outcome.QUEUED, "noc", reason=reason, queue="dead_letter", unguarded="the ledger is down")
+            recorder.telemetry.share(result, {}, correlation_id="c1")
+        recorder.telemetry.unreadable("no JSON")
+        recorder.telemetry.told(samples.job())
         recorder.telemetry.crashed(ValueError())
-        for notice in ("stale_channel", "lookups_limited"):
+        for notice in ("stale_channel", "lookups_limited", "fallback_failed"):
             recorder.telemetry.notice(notice, "why")
         for outcome in (Outcome.DELIVERED, Outcome.UNSAFE):
             recorder.telemetry.replayed(None, Result(outcome, "noc"), {})
@@ -94,6 +101,58 @@ class TestLines:
         assert {name: line[name] for name in known} == known
         assert (line["level"], line["milliseconds"]) == ("INFO", {"send": 12.5})
         assert not {"reason", "detail", "http_status", "last_copy", "queue"} & set(line)
+
+    def test_a_shares_line_says_what_it_changes_and_why(self) -> None:
+        recorder = Recorder()
+        result = Result(
+            Outcome.DELIVERED, "noc", "i1", "worsened", "its status is worse", unguarded="no answer in time"
+        )
+        recorder.telemetry.share(result, {}, correlation_id="c1")
+        [line] = recorder.lines()
+        assert (line["transition"], line["why"]) == ("worsened", "its status is worse")
+        assert line["unguarded"] == "no answer in time"
+        assert recorder.metrics() == {"outcome_delivered": 1, "unguarded": 1}
+
+    def test_a_jobs_line_says_how_often_it_was_tried_and_since_when(self) -> None:
+        recorder = Recorder()
+        result = Result(Outcome.QUEUED, "noc", "i1", reason=Reason.UPSTREAM, queue="retry", attempts=1)
+        recorder.telemetry.worked(samples.job(rounds=4, replays=1), result, {"send": 3.5})
+        [line] = recorder.lines()
+        expected = {
+            "message": "job",
+            "outcome": "queued",
+            "reason": "upstream",
+            "queue": "retry",
+            "kind": "signal",
+            "rounds": 4,
+            "replays": 1,
+            "received_at": "2027-01-15T08:00:00.000Z",
+            "correlation_id": "request-1",
+        }
+        assert {name: line[name] for name in expected} == expected
+        assert recorder.metrics() == {"job_queued": 1, "reason_upstream": 1}
+
+    def test_what_goes_to_the_dead_letters_is_counted_once_and_not_each_time_it_is_looked_at(self) -> None:
+        recorder = Recorder()
+        parked = Result(Outcome.QUEUED, "noc", queue="dead_letter")
+        recorder.telemetry.worked(samples.job(), parked, {})
+        assert "dead_lettered" not in recorder.metrics()
+        recorder.telemetry.worked(samples.job(), replace(parked, reason=Reason.EXPIRED), {})
+        assert recorder.metrics()["dead_lettered"] == 1
+
+    def test_a_message_that_is_no_job_is_an_error_without_its_content(self) -> None:
+        recorder = Recorder()
+        recorder.telemetry.unreadable("it is not an envelope of the relay")
+        [line] = recorder.lines()
+        assert (line["level"], line["detail"]) == ("ERROR", "it is not an envelope of the relay")
+        assert recorder.metrics() == {"unreadable_job": 1}
+
+    def test_that_the_fallback_was_told_is_a_warning_that_names_the_incident(self) -> None:
+        recorder = Recorder()
+        recorder.telemetry.told(samples.job())
+        [line] = recorder.lines()
+        assert (line["level"], line["channel"], line["incident_id"]) == ("WARNING", "noc", "i1")
+        assert recorder.metrics() == {"fallback_told": 1}
 
     def test_the_last_copy_is_critical_and_stands_in_a_line_of_its_own(self) -> None:
         recorder = Recorder()

@@ -29,26 +29,67 @@ class TestAnswers:
             "outcome": "delivered",
             "incident_id": "i1",
             "channel": "noc",
-            "transition": None,
+            "transition": "opened",
             "request_id": "r1",
         }
         assert len(answer.document["delivery_id"]) == 32
 
     # A relay that answers 400 while the provider is down makes the sender give up; cured by `_STATUS`.
-    @pytest.mark.parametrize("failure", [DOWN, samples.refused(400), samples.refused(401), requests.ReadTimeout()])
-    def test_what_xmatters_does_not_take_is_202_with_the_queue_and_the_reason(self, failure: Step) -> None:
+    @pytest.mark.parametrize(
+        ("failure", "reason", "queue"),
+        [
+            (DOWN, "upstream", "retry"),
+            (samples.refused(400), "refused", "dead_letter"),
+            (samples.refused(401), "credentials", "retry"),
+            (requests.ReadTimeout(), "timeout", "retry"),
+        ],
+        ids=["down", "refused", "credentials", "timeout"],
+    )
+    def test_what_xmatters_does_not_take_is_202_with_the_queue_and_the_reason(
+        self, failure: Step, reason: str, queue: str
+    ) -> None:
         relay = room(failure)
         answer = relay.webhook.serve(samples.request())
-        assert (answer.status, answer.document["outcome"], answer.document["queue"]) == (202, "queued", "dead_letter")
-        assert answer.document["reason"] == relay.sqs.jobs()[0].reason
-        assert "request_id" not in answer.document
+        document = answer.document
+        assert (answer.status, document["outcome"], document["reason"]) == (202, "queued", reason)
+        assert document["queue"] == queue
+        [job] = {"retry": relay.retries, "dead_letter": relay.dead_letters}[queue].jobs()
+        assert job.delivery_id == document["delivery_id"]
+        assert (document["transition"], "request_id" in document) == ("opened", False)
 
     def test_neither_taken_nor_kept_is_503(self) -> None:
         relay = room(DOWN)
-        relay.sqs.failure = QueueError("SQS refused the message: AccessDenied")
+        relay.retries.failure = relay.dead_letters.failure = QueueError("SQS refused the message: AccessDenied")
         answer = relay.webhook.serve(samples.request())
         assert (answer.status, answer.document["outcome"], answer.document["reason"]) == (503, "unsafe", "upstream")
         assert "queue" not in answer.document
+
+    @pytest.mark.parametrize(
+        ("second", "outcome", "transition"),
+        [
+            (samples.body(), "duplicate", None),
+            (samples.body(changedOn=1_799_999_999), "superseded", None),
+            (samples.body(changedOn=1_800_000_001, comments=["on it"]), "unchanged", "touched"),
+        ],
+        ids=["duplicate", "superseded", "unchanged"],
+    )
+    def test_what_needs_no_signal_is_200_too(self, second: bytes, outcome: str, transition: str | None) -> None:
+        relay = room()
+        first = relay.webhook.serve(samples.request())
+        answer = relay.webhook.serve(samples.request(second))
+        assert (answer.status, answer.document["outcome"]) == (200, outcome)
+        assert answer.document["transition"] == transition
+        assert (answer.document["delivery_id"] == first.document["delivery_id"]) is (outcome == "duplicate")
+        assert len(relay.session.calls) == 1
+        assert not {"reason", "queue", "request_id"} & set(answer.document)
+
+    def test_what_waits_for_its_turn_is_202_and_says_for_what(self) -> None:
+        relay = room()
+        relay.webhook.serve(samples.request())
+        eased = samples.request(samples.body(status="warning", changedOn=1_800_000_001))
+        answer = relay.webhook.serve(eased)
+        assert (answer.status, answer.document["outcome"], answer.document["reason"]) == (202, "queued", "paced")
+        assert (answer.document["queue"], answer.document["transition"]) == ("retry", "eased")
 
     def test_a_secret_that_can_not_be_read_is_503(self) -> None:
         relay = room()
@@ -77,7 +118,8 @@ class TestAnswers:
         assert (answer.status, answer.document["error"]) == (status, error)
         assert answer.document["detail"].startswith(names)
         assert set(answer.document) == {"error", "detail"}
-        assert (relay.session.calls, relay.sqs.messages) == ([], [])
+        assert (relay.session.calls, relay.dynamodb.calls) == ([], [])
+        assert (relay.retries.messages, relay.dead_letters.messages) == ([], [])
 
     def test_every_401_has_the_same_bytes(self) -> None:
         relay = room()
@@ -129,13 +171,13 @@ class TestTime:
         real = relay.secrets.texts["noc"]
         relay.secrets.texts = _Slow(relay, noc=real)
         relay.webhook.serve(samples.request())
-        assert relay.session.calls[0].seconds == pytest.approx(INLINE_SECONDS - 2 - 3)
+        assert relay.session.calls[0].seconds == pytest.approx(INLINE_SECONDS - 3 - 3)
 
     def test_when_it_left_nothing_the_share_is_kept(self) -> None:
         relay = room(samples.accepted())
         relay.secrets.texts = _Slow(relay, 6.5, noc=relay.secrets.texts["noc"])
         assert relay.webhook.serve(samples.request()).status == 202
-        assert (relay.session.calls, relay.sqs.jobs()[0].attempts) == ([], 0)
+        assert (relay.session.calls, relay.retries.jobs()[0].attempts) == ([], 0)
 
 
 class _Slow(dict[str, str | Exception]):
@@ -161,7 +203,7 @@ class TestCrash:
         relay = room(ZeroDivisionError("canary-words"))
         answer = relay.webhook.serve(samples.request())
         assert (answer.status, answer.document["outcome"], answer.document["reason"]) == (202, "queued", "internal")
-        assert len(relay.sqs.messages) == 1
+        assert [job.body for job in relay.retries.jobs()] == [samples.body()]
         assert "canary-words" not in relay.recorder.written() + json.dumps(answer.document)
         [crash] = [line for line in relay.recorder.lines() if line["message"] == "crash"]
         assert (crash["level"], crash["error"]) == ("ERROR", "ZeroDivisionError")
@@ -170,7 +212,7 @@ class TestCrash:
 
     def test_elsewhere_it_is_503_and_the_body_is_in_the_log(self) -> None:
         relay = room(ZeroDivisionError())
-        relay.sqs.failure = ZeroDivisionError("canary-words")
+        relay.retries.failure = ZeroDivisionError("canary-words")
         answer = relay.webhook.serve(samples.request())
         assert (answer.status, answer.document["outcome"], answer.document["reason"]) == (503, "unsafe", "internal")
         assert (answer.document["incident_id"], answer.document["channel"]) == (None, "noc")
@@ -201,13 +243,15 @@ class TestLog:
             "channel": "noc",
             "incident_id": "i1",
             "outcome": "delivered",
+            "transition": "opened",
+            "why": "nothing of this open incident was announced",
             "attempts": 2,
             "request_id": "r7",
             "delivery_id": answer.document["delivery_id"],
             "correlation_id": "request-1",
         }
         assert {name: line[name] for name in expected} == expected
-        assert set(line["milliseconds"]) == {"admit", "parse", "send"}
+        assert set(line["milliseconds"]) == {"admit", "parse", "ledger", "keep", "pace", "send"}
 
     def test_a_refused_request_is_one_line_without_headers_or_body(self) -> None:
         relay = room()
@@ -220,6 +264,13 @@ class TestLog:
     def test_outcomes_and_reasons_are_counted(self) -> None:
         relay = room(DOWN)
         relay.webhook.serve(samples.request())
-        relay.sqs.failure = QueueError("no")
-        relay.webhook.serve(samples.request())
-        assert relay.recorder.metrics() == {"outcome_queued": 1, "outcome_unsafe": 1, "reason_upstream": 2}
+        relay.retries.failure = QueueError("no")
+        relay.webhook.serve(samples.request(samples.body(id="i2")))
+        relay.dead_letters.failure = QueueError("no")
+        relay.webhook.serve(samples.request(samples.body(id="i3")))
+        assert relay.recorder.metrics() == {
+            "outcome_queued": 2,
+            "outcome_unsafe": 1,
+            "reason_upstream": 3,
+            "dead_lettered": 1,
+        }

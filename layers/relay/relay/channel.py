@@ -17,6 +17,7 @@ import fastjsonschema
 from relay.channel_schema import AUTH, CHANNEL, CHANNEL_NAME, HEADER_PATTERN, URL_PATTERN
 from relay.errors import InvalidChannel
 from relay.http import AllowedHosts, ForbiddenUrl
+from relay.policy import Policy
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Channel:
     trigger_url: str = field(repr=False)
     auth: Auth
     recipients: tuple[str, ...]
+    policy: Policy
 
     def admits(self, headers: Mapping[str, str], now: float) -> bool:
         """Whether the request's headers (names in lower case) hold credentials that are valid at `now`.
@@ -106,6 +108,7 @@ def parse(name: str, text: str, hosts: AllowedHosts) -> Channel:
         trigger_url=xmatters["trigger_url"],
         auth=Auth(xmatters["auth"]["type"], {k: v for k, v in xmatters["auth"].items() if k != "type"}),
         recipients=tuple(dict.fromkeys(name.strip() for name in xmatters.get("recipients", ()))),
+        policy=Policy.of(document.get("policy", {})),
     )
 
 

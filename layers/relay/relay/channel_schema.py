@@ -18,6 +18,10 @@ def _number(low: float, high: float) -> dict[str, Any]:
     return {"type": "number", "minimum": low, "maximum": high}
 
 
+def _count(low: int, high: int) -> dict[str, Any]:
+    return {"type": "integer", "minimum": low, "maximum": high}
+
+
 # What a header can carry as it stands.
 HEADER_PATTERN = r"^[\x21-\x7e]+\Z"
 _TOKEN = {"type": "string", "maxLength": 4096, "pattern": HEADER_PATTERN}
@@ -59,7 +63,8 @@ CHANNEL = _object(
         notify_on={"type": "array", "uniqueItems": True, "items": _TRANSITION},
         body={"enum": ["bigpanda", "xmatters"]},
         min_seconds_between_signals=_number(0, 86_400),
-        max_per_minute=_number(1, 10_000),
+        max_per_minute=_count(1, 1_000),
+        max_per_minute_per_recipients=_count(1, 1_000),
         max_age_seconds=_number(60, 1_209_600),
         fallback_after_seconds=_number(0, 86_400),
     ),

@@ -11,15 +11,18 @@ class Config:
     """The settings of a function.
 
     `secret_prefix` has no trailing slash. `allowed_hosts` are host names in lower case, `*.` in front or not.
-    `loopback_allowed` is true for the embedded cloud alone. `dead_letter_queue_url` is None where a function
-    does not write to the queue.
+    `loopback_allowed` is true for the embedded cloud alone. `fallback_topic_arn` is None where a function does not
+    tell the topic.
     """
 
     secret_prefix: str
     secret_cache_seconds: float
     allowed_hosts: tuple[str, ...]
     loopback_allowed: bool
-    dead_letter_queue_url: str | None
+    dead_letter_queue_url: str
+    retry_queue_url: str
+    ledger_table: str
+    fallback_topic_arn: str | None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Config":
@@ -30,7 +33,10 @@ class Config:
             secret_cache_seconds=_seconds(environment, "RELAY_SECRET_CACHE_SECONDS", 300, problems),
             allowed_hosts=_hosts(environment, "RELAY_ALLOWED_HOSTS", problems),
             loopback_allowed=_profile(environment, "RELAY_PROFILE", problems) == "local",
-            dead_letter_queue_url=environment.get("RELAY_DEAD_LETTER_QUEUE_URL") or None,
+            dead_letter_queue_url=_text(environment, "RELAY_DEAD_LETTER_QUEUE_URL", problems),
+            retry_queue_url=_text(environment, "RELAY_RETRY_QUEUE_URL", problems),
+            ledger_table=_text(environment, "RELAY_LEDGER_TABLE", problems),
+            fallback_topic_arn=environment.get("RELAY_FALLBACK_TOPIC_ARN") or None,
         )
         if problems:
             raise ConfigError("\n".join(problems))

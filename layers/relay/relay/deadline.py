@@ -1,5 +1,6 @@
 """How long inline work may go on, and where its time went."""
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,10 +30,19 @@ class Deadline:
         finally:
             self.spent[part] = round(self.spent.get(part, 0.0) + (self._clock() - start) * 1000, 3)
 
-    def run[T](self, call: Callable[[], T], *, part: str, reserve: float = 0.0, at_least: float = 0.0) -> T:
+    def run[T](
+        self,
+        call: Callable[[], T],
+        *,
+        part: str,
+        reserve: float = 0.0,
+        at_least: float = 0.0,
+        at_most: float = math.inf,
+    ) -> T:
         """Return what `call` returns or raise what it raises; raise TimeoutError when the time less `reserve` is up.
 
-        `at_least` so many seconds are given, even when the time is up: for what must be done all the same.
+        `at_least` so many seconds are given, even when the time is up: for what must be done all the same; and
+        `at_most` so many: for what is not worth more.
 
         Socket time-outs bound a single read; a name look-up has none, and an answer that trickles in resets them
         again and again. So the call runs in a thread of its own, which is left behind when it is too late.
@@ -49,7 +59,7 @@ class Deadline:
         thread = threading.Thread(target=work, daemon=True)
         with self.timed(part):
             thread.start()
-            thread.join(max(at_least, self.remaining(reserve)))
+            thread.join(min(at_most, max(at_least, self.remaining(reserve))))
         if failure:
             raise failure[0]
         if outcome:

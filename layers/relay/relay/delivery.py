@@ -1,71 +1,62 @@
-"""What becomes of a share that was let in: it is signalled, or kept."""
+"""The path of a state to xMatters: read, keep, claim, send, record.
 
-import hashlib
-import json
+Read: the ledger says whether the state is owed. Keep: the job is put on the retry queue, to wake when its sender must
+be done. Claim: one sender an incident. Send. Record: what was announced. From "keep" on a crash anywhere loses
+nothing, for the job wakes and asks the ledger what is still owed. When the ledger fails, the signal is sent all the
+same: to lose the order is better than to lose the page.
+"""
+
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from enum import StrEnum
-from functools import partial
 
 from relay.channel import Channel
-from relay.channel_cache import ChannelCache
 from relay.deadline import Deadline
-from relay.errors import ChannelError, QueueError, Reason
+from relay.errors import HANDLING, LedgerError, Reason
+from relay.guard import Guard
 from relay.incident import Share
-from relay.message import Job, fits, reduced_body, timestamp
-from relay.queues import Queue
-from relay.sending import Sender, Sent
+from relay.keeping import Keeper, last_copy, new_job
+from relay.ledger import LEASE_SECONDS, Entry, Lease, key
+from relay.message import Job, seconds_of, timestamp
+from relay.outcome import Outcome, Result, after_failure
+from relay.owed import Standing, earliest, room_for_rings
+from relay.pace import Closed, Ticket
+from relay.sending import MAX_TRIES, Sender, Sent
+from relay.task import Task
+from relay.transition import State
 from relay.xmatters import Signal
 
-# Of the time that BigPanda waits, so much is kept back for the queue.
-QUEUE_SECONDS = 2.0
-# Longer log lines are cut, and a cut envelope is worth nothing.
-MAX_LOGGED_CHARACTERS = 200_000
+# Of the time that somebody waits for, so much is kept back for the record and the queue.
+RESERVE_SECONDS = 3.0
+# A kept job sleeps until its sender's lease is surely over, and a time-out of the sender's is 30 s ago.
+KEEP_SECONDS = 36.0
+MAX_ROUNDS = 6
+LINGER_SECONDS = 0.5
+SHORTEST_SEND_SECONDS = 1.0
+# A job whose turn is so near is waited for, rather than sent once more through the queue.
+PATIENCE_SECONDS = 5.0
+# A job is safe on its queue: it waits so long for a ledger that is down before it is sent without it.
+UNGUARDED_AFTER_SECONDS = 300.0
+UNGUARDED_WAIT_SECONDS = 30.0
+# The ledger is told as soon as it can be of what was sent without it: the resolve must not come before.
+CATCH_UP_SECONDS = 5.0
 
-
-class Outcome(StrEnum):
-    """What became of a share."""
-
-    DELIVERED = "delivered"
-    QUEUED = "queued"
-    DUPLICATE = "duplicate"
-    SUPERSEDED = "superseded"
-    UNCHANGED = "unchanged"
-    UNSAFE = "unsafe"
-
-
-@dataclass(frozen=True)
-class Result:
-    """What became of a share, and why.
-
-    `queue` is `retry` or `dead_letter` where it is queued. `last_copy` is an envelope that no queue took: the only
-    copy there is. `attempts` counts what xMatters was really asked; `fault` is a fault of our own that came in between.
-    """
-
-    outcome: Outcome
-    channel: str
-    incident_id: str | None = None
-    transition: str | None = None
-    delivery_id: str | None = None
-    request_id: str | None = None
-    reason: Reason | None = None
-    queue: str | None = None
-    attempts: int = 0
-    http_status: int | None = None
-    response_excerpt: str = ""
-    detail: str | None = None
-    may_have_rung: bool = False
-    fault: BaseException | None = None
-    last_copy: str | None = None
+_SETTLED = {
+    Standing.DUPLICATE: Outcome.DUPLICATE,
+    Standing.SUPERSEDED: Outcome.SUPERSEDED,
+    Standing.UNCHANGED: Outcome.UNCHANGED,
+}
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """Delivers shares. `clock` gives epoch seconds."""
+    """Announces states. `clock` gives epoch seconds, `owner` a name that no other sender has."""
 
     sender: Sender
-    dead_letters: Queue
+    guard: Guard
+    keeper: Keeper
     clock: Callable[[], float]
+    sleep: Callable[[float], object]
+    owner: Callable[[], str]
 
     def relay(
         self,
@@ -77,106 +68,263 @@ class Delivery:
         correlation_id: str,
         deadline: Deadline,
     ) -> Result:
-        """Signal a share; put it on the dead-letter queue when that fails.
+        """Announce what a share changes, if that is owed; else, and until then, keep it on a queue.
 
         `body` is what BigPanda sent and what xMatters gets, byte for byte; `recipients` are the webhook URL's, which
-        join the channel's own. The result is `delivered`, `queued`, or `unsafe` when the queue refuses too.
+        join the channel's own. The result is `unsafe` only when xMatters and both queues failed.
         """
-        received_at = self.clock()
         names = tuple(dict.fromkeys((*channel.recipients, *recipients)))
-        signal = Signal(body, names, delivery_id(channel.name, names, share), correlation_id)
-        sent = self.sender.send(channel, signal, deadline, reserve=QUEUE_SECONDS)
-        result = _judged(Result(Outcome.UNSAFE, channel.name, share.incident_id, delivery_id=signal.delivery_id), sent)
-        if sent.failure is None:
-            return result
-        return self._keep(self._job(result, share, signal, received_at), result, share, deadline)
+        job = new_job(channel.name, share, body, names, correlation_id, self.clock())
+        state = State.of(share, seconds_of(job.received_at))
+        return self._announce(Task(job, state, channel, self.owner(), is_live=True), deadline)
 
-    def _job(self, result: Result, share: Share, signal: Signal, received_at: float) -> Job:
-        failed_at = timestamp(self.clock())
-        return Job(
-            kind="signal",
-            delivery_id=signal.delivery_id,
-            channel=result.channel,
-            incident_id=share.incident_id,
-            version=share.version,
-            transition=result.transition,
-            status=share.status,
-            recipients=signal.recipients,
-            body=signal.body,
-            received_at=timestamp(received_at),
-            first_failed_at=failed_at,
-            last_failed_at=failed_at,
-            attempts=result.attempts,
-            reason=result.reason or Reason.INTERNAL,
-            http_status=result.http_status,
-            response_excerpt=result.response_excerpt,
-            correlation_id=signal.correlation_id,
-            may_have_rung=result.may_have_rung,
+    def resume(
+        self, job: Job, share: Share, channel: Channel, deadline: Deadline, *, replayed: bool, hold: Closed | None
+    ) -> Result:
+        """Announce the state of a job that woke up, if that is still owed, and nothing holds it.
+
+        `queued` on `retry` leaves it to the caller to let the job wait; `queued` on `dead_letter` means that it is
+        there. An operator's replay is never put on a queue from here: it is `unsafe` when it failed.
+        """
+        state = State.of(share, seconds_of(job.received_at))
+        state = replace(state, version=job.version, digest=job.digest or state.digest)
+        task = Task(
+            job,
+            state,
+            channel,
+            self.owner(),
+            is_queued=not replayed,
+            is_replayed=replayed,
+            hold=hold,
+        )
+        if job.accepted:
+            return self._catch_up(task, deadline)
+        return self._announce(task, deadline)
+
+    def told(self, job: Job, deadline: Deadline) -> None:
+        """Note that the fallback topic heard of the job's incident."""
+        name = key(job.channel, job.recipients, job.incident_id)
+        self.guard.record(name, None, lambda entry: replace(entry, told=True), deadline)
+
+    def _announce(self, task: Task, deadline: Deadline) -> Result:
+        try:
+            for _ in range(MAX_ROUNDS):
+                entry = self.guard.read(task.name, deadline)
+                task = task.judged(entry)
+                if task.judgement.standing != Standing.OWED:
+                    result = self._settle(task, entry, deadline)
+                else:
+                    task, result = self._pursue(task, entry, deadline)
+                if result:
+                    return result
+        except LedgerError as error:
+            return self._without_ledger(task, str(error), deadline)
+        # Others, then, are announcing this incident.
+        later = Closed(Reason.IN_FLIGHT, self.clock() + KEEP_SECONDS)
+        return self._put_off(task, later, "the entry was changed each time it was read", deadline)
+
+    def _settle(self, task: Task, entry: Entry, deadline: Deadline) -> Result | None:
+        """Note the version of what changes nothing; None when the ledger was changed meanwhile."""
+        standing = task.judgement.standing
+        if standing == Standing.PARKED:
+            return replace(task.result(Outcome.QUEUED), queue="dead_letter", owed=task.owed(entry))
+        nothing_to_note = standing != Standing.UNCHANGED or (task.state.is_same(entry.kept) and not entry.owed_since)
+        try:
+            if nothing_to_note or self.guard.write(task.name, entry, entry.unchanged(task.state), deadline):
+                return task.result(_SETTLED[standing])
+        except LedgerError as error:
+            # It must not ring, and what it ends must not ring either: the job notes it as soon as it can.
+            soon = Closed(Reason.INTERNAL, self.clock() + CATCH_UP_SECONDS)
+            return replace(self._put_off(task, soon, str(error), deadline), owed=None)
+        return None
+
+    def _pursue(self, task: Task, entry: Entry, deadline: Deadline) -> tuple[Task, Result | None]:
+        """Take what is owed as far as it gets; no result when the ledger was changed meanwhile."""
+        if task.hold and task.hold.reason == Reason.EXPIRED:
+            return task, self._expire(task, entry, deadline)
+        wait = self._wait(task, entry)
+        task = self._keep(task, wait, deadline)
+        if wait and task.can_wait:
+            return task, self._let_wait(task, entry, wait, deadline)
+        if wait and wait.reason == Reason.IN_FLIGHT:
+            # No queue took it, but BigPanda waits, and the other sender may be done in a moment.
+            return task, self._linger(task, deadline)
+        if not task.can_wait and room_for_rings(entry, self.clock()) < 1:
+            # xMatters would accept it, and drop it without a word.
+            return task, self._rest(task, replace(task.result(Outcome.UNSAFE), reason=Reason.PACED), deadline)
+        ticket = self._enter(task, entry, deadline)
+        if isinstance(ticket, Closed):
+            if self._is_near(task, ticket, deadline):
+                self.sleep(max(0.0, ticket.until - self.clock()))
+                return replace(task, slot=ticket.slot), None
+            return task, self._let_wait(task, entry, ticket, deadline)
+        lease, tries = self._lease(task), self._tries(task, entry)
+        try:
+            claimed = self.guard.write(task.name, entry, entry.claimed(lease, tries, queued=task.is_queued), deadline)
+        except LedgerError as error:
+            return task, self._without_ledger(task, str(error), deadline)
+        if claimed is None:
+            self.guard.leave(ticket, deadline)
+            return task, None
+        return task, self._send_claimed(task, claimed, lease, tries, ticket, deadline)
+
+    def _wait(self, task: Task, entry: Entry) -> Closed | None:
+        """Why the state must not be sent now, as far as the entry alone tells."""
+        now = self.clock()
+        if task.hold:
+            return task.hold
+        # A claim of one's own may have been written although its answer was lost.
+        if entry.lease and entry.is_busy(now) and entry.lease.owner != task.owner:
+            return Closed(Reason.IN_FLIGHT, entry.lease.until + 1)
+        change, policy = task.judgement.change, task.channel.policy
+        moment = earliest(entry, change.transition, policy.min_seconds_between_signals) if change else 0.0
+        if moment > now:
+            return Closed(Reason.PACED, moment)
+        slot = entry.slot
+        if slot and slot.at > now + 1 and (slot.urgent or not task.state.is_critical):
+            return Closed(Reason.PACED, slot.at, slot)
+        return None
+
+    def _linger(self, task: Task, deadline: Deadline) -> Result | None:
+        """Wait a little for another sender while there is time; then send all the same."""
+        if deadline.remaining(RESERVE_SECONDS) > LINGER_SECONDS + SHORTEST_SEND_SECONDS:
+            self.sleep(LINGER_SECONDS)
+            return None
+        return self._without_ledger(task, "another sender is at it, and no queue took the share", deadline)
+
+    def _keep(self, task: Task, wait: Closed | None, deadline: Deadline) -> Task:
+        if not task.is_live or task.is_queued or task.is_turned_away:
+            return task
+        now = self.clock()
+        job = task.job if wait is None else replace(task.job, reason=wait.reason, not_before=timestamp(wait.until))
+        kept = self.keeper.keep(job, deadline, until=wait.until if wait else now + KEEP_SECONDS)
+        return replace(task, is_queued=kept, is_turned_away=not kept)
+
+    def _let_wait(self, task: Task, entry: Entry, wait: Closed, deadline: Deadline) -> Result | None:
+        """Note that the state is owed, and by when it may be sent; None when the ledger was changed meanwhile."""
+        slot = wait.slot or entry.slot
+        owed = entry.keeping(task.state, slot=slot) if task.is_queued else replace(entry, slot=slot)
+        is_noted = (task.state.is_same(entry.kept) or not task.is_queued) and owed.slot == entry.slot
+        try:
+            if not is_noted and self.guard.write(task.name, entry, owed, deadline) is None:
+                return None
+        except LedgerError as error:
+            # What holds it is known, and the job is safe: it must not be sent for want of a note.
+            return replace(self._waiting(task, wait.reason, wait.until, owed), detail=str(error))
+        return self._waiting(task, wait.reason, wait.until, owed)
+
+    def _waiting(self, task: Task, reason: Reason, until: float, entry: Entry) -> Result:
+        result = task.result(Outcome.QUEUED)
+        return replace(result, reason=reason, queue="retry", until=until, owed=task.owed(entry))
+
+    def _is_near(self, task: Task, closed: Closed, deadline: Deadline) -> bool:
+        # However often its turn moves away, there must be time left to take it.
+        patience = min(PATIENCE_SECONDS, deadline.remaining() / 2)
+        return closed.reason == Reason.PACED and not task.is_live and closed.until - self.clock() <= patience
+
+    def _enter(self, task: Task, entry: Entry, deadline: Deadline) -> Ticket | Closed:
+        """Leave to signal; given to what nothing holds."""
+        if not task.can_wait:
+            return Ticket({})
+        slot = task.slot or entry.slot
+        return self.guard.enter(
+            task.rules, deadline, urgent=task.state.is_critical, slot=slot, set_aside=not task.is_live
         )
 
-    def _keep(self, job: Job, result: Result, share: Share, deadline: Deadline) -> Result:
-        whole = job.to_json()
-        kept = job if fits(whole) else replace(job, body=reduced_body(share), body_reduced=True)
-        try:
-            deadline.run(partial(self.dead_letters.send, kept), part="keep", at_least=QUEUE_SECONDS)
-        except (QueueError, TimeoutError) as error:
-            if len(whole) > MAX_LOGGED_CHARACTERS:
-                whole = replace(job, body=reduced_body(share), body_reduced=True).to_json()
-            return replace(
-                result,
-                detail=f"{result.detail}; the dead-letter queue did not take it: {error}",
-                last_copy=whole,
+    def _lease(self, task: Task) -> Lease:
+        now = self.clock()
+        return Lease(task.owner, now + LEASE_SECONDS, now, task.state)
+
+    def _send_claimed(
+        self, task: Task, entry: Entry, lease: Lease, tries: int, ticket: Ticket, deadline: Deadline
+    ) -> Result:
+        sent = self._send(task, entry, tries, deadline)
+        failure = (sent.failure.reason, sent.failure.retry_after) if sent.failure else None
+        if failure is None:
+            is_recorded = self.guard.record(
+                task.name, entry, lambda now: now.accepted(lease, sent.request_id, sent.rings), deadline
             )
-        return replace(result, outcome=Outcome.QUEUED, queue="dead_letter")
+            self.guard.report(task.rules, ticket, deadline, failure)
+            result = task.delivered(sent)
+            return result if is_recorded else self._to_catch_up(task, result, "what was sent is not recorded", deadline)
+        result = self._rest(task, task.failed(sent), deadline)
+        is_parked = result.queue == "dead_letter"
+        self.guard.record(
+            task.name, entry, lambda now: now.failed(lease, sent.attempts, sent.rings, parked=is_parked), deadline
+        )
+        self.guard.report(task.rules, ticket, deadline, failure)
+        return replace(result, owed=task.owed(entry))
 
+    def _without_ledger(self, task: Task, why: str, deadline: Deadline) -> Result:
+        """Send all the same: maybe for the second time, maybe late. What is safe on a queue gives the ledger time."""
+        now = self.clock()
+        since = seconds_of(task.job.ledger_down_since or timestamp(now))
+        task = replace(task, job=replace(task.job, ledger_down_since=timestamp(since)))
+        can_be_late = task.is_meant or task.hold is not None or now - since < UNGUARDED_AFTER_SECONDS
+        if not task.is_live and can_be_late:
+            until = max(now + UNGUARDED_WAIT_SECONDS, task.hold.until if task.hold else 0.0)
+            return replace(self._waiting(task, Reason.INTERNAL, until, Entry()), detail=why)
+        sent = self._send(task, Entry(), self._tries(task, Entry()), deadline)
+        if sent.failure is None:
+            return self._to_catch_up(task, task.delivered(sent), why, deadline)
+        result = self._rest(self._keep(task, None, deadline), task.failed(sent), deadline)
+        return replace(result, unguarded=why, owed=task.owed(Entry()))
 
-@dataclass(frozen=True)
-class Redelivery:
-    """Delivers jobs that were kept."""
+    def _to_catch_up(self, task: Task, result: Result, why: str, deadline: Deadline) -> Result:
+        """Tell the ledger of what was announced without it, now or by a job later, so that its resolve will be owed."""
+        if self.guard.record(task.name, None, lambda entry: entry.announcing(task.state, result.request_id), deadline):
+            return replace(result, unguarded=why)
+        note = replace(task.job, accepted=True, reason=Reason.INTERNAL, attempts=task.job.attempts + result.attempts)
+        self.keeper.keep(note, deadline, until=self.clock() + CATCH_UP_SECONDS)
+        return replace(result, unguarded=why)
 
-    sender: Sender
-    channels: ChannelCache
+    def _catch_up(self, task: Task, deadline: Deadline) -> Result:
+        """Tell the ledger of a state that was announced without it."""
+        if self.guard.record(task.name, None, lambda entry: entry.announcing(task.state, None), deadline):
+            return task.result(Outcome.DUPLICATE)
+        until = self.clock() + CATCH_UP_SECONDS
+        waiting = replace(task.result(Outcome.QUEUED), reason=Reason.INTERNAL, queue="retry", until=until)
+        return replace(waiting, detail="the ledger is down")
 
-    def redeliver(self, job: Job, deadline: Deadline) -> Result:
-        """Try a job again, as its channel's secret says now, for the recipients that it had then.
+    def _put_off(self, task: Task, wait: Closed, why: str, deadline: Deadline) -> Result:
+        """Leave it to the retry queue; if that can't be had, the state is sent as it is."""
+        task = self._keep(task, wait, deadline)
+        if task.can_wait:
+            return replace(self._waiting(task, wait.reason, wait.until, Entry()), detail=why)
+        return self._without_ledger(task, why, deadline)
 
-        The result is `delivered`, or `unsafe` with a reason.
+    def _tries(self, task: Task, entry: Entry) -> int:
+        """How often a signal may be tried at once: each try may ring, and xMatters drops what is too much."""
+        return max(1, min(MAX_TRIES, room_for_rings(entry, self.clock()))) if task.is_live else 1
 
-        Nothing is put on a queue: the job stays where the caller has it.
-        """
-        result = Result(Outcome.UNSAFE, job.channel, job.incident_id, job.transition, job.delivery_id)
-        try:
-            channel = self.channels.get(job.channel)
-        except ChannelError as error:
-            return replace(result, reason=error.reason, detail=f"{type(error).__name__}: {error}")
+    def _send(self, task: Task, entry: Entry, tries: int, deadline: Deadline) -> Sent:
+        job = task.job
         signal = Signal(
             job.body,
             job.recipients,
             job.delivery_id,
             job.correlation_id,
             attempt=job.attempts + 1,
-            may_repeat=job.may_have_rung and job.attempts > 0,
+            may_repeat=job.may_have_rung or entry.may_have_rung(task.state),
         )
-        return _judged(result, self.sender.send(channel, signal, deadline))
+        return self.sender.send(task.channel, signal, deadline, reserve=RESERVE_SECONDS, tries=tries)
 
+    def _expire(self, task: Task, entry: Entry, deadline: Deadline) -> Result:
+        """Put what is owed for too long on the dead-letter queue."""
+        expired = replace(task.result(Outcome.UNSAFE), reason=Reason.EXPIRED)
+        result = self._rest(task, expired, deadline)
+        if result.queue == "dead_letter":
+            self.guard.record(task.name, entry, lambda now: now.parking(task.state), deadline)
+        return replace(result, owed=task.owed(entry))
 
-def delivery_id(channel: str, recipients: tuple[str, ...], share: Share) -> str:
-    """What names a share's delivery: the same over all tries and replays, 32 hexadecimal digits."""
-    named = [channel, list(recipients), share.incident_id, share.version, share.digest]
-    return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:32]
-
-
-def _judged(result: Result, sent: Sent) -> Result:
-    failure = sent.failure
-    if failure is None:
-        return replace(result, outcome=Outcome.DELIVERED, attempts=sent.attempts, request_id=sent.request_id)
-    return replace(
-        result,
-        attempts=sent.attempts,
-        reason=failure.reason,
-        http_status=failure.http_status,
-        response_excerpt=failure.excerpt,
-        detail=failure.detail,
-        may_have_rung=sent.may_have_rung,
-        fault=failure.__cause__ if failure.reason == Reason.INTERNAL else None,
-    )
+    def _rest(self, task: Task, result: Result, deadline: Deadline) -> Result:
+        """Where a state rests that was not accepted: among the dead letters if it won't pass, or no other took it."""
+        if task.is_replayed:
+            return result
+        job = after_failure(task.job, result, self.clock())
+        is_final = HANDLING[result.reason or Reason.INTERNAL].is_final
+        if (is_final or not task.is_queued) and self.keeper.bury(job, deadline):
+            return replace(result, outcome=Outcome.QUEUED, queue="dead_letter")
+        if task.is_queued:
+            return replace(result, outcome=Outcome.QUEUED, queue="retry")
+        return replace(result, detail=f"{result.detail}; no queue took it", last_copy=last_copy(job))

@@ -11,7 +11,8 @@ RelayError
 ├── SendError               a signal was not accepted
 │   ├── NoAnswer            nothing came back in time, or nothing can come back
 │   └── BadAnswer           something came back, and it was not "accepted"
-└── QueueError              a queue did not take a message
+├── QueueError              a queue did not take a message
+└── LedgerError             the ledger could not be read or written
 """
 
 from collections.abc import Mapping
@@ -38,29 +39,44 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True)
 class Handling:
-    """What a failed try calls for while the sender still waits."""
+    """What a reason calls for.
+
+    `try_again`: at once, while the sender still waits; `renew_credentials` first, where they were refused. Later, on
+    the retry queue: after `first` seconds, doubling up to LONGEST_WAIT_SECONDS, at random below that but not before
+    `least`; every `steady` seconds where that is set; not at all where it `is_final`. `is_try` is false where
+    xMatters was not asked. `breaks_circuit`: it tells of the channel, not of this signal.
+    """
 
     try_again: bool = False
     renew_credentials: bool = False
+    first: float = 30.0
+    least: float = 0.0
+    steady: float | None = None
+    is_final: bool = False
+    is_try: bool = True
+    breaks_circuit: bool = False
 
 
-_PASSES = Handling(try_again=True)
-_STAYS = Handling()
+LONGEST_WAIT_SECONDS = 900.0
+_PASSES = Handling(try_again=True, breaks_circuit=True)
+_WAITS = Handling(is_try=False)
+_FINAL = Handling(is_final=True)
 
-# A time-out may have rung a phone: it is not tried again at once.
 HANDLING: Mapping[Reason, Handling] = MappingProxyType(
     {
         Reason.RATE_LIMITED: _PASSES,
         Reason.UPSTREAM: _PASSES,
         Reason.UNREACHABLE: _PASSES,
-        Reason.TIMEOUT: _STAYS,
-        Reason.REFUSED: _STAYS,
-        Reason.CREDENTIALS: Handling(renew_credentials=True),
-        Reason.CIRCUIT_OPEN: _STAYS,
-        Reason.IN_FLIGHT: _STAYS,
-        Reason.PACED: _STAYS,
-        Reason.EXPIRED: _STAYS,
-        Reason.INTERNAL: _STAYS,
+        # It may have rung a phone: it is not tried again at once.
+        Reason.TIMEOUT: Handling(least=30.0, breaks_circuit=True),
+        Reason.REFUSED: _FINAL,
+        # So that a mended key drains the queue by itself.
+        Reason.CREDENTIALS: Handling(renew_credentials=True, steady=300.0),
+        Reason.CIRCUIT_OPEN: _WAITS,
+        Reason.IN_FLIGHT: _WAITS,
+        Reason.PACED: _WAITS,
+        Reason.EXPIRED: _FINAL,
+        Reason.INTERNAL: Handling(),
     }
 )
 
@@ -159,3 +175,7 @@ class BadAnswer(SendError):
 
 class QueueError(RelayError):
     """A queue did not take a message; the message of the error says why, without the message of the queue."""
+
+
+class LedgerError(RelayError):
+    """The ledger can't be read or written now; the message says why, without what was to be written."""

@@ -9,7 +9,7 @@ import re
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, Field, asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -33,9 +33,14 @@ class UnreadableMessage(ValueError):
 class Job:
     """A piece of work that can be done from itself alone.
 
-    Times are ISO 8601 in UTC. `attempts` counts what xMatters was really asked; `replays` the operator's replays.
+    Times are ISO 8601 in UTC. `digest` names the state (None: in the body). `attempts` counts what xMatters was really
+    asked, `rounds` the tries from the retry queue that failed, `replays` the operator's replays. A job is kept before
+    its first try: then `reason` is `in_flight`, and it never failed. It must not be tried before `not_before`.
     `body_reduced` says that `body` is not what BigPanda sent but what of it fitted; `may_have_rung` that xMatters may
-    have accepted one of the attempts.
+    have accepted one of the attempts; `accepted` that it did, and the ledger could not be told; `told` that the
+    fallback topic heard of it. `ledger_down_since` is when the job met a ledger that fails. `buried_at` is when it was
+    put on the dead-letter queue, `revived_at` when an operator moved it from there to the retry queue: its age counts
+    from then.
     """
 
     kind: str
@@ -48,8 +53,8 @@ class Job:
     recipients: tuple[str, ...]
     body: bytes
     received_at: str
-    first_failed_at: str
-    last_failed_at: str
+    first_failed_at: str | None
+    last_failed_at: str | None
     attempts: int
     reason: str
     http_status: int | None
@@ -59,6 +64,13 @@ class Job:
     replays: int = 0
     body_reduced: bool = False
     may_have_rung: bool = False
+    accepted: bool = False
+    told: bool = False
+    digest: str | None = None
+    rounds: int = 0
+    ledger_down_since: str | None = None
+    buried_at: str | None = None
+    revived_at: str | None = None
     schema: int = SCHEMA
 
     def to_json(self) -> str:
@@ -73,7 +85,8 @@ class Job:
             members = json.loads(text)
             if members["schema"] != SCHEMA:
                 raise UnreadableMessage(f"its schema is {members['schema']!r}, and this version reads {SCHEMA}")
-            known = {name: members[name] for name in (field.name for field in fields(cls))}
+            # What has a default may be missing: an older version wrote the envelope.
+            known = {field.name: members[field.name] for field in fields(cls) if _is_there(field, members)}
         except UnreadableMessage:
             raise
         except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -92,7 +105,20 @@ class Job:
 
 
 _TEXTS = ("kind", "delivery_id", "channel", "incident_id", "received_at", "reason", "correlation_id")
-_COUNTS = ("attempts", "replays")
+_COUNTS = ("attempts", "replays", "rounds")
+_MOMENTS = (
+    "received_at",
+    "first_failed_at",
+    "last_failed_at",
+    "not_before",
+    "ledger_down_since",
+    "buried_at",
+    "revived_at",
+)
+
+
+def _is_there(field: Field[Any], members: Mapping[str, Any]) -> bool:
+    return field.name in members or field.default is MISSING
 
 
 def _typed(members: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,10 +128,11 @@ def _typed(members: Mapping[str, Any]) -> dict[str, Any]:
         raise UnreadableMessage("its channel has no channel's name")
     if not isinstance(members["recipients"], list):
         raise UnreadableMessage("its recipients are not a list")
-    if any(not isinstance(members[name], int) for name in _COUNTS):
+    if any(not isinstance(members.get(name, 0), int) for name in _COUNTS):
         raise UnreadableMessage(f"one of {', '.join(_COUNTS)} is not a number")
     try:
-        seconds_of(members["received_at"])
+        for moment in filter(None, map(members.get, _MOMENTS)):
+            seconds_of(moment)
         unpacker = zlib.decompressobj()
         body = unpacker.decompress(base64.b64decode(members["body"], validate=True), MAX_BODY_BYTES + 1)
         version = members["version"]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageAttributeValueTypeDef
 
 MAX_MESSAGE_BYTES = 1024 * 1024
+MAX_DELAY_SECONDS = 900
 
 
 class Queue:
@@ -21,8 +22,11 @@ class Queue:
         self._client = client
         self._url = url
 
-    def send(self, job: Job) -> str:
-        """Put a job on the queue and return the message's id; raises QueueError when SQS does not take it, or can't."""
+    def send(self, job: Job, *, delay_seconds: int = 0) -> str:
+        """Put a job on the queue, to be seen after the delay (900 s at most), and return the message's id.
+
+        Raises QueueError when SQS does not take it, or can't.
+        """
         envelope = job.to_json()
         attributes = job.attributes()
         _refuse_what_sqs_refuses(envelope, attributes)
@@ -30,6 +34,7 @@ class Queue:
             answer = self._client.send_message(
                 QueueUrl=self._url,
                 MessageBody=envelope,
+                DelaySeconds=delay_seconds,
                 MessageAttributes={name: _attribute(name, value) for name, value in attributes.items()},
             )
         except ClientError as error:

@@ -12,11 +12,13 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.dead_letters import DeadLetters, Held
-from relay.delivery import Outcome
 from relay.errors import QueueError, Reason
 from relay.message import MAX_EXCERPT, Job, seconds_of, timestamp
+from relay.outcome import Outcome
 from relay.queues import Queue
 
+# What leaves nothing to be done.
+SETTLED = frozenset({Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.SUPERSEDED, Outcome.UNCHANGED})
 # Holds are renewed in between.
 LONGEST_SLEEP_SECONDS = 30.0
 
@@ -48,15 +50,23 @@ class Filter:
 
 @dataclass(frozen=True)
 class Replayed:
-    """What became of one job: its outcome, and where it is now if it was not delivered.
+    """What became of one job: its outcome, and the job with its new reason and counts where it is not over.
 
-    `outcome` is `delivered`; `queued` when it is on the queue again; `unsafe` when nobody knows. `note` says more.
+    `outcome` is `delivered`; `duplicate`, `superseded` or `unchanged` when nothing of it is owed any more; `queued`
+    when it is on the `queue` named: `retry`, where it waits for its turn, or `dead_letter`, for it failed again;
+    `unsafe` when nobody knows. `note` says what went wrong.
     """
 
     job: Job
     outcome: Outcome
     request_id: str | None = None
+    queue: str | None = None
     note: str | None = None
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether it is, or may be, among the dead letters still."""
+        return self.note is not None or self.outcome == Outcome.UNSAFE or self.queue == "dead_letter"
 
 
 @dataclass(frozen=True)
@@ -101,25 +111,30 @@ class Replay:
         except WorkerError as error:
             # It may have rung; the message stays as it is, and is visible again when the replay ends.
             return Replayed(job, Outcome.UNSAFE, note=str(error))
-        if result.get("outcome") == Outcome.DELIVERED:
-            return self._delivered(held, job, result.get("request_id"))
+        outcome = result.get("outcome")
+        if outcome in SETTLED:
+            return self._let_go(held, Replayed(job, Outcome(str(outcome)), result.get("request_id")))
+        if (outcome, result.get("queue")) == (Outcome.QUEUED, "retry"):
+            waiting = replace(job, reason=str(result.get("reason", Reason.INTERNAL)))
+            return self._let_go(held, Replayed(waiting, Outcome.QUEUED, queue="retry"))
         return self._put_back(held, _failed_again(job, result, self.clock()), str(result.get("detail", "")))
 
-    def _delivered(self, held: Held, job: Job, request_id: str | None) -> Replayed:
+    def _let_go(self, held: Held, done: Replayed) -> Replayed:
         try:
             self.letters.delete(held)
         except (ClientError, BotoCoreError) as error:
-            note = f"delivered, but it could not be deleted ({type(error).__name__}): it is still on the queue"
-            return Replayed(job, Outcome.DELIVERED, request_id, note)
-        return Replayed(job, Outcome.DELIVERED, request_id)
+            note = f"{done.outcome}, but it could not be deleted ({type(error).__name__}): it is still on the queue"
+            return replace(done, note=note)
+        return done
 
     def _put_back(self, held: Held, job: Job, detail: str) -> Replayed:
         try:
             self.queue.send(job)
             self.letters.delete(held)
         except (QueueError, ClientError, BotoCoreError) as error:
-            return Replayed(job, Outcome.QUEUED, note=f"{detail}; its old message stays on the queue: {error}")
-        return Replayed(job, Outcome.QUEUED, note=detail)
+            note = f"{detail}; its old message stays on the queue: {error}"
+            return Replayed(job, Outcome.QUEUED, queue="dead_letter", note=note)
+        return Replayed(job, Outcome.QUEUED, queue="dead_letter", note=detail)
 
 
 def in_order(helds: Iterable[Held]) -> list[tuple[Held, Job]]:
@@ -142,13 +157,16 @@ def _version(job: Job) -> tuple[float, float]:
 
 def _failed_again(job: Job, result: Mapping[str, Any], now: float) -> Job:
     status = result.get("http_status")
+    failed_at = timestamp(now)
     return replace(
         job,
         attempts=job.attempts + int(result.get("attempts", 0)),
         reason=str(result.get("reason", Reason.INTERNAL)),
         http_status=status if isinstance(status, int) else None,
         response_excerpt=str(result.get("response_excerpt", ""))[:MAX_EXCERPT],
-        last_failed_at=timestamp(now),
+        first_failed_at=job.first_failed_at or failed_at,
+        last_failed_at=failed_at,
+        buried_at=failed_at,
         replays=job.replays + 1,
         may_have_rung=job.may_have_rung or result.get("may_have_rung") is True,
     )

@@ -20,13 +20,13 @@ SHORTEST_TRY_SECONDS = 0.5
 class Sent:
     """What came of a signal: accepted, with xMatters' request id if it named one, or the last failure.
 
-    `attempts` counts what the trigger was really asked; `may_have_rung` says that one of them may have been accepted.
+    `attempts` counts what the trigger was really asked; `rings` those of them that were, or may have been, accepted.
     """
 
     attempts: int
+    rings: int = 0
     request_id: str | None = None
     failure: SendError | None = None
-    may_have_rung: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,21 +38,23 @@ class Sender:
     sleep: Callable[[float], None]
     random: Callable[[], float]
 
-    def send(self, channel: Channel, signal: Signal, deadline: Deadline, *, reserve: float = 0.0) -> Sent:
-        """Try three times at most, and not beyond `reserve` seconds before the deadline."""
-        sent, tries = Sent(attempts=0), 0
+    def send(
+        self, channel: Channel, signal: Signal, deadline: Deadline, *, reserve: float = 0.0, tries: int = MAX_TRIES
+    ) -> Sent:
+        """Try so many times at most, and not beyond `reserve` seconds before the deadline."""
+        sent = Sent(attempts=0)
         while True:
-            tries += 1
+            tries -= 1
             try:
                 request_id = self.xmatters.send(channel, signal, deadline, reserve=reserve)
-                return replace(sent, attempts=sent.attempts + 1, request_id=request_id, failure=None)
+                return Sent(sent.attempts + 1, sent.rings + 1, request_id)
             except SendError as error:
                 failure = error
             except Exception as error:  # noqa: BLE001 - a fault of ours must not cost the share its place on a queue
                 failure = SendError(Reason.INTERNAL, type(error).__name__, may_have_rung=True)
                 failure.__cause__ = error
             sent = _after(sent, failure)
-            again = self._before_next_try(channel, failure, tries, deadline.remaining(reserve))
+            again = self._before_next_try(channel, failure, sent, tries, deadline.remaining(reserve))
             if again is None:
                 return sent
             channel = again
@@ -62,17 +64,19 @@ class Sender:
                 may_repeat=signal.may_repeat or failure.may_have_rung,
             )
 
-    def _before_next_try(self, channel: Channel, failure: SendError, tries: int, left: float) -> Channel | None:
+    def _before_next_try(
+        self, channel: Channel, failure: SendError, sent: Sent, tries: int, left: float
+    ) -> Channel | None:
         """Wait, or renew what was refused, and return the channel to try with; None when another try is no use."""
         handling = HANDLING[failure.reason]
-        if tries == MAX_TRIES:
+        if tries == 0:
             return None
         if handling.renew_credentials:
             return self._renewed(channel, left)
         wait = failure.retry_after
         if wait is None:
             # Full jitter: senders that failed together must not come back together.
-            wait = self.random() * FIRST_WAIT_SECONDS * 2 ** (tries - 1)
+            wait = self.random() * FIRST_WAIT_SECONDS * 2 ** max(0, sent.attempts - 1)
         if not handling.try_again or wait + SHORTEST_TRY_SECONDS > left:
             return None
         self.sleep(wait)
@@ -97,6 +101,6 @@ def _after(sent: Sent, failure: SendError) -> Sent:
     says_less = sent.failure is not None and failure.reason == Reason.TIMEOUT and not failure.asked
     return Sent(
         attempts=sent.attempts + failure.asked,
+        rings=sent.rings + failure.may_have_rung,
         failure=sent.failure if says_less else failure,
-        may_have_rung=sent.may_have_rung or failure.may_have_rung,
     )

@@ -13,15 +13,26 @@ from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
 from relay.channel import is_channel_name
-from relay.delivery import MAX_LOGGED_CHARACTERS, Outcome, Result
 from relay.errors import BadRequest, Reason
+from relay.keeping import MAX_LOGGED_CHARACTERS
 from relay.message import Job
+from relay.outcome import Outcome, Result
 
 if TYPE_CHECKING:
     from relay.inbound import Request
 
-NOTICES = ("stale_channel", "lookups_limited", "rejected_request", "crash")
-REPLAYS = ("replay_delivered", "replay_failed")
+NOTICES = (
+    "stale_channel",
+    "lookups_limited",
+    "rejected_request",
+    "crash",
+    "unguarded",
+    "dead_lettered",
+    "unreadable_job",
+    "fallback_told",
+    "fallback_failed",
+)
+REPLAYS = ("replay_settled", "replay_failed")
 
 type Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
@@ -50,7 +61,8 @@ class Telemetry:
         return self._logger.inject_lambda_context(self._metrics.log_metrics(handler), log_event=False)
 
     def _zero(self) -> None:
-        for name in (*map(_outcome_metric, Outcome), *map(_reason_metric, Reason), *NOTICES, *REPLAYS):
+        outcomes = (metric(outcome) for outcome in Outcome for metric in (_outcome_metric, _job_metric))
+        for name in (*outcomes, *map(_reason_metric, Reason), *NOTICES, *REPLAYS):
             self._metrics.add_metric(name, MetricUnit.Count, 0)
         self._metrics.flush_metrics()
 
@@ -65,16 +77,33 @@ class Telemetry:
                 extra=_fields(result, spent, correlation_id) | {"last_copy": result.last_copy},
             )
 
+    def worked(self, job: Job, result: Result, spent: Mapping[str, float]) -> None:
+        """Log and count what became of a job that woke up on the retry queue."""
+        self._metrics.add_metric(_job_metric(result.outcome), MetricUnit.Count, 1)
+        self._note_cause(result)
+        self._logger.info("job", extra=_fields(result, spent, job.correlation_id) | _history(job))
+
     def replayed(self, job: Job | None, result: Result, spent: Mapping[str, float]) -> None:
         """Log and count what became of a replayed job; None stands for one that can't be read.
 
         What failed rests where it was: it must not raise the alarm for shares that are nowhere.
         """
-        delivered = result.outcome == Outcome.DELIVERED
-        self._metrics.add_metric("replay_delivered" if delivered else "replay_failed", MetricUnit.Count, 1)
+        failed = result.outcome == Outcome.UNSAFE
+        self._metrics.add_metric("replay_failed" if failed else "replay_settled", MetricUnit.Count, 1)
         self._note_cause(result)
-        more = {"kind": job.kind, "replays": job.replays, "received_at": job.received_at} if job else {}
-        self._logger.info("job", extra=_fields(result, spent, job.correlation_id if job else "") | more)
+        more = _history(job) if job else {}
+        self._logger.info("replay", extra=_fields(result, spent, job.correlation_id if job else "") | more)
+
+    def unreadable(self, problem: str) -> None:
+        """Log and count a message that is no job; it stays where it is, until the queue's redrive takes it away."""
+        self._metrics.add_metric("unreadable_job", MetricUnit.Count, 1)
+        self._logger.error("unreadable job", extra={"detail": problem})
+
+    def told(self, job: Job) -> None:
+        """Log and count that the fallback topic was told of a critical incident that is owed for too long."""
+        self._metrics.add_metric("fallback_told", MetricUnit.Count, 1)
+        fields = {"channel": job.channel, "incident_id": job.incident_id, "delivery_id": job.delivery_id}
+        self._logger.warning("fallback told", extra=fields | _history(job))
 
     def refused(self, request: "Request", error: BadRequest) -> None:
         """Log and count a request that was turned away."""
@@ -104,15 +133,23 @@ class Telemetry:
         self._logger.warning(name, extra={"detail": detail})
 
     def _note_cause(self, result: Result) -> None:
-        """Count the reason, and say where it was if it was a fault of our own."""
+        """Count the reason and what is unusual, and say where it was if it was a fault of our own."""
         if result.reason:
             self._metrics.add_metric(_reason_metric(result.reason), MetricUnit.Count, 1)
+        if result.unguarded:
+            self._metrics.add_metric("unguarded", MetricUnit.Count, 1)
+        if result.queue == "dead_letter" and result.reason:
+            self._metrics.add_metric("dead_lettered", MetricUnit.Count, 1)
         if result.fault:
             self.crashed(result.fault)
 
 
 def _outcome_metric(outcome: Outcome) -> str:
     return f"outcome_{outcome}"
+
+
+def _job_metric(outcome: Outcome) -> str:
+    return f"job_{outcome}"
 
 
 def _reason_metric(reason: Reason) -> str:
@@ -124,14 +161,21 @@ def _fields(result: Result, spent: Mapping[str, float], correlation_id: str) -> 
         "channel": result.channel,
         "incident_id": result.incident_id,
         "outcome": result.outcome,
+        "transition": result.transition,
+        "why": result.why,
         "reason": result.reason,
         "queue": result.queue,
         "attempts": result.attempts,
         "http_status": result.http_status,
         "detail": result.detail,
+        "unguarded": result.unguarded,
         "delivery_id": result.delivery_id,
         "request_id": result.request_id,
         "correlation_id": correlation_id,
         "milliseconds": dict(spent),
     }
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _history(job: Job) -> dict[str, Any]:
+    return {"kind": job.kind, "rounds": job.rounds, "replays": job.replays, "received_at": job.received_at}

@@ -1,6 +1,5 @@
 """BigPanda's webhook: from a request to its reply."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -8,9 +7,10 @@ from relay import incident
 from relay.channel import Channel
 from relay.channel_cache import ChannelCache
 from relay.deadline import Deadline
-from relay.delivery import Delivery, Outcome, Result
+from relay.delivery import Delivery
 from relay.errors import BadRequest, ChannelUnreadable, LookupsLimited, Reason
 from relay.inbound import Reply, Request, admit, read_body
+from relay.outcome import Outcome, Result
 from relay.telemetry import Telemetry
 
 INLINE_SECONDS = 8.0
@@ -19,17 +19,17 @@ _STATUS = {Outcome.QUEUED: 202, Outcome.UNSAFE: 503}
 
 @dataclass(frozen=True)
 class Webhook:
-    """Serves the webhook's requests. `clock` gives epoch seconds, `ticks` seconds that never go back."""
+    """Serves the webhook's requests. `clock` gives epoch seconds, `deadlines` one of so many seconds."""
 
     channels: ChannelCache
     delivery: Delivery
     telemetry: Telemetry
-    clock: Callable[[], float] = time.time
-    ticks: Callable[[], float] = time.monotonic
+    clock: Callable[[], float]
+    deadlines: Callable[[float], Deadline]
 
     def serve(self, request: Request) -> Reply:
         """Answer a request: 2xx only when xMatters or a queue has the share; never an exception."""
-        deadline = Deadline(INLINE_SECONDS, self.ticks)
+        deadline = self.deadlines(INLINE_SECONDS)
         channel: Channel | None = None
         try:
             with deadline.timed("admit"):

@@ -1,31 +1,80 @@
-"""The worker's side of a replay: a job comes in as JSON, what became of it goes out as JSON."""
+"""The job worker: jobs wake on the retry queue, are tried, and wait again or are let go; an operator replays others.
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+A job that has to wait is put on the queue again, as it is now, and only then is its old message let go. So a receive
+count above one means that a worker crashed, and the queue's redrive catches nothing but poison.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from relay import incident
+from relay.channel_cache import ChannelCache
 from relay.deadline import Deadline
-from relay.delivery import Outcome, Redelivery, Result
-from relay.errors import Reason
-from relay.message import Job, UnreadableMessage
+from relay.delivery import Delivery
+from relay.errors import HANDLING, ChannelError, Reason
+from relay.fallback import Fallback
+from relay.keeping import Keeper
+from relay.message import Job, UnreadableMessage, seconds_of, timestamp
+from relay.outcome import Outcome, Owed, Result, after_failure
+from relay.pace import Closed
+from relay.policy import Policy
+from relay.schedule import wait_seconds
 from relay.telemetry import Telemetry
 
-JOB_SECONDS = 20.0
+# One job: one try, the ledger, and the few seconds that its turn may be away.
+JOB_SECONDS = 15.0
+# Of the function's 60 seconds, what is left then is enough to let the others wait.
+BATCH_SECONDS = 50.0
+# What the dead-letter queue did not take is offered to it again.
+BURY_AGAIN_SECONDS = 60.0
+NEVER = math.inf
+# A job this close to its time need not wait for it.
+EARLY_SECONDS = 1.0
+
+type Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Worker:
-    """Works jobs off. `ticks` gives seconds that never go back."""
+    """Works jobs off.
 
-    redelivery: Redelivery
+    `clock` gives epoch seconds, `random` a number from 0 to 1, `deadlines` a deadline of so many seconds.
+    """
+
+    delivery: Delivery
+    channels: ChannelCache
+    keeper: Keeper
+    fallback: Fallback
     telemetry: Telemetry
-    ticks: Callable[[], float] = time.monotonic
+    clock: Callable[[], float]
+    random: Callable[[], float]
+    deadlines: Callable[[float], Deadline]
+
+    def work(self, records: Sequence[Record]) -> list[str]:
+        """Work the messages of a queue off, critical ones first; return the ids of those that must stay on the queue.
+
+        Never an exception: one job's crash must not keep the others.
+        """
+        batch = self.deadlines(BATCH_SECONDS)
+        staying, jobs = [], []
+        for record in records:
+            try:
+                jobs.append((record, Job.from_json(record["body"])))
+            except UnreadableMessage as error:
+                self.telemetry.unreadable(str(error))
+                staying.append(str(record["messageId"]))
+        for record, job in sorted(jobs, key=lambda pair: _urgency(pair[1])):
+            if not self._handled(job, batch):
+                staying.append(str(record["messageId"]))
+        return staying
 
     def replay(self, envelope: str) -> dict[str, Any]:
-        """Try one job again; return its outcome as plain data, never an exception.
+        """Try one job that an operator holds; return its outcome as plain data, never an exception.
 
-        The members are those of a Result that say something, but for the last copy.
+        The members are those of a Result that say something. `queued` on `retry` means that it is there, and waits for
+        its turn; a job that failed stays where the operator has it, and is `unsafe`.
         """
         try:
             job = Job.from_json(envelope)
@@ -33,21 +82,155 @@ class Worker:
             result = Result(Outcome.UNSAFE, "", reason=Reason.INTERNAL, detail=f"unreadable: {error}")
             self.telemetry.replayed(None, result, {})
             return _document(result)
-        deadline = Deadline(JOB_SECONDS, self.ticks)
-        result = self._redeliver(job, deadline)
+        deadline = self.deadlines(JOB_SECONDS)
+        result = self._tried(job, deadline, replayed=True)
+        if result.outcome == Outcome.QUEUED:
+            result = self._put_in_line(job, result, deadline)
         self.telemetry.replayed(job, result, deadline.spent)
         return _document(result)
 
-    def _redeliver(self, job: Job, deadline: Deadline) -> Result:
+    def _handled(self, job: Job, batch: Deadline) -> bool:
+        """Try a job, and see to what comes next; true when its message may be let go."""
+        try:
+            return self._worked(job, batch)
+        except Exception as error:  # noqa: BLE001 - it must not hide what became of the other jobs
+            self.telemetry.crashed(error)
+            return False
+
+    def _worked(self, job: Job, batch: Deadline) -> bool:
+        now = self.clock()
+        if job.buried_at is not None:
+            job = replace(job, buried_at=None, revived_at=timestamp(now), replays=job.replays + 1, not_before=None)
+        deadline = self.deadlines(JOB_SECONDS)
+        if batch.remaining() < JOB_SECONDS:
+            return self.keeper.keep(job, deadline, until=now)
+        result = self._tried(job, deadline, replayed=False)
+        self.telemetry.worked(job, result, deadline.spent)
+        if result.outcome == Outcome.UNSAFE:
+            # A crash of ours, or nothing that can be tried: after a few of these the queue's redrive takes it away.
+            return False
+        return self._seen_to(result.job or job, result, deadline)
+
+    def _tried(self, job: Job, deadline: Deadline, *, replayed: bool) -> Result:
         if job.kind != "signal":
             detail = f"this version does not know jobs of kind {job.kind}"
-            return Result(Outcome.UNSAFE, job.channel, job.incident_id, reason=Reason.INTERNAL, detail=detail)
+            return _unsafe(job, Reason.INTERNAL, detail, fault=NotImplementedError(detail))
         try:
-            return self.redelivery.redeliver(job, deadline)
-        except Exception as error:  # noqa: BLE001 - one job's crash must not hide what became of the others
-            self.telemetry.crashed(error)
-            detail = type(error).__name__
-            return Result(Outcome.UNSAFE, job.channel, job.incident_id, reason=Reason.INTERNAL, detail=detail)
+            channel = self.channels.get(job.channel)
+            share = incident.parse(job.body)
+            hold = None if replayed else self._hold(job, channel.policy)
+            return self.delivery.resume(job, share, channel, deadline, replayed=replayed, hold=hold)
+        except ChannelError as error:
+            return self._without_channel(job, error, deadline, replayed=replayed)
+        except Exception as error:  # noqa: BLE001 - it must not hide what became of the other jobs
+            return _unsafe(job, Reason.INTERNAL, type(error).__name__, fault=error)
+
+    def _without_channel(self, job: Job, error: ChannelError, deadline: Deadline, *, replayed: bool) -> Result:
+        """The channel may come back, or be mended, so the job waits, though not for ever."""
+        result = _unsafe(job, error.reason, f"{type(error).__name__}: {error}")
+        if replayed:
+            return result
+        owed = Owed(seconds_of(job.received_at), is_critical=job.status == "critical", is_told=False)
+        result = replace(result, owed=owed)
+        waiting = replace(result, outcome=Outcome.QUEUED, queue="retry")
+        hold = self._hold(job, Policy())
+        if hold is None:
+            return waiting
+        if hold.reason != Reason.EXPIRED:
+            return replace(waiting, reason=hold.reason, until=hold.until)
+        expired = replace(waiting, reason=Reason.EXPIRED)
+        is_buried = self.keeper.bury(after_failure(job, expired, self.clock()), deadline)
+        return replace(expired, queue="dead_letter") if is_buried else expired
+
+    def _hold(self, job: Job, policy: Policy) -> Closed | None:
+        """Why a job must not be sent now, by its own times."""
+        now = self.clock()
+        if now - seconds_of(job.revived_at or job.received_at) > policy.max_age_seconds:
+            return Closed(Reason.EXPIRED, now)
+        not_before = seconds_of(job.not_before) if job.not_before else 0.0
+        return Closed(Reason(job.reason), not_before) if not_before > now + EARLY_SECONDS else None
+
+    def _seen_to(self, job: Job, result: Result, deadline: Deadline) -> bool:
+        """Let the job wait if it is still owed, and tell the fallback in time; true when the old message may go."""
+        job, tell_at = self._tell_in_time(job, result.owed, deadline)
+        if result.queue == "retry":
+            again = self._again(job, result)
+            moment = min(seconds_of(again.not_before or again.received_at), tell_at)
+            return self.keeper.keep(again, deadline, until=moment)
+        if result.queue == "dead_letter" and tell_at < NEVER:
+            # It rests, but somebody may have to hear of it yet.
+            return self.keeper.keep(job, deadline, until=tell_at)
+        return True
+
+    def _again(self, job: Job, result: Result) -> Job:
+        """The job as it waits for another try."""
+        now = self.clock()
+        reason = result.reason or Reason.INTERNAL
+        if result.until is not None:
+            return replace(job, reason=reason, not_before=timestamp(result.until))
+        if HANDLING[reason].is_final:
+            return replace(job, reason=reason, not_before=timestamp(now + BURY_AGAIN_SECONDS))
+        wait = wait_seconds(reason, job.rounds, result.retry_after, self.random())
+        again = after_failure(job, result, now)
+        return replace(again, rounds=job.rounds + 1, not_before=timestamp(now + wait))
+
+    def _tell_in_time(self, job: Job, owed: Owed | None, deadline: Deadline) -> tuple[Job, float]:
+        """Tell the fallback topic if it is time; the job as it is then, and when to think of it next."""
+        if owed is None or not owed.is_critical:
+            return job, NEVER
+        now = self.clock()
+        # The job knows it, too: the ledger may be what is down.
+        if owed.is_told or job.told:
+            self.fallback.flush(job)
+            return job, NEVER
+        due = owed.since + self._fallback_after(job)
+        if due > now:
+            return job, due
+        if self.fallback.tell(job):
+            self.telemetry.told(job)
+            self.delivery.told(job, deadline)
+            return replace(job, told=True), NEVER
+        self.telemetry.notice("fallback_failed", "the fallback topic could not be told of a critical incident")
+        return job, now + BURY_AGAIN_SECONDS
+
+    def _fallback_after(self, job: Job) -> float:
+        try:
+            return self.channels.get(job.channel).policy.fallback_after_seconds
+        except ChannelError:
+            return Policy().fallback_after_seconds
+
+    def _put_in_line(self, job: Job, result: Result, deadline: Deadline) -> Result:
+        """What an operator replays while it is not its turn waits on the retry queue, as what he moved there would."""
+        now = self.clock()
+        until = result.until if result.until is not None else now
+        revived = replace(
+            job,
+            buried_at=None,
+            revived_at=timestamp(now),
+            replays=job.replays + 1,
+            reason=result.reason or Reason.IN_FLIGHT,
+            not_before=timestamp(until),
+        )
+        if self.keeper.keep(revived, deadline, until=until):
+            return result
+        return replace(result, outcome=Outcome.UNSAFE, queue=None, detail="the retry queue did not take it")
+
+
+def _urgency(job: Job) -> tuple[bool, float]:
+    return (job.status != "critical", seconds_of(job.received_at))
+
+
+def _unsafe(job: Job, reason: Reason, detail: str, *, fault: BaseException | None = None) -> Result:
+    return Result(
+        Outcome.UNSAFE,
+        job.channel,
+        job.incident_id,
+        job.transition,
+        delivery_id=job.delivery_id,
+        reason=reason,
+        detail=detail,
+        fault=fault,
+    )
 
 
 def _document(result: Result) -> dict[str, Any]:
@@ -55,6 +238,7 @@ def _document(result: Result) -> dict[str, Any]:
         "outcome",
         "request_id",
         "reason",
+        "queue",
         "attempts",
         "http_status",
         "response_excerpt",

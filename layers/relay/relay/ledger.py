@@ -1,0 +1,265 @@
+"""The ledger: what is known of an incident, what was announced of it, and who is announcing now.
+
+One item per channel, recipients and incident. An entry is a value; a change of it is a new value, written only if the
+item is still the one that was read. So of two senders that meet one wins, and nothing is ever locked.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from relay.errors import LedgerError
+from relay.pace import Slot
+from relay.table import Table
+from relay.transition import ALERT_NAME_LENGTH, State
+
+# Longer than any sender works, so that a lease ends only when its holder is gone.
+LEASE_SECONDS = 15.0
+MAX_SEEN = 16
+MAX_SIGNALS = 8
+MAX_REQUEST_IDS = 16
+# A key has 2,048 bytes at most, and stands beside a channel and a hash of recipients.
+MAX_KEY_BYTES = 1024
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A sender's right to announce a state, until a moment in epoch seconds. `began` is when it was given."""
+
+    owner: str
+    until: float
+    began: float
+    state: State
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the ledger holds of an incident.
+
+    `kept` is the newest state that is announced, on a queue, or was found to change nothing; `seen` are digests of its
+    version. `doubtful` may have been announced: nobody can tell. `parked` rests in the dead-letter queue. `slot` was
+    set aside for the incident by the pace. `signals` are the times of those signals that rang or may have. `owed_since`
+    is when the first state came that is owed and not announced; `told` says that the fallback topic heard of it.
+    `asked` counts how often xMatters was asked to take the kept state.
+    """
+
+    kept: State | None = None
+    seen: tuple[str, ...] = ()
+    announced: State | None = None
+    doubtful: tuple[State, ...] = ()
+    parked: State | None = None
+    lease: Lease | None = None
+    slot: Slot | None = None
+    signals: tuple[float, ...] = ()
+    owed_since: float | None = None
+    told: bool = False
+    asked: int = 0
+    request_ids: tuple[str, ...] = ()
+    sequence: int = 0
+
+    def is_busy(self, now: float) -> bool:
+        """Whether another sender is announcing."""
+        return self.lease is not None and now < self.lease.until
+
+    def last_told(self) -> tuple[State | None, ...]:
+        """The states that people may have been told of last; None stands for nothing."""
+        in_flight = (self.lease.state,) if self.lease else ()
+        return (self.announced, *self.doubtful, *in_flight)
+
+    def may_have_rung(self, state: State) -> bool:
+        """Whether nobody can tell if this very state rang already."""
+        return any(state.is_same(doubtful) for doubtful in self.doubtful)
+
+    def keeping(self, state: State, *, slot: Slot | None = None) -> "Entry":
+        """The entry with a newer state on a queue that is owed."""
+        since = state.came if self.owed_since is None else self.owed_since
+        return replace(self._knowing(state), owed_since=since, slot=slot or self.slot)
+
+    def unchanged(self, state: State) -> "Entry":
+        """The entry with a newer state that changes nothing, so that nothing is owed any more."""
+        return replace(self._knowing(state), owed_since=None, told=False, slot=None)
+
+    def claimed(self, lease: Lease, tries: int, *, queued: bool) -> "Entry":
+        """The entry with its sender's lease. Only a state that is on a queue may be called kept.
+
+        All of the `tries` that the sender may make are taken for signals until it says how many rang: it may die.
+        """
+        entry = self._without_lease(lease.owner)
+        entry = entry.keeping(lease.state) if queued else entry
+        return replace(entry._rung(lease, tries), lease=lease, slot=None)
+
+    def accepted(self, lease: Lease, request_id: str | None, rings: int) -> "Entry":
+        """The entry once xMatters accepted the lease's state; `rings` counts the tries that may have rung."""
+        return self._released(lease)._rung(lease, rings).announcing(lease.state, request_id)
+
+    def announcing(self, state: State, request_id: str | None) -> "Entry":
+        """The entry with a state that xMatters accepted.
+
+        A newer one that is announced already stays, and then this one is what people may have been told last.
+        """
+        ids = self.request_ids
+        if request_id and request_id not in ids:
+            ids = (*ids, request_id)[-MAX_REQUEST_IDS:]
+        entry = replace(self, request_ids=ids)
+        if state.precedes(entry.announced):
+            return entry._doubting(state)
+        entry = entry if state.precedes(entry.kept) else entry._knowing(state)
+        is_owed = state.precedes(entry.kept)
+        return replace(
+            entry,
+            announced=state,
+            doubtful=(),
+            parked=None,
+            owed_since=entry.owed_since if is_owed else None,
+            told=entry.told and is_owed,
+        )
+
+    def failed(self, lease: Lease, attempts: int, rings: int, *, parked: bool) -> "Entry":
+        """The entry once the lease's state was not accepted.
+
+        `rings` counts those of the attempts that may have rung all the same; `parked` says that the state rests in the
+        dead-letter queue.
+        """
+        entry = self._released(lease)
+        # Once only: a write may have been done although its answer was lost.
+        if entry is not self and lease.state.is_same(entry.kept):
+            entry = replace(entry, asked=entry.asked + attempts)
+        entry = entry._rung(lease, rings)
+        if rings:
+            entry = entry._doubting(lease.state)
+        return entry.parking(lease.state) if parked else entry
+
+    def parking(self, state: State) -> "Entry":
+        """The entry with a state that rests in the dead-letter queue."""
+        return replace(self, parked=_without_alerts(state))
+
+    def _knowing(self, state: State) -> "Entry":
+        same_version = self.kept is not None and self.kept.version == state.version
+        seen = (*(digest for digest in (self.seen if same_version else ()) if digest != state.digest), state.digest)
+        asked = self.asked if state.is_same(self.kept) else 0
+        return replace(self, kept=_without_alerts(state), seen=seen[-MAX_SEEN:], asked=asked)
+
+    def _rung(self, lease: Lease, rings: int) -> "Entry":
+        """So many signals of a lease, in place of what it had."""
+        others = (time for time in self.signals if time != lease.began)
+        return replace(self, signals=tuple(sorted([*others, *[lease.began] * rings])[-MAX_SIGNALS:]))
+
+    def _doubting(self, state: State) -> "Entry":
+        """One more state that may have rung.
+
+        None of them may be forgotten, or its resolve would be, so they are told apart by no more than what is compared:
+        there are few. Of those that are alike the newest stands for all, with the alerts that all of them had.
+        """
+        alike = [other for other in self.doubtful if (other.is_open, other.rank) == (state.is_open, state.rank)]
+        alerts = state.alerts.intersection(*(other.alerts for other in alike))
+        others = tuple(other for other in self.doubtful if other not in alike)
+        return replace(self, doubtful=(*others, replace(state, alerts=alerts)))
+
+    def _without_lease(self, owner: str) -> "Entry":
+        """Whoever held a lease and is gone may have rung, unless it was the one who asks now."""
+        if self.lease is None:
+            return self
+        entry = replace(self, lease=None)
+        return entry._rung(self.lease, 0) if self.lease.owner == owner else entry._doubting(self.lease.state)
+
+    def _released(self, lease: Lease) -> "Entry":
+        return replace(self, lease=None) if self.lease and self.lease.owner == lease.owner else self
+
+
+def _without_alerts(state: State) -> State:
+    """Alerts are compared with those that people were told of, and nowhere else."""
+    return replace(state, alerts=frozenset())
+
+
+def key(channel: str, recipients: tuple[str, ...], incident_id: str) -> str:
+    """What names an entry. Shares for other recipients are announced on their own: another entry."""
+    named = hashlib.sha256(json.dumps(sorted(recipients)).encode()).hexdigest()[:16]
+    return f"incident/{channel}/{named}/{_legal(incident_id)}"
+
+
+def _legal(incident_id: str) -> str:
+    """The id itself, or its hash where DynamoDB would not take it: too long, or with a lone surrogate."""
+    encoded = incident_id.encode("utf-8", "surrogatepass")
+    is_text = encoded.decode("utf-8", "replace") == incident_id
+    return incident_id if is_text and len(encoded) <= MAX_KEY_BYTES else f"sha256/{hashlib.sha256(encoded).hexdigest()}"
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Entries by key."""
+
+    table: Table
+
+    def read(self, name: str) -> Entry:
+        """The entry of that key, empty where there is none. Raises LedgerError."""
+        found = self.table.read(name)
+        if found is None:
+            return Entry()
+        try:
+            return replace(_decoded(json.loads(found.text)), sequence=found.sequence)
+        except (ValueError, TypeError, AttributeError, LookupError) as error:
+            # Written by another version, or by hand.
+            raise LedgerError(f"the entry can't be read: {type(error).__name__}") from error
+
+    def write(self, name: str, before: Entry, after: Entry) -> Entry | None:
+        """Write `after` if the item is still `before`: the entry as it is now, or None if it was not.
+
+        Raises LedgerError.
+        """
+        sequence = self.table.write(name, before.sequence, json.dumps(_encoded(after), separators=(",", ":")))
+        return replace(after, sequence=sequence) if sequence else None
+
+
+def _encoded(entry: Entry) -> dict[str, Any]:
+    lease, slot = entry.lease, entry.slot
+    members = {
+        "kept": _encoded_state(entry.kept),
+        "seen": entry.seen,
+        "announced": _encoded_state(entry.announced),
+        "doubtful": [_encoded_state(state) for state in entry.doubtful],
+        "parked": _encoded_state(entry.parked),
+        "lease": [lease.owner, lease.until, lease.began, _encoded_state(lease.state)] if lease else None,
+        "slot": [slot.at, slot.urgent] if slot else None,
+        "signals": entry.signals,
+        "owed_since": entry.owed_since,
+        "told": entry.told,
+        "asked": entry.asked,
+        "request_ids": entry.request_ids,
+    }
+    return {name: value for name, value in members.items() if value}
+
+
+def _decoded(members: Mapping[str, Any]) -> Entry:
+    lease, slot = members.get("lease"), members.get("slot")
+    return Entry(
+        kept=_decoded_state(members.get("kept")),
+        seen=tuple(members.get("seen", ())),
+        announced=_decoded_state(members.get("announced")),
+        doubtful=tuple(_state(state) for state in members.get("doubtful", ())),
+        parked=_decoded_state(members.get("parked")),
+        lease=Lease(lease[0], lease[1], lease[2], _state(lease[3])) if lease else None,
+        slot=Slot(slot[0], slot[1]) if slot else None,
+        signals=tuple(members.get("signals", ())),
+        owed_since=members.get("owed_since"),
+        told=members.get("told", False),
+        asked=members.get("asked", 0),
+        request_ids=tuple(members.get("request_ids", ())),
+    )
+
+
+def _encoded_state(state: State | None) -> list[Any] | None:
+    if state is None:
+        return None
+    return [state.version, state.digest, state.came, state.is_open, state.rank, "".join(sorted(state.alerts))]
+
+
+def _decoded_state(members: list[Any] | None) -> State | None:
+    return None if members is None else _state(members)
+
+
+def _state(members: list[Any]) -> State:
+    version, digest, came, is_open, rank, alerts = members
+    names = (alerts[start : start + ALERT_NAME_LENGTH] for start in range(0, len(alerts), ALERT_NAME_LENGTH))
+    return State((version[0], version[1]) if version else None, digest, came, is_open, rank, frozenset(names))

@@ -1,0 +1,80 @@
+"""What became of a share or a job, and why."""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from relay.errors import Reason
+from relay.message import Job, timestamp
+
+
+class Outcome(StrEnum):
+    """What became of a share."""
+
+    DELIVERED = "delivered"
+    QUEUED = "queued"
+    DUPLICATE = "duplicate"
+    SUPERSEDED = "superseded"
+    UNCHANGED = "unchanged"
+    UNSAFE = "unsafe"
+
+
+@dataclass(frozen=True)
+class Owed:
+    """A state that is owed still: since when (epoch seconds), and whether the fallback topic heard of it."""
+
+    since: float
+    is_critical: bool
+    is_told: bool
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a share, and why.
+
+    `queue` is `retry` or `dead_letter` where it is queued; `until` says from when on it may be tried, in epoch seconds,
+    if that is known. `last_copy` is an envelope that no queue took: the only copy there is. `attempts` counts what
+    xMatters was really asked; `fault` is a fault of our own that came in between; `unguarded` says what the ledger
+    could not help with. `job` is the job with what the ledger knows of its tries.
+    """
+
+    outcome: Outcome
+    channel: str
+    incident_id: str | None = None
+    transition: str | None = None
+    why: str | None = None
+    delivery_id: str | None = None
+    request_id: str | None = None
+    reason: Reason | None = None
+    queue: str | None = None
+    until: float | None = None
+    attempts: int = 0
+    http_status: int | None = None
+    response_excerpt: str = ""
+    retry_after: float | None = None
+    detail: str | None = None
+    may_have_rung: bool = False
+    fault: BaseException | None = None
+    last_copy: str | None = None
+    unguarded: str | None = None
+    owed: Owed | None = None
+    job: Job | None = None
+
+
+def after_failure(job: Job, result: Result, now: float) -> Job:
+    """The job with what came of its last tries. `now` is in epoch seconds.
+
+    One that expired keeps what xMatters answered last: that is what there is to be mended.
+    """
+    if result.reason == Reason.EXPIRED:
+        return replace(job, reason=Reason.EXPIRED)
+    failed_at = timestamp(now)
+    return replace(
+        job,
+        first_failed_at=job.first_failed_at or failed_at,
+        last_failed_at=failed_at,
+        attempts=job.attempts + result.attempts,
+        reason=result.reason or Reason.INTERNAL,
+        http_status=result.http_status,
+        response_excerpt=result.response_excerpt,
+        may_have_rung=job.may_have_rung or result.may_have_rung,
+    )

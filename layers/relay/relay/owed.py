@@ -1,0 +1,107 @@
+"""What is owed: whether a state has to be announced, given what the ledger knows. Pure code.
+
+The questions are asked in the order of the rules: is it safe already, was it overtaken, does it change anything.
+"""
+
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from enum import StrEnum
+
+from relay.ledger import Entry
+from relay.transition import Change, State, Transition, compare
+
+# xMatters' flood control drops, silently, what is above 4 signals in a minute (docs/vendors.md, "Flood control").
+FLOOD_SIGNALS = 4
+FLOOD_SECONDS = 61.0
+# Clocks of functions are kept by AWS, and differ by far less.
+CLOCKS_DIFFER_SECONDS = 0.7
+# What must not wait for its turn: it got worse, or people may lie down again.
+_HURRY = frozenset({Transition.WORSENED, Transition.RESOLVED})
+
+
+class Standing(StrEnum):
+    """How a state stands to what the ledger knows."""
+
+    OWED = "owed"
+    DUPLICATE = "duplicate"
+    SUPERSEDED = "superseded"
+    UNCHANGED = "unchanged"
+    PARKED = "parked"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How a state stands, and what it changes where that was asked."""
+
+    standing: Standing
+    change: Change | None = None
+
+
+def judge_share(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Judgement:
+    """How the state of a share that just came stands.
+
+    A duplicate or a superseded share is safe: the ledger keeps only what is announced, on a queue, or changes nothing.
+    """
+    if state.is_same(entry.kept) or _came_before(entry, state):
+        return Judgement(Standing.DUPLICATE)
+    if state.precedes(entry.announced) or state.precedes(entry.kept):
+        return Judgement(Standing.SUPERSEDED)
+    return _judge_change(entry, state, notify_on)
+
+
+def judge_job(entry: Entry, state: State, notify_on: AbstractSet[Transition], *, replayed: bool) -> Judgement:
+    """How the state of a job that woke up stands. An operator's replay of one that is parked is meant to be tried."""
+    announced = entry.announced
+    if announced and state.is_same(announced) and (state.version is not None or not announced.precedes(state)):
+        return Judgement(Standing.DUPLICATE)
+    if not state.is_of_same_share(entry.kept) and (
+        state.precedes(entry.announced) or state.precedes(entry.kept) or _is_copy(entry, state)
+    ):
+        return Judgement(Standing.SUPERSEDED)
+    if state.is_of_same_share(entry.parked) and not replayed:
+        return Judgement(Standing.PARKED)
+    return _judge_change(entry, state, notify_on)
+
+
+def earliest(entry: Entry, transition: Transition, min_seconds: float) -> float:
+    """The moment from which another signal for this incident may be sent, in epoch seconds."""
+    since_last = entry.signals[-1] + min_seconds if entry.signals and transition not in _HURRY else 0.0
+    flood = entry.signals[-FLOOD_SIGNALS] + FLOOD_SECONDS if len(entry.signals) >= FLOOD_SIGNALS else 0.0
+    return max(since_last, flood)
+
+
+def room_for_rings(entry: Entry, now: float) -> int:
+    """How many signals for this incident xMatters takes now without dropping one."""
+    return FLOOD_SIGNALS - sum(now - time < FLOOD_SECONDS for time in entry.signals)
+
+
+def _is_copy(entry: Entry, state: State) -> bool:
+    """Whether it is one more job of a share that came before the newest one, by a clock that is fast.
+
+    Of a share that comes twice at once, both may be kept, and the ledger knows the time of one.
+    """
+    kept = entry.kept
+    is_known = kept is not None and kept.version == state.version and state.digest in entry.seen
+    return is_known and kept is not None and state.came < kept.came + CLOCKS_DIFFER_SECONDS
+
+
+def _came_before(entry: Entry, state: State) -> bool:
+    """Whether the very same came before, at the version of the newest.
+
+    It may be a copy that comes late, or the incident may be as it was before, within the second that a time stamp
+    counts. Nobody can tell, so what is worse than the newest is taken for new: a page must not be lost. Without a time
+    stamp all is taken for new.
+    """
+    kept = entry.kept
+    if state.version is None or kept is None or kept.version != state.version:
+        return False
+    return state.digest in entry.seen and not state.is_worse_than(kept)
+
+
+def _judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Judgement:
+    """Owed if it changes anything against any of the states that people may have been told of last."""
+    changes = [compare(told, state) for told in entry.last_told()]
+    for change in changes:
+        if change.transition in notify_on:
+            return Judgement(Standing.OWED, change)
+    return Judgement(Standing.UNCHANGED, changes[0])

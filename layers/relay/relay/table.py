@@ -1,0 +1,151 @@
+"""The ledger's table in DynamoDB: texts by key, each changed only by who knows what it was, and sets of moments.
+
+DynamoDB counts a write that reached it although its answer was lost: who repeats it is told that the item was changed
+meanwhile. So "not written" means "read it again", never "another one won".
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from relay.errors import LedgerError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+# What nobody speaks of for so long is forgotten; an incident's next share opens it anew.
+KEPT_SECONDS = 90 * 24 * 3600
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Text:
+    """What stands at a key; `sequence` counts its changes."""
+
+    text: str
+    sequence: int
+
+
+class Table:
+    """One table. `clock` gives epoch seconds. Every method raises LedgerError when DynamoDB fails."""
+
+    def __init__(self, client: "DynamoDBClient", name: str, clock: Callable[[], float]) -> None:
+        self._client = client
+        self._name = name
+        self._clock = clock
+
+    def read(self, key: str) -> Text | None:
+        """The text at the key, as it is after all writes that were answered."""
+        item = _asked(
+            lambda: self._client.get_item(TableName=self._name, Key={"pk": {"S": key}}, ConsistentRead=True).get("Item")
+        )
+        return Text(item["text"]["S"], int(item["sequence"]["N"])) if item else None
+
+    def write(self, key: str, before: int, text: str) -> int | None:
+        """Write the text if its sequence is still `before` (0: there is none): the new sequence, else None."""
+        item: dict[str, Any] = {
+            "pk": {"S": key},
+            "text": {"S": text},
+            "sequence": {"N": str(before + 1)},
+            "expires": {"N": self._expiry()},
+        }
+        written = _asked(
+            lambda: self._client.put_item(
+                TableName=self._name,
+                Item=item,
+                **_still(before),
+            )
+        )
+        return None if written is None else before + 1
+
+    def update(
+        self,
+        key: str,
+        *,
+        add: Mapping[str, Collection[float] | int] = _NOTHING,
+        delete: Mapping[str, Collection[float]] = _NOTHING,
+        put: Mapping[str, float] = _NOTHING,
+        remove: Collection[str] = (),
+        only_if: tuple[str, float] | None = None,
+    ) -> Mapping[str, Any] | None:
+        """Change attributes of an item and return all of them as they are now; None when `only_if` does not hold.
+
+        `add` puts members into sets and counts numbers up, `delete` takes members out of sets, `put` sets numbers,
+        `remove` forgets attributes. An attribute may be named once. Sets come back as sorted tuples.
+        """
+        names: dict[str, str] = {}
+        values: dict[str, Any] = {}
+
+        def named(attribute: str, value: Any = None) -> str:
+            names[f"#{attribute}"] = attribute
+            if value is None:
+                return f"#{attribute}"
+            values[f":{attribute}"] = value
+            return f"#{attribute} :{attribute}"
+
+        adds = [named(name, _number_set(value)) for name, value in add.items()]
+        deletes = [named(name, _number_set(value)) for name, value in delete.items() if value]
+        sets = [named(name, {"N": _number(value)}).replace(" ", " = ") for name, value in put.items()]
+        sets.append(named("expires", {"N": self._expiry()}).replace(" ", " = "))
+        removes = [named(name) for name in remove]
+        clauses = {"ADD": adds, "DELETE": deletes, "SET": sets, "REMOVE": removes}
+        condition: dict[str, Any] = {}
+        if only_if:
+            names["#condition"], values[":condition"] = only_if[0], {"N": _number(only_if[1])}
+            condition = {"ConditionExpression": "#condition = :condition"}
+        answer = _asked(
+            lambda: self._client.update_item(
+                TableName=self._name,
+                Key={"pk": {"S": key}},
+                UpdateExpression=" ".join(f"{verb} {', '.join(parts)}" for verb, parts in clauses.items() if parts),
+                ExpressionAttributeNames=names,
+                ExpressionAttributeValues=values,
+                ReturnValues="ALL_NEW",
+                **condition,
+            )
+        )
+        return None if answer is None else {name: _plain(value) for name, value in answer["Attributes"].items()}
+
+    def _expiry(self) -> str:
+        return str(int(self._clock() + KEPT_SECONDS))
+
+
+def _still(before: int) -> dict[str, Any]:
+    """The condition that an item is as it was."""
+    if before == 0:
+        return {"ConditionExpression": "attribute_not_exists(pk)"}
+    return {
+        "ConditionExpression": "#sequence = :before",
+        "ExpressionAttributeNames": {"#sequence": "sequence"},
+        "ExpressionAttributeValues": {":before": {"N": str(before)}},
+    }
+
+
+def _asked[T](call: Callable[[], T]) -> T | None:
+    """What DynamoDB answers; None when a condition did not hold."""
+    try:
+        return call()
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code")
+        if code == "ConditionalCheckFailedException":
+            return None
+        raise LedgerError(f"DynamoDB refused: {code}") from error
+    except BotoCoreError as error:
+        raise LedgerError(f"DynamoDB could not be reached: {type(error).__name__}") from error
+
+
+def _number(value: float) -> str:
+    return repr(value)
+
+
+def _number_set(value: Collection[float] | int) -> dict[str, Any]:
+    return {"N": str(value)} if isinstance(value, int) else {"NS": [_number(each) for each in value]}
+
+
+def _plain(value: Mapping[str, Any]) -> Any:
+    if "NS" in value:
+        return tuple(sorted(map(float, value["NS"])))
+    return float(value["N"]) if "N" in value else value.get("S")

@@ -1,0 +1,163 @@
+"""The built worker under AWS's own runtime client: jobs that a queue wakes, an operator's replays, the fallback."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.message import Job, timestamp
+from tests.artefact.builds import Build
+from tests.artefact.runtime_api import FunctionError, loaded
+from tests.artefact.world import (
+    REPLAYS,
+    RETRIES,
+    SHARES,
+    Aws,
+    World,
+    changed,
+    in_base64,
+    logged,
+    read,
+    records,
+    since,
+)
+
+NOTHING_STAYS: dict[str, Any] = {"batchItemFailures": []}
+
+
+def fresh(envelope: str, *, age: float = 60.0, **members: Any) -> str:
+    """The envelope as if its share came `age` seconds ago, and its time has come."""
+    return changed(envelope, received_at=timestamp(time.time() - age), not_before=None, **members)
+
+
+def sample() -> str:
+    """The envelope of the sample that a queue woke the worker with."""
+    body = read(RETRIES[0])["Records"][0]["body"]
+    assert isinstance(body, str)
+    return body
+
+
+@pytest.mark.parametrize("path", REPLAYS, ids=lambda path: path.stem)
+def test_every_sample_replay_is_worked_off(world: World, path: Path) -> None:
+    event = read(path)
+    results = world.worker.invoke(event)["results"]
+    assert [result["outcome"] for result in results] == ["delivered"] * len(event["jobs"])
+    jobs = [json.loads(job) for job in event["jobs"]]
+    assert [signal.incident_id for signal in world.box.signals()] == [job["incident_id"] for job in jobs]
+    assert [signal.recipients for signal in world.box.signals()] == [tuple(job["recipients"]) for job in jobs]
+
+
+@pytest.mark.parametrize("path", RETRIES, ids=lambda path: path.stem)
+def test_every_sample_of_a_queues_event_is_worked_off_while_it_is_young(world: World, path: Path) -> None:
+    event = read(path)
+    young = [record | {"body": fresh(record["body"])} for record in event["Records"]]
+    assert world.worker.invoke({"Records": young}) == NOTHING_STAYS
+    jobs = [Job.from_json(record["body"]) for record in young]
+    signals = world.box.signals()
+    assert [signal.incident_id for signal in signals] == [job.incident_id for job in jobs]
+    assert [signal.body_bytes for signal in signals] == [job.body for job in jobs]
+    assert [signal.recipients for signal in signals] == [job.recipients for job in jobs]
+    for record, job in zip(event["Records"], jobs, strict=True):
+        shown = {name: value["stringValue"] for name, value in record["messageAttributes"].items()}
+        assert shown == job.attributes()
+    assert (world.waiting(), world.resting()) == ([], [])
+
+
+def test_a_job_that_is_too_old_rests_in_the_dead_letter_queue_until_an_operator_moves_it_back(world: World) -> None:
+    assert world.worker.invoke(records(fresh(sample(), age=7 * 3600))) == NOTHING_STAYS
+    assert world.box.attempts() == []
+    [message] = world.resting()
+    assert message["MessageAttributes"]["reason"]["StringValue"] == "expired"
+    # What AWS's own redrive does: the message as it is, on the other queue.
+    assert world.worker.invoke(records(message["Body"])) == NOTHING_STAYS
+    assert len(world.box.signals()) == 1
+    assert world.worker.invoke(records(message["Body"])) == NOTHING_STAYS
+    assert len(world.box.signals()) == 1, "the ledger knows that it was announced"
+
+
+def test_in_an_outage_a_job_waits_by_copy_and_is_delivered_after_it(world: World) -> None:
+    event = read(SHARES[0])
+    world.box.listening(False)
+    answer = world.share(in_base64(event))
+    [kept] = world.waiting()
+
+    assert world.worker.invoke(records(kept["Body"])) == NOTHING_STAYS
+    [copy] = world.waiting()
+    job = json.loads(copy["Body"])
+    assert copy["MessageAttributes"]["reason"]["StringValue"] == "unreachable"
+    assert (job["attempts"], job["rounds"]) == (4, 1)
+
+    world.box.listening(True)
+    assert world.worker.invoke(records(changed(copy["Body"], not_before=None))) == NOTHING_STAYS
+    [signal] = world.box.signals()
+    assert signal.body_bytes == event["body"].encode()
+    assert answer["delivery_id"] in signal.headers.values()
+    assert (world.waiting(), world.resting()) == ([], [])
+
+
+def test_a_job_that_woke_too_early_waits_on_without_a_try(world: World) -> None:
+    later = timestamp(time.time() + 3600)
+    assert world.worker.invoke(records(changed(fresh(sample()), not_before=later))) == NOTHING_STAYS
+    [copy] = world.waiting()
+    assert json.loads(copy["Body"])["not_before"] == later
+    assert world.box.attempts() == []
+
+
+def test_poison_stays_on_the_queue_and_keeps_no_other_job(world: World) -> None:
+    before = world.worker.log()
+    answer = world.worker.invoke(records("no job", fresh(sample()), "{}"))
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "0"}, {"itemIdentifier": "2"}]}
+    assert len(world.box.signals()) == 1
+    lines = logged(since(world.worker, before))
+    assert [line["level"] for line in lines if line.get("message") == "unreadable job"] == ["ERROR", "ERROR"]
+    [metrics] = [line for line in lines if "_aws" in line]
+    assert sum(metrics["unreadable_job"]) == 2
+
+
+def test_a_replay_that_fails_leaves_the_job_to_the_operator(world: World) -> None:
+    world.box.script([{"kind": "status", "status": 400, "times": None}])
+    world.share(read(SHARES[0]))
+    [message] = world.resting()
+    [failed] = world.worker.invoke({"jobs": [message["Body"]]})["results"]
+    assert (failed["outcome"], failed["reason"]) == ("unsafe", "refused")
+    world.box.clear()
+    [result] = world.worker.invoke({"jobs": [message["Body"]]})["results"]
+    [signal] = world.box.signals()
+    assert (result["outcome"], result["request_id"]) == ("delivered", signal.request_id)
+    assert world.resting() == []
+
+
+def test_a_critical_that_is_owed_for_too_long_is_told_to_the_fallback_topic_once(world: World) -> None:
+    before = world.worker.log()
+    world.box.listening(False)
+    [overdue] = read(REPLAYS[0])["jobs"]
+    assert world.worker.invoke(records(fresh(overdue, age=600))) == NOTHING_STAYS
+    [copy] = world.waiting()
+    [told] = world.told()
+    job = json.loads(copy["Body"])
+    assert told["Subject"] == f"CRITICAL, xMatters not reached: incident {job['incident_id']}"
+    assert "docs/operate.md, FallbackAlarm" in told["Message"]
+    assert world.worker.invoke(records(changed(copy["Body"], not_before=None))) == NOTHING_STAYS
+    assert world.told() == []
+    assert [line for line in logged(since(world.worker, before)) if line.get("message") == "fallback told"]
+
+
+def test_each_job_has_a_line_of_the_log(world: World) -> None:
+    before = world.worker.log()
+    world.worker.invoke(records(fresh(sample())))
+    world.worker.invoke(read(REPLAYS[0]))
+    lines = [line for line in logged(since(world.worker, before)) if "outcome" in line]
+    assert [(line["message"], line["outcome"]) for line in lines] == [("job", "delivered"), ("replay", "delivered")]
+    assert {"rounds", "replays", "received_at", "delivery_id", "correlation_id"} <= lines[0].keys()
+
+
+def test_a_worker_that_is_asked_for_nonsense_says_so_and_goes_on(built: Build, aws: Aws, tmp_path: Path) -> None:
+    with loaded(built.deployed("JobWorkerFunction", aws.endpoint_url, aws.known), tmp_path / "log") as worker:
+        with pytest.raises(FunctionError) as caught:
+            worker.invoke({})
+        assert caught.value.type == "KeyError"
+        assert 'event["Records"]' in caught.value.stack[-1]
+        assert worker.invoke({"jobs": []}) == {"results": []}
+        assert worker.invoke({"Records": []}) == NOTHING_STAYS

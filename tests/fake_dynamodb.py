@@ -1,0 +1,178 @@
+"""A DynamoDB client in memory that knows what the library asks of it, and refuses to guess at anything else."""
+
+import re
+from collections.abc import Mapping
+from copy import deepcopy
+from decimal import Decimal
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from relay.table import Table
+
+type Item = dict[str, Any]
+
+MAX_ITEM_BYTES = 400 * 1024
+MAX_KEY_BYTES = 2048
+_NONE: Mapping[str, Any] = {}
+
+
+class FakeDynamoDb:
+    """One table with the key `pk`. `failure` is raised by every call while it is set; `calls` names them all."""
+
+    def __init__(self) -> None:
+        self.items: dict[str, Item] = {}
+        self.calls: list[str] = []
+        self.failure: Exception | None = None
+
+    def table(self, clock: Any) -> Table:
+        """The library's table over this client."""
+        client: Any = self
+        return Table(client, "ledger", clock)
+
+    def get_item(self, *, TableName: str, Key: Item, ConsistentRead: bool) -> Item:
+        self._called("get_item")
+        assert ConsistentRead, "a stale read would ring twice"
+        item = self.items.get(Key["pk"]["S"])
+        return {"Item": deepcopy(item)} if item else {}
+
+    def put_item(
+        self,
+        *,
+        TableName: str,
+        Item: Item,
+        ConditionExpression: str,
+        ExpressionAttributeNames: Mapping[str, str] = _NONE,
+        ExpressionAttributeValues: Mapping[str, Any] = _NONE,
+    ) -> Item:
+        self._called("put_item")
+        names, values = _spoken_of(ConditionExpression, ExpressionAttributeNames, ExpressionAttributeValues)
+        there = self.items.get(Item["pk"]["S"], {})
+        if not _holds(ConditionExpression, there, names, values):
+            raise condition_failed("PutItem")
+        item = {name: _stored(value) for name, value in Item.items()}
+        _refuse_what_does_not_fit(item, "PutItem")
+        self.items[Item["pk"]["S"]] = item
+        return {}
+
+    def update_item(
+        self,
+        *,
+        TableName: str,
+        Key: Item,
+        UpdateExpression: str,
+        ExpressionAttributeNames: Mapping[str, str],
+        ExpressionAttributeValues: Mapping[str, Any],
+        ReturnValues: str,
+        ConditionExpression: str = "",
+    ) -> Item:
+        self._called("update_item")
+        assert ReturnValues == "ALL_NEW"
+        names, values = _spoken_of(
+            f"{UpdateExpression} {ConditionExpression}", ExpressionAttributeNames, ExpressionAttributeValues
+        )
+        there = self.items.get(Key["pk"]["S"], {})
+        if ConditionExpression and not _holds(ConditionExpression, there, names, values):
+            raise condition_failed("UpdateItem")
+        item = deepcopy(there) or deepcopy(Key)
+        touched: list[str] = []
+        for verb, text in _clauses(UpdateExpression):
+            for part in text.split(", "):
+                name, _, value = part.partition(" = ") if verb == "SET" else part.partition(" ")
+                touched.append(names[name])
+                _change(item, verb, names[name], values.get(value))
+        assert len(touched) == len(set(touched)), "DynamoDB refuses an attribute that is named twice"
+        _refuse_what_does_not_fit(item, "UpdateItem")
+        self.items[Key["pk"]["S"]] = item
+        return {"Attributes": deepcopy(item)}
+
+    def _called(self, name: str) -> None:
+        self.calls.append(name)
+        if self.failure:
+            raise self.failure
+
+
+def condition_failed(operation: str) -> ClientError:
+    """What DynamoDB raises when a condition does not hold."""
+    return ClientError({"Error": {"Code": "ConditionalCheckFailedException", "Message": "no"}}, operation)
+
+
+def invalid(operation: str, why: str) -> ClientError:
+    """What DynamoDB raises when it is asked for what it can't do."""
+    return ClientError({"Error": {"Code": "ValidationException", "Message": why}}, operation)
+
+
+def size(item: Item) -> int:
+    """The bytes that count for an item's limit: names and values, numbers at their longest."""
+    return sum(len(name.encode()) + sum(map(_length, value.values())) for name, value in item.items())
+
+
+def _length(value: Any) -> int:
+    return sum(map(_length, value)) if isinstance(value, list) else len(value.encode())
+
+
+def _refuse_what_does_not_fit(item: Item, operation: str) -> None:
+    try:
+        if not 0 < len(item["pk"]["S"].encode()) <= MAX_KEY_BYTES:
+            raise invalid(operation, "the key is empty, or too long")
+        if size(item) > MAX_ITEM_BYTES:
+            raise invalid(operation, "the item is too large")
+    except UnicodeEncodeError:
+        raise invalid(operation, "a text is none") from None
+
+
+def _spoken_of(
+    expressions: str, names: Mapping[str, str], values: Mapping[str, Any]
+) -> tuple[Mapping[str, str], Mapping[str, Any]]:
+    """The names and values as they are stored, if the expressions use each, and no other."""
+    assert set(re.findall(r"#\w+", expressions)) == set(names), "DynamoDB refuses names that are not used"
+    assert set(re.findall(r":\w+", expressions)) == set(values), "DynamoDB refuses values that are not used"
+    return names, {name: _stored(value) for name, value in values.items()}
+
+
+def _stored(value: Any) -> Any:
+    if "N" in value:
+        return {"N": _plain(value["N"])}
+    if "NS" not in value:
+        return dict(value)
+    members = sorted(map(_plain, value["NS"]))
+    if not members or len(set(members)) < len(members):
+        raise invalid("?", "a set is empty, or names a member twice")
+    return {"NS": members}
+
+
+def _plain(number: str) -> str:
+    # However a number is written, it is one number.
+    return format(Decimal(number).normalize(), "f")
+
+
+def _holds(condition: str, item: Item, names: Mapping[str, str], values: Mapping[str, Any]) -> bool:
+    if condition == "attribute_not_exists(pk)":
+        return not item
+    found = re.fullmatch(r"(#\w+) = (:\w+)", condition)
+    assert found, f"it is not known what this means: {condition}"
+    return bool(item.get(names[found[1]]) == values[found[2]])
+
+
+def _clauses(expression: str) -> list[tuple[str, str]]:
+    pieces = re.split(r"(?:^| )(ADD|DELETE|SET|REMOVE) ", expression)[1:]
+    return list(zip(pieces[::2], pieces[1::2], strict=True))
+
+
+def _change(item: Item, verb: str, name: str, value: Any) -> None:
+    match verb:
+        case "SET":
+            item[name] = value
+        case "REMOVE":
+            item.pop(name, None)
+        case "ADD" if "N" in value:
+            item[name] = {"N": _plain(str(Decimal(item.get(name, {"N": "0"})["N"]) + Decimal(value["N"])))}
+        case "ADD":
+            item[name] = {"NS": sorted({*item.get(name, {"NS": []})["NS"], *value["NS"]})}
+        case "DELETE":
+            left = sorted({*item.get(name, {"NS": []})["NS"]} - {*value["NS"]})
+            # A set that runs empty is gone.
+            if left:
+                item[name] = {"NS": left}
+            else:
+                item.pop(name, None)

@@ -1,0 +1,110 @@
+"""An AWS account in this process, moto's, with what the relay's stack has there."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.sns.models import sns_backends
+from moto.sqs.models import sqs_backends
+
+from relay.message import Job
+from relay.queues import Queue
+
+REGION = "eu-central-1"
+
+# Making a client takes longer than most tests, so there is one of each. In a session of their own: the default one
+# may be older than moto, and would go out to AWS.
+_SESSION = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
+_SQS = _SESSION.client("sqs")
+_SECRETS = _SESSION.client("secretsmanager")
+_DYNAMODB = _SESSION.client("dynamodb")
+_SNS = _SESSION.client("sns")
+
+
+class Mailbox:
+    """A queue as a test looks at it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = f"{name}-{uuid.uuid4().hex}"
+        self.url = _SQS.create_queue(QueueName=self._name)["QueueUrl"]
+
+    def queue(self) -> Queue:
+        """The library's queue over it."""
+        return Queue(_SQS, self.url)
+
+    def messages(self) -> list[dict[str, Any]]:
+        """Take every message off, with its attributes; those that sleep, too."""
+        for sleeping in sqs_backends[DEFAULT_ACCOUNT_ID][REGION].queues[self._name]._messages:
+            sleeping.delayed_until = 0
+        found: list[dict[str, Any]] = []
+        while batch := _SQS.receive_message(
+            QueueUrl=self.url, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
+        ).get("Messages"):
+            for message in batch:
+                _SQS.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
+                found.append(dict(message))
+        return found
+
+    def jobs(self) -> list[Job]:
+        """The same, unpacked."""
+        return [Job.from_json(message["Body"]) for message in self.messages()]
+
+    def delete(self) -> None:
+        """There is no such queue any more."""
+        _SQS.delete_queue(QueueUrl=self.url)
+
+
+class Aws:
+    """An account in this process, with two queues, a table, a topic, and the secrets below `relay/`."""
+
+    def __init__(self) -> None:
+        self.secrets = _SECRETS
+        self.dynamodb = _DYNAMODB
+        self.sns = _SNS
+        self.retries = Mailbox("retries")
+        self.dead_letters = Mailbox("dead-letters")
+        self.table = f"ledger-{uuid.uuid4().hex}"
+        self.dynamodb.create_table(
+            TableName=self.table,
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        self.topic_arn = _SNS.create_topic(Name="fallback")["TopicArn"]
+
+    def put_secret(self, channel: str, document: Any) -> None:
+        """Write a channel's secret, or a new version of it."""
+        name, text = f"relay/{channel}", document if isinstance(document, str) else json.dumps(document)
+        try:
+            self.secrets.create_secret(Name=name, SecretString=text)
+        except self.secrets.exceptions.ResourceExistsException:
+            self.secrets.put_secret_value(SecretId=name, SecretString=text)
+
+    def known(self) -> list[dict[str, Any]]:
+        """Every item of the ledger's table."""
+        return [dict(item) for item in self.dynamodb.scan(TableName=self.table)["Items"]]
+
+    def close_circuits(self) -> None:
+        """Let every channel be signalled again, whatever came of it lately."""
+        for item in self.known():
+            if item["pk"]["S"].startswith("gate/"):
+                self.dynamodb.delete_item(TableName=self.table, Key={"pk": item["pk"]})
+
+    def told(self) -> list[str]:
+        """What the fallback topic was told."""
+        published = sns_backends[DEFAULT_ACCOUNT_ID][REGION].topics[self.topic_arn].sent_notifications
+        return [str(message) for _, message, *_ in published]
+
+
+@contextmanager
+def aws() -> Iterator[Aws]:
+    """A fresh account for as long as the block lasts; nothing reaches a real one."""
+    with pytest.MonkeyPatch.context() as environment, mock_aws():
+        environment.setenv("AWS_DEFAULT_REGION", REGION)
+        yield Aws()

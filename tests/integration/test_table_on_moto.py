@@ -1,0 +1,152 @@
+"""The table's calls against moto, and against the fake that unit tests use: they must agree."""
+
+import random
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from relay.errors import LedgerError, Reason
+from relay.ledger import Entry, Ledger, key
+from relay.pace import Closed, Pace, Rule, Slot, Ticket
+from relay.table import KEPT_SECONDS, Table
+from tests.fake_dynamodb import FakeDynamoDb
+from tests.fakes import Clock
+from tests.unit.states import lease, over, state
+
+# In a session of its own: the default one may be older than moto, and would go out to AWS.
+_CLIENT = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="eu-central-1").client(
+    "dynamodb"
+)
+
+
+@pytest.fixture
+def moto() -> Iterator[Table]:
+    """A table as the template makes it."""
+    with mock_aws():
+        name = f"ledger-{uuid.uuid4().hex}"
+        _CLIENT.create_table(
+            TableName=name,
+            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        yield Table(_CLIENT, name, Clock())
+
+
+def fake() -> Table:
+    return FakeDynamoDb().table(Clock())
+
+
+def told(table: Table, do: Callable[[Table], Any]) -> Any:
+    """What a call comes to, a failure included."""
+    try:
+        return do(table)
+    except LedgerError as error:
+        return str(error)
+
+
+SCRIPT: list[Callable[[Table], Any]] = [
+    lambda table: table.read("k"),
+    lambda table: table.write("k", 0, "one"),
+    lambda table: table.write("k", 0, "lost"),
+    lambda table: table.write("k", 3, "lost"),
+    lambda table: table.write("k", 1, "two ✓ \u0000"),
+    lambda table: table.write("k", 1, "lost"),
+    lambda table: table.read("k"),
+    lambda table: table.write("never", 1, "lost"),
+    lambda table: table.read("never"),
+    lambda table: table.update("g", put={"open_until": 5.0}, only_if=("open_until", 1.0)),
+    lambda table: table.read("g"),
+    lambda table: table.update("g", delete={"taken": [1.0]}),
+    lambda table: table.update("g", add={"taken": [1_800_000_000.123457, 1.5]}),
+    lambda table: table.update("g", add={"taken": [1.5, 2.5], "urgent": [3.5]}, delete={"others": [1.5]}),
+    lambda table: table.update("g", delete={"taken": [1.5, 9.5], "urgent": [3.5]}),
+    lambda table: table.update("g", add={"failures": 1}),
+    lambda table: table.update("g", add={"failures": 4}, put={"open_until": 1_800_000_030.1234567}),
+    lambda table: table.update("g", put={"open_until": 7.0}, only_if=("open_until", 1_800_000_030.1234567)),
+    lambda table: table.update("g", put={"open_until": 8.0}, only_if=("open_until", 1_800_000_030.1234567)),
+    lambda table: table.update("g", remove=["failures", "open_until", "never"]),
+    lambda table: table.update("g", put={"open_until": 7.0}, only_if=("open_until", 7.0)),
+    lambda table: table.update("g", delete={"taken": [2.5, 1_800_000_000.123457]}),
+    lambda table: table.update("e", add={"taken": list[float]()}),
+    lambda table: table.write("", 0, "text"),
+    lambda table: table.write("x" * 2049, 0, "text"),
+    lambda table: table.write("x" * 2048, 0, "text"),
+    lambda table: table.write("large", 0, "x" * 420_000),
+    lambda table: table.read("large"),
+]
+
+
+def test_each_call_comes_to_the_same_on_both(moto: Table) -> None:
+    both = (moto, fake())
+    for number, do in enumerate(SCRIPT):
+        theirs, ours = (told(table, do) for table in both)
+        assert ours == theirs, f"step {number}"
+
+
+def test_a_set_changed_at_random_is_the_same_on_both(moto: Table) -> None:
+    chance, both = random.Random(7), (moto, fake())
+    names, moments = ["taken", "urgent", "others"], [1_800_000_000 + each / 7 for each in range(20)]
+    for _ in range(150):
+        grows, shrinks = chance.sample(names, 2)
+        add = {grows: chance.sample(moments, chance.randint(1, 3))}
+        delete = {shrinks: chance.sample(moments, chance.randint(0, 5))}
+        theirs, ours = (table.update("g", add=add, delete=delete) for table in both)
+        assert ours == theirs
+
+
+def test_an_item_expires(moto: Table) -> None:
+    moto.write("k", 0, "text")
+    [name] = _CLIENT.list_tables()["TableNames"]
+    item = _CLIENT.get_item(TableName=name, Key={"pk": {"S": "k"}})["Item"]
+    assert item["expires"] == {"N": str(int(Clock().now + KEPT_SECONDS))}
+
+
+def test_an_incidents_life_is_the_same_on_both(moto: Table) -> None:
+    alerts = [{"id": number} for number in range(300)]
+    name = key("noc", ("Network Operations",), "\ud800/✓")
+
+    def life(table: Table) -> list[Entry | None]:
+        ledger, lived = Ledger(table), list[Entry | None]()
+        first, second = lease(state(alerts=alerts)), lease(over(60), 60, "b")
+        empty = ledger.read(name)
+        claimed = ledger.write(name, empty, empty.keeping(first.state).claimed(first, 3, queued=True))
+        assert claimed
+        lived += [empty, claimed, ledger.write(name, empty, empty.unchanged(over(9)))]
+        announced = ledger.write(name, claimed, claimed.accepted(first, "r1", 2))
+        assert announced
+        waiting = announced.keeping(second.state, slot=Slot(1_800_000_061.25, urgent=False))
+        lived += [announced, ledger.write(name, announced, waiting), ledger.read(name)]
+        now = ledger.read(name)
+        timed_out = now.claimed(second, 1, queued=True).failed(second, 1, 1, parked=True)
+        return [*lived, ledger.write(name, now, timed_out), ledger.read(name)]
+
+    assert life(fake()) == life(moto)
+
+
+def test_a_line_at_a_gate_and_its_circuit_are_the_same_on_both(moto: Table) -> None:
+    def drained(table: Table) -> list[Ticket | Closed]:
+        clock, chance = Clock(), random.Random(7)
+        pace, rules = Pace(table, clock, chance.random), [Rule("gate/noc", 5), Rule("gate/noc/people", 4)]
+        waiting: list[tuple[float, bool, Slot | None]] = [(clock.now, number % 3 == 0, None) for number in range(14)]
+        got: list[Ticket | Closed] = []
+        while waiting:
+            waiting.sort(key=lambda each: each[0])
+            moment, urgent, slot = waiting.pop(0)
+            clock.now = max(clock.now, moment)
+            answer = pace.enter(rules, urgent=urgent, slot=slot, set_aside=True)
+            got.append(answer)
+            if isinstance(answer, Closed):
+                waiting.append((answer.until, urgent, answer.slot))
+            else:
+                sent = sum(isinstance(each, Ticket) for each in got)
+                pace.report(rules, answer, Reason.UPSTREAM if 2 < sent <= 8 else None, None)
+        return got
+
+    ours = drained(fake())
+    assert ours == drained(moto)
+    assert {each.reason for each in ours if isinstance(each, Closed)} == {"paced", "circuit_open"}

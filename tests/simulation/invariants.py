@@ -1,0 +1,226 @@
+"""What must hold in every schedule, at every step and at the end: see docs/guarantees.md, which says it in words."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from relay.incident import parse
+from tests.simulation.oracle import changed, newest, surely_newer, wanted
+from tests.simulation.phones import Phones, Ring
+from tests.simulation.services import SimulatedSns, SimulatedSqs
+from tests.simulation.story import SharedState
+from tests.simulation.world import Process, World
+
+FLOOD_SIGNALS, FLOOD_SECONDS = 4, 60.0
+# A signal can be in flight as long as its sender's lease, or BigPanda's patience.
+IN_FLIGHT_SECONDS = 16.0
+CLOCKS_DIFFER = 0.7
+
+
+@dataclass
+class Invariants:
+    """Watches a simulation; `problems` says what did not hold."""
+
+    policy: Mapping[str, object]
+    world: World
+    states: Mapping[tuple[str, int], SharedState]
+    phones: Phones
+    retries: SimulatedSqs
+    dead_letters: SimulatedSqs
+    sns: SimulatedSns
+    has_operators: bool
+    # The digest of the state that the ledger keeps of an incident, and when it came.
+    known: Callable[[str], tuple[str, float]]
+    problems: list[str] = field(default_factory=list)
+    # Extra rings that nobody can rule out, by incident; and incidents that the ledger could not watch over, or that no
+    # queue took.
+    doubts: Counter[str] = field(default_factory=Counter)
+    unguarded: set[str] = field(default_factory=set)
+    unqueued: set[str] = field(default_factory=set)
+    running: set[Process] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.wanted = wanted(dict(self.policy))
+
+    def answered(self, state: SharedState, status: int) -> None:
+        """A share was answered."""
+        if status not in {200, 202, 503}:
+            self._problem(f"{state} was answered {status}")
+        if status < 300:
+            state.answered.append(self.world.now)
+            self._check_safe(state)
+
+    def began(self, process: Process) -> None:
+        """A process began."""
+        self.running.add(process)
+
+    def ended(self, process: Process) -> None:
+        """A process ended, or died."""
+        self.running.discard(process)
+        incidents = process.notes.get("incidents", set())
+        if process.is_dead or process.notes.get("bug"):
+            # Whatever it had in flight may have rung.
+            self.doubts.update(incidents)
+        if process.notes.get("ledger trouble"):
+            self.unguarded.update(incidents)
+        if process.notes.get("queue trouble"):
+            self.unqueued.update(incidents)
+
+    def anywhere(self) -> None:
+        """Something was let go: is everything that was answered 2xx still safe?"""
+        for state in self.states.values():
+            if state.answered:
+                self._check_safe(state)
+
+    def at_the_end(self) -> None:
+        """Nothing moves any more."""
+        if self.retries.messages:
+            self._problem(f"{len(self.retries.messages)} jobs never ended")
+        self.anywhere()
+        for incident in {state.incident for state in self.states.values()}:
+            rings = self._rings(incident)
+            if incident not in self.unguarded:
+                self._check_once(incident, rings)
+                if incident not in self.unqueued:
+                    self._check_order(rings)
+                    self._check_flood(rings)
+            self._check_ends(incident)
+        self._check_attempts()
+        self._check_ages()
+        if self.retries.wrong_delays:
+            self._problem(f"SQS was asked for delays of {self.retries.wrong_delays} s")
+        self._check_fallback()
+
+    def _check_safe(self, state: SharedState) -> None:
+        """It, or what overtook it, rang, is on a queue, or is not owed by policy."""
+        others = (other for other in self.states.values() if other.incident == state.incident and self._counts(other))
+        heirs = [other for other in others if other is state or not surely_newer(state, other)]
+        if any(self._is_on_a_queue(heir) or self._is_told(heir) for heir in heirs):
+            return
+        told = self._told(state.incident)
+        if any(changed(told, heir) not in self.wanted for heir in heirs):
+            return
+        is_guarded = state.incident not in self.unguarded and not any(
+            process.notes.get("ledger trouble") and state.incident in process.notes.get("incidents", ())
+            for process in self.running
+        )
+        if not is_guarded and self._seems_told(state.incident, heirs):
+            return
+        self._problem(f"lost: {state}; people were told {told}")
+
+    def _counts(self, state: SharedState) -> bool:
+        """Whether the relay knows of it, answered or not."""
+        if state.answered or any(ring.share == state.number for ring in self._rings(state.incident)):
+            return True
+        digest, came = self.known(state.incident)
+        is_kept = any(abs(arrival - came) < CLOCKS_DIFFER for arrival in state.arrivals)
+        return is_kept and parse(state.body()).digest == digest
+
+    def _rings(self, incident: str) -> list[Ring]:
+        return [ring for ring in self.phones.rings if ring.incident == incident]
+
+    def _is_on_a_queue(self, state: SharedState) -> bool:
+        for job in [*self.retries.bodies(), *self.dead_letters.bodies()]:
+            found = self.states.get((job["id"], job["share"]))
+            if found and found.incident == state.incident and not surely_newer(state, found):
+                return True
+        return False
+
+    def _is_told(self, state: SharedState) -> bool:
+        rung = (self.states[ring.incident, ring.share] for ring in self._rings(state.incident))
+        return any(found is state or surely_newer(found, state) for found in rung)
+
+    def _told(self, incident: str) -> SharedState | None:
+        rings = self._rings(incident)
+        return self.states[incident, rings[-1].share] if rings else None
+
+    def _check_ends(self, incident: str) -> None:
+        """What people were told last is what is true, as far as policy wants it told; unless that is a dead letter."""
+        states = [state for state in self.states.values() if state.incident == incident]
+        answered = newest(state for state in states if state.answered)
+        # What was not answered may have overtaken it all the same.
+        known = newest(state for state in states if self._counts(state))
+        told = self._told(incident)
+        for state in [*answered, *known]:
+            is_newer_told = told is not None and not surely_newer(state, told)
+            # Without a ledger the order is lost, but not the page.
+            is_newer_told = is_newer_told or (incident in self.unguarded and self._is_told(state))
+            if is_newer_told or changed(told, state) not in self.wanted or self._is_on_a_queue(state):
+                return
+            if incident in self.unguarded and self._seems_told(incident, [state]):
+                return
+        if answered:
+            self._problem(f"{incident} ends untold: {answered[0]}; people were told {told}")
+
+    def _seems_told(self, incident: str, states: Iterable[SharedState]) -> bool:
+        """Whether one of the states changes nothing against what the ledger may take for announced.
+
+        What was announced without the ledger is noted there later; what comes before that is compared with less.
+        """
+        seen = [None, *(self.states[incident, ring.share] for ring in self._rings(incident))]
+        return any(changed(told, state) not in self.wanted for told in seen for state in states)
+
+    def _check_order(self, rings: list[Ring]) -> None:
+        """No signal carries an older state than one that was announced before it left."""
+        for place, ring in enumerate(rings):
+            state = self.states[ring.incident, ring.share]
+            for earlier in rings[:place]:
+                newer = self.states[earlier.incident, earlier.share]
+                if surely_newer(newer, state) and ring.began > earlier.at + IN_FLIGHT_SECONDS:
+                    self._problem(f"stale: {state} rang after {newer}")
+            for other in self.states.values():
+                is_known_over = other.incident == ring.incident and not other.is_open and other.answered
+                if (
+                    is_known_over
+                    and state.is_open
+                    and surely_newer(other, state)
+                    and ring.began > min(other.answered) + IN_FLIGHT_SECONDS
+                ):
+                    self._problem(f"stale: {state} rang although {other} was known")
+
+    def _check_once(self, incident: str, rings: list[Ring]) -> None:
+        """Each ring tells what people did not know, but for one more for each time that nobody could tell."""
+        told: SharedState | None = None
+        needless = 0
+        for ring in rings:
+            state = self.states[ring.incident, ring.share]
+            needless += changed(told, state) not in self.wanted
+            told = state
+        if needless > self.doubts[incident] + self.phones.doubts[incident]:
+            self._problem(f"{incident} rang {needless} times too often")
+
+    def _check_flood(self, rings: list[Ring]) -> None:
+        times = [ring.at for ring in rings]
+        for first, last in zip(times, times[FLOOD_SIGNALS:], strict=False):
+            if last - first < FLOOD_SECONDS:
+                self._problem(f"{rings[0].incident} rang {FLOOD_SIGNALS + 1} times within {last - first:.1f} s")
+
+    def _check_attempts(self) -> None:
+        for job in self.dead_letters.jobs():
+            asked = self.phones.asked[job["delivery_id"]]
+            if job["attempts"] > asked:
+                self._problem(f"a job says {job['attempts']} attempts, and xMatters was asked {asked} times")
+
+    def _check_ages(self) -> None:
+        """What is older than the policy allows does not ring, unless an operator wants it."""
+        limit = float(str(self.policy["max_age_seconds"])) + IN_FLIGHT_SECONDS
+        for ring in self.phones.rings:
+            arrivals = [at for at in self.states[ring.incident, ring.share].arrivals if at <= ring.began]
+            if not self.has_operators and ring.began > max(arrivals) + limit:
+                self._problem(f"{ring.incident} share {ring.share} rang although it was too old")
+
+    def _check_fallback(self) -> None:
+        times = [at for at, _ in self.sns.told]
+        if any(later - earlier < 59 for earlier, later in pairwise(times)) and not self.unguarded:
+            self._problem("the fallback topic was told twice within a minute")
+
+    def _problem(self, what: str) -> None:
+        if what not in self.problems:
+            self.problems.append(what)
+            self.world.say(f"PROBLEM  {what}")
+
+
+def kinds(problems: Iterable[str]) -> set[str]:
+    """The first words of problems: what kind they are."""
+    return {problem.partition(":")[0] for problem in problems}

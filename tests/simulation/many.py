@@ -1,0 +1,43 @@
+"""Many schedules, on all cores."""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
+
+from tests.simulation.simulation import Verdict, judge
+
+CHUNK = 50
+# More than a few tell nobody more.
+MOST_SHOWN = 5
+
+
+def first_failures(
+    first: int, schedules: int, *, progress: Callable[[int, int], object] | None = None
+) -> list[Verdict]:
+    """Run schedules from the seed `first` on; return the failures with the lowest seeds of those that were found.
+
+    It ends when a few are found. `progress` is told how many schedules are done, and of how many.
+    """
+    chunks = [range(start, min(start + CHUNK, first + schedules)) for start in range(first, first + schedules, CHUNK)]
+    # Started afresh: greenlets and a fork of a process with threads do not go together.
+    context = multiprocessing.get_context("spawn")
+    failed: list[Verdict] = []
+    done = 0
+    with ProcessPoolExecutor(min(len(chunks), os.cpu_count() or 1), mp_context=context) as pool:
+        for future in as_completed(pool.submit(failures, chunk) for chunk in chunks):
+            failed.extend(future.result())
+            done += CHUNK
+            if progress:
+                progress(min(done, schedules), schedules)
+            if len(failed) >= MOST_SHOWN:
+                pool.shutdown(cancel_futures=True)
+                break
+    return sorted(failed, key=lambda verdict: verdict.seed)[:MOST_SHOWN]
+
+
+def failures(seeds: Iterable[int]) -> list[Verdict]:
+    """The schedules of these seeds that broke an invariant; of their words the first seed's must do."""
+    found = [verdict for verdict in map(judge, seeds) if verdict.problems]
+    return [verdict if place == 0 else replace(verdict, words=[]) for place, verdict in enumerate(found)]

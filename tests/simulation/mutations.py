@@ -1,0 +1,199 @@
+"""Faults that people make in such code. Each is put into a copy of the library, and the schedules must find it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+LIBRARY = ROOT / "layers" / "relay" / "relay"
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A fault: in a module, what stands there, and what stands there instead."""
+
+    name: str
+    module: str
+    right: str
+    wrong: str
+
+
+MUTATIONS = (
+    Mutation(
+        "a job is let go although its copy was not taken",
+        "worker",
+        "return self.keeper.keep(again, deadline, until=moment)",
+        "return self.keeper.keep(again, deadline, until=moment) or True",
+    ),
+    Mutation(
+        "a job that hit a bug is let go",
+        "worker",
+        "            return False\n        return self._seen_to",
+        "            return True\n        return self._seen_to",
+    ),
+    Mutation(
+        "partial failures are ignored",
+        "worker",
+        "        return staying\n",
+        "        return []\n",
+    ),
+    Mutation(
+        "a share is sent without being kept first",
+        "delivery",
+        "        if not task.is_live or task.is_queued or task.is_turned_away:\n            return task\n",
+        "        if task.is_live:\n            return replace(task, is_queued=True)\n        if task.is_queued:\n"
+        "            return task\n",
+    ),
+    Mutation(
+        "duplicate is answered against a share that nobody kept",
+        "ledger",
+        "entry = entry.keeping(lease.state) if queued else entry",
+        "entry = entry.keeping(lease.state)",
+    ),
+    Mutation(
+        "the lease is dropped",
+        "ledger",
+        "return self.lease is not None and now < self.lease.until",
+        "return False",
+    ),
+    Mutation(
+        "an expired lease is forgotten, not doubted",
+        "ledger",
+        "return entry._rung(self.lease, 0) if self.lease.owner == owner else entry._doubting(self.lease.state)",
+        "return entry",
+    ),
+    Mutation(
+        "what may have rung is forgotten",
+        "ledger",
+        "            entry = entry._doubting(lease.state)\n        return entry.parking",
+        "            entry = entry._released(lease)\n        return entry.parking",
+    ),
+    Mutation(
+        "owed is measured against what was seen",
+        "ledger",
+        "return (self.announced, *self.doubtful, *in_flight)",
+        "return (self.kept or self.announced, *self.doubtful, *in_flight)",
+    ),
+    Mutation(
+        "a signal in flight is not looked at",
+        "ledger",
+        "return (self.announced, *self.doubtful, *in_flight)",
+        "return (self.announced, *self.doubtful)",
+    ),
+    Mutation(
+        "versions are compared by updatedOn alone",
+        "incident",
+        "stamps = [stamp for stamp in (self.changed_on, self.updated_on) if stamp is not None]",
+        "stamps = [stamp for stamp in (self.updated_on,) if stamp is not None and stamp != self.changed_on]",
+    ),
+    Mutation(
+        "the order of shares does not matter",
+        "transition",
+        "            return self.version < other.version\n",
+        "            return False\n",
+    ),
+    Mutation(
+        "a job that was overtaken is sent all the same",
+        "owed",
+        "        return Judgement(Standing.SUPERSEDED)\n    if state.is_of_same_share",
+        "        return _judge_change(entry, state, notify_on)\n    if state.is_of_same_share",
+    ),
+    Mutation(
+        "what rests among the dead letters is told by its digest alone",
+        "owed",
+        "state.is_of_same_share(entry.parked)",
+        "entry.parked is not None and state.digest == entry.parked.digest",
+    ),
+    Mutation(
+        "a write of the ledger is not conditional",
+        "table",
+        "return None if written is None else before + 1",
+        "return before + 1",
+    ),
+    Mutation(
+        "flood control is not thought of",
+        "owed",
+        "FLOOD_SIGNALS = 4\n",
+        "FLOOD_SIGNALS = 40\n",
+    ),
+    Mutation(
+        "what rings is not counted until it is recorded",
+        "ledger",
+        "return replace(entry._rung(lease, tries), lease=lease, slot=None)",
+        "return replace(entry._rung(lease, 1), lease=lease, slot=None)",
+    ),
+    Mutation(
+        "a fast fail of the circuit counts as a try",
+        "worker",
+        "            return replace(job, reason=reason, not_before=timestamp(result.until))\n",
+        "            job = replace(job, attempts=job.attempts + 1)\n"
+        "            return replace(job, reason=reason, not_before=timestamp(result.until))\n",
+    ),
+    Mutation(
+        "a job is never too old",
+        "worker",
+        "> policy.max_age_seconds:",
+        "> policy.max_age_seconds * 1000:",
+    ),
+    Mutation(
+        "what xMatters refuses is thrown away",
+        "delivery",
+        "if (is_final or not task.is_queued) and self.keeper.bury(job, deadline):",
+        "if (is_final or not task.is_queued) and (is_final or self.keeper.bury(job, deadline)):",
+    ),
+    Mutation(
+        "a job waits longer than SQS lets it",
+        "keeping",
+        "min(MAX_DELAY_SECONDS, max(0, ceil(until - self.clock())))",
+        "max(0, ceil(until - self.clock()))",
+    ),
+    Mutation(
+        "the fallback is told of each at once",
+        "fallback",
+        "MINUTE = 60.0",
+        "MINUTE = 0.0",
+    ),
+)
+
+
+def seeds_that_find(mutations: Sequence[Mutation], folder: Path, schedules: int) -> dict[str, int | None]:
+    """For each fault, by name, the first seed whose schedule breaks with it; None if none of so many does.
+
+    `folder` is where copies of the library may stand. Raises ValueError where the library does not read as a mutation
+    thinks.
+    """
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        found = pool.map(lambda pair: _seed_that_finds(pair[1], folder / str(pair[0]), schedules), enumerate(mutations))
+        return dict(zip((mutation.name for mutation in mutations), found, strict=True))
+
+
+def _seed_that_finds(mutation: Mutation, folder: Path, schedules: int) -> int | None:
+    copy = folder / "relay"
+    shutil.copytree(LIBRARY, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    module = copy / f"{mutation.module}.py"
+    text = module.read_text()
+    if text.count(mutation.right) != 1:
+        raise ValueError(f"{mutation.module}.py holds {text.count(mutation.right)} times: {mutation.right}")
+    module.write_text(text.replace(mutation.right, mutation.wrong))
+    code = (
+        "import sys, relay\nassert relay.__file__.startswith(sys.argv[1]), relay.__file__\n"
+        "from tests.simulation.simulation import judge\n"
+        f"print(next((seed for seed in range({schedules}) if judge(seed).problems), None))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, str(folder)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if ran.returncode:
+        raise RuntimeError(f"{mutation.name}: {ran.stderr}")
+    said = ran.stdout.split()[-1]
+    return None if said == "None" else int(said)

@@ -1,0 +1,48 @@
+"""What people should have been told: the rules once more, in other words, for those who judge the relay."""
+
+from collections.abc import Iterable
+
+from tests.simulation.story import RANKS, SharedState
+
+PARITY = {"opened", "worsened", "eased", "resolved", "reopened"}
+ONCALL = {"opened", "worsened", "resolved", "reopened"}
+
+
+def wanted(policy: dict[str, object]) -> set[str]:
+    """The transitions that a policy wants announced."""
+    if isinstance(chosen := policy.get("notify_on"), list):
+        return set(chosen)
+    return PARITY if policy["preset"] == "parity" else ONCALL
+
+
+def changed(told: SharedState | None, now: SharedState) -> str:
+    """What people would learn from `now` if they were told of `told` last."""
+    was_open = told is not None and told.is_open
+    if now.is_open and not was_open:
+        return "opened" if told is None else "reopened"
+    if was_open and not now.is_open:
+        return "resolved"
+    if told is None or not now.is_open:
+        return "touched"
+    before, after = RANKS.get(told.status or "", -1), RANKS.get(now.status or "", -1)
+    if after not in {-1, before}:
+        return "worsened" if after > before else "eased"
+    return "grew" if now.alerts - told.alerts else "touched"
+
+
+def surely_newer(one: SharedState, other: SharedState) -> bool:
+    """Whether nobody could take `one` for older than `other`, or for as old."""
+    if one.version is not None and other.version is not None and one.version != other.version:
+        return one.version > other.version
+    if one.tells_the_same(other):
+        return False
+    if not (one.arrivals and other.answered):
+        return False
+    # Only arrival tells; and what comes once more may be a copy, or the incident may be so again: nobody knows.
+    return min(one.arrivals) > max([*other.arrivals, *other.answered])
+
+
+def newest(states: Iterable[SharedState]) -> list[SharedState]:
+    """Those of which none is surely older than another."""
+    there = list(states)
+    return [state for state in there if not any(surely_newer(other, state) for other in there)]

@@ -1,0 +1,252 @@
+"""The edges of a simulated world, with the semantics of the real ones: SQS, DynamoDB, Secrets Manager, SNS."""
+
+import base64
+import json
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.exceptions import ClientError, ConnectTimeoutError
+
+from relay.errors import ChannelUnreadable
+from tests.fake_dynamodb import FakeDynamoDb, condition_failed
+from tests.simulation.weather import Weather
+from tests.simulation.world import World
+
+DELIVERED_TWICE = 0.02
+LONGEST_DELAY = 900
+
+
+def _refused(operation: str) -> ClientError:
+    return ClientError({"Error": {"Code": "InternalFailure", "Message": "no"}}, operation)
+
+
+def _lost() -> ConnectTimeoutError:
+    return ConnectTimeoutError(endpoint_url="https://aws")
+
+
+@dataclass
+class Edge:
+    """A service that takes its time, fails as the weather is, and at whose door processes die."""
+
+    world: World
+    weather: Weather
+    service: str
+    quickest: float = 0.001
+    slowest: float = 0.02
+
+    def begin(self) -> str | None:
+        """Go there; what goes wrong on the way."""
+        self._take()
+        fault = self.weather.fault(self.service)
+        if fault == "slow":
+            self.world.wait(self.world.random.uniform(0.5, 4))
+        return fault
+
+    def end(self) -> None:
+        """Come back."""
+        self._take()
+
+    def _take(self) -> None:
+        self.weather.strike()
+        self.world.wait(self.world.random.uniform(self.quickest, self.slowest))
+        self.weather.strike()
+
+
+@dataclass
+class Message:
+    """A message on a queue."""
+
+    name: str
+    body: str
+    visible_at: float
+    sent_at: float
+    receives: int = 0
+    receipt: str = ""
+
+
+@dataclass
+class SimulatedSqs:
+    """One SQS queue as a client of it sees it: delays, visibility, receive counts, redrive, at least once."""
+
+    world: World
+    edge: Edge
+    label: str
+    visibility: float
+    redrive: "SimulatedSqs | None" = None
+    max_receives: int = 5
+    # Called when a message will be visible, with the moment.
+    woken: Callable[[float], None] = lambda _: None
+    messages: dict[str, Message] = field(default_factory=dict)
+    wrong_delays: list[int] = field(default_factory=list)
+    _count: int = 0
+
+    def send_message(self, *, QueueUrl: str, MessageBody: str, DelaySeconds: int, **_: Any) -> dict[str, str]:
+        if not 0 <= DelaySeconds <= LONGEST_DELAY:
+            self.wrong_delays.append(DelaySeconds)
+            raise _refused("SendMessage")
+        fault = self.edge.begin()
+        if fault:
+            self.world.process().notes["queue trouble"] = True
+        if fault == "refuses":
+            self.world.say(f"{self.label}: refuses a message")
+            raise _refused("SendMessage")
+        name = self.put(MessageBody, DelaySeconds)
+        self.edge.end()
+        if fault == "answer lost":
+            self.world.say(f"{self.label}: takes a message, and its answer is lost")
+            raise _lost()
+        return {"MessageId": name}
+
+    def put(self, body: str, delay: float = 0.0) -> str:
+        """Let a message be there, however it came."""
+        self._count += 1
+        name = f"{self.label}-{self._count}"
+        self.messages[name] = Message(name, body, self.world.now + delay, self.world.now)
+        self.woken(self.world.now + delay)
+        return name
+
+    def receive(self, most: int) -> list[Message]:
+        """Take messages for as long as the visibility time-out is; those received too often go to the redrive queue."""
+        taken: list[Message] = []
+        for message in list(self.messages.values()):
+            if len(taken) == most or message.visible_at > self.world.now:
+                continue
+            if self.redrive and message.receives >= self.max_receives:
+                self.world.say(f"{self.label}: {message.name} was received too often, and is moved")
+                self.redrive.put(self.messages.pop(message.name).body)
+                continue
+            message.receives += 1
+            message.visible_at = self.world.now + self.visibility
+            message.receipt = f"{message.name}/{message.receives}"
+            taken.append(message)
+            self.woken(message.visible_at)
+        return taken
+
+    def delete(self, message: Message) -> None:
+        """Let a message go; now and then SQS delivers one once more all the same."""
+        if message.name in self.messages:
+            if self.weather_doubles():
+                self.world.say(f"{self.label}: {message.name} is delivered twice")
+                self.put(message.body)
+            del self.messages[message.name]
+
+    def weather_doubles(self) -> bool:
+        """Whether a message that was let go comes again."""
+        calm = self.world.now - self.world.began > self.edge.weather.crashes_end
+        return not calm and self.world.chance(DELIVERED_TWICE)
+
+    def receive_message(self, *, MaxNumberOfMessages: int, VisibilityTimeout: int, **_: Any) -> dict[str, Any]:
+        self.edge.begin()
+        found = self.receive(MaxNumberOfMessages)
+        for message in found:
+            message.visible_at = self.world.now + VisibilityTimeout
+        self.edge.end()
+        date = "Mon, 01 Jan 2035 00:00:00 GMT"
+        return {
+            "Messages": [
+                {
+                    "MessageId": message.name,
+                    "ReceiptHandle": message.receipt,
+                    "Body": message.body,
+                    "Attributes": {"SentTimestamp": str(int(message.sent_at * 1000))},
+                }
+                for message in found
+            ],
+            "ResponseMetadata": {"HTTPHeaders": {"date": date}},
+        }
+
+    def delete_message(self, *, ReceiptHandle: str, **_: Any) -> None:
+        self.edge.begin()
+        self.messages.pop(ReceiptHandle.partition("/")[0], None)
+        self.edge.end()
+
+    def change_message_visibility_batch(self, *, Entries: list[dict[str, Any]], **_: Any) -> dict[str, Any]:
+        for entry in Entries:
+            message = self.messages.get(entry["ReceiptHandle"].partition("/")[0])
+            if message:
+                message.visible_at = self.world.now + entry["VisibilityTimeout"]
+        return {"Successful": [{"Id": entry["Id"]} for entry in Entries], "Failed": []}
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """The envelopes on the queue, as plain data."""
+        return [json.loads(message.body) for message in self.messages.values()]
+
+    def bodies(self) -> list[dict[str, Any]]:
+        """The incidents in the envelopes, as BigPanda sent them."""
+        return [json.loads(zlib.decompress(base64.b64decode(job["body"])))["incident"] for job in self.jobs()]
+
+
+class SimulatedDynamoDb(FakeDynamoDb):
+    """A table that fails before or after it did what it was asked; botocore asks once more, and so does this."""
+
+    def __init__(self, edge: Edge) -> None:
+        super().__init__()
+        self._edge = edge
+
+    def get_item(self, **request: Any) -> Any:
+        return self._asked("GetItem", super().get_item, request)
+
+    def put_item(self, **request: Any) -> Any:
+        return self._asked("PutItem", super().put_item, request)
+
+    def update_item(self, **request: Any) -> Any:
+        return self._asked("UpdateItem", super().update_item, request)
+
+    def _asked(self, operation: str, do: Callable[..., Any], request: dict[str, Any]) -> Any:
+        world, process = self._edge.world, self._edge.world.process()
+        if self._edge.weather.is_bad(self._edge.service):
+            process.notes["ledger trouble"] = True
+        fault = self._edge.begin()
+        if fault == "refuses":
+            self._suffered(operation, "refuses")
+            raise _refused(operation)
+        answer = do(**request)
+        self._edge.end()
+        if fault == "answer lost":
+            self._suffered(operation, "did it, and its answer is lost")
+            if operation == "PutItem" and world.chance(0.5):
+                raise condition_failed(operation)
+            raise _lost()
+        return answer
+
+    def _suffered(self, operation: str, what: str) -> None:
+        self._edge.world.say(f"dynamodb: {operation} {what}")
+
+
+@dataclass
+class SimulatedSecrets:
+    """Secrets Manager, which holds one channel; it can be changed at any time."""
+
+    edge: Edge
+    text: str
+
+    def __call__(self, name: str) -> str:
+        fault = self.edge.begin()
+        self.edge.end()
+        if fault == "refuses":
+            self.edge.world.say("secrets: refuses")
+            raise ChannelUnreadable("the secret can't be read")
+        if fault == "bug":
+            self.edge.world.say("secrets: hits a bug")
+            self.edge.world.process().notes["bug"] = True
+            raise KeyError("bug")
+        return self.text
+
+
+@dataclass
+class SimulatedSns:
+    """A topic that remembers when it was told what."""
+
+    edge: Edge
+    told: list[tuple[float, str]] = field(default_factory=list)
+
+    def publish(self, *, Subject: str, **_: Any) -> dict[str, str]:
+        fault = self.edge.begin()
+        if fault == "refuses":
+            raise _refused("Publish")
+        self.told.append((self.edge.world.now, Subject))
+        self.edge.world.say(f"sns: told {Subject}")
+        self.edge.end()
+        return {"MessageId": "n"}

@@ -1,0 +1,278 @@
+"""One schedule: the library's own code, wired to a simulated world, until nothing moves any more."""
+
+import contextlib
+import io
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from itertools import count
+from typing import Any
+
+import pytest
+
+from relay.channel_cache import ChannelCache
+from relay.dead_letters import DeadLetters
+from relay.deadline import Deadline
+from relay.delivery import Delivery
+from relay.fallback import Fallback
+from relay.guard import Guard
+from relay.http import AllowedHosts
+from relay.inbound import Request
+from relay.keeping import Keeper
+from relay.ledger import Ledger, key
+from relay.pace import Pace
+from relay.queues import Queue
+from relay.replay import Replay, WorkerError
+from relay.sending import Sender
+from relay.table import Table
+from relay.telemetry import Telemetry
+from relay.webhook import Webhook
+from relay.worker import Worker
+from relay.xmatters import XMatters
+from tests.simulation.invariants import Invariants
+from tests.simulation.phones import NEW_KEY, OLD_KEY, Phones
+from tests.simulation.services import Edge, Message, SimulatedDynamoDb, SimulatedSecrets, SimulatedSns, SimulatedSqs
+from tests.simulation.story import STORM_SECONDS, Post, Story, tell
+from tests.simulation.weather import Weather
+from tests.simulation.world import Process, World, WorldDeadline
+
+HOSTS = AllowedHosts(("*.xmatters.com",))
+TOKEN = "inbound-token"
+BATCH = 5
+RESENDS = 2
+VISIBILITY_SECONDS = 360.0
+
+
+@dataclass(frozen=True)
+class Functions:
+    """One warm environment of each function, with a clock that may be wrong."""
+
+    webhook: Webhook
+    worker: Worker
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is wrong with a schedule, if anything, and the schedule in words."""
+
+    seed: int
+    problems: list[str]
+    words: list[str]
+
+
+class Simulation:
+    """A world in which a story happens."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.story: Story = tell(seed)
+        self.world = World(seed)
+        story = self.story
+        weather = Weather(self.world, story.spells, story.crashes, STORM_SECONDS)
+        self.phones = Phones(Edge(self.world, weather, "xmatters", 0.05, 0.4))
+        sqs = Edge(self.world, weather, "sqs")
+        self.dead_letters = SimulatedSqs(self.world, sqs, "dead-letters", 60)
+        self.retries = SimulatedSqs(
+            self.world, sqs, "retries", VISIBILITY_SECONDS, self.dead_letters, woken=self._wake_at
+        )
+        self.dynamodb = SimulatedDynamoDb(Edge(self.world, weather, "dynamodb", 0.001, 0.01))
+        self.secrets = SimulatedSecrets(Edge(self.world, weather, "secrets"), self._secret(OLD_KEY))
+        self.sns = SimulatedSns(Edge(self.world, weather, "sns"))
+        self._names = count(1)
+        self._environments = [self._functions() for _ in range(3)]
+        states = {(post.state.incident, post.state.number): post.state for post in story.posts}
+        self.invariants = Invariants(
+            story.policy,
+            self.world,
+            states,
+            self.phones,
+            self.retries,
+            self.dead_letters,
+            self.sns,
+            bool(story.operations),
+            self._known,
+        )
+
+    def run(self) -> Verdict:
+        """Let it all happen, then say what is wrong with it."""
+        began = self.world.began
+        for post in self.story.posts:
+            self.world.at(began + post.at, lambda post=post: self._post(post))  # type: ignore[misc]
+        for moment, deed in self.story.operations:
+            self.world.at(began + moment, lambda deed=deed: self._operate(deed))  # type: ignore[misc]
+        if self.story.rotates_at is not None:
+            self.world.at(began + self.story.rotates_at, lambda: setattr(self.phones, "key", NEW_KEY))
+            self.world.at(began + self.story.learns_at, lambda: setattr(self.secrets, "text", self._secret(NEW_KEY)))
+        self.world.run(began + STORM_SECONDS + self.story.policy["max_age_seconds"] + 4000)
+        self.invariants.at_the_end()
+        return Verdict(self.seed, self.invariants.problems, [*self.story.words(), "", *self.world.log])
+
+    def _known(self, incident: str) -> tuple[str, float]:
+        item = self.dynamodb.items.get(key("noc", ("Ops",), incident))
+        kept = json.loads(item["text"]["S"]).get("kept") if item else None
+        return (kept[1], kept[2]) if kept else ("", 0.0)
+
+    def _secret(self, key: str) -> str:
+        trigger = f"https://acme.xmatters.com/api/integration/1/functions/f/triggers?apiKey={key}"
+        return json.dumps(
+            {
+                "inbound": {"token": TOKEN},
+                "xmatters": {"trigger_url": trigger, "auth": {"type": "url"}, "recipients": ["Ops"]},
+                "policy": self.story.policy,
+            }
+        )
+
+    def _functions(self) -> Functions:
+        world, skew = self.world, self.world.random.uniform(-0.3, 0.3)
+
+        def clock() -> float:
+            return world.now + skew
+
+        def deadline(seconds: float) -> Deadline:
+            return WorldDeadline(seconds, world, clock)
+
+        client: Any = self.dynamodb
+        sns: Any = self.sns
+        table, chance = Table(client, "ledger", clock), world.random.random
+        keeper = Keeper(_queue(self.retries), _queue(self.dead_letters), clock)
+        channels = ChannelCache(self.secrets, HOSTS, seconds=300, clock=clock, notice=_telemetry().notice)
+        sender = Sender(channels, XMatters(self.phones, clock=clock), world.wait, chance)
+        delivery = Delivery(
+            sender,
+            Guard(Ledger(table), Pace(table, clock, chance)),
+            keeper,
+            clock,
+            world.wait,
+            lambda: f"sender-{next(self._names)}",
+        )
+        fallback = Fallback(lambda: sns, "arn:aws:sns:eu-central-1:000000000000:fallback", table, clock)
+        return Functions(
+            Webhook(channels, delivery, _telemetry(), clock, deadline),
+            Worker(delivery, channels, keeper, fallback, _telemetry(), clock, chance, deadline),
+        )
+
+    # ---- BigPanda and the webhook --------------------------------------------------------------------------------
+
+    def _post(self, post: Post, resends: int = RESENDS) -> None:
+        process = Process(f"webhook {next(self._names)} (share {post.state.number} of {post.state.incident})")
+        self._start(process, lambda: self._serve(process, post, resends))
+        process.notes["resend"] = lambda: self._resend(post, resends)
+
+    def _serve(self, process: Process, post: Post, resends: int) -> None:
+        state = post.state
+        process.notes["incidents"] = {state.incident}
+        state.arrivals.append(self.world.now)
+        reply = self._any().webhook.serve(
+            Request("noc", {"authorization": f"Bearer {TOKEN}"}, (), state.body().decode(), is_base64=False, id="r")
+        )
+        said = f"{reply.status} {reply.document.get('outcome')} {reply.document.get('reason') or ''}"
+        self.world.say(f"{process.name} answers {said}")
+        self.invariants.answered(state, reply.status)
+        if reply.status >= 300:
+            self._resend(post, resends)
+
+    def _resend(self, post: Post, resends: int) -> None:
+        if resends and self.world.chance(0.7):
+            self.world.at(self.world.now + self.world.random.uniform(1, 60), lambda: self._post(post, resends - 1))
+
+    # ---- SQS and the worker --------------------------------------------------------------------------------------
+
+    def _wake_at(self, moment: float) -> None:
+        self.world.at(moment + self.world.random.uniform(0, 1.5), self._poll)
+
+    def _poll(self) -> None:
+        messages = self.retries.receive(BATCH)
+        if messages:
+            process = Process(f"worker {next(self._names)}")
+            self._start(process, lambda: self._work(process, messages))
+
+    def _work(self, process: Process, messages: list[Message]) -> None:
+        process.notes["incidents"] = {json.loads(message.body)["incident_id"] for message in messages}
+        records = [{"messageId": message.name, "body": message.body} for message in messages]
+        staying = self._any().worker.work(records)
+        for message in messages:
+            if message.name not in staying:
+                self.retries.delete(message)
+        self.invariants.anywhere()
+
+    # ---- Operators -----------------------------------------------------------------------------------------------
+
+    def _operate(self, deed: str) -> None:
+        self.world.say(f"an operator does: {deed}")
+        if deed == "redrive":
+            for message in self.dead_letters.receive(1000):
+                self.retries.put(message.body)
+                del self.dead_letters.messages[message.name]
+        else:
+            process = Process(f"replay {next(self._names)}")
+            self._start(process, self._replay)
+
+    def _replay(self) -> None:
+        client: Any = self.dead_letters
+        letters = DeadLetters(client, "dead-letters", lambda: self.world.now)
+        queue = _queue(self.dead_letters)
+        replay = Replay(letters, queue, self._invoke, lambda: self.world.now, self.world.wait, rate=5)
+        with letters.holding():
+            for _ in replay.run(list(letters.scan()), lambda: False):
+                self.invariants.anywhere()
+
+    def _invoke(self, envelope: str) -> Mapping[str, Any]:
+        """A worker of its own, which may die while its operator lives."""
+        process, results = Process(f"worker {next(self._names)}"), []
+        process.notes["incidents"] = {json.loads(envelope)["incident_id"]}
+        self._start(process, lambda: results.append(self._any().worker.replay(envelope)))
+        while not results and not process.is_dead:
+            self.world.wait(0.2)
+        if not results:
+            raise WorkerError("the worker died")
+        found: Mapping[str, Any] = results[0]
+        return found
+
+    def _start(self, process: Process, work: Callable[[], object]) -> None:
+        self.invariants.began(process)
+
+        def guarded() -> None:
+            try:
+                work()
+            finally:
+                self.invariants.ended(process)
+                if process.is_dead and "resend" in process.notes:
+                    process.notes["resend"]()
+
+        self.world.start(process, guarded)
+
+    def _any(self) -> Functions:
+        return self.world.random.choice(self._environments)
+
+
+def _queue(sqs: SimulatedSqs) -> Queue:
+    client: Any = sqs
+    return Queue(client, "https://sqs.eu-central-1.amazonaws.com/000000000000/q")
+
+
+@cache
+def _telemetry() -> Telemetry:
+    with pytest.MonkeyPatch.context() as environment, silence():
+        environment.setenv("POWERTOOLS_SERVICE_NAME", "simulation")
+        environment.setenv("POWERTOOLS_METRICS_NAMESPACE", "simulation")
+        environment.setenv("POWERTOOLS_LOG_LEVEL", "CRITICAL")
+        return Telemetry.from_environment()
+
+
+class _Nowhere(io.TextIOBase):
+    """Where log lines and metrics go."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+def silence() -> contextlib.AbstractContextManager[object]:
+    """Let nothing be printed: metrics go to standard output."""
+    return contextlib.redirect_stdout(_Nowhere())
+
+
+def judge(seed: int) -> Verdict:
+    """Run the schedule of a seed, and say what is wrong with it."""
+    with silence():
+        return Simulation(seed).run()

@@ -1,0 +1,200 @@
+"""What happens in a schedule: incidents and their shares, the weather, and what operators do. All of it from a seed."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from tests.simulation.weather import FAULTS, Spell
+
+STORM_SECONDS = 700.0
+RANKS = {"ok": 0, "unknown": 1, "warning": 2, "critical": 3}
+
+
+@dataclass
+class SharedState:
+    """A state of an incident that BigPanda shares, number by number as it happened.
+
+    `arrivals` are when copies of it came in; `answered` when copies of it were answered 2xx.
+    """
+
+    incident: str
+    number: int
+    at: float
+    is_open: bool
+    status: str | None
+    alerts: frozenset[str]
+    changed_on: int | None
+    updated_on: int | None
+    is_comment: bool = False
+    arrivals: list[float] = field(default_factory=list)
+    answered: list[float] = field(default_factory=list)
+
+    @property
+    def version(self) -> tuple[int, int] | None:
+        """What BigPanda's time stamps say of its place."""
+        stamps = [stamp for stamp in (self.changed_on, self.updated_on) if stamp is not None]
+        return (max(stamps), self.changed_on or 0) if stamps else None
+
+    def tells_the_same(self, other: "SharedState") -> bool:
+        """Whether it differs in nothing that makes a state this state."""
+        return (self.is_open, self.status, self.alerts) == (other.is_open, other.status, other.alerts)
+
+    def body(self) -> bytes:
+        """The webhook's body."""
+        stamps = {"changedOn": self.changed_on, "updatedOn": self.updated_on}
+        incident: dict[str, Any] = {
+            "id": self.incident,
+            "share": self.number,
+            "active": self.is_open,
+            "resolved": not self.is_open,
+            "alerts": [{"id": alert, "status": self.status or "unknown"} for alert in sorted(self.alerts)],
+        }
+        if self.status:
+            incident["status"] = self.status
+        return json.dumps({"incident": incident | {k: v for k, v in stamps.items() if v is not None}}).encode()
+
+    def __str__(self) -> str:
+        kind = "open" if self.is_open else "over"
+        stamps = f"changedOn {self.changed_on}, updatedOn {self.updated_on}"
+        return f"{self.incident} share {self.number}: {kind}, {self.status}, {len(self.alerts)} alerts, {stamps}"
+
+
+@dataclass(frozen=True)
+class Post:
+    """A copy of a share that BigPanda sends at a moment."""
+
+    at: float
+    state: SharedState
+
+
+@dataclass(frozen=True)
+class Story:
+    """All that a seed decides beforehand; times count from the beginning."""
+
+    policy: dict[str, Any]
+    posts: list[Post]
+    spells: list[Spell]
+    crashes: float
+    operations: list[tuple[float, str]]
+    rotates_at: float | None
+    learns_at: float
+
+    def words(self) -> Iterator[str]:
+        """The story as a person reads it."""
+        yield f"policy: {self.policy}"
+        yield f"processes die at {self.crashes:.1%} of all steps"
+        yield from map(str, self.spells)
+        if self.rotates_at is not None:
+            yield f"xMatters' key changes at {self.rotates_at:.0f} s; the secret at {self.learns_at:.0f} s"
+        yield from (f"at {moment:.0f} s an operator does: {deed}" for moment, deed in self.operations)
+        yield from (f"at {post.at:.1f} s BigPanda posts {post.state}" for post in self.posts)
+
+
+def tell(seed: int) -> Story:
+    """The story of a seed."""
+    random = Random(seed)
+    incidents = [_states(random, f"i{number}") for number in range(random.choice([1, 1, 2, 3, 4]))]
+    for states in incidents:
+        _pair_twins(states)
+    posts = [post for states in incidents for post in _posts(random, states)]
+    rotates_at = random.uniform(0, 300) if random.random() < 0.15 else None
+    return Story(
+        policy=_policy(random),
+        posts=sorted(posts, key=lambda post: post.at),
+        spells=list(_spells(random)),
+        crashes=random.choice([0.0, 0.0, 0.002, 0.01, 0.03, 0.06]),
+        operations=sorted(
+            (random.uniform(50, STORM_SECONDS), random.choice(["redrive", "replay"]))
+            for _ in range(random.choice([0, 0, 1, 2]))
+        ),
+        rotates_at=rotates_at,
+        learns_at=(rotates_at or 0.0) + random.uniform(-20, 120),
+    )
+
+
+def _policy(random: Random) -> dict[str, Any]:
+    policy: dict[str, Any] = {
+        "preset": random.choice(["parity", "parity", "oncall"]),
+        "min_seconds_between_signals": random.choice([0, 15, 15, 60]),
+        "max_per_minute": random.choice([2, 6, 60, 60]),
+        "max_age_seconds": random.choice([100, 300, 3600, 21600]),
+        "fallback_after_seconds": random.choice([60, 300]),
+    }
+    if random.random() < 0.2:
+        policy["notify_on"] = ["opened", "worsened", "grew", "resolved", "reopened"]
+    if random.random() < 0.2:
+        policy["max_per_minute_per_recipients"] = 4
+    return policy
+
+
+def _states(random: Random, incident: str) -> list[SharedState]:
+    stamps = random.choice(["seconds", "seconds", "seconds", "coarse", "none"])
+    at = random.uniform(0, 120)
+    pace = random.choice([1.0, 10.0, 40.0, 120.0])
+    changed_at, alerts, is_open = at, {"a0"}, random.random() < 0.93
+    status = random.choice(["critical", "critical", "warning", "unknown"]) if is_open else "ok"
+    states: list[SharedState] = []
+    for number in range(random.choice([1, 2, 3, 4, 5, 6, 8])):
+        is_comment = False
+        if number:
+            at += random.expovariate(1 / pace)
+            deed = random.choice(["status", "status", "comment", "joins", "resolve", "resolve", "reopen"])
+            is_comment = deed == "comment"
+            if deed == "status" and is_open:
+                status = random.choice(["critical", "warning", "unknown"])
+            elif deed == "joins":
+                alerts = alerts | {f"a{number}"}
+            elif deed == "resolve":
+                is_open, status = False, "ok"
+            elif deed == "reopen" and not is_open:
+                is_open, status = True, random.choice(["critical", "warning"])
+            changed_at = changed_at if is_comment else at
+        changed, updated = _stamp(stamps, changed_at), _stamp(stamps, at)
+        said = None if is_open and random.random() < 0.03 else status
+        states.append(SharedState(incident, number, at, is_open, said, frozenset(alerts), changed, updated, is_comment))
+    return states
+
+
+def _pair_twins(states: list[SharedState]) -> None:
+    """What tells the very same with the very same time stamps comes, for all that anybody can know, once.
+
+    Without time stamps, only what comes right after the same is taken for it.
+    """
+    for place, state in enumerate(states):
+        for earlier in states[:place] if state.version else states[max(0, place - 1) : place]:
+            if earlier.version == state.version and earlier.tells_the_same(state):
+                state.arrivals, state.answered = earlier.arrivals, earlier.answered
+
+
+def _stamp(kind: str, at: float) -> int | None:
+    match kind:
+        case "seconds":
+            return int(1_800_000_000 + at)
+        case "coarse":
+            return int(1_800_000_000 + at // 60 * 60)
+        case _:
+            return None
+
+
+def _posts(random: Random, states: list[SharedState]) -> Iterator[Post]:
+    for state in states:
+        late = random.choice([0.0, 0.0, 0.0, random.uniform(0, 5), random.uniform(0, 60)])
+        yield Post(state.at + late, state)
+        if random.random() < 0.2:
+            yield Post(state.at + late + random.choice([0.0, random.uniform(0, 5), random.uniform(0, 200)]), state)
+
+
+def _spells(random: Random) -> Iterator[Spell]:
+    for _ in range(random.choice([0, 1, 1, 2, 3])):
+        yield _spell(random, "xmatters", random.choice([10, 60, 300, 600]))
+    for service in ("sqs", "dynamodb", "secrets", "sns"):
+        if random.random() < 0.2:
+            yield _spell(random, service, random.choice([5, 60, 300]))
+
+
+def _spell(random: Random, service: str, longest: float) -> Spell:
+    begins = random.uniform(0, 400)
+    ends = min(STORM_SECONDS, begins + random.uniform(1, longest))
+    return Spell(service, random.choice(FAULTS[service]), begins, ends, random.choice([0.3, 1.0, 1.0]))

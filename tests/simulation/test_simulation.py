@@ -1,0 +1,33 @@
+"""Two thousand random schedules of everything that can go wrong, and the invariants that hold in all of them."""
+
+import pytest
+
+from tests.simulation.many import first_failures
+from tests.simulation.simulation import judge
+from tests.simulation.story import tell
+
+SCHEDULES = 2000
+
+
+def test_every_invariant_holds_in_every_schedule() -> None:
+    failed = first_failures(0, SCHEDULES)
+    if failed:
+        worst = failed[0]
+        words = "\n".join([*worst.words, "", *worst.problems])
+        pytest.fail(f"{words}\n\nto see it again: make simulate SEED={worst.seed}", pytrace=False)
+
+
+def test_the_same_seed_makes_the_same_schedule() -> None:
+    assert judge(7).words == judge(7).words
+
+
+def test_the_schedules_hold_what_they_promise() -> None:
+    """Every kind of trouble comes, and often enough to find what it breaks."""
+    stories = [tell(seed) for seed in range(SCHEDULES)]
+    faults = [(spell.service, spell.fault) for story in stories for spell in story.spells]
+    assert min(map(faults.count, set(faults))) >= 20
+    assert {service for service, _ in faults} == {"xmatters", "sqs", "dynamodb", "secrets", "sns"}
+    assert sum(story.crashes > 0 for story in stories) > SCHEDULES / 3
+    assert sum(bool(story.operations) for story in stories) > SCHEDULES / 3
+    assert sum(story.rotates_at is not None for story in stories) > SCHEDULES / 20
+    assert any(state.state.version is None for story in stories for state in story.posts)

@@ -1,0 +1,70 @@
+"""What goes wrong, where and when: each schedule has a weather of its own, and fair weather at the end."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tests.simulation.world import World
+
+# What can go wrong with each service, and how often it is chosen.
+FAULTS = {
+    "xmatters": (
+        "503",
+        "429",
+        "429 for long",
+        "refused",
+        "redirect",
+        "gone",
+        "reset rang",
+        "timeout",
+        "timeout rang",
+        "slow",
+    ),
+    "sqs": ("refuses", "answer lost"),
+    "dynamodb": ("refuses", "answer lost", "slow"),
+    # "bug" is an exception that nobody thought of.
+    "secrets": ("refuses", "bug"),
+    "sns": ("refuses",),
+}
+
+
+@dataclass(frozen=True)
+class Spell:
+    """For a while, a service fails in one way, as often as `share` says."""
+
+    service: str
+    fault: str
+    begins: float
+    ends: float
+    share: float
+
+    def __str__(self) -> str:
+        often = "always" if self.share == 1 else f"{self.share:.0%} of the time"
+        return f"{self.service}: {self.fault}, {often}, from {self.begins:.0f} s to {self.ends:.0f} s"
+
+
+@dataclass
+class Weather:
+    """The spells of a schedule, and how often processes die; times count from the beginning of the world."""
+
+    world: World
+    spells: Sequence[Spell]
+    crashes: float
+    crashes_end: float
+
+    def fault(self, service: str) -> str | None:
+        """What goes wrong with a call that is made now."""
+        now = self.world.now - self.world.began
+        for spell in self.spells:
+            if spell.service == service and spell.begins <= now < spell.ends and self.world.chance(spell.share):
+                return spell.fault
+        return None
+
+    def is_bad(self, service: str) -> bool:
+        """Whether a service may fail now."""
+        now = self.world.now - self.world.began
+        return any(spell.service == service and spell.begins <= now < spell.ends + 1 for spell in self.spells)
+
+    def strike(self) -> None:
+        """Let the process that runs now die, sometimes."""
+        if self.world.now - self.world.began < self.crashes_end and self.world.chance(self.crashes):
+            self.world.die()

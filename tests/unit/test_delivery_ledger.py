@@ -1,0 +1,340 @@
+"""Senders that meet, and a ledger that fails at any single call: no page is lost."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from relay import incident
+from relay.delivery import MAX_ROUNDS, UNGUARDED_AFTER_SECONDS, UNGUARDED_WAIT_SECONDS
+from relay.errors import Reason
+from relay.guard import LEDGER_SECONDS
+from relay.http import Answer
+from relay.ledger import LEASE_SECONDS
+from relay.message import Job, timestamp
+from relay.outcome import Outcome, Result
+from relay.pace import Closed
+from tests import samples
+from tests.fake_dynamodb import condition_failed
+from tests.fakes import Call, Meddled, Relay, Step, room, table_down
+
+DOWN = samples.refused(503)
+LONG_AGO = "2027-01-01T00:00:00.000Z"
+LATER = 1_800_000_001
+
+
+def meddled(*steps: Step, **changes: Any) -> tuple[Relay, Meddled]:
+    """A path, and its table, which a test can let things happen to."""
+    table = Meddled()
+    return room(*steps, dynamodb=table, **changes), table
+
+
+def resumed(relay: Relay, job: Job, *, replayed: bool = False, hold: Closed | None = None) -> Result:
+    """What becomes of a job that woke up."""
+    return relay.delivery.resume(
+        job, incident.parse(job.body), relay.channels.get("noc"), relay.deadline(15), replayed=replayed, hold=hold
+    )
+
+
+def dies(_: Call) -> Answer:
+    """The function is stopped while it waits for xMatters."""
+    raise SystemExit
+
+
+class TestAnotherSender:
+    def test_a_share_that_meets_a_live_lease_waits_on_the_queue(self) -> None:
+        def meets(_: Call) -> Answer:
+            results.append(relay.share(changedOn=LATER, status="warning"))
+            return samples.accepted()
+
+        results: list[Result] = []
+        relay = room(meets, samples.accepted())
+        assert relay.share().outcome == Outcome.DELIVERED
+        assert len(relay.session.calls) == 1
+        [result] = results
+        assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.IN_FLIGHT, "retry")
+        assert result.until == relay.clock.now + LEASE_SECONDS + 1
+        _, waiting = relay.retries.jobs()
+        assert (waiting.reason, waiting.not_before) == ("in_flight", "2027-01-15T08:00:16.000Z")
+        assert relay.retries.delays() == [36, 16]
+        # Its state is kept now, and owed still, though an older one was announced.
+        entry = relay.entry()
+        assert entry.kept
+        assert (entry.kept.version, entry.owed_since) == ((LATER, LATER), relay.clock.now)
+        relay.wake()
+        assert (len(relay.session.calls), relay.retries.messages) == (2, [])
+
+    def test_a_sender_that_is_gone_may_have_rung(self) -> None:
+        relay = room(dies, samples.accepted())
+        with pytest.raises(SystemExit):
+            relay.share()
+        assert relay.entry().lease
+        relay.wake()
+        assert [call.headers.get("X-Relay-May-Repeat") for call in relay.session.calls] == [None, "true"]
+        assert (relay.retries.messages, relay.entry().announced is None) == ([], False)
+
+    def test_and_then_its_resolve_is_owed(self) -> None:
+        relay = room(dies, samples.accepted())
+        with pytest.raises(SystemExit):
+            relay.share()
+        relay.clock.now += LEASE_SECONDS
+        resolved = relay.share(changedOn=LATER, status="ok")
+        assert (resolved.outcome, resolved.transition) == (Outcome.DELIVERED, "resolved")
+
+    def test_an_older_state_that_is_accepted_last_leaves_doubt_and_the_resolve_is_owed_again(self) -> None:
+        def resolves(_: Call) -> Answer:
+            relay.clock.now += LEASE_SECONDS
+            results.append(other.share(changedOn=LATER, status="ok"))
+            return samples.accepted()
+
+        results: list[Result] = []
+        relay = room(resolves)
+        other = relay.other(samples.accepted())
+        relay.share(seconds=60)
+        assert [result.outcome for result in results] == [Outcome.DELIVERED]
+        entry = relay.entry()
+        assert entry.announced
+        assert (entry.announced.version, len(entry.doubtful)) == ((LATER, LATER), 1)
+        again = other.share(changedOn=LATER + 1, status="ok")
+        assert (again.outcome, again.transition) == (Outcome.DELIVERED, "resolved")
+
+
+class TestRaces:
+    """Another function changes the entry between the read and the claim."""
+
+    def race(self, meanwhile: Callable[[Relay], object]) -> tuple[Relay, Result]:
+        relay, table = meddled()
+        table.before["put_item", 0] = lambda: meanwhile(relay.other(samples.accepted("r8")))
+        return relay, relay.share()
+
+    def test_if_it_sent_the_same_this_one_is_a_duplicate(self) -> None:
+        relay, result = self.race(lambda other: other.share())
+        assert (result.outcome, relay.session.calls) == (Outcome.DUPLICATE, [])
+        relay.wake()
+        assert (relay.retries.messages, relay.session.calls) == ([], [])
+
+    def test_if_it_sent_a_newer_state_this_one_is_superseded(self) -> None:
+        relay, result = self.race(lambda other: other.share(changedOn=LATER))
+        assert (result.outcome, relay.session.calls) == (Outcome.SUPERSEDED, [])
+
+    def test_if_it_sent_an_older_state_this_one_is_measured_against_that(self) -> None:
+        _, result = self.race(lambda other: other.share(changedOn=LATER - 2, status="warning"))
+        assert (result.outcome, result.transition) == (Outcome.DELIVERED, "worsened")
+
+    def test_if_it_is_sending_this_one_waits_and_is_kept_once(self) -> None:
+        def starts(other: Relay) -> None:
+            with pytest.raises(SystemExit):
+                other.other(dies).share(changedOn=LATER - 2, status="warning")
+
+        relay, result = self.race(starts)
+        assert (result.outcome, result.reason, relay.session.calls) == (Outcome.QUEUED, Reason.IN_FLIGHT, [])
+        assert [job.version for job in relay.retries.jobs()] == [(LATER - 1, LATER - 1), (LATER - 2, LATER - 2)]
+
+    def test_the_place_that_the_loser_took_in_the_channels_minute_is_given_back(self) -> None:
+        def sends(other: Relay) -> None:
+            other.clock.now += 0.5
+            other.share()
+
+        relay, result = self.race(sends)
+        assert result.outcome == Outcome.DUPLICATE
+        assert len(relay.dynamodb.items["gate/noc"]["taken"]["NS"]) == 1
+
+    def test_if_others_change_it_each_time_they_are_at_it(self) -> None:
+        def conflict() -> None:
+            raise condition_failed("PutItem")
+
+        relay, table = meddled()
+        table.before = {("put_item", number): conflict for number in range(MAX_ROUNDS)}
+        result = relay.share()
+        assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.IN_FLIGHT, "retry")
+        assert (relay.session.calls, len(relay.retries.messages)) == ([], 1)
+        relay.wake()
+        assert len(relay.session.calls) == 1
+
+    def test_a_state_that_changes_nothing_is_noted_over_what_came_between(self) -> None:
+        relay, table = meddled()
+        relay.share()
+        other = relay.other(samples.accepted())
+        table.before["put_item", table.calls.count("put_item")] = lambda: other.share(changedOn=LATER, tags=["first"])
+        assert relay.share(changedOn=LATER + 1, comments=["second"]).outcome == Outcome.UNCHANGED
+        assert relay.share(changedOn=LATER).outcome == Outcome.SUPERSEDED
+
+    def test_what_came_while_it_was_sent_stays_kept_and_owed(self) -> None:
+        def worsens(_: Call) -> Answer:
+            results.append(relay.share(changedOn=LATER))
+            return samples.accepted()
+
+        results: list[Result] = []
+        relay = room(worsens, samples.accepted())
+        relay.share(status="warning")
+        assert [result.reason for result in results] == [Reason.IN_FLIGHT]
+        entry = relay.entry()
+        assert entry.kept
+        assert entry.announced
+        assert entry.announced.precedes(entry.kept)
+        assert entry.owed_since
+        relay.wake()
+        assert b"critical" in relay.session.calls[1].body
+
+
+class TestLedgerDown:
+    """The page is sent all the same: to lose the order is better than to lose the page."""
+
+    @pytest.mark.parametrize("call", ["read", "claim", "record"])
+    def test_at_any_single_call_the_page_is_sent_and_counted_as_unguarded(self, call: str) -> None:
+        relay, table = meddled()
+        table.before[{"read": ("get_item", 0), "claim": ("put_item", 0), "record": ("put_item", 1)}[call]] = table_down
+        answer = relay.webhook.serve(samples.request())
+        assert (answer.status, answer.document["outcome"]) == (200, "delivered")
+        assert len(relay.session.calls) == 1
+        assert relay.recorder.metrics() == {"outcome_delivered": 1, "unguarded": 1}
+        [line] = relay.recorder.lines()
+        expected = {"record": "what was sent is not recorded"}.get(call, "DynamoDB refused: InternalServerError")
+        assert line["unguarded"] == expected
+
+    def test_or_at_all_of_them(self) -> None:
+        relay = room()
+        relay.dynamodb.failure = _down()
+        assert relay.share().outcome == Outcome.DELIVERED
+        # A job tells the ledger later, so that the resolve will be owed.
+        [note] = relay.retries.jobs()
+        assert (note.accepted, relay.retries.delays()) == (True, [5])
+        relay.dynamodb.failure = None
+        relay.wake(5)
+        assert (relay.retries.messages, relay.entry().announced is None) == ([], False)
+        assert len(relay.session.calls) == 1
+
+    @pytest.mark.parametrize("number", [0, 1])
+    def test_at_the_pace_nobody_is_the_worse_for_it(self, number: int) -> None:
+        relay, table = meddled(samples.refused(503), policy={"max_per_minute_per_recipients": 9})
+        table.before["update_item", number] = table_down
+        result = relay.share()
+        assert (result.attempts, result.unguarded, relay.entry().asked) == (3, None, 3)
+
+    def test_one_that_hangs_is_as_good_as_down(self) -> None:
+        relay, table = meddled()
+        let_go = threading.Event()
+        table.before["get_item", 0] = lambda: let_go.wait(LEDGER_SECONDS + 5)
+        result = relay.share()
+        let_go.set()
+        assert (result.outcome, result.unguarded) == (Outcome.DELIVERED, "no answer in time")
+
+    @pytest.mark.parametrize("call", [("get_item", 0), ("put_item", 0)], ids=["read", "claim"])
+    def test_what_is_not_accepted_then_is_on_the_retry_queue_once(self, call: tuple[str, int]) -> None:
+        relay, table = meddled(DOWN)
+        table.before[call] = table_down
+        result = relay.share()
+        assert (result.outcome, result.queue, result.reason) == (Outcome.QUEUED, "retry", Reason.UPSTREAM)
+        assert result.unguarded
+        assert len(relay.retries.messages) == 1
+
+    def test_a_state_that_changes_nothing_rings_nobody_and_is_noted_later(self) -> None:
+        relay, table = meddled(DOWN, DOWN, DOWN, samples.accepted())
+        relay.share()
+        table.before["put_item", table.calls.count("put_item")] = table_down
+        over = relay.share(changedOn=LATER, status="ok")
+        assert (over.outcome, over.reason, over.queue) == (Outcome.QUEUED, Reason.INTERNAL, "retry")
+        assert over.detail == "DynamoDB refused: InternalServerError"
+        assert relay.retries.delays() == [36, 5]
+        opened = relay.retries.messages.pop(0)
+        relay.wake(5)
+        relay.retries.messages.append(opened)
+        relay.wake(25)
+        assert (len(relay.session.calls), relay.retries.messages) == (3, [])
+
+    def test_what_must_wait_waits_though_that_can_not_be_noted(self) -> None:
+        relay, table = meddled(policy={"min_seconds_between_signals": 15})
+        relay.share()
+        table.before["put_item", table.calls.count("put_item")] = table_down
+        result = relay.share(changedOn=LATER, status="warning")
+        assert (result.outcome, result.reason, len(relay.session.calls)) == (Outcome.QUEUED, Reason.PACED, 1)
+        relay.wake(15)
+        assert (len(relay.session.calls), relay.retries.messages) == (2, [])
+
+    def test_a_signal_that_failed_and_is_not_recorded_is_tried_again_when_its_lease_is_over(self) -> None:
+        relay, table = meddled(DOWN, DOWN, DOWN, samples.accepted())
+        table.before["put_item", 1] = table_down
+        assert relay.share().queue == "retry"
+        relay.wake()
+        assert (len(relay.session.calls), relay.retries.messages) == (4, [])
+
+    def test_a_resolve_follows_what_was_sent_without_the_ledger(self) -> None:
+        relay, table = meddled()
+        table.before["get_item", 0] = table_down
+        relay.share()
+        relay.wake(5)
+        resolved = relay.share(changedOn=LATER, status="ok")
+        assert (resolved.outcome, resolved.transition) == (Outcome.DELIVERED, "resolved")
+
+
+def _down() -> Exception:
+    try:
+        table_down()
+    except Exception as error:  # noqa: BLE001 - whatever it is, that is what is wanted
+        return error
+    raise AssertionError("it is up")
+
+
+class TestJobsWhileTheLedgerIsDown:
+    """What is safe on a queue gives the ledger some time; an operator's wish gives it all it needs."""
+
+    def job(self, relay: Relay, age: float, **changes: Any) -> Job:
+        return samples.job(received_at=timestamp(relay.clock.now - age), **changes)
+
+    def down(self) -> Relay:
+        relay = room()
+        relay.dynamodb.failure = _down()
+        return relay
+
+    @pytest.mark.parametrize("seconds", [None, UNGUARDED_AFTER_SECONDS - 1])
+    def test_at_first_they_wait_however_old_they_are(self, seconds: float | None) -> None:
+        relay = self.down()
+        since = None if seconds is None else timestamp(relay.clock.now - seconds)
+        result = resumed(relay, self.job(relay, 3600, ledger_down_since=since))
+        assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.INTERNAL, "retry")
+        assert (result.until, result.attempts) == (relay.clock.now + UNGUARDED_WAIT_SECONDS, 0)
+        assert relay.session.calls == []
+        assert result.job
+        assert result.job.ledger_down_since == (since or timestamp(relay.clock.now))
+
+    def test_then_they_are_sent(self) -> None:
+        relay = self.down()
+        since = timestamp(relay.clock.now - UNGUARDED_AFTER_SECONDS)
+        result = resumed(relay, self.job(relay, UNGUARDED_AFTER_SECONDS, ledger_down_since=since))
+        assert (result.outcome, result.unguarded) == (Outcome.DELIVERED, "DynamoDB refused: InternalServerError")
+
+    def test_so_does_each_copy_of_them(self) -> None:
+        relay = self.down()
+        relay.retries.queue().send(self.job(relay, 0, recipients=()))
+        for _ in range(10):
+            relay.wake(UNGUARDED_WAIT_SECONDS)
+            assert relay.session.calls == []
+        relay.wake(UNGUARDED_WAIT_SECONDS)
+        assert len(relay.session.calls) == 1
+
+    def test_a_ledger_that_was_back_in_between_counts_anew(self) -> None:
+        relay = room(DOWN)
+        since = timestamp(relay.clock.now - UNGUARDED_AFTER_SECONDS)
+        result = resumed(relay, self.job(relay, 3600, ledger_down_since=since))
+        assert result.job
+        assert (result.reason, result.job.ledger_down_since) == (Reason.UPSTREAM, None)
+
+    def test_one_that_an_operator_replays_is_not(self) -> None:
+        relay = self.down()
+        result = resumed(relay, self.job(relay, 86_400, ledger_down_since=LONG_AGO), replayed=True)
+        assert (result.outcome, result.queue, relay.session.calls) == (Outcome.QUEUED, "retry", [])
+
+    def test_nor_one_that_he_moved(self) -> None:
+        relay = self.down()
+        revived_at = timestamp(relay.clock.now - 600)
+        result = resumed(relay, self.job(relay, 86_400, revived_at=revived_at, ledger_down_since=LONG_AGO))
+        assert (result.outcome, result.queue, relay.session.calls) == (Outcome.QUEUED, "retry", [])
+
+    @pytest.mark.parametrize(("reason", "seconds"), [(Reason.EXPIRED, 0), (Reason.CREDENTIALS, 200)])
+    def test_nor_one_that_its_own_times_hold(self, reason: Reason, seconds: float) -> None:
+        relay = self.down()
+        until = relay.clock.now + seconds
+        result = resumed(relay, self.job(relay, 86_400, ledger_down_since=LONG_AGO), hold=Closed(reason, until))
+        assert (result.outcome, result.queue, relay.session.calls) == (Outcome.QUEUED, "retry", [])
+        assert result.until == max(until, relay.clock.now + UNGUARDED_WAIT_SECONDS)

@@ -1,0 +1,87 @@
+"""A job that woke up: what it says is announced, if the ledger still owes it."""
+
+from dataclasses import replace
+
+import pytest
+
+from relay import incident
+from relay.errors import Reason
+from relay.message import Job
+from relay.outcome import Outcome, Result
+from tests import samples
+from tests.fakes import Relay, room
+
+DOWN = samples.refused(503)
+LATER = 1_800_000_001
+
+
+def resumed(relay: Relay, job: Job, *, replayed: bool = False) -> Result:
+    """What becomes of a job that woke up."""
+    return relay.delivery.resume(
+        job, incident.parse(job.body), relay.channels.get("noc"), relay.deadline(15), replayed=replayed, hold=None
+    )
+
+
+class TestResume:
+    def test_it_sends_what_was_kept_to_whom_it_was_meant_for(self) -> None:
+        relay = room(samples.accepted("r9"))
+        result = resumed(relay, samples.job(recipients=("a b", "c")))
+        assert (result.outcome, result.request_id) == (Outcome.DELIVERED, "r9")
+        [call] = relay.session.calls
+        assert (call.body, call.url) == (samples.body(), samples.TRIGGER_URL + "&recipients=a%20b,c")
+        assert call.headers["X-Relay-Delivery-Id"] == "d" * 32
+        assert call.headers["X-Relay-Attempt"] == "4"
+
+    def test_it_tries_once(self) -> None:
+        relay = room(DOWN)
+        result = resumed(relay, samples.job())
+        assert (result.outcome, result.queue, result.attempts) == (Outcome.QUEUED, "retry", 1)
+        assert (len(relay.session.calls), relay.retries.messages) == (1, [])
+
+    def test_what_an_operator_holds_is_put_on_no_queue(self) -> None:
+        relay = room(samples.refused(404))
+        result = resumed(relay, samples.job(), replayed=True)
+        assert (result.outcome, result.reason, result.http_status) == (Outcome.UNSAFE, Reason.REFUSED, 404)
+        assert (relay.retries.messages, relay.dead_letters.messages) == ([], [])
+        assert (result.queue, result.last_copy) == (None, None)
+
+    def test_nor_is_it_called_kept(self) -> None:
+        relay = room(samples.refused(404), samples.accepted())
+        resumed(relay, samples.job(recipients=()), replayed=True)
+        assert relay.entry().kept is None
+        assert relay.share(changedOn=LATER - 2, status="warning").outcome == Outcome.DELIVERED
+
+    @pytest.mark.parametrize(("may_have_rung", "says"), [(True, "true"), (False, None)])
+    def test_only_what_may_have_rung_says_so(self, may_have_rung: bool, says: str | None) -> None:
+        relay = room()
+        resumed(relay, samples.job(may_have_rung=may_have_rung))
+        assert relay.session.calls[0].headers.get("X-Relay-May-Repeat") == says
+
+    def test_it_obeys_the_ledger(self) -> None:
+        relay = room()
+        relay.share(changedOn=LATER)
+        recipients: tuple[str, ...] = ()
+        assert resumed(relay, samples.job(recipients=recipients)).outcome == Outcome.SUPERSEDED
+        same = replace(relay.retries.jobs()[0], received_at="2027-01-15T09:00:00.000Z")
+        assert resumed(relay, same).outcome == Outcome.DUPLICATE
+        newer = samples.job(recipients=recipients, version=(LATER + 1, LATER + 1))
+        assert resumed(relay, newer, replayed=True).outcome == Outcome.UNCHANGED
+        assert len(relay.session.calls) == 1
+
+    def test_its_turn_is_waited_for_where_it_is_near(self) -> None:
+        relay = room(policy={"max_per_minute": 1})
+        relay.share(id="i9")
+        relay.clock.now += 57
+        result = resumed(relay, samples.job())
+        assert (result.outcome, 3 < sum(relay.clock.slept) < 5) == (Outcome.DELIVERED, True)
+
+    def test_and_else_set_aside_for_it(self) -> None:
+        relay = room(policy={"max_per_minute": 1})
+        relay.share(id="i9")
+        relay.clock.now += 30
+        result = resumed(relay, samples.job())
+        assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.PACED, "retry")
+        slot = relay.entry(recipients=("Network Operations",)).slot
+        assert slot
+        assert (slot.at, slot.urgent) == (result.until, True)
+        assert relay.clock.slept == []

@@ -1,0 +1,95 @@
+"""What is owed waits for its turn: its incident's, its channel's and its recipients', and while a circuit is open."""
+
+import json
+
+import pytest
+import requests
+
+from relay.errors import Reason
+from relay.outcome import Outcome
+from relay.owed import FLOOD_SECONDS
+from tests import samples
+from tests.fakes import room
+
+DOWN = samples.refused(503, b"<h1>Service Unavailable</h1>")
+LATER = 1_800_000_001
+
+
+class TestTurns:
+    """What is owed and must wait: for its own incident's pace, the channel's, or the circuit."""
+
+    @pytest.mark.parametrize(("status", "waits"), [("unknown", True), ("critical", False), ("ok", False)])
+    def test_signals_of_an_incident_keep_their_distance_but_not_what_got_worse_or_is_over(
+        self, status: str, waits: bool
+    ) -> None:
+        relay = room(policy={"min_seconds_between_signals": 15})
+        relay.share(status="warning")
+        started = relay.clock.now
+        relay.dynamodb.calls.clear()
+        result = relay.share(status=status, changedOn=LATER)
+        if not waits:
+            assert result.outcome == Outcome.DELIVERED
+            return
+        assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.PACED, "retry")
+        assert result.until == started + 15
+        [_, waiting] = relay.retries.jobs()
+        assert (waiting.reason, waiting.not_before) == ("paced", "2027-01-15T08:00:15.000Z")
+        assert (relay.retries.delays()[1], relay.dynamodb.calls) == (15, ["get_item", "put_item"])
+        relay.wake(15)
+        assert [json.loads(call.body)["incident"]["status"] for call in relay.session.calls] == ["warning", status]
+
+    def test_no_more_than_four_in_a_minute_however_it_flaps(self) -> None:
+        relay = room(policy={"min_seconds_between_signals": 0})
+        outcomes = []
+        for number in range(5):
+            relay.clock.now += 1
+            outcomes.append(relay.share(status="ok" if number % 2 else "critical", changedOn=LATER + number))
+        assert [result.outcome for result in outcomes] == [Outcome.DELIVERED] * 4 + [Outcome.QUEUED]
+        assert (outcomes[4].reason, outcomes[4].transition) == (Reason.PACED, "reopened")
+        assert outcomes[4].until == relay.clock.now - 4 + FLOOD_SECONDS
+        relay.wake(60)
+        assert len(relay.session.calls) == 5
+
+    def test_tries_that_may_have_rung_count_among_the_four(self) -> None:
+        reset = requests.ConnectionError("reset")
+        assert room(reset).share().attempts == 3
+        relay = room(*[samples.accepted()] * 3, reset)
+        for number, status in enumerate(["critical", "ok", "critical", "ok"]):
+            relay.clock.now += 1
+            result = relay.share(status=status, changedOn=LATER + number)
+        assert (result.reason, result.attempts, len(relay.session.calls)) == (Reason.UNREACHABLE, 1, 4)
+
+    def test_a_full_channel_lets_a_share_wait(self) -> None:
+        relay = room(policy={"max_per_minute": 2})
+        for number in range(3):
+            relay.clock.now += 1
+            result = relay.share(id=f"i{number}")
+        assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.PACED, "retry")
+        assert len(relay.session.calls) == 2
+        assert relay.entry("i2").owed_since == relay.clock.now
+        assert (relay.retries.delays(), relay.retries.jobs()[2].attempts) == ([36, 36, 36], 0)
+
+    def test_recipients_may_have_a_limit_of_their_own(self) -> None:
+        relay = room(policy={"max_per_minute_per_recipients": 1})
+        outcomes = []
+        for name, who in (("i1", "jdoe"), ("i2", "jdoe"), ("i3", "ops")):
+            relay.clock.now += 1
+            outcomes.append(relay.share(id=name, recipients=(who,)).outcome)
+        assert outcomes == [Outcome.DELIVERED, Outcome.QUEUED, Outcome.DELIVERED]
+
+    def test_an_open_circuit_asks_xmatters_nothing(self) -> None:
+        relay = room(DOWN)
+        for number in range(5):
+            assert relay.share(id=f"i{number}").reason == Reason.UPSTREAM
+        asked = len(relay.session.calls)
+        result = relay.share(id="i9")
+        assert (result.outcome, result.reason, result.attempts) == (Outcome.QUEUED, Reason.CIRCUIT_OPEN, 0)
+        assert len(relay.session.calls) == asked
+        assert relay.retries.jobs()[-1].attempts == 0
+
+    def test_one_that_asks_to_be_left_alone_is(self) -> None:
+        relay = room(samples.refused(429, retry_after="40"), samples.accepted())
+        assert relay.share().reason == Reason.RATE_LIMITED
+        assert relay.share(id="i2").reason == Reason.CIRCUIT_OPEN
+        relay.clock.now += 41
+        assert relay.share(id="i3").outcome == Outcome.DELIVERED

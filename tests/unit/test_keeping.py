@@ -1,0 +1,216 @@
+import random
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+
+from relay import incident
+from relay.deadline import Deadline
+from relay.errors import Reason
+from relay.keeping import (
+    MAX_LOGGED_CHARACTERS,
+    SURELY_FITS_BYTES,
+    Keeper,
+    delivery_id,
+    fitting,
+    last_copy,
+    new_job,
+)
+from relay.message import Job, fits
+from relay.queues import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES
+from tests import samples
+from tests.fakes import Clock, FakeSqs
+
+
+class Desk:
+    """A keeper on two fake queues."""
+
+    def __init__(self) -> None:
+        self.clock, self.retries, self.dead_letters = Clock(), FakeSqs(), FakeSqs()
+        self.keeper = Keeper(self.retries.queue(), self.dead_letters.queue(), self.clock)
+
+    def keep(self, job: Job, until: float) -> bool:
+        """Keep a job until so many seconds from now; nobody has time to wait for it."""
+        return self.keeper.keep(job, Deadline(0, self.clock), until=self.clock() + until)
+
+    def bury(self, job: Job) -> bool:
+        return self.keeper.bury(job, Deadline(0, self.clock))
+
+
+class TestKeep:
+    def test_a_job_waits_on_the_retry_queue_as_it_is(self) -> None:
+        desk = Desk()
+        assert desk.keep(samples.job(), 30)
+        assert desk.retries.jobs() == [samples.job()]
+        assert desk.dead_letters.jobs() == []
+
+    @pytest.mark.parametrize(
+        ("until", "delay"),
+        [(30, 30), (0, 0), (-500, 0), (0.001, 1), (29.2, 30), (900, 900), (901, MAX_DELAY_SECONDS), (1e6, 900)],
+    )
+    def test_it_sleeps_in_whole_seconds_never_too_short_and_no_longer_than_sqs_lets_it(
+        self, until: float, delay: int
+    ) -> None:
+        desk = Desk()
+        desk.keep(samples.job(), until)
+        assert desk.retries.delays() == [delay]
+
+    @pytest.mark.parametrize(
+        "failure",
+        [
+            ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "SendMessage"),
+            EndpointConnectionError(endpoint_url="https://sqs"),
+            TimeoutError(),
+        ],
+        ids=lambda failure: type(failure).__name__,
+    )
+    def test_a_queue_that_does_not_take_it_is_said_and_nothing_breaks(self, failure: Exception) -> None:
+        desk = Desk()
+        desk.retries.failure = desk.dead_letters.failure = failure
+        assert not desk.keep(samples.job(), 30)
+        assert not desk.bury(samples.job())
+
+    def test_what_sqs_would_refuse_is_not_called_kept(self) -> None:
+        desk = Desk()
+        assert not desk.keep(samples.job(response_excerpt="x" * MAX_MESSAGE_BYTES), 30)
+
+    def test_a_queue_gets_its_time_although_there_is_none_left(self) -> None:
+        class Slow(FakeSqs):
+            def send_message(self, **message: Any) -> dict[str, str]:
+                time.sleep(0.05)
+                return super().send_message(**message)
+
+        desk = Desk()
+        desk.keeper = replace(desk.keeper, retries=Slow().queue())
+        assert desk.keep(samples.job(), 30)
+
+    def test_a_fault_of_our_own_is_not_hidden(self) -> None:
+        desk = Desk()
+        desk.retries.failure = ZeroDivisionError()
+        with pytest.raises(ZeroDivisionError):
+            desk.keep(samples.job(), 30)
+
+
+class TestBury:
+    def test_a_job_rests_on_the_dead_letter_queue_and_says_since_when(self) -> None:
+        desk = Desk()
+        assert desk.bury(samples.job())
+        assert desk.dead_letters.jobs() == [samples.job(buried_at="2027-01-15T08:00:00.000Z")]
+        assert desk.dead_letters.delays() == [0]
+        assert desk.retries.jobs() == []
+
+    def test_it_says_the_last_time(self) -> None:
+        desk = Desk()
+        desk.clock.now += 1.5
+        desk.bury(samples.job(buried_at="2026-01-01T00:00:00.000Z"))
+        assert desk.dead_letters.jobs()[0].buried_at == "2027-01-15T08:00:01.500Z"
+
+
+# Packs to no less than half.
+NOISE = random.Random(7).randbytes(900_000).hex()
+
+
+def large(**changes: Any) -> Job:
+    """A job that no queue takes as it is."""
+    members = {"alerts": [{"id": "a1", "status": "critical", "description": "x"}], "noise": NOISE}
+    return samples.job(body=samples.body(**members), **changes)
+
+
+class TestFitting:
+    def test_what_fits_goes_as_it_is(self) -> None:
+        job = samples.job()
+        assert fitting(job) is job
+
+    def test_a_large_body_that_packs_well_goes_as_it_is(self) -> None:
+        job = samples.job(body=samples.body(filler="x" * 3_000_000))
+        assert len(job.body) > SURELY_FITS_BYTES
+        assert fitting(job) is job
+
+    def test_what_is_too_large_goes_without_the_details_of_its_alerts_and_says_so(self) -> None:
+        job = large()
+        assert not fits(job.to_json())
+        reduced = fitting(job)
+        assert fits(reduced.to_json())
+        assert reduced == replace(job, body=reduced.body, body_reduced=True)
+        read = incident.parse(reduced.body)
+        assert (read.incident_id, read.status, read.version) == ("i1", "critical", job.version)
+        assert [alert.id for alert in read.alerts] == ["a1"]
+        assert "relay_note" in read.document["incident"]
+
+    def test_what_is_reduced_is_kept(self) -> None:
+        desk = Desk()
+        assert desk.keep(large(), 30)
+        assert desk.bury(large())
+        assert [job.body_reduced for job in (*desk.retries.jobs(), *desk.dead_letters.jobs())] == [True, True]
+
+    def test_what_surely_fits_does_fit(self) -> None:
+        worst = random.Random(7).randbytes(SURELY_FITS_BYTES)
+        assert fits(samples.job(body=worst, recipients=("x" * 200,) * 200, response_excerpt="\u2713" * 2048).to_json())
+
+    def test_what_cannot_be_read_any_more_does_not_stand_in_the_way(self) -> None:
+        job = samples.job(body=random.Random(7).randbytes(900_000))
+        assert fitting(job) is job
+
+
+class TestLastCopy:
+    def test_it_is_the_envelope(self) -> None:
+        assert Job.from_json(last_copy(samples.job())) == samples.job()
+
+    def test_one_too_long_for_a_log_line_is_reduced_not_cut(self) -> None:
+        copy = last_copy(samples.job(body=samples.body(noise=NOISE[:400_000])))
+        assert len(copy) <= MAX_LOGGED_CHARACTERS
+        assert Job.from_json(copy).body_reduced
+
+    def test_one_that_fits_a_log_line_is_whole(self) -> None:
+        job = samples.job(body=samples.body(noise=NOISE[:200_000]))
+        assert MAX_LOGGED_CHARACTERS / 4 < len(last_copy(job)) <= MAX_LOGGED_CHARACTERS
+        assert Job.from_json(last_copy(job)) == job
+
+
+class TestNewJob:
+    def test_it_has_all_that_another_try_needs_and_no_failure_yet(self) -> None:
+        share = samples.share(status="warning")
+        assert new_job("noc", share, b"{}", ("a", "b"), "c1", 1_800_000_000.25) == Job(
+            kind="signal",
+            delivery_id=delivery_id("noc", ("a", "b"), share),
+            channel="noc",
+            incident_id="i1",
+            version=(1_800_000_000, 1_800_000_000),
+            transition=None,
+            status="warning",
+            recipients=("a", "b"),
+            body=b"{}",
+            received_at="2027-01-15T08:00:00.250Z",
+            first_failed_at=None,
+            last_failed_at=None,
+            attempts=0,
+            reason=Reason.IN_FLIGHT,
+            http_status=None,
+            response_excerpt="",
+            correlation_id="c1",
+            digest=share.digest,
+        )
+
+    def test_it_survives_its_queue(self) -> None:
+        job = new_job("noc", samples.share(id="\ud800\x00", changedOn=None), b"\x00\xff", ("ü",), "c1", 0.0)
+        assert Job.from_json(job.to_json()) == job
+
+    def test_its_delivery_is_named_by_what_it_delivers_and_to_whom(self) -> None:
+        names = [
+            delivery_id("noc", ("a",), samples.share()),
+            delivery_id("ops", ("a",), samples.share()),
+            delivery_id("noc", ("b",), samples.share()),
+            delivery_id("noc", ("a", "b"), samples.share()),
+            delivery_id("noc", ("a",), samples.share(id="i2")),
+            delivery_id("noc", ("a",), samples.share(changedOn=5)),
+            delivery_id("noc", ("a",), samples.share(changedOn=None)),
+            delivery_id("noc", ("a",), samples.share(flapping=True)),
+        ]
+        assert len(set(names)) == len(names)
+        assert all(len(name) == 32 and set(name) <= set("0123456789abcdef") for name in names)
+
+    def test_a_share_that_comes_again_is_the_same_delivery(self) -> None:
+        again = samples.share(comments=["new"])
+        assert delivery_id("noc", ("a",), samples.share()) == delivery_id("noc", ("a",), again)

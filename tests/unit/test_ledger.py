@@ -1,0 +1,437 @@
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.errors import LedgerError
+from relay.ledger import (
+    MAX_REQUEST_IDS,
+    MAX_SEEN,
+    MAX_SIGNALS,
+    Entry,
+    Lease,
+    Ledger,
+    key,
+)
+from relay.pace import Slot
+from relay.transition import MAX_ALERTS, State
+from tests.fake_dynamodb import MAX_ITEM_BYTES, MAX_KEY_BYTES, FakeDynamoDb, size
+from tests.fakes import Clock
+from tests.unit.states import NOW, announced, bare, lease, over, state
+
+ONE_ALERT = [{"id": "a1"}]
+
+
+def leased(of: State | None = None) -> tuple[Entry, Lease]:
+    """An entry whose state is kept, and in flight."""
+    mine = lease(of or state())
+    return Entry().keeping(mine.state).claimed(mine, 1, queued=True), mine
+
+
+class TestBusy:
+    def test_nobody_is_announcing_where_there_is_no_lease(self) -> None:
+        assert not Entry().is_busy(NOW)
+
+    def test_a_lease_lasts_until_its_end(self) -> None:
+        entry, mine = leased()
+        assert entry.is_busy(mine.until - 0.001)
+        assert not entry.is_busy(mine.until)
+
+
+class TestKeeping:
+    def test_it_is_the_newest_and_owed_since_it_came(self) -> None:
+        entry = Entry().keeping(state(5))
+        assert entry == Entry(kept=state(5), seen=(state().digest,), owed_since=NOW + 5)
+
+    def test_what_is_owed_already_is_owed_since_then(self) -> None:
+        assert Entry().keeping(state(5)).keeping(state(9)).owed_since == NOW + 5
+
+    def test_alerts_are_not_kept_twice(self) -> None:
+        assert Entry().keeping(state(alerts=ONE_ALERT)).kept == bare(state(alerts=ONE_ALERT))
+
+    def test_a_slot_stays_until_another_is_given(self) -> None:
+        first, second = Slot(NOW + 9, urgent=False), Slot(NOW + 99, urgent=True)
+        entry = Entry().keeping(state(), slot=first)
+        assert entry.slot == first
+        assert entry.keeping(state(1)).slot == first
+        assert entry.keeping(state(1), slot=second).slot == second
+
+    def test_tries_of_an_older_state_do_not_count_for_a_newer_one(self) -> None:
+        entry = replace(Entry().keeping(state()), asked=3)
+        assert entry.keeping(state(9, version=0)).asked == 3
+        assert entry.keeping(state(9)).asked == 0
+
+
+class TestSeen:
+    def test_digests_of_one_version_are_remembered_once_each_the_newest_last(self) -> None:
+        first, second = state(0), state(1, version=0, status="warning")
+        entry = Entry().keeping(first).keeping(second).keeping(first)
+        assert entry.seen == (second.digest, first.digest)
+
+    def test_a_newer_version_forgets_them(self) -> None:
+        assert Entry().keeping(state()).keeping(over(5)).seen == (over().digest,)
+
+    def test_they_do_not_grow_without_end(self) -> None:
+        entry = Entry()
+        for number in range(MAX_SEEN + 5):
+            entry = entry.keeping(state(number, version=0, alerts=[{"id": number}]))
+        assert len(entry.seen) == MAX_SEEN
+        assert entry.seen[-1] == state(alerts=[{"id": MAX_SEEN + 4}]).digest
+
+
+class TestUnchanged:
+    def test_nothing_is_owed_any_more(self) -> None:
+        entry = replace(Entry().keeping(state(), slot=Slot(NOW, urgent=True)), told=True)
+        after = entry.unchanged(over(5))
+        assert after == Entry(kept=over(5), seen=(over().digest,))
+
+    def test_what_was_announced_and_when_it_rang_stays(self) -> None:
+        before = announced(state())
+        after = before.unchanged(state(5))
+        assert (after.announced, after.signals, after.request_ids) == (state(), (NOW,), ("r1",))
+
+
+class TestClaimed:
+    def test_its_signal_counts_from_when_it_began_and_its_slot_is_used(self) -> None:
+        entry = Entry().keeping(state(), slot=Slot(NOW, urgent=True))
+        mine = lease(state(), 7)
+        after = entry.claimed(mine, 1, queued=True)
+        assert (after.lease, after.signals, after.slot) == (mine, (NOW + 7,), None)
+        assert after.owed_since == NOW
+
+    def test_all_tries_that_its_sender_may_make_count_until_he_says_better(self) -> None:
+        assert Entry().claimed(lease(state()), 3, queued=True).signals == (NOW, NOW, NOW)
+
+    def test_only_what_is_on_a_queue_is_called_kept(self) -> None:
+        mine = lease(state())
+        assert Entry().claimed(mine, 1, queued=True).kept == state()
+        alone = Entry().claimed(mine, 1, queued=False)
+        assert (alone.kept, alone.seen, alone.owed_since) == (None, (), None)
+
+    def test_who_held_it_before_and_is_gone_may_have_rung(self) -> None:
+        entry, gone = leased(state(alerts=ONE_ALERT))
+        after = entry.claimed(lease(over(20), 20, "b"), 1, queued=True)
+        assert after.doubtful == (gone.state,)
+        assert after.signals == (NOW, NOW + 20)
+
+    def test_signals_do_not_grow_without_end_and_the_newest_stay(self) -> None:
+        entry = Entry()
+        for began in range(20):
+            entry = entry.claimed(lease(state(), began, f"owner-{began}"), 1, queued=True)
+        assert entry.signals == tuple(NOW + began for began in range(20 - MAX_SIGNALS, 20))
+
+    def test_a_slow_clock_does_not_put_them_out_of_order(self) -> None:
+        fast, slow = lease(state(), 10, "fast"), lease(state(), 9, "slow")
+        entry = Entry().claimed(fast, 1, queued=True).claimed(slow, 1, queued=True)
+        assert entry.signals == (NOW + 9, NOW + 10)
+
+    def test_who_claims_again_for_want_of_an_answer_did_not_ring_before(self) -> None:
+        first, again = lease(state(), 0, "a"), lease(state(), 1, "a")
+        entry = announced(state(-30)).claimed(first, 3, queued=True).claimed(again, 2, queued=True)
+        assert (entry.lease, entry.doubtful, entry.signals) == (again, (), (NOW - 30, NOW + 1, NOW + 1))
+
+
+class TestAccepted:
+    def test_it_is_announced_and_nothing_is_owed(self) -> None:
+        entry, mine = leased(state(alerts=ONE_ALERT))
+        after = replace(entry, told=True).accepted(mine, "r1", 1)
+        assert after == Entry(
+            kept=bare(mine.state), seen=(mine.state.digest,), announced=mine.state, signals=(NOW,), request_ids=("r1",)
+        )
+
+    def test_tries_that_may_have_rung_are_signals_too(self) -> None:
+        entry, mine = leased()
+        assert entry.accepted(mine, "r1", 3).signals == (NOW, NOW, NOW)
+
+    def test_what_was_on_no_queue_is_kept_now(self) -> None:
+        mine = lease(state())
+        assert Entry().claimed(mine, 1, queued=False).accepted(mine, None, 1).kept == state()
+
+    def test_a_newer_state_that_came_meanwhile_is_owed_still(self) -> None:
+        entry, mine = leased()
+        after = replace(entry.keeping(over(5), slot=Slot(NOW + 9, urgent=False)), told=True).accepted(mine, "r1", 1)
+        assert (after.kept, after.announced, after.owed_since, after.told) == (over(5), state(), NOW, True)
+        assert after.slot == Slot(NOW + 9, urgent=False)
+
+    def test_an_older_one_than_is_announced_may_be_what_people_were_told_last(self) -> None:
+        slow = lease(state())
+        entry = Entry().claimed(slow, 1, queued=True)
+        quick = lease(over(16), 16, "b")
+        entry = entry.claimed(quick, 1, queued=True).accepted(quick, "r2", 1)
+        after = entry.accepted(slow, "r1", 1)
+        assert (after.announced, after.kept) == (over(16), over(16))
+        assert after.last_told() == (over(16), state())
+        assert after.request_ids == ("r2", "r1")
+        assert after.signals == (NOW, NOW + 16)
+
+    def test_doubts_and_what_rests_elsewhere_are_settled(self) -> None:
+        mine = lease(state())
+        entry = Entry().claimed(mine, 1, queued=True).failed(mine, 1, 1, parked=True)
+        again = lease(state(), 60, "b")
+        after = entry.claimed(again, 1, queued=True).accepted(again, "r1", 1)
+        assert (after.doubtful, after.parked) == ((), None)
+
+    def test_another_senders_lease_is_left_alone(self) -> None:
+        entry, slow = leased()
+        other = lease(over(16), 16, "b")
+        after = entry.claimed(other, 1, queued=True).accepted(slow, "r1", 1)
+        assert after.lease == other
+        assert after.is_busy(NOW + 16)
+
+    def test_an_answer_without_an_id_leaves_none(self) -> None:
+        entry, mine = leased()
+        assert entry.accepted(mine, None, 1).request_ids == ()
+
+    def test_ids_do_not_grow_without_end_and_the_newest_stay(self) -> None:
+        entry = Entry()
+        for number in range(MAX_REQUEST_IDS + 3):
+            mine = lease(state(number), number)
+            entry = entry.claimed(mine, 1, queued=True).accepted(mine, f"r{number}", 1)
+        assert entry.request_ids == tuple(f"r{number}" for number in range(3, MAX_REQUEST_IDS + 3))
+
+
+class TestFailed:
+    def test_what_surely_did_not_ring_leaves_no_signal_and_no_doubt(self) -> None:
+        entry, mine = leased()
+        after = entry.failed(mine, 2, 0, parked=False)
+        assert (after.lease, after.signals, after.doubtful, after.announced) == (None, (), (), None)
+        assert (after.asked, after.owed_since, after.kept) == (2, NOW, state())
+
+    def test_what_may_have_rung_is_in_doubt_and_counts_as_often_as_it_was_tried(self) -> None:
+        entry, mine = leased(state(alerts=ONE_ALERT))
+        after = entry.failed(mine, 3, 2, parked=False)
+        assert after.doubtful == (mine.state,)
+        assert after.signals == (NOW, NOW)
+        assert after.may_have_rung(state(9, version=0, alerts=ONE_ALERT))
+        assert not after.may_have_rung(over(9))
+
+    def test_tries_add_up(self) -> None:
+        entry, mine = leased()
+        again = lease(state(), 60, "b")
+        assert entry.failed(mine, 2, 0, parked=False).claimed(again, 1, queued=True).failed(
+            again, 1, 0, parked=False
+        ).asked == (3)
+
+    def test_tries_of_a_state_that_was_overtaken_are_not_those_of_the_newer(self) -> None:
+        entry, mine = leased()
+        assert entry.keeping(over(5)).failed(mine, 2, 0, parked=False).asked == 0
+
+    def test_it_rests_among_the_dead_letters_where_that_is_so(self) -> None:
+        entry, mine = leased(state(alerts=ONE_ALERT))
+        assert entry.failed(mine, 1, 0, parked=False).parked is None
+        assert entry.failed(mine, 1, 0, parked=True).parked == bare(mine.state)
+
+    def test_signals_of_others_stay(self) -> None:
+        entry = announced(state(-30))
+        mine = lease(state())
+        assert entry.claimed(mine, 1, queued=True).failed(mine, 1, 0, parked=False).signals == (NOW - 30,)
+
+    def test_of_doubts_that_are_alike_the_newest_stands_for_all(self) -> None:
+        entry = doubting(state(0), state(1), state(2))
+        assert entry.doubtful == (state(2),)
+
+    def test_no_doubt_is_forgotten_however_many_others_come(self) -> None:
+        entry = doubting(state(0, status="unknown"), *(over(number) for number in range(1, 20)))
+        assert entry.doubtful == (state(0, status="unknown"), over(19))
+
+    def test_what_is_alike_has_the_alerts_that_all_of_them_had(self) -> None:
+        entry = doubting(state(0, alerts=[{"id": "a"}, {"id": "b"}]), state(1, alerts=[{"id": "b"}, {"id": "c"}]))
+        [doubtful] = entry.doubtful
+        assert doubtful.alerts == state(0, alerts=[{"id": "b"}]).alerts
+
+
+def doubting(*states: State) -> Entry:
+    """An entry of states that may have rung, one after the other."""
+    entry = Entry()
+    for number, each in enumerate(states):
+        mine = lease(each, number)
+        entry = entry.claimed(mine, 1, queued=True).failed(mine, 1, 1, parked=False)
+    return entry
+
+
+class TestLastTold:
+    def test_it_is_what_was_announced_and_all_that_may_have_been_since(self) -> None:
+        assert Entry().last_told() == (None,)
+        second, third = lease(over(5), 5), lease(state(9), 9)
+        entry = announced(state()).claimed(second, 1, queued=True).failed(second, 1, 1, parked=False)
+        assert entry.last_told() == (state(), over(5))
+        assert entry.claimed(third, 1, queued=True).last_told() == (state(), over(5), state(9))
+
+
+class TestKey:
+    def test_it_names_channel_recipients_and_incident(self) -> None:
+        name = key("noc", ("Network Operations",), "66b0")
+        assert name == f"incident/noc/{key('noc', ('Network Operations',), '').split('/')[2]}/66b0"
+        others = {key("noc2", ("Network Operations",), "66b0"), key("noc", (), "66b0"), key("noc", ("x",), "66b0")}
+        assert len(others | {name}) == 4
+
+    def test_the_order_of_recipients_does_not_matter(self) -> None:
+        assert key("noc", ("a", "b"), "i1") == key("noc", ("b", "a"), "i1")
+
+    def test_names_of_recipients_do_not_run_together(self) -> None:
+        assert len({key("noc", names, "i1") for names in [("a", "b"), ("a,b",), ("ab",), ('a","b',)]}) == 4
+
+    def test_an_incident_may_be_named_like_a_path(self) -> None:
+        assert key("noc", (), "a/b/../c").endswith("/a/b/../c")
+        assert key("noc", (), "a/b").split("/")[2] == key("noc", (), "c").split("/")[2]
+
+    @pytest.mark.parametrize(
+        "incident_id",
+        ["\ud800", "a\udfff", "\ud83d\ude00", "\U0001f600" * 512, "\ud800" * 512, "x" * 512, "ü" * 512, "\x00\n", " "],
+        ids=repr,
+    )
+    def test_dynamodb_takes_it_whatever_the_incident_is_called(self, incident_id: str) -> None:
+        name = key("a" * 48, ("x" * 200,) * 100, incident_id)
+        assert 0 < len(name.encode()) <= MAX_KEY_BYTES
+
+    def test_what_is_legal_stands_as_it_is_so_that_people_find_it(self) -> None:
+        assert key("noc", (), "ïd-✓").endswith("/ïd-✓")
+
+    @given(st.text(st.characters(), min_size=1, max_size=4), st.text(st.characters(), min_size=1, max_size=4))
+    def test_two_incidents_are_two_entries(self, one: str, other: str) -> None:
+        assert (key("noc", (), one) == key("noc", (), other)) == (one == other)
+
+    @pytest.mark.parametrize(("one", "other"), [("\ud800", "\\ud800"), ("\ud800", "\ufffd"), ("\ud800", "?")])
+    def test_nor_is_an_odd_id_the_same_as_its_spelling(self, one: str, other: str) -> None:
+        assert key("noc", (), one) != key("noc", (), other)
+
+
+def fresh() -> tuple[Ledger, FakeDynamoDb]:
+    dynamodb = FakeDynamoDb()
+    return Ledger(dynamodb.table(Clock())), dynamodb
+
+
+MOMENTS = st.floats(1e9, 4e9)
+DIGESTS = st.text("0123456789abcdef", min_size=64, max_size=64)
+STATES = st.builds(
+    State,
+    version=st.none() | st.tuples(MOMENTS, MOMENTS | st.just(0.0)),
+    digest=DIGESTS,
+    came=MOMENTS,
+    is_open=st.booleans(),
+    rank=st.none() | st.integers(0, 3),
+    alerts=st.frozensets(st.text("0123456789abcdef", min_size=8, max_size=8), max_size=4),
+)
+ENTRIES = st.builds(
+    Entry,
+    kept=st.none() | STATES,
+    seen=st.lists(DIGESTS, max_size=3).map(tuple),
+    announced=st.none() | STATES,
+    doubtful=st.lists(STATES, max_size=3).map(tuple),
+    parked=st.none() | STATES,
+    lease=st.none() | st.builds(Lease, owner=st.text(max_size=8), until=MOMENTS, began=MOMENTS, state=STATES),
+    slot=st.none() | st.builds(Slot, at=MOMENTS, urgent=st.booleans()),
+    signals=st.lists(MOMENTS, max_size=8).map(tuple),
+    owed_since=st.none() | MOMENTS,
+    told=st.booleans(),
+    asked=st.integers(0, 99),
+    request_ids=st.lists(st.text(max_size=40), max_size=3).map(tuple),
+)
+
+
+class TestLedger:
+    def test_an_incident_nobody_heard_of_has_an_empty_entry(self) -> None:
+        ledger, _ = fresh()
+        assert ledger.read("k") == Entry()
+
+    @given(ENTRIES)
+    def test_what_was_written_is_read_as_it_was(self, entry: Entry) -> None:
+        ledger, _ = fresh()
+        written = ledger.write("k", Entry(), entry)
+        assert written == replace(entry, sequence=1)
+        assert ledger.read("k") == written
+
+    def test_of_two_writers_one_wins_and_the_other_reads_again(self) -> None:
+        ledger, _ = fresh()
+        first, second = ledger.read("k"), ledger.read("k")
+        assert ledger.write("k", first, first.keeping(state()))
+        assert ledger.write("k", second, second.keeping(over(5))) is None
+        now = ledger.read("k")
+        assert now.kept == state()
+        after = ledger.write("k", now, now.keeping(over(5)))
+        assert after
+        assert (after.kept, after.sequence) == (over(5), 2)
+
+    def test_who_wrote_may_write_on_without_reading(self) -> None:
+        ledger, dynamodb = fresh()
+        one = ledger.write("k", Entry(), Entry().keeping(state()))
+        assert one
+        assert ledger.write("k", one, one.unchanged(over(5)))
+        assert dynamodb.calls == ["put_item", "put_item"]
+
+    def test_an_old_copy_does_not_win_after_the_item_is_gone(self) -> None:
+        ledger, dynamodb = fresh()
+        old = ledger.write("k", Entry(), Entry().keeping(state()))
+        assert old
+        dynamodb.items.clear()
+        assert ledger.write("k", old, old.unchanged(over(5))) is None
+        assert ledger.read("k") == Entry()
+
+    def test_what_is_not_known_takes_no_room(self) -> None:
+        ledger, dynamodb = fresh()
+        ledger.write("k", Entry(), Entry(asked=0, told=False))
+        assert dynamodb.items["k"]["text"] == {"S": "{}"}
+
+    def test_300_alerts_fit_by_far(self) -> None:
+        assert full(300) < MAX_ITEM_BYTES / 10
+
+    def test_alerts_without_end_fit_too(self) -> None:
+        assert full(5_000) < MAX_ITEM_BYTES / 4
+        assert full(5_000) < full(MAX_ALERTS) + 100
+
+    def test_a_usual_entry_costs_one_write_unit(self) -> None:
+        ledger, dynamodb = fresh()
+        name = key("noc", ("Network Operations",), "66b0a1b2c3d4e5f6a7b8c9d0")
+        entry = announced(state(alerts=[{"id": number} for number in range(10)]))
+        ledger.write(name, Entry(), replace(entry, request_ids=("3e1c8c1e-0f0e-4d8c-9d3d-1f6a2b7c9d10",)))
+        assert size(dynamodb.items[name]) < 1024
+
+    @pytest.mark.parametrize(
+        "text",
+        ["", "no JSON", "[]", "7", "null", '{"kept": 7}', '{"kept": [1, 2]}', '{"lease": ["a"]}', '{"seen": 7}'],
+    )
+    def test_an_item_that_cannot_be_read_is_a_ledger_that_is_down(self, text: str) -> None:
+        ledger, _ = fresh()
+        ledger.table.write("k", 0, text)
+        with pytest.raises(LedgerError, match="the entry can't be read"):
+            ledger.read("k")
+
+    def test_what_another_version_added_is_passed_over(self) -> None:
+        ledger, _ = fresh()
+        ledger.table.write("k", 0, json.dumps({"asked": 2, "colour": "blue"}))
+        assert ledger.read("k") == Entry(asked=2, sequence=1)
+
+    def test_a_table_that_fails_is_said(self) -> None:
+        ledger, dynamodb = fresh()
+        dynamodb.failure = EndpointConnectionError(endpoint_url="https://dynamodb")
+        with pytest.raises(LedgerError):
+            ledger.read("k")
+        with pytest.raises(LedgerError):
+            ledger.write("k", Entry(), Entry())
+
+
+# As many states as can be told apart.
+STATUSES = ("critical", "warning", "unknown", "odd", "ok")
+
+
+def full(alerts: int) -> int:
+    """The bytes of the largest item that so many alerts can make."""
+    members: dict[str, Any] = {"alerts": [{"id": f"alert-{number}"} for number in range(alerts)]}
+    entry = Entry()
+    for number in range(MAX_SEEN):
+        entry = entry.keeping(state(number, version=0, flapping=bool(number % 2), **members))
+    for number in range(MAX_REQUEST_IDS + 1):
+        mine = lease(state(number, **members), number, "f" * 32)
+        entry = entry.claimed(mine, 1, queued=True).accepted(mine, f"{number:036}", 1)
+    for number, status in enumerate(STATUSES):
+        mine = lease(state(100 + number, status=status, **members), 100 + number, "f" * 32)
+        entry = entry.claimed(mine, 1, queued=True).failed(mine, 1, 1, parked=True)
+    entry = entry.claimed(lease(state(200, **members), 200), 1, queued=True)
+    assert [len(told.alerts) for told in entry.last_told() if told] == [min(alerts, MAX_ALERTS)] * (len(STATUSES) + 2)
+    ledger, dynamodb = fresh()
+    ledger.write("k", Entry(), entry)
+    return size(dynamodb.items["k"])

@@ -1,0 +1,335 @@
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.ledger import Entry
+from relay.owed import FLOOD_SECONDS, Judgement, Standing, earliest, judge_job, judge_share, room_for_rings
+from relay.transition import PRESETS, State, Transition
+from tests.unit.states import NOW, announced, lease, over, state, unstamped
+
+PARITY = PRESETS["parity"]
+
+
+def share(entry: Entry, of: State) -> Standing:
+    """How a share stands that just came."""
+    return judge_share(entry, of, PARITY).standing
+
+
+def job(entry: Entry, of: State, *, replayed: bool = False) -> Standing:
+    """How a job stands that woke up."""
+    return judge_job(entry, of, PARITY, replayed=replayed).standing
+
+
+def transition(judgement: Judgement) -> str | None:
+    return judgement.change.transition if judgement.change else None
+
+
+COMMENT: dict[str, Any] = {"comments": ["seen"]}
+
+
+class TestShare:
+    def test_the_first_share_of_an_open_incident_is_owed(self) -> None:
+        judgement = judge_share(Entry(), state(), PARITY)
+        assert (judgement.standing, transition(judgement)) == (Standing.OWED, "opened")
+
+    def test_one_that_is_over_when_it_is_first_seen_rings_nobody(self) -> None:
+        judgement = judge_share(Entry(), over(), PARITY)
+        assert (judgement.standing, transition(judgement)) == (Standing.UNCHANGED, "touched")
+
+    @pytest.mark.parametrize(
+        "entry",
+        [
+            announced(state()),
+            Entry().keeping(state()),
+            Entry().keeping(state()).parking(state()),
+            announced(state(-9)).unchanged(state()),
+        ],
+        ids=["announced", "waiting", "parked", "unchanged"],
+    )
+    def test_the_very_same_again_is_a_duplicate_of_what_is_safe(self, entry: Entry) -> None:
+        assert share(entry, state(9, version=0)) == Standing.DUPLICATE
+
+    def test_it_is_no_duplicate_of_what_is_on_no_queue(self) -> None:
+        alone = lease(state())
+        assert share(Entry().claimed(alone, 1, queued=False), state(9, version=0)) == Standing.OWED
+        assert share(Entry().claimed(alone, 1, queued=False).failed(alone, 1, 0, parked=False), state()) == "owed"
+
+    @pytest.mark.parametrize("entry", [announced(state()), Entry().keeping(state()), Entry().unchanged(over())])
+    def test_an_older_one_is_superseded_by_what_is_safe(self, entry: Entry) -> None:
+        assert share(entry, state(9, version=-1)) == Standing.SUPERSEDED
+
+    def test_an_older_one_is_not_superseded_by_what_is_on_no_queue(self) -> None:
+        assert share(Entry().claimed(lease(state()), 1, queued=False), state(9, version=-1)) == Standing.OWED
+
+    def test_a_comment_on_what_is_announced_changes_nothing(self) -> None:
+        judgement = judge_share(announced(state()), state(9, **COMMENT), PARITY)
+        assert (judgement.standing, transition(judgement)) == (Standing.UNCHANGED, "touched")
+
+    def test_a_comment_never_swallows_a_page(self) -> None:
+        judgement = judge_share(Entry().keeping(state()), state(9, **COMMENT), PARITY)
+        assert (judgement.standing, transition(judgement)) == (Standing.OWED, "opened")
+        worse = announced(state(status="warning")).keeping(state(5))
+        assert transition(judge_share(worse, state(9, **COMMENT), PARITY)) == "worsened"
+
+    def test_an_outage_that_spans_open_and_resolve_rings_nobody(self) -> None:
+        waiting = Entry().keeping(state())
+        assert share(waiting, over(9)) == Standing.UNCHANGED
+        assert job(waiting.unchanged(over(9)), state()) == Standing.SUPERSEDED
+
+    def test_an_outage_that_spans_resolve_and_reopen_rings_nobody_either(self) -> None:
+        waiting = announced(state()).keeping(over(5))
+        assert share(waiting, state(9)) == Standing.UNCHANGED
+        assert job(waiting.unchanged(state(9)), over(5)) == Standing.SUPERSEDED
+
+    def test_what_the_channel_does_not_want_is_not_owed(self) -> None:
+        entry, eased = announced(state()), state(9, status="warning")
+        assert judge_share(entry, eased, PARITY).standing == Standing.OWED
+        assert judge_share(entry, eased, PRESETS["oncall"]).standing == Standing.UNCHANGED
+        assert judge_share(Entry(), state(), frozenset()).standing == Standing.UNCHANGED
+
+    def test_what_was_not_rung_for_does_not_count_as_announced(self) -> None:
+        eased = announced(state()).unchanged(state(5, status="warning"))
+        assert judge_share(eased, state(9), PRESETS["oncall"]).standing == Standing.UNCHANGED
+
+
+class TestEqualTimeStamps:
+    """Shares of one second: arrival decides, and the digests that were seen are remembered."""
+
+    def test_another_state_at_the_same_version_is_new(self) -> None:
+        assert share(announced(state()), over(9, version=0)) == Standing.OWED
+
+    def test_a_copy_of_one_that_was_seen_before_is_a_duplicate(self) -> None:
+        entry = announced(state()).keeping(over(5, version=0))
+        assert share(entry, over(8, version=0)) == Standing.DUPLICATE
+        eased = announced(state()).keeping(state(5, version=0, status="warning"))
+        flapping = eased.keeping(state(6, version=0, status="warning", flapping=True))
+        assert share(flapping, state(8, version=0, status="warning")) == Standing.DUPLICATE
+
+    def test_one_that_is_worse_than_the_newest_is_taken_for_new_though_it_was_seen(self) -> None:
+        entry = announced(state())
+        resolving = lease(over(5, version=0), 5)
+        resolved = entry.claimed(resolving, 1, queued=True).accepted(resolving, "r2", 1)
+        assert share(resolved, state(9, version=0)) == Standing.OWED
+
+    def test_what_was_seen_at_an_older_version_is_superseded(self) -> None:
+        assert share(announced(state()).keeping(over(5)), state(9, version=0)) == Standing.SUPERSEDED
+
+
+class TestWithoutTimeStamps:
+    def test_the_same_as_the_newest_is_a_duplicate(self) -> None:
+        assert share(announced(unstamped()), unstamped(9)) == Standing.DUPLICATE
+
+    def test_an_incident_that_went_back_to_what_it_was_is_not(self) -> None:
+        entry = announced(unstamped()).keeping(unstamped(5, status="ok"))
+        assert share(entry, unstamped(9)) == Standing.UNCHANGED
+        resolving = lease(unstamped(5, status="ok"), 5)
+        resolved = entry.claimed(resolving, 1, queued=True).accepted(resolving, "r2", 1)
+        assert share(resolved, unstamped(9)) == Standing.OWED
+
+    def test_that_it_was_seen_before_tells_nothing(self) -> None:
+        entry = announced(unstamped(status="warning")).keeping(unstamped(5))
+        assert share(entry, unstamped(9, status="warning")) == Standing.UNCHANGED
+
+    def test_among_states_with_and_without_them_what_was_announced_counts_by_itself(self) -> None:
+        entry = announced(state(0, version=100)).keeping(unstamped(5, status="ok"))
+        assert share(entry, state(7, version=50)) == Standing.SUPERSEDED
+        assert job(entry, state(7, version=50)) == Standing.SUPERSEDED
+
+    def test_an_older_job_is_superseded_by_what_came_later(self) -> None:
+        assert job(Entry().keeping(unstamped(5, status="warning")), unstamped(0)) == Standing.SUPERSEDED
+
+    def test_a_job_of_what_the_incident_is_again_is_told_from_the_first(self) -> None:
+        again = announced(unstamped(0)).keeping(unstamped(5, status="ok")).keeping(unstamped(9))
+        assert job(again, unstamped(5, status="ok")) == Standing.SUPERSEDED
+        assert job(again, unstamped(0)) == Standing.DUPLICATE
+        assert job(again, unstamped(9)) == Standing.UNCHANGED
+
+
+class TestJob:
+    def test_what_was_kept_and_not_announced_is_owed(self) -> None:
+        assert job(Entry().keeping(state()), state()) == Standing.OWED
+
+    def test_what_was_announced_meanwhile_is_a_duplicate(self) -> None:
+        assert job(announced(state()), state()) == Standing.DUPLICATE
+
+    def test_what_was_overtaken_is_superseded(self) -> None:
+        assert job(Entry().keeping(state(5)), state()) == Standing.SUPERSEDED
+        assert job(announced(state(5)), state()) == Standing.SUPERSEDED
+
+    @pytest.mark.parametrize(("after", "standing"), [(0.2, "superseded"), (0.6, "superseded"), (0.8, "owed")])
+    def test_one_more_of_a_share_that_came_twice_at_once_is_superseded(self, after: float, standing: str) -> None:
+        assert job(Entry().keeping(state()), state(after, version=0)) == standing
+        assert job(Entry().keeping(unstamped()), unstamped(after)) == standing
+
+    def test_another_state_that_came_at_the_same_time_is_not(self) -> None:
+        assert job(Entry().keeping(state()), state(0.5, version=0, flapping=True)) == Standing.OWED
+        assert job(Entry().keeping(state()), state(0.5, version=1)) == Standing.OWED
+
+    def test_what_the_ledger_never_heard_of_is_owed_if_it_is_newer(self) -> None:
+        assert job(Entry(), state()) == Standing.OWED
+        assert job(announced(state()), over(5)) == Standing.OWED
+
+    def test_what_changes_nothing_any_more_is_unchanged(self) -> None:
+        assert job(announced(state()).keeping(state(5, **COMMENT)), state(5, **COMMENT)) == Standing.UNCHANGED
+
+    def test_a_resolve_is_owed_only_if_something_was_announced(self) -> None:
+        assert job(Entry().keeping(over()), over()) == Standing.UNCHANGED
+        assert job(announced(state()).keeping(over(5)), over(5)) == Standing.OWED
+
+
+class TestParked:
+    def test_a_copy_of_what_rests_among_the_dead_letters_is_let_go(self) -> None:
+        assert job(Entry().keeping(state()).parking(state()), state()) == Standing.PARKED
+
+    def test_an_operators_replay_is_meant_to_be_tried(self) -> None:
+        assert job(Entry().keeping(state()).parking(state()), state(), replayed=True) == Standing.OWED
+
+    def test_a_replay_never_goes_past_the_ledger(self) -> None:
+        assert job(announced(state()), state(), replayed=True) == Standing.DUPLICATE
+        assert job(announced(state(5)), state(), replayed=True) == Standing.SUPERSEDED
+        assert job(Entry().keeping(state()).unchanged(over(5)), state(), replayed=True) == Standing.SUPERSEDED
+
+    def test_a_newer_share_that_tells_the_same_does_not_rest_there(self) -> None:
+        entry = Entry().keeping(state()).parking(state()).keeping(state(5))
+        assert state().digest == state(5).digest
+        assert job(entry, state(5)) == Standing.OWED
+
+    def test_nor_one_that_tells_something_else(self) -> None:
+        assert job(Entry().keeping(state()).parking(state()).keeping(state(5, **COMMENT)), state(5)) == Standing.OWED
+
+
+class TestDoubt:
+    """Where nobody can tell what people were told last, what changes anything against any of it is owed."""
+
+    def test_a_resolve_is_owed_after_a_page_that_may_have_rung(self) -> None:
+        first = lease(state())
+        timed_out = Entry().claimed(first, 1, queued=True).failed(first, 1, 1, parked=False)
+        assert transition(judge_share(timed_out, over(9), PARITY)) == "resolved"
+        assert job(timed_out, state()) == Standing.OWED
+
+    def test_a_resolve_is_not_owed_after_a_page_that_surely_did_not_ring(self) -> None:
+        first = lease(state())
+        refused = Entry().claimed(first, 1, queued=True).failed(first, 1, 0, parked=False)
+        assert share(refused, over(9)) == Standing.UNCHANGED
+
+    def test_a_page_in_flight_may_ring(self) -> None:
+        assert transition(judge_share(Entry().claimed(lease(state()), 1, queued=True), over(9), PARITY)) == "resolved"
+
+    def test_a_reopen_is_owed_after_a_resolve_that_may_have_rung(self) -> None:
+        second = lease(over(5), 5)
+        entry = announced(state()).claimed(second, 1, queued=True).failed(second, 1, 1, parked=False)
+        judgement = judge_share(entry, state(9), PARITY)
+        assert (judgement.standing, transition(judgement)) == (Standing.OWED, "reopened")
+
+    def test_what_changes_nothing_against_any_of_it_is_told_by_what_was_announced(self) -> None:
+        doubtful = lease(over(5), 5)
+        entry = Entry().claimed(doubtful, 1, queued=True).failed(doubtful, 1, 1, parked=False)
+        judgement = judge_share(entry, over(9), PARITY)
+        assert judgement.change is not None
+        assert judgement == Judgement(Standing.UNCHANGED, judgement.change)
+        assert judgement.change.why == "it is over, and nothing of it was announced"
+
+
+def rang(*seconds: float) -> Entry:
+    return Entry(signals=tuple(NOW + each for each in seconds))
+
+
+class TestEarliest:
+    @pytest.mark.parametrize(
+        ("signals", "kind", "after"),
+        [
+            ((), "opened", None),
+            ((0,), "eased", 15),
+            ((0, 30), "reopened", 45),
+            ((0,), "worsened", None),
+            ((0,), "resolved", None),
+            ((0, 1, 2), "worsened", None),
+            ((0, 1, 2, 3), "worsened", FLOOD_SECONDS),
+            ((0, 1, 2, 3), "resolved", FLOOD_SECONDS),
+            ((0, 1, 2, 3, 20), "resolved", 1 + FLOOD_SECONDS),
+            ((0, 1, 2, 50), "eased", 65),
+        ],
+    )
+    def test_signals_keep_their_distance_and_hurried_ones_no_more_than_they_must(
+        self, signals: tuple[float, ...], kind: str, after: float | None
+    ) -> None:
+        moment = earliest(rang(*signals), Transition(kind), 15)
+        assert moment == (0 if after is None else NOW + after)
+
+    def test_a_channel_may_want_no_distance(self) -> None:
+        assert earliest(rang(0), Transition.EASED, 0) == NOW
+
+    @given(st.lists(st.floats(0, 200), max_size=8), st.sampled_from(Transition))
+    def test_who_waits_for_it_is_never_dropped_by_flood_control(self, times: list[float], kind: Transition) -> None:
+        entry = rang(*sorted(times))
+        assert room_for_rings(entry, max(NOW + 200, earliest(entry, kind, 0))) >= 1
+
+
+class TestRoom:
+    @pytest.mark.parametrize(("now", "room"), [(3, 1), (60, 1), (61, 2), (61.5, 2), (62, 3), (70, 4)])
+    def test_it_is_what_flood_control_lets_through(self, now: float, room: int) -> None:
+        assert room_for_rings(rang(0, 1, 2), NOW + now) == room
+
+    def test_there_may_be_less_than_none(self) -> None:
+        assert room_for_rings(rang(0, 1, 1, 1, 1), NOW + 2) == -1
+
+
+STATES = st.builds(
+    lambda came, version, stamped, status: (state if stamped else unstamped)(came, status=status, **version),
+    st.integers(0, 9),
+    st.just({}) | st.builds(dict, version=st.integers(0, 3)),
+    st.booleans(),
+    st.sampled_from(["critical", "warning", "ok", None]),
+)
+STEPS = st.lists(
+    st.tuples(STATES, st.sampled_from(["kept", "accepted", "timed out", "refused", "parked", "unchanged"])), max_size=5
+)
+
+
+def grown(steps: list[tuple[State, str]]) -> Entry:
+    """The entry after shares that had these fates, as far as they were owed at all."""
+    entry = Entry()
+    for began, (of, fate) in enumerate(steps):
+        standing = share(entry, of)
+        if standing == Standing.UNCHANGED or fate == "unchanged":
+            entry = entry.unchanged(of) if standing == Standing.UNCHANGED else entry
+        elif standing == Standing.OWED:
+            mine = lease(of, began * 100)
+            claimed = entry.keeping(of).claimed(mine, 1, queued=True)
+            match fate:
+                case "kept":
+                    entry = entry.keeping(of)
+                case "accepted":
+                    entry = claimed.accepted(mine, None, 1)
+                case "timed out":
+                    entry = claimed.failed(mine, 1, 1, parked=False)
+                case _:
+                    entry = claimed.failed(mine, 1, 0, parked=fate == "parked")
+    return entry
+
+
+@given(STEPS)
+def test_the_newest_kept_state_is_announced_or_owed_or_changes_nothing(steps: list[tuple[State, str]]) -> None:
+    entry = grown(steps)
+    if entry.kept is None:
+        return
+    [kept] = [of for of, _ in reversed(steps) if of.is_of_same_share(entry.kept)][:1]
+    standing = job(entry, kept, replayed=True)
+    assert standing != Standing.SUPERSEDED
+    assert (standing == Standing.OWED) == (entry.owed_since is not None)
+
+
+@given(STEPS, STATES)
+def test_a_share_that_is_called_safe_would_change_nothing_or_is_not_the_newest(
+    steps: list[tuple[State, str]], of: State
+) -> None:
+    entry = grown(steps)
+    standing = share(entry, of)
+    if standing in {Standing.DUPLICATE, Standing.SUPERSEDED}:
+        assert entry.kept is not None
+        assert of.is_same(entry.kept) or of.precedes(entry.kept) or of.digest in entry.seen
+    elif standing == Standing.UNCHANGED:
+        changes = [judge_share(Entry(announced=told), of, PARITY).standing for told in entry.last_told()]
+        assert Standing.OWED not in changes or of.precedes(entry.announced)

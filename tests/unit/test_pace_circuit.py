@@ -1,0 +1,189 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from relay.errors import HANDLING, Reason
+from relay.pace import OPEN_SECONDS, PROBE_SECONDS, SPREAD_SECONDS, Closed, Rule, Ticket
+from tests.unit.pace_line import Line, moments, storm
+from tests.unit.states import NOW
+
+BREAKING = [reason for reason in Reason if HANDLING[reason].breaks_circuit and reason != Reason.RATE_LIMITED]
+HARMLESS = [None, *(reason for reason in Reason if not HANDLING[reason].breaks_circuit)]
+
+
+def broken() -> Line:
+    """A line whose circuit opened just now."""
+    line = Line()
+    for _ in range(5):
+        line.report(line.ticket(), Reason.UPSTREAM)
+    return line
+
+
+class TestCircuit:
+    @pytest.mark.parametrize("failure", BREAKING)
+    def test_it_opens_after_five_failures_in_a_row(self, failure: Reason) -> None:
+        line = Line()
+        for _ in range(4):
+            line.report(line.ticket(), failure)
+        line.report(line.ticket(), failure)
+        closed = line.closed()
+        assert (closed.reason, closed.slot) == (Reason.CIRCUIT_OPEN, None)
+        assert closed.until >= line.clock.now + OPEN_SECONDS
+
+    def test_which_failures_tell_of_the_channel(self) -> None:
+        assert BREAKING == [Reason.UPSTREAM, Reason.UNREACHABLE, Reason.TIMEOUT]
+
+    @pytest.mark.parametrize("between", HARMLESS, ids=str)
+    def test_what_lies_between_failures_breaks_the_row(self, between: Reason | None) -> None:
+        line = Line()
+        for _ in range(4):
+            line.report(line.ticket(), Reason.UPSTREAM)
+        line.report(line.ticket(), between)
+        for _ in range(4):
+            line.report(line.ticket(), Reason.UPSTREAM)
+        line.ticket()
+
+    @pytest.mark.parametrize("failure", [Reason.REFUSED, Reason.CREDENTIALS, Reason.INTERNAL])
+    def test_what_tells_of_the_signal_alone_does_not_count_nor_cost_a_call(self, failure: Reason) -> None:
+        line = Line()
+        for _ in range(9):
+            line.report(line.ticket(), failure)
+        assert line.dynamodb.calls == ["update_item"] * 9
+        line.ticket()
+
+    def test_an_open_circuit_takes_no_place_and_sets_none_aside(self) -> None:
+        line = broken()
+        before = line.item()["taken"]
+        closed = line.closed(urgent=True)
+        assert closed.slot is None
+        assert line.item()["taken"] == before
+        assert "urgent" not in line.item()
+
+    def test_who_waits_for_it_comes_back_in_turn_the_critical_ones_first(self) -> None:
+        line = broken()
+        opens = line.clock.now + OPEN_SECONDS
+        urgent = [line.closed(urgent=True).until - opens for _ in range(50)]
+        others = [line.closed().until - opens for _ in range(50)]
+        assert 0 <= min(urgent) < max(urgent) <= SPREAD_SECONDS <= min(others) < max(others) <= 2 * SPREAD_SECONDS
+        assert len(set(urgent)) == 50
+
+    def test_after_a_while_one_may_try_and_only_one(self) -> None:
+        line = broken()
+        line.clock.now += OPEN_SECONDS - 0.01
+        line.closed()
+        line.clock.now += 0.01
+        line.ticket()
+        closed = line.closed()
+        assert closed.reason == Reason.CIRCUIT_OPEN
+        assert closed.until >= line.clock.now + PROBE_SECONDS
+
+    def test_of_two_that_try_at_once_one_may(self) -> None:
+        line, others = broken(), list[Ticket | Closed]()
+        line.clock.now += OPEN_SECONDS
+        table = line.pace.table
+
+        class Slow:
+            """The first to come, who is overtaken between its look at the gate and its try."""
+
+            def update(self, name: str, **changes: Any) -> Any:
+                if changes.get("only_if") and not others:
+                    others.append(Ticket({}))
+                    others[0] = line.ask()
+                return table.update(name, **changes)
+
+        slow: Any = Slow()
+        answer = replace(line.pace, table=slow).enter(line.rules, urgent=True, set_aside=True)
+        assert isinstance(others[0], Ticket)
+        assert isinstance(answer, Closed)
+        assert answer.reason == Reason.CIRCUIT_OPEN
+        assert SPREAD_SECONDS <= answer.until - line.clock.now <= 2 * SPREAD_SECONDS
+        assert len(line.item()["taken"]["NS"]) == 6
+
+    def test_a_probe_that_is_never_heard_of_again_is_followed_by_another(self) -> None:
+        line = broken()
+        line.clock.now += OPEN_SECONDS
+        line.ticket()
+        line.clock.now += PROBE_SECONDS
+        line.ticket()
+
+    def test_its_success_closes_the_circuit(self) -> None:
+        line = broken()
+        line.clock.now += OPEN_SECONDS
+        probe = line.ticket()
+        assert probe.troubled
+        line.report(probe)
+        assert line.item().keys().isdisjoint({"open_until", "failures"})
+        assert not line.ticket().troubled
+        for _ in range(4):
+            line.report(line.ticket(), Reason.UPSTREAM)
+        line.ticket()
+
+    @pytest.mark.parametrize("failure", BREAKING)
+    def test_its_failure_opens_it_again_at_once(self, failure: Reason) -> None:
+        line = broken()
+        line.clock.now += OPEN_SECONDS
+        line.report(line.ticket(), failure)
+        assert line.closed().until >= line.clock.now + OPEN_SECONDS
+
+    @pytest.mark.parametrize("failure", HARMLESS, ids=str)
+    def test_an_answer_that_tells_nothing_of_the_channel_closes_it(self, failure: Reason | None) -> None:
+        line = broken()
+        line.clock.now += OPEN_SECONDS
+        line.report(line.ticket(), failure)
+        line.ticket()
+        line.ticket()
+
+    def test_who_has_no_room_is_no_probe_and_keeps_nobody_from_being_one(self) -> None:
+        line = broken()
+        line.rules.append(Rule("gate/noc/people", 1))
+        line.dynamodb.table(line.clock).update("gate/noc/people", add={"taken": [line.clock.now + OPEN_SECONDS]})
+        line.clock.now += OPEN_SECONDS
+        assert line.closed().reason == Reason.PACED
+        line.rules[1] = Rule("gate/noc/others", 1)
+        assert line.ticket().troubled
+
+    def test_a_recovery_uses_the_rate_and_lets_critical_ones_go_first(self) -> None:
+        line = broken()
+        line.given.clear()
+        askers = storm(line, 200, 40, 20)
+        line.run(until=OPEN_SECONDS)
+        assert line.given == []
+        line.clock.now = NOW + OPEN_SECONDS + 0.1
+        line.report(line.ticket())
+        line.run()
+        critical, others = moments(askers, urgent=True), moments(askers, urgent=False)
+        assert (len(critical), len(others)) == (40, 160)
+        assert max(critical) < min(others)
+        assert line.given[-1] <= OPEN_SECONDS + 2 * SPREAD_SECONDS + 200 / 60 * 60 / 0.95
+
+
+class TestRateLimited:
+    @pytest.mark.parametrize(
+        ("retry_after", "pause"), [(None, OPEN_SECONDS), (77, 77), (0, 5), (-3, 5), (5, 5), (900, 900), (86_400, 900)]
+    )
+    def test_it_opens_the_circuit_at_once_for_as_long_as_it_asks_within_reason(
+        self, retry_after: float | None, pause: float
+    ) -> None:
+        line = Line()
+        line.report(line.ticket(), Reason.RATE_LIMITED, retry_after)
+        closed = line.closed(urgent=True)
+        assert closed.reason == Reason.CIRCUIT_OPEN
+        assert pause <= closed.until - line.clock.now <= pause + SPREAD_SECONDS
+        line.clock.now += pause
+        assert line.ticket().troubled
+
+    def test_a_failure_of_one_that_was_under_way_does_not_cut_the_pause_short(self) -> None:
+        line = Line()
+        tickets = [line.ticket() for _ in range(6)]
+        line.report(tickets[0], Reason.RATE_LIMITED, 600)
+        for ticket in tickets[1:]:
+            line.report(ticket, Reason.TIMEOUT)
+        assert line.closed().until >= line.clock.now + 600
+
+    def test_a_probe_that_is_limited_again_waits_again(self) -> None:
+        line = Line()
+        line.report(line.ticket(), Reason.RATE_LIMITED, 30)
+        line.clock.now += 30
+        line.report(line.ticket(), Reason.RATE_LIMITED, 300)
+        assert line.closed().until >= line.clock.now + 300

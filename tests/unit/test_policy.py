@@ -1,0 +1,58 @@
+from typing import Any
+
+import pytest
+
+from relay.policy import Policy
+from relay.transition import PRESETS, Transition
+from tests import samples
+
+
+def test_a_channel_that_says_nothing_gets_what_the_documents_promise() -> None:
+    assert Policy.of({}) == Policy()
+    assert Policy() == Policy(
+        notify_on=PRESETS["parity"],
+        min_seconds_between_signals=15,
+        max_per_minute=60,
+        max_per_minute_per_recipients=None,
+        max_age_seconds=6 * 3600,
+        fallback_after_seconds=300,
+    )
+
+
+@pytest.mark.parametrize(
+    ("members", "chosen"),
+    [
+        ({"preset": "parity"}, PRESETS["parity"]),
+        ({"preset": "oncall"}, PRESETS["oncall"]),
+        ({"notify_on": ["grew", "opened"]}, {Transition.GREW, Transition.OPENED}),
+        ({"preset": "oncall", "notify_on": ["eased"]}, {Transition.EASED}),
+        ({"notify_on": []}, set()),
+    ],
+    ids=str,
+)
+def test_what_rings_is_a_preset_or_a_list_which_goes_first(members: dict[str, Any], chosen: set[Transition]) -> None:
+    assert Policy.of(members).notify_on == chosen
+
+
+NUMBERS = {
+    "min_seconds_between_signals": 0,
+    "max_per_minute": 30,
+    "max_per_minute_per_recipients": 4,
+    "max_age_seconds": 60,
+    "fallback_after_seconds": 0.5,
+}
+
+
+def test_each_number_is_taken_as_it_is_zero_too() -> None:
+    policy = Policy.of(NUMBERS)
+    assert {name: getattr(policy, name) for name in NUMBERS} == NUMBERS
+
+
+def test_what_it_does_not_know_is_left_to_others() -> None:
+    assert Policy.of({"body": "bigpanda", "preset": "oncall"}) == Policy(PRESETS["oncall"])
+
+
+def test_a_secret_may_say_all_of_it_and_a_channel_has_it() -> None:
+    policy = {"preset": "oncall", "body": "bigpanda", **NUMBERS}
+    assert samples.parsed(samples.secret(policy=policy)).policy == Policy.of(policy)
+    assert samples.parsed(samples.secret()).policy == Policy()

@@ -1,0 +1,52 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.errors import HANDLING, LONGEST_WAIT_SECONDS, Reason
+from relay.schedule import wait_seconds
+
+STEADY = [reason for reason in Reason if HANDLING[reason].steady is not None]
+JITTERED = [reason for reason in Reason if HANDLING[reason].steady is None]
+
+
+def test_waits_double_from_30_seconds_up_to_15_minutes() -> None:
+    longest = [wait_seconds(Reason.UPSTREAM, rounds, None, 1.0) for rounds in range(8)]
+    assert longest == [30, 60, 120, 240, 480, 900, 900, 900]
+
+
+@pytest.mark.parametrize("reason", [Reason.UPSTREAM, Reason.UNREACHABLE, Reason.RATE_LIMITED, Reason.INTERNAL])
+def test_the_jitter_is_full(reason: Reason) -> None:
+    assert [wait_seconds(reason, 1, None, chance) for chance in (0.0, 0.25, 1.0)] == [0, 15, 60]
+
+
+def test_after_a_timeout_it_waits_at_least_half_a_minute() -> None:
+    assert [wait_seconds(Reason.TIMEOUT, 1, None, chance) for chance in (0.0, 0.25, 1.0)] == [30, 30, 60]
+
+
+def test_refused_credentials_are_tried_every_five_minutes() -> None:
+    assert STEADY == [Reason.CREDENTIALS]
+    assert {wait_seconds(Reason.CREDENTIALS, rounds, 7, chance) for rounds in (0, 9) for chance in (0.0, 1.0)} == {300}
+
+
+def test_what_xmatters_asks_for_is_honoured_but_not_for_ever() -> None:
+    assert wait_seconds(Reason.RATE_LIMITED, 0, 77, 0.0) == 77
+    assert wait_seconds(Reason.RATE_LIMITED, 3, 77, 1.0) == 240
+    assert wait_seconds(Reason.RATE_LIMITED, 0, 86_400, 0.0) == LONGEST_WAIT_SECONDS
+    assert wait_seconds(Reason.TIMEOUT, 0, 5, 0.0) == 30
+
+
+@given(
+    st.sampled_from(Reason),
+    st.integers(0, 10**6),
+    st.none() | st.floats(-1e9, 1e9),
+    st.floats(0, 1),
+)
+def test_however_often_it_failed_it_waits_no_longer_than_a_message_can_sleep(
+    reason: Reason, rounds: int, retry_after: float | None, chance: float
+) -> None:
+    assert 0 <= wait_seconds(reason, rounds, retry_after, chance) <= 900
+
+
+@given(st.sampled_from(JITTERED), st.integers(0, 20), st.floats(0, 1))
+def test_who_failed_more_often_never_waits_less_at_equal_luck(reason: Reason, rounds: int, chance: float) -> None:
+    assert wait_seconds(reason, rounds, None, chance) <= wait_seconds(reason, rounds + 1, None, chance)

@@ -1,0 +1,187 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, ParamValidationError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.errors import LedgerError
+from relay.table import KEPT_SECONDS, Table, Text
+from tests.fake_dynamodb import FakeDynamoDb
+from tests.fakes import Clock
+
+
+def fresh() -> tuple[Table, FakeDynamoDb]:
+    dynamodb = FakeDynamoDb()
+    return dynamodb.table(Clock()), dynamodb
+
+
+class TestTexts:
+    def test_where_nothing_was_written_there_is_nothing(self) -> None:
+        table, _ = fresh()
+        assert table.read("k") is None
+
+    def test_what_was_written_is_read_with_the_count_of_its_changes(self) -> None:
+        table, _ = fresh()
+        assert table.write("k", 0, "one") == 1
+        assert table.read("k") == Text("one", 1)
+        assert table.write("k", 1, "two") == 2
+        assert table.read("k") == Text("two", 2)
+        assert table.read("other") is None
+
+    @pytest.mark.parametrize("before", [0, 1, 3])
+    def test_who_does_not_know_what_it_was_writes_nothing(self, before: int) -> None:
+        table, _ = fresh()
+        table.write("k", 0, "one")
+        table.write("k", 1, "two")
+        assert table.write("k", before, "lost") is None
+        assert table.read("k") == Text("two", 2)
+
+    def test_what_is_gone_is_not_written_on(self) -> None:
+        table, dynamodb = fresh()
+        table.write("k", 0, "one")
+        dynamodb.items.clear()
+        assert table.write("k", 1, "two") is None
+        assert table.write("k", 0, "anew") == 1
+
+    def test_each_is_one_call(self) -> None:
+        table, dynamodb = fresh()
+        table.write("k", 0, "one")
+        table.read("k")
+        assert dynamodb.calls == ["put_item", "get_item"]
+
+    def test_what_nobody_speaks_of_any_more_expires(self) -> None:
+        table, dynamodb = fresh()
+        table.write("k", 0, "one")
+        assert dynamodb.items["k"]["expires"] == {"N": str(int(Clock().now + KEPT_SECONDS))}
+        assert KEPT_SECONDS == 90 * 86_400
+
+
+class TestUpdate:
+    def test_sets_are_made_and_grow_and_come_back_in_order(self) -> None:
+        table, _ = fresh()
+        expires = Clock().now + KEPT_SECONDS
+        made = table.update("g", add={"taken": [30.5, 4]})
+        assert made == {"pk": "g", "taken": (4.0, 30.5), "expires": expires}
+        assert table.update("g", add={"taken": [30.5, 200], "urgent": [1]}) == {
+            "pk": "g",
+            "taken": (4.0, 30.5, 200.0),
+            "urgent": (1.0,),
+            "expires": expires,
+        }
+
+    def test_members_are_taken_out_and_an_empty_set_is_gone(self) -> None:
+        table, _ = fresh()
+        table.update("g", add={"taken": [1, 2, 3]})
+        assert (table.update("g", delete={"taken": [1, 9]}) or {})["taken"] == (2.0, 3.0)
+        assert "taken" not in (table.update("g", delete={"taken": [2, 3]}) or {})
+        assert "taken" not in (table.update("g", delete={"taken": [2]}) or {})
+
+    def test_nothing_to_take_out_is_no_reason_to_fail(self) -> None:
+        table, _ = fresh()
+        assert (table.update("g", add={"taken": [1]}, delete={"urgent": []}) or {})["taken"] == (1.0,)
+
+    def test_numbers_are_counted_up_set_and_forgotten(self) -> None:
+        table, _ = fresh()
+        assert (table.update("g", add={"failures": 1}) or {})["failures"] == 1
+        both = table.update("g", add={"failures": 2}, put={"open_until": 7.25}) or {}
+        assert (both["failures"], both["open_until"]) == (3, 7.25)
+        gone = table.update("g", remove=["failures", "open_until", "never"]) or {}
+        assert gone.keys() == {"pk", "expires"}
+
+    def test_all_at_once_is_one_call(self) -> None:
+        table, dynamodb = fresh()
+        table.update("g", add={"taken": [1]}, delete={"others": [1]}, put={"open_until": 2.0}, remove=["failures"])
+        assert dynamodb.calls == ["update_item"]
+
+    def test_a_condition_that_holds_lets_the_change_through_once(self) -> None:
+        table, _ = fresh()
+        table.update("g", put={"open_until": 1_800_000_000.123457})
+        changed = table.update("g", put={"open_until": 9.0}, only_if=("open_until", 1_800_000_000.123457))
+        assert (changed or {})["open_until"] == 9
+        assert table.update("g", put={"open_until": 10.0}, only_if=("open_until", 1_800_000_000.123457)) is None
+        assert (table.update("g", add={"failures": 1}) or {})["open_until"] == 9
+
+    def test_a_condition_on_what_is_not_there_does_not_hold_and_makes_nothing(self) -> None:
+        table, dynamodb = fresh()
+        assert table.update("g", put={"open_until": 9.0}, only_if=("open_until", 1.0)) is None
+        assert dynamodb.items == {}
+
+    def test_each_change_puts_its_end_off(self) -> None:
+        dynamodb, clock = FakeDynamoDb(), Clock()
+        table = dynamodb.table(clock)
+        table.update("g", add={"taken": [1]})
+        clock.now += 1000
+        assert (table.update("g", add={"taken": [2]}) or {})["expires"] == int(clock.now + KEPT_SECONDS)
+
+    @given(st.lists(st.floats(0, 4e9, allow_subnormal=False), min_size=1, max_size=20, unique=True))
+    def test_a_moment_comes_back_as_the_very_number_it_was(self, moments: list[float]) -> None:
+        table, _ = fresh()
+        assert (table.update("g", add={"taken": moments}) or {})["taken"] == tuple(sorted(moments))
+        assert "taken" not in (table.update("g", delete={"taken": moments}) or {})
+
+
+def refused(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": "a value of the item: secret-1"}}, "PutItem")
+
+
+DOES: list[Callable[[Table], Any]] = [
+    lambda table: table.read("k"),
+    lambda table: table.write("k", 0, "secret-1"),
+    lambda table: table.update("k", add={"taken": [1]}),
+    lambda table: table.update("k", put={"open_until": 1.0}, only_if=("open_until", 1.0)),
+]
+
+
+class TestFailures:
+    @pytest.mark.parametrize("do", DOES)
+    @pytest.mark.parametrize(
+        ("failure", "said"),
+        [
+            (
+                refused("ProvisionedThroughputExceededException"),
+                "DynamoDB refused: ProvisionedThroughputExceededException",
+            ),
+            (refused("AccessDeniedException"), "DynamoDB refused: AccessDeniedException"),
+            (ClientError({}, "PutItem"), "DynamoDB refused: None"),
+            (
+                EndpointConnectionError(endpoint_url="secret-1"),
+                "DynamoDB could not be reached: EndpointConnectionError",
+            ),
+            (ConnectTimeoutError(endpoint_url="secret-1"), "DynamoDB could not be reached: ConnectTimeoutError"),
+            (ParamValidationError(report="secret-1"), "DynamoDB could not be reached: ParamValidationError"),
+        ],
+        ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+    )
+    def test_they_are_one_kind_of_error_that_says_why_and_quotes_nothing(
+        self, do: Callable[[Table], Any], failure: Exception, said: str
+    ) -> None:
+        table, dynamodb = fresh()
+        dynamodb.failure = failure
+        with pytest.raises(LedgerError) as caught:
+            do(table)
+        assert str(caught.value) == said
+
+    @pytest.mark.parametrize(
+        "do",
+        [
+            lambda table: table.write("", 0, "text"),
+            lambda table: table.write("x" * 2049, 0, "text"),
+            lambda table: table.write("\ud800", 0, "text"),
+            lambda table: table.write("k", 0, "x" * 410_000),
+            lambda table: table.update("k", add={"taken": []}),
+        ],
+        ids=["no key", "long key", "no text", "large", "empty set"],
+    )
+    def test_what_dynamodb_does_not_take_is_such_an_error_too(self, do: Callable[[Table], Any]) -> None:
+        table, dynamodb = fresh()
+        with pytest.raises(LedgerError, match=r"^DynamoDB refused: ValidationException$"):
+            do(table)
+        assert dynamodb.items == {}
+
+    def test_a_fault_of_our_own_is_not_hidden(self) -> None:
+        table, dynamodb = fresh()
+        dynamodb.failure = ZeroDivisionError()
+        with pytest.raises(ZeroDivisionError):
+            table.read("k")

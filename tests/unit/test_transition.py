@@ -1,0 +1,301 @@
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.transition import MAX_ALERTS, PRESETS, State, Transition, compare
+from tests import samples
+from tests.unit.states import NOW, over, state, unstamped
+
+# What a body may say, contradictions included. `None` in it means that the body does not say it.
+BODIES: dict[str, dict[str, Any]] = {
+    "critical": {"active": True, "resolved": False},
+    "warning": {"status": "warning", "active": True, "resolved": False},
+    "unknown": {"status": "unknown", "active": True, "resolved": False},
+    "ok": {"status": "ok", "active": False, "resolved": True},
+    "status alone": {"status": "warning"},
+    "ok alone": {"status": "ok"},
+    "no status": {"status": None, "active": True},
+    "unknown word": {"status": "acknowledged", "active": True},
+    "nothing at all": {"status": None},
+    "active, resolved": {"active": True, "resolved": True},
+    "inactive, critical": {"active": False},
+    "inactive, unresolved": {"active": False, "resolved": False},
+    "active, ok": {"status": "ok", "active": True, "resolved": False},
+    "unresolved, ok": {"status": "ok", "resolved": False},
+    "resolved, critical": {"resolved": True},
+    "resolved, no status": {"status": None, "resolved": True},
+    "inactive, no status": {"status": None, "active": False},
+    "snoozed": {"active": True, "snooze": {"snoozed": True}},
+    "flapping": {"active": True, "flapping": True},
+    "in maintenance": {"active": True, "maintenance": "active"},
+}
+TABLE = """
+body                 | nothing | critical | warning  | unknown  | no status | over
+critical             | opened  | touched  | worsened | worsened | worsened  | reopened
+warning              | opened  | eased    | touched  | worsened | worsened  | reopened
+unknown              | opened  | eased    | eased    | touched  | worsened  | reopened
+ok                   | touched | resolved | resolved | resolved | resolved  | touched
+status alone         | opened  | eased    | touched  | worsened | worsened  | reopened
+ok alone             | touched | resolved | resolved | resolved | resolved  | touched
+no status            | opened  | touched  | touched  | touched  | touched   | reopened
+unknown word         | opened  | touched  | touched  | touched  | touched   | reopened
+nothing at all       | opened  | touched  | touched  | touched  | touched   | reopened
+active, resolved     | opened  | touched  | worsened | worsened | worsened  | reopened
+inactive, critical   | touched | resolved | resolved | resolved | resolved  | touched
+inactive, unresolved | touched | resolved | resolved | resolved | resolved  | touched
+active, ok           | touched | resolved | resolved | resolved | resolved  | touched
+unresolved, ok       | touched | resolved | resolved | resolved | resolved  | touched
+resolved, critical   | touched | resolved | resolved | resolved | resolved  | touched
+resolved, no status  | touched | resolved | resolved | resolved | resolved  | touched
+inactive, no status  | touched | resolved | resolved | resolved | resolved  | touched
+snoozed              | opened  | touched  | worsened | worsened | worsened  | reopened
+flapping             | opened  | touched  | worsened | worsened | worsened  | reopened
+in maintenance       | opened  | touched  | worsened | worsened | worsened  | reopened
+"""
+HEAD, *ROWS = [[cell.strip() for cell in line.split("|")] for line in TABLE.strip().splitlines()]
+ANNOUNCED: dict[str, State | None] = {
+    "nothing": None,
+    "critical": state(),
+    "warning": state(status="warning"),
+    "unknown": state(status="unknown"),
+    "no status": state(status=None),
+    "over": over(),
+}
+
+
+def test_the_table_has_each_body_and_each_announced_state() -> None:
+    assert [row[0] for row in ROWS] == list(BODIES)
+    assert HEAD[1:] == list(ANNOUNCED)
+
+
+@pytest.mark.parametrize(
+    ("body", "announced", "expected"),
+    [(row[0], name, cell) for row in ROWS for name, cell in zip(HEAD[1:], row[1:], strict=True)],
+)
+def test_each_share_changes_what_the_table_says(body: str, announced: str, expected: str) -> None:
+    assert compare(ANNOUNCED[announced], state(9, **BODIES[body])).transition == expected
+
+
+ONE = [{"id": "a1"}]
+TWO = [{"id": "a2"}, {"id": "a1"}]
+
+
+class TestAlerts:
+    def test_an_alert_that_joined_is_a_transition_of_its_own(self) -> None:
+        assert compare(state(alerts=ONE), state(9, alerts=TWO)).transition == Transition.GREW
+
+    def test_one_that_joined_while_another_left_counts_too(self) -> None:
+        assert compare(state(alerts=ONE), state(9, alerts=[{"id": "a2"}])).transition == Transition.GREW
+
+    def test_one_that_left_or_changed_is_nothing_to_ring_for(self) -> None:
+        assert compare(state(alerts=TWO), state(9, alerts=ONE)).transition == Transition.TOUCHED
+        changed = state(9, alerts=[{"id": "a1", "status": "ok"}])
+        assert compare(state(alerts=ONE), changed).transition == Transition.TOUCHED
+
+    @pytest.mark.parametrize(
+        ("announced", "share", "expected"),
+        [
+            (state(status="warning", alerts=ONE), state(9, alerts=TWO), Transition.WORSENED),
+            (state(alerts=ONE), state(9, status="warning", alerts=TWO), Transition.EASED),
+            (state(alerts=ONE), over(9, alerts=TWO), Transition.RESOLVED),
+            (over(alerts=ONE), over(9, alerts=TWO), Transition.TOUCHED),
+            (over(alerts=ONE), state(9, alerts=TWO), Transition.REOPENED),
+            (state(alerts=ONE), state(9, status=None, alerts=TWO), Transition.GREW),
+        ],
+    )
+    def test_what_matters_more_is_said_instead(self, announced: State, share: State, expected: Transition) -> None:
+        assert compare(announced, share).transition == expected
+
+
+class TestWhy:
+    @pytest.mark.parametrize(
+        ("announced", "share", "why"),
+        [
+            (None, state(), "nothing of this open incident was announced"),
+            (None, over(), "it is over, and nothing of it was announced"),
+            (state(), over(), "it was announced as open, and is over"),
+            (over(), state(), "it was announced as over, and is open"),
+            (over(), over(), "it is over, as announced"),
+            (state(status=None), state(), "it was announced without a status, and has one"),
+            (state(status="warning"), state(), "its status is worse than announced"),
+            (state(), state(status="warning"), "its status is better than announced"),
+            (state(), state(alerts=ONE), "alerts joined since it was announced"),
+            (state(), state(9), "it is as announced"),
+        ],
+    )
+    def test_each_change_says_why_it_is_this_one(self, announced: State | None, share: State, why: str) -> None:
+        assert compare(announced, share).why == why
+
+
+class TestPresets:
+    def test_parity_is_a_call_for_each_change_of_status(self) -> None:
+        assert PRESETS["parity"] == {"opened", "worsened", "eased", "resolved", "reopened"}
+
+    def test_oncall_rings_for_what_gets_worse_and_ends_with_the_resolve(self) -> None:
+        assert PRESETS["oncall"] == {"opened", "worsened", "reopened", "resolved"}
+
+    def test_nothing_rings_for_what_is_only_touched(self) -> None:
+        assert not any(Transition.TOUCHED in preset for preset in PRESETS.values())
+
+
+class TestState:
+    def test_it_says_what_a_share_says_and_when_it_came(self) -> None:
+        share = samples.share(status="warning", alerts=TWO)
+        made = State.of(share, 12.5)
+        assert (made.version, made.digest, made.came) == (share.version, share.digest, 12.5)
+        assert (made.is_open, made.rank, len(made.alerts)) == (True, 2, 2)
+
+    def test_statuses_have_the_order_of_bigpandas_own_worst(self) -> None:
+        ranks = [state(status=status).rank for status in ("ok", "unknown", "warning", "critical")]
+        assert ranks == [0, 1, 2, 3]
+
+    @pytest.mark.parametrize("status", [None, "acknowledged", "", 7])
+    def test_a_status_that_is_missing_or_never_heard_of_has_no_rank(self, status: Any) -> None:
+        assert state(status=status).rank is None
+
+    @pytest.mark.parametrize(
+        ("members", "critical"),
+        [
+            ({}, True),
+            ({"status": "CRITICAL "}, True),
+            ({"status": "warning", "severity": "critical"}, False),
+            ({"status": None}, False),
+            ({"active": False}, False),
+            ({"resolved": True}, False),
+            ({"resolved": True, "active": True}, True),
+        ],
+    )
+    def test_only_what_is_open_and_has_the_worst_status_now_is_critical(
+        self, members: dict[str, Any], critical: bool
+    ) -> None:
+        assert state(**members).is_critical is critical
+
+    def test_alerts_are_known_by_short_names_whatever_their_ids_are(self) -> None:
+        ids = ["a", "b" * 500, "\ud800", "ü", 7]
+        names = state(alerts=[{"id": each} for each in ids]).alerts
+        assert len(names) == len(ids)
+        assert {len(name) for name in names} == {8}
+
+    def test_names_of_alerts_are_the_same_in_every_process(self) -> None:
+        assert state(alerts=ONE).alerts == {"f55ff16f"}
+
+    def test_alerts_without_end_are_compared_up_to_a_limit(self) -> None:
+        many = [{"id": number} for number in range(MAX_ALERTS + 500)]
+        announced = state(alerts=many)
+        assert len(announced.alerts) == MAX_ALERTS
+        assert compare(announced, state(9, alerts=many[::-1])).transition == Transition.TOUCHED
+
+
+class TestOrder:
+    def test_the_newer_time_stamp_is_the_newer_state_however_they_came(self) -> None:
+        older, newer = state(came=5, version=1), state(came=0, version=2)
+        assert older.precedes(newer)
+        assert not newer.precedes(older)
+
+    def test_a_reopen_with_an_older_change_and_a_newer_update_is_newer(self) -> None:
+        closed = over(0, changedOn=NOW + 100, updatedOn=NOW + 100)
+        reopened = state(1, changedOn=NOW + 50, updatedOn=NOW + 160)
+        assert closed.precedes(reopened)
+        assert not reopened.precedes(closed)
+        assert compare(closed, reopened).transition == Transition.REOPENED
+
+    def test_of_equal_updates_the_later_change_is_newer(self) -> None:
+        older = state(5, changedOn=NOW + 50, updatedOn=NOW + 160)
+        newer = state(0, changedOn=NOW + 100, updatedOn=NOW + 160)
+        assert older.precedes(newer)
+        assert not newer.precedes(older)
+
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [
+            (state(0, version=1), state(1, version=1, status="warning")),
+            (unstamped(0), unstamped(1, status="warning")),
+            (unstamped(0), state(1, version=-500)),
+            (state(0, version=500), unstamped(1)),
+        ],
+        ids=["equal", "missing", "first missing", "second missing"],
+    )
+    def test_where_time_stamps_do_not_tell_arrival_decides(self, first: State, second: State) -> None:
+        assert first.precedes(second)
+        assert not second.precedes(first)
+
+    def test_nothing_precedes_nothing_nor_itself(self) -> None:
+        assert not state().precedes(None)
+        assert not state().precedes(state())
+
+    def test_two_are_the_same_that_tell_the_same_whenever_they_came(self) -> None:
+        assert state(0, version=1).is_same(state(9, version=1))
+        assert unstamped(0).is_same(unstamped(9))
+
+    @pytest.mark.parametrize("other", [None, state(1), state(version=0, status="warning"), unstamped()])
+    def test_another_version_or_another_digest_is_not_the_same(self, other: State | None) -> None:
+        assert not state().is_same(other)
+
+    def test_two_come_from_one_share_that_came_at_once(self) -> None:
+        assert unstamped(0).is_of_same_share(unstamped(0))
+        assert not unstamped(0).is_of_same_share(unstamped(9))
+        assert not unstamped(0).is_of_same_share(unstamped(0, status="ok"))
+        assert not unstamped(0).is_of_same_share(None)
+
+    def test_open_is_worse_than_over_and_then_the_status_counts(self) -> None:
+        ladder = [
+            over(),
+            state(active=False),
+            state(status=None),
+            state(status="unknown"),
+            state(status="warning"),
+            state(),
+        ]
+        for lower, higher in pairwise(ladder):
+            assert higher.is_worse_than(lower)
+            assert not lower.is_worse_than(higher)
+        assert not state().is_worse_than(state(9))
+
+
+FLAGS = st.sampled_from([True, False, None])
+STATUSES = st.sampled_from(["critical", "warning", "unknown", "ok", "acknowledged", None])
+ALERTS = st.lists(st.sampled_from([{"id": "a1"}, {"id": "a2"}, {"id": "a3"}]), max_size=3)
+STATES = st.builds(
+    lambda came, status, active, resolved, alerts: state(
+        came, status=status, active=active, resolved=resolved, alerts=alerts
+    ),
+    st.integers(0, 9),
+    STATUSES,
+    FLAGS,
+    FLAGS,
+    ALERTS,
+)
+OPPOSITES = {
+    Transition.OPENED: set[Transition](),
+    Transition.WORSENED: {Transition.EASED, Transition.GREW, Transition.TOUCHED},
+    Transition.EASED: {Transition.WORSENED},
+    Transition.GREW: {Transition.GREW, Transition.TOUCHED, Transition.WORSENED},
+    Transition.RESOLVED: {Transition.REOPENED},
+    Transition.REOPENED: {Transition.RESOLVED},
+    Transition.TOUCHED: {Transition.TOUCHED, Transition.GREW, Transition.WORSENED},
+}
+
+
+@given(STATES, STATES)
+def test_the_way_back_is_the_opposite_of_the_way_there(one: State, other: State) -> None:
+    assert compare(other, one).transition in OPPOSITES[compare(one, other).transition]
+
+
+@given(STATES)
+def test_against_itself_nothing_changes_whenever_it_comes_again(one: State) -> None:
+    assert compare(one, replace(one, came=one.came + 99)).transition == Transition.TOUCHED
+
+
+@given(STATES, STATES)
+def test_an_incident_that_is_over_rings_for_nothing_but_its_resolve(one: State, other: State) -> None:
+    transitions = {compare(None, one).transition, compare(other, one).transition}
+    assert one.is_open or transitions <= {Transition.TOUCHED, Transition.RESOLVED}
+
+
+@given(STATES, STATES)
+def test_of_two_states_one_came_first_or_they_came_together(one: State, other: State) -> None:
+    assert one.precedes(other) + other.precedes(one) == ((one.version, one.came) != (other.version, other.came))

@@ -1,0 +1,307 @@
+"""How a job waits: by a copy that is on the queue before the old message goes, until it is announced or expired."""
+
+from typing import Any
+
+import pytest
+import requests
+
+from relay.errors import QueueError, Reason
+from relay.message import Job, timestamp
+from tests import samples
+from tests.fakes import Call, FakeSqs, Relay, Step, room
+
+DOWN = samples.refused(503, b"down")
+REFUSED = samples.refused(404)
+NO = QueueError("no")
+NOW = "2027-01-15T08:00:00.000Z"
+LATER = 1_800_000_001
+MAX_AGE = 21_600
+# Jobs of critical incidents wake in time for the fallback; here they need not.
+QUIET = {"fallback_after_seconds": 86_400}
+
+
+def woken(relay: Relay, **changes: Any) -> list[str]:
+    """What must stay when this job wakes up now."""
+    job = samples.job(**{"received_at": NOW, "attempts": 0} | changes)
+    return relay.worker.work([{"messageId": "m1", "body": job.to_json()}])
+
+
+def waiting(relay: Relay) -> Job:
+    """The one job that waits on the retry queue."""
+    [job] = relay.retries.jobs()
+    return job
+
+
+class TestByCopy:
+    def test_the_copy_is_on_the_queue_with_what_became_of_the_try(self) -> None:
+        relay = room(DOWN, chance=0.5)
+        assert woken(relay, attempts=3, rounds=1, first_failed_at=None) == []
+        job = samples.job(
+            received_at=NOW,
+            attempts=4,
+            rounds=2,
+            reason="upstream",
+            http_status=503,
+            response_excerpt="down",
+            first_failed_at=NOW,
+            last_failed_at=NOW,
+            not_before="2027-01-15T08:00:30.000Z",
+            transition="opened",
+        )
+        assert waiting(relay) == job
+        assert relay.retries.delays() == [30]
+
+    def test_the_old_message_stays_if_the_copy_can_not_be_sent(self) -> None:
+        relay = room(DOWN, samples.accepted())
+        relay.retries.failure = NO
+        assert woken(relay) == ["m1"]
+        relay.retries.failure = None
+        assert woken(relay) == []
+        assert (len(relay.session.calls), relay.retries.messages) == (2, [])
+
+    def test_the_copy_is_sent_before_the_old_message_goes(self) -> None:
+        relay = room(DOWN)
+        relay.retries.failure = TimeoutError("hangs")
+        assert woken(relay) == ["m1"]
+
+    def test_a_copy_doubled_by_a_crash_is_dropped_by_the_ledger(self) -> None:
+        relay = room(DOWN, samples.accepted())
+        woken(relay)
+        relay.retries.messages *= 2
+        relay.wake()
+        assert (len(relay.session.calls), relay.retries.messages) == (2, [])
+        assert relay.recorder.metrics()["job_duplicate"] == 1
+
+    def test_what_waits_longer_than_a_queue_can_waits_again(self) -> None:
+        relay = room(policy=QUIET)
+        until = timestamp(relay.clock.now + 1500)
+        woken(relay, reason="credentials", not_before=until)
+        assert (waiting(relay).not_before, relay.retries.delays()) == (until, [900])
+        relay.wake(900)
+        assert (relay.retries.delays(), relay.session.calls) == ([600], [])
+        relay.wake(600)
+        assert (len(relay.session.calls), relay.retries.messages) == (1, [])
+
+    def test_a_second_too_early_is_no_matter(self) -> None:
+        relay = room()
+        woken(relay, not_before=timestamp(relay.clock.now + 0.9))
+        assert len(relay.session.calls) == 1
+
+    def test_a_newer_state_takes_its_place(self) -> None:
+        relay = room(*[DOWN] * 6, samples.accepted())
+        relay.share()
+        relay.share(changedOn=LATER, comments=["on it"])
+        assert len(relay.retries.messages) == 2
+        relay.wake()
+        assert (len(relay.session.calls), relay.retries.messages) == (7, [])
+        assert relay.recorder.metrics()["job_superseded"] == 1
+        assert b"on it" in relay.session.calls[-1].body
+
+
+class TestSchedule:
+    @pytest.mark.parametrize(
+        ("failure", "chance", "rounds", "delay"),
+        [
+            (DOWN, 1.0, 0, 30),
+            (DOWN, 1.0, 1, 60),
+            (DOWN, 0.5, 2, 60),
+            (DOWN, 0.0, 3, 0),
+            (DOWN, 1.0, 9, 900),
+            (DOWN, 1.0, 10_000, 900),
+            (samples.refused(429), 1.0, 0, 30),
+            (samples.refused(429, retry_after="120"), 0.0, 0, 120),
+            (samples.refused(503, retry_after="45"), 1.0, 1, 60),
+            (samples.refused(503, retry_after="86400"), 1.0, 0, 900),
+            (samples.refused(401), 0.0, 0, 300),
+            (samples.refused(403), 1.0, 9, 300),
+            (requests.ReadTimeout("late"), 0.0, 0, 30),
+            (requests.ReadTimeout("late"), 1.0, 4, 480),
+            (requests.ConnectTimeout("gone"), 0.0, 0, 0),
+        ],
+    )
+    def test_each_reason_has_its_wait(self, failure: Step, chance: float, rounds: int, delay: float) -> None:
+        relay = room(failure, chance=chance, policy=QUIET)
+        woken(relay, rounds=rounds)
+        job = waiting(relay)
+        assert (relay.retries.delays(), job.rounds, job.attempts) == ([delay], rounds + 1, 1)
+        assert job.not_before == timestamp(relay.clock.now + delay)
+
+    def test_a_time_out_says_so_when_it_is_tried_again(self) -> None:
+        relay = room(requests.ReadTimeout("late"), samples.accepted())
+        woken(relay)
+        assert (waiting(relay).reason, waiting(relay).may_have_rung) == ("timeout", True)
+        relay.wake()
+        assert [call.headers.get("X-Relay-May-Repeat") for call in relay.session.calls] == [None, "true"]
+        assert relay.session.calls[1].headers["X-Relay-Attempt"] == "2"
+
+    def test_a_mended_key_drains_by_itself(self) -> None:
+        relay = room(samples.refused(401), samples.accepted())
+        woken(relay)
+        assert waiting(relay).reason == "credentials"
+        relay.secrets.texts["noc"] = relay.secrets.texts["noc"].replace(samples.API_KEY, "mended")  # type: ignore[union-attr]
+        relay.wake(300)
+        assert ("apiKey=mended" in relay.session.calls[1].url, relay.retries.messages) == (True, [])
+
+    def test_it_is_tried_once_each_time(self) -> None:
+        relay = room(DOWN)
+        woken(relay)
+        for number in range(2, 5):
+            relay.wake(900)
+            assert (len(relay.session.calls), waiting(relay).attempts) == (number, number)
+
+
+class TestNoTries:
+    """What xMatters was not asked for is no try: the job does not grow old by it."""
+
+    def unchanged(self, relay: Relay, reason: Reason, asked: int) -> None:
+        job = waiting(relay)
+        assert (job.reason, job.attempts, job.rounds, job.may_have_rung) == (reason, 2, 5, False)
+        assert (job.first_failed_at, job.http_status) == ("2027-01-15T08:00:02.000Z", 503)
+        assert len(relay.session.calls) == asked
+
+    def test_an_open_circuit(self) -> None:
+        relay = room(samples.refused(429, retry_after="200"))
+        relay.share(id="i9")
+        relay.retries.messages.clear()
+        woken(relay, attempts=2, rounds=5)
+        self.unchanged(relay, Reason.CIRCUIT_OPEN, asked=1)
+        assert 200 <= relay.retries.delays()[0] <= 205
+
+    def test_a_full_minute(self) -> None:
+        relay = room(policy={"max_per_minute": 1})
+        relay.share(id="i9")
+        relay.retries.messages.clear()
+        relay.clock.now += 1
+        woken(relay, attempts=2, rounds=5)
+        self.unchanged(relay, Reason.PACED, asked=1)
+        assert 60 <= relay.retries.delays()[0] <= 61
+
+    def test_another_sender(self) -> None:
+        def meets(_: Call) -> Any:
+            woken(relay, attempts=2, rounds=5, recipients=(), version=(LATER, LATER), digest="other")
+            return samples.accepted()
+
+        relay = room(meets)
+        relay.share()
+        relay.retries.messages.pop(0)
+        self.unchanged(relay, Reason.IN_FLIGHT, asked=1)
+        assert relay.retries.delays() == [16]
+
+    def test_a_ledger_that_is_down(self) -> None:
+        relay = room()
+        relay.dynamodb.failure = TimeoutError()
+        woken(relay, attempts=2, rounds=5)
+        self.unchanged(relay, Reason.INTERNAL, asked=0)
+        assert relay.retries.delays() == [30]
+
+
+class TestExpiry:
+    def test_what_is_owed_for_too_long_is_a_dead_letter(self) -> None:
+        relay = room(DOWN, policy=QUIET)
+        woken(relay, attempts=7, rounds=30)
+        relay.wake(MAX_AGE + 1)
+        [job] = relay.dead_letters.jobs()
+        assert (job.reason, job.attempts, job.buried_at) == ("expired", 8, timestamp(relay.clock.now))
+        # What has to be mended is what xMatters answered last.
+        assert (job.http_status, job.response_excerpt, job.last_failed_at) == (503, "down", NOW)
+        assert len(relay.session.calls) == 1
+        assert relay.recorder.metrics()["dead_lettered"] == 1
+        assert relay.recorder.metrics()["reason_expired"] == 1
+
+    def test_a_copy_doubled_by_a_crash_is_buried_once(self) -> None:
+        relay = room(DOWN)
+        woken(relay, status="warning", body=samples.body(status="warning"))
+        relay.retries.messages *= 2
+        relay.wake(MAX_AGE + 1)
+        assert (len(relay.dead_letters.messages), relay.retries.messages) == (1, [])
+
+    def test_not_a_second_before(self) -> None:
+        relay = room()
+        relay.clock.now += MAX_AGE
+        woken(relay)
+        assert (len(relay.session.calls), relay.dead_letters.messages) == (1, [])
+
+    def test_nor_if_it_is_not_owed_any_more(self) -> None:
+        relay = room()
+        relay.clock.now += MAX_AGE + 1
+        woken(relay, body=samples.body(status="ok"), status="ok")
+        assert (relay.dead_letters.messages, relay.retries.messages) == ([], [])
+
+    def test_if_no_queue_takes_it_it_waits_and_is_offered_again(self) -> None:
+        relay = room()
+        relay.dead_letters.failure = NO
+        relay.clock.now += MAX_AGE + 1
+        assert woken(relay, status="warning", body=samples.body(status="warning")) == []
+        assert (waiting(relay).reason, relay.retries.delays()) == ("expired", [60])
+        relay.dead_letters.failure = None
+        relay.wake(60)
+        assert (len(relay.dead_letters.messages), relay.retries.messages, relay.session.calls) == (1, [], [])
+
+    def test_refused_ones_too(self) -> None:
+        relay = room(REFUSED)
+        relay.dead_letters.failure = NO
+        woken(relay, status="warning", body=samples.body(status="warning"))
+        assert (waiting(relay).reason, waiting(relay).rounds, relay.retries.delays()) == ("refused", 0, [60])
+
+    def test_a_channels_own_age_counts(self) -> None:
+        relay = room(policy={"max_age_seconds": 60})
+        relay.clock.now += 61
+        woken(relay)
+        assert [job.reason for job in relay.dead_letters.jobs()] == ["expired"]
+
+
+class TestRefused:
+    def test_it_is_a_dead_letter_and_its_message_goes(self) -> None:
+        relay = room(REFUSED)
+        assert woken(relay, status="warning", body=samples.body(status="warning")) == []
+        [job] = relay.dead_letters.jobs()
+        assert (job.reason, job.attempts, job.http_status) == ("refused", 1, 404)
+        assert relay.retries.messages == []
+
+
+class TestWithoutItsChannel:
+    def test_the_job_waits_for_it_to_come_back(self) -> None:
+        relay = room()
+        good, relay.secrets.texts["noc"] = relay.secrets.texts["noc"], "not json"
+        assert woken(relay) == []
+        assert (waiting(relay).reason, waiting(relay).attempts, waiting(relay).rounds) == ("internal", 0, 1)
+        relay.secrets.texts["noc"] = good
+        relay.wake(60)
+        assert (len(relay.session.calls), relay.retries.messages) == (1, [])
+
+    def test_in_its_own_time(self) -> None:
+        relay = room()
+        not_before = timestamp(relay.clock.now + 500)
+        woken(relay, channel="gone", reason="credentials", not_before=not_before)
+        assert (waiting(relay).reason, waiting(relay).not_before) == ("credentials", not_before)
+        assert waiting(relay).rounds == 0
+
+    def test_but_not_for_ever(self) -> None:
+        relay = room()
+        relay.clock.now += MAX_AGE + 1
+        assert woken(relay, channel="gone") == []
+        assert [job.reason for job in relay.dead_letters.jobs()] == ["expired"]
+        assert relay.retries.messages == []
+
+    def test_if_no_queue_takes_it_then_it_is_offered_again(self) -> None:
+        relay = room()
+        relay.clock.now += MAX_AGE + 1
+        relay.dead_letters.failure = NO
+        assert woken(relay, channel="gone") == []
+        assert (waiting(relay).reason, relay.retries.delays()) == ("expired", [60])
+
+
+def test_a_receive_count_above_one_means_a_crash_for_every_wait_is_a_new_message() -> None:
+    sent: list[dict[str, Any]] = []
+
+    class Watched(FakeSqs):
+        def send_message(self, **message: Any) -> dict[str, str]:
+            sent.append(message)
+            return super().send_message(**message)
+
+    relay = room(DOWN, retries=Watched())
+    relay.share()
+    for _ in range(5):
+        relay.wake(900)
+        assert len(relay.retries.messages) == 1
+    assert len(sent) == 6
