@@ -16,6 +16,7 @@ FLOOD_SIGNALS, FLOOD_SECONDS = 4, 60.0
 # A signal can be in flight as long as its sender's lease, or BigPanda's patience.
 IN_FLIGHT_SECONDS = 16.0
 CLOCKS_DIFFER = 0.7
+PACED_SECONDS = 57.0
 
 
 @dataclass
@@ -30,6 +31,8 @@ class Invariants:
     dead_letters: SimulatedSqs
     sns: SimulatedSns
     has_operators: bool
+    # Whether nothing stood in the way of the pace, and each signal rang once.
+    is_paced: bool
     # The digest of the state that the ledger keeps of an incident, and when it came.
     known: Callable[[str], tuple[str, float]]
     problems: list[str] = field(default_factory=list)
@@ -88,6 +91,7 @@ class Invariants:
             self._check_ends(incident)
         self._check_attempts()
         self._check_ages()
+        self._check_pace()
         if self.retries.wrong_delays:
             self._problem(f"SQS was asked for delays of {self.retries.wrong_delays} s")
         self._check_fallback()
@@ -209,6 +213,15 @@ class Invariants:
             arrivals = [at for at in self.states[ring.incident, ring.share].arrivals if at <= ring.began]
             if not self.has_operators and ring.began > max(arrivals) + limit:
                 self._problem(f"{ring.incident} share {ring.share} rang although it was too old")
+
+    def _check_pace(self) -> None:
+        """No minute holds more signals than the policy allows; a signal may leave a little after it was let go."""
+        limits = [self.policy.get(name) for name in ("max_per_minute", "max_per_minute_per_recipients")]
+        limit = min(limit for limit in limits if isinstance(limit, int))
+        times = sorted(ring.began for ring in self.phones.rings)
+        for first, last in zip(times, times[limit:], strict=False):
+            if self.is_paced and last - first < PACED_SECONDS:
+                self._problem(f"{limit + 1} signals within {last - first:.1f} s")
 
     def _check_fallback(self) -> None:
         times = [at for at, _ in self.sns.told]

@@ -122,10 +122,16 @@ MUTATIONS = (
         "FLOOD_SIGNALS = 40\n",
     ),
     Mutation(
+        "jobs do not ask the pace",
+        "delivery",
+        "        if not task.can_wait:\n            return Ticket({})\n",
+        "        if not task.is_live:\n            return Ticket({})\n",
+    ),
+    Mutation(
         "what rings is not counted until it is recorded",
         "ledger",
         "return replace(entry._rung(lease, tries), lease=lease, slot=None)",
-        "return replace(entry._rung(lease, 1), lease=lease, slot=None)",
+        "return replace(entry._rung(lease, 0), lease=lease, slot=None)",
     ),
     Mutation(
         "a fast fail of the circuit counts as a try",

@@ -91,6 +91,7 @@ class Simulation:
             self.dead_letters,
             self.sns,
             bool(story.operations),
+            not any(spell.service in {"dynamodb", "sqs"} or spell.fault == "reset rang" for spell in story.spells),
             self._known,
         )
 

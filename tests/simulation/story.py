@@ -189,12 +189,12 @@ def _posts(random: Random, states: list[SharedState]) -> Iterator[Post]:
 def _spells(random: Random) -> Iterator[Spell]:
     for _ in range(random.choice([0, 1, 1, 2, 3])):
         yield _spell(random, "xmatters", random.choice([10, 60, 300, 600]))
-    for service in ("sqs", "dynamodb", "secrets", "sns"):
-        if random.random() < 0.2:
+    for service, often in (("sqs", 0.3), ("dynamodb", 0.2), ("secrets", 0.15), ("sns", 0.1)):
+        if random.random() < often:
             yield _spell(random, service, random.choice([5, 60, 300]))
 
 
 def _spell(random: Random, service: str, longest: float) -> Spell:
-    begins = random.uniform(0, 400)
+    begins = random.uniform(0, 300)
     ends = min(STORM_SECONDS, begins + random.uniform(1, longest))
     return Spell(service, random.choice(FAULTS[service]), begins, ends, random.choice([0.3, 1.0, 1.0]))

@@ -14,6 +14,8 @@ FAULTS = {
         "refused",
         "redirect",
         "gone",
+        # Twice, for it is the worst: three tries may ring before anybody can say so.
+        "reset rang",
         "reset rang",
         "timeout",
         "timeout rang",
