@@ -1,81 +1,26 @@
-"""The relay at work, told in three acts for somebody who watches; each claim is checked before it is made."""
+"""The relay at work, told in four acts for somebody who watches; each claim is checked before it is made."""
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
-import boto3
-from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
-from rich.markup import escape
-from rich.padding import Padding
 from rich.panel import Panel
-from rich.table import Table
-from rich.text import Text
 
-from sandbox import local, standin, tables
-from sandbox.cloud import REGION, SandboxError
+from relay.delivery import KEEP_SECONDS
+from sandbox import local, queues, standin, tables
+from sandbox.cloud import SandboxError
 from sandbox.samples import Sample, read_samples
+from sandbox.stage import Stage
 from sandbox.steps import Steps
-from sandbox.tables import Answered, Signals, body_of
-from sandbox.verbs import relayctl
+from sandbox.tables import Answered, body_of
 
-OVER = {"ok", "resolved", "closed"}
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What the acts play on."""
-
-    up: local.Local
-    xmatters: standin.StandIn
-    steps: Steps
-    console: Console
-
-    def post(self, sample: Sample) -> Answered:
-        """Post a share to the relay."""
-        answer = sample.post(self.up.api_url)
-        try:
-            return Answered(sample, answer.status_code, dict(answer.json()))
-        except ValueError:
-            return Answered(sample, answer.status_code, {"error": answer.text[:40]})
-
-    def rung(self) -> Signals:
-        """The signals that xMatters accepted, by request id."""
-        return {signal["request_id"]: signal for signal in self.xmatters.signals() if signal["accepted"]}
-
-    def dead_letters(self) -> int:
-        """How many messages lie in the dead-letter queue."""
-        queue = boto3.client("sqs", region_name=REGION, endpoint_url=self.up.aws_endpoint_url)
-        counts = queue.get_queue_attributes(
-            QueueUrl=self.up.outputs["DeadLetterQueueUrl"],
-            AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
-        )
-        return sum(map(int, counts["Attributes"].values()))
-
-    def show(self, table: Table) -> None:
-        """Show a table."""
-        self.console.print(Padding(table, (1, 0)))
-
-    def relayctl(self, *arguments: str) -> None:
-        """Run the operator's command line, and show what it says."""
-        self.console.print(f"[dim]$[/] [bold]relayctl {' '.join(arguments)}[/]")
-        with self.console.status("at work"):
-            said = relayctl(self.up.aws_endpoint_url, arguments, columns=self.console.width - 2)
-        self.console.print(Padding(Text(said, style="dim"), (0, 0, 0, 2)))
-
-    def title(self, text: str) -> None:
-        """Announce an act."""
-        self.console.print()
-        self.console.rule(f"[bold]{escape(text)}", align="left", style="cyan")
-
-    def claim(self, text: str, *, holds: bool) -> None:
-        """Say what should have happened, and end the demo if it did not."""
-        if not holds:
-            raise SandboxError(f"not as promised: {text}")
-        self.console.print(Text("✓ ", style="bold green").append(text, style="default"))
+CRITICAL, MORE_ALERTS, RESOLVED = "bigpanda_1_critical", "bigpanda_2_more_alerts", "bigpanda_3_resolved"
+GROUP, WEBHOOK_V2 = "bigpanda_4_snake_case_and_group", "bigpanda_5_webhook_v2"
+# What is signalled of the samples, posted in the order of their names.
+SIGNALLED = {CRITICAL: "opened", RESOLVED: "resolved", GROUP: "opened", WEBHOOK_V2: "opened"}
+# The last share that was kept wakes by then, and the queue has time to hand it out.
+DRAIN_SECONDS = KEEP_SECONDS + 30
 
 
 def demo(places: local.Places, console: Console) -> None:
@@ -102,11 +47,13 @@ def demo(places: local.Places, console: Console) -> None:
 def _play(places: local.Places, console: Console, samples: Sequence[Sample]) -> None:
     with _stage(places, console) as stage:
         try:
-            delivered = _relay(stage, samples)
-            waiting = _kept(stage, _two_of(delivered))
-            _replayed(stage, waiting)
+            _relay(stage, samples)
+            named = {sample.name: sample for sample in samples}
+            waiting = _outage(stage, named)
+            _refusal(stage, named)
+            _recovery(stage, waiting)
         except SandboxError:
-            _save_function_logs(stage.up, places.folder / "functions.log")
+            stage.save_function_logs(places.folder / "functions.log")
             raise
 
 
@@ -125,7 +72,7 @@ def _stage(places: local.Places, console: Console) -> Iterator[Stage]:
             local.stop(places)
 
 
-def _relay(stage: Stage, samples: Sequence[Sample]) -> list[Answered]:
+def _relay(stage: Stage, samples: Sequence[Sample]) -> None:
     stage.title("1  BigPanda shares what happens")
     with stage.steps.step(f"posting {len(samples)} samples from events/ to the API"):
         answers = [stage.post(sample) for sample in samples]
@@ -133,61 +80,105 @@ def _relay(stage: Stage, samples: Sequence[Sample]) -> list[Answered]:
     stage.show(tables.of_answers(answers, rung))
     delivered = [each for each in answers if each.is_delivered]
     stage.claim(
-        f"{len(delivered)} signals reached xMatters, each with the very bytes that BigPanda sent",
-        holds=len(rung) == len(delivered)
-        and all(body_of(rung.get(each.request_id, {})) == each.sample.body for each in delivered),
+        f"{len(SIGNALLED)} signals reached xMatters, each with the very bytes that BigPanda sent",
+        holds={each.sample.name: each.change[1] for each in delivered} == SIGNALLED
+        and [body_of(signal) for signal in rung.values()] == [each.sample.body for each in delivered]
+        and list(rung) == [each.request_id for each in delivered],
+    )
+    stage.claim(
+        "more alerts rang nobody: this channel rings for a change of status",
+        holds=[each.change for each in answers if each.sample.name == MORE_ALERTS] == [("unchanged", "grew")],
     )
     refused = [each for each in answers if each.status >= 400]
-    if refused:
-        stage.claim(
-            "what is no share was turned away with a reason, and rang nobody",
-            holds=all(each.status < 500 and each.outcome for each in refused),
-        )
-    return delivered
-
-
-def _kept(stage: Stage, shares: Sequence[Sample]) -> list[Answered]:
-    stage.title("2  xMatters goes down, and two more shares come")
-    stage.xmatters.listen(is_open=False)
-    with stage.steps.step("posting two more shares while xMatters refuses connections"):
-        answers = [stage.post(share) for share in shares]
-    stage.show(tables.of_queued(answers))
     stage.claim(
-        "both were answered 202: not delivered, but safe",
-        holds=all(
-            (each.status, each.outcome, each.answer.get("queue")) == (202, "queued", "dead_letter") for each in answers
-        ),
+        "what is no share was turned away with a reason, and rang nobody",
+        holds=all(each.status < 500 and each.outcome for each in refused)
+        and len(refused) == len(answers) - len(SIGNALLED) - 1,
     )
-    stage.claim("both lie in the dead-letter queue", holds=stage.dead_letters() == len(answers))
+
+
+def _outage(stage: Stage, samples: Mapping[str, Sample]) -> list[Answered]:
+    stage.title("2  xMatters goes down, and shares come")
+    shares = [
+        *(_of_incident("d001", samples[name]) for name in (CRITICAL, MORE_ALERTS)),
+        *(_of_incident("d002", samples[WEBHOOK_V2]) for _ in ("once", "and once more")),
+        *(_of_incident("d003", samples[name]) for name in (CRITICAL, RESOLVED)),
+    ]
+    before = stage.rung()
+    stage.xmatters.listen(is_open=False)
+    with stage.steps.step(f"posting {len(shares)} shares of 3 incidents while xMatters refuses connections"):
+        answers = [stage.post(share) for share in shares]
+    stage.xmatters.listen(is_open=True)
+    stage.show(tables.of_queued(answers))
+    kept, newer, other, copy, opened, resolved = answers
+    stage.claim(
+        "nothing rang; what is owed was answered 202: it is safe on the retry queue",
+        holds=stage.rung() == before
+        and all(each.status == 202 and each.place == ("queued", "retry") for each in (kept, newer, other, opened)),
+    )
+    stage.claim("a copy of what is on the queue was known as one", holds=copy.outcome == "duplicate")
+    stage.claim(
+        "an incident that ended before anybody was rung for it is nothing to ring for",
+        holds=resolved.change == ("unchanged", "touched"),
+    )
+    stage.say(f"xMatters is back. What was kept wakes by itself, {KEEP_SECONDS:.0f} s after it came: act 4.")
     return answers
 
 
-def _replayed(stage: Stage, answers: Sequence[Answered]) -> None:
-    stage.title("3  xMatters is back, and the dead letters are replayed")
-    before = stage.rung()
-    stage.xmatters.listen(is_open=True)
-    stage.relayctl("dlq", "replay", "--yes")
-    new = {request_id: signal for request_id, signal in stage.rung().items() if request_id not in before}
-    stage.show(tables.of_arrived(answers, new))
+def _refusal(stage: Stage, samples: Mapping[str, Sample]) -> None:
+    stage.title("3  Meanwhile, xMatters refuses a share: somebody removed the trigger")
+    share = _of_incident("d004", samples[GROUP])
+    stage.xmatters.script({"kind": "status", "status": 404})
+    answer = stage.post(share)
+    stage.show(tables.of_queued([answer]))
     stage.claim(
-        "both reached xMatters, once each",
-        holds=sorted(map(body_of, new.values())) == sorted(each.sample.body for each in answers),
+        "to try it again would be no use: it lies in the dead-letter queue",
+        holds=answer.place == ("queued", "dead_letter") and queues.dead_letters(stage.up) == 1,
     )
-    stage.claim("the dead-letter queue is empty", holds=stage.dead_letters() == 0)
+    stage.relayctl("dlq", "list")
+    stage.say("Somebody mends the trigger, and replays what lies there.")
+    before = stage.rung()
+    stage.relayctl("dlq", "replay", "--yes")
+    new = [body_of(signal) for request_id, signal in stage.rung().items() if request_id not in before]
+    stage.claim("it reached xMatters, once", holds=new == [share.body])
+    stage.claim("the dead-letter queue is empty", holds=queues.dead_letters(stage.up) == 0)
 
 
-def _two_of(delivered: Sequence[Answered]) -> list[Sample]:
-    rings = [each.sample for each in delivered if each.sample.status.lower() not in OVER]
-    if len(rings) < 2:
-        raise SandboxError("events/ needs two shares of open incidents that can be delivered")
-    chosen = (rings[0], rings[-1])
-    return [share.of_another_incident(f"{share.incident_id[:-4]}d0{count:02}") for count, share in enumerate(chosen, 1)]
+def _recovery(stage: Stage, waiting: Sequence[Answered]) -> None:
+    stage.title("4  The retry queue drains by itself")
+    is_empty = stage.wait(
+        f"waiting, hands off: what was kept wakes {KEEP_SECONDS:.0f} s after it came",
+        lambda: queues.retries(stage.up) == 0,
+        seconds=DRAIN_SECONDS,
+    )
+    stage.show(tables.of_endings([(each, _ending(stage, each)) for each in waiting]))
+    kept, newer, other, copy, opened, resolved = waiting
+    stage.claim(
+        "the newest state of each incident that goes on rang, once",
+        holds=[_rings(stage, each) for each in (kept, newer, other)] == [0, 1, 1],
+    )
+    stage.claim(
+        "for the incident that came and went, nobody was rung",
+        holds=_rings(stage, opened) == _rings(stage, resolved) == 0,
+    )
+    stage.claim("the retry queue is empty", holds=is_empty)
+    again = stage.post(copy.sample)
+    stage.claim(
+        "one more copy, now that it rang: answered duplicate, and rang nobody",
+        holds=again.outcome == "duplicate" and _rings(stage, again) == 1,
+    )
 
 
-def _save_function_logs(up: local.Local, log: Path) -> None:
-    logs = boto3.client("logs", region_name=REGION, endpoint_url=up.aws_endpoint_url)
-    # A cloud that died has no logs to give, and must not hide why it was asked for them.
-    with suppress(BotoCoreError, ClientError), log.open("w") as kept:
-        for group in logs.describe_log_groups(logGroupNamePrefix="/aws/lambda/")["logGroups"]:
-            for event in logs.filter_log_events(logGroupName=group["logGroupName"])["events"]:
-                kept.write(f"{group['logGroupName']}  {event['message'].rstrip()}\n")
+def _rings(stage: Stage, each: Answered) -> int:
+    return sum(body_of(signal) == each.sample.body for signal in stage.rung().values())
+
+
+def _ending(stage: Stage, each: Answered) -> str:
+    if each.outcome != "queued":
+        return "rang nobody: " + ("a copy" if each.outcome == "duplicate" else "nobody knew of it")
+    rings = [signal for signal in stage.rung().values() if body_of(signal) == each.sample.body]
+    return f"rang after {tables.came(rings[0]) - each.posted_at:.0f} s" if rings else "rang nobody: overtaken"
+
+
+def _of_incident(ending: str, share: Sample) -> Sample:
+    return share.of_another_incident(share.incident_id[: -len(ending)] + ending)

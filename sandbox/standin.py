@@ -38,6 +38,10 @@ class StandIn:
         """Open xMatters' port or close it; closed, connections to it are refused."""
         self._call("PUT", "/listening", {"open": is_open})
 
+    def script(self, *faults: dict[str, Any]) -> None:
+        """What goes wrong from now on, in place of what was scripted before; see `sandbox.faults` for the entries."""
+        self._call("PUT", "/faults", faults)
+
     def add_function(self, uuid: str, api_key: str) -> str:
         """Make a trigger that takes `api_key` in its URL; that URL."""
         self._call("PUT", f"/functions/{uuid}", {"auth": {"type": "url", "api_key": api_key}})

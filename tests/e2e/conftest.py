@@ -10,6 +10,9 @@ from rich.console import Console
 
 from sandbox import local, standin
 from sandbox.steps import Steps
+from tests.e2e import channels
+from tests.e2e.channels import Channel
+from tests.e2e.relayctl_operator import Operator
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,12 +41,27 @@ def cloud(places: local.Places, quiet: Steps) -> Iterator[local.Local]:
         local.down(places)
 
 
-@pytest.fixture
+@pytest.fixture(scope="package")
 def xmatters(cloud: local.Local, places: local.Places) -> standin.StandIn:
     """The session's xMatters stand-in."""
     found = standin.running(places.standin)
     assert found, "the xMatters stand-in died"
     return found
+
+
+@pytest.fixture(scope="package")
+def operators_channel(cloud: local.Local, xmatters: standin.StandIn) -> Channel:
+    """The channel of what operators replay."""
+    return channels.made(cloud, xmatters)
+
+
+@pytest.fixture
+def operator(operators_channel: Channel) -> Iterator[Operator]:
+    """An operator at queues that are empty."""
+    its_operator = Operator(operators_channel)
+    yield its_operator
+    # Where letting go is forbidden, messages stay hidden.
+    its_operator.close()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""An operator at the local cloud: relayctl as a process, the queue, and what rang at the stand-in."""
+"""An operator at the local cloud: relayctl as a process, the queues, and what rang at the stand-in."""
 
 import json
 import os
@@ -11,38 +11,34 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import boto3
-import requests
-
 from relay.message import Job, timestamp
 from relay.queues import Queue
-from sandbox import local
-from sandbox.cloud import REGION
-from sandbox.standin import StandIn
+from sandbox import queues
 from tests import samples
+from tests.e2e.channels import Channel
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 60
 
 
 class Operator:
-    """Runs relayctl in a cloud whose dead-letter queue is empty to begin with."""
+    """Runs relayctl in a cloud whose queues are empty to begin with."""
 
-    def __init__(self, cloud: local.Local, xmatters: StandIn) -> None:
-        self.cloud = cloud
-        self._xmatters = xmatters
-        self._url = cloud.outputs["DeadLetterQueueUrl"]
-        self.sqs = boto3.client("sqs", region_name=REGION, endpoint_url=cloud.aws_endpoint_url)
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.cloud = channel.cloud
+        self._url = self.cloud.outputs["DeadLetterQueueUrl"]
+        self.sqs = queues.client(self.cloud)
         self._children: list[subprocess.Popen[str]] = []
         # Incidents of one test are told from another's by this.
         self.tag = uuid.uuid4().hex[:8]
         self.reset()
 
     def reset(self) -> None:
-        """Empty the queue, held messages too, open xMatters, and forget what was to go wrong there."""
-        self.sqs.purge_queue(QueueUrl=self._url)
+        """Empty the queues, held messages too, open xMatters, and forget what was to go wrong there."""
+        queues.purge(self.cloud)
         self.script()
-        self._xmatters.listen(is_open=True)
+        self.listen(is_open=True)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start relayctl."""
@@ -84,11 +80,11 @@ class Operator:
 
     def script(self, *faults: dict[str, Any]) -> None:
         """What goes wrong at xMatters from now on."""
-        requests.put(f"{self._xmatters.control_url}/faults", json=faults, timeout=5).raise_for_status()
+        self.channel.xmatters.script(*faults)
 
     def listen(self, *, is_open: bool) -> None:
         """Open xMatters' port or close it."""
-        self._xmatters.listen(is_open=is_open)
+        self.channel.xmatters.listen(is_open=is_open)
 
     def rang(self) -> Counter[str]:
         """How often xMatters took a signal of each of this test's incidents."""
@@ -97,8 +93,20 @@ class Operator:
 
     def signals(self) -> list[dict[str, Any]]:
         """The signals of this test's incidents that xMatters took."""
-        taken = [each for each in self._xmatters.signals() if each["accepted"]]
-        return [each for each in taken if each["body"]["incident"]["id"].startswith(self.tag)]
+        return [each for each in self.channel.signals() if each["body"]["incident"]["id"].startswith(self.tag)]
+
+    def redrive(self) -> int:
+        """Move what lies in the dead-letter queue to the retry queue, as AWS's own redrive does; how many."""
+        moved = 0
+        while messages := self._receive():
+            for message in messages:
+                retries = self.cloud.outputs["RetryQueueUrl"]
+                self.sqs.send_message(
+                    QueueUrl=retries, MessageBody=message["Body"], MessageAttributes=message["MessageAttributes"]
+                )
+                self.sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
+                moved += 1
+        return moved
 
     def visible(self) -> list[Job]:
         """All that anybody could receive now; it stays visible."""
@@ -112,14 +120,16 @@ class Operator:
         return [Job.from_json(message["Body"]) for message in found]
 
     def _receive(self) -> list[Any]:
-        answer = self.sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10, VisibilityTimeout=60)
+        answer = self.sqs.receive_message(
+            QueueUrl=self._url, MaxNumberOfMessages=10, VisibilityTimeout=60, MessageAttributeNames=["All"]
+        )
         return list(answer.get("Messages", []))
 
     def _job(self, incident_id: str, received_at: float) -> Job:
         body = json.dumps({"incident": {"id": incident_id, "status": "critical"}}).encode()
         return samples.job(
             delivery_id=uuid.uuid4().hex,
-            channel=local.CHANNEL,
+            channel=self.channel.name,
             incident_id=incident_id,
             body=body,
             received_at=timestamp(received_at),

@@ -3,7 +3,6 @@
 import copy
 import json
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from click.testing import CliRunner, Result
 from relayctl.__main__ import main
 from sandbox import local
 from sandbox.cloud import REGION
-from sandbox.standin import StandIn
 from tests.e2e.relayctl_operator import Operator
 
 POLICIES = Path(__file__).resolve().parents[2] / "relayctl" / "policies"
@@ -72,14 +70,6 @@ def actions(policy: str) -> list[str]:
         for statement in json.loads((POLICIES / policy).read_text())["Statement"]
         for action in _actions(statement)
     ]
-
-
-@pytest.fixture
-def operator(cloud: local.Local, xmatters: StandIn) -> Iterator[Operator]:
-    its_operator = Operator(cloud, xmatters)
-    yield its_operator
-    # Where letting go is forbidden, messages stay hidden.
-    its_operator.close()
 
 
 @pytest.fixture(scope="module")

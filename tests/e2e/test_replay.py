@@ -1,60 +1,47 @@
-"""xMatters fails, shares are kept, an operator replays them: through the deployed stack, with relayctl as a process."""
+"""xMatters refuses, shares rest, an operator replays them: through the deployed stack, with relayctl as a process."""
 
 import base64
 import json
 import signal
 from collections import Counter
-from collections.abc import Iterator
 
-import pytest
-import requests
-
-from sandbox import local
-from sandbox.standin import StandIn
 from tests.e2e.relayctl_operator import Operator, finished, until
 
 
-@pytest.fixture
-def operator(cloud: local.Local, xmatters: StandIn) -> Iterator[Operator]:
-    its_operator = Operator(cloud, xmatters)
-    yield its_operator
-    its_operator.close()
+def share(incident_id: str, indent: int = 0) -> bytes:
+    """A share as nobody else would write it."""
+    return json.dumps({"incident": {"id": incident_id, "status": "critical", "note": "ü"}}, indent=indent).encode()
 
 
-def share(operator: Operator, incident_id: str, body: bytes) -> requests.Response:
-    """Post a share as BigPanda does."""
-    return requests.post(
-        f"{operator.cloud.api_url}/bigpanda/{local.CHANNEL}",
-        data=body,
-        headers={"x-api-key": local.INBOUND_TOKEN, "content-type": "application/json"},
-        timeout=30,
-    )
-
-
-def test_an_outage_ends_with_every_share_delivered_once(operator: Operator) -> None:
-    bodies = {
-        incident_id: json.dumps({"incident": {"id": incident_id, "status": "critical", "note": "ü"}}, indent=n).encode()
-        for n, incident_id in enumerate((f"{operator.tag}-first", f"{operator.tag}-second"))
-    }
-    operator.listen(is_open=False)
+def test_what_is_refused_rests_until_it_is_replayed_and_rings_once(operator: Operator) -> None:
+    ids = [f"{operator.tag}-first", f"{operator.tag}-second"]
+    bodies = {incident_id: share(incident_id, indent=n) for n, incident_id in enumerate(ids)}
+    operator.script({"kind": "status", "status": 404, "times": None})
     delivery_ids = {}
     for incident_id, body in bodies.items():
-        answer = share(operator, incident_id, body)
+        answer = operator.channel.post(body)
         assert (answer.status_code, answer.json()["outcome"], answer.json()["queue"]) == (202, "queued", "dead_letter")
+        assert answer.json()["reason"] == "refused"
         delivery_ids[incident_id] = answer.json()["delivery_id"]
+        assert operator.channel.post(body).json()["outcome"] == "duplicate", "it rests on a queue"
 
     first, second = operator.run_json("dlq", "list")["messages"]
     assert {first["delivery_id"], second["delivery_id"]} == set(delivery_ids.values())
-    assert (first["incident_id"], first["reason"], first["replays"]) == (f"{operator.tag}-first", "unreachable", 0)
+    assert (first["incident_id"], first["reason"], first["http_status"], first["replays"]) == (
+        ids[0],
+        "refused",
+        404,
+        0,
+    )
+    assert first["attempts"] == 1, "to try again what is refused is no use"
 
     dry = operator.run_json("dlq", "replay")
-    assert (dry["dry_run"], dry["matched"], dry["by_reason"]) == (True, 2, {"unreachable": 2})
+    assert (dry["dry_run"], dry["matched"], dry["by_reason"]) == (True, 2, {"refused": 2})
     assert [job.replays for job in operator.visible()] == [0, 0]
 
-    still_down = operator.run_json("dlq", "replay", "--yes", "--rate", "50", code=1)
-    assert (still_down["delivered"], still_down["failed"]) == (0, 2)
+    still_refused = operator.run_json("dlq", "replay", "--yes", "--rate", "50", code=1)
+    assert (still_refused["delivered"], still_refused["failed"]) == (0, 2)
 
-    operator.listen(is_open=True)
     operator.script({"kind": "status", "status": 400})
     partly = operator.run_json("dlq", "replay", "--yes", "--rate", "50", code=1)
     assert [(each["outcome"], each["reason"]) for each in partly["results"]] == [
@@ -62,8 +49,8 @@ def test_an_outage_ends_with_every_share_delivered_once(operator: Operator) -> N
         ("delivered", None),
     ]
     (left,) = operator.visible()
-    assert (left.incident_id, left.reason, left.http_status, left.replays) == (first["incident_id"], "refused", 400, 2)
-    assert left.attempts > first["attempts"]
+    assert (left.incident_id, left.reason, left.http_status, left.replays) == (ids[0], "refused", 400, 2)
+    assert left.attempts == 3
     assert left.received_at == first["received_at"]
 
     last = operator.run("dlq", "replay", "--reason", "refused", "--yes")
@@ -75,6 +62,46 @@ def test_an_outage_ends_with_every_share_delivered_once(operator: Operator) -> N
         incident_id = each["body"]["incident"]["id"]
         assert base64.b64decode(each["body_base64"]) == bodies[incident_id]
         assert each["headers"]["x-relay-delivery-id"] == delivery_ids[incident_id]
+
+
+def test_a_replay_rings_for_nothing_that_was_overtaken_or_announced_meanwhile(operator: Operator) -> None:
+    overtaken, over = f"{operator.tag}-overtaken", f"{operator.tag}-over"
+    operator.script({"kind": "status", "status": 404, "times": 2})
+    for incident_id in (overtaken, over):
+        assert operator.channel.post(stamped(incident_id, 1, "critical")).json()["queue"] == "dead_letter"
+    assert operator.channel.post(stamped(overtaken, 2, "warning")).json()["outcome"] == "delivered"
+    resolved = operator.channel.post(stamped(over, 2, "ok"))
+    assert (resolved.status_code, resolved.json()["outcome"]) == (200, "unchanged")
+
+    done = operator.run_json("dlq", "replay", "--yes", "--rate", "50")
+    assert (done["matched"], done["not_owed"], done["delivered"]) == (2, 2, 0)
+    assert [each["outcome"] for each in done["results"]] == ["superseded", "superseded"]
+    assert operator.visible() == []
+    assert operator.rang() == Counter([overtaken])
+
+
+def stamped(incident_id: str, second: int, status: str) -> bytes:
+    """A share with a time stamp."""
+    incident = {"id": incident_id, "status": status, "active": status != "ok", "changedOn": 1_795_600_000 + second}
+    return json.dumps({"incident": incident}).encode()
+
+
+def test_what_aws_itself_moves_back_to_the_retry_queue_is_tried_at_once(operator: Operator) -> None:
+    incident_id = f"{operator.tag}-moved"
+    operator.script({"kind": "status", "status": 404, "times": None})
+    operator.channel.post(share(incident_id))
+    (before,) = operator.visible()
+    assert operator.redrive() == 1
+    # Too early: it is refused again, and lies where it lay.
+    until(lambda: [job.replays for job in operator.visible()] == [1])
+    (again,) = operator.visible()
+    assert (again.reason, again.attempts, again.delivery_id) == ("refused", before.attempts + 1, before.delivery_id)
+
+    operator.script()
+    assert operator.redrive() == 1
+    until(lambda: operator.rang() == Counter([incident_id]))
+    assert operator.visible() == []
+    assert base64.b64decode(operator.signals()[0]["body_base64"]) == share(incident_id)
 
 
 def test_ctrl_c_stops_after_the_job_under_way_and_the_rest_is_there_at_once(operator: Operator) -> None:

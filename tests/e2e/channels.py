@@ -1,0 +1,48 @@
+"""Channels of the tests' own: what one test does to a channel's pace, circuit and ledger, another does not see."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from sandbox import local
+from sandbox.standin import StandIn
+from sandbox.verbs import relayctl
+
+HEADERS = {"x-api-key": local.INBOUND_TOKEN, "content-type": "application/json"}
+# Nothing waits for its turn, but for xMatters' flood control.
+UNPACED = ("policy.max_per_minute=1000", "policy.min_seconds_between_signals=0")
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A channel bound to a trigger that no other channel has."""
+
+    name: str
+    function: str
+    cloud: local.Local
+    xmatters: StandIn
+
+    def post(self, body: bytes) -> requests.Response:
+        """Post a share as BigPanda does."""
+        url = f"{self.cloud.api_url}/bigpanda/{self.name}"
+        with requests.Session() as session:
+            session.trust_env = False
+            return session.post(url, data=body, headers=HEADERS, timeout=60)
+
+    def signals(self) -> list[dict[str, Any]]:
+        """The signals that xMatters took from this channel, oldest first."""
+        return [each for each in self.xmatters.signals() if each["accepted"] and each["function"] == self.function]
+
+
+def made(cloud: local.Local, xmatters: StandIn, settings: Sequence[str] = UNPACED) -> Channel:
+    """A new channel, with these settings of its secret."""
+    function = str(uuid.uuid4())
+    channel = Channel(f"e2e-{function[:8]}", function, cloud, xmatters)
+    trigger_url = xmatters.add_function(function, "a-key")
+    wanted = [f"inbound.token={local.INBOUND_TOKEN}", *settings]
+    options = [part for setting in wanted for part in ("--set", setting)]
+    relayctl(cloud.aws_endpoint_url, ["channel", "set", channel.name, "--trigger-url", trigger_url, *options])
+    return channel

@@ -1,0 +1,95 @@
+"""A critical that xMatters does not take is told to the stack's fallback topic once, and rings when it can."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+
+from sandbox import local, queues
+from sandbox.cloud import REGION
+from sandbox.standin import StandIn
+from tests.e2e import channels
+from tests.e2e.channels import Channel
+from tests.e2e.relayctl_operator import Operator, until
+
+SETTINGS = (*channels.UNPACED, "policy.fallback_after_seconds=1")
+
+
+class Subscriber:
+    """Somebody whom the fallback topic tells."""
+
+    def __init__(self, up: local.Local) -> None:
+        self._sqs = queues.client(up)
+        self._url = self._sqs.create_queue(QueueName=f"subscriber-{uuid.uuid4().hex[:8]}")["QueueUrl"]
+        arn = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"Service": "sns.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": arn,
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        self._sqs.set_queue_attributes(QueueUrl=self._url, Attributes={"Policy": policy})
+        self._sns = boto3.client("sns", region_name=REGION, endpoint_url=up.aws_endpoint_url)
+        topic = up.outputs["FallbackTopicArn"]
+        self._arn = self._sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, ReturnSubscriptionArn=True)[
+            "SubscriptionArn"
+        ]
+        self.told: list[dict[str, Any]] = []
+
+    def hears(self) -> list[dict[str, Any]]:
+        """All that it was told so far: `Subject` and `Message`."""
+        for message in self._sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10).get("Messages", []):
+            self.told.append(json.loads(message["Body"]))
+            self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
+        return self.told
+
+    def close(self) -> None:
+        """Be told no more."""
+        self._sns.unsubscribe(SubscriptionArn=self._arn)
+        self._sqs.delete_queue(QueueUrl=self._url)
+
+
+@pytest.fixture
+def subscriber(cloud: local.Local) -> Iterator[Subscriber]:
+    its_subscriber = Subscriber(cloud)
+    yield its_subscriber
+    its_subscriber.close()
+
+
+@pytest.fixture
+def channel(cloud: local.Local, xmatters: StandIn) -> Channel:
+    return channels.made(cloud, xmatters, SETTINGS)
+
+
+def test_a_critical_that_is_owed_is_told_once_and_rings_by_itself_afterwards(
+    channel: Channel, operator: Operator, subscriber: Subscriber
+) -> None:
+    ids = {f"{operator.tag}-critical", f"{operator.tag}-warning"}
+    # What is moved to the retry queue need not be waited for as long as what was kept there.
+    operator.script({"kind": "status", "status": 404, "times": len(ids)})
+    for incident_id in sorted(ids):
+        status = incident_id.partition("-")[2]
+        answer = channel.post(json.dumps({"incident": {"id": incident_id, "status": status}}).encode())
+        assert answer.json()["queue"] == "dead_letter"
+    assert subscriber.hears() == []
+
+    operator.listen(is_open=False)
+    assert operator.redrive() == len(ids)
+    until(lambda: len(subscriber.hears()) == 1)
+    [message] = subscriber.told
+    assert message["Subject"] == f"CRITICAL, xMatters not reached: incident {operator.tag}-critical"
+    assert f"/incidents/{operator.tag}-critical" in message["Message"]
+    assert f"Channel: {channel.name}" in message["Message"]
+    assert (channel.signals(), queues.dead_letters(channel.cloud)) == ([], 0)
+
+    operator.listen(is_open=True)
+    until(lambda: {each["body"]["incident"]["id"] for each in channel.signals()} == ids)
+    # Those that were kept when the shares came wake, too, and find nothing to do.
+    until(lambda: queues.retries(channel.cloud) == 0)
+    assert len(channel.signals()) == len(ids)
+    assert len(subscriber.hears()) == 1
+    assert queues.dead_letters(channel.cloud) == 0
