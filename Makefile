@@ -45,6 +45,10 @@ test: setup lint ## everything CI runs: lint, types, then unit, integration, sim
 simulate: setup ## drive the library through random schedules (N=100000: how many; SEED=4711: one, in words)
 	@$(PY) -m tests.simulation $(if $(SEED),--seed $(SEED),--schedules $(or $(N),2000))
 
+.PHONY: bench
+bench: setup ## measure how fast it is, how small, what it costs (ONLY="warm cost": those alone; JSON=FILE: as JSON, too)
+	@$(PY) -m bench $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json $(JSON))
+
 .PHONY: lint
 lint: setup ## format check, lint, strict types, import order, template
 	@$(VENV)/bin/ruff format --check --quiet . || { echo "lint: not formatted; run 'make fmt'" >&2; exit 1; }
@@ -62,6 +66,7 @@ fmt: setup ## format the code and mend what can be mended by itself
 lock: setup ## pin again what pyproject.toml and the *.in files ask for
 	@for name in sam lambda; do $(LOCK) --universal requirements/$$name.in -o requirements/$$name.txt; done
 	@$(LOCK) --universal pyproject.toml --extra dev -o requirements/dev.txt
+	@$(LOCK) --no-emit-package botocore bench/requirements-usual.in -o bench/requirements-usual.txt
 	@$(LOCK) layers/dependencies/requirements.in -o layers/dependencies/requirements.txt
 LOCK = $(VENV)/bin/uv pip compile --quiet --python-version 3.13 --generate-hashes --no-header --no-annotate
 

@@ -1,0 +1,152 @@
+"""Measure the relay: how fast, how small, what it costs. `make bench` runs it all; it is no test, and fails none.
+
+Each figure is compared with something that was measured in the same run, in turns with it. The usual stack, which a
+cold start is compared with, needs packages that nothing else here does: they are installed into .cache/bench, pinned in
+bench/requirements-usual.txt; where the package index can't be reached, its rows are left out.
+"""
+
+import argparse
+import json
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from bench import artefact, cold, cost, drain, machine, parsing, tables, throughput, traffic, warm
+from bench.figures import Figure, Section
+from bench.functions import ROOT
+from bench.workplace import Workplace, opened
+from relay.errors import Reason
+from relay.outcome import Outcome
+from relay.telemetry import NOTICES, REPLAYS
+from sandbox.cloud import SandboxError, leave_aws
+from sandbox.steps import Steps
+
+WIDTH = 112
+
+
+def main() -> int:
+    """Run what was asked for; 0 done, 1 failed, 2 usage, 130 Ctrl-C. An aim that is missed is no failure."""
+    options = _parser().parse_args()
+    leave_aws(os.environ)
+    # The SAM translator speaks of its own feature toggles.
+    logging.getLogger("samtranslator").setLevel(logging.CRITICAL)
+    errors = Console(stderr=True)
+    try:
+        document = _run(options, Steps("bench", errors))
+    except SandboxError as error:
+        errors.print(Text(f"bench: {error}"), soft_wrap=True)
+        return 1
+    except KeyboardInterrupt:
+        errors.print("bench: stopped; nothing that it started is left running")
+        return 130
+    text = json.dumps(document, indent=2) + "\n"
+    if options.json == "-":
+        sys.stdout.write(text)
+    elif options.json:
+        Path(options.json).write_text(text)
+    return 0
+
+
+def _run(options: argparse.Namespace, steps: Steps) -> dict[str, Any]:
+    about, sections = machine.described(), list[Section]()
+    if machine.is_busy():
+        steps.say("this machine is busy with other things; what waits for a processor looks slower than it is")
+    with opened(quick=options.quick) as workplace:
+        for name in options.only or BENCHMARKS:
+            with steps.step(f"measuring: {name}"):
+                sections.append(BENCHMARKS[name](workplace))
+    if options.json != "-":
+        _show(about, sections)
+    return {"machine": about, "quick": options.quick, "benchmarks": [plain(section) for section in sections]}
+
+
+def _show(about: Mapping[str, str], sections: list[Section]) -> None:
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    for name, value in about.items():
+        console.print(Text(f"{name:<10} {value}"))
+    for section in sections:
+        console.print(*tables.of(section))
+    judged = [figure for section in sections for figure in section.figures if figure.is_met is not None]
+    missed = sum(not figure.is_met for figure in judged)
+    console.print(Text(f"\n{len(judged) - missed} of {len(judged)} aims are met.", style="red" if missed else "green"))
+
+
+def plain(section: Section) -> dict[str, Any]:
+    """A benchmark as plain data, for JSON."""
+    figures = [_plain_figure(figure) for figure in section.figures]
+    return {"name": section.name, "title": section.title, "figures": figures, "notes": list(section.notes)}
+
+
+def _plain_figure(figure: Figure) -> dict[str, Any]:
+    members = {**asdict(figure), "name": figure.name.strip(), "is_met": figure.is_met}
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def _warm(workplace: Workplace) -> Section:
+    large = warm.measure(workplace.functions, workplace.rounds(100), 30)
+    return warm.section(workplace.warm, large, *warm.measure_outage(workplace.functions, workplace.rounds(100)))
+
+
+def _cold(workplace: Workplace) -> Section:
+    return cold.section(workplace.build, workplace.usual, workplace.rounds(25))
+
+
+def _parse(workplace: Workplace) -> Section:
+    return parsing.section(workplace.rounds(25))
+
+
+def _worker(workplace: Workplace) -> Section:
+    return throughput.section(*throughput.measure(workplace.functions, workplace.rounds(100)))
+
+
+def _drain(_: Workplace) -> Section:
+    return drain.section()
+
+
+def _artefact(workplace: Workplace) -> Section:
+    return artefact.section(workplace.build, workplace.functions.edges, workplace.folder)
+
+
+def _cost(workplace: Workplace) -> Section:
+    _, wakes = throughput.measure(workplace.functions, workplace.rounds(60), batch=cost.JOBS_A_BATCH)
+    alarms = len(re.findall("Type: AWS::CloudWatch::Alarm", (ROOT / "template.yaml").read_text()))
+    metrics = 2 * len(Outcome) + len(Reason) + len(NOTICES) + len(REPLAYS)
+    return cost.section(
+        traffic.counted(),
+        cost.Invocation.of(workplace.warm.kinds["delivered"].spent),
+        cost.Invocation.of(wakes.spent),
+        cost.per_month(alarms, metrics, 1),
+    )
+
+
+BENCHMARKS: dict[str, Callable[[Workplace], Section]] = {
+    "warm": _warm,
+    "cold": _cold,
+    "parse": _parse,
+    "worker": _worker,
+    "drain": _drain,
+    "artefact": _artefact,
+    "cost": _cost,
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", nargs="+", choices=BENCHMARKS, metavar="NAME", help=f"of {', '.join(BENCHMARKS)}")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the rounds: a look, nothing to quote")
+    parser.add_argument("--json", metavar="FILE", help="write one JSON document, too; - for standard output alone")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""Shares as BigPanda posts them, of any size."""
+
+import base64
+import json
+from typing import Any
+
+LARGEST_BYTES = int(3.9 * 1024 * 1024)
+EPOCH = 1_800_000_000
+
+
+def body(incident_id: str, alerts: int, *, age: int = 0, status: str = "critical") -> bytes:
+    """What is posted of an incident with so many alerts, `age` seconds after it began. Status "ok" says it is over."""
+    is_open = status != "ok"
+    stamps = {"startedOn": EPOCH, "changedOn": EPOCH + age, "updatedOn": EPOCH + age}
+    incident = {
+        "id": incident_id,
+        "status": status,
+        "severity": status,
+        "active": is_open,
+        "resolved": not is_open,
+        "flapping": False,
+        "snooze": {"snoozed": False, "end_time": None, "autoCancel": False},
+        **stamps,
+        "endedOn": None if is_open else EPOCH + age,
+        "alerts": [_alert(number, status, stamps) for number in range(alerts)],
+    }
+    return json.dumps({"incident": incident, "metadata": {"environment_id": "5f3c1a2b9d8e7f6a5b4c3d2e"}}).encode()
+
+
+def largest(incident_id: str) -> bytes:
+    """A share of 3.9 MiB: as many alerts as fit."""
+    one, two = len(body(incident_id, 1000)), len(body(incident_id, 2000))
+    return body(incident_id, 1000 + (LARGEST_BYTES - one) * 1000 // (two - one) - 2)
+
+
+def event(channel: str, token: str, content: bytes) -> dict[str, Any]:
+    """The proxy event that API Gateway makes of it: in base64, since all media types are binary."""
+    return {
+        "resource": "/bigpanda/{channel}",
+        "path": f"/bigpanda/{channel}",
+        "httpMethod": "POST",
+        "headers": {"Content-Type": "application/json", "Authorization": f"Bearer {token}"},
+        "pathParameters": {"channel": channel},
+        "requestContext": {"requestId": "00000000-0000-4000-8000-000000000000", "stage": "v1"},
+        "body": base64.b64encode(content).decode("ascii"),
+        "isBase64Encoded": True,
+    }
+
+
+def _alert(number: int, status: str, stamps: dict[str, int]) -> dict[str, Any]:
+    tags = {"host": f"pay-api-{number}", "check": "latency", "team": "payments", "service": "checkout", "site": "fra-1"}
+    return {
+        "id": f"{number:024x}",
+        "status": status,
+        "active": status != "ok",
+        **stamps,
+        "endedOn": None,
+        "primary_property": "host",
+        "secondary_property": "check",
+        "source_system": "nagios.nagios_east",
+        "description": f"p99 latency of pay-api-{number} is 2.4 s (limit 1 s) for 5 minutes",
+        "tags": [{"name": name, "value": value} for name, value in tags.items()],
+    }

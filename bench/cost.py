@@ -1,0 +1,119 @@
+"""What a million owed shares cost: counted calls, measured CPU and log lines, list prices. Pure arithmetic.
+
+An owed share is one request to the API, one run of the webhook that signals xMatters, and one job that wakes the worker
+once it is delivered.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Self
+
+from bench import prices
+from bench.figures import Aim, Section, measured
+from bench.functions import Spent
+from bench.traffic import SHARES_A_MINUTE, Counted
+
+MILLION = 1_000_000
+GIGABYTE = 1_000_000_000
+
+# Assumed: what nobody can measure on loopback.
+XMATTERS_SECONDS = 0.2
+AWS_CALL_SECONDS = 0.005
+# A steady flow wakes the worker for each job; only a storm fills a batch.
+JOBS_A_BATCH = 1
+MEMORY_GB = 0.5
+# Lambda gives a function of 1,769 MB one whole processor.
+PROCESSOR = 512 / 1769
+# START, END and REPORT of an invocation; the API's own line, in the template's format; what CloudWatch adds to each.
+PLATFORM_LOG_BYTES = 330
+ACCESS_LOG_BYTES = 290
+LOG_EVENT_BYTES = 26
+EVENTS_AN_INVOCATION = 5
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """One run of a function: seconds of CPU on a whole processor, calls to AWS, bytes that it logs."""
+
+    cpu: float
+    aws_calls: float
+    log_bytes: float
+
+    @classmethod
+    def of(cls, spent: Sequence[Spent]) -> Self:
+        """The usual one of those that were measured."""
+        return cls(
+            cpu=median(each.cpu for each in spent),
+            aws_calls=median(each.calls.total() for each in spent),
+            log_bytes=median(each.log_bytes for each in spent),
+        )
+
+    def billed_seconds(self, waited: float = 0.0) -> float:
+        """How long it lasts on Lambda, where it has a part of a processor. `waited` is for somebody else."""
+        return self.cpu / PROCESSOR + self.aws_calls * AWS_CALL_SECONDS + waited
+
+    def all_log_bytes(self) -> float:
+        """What ends up in the log group, with what Lambda writes itself."""
+        return self.log_bytes + PLATFORM_LOG_BYTES + EVENTS_AN_INVOCATION * LOG_EVENT_BYTES
+
+
+def per_million(counted: Counted, webhook: Invocation, worker: Invocation, jobs_a_batch: float) -> dict[str, float]:
+    """Dollars for a million owed shares, by what they are for. `worker` is one run with one job."""
+    wakes = counted.jobs / jobs_a_batch
+    webhook_seconds = webhook.billed_seconds(XMATTERS_SECONDS)
+    worker_seconds = worker.billed_seconds()
+    log_bytes = webhook.all_log_bytes() + wakes * worker.all_log_bytes() + ACCESS_LOG_BYTES + LOG_EVENT_BYTES
+    return {
+        "API Gateway requests": prices.API_REQUESTS,
+        "Lambda, webhook requests": prices.LAMBDA_REQUESTS,
+        "Lambda, webhook time": webhook_seconds * MEMORY_GB * prices.LAMBDA_GB_SECOND * MILLION,
+        "Lambda, worker requests": wakes * prices.LAMBDA_REQUESTS,
+        # A batch of many takes as long as as many of one.
+        "Lambda, worker time": counted.jobs * worker_seconds * MEMORY_GB * prices.LAMBDA_GB_SECOND * MILLION,
+        "DynamoDB writes": counted.write_units * prices.DYNAMODB_WRITE_UNITS,
+        "DynamoDB reads": counted.read_units * prices.DYNAMODB_READ_UNITS,
+        # One to send each job; one to receive a batch of them, one to delete it.
+        "SQS requests": (counted.send_requests + 2 * wakes) * prices.SQS_REQUESTS,
+        "Secrets Manager reads": counted.secret_reads * prices.SECRET_READS,
+        "CloudWatch Logs": log_bytes * MILLION / GIGABYTE * prices.LOG_GB,
+    }
+
+
+def per_month(alarms: int, metrics: int, channels: int) -> Mapping[str, float]:
+    """Dollars a month that are paid though nothing comes, by what they are for."""
+    return {
+        f"{alarms} alarms": alarms * prices.ALARM,
+        f"{metrics} custom metrics, in each hour that a function starts cold": metrics * prices.METRIC,
+        f"{channels} secret": channels * prices.SECRET,
+        "the worker's event source, 15 looks a minute": 15 * 60 * 24 * 30 * prices.SQS_REQUESTS / MILLION,
+    }
+
+
+def section(counted: Counted, webhook: Invocation, worker: Invocation, monthly: Mapping[str, float]) -> Section:
+    """The table of costs."""
+    bill = per_million(counted, webhook, worker, JOBS_A_BATCH)
+    storm = per_million(counted, webhook, worker, 5)
+    figures = [measured(name, "$", dollars) for name, dollars in bill.items()]
+    figures.append(measured("a million owed shares", "$", sum(bill.values()), aim=Aim(10.0)))
+    figures.append(measured("  were all batches of 5 jobs, as in a storm", "$", sum(storm.values())))
+    fixed = "; ".join(f"{name} ${dollars:.2f}" for name, dollars in monthly.items())
+    return Section(
+        "cost",
+        "Cost of a million owed shares",
+        figures,
+        (
+            f"List prices, {prices.NOTED}.",
+            f"Counted, an owed share: {counted.writes:.2f} writes of {counted.write_units:.2f} units, "
+            f"{counted.reads:.2f} reads of {counted.read_units:.2f} units, {counted.sends:.2f} messages, "
+            f"{counted.jobs:.2f} wake-ups, {counted.secret_reads:.3f} reads of a secret; at {SHARES_A_MINUTE} shares a "
+            "minute.",
+            f"Measured: {webhook.cpu * 1e3:.1f} ms of CPU and {webhook.log_bytes:.0f} bytes of log a share, "
+            f"{worker.cpu * 1e3:.1f} ms and {worker.log_bytes:.0f} bytes a wake-up.",
+            f"Assumed: xMatters takes {XMATTERS_SECONDS * 1e3:.0f} ms, a call to AWS {AWS_CALL_SECONDS * 1e3:.0f} ms; "
+            f"512 MB, arm64, as fast as this machine; {PLATFORM_LOG_BYTES} bytes of Lambda's own log lines an "
+            f"invocation, {ACCESS_LOG_BYTES} of the API's; a steady flow, so that each job wakes the worker alone.",
+            "Not in it: cold starts, data that leaves AWS, storage, and what is paid each month whatever comes: "
+            f"{fixed}.",
+        ),
+    )

@@ -1,0 +1,130 @@
+"""The other side of every connection: xMatters and AWS on loopback, as small as they can be, in their own process.
+
+Both answer in a fraction of a millisecond, and so let no time of ours hide behind them. DynamoDB is the tests' own,
+over the wire; SQS forgets what it is sent; Secrets Manager knows every channel. xMatters accepts what is posted below
+`/up`, and answers 503 below `/down`.
+"""
+
+import asyncio
+import json
+import sys
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from tests.fake_dynamodb import FakeDynamoDb
+
+TOKEN = "inbound-token-of-the-bench"
+RECIPIENT = "Network Operations"
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A request. Header names are in lower case."""
+
+    target: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+type Answer = tuple[int, bytes]
+
+
+class Wire(asyncio.Protocol):
+    """One connection that is kept alive: whole requests in, answers out."""
+
+    def __init__(self, answer: Callable[[Heard], Answer]) -> None:
+        self._answer = answer
+        self._bytes = bytearray()
+        self._transport: asyncio.WriteTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._bytes += data
+        while self._transport and (heard := self._whole()):
+            status, body = self._answer(heard)
+            head = f"HTTP/1.1 {status} -\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            self._transport.write(head.encode("ascii") + body)
+
+    def _whole(self) -> Heard | None:
+        """The next request, once all of it is there."""
+        end = self._bytes.find(b"\r\n\r\n")
+        if end < 0:
+            return None
+        first, *lines = self._bytes[:end].decode("latin-1").split("\r\n")
+        pairs = (line.partition(":") for line in lines)
+        headers = {name.lower(): value.strip() for name, _, value in pairs}
+        size = end + 4 + int(headers.get("content-length", "0"))
+        if len(self._bytes) < size:
+            return None
+        body = bytes(self._bytes[end + 4 : size])
+        del self._bytes[:size]
+        return Heard(first.split(" ")[1], headers, body)
+
+
+class Aws:
+    """The services that speak JSON over POST, told apart by the target in a header."""
+
+    def __init__(self, xmatters_url: str) -> None:
+        self._xmatters_url = xmatters_url
+        self._dynamodb = FakeDynamoDb()
+
+    def answer(self, heard: Heard) -> Answer:
+        """What AWS answers."""
+        service, _, operation = heard.headers["x-amz-target"].partition(".")
+        asked = json.loads(heard.body)
+        try:
+            return 200, json.dumps(self._asked(service, operation, asked)).encode()
+        except ClientError as error:
+            return 400, json.dumps({"__type": error.response["Error"]["Code"], "message": "no"}).encode()
+
+    def _asked(self, service: str, operation: str, asked: dict[str, Any]) -> Any:
+        match service, operation:
+            case "DynamoDB_20120810", "GetItem":
+                return self._dynamodb.get_item(**asked)
+            case "DynamoDB_20120810", "PutItem":
+                return self._dynamodb.put_item(**asked)
+            case "DynamoDB_20120810", "UpdateItem":
+                return self._dynamodb.update_item(**asked)
+            case "AmazonSQS", "SendMessage":
+                return {"MessageId": str(uuid.uuid4())}
+            case "secretsmanager", "GetSecretValue":
+                return {"SecretString": json.dumps(self._secret(asked["SecretId"].rpartition("/")[2]))}
+        raise ClientError({"Error": {"Code": "UnknownOperationException"}}, operation)
+
+    def _secret(self, channel: str) -> dict[str, Any]:
+        side = "down" if channel.startswith("down") else "up"
+        trigger = {"trigger_url": f"{self._xmatters_url}/{side}?apiKey=bench", "auth": {"type": "url"}}
+        return {"inbound": {"token": TOKEN}, "xmatters": trigger | {"recipients": [RECIPIENT]}}
+
+
+def xmatters(heard: Heard) -> Answer:
+    """What xMatters answers."""
+    if heard.target.startswith("/up"):
+        return 202, json.dumps({"requestId": str(uuid.uuid4())}).encode()
+    return 503, b"{}"
+
+
+async def main() -> None:
+    """Serve until standard input ends, which it does when whoever started this is gone."""
+    loop = asyncio.get_running_loop()
+    outside = await loop.create_server(lambda: Wire(xmatters), "127.0.0.1", 0)
+    aws = Aws(_url(outside))
+    inside = await loop.create_server(lambda: Wire(aws.answer), "127.0.0.1", 0)
+    sys.stdout.write(json.dumps({"aws_url": _url(inside), "xmatters_url": _url(outside)}) + "\n")
+    sys.stdout.flush()
+    await loop.run_in_executor(None, sys.stdin.read)
+
+
+def _url(server: asyncio.Server) -> str:
+    return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,174 @@
+"""Both functions loaded into this process as Lambda loads them, and a meter on all that they ask of AWS."""
+
+import contextlib
+import importlib.util
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from botocore.client import BaseClient
+
+from sandbox.cloud import SandboxError, aws_environment, without_aws
+
+ROOT = Path(__file__).resolve().parents[1]
+
+type Handler = Callable[[dict[str, Any], object], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Where the other process listens."""
+
+    aws_url: str
+    xmatters_url: str
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What one invocation took: seconds in all and of CPU, those of its calls to AWS, the calls, and bytes of log."""
+
+    seconds: float
+    cpu: float
+    aws_seconds: float
+    aws_cpu: float
+    calls: Counter[str]
+    log_bytes: int
+
+
+class Meter:
+    """Counts and times the calls of all clients of AWS, from the moment they are made to their parsed answer.
+
+    Which library makes the clients, and whether a call fails, is all the same to it.
+    """
+
+    def __init__(self) -> None:
+        self.calls: Counter[str] = Counter()
+        self.seconds = self.cpu = 0.0
+
+    def clear(self) -> None:
+        """Begin again."""
+        self.calls, self.seconds, self.cpu = Counter(), 0.0, 0.0
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Read for the length of a `with` block."""
+        call = BaseClient._make_api_call  # type: ignore[attr-defined]
+
+        def timed(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:
+            # A call begins and ends in one thread, which does nothing else meanwhile.
+            began, cpu = time.perf_counter(), time.thread_time()
+            try:
+                return call(client, operation, parameters)
+            finally:
+                self.calls[operation] += 1
+                self.cpu += time.thread_time() - cpu
+                self.seconds += time.perf_counter() - began
+
+        with mock.patch.object(BaseClient, "_make_api_call", timed):
+            yield
+
+
+@dataclass(frozen=True)
+class Context:
+    """What Lambda hands a handler, as far as Powertools looks."""
+
+    function_name: str = "bigpanda-xmatters-relay-BigPandaWebhookFunction-0123456789ab"
+    memory_limit_in_mb: int = 512
+    invoked_function_arn: str = (
+        "arn:aws:lambda:us-east-1:123456789012:function:bigpanda-xmatters-relay-BigPandaWebhookFunction-0123456789ab"
+    )
+    aws_request_id: str = "00000000-0000-4000-8000-000000000000"
+
+
+@dataclass
+class Log(io.TextIOBase):
+    """Where log lines and metrics go: their bytes are counted."""
+
+    written: int = field(default=0)
+
+    def write(self, text: str) -> int:
+        self.written += len(text)
+        return len(text)
+
+
+class Functions:
+    """The webhook and the worker, warm; while they are there, the environment is theirs."""
+
+    def __init__(self, edges: Edges) -> None:
+        self.edges = edges
+        self._log = Log()
+        self._meter = Meter()
+        os.environ.update(_environment(edges))
+        with contextlib.redirect_stdout(self._log):
+            self.webhook, self.worker = _handler("bigpanda_webhook"), _handler("job_worker")
+
+    def invoke(self, handler: Handler, event: dict[str, Any]) -> tuple[dict[str, Any], Spent]:
+        """What a handler answers to an event, and what that took."""
+        meter, written = self._meter, self._log.written
+        meter.clear()
+        with meter.reading(), contextlib.redirect_stdout(self._log):
+            began, cpu = time.perf_counter(), time.process_time()
+            answer = handler(event, Context())
+            seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+        return answer, Spent(seconds, cpu, meter.seconds, meter.cpu, meter.calls, self._log.written - written)
+
+
+@contextlib.contextmanager
+def edges() -> Iterator[Edges]:
+    """The other process, for the length of a `with` block. Raises SandboxError when it does not start."""
+    command = [sys.executable, "-m", "bench.edges"]
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=without_aws(os.environ),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        # Ctrl-C reaches us alone; it ends when its input does, whatever becomes of us.
+        start_new_session=True,
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        ready = process.stdout.readline()
+        if not ready:
+            raise SandboxError(f"{' '.join(command)} did not start")
+        try:
+            yield Edges(**json.loads(ready))
+        finally:
+            process.stdin.close()
+
+
+def _environment(edges: Edges) -> dict[str, str]:
+    queue = f"{edges.aws_url}/123456789012"
+    return aws_environment(edges.aws_url) | {
+        "POWERTOOLS_SERVICE_NAME": "relay",
+        "POWERTOOLS_METRICS_NAMESPACE": "bigpanda-xmatters-relay",
+        "POWERTOOLS_LOG_LEVEL": "INFO",
+        "RELAY_SECRET_PREFIX": "relay",
+        "RELAY_SECRET_CACHE_SECONDS": "300",
+        "RELAY_ALLOWED_HOSTS": "*.xmatters.com",
+        "RELAY_PROFILE": "local",
+        "RELAY_RETRY_QUEUE_URL": f"{queue}/retries",
+        "RELAY_DEAD_LETTER_QUEUE_URL": f"{queue}/dead-letters",
+        "RELAY_LEDGER_TABLE": "ledger",
+        "RELAY_FALLBACK_TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:fallback",
+    }
+
+
+def _handler(function: str) -> Handler:
+    spec = importlib.util.spec_from_file_location(f"{function}_app", ROOT / "functions" / function / "app.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    handler: Handler = module.handler
+    return handler

@@ -1,0 +1,35 @@
+"""The machine that measures, described, so that a figure can be read by those who have another."""
+
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+PACKAGES = ("boto3", "requests", "aws-lambda-powertools", "fastjsonschema")
+
+
+def described() -> dict[str, str]:
+    """What may matter, by name."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "processor": f"{_processor()}, {os.cpu_count()} cores, {platform.machine()}",
+        "system": f"{platform.system()} {platform.release()}",
+        "load": ", ".join(f"{load:.2f}" for load in os.getloadavg()),
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "packages": ", ".join(f"{name} {version(name)}" for name in PACKAGES),
+    }
+
+
+def is_busy() -> bool:
+    """Whether others wait for its processors: then times on the wall say little, and CPU seconds too much."""
+    return os.getloadavg()[0] > (os.cpu_count() or 1)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or "a processor"
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or "a processor"

@@ -1,0 +1,51 @@
+"""Reading a share: all that the relay makes of a body against `json.loads` alone."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+
+from bench import bodies
+from bench.figures import Figure, Section, compared
+from bench.rounds import interleaved, seconds
+from relay import incident
+from relay.transition import State
+
+ALERTS = (1, 30, 300)
+# One measurement lasts about so long; a clock does not tell microseconds well.
+SECONDS = 0.01
+
+
+def section(rounds: int) -> Section:
+    """The table of parsing."""
+    incident_id = "66b0f1c2a94d3e0012ab34cd"
+    contents = {_alerts(number): bodies.body(incident_id, number) for number in ALERTS}
+    largest = bodies.largest(incident_id)
+    contents[_alerts(len(json.loads(largest)["incident"]["alerts"]))] = largest
+    figures = [_figure(f"{name}, {_size(content)}", content, rounds) for name, content in contents.items()]
+    note = "What is timed: incident.parse, State.of and the digest in it. A share's way takes the digest three times."
+    return Section("parse", "Parsing a body", figures, (note,))
+
+
+def _figure(name: str, content: bytes, rounds: int) -> Figure:
+    ours, theirs = _timed(partial(_read, content)), _timed(partial(json.loads, content))
+    found = interleaved({"ours": ours, "json": theirs}, rounds)
+    return compared(
+        name, "ms", [value * 1e3 for value in found["ours"]], [value * 1e3 for value in found["json"]], "json.loads"
+    )
+
+
+def _read(content: bytes) -> State:
+    return State.of(incident.parse(content), 0.0)
+
+
+def _timed(work: Callable[[], object]) -> Callable[[], float]:
+    times = max(1, int(SECONDS / max(seconds(work, 3), 1e-9)))
+    return partial(seconds, work, times)
+
+
+def _size(content: bytes) -> str:
+    return f"{len(content) / 1024:.1f} KiB" if len(content) < 1024 * 1024 else f"{len(content) / 1024 / 1024:.1f} MiB"
+
+
+def _alerts(number: int) -> str:
+    return f"{number:,} alert{'s' if number > 1 else ''}"

@@ -1,0 +1,103 @@
+"""Where the benchmarks work: what each of them needs is made once, when it is first asked for."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from bench.functions import ROOT, Functions, edges
+from bench.warm import USUAL_ALERTS, Warm, measure
+from sandbox import stack
+from tests.artefact.builds import Build
+
+REQUIREMENTS = ROOT / "bench" / "requirements-usual.txt"
+INSTALL_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Usual:
+    """The usual stack's packages, each below `python`, as a layer has them: with bytecode, and as pip leaves them."""
+
+    compiled: Path
+    sources: Path
+
+
+class Workplace:
+    """The folder `.cache/bench` of the clone, and all that is made there."""
+
+    def __init__(self, started: ExitStack, *, quick: bool) -> None:
+        self.folder = ROOT / ".cache" / "bench"
+        self._started = started
+        self._quick = quick
+
+    def rounds(self, usual: int) -> int:
+        """How many rounds to make in place of so many."""
+        return max(5, usual // 10) if self._quick else usual
+
+    @cached_property
+    def functions(self) -> Functions:
+        """Both functions, loaded into this process."""
+        return Functions(self._started.enter_context(edges()))
+
+    @cached_property
+    def warm(self) -> Warm:
+        """The webhook's shares, measured."""
+        return measure(self.functions, self.rounds(300), USUAL_ALERTS)
+
+    @cached_property
+    def build(self) -> Build:
+        """What `sam build` makes. Raises SandboxError."""
+        shop = stack.Workshop(ROOT, self.folder / "build", self.folder / "logs")
+        stack.build(shop)
+        return Build(shop.template.parent)
+
+    @cached_property
+    def usual(self) -> Usual | None:
+        """The usual stack, installed for this alone; None when its packages can't be had."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        found, stamp = Usual(self.folder / "usual", self.folder / "usual-sources"), self.folder / "usual.txt"
+        if stamp.exists() and stamp.read_bytes() == REQUIREMENTS.read_bytes():
+            return found
+        stamp.unlink(missing_ok=True)
+        if not _installed(found, self.folder / "usual.log"):
+            return None
+        # Last, so that what was interrupted is made again.
+        stamp.write_bytes(REQUIREMENTS.read_bytes())
+        return found
+
+
+def _installed(usual: Usual, log: Path) -> bool:
+    for folder in (usual.compiled, usual.sources):
+        shutil.rmtree(folder, ignore_errors=True)
+    pip = ["-m", "pip", "--disable-pip-version-check", "install", "--no-compile", "--no-deps", "--require-hashes"]
+    what = ["--only-binary=:all:", "--target", str(usual.sources / "python"), "--requirement", str(REQUIREMENTS)]
+    if not _succeeds([*pip, *what], log):
+        return False
+    shutil.copytree(usual.sources, usual.compiled)
+    return _succeeds(["-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(usual.compiled)], log)
+
+
+def _succeeds(arguments: Sequence[str], log: Path) -> bool:
+    command = [sys.executable, *arguments]
+    # pip's downloads stay in the clone.
+    environment = os.environ | {"PIP_CACHE_DIR": str(ROOT / ".cache" / "pip")}
+    with log.open("ab") as output:
+        try:
+            subprocess.run(
+                command, check=True, timeout=INSTALL_SECONDS, env=environment, stdout=output, stderr=subprocess.STDOUT
+            )
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+            return False
+    return True
+
+
+@contextmanager
+def opened(*, quick: bool) -> Iterator[Workplace]:
+    """A workplace for the length of a `with` block; what was started in it is stopped at its end."""
+    with ExitStack() as started:
+        yield Workplace(started, quick=quick)

@@ -1,0 +1,220 @@
+"""The pure parts of the benchmarks: medians, ratios, aims, tables, what DynamoDB counts, what it all costs."""
+
+import io
+import json
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from bench import bodies, capacity, cost, prices, tables, traffic
+from bench.__main__ import plain
+from bench.drain import Drained
+from bench.figures import Aim, Section, Spread, compared, measured
+from bench.functions import Spent
+from bench.rounds import interleaved
+from relay import incident
+from relay.inbound import MAX_BODY_BYTES
+
+COUNTED = traffic.Counted(
+    reads=2, read_units=2, writes=3, write_units=4, sends=1, send_requests=1, jobs=1, secret_reads=0.02
+)
+WEBHOOK = cost.Invocation(cpu=0.006, aws_calls=5, log_bytes=1000)
+WORKER = cost.Invocation(cpu=0.002, aws_calls=1, log_bytes=900)
+
+
+def shown(*sections: Section) -> str:
+    console = Console(file=io.StringIO(), width=112)
+    for section in sections:
+        console.print(*tables.of(section))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+class TestSpread:
+    def test_the_median_and_the_quartiles(self) -> None:
+        assert Spread.of([5, 1, 2, 4, 3]) == Spread(3, 2, 4, 5)
+        assert Spread.of([1, 2]) == Spread(1.5, 1.25, 1.75, 2)
+
+    def test_one_value_is_all_of_them(self) -> None:
+        assert Spread.of([7.0]) == Spread(7, 7, 7, 1)
+
+    def test_nothing_has_no_median(self) -> None:
+        with pytest.raises(ValueError, match="nothing"):
+            Spread.of([])
+
+
+class TestRatio:
+    def test_it_is_taken_round_by_round(self) -> None:
+        # A machine that slows down tenfold in the second round slows both.
+        figure = compared("path", "ms", [2, 20, 2], [1, 10, 2], "POST")
+        assert figure.ratio == Spread.of([2, 2, 1])
+        assert figure.base
+        assert figure.base.median == 2
+
+    def test_each_round_has_both(self) -> None:
+        with pytest.raises(ValueError, match="shorter"):
+            compared("path", "ms", [1, 2], [1], "POST")
+
+
+class TestAim:
+    @pytest.mark.parametrize(("limit", "is_met"), [(1.9, False), (2.0, True), (2.1, True)])
+    def test_at_most(self, limit: float, is_met: bool) -> None:
+        assert compared("path", "ms", [4, 4], [2, 2], "POST", Aim(limit, "ratio")).is_met is is_met
+
+    @pytest.mark.parametrize(("limit", "is_met"), [(94.9, True), (95.0, True), (95.1, False)])
+    def test_at_least(self, limit: float, is_met: bool) -> None:
+        assert measured("rate", "%", 95.0, aim=Aim(limit, at_least=True)).is_met is is_met
+
+    def test_where_nothing_is_aimed_at_nothing_is_met(self) -> None:
+        assert measured("size", "kB", 1.0).is_met is None
+
+
+class TestTable:
+    def test_a_row_says_what_is_compared_with_what_and_whether_that_is_good(self) -> None:
+        aim = Aim(1.5, "ratio")
+        figures = [
+            compared("delivered", "ms", [6.0, 6.0], [4.0, 4.0], "bare POST", aim),
+            compared("slow", "ms", [8.0, 8.0], [4.0, 4.0], "bare POST", aim),
+            measured("size", "kB", 3202.4),
+        ]
+        _, title, head, _, good, bad, size, note = shown(
+            Section("warm", "Warm path", figures, ("a note",))
+        ).splitlines()
+        assert title == "Warm path"
+        assert head.split() == ["median", "quartiles", "against", "there", "ratio", "quartiles", "aim"]
+        assert " ".join(good.split()) == "delivered 6.00 ms 6.00…6.00 bare POST 4.00 1.50 1.50…1.50 ≤ 1.5x met"
+        assert bad.split()[-1] == "missed"
+        assert size.split() == ["size", "3,202", "kB"]
+        assert note.strip() == "a note"
+
+    def test_a_benchmark_that_could_measure_nothing_says_why(self) -> None:
+        assert shown(Section("cold", "Cold start", [], ("left out",))).split() == ["Cold", "start", "left", "out"]
+
+    @pytest.mark.parametrize(
+        ("value", "text"), [(0, "0"), (0.0123, "0.012"), (0.5, "0.50"), (12.34, "12.3"), (1234.5, "1,234")]
+    )
+    def test_as_many_digits_as_mean_something(self, value: float, text: str) -> None:
+        assert tables.number(value) == text
+
+
+def test_in_each_round_everything_is_done_once() -> None:
+    done: list[str] = []
+
+    def deed(name: str) -> int:
+        done.append(name)
+        return len(done)
+
+    found = interleaved({name: lambda name=name: deed(name) for name in "abc"}, 20)  # type: ignore[misc]
+    rounds = ["".join(done[start : start + 3]) for start in range(0, 60, 3)]
+    assert {"".join(sorted(each)) for each in rounds} == {"abc"}
+    assert len(set(rounds)) > 1, "always in the same order"
+    assert [len(values) for values in found.values()] == [20, 20, 20]
+    assert done[found["b"][7] - 1] == "b"
+
+
+class TestBodies:
+    def test_a_body_is_a_share_of_so_many_alerts(self) -> None:
+        share = incident.parse(bodies.body("i1", 30, age=60))
+        assert (share.incident_id, share.status, len(share.alerts)) == ("i1", "critical", 30)
+        assert incident.parse(bodies.body("i1", 1, status="ok")).active is False
+
+    def test_the_largest_is_let_in_just_so(self) -> None:
+        assert bodies.LARGEST_BYTES * 0.999 < len(bodies.largest("i1")) <= bodies.LARGEST_BYTES < MAX_BODY_BYTES
+
+
+class TestCapacity:
+    def test_an_item_is_as_large_as_its_names_and_values(self) -> None:
+        # 18 digits are 9 bytes and one more; zeros at either end mean nothing.
+        item: dict[str, dict[str, Any]] = {
+            "pk": {"S": "gäte"},
+            "taken": {"NS": ["1800000000.12345678", "1800000000"]},
+            "n": {"N": "-120"},
+        }
+        assert capacity.item_bytes(item) == (2 + 5) + (5 + 10 + 2) + (1 + 3)
+
+    def test_what_no_item_of_ours_has_is_not_guessed_at(self) -> None:
+        with pytest.raises(NotImplementedError):
+            capacity.item_bytes({"a": {"BOOL": True}})
+
+    @pytest.mark.parametrize(("size", "units"), [(0, 1), (4096, 1), (4097, 2)])
+    def test_reads(self, size: int, units: int) -> None:
+        assert capacity.read_units(size) == units
+
+    @pytest.mark.parametrize(("before", "after", "units"), [(0, 0, 1), (0, 1024, 1), (1025, 10, 2), (10, 2049, 3)])
+    def test_writes_cost_what_the_larger_of_both_does(self, before: int, after: int, units: int) -> None:
+        assert capacity.write_units(before, after) == units
+
+
+class TestTraffic:
+    def test_an_owed_share_costs_what_the_rules_allow(self) -> None:
+        counted = traffic.counted(incidents=6)
+        # Read, keep, claim, record, and the pace; then the kept job wakes, and reads that it is announced.
+        assert (counted.reads, counted.writes, counted.sends, counted.jobs) == (2, 3, 1, 1)
+        # Shares of one minute have one look at the secret.
+        assert 0 < counted.secret_reads < 1
+
+
+class TestCost:
+    def test_each_line_is_a_count_times_a_price(self) -> None:
+        bill = cost.per_million(COUNTED, WEBHOOK, WORKER, 1)
+        assert bill["API Gateway requests"] == 3.5
+        assert bill["DynamoDB writes"] == pytest.approx(4 * 0.625)
+        assert bill["DynamoDB reads"] == pytest.approx(2 * 0.125)
+        assert bill["SQS requests"] == pytest.approx(3 * 0.4)
+        assert bill["Secrets Manager reads"] == pytest.approx(0.02 * 1e6 / 10_000 * 0.05)
+        # 6 ms of a whole processor, of which 512 MB have 0.29; five calls of 5 ms; 200 ms for xMatters.
+        seconds = 0.006 * 1769 / 512 + 0.025 + 0.2
+        assert bill["Lambda, webhook time"] == pytest.approx(seconds * 0.5 * 0.0000133334 * 1e6)
+        assert bill["Lambda, worker time"] == pytest.approx((0.002 * 1769 / 512 + 0.005) * 0.5 * 13.3334)
+
+    def test_log_lines_count_with_what_aws_writes_itself(self) -> None:
+        quiet = cost.per_million(COUNTED, replace(WEBHOOK, log_bytes=0), replace(WORKER, log_bytes=0), 1)
+        bill = cost.per_million(COUNTED, WEBHOOK, WORKER, 1)
+        assert bill["CloudWatch Logs"] - quiet["CloudWatch Logs"] == pytest.approx(1900 * 1e6 / 1e9 * 0.5)
+        assert quiet["CloudWatch Logs"] > 0.3
+
+    def test_batches_save_requests_and_no_time(self) -> None:
+        alone, together = (cost.per_million(COUNTED, WEBHOOK, WORKER, jobs) for jobs in (1, 5))
+        assert together["SQS requests"] == pytest.approx((1 + 2 / 5) * prices.SQS_REQUESTS)
+        assert together["Lambda, worker requests"] == pytest.approx(alone["Lambda, worker requests"] / 5)
+        assert together["Lambda, worker time"] == alone["Lambda, worker time"]
+        assert sum(together.values()) < sum(alone.values())
+
+    def test_the_sum_is_shown_and_judged(self) -> None:
+        section = cost.section(COUNTED, WEBHOOK, WORKER, cost.per_month(alarms=10, metrics=30, channels=2))
+        total = next(figure for figure in section.figures if figure.name == "a million owed shares")
+        lines = [figure.value.median for figure in section.figures[: section.figures.index(total)]]
+        assert total.value.median == pytest.approx(sum(lines))
+        assert total.is_met is (sum(lines) <= 10)
+        text = " ".join(shown(section).split())
+        assert "10 alarms $1.00" in text
+        assert prices.NOTED in text
+
+    def test_an_invocation_is_the_usual_one(self) -> None:
+        spent = [Spent(1, cpu, 0, 0, Counter(GetItem=1, PutItem=2), 100) for cpu in (0.001, 0.002, 0.9)]
+        assert cost.Invocation.of(spent) == cost.Invocation(0.002, 3, 100)
+
+
+class TestDrained:
+    RUN = Drained([0.0, 1.0, 2.0, 60.0, 61.0, 120.0], [True, False, True, True, False, False])
+
+    def test_the_rate_is_that_of_all_signals(self) -> None:
+        assert self.RUN.rate == pytest.approx(100 * 6 / 2 / 60)
+
+    def test_critical_ones_are_looked_for_in_front(self) -> None:
+        assert self.RUN.critical_first == pytest.approx(100 * 2 / 3)
+        assert self.RUN.last_critical == 60.0
+
+
+def test_a_section_is_plain_data() -> None:
+    aimed = compared("  own", "ms", [1.0, 3.0], [1.0, 1.0], "POST", Aim(1.5, "ratio"))
+    document = json.loads(json.dumps(plain(Section("warm", "Warm", [aimed, measured("size", "kB", 1.0)]))))
+    own, size = document["figures"]
+    assert own["name"] == "own"
+    assert own["ratio"] == {"median": 2.0, "low": 1.5, "high": 2.5, "count": 2}
+    assert own["is_met"] is False
+    assert "is_met" not in size
+    assert "ratio" not in size
