@@ -1,0 +1,58 @@
+"""Runs the scripts of docs/xmatters in Node, in a world like xMatters' own (harness.mjs)."""
+
+import json
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = ROOT / "docs/xmatters"
+TRIGGER = SCRIPTS / "trigger.js"
+TELL_RELAY = SCRIPTS / "tell-relay.js"
+NODE = shutil.which("node")
+needs_node = pytest.mark.skipif(
+    NODE is None, reason="the workflow's scripts need Node to be run: no `node` on the PATH"
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run of a script: what it finds there, and what the endpoint answers. `before` is run in its world first."""
+
+    script: Path
+    globals: dict[str, Any] = field(default_factory=dict)
+    answers: tuple[dict[str, Any], ...] = ()
+    before: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a script did: its outputs, console lines, requests, and the error that it threw."""
+
+    output: dict[str, Any]
+    logged: list[str]
+    posted: list[dict[str, Any]]
+    error: str | None
+
+
+def run(*cases: Case) -> list[Run]:
+    """Run all cases, in one process."""
+    stated = [
+        {"script": str(case.script), "globals": case.globals, "answers": case.answers, "before": case.before}
+        for case in cases
+    ]
+    done = node(str(Path(__file__).parent / "harness.mjs"), given=json.dumps(stated))
+    assert done.returncode == 0, done.stderr
+    return [Run(**each) for each in json.loads(done.stdout)]
+
+
+def node(*arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    """Run Node itself."""
+    assert NODE is not None
+    return subprocess.run(
+        [NODE, *arguments], input=given, capture_output=True, encoding="utf-8", timeout=60, check=False
+    )
