@@ -1,1 +1,1 @@
-"""Both ends on this machine: the local cloud that the relay is deployed into, and xMatters as a stand-in."""
+"""Both ends on this machine: the local cloud that the relay is deployed into; xMatters and BigPanda as stand-ins."""

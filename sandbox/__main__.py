@@ -63,6 +63,9 @@ def _where(up: local.Local) -> str:
         f"BigPanda posts to  {up.api_url}/bigpanda/{local.CHANNEL}",
         f"with the header    x-api-key: {local.INBOUND_TOKEN}",
         f"xMatters           {up.sandbox_url}/signals",
+        f"calls back         {up.api_url}/xmatters/{local.CHANNEL}",
+        f"with the header    x-api-key: {local.CALLBACK_TOKEN}",
+        f"BigPanda           {up.sandbox_url}/bigpanda/comments",
     ]
     none = ["xMatters           off: make a channel with relayctl channel set NAME --trigger-url URL"]
     lines = [
@@ -91,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--state", type=Path, metavar="FOLDER", help="keep everything there, not in .local")
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="start the local cloud, deploy the relay into it, leave it running")
-    up.add_argument("--no-xmatters", action="store_true", help="without the xMatters stand-in")
+    up.add_argument("--no-xmatters", action="store_true", help="without the stand-ins for xMatters and BigPanda")
     up.set_defaults(run=_up)
     demo_ = commands.add_parser("demo", help="relay the samples, once with xMatters down, and stop again")
     demo_.set_defaults(run=_demo)

@@ -1,8 +1,8 @@
-"""What xMatters answers: the bytes, whatever way they then travel.
+"""What the vendors answer: the bytes, whatever way they then travel.
 
-The 202, the shape of the error object and ``invalid_token`` are documented or recorded; see
-docs/vendors.md, xMatters "Answers". Which message stands in an error object, and the page of HTML, are
-our guesses.
+xMatters' 202, the shape of the error object and ``invalid_token`` are documented or recorded; see
+docs/vendors.md, xMatters "Answers". BigPanda's error object is documented. Which message stands in an error object, and
+the page of HTML, are our guesses.
 """
 
 import json
@@ -36,7 +36,7 @@ class Answer:
         return "\r\n".join(lines).encode() + self.body
 
 
-def document(status: int, content: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Answer:
+def document(status: int, content: Any, headers: Mapping[str, str] | None = None) -> Answer:
     """An answer with a JSON body."""
     return Answer(
         status, json.dumps(content, separators=(",", ":")).encode(), {"Content-Type": JSON, **(headers or {})}
@@ -53,13 +53,18 @@ def error(status: int, message: str, headers: Mapping[str, str] | None = None) -
     return document(status, {"code": status, "reason": _phrase(status), "message": message}, headers)
 
 
+def errors(status: int, message: str, headers: Mapping[str, str] | None = None) -> Answer:
+    """BigPanda's error object."""
+    return document(status, {"status": status, "errors": [message]}, headers)
+
+
 def invalid_token() -> Answer:
     """A bearer token that is unknown, revoked or too old."""
     return document(401, {"error": "invalid_token", "error_description": "The access token is not valid"})
 
 
 def page(status: int) -> Answer:
-    """HTML, as from a load balancer in front of xMatters."""
+    """HTML, as from a load balancer in front of a vendor."""
     title = f"{status} {_phrase(status)}"
     html = f"<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>\n"
     return Answer(status, html.encode(), {"Content-Type": "text/html;charset=utf-8"})

@@ -1,4 +1,4 @@
-"""The sandbox's own API: read what rang, script what goes wrong. Every answer is JSON.
+"""The sandbox's own API: read what rang and what was written, script what goes wrong. Every answer is JSON.
 
 ===========================  =======================================================================
 GET /health                  ``{"status": "ok", "xmatters_url"}``
@@ -10,6 +10,12 @@ GET, PUT /listening          ``{"open": true|false}``: whether xMatters can be r
 GET /functions               ``{"functions": […]}``: the triggers, secrets masked
 PUT /functions/<uuid>        ``{"auth": {…}, "token_seconds"?}`` makes or changes one; answers its ``url``
 GET, DELETE /tokens          ``{"requests": […]}`` for OAuth tokens; let no token work any more
+GET /bigpanda                ``{"bigpanda_url"}``
+GET /bigpanda/comments       ``{"comments": […]}`` that stand in BigPanda; ``?incident_id=``
+GET /bigpanda/assignments    ``{"assignments": […]}`` that were made; ``?incident_id=``
+GET, DELETE /bigpanda/calls  ``{"calls": […]}``: all tries, by ``route``; ``?incident_id=``; forget all of it
+PUT /bigpanda/keys           ``{"api_key"}``: lets it in, beside those that were there
+GET, PUT /bigpanda/users     ``{"users": […]}``, each ``{"id", "userName", "emails"?: [{"value"}]}``
 ===========================  =======================================================================
 
 What can't be used is answered 400 with ``{"error"}``, which names the entry and the key.
@@ -21,6 +27,9 @@ from typing import Any
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from sandbox.bigpanda import BigPanda
+from sandbox.calls import Call
+from sandbox.faults import Script
 from sandbox.listener import Listener
 from sandbox.schema import InvalidError, compiled, parse_json
 from sandbox.signals import Signal
@@ -29,12 +38,17 @@ from sandbox.xmatters import Trigger, XMatters
 _LISTENING = compiled({"open": {"type": "boolean"}}, {})
 _FUNCTION = compiled({"auth": {"type": "object"}}, {"token_seconds": {"type": "integer", "default": 900}})
 
+_KEY = compiled({"api_key": {"type": "string", "minLength": 1}}, {})
+_USERS = compiled({"users": {"type": "array"}}, {})
+
 
 class Control:
-    """The routes, over the stand-in and its listener."""
+    """The routes, over the stand-ins, what goes wrong in them, and xMatters' listener."""
 
-    def __init__(self, xmatters: XMatters, vendor: Listener) -> None:
+    def __init__(self, xmatters: XMatters, bigpanda: BigPanda, script: Script, vendor: Listener) -> None:
         self._xmatters = xmatters
+        self._bigpanda = bigpanda
+        self._script = script
         self._vendor = vendor
 
     def application(self) -> web.Application:
@@ -52,6 +66,14 @@ class Control:
         app.router.add_put("/functions/{function}", self.declare)
         app.router.add_get("/tokens", self.token_requests)
         app.router.add_delete("/tokens", self.revoke)
+        app.router.add_get("/bigpanda", self.bigpanda)
+        app.router.add_get("/bigpanda/comments", self.comments)
+        app.router.add_get("/bigpanda/assignments", self.assignments)
+        app.router.add_get("/bigpanda/calls", self.calls)
+        app.router.add_delete("/bigpanda/calls", self.forget_calls)
+        app.router.add_put("/bigpanda/keys", self.let_in)
+        app.router.add_get("/bigpanda/users", self.users)
+        app.router.add_put("/bigpanda/users", self.declare_users)
         return app
 
     async def health(self, _: web.Request) -> web.Response:
@@ -67,14 +89,14 @@ class Control:
         return await self.signals(request)
 
     async def faults(self, _: web.Request) -> web.Response:
-        return web.json_response({"faults": [fault.as_json() for fault in self._xmatters.script.left()]})
+        return web.json_response({"faults": [fault.as_json() for fault in self._script.left()]})
 
     async def script(self, request: web.Request) -> web.Response:
-        self._xmatters.script.rewrite(await _json(request))
+        self._script.rewrite(await _json(request))
         return await self.faults(request)
 
     async def forget_faults(self, request: web.Request) -> web.Response:
-        self._xmatters.script.rewrite([])
+        self._script.rewrite([])
         return await self.faults(request)
 
     async def listening(self, _: web.Request) -> web.Response:
@@ -102,6 +124,33 @@ class Control:
         self._xmatters.tokens.revoke()
         return await self.token_requests(request)
 
+    async def bigpanda(self, _: web.Request) -> web.Response:
+        return web.json_response({"bigpanda_url": self._bigpanda.url})
+
+    async def comments(self, request: web.Request) -> web.Response:
+        return web.json_response({"comments": _of_incident(request, self._bigpanda.comments())})
+
+    async def assignments(self, request: web.Request) -> web.Response:
+        return web.json_response({"assignments": _of_incident(request, self._bigpanda.assignments())})
+
+    async def calls(self, request: web.Request) -> web.Response:
+        return web.json_response({"calls": _of_incident(request, self._bigpanda.calls.all())})
+
+    async def forget_calls(self, request: web.Request) -> web.Response:
+        self._bigpanda.clear()
+        return await self.calls(request)
+
+    async def let_in(self, request: web.Request) -> web.Response:
+        self._bigpanda.let_in(_KEY(await _json(request), "key")["api_key"])
+        return await self.bigpanda(request)
+
+    async def users(self, _: web.Request) -> web.Response:
+        return web.json_response({"users": list(self._bigpanda.users())})
+
+    async def declare_users(self, request: web.Request) -> web.Response:
+        self._bigpanda.declare_users(_USERS(await _json(request), "document")["users"])
+        return await self.users(request)
+
 
 @web.middleware
 async def _invalid_is_400(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -122,6 +171,11 @@ def _masked(trigger: Trigger) -> dict[str, Any]:
         "auth": trigger.auth.masked(),
         "token_seconds": trigger.token_seconds,
     }
+
+
+def _of_incident(request: web.Request, calls: list[Call]) -> list[dict[str, Any]]:
+    incident_id = request.query.get("incident_id")
+    return [call.as_json() for call in calls if incident_id in (None, call.incident_id)]
 
 
 def _filter(incident_id: str | None, accepted: bool | None, since: int) -> Callable[[Signal], bool]:

@@ -3,31 +3,32 @@
 A script is a list of entries, each met by the next call of its route, in order:
 
 ===================  ===========================  ====================================================  =====
-kind                 keys                         what happens                                          rings
+kind                 keys                         what happens                                          done
 ===================  ===========================  ====================================================  =====
-status               status, retry_after?         that status with xMatters' error object               no
+status               status, retry_after?         that status with the vendor's error object            no
 html                 status                       that status with a page of HTML                       no
 redirect             location, status? (302)      a redirect                                            no
 slow                 seconds, accept? (true)      the answer comes that late                            accept
 drip                 seconds, accept? (true)      the answer comes byte by byte, taking that long       accept
 reset                                             the connection is reset before any answer             no
-accept_then_reset                                 the same, but xMatters took the call                  yes
+accept_then_reset                                 the same, but the vendor took the call                yes
 reset_body                                        reset in the middle of the answer's body              yes
 truncated_json                                    a whole answer whose JSON is cut                      yes
 ===================  ===========================  ====================================================  =====
 
-``times`` says how many calls in a row (default 1; null: until cleared) and ``on`` which route ("trigger",
-the default, or "token"). Where the last column is yes, the call counts just as it would without the fault:
-wrong credentials stay refused. With ``accept`` false, a slow answer is a 504 in the end.
+``times`` says how many calls in a row (default 1; null: until cleared) and ``on`` which route: xMatters' "trigger" (the
+default) or "token", BigPanda's "comment", "assignment", "activities" or "users". Where the last column is yes, the call
+counts just as it would without the fault: wrong credentials stay refused. With ``accept`` false, a slow answer is a 504
+in the end.
 """
 
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
-from sandbox.answers import Answer, error, page
+from sandbox.answers import Answer, page
 from sandbox.schema import InvalidError, compiled, one_of
 
 _HEADER = {"type": "string", "pattern": "^[\\x20-\\x7e]+$"}
@@ -50,14 +51,20 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 _EVERY_KIND = {
     "kind": {"type": "string"},
-    "on": {"enum": ["trigger", "token"], "default": "trigger"},
+    "on": {"enum": ["trigger", "token", "comment", "assignment", "activities", "users"], "default": "trigger"},
     "times": {"type": ["integer", "null"], "minimum": 1, "default": 1},
 }
 
 
+class ErrorObject(Protocol):
+    """What a vendor answers when it refuses."""
+
+    def __call__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> Answer: ...
+
+
 @dataclass(frozen=True)
 class Fault:
-    """One entry of a script. `accept`: whether xMatters takes the call all the same."""
+    """One entry of a script. `accept`: whether the vendor takes the call all the same."""
 
     kind: str
     on: str
@@ -73,8 +80,8 @@ class Fault:
         """Whether the caller sees no byte of an answer."""
         return self.kind in ("reset", "accept_then_reset")
 
-    def changed(self, honest: Answer) -> Answer:
-        """What is answered in place of the honest answer."""
+    def changed(self, honest: Answer, error: ErrorObject) -> Answer:
+        """What is answered in place of the honest answer; `error` makes the vendor's error object."""
         status = self.status or honest.status
         match self.kind:
             case "status":

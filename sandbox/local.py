@@ -1,11 +1,11 @@
-"""The local cloud with the relay in it and xMatters' stand-in beside it: up, left running, down."""
+"""The local cloud with the relay in it and stand-ins for both vendors beside it: up, left running, down."""
 
 import fcntl
 import json
 import os
 import secrets
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,9 +16,14 @@ from sandbox.steps import Steps
 from sandbox.verbs import relayctl
 
 CHANNEL = "demo"
-# It opens nothing but a relay on this very machine, so it may be known; examples can be copied and run.
+# They open nothing but a relay on this very machine, so they may be known; examples can be copied and run.
 INBOUND_TOKEN = "local-demo-token-not-a-secret"
+CALLBACK_TOKEN = "local-callback-token-not-a-secret"
+CALLBACK_USERNAME, CALLBACK_PASSWORD = "xmatters", "local-callback-password-not-a-secret"
 RECIPIENTS = ["Network Operations"]
+# Where the samples come from, and how its users are called there.
+ENVIRONMENT = "5f3c1a2b9d8e7f6a5b4c3d2e"
+EMAIL_DOMAIN = "acme.example"
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Places:
 
     @property
     def standin(self) -> Path:
-        """What the xMatters stand-in writes."""
+        """What the stand-ins write."""
         return self.folder / "xmatters"
 
     @property
@@ -52,7 +57,7 @@ class Places:
 
 @dataclass(frozen=True)
 class Local:
-    """What is where; `stack.json` holds just this. `api_url` + "/bigpanda/demo" can be posted to."""
+    """What is where; `stack.json` holds just this. `api_url` + "/bigpanda/demo" and "/xmatters/demo" take posts."""
 
     api_url: str
     aws_endpoint_url: str
@@ -61,6 +66,7 @@ class Local:
     outputs: dict[str, str]
     sandbox_url: str | None
     xmatters_url: str | None
+    bigpanda_url: str | None
     pids: dict[str, int]
 
 
@@ -142,7 +148,7 @@ def _start(places: Places, steps: Steps, *, with_xmatters: bool) -> tuple[cloud.
         its_cloud = cloud.start(places.cloud)
     if not with_xmatters:
         return its_cloud, None
-    with steps.step("starting the xMatters stand-in"):
+    with steps.step("starting the stand-ins for xMatters and BigPanda"):
         return its_cloud, standin.start(places.standin, places.root)
 
 
@@ -154,7 +160,7 @@ def _deploy(places: Places, steps: Steps, its_cloud: cloud.Cloud, xmatters: stan
     if xmatters and not places.stack_file.exists():
         with steps.step(f"setting up the channel {CHANNEL!r}"):
             trigger_url = xmatters.add_function(str(uuid.uuid4()), secrets.token_urlsafe(24))
-            set_channel(its_cloud.endpoint_url, trigger_url)
+            set_channel(its_cloud.endpoint_url, trigger_url, bigpanda_settings(xmatters))
     pids = {"cloud": its_cloud.process.pid} | ({"xmatters": xmatters.process.pid} if xmatters else {})
     result = Local(
         api_url=outputs["BigPandaWebhookUrl"].removesuffix("/bigpanda/{channel}"),
@@ -164,17 +170,35 @@ def _deploy(places: Places, steps: Steps, its_cloud: cloud.Cloud, xmatters: stan
         outputs=outputs,
         sandbox_url=xmatters.control_url if xmatters else None,
         xmatters_url=xmatters.xmatters_url if xmatters else None,
+        bigpanda_url=xmatters.bigpanda_url if xmatters else None,
         pids=pids,
     )
     processes.write_atomically(places.stack_file, json.dumps(asdict(result), indent=2) + "\n")
     return result
 
 
-def set_channel(endpoint_url: str, trigger_url: str) -> None:
-    """Make the demo channel in the cloud at `endpoint_url`, bound to `trigger_url`."""
+def set_channel(endpoint_url: str, trigger_url: str, settings: Sequence[str]) -> None:
+    """Make the demo channel in the cloud at `endpoint_url`, bound to `trigger_url`, with more of these settings."""
     recipients = [part for name in RECIPIENTS for part in ("--recipient", name)]
-    token = f"inbound.token={INBOUND_TOKEN}"
-    relayctl(endpoint_url, ["channel", "set", CHANNEL, "--trigger-url", trigger_url, *recipients, "--set", token])
+    wanted = (f"inbound.token={INBOUND_TOKEN}", *settings)
+    options = [part for setting in wanted for part in ("--set", setting)]
+    relayctl(endpoint_url, ["channel", "set", CHANNEL, "--trigger-url", trigger_url, *recipients, *options])
+
+
+def bigpanda_settings(vendors: standin.StandIn) -> list[str]:
+    """What a channel needs so that answers are written into BigPanda's stand-in, which is told of its new key."""
+    api_key = f"BPU-{secrets.token_urlsafe(24)}"
+    vendors.let_into_bigpanda(api_key)
+    return [
+        f"xmatters.callback.token={CALLBACK_TOKEN}",
+        f"xmatters.callback.basic.username={CALLBACK_USERNAME}",
+        f"xmatters.callback.basic.password={CALLBACK_PASSWORD}",
+        f"bigpanda.base_url={vendors.bigpanda_url}",
+        f"bigpanda.api_key={api_key}",
+        f"bigpanda.environment_id={ENVIRONMENT}",
+        "bigpanda.assign=true",
+        f"bigpanda.email_domain={EMAIL_DOMAIN}",
+    ]
 
 
 def _lock(handle: int, folder: Path) -> None:

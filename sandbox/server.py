@@ -12,20 +12,27 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from sandbox import bigpanda, xmatters
+from sandbox.bigpanda import BigPanda
 from sandbox.control import Control
+from sandbox.faults import Script
 from sandbox.listener import Listener
 from sandbox.signals import Signal
 from sandbox.tokens import TokenRequest
-from sandbox.xmatters import Trigger, XMatters, application, utc_now
+from sandbox.xmatters import Trigger, XMatters, utc_now
 
 
 class Box:
-    """A running sandbox, for use from any thread but its own."""
+    """A running sandbox, for use from any thread but its own; `bigpanda` is BigPanda's stand-in."""
 
-    def __init__(self, xmatters: XMatters, vendor: Listener, control: Listener) -> None:
+    def __init__(
+        self, xmatters: XMatters, bigpanda: BigPanda, script: Script, vendor: Listener, control: Listener
+    ) -> None:
         self.xmatters_url = vendor.url
         self.control_url = control.url
+        self.bigpanda = bigpanda
         self._xmatters = xmatters
+        self._script = script
         self._vendor = vendor
         self._loop = asyncio.get_running_loop()
 
@@ -35,7 +42,7 @@ class Box:
 
     def script(self, faults: Sequence[Mapping[str, object]]) -> None:
         """What goes wrong from now on; see `sandbox.faults` for the entries."""
-        self._xmatters.script.rewrite(list(faults))
+        self._script.rewrite(list(faults))
 
     def signals(self) -> list[Signal]:
         """The signals xMatters took, in order."""
@@ -59,20 +66,25 @@ class Box:
         asyncio.run_coroutine_threadsafe(change, self._loop).result(timeout=10)
 
     def clear(self) -> None:
-        """Forget what was sent and what was scripted; triggers and tokens stay."""
+        """Forget what was sent and what was scripted; triggers, tokens, keys and users stay."""
+        self._script.rewrite([])
         self._xmatters.clear()
+        self.bigpanda.clear()
 
 
 @contextlib.contextmanager
-def running(now: Callable[[], datetime] = utc_now) -> Iterator[Box]:
-    """A sandbox on free ports for as long as the block lasts, in a thread of its own."""
+def running(now: Callable[[], datetime] = utc_now, *, is_paced: bool = False) -> Iterator[Box]:
+    """A sandbox on free ports for as long as the block lasts, in a thread of its own.
+
+    `is_paced`: whether BigPanda refuses who asks too often.
+    """
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         loop = runner.get_loop()
         thread = threading.Thread(target=loop.run_forever, name="sandbox", daemon=True)
         thread.start()
         stack = contextlib.AsyncExitStack()
         try:
-            opening = stack.enter_async_context(serving(now=now))
+            opening = stack.enter_async_context(serving(now=now, is_paced=is_paced))
             yield asyncio.run_coroutine_threadsafe(opening, loop).result()
         finally:
             asyncio.run_coroutine_threadsafe(stack.aclose(), loop).result()
@@ -81,8 +93,15 @@ def running(now: Callable[[], datetime] = utc_now) -> Iterator[Box]:
 
 
 @contextlib.asynccontextmanager
-async def serving(port: int = 0, xmatters_port: int = 0, now: Callable[[], datetime] = utc_now) -> AsyncIterator[Box]:
-    """Both listeners, open while the block lasts; 0 is any free port.
+async def serving(
+    port: int = 0,
+    xmatters_port: int = 0,
+    bigpanda_port: int = 0,
+    now: Callable[[], datetime] = utc_now,
+    *,
+    is_paced: bool = False,
+) -> AsyncIterator[Box]:
+    """All listeners, open while the block lasts; 0 is any free port.
 
     Raises
     ------
@@ -90,14 +109,20 @@ async def serving(port: int = 0, xmatters_port: int = 0, now: Callable[[], datet
         When a port is taken.
     """
     async with contextlib.AsyncExitStack() as stack:
-        vendor = Listener(xmatters_port)
-        stack.push_async_callback(vendor.stop)
-        control = Listener(port)
-        stack.push_async_callback(control.stop)
-        xmatters = XMatters(vendor.url, now)
-        await vendor.serve(lambda: application(xmatters))
-        await control.serve(Control(xmatters, vendor).application)
-        yield Box(xmatters, vendor, control)
+        vendor, other, control = [_listener(stack, each) for each in (xmatters_port, bigpanda_port, port)]
+        script = Script()
+        its_xmatters = XMatters(vendor.url, script, now)
+        its_bigpanda = BigPanda(other.url, script, now, is_paced=is_paced)
+        await vendor.serve(lambda: xmatters.application(its_xmatters))
+        await other.serve(lambda: bigpanda.application(its_bigpanda))
+        await control.serve(Control(its_xmatters, its_bigpanda, script, vendor).application)
+        yield Box(its_xmatters, its_bigpanda, script, vendor, control)
+
+
+def _listener(stack: contextlib.AsyncExitStack, port: int) -> Listener:
+    listener = Listener(port)
+    stack.push_async_callback(listener.stop)
+    return listener
 
 
 def main() -> int:
@@ -114,10 +139,12 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m sandbox.server",
-        description="xMatters on loopback: prints one line of JSON when ready, runs until it is stopped.",
+        description="xMatters and BigPanda on loopback: prints one line of JSON when ready, runs until it is stopped.",
     )
     parser.add_argument("--port", type=_port, default=0, help="of the control API (default: a free one)")
     parser.add_argument("--xmatters-port", type=_port, default=0, help="of xMatters (default: a free one)")
+    parser.add_argument("--bigpanda-port", type=_port, default=0, help="of BigPanda (default: a free one)")
+    parser.add_argument("--paced", action="store_true", help="let BigPanda refuse who asks too often")
     parser.add_argument("--ready-file", type=Path, help="where the line is written too, while it runs")
     return parser
 
@@ -132,8 +159,14 @@ async def _until_stopped(options: argparse.Namespace) -> None:
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    async with serving(options.port, options.xmatters_port) as box:
-        where = {"control_url": box.control_url, "xmatters_url": box.xmatters_url, "pid": os.getpid()}
+    ports = (options.port, options.xmatters_port, options.bigpanda_port)
+    async with serving(*ports, is_paced=options.paced) as box:
+        where = {
+            "control_url": box.control_url,
+            "xmatters_url": box.xmatters_url,
+            "bigpanda_url": box.bigpanda.url,
+            "pid": os.getpid(),
+        }
         with _written(json.dumps(where), options.ready_file):
             await stopped.wait()
 

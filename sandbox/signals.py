@@ -2,8 +2,6 @@
 
 import base64
 import functools
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -87,31 +85,6 @@ class Signal:
             "accepted": self.accepted,
             "fault": self.fault,
         }
-
-
-class SignalLog:
-    """The tries in the order they came. Safe to use from several threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._signals: list[Signal] = []
-        self._next_index = 0
-
-    def add(self, make: Callable[[int], Signal]) -> None:
-        """Keep the signal that `make` builds from its index."""
-        with self._lock:
-            self._signals.append(make(self._next_index))
-            self._next_index += 1
-
-    def all(self) -> list[Signal]:
-        """Every try since the last `clear`."""
-        with self._lock:
-            return list(self._signals)
-
-    def clear(self) -> None:
-        """Forget the tries; the index goes on counting."""
-        with self._lock:
-            self._signals.clear()
 
 
 def _object(value: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The xMatters stand-in as a process of its own, and what one asks of it from outside."""
+"""The stand-ins for xMatters and BigPanda as a process of its own, and what one asks of it from outside."""
 
 import json
 import os
@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import requests
 
@@ -19,10 +20,11 @@ ANSWER_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class StandIn:
-    """A running stand-in: `xmatters_url` is what the relay calls, `control_url` what people and tests ask."""
+    """Running stand-ins: the relay calls `xmatters_url` and `bigpanda_url`; people and tests ask `control_url`."""
 
     control_url: str
     xmatters_url: str
+    bigpanda_url: str
     process: processes.Process
 
     def check_health(self) -> None:
@@ -47,6 +49,22 @@ class StandIn:
         self._call("PUT", f"/functions/{uuid}", {"auth": {"type": "url", "api_key": api_key}})
         return f"{self.xmatters_url}/api/integration/1/functions/{uuid}/triggers?apiKey={api_key}"
 
+    def let_into_bigpanda(self, api_key: str) -> None:
+        """Let BigPanda's API be called with this key, too."""
+        self._call("PUT", "/bigpanda/keys", {"api_key": api_key})
+
+    def comments(self, incident_id: str) -> list[dict[str, Any]]:
+        """The comments that stand on an incident in BigPanda, the oldest first."""
+        return list(self._call("GET", f"/bigpanda/comments?incident_id={quote(incident_id)}")["comments"])
+
+    def assignments(self, incident_id: str) -> list[dict[str, Any]]:
+        """To whom an incident was given in BigPanda, the oldest first."""
+        return list(self._call("GET", f"/bigpanda/assignments?incident_id={quote(incident_id)}")["assignments"])
+
+    def calls(self, incident_id: str) -> list[dict[str, Any]]:
+        """All that was asked of BigPanda about an incident, whether it was done or not, the oldest first."""
+        return list(self._call("GET", f"/bigpanda/calls?incident_id={quote(incident_id)}")["calls"])
+
     def _call(self, method: str, path: str, body: object = None) -> Any:
         try:
             with requests.Session() as session:
@@ -55,11 +73,11 @@ class StandIn:
                 answer.raise_for_status()
                 return answer.json() if answer.content else None
         except requests.RequestException as error:
-            raise SandboxError(f"the xMatters stand-in did not do as asked: {error}") from error
+            raise SandboxError(f"the stand-ins for xMatters and BigPanda did not do as asked: {error}") from error
 
 
 def start(folder: Path, root: Path) -> StandIn:
-    """Start a stand-in on free ports of 127.0.0.1, from the clone at `root`, and wait until it is ready.
+    """Start the stand-ins on free ports of 127.0.0.1, from the clone at `root`, and wait until it is ready.
 
     Its log is `folder` with `.log` after it, and stays when the folder goes. Raises SandboxError when it does
     not come up, with the end of that log.
@@ -67,7 +85,7 @@ def start(folder: Path, root: Path) -> StandIn:
     folder.mkdir(parents=True, exist_ok=True)
     log = folder.with_name(f"{folder.name}.log")
     _ready(folder).unlink(missing_ok=True)
-    ports = ("--port", "0", "--xmatters-port", "0")
+    ports = ("--port", "0", "--xmatters-port", "0", "--bigpanda-port", "0")
     process = processes.start(
         [sys.executable, "-m", "sandbox.server", *ports, "--ready-file", str(_ready(folder))],
         env=without_aws(os.environ) | {"HOME": str(folder), "TMPDIR": str(folder)},
@@ -81,7 +99,9 @@ def start(folder: Path, root: Path) -> StandIn:
             return found
         time.sleep(processes.POLL_SECONDS)
     processes.stop(process)
-    raise SandboxError(f"the xMatters stand-in did not start; the end of {log}:\n{processes.tail(log)}")
+    raise SandboxError(
+        f"the stand-ins for xMatters and BigPanda did not start; the end of {log}:\n{processes.tail(log)}"
+    )
 
 
 def running(folder: Path) -> StandIn | None:
@@ -91,7 +111,7 @@ def running(folder: Path) -> StandIn | None:
         return None
     try:
         ready = json.loads(_ready(folder).read_text())
-        found = StandIn(ready["control_url"], ready["xmatters_url"], process)
+        found = StandIn(ready["control_url"], ready["xmatters_url"], ready["bigpanda_url"], process)
         found.check_health()
     except (OSError, ValueError, KeyError, SandboxError):
         return None

@@ -30,8 +30,9 @@ from sandbox import answers, wire
 from sandbox.answers import Answer
 from sandbox.credentials import Auth, Presented, presented
 from sandbox.faults import Script
+from sandbox.log import Log
 from sandbox.schema import InvalidError
-from sandbox.signals import Signal, SignalLog
+from sandbox.signals import Signal
 from sandbox.tokens import Account, TokenRequest, Tokens
 
 TRIGGER_PATH = "/api/integration/1/functions/{function}/triggers"
@@ -74,12 +75,12 @@ class Verdict:
 class XMatters:
     """All that the stand-in knows. Its methods may be called from any thread."""
 
-    def __init__(self, url: str, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(self, url: str, script: Script, now: Callable[[], datetime] = utc_now) -> None:
         self.url = url
-        self.script = Script()
-        self.signals = SignalLog()
+        self.signals = Log[Signal]()
         self.tokens = Tokens(now)
         self.token_requests: list[TokenRequest] = []
+        self._script = script
         self._now = now
         self._lock = threading.Lock()
         self._triggers: dict[str, Trigger] = {}
@@ -111,8 +112,7 @@ class XMatters:
         return list(self._triggers.values())
 
     def clear(self) -> None:
-        """Forget what was sent and what was scripted; triggers and tokens stay."""
-        self.script.rewrite([])
+        """Forget what was sent; triggers and tokens stay."""
         self.signals.clear()
         self.token_requests.clear()
 
@@ -120,8 +120,8 @@ class XMatters:
         """Route: a call of a trigger."""
         body = await request.read()
         verdict = self._judge(request)
-        fault = self.script.take("trigger")
-        answer = fault.changed(verdict.answer) if fault else verdict.answer
+        fault = self._script.take("trigger")
+        answer = fault.changed(verdict.answer, answers.error) if fault else verdict.answer
         accepted = verdict.request_id is not None and (fault is None or fault.accept)
         self.signals.add(
             lambda index: Signal(
@@ -145,8 +145,8 @@ class XMatters:
         form = dict(parse_qsl((await request.read()).decode(errors="replace")))
         accounts = [trigger.account for trigger in self.triggers() if trigger.account]
         honest = self.tokens.grant(form, accounts)
-        fault = self.script.take("token")
-        answer = fault.changed(honest) if fault else honest
+        fault = self._script.take("token")
+        answer = fault.changed(honest, answers.error) if fault else honest
         status = None if fault and fault.cuts_before_answer else answer.status
         self.token_requests.append(
             TokenRequest(self._now(), form.get("grant_type"), status, fault.kind if fault else None)

@@ -11,28 +11,35 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from relay import incident
+from relay.bigpanda import BigPanda
+from relay.callbacks import Callbacks
 from relay.channel_cache import ChannelCache
 from relay.deadline import Deadline
 from relay.delivery import Delivery
 from relay.fallback import Fallback
+from relay.followup import Followup
 from relay.guard import Guard
 from relay.http import AllowedHosts, Session
 from relay.keeping import Keeper
 from relay.ledger import Ledger
 from relay.message import Job
 from relay.outcome import Result
+from relay.outward import Outward
 from relay.pace import Pace
+from relay.pages import Pages
 from relay.secrets_manager import Secrets
 from relay.sending import Sender
+from relay.shares import Shares
 from relay.table import Table
 from relay.webhook import Webhook
 from relay.worker import Worker
+from relay.writeback import Writeback
 from relay.xmatters import XMatters
 from tests import samples
 from tests.fakes import Recorder
 from tests.integration.account import Aws
 
-LOOPBACK = AllowedHosts(("*.xmatters.com",), loopback=True)
+LOOPBACK = AllowedHosts(("*.xmatters.com", "*.bigpanda.io"), loopback=True)
 
 
 @dataclass
@@ -53,8 +60,8 @@ class Live:
             clock=self.clock,
             notice=self.recorder.telemetry.notice,
         )
-        xmatters = XMatters(self.session, clock=self.clock)
-        self.sender = Sender(self.channels, xmatters, time.sleep, lambda: random.random() * self.chance)
+        outward = Outward(self.session, clock=self.clock)
+        self.sender = Sender(self.channels, XMatters(outward), time.sleep, lambda: random.random() * self.chance)
         keeper = Keeper(self.aws.retries.queue(), self.aws.dead_letters.queue(), self.clock)
         table = Table(self.aws.dynamodb, self.aws.table, self.clock)
         pace = Pace(table, self.clock, random.random)
@@ -62,10 +69,21 @@ class Live:
             self.sender, Guard(Ledger(table), pace), keeper, self.clock, time.sleep, lambda: uuid.uuid4().hex
         )
         telemetry = self.recorder.telemetry
-        self.webhook = Webhook(self.channels, self.delivery, telemetry, self.clock, deadline)
+        self.webhook = Webhook(self.channels, Shares(self.delivery).take, telemetry, self.clock, deadline)
+        take = Callbacks(keeper, self.clock).take
+        self.callbacks = Webhook(self.channels, take, telemetry, self.clock, deadline, door="callback")
         fallback = Fallback(lambda: self.aws.sns, self.aws.topic_arn, table, self.clock)
         self.worker = Worker(
-            self.delivery, self.channels, keeper, fallback, telemetry, self.clock, lambda: self.chance, deadline
+            self.delivery,
+            Followup(Pages(outward), self.delivery.guard, self.clock),
+            Writeback(BigPanda(outward), table, Ledger(table), self.clock, time.sleep),
+            self.channels,
+            keeper,
+            fallback,
+            telemetry,
+            self.clock,
+            lambda: self.chance,
+            deadline,
         )
 
     def clock(self) -> float:
@@ -107,6 +125,7 @@ class Received:
     target: str
     headers: Mapping[str, str]
     body: bytes
+    method: str = "POST"
 
 
 # Gives status, headers and body for a request.
@@ -136,13 +155,23 @@ class _Handler(BaseHTTPRequestHandler):
         super().setup()
         self.server.connections += 1
 
+    def do_GET(self) -> None:
+        self._serve()
+
     def do_POST(self) -> None:
+        self._serve()
+
+    def do_PUT(self) -> None:
+        self._serve()
+
+    def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-        received = Received(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        received = Received(self.path, headers, body, self.command)
         self.server.received.append(received)
-        status, headers, content = self.server.script(received)
+        status, more, content = self.server.script(received)
         self.send_response_only(status)
-        for name, value in {"Content-Length": str(len(content)), **headers}.items():
+        for name, value in {"Content-Length": str(len(content)), **more}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
