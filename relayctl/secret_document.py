@@ -13,9 +13,10 @@ from relay.errors import InvalidChannel
 MASK = "***"
 # What may be seen; all else in a channel is masked, so that a key that comes later is masked, too.
 _OPEN = re.compile(
-    r"(inbound(\.previous)?\.(basic\.username|expires_at)"
+    r"((inbound|xmatters\.callback)(\.previous)?\.(basic\.username|expires_at)"
+    r"|xmatters\.responses\.(acknowledge|escalate)|bigpanda\.(environment_id|assign|email_domain|comments)"
     r"|xmatters\.(rest\.)?auth\.(type|username|client_id)|xmatters\.recipients"
-    rf"|policy\.({'|'.join(CHANNEL['properties']['policy']['properties'])}))"
+    rf"|policy\.({'|'.join(CHANNEL['properties']['policy']['properties'])}|(priorities|properties)\.[^.]+))"
 )
 _URLS = {"xmatters.trigger_url", "xmatters.rest.base_url", "bigpanda.base_url"}
 _PLAIN_URL = re.compile(r"https?://[A-Za-z0-9.:-]+(/(api/integration|reapi|api/xm)/[A-Za-z0-9/_-]*|/?)")
@@ -82,8 +83,19 @@ def _mask(value: Any, key: str) -> Any:
 def _is_plain(value: Any) -> bool:
     """Whether this is what stands under an open key: not something that was put there by mistake."""
     if isinstance(value, list):
-        return all(isinstance(item, str) for item in value)
+        return all(isinstance(item, str) or _is_route(item) for item in value)
     return isinstance(value, str | int | float)
+
+
+def _is_route(item: Any) -> bool:
+    members: dict[str, Any] = item if isinstance(item, dict) else {"": None}
+    when = members.get("when", {})
+    shown = [members.get("recipients", []), *(when.values() if isinstance(when, dict) else [when])]
+    return members.keys() <= {"when", "recipients", "priority"} and all(_is_text(each) for each in shown)
+
+
+def _is_text(value: Any) -> bool:
+    return all(isinstance(each, str) for each in value) if isinstance(value, list) else isinstance(value, str)
 
 
 def _masked_url(url: str) -> str:

@@ -18,12 +18,16 @@ _NONE: Mapping[str, Any] = {}
 
 
 class FakeDynamoDb:
-    """One table with the key `pk`. `failure` is raised by every call while it is set; `calls` names them all."""
+    """One table with the key `pk`; `calls` names all that was asked of it.
+
+    `failure` is raised by every call while it is set; `refuses_writes` says that only reads work.
+    """
 
     def __init__(self) -> None:
         self.items: dict[str, Item] = {}
         self.calls: list[str] = []
         self.failure: Exception | None = None
+        self.refuses_writes = False
 
     def table(self, clock: Any) -> Table:
         """The library's table over this client."""
@@ -90,6 +94,8 @@ class FakeDynamoDb:
         self.calls.append(name)
         if self.failure:
             raise self.failure
+        if self.refuses_writes and name != "get_item":
+            raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, name)
 
 
 def condition_failed(operation: str) -> ClientError:

@@ -7,7 +7,8 @@ import logging
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from copy import replace
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
@@ -15,23 +16,30 @@ import pytest
 from botocore.exceptions import ClientError
 
 from relay import incident
+from relay.bigpanda import BigPanda
+from relay.callbacks import Callbacks
 from relay.channel_cache import ChannelCache
 from relay.deadline import Deadline
 from relay.delivery import Delivery
 from relay.errors import SendError, UnknownChannel
 from relay.fallback import Fallback
+from relay.followup import Followup
 from relay.guard import Guard
 from relay.http import AllowedHosts, Answer, Session
 from relay.keeping import Keeper
 from relay.ledger import Entry, Ledger, key
 from relay.message import Job
 from relay.outcome import Result
+from relay.outward import Outward
 from relay.pace import Pace
+from relay.pages import Pages
 from relay.queues import Queue
 from relay.sending import Sender
+from relay.shares import Shares
 from relay.telemetry import Telemetry
 from relay.webhook import INLINE_SECONDS, Webhook
 from relay.worker import Worker
+from relay.writeback import Writeback
 from relay.xmatters import Signal, XMatters
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
@@ -63,6 +71,7 @@ class Call:
     body: bytes
     headers: Mapping[str, str]
     seconds: float
+    method: str = "POST"
 
 
 type Step = Answer | Exception | Callable[[Call], Answer]
@@ -75,16 +84,17 @@ class FakeSession(Session):
         self.calls: list[Call] = []
         self._steps = list(steps)
 
-    def post(
+    def call(
         self,
+        method: str,
         url: str,
         *,
-        body: bytes,
+        body: bytes | None,
         headers: Mapping[str, str],
         seconds: float,
         heard: Callable[[Answer], object] = lambda _: None,
     ) -> Answer:
-        call = Call(url, body, dict(headers), seconds)
+        call = Call(url, body or b"", dict(headers), seconds, method)
         self.calls.append(call)
         step = self._steps.pop(0) if len(self._steps) > 1 else self._steps[0]
         if isinstance(step, Exception):
@@ -220,7 +230,8 @@ class Recorder:
 class Relay:
     """The whole path on fakes: one channel named `noc`, unless `secrets` says otherwise.
 
-    `retries` and `dead_letters` stand for the two queues.
+    `retries` and `dead_letters` stand for the two queues; `rest` is xMatters' REST API, which knows of no page,
+    `bigpanda` BigPanda's API, which accepts whatever comes.
     """
 
     session: FakeSession
@@ -229,6 +240,8 @@ class Relay:
     dead_letters: FakeSqs = field(default_factory=FakeSqs)
     dynamodb: FakeDynamoDb = field(default_factory=FakeDynamoDb)
     sns: FakeSns = field(default_factory=FakeSns)
+    rest: FakeSession = field(default_factory=lambda: FakeSession(Answer(200, {}, b'{"data": []}')))
+    bigpanda: FakeSession = field(default_factory=lambda: FakeSession(Answer(204, {}, b"")))
     clock: Clock = field(default_factory=Clock)
     recorder: Recorder = field(default_factory=Recorder)
     chance: float = 1.0
@@ -237,7 +250,7 @@ class Relay:
         self.channels = ChannelCache(
             self.secrets, HOSTS, seconds=300, clock=self.clock, notice=self.recorder.telemetry.notice
         )
-        self.xmatters = XMatters(self.session, clock=self.clock)
+        self.xmatters = XMatters(Outward(self.session, clock=self.clock))
         self.sender = Sender(self.channels, self.xmatters, self.clock.sleep, lambda: self.chance)
         self.table = self.dynamodb.table(self.clock)
         self.ledger = Ledger(self.table)
@@ -253,9 +266,15 @@ class Relay:
         sns: Any = self.sns
         fallback = Fallback(lambda: sns, "arn:aws:sns:eu-central-1:000000000000:fallback", self.table, self.clock)
         telemetry = self.recorder.telemetry
-        self.webhook = Webhook(self.channels, self.delivery, telemetry, self.clock, self.deadline)
+        self.webhook = Webhook(self.channels, Shares(self.delivery).take, telemetry, self.clock, self.deadline)
+        take = Callbacks(self.keeper, self.clock).take
+        self.callbacks = Webhook(self.channels, take, telemetry, self.clock, self.deadline, door="callback")
+        bigpanda = BigPanda(Outward(self.bigpanda, clock=self.clock))
+        pages = Pages(Outward(self.rest, clock=self.clock))
         self.worker = Worker(
             self.delivery,
+            Followup(pages, self.delivery.guard, self.clock),
+            Writeback(bigpanda, self.table, self.ledger, self.clock, self.clock.sleep),
             self.channels,
             self.keeper,
             fallback,
@@ -302,6 +321,10 @@ class Relay:
         """Another function on the same queues, table, topic and clock, with an xMatters of its own."""
         return replace(self, session=FakeSession(*steps), recorder=Recorder())
 
+    def with_rest(self, rest: FakeSession) -> "Relay":
+        """The same, with another REST API of xMatters'."""
+        return replace(self, rest=rest)
+
     def entry(self, incident_id: str = "i1", recipients: tuple[str, ...] = ()) -> Entry:
         """What the ledger holds of an incident."""
         return self.ledger.read(key("noc", recipients, incident_id))
@@ -323,7 +346,7 @@ class Line:
     def __init__(self, *steps: Step, auth: dict[str, str] | None = None) -> None:
         self.clock = Clock()
         self.session = FakeSession(*steps)
-        self.xmatters = XMatters(self.session, clock=self.clock)
+        self.xmatters = XMatters(Outward(self.session, clock=self.clock))
         self.channel = samples.parsed(samples.secret(auth=auth))
 
     def send(self, seconds: float = 8, reserve: float = 2, **changes: Any) -> str | None:

@@ -1,7 +1,7 @@
 """Samples that tests change to what they are about: secrets, shares, requests, jobs, answers."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 from relay import channel, incident

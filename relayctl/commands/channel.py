@@ -17,7 +17,6 @@ from relayctl.channel_store import ChannelStore
 from relayctl.secret_document import SecretDocument, from_file, typed_value
 from relayctl.stack import Stack, on_stack
 
-_NOT_YET = ("xmatters.callback", "xmatters.rest", "bigpanda")
 _AUTH_MEMBERS = ("client_id", "username", "password", "key", "secret")
 _HIDDEN = {"trigger_url", "password", "secret", "key"}
 
@@ -74,12 +73,14 @@ def set_(
 ) -> None:
     """Make a channel, or change the parts of one that are named.
 
-    Prints what to paste into BigPanda: the callback URL and a header. The header's value is a secret.
+    Prints what to paste into BigPanda: the callback URL and a header. The header's value is a secret. With a key of
+    BigPanda's, what people answer is written there, and what to paste into xMatters is printed, too.
 
     \b
     Example:
       relayctl channel set payments --trigger-url @url.txt --recipient jdoe
       relayctl channel set payments --auth basic --username relay
+      relayctl channel set payments --set bigpanda.api_key=@key.txt
       relayctl channel set payments --set inbound.token=@token.txt
     """
     store = ChannelStore(stack)
@@ -89,6 +90,8 @@ def set_(
     _apply_settings(document, settings, removals)
     if not document.has("inbound.token") and not document.has("inbound.basic"):
         document.set("inbound.token", secrets.token_urlsafe(32))
+    if document.has("bigpanda.api_key") and not document.has("xmatters.callback"):
+        document.set("xmatters.callback.token", secrets.token_urlsafe(32))
     channels.parse(name, document.text(), _hosts(stack))
     store.write(name, document.text(), exists=found is not None)
     _say("changed" if found is not None else "made", stack, name, document)
@@ -158,27 +161,36 @@ def _say(what: str, stack: Stack, name: str, document: SecretDocument) -> None:
     click.echo(f"channel {name}: {what}; functions that run already see it within {seconds} s", err=True)
     if document.members["xmatters"]["auth"]["type"] == "url" and "apikey=" not in _url(document).lower():
         click.echo("note: the trigger URL has no apiKey, which --auth url relies on", err=True)
-    unused = [key for key in _NOT_YET if document.has(key)]
-    if unused:
-        click.echo(f"note: checked and kept, but without effect in this version: {', '.join(unused)}", err=True)
 
 
 def _url(document: SecretDocument) -> str:
     return str(document.members["xmatters"]["trigger_url"])
 
 
-def _callback_url(stack: Stack, name: str) -> str:
-    return stack.output("BigPandaWebhookUrl").replace("{channel}", name)
+def _urls(stack: Stack, name: str, document: SecretDocument) -> dict[str, str]:
+    """Where BigPanda shares, and where xMatters calls back, if it may."""
+    outputs = {"callback_url": "BigPandaWebhookUrl"}
+    if document.has("xmatters.callback"):
+        outputs["xmatters_callback_url"] = "XMattersCallbackUrl"
+    return {member: stack.output(output).replace("{channel}", name) for member, output in outputs.items()}
 
 
 def _show_what_to_paste(stack: Stack, name: str, document: SecretDocument, as_json: bool) -> None:
+    urls = _urls(stack, name, document)
     header = channels.header_for(document.members["inbound"])
-    pasted = {"channel": name, "callback_url": _callback_url(stack, name), "header": header}
+    pasted = {"channel": name, **urls, "header": header}
+    back = channels.header_for(document.members["xmatters"]["callback"]) if "xmatters_callback_url" in urls else None
     if as_json:
-        click.echo(json.dumps(pasted))
+        click.echo(json.dumps(pasted | ({"xmatters_header": back} if back else {})))
         return
-    click.echo("Paste into BigPanda's webhook integration:")
-    click.echo(f"  Callback URL   {pasted['callback_url']}")
+    _show_paste("BigPanda's webhook integration", urls["callback_url"], header)
+    if back:
+        _show_paste("xMatters' workflow (docs/xmatters)", urls["xmatters_callback_url"], back)
+
+
+def _show_paste(where: str, url: str, header: dict[str, str]) -> None:
+    click.echo(f"Paste into {where}:")
+    click.echo(f"  Callback URL   {url}")
     click.echo(f"  Header name    {header['name']}")
     click.echo(f"  Header value   {header['value']}")
 
@@ -196,12 +208,15 @@ def show(stack: Stack, name: str, as_json: bool) -> None:
     found = ChannelStore(stack).read(name)
     if found is None:
         _nothing(f"there is no channel {name}")
-    shown = {"channel": name, "callback_url": _callback_url(stack, name), "secret": SecretDocument(found).masked()}
+    document = SecretDocument(found)
+    urls, masked = _urls(stack, name, document), document.masked()
     if as_json:
-        click.echo(json.dumps(shown))
+        click.echo(json.dumps({"channel": name, **urls, "secret": masked}))
         return
-    click.echo(f"channel       {name}\ncallback URL  {shown['callback_url']}\nsecret        ", nl=False)
-    click.echo(json.dumps(shown["secret"], indent=2, ensure_ascii=False).replace("\n", "\n" + " " * 14))
+    click.echo(f"channel        {name}\ncallback URL   {urls['callback_url']}")
+    if back := urls.get("xmatters_callback_url"):
+        click.echo(f"from xMatters  {back}")
+    click.echo("secret         " + json.dumps(masked, indent=2, ensure_ascii=False).replace("\n", "\n" + " " * 15))
 
 
 @channel.command("list")

@@ -60,7 +60,7 @@ def _world(built: Build, aws: Aws, workplace: Path) -> Iterator[World]:
 
 @pytest.fixture
 def world(_world: World) -> Iterator[World]:
-    """Both functions in a world where nothing was announced; a test that leaves dead letters fails."""
+    """All functions in a world where nothing was announced; a test that leaves dead letters fails."""
     yield _world
     _world.box.listening(True)
     _world.box.clear()

@@ -17,7 +17,8 @@ KNOWN = {
     "LedgerTable": "ledger",
     "FallbackTopic": "arn:aws:sns:us-east-1:123456789012:fallback",
 }
-FUNCTIONS = ("BigPandaWebhookFunction", "JobWorkerFunction")
+DOORS = ("BigPandaWebhookFunction", "XMattersCallbackFunction")
+FUNCTIONS = (*DOORS, "JobWorkerFunction")
 # Each costs every cold start tens of milliseconds, and none of them is needed.
 SLOW = ("aws_xray_sdk", "pydantic", "aws_lambda_powertools.event_handler", "asyncio")
 MODULES = (
@@ -71,8 +72,9 @@ def test_no_source_is_read_or_compiled(built: Build, workplace: Path, tmp_path: 
     for name in FUNCTIONS:
         with loaded(deployed(copy, name), tmp_path / "log") as function:
             assert function.init_seconds > 0
-    with loaded(deployed(copy, "BigPandaWebhookFunction"), tmp_path / "log") as function:
-        assert function.invoke({})["statusCode"] == 401
+    for name in DOORS:
+        with loaded(deployed(copy, name), tmp_path / "log") as function:
+            assert function.invoke({})["statusCode"] == 401
 
 
 def test_loading_writes_nothing_beside_the_code(built: Build, tmp_path: Path) -> None:

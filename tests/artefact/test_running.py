@@ -13,12 +13,14 @@ from tests.artefact.builds import Build
 from tests.artefact.runtime_api import FunctionError, loaded
 from tests.artefact.world import (
     API_KEY,
+    CALLBACKS,
     EVENTS,
     RECIPIENT,
     REPLAYS,
     RETRIES,
     SHARES,
     TOKEN,
+    WRITEBACKS,
     World,
     in_base64,
     logged,
@@ -36,7 +38,9 @@ def test_every_sample_event_belongs_to_a_function() -> None:
     assert SHARES
     assert REPLAYS
     assert RETRIES
-    assert {*SHARES, *REPLAYS, *RETRIES} == set(EVENTS)
+    assert CALLBACKS
+    assert WRITEBACKS
+    assert {*SHARES, *REPLAYS, *RETRIES, *CALLBACKS, *WRITEBACKS} == set(EVENTS)
     assert REFUSED.keys() | UNCHANGED <= {path.stem for path in SHARES}
 
 
@@ -157,7 +161,7 @@ def test_alarms_watch_metrics_that_exist_from_the_first_minute(world: World, bui
     alarms = templates.stack(built.template, {"Profile": "local"}).of_type("AWS::CloudWatch::Alarm").values()
     ours = [alarm for alarm in alarms if not alarm["Namespace"].startswith("AWS/")]
     assert ours
-    for function in (world.webhook, world.worker):
+    for function in (world.webhook, world.callback, world.worker):
         first = next(line for line in logged(function.log()) if "_aws" in line)
         [directive] = first["_aws"]["CloudWatchMetrics"]
         names = {metric["Name"] for metric in directive["Metrics"]}

@@ -47,6 +47,8 @@ def write_logs(group: str) -> dict[str, Any]:
 # Every permission that a function has. A new one belongs here, after a thought.
 PERMISSIONS = {
     "BigPandaWebhookRole": [READ_CHANNELS, USE_THE_LEDGER, KEEP_JOBS, write_logs("BigPandaWebhookLogGroup")],
+    # It queues and no more: no ledger, nothing off a queue.
+    "XMattersCallbackRole": [READ_CHANNELS, KEEP_JOBS, write_logs("XMattersCallbackLogGroup")],
     "JobWorkerRole": [
         READ_CHANNELS,
         USE_THE_LEDGER,
@@ -61,7 +63,11 @@ PERMISSIONS = {
         write_logs("JobWorkerLogGroup"),
     ],
 }
-TIMEOUTS = {"BigPandaWebhookFunction": 15, "JobWorkerFunction": 60}
+TIMEOUTS = {"BigPandaWebhookFunction": 15, "XMattersCallbackFunction": 15, "JobWorkerFunction": 60}
+ROUTES = {
+    "/bigpanda/{channel}": "BigPandaWebhookFunction",
+    "/xmatters/{channel}": "XMattersCallbackFunction",
+}
 
 
 class _Asked(dict[str, str]):
@@ -88,12 +94,13 @@ class TestApi:
         assert body["x-amazon-apigateway-binary-media-types"] == ["*/*"]
         assert on_aws.only("AWS::ApiGateway::RestApi")["BinaryMediaTypes"] == ["*~1*"]
 
-    def test_the_webhook_is_all_that_it_serves(self, on_aws: Stack) -> None:
+    def test_two_doors_are_all_that_it_has_and_each_has_a_function_of_its_own(self, on_aws: Stack) -> None:
         paths = on_aws.only("AWS::ApiGateway::RestApi")["Body"]["paths"]
-        assert {path: set(methods) for path, methods in paths.items()} == {"/bigpanda/{channel}": {"post"}}
-        integration = paths["/bigpanda/{channel}"]["post"]["x-amazon-apigateway-integration"]
-        assert integration["type"] == "aws_proxy"
-        assert "${BigPandaWebhookFunction.Arn}" in integration["uri"]
+        assert {path: set(methods) for path, methods in paths.items()} == {path: {"post"} for path in ROUTES}
+        for path, function in ROUTES.items():
+            integration = paths[path]["post"]["x-amazon-apigateway-integration"]
+            assert integration["type"] == "aws_proxy"
+            assert f"${{{function}.Arn}}" in integration["uri"]
 
     def test_it_has_one_stage_and_that_one_is_throttled(self, on_aws: Stack) -> None:
         assert "StageName" not in on_aws.only("AWS::ApiGateway::Deployment"), "SAM makes a second stage of it"
@@ -140,10 +147,14 @@ class TestApi:
             assert on_aws.resources[name]["UpdateReplacePolicy"] == "Retain"
 
     def test_only_this_api_may_invoke_a_function_and_only_by_its_route(self, on_aws: Stack) -> None:
-        permission = on_aws.only("AWS::Lambda::Permission")
-        assert permission["FunctionName"] == "${BigPandaWebhookFunction}"
-        assert permission["Principal"] == "apigateway.amazonaws.com"
-        assert permission["SourceArn"].endswith(":${Api}/*/POST/bigpanda/*")
+        permissions = on_aws.of_type("AWS::Lambda::Permission").values()
+        assert {each["Principal"] for each in permissions} == {"apigateway.amazonaws.com"}
+        allowed = {each["FunctionName"]: each["SourceArn"].partition(":${Api}")[2] for each in permissions}
+        assert allowed == {
+            "${BigPandaWebhookFunction}": "/*/POST/bigpanda/*",
+            "${XMattersCallbackFunction}": "/*/POST/xmatters/*",
+        }
+        assert len(permissions) == len(allowed)
 
 
 class TestFunctions:
@@ -162,6 +173,7 @@ class TestFunctions:
         assert {name: group.get("RetentionInDays") for name, group in groups.items()} == {
             "AccessLogGroup": "7",
             "BigPandaWebhookLogGroup": "7",
+            "XMattersCallbackLogGroup": "7",
             "JobWorkerLogGroup": "7",
         }
 

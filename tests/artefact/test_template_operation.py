@@ -15,7 +15,7 @@ import pytest
 
 from relay.errors import Reason
 from relay.outcome import Outcome
-from relay.queues import MAX_MESSAGE_BYTES
+from relay.queues import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES
 from relay.telemetry import NOTICES
 from sandbox.cloud import without_aws
 from tests.artefact import templates
@@ -30,16 +30,20 @@ TOPIC = "arn:aws:sns:us-east-1:123456789012:on-call"
 OURS = {
     "NewDeadLettersAlarm": "dead_lettered",
     "UnsafeSharesAlarm": "outcome_unsafe",
+    "UnsafeCallbacksAlarm": "callback_unsafe",
     "UnreadableJobsAlarm": "unreadable_job",
     "CredentialsAlarm": "reason_credentials",
     "StaleChannelAlarm": "stale_channel",
     "LedgerAlarm": "unguarded",
+    "UnconfirmedAlarm": "unconfirmed",
     "FallbackAlarm": "fallback_told",
     "FallbackFailedAlarm": "fallback_failed",
 }
+OF_QUEUES = {"DeadLettersAlarm", "RetryQueueAlarm"}
 OF_FUNCTIONS = {
     "WebhookErrorsAlarm": ("${BigPandaWebhookFunction}", "Errors"),
     "WebhookThrottlesAlarm": ("${BigPandaWebhookFunction}", "Throttles"),
+    "CallbackErrorsAlarm": ("${XMattersCallbackFunction}", "Errors"),
     "WorkerErrorsAlarm": ("${JobWorkerFunction}", "Errors"),
     "WorkerThrottlesAlarm": ("${JobWorkerFunction}", "Throttles"),
 }
@@ -139,17 +143,29 @@ class TestAlarms:
     @pytest.mark.parametrize(("topic", "told"), [("", []), (TOPIC, [TOPIC])])
     def test_they_tell_the_topic_if_there_is_one(self, topic: str, told: list[str]) -> None:
         alarms = of_clone(AlarmTopicArn=topic).of_type("AWS::CloudWatch::Alarm")
-        assert alarms.keys() == OURS.keys() | OF_FUNCTIONS.keys() | {"DeadLettersAlarm"}
+        assert alarms.keys() == OURS.keys() | OF_FUNCTIONS.keys() | OF_QUEUES
         for alarm in alarms.values():
             assert alarm["AlarmActions"] == told
             assert alarm["OKActions"] == told
 
-    def test_they_go_off_at_the_first_of_it_and_silence_is_fine(self, on_aws: Stack) -> None:
-        for alarm in on_aws.of_type("AWS::CloudWatch::Alarm").values():
-            assert alarm["Period"] * alarm["EvaluationPeriods"] == 60
-            assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanThreshold", 0)
-            assert alarm["TreatMissingData"] == "notBreaching"
-            assert "docs/" in alarm["AlarmDescription"]
+    def test_they_go_off_at_the_first_of_it(self, on_aws: Stack) -> None:
+        for name, alarm in on_aws.of_type("AWS::CloudWatch::Alarm").items():
+            if name != "RetryQueueAlarm":
+                assert (alarm["Period"] * alarm["EvaluationPeriods"], alarm["Threshold"]) == (60, 0), name
+
+    def test_silence_is_fine_and_each_says_where_to_read_on(self, on_aws: Stack) -> None:
+        for name, alarm in on_aws.of_type("AWS::CloudWatch::Alarm").items():
+            assert alarm["ComparisonOperator"] == "GreaterThanThreshold", name
+            assert alarm["TreatMissingData"] == "notBreaching", name
+            assert "docs/" in alarm["AlarmDescription"], name
+
+    def test_one_watches_for_jobs_that_nobody_works_off(self, on_aws: Stack) -> None:
+        alarm = on_aws.of_type("AWS::CloudWatch::Alarm")["RetryQueueAlarm"]
+        assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/SQS", "ApproximateAgeOfOldestMessage")
+        assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": "${RetryQueue.QueueName}"}]
+        assert alarm["Statistic"] == "Maximum"
+        # Whatever waits is sent anew by then.
+        assert alarm["Threshold"] > MAX_DELAY_SECONDS
 
     def test_one_watches_what_rests_in_the_dead_letter_queue(self, on_aws: Stack) -> None:
         alarm = on_aws.of_type("AWS::CloudWatch::Alarm")["DeadLettersAlarm"]
@@ -175,7 +191,8 @@ class TestAlarms:
             if not alarm["Namespace"].startswith("AWS/")
         }
         assert {name: alarm["MetricName"] for name, alarm in ours.items()} == OURS
-        counted = {f"outcome_{each}" for each in Outcome} | {f"reason_{each}" for each in Reason} | set(NOTICES)
+        outcomes = {f"{what}_{each}" for what in ("outcome", "callback") for each in Outcome}
+        counted = outcomes | {f"reason_{each}" for each in Reason} | set(NOTICES)
         for name, alarm in ours.items():
             assert alarm["MetricName"] in counted, name
             assert alarm["Namespace"] == "relay", name
@@ -238,6 +255,7 @@ class TestOutputs:
         assert {name: output["Value"] for name, output in on_aws.outputs.items()} == {
             "ApiId": "${Api}",
             "BigPandaWebhookUrl": "https://${Api}.execute-api.us-east-1.amazonaws.com/v1/bigpanda/{channel}",
+            "XMattersCallbackUrl": "https://${Api}.execute-api.us-east-1.amazonaws.com/v1/xmatters/{channel}",
             "DeadLetterQueueUrl": "${DeadLetterQueue}",
             "RetryQueueUrl": "${RetryQueue}",
             "LedgerTableName": "${LedgerTable}",

@@ -1,4 +1,4 @@
-"""Both built functions under AWS's own runtime client, with moto as AWS and the stand-in as xMatters."""
+"""All built functions under AWS's own runtime client, with moto as AWS and stand-ins for xMatters and BigPanda."""
 
 import base64
 import json
@@ -12,6 +12,7 @@ import boto3
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.sqs.models import sqs_backends
 
+from sandbox import local
 from sandbox.cloud import REGION
 from sandbox.server import Box, running
 from tests.artefact import templates
@@ -22,11 +23,15 @@ EVENTS = sorted((ROOT / "events").glob("*.json"))
 SHARES = [path for path in EVENTS if path.stem.startswith("bigpanda_")]
 REPLAYS = [path for path in EVENTS if path.stem.startswith("job_worker_replay")]
 RETRIES = [path for path in EVENTS if path.stem.startswith("job_worker_retry")]
+CALLBACKS = [path for path in EVENTS if path.stem.startswith("xmatters_callback_")]
+WRITEBACKS = [path for path in EVENTS if path.stem.startswith("job_worker_writeback")]
 
-TOKEN = "local-demo-token-not-a-secret"
+TOKEN = local.INBOUND_TOKEN
+BIGPANDA_KEY = "BPU-canary-bigpanda-key"
 API_KEY = "canary-url-key"
 RECIPIENT = "Network Operations"
 
+FUNCTIONS = ("BigPandaWebhookFunction", "XMattersCallbackFunction", "JobWorkerFunction")
 RETRY_QUEUE, DEAD_LETTER_QUEUE, TOLD = "retries", "dead-letters", "told"
 LEDGER = "ledger"
 
@@ -63,9 +68,10 @@ class Aws:
 
 @dataclass(frozen=True)
 class World:
-    """Both functions, loaded; AWS; the stand-in that the channel "demo" points at."""
+    """All functions, loaded; AWS; the stand-ins that the channel "demo" points at."""
 
     webhook: Function
+    callback: Function
     worker: Function
     webhook_as_deployed: Deployed
     box: Box
@@ -73,8 +79,11 @@ class World:
 
     def share(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """What the webhook answers to a share, its status among it."""
-        response = self.webhook.invoke(event)
-        return {"status": response["statusCode"], **json.loads(response["body"])}
+        return _answer(self.webhook.invoke(event))
+
+    def call_back(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """What the callback function answers to xMatters, its status among it."""
+        return _answer(self.callback.invoke(event))
 
     def waiting(self) -> list[dict[str, Any]]:
         """What is on the retry queue; it is taken off."""
@@ -112,26 +121,43 @@ def make_aws(endpoint_url: str) -> Aws:
 @contextmanager
 def made(built: Build, aws: Aws, folder: Path) -> Iterator[World]:
     """The world for the length of a `with` block; the functions' logs are in `folder`."""
-    webhook, worker = (
-        built.deployed(name, aws.endpoint_url, aws.known) for name in ("BigPandaWebhookFunction", "JobWorkerFunction")
-    )
+    webhook, callback, worker = (built.deployed(name, aws.endpoint_url, aws.known) for name in FUNCTIONS)
     with running() as box:
         _make_channel(aws, webhook, box)
-        with loaded(webhook, folder / "webhook") as first, loaded(worker, folder / "worker") as second:
-            yield World(first, second, webhook, box, aws)
+        with (
+            loaded(webhook, folder / "webhook") as first,
+            loaded(callback, folder / "callback") as second,
+            loaded(worker, folder / "worker") as third,
+        ):
+            yield World(first, second, third, webhook, box, aws)
 
 
 def _make_channel(aws: Aws, function: Deployed, box: Box) -> None:
+    box.bigpanda.let_in(BIGPANDA_KEY)
     channel = {
         "inbound": {"token": TOKEN},
         "xmatters": {
             "trigger_url": box.declare({"type": "url", "api_key": API_KEY}).url,
             "auth": {"type": "url"},
             "recipients": [RECIPIENT],
+            "callback": {
+                "token": local.CALLBACK_TOKEN,
+                "basic": {"username": local.CALLBACK_USERNAME, "password": local.CALLBACK_PASSWORD},
+            },
+        },
+        "bigpanda": {
+            "base_url": box.bigpanda.url,
+            "api_key": BIGPANDA_KEY,
+            "assign": True,
+            "email_domain": local.EMAIL_DOMAIN,
         },
     }
     name = f"{function.variables['RELAY_SECRET_PREFIX']}/demo"
     aws.client("secretsmanager").create_secret(Name=name, SecretString=json.dumps(channel))
+
+
+def _answer(response: Mapping[str, Any]) -> dict[str, Any]:
+    return {"status": response["statusCode"], **json.loads(response["body"])}
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Channels of the tests' own: what one test does to a channel's pace, circuit and ledger, another does not see."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from sandbox.standin import StandIn
 from sandbox.verbs import relayctl
 
 HEADERS = {"x-api-key": local.INBOUND_TOKEN, "content-type": "application/json"}
+CALLBACK_HEADERS = {"x-api-key": local.CALLBACK_TOKEN, "content-type": "application/json"}
 # Nothing waits for its turn, but for xMatters' flood control.
 UNPACED = ("policy.max_per_minute=1000", "policy.min_seconds_between_signals=0")
 
@@ -25,16 +26,23 @@ class Channel:
     cloud: local.Local
     xmatters: StandIn
 
-    def post(self, body: bytes) -> requests.Response:
+    def post(self, body: bytes, headers: Mapping[str, str] = HEADERS) -> requests.Response:
         """Post a share as BigPanda does."""
-        url = f"{self.cloud.api_url}/bigpanda/{self.name}"
-        with requests.Session() as session:
-            session.trust_env = False
-            return session.post(url, data=body, headers=HEADERS, timeout=60)
+        return _posted(f"{self.cloud.api_url}/bigpanda/{self.name}", body, headers)
+
+    def call_back(self, body: bytes, headers: Mapping[str, str] = CALLBACK_HEADERS) -> requests.Response:
+        """Call back as xMatters does."""
+        return _posted(f"{self.cloud.api_url}/xmatters/{self.name}", body, headers)
 
     def signals(self) -> list[dict[str, Any]]:
         """The signals that xMatters took from this channel, oldest first."""
         return [each for each in self.xmatters.signals() if each["accepted"] and each["function"] == self.function]
+
+
+def _posted(url: str, body: bytes, headers: Mapping[str, str]) -> requests.Response:
+    with requests.Session() as session:
+        session.trust_env = False
+        return session.post(url, data=body, headers=headers, timeout=60)
 
 
 def made(cloud: local.Local, xmatters: StandIn, settings: Sequence[str] = UNPACED) -> Channel:

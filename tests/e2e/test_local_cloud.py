@@ -40,6 +40,7 @@ def test_stack_json_says_where_everything_is(cloud: local.Local, places: local.P
     assert written["region"] == "us-east-1"
     assert written["stack_name"] == "bigpanda-xmatters-relay"
     assert written["outputs"]["BigPandaWebhookUrl"] == f"{written['api_url']}/bigpanda/{{channel}}"
+    assert written["outputs"]["XMattersCallbackUrl"] == f"{written['api_url']}/xmatters/{{channel}}"
 
 
 def test_the_api_and_the_queue_answer_under_the_urls_given(cloud: local.Local) -> None:
@@ -50,18 +51,31 @@ def test_the_api_and_the_queue_answer_under_the_urls_given(cloud: local.Local) -
     assert "DeadLetterQueue" in attributes["Attributes"]["QueueArn"]
 
 
-def test_the_channel_points_at_the_stand_in(cloud: local.Local) -> None:
+def test_the_channel_points_at_the_stand_ins(cloud: local.Local) -> None:
     secrets = boto3.client("secretsmanager", region_name=REGION, endpoint_url=cloud.aws_endpoint_url)
     name = f"{cloud.outputs['SecretPrefix']}/demo"
     secret = json.loads(secrets.get_secret_value(SecretId=name)["SecretString"])
     assert secret["xmatters"]["trigger_url"].startswith(f"{cloud.xmatters_url}/api/integration/1/functions/")
     assert secret["inbound"] == {"token": local.INBOUND_TOKEN}
+    assert secret["xmatters"]["callback"]["token"] == local.CALLBACK_TOKEN
+    assert secret["bigpanda"]["base_url"] == cloud.bigpanda_url
+
+
+def test_a_sample_callback_is_written_into_the_stand_in(cloud: local.Local, places: local.Places) -> None:
+    sample = json.loads((ROOT / "events" / "xmatters_callback_1_acknowledge_flow.json").read_text())
+    url = f"{cloud.api_url}{sample['path']}"
+    assert requests.post(url, data=sample["body"], headers=sample["headers"], timeout=30).status_code == 200
+    vendors, incident_id = standin.running(places.standin), json.loads(sample["body"])["incident_id"]
+    assert vendors
+    _until(lambda: len(vendors.comments(incident_id)) == 1)
+    assert "acknowledged xMatters page 408005" in vendors.comments(incident_id)[0]["document"]["comment"]
+    assert len(vendors.assignments(incident_id)) == 1
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only Linux shows sockets as a file")
 def test_it_listens_on_this_machine_only(cloud: local.Local) -> None:
     listening = [line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines() if " 0A " in line]
-    for url in (cloud.aws_endpoint_url, cloud.sandbox_url, cloud.xmatters_url):
+    for url in (cloud.aws_endpoint_url, cloud.sandbox_url, cloud.xmatters_url, cloud.bigpanda_url):
         port = f"{urlsplit(url).port:04X}"
         assert [address for address in listening if address.endswith(f":{port}")] == [f"0100007F:{port}"]
 
@@ -98,7 +112,7 @@ def test_up_after_a_kill_starts_afresh_and_down_leaves_nothing(own_places: local
 
 def test_without_xmatters_there_is_no_stand_in(own_places: local.Places, quiet: Steps) -> None:
     up = local.up(own_places, quiet, with_xmatters=False)
-    assert (up.sandbox_url, up.xmatters_url) == (None, None)
+    assert (up.sandbox_url, up.xmatters_url, up.bigpanda_url) == (None, None, None)
     assert list(up.pids) == ["cloud"]
     assert standin.running(own_places.standin) is None
     local.down(own_places)

@@ -63,6 +63,7 @@ class Operator:
         self.outputs = {
             "ApiId": "a1b2c3d4e5",
             "BigPandaWebhookUrl": "https://a1b2c3d4e5.execute-api.us-east-1.amazonaws.com/v1/bigpanda/{channel}",
+            "XMattersCallbackUrl": "https://a1b2c3d4e5.execute-api.us-east-1.amazonaws.com/v1/xmatters/{channel}",
             "DeadLetterQueueUrl": self.queue_url,
             "SecretPrefix": "team/relay",
             "JobWorkerFunction": f"{STACK}-JobWorkerFunction-1",

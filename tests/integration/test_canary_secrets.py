@@ -26,6 +26,12 @@ AUTHS: dict[str, dict[str, str]] = {
     "api_key": {"type": "api_key", "key": "x-api-key-canary", "secret": "ä/+ canary-secret \"<&%>'=?"},
     "oauth": {"type": "oauth", "client_id": "c", "username": "u", "password": "ä/+ canary-oauth \"<&%>'=?"},
 }
+API_KEY = "BPU-canary\"<&%>'=?+/"
+CALLBACK = {
+    "token": "canary-callback",
+    "basic": {"username": "xmatters", "password": "canary-called"},
+    "previous": {"token": "canary-older", "expires_at": "2030-01-31T12:00:00Z"},
+}
 INBOUND = {
     "token": "canary-token",
     "basic": {"username": "bigpanda", "password": "canary-login"},
@@ -39,12 +45,21 @@ def traces() -> list[str]:
     return [CORE, encoded[0][:8], encoded[1][2:9], encoded[2][3:10]]
 
 
-def document(url: str, auth: dict[str, str]) -> dict[str, Any]:
+def document(
+    url: str, auth: dict[str, str], bigpanda_url: str = "https://api.bigpanda.io", *, assign: bool = False
+) -> dict[str, Any]:
     """A secret with a canary wherever it can hold one."""
     whole = samples.secret(auth={"type": "url"} if auth["type"] == "url" else auth, url=url, inbound=INBOUND)
-    whole["xmatters"]["callback"] = {"token": "canary-callback"}
+    whole["xmatters"]["callback"] = CALLBACK
     whole["xmatters"]["rest"] = {"base_url": "https://acme.xmatters.com", "auth": AUTHS["api_key"]}
-    return whole | {"bigpanda": {"api_key": "BPU-canary"}, "policy": {"fallback_after_seconds": 0}}
+    bigpanda = {"api_key": API_KEY, "base_url": bigpanda_url, "assign": assign}
+    return whole | {"bigpanda": bigpanda, "policy": {"fallback_after_seconds": 0}}
+
+
+def acknowledgement(number: int) -> str:
+    """What xMatters calls back with when somebody acknowledges."""
+    said = {"relay": 1, "kind": "response", "incident_id": f"i{number}", "environment_id": "e1"}
+    return json.dumps(said | {"person": {"target": "jdoe"}, "response": "Acknowledge"})
 
 
 class Search:
@@ -71,7 +86,7 @@ class Search:
     def _everything(self) -> str:
         out, err = self._capfd.readouterr()
         lines = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
-        copies = [line["last_copy"] for line in lines if line.get("attempts") and "last_copy" in line]
+        copies = [line["last_copy"] for line in lines if "delivery_id" in line and "last_copy" in line]
         jobs = [Job.from_json(envelope) for envelope in (*(each["Body"] for each in self.messages), *copies)]
         records = [str(vars(record)) for record in self._caplog.records]
         kept = json.dumps([self.messages, self._account.known(), self._account.told()], default=str)
@@ -103,7 +118,7 @@ FAULTS: list[dict[str, Any]] = [
 
 
 class Functions:
-    """Both handlers in an environment that makes them say as much as they can; they wait for nothing."""
+    """All handlers in an environment that makes them say as much as they can; they wait for nothing."""
 
     def __init__(self, account: Aws, search: Search, environment: pytest.MonkeyPatch) -> None:
         environment.setenv("POWERTOOLS_LOG_LEVEL", "DEBUG")
@@ -113,6 +128,7 @@ class Functions:
         self.account = account
         self.search = search
         self.webhook = load("bigpanda_webhook", environment, account)
+        self.callback = load("xmatters_callback", environment, account)
         self.worker = load("job_worker", environment, account)
         self._numbers = itertools.count(1)
 
@@ -122,6 +138,12 @@ class Functions:
         content = body or json.dumps({"id": f"i{next(self._numbers)}", "status": "critical"})
         shown = headers or {"Authorization": "Bearer canary-token"}
         self.search.answers.append(invoke(self.webhook, event(content, channel=channel, **shown)))
+
+    def call_back(self, body: str | None = None, **headers: str) -> None:
+        """Call back with an acknowledgement that is new, or with this body."""
+        content = body or acknowledgement(next(self._numbers))
+        shown = headers or {"Authorization": "Bearer canary-callback"}
+        self.search.answers.append(invoke(self.callback, event(content, **shown)))
 
     def work(self, *envelopes: str) -> None:
         """Let the worker have jobs as the retry queue hands them over."""
@@ -178,6 +200,51 @@ def fail_in_every_way(box: Box, functions: Functions, *, tokens: bool) -> None:
     box.clear()
     box.listening(False)
     functions.share()
+
+
+def test_nor_in_anything_that_write_back_writes(
+    box: Box, account: Aws, search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    functions = Functions(account, search, monkeypatch)
+    box.bigpanda.let_in(API_KEY)
+    url = box.declare(AUTHS["url"]).url
+    kept = []
+    for route, faults in {"comment": FAULTS, "users": FAULTS[::3]}.items():
+        account.put_secret("noc", document(url, AUTHS["url"], box.bigpanda.url, assign=route == "users"))
+        for fault in faults:
+            box.script([fault | {"times": None, "on": route}])
+            functions.call_back()
+            functions.work(*search.empty(account.retries))
+            kept += search.empty(account.retries)
+    be_turned_away_as_xmatters(functions)
+    resting = search.empty(account.dead_letters)
+    functions.replay(*resting, *kept[:2])
+    assert len(kept) >= len(FAULTS) - 3
+    assert len(resting) >= 2
+    box.script([])
+    functions.replay(*kept, *resting)
+    assert {call.incident_id for call in box.bigpanda.comments()} >= {
+        f"i{number}" for number in range(1, len(FAULTS) + 1)
+    }
+    account.retries.delete()
+    functions.call_back()
+    search.empty(account.dead_letters)
+    account.dead_letters.delete()
+    functions.call_back()
+    replies = [json.loads(answer["body"]) for answer in search.answers if "body" in answer]
+    assert {each.get("outcome") for each in replies} >= {"queued", "unsafe"}
+    assert {each.get("error") for each in replies} >= {"unauthorized", "bad_request", "unsupported_media_type"}
+    search.finds_nothing()
+
+
+def be_turned_away_as_xmatters(functions: Functions) -> None:
+    """Callbacks that are refused, some of them nearly right; and the other door's credentials."""
+    functions.call_back(Authorization="Bearer canary-wrong")
+    functions.call_back(Authorization="Bearer canary-token")
+    functions.call_back(Authorization="Basic " + base64.b64encode(b"xmatters:canary-token").decode())
+    functions.call_back("not json", Authorization="Bearer canary-older")
+    functions.call_back("{}", Authorization="Basic " + base64.b64encode(b"xmatters:canary-called").decode())
+    functions.call_back("{}", x_api_key="canary-callback", Content_Type="text/plain")
 
 
 def be_turned_away(functions: Functions) -> None:
@@ -245,14 +312,31 @@ def test_nor_when_the_other_side_echoes_the_whole_request(
     search.finds_nothing(live.recorder.written())
 
 
+def test_nor_when_bigpanda_echoes_the_whole_request(account: Aws, search: Search) -> None:
+    live = Live(account)
+    with site(echo) as server:
+        account.put_secret("noc", document("https://acme.xmatters.com/?apiKey=canary", AUTHS["url"], server.url))
+        called_back = samples.request(acknowledgement(1).encode(), headers={"authorization": "Bearer canary-callback"})
+        answer = live.callbacks.serve(called_back)
+        search.answers.append(answer.to_response())
+        assert (answer.status, answer.document["outcome"]) == (200, "queued")
+        [envelope] = search.empty(account.retries)
+        assert live.worker.work([{"messageId": "m1", "body": envelope}]) == []
+    [again] = [Job.from_json(envelope) for envelope in search.empty(account.retries)]
+    assert "***" in again.response_excerpt
+    search.finds_nothing(live.recorder.written())
+
+
 def test_nor_when_our_own_code_crashes(box: Box, account: Aws, search: Search) -> None:
     account.put_secret("noc", document(box.declare(AUTHS["url"]).url, AUTHS["url"]))
     live = Live(account)
     broken: Any = None
-    for part in ("delivery", "channels"):
-        webhook = dataclasses.replace(live.webhook, **{part: broken})
-        request = Request.from_event(event("{" + '"id": 1}', x_api_key="canary-token"))
-        answer = webhook.serve(request).to_response()
-        search.answers.append(answer)
-        assert answer["statusCode"] == 503
+    doors = [(live.webhook, '{"id": 1}', "canary-token"), (live.callbacks, acknowledgement(1), "canary-callback")]
+    for door, content, token in doors:
+        for part in ("take", "channels"):
+            webhook = dataclasses.replace(door, **{part: broken})
+            request = Request.from_event(event(content, x_api_key=token))
+            answer = webhook.serve(request).to_response()
+            search.answers.append(answer)
+            assert answer["statusCode"] == 503
     search.finds_nothing(live.recorder.written())

@@ -15,6 +15,7 @@ CANARY = "canary-51d0"
 TRIGGER = "https://acme.xmatters.com/api/integration/1/functions/f1/triggers"
 URL = f"{TRIGGER}?apiKey={CANARY}"
 CALLBACK = "https://a1b2c3d4e5.execute-api.us-east-1.amazonaws.com/v1/bigpanda/payments"
+FROM_XMATTERS = "https://a1b2c3d4e5.execute-api.us-east-1.amazonaws.com/v1/xmatters/payments"
 AUTHS = {
     "url": {},
     "basic": {"username": "relay", "password": f"{CANARY}-password"},
@@ -109,14 +110,20 @@ class TestSetANewChannel:
         assert secret["policy"] == {"min_seconds_between_signals": 0, "notify_on": ["opened"], "preset": "oncall"}
         assert secret["xmatters"]["recipients"] == ["A", "B"]
         assert (secret["inbound"], secret["bigpanda"]) == ({"token": "12345"}, {"api_key": "0x1"})
-        assert done.stderr.endswith("note: checked and kept, but without effect in this version: bigpanda\n")
 
-    def test_what_has_an_effect_is_not_said_to_have_none(self, operator: Operator) -> None:
+    def test_credentials_for_the_rest_api_are_kept(self, operator: Operator) -> None:
+        settings = ("base_url=https://acme.xmatters.com", "auth.type=basic", "auth.username=u", "auth.password=p")
+        options = [part for setting in settings for part in ("--set", f"xmatters.rest.{setting}")]
+        assert operator.run("channel", "set", "payments", "--trigger-url", URL, *options).exit_code == 0
+        kept = operator.secret("payments")["xmatters"]["rest"]
+        assert kept["auth"] == {"type": "basic", "username": "u", "password": "p"}
+
+    def test_a_policy_is_kept_in_its_own_types(self, operator: Operator) -> None:
         settings = ("preset=oncall", "min_seconds_between_signals=30", "max_per_minute=30", "max_age_seconds=3600")
         more = ("max_per_minute_per_recipients=4", "fallback_after_seconds=600")
         options = [part for setting in (*settings, *more) for part in ("--set", f"policy.{setting}")]
-        done = operator.run("channel", "set", "payments", "--trigger-url", URL, *options)
-        assert "without effect" not in done.stderr
+        back = ["--set", "bigpanda.api_key=k", "--set", "xmatters.callback.token=t"]
+        done = operator.run("channel", "set", "payments", "--trigger-url", URL, *options, *back)
         assert operator.secret("payments")["policy"]["max_per_minute_per_recipients"] == 4
 
     def test_a_url_without_a_key_is_remarked_on(self, operator: Operator) -> None:
@@ -136,6 +143,126 @@ class TestSetANewChannel:
         refused = operator.run("channel", "set", "payments", "--trigger-url", "https://other.xmatters.com/x")
         assert (refused.exit_code, refused.stdout) == (2, "")
         assert "xmatters.trigger_url: its host is not among the AllowedHosts" in refused.stderr
+
+
+class TestAnswers:
+    """What people answer is written into BigPanda once there is a key of BigPanda's."""
+
+    def test_a_key_makes_a_token_for_xmatters_and_both_are_printed(self, operator: Operator) -> None:
+        pasted = made(operator, "--set", f"bigpanda.api_key={CANARY}")
+        secret = operator.secret("payments")
+        token = secret["xmatters"]["callback"]["token"]
+        assert secret["bigpanda"] == {"api_key": CANARY}
+        assert pasted == {
+            "channel": "payments",
+            "callback_url": CALLBACK,
+            "header": {"name": "Authorization", "value": f"Bearer {secret['inbound']['token']}"},
+            "xmatters_callback_url": FROM_XMATTERS,
+            "xmatters_header": {"name": "Authorization", "value": f"Bearer {token}"},
+        }
+        assert len(token) >= 43
+        assert token != secret["inbound"]["token"], "neither opens the other's door"
+
+    def test_a_person_reads_the_same(self, operator: Operator) -> None:
+        done = operator.run("channel", "set", "payments", "--trigger-url", URL, "--set", f"bigpanda.api_key={CANARY}")
+        secret = operator.secret("payments")
+        assert done.stdout.splitlines() == [
+            "Paste into BigPanda's webhook integration:",
+            f"  Callback URL   {CALLBACK}",
+            "  Header name    Authorization",
+            f"  Header value   Bearer {secret['inbound']['token']}",
+            "Paste into xMatters' workflow (docs/xmatters):",
+            f"  Callback URL   {FROM_XMATTERS}",
+            "  Header name    Authorization",
+            f"  Header value   Bearer {secret['xmatters']['callback']['token']}",
+        ]
+        assert CANARY not in done.output
+
+    def test_the_token_is_made_once(self, operator: Operator) -> None:
+        before = made(operator, "--set", "bigpanda.api_key=k")
+        again = operator.run_json("channel", "set", "payments", "--set", "bigpanda.assign=true")
+        assert again == before
+        assert operator.secret("payments")["bigpanda"] == {"api_key": "k", "assign": True}
+
+    def test_removing_the_old_one_renews_it(self, operator: Operator) -> None:
+        before = made(operator, "--set", "bigpanda.api_key=k")
+        after = operator.run_json("channel", "set", "payments", "--unset", "xmatters.callback")
+        assert after["xmatters_header"] != before["xmatters_header"]
+        assert after["header"] == before["header"]
+
+    def test_credentials_of_ones_own_are_kept(self, operator: Operator) -> None:
+        login = ("--set", "xmatters.callback.basic.username=xm", "--set", "xmatters.callback.basic.password=p")
+        pasted = made(operator, *login, "--set", "bigpanda.api_key=k")
+        assert operator.secret("payments")["xmatters"]["callback"] == {"basic": {"username": "xm", "password": "p"}}
+        assert pasted["xmatters_header"]["value"] == "Basic " + base64.b64encode(b"xm:p").decode()
+
+    def test_without_a_key_nothing_of_it_is_made_or_printed(self, operator: Operator) -> None:
+        pasted = made(operator)
+        assert "callback" not in operator.secret("payments")["xmatters"]
+        assert pasted.keys() == {"channel", "callback_url", "header"}
+        assert "xMatters'" not in operator.run("channel", "set", "payments", "--recipient", "jdoe").stdout
+
+    def test_a_stack_that_has_no_such_door_is_said_to_be_too_old(self, operator: Operator) -> None:
+        del operator.outputs["XMattersCallbackUrl"]
+        assert made(operator)["callback_url"] == CALLBACK
+        done = operator.run("channel", "set", "payments", "--set", "bigpanda.api_key=k")
+        assert done.exit_code == 1
+        assert "XMattersCallbackUrl" in done.stderr
+
+    @pytest.mark.parametrize(
+        ("setting", "names"),
+        [
+            ("bigpanda.assign=true", "bigpanda: needs api_key"),
+            ("bigpanda.api_key=a b", "bigpanda.api_key: must be printable ASCII"),
+            (f"bigpanda.secret={CANARY}", "bigpanda: unknown key secret"),
+            ("xmatters.callback={}", "xmatters.callback: needs basic or token"),
+            (f"xmatters.callback.basic.password={CANARY}", "xmatters.callback.basic: needs username"),
+        ],
+    )
+    def test_what_can_not_work_is_refused_by_its_key(self, operator: Operator, setting: str, names: str) -> None:
+        more = ("--set", "bigpanda.api_key=k") if setting.startswith("bigpanda.secret") else ()
+        done = operator.run("channel", "set", "payments", "--trigger-url", URL, *more, "--set", setting)
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert names in done.stderr
+        assert CANARY not in done.output
+
+    def test_shown_are_both_urls_and_no_secret(self, operator: Operator) -> None:
+        settings = {
+            "bigpanda.api_key": f"BPU-{CANARY}",
+            "bigpanda.base_url": "https://api.bigpanda.io",
+            "bigpanda.environment_id": "63bd",
+            "bigpanda.assign": "true",
+            "bigpanda.email_domain": "acme.example",
+            "bigpanda.comments": '["response"]',
+            "xmatters.callback.token": f"{CANARY}-token",
+            "xmatters.callback.basic.username": "xm",
+            "xmatters.callback.basic.password": f"{CANARY}-password",
+            "xmatters.responses.acknowledge": '["On it"]',
+        }
+        made(operator, *(part for key, text in settings.items() for part in ("--set", f"{key}={text}")))
+        shown = operator.run_json("channel", "show", "payments")
+        assert (shown["callback_url"], shown["xmatters_callback_url"]) == (CALLBACK, FROM_XMATTERS)
+        assert shown["secret"]["bigpanda"] == {
+            "api_key": "***",
+            "base_url": "https://api.bigpanda.io",
+            "environment_id": "63bd",
+            "assign": True,
+            "email_domain": "acme.example",
+            "comments": ["response"],
+        }
+        assert shown["secret"]["xmatters"]["callback"] == {
+            "token": "***",
+            "basic": {"username": "xm", "password": "***"},
+        }
+        assert shown["secret"]["xmatters"]["responses"] == {"acknowledge": ["On it"]}
+        done = operator.run("channel", "show", "payments")
+        assert done.stdout.splitlines()[:4] == [
+            "channel        payments",
+            f"callback URL   {CALLBACK}",
+            f"from xMatters  {FROM_XMATTERS}",
+            "secret         {",
+        ]
+        assert CANARY not in done.output
 
 
 class TestChange:
@@ -199,7 +326,7 @@ class TestRefused:
             (["--set", "policy.max_per_minute=0"], "policy.max_per_minute: must be 1 or more"),
             (["--set", f"policy.preset={CANARY}"], "policy.preset: must be one of parity, oncall"),
             (["--set", 'policy.notify_on=["touched"]'], "policy.notify_on.0: must be one of"),
-            (["--set", "policy.body=xmatters"], "policy.body: xmatters is not supported yet"),
+            (["--set", f"policy.body={CANARY}"], "policy.body: must be one of bigpanda, xmatters"),
             (["--set", f"xmatters.trigger_url.x={CANARY}"], "xmatters.trigger_url.x: trigger_url is not an object"),
             (["--set", f"inbound.secret={CANARY}"], "inbound: unknown key secret"),
             (["--set", "inbound.token="], "inbound.token: must be printable ASCII without spaces"),
@@ -274,9 +401,9 @@ class TestShowAndList:
         }
         done = operator.run("channel", "show", "payments")
         assert done.stdout.splitlines()[:3] == [
-            "channel       payments",
-            f"callback URL  {CALLBACK}",
-            "secret        {",
+            "channel        payments",
+            f"callback URL   {CALLBACK}",
+            "secret         {",
         ]
         assert CANARY not in done.output
 

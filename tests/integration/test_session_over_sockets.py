@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import requests
@@ -23,7 +24,7 @@ def plain() -> Iterator[Site]:
 
 
 def post(session: Session, url: str, body: bytes = b"{}", seconds: float = 2, **headers: str) -> Answer:
-    return session.post(url, body=body, headers=headers, seconds=seconds)
+    return session.call("POST", url, body=body, headers=headers, seconds=seconds)
 
 
 def test_an_answer_comes_back_with_names_in_lower_case(plain: Site) -> None:
@@ -46,6 +47,24 @@ def test_what_goes_over_the_wire_is_what_was_asked_for_and_no_library_adds_to_it
         },
         b"\x00\xff{}",
     )
+
+
+def test_what_was_left_behind_is_not_sent_when_it_goes_on(plain: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    look_up = socket.getaddrinfo
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        time.sleep(0.4)
+        return look_up(*args, **kwargs)
+
+    session = Session(LOOPBACK)
+    with monkeypatch.context() as patched:
+        patched.setattr(socket, "getaddrinfo", slow)
+        with pytest.raises(requests.ConnectionError) as caught:
+            post(session, plain.url, seconds=0.2)
+    assert never_sent(caught.value)
+    assert plain.received == []
+    # Nor does that keep what comes after it.
+    assert post(session, plain.url).status == 202
 
 
 def test_neither_proxies_nor_a_netrc_of_the_environment_come_in_between(

@@ -138,7 +138,7 @@ def test_a_line_at_a_gate_and_its_circuit_are_the_same_on_both(moto: Table) -> N
             waiting.sort(key=lambda each: each[0])
             moment, urgent, slot = waiting.pop(0)
             clock.now = max(clock.now, moment)
-            answer = pace.enter(rules, urgent=urgent, slot=slot, set_aside=True)
+            answer = pace.enter(rules, urgent=urgent, slot=slot)
             got.append(answer)
             if isinstance(answer, Closed):
                 waiting.append((answer.until, urgent, answer.slot))

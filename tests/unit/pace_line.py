@@ -46,10 +46,10 @@ class Line:
         self._coming: list[tuple[float, int, Asker, Slot | None]] = []
         self._count = 0
 
-    def ask(self, *, urgent: bool = False, slot: Slot | None = None, set_aside: bool = True) -> Ticket | Closed:
+    def ask(self, *, urgent: bool = False, slot: Slot | None = None) -> Ticket | Closed:
         """Ask now; that takes some milliseconds."""
         self.clock.now += 0.002
-        answer = self.pace.enter(self.rules, urgent=urgent, slot=slot, set_aside=set_aside)
+        answer = self.pace.enter(self.rules, urgent=urgent, slot=slot)
         if isinstance(answer, Ticket):
             self.given.append(self.clock.now - NOW)
         return answer

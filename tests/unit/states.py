@@ -1,6 +1,6 @@
 """States and leases as tests want them: of an incident that opened at NOW, unless they say otherwise."""
 
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 from relay.ledger import Entry, Lease

@@ -3,7 +3,7 @@
 import io
 import json
 from collections import Counter
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 import pytest
@@ -21,8 +21,8 @@ from relay.inbound import MAX_BODY_BYTES
 COUNTED = traffic.Counted(
     reads=2, read_units=2, writes=3, write_units=4, sends=1, send_requests=1, jobs=1, secret_reads=0.02
 )
-WEBHOOK = cost.Invocation(cpu=0.006, aws_calls=5, log_bytes=1000)
-WORKER = cost.Invocation(cpu=0.002, aws_calls=1, log_bytes=900)
+WEBHOOK = cost.Invocation(cpu=0.006, aws_calls=5, log_bytes=1000, log_lines=2)
+WORKER = cost.Invocation(cpu=0.002, aws_calls=1, log_bytes=900, log_lines=2)
 
 
 def shown(*sections: Section) -> str:
@@ -175,6 +175,8 @@ class TestCost:
         bill = cost.per_million(COUNTED, WEBHOOK, WORKER, 1)
         assert bill["CloudWatch Logs"] - quiet["CloudWatch Logs"] == pytest.approx(1900 * 1e6 / 1e9 * 0.5)
         assert quiet["CloudWatch Logs"] > 0.3
+        silent = cost.per_million(COUNTED, WEBHOOK, replace(WORKER, log_bytes=0, log_lines=0), 1)
+        assert bill["CloudWatch Logs"] - silent["CloudWatch Logs"] == pytest.approx((900 + 2 * 26) * 1e6 / 1e9 * 0.5)
 
     def test_batches_save_requests_and_no_time(self) -> None:
         alone, together = (cost.per_million(COUNTED, WEBHOOK, WORKER, jobs) for jobs in (1, 5))
@@ -194,8 +196,8 @@ class TestCost:
         assert prices.NOTED in text
 
     def test_an_invocation_is_the_usual_one(self) -> None:
-        spent = [Spent(1, cpu, 0, 0, Counter(GetItem=1, PutItem=2), 100) for cpu in (0.001, 0.002, 0.9)]
-        assert cost.Invocation.of(spent) == cost.Invocation(0.002, 3, 100)
+        spent = [Spent(1, cpu, 0, 0, Counter(GetItem=1, PutItem=2), 100, 2) for cpu in (0.001, 0.002, 0.9)]
+        assert cost.Invocation.of(spent) == cost.Invocation(0.002, 3, 100, 2)
 
 
 class TestDrained:

@@ -26,7 +26,7 @@ def _lambda(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_parts_of_the_webhook_fit_together_without_a_call_to_anybody() -> None:
     webhook = bootstrap.webhook(ENVIRONMENT)
-    assert webhook.channels is webhook.delivery.sender.channels
+    assert webhook.door == "inbound"
 
 
 def test_so_do_those_of_the_worker() -> None:
@@ -37,7 +37,7 @@ def test_so_do_those_of_the_worker() -> None:
 
 
 def test_no_two_senders_have_the_same_name() -> None:
-    delivery = bootstrap.webhook(ENVIRONMENT).delivery
+    delivery = bootstrap.job_worker(ENVIRONMENT).delivery
     assert len({delivery.owner() for _ in range(100)}) == 100
 
 

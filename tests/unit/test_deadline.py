@@ -44,6 +44,21 @@ def test_a_call_gives_what_it_returns() -> None:
     assert Deadline(8, Clock()).run(lambda: 7, part="send") == 7
 
 
+def test_one_call_after_the_other_needs_one_thread() -> None:
+    deadline = Deadline(8, time.monotonic)
+    threads = {deadline.run(threading.get_ident, part="send") for _ in range(20)}
+    assert len(threads) == 1
+    assert threads != {threading.get_ident()}
+
+
+def test_a_call_within_a_call_has_a_thread_of_its_own() -> None:
+    deadline = Deadline(8, time.monotonic)
+    inner, outer = deadline.run(
+        lambda: (deadline.run(threading.get_ident, part="secret"), threading.get_ident()), part="send"
+    )
+    assert inner != outer
+
+
 def test_what_must_be_done_gets_its_time_though_there_is_none() -> None:
     clock = Clock()
     deadline = Deadline(1, clock)
@@ -69,3 +84,18 @@ def test_a_call_that_takes_too_long_is_left_behind() -> None:
         Deadline(1.05, time.monotonic).run(lambda: let_go.wait(2), part="send", reserve=1)
     assert time.monotonic() - started < 0.5
     let_go.set()
+
+
+def test_what_a_call_gives_that_was_left_behind_is_not_taken_for_the_next_ones() -> None:
+    let_go = threading.Event()
+
+    def late() -> str:
+        let_go.wait(2)
+        return "late"
+
+    deadline = Deadline(8, time.monotonic)
+    with pytest.raises(TimeoutError):
+        deadline.run(late, part="ledger", at_least=0.05, at_most=0.05)
+    assert deadline.run(lambda: "next", part="send") == "next"
+    let_go.set()
+    assert [deadline.run(lambda: "after", part="send") for _ in range(20)] == ["after"] * 20

@@ -10,7 +10,7 @@ from relay.delivery import KEEP_SECONDS
 from relay.errors import Reason
 from relay.http import Answer
 from relay.keeping import delivery_id
-from relay.ledger import LEASE_SECONDS
+from relay.ledger import LEASE_SECONDS, Raised
 from relay.message import Job
 from relay.outcome import Outcome
 from tests import samples
@@ -53,7 +53,8 @@ class TestDelivered:
         assert entry.announced.is_same(entry.kept)
         assert (entry.announced.version, entry.announced.is_critical) == ((1_800_000_000, 1_800_000_000), True)
         assert (entry.lease, entry.owed_since, entry.parked) == (None, None, None)
-        assert (entry.signals, entry.request_ids) == ((relay.clock.now,), ("r7",))
+        assert entry.signals == (relay.clock.now,)
+        assert entry.raised == (Raised("r7", relay.clock.now, is_open=True),)
 
     def test_it_is_kept_before_it_is_sent_until_its_sender_must_be_done(self) -> None:
         on_queue: list[Job] = []
@@ -84,6 +85,7 @@ class TestDelivered:
                 response_excerpt="",
                 correlation_id="c1",
                 digest=samples.share().digest,
+                url_recipients=("jdoe",),
             )
         ]
         assert relay.retries.delays() == [KEEP_SECONDS]
@@ -109,7 +111,7 @@ class TestDelivered:
         relay.wake()
         assert (relay.retries.messages, relay.dead_letters.messages) == ([], [])
         assert len(relay.session.calls) == 1
-        assert relay.recorder.metrics()["job_duplicate"] == 1
+        assert relay.recorder.lines() == []
 
     def test_recipients_are_the_channels_then_the_webhooks_each_once(self) -> None:
         document = samples.secret()
@@ -190,14 +192,64 @@ class TestNotOwed:
         relay.share()
         eased = relay.share(status="warning", changedOn=LATER)
         assert (eased.outcome, eased.transition) == (Outcome.UNCHANGED, "eased")
-        assert relay.share(status="critical", changedOn=LATER + 1).transition == "touched"
         assert len(relay.session.calls) == 1
+
+    def test_but_what_is_as_bad_again_rings_again(self) -> None:
+        relay = room(policy={"preset": "oncall"})
+        relay.share()
+        relay.share(status="warning", changedOn=LATER)
+        assert relay.share(status="critical", changedOn=LATER + 1).transition == "worsened"
+        assert len(relay.session.calls) == 2
 
     def test_other_recipients_are_announced_to_on_their_own(self) -> None:
         relay = room()
         for recipients in ((), ("jdoe",), ("jdoe", "ops"), ("ops", "jdoe")):
             relay.share(recipients=recipients)
         assert len(relay.session.calls) == 3
+
+    def test_a_route_names_who_is_rung_in_place_of_the_channels_own(self) -> None:
+        routes = [{"when": {"tag.team": "storage"}, "recipients": ["Storage On-Call"], "priority": "HIGH"}]
+        relay = room(policy={"routes": routes})
+        tags = [{"name": "team", "value": "Storage"}]
+        relay.share(id="i1", alerts=[{"id": "a1", "tags": tags}], recipients=("jdoe",))
+        relay.share(id="i2")
+        urls = [call.url.partition("&")[2] for call in relay.session.calls]
+        assert urls == ["recipients=Storage%20On-Call,jdoe", ""]
+        job, _ = relay.retries.jobs()
+        assert (job.recipients, job.url_recipients, job.priority) == (("Storage On-Call", "jdoe"), ("jdoe",), "HIGH")
+
+    def test_a_resolve_finds_its_incident_whoever_the_route_names_then(self) -> None:
+        routes = [{"when": {"status": "critical"}, "recipients": ["a"]}, {"when": {}, "recipients": ["b"]}]
+        relay = room(policy={"routes": routes})
+        relay.share(severity="critical")
+        assert relay.share(status="ok", severity="critical", changedOn=LATER).transition == "resolved"
+        relay.share(status="warning", severity="warning", changedOn=LATER + 1)
+        assert [call.url.rpartition("=")[2] for call in relay.session.calls] == ["a", "a", "b"]
+
+    def test_a_workflow_of_ones_own_gets_the_relays_own_body(self) -> None:
+        relay = room(policy={"body": "xmatters", "properties": {"team": "payments"}})
+        relay.share(alerts=[{"id": "a1", "status": "critical", "description": "lag"}])
+        document = json.loads(relay.session.calls[0].body)
+        assert (document["priority"], document["properties"]["subject"]) == ("HIGH", "CRITICAL lag")
+        assert (document["properties"]["incident_id"], document["properties"]["team"]) == ("i1", "payments")
+        # What is kept is BigPanda's own, so that a replay goes by what the channel says then.
+        assert json.loads(relay.retries.jobs()[0].body)["incident"]["id"] == "i1"
+
+    def test_an_incident_stays_itself_when_the_channel_rings_others(self) -> None:
+        relay = room()
+        relay.share()
+        document = samples.secret(policy={"min_seconds_between_signals": 0})
+        document["xmatters"]["recipients"] = ["somebody new"]
+        relay.secrets.texts["noc"] = json.dumps(document)
+        relay.clock.now += 301
+        resolved = relay.share(changedOn=LATER, status="ok")
+        assert (resolved.outcome, resolved.transition) == (Outcome.DELIVERED, "resolved")
+        assert relay.session.calls[-1].url.endswith("&recipients=somebody%20new")
+
+    def test_a_time_stamp_of_next_year_does_not_mute_the_incident(self) -> None:
+        relay = room()
+        relay.share(status="warning", updatedOn=1_800_000_000 + 365 * 24 * 3600)
+        assert relay.share(status="critical", changedOn=LATER).outcome == Outcome.DELIVERED
 
 
 class TestOwedIsMeasuredAgainstWhatWasAnnounced:

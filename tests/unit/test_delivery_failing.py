@@ -1,7 +1,7 @@
 """What xMatters does not accept, and what no queue takes: where it rests, and what is known of it there."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 import pytest
@@ -68,7 +68,7 @@ class TestNotAccepted:
         assert [call.headers["X-Relay-Attempt"] for call in relay.session.calls] == ["1", "2", "3", "4"]
         assert relay.retries.messages == []
         entry = relay.entry()
-        assert (entry.request_ids, entry.owed_since) == (("r9",), None)
+        assert ([each.request_id for each in entry.raised], entry.owed_since) == (["r9"], None)
 
     @pytest.mark.parametrize(
         ("failure", "says"),
@@ -121,6 +121,7 @@ class TestRefused:
             correlation_id="c1",
             digest=samples.share().digest,
             buried_at="2027-01-15T08:00:00.000Z",
+            url_recipients=("jdoe",),
         )
         assert relay.dead_letters.delays() == [0]
 
@@ -288,7 +289,7 @@ class TestUnsafe:
         assert relay.entry().parked
 
 
-def test_queues_are_asked_once_each() -> None:
+def test_queues_are_asked_once_each_and_the_first_once_more_when_xmatters_failed() -> None:
     asked: list[str] = []
 
     class Counting(FakeSqs):
@@ -299,4 +300,4 @@ def test_queues_are_asked_once_each() -> None:
     relay = room(DOWN, retries=Counting(), dead_letters=Counting())
     relay.retries.failure = relay.dead_letters.failure = NO
     relay.share()
-    assert len(asked) == 2
+    assert len(asked) == 3

@@ -11,7 +11,7 @@ from relay.delivery import MAX_ROUNDS, UNGUARDED_AFTER_SECONDS, UNGUARDED_WAIT_S
 from relay.errors import Reason
 from relay.guard import LEDGER_SECONDS
 from relay.http import Answer
-from relay.ledger import LEASE_SECONDS
+from relay.ledger import LEASE_SECONDS, key
 from relay.message import Job, timestamp
 from relay.outcome import Outcome, Result
 from relay.pace import Closed
@@ -229,13 +229,67 @@ class TestLedgerDown:
         assert result.unguarded
         assert len(relay.retries.messages) == 1
 
+    def test_a_job_is_sent_after_five_minutes_although_the_ledger_can_still_be_read(self) -> None:
+        relay = room(DOWN, DOWN, DOWN, samples.accepted())
+        relay.share()
+        relay.dynamodb.refuses_writes = True
+        for _ in range(10):
+            relay.wake(30)
+        assert len(relay.session.calls) == 3
+        assert relay.recorder.metrics()["unguarded"] >= 10
+        for _ in range(3):
+            relay.wake(30)
+        assert len(relay.session.calls) == 4
+
+    def test_a_table_that_took_a_write_again_has_its_time_again(self) -> None:
+        relay = room(DOWN)
+        relay.share()
+        relay.dynamodb.refuses_writes = True
+        for _ in range(9):
+            relay.wake(30)
+        relay.dynamodb.refuses_writes = False
+        relay.wake(30)
+        calls = len(relay.session.calls)
+        relay.dynamodb.refuses_writes = True
+        for _ in range(9):
+            relay.wake(30)
+        assert len(relay.session.calls) == calls
+
+    @pytest.mark.parametrize("what", ["note", "comment"])
+    def test_what_can_not_be_noted_for_hours_is_not_tried_every_few_seconds_nor_for_ever(self, what: str) -> None:
+        relay = room()
+        if what == "comment":
+            relay.share()
+        relay.dynamodb.refuses_writes = True
+        relay.share(changedOn=LATER)
+        [job] = relay.retries.jobs()[-1:]
+        assert job.accepted == (what == "note")
+        relay.retries.messages = relay.retries.messages[-1:]
+        rounds = 0
+        while relay.retries.messages and rounds < 1000:
+            relay.wake(relay.retries.delays()[0])
+            rounds += 1
+        assert (rounds < 200, len(relay.session.calls)) == (True, 1)
+        # What was sent and never noted is there for who looks, and can be noted by a replay.
+        assert [letter.accepted for letter in relay.dead_letters.jobs()] == ([True] if what == "note" else [])
+
+    def test_an_entry_that_was_lost_is_begun_anew_and_counted(self) -> None:
+        relay = room()
+        relay.share()
+        name = key("noc", (), "i1")
+        relay.dynamodb.items[name]["text"] = {"S": "{"}
+        resolved = relay.share(changedOn=LATER, status="ok")
+        assert (resolved.outcome, resolved.transition) == (Outcome.DELIVERED, "resolved")
+        assert resolved.unguarded
+        assert relay.share(changedOn=LATER, status="ok").outcome == Outcome.DUPLICATE
+
     def test_a_state_that_changes_nothing_rings_nobody_and_is_noted_later(self) -> None:
         relay, table = meddled(DOWN, DOWN, DOWN, samples.accepted())
         relay.share()
         table.before["put_item", table.calls.count("put_item")] = table_down
         over = relay.share(changedOn=LATER, status="ok")
         assert (over.outcome, over.reason, over.queue) == (Outcome.QUEUED, Reason.INTERNAL, "retry")
-        assert over.detail == "DynamoDB refused: InternalServerError"
+        assert over.unguarded == "DynamoDB refused: InternalServerError"
         assert relay.retries.delays() == [36, 5]
         opened = relay.retries.messages.pop(0)
         relay.wake(5)

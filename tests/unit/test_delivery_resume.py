@@ -1,6 +1,6 @@
 """A job that woke up: what it says is announced, if the ledger still owes it."""
 
-from dataclasses import replace
+from copy import replace
 
 import pytest
 

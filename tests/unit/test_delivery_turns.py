@@ -69,6 +69,20 @@ class TestTurns:
         assert relay.entry("i2").owed_since == relay.clock.now
         assert (relay.retries.delays(), relay.retries.jobs()[2].attempts) == ([36, 36, 36], 0)
 
+    def test_it_wakes_when_its_turn_comes_if_that_is_soon(self) -> None:
+        relay = room(policy={"max_per_minute": 1})
+        relay.share(id="i1")
+        relay.clock.now += 59.5
+        assert relay.share(id="i2").reason == Reason.PACED
+        [first, kept, again] = relay.retries.delays()
+        assert (first, kept) == (36, 36)
+        assert again <= 3
+        relay.wake(again)
+        assert [json.loads(call.body)["incident"]["id"] for call in relay.session.calls] == ["i1", "i2"]
+        # The other job of the same share finds nothing to do.
+        relay.wake(36)
+        assert (len(relay.session.calls), relay.retries.messages) == (2, [])
+
     def test_recipients_may_have_a_limit_of_their_own(self) -> None:
         relay = room(policy={"max_per_minute_per_recipients": 1})
         outcomes = []

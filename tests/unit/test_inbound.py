@@ -56,7 +56,7 @@ class TestFromEvent:
 class TestAdmit:
     def test_good_credentials_give_the_channel(self) -> None:
         relay = Relay(FakeSession())
-        assert admit(samples.request(), relay.channels, relay.clock).name == "noc"
+        assert admit(samples.request(), relay.channels, relay.clock, "inbound").name == "noc"
 
     @pytest.mark.parametrize(
         "request_",
@@ -72,7 +72,7 @@ class TestAdmit:
     def test_what_can_not_be_right_is_refused_without_a_look_at_any_secret(self, request_: Request) -> None:
         relay = Relay(FakeSession())
         with pytest.raises(BadRequest) as caught:
-            admit(request_, relay.channels, relay.clock)
+            admit(request_, relay.channels, relay.clock, "inbound")
         assert caught.value.status == 401
         assert relay.secrets.reads == []
 
@@ -87,7 +87,7 @@ class TestAdmit:
         refusals = set()
         for each in wrong:
             with pytest.raises(BadRequest) as caught:
-                admit(each, relay.channels, relay.clock)
+                admit(each, relay.channels, relay.clock, "inbound")
             refusals.add((caught.value.status, caught.value.error, str(caught.value)))
         assert refusals == {(401, "unauthorized", "credentials: missing or wrong")}
 
@@ -97,25 +97,25 @@ class TestAdmit:
         relay.secrets.texts["noc"] = json.dumps(samples.secret(inbound={"token": "new-token"}))
         new = samples.request(headers={"x-api-key": "new-token"})
         with pytest.raises(BadRequest):
-            admit(new, relay.channels, relay.clock)
+            admit(new, relay.channels, relay.clock, "inbound")
         relay.clock.now += 10
-        assert admit(new, relay.channels, relay.clock).name == "noc"
+        assert admit(new, relay.channels, relay.clock, "inbound").name == "noc"
         with pytest.raises(BadRequest):
-            admit(samples.request(), relay.channels, relay.clock)
+            admit(samples.request(), relay.channels, relay.clock, "inbound")
 
     def test_wrong_credentials_cost_a_read_every_ten_seconds_at_most(self) -> None:
         relay = Relay(FakeSession())
         for _ in range(200):
             relay.clock.now += 0.1
             with pytest.raises(BadRequest):
-                admit(samples.request(headers={"x-api-key": "wrong"}), relay.channels, relay.clock)
+                admit(samples.request(headers={"x-api-key": "wrong"}), relay.channels, relay.clock, "inbound")
         assert len(relay.secrets.reads) <= 3
 
     def test_when_nobody_can_tell_that_is_said(self) -> None:
         relay = Relay(FakeSession())
         relay.secrets.texts["noc"] = ChannelUnreadable("down")
         with pytest.raises(ChannelUnreadable):
-            admit(samples.request(), relay.channels, relay.clock)
+            admit(samples.request(), relay.channels, relay.clock, "inbound")
 
 
 def encoded(content: bytes, **changes: Any) -> Request:

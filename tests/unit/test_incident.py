@@ -72,7 +72,7 @@ def test_every_spelling_says_the_same(document: Any) -> None:
 
 def test_only_an_id_is_required() -> None:
     share = parsed({"id": "i1"})
-    assert share == Share("i1", None, None, None, None, None, None, None, None, None, (), {"id": "i1"})
+    assert share == Share("i1", None, None, None, None, None, None, None, None, None, (), None, {"id": "i1"})
     assert share.version is None
 
 

@@ -1,6 +1,6 @@
 import random
 import time
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ from relay import incident
 from relay.deadline import Deadline
 from relay.errors import Reason
 from relay.keeping import (
+    MAX_AHEAD_SECONDS,
     MAX_LOGGED_CHARACTERS,
     SURELY_FITS_BYTES,
     Keeper,
@@ -172,7 +173,8 @@ class TestLastCopy:
 class TestNewJob:
     def test_it_has_all_that_another_try_needs_and_no_failure_yet(self) -> None:
         share = samples.share(status="warning")
-        assert new_job("noc", share, b"{}", ("a", "b"), "c1", 1_800_000_000.25) == Job(
+        channel = replace(samples.parsed(), recipients=("a",))
+        assert new_job(channel, share, b"{}", ("b", "a"), "c1", 1_800_000_000.25) == Job(
             kind="signal",
             delivery_id=delivery_id("noc", ("a", "b"), share),
             channel="noc",
@@ -191,10 +193,19 @@ class TestNewJob:
             response_excerpt="",
             correlation_id="c1",
             digest=share.digest,
+            url_recipients=("b", "a"),
         )
 
+    @pytest.mark.parametrize(
+        ("ahead", "is_trusted"), [(0, True), (MAX_AHEAD_SECONDS, True), (MAX_AHEAD_SECONDS + 1, False)]
+    )
+    def test_a_stamp_of_a_time_that_is_yet_to_come_is_none(self, ahead: float, is_trusted: bool) -> None:
+        share = samples.share(updatedOn=1_800_000_000 + ahead)
+        job = new_job(samples.parsed(), share, b"{}", (), "c1", 1_800_000_000)
+        assert job.version == (share.version if is_trusted else None)
+
     def test_it_survives_its_queue(self) -> None:
-        job = new_job("noc", samples.share(id="\ud800\x00", changedOn=None), b"\x00\xff", ("ü",), "c1", 0.0)
+        job = new_job(samples.parsed(), samples.share(id="\ud800\x00", changedOn=None), b"\x00\xff", ("ü",), "c1", 0.0)
         assert Job.from_json(job.to_json()) == job
 
     def test_its_delivery_is_named_by_what_it_delivers_and_to_whom(self) -> None:

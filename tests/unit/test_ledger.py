@@ -1,5 +1,5 @@
 import json
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 import pytest
@@ -9,16 +9,18 @@ from hypothesis import strategies as st
 
 from relay.errors import LedgerError
 from relay.ledger import (
-    MAX_REQUEST_IDS,
+    MAX_RAISED,
     MAX_SEEN,
     MAX_SIGNALS,
     Entry,
     Lease,
     Ledger,
+    Raised,
     key,
 )
+from relay.owed import Standing, judge_share
 from relay.pace import Slot
-from relay.transition import MAX_ALERTS, State
+from relay.transition import MAX_ALERTS, PRESETS, State
 from tests.fake_dynamodb import MAX_ITEM_BYTES, MAX_KEY_BYTES, FakeDynamoDb, size
 from tests.fakes import Clock
 from tests.unit.states import NOW, announced, bare, lease, over, state
@@ -92,7 +94,7 @@ class TestUnchanged:
     def test_what_was_announced_and_when_it_rang_stays(self) -> None:
         before = announced(state())
         after = before.unchanged(state(5))
-        assert (after.announced, after.signals, after.request_ids) == (state(), (NOW,), ("r1",))
+        assert (after.announced, after.signals, after.raised) == (state(), (NOW,), (Raised("r1", NOW, is_open=True),))
 
 
 class TestClaimed:
@@ -140,7 +142,11 @@ class TestAccepted:
         entry, mine = leased(state(alerts=ONE_ALERT))
         after = replace(entry, told=True).accepted(mine, "r1", 1)
         assert after == Entry(
-            kept=bare(mine.state), seen=(mine.state.digest,), announced=mine.state, signals=(NOW,), request_ids=("r1",)
+            kept=bare(mine.state),
+            seen=(mine.state.digest,),
+            announced=mine.state,
+            signals=(NOW,),
+            raised=(Raised("r1", NOW, True),),
         )
 
     def test_tries_that_may_have_rung_are_signals_too(self) -> None:
@@ -165,7 +171,7 @@ class TestAccepted:
         after = entry.accepted(slow, "r1", 1)
         assert (after.announced, after.kept) == (over(16), over(16))
         assert after.last_told() == (over(16), state())
-        assert after.request_ids == ("r2", "r1")
+        assert [each.request_id for each in after.raised] == ["r2", "r1"]
         assert after.signals == (NOW, NOW + 16)
 
     def test_doubts_and_what_rests_elsewhere_are_settled(self) -> None:
@@ -184,14 +190,14 @@ class TestAccepted:
 
     def test_an_answer_without_an_id_leaves_none(self) -> None:
         entry, mine = leased()
-        assert entry.accepted(mine, None, 1).request_ids == ()
+        assert entry.accepted(mine, None, 1).raised == ()
 
     def test_ids_do_not_grow_without_end_and_the_newest_stay(self) -> None:
         entry = Entry()
-        for number in range(MAX_REQUEST_IDS + 3):
+        for number in range(MAX_RAISED + 3):
             mine = lease(state(number), number)
             entry = entry.claimed(mine, 1, queued=True).accepted(mine, f"r{number}", 1)
-        assert entry.request_ids == tuple(f"r{number}" for number in range(3, MAX_REQUEST_IDS + 3))
+        assert [each.request_id for each in entry.raised] == [f"r{number}" for number in range(3, MAX_RAISED + 3)]
 
 
 class TestFailed:
@@ -323,13 +329,28 @@ ENTRIES = st.builds(
     announced=st.none() | STATES,
     doubtful=st.lists(STATES, max_size=3).map(tuple),
     parked=st.none() | STATES,
+    eased=st.none() | STATES,
+    environment_id=st.text(max_size=8),
     lease=st.none() | st.builds(Lease, owner=st.text(max_size=8), until=MOMENTS, began=MOMENTS, state=STATES),
     slot=st.none() | st.builds(Slot, at=MOMENTS, urgent=st.booleans()),
     signals=st.lists(MOMENTS, max_size=8).map(tuple),
     owed_since=st.none() | MOMENTS,
     told=st.booleans(),
     asked=st.integers(0, 99),
-    request_ids=st.lists(st.text(max_size=40), max_size=3).map(tuple),
+    raised=st.lists(
+        st.builds(
+            Raised,
+            request_id=st.text(max_size=40),
+            at=MOMENTS,
+            is_open=st.booleans(),
+            pages=st.lists(st.text(max_size=36), max_size=2).map(tuple),
+            number=st.text(max_size=9),
+            is_over=st.booleans(),
+            is_lost=st.booleans(),
+        ),
+        max_size=3,
+    ).map(tuple),
+    is_unreadable=st.just(False),
 )
 
 
@@ -387,18 +408,24 @@ class TestLedger:
         ledger, dynamodb = fresh()
         name = key("noc", ("Network Operations",), "66b0a1b2c3d4e5f6a7b8c9d0")
         entry = announced(state(alerts=[{"id": number} for number in range(10)]))
-        ledger.write(name, Entry(), replace(entry, request_ids=("3e1c8c1e-0f0e-4d8c-9d3d-1f6a2b7c9d10",)))
+        ledger.write(
+            name, Entry(), replace(entry, raised=(Raised("3e1c8c1e-0f0e-4d8c-9d3d-1f6a2b7c9d10", NOW, is_open=True),))
+        )
         assert size(dynamodb.items[name]) < 1024
 
     @pytest.mark.parametrize(
         "text",
         ["", "no JSON", "[]", "7", "null", '{"kept": 7}', '{"kept": [1, 2]}', '{"lease": ["a"]}', '{"seen": 7}'],
     )
-    def test_an_item_that_cannot_be_read_is_a_ledger_that_is_down(self, text: str) -> None:
+    def test_an_item_that_cannot_be_read_is_begun_anew_and_people_may_have_been_told(self, text: str) -> None:
         ledger, _ = fresh()
         ledger.table.write("k", 0, text)
-        with pytest.raises(LedgerError, match="the entry can't be read"):
-            ledger.read("k")
+        lost = ledger.read("k")
+        assert (lost.is_unreadable, lost.sequence, lost.kept, lost.announced) == (True, 1, None, None)
+        assert judge_share(lost, over(), PRESETS["parity"]).standing == Standing.OWED
+        written = ledger.write("k", lost, lost.unchanged(state()))
+        assert written
+        assert ledger.read("k").kept == bare(state())
 
     def test_what_another_version_added_is_passed_over(self) -> None:
         ledger, _ = fresh()
@@ -424,7 +451,7 @@ def full(alerts: int) -> int:
     entry = Entry()
     for number in range(MAX_SEEN):
         entry = entry.keeping(state(number, version=0, flapping=bool(number % 2), **members))
-    for number in range(MAX_REQUEST_IDS + 1):
+    for number in range(MAX_RAISED + 1):
         mine = lease(state(number, **members), number, "f" * 32)
         entry = entry.claimed(mine, 1, queued=True).accepted(mine, f"{number:036}", 1)
     for number, status in enumerate(STATUSES):

@@ -10,6 +10,7 @@ from relay.transition import PRESETS, State, Transition
 from tests.unit.states import NOW, announced, lease, over, state, unstamped
 
 PARITY = PRESETS["parity"]
+ONCALL = PRESETS["oncall"]
 
 
 def share(entry: Entry, of: State) -> Standing:
@@ -89,9 +90,45 @@ class TestShare:
         assert judge_share(entry, eased, PRESETS["oncall"]).standing == Standing.UNCHANGED
         assert judge_share(Entry(), state(), frozenset()).standing == Standing.UNCHANGED
 
-    def test_what_was_not_rung_for_does_not_count_as_announced(self) -> None:
-        eased = announced(state()).unchanged(state(5, status="warning"))
-        assert judge_share(eased, state(9), PRESETS["oncall"]).standing == Standing.UNCHANGED
+
+class TestBetterUnheard:
+    """It got better, and nobody wanted to hear of it: it can get worse again although it is as announced."""
+
+    def test_what_is_as_bad_again_rings(self) -> None:
+        entry = announced(state()).unchanged(state(5, status="warning"))
+        judged = judge_share(entry, state(9), ONCALL)
+        assert (judged.standing, transition(judged)) == (Standing.OWED, "worsened")
+        assert judge_job(entry, state(9), ONCALL, replayed=False).standing == Standing.OWED
+
+    def test_what_is_open_again_rings_though_nobody_heard_that_it_was_over(self) -> None:
+        entry = announced(state()).unchanged(over(5))
+        judged = judge_share(entry, state(9), ONCALL - {Transition.RESOLVED})
+        assert (judged.standing, transition(judged)) == (Standing.OWED, "reopened")
+
+    def test_a_comment_on_the_better_state_rings_nobody(self) -> None:
+        entry = announced(state()).unchanged(state(5, status="warning")).unchanged(state(6, status="warning"))
+        assert judge_share(entry, state(7, status="warning"), ONCALL).standing == Standing.UNCHANGED
+        assert judge_share(entry, over(8), ONCALL).standing == Standing.OWED
+
+    def test_a_status_that_is_missing_is_no_better_one(self) -> None:
+        entry = announced(state()).unchanged(state(5, status=None))
+        assert judge_share(entry, state(9), ONCALL).standing == Standing.UNCHANGED
+
+    def test_more_alerts_are_counted_against_what_was_announced(self) -> None:
+        entry = announced(state()).unchanged(state(5, status="warning"))
+        only_grown = frozenset({Transition.GREW, Transition.WORSENED})
+        assert judge_share(entry, state(6, status="warning"), only_grown).standing == Standing.UNCHANGED
+
+    def test_once_it_rang_it_is_as_if_it_had_never_been_better(self) -> None:
+        mine = lease(state(9))
+        entry = announced(state()).unchanged(state(5, status="warning")).claimed(mine, 1, queued=True)
+        entry = entry.accepted(mine, "r2", 1)
+        assert entry.eased is None
+        assert judge_share(entry, state(11), ONCALL).standing == Standing.UNCHANGED
+
+    def test_where_every_change_rings_there_is_nothing_better_unheard(self) -> None:
+        assert announced(state()).unchanged(state(5)).eased is None
+        assert Entry().unchanged(over(5)).eased is None
 
 
 class TestEqualTimeStamps:

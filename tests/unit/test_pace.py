@@ -1,4 +1,4 @@
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 import pytest
@@ -197,12 +197,11 @@ class TestEnter:
         line = Line(limit=2)
         line.fill()
         line.clock.now += 10
-        closed = line.closed(set_aside=False)
-        assert (closed.reason, closed.slot) == (Reason.PACED, None)
+        closed = line.closed()
+        assert closed.reason == Reason.PACED
         assert closed.until - NOW == pytest.approx(WINDOW_SECONDS, abs=0.6)
-        assert "others" not in line.item()
 
-    def test_the_moment_it_names_is_set_aside_for_who_wants_to_wait(self) -> None:
+    def test_the_moment_it_names_is_set_aside(self) -> None:
         line = Line(limit=1)
         line.fill()
         first, second, urgent = line.closed(), line.closed(), line.closed(urgent=True)

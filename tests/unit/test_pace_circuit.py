@@ -1,4 +1,4 @@
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 import pytest
@@ -93,7 +93,7 @@ class TestCircuit:
                 return table.update(name, **changes)
 
         slow: Any = Slow()
-        answer = replace(line.pace, table=slow).enter(line.rules, urgent=True, set_aside=True)
+        answer = replace(line.pace, table=slow).enter(line.rules, urgent=True)
         assert isinstance(others[0], Ticket)
         assert isinstance(answer, Closed)
         assert answer.reason == Reason.CIRCUIT_OPEN

@@ -2,7 +2,9 @@ from typing import Any
 
 import pytest
 
+from relay.body import PRIORITIES, BodyRule
 from relay.policy import Policy
+from relay.routes import Route
 from relay.transition import PRESETS, Transition
 from tests import samples
 
@@ -50,6 +52,20 @@ def test_each_number_is_taken_as_it_is_zero_too() -> None:
 
 def test_what_it_does_not_know_is_left_to_others() -> None:
     assert Policy.of({"body": "bigpanda", "preset": "oncall"}) == Policy(PRESETS["oncall"])
+
+
+def test_routes_are_read_in_their_order() -> None:
+    routes = [{"when": {"status": "critical"}, "recipients": ["a"]}, {"when": {}, "recipients": ["b"]}]
+    assert Policy.of({"routes": routes}).routes == tuple(map(Route.of, routes))
+
+
+def test_the_relays_own_body_has_rules_of_its_own() -> None:
+    assert Policy.of({"body": "xmatters"}).own_body == BodyRule()
+    changed = {"max_property_length": 300, "priorities": {"warning": "LOW"}, "properties": {"team": "payments"}}
+    assert Policy.of({"body": "xmatters", **changed}).own_body == BodyRule(
+        300, {**PRIORITIES, "warning": "LOW"}, (("team", "payments"),)
+    )
+    assert Policy.of(changed).own_body is None
 
 
 def test_a_secret_may_say_all_of_it_and_a_channel_has_it() -> None:

@@ -1,5 +1,4 @@
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
@@ -44,12 +43,11 @@ def test_more_than_sqs_takes_is_refused_before_sqs_is_asked() -> None:
     assert sqs.messages == []
 
 
-@dataclass(frozen=True)
 class _Odd(Job):
     """A job whose envelope and attributes are not what they should be."""
 
-    envelope: str = "{}"
-    wrong: Mapping[str, str] = field(default_factory=dict)
+    envelope: str
+    wrong: Mapping[str, str]
 
     def to_json(self) -> str:
         return self.envelope
@@ -59,7 +57,9 @@ class _Odd(Job):
 
 
 def odd(envelope: str = "{}", **wrong: str) -> Job:
-    return _Odd(**vars(samples.job()), envelope=envelope, wrong=wrong)
+    job = _Odd(*samples.job())
+    job.envelope, job.wrong = envelope, wrong
+    return job
 
 
 @pytest.mark.parametrize("character", ["\x00", "\x1b", "\x7f", "é", "\ufffe"])

@@ -1,6 +1,6 @@
 import io
 import json
-from dataclasses import replace
+from copy import replace
 from datetime import UTC, datetime
 from typing import Any
 

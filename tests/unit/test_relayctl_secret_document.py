@@ -34,14 +34,31 @@ def full(kind: str) -> dict[str, Any]:
             "trigger_url": f"https://acme.xmatters.com/api/integration/1/functions/f1/triggers?apiKey={CANARY}",
             "auth": auths[kind],
             "recipients": ["Network Operations", "jdoe"],
-            "callback": {"token": f"{CANARY}-callback"},
+            "callback": {
+                "token": f"{CANARY}-callback",
+                "previous": {"basic": login, "expires_at": "2030-01-31T12:00:00Z"},
+            },
+            "responses": {"acknowledge": ["On it"], "escalate": ["Next"]},
             "rest": {"base_url": "https://acme.xmatters.com", "auth": auths[kind]},
         },
-        "bigpanda": {"base_url": "https://api.bigpanda.io", "api_key": f"BPU{CANARY}"},
+        "bigpanda": {
+            "base_url": "https://api.bigpanda.io",
+            "api_key": f"BPU{CANARY}",
+            "environment_id": "e1",
+            "assign": True,
+            "email_domain": "acme.com",
+            "comments": ["response"],
+        },
         "policy": {
             "preset": "parity",
             "notify_on": ["opened", "resolved"],
-            "body": "bigpanda",
+            "body": "xmatters",
+            "max_property_length": 300,
+            "priorities": {"warning": "LOW"},
+            "properties": {"team": "payments"},
+            "routes": [
+                {"when": {"status": "critical", "tag.team": ["a", "b*"]}, "recipients": ["A"], "priority": "HIGH"}
+            ],
             "min_seconds_between_signals": 15,
             "max_per_minute": 60,
             "max_age_seconds": 21_600,
@@ -102,6 +119,9 @@ class TestMasked:
         {"policy": CANARY},
         {"policy": {"later": CANARY}},
         {"policy": {"body": {"token": CANARY}}},
+        {"policy": {"routes": [{"when": {}, "recipients": ["A"], "token": CANARY}]}},
+        {"policy": {"routes": [{"when": {"status": {"x": CANARY}}, "recipients": ["A"]}]}},
+        {"policy": {"properties": {"team": {"token": CANARY}}}},
     ],
 )
 def test_what_a_later_version_may_keep_is_hidden_too(members: dict[str, Any]) -> None:

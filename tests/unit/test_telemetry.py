@@ -1,11 +1,13 @@
 import contextlib
 import json
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from relay.errors import BadRequest, Reason
+from relay.message import Job
 from relay.outcome import Outcome, Result
 from tests import samples
 from tests.fakes import Recorder
@@ -21,6 +23,9 @@ class Context:
     aws_request_id: str = "00000000-0000-4000-8000-000000000000"
 
 
+NEVER_FAILED = replace(samples.job(), first_failed_at=None)
+
+
 def zeroed(recorder: Recorder) -> set[str]:
     documents = [json.loads(line) for line in recorder.written().splitlines()]
     return {name for document in documents for name, value in document.items() if value == [0.0]}
@@ -33,10 +38,11 @@ class TestMetrics:
             recorder.telemetry.instrument(lambda event, context: event)
         assert zeroed(recorder) == {
             *(f"outcome_{outcome}" for outcome in Outcome),
+            *("callback_queued", "callback_unchanged", "callback_unsafe"),
             *(f"job_{outcome}" for outcome in Outcome),
             *(f"reason_{reason}" for reason in Reason),
             *("stale_channel", "lookups_limited", "rejected_request", "crash", "unguarded", "dead_lettered"),
-            *("unreadable_job", "fallback_told", "fallback_failed", "replay_settled", "replay_failed"),
+            *("unreadable_job", "fallback_told", "fallback_failed", "unconfirmed", "replay_settled", "replay_failed"),
         }
 
     def test_nothing_is_counted_that_was_not_zero_before(self) -> None:
@@ -47,11 +53,14 @@ class TestMetrics:
         for outcome in Outcome:
             recorder.telemetry.share(Result(outcome, "noc"), {}, correlation_id="c1")
             recorder.telemetry.worked(samples.job(), Result(outcome, "noc"), {})
+        for outcome in (Outcome.QUEUED, Outcome.UNCHANGED, Outcome.UNSAFE):
+            recorder.telemetry.called_back(Result(outcome, "noc"), {}, correlation_id="c1")
         for reason in Reason:
             result = Result(Outcome.QUEUED, "noc", reason=reason, queue="dead_letter", unguarded="the ledger is down")
             recorder.telemetry.share(result, {}, correlation_id="c1")
         recorder.telemetry.unreadable("no JSON")
         recorder.telemetry.told(samples.job())
+        recorder.telemetry.unconfirmed(samples.job())
         recorder.telemetry.crashed(ValueError())
         for notice in ("stale_channel", "lookups_limited", "fallback_failed"):
             recorder.telemetry.notice(notice, "why")
@@ -59,6 +68,14 @@ class TestMetrics:
             recorder.telemetry.replayed(None, Result(outcome, "noc"), {})
         recorder.telemetry.refused(samples.request(), BadRequest("f", "d"))
         assert set(recorder.metrics()) == names
+
+    def test_where_nothing_is_counted_nothing_is_written(self) -> None:
+        recorder = Recorder()
+        with contextlib.redirect_stdout(recorder.out):
+            instrumented = recorder.telemetry.instrument(lambda event, context: event)
+            before = recorder.out.getvalue()
+            instrumented({}, Context())
+        assert recorder.written() == before
 
     def test_they_are_written_when_the_handler_returns(self) -> None:
         recorder = Recorder()
@@ -95,12 +112,12 @@ class TestLines:
 
     def test_a_share_is_one_line_of_named_fields_and_what_is_not_known_is_left_out(self) -> None:
         recorder = Recorder()
-        recorder.telemetry.share(Result(Outcome.DELIVERED, "noc", "i1"), {"send": 12.5}, correlation_id="c1")
+        recorder.telemetry.share(Result(Outcome.DELIVERED, "noc", "i1"), {"send": 12.6}, correlation_id="c1")
         [line] = recorder.lines()
-        known = {"channel": "noc", "incident_id": "i1", "outcome": "delivered", "attempts": 0, "correlation_id": "c1"}
+        known = {"channel": "noc", "incident_id": "i1", "outcome": "delivered", "correlation_id": "c1"}
         assert {name: line[name] for name in known} == known
-        assert (line["level"], line["milliseconds"]) == ("INFO", {"send": 12.5})
-        assert not {"reason", "detail", "http_status", "last_copy", "queue"} & set(line)
+        assert (line["level"], line["milliseconds"]) == ("INFO", {"send": 13})
+        assert not {"reason", "detail", "http_status", "last_copy", "queue", "attempts"} & set(line)
 
     def test_a_shares_line_says_what_it_changes_and_why(self) -> None:
         recorder = Recorder()
@@ -131,6 +148,27 @@ class TestLines:
         }
         assert {name: line[name] for name in expected} == expected
         assert recorder.metrics() == {"job_queued": 1, "reason_upstream": 1}
+
+    def test_that_a_kept_job_wakes_for_nothing_is_no_news(self) -> None:
+        recorder = Recorder()
+        recorder.telemetry.worked(NEVER_FAILED, Result(Outcome.DUPLICATE, "noc", "i1"), {})
+        assert (recorder.lines(), recorder.metrics()) == ([], {})
+
+    @pytest.mark.parametrize(
+        ("job", "outcome"),
+        [
+            (samples.job(), Outcome.DUPLICATE),
+            (replace(NEVER_FAILED, accepted=True), Outcome.DUPLICATE),
+            (NEVER_FAILED, Outcome.SUPERSEDED),
+            (NEVER_FAILED, Outcome.DELIVERED),
+        ],
+        ids=["a job that failed", "one that told the ledger", "one that was overtaken", "one that had to be sent"],
+    )
+    def test_all_else_that_comes_of_a_job_is(self, job: Job, outcome: Outcome) -> None:
+        recorder = Recorder()
+        recorder.telemetry.worked(job, Result(outcome, "noc", "i1"), {})
+        assert [line["outcome"] for line in recorder.lines()] == [outcome]
+        assert recorder.metrics() == {f"job_{outcome}": 1}
 
     def test_what_goes_to_the_dead_letters_is_counted_once_and_not_each_time_it_is_looked_at(self) -> None:
         recorder = Recorder()

@@ -1,4 +1,4 @@
-from dataclasses import replace
+from copy import replace
 from itertools import pairwise
 from typing import Any
 

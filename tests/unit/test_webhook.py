@@ -207,7 +207,7 @@ class TestCrash:
         assert "canary-words" not in relay.recorder.written() + json.dumps(answer.document)
         [crash] = [line for line in relay.recorder.lines() if line["message"] == "crash"]
         assert (crash["level"], crash["error"]) == ("ERROR", "ZeroDivisionError")
-        assert any("fakes.py" in frame and frame.endswith(" post") for frame in crash["frames"])
+        assert any("fakes.py" in frame and frame.endswith(" call") for frame in crash["frames"])
         assert relay.recorder.metrics()["crash"] == 1
 
     def test_elsewhere_it_is_503_and_the_body_is_in_the_log(self) -> None:

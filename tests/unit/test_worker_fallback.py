@@ -1,11 +1,14 @@
 """A critical incident that is owed for too long is told on another way, once."""
 
-from dataclasses import replace
+import threading
+import time
+from copy import replace
 from typing import Any
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from relay.worker import BURY_AGAIN_SECONDS, FALLBACK_SECONDS
 from tests import samples
 from tests.fakes import FakeSns, Relay, room
 
@@ -68,6 +71,33 @@ class TestFallback:
         relay.wake(270)
         assert (relay.retries.messages, len(told(relay))) == ([], 1)
         assert (len(relay.dead_letters.messages), len(relay.session.calls)) == (1, 1)
+
+    def test_of_those_that_are_refused_together_the_topic_hears_of_each(self) -> None:
+        relay = room(REFUSED, policy={"max_per_minute": 100})
+        for number in range(20):
+            relay.share(id=f"i{number}")
+        for _ in range(16):
+            relay.wake(30)
+        assert len(told(relay)) == 2
+        assert "19 critical and owed were only counted" in relay.sns.published[1]["Message"]
+        assert (relay.retries.messages, len(relay.dead_letters.messages)) == ([], 20)
+
+    def test_one_that_was_moved_back_and_is_refused_again_is_one_dead_letter(self) -> None:
+        relay = room(REFUSED)
+        woken(relay, buried_at=NOW)
+        for _ in range(16):
+            relay.wake(30)
+        assert (len(relay.dead_letters.messages), len(relay.session.calls), len(told(relay))) == (1, 1, 1)
+
+    def test_one_whose_turn_is_far_away_wakes_for_it(self) -> None:
+        relay = room(policy={"min_seconds_between_signals": 3000, "fallback_after_seconds": 60})
+        for second, status in ((0, "critical"), (1, "ok"), (2, "critical")):
+            relay.share(status=status, changedOn=1_800_000_000 + second)
+        relay.retries.messages = relay.retries.messages[-1:]
+        assert relay.retries.delays() == [61]
+        relay.wake(61)
+        assert len(told(relay)) == 1
+        assert relay.retries.delays() == [900]
 
     def test_a_refused_warning_is_not(self) -> None:
         relay = room(REFUSED)
@@ -150,3 +180,21 @@ class TestFallback:
         batch = [{"messageId": f"m{n}", "body": job.to_json()} for n, job in enumerate((first, second))]
         assert relay.worker.work(batch) == ["m0"]
         assert len(relay.session.calls) == 2
+
+    def test_a_topic_that_hangs_holds_nobody_up(self) -> None:
+        let_go = threading.Event()
+
+        class Hanging(FakeSns):
+            def publish(self, **message: str) -> dict[str, str]:
+                let_go.wait(30)
+                return super().publish(**message)
+
+        relay = room(DOWN, sns=Hanging(), policy={"fallback_after_seconds": 0})
+        began = time.monotonic()
+        woken(relay)
+        let_go.set()
+        assert time.monotonic() - began < FALLBACK_SECONDS + 2
+        # It is told again, rather than taken for told.
+        [delay] = relay.retries.delays()
+        assert delay <= BURY_AGAIN_SECONDS
+        assert not relay.entry(recipients=("Network Operations",)).told

@@ -1,7 +1,7 @@
 """What an operator replays, or moves to the retry queue: it may be old, and it obeys the ledger."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 import pytest
@@ -54,9 +54,9 @@ class TestReplay:
 
     def test_a_job_of_a_kind_to_come_is_left_alone(self) -> None:
         relay = room()
-        result = replayed(relay, kind="followup")
+        result = replayed(relay, kind="reconcile")
         assert (result["outcome"], result["reason"]) == ("unsafe", "internal")
-        assert result["detail"] == "this version does not know jobs of kind followup"
+        assert result["detail"] == "this version does not know jobs of kind reconcile"
         assert relay.session.calls == []
 
     def test_one_jobs_crash_is_its_result_and_not_the_end_of_the_others(self) -> None:

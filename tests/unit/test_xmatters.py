@@ -6,7 +6,7 @@ import requests
 
 from relay.errors import Reason
 from relay.http import Answer
-from relay.xmatters import TOKEN_MARGIN_SECONDS
+from relay.logins import TOKEN_MARGIN_SECONDS
 from tests import samples
 from tests.fakes import Line
 

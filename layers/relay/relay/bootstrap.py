@@ -3,6 +3,12 @@
 Clients, session and TLS context are made here, once, while Lambda gives a function a full core.
 """
 
+import gc
+
+# While a function loads hardly anything becomes garbage, and to look for it takes a twentieth of a cold start.
+gc.disable()
+
+# ruff: noqa: E402
 import os
 import random
 import time
@@ -19,19 +25,17 @@ from relay.config import Config
 from relay.deadline import Deadline
 from relay.delivery import Delivery
 from relay.errors import ConfigError
-from relay.fallback import Fallback
 from relay.guard import Guard
 from relay.http import AllowedHosts, Session
 from relay.keeping import Keeper
 from relay.ledger import Ledger
+from relay.outward import Outward
 from relay.pace import Pace
 from relay.queues import Queue
 from relay.secrets_manager import Secrets
 from relay.sending import Sender
 from relay.table import Table
 from relay.telemetry import Telemetry
-from relay.webhook import Webhook
-from relay.worker import Worker
 from relay.xmatters import XMatters
 
 if TYPE_CHECKING:
@@ -40,37 +44,91 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
 
-# BigPanda waits, so AWS gets a second chance but not a long one: two tries of either fit into the time there is.
-_TWICE = ClientConfig(retries={"mode": "standard", "total_max_attempts": 2}, tcp_keepalive=True)
+    from relay.webhook import Webhook
+    from relay.worker import Worker
+
+# BigPanda waits, so AWS gets a second chance but not a long one: two tries of either fit into the time there is. AWS
+# checks what it is asked itself; to check it here first takes a tenth of a share's CPU.
+_TWICE = ClientConfig(
+    retries={"mode": "standard", "total_max_attempts": 2}, tcp_keepalive=True, parameter_validation=False
+)
 _PATIENCE = _TWICE.merge(ClientConfig(connect_timeout=1, read_timeout=1.5))
 _HASTE = _TWICE.merge(ClientConfig(connect_timeout=0.5, read_timeout=0.7))
 _DEADLINES = partial(Deadline, clock=time.monotonic)
 
 
-def webhook(environment: Mapping[str, str] = os.environ) -> Webhook:
+# What not all functions use is imported where it is put together: the others would pay for it at each cold start.
+# ruff: noqa: PLC0415
+
+
+def webhook(environment: Mapping[str, str] = os.environ) -> "Webhook":
     """What the function behind POST /bigpanda/{channel} needs. Raises ConfigError."""
+    from relay.shares import Shares
+    from relay.webhook import Webhook
+
     config = Config.from_environment(environment)
     telemetry = Telemetry.from_environment()
     channels = _channels(config, telemetry)
-    delivery = _delivery(config, channels, _keeper(config), _table(config))
-    return Webhook(channels, delivery, telemetry, time.time, _DEADLINES)
+    delivery = _delivery(channels, _keeper(config), _table(config), _outward(config))
+    return _loaded(Webhook(channels, Shares(delivery).take, telemetry, time.time, _DEADLINES))
 
 
-def job_worker(environment: Mapping[str, str] = os.environ) -> Worker:
+def xmatters_callback(environment: Mapping[str, str] = os.environ) -> "Webhook":
+    """What the function behind POST /xmatters/{channel} needs. Raises ConfigError."""
+    from relay.callbacks import Callbacks
+    from relay.webhook import Webhook
+
+    config = Config.from_environment(environment)
+    telemetry = Telemetry.from_environment()
+    take = Callbacks(_keeper(config), time.time).take
+    return _loaded(Webhook(_channels(config, telemetry), take, telemetry, time.time, _DEADLINES, door="callback"))
+
+
+def job_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
     """What the job worker needs. Raises ConfigError."""
+    from relay.bigpanda import BigPanda
+    from relay.fallback import Fallback
+    from relay.followup import Followup
+    from relay.pages import Pages
+    from relay.worker import Worker
+    from relay.writeback import Writeback
+
     config = Config.from_environment(environment)
     if config.fallback_topic_arn is None:
         raise ConfigError("RELAY_FALLBACK_TOPIC_ARN: must be set")
     telemetry = Telemetry.from_environment()
     channels, keeper, table = _channels(config, telemetry), _keeper(config), _table(config)
-    delivery = _delivery(config, channels, keeper, table)
+    outward = _outward(config)
+    delivery = _delivery(channels, keeper, table, outward)
+    writeback = Writeback(BigPanda(outward), table, Ledger(table), time.time, time.sleep)
     fallback = Fallback(_sns, config.fallback_topic_arn, table, time.time)
-    return Worker(delivery, channels, keeper, fallback, telemetry, time.time, random.random, _DEADLINES)
+    followup = Followup(Pages(outward), delivery.guard, time.time)
+    return _loaded(
+        Worker(
+            delivery,
+            followup,
+            writeback,
+            channels,
+            keeper,
+            fallback,
+            telemetry,
+            time.time,
+            random.random,
+            _DEADLINES,
+        )
+    )
 
 
-def _delivery(config: Config, channels: ChannelCache, keeper: Keeper, table: Table) -> Delivery:
+def _loaded[T](parts: T) -> T:
+    """The parts, from now on with a look for garbage among what is made after them: all that is there now stays."""
+    gc.freeze()
+    gc.enable()
+    return parts
+
+
+def _delivery(channels: ChannelCache, keeper: Keeper, table: Table, outward: Outward) -> Delivery:
     return Delivery(
-        sender=Sender(channels, XMatters(Session(_hosts(config))), time.sleep, random.random),
+        sender=Sender(channels, XMatters(outward), time.sleep, random.random),
         guard=Guard(Ledger(table), Pace(table, time.time, random.random)),
         keeper=keeper,
         clock=time.time,
@@ -92,6 +150,10 @@ def _table(config: Config) -> Table:
 @cache
 def _sns() -> "SNSClient":
     return boto3.client("sns", config=_PATIENCE)
+
+
+def _outward(config: Config) -> Outward:
+    return Outward(Session(_hosts(config)))
 
 
 def _hosts(config: Config) -> AllowedHosts:

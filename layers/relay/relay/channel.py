@@ -9,15 +9,20 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Never
+from typing import Any, Literal, Never
 from urllib.parse import unquote_plus, urlsplit
 
 import fastjsonschema
 
+from relay.callback import ACKNOWLEDGE, ESCALATE, WRITTEN, Answers, Callback, Kind
 from relay.channel_schema import AUTH, CHANNEL, CHANNEL_NAME, HEADER_PATTERN, URL_PATTERN
 from relay.errors import InvalidChannel
 from relay.http import AllowedHosts, ForbiddenUrl
 from relay.policy import Policy
+
+BIGPANDA_URL = "https://api.bigpanda.io"
+
+type Door = Literal["inbound", "callback"]
 
 
 @dataclass(frozen=True)
@@ -42,8 +47,44 @@ class Auth:
 
 
 @dataclass(frozen=True)
+class Rest:
+    """Where and as whom a channel asks xMatters what became of its signals."""
+
+    base_url: str = field(repr=False)
+    auth: Auth
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a channel may do in BigPanda, and as whom.
+
+    `environment_id` is where its incidents are found if nothing else tells. `assign` lets who acknowledges have the
+    incident; `email_domain` makes a user name of BigPanda's out of a name of xMatters'. `comments` are the callbacks
+    that are written. `callbacks` says that BigPanda holds an incident's updates until it hears that the first share of
+    it arrived, by the name of `app_key`.
+    """
+
+    base_url: str
+    api_key: str = field(repr=False)
+    environment_id: str | None
+    assign: bool
+    email_domain: str | None
+    comments: frozenset[Kind]
+    callbacks: bool = False
+    app_key: str | None = field(default=None, repr=False)
+
+    def writes(self, said: Callback) -> bool:
+        """Whether a callback is written into BigPanda. A device that was reached is nothing to write of."""
+        is_news = said.kind != Kind.DELIVERY or said.is_failed_delivery()
+        return said.kind in self.comments and is_news
+
+
+@dataclass(frozen=True)
 class Channel:
-    """A valid channel. Nothing secret shows in its repr."""
+    """A valid channel. Nothing secret shows in its repr.
+
+    `inbound` is who may share with it, `callback` who may call it back: neither's leak opens the other's door.
+    """
 
     name: str
     inbound: tuple[Inbound, ...] = field(repr=False)
@@ -51,30 +92,47 @@ class Channel:
     auth: Auth
     recipients: tuple[str, ...]
     policy: Policy
+    callback: tuple[Inbound, ...] = field(default=(), repr=False)
+    answers: Answers = field(default_factory=Answers)
+    bigpanda: Access | None = None
+    rest: Rest | None = None
 
-    def admits(self, headers: Mapping[str, str], now: float) -> bool:
-        """Whether the request's headers (names in lower case) hold credentials that are valid at `now`.
+    def admits(self, headers: Mapping[str, str], now: float, *, door: Door = "inbound") -> bool:
+        """Whether the request's headers (names in lower case) hold credentials of that door, valid at `now`.
 
         Every credential is compared in full, in constant time, whichever of them fits. No credential: no entry.
         """
         offered = _offered(headers)
         fits = [
             _same(secret, offer)
-            for inbound in self.inbound
+            for inbound in (self.inbound if door == "inbound" else self.callback)
             if inbound.expires_at is None or now < inbound.expires_at
             for secret in _secrets(inbound)
             for offer in offered
         ]
         return any(fits)
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether who acknowledged is the only one who hears of what is no worse."""
+        return self.policy.quiet_after_acknowledge and bool(self.callback)
+
+    def heeds(self, said: Callback) -> bool:
+        """Whether there is anything to be done of a callback."""
+        is_written = self.bigpanda is not None and self.bigpanda.writes(said)
+        return is_written or (self.is_quiet and self.answers.is_acknowledgement(said))
+
     def secrets(self) -> frozenset[str]:
         """Everything that must not show in what is logged, kept or answered."""
         # Whatever its name: an agent's or a proxy's URL may call its key otherwise.
         pieces = [piece.partition("=") for piece in urlsplit(self.trigger_url).query.split("&")]
         in_url = {text for name, _, value in pieces if name != "recipients" for text in (value, unquote_plus(value))}
-        inbound = {text for each in self.inbound for text in (each.token, each.password) if text}
-        outbound = {text for name, text in self.auth.members.items() if name not in {"username", "client_id"}}
-        return frozenset({self.trigger_url, *inbound, *outbound, *in_url} - {""})
+        inbound = {text for each in (*self.inbound, *self.callback) for text in (each.token, each.password) if text}
+        auths = [self.auth, *([self.rest.auth] if self.rest else [])]
+        hidden = [item for auth in auths for item in auth.members.items() if item[0] not in {"username", "client_id"}]
+        outbound = {text for _, text in hidden}
+        bigpanda = {self.bigpanda.api_key, self.bigpanda.app_key or ""} if self.bigpanda else set()
+        return frozenset({self.trigger_url, *inbound, *outbound, *bigpanda, *in_url} - {""})
 
 
 def is_channel_name(name: str) -> bool:
@@ -100,34 +158,34 @@ def parse(name: str, text: str, hosts: AllowedHosts) -> Channel:
     document = _decode(text)
     check(document, hosts)
     xmatters = document["xmatters"]
-    inbound = document["inbound"]
-    previous = [_inbound(inbound["previous"])] if "previous" in inbound else []
     return Channel(
         name=name,
-        inbound=(_inbound(inbound), *previous),
+        inbound=tuple(_door(document["inbound"])),
         trigger_url=xmatters["trigger_url"],
-        auth=Auth(xmatters["auth"]["type"], {k: v for k, v in xmatters["auth"].items() if k != "type"}),
+        auth=_auth(xmatters["auth"]),
         recipients=tuple(dict.fromkeys(name.strip() for name in xmatters.get("recipients", ()))),
         policy=Policy.of(document.get("policy", {})),
+        callback=tuple(_door(xmatters["callback"])) if "callback" in xmatters else (),
+        answers=_answers(xmatters.get("responses", {})),
+        bigpanda=_access(document["bigpanda"]) if "bigpanda" in document else None,
+        rest=_rest(xmatters["rest"]) if "rest" in xmatters else None,
     )
 
 
 def check(document: Any, hosts: AllowedHosts) -> None:
     """Raise InvalidChannel unless the decoded secret is a valid channel whose URLs may be called."""
-    _check_schema(_CHECK_CHANNEL, document, "")
+    _CHANNEL.check(document, "")
     _check_text(document)
     inbound, xmatters = document["inbound"], document["xmatters"]
-    _check_inbound(inbound, "inbound")
-    if "previous" in inbound:
-        _check_inbound(inbound["previous"], "inbound.previous")
-        _check_moment(inbound["previous"]["expires_at"], "inbound.previous.expires_at")
-    _check_schema(_CHECK_AUTH[xmatters["auth"]["type"]], xmatters["auth"], "xmatters.auth")
+    _check_door(inbound, "inbound")
+    if "callback" in xmatters:
+        _check_door(xmatters["callback"], "xmatters.callback")
+    _AUTH[xmatters["auth"]["type"]].check(xmatters["auth"], "xmatters.auth")
     if "rest" in xmatters:
-        _check_schema(_CHECK_AUTH[xmatters["rest"]["auth"]["type"]], xmatters["rest"]["auth"], "xmatters.rest.auth")
-    if document.get("policy", {}).get("body") == "xmatters":
-        raise InvalidChannel(
-            "policy.body: xmatters is not supported yet; use bigpanda, which forwards BigPanda's bytes"
-        )
+        _AUTH[xmatters["rest"]["auth"]["type"]].check(xmatters["rest"]["auth"], "xmatters.rest.auth")
+    bigpanda = document.get("bigpanda", {})
+    if bigpanda.get("callbacks") and "app_key" not in bigpanda:
+        raise InvalidChannel("bigpanda: needs app_key for callbacks")
     for key, url in _urls(document):
         try:
             hosts.check(url)
@@ -135,9 +193,32 @@ def check(document: Any, hosts: AllowedHosts) -> None:
             raise InvalidChannel(f"{key}: {error}") from None
 
 
-type _Check = Callable[[Any], Any]
-_CHECK_CHANNEL: _Check = fastjsonschema.compile(CHANNEL)
-_CHECK_AUTH: Mapping[str, _Check] = {kind: fastjsonschema.compile(schema) for kind, schema in AUTH.items()}
+class _Schema:
+    """What a document must be like."""
+
+    def __init__(self, definition: dict[str, Any]) -> None:
+        self._definition = definition
+        # It says yes or no. One that says why takes three times as long to compile, at each cold start.
+        self._holds: Callable[[Any], Any] = fastjsonschema.compile(definition, detailed_exceptions=False)
+
+    def check(self, document: Any, place: str) -> None:
+        """Raise InvalidChannel with the key at fault, which is below `place`, unless the document is like that."""
+        try:
+            self._holds(document)
+        except fastjsonschema.JsonSchemaValueException:
+            raise InvalidChannel(self._fault(document, place)) from None
+
+    def _fault(self, document: Any, place: str) -> str:
+        try:
+            fastjsonschema.validate(self._definition, document)
+        except fastjsonschema.JsonSchemaValueException as error:
+            key = ".".join([place, *(str(part) for part in error.path[1:])]).strip(".") or "the secret"
+            return f"{key}: {_complaint(error)}"
+        raise AssertionError("one check finds a fault that the other does not")
+
+
+_CHANNEL = _Schema(CHANNEL)
+_AUTH = {kind: _Schema(definition) for kind, definition in AUTH.items()}
 
 
 def _decode(text: str) -> Any:
@@ -150,14 +231,6 @@ def _decode(text: str) -> Any:
 
 def _refuse_constant(name: str) -> Never:
     raise ValueError(name)
-
-
-def _check_schema(checks: _Check, document: Any, place: str) -> None:
-    try:
-        checks(document)
-    except fastjsonschema.JsonSchemaValueException as error:
-        key = ".".join([place, *(str(part) for part in error.path[1:])]).strip(".") or "the secret"
-        raise InvalidChannel(f"{key}: {_complaint(error)}") from None
 
 
 def _check_text(document: Any) -> None:
@@ -178,7 +251,9 @@ def _complaint(error: fastjsonschema.JsonSchemaValueException) -> str:
     wanted = error.rule_definition
     match error.rule:
         case "additionalProperties":
-            return f"unknown key {', '.join(sorted(set(error.value) - set(error.definition['properties'])))}"
+            return (
+                f"unknown key {', '.join(sorted(key for key in error.value if not _is_known(key, error.definition)))}"
+            )
         case "required":
             return f"needs {', '.join(key for key in wanted if key not in error.value)}"
         case "enum":
@@ -197,7 +272,19 @@ def _complaint(error: fastjsonschema.JsonSchemaValueException) -> str:
             return "must not be empty"
 
 
-def _check_inbound(inbound: Mapping[str, Any], key: str) -> None:
+def _is_known(key: str, definition: Mapping[str, Any]) -> bool:
+    patterns = definition.get("patternProperties", {})
+    return key in definition.get("properties", {}) or any(re.search(pattern, key) for pattern in patterns)
+
+
+def _check_door(door: Mapping[str, Any], key: str) -> None:
+    _check_credentials(door, key)
+    if "previous" in door:
+        _check_credentials(door["previous"], f"{key}.previous")
+        _check_moment(door["previous"]["expires_at"], f"{key}.previous.expires_at")
+
+
+def _check_credentials(inbound: Mapping[str, Any], key: str) -> None:
     if not {"basic", "token"} & inbound.keys():
         raise InvalidChannel(f"{key}: needs basic or token")
 
@@ -217,6 +304,41 @@ def _urls(document: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         yield "xmatters.rest.base_url", document["xmatters"]["rest"]["base_url"]
     if "base_url" in document.get("bigpanda", {}):
         yield "bigpanda.base_url", document["bigpanda"]["base_url"]
+
+
+def _door(members: Mapping[str, Any]) -> Iterable[Inbound]:
+    """The credentials that open it: today's, and those that go on for a while."""
+    yield _inbound(members)
+    if "previous" in members:
+        yield _inbound(members["previous"])
+
+
+def _answers(members: Mapping[str, Any]) -> Answers:
+    return Answers(
+        frozenset(text.strip().lower() for text in members.get("acknowledge", ACKNOWLEDGE)),
+        frozenset(text.strip().lower() for text in members.get("escalate", ESCALATE)),
+    )
+
+
+def _auth(members: Mapping[str, str]) -> Auth:
+    return Auth(members["type"], {name: value for name, value in members.items() if name != "type"})
+
+
+def _rest(members: Mapping[str, Any]) -> Rest:
+    return Rest(members["base_url"].rstrip("/"), _auth(members["auth"]))
+
+
+def _access(members: Mapping[str, Any]) -> Access:
+    return Access(
+        base_url=members.get("base_url", BIGPANDA_URL).rstrip("/"),
+        api_key=members["api_key"],
+        environment_id=members.get("environment_id"),
+        assign=members.get("assign", False),
+        email_domain=members.get("email_domain"),
+        comments=frozenset(map(Kind, members.get("comments", WRITTEN))),
+        callbacks=members.get("callbacks", False),
+        app_key=members.get("app_key"),
+    )
 
 
 def _inbound(members: Mapping[str, Any]) -> Inbound:

@@ -26,8 +26,26 @@ def _count(low: int, high: int) -> dict[str, Any]:
 HEADER_PATTERN = r"^[\x21-\x7e]+\Z"
 _TOKEN = {"type": "string", "maxLength": 4096, "pattern": HEADER_PATTERN}
 _LOGIN = _object(["username", "password"], username=_TEXT, password=_TEXT)
-_INBOUND = {"basic": _LOGIN, "token": _TOKEN}
+_CREDENTIALS = {"basic": _LOGIN, "token": _TOKEN}
+_DOOR = _object([], **_CREDENTIALS, previous=_object(["expires_at"], **_CREDENTIALS, expires_at=_TEXT))
 _RECIPIENT = {"type": "string", "maxLength": 200, "pattern": r"^[^,]*[^,\s][^,]*\Z"}
+_NAME = {"type": "string", "minLength": 1, "maxLength": 200}
+_RESPONSES = {"type": "array", "maxItems": 50, "items": _NAME}
+_PRIORITY = {"enum": ["HIGH", "MEDIUM", "LOW"]}
+_RECIPIENTS = {"type": "array", "maxItems": 100, "items": _RECIPIENT}
+_PATTERNS = {"type": ["string", "array"], "minLength": 1, "maxLength": 200, "maxItems": 50, "items": _NAME}
+_ROUTE = _object(
+    ["when", "recipients"],
+    when={
+        "type": "object",
+        "maxProperties": 10,
+        "additionalProperties": False,
+        "patternProperties": {r"^(status|severity|environment|source_system|tag\.[^\s].{0,99})\Z": _PATTERNS},
+    },
+    recipients=_RECIPIENTS,
+    priority=_PRIORITY,
+)
+_CALLBACK = {"enum": ["response", "annotation", "status", "delivery", "escalation", "failure"]}
 _TRANSITION = {"enum": ["opened", "worsened", "eased", "grew", "resolved", "reopened"]}
 
 AUTH: dict[str, dict[str, Any]] = {
@@ -47,21 +65,42 @@ _AUTH = {"type": "object", "required": ["type"], "properties": {"type": {"enum":
 
 CHANNEL = _object(
     ["inbound", "xmatters"],
-    inbound=_object([], **_INBOUND, previous=_object(["expires_at"], **_INBOUND, expires_at=_TEXT)),
+    inbound=_DOOR,
     xmatters=_object(
         ["trigger_url", "auth"],
         trigger_url=_URL,
         auth=_AUTH,
-        recipients={"type": "array", "maxItems": 100, "items": _RECIPIENT},
-        callback=_object(["token"], token=_TEXT),
+        recipients=_RECIPIENTS,
+        callback=_DOOR,
+        responses=_object([], acknowledge=_RESPONSES, escalate=_RESPONSES),
         rest=_object(["base_url", "auth"], base_url=_URL, auth=_AUTH),
     ),
-    bigpanda=_object(["api_key"], base_url=_URL, api_key=_TEXT),
+    bigpanda=_object(
+        ["api_key"],
+        base_url=_URL,
+        api_key=_TOKEN,
+        environment_id=_NAME,
+        assign={"type": "boolean"},
+        email_domain=_NAME,
+        comments={"type": "array", "uniqueItems": True, "items": _CALLBACK},
+        callbacks={"type": "boolean"},
+        app_key=_TOKEN,
+    ),
     policy=_object(
         [],
         preset={"enum": ["parity", "oncall"]},
         notify_on={"type": "array", "uniqueItems": True, "items": _TRANSITION},
         body={"enum": ["bigpanda", "xmatters"]},
+        max_property_length=_count(30, 20_000),
+        priorities=_object([], critical=_PRIORITY, warning=_PRIORITY, unknown=_PRIORITY, ok=_PRIORITY),
+        properties={
+            "type": "object",
+            "maxProperties": 50,
+            "additionalProperties": {"type": "string", "maxLength": 20_000},
+        },
+        replace={"type": "boolean"},
+        quiet_after_acknowledge={"type": "boolean"},
+        routes={"type": "array", "maxItems": 100, "items": _ROUTE},
         min_seconds_between_signals=_number(0, 86_400),
         max_per_minute=_count(1, 1_000),
         max_per_minute_per_recipients=_count(1, 1_000),

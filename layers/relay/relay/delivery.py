@@ -7,22 +7,24 @@ same: to lose the order is better than to lose the page.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 
+from relay import incident
 from relay.channel import Channel
 from relay.deadline import Deadline
 from relay.errors import HANDLING, LedgerError, Reason
 from relay.guard import Guard
 from relay.incident import Share
 from relay.keeping import Keeper, last_copy, new_job
-from relay.ledger import LEASE_SECONDS, Entry, Lease, key
+from relay.ledger import LEASE_SECONDS, Entry, Lease
 from relay.message import Job, seconds_of, timestamp
 from relay.outcome import Outcome, Result, after_failure
 from relay.owed import Standing, earliest, room_for_rings
 from relay.pace import Closed, Ticket
 from relay.sending import MAX_TRIES, Sender, Sent
-from relay.task import Task
-from relay.transition import State
+from relay.task import Task, entry_of
+from relay.transition import State, Transition
 from relay.xmatters import Signal
 
 # Of the time that somebody waits for, so much is kept back for the record and the queue.
@@ -39,7 +41,9 @@ UNGUARDED_AFTER_SECONDS = 300.0
 UNGUARDED_WAIT_SECONDS = 30.0
 # The ledger is told as soon as it can be of what was sent without it: the resolve must not come before.
 CATCH_UP_SECONDS = 5.0
+MAX_CATCH_UP_SECONDS = 300.0
 
+_RINGS_ALL = frozenset({Transition.OPENED, Transition.WORSENED, Transition.REOPENED})
 _SETTLED = {
     Standing.DUPLICATE: Outcome.DUPLICATE,
     Standing.SUPERSEDED: Outcome.SUPERSEDED,
@@ -73,10 +77,11 @@ class Delivery:
         `body` is what BigPanda sent and what xMatters gets, byte for byte; `recipients` are the webhook URL's, which
         join the channel's own. The result is `unsafe` only when xMatters and both queues failed.
         """
-        names = tuple(dict.fromkeys((*channel.recipients, *recipients)))
-        job = new_job(channel.name, share, body, names, correlation_id, self.clock())
-        state = State.of(share, seconds_of(job.received_at))
-        return self._announce(Task(job, state, channel, self.owner(), is_live=True), deadline)
+        job = new_job(channel, share, body, recipients, correlation_id, self.clock())
+        state = replace(State.of(share, seconds_of(job.received_at)), version=job.version)
+        return self._announce(
+            Task(job, state, channel, self.owner(), is_live=True, environment_id=share.environment_id), deadline
+        )
 
     def resume(
         self, job: Job, share: Share, channel: Channel, deadline: Deadline, *, replayed: bool, hold: Closed | None
@@ -96,6 +101,7 @@ class Delivery:
             is_queued=not replayed,
             is_replayed=replayed,
             hold=hold,
+            environment_id=share.environment_id,
         )
         if job.accepted:
             return self._catch_up(task, deadline)
@@ -103,8 +109,7 @@ class Delivery:
 
     def told(self, job: Job, deadline: Deadline) -> None:
         """Note that the fallback topic heard of the job's incident."""
-        name = key(job.channel, job.recipients, job.incident_id)
-        self.guard.record(name, None, lambda entry: replace(entry, told=True), deadline)
+        self.guard.record(entry_of(job), None, lambda entry: replace(entry, told=True), deadline)
 
     def _announce(self, task: Task, deadline: Deadline) -> Result:
         try:
@@ -116,7 +121,8 @@ class Delivery:
                 else:
                     task, result = self._pursue(task, entry, deadline)
                 if result:
-                    return result
+                    lost = "the entry could not be read, and was begun anew"
+                    return replace(result, unguarded=lost) if entry.is_unreadable else result
         except LedgerError as error:
             return self._without_ledger(task, str(error), deadline)
         # Others, then, are announcing this incident.
@@ -133,8 +139,10 @@ class Delivery:
             if nothing_to_note or self.guard.write(task.name, entry, entry.unchanged(task.state), deadline):
                 return task.result(_SETTLED[standing])
         except LedgerError as error:
+            if task.hold and task.hold.reason == Reason.EXPIRED:
+                return task.result(Outcome.UNCHANGED)
             # It must not ring, and what it ends must not ring either: the job notes it as soon as it can.
-            soon = Closed(Reason.INTERNAL, self.clock() + CATCH_UP_SECONDS)
+            soon = Closed(Reason.INTERNAL, self.clock() + _catch_up_seconds(task, self.clock()))
             return replace(self._put_off(task, soon, str(error), deadline), owed=None)
         return None
 
@@ -157,15 +165,19 @@ class Delivery:
             if self._is_near(task, ticket, deadline):
                 self.sleep(max(0.0, ticket.until - self.clock()))
                 return replace(task, slot=ticket.slot), None
+            task = self._keep_for(task, ticket, deadline)
             return task, self._let_wait(task, entry, ticket, deadline)
         lease, tries = self._lease(task), self._tries(task, entry)
+        after = entry.claimed(lease, tries, queued=task.is_queued)
+        after = replace(after, environment_id=task.environment_id or after.environment_id)
         try:
-            claimed = self.guard.write(task.name, entry, entry.claimed(lease, tries, queued=task.is_queued), deadline)
+            claimed = self.guard.write(task.name, entry, after, deadline)
         except LedgerError as error:
             return task, self._without_ledger(task, str(error), deadline)
         if claimed is None:
             self.guard.leave(ticket, deadline)
             return task, None
+        task = task.with_ledger()
         return task, self._send_claimed(task, claimed, lease, tries, ticket, deadline)
 
     def _wait(self, task: Task, entry: Entry) -> Closed | None:
@@ -197,8 +209,22 @@ class Delivery:
             return task
         now = self.clock()
         job = task.job if wait is None else replace(task.job, reason=wait.reason, not_before=timestamp(wait.until))
-        kept = self.keeper.keep(job, deadline, until=wait.until if wait else now + KEEP_SECONDS)
+        until = wait.until if wait else now + KEEP_SECONDS
+        if wait and task.state.is_critical:
+            # It has to wake for the fallback, too.
+            until = min(until, max(now, task.state.came) + task.channel.policy.fallback_after_seconds)
+        kept = self.keeper.keep(job, deadline, until=until)
         return replace(task, is_queued=kept, is_turned_away=not kept)
+
+    def _keep_for(self, task: Task, wait: Closed, deadline: Deadline) -> Task:
+        """Keep a live share once more, to wake when its turn comes, if that is before the job that was kept wakes.
+
+        Whichever of the two wakes later finds that nothing is owed.
+        """
+        is_sooner = task.is_live and task.is_queued and wait.until + SHORTEST_SEND_SECONDS < self.clock() + KEEP_SECONDS
+        return (
+            replace(self._keep(replace(task, is_queued=False), wait, deadline), is_queued=True) if is_sooner else task
+        )
 
     def _let_wait(self, task: Task, entry: Entry, wait: Closed, deadline: Deadline) -> Result | None:
         """Note that the state is owed, and by when it may be sent; None when the ledger was changed meanwhile."""
@@ -210,8 +236,8 @@ class Delivery:
                 return None
         except LedgerError as error:
             # What holds it is known, and the job is safe: it must not be sent for want of a note.
-            return replace(self._waiting(task, wait.reason, wait.until, owed), detail=str(error))
-        return self._waiting(task, wait.reason, wait.until, owed)
+            return replace(self._waiting(task, wait.reason, wait.until, owed), unguarded=str(error))
+        return self._waiting(task.with_ledger(), wait.reason, wait.until, owed)
 
     def _waiting(self, task: Task, reason: Reason, until: float, entry: Entry) -> Result:
         result = task.result(Outcome.QUEUED)
@@ -227,9 +253,7 @@ class Delivery:
         if not task.can_wait:
             return Ticket({})
         slot = task.slot or entry.slot
-        return self.guard.enter(
-            task.rules, deadline, urgent=task.state.is_critical, slot=slot, set_aside=not task.is_live
-        )
+        return self.guard.enter(task.rules, deadline, urgent=task.state.is_critical, slot=slot)
 
     def _lease(self, task: Task) -> Lease:
         now = self.clock()
@@ -263,7 +287,7 @@ class Delivery:
         can_be_late = task.is_meant or task.hold is not None or now - since < UNGUARDED_AFTER_SECONDS
         if not task.is_live and can_be_late:
             until = max(now + UNGUARDED_WAIT_SECONDS, task.hold.until if task.hold else 0.0)
-            return replace(self._waiting(task, Reason.INTERNAL, until, Entry()), detail=why)
+            return replace(self._waiting(task, Reason.INTERNAL, until, Entry()), unguarded=why)
         sent = self._send(task, Entry(), self._tries(task, Entry()), deadline)
         if sent.failure is None:
             return self._to_catch_up(task, task.delivered(sent), why, deadline)
@@ -272,7 +296,10 @@ class Delivery:
 
     def _to_catch_up(self, task: Task, result: Result, why: str, deadline: Deadline) -> Result:
         """Tell the ledger of what was announced without it, now or by a job later, so that its resolve will be owed."""
-        if self.guard.record(task.name, None, lambda entry: entry.announcing(task.state, result.request_id), deadline):
+        sent_at = self.clock()
+        if self.guard.record(
+            task.name, None, lambda entry: entry.announcing(task.state, result.request_id, sent_at), deadline
+        ):
             return replace(result, unguarded=why)
         note = replace(task.job, accepted=True, reason=Reason.INTERNAL, attempts=task.job.attempts + result.attempts)
         self.keeper.keep(note, deadline, until=self.clock() + CATCH_UP_SECONDS)
@@ -280,17 +307,21 @@ class Delivery:
 
     def _catch_up(self, task: Task, deadline: Deadline) -> Result:
         """Tell the ledger of a state that was announced without it."""
-        if self.guard.record(task.name, None, lambda entry: entry.announcing(task.state, None), deadline):
+        if self.guard.record(task.name, None, lambda entry: entry.announcing(task.state, None, 0.0), deadline):
             return task.result(Outcome.DUPLICATE)
-        until = self.clock() + CATCH_UP_SECONDS
-        waiting = replace(task.result(Outcome.QUEUED), reason=Reason.INTERNAL, queue="retry", until=until)
-        return replace(waiting, detail="the ledger is down")
+        why = "what was sent is not recorded"
+        if task.hold and task.hold.reason == Reason.EXPIRED:
+            return replace(
+                self._rest(task, replace(task.result(Outcome.UNSAFE), reason=Reason.EXPIRED), deadline), unguarded=why
+            )
+        until = self.clock() + _catch_up_seconds(task, self.clock())
+        return replace(task.result(Outcome.QUEUED), reason=Reason.INTERNAL, queue="retry", until=until, unguarded=why)
 
     def _put_off(self, task: Task, wait: Closed, why: str, deadline: Deadline) -> Result:
         """Leave it to the retry queue; if that can't be had, the state is sent as it is."""
         task = self._keep(task, wait, deadline)
         if task.can_wait:
-            return replace(self._waiting(task, wait.reason, wait.until, Entry()), detail=why)
+            return replace(self._waiting(task, wait.reason, wait.until, Entry()), unguarded=why)
         return self._without_ledger(task, why, deadline)
 
     def _tries(self, task: Task, entry: Entry) -> int:
@@ -298,14 +329,16 @@ class Delivery:
         return max(1, min(MAX_TRIES, room_for_rings(entry, self.clock()))) if task.is_live else 1
 
     def _send(self, task: Task, entry: Entry, tries: int, deadline: Deadline) -> Sent:
-        job = task.job
+        job, alone = task.job, _who_hears_alone(task, entry)
+        recipients = (alone,) if alone else job.recipients
         signal = Signal(
-            job.body,
-            job.recipients,
+            _content(task, recipients),
+            recipients,
             job.delivery_id,
             job.correlation_id,
             attempt=job.attempts + 1,
             may_repeat=job.may_have_rung or entry.may_have_rung(task.state),
+            alone=alone is not None,
         )
         return self.sender.send(task.channel, signal, deadline, reserve=RESERVE_SECONDS, tries=tries)
 
@@ -323,8 +356,34 @@ class Delivery:
             return result
         job = after_failure(task.job, result, self.clock())
         is_final = HANDLING[result.reason or Reason.INTERNAL].is_final
-        if (is_final or not task.is_queued) and self.keeper.bury(job, deadline):
-            return replace(result, outcome=Outcome.QUEUED, queue="dead_letter")
+        queued = replace(result, outcome=Outcome.QUEUED)
+        # A queue that did not take it before may take it now.
+        if not is_final and (task.is_queued or self.keeper.keep(job, deadline, until=self.clock() + KEEP_SECONDS)):
+            return replace(queued, queue="retry")
+        if self.keeper.bury(job, deadline):
+            return replace(queued, queue="dead_letter")
         if task.is_queued:
-            return replace(result, outcome=Outcome.QUEUED, queue="retry")
+            return replace(queued, queue="retry")
         return replace(result, detail=f"{result.detail}; no queue took it", last_copy=last_copy(job))
+
+
+def _catch_up_seconds(task: Task, now: float) -> float:
+    """Soon at first, then the later the longer it could not be done: a tenth of how long that is already."""
+    return min(max(CATCH_UP_SECONDS, (now - task.state.came) / 10), MAX_CATCH_UP_SECONDS)
+
+
+def _who_hears_alone(task: Task, entry: Entry) -> str | None:
+    """Who acknowledged, where the others need not hear of it: it is neither worse nor open again."""
+    change = task.judgement.change
+    is_calm = change is not None and change.transition not in _RINGS_ALL
+    return (entry.acknowledged_by or None) if is_calm and task.channel.is_quiet else None
+
+
+def _content(task: Task, recipients: tuple[str, ...]) -> bytes:
+    """What xMatters gets: the bytes that BigPanda sent, or the relay's own."""
+    rule = task.channel.policy.own_body
+    if rule is None:
+        return task.job.body
+    from relay import body  # noqa: PLC0415 - most channels forward BigPanda's
+
+    return body.build(incident.parse(task.job.body), task.state, recipients, task.job.priority, rule)

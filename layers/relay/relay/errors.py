@@ -16,9 +16,9 @@ RelayError
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
+from typing import NamedTuple
 
 
 class Reason(StrEnum):
@@ -37,8 +37,7 @@ class Reason(StrEnum):
     INTERNAL = "internal"
 
 
-@dataclass(frozen=True)
-class Handling:
+class Handling(NamedTuple):
     """What a reason calls for.
 
     `try_again`: at once, while the sender still waits; `renew_credentials` first, where they were refused. Later, on

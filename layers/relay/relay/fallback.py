@@ -6,13 +6,15 @@ a minute, for a storm: the next message says how many more there are.
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from copy import replace
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from relay import incident
+from relay import details, incident
+from relay.details import Details, console_link
 from relay.errors import BadRequest, LedgerError
 from relay.message import Job, legal_text
 from relay.table import Table
@@ -24,11 +26,20 @@ MINUTE = 60.0
 MAX_SUBJECT = 99
 MAX_WORDS = 200
 _KEY = "fallback"
+OWED = "xMatters has not accepted it"
+UNCONFIRMED = "xMatters accepted it but made no page of it"
 _TRIES = 4
 
 
-@dataclass(frozen=True)
-class Tally:
+class Told(Enum):
+    """What became of the wish to tell the topic."""
+
+    TOLD = auto()
+    COUNTED = auto()
+    NOT = auto()
+
+
+class Tally(NamedTuple):
     """When the topic was told last, in epoch seconds, and of how many it was not told since."""
 
     last: float = 0.0
@@ -44,19 +55,24 @@ class Fallback:
     table: Table
     clock: Callable[[], float]
 
-    def tell(self, job: Job) -> bool:
-        """Tell the topic of a critical that is owed for too long, or count it; false when neither could be done."""
+    def tell(self, job: Job, what: str = OWED) -> Told:
+        """Tell the topic of a critical that is owed for too long, or of which no page came; or count it."""
         others = self._count(one_more=1)
         if others is None:
-            return True
-        return self._publish(job, f"And {others} more that are critical and owed." if others else "", others)
+            return Told.COUNTED
+        words = f"And {others} more that are critical and owed." if others else ""
+        return Told.TOLD if self._publish(job, what, words, others) else Told.NOT
 
-    def flush(self, job: Job) -> None:
-        """Tell the topic of those that were only counted, if a minute is over; `job` may be one of them."""
+    def flush(self, job: Job) -> bool:
+        """Tell the topic of those that were only counted, if a minute is over; `job` may be one of them.
+
+        False where some of them remain to be told of: somebody has to come again when the minute is over.
+        """
         tally, _ = self._tally()
         if tally.more and self._is_over(tally) and (counted := self._count(one_more=0)):
             words = f"{counted} critical and owed were only counted since the last message; this may be one of them."
-            self._publish(job, words, counted)
+            return self._publish(job, OWED, words, counted)
+        return not tally.more
 
     def _count(self, *, one_more: int) -> int | None:
         """How many others to tell of, now; None when the minute is not over, and this one is counted.
@@ -96,10 +112,10 @@ class Fallback:
         last, more = json.loads(found.text)
         return Tally(last, more), found.sequence
 
-    def _publish(self, job: Job, words: str, counted: int) -> bool:
+    def _publish(self, job: Job, what: str, words: str, counted: int) -> bool:
         """Whether the topic was told; if not, those that were counted stay counted."""
         try:
-            self.client().publish(TopicArn=self.topic_arn, Subject=_subject(job), Message=_message(job, words))
+            self.client().publish(TopicArn=self.topic_arn, Subject=_subject(job), Message=_message(job, what, words))
         except (ClientError, BotoCoreError):
             if counted:
                 self._changed(lambda tally: replace(tally, more=tally.more + counted))
@@ -113,46 +129,24 @@ def _subject(job: Job) -> str:
     return "".join(character if " " <= character <= "~" else "?" for character in text)[:MAX_SUBJECT]
 
 
-def _message(job: Job, words: str) -> str:
+def _message(job: Job, what: str, words: str) -> str:
+    found = _details(job)
+    described = (*(alert.description for alert in found.alerts), found.description) if found else ()
+    said = next(filter(None, described), None)
     lines = [
-        f"BigPanda incident {legal_text(job.incident_id)} is critical, and xMatters has not accepted it.",
-        *_words(job),
+        f"BigPanda incident {legal_text(job.incident_id)} is critical, and {what}.",
+        *([f"It says: {legal_text(said)[:MAX_WORDS]}"] if said else []),
         f"Channel: {job.channel}; recipients: {legal_text(', '.join(job.recipients))}",
         f"Since: {job.received_at}; last reason: {job.reason}",
         *([words] if words else []),
-        f"In BigPanda: {link(job)}",
+        f"In BigPanda: {legal_text(found.link if found else console_link(job.incident_id))}",
         "The relay goes on trying. What to do: docs/operate.md, FallbackAlarm.",
     ]
     return "\n".join(lines)
 
 
-def _words(job: Job) -> list[str]:
-    """What the alerts say first, if they say anything."""
-    document = _document(job)
-    alerts = document.get("alerts")
-    first = alerts[0] if isinstance(alerts, list) and alerts and isinstance(alerts[0], dict) else {}
-    said = first.get("description") or document.get("description")
-    return [f"It says: {legal_text(str(said))[:MAX_WORDS]}"] if said else []
-
-
-def link(job: Job) -> str:
-    """The incident in BigPanda's console: the body's own link if it has one, else the console's usual form.
-
-    The form is taken from a client that BigPanda publishes (docs/vendors.md, "What BigPanda sends").
-    """
-    links = _document(job).get("links")
-    for each in links if isinstance(links, list) else []:
-        if isinstance(each, dict) and str(each.get("href", "")).startswith("https://"):
-            return legal_text(str(each["href"]))
-    return (
-        f"https://a.bigpanda.io/#/app/overview/all/active/incidents/{quote(job.incident_id, safe='', errors='replace')}"
-    )
-
-
-def _document(job: Job) -> dict[str, Any]:
+def _details(job: Job) -> Details | None:
     try:
-        document = dict(incident.parse(job.body).document)
+        return details.of(incident.parse(job.body))
     except BadRequest:
-        return {}
-    wrapped = document.get("incident")
-    return wrapped if isinstance(wrapped, dict) else document
+        return None

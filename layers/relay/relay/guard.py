@@ -45,11 +45,9 @@ class Guard:
             return False
         return False
 
-    def enter(
-        self, rules: tuple[Rule, ...], deadline: Deadline, *, urgent: bool, slot: Slot | None, set_aside: bool
-    ) -> Ticket | Closed:
+    def enter(self, rules: tuple[Rule, ...], deadline: Deadline, *, urgent: bool, slot: Slot | None) -> Ticket | Closed:
         """Leave to signal; given where the pace can't be asked, for a page is worth more than a pace."""
-        enter = partial(self.pace.enter, rules, urgent=urgent, slot=slot, set_aside=set_aside)
+        enter = partial(self.pace.enter, rules, urgent=urgent, slot=slot)
         try:
             return deadline.run(enter, part="pace", at_most=LEDGER_SECONDS)
         except (LedgerError, TimeoutError):

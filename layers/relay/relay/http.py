@@ -1,24 +1,28 @@
 """The way out: which hosts may be called, one session that keeps connections alive, and what must not be shown."""
 
 import contextlib
+import contextvars
 import html
 import ipaddress
 import json
 import logging
+import math
 import re
 import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 import certifi
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import NewConnectionError
 
 # It warns of odd answers with the whole URL, and the URL may be a credential.
 logging.getLogger("urllib3").setLevel(logging.CRITICAL)
@@ -26,6 +30,8 @@ logging.getLogger("urllib3").setLevel(logging.CRITICAL)
 USER_AGENT = "bigpanda-xmatters-relay/0.1"
 CONNECT_SECONDS = 3.0
 MAX_ANSWER_BYTES = 64 * 1024
+# Until when a request of this thread may be sent, in epoch seconds: a clock that never goes back may stop when frozen.
+_latest = contextvars.ContextVar("latest", default=math.inf)
 # Lambda freezes a function between two calls, and balancers close idle connections without a word.
 MAX_IDLE_SECONDS = 30.0
 
@@ -34,8 +40,7 @@ class ForbiddenUrl(ValueError):
     """A URL that the relay must not call. The message says why, without the URL."""
 
 
-@dataclass(frozen=True)
-class AllowedHosts:
+class AllowedHosts(NamedTuple):
     """The hosts that may be called: names, or `*.` and a name for anything below it.
 
     `loopback` also allows plain http to this very machine, for the embedded cloud.
@@ -81,8 +86,7 @@ def _is_loopback(host: str) -> bool:
     return False
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """What came back: a status, headers with names in lower case, and what could be read of the body, up to 64 KiB."""
 
     status: int
@@ -106,23 +110,27 @@ class Session:
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
 
-    def post(
+    def call(
         self,
+        method: str,
         url: str,
         *,
-        body: bytes,
+        body: bytes | None,
         headers: Mapping[str, str],
         seconds: float,
         heard: Callable[[Answer], object] = lambda _: None,
     ) -> Answer:
-        """POST and return the answer, whatever its status.
+        """Ask, and return the answer, whatever its status.
 
-        `seconds` bounds the connection (3 at most) and each read. `heard` is called with the answer before its body is
-        read, which may never end. Raises ForbiddenUrl, or what requests raises when no answer came: see `never_sent`.
+        `seconds` bounds the connection (3 at most) and each read; when they are over, nothing is sent any more. `heard`
+        is called with the answer before its body is read, which may never end. Raises ForbiddenUrl, or what requests
+        raises when no answer came: see `never_sent`.
         """
         self._hosts.check(url)
         self._drop_idle_connections()
-        with self._session.post(
+        _latest.set(time.time() + seconds)
+        with self._session.request(
+            method,
             url,
             data=body,
             headers={"User-Agent": USER_AGENT, "Accept": "application/json", **headers},
@@ -158,6 +166,40 @@ class _Requests(requests.Session):
         return None
 
 
+class _Timely(HTTPConnection):
+    """Sends nothing once its time is up.
+
+    A call that takes too long is left behind in its thread, and Lambda freezes threads between two requests: what was
+    looking a name up, or connecting, might otherwise be sent when the function wakes again, hours later.
+    """
+
+    def connect(self) -> None:
+        """As urllib3 does, or NewConnectionError."""
+        super().connect()
+        self._refuse_late()
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        """As urllib3 does, or NewConnectionError: nothing was sent."""
+        self._refuse_late()
+        super().request(*args, **kwargs)
+
+    def _refuse_late(self) -> None:
+        if time.time() > _latest.get():
+            raise NewConnectionError(self, "its time is up")
+
+
+class _TimelyTls(_Timely, HTTPSConnection):
+    """The same over TLS."""
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Timely
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _TimelyTls
+
+
 class _Adapter(HTTPAdapter):
     """Uses one TLS context for all connections; requests itself would read the certificates again for each."""
 
@@ -167,6 +209,7 @@ class _Adapter(HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, ssl_context=self._context, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:  # noqa: ARG002 - requests' signature
         conn.cert_reqs = "CERT_REQUIRED"

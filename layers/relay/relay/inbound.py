@@ -4,18 +4,16 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
-from relay.channel import Channel, has_credentials, is_channel_name
+from relay.channel import Channel, Door, has_credentials, is_channel_name
 from relay.channel_cache import ChannelCache
 from relay.errors import BadRequest, UnknownChannel
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """A request as API Gateway hands it over. Header names are in lower case; `body` is as it came, maybe in base64."""
 
     channel: str
@@ -45,8 +43,7 @@ def _recipients(values: list[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if name))
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(NamedTuple):
     """A status and a JSON document."""
 
     status: int
@@ -62,8 +59,8 @@ class Reply:
         }
 
 
-def admit(request: Request, channels: ChannelCache, clock: Callable[[], float]) -> Channel:
-    """The channel of a request that may come in. `clock` gives epoch seconds.
+def admit(request: Request, channels: ChannelCache, clock: Callable[[], float], door: Door) -> Channel:
+    """The channel of a request that may come in at that door. `clock` gives epoch seconds.
 
     Raises BadRequest with 401, the same for every cause, or ChannelUnreadable when nobody can tell.
     """
@@ -71,13 +68,13 @@ def admit(request: Request, channels: ChannelCache, clock: Callable[[], float]) 
         raise _unauthorized()
     try:
         channel = channels.get(request.channel)
-        if channel.admits(request.headers, clock()):
+        if channel.admits(request.headers, clock(), door=door):
             return channel
         # The credentials may have been changed a moment ago.
         channel = channels.refresh(request.channel)
     except UnknownChannel:
         raise _unauthorized() from None
-    if channel.admits(request.headers, clock()):
+    if channel.admits(request.headers, clock(), door=door):
         return channel
     raise _unauthorized()
 
@@ -86,17 +83,17 @@ def _unauthorized() -> BadRequest:
     return BadRequest("credentials", "missing or wrong", status=401, error="unauthorized")
 
 
-def read_body(request: Request) -> bytes:
+def read_body(request: Request, limit: int = MAX_BODY_BYTES) -> bytes:
     """The bytes that were sent. Raises BadRequest: 413 for too many, 415 for a type that is not JSON's."""
-    encoded = MAX_BODY_BYTES * 4 // 3 + 4 if request.is_base64 else MAX_BODY_BYTES
+    encoded = limit * 4 // 3 + 4 if request.is_base64 else limit
     if len(request.body) > encoded:
-        raise _too_large()
+        raise _too_large(limit)
     try:
         body = base64.b64decode(request.body, validate=True) if request.is_base64 else request.body.encode()
     except (binascii.Error, ValueError):
         raise BadRequest("body", "is not what it is said to be: base64") from None
-    if len(body) > MAX_BODY_BYTES:
-        raise _too_large()
+    if len(body) > limit:
+        raise _too_large(limit)
     if not _is_json_type(request.headers.get("content-type", "")):
         raise BadRequest(
             "content-type", "must be application/json, or missing", status=415, error="unsupported_media_type"
@@ -104,8 +101,8 @@ def read_body(request: Request) -> bytes:
     return body
 
 
-def _too_large() -> BadRequest:
-    return BadRequest("body", f"has more than {MAX_BODY_BYTES} bytes", status=413, error="too_large")
+def _too_large(limit: int) -> BadRequest:
+    return BadRequest("body", f"has more than {limit} bytes", status=413, error="too_large")
 
 
 def _is_json_type(value: str) -> bool:

@@ -12,19 +12,18 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from relay.errors import BadRequest
+from relay.fields import MAX_ID_LENGTH, Fields, nested, scalar
 
-MAX_ID_LENGTH = 512
 MAX_WORD_LENGTH = 100
 
 type Version = tuple[float, float]
 
 
-@dataclass(frozen=True)
-class Alert:
+class Alert(NamedTuple):
     """One alert of an incident, as far as a share is compared by it."""
 
     id: str
@@ -50,6 +49,7 @@ class Share:
     changed_on: float | None
     updated_on: float | None
     alerts: tuple[Alert, ...]
+    environment_id: str | None
     document: Mapping[str, Any]
 
     @property
@@ -58,7 +58,7 @@ class Share:
         stamps = [stamp for stamp in (self.changed_on, self.updated_on) if stamp is not None]
         return (max(stamps), self.changed_on or 0.0) if stamps else None
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """A hash over all that makes a state this state, and over nothing that changes without meaning."""
         alerts = sorted((alert.id, alert.status or "") for alert in self.alerts)
@@ -77,23 +77,24 @@ class Share:
 def parse(body: bytes) -> Share:
     """Read a webhook's body. Raises BadRequest, naming the field, when it is not JSON or has no incident id."""
     document = _decode(body)
-    outside = _Fields(document)
+    outside = Fields(document)
     wrapped = outside.first("incident")
-    incident = _Fields(wrapped if isinstance(wrapped, dict) else document)
+    incident = Fields(wrapped if isinstance(wrapped, dict) else document)
     metadata = outside.first("metadata")
     snooze = incident.first("snooze")
     return Share(
         incident_id=_incident_id(incident, outside, wrapped),
-        event=_text(outside.first("event", "eventtype")) or _text(_nested(metadata, "event", "eventtype")),
+        event=_text(outside.first("event", "eventtype")) or _text(nested(metadata, "event", "eventtype")),
         status=_word(incident.first("status")),
         severity=_word(incident.first("severity")),
         active=_flag(incident.first("active")),
         resolved=_flag(incident.first("resolved")),
-        snoozed=_flag(_nested(snooze, "snoozed") if isinstance(snooze, dict) else snooze),
+        snoozed=_flag(nested(snooze, "snoozed") if isinstance(snooze, dict) else snooze),
         flapping=_flag(incident.first("flapping")),
         changed_on=_time(incident.first("changedon", "changedat")),
         updated_on=_time(incident.first("updatedon", "updatedat")),
         alerts=tuple(_alerts(incident.first("alerts"))),
+        environment_id=_text(nested(metadata, "environmentid")) or _text(outside.first("environmentid")),
         document=document,
     )
 
@@ -119,43 +120,14 @@ def _refuse_constant(name: str) -> None:
     raise BadRequest("body", f"is not JSON: {name} is not a JSON number")
 
 
-class _Fields:
-    """The members of an object, by names without regard to case, hyphens and underscores."""
-
-    def __init__(self, members: Mapping[str, Any]) -> None:
-        self._members: dict[str, Any] = {}
-        for name, value in members.items():
-            # A spelling that is null must not hide one that is not.
-            if value is not None:
-                self._members.setdefault(_plain(name), value)
-
-    def first(self, *names: str) -> Any:
-        """The first of the names that is there and not null."""
-        return next((self._members[name] for name in names if name in self._members), None)
-
-
-def _plain(name: str) -> str:
-    # What is longer than any name we look for is not worth remembering, nor safe to.
-    return _folded(name) if len(name) <= 64 else name
-
-
-@lru_cache(maxsize=1024)
-def _folded(name: str) -> str:
-    return name.replace("_", "").replace("-", "").lower()
-
-
-def _nested(value: Any, *names: str) -> Any:
-    return _Fields(value).first(*names) if isinstance(value, dict) else None
-
-
-def _incident_id(incident: _Fields, outside: _Fields, wrapped: Any) -> str:
+def _incident_id(incident: Fields, outside: Fields, wrapped: Any) -> str:
     candidates = (incident.first("id"), outside.first("id"), outside.first("incidentid"), incident.first("incidentid"))
     said = [value for value in candidates if value is not None]
     if not said:
         hint = f"; incident is {_kind(wrapped)}" if wrapped is not None and not isinstance(wrapped, dict) else ""
         raise BadRequest("incident.id", f"is missing (also looked for id and incident_id){hint}")
     # A template may render a variable that is not set as nothing.
-    text = next((text for value in said if (text := _scalar(value)) and text.strip()), None)
+    text = next((text for value in said if (text := scalar(value)) and text.strip()), None)
     if text is None:
         raise BadRequest("incident.id", f"must be a string or a number, and not blank; it is {_kind(said[0])}")
     if len(text) > MAX_ID_LENGTH:
@@ -166,20 +138,12 @@ def _incident_id(incident: _Fields, outside: _Fields, wrapped: Any) -> str:
 def _alerts(value: Any) -> Iterable[Alert]:
     for item in value if isinstance(value, list) else ():
         if isinstance(item, dict):
-            fields = _Fields(item)
-            identity = _scalar(fields.first("id", "alertid"))
+            fields = Fields(item)
+            identity = scalar(fields.first("id", "alertid"))
             if identity:
                 yield Alert(identity, _word(fields.first("status")))
-        elif identity := _scalar(item):
+        elif identity := scalar(item):
             yield Alert(identity, None)
-
-
-def _scalar(value: Any) -> str | None:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    return None
 
 
 def _text(value: Any) -> str | None:

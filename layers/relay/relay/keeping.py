@@ -3,19 +3,28 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 from functools import partial
 from math import ceil
+from typing import TYPE_CHECKING
 
 from relay import incident
+from relay.channel import Channel
 from relay.deadline import Deadline
 from relay.errors import BadRequest, QueueError, Reason
-from relay.incident import Share
+from relay.incident import Share, Version
 from relay.message import Job, fits, reduced_body, timestamp
 from relay.queues import MAX_DELAY_SECONDS, Queue
+from relay.transition import is_open
+
+if TYPE_CHECKING:
+    from relay.routes import Route
 
 # A queue gets so much time, whatever else took long: it is what keeps the share.
 QUEUE_SECONDS = 2.0
+# Clocks of vendors may be wrong by so much.
+MAX_AHEAD_SECONDS = 3600.0
 # However badly it packs.
 SURELY_FITS_BYTES = 512 * 1024
 # Longer log lines are cut, and a cut envelope is worth nothing.
@@ -23,15 +32,21 @@ MAX_LOGGED_CHARACTERS = 200_000
 
 
 def new_job(
-    channel: str, share: Share, body: bytes, recipients: tuple[str, ...], correlation_id: str, came: float
+    channel: Channel, share: Share, body: bytes, url_recipients: tuple[str, ...], correlation_id: str, came: float
 ) -> Job:
-    """The job of a share that just came; it is kept before its first try. `came` is in epoch seconds."""
+    """The job of a share that just came; it is kept before its first try.
+
+    `url_recipients` join those of the first of the channel's routes that fits, or else its own. `came` is in epoch
+    seconds.
+    """
+    route = _route(channel, share)
+    recipients = tuple(dict.fromkeys((*(route.recipients if route else channel.recipients), *url_recipients)))
     return Job(
         kind="signal",
-        delivery_id=delivery_id(channel, recipients, share),
-        channel=channel,
+        delivery_id=delivery_id(channel.name, recipients, share),
+        channel=channel.name,
         incident_id=share.incident_id,
-        version=share.version,
+        version=trusted(share.version, came),
         transition=None,
         status=share.status,
         recipients=recipients,
@@ -45,7 +60,26 @@ def new_job(
         response_excerpt="",
         correlation_id=correlation_id,
         digest=share.digest,
+        url_recipients=url_recipients,
+        priority=route.priority if route else None,
     )
+
+
+def _route(channel: Channel, share: Share) -> "Route | None":
+    if not channel.policy.routes:
+        return None
+    # Most channels have none, and a cold start need not wait for them.
+    from relay.routes import chosen  # noqa: PLC0415
+
+    return chosen(channel.policy.routes, share, is_open=is_open(share))
+
+
+def trusted(version: Version | None, came: float) -> Version | None:
+    """The time stamps of a share that came at `came`; none, if they are of a time that is yet to come.
+
+    A stamp of next year would make all that follows look overtaken until then.
+    """
+    return None if version and version[0] > came + MAX_AHEAD_SECONDS else version
 
 
 def delivery_id(channel: str, recipients: tuple[str, ...], share: Share) -> str:

@@ -1,31 +1,35 @@
 """The ledger: what is known of an incident, what was announced of it, and who is announcing now.
 
-One item per channel, recipients and incident. An entry is a value; a change of it is a new value, written only if the
-item is still the one that was read. So of two senders that meet one wins, and nothing is ever locked.
+One item per channel, recipients of the webhook's URL, and incident. An entry is a value; a change of it is a new value,
+written only if the item is still the one that was read. So of two senders that meet one wins, and nothing is ever
+locked.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from copy import replace
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from relay.errors import LedgerError
 from relay.pace import Slot
 from relay.table import Table
-from relay.transition import ALERT_NAME_LENGTH, State
+from relay.transition import ALERT_NAME_LENGTH, State, Transition, compare
 
 # Longer than any sender works, so that a lease ends only when its holder is gone.
 LEASE_SECONDS = 15.0
 MAX_SEEN = 16
 MAX_SIGNALS = 8
-MAX_REQUEST_IDS = 16
+MAX_RAISED = 16
+# After these it is somebody's turn once more, or nobody's.
+_ANEW = frozenset({Transition.OPENED, Transition.WORSENED, Transition.REOPENED, Transition.RESOLVED})
+_BETTER = frozenset({Transition.EASED, Transition.RESOLVED})
 # A key has 2,048 bytes at most, and stands beside a channel and a hash of recipients.
 MAX_KEY_BYTES = 1024
 
 
-@dataclass(frozen=True)
-class Lease:
+class Lease(NamedTuple):
     """A sender's right to announce a state, until a moment in epoch seconds. `began` is when it was given."""
 
     owner: str
@@ -34,21 +38,41 @@ class Lease:
     state: State
 
 
-@dataclass(frozen=True)
-class Entry:
+class Raised(NamedTuple):
+    """A signal that xMatters accepted, and what became of it.
+
+    `at` is when it was sent, in epoch seconds; `is_open` says whether it told of an open incident. `pages` are the
+    UUIDs of what xMatters made of it, once that is known, `number` what people call the first of them. `is_over` says
+    that none of them is active any more, `is_lost` that none was found.
+    """
+
+    request_id: str
+    at: float
+    is_open: bool
+    pages: tuple[str, ...] = ()
+    number: str = ""
+    is_over: bool = False
+    is_lost: bool = False
+
+
+class Entry(NamedTuple):
     """What the ledger holds of an incident.
 
     `kept` is the newest state that is announced, on a queue, or was found to change nothing; `seen` are digests of its
-    version. `doubtful` may have been announced: nobody can tell. `parked` rests in the dead-letter queue. `slot` was
-    set aside for the incident by the pace. `signals` are the times of those signals that rang or may have. `owed_since`
-    is when the first state came that is owed and not announced; `told` says that the fallback topic heard of it.
-    `asked` counts how often xMatters was asked to take the kept state.
+    version. `doubtful` may have been announced: nobody can tell. `eased` is better than what was announced, and nobody
+    wanted to hear of it. `parked` rests in the dead-letter queue. `slot` was set aside for the incident by the pace.
+    `signals` are the times of those signals that rang or may have. `owed_since` is when the first state came that is
+    owed and not announced; `told` says that the fallback topic heard of it. `asked` counts how often xMatters was asked
+    to take the kept state. `raised` are the last signals that xMatters accepted, oldest first. `environment_id` is
+    where BigPanda has the incident, if that is known; `acknowledged_by` who took on what was announced.
+    `is_unreadable` stands for an entry that was lost.
     """
 
     kept: State | None = None
     seen: tuple[str, ...] = ()
     announced: State | None = None
     doubtful: tuple[State, ...] = ()
+    eased: State | None = None
     parked: State | None = None
     lease: Lease | None = None
     slot: Slot | None = None
@@ -56,8 +80,11 @@ class Entry:
     owed_since: float | None = None
     told: bool = False
     asked: int = 0
-    request_ids: tuple[str, ...] = ()
+    raised: tuple[Raised, ...] = ()
+    environment_id: str = ""
+    acknowledged_by: str = ""
     sequence: int = 0
+    is_unreadable: bool = False
 
     def is_busy(self, now: float) -> bool:
         """Whether another sender is announcing."""
@@ -78,8 +105,10 @@ class Entry:
         return replace(self._knowing(state), owed_since=since, slot=slot or self.slot)
 
     def unchanged(self, state: State) -> "Entry":
-        """The entry with a newer state that changes nothing, so that nothing is owed any more."""
-        return replace(self._knowing(state), owed_since=None, told=False, slot=None)
+        """The entry with a newer state that nobody wants to hear of, so that nothing is owed any more."""
+        is_better = self.announced is not None and compare(self.announced, state).transition in _BETTER
+        eased = _without_alerts(state) if is_better else None
+        return replace(self._knowing(state), owed_since=None, told=False, slot=None, eased=eased)
 
     def claimed(self, lease: Lease, tries: int, *, queued: bool) -> "Entry":
         """The entry with its sender's lease. Only a state that is on a queue may be called kept.
@@ -92,17 +121,17 @@ class Entry:
 
     def accepted(self, lease: Lease, request_id: str | None, rings: int) -> "Entry":
         """The entry once xMatters accepted the lease's state; `rings` counts the tries that may have rung."""
-        return self._released(lease)._rung(lease, rings).announcing(lease.state, request_id)
+        return self._released(lease)._rung(lease, rings).announcing(lease.state, request_id, lease.began)
 
-    def announcing(self, state: State, request_id: str | None) -> "Entry":
-        """The entry with a state that xMatters accepted.
+    def announcing(self, state: State, request_id: str | None, at: float) -> "Entry":
+        """The entry with a state that xMatters accepted; `at` is when it was asked, in epoch seconds.
 
         A newer one that is announced already stays, and then this one is what people may have been told last.
         """
-        ids = self.request_ids
-        if request_id and request_id not in ids:
-            ids = (*ids, request_id)[-MAX_REQUEST_IDS:]
-        entry = replace(self, request_ids=ids)
+        raised = self.raised
+        if request_id and all(request_id != each.request_id for each in raised):
+            raised = (*raised, Raised(request_id, at, state.is_open))[-MAX_RAISED:]
+        entry = replace(self, raised=raised)
         if state.precedes(entry.announced):
             return entry._doubting(state)
         entry = entry if state.precedes(entry.kept) else entry._knowing(state)
@@ -111,10 +140,17 @@ class Entry:
             entry,
             announced=state,
             doubtful=(),
+            eased=None,
             parked=None,
             owed_since=entry.owed_since if is_owed else None,
             told=entry.told and is_owed,
+            acknowledged_by="" if compare(entry.announced, state).transition in _ANEW else entry.acknowledged_by,
         )
+
+    def acknowledged(self, target: str) -> "Entry":
+        """The entry once somebody took its incident on; of one that is over nobody need take care."""
+        is_open = self.announced is not None and self.announced.is_open
+        return replace(self, acknowledged_by=target) if is_open else self
 
     def failed(self, lease: Lease, attempts: int, rings: int, *, parked: bool) -> "Entry":
         """The entry once the lease's state was not accepted.
@@ -130,6 +166,10 @@ class Entry:
         if rings:
             entry = entry._doubting(lease.state)
         return entry.parking(lease.state) if parked else entry
+
+    def followed(self, seen: Mapping[str, Raised]) -> "Entry":
+        """The entry with what became of signals, by their request ids."""
+        return replace(self, raised=tuple(seen.get(each.request_id, each) for each in self.raised))
 
     def parking(self, state: State) -> "Entry":
         """The entry with a state that rests in the dead-letter queue."""
@@ -174,9 +214,15 @@ def _without_alerts(state: State) -> State:
 
 
 def key(channel: str, recipients: tuple[str, ...], incident_id: str) -> str:
-    """What names an entry. Shares for other recipients are announced on their own: another entry."""
-    named = hashlib.sha256(json.dumps(sorted(recipients)).encode()).hexdigest()[:16]
-    return f"incident/{channel}/{named}/{_legal(incident_id)}"
+    """What names an entry. Shares whose URL names other recipients are announced on their own: another entry."""
+    return f"incident/{channel}/{named(recipients)}/{_legal(incident_id)}"
+
+
+# A channel's shares come for the same people, again and again.
+@lru_cache(maxsize=256)
+def named(recipients: tuple[str, ...]) -> str:
+    """A short name of a set of recipients: 16 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(sorted(recipients)).encode()).hexdigest()[:16]
 
 
 def _legal(incident_id: str) -> str:
@@ -193,15 +239,18 @@ class Ledger:
     table: Table
 
     def read(self, name: str) -> Entry:
-        """The entry of that key, empty where there is none. Raises LedgerError."""
+        """The entry of that key, empty where there is none; one that can't be read is begun anew.
+
+        Raises LedgerError.
+        """
         found = self.table.read(name)
         if found is None:
             return Entry()
         try:
             return replace(_decoded(json.loads(found.text)), sequence=found.sequence)
-        except (ValueError, TypeError, AttributeError, LookupError) as error:
-            # Written by another version, or by hand.
-            raise LedgerError(f"the entry can't be read: {type(error).__name__}") from error
+        except (ValueError, TypeError, AttributeError, LookupError):
+            # Written by another version, or by hand. People may have been told of it, so its resolve is owed.
+            return Entry(doubtful=(_UNKNOWN,), sequence=found.sequence, is_unreadable=True)
 
     def write(self, name: str, before: Entry, after: Entry) -> Entry | None:
         """Write `after` if the item is still `before`: the entry as it is now, or None if it was not.
@@ -209,7 +258,11 @@ class Ledger:
         Raises LedgerError.
         """
         sequence = self.table.write(name, before.sequence, json.dumps(_encoded(after), separators=(",", ":")))
-        return replace(after, sequence=sequence) if sequence else None
+        return replace(after, sequence=sequence, is_unreadable=False) if sequence else None
+
+
+# An incident of which nothing is known but that people may have been told of it.
+_UNKNOWN = State(None, "", 0.0, is_open=True, rank=None, alerts=frozenset())
 
 
 def _encoded(entry: Entry) -> dict[str, Any]:
@@ -219,6 +272,7 @@ def _encoded(entry: Entry) -> dict[str, Any]:
         "seen": entry.seen,
         "announced": _encoded_state(entry.announced),
         "doubtful": [_encoded_state(state) for state in entry.doubtful],
+        "eased": _encoded_state(entry.eased),
         "parked": _encoded_state(entry.parked),
         "lease": [lease.owner, lease.until, lease.began, _encoded_state(lease.state)] if lease else None,
         "slot": [slot.at, slot.urgent] if slot else None,
@@ -226,7 +280,9 @@ def _encoded(entry: Entry) -> dict[str, Any]:
         "owed_since": entry.owed_since,
         "told": entry.told,
         "asked": entry.asked,
-        "request_ids": entry.request_ids,
+        "raised": entry.raised,
+        "environment_id": entry.environment_id,
+        "acknowledged_by": entry.acknowledged_by,
     }
     return {name: value for name, value in members.items() if value}
 
@@ -238,6 +294,7 @@ def _decoded(members: Mapping[str, Any]) -> Entry:
         seen=tuple(members.get("seen", ())),
         announced=_decoded_state(members.get("announced")),
         doubtful=tuple(_state(state) for state in members.get("doubtful", ())),
+        eased=_decoded_state(members.get("eased")),
         parked=_decoded_state(members.get("parked")),
         lease=Lease(lease[0], lease[1], lease[2], _state(lease[3])) if lease else None,
         slot=Slot(slot[0], slot[1]) if slot else None,
@@ -245,8 +302,15 @@ def _decoded(members: Mapping[str, Any]) -> Entry:
         owed_since=members.get("owed_since"),
         told=members.get("told", False),
         asked=members.get("asked", 0),
-        request_ids=tuple(members.get("request_ids", ())),
+        raised=tuple(_raised(each) for each in members.get("raised", ())),
+        environment_id=members.get("environment_id", ""),
+        acknowledged_by=members.get("acknowledged_by", ""),
     )
+
+
+def _raised(members: list[Any]) -> Raised:
+    request_id, at, is_open, pages, *others = members
+    return Raised(request_id, at, is_open, tuple(pages), *others)
 
 
 def _encoded_state(state: State | None) -> list[Any] | None:

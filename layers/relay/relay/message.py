@@ -9,9 +9,8 @@ import re
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import MISSING, Field, asdict, dataclass, fields
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from relay.channel_schema import CHANNEL_NAME
 from relay.incident import Share, Version
@@ -29,8 +28,7 @@ class UnreadableMessage(ValueError):
     """A queue message that is no envelope of this schema. The message of the error says what is wrong."""
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """A piece of work that can be done from itself alone.
 
     Times are ISO 8601 in UTC. `digest` names the state (None: in the body). `attempts` counts what xMatters was really
@@ -40,7 +38,8 @@ class Job:
     have accepted one of the attempts; `accepted` that it did, and the ledger could not be told; `told` that the
     fallback topic heard of it. `ledger_down_since` is when the job met a ledger that fails. `buried_at` is when it was
     put on the dead-letter queue, `revived_at` when an operator moved it from there to the retry queue: its age counts
-    from then.
+    from then. `url_recipients` are those that the webhook's URL named (None: nobody noted it): for each set of them
+    an incident is announced on its own. `priority` is xMatters', if the channel's route names one.
     """
 
     kind: str
@@ -71,12 +70,14 @@ class Job:
     ledger_down_since: str | None = None
     buried_at: str | None = None
     revived_at: str | None = None
+    url_recipients: tuple[str, ...] | None = None
+    priority: str | None = None
     schema: int = SCHEMA
 
     def to_json(self) -> str:
         """The envelope: printable ASCII only."""
         packed = base64.b64encode(zlib.compress(self.body)).decode("ascii")
-        return json.dumps({**asdict(self), "body": packed}, separators=(",", ":"))
+        return json.dumps({**self._asdict(), "body": packed}, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -86,7 +87,7 @@ class Job:
             if members["schema"] != SCHEMA:
                 raise UnreadableMessage(f"its schema is {members['schema']!r}, and this version reads {SCHEMA}")
             # What has a default may be missing: an older version wrote the envelope.
-            known = {field.name: members[field.name] for field in fields(cls) if _is_there(field, members)}
+            known = {name: members[name] for name in cls._fields if name in members or name not in cls._field_defaults}
         except UnreadableMessage:
             raise
         except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -117,10 +118,6 @@ _MOMENTS = (
 )
 
 
-def _is_there(field: Field[Any], members: Mapping[str, Any]) -> bool:
-    return field.name in members or field.default is MISSING
-
-
 def _typed(members: Mapping[str, Any]) -> dict[str, Any]:
     if any(not isinstance(members[name], str) for name in _TEXTS):
         raise UnreadableMessage(f"one of {', '.join(_TEXTS)} is not a text")
@@ -128,6 +125,9 @@ def _typed(members: Mapping[str, Any]) -> dict[str, Any]:
         raise UnreadableMessage("its channel has no channel's name")
     if not isinstance(members["recipients"], list):
         raise UnreadableMessage("its recipients are not a list")
+    url_recipients = members.get("url_recipients")
+    if not isinstance(url_recipients, list | None):
+        raise UnreadableMessage("the recipients of its URL are not a list")
     if any(not isinstance(members.get(name, 0), int) for name in _COUNTS):
         raise UnreadableMessage(f"one of {', '.join(_COUNTS)} is not a number")
     try:
@@ -141,6 +141,7 @@ def _typed(members: Mapping[str, Any]) -> dict[str, Any]:
         return {
             "body": body,
             "recipients": tuple(str(name) for name in members["recipients"]),
+            "url_recipients": None if url_recipients is None else tuple(str(name) for name in url_recipients),
             "version": (float(version[0]), float(version[1])) if version is not None else None,
         }
     except UnreadableMessage:

@@ -1,7 +1,8 @@
 """What became of a share or a job, and why."""
 
-from dataclasses import dataclass, replace
+from copy import replace
 from enum import StrEnum
+from typing import NamedTuple
 
 from relay.errors import Reason
 from relay.message import Job, timestamp
@@ -18,8 +19,7 @@ class Outcome(StrEnum):
     UNSAFE = "unsafe"
 
 
-@dataclass(frozen=True)
-class Owed:
+class Owed(NamedTuple):
     """A state that is owed still: since when (epoch seconds), and whether the fallback topic heard of it."""
 
     since: float
@@ -27,14 +27,15 @@ class Owed:
     is_told: bool
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """What became of a share, and why.
 
     `queue` is `retry` or `dead_letter` where it is queued; `until` says from when on it may be tried, in epoch seconds,
     if that is known. `last_copy` is an envelope that no queue took: the only copy there is. `attempts` counts what
     xMatters was really asked; `fault` is a fault of our own that came in between; `unguarded` says what the ledger
-    could not help with. `job` is the job with what the ledger knows of its tries.
+    could not help with; `unconfirmed` that no page came of a signal; `is_first` that the
+    ledger knew nothing of the incident before. `job` is the job with what the ledger knows of its
+    tries.
     """
 
     outcome: Outcome
@@ -56,6 +57,8 @@ class Result:
     fault: BaseException | None = None
     last_copy: str | None = None
     unguarded: str | None = None
+    unconfirmed: bool = False
+    is_first: bool = False
     owed: Owed | None = None
     job: Job | None = None
 

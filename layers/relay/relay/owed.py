@@ -4,8 +4,8 @@ The questions are asked in the order of the rules: is it safe already, was it ov
 """
 
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from relay.ledger import Entry
 from relay.transition import Change, State, Transition, compare
@@ -18,6 +18,8 @@ CLOCKS_DIFFER_SECONDS = 0.7
 # What must not wait for its turn: it got worse, or people may lie down again.
 _HURRY = frozenset({Transition.WORSENED, Transition.RESOLVED})
 
+_WORSE = frozenset({Transition.WORSENED, Transition.REOPENED})
+
 
 class Standing(StrEnum):
     """How a state stands to what the ledger knows."""
@@ -29,8 +31,7 @@ class Standing(StrEnum):
     PARKED = "parked"
 
 
-@dataclass(frozen=True)
-class Judgement:
+class Judgement(NamedTuple):
     """How a state stands, and what it changes where that was asked."""
 
     standing: Standing
@@ -99,8 +100,14 @@ def _came_before(entry: Entry, state: State) -> bool:
 
 
 def _judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Judgement:
-    """Owed if it changes anything against any of the states that people may have been told of last."""
+    """Owed if it changes anything against any of the states that people may have been told of last.
+
+    Where nobody wanted to hear that it got better, it can get worse again although it is as announced.
+    """
     changes = [compare(told, state) for told in entry.last_told()]
+    again = compare(entry.eased, state) if entry.eased else changes[0]
+    if again.transition in _WORSE:
+        changes.append(again)
     for change in changes:
         if change.transition in notify_on:
             return Judgement(Standing.OWED, change)

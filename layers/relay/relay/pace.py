@@ -13,7 +13,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from relay.errors import HANDLING, Reason
 from relay.table import Table
@@ -39,32 +39,28 @@ JITTER_SECONDS = 0.001
 MAX_FORGOTTEN = 200
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(NamedTuple):
     """No more than `limit` signals a minute through the gate of that name."""
 
     gate: str
     limit: int
 
 
-@dataclass(frozen=True)
-class Slot:
+class Slot(NamedTuple):
     """A moment, in epoch seconds, that was set aside; `urgent` says in which line."""
 
     at: float
     urgent: bool
 
 
-@dataclass(frozen=True)
-class Ticket:
+class Ticket(NamedTuple):
     """Leave to signal: the moments that were taken, by gate. `troubled` says that the channel failed lately."""
 
     taken: Mapping[str, float]
     troubled: bool = False
 
 
-@dataclass(frozen=True)
-class Closed:
+class Closed(NamedTuple):
     """No leave now, but from `until` on; `slot` is what was set aside for who asked."""
 
     reason: Reason
@@ -72,8 +68,7 @@ class Closed:
     slot: Slot | None = None
 
 
-@dataclass(frozen=True)
-class Gate:
+class Gate(NamedTuple):
     """What stands in a gate's item; the moments are in order."""
 
     taken: Sequence[float]
@@ -151,13 +146,11 @@ class Pace:
     clock: Callable[[], float]
     random: Callable[[], float]
 
-    def enter(
-        self, rules: Sequence[Rule], *, urgent: bool, slot: Slot | None = None, set_aside: bool = False
-    ) -> Ticket | Closed:
+    def enter(self, rules: Sequence[Rule], *, urgent: bool, slot: Slot | None = None) -> Ticket | Closed:
         """Leave to signal now, by all rules; the first one's gate is the circuit's.
 
-        `slot` is the moment that was set aside for the asker before. With `set_aside` one is set aside where there is
-        no leave for want of room.
+        `slot` is the moment that was set aside for the asker before. Where there is no leave for want of room, one
+        is set aside.
         """
         taken: dict[str, float] = {}
         gates: list[Gate] = []
@@ -165,7 +158,7 @@ class Pace:
             mine = self._moment()
             gate = self._update(rule.gate, add={"taken": [mine]}, delete=_set(slot))
             closed = self._circuit(gate, urgent=urgent)
-            closed = closed or self._room(rule, gate, mine, urgent=urgent, slot=slot, set_aside=set_aside)
+            closed = closed or self._room(rule, gate, mine, urgent=urgent, slot=slot)
             if closed:
                 self._update(rule.gate, add=_set(closed.slot), delete={"taken": [mine]})
                 self.leave(Ticket(taken))
@@ -222,9 +215,7 @@ class Pace:
         turn = self.random() if urgent else 1 + self.random()
         return Closed(Reason.CIRCUIT_OPEN, moment + turn * SPREAD_SECONDS)
 
-    def _room(
-        self, rule: Rule, gate: Gate, mine: float, *, urgent: bool, slot: Slot | None, set_aside: bool
-    ) -> Closed | None:
+    def _room(self, rule: Rule, gate: Gate, mine: float, *, urgent: bool, slot: Slot | None) -> Closed | None:
         now = self.clock()
         free = gate.first_free(mine, now, rule.limit, urgent=urgent, slot=slot)
         if free <= now:
@@ -232,7 +223,7 @@ class Pace:
         if free - now > HORIZON_SECONDS:
             return Closed(Reason.PACED, now + HORIZON_SECONDS * (0.8 + 0.2 * self.random()))
         free += self.random() * JITTER_SECONDS
-        return Closed(Reason.PACED, free, Slot(free, urgent) if set_aside else None)
+        return Closed(Reason.PACED, free, Slot(free, urgent))
 
     def _update(self, gate: str, **changes: Any) -> Gate:
         """Change a gate and return it, and forget what is stale in it from time to time."""

@@ -1,7 +1,9 @@
 """The tries of one signal within the time that somebody waits for it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from relay.channel import Channel
 from relay.channel_cache import ChannelCache
@@ -16,8 +18,7 @@ FIRST_WAIT_SECONDS = 0.5
 SHORTEST_TRY_SECONDS = 0.5
 
 
-@dataclass(frozen=True)
-class Sent:
+class Sent(NamedTuple):
     """What came of a signal: accepted, with xMatters' request id if it named one, or the last failure.
 
     `attempts` counts what the trigger was really asked; `rings` those of them that were, or may have been, accepted.

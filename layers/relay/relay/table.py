@@ -5,9 +5,8 @@ meanwhile. So "not written" means "read it again", never "another one won".
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -21,8 +20,7 @@ KEPT_SECONDS = 90 * 24 * 3600
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-@dataclass(frozen=True)
-class Text:
+class Text(NamedTuple):
     """What stands at a key; `sequence` counts its changes."""
 
     text: str
@@ -70,11 +68,13 @@ class Table:
         put: Mapping[str, float] = _NOTHING,
         remove: Collection[str] = (),
         only_if: tuple[str, float] | None = None,
+        lasts: float = KEPT_SECONDS,
     ) -> Mapping[str, Any] | None:
         """Change attributes of an item and return all of them as they are now; None when `only_if` does not hold.
 
         `add` puts members into sets and counts numbers up, `delete` takes members out of sets, `put` sets numbers,
-        `remove` forgets attributes. An attribute may be named once. Sets come back as sorted tuples.
+        `remove` forgets attributes. An attribute may be named once. Sets come back as sorted tuples. The item is
+        forgotten after `lasts` seconds.
         """
         names: dict[str, str] = {}
         values: dict[str, Any] = {}
@@ -89,7 +89,7 @@ class Table:
         adds = [named(name, _number_set(value)) for name, value in add.items()]
         deletes = [named(name, _number_set(value)) for name, value in delete.items() if value]
         sets = [named(name, {"N": _number(value)}).replace(" ", " = ") for name, value in put.items()]
-        sets.append(named("expires", {"N": self._expiry()}).replace(" ", " = "))
+        sets.append(named("expires", {"N": self._expiry(lasts)}).replace(" ", " = "))
         removes = [named(name) for name in remove]
         clauses = {"ADD": adds, "DELETE": deletes, "SET": sets, "REMOVE": removes}
         condition: dict[str, Any] = {}
@@ -109,8 +109,8 @@ class Table:
         )
         return None if answer is None else {name: _plain(value) for name, value in answer["Attributes"].items()}
 
-    def _expiry(self) -> str:
-        return str(int(self._clock() + KEPT_SECONDS))
+    def _expiry(self, lasts: float = KEPT_SECONDS) -> str:
+        return str(int(self._clock() + lasts))
 
 
 def _still(before: int) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """A state on its way to xMatters: the job that carries it, what the ledger compares, and how far it got."""
 
-from dataclasses import dataclass, replace
+from copy import replace
+from typing import NamedTuple
 
 from relay.channel import Channel
-from relay.ledger import Entry, key
+from relay.ledger import Entry, key, named
 from relay.message import Job, seconds_of, timestamp
 from relay.outcome import Outcome, Owed, Result
 from relay.owed import Judgement, Standing, judge_job, judge_share
@@ -14,14 +15,23 @@ from relay.transition import State
 NOT_JUDGED = Judgement(Standing.OWED)
 
 
-@dataclass(frozen=True)
-class Task:
+def entry_of(job: Job) -> str:
+    """The key of the entry of a job's incident.
+
+    Whom the channel rings may change while an incident is open; it stays the same incident.
+    """
+    names = job.recipients if job.url_recipients is None else job.url_recipients
+    return key(job.channel, names, job.incident_id)
+
+
+class Task(NamedTuple):
     """A state to announce.
 
     `owner` names its sender. `is_live` says that BigPanda waits for an answer; `is_queued` that the job is on the retry
     queue, `is_turned_away` that the queue did not take it; `is_replayed` that an operator holds it, and puts it back
     himself. `hold` says why it must not be sent although it may be owed; `slot`
-    is what the pace set aside for it just now.
+    is what the pace set aside for it just now. `environment_id` is where BigPanda has the incident;
+    `is_first` says that the ledger knew nothing of it before.
     """
 
     job: Job
@@ -35,11 +45,13 @@ class Task:
     hold: Closed | None = None
     slot: Slot | None = None
     judgement: Judgement = NOT_JUDGED
+    environment_id: str | None = None
+    is_first: bool = False
 
     @property
     def name(self) -> str:
         """The key of its entry in the ledger."""
-        return key(self.job.channel, self.job.recipients, self.job.incident_id)
+        return entry_of(self.job)
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -48,8 +60,8 @@ class Task:
         channel = Rule(f"gate/{self.job.channel}", policy.max_per_minute)
         if policy.max_per_minute_per_recipients is None:
             return (channel,)
-        people = self.name.split("/")[2]
-        return (channel, Rule(f"gate/{self.job.channel}/{people}", policy.max_per_minute_per_recipients))
+        people = Rule(f"gate/{self.job.channel}/{named(self.job.recipients)}", policy.max_per_minute_per_recipients)
+        return (channel, people)
 
     @property
     def is_meant(self) -> bool:
@@ -74,9 +86,9 @@ class Task:
             transition=judgement.change.transition if judgement.change else self.job.transition,
             attempts=max(self.job.attempts, entry.asked if state.is_same(entry.kept) else 0),
             received_at=timestamp(state.came),
-            ledger_down_since=None,
         )
-        return replace(self, state=state, judgement=judgement, job=job)
+        is_first = self.is_first or entry.sequence == 0
+        return replace(self, state=state, judgement=judgement, job=job, is_first=is_first)
 
     def _after(self, entry: Entry) -> State:
         """Its state, which comes after all that is kept already, whatever the clocks of those who noted it said.
@@ -86,6 +98,10 @@ class Task:
         if not self.is_live or self.is_queued or entry.kept is None or self.state.came > entry.kept.came:
             return self.state
         return replace(self.state, came=seconds_of(timestamp(entry.kept.came + 0.001)))
+
+    def with_ledger(self) -> "Task":
+        """The task, now that the ledger took a change of its entry."""
+        return replace(self, job=replace(self.job, ledger_down_since=None))
 
     def owed(self, entry: Entry) -> Owed:
         """That it is owed still, as the entry tells."""
@@ -102,6 +118,7 @@ class Task:
             change.why if change else None,
             self.job.delivery_id,
             job=self.job,
+            is_first=self.is_first,
         )
 
     def delivered(self, sent: Sent) -> Result:

@@ -6,7 +6,7 @@ Nothing secret gets here: lines are made of named fields, never of headers, URLs
 import json
 import traceback
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.logging import Logger
@@ -31,8 +31,36 @@ NOTICES = (
     "unreadable_job",
     "fallback_told",
     "fallback_failed",
+    "unconfirmed",
 )
 REPLAYS = ("replay_settled", "replay_failed")
+
+
+def _outcome_metric(outcome: Outcome) -> str:
+    return f"outcome_{outcome}"
+
+
+def _callback_metric(outcome: Outcome) -> str:
+    return f"callback_{outcome}"
+
+
+def _job_metric(outcome: Outcome) -> str:
+    return f"job_{outcome}"
+
+
+def _reason_metric(reason: Reason) -> str:
+    return f"reason_{reason}"
+
+
+# All that is ever counted: each metric that is written costs something, so there is none that is always zero.
+METRICS = (
+    *map(_outcome_metric, Outcome),
+    *map(_callback_metric, (Outcome.QUEUED, Outcome.UNCHANGED, Outcome.UNSAFE)),
+    *map(_job_metric, Outcome),
+    *map(_reason_metric, Reason),
+    *NOTICES,
+    *REPLAYS,
+)
 
 type Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
@@ -49,7 +77,9 @@ class Telemetry:
         """The telemetry of a function."""
         # ASCII only: a lone surrogate in an incident id must not break the line.
         serializer = partial(json.dumps, default=str, separators=(",", ":"))
-        return cls(Logger(json_serializer=serializer, use_rfc3339=True, location=None), Metrics())
+        # Nothing is traced, so a trace's id leads nowhere.
+        logger = Logger(json_serializer=serializer, use_rfc3339=True, location=None, xray_trace_id=None)
+        return cls(logger, Metrics())
 
     def instrument(self, handler: Handler) -> Handler:
         """The handler with a request id in its log lines and its metrics written when it returns.
@@ -57,12 +87,23 @@ class Telemetry:
         Sets every metric to zero first, once, so that alarms work from the first minute.
         """
         self._zero()
-        # Whatever POWERTOOLS_LOGGER_LOG_EVENT says: an event holds the caller's credentials.
-        return self._logger.inject_lambda_context(self._metrics.log_metrics(handler), log_event=False)
+
+        # Powertools' own decorators would repeat in each line what is the same in all of a log group; would log whole
+        # events, and the callers' credentials with them, where a variable says so; and would warn where there is
+        # nothing to count.
+        @wraps(handler)
+        def instrumented(event: dict[str, Any], context: Any) -> dict[str, Any]:
+            self._logger.append_keys(function_request_id=context.aws_request_id)
+            try:
+                return handler(event, context)
+            finally:
+                if self._metrics.metric_set:
+                    self._metrics.flush_metrics()
+
+        return instrumented
 
     def _zero(self) -> None:
-        outcomes = (metric(outcome) for outcome in Outcome for metric in (_outcome_metric, _job_metric))
-        for name in (*outcomes, *map(_reason_metric, Reason), *NOTICES, *REPLAYS):
+        for name in METRICS:
             self._metrics.add_metric(name, MetricUnit.Count, 0)
         self._metrics.flush_metrics()
 
@@ -70,18 +111,31 @@ class Telemetry:
         """Log and count what became of a share. The last copy of one goes into a line of its own."""
         self._metrics.add_metric(_outcome_metric(result.outcome), MetricUnit.Count, 1)
         self._note_cause(result)
-        self._logger.info("share", extra=_fields(result, spent, correlation_id))
-        if result.last_copy is not None:
-            self._logger.critical(
-                "last copy: neither xMatters nor a queue took this share",
-                extra=_fields(result, spent, correlation_id) | {"last_copy": result.last_copy},
-            )
+        # One request a share: the gateway's id for it is enough.
+        fields = _fields(result, spent, correlation_id) | {"function_request_id": None}
+        self._logger.info("share", extra=fields)
+        self._note_last_copy(result, correlation_id)
+
+    def called_back(self, result: Result, spent: Mapping[str, float], *, correlation_id: str) -> None:
+        """Log and count what became of a callback. The last copy of one goes into a line of its own."""
+        self._metrics.add_metric(_callback_metric(result.outcome), MetricUnit.Count, 1)
+        self._note_cause(result)
+        self._logger.info("callback", extra=_fields(result, spent, correlation_id))
+        self._note_last_copy(result, correlation_id)
 
     def worked(self, job: Job, result: Result, spent: Mapping[str, float]) -> None:
-        """Log and count what became of a job that woke up on the retry queue."""
+        """Log and count what became of a job that woke up on the retry queue.
+
+        Of almost every share that is delivered at once the job wakes for nothing: that is no news, and not counted.
+        """
+        fields = _fields(result, spent, job.correlation_id) | _history(job)
+        never_failed = job.kind == "signal" and job.first_failed_at is None and not job.accepted
+        if result.outcome == Outcome.DUPLICATE and never_failed:
+            self._logger.debug("job", extra=fields)
+            return
         self._metrics.add_metric(_job_metric(result.outcome), MetricUnit.Count, 1)
         self._note_cause(result)
-        self._logger.info("job", extra=_fields(result, spent, job.correlation_id) | _history(job))
+        self._logger.info("job", extra=fields)
 
     def replayed(self, job: Job | None, result: Result, spent: Mapping[str, float]) -> None:
         """Log and count what became of a replayed job; None stands for one that can't be read.
@@ -104,6 +158,14 @@ class Telemetry:
         self._metrics.add_metric("fallback_told", MetricUnit.Count, 1)
         fields = {"channel": job.channel, "incident_id": job.incident_id, "delivery_id": job.delivery_id}
         self._logger.warning("fallback told", extra=fields | _history(job))
+
+    def unconfirmed(self, job: Job) -> None:
+        """Log and count that no page came of a signal that xMatters accepted."""
+        self._metrics.add_metric("unconfirmed", MetricUnit.Count, 1)
+        fields = {"channel": job.channel, "incident_id": job.incident_id, "delivery_id": job.delivery_id}
+        self._logger.error(
+            "unconfirmed: xMatters accepted a signal and made no page of it", extra=fields | _history(job)
+        )
 
     def refused(self, request: "Request", error: BadRequest) -> None:
         """Log and count a request that was turned away."""
@@ -132,6 +194,11 @@ class Telemetry:
         self._metrics.add_metric(name, MetricUnit.Count, 1)
         self._logger.warning(name, extra={"detail": detail})
 
+    def _note_last_copy(self, result: Result, correlation_id: str) -> None:
+        if result.last_copy is not None:
+            fields = _fields(result, {}, correlation_id) | {"last_copy": result.last_copy}
+            self._logger.critical("last copy: neither delivered nor kept", extra=fields)
+
     def _note_cause(self, result: Result) -> None:
         """Count the reason and what is unusual, and say where it was if it was a fault of our own."""
         if result.reason:
@@ -144,18 +211,6 @@ class Telemetry:
             self.crashed(result.fault)
 
 
-def _outcome_metric(outcome: Outcome) -> str:
-    return f"outcome_{outcome}"
-
-
-def _job_metric(outcome: Outcome) -> str:
-    return f"job_{outcome}"
-
-
-def _reason_metric(reason: Reason) -> str:
-    return f"reason_{reason}"
-
-
 def _fields(result: Result, spent: Mapping[str, float], correlation_id: str) -> dict[str, Any]:
     fields = {
         "channel": result.channel,
@@ -165,14 +220,14 @@ def _fields(result: Result, spent: Mapping[str, float], correlation_id: str) -> 
         "why": result.why,
         "reason": result.reason,
         "queue": result.queue,
-        "attempts": result.attempts,
+        "attempts": result.attempts or None,
         "http_status": result.http_status,
         "detail": result.detail,
         "unguarded": result.unguarded,
         "delivery_id": result.delivery_id,
         "request_id": result.request_id,
         "correlation_id": correlation_id,
-        "milliseconds": dict(spent),
+        "milliseconds": {part: round(exact) for part, exact in spent.items()},
     }
     return {name: value for name, value in fields.items() if value is not None}
 

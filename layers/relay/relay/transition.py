@@ -6,9 +6,8 @@ changes nothing, and a comment that comes while a page is owed does not swallow 
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Self
+from typing import NamedTuple, Self
 
 from relay.incident import Share, Version
 
@@ -39,8 +38,7 @@ PRESETS: Mapping[str, frozenset[Transition]] = {
 }
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """An incident's state at one moment, as far as it decides what is announced, and what orders it among others.
 
     `came` is when the share came, in epoch seconds. `rank` is None where a body has no status, or one that BigPanda
@@ -63,7 +61,7 @@ class State:
         """
         names = sorted({_name(alert.id) for alert in share.alerts})
         rank = _RANKS.get(share.status or "")
-        return cls(share.version, share.digest, came, _is_open(share), rank, frozenset(names[:MAX_ALERTS]))
+        return cls(share.version, share.digest, came, is_open(share), rank, frozenset(names[:MAX_ALERTS]))
 
     @property
     def is_critical(self) -> bool:
@@ -95,14 +93,14 @@ def _name(alert_id: str) -> str:
     return hashlib.sha256(alert_id.encode("utf-8", "surrogatepass")).hexdigest()[:ALERT_NAME_LENGTH]
 
 
-def _is_open(share: Share) -> bool:
+def is_open(share: Share) -> bool:
+    """Whether a share tells of an incident that is open; of what contradicts itself, that is assumed."""
     if share.active is False or share.status == "ok":
         return False
     return share.active is True or share.resolved is not True
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """A transition, and why it is this one, in words for a log."""
 
     transition: Transition

@@ -6,15 +6,19 @@ count above one means that a worker crashed, and the queue's redrive catches not
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from relay import incident
+from relay.channel import Channel
 from relay.channel_cache import ChannelCache
 from relay.deadline import Deadline
 from relay.delivery import Delivery
 from relay.errors import HANDLING, ChannelError, Reason
-from relay.fallback import Fallback
+from relay.fallback import MINUTE, OWED, UNCONFIRMED, Fallback, Told
+from relay.followup import Followup
 from relay.keeping import Keeper
 from relay.message import Job, UnreadableMessage, seconds_of, timestamp
 from relay.outcome import Outcome, Owed, Result, after_failure
@@ -22,6 +26,7 @@ from relay.pace import Closed
 from relay.policy import Policy
 from relay.schedule import wait_seconds
 from relay.telemetry import Telemetry
+from relay.writeback import Writeback
 
 # One job: one try, the ledger, and the few seconds that its turn may be away.
 JOB_SECONDS = 15.0
@@ -30,6 +35,9 @@ BATCH_SECONDS = 50.0
 # What the dead-letter queue did not take is offered to it again.
 BURY_AGAIN_SECONDS = 60.0
 NEVER = math.inf
+FALLBACK_SECONDS = 3.0
+# Until a flow has made its page, in most cases.
+FOLLOW_SECONDS = 10.0
 # A job this close to its time need not wait for it.
 EARLY_SECONDS = 1.0
 
@@ -44,6 +52,8 @@ class Worker:
     """
 
     delivery: Delivery
+    followup: Followup
+    writeback: Writeback
     channels: ChannelCache
     keeper: Keeper
     fallback: Fallback
@@ -106,24 +116,66 @@ class Worker:
             return self.keeper.keep(job, deadline, until=now)
         result = self._tried(job, deadline, replayed=False)
         self.telemetry.worked(job, result, deadline.spent)
+        if result.unconfirmed:
+            self._warn(job, deadline)
         if result.outcome == Outcome.UNSAFE:
             # A crash of ours, or nothing that can be tried: after a few of these the queue's redrive takes it away.
             return False
         return self._seen_to(result.job or job, result, deadline)
 
     def _tried(self, job: Job, deadline: Deadline, *, replayed: bool) -> Result:
-        if job.kind != "signal":
+        if job.kind not in {"signal", "followup", "writeback", "release"}:
             detail = f"this version does not know jobs of kind {job.kind}"
             return _unsafe(job, Reason.INTERNAL, detail, fault=NotImplementedError(detail))
         try:
             channel = self.channels.get(job.channel)
-            share = incident.parse(job.body)
             hold = None if replayed else self._hold(job, channel.policy)
-            return self.delivery.resume(job, share, channel, deadline, replayed=replayed, hold=hold)
+            if job.kind != "signal":
+                return self._done(job, channel, deadline, replayed=replayed, hold=hold)
+            share = incident.parse(job.body)
+            result = self.delivery.resume(job, share, channel, deadline, replayed=replayed, hold=hold)
+            return self._followed(job, result, channel, deadline, replayed=replayed)
         except ChannelError as error:
             return self._without_channel(job, error, deadline, replayed=replayed)
         except Exception as error:  # noqa: BLE001 - it must not hide what became of the other jobs
             return _unsafe(job, Reason.INTERNAL, type(error).__name__, fault=error)
+
+    def _done(self, job: Job, channel: Channel, deadline: Deadline, *, replayed: bool, hold: Closed | None) -> Result:
+        """Do what is no signal: follow one, write a callback back, or release an incident's updates."""
+        if hold:
+            result = replace(_unsafe(job, hold.reason, "not yet, or no longer"), until=hold.until)
+        elif job.kind == "writeback":
+            result = self.writeback.write(job, channel, deadline)
+        elif job.kind == "release":
+            result = self.writeback.release(job, channel, deadline)
+        elif channel.rest:
+            result = self.followup.follow(job, channel, channel.rest, deadline)
+        else:
+            result = Result(Outcome.UNCHANGED, job.channel, job.incident_id, delivery_id=job.delivery_id)
+        if result.outcome != Outcome.UNSAFE or replayed:
+            return result
+        return self._rested(job, result, deadline)
+
+    def _followed(self, job: Job, result: Result, channel: Channel, deadline: Deadline, *, replayed: bool) -> Result:
+        """The result of a signal, once it is seen to that somebody follows it."""
+        if channel.rest is None or (replayed and result.outcome != Outcome.DELIVERED):
+            return result
+        followup = replace(result.job or job, kind="followup", not_before=None, rounds=0)
+        if result.outcome == Outcome.DELIVERED:
+            # Without it the page is not confirmed; that must not make the signal one that failed.
+            self.keeper.keep(followup, deadline, until=self.clock() + FOLLOW_SECONDS)
+        elif result.outcome == Outcome.DUPLICATE:
+            # The job that was kept before its signal was sent, and wakes after it.
+            return replace(self._done(followup, channel, deadline, replayed=False, hold=None), job=followup)
+        return result
+
+    def _rested(self, job: Job, result: Result, deadline: Deadline) -> Result:
+        """A result that failed, once its job rests where it will be found: it waits, or it is buried."""
+        waiting = replace(result, outcome=Outcome.QUEUED, queue="retry")
+        if not HANDLING[result.reason or Reason.INTERNAL].is_final:
+            return waiting
+        is_buried = self.keeper.bury(after_failure(job, result, self.clock()), deadline)
+        return replace(waiting, queue="dead_letter") if is_buried else replace(waiting, until=None)
 
     def _without_channel(self, job: Job, error: ChannelError, deadline: Deadline, *, replayed: bool) -> Result:
         """The channel may come back, or be mended, so the job waits, though not for ever."""
@@ -132,15 +184,10 @@ class Worker:
             return result
         owed = Owed(seconds_of(job.received_at), is_critical=job.status == "critical", is_told=False)
         result = replace(result, owed=owed)
-        waiting = replace(result, outcome=Outcome.QUEUED, queue="retry")
         hold = self._hold(job, Policy())
-        if hold is None:
-            return waiting
-        if hold.reason != Reason.EXPIRED:
-            return replace(waiting, reason=hold.reason, until=hold.until)
-        expired = replace(waiting, reason=Reason.EXPIRED)
-        is_buried = self.keeper.bury(after_failure(job, expired, self.clock()), deadline)
-        return replace(expired, queue="dead_letter") if is_buried else expired
+        if hold:
+            result = replace(result, reason=hold.reason, until=hold.until)
+        return self._rested(job, result, deadline)
 
     def _hold(self, job: Job, policy: Policy) -> Closed | None:
         """Why a job must not be sent now, by its own times."""
@@ -158,8 +205,8 @@ class Worker:
             moment = min(seconds_of(again.not_before or again.received_at), tell_at)
             return self.keeper.keep(again, deadline, until=moment)
         if result.queue == "dead_letter" and tell_at < NEVER:
-            # It rests, but somebody may have to hear of it yet.
-            return self.keeper.keep(job, deadline, until=tell_at)
+            # It rests, but somebody may have to hear of it yet. Whoever moved it here meant one try.
+            return self.keeper.keep(replace(job, revived_at=None), deadline, until=tell_at)
         return True
 
     def _again(self, job: Job, result: Result) -> Job:
@@ -174,6 +221,31 @@ class Worker:
         again = after_failure(job, result, now)
         return replace(again, rounds=job.rounds + 1, not_before=timestamp(now + wait))
 
+    def _tell(self, job: Job, what: str, deadline: Deadline) -> Told:
+        """Tell the fallback topic, if that does not take too long: others wait, too."""
+        try:
+            return deadline.run(
+                partial(self.fallback.tell, job, what),
+                part="fallback",
+                at_least=FALLBACK_SECONDS,
+                at_most=FALLBACK_SECONDS,
+            )
+        except TimeoutError:
+            return Told.NOT
+
+    def _flushed(self, job: Job, deadline: Deadline) -> bool:
+        flush = partial(self.fallback.flush, job)
+        try:
+            return deadline.run(flush, part="fallback", at_least=FALLBACK_SECONDS, at_most=FALLBACK_SECONDS)
+        except TimeoutError:
+            return False
+
+    def _warn(self, job: Job, deadline: Deadline) -> None:
+        """Say loudly that no page came of a signal, and tell the fallback of a critical one."""
+        self.telemetry.unconfirmed(job)
+        if job.status == "critical" and self._tell(job, UNCONFIRMED, deadline) == Told.NOT:
+            self.telemetry.notice("fallback_failed", "the fallback topic could not be told of a critical incident")
+
     def _tell_in_time(self, job: Job, owed: Owed | None, deadline: Deadline) -> tuple[Job, float]:
         """Tell the fallback topic if it is time; the job as it is then, and when to think of it next."""
         if owed is None or not owed.is_critical:
@@ -181,15 +253,16 @@ class Worker:
         now = self.clock()
         # The job knows it, too: the ledger may be what is down.
         if owed.is_told or job.told:
-            self.fallback.flush(job)
-            return job, NEVER
+            return job, NEVER if self._flushed(job, deadline) else now + MINUTE
         due = owed.since + self._fallback_after(job)
         if due > now:
             return job, due
-        if self.fallback.tell(job):
+        told = self._tell(job, OWED, deadline)
+        if told != Told.NOT:
             self.telemetry.told(job)
             self.delivery.told(job, deadline)
-            return replace(job, told=True), NEVER
+            # Of those that were counted somebody has to tell, though no other comes.
+            return replace(job, told=True), NEVER if told == Told.TOLD else now + MINUTE
         self.telemetry.notice("fallback_failed", "the fallback topic could not be told of a critical incident")
         return job, now + BURY_AGAIN_SECONDS
 

@@ -1,0 +1,14 @@
+"""POST /xmatters/{channel}: xMatters calls back with what became of a page, and it is queued for BigPanda."""
+
+from typing import Any
+
+from relay import bootstrap
+from relay.inbound import Request
+
+webhook = bootstrap.xmatters_callback()
+
+
+@webhook.telemetry.instrument
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
+    """Answer one proxy event of API Gateway."""
+    return webhook.serve(Request.from_event(event)).to_response()

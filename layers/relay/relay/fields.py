@@ -1,0 +1,47 @@
+"""Reading JSON that others write: members by name in any spelling, and texts that are there or not. Pure code."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+# Longer than any id that BigPanda is known to have.
+MAX_ID_LENGTH = 512
+
+
+class Fields:
+    """The members of an object, by names without regard to case, hyphens and underscores."""
+
+    def __init__(self, members: Mapping[str, Any]) -> None:
+        self._members: dict[str, Any] = {}
+        for name, value in members.items():
+            # A spelling that is null must not hide one that is not.
+            if value is not None:
+                self._members.setdefault(_plain(name), value)
+
+    def first(self, *names: str) -> Any:
+        """The first of the names that is there and not null. Names are in lower case, without hyphens."""
+        return next((self._members[name] for name in names if name in self._members), None)
+
+
+def nested(value: Any, *names: str) -> Any:
+    """The first of the names in an object; None where the value is none."""
+    return Fields(value).first(*names) if isinstance(value, dict) else None
+
+
+def scalar(value: Any) -> str | None:
+    """A text or a number as text; None for anything else."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    return None
+
+
+def _plain(name: str) -> str:
+    # What is longer than any name we look for is not worth remembering, nor safe to.
+    return _folded(name) if len(name) <= 64 else name
+
+
+@lru_cache(maxsize=1024)
+def _folded(name: str) -> str:
+    return name.replace("_", "").replace("-", "").lower()

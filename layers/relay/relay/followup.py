@@ -1,0 +1,114 @@
+"""What becomes of a signal after xMatters accepted it: is there a page, and when must it end.
+
+A 202 says that xMatters took a signal; its flow may make a page of it, or none, and says nothing of that. So the job
+that was kept before the signal looks for the page by the signal's request id, a few times within three minutes. And
+pages of ours end when their incident does, or when a newer one takes their place: ours alone, by request id, never by
+guess.
+"""
+
+from collections.abc import Callable, Iterator
+from copy import replace
+from dataclasses import dataclass
+
+from relay.channel import Channel, Rest
+from relay.deadline import Deadline
+from relay.errors import LedgerError, Reason, SendError
+from relay.guard import Guard
+from relay.ledger import Entry, Raised
+from relay.message import Job
+from relay.outcome import Outcome, Result
+from relay.pages import Pages
+from relay.task import entry_of
+
+LOOK_FOR_SECONDS = 180.0
+SHORTEST_WAIT_SECONDS = 10.0
+LONGEST_WAIT_SECONDS = 60.0
+# A signal that nobody asked about for so long was sent before the channel had credentials to ask with.
+FORGOTTEN_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class Followup:
+    """Follows signals. `clock` gives epoch seconds."""
+
+    pages: Pages
+    guard: Guard
+    clock: Callable[[], float]
+
+    def follow(self, job: Job, channel: Channel, rest: Rest, deadline: Deadline) -> Result:
+        """Find out what became of the signals of a job's incident, and end the pages that have to end.
+
+        `duplicate` when nothing is left to be done; `queued` when it is too early to tell; `unsafe`, with a reason,
+        when xMatters does not say. `unconfirmed` says that no page came of a signal, which is found once.
+        """
+        try:
+            entry = self.guard.read(entry_of(job), deadline)
+        except LedgerError as error:
+            return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail=str(error))
+        seen: dict[str, Raised] = {}
+        failure: SendError | None = None
+        try:
+            for raised in self._unknown(entry):
+                seen[raised.request_id] = self._looked_for(raised, rest, deadline)
+            for raised in _to_end(entry.followed(seen), replaces=channel.policy.replace):
+                for page in raised.pages:
+                    self.pages.end(rest, page, deadline)
+                seen[raised.request_id] = replace(raised, is_over=True)
+        except SendError as error:
+            failure = error
+        return self._noted(job, entry, seen, failure, deadline)
+
+    def _noted(
+        self, job: Job, entry: Entry, seen: dict[str, Raised], failure: SendError | None, deadline: Deadline
+    ) -> Result:
+        after = entry.followed(seen)
+        is_noted = after == entry or self.guard.record(entry_of(job), entry, lambda now: now.followed(seen), deadline)
+        if failure:
+            return replace(
+                _result(job, Outcome.UNSAFE),
+                reason=failure.reason,
+                detail=failure.detail,
+                http_status=failure.http_status,
+                response_excerpt=failure.excerpt,
+                retry_after=failure.retry_after,
+                attempts=int(failure.asked),
+            )
+        if not is_noted:
+            return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail="the ledger did not take it")
+        lost = any(raised.is_lost for raised in seen.values())
+        waiting = list(self._unknown(after))
+        if not waiting:
+            return replace(_result(job, Outcome.DUPLICATE), unconfirmed=lost)
+        now = self.clock()
+        youngest = max(raised.at for raised in waiting)
+        wait = min(max((now - youngest) / 2, SHORTEST_WAIT_SECONDS), LONGEST_WAIT_SECONDS)
+        waits = replace(_result(job, Outcome.QUEUED), reason=Reason.IN_FLIGHT, queue="retry", until=now + wait)
+        return replace(waits, unconfirmed=lost)
+
+    def _unknown(self, entry: Entry) -> Iterator[Raised]:
+        now = self.clock()
+        for raised in entry.raised:
+            if not raised.pages and not raised.is_lost and now - raised.at < FORGOTTEN_SECONDS:
+                yield raised
+
+    def _looked_for(self, raised: Raised, rest: Rest, deadline: Deadline) -> Raised:
+        found = self.pages.of_request(rest, raised.request_id, deadline)
+        if found:
+            is_over = not any(page.is_active for page in found)
+            return replace(raised, pages=tuple(page.id for page in found), number=found[0].number, is_over=is_over)
+        return replace(raised, is_lost=self.clock() - raised.at > LOOK_FOR_SECONDS)
+
+
+def _to_end(entry: Entry, *, replaces: bool) -> Iterator[Raised]:
+    """The signals whose pages must not go on: the incident was over since, or a newer page tells of it."""
+    places = range(len(entry.raised))
+    resolved = max((place for place in places if not entry.raised[place].is_open), default=-1)
+    newest = max((place for place in places if entry.raised[place].pages), default=-1)
+    for place, raised in enumerate(entry.raised):
+        is_old = (raised.is_open and place < resolved) or (replaces and place < newest)
+        if raised.pages and not raised.is_over and is_old:
+            yield raised
+
+
+def _result(job: Job, outcome: Outcome) -> Result:
+    return Result(outcome, job.channel, job.incident_id, job.transition, delivery_id=job.delivery_id, job=job)

@@ -1,0 +1,50 @@
+"""What comes in at BigPanda's door: shares."""
+
+import json
+from copy import replace
+from dataclasses import dataclass
+
+from relay import incident
+from relay.channel import Channel
+from relay.deadline import Deadline
+from relay.delivery import Delivery
+from relay.inbound import Request, read_body
+from relay.incident import Share
+from relay.outcome import Outcome, Result
+
+# How BigPanda names the event of a first share, where a body does not say it.
+FIRST_EVENT = "incident#new"
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Relays shares."""
+
+    delivery: Delivery
+
+    def take(self, channel: Channel, request: Request, deadline: Deadline) -> Result:
+        """What becomes of a request's share. Raises BadRequest when it is none."""
+        with deadline.timed("parse"):
+            body = read_body(request)
+            share = incident.parse(body)
+        result = self.delivery.relay(
+            channel,
+            share,
+            body,
+            recipients=request.recipients,
+            correlation_id=request.id,
+            deadline=deadline,
+        )
+        self._release(channel, share, result, deadline)
+        return result
+
+    def _release(self, channel: Channel, share: Share, result: Result, deadline: Deadline) -> None:
+        """Let BigPanda go on with an incident, now that its first share is safe; if it holds its updates at all.
+
+        The job worker does it. If it can't be asked to, BigPanda goes on by itself after a while.
+        """
+        is_held = channel.bigpanda is not None and channel.bigpanda.callbacks
+        if is_held and result.is_first and result.outcome != Outcome.UNSAFE and result.job:
+            event = json.dumps({"event": share.event or FIRST_EVENT}).encode()
+            release = replace(result.job, kind="release", body=event, status=None, not_before=None)
+            self.delivery.keeper.keep(release, deadline, until=self.delivery.clock())

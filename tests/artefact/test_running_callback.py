@@ -1,0 +1,159 @@
+"""The built callback function under AWS's own runtime client, and what the built worker writes into BigPanda."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.message import Job
+from sandbox import local
+from tests.artefact.runtime_api import loaded
+from tests.artefact.test_running_worker import NOTHING_STAYS, fresh
+from tests.artefact.world import (
+    API_KEY,
+    BIGPANDA_KEY,
+    CALLBACKS,
+    SHARES,
+    TOKEN,
+    WRITEBACKS,
+    World,
+    changed,
+    in_base64,
+    logged,
+    read,
+    records,
+    since,
+)
+
+# The field is the one that the answer must name.
+REFUSED = {"xmatters_callback_4_no_incident": "incident_id"}
+ACKNOWLEDGED = (
+    "Jane Doe (jdoe) acknowledged xMatters page 408005 from Work Phone. The incident is assigned to them. "
+    "Note: Looking at the replica now [relay {mark}]"
+)
+
+
+def awake(world: World) -> dict[str, Any]:
+    """What is on the retry queue, as it wakes the worker once its time has come."""
+    return records(*(changed(message["Body"], not_before=None) for message in world.waiting()))
+
+
+def comments(world: World) -> list[str]:
+    return [call.document["comment"] for call in world.box.bigpanda.comments()]
+
+
+@pytest.mark.parametrize("encoded", [False, True], ids=["text", "base64"])
+@pytest.mark.parametrize("path", CALLBACKS, ids=lambda path: path.stem)
+def test_every_sample_callback_is_answered_and_queued(world: World, path: Path, encoded: bool) -> None:
+    event = read(path)
+    answer = world.call_back(in_base64(event) if encoded else event)
+    if path.stem in REFUSED:
+        assert (answer["status"], answer["error"]) == (400, "bad_request")
+        assert REFUSED[path.stem] in answer["detail"]
+        assert world.waiting() == []
+        return
+    assert (answer["status"], answer["outcome"], answer["queue"]) == (200, "queued", "retry")
+    [message] = world.waiting()
+    job = Job.from_json(message["Body"])
+    assert (job.kind, job.delivery_id, job.body) == ("writeback", answer["delivery_id"], event["body"].encode())
+    assert message["MessageAttributes"]["kind"]["StringValue"] == "writeback"
+    assert world.box.bigpanda.calls.all() == [], "BigPanda is the worker's to ask"
+
+
+@pytest.mark.parametrize("path", WRITEBACKS, ids=lambda path: path.stem)
+def test_every_sample_of_a_queues_event_is_what_a_callback_becomes_and_is_written(world: World, path: Path) -> None:
+    event = read(path)
+    world.call_back(read(CALLBACKS[0]))
+    [message] = world.waiting()
+    [record] = event["Records"]
+    was, sample = (Job.from_json(body) for body in (message["Body"], record["body"]))
+    assert replace_time(was) == replace_time(sample)
+    shown = {name: value["stringValue"] for name, value in record["messageAttributes"].items()}
+    assert shown == sample.attributes()
+
+    assert world.worker.invoke(records(fresh(record["body"], age=60))) == NOTHING_STAYS
+    assert comments(world) == [ACKNOWLEDGED.format(mark=sample.delivery_id[:8])]
+    [assignment] = world.box.bigpanda.assignments()
+    assert (assignment.incident_id, assignment.environment_id) == (sample.incident_id, local.ENVIRONMENT)
+    assert (world.waiting(), world.resting()) == ([], [])
+
+
+def replace_time(job: Job) -> Job:
+    return job._replace(received_at="")
+
+
+def test_a_callback_that_comes_twice_is_written_once(world: World) -> None:
+    first, second = world.call_back(read(CALLBACKS[0])), world.call_back(in_base64(read(CALLBACKS[0])))
+    assert first["delivery_id"] == second["delivery_id"]
+    event = awake(world)
+    assert len(event["Records"]) == 2
+    assert world.worker.invoke(event) == NOTHING_STAYS
+    assert len(comments(world)) == 1
+    assert (world.waiting(), world.resting()) == ([], [])
+
+
+def test_a_comment_whose_answer_was_lost_is_not_written_again(world: World) -> None:
+    world.box.script([{"kind": "accept_then_reset", "on": "comment"}])
+    world.call_back(read(CALLBACKS[0]))
+    assert world.worker.invoke(awake(world)) == NOTHING_STAYS
+    event = awake(world)
+    [record] = event["Records"]
+    assert json.loads(record["body"])["reason"] == "unreachable"
+    assert world.worker.invoke(event) == NOTHING_STAYS
+    assert len(comments(world)) == 1
+    assert "activities" in [call.route for call in world.box.bigpanda.calls.all()]
+    assert (world.waiting(), world.resting()) == ([], [])
+
+
+def test_what_bigpanda_refuses_rests_until_an_operator_replays_it(world: World) -> None:
+    world.box.script([{"kind": "status", "status": 404, "on": "comment"}])
+    world.call_back(read(CALLBACKS[2]))
+    assert world.worker.invoke(awake(world)) == NOTHING_STAYS
+    [message] = world.resting()
+    assert message["MessageAttributes"]["reason"]["StringValue"] == "refused"
+    [result] = world.worker.invoke({"jobs": [message["Body"]]})["results"]
+    assert (result["outcome"], len(comments(world))) == ("delivered", 1)
+
+
+def test_pages_and_answers_come_in_one_batch(world: World) -> None:
+    world.box.listening(False)
+    world.share(read(SHARES[0]))
+    world.box.listening(True)
+    world.call_back(read(CALLBACKS[0]))
+    assert world.worker.invoke(awake(world)) == NOTHING_STAYS
+    assert (len(world.box.signals()), len(comments(world))) == (1, 1)
+
+
+def test_a_stranger_is_turned_away(world: World) -> None:
+    event = read(CALLBACKS[0])
+    wrong = event | {"headers": event["headers"] | {"Authorization": "Bearer wrong"}}
+    bigpandas = event | {"headers": event["headers"] | {"Authorization": f"Bearer {TOKEN}"}}
+    unknown = event | {"pathParameters": {"channel": "unknown"}}
+    responses = [world.callback.invoke(each) for each in (wrong, bigpandas, unknown)]
+    assert [response["statusCode"] for response in responses] == [401, 401, 401]
+    assert len({response["body"] for response in responses}) == 1
+    assert world.waiting() == []
+
+
+def test_it_needs_no_ledger(world: World, tmp_path: Path) -> None:
+    lost = {**world.webhook_as_deployed.variables, "RELAY_LEDGER_TABLE": "gone"}
+    code = world.webhook_as_deployed.code.with_name("XMattersCallbackFunction")
+    with loaded(replace(world.webhook_as_deployed, code=code, variables=lost), tmp_path / "log") as callback:
+        assert callback.invoke(read(CALLBACKS[0]))["statusCode"] == 200
+    assert len(world.waiting()) == 1
+
+
+def test_a_callback_has_a_line_of_the_log_and_nothing_secret_is_in_any(world: World) -> None:
+    before = world.callback.log()
+    world.box.script([{"kind": "status", "status": 401, "on": "comment"}])
+    answers = [world.call_back(read(path)) for path in CALLBACKS]
+    lines = [line for line in logged(since(world.callback, before)) if line.get("message") == "callback"]
+    assert [line["delivery_id"] for line in lines] == [answer["delivery_id"] for answer in answers[:3]]
+    assert {"channel", "incident_id", "outcome", "transition", "correlation_id"} <= lines[0].keys()
+    kept = awake(world)
+    world.worker.invoke(kept)
+    texts = [world.callback.log(), world.worker.log(), json.dumps(kept), json.dumps(world.waiting())]
+    for secret in (local.CALLBACK_TOKEN, local.CALLBACK_PASSWORD, BIGPANDA_KEY, TOKEN, API_KEY):
+        assert [secret in text for text in texts] == [False] * len(texts)

@@ -1,0 +1,143 @@
+"""What people answer in xMatters stands in BigPanda: through the deployed API, the queues and the worker; once."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+
+from sandbox import local
+from sandbox.cloud import REGION
+from sandbox.standin import StandIn
+from sandbox.users import USERS
+from tests.e2e import channels
+from tests.e2e.channels import Channel
+from tests.e2e.relayctl_operator import Operator, until
+
+SHARED_IN = "63bd0a1f2c"
+CHANGED_ON = int(time.time()) - 60
+
+
+@pytest.fixture(scope="module")
+def channel(cloud: local.Local, xmatters: StandIn) -> Channel:
+    """A channel whose answers are written into BigPanda's stand-in."""
+    return channels.made(cloud, xmatters, [*channels.UNPACED, *local.bigpanda_settings(xmatters)])
+
+
+@pytest.fixture
+def operator(channel: Channel) -> Iterator[Operator]:
+    its_operator = Operator(channel)
+    yield its_operator
+    its_operator.close()
+
+
+def share(incident_id: str, seconds: int = 0) -> bytes:
+    """A share of a critical incident that was touched so many seconds after it last changed."""
+    incident = {"id": incident_id, "status": "critical", "changedOn": CHANGED_ON, "updatedOn": CHANGED_ON + seconds}
+    return json.dumps({"incident": incident, "metadata": {"environment_id": SHARED_IN}}).encode()
+
+
+def answer(incident_id: str, **members: Any) -> bytes:
+    """What xMatters calls back with when Jane acknowledges."""
+    said = {
+        "relay": 1,
+        "kind": "response",
+        "incident_id": incident_id,
+        "event": {"number": "408005"},
+        "person": {"target": "jdoe", "first_name": "Jane", "last_name": "Doe"},
+        "device": "Work Phone",
+        "response": "Acknowledge",
+    }
+    return json.dumps(said | members).encode()
+
+
+def called_back(channel: Channel, body: bytes) -> str:
+    """Call back; the name under which it was queued."""
+    reply = channel.call_back(body)
+    assert (reply.status_code, reply.json()["outcome"], reply.json()["queue"]) == (200, "queued", "retry")
+    return str(reply.json()["delivery_id"])
+
+
+def outcomes(cloud: local.Local, delivery_id: str) -> list[str]:
+    """What became of a job each time that it woke the worker, from its log."""
+    logs = boto3.client("logs", region_name=REGION, endpoint_url=cloud.aws_endpoint_url)
+    group = f"/aws/lambda/{cloud.stack_name}-job-worker"
+    texts = [event["message"] for event in logs.filter_log_events(logGroupName=group)["events"]]
+    lines = [json.loads(text) for text in texts if delivery_id in text and text.startswith("{")]
+    return [line["outcome"] for line in lines if line["message"] == "job"]
+
+
+def comments(xmatters: StandIn, incident_id: str) -> list[str]:
+    return [each["document"]["comment"] for each in xmatters.comments(incident_id)]
+
+
+def test_an_acknowledgement_becomes_a_comment_and_an_assignment_and_rings_nobody(
+    operator: Operator, xmatters: StandIn
+) -> None:
+    incident_id = f"{operator.tag}-ä/1"
+    assert operator.channel.post(share(incident_id)).json()["outcome"] == "delivered"
+    called_back(operator.channel, answer(incident_id, note="on it ✓"))
+    until(lambda: len(comments(xmatters, incident_id)) == 1)
+    [comment], [assignment] = xmatters.comments(incident_id), xmatters.assignments(incident_id)
+    words, _, _ = comment["document"]["comment"].partition(" [relay ")
+    assert words == (
+        "Jane Doe (jdoe) acknowledged xMatters page 408005 from Work Phone. "
+        "The incident is assigned to them. Note: on it ✓"
+    )
+    assert assignment["document"] == {"assignee": USERS[0]["id"]}
+    # Where it was shared from, not what the channel says for all.
+    assert {comment["environment_id"], assignment["environment_id"]} == {SHARED_IN}
+
+    # BigPanda shares what it was told.
+    again = operator.channel.post(share(incident_id, seconds=30))
+    assert (again.status_code, again.json()["outcome"]) == (200, "unchanged")
+    assert operator.rang() == {incident_id: 1}
+
+
+def test_the_same_callback_twice_is_one_comment(operator: Operator, xmatters: StandIn) -> None:
+    incident_id = f"{operator.tag}-twice"
+    delivery_id = called_back(operator.channel, answer(incident_id))
+    until(lambda: outcomes(operator.cloud, delivery_id) == ["delivered"])
+    assert called_back(operator.channel, answer(incident_id)) == delivery_id
+    until(lambda: outcomes(operator.cloud, delivery_id) == ["delivered", "duplicate"])
+    assert len(comments(xmatters, incident_id)) == 1
+    assert len(xmatters.assignments(incident_id)) == 1
+
+
+def test_a_connection_that_is_cut_after_the_comment_was_written_makes_no_second_one(
+    operator: Operator, xmatters: StandIn
+) -> None:
+    incident_id = f"{operator.tag}-cut"
+    operator.script({"kind": "accept_then_reset", "on": "comment"})
+    delivery_id = called_back(operator.channel, answer(incident_id))
+    until(lambda: outcomes(operator.cloud, delivery_id) == ["queued", "delivered"])
+    [comment] = comments(xmatters, incident_id)
+    assert f"[relay {delivery_id[:8]}]" in comment
+    tries = [(call["route"], call["fault"]) for call in xmatters.calls(incident_id) if call["route"] != "assignment"]
+    assert tries == [("comment", "accept_then_reset"), ("activities", None)]
+
+
+def test_what_bigpanda_refuses_rests_until_it_is_replayed(operator: Operator, xmatters: StandIn) -> None:
+    incident_id = f"{operator.tag}-refused"
+    operator.script({"kind": "status", "status": 404, "on": "comment"})
+    delivery_id = called_back(operator.channel, answer(incident_id, response="Escalate"))
+    until(lambda: len(operator.visible()) == 1)
+    [message] = operator.run_json("dlq", "list")["messages"]
+    assert (message["delivery_id"], message["reason"], message["http_status"]) == (delivery_id, "refused", 404)
+    assert comments(xmatters, incident_id) == []
+
+    done = operator.run("dlq", "replay", "--yes", "--rate", "50")
+    assert done.stdout.splitlines()[-1] == "1 delivered, 0 failed, 0 left"
+    assert operator.visible() == []
+    [comment] = comments(xmatters, incident_id)
+    assert comment.startswith("Jane Doe (jdoe) escalated xMatters page 408005 from Work Phone.")
+
+
+def test_who_may_share_may_not_call_back(channel: Channel, xmatters: StandIn) -> None:
+    nobody = Channel("no-such-channel", channel.function, channel.cloud, xmatters)
+    unknown, refused = nobody.call_back(answer("i1")), channel.call_back(answer("i1"), channels.HEADERS)
+    assert (refused.status_code, refused.content) == (unknown.status_code, unknown.content)
+    assert refused.status_code == 401
+    assert channel.post(share("i1"), channels.CALLBACK_HEADERS).status_code == 401

@@ -1,0 +1,258 @@
+"""The client of BigPanda's API over real sockets: what goes out, and what each answer is taken for, shape by shape."""
+
+import json
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from relay.bigpanda import ACTIVITIES_A_PAGE, BigPanda, Incident
+from relay.channel import Access
+from relay.deadline import Deadline
+from relay.errors import BadAnswer, Reason, SendError
+from relay.http import Session
+from relay.outward import Outward
+from sandbox.server import Box
+from sandbox.users import USERS
+from tests import samples
+from tests.integration.live import LOOPBACK, Received, Script, deadline, site
+
+KEY = "BPU-canary-key"
+INCIDENT = Incident("63bd", "i/1 ü")
+MARK = "[relay 1a2b3c4d]"
+JANE = USERS[0]
+
+type Ask = Callable[[BigPanda, Access, Deadline], object]
+
+
+def comment(client: BigPanda, access: Access, time_left: Deadline) -> None:
+    client.comment(access, INCIDENT, f'Jane ("jdoe") — on it {MARK}', time_left)
+
+
+def assign(client: BigPanda, access: Access, time_left: Deadline) -> None:
+    client.assign(access, INCIDENT, JANE["id"], time_left)
+
+
+def look(client: BigPanda, access: Access, time_left: Deadline) -> bool:
+    return client.has_comment(access, INCIDENT, MARK, time_left)
+
+
+def find(client: BigPanda, access: Access, time_left: Deadline) -> str | None:
+    return client.user_id(access, ["jdoe", JANE["userName"]], time_left)
+
+
+ROUTES: dict[str, Ask] = {"comment": comment, "assignment": assign, "activities": look, "users": find}
+
+
+def new_client() -> BigPanda:
+    return BigPanda(Outward(Session(LOOPBACK)))
+
+
+def access_to(url: str, api_key: str = KEY) -> Access:
+    members = samples.secret(bigpanda={"api_key": api_key, "base_url": "https://api.bigpanda.io"})
+    found = samples.parsed(members).bigpanda
+    assert found
+    return Access(url, found.api_key, found.environment_id, found.assign, found.email_domain, found.comments)
+
+
+@pytest.fixture
+def access(box: Box) -> Access:
+    """Access to the stand-in."""
+    box.bigpanda.let_in(KEY)
+    return access_to(box.bigpanda.url)
+
+
+def failure(ask: Ask, access: Access, seconds: float = 5) -> SendError:
+    with pytest.raises(SendError) as caught:
+        ask(new_client(), access, deadline(seconds))
+    return caught.value
+
+
+class TestDone:
+    def test_a_comment_stands_there_as_it_was_said(self, box: Box, access: Access) -> None:
+        comment(new_client(), access, deadline(5))
+        [kept] = box.bigpanda.comments()
+        assert (kept.environment_id, kept.incident_id) == ("63bd", "i/1 ü")
+        assert kept.document == {"comment": f'Jane ("jdoe") — on it {MARK}'}
+
+    def test_an_assignment_is_made(self, box: Box, access: Access) -> None:
+        assign(new_client(), access, deadline(5))
+        [made] = box.bigpanda.assignments()
+        assert (made.incident_id, made.document) == ("i/1 ü", {"assignee": JANE["id"]})
+
+    def test_a_comment_is_found_and_nobody_elses_is(self, access: Access) -> None:
+        assert look(new_client(), access, deadline(5)) is False
+        comment(new_client(), access, deadline(5))
+        assert look(new_client(), access, deadline(5)) is True
+        other = Incident("63bd", "i2")
+        assert new_client().has_comment(access, other, MARK, deadline(5)) is False
+
+    def test_a_comment_is_found_behind_a_page_of_others(self, box: Box, access: Access) -> None:
+        client = new_client()
+        comment(client, access, deadline(5))
+        for number in range(ACTIVITIES_A_PAGE):
+            client.comment(access, INCIDENT, f"of somebody else, {number}", deadline(5))
+        assert look(client, access, deadline(5)) is True
+        asked = [call.query for call in box.bigpanda.calls.all() if call.route == "activities"]
+        assert [each["page"] for each in asked] == ["1", "2"]
+        assert {each["types"] for each in asked} == {"incident_commented"}
+
+    def test_a_user_is_found_by_any_name_in_one_request(self, box: Box, access: Access) -> None:
+        assert find(new_client(), access, deadline(5)) == JANE["id"]
+        assert len(box.bigpanda.calls.all()) == 1
+
+    @pytest.mark.parametrize("name", ['quote "here', "back\\slash", "jörg@acme.example", "a or b", "&filter=x#"])
+    def test_odd_names_are_asked_for_as_they_are(self, box: Box, access: Access, name: str) -> None:
+        box.bigpanda.declare_users([*USERS, {"id": "odd", "userName": name}])
+        try:
+            assert new_client().user_id(access, [name], deadline(5)) == "odd"
+        finally:
+            box.bigpanda.declare_users(list(USERS))
+
+    def test_one_connection_serves_all_that_a_callback_needs(self) -> None:
+        def script(received: Received) -> tuple[int, dict[str, str], bytes]:
+            return (204, {}, b"") if received.method != "GET" else (200, {}, json.dumps([JANE]).encode())
+
+        with site(script) as server:
+            client = new_client()
+            for ask in (find, assign, comment):
+                ask(client, access_to(server.url), deadline(5))
+            assert server.connections == 1
+            assert [each.method for each in server.received] == ["GET", "PUT", "POST"]
+            assert {each.headers["authorization"] for each in server.received} == {f"Bearer {KEY}"}
+            assert {each.headers["accept"] for each in server.received} == {"application/json"}
+
+
+COMMENTED = {"type": "incident_commented", "params": {"comment": f"words {MARK}"}}
+
+
+class TestShapes:
+    """Where BigPanda's documents are silent, or disagree."""
+
+    @pytest.mark.parametrize(
+        "page",
+        [
+            [COMMENTED],
+            {"items": [COMMENTED]},
+            {"Items": [COMMENTED], "total": 1},
+            {"activities": [COMMENTED]},
+            [{"type": "incident_commented", "text": f"a\u00fc {MARK}"}],
+            [{"event": {"deeply": [{"hidden": MARK}]}}],
+        ],
+    )
+    def test_a_comment_is_found_wherever_it_stands(self, page: Any) -> None:
+        with site(answering(200, json.dumps(page).encode())) as server:
+            assert look(new_client(), access_to(server.url), deadline(5)) is True
+
+    @pytest.mark.parametrize("body", [b"", b"null", b"[]", b'{"items": []}', b"<html>", b'[{"comment": "[relay 1a2b'])
+    def test_a_page_that_holds_none_is_the_last(self, body: bytes) -> None:
+        with site(answering(200, body)) as server:
+            assert look(new_client(), access_to(server.url), deadline(5)) is False
+            assert len(server.received) == 1
+
+    @pytest.mark.parametrize(
+        "page", [{"Resources": [JANE]}, {"resources": [JANE]}, [JANE], {"Resources": [None, "x", {"id": 7}, JANE]}]
+    )
+    def test_users_come_as_a_list_or_in_one(self, page: Any) -> None:
+        with site(answering(200, json.dumps(page).encode())) as server:
+            assert find(new_client(), access_to(server.url), deadline(5)) == JANE["id"]
+
+    @pytest.mark.parametrize("body", [b"", b"{}", b"<html>", b'{"Resources": 7}', json.dumps([USERS[1]]).encode()])
+    def test_somebody_else_or_nobody_is_nobody(self, body: bytes) -> None:
+        with site(answering(200, body)) as server:
+            assert find(new_client(), access_to(server.url), deadline(5)) is None
+
+    @pytest.mark.parametrize(
+        ("status", "body"), [(204, b""), (200, b'{"status": 204, "data": {}}'), (201, b""), (202, b"<html>")]
+    )
+    @pytest.mark.parametrize("ask", [comment, assign])
+    def test_any_2xx_is_done_whatever_its_body(self, ask: Ask, status: int, body: bytes) -> None:
+        with site(answering(status, body)) as server:
+            ask(new_client(), access_to(server.url), deadline(5))
+            assert len(server.received) == 1
+
+
+def answering(status: int, body: bytes) -> Script:
+    return lambda _: (status, {}, body)
+
+
+FAILURES: list[tuple[dict[str, Any], Reason, bool]] = [
+    ({"kind": "status", "status": 400}, Reason.REFUSED, False),
+    ({"kind": "status", "status": 401}, Reason.CREDENTIALS, False),
+    ({"kind": "status", "status": 403}, Reason.CREDENTIALS, False),
+    ({"kind": "status", "status": 404}, Reason.REFUSED, False),
+    ({"kind": "status", "status": 409}, Reason.REFUSED, False),
+    ({"kind": "status", "status": 410}, Reason.REFUSED, False),
+    ({"kind": "status", "status": 429}, Reason.RATE_LIMITED, False),
+    ({"kind": "status", "status": 500}, Reason.UPSTREAM, True),
+    ({"kind": "status", "status": 501}, Reason.UPSTREAM, True),
+    ({"kind": "html", "status": 404}, Reason.REFUSED, False),
+    ({"kind": "html", "status": 503}, Reason.UPSTREAM, True),
+    ({"kind": "redirect", "location": "https://evil.example/"}, Reason.REFUSED, False),
+    ({"kind": "reset"}, Reason.UNREACHABLE, True),
+    ({"kind": "accept_then_reset"}, Reason.UNREACHABLE, True),
+    ({"kind": "slow", "seconds": 1.5}, Reason.TIMEOUT, True),
+]
+
+
+class TestFailures:
+    @pytest.mark.parametrize("route", ROUTES)
+    @pytest.mark.parametrize(
+        ("fault", "reason", "may_be_done"),
+        FAILURES,
+        ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
+    )
+    def test_each_has_its_reason_and_says_whether_it_may_be_done(
+        self, box: Box, access: Access, route: str, fault: dict[str, Any], reason: Reason, may_be_done: bool
+    ) -> None:
+        box.script([fault | {"on": route}])
+        started = time.monotonic()
+        found = failure(ROUTES[route], access, seconds=0.4 if fault["kind"] == "slow" else 5)
+        assert time.monotonic() - started < 1.4
+        assert (found.reason, found.may_have_rung, found.asked) == (reason, may_be_done, True)
+        assert isinstance(found, BadAnswer) == ("status" in fault or fault["kind"] == "redirect")
+        assert len(box.bigpanda.calls.all()) == 1, "nothing is tried again at once"
+
+    def test_a_wrong_key_is_refused(self, box: Box, access: Access) -> None:
+        for ask in ROUTES.values():
+            assert failure(ask, access_to(box.bigpanda.url, "BPU-wrong")).reason == Reason.CREDENTIALS
+        assert box.bigpanda.comments() == []
+
+    def test_what_bigpanda_says_of_it_is_kept_without_the_key(self) -> None:
+        def echo(received: Received) -> tuple[int, dict[str, str], bytes]:
+            return 400, {}, json.dumps({"errors": ["no", dict(received.headers)]}).encode()
+
+        with site(echo) as server:
+            found = failure(comment, access_to(server.url))
+        assert (found.http_status, '"errors"' in found.excerpt) == (400, True)
+        assert "canary" not in found.excerpt + str(found)
+
+    def test_retry_after_is_read_where_it_is_there(self, box: Box, access: Access) -> None:
+        box.script([{"kind": "status", "status": 429, "retry_after": "7", "on": "comment"}])
+        assert failure(comment, access).retry_after == 7
+
+    def test_nobody_listening_has_surely_written_nothing(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            port = closed.getsockname()[1]
+        found = failure(comment, access_to(f"http://127.0.0.1:{port}"))
+        assert (found.reason, found.may_have_rung) == (Reason.UNREACHABLE, False)
+
+    def test_a_host_that_must_not_be_called_is_not(self) -> None:
+        found = failure(comment, access_to("https://evil.example"))
+        assert (found.reason, found.asked) == (Reason.REFUSED, False)
+
+    @pytest.mark.parametrize(
+        ("fault", "found"),
+        [
+            ({"kind": "drip", "seconds": 0.3}, JANE["id"]),
+            ({"kind": "reset_body"}, None),
+            ({"kind": "truncated_json"}, None),
+        ],
+    )
+    def test_an_answer_that_breaks_off_after_its_status_is_an_answer(
+        self, box: Box, access: Access, fault: dict[str, Any], found: str | None
+    ) -> None:
+        box.script([fault | {"on": "users"}])
+        assert find(new_client(), access, deadline(5)) == found

@@ -1,0 +1,229 @@
+"""The callback's handler against moto, and what the worker's handler then writes into the BigPanda stand-in."""
+
+import base64
+import contextlib
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.message import Job
+from sandbox import local
+from sandbox.server import Box
+from tests import samples
+from tests.integration.account import Aws, aws
+from tests.integration.handlers import ROOT, Handler, event, invoke, load
+
+EVENTS = sorted((ROOT / "events").glob("xmatters_callback_*.json"))
+REFUSED = {"xmatters_callback_4_no_incident"}
+KEY = "BPU-canary-key"
+TOKEN = "callback-token-9e1f"
+SHOWN = {"x_api_key": TOKEN}
+NOTHING_STAYS: dict[str, Any] = {"batchItemFailures": []}
+
+
+def said(**members: Any) -> str:
+    """An acknowledgement, as the flow's step writes it."""
+    plain = {
+        "relay": 1,
+        "kind": "response",
+        "incident_id": "i1",
+        "environment_id": "e1",
+        "event": {"number": "408005"},
+        "person": {"target": "jdoe"},
+        "response": "Acknowledge",
+    }
+    return json.dumps(plain | members)
+
+
+@pytest.fixture
+def account(box: Box) -> Iterator[Aws]:
+    """An account with the channel `noc`, and with `demo`, whose credentials are the samples'."""
+    box.bigpanda.let_in(KEY)
+    with aws() as account:
+        bigpanda = {"api_key": KEY, "base_url": box.bigpanda.url, "assign": True, "email_domain": "acme.example"}
+        document = samples.secret(url=box.declare({"type": "url", "api_key": "k"}).url, bigpanda=bigpanda)
+        login = {"username": local.CALLBACK_USERNAME, "password": local.CALLBACK_PASSWORD}
+        for name, door in {"noc": {"token": TOKEN}, "demo": {"token": local.CALLBACK_TOKEN, "basic": login}}.items():
+            account.put_secret(name, document | {"xmatters": document["xmatters"] | {"callback": door}})
+        yield account
+
+
+@pytest.fixture
+def callback(account: Aws, monkeypatch: pytest.MonkeyPatch) -> Handler:
+    return load("xmatters_callback", monkeypatch, account)
+
+
+@pytest.fixture
+def worker(account: Aws, monkeypatch: pytest.MonkeyPatch) -> Handler:
+    return load("job_worker", monkeypatch, account)
+
+
+def work(worker: Handler, account: Aws) -> None:
+    """Let the worker have all that is on the retry queue."""
+    records = [{"messageId": each["MessageId"], "body": each["Body"]} for each in account.retries.messages()]
+    assert records
+    assert invoke(worker, {"Records": records}) == NOTHING_STAYS
+
+
+@pytest.mark.parametrize("path", EVENTS, ids=lambda path: path.stem)
+def test_every_sample_callback_is_answered(account: Aws, callback: Handler, path: Path) -> None:
+    answer = invoke(callback, json.loads(path.read_text()))
+    document = json.loads(answer["body"])
+    if path.stem in REFUSED:
+        assert (answer["statusCode"], document["error"]) == (400, "bad_request")
+        assert "incident_id" in document["detail"]
+        assert account.retries.messages() == []
+        return
+    assert (answer["statusCode"], document["outcome"], document["queue"]) == (200, "queued", "retry")
+    [job] = account.retries.jobs()
+    assert (job.kind, job.channel, job.delivery_id) == ("writeback", "demo", document["delivery_id"])
+
+
+def test_the_samples_become_comments_and_an_assignment(
+    box: Box, account: Aws, callback: Handler, worker: Handler
+) -> None:
+    for path in EVENTS:
+        invoke(callback, json.loads(path.read_text()))
+    work(worker, account)
+    words = {call.document["comment"].partition(" [relay ")[0] for call in box.bigpanda.comments()}
+    assert words == {
+        "Jane Doe (jdoe) acknowledged xMatters page 408005 from Work Phone. The incident is assigned to them. "
+        "Note: Looking at the replica now",
+        "epearson escalated xMatters page 408006 from Mobile Phone.",
+        "xMatters page 408005 did not reach Emma Pearson (epearson) on Work Phone (FAILED).",
+    }
+    assert {call.environment_id for call in box.bigpanda.comments()} == {local.ENVIRONMENT}
+    assert [call.incident_id for call in box.bigpanda.assignments()] == ["66b0f1c2a94d3e0012ab34cd"]
+    assert account.retries.messages() == account.dead_letters.messages() == []
+
+
+def test_what_is_answered_does_not_wait_for_bigpanda(box: Box, account: Aws, callback: Handler) -> None:
+    box.script([{"kind": "status", "status": 503, "on": "comment", "times": None}])
+    assert invoke(callback, event(said(), **SHOWN))["statusCode"] == 200
+    assert box.bigpanda.calls.all() == []
+    assert len(account.retries.messages()) == 1
+    assert account.known() == [], "it has no right to the ledger"
+
+
+def test_a_callback_that_comes_twice_is_written_once(
+    box: Box, account: Aws, callback: Handler, worker: Handler
+) -> None:
+    first, second = (invoke(callback, event(said(), **SHOWN)) for _ in range(2))
+    assert json.loads(first["body"])["delivery_id"] == json.loads(second["body"])["delivery_id"]
+    work(worker, account)
+    invoke(callback, event(said(), **SHOWN))
+    work(worker, account)
+    assert len(box.bigpanda.comments()) == 1
+
+
+@pytest.mark.parametrize("kind", ["accept_then_reset", "reset"])
+def test_a_comment_that_may_stand_there_is_looked_for_before_it_is_written_again(
+    box: Box, account: Aws, callback: Handler, worker: Handler, kind: str
+) -> None:
+    box.script([{"kind": kind, "on": "comment"}])
+    answer = json.loads(invoke(callback, event(said(), **SHOWN))["body"])
+    work(worker, account)
+    [waiting] = account.retries.jobs()
+    assert (waiting.reason, waiting.attempts) == ("unreachable", 1)
+    [result] = invoke(worker, {"jobs": [waiting.to_json()]})["results"]
+    assert result["outcome"] == "delivered"
+    [comment] = box.bigpanda.comments()
+    assert f"[relay {answer['delivery_id'][:8]}]" in comment.document["comment"]
+    assert "activities" in [call.route for call in box.bigpanda.calls.all()]
+
+
+def test_what_bigpanda_refuses_rests_until_it_is_replayed(
+    box: Box, account: Aws, callback: Handler, worker: Handler
+) -> None:
+    box.script([{"kind": "status", "status": 404, "on": "comment"}])
+    invoke(callback, event(said(), **SHOWN))
+    work(worker, account)
+    [resting] = account.dead_letters.jobs()
+    assert (resting.kind, resting.reason, resting.http_status) == ("writeback", "refused", 404)
+    [result] = invoke(worker, {"jobs": [resting.to_json()]})["results"]
+    assert (result["outcome"], len(box.bigpanda.comments())) == ("delivered", 1)
+
+
+def test_the_share_that_was_signalled_tells_the_environment(
+    account: Aws, box: Box, callback: Handler, worker: Handler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    webhook = load("bigpanda_webhook", monkeypatch, account)
+    share = json.loads(samples.body()) | {"metadata": {"environment_id": "shared-in"}}
+    assert invoke(webhook, event(json.dumps(share), x_api_key=samples.TOKEN))["statusCode"] == 200
+    account.retries.messages()
+    invoke(callback, event(said(environment_id=None), **SHOWN))
+    work(worker, account)
+    assert [call.environment_id for call in box.bigpanda.comments()] == ["shared-in"]
+
+
+class TestTheDoor:
+    def test_neither_doors_credentials_open_the_other(
+        self, account: Aws, callback: Handler, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        webhook = load("bigpanda_webhook", monkeypatch, account)
+        assert invoke(callback, event(said(), x_api_key=samples.TOKEN))["statusCode"] == 401
+        assert invoke(webhook, event(samples.body().decode(), **SHOWN))["statusCode"] == 401
+        assert account.retries.messages() == []
+
+    def test_a_channel_without_it_and_an_unknown_one_are_told_apart_by_nobody(
+        self, account: Aws, callback: Handler
+    ) -> None:
+        account.put_secret("quiet", samples.secret())
+        answers = [invoke(callback, event(said(), channel=name, **SHOWN)) for name in ("quiet", "ghost")]
+        answers.append(invoke(callback, event(said(), x_api_key="wrong")))
+        assert answers == [answers[0]] * 3
+        assert answers[0]["statusCode"] == 401
+
+    def test_bytes_come_in_base64_and_with_basic_credentials_too(self, account: Aws, callback: Handler) -> None:
+        login = f"{local.CALLBACK_USERNAME}:{local.CALLBACK_PASSWORD}"
+        shown = "Basic " + base64.b64encode(login.encode()).decode()
+        encoded = base64.b64encode(said(note="é ✓").encode()).decode()
+        sample = event(encoded, channel="demo", Authorization=shown) | {"isBase64Encoded": True}
+        assert invoke(callback, sample)["statusCode"] == 200
+        [job] = account.retries.jobs()
+        assert json.loads(job.body)["note"] == "é ✓"
+
+    @pytest.mark.parametrize(
+        ("body", "status"), [("not json", 400), ("{}", 400), ("[]", 400), ('{"x": "' + "x" * 262_144 + '"}', 413)]
+    )
+    def test_what_is_no_callback_is_refused(self, account: Aws, callback: Handler, body: str, status: int) -> None:
+        assert invoke(callback, event(body, **SHOWN))["statusCode"] == status
+        assert account.retries.messages() == []
+
+
+def test_with_no_queue_left_it_is_503_and_the_log_has_the_last_copy(
+    box: Box, account: Aws, worker: Handler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = io.StringIO()
+    with contextlib.redirect_stdout(written):
+        callback = load("xmatters_callback", monkeypatch, account)
+        account.retries.delete()
+        assert json.loads(invoke(callback, event(said(), **SHOWN))["body"])["queue"] == "dead_letter"
+        account.dead_letters.delete()
+        answer = invoke(callback, event(said(response="Escalate"), **SHOWN))
+    assert (answer["statusCode"], json.loads(answer["body"])["outcome"]) == (503, "unsafe")
+    lines = [json.loads(line) for line in written.getvalue().splitlines()]
+    [last] = [line for line in lines if line.get("level") == "CRITICAL"]
+    assert Job.from_json(last["last_copy"]).kind == "writeback"
+    assert sum(line.get("callback_unsafe", [0.0])[0] for line in lines if "_aws" in line) == 1
+    [result] = invoke(worker, {"jobs": [last["last_copy"]]})["results"]
+    assert result["outcome"] == "delivered"
+    assert "escalated" in box.bigpanda.comments()[0].document["comment"]
+
+
+def test_a_callback_is_logged_and_counted(account: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.StringIO()
+    with contextlib.redirect_stdout(written):
+        callback = load("xmatters_callback", monkeypatch, account)
+        invoke(callback, event(said(), **SHOWN))
+        invoke(callback, event(said(kind="delivery", delivery_status="DELIVERED"), **SHOWN))
+    lines = [json.loads(line) for line in written.getvalue().splitlines()]
+    told = [(each["outcome"], each["transition"]) for each in lines if each.get("message") == "callback"]
+    assert told == [("queued", "response"), ("unchanged", "delivery")]
+    zeros, *counted = [line for line in lines if "_aws" in line]
+    assert (zeros["callback_queued"], zeros["callback_unsafe"]) == ([0.0], [0.0])
+    assert [each.get("callback_queued", each.get("callback_unchanged")) for each in counted] == [[1.0], [1.0]]

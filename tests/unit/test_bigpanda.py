@@ -1,0 +1,167 @@
+"""BigPanda's API: what is asked, and what its answers mean."""
+
+import json
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import requests
+
+from relay.bigpanda import ACTIVITIES_A_PAGE, ACTIVITY_PAGES, BigPanda, Incident
+from relay.channel import Access
+from relay.deadline import Deadline
+from relay.errors import NoAnswer, Reason, SendError
+from relay.http import Answer
+from relay.outward import Outward
+from tests import samples
+from tests.fakes import Clock, FakeSession, Step
+
+INCIDENT = Incident("63bd", "i/1")
+PATH = "https://api.bigpanda.io/resources/v2.0/environments/63bd/incidents/i%2F1"
+KEY = "BPU-canary-key"
+DONE = Answer(204, {}, b"")
+
+
+def access(**members: Any) -> Access:
+    found = samples.parsed(samples.secret(bigpanda={"api_key": KEY} | members)).bigpanda
+    assert found
+    return found
+
+
+class Api:
+    """The client over scripted answers."""
+
+    def __init__(self, *steps: Step) -> None:
+        self.session = FakeSession(*steps)
+        self.clock = Clock()
+        self.client = BigPanda(Outward(self.session, clock=self.clock))
+
+    @property
+    def deadline(self) -> Deadline:
+        return Deadline(8, self.clock)
+
+    def asked(self) -> list[tuple[str, str, Any]]:
+        return [(call.method, call.url, json.loads(call.body) if call.body else None) for call in self.session.calls]
+
+
+def page(*items: Any, member: str | None = None) -> Answer:
+    return Answer(200, {}, json.dumps({member: items} if member else items).encode())
+
+
+class TestComment:
+    def test_it_is_posted_to_the_incident_with_the_key(self) -> None:
+        api = Api(DONE)
+        api.client.comment(access(), INCIDENT, "words", api.deadline)
+        assert api.asked() == [("POST", f"{PATH}/comments", {"comment": "words"})]
+        assert api.session.calls[0].headers["Authorization"] == f"Bearer {KEY}"
+
+    def test_another_region_is_asked_where_it_is(self) -> None:
+        api = Api(DONE)
+        api.client.comment(access(base_url="https://eu.bigpanda.io/"), INCIDENT, "w", api.deadline)
+        assert api.asked()[0][1].startswith("https://eu.bigpanda.io/resources/")
+
+    @pytest.mark.parametrize(
+        ("step", "reason", "may_be_done"),
+        [
+            (samples.refused(401), Reason.CREDENTIALS, False),
+            (samples.refused(403), Reason.CREDENTIALS, False),
+            (samples.refused(404), Reason.REFUSED, False),
+            (samples.refused(429), Reason.RATE_LIMITED, False),
+            (samples.refused(500), Reason.UPSTREAM, True),
+            (samples.refused(302), Reason.REFUSED, False),
+            (requests.ReadTimeout(), Reason.TIMEOUT, True),
+            (requests.ConnectTimeout(), Reason.UNREACHABLE, False),
+            (requests.ConnectionError(), Reason.UNREACHABLE, True),
+        ],
+    )
+    def test_each_failure_has_its_reason_and_says_whether_it_may_be_done(
+        self, step: Step, reason: Reason, may_be_done: bool
+    ) -> None:
+        api = Api(step)
+        with pytest.raises(SendError) as caught:
+            api.client.comment(access(), INCIDENT, "w", api.deadline)
+        assert (caught.value.reason, caught.value.may_have_rung) == (reason, may_be_done)
+
+    def test_the_key_is_not_in_what_is_said_of_a_failure(self) -> None:
+        api = Api(samples.refused(400, f'{{"errors": ["Bearer {KEY} {KEY}"]}}'.encode()))
+        with pytest.raises(SendError) as caught:
+            api.client.comment(access(), INCIDENT, "w", api.deadline)
+        assert "errors" in caught.value.excerpt
+        assert KEY not in caught.value.excerpt + str(caught.value)
+
+    def test_without_time_nobody_is_asked(self) -> None:
+        api = Api(DONE)
+        with pytest.raises(NoAnswer) as caught:
+            api.client.comment(access(), INCIDENT, "w", Deadline(0, api.clock))
+        assert (caught.value.asked, api.session.calls) == (False, [])
+
+
+class TestHasComment:
+    @pytest.mark.parametrize("member", [None, "items", "activities"])
+    def test_it_looks_through_the_latest_comments(self, member: str | None) -> None:
+        api = Api(page({"type": "incident_commented", "params": {"comment": "x [relay 1a2b3c4d]"}}, member=member))
+        assert api.client.has_comment(access(), INCIDENT, "[relay 1a2b3c4d]", api.deadline)
+        [(method, url, _)] = api.asked()
+        assert (method, urlsplit(url).path) == ("GET", "/resources/v2.0/incidents/i%2F1/activities")
+        assert parse_qs(urlsplit(url).query)["types"] == ["incident_commented"]
+
+    def test_it_ends_with_the_last_page(self) -> None:
+        api = Api(page({"comment": "other"}))
+        assert not api.client.has_comment(access(), INCIDENT, "[relay 1a2b3c4d]", api.deadline)
+        assert len(api.session.calls) == 1
+
+    def test_full_pages_go_on_but_not_for_ever(self) -> None:
+        api = Api(page(*[{"comment": str(number)} for number in range(ACTIVITIES_A_PAGE)]))
+        assert not api.client.has_comment(access(), INCIDENT, "[relay 1a2b3c4d]", api.deadline)
+        pages = [parse_qs(urlsplit(url).query)["page"] for _, url, _ in api.asked()]
+        assert pages == [[str(number)] for number in range(1, ACTIVITY_PAGES + 1)]
+
+    @pytest.mark.parametrize("body", [b"", b"<html>", b"7", b'{"items": 7}'])
+    def test_an_odd_page_holds_nothing(self, body: bytes) -> None:
+        api = Api(Answer(200, {}, body))
+        assert not api.client.has_comment(access(), INCIDENT, "[relay 1a2b3c4d]", api.deadline)
+
+
+class TestAssign:
+    def test_it_is_put(self) -> None:
+        api = Api(DONE)
+        api.client.assign(access(), INCIDENT, "u1", api.deadline)
+        assert api.asked() == [("PUT", f"{PATH}/assignment", {"assignee": "u1"})]
+
+
+USER = {"id": "u1", "userName": "Jane@Acme.example", "emails": [{"value": "jd@acme.example"}, "odd"]}
+
+
+class TestUserId:
+    @pytest.mark.parametrize("name", ["jane@acme.example", "JD@ACME.EXAMPLE"])
+    def test_a_user_is_known_by_user_name_and_email(self, name: str) -> None:
+        api = Api(page(USER, member="Resources"))
+        assert api.client.user_id(access(), [name], api.deadline) == "u1"
+        [(method, url, _)] = api.asked()
+        assert (method, urlsplit(url).path) == ("GET", "/scim/v2/Users")
+        assert parse_qs(urlsplit(url).query)["filter"] == [f'userName eq "{name}" or emails.value eq "{name}"']
+
+    def test_who_is_given_but_was_not_asked_for_is_not_taken(self) -> None:
+        api = Api(page(USER, {"id": "u2"}, {"userName": "jdoe"}, member="Resources"))
+        assert api.client.user_id(access(), ["jdoe", "x"], api.deadline) is None
+
+    def test_all_names_are_asked_for_at_once_and_the_first_counts_most(self) -> None:
+        api = Api(page(USER, {"id": "u2", "userName": "jdoe"}, member="Resources"))
+        assert api.client.user_id(access(), ["nobody", "jdoe", "jd@acme.example"], api.deadline) == "u2"
+        [query] = [parse_qs(urlsplit(url).query)["filter"][0] for _, url, _ in api.asked()]
+        assert query.split(" or ")[::2] == [
+            'userName eq "nobody"',
+            'userName eq "jdoe"',
+            'userName eq "jd@acme.example"',
+        ]
+
+    def test_a_quote_in_a_name_stays_in_its_literal(self) -> None:
+        api = Api(page(member="Resources"))
+        api.client.user_id(access(), ['a" or id pr'], api.deadline)
+        [query] = parse_qs(urlsplit(api.asked()[0][1]).query)["filter"]
+        assert query.startswith('userName eq "a\\" or id pr" or ')
+
+    def test_of_nobody_nobody_is_asked(self) -> None:
+        api = Api(DONE)
+        assert api.client.user_id(access(), [], api.deadline) is None
+        assert api.session.calls == []

@@ -1,0 +1,107 @@
+"""The relay's own body: texts alone, within their length, the worst alert first."""
+
+import json
+from typing import Any
+
+import pytest
+
+from relay import body, incident
+from relay.body import BodyRule
+from relay.transition import State
+
+ALERTS = [
+    {"id": "a1", "status": "warning", "source_system": "zabbix", "tags": {"host": "web-1"}, "description": "slow"},
+    {
+        "id": "a2",
+        "status": "critical",
+        "source_system": "nagios",
+        "tags": {"host": "db-1", "check": "lag", "team": "x"},
+        "description": "lag\n is  340 s",
+    },
+    {"id": "a3", "status": "ok", "active": False, "source_system": "nagios"},
+]
+
+
+def built(
+    *, recipients: tuple[str, ...] = ("Ops",), priority: str | None = None, rule: BodyRule | None = None, **members: Any
+) -> dict[str, Any]:
+    plain = {"id": "i1", "status": "critical", "severity": "critical", "alerts": ALERTS}
+    document = {"incident": plain | members, "metadata": {"environment_id": "e1"}}
+    share = incident.parse(json.dumps(document).encode())
+    found: dict[str, Any] = json.loads(
+        body.build(share, State.of(share, 0.0), recipients, priority, rule or BodyRule())
+    )
+    return found
+
+
+def test_everything_that_it_says() -> None:
+    assert built() == {
+        "recipients": [{"id": "Ops"}],
+        "priority": "HIGH",
+        "properties": {
+            "subject": "CRITICAL db-1 lag: lag is 340 s",
+            "description": "CRITICAL db-1 lag: lag is 340 s\nWARNING web-1: slow\nok",
+            "incident_id": "i1",
+            "environment_id": "e1",
+            "status": "critical",
+            "severity": "critical",
+            "is_over": "false",
+            "source_systems": "nagios, zabbix",
+            "host": "db-1",
+            "check": "lag",
+            "tags": "host: db-1\ncheck: lag\nteam: x",
+            "link": "https://a.bigpanda.io/#/app/overview/all/active/incidents/i1",
+            "alerts_total": "3",
+            "alerts_active": "2",
+        },
+    }
+
+
+def test_all_properties_are_texts_even_when_nothing_is_said() -> None:
+    document = built(status=None, severity=None, alerts=[])
+    assert all(isinstance(value, str) for value in document["properties"].values())
+    assert document["properties"]["subject"] == "OPEN: BigPanda incident i1"
+
+
+def test_what_is_over_says_so() -> None:
+    document = built(status="ok", active=False)
+    assert document["priority"] == "LOW"
+    assert document["properties"]["is_over"] == "true"
+    assert document["properties"]["subject"].startswith("RESOLVED ")
+
+
+@pytest.mark.parametrize(
+    ("members", "priority"),
+    [({"status": "critical"}, "HIGH"), ({"status": "warning"}, "MEDIUM"), ({"status": None}, "MEDIUM")],
+)
+def test_the_status_tells_the_priority(members: dict[str, Any], priority: str) -> None:
+    assert built(**members)["priority"] == priority
+
+
+def test_the_channel_may_have_other_priorities_and_the_route_has_the_last_word() -> None:
+    rule = BodyRule(priorities={"critical": "MEDIUM"})
+    assert built(rule=rule)["priority"] == "MEDIUM"
+    assert built(rule=rule, status="warning")["priority"] == "MEDIUM"
+    assert built(rule=rule, priority="LOW")["priority"] == "LOW"
+
+
+def test_properties_of_the_channels_own_join_and_override() -> None:
+    properties = built(rule=BodyRule(properties=(("team", "payments"), ("host", "fixed"))))["properties"]
+    assert (properties["team"], properties["host"], properties["check"]) == ("payments", "fixed", "lag")
+
+
+@pytest.mark.parametrize("length", [100, 2000])
+def test_no_text_is_longer_than_it_may_be(length: int) -> None:
+    alerts = [{"id": number, "status": "critical", "description": "d" * 3000} for number in range(300)]
+    properties = built(rule=BodyRule(max_length=length), alerts=alerts)["properties"]
+    assert max(map(len, properties.values())) <= length
+    assert properties["alerts_total"] == "300"
+
+
+def test_how_many_alerts_there_was_no_room_for_is_said() -> None:
+    alerts = [
+        {"id": number, "status": "critical", "description": f"alert {number} " + "d" * 90} for number in range(40)
+    ]
+    lines = built(alerts=alerts)["properties"]["description"].splitlines()
+    assert lines[-1] == f"and {40 - len(lines) + 1} more"
+    assert 10 < len(lines) < 30

@@ -1,0 +1,201 @@
+"""What xMatters calls back with, in every shape that it is known to have."""
+
+import json
+from typing import Any
+
+import pytest
+
+from relay import callback
+from relay.callback import Answers, Callback, Kind
+from relay.errors import BadRequest
+
+UUID = "10f3cb42-0b4d-4ce0-9c33-1c2c8a4c1a5b"
+FLOW = {
+    "relay": 1,
+    "kind": "response",
+    "incident_id": "i1",
+    "environment_id": "e1",
+    "event": {"id": UUID.upper(), "number": "408005"},
+    "person": {"target": "jdoe", "first_name": "Jane", "last_name": "Doe", "email": "jane@acme.example"},
+    "device": "Work Phone",
+    "response": "Acknowledge",
+    "note": "on it",
+    "at": "2026-03-04T02:58:14.301+0000",
+}
+FIXED = {
+    "xmatters_callback_type": "response",
+    "eventIdentifier": "408005",
+    "date": "2026-03-04 02:58:14.301",
+    "recipient": "jdoe",
+    "device": "Work Phone",
+    "response": "Acknowledge",
+    "annotation": "on it",
+}
+
+
+def parsed(document: Any) -> Callback:
+    return callback.parse(json.dumps(document).encode())
+
+
+def problem(document: Any) -> BadRequest:
+    with pytest.raises(BadRequest) as caught:
+        parsed(document)
+    return caught.value
+
+
+class TestFlow:
+    def test_everything_that_our_own_json_says(self) -> None:
+        assert parsed(FLOW) == Callback(
+            kind=Kind.RESPONSE,
+            incident_id="i1",
+            environment_id="e1",
+            event_id=UUID,
+            event_number="408005",
+            target="jdoe",
+            name="Jane Doe",
+            email="jane@acme.example",
+            device="Work Phone",
+            said="Acknowledge",
+            note="on it",
+            group=None,
+            reason=None,
+            at="2026-03-04T02:58:14.301+0000",
+        )
+
+    @pytest.mark.parametrize("kind", list(Kind))
+    def test_each_kind_by_its_name(self, kind: Kind) -> None:
+        assert parsed({"relay": 1, "kind": kind.upper(), "incident_id": "i1"}).kind == kind
+
+    @pytest.mark.parametrize("version", [2, "1", 0])
+    def test_another_version_is_refused_rather_than_misread(self, version: Any) -> None:
+        assert problem(FLOW | {"relay": version}).field == "relay"
+
+
+class TestFixedJson:
+    @pytest.mark.parametrize(
+        "properties",
+        [
+            pytest.param([{"incident_id": "i1"}, {"Severity": "high"}], id="objects of one key"),
+            pytest.param([{"Severity": "high", "incident_id": "i1"}], id="one object of many keys"),
+            pytest.param({"incident_id": "i1"}, id="an object"),
+            pytest.param([{"incident_id#en": "i1"}], id="with a language"),
+            pytest.param([None, "x", {"Incident ID": "i1"}], id="odd members, odd spelling"),
+            pytest.param([{"bigpanda_incident_id": "i1"}], id="a longer name"),
+        ],
+    )
+    def test_the_incident_is_found_in_properties_of_any_shape(self, properties: Any) -> None:
+        found = parsed(FIXED | {"eventProperties": properties})
+        assert (found.incident_id, found.kind, found.event_number) == ("i1", Kind.RESPONSE, "408005")
+        assert (found.target, found.device, found.said, found.note) == ("jdoe", "Work Phone", "Acknowledge", "on it")
+
+    def test_without_properties_it_may_stand_outside(self) -> None:
+        assert parsed(FIXED | {"incidentId": 17}).incident_id == "17"
+
+    @pytest.mark.parametrize("annotation", [None, "null", "NULL", "  ", ""])
+    def test_no_note_is_no_note(self, annotation: Any) -> None:
+        assert parsed(FIXED | {"incident_id": "i1", "annotation": annotation}).note is None
+
+    def test_names_in_lower_case_as_an_agent_writes_them(self) -> None:
+        found = parsed(
+            {
+                "eventidentifier": 408005,
+                "deliverystatus": "FAILED",
+                "recipient": "jdoe",
+                "additionalTokens": [{"incident_id": "i1"}],
+            }
+        )
+        assert (found.kind, found.event_number, found.incident_id) == (Kind.DELIVERY, "408005", "i1")
+        assert found.is_failed_delivery()
+
+    @pytest.mark.parametrize(
+        ("members", "kind"),
+        [
+            ({"deliveryStatus": "Delivered", "message": "m"}, Kind.DELIVERY),
+            ({"response": "Escalate"}, Kind.RESPONSE),
+            ({"comment": "c", "author": {"firstName": "Jane"}}, Kind.ANNOTATION),
+            ({"status": "terminated_external", "username": "jdoe"}, Kind.STATUS),
+            ({"group": "Ops", "reason": "nobody on call"}, Kind.ESCALATION),
+            ({"recipient": "jdoe", "reason": "no device"}, Kind.FAILURE),
+        ],
+    )
+    def test_where_the_type_is_missing_what_is_there_tells_it(self, members: dict[str, Any], kind: Kind) -> None:
+        assert parsed({"eventIdentifier": "1", "incident_id": "i1"} | members).kind == kind
+
+    @pytest.mark.parametrize(
+        ("word", "kind"),
+        [
+            ("deliveryStatus", Kind.DELIVERY),
+            ("TARGETEDRECIPIENTFAILURE", Kind.FAILURE),
+            ("ANNOTATION", Kind.ANNOTATION),
+            ("Escalation", Kind.ESCALATION),
+        ],
+    )
+    def test_the_words_that_xmatters_has_for_kinds(self, word: str, kind: Kind) -> None:
+        assert parsed({"xmatters_callback_type": word, "incident_id": "i1"}).kind == kind
+
+    def test_who_commented_and_who_ended_it(self) -> None:
+        comment = parsed({"incident_id": "i1", "comment": "c", "author": {"firstName": "Jane", "lastName": "Doe"}})
+        assert (comment.name, comment.note) == ("Jane Doe", "c")
+        assert parsed({"incident_id": "i1", "status": "terminated_external", "username": "jdoe"}).target == "jdoe"
+
+
+class TestRefused:
+    @pytest.mark.parametrize(
+        ("document", "field"),
+        [
+            ([], "body"),
+            ({"incident_id": "i1"}, "body"),
+            ({"kind": "weather", "incident_id": "i1"}, "kind"),
+            (FIXED, "incident_id"),
+            (FIXED | {"incident_id": "  "}, "incident_id"),
+            (FIXED | {"incident_id": {"id": "i1"}}, "incident_id"),
+            (FIXED | {"incident_id": "i" * 513}, "incident_id"),
+        ],
+        ids=["no object", "nothing known", "unknown kind", "no incident", "blank incident", "odd incident", "long"],
+    )
+    def test_what_is_no_callback_is_told_which_field(self, document: Any, field: str) -> None:
+        found = problem(document)
+        assert (found.field, found.status) == (field, 400)
+
+    @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000])
+    def test_what_is_not_json(self, body: bytes) -> None:
+        with pytest.raises(BadRequest, match="JSON"):
+            callback.parse(body)
+
+
+class TestDigest:
+    def test_the_same_callback_is_the_same_in_any_spelling(self) -> None:
+        one = parsed(FIXED | {"eventProperties": [{"incident_id": "i1"}]})
+        assert one.digest == parsed(FIXED | {"eventProperties": {"Incident_Id": "i1"}}).digest
+
+    @pytest.mark.parametrize(
+        "change", [{"response": "Escalate"}, {"date": "later"}, {"recipient": "x"}, {"device": "y"}]
+    )
+    def test_another_one_is_another(self, change: dict[str, str]) -> None:
+        whole = FIXED | {"incident_id": "i1"}
+        assert parsed(whole).digest != parsed(whole | change).digest
+
+
+class TestAnswers:
+    @pytest.mark.parametrize(
+        ("said", "acknowledges", "escalates"),
+        [
+            ("Acknowledge", True, False),
+            (" ACK ", True, False),
+            ("Escalate", False, True),
+            ("Accept it later", False, False),
+            ("", False, False),
+        ],
+    )
+    def test_the_texts_that_workflows_usually_have(self, said: str, acknowledges: bool, escalates: bool) -> None:
+        found = parsed(FLOW | {"response": said})
+        assert Answers().is_acknowledgement(found) is acknowledges
+        assert Answers().is_escalation(found) is escalates
+
+    def test_texts_of_ones_own_take_their_place(self) -> None:
+        mine = Answers(acknowledge={"ich mach's"})
+        assert mine.is_acknowledgement(parsed(FLOW | {"response": "Ich mach's"}))
+        assert not mine.is_acknowledgement(parsed(FLOW))
+
+    def test_a_status_is_no_answer(self) -> None:
+        assert not Answers().is_acknowledgement(parsed(FLOW | {"kind": "annotation"}))

@@ -1,0 +1,156 @@
+"""xMatters' door: callbacks come in with credentials of their own, are queued, and only then answered."""
+
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from relay.callbacks import MAX_CALLBACK_BYTES
+from relay.inbound import Reply, Request
+from tests import samples
+from tests.fakes import FakeSecrets, FakeSession, Relay
+
+TOKEN = "callback-token-77e1"
+OPEN = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
+ANSWER = {"relay": 1, "kind": "response", "incident_id": "i1", "person": {"target": "jdoe"}, "response": "Acknowledge"}
+DOWN = EndpointConnectionError(endpoint_url="https://sqs")
+
+
+def room(*, bigpanda: dict[str, Any] | None = None, callback: dict[str, Any] | None = None) -> Relay:
+    document = samples.secret(bigpanda={"api_key": "BPU1", **(bigpanda or {})})
+    document["xmatters"]["callback"] = callback or {"token": TOKEN}
+    return Relay(FakeSession(samples.accepted()), secrets=FakeSecrets(noc=json.dumps(document)))
+
+
+def request(document: Any = None, **changes: Any) -> Request:
+    content = json.dumps(ANSWER if document is None else document).encode()
+    return samples.request(content, **{"headers": OPEN} | changes)
+
+
+def answered(relay: Relay, request_: Request) -> Reply:
+    return relay.callbacks.serve(request_)
+
+
+class TestAnswers:
+    def test_it_is_queued_as_it_came_and_answered_200(self) -> None:
+        relay = room()
+        answer = answered(relay, request())
+        [job] = relay.retries.jobs()
+        assert (answer.status, answer.document) == (
+            200,
+            {
+                "outcome": "queued",
+                "incident_id": "i1",
+                "channel": "noc",
+                "transition": "response",
+                "delivery_id": job.delivery_id,
+                "queue": "retry",
+            },
+        )
+        assert (job.kind, job.incident_id, json.loads(job.body)) == ("writeback", "i1", ANSWER)
+        assert relay.retries.delays() == [0]
+
+    def test_bigpanda_is_never_called_inline(self) -> None:
+        relay = room()
+        answered(relay, request())
+        assert relay.bigpanda.calls == relay.session.calls == []
+
+    def test_the_same_callback_has_the_same_name_and_another_has_another(self) -> None:
+        relay = room()
+        for document in (ANSWER, ANSWER, ANSWER | {"response": "Escalate"}):
+            answered(relay, request(document))
+        one, same, other = (job.delivery_id for job in relay.retries.jobs())
+        assert one == same != other
+
+    @pytest.mark.parametrize(
+        "document",
+        [
+            ANSWER | {"kind": "delivery", "delivery_status": "Delivered"},
+            ANSWER | {"kind": "status", "status": "active"},
+        ],
+        ids=["delivered", "status"],
+    )
+    def test_what_is_not_written_is_not_queued(self, document: dict[str, Any]) -> None:
+        relay = room()
+        answer = answered(relay, request(document))
+        assert (answer.status, answer.document["outcome"], relay.retries.jobs()) == (200, "unchanged", [])
+
+    def test_a_channel_may_choose_what_is_written(self) -> None:
+        relay = room(bigpanda={"comments": ["status"]})
+        assert answered(relay, request(ANSWER | {"kind": "status", "status": "x"})).document["outcome"] == "queued"
+        assert answered(relay, request(ANSWER | {"response": "Escalate"})).document["outcome"] == "unchanged"
+
+    @pytest.mark.parametrize(("response", "outcome"), [("Acknowledge", "queued"), ("Escalate", "unchanged")])
+    def test_without_a_key_of_bigpandas_only_an_acknowledgement_counts(self, response: str, outcome: str) -> None:
+        document = samples.secret()
+        document["xmatters"]["callback"] = {"token": TOKEN}
+        relay = Relay(FakeSession(samples.accepted()), secrets=FakeSecrets(noc=json.dumps(document)))
+        assert answered(relay, request(ANSWER | {"response": response})).document["outcome"] == outcome
+
+
+class TestQueues:
+    def test_what_the_retry_queue_does_not_take_goes_to_the_dead_letters(self) -> None:
+        relay = room()
+        relay.retries.failure = DOWN
+        answer = answered(relay, request())
+        assert (answer.status, answer.document["queue"]) == (200, "dead_letter")
+        [job] = relay.dead_letters.jobs()
+        assert job.buried_at is not None
+
+    def test_what_no_queue_takes_is_answered_503_and_its_last_copy_is_logged(self) -> None:
+        relay = room()
+        relay.retries.failure = relay.dead_letters.failure = DOWN
+        answer = answered(relay, request())
+        assert (answer.status, answer.document["outcome"]) == (503, "unsafe")
+        [line] = [line for line in relay.recorder.lines() if "last_copy" in line]
+        assert json.loads(line["last_copy"])["incident_id"] == "i1"
+        assert relay.recorder.metrics()["callback_unsafe"] == 1
+
+
+class TestDoor:
+    @pytest.mark.parametrize(
+        "headers", [samples.OPEN, {}, {"authorization": "Bearer x"}], ids=["bigpanda", "no", "bad"]
+    )
+    def test_only_its_own_credentials_open_it(self, headers: dict[str, str]) -> None:
+        relay = room()
+        answer = answered(relay, request(headers=headers))
+        assert (answer.status, answer.document["error"], relay.retries.jobs()) == (401, "unauthorized", [])
+
+    def test_they_open_no_other(self) -> None:
+        relay = room()
+        assert relay.webhook.serve(samples.request(headers=OPEN)).status == 401
+        assert relay.webhook.serve(samples.request()).status == 200
+
+    def test_a_channel_that_takes_no_callbacks_answers_as_an_unknown_one(self) -> None:
+        relay = Relay(FakeSession(samples.accepted()))
+        answers = [answered(relay, request()), answered(relay, request(channel="nobody"))]
+        assert answers[0] == answers[1]
+        assert answers[0].status == 401
+
+    @pytest.mark.parametrize("old", [False, True], ids=["basic", "during a rotation"])
+    def test_basic_and_old_credentials(self, old: bool) -> None:
+        basic = {"basic": {"username": "xm", "password": "pw"}}
+        later = {"token": TOKEN, "previous": basic | {"expires_at": "2099-01-01T00:00:00Z"}}
+        relay = room(callback=later if old else basic)
+        assert answered(relay, request(headers={"authorization": "Basic eG06cHc="})).status == 200
+
+
+class TestRefused:
+    def test_what_is_no_callback_is_told_why(self) -> None:
+        relay = room()
+        answer = answered(relay, request({"response": "Acknowledge"}))
+        assert answer.status == 400
+        assert "incident_id" in answer.document["detail"]
+        assert relay.recorder.metrics()["rejected_request"] == 1
+
+    def test_what_is_too_large_for_a_callback(self) -> None:
+        relay = room()
+        assert answered(relay, request(ANSWER | {"note": "n" * MAX_CALLBACK_BYTES})).status == 413
+
+    def test_the_log_line_tells_the_callback_but_no_note_and_no_credential(self) -> None:
+        relay = room()
+        answered(relay, request(ANSWER | {"note": "canary-note"}))
+        [line] = [line for line in relay.recorder.lines() if line["message"] == "callback"]
+        assert (line["channel"], line["incident_id"], line["transition"]) == ("noc", "i1", "response")
+        assert not {"canary-note", TOKEN} & set(relay.recorder.written().split('"'))

@@ -1,0 +1,102 @@
+"""What a body says of an incident beyond its state, in any spelling."""
+
+import json
+from typing import Any
+
+import pytest
+
+from relay import details, incident
+from relay.details import Details
+
+CONSOLE = "https://a.bigpanda.io/#/app/overview/all/active/incidents/"
+ALERT = {
+    "id": "a1",
+    "status": "Critical",
+    "active": True,
+    "description": "lag is 340 s",
+    "primary_property": "node",
+    "secondary_property": "probe",
+    "source_system": "nagios.east",
+    "tags": [
+        {"name": "node", "value": "db-1"},
+        {"name": "Probe", "value": "lag"},
+        {"name": "team", "value": ["a", "b"]},
+    ],
+}
+
+
+def found(document: Any) -> Details:
+    return details.of(incident.parse(json.dumps(document).encode()))
+
+
+def of_incident(**members: Any) -> Details:
+    return found({"incident": {"id": "i1", **members}})
+
+
+class TestAlerts:
+    def test_everything_an_alert_says(self) -> None:
+        [alert] = of_incident(alerts=[ALERT]).alerts
+        assert (alert.status, alert.is_active, alert.description) == ("critical", True, "lag is 340 s")
+        assert (alert.host, alert.check, alert.source_system) == ("db-1", "lag", "nagios.east")
+        assert alert.tags == (("node", "db-1"), ("Probe", "lag"), ("team", "a"), ("team", "b"))
+
+    def test_the_worst_comes_first_and_equals_stay_in_order(self) -> None:
+        statuses = ["ok", "warning", "odd", "critical", "unknown", "critical"]
+        alerts = [
+            {"id": number, "status": status, "description": str(number)} for number, status in enumerate(statuses)
+        ]
+        assert [alert.description for alert in of_incident(alerts=alerts).alerts] == ["3", "5", "1", "2", "4", "0"]
+
+    def test_camel_case_and_tags_as_an_object(self) -> None:
+        alert = {"primaryProperty": "h", "sourceSystem": "s", "tags": {"h": "db", "check": 7, "odd": {"x": 1}}}
+        [read] = of_incident(alerts=[alert]).alerts
+        assert (read.host, read.check, read.source_system, read.is_active) == ("db", "7", "s", True)
+        assert read.tags == (("h", "db"), ("check", "7"))
+
+    @pytest.mark.parametrize("alerts", [None, 7, "x", [7, None, "a1"], {}])
+    def test_odd_alerts_are_none(self, alerts: Any) -> None:
+        assert of_incident(alerts=alerts).alerts == ()
+
+    def test_an_alert_that_is_over_is_not_active(self) -> None:
+        assert not of_incident(alerts=[{"status": "ok"}]).alerts[0].is_active
+        assert not of_incident(alerts=[{"status": "critical", "active": False}]).alerts[0].is_active
+
+
+class TestIncident:
+    def test_where_it_is_by_id_and_by_name(self) -> None:
+        share = {
+            "incident": {"id": "i1", "environments": ["e1", {"id": "e2", "name": "Payments"}]},
+            "metadata": {"environment_id": "e0", "environment": "Prod"},
+        }
+        assert found(share).environments == ("e0", "Prod", "e1", "Payments")
+
+    def test_bare_bodies_too(self) -> None:
+        bare = found(
+            {"id": "i1", "environment_id": "e1", "description": "d", "incident_tags": [{"tag_id": "p", "tag_value": 1}]}
+        )
+        assert (bare.environments, bare.description, bare.tags) == (("e1",), "d", (("p", "1"),))
+
+    def test_a_tag_of_the_incident_or_of_any_alert(self) -> None:
+        share = of_incident(incidentTags={"Team": "x"}, alerts=[ALERT, ALERT])
+        assert list(share.tag("TEAM")) == ["x", "a", "b", "a", "b"]
+        assert list(share.tag("none")) == []
+
+    def test_tags_without_end_have_one(self) -> None:
+        assert len(of_incident(tags={str(number): "v" for number in range(5000)}).tags) == details.MAX_TAGS
+
+
+class TestLink:
+    @pytest.mark.parametrize(
+        ("links", "expected"),
+        [
+            ([{"rel": "timeline", "href": "https://a.bigpanda.io/t"}], "https://a.bigpanda.io/t"),
+            ([{"href": "http://x"}, {"href": "https://bigp.io/1"}], "https://bigp.io/1"),
+        ],
+    )
+    def test_the_bodys_own_is_taken(self, links: Any, expected: str) -> None:
+        assert of_incident(links=links).link == expected
+
+    @pytest.mark.parametrize("links", [None, [], {}, "https://x", [{"href": "javascript:alert(1)"}], [{}]], ids=str)
+    def test_else_it_is_the_consoles_usual_form(self, links: Any) -> None:
+        assert of_incident(links=links).link == f"{CONSOLE}i1"
+        assert details.console_link("a/b ?#é\ud800") == f"{CONSOLE}a%2Fb%20%3F%23%C3%A9%3F"

@@ -1,0 +1,476 @@
+"""Write-back: callbacks become comments and assignments, once as far as that can be known; never lost."""
+
+import hashlib
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+import requests
+from botocore.exceptions import EndpointConnectionError
+
+from relay.http import Answer
+from relay.message import Job
+from relay.writeback import CALLS_A_SECOND, LEASE_SECONDS, TURNS, USERS_A_SECOND
+from tests import samples
+from tests.fake_dynamodb import FakeDynamoDb
+from tests.fakes import Call, Clock, FakeSecrets, FakeSession, Meddled, Relay, Step, table_down
+
+ANSWER = {
+    "relay": 1,
+    "kind": "response",
+    "incident_id": "i1",
+    "environment_id": "e1",
+    "event": {"number": "408005"},
+    "person": {"target": "jdoe"},
+    "response": "Acknowledge",
+}
+DONE = Answer(204, {}, b"")
+NOBODY = Answer(200, {}, b'{"Resources": []}')
+JANE = Answer(200, {}, b'{"Resources": [{"id": "u1", "userName": "jdoe"}]}')
+EMPTY = Answer(200, {}, b"[]")
+
+
+def job(number: int = 1, *, attempts: int = 0, **members: Any) -> Job:
+    body = json.dumps(ANSWER | members).encode()
+    return samples.job(
+        kind="writeback",
+        delivery_id=f"{number:032x}",
+        body=body,
+        status=None,
+        recipients=(),
+        version=None,
+        first_failed_at=None,
+        last_failed_at=None,
+        attempts=attempts,
+        reason="in_flight",
+        http_status=None,
+        response_excerpt="",
+    )
+
+
+def room(*steps: Step, dynamodb: FakeDynamoDb | None = None, clock: Clock | None = None, **bigpanda: Any) -> Relay:
+    secret = samples.secret(bigpanda={"api_key": "BPU-canary"} | bigpanda)
+    return Relay(
+        FakeSession(samples.accepted()),
+        secrets=FakeSecrets(noc=json.dumps(secret)),
+        dynamodb=dynamodb or FakeDynamoDb(),
+        bigpanda=FakeSession(*steps or (DONE,)),
+        clock=clock or Clock(),
+    )
+
+
+def put(relay: Relay, *jobs: Job) -> None:
+    for each in jobs:
+        relay.retries.queue().send(each)
+
+
+def asked(relay: Relay) -> list[str]:
+    return [f"{call.method} {call.url.rpartition('/')[2].partition('?')[0]}" for call in relay.bigpanda.calls]
+
+
+def comments(relay: Relay) -> list[str]:
+    return [json.loads(call.body)["comment"] for call in relay.bigpanda.calls if call.url.endswith("/comments")]
+
+
+class TestWrite:
+    def test_a_comment_is_written_and_the_job_is_gone(self) -> None:
+        relay = room()
+        put(relay, job())
+        relay.wake(0)
+        [call] = relay.bigpanda.calls
+        assert call.url == "https://api.bigpanda.io/resources/v2.0/environments/e1/incidents/i1/comments"
+        assert comments(relay) == ["jdoe acknowledged xMatters page 408005. [relay 00000000]"]
+        assert relay.retries.messages == relay.dead_letters.messages == []
+        assert relay.recorder.metrics()["job_delivered"] == 1
+
+    def test_a_callback_that_came_twice_is_written_once(self) -> None:
+        relay = room()
+        put(relay, job(), job())
+        relay.wake(0)
+        assert len(comments(relay)) == 1
+        assert relay.retries.messages == []
+
+    def test_what_the_channel_no_longer_wants_is_let_go(self) -> None:
+        relay = room(comments=["annotation"])
+        put(relay, job())
+        relay.wake(0)
+        assert (relay.bigpanda.calls, relay.retries.messages) == ([], [])
+
+
+class TestEnvironment:
+    def test_what_the_callback_says_counts_most(self) -> None:
+        relay = room(environment_id="fixed")
+        put(relay, job())
+        relay.wake(0)
+        assert "/environments/e1/" in relay.bigpanda.calls[0].url
+
+    def test_then_where_bigpanda_shared_it_from(self) -> None:
+        relay = room(environment_id="fixed")
+        share = {"incident": {"id": "i1", "status": "critical"}, "metadata": {"environment_id": "shared-in"}}
+        relay.share(json.dumps(share).encode())
+        relay.retries.messages.clear()
+        put(relay, job(environment_id=None))
+        relay.wake(0)
+        assert "/environments/shared-in/" in relay.bigpanda.calls[0].url
+
+    def test_then_the_channels_own(self) -> None:
+        relay = room(environment_id="fixed")
+        put(relay, job(environment_id=None))
+        relay.wake(0)
+        assert "/environments/fixed/" in relay.bigpanda.calls[0].url
+
+    def test_without_any_it_rests_until_somebody_sets_one(self) -> None:
+        relay = room()
+        put(relay, job(environment_id=None))
+        relay.wake(0)
+        [rests] = relay.dead_letters.jobs()
+        assert (rests.reason, relay.bigpanda.calls) == ("refused", [])
+        assert "bigpanda.environment_id" in relay.recorder.written()
+
+
+class TestAssign:
+    def test_who_acknowledged_has_the_incident(self) -> None:
+        relay = room(JANE, DONE, assign=True)
+        put(relay, job())
+        relay.wake(0)
+        assert asked(relay) == ["GET Users", "PUT assignment", "POST comments"]
+        assert json.loads(relay.bigpanda.calls[1].body) == {"assignee": "u1"}
+        assert "is assigned to them" in comments(relay)[0]
+
+    def test_by_the_name_that_bigpanda_has_for_them(self) -> None:
+        known = Answer(200, {}, b'{"Resources": [{"id": "u1", "userName": "jdoe@acme.example"}]}')
+        relay = room(known, DONE, assign=True, email_domain="acme.example")
+        put(relay, job())
+        relay.wake(0)
+        assert asked(relay) == ["GET Users", "PUT assignment", "POST comments"]
+        assert json.loads(relay.bigpanda.calls[1].body) == {"assignee": "u1"}
+
+    @pytest.mark.parametrize("response", ["Escalate", "Later"])
+    def test_nobody_else_has(self, response: str) -> None:
+        relay = room(assign=True)
+        put(relay, job(response=response))
+        relay.wake(0)
+        assert asked(relay) == ["POST comments"]
+
+    def test_whom_bigpanda_does_not_know_is_said_so(self) -> None:
+        relay = room(NOBODY, DONE, assign=True)
+        put(relay, job())
+        relay.wake(0)
+        assert "(Not assigned: BigPanda has no user of that name.)" in comments(relay)[0]
+
+    @pytest.mark.parametrize("steps", [(samples.refused(403), DONE), (JANE, samples.refused(404), DONE)])
+    def test_what_is_refused_does_not_keep_the_comment_back(self, steps: tuple[Step, ...]) -> None:
+        relay = room(*steps, assign=True)
+        put(relay, job())
+        relay.wake(0)
+        assert "(Not assigned: BigPanda answered 40" in comments(relay)[0]
+
+    def test_what_passes_by_itself_is_tried_again(self) -> None:
+        relay = room(JANE, samples.refused(429), JANE, DONE, assign=True)
+        put(relay, job())
+        relay.wake(0)
+        assert comments(relay) == []
+        relay.wake(60)
+        assert "is assigned to them" in comments(relay)[0]
+
+
+class TestFailing:
+    @pytest.mark.parametrize(
+        ("step", "reason"),
+        [
+            (samples.refused(429), "rate_limited"),
+            (requests.ConnectTimeout(), "unreachable"),
+            (samples.refused(401), "credentials"),
+        ],
+    )
+    def test_what_was_surely_not_written_is_written_later_without_a_look(self, step: Step, reason: str) -> None:
+        relay = room(step, DONE)
+        put(relay, job())
+        relay.wake(0)
+        [waiting] = relay.retries.jobs()
+        assert (waiting.reason, waiting.rounds, waiting.attempts) == (reason, 1, 1)
+        relay.wake(301)
+        assert asked(relay) == ["POST comments", "POST comments"]
+        assert relay.retries.messages == []
+
+    @pytest.mark.parametrize("step", [requests.ReadTimeout(), samples.refused(502), requests.ConnectionError()])
+    def test_what_may_be_written_is_looked_for_first(self, step: Step) -> None:
+        there = Answer(200, {}, b'[{"comment": "\\u2026 [relay 00000000]"}]')
+        relay = room(step, there)
+        put(relay, job())
+        relay.wake(0)
+        relay.wake(60)
+        assert asked(relay) == ["POST comments", "GET activities"]
+        assert relay.retries.messages == []
+
+    def test_if_it_is_not_there_it_is_written(self) -> None:
+        relay = room(requests.ReadTimeout(), EMPTY, DONE)
+        put(relay, job())
+        relay.wake(0)
+        relay.wake(60)
+        assert asked(relay) == ["POST comments", "GET activities", "POST comments"]
+
+    def test_the_doubt_stays_while_nobody_could_look(self) -> None:
+        relay = room(requests.ReadTimeout(), samples.refused(429), EMPTY, DONE)
+        put(relay, job())
+        for seconds in (0, 60, 60):
+            relay.wake(seconds)
+        assert asked(relay) == ["POST comments", "GET activities", "GET activities", "POST comments"]
+
+    def test_what_bigpanda_refuses_rests_at_once(self) -> None:
+        relay = room(samples.refused(404, b"no such incident"))
+        put(relay, job())
+        relay.wake(0)
+        [rests] = relay.dead_letters.jobs()
+        assert (rests.reason, rests.http_status, rests.response_excerpt) == ("refused", 404, "no such incident")
+        assert (rests.attempts, rests.kind, relay.retries.messages) == (1, "writeback", [])
+
+    def test_what_is_refused_and_not_buried_is_offered_again(self) -> None:
+        relay = room(samples.refused(404))
+        relay.dead_letters.failure = EndpointConnectionError(endpoint_url="https://sqs")
+        put(relay, job())
+        relay.wake(0)
+        assert relay.retries.delays() == [60]
+
+    def test_what_is_too_old_rests_with_its_last_reason(self) -> None:
+        relay = room(samples.refused(503))
+        put(relay, job())
+        relay.wake(21_601)
+        [rests] = relay.dead_letters.jobs()
+        assert (rests.reason, relay.bigpanda.calls) == ("expired", [])
+
+    def test_no_secret_is_in_what_is_kept_or_logged(self) -> None:
+        relay = room(samples.refused(400, b"key BPU-canary is odd"))
+        put(relay, job())
+        relay.wake(0)
+        kept = relay.dead_letters.messages[0]["MessageBody"]
+        assert "is odd" in kept
+        assert "BPU-canary" not in kept + relay.recorder.written()
+
+
+class TestReplay:
+    def test_an_operator_gets_the_outcome_and_keeps_the_job(self) -> None:
+        relay = room(samples.refused(404), DONE)
+        envelope = job().to_json()
+        failed = relay.worker.replay(envelope)
+        assert (failed["outcome"], failed["reason"], failed["attempts"]) == ("unsafe", "refused", 1)
+        assert relay.dead_letters.messages == []
+        assert relay.worker.replay(envelope)["outcome"] == "delivered"
+        assert relay.worker.replay(envelope)["outcome"] == "duplicate"
+
+
+class TestMeeting:
+    def test_two_workers_with_the_same_callback_write_it_once(self) -> None:
+        table = Meddled()
+        relay = room(dynamodb=table)
+        other = relay.other()
+        # The other one is quicker between this one's look and its claim.
+        table.before[("put_item", 0)] = lambda: other.worker.replay(job().to_json())
+        put(relay, job())
+        relay.wake(0)
+        assert len(comments(relay)) == 1
+        relay.wake(LEASE_SECONDS + 1)
+        assert len(comments(relay)) == 1
+        assert relay.retries.messages == []
+
+    def test_whoever_died_at_it_may_have_written_it(self) -> None:
+        def dies(_: Call) -> Answer:
+            raise SystemExit
+
+        relay = room(dies, EMPTY, DONE)
+        put(relay, job())
+        with pytest.raises(SystemExit):
+            relay.wake(0)
+        put(relay, job())
+        relay.wake(0)
+        [waiting] = relay.retries.jobs()
+        assert (waiting.reason, asked(relay)) == ("in_flight", ["POST comments"])
+        relay.wake(LEASE_SECONDS + 1)
+        assert asked(relay) == ["POST comments", "GET activities", "POST comments"]
+
+
+class TestLedgerDown:
+    @pytest.mark.parametrize("place", [("get_item", 0), ("put_item", 0), ("update_item", 0)])
+    def test_nobodys_phone_waits_so_it_waits(self, place: tuple[str, int]) -> None:
+        table = Meddled()
+        relay = room(EMPTY, dynamodb=table)
+        table.before[place] = table_down
+        put(relay, job())
+        relay.wake(0)
+        [waiting] = relay.retries.jobs()
+        assert (waiting.reason, comments(relay)) == ("internal", [])
+        relay.wake(LEASE_SECONDS + 1)
+        assert len(comments(relay)) == 1
+
+    def test_a_comment_that_could_not_be_noted_is_looked_for(self) -> None:
+        table = Meddled()
+        there = Answer(200, {}, b'[{"comment": "[relay 00000000]"}]')
+        relay = room(DONE, there, dynamodb=table)
+        table.before[("put_item", 1)] = table_down
+        put(relay, job())
+        relay.wake(0)
+        relay.wake(LEASE_SECONDS + 1)
+        assert asked(relay) == ["POST comments", "GET activities"]
+        assert relay.retries.messages == []
+
+
+class TestAcknowledged:
+    """Who acknowledged hears alone of what is no worse; all hear of the rest."""
+
+    LATER = 1_800_000_001
+
+    @pytest.fixture
+    def relay(self) -> Relay:
+        document = samples.secret(policy={"min_seconds_between_signals": 0})
+        document["xmatters"] |= {"callback": {"token": "t"}, "recipients": ["Ops"]}
+        relay = Relay(FakeSession(samples.accepted()), secrets=FakeSecrets(noc=json.dumps(document)))
+        relay.share()
+        relay.retries.messages.clear()
+        return relay
+
+    def rung(self, relay: Relay) -> list[str]:
+        return [call.url.partition("&recipients=")[2] for call in relay.session.calls]
+
+    def acknowledge(self, relay: Relay) -> None:
+        put(relay, job())
+        relay.wake(0)
+        relay.retries.messages.clear()
+
+    @pytest.mark.parametrize("status", ["warning", "ok"])
+    def test_what_is_no_worse_goes_to_who_acknowledged(self, relay: Relay, status: str) -> None:
+        self.acknowledge(relay)
+        relay.share(status=status, changedOn=self.LATER)
+        assert self.rung(relay) == ["Ops", "jdoe"]
+
+    def test_what_is_worse_or_open_again_goes_to_all(self, relay: Relay) -> None:
+        self.acknowledge(relay)
+        for second, status in enumerate(["warning", "critical", "ok", "critical"]):
+            relay.clock.now += 20
+            relay.share(status=status, changedOn=self.LATER + second)
+        assert self.rung(relay) == ["Ops", "jdoe", "Ops", "Ops", "Ops"]
+
+    def test_an_escalation_changes_nothing(self, relay: Relay) -> None:
+        put(relay, job(response="Escalate"))
+        relay.wake(0)
+        relay.share(status="ok", changedOn=self.LATER)
+        assert self.rung(relay) == ["Ops", "Ops"]
+
+    def test_nor_does_an_answer_to_what_is_over(self, relay: Relay) -> None:
+        relay.share(status="ok", changedOn=self.LATER)
+        self.acknowledge(relay)
+        assert relay.entry().acknowledged_by == ""
+
+    def test_the_channel_may_want_all_to_hear_of_all(self, relay: Relay) -> None:
+        document = samples.secret(policy={"quiet_after_acknowledge": False, "min_seconds_between_signals": 0})
+        document["xmatters"] |= {"callback": {"token": "t"}, "recipients": ["Ops"]}
+        relay.secrets.texts["noc"] = json.dumps(document)
+        relay.clock.now += 301
+        self.acknowledge(relay)
+        relay.share(status="ok", changedOn=self.LATER)
+        assert self.rung(relay) == ["Ops", "Ops"]
+
+    def test_another_who_writes_meanwhile_is_not_lost(self) -> None:
+        table = Meddled()
+        document = samples.secret()
+        document["xmatters"] |= {"callback": {"token": "t"}}
+        relay = Relay(FakeSession(samples.accepted()), secrets=FakeSecrets(noc=json.dumps(document)), dynamodb=table)
+        relay.share()
+        other = relay.other(samples.accepted("r2"))
+        table.before["put_item", table.calls.count("put_item")] = lambda: other.share(
+            alerts=["a9"], updatedOn=self.LATER
+        )
+        relay.retries.messages.clear()
+        self.acknowledge(relay)
+        assert relay.entry().acknowledged_by == "jdoe"
+
+
+HELD: dict[str, Any] = {"callbacks": True, "app_key": "app-canary"}
+
+
+class TestRelease:
+    """BigPanda holds an incident's updates until it hears that its first share arrived."""
+
+    def test_the_first_share_of_an_incident_releases_it_once_it_is_safe(self) -> None:
+        relay = room(**HELD)
+        shared(relay, status="critical")
+        assert relay.bigpanda.calls == []
+        relay.wake(0)
+        [call] = [call for call in relay.bigpanda.calls if call.url.endswith("/outbound/callback")]
+        assert json.loads(call.body) == {"event_type": "incident#new", "incident_id": "i1", "app_key": "app-canary"}
+        shared(relay, status="warning", changedOn=1_800_000_001)
+        relay.wake(36)
+        assert len(relay.bigpanda.calls) == 1
+
+    def test_one_that_is_over_when_it_is_first_seen_is_released_too(self) -> None:
+        relay = room(**HELD)
+        shared(relay, status="ok")
+        relay.wake(0)
+        assert len(relay.bigpanda.calls) == 1
+
+    def test_without_the_setting_nobody_is_told(self) -> None:
+        relay = room()
+        shared(relay)
+        relay.wake(0)
+        assert relay.bigpanda.calls == []
+
+    @pytest.mark.parametrize("status", [404, 409])
+    def test_that_there_is_nothing_to_release_is_no_failure(self, status: int) -> None:
+        relay = room(samples.refused(status), **HELD)
+        shared(relay)
+        relay.wake(0)
+        assert (len(relay.bigpanda.calls), relay.dead_letters.messages) == (1, [])
+
+    def test_what_fails_is_tried_again(self) -> None:
+        relay = room(samples.refused(503), DONE, **HELD)
+        shared(relay)
+        relay.wake(0)
+        relay.wake(60)
+        assert len(relay.bigpanda.calls) == 2
+        assert "app-canary" not in relay.recorder.written()
+
+
+def shared(relay: Relay, **said: Any) -> None:
+    assert relay.webhook.serve(samples.request(samples.body(**said))).status < 300
+
+
+class TestRate:
+    def test_no_more_than_five_comments_a_second(self) -> None:
+        clock, moments = Clock(), list[float]()
+
+        def noted(_: Call) -> Answer:
+            moments.append(clock.now)
+            return DONE
+
+        relay = room(noted, clock=clock)
+        put(relay, *(job(number, incident_id=f"i{number}") for number in range(1, 13)))
+        relay.wake(0)
+        seconds = Counter(map(int, moments))
+        assert (len(moments), max(seconds.values())) == (12, CALLS_A_SECOND)
+
+    def test_no_more_than_two_look_ups_of_users_a_second(self) -> None:
+        clock, moments = Clock(), list[float]()
+
+        def noted(call: Call) -> Answer:
+            if call.method == "GET":
+                moments.append(clock.now)
+            return NOBODY
+
+        relay = room(noted, clock=clock, assign=True)
+        put(relay, *(job(number, incident_id=f"i{number}") for number in range(1, 6)))
+        relay.wake(0)
+        seconds = Counter(map(int, moments))
+        assert (len(moments), max(seconds.values())) == (5, USERS_A_SECOND)
+
+    def test_whose_turn_does_not_come_waits_on_the_queue(self) -> None:
+        relay = room()
+        now = int(relay.clock.now)
+        account = hashlib.sha256(b"BPU-canary").hexdigest()[:16]
+        for second in range(now, now + TURNS):
+            relay.table.update(f"rate/{account}/comments/{second}", add={"calls": CALLS_A_SECOND})
+        put(relay, job())
+        relay.wake(0)
+        [waiting] = relay.retries.jobs()
+        assert (waiting.reason, waiting.attempts, comments(relay)) == ("paced", 0, [])
+        relay.wake(60)
+        assert len(comments(relay)) == 1
