@@ -19,13 +19,11 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from bench import artefact, cold, cost, drain, machine, parsing, tables, throughput, traffic, warm
+from bench import answers, artefact, cold, cost, drain, machine, parsing, tables, throughput, traffic, warm
 from bench.figures import Figure, Section
 from bench.functions import ROOT
 from bench.workplace import Workplace, opened
-from relay.errors import Reason
-from relay.outcome import Outcome
-from relay.telemetry import NOTICES, REPLAYS
+from relay.telemetry import METRICS
 from sandbox.cloud import SandboxError, leave_aws
 from sandbox.steps import Steps
 
@@ -76,7 +74,9 @@ def _show(about: Mapping[str, str], sections: list[Section]) -> None:
         console.print(*tables.of(section))
     judged = [figure for section in sections for figure in section.figures if figure.is_met is not None]
     missed = sum(not figure.is_met for figure in judged)
-    console.print(Text(f"\n{len(judged) - missed} of {len(judged)} aims are met.", style="red" if missed else "green"))
+    if judged:
+        text = f"\n{len(judged) - missed} of {len(judged)} aims are met."
+        console.print(Text(text, style="red" if missed else "green"))
 
 
 def plain(section: Section) -> dict[str, Any]:
@@ -111,6 +111,10 @@ def _drain(_: Workplace) -> Section:
     return drain.section()
 
 
+def _answers(workplace: Workplace) -> Section:
+    return answers.section(workplace.functions, workplace.rounds(100))
+
+
 def _artefact(workplace: Workplace) -> Section:
     return artefact.section(workplace.build, workplace.functions.edges, workplace.folder)
 
@@ -118,12 +122,11 @@ def _artefact(workplace: Workplace) -> Section:
 def _cost(workplace: Workplace) -> Section:
     _, wakes = throughput.measure(workplace.functions, workplace.rounds(60), batch=cost.JOBS_A_BATCH)
     alarms = len(re.findall("Type: AWS::CloudWatch::Alarm", (ROOT / "template.yaml").read_text()))
-    metrics = 2 * len(Outcome) + len(Reason) + len(NOTICES) + len(REPLAYS)
     return cost.section(
         traffic.counted(),
         cost.Invocation.of(workplace.warm.kinds["delivered"].spent),
         cost.Invocation.of(wakes.spent),
-        cost.per_month(alarms, metrics, 1),
+        cost.per_month(alarms, len(METRICS), 1),
     )
 
 
@@ -133,6 +136,7 @@ BENCHMARKS: dict[str, Callable[[Workplace], Section]] = {
     "parse": _parse,
     "worker": _worker,
     "drain": _drain,
+    "answers": _answers,
     "artefact": _artefact,
     "cost": _cost,
 }

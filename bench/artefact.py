@@ -61,7 +61,7 @@ def _sizes(name: str, files: Mapping[str, Path]) -> list[Figure]:
 
 
 def _memory(build: Build, edges: Edges, folder: Path) -> list[Figure]:
-    webhook, worker = (_near(cold.deployed(build, name), edges) for name in cold.FUNCTIONS)
+    webhook, worker = (_near(cold.deployed(build, name), edges) for name in ("webhook", "worker"))
     small = [bodies.event("up", TOKEN, bodies.body(f"small-{number}", 30)) for number in range(SHARES)]
     large = bodies.event("up", TOKEN, bodies.largest("large"))
     [loaded, warm], [_, largest], [idle, _] = (

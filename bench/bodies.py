@@ -5,7 +5,8 @@ import json
 from typing import Any
 
 LARGEST_BYTES = int(3.9 * 1024 * 1024)
-EPOCH = 1_800_000_000
+# A stamp that lies ahead of the clock is not believed, and not compared.
+EPOCH = 1_760_000_000
 
 
 def body(incident_id: str, alerts: int, *, age: int = 0, status: str = "critical") -> bytes:

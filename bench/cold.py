@@ -22,7 +22,11 @@ KNOWN = {
     "LedgerTable": "ledger",
     "FallbackTopic": "arn:aws:sns:us-east-1:123456789012:fallback",
 }
-FUNCTIONS = {"webhook": "BigPandaWebhookFunction", "worker": "JobWorkerFunction"}
+FUNCTIONS = {
+    "webhook": "BigPandaWebhookFunction",
+    "worker": "JobWorkerFunction",
+    "callback": "XMattersCallbackFunction",
+}
 
 FLOOR = """
 import boto3, requests
@@ -93,12 +97,11 @@ def deployed(build: Build, name: str) -> Deployed:
 
 
 def _scripts(build: Build, usual: Usual | None) -> dict[str, tuple[Deployed, str]]:
-    webhook, worker = deployed(build, "webhook"), deployed(build, "worker")
+    webhook = deployed(build, "webhook")
     dependencies = next(layer for layer in webhook.layers if layer.name == "DependenciesLayer")
     scripts = {
         "floor": (_with(webhook, dependencies), FLOOR),
-        "webhook": (webhook, "import app"),
-        "worker": (worker, "import app"),
+        **{name: (deployed(build, name), "import app") for name in FUNCTIONS},
     }
     if usual:
         scripts |= {

@@ -29,16 +29,17 @@ PROCESSOR = 512 / 1769
 PLATFORM_LOG_BYTES = 330
 ACCESS_LOG_BYTES = 290
 LOG_EVENT_BYTES = 26
-EVENTS_AN_INVOCATION = 5
+PLATFORM_LOG_LINES = 3
 
 
 @dataclass(frozen=True)
 class Invocation:
-    """One run of a function: seconds of CPU on a whole processor, calls to AWS, bytes that it logs."""
+    """One run of a function: seconds of CPU on a whole processor, calls to AWS, bytes and lines that it logs."""
 
     cpu: float
     aws_calls: float
     log_bytes: float
+    log_lines: float
 
     @classmethod
     def of(cls, spent: Sequence[Spent]) -> Self:
@@ -47,6 +48,7 @@ class Invocation:
             cpu=median(each.cpu for each in spent),
             aws_calls=median(each.calls.total() for each in spent),
             log_bytes=median(each.log_bytes for each in spent),
+            log_lines=median(each.log_lines for each in spent),
         )
 
     def billed_seconds(self, waited: float = 0.0) -> float:
@@ -55,14 +57,23 @@ class Invocation:
 
     def all_log_bytes(self) -> float:
         """What ends up in the log group, with what Lambda writes itself."""
-        return self.log_bytes + PLATFORM_LOG_BYTES + EVENTS_AN_INVOCATION * LOG_EVENT_BYTES
+        return self.log_bytes + PLATFORM_LOG_BYTES + (self.log_lines + PLATFORM_LOG_LINES) * LOG_EVENT_BYTES
 
 
-def per_million(counted: Counted, webhook: Invocation, worker: Invocation, jobs_a_batch: float) -> dict[str, float]:
-    """Dollars for a million owed shares, by what they are for. `worker` is one run with one job."""
+def per_million(
+    counted: Counted,
+    webhook: Invocation,
+    worker: Invocation,
+    jobs_a_batch: float,
+    *,
+    waits: tuple[float, float] = (XMATTERS_SECONDS, 0.0),
+) -> dict[str, float]:
+    """Dollars for a million owed shares, or answers, by what they are for. `worker` is one run with one job.
+
+    `waits` are for how long the webhook and the worker wait for somebody who is not AWS, in seconds.
+    """
     wakes = counted.jobs / jobs_a_batch
-    webhook_seconds = webhook.billed_seconds(XMATTERS_SECONDS)
-    worker_seconds = worker.billed_seconds()
+    webhook_seconds, worker_seconds = webhook.billed_seconds(waits[0]), worker.billed_seconds(waits[1])
     log_bytes = webhook.all_log_bytes() + wakes * worker.all_log_bytes() + ACCESS_LOG_BYTES + LOG_EVENT_BYTES
     return {
         "API Gateway requests": prices.API_REQUESTS,

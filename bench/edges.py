@@ -1,8 +1,8 @@
-"""The other side of every connection: xMatters and AWS on loopback, as small as they can be, in their own process.
+"""The other side of every connection: both vendors and AWS on loopback, as small as they can be, in their own process.
 
-Both answer in a fraction of a millisecond, and so let no time of ours hide behind them. DynamoDB is the tests' own,
-over the wire; SQS forgets what it is sent; Secrets Manager knows every channel. xMatters accepts what is posted below
-`/up`, and answers 503 below `/down`.
+All answer in a fraction of a millisecond, and so let no time of ours hide behind them. DynamoDB is the tests' own, over
+the wire; SQS forgets what it is sent; Secrets Manager knows every channel. xMatters accepts what is posted below `/up`,
+and answers 503 below `/down`; BigPanda takes all that is written.
 """
 
 import asyncio
@@ -101,11 +101,18 @@ class Aws:
     def _secret(self, channel: str) -> dict[str, Any]:
         side = "down" if channel.startswith("down") else "up"
         trigger = {"trigger_url": f"{self._xmatters_url}/{side}?apiKey=bench", "auth": {"type": "url"}}
-        return {"inbound": {"token": TOKEN}, "xmatters": trigger | {"recipients": [RECIPIENT]}}
+        return {
+            "inbound": {"token": TOKEN},
+            "xmatters": trigger | {"recipients": [RECIPIENT], "callback": {"token": TOKEN}},
+            # An account for each channel, as BigPanda counts calls by account.
+            "bigpanda": {"base_url": self._xmatters_url, "api_key": f"BPU-{channel}"},
+        }
 
 
 def xmatters(heard: Heard) -> Answer:
-    """What xMatters answers."""
+    """What xMatters answers, and BigPanda."""
+    if heard.target.startswith("/resources/"):
+        return 204, b""
     if heard.target.startswith("/up"):
         return 202, json.dumps({"requestId": str(uuid.uuid4())}).encode()
     return 503, b"{}"

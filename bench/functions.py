@@ -34,7 +34,7 @@ class Edges:
 
 @dataclass(frozen=True)
 class Spent:
-    """What one invocation took: seconds in all and of CPU, those of its calls to AWS, the calls, and bytes of log."""
+    """What one invocation took: seconds and CPU in all and for its calls to AWS, the calls, bytes and lines of log."""
 
     seconds: float
     cpu: float
@@ -42,6 +42,7 @@ class Spent:
     aws_cpu: float
     calls: Counter[str]
     log_bytes: int
+    log_lines: int
 
 
 class Meter:
@@ -91,17 +92,19 @@ class Context:
 
 @dataclass
 class Log(io.TextIOBase):
-    """Where log lines and metrics go: their bytes are counted."""
+    """Where log lines and metrics go: they and their bytes are counted."""
 
     written: int = field(default=0)
+    lines: int = field(default=0)
 
     def write(self, text: str) -> int:
         self.written += len(text)
+        self.lines += text.count("\n")
         return len(text)
 
 
 class Functions:
-    """The webhook and the worker, warm; while they are there, the environment is theirs."""
+    """All functions, warm; while they are there, the environment is theirs."""
 
     def __init__(self, edges: Edges) -> None:
         self.edges = edges
@@ -110,16 +113,18 @@ class Functions:
         os.environ.update(_environment(edges))
         with contextlib.redirect_stdout(self._log):
             self.webhook, self.worker = _handler("bigpanda_webhook"), _handler("job_worker")
+            self.callback = _handler("xmatters_callback")
 
     def invoke(self, handler: Handler, event: dict[str, Any]) -> tuple[dict[str, Any], Spent]:
         """What a handler answers to an event, and what that took."""
-        meter, written = self._meter, self._log.written
+        meter, written, lines = self._meter, self._log.written, self._log.lines
         meter.clear()
         with meter.reading(), contextlib.redirect_stdout(self._log):
             began, cpu = time.perf_counter(), time.process_time()
             answer = handler(event, Context())
             seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
-        return answer, Spent(seconds, cpu, meter.seconds, meter.cpu, meter.calls, self._log.written - written)
+        written, lines = self._log.written - written, self._log.lines - lines
+        return answer, Spent(seconds, cpu, meter.seconds, meter.cpu, meter.calls, written, lines)
 
 
 @contextlib.contextmanager

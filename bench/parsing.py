@@ -22,7 +22,7 @@ def section(rounds: int) -> Section:
     largest = bodies.largest(incident_id)
     contents[_alerts(len(json.loads(largest)["incident"]["alerts"]))] = largest
     figures = [_figure(f"{name}, {_size(content)}", content, rounds) for name, content in contents.items()]
-    note = "What is timed: incident.parse, State.of and the digest in it. A share's way takes the digest three times."
+    note = "What is timed: incident.parse, State.of and the digest in it; a share takes it once."
     return Section("parse", "Parsing a body", figures, (note,))
 
 

@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import Sequence
+from copy import replace
 from dataclasses import dataclass
 
 from bench import bodies
@@ -13,6 +14,7 @@ from bench.warm import USUAL_ALERTS, Client, in_words, most_common
 from relay import incident
 from relay.keeping import new_job
 from sandbox.cloud import SandboxError
+from tests import samples
 
 # As in template.yaml.
 BATCH = 5
@@ -69,4 +71,5 @@ def _worked(functions: Functions, envelopes: Sequence[str]) -> Spent:
 
 
 def _job(channel: str, content: bytes) -> str:
-    return new_job(channel, incident.parse(content), content, (RECIPIENT,), "bench", time.time()).to_json()
+    its_channel = replace(samples.parsed(), name=channel, recipients=(RECIPIENT,))
+    return new_job(its_channel, incident.parse(content), content, (), "bench", time.time()).to_json()

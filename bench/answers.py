@@ -1,0 +1,122 @@
+"""What people answer: a callback's way onto the queue, then into BigPanda, and what a million of them cost."""
+
+import json
+import time
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from bench import bodies, cost
+from bench.edges import TOKEN
+from bench.figures import Figure, Section, compared, measured
+from bench.functions import Functions, Spent
+from bench.traffic import Counted
+from bench.warm import Client, in_words, most_common
+from relay.callback import FLOW_VERSION
+from relay.message import Job, timestamp
+from sandbox.cloud import SandboxError
+
+# BigPanda takes 5 comments a second from one account, and each channel here has its own.
+ANSWERS_A_CHANNEL = 4
+WARM_UP_ROUNDS = 8
+BIGPANDA_SECONDS = 0.2
+
+
+def section(functions: Functions, rounds: int) -> Section:
+    """The table of answers."""
+    client, callbacks, writes, bares = Client(functions), list[Spent](), list[Spent](), list[float]()
+    for channel in client.channels("up", rounds + WARM_UP_ROUNDS, shares=40 // ANSWERS_A_CHANNEL):
+        content = _answer()
+        bares.append(client.bare(content)[0])
+        callbacks.append(_called_back(functions, channel, content))
+        writes.append(_written(functions, channel, content))
+    callbacks, writes, bares = callbacks[WARM_UP_ROUNDS:], writes[WARM_UP_ROUNDS:], bares[WARM_UP_ROUNDS:]
+    counted = _counted(writes)
+    bill = cost.per_million(
+        counted, cost.Invocation.of(callbacks), cost.Invocation.of(writes), 1, waits=(0.0, BIGPANDA_SECONDS)
+    )
+    return Section(
+        "answers",
+        "What people answer: a callback, and its comment in BigPanda",
+        [
+            *_figures("callback, queued", callbacks, [0.0] * rounds),
+            *_figures("write-back, a comment", writes, bares),
+            measured("a million answers", "$", sum(bill.values())),
+        ],
+        (
+            f"Calls to AWS: callback: {in_words(most_common(callbacks))}; write-back: {in_words(most_common(writes))}.",
+            f"Cost as in the table of costs, without reads of secrets; BigPanda takes {BIGPANDA_SECONDS * 1e3:.0f} ms.",
+        ),
+    )
+
+
+def _figures(name: str, spent: Sequence[Spent], bares: Sequence[float]) -> list[Figure]:
+    bases = [(each.aws_seconds + bare) * 1e3 for each, bare in zip(spent, bares, strict=True)]
+    against = "POST + AWS calls" if any(bares) else "AWS calls"
+    return [
+        compared(name, "ms", [each.seconds * 1e3 for each in spent], bases, against),
+        measured("  CPU, calls included", "ms", *(each.cpu * 1e3 for each in spent)),
+    ]
+
+
+def _answer() -> bytes:
+    said: dict[str, Any] = {
+        "relay": FLOW_VERSION,
+        "kind": "response",
+        "incident_id": uuid.uuid4().hex,
+        "environment_id": "5f3c1a2b9d8e7f6a5b4c3d2e",
+        "event": {"id": str(uuid.uuid4()), "number": "408005"},
+        "person": {"target": "jdoe", "first_name": "Jane", "last_name": "Doe"},
+        "device": "Work Phone",
+        "response": "Acknowledge",
+        "note": "on it",
+    }
+    return json.dumps(said).encode()
+
+
+def _called_back(functions: Functions, channel: str, content: bytes) -> Spent:
+    answer, spent = functions.invoke(functions.callback, bodies.event(channel, TOKEN, content))
+    if json.loads(answer["body"]).get("outcome") != "queued":
+        raise SandboxError(f"a callback should be queued; the function answers {answer['body']}")
+    return spent
+
+
+def _written(functions: Functions, channel: str, content: bytes) -> Spent:
+    job = Job(
+        kind="writeback",
+        delivery_id=uuid.uuid4().hex,
+        channel=channel,
+        incident_id=json.loads(content)["incident_id"],
+        version=None,
+        transition="response",
+        status=None,
+        recipients=(),
+        body=content,
+        received_at=timestamp(time.time()),
+        first_failed_at=None,
+        last_failed_at=None,
+        attempts=0,
+        reason="in_flight",
+        http_status=None,
+        response_excerpt="",
+        correlation_id="bench",
+    )
+    answer, spent = functions.invoke(functions.worker, {"Records": [{"messageId": "m1", "body": job.to_json()}]})
+    if answer != {"batchItemFailures": []} or spent.calls["SendMessage"]:
+        raise SandboxError(f"the worker should write the comment; it answers {answer}, after {in_words(spent.calls)}")
+    return spent
+
+
+def _counted(writes: Sequence[Spent]) -> Counted:
+    calls = most_common(list(writes))
+    reads, written = calls["GetItem"], calls["PutItem"] + calls["UpdateItem"]
+    return Counted(
+        reads=reads,
+        read_units=reads,
+        writes=written,
+        write_units=written,
+        sends=1,
+        send_requests=1,
+        jobs=1,
+        secret_reads=0,
+    )
