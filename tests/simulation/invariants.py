@@ -189,10 +189,21 @@ class Invariants:
         needless = 0
         for ring in rings:
             state = self.states[ring.incident, ring.share]
-            needless += changed(told, state) not in self.wanted
+            needless += changed(told, state) not in self.wanted and not self._is_bad_again(told, state, ring.at)
             told = state
         if needless > self.doubts[incident] + self.phones.doubts[incident]:
             self._problem(f"{incident} rang {needless} times too often")
+
+    def _is_bad_again(self, told: SharedState | None, now: SharedState, at: float) -> bool:
+        """Whether it got better in between, untold: people who think that it goes on as before still need to know."""
+        unwanted, bad = {"eased", "resolved"} - self.wanted, {"worsened", "reopened"} & self.wanted
+        return any(
+            changed(told, other) in unwanted and changed(other, now) in bad
+            for other in self.states.values()
+            if other.incident == now.incident
+            and any(arrival <= at for arrival in other.arrivals)
+            and not surely_newer(other, now)
+        )
 
     def _check_flood(self, rings: list[Ring]) -> None:
         times = [ring.at for ring in rings]

@@ -149,8 +149,8 @@ MUTATIONS = (
     Mutation(
         "what xMatters refuses is thrown away",
         "delivery",
-        "if (is_final or not task.is_queued) and self.keeper.bury(job, deadline):",
-        "if (is_final or not task.is_queued) and (is_final or self.keeper.bury(job, deadline)):",
+        "if self.keeper.bury(job, deadline):",
+        "if is_final or self.keeper.bury(job, deadline):",
     ),
     Mutation(
         "a job waits longer than SQS lets it",

@@ -38,11 +38,12 @@ class Phones(Session):
     asked: Counter[str] = field(default_factory=Counter)
     doubts: Counter[str] = field(default_factory=Counter)
 
-    def post(
+    def call(
         self,
+        method: str,
         url: str,
         *,
-        body: bytes,
+        body: bytes | None,
         headers: Mapping[str, str],
         seconds: float,
         heard: Callable[[Answer], object] = lambda _: None,
@@ -53,7 +54,7 @@ class Phones(Session):
         fault = self.edge.begin()
         if f"apiKey={self.key}" not in url:
             return self._answer(401)
-        document = json.loads(body)["incident"]
+        document = json.loads(body or b"")["incident"]
         incident, share = document["id"], document["share"]
         world.process().notes.setdefault("posted", set()).add(incident)
         if fault in {None, "slow", "reset rang", "timeout rang"}:

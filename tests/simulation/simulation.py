@@ -11,24 +11,30 @@ from typing import Any
 
 import pytest
 
+from relay.bigpanda import BigPanda
 from relay.channel_cache import ChannelCache
 from relay.dead_letters import DeadLetters
 from relay.deadline import Deadline
 from relay.delivery import Delivery
 from relay.fallback import Fallback
+from relay.followup import Followup
 from relay.guard import Guard
 from relay.http import AllowedHosts
 from relay.inbound import Request
 from relay.keeping import Keeper
 from relay.ledger import Ledger, key
+from relay.outward import Outward
 from relay.pace import Pace
+from relay.pages import Pages
 from relay.queues import Queue
 from relay.replay import Replay, WorkerError
 from relay.sending import Sender
+from relay.shares import Shares
 from relay.table import Table
 from relay.telemetry import Telemetry
 from relay.webhook import Webhook
 from relay.worker import Worker
+from relay.writeback import Writeback
 from relay.xmatters import XMatters
 from tests.simulation.invariants import Invariants
 from tests.simulation.phones import NEW_KEY, OLD_KEY, Phones
@@ -110,7 +116,7 @@ class Simulation:
         return Verdict(self.seed, self.invariants.problems, [*self.story.words(), "", *self.world.log])
 
     def _known(self, incident: str) -> tuple[str, float]:
-        item = self.dynamodb.items.get(key("noc", ("Ops",), incident))
+        item = self.dynamodb.items.get(key("noc", (), incident))
         kept = json.loads(item["text"]["S"]).get("kept") if item else None
         return (kept[1], kept[2]) if kept else ("", 0.0)
 
@@ -138,7 +144,7 @@ class Simulation:
         table, chance = Table(client, "ledger", clock), world.random.random
         keeper = Keeper(_queue(self.retries), _queue(self.dead_letters), clock)
         channels = ChannelCache(self.secrets, HOSTS, seconds=300, clock=clock, notice=_telemetry().notice)
-        sender = Sender(channels, XMatters(self.phones, clock=clock), world.wait, chance)
+        sender = Sender(channels, XMatters(Outward(self.phones, clock=clock)), world.wait, chance)
         delivery = Delivery(
             sender,
             Guard(Ledger(table), Pace(table, clock, chance)),
@@ -147,10 +153,12 @@ class Simulation:
             world.wait,
             lambda: f"sender-{next(self._names)}",
         )
+        followup = Followup(Pages(Outward(self.phones, clock=clock)), delivery.guard, clock)
+        writeback = Writeback(BigPanda(Outward(self.phones, clock=clock)), table, Ledger(table), clock, world.wait)
         fallback = Fallback(lambda: sns, "arn:aws:sns:eu-central-1:000000000000:fallback", table, clock)
         return Functions(
-            Webhook(channels, delivery, _telemetry(), clock, deadline),
-            Worker(delivery, channels, keeper, fallback, _telemetry(), clock, chance, deadline),
+            Webhook(channels, Shares(delivery).take, _telemetry(), clock, deadline),
+            Worker(delivery, followup, writeback, channels, keeper, fallback, _telemetry(), clock, chance, deadline),
         )
 
     # ---- BigPanda and the webhook --------------------------------------------------------------------------------
