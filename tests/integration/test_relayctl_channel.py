@@ -123,7 +123,7 @@ class TestSetANewChannel:
         more = ("max_per_minute_per_recipients=4", "fallback_after_seconds=600")
         options = [part for setting in (*settings, *more) for part in ("--set", f"policy.{setting}")]
         back = ["--set", "bigpanda.api_key=k", "--set", "xmatters.callback.token=t"]
-        done = operator.run("channel", "set", "payments", "--trigger-url", URL, *options, *back)
+        operator.run("channel", "set", "payments", "--trigger-url", URL, *options, *back)
         assert operator.secret("payments")["policy"]["max_per_minute_per_recipients"] == 4
 
     def test_a_url_without_a_key_is_remarked_on(self, operator: Operator) -> None:
