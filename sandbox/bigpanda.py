@@ -1,4 +1,4 @@
-"""The BigPanda stand-in: comments, assignments, activities and users.
+"""The BigPanda stand-in: comments, assignments, activities, users and the callback service.
 
 Documented by BigPanda (docs/vendors.md, "BigPanda's API"):
 
@@ -7,13 +7,15 @@ Documented by BigPanda (docs/vendors.md, "BigPanda's API"):
 - a user's API key as bearer token;
 - ``GET /scim/v2/Users``;
 - 5 requests a second for each endpoint, 2 for users, above it 429 without a header (kept to only when asked);
+- the callback service: its path and the members of its body, and that it is shown an API key, too;
 - the error object, ``{"status", "errors"}``.
 
 Our guesses, to be checked against an organisation:
 
 - every incident is there, in every environment, whoever asks: 403, 404 and 409 come only when scripted;
 - an unknown key is 401, and is told before all else;
-- a body without the text that it must have, and an assignee whom nobody knows, are 400;
+- a body without the texts that it must have, and an assignee whom nobody knows, are 400;
+- a callback's app key that is not known is 403; any event, and an incident that is not held, are 200;
 - activities are a list, and the comment stands in ``params.comment``;
 - SCIM takes ``filter``; one that is not known here is 400 (`sandbox.users`);
 - a second of the limit is one of the clock, and what was refused counts, too.
@@ -38,8 +40,10 @@ from sandbox.users import User
 INCIDENT_PATH = "/resources/v2.0/environments/{environment}/incidents/{incident}"
 ACTIVITIES_PATH = "/resources/v2.0/incidents/{incident}/activities"
 USERS_PATH = "/scim/v2/Users"
+RELEASE_PATH = "/resources/v2.1/outbound/callback"
+RELEASE_TEXTS = ("event_type", "incident_id", "app_key")
 # How often each may be asked in a second.
-LIMITS = {"comment": 5, "assignment": 5, "activities": 5, "users": 2}
+LIMITS = {"comment": 5, "assignment": 5, "activities": 5, "users": 2, "release": 5}
 A_PAGE = 20
 # What becomes an activity, and of which type.
 TYPES = {"comment": "incident_commented", "assignment": "incident_assigned"}
@@ -59,6 +63,7 @@ class BigPanda:
         self._is_paced = is_paced
         self._lock = threading.Lock()
         self._keys: frozenset[str] = frozenset()
+        self._apps: frozenset[str] = frozenset()
         self._users: Sequence[User] = users.USERS
         self._asked: Counter[tuple[str, int]] = Counter()
 
@@ -66,6 +71,11 @@ class BigPanda:
         """Let in whoever shows this key, too."""
         with self._lock:
             self._keys |= {api_key}
+
+    def let_app_in(self, app_key: str) -> None:
+        """Let the app of this key, too, say that an incident's updates need not be held any longer."""
+        with self._lock:
+            self._apps |= {app_key}
 
     def users(self) -> Sequence[User]:
         """Everybody who can be assigned."""
@@ -82,6 +92,10 @@ class BigPanda:
     def assignments(self) -> list[Call]:
         """The assignments that were made, the oldest first."""
         return self._done("assignment")
+
+    def releases(self) -> list[Call]:
+        """The calls after which an incident's updates are held no longer, the oldest first."""
+        return self._done("release")
 
     def clear(self) -> None:
         """Forget what was asked and written; keys and users stay."""
@@ -103,6 +117,10 @@ class BigPanda:
         """Route: who there is."""
         return await self._serve("users", request, self._users_found)
 
+    async def release(self, request: web.Request) -> web.Response:
+        """Route: an incident's updates need not be held any longer."""
+        return await self._serve("release", request, self._released)
+
     async def _serve(
         self, route: str, request: web.Request, honest: Callable[[web.Request, Any], Answer]
     ) -> web.Response:
@@ -116,9 +134,9 @@ class BigPanda:
                 received_at=self._now(),
                 route=route,
                 environment_id=request.match_info.get("environment"),
-                incident_id=request.match_info.get("incident"),
+                incident_id=request.match_info.get("incident") or _text(document, "incident_id"),
                 query=dict(request.query),
-                document=document,
+                document=_without_app_key(document),
                 status=None if fault and fault.cuts_before_answer else answer.status,
                 accepted=verdict.status < 300 and (fault is None or fault.accept),
                 fault=fault.kind if fault else None,
@@ -162,6 +180,14 @@ class BigPanda:
         except InvalidError as error:
             return answers.errors(400, str(error))
 
+    def _released(self, _: web.Request, document: Any) -> Answer:
+        missing = next((name for name in RELEASE_TEXTS if not _text(document, name)), None)
+        if missing:
+            return answers.errors(400, f"{missing} must be a text")
+        if document["app_key"] not in self._apps:
+            return answers.errors(403, "The app key is not known")
+        return answers.document(200, {"status": 200})
+
     def _done(self, route: str) -> list[Call]:
         return [call for call in self.calls.all() if call.route == route and call.accepted]
 
@@ -173,6 +199,7 @@ def application(bigpanda: BigPanda) -> web.Application:
     app.router.add_put(f"{INCIDENT_PATH}/assignment", bigpanda.assign)
     app.router.add_get(ACTIVITIES_PATH, bigpanda.activities)
     app.router.add_get(USERS_PATH, bigpanda.find_users)
+    app.router.add_post(RELEASE_PATH, bigpanda.release)
     return app
 
 
@@ -194,6 +221,10 @@ def _document(body: bytes) -> Any:
         return parse_json(body)
     except InvalidError:
         return None
+
+
+def _without_app_key(document: Any) -> Any:
+    return document | {"app_key": "****"} if isinstance(document, dict) and "app_key" in document else document
 
 
 def _text(document: Any, name: str) -> str | None:

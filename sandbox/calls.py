@@ -1,4 +1,4 @@
-"""What was asked of BigPanda's API: every try, whether it was done or not."""
+"""What was asked of a vendor's API: every try, whether it was done or not."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ class Call:
     index
         Counts all tries from 0 and is never given twice.
     route
-        comment, assignment, activities or users.
+        BigPanda's comment, assignment, activities, users or release; xMatters' events or event.
     environment_id, incident_id
-        As they stood in the path; None where it has none.
+        As they stood in the path, or in the body of a release; None where neither has one.
     query
         The last value of each parameter.
     document
-        The body as parsed JSON; None when it isn't JSON.
+        The body as parsed JSON, without secrets; None when it isn't JSON.
     status
         What was answered; None when the connection was cut instead.
     accepted
-        Whether BigPanda did it, whatever the caller got to see.
+        Whether the vendor did it, whatever the caller got to see.
     fault
         The kind of the scripted fault that met it.
     """

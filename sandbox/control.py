@@ -10,18 +10,26 @@ GET, PUT /listening          ``{"open": true|false}``: whether xMatters can be r
 GET /functions               ``{"functions": […]}``: the triggers, secrets masked
 PUT /functions/<uuid>        ``{"auth": {…}, "token_seconds"?}`` makes or changes one; answers its ``url``
 GET, DELETE /tokens          ``{"requests": […]}`` for OAuth tokens; let no token work any more
+GET, DELETE /events          ``{"events": […]}`` that signals made, found already or not; ``?incident_id=``; forget them
+                             and all calls for them
+GET /events/calls            ``{"calls": […]}``: all tries, by ``route``
+GET, PUT /events/making      ``{"per_signal"?: 1, "delay_seconds"?: 0}``: how many events a signal makes from now on,
+                             0 for none, and how long after it they can be found
+PUT /events/credentials      ``{"auth": {…}, "token_seconds"?}``: what the REST API takes; answers it masked
 GET /bigpanda                ``{"bigpanda_url"}``
 GET /bigpanda/comments       ``{"comments": […]}`` that stand in BigPanda; ``?incident_id=``
 GET /bigpanda/assignments    ``{"assignments": […]}`` that were made; ``?incident_id=``
+GET /bigpanda/releases       ``{"releases": […]}``: incidents whose updates are held no longer; ``?incident_id=``
 GET, DELETE /bigpanda/calls  ``{"calls": […]}``: all tries, by ``route``; ``?incident_id=``; forget all of it
 PUT /bigpanda/keys           ``{"api_key"}``: lets it in, beside those that were there
+PUT /bigpanda/apps           ``{"app_key"}``: the same for an app, which may end the hold of an incident's updates
 GET, PUT /bigpanda/users     ``{"users": […]}``, each ``{"id", "userName", "emails"?: [{"value"}]}``
 ===========================  =======================================================================
 
 What can't be used is answered 400 with ``{"error"}``, which names the entry and the key.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -29,6 +37,7 @@ from aiohttp.typedefs import Handler
 
 from sandbox.bigpanda import BigPanda
 from sandbox.calls import Call
+from sandbox.events import Event
 from sandbox.faults import Script
 from sandbox.listener import Listener
 from sandbox.schema import InvalidError, compiled, parse_json
@@ -36,9 +45,11 @@ from sandbox.signals import Signal
 from sandbox.xmatters import Trigger, XMatters
 
 _LISTENING = compiled({"open": {"type": "boolean"}}, {})
-_FUNCTION = compiled({"auth": {"type": "object"}}, {"token_seconds": {"type": "integer", "default": 900}})
+_AUTH = compiled({"auth": {"type": "object"}}, {"token_seconds": {"type": "integer", "default": 900}})
+_MAKING = compiled({}, {"per_signal": {}, "delay_seconds": {}})
 
 _KEY = compiled({"api_key": {"type": "string", "minLength": 1}}, {})
+_APP = compiled({"app_key": {"type": "string", "minLength": 1}}, {})
 _USERS = compiled({"users": {"type": "array"}}, {})
 
 
@@ -66,12 +77,20 @@ class Control:
         app.router.add_put("/functions/{function}", self.declare)
         app.router.add_get("/tokens", self.token_requests)
         app.router.add_delete("/tokens", self.revoke)
+        app.router.add_get("/events", self.events)
+        app.router.add_delete("/events", self.forget_events)
+        app.router.add_get("/events/calls", self.event_calls)
+        app.router.add_get("/events/making", self.making)
+        app.router.add_put("/events/making", self.make)
+        app.router.add_put("/events/credentials", self.declare_rest)
         app.router.add_get("/bigpanda", self.bigpanda)
         app.router.add_get("/bigpanda/comments", self.comments)
         app.router.add_get("/bigpanda/assignments", self.assignments)
+        app.router.add_get("/bigpanda/releases", self.releases)
         app.router.add_get("/bigpanda/calls", self.calls)
         app.router.add_delete("/bigpanda/calls", self.forget_calls)
         app.router.add_put("/bigpanda/keys", self.let_in)
+        app.router.add_put("/bigpanda/apps", self.let_app_in)
         app.router.add_get("/bigpanda/users", self.users)
         app.router.add_put("/bigpanda/users", self.declare_users)
         return app
@@ -113,7 +132,7 @@ class Control:
         return web.json_response({"functions": [_masked(each) for each in self._xmatters.triggers()]})
 
     async def declare(self, request: web.Request) -> web.Response:
-        wanted = _FUNCTION(await _json(request), "function")
+        wanted = _AUTH(await _json(request), "function")
         trigger = self._xmatters.declare(wanted["auth"], request.match_info["function"], wanted["token_seconds"])
         return web.json_response(_masked(trigger) | {"url": trigger.url})
 
@@ -124,6 +143,28 @@ class Control:
         self._xmatters.tokens.revoke()
         return await self.token_requests(request)
 
+    async def events(self, request: web.Request) -> web.Response:
+        return web.json_response({"events": _of_incident(request, self._xmatters.events.all())})
+
+    async def forget_events(self, request: web.Request) -> web.Response:
+        self._xmatters.events.clear()
+        return await self.events(request)
+
+    async def event_calls(self, _: web.Request) -> web.Response:
+        return web.json_response({"calls": [call.as_json() for call in self._xmatters.events.calls.all()]})
+
+    async def making(self, _: web.Request) -> web.Response:
+        return web.json_response(self._xmatters.events.making())
+
+    async def make(self, request: web.Request) -> web.Response:
+        self._xmatters.events.make(**_MAKING(await _json(request), "making"))
+        return await self.making(request)
+
+    async def declare_rest(self, request: web.Request) -> web.Response:
+        wanted = _AUTH(await _json(request), "document")
+        accepts = self._xmatters.events.declare(wanted["auth"], wanted["token_seconds"])
+        return web.json_response({"auth": accepts.masked(), "token_seconds": wanted["token_seconds"]})
+
     async def bigpanda(self, _: web.Request) -> web.Response:
         return web.json_response({"bigpanda_url": self._bigpanda.url})
 
@@ -132,6 +173,9 @@ class Control:
 
     async def assignments(self, request: web.Request) -> web.Response:
         return web.json_response({"assignments": _of_incident(request, self._bigpanda.assignments())})
+
+    async def releases(self, request: web.Request) -> web.Response:
+        return web.json_response({"releases": _of_incident(request, self._bigpanda.releases())})
 
     async def calls(self, request: web.Request) -> web.Response:
         return web.json_response({"calls": _of_incident(request, self._bigpanda.calls.all())})
@@ -142,6 +186,10 @@ class Control:
 
     async def let_in(self, request: web.Request) -> web.Response:
         self._bigpanda.let_in(_KEY(await _json(request), "key")["api_key"])
+        return await self.bigpanda(request)
+
+    async def let_app_in(self, request: web.Request) -> web.Response:
+        self._bigpanda.let_app_in(_APP(await _json(request), "app")["app_key"])
         return await self.bigpanda(request)
 
     async def users(self, _: web.Request) -> web.Response:
@@ -173,9 +221,9 @@ def _masked(trigger: Trigger) -> dict[str, Any]:
     }
 
 
-def _of_incident(request: web.Request, calls: list[Call]) -> list[dict[str, Any]]:
+def _of_incident(request: web.Request, found: Sequence[Call | Event]) -> list[dict[str, Any]]:
     incident_id = request.query.get("incident_id")
-    return [call.as_json() for call in calls if incident_id in (None, call.incident_id)]
+    return [each.as_json() for each in found if incident_id in (None, each.incident_id)]
 
 
 def _filter(incident_id: str | None, accepted: bool | None, since: int) -> Callable[[Signal], bool]:

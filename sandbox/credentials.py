@@ -1,4 +1,4 @@
-"""How a caller shows a trigger who it is: the four kinds of docs/vendors.md, xMatters "Authentication"."""
+"""How a caller shows xMatters who it is: the four kinds of docs/vendors.md, xMatters "Authentication"."""
 
 import base64
 import binascii
@@ -21,7 +21,7 @@ SHOWN = {"username", "client_id"}
 
 @dataclass(frozen=True)
 class Auth:
-    """What one trigger accepts: one kind of credentials, or "any" of those whose keys are there."""
+    """What a trigger or the REST API accepts: one kind of credentials, or "any" of those whose keys are there."""
 
     type: str
     values: Mapping[str, str]

@@ -17,9 +17,9 @@ truncated_json                                    a whole answer whose JSON is c
 ===================  ===========================  ====================================================  =====
 
 ``times`` says how many calls in a row (default 1; null: until cleared) and ``on`` which route: xMatters' "trigger" (the
-default) or "token", BigPanda's "comment", "assignment", "activities" or "users". Where the last column is yes, the call
-counts just as it would without the fault: wrong credentials stay refused. With ``accept`` false, a slow answer is a 504
-in the end.
+default), "token", "events" (they are asked for) or "event" (its status is changed), BigPanda's "comment", "assignment",
+"activities", "users" or "release". Where the last column is yes, the call counts just as it would without the fault:
+wrong credentials stay refused. With ``accept`` false, a slow answer is a 504 in the end.
 """
 
 import functools
@@ -49,9 +49,13 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "reset_body": ({}, {"accept": {"const": True, "default": True}}),
     "truncated_json": ({}, {"accept": {"const": True, "default": True}}),
 }
+ROUTES = [
+    *("trigger", "token", "events", "event"),
+    *("comment", "assignment", "activities", "users", "release"),
+]
 _EVERY_KIND = {
     "kind": {"type": "string"},
-    "on": {"enum": ["trigger", "token", "comment", "assignment", "activities", "users"], "default": "trigger"},
+    "on": {"enum": ROUTES, "default": "trigger"},
     "times": {"type": ["integer", "null"], "minimum": 1, "default": 1},
 }
 

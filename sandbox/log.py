@@ -12,11 +12,13 @@ class Log[Entry]:
         self._entries: list[Entry] = []
         self._next_index = 0
 
-    def add(self, make: Callable[[int], Entry]) -> None:
-        """Keep the entry that `make` builds from its index."""
+    def add(self, make: Callable[[int], Entry]) -> Entry:
+        """Keep the entry that `make` builds from its index, and return it."""
         with self._lock:
-            self._entries.append(make(self._next_index))
+            entry = make(self._next_index)
+            self._entries.append(entry)
             self._next_index += 1
+        return entry
 
     def all(self) -> list[Entry]:
         """Every entry since the last `clear`."""

@@ -23,7 +23,10 @@ from sandbox.xmatters import Trigger, XMatters, utc_now
 
 
 class Box:
-    """A running sandbox, for use from any thread but its own; `bigpanda` is BigPanda's stand-in."""
+    """A running sandbox, for use from any thread but its own.
+
+    `events` are xMatters' events and its REST API for them, `bigpanda` is BigPanda's stand-in.
+    """
 
     def __init__(
         self, xmatters: XMatters, bigpanda: BigPanda, script: Script, vendor: Listener, control: Listener
@@ -31,6 +34,7 @@ class Box:
         self.xmatters_url = vendor.url
         self.control_url = control.url
         self.bigpanda = bigpanda
+        self.events = xmatters.events
         self._xmatters = xmatters
         self._script = script
         self._vendor = vendor
@@ -66,9 +70,10 @@ class Box:
         asyncio.run_coroutine_threadsafe(change, self._loop).result(timeout=10)
 
     def clear(self) -> None:
-        """Forget what was sent and what was scripted; triggers, tokens, keys and users stay."""
+        """Forget what was sent and made, and what was scripted; triggers, credentials, tokens, keys and users stay."""
         self._script.rewrite([])
         self._xmatters.clear()
+        self.events.make()
         self.bigpanda.clear()
 
 

@@ -49,6 +49,22 @@ class StandIn:
         self._call("PUT", f"/functions/{uuid}", {"auth": {"type": "url", "api_key": api_key}})
         return f"{self.xmatters_url}/api/integration/1/functions/{uuid}/triggers?apiKey={api_key}"
 
+    def let_into_rest(self, auth: dict[str, str], token_seconds: int = 900) -> None:
+        """Let xMatters' REST API be called with these credentials, and with no others."""
+        self._call("PUT", "/events/credentials", {"auth": auth, "token_seconds": token_seconds})
+
+    def make_events(self, *, per_signal: int = 1, delay_seconds: float = 0) -> None:
+        """Let each signal from now on make so many events, or none, which can be found only so long after it."""
+        self._call("PUT", "/events/making", {"per_signal": per_signal, "delay_seconds": delay_seconds})
+
+    def events(self, incident_id: str) -> list[dict[str, Any]]:
+        """What the signals of an incident made in xMatters, found already or not, the oldest first."""
+        return list(self._call("GET", f"/events?incident_id={quote(incident_id)}")["events"])
+
+    def event_calls(self) -> list[dict[str, Any]]:
+        """All that was asked of xMatters about events, whether it was done or not, the oldest first."""
+        return list(self._call("GET", "/events/calls")["calls"])
+
     def let_into_bigpanda(self, api_key: str) -> None:
         """Let BigPanda's API be called with this key, too."""
         self._call("PUT", "/bigpanda/keys", {"api_key": api_key})
@@ -60,6 +76,14 @@ class StandIn:
     def assignments(self, incident_id: str) -> list[dict[str, Any]]:
         """To whom an incident was given in BigPanda, the oldest first."""
         return list(self._call("GET", f"/bigpanda/assignments?incident_id={quote(incident_id)}")["assignments"])
+
+    def let_app_into_bigpanda(self, app_key: str) -> None:
+        """Let BigPanda's callback service be called for this app, too."""
+        self._call("PUT", "/bigpanda/apps", {"app_key": app_key})
+
+    def releases(self, incident_id: str) -> list[dict[str, Any]]:
+        """The calls after which BigPanda holds an incident's updates no longer, the oldest first."""
+        return list(self._call("GET", f"/bigpanda/releases?incident_id={quote(incident_id)}")["releases"])
 
     def calls(self, incident_id: str) -> list[dict[str, Any]]:
         """All that was asked of BigPanda about an incident, whether it was done or not, the oldest first."""

@@ -15,6 +15,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sandbox.answers import Answer, document
+from sandbox.credentials import Auth, Presented
+from sandbox.schema import InvalidError
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,14 @@ class Account:
     username: str
     password: str
     token_seconds: int
+
+    @classmethod
+    def of(cls, auth: Auth, token_seconds: int) -> "Account | None":
+        """Who may ask for the tokens that `auth` accepts, if it accepts any."""
+        match auth.expected("oauth"):
+            case (client_id, username, password):
+                return cls(client_id, username, password, token_seconds)
+        return None
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,14 @@ class Tokens:
             account, expires_at = self._access.get(token, (None, None))
         return account if expires_at and self._now() < expires_at else None
 
+    def match(self, shown: Presented, auth: Auth) -> bool:
+        """Whether credentials that were shown are what `auth` accepts."""
+        expected = auth.expected(shown.kind)
+        if shown.kind != "oauth":
+            return shown.values == expected
+        account = self.holder(shown.values[0])
+        return account is not None and (account.client_id, account.username, account.password) == expected
+
     def revoke(self) -> None:
         """Let no token work any more, refresh tokens included."""
         with self._lock:
@@ -99,6 +117,13 @@ class Tokens:
                 "jti": jti,
             },
         )
+
+
+def lifetime(token_seconds: object) -> int:
+    """How long tokens last, as it is declared. Raises InvalidError when it can't be used."""
+    if type(token_seconds) is not int or token_seconds < 0:
+        raise InvalidError("token_seconds must be a whole number, 0 or more")
+    return token_seconds
 
 
 def _signed_in(form: Mapping[str, str], accounts: Sequence[Account]) -> Account | None:

@@ -1,4 +1,4 @@
-"""The xMatters stand-in: triggers that take signals, and OAuth tokens.
+"""The xMatters stand-in: triggers that take signals, and OAuth tokens; what comes of signals is in `sandbox.events`.
 
 Documented by xMatters, or recorded from a tenant (docs/vendors.md, xMatters "Triggers", "Answers", "OAuth"):
 
@@ -28,12 +28,13 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from sandbox import answers, wire
 from sandbox.answers import Answer
-from sandbox.credentials import Auth, Presented, presented
+from sandbox.credentials import Auth, presented
+from sandbox.events import EVENTS_PATH, Events
 from sandbox.faults import Script
 from sandbox.log import Log
 from sandbox.schema import InvalidError
 from sandbox.signals import Signal
-from sandbox.tokens import Account, TokenRequest, Tokens
+from sandbox.tokens import Account, TokenRequest, Tokens, lifetime
 
 TRIGGER_PATH = "/api/integration/1/functions/{function}/triggers"
 TOKEN_PATH = "/api/xm/1/oauth2/token"
@@ -57,10 +58,7 @@ class Trigger:
     @property
     def account(self) -> Account | None:
         """Who may ask for OAuth tokens for it, if anybody."""
-        match self.auth.expected("oauth"):
-            case (client_id, username, password):
-                return Account(client_id, username, password, self.token_seconds)
-        return None
+        return Account.of(self.auth, self.token_seconds)
 
 
 @dataclass(frozen=True)
@@ -80,6 +78,7 @@ class XMatters:
         self.signals = Log[Signal]()
         self.tokens = Tokens(now)
         self.token_requests: list[TokenRequest] = []
+        self.events = Events(script, self.tokens, now)
         self._script = script
         self._now = now
         self._lock = threading.Lock()
@@ -93,15 +92,13 @@ class XMatters:
         InvalidError
             When the declaration can't be used; the message names the key, never the value.
         """
-        accepts = Auth.parse(auth)
-        if type(token_seconds) is not int or token_seconds < 0:
-            raise InvalidError("token_seconds must be a whole number, 0 or more")
+        accepts, seconds = Auth.parse(auth), lifetime(token_seconds)
         name = _uuid(function) if function else str(uuid.uuid4())
         url = self.url + TRIGGER_PATH.format(function=name)
         api_key = accepts.expected("url")
         if api_key:
             url += f"?apiKey={quote(api_key[0], safe='')}"
-        trigger = Trigger(name, url, accepts, token_seconds)
+        trigger = Trigger(name, url, accepts, seconds)
         with self._lock:
             others = {each: other for each, other in self._triggers.items() if each != name}
             self._triggers = {name: trigger} | others
@@ -115,6 +112,7 @@ class XMatters:
         """Forget what was sent; triggers and tokens stay."""
         self.signals.clear()
         self.token_requests.clear()
+        self.events.clear()
 
     async def trigger(self, request: web.Request) -> web.Response:
         """Route: a call of a trigger."""
@@ -123,7 +121,7 @@ class XMatters:
         fault = self._script.take("trigger")
         answer = fault.changed(verdict.answer, answers.error) if fault else verdict.answer
         accepted = verdict.request_id is not None and (fault is None or fault.accept)
-        self.signals.add(
+        signal = self.signals.add(
             lambda index: Signal(
                 index=index,
                 received_at=self._now(),
@@ -138,13 +136,14 @@ class XMatters:
                 fault=fault.kind if fault else None,
             )
         )
+        self.events.take(signal)
         return await wire.send(answer, fault, request)
 
     async def token(self, request: web.Request) -> web.Response:
         """Route: a request for an OAuth token."""
         form = dict(parse_qsl((await request.read()).decode(errors="replace")))
-        accounts = [trigger.account for trigger in self.triggers() if trigger.account]
-        honest = self.tokens.grant(form, accounts)
+        accounts = [self.events.account, *(trigger.account for trigger in self.triggers())]
+        honest = self.tokens.grant(form, [each for each in accounts if each])
         fault = self._script.take("token")
         answer = fault.changed(honest, answers.error) if fault else honest
         status = None if fault and fault.cuts_before_answer else answer.status
@@ -159,20 +158,13 @@ class XMatters:
         first = shown[0].kind if shown else None
         if trigger is None:
             return Verdict(answers.error(404, "The function does not exist or is not deployed"), first)
-        matching = next((each for each in shown if self._matches(each, trigger.auth)), None)
+        matching = next((each for each in shown if self.tokens.match(each, trigger.auth)), None)
         if matching:
             request_id = str(uuid.uuid4())
             return Verdict(answers.accepted(request_id), matching.kind, request_id)
         if first == "oauth":
             return Verdict(answers.invalid_token(), first)
         return Verdict(answers.error(401, "The credentials are missing or wrong"), first)
-
-    def _matches(self, shown: Presented, auth: Auth) -> bool:
-        expected = auth.expected(shown.kind)
-        if shown.kind != "oauth":
-            return shown.values == expected
-        account = self.tokens.holder(shown.values[0])
-        return account is not None and (account.client_id, account.username, account.password) == expected
 
 
 def application(xmatters: XMatters) -> web.Application:
@@ -181,6 +173,8 @@ def application(xmatters: XMatters) -> web.Application:
     app = web.Application(client_max_size=0)
     app.router.add_post(TRIGGER_PATH, xmatters.trigger)
     app.router.add_post(TOKEN_PATH, xmatters.token)
+    app.router.add_get(EVENTS_PATH, xmatters.events.find)
+    app.router.add_post(EVENTS_PATH, xmatters.events.change)
     return app
 
 

@@ -4,6 +4,7 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from copy import replace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from tests import samples
 from tests.integration.live import LOOPBACK, Received, Script, deadline, site
 
 KEY = "BPU-canary-key"
+APP = "app-canary-key"
 INCIDENT = Incident("63bd", "i/1 ü")
 MARK = "[relay 1a2b3c4d]"
 JANE = USERS[0]
@@ -43,24 +45,35 @@ def find(client: BigPanda, access: Access, time_left: Deadline) -> str | None:
     return client.user_id(access, ["jdoe", JANE["userName"]], time_left)
 
 
-ROUTES: dict[str, Ask] = {"comment": comment, "assignment": assign, "activities": look, "users": find}
+def release(client: BigPanda, access: Access, time_left: Deadline) -> None:
+    client.release(access, INCIDENT.id, "incident#new", time_left)
+
+
+ROUTES: dict[str, Ask] = {
+    "comment": comment,
+    "assignment": assign,
+    "activities": look,
+    "users": find,
+    "release": release,
+}
 
 
 def new_client() -> BigPanda:
     return BigPanda(Outward(Session(LOOPBACK)))
 
 
-def access_to(url: str, api_key: str = KEY) -> Access:
-    members = samples.secret(bigpanda={"api_key": api_key, "base_url": "https://api.bigpanda.io"})
-    found = samples.parsed(members).bigpanda
+def access_to(url: str, api_key: str = KEY, app_key: str = APP) -> Access:
+    bigpanda = {"api_key": api_key, "base_url": "https://api.bigpanda.io", "callbacks": True, "app_key": app_key}
+    found = samples.parsed(samples.secret(bigpanda=bigpanda)).bigpanda
     assert found
-    return Access(url, found.api_key, found.environment_id, found.assign, found.email_domain, found.comments)
+    return replace(found, base_url=url)
 
 
 @pytest.fixture
 def access(box: Box) -> Access:
     """Access to the stand-in."""
     box.bigpanda.let_in(KEY)
+    box.bigpanda.let_app_in(APP)
     return access_to(box.bigpanda.url)
 
 
@@ -81,6 +94,21 @@ class TestDone:
         assign(new_client(), access, deadline(5))
         [made] = box.bigpanda.assignments()
         assert (made.incident_id, made.document) == ("i/1 ü", {"assignee": JANE["id"]})
+
+    def test_an_incident_is_released(self, box: Box, access: Access) -> None:
+        release(new_client(), access, deadline(5))
+        [told] = box.bigpanda.releases()
+        assert (told.incident_id, told.status) == ("i/1 ü", 200)
+        assert told.document == {"event_type": "incident#new", "incident_id": "i/1 ü", "app_key": "****"}
+
+    @pytest.mark.parametrize("kind", ["status", "html"])
+    @pytest.mark.parametrize("status", [404, 409])
+    def test_that_there_is_nothing_to_release_is_no_failure(
+        self, box: Box, access: Access, kind: str, status: int
+    ) -> None:
+        box.script([{"kind": kind, "status": status, "on": "release"}])
+        release(new_client(), access, deadline(5))
+        assert [(call.route, call.status) for call in box.bigpanda.calls.all()] == [("release", status)]
 
     def test_a_comment_is_found_and_nobody_elses_is(self, access: Access) -> None:
         assert look(new_client(), access, deadline(5)) is False
@@ -167,7 +195,7 @@ class TestShapes:
     @pytest.mark.parametrize(
         ("status", "body"), [(204, b""), (200, b'{"status": 204, "data": {}}'), (201, b""), (202, b"<html>")]
     )
-    @pytest.mark.parametrize("ask", [comment, assign])
+    @pytest.mark.parametrize("ask", [comment, assign, release])
     def test_any_2xx_is_done_whatever_its_body(self, ask: Ask, status: int, body: bytes) -> None:
         with site(answering(status, body)) as server:
             ask(new_client(), access_to(server.url), deadline(5))
@@ -195,14 +223,20 @@ FAILURES: list[tuple[dict[str, Any], Reason, bool]] = [
     ({"kind": "accept_then_reset"}, Reason.UNREACHABLE, True),
     ({"kind": "slow", "seconds": 1.5}, Reason.TIMEOUT, True),
 ]
+# That there is nothing to release is no failure of a release.
+FAILURES_OF_ROUTES = [
+    (route, *failure)
+    for route in ROUTES
+    for failure in FAILURES
+    if (route, failure[0].get("status")) not in {("release", 404), ("release", 409)}
+]
 
 
 class TestFailures:
-    @pytest.mark.parametrize("route", ROUTES)
     @pytest.mark.parametrize(
-        ("fault", "reason", "may_be_done"),
-        FAILURES,
-        ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
+        ("route", "fault", "reason", "may_be_done"),
+        FAILURES_OF_ROUTES,
+        ids=lambda value: json.dumps(value) if isinstance(value, dict) else value if value in ROUTES else "",
     )
     def test_each_has_its_reason_and_says_whether_it_may_be_done(
         self, box: Box, access: Access, route: str, fault: dict[str, Any], reason: Reason, may_be_done: bool
@@ -218,14 +252,20 @@ class TestFailures:
     def test_a_wrong_key_is_refused(self, box: Box, access: Access) -> None:
         for ask in ROUTES.values():
             assert failure(ask, access_to(box.bigpanda.url, "BPU-wrong")).reason == Reason.CREDENTIALS
-        assert box.bigpanda.comments() == []
+        assert [call.accepted for call in box.bigpanda.calls.all()] == [False] * len(ROUTES)
 
-    def test_what_bigpanda_says_of_it_is_kept_without_the_key(self) -> None:
+    def test_a_wrong_app_key_is_refused(self, box: Box, access: Access) -> None:
+        found = failure(release, replace(access, app_key="app-canary-wrong"))
+        assert (found.reason, found.http_status) == (Reason.CREDENTIALS, 403)
+        assert box.bigpanda.releases() == []
+
+    @pytest.mark.parametrize("ask", [comment, release])
+    def test_what_bigpanda_says_of_it_is_kept_without_the_keys(self, ask: Ask) -> None:
         def echo(received: Received) -> tuple[int, dict[str, str], bytes]:
-            return 400, {}, json.dumps({"errors": ["no", dict(received.headers)]}).encode()
+            return 400, {}, json.dumps({"errors": ["no", dict(received.headers), received.body.decode()]}).encode()
 
         with site(echo) as server:
-            found = failure(comment, access_to(server.url))
+            found = failure(ask, access_to(server.url))
         assert (found.http_status, '"errors"' in found.excerpt) == (400, True)
         assert "canary" not in found.excerpt + str(found)
 

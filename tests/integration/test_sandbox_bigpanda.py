@@ -1,6 +1,6 @@
 """The BigPanda stand-in over real sockets: what it answers, what it keeps, what goes wrong when scripted."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +12,7 @@ from sandbox.server import Box, running
 from sandbox.users import USERS
 
 KEY = "BPU-canary-key"
+APP = "app-canary-key"
 BEARER = {"Authorization": f"Bearer {KEY}"}
 JANE, EMMA = (user["id"] for user in USERS)
 
@@ -20,6 +21,7 @@ JANE, EMMA = (user["id"] for user in USERS)
 def http(box: Box) -> Iterator[requests.Session]:
     """A session that BigPanda lets in."""
     box.bigpanda.let_in(KEY)
+    box.bigpanda.let_app_in(APP)
     with requests.Session() as session:
         session.trust_env = False
         session.headers.update(BEARER)
@@ -45,6 +47,20 @@ def activities(box: Box, http: requests.Session, name: str = "i1", **query: Any)
 
 def users(box: Box, http: requests.Session, filter_: str | None = None) -> requests.Response:
     return http.get(f"{box.bigpanda.url}/scim/v2/Users", params={"filter": filter_}, timeout=5)
+
+
+def release(box: Box, http: requests.Session, name: str = "i1", **members: Any) -> requests.Response:
+    told = {"event_type": "incident#new", "incident_id": name, "app_key": APP} | members
+    return http.post(f"{box.bigpanda.url}/resources/v2.1/outbound/callback", json=told, timeout=5)
+
+
+ROUTES: dict[str, Callable[[Box, requests.Session], requests.Response]] = {
+    "comment": comment,
+    "assignment": assign,
+    "activities": activities,
+    "users": users,
+    "release": release,
+}
 
 
 class TestIncidents:
@@ -83,6 +99,35 @@ class TestIncidents:
         assert http.get(incident(box, "comments"), timeout=5).status_code == 405
         assert http.post(incident(box, "resolve"), timeout=5).status_code == 404
         assert box.bigpanda.calls.all() == []
+
+
+class TestReleases:
+    def test_a_release_is_200_and_kept_without_the_app_key(self, box: Box, http: requests.Session) -> None:
+        answer = release(box, http, "a/b")
+        assert (answer.status_code, answer.json()) == (200, {"status": 200})
+        [kept] = box.bigpanda.releases()
+        assert (kept.route, kept.environment_id, kept.incident_id) == ("release", None, "a/b")
+        assert kept.document == {"event_type": "incident#new", "incident_id": "a/b", "app_key": "****"}
+
+    @pytest.mark.parametrize("name", ["event_type", "incident_id", "app_key"])
+    @pytest.mark.parametrize("value", [None, "", 5])
+    def test_without_one_of_its_texts_it_is_400(self, box: Box, http: requests.Session, name: str, value: Any) -> None:
+        answer = release(box, http, **{name: value})
+        assert (answer.status_code, answer.json()["status"]) == (400, 400)
+        assert name in answer.json()["errors"][0]
+        assert box.bigpanda.releases() == []
+
+    def test_an_app_that_nobody_knows_is_403(self, box: Box, http: requests.Session) -> None:
+        for app in ("another", KEY):
+            answer = release(box, http, app_key=app)
+            assert (answer.status_code, answer.json()["status"]) == (403, 403)
+        assert box.bigpanda.releases() == []
+        box.bigpanda.let_app_in("another")
+        assert release(box, http, app_key="another").status_code == 200
+
+    def test_it_is_no_activity(self, box: Box, http: requests.Session) -> None:
+        release(box, http)
+        assert activities(box, http).json() == []
 
 
 class TestActivities:
@@ -156,9 +201,9 @@ class TestKeys:
         self, box: Box, http: requests.Session, shown: str | None
     ) -> None:
         http.headers["Authorization"] = shown or ""
-        answers = [comment(box, http), assign(box, http), activities(box, http), users(box, http)]
-        assert [(each.status_code, each.json()["status"]) for each in answers] == [(401, 401)] * 4
-        assert [each.accepted for each in box.bigpanda.calls.all()] == [False] * 4
+        answers = [ask(box, http) for ask in ROUTES.values()]
+        assert [(each.status_code, each.json()["status"]) for each in answers] == [(401, 401)] * 5
+        assert [each.accepted for each in box.bigpanda.calls.all()] == [False] * 5
 
     def test_several_keys_are_let_in(self, box: Box, http: requests.Session) -> None:
         box.bigpanda.let_in("another")
@@ -169,23 +214,24 @@ class TestKeys:
     def test_no_key_is_kept_or_shown(self, box: Box, http: requests.Session) -> None:
         comment(box, http)
         assign(box, http)
+        release(box, http)
         shown = [
-            http.get(f"{box.control_url}{path}", timeout=5).text
-            for path in ("/bigpanda", "/bigpanda/calls", "/bigpanda/comments", "/bigpanda/assignments")
+            http.get(f"{box.control_url}/bigpanda{path}", timeout=5).text
+            for path in ("", "/calls", "/comments", "/assignments", "/releases")
         ]
         assert "words" in shown[1]
+        assert "incident#new" in shown[4]
         assert "canary" not in "".join(shown)
 
 
 class TestPace:
-    @pytest.mark.parametrize(
-        ("route", "ask"), [("comment", comment), ("assignment", assign), ("activities", activities), ("users", users)]
-    )
+    @pytest.mark.parametrize(("route", "ask"), ROUTES.items())
     def test_each_endpoint_takes_so_many_a_second(self, route: str, ask: Any) -> None:
         now = [datetime(2030, 1, 1, tzinfo=UTC)]
         with running(now=lambda: now[0], is_paced=True) as box, requests.Session() as session:
             session.headers.update(BEARER)
             box.bigpanda.let_in(KEY)
+            box.bigpanda.let_app_in(APP)
             statuses = [ask(box, session).status_code for _ in range(LIMITS[route] + 2)]
             assert [status == 429 for status in statuses] == [False] * LIMITS[route] + [True] * 2
             now[0] += timedelta(seconds=1)
@@ -198,12 +244,10 @@ class TestPace:
 
 
 class TestFaults:
-    @pytest.mark.parametrize(
-        ("route", "ask"), [("comment", comment), ("assignment", assign), ("activities", activities), ("users", users)]
-    )
+    @pytest.mark.parametrize(("route", "ask"), ROUTES.items())
     def test_each_route_meets_its_own(self, box: Box, http: requests.Session, route: str, ask: Any) -> None:
         box.script([{"kind": "status", "status": 409, "on": route}, {"kind": "html", "status": 502, "on": route}])
-        others = [each for each in (comment, assign, activities, users) if each is not ask]
+        others = [each for each in ROUTES.values() if each is not ask]
         assert all(other(box, http).status_code < 300 for other in others)
         first, second, third = (ask(box, http) for _ in range(3))
         assert (first.status_code, first.json()) == (409, {"status": 409, "errors": [first.json()["errors"][0]]})
@@ -252,6 +296,8 @@ class TestControl:
         comment(box, http, "one")
         comment(box, http, "other", "i2")
         assign(box, http)
+        release(box, http)
+        release(box, http, "i2")
 
         def listed(what: str, **query: str) -> list[dict[str, Any]]:
             url = f"{box.control_url}/bigpanda/{what}"
@@ -262,8 +308,10 @@ class TestControl:
         assert [each["document"]["comment"] for each in listed("comments", incident_id="i2")] == ["other"]
         assert [each["document"] for each in listed("assignments", incident_id="i1")] == [{"assignee": JANE}]
         assert listed("assignments", incident_id="i2") == []
+        assert [each["document"]["incident_id"] for each in listed("releases")] == ["i1", "i2"]
+        assert [each["index"] for each in listed("releases", incident_id="i2")] == [listed("calls")[-1]["index"]]
         calls = listed("calls")
-        assert [each["index"] - calls[0]["index"] for each in calls] == [0, 1, 2, 3]
+        assert [each["index"] - calls[0]["index"] for each in calls] == [0, 1, 2, 3, 4, 5]
         assert calls[0] | {"index": 0, "received_at": ""} == {
             "index": 0, "received_at": "", "route": "comment", "environment_id": "e1", "incident_id": "i1", "query": {},
             "document": {"comment": "refused"}, "status": 404, "accepted": False, "fault": "status",
@@ -279,6 +327,9 @@ class TestControl:
             assert comment(box, session).status_code == 401
             session.put(f"{box.control_url}/bigpanda/keys", json={"api_key": KEY}, timeout=5)
             assert comment(box, session).status_code == 204
+            assert release(box, session).status_code == 403
+            session.put(f"{box.control_url}/bigpanda/apps", json={"app_key": APP}, timeout=5)
+            assert release(box, session).status_code == 200
             url = f"{box.control_url}/bigpanda/users"
             assert len(session.get(url, timeout=5).json()["users"]) == len(USERS)
             assert session.put(url, json={"users": [user]}, timeout=5).json() == {"users": [user | {"emails": []}]}
@@ -290,6 +341,7 @@ class TestControl:
         [
             ("keys", {}, "key must contain ['api_key']"),
             ("keys", {"api_key": ""}, "key.api_key must be longer"),
+            ("apps", {"api_key": "a"}, "app must contain ['app_key']"),
             ("users", {"users": {}}, "document.users must be array"),
             ("users", {"users": [{"id": "u1"}]}, "users[0] must contain"),
             ("users", {"users": [{"id": "u1", "userName": "x", "emails": ["x"]}]}, "users[0].emails[0] must be object"),

@@ -6,17 +6,20 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from relay.incident import parse
+from tests.simulation.conduct import Conduct
 from tests.simulation.oracle import changed, newest, surely_newer, wanted
 from tests.simulation.phones import Phones, Ring
 from tests.simulation.services import SimulatedSns, SimulatedSqs
 from tests.simulation.story import SharedState
+from tests.simulation.weather import Weather
 from tests.simulation.world import Process, World
 
 FLOOD_SIGNALS, FLOOD_SECONDS = 4, 60.0
 # A signal can be in flight as long as its sender's lease, or BigPanda's patience.
 IN_FLIGHT_SECONDS = 16.0
 CLOCKS_DIFFER = 0.7
-PACED_SECONDS = 57.0
+# The time between two signals is that between their claims, and one may be tried for as long as BigPanda waits.
+TRIED_SECONDS = 9.0
 
 
 @dataclass
@@ -30,9 +33,8 @@ class Invariants:
     retries: SimulatedSqs
     dead_letters: SimulatedSqs
     sns: SimulatedSns
+    weather: Weather
     has_operators: bool
-    # Whether nothing stood in the way of the pace, and each signal rang once.
-    is_paced: bool
     # The digest of the state that the ledger keeps of an incident, and when it came.
     known: Callable[[str], tuple[str, float]]
     problems: list[str] = field(default_factory=list)
@@ -61,17 +63,17 @@ class Invariants:
     def ended(self, process: Process) -> None:
         """A process ended, or died."""
         self.running.discard(process)
-        incidents = process.notes.get("incidents", set())
-        if process.is_dead or process.notes.get("bug"):
+        if process.is_dead or "bug" in process.troubles:
             # Whatever it had in flight may have rung.
-            self.doubts.update(incidents)
-        if process.notes.get("ledger trouble"):
-            self.unguarded.update(incidents)
-        if process.notes.get("queue trouble"):
-            self.unqueued.update(incidents)
+            self.doubts.update(process.claimed)
+        if "ledger" in process.troubles:
+            self.unguarded.update(process.incidents)
+        if "queue" in process.troubles:
+            self.unqueued.update(process.incidents)
+        self.anywhere()
 
     def anywhere(self) -> None:
-        """Something was let go: is everything that was answered 2xx still safe?"""
+        """A process ended, and may have let something go: is everything that was answered 2xx still safe?"""
         for state in self.states.values():
             if state.answered:
                 self._check_safe(state)
@@ -84,17 +86,28 @@ class Invariants:
         for incident in {state.incident for state in self.states.values()}:
             rings = self._rings(incident)
             if incident not in self.unguarded:
+                self._check_bad_again(incident)
                 self._check_once(incident, rings)
                 if incident not in self.unqueued:
                     self._check_order(rings)
                     self._check_flood(rings)
+                    if not self.doubts[incident] + self.phones.doubts[incident]:
+                        self._check_rests(rings)
             self._check_ends(incident)
-        self._check_attempts()
         self._check_ages()
-        self._check_pace()
         if self.retries.wrong_delays:
             self._problem(f"SQS was asked for delays of {self.retries.wrong_delays} s")
-        self._check_fallback()
+        conduct = Conduct(
+            self.policy,
+            self.weather,
+            self.phones,
+            self.dead_letters,
+            self.sns,
+            self.has_operators,
+            self._is_owed,
+        )
+        for problem in conduct.problems():
+            self._problem(problem)
 
     def _check_safe(self, state: SharedState) -> None:
         """It, or what overtook it, rang, is on a queue, or is not owed by policy."""
@@ -106,8 +119,7 @@ class Invariants:
         if any(changed(told, heir) not in self.wanted for heir in heirs):
             return
         is_guarded = state.incident not in self.unguarded and not any(
-            process.notes.get("ledger trouble") and state.incident in process.notes.get("incidents", ())
-            for process in self.running
+            "ledger" in process.troubles and state.incident in process.incidents for process in self.running
         )
         if not is_guarded and self._seems_told(state.incident, heirs):
             return
@@ -139,6 +151,14 @@ class Invariants:
         rings = self._rings(incident)
         return self.states[incident, rings[-1].share] if rings else None
 
+    def _is_owed(self, incident: str) -> bool:
+        """Whether something critical was never told, and nothing went wrong that excuses it."""
+        if incident in self.unguarded | self.unqueued or self.doubts[incident]:
+            return False
+        states = newest(state for state in self.states.values() if state.incident == incident and self._counts(state))
+        told = self._told(incident)
+        return bool(states) and all(state.status == "critical" and changed(told, state) in self.wanted for state in states)
+
     def _check_ends(self, incident: str) -> None:
         """What people were told last is what is true, as far as policy wants it told; unless that is a dead letter."""
         states = [state for state in self.states.values() if state.incident == incident]
@@ -156,6 +176,21 @@ class Invariants:
                 return
         if answered:
             self._problem(f"{incident} ends untold: {answered[0]}; people were told {told}")
+
+    def _check_bad_again(self, incident: str) -> None:
+        """What got better, unheard, and then as bad again is told: people may have seen that it was better."""
+        told, rings = self._told(incident), self._rings(incident)
+        states = [state for state in self.states.values() if state.incident == incident and state.answered]
+        unwanted, bad = {"eased", "resolved"} - self.wanted, {"worsened", "reopened"} & self.wanted
+        last = newest(states)
+        if told is None or len(last) != 1 or last[0].version is None or self._is_on_a_queue(last[0]):
+            return
+        for better in states:
+            is_between = surely_newer(better, told) and surely_newer(last[0], better) and last[0] is not told
+            is_in_turn = rings[-1].at + IN_FLIGHT_SECONDS < min(better.arrivals, default=0.0)
+            is_in_turn = is_in_turn and max(better.answered) < min(last[0].arrivals)
+            if is_between and is_in_turn and changed(told, better) in unwanted and changed(better, last[0]) in bad:
+                self._problem(f"{incident} ends untold: {last[0]}, after {better}")
 
     def _seems_told(self, incident: str, states: Iterable[SharedState]) -> bool:
         """Whether one of the states changes nothing against what the ledger may take for announced.
@@ -191,7 +226,9 @@ class Invariants:
             state = self.states[ring.incident, ring.share]
             needless += changed(told, state) not in self.wanted and not self._is_bad_again(told, state, ring.at)
             told = state
-        if needless > self.doubts[incident] + self.phones.doubts[incident]:
+        doubts = self.doubts[incident] + self.phones.doubts[incident]
+        # Those that no queue takes wait for a sender that died, then all of them are sent.
+        if needless > doubts and not (doubts and incident in self.unqueued):
             self._problem(f"{incident} rang {needless} times too often")
 
     def _is_bad_again(self, told: SharedState | None, now: SharedState, at: float) -> bool:
@@ -211,11 +248,18 @@ class Invariants:
             if last - first < FLOOD_SECONDS:
                 self._problem(f"{rings[0].incident} rang {FLOOD_SIGNALS + 1} times within {last - first:.1f} s")
 
-    def _check_attempts(self) -> None:
-        for job in self.dead_letters.jobs():
-            asked = self.phones.asked[job["delivery_id"]]
-            if job["attempts"] > asked:
-                self._problem(f"a job says {job['attempts']} attempts, and xMatters was asked {asked} times")
+    def _check_rests(self, rings: list[Ring]) -> None:
+        """What is not worse, and not over, leaves people the time that the policy gives them."""
+        least = float(str(self.policy["min_seconds_between_signals"])) - TRIED_SECONDS
+        for earlier, later in pairwise(rings):
+            told, state = self.states[earlier.incident, earlier.share], self.states[later.incident, later.share]
+            is_in_time = later.began - earlier.at >= least or changed(told, state) in {
+                "worsened",
+                "resolved",
+                "touched",
+            }
+            if not is_in_time and not self._is_bad_again(told, state, later.at):
+                self._problem(f"{state} rang {later.began - earlier.at:.0f} s after the signal before")
 
     def _check_ages(self) -> None:
         """What is older than the policy allows does not ring, unless an operator wants it."""
@@ -224,20 +268,6 @@ class Invariants:
             arrivals = [at for at in self.states[ring.incident, ring.share].arrivals if at <= ring.began]
             if not self.has_operators and ring.began > max(arrivals) + limit:
                 self._problem(f"{ring.incident} share {ring.share} rang although it was too old")
-
-    def _check_pace(self) -> None:
-        """No minute holds more signals than the policy allows; a signal may leave a little after it was let go."""
-        limits = [self.policy.get(name) for name in ("max_per_minute", "max_per_minute_per_recipients")]
-        limit = min(limit for limit in limits if isinstance(limit, int))
-        times = sorted(ring.began for ring in self.phones.rings)
-        for first, last in zip(times, times[limit:], strict=False):
-            if self.is_paced and last - first < PACED_SECONDS:
-                self._problem(f"{limit + 1} signals within {last - first:.1f} s")
-
-    def _check_fallback(self) -> None:
-        times = [at for at, _ in self.sns.told]
-        if any(later - earlier < 59 for earlier, later in pairwise(times)) and not self.unguarded:
-            self._problem("the fallback topic was told twice within a minute")
 
     def _problem(self, what: str) -> None:
         if what not in self.problems:

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import requests
 
@@ -26,16 +27,28 @@ class Ring:
 
 
 @dataclass
+class Post:
+    """A request that a process made for a delivery: when, and what came of it, once something did."""
+
+    process: str
+    delivery: str
+    began: float
+    ended: float | None = None
+    fault: str | None = None
+    is_accepted: bool = False
+
+
+@dataclass
 class Phones(Session):
     """A trigger that rings phones, knows one key, and fails as the weather is.
 
-    `asked` counts the posts of each delivery; `doubts`, by incident, those of which the relay can't know if they rang.
+    `posts` are all that was asked of it; `doubts` count, by incident, those of which the relay can't know if they rang.
     """
 
     edge: Edge
     key: str = OLD_KEY
     rings: list[Ring] = field(default_factory=list)
-    asked: Counter[str] = field(default_factory=Counter)
+    posts: list[Post] = field(default_factory=list)
     doubts: Counter[str] = field(default_factory=Counter)
 
     def call(
@@ -49,16 +62,30 @@ class Phones(Session):
         heard: Callable[[Answer], object] = lambda _: None,
     ) -> Answer:
         world, began = self.edge.world, self.edge.world.now
-        delivery = headers["X-Relay-Delivery-Id"]
-        self.asked[delivery] += 1
-        fault = self.edge.begin()
+        post = Post(world.process().name, headers["X-Relay-Delivery-Id"], began)
+        self.edge.reach()
+        if world.now > began + seconds:
+            # The real one looks at the clock, too, before the first byte: a function may have been frozen.
+            raise requests.ConnectTimeout("too late to be sent")
+        self.posts.append(post)
+        try:
+            answer = self._answered(post, url, json.loads(body or b"")["incident"], seconds)
+            post.is_accepted = answer.status == 202
+            return answer
+        finally:
+            # Whoever was left behind may be frozen by now.
+            post.ended = min(world.now, began + seconds)
+
+    def _answered(self, post: Post, url: str, document: Mapping[str, Any], seconds: float) -> Answer:
+        world = self.edge.world
+        fault = post.fault = self.edge.fault()
         if f"apiKey={self.key}" not in url:
+            post.fault = "credentials"
             return self._answer(401)
-        document = json.loads(body or b"")["incident"]
         incident, share = document["id"], document["share"]
-        world.process().notes.setdefault("posted", set()).add(incident)
+        world.process().claimed.add(incident)
         if fault in {None, "slow", "reset rang", "timeout rang"}:
-            self.rings.append(Ring(world.now, began, incident, share, delivery))
+            self.rings.append(Ring(world.now, post.began, incident, share, post.delivery))
             world.say(f"RINGS  {incident} share {share}{f' ({fault})' if fault else ''}")
         else:
             world.say(f"xmatters: {fault} for {incident} share {share}")
@@ -66,11 +93,16 @@ class Phones(Session):
             self.doubts[incident] += 1
         if fault is None or fault == "slow":
             self.edge.end()
-            if world.now - began > seconds:
+            if world.now - post.began > seconds:
                 self.doubts[incident] += 1
+                post.fault = "timeout"
                 raise requests.ReadTimeout("late")
             return Answer(202, {}, json.dumps({"requestId": f"r{len(self.rings)}"}).encode())
         return self._failed(fault, seconds)
+
+    def asked(self, delivery: str) -> int:
+        """How often it was asked to take a delivery."""
+        return sum(post.delivery == delivery for post in self.posts)
 
     def _failed(self, fault: str, seconds: float) -> Answer:
         match fault:

@@ -38,7 +38,15 @@ class Edge:
 
     def begin(self) -> str | None:
         """Go there; what goes wrong on the way."""
+        self.reach()
+        return self.fault()
+
+    def reach(self) -> None:
+        """Go there."""
         self._take()
+
+    def fault(self) -> str | None:
+        """What goes wrong, once one is there."""
         fault = self.weather.fault(self.service)
         if fault == "slow":
             self.world.wait(self.world.random.uniform(0.5, 4))
@@ -88,7 +96,7 @@ class SimulatedSqs:
             raise _refused("SendMessage")
         fault = self.edge.begin()
         if fault:
-            self.world.process().notes["queue trouble"] = True
+            self.world.process().troubles.add("queue")
         if fault == "refuses":
             self.world.say(f"{self.label}: refuses a message")
             raise _refused("SendMessage")
@@ -110,7 +118,9 @@ class SimulatedSqs:
     def receive(self, most: int) -> list[Message]:
         """Take messages for as long as the visibility time-out is; those received too often go to the redrive queue."""
         taken: list[Message] = []
-        for message in list(self.messages.values()):
+        waiting = list(self.messages.values())
+        self.world.random.shuffle(waiting)
+        for message in waiting:
             if len(taken) == most or message.visible_at > self.world.now:
                 continue
             if self.redrive and message.receives >= self.max_receives:
@@ -197,9 +207,11 @@ class SimulatedDynamoDb(FakeDynamoDb):
     def _asked(self, operation: str, do: Callable[..., Any], request: dict[str, Any]) -> Any:
         world, process = self._edge.world, self._edge.world.process()
         if self._edge.weather.is_bad(self._edge.service):
-            process.notes["ledger trouble"] = True
+            process.troubles.add("ledger")
+        if operation == "PutItem":
+            process.claimed.add(request["Item"]["pk"]["S"].rpartition("/")[2])
         fault = self._edge.begin()
-        if fault == "refuses":
+        if fault == "refuses" or (fault == "refuses writes" and operation != "GetItem"):
             self._suffered(operation, "refuses")
             raise _refused(operation)
         answer = do(**request)
@@ -230,23 +242,23 @@ class SimulatedSecrets:
             raise ChannelUnreadable("the secret can't be read")
         if fault == "bug":
             self.edge.world.say("secrets: hits a bug")
-            self.edge.world.process().notes["bug"] = True
+            self.edge.world.process().troubles.add("bug")
             raise KeyError("bug")
         return self.text
 
 
 @dataclass
 class SimulatedSns:
-    """A topic that remembers when it was told what."""
+    """A topic that remembers when it was told what: the subject and the message."""
 
     edge: Edge
     told: list[tuple[float, str]] = field(default_factory=list)
 
-    def publish(self, *, Subject: str, **_: Any) -> dict[str, str]:
+    def publish(self, *, Subject: str, Message: str, **_: Any) -> dict[str, str]:
         fault = self.edge.begin()
         if fault == "refuses":
             raise _refused("Publish")
-        self.told.append((self.edge.world.now, Subject))
+        self.told.append((self.edge.world.now, Message))
         self.edge.world.say(f"sns: told {Subject}")
         self.edge.end()
         return {"MessageId": "n"}

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -48,6 +49,8 @@ TOKEN = "inbound-token"
 BATCH = 5
 RESENDS = 2
 VISIBILITY_SECONDS = 360.0
+# What Lambda lets them run for.
+WEBHOOK_SECONDS, WORKER_SECONDS = 15.0, 60.0
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class Simulation:
         self.story: Story = tell(seed)
         self.world = World(seed)
         story = self.story
-        weather = Weather(self.world, story.spells, story.crashes, STORM_SECONDS)
+        weather = self.weather = Weather(self.world, story.spells, story.crashes, STORM_SECONDS)
         self.phones = Phones(Edge(self.world, weather, "xmatters", 0.05, 0.4))
         sqs = Edge(self.world, weather, "sqs")
         self.dead_letters = SimulatedSqs(self.world, sqs, "dead-letters", 60)
@@ -83,7 +86,8 @@ class Simulation:
             self.world, sqs, "retries", VISIBILITY_SECONDS, self.dead_letters, woken=self._wake_at
         )
         self.dynamodb = SimulatedDynamoDb(Edge(self.world, weather, "dynamodb", 0.001, 0.01))
-        self.secrets = SimulatedSecrets(Edge(self.world, weather, "secrets"), self._secret(OLD_KEY))
+        self._known_key, self._recipients = OLD_KEY, ["Ops"]
+        self.secrets = SimulatedSecrets(Edge(self.world, weather, "secrets"), self._secret())
         self.sns = SimulatedSns(Edge(self.world, weather, "sns"))
         self._names = count(1)
         self._environments = [self._functions() for _ in range(3)]
@@ -96,8 +100,8 @@ class Simulation:
             self.retries,
             self.dead_letters,
             self.sns,
+            weather,
             bool(story.operations),
-            not any(spell.service in {"dynamodb", "sqs"} or spell.fault == "reset rang" for spell in story.spells),
             self._known,
         )
 
@@ -110,7 +114,9 @@ class Simulation:
             self.world.at(began + moment, lambda deed=deed: self._operate(deed))  # type: ignore[misc]
         if self.story.rotates_at is not None:
             self.world.at(began + self.story.rotates_at, lambda: setattr(self.phones, "key", NEW_KEY))
-            self.world.at(began + self.story.learns_at, lambda: setattr(self.secrets, "text", self._secret(NEW_KEY)))
+            self.world.at(began + self.story.learns_at, self._learn)
+        if self.story.widens_at is not None:
+            self.world.at(began + self.story.widens_at, self._widen)
         self.world.run(began + STORM_SECONDS + self.story.policy["max_age_seconds"] + 4000)
         self.invariants.at_the_end()
         return Verdict(self.seed, self.invariants.problems, [*self.story.words(), "", *self.world.log])
@@ -120,12 +126,20 @@ class Simulation:
         kept = json.loads(item["text"]["S"]).get("kept") if item else None
         return (kept[1], kept[2]) if kept else ("", 0.0)
 
-    def _secret(self, key: str) -> str:
-        trigger = f"https://acme.xmatters.com/api/integration/1/functions/f/triggers?apiKey={key}"
+    def _learn(self) -> None:
+        self._known_key = NEW_KEY
+        self.secrets.text = self._secret()
+
+    def _widen(self) -> None:
+        self._recipients = ["Ops", "Dba"]
+        self.secrets.text = self._secret()
+
+    def _secret(self) -> str:
+        trigger = f"https://acme.xmatters.com/api/integration/1/functions/f/triggers?apiKey={self._known_key}"
         return json.dumps(
             {
                 "inbound": {"token": TOKEN},
-                "xmatters": {"trigger_url": trigger, "auth": {"type": "url"}, "recipients": ["Ops"]},
+                "xmatters": {"trigger_url": trigger, "auth": {"type": "url"}, "recipients": self._recipients},
                 "policy": self.story.policy,
             }
         )
@@ -164,13 +178,16 @@ class Simulation:
     # ---- BigPanda and the webhook --------------------------------------------------------------------------------
 
     def _post(self, post: Post, resends: int = RESENDS) -> None:
-        process = Process(f"webhook {next(self._names)} (share {post.state.number} of {post.state.incident})")
-        self._start(process, lambda: self._serve(process, post, resends))
-        process.notes["resend"] = lambda: self._resend(post, resends)
+        state = post.state
+        process = Process(
+            f"webhook {next(self._names)} (share {state.number} of {state.incident})",
+            [state.incident],
+            lambda: self._ended(process, lambda: self._resend(post, resends)),
+        )
+        self._start(process, lambda: self._serve(process, post, resends), WEBHOOK_SECONDS)
 
     def _serve(self, process: Process, post: Post, resends: int) -> None:
         state = post.state
-        process.notes["incidents"] = {state.incident}
         state.arrivals.append(self.world.now)
         reply = self._any().webhook.serve(
             Request("noc", {"authorization": f"Bearer {TOKEN}"}, (), state.body().decode(), is_base64=False, id="r")
@@ -182,7 +199,7 @@ class Simulation:
             self._resend(post, resends)
 
     def _resend(self, post: Post, resends: int) -> None:
-        if resends and self.world.chance(0.7):
+        if resends and not post.state.has_wrong_stamps and self.world.chance(0.7):
             self.world.at(self.world.now + self.world.random.uniform(1, 60), lambda: self._post(post, resends - 1))
 
     # ---- SQS and the worker --------------------------------------------------------------------------------------
@@ -192,18 +209,19 @@ class Simulation:
 
     def _poll(self) -> None:
         messages = self.retries.receive(BATCH)
-        if messages:
-            process = Process(f"worker {next(self._names)}")
-            self._start(process, lambda: self._work(process, messages))
+        if messages and self.weather.fault("lambda") == "throttled":
+            self.world.say("lambda: throttled, no worker gets what was received")
+        elif messages:
+            incidents = [json.loads(message.body)["incident_id"] for message in messages]
+            process = Process(f"worker {next(self._names)}", incidents, lambda: self._ended(process))
+            self._start(process, lambda: self._work(messages), WORKER_SECONDS)
 
-    def _work(self, process: Process, messages: list[Message]) -> None:
-        process.notes["incidents"] = {json.loads(message.body)["incident_id"] for message in messages}
+    def _work(self, messages: list[Message]) -> None:
         records = [{"messageId": message.name, "body": message.body} for message in messages]
         staying = self._any().worker.work(records)
         for message in messages:
             if message.name not in staying:
                 self.retries.delete(message)
-        self.invariants.anywhere()
 
     # ---- Operators -----------------------------------------------------------------------------------------------
 
@@ -214,7 +232,7 @@ class Simulation:
                 self.retries.put(message.body)
                 del self.dead_letters.messages[message.name]
         else:
-            process = Process(f"replay {next(self._names)}")
+            process = Process(f"replay {next(self._names)}", at_its_end=lambda: self._ended(process))
             self._start(process, self._replay)
 
     def _replay(self) -> None:
@@ -228,28 +246,24 @@ class Simulation:
 
     def _invoke(self, envelope: str) -> Mapping[str, Any]:
         """A worker of its own, which may die while its operator lives."""
-        process, results = Process(f"worker {next(self._names)}"), []
-        process.notes["incidents"] = {json.loads(envelope)["incident_id"]}
-        self._start(process, lambda: results.append(self._any().worker.replay(envelope)))
+        results: list[Mapping[str, Any]] = []
+        incidents = [json.loads(envelope)["incident_id"]]
+        process = Process(f"worker {next(self._names)}", incidents, lambda: self._ended(process))
+        self._start(process, lambda: results.append(self._any().worker.replay(envelope)), WORKER_SECONDS)
         while not results and not process.is_dead:
             self.world.wait(0.2)
         if not results:
             raise WorkerError("the worker died")
-        found: Mapping[str, Any] = results[0]
-        return found
+        return results[0]
 
-    def _start(self, process: Process, work: Callable[[], object]) -> None:
+    def _start(self, process: Process, work: Callable[[], object], at_most: float = math.inf) -> None:
         self.invariants.began(process)
+        self.world.start(process, work, at_most=at_most)
 
-        def guarded() -> None:
-            try:
-                work()
-            finally:
-                self.invariants.ended(process)
-                if process.is_dead and "resend" in process.notes:
-                    process.notes["resend"]()
-
-        self.world.start(process, guarded)
+    def _ended(self, process: Process, if_dead: Callable[[], object] = lambda: None) -> None:
+        self.invariants.ended(process)
+        if process.is_dead:
+            if_dead()
 
     def _any(self) -> Functions:
         return self.world.random.choice(self._environments)

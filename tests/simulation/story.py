@@ -9,6 +9,9 @@ from typing import Any
 from tests.simulation.weather import FAULTS, Spell
 
 STORM_SECONDS = 700.0
+# A clock that is wrong by so much: nobody believes it.
+AHEAD_SECONDS = 7200
+BELIEVED_SECONDS = 3600
 RANKS = {"ok": 0, "unknown": 1, "warning": 2, "critical": 3}
 
 
@@ -34,8 +37,16 @@ class SharedState:
     @property
     def version(self) -> tuple[int, int] | None:
         """What BigPanda's time stamps say of its place."""
+        ahead = 1_800_000_000 + self.at + BELIEVED_SECONDS
         stamps = [stamp for stamp in (self.changed_on, self.updated_on) if stamp is not None]
+        if any(stamp > ahead for stamp in stamps):
+            return None
         return (max(stamps), self.changed_on or 0) if stamps else None
+
+    @property
+    def has_wrong_stamps(self) -> bool:
+        """Whether its time stamps are of a clock that is wrong, so that only its arrival orders it among others."""
+        return self.version is None and self.updated_on is not None
 
     def tells_the_same(self, other: "SharedState") -> bool:
         """Whether it differs in nothing that makes a state this state."""
@@ -80,6 +91,8 @@ class Story:
     operations: list[tuple[float, str]]
     rotates_at: float | None
     learns_at: float
+    # When the channel rings somebody else, too.
+    widens_at: float | None
 
     def words(self) -> Iterator[str]:
         """The story as a person reads it."""
@@ -88,6 +101,8 @@ class Story:
         yield from map(str, self.spells)
         if self.rotates_at is not None:
             yield f"xMatters' key changes at {self.rotates_at:.0f} s; the secret at {self.learns_at:.0f} s"
+        if self.widens_at is not None:
+            yield f"the channel gets another recipient at {self.widens_at:.0f} s"
         yield from (f"at {moment:.0f} s an operator does: {deed}" for moment, deed in self.operations)
         yield from (f"at {post.at:.1f} s BigPanda posts {post.state}" for post in self.posts)
 
@@ -111,6 +126,7 @@ def tell(seed: int) -> Story:
         ),
         rotates_at=rotates_at,
         learns_at=(rotates_at or 0.0) + random.uniform(-20, 120),
+        widens_at=random.uniform(0, 300) if random.random() < 0.1 else None,
     )
 
 
@@ -124,13 +140,15 @@ def _policy(random: Random) -> dict[str, Any]:
     }
     if random.random() < 0.2:
         policy["notify_on"] = ["opened", "worsened", "grew", "resolved", "reopened"]
+    elif random.random() < 0.1:
+        policy["notify_on"] = ["opened", "worsened", "reopened"]
     if random.random() < 0.2:
         policy["max_per_minute_per_recipients"] = 4
     return policy
 
 
 def _states(random: Random, incident: str) -> list[SharedState]:
-    stamps = random.choice(["seconds", "seconds", "seconds", "coarse", "none"])
+    stamps = random.choice(["seconds", "seconds", "seconds", "coarse", "lagging", "none"])
     at = random.uniform(0, 120)
     pace = random.choice([1.0, 10.0, 40.0, 120.0])
     changed_at, alerts, is_open = at, {"a0"}, random.random() < 0.93
@@ -152,6 +170,10 @@ def _states(random: Random, incident: str) -> list[SharedState]:
                 is_open, status = True, random.choice(["critical", "warning"])
             changed_at = changed_at if is_comment else at
         changed, updated = _stamp(stamps, changed_at), _stamp(stamps, at)
+        if stamps == "lagging":
+            updated = _stamp(stamps, states[0].at if states else at)
+        if changed and random.random() < 0.05:
+            changed += AHEAD_SECONDS
         said = None if is_open and random.random() < 0.03 else status
         states.append(SharedState(incident, number, at, is_open, said, frozenset(alerts), changed, updated, is_comment))
     return states
@@ -170,7 +192,7 @@ def _pair_twins(states: list[SharedState]) -> None:
 
 def _stamp(kind: str, at: float) -> int | None:
     match kind:
-        case "seconds":
+        case "seconds" | "lagging":
             return int(1_800_000_000 + at)
         case "coarse":
             return int(1_800_000_000 + at // 60 * 60)
@@ -180,6 +202,9 @@ def _stamp(kind: str, at: float) -> int | None:
 
 def _posts(random: Random, states: list[SharedState]) -> Iterator[Post]:
     for state in states:
+        if state.has_wrong_stamps:
+            yield Post(state.at, state)
+            continue
         late = random.choice([0.0, 0.0, 0.0, random.uniform(0, 5), random.uniform(0, 60)])
         yield Post(state.at + late, state)
         if random.random() < 0.2:
@@ -189,7 +214,7 @@ def _posts(random: Random, states: list[SharedState]) -> Iterator[Post]:
 def _spells(random: Random) -> Iterator[Spell]:
     for _ in range(random.choice([0, 1, 1, 2, 3])):
         yield _spell(random, "xmatters", random.choice([10, 60, 300, 600]))
-    for service, often in (("sqs", 0.3), ("dynamodb", 0.2), ("secrets", 0.15), ("sns", 0.1)):
+    for service, often in (("sqs", 0.3), ("dynamodb", 0.2), ("secrets", 0.15), ("sns", 0.1), ("lambda", 0.1)):
         if random.random() < often:
             yield _spell(random, service, random.choice([5, 60, 300]))
 

@@ -21,11 +21,13 @@ FAULTS = {
         "timeout rang",
         "slow",
     ),
-    "sqs": ("refuses", "answer lost"),
-    "dynamodb": ("refuses", "answer lost", "slow"),
+    "sqs": ("refuses", "answer lost", "slow"),
+    "dynamodb": ("refuses", "refuses writes", "answer lost", "slow"),
     # "bug" is an exception that nobody thought of.
-    "secrets": ("refuses", "bug"),
-    "sns": ("refuses",),
+    "secrets": ("refuses", "bug", "bug", "slow"),
+    "sns": ("refuses", "slow"),
+    # A message is received, and no worker gets it.
+    "lambda": ("throttled",),
 }
 
 
@@ -65,6 +67,10 @@ class Weather:
         """Whether a service may fail now."""
         now = self.world.now - self.world.began
         return any(spell.service == service and spell.begins <= now < spell.ends + 1 for spell in self.spells)
+
+    def is_fair_from(self) -> float:
+        """The moment from which on nothing goes wrong any more."""
+        return self.world.began + max([self.crashes_end if self.crashes else 0.0, *(each.ends for each in self.spells)])
 
     def strike(self) -> None:
         """Let the process that runs now die, sometimes."""

@@ -5,7 +5,8 @@ So every interleaving that real processes may have can happen, and the same seed
 """
 
 import heapq
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from itertools import count
 from random import Random
 from typing import Any
@@ -20,13 +21,30 @@ class Crash(BaseException):
 
 
 class Process:
-    """Something that runs, may die, and then neither goes on nor answers. `lost` says how often that was unsettled."""
+    """Something that runs, may die, and then neither goes on nor answers.
 
-    def __init__(self, name: str) -> None:
+    `incidents` are those that it has in hand, `claimed` those that it may have rung for; `troubles` are what it met:
+    "bug", "ledger", "queue". `at_its_end` is called once, however it ends.
+    """
+
+    def __init__(
+        self, name: str, incidents: Iterable[str] = (), at_its_end: Callable[[], object] = lambda: None
+    ) -> None:
         self.name = name
+        self.incidents = frozenset(incidents)
+        self.claimed: set[str] = set()
+        self.troubles: set[str] = set()
+        self.at_its_end = at_its_end
         self.is_dead = False
-        # What it has in hand, for those who judge what a crash may have cost.
-        self.notes: dict[str, Any] = {}
+        self.is_over = False
+        # What it left behind does not go on before that.
+        self.thaws_at = 0.0
+
+    def end(self) -> None:
+        """It is over, for those who watch."""
+        if not self.is_over:
+            self.is_over = True
+            self.at_its_end()
 
 
 class World:
@@ -57,8 +75,11 @@ class World:
         """Whether nothing will ever happen again."""
         return not self._next
 
-    def start(self, process: Process, work: Callable[[], object]) -> None:
-        """Let a process begin; its death is nobody else's."""
+    def start(self, process: Process, work: Callable[[], object], *, at_most: float = math.inf) -> None:
+        """Let a process begin; its death is nobody else's. It is killed when it runs for longer than `at_most`.
+
+        Then its environment is frozen, as Lambda does it, until the next one begins there, or for ever.
+        """
 
         def life() -> None:
             try:
@@ -69,8 +90,12 @@ class World:
                 pass
             finally:
                 self._processes.pop(getcurrent(), None)
+                process.thaws_at = self.now + self.random.choice([0.0, self.random.uniform(0, 100), math.inf])
+                process.end()
 
         self._spawn(process, life)
+        if at_most < math.inf:
+            self.at(self.now + at_most, lambda: self._kill(process))
 
     def process(self) -> Process:
         """The process that runs now."""
@@ -78,11 +103,9 @@ class World:
 
     def wait(self, seconds: float) -> None:
         """Let others go on for so long. A process that died meanwhile ends here."""
-        me = getcurrent()
-        self.at(self.now + seconds, me.switch)
+        self.at(self.now + seconds, getcurrent().switch)
         self._hub.switch()
-        if self._processes[me].is_dead:
-            raise GreenletExit
+        self._go_on()
 
     def die(self) -> None:
         """The end of the process that runs now, with all that it started."""
@@ -117,11 +140,10 @@ class World:
         self._spawn(process, life)
         self.at(self.now + seconds, lambda: end("late"))
         self._hub.switch()
+        self._go_on()
         how, what = ended[0]
         if how == "raised":
             raise what
-        if process.is_dead:
-            raise GreenletExit
         if how == "late":
             raise TimeoutError("no result in time")
         result: T = what
@@ -134,6 +156,24 @@ class World:
     def say(self, what: str) -> None:
         """Write down what happens, for a schedule that failed."""
         self.log.append(f"{self.now - self.began:9.3f} s  {what}")
+
+    def _go_on(self) -> None:
+        """Go on, if the process lives and is not frozen."""
+        me = getcurrent()
+        process = self._processes[me]
+        while process.thaws_at > self.now and not process.is_dead:
+            if process.thaws_at == math.inf:
+                raise GreenletExit
+            self.at(process.thaws_at, me.switch)
+            self._hub.switch()
+        if process.is_dead:
+            raise GreenletExit
+
+    def _kill(self, process: Process) -> None:
+        if not process.is_over:
+            self.say(f"{process.name} takes too long, and is killed")
+            process.is_dead = True
+            process.end()
 
     def _spawn(self, process: Process, life: Callable[[], None]) -> None:
         body = greenlet(life, self._hub)

@@ -11,7 +11,7 @@ from relay.bigpanda import ACTIVITIES_A_PAGE, ACTIVITY_PAGES, BigPanda, Incident
 from relay.channel import Access
 from relay.deadline import Deadline
 from relay.errors import NoAnswer, Reason, SendError
-from relay.http import Answer
+from relay.http import MAX_ANSWER_BYTES, Answer
 from relay.outward import Outward
 from tests import samples
 from tests.fakes import Clock, FakeSession, Step
@@ -109,6 +109,11 @@ class TestHasComment:
         api = Api(page({"comment": "other"}))
         assert not api.client.has_comment(access(), INCIDENT, "[relay 1a2b3c4d]", api.deadline)
         assert len(api.session.calls) == 1
+
+    def test_a_page_that_was_cut_off_is_not_the_last(self) -> None:
+        cut = json.dumps([{"comment": "x" * 4000}] * ACTIVITIES_A_PAGE).encode()[:MAX_ANSWER_BYTES]
+        api = Api(Answer(200, {}, cut), page({"comment": "[relay 1a2b3c4d]"}))
+        assert api.client.has_comment(access(), INCIDENT, "[relay 1a2b3c4d]", api.deadline)
 
     def test_full_pages_go_on_but_not_for_ever(self) -> None:
         api = Api(page(*[{"comment": str(number)} for number in range(ACTIVITIES_A_PAGE)]))

@@ -1,6 +1,7 @@
 """Following signals: a page is found or missed, and pages of ours end when they must."""
 
 import json
+from copy import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -10,8 +11,13 @@ from botocore.exceptions import EndpointConnectionError
 
 from relay.followup import LOOK_FOR_SECONDS
 from relay.http import Answer
+from relay.ledger import Entry, key
+from relay.pages import MAX_PAGES
+from relay.worker import FOLLOWUP_SECONDS
 from tests import samples
-from tests.fakes import Call, FakeSecrets, FakeSession, Relay, Step
+from tests.fake_dynamodb import FakeDynamoDb
+from tests.fakes import Call, FakeSecrets, FakeSession, Meddled, Relay, Step
+from tests.unit.states import NOW, over, state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,13 +57,20 @@ class Tenant:
         return Answer(200, {}, json.dumps({"data": [page] if is_there else []}).encode())
 
 
-def room(tenant: Tenant, *steps: Step, rest: FakeSession | None = None, policy: dict[str, Any] | None = None) -> Relay:
+def room(
+    tenant: Tenant,
+    *steps: Step,
+    rest: FakeSession | None = None,
+    policy: dict[str, Any] | None = None,
+    dynamodb: FakeDynamoDb | None = None,
+) -> Relay:
     document = samples.secret(policy={"min_seconds_between_signals": 0, **(policy or {})})
     document["xmatters"]["rest"] = REST
     relay = Relay(
         FakeSession(*steps, tenant.accept),
         secrets=FakeSecrets(noc=json.dumps(document)),
         rest=rest or FakeSession(tenant.rest),
+        dynamodb=dynamodb or FakeDynamoDb(),
     )
     tenant.now = relay.clock
     return relay
@@ -115,6 +128,91 @@ class TestConfirm:
             relay.wake(relay.retries.delays()[0])
         assert (relay.sns.published, relay.recorder.metrics()["unconfirmed"]) == ([], 1)
 
+    def test_a_resolve_need_not_make_a_page(self, tenant: Tenant) -> None:
+        relay = room(tenant)
+        relay.share()
+        relay.wake(36)
+        tenant.makes_pages = False
+        relay.share(status="ok", changedOn=LATER)
+        while relay.retries.messages:
+            relay.wake(relay.retries.delays()[0])
+        assert (relay.sns.published, relay.recorder.metrics().get("unconfirmed")) == ([], None)
+
+    def test_one_that_never_comes_is_said_though_another_cannot_be_asked_for(self, tenant: Tenant) -> None:
+        tenant.makes_pages = False
+        relay = room(tenant, rest=FakeSession(tenant.rest, DOWN, tenant.rest))
+        relay.share(status="warning")
+        relay.clock.now += LOOK_FOR_SECONDS
+        relay.share(changedOn=LATER)
+        relay.wake(36)
+        assert tenant.asked == ["r1"]
+        assert (len(relay.sns.published), relay.recorder.metrics()["unconfirmed"]) == (1, 1)
+
+    @pytest.mark.parametrize("content", [b"<html>log in, rest-pw", b'{"data": [{"id": "page-1', b'{"data": {}}', b"[]"])
+    def test_an_answer_of_another_kind_does_not_say_that_there_is_none(self, tenant: Tenant, content: bytes) -> None:
+        relay = room(tenant, rest=FakeSession(Answer(200, {}, content)))
+        relay.share()
+        relay.wake(LOOK_FOR_SECONDS + 36)
+        assert [(job.kind, job.reason) for job in relay.retries.jobs()] == [("followup", "upstream")]
+        assert not pages(relay)[0][3]
+        assert "rest-pw" not in repr(relay.retries.jobs()) + relay.recorder.written()
+
+    def test_what_others_made_is_not_ours(self, tenant: Tenant) -> None:
+        theirs = {"id": "page-9", "eventId": "1", "status": "ACTIVE", "requestId": "another"}
+        ours = {"id": "page-1", "eventId": "2", "status": "ACTIVE", "requestId": "R1"}
+        found = Answer(200, {}, json.dumps({"data": [theirs, ours]}).encode())
+        relay = room(tenant, rest=FakeSession(found))
+        relay.share()
+        relay.wake(36)
+        assert pages(relay)[0][:2] == (("page-1",), "2")
+
+    def test_however_many_are_found_the_ledger_can_keep_them(self, tenant: Tenant) -> None:
+        many = [{"id": f"p{number}", "eventId": "7" * 9000} for number in range(1000)]
+        relay = room(
+            tenant, rest=FakeSession(Answer(200, {}, json.dumps({"data": [{"id": "x" * 101}, *many]}).encode()))
+        )
+        relay.share()
+        relay.wake(36)
+        found = relay.entry().raised[0]
+        assert (found.pages, len(found.number)) == (tuple(f"p{number}" for number in range(MAX_PAGES)), 100)
+
+    def test_a_page_of_a_channel_whose_signals_are_soon_too_old_is_looked_for_as_long(self, tenant: Tenant) -> None:
+        tenant.makes_pages = False
+        relay = room(tenant, policy={"max_age_seconds": 60})
+        relay.share()
+        while relay.retries.messages:
+            relay.wake(relay.retries.delays()[0])
+        assert (relay.dead_letters.messages, relay.recorder.metrics()["unconfirmed"]) == ([], 1)
+
+    def test_and_of_a_signal_that_was_too_old_when_it_was_replayed(self, tenant: Tenant) -> None:
+        relay = room(tenant)
+        relay.worker.replay(samples.job(recipients=(), received_at="2027-01-15T01:00:00.000Z").to_json())
+        relay.wake(10)
+        assert (tenant.asked, relay.dead_letters.messages) == (["r1"], [])
+
+    def test_whoever_waits_for_a_signal_comes_before_what_follows_one(self, tenant: Tenant) -> None:
+        tenant.makes_pages = False
+        order: list[str] = []
+
+        def asked(call: Call) -> Answer:
+            order.append("asked")
+            return tenant.rest(call)
+
+        def signalled(_: Call) -> Answer:
+            order.append("signalled")
+            return samples.accepted("r2")
+
+        relay = room(tenant, rest=FakeSession(asked))
+        relay.share()
+        relay.wake(36)
+        waiting = samples.job(incident_id="i2", body=samples.body(id="i2", status="warning"), status="warning")
+        relay.retries.queue().send(waiting)
+        before = len(order)
+        other = replace(relay, session=FakeSession(signalled))
+        tenant.signals.append(other.clock.now)
+        other.wake(30)
+        assert order[before:] == ["signalled", "asked"]
+
     def test_a_signal_from_the_retry_queue_is_followed_too(self, tenant: Tenant) -> None:
         relay = room(tenant, DOWN, DOWN, DOWN)
         relay.share()
@@ -150,6 +248,37 @@ class TestFailing:
         assert (waiting.kind, waiting.reason, waiting.rounds) == ("followup", reason, 1)
         relay.wake(301)
         assert (pages(relay)[0][0], len(relay.session.calls)) == (("page-1",), 1)
+
+    @pytest.mark.parametrize("makes_pages", [True, False])
+    def test_an_outage_of_hours_is_outlived(self, tenant: Tenant, makes_pages: bool) -> None:
+        tenant.makes_pages = makes_pages
+        rest: list[Step] = [DOWN]
+
+        def answer(call: Call) -> Answer:
+            step = rest[0]
+            return step if isinstance(step, Answer) else tenant.rest(call)
+
+        relay = room(tenant, rest=FakeSession(answer))
+        relay.share()
+        began = relay.clock.now
+        while relay.retries.messages:
+            relay.wake(max(1, relay.retries.delays()[0]))
+            rest = [DOWN if relay.clock.now < began + 4 * 3600 else tenant.rest]
+        assert relay.dead_letters.messages == []
+        assert (pages(relay)[0][0], relay.recorder.metrics().get("unconfirmed", 0)) == (
+            (("page-1",), 0) if makes_pages else ((), 1)
+        )
+
+    def test_one_that_hangs_does_not_hold_up_those_who_wait_for_a_worker(self, tenant: Tenant) -> None:
+        def hangs(call: Call) -> Answer:
+            relay.clock.now += call.seconds
+            raise requests.ReadTimeout
+
+        relay = room(tenant, rest=FakeSession(hangs))
+        relay.share()
+        began = relay.clock.now
+        relay.wake(36)
+        assert relay.clock.now - began == pytest.approx(36 + FOLLOWUP_SECONDS)
 
     def test_a_base_url_that_is_wrong_rests_where_it_is_seen(self, tenant: Tenant) -> None:
         relay = room(tenant, rest=FakeSession(samples.refused(404)))
@@ -214,6 +343,15 @@ class TestEnd:
             relay.wake(relay.retries.delays()[0])
         assert tenant.ended == ["page-1"]
 
+    def test_nor_if_it_is_over_before_it_is_found(self, tenant: Tenant) -> None:
+        relay = room(tenant)
+        relay.share(status="warning")
+        relay.share(status="critical", changedOn=LATER)
+        # xMatters ended it by itself: maybe it reached nobody.
+        tenant.ended.append("page-2")
+        relay.wake(36)
+        assert tenant.ended == ["page-2"]
+
     def test_nor_where_the_channel_wants_both(self, tenant: Tenant) -> None:
         relay = room(tenant, policy={"replace": False})
         for second, status in enumerate(("warning", "critical", "ok")):
@@ -238,6 +376,36 @@ class TestEnd:
         relay.wake(36)
         assert [is_over for _, _, is_over, _ in pages(relay)] == [True, False]
         assert relay.retries.messages == []
+
+    def test_a_resolve_that_is_noted_late_does_not_end_what_was_raised_after_it(self, tenant: Tenant) -> None:
+        relay = room(tenant, policy={"replace": False})
+        # Its sender was so slow to note it that another one told of the next state meanwhile.
+        entry = Entry().announcing(state(), "r1", NOW).announcing(state(40), "r3", NOW + 40)
+        entry = entry.announcing(over(20), "r2", NOW + 20)
+        assert relay.ledger.write(key("noc", (), "i1"), Entry(), entry)
+        tenant.signals = [NOW, NOW + 20, NOW + 40]
+        relay.retries.queue().send(samples.job(kind="followup", recipients=()))
+        relay.wake(60)
+        assert tenant.ended == ["page-1"]
+
+    def test_two_who_follow_at_once_lose_nothing_that_one_of_them_found(self, tenant: Tenant) -> None:
+        table = Meddled()
+        relay = room(tenant, dynamodb=table)
+        tenant.after = LOOK_FOR_SECONDS + 1
+        relay.share()
+        relay.retries.messages.clear()
+        other = relay.with_rest(FakeSession(tenant.rest))
+        job = samples.job(kind="followup", recipients=()).to_json()
+
+        def meanwhile() -> None:
+            # This one has looked in vain, for the last time.
+            relay.clock.now += 1
+            other.worker.replay(job)
+
+        relay.clock.now += LOOK_FOR_SECONDS + 0.5
+        table.before["put_item", table.calls.count("put_item")] = meanwhile
+        relay.worker.replay(job)
+        assert pages(relay)[0][0] == ("page-1",)
 
     def test_what_somebody_ended_is_not_ended_once_more(self, tenant: Tenant) -> None:
         relay = room(tenant)

@@ -10,7 +10,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from relay.worker import BURY_AGAIN_SECONDS, FALLBACK_SECONDS
 from tests import samples
-from tests.fakes import FakeSns, Relay, room
+from tests.fakes import FakeSecrets, FakeSns, Relay, room
 
 DOWN = samples.refused(503, b"down")
 REFUSED = samples.refused(404)
@@ -120,6 +120,13 @@ class TestFallback:
         relay.wake(30)
         relay.wake(600)
         assert (relay.retries.messages, told(relay)) == ([], [])
+
+    @pytest.mark.parametrize("kind", ["followup", "writeback", "release"])
+    def test_what_is_no_signal_is_owed_to_nobody(self, kind: str) -> None:
+        relay = room(secrets=FakeSecrets())
+        relay.retries.queue().send(samples.job(kind=kind, received_at=NOW))
+        relay.wake(301)
+        assert (told(relay), [job.kind for job in relay.retries.jobs()]) == ([], [kind])
 
     def test_a_newer_state_is_owed_since_the_first(self) -> None:
         relay = room(DOWN)

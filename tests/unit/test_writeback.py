@@ -9,6 +9,7 @@ import pytest
 import requests
 from botocore.exceptions import EndpointConnectionError
 
+from relay.bigpanda import ACTIVITIES_A_PAGE
 from relay.http import Answer
 from relay.message import Job
 from relay.writeback import CALLS_A_SECOND, LEASE_SECONDS, TURNS, USERS_A_SECOND
@@ -350,6 +351,45 @@ class TestAcknowledged:
             relay.share(status=status, changedOn=self.LATER + second)
         assert self.rung(relay) == ["Ops", "jdoe", "Ops", "Ops", "Ops"]
 
+    def test_what_is_open_again_for_all_that_is_known_goes_to_all(self, relay: Relay) -> None:
+        self.acknowledge(relay)
+        relay = relay.other(requests.ReadTimeout(), samples.accepted("r3"))
+        relay.share(status="ok", changedOn=self.LATER)
+        relay.clock.now += 20
+        relay.share(status="warning", changedOn=self.LATER + 1)
+        assert self.rung(relay) == ["jdoe", "Ops"]
+        assert relay.entry().acknowledged_by == ""
+
+    def test_what_was_answered_before_the_last_signal_says_nothing_of_it(self, relay: Relay) -> None:
+        relay.clock.now += 20
+        relay.share(status="warning", changedOn=self.LATER)
+        self.acknowledge(relay)
+        assert relay.entry().acknowledged_by == ""
+
+    def test_nor_does_a_comment_that_is_tried_again_when_the_incident_is_another_one(self) -> None:
+        document = samples.secret(policy={"min_seconds_between_signals": 0}, bigpanda={"api_key": "k"})
+        document["xmatters"] |= {"callback": {"token": "t"}, "recipients": ["Ops"]}
+        relay = Relay(
+            FakeSession(samples.accepted("r1"), samples.accepted("r2"), samples.accepted("r3")),
+            secrets=FakeSecrets(noc=json.dumps(document)),
+            bigpanda=FakeSession(samples.refused(503), DONE),
+        )
+        relay.share()
+        self.acknowledge_and_keep(relay)
+        assert relay.entry().acknowledged_by == "jdoe"
+        for second, status in enumerate(["ok", "critical"]):
+            relay.clock.now += 20
+            relay.share(status=status, changedOn=self.LATER + second)
+        assert relay.entry().acknowledged_by == ""
+        relay.wake(60)
+        assert len(comments(relay)) == 2
+        assert relay.entry().acknowledged_by == ""
+
+    def acknowledge_and_keep(self, relay: Relay) -> None:
+        relay.retries.messages.clear()
+        put(relay, job())
+        relay.wake(0)
+
     def test_an_escalation_changes_nothing(self, relay: Relay) -> None:
         put(relay, job(response="Escalate"))
         relay.wake(0)
@@ -461,6 +501,22 @@ class TestRate:
         relay.wake(0)
         seconds = Counter(map(int, moments))
         assert (len(moments), max(seconds.values())) == (5, USERS_A_SECOND)
+
+    def test_no_more_than_five_pages_of_activities_a_second(self) -> None:
+        clock, moments = Clock(), list[float]()
+        full = Answer(200, {}, json.dumps([{"comment": "x"}] * ACTIVITIES_A_PAGE).encode())
+
+        def noted(call: Call) -> Answer:
+            if call.method == "GET":
+                moments.append(clock.now)
+                return full
+            return samples.refused(502) if len(relay.bigpanda.calls) <= 3 else DONE
+
+        relay = room(noted, clock=clock)
+        put(relay, *(job(number, incident_id=f"i{number}") for number in range(1, 4)))
+        relay.wake(0)
+        relay.wake(60)
+        assert (len(moments), max(Counter(map(int, moments)).values())) == (9, 3)
 
     def test_whose_turn_does_not_come_waits_on_the_queue(self) -> None:
         relay = room()

@@ -13,7 +13,7 @@ from relay.channel import Access
 from relay.deadline import Deadline
 from relay.errors import BadAnswer, reason_for_status
 from relay.fields import Fields, nested, scalar
-from relay.http import Answer
+from relay.http import MAX_ANSWER_BYTES, Answer
 from relay.outward import Outward
 
 # Comments are looked for among so many pages of an incident's latest activities.
@@ -53,7 +53,9 @@ class BigPanda:
             # Where in an activity its comment stands is not documented.
             if words.encode() in answer.body:
                 return True
-            if len(_items(answer, "items", "activities")) < ACTIVITIES_A_PAGE:
+            # Of a page that was cut off nobody can tell how much there was.
+            is_whole = len(answer.body) < MAX_ANSWER_BYTES
+            if is_whole and len(_items(answer, "items", "activities")) < ACTIVITIES_A_PAGE:
                 return False
         return False
 

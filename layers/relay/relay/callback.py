@@ -108,7 +108,7 @@ def parse(body: bytes) -> Callback:
     fields = Fields(document)
     version = fields.first("relay")
     if version is not None and version != FLOW_VERSION:
-        raise BadRequest("relay", f"is {scalar(version)!r}; this version reads {FLOW_VERSION}")
+        raise BadRequest("relay", f"is {str(scalar(version))[:20]!r}; this version reads {FLOW_VERSION}")
     kind = _kind(fields)
     properties = Fields(dict(_properties(fields.first("eventproperties", "properties", "additionaltokens"))))
     event_id, event_number = _event(fields)
@@ -117,11 +117,12 @@ def parse(body: bytes) -> Callback:
         raise BadRequest("incident_id", "is missing; include the property of that name in callbacks")
     if len(incident_id) > MAX_ID_LENGTH:
         raise BadRequest("incident_id", f"is longer than {MAX_ID_LENGTH} characters")
+    environment_id = _first_text(properties, _ENVIRONMENT_NAMES) or _first_text(fields, _ENVIRONMENT_NAMES)
     person = fields.first("person", "recipient", "author", "respondedby")
     return Callback(
         kind=kind,
         incident_id=incident_id,
-        environment_id=_first_text(properties, _ENVIRONMENT_NAMES) or _first_text(fields, _ENVIRONMENT_NAMES),
+        environment_id=environment_id if environment_id and len(environment_id) <= MAX_ID_LENGTH else None,
         event_id=event_id,
         event_number=event_number,
         target=_target(person) or _name(fields.first("username")),
@@ -211,8 +212,9 @@ def _full_name(person: Any) -> str | None:
 
 
 def _first_text(fields: Fields, names: Iterable[str]) -> str | None:
-    """The first of the ids that is there, whole: a part of one would lead nowhere."""
-    return next((text for name in names if (text := (scalar(fields.first(name)) or "").strip())), None)
+    """The first of the ids that is there, whole: a part of one would lead nowhere, and dots elsewhere in a path."""
+    texts = ((scalar(fields.first(name)) or "").strip() for name in names)
+    return next((text for text in texts if text.strip(".")), None)
 
 
 def _plain(text: str | None) -> str:

@@ -14,6 +14,7 @@ from relay import incident
 from relay.channel import Channel
 from relay.deadline import Deadline
 from relay.errors import HANDLING, LedgerError, Reason
+from relay.fields import MAX_ID_LENGTH
 from relay.guard import Guard
 from relay.incident import Share
 from relay.keeping import Keeper, last_copy, new_job
@@ -24,7 +25,7 @@ from relay.owed import Standing, earliest, room_for_rings
 from relay.pace import Closed, Ticket
 from relay.sending import MAX_TRIES, Sender, Sent
 from relay.task import Task, entry_of
-from relay.transition import State, Transition
+from relay.transition import State, Transition, compare
 from relay.xmatters import Signal
 
 # Of the time that somebody waits for, so much is kept back for the record and the queue.
@@ -34,6 +35,8 @@ KEEP_SECONDS = 36.0
 MAX_ROUNDS = 6
 LINGER_SECONDS = 0.5
 SHORTEST_SEND_SECONDS = 1.0
+# A job that wakes when it was told to must not find that it is a moment too early.
+RESTS_LESS_SECONDS = 2.0
 # A job whose turn is so near is waited for, rather than sent once more through the queue.
 PATIENCE_SECONDS = 5.0
 # A job is safe on its queue: it waits so long for a ledger that is down before it is sent without it.
@@ -79,9 +82,16 @@ class Delivery:
         """
         job = new_job(channel, share, body, recipients, correlation_id, self.clock())
         state = replace(State.of(share, seconds_of(job.received_at)), version=job.version)
-        return self._announce(
-            Task(job, state, channel, self.owner(), is_live=True, environment_id=share.environment_id), deadline
+        task = Task(
+            job,
+            state,
+            channel,
+            self.owner(),
+            is_live=True,
+            environment_id=share.environment_id,
+            is_stamped=job.version is not None,
         )
+        return self._announce(task, deadline)
 
     def resume(
         self, job: Job, share: Share, channel: Channel, deadline: Deadline, *, replayed: bool, hold: Closed | None
@@ -169,7 +179,7 @@ class Delivery:
             return task, self._let_wait(task, entry, ticket, deadline)
         lease, tries = self._lease(task), self._tries(task, entry)
         after = entry.claimed(lease, tries, queued=task.is_queued)
-        after = replace(after, environment_id=task.environment_id or after.environment_id)
+        after = replace(after, environment_id=_environment(task) or after.environment_id)
         try:
             claimed = self.guard.write(task.name, entry, after, deadline)
         except LedgerError as error:
@@ -188,6 +198,8 @@ class Delivery:
         # A claim of one's own may have been written although its answer was lost.
         if entry.lease and entry.is_busy(now) and entry.lease.owner != task.owner:
             return Closed(Reason.IN_FLIGHT, entry.lease.until + 1)
+        if entry.rests_until > now and entry.may_have_rung(task.state):
+            return Closed(Reason.IN_FLIGHT, entry.rests_until)
         change, policy = task.judgement.change, task.channel.policy
         moment = earliest(entry, change.transition, policy.min_seconds_between_signals) if change else 0.0
         if moment > now:
@@ -221,10 +233,9 @@ class Delivery:
 
         Whichever of the two wakes later finds that nothing is owed.
         """
-        is_sooner = task.is_live and task.is_queued and wait.until + SHORTEST_SEND_SECONDS < self.clock() + KEEP_SECONDS
-        return (
-            replace(self._keep(replace(task, is_queued=False), wait, deadline), is_queued=True) if is_sooner else task
-        )
+        if task.is_live and task.is_queued and wait.until + SHORTEST_SEND_SECONDS < self.clock() + KEEP_SECONDS:
+            self._keep(replace(task, job=replace(task.job, spare=True), is_queued=False), wait, deadline)
+        return task
 
     def _let_wait(self, task: Task, entry: Entry, wait: Closed, deadline: Deadline) -> Result | None:
         """Note that the state is owed, and by when it may be sent; None when the ledger was changed meanwhile."""
@@ -273,8 +284,13 @@ class Delivery:
             return result if is_recorded else self._to_catch_up(task, result, "what was sent is not recorded", deadline)
         result = self._rest(task, task.failed(sent), deadline)
         is_parked = result.queue == "dead_letter"
+        least = HANDLING[result.reason or Reason.INTERNAL].least
+        rests_until = self.clock() + least - RESTS_LESS_SECONDS if least else 0.0
         self.guard.record(
-            task.name, entry, lambda now: now.failed(lease, sent.attempts, sent.rings, parked=is_parked), deadline
+            task.name,
+            entry,
+            lambda now: now.failed(lease, sent.attempts, sent.rings, parked=is_parked, rests_until=rests_until),
+            deadline,
         )
         self.guard.report(task.rules, ticket, deadline, failure)
         return replace(result, owed=task.owed(entry))
@@ -301,7 +317,8 @@ class Delivery:
             task.name, None, lambda entry: entry.announcing(task.state, result.request_id, sent_at), deadline
         ):
             return replace(result, unguarded=why)
-        note = replace(task.job, accepted=True, reason=Reason.INTERNAL, attempts=task.job.attempts + result.attempts)
+        attempts = task.job.attempts + result.attempts
+        note = replace(task.job, accepted=True, spare=False, reason=Reason.INTERNAL, attempts=attempts)
         self.keeper.keep(note, deadline, until=self.clock() + CATCH_UP_SECONDS)
         return replace(result, unguarded=why)
 
@@ -373,10 +390,20 @@ def _catch_up_seconds(task: Task, now: float) -> float:
 
 
 def _who_hears_alone(task: Task, entry: Entry) -> str | None:
-    """Who acknowledged, where the others need not hear of it: it is neither worse nor open again."""
+    """Who acknowledged, where the others need not hear of it: it is neither worse nor open again.
+
+    Not even against a state that people may have been told of, for all that is known.
+    """
     change = task.judgement.change
-    is_calm = change is not None and change.transition not in _RINGS_ALL
+    changes = [change, *(compare(told, task.state) for told in entry.last_told())] if change else []
+    is_calm = changes and all(each.transition not in _RINGS_ALL for each in changes)
     return (entry.acknowledged_by or None) if is_calm and task.channel.is_quiet else None
+
+
+def _environment(task: Task) -> str | None:
+    """Where BigPanda has the incident; what is no id must not make its entry too large for the ledger."""
+    name = task.environment_id
+    return name if name and len(name) <= MAX_ID_LENGTH else None
 
 
 def _content(task: Task, recipients: tuple[str, ...]) -> bytes:

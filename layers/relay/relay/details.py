@@ -12,7 +12,10 @@ from relay.incident import Share
 
 # BigPanda's own order of "worst" (docs/vendors.md, "What BigPanda sends").
 _WORST_FIRST = ("critical", "warning", "unknown", "ok")
+# Several times what BigPanda puts into one incident, a tag, or a list; what is beyond is not read, whatever comes.
+MAX_ALERTS = 1000
 MAX_TAGS = 200
+MAX_VALUES = 100
 
 
 class AlertDetails(NamedTuple):
@@ -49,12 +52,12 @@ def of(share: Share) -> Details:
     incident = Fields(wrapped) if isinstance(wrapped, dict) else outside
     metadata = outside.first("metadata")
     found = incident.first("alerts")
-    alerts = [_alert(Fields(each)) for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+    alerts = [_alert(Fields(each)) for each in _some(found, MAX_ALERTS) if isinstance(each, dict)]
     environments = (
         share.environment_id,
         nested(metadata, "environment", "environmentname"),
         outside.first("environment"),
-        *_listed(incident.first("environments")),
+        *_listed(incident.first("environments"))[:MAX_VALUES],
     )
     return Details(
         environments=tuple(dict.fromkeys(text for each in environments if (text := scalar(each) or _name(each)))),
@@ -91,10 +94,15 @@ def _tags(value: Any) -> Iterator[tuple[str, str]]:
     for place, (name, held) in enumerate(pairs):
         if place >= MAX_TAGS:
             return
-        for each in _listed(held):
+        for each in _listed(held)[:MAX_VALUES]:
             text = scalar(each)
             if name and text is not None:
                 yield str(name), text
+
+
+def _some(value: Any, most: int) -> list[Any]:
+    """The first members of a list; none of anything else."""
+    return value[:most] if isinstance(value, list) else []
 
 
 def _listed(value: Any) -> list[Any]:
@@ -119,6 +127,5 @@ def console_link(incident_id: str) -> str:
 
 def _link(incident: Fields, incident_id: str) -> str:
     """The body's own link if it has one that is https, else the incident in BigPanda's console."""
-    links = incident.first("links")
-    hrefs = [scalar(nested(each, "href")) or "" for each in links] if isinstance(links, list) else []
+    hrefs = [scalar(nested(each, "href")) or "" for each in _some(incident.first("links"), MAX_VALUES)]
     return next((href for href in hrefs if href.startswith("https://")), console_link(incident_id))

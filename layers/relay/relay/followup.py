@@ -23,8 +23,9 @@ from relay.task import entry_of
 LOOK_FOR_SECONDS = 180.0
 SHORTEST_WAIT_SECONDS = 10.0
 LONGEST_WAIT_SECONDS = 60.0
-# A signal that nobody asked about for so long was sent before the channel had credentials to ask with.
-FORGOTTEN_SECONDS = 3600.0
+# As long as a job lives, so that an outage of the REST API is outlived. A signal that nobody asked about for longer was
+# sent before the channel had credentials to ask with.
+FORGOTTEN_SECONDS = 6 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ class Followup:
         self, job: Job, entry: Entry, seen: dict[str, Raised], failure: SendError | None, deadline: Deadline
     ) -> Result:
         after = entry.followed(seen)
+        # Of a resolve a flow need not make a page.
+        lost = any(raised.is_lost and raised.is_open for raised in seen.values())
         is_noted = after == entry or self.guard.record(entry_of(job), entry, lambda now: now.followed(seen), deadline)
         if failure:
             return replace(
@@ -72,10 +75,10 @@ class Followup:
                 response_excerpt=failure.excerpt,
                 retry_after=failure.retry_after,
                 attempts=int(failure.asked),
+                unconfirmed=lost and is_noted,
             )
         if not is_noted:
             return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail="the ledger did not take it")
-        lost = any(raised.is_lost for raised in seen.values())
         waiting = list(self._unknown(after))
         if not waiting:
             return replace(_result(job, Outcome.DUPLICATE), unconfirmed=lost)
@@ -103,7 +106,10 @@ def _to_end(entry: Entry, *, replaces: bool) -> Iterator[Raised]:
     """The signals whose pages must not go on: the incident was over since, or a newer page tells of it."""
     places = range(len(entry.raised))
     resolved = max((place for place in places if not entry.raised[place].is_open), default=-1)
-    newest = max((place for place in places if entry.raised[place].pages), default=-1)
+    # One that is over already when it is found may have reached nobody: it must not silence what rings.
+    newest = max(
+        (place for place in places if entry.raised[place].pages and not entry.raised[place].is_over), default=-1
+    )
     for place, raised in enumerate(entry.raised):
         is_old = (raised.is_open and place < resolved) or (replaces and place < newest)
         if raised.pages and not raised.is_over and is_old:

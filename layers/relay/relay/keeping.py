@@ -103,7 +103,8 @@ class Keeper:
 
     def bury(self, job: Job, deadline: Deadline) -> bool:
         """Put a job on the dead-letter queue, where it rests until an operator replays it; false if it can't."""
-        return self._put(self.dead_letters, replace(job, buried_at=timestamp(self.clock())), deadline, 0)
+        buried = replace(job, buried_at=timestamp(self.clock()), spare=False)
+        return self._put(self.dead_letters, buried, deadline, 0)
 
     def _put(self, queue: Queue, job: Job, deadline: Deadline, delay: int) -> bool:
         try:

@@ -64,7 +64,8 @@ class Entry(NamedTuple):
     `signals` are the times of those signals that rang or may have. `owed_since` is when the first state came that is
     owed and not announced; `told` says that the fallback topic heard of it. `asked` counts how often xMatters was asked
     to take the kept state. `raised` are the last signals that xMatters accepted, oldest first. `environment_id` is
-    where BigPanda has the incident, if that is known; `acknowledged_by` who took on what was announced.
+    where BigPanda has the incident, if that is known; `acknowledged_by` who took on what was announced. Until
+    `rests_until` nobody can tell whether the state that was sent last will ring yet.
     `is_unreadable` stands for an entry that was lost.
     """
 
@@ -83,6 +84,7 @@ class Entry(NamedTuple):
     raised: tuple[Raised, ...] = ()
     environment_id: str = ""
     acknowledged_by: str = ""
+    rests_until: float = 0.0
     sequence: int = 0
     is_unreadable: bool = False
 
@@ -107,7 +109,8 @@ class Entry(NamedTuple):
     def unchanged(self, state: State) -> "Entry":
         """The entry with a newer state that nobody wants to hear of, so that nothing is owed any more."""
         is_better = self.announced is not None and compare(self.announced, state).transition in _BETTER
-        eased = _without_alerts(state) if is_better else None
+        # A body that says nothing of its status says nothing against what is known.
+        eased = _without_alerts(state) if is_better else self.eased if state.is_open and state.rank is None else None
         return replace(self._knowing(state), owed_since=None, told=False, slot=None, eased=eased)
 
     def claimed(self, lease: Lease, tries: int, *, queued: bool) -> "Entry":
@@ -130,10 +133,13 @@ class Entry(NamedTuple):
         """
         raised = self.raised
         if request_id and all(request_id != each.request_id for each in raised):
-            raised = (*raised, Raised(request_id, at, state.is_open))[-MAX_RAISED:]
+            # Whoever was slow to say what it sent sent it before those that began after it.
+            known = sorted((*raised, Raised(request_id, at, state.is_open)), key=lambda each: each.at)
+            raised = tuple(known[-MAX_RAISED:])
         entry = replace(self, raised=raised)
         if state.precedes(entry.announced):
             return entry._doubting(state)
+        is_anew = any(compare(told, state).transition in _ANEW for told in entry.last_told())
         entry = entry if state.precedes(entry.kept) else entry._knowing(state)
         is_owed = state.precedes(entry.kept)
         return replace(
@@ -144,15 +150,20 @@ class Entry(NamedTuple):
             parked=None,
             owed_since=entry.owed_since if is_owed else None,
             told=entry.told and is_owed,
-            acknowledged_by="" if compare(entry.announced, state).transition in _ANEW else entry.acknowledged_by,
+            acknowledged_by="" if is_anew else entry.acknowledged_by,
         )
 
-    def acknowledged(self, target: str) -> "Entry":
-        """The entry once somebody took its incident on; of one that is over nobody need take care."""
-        is_open = self.announced is not None and self.announced.is_open
-        return replace(self, acknowledged_by=target) if is_open else self
+    def acknowledged(self, target: str, came: float) -> "Entry":
+        """The entry once somebody took its incident on; of one that is over nobody need take care.
 
-    def failed(self, lease: Lease, attempts: int, rings: int, *, parked: bool) -> "Entry":
+        What `came` (epoch seconds) before the last signal was sent answers another, which says nothing of this one.
+        """
+        announced = self.announced
+        if announced is None or not announced.is_open or came < max(announced.came, *(each.at for each in self.raised)):
+            return self
+        return replace(self, acknowledged_by=target)
+
+    def failed(self, lease: Lease, attempts: int, rings: int, *, parked: bool, rests_until: float = 0.0) -> "Entry":
         """The entry once the lease's state was not accepted.
 
         `rings` counts those of the attempts that may have rung all the same; `parked` says that the state rests in the
@@ -164,12 +175,12 @@ class Entry(NamedTuple):
             entry = replace(entry, asked=entry.asked + attempts)
         entry = entry._rung(lease, rings)
         if rings:
-            entry = entry._doubting(lease.state)
+            entry = replace(entry._doubting(lease.state), rests_until=rests_until)
         return entry.parking(lease.state) if parked else entry
 
     def followed(self, seen: Mapping[str, Raised]) -> "Entry":
         """The entry with what became of signals, by their request ids."""
-        return replace(self, raised=tuple(seen.get(each.request_id, each) for each in self.raised))
+        return replace(self, raised=tuple(_followed(each, seen.get(each.request_id, each)) for each in self.raised))
 
     def parking(self, state: State) -> "Entry":
         """The entry with a state that rests in the dead-letter queue."""
@@ -206,6 +217,12 @@ class Entry(NamedTuple):
 
     def _released(self, lease: Lease) -> "Entry":
         return replace(self, lease=None) if self.lease and self.lease.owner == lease.owner else self
+
+
+def _followed(known: Raised, seen: Raised) -> Raised:
+    """What is known of a signal by two who followed it at once: a page that was found, or ended, stays so."""
+    found = known if known.pages and not seen.pages else seen
+    return replace(found, is_over=known.is_over or seen.is_over)
 
 
 def _without_alerts(state: State) -> State:
@@ -283,6 +300,7 @@ def _encoded(entry: Entry) -> dict[str, Any]:
         "raised": entry.raised,
         "environment_id": entry.environment_id,
         "acknowledged_by": entry.acknowledged_by,
+        "rests_until": entry.rests_until,
     }
     return {name: value for name, value in members.items() if value}
 
@@ -305,6 +323,7 @@ def _decoded(members: Mapping[str, Any]) -> Entry:
         raised=tuple(_raised(each) for each in members.get("raised", ())),
         environment_id=members.get("environment_id", ""),
         acknowledged_by=members.get("acknowledged_by", ""),
+        rests_until=members.get("rests_until", 0.0),
     )
 
 

@@ -39,7 +39,8 @@ class Job(NamedTuple):
     fallback topic heard of it. `ledger_down_since` is when the job met a ledger that fails. `buried_at` is when it was
     put on the dead-letter queue, `revived_at` when an operator moved it from there to the retry queue: its age counts
     from then. `url_recipients` are those that the webhook's URL named (None: nobody noted it): for each set of them
-    an incident is announced on its own. `priority` is xMatters', if the channel's route names one.
+    an incident is announced on its own. `priority` is xMatters', if the channel's route names one. `spare` says that
+    the same job is on the queue once more, and that the other one sees to what this one can't do.
     """
 
     kind: str
@@ -72,6 +73,7 @@ class Job(NamedTuple):
     revived_at: str | None = None
     url_recipients: tuple[str, ...] | None = None
     priority: str | None = None
+    spare: bool = False
     schema: int = SCHEMA
 
     def to_json(self) -> str:

@@ -38,12 +38,14 @@ class Judgement(NamedTuple):
     change: Change | None = None
 
 
-def judge_share(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Judgement:
-    """How the state of a share that just came stands.
+def judge_share(
+    entry: Entry, state: State, notify_on: AbstractSet[Transition], *, is_stamped: bool = True
+) -> Judgement:
+    """How the state of a share that just came stands; `is_stamped` says whether BigPanda's time stamps order it.
 
     A duplicate or a superseded share is safe: the ledger keeps only what is announced, on a queue, or changes nothing.
     """
-    if state.is_same(entry.kept) or _came_before(entry, state):
+    if state.is_same(entry.kept) or (is_stamped and _came_before(entry, state)):
         return Judgement(Standing.DUPLICATE)
     if state.precedes(entry.announced) or state.precedes(entry.kept):
         return Judgement(Standing.SUPERSEDED)
@@ -94,7 +96,7 @@ def _came_before(entry: Entry, state: State) -> bool:
     stamp all is taken for new.
     """
     kept = entry.kept
-    if state.version is None or kept is None or kept.version != state.version:
+    if kept is None or kept.version != state.version:
         return False
     return state.digest in entry.seen and not state.is_worse_than(kept)
 

@@ -4,7 +4,7 @@ Facts and what is not known of them: docs/vendors.md, "The REST API".
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -14,11 +14,13 @@ from relay.errors import BadAnswer, Reason, reason_for_status
 from relay.fields import Fields, scalar
 from relay.http import Answer
 from relay.logins import Login, Logins
-from relay.outward import Outward
+from relay.outward import Outward, json_object
 
 EVENTS_PATH = "/api/xm/1/events"
 # A signal makes one page, or as many as its flow has steps that make one.
 MAX_PAGES = 10
+# Longer than any UUID or number of a page; the ledger keeps them.
+MAX_NAME = 100
 # Asked to end what is over already, or what is not there: done.
 _DONE = {404, 409}
 
@@ -40,9 +42,9 @@ class Pages:
 
     def of_request(self, rest: Rest, request_id: str, deadline: Deadline) -> list[Page]:
         """The pages that a signal made so far; none, as long as its flow has not got there."""
-        query = urlencode({"requestId": request_id, "limit": MAX_PAGES})
-        answer = self._do(rest, "GET", f"{EVENTS_PATH}?{query}", None, deadline)
-        return list(_pages(answer))
+        query = urlencode({"requestId": request_id, "limit": MAX_PAGES}, errors="replace")
+        answer = self._do(rest, "GET", f"{EVENTS_PATH}?{query}", None, deadline, says=_listed)
+        return _pages(_listed(answer) or [], request_id)[:MAX_PAGES]
 
     def end(self, rest: Rest, page_id: str, deadline: Deadline) -> None:
         """Terminate a page: nobody else is notified of it."""
@@ -52,32 +54,47 @@ class Pages:
             if error.http_status not in _DONE:
                 raise
 
-    def _do(self, rest: Rest, method: str, path: str, document: Mapping[str, Any] | None, deadline: Deadline) -> Answer:
+    def _do(
+        self,
+        rest: Rest,
+        method: str,
+        path: str,
+        document: Mapping[str, Any] | None,
+        deadline: Deadline,
+        *,
+        says: Callable[[Answer], object] = lambda _: True,
+    ) -> Answer:
         login = Login(rest.auth, rest.base_url)
         body = None if document is None else json.dumps(document).encode()
         while True:
             shown = self._logins.headers(login, deadline)
             headers = {"Content-Type": "application/json"} | shown
             answer = self._outward.ask(method, rest.base_url + path, body, headers, deadline)
-            if 200 <= answer.status < 300:
+            is_accepted = 200 <= answer.status < 300
+            if is_accepted and says(answer) is not None:
                 return answer
-            reason = reason_for_status(answer.status)
+            reason = Reason.UPSTREAM if is_accepted else reason_for_status(answer.status)
             if reason == Reason.CREDENTIALS and self._logins.renew(login):
                 continue
             secrets = {value.partition(" ")[2] for value in shown.values()} | set(rest.auth.members.values())
             raise self._outward.bad_answer(answer, reason, secrets)
 
 
-def _pages(answer: Answer) -> list[Page]:
-    try:
-        found = json.loads(answer.body).get("data", [])
-    except (ValueError, RecursionError, AttributeError):
-        return []
+def _listed(answer: Answer) -> list[Any] | None:
+    """What an answer lists; None where it is of another kind, or half of one: that does not say that there is none."""
+    found = json_object(answer.body).get("data")
+    return found if isinstance(found, list) else None
+
+
+def _pages(found: list[Any], request_id: str) -> list[Page]:
+    """The pages of that signal alone: a service that does not know the filter may answer with everybody's."""
     pages = []
-    for each in found if isinstance(found, list) else []:
+    for each in found:
         fields = Fields(each) if isinstance(each, dict) else Fields({})
-        page_id = scalar(fields.first("id"))
-        if page_id:
+        page_id, made_by = scalar(fields.first("id")), scalar(fields.first("requestid"))
+        is_ours = made_by is None or made_by.lower() == request_id.lower()
+        if is_ours and page_id and len(page_id) <= MAX_NAME:
             status = (scalar(fields.first("status")) or "").upper()
-            pages.append(Page(page_id, scalar(fields.first("eventid")) or "", status != "TERMINATED"))
+            number = (scalar(fields.first("eventid")) or "")[:MAX_NAME]
+            pages.append(Page(page_id, number, status != "TERMINATED"))
     return pages

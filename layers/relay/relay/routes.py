@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
+from itertools import islice
 from typing import Any, NamedTuple, Self
 
 from relay import details
@@ -9,6 +10,9 @@ from relay.details import Details
 from relay.incident import Share
 
 TAG = "tag."
+# So many different values of a fact, and so much of each, are compared: a signal must not wait for more.
+MAX_VALUES = 1000
+MAX_LENGTH = 2048
 
 
 class Route(NamedTuple):
@@ -42,15 +46,18 @@ def chosen(routes: Sequence[Route], share: Share, *, is_open: bool) -> Route | N
     if not routes:
         return None
     found = details.of(share)
-    return next((route for route in routes if _holds(route, share, found, is_open=is_open)), None)
+    said: dict[str, Sequence[str]] = {}
+
+    def holds(fact: str, patterns: Iterable[str]) -> bool:
+        if fact not in said:
+            said[fact] = _compared(_values(fact, share, found, is_open))
+        return any(fnmatchcase(value, pattern) for value in said[fact] for pattern in patterns)
+
+    return next((route for route in routes if all(holds(*condition) for condition in route.when)), None)
 
 
-def _holds(route: Route, share: Share, found: Details, *, is_open: bool) -> bool:
-    return all(_matches(_values(fact, share, found, is_open), patterns) for fact, patterns in route.when)
-
-
-def _matches(values: Iterable[str], patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(value.lower(), pattern) for value in values for pattern in patterns)
+def _compared(values: Iterable[str]) -> Sequence[str]:
+    return list(islice(dict.fromkeys(value[:MAX_LENGTH].lower() for value in values), MAX_VALUES))
 
 
 def _values(fact: str, share: Share, found: Details, is_open: bool) -> Iterable[str]:

@@ -31,7 +31,7 @@ class Task(NamedTuple):
     queue, `is_turned_away` that the queue did not take it; `is_replayed` that an operator holds it, and puts it back
     himself. `hold` says why it must not be sent although it may be owed; `slot`
     is what the pace set aside for it just now. `environment_id` is where BigPanda has the incident;
-    `is_first` says that the ledger knew nothing of it before.
+    `is_first` says that the ledger knew nothing of it before; `is_stamped` that BigPanda's time stamps order it.
     """
 
     job: Job
@@ -47,6 +47,7 @@ class Task(NamedTuple):
     judgement: Judgement = NOT_JUDGED
     environment_id: str | None = None
     is_first: bool = False
+    is_stamped: bool = True
 
     @property
     def name(self) -> str:
@@ -78,12 +79,13 @@ class Task(NamedTuple):
         notify_on = self.channel.policy.notify_on
         state = self._after(entry)
         if self.is_live:
-            judgement = judge_share(entry, state, notify_on)
+            judgement = judge_share(entry, state, notify_on, is_stamped=self.is_stamped)
         else:
             judgement = judge_job(entry, state, notify_on, replayed=self.is_meant)
         job = replace(
             self.job,
             transition=judgement.change.transition if judgement.change else self.job.transition,
+            version=state.version,
             attempts=max(self.job.attempts, entry.asked if state.is_same(entry.kept) else 0),
             received_at=timestamp(state.came),
         )
@@ -93,11 +95,14 @@ class Task(NamedTuple):
     def _after(self, entry: Entry) -> State:
         """Its state, which comes after all that is kept already, whatever the clocks of those who noted it said.
 
-        Once its job is kept, the job tells when it came.
+        Without time stamps it takes those of what is kept: what is older than that must not pass for newer than this.
+        Once its job is kept, the job tells both.
         """
-        if not self.is_live or self.is_queued or entry.kept is None or self.state.came > entry.kept.came:
+        kept = entry.kept
+        if not self.is_live or self.is_queued or kept is None:
             return self.state
-        return replace(self.state, came=seconds_of(timestamp(entry.kept.came + 0.001)))
+        came = max(self.state.came, seconds_of(timestamp(kept.came + 0.001)))
+        return replace(self.state, came=came, version=self.state.version if self.is_stamped else kept.version)
 
     def with_ledger(self) -> "Task":
         """The task, now that the ledger took a change of its entry."""

@@ -36,6 +36,8 @@ BATCH_SECONDS = 50.0
 BURY_AGAIN_SECONDS = 60.0
 NEVER = math.inf
 FALLBACK_SECONDS = 3.0
+# What asks again later anyway must not hold up signals that wait for a worker.
+FOLLOWUP_SECONDS = 5.0
 # Until a flow has made its page, in most cases.
 FOLLOW_SECONDS = 10.0
 # A job this close to its time need not wait for it.
@@ -149,7 +151,9 @@ class Worker:
         elif job.kind == "release":
             result = self.writeback.release(job, channel, deadline)
         elif channel.rest:
-            result = self.followup.follow(job, channel, channel.rest, deadline)
+            brief = self.deadlines(min(FOLLOWUP_SECONDS, deadline.remaining()))
+            result = self.followup.follow(job, channel, channel.rest, brief)
+            deadline.spent.update({part: deadline.spent.get(part, 0.0) + spent for part, spent in brief.spent.items()})
         else:
             result = Result(Outcome.UNCHANGED, job.channel, job.incident_id, delivery_id=job.delivery_id)
         if result.outcome != Outcome.UNSAFE or replayed:
@@ -158,9 +162,17 @@ class Worker:
 
     def _followed(self, job: Job, result: Result, channel: Channel, deadline: Deadline, *, replayed: bool) -> Result:
         """The result of a signal, once it is seen to that somebody follows it."""
-        if channel.rest is None or (replayed and result.outcome != Outcome.DELIVERED):
+        if channel.rest is None or job.spare or (replayed and result.outcome != Outcome.DELIVERED):
             return result
-        followup = replace(result.job or job, kind="followup", not_before=None, rounds=0)
+        # What follows a signal that waited for hours, or was replayed, has its time yet.
+        followup = replace(
+            result.job or job,
+            kind="followup",
+            not_before=None,
+            rounds=0,
+            buried_at=None,
+            revived_at=timestamp(self.clock()),
+        )
         if result.outcome == Outcome.DELIVERED:
             # Without it the page is not confirmed; that must not make the signal one that failed.
             self.keeper.keep(followup, deadline, until=self.clock() + FOLLOW_SECONDS)
@@ -182,7 +194,9 @@ class Worker:
         result = _unsafe(job, error.reason, f"{type(error).__name__}: {error}")
         if replayed:
             return result
-        owed = Owed(seconds_of(job.received_at), is_critical=job.status == "critical", is_told=False)
+        # Only a signal is owed to people.
+        is_critical = job.kind == "signal" and job.status == "critical"
+        owed = Owed(seconds_of(job.received_at), is_critical=is_critical, is_told=False)
         result = replace(result, owed=owed)
         hold = self._hold(job, Policy())
         if hold:
@@ -192,6 +206,9 @@ class Worker:
     def _hold(self, job: Job, policy: Policy) -> Closed | None:
         """Why a job must not be sent now, by its own times."""
         now = self.clock()
+        # How old a page may be is no measure of what comes after it.
+        if job.kind != "signal":
+            policy = replace(policy, max_age_seconds=max(policy.max_age_seconds, Policy().max_age_seconds))
         if now - seconds_of(job.revived_at or job.received_at) > policy.max_age_seconds:
             return Closed(Reason.EXPIRED, now)
         not_before = seconds_of(job.not_before) if job.not_before else 0.0
@@ -201,6 +218,8 @@ class Worker:
         """Let the job wait if it is still owed, and tell the fallback in time; true when the old message may go."""
         job, tell_at = self._tell_in_time(job, result.owed, deadline)
         if result.queue == "retry":
+            if job.spare and result.reason != Reason.PACED:
+                return True
             again = self._again(job, result)
             moment = min(seconds_of(again.not_before or again.received_at), tell_at)
             return self.keeper.keep(again, deadline, until=moment)
@@ -289,8 +308,14 @@ class Worker:
         return replace(result, outcome=Outcome.UNSAFE, queue=None, detail="the retry queue did not take it")
 
 
-def _urgency(job: Job) -> tuple[bool, float]:
-    return (job.status != "critical", seconds_of(job.received_at))
+def _urgency(job: Job) -> tuple[int, bool, bool, float]:
+    """Signals come first, and those that surely wait before those that may be sent already.
+
+    Then what BigPanda waits for with its next share, and at last what rings nobody.
+    """
+    line = {"signal": 0, "release": 1}.get(job.kind, 2)
+    may_be_sent = job.reason == Reason.IN_FLIGHT and job.not_before is None
+    return (line, job.status != "critical", may_be_sent, seconds_of(job.received_at))
 
 
 def _unsafe(job: Job, reason: Reason, detail: str, *, fault: BaseException | None = None) -> Result:

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 from relay import callback, comment
-from relay.bigpanda import BigPanda, Incident
+from relay.bigpanda import ACTIVITY_PAGES, BigPanda, Incident
 from relay.callback import Answers, Callback
 from relay.channel import Access, Channel
 from relay.deadline import Deadline
 from relay.errors import BadAnswer, LedgerError, NoAnswer, Reason, SendError
 from relay.ledger import Ledger, key
-from relay.message import Job
+from relay.message import Job, seconds_of
 from relay.outcome import Outcome, Result
 from relay.table import Table
 
@@ -92,7 +92,7 @@ class Writeback:
         said = callback.parse(job.body)
         try:
             if channel.is_quiet and channel.answers.is_acknowledgement(said) and said.target:
-                self._note_who_acknowledged(channel, said.incident_id, said.target)
+                self._note_who_acknowledged(channel, said.incident_id, said.target, seconds_of(job.received_at))
             if channel.bigpanda is None or not channel.bigpanda.writes(said):
                 return _result(job, Outcome.UNCHANGED)
             incident = self._incident(said, channel.bigpanda, channel)
@@ -117,12 +117,16 @@ class Writeback:
             return _not_accepted(job, error)
         return replace(_result(job, Outcome.DELIVERED), attempts=1)
 
-    def _note_who_acknowledged(self, channel: Channel, incident_id: str, target: str) -> None:
-        """Let the ledger know. Raises LedgerError."""
+    def _note_who_acknowledged(self, channel: Channel, incident_id: str, target: str, came: float) -> None:
+        """Let the ledger know. Raises LedgerError.
+
+        The job may be tried for hours, or replayed, and the incident be another one by then: what counts is when the
+        acknowledgement came.
+        """
         name = key(channel.name, (), incident_id)
         for _ in range(MAX_RACES):
             entry = self.ledger.read(name)
-            after = entry.acknowledged(target)
+            after = entry.acknowledged(target, came)
             if after == entry or self.ledger.write(name, entry, after):
                 return
         raise LedgerError("the entry was changed each time it was read")
@@ -158,7 +162,7 @@ class Writeback:
         is_taken_on = deed.access.assign and deed.answers.is_acknowledgement(deed.said)
         assigned = self._assigned(deed, deadline) if is_taken_on else ""
         if note.in_doubt:
-            self._turn(deed.access, "activities")
+            self._turn(deed.access, "activities", calls=ACTIVITY_PAGES)
             if self.bigpanda.has_comment(deed.access, deed.incident, mark, deadline):
                 return
         words = comment.text(deed.said, deed.answers, assigned, mark)
@@ -183,14 +187,14 @@ class Writeback:
             return f"(Not assigned: BigPanda answered {error.http_status}.)"
         return "The incident is assigned to them."
 
-    def _turn(self, access: Access, endpoint: str) -> None:
-        """Wait until one more call in this second is within the limit. Raises NoAnswer when that takes too long."""
+    def _turn(self, access: Access, endpoint: str, *, calls: int = 1) -> None:
+        """Wait until so many more calls in this second are within the limit. Raises NoAnswer if that takes too long."""
         account = hashlib.sha256(access.api_key.encode()).hexdigest()[:16]
         limit = USERS_A_SECOND if endpoint == "users" else CALLS_A_SECOND
         for _ in range(TURNS):
             second = int(self.clock())
             name = f"rate/{account}/{endpoint}/{second}"
-            counted = self.table.update(name, add={"calls": 1}, lasts=RATE_KEPT_SECONDS)
+            counted = self.table.update(name, add={"calls": calls}, lasts=RATE_KEPT_SECONDS)
             if counted is None or counted["calls"] <= limit:
                 return
             self.sleep(max(0.0, second + 1 - self.clock()))

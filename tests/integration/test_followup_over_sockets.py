@@ -1,0 +1,479 @@
+"""Pages are confirmed and ended over real sockets: what is asked, and what each answer is taken for, fault by fault."""
+
+import json
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from relay import channel
+from relay.channel import Rest
+from relay.deadline import Deadline
+from relay.errors import BadAnswer, Reason, SendError
+from relay.followup import LOOK_FOR_SECONDS
+from relay.http import Session
+from relay.ledger import Raised, key
+from relay.outward import Outward
+from relay.pages import MAX_PAGES, Page, Pages
+from sandbox.server import Box
+from tests import samples
+from tests.integration.account import Aws
+from tests.integration.live import LOOPBACK, Live, Received, deadline, site
+
+URL = {"type": "url", "api_key": "url-key-0042"}
+BASIC = {"type": "basic", "username": "asker", "password": "canary-password"}
+KEY = {"type": "api_key", "key": "x-api-key-canary", "secret": "canary-secret"}
+OAUTH = {"type": "oauth", "client_id": "client-7", "username": "asker", "password": "canary-password"}
+KINDS = {"basic": BASIC, "api_key": KEY, "oauth": OAUTH}
+PAGE_ID = "5c1f2a30-9d0e-4d53-8b0e-0c6b5d7c9e11"
+LATER = 1_800_000_001
+
+type Ask = Callable[[Pages, Rest, Deadline], object]
+
+
+def find(pages: Pages, rest: Rest, time_left: Deadline) -> list[Page]:
+    return pages.of_request(rest, "r1", time_left)
+
+
+def end(pages: Pages, rest: Rest, time_left: Deadline) -> None:
+    pages.end(rest, PAGE_ID, time_left)
+
+
+ASKS: dict[str, Ask] = {"events": find, "event": end}
+
+
+def new_pages() -> Pages:
+    return Pages(Outward(Session(LOOPBACK)))
+
+
+def rest_at(url: str, auth: dict[str, str]) -> Rest:
+    document = samples.secret()
+    document["xmatters"]["rest"] = {"base_url": url, "auth": auth}
+    found = channel.parse("noc", json.dumps(document), LOOPBACK).rest
+    assert found
+    return found
+
+
+def rest_in(box: Box, auth: dict[str, str]) -> Rest:
+    """The stand-in's REST API, which takes these credentials."""
+    box.events.declare(auth)
+    return rest_at(box.xmatters_url, auth)
+
+
+@pytest.fixture
+def rest(box: Box) -> Rest:
+    """The stand-in's REST API."""
+    return rest_in(box, BASIC)
+
+
+def signal(box: Box) -> str:
+    """Let the stand-in accept a signal; its request id."""
+    Session(LOOPBACK).call("POST", box.declare(URL).url, body=samples.body(), headers={}, seconds=5)
+    return str(box.signals()[-1].request_id)
+
+
+def failure(ask: Ask, rest: Rest, seconds: float = 5) -> SendError:
+    with pytest.raises(SendError) as caught:
+        ask(new_pages(), rest, deadline(seconds))
+    return caught.value
+
+
+class TestFind:
+    @pytest.mark.parametrize("auth", KINDS.values(), ids=KINDS)
+    def test_the_page_of_a_signal_is_found_and_nobody_elses_is(self, box: Box, auth: dict[str, str]) -> None:
+        rest = rest_in(box, auth)
+        signal(box)
+        request_id = signal(box)
+        made = box.events.all()[-1]
+        assert new_pages().of_request(rest, request_id, deadline(5)) == [Page(made.id, made.number, is_active=True)]
+        [asked] = box.events.calls.all()
+        assert (asked.route, asked.query) == ("events", {"requestId": request_id, "limit": str(MAX_PAGES)})
+
+    def test_a_page_that_is_not_there_yet_is_none(self, box: Box, rest: Rest) -> None:
+        box.events.make(delay_seconds=60)
+        request_id, pages = signal(box), new_pages()
+        assert pages.of_request(rest, request_id, deadline(5)) == []
+        box.events.make()
+        assert len(pages.of_request(rest, request_id, deadline(5))) == 1
+
+    def test_a_signal_of_which_no_page_came_has_none(self, box: Box, rest: Rest) -> None:
+        box.events.make(per_signal=0)
+        assert new_pages().of_request(rest, signal(box), deadline(5)) == []
+
+    @pytest.mark.parametrize(("made", "seen"), [(2, 2), (MAX_PAGES + 2, MAX_PAGES)])
+    def test_several_pages_of_a_signal_are_found_to_a_limit(self, box: Box, rest: Rest, made: int, seen: int) -> None:
+        box.events.make(per_signal=made)
+        request_id = signal(box)
+        found = new_pages().of_request(rest, request_id, deadline(5))
+        assert len({page.id for page in found}) == len(found) == seen
+        assert {page.id for page in found} <= {event.id for event in box.events.all()}
+
+    def test_what_somebody_ended_is_not_active(self, box: Box, rest: Rest) -> None:
+        box.events.make(per_signal=2)
+        request_id, pages = signal(box), new_pages()
+        ended = box.events.all()[0].id
+        pages.end(rest, ended, deadline(5))
+        found = pages.of_request(rest, request_id, deadline(5))
+        assert {page.id: page.is_active for page in found} == {
+            event.id: event.id != ended for event in box.events.all()
+        }
+
+    def test_a_request_id_of_odd_characters_is_asked_for_as_it_is(self, box: Box, rest: Rest) -> None:
+        assert new_pages().of_request(rest, "a&limit=0#ü +%", deadline(5)) == []
+        assert box.events.calls.all()[0].query["requestId"] == "a&limit=0#ü +%"
+
+
+class TestEnd:
+    @pytest.mark.parametrize("auth", KINDS.values(), ids=KINDS)
+    def test_a_page_is_terminated_and_no_other(self, box: Box, auth: dict[str, str]) -> None:
+        rest = rest_in(box, auth)
+        signal(box)
+        signal(box)
+        new_pages().end(rest, box.events.all()[0].id, deadline(5))
+        assert [event.status for event in box.events.all()] == ["TERMINATED", "ACTIVE"]
+
+    @pytest.mark.parametrize("status", [404, 409])
+    def test_what_is_gone_or_over_is_done(self, box: Box, rest: Rest, status: int) -> None:
+        signal(box)
+        name = box.events.all()[0].id if status == 409 else PAGE_ID
+        for _ in range(2):
+            new_pages().end(rest, name, deadline(5))
+        assert box.events.calls.all()[-1].status == status
+        assert len(box.events.calls.all()) == 2
+
+    def test_a_token_is_asked_for_once_for_all_that_is_done(self, box: Box) -> None:
+        rest, pages = rest_in(box, OAUTH), new_pages()
+        before = len(box.token_requests())
+        request_id = signal(box)
+        for page in pages.of_request(rest, request_id, deadline(5)):
+            pages.end(rest, page.id, deadline(5))
+        assert [event.status for event in box.events.all()] == ["TERMINATED"]
+        assert len(box.token_requests()) - before == 1
+
+    @pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS)
+    def test_a_token_that_was_revoked_is_renewed(self, box: Box, ask: Ask) -> None:
+        rest, pages = rest_in(box, OAUTH), new_pages()
+        before = len(box.token_requests())
+        ask(pages, rest, deadline(5))
+        box.revoke_tokens()
+        ask(pages, rest, deadline(5))
+        assert [call.status == 401 for call in box.events.calls.all()] == [False, True, False]
+        assert [request.status for request in box.token_requests()[before:]] == [200, 200]
+
+    def test_one_connection_serves_it_all(self) -> None:
+        with site(lambda _: (200, {}, json.dumps({"data": [{"id": PAGE_ID}]}).encode())) as server:
+            rest, pages = rest_at(server.url, BASIC), new_pages()
+            for ask in ASKS.values():
+                ask(pages, rest, deadline(5))
+            assert server.connections == 1
+            assert [each.method for each in server.received] == ["GET", "POST"]
+            assert json.loads(server.received[1].body) == {"id": PAGE_ID, "status": "TERMINATED"}
+            assert {each.headers["content-type"] for each in server.received} == {"application/json"}
+            assert {each.headers["accept"] for each in server.received} == {"application/json"}
+
+
+class TestCredentials:
+    @pytest.mark.parametrize("route", ASKS)
+    @pytest.mark.parametrize(
+        ("auth", "change", "said", "asked"),
+        [
+            (BASIC, {"password": "canary-wrong"}, "HTTP 401", True),
+            (KEY, {"secret": "canary-wrong"}, "HTTP 401", True),
+            (OAUTH, {"password": "canary-wrong"}, "HTTP 400", False),
+            (OAUTH, {"client_id": "somebody-else"}, "HTTP 400", False),
+        ],
+    )
+    def test_wrong_ones_are_told_after_one_try(
+        self, box: Box, route: str, auth: dict[str, str], change: dict[str, str], said: str, asked: bool
+    ) -> None:
+        rest_in(box, auth)
+        before = len(box.token_requests())
+        found = failure(ASKS[route], rest_at(box.xmatters_url, auth | change))
+        assert isinstance(found, BadAnswer)
+        assert (found.reason, found.detail, found.asked) == (Reason.CREDENTIALS, said, asked)
+        assert "canary" not in str(found) + found.excerpt
+        assert len(box.events.calls.all()) == int(asked)
+        assert len(box.token_requests()) - before == int(not asked)
+
+    def test_a_token_that_is_never_good_is_not_renewed_for_ever(self, box: Box) -> None:
+        rest = rest_in(box, OAUTH)
+        box.script([{"kind": "status", "status": 401, "on": "events", "times": None}])
+        before, pages = len(box.token_requests()), new_pages()
+        for _ in range(2):
+            with pytest.raises(BadAnswer) as caught:
+                find(pages, rest, deadline(5))
+            assert caught.value.reason == Reason.CREDENTIALS
+        assert len(box.events.calls.all()) == len(box.token_requests()) - before == 2
+
+    @pytest.mark.parametrize("auth", KINDS.values(), ids=KINDS)
+    @pytest.mark.parametrize("route", ASKS)
+    def test_no_secret_is_in_what_is_said_of_an_answer_that_echoes_them(self, route: str, auth: dict[str, str]) -> None:
+        def echo(received: Received) -> tuple[int, dict[str, str], bytes]:
+            if received.target.endswith("/oauth2/token"):
+                return 200, {}, b'{"access_token": "canary-token", "expires_in": 900}'
+            return 400, {}, json.dumps({"message": "no", **received.headers, "known": auth}).encode()
+
+        with site(echo) as server:
+            found = failure(ASKS[route], rest_at(server.url, auth))
+            shown = server.received[-1].headers["authorization"].partition(" ")[2]
+        assert (found.reason, found.http_status, '"message"' in found.excerpt) == (Reason.REFUSED, 400, True)
+        said = str(found) + found.excerpt + repr(found)
+        assert "canary" not in said
+        assert shown not in said
+
+    @pytest.mark.parametrize(
+        ("fault", "reason"),
+        [
+            ({"kind": "status", "status": 401}, Reason.CREDENTIALS),
+            ({"kind": "status", "status": 429}, Reason.RATE_LIMITED),
+            ({"kind": "html", "status": 503}, Reason.UPSTREAM),
+            ({"kind": "reset"}, Reason.UNREACHABLE),
+            ({"kind": "slow", "seconds": 1}, Reason.UNREACHABLE),
+            ({"kind": "truncated_json"}, Reason.REFUSED),
+        ],
+        ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
+    )
+    def test_without_a_token_xmatters_is_not_asked(self, box: Box, fault: dict[str, Any], reason: Reason) -> None:
+        rest = rest_in(box, OAUTH)
+        box.script([fault | {"on": "token"}])
+        found = failure(find, rest, seconds=0.4 if fault["kind"] == "slow" else 5)
+        assert (found.reason, found.asked, found.may_have_rung) == (reason, False, False)
+        assert "canary" not in str(found) + found.excerpt
+        assert box.events.calls.all() == []
+
+
+FAILURES: list[tuple[dict[str, Any], Reason]] = [
+    ({"kind": "status", "status": 400}, Reason.REFUSED),
+    ({"kind": "status", "status": 401}, Reason.CREDENTIALS),
+    ({"kind": "status", "status": 403}, Reason.CREDENTIALS),
+    ({"kind": "status", "status": 406}, Reason.REFUSED),
+    ({"kind": "status", "status": 415}, Reason.REFUSED),
+    ({"kind": "status", "status": 429}, Reason.RATE_LIMITED),
+    ({"kind": "status", "status": 500}, Reason.UPSTREAM),
+    ({"kind": "html", "status": 502}, Reason.UPSTREAM),
+    ({"kind": "html", "status": 503}, Reason.UPSTREAM),
+    ({"kind": "redirect", "location": "https://evil.example/"}, Reason.REFUSED),
+    ({"kind": "reset"}, Reason.UNREACHABLE),
+    ({"kind": "accept_then_reset"}, Reason.UNREACHABLE),
+    ({"kind": "slow", "seconds": 1.5}, Reason.TIMEOUT),
+]
+
+
+class TestFailures:
+    @pytest.mark.parametrize("route", ASKS)
+    @pytest.mark.parametrize(
+        ("fault", "reason"), FAILURES, ids=lambda value: json.dumps(value) if isinstance(value, dict) else ""
+    )
+    def test_each_has_its_reason_and_is_not_tried_again_at_once(
+        self, box: Box, rest: Rest, route: str, fault: dict[str, Any], reason: Reason
+    ) -> None:
+        box.script([fault | {"on": route}])
+        started = time.monotonic()
+        found = failure(ASKS[route], rest, seconds=0.4 if fault["kind"] == "slow" else 5)
+        assert time.monotonic() - started < 1.4
+        assert (found.reason, found.asked) == (reason, True)
+        assert isinstance(found, BadAnswer) == ("status" in fault or fault["kind"] == "redirect")
+        assert len(box.events.calls.all()) == 1
+
+    @pytest.mark.parametrize("status", [404, 409])
+    def test_who_is_not_found_by_a_search_is_no_page_that_is_over(self, box: Box, rest: Rest, status: int) -> None:
+        box.script([{"kind": "status", "status": status, "on": "events"}])
+        assert failure(find, rest).http_status == status
+
+    def test_retry_after_is_read_where_it_is_there(self, box: Box, rest: Rest) -> None:
+        box.script([{"kind": "status", "status": 429, "retry_after": "7", "on": "event"}])
+        assert failure(end, rest).retry_after == 7
+
+    def test_a_page_that_was_ended_although_nobody_heard_is_done_the_next_time(self, box: Box, rest: Rest) -> None:
+        signal(box)
+        [event] = box.events.all()
+        box.script([{"kind": "accept_then_reset", "on": "event"}])
+        pages = new_pages()
+        with pytest.raises(SendError):
+            pages.end(rest, event.id, deadline(5))
+        pages.end(rest, event.id, deadline(5))
+        assert [call.status for call in box.events.calls.all()] == [None, 409]
+
+    @pytest.mark.parametrize("kind", ["truncated_json", "reset_body"])
+    def test_an_end_whose_answer_breaks_off_after_its_status_is_done(self, box: Box, rest: Rest, kind: str) -> None:
+        signal(box)
+        box.script([{"kind": kind, "on": "event"}])
+        new_pages().end(rest, box.events.all()[0].id, deadline(5))
+        assert box.events.all()[0].status == "TERMINATED"
+
+    def test_a_search_whose_answer_comes_byte_by_byte_is_read(self, box: Box, rest: Rest) -> None:
+        box.script([{"kind": "drip", "seconds": 0.3, "on": "events"}])
+        assert len(new_pages().of_request(rest, signal(box), deadline(5))) == 1
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            {"kind": "truncated_json"},
+            {"kind": "reset_body"},
+            {"kind": "html", "status": 200},
+            {"kind": "drip", "seconds": 1.2},
+        ],
+        ids=json.dumps,
+    )
+    def test_a_search_whose_answer_can_not_be_read_does_not_say_that_there_is_none(
+        self, box: Box, rest: Rest, fault: dict[str, Any]
+    ) -> None:
+        box.script([fault | {"on": "events"}])
+        found = failure(find, rest, seconds=0.8 if fault["kind"] == "drip" else 5)
+        assert (found.reason, found.http_status) == (Reason.UPSTREAM, 200)
+
+    @pytest.mark.parametrize("body", [b"", b"null", b"[]", b"{}", b'{"data": null}', b'{"data": {}}', b'{"data": [{"i'])
+    def test_nor_does_one_that_is_no_page_of_events(self, body: bytes) -> None:
+        with site(lambda _: (200, {}, body)) as server:
+            found = failure(find, rest_at(server.url, BASIC))
+        assert (found.reason, found.http_status) == (Reason.UPSTREAM, 200)
+
+    def test_nor_does_one_that_is_too_long_to_be_read(self) -> None:
+        events = [{"id": PAGE_ID, "eventId": "408001", "status": "ACTIVE", "name": "x" * 8192}] * MAX_PAGES
+        with site(lambda _: (200, {}, json.dumps({"data": events}).encode())) as server:
+            assert failure(find, rest_at(server.url, BASIC)).reason == Reason.UPSTREAM
+
+    def test_pages_of_other_signals_are_not_believed(self) -> None:
+        events = [{"id": f"page-{name}", "requestId": name} for name in ("r0", "R1", "r2")] + [{"id": "page-of-whom"}]
+        with site(lambda _: (200, {}, json.dumps({"data": events}).encode())) as server:
+            found = find(new_pages(), rest_at(server.url, BASIC), deadline(5))
+        assert [page.id for page in found] == ["page-R1", "page-of-whom"]
+
+    def test_nobody_listening_is_unreachable(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            port = closed.getsockname()[1]
+        for auth in KINDS.values():
+            found = failure(find, rest_at(f"http://127.0.0.1:{port}", auth))
+            assert (found.reason, found.may_have_rung) == (Reason.UNREACHABLE, False)
+
+    @pytest.mark.parametrize("auth", KINDS.values(), ids=KINDS)
+    def test_a_host_that_must_not_be_called_is_not(self, auth: dict[str, str]) -> None:
+        plain = rest_at("https://acme.xmatters.com", auth)
+        found = failure(find, Rest("https://evil.example", plain.auth))
+        assert (found.reason, found.asked) == (Reason.REFUSED, False)
+
+
+@pytest.fixture
+def live(box: Box, account: Aws) -> Live:
+    """The path with a channel that may ask what became of its signals."""
+    return live_with(box, account, BASIC)
+
+
+def live_with(box: Box, account: Aws, auth: dict[str, str], **policy: Any) -> Live:
+    box.events.declare(auth)
+    document = samples.secret(url=box.declare(URL).url, policy={"min_seconds_between_signals": 0, **policy})
+    document["xmatters"]["rest"] = {"base_url": box.xmatters_url, "auth": auth}
+    account.put_secret("noc", document)
+    return Live(account)
+
+
+def raised(live: Live) -> tuple[Raised, ...]:
+    """What the ledger says of the signals of the incident."""
+    return live.delivery.guard.ledger.read(key("noc", (), "i1")).raised
+
+
+class TestFollowup:
+    def test_a_page_is_confirmed_by_its_number(self, box: Box, live: Live) -> None:
+        live.share()
+        live.wake(36)
+        [event], [known] = box.events.all(), raised(live)
+        assert (known.request_id, known.pages, known.number) == (event.request_id, (event.id,), event.number)
+        assert (known.is_over, live.aws.retries.messages()) == (False, [])
+
+    @pytest.mark.parametrize("auth", KINDS.values(), ids=KINDS)
+    def test_it_is_ended_when_its_incident_is_over(self, box: Box, account: Aws, auth: dict[str, str]) -> None:
+        live = live_with(box, account, auth)
+        live.share()
+        live.wake(36)
+        live.share(samples.body(status="ok", changedOn=LATER))
+        live.wake(36)
+        assert [event.status for event in box.events.of_incident("i1")] == ["TERMINATED", "ACTIVE"]
+        assert [each.is_over for each in raised(live)] == [True, False]
+
+    def test_all_pages_of_a_signal_are_ended(self, box: Box, live: Live) -> None:
+        box.events.make(per_signal=3)
+        live.share()
+        box.events.make()
+        live.share(samples.body(status="ok", changedOn=LATER))
+        live.wake(36)
+        assert [event.status for event in box.events.all()] == ["TERMINATED"] * 3 + ["ACTIVE"]
+
+    def test_pages_of_other_incidents_go_on(self, box: Box, live: Live) -> None:
+        live.share(samples.body(id="i2"))
+        live.share()
+        live.share(samples.body(status="ok", changedOn=LATER))
+        live.wake(36)
+        assert [event.status for event in box.events.of_incident("i2")] == ["ACTIVE"]
+
+    def test_a_late_page_is_looked_for_again(self, box: Box, live: Live) -> None:
+        box.events.make(delay_seconds=60)
+        live.share()
+        live.wake(36)
+        assert raised(live)[0].pages == ()
+        box.events.make()
+        live.wake(36)
+        assert raised(live)[0].pages == (box.events.all()[0].id,)
+
+    def test_a_page_that_never_comes_is_said_once(self, box: Box, live: Live) -> None:
+        box.events.make(per_signal=0)
+        live.share()
+        live.wake(36)
+        assert not raised(live)[0].is_lost
+        live.wake(LOOK_FOR_SECONDS)
+        assert raised(live)[0].is_lost
+        live.wake(60)
+        assert live.recorder.metrics()["unconfirmed"] == 1
+
+    @pytest.mark.parametrize(
+        ("fault", "reason"),
+        [
+            ({"kind": "status", "status": 401}, "credentials"),
+            ({"kind": "status", "status": 429}, "rate_limited"),
+            ({"kind": "html", "status": 502}, "upstream"),
+            ({"kind": "reset"}, "unreachable"),
+            ({"kind": "accept_then_reset"}, "unreachable"),
+        ],
+        ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
+    )
+    @pytest.mark.parametrize("route", ASKS)
+    def test_what_fails_is_done_later_and_rings_nobody_again(
+        self, box: Box, live: Live, route: str, fault: dict[str, Any], reason: str
+    ) -> None:
+        live.share()
+        live.share(samples.body(status="ok", changedOn=LATER))
+        box.script([fault | {"on": route}])
+        live.wake(36)
+        [waiting] = live.aws.retries.jobs()
+        assert (waiting.kind, waiting.reason, waiting.rounds) == ("followup", reason, 1)
+        live.ahead += 301
+        assert live.worker.work([{"messageId": "m1", "body": waiting.to_json()}]) == []
+        assert [event.status for event in box.events.all()] == ["TERMINATED", "ACTIVE"]
+        assert len(box.attempts()) == 2
+
+    def test_an_answer_that_can_not_be_read_is_no_page_that_never_came(self, box: Box, live: Live) -> None:
+        live.share()
+        box.script([{"kind": "truncated_json", "on": "events"}])
+        live.wake(LOOK_FOR_SECONDS + 10)
+        assert not raised(live)[0].is_lost
+        live.wake(60)
+        assert raised(live)[0].pages == (box.events.all()[0].id,)
+
+    def test_what_is_refused_rests_without_a_secret(self, box: Box, live: Live) -> None:
+        live.share()
+        box.script([{"kind": "status", "status": 400, "on": "events", "times": None}])
+        live.wake(36)
+        [rests] = live.aws.dead_letters.jobs()
+        assert (rests.kind, rests.reason) == ("followup", "refused")
+        written = rests.to_json() + live.recorder.written()
+        assert "canary" not in written
+        assert URL["api_key"] not in written
+
+    def test_what_rests_is_done_when_it_is_replayed(self, box: Box, live: Live) -> None:
+        live.share()
+        box.script([{"kind": "status", "status": 400, "on": "events"}])
+        live.wake(36)
+        [rests] = live.aws.dead_letters.jobs()
+        assert live.replay(rests)["outcome"] == "duplicate"
+        assert raised(live)[0].pages == (box.events.all()[0].id,)

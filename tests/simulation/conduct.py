@@ -1,0 +1,156 @@
+"""How the relay conducts itself in a schedule: towards xMatters, its queues, and the people whom the fallback tells."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby, pairwise
+from typing import Any
+
+from tests.simulation.phones import Phones, Post
+from tests.simulation.services import SimulatedSns, SimulatedSqs
+from tests.simulation.weather import Weather
+
+PACED_SECONDS = 57.0
+# Of the 30 s that a time-out is given to ring, what clocks and networks leave.
+PATIENCE_SECONDS = 28.0
+FAILURES_IN_A_ROW = 5
+OPEN_SECONDS = 30.0
+# A sender that is at it already does not learn of a circuit that opens.
+LEARNS_SECONDS = 8.0
+SHORTEST_PAUSE_SECONDS = 20.0
+# Nothing waits for longer than 15 minutes, and a crash costs 6 more.
+FAIR_SECONDS = 1500.0
+BREAKING = {"503", "gone", "reset rang", "timeout", "timeout rang"}
+TOLD_TWICE_SECONDS = 55.0
+
+
+@dataclass(frozen=True)
+class Conduct:
+    """Judges a schedule that has ended. `is_owed` tells of an incident that people should have heard of."""
+
+    policy: Mapping[str, Any]
+    weather: Weather
+    phones: Phones
+    dead_letters: SimulatedSqs
+    sns: SimulatedSns
+    has_operators: bool
+    is_owed: Callable[[str], bool]
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong with it."""
+        yield from self._wrong_attempts()
+        yield from self._unfit_letters()
+        yield from self._untold()
+        if self._is_calm("dynamodb", "sqs"):
+            yield from self._hurried()
+            if not self.weather.crashes:
+                yield from self._circuit_ignored()
+                yield from self._above_the_pace()
+
+    def _is_calm(self, *services: str) -> bool:
+        return not any(spell.service in services for spell in self.weather.spells)
+
+    def _wrong_attempts(self) -> Iterator[str]:
+        for job in self.dead_letters.jobs():
+            asked = self.phones.asked(job["delivery_id"])
+            if job["attempts"] > asked:
+                yield f"a job says {job['attempts']} attempts, and xMatters was asked {asked} times"
+
+    def _unfit_letters(self) -> Iterator[str]:
+        """What rests among the dead letters has a reason to be there."""
+        fair_from = self.weather.is_fair_from()
+        for job in self.dead_letters.jobs():
+            if job["buried_at"] is None:
+                if not self.weather.spells and not self.weather.crashes:
+                    yield f"a dead letter that nobody buried, in fair weather: {job['incident_id']}"
+                continue
+            buried, since = _seconds(job["buried_at"]), _seconds(job["revived_at"] or job["received_at"])
+            match job["reason"]:
+                case "refused":
+                    is_fit = any(post.delivery == job["delivery_id"] for post in self.phones.posts)
+                case "expired":
+                    is_fit = buried - since > self.policy["max_age_seconds"]
+                    is_fit = is_fit and buried - max(since, fair_from) < FAIR_SECONDS
+                case _:
+                    # An operator's tool puts back what failed once more.
+                    is_fit = job["replays"] > 0 or not self._is_calm("sqs")
+            if not is_fit:
+                yield f"unfit: a dead letter says {job['reason']}, {buried - since:.0f} s after it came"
+
+    def _untold(self) -> Iterator[str]:
+        """The topic hears of critical incidents that rest among the dead letters, and not too often."""
+        times = [at for at, _ in self.sns.told]
+        calm = self._is_calm("dynamodb")
+        if calm and any(later - earlier < TOLD_TWICE_SECONDS for earlier, later in pairwise(times)):
+            yield "the fallback topic was told twice within a minute"
+        resting = {
+            job["incident_id"]
+            for job in self.dead_letters.jobs()
+            if job["status"] == "critical" and job["buried_at"] and self.is_owed(job["incident_id"])
+        }
+        told = sum(_told_of(message) for _, message in self.sns.told)
+        if calm and self._is_calm("sqs") and told < len(resting):
+            yield f"the fallback topic was told of {told} critical incidents, and there are {len(resting)}"
+
+    def _hurried(self) -> Iterator[str]:
+        """A time-out is given its time to ring before its job is tried once more; a new share is no try of that job."""
+        for _, posts in self._by_delivery():
+            for earlier, later in pairwise(posts):
+                is_another = later.process.startswith("webhook") and later.process != earlier.process
+                is_timeout = earlier.fault in {"timeout", "timeout rang"} and earlier.ended is not None
+                waited = later.began - (earlier.ended or 0.0)
+                if is_timeout and waited < PATIENCE_SECONDS and not is_another and not self.has_operators:
+                    yield f"hurried: tried again {waited:.0f} s after a time-out"
+
+    def _circuit_ignored(self) -> Iterator[str]:
+        """After five failures in a row, or a 429, xMatters is left alone for a while."""
+        signals = sorted(self._signals(), key=lambda signal: signal[-1].ended or 0.0)
+        in_a_row = 0
+        for place, signal in enumerate(signals):
+            last = signal[-1]
+            is_limited = (last.fault or "").startswith("429")
+            if not is_limited:
+                in_a_row = in_a_row + 1 if last.fault in BREAKING else 0
+            if last.ended is None or (in_a_row < FAILURES_IN_A_ROW and not is_limited):
+                continue
+            pause = SHORTEST_PAUSE_SECONDS if is_limited else OPEN_SECONDS
+            first, end = last.ended + LEARNS_SECONDS, last.ended + pause - 1
+            if any(first < post.began < end for later in signals for post in later[:1]) and not any(
+                later[-1].is_accepted and later[-1].ended and later[-1].ended < end for later in signals[place:]
+            ):
+                yield f"xMatters was asked within {pause:.0f} s after {last.fault}"
+
+    def _above_the_pace(self) -> Iterator[str]:
+        """No minute holds more signals than the policy allows; a signal may leave a little after it was let go."""
+        if any(spell.fault == "reset rang" for spell in self.weather.spells):
+            return
+        limits = [self.policy.get(name) for name in ("max_per_minute", "max_per_minute_per_recipients")]
+        limit = min(limit for limit in limits if isinstance(limit, int))
+        times = sorted(ring.began for ring in self.phones.rings)
+        for first, last in zip(times, times[limit:], strict=False):
+            if last - first < PACED_SECONDS:
+                yield f"{limit + 1} signals within {last - first:.1f} s"
+
+    def _by_delivery(self) -> Iterator[tuple[str, list[Post]]]:
+        posts = sorted(self.phones.posts, key=lambda post: (post.delivery, post.began))
+        for delivery, group in groupby(posts, key=lambda post: post.delivery):
+            yield delivery, list(group)
+
+    def _signals(self) -> Iterator[Sequence[Post]]:
+        """The tries of each signal: what a process posts for a delivery."""
+        for _, posts in self._by_delivery():
+            by_process = sorted(posts, key=lambda post: (post.process, post.began))
+            for _, tries in groupby(by_process, key=lambda post: post.process):
+                yield list(tries)
+
+
+def _seconds(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()
+
+
+def _told_of(message: str) -> int:
+    """Of how many incidents a message to the topic tells."""
+    more = re.search(r"^And (\d+) more", message, re.MULTILINE)
+    counted = re.search(r"^(\d+) critical and owed were only counted", message, re.MULTILINE)
+    return int(counted[1]) if counted else 1 + (int(more[1]) if more else 0)

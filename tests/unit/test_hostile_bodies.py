@@ -1,0 +1,324 @@
+"""Whatever the vendors send or answer: no exception but the declared ones, in bounded time, with bounded results."""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from relay import body, callback, comment, details, incident
+from relay.bigpanda import BigPanda, Incident
+from relay.body import BodyRule
+from relay.callback import MAX_NAME, MAX_NOTE, Answers, Callback
+from relay.channel import Access, Auth, Rest
+from relay.deadline import Deadline
+from relay.errors import BadRequest, SendError
+from relay.fields import MAX_ID_LENGTH
+from relay.http import Answer
+from relay.logins import Login, Logins
+from relay.outward import Outward
+from relay.pages import MAX_PAGES, Pages
+from relay.routes import Route, chosen
+from relay.transition import State
+from tests.fakes import FakeSession, room
+
+# A quarter of what BigPanda waits for, on a machine that is faster than a function.
+SOON_SECONDS = 2.0
+TEXT = st.text(st.characters(exclude_categories=()), max_size=20)
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(10**300, 10**310)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXT
+    | st.sampled_from(["NaN", "-Infinity", "critical", "OK", "null", "https://a.example/x", "\ud800", "\x00\x1b\n"])
+)
+JSON: st.SearchStrategy[Any] = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4), max_leaves=10
+)
+
+
+def members(*names: str) -> st.SearchStrategy[dict[str, Any]]:
+    """An object with some of these members, of any type."""
+    return st.fixed_dictionaries({}, optional=dict.fromkeys(names, JSON))
+
+
+TAGS: st.SearchStrategy[Any] = st.lists(members("name", "tag_id", "id", "value", "tagValue") | JSON, max_size=3)
+TAGS |= st.dictionaries(TEXT, JSON, max_size=3) | JSON
+ALERTS = st.lists(
+    st.builds(
+        lambda alert, tags: alert | {"tags": tags},
+        members("id", "status", "active", "description", "primary_property", "secondaryProperty", "source_system"),
+        TAGS,
+    )
+    | JSON,
+    max_size=3,
+)
+INCIDENT = st.fixed_dictionaries(
+    {"id": st.integers()},
+    optional={
+        "status": JSON | st.sampled_from(["critical", "ok"]),
+        "severity": JSON,
+        "active": JSON,
+        "description": JSON,
+        "alerts": ALERTS | JSON,
+        "tags": TAGS,
+        "incidentTags": TAGS,
+        "environments": JSON | st.lists(members("id", "name"), max_size=2),
+        "links": JSON | st.lists(members("href"), max_size=2),
+    },
+)
+OUTSIDE = members("environment", "environment_id", "event") | st.fixed_dictionaries(
+    {"metadata": members("environment_id", "environment", "environmentName", "event") | JSON}
+)
+SHARES = INCIDENT | st.builds(lambda inside, outside: outside | {"incident": inside}, INCIDENT, OUTSIDE)
+RULES = st.builds(
+    BodyRule,
+    max_length=st.sampled_from([30, 2000, 20_000]),
+    properties=st.lists(st.tuples(TEXT, TEXT), max_size=2).map(tuple),
+)
+FACTS = st.sampled_from(["status", "severity", "environment", "source_system", "tag.team", "tag.\ud800"])
+PATTERNS = st.text(st.sampled_from("*?[]!-^a\\{(|&~\ud800İ") | st.characters(), min_size=1, max_size=30)
+ROUTES = st.lists(
+    st.builds(
+        lambda when, names: Route.of({"when": when, "recipients": names}),
+        st.dictionaries(FACTS, PATTERNS | st.lists(PATTERNS, max_size=3), max_size=3),
+        st.lists(TEXT, max_size=2),
+    ),
+    max_size=3,
+)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def check_share(content: bytes, rule: BodyRule, routes: list[Route]) -> None:
+    share = incident.parse(content)
+    state = State.of(share, 1.0)
+    found = details.of(share)
+    assert len(found.alerts) <= details.MAX_ALERTS
+    assert found.link.startswith("https://")
+    route = chosen(routes, share, is_open=state.is_open)
+    assert route is None or route in routes
+    built = json.loads(body.build(share, state, ("a", "\ud800"), None, rule))
+    assert built["priority"] in {"HIGH", "MEDIUM", "LOW"}
+    for value in built["properties"].values():
+        assert isinstance(value, str)
+        assert len(value) <= rule.max_length
+
+
+@given(SHARES, RULES, ROUTES)
+@example({"id": 1, "alerts": [], "tags": [], "environments": [], "links": []}, BodyRule(30), [])
+@example({"id": 1, "alerts": [{"status": None, "tags": [None, {}, {"name": []}]}]}, BodyRule(30), [])
+def test_whatever_a_share_says_it_is_routed_and_has_a_body_that_fits(
+    document: dict[str, Any], rule: BodyRule, routes: list[Route]
+) -> None:
+    check_share(json.dumps(document).encode(), rule, routes)
+
+
+# As large as a body may be, and in many ways.
+LARGE: dict[str, dict[str, Any]] = {
+    "ten thousand alerts": {
+        "alerts": [{"id": n, "status": "critical", "tags": {"team": f"{n:0200}"}} for n in range(10_000)]
+    },
+    "alerts that say nothing": {"alerts": [{}] * 1_000_000},
+    "tags without end": {"tags": [{"name": "team", "value": "x"}] * 100_000},
+    "a tag with values without end": {"tags": {"team": list(range(500_000))}},
+    "a tag of an alert with values without end": {"alerts": [{"tags": {"team": list(range(500_000))}}]},
+    "a value without end": {"tags": {"team": "a" * 4_000_000}},
+    "a description without end": {"description": "a " * 2_000_000, "alerts": [{"description": " " * 1_000_000}]},
+    "environments without end": {"environments": list(range(500_000))},
+    "links without end": {"links": [{"href": "x"}] * 200_000},
+    "names without end": {str(n): n for n in range(250_000)},
+}
+COSTLY = ["*a*a*a*a*b", "*" + "a" * 190 + "b", "a*" * 95 + "b", "*?" * 95 + "b", "*[!b]" * 45 + "b"]
+MANY = [f"*{n}x" for n in range(45)]
+
+
+@pytest.mark.parametrize("large", LARGE.values(), ids=LARGE)
+def test_what_is_large_takes_no_longer_than_bigpanda_waits(large: dict[str, Any]) -> None:
+    facts = ("tag.team", "environment", "source_system", "status")
+    routes = [Route.of({"when": {fact: COSTLY + MANY}, "recipients": ["a"]}) for fact in facts for _ in range(5)]
+    content = json.dumps({"id": 1, "environment": "a" * 10_000} | large).encode()
+    assert seconds(lambda: check_share(content, BodyRule(20_000), routes)) < SOON_SECONDS
+
+
+def test_as_many_routes_as_there_may_be_take_no_longer_on_a_real_incident() -> None:
+    tags = [{"name": f"t{n}", "value": f"value {n} of a tag"} for n in range(29)]
+    alerts = [{"id": n, "tags": [*tags, {"name": "team", "value": f"host-{n}.example"}]} for n in range(300)]
+    routes = [Route.of({"when": {"tag.team": COSTLY + MANY}, "recipients": ["a"]}) for _ in range(100)]
+    content = json.dumps({"id": 1, "alerts": alerts}).encode()
+    assert seconds(lambda: check_share(content, BodyRule(), routes)) < SOON_SECONDS
+
+
+def test_what_is_beyond_the_bounds_is_left_out_and_the_rest_is_there() -> None:
+    values = [f"v{n}" for n in range(details.MAX_VALUES + 5)]
+    alerts = [{"status": "warning"}] * (details.MAX_ALERTS + 5)
+    document = {"id": 1, "tags": {"team": values}, "environments": values, "alerts": alerts}
+    found = details.of(incident.parse(json.dumps(document).encode()))
+    assert list(found.tag("team")) == list(found.environments) == values[: details.MAX_VALUES]
+    assert len(found.alerts) == details.MAX_ALERTS
+
+
+@pytest.mark.parametrize("length", [512, 500_000])
+def test_an_environment_that_is_no_id_does_not_cost_the_incident_its_entry(length: int) -> None:
+    relay = room()
+    document = {"incident": {"id": "i1", "status": "critical"}, "metadata": {"environment_id": "e" * length}}
+    result = relay.share(json.dumps(document).encode())
+    assert (result.outcome, result.unguarded) == ("delivered", None)
+    assert len(relay.entry().environment_id) == (length if length <= MAX_ID_LENGTH else 0)
+
+
+PERSON = JSON | members("target", "targetName", "name", "firstName", "lastName", "email")
+NAMES = st.sampled_from(["incident_id", "BigPanda ID", "bigpanda_incident_id#en", "environment_id", "x"])
+PROPERTIES = JSON | st.dictionaries(NAMES, JSON) | st.lists(st.dictionaries(NAMES, JSON) | JSON, max_size=3)
+KINDS = st.sampled_from(
+    ["response", "ANNOTATION", "delivery_status", "STATUS", "escalation", "TARGETED RECIPIENT FAILURE"]
+)
+CALLBACKS = st.fixed_dictionaries(
+    {"kind": KINDS | JSON, "incident_id": TEXT | JSON},
+    optional={
+        "relay": st.just(1) | JSON,
+        "event": JSON | members("id", "number", "event_id"),
+        "eventIdentifier": JSON,
+        "person": PERSON,
+        "recipient": PERSON,
+        "author": PERSON,
+        "username": JSON,
+        "device": JSON | members("name", "target_name"),
+        "response": JSON,
+        "delivery_status": JSON,
+        "status": JSON,
+        "annotation": JSON,
+        "comment": JSON,
+        "group": JSON | members("name"),
+        "reason": JSON,
+        "at": JSON,
+        "environment_id": JSON,
+        "event_properties": PROPERTIES,
+    },
+)
+LONG = "\ud800\x00x" * 20_000
+
+
+def parsed(content: bytes) -> Callback | BadRequest:
+    try:
+        return callback.parse(content)
+    except BadRequest as error:
+        return error
+
+
+def check_callback(content: bytes) -> None:
+    said = parsed(content)
+    if isinstance(said, BadRequest):
+        assert (said.status, len(str(said)) < 1000) == (400, True)
+        return
+    assert 0 < len(said.incident_id) <= MAX_ID_LENGTH
+    assert len(said.environment_id or "") <= MAX_ID_LENGTH
+    names = (said.event_id, said.event_number, said.target, said.email, said.device, said.said, said.group, said.at)
+    assert all(0 < len(name) <= MAX_NAME for name in names if name is not None)
+    assert max(len(said.note or ""), len(said.reason or ""), len(said.name or "")) <= MAX_NOTE
+    assert len(said.digest) == 32
+    words = comment.text(said, Answers(), "(assigned)", comment.mark("0" * 32))
+    assert len(words) <= comment.MAX_COMMENT
+    assert words.endswith(" [relay 00000000]")
+    assert all(character in "\n\r\t" or character >= " " for character in words)
+    words.encode()
+
+
+@given(
+    CALLBACKS.map(lambda document: json.dumps(document).encode())
+    | JSON.map(lambda document: json.dumps(document).encode())
+    | st.binary(max_size=100)
+)
+@example(b"[" * 100_000)
+@example(b'{"kind": "response", "incident_id": ' + b"9" * 5000 + b"}")
+@example(b'{"kind": "response", "incident_id": NaN, "relay": Infinity}')
+@example(json.dumps({"kind": LONG, "incident_id": "i1"}).encode())
+@example(json.dumps({"relay": LONG, "kind": "response", "incident_id": "i1"}).encode())
+@example(json.dumps({"kind": "response", "incident_id": "i1", "environment_id": LONG, "response": LONG}).encode())
+@example(json.dumps({"kind": "response", "incident_id": "i1", "person": {"first_name": LONG}, "note": LONG}).encode())
+def test_whatever_xmatters_calls_back_with_is_refused_or_bounded(content: bytes) -> None:
+    check_callback(content)
+
+
+@pytest.mark.parametrize("dots", [".", "..", " .. "])
+def test_an_id_that_would_lead_elsewhere_is_none(dots: str) -> None:
+    document = {"kind": "response", "incident_id": dots, "environment_id": "e1"}
+    with pytest.raises(BadRequest, match="incident_id"):
+        callback.parse(json.dumps(document).encode())
+    assert (
+        callback.parse(json.dumps(document | {"incident_id": "i1", "environment_id": dots}).encode()).environment_id
+        is None
+    )
+
+
+ANSWERS = (
+    JSON.map(lambda document: json.dumps(document).encode())
+    | st.lists(members("id", "event_id", "status", "requestId", "userName", "emails") | JSON, max_size=4).flatmap(
+        lambda items: st.sampled_from(["data", "items", "Resources", "activities", "access_token"]).map(
+            lambda name: json.dumps({name: items}).encode()
+        )
+    )
+    | members("access_token", "expires_in").map(lambda document: json.dumps(document).encode())
+    | st.binary(max_size=100)
+    | st.sampled_from([b"[" * 60_000, b'{"data": ' + b"9" * 5000 + b"}", b"NaN", b""])
+)
+HEADERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "retry-after": TEXT
+        | st.text(st.sampled_from("0123456789.:,+- GMTFriNov"), max_size=40)
+        | st.sampled_from(["1e999", "٣", "Fri, 31 Dec 9999 23:59:59 -2400", "0001-01-01", "," * 50, "-1"])
+    },
+)
+STATUSES = st.sampled_from([100, 200, 202, 204, 302, 400, 401, 404, 409, 429, 500, 599, 999])
+REPLIES = st.builds(Answer, STATUSES, HEADERS, ANSWERS)
+ACCESS = Access("https://api.bigpanda.io", "BPU-canary", "e1", True, None, frozenset(), True, "app-canary")
+OAUTH = Auth("oauth", {"client_id": "c", "username": "u", "password": "canary-pw"})
+REST = Rest("https://acme.xmatters.com", OAUTH)
+
+
+def outward(reply: Answer) -> Outward:
+    return Outward(FakeSession(reply), clock=lambda: 1_800_000_000.0)
+
+
+def tried(call: Callable[[], object]) -> object:
+    """What comes of a call: nothing of one that fails, and nothing secret is in what is said of it."""
+    try:
+        return call()
+    except SendError as error:
+        failure = error
+    assert "canary" not in f"{failure} {failure.excerpt} {failure.detail}"
+    assert failure.retry_after is None or failure.retry_after >= 0
+    return None
+
+
+@given(REPLIES)
+def test_whatever_bigpanda_answers_only_declared_errors_come_out(reply: Answer) -> None:
+    client, where = BigPanda(outward(reply)), Incident("e/..", "\ud800")
+    tried(lambda: client.comment(ACCESS, where, "words\ud800", Deadline(8, time.monotonic)))
+    tried(lambda: client.has_comment(ACCESS, where, "words", Deadline(8, time.monotonic)))
+    tried(lambda: client.assign(ACCESS, where, "u1", Deadline(8, time.monotonic)))
+    tried(lambda: client.release(ACCESS, "i1", "incident#new", Deadline(8, time.monotonic)))
+    user = tried(lambda: client.user_id(ACCESS, ["a", "\ud800"], Deadline(8, time.monotonic)))
+    assert user is None or isinstance(user, str)
+
+
+@given(REPLIES)
+def test_whatever_xmatters_answers_only_declared_errors_come_out(reply: Answer) -> None:
+    tried(lambda: Logins(outward(reply)).headers(Login(OAUTH, REST.base_url), Deadline(8, time.monotonic)))
+    basic = Rest(REST.base_url, Auth("basic", {"username": "u", "password": "canary-pw"}))
+    client = Pages(outward(reply))
+    tried(lambda: client.end(basic, "page-1", Deadline(8, time.monotonic)))
+    pages = tried(lambda: client.of_request(basic, "r\ud800", Deadline(8, time.monotonic))) or []
+    assert isinstance(pages, list)
+    assert len(pages) <= MAX_PAGES
+    assert all(0 < len(page.id) <= MAX_ID_LENGTH and len(page.number) <= MAX_ID_LENGTH for page in pages)
