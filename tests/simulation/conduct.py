@@ -82,7 +82,8 @@ class Conduct:
         """The topic hears of critical incidents that rest among the dead letters, and not too often."""
         times = [at for at, _ in self.sns.told]
         calm = self._is_calm("dynamodb")
-        if calm and any(later - earlier < TOLD_TWICE_SECONDS for earlier, later in pairwise(times)):
+        is_prompt = calm and self._is_calm("sns")
+        if is_prompt and any(later - earlier < TOLD_TWICE_SECONDS for earlier, later in pairwise(times)):
             yield "the fallback topic was told twice within a minute"
         resting = {
             job["incident_id"]

@@ -157,7 +157,9 @@ class Invariants:
             return False
         states = newest(state for state in self.states.values() if state.incident == incident and self._counts(state))
         told = self._told(incident)
-        return bool(states) and all(state.status == "critical" and changed(told, state) in self.wanted for state in states)
+        return bool(states) and all(
+            state.status == "critical" and changed(told, state) in self.wanted for state in states
+        )
 
     def _check_ends(self, incident: str) -> None:
         """What people were told last is what is true, as far as policy wants it told; unless that is a dead letter."""
@@ -188,7 +190,8 @@ class Invariants:
         for better in states:
             is_between = surely_newer(better, told) and surely_newer(last[0], better) and last[0] is not told
             is_in_turn = rings[-1].at + IN_FLIGHT_SECONDS < min(better.arrivals, default=0.0)
-            is_in_turn = is_in_turn and max(better.answered) < min(last[0].arrivals)
+            later = [other for other in states if surely_newer(other, better)]
+            is_in_turn = is_in_turn and all(max(better.answered) < min(other.arrivals) for other in later)
             if is_between and is_in_turn and changed(told, better) in unwanted and changed(better, last[0]) in bad:
                 self._problem(f"{incident} ends untold: {last[0]}, after {better}")
 

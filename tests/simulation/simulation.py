@@ -124,7 +124,7 @@ class Simulation:
     def _known(self, incident: str) -> tuple[str, float]:
         item = self.dynamodb.items.get(key("noc", (), incident))
         kept = json.loads(item["text"]["S"]).get("kept") if item else None
-        return (kept[1], kept[2]) if kept else ("", 0.0)
+        return (kept[1].removeprefix("~"), kept[2]) if kept else ("", 0.0)
 
     def _learn(self) -> None:
         self._known_key = NEW_KEY
@@ -157,7 +157,7 @@ class Simulation:
         sns: Any = self.sns
         table, chance = Table(client, "ledger", clock), world.random.random
         keeper = Keeper(_queue(self.retries), _queue(self.dead_letters), clock)
-        channels = ChannelCache(self.secrets, HOSTS, seconds=300, clock=clock, notice=_telemetry().notice)
+        channels = ChannelCache(self.secrets, HOSTS, seconds=60, clock=clock, notice=_telemetry().notice)
         sender = Sender(channels, XMatters(Outward(self.phones, clock=clock)), world.wait, chance)
         delivery = Delivery(
             sender,

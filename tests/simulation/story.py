@@ -214,7 +214,7 @@ def _posts(random: Random, states: list[SharedState]) -> Iterator[Post]:
 def _spells(random: Random) -> Iterator[Spell]:
     for _ in range(random.choice([0, 1, 1, 2, 3])):
         yield _spell(random, "xmatters", random.choice([10, 60, 300, 600]))
-    for service, often in (("sqs", 0.3), ("dynamodb", 0.2), ("secrets", 0.15), ("sns", 0.1), ("lambda", 0.1)):
+    for service, often in (("sqs", 0.3), ("dynamodb", 0.2), ("secrets", 0.25), ("sns", 0.1), ("lambda", 0.1)):
         if random.random() < often:
             yield _spell(random, service, random.choice([5, 60, 300]))
 

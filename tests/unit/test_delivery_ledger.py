@@ -392,3 +392,41 @@ class TestJobsWhileTheLedgerIsDown:
         result = resumed(relay, self.job(relay, 86_400, ledger_down_since=LONG_AGO), hold=Closed(reason, until))
         assert (result.outcome, result.queue, relay.session.calls) == (Outcome.QUEUED, "retry", [])
         assert result.until == max(until, relay.clock.now + UNGUARDED_WAIT_SECONDS)
+
+
+class TestWithoutItsOwnTimeStamps:
+    """One share of an incident has no time stamps, or those of a wrong clock; the others have good ones."""
+
+    AHEAD = 1_800_000_000 + 7200
+
+    def test_what_is_older_than_what_came_before_it_does_not_pass_for_newer(self) -> None:
+        relay = room()
+        relay.share(status="ok", active=False, resolved=True, changedOn=1_800_000_005)
+        relay.share(status="ok", active=False, resolved=True, changedOn=self.AHEAD)
+        relay.clock.now += 60
+        assert relay.share(changedOn=1_800_000_001, updatedOn=1_800_000_001).outcome == Outcome.SUPERSEDED
+        assert relay.session.calls == []
+
+    def test_what_is_newer_than_what_came_before_it_is_announced(self) -> None:
+        relay = room()
+        relay.share(status="warning", changedOn=1_800_000_001, updatedOn=1_800_000_001)
+        relay.share(changedOn=self.AHEAD)
+        result = relay.share(status="ok", active=False, resolved=True, changedOn=1_800_000_002)
+        assert (result.outcome, result.transition) == (Outcome.DELIVERED, "resolved")
+
+    def test_no_share_with_good_stamps_is_a_copy_of_it(self) -> None:
+        relay = room()
+        stamps: dict[str, Any] = {"changedOn": 1_800_000_000, "updatedOn": 1_800_000_000}
+        over: dict[str, Any] = {"status": "ok", "active": False, "resolved": True}
+        relay.share(**stamps)
+        relay.share(**over, changedOn=self.AHEAD)
+        relay.clock.now += 20
+        relay.share(**stamps)
+        relay.clock.now += 20
+        assert relay.share(**over, **stamps).transition == "resolved"
+
+    def test_a_copy_of_it_is_one(self) -> None:
+        relay = room()
+        relay.share(changedOn=1_800_000_001, updatedOn=1_800_000_001)
+        ahead: dict[str, Any] = {"status": "warning", "changedOn": self.AHEAD}
+        assert [relay.share(**ahead).outcome for _ in range(2)] == [Outcome.DELIVERED, Outcome.DUPLICATE]

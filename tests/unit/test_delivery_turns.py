@@ -83,6 +83,30 @@ class TestTurns:
         relay.wake(36)
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
 
+    def test_the_job_for_its_turn_is_spare_and_goes_when_its_try_fails(self) -> None:
+        relay = room(samples.accepted(), requests.ReadTimeout(), policy={"max_per_minute": 1})
+        relay.share(id="i1")
+        relay.clock.now += 59.5
+        relay.share(id="i2")
+        assert [job.spare for job in relay.retries.jobs()] == [False, False, True]
+        relay.wake(3)
+        assert len(relay.session.calls) == 2
+        assert [job.spare for job in relay.retries.jobs() if job.incident_id == "i2"] == [False]
+
+    def test_what_may_have_rung_just_now_is_not_tried_by_another_job_either(self) -> None:
+        relay = room(requests.ReadTimeout(), samples.accepted())
+        timed_out = relay.clock.now
+        assert relay.share().reason == Reason.TIMEOUT
+        relay.wake(20)
+        assert len(relay.session.calls) == 1
+        relay.wake(10)
+        assert (len(relay.session.calls), relay.clock.now - timed_out >= 28) == (2, True)
+
+    def test_what_became_worse_does_not_wait_for_what_may_have_rung(self) -> None:
+        relay = room(requests.ReadTimeout(), samples.accepted())
+        relay.share(status="warning")
+        assert relay.share(status="critical", changedOn=LATER).outcome == Outcome.DELIVERED
+
     def test_recipients_may_have_a_limit_of_their_own(self) -> None:
         relay = room(policy={"max_per_minute_per_recipients": 1})
         outcomes = []

@@ -15,7 +15,7 @@ ONCALL = PRESETS["oncall"]
 
 def share(entry: Entry, of: State) -> Standing:
     """How a share stands that just came."""
-    return judge_share(entry, of, PARITY).standing
+    return judge_share(entry, of, PARITY, is_stamped=of.version is not None).standing
 
 
 def job(entry: Entry, of: State, *, replayed: bool = False) -> Standing:
@@ -113,6 +113,11 @@ class TestBetterUnheard:
     def test_a_status_that_is_missing_is_no_better_one(self) -> None:
         entry = announced(state()).unchanged(state(5, status=None))
         assert judge_share(entry, state(9), ONCALL).standing == Standing.UNCHANGED
+
+    def test_a_status_that_is_missing_says_nothing_against_a_better_one_before(self) -> None:
+        entry = announced(state()).unchanged(state(5, status="unknown")).unchanged(state(6, status=None))
+        judged = judge_share(entry, state(9, status="warning"), ONCALL)
+        assert (judged.standing, transition(judged)) == (Standing.OWED, "worsened")
 
     def test_more_alerts_are_counted_against_what_was_announced(self) -> None:
         entry = announced(state()).unchanged(state(5, status="warning"))

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import requests
 
+from relay import incident
 from relay.errors import QueueError, Reason
 from relay.message import Job, timestamp
 from tests import samples
@@ -47,6 +48,7 @@ class TestByCopy:
             last_failed_at=NOW,
             not_before="2027-01-15T08:00:30.000Z",
             transition="opened",
+            digest=incident.parse(samples.job().body).digest,
         )
         assert waiting(relay) == job
         assert relay.retries.delays() == [30]

@@ -86,6 +86,7 @@ class Task(NamedTuple):
             self.job,
             transition=judgement.change.transition if judgement.change else self.job.transition,
             version=state.version,
+            digest=state.digest,
             attempts=max(self.job.attempts, entry.asked if state.is_same(entry.kept) else 0),
             received_at=timestamp(state.came),
         )
@@ -96,13 +97,15 @@ class Task(NamedTuple):
         """Its state, which comes after all that is kept already, whatever the clocks of those who noted it said.
 
         Without time stamps it takes those of what is kept: what is older than that must not pass for newer than this.
-        Once its job is kept, the job tells both.
+        But no share with these time stamps is a copy of it. Once its job is kept, the job tells all of that.
         """
         kept = entry.kept
         if not self.is_live or self.is_queued or kept is None:
             return self.state
-        came = max(self.state.came, seconds_of(timestamp(kept.came + 0.001)))
-        return replace(self.state, came=came, version=self.state.version if self.is_stamped else kept.version)
+        state = replace(self.state, came=max(self.state.came, seconds_of(timestamp(kept.came + 0.001))))
+        if self.is_stamped or kept.version is None:
+            return state
+        return replace(state, version=kept.version, digest=f"~{state.digest.removeprefix('~')}")
 
     def with_ledger(self) -> "Task":
         """The task, now that the ledger took a change of its entry."""
