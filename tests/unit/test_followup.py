@@ -371,7 +371,7 @@ class TestEnd:
         relay = room(tenant)
         relay.share()
         relay.wake(36)
-        relay = relay.with_rest(FakeSession(tenant.rest, samples.refused(status)))
+        relay = relay.with_rest(FakeSession(tenant.rest, tenant.rest, samples.refused(status)))
         relay.share(status="ok", changedOn=LATER)
         relay.wake(36)
         assert [is_over for _, _, is_over, _ in pages(relay)] == [True, False]
@@ -415,11 +415,55 @@ class TestEnd:
         relay.wake(36)
         assert tenant.ended == ["page-1"]
 
+    def test_what_a_flow_made_later_ends_too(self, tenant: Tenant) -> None:
+        relay = room(tenant)
+        relay.share()
+        relay.wake(36)
+        late, ended = [{"id": f"page-{number}", "eventId": str(number), "status": "ACTIVE"} for number in (1, 2)], []
+
+        def rest(call: Call) -> Answer:
+            if call.method == "POST":
+                ended.append(json.loads(call.body)["id"])
+            return Answer(200, {}, json.dumps({"data": late if "requestId=r1" in call.url else []}).encode())
+
+        relay.share(status="ok", changedOn=LATER)
+        relay.with_rest(FakeSession(rest)).wake(36)
+        assert ended == ["page-1", "page-2"]
+
+    def test_a_page_that_came_when_nobody_looked_any_more_ends_too(self, tenant: Tenant) -> None:
+        relay = room(tenant)
+        relay.share()
+        nothing = relay.with_rest(FakeSession(Answer(200, {}, b'{"data": []}')))
+        nothing.wake(36)
+        nothing.wake(LOOK_FOR_SECONDS)
+        assert relay.entry().raised[0].is_lost
+        relay.share(status="ok", changedOn=LATER)
+        relay.wake(36)
+        assert tenant.ended == ["page-1"]
+
+    def test_a_page_for_who_acknowledged_does_not_end_that_of_all(self, tenant: Tenant) -> None:
+        document = samples.secret(policy={"min_seconds_between_signals": 0})
+        document["xmatters"] |= {"callback": {"token": "t"}, "rest": REST}
+        secrets = FakeSecrets(noc=json.dumps(document))
+        relay = Relay(FakeSession(tenant.accept), secrets=secrets, rest=FakeSession(tenant.rest))
+        tenant.now = relay.clock
+        relay.share()
+        relay.wake(36)
+        entry = relay.entry()
+        relay.ledger.write(key("noc", (), "i1"), entry, entry.acknowledged("jdoe", relay.clock.now))
+        relay.share(status="warning", changedOn=LATER)
+        relay.wake(36)
+        assert [raised.is_for_one for raised in relay.entry().raised] == [False, True]
+        assert tenant.ended == []
+        relay.share(status="critical", changedOn=LATER + 1)
+        relay.wake(36)
+        assert tenant.ended == ["page-1", "page-2"]
+
     def test_a_fault_in_the_middle_ends_the_rest_later_and_nothing_twice(self, tenant: Tenant) -> None:
         relay = room(tenant, policy={"replace": False})
         for second, status in enumerate(("warning", "critical", "ok")):
             relay.share(status=status, changedOn=LATER + second)
-        failing = FakeSession(tenant.rest, tenant.rest, tenant.rest, tenant.rest, DOWN, tenant.rest)
+        failing = FakeSession(*[tenant.rest] * 6, DOWN, tenant.rest)
         relay = relay.with_rest(failing)
         relay.wake(36)
         assert tenant.ended == ["page-1"]

@@ -141,6 +141,16 @@ def test_a_secret_is_redacted_in_every_spelling(spelling: str) -> None:
     assert redact(f"before {spelling} after", {SECRET}) == "before *** after"
 
 
+@pytest.mark.parametrize("spelling", ["a\\\\\\b", "a\\\\\\\\\\\\b", "a%5C%5c%5Cb", "a&#92;&#92;&#92;b"])
+def test_a_secret_of_backslashes_is_redacted_in_every_spelling(spelling: str) -> None:
+    assert redact(f"before {spelling} after", {"a\\\\\\b"}) == "before *** after"
+
+
+def test_many_backslashes_take_no_time() -> None:
+    text = "\\" * 2000
+    assert redact(text, {"\\" * 30 + "x"}) == text
+
+
 def test_the_longer_secret_goes_first() -> None:
     assert redact("abcdef abc", {"abc", "abcdef"}) == "*** ***"
 

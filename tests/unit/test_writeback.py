@@ -12,6 +12,7 @@ from botocore.exceptions import EndpointConnectionError
 from relay.bigpanda import ACTIVITIES_A_PAGE
 from relay.http import Answer
 from relay.message import Job
+from relay.worker import JOB_SECONDS, SILENT_SECONDS
 from relay.writeback import CALLS_A_SECOND, LEASE_SECONDS, TURNS, USERS_A_SECOND
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
@@ -248,6 +249,31 @@ class TestFailing:
         kept = relay.dead_letters.messages[0]["MessageBody"]
         assert "is odd" in kept
         assert "BPU-canary" not in kept + relay.recorder.written()
+
+
+class TestHanging:
+    """BigPanda does not answer: signals that wait for a worker must not wait for that."""
+
+    def test_one_time_out_is_enough_for_a_while(self) -> None:
+        def hangs(call: Call) -> Answer:
+            relay.clock.now += call.seconds
+            raise requests.ReadTimeout
+
+        relay = room(hangs)
+        put(relay, *(job(number, incident_id=f"i{number}") for number in range(1, 6)))
+        began = relay.clock.now
+        relay.wake(0)
+        assert (len(relay.bigpanda.calls), relay.clock.now - began <= JOB_SECONDS) == (1, True)
+        assert {waiting.reason for waiting in relay.retries.jobs()} == {"timeout", "circuit_open"}
+        assert len(relay.retries.jobs()) == 5
+
+    def test_then_it_is_asked_again(self) -> None:
+        relay = room(requests.ReadTimeout(), Answer(200, {}, b"[]"), Answer(204, {}, b""))
+        put(relay, job(1), job(2, incident_id="i2"))
+        relay.wake(0)
+        relay.wake(SILENT_SECONDS)
+        relay.wake(SILENT_SECONDS)
+        assert (relay.retries.messages, len(comments(relay))) == ([], 3)
 
 
 class TestReplay:

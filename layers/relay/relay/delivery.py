@@ -273,11 +273,15 @@ class Delivery:
     def _send_claimed(
         self, task: Task, entry: Entry, lease: Lease, tries: int, ticket: Ticket, deadline: Deadline
     ) -> Result:
-        sent = self._send(task, entry, tries, deadline)
+        alone = _who_hears_alone(task, entry)
+        sent = self._send(task, entry, tries, deadline, alone)
         failure = (sent.failure.reason, sent.failure.retry_after) if sent.failure else None
         if failure is None:
             is_recorded = self.guard.record(
-                task.name, entry, lambda now: now.accepted(lease, sent.request_id, sent.rings), deadline
+                task.name,
+                entry,
+                lambda now: now.accepted(lease, sent.request_id, sent.rings, is_for_one=alone is not None),
+                deadline,
             )
             self.guard.report(task.rules, ticket, deadline, failure)
             result = task.delivered(sent)
@@ -345,8 +349,8 @@ class Delivery:
         """How often a signal may be tried at once: each try may ring, and xMatters drops what is too much."""
         return max(1, min(MAX_TRIES, room_for_rings(entry, self.clock()))) if task.is_live else 1
 
-    def _send(self, task: Task, entry: Entry, tries: int, deadline: Deadline) -> Sent:
-        job, alone = task.job, _who_hears_alone(task, entry)
+    def _send(self, task: Task, entry: Entry, tries: int, deadline: Deadline, alone: str | None = None) -> Sent:
+        job = task.job
         recipients = (alone,) if alone else job.recipients
         signal = Signal(
             _content(task, recipients),

@@ -52,9 +52,12 @@ class Followup:
             for raised in self._unknown(entry):
                 seen[raised.request_id] = self._looked_for(raised, rest, deadline)
             for raised in _to_end(entry.followed(seen), replaces=channel.policy.replace):
-                for page in raised.pages:
+                # Its flow may have made one more since, or have been late.
+                found = self.pages.of_request(rest, raised.request_id, deadline)
+                pages = tuple(dict.fromkeys((*raised.pages, *(page.id for page in found))))
+                for page in pages:
                     self.pages.end(rest, page, deadline)
-                seen[raised.request_id] = replace(raised, is_over=True)
+                seen[raised.request_id] = replace(raised, pages=pages, is_over=True)
         except SendError as error:
             failure = error
         return self._noted(job, entry, seen, failure, deadline)
@@ -106,14 +109,19 @@ def _to_end(entry: Entry, *, replaces: bool) -> Iterator[Raised]:
     """The signals whose pages must not go on: the incident was over since, or a newer page tells of it."""
     places = range(len(entry.raised))
     resolved = max((place for place in places if not entry.raised[place].is_open), default=-1)
-    # One that is over already when it is found may have reached nobody: it must not silence what rings.
-    newest = max(
-        (place for place in places if entry.raised[place].pages and not entry.raised[place].is_over), default=-1
-    )
+    newest = max((place for place in places if _takes_over(entry.raised[place])), default=-1)
     for place, raised in enumerate(entry.raised):
         is_old = (raised.is_open and place < resolved) or (replaces and place < newest)
-        if raised.pages and not raised.is_over and is_old:
+        if (raised.pages or raised.is_lost) and not raised.is_over and is_old:
             yield raised
+
+
+def _takes_over(raised: Raised) -> bool:
+    """Whether its page stands for those before it: it is there, and rings all that they ring.
+
+    One that is over already when it is found may have reached nobody.
+    """
+    return bool(raised.pages) and not raised.is_over and not raised.is_for_one
 
 
 def _result(job: Job, outcome: Outcome) -> Result:

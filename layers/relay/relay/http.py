@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from http.cookiejar import DefaultCookiePolicy
+from itertools import groupby
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
@@ -245,8 +246,19 @@ _CREDENTIALS = re.compile(
 def redact(text: str, secrets: Iterable[str]) -> str:
     """The text without any of `secrets`, in whichever way URL, JSON or HTML may spell them, and without their likes."""
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        text = re.sub("".join(map(_spellings, secret)), "***", text)
+        pattern = "".join(_run(character, len(list(same))) for character, same in groupby(secret))
+        text = re.sub(pattern, "***", text)
     return _CREDENTIALS.sub(r"\1***", text)
+
+
+def _run(character: str, count: int) -> str:
+    """A pattern of a character so many times in a row.
+
+    A backslash may be written as one or as two; to leave it open for each of many takes for ever.
+    """
+    if character == "\\":
+        return rf"(?:\\{{{count},{2 * count}}}|(?:(?i:%5c|&#x5c;)|&#92;){{{count}}})"
+    return _spellings(character) * count
 
 
 @lru_cache(maxsize=256)

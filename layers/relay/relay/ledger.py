@@ -43,7 +43,8 @@ class Raised(NamedTuple):
 
     `at` is when it was sent, in epoch seconds; `is_open` says whether it told of an open incident. `pages` are the
     UUIDs of what xMatters made of it, once that is known, `number` what people call the first of them. `is_over` says
-    that none of them is active any more, `is_lost` that none was found.
+    that none of them is active any more, `is_lost` that none was found in time; `is_for_one` that it went to who had
+    acknowledged, and to nobody else.
     """
 
     request_id: str
@@ -53,6 +54,7 @@ class Raised(NamedTuple):
     number: str = ""
     is_over: bool = False
     is_lost: bool = False
+    is_for_one: bool = False
 
 
 class Entry(NamedTuple):
@@ -122,11 +124,12 @@ class Entry(NamedTuple):
         entry = entry.keeping(lease.state) if queued else entry
         return replace(entry._rung(lease, tries), lease=lease, slot=None)
 
-    def accepted(self, lease: Lease, request_id: str | None, rings: int) -> "Entry":
+    def accepted(self, lease: Lease, request_id: str | None, rings: int, *, is_for_one: bool = False) -> "Entry":
         """The entry once xMatters accepted the lease's state; `rings` counts the tries that may have rung."""
-        return self._released(lease)._rung(lease, rings).announcing(lease.state, request_id, lease.began)
+        entry = self._released(lease)._rung(lease, rings)
+        return entry.announcing(lease.state, request_id, lease.began, is_for_one=is_for_one)
 
-    def announcing(self, state: State, request_id: str | None, at: float) -> "Entry":
+    def announcing(self, state: State, request_id: str | None, at: float, *, is_for_one: bool = False) -> "Entry":
         """The entry with a state that xMatters accepted; `at` is when it was asked, in epoch seconds.
 
         A newer one that is announced already stays, and then this one is what people may have been told last.
@@ -134,7 +137,8 @@ class Entry(NamedTuple):
         raised = self.raised
         if request_id and all(request_id != each.request_id for each in raised):
             # Whoever was slow to say what it sent sent it before those that began after it.
-            known = sorted((*raised, Raised(request_id, at, state.is_open)), key=lambda each: each.at)
+            one = Raised(request_id, at, state.is_open, is_for_one=is_for_one)
+            known = sorted((*raised, one), key=lambda each: each.at)
             raised = tuple(known[-MAX_RAISED:])
         entry = replace(self, raised=raised)
         if state.precedes(entry.announced):

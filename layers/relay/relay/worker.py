@@ -7,7 +7,7 @@ count above one means that a worker crashed, and the queue's redrive catches not
 import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import replace
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -38,6 +38,8 @@ NEVER = math.inf
 FALLBACK_SECONDS = 3.0
 # What asks again later anyway must not hold up signals that wait for a worker.
 FOLLOWUP_SECONDS = 5.0
+# An API that did not answer is left alone by this function for so long, unless it is the one that rings phones.
+SILENT_SECONDS = 30.0
 # Until a flow has made its page, in most cases.
 FOLLOW_SECONDS = 10.0
 # A job this close to its time need not wait for it.
@@ -63,6 +65,8 @@ class Worker:
     clock: Callable[[], float]
     random: Callable[[], float]
     deadlines: Callable[[float], Deadline]
+    # Until when an API of a channel is left alone.
+    silent: dict[tuple[str, str], float] = field(default_factory=dict, init=False)
 
     def work(self, records: Sequence[Record]) -> list[str]:
         """Work the messages of a queue off, critical ones first; return the ids of those that must stay on the queue.
@@ -143,7 +147,14 @@ class Worker:
             return _unsafe(job, Reason.INTERNAL, type(error).__name__, fault=error)
 
     def _done(self, job: Job, channel: Channel, deadline: Deadline, *, replayed: bool, hold: Closed | None) -> Result:
-        """Do what is no signal: follow one, write a callback back, or release an incident's updates."""
+        """Do what is no signal: follow one, write a callback back, or release an incident's updates.
+
+        An API that hangs must not take the time of signals that wait for a worker.
+        """
+        api = (job.channel, "xmatters" if job.kind == "followup" else "bigpanda")
+        silent_until = self.silent.get(api, 0.0)
+        if hold is None and not replayed and silent_until > self.clock():
+            hold = Closed(Reason.CIRCUIT_OPEN, silent_until)
         if hold:
             result = replace(_unsafe(job, hold.reason, "not yet, or no longer"), until=hold.until)
         elif job.kind == "writeback":
@@ -156,6 +167,8 @@ class Worker:
             deadline.spent.update({part: deadline.spent.get(part, 0.0) + spent for part, spent in brief.spent.items()})
         else:
             result = Result(Outcome.UNCHANGED, job.channel, job.incident_id, delivery_id=job.delivery_id)
+        if result.reason in {Reason.TIMEOUT, Reason.UNREACHABLE}:
+            self.silent[api] = self.clock() + SILENT_SECONDS
         if result.outcome != Outcome.UNSAFE or replayed:
             return result
         return self._rested(job, result, deadline)
