@@ -70,7 +70,7 @@ class Conduct:
                 case "refused":
                     is_fit = any(post.delivery == job["delivery_id"] for post in self.phones.posts)
                 case "expired":
-                    is_fit = buried - since > self.policy["max_age_seconds"]
+                    is_fit = job["kind"] == "signal" and buried - since > self.policy["max_age_seconds"]
                     is_fit = is_fit and buried - max(since, fair_from) < FAIR_SECONDS
                 case _:
                     # An operator's tool puts back what failed once more.
@@ -88,7 +88,10 @@ class Conduct:
         resting = {
             job["incident_id"]
             for job in self.dead_letters.jobs()
-            if job["status"] == "critical" and job["buried_at"] and self.is_owed(job["incident_id"])
+            if job["kind"] == "signal"
+            and job["status"] == "critical"
+            and job["buried_at"]
+            and self.is_owed(job["incident_id"])
         }
         told = sum(_told_of(message) for _, message in self.sns.told)
         if calm and self._is_calm("sqs") and told < len(resting):

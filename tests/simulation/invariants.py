@@ -35,6 +35,7 @@ class Invariants:
     sns: SimulatedSns
     weather: Weather
     has_operators: bool
+    has_rest: bool
     # The digest of the state that the ledger keeps of an incident, and when it came.
     known: Callable[[str], tuple[str, float]]
     problems: list[str] = field(default_factory=list)
@@ -91,6 +92,8 @@ class Invariants:
                 if incident not in self.unqueued:
                     self._check_order(rings)
                     self._check_flood(rings)
+                    if not self.doubts[incident]:
+                        self._check_pages(incident)
                     if not self.doubts[incident] + self.phones.doubts[incident]:
                         self._check_rests(rings)
             self._check_ends(incident)
@@ -250,6 +253,32 @@ class Invariants:
         for first, last in zip(times, times[FLOOD_SIGNALS:], strict=False):
             if last - first < FLOOD_SECONDS:
                 self._problem(f"{rings[0].incident} rang {FLOOD_SIGNALS + 1} times within {last - first:.1f} s")
+
+    def _check_pages(self, incident: str) -> None:
+        """Pages end when their incident does, or when a newer one takes their place: ours, and no others."""
+        pages = [page for page in self.phones.pages if page.ring.incident == incident]
+        known = {post.request_id for post in self.phones.posts if post.is_accepted}
+        told = [page for page in pages if page.request_id in known]
+        rings = [ring for ring in self._rings(incident) if self._is_accepted(ring)]
+        over = [ring for ring in rings if not self.states[incident, ring.share].is_open]
+        for page in pages:
+            later = [ring for ring in rings if ring.began > page.ring.began]
+            heirs = [other for other in told if other.ring.began > page.ring.began and self.policy["replace"]]
+            is_old = any(ring in over for ring in later) or any(
+                page.ended_at is not None and heir.found_from <= page.ended_at for heir in heirs
+            )
+            if page.ended_at is not None and (page not in told or not is_old):
+                self._problem(f"{page.name} of {incident} ended, and nothing took its place")
+            is_open = self.states[incident, page.ring.share].is_open
+            if self.has_rest and is_open and page in told and page.ended_at is None and set(over) & set(later):
+                self._problem(f"{page.name} of {incident} goes on, although it is over")
+
+    def _is_accepted(self, ring: Ring) -> bool:
+        """Whether the relay knows that xMatters took it."""
+        return any(
+            post.is_accepted and post.delivery == ring.delivery and post.began == ring.began
+            for post in self.phones.posts
+        )
 
     def _check_rests(self, rings: list[Ring]) -> None:
         """What is not worse, and not over, leaves people the time that the policy gives them."""

@@ -38,6 +38,9 @@ def surely_newer(one: SharedState, other: SharedState) -> bool:
         return False
     if not (one.arrivals and other.answered):
         return False
+    if one.has_wrong_stamps != other.has_wrong_stamps and one.at < other.at:
+        # The relay may know by those of others.
+        return False
     # Only arrival tells; and what comes once more may be a copy, or the incident may be so again: nobody knows.
     return min(one.arrivals) > max([*other.arrivals, *other.answered])
 

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import requests
 
@@ -27,12 +28,24 @@ class Ring:
 
 
 @dataclass
+class Page:
+    """What xMatters made of a signal: found by its request id from a moment on, active until somebody ends it."""
+
+    name: str
+    ring: Ring
+    request_id: str
+    found_from: float
+    ended_at: float | None = None
+
+
+@dataclass
 class Post:
     """A request that a process made for a delivery: when, and what came of it, once something did."""
 
     process: str
     delivery: str
     began: float
+    request_id: str | None = None
     ended: float | None = None
     fault: str | None = None
     is_accepted: bool = False
@@ -46,9 +59,11 @@ class Phones(Session):
     """
 
     edge: Edge
+    rest: Edge
     key: str = OLD_KEY
     rings: list[Ring] = field(default_factory=list)
     posts: list[Post] = field(default_factory=list)
+    pages: list[Page] = field(default_factory=list)
     doubts: Counter[str] = field(default_factory=Counter)
 
     def call(
@@ -61,6 +76,8 @@ class Phones(Session):
         seconds: float,
         heard: Callable[[Answer], object] = lambda _: None,
     ) -> Answer:
+        if "/events" in url:
+            return self._of_pages(url, json.loads(body or b"{}"), seconds)
         world, began = self.edge.world, self.edge.world.now
         post = Post(world.process().name, headers["X-Relay-Delivery-Id"], began)
         self.edge.reach()
@@ -85,7 +102,8 @@ class Phones(Session):
         incident, share = document["id"], document["share"]
         world.process().claimed.add(incident)
         if fault in {None, "slow", "reset rang", "timeout rang"}:
-            self.rings.append(Ring(world.now, post.began, incident, share, post.delivery))
+            post.request_id = f"r{len(self.rings) + 1}"
+            self._ring(Ring(world.now, post.began, incident, share, post.delivery))
             world.say(f"RINGS  {incident} share {share}{f' ({fault})' if fault else ''}")
         else:
             world.say(f"xmatters: {fault} for {incident} share {share}")
@@ -97,8 +115,36 @@ class Phones(Session):
                 self.doubts[incident] += 1
                 post.fault = "timeout"
                 raise requests.ReadTimeout("late")
-            return Answer(202, {}, json.dumps({"requestId": f"r{len(self.rings)}"}).encode())
+            return Answer(202, {}, json.dumps({"requestId": post.request_id}).encode())
         return self._failed(fault, seconds)
+
+    def _ring(self, ring: Ring) -> None:
+        self.rings.append(ring)
+        # Most flows make one page of a signal, some none, some two.
+        world, number = self.edge.world, len(self.rings)
+        found_from = world.now + world.random.choice([0.0, world.random.uniform(0, 60)])
+        for place in range(world.random.choice([0, 1, 1, 1, 1, 1, 2])):
+            self.pages.append(Page(f"page-{number}-{place}", ring, f"r{number}", found_from))
+
+    def _of_pages(self, url: str, said: Mapping[str, str], seconds: float) -> Answer:
+        """xMatters' REST API: what came of a signal, and the end of it."""
+        world, fault = self.rest.world, self.rest.begin()
+        if fault == "timeout":
+            world.wait(seconds)
+            raise requests.ReadTimeout("late")
+        if fault:
+            return Answer(503 if fault == "503" else 401, {}, b"")
+        if "id" in said:
+            [page] = [page for page in self.pages if page.name == said["id"]]
+            is_active, page.ended_at = page.ended_at is None, page.ended_at or world.now
+            world.say(f"xmatters: {page.name} of {page.ring.incident} share {page.ring.share} ends")
+            self.rest.end()
+            return Answer(200 if is_active else 409, {}, b"{}")
+        wanted = dict(parse_qsl(urlsplit(url).query))["requestId"]
+        there = [page for page in self.pages if page.request_id == wanted and page.found_from <= world.now]
+        found = [{"id": page.name, "status": "TERMINATED" if page.ended_at else "ACTIVE"} for page in there]
+        self.rest.end()
+        return Answer(200, {}, json.dumps({"data": found}).encode())
 
     def asked(self, delivery: str) -> int:
         """How often it was asked to take a delivery."""

@@ -94,9 +94,9 @@ class SimulatedSqs:
         if not 0 <= DelaySeconds <= LONGEST_DELAY:
             self.wrong_delays.append(DelaySeconds)
             raise _refused("SendMessage")
-        fault = self.edge.begin()
-        if fault:
+        if self.edge.weather.is_bad(self.edge.service):
             self.world.process().troubles.add("queue")
+        fault = self.edge.begin()
         if fault == "refuses":
             self.world.say(f"{self.label}: refuses a message")
             raise _refused("SendMessage")
@@ -184,8 +184,9 @@ class SimulatedSqs:
         return [json.loads(message.body) for message in self.messages.values()]
 
     def bodies(self) -> list[dict[str, Any]]:
-        """The incidents in the envelopes, as BigPanda sent them."""
-        return [json.loads(zlib.decompress(base64.b64decode(job["body"])))["incident"] for job in self.jobs()]
+        """The incidents in the envelopes of signals, as BigPanda sent them."""
+        signals = [job for job in self.jobs() if job["kind"] == "signal"]
+        return [json.loads(zlib.decompress(base64.b64decode(job["body"])))["incident"] for job in signals]
 
 
 class SimulatedDynamoDb(FakeDynamoDb):

@@ -46,6 +46,7 @@ from tests.simulation.world import Process, World, WorldDeadline
 
 HOSTS = AllowedHosts(("*.xmatters.com",))
 TOKEN = "inbound-token"
+REST = {"base_url": "https://acme.xmatters.com", "auth": {"type": "basic", "username": "u", "password": "p"}}
 BATCH = 5
 RESENDS = 2
 VISIBILITY_SECONDS = 360.0
@@ -79,7 +80,9 @@ class Simulation:
         self.world = World(seed)
         story = self.story
         weather = self.weather = Weather(self.world, story.spells, story.crashes, STORM_SECONDS)
-        self.phones = Phones(Edge(self.world, weather, "xmatters", 0.05, 0.4))
+        self.phones = Phones(
+            Edge(self.world, weather, "xmatters", 0.05, 0.4), Edge(self.world, weather, "rest", 0.05, 0.4)
+        )
         sqs = Edge(self.world, weather, "sqs")
         self.dead_letters = SimulatedSqs(self.world, sqs, "dead-letters", 60)
         self.retries = SimulatedSqs(
@@ -102,6 +105,7 @@ class Simulation:
             self.sns,
             weather,
             bool(story.operations),
+            story.has_rest,
             self._known,
         )
 
@@ -136,10 +140,11 @@ class Simulation:
 
     def _secret(self) -> str:
         trigger = f"https://acme.xmatters.com/api/integration/1/functions/f/triggers?apiKey={self._known_key}"
+        xmatters = {"trigger_url": trigger, "auth": {"type": "url"}, "recipients": self._recipients}
         return json.dumps(
             {
                 "inbound": {"token": TOKEN},
-                "xmatters": {"trigger_url": trigger, "auth": {"type": "url"}, "recipients": self._recipients},
+                "xmatters": xmatters | ({"rest": REST} if self.story.has_rest else {}),
                 "policy": self.story.policy,
             }
         )

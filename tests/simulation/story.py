@@ -93,12 +93,16 @@ class Story:
     learns_at: float
     # When the channel rings somebody else, too.
     widens_at: float | None
+    # Whether the relay may ask xMatters what became of its signals.
+    has_rest: bool
 
     def words(self) -> Iterator[str]:
         """The story as a person reads it."""
         yield f"policy: {self.policy}"
         yield f"processes die at {self.crashes:.1%} of all steps"
         yield from map(str, self.spells)
+        if self.has_rest:
+            yield "the relay asks xMatters what became of its signals"
         if self.rotates_at is not None:
             yield f"xMatters' key changes at {self.rotates_at:.0f} s; the secret at {self.learns_at:.0f} s"
         if self.widens_at is not None:
@@ -115,8 +119,11 @@ def tell(seed: int) -> Story:
         _pair_twins(states)
     posts = [post for states in incidents for post in _posts(random, states)]
     rotates_at = random.uniform(0, 300) if random.random() < 0.15 else None
+    policy = _policy(random)
+    # With other recipients it is another limit.
+    widens = random.random() < 0.1 and "max_per_minute_per_recipients" not in policy
     return Story(
-        policy=_policy(random),
+        policy=policy,
         posts=sorted(posts, key=lambda post: post.at),
         spells=list(_spells(random)),
         crashes=random.choice([0.0, 0.0, 0.002, 0.01, 0.03, 0.06]),
@@ -126,7 +133,8 @@ def tell(seed: int) -> Story:
         ),
         rotates_at=rotates_at,
         learns_at=(rotates_at or 0.0) + random.uniform(-20, 120),
-        widens_at=random.uniform(0, 300) if random.random() < 0.1 else None,
+        widens_at=random.uniform(0, 300) if widens else None,
+        has_rest=random.random() < 0.4,
     )
 
 
@@ -137,6 +145,7 @@ def _policy(random: Random) -> dict[str, Any]:
         "max_per_minute": random.choice([2, 6, 60, 60]),
         "max_age_seconds": random.choice([100, 300, 3600, 21600]),
         "fallback_after_seconds": random.choice([60, 300]),
+        "replace": random.random() < 0.5,
     }
     if random.random() < 0.2:
         policy["notify_on"] = ["opened", "worsened", "grew", "resolved", "reopened"]
@@ -214,7 +223,14 @@ def _posts(random: Random, states: list[SharedState]) -> Iterator[Post]:
 def _spells(random: Random) -> Iterator[Spell]:
     for _ in range(random.choice([0, 1, 1, 2, 3])):
         yield _spell(random, "xmatters", random.choice([10, 60, 300, 600]))
-    for service, often in (("sqs", 0.3), ("dynamodb", 0.2), ("secrets", 0.25), ("sns", 0.1), ("lambda", 0.1)):
+    for service, often in (
+        ("sqs", 0.3),
+        ("dynamodb", 0.2),
+        ("secrets", 0.25),
+        ("sns", 0.1),
+        ("lambda", 0.1),
+        ("rest", 0.1),
+    ):
         if random.random() < often:
             yield _spell(random, service, random.choice([5, 60, 300]))
 

@@ -21,6 +21,8 @@ FAULTS = {
         "timeout rang",
         "slow",
     ),
+    # xMatters' REST API.
+    "rest": ("503", "timeout", "credentials"),
     "sqs": ("refuses", "answer lost", "slow"),
     "dynamodb": ("refuses", "refuses writes", "answer lost", "slow"),
     # "bug" is an exception that nobody thought of.

@@ -336,6 +336,7 @@ ENTRIES = st.builds(
     slot=st.none() | st.builds(Slot, at=MOMENTS, urgent=st.booleans()),
     signals=st.lists(MOMENTS, max_size=8).map(tuple),
     owed_since=st.none() | MOMENTS,
+    rests_until=MOMENTS,
     told=st.booleans(),
     asked=st.integers(0, 99),
     raised=st.lists(

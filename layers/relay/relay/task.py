@@ -105,7 +105,7 @@ class Task(NamedTuple):
         state = replace(self.state, came=max(self.state.came, seconds_of(timestamp(kept.came + 0.001))))
         if self.is_stamped or kept.version is None:
             return state
-        return replace(state, version=kept.version, digest=f"~{state.digest.removeprefix('~')}")
+        return state.dated_by(kept)
 
     def with_ledger(self) -> "Task":
         """The task, now that the ledger took a change of its entry."""

@@ -63,18 +63,34 @@ class State(NamedTuple):
         rank = _RANKS.get(share.status or "")
         return cls(share.version, share.digest, came, is_open(share), rank, frozenset(names[:MAX_ALERTS]))
 
+    def dated_by(self, other: "State") -> "State":
+        """The state, which has no time stamps, with those of another that came before it."""
+        return self._replace(version=other.version, digest=f"~{self.digest.removeprefix('~')}")
+
+    @property
+    def is_dated_by_another(self) -> bool:
+        """Whether its time stamps are another's."""
+        return self.digest.startswith("~")
+
     @property
     def is_critical(self) -> bool:
         """Whether it is what people are rung for first."""
         return self.is_open and self.rank == _CRITICAL
 
     def precedes(self, other: "State | None") -> bool:
-        """Whether this state is older: by BigPanda's time stamps, and where they are equal or missing, by arrival."""
+        """Whether this state is older: by BigPanda's time stamps, and where they are equal or missing, by arrival.
+
+        What has its time stamps from another is older, too, than what came later and has a later one; and newer than
+        all that came before.
+        """
         if other is None:
             return False
-        if self.version is not None and other.version is not None and self.version != other.version:
-            return self.version < other.version
-        return self.came < other.came
+        came_before = self.came < other.came
+        if self.version is None or other.version is None or self.version == other.version:
+            return came_before
+        if self.version < other.version:
+            return came_before or not self.is_dated_by_another
+        return came_before and other.is_dated_by_another
 
     def is_worse_than(self, other: "State") -> bool:
         """Whether it is open where the other is over, or its status is worse."""
