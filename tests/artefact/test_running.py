@@ -15,6 +15,7 @@ from tests.artefact.world import (
     API_KEY,
     CALLBACKS,
     EVENTS,
+    FOLLOWUPS,
     RECIPIENT,
     REPLAYS,
     RETRIES,
@@ -40,7 +41,8 @@ def test_every_sample_event_belongs_to_a_function() -> None:
     assert RETRIES
     assert CALLBACKS
     assert WRITEBACKS
-    assert {*SHARES, *REPLAYS, *RETRIES, *CALLBACKS, *WRITEBACKS} == set(EVENTS)
+    assert FOLLOWUPS
+    assert {*SHARES, *REPLAYS, *RETRIES, *CALLBACKS, *WRITEBACKS, *FOLLOWUPS} == set(EVENTS)
     assert REFUSED.keys() | UNCHANGED <= {path.stem for path in SHARES}
 
 

@@ -15,6 +15,7 @@ from tests.artefact.world import (
     API_KEY,
     BIGPANDA_KEY,
     CALLBACKS,
+    FOLLOWUPS,
     SHARES,
     TOKEN,
     WRITEBACKS,
@@ -157,3 +158,10 @@ def test_a_callback_has_a_line_of_the_log_and_nothing_secret_is_in_any(world: Wo
     texts = [world.callback.log(), world.worker.log(), json.dumps(kept), json.dumps(world.waiting())]
     for secret in (local.CALLBACK_TOKEN, local.CALLBACK_PASSWORD, BIGPANDA_KEY, TOKEN, API_KEY):
         assert [secret in text for text in texts] == [False] * len(texts)
+
+
+@pytest.mark.parametrize("path", FOLLOWUPS, ids=lambda path: path.stem)
+def test_where_nobody_may_ask_xmatters_a_sample_follow_up_goes_without_a_word(world: World, path: Path) -> None:
+    [record] = read(path)["Records"]
+    assert world.worker.invoke(records(fresh(record["body"], age=60))) == NOTHING_STAYS
+    assert (world.box.attempts(), world.waiting(), world.resting()) == ([], [], [])

@@ -24,6 +24,7 @@ SHARES = [path for path in EVENTS if path.stem.startswith("bigpanda_")]
 REPLAYS = [path for path in EVENTS if path.stem.startswith("job_worker_replay")]
 RETRIES = [path for path in EVENTS if path.stem.startswith("job_worker_retry")]
 CALLBACKS = [path for path in EVENTS if path.stem.startswith("xmatters_callback_")]
+FOLLOWUPS = [path for path in EVENTS if path.stem.startswith("job_worker_followup")]
 WRITEBACKS = [path for path in EVENTS if path.stem.startswith("job_worker_writeback")]
 
 TOKEN = local.INBOUND_TOKEN

@@ -1,16 +1,21 @@
 """What must hold in every schedule, at every step and at the end: see docs/guarantees.md, which says it in words."""
 
+import base64
+import re
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 from relay.incident import parse
+from tests.simulation.comments import Comments
 from tests.simulation.conduct import Conduct
 from tests.simulation.oracle import changed, newest, surely_newer, wanted
 from tests.simulation.phones import Phones, Ring
 from tests.simulation.services import SimulatedSns, SimulatedSqs
-from tests.simulation.story import SharedState
+from tests.simulation.story import Said, SharedState
 from tests.simulation.weather import Weather
 from tests.simulation.world import Process, World
 
@@ -36,6 +41,7 @@ class Invariants:
     weather: Weather
     has_operators: bool
     has_rest: bool
+    comments: Comments
     # The digest of the state that the ledger keeps of an incident, and when it came.
     known: Callable[[str], tuple[str, float]]
     problems: list[str] = field(default_factory=list)
@@ -45,6 +51,8 @@ class Invariants:
     unguarded: set[str] = field(default_factory=set)
     unqueued: set[str] = field(default_factory=set)
     running: set[Process] = field(default_factory=set)
+    # The answers of people that were taken.
+    taken: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.wanted = wanted(dict(self.policy))
@@ -56,6 +64,13 @@ class Invariants:
         if status < 300:
             state.answered.append(self.world.now)
             self._check_safe(state)
+
+    def called_back(self, said: Said, status: int) -> None:
+        """A callback was answered."""
+        if status == 200:
+            self.taken.add(f"answer-{said.number}")
+        elif status != 503:
+            self._problem(f"a callback was answered {status}")
 
     def began(self, process: Process) -> None:
         """A process began."""
@@ -98,6 +113,7 @@ class Invariants:
                         self._check_rests(rings)
             self._check_ends(incident)
         self._check_ages()
+        self._check_answers()
         if self.retries.wrong_delays:
             self._problem(f"SQS was asked for delays of {self.retries.wrong_delays} s")
         conduct = Conduct(
@@ -293,6 +309,16 @@ class Invariants:
             if not is_in_time and not self._is_bad_again(told, state, later.at):
                 self._problem(f"{state} rang {later.began - earlier.at:.0f} s after the signal before")
 
+    def _check_answers(self) -> None:
+        """What people answered stands in BigPanda once, or rests among the dead letters."""
+        resting = {note for job in self.dead_letters.jobs() for note in _notes(job)}
+        for answer in self.taken:
+            if not self.comments.written[answer] and answer not in resting:
+                self._problem(f"unwritten: {answer}")
+        for answer, times in self.comments.written.items():
+            if times > 1:
+                self._problem(f"{answer} was written {times} times")
+
     def _check_ages(self) -> None:
         """What is older than the policy allows does not ring, unless an operator wants it."""
         limit = float(str(self.policy["max_age_seconds"])) + IN_FLIGHT_SECONDS
@@ -305,6 +331,11 @@ class Invariants:
         if what not in self.problems:
             self.problems.append(what)
             self.world.say(f"PROBLEM  {what}")
+
+
+def _notes(job: Mapping[str, Any]) -> list[str]:
+    """The answers that a job carries."""
+    return re.findall(r"answer-\d+", zlib.decompress(base64.b64decode(job["body"])).decode())
 
 
 def kinds(problems: Iterable[str]) -> set[str]:

@@ -226,6 +226,33 @@ MUTATIONS = (
         "pass",
     ),
     Mutation(
+        "a callback is answered before it is kept",
+        "callbacks",
+        "if self.keeper.keep(job, deadline, until=self.clock()):",
+        "if self.keeper.keep(job, deadline, until=self.clock()) or True:",
+        seed=111,
+    ),
+    Mutation(
+        "a comment that may stand there is written again",
+        "writeback",
+        "if note.in_doubt:",
+        "if note.in_doubt and note.is_written:",
+    ),
+    Mutation(
+        "a callback that comes twice is written twice",
+        "writeback",
+        "if note.is_written:",
+        "if note.is_written and note.in_doubt:",
+    ),
+    Mutation(
+        "a comment that BigPanda did not take is given up",
+        "worker",
+        "if result.outcome == Outcome.UNSAFE and self.clock() - began > SLOW_SECONDS:",
+        "if result.reason == Reason.UPSTREAM:\n            return replace(result, outcome=Outcome.UNCHANGED)\n"
+        "        if result.outcome == Outcome.UNSAFE and self.clock() - began > SLOW_SECONDS:",
+        seed=581,
+    ),
+    Mutation(
         "the order of shares does not matter",
         "transition",
         "return came_before or not self.is_dated_by_another",

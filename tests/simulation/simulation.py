@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from relay.bigpanda import BigPanda
+from relay.callbacks import Callbacks
 from relay.channel_cache import ChannelCache
 from relay.dead_letters import DeadLetters
 from relay.deadline import Deadline
@@ -37,10 +38,11 @@ from relay.webhook import Webhook
 from relay.worker import Worker
 from relay.writeback import Writeback
 from relay.xmatters import XMatters
+from tests.simulation.comments import Comments
 from tests.simulation.invariants import Invariants
 from tests.simulation.phones import NEW_KEY, OLD_KEY, Phones
 from tests.simulation.services import Edge, Message, SimulatedDynamoDb, SimulatedSecrets, SimulatedSns, SimulatedSqs
-from tests.simulation.story import STORM_SECONDS, Post, Story, tell
+from tests.simulation.story import STORM_SECONDS, Post, Said, Story, tell
 from tests.simulation.weather import Weather
 from tests.simulation.world import Process, World, WorldDeadline
 
@@ -59,6 +61,7 @@ class Functions:
     """One warm environment of each function, with a clock that may be wrong."""
 
     webhook: Webhook
+    callbacks: Webhook
     worker: Worker
 
 
@@ -83,6 +86,7 @@ class Simulation:
         self.phones = Phones(
             Edge(self.world, weather, "xmatters", 0.05, 0.4), Edge(self.world, weather, "rest", 0.05, 0.4)
         )
+        self.comments = Comments(Edge(self.world, weather, "bigpanda", 0.05, 0.4))
         sqs = Edge(self.world, weather, "sqs")
         self.dead_letters = SimulatedSqs(self.world, sqs, "dead-letters", 60)
         self.retries = SimulatedSqs(
@@ -106,6 +110,7 @@ class Simulation:
             weather,
             bool(story.operations),
             story.has_rest,
+            self.comments,
             self._known,
         )
 
@@ -114,6 +119,9 @@ class Simulation:
         began = self.world.began
         for post in self.story.posts:
             self.world.at(began + post.at, lambda post=post: self._post(post))  # type: ignore[misc]
+        for said in self.story.answers:
+            for copy in range(said.copies):
+                self.world.at(began + said.at + 5 * copy, lambda said=said: self._call_back(said))  # type: ignore[misc]
         for moment, deed in self.story.operations:
             self.world.at(began + moment, lambda deed=deed: self._operate(deed))  # type: ignore[misc]
         if self.story.rotates_at is not None:
@@ -140,14 +148,14 @@ class Simulation:
 
     def _secret(self) -> str:
         trigger = f"https://acme.xmatters.com/api/integration/1/functions/f/triggers?apiKey={self._known_key}"
-        xmatters = {"trigger_url": trigger, "auth": {"type": "url"}, "recipients": self._recipients}
-        return json.dumps(
-            {
-                "inbound": {"token": TOKEN},
-                "xmatters": xmatters | ({"rest": REST} if self.story.has_rest else {}),
-                "policy": self.story.policy,
-            }
-        )
+        xmatters: dict[str, Any] = {"trigger_url": trigger, "auth": {"type": "url"}, "recipients": self._recipients}
+        if self.story.has_rest:
+            xmatters["rest"] = REST
+        document = {"inbound": {"token": TOKEN}, "xmatters": xmatters, "policy": self.story.policy}
+        if self.story.answers:
+            xmatters["callback"] = {"token": TOKEN}
+            document["bigpanda"] = {"api_key": "k", "environment_id": "e"}
+        return json.dumps(document)
 
     def _functions(self) -> Functions:
         world, skew = self.world, self.world.random.uniform(-0.3, 0.3)
@@ -173,10 +181,11 @@ class Simulation:
             lambda: f"sender-{next(self._names)}",
         )
         followup = Followup(Pages(Outward(self.phones, clock=clock)), delivery.guard, clock)
-        writeback = Writeback(BigPanda(Outward(self.phones, clock=clock)), table, Ledger(table), clock, world.wait)
+        writeback = Writeback(BigPanda(Outward(self.comments, clock=clock)), table, Ledger(table), clock, world.wait)
         fallback = Fallback(lambda: sns, "arn:aws:sns:eu-central-1:000000000000:fallback", table, clock)
         return Functions(
             Webhook(channels, Shares(delivery).take, _telemetry(), clock, deadline),
+            Webhook(channels, Callbacks(keeper, clock).take, _telemetry(), clock, deadline, door="callback"),
             Worker(delivery, followup, writeback, channels, keeper, fallback, _telemetry(), clock, chance, deadline),
         )
 
@@ -206,6 +215,19 @@ class Simulation:
     def _resend(self, post: Post, resends: int) -> None:
         if resends and not post.state.has_wrong_stamps and self.world.chance(0.7):
             self.world.at(self.world.now + self.world.random.uniform(1, 60), lambda: self._post(post, resends - 1))
+
+    def _call_back(self, said: Said) -> None:
+        process = Process(
+            f"callback {next(self._names)} (answer {said.number})", at_its_end=lambda: self._ended(process)
+        )
+        self._start(process, lambda: self._take(process, said), WEBHOOK_SECONDS)
+
+    def _take(self, process: Process, said: Said) -> None:
+        headers = {"authorization": f"Bearer {TOKEN}"}
+        request = Request("noc", headers, (), said.body().decode(), is_base64=False, id="r")
+        reply = self._any().callbacks.serve(request)
+        self.world.say(f"{process.name} answers {reply.status} {reply.document.get('outcome')}")
+        self.invariants.called_back(said, reply.status)
 
     # ---- SQS and the worker --------------------------------------------------------------------------------------
 

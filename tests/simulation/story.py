@@ -81,6 +81,25 @@ class Post:
 
 
 @dataclass(frozen=True)
+class Said:
+    """What somebody answers in xMatters, at a moment; it is called back once or twice."""
+
+    at: float
+    number: int
+    incident: str
+    response: str
+    copies: int
+
+    def body(self) -> bytes:
+        """The callback's body."""
+        members = {"relay": 1, "kind": "response", "incident_id": self.incident, "event": {"number": "1"}}
+        person = {"target": "jdoe"}
+        return json.dumps(
+            members | {"person": person, "response": self.response, "note": f"answer-{self.number}"}
+        ).encode()
+
+
+@dataclass(frozen=True)
 class Story:
     """All that a seed decides beforehand; times count from the beginning."""
 
@@ -95,6 +114,8 @@ class Story:
     widens_at: float | None
     # Whether the relay may ask xMatters what became of its signals.
     has_rest: bool
+    # What people answer; without any, the channel takes no callbacks.
+    answers: list[Said]
 
     def words(self) -> Iterator[str]:
         """The story as a person reads it."""
@@ -107,6 +128,7 @@ class Story:
             yield f"xMatters' key changes at {self.rotates_at:.0f} s; the secret at {self.learns_at:.0f} s"
         if self.widens_at is not None:
             yield f"the channel gets another recipient at {self.widens_at:.0f} s"
+        yield from (f"at {said.at:.0f} s somebody answers {said.response} for {said.incident}" for said in self.answers)
         yield from (f"at {moment:.0f} s an operator does: {deed}" for moment, deed in self.operations)
         yield from (f"at {post.at:.1f} s BigPanda posts {post.state}" for post in self.posts)
 
@@ -135,6 +157,7 @@ def tell(seed: int) -> Story:
         learns_at=(rotates_at or 0.0) + random.uniform(-20, 120),
         widens_at=random.uniform(0, 300) if widens else None,
         has_rest=random.random() < 0.4,
+        answers=list(_answers(random, len(incidents))),
     )
 
 
@@ -220,6 +243,12 @@ def _posts(random: Random, states: list[SharedState]) -> Iterator[Post]:
             yield Post(state.at + late + random.choice([0.0, random.uniform(0, 5), random.uniform(0, 200)]), state)
 
 
+def _answers(random: Random, incidents: int) -> Iterator[Said]:
+    for number in range(random.choice([0, 0, 1, 3, 6])):
+        incident, response = f"i{random.randrange(incidents)}", random.choice(["Acknowledge", "Not me"])
+        yield Said(random.uniform(10, 400), number, incident, response, random.choice([1, 1, 2]))
+
+
 def _spells(random: Random) -> Iterator[Spell]:
     for _ in range(random.choice([0, 1, 1, 2, 3])):
         yield _spell(random, "xmatters", random.choice([10, 60, 300, 600]))
@@ -230,6 +259,7 @@ def _spells(random: Random) -> Iterator[Spell]:
         ("sns", 0.1),
         ("lambda", 0.1),
         ("rest", 0.1),
+        ("bigpanda", 0.1),
     ):
         if random.random() < often:
             yield _spell(random, service, random.choice([5, 60, 300]))

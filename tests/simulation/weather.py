@@ -23,6 +23,7 @@ FAULTS = {
     ),
     # xMatters' REST API.
     "rest": ("503", "timeout", "credentials"),
+    "bigpanda": ("503", "429", "timeout", "timeout did it"),
     "sqs": ("refuses", "answer lost", "slow"),
     "dynamodb": ("refuses", "refuses writes", "answer lost", "slow"),
     # "bug" is an exception that nobody thought of.

@@ -268,12 +268,22 @@ class TestHanging:
         assert len(relay.retries.jobs()) == 5
 
     def test_then_it_is_asked_again(self) -> None:
-        relay = room(requests.ReadTimeout(), Answer(200, {}, b"[]"), Answer(204, {}, b""))
+        def hangs(call: Call) -> Answer:
+            relay.clock.now += call.seconds
+            raise requests.ReadTimeout
+
+        relay = room(hangs, Answer(200, {}, b"[]"), Answer(204, {}, b""))
         put(relay, job(1), job(2, incident_id="i2"))
         relay.wake(0)
         relay.wake(SILENT_SECONDS)
         relay.wake(SILENT_SECONDS)
         assert (relay.retries.messages, len(comments(relay))) == ([], 3)
+
+    def test_what_fails_fast_takes_nobodys_time(self) -> None:
+        relay = room(requests.ConnectionError("reset"), Answer(204, {}, b""))
+        put(relay, job(1), job(2, incident_id="i2"))
+        relay.wake(0)
+        assert len(relay.bigpanda.calls) == 2
 
 
 class TestReplay:

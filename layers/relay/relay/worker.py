@@ -38,8 +38,8 @@ NEVER = math.inf
 FALLBACK_SECONDS = 3.0
 # What asks again later anyway must not hold up signals that wait for a worker.
 FOLLOWUP_SECONDS = 5.0
-# An API that did not answer is left alone by this function for so long, unless it is the one that rings phones.
-SILENT_SECONDS = 30.0
+# An API that failed so slowly is left alone by this function for so long, unless it is the one that rings phones.
+SLOW_SECONDS, SILENT_SECONDS = 3.0, 30.0
 # Until a flow has made its page, in most cases.
 FOLLOW_SECONDS = 10.0
 # A job this close to its time need not wait for it.
@@ -152,8 +152,8 @@ class Worker:
         An API that hangs must not take the time of signals that wait for a worker.
         """
         api = (job.channel, "xmatters" if job.kind == "followup" else "bigpanda")
-        silent_until = self.silent.get(api, 0.0)
-        if hold is None and not replayed and silent_until > self.clock():
+        began, silent_until = self.clock(), self.silent.get(api, 0.0)
+        if hold is None and not replayed and silent_until > began:
             hold = Closed(Reason.CIRCUIT_OPEN, silent_until)
         if hold:
             result = replace(_unsafe(job, hold.reason, "not yet, or no longer"), until=hold.until)
@@ -167,7 +167,7 @@ class Worker:
             deadline.spent.update({part: deadline.spent.get(part, 0.0) + spent for part, spent in brief.spent.items()})
         else:
             result = Result(Outcome.UNCHANGED, job.channel, job.incident_id, delivery_id=job.delivery_id)
-        if result.reason in {Reason.TIMEOUT, Reason.UNREACHABLE}:
+        if result.outcome == Outcome.UNSAFE and self.clock() - began > SLOW_SECONDS:
             self.silent[api] = self.clock() + SILENT_SECONDS
         if result.outcome != Outcome.UNSAFE or replayed:
             return result
