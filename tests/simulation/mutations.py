@@ -30,7 +30,7 @@ MUTATIONS = (
         "worker",
         "return self.keeper.keep(again, deadline, until=moment)",
         "return self.keeper.keep(again, deadline, until=moment) or True",
-        seed=721,
+        seed=501,
     ),
     Mutation(
         "a job that hit a bug is let go",
@@ -72,7 +72,6 @@ MUTATIONS = (
         "ledger",
         "return entry._rung(self.lease, 0) if self.lease.owner == owner else entry._doubting(self.lease.state)",
         "return entry",
-        seed=983,
     ),
     Mutation(
         "what may have rung is forgotten",
@@ -91,7 +90,6 @@ MUTATIONS = (
         "ledger",
         "return (self.announced, *self.doubtful, *in_flight)",
         "return (self.announced, *self.doubtful)",
-        seed=154,
     ),
     Mutation(
         "versions are compared by updatedOn alone",
@@ -116,20 +114,20 @@ MUTATIONS = (
         "ledger",
         "eased = _without_alerts(state) if is_better else self.eased if state.is_open and state.rank is None else None",
         "eased = None",
+        seed=106,
     ),
     Mutation(
         "an incident of other recipients is another one",
         "task",
         "names = job.recipients if job.url_recipients is None else job.url_recipients",
         "names = job.recipients",
-        seed=155,
     ),
     Mutation(
         "a lease ends while its holder is at it",
         "ledger",
         "LEASE_SECONDS = 15.0",
         "LEASE_SECONDS = 1.0",
-        seed=1584,
+        seed=1992,
     ),
     Mutation(
         "signals of an incident need no time in between",
@@ -142,20 +140,21 @@ MUTATIONS = (
         "errors",
         "Reason.TIMEOUT: Handling(least=30.0, breaks_circuit=True)",
         "Reason.TIMEOUT: _PASSES",
-        seed=210,
+        seed=295,
     ),
     Mutation(
         "the circuit never opens",
         "pace",
         "FAILURES_IN_A_ROW = 5",
         "FAILURES_IN_A_ROW = 5000",
+        seed=83,
     ),
     Mutation(
         "Retry-After is not kept",
         "pace",
         'self.table.update(gate, put={"open_until": now + pause})',
         'self.table.update(gate, put={"open_until": now})',
-        seed=148,
+        seed=787,
     ),
     Mutation(
         "the worker sends nothing",
@@ -186,14 +185,14 @@ MUTATIONS = (
         "fallback",
         "self.client().publish(TopicArn=self.topic_arn,",
         "dict(TopicArn=self.topic_arn,",
-        seed=65,
+        seed=197,
     ),
     Mutation(
         "the fallback is not thought of once the job is buried",
         "worker",
         'if result.queue == "dead_letter" and tell_at < NEVER:',
         'if result.queue == "dead_letter" and tell_at < 0:',
-        seed=65,
+        seed=197,
     ),
     Mutation(
         "pages outlive their incident",
@@ -218,6 +217,7 @@ MUTATIONS = (
         "followup",
         "return bool(raised.pages) and not raised.is_over",
         "return not raised.is_over",
+        seed=217,
     ),
     Mutation(
         "nobody follows what the worker sent",
@@ -269,7 +269,7 @@ MUTATIONS = (
         "owed",
         "state.is_of_same_share(entry.parked)",
         "entry.parked is not None and state.digest == entry.parked.digest",
-        seed=1806,
+        seed=641,
     ),
     Mutation(
         "a write of the ledger is not conditional",
@@ -288,13 +288,14 @@ MUTATIONS = (
         "delivery",
         "        if not task.can_wait:\n            return Ticket({})\n",
         "        if not task.is_live:\n            return Ticket({})\n",
+        seed=62,
     ),
     Mutation(
         "what rings is not counted until it is recorded",
         "ledger",
         "return replace(entry._rung(lease, tries), lease=lease, slot=None)",
         "return replace(entry._rung(lease, 0), lease=lease, slot=None)",
-        seed=161,
+        seed=306,
     ),
     Mutation(
         "a fast fail of the circuit counts as a try",
@@ -308,7 +309,6 @@ MUTATIONS = (
         "worker",
         "> policy.max_age_seconds:",
         "> policy.max_age_seconds * 1000:",
-        seed=62,
     ),
     Mutation(
         "what xMatters refuses is thrown away",
@@ -321,7 +321,7 @@ MUTATIONS = (
         "fallback",
         "MINUTE = 60.0",
         "MINUTE = 0.0",
-        seed=259,
+        seed=551,
     ),
 )
 
