@@ -37,6 +37,7 @@ from relay.queues import Queue
 from relay.sending import Sender
 from relay.shares import Shares
 from relay.telemetry import Telemetry
+from relay.turns import Turns
 from relay.webhook import INLINE_SECONDS, Webhook
 from relay.worker import Worker
 from relay.writeback import Writeback
@@ -254,6 +255,7 @@ class Relay:
         self.sender = Sender(self.channels, self.xmatters, self.clock.sleep, lambda: self.chance)
         self.table = self.dynamodb.table(self.clock)
         self.ledger = Ledger(self.table)
+        self.turns = Turns(self.table, self.clock, self.clock.sleep)
         self.keeper = Keeper(self.retries.queue(), self.dead_letters.queue(), self.clock)
         self.delivery = Delivery(
             self.sender,
@@ -274,7 +276,7 @@ class Relay:
         self.worker = Worker(
             self.delivery,
             Followup(pages, self.delivery.guard, self.clock),
-            Writeback(bigpanda, self.table, self.ledger, self.clock, self.clock.sleep),
+            Writeback(bigpanda, self.turns, self.table, self.ledger, self.clock),
             self.channels,
             self.keeper,
             fallback,

@@ -31,6 +31,7 @@ from relay.secrets_manager import Secrets
 from relay.sending import Sender
 from relay.shares import Shares
 from relay.table import Table
+from relay.turns import Turns
 from relay.webhook import Webhook
 from relay.worker import Worker
 from relay.writeback import Writeback
@@ -76,7 +77,7 @@ class Live:
         self.worker = Worker(
             self.delivery,
             Followup(Pages(outward), self.delivery.guard, self.clock),
-            Writeback(BigPanda(outward), table, Ledger(table), self.clock, time.sleep),
+            Writeback(BigPanda(outward), Turns(table, self.clock, time.sleep), table, Ledger(table), self.clock),
             self.channels,
             keeper,
             fallback,

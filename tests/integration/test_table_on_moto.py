@@ -117,12 +117,12 @@ def test_an_incidents_life_is_the_same_on_both(moto: Table) -> None:
         claimed = ledger.write(name, empty, empty.keeping(first.state).claimed(first, 3, queued=True))
         assert claimed
         lived += [empty, claimed, ledger.write(name, empty, empty.unchanged(over(9)))]
-        announced = ledger.write(name, claimed, claimed.accepted(first, "r1", 2))
+        announced = ledger.write(name, claimed, claimed.accepted(first, "r1", 2, until=first.began))
         assert announced
         waiting = announced.keeping(second.state, slot=Slot(1_800_000_061.25, urgent=False))
         lived += [announced, ledger.write(name, announced, waiting), ledger.read(name)]
         now = ledger.read(name)
-        timed_out = now.claimed(second, 1, queued=True).failed(second, 1, 1, parked=True)
+        timed_out = now.claimed(second, 1, queued=True).failed(second, 1, 1, until=second.began, parked=True)
         return [*lived, ledger.write(name, now, timed_out), ledger.read(name)]
 
     assert life(fake()) == life(moto)

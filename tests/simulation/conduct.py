@@ -35,18 +35,20 @@ class Conduct:
     dead_letters: SimulatedSqs
     sns: SimulatedSns
     has_operators: bool
+    # Whether the channel rings others from some time on: a state is asked for in more than one delivery then.
+    is_widened: bool
     is_owed: Callable[[str], bool]
 
     def problems(self) -> Iterator[str]:
         """What is wrong with it."""
-        yield from self._wrong_attempts()
+        if not self.is_widened:
+            yield from self._wrong_attempts()
         yield from self._unfit_letters()
         yield from self._untold()
-        if self._is_calm("dynamodb", "sqs"):
+        if self._is_calm("dynamodb", "sqs") and not self.weather.crashes:
             yield from self._hurried()
-            if not self.weather.crashes:
-                yield from self._circuit_ignored()
-                yield from self._above_the_pace()
+            yield from self._circuit_ignored()
+            yield from self._above_the_pace()
 
     def _is_calm(self, *services: str) -> bool:
         return not any(spell.service in services for spell in self.weather.spells)
@@ -54,7 +56,7 @@ class Conduct:
     def _wrong_attempts(self) -> Iterator[str]:
         for job in self.dead_letters.jobs():
             asked = self.phones.asked(job["delivery_id"])
-            if job["attempts"] > asked:
+            if job["kind"] == "signal" and job["attempts"] > asked:
                 yield f"a job says {job['attempts']} attempts, and xMatters was asked {asked} times"
 
     def _unfit_letters(self) -> Iterator[str]:

@@ -40,6 +40,7 @@ class Invariants:
     sns: SimulatedSns
     weather: Weather
     has_operators: bool
+    is_widened: bool
     has_rest: bool
     comments: Comments
     # The digest of the state that the ledger keeps of an incident, and when it came.
@@ -50,6 +51,8 @@ class Invariants:
     doubts: Counter[str] = field(default_factory=Counter)
     unguarded: set[str] = field(default_factory=set)
     unqueued: set[str] = field(default_factory=set)
+    # Incidents of processes that died: what came to those is not noted anywhere but on their job.
+    died: set[str] = field(default_factory=set)
     running: set[Process] = field(default_factory=set)
     # The answers of people that were taken.
     taken: set[str] = field(default_factory=set)
@@ -82,6 +85,7 @@ class Invariants:
         if process.is_dead or "bug" in process.troubles:
             # Whatever it had in flight may have rung.
             self.doubts.update(process.claimed)
+            self.died.update(process.incidents)
         if "ledger" in process.troubles:
             self.unguarded.update(process.incidents)
         if "queue" in process.troubles:
@@ -123,6 +127,7 @@ class Invariants:
             self.dead_letters,
             self.sns,
             self.has_operators,
+            self.is_widened,
             self._is_owed,
         )
         for problem in conduct.problems():
@@ -204,6 +209,10 @@ class Invariants:
         states = [state for state in self.states.values() if state.incident == incident and state.answered]
         unwanted, bad = {"eased", "resolved"} - self.wanted, {"worsened", "reopened"} & self.wanted
         last = newest(states)
+        every = (state for state in self.states.values() if state.incident == incident)
+        if any(self._counts(state) and not state.answered for state in every):
+            # It came, and changed what is known, but nobody can say when.
+            return
         if told is None or len(last) != 1 or last[0].version is None or self._is_on_a_queue(last[0]):
             return
         for better in states:
@@ -226,6 +235,9 @@ class Invariants:
         """No signal carries an older state than one that was announced before it left."""
         for place, ring in enumerate(rings):
             state = self.states[ring.incident, ring.share]
+            if state.version is None and ring.incident in self.died:
+                # The ledger alone knows the order in which shares without time stamps came.
+                continue
             for earlier in rings[:place]:
                 newer = self.states[earlier.incident, earlier.share]
                 if surely_newer(newer, state) and ring.began > earlier.at + IN_FLIGHT_SECONDS:

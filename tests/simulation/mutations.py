@@ -30,21 +30,21 @@ MUTATIONS = (
         "worker",
         "return self.keeper.keep(again, deadline, until=moment)",
         "return self.keeper.keep(again, deadline, until=moment) or True",
-        seed=501,
+        seed=776,
     ),
     Mutation(
         "a job that hit a bug is let go",
         "worker",
         "            return False\n        return self._seen_to",
         "            return True\n        return self._seen_to",
-        seed=700,
+        seed=193,
     ),
     Mutation(
         "partial failures are ignored",
         "worker",
         "        return staying\n",
         "        return []\n",
-        seed=700,
+        seed=193,
     ),
     Mutation(
         "a share is sent without being kept first",
@@ -65,12 +65,12 @@ MUTATIONS = (
         "ledger",
         "return self.lease is not None and now < self.lease.until",
         "return False",
-        seed=296,
+        seed=263,
     ),
     Mutation(
         "an expired lease is forgotten, not doubted",
         "ledger",
-        "return entry._rung(self.lease, 0) if self.lease.owner == owner else entry._doubting(self.lease.state)",
+        "return entry._rung(lease, 0, lease.began) if lease.owner == owner else entry._doubting(lease.state)",
         "return entry",
     ),
     Mutation(
@@ -121,13 +121,6 @@ MUTATIONS = (
         "task",
         "names = job.recipients if job.url_recipients is None else job.url_recipients",
         "names = job.recipients",
-    ),
-    Mutation(
-        "a lease ends while its holder is at it",
-        "ledger",
-        "LEASE_SECONDS = 15.0",
-        "LEASE_SECONDS = 1.0",
-        seed=1992,
     ),
     Mutation(
         "signals of an incident need no time in between",
@@ -293,8 +286,8 @@ MUTATIONS = (
     Mutation(
         "what rings is not counted until it is recorded",
         "ledger",
-        "return replace(entry._rung(lease, tries), lease=lease, slot=None)",
-        "return replace(entry._rung(lease, 0), lease=lease, slot=None)",
+        "return replace(entry._rung(lease, tries, lease.began), lease=lease, slot=None)",
+        "return replace(entry._rung(lease, 0, lease.began), lease=lease, slot=None)",
         seed=306,
     ),
     Mutation(

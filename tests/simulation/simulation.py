@@ -34,6 +34,7 @@ from relay.sending import Sender
 from relay.shares import Shares
 from relay.table import Table
 from relay.telemetry import Telemetry
+from relay.turns import Turns
 from relay.webhook import Webhook
 from relay.worker import Worker
 from relay.writeback import Writeback
@@ -109,6 +110,7 @@ class Simulation:
             self.sns,
             weather,
             bool(story.operations),
+            story.widens_at is not None,
             story.has_rest,
             self.comments,
             self._known,
@@ -181,7 +183,8 @@ class Simulation:
             lambda: f"sender-{next(self._names)}",
         )
         followup = Followup(Pages(Outward(self.phones, clock=clock)), delivery.guard, clock)
-        writeback = Writeback(BigPanda(Outward(self.comments, clock=clock)), table, Ledger(table), clock, world.wait)
+        turns = Turns(table, clock, world.wait)
+        writeback = Writeback(BigPanda(Outward(self.comments, clock=clock)), turns, table, Ledger(table), clock)
         fallback = Fallback(lambda: sns, "arn:aws:sns:eu-central-1:000000000000:fallback", table, clock)
         return Functions(
             Webhook(channels, Shares(delivery).take, _telemetry(), clock, deadline),

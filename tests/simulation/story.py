@@ -12,6 +12,8 @@ STORM_SECONDS = 700.0
 # A clock that is wrong by so much: nobody believes it.
 AHEAD_SECONDS = 7200
 BELIEVED_SECONDS = 3600
+# Only its arrival orders a share of such a clock among the others, and no two functions' clocks are the same.
+APART_SECONDS = 2.0
 RANKS = {"ok": 0, "unknown": 1, "warning": 2, "critical": 3}
 
 
@@ -189,7 +191,7 @@ def _states(random: Random, incident: str) -> list[SharedState]:
     for number in range(random.choice([1, 2, 3, 4, 5, 6, 8])):
         is_comment = False
         if number:
-            at += random.expovariate(1 / pace)
+            at += random.expovariate(1 / pace) + (APART_SECONDS if states[-1].has_wrong_stamps else 0.0)
             deed = random.choice(["status", "status", "comment", "joins", "resolve", "resolve", "reopen"])
             is_comment = deed == "comment"
             if deed == "status" and is_open:
@@ -204,7 +206,7 @@ def _states(random: Random, incident: str) -> list[SharedState]:
         changed, updated = _stamp(stamps, changed_at), _stamp(stamps, at)
         if stamps == "lagging":
             updated = _stamp(stamps, states[0].at if states else at)
-        if changed and random.random() < 0.05:
+        if changed and random.random() < 0.05 and (not states or at - states[-1].at > APART_SECONDS):
             changed += AHEAD_SECONDS
         said = None if is_open and random.random() < 0.03 else status
         states.append(SharedState(incident, number, at, is_open, said, frozenset(alerts), changed, updated, is_comment))

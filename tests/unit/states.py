@@ -39,4 +39,4 @@ def lease(of: State, began: float = 0, owner: str = "a") -> Lease:
 def announced(of: State) -> Entry:
     """The entry of a state that was sent at once, and accepted."""
     mine = lease(of, of.came - NOW)
-    return Entry().claimed(mine, 1, queued=True).accepted(mine, "r1", 1)
+    return Entry().claimed(mine, 1, queued=True).accepted(mine, "r1", 1, until=mine.began)

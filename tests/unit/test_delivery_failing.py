@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import requests
 
+from relay.delivery import RESERVE_SECONDS
 from relay.errors import HANDLING, QueueError, Reason
 from relay.keeping import MAX_LOGGED_CHARACTERS
 from relay.ledger import Entry, Lease, key
@@ -189,7 +190,7 @@ class TestNoRetryQueue:
         assert relay.share().outcome == Outcome.DELIVERED
         [result] = results
         assert (result.outcome, result.request_id) == (Outcome.DELIVERED, "r8")
-        assert 0 < sum(relay.clock.slept) < INLINE_SECONDS / 2
+        assert 3 < sum(relay.clock.slept) < INLINE_SECONDS - RESERVE_SECONDS
 
     def test_which_is_enough_where_the_other_is_nearly_done(self) -> None:
         relay = self.broken()
@@ -199,11 +200,27 @@ class TestNoRetryQueue:
 
         def other_is_done(seconds: float) -> None:
             entry = relay.entry()
-            relay.ledger.write(name, entry, entry.accepted(lease, "r0", 1))
+            relay.ledger.write(name, entry, entry.accepted(lease, "r0", 1, until=lease.began))
 
         relay.delivery = replace(relay.delivery, sleep=other_is_done)
         result = relay.share(status="critical", changedOn=LATER)
         assert (result.outcome, result.transition, result.unguarded) == (Outcome.DELIVERED, "worsened", None)
+
+    def test_who_lingers_does_so_until_the_time_is_over(self) -> None:
+        relay = self.broken()
+        name, now = key("noc", (), "i1"), relay.clock.now
+        lease = Lease("other", now + 15, now, State.of(samples.share(status="warning"), now))
+        relay.ledger.write(name, Entry(), Entry().claimed(lease, 1, queued=False))
+
+        def other_takes_three_seconds(seconds: float) -> None:
+            relay.clock.now += seconds
+            entry = relay.entry()
+            if relay.clock.now > now + 3 and entry.lease:
+                relay.ledger.write(name, entry, entry.accepted(lease, "r0", 1, until=now + 3))
+
+        relay.delivery = replace(relay.delivery, sleep=other_takes_three_seconds)
+        assert relay.share(status="warning", changedOn=LATER).outcome == Outcome.UNCHANGED
+        assert relay.session.calls == []
 
     def test_what_xmatters_would_drop_is_not_sent_but_a_dead_letter(self) -> None:
         relay = self.broken()

@@ -6,6 +6,7 @@ import pytest
 import requests
 
 from relay.errors import Reason
+from relay.http import Answer
 from relay.outcome import Outcome
 from relay.owed import FLOOD_SECONDS
 from tests import samples
@@ -49,6 +50,18 @@ class TestTurns:
         assert outcomes[4].until == relay.clock.now - 4 + FLOOD_SECONDS
         relay.wake(60)
         assert len(relay.session.calls) == 5
+
+    def test_a_signal_counts_from_when_xmatters_took_it(self) -> None:
+        def slow(_: object) -> Answer:
+            relay.clock.now += 3
+            return samples.accepted()
+
+        relay = room(slow, policy={"min_seconds_between_signals": 0})
+        began = relay.clock.now
+        for number in range(5):
+            result = relay.share(status="ok" if number % 2 else "critical", changedOn=LATER + number)
+            relay.clock.now += 1
+        assert (result.reason, result.until) == (Reason.PACED, began + 3 + FLOOD_SECONDS)
 
     def test_tries_that_may_have_rung_count_among_the_four(self) -> None:
         reset = requests.ConnectionError("reset")

@@ -140,7 +140,7 @@ class TestClaimed:
 class TestAccepted:
     def test_it_is_announced_and_nothing_is_owed(self) -> None:
         entry, mine = leased(state(alerts=ONE_ALERT))
-        after = replace(entry, told=True).accepted(mine, "r1", 1)
+        after = replace(entry, told=True).accepted(mine, "r1", 1, until=mine.began)
         assert after == Entry(
             kept=bare(mine.state),
             seen=(mine.state.digest,),
@@ -151,15 +151,16 @@ class TestAccepted:
 
     def test_tries_that_may_have_rung_are_signals_too(self) -> None:
         entry, mine = leased()
-        assert entry.accepted(mine, "r1", 3).signals == (NOW, NOW, NOW)
+        assert entry.accepted(mine, "r1", 3, until=mine.began).signals == (NOW, NOW, NOW)
 
     def test_what_was_on_no_queue_is_kept_now(self) -> None:
         mine = lease(state())
-        assert Entry().claimed(mine, 1, queued=False).accepted(mine, None, 1).kept == state()
+        assert Entry().claimed(mine, 1, queued=False).accepted(mine, None, 1, until=mine.began).kept == state()
 
     def test_a_newer_state_that_came_meanwhile_is_owed_still(self) -> None:
         entry, mine = leased()
-        after = replace(entry.keeping(over(5), slot=Slot(NOW + 9, urgent=False)), told=True).accepted(mine, "r1", 1)
+        entry = replace(entry.keeping(over(5), slot=Slot(NOW + 9, urgent=False)), told=True)
+        after = entry.accepted(mine, "r1", 1, until=mine.began)
         assert (after.kept, after.announced, after.owed_since, after.told) == (over(5), state(), NOW, True)
         assert after.slot == Slot(NOW + 9, urgent=False)
 
@@ -167,50 +168,61 @@ class TestAccepted:
         slow = lease(state())
         entry = Entry().claimed(slow, 1, queued=True)
         quick = lease(over(16), 16, "b")
-        entry = entry.claimed(quick, 1, queued=True).accepted(quick, "r2", 1)
-        after = entry.accepted(slow, "r1", 1)
+        entry = entry.claimed(quick, 1, queued=True).accepted(quick, "r2", 1, until=quick.began)
+        after = entry.accepted(slow, "r1", 1, until=slow.began)
         assert (after.announced, after.kept) == (over(16), over(16))
         assert after.last_told() == (over(16), state())
         # By when they were sent: else the page that a slow resolve is found after would be taken for one before it.
         assert [each.request_id for each in after.raised] == ["r1", "r2"]
         assert after.signals == (NOW, NOW + 16)
 
+    def test_signals_keep_their_order_though_clocks_differ(self) -> None:
+        first = lease(state())
+        entry = Entry().claimed(first, 1, queued=True).accepted(first, "r1", 1, until=first.began)
+        assert entry.next_claim(NOW - 0.5) > NOW
+        second = lease(over(), 1, "b")._replace(began=entry.next_claim(NOW - 0.5))
+        held = entry.claimed(second, 1, queued=True)
+        assert held.next_claim(NOW - 0.4) > second.began
+        assert held.next_claim(NOW + 5) == NOW + 5
+        after = held.accepted(second, "r2", 1, until=NOW)
+        assert [each.request_id for each in after.raised] == ["r1", "r2"]
+
     def test_doubts_and_what_rests_elsewhere_are_settled(self) -> None:
         mine = lease(state())
-        entry = Entry().claimed(mine, 1, queued=True).failed(mine, 1, 1, parked=True)
+        entry = Entry().claimed(mine, 1, queued=True).failed(mine, 1, 1, until=mine.began, parked=True)
         again = lease(state(), 60, "b")
-        after = entry.claimed(again, 1, queued=True).accepted(again, "r1", 1)
+        after = entry.claimed(again, 1, queued=True).accepted(again, "r1", 1, until=again.began)
         assert (after.doubtful, after.parked) == ((), None)
 
     def test_another_senders_lease_is_left_alone(self) -> None:
         entry, slow = leased()
         other = lease(over(16), 16, "b")
-        after = entry.claimed(other, 1, queued=True).accepted(slow, "r1", 1)
+        after = entry.claimed(other, 1, queued=True).accepted(slow, "r1", 1, until=slow.began)
         assert after.lease == other
         assert after.is_busy(NOW + 16)
 
     def test_an_answer_without_an_id_leaves_none(self) -> None:
         entry, mine = leased()
-        assert entry.accepted(mine, None, 1).raised == ()
+        assert entry.accepted(mine, None, 1, until=mine.began).raised == ()
 
     def test_ids_do_not_grow_without_end_and_the_newest_stay(self) -> None:
         entry = Entry()
         for number in range(MAX_RAISED + 3):
             mine = lease(state(number), number)
-            entry = entry.claimed(mine, 1, queued=True).accepted(mine, f"r{number}", 1)
+            entry = entry.claimed(mine, 1, queued=True).accepted(mine, f"r{number}", 1, until=mine.began)
         assert [each.request_id for each in entry.raised] == [f"r{number}" for number in range(3, MAX_RAISED + 3)]
 
 
 class TestFailed:
     def test_what_surely_did_not_ring_leaves_no_signal_and_no_doubt(self) -> None:
         entry, mine = leased()
-        after = entry.failed(mine, 2, 0, parked=False)
+        after = entry.failed(mine, 2, 0, until=mine.began, parked=False)
         assert (after.lease, after.signals, after.doubtful, after.announced) == (None, (), (), None)
         assert (after.asked, after.owed_since, after.kept) == (2, NOW, state())
 
     def test_what_may_have_rung_is_in_doubt_and_counts_as_often_as_it_was_tried(self) -> None:
         entry, mine = leased(state(alerts=ONE_ALERT))
-        after = entry.failed(mine, 3, 2, parked=False)
+        after = entry.failed(mine, 3, 2, until=mine.began, parked=False)
         assert after.doubtful == (mine.state,)
         assert after.signals == (NOW, NOW)
         assert after.may_have_rung(state(9, version=0, alerts=ONE_ALERT))
@@ -219,23 +231,24 @@ class TestFailed:
     def test_tries_add_up(self) -> None:
         entry, mine = leased()
         again = lease(state(), 60, "b")
-        assert entry.failed(mine, 2, 0, parked=False).claimed(again, 1, queued=True).failed(
-            again, 1, 0, parked=False
-        ).asked == (3)
+        entry = entry.failed(mine, 2, 0, until=mine.began, parked=False).claimed(again, 1, queued=True)
+        assert entry.failed(again, 1, 0, until=again.began, parked=False).asked == 3
 
     def test_tries_of_a_state_that_was_overtaken_are_not_those_of_the_newer(self) -> None:
         entry, mine = leased()
-        assert entry.keeping(over(5)).failed(mine, 2, 0, parked=False).asked == 0
+        assert entry.keeping(over(5)).failed(mine, 2, 0, until=mine.began, parked=False).asked == 0
 
     def test_it_rests_among_the_dead_letters_where_that_is_so(self) -> None:
         entry, mine = leased(state(alerts=ONE_ALERT))
-        assert entry.failed(mine, 1, 0, parked=False).parked is None
-        assert entry.failed(mine, 1, 0, parked=True).parked == bare(mine.state)
+        assert entry.failed(mine, 1, 0, until=mine.began, parked=False).parked is None
+        assert entry.failed(mine, 1, 0, until=mine.began, parked=True).parked == bare(mine.state)
 
     def test_signals_of_others_stay(self) -> None:
         entry = announced(state(-30))
         mine = lease(state())
-        assert entry.claimed(mine, 1, queued=True).failed(mine, 1, 0, parked=False).signals == (NOW - 30,)
+        assert entry.claimed(mine, 1, queued=True).failed(mine, 1, 0, until=mine.began, parked=False).signals == (
+            NOW - 30,
+        )
 
     def test_of_doubts_that_are_alike_the_newest_stands_for_all(self) -> None:
         entry = doubting(state(0), state(1), state(2))
@@ -256,7 +269,7 @@ def doubting(*states: State) -> Entry:
     entry = Entry()
     for number, each in enumerate(states):
         mine = lease(each, number)
-        entry = entry.claimed(mine, 1, queued=True).failed(mine, 1, 1, parked=False)
+        entry = entry.claimed(mine, 1, queued=True).failed(mine, 1, 1, until=mine.began, parked=False)
     return entry
 
 
@@ -264,7 +277,9 @@ class TestLastTold:
     def test_it_is_what_was_announced_and_all_that_may_have_been_since(self) -> None:
         assert Entry().last_told() == (None,)
         second, third = lease(over(5), 5), lease(state(9), 9)
-        entry = announced(state()).claimed(second, 1, queued=True).failed(second, 1, 1, parked=False)
+        entry = (
+            announced(state()).claimed(second, 1, queued=True).failed(second, 1, 1, until=second.began, parked=False)
+        )
         assert entry.last_told() == (state(), over(5))
         assert entry.claimed(third, 1, queued=True).last_told() == (state(), over(5), state(9))
 
@@ -455,12 +470,20 @@ def full(alerts: int) -> int:
         entry = entry.keeping(state(number, version=0, flapping=bool(number % 2), **members))
     for number in range(MAX_RAISED + 1):
         mine = lease(state(number, **members), number, "f" * 32)
-        entry = entry.claimed(mine, 1, queued=True).accepted(mine, f"{number:036}", 1)
+        entry = entry.claimed(mine, 1, queued=True).accepted(mine, f"{number:036}", 1, until=mine.began)
     for number, status in enumerate(STATUSES):
         mine = lease(state(100 + number, status=status, **members), 100 + number, "f" * 32)
-        entry = entry.claimed(mine, 1, queued=True).failed(mine, 1, 1, parked=True)
+        entry = entry.claimed(mine, 1, queued=True).failed(mine, 1, 1, until=mine.began, parked=True)
     entry = entry.claimed(lease(state(200, **members), 200), 1, queued=True)
     assert [len(told.alerts) for told in entry.last_told() if told] == [min(alerts, MAX_ALERTS)] * (len(STATUSES) + 2)
     ledger, dynamodb = fresh()
     ledger.write("k", Entry(), entry)
     return size(dynamodb.items["k"])
+
+
+class TestAcknowledged:
+    def test_what_is_announced_without_a_request_id_can_be_taken_on(self) -> None:
+        mine = lease(state())
+        entry = Entry().claimed(mine, 1, queued=True).accepted(mine, None, 1, until=mine.began)
+        assert entry.acknowledged("jdoe", NOW + 1).acknowledged_by == "jdoe"
+        assert entry.acknowledged("jdoe", NOW - 1) == entry

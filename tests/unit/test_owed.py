@@ -55,7 +55,10 @@ class TestShare:
     def test_it_is_no_duplicate_of_what_is_on_no_queue(self) -> None:
         alone = lease(state())
         assert share(Entry().claimed(alone, 1, queued=False), state(9, version=0)) == Standing.OWED
-        assert share(Entry().claimed(alone, 1, queued=False).failed(alone, 1, 0, parked=False), state()) == "owed"
+        assert (
+            share(Entry().claimed(alone, 1, queued=False).failed(alone, 1, 0, until=alone.began, parked=False), state())
+            == "owed"
+        )
 
     @pytest.mark.parametrize("entry", [announced(state()), Entry().keeping(state()), Entry().unchanged(over())])
     def test_an_older_one_is_superseded_by_what_is_safe(self, entry: Entry) -> None:
@@ -127,7 +130,7 @@ class TestBetterUnheard:
     def test_once_it_rang_it_is_as_if_it_had_never_been_better(self) -> None:
         mine = lease(state(9))
         entry = announced(state()).unchanged(state(5, status="warning")).claimed(mine, 1, queued=True)
-        entry = entry.accepted(mine, "r2", 1)
+        entry = entry.accepted(mine, "r2", 1, until=mine.began)
         assert entry.eased is None
         assert judge_share(entry, state(11), ONCALL).standing == Standing.UNCHANGED
 
@@ -152,7 +155,7 @@ class TestEqualTimeStamps:
     def test_one_that_is_worse_than_the_newest_is_taken_for_new_though_it_was_seen(self) -> None:
         entry = announced(state())
         resolving = lease(over(5, version=0), 5)
-        resolved = entry.claimed(resolving, 1, queued=True).accepted(resolving, "r2", 1)
+        resolved = entry.claimed(resolving, 1, queued=True).accepted(resolving, "r2", 1, until=resolving.began)
         assert share(resolved, state(9, version=0)) == Standing.OWED
 
     def test_what_was_seen_at_an_older_version_is_superseded(self) -> None:
@@ -167,7 +170,7 @@ class TestWithoutTimeStamps:
         entry = announced(unstamped()).keeping(unstamped(5, status="ok"))
         assert share(entry, unstamped(9)) == Standing.UNCHANGED
         resolving = lease(unstamped(5, status="ok"), 5)
-        resolved = entry.claimed(resolving, 1, queued=True).accepted(resolving, "r2", 1)
+        resolved = entry.claimed(resolving, 1, queued=True).accepted(resolving, "r2", 1, until=resolving.began)
         assert share(resolved, unstamped(9)) == Standing.OWED
 
     def test_that_it_was_seen_before_tells_nothing(self) -> None:
@@ -247,13 +250,13 @@ class TestDoubt:
 
     def test_a_resolve_is_owed_after_a_page_that_may_have_rung(self) -> None:
         first = lease(state())
-        timed_out = Entry().claimed(first, 1, queued=True).failed(first, 1, 1, parked=False)
+        timed_out = Entry().claimed(first, 1, queued=True).failed(first, 1, 1, until=first.began, parked=False)
         assert transition(judge_share(timed_out, over(9), PARITY)) == "resolved"
         assert job(timed_out, state()) == Standing.OWED
 
     def test_a_resolve_is_not_owed_after_a_page_that_surely_did_not_ring(self) -> None:
         first = lease(state())
-        refused = Entry().claimed(first, 1, queued=True).failed(first, 1, 0, parked=False)
+        refused = Entry().claimed(first, 1, queued=True).failed(first, 1, 0, until=first.began, parked=False)
         assert share(refused, over(9)) == Standing.UNCHANGED
 
     def test_a_page_in_flight_may_ring(self) -> None:
@@ -261,13 +264,15 @@ class TestDoubt:
 
     def test_a_reopen_is_owed_after_a_resolve_that_may_have_rung(self) -> None:
         second = lease(over(5), 5)
-        entry = announced(state()).claimed(second, 1, queued=True).failed(second, 1, 1, parked=False)
+        entry = (
+            announced(state()).claimed(second, 1, queued=True).failed(second, 1, 1, until=second.began, parked=False)
+        )
         judgement = judge_share(entry, state(9), PARITY)
         assert (judgement.standing, transition(judgement)) == (Standing.OWED, "reopened")
 
     def test_what_changes_nothing_against_any_of_it_is_told_by_what_was_announced(self) -> None:
         doubtful = lease(over(5), 5)
-        entry = Entry().claimed(doubtful, 1, queued=True).failed(doubtful, 1, 1, parked=False)
+        entry = Entry().claimed(doubtful, 1, queued=True).failed(doubtful, 1, 1, until=doubtful.began, parked=False)
         judgement = judge_share(entry, over(9), PARITY)
         assert judgement.change is not None
         assert judgement == Judgement(Standing.UNCHANGED, judgement.change)
@@ -344,11 +349,11 @@ def grown(steps: list[tuple[State, str]]) -> Entry:
                 case "kept":
                     entry = entry.keeping(of)
                 case "accepted":
-                    entry = claimed.accepted(mine, None, 1)
+                    entry = claimed.accepted(mine, None, 1, until=mine.began)
                 case "timed out":
-                    entry = claimed.failed(mine, 1, 1, parked=False)
+                    entry = claimed.failed(mine, 1, 1, until=mine.began, parked=False)
                 case _:
-                    entry = claimed.failed(mine, 1, 0, parked=fate == "parked")
+                    entry = claimed.failed(mine, 1, 0, until=mine.began, parked=fate == "parked")
     return entry
 
 

@@ -90,6 +90,7 @@ def job_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
     from relay.fallback import Fallback
     from relay.followup import Followup
     from relay.pages import Pages
+    from relay.turns import Turns
     from relay.worker import Worker
     from relay.writeback import Writeback
 
@@ -100,7 +101,8 @@ def job_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
     channels, keeper, table = _channels(config, telemetry), _keeper(config), _table(config)
     outward = _outward(config)
     delivery = _delivery(channels, keeper, table, outward)
-    writeback = Writeback(BigPanda(outward), table, Ledger(table), time.time, time.sleep)
+    turns = Turns(table, time.time, time.sleep)
+    writeback = Writeback(BigPanda(outward), turns, table, Ledger(table), time.time)
     fallback = Fallback(_sns, config.fallback_topic_arn, table, time.time)
     followup = Followup(Pages(outward), delivery.guard, time.time)
     return _loaded(

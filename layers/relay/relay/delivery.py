@@ -177,7 +177,7 @@ class Delivery:
                 return replace(task, slot=ticket.slot), None
             task = self._keep_for(task, ticket, deadline)
             return task, self._let_wait(task, entry, ticket, deadline)
-        lease, tries = self._lease(task), self._tries(task, entry)
+        lease, tries = self._lease(task, entry), self._tries(task, entry)
         after = entry.claimed(lease, tries, queued=task.is_queued)
         after = replace(after, environment_id=_environment(task) or after.environment_id)
         try:
@@ -211,8 +211,10 @@ class Delivery:
 
     def _linger(self, task: Task, deadline: Deadline) -> Result | None:
         """Wait a little for another sender while there is time; then send all the same."""
-        if deadline.remaining(RESERVE_SECONDS) > LINGER_SECONDS + SHORTEST_SEND_SECONDS:
-            self.sleep(LINGER_SECONDS)
+        left = deadline.remaining(RESERVE_SECONDS)
+        if left > LINGER_SECONDS + SHORTEST_SEND_SECONDS:
+            # In equal steps the rounds would be over long before the time is.
+            self.sleep(max(LINGER_SECONDS, left / 3))
             return None
         return self._without_ledger(task, "another sender is at it, and no queue took the share", deadline)
 
@@ -266,21 +268,22 @@ class Delivery:
         slot = task.slot or entry.slot
         return self.guard.enter(task.rules, deadline, urgent=task.state.is_critical, slot=slot)
 
-    def _lease(self, task: Task) -> Lease:
+    def _lease(self, task: Task, entry: Entry) -> Lease:
         now = self.clock()
-        return Lease(task.owner, now + LEASE_SECONDS, now, task.state)
+        return Lease(task.owner, now + LEASE_SECONDS, entry.next_claim(now), task.state)
 
     def _send_claimed(
         self, task: Task, entry: Entry, lease: Lease, tries: int, ticket: Ticket, deadline: Deadline
     ) -> Result:
         alone = _who_hears_alone(task, entry)
         sent = self._send(task, entry, tries, deadline, alone)
+        until = self.clock()
         failure = (sent.failure.reason, sent.failure.retry_after) if sent.failure else None
         if failure is None:
             is_recorded = self.guard.record(
                 task.name,
                 entry,
-                lambda now: now.accepted(lease, sent.request_id, sent.rings, is_for_one=alone is not None),
+                lambda now: now.accepted(lease, sent.request_id, sent.rings, until=until, is_for_one=alone is not None),
                 deadline,
             )
             self.guard.report(task.rules, ticket, deadline, failure)
@@ -289,11 +292,13 @@ class Delivery:
         result = self._rest(task, task.failed(sent), deadline)
         is_parked = result.queue == "dead_letter"
         least = HANDLING[result.reason or Reason.INTERNAL].least
-        rests_until = self.clock() + least - RESTS_LESS_SECONDS if least else 0.0
+        rests_until = until + least - RESTS_LESS_SECONDS if least else 0.0
         self.guard.record(
             task.name,
             entry,
-            lambda now: now.failed(lease, sent.attempts, sent.rings, parked=is_parked, rests_until=rests_until),
+            lambda now: now.failed(
+                lease, sent.attempts, sent.rings, until=until, parked=is_parked, rests_until=rests_until
+            ),
             deadline,
         )
         self.guard.report(task.rules, ticket, deadline, failure)

@@ -94,6 +94,11 @@ class Entry(NamedTuple):
         """Whether another sender is announcing."""
         return self.lease is not None and now < self.lease.until
 
+    def next_claim(self, now: float) -> float:
+        """When the next sender's lease begins, in epoch seconds: after all others', whatever their clocks said."""
+        before = [raised.at for raised in self.raised] + ([self.lease.began] if self.lease else [])
+        return max([now, *(began + 0.001 for began in before)])
+
     def last_told(self) -> tuple[State | None, ...]:
         """The states that people may have been told of last; None stands for nothing."""
         in_flight = (self.lease.state,) if self.lease else ()
@@ -122,11 +127,16 @@ class Entry(NamedTuple):
         """
         entry = self._without_lease(lease.owner)
         entry = entry.keeping(lease.state) if queued else entry
-        return replace(entry._rung(lease, tries), lease=lease, slot=None)
+        return replace(entry._rung(lease, tries, lease.began), lease=lease, slot=None)
 
-    def accepted(self, lease: Lease, request_id: str | None, rings: int, *, is_for_one: bool = False) -> "Entry":
-        """The entry once xMatters accepted the lease's state; `rings` counts the tries that may have rung."""
-        entry = self._released(lease)._rung(lease, rings)
+    def accepted(
+        self, lease: Lease, request_id: str | None, rings: int, *, until: float, is_for_one: bool = False
+    ) -> "Entry":
+        """The entry once xMatters accepted the lease's state; `rings` counts the tries that may have rung.
+
+        They rang by `until` (epoch seconds): xMatters, which is slow at times, counts them from when it took them.
+        """
+        entry = self._released(lease)._rung(lease, rings, until)
         return entry.announcing(lease.state, request_id, lease.began, is_for_one=is_for_one)
 
     def announcing(self, state: State, request_id: str | None, at: float, *, is_for_one: bool = False) -> "Entry":
@@ -163,21 +173,25 @@ class Entry(NamedTuple):
         What `came` (epoch seconds) before the last signal was sent answers another, which says nothing of this one.
         """
         announced = self.announced
-        if announced is None or not announced.is_open or came < max(announced.came, *(each.at for each in self.raised)):
+        if announced is None or not announced.is_open:
+            return self
+        if came < max([announced.came, *(each.at for each in self.raised)]):
             return self
         return replace(self, acknowledged_by=target)
 
-    def failed(self, lease: Lease, attempts: int, rings: int, *, parked: bool, rests_until: float = 0.0) -> "Entry":
+    def failed(
+        self, lease: Lease, attempts: int, rings: int, *, until: float, parked: bool, rests_until: float = 0.0
+    ) -> "Entry":
         """The entry once the lease's state was not accepted.
 
-        `rings` counts those of the attempts that may have rung all the same; `parked` says that the state rests in the
-        dead-letter queue.
+        `rings` counts those of the attempts that may have rung all the same, by `until`; `parked` says that the state
+        rests in the dead-letter queue.
         """
         entry = self._released(lease)
         # Once only: a write may have been done although its answer was lost.
         if entry is not self and lease.state.is_same(entry.kept):
             entry = replace(entry, asked=entry.asked + attempts)
-        entry = entry._rung(lease, rings)
+        entry = entry._rung(lease, rings, until)
         if rings:
             entry = replace(entry._doubting(lease.state), rests_until=rests_until)
         return entry.parking(lease.state) if parked else entry
@@ -196,10 +210,10 @@ class Entry(NamedTuple):
         asked = self.asked if state.is_same(self.kept) else 0
         return replace(self, kept=_without_alerts(state), seen=seen[-MAX_SEEN:], asked=asked)
 
-    def _rung(self, lease: Lease, rings: int) -> "Entry":
-        """So many signals of a lease, in place of what it had."""
-        others = (time for time in self.signals if time != lease.began)
-        return replace(self, signals=tuple(sorted([*others, *[lease.began] * rings])[-MAX_SIGNALS:]))
+    def _rung(self, lease: Lease, rings: int, at: float) -> "Entry":
+        """So many signals of a lease, in place of what it had; `at` too, for a write may be done twice."""
+        others = (time for time in self.signals if time not in {lease.began, at})
+        return replace(self, signals=tuple(sorted([*others, *[at] * rings])[-MAX_SIGNALS:]))
 
     def _doubting(self, state: State) -> "Entry":
         """One more state that may have rung.
@@ -216,8 +230,8 @@ class Entry(NamedTuple):
         """Whoever held a lease and is gone may have rung, unless it was the one who asks now."""
         if self.lease is None:
             return self
-        entry = replace(self, lease=None)
-        return entry._rung(self.lease, 0) if self.lease.owner == owner else entry._doubting(self.lease.state)
+        lease, entry = self.lease, replace(self, lease=None)
+        return entry._rung(lease, 0, lease.began) if lease.owner == owner else entry._doubting(lease.state)
 
     def _released(self, lease: Lease) -> "Entry":
         return replace(self, lease=None) if self.lease and self.lease.owner == lease.owner else self

@@ -4,7 +4,6 @@ Once, as far as that can be known. A note in the table says how far a callback g
 a comment carries a mark, and one that may stand there already is looked for before it is written again.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable
 from copy import replace
@@ -16,23 +15,18 @@ from relay.bigpanda import ACTIVITY_PAGES, BigPanda, Incident
 from relay.callback import Answers, Callback
 from relay.channel import Access, Channel
 from relay.deadline import Deadline
-from relay.errors import BadAnswer, LedgerError, NoAnswer, Reason, SendError
+from relay.errors import BadAnswer, LedgerError, Reason, SendError
 from relay.ledger import Ledger, key
 from relay.message import Job, seconds_of
 from relay.outcome import Outcome, Result
 from relay.table import Table
+from relay.turns import Turns
 
 # Longer than any writer works.
 LEASE_SECONDS = 60.0
-# BigPanda's limits for one endpoint (docs/vendors.md, "BigPanda's API"), and how long to wait for one's turn.
-CALLS_A_SECOND = 5
-USERS_A_SECOND = 2
-TURNS = 4
 # Who lost a race looks again soon: the other one may be done.
 RACE_SECONDS = 5.0
 MAX_RACES = 6
-# A count of calls in one second is of no use a little later.
-RATE_KEPT_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -79,10 +73,10 @@ class Writeback:
     """Writes callbacks into BigPanda. `clock` gives epoch seconds."""
 
     bigpanda: BigPanda
+    turns: Turns
     table: Table
     ledger: Ledger
     clock: Callable[[], float]
-    sleep: Callable[[float], object]
 
     def write(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
         """Write what a job's callback says, if that is wanted and not done yet.
@@ -109,7 +103,7 @@ class Writeback:
         if access is None or not access.callbacks:
             return _result(job, Outcome.UNCHANGED)
         try:
-            self._turn(access, "callback")
+            self.turns.wait(access, "callback")
             self.bigpanda.release(access, job.incident_id, json.loads(job.body)["event"], deadline)
         except LedgerError as error:
             return _failed(job, Reason.INTERNAL, str(error))
@@ -162,11 +156,11 @@ class Writeback:
         is_taken_on = deed.access.assign and deed.answers.is_acknowledgement(deed.said)
         assigned = self._assigned(deed, deadline) if is_taken_on else ""
         if note.in_doubt:
-            self._turn(deed.access, "activities", calls=ACTIVITY_PAGES)
+            self.turns.wait(deed.access, "activities", calls=ACTIVITY_PAGES)
             if self.bigpanda.has_comment(deed.access, deed.incident, mark, deadline):
                 return
         words = comment.text(deed.said, deed.answers, assigned, mark)
-        self._turn(deed.access, "comments")
+        self.turns.wait(deed.access, "comments")
         self.bigpanda.comment(deed.access, deed.incident, words, deadline)
 
     def _assigned(self, deed: _Deed, deadline: Deadline) -> str:
@@ -175,30 +169,17 @@ class Writeback:
         What BigPanda refuses must not keep the comment back; what passes by itself is raised.
         """
         try:
-            self._turn(deed.access, "users")
+            self.turns.wait(deed.access, "users")
             user_id = self.bigpanda.user_id(deed.access, _names(deed.said, deed.access), deadline)
             if user_id is None:
                 return "(Not assigned: BigPanda has no user of that name.)"
-            self._turn(deed.access, "assignment")
+            self.turns.wait(deed.access, "assignment")
             self.bigpanda.assign(deed.access, deed.incident, user_id, deadline)
         except BadAnswer as error:
             if error.reason not in {Reason.REFUSED, Reason.CREDENTIALS}:
                 raise
             return f"(Not assigned: BigPanda answered {error.http_status}.)"
         return "The incident is assigned to them."
-
-    def _turn(self, access: Access, endpoint: str, *, calls: int = 1) -> None:
-        """Wait until so many more calls in this second are within the limit. Raises NoAnswer if that takes too long."""
-        account = hashlib.sha256(access.api_key.encode()).hexdigest()[:16]
-        limit = USERS_A_SECOND if endpoint == "users" else CALLS_A_SECOND
-        for _ in range(TURNS):
-            second = int(self.clock())
-            name = f"rate/{account}/{endpoint}/{second}"
-            counted = self.table.update(name, add={"calls": calls}, lasts=RATE_KEPT_SECONDS)
-            if counted is None or counted["calls"] <= limit:
-                return
-            self.sleep(max(0.0, second + 1 - self.clock()))
-        raise NoAnswer(Reason.PACED, "many others are written to BigPanda now", asked=False)
 
 
 def _names(said: Callback, access: Access) -> Iterable[str]:
