@@ -8,9 +8,10 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 from relay.errors import InvalidChannel
 from relayctl.commands.channel import channel
 from relayctl.commands.dlq import dlq
+from relayctl.commands.doctor import doctor
+from relayctl.commands.test import test
 from relayctl.outputs import StackMissingError
-
-_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "ExpiredToken", "ExpiredTokenException"}
+from relayctl.refusal import refusal
 
 
 class _Relayctl(click.Group):
@@ -28,28 +29,24 @@ class _Relayctl(click.Group):
         except NoRegionError as error:
             raise click.ClickException("no AWS region: set AWS_DEFAULT_REGION, or give --region") from error
         except ClientError as error:
-            raise click.ClickException(_refusal(error)) from error
+            raise click.ClickException(refusal(error)) from error
         except BotoCoreError as error:
             raise click.ClickException(f"AWS could not be asked: {error}") from error
-
-
-def _refusal(error: ClientError) -> str:
-    code, text = error.response["Error"].get("Code", "?"), error.response["Error"].get("Message", "")
-    hint = "; relayctl/policies/ has what each verb needs" if code in _DENIED else ""
-    return f"AWS refused {error.operation_name}: {code}: {text}{hint}"
 
 
 @click.group(cls=_Relayctl, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="bigpanda-xmatters-relay", prog_name="relayctl")
 def main() -> None:
-    """Set up channels of the BigPanda to xMatters relay, and replay what could not be delivered.
+    """Set up channels of the BigPanda to xMatters relay, see whether all is well, replay what was not delivered.
 
     Exit codes: 0 done, 1 some of it failed, 2 usage, 3 nothing matched.
     """
 
 
+channel.add_command(test)
 main.add_command(channel)
 main.add_command(dlq)
+main.add_command(doctor)
 
 if __name__ == "__main__":
     main(prog_name="relayctl")

@@ -23,11 +23,20 @@ class ChannelStore:
 
     def exists(self, name: str) -> bool:
         """Whether there is such a channel, usable or not, that is not being removed."""
-        return self._text(name) is not None
+        return self.text(name) is not None
+
+    def text(self, name: str) -> str | None:
+        """The secret of a channel as it stands there; None when there is none or it is being removed."""
+        try:
+            return self._secrets.get_secret_value(SecretId=self._id(name)).get("SecretString", "")
+        except ClientError as error:
+            if error.response["Error"].get("Code") in _GONE:
+                return None
+            raise
 
     def read(self, name: str) -> dict[str, Any] | None:
         """The decoded secret of a channel; None when there is none or it is being removed. Raises InvalidChannel."""
-        text = self._text(name)
+        text = self.text(name)
         if text is None:
             return None
         try:
@@ -71,14 +80,6 @@ class ChannelStore:
     def remove(self, name: str, days: int) -> None:
         """Remove a channel; its secret can be restored for so many days."""
         self._secrets.delete_secret(SecretId=self._id(name), RecoveryWindowInDays=days)
-
-    def _text(self, name: str) -> str | None:
-        try:
-            return self._secrets.get_secret_value(SecretId=self._id(name)).get("SecretString", "")
-        except ClientError as error:
-            if error.response["Error"].get("Code") in _GONE:
-                return None
-            raise
 
     def _id(self, name: str) -> str:
         return f"{self._prefix}/{name}"

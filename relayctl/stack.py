@@ -10,12 +10,15 @@ import boto3
 import click
 from botocore.config import Config
 
+from relay.http import AllowedHosts
 from relayctl.outputs import StackMissingError, read_outputs, read_parameters
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
 
 STACK_NAME = "bigpanda-xmatters-relay"
@@ -48,6 +51,17 @@ class Stack:
         """The values that the stack was deployed with. Raises StackMissingError."""
         return read_parameters(self._cloudformation, self.name)
 
+    @property
+    def allowed_hosts(self) -> AllowedHosts:
+        """The hosts that the relay may call. Raises StackMissingError."""
+        hosts = tuple(self.parameters.get("AllowedHosts", "*.xmatters.com,*.bigpanda.io").split(","))
+        return AllowedHosts(hosts, loopback=self.is_local)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it lives in a local cloud. Raises StackMissingError."""
+        return self.parameters.get("Profile") == "local"
+
     @cached_property
     def _cloudformation(self) -> "CloudFormationClient":
         return self.session.client("cloudformation")
@@ -61,6 +75,21 @@ class Stack:
     def sqs(self) -> "SQSClient":
         """SQS."""
         return self.session.client("sqs")
+
+    @cached_property
+    def sns(self) -> "SNSClient":
+        """SNS."""
+        return self.session.client("sns")
+
+    @cached_property
+    def dynamodb(self) -> "DynamoDBClient":
+        """DynamoDB."""
+        return self.session.client("dynamodb")
+
+    @cached_property
+    def cloudwatch(self) -> Any:
+        """CloudWatch."""
+        return self.session.client("cloudwatch")
 
     @cached_property
     def functions(self) -> "LambdaClient":

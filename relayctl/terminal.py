@@ -5,7 +5,8 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from typing import NoReturn
 
 import click
 from rich.console import Console
@@ -23,6 +24,20 @@ def output() -> Console:
 def plain(value: str) -> str:
     """One line that can't steer a terminal: characters that are no text are shown as \N{REPLACEMENT CHARACTER}."""
     return "".join(character if character.isprintable() else "\ufffd" for character in value)
+
+
+def nothing(message: str) -> NoReturn:
+    """Say that nothing matched, and end with the exit code for that."""
+    click.echo(message, err=True)
+    click.get_current_context().exit(3)
+
+
+@contextmanager
+def status(text: str) -> Iterator[None]:
+    """Show on stderr, on a terminal, what is under way for as long as the block lasts; it must print nothing."""
+    console = Console(stderr=True, markup=False, emoji=False)
+    with console.status(plain(text)) if console.is_terminal else nullcontext():
+        yield
 
 
 @contextmanager

@@ -182,6 +182,17 @@ class Events:
                 self._events[name] = Event(name, number, signal.request_id, signal.incident_id, signal.received_at)
                 self._next_number += 1
 
+    def refusal(self, request: web.Request) -> Answer | None:
+        """What is answered to whoever shows none of the credentials; None lets a request in."""
+        shown = presented(request.headers.get("Authorization"), None)
+        with self._lock:
+            auth = self._auth
+        if auth and any(self._tokens.match(each, auth) for each in shown):
+            return None
+        if shown and shown[0].kind == "oauth":
+            return answers.invalid_token()
+        return answers.error(401, "The credentials are missing or wrong")
+
     async def find(self, request: web.Request) -> web.Response:
         """Route: which events there are."""
         return await self._serve("events", request, self._found)
@@ -194,7 +205,7 @@ class Events:
         self, route: str, request: web.Request, honest: Callable[[web.Request, Any], _Verdict]
     ) -> web.Response:
         document = _document(await request.read())
-        refusal = self._refused(request)
+        refusal = self.refusal(request)
         verdict = _Verdict(refusal) if refusal else honest(request, document)
         fault = self._script.take(route)
         answer = fault.changed(verdict.answer, answers.error) if fault else verdict.answer
@@ -218,16 +229,6 @@ class Events:
             )
         )
         return await wire.send(answer, fault, request)
-
-    def _refused(self, request: web.Request) -> Answer | None:
-        shown = presented(request.headers.get("Authorization"), None)
-        with self._lock:
-            auth = self._auth
-        if auth and any(self._tokens.match(each, auth) for each in shown):
-            return None
-        if shown and shown[0].kind == "oauth":
-            return answers.invalid_token()
-        return answers.error(401, "The credentials are missing or wrong")
 
     def _found(self, request: web.Request, _: Any) -> _Verdict:
         query = request.query

@@ -1,4 +1,5 @@
-"""The xMatters stand-in: triggers that take signals, and OAuth tokens; what comes of signals is in `sandbox.events`.
+"""The xMatters stand-in: triggers that take signals, and OAuth tokens; what comes of signals is in `sandbox.events`,
+whom they may ring in `sandbox.directory`.
 
 Documented by xMatters, or recorded from a tenant (docs/vendors.md, xMatters "Triggers", "Answers", "OAuth"):
 
@@ -29,6 +30,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from sandbox import answers, wire
 from sandbox.answers import Answer
 from sandbox.credentials import Auth, presented
+from sandbox.directory import GROUP_PATH, ON_CALL_PATH, PERSON_PATH, Directory
 from sandbox.events import EVENTS_PATH, Events
 from sandbox.faults import Script
 from sandbox.log import Log
@@ -79,6 +81,7 @@ class XMatters:
         self.tokens = Tokens(now)
         self.token_requests: list[TokenRequest] = []
         self.events = Events(script, self.tokens, now)
+        self.directory = Directory(script, now, self.events.refusal)
         self._script = script
         self._now = now
         self._lock = threading.Lock()
@@ -109,10 +112,11 @@ class XMatters:
         return list(self._triggers.values())
 
     def clear(self) -> None:
-        """Forget what was sent; triggers and tokens stay."""
+        """Forget what was sent and asked; triggers, tokens, people and groups stay."""
         self.signals.clear()
         self.token_requests.clear()
         self.events.clear()
+        self.directory.calls.clear()
 
     async def trigger(self, request: web.Request) -> web.Response:
         """Route: a call of a trigger."""
@@ -175,6 +179,9 @@ def application(xmatters: XMatters) -> web.Application:
     app.router.add_post(TOKEN_PATH, xmatters.token)
     app.router.add_get(EVENTS_PATH, xmatters.events.find)
     app.router.add_post(EVENTS_PATH, xmatters.events.change)
+    app.router.add_get(PERSON_PATH, xmatters.directory.person)
+    app.router.add_get(GROUP_PATH, xmatters.directory.group)
+    app.router.add_get(ON_CALL_PATH, xmatters.directory.on_call)
     return app
 
 

@@ -3,21 +3,29 @@
 import json
 import secrets
 import sys
+import time
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 from rich.table import Table
 
 from relay import channel as channels
+from relay.channel import Channel
 from relay.channel_schema import AUTH
-from relay.http import AllowedHosts
-from relayctl import terminal
+from relay.deadline import Deadline
+from relay.directory import Directory, Kind
+from relay.http import Session
+from relay.outward import Outward
+from relayctl import recipients, terminal
 from relayctl.channel_store import ChannelStore
+from relayctl.checks import State
 from relayctl.secret_document import SecretDocument, from_file, typed_value
 from relayctl.stack import Stack, on_stack
 
 _AUTH_MEMBERS = ("client_id", "username", "password", "key", "secret")
+# For all that xMatters is asked about recipients: whoever sets a channel waits for it.
+_CHECK_SECONDS = 20.0
 _HIDDEN = {"trigger_url", "password", "secret", "key"}
 
 
@@ -32,7 +40,7 @@ def _name(_: click.Context, __: click.Parameter, value: str) -> str:
     return value
 
 
-_NAME = click.argument("name", callback=_name)
+NAME = click.argument("name", callback=_name)
 
 
 def _value(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
@@ -54,7 +62,7 @@ def _secret_option(name: str, text: str) -> Callable[[Callable[..., None]], Call
 
 
 @channel.command("set")
-@_NAME
+@NAME
 @_secret_option("--trigger-url", "The xMatters trigger's URL. It may hold a key: better @FILE, or be asked for it.")
 @click.option("--auth", type=click.Choice(list(AUTH)), help="How the trigger authenticates. New channels: url.")
 @click.option("--username", metavar="USER", help="For --auth basic and oauth.")
@@ -74,7 +82,8 @@ def set_(
     """Make a channel, or change the parts of one that are named.
 
     Prints what to paste into BigPanda: the callback URL and a header. The header's value is a secret. With a key of
-    BigPanda's, what people answer is written there, and what to paste into xMatters is printed, too.
+    BigPanda's, what people answer is written there, and what to paste into xMatters is printed, too. With xmatters.rest
+    the recipients are checked, and who would not be rung is told on stderr.
 
     \b
     Example:
@@ -92,10 +101,10 @@ def set_(
         document.set("inbound.token", secrets.token_urlsafe(32))
     if document.has("bigpanda.api_key") and not document.has("xmatters.callback"):
         document.set("xmatters.callback.token", secrets.token_urlsafe(32))
-    channels.parse(name, document.text(), _hosts(stack))
+    channel_ = channels.parse(name, document.text(), stack.allowed_hosts)
     store.write(name, document.text(), exists=found is not None)
     _say("changed" if found is not None else "made", stack, name, document)
-    _show_what_to_paste(stack, name, document, as_json)
+    _show_what_to_paste(stack, name, document, as_json, _recipients(stack, channel_))
 
 
 def _apply_options(document: SecretDocument, options: dict[str, Any]) -> None:
@@ -151,11 +160,6 @@ def _apply_settings(document: SecretDocument, settings: tuple[str, ...], removal
             raise click.UsageError(f"--unset {key}: the channel has no such key")
 
 
-def _hosts(stack: Stack) -> AllowedHosts:
-    hosts = tuple(stack.parameters.get("AllowedHosts", "*.xmatters.com,*.bigpanda.io").split(","))
-    return AllowedHosts(hosts, loopback=stack.parameters.get("Profile") == "local")
-
-
 def _say(what: str, stack: Stack, name: str, document: SecretDocument) -> None:
     seconds = stack.parameters.get("SecretCacheSeconds", "300")
     click.echo(f"channel {name}: {what}; functions that run already see it within {seconds} s", err=True)
@@ -175,13 +179,37 @@ def _urls(stack: Stack, name: str, document: SecretDocument) -> dict[str, str]:
     return {member: stack.output(output).replace("{channel}", name) for member, output in outputs.items()}
 
 
-def _show_what_to_paste(stack: Stack, name: str, document: SecretDocument, as_json: bool) -> None:
+def _recipients(stack: Stack, channel_: Channel) -> dict[str, Any]:
+    """What xMatters says of the recipients, for programs; people read on stderr what is not well. It raises nothing."""
+    names = recipients.of_channel(channel_)
+    if channel_.rest is None:
+        return {}
+    try:
+        directory = Directory(Outward(Session(stack.allowed_hosts)))
+        with terminal.status("checking the recipients …"):
+            findings = directory.check(channel_.rest, names, Deadline(_CHECK_SECONDS, time.monotonic))
+    # The channel is set, and a token that was made for it is shown but once: what is to be pasted comes in any case.
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001
+        click.echo(f"warning: the recipients were not checked: {type(error).__name__}", err=True)
+        return {"recipients": []}
+    if findings and all(each.kind == Kind.NOT_KNOWN for each in findings):
+        click.echo(f"warning: the recipients were not checked: {terminal.plain(findings[0].detail)}", err=True)
+    else:
+        for each in map(recipients.judged, findings):
+            if each.state != State.OK:
+                click.echo(f"warning: {terminal.plain(each.what)}: {terminal.plain(each.detail)}", err=True)
+    return {"recipients": recipients.documents(findings)}
+
+
+def _show_what_to_paste(
+    stack: Stack, name: str, document: SecretDocument, as_json: bool, checked: dict[str, Any]
+) -> None:
     urls = _urls(stack, name, document)
     header = channels.header_for(document.members["inbound"])
     pasted = {"channel": name, **urls, "header": header}
     back = channels.header_for(document.members["xmatters"]["callback"]) if "xmatters_callback_url" in urls else None
     if as_json:
-        click.echo(json.dumps(pasted | ({"xmatters_header": back} if back else {})))
+        click.echo(json.dumps(pasted | ({"xmatters_header": back} if back else {}) | checked))
         return
     _show_paste("BigPanda's webhook integration", urls["callback_url"], header)
     if back:
@@ -196,7 +224,7 @@ def _show_paste(where: str, url: str, header: dict[str, str]) -> None:
 
 
 @channel.command()
-@_NAME
+@NAME
 @on_stack
 def show(stack: Stack, name: str, as_json: bool) -> None:
     """Show a channel, with every secret masked.
@@ -207,7 +235,7 @@ def show(stack: Stack, name: str, as_json: bool) -> None:
     """
     found = ChannelStore(stack).read(name)
     if found is None:
-        _nothing(f"there is no channel {name}")
+        terminal.nothing(f"there is no channel {name}")
     document = SecretDocument(found)
     urls, masked = _urls(stack, name, document), document.masked()
     if as_json:
@@ -239,11 +267,11 @@ def list_(stack: Stack, as_json: bool) -> None:
             table.add_row(name, at or "")
         terminal.output().print(table)
     if not found:
-        _nothing("no channels yet; make one with: relayctl channel set NAME")
+        terminal.nothing("no channels yet; make one with: relayctl channel set NAME")
 
 
 @channel.command()
-@_NAME
+@NAME
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--days", type=click.IntRange(7, 30), default=7, show_default=True, help="For so long it can come back.")
 @on_stack
@@ -258,7 +286,7 @@ def remove(stack: Stack, name: str, yes: bool, days: int, as_json: bool) -> None
     """
     store = ChannelStore(stack)
     if not store.exists(name):
-        _nothing(f"there is no channel {name}")
+        terminal.nothing(f"there is no channel {name}")
     if not yes:
         if not sys.stdin.isatty():
             raise click.UsageError("not a terminal: give --yes to remove without being asked")
@@ -273,8 +301,3 @@ def remove(stack: Stack, name: str, yes: bool, days: int, as_json: bool) -> None
         if as_json
         else f"channel {name}: removed; functions that run may know it until their cache time is over"
     )
-
-
-def _nothing(message: str) -> NoReturn:
-    click.echo(message, err=True)
-    click.get_current_context().exit(3)

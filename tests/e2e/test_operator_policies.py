@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import uuid
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,11 @@ def keeper(cloud: local.Local) -> Person:
     return Person(cloud, "channels.json")
 
 
+@pytest.fixture(scope="module")
+def looker(cloud: local.Local) -> Person:
+    return Person(cloud, "doctor.json")
+
+
 class TestReplayPolicy:
     def test_it_is_enough_for_every_verb_of_dlq(self, operator: Operator, replayer: Person) -> None:
         replayer.may_do_all()
@@ -128,6 +134,7 @@ class TestChannelsPolicy:
             ["set", "policy-1", "--recipient", "jdoe"],
             ["show", "policy-1"],
             ["list"],
+            ["test", "policy-1"],
             ["remove", "policy-1", "--yes"],
             ["set", "policy-1", "--trigger-url", URL],
         ):
@@ -161,5 +168,36 @@ class TestChannelsPolicy:
     def test_whoever_keeps_channels_sees_no_incident(self, keeper: Person, verb: list[str]) -> None:
         keeper.may_do_all()
         done = keeper.run("dlq", *verb)
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert "AccessDenied" in done.stderr
+
+
+class TestDoctorPolicy:
+    def test_it_is_enough_to_look_at_everything(self, operator: Operator, looker: Person) -> None:
+        looker.may_do_all()
+        done = looker.run("doctor", "--json")
+        document = json.loads(done.stdout)
+        assert "AccessDenied" not in done.output
+        assert [each["check"] for each in document["checks"] if each["state"] == "failed"] == []
+        assert local.CHANNEL in {each["channel"] for each in document["channels"]}
+        assert looker.run("channel", "test", local.CHANNEL).exit_code in {0, 1}
+
+    @pytest.mark.parametrize("action", actions("doctor.json"))
+    def test_every_action_of_it_is_needed(self, operator: Operator, looker: Person, action: str) -> None:
+        looker.may_not(action)
+        done = looker.run("doctor")
+        # SNS has another word for it.
+        assert re.search("AWS refused .*(AccessDenied|AuthorizationError)", done.output)
+        assert done.exit_code == (0 if action == "sns:ListSubscriptionsByTopic" else 1)
+
+    @pytest.mark.parametrize(
+        "verb", [["channel", "set", local.CHANNEL, "--recipient", "x"], ["dlq", "list"], ["dlq", "replay", "--yes"]]
+    )
+    def test_whoever_looks_changes_nothing_and_sees_no_incident(
+        self, operator: Operator, looker: Person, verb: list[str]
+    ) -> None:
+        looker.may_do_all()
+        operator.jobs(1)
+        done = looker.run(*verb)
         assert (done.exit_code, done.stdout) == (1, "")
         assert "AccessDenied" in done.stderr

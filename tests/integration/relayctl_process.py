@@ -3,12 +3,14 @@
 It has an AWS account in memory to itself. When relayctl is done, the secret of the channel `payments` is printed.
 """
 
+import json
 import sys
 
 import pytest
 from botocore.exceptions import ClientError
 
 from relayctl.__main__ import main
+from tests import samples
 from tests.integration.relayctl_cloud import account
 from tests.samples import job
 
@@ -16,6 +18,10 @@ if __name__ == "__main__":
     with pytest.MonkeyPatch.context() as environment, account(environment) as operator:
         if sys.argv[1] == "dlq":
             operator.put(*(job(incident_id=f"{n:024x}") for n in range(3)))
+        if sys.argv[1:3] == ["channel", "test"]:
+            channel = samples.secret()
+            channel["xmatters"]["recipients"] = ["Network Operations"]
+            operator.secrets.create_secret(Name="team/relay/payments", SecretString=json.dumps(channel))
         try:
             main(sys.argv[1:], prog_name="relayctl", obj=operator.session)
         except SystemExit as done:

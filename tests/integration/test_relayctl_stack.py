@@ -16,9 +16,11 @@ VERBS = [
     ["channel", "show", "x"],
     ["channel", "list"],
     ["channel", "remove", "x", "--yes"],
+    ["channel", "test", "x"],
     ["dlq", "list"],
     ["dlq", "show", "x"],
     ["dlq", "replay", "--yes"],
+    ["doctor"],
 ]
 each_verb = pytest.mark.parametrize("verb", VERBS, ids=lambda verb: " ".join(verb[:2]))
 
@@ -83,6 +85,7 @@ def test_access_denied_to_the_stack(operator: Operator, verb: list[str]) -> None
         ("CreateSecret", ["channel", "set", "x", "--trigger-url", "https://acme.xmatters.com/?apiKey=k"]),
         ("GetSecretValue", ["channel", "show", "x"]),
         ("GetSecretValue", ["channel", "remove", "x", "--yes"]),
+        ("GetSecretValue", ["channel", "test", "x"]),
         ("ListSecrets", ["channel", "list"]),
         ("GetQueueAttributes", ["dlq", "list"]),
         ("ReceiveMessage", ["dlq", "show", "x"]),

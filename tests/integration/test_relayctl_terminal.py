@@ -118,3 +118,13 @@ def test_a_list_fits_into_80_columns() -> None:
     rows = [line.rstrip("\r") for line in terminal.shown.split("\n") if "critical" in line]
     assert len(rows) == 3
     assert all("00000000000000000000000" in row and "upstream 503" in row for row in rows)
+
+
+def test_a_ring_says_whom_it_would_ring_and_a_no_rings_nobody() -> None:
+    with relayctl("channel", "test", "payments", "--ring") as terminal:
+        terminal.until("Ring Network Operations now, by a test incident in channel payments? [y/N]: ")
+        terminal.type("n\n")
+        assert terminal.end() == 1
+    assert "Aborted!" in terminal.shown
+    assert "test incident relayctl-test" not in terminal.shown
+    assert "\x1b[32mok" in terminal.shown, "on a terminal there is colour"

@@ -15,6 +15,7 @@ from relay.body import BodyRule
 from relay.callback import MAX_NAME, MAX_NOTE, Answers, Callback
 from relay.channel import Access, Auth, Rest
 from relay.deadline import Deadline
+from relay.directory import Directory, Kind
 from relay.errors import BadRequest, SendError
 from relay.fields import MAX_ID_LENGTH
 from relay.http import Answer
@@ -322,3 +323,7 @@ def test_whatever_xmatters_answers_only_declared_errors_come_out(reply: Answer) 
     assert isinstance(pages, list)
     assert len(pages) <= MAX_PAGES
     assert all(0 < len(page.id) <= MAX_ID_LENGTH and len(page.number) <= MAX_ID_LENGTH for page in pages)
+    found = Directory(outward(reply)).check(basic, ["a", "\ud800|x", ".."], Deadline(8, time.monotonic))
+    assert [each.name for each in found] == ["a", "\ud800|x", ".."]
+    assert reply.status == 404 or Kind.NOTHING not in {each.kind for each in found}
+    assert "canary" not in "".join(each.detail for each in found)

@@ -23,8 +23,9 @@ each_verb = pytest.mark.parametrize("way", VERBS, ids=" ".join)
 
 def test_there_are_these_verbs() -> None:
     assert set(VERBS) >= {
-        *(("channel", verb) for verb in ("set", "show", "list", "remove")),
+        *(("channel", verb) for verb in ("set", "show", "list", "remove", "test")),
         *(("dlq", verb) for verb in ("list", "show", "replay")),
+        ("doctor",),
     }
 
 
@@ -80,6 +81,7 @@ def test_it_says_its_version() -> None:
         (["dlq", "show"], "Missing argument 'ID'"),
         (["channel", "show", "No Such Name"], "use 1 to 48 of a-z"),
         (["channel", "remove", "payments", "--days", "3"], "not in the range"),
+        (["channel", "test", "No Such Name"], "use 1 to 48 of a-z"),
         (["channel", "list", "--profile", "no-such-profile"], "could not be found"),
     ],
 )

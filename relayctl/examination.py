@@ -1,0 +1,139 @@
+"""A channel, looked at from secret to recipients. It rings nobody."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from relay import channel as channels
+from relay.channel import Access, Channel, Rest
+from relay.deadline import Deadline
+from relay.directory import Directory
+from relay.errors import InvalidChannel, SendError, reason_for_status
+from relay.http import AllowedHosts, Answer, ForbiddenUrl
+from relay.outward import Outward, json_object
+from relayctl import recipients
+from relayctl.channel_store import ChannelStore
+from relayctl.checks import Check, failed, of_failure, ok, warning
+from relayctl.refusal import refusal
+
+# For all that a channel's vendors are asked.
+SECONDS = 30.0
+
+
+class _AnyHost(AllowedHosts):
+    """Lets a secret be read whose hosts are looked at later."""
+
+    def check(self, url: str) -> None:
+        """Allow it."""
+
+
+@dataclass(frozen=True)
+class Examination:
+    """Looks at channels. `directory` and `outward` call the vendors; `deadlines` gives one of so many seconds."""
+
+    store: ChannelStore
+    hosts: AllowedHosts
+    outward: Outward
+    directory: Directory
+    deadlines: Callable[[float], Deadline]
+
+    def of(self, name: str) -> Iterator[Check]:
+        """What there is to say of a channel, in the order of its path. What depends on what failed is left out."""
+        found = self._read(name)
+        if isinstance(found, Check):
+            yield found
+            return
+        yield ok("secret", "it can be read, and is valid")
+        refused = [f"{key}: {why}" for key, url in _urls(found).items() if (why := self._forbidden(url))]
+        if refused:
+            yield failed("hosts", "; ".join(refused))
+            return
+        hosts = dict.fromkeys(urlsplit(url).hostname or "" for url in _urls(found).values())
+        yield ok("hosts", f"the stack's AllowedHosts have {', '.join(hosts)}")
+        deadline = self.deadlines(SECONDS)
+        yield from self._xmatters(found, deadline)
+        yield self._bigpanda(found.bigpanda, deadline)
+        if found.bigpanda and not found.bigpanda.reconcile:
+            yield warning(
+                "missed shares", "off: bigpanda.reconcile is false, so a share that never comes is not missed"
+            )
+        if not found.callback:
+            yield warning("answers", "off: without xmatters.callback the relay does not hear what people answer")
+
+    def _read(self, name: str) -> Channel | Check:
+        try:
+            text = self.store.text(name)
+        except ClientError as error:
+            return failed("secret", refusal(error))
+        except BotoCoreError as error:
+            return failed("secret", f"AWS could not be asked: {error}")
+        if text is None:
+            return failed("secret", "there is none any more")
+        try:
+            return channels.parse(name, text, _AnyHost(()))
+        except InvalidChannel as error:
+            return failed("secret", str(error))
+
+    def _forbidden(self, url: str) -> str | None:
+        try:
+            self.hosts.check(url)
+        except ForbiddenUrl as error:
+            return str(error)
+        return None
+
+    def _xmatters(self, channel: Channel, deadline: Deadline) -> Iterator[Check]:
+        names = recipients.of_channel(channel)
+        if not names:
+            yield warning("recipients", "none: whom to ring is left to the URL's ?recipients= and to xMatters' form")
+        if channel.rest is None:
+            off = "off: without xmatters.rest every page is unconfirmed by design, and no recipient is checked"
+            yield warning("xMatters REST API", off)
+            return
+        try:
+            self.directory.log_in(channel.rest, deadline)
+        except SendError as error:
+            yield of_failure("xMatters REST API", error)
+            if names:
+                yield warning("recipients", "not checked: the REST API could not be used")
+            return
+        yield ok("xMatters REST API", f"{_host(channel.rest)} lets the channel's user see alerts")
+        yield from map(recipients.judged, self.directory.check(channel.rest, names, deadline))
+
+    def _bigpanda(self, access: Access | None, deadline: Deadline) -> Check:
+        what = "BigPanda API"
+        if access is None:
+            return warning(what, "off: without bigpanda.api_key nothing that people answer comes back")
+        if access.environment_id is None:
+            return warning(what, "not checked: there is no bigpanda.environment_id to read from")
+        path = f"/resources/v2.0/environments/{quote(access.environment_id, safe='')}/incidents?page_size=1"
+        headers = {"Authorization": f"Bearer {access.api_key}"}
+        try:
+            answer = self.outward.ask("GET", access.base_url + path, None, headers, deadline)
+            if 200 <= answer.status < 300 and _is_page(answer):
+                return ok(what, "the key may read the environment; whether it may write is not checked")
+            if answer.status < 300 or (answer.status == 404 and "errors" not in json_object(answer.body)):
+                return warning(what, f"not known: HTTP {answer.status} with an answer that is not BigPanda's")
+            reason = reason_for_status(answer.status)
+            raise self.outward.bad_answer(answer, reason, {access.api_key, access.app_key or ""})
+        except SendError as error:
+            return of_failure(what, error)
+
+
+def _urls(channel: Channel) -> dict[str, str]:
+    """What a channel may call, by the keys of its secret."""
+    urls = {"xmatters.trigger_url": channel.trigger_url}
+    if channel.rest:
+        urls["xmatters.rest.base_url"] = channel.rest.base_url
+    if channel.bigpanda:
+        urls["bigpanda.base_url"] = channel.bigpanda.base_url
+    return urls
+
+
+def _host(rest: Rest) -> str:
+    return urlsplit(rest.base_url).hostname or ""
+
+
+def _is_page(answer: Answer) -> bool:
+    return bool(json_object(answer.body)) or answer.body.lstrip()[:1] == b"["

@@ -1,0 +1,120 @@
+"""A test incident, shared with a channel as BigPanda would: it rings who the channel rings, and is resolved at once."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from relay import incident
+from relay.channel import Channel
+from relay.deadline import Deadline
+from relay.errors import NoAnswer
+from relay.fields import scalar
+from relay.http import AllowedHosts, Answer
+from relay.outward import Outward, json_object
+from relay.routes import chosen
+from relayctl.checks import Check, failed, ok, warning
+
+# The API answers within 29.
+SECONDS = 35.0
+DESCRIPTION = "TEST by relayctl: nothing is wrong and nothing is to be done. It is resolved at once."
+# What of the relay's answer is shown.
+_SHOWN = ("outcome", "reason", "queue", "transition", "error", "detail", "message", "request_id", "delivery_id")
+_MAX_SHOWN = 200
+
+
+def body(incident_id: str, status: str, started: int, now: int) -> bytes:
+    """The share of a test incident whose status is that; `ok` ends it. Times are epoch seconds."""
+    is_over = status == "ok"
+    times = {"startedOn": started, "changedOn": now, "updatedOn": now, "endedOn": now if is_over else None}
+    alert = {
+        "id": f"{incident_id}-alert",
+        "status": status,
+        "active": not is_over,
+        **times,
+        "primary_property": "host",
+        "secondary_property": "check",
+        "source_system": "relayctl",
+        "description": DESCRIPTION,
+        "tags": [{"name": "host", "value": "relayctl"}, {"name": "check", "value": "channel test"}],
+    }
+    whole = {
+        "id": incident_id,
+        "status": status,
+        "severity": "warning",
+        "active": not is_over,
+        "resolved": is_over,
+        "flapping": False,
+        "snooze": {"snoozed": False},
+        **times,
+        "alerts": [alert],
+    }
+    return json.dumps({"incident": whole}).encode()
+
+
+def rings(channel: Channel) -> tuple[str, ...]:
+    """Whom the channel itself would ring for it."""
+    route = chosen(channel.policy.routes, incident.parse(body("test", "warning", 1, 1)), is_open=True)
+    return route.recipients if route else channel.recipients
+
+
+def hosts_of(url: str, *, is_local: bool) -> AllowedHosts:
+    """The one host that a share is posted to."""
+    return AllowedHosts((urlsplit(url).hostname or "",), loopback=is_local)
+
+
+@dataclass(frozen=True)
+class SampleShare:
+    """Posts a test incident to the relay's `url` with the `header` that opens it. `clock` gives epoch seconds."""
+
+    outward: Outward
+    url: str
+    header: Mapping[str, str]
+    deadlines: Callable[[float], Deadline]
+    clock: Callable[[], float]
+
+    def ring(self, incident_id: str) -> Iterator[Check]:
+        """Share it, then its end; what the relay made of both. The first failed unless it was delivered."""
+        started = int(self.clock())
+        shared = self._post(body(incident_id, "warning", started, started))
+        yield _shared(incident_id, shared)
+        if isinstance(shared, Answer) and 400 <= shared.status < 500:
+            return
+        # What was not delivered may ring later, or may have rung all the same: so its end is shared in any case.
+        yield _ended(self._post(body(incident_id, "ok", started, max(int(self.clock()), started + 1))))
+
+    def _post(self, content: bytes) -> Answer | NoAnswer:
+        headers = {"Content-Type": "application/json", self.header["name"]: self.header["value"]}
+        try:
+            return self.outward.ask("POST", self.url, content, headers, self.deadlines(SECONDS))
+        except NoAnswer as error:
+            return error
+
+
+def _shared(incident_id: str, answer: Answer | NoAnswer) -> Check:
+    what = f"test incident {incident_id}"
+    if isinstance(answer, NoAnswer):
+        return failed(what, f"the relay gave no answer: {answer}")
+    if answer.status == 200 and _document(answer).get("outcome") == "delivered":
+        return ok(what, f"delivered: {_said(answer)}")
+    return failed(what, f"not delivered: {_said(answer)}")
+
+
+def _ended(answer: Answer | NoAnswer) -> Check:
+    what = "its end"
+    if isinstance(answer, NoAnswer):
+        return failed(what, f"the relay gave no answer, so the page may still be active: {answer}")
+    if answer.status == 200:
+        return ok(what, _said(answer))
+    return (warning if answer.status == 202 else failed)(what, _said(answer))
+
+
+def _document(answer: Answer) -> dict[str, Any]:
+    return json_object(answer.body)
+
+
+def _said(answer: Answer) -> str:
+    document = _document(answer)
+    said = [(name, scalar(document.get(name))) for name in _SHOWN]
+    return ", ".join([f"HTTP {answer.status}", *(f"{name} {text[:_MAX_SHOWN]}" for name, text in said if text)])

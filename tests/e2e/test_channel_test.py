@@ -1,0 +1,35 @@
+"""relayctl channel test --ring, through the deployed relay: somebody is rung, and the page's end is told."""
+
+import json
+
+from sandbox import local, standin
+from tests.e2e import channels
+from tests.e2e.relayctl_operator import Operator
+
+AUTH = {"type": "basic", "username": "asker", "password": "e2e-password"}
+
+
+def test_a_ring_reaches_the_recipients_and_ends(
+    cloud: local.Local, xmatters: standin.StandIn, operator: Operator
+) -> None:
+    channel = channels.made(cloud, xmatters)
+    xmatters.let_into_rest(AUTH)
+    xmatters.have([{"targetName": "jdoe"}])
+    rest = json.dumps({"base_url": xmatters.xmatters_url, "auth": AUTH})
+    operator.run("channel", "set", channel.name, "--set", f"xmatters.rest={rest}", "--recipient", "jdoe")
+    document = operator.run_json("channel", "test", channel.name, "--ring", "--yes")
+    states = {each["check"]: each["state"] for each in document["checks"]}
+    assert (states["xMatters REST API"], states["recipient jdoe"], states["its end"]) == ("ok", "ok", "ok")
+    opened, ended = (signal["body"]["incident"] for signal in channel.signals())
+    assert (opened["status"], ended["status"]) == ("warning", "ok")
+    assert states[f"test incident {opened['id']}"] == "ok"
+
+
+def test_what_xmatters_refuses_is_told_by_exit_code_1(
+    cloud: local.Local, xmatters: standin.StandIn, operator: Operator
+) -> None:
+    channel = channels.made(cloud, xmatters)
+    operator.script({"kind": "status", "status": 404})
+    document = operator.run_json("channel", "test", channel.name, "--ring", "--yes", code=1)
+    [failed] = [each for each in document["checks"] if each["state"] == "failed"]
+    assert "outcome queued, reason refused, queue dead_letter" in failed["detail"]

@@ -1,0 +1,148 @@
+"""Recipients are looked up over real sockets: against the sandbox, fault by fault."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from relay import channel
+from relay.channel import Rest
+from relay.deadline import Deadline
+from relay.directory import Directory, Finding, Kind
+from relay.errors import BadAnswer, NoAnswer, Reason
+from relay.http import AllowedHosts, Session
+from relay.outward import Outward
+from sandbox.server import Box
+from tests import samples
+
+LOOPBACK = AllowedHosts((), loopback=True)
+BASIC = {"type": "basic", "username": "asker", "password": "canary-password"}
+KEY = {"type": "api_key", "key": "x-api-key-canary", "secret": "canary-secret"}
+OAUTH = {"type": "oauth", "client_id": "client-7", "username": "asker", "password": "canary-password"}
+KINDS = {"basic": BASIC, "api_key": KEY, "oauth": OAUTH}
+NAMES = ["jdoe|Work Phone", "gone", "Network/Ops 50%", "Asleep", "Closed", "nope"]
+FOUND = [
+    (Kind.USER, True, None),
+    (Kind.USER, False, None),
+    (Kind.GROUP, True, 2),
+    (Kind.GROUP, True, 0),
+    (Kind.GROUP, False, None),
+    (Kind.NOTHING, None, None),
+]
+
+
+def rest_at(url: str, auth: dict[str, str]) -> Rest:
+    document = samples.secret(url=f"{url}/trigger")
+    document["xmatters"]["rest"] = {"base_url": url, "auth": auth}
+    found = channel.parse("noc", json.dumps(document), LOOPBACK).rest
+    assert found
+    return found
+
+
+@pytest.fixture
+def rest(box: Box) -> Iterator[Rest]:
+    """The stand-in's REST API with some people and groups."""
+    box.events.declare(BASIC)
+    people = [{"targetName": "jdoe"}, {"targetName": "kim"}, {"targetName": "gone", "status": "INACTIVE"}]
+    groups: list[dict[str, Any]] = [
+        {"targetName": "Network/Ops 50%", "onCall": ["jdoe", "gone", "kim"]},
+        {"targetName": "Asleep"},
+        {"targetName": "Closed", "status": "INACTIVE", "onCall": ["jdoe"]},
+    ]
+    box.directory.declare(people, groups)
+    yield rest_at(box.xmatters_url, BASIC)
+    box.directory.declare()
+
+
+def new_directory() -> Directory:
+    return Directory(Outward(Session(LOOPBACK)))
+
+
+def check(rest: Rest, names: list[str], seconds: float = 5) -> list[Finding]:
+    return new_directory().check(rest, names, Deadline(seconds, time.monotonic))
+
+
+def shapes(found: list[Finding]) -> list[tuple[Kind, bool | None, int | None]]:
+    return [(each.kind, each.is_active, each.on_call) for each in found]
+
+
+@pytest.mark.parametrize("auth", KINDS.values(), ids=KINDS)
+def test_each_kind_of_recipient_is_told_by_each_way_to_log_in(box: Box, rest: Rest, auth: dict[str, str]) -> None:
+    box.events.declare(auth)
+    assert shapes(check(rest_at(box.xmatters_url, auth), NAMES)) == FOUND
+    asked = [each.route for each in box.directory.calls.all()]
+    assert [asked.count(route) for route in ("person", "group", "on_call")] == [6, 4, 1]
+    assert len(box.token_requests()) == (auth is OAUTH)
+
+
+def test_an_old_token_is_renewed_in_between(box: Box, rest: Rest) -> None:
+    box.events.declare(OAUTH)
+    directory, its_rest = new_directory(), rest_at(box.xmatters_url, OAUTH)
+    directory.log_in(its_rest, Deadline(5, time.monotonic))
+    box.revoke_tokens()
+    assert shapes(directory.check(its_rest, NAMES, Deadline(5, time.monotonic))) == FOUND
+    assert len(box.token_requests()) == 2
+
+
+@pytest.mark.parametrize("on", ["person", "group", "on_call"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "status", "status": 403},
+        {"kind": "status", "status": 429, "retry_after": "60"},
+        {"kind": "status", "status": 503},
+        {"kind": "html", "status": 404},
+        {"kind": "html", "status": 200},
+        {"kind": "redirect", "location": "/elsewhere"},
+        {"kind": "reset"},
+        {"kind": "reset_body"},
+        {"kind": "truncated_json"},
+        {"kind": "slow", "seconds": 2, "accept": False},
+    ],
+    ids=lambda fault: " ".join(str(value) for value in fault.values()),
+)
+def test_what_goes_wrong_is_not_known_and_never_missing(box: Box, rest: Rest, on: str, fault: dict[str, Any]) -> None:
+    box.script([{**fault, "on": on}])
+    [found] = check(rest, ["Network/Ops 50%"], seconds=1)
+    expected = Kind.GROUP if on == "on_call" else Kind.NOT_KNOWN
+    assert (found.kind, found.on_call) == (expected, None)
+    assert found.detail
+    assert "canary" not in found.detail
+
+
+def test_wrong_credentials_are_shown_once(box: Box, rest: Rest) -> None:
+    found = check(rest_at(box.xmatters_url, {**BASIC, "password": "canary-wrong"}), NAMES)
+    assert {each.kind for each in found} == {Kind.NOT_KNOWN}
+    assert len(box.directory.calls.all()) == 1
+
+
+def test_too_many_questions_end_the_asking(box: Box, rest: Rest) -> None:
+    box.script([{"kind": "status", "status": 429, "on": "person", "times": None}])
+    assert {each.kind for each in check(rest, NAMES)} == {Kind.NOT_KNOWN}
+    assert len(box.directory.calls.all()) == 1
+
+
+def test_nobody_waits_longer_than_the_deadline(box: Box, rest: Rest) -> None:
+    box.script([{"kind": "drip", "seconds": 5, "on": "person", "times": None}])
+    began = time.monotonic()
+    assert {each.kind for each in check(rest, NAMES, seconds=0.5)} == {Kind.NOT_KNOWN}
+    assert time.monotonic() - began < 3
+
+
+class TestLogIn:
+    def test_good_credentials_are_let_in(self, box: Box, rest: Rest) -> None:
+        new_directory().log_in(rest, Deadline(5, time.monotonic))
+        [asked] = box.events.calls.all()
+        assert (asked.route, asked.query) == ("events", {"limit": "1"})
+
+    def test_wrong_ones_are_told_from_an_api_that_is_gone(self, box: Box, rest: Rest) -> None:
+        wrong = rest_at(box.xmatters_url, {**BASIC, "password": "canary-wrong"})
+        with pytest.raises(BadAnswer) as refused:
+            new_directory().log_in(wrong, Deadline(5, time.monotonic))
+        assert (refused.value.reason, refused.value.http_status) == (Reason.CREDENTIALS, 401)
+        box.listening(False)
+        with pytest.raises(NoAnswer) as gone:
+            new_directory().log_in(rest, Deadline(5, time.monotonic))
+        assert gone.value.reason == Reason.UNREACHABLE

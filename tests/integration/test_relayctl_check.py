@@ -1,0 +1,358 @@
+"""relayctl channel test, and what channel set says of recipients: against the sandbox, over real sockets."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from sandbox.server import Box
+from tests.integration.live import Received, Script, Site, site
+from tests.integration.relayctl_cloud import Operator, account
+
+CANARY = "canary-77a1"
+BASIC = {"type": "basic", "username": "asker", "password": f"{CANARY}-rest"}
+PEOPLE = [{"targetName": "jdoe"}, {"targetName": "gone", "status": "INACTIVE"}]
+GROUPS: list[dict[str, Any]] = [{"targetName": "Ops", "onCall": ["jdoe"]}, {"targetName": "Asleep"}]
+ROUTES = [{"when": {"status": "warning"}, "recipients": ["Asleep", "jdoe|Phone"]}]
+
+
+@pytest.fixture
+def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
+    with account(monkeypatch) as its_operator:
+        its_operator.parameters["Profile"] = "local"
+        yield its_operator
+
+
+@pytest.fixture
+def tenant(box: Box) -> Iterator[Box]:
+    """The stand-in with some people and groups."""
+    box.events.declare(BASIC)
+    box.directory.declare(PEOPLE, GROUPS)
+    yield box
+    box.directory.declare()
+
+
+def keep(operator: Operator, box: Box, *recipients: str, rest: bool = True, **members: Any) -> None:
+    """Keep the channel `payments` without anybody checking it."""
+    xmatters: dict[str, Any] = {
+        "trigger_url": f"{box.xmatters_url}/api/integration/1/functions/f1/triggers?apiKey={CANARY}-url",
+        "auth": {"type": "url"},
+        "recipients": list(recipients),
+        "callback": {"token": f"{CANARY}-callback"},
+    }
+    if rest:
+        xmatters["rest"] = {"base_url": box.xmatters_url, "auth": BASIC}
+    document = {"inbound": {"token": f"{CANARY}-inbound"}, "xmatters": xmatters, **members}
+    operator.secrets.create_secret(Name="team/relay/payments", SecretString=json.dumps(document))
+
+
+def examined(operator: Operator, *options: str, code: int = 0) -> dict[str, tuple[str, str]]:
+    """State and detail of each check by its name; no secret is in any output."""
+    document = operator.run_json("channel", "test", "payments", *options, code=code)
+    assert CANARY not in json.dumps(document)
+    states = [each["state"] for each in document["checks"]]
+    assert (document["failed"], document["warnings"]) == (states.count("failed"), states.count("warning"))
+    return {each["check"]: (each["state"], each["detail"]) for each in document["checks"]}
+
+
+def answering(status: int, document: Any) -> Script:
+    content = document if isinstance(document, bytes) else json.dumps(document).encode()
+    return lambda _: (status, {}, content)
+
+
+class TestChannelTest:
+    def test_all_is_well(self, operator: Operator, tenant: Box) -> None:
+        with site(answering(200, {"items": [], "total": 0})) as bigpanda:
+            access = {"api_key": f"{CANARY}-bp", "base_url": bigpanda.url, "environment_id": "e/1"}
+            keep(operator, tenant, "Ops", "jdoe", bigpanda=access)
+            found = examined(operator)
+            done = operator.run("channel", "test", "payments")
+        assert {state for state, _ in found.values()} == {"ok"}
+        assert list(found) == [
+            *("secret", "hosts", "xMatters REST API", "recipient Ops", "recipient jdoe", "BigPanda API")
+        ]
+        assert (done.exit_code, done.stderr) == (0, "channel payments: all well\n")
+        assert done.stdout.splitlines() == [f"ok       {what}: {detail}" for what, (_, detail) in found.items()]
+        asked = bigpanda.received[0]
+        assert asked.target == "/resources/v2.0/environments/e%2F1/incidents?page_size=1"
+        assert (asked.method, asked.headers["authorization"]) == ("GET", f"Bearer {CANARY}-bp")
+        assert tenant.attempts() == [], "it rings nobody"
+
+    def test_each_recipient_has_a_line_those_of_routes_too(self, operator: Operator, tenant: Box) -> None:
+        keep(operator, tenant, "Ops", "nope", "gone", policy={"routes": ROUTES})
+        found = examined(operator, code=1)
+        assert {what: each for what, each in found.items() if what.startswith("recipient")} == {
+            "recipient Ops": ("ok", "group, active, 1 on call now"),
+            "recipient nope": ("failed", "xMatters knows no user and no group of that name"),
+            "recipient gone": ("failed", "user, inactive"),
+            "recipient Asleep": ("warning", "group, active, but nobody is on call now"),
+            "recipient jdoe|Phone": ("ok", "user, active"),
+        }
+
+    def test_what_is_off_is_said_with_what_that_means(self, operator: Operator, tenant: Box) -> None:
+        keep(operator, tenant, rest=False)
+        found = examined(operator)
+        assert [found[what][0] for what in ("recipients", "xMatters REST API", "BigPanda API")] == ["warning"] * 3
+        assert "unconfirmed by design" in found["xMatters REST API"][1]
+        assert "answers" not in found
+        assert tenant.events.calls.all() == []
+
+    def test_a_channel_that_hears_no_answers_is_said_to(self, operator: Operator, tenant: Box) -> None:
+        keep(operator, tenant, rest=False)
+        secret = operator.secret("payments")
+        del secret["xmatters"]["callback"]
+        operator.secrets.put_secret_value(SecretId="team/relay/payments", SecretString=json.dumps(secret))
+        assert examined(operator)["answers"][0] == "warning"
+
+    @pytest.mark.parametrize(
+        ("text", "names"),
+        [("no JSON", "the secret is not JSON"), ('{"inbound": {}, "xmatters": {}}', "xmatters")],
+    )
+    def test_a_secret_that_is_broken_is_named_by_its_key(self, operator: Operator, text: str, names: str) -> None:
+        operator.secrets.create_secret(Name="team/relay/payments", SecretString=text)
+        found = examined(operator, code=1)
+        assert list(found) == ["secret"]
+        assert names in found["secret"][1]
+
+    def test_a_host_that_the_stack_does_not_allow(self, operator: Operator, tenant: Box) -> None:
+        keep(operator, tenant, "jdoe", bigpanda={"api_key": f"{CANARY}-bp"})
+        operator.parameters["AllowedHosts"] = "*.xmatters.com"
+        found = examined(operator, code=1)
+        assert found["hosts"] == ("failed", "bigpanda.base_url: its host is not among the AllowedHosts of the stack")
+        assert list(found) == ["secret", "hosts"]
+        assert tenant.events.calls.all() == []
+
+    @pytest.mark.parametrize(
+        ("fault", "state", "words"),
+        [
+            ({"kind": "status", "status": 401}, "failed", "credentials: HTTP 401"),
+            ({"kind": "status", "status": 403}, "failed", "credentials: HTTP 403"),
+            ({"kind": "html", "status": 404}, "failed", "refused: HTTP 404"),
+            ({"kind": "reset"}, "failed", "unreachable"),
+            ({"kind": "status", "status": 429}, "warning", "not known now: rate_limited: HTTP 429"),
+            ({"kind": "status", "status": 503}, "warning", "not known now: upstream: HTTP 503"),
+        ],
+        ids=lambda value: value if isinstance(value, str) else None,
+    )
+    def test_a_login_that_does_not_work_leaves_recipients_unchecked(
+        self, operator: Operator, tenant: Box, fault: dict[str, Any], state: str, words: str
+    ) -> None:
+        keep(operator, tenant, "jdoe")
+        tenant.script([{**fault, "on": "events"}])
+        found = examined(operator, code=int(state == "failed"))
+        assert found["xMatters REST API"][0] == state
+        assert words in found["xMatters REST API"][1]
+        assert found["recipients"] == ("warning", "not checked: the REST API could not be used")
+        assert tenant.directory.calls.all() == []
+
+    @pytest.mark.parametrize(
+        ("status", "document", "state", "words"),
+        [
+            (200, [], "ok", "may read"),
+            (200, b"<html>log in</html>", "warning", "not BigPanda's"),
+            (401, {"errors": [f"{CANARY}-bp"]}, "failed", "credentials: HTTP 401"),
+            (403, {"errors": ["no"]}, "failed", "credentials: HTTP 403"),
+            (404, {"status": 404, "errors": ["no such environment"]}, "failed", "refused: HTTP 404"),
+            (404, b"nothing here", "warning", "not BigPanda's"),
+            (429, {"errors": ["slow down"]}, "warning", "not known now: rate_limited"),
+            (500, {}, "warning", "not known now: upstream"),
+        ],
+    )
+    def test_what_bigpanda_answers_to_the_key(
+        self, operator: Operator, tenant: Box, status: int, document: Any, state: str, words: str
+    ) -> None:
+        with site(answering(status, document)) as bigpanda:
+            access = {"api_key": f"{CANARY}-bp", "base_url": bigpanda.url, "environment_id": "e1"}
+            keep(operator, tenant, "jdoe", bigpanda=access)
+            found = examined(operator, code=int(state == "failed"))
+        assert found["BigPanda API"][0] == state
+        assert words in found["BigPanda API"][1]
+        assert len(bigpanda.received) == 1
+
+    def test_without_an_environment_bigpanda_is_not_asked(self, operator: Operator, tenant: Box) -> None:
+        keep(operator, tenant, "jdoe", bigpanda={"api_key": f"{CANARY}-bp", "base_url": tenant.bigpanda.url})
+        state, detail = examined(operator)["BigPanda API"]
+        assert state == "warning"
+        assert "no bigpanda.environment_id" in detail
+
+    @pytest.mark.parametrize(("reconcile", "state"), [(True, None), (False, "warning")])
+    def test_that_missed_shares_are_not_looked_for_is_said(
+        self, operator: Operator, tenant: Box, reconcile: bool, state: str | None
+    ) -> None:
+        access = {"api_key": f"{CANARY}-bp", "base_url": tenant.bigpanda.url, "reconcile": reconcile}
+        keep(operator, tenant, "jdoe", bigpanda=access)
+        assert examined(operator).get("missed shares", (None,))[0] == state
+
+    def test_a_channel_that_is_not_there_is_exit_code_3(self, operator: Operator) -> None:
+        done = operator.run("channel", "test", "payments")
+        assert (done.exit_code, done.stdout, done.stderr) == (3, "", "there is no channel payments\n")
+
+    def test_names_can_not_steer_the_terminal(self, operator: Operator, tenant: Box) -> None:
+        keep(operator, tenant, "\x1b[31m\r[bold]x")
+        done = operator.run("channel", "test", "payments")
+        assert "\x1b" not in done.stdout
+        assert "[bold]x: " in done.stdout
+
+
+class Relay:
+    """The stack's own API: what it answers to shares, one after the other, and what it was sent."""
+
+    def __init__(self, *answers: tuple[int, Any]) -> None:
+        self._answers = list(answers)
+
+    def __call__(self, _: Received) -> tuple[int, Mapping[str, str], bytes]:
+        status, document = self._answers.pop(0)
+        return status, {}, document if isinstance(document, bytes) else json.dumps(document).encode()
+
+
+DELIVERED = (200, {"outcome": "delivered", "request_id": "r-1", "delivery_id": "d-1"})
+UNCHANGED = (200, {"outcome": "unchanged", "transition": "touched"})
+
+
+def rung(operator: Operator, api: Site, *options: str) -> Result:
+    operator.outputs["BigPandaWebhookUrl"] = f"{api.url}/v1/bigpanda/{{channel}}"
+    return operator.run("channel", "test", "payments", "--ring", *options)
+
+
+class TestRing:
+    @pytest.fixture(autouse=True)
+    def _channel(self, operator: Operator, tenant: Box) -> None:
+        keep(operator, tenant, "jdoe", rest=False)
+
+    def test_a_test_incident_is_shared_as_bigpanda_would_and_ends_at_once(self, operator: Operator) -> None:
+        with site(Relay(DELIVERED, DELIVERED)) as api:
+            done = rung(operator, api, "--yes")
+        assert done.exit_code == 0
+        first, second = done.stdout.splitlines()[-2:]
+        assert first.startswith("ok       test incident relayctl-test-")
+        assert "delivered: HTTP 200, outcome delivered, request_id r-1" in first
+        assert second.startswith("ok       its end: HTTP 200")
+        assert CANARY not in done.output
+        shared, ended = (json.loads(each.body)["incident"] for each in api.received)
+        assert {each.target for each in api.received} == {"/v1/bigpanda/payments"}
+        assert {each.headers["authorization"] for each in api.received} == {f"Bearer {CANARY}-inbound"}
+        assert (shared["status"], shared["active"], shared["resolved"]) == ("warning", True, False)
+        assert (ended["status"], ended["active"], ended["resolved"]) == ("ok", False, True)
+        assert shared["id"] == ended["id"]
+        assert shared["changedOn"] < ended["changedOn"]
+        assert "TEST" in shared["alerts"][0]["description"]
+
+    def test_each_ring_is_an_incident_of_its_own(self, operator: Operator) -> None:
+        with site(Relay(*[DELIVERED] * 4)) as api:
+            for _ in range(2):
+                assert rung(operator, api, "--yes").exit_code == 0
+        assert len({json.loads(each.body)["incident"]["id"] for each in api.received}) == 2
+
+    @pytest.mark.parametrize(
+        ("answer", "words", "shares"),
+        [
+            ((202, {"outcome": "queued", "reason": "upstream", "queue": "retry"}), "reason upstream, queue retry", 2),
+            ((200, {"outcome": "unchanged"}), "outcome unchanged", 2),
+            ((503, {"outcome": "unsafe"}), "outcome unsafe", 2),
+            ((502, b"<html>"), "HTTP 502", 2),
+            ((200, b"[1]"), "HTTP 200", 2),
+            ((401, {"error": "unauthorized"}), "error unauthorized", 1),
+            ((404, {"message": "Not Found"}), "message Not Found", 1),
+        ],
+    )
+    def test_what_was_not_delivered_is_exit_code_1(
+        self, operator: Operator, answer: tuple[int, Any], words: str, shares: int
+    ) -> None:
+        with site(Relay(answer, UNCHANGED)) as api:
+            done = rung(operator, api, "--yes")
+        assert done.exit_code == 1
+        [line] = [each for each in done.stdout.splitlines() if "test incident" in each]
+        assert line.startswith("failed")
+        assert "not delivered" in line
+        assert words in line
+        assert len(api.received) == shares, "what may ring later is ended, what was turned away is not"
+
+    def test_an_api_that_is_gone_is_failed(self, operator: Operator) -> None:
+        with site(Relay()) as api:
+            pass
+        done = rung(operator, api, "--yes")
+        assert done.exit_code == 1
+        assert "the relay gave no answer: unreachable" in done.stdout
+
+    def test_an_end_that_has_to_wait_is_a_warning(self, operator: Operator) -> None:
+        with site(Relay(DELIVERED, (202, {"outcome": "queued", "reason": "paced"}))) as api:
+            done = rung(operator, api, "--yes")
+        assert done.exit_code == 0
+        assert done.stdout.splitlines()[-1] == "warning  its end: HTTP 202, outcome queued, reason paced"
+
+    def test_without_a_terminal_it_wants_a_yes(self, operator: Operator) -> None:
+        with site(Relay()) as api:
+            done = rung(operator, api)
+        assert (done.exit_code, done.stdout, api.received) == (2, "", [])
+        assert "give --yes to ring without being asked" in done.stderr
+
+    def test_a_yes_alone_is_a_mistake(self, operator: Operator) -> None:
+        done = operator.run("channel", "test", "payments", "--yes")
+        assert (done.exit_code, done.stdout) == (2, "")
+
+    def test_a_channel_that_the_relay_could_not_use_is_not_rung(self, operator: Operator) -> None:
+        operator.secrets.put_secret_value(SecretId="team/relay/payments", SecretString="{}")
+        with site(Relay()) as api:
+            done = rung(operator, api, "--yes")
+        assert (done.exit_code, api.received) == (1, [])
+        assert "failed   test incident: not shared" in done.stdout
+
+    def test_for_programs_it_is_one_document(self, operator: Operator) -> None:
+        with site(Relay(DELIVERED, UNCHANGED)) as api:
+            done = rung(operator, api, "--yes", "--json")
+        assert [each["state"] for each in json.loads(done.stdout)["checks"][-2:]] == ["ok", "ok"]
+
+
+class TestChannelSet:
+    def options(self, box: Box, *recipients: str) -> list[str]:
+        url = f"{box.xmatters_url}/t?apiKey={CANARY}"
+        rest = json.dumps({"base_url": box.xmatters_url, "auth": BASIC})
+        named = [part for name in recipients for part in ("--recipient", name)]
+        return ["channel", "set", "payments", "--trigger-url", url, "--set", f"xmatters.rest={rest}", *named]
+
+    def test_who_would_not_be_rung_is_told_on_stderr(self, operator: Operator, tenant: Box) -> None:
+        routes = f"policy.routes={json.dumps(ROUTES)}"
+        done = operator.run(*self.options(tenant, "Ops", "nope"), "--set", routes)
+        assert done.exit_code == 0
+        assert [line for line in done.stderr.splitlines() if line.startswith("warning")] == [
+            "warning: recipient nope: xMatters knows no user and no group of that name",
+            "warning: recipient Asleep: group, active, but nobody is on call now",
+        ]
+        assert done.stdout.startswith("Paste into BigPanda")
+        assert operator.secret("payments")["xmatters"]["recipients"] == ["Ops", "nope"]
+
+    def test_programs_get_a_finding_for_each(self, operator: Operator, tenant: Box) -> None:
+        document = operator.run_json(*self.options(tenant, "Ops", "gone"))
+        assert [
+            (each["name"], each["kind"], each["is_active"], each["on_call"], each["state"])
+            for each in document["recipients"]
+        ] == [("Ops", "group", True, 1, "ok"), ("gone", "user", False, None, "failed")]
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            {"kind": "status", "status": 401},
+            {"kind": "status", "status": 429},
+            {"kind": "reset"},
+            {"kind": "html", "status": 404},
+        ],
+        ids=lambda fault: " ".join(map(str, fault.values())),
+    )
+    def test_a_check_that_fails_leaves_the_channel_set(
+        self, operator: Operator, tenant: Box, fault: dict[str, Any]
+    ) -> None:
+        tenant.script([{**fault, "on": "person", "times": None}])
+        done = operator.run(*self.options(tenant, "Ops", "jdoe"))
+        assert done.exit_code == 0
+        [line] = [line for line in done.stderr.splitlines() if line.startswith("warning")]
+        assert line.startswith("warning: the recipients were not checked: ")
+        assert CANARY not in done.stderr
+        assert operator.secret("payments")["xmatters"]["recipients"] == ["Ops", "jdoe"]
+
+    def test_without_credentials_for_the_rest_api_nobody_is_asked(self, operator: Operator, tenant: Box) -> None:
+        url = f"{tenant.xmatters_url}/t?apiKey=k"
+        document = operator.run_json("channel", "set", "payments", "--trigger-url", url, "--recipient", "nope")
+        assert "recipients" not in document
+        assert tenant.directory.calls.all() == []

@@ -1,0 +1,217 @@
+"""relayctl doctor, against an AWS account in memory: what it says of a stack whose parts are not as they must be."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+
+from tests.integration.relayctl_cloud import REGION, STACK, Operator, account, new_session
+from tests.samples import job
+
+CHECKS = ["outputs", "retry queue", "dead-letter queue", "worker", "ledger", "missed shares"]
+CHECKS += ["fallback topic", "alarms", "channels"]
+ALARM_TOPIC = "arn:aws:sns:us-east-1:123456789012:alarms"
+
+
+class Patient:
+    """A stack that is well, until something is done to it."""
+
+    def __init__(self, operator: Operator) -> None:
+        self.operator = operator
+        session: boto3.Session = new_session(region_name=REGION)
+        self.sns, self.dynamodb = session.client("sns"), session.client("dynamodb")
+        self.cloudwatch: Any = session.client("cloudwatch")
+        self.retry_url = operator.sqs.create_queue(QueueName=f"{STACK}-RetryQueue-1")["QueueUrl"]
+        self.topic = self.sns.create_topic(Name=f"{STACK}-FallbackTopic-1")["TopicArn"]
+        self.table = f"{STACK}-LedgerTable-1"
+        self.dynamodb.create_table(
+            TableName=self.table,
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        operator.outputs |= {
+            "RetryQueueUrl": self.retry_url,
+            "FallbackTopicArn": self.topic,
+            "LedgerTableName": self.table,
+            "ReconcileFunction": f"{STACK}-reconcile",
+        }
+        operator.parameters["ReconcileMinutes"] = "5"
+        operator.parameters["AlarmTopicArn"] = ALARM_TOPIC
+        self.map("Enabled")
+        self.subscribe("sqs", f"arn:aws:sqs:{REGION}:123456789012:noc")
+        self.alarm("FallbackAlarm", "OK")
+        operator.run("channel", "set", "payments", "--trigger-url", "https://acme.xmatters.com/x?apiKey=k")
+
+    def map(self, state: str, queue: str = f"{STACK}-RetryQueue-1") -> None:
+        self.operator.mappings = [{"EventSourceArn": f"arn:aws:sqs:{REGION}:123456789012:{queue}", "State": state}]
+
+    def subscribe(self, protocol: str, endpoint: str) -> None:
+        self.sns.subscribe(TopicArn=self.topic, Protocol=protocol, Endpoint=endpoint)
+
+    def unsubscribe(self) -> None:
+        for each in self.sns.list_subscriptions_by_topic(TopicArn=self.topic)["Subscriptions"]:
+            self.sns.unsubscribe(SubscriptionArn=each["SubscriptionArn"])
+
+    def alarm(self, name: str, state: str, stack: str = STACK) -> None:
+        whole = f"{stack}-{name}-A1B2C3"
+        self.cloudwatch.put_metric_alarm(
+            AlarmName=whole,
+            MetricName="m",
+            Namespace="n",
+            Period=60,
+            EvaluationPeriods=1,
+            Threshold=0,
+            ComparisonOperator="GreaterThanThreshold",
+            Statistic="Sum",
+        )
+        self.cloudwatch.set_alarm_state(AlarmName=whole, StateValue=state, StateReason="a test")
+
+    def age(self, seconds: float, *, ago: float = 60) -> None:
+        """Let CloudWatch have a figure of the retry queue's oldest message, so many seconds ago."""
+        figure = {
+            "MetricName": "ApproximateAgeOfOldestMessage",
+            "Dimensions": [{"Name": "QueueName", "Value": f"{STACK}-RetryQueue-1"}],
+            "Timestamp": datetime.now(UTC) - timedelta(seconds=ago),
+            "Value": seconds,
+        }
+        self.cloudwatch.put_metric_data(Namespace="AWS/SQS", MetricData=[figure])
+
+    def examined(self, code: int = 0) -> dict[str, tuple[str, str]]:
+        document = self.operator.run_json("doctor", code=code)
+        assert [each["check"] for each in document["checks"]] == CHECKS
+        return {each["check"]: (each["state"], each["detail"]) for each in document["checks"]}
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> Iterator[Patient]:
+    with account(monkeypatch) as operator:
+        yield Patient(operator)
+
+
+def test_a_stack_that_is_well(patient: Patient) -> None:
+    assert {state for state, _ in patient.examined().values()} == {"ok"}
+    done = patient.operator.run("doctor")
+    assert done.exit_code == 0
+    lines = done.stdout.splitlines()
+    assert (lines[0], lines[10]) == (f"stack {STACK}", "channel payments")
+    assert [line.split(":")[0].split("  ")[-1].strip() for line in lines[1:10]] == CHECKS
+    assert done.stderr.startswith(f"stack {STACK}: ")
+    assert "\x1b" not in done.output
+
+
+def test_every_channel_is_looked_at_and_one_that_is_broken_hides_no_other(patient: Patient) -> None:
+    patient.operator.secrets.create_secret(Name="team/relay/broken", SecretString="no JSON")
+    document = patient.operator.run_json("doctor", code=1)
+    found = {each["channel"]: [check["state"] for check in each["checks"]] for each in document["channels"]}
+    assert found["broken"] == ["failed"]
+    assert found["payments"][:2] == ["ok", "ok"]
+    assert document["failed"] == 1
+    assert document["stack"] == STACK
+
+
+def _a_mapping(state: str) -> Callable[[Patient], object]:
+    return lambda patient: patient.map(state)
+
+
+@pytest.mark.parametrize(
+    ("ails", "check", "state", "words"),
+    [
+        (lambda it: it.operator.outputs.pop("XMattersCallbackUrl"), "outputs", "failed", "XMattersCallbackUrl"),
+        (lambda it: it.operator.outputs.pop("LedgerTableName"), "ledger", "failed", "LedgerTableName"),
+        (lambda it: it.age(36), "retry queue", "ok", "the oldest is 36 s old"),
+        (lambda it: it.age(1300), "retry queue", "failed", "nobody works it off"),
+        (lambda it: [it.age(1300, ago=300), it.age(40)], "retry queue", "ok", "the oldest is 40 s old"),
+        (lambda it: it.operator.sqs.delete_queue(QueueUrl=it.retry_url), "retry queue", "failed", "AWS refused"),
+        (lambda it: it.operator.put(job(), job()), "dead-letter queue", "warning", "about 2 rest there"),
+        (_a_mapping("Disabled"), "worker", "failed", "is Disabled"),
+        (_a_mapping("Enabling"), "worker", "warning", "Enabling"),
+        (lambda it: it.operator.mappings.clear(), "worker", "failed", "nothing wakes it"),
+        (lambda it: it.map("Enabled", queue="another"), "worker", "failed", "nothing wakes it"),
+        (lambda it: it.dynamodb.delete_table(TableName=it.table), "ledger", "failed", "ResourceNotFoundException"),
+        (lambda it: it.operator.outputs.pop("ReconcileFunction"), "missed shares", "warning", "ReconcileMinutes is 0"),
+        (lambda it: it.unsubscribe(), "fallback topic", "warning", "no confirmed subscription, 0 to be confirmed"),
+        (lambda it: it.sns.delete_topic(TopicArn=it.topic), "fallback topic", "failed", "NotFound"),
+        (lambda it: it.alarm("DeadLettersAlarm", "ALARM"), "alarms", "failed", "DeadLettersAlarm in ALARM"),
+        (lambda it: it.alarm("DeadLettersAlarm", "ALARM", f"{STACK}-2"), "alarms", "ok", "none of 1"),
+        (lambda it: it.alarm("FallbackAlarm", "INSUFFICIENT_DATA"), "alarms", "ok", "none of 1"),
+        (lambda it: it.operator.parameters.pop("AlarmTopicArn"), "alarms", "warning", "they tell nobody"),
+        (
+            lambda it: it.cloudwatch.delete_alarms(AlarmNames=[f"{STACK}-FallbackAlarm-A1B2C3"]),
+            "alarms",
+            "warning",
+            "there are none",
+        ),
+        (lambda it: it.operator.run("channel", "remove", "payments", "--yes"), "channels", "warning", "none yet"),
+    ],
+)
+def test_what_ails_it_is_said_where_it_ails(
+    patient: Patient, ails: Callable[[Patient], object], check: str, state: str, words: str
+) -> None:
+    ails(patient)
+    found = patient.examined(code=int(state == "failed"))
+    assert found[check][0] == state
+    assert words in found[check][1]
+    others = {what for what, (its_state, _) in found.items() if its_state == "failed"} - {check}
+    assert others <= ({"outputs"} if check == "ledger" else set())
+
+
+def test_a_subscription_that_waits_for_its_link_is_none(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    patient.unsubscribe()
+    session = patient.operator.session
+
+    def pending(**names: str | None) -> boto3.Session:
+        its_session = session(profile_name=names["profile_name"], region_name=names["region_name"])
+        events: Any = its_session.events
+        events.register("after-call.sns.ListSubscriptionsByTopic", _pending)
+        return its_session
+
+    monkeypatch.setattr(patient.operator, "session", pending)
+    found = patient.examined()
+    assert found["fallback topic"] == (
+        "warning",
+        "nobody hears of it: no confirmed subscription, 1 to be confirmed",
+    )
+
+
+def _pending(parsed: dict[str, Any], **_: Any) -> None:
+    parsed["Subscriptions"] = [{"SubscriptionArn": "PendingConfirmation", "Protocol": "email", "Endpoint": "a@b.c"}]
+
+
+@pytest.mark.parametrize(
+    ("operation", "check", "state"),
+    [
+        ("GetQueueAttributes", "retry queue", "failed"),
+        ("GetMetricStatistics", "retry queue", "failed"),
+        ("ListEventSourceMappings", "worker", "failed"),
+        ("DescribeTable", "ledger", "failed"),
+        # A topic of another account shows its subscriptions to nobody else.
+        ("ListSubscriptionsByTopic", "fallback topic", "warning"),
+        ("DescribeAlarms", "alarms", "failed"),
+        ("ListSecrets", "channels", "failed"),
+    ],
+)
+def test_what_may_not_be_looked_at_is_not_said_to_be_well(
+    patient: Patient, operation: str, check: str, state: str
+) -> None:
+    patient.operator.refused = {operation: "AccessDenied"}
+    found = patient.examined(code=int(state == "failed"))
+    assert found[check][0] == state
+    assert f"not checked: AWS refused {operation}: AccessDenied" in found[check][1]
+
+
+def test_secrets_that_may_not_be_read_are_failed_one_by_one(patient: Patient) -> None:
+    patient.operator.refused = {"GetSecretValue": "AccessDeniedException"}
+    document = patient.operator.run_json("doctor", code=1)
+    [found] = document["channels"]
+    assert found["checks"][0]["state"] == "failed"
+    assert "GetSecretValue" in json.dumps(found)
+
+
+def test_it_changes_nothing(patient: Patient) -> None:
+    patient.operator.put(job())
+    patient.examined()
+    assert (patient.operator.visible(), patient.operator.hidden(), patient.operator.asked) == (1, 0, [])

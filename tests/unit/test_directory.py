@@ -1,0 +1,328 @@
+"""Recipients are looked up: what each kind of answer is taken for, and how little is asked."""
+
+import json
+import re
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+import requests
+
+from relay import channel
+from relay.channel import Rest
+from relay.deadline import Deadline
+from relay.directory import Directory, Finding, Kind
+from relay.errors import BadAnswer, NoAnswer, Reason
+from relay.http import Answer
+from relay.outward import Outward
+from tests import samples
+from tests.fakes import HOSTS, Call, Clock, FakeSession
+
+NOT_FOUND = {"code": 404, "reason": "Not Found", "message": "Could not find it"}
+type Reply = Answer | Exception
+
+
+def rest(auth: dict[str, str] = samples.BASIC) -> Rest:
+    document = samples.secret()
+    document["xmatters"]["rest"] = {"base_url": "https://acme.xmatters.com/", "auth": auth}
+    found = channel.parse("noc", json.dumps(document), HOSTS).rest
+    assert found
+    return found
+
+
+def said(document: Any, status: int = 200) -> Answer:
+    return Answer(status, {}, json.dumps(document).encode())
+
+
+def person(name: str, **members: Any) -> Answer:
+    plain = {"id": f"id-{name}", "targetName": name, "recipientType": "PERSON", "status": "ACTIVE"}
+    return said({key: value for key, value in (plain | members).items() if value is not None})
+
+
+def group(name: str, **members: Any) -> Answer:
+    return person(name, **{"recipientType": "GROUP", **members})
+
+
+def shift(name: str, *members: str, **more: Any) -> dict[str, Any]:
+    people = [{"id": f"id-{each}", "targetName": each} for each in members]
+    return {"group": {"id": f"id-{name}"}, "members": {"count": len(people), "data": people, **more}}
+
+
+class Tenant:
+    """xMatters: what stands in `replies` under the path of a question, and 404 for all else."""
+
+    def __init__(self, **replies: Reply) -> None:
+        self.replies: dict[str, Reply] = replies
+        self.asked: list[str] = []
+        self.session = FakeSession(self._answer)
+        self.clock = Clock()
+        self.directory = Directory(Outward(self.session, clock=self.clock))
+
+    def people(self, **replies: Reply) -> "Tenant":
+        self.replies |= {f"people/{name}": reply for name, reply in replies.items()}
+        return self
+
+    def groups(self, **replies: Reply) -> "Tenant":
+        self.replies |= {f"groups/{name}": reply for name, reply in replies.items()}
+        return self
+
+    def on_call(self, reply: Reply) -> "Tenant":
+        self.replies["on-call"] = reply
+        return self
+
+    def check(self, *names: str, seconds: float = 30) -> list[Finding]:
+        return self.directory.check(rest(), names, Deadline(seconds, self.clock))
+
+    def check_one(self, name: str) -> Finding:
+        [finding] = self.check(name)
+        assert finding.name == name
+        return finding
+
+    def _answer(self, call: Call) -> Answer:
+        assert (call.method, call.body) == ("GET", b"")
+        path = urlsplit(call.url).path.removeprefix("/api/xm/1/")
+        self.asked.append(path)
+        reply = self.replies.get(unquote(path), said(NOT_FOUND, 404))
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+
+def of_shape(finding: Finding) -> tuple[Kind, bool | None, int | None]:
+    return finding.kind, finding.is_active, finding.on_call
+
+
+class TestOneName:
+    def test_an_active_user_takes_one_question(self) -> None:
+        tenant = Tenant().people(jdoe=person("jdoe"))
+        assert tenant.check_one("jdoe") == Finding("jdoe", Kind.USER, is_active=True, id="id-jdoe")
+        assert tenant.asked == ["people/jdoe"]
+
+    def test_an_inactive_user_is_told_from_an_active_one(self) -> None:
+        tenant = Tenant().people(jdoe=person("jdoe", status="INACTIVE"))
+        assert of_shape(tenant.check_one("jdoe")) == (Kind.USER, False, None)
+
+    def test_what_is_no_user_is_looked_for_among_groups_and_its_shifts_are_counted(self) -> None:
+        tenant = Tenant().groups(Net=group("Net")).on_call(said({"data": [shift("Net", "a", "b")], "total": 1}))
+        assert of_shape(tenant.check_one("Net")) == (Kind.GROUP, True, 2)
+        assert tenant.asked == ["people/Net", "groups/Net", "on-call"]
+
+    def test_nobody_is_asked_who_is_on_call_for_an_inactive_group(self) -> None:
+        tenant = Tenant().groups(Net=group("Net", status="INACTIVE"))
+        assert of_shape(tenant.check_one("Net")) == (Kind.GROUP, False, None)
+        assert "on-call" not in tenant.asked
+
+    def test_what_is_neither_is_nothing(self) -> None:
+        tenant = Tenant()
+        assert tenant.check_one("nope") == Finding("nope", Kind.NOTHING)
+
+    def test_of_a_device_its_user_is_looked_for(self) -> None:
+        tenant = Tenant().people(jdoe=person("jdoe"))
+        assert tenant.check_one("jdoe|Work Phone").is_active
+        assert tenant.asked == ["people/jdoe"]
+
+    @pytest.mark.parametrize(
+        ("name", "path"),
+        [
+            ("a/b", "people/a%2Fb"),
+            ("a?b#c", "people/a%3Fb%23c"),
+            ("../x", "people/..%2Fx"),
+            ("50%", "people/50%25"),
+            ("Zoë K", "people/Zo%C3%AB%20K"),
+            ("\ud800", "people/%3F"),
+        ],
+    )
+    def test_a_name_is_quoted_in_a_path(self, name: str, path: str) -> None:
+        tenant = Tenant()
+        assert tenant.check_one(name).kind == Kind.NOTHING
+        assert tenant.asked[0] == path
+
+    @pytest.mark.parametrize("name", [".", "..", "|Phone", " | "])
+    def test_what_would_lead_to_another_path_is_not_asked_for(self, name: str) -> None:
+        tenant = Tenant()
+        assert tenant.check_one(name).kind == Kind.NOT_KNOWN
+        assert tenant.asked == []
+
+    def test_a_uuid_is_a_name_too(self) -> None:
+        tenant = Tenant().people(**{"5c1f": person("jdoe", id="5C1F")})
+        assert tenant.check_one("5c1f").kind == Kind.USER
+
+    def test_letter_case_does_not_matter(self) -> None:
+        assert Tenant().people(JDoe=person("jdoe")).check_one("JDoe").kind == Kind.USER
+
+
+class TestAnswersThatDoNotSay:
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            said([]),
+            said({}),
+            said({"data": []}),
+            said("jdoe"),
+            Answer(200, {}, b"<html>"),
+            Answer(200, {}, b""),
+            Answer(204, {}, b""),
+            Answer(200, {}, b'{"id": "id-jdoe", "targ'),
+            person("somebody-else"),
+            person("jdoe", recipientType="DEVICE"),
+            person("jdoe", recipientType="GROUP"),
+            person("jdoe", id=None),
+            person("jdoe", id={}, targetName=[]),
+            Answer(404, {}, b"<html>404</html>"),
+            Answer(404, {}, b""),
+            said({"error": "no such application"}, 404),
+            said({"code": 404, "x": "[" * 5}, 400),
+        ],
+        ids=lambda answer: f"{answer.status} {answer.body[:30]!r}",
+    )
+    def test_an_odd_answer_is_not_known_and_never_nothing(self, answer: Answer) -> None:
+        finding = Tenant().people(jdoe=answer).check_one("jdoe")
+        assert of_shape(finding) == (Kind.NOT_KNOWN, None, None)
+        assert finding.detail
+
+    @pytest.mark.parametrize("status", [400, 401, 403, 429, 302, 500, 503])
+    @pytest.mark.parametrize("route", ["people", "groups"])
+    def test_neither_is_a_refusal(self, status: int, route: str) -> None:
+        tenant = Tenant(**{f"{route}/jdoe": said(NOT_FOUND, status)})
+        finding = tenant.check_one("jdoe")
+        assert finding.kind == Kind.NOT_KNOWN
+        assert finding.detail.endswith(f"HTTP {status}")
+
+    @pytest.mark.parametrize("status", ["SUSPENDED", "", 7, None, ["ACTIVE"]])
+    def test_a_status_that_is_not_known_says_nothing(self, status: Any) -> None:
+        finding = Tenant().people(jdoe=person("jdoe", status=status)).check_one("jdoe")
+        assert (finding.kind, finding.is_active) == (Kind.USER, None)
+        assert "active" in finding.detail
+
+    def test_members_that_are_not_needed_may_be_missing(self) -> None:
+        answer = said({"id": "x", "status": "active"})
+        assert of_shape(Tenant().people(jdoe=answer).check_one("jdoe")) == (Kind.USER, True, None)
+
+    def test_no_secret_is_in_what_is_said(self) -> None:
+        echo = said({"message": f"{samples.BASIC['password']}"}, 403)
+        assert samples.BASIC["password"] not in Tenant().people(jdoe=echo).check_one("jdoe").detail
+
+
+class TestOnCall:
+    @pytest.mark.parametrize(
+        ("page", "count"),
+        [
+            ({"data": [shift("Net", "a")], "total": 1}, 1),
+            ({"data": [shift("Net", "a", "b"), shift("Net", "b", "c")]}, 3),
+            ({"data": [shift("Net", "a", total=12)]}, 12),
+            ({"data": [shift("Net")]}, 0),
+            ({"data": [], "count": 0, "total": 0}, 0),
+            ({"data": [{"group": {"targetName": "net"}, "members": {"data": [{}, {"member": {"id": 1}}]}}]}, 2),
+            ({"data": [shift("Net", "a")], "links": {"next": "/more"}}, 1),
+            # What does not say is not nobody.
+            ({"data": [], "links": {"next": "/more"}}, None),
+            ({"data": [], "total": 5}, None),
+            ({"data": [{"members": {"data": []}}]}, None),
+            ({"data": [7]}, None),
+            ({"data": [{"group": {"id": "id-Net"}}]}, None),
+            ({"data": [{"group": {"id": "id-Net"}, "members": {"data": "many"}}]}, None),
+            ({"data": [shift("Net", "a"), {"group": {"id": "id-Net"}, "members": 3}]}, None),
+            ({"data": "none"}, None),
+            ([], None),
+            ("<html>", None),
+        ],
+    )
+    def test_people_are_counted_where_the_answer_says_them(self, page: Any, count: int | None) -> None:
+        finding = Tenant().groups(Net=group("Net")).on_call(said(page)).check_one("Net")
+        assert of_shape(finding) == (Kind.GROUP, True, count)
+        assert bool(finding.detail) is (count is None)
+
+    @pytest.mark.parametrize("status", [400, 403, 404, 429, 500])
+    def test_a_refusal_leaves_what_is_known_of_the_group(self, status: int) -> None:
+        finding = Tenant().groups(Net=group("Net")).on_call(said(NOT_FOUND, status)).check_one("Net")
+        assert of_shape(finding) == (Kind.GROUP, True, None)
+        assert f"HTTP {status}" in finding.detail
+
+    def test_one_question_is_for_all_groups(self) -> None:
+        page = {"data": [shift("A", "x"), shift("C", "y", "z"), shift("Other", "w")]}
+        tenant = Tenant().groups(**{name: group(name, id=f"id-{name}") for name in "ABC"}).on_call(said(page))
+        tenant.groups(D=group("D", id="a,b/ü"))
+        assert [each.on_call for each in tenant.check(*"ABCD")] == [1, 0, 2, 0]
+        assert tenant.asked.count("on-call") == 1
+        query = urlsplit(tenant.session.calls[-1].url).query
+        assert re.match(r"groups=id-A,id-B,id-C,a%2Cb%2F%C3%BC&membersPerShift=\d+$", query)
+
+
+class TestFewQuestions:
+    def test_a_name_is_asked_for_once(self) -> None:
+        tenant = Tenant().people(jdoe=person("jdoe"))
+        found = tenant.check("jdoe|Phone", "jdoe", "jdoe|E-mail", "jdoe")
+        assert [each.name for each in found] == ["jdoe|Phone", "jdoe", "jdoe|E-mail", "jdoe"]
+        assert (tenant.asked, {each.kind for each in found}) == (["people/jdoe"], {Kind.USER})
+
+    def test_without_names_nothing_is_asked(self) -> None:
+        tenant = Tenant()
+        assert (tenant.check(), tenant.asked) == ([], [])
+
+    @pytest.mark.parametrize(
+        "reply",
+        [said({}, 429), said({}, 401), requests.ConnectTimeout(), requests.ReadTimeout()],
+        ids=["429", "401", "unreachable", "late"],
+    )
+    def test_after_what_would_go_on_nobody_is_asked_for_any_more(self, reply: Reply) -> None:
+        tenant = Tenant().groups(Net=group("Net")).people(b=reply, c=person("c"))
+        found = tenant.check("Net", "b", "c", "d")
+        assert [of_shape(each) for each in found] == [
+            (Kind.GROUP, True, None),
+            *[(Kind.NOT_KNOWN, None, None)] * 3,
+        ]
+        assert all("not asked, after" in found[place].detail for place in (0, 2, 3))
+        assert tenant.asked == ["people/Net", "groups/Net", "people/b"]
+
+    @pytest.mark.parametrize("status", [403, 500, 400])
+    def test_what_may_be_about_one_name_does_not_end_it(self, status: int) -> None:
+        tenant = Tenant().people(a=said({}, status), b=person("b"))
+        assert [each.kind for each in tenant.check("a", "b")] == [Kind.NOT_KNOWN, Kind.USER]
+
+    def test_when_the_time_is_up_the_rest_is_not_known(self) -> None:
+        tenant = Tenant()
+
+        def slow(_: Call) -> Answer:
+            tenant.clock.sleep(20)
+            return person("a")
+
+        tenant.session = FakeSession(slow)
+        tenant.directory = Directory(Outward(tenant.session, clock=tenant.clock))
+        found = tenant.check("a", "b", "c", seconds=15)
+        assert [each.kind for each in found[1:]] == [Kind.NOT_KNOWN] * 2
+        assert len(tenant.session.calls) == 1
+
+    def test_a_token_route_that_is_not_there_is_no_missing_person(self) -> None:
+        session = FakeSession(said(NOT_FOUND, 404))
+        directory = Directory(Outward(session))
+        found = directory.check(rest(samples.OAUTH), ["a", "b"], Deadline(5, Clock()))
+        assert [each.kind for each in found] == [Kind.NOT_KNOWN] * 2
+        assert [urlsplit(call.url).path for call in session.calls] == ["/api/xm/1/oauth2/token"]
+
+
+class TestLogIn:
+    def test_the_least_is_asked_of_what_pages_are_followed_with(self) -> None:
+        tenant = Tenant(events=said({"data": []}))
+        tenant.directory.log_in(rest(), Deadline(5, tenant.clock))
+        [call] = tenant.session.calls
+        assert call.url == "https://acme.xmatters.com/api/xm/1/events?limit=1"
+
+    @pytest.mark.parametrize(
+        ("reply", "reason"),
+        [
+            (said({}, 401), Reason.CREDENTIALS),
+            (said({}, 403), Reason.CREDENTIALS),
+            (said(NOT_FOUND, 404), Reason.REFUSED),
+            (Answer(200, {}, b"<html>log in</html>"), Reason.UPSTREAM),
+        ],
+    )
+    def test_what_is_no_page_of_alerts_is_no_log_in(self, reply: Answer, reason: Reason) -> None:
+        tenant = Tenant(events=reply)
+        with pytest.raises(BadAnswer) as caught:
+            tenant.directory.log_in(rest(), Deadline(5, tenant.clock))
+        assert caught.value.reason == reason
+
+    def test_no_answer_is_none(self) -> None:
+        tenant = Tenant(events=requests.ConnectTimeout())
+        with pytest.raises(NoAnswer):
+            tenant.directory.log_in(rest(), Deadline(5, tenant.clock))
