@@ -19,7 +19,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from bench import answers, artefact, cold, cost, drain, machine, parsing, tables, throughput, traffic, warm
+from bench import answers, artefact, cold, cost, drain, looks, machine, parsing, tables, throughput, traffic, warm
 from bench.figures import Figure, Section
 from bench.functions import ROOT
 from bench.workplace import Workplace, opened
@@ -115,6 +115,10 @@ def _answers(workplace: Workplace) -> Section:
     return answers.section(workplace.functions, workplace.rounds(100))
 
 
+def _looks(workplace: Workplace) -> Section:
+    return looks.section(workplace.functions, workplace.rounds(20))
+
+
 def _artefact(workplace: Workplace) -> Section:
     return artefact.section(workplace.build, workplace.functions.edges, workplace.folder)
 
@@ -137,6 +141,7 @@ BENCHMARKS: dict[str, Callable[[Workplace], Section]] = {
     "worker": _worker,
     "drain": _drain,
     "answers": _answers,
+    "looks": _looks,
     "artefact": _artefact,
     "cost": _cost,
 }

@@ -11,7 +11,9 @@ import sys
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from botocore.exceptions import ClientError
 
@@ -105,17 +107,52 @@ class Aws:
             "inbound": {"token": TOKEN},
             "xmatters": trigger | {"recipients": [RECIPIENT], "callback": {"token": TOKEN}},
             # An account for each channel, as BigPanda counts calls by account.
-            "bigpanda": {"base_url": self._xmatters_url, "api_key": f"BPU-{channel}"},
+            "bigpanda": self._bigpanda(channel),
         }
+
+    def _bigpanda(self, channel: str) -> dict[str, Any]:
+        access = {"base_url": self._xmatters_url, "api_key": f"BPU-{channel}"}
+        if channel.startswith("looks-"):
+            return access | {"environment_id": f"e{channel.split('-')[1]}"}
+        # Where a share came from is written once a day; here nearly each would be the first of its channel.
+        return access | {"reconcile": False}
 
 
 def xmatters(heard: Heard) -> Answer:
     """What xMatters answers, and BigPanda."""
+    if "/incidents?" in heard.target:
+        return 200, _incidents(heard.target)
     if heard.target.startswith("/resources/"):
         return 204, b""
     if heard.target.startswith("/up"):
         return 202, json.dumps({"requestId": str(uuid.uuid4())}).encode()
     return 503, b"{}"
+
+
+@cache
+def _incidents(target: str) -> bytes:
+    """A page of an environment's incidents: all are shared, and as many as its name says."""
+    parts = urlsplit(target)
+    query = dict(parse_qsl(parts.query))
+    total = int(parts.path.split("/")[-2].removeprefix("e")) if query["folder"] == "shared" else 0
+    size = int(query["page_size"])
+    places = range((int(query["page"]) - 1) * size, min(total, int(query["page"]) * size))
+    items = [
+        {
+            "id": f"66b0f1c2a94d3e0012{place:06d}",
+            "status": "Critical",
+            "active": True,
+            "shared": True,
+            "severity": "Critical",
+            "snooze": {"snoozed": False},
+            "start": 1_700_000_000,
+            "changed_at": 1_700_000_000,
+            "updated_at": 1_700_000_000,
+            "alerts": [{"alert_id": f"a94d3e0012{place:06d}{alert:04d}"} for alert in range(10)],
+        }
+        for place in places
+    ]
+    return json.dumps({"total": total, "items": items}).encode()
 
 
 async def main() -> None:

@@ -12,12 +12,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from botocore.client import BaseClient
 
 from sandbox.cloud import SandboxError, aws_environment, without_aws
+
+if TYPE_CHECKING:
+    from relay.reconcile import Reconciler
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -114,6 +117,7 @@ class Functions:
         with contextlib.redirect_stdout(self._log):
             self.webhook, self.worker = _handler("bigpanda_webhook"), _handler("job_worker")
             self.callback = _handler("xmatters_callback")
+            self.reconciler: Reconciler = _app("reconcile").reconciler
 
     def invoke(self, handler: Handler, event: dict[str, Any]) -> tuple[dict[str, Any], Spent]:
         """What a handler answers to an event, and what that took."""
@@ -170,10 +174,14 @@ def _environment(edges: Edges) -> dict[str, str]:
 
 
 def _handler(function: str) -> Handler:
+    handler: Handler = _app(function).handler
+    return handler
+
+
+def _app(function: str) -> Any:
     spec = importlib.util.spec_from_file_location(f"{function}_app", ROOT / "functions" / function / "app.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    handler: Handler = module.handler
-    return handler
+    return module

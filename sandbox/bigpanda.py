@@ -1,8 +1,9 @@
-"""The BigPanda stand-in: comments, assignments, activities, users and the callback service.
+"""The BigPanda stand-in: incidents, comments, assignments, activities, users and the callback service.
 
 Documented by BigPanda (docs/vendors.md, "BigPanda's API"):
 
 - paths, methods and bodies of comments and assignments, 204 without a body, and that a comment written twice is two;
+- incidents of an environment by folder, and one of them (`sandbox.incidents`);
 - an incident's activities, the newest first, with ``types``, ``page`` and ``per_page`` (20 if nothing is said);
 - a user's API key as bearer token;
 - ``GET /scim/v2/Users``;
@@ -12,7 +13,9 @@ Documented by BigPanda (docs/vendors.md, "BigPanda's API"):
 
 Our guesses, to be checked against an organisation:
 
-- every incident is there, in every environment, whoever asks: 403, 404 and 409 come only when scripted;
+- whoever may ask at all sees all: 403 comes only when scripted;
+- comments and assignments: every incident is there, in every environment, and stays as it is; 404 and 409 come only
+  when scripted. To be looked at, incidents and their environments have to be declared; what was not is 404;
 - an unknown key is 401, and is told before all else;
 - a body without the texts that it must have, and an assignee whom nobody knows, are 400;
 - a callback's app key that is not known is 403; any event, and an incident that is not held, are 200;
@@ -29,21 +32,23 @@ from typing import Any
 
 from aiohttp import web
 
-from sandbox import answers, users, wire
+from sandbox import answers, incidents, users, wire
 from sandbox.answers import Answer
 from sandbox.calls import Call
 from sandbox.faults import Script
+from sandbox.incidents import Incident, count
 from sandbox.log import Log
 from sandbox.schema import InvalidError, parse_json
 from sandbox.users import User
 
-INCIDENT_PATH = "/resources/v2.0/environments/{environment}/incidents/{incident}"
+INCIDENTS_PATH = "/resources/v2.0/environments/{environment}/incidents"
+INCIDENT_PATH = f"{INCIDENTS_PATH}/{{incident}}"
 ACTIVITIES_PATH = "/resources/v2.0/incidents/{incident}/activities"
 USERS_PATH = "/scim/v2/Users"
 RELEASE_PATH = "/resources/v2.1/outbound/callback"
 RELEASE_TEXTS = ("event_type", "incident_id", "app_key")
 # How often each may be asked in a second.
-LIMITS = {"comment": 5, "assignment": 5, "activities": 5, "users": 2, "release": 5}
+LIMITS = {"incidents": 5, "incident": 5, "comment": 5, "assignment": 5, "activities": 5, "users": 2, "release": 5}
 A_PAGE = 20
 # What becomes an activity, and of which type.
 TYPES = {"comment": "incident_commented", "assignment": "incident_assigned"}
@@ -65,6 +70,7 @@ class BigPanda:
         self._keys: frozenset[str] = frozenset()
         self._apps: frozenset[str] = frozenset()
         self._users: Sequence[User] = users.USERS
+        self._incidents: Mapping[str, Sequence[Incident]] = incidents.ENVIRONMENTS
         self._asked: Counter[tuple[str, int]] = Counter()
 
     def let_in(self, api_key: str) -> None:
@@ -85,6 +91,16 @@ class BigPanda:
         """Have these users, in place of all others. Raises InvalidError when they can't be used."""
         self._users = users.parse(declared)
 
+    def incidents(self) -> Mapping[str, Sequence[Incident]]:
+        """All that was declared, by environment."""
+        return self._incidents
+
+    def declare_incidents(self, environment: str, declared: object) -> None:
+        """Have this environment, and these incidents in it. Raises InvalidError when they can't be used."""
+        checked = incidents.parse(declared, environment)
+        with self._lock:
+            self._incidents = {**self._incidents, environment: checked}
+
     def comments(self) -> list[Call]:
         """The comments that stand in BigPanda, the oldest first."""
         return self._done("comment")
@@ -98,8 +114,16 @@ class BigPanda:
         return self._done("release")
 
     def clear(self) -> None:
-        """Forget what was asked and written; keys and users stay."""
+        """Forget what was asked and written; keys, users and incidents stay."""
         self.calls.clear()
+
+    async def find_incidents(self, request: web.Request) -> web.Response:
+        """Route: a page of an environment's incidents."""
+        return await self._serve("incidents", request, self._incidents_found)
+
+    async def incident(self, request: web.Request) -> web.Response:
+        """Route: one incident."""
+        return await self._serve("incident", request, self._incident_found)
 
     async def comment(self, request: web.Request) -> web.Response:
         """Route: a comment on an incident."""
@@ -154,6 +178,23 @@ class BigPanda:
             is_too_much = self._asked[route, second] > LIMITS[route]
         return answers.errors(429, "Too many requests") if self._is_paced and is_too_much else None
 
+    def _incidents_found(self, request: web.Request, _: Any) -> Answer:
+        known = self._incidents.get(request.match_info["environment"])
+        if known is None:
+            return answers.errors(404, "There is no such environment")
+        try:
+            return answers.document(200, incidents.page(known, request.query))
+        except InvalidError as error:
+            return answers.errors(400, str(error))
+
+    def _incident_found(self, request: web.Request, _: Any) -> Answer:
+        known = self._incidents.get(request.match_info["environment"], ())
+        try:
+            found = incidents.one(known, request.match_info["incident"], request.query)
+        except InvalidError as error:
+            return answers.errors(400, str(error))
+        return answers.document(200, found) if found else answers.errors(404, "There is no such incident")
+
     def _assigned(self, _: web.Request, document: Any) -> Answer:
         assignee = _text(document, "assignee")
         if all(assignee != user["id"] for user in self._users):
@@ -162,7 +203,7 @@ class BigPanda:
 
     def _activities(self, request: web.Request, _: Any) -> Answer:
         try:
-            page, per_page = _count(request, "page", 1), _count(request, "per_page", A_PAGE)
+            page, per_page = count(request.query, "page", 1), count(request.query, "per_page", A_PAGE)
         except InvalidError as error:
             return answers.errors(400, str(error))
         types = [name.strip() for name in request.query.get("types", "").split(",") if name.strip()]
@@ -195,6 +236,8 @@ class BigPanda:
 def application(bigpanda: BigPanda) -> web.Application:
     """What BigPanda's API shows the world."""
     app = web.Application(client_max_size=0)
+    app.router.add_get(INCIDENTS_PATH, bigpanda.find_incidents)
+    app.router.add_get(INCIDENT_PATH, bigpanda.incident)
     app.router.add_post(f"{INCIDENT_PATH}/comments", bigpanda.comment)
     app.router.add_put(f"{INCIDENT_PATH}/assignment", bigpanda.assign)
     app.router.add_get(ACTIVITIES_PATH, bigpanda.activities)
@@ -230,10 +273,3 @@ def _without_app_key(document: Any) -> Any:
 def _text(document: Any, name: str) -> str | None:
     value = document.get(name) if isinstance(document, dict) else None
     return value if isinstance(value, str) and value.strip() else None
-
-
-def _count(request: web.Request, name: str, default: int) -> int:
-    value = request.query.get(name, str(default))
-    if not value.isdecimal() or int(value) == 0:
-        raise InvalidError(f"{name} must be a whole number, 1 or more")
-    return int(value)

@@ -15,7 +15,7 @@ class Call:
     index
         Counts all tries from 0 and is never given twice.
     route
-        BigPanda's comment, assignment, activities, users or release; xMatters' events or event.
+        BigPanda's comment, assignment, activities, users, release, incidents or incident; xMatters' events or event.
     environment_id, incident_id
         As they stood in the path, or in the body of a release; None where neither has one.
     query

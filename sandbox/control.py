@@ -15,6 +15,9 @@ GET, DELETE /events          ``{"events": […]}`` that signals made, found alre
 GET /events/calls            ``{"calls": […]}``: all tries, by ``route``
 GET, PUT /events/making      ``{"per_signal"?: 1, "delay_seconds"?: 0}``: how many events a signal makes from now on,
                              0 for none, and how long after it they can be found
+GET, PUT /directory          ``{"people": […], "groups": […]}`` of xMatters, each ``{"targetName", "status"?}``; a group
+                             has ``"onCall"?: [names]``, too
+GET /directory/calls         ``{"calls": […]}``: all questions about people and groups, by ``route``
 PUT /events/credentials      ``{"auth": {…}, "token_seconds"?}``: what the REST API takes; answers it masked
 GET /bigpanda                ``{"bigpanda_url"}``
 GET /bigpanda/comments       ``{"comments": […]}`` that stand in BigPanda; ``?incident_id=``
@@ -24,6 +27,9 @@ GET, DELETE /bigpanda/calls  ``{"calls": […]}``: all tries, by ``route``; ``?i
 PUT /bigpanda/keys           ``{"api_key"}``: lets it in, beside those that were there
 PUT /bigpanda/apps           ``{"app_key"}``: the same for an app, which may end the hold of an incident's updates
 GET, PUT /bigpanda/users     ``{"users": […]}``, each ``{"id", "userName", "emails"?: [{"value"}]}``
+GET /bigpanda/incidents      ``{"incidents": {environment: […]}}``: those that can be looked at
+PUT /bigpanda/incidents      ``{"environment_id", "incidents": […]}``: the environment has these, each ``{"id",
+                             "status", "active", "changed_at", "folders"}``, and what else API v2 says of one
 ===========================  =======================================================================
 
 What can't be used is answered 400 with ``{"error"}``, which names the entry and the key.
@@ -48,9 +54,11 @@ _LISTENING = compiled({"open": {"type": "boolean"}}, {})
 _AUTH = compiled({"auth": {"type": "object"}}, {"token_seconds": {"type": "integer", "default": 900}})
 _MAKING = compiled({}, {"per_signal": {}, "delay_seconds": {}})
 
+_DIRECTORY = compiled({}, {"people": {"default": []}, "groups": {"default": []}})
 _KEY = compiled({"api_key": {"type": "string", "minLength": 1}}, {})
 _APP = compiled({"app_key": {"type": "string", "minLength": 1}}, {})
 _USERS = compiled({"users": {"type": "array"}}, {})
+_INCIDENTS = compiled({"environment_id": {"type": "string", "minLength": 1}, "incidents": {"type": "array"}}, {})
 
 
 class Control:
@@ -83,6 +91,9 @@ class Control:
         app.router.add_get("/events/making", self.making)
         app.router.add_put("/events/making", self.make)
         app.router.add_put("/events/credentials", self.declare_rest)
+        app.router.add_get("/directory", self.directory)
+        app.router.add_put("/directory", self.declare_directory)
+        app.router.add_get("/directory/calls", self.directory_calls)
         app.router.add_get("/bigpanda", self.bigpanda)
         app.router.add_get("/bigpanda/comments", self.comments)
         app.router.add_get("/bigpanda/assignments", self.assignments)
@@ -93,6 +104,8 @@ class Control:
         app.router.add_put("/bigpanda/apps", self.let_app_in)
         app.router.add_get("/bigpanda/users", self.users)
         app.router.add_put("/bigpanda/users", self.declare_users)
+        app.router.add_get("/bigpanda/incidents", self.incidents)
+        app.router.add_put("/bigpanda/incidents", self.declare_incidents)
         return app
 
     async def health(self, _: web.Request) -> web.Response:
@@ -165,6 +178,16 @@ class Control:
         accepts = self._xmatters.events.declare(wanted["auth"], wanted["token_seconds"])
         return web.json_response({"auth": accepts.masked(), "token_seconds": wanted["token_seconds"]})
 
+    async def directory(self, _: web.Request) -> web.Response:
+        return web.json_response(self._xmatters.directory.document())
+
+    async def declare_directory(self, request: web.Request) -> web.Response:
+        self._xmatters.directory.declare(**_DIRECTORY(await _json(request), "directory"))
+        return await self.directory(request)
+
+    async def directory_calls(self, _: web.Request) -> web.Response:
+        return web.json_response({"calls": [each.as_json() for each in self._xmatters.directory.calls.all()]})
+
     async def bigpanda(self, _: web.Request) -> web.Response:
         return web.json_response({"bigpanda_url": self._bigpanda.url})
 
@@ -198,6 +221,14 @@ class Control:
     async def declare_users(self, request: web.Request) -> web.Response:
         self._bigpanda.declare_users(_USERS(await _json(request), "document")["users"])
         return await self.users(request)
+
+    async def incidents(self, _: web.Request) -> web.Response:
+        return web.json_response({"incidents": dict(self._bigpanda.incidents())})
+
+    async def declare_incidents(self, request: web.Request) -> web.Response:
+        wanted = _INCIDENTS(await _json(request), "document")
+        self._bigpanda.declare_incidents(wanted["environment_id"], wanted["incidents"])
+        return await self.incidents(request)
 
 
 @web.middleware

@@ -17,9 +17,10 @@ truncated_json                                    a whole answer whose JSON is c
 ===================  ===========================  ====================================================  =====
 
 ``times`` says how many calls in a row (default 1; null: until cleared) and ``on`` which route: xMatters' "trigger" (the
-default), "token", "events" (they are asked for) or "event" (its status is changed), BigPanda's "comment", "assignment",
-"activities", "users" or "release". Where the last column is yes, the call counts just as it would without the fault:
-wrong credentials stay refused. With ``accept`` false, a slow answer is a 504 in the end.
+default), "token", "events" (they are asked for), "event" (its status is changed), "person", "group" or "on_call" (which
+are looked up), BigPanda's "incidents" (of an environment), "incident", "comment", "assignment", "activities", "users"
+or "release". Where the last column is yes, it counts just as it would without the fault: wrong credentials stay
+refused. With ``accept`` false, a slow answer is a 504 in the end.
 """
 
 import functools
@@ -50,8 +51,8 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "truncated_json": ({}, {"accept": {"const": True, "default": True}}),
 }
 ROUTES = [
-    *("trigger", "token", "events", "event"),
-    *("comment", "assignment", "activities", "users", "release"),
+    *("trigger", "token", "events", "event", "person", "group", "on_call"),
+    *("incidents", "incident", "comment", "assignment", "activities", "users", "release"),
 ]
 _EVERY_KIND = {
     "kind": {"type": "string"},

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sandbox import cloud, processes, stack, standin
 from sandbox.cloud import REGION, SandboxError
+from sandbox.incidents import ENVIRONMENT
 from sandbox.steps import Steps
 from sandbox.verbs import relayctl
 
@@ -21,8 +22,7 @@ INBOUND_TOKEN = "local-demo-token-not-a-secret"
 CALLBACK_TOKEN = "local-callback-token-not-a-secret"
 CALLBACK_USERNAME, CALLBACK_PASSWORD = "xmatters", "local-callback-password-not-a-secret"
 RECIPIENTS = ["Network Operations"]
-# Where the samples come from, and how its users are called there.
-ENVIRONMENT = "5f3c1a2b9d8e7f6a5b4c3d2e"
+# How the samples' users are called in BigPanda.
 EMAIL_DOMAIN = "acme.example"
 
 

@@ -25,7 +25,8 @@ from sandbox.xmatters import Trigger, XMatters, utc_now
 class Box:
     """A running sandbox, for use from any thread but its own.
 
-    `events` are xMatters' events and its REST API for them, `bigpanda` is BigPanda's stand-in.
+    `events` are xMatters' events and its REST API for them, `directory` its people and groups, `bigpanda` is BigPanda's
+    stand-in.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Box:
         self.control_url = control.url
         self.bigpanda = bigpanda
         self.events = xmatters.events
+        self.directory = xmatters.directory
         self._xmatters = xmatters
         self._script = script
         self._vendor = vendor
@@ -70,7 +72,7 @@ class Box:
         asyncio.run_coroutine_threadsafe(change, self._loop).result(timeout=10)
 
     def clear(self) -> None:
-        """Forget what was sent and made, and what was scripted; triggers, credentials, tokens, keys and users stay."""
+        """Forget what was sent and made, and what was scripted; what was declared stays, and so do tokens and keys."""
         self._script.rewrite([])
         self._xmatters.clear()
         self.events.make()

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,10 @@ class StandIn:
         """All that was asked of xMatters about events, whether it was done or not, the oldest first."""
         return list(self._call("GET", "/events/calls")["calls"])
 
+    def have(self, people: Sequence[Mapping[str, Any]] = (), groups: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Have these people and groups in xMatters, and no others; see `sandbox.directory` for the entries."""
+        self._call("PUT", "/directory", {"people": list(people), "groups": list(groups)})
+
     def let_into_bigpanda(self, api_key: str) -> None:
         """Let BigPanda's API be called with this key, too."""
         self._call("PUT", "/bigpanda/keys", {"api_key": api_key})
@@ -76,6 +81,13 @@ class StandIn:
     def assignments(self, incident_id: str) -> list[dict[str, Any]]:
         """To whom an incident was given in BigPanda, the oldest first."""
         return list(self._call("GET", f"/bigpanda/assignments?incident_id={quote(incident_id)}")["assignments"])
+
+    def have_incidents(self, environment_id: str, incidents: Sequence[Mapping[str, Any]]) -> None:
+        """Have these incidents in an environment of BigPanda's, and no others; nobody is told of them.
+
+        See `sandbox.incidents` for the entries.
+        """
+        self._call("PUT", "/bigpanda/incidents", {"environment_id": environment_id, "incidents": list(incidents)})
 
     def let_app_into_bigpanda(self, app_key: str) -> None:
         """Let BigPanda's callback service be called for this app, too."""

@@ -34,8 +34,10 @@ from relay.outward import Outward
 from relay.pace import Pace
 from relay.pages import Pages
 from relay.queues import Queue
+from relay.reconcile import Reconciler
 from relay.sending import Sender
 from relay.shares import Shares
+from relay.sources import Sources
 from relay.telemetry import Telemetry
 from relay.turns import Turns
 from relay.webhook import INLINE_SECONDS, Webhook
@@ -188,6 +190,11 @@ class FakeSecrets:
         return text
 
 
+def secrets_of(**members: Any) -> FakeSecrets:
+    """The secret of the channel `noc`, which has these members, too; its incidents need not keep their distance."""
+    return FakeSecrets(noc=json.dumps(samples.secret(**{"policy": {"min_seconds_between_signals": 0}} | members)))
+
+
 class Recorder:
     """The library's own telemetry, set up as in Lambda; all that it writes can be read."""
 
@@ -268,11 +275,27 @@ class Relay:
         sns: Any = self.sns
         fallback = Fallback(lambda: sns, "arn:aws:sns:eu-central-1:000000000000:fallback", self.table, self.clock)
         telemetry = self.recorder.telemetry
-        self.webhook = Webhook(self.channels, Shares(self.delivery).take, telemetry, self.clock, self.deadline)
+        self.sources = Sources(self.table, self.clock)
+        shares = Shares(self.delivery, self.sources)
+        self.webhook = Webhook(self.channels, shares.take, telemetry, self.clock, self.deadline)
         take = Callbacks(self.keeper, self.clock).take
         self.callbacks = Webhook(self.channels, take, telemetry, self.clock, self.deadline, door="callback")
         bigpanda = BigPanda(Outward(self.bigpanda, clock=self.clock))
         pages = Pages(Outward(self.rest, clock=self.clock))
+        self.reconciler = Reconciler(
+            lambda: list(self.secrets.texts),
+            self.channels,
+            bigpanda,
+            self.turns,
+            self.sources,
+            self.table,
+            self.ledger,
+            self.keeper,
+            telemetry,
+            self.clock,
+            lambda: self.chance,
+            self.deadline,
+        )
         self.worker = Worker(
             self.delivery,
             Followup(pages, self.delivery.guard, self.clock),

@@ -41,6 +41,12 @@ def body(**members: Any) -> bytes:
     return json.dumps({"incident": {"id": "i1", "status": "critical", "changedOn": 1_800_000_000} | members}).encode()
 
 
+def enveloped(environment_id: str | None, **members: Any) -> bytes:
+    """Such a body, from that environment."""
+    document = json.loads(body(**members))
+    return json.dumps(document | {"metadata": {"environment_id": environment_id}}).encode()
+
+
 def share(**members: Any) -> Share:
     """What such a body says."""
     return incident.parse(body(**members))

@@ -9,6 +9,7 @@ import pytest
 
 from relay.message import Job
 from sandbox import local
+from sandbox.incidents import ENVIRONMENT
 from tests.artefact.runtime_api import loaded
 from tests.artefact.test_running_worker import NOTHING_STAYS, fresh
 from tests.artefact.world import (
@@ -77,7 +78,7 @@ def test_every_sample_of_a_queues_event_is_what_a_callback_becomes_and_is_writte
     assert world.worker.invoke(records(fresh(record["body"], age=60))) == NOTHING_STAYS
     assert comments(world) == [ACKNOWLEDGED.format(mark=sample.delivery_id[:8])]
     [assignment] = world.box.bigpanda.assignments()
-    assert (assignment.incident_id, assignment.environment_id) == (sample.incident_id, local.ENVIRONMENT)
+    assert (assignment.incident_id, assignment.environment_id) == (sample.incident_id, ENVIRONMENT)
     assert (world.waiting(), world.resting()) == ([], [])
 
 

@@ -27,9 +27,11 @@ from relay.outcome import Result
 from relay.outward import Outward
 from relay.pace import Pace
 from relay.pages import Pages
+from relay.reconcile import Reconciler
 from relay.secrets_manager import Secrets
 from relay.sending import Sender
 from relay.shares import Shares
+from relay.sources import Sources
 from relay.table import Table
 from relay.turns import Turns
 from relay.webhook import Webhook
@@ -41,21 +43,28 @@ from tests.fakes import Recorder
 from tests.integration.account import Aws
 
 LOOPBACK = AllowedHosts(("*.xmatters.com", "*.bigpanda.io"), loopback=True)
+# What the function that reconciles reads of an answer.
+MOST_BYTES = 6 * 1024 * 1024
 
 
 @dataclass
 class Live:
-    """The path as it is wired in Lambda, but that it waits for nothing between tries, on a clock that can be put on."""
+    """The path as it is wired in Lambda, but that it waits for nothing between tries, on a clock that can be put on.
+
+    `ticks` gives epoch seconds where nobody put it on.
+    """
 
     aws: Aws
     recorder: Recorder = field(default_factory=Recorder)
     chance: float = 0.0
     ahead: float = 0.0
+    ticks: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
         self.session = Session(LOOPBACK, clock=self.clock)
+        secrets = Secrets(self.aws.secrets, "relay", ticks=time.monotonic)
         self.channels = ChannelCache(
-            Secrets(self.aws.secrets, "relay", ticks=time.monotonic).read,
+            secrets.read,
             LOOPBACK,
             seconds=300,
             clock=self.clock,
@@ -70,7 +79,9 @@ class Live:
             self.sender, Guard(Ledger(table), pace), keeper, self.clock, time.sleep, lambda: uuid.uuid4().hex
         )
         telemetry = self.recorder.telemetry
-        self.webhook = Webhook(self.channels, Shares(self.delivery).take, telemetry, self.clock, deadline)
+        self.webhook = Webhook(
+            self.channels, Shares(self.delivery, Sources(table, self.clock)).take, telemetry, self.clock, deadline
+        )
         take = Callbacks(keeper, self.clock).take
         self.callbacks = Webhook(self.channels, take, telemetry, self.clock, deadline, door="callback")
         fallback = Fallback(lambda: self.aws.sns, self.aws.topic_arn, table, self.clock)
@@ -86,10 +97,27 @@ class Live:
             lambda: self.chance,
             deadline,
         )
+        self.reconciler = Reconciler(
+            secrets.names,
+            self.channels,
+            BigPanda(Outward(Session(LOOPBACK, clock=self.clock, most=MOST_BYTES), clock=self.clock)),
+            Turns(table, self.clock, self._put_on),
+            Sources(table, self.clock),
+            table,
+            Ledger(table),
+            keeper,
+            telemetry,
+            self.clock,
+            lambda: 0.5,
+            deadline,
+        )
 
     def clock(self) -> float:
         """Epoch seconds, as the functions see them."""
-        return time.time() + self.ahead
+        return self.ticks() + self.ahead
+
+    def _put_on(self, seconds: float) -> None:
+        self.ahead += seconds
 
     def share(self, body: bytes | None = None, *, seconds: float = 7.0, recipients: tuple[str, ...] = ()) -> Result:
         """Relay one share to the channel `noc` within so many seconds, of which two are the queue's."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from relay.bigpanda import ACTIVITIES_A_PAGE, BigPanda, Incident
+from relay.bigpanda import ACTIVITIES_A_PAGE, INCIDENTS_A_PAGE, BigPanda, Incident, Listing
 from relay.channel import Access
 from relay.deadline import Deadline
 from relay.errors import BadAnswer, Reason, SendError
@@ -49,13 +49,29 @@ def release(client: BigPanda, access: Access, time_left: Deadline) -> None:
     client.release(access, INCIDENT.id, "incident#new", time_left)
 
 
+def search(client: BigPanda, access: Access, time_left: Deadline) -> Listing:
+    return client.incidents(access, INCIDENT.environment_id, "shared", 1, None, time_left)
+
+
+def show(client: BigPanda, access: Access, time_left: Deadline) -> dict[str, Any]:
+    return client.incident(access, INCIDENT, time_left)
+
+
 ROUTES: dict[str, Ask] = {
+    "incidents": search,
+    "incident": show,
     "comment": comment,
     "assignment": assign,
     "activities": look,
     "users": find,
     "release": release,
 }
+
+
+def known(name: str = INCIDENT.id, changed_at: int = 1_800_000_000, **members: Any) -> dict[str, Any]:
+    """An incident as the stand-in is told of it."""
+    plain = {"id": name, "status": "Critical", "active": True, "changed_at": changed_at, "folders": ["shared"]}
+    return plain | members
 
 
 def new_client() -> BigPanda:
@@ -74,6 +90,7 @@ def access(box: Box) -> Access:
     """Access to the stand-in."""
     box.bigpanda.let_in(KEY)
     box.bigpanda.let_app_in(APP)
+    box.bigpanda.declare_incidents(INCIDENT.environment_id, [known()])
     return access_to(box.bigpanda.url)
 
 
@@ -139,6 +156,27 @@ class TestDone:
         finally:
             box.bigpanda.declare_users(list(USERS))
 
+    def test_incidents_of_a_folder_are_told_a_page_at_a_time(self, box: Box, access: Access) -> None:
+        several = [known(f"i{number}", 1_800_000_000 + number) for number in range(INCIDENTS_A_PAGE + 1)]
+        box.bigpanda.declare_incidents("63 ü", [*several, known("other", folders=["resolved"])])
+        pages = [new_client().incidents(access, "63 ü", "shared", page, None, deadline(5)) for page in (1, 2, 3)]
+        assert [len(page.items) for page in pages] == [INCIDENTS_A_PAGE, 1, 0]
+        assert {page.total for page in pages} == {INCIDENTS_A_PAGE + 1}
+        assert (pages[0].items[0]["id"], pages[1].items[0]["id"]) == (f"i{INCIDENTS_A_PAGE}", "i0")
+        assert [call.query for call in box.bigpanda.calls.all()] == [
+            {"folder": "shared", "page": str(page), "page_size": str(INCIDENTS_A_PAGE)} for page in (1, 2, 3)
+        ]
+
+    def test_a_channels_own_query_is_asked_for_as_it_is(self, box: Box, access: Access) -> None:
+        search(new_client(), replace(access, reconcile_query='team = "ä&b" AND n > 5%'), deadline(5))
+        assert box.bigpanda.calls.all()[0].query["query"] == 'team = "ä&b" AND n > 5%'
+
+    def test_an_incident_is_told_with_the_details_of_its_alerts(self, box: Box, access: Access) -> None:
+        alerts = [{"alert_id": "a1", "description": "disk full"}]
+        box.bigpanda.declare_incidents(INCIDENT.environment_id, [known(alerts=alerts)])
+        assert show(new_client(), access, deadline(5))["alerts"] == alerts
+        assert search(new_client(), access, deadline(5)).items[0]["alerts"] == [{"alert_id": "a1"}]
+
     def test_one_connection_serves_all_that_a_callback_needs(self) -> None:
         def script(received: Received) -> tuple[int, dict[str, str], bytes]:
             return (204, {}, b"") if received.method != "GET" else (200, {}, json.dumps([JANE]).encode())
@@ -191,6 +229,34 @@ class TestShapes:
     def test_somebody_else_or_nobody_is_nobody(self, body: bytes) -> None:
         with site(answering(200, body)) as server:
             assert find(new_client(), access_to(server.url), deadline(5)) is None
+
+    @pytest.mark.parametrize(
+        ("page", "total"),
+        [
+            ({"total": 7, "items": [known()]}, 7),
+            ({"items": [known()]}, None),
+            ({"total": "7", "items": [None, "x", known()]}, None),
+            ([known()], None),
+        ],
+    )
+    def test_incidents_come_as_a_list_or_in_one(self, page: Any, total: int | None) -> None:
+        with site(answering(200, json.dumps(page).encode())) as server:
+            assert search(new_client(), access_to(server.url), deadline(5)) == Listing([known()], total)
+
+    @pytest.mark.parametrize(
+        "body",
+        [b"", b"null", b"{}", b"<html>", b'{"items": {}}', b'{"total": 3, "items": []}', b'{"items": [{"id": "i'],
+    )
+    def test_what_holds_no_list_does_not_say_that_there_are_none(self, body: bytes) -> None:
+        with site(answering(200, body)) as server, pytest.raises(BadAnswer) as caught:
+            search(new_client(), access_to(server.url), deadline(5))
+        assert (caught.value.reason, caught.value.http_status) == (Reason.UPSTREAM, 200)
+
+    @pytest.mark.parametrize("body", [b"", b"null", b"[]", b"<html>", b'{"id": "i/1'])
+    def test_nor_is_it_an_incident(self, body: bytes) -> None:
+        with site(answering(200, body)) as server, pytest.raises(BadAnswer) as caught:
+            show(new_client(), access_to(server.url), deadline(5))
+        assert caught.value.reason == Reason.UPSTREAM
 
     @pytest.mark.parametrize(
         ("status", "body"), [(204, b""), (200, b'{"status": 204, "data": {}}'), (201, b""), (202, b"<html>")]
@@ -282,6 +348,14 @@ class TestFailures:
     def test_a_host_that_must_not_be_called_is_not(self) -> None:
         found = failure(comment, access_to("https://evil.example"))
         assert (found.reason, found.asked) == (Reason.REFUSED, False)
+
+    @pytest.mark.parametrize("ask", [search, show])
+    @pytest.mark.parametrize("kind", ["reset_body", "truncated_json"])
+    def test_an_answer_that_breaks_off_is_none_where_all_of_it_counts(
+        self, box: Box, access: Access, ask: Ask, kind: str
+    ) -> None:
+        box.script([{"kind": kind, "on": route} for route in ("incidents", "incident")])
+        assert failure(ask, access).reason == Reason.UPSTREAM
 
     @pytest.mark.parametrize(
         ("fault", "found"),

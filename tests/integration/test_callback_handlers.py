@@ -12,6 +12,7 @@ import pytest
 
 from relay.message import Job
 from sandbox import local
+from sandbox.incidents import ENVIRONMENT
 from sandbox.server import Box
 from tests import samples
 from tests.integration.account import Aws, aws
@@ -96,7 +97,7 @@ def test_the_samples_become_comments_and_an_assignment(
         "epearson escalated xMatters page 408006 from Mobile Phone.",
         "xMatters page 408005 did not reach Emma Pearson (epearson) on Work Phone (FAILED).",
     }
-    assert {call.environment_id for call in box.bigpanda.comments()} == {local.ENVIRONMENT}
+    assert {call.environment_id for call in box.bigpanda.comments()} == {ENVIRONMENT}
     assert [call.incident_id for call in box.bigpanda.assignments()] == ["66b0f1c2a94d3e0012ab34cd"]
     assert account.retries.messages() == account.dead_letters.messages() == []
 

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import time
 from collections.abc import Iterator
 from copy import replace
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 
 from relay.errors import ConfigError
+from relay.look import Look
+from relay.table import Table
 from sandbox.server import Box
 from tests import samples
 from tests.integration.account import Aws, aws
@@ -18,6 +21,7 @@ from tests.integration.handlers import ROOT, Handler, event, invoke, load
 
 EVENTS = sorted((ROOT / "events").glob("bigpanda_*.json"))
 DEMO_TOKEN = "local-demo-token-not-a-secret"
+KEY = "BPU-key"
 
 
 @pytest.fixture
@@ -37,6 +41,11 @@ def webhook(account: Aws, monkeypatch: pytest.MonkeyPatch) -> Handler:
 @pytest.fixture
 def worker(account: Aws, monkeypatch: pytest.MonkeyPatch) -> Handler:
     return load("job_worker", monkeypatch, account)
+
+
+@pytest.fixture
+def reconcile(account: Aws, monkeypatch: pytest.MonkeyPatch) -> Handler:
+    return load("reconcile", monkeypatch, account)
 
 
 class Output:
@@ -104,9 +113,6 @@ def test_what_is_kept_is_worked_off_by_the_worker(box: Box, account: Aws, webhoo
     assert invoke(worker, records(account)) == {"batchItemFailures": []}
     assert box.signals() == []
     box.clear()
-    assert invoke(worker, records(account)) == {"batchItemFailures": []}
-    # They wait for their next try, which is not yet.
-    assert box.signals() == []
     due = [
         {"messageId": f"m{job.incident_id}", "body": replace(job, not_before=None).to_json()}
         for job in account.retries.jobs()
@@ -181,7 +187,57 @@ def test_a_body_that_is_no_text_is_400(webhook: Handler, body: Any) -> None:
     assert invoke(webhook, event("", x_api_key=samples.TOKEN) | {"body": body})["statusCode"] == 400
 
 
-@pytest.mark.parametrize("function", ["bigpanda_webhook", "job_worker"])
+def watch(box: Box, account: Aws, *incidents: dict[str, Any]) -> None:
+    """Let BigPanda have these incidents in an environment that the channel `noc` has looked at for a day."""
+    box.bigpanda.let_in(KEY)
+    box.bigpanda.declare_incidents("e1", list(incidents))
+    known = {"api_key": KEY, "base_url": box.bigpanda.url, "environment_id": "e1"}
+    document = json.loads(account.secrets.get_secret_value(SecretId="relay/noc")["SecretString"])
+    account.put_secret("noc", document | {"bigpanda": known})
+    Look(since=time.time() - 86_400).write(Table(account.dynamodb, account.table, time.time), "noc")
+
+
+def missed(incident_id: str = "i1") -> dict[str, Any]:
+    """An incident that was shared five minutes ago, and nobody heard of."""
+    stamp = int(time.time()) - 300
+    return {"id": incident_id, "status": "Critical", "active": True, "changed_at": stamp, "folders": ["shared"]}
+
+
+def test_a_schedule_finds_what_never_came_and_the_worker_rings_for_it_once(
+    box: Box, account: Aws, reconcile: Handler, worker: Handler
+) -> None:
+    watch(box, account, missed())
+    scheduled = json.loads((ROOT / "events" / "reconcile.json").read_text())
+    assert invoke(reconcile, scheduled) == {"noc": {"compared": 1, "missed": 1, "woken": 0, "left_open": 0}}
+    assert invoke(worker, records(account)) == {"batchItemFailures": []}
+    assert [signal.incident_id for signal in box.signals()] == ["i1"]
+    assert invoke(reconcile, scheduled)["noc"]["missed"] == 0
+    assert len(box.attempts()) == 1
+
+
+def test_what_a_look_finds_is_logged_and_counted(box: Box, account: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch(box, account, missed("i1"), missed("i2"))
+    reconcile = Output("reconcile", account, monkeypatch)
+    [zeros] = reconcile.lines()
+    assert (zeros["share_missed"], zeros["reconcile_failed"]) == ([0.0], [0.0])
+    reconcile.invoke({})
+    line, metrics = reconcile.lines()
+    assert (line["message"], line["channel"], line["compared"], line["missed"]) == ("reconciled", "noc", 2, 2)
+    assert metrics["share_missed"] == [2.0]
+    box.script([{"kind": "status", "status": 500, "on": "incidents"}])
+    found = reconcile.invoke({})["noc"]
+    assert (found["failure"], found["reason"]) == ("HTTP 500", "upstream")
+    line, metrics = reconcile.lines()
+    assert (line["level"], line["failure"]) == ("ERROR", "HTTP 500")
+    assert (metrics["reconcile_failed"], metrics["reason_upstream"]) == ([1.0], [1.0])
+
+
+def test_without_a_key_of_bigpandas_there_is_nothing_to_look_at(box: Box, reconcile: Handler) -> None:
+    assert invoke(reconcile, {}) == {}
+    assert box.bigpanda.calls.all() == []
+
+
+@pytest.mark.parametrize("function", ["bigpanda_webhook", "job_worker", "reconcile"])
 @pytest.mark.parametrize("name", ["RELAY_DEAD_LETTER_QUEUE_URL", "RELAY_RETRY_QUEUE_URL", "RELAY_LEDGER_TABLE"])
 def test_a_function_with_a_wrong_environment_does_not_load(
     account: Aws, monkeypatch: pytest.MonkeyPatch, function: str, name: str

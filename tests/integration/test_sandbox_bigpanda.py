@@ -1,6 +1,6 @@
 """The BigPanda stand-in over real sockets: what it answers, what it keeps, what goes wrong when scripted."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,7 @@ KEY = "BPU-canary-key"
 APP = "app-canary-key"
 BEARER = {"Authorization": f"Bearer {KEY}"}
 JANE, EMMA = (user["id"] for user in USERS)
+NOW = 1_800_000_000
 
 
 @pytest.fixture
@@ -22,6 +23,7 @@ def http(box: Box) -> Iterator[requests.Session]:
     """A session that BigPanda lets in."""
     box.bigpanda.let_in(KEY)
     box.bigpanda.let_app_in(APP)
+    box.bigpanda.declare_incidents("e1", [declared()])
     with requests.Session() as session:
         session.trust_env = False
         session.headers.update(BEARER)
@@ -30,6 +32,25 @@ def http(box: Box) -> Iterator[requests.Session]:
 
 def incident(box: Box, what: str, name: str = "i1", environment: str = "e1") -> str:
     return f"{box.bigpanda.url}/resources/v2.0/environments/{environment}/incidents/{name}/{what}"
+
+
+def declared(
+    name: str = "i1", changed_at: int = NOW, folders: Sequence[str] = ("shared",), **more: Any
+) -> dict[str, Any]:
+    """An incident as it is declared."""
+    plain = {"id": name, "status": "Critical", "active": True, "changed_at": changed_at, "folders": list(folders)}
+    return plain | more
+
+
+def search(box: Box, http: requests.Session, environment: str = "e1", **query: Any) -> requests.Response:
+    url = f"{box.bigpanda.url}/resources/v2.0/environments/{environment}/incidents"
+    return http.get(url, params=query, timeout=5)
+
+
+def look(
+    box: Box, http: requests.Session, name: str = "i1", environment: str = "e1", **query: Any
+) -> requests.Response:
+    return http.get(incident(box, "", name, environment).rstrip("/"), params=query, timeout=5)
 
 
 def comment(box: Box, http: requests.Session, text: Any = "words", name: str = "i1") -> requests.Response:
@@ -55,12 +76,122 @@ def release(box: Box, http: requests.Session, name: str = "i1", **members: Any) 
 
 
 ROUTES: dict[str, Callable[[Box, requests.Session], requests.Response]] = {
+    "incidents": search,
+    "incident": look,
     "comment": comment,
     "assignment": assign,
     "activities": activities,
     "users": users,
     "release": release,
 }
+
+
+def ids(answer: requests.Response) -> list[str]:
+    assert answer.status_code == 200
+    return [each["id"] for each in answer.json()["items"]]
+
+
+class TestSearch:
+    def test_an_incident_is_an_object_of_api_v2(self, box: Box, http: requests.Session) -> None:
+        box.bigpanda.declare_incidents("e1", [declared(updated_at=NOW + 5, end=None)])
+        assert search(box, http).json() == {
+            "total": 1,
+            "items": [
+                {
+                    "id": "i1", "status": "Critical", "active": True, "severity": "Critical", "flapping": False,
+                    "shared": True, "snooze": {"snoozed": False}, "maintenance": None, "start": NOW, "changed_at": NOW,
+                    "updated_at": NOW + 5, "end": None, "alerts": [], "environments": ["e1"], "folders": ["shared"],
+                    "incident_tags": [], "assignee": None, "assigner": None, "correlation_matchers_log": [],
+                }
+            ],
+        }  # fmt: skip
+
+    def test_what_changed_last_comes_first_a_page_at_a_time(self, box: Box, http: requests.Session) -> None:
+        changes = [3, 1, 5, 2, 4]
+        box.bigpanda.declare_incidents("e1", [declared(f"i{each}", NOW + each) for each in changes])
+        pages = [search(box, http, page=page, page_size=2) for page in (1, 2, 3, 4)]
+        assert [ids(page) for page in pages] == [["i5", "i4"], ["i3", "i2"], ["i1"], []]
+        assert {page.json()["total"] for page in pages} == {5}
+
+    def test_a_page_has_ten_unless_asked(self, box: Box, http: requests.Session) -> None:
+        box.bigpanda.declare_incidents("e1", [declared(f"i{number}") for number in range(150)])
+        assert len(ids(search(box, http))) == 10
+        assert len(ids(search(box, http, page_size=100))) == 100
+
+    def test_a_folder_holds_what_says_so(self, box: Box, http: requests.Session) -> None:
+        box.bigpanda.declare_incidents(
+            "e1",
+            [
+                declared("open", NOW + 3, ["active", "shared"]),
+                declared("over", NOW + 2, ["resolved", "shared"], active=False),
+                declared("asleep", NOW + 1, ["snoozed"]),
+                declared("nowhere", NOW, []),
+            ],
+        )
+        wanted = {
+            "shared": ["open", "over"],
+            "active": ["open"],
+            "resolved": ["over"],
+            "snoozed": ["asleep"],
+            "maintenance": [],
+            "unhandled": [],
+            "assigned": [],
+        }
+        assert {folder: ids(search(box, http, folder=folder)) for folder in wanted} == wanted
+        assert ids(search(box, http)) == ["open", "over", "asleep", "nowhere"]
+
+    def test_alerts_are_told_whole_when_asked(self, box: Box, http: requests.Session) -> None:
+        alerts = [{"alert_id": "a1", "status": "Critical", "tags": [{"name": "host", "value": "db1"}]}]
+        box.bigpanda.declare_incidents("e1", [declared(alerts=alerts)])
+        for query, told in (({}, [{"alert_id": "a1"}]), ({"expand": "alerts"}, alerts)):
+            assert search(box, http, **query).json()["items"][0]["alerts"] == told
+            assert look(box, http, **query).json()["alerts"] == told
+
+    def test_with_alerts_a_page_has_ten_at_most(self, box: Box, http: requests.Session) -> None:
+        assert search(box, http, expand="alerts", page_size=10).status_code == 200
+        refused = search(box, http, expand="alerts", page_size=11)
+        assert (refused.status_code, refused.json()["status"]) == (400, 400)
+        assert "page_size" in refused.json()["errors"][0]
+
+    @pytest.mark.parametrize(
+        "query", [{"folder": "shred"}, {"folder": ""}, {"page": 0}, {"page_size": "x"}, {"expand": "tags"}]
+    )
+    def test_what_it_does_not_know_is_400(self, box: Box, http: requests.Session, query: dict[str, Any]) -> None:
+        answer = search(box, http, **query)
+        assert answer.status_code == 400
+        assert next(iter(query)) in answer.json()["errors"][0]
+
+    def test_a_query_is_written_down_and_not_interpreted(self, box: Box, http: requests.Session) -> None:
+        assert ids(search(box, http, query='host = "db1"')) == ["i1"]
+        [call] = box.bigpanda.calls.all()
+        assert (call.route, call.environment_id, call.incident_id) == ("incidents", "e1", None)
+        assert call.query == {"query": 'host = "db1"'}
+
+    def test_environments_are_told_apart_and_an_unknown_one_is_404(self, box: Box, http: requests.Session) -> None:
+        box.bigpanda.declare_incidents("e/2", [declared("other")])
+        box.bigpanda.declare_incidents("empty", [])
+        assert ids(search(box, http, "e%2F2")) == ["other"]
+        assert ids(search(box, http)) == ["i1"]
+        assert ids(search(box, http, "empty")) == []
+        unknown = search(box, http, "e9")
+        assert (unknown.status_code, unknown.json()["status"]) == (404, 404)
+
+    def test_one_incident_is_shown_by_its_id(self, box: Box, http: requests.Session) -> None:
+        box.bigpanda.declare_incidents("e1", [declared("a/b"), declared("i1")])
+        assert look(box, http, "a%2Fb").json()["id"] == "a/b"
+        assert [each.incident_id for each in box.bigpanda.calls.all()] == ["a/b"]
+
+    @pytest.mark.parametrize(("name", "environment"), [("i2", "e1"), ("i1", "e9")])
+    def test_one_that_is_not_there_is_404(self, box: Box, http: requests.Session, name: str, environment: str) -> None:
+        answer = look(box, http, name, environment)
+        assert (answer.status_code, answer.json()["status"]) == (404, 404)
+        assert look(box, http, expand="tags").status_code == 400
+
+    def test_what_was_declared_outlives_what_was_asked(self, box: Box, http: requests.Session) -> None:
+        search(box, http)
+        box.clear()
+        assert box.bigpanda.calls.all() == []
+        assert ids(search(box, http)) == ["i1"]
 
 
 class TestIncidents:
@@ -202,8 +333,8 @@ class TestKeys:
     ) -> None:
         http.headers["Authorization"] = shown or ""
         answers = [ask(box, http) for ask in ROUTES.values()]
-        assert [(each.status_code, each.json()["status"]) for each in answers] == [(401, 401)] * 5
-        assert [each.accepted for each in box.bigpanda.calls.all()] == [False] * 5
+        assert [(each.status_code, each.json()["status"]) for each in answers] == [(401, 401)] * len(ROUTES)
+        assert [each.accepted for each in box.bigpanda.calls.all()] == [False] * len(ROUTES)
 
     def test_several_keys_are_let_in(self, box: Box, http: requests.Session) -> None:
         box.bigpanda.let_in("another")
@@ -232,6 +363,7 @@ class TestPace:
             session.headers.update(BEARER)
             box.bigpanda.let_in(KEY)
             box.bigpanda.let_app_in(APP)
+            box.bigpanda.declare_incidents("e1", [declared()])
             statuses = [ask(box, session).status_code for _ in range(LIMITS[route] + 2)]
             assert [status == 429 for status in statuses] == [False] * LIMITS[route] + [True] * 2
             now[0] += timedelta(seconds=1)
@@ -336,9 +468,25 @@ class TestControl:
             assert assign(box, session, "u9").status_code == 204
             assert assign(box, session, JANE).status_code == 400
 
+    def test_incidents_are_declared(self, box: Box, http: requests.Session) -> None:
+        url, wanted = f"{box.control_url}/bigpanda/incidents", {"environment_id": "e5", "incidents": [declared("i5")]}
+        shown = http.put(url, json=wanted, timeout=5).json()["incidents"]
+        assert shown == http.get(url, timeout=5).json()["incidents"]
+        assert [each["id"] for each in shown["e5"]] == ids(search(box, http, "e5")) == ["i5"]
+        http.put(url, json=wanted | {"incidents": []}, timeout=5)
+        assert ids(search(box, http, "e5")) == []
+
     @pytest.mark.parametrize(
         ("path", "content", "message"),
         [
+            ("incidents", {"incidents": []}, "document must contain"),
+            ("incidents", {"environment_id": "e1", "incidents": {}}, "document.incidents must be array"),
+            ("incidents", {"environment_id": "e1", "incidents": [{"id": "i1"}]}, "incidents[0] must contain"),
+            ("incidents", {"environment_id": "e1", "incidents": [declared(folders=["x"])]}, "incidents[0].folders[0]"),
+            ("incidents", {"environment_id": "e1", "incidents": [declared(status="bad")]}, "incidents[0].status"),
+            ("incidents", {"environment_id": "e1", "incidents": [declared(changed_on=5)]}, "incidents[0] must not"),
+            ("incidents", {"environment_id": "e1", "incidents": [declared(alerts=["a"])]}, "incidents[0].alerts[0]"),
+            ("incidents", {"environment_id": "e1", "incidents": [declared(snooze={})]}, "incidents[0].snooze"),
             ("keys", {}, "key must contain ['api_key']"),
             ("keys", {"api_key": ""}, "key.api_key must be longer"),
             ("apps", {"api_key": "a"}, "app must contain ['app_key']"),
@@ -354,3 +502,4 @@ class TestControl:
         assert answer.status_code == 400
         assert message in answer.json()["error"]
         assert len(box.bigpanda.users()) == len(USERS)
+        assert [each["id"] for each in box.bigpanda.incidents()["e1"]] == ["i1"]

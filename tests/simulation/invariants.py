@@ -4,18 +4,18 @@ import base64
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 from relay.incident import parse
-from tests.simulation.comments import Comments
 from tests.simulation.conduct import Conduct
+from tests.simulation.console import Console
 from tests.simulation.oracle import changed, newest, surely_newer, wanted
 from tests.simulation.phones import Phones, Ring
 from tests.simulation.services import SimulatedSns, SimulatedSqs
-from tests.simulation.story import Said, SharedState
+from tests.simulation.story import Nap, Said, SharedState
 from tests.simulation.weather import Weather
 from tests.simulation.world import Process, World
 
@@ -25,6 +25,8 @@ IN_FLIGHT_SECONDS = 16.0
 CLOCKS_DIFFER = 0.7
 # The time between two signals is that between their claims, and one may be tried for as long as BigPanda waits.
 TRIED_SECONDS = 9.0
+# What two looks take, and what may hold them up.
+LOOKS_SECONDS = 20.0
 
 
 @dataclass
@@ -42,9 +44,13 @@ class Invariants:
     has_operators: bool
     is_widened: bool
     has_rest: bool
-    comments: Comments
+    console: Console
     # The digest of the state that the ledger keeps of an incident, and when it came.
     known: Callable[[str], tuple[str, float]]
+    # How often BigPanda is asked for what never came, if at all, and what was snoozed.
+    looks_every: float | None
+    naps: Sequence[Nap]
+    routed: Sequence[str]
     problems: list[str] = field(default_factory=list)
     # Extra rings that nobody can rule out, by incident; and incidents that the ledger could not watch over, or that no
     # queue took.
@@ -116,7 +122,11 @@ class Invariants:
                     if not self.doubts[incident] + self.phones.doubts[incident]:
                         self._check_rests(rings)
             self._check_ends(incident)
+            if self.looks_every is not None:
+                self._check_found(incident)
+                self._check_woken(incident)
         self._check_ages()
+        self._check_recipients()
         self._check_answers()
         if self.retries.wrong_delays:
             self._problem(f"SQS was asked for delays of {self.retries.wrong_delays} s")
@@ -167,6 +177,12 @@ class Invariants:
                 return True
         return False
 
+    def _rests_alike(self, state: SharedState) -> bool:
+        """Whether an older one that is as bad rests: to put the newer there, too, would help nobody."""
+        jobs = [job for job in self.dead_letters.bodies() if job["id"] == state.incident]
+        found = [self.states[job["id"], job["share"]] for job in jobs]
+        return any((each.is_open, each.status) == (state.is_open, state.status) for each in found)
+
     def _is_told(self, state: SharedState) -> bool:
         rung = (self.states[ring.incident, ring.share] for ring in self._rings(state.incident))
         return any(found is state or surely_newer(found, state) for found in rung)
@@ -202,6 +218,44 @@ class Invariants:
                 return
         if answered:
             self._problem(f"{incident} ends untold: {answered[0]}; people were told {told}")
+
+    def _check_found(self, incident: str) -> None:
+        """What is true of an incident at last is told, though its share never came: somebody asked for it."""
+        states = [state for state in self.states.values() if state.incident == incident]
+        last = max(states, key=lambda state: state.number)
+        stamps = [state.version for state in states if state is not last and state.version]
+        if last.version is None or any(stamp >= last.version for stamp in stamps):
+            # What has the same time stamp as what is known can't be told from it.
+            return
+        told = self._told(incident)
+        # That alerts joined is not looked for: nobody knows if BigPanda names them there as it does in its webhook.
+        is_told = told is last or changed(told, last) not in self.wanted - {"grew"}
+        is_told = is_told or self._is_on_a_queue(last) or self._rests_alike(last)
+        if not is_told and not (incident in self.unguarded and self._seems_told(incident, [last])):
+            self._problem(f"missed: {last}; people were told {told}")
+
+    def _check_woken(self, incident: str) -> None:
+        """What was critical before a snooze, and is critical after it, rings after it once more."""
+        if incident in self.unguarded | self.unqueued or "reopened" not in self.wanted:
+            return
+        states = [each for each in self.states.values() if each.incident == incident]
+        last, rings = max(states, key=lambda each: each.number), self._rings(incident)
+        # It must have been seen asleep, and awake after that.
+        least = 2 * (self.looks_every or 0.0) + LOOKS_SECONDS
+        for nap in self.naps:
+            begins = self.world.began + nap.begins
+            is_told = bool(rings) and rings[-1].at < begins and self.states[incident, rings[-1].share] is last
+            is_critical = last.is_open and last.status == "critical" and last.version is not None
+            is_seen = nap.incident == incident and nap.ends - nap.begins > least
+            if is_seen and is_told and is_critical and not self._is_on_a_queue(last) and not self._is_hidden(nap):
+                self._problem(f"{incident} was not woken")
+
+    def _is_hidden(self, nap: Nap) -> bool:
+        """Whether BigPanda, or who asks it, may not have been there while an incident was snoozed."""
+        spells = (spell for spell in self.weather.spells if spell.service in {"bigpanda", "dynamodb", "secrets"})
+        return bool(self.weather.crashes) or any(
+            spell.begins < nap.ends and nap.begins < spell.ends for spell in spells
+        )
 
     def _check_bad_again(self, incident: str) -> None:
         """What got better, unheard, and then as bad again is told: people may have seen that it was better."""
@@ -255,15 +309,21 @@ class Invariants:
     def _check_once(self, incident: str, rings: list[Ring]) -> None:
         """Each ring tells what people did not know, but for one more for each time that nobody could tell."""
         told: SharedState | None = None
-        needless = 0
+        needless, before = 0, 0.0
         for ring in rings:
             state = self.states[ring.incident, ring.share]
-            needless += changed(told, state) not in self.wanted and not self._is_bad_again(told, state, ring.at)
-            told = state
+            is_news = changed(told, state) in self.wanted or self._is_bad_again(told, state, ring.at)
+            needless += not is_news and not self._is_woken(incident, before, ring.at)
+            told, before = state, ring.at
         doubts = self.doubts[incident] + self.phones.doubts[incident]
         # Those that no queue takes wait for a sender that died, then all of them are sent.
         if needless > doubts and not (doubts and incident in self.unqueued):
             self._problem(f"{incident} rang {needless} times too often")
+
+    def _is_woken(self, incident: str, before: float, at: float) -> bool:
+        """Whether a snooze ended in between."""
+        ends = (self.world.began + nap.ends for nap in self.naps if nap.incident == incident)
+        return any(before < end <= at for end in ends)
 
     def _is_bad_again(self, told: SharedState | None, now: SharedState, at: float) -> bool:
         """Whether it got better in between, untold: people who think that it goes on as before still need to know."""
@@ -325,9 +385,9 @@ class Invariants:
         """What people answered stands in BigPanda once, or rests among the dead letters."""
         resting = {note for job in self.dead_letters.jobs() for note in _notes(job)}
         for answer in self.taken:
-            if not self.comments.written[answer] and answer not in resting:
+            if not self.console.written[answer] and answer not in resting:
                 self._problem(f"unwritten: {answer}")
-        for answer, times in self.comments.written.items():
+        for answer, times in self.console.written.items():
             if times > 1:
                 self._problem(f"{answer} was written {times} times")
 
@@ -338,6 +398,16 @@ class Invariants:
             arrivals = [at for at in self.states[ring.incident, ring.share].arrivals if at <= ring.began]
             if not self.has_operators and ring.began > max(arrivals) + limit:
                 self._problem(f"{ring.incident} share {ring.share} rang although it was too old")
+
+    def _check_recipients(self) -> None:
+        """Who is rung is who the routes say. A state without a status tells nobody's route."""
+        for ring in self.phones.rings:
+            state = self.states[ring.incident, ring.share]
+            is_routed = bool(self.routed) and state.is_open and state.status == "critical"
+            expected = [tuple(self.routed)] if is_routed else [("Ops",), ("Ops", "Dba")]
+            # Who took it on hears alone of what is no worse.
+            if ring.recipients not in [*expected, ("jdoe",)]:
+                self._problem(f"{state} rang {', '.join(ring.recipients)}")
 
     def _problem(self, what: str) -> None:
         if what not in self.problems:

@@ -37,14 +37,14 @@ MUTATIONS = (
         "worker",
         "            return False\n        return self._seen_to",
         "            return True\n        return self._seen_to",
-        seed=193,
+        seed=301,
     ),
     Mutation(
         "partial failures are ignored",
         "worker",
         "        return staying\n",
         "        return []\n",
-        seed=193,
+        seed=301,
     ),
     Mutation(
         "a share is sent without being kept first",
@@ -65,7 +65,7 @@ MUTATIONS = (
         "ledger",
         "return self.lease is not None and now < self.lease.until",
         "return False",
-        seed=263,
+        seed=296,
     ),
     Mutation(
         "an expired lease is forgotten, not doubted",
@@ -140,7 +140,7 @@ MUTATIONS = (
         "pace",
         "FAILURES_IN_A_ROW = 5",
         "FAILURES_IN_A_ROW = 5000",
-        seed=83,
+        seed=240,
     ),
     Mutation(
         "Retry-After is not kept",
@@ -178,7 +178,6 @@ MUTATIONS = (
         "fallback",
         "self.client().publish(TopicArn=self.topic_arn,",
         "dict(TopicArn=self.topic_arn,",
-        seed=197,
     ),
     Mutation(
         "the fallback is not thought of once the job is buried",
@@ -289,6 +288,38 @@ MUTATIONS = (
         "return replace(entry._rung(lease, tries, lease.began), lease=lease, slot=None)",
         "return replace(entry._rung(lease, 0, lease.began), lease=lease, slot=None)",
         seed=306,
+    ),
+    Mutation(
+        "what came once is not looked for again",
+        "owed",
+        "if entry.is_busy(now) or (kept",
+        "if entry.sequence or (kept",
+    ),
+    Mutation(
+        "what waits for a sender that died is taken for what is being sent",
+        "owed",
+        "if entry.is_busy(now) or (kept",
+        "if entry.lease or (kept",
+        seed=537,
+    ),
+    Mutation(
+        "a snooze that is over is not news",
+        "ledger",
+        "return replace(self, eased=replace(_without_alerts(self.announced), is_open=False))",
+        "return self",
+    ),
+    Mutation(
+        "a route is chosen and not taken",
+        "keeping",
+        "(route.recipients if route else channel.recipients)",
+        "channel.recipients",
+    ),
+    Mutation(
+        "what is as announced is never news, though a snooze ended",
+        "owed",
+        "announced is not None and entry.eased is None and state.is_same(announced)",
+        "announced is not None and state.is_same(announced)",
+        seed=406,
     ),
     Mutation(
         "a fast fail of the circuit counts as a try",

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import requests
+from greenlet import GreenletExit
 
 from relay.http import Answer, Session
 from tests.simulation.services import Edge
@@ -25,6 +26,7 @@ class Ring:
     incident: str
     share: int
     delivery: str
+    recipients: tuple[str, ...]
 
 
 @dataclass
@@ -82,11 +84,18 @@ class Phones(Session):
         post = Post(world.process().name, headers["X-Relay-Delivery-Id"], began)
         self.edge.reach()
         if world.now > began + seconds:
-            # The real one looks at the clock, too, before the first byte: a function may have been frozen.
+            # The real one looks at the clock, too, before the first byte: a function may have been frozen. Whoever gave
+            # it up by then can't know.
+            self.doubts[json.loads(body or b"")["incident"]["id"]] += 1
             raise requests.ConnectTimeout("too late to be sent")
         self.posts.append(post)
         try:
             answer = self._answered(post, url, json.loads(body or b"")["incident"], seconds)
+        except GreenletExit:
+            # It was left behind, and never went on: whether it got there, its sender can't know.
+            self.doubts[json.loads(body or b"")["incident"]["id"]] += post.fault not in AMBIGUOUS
+            raise
+        else:
             post.is_accepted = answer.status == 202
             return answer
         finally:
@@ -103,7 +112,8 @@ class Phones(Session):
         world.process().claimed.add(incident)
         if fault in {None, "slow", "reset rang", "timeout rang"}:
             post.request_id = f"r{len(self.rings) + 1}"
-            self._ring(Ring(world.now, post.began, incident, share, post.delivery))
+            recipients = dict(parse_qsl(urlsplit(url).query)).get("recipients", "")
+            self._ring(Ring(world.now, post.began, incident, share, post.delivery, tuple(recipients.split(","))))
             world.say(f"RINGS  {incident} share {share}{f' ({fault})' if fault else ''}")
         else:
             world.say(f"xmatters: {fault} for {incident} share {share}")

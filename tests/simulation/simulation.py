@@ -29,9 +29,11 @@ from relay.outward import Outward
 from relay.pace import Pace
 from relay.pages import Pages
 from relay.queues import Queue
+from relay.reconcile import Reconciler
 from relay.replay import Replay, WorkerError
 from relay.sending import Sender
 from relay.shares import Shares
+from relay.sources import Sources
 from relay.table import Table
 from relay.telemetry import Telemetry
 from relay.turns import Turns
@@ -39,7 +41,7 @@ from relay.webhook import Webhook
 from relay.worker import Worker
 from relay.writeback import Writeback
 from relay.xmatters import XMatters
-from tests.simulation.comments import Comments
+from tests.simulation.console import Console
 from tests.simulation.invariants import Invariants
 from tests.simulation.phones import NEW_KEY, OLD_KEY, Phones
 from tests.simulation.services import Edge, Message, SimulatedDynamoDb, SimulatedSecrets, SimulatedSns, SimulatedSqs
@@ -54,7 +56,9 @@ BATCH = 5
 RESENDS = 2
 VISIBILITY_SECONDS = 360.0
 # What Lambda lets them run for.
-WEBHOOK_SECONDS, WORKER_SECONDS = 15.0, 60.0
+WEBHOOK_SECONDS, WORKER_SECONDS, LOOK_SECONDS = 15.0, 60.0, 240.0
+# Until when BigPanda is asked for what never came.
+LOOKED_AT_SECONDS = STORM_SECONDS + 1500
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class Functions:
     webhook: Webhook
     callbacks: Webhook
     worker: Worker
+    reconciler: Reconciler
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ class Simulation:
         self.phones = Phones(
             Edge(self.world, weather, "xmatters", 0.05, 0.4), Edge(self.world, weather, "rest", 0.05, 0.4)
         )
-        self.comments = Comments(Edge(self.world, weather, "bigpanda", 0.05, 0.4))
+        self.console = Console(Edge(self.world, weather, "bigpanda", 0.05, 0.4), self._incidents, self._came_by_api)
         sqs = Edge(self.world, weather, "sqs")
         self.dead_letters = SimulatedSqs(self.world, sqs, "dead-letters", 60)
         self.retries = SimulatedSqs(
@@ -112,15 +117,24 @@ class Simulation:
             bool(story.operations),
             story.widens_at is not None,
             story.has_rest,
-            self.comments,
+            self.console,
             self._known,
+            story.looks_every,
+            story.naps,
+            story.routed,
         )
 
     def run(self) -> Verdict:
         """Let it all happen, then say what is wrong with it."""
         began = self.world.began
         for post in self.story.posts:
-            self.world.at(began + post.at, lambda post=post: self._post(post))  # type: ignore[misc]
+            if not post.is_lost:
+                self.world.at(began + post.at, lambda post=post: self._post(post))  # type: ignore[misc]
+        if self.story.looks_every:
+            # The channel has been looked at for long, so that nothing is older than that.
+            text = json.dumps([began - 1000, 0.0, 0.0, {}, {}])
+            self.dynamodb.items["reconcile/noc"] = {"text": {"S": text}, "sequence": {"N": "1"}}
+            self.world.at(began + self.story.looks_every, lambda: self._look(began + LOOKED_AT_SECONDS))
         for said in self.story.answers:
             for copy in range(said.copies):
                 self.world.at(began + said.at + 5 * copy, lambda said=said: self._call_back(said))  # type: ignore[misc]
@@ -153,10 +167,15 @@ class Simulation:
         xmatters: dict[str, Any] = {"trigger_url": trigger, "auth": {"type": "url"}, "recipients": self._recipients}
         if self.story.has_rest:
             xmatters["rest"] = REST
-        document = {"inbound": {"token": TOKEN}, "xmatters": xmatters, "policy": self.story.policy}
+        policy = self.story.policy
+        if self.story.routed:
+            policy = policy | {"routes": [{"when": {"status": "critical"}, "recipients": self.story.routed}]}
+        document = {"inbound": {"token": TOKEN}, "xmatters": xmatters, "policy": policy}
         if self.story.answers:
             xmatters["callback"] = {"token": TOKEN}
-            document["bigpanda"] = {"api_key": "k", "environment_id": "e"}
+        if self.story.answers or self.story.looks_every:
+            looks = self.story.looks_every is not None
+            document["bigpanda"] = {"api_key": "k", "environment_id": "e", "reconcile": looks}
         return json.dumps(document)
 
     def _functions(self) -> Functions:
@@ -168,8 +187,8 @@ class Simulation:
         def deadline(seconds: float) -> Deadline:
             return WorldDeadline(seconds, world, clock)
 
-        client: Any = self.dynamodb
         sns: Any = self.sns
+        client: Any = self.dynamodb
         table, chance = Table(client, "ledger", clock), world.random.random
         keeper = Keeper(_queue(self.retries), _queue(self.dead_letters), clock)
         channels = ChannelCache(self.secrets, HOSTS, seconds=60, clock=clock, notice=_telemetry().notice)
@@ -183,13 +202,28 @@ class Simulation:
             lambda: f"sender-{next(self._names)}",
         )
         followup = Followup(Pages(Outward(self.phones, clock=clock)), delivery.guard, clock)
-        turns = Turns(table, clock, world.wait)
-        writeback = Writeback(BigPanda(Outward(self.comments, clock=clock)), turns, table, Ledger(table), clock)
+        turns, sources = Turns(table, clock, world.wait), Sources(table, clock)
+        bigpanda = BigPanda(Outward(self.console, clock=clock))
+        writeback = Writeback(bigpanda, turns, table, Ledger(table), clock)
         fallback = Fallback(lambda: sns, "arn:aws:sns:eu-central-1:000000000000:fallback", table, clock)
         return Functions(
-            Webhook(channels, Shares(delivery).take, _telemetry(), clock, deadline),
+            Webhook(channels, Shares(delivery, sources).take, _telemetry(), clock, deadline),
             Webhook(channels, Callbacks(keeper, clock).take, _telemetry(), clock, deadline, door="callback"),
             Worker(delivery, followup, writeback, channels, keeper, fallback, _telemetry(), clock, chance, deadline),
+            Reconciler(
+                lambda: ["noc"],
+                channels,
+                bigpanda,
+                turns,
+                sources,
+                table,
+                Ledger(table),
+                keeper,
+                _telemetry(),
+                clock,
+                chance,
+                deadline,
+            ),
         )
 
     # ---- BigPanda and the webhook --------------------------------------------------------------------------------
@@ -231,6 +265,35 @@ class Simulation:
         reply = self._any().callbacks.serve(request)
         self.world.say(f"{process.name} answers {reply.status} {reply.document.get('outcome')}")
         self.invariants.called_back(said, reply.status)
+
+    # ---- BigPanda's console, and who asks it -------------------------------------------------------------------------
+
+    def _incidents(self) -> Mapping[str, Mapping[str, Any]]:
+        """Its incidents, as they are now."""
+        now = self.world.now - self.world.began
+        happened = sorted(
+            (state for state in self.invariants.states.values() if state.at <= now), key=lambda state: state.number
+        )
+        asleep = {nap.incident for nap in self.story.naps if nap.begins <= now < nap.ends}
+        return {state.incident: state.in_the_api(is_snoozed=state.incident in asleep) for state in happened}
+
+    def _came_by_api(self, incident: str) -> None:
+        """A state came by the API: the newest that there is."""
+        shown = self._incidents().get(incident)
+        if shown:
+            self.invariants.states[incident, shown["share"]].arrivals.append(self.world.now)
+
+    def _look(self, until: float) -> None:
+        incidents = {post.state.incident for post in self.story.posts}
+        process = Process(f"reconcile {next(self._names)}", incidents, lambda: self._ended(process))
+        self._start(process, lambda: self._looked(process), LOOK_SECONDS)
+        again = self.world.now + (self.story.looks_every or 0.0)
+        if again < until:
+            self.world.at(again, lambda: self._look(until))
+
+    def _looked(self, process: Process) -> None:
+        found = self._any().reconciler.reconcile().get("noc")
+        self.world.say(f"{process.name} finds {found}")
 
     # ---- SQS and the worker --------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from copy import replace
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -68,6 +69,20 @@ class SharedState:
             incident["status"] = self.status
         return json.dumps({"incident": incident | {k: v for k, v in stamps.items() if v is not None}}).encode()
 
+    def in_the_api(self, *, is_snoozed: bool) -> dict[str, Any]:
+        """What BigPanda says of it to those who ask."""
+        stamps = {"changed_at": self.changed_on, "updated_at": self.updated_on}
+        return {
+            "id": self.incident,
+            "share": self.number,
+            "active": self.is_open,
+            "status": (self.status or "").capitalize() or None,
+            "shared": True,
+            "snooze": {"snoozed": is_snoozed},
+            "alerts": [{"alert_id": alert, "status": self.status or "unknown"} for alert in sorted(self.alerts)],
+            **stamps,
+        }
+
     def __str__(self) -> str:
         kind = "open" if self.is_open else "over"
         stamps = f"changedOn {self.changed_on}, updatedOn {self.updated_on}"
@@ -76,10 +91,11 @@ class SharedState:
 
 @dataclass(frozen=True)
 class Post:
-    """A copy of a share that BigPanda sends at a moment."""
+    """A copy of a share that BigPanda sends at a moment; one that `is_lost` never gets anywhere."""
 
     at: float
     state: SharedState
+    is_lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,6 +118,15 @@ class Said:
 
 
 @dataclass(frozen=True)
+class Nap:
+    """While an incident is snoozed in BigPanda; times count from the beginning."""
+
+    incident: str
+    begins: float
+    ends: float
+
+
+@dataclass(frozen=True)
 class Story:
     """All that a seed decides beforehand; times count from the beginning."""
 
@@ -118,6 +143,11 @@ class Story:
     has_rest: bool
     # What people answer; without any, the channel takes no callbacks.
     answers: list[Said]
+    # How often BigPanda is asked for what never came, if at all, and what is snoozed meanwhile.
+    looks_every: float | None
+    naps: list[Nap]
+    # Who is rung for what is critical, if not who is rung for all else.
+    routed: list[str]
 
     def words(self) -> Iterator[str]:
         """The story as a person reads it."""
@@ -130,9 +160,17 @@ class Story:
             yield f"xMatters' key changes at {self.rotates_at:.0f} s; the secret at {self.learns_at:.0f} s"
         if self.widens_at is not None:
             yield f"the channel gets another recipient at {self.widens_at:.0f} s"
+        if self.routed:
+            yield f"what is critical rings {', '.join(self.routed)}"
+        if self.looks_every is not None:
+            yield f"BigPanda is asked every {self.looks_every:.0f} s for what never came"
+        yield from (f"{nap.incident} is snoozed from {nap.begins:.0f} s to {nap.ends:.0f} s" for nap in self.naps)
         yield from (f"at {said.at:.0f} s somebody answers {said.response} for {said.incident}" for said in self.answers)
         yield from (f"at {moment:.0f} s an operator does: {deed}" for moment, deed in self.operations)
-        yield from (f"at {post.at:.1f} s BigPanda posts {post.state}" for post in self.posts)
+        yield from (
+            f"at {post.at:.1f} s BigPanda posts {post.state}{', which is lost' if post.is_lost else ''}"
+            for post in self.posts
+        )
 
 
 def tell(seed: int) -> Story:
@@ -144,6 +182,11 @@ def tell(seed: int) -> Story:
     posts = [post for states in incidents for post in _posts(random, states)]
     rotates_at = random.uniform(0, 300) if random.random() < 0.15 else None
     policy = _policy(random)
+    # What has been told of a seed stays so.
+    more = Random(f"more of {seed}")
+    looks_every = more.choice([120.0, 300.0]) if more.random() < 0.25 else None
+    if looks_every:
+        posts = [replace(post, is_lost=more.random() < 0.25) for post in posts]
     # With other recipients it is another limit.
     widens = random.random() < 0.1 and "max_per_minute_per_recipients" not in policy
     return Story(
@@ -160,6 +203,9 @@ def tell(seed: int) -> Story:
         widens_at=random.uniform(0, 300) if widens else None,
         has_rest=random.random() < 0.4,
         answers=list(_answers(random, len(incidents))),
+        looks_every=looks_every,
+        naps=list(_naps(more, len(incidents))) if looks_every else [],
+        routed=["Oncall"] if more.random() < 0.2 and "max_per_minute_per_recipients" not in policy else [],
     )
 
 
@@ -249,6 +295,13 @@ def _answers(random: Random, incidents: int) -> Iterator[Said]:
     for number in range(random.choice([0, 0, 1, 3, 6])):
         incident, response = f"i{random.randrange(incidents)}", random.choice(["Acknowledge", "Not me"])
         yield Said(random.uniform(10, 400), number, incident, response, random.choice([1, 1, 2]))
+
+
+def _naps(random: Random, incidents: int) -> Iterator[Nap]:
+    for number in range(incidents):
+        if random.random() < 0.5:
+            begins = random.uniform(50, 500)
+            yield Nap(f"i{number}", begins, begins + random.uniform(30, 900))
 
 
 def _spells(random: Random) -> Iterator[Spell]:

@@ -50,7 +50,9 @@ def test_each_key_of_a_channel_is_explained() -> None:
 def test_each_verb_is_shown_to_people() -> None:
     text = "".join(page.read_text() for page in PAGES)
     for noun, group in main.commands.items():
-        assert isinstance(group, click.Group)
+        if not isinstance(group, click.Group):
+            assert f"relayctl {noun}" in text, noun
+            continue
         for verb in group.commands:
             assert re.search(rf"relayctl {noun} ({verb}\b|[a-z|]*\b{verb}\b)", text), f"{noun} {verb}"
 

@@ -1,4 +1,4 @@
-"""BigPanda's API, as far as the relay writes into it: comments, assignments, and the end of a callback lock.
+"""BigPanda's API, as far as the relay needs it: comments, assignments, the end of a callback lock, and incidents.
 
 Facts and what is not known of them: docs/vendors.md, "BigPanda's API".
 """
@@ -6,12 +6,12 @@ Facts and what is not known of them: docs/vendors.md, "BigPanda's API".
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 from relay.channel import Access
 from relay.deadline import Deadline
-from relay.errors import BadAnswer, reason_for_status
+from relay.errors import BadAnswer, Reason, reason_for_status
 from relay.fields import Fields, nested, scalar
 from relay.http import MAX_ANSWER_BYTES, Answer
 from relay.outward import Outward
@@ -19,6 +19,10 @@ from relay.outward import Outward
 # Comments are looked for among so many pages of an incident's latest activities.
 ACTIVITY_PAGES = 3
 ACTIVITIES_A_PAGE = 20
+# The most that BigPanda's own page on its limits speaks of.
+INCIDENTS_A_PAGE = 100
+# How its API calls what its webhook calls otherwise.
+_WEBHOOK_NAMES = {"start": "startedOn", "changed_at": "changedOn", "updated_at": "updatedOn", "end": "endedOn"}
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,13 @@ class Incident:
     def path(self) -> str:
         """Its path in the API."""
         return f"/resources/v2.0/environments/{_quoted(self.environment_id)}/incidents/{_quoted(self.id)}"
+
+
+class Listing(NamedTuple):
+    """One page of incidents, and how many there are on all pages together, where BigPanda says so."""
+
+    items: list[dict[str, Any]]
+    total: int | None
 
 
 class BigPanda:
@@ -89,6 +100,32 @@ class BigPanda:
             if error.http_status not in {404, 409}:
                 raise
 
+    def incidents(
+        self, access: Access, environment_id: str, folder: str, page: int, since: float | None, deadline: Deadline
+    ) -> Listing:
+        """The incidents of a folder of an environment that were active `since` then; pages count from 1."""
+        query: dict[str, Any] = {"folder": folder, "page": page, "page_size": INCIDENTS_A_PAGE}
+        query |= {"from": int(since)} if since else {}
+        query |= {"query": access.reconcile_query} if access.reconcile_query else {}
+        path = f"/resources/v2.0/environments/{_quoted(environment_id)}/incidents?{urlencode(query)}"
+        answer = self._do(access, "GET", path, None, deadline)
+        document = _json(answer)
+        items = nested(document, "items") if isinstance(document, dict) else document
+        total = nested(document, "total") if isinstance(document, dict) else None
+        total = total if isinstance(total, int) else None
+        if not isinstance(items, list) or (total and page == 1 and not items):
+            # To take it for "there is none" might end what goes on.
+            raise self._outward.bad_answer(answer, Reason.UPSTREAM, {access.api_key})
+        return Listing([item for item in items if isinstance(item, dict)], total)
+
+    def incident(self, access: Access, incident: Incident, deadline: Deadline) -> dict[str, Any]:
+        """All of an incident, with the details of its alerts."""
+        answer = self._do(access, "GET", f"{incident.path}?expand=alerts", None, deadline)
+        document = _json(answer)
+        if not isinstance(document, dict):
+            raise self._outward.bad_answer(answer, Reason.UPSTREAM, {access.api_key})
+        return document
+
     def _do(
         self, access: Access, method: str, path: str, document: Mapping[str, Any] | None, deadline: Deadline
     ) -> Answer:
@@ -114,12 +151,36 @@ def _known_as(user: Mapping[str, Any]) -> set[str]:
     return {text.strip().lower() for text in texts if text}
 
 
+def as_webhook(document: Mapping[str, Any], environment_id: str) -> bytes:
+    """What the API says of an incident, as a webhook's body: xMatters' workflows know no other."""
+    alerts = nested(document, "alerts")
+    active = nested(document, "active")
+    named = {new: document[old] for old, new in _WEBHOOK_NAMES.items() if old in document}
+    if isinstance(active, bool):
+        named["resolved"] = not active
+    if isinstance(alerts, list):
+        named["alerts"] = [_with_id(alert) for alert in alerts if isinstance(alert, dict)]
+    if status := scalar(nested(document, "status")):
+        named["status"] = status.lower()
+    members = {"incident": {**document, **named}, "metadata": {"environment_id": environment_id}}
+    return json.dumps(members).encode()
+
+
+def _with_id(alert: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"id": alert["alert_id"], **alert} if "alert_id" in alert else alert
+
+
+def _json(answer: Answer) -> Any:
+    """What an answer holds; None where it is no JSON, or was cut off."""
+    try:
+        return json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return None
+
+
 def _items(answer: Answer, *names: str) -> list[Any]:
     """The objects of a page, which is a list, or holds one."""
-    try:
-        document = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        return []
+    document = _json(answer)
     items = nested(document, *names) if isinstance(document, dict) else document
     return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 

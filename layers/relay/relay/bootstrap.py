@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
 
+    from relay.reconcile import Reconciler
     from relay.webhook import Webhook
     from relay.worker import Worker
 
@@ -54,6 +55,8 @@ _TWICE = ClientConfig(
 )
 _PATIENCE = _TWICE.merge(ClientConfig(connect_timeout=1, read_timeout=1.5))
 _HASTE = _TWICE.merge(ClientConfig(connect_timeout=0.5, read_timeout=0.7))
+# A page of a hundred incidents, or one with all of its alerts.
+_MOST_BYTES = 6 * 1024 * 1024
 _DEADLINES = partial(Deadline, clock=time.monotonic)
 
 
@@ -64,13 +67,16 @@ _DEADLINES = partial(Deadline, clock=time.monotonic)
 def webhook(environment: Mapping[str, str] = os.environ) -> "Webhook":
     """What the function behind POST /bigpanda/{channel} needs. Raises ConfigError."""
     from relay.shares import Shares
+    from relay.sources import Sources
     from relay.webhook import Webhook
 
     config = Config.from_environment(environment)
     telemetry = Telemetry.from_environment()
     channels = _channels(config, telemetry)
-    delivery = _delivery(channels, _keeper(config), _table(config), _outward(config))
-    return _loaded(Webhook(channels, Shares(delivery).take, telemetry, time.time, _DEADLINES))
+    table = _table(config)
+    delivery = _delivery(channels, _keeper(config), table, _outward(config))
+    take = Shares(delivery, Sources(table, time.time)).take
+    return _loaded(Webhook(channels, take, telemetry, time.time, _DEADLINES))
 
 
 def xmatters_callback(environment: Mapping[str, str] = os.environ) -> "Webhook":
@@ -121,6 +127,35 @@ def job_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
     )
 
 
+def reconcile(environment: Mapping[str, str] = os.environ) -> "Reconciler":
+    """What the function needs that looks for what was missed. Raises ConfigError."""
+    from relay.bigpanda import BigPanda
+    from relay.reconcile import Reconciler
+    from relay.sources import Sources
+    from relay.turns import Turns
+
+    config = Config.from_environment(environment)
+    telemetry = Telemetry.from_environment()
+    table, secrets = _table(config), _secrets(config)
+    outward = Outward(Session(_hosts(config), most=_MOST_BYTES))
+    return _loaded(
+        Reconciler(
+            secrets.names,
+            _channels(config, telemetry, secrets),
+            BigPanda(outward),
+            Turns(table, time.time, time.sleep),
+            Sources(table, time.time),
+            table,
+            Ledger(table),
+            _keeper(config),
+            telemetry,
+            time.time,
+            random.random,
+            _DEADLINES,
+        )
+    )
+
+
 def _loaded[T](parts: T) -> T:
     """The parts, from now on with a look for garbage among what is made after them: all that is there now stays."""
     gc.freeze()
@@ -162,10 +197,14 @@ def _hosts(config: Config) -> AllowedHosts:
     return AllowedHosts(config.allowed_hosts, loopback=config.loopback_allowed)
 
 
-def _channels(config: Config, telemetry: Telemetry) -> ChannelCache:
+def _secrets(config: Config) -> Secrets:
     client: SecretsManagerClient = boto3.client("secretsmanager", config=_PATIENCE)
+    return Secrets(client, config.secret_prefix, ticks=time.monotonic)
+
+
+def _channels(config: Config, telemetry: Telemetry, secrets: Secrets | None = None) -> ChannelCache:
     return ChannelCache(
-        Secrets(client, config.secret_prefix, ticks=time.monotonic).read,
+        (secrets or _secrets(config)).read,
         _hosts(config),
         seconds=config.secret_cache_seconds,
         # Lambda freezes a function between requests, and clocks that never go back may stop with it.

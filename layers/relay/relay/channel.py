@@ -61,7 +61,8 @@ class Access:
     `environment_id` is where its incidents are found if nothing else tells. `assign` lets who acknowledges have the
     incident; `email_domain` makes a user name of BigPanda's out of a name of xMatters'. `comments` are the callbacks
     that are written. `callbacks` says that BigPanda holds an incident's updates until it hears that the first share of
-    it arrived, by the name of `app_key`.
+    it arrived, by the name of `app_key`. `reconcile` lets BigPanda be asked for what was missed, among the incidents
+    that fit `reconcile_query`, if there is one.
     """
 
     base_url: str
@@ -72,6 +73,8 @@ class Access:
     comments: frozenset[Kind]
     callbacks: bool = False
     app_key: str | None = field(default=None, repr=False)
+    reconcile: bool = True
+    reconcile_query: str | None = None
 
     def writes(self, said: Callback) -> bool:
         """Whether a callback is written into BigPanda. A device that was reached is nothing to write of."""
@@ -338,6 +341,8 @@ def _access(members: Mapping[str, Any]) -> Access:
         comments=frozenset(map(Kind, members.get("comments", WRITTEN))),
         callbacks=members.get("callbacks", False),
         app_key=members.get("app_key"),
+        reconcile=members.get("reconcile", True),
+        reconcile_query=members.get("reconcile_query"),
     )
 
 

@@ -85,6 +85,8 @@ CHANNEL = _object(
         comments={"type": "array", "uniqueItems": True, "items": _CALLBACK},
         callbacks={"type": "boolean"},
         app_key=_TOKEN,
+        reconcile={"type": "boolean"},
+        reconcile_query={"type": "string", "minLength": 1, "maxLength": 2000},
     ),
     policy=_object(
         [],

@@ -88,7 +88,7 @@ def _is_loopback(host: str) -> bool:
 
 
 class Answer(NamedTuple):
-    """What came back: a status, headers with names in lower case, and what could be read of the body, up to 64 KiB."""
+    """What came back: a status, headers with names in lower case, and what could be read of the body, up to a bound."""
 
     status: int
     headers: Mapping[str, str]
@@ -96,10 +96,16 @@ class Answer(NamedTuple):
 
 
 class Session:
-    """One keep-alive session. No redirect is followed, no proxy, netrc or retry of a library comes in between."""
+    """One keep-alive session. No redirect is followed, no proxy, netrc or retry of a library comes in between.
 
-    def __init__(self, hosts: AllowedHosts, *, clock: Callable[[], float] = time.time) -> None:
+    Of an answer's body no more than `most` bytes are read.
+    """
+
+    def __init__(
+        self, hosts: AllowedHosts, *, clock: Callable[[], float] = time.time, most: int = MAX_ANSWER_BYTES
+    ) -> None:
         self._hosts = hosts
+        self._most = most
         self._clock = clock
         self._last_used = clock()
         self._session = _Requests()
@@ -140,7 +146,7 @@ class Session:
         ) as response:
             names = {name.lower(): value for name, value in response.headers.items()}
             heard(Answer(response.status_code, names, b""))
-            return Answer(response.status_code, names, _read(response))
+            return Answer(response.status_code, names, _read(response, self._most))
 
     def _drop_idle_connections(self) -> None:
         now = self._clock()
@@ -149,15 +155,15 @@ class Session:
         self._last_used = now
 
 
-def _read(response: requests.Response) -> bytes:
+def _read(response: requests.Response, most: int) -> bytes:
     content = b""
     # The status has been read, and it is what counts: an answer that breaks off after it is still that answer.
     with contextlib.suppress(requests.RequestException):
         for chunk in response.iter_content(8192):
             content += chunk
-            if len(content) >= MAX_ANSWER_BYTES:
+            if len(content) >= most:
                 break
-    return content[:MAX_ANSWER_BYTES]
+    return content[:most]
 
 
 class _Requests(requests.Session):

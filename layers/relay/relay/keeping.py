@@ -65,6 +65,12 @@ def new_job(
     )
 
 
+def release_job(job: Job, event: str) -> Job:
+    """The job that tells BigPanda that the first share of an incident arrived; `job` is that share's own."""
+    body = json.dumps({"event": event}).encode()
+    return replace(job, kind="release", body=body, status=None, not_before=None)
+
+
 def _route(channel: Channel, share: Share) -> "Route | None":
     if not channel.policy.routes:
         return None

@@ -196,6 +196,15 @@ class Entry(NamedTuple):
             entry = replace(entry._doubting(lease.state), rests_until=rests_until)
         return entry.parking(lease.state) if parked else entry
 
+    def woken(self) -> "Entry":
+        """The entry of an incident whose snooze is over: it is as bad as before, and nobody looks after it any more.
+
+        So people are told of it as if it had been over.
+        """
+        if self.announced is None:
+            return self
+        return replace(self, eased=replace(_without_alerts(self.announced), is_open=False))
+
     def followed(self, seen: Mapping[str, Raised]) -> "Entry":
         """The entry with what became of signals, by their request ids."""
         return replace(self, raised=tuple(_followed(each, seen.get(each.request_id, each)) for each in self.raised))

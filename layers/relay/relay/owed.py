@@ -49,13 +49,15 @@ def judge_share(
         return Judgement(Standing.DUPLICATE)
     if state.precedes(entry.announced) or state.precedes(entry.kept):
         return Judgement(Standing.SUPERSEDED)
-    return _judge_change(entry, state, notify_on)
+    return judge_change(entry, state, notify_on)
 
 
 def judge_job(entry: Entry, state: State, notify_on: AbstractSet[Transition], *, replayed: bool) -> Judgement:
     """How the state of a job that woke up stands. An operator's replay of one that is parked is meant to be tried."""
     announced = entry.announced
-    if announced and state.is_same(announced) and (state.version is not None or not announced.precedes(state)):
+    # What is as it was announced is news all the same if it was better meanwhile.
+    is_told = announced is not None and entry.eased is None and state.is_same(announced)
+    if announced and is_told and (state.version is not None or not announced.precedes(state)):
         return Judgement(Standing.DUPLICATE)
     if not state.is_of_same_share(entry.kept) and (
         state.precedes(entry.announced) or state.precedes(entry.kept) or _is_copy(entry, state)
@@ -63,7 +65,34 @@ def judge_job(entry: Entry, state: State, notify_on: AbstractSet[Transition], *,
         return Judgement(Standing.SUPERSEDED)
     if state.is_of_same_share(entry.parked) and not replayed:
         return Judgement(Standing.PARKED)
-    return _judge_change(entry, state, notify_on)
+    return judge_change(entry, state, notify_on)
+
+
+def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Judgement:
+    """Owed if it changes anything against any of the states that people may have been told of last.
+
+    Where nobody wanted to hear that it got better, it can get worse again although it is as announced.
+    """
+    changes = [compare(told, state) for told in entry.last_told()]
+    again = compare(entry.eased, state) if entry.eased else changes[0]
+    if again.transition in _WORSE:
+        changes.append(again)
+    for change in changes:
+        if change.transition in notify_on:
+            return Judgement(Standing.OWED, change)
+    return Judgement(Standing.UNCHANGED, changes[0])
+
+
+def is_known(entry: Entry, state: State, now: float) -> bool:
+    """Whether a state that BigPanda was asked for is nothing new: a share told of it, or of a newer one.
+
+    What is being sent is known, and so is what waits on a queue, or rests among the dead letters.
+    """
+    kept = entry.kept
+    if entry.is_busy(now) or (kept and kept.version and state.version and state.version <= kept.version):
+        return True
+    resting = (kept if entry.owed_since is not None else None, entry.parked)
+    return any(known and (known.is_open, known.rank) == (state.is_open, state.rank) for known in resting)
 
 
 def earliest(entry: Entry, transition: Transition, min_seconds: float) -> float:
@@ -99,18 +128,3 @@ def _came_before(entry: Entry, state: State) -> bool:
     if kept is None or kept.version != state.version:
         return False
     return state.digest in entry.seen and not state.is_worse_than(kept)
-
-
-def _judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Judgement:
-    """Owed if it changes anything against any of the states that people may have been told of last.
-
-    Where nobody wanted to hear that it got better, it can get worse again although it is as announced.
-    """
-    changes = [compare(told, state) for told in entry.last_told()]
-    again = compare(entry.eased, state) if entry.eased else changes[0]
-    if again.transition in _WORSE:
-        changes.append(again)
-    for change in changes:
-        if change.transition in notify_on:
-            return Judgement(Standing.OWED, change)
-    return Judgement(Standing.UNCHANGED, changes[0])

@@ -1,10 +1,11 @@
 """Secrets Manager as the source of channels' secrets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from relay.channel import is_channel_name
 from relay.deadline import Deadline
 from relay.errors import ChannelUnreadable, UnknownChannel
 
@@ -43,3 +44,20 @@ class Secrets:
         if "SecretString" not in answer:
             raise ChannelUnreadable(f"the secret of channel {channel} is binary, and must be JSON text")
         return answer["SecretString"]
+
+    def names(self) -> Iterator[str]:
+        """The names of all channels, usable or not. Raises ChannelUnreadable."""
+        try:
+            pages = self._client.get_paginator("list_secrets").paginate(
+                Filters=[{"Key": "name", "Values": [f"{self._prefix}/"]}]
+            )
+            for page in pages:
+                for secret in page["SecretList"]:
+                    name = secret.get("Name", "").removeprefix(f"{self._prefix}/")
+                    if is_channel_name(name) and "DeletedDate" not in secret:
+                        yield name
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "unknown error")
+            raise ChannelUnreadable(f"Secrets Manager refused to list the channels: {code}") from None
+        except BotoCoreError as error:
+            raise ChannelUnreadable(f"Secrets Manager could not be reached: {type(error).__name__}") from None

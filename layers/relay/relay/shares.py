@@ -1,7 +1,5 @@
 """What comes in at BigPanda's door: shares."""
 
-import json
-from copy import replace
 from dataclasses import dataclass
 
 from relay import incident
@@ -10,7 +8,9 @@ from relay.deadline import Deadline
 from relay.delivery import Delivery
 from relay.inbound import Request, read_body
 from relay.incident import Share
+from relay.keeping import release_job
 from relay.outcome import Outcome, Result
+from relay.sources import Sources
 
 # How BigPanda names the event of a first share, where a body does not say it.
 FIRST_EVENT = "incident#new"
@@ -21,6 +21,7 @@ class Shares:
     """Relays shares."""
 
     delivery: Delivery
+    sources: Sources
 
     def take(self, channel: Channel, request: Request, deadline: Deadline) -> Result:
         """What becomes of a request's share. Raises BadRequest when it is none."""
@@ -36,6 +37,7 @@ class Shares:
             deadline=deadline,
         )
         self._release(channel, share, result, deadline)
+        self.sources.note(channel, share.environment_id, request.recipients, deadline)
         return result
 
     def _release(self, channel: Channel, share: Share, result: Result, deadline: Deadline) -> None:
@@ -45,6 +47,5 @@ class Shares:
         """
         is_held = channel.bigpanda is not None and channel.bigpanda.callbacks
         if is_held and result.is_first and result.outcome != Outcome.UNSAFE and result.job:
-            event = json.dumps({"event": share.event or FIRST_EVENT}).encode()
-            release = replace(result.job, kind="release", body=event, status=None, not_before=None)
+            release = release_job(result.job, share.event or FIRST_EVENT)
             self.delivery.keeper.keep(release, deadline, until=self.delivery.clock())

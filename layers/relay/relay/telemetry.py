@@ -16,7 +16,7 @@ from relay.channel import is_channel_name
 from relay.errors import BadRequest, Reason
 from relay.keeping import MAX_LOGGED_CHARACTERS
 from relay.message import Job
-from relay.outcome import Outcome, Result
+from relay.outcome import Found, Outcome, Result
 
 if TYPE_CHECKING:
     from relay.inbound import Request
@@ -32,6 +32,8 @@ NOTICES = (
     "fallback_told",
     "fallback_failed",
     "unconfirmed",
+    "share_missed",
+    "reconcile_failed",
 )
 REPLAYS = ("replay_settled", "replay_failed")
 
@@ -166,6 +168,19 @@ class Telemetry:
         self._logger.error(
             "unconfirmed: xMatters accepted a signal and made no page of it", extra=fields | _history(job)
         )
+
+    def reconciled(self, channel: str, found: "Found", spent: Mapping[str, float]) -> None:
+        """Log and count what a look at a channel found, and why it did not see all."""
+        if found.missed:
+            self._metrics.add_metric("share_missed", MetricUnit.Count, found.missed)
+        if found.reason:
+            self._metrics.add_metric("reconcile_failed", MetricUnit.Count, 1)
+            self._metrics.add_metric(_reason_metric(found.reason), MetricUnit.Count, 1)
+        fields = {"channel": channel, **found._asdict()}
+        fields["milliseconds"] = {part: round(exact) for part, exact in spent.items()}
+        known = {name: value for name, value in fields.items() if value is not None}
+        log = self._logger.error if found.failure or found.missed else self._logger.info
+        log("reconciled", extra=known)
 
     def refused(self, request: "Request", error: BadRequest) -> None:
         """Log and count a request that was turned away."""

@@ -1,10 +1,12 @@
-"""The simulated BigPanda: the comments that stand on its incidents."""
+"""The simulated BigPanda: its incidents, and the comments that stand on them."""
 
 import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import requests
 
@@ -15,10 +17,16 @@ _NOTE = re.compile(r"answer-\d+")
 
 
 @dataclass
-class Comments(Session):
-    """BigPanda's API as far as comments go; it fails as the weather is. `written` counts how often an answer was."""
+class Console(Session):
+    """BigPanda's API; it fails as the weather is.
+
+    `incidents` gives those that there are, as they are now; `shown` is called with one that was asked for by its id.
+    `written` counts how often an answer was.
+    """
 
     edge: Edge
+    incidents: Callable[[], Mapping[str, Mapping[str, Any]]]
+    shown: Callable[[str], object]
     texts: list[str] = field(default_factory=list)
     written: Counter[str] = field(default_factory=Counter)
 
@@ -46,10 +54,26 @@ class Comments(Session):
         self.edge.end()
         if fault:
             return Answer(503 if fault == "503" else 429, {}, b"")
-        found = [{"params": {"comment": text}} for text in reversed(self.texts[-60:])] if "activities" in url else []
-        return Answer(204 if method == "POST" else 200, {}, json.dumps(found).encode())
+        return Answer(204 if method == "POST" else 200, {}, json.dumps(self._found(url)).encode())
+
+    def _found(self, url: str) -> Any:
+        parts = urlsplit(url)
+        last, query = parts.path.rpartition("/")[2], parse_qs(parts.query)
+        if last == "activities":
+            return [{"params": {"comment": text}} for text in reversed(self.texts[-60:])]
+        if last == "incidents":
+            there = [each for each in self.incidents().values() if query["folder"][0] == _folder(each)]
+            return {"items": there, "total": len(there)}
+        self.shown(last)
+        return self.incidents().get(last, [])
 
     def _write(self, text: str) -> None:
         self.texts.append(text)
         self.written.update(_NOTE.findall(text))
         self.edge.world.say(f"bigpanda: {text}")
+
+
+def _folder(incident: Mapping[str, Any]) -> str:
+    if not incident["active"]:
+        return "resolved"
+    return "snoozed" if incident["snooze"]["snoozed"] else "shared"

@@ -1,0 +1,133 @@
+"""The incidents that BigPanda has, by environment, and how they are listed.
+
+Documented by BigPanda (docs/vendors.md, "BigPanda's API"):
+
+- the members of an incident of API v2, times in epoch seconds, statuses spelled as `Critical` is; without ``expand`` an
+  alert is its ``alert_id``, with ``expand=alerts`` whole; ``snooze`` has no more than ``snoozed`` when that is false;
+- the folders by name, all of them if none is named; pages count from 1 and have 10 if nothing is said; with
+  ``expand=alerts`` more than 10 are 400; they are sorted by their last change; a page is ``total`` and ``items``.
+
+Our guesses, to be checked against an organisation:
+
+- a folder holds what names it in ``folders``, so `assigned`, which only the object's page has, can be asked for, too;
+- the last change is ``changed_at``, and the newest comes first; ``total`` counts all pages; a page behind the last is
+  empty;
+- a folder, page or ``expand`` that is not known is 400; a page without alerts may be as long as one likes;
+- whole alerts are as they were declared, ``alert_id`` among the rest.
+
+Who declares an incident may leave out what hardly any test is about: see `parse`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sandbox.schema import InvalidError, compiled
+
+type Incident = Mapping[str, Any]
+
+FOLDERS = ("active", "shared", "snoozed", "resolved", "unhandled", "maintenance", "assigned")
+A_PAGE = 10
+# With their alerts, no more than so many on one page.
+MOST_EXPANDED = 10
+# Where the samples come from. There is nothing in it, but it is there.
+ENVIRONMENT = "5f3c1a2b9d8e7f6a5b4c3d2e"
+ENVIRONMENTS: Mapping[str, tuple[Incident, ...]] = {ENVIRONMENT: ()}
+
+_TEXT = {"type": "string", "minLength": 1}
+_STATUS = {"type": "string", "pattern": "^([Cc]ritical|[Ww]arning|[Uu]nknown|[Oo]k)$"}
+_TIME = {"type": "integer", "minimum": 1}
+_FLAG = {"type": "boolean"}
+_SNOOZE = {
+    "type": "object",
+    "required": ["snoozed"],
+    "properties": {"snoozed": _FLAG, "end_time": _TIME, "cancel_on_incident_updates": _FLAG},
+    "additionalProperties": False,
+}
+_ALERT = {"type": "object", "required": ["alert_id"], "properties": {"alert_id": _TEXT}}
+_OBJECTS = {"type": "array", "items": {"type": "object"}}
+_PERSON = {"type": ["object", "null"], "properties": {"user_id": _TEXT, "name": _TEXT, "email": _TEXT}}
+_INCIDENT = compiled(
+    {
+        "id": _TEXT,
+        "status": _STATUS,
+        "active": _FLAG,
+        "changed_at": _TIME,
+        "folders": {"type": "array", "items": {"enum": list(FOLDERS)}},
+    },
+    {
+        "severity": _STATUS,
+        "flapping": _FLAG | {"default": False},
+        "shared": _FLAG | {"default": True},
+        "snooze": _SNOOZE | {"default": {"snoozed": False}},
+        "maintenance": {"enum": [None, "partial", "active"], "default": None},
+        "start": _TIME,
+        "updated_at": _TIME,
+        "end": {"type": ["integer", "null"], "default": None},
+        "alerts": {"type": "array", "items": _ALERT, "default": []},
+        "environments": {"type": "array", "items": _TEXT},
+        "incident_tags": _OBJECTS | {"default": []},
+        "assignee": _PERSON | {"default": None},
+        "assigner": _PERSON | {"default": None},
+        "correlation_matchers_log": {"type": "array", "items": _OBJECTS, "default": []},
+    },
+)
+
+
+def parse(declared: object, environment: str) -> tuple[Incident, ...]:
+    """The incidents of an environment as they are declared to the sandbox: objects of API v2.
+
+    Each must say ``id``, ``status``, ``active``, ``changed_at`` and ``folders``. If it does not say more, it started
+    and was touched when it changed, its status was never worse, and it was shared. Raises InvalidError, which names the
+    entry and the key.
+    """
+    if not isinstance(declared, list):
+        raise InvalidError("incidents must be a list")
+    return tuple(_whole(_INCIDENT(each, f"incidents[{place}]"), environment) for place, each in enumerate(declared))
+
+
+def page(incidents: Sequence[Incident], query: Mapping[str, str]) -> dict[str, Any]:
+    """One page of those of a folder, what changed last first. Raises InvalidError for what can't be answered.
+
+    ``folder``, ``page``, ``page_size`` and ``expand`` are looked at; a ``query`` in BigPanda's own language is not.
+    """
+    folder, is_expanded = query.get("folder"), _is_expanded(query)
+    number, size = count(query, "page", 1), count(query, "page_size", A_PAGE)
+    if folder is not None and folder not in FOLDERS:
+        raise InvalidError(f"folder must be one of {', '.join(FOLDERS)}")
+    if is_expanded and size > MOST_EXPANDED:
+        raise InvalidError(f"page_size must be at most {MOST_EXPANDED} with expand=alerts")
+    held = [each for each in incidents if folder is None or folder in each["folders"]]
+    newest = sorted(held, key=lambda each: -each["changed_at"])
+    items = [_shown(each, is_expanded=is_expanded) for each in newest[(number - 1) * size : number * size]]
+    return {"total": len(held), "items": items}
+
+
+def one(incidents: Sequence[Incident], name: str, query: Mapping[str, str]) -> dict[str, Any] | None:
+    """The incident of that id, if it is there; ``expand`` is looked at. Raises InvalidError as `page` does."""
+    is_expanded = _is_expanded(query)
+    return next((_shown(each, is_expanded=is_expanded) for each in incidents if each["id"] == name), None)
+
+
+def count(query: Mapping[str, str], name: str, default: int) -> int:
+    """The number that a query names so. Raises InvalidError where it is none, or less than 1."""
+    value = query.get(name, str(default))
+    if not value.isdecimal() or int(value) == 0:
+        raise InvalidError(f"{name} must be a whole number, 1 or more")
+    return int(value)
+
+
+def _whole(incident: Incident, environment: str) -> Incident:
+    changed = incident["changed_at"]
+    unsaid = {"severity": incident["status"], "start": changed, "updated_at": changed, "environments": [environment]}
+    return unsaid | dict(incident)
+
+
+def _is_expanded(query: Mapping[str, str]) -> bool:
+    if query.get("expand", "alerts") != "alerts":
+        raise InvalidError("expand must be alerts")
+    return "expand" in query
+
+
+def _shown(incident: Incident, *, is_expanded: bool) -> dict[str, Any]:
+    alerts = incident["alerts"]
+    return {**incident, "alerts": alerts if is_expanded else [{"alert_id": each["alert_id"]} for each in alerts]}

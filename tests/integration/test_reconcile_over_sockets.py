@@ -1,0 +1,429 @@
+"""What BigPanda shared and the relay never heard of, over real sockets: looked for, queued, worked off, and once."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from relay.followup import to_end
+from relay.ledger import Entry, key
+from relay.message import Job
+from relay.reconcile import GRACE_SECONDS, LEFT_OPEN_SECONDS
+from sandbox.server import Box, running
+from tests import samples
+from tests.integration.account import Aws
+from tests.integration.live import Live, Received, site
+
+NOW = 1_800_000_000.0
+ENVIRONMENT = "63bd"
+KEY = "BPU-canary-key"
+URL = {"type": "url", "api_key": "url-key-0042"}
+REST = {"type": "basic", "username": "asker", "password": "canary-password"}
+ALERT = {"alert_id": "a1", "status": "Critical", "description": "disk full", "tags": [{"name": "host", "value": "db1"}]}
+SLEEPS: dict[str, Any] = {"folders": ["snoozed"], "snooze": {"snoozed": True, "end_time": int(NOW) + 9_000}}
+
+
+@pytest.fixture
+def live(box: Box, account: Aws) -> Live:
+    """The path of a channel that may ask BigPanda, and was looked at for the first time an hour ago."""
+    return live_with(box, account)
+
+
+def live_with(box: Box, account: Aws, url: str | None = None, **access: Any) -> Live:
+    box.bigpanda.let_in(KEY)
+    box.bigpanda.declare_incidents(ENVIRONMENT, [])
+    box.events.declare(REST)
+    policy = {"min_seconds_between_signals": 0, "max_per_minute": 1000}
+    known = {"api_key": KEY, "base_url": url or box.bigpanda.url, "environment_id": ENVIRONMENT}
+    document = samples.secret(url=box.declare(URL).url, policy=policy, bigpanda=known | access)
+    document["xmatters"]["rest"] = {"base_url": box.xmatters_url, "auth": REST}
+    account.put_secret("noc", document)
+    live = Live(account, ticks=lambda: NOW)
+    look(live)
+    live.ahead += 3600
+    return live
+
+
+def incident(live: Live, name: str = "i1", *, ago: float = 300, **members: Any) -> dict[str, Any]:
+    """A shared incident as BigPanda has it, critical unless it says otherwise, which changed so many seconds ago."""
+    status = members.get("status", "Critical")
+    plain = {"id": name, "status": status, "active": status != "Ok", "changed_at": int(live.clock() - ago)}
+    return plain | {"folders": ["active", "shared"] if status != "Ok" else ["resolved"], "alerts": [ALERT]} | members
+
+
+def has(box: Box, *incidents: dict[str, Any]) -> None:
+    """Let BigPanda have these incidents, and no others."""
+    box.bigpanda.declare_incidents(ENVIRONMENT, list(incidents))
+
+
+def share(live: Live, ago: float = 300, **members: Any) -> None:
+    """Share an incident that changed so many seconds ago; it is signalled at once."""
+    assert live.share(samples.body(changedOn=int(live.clock() - ago), **members)).outcome == "delivered"
+
+
+def look(live: Live) -> dict[str, Any]:
+    """What a look at the channel finds, without what it does not find."""
+    return {name: value for name, value in live.reconciler.reconcile().get("noc", {}).items() if value}
+
+
+def kept(live: Live) -> list[Job]:
+    """Take what is on the retry queue, and let the worker have it at once."""
+    messages = live.aws.retries.messages()
+    records = [{"messageId": each["MessageId"], "body": each["Body"]} for each in messages]
+    assert live.worker.work(records) == []
+    return [Job.from_json(each["Body"]) for each in messages]
+
+
+def entry(live: Live, name: str = "i1") -> Entry:
+    return live.delivery.guard.ledger.read(key("noc", (), name))
+
+
+def transitions(live: Live) -> list[str]:
+    """What was delivered from the retry queue, in order."""
+    lines = [line for line in live.recorder.lines() if line["message"] == "job" and line["kind"] == "signal"]
+    return [line["transition"] for line in lines if line["outcome"] == "delivered"]
+
+
+def asked(box: Box, route: str = "incidents") -> list[dict[str, str]]:
+    """The queries of all calls of a route, in order."""
+    return [dict(call.query) for call in box.bigpanda.calls.all() if call.route == route]
+
+
+class TestMissed:
+    def test_a_share_that_never_came_rings_once(self, box: Box, live: Live) -> None:
+        has(box, incident(live))
+        assert look(live) == {"compared": 1, "missed": 1}
+        kept(live)
+        assert transitions(live) == ["opened"]
+        assert [signal.incident_id for signal in box.signals()] == ["i1"]
+        for _ in range(2):
+            live.ahead += 300
+            assert look(live) == {"compared": 1}
+            kept(live)
+        assert len(box.attempts()) == 1
+        assert live.recorder.metrics()["share_missed"] == 1
+
+    def test_what_is_queued_and_sent_has_the_webhooks_names(self, box: Box, live: Live) -> None:
+        has(box, incident(live, updated_at=int(live.clock()) - 200))
+        look(live)
+        [job] = kept(live)
+        changed = int(live.clock()) - 300
+        assert (job.kind, job.version, job.reason) == ("signal", (changed + 100, changed), "in_flight")
+        assert box.signals()[0].body_bytes == job.body
+        body = json.loads(job.body)
+        assert body["metadata"] == {"environment_id": ENVIRONMENT}
+        told = body["incident"]
+        assert (told["startedOn"], told["changedOn"], told["updatedOn"]) == (changed, changed, changed + 100)
+        assert (told["status"], told["resolved"], told["endedOn"]) == ("critical", False, None)
+        assert told["alerts"] == [{"id": "a1", **ALERT}]
+        assert asked(box, "incident") == [{"expand": "alerts"}]
+
+    def test_it_rings_without_the_details_that_bigpanda_does_not_tell(self, box: Box, live: Live) -> None:
+        has(box, incident(live))
+        box.script([{"kind": "status", "status": 500, "on": "incident"}])
+        assert look(live) == {"compared": 1, "missed": 1}
+        kept(live)
+        assert json.loads(box.signals()[0].body_bytes)["incident"]["alerts"] == [{"id": "a1", "alert_id": "a1"}]
+
+    def test_two_looks_before_the_worker_is_there_ring_once(self, box: Box, live: Live) -> None:
+        has(box, incident(live))
+        for _ in range(2):
+            look(live)
+            live.ahead += 300
+        assert [job.kind for job in kept(live)] == ["signal", "signal"]
+        assert len(box.attempts()) == 1
+
+    def test_a_share_that_comes_after_all_rings_nobody(self, box: Box, live: Live) -> None:
+        has(box, incident(live))
+        look(live)
+        kept(live)
+        late = samples.body(changedOn=int(live.clock()) - 300, alerts=[{"id": "a1", "status": "critical"}])
+        assert live.share(late).outcome in {"duplicate", "unchanged"}
+        assert len(box.attempts()) == 1
+
+    def test_nor_does_what_came_at_the_door(self, box: Box, live: Live) -> None:
+        share(live)
+        has(box, incident(live))
+        assert look(live) == {"compared": 1}
+        assert len(box.attempts()) == 1
+
+    def test_what_changed_just_now_has_time_to_come(self, box: Box, live: Live) -> None:
+        has(box, incident(live, ago=GRACE_SECONDS - 20))
+        assert look(live) == {}
+        live.ahead += 60
+        assert look(live) == {"compared": 1, "missed": 1}
+
+    def test_what_changed_before_the_channel_was_looked_at_is_left_alone(self, box: Box, live: Live) -> None:
+        has(box, incident(live, ago=3700))
+        assert look(live) == {"compared": 1}
+
+    def test_what_nobody_was_told_of_is_left_alone(self, box: Box, live: Live) -> None:
+        has(box, incident(live, shared=False), incident(live, "i2", folders=["active", "unhandled"]))
+        assert look(live) == {}
+
+    def test_one_that_is_over_already_rings_nobody(self, box: Box, live: Live) -> None:
+        has(box, incident(live, status="Ok"))
+        assert look(live) == {"compared": 1}
+
+    @pytest.mark.parametrize(
+        ("told", "now", "transition"),
+        [("warning", "Critical", "worsened"), ("critical", "Ok", "resolved"), ("ok", "Critical", "reopened")],
+    )
+    def test_an_update_that_never_came_rings_once(
+        self, box: Box, live: Live, told: str, now: str, transition: str
+    ) -> None:
+        share(live, 900, status="critical")
+        if told != "critical":
+            share(live, 800, status=told)
+        rang = len(box.signals())
+        has(box, incident(live, status=now))
+        assert look(live) == {"compared": 1, "missed": 1}
+        kept(live)
+        assert transitions(live) == [transition]
+        live.ahead += 300
+        assert look(live) == {"compared": 1}
+        kept(live)
+        assert len(box.attempts()) == rang + 1
+
+    def test_what_the_channel_asks_for_is_passed_on(self, box: Box, account: Aws) -> None:
+        look(live_with(box, account, reconcile_query='team = "ä & b"'))
+        assert {query["query"] for query in asked(box)} == {'team = "ä & b"'}
+        assert [query["folder"] for query in asked(box)][-3:] == ["snoozed", "resolved", "shared"]
+
+    def test_a_channel_that_wants_it_not_is_not_looked_at(self, box: Box, account: Aws) -> None:
+        live = live_with(box, account, reconcile=False)
+        has(box, incident(live))
+        assert look(live) == {}
+        assert box.bigpanda.calls.all() == []
+
+    def test_where_shares_came_from_is_looked_at_for_whom_they_rang(self, box: Box, account: Aws) -> None:
+        live = live_with(box, account)
+        known = json.loads(account.secrets.get_secret_value(SecretId="relay/noc")["SecretString"])
+        del known["bigpanda"]["environment_id"]
+        account.put_secret("noc", known)
+        live.ahead += 600
+        body = json.dumps(json.loads(samples.body(id="i0")) | {"metadata": {"environment_id": ENVIRONMENT}}).encode()
+        assert live.webhook.serve(samples.request(body, recipients=("Storage Team",))).status == 200
+        has(box, incident(live))
+        assert look(live) == {"compared": 1, "missed": 1}
+        kept(live)
+        [first, second] = box.signals()
+        assert (first.incident_id, second.incident_id) == ("i0", "i1")
+        assert first.recipients == second.recipients == ("Storage Team",)
+
+
+class TestSnooze:
+    @pytest.mark.parametrize("folders", [["snoozed"], ["snoozed", "shared"], ["shared"]])
+    def test_a_critical_rings_again_when_its_snooze_is_over_and_once(
+        self, box: Box, live: Live, folders: list[str]
+    ) -> None:
+        share(live, 900)
+        has(box, incident(live, ago=800, **SLEEPS | {"folders": folders}))
+        for _ in range(3):
+            assert look(live) == {}
+            live.ahead += 300
+        has(box, incident(live, ago=1700, updated_at=int(live.clock() - 200)))
+        assert look(live) == {"compared": 1, "woken": 1}
+        kept(live)
+        assert transitions(live) == ["reopened"]
+        for _ in range(2):
+            live.ahead += 300
+            assert look(live) == {"compared": 1}
+            kept(live)
+        assert len(box.attempts()) == 2
+
+    @pytest.mark.parametrize(("status", "transition"), [("Warning", "eased"), ("Ok", "resolved")])
+    def test_one_that_got_better_meanwhile_is_told_so_and_no_more(
+        self, box: Box, live: Live, status: str, transition: str
+    ) -> None:
+        share(live, 900)
+        has(box, incident(live, ago=800, **SLEEPS))
+        look(live)
+        live.ahead += 600
+        has(box, incident(live, status=status))
+        assert look(live) == {"compared": 1, "missed": 1}
+        kept(live)
+        assert transitions(live) == [transition]
+
+    def test_one_that_nobody_was_told_of_rings_when_its_snooze_is_over(self, box: Box, live: Live) -> None:
+        has(box, incident(live, **SLEEPS))
+        assert look(live) == {}
+        live.ahead += 600
+        has(box, incident(live))
+        assert look(live) == {"compared": 1, "missed": 1}
+        kept(live)
+        assert transitions(live) == ["opened"]
+
+
+class TestLeftOpen:
+    def test_a_page_that_nobody_ended_is_ended(self, box: Box, live: Live) -> None:
+        share(live, 900)
+        live.wake(40)
+        box.script([{"kind": "status", "status": 400, "on": "event", "times": None}])
+        share(live, 200, status="ok")
+        live.wake(40)
+        [rests] = live.aws.dead_letters.jobs()
+        assert (rests.kind, [event.status for event in box.events.all()]) == ("followup", ["ACTIVE", "ACTIVE"])
+        has(box, incident(live, status="Ok", ago=240))
+        assert look(live) == {"compared": 1}, "whoever ends it may be at it yet"
+        box.script([])
+        live.ahead += LEFT_OPEN_SECONDS
+        assert look(live) == {"compared": 1, "left_open": 1}
+        assert [job.kind for job in kept(live)] == ["followup"]
+        assert [event.status for event in box.events.all()] == ["TERMINATED", "ACTIVE"]
+        assert list(to_end(entry(live), replaces=False)) == []
+        live.ahead += 300
+        assert look(live) == {"compared": 1}
+        assert len(box.attempts()) == 2
+
+    def test_the_page_of_one_that_goes_on_is_not(self, box: Box, live: Live) -> None:
+        share(live, 900)
+        live.wake(40)
+        has(box, incident(live, ago=940))
+        live.ahead += LEFT_OPEN_SECONDS
+        assert look(live) == {"compared": 1}
+        assert [event.status for event in box.events.all()] == ["ACTIVE"]
+
+
+def crowd(live: Live, number: int) -> list[dict[str, Any]]:
+    """So many incidents that lie in the folder of shared ones although they are over."""
+    return [
+        incident(live, f"over-{each}", ago=200 + each / 10, status="Ok", folders=["shared"]) for each in range(number)
+    ]
+
+
+class TestPages:
+    def test_what_stands_on_the_last_of_several_pages_is_found(self, box: Box, live: Live) -> None:
+        has(box, *crowd(live, 230), incident(live, ago=600))
+        box.bigpanda.calls.clear()
+        assert look(live) == {"compared": 231, "missed": 1}
+        shared = [query for query in asked(box) if query["folder"] == "shared"]
+        assert [(query["page"], query["page_size"]) for query in shared] == [("1", "100"), ("2", "100"), ("3", "100")]
+        assert [job.incident_id for job in kept(live)] == ["i1"]
+
+    def test_of_what_is_over_no_more_is_asked_for_than_is_new(self, box: Box, live: Live) -> None:
+        old = [incident(live, f"old-{each}", ago=86_400 + each, status="Ok") for each in range(230)]
+        share(live, 900)
+        has(box, *old, incident(live, status="Ok"))
+        box.bigpanda.calls.clear()
+        assert look(live)["missed"] == 1
+        assert [query["page"] for query in asked(box) if query["folder"] == "resolved"] == ["1", "2"]
+
+    def test_an_incident_without_end_is_read_whole(self, box: Box, live: Live) -> None:
+        alerts = [ALERT | {"alert_id": f"a{each}", "description": "x" * 2048} for each in range(300)]
+        has(box, incident(live, alerts=alerts))
+        look(live)
+        [job] = kept(live)
+        assert len(json.loads(job.body)["incident"]["alerts"]) == 300
+        assert transitions(live) == ["opened"]
+
+    def test_five_a_second_is_kept(self, account: Aws) -> None:
+        lives: list[Live] = []
+
+        def now() -> datetime:
+            return datetime.fromtimestamp(lives[0].clock() if lives else NOW, UTC)
+
+        with running(now=now, is_paced=True) as box:
+            live = live_with(box, account)
+            lives.append(live)
+            has(box, *(incident(live, f"i{number}") for number in range(12)))
+            began = live.clock()
+            assert look(live) == {"compared": 12, "missed": 12}
+            calls = box.bigpanda.calls.all()
+        assert [call.route for call in calls].count("incident") == 12
+        assert {call.status for call in calls} == {200}
+        assert 2 <= live.clock() - began < 4
+
+
+FAULTS: list[tuple[dict[str, Any], str, str]] = [
+    ({"kind": "status", "status": 429, "times": 2}, "rate_limited", "HTTP 429"),
+    ({"kind": "status", "status": 401}, "credentials", "HTTP 401"),
+    ({"kind": "status", "status": 500}, "upstream", "HTTP 500"),
+    ({"kind": "html", "status": 503}, "upstream", "HTTP 503"),
+    ({"kind": "html", "status": 200}, "upstream", "HTTP 200"),
+    ({"kind": "truncated_json"}, "upstream", "HTTP 200"),
+    ({"kind": "reset_body"}, "upstream", "HTTP 200"),
+    ({"kind": "reset"}, "unreachable", "ProtocolError"),
+]
+# Where in a look: the snoozed ones, those that are over, the first page of the shared ones, the second.
+PLACES = range(4)
+
+
+class TestFailures:
+    @pytest.mark.parametrize("place", PLACES)
+    @pytest.mark.parametrize(("fault", "reason", "said"), FAULTS, ids=[json.dumps(each[0]) for each in FAULTS])
+    def test_nothing_is_taken_for_ended_and_the_next_look_makes_up_for_it(
+        self, box: Box, live: Live, fault: dict[str, Any], reason: str, said: str, place: int
+    ) -> None:
+        share(live, 900, id="known")
+        live.wake(40)
+        has(box, *crowd(live, 100), incident(live, "known", ago=940), incident(live, ago=600))
+        before, rang = entry(live, "known"), len(box.attempts())
+        honest = [{"kind": "slow", "seconds": 0, "on": "incidents", "times": place}] if place else []
+        box.script([*honest, fault | {"on": "incidents"}])
+        found = look(live)
+        assert (found["reason"], found["failure"].startswith(said)) == (reason, True), found
+        assert found.keys() == {"reason", "failure"}
+        assert kept(live) == []
+        assert entry(live, "known") == before
+        assert live.recorder.metrics()["reconcile_failed"] == 1
+        live.ahead += 300
+        assert look(live) == {"compared": 102, "missed": 1}
+        assert [job.incident_id for job in kept(live)] == ["i1"]
+        assert [signal.incident_id for signal in box.attempts()[rang:]] == ["i1"]
+        assert entry(live, "known") == before
+
+    def test_what_ended_in_an_outage_of_hours_is_told_after_it(self, box: Box, live: Live) -> None:
+        share(live, 900)
+        look(live)
+        over = [incident(live, f"over-{number}", status="Ok", ago=-600) for number in range(100)]
+        has(box, *over, incident(live, status="Ok", ago=-300))
+        box.script([{"kind": "status", "status": 500, "on": "incidents", "times": None}])
+        for _ in range(6):
+            live.ahead += 3600
+            assert look(live)["reason"] == "upstream"
+        box.script([])
+        assert look(live)["missed"] == 1
+        kept(live)
+        assert transitions(live) == ["resolved"]
+
+    def test_an_environment_that_nobody_knows_is_404_and_ends_nothing(self, box: Box, account: Aws) -> None:
+        live = live_with(box, account, environment_id="gone")
+        share(live, 900)
+        assert look(live) == {"failure": "HTTP 404", "reason": "refused"}
+        assert entry(live).announced is not None
+        assert len(box.attempts()) == 1
+
+    def test_a_wrong_key_is_said(self, box: Box, account: Aws) -> None:
+        assert look(live_with(box, account, api_key="BPU-canary-wrong")) == {
+            "failure": "HTTP 401",
+            "reason": "credentials",
+        }
+
+    def test_a_queue_that_is_gone_is_said(self, box: Box, live: Live) -> None:
+        has(box, incident(live))
+        live.aws.retries.delete()
+        assert look(live)["reason"] == "internal"
+        assert box.attempts() == []
+        assert entry(live).sequence == 0
+
+    def test_the_key_is_in_no_line_and_in_no_job(self, box: Box, account: Aws) -> None:
+        def echo(received: Received) -> tuple[int, dict[str, str], bytes]:
+            return 400, {}, json.dumps({"errors": ["no", dict(received.headers)]}).encode()
+
+        with site(echo) as server:
+            live = live_with(box, account, url=server.url)
+            assert look(live)["failure"] == "HTTP 400"
+            assert f"Bearer {KEY}" in [each.headers["authorization"] for each in server.received]
+        whole = live_with(box, account)
+        has(box, incident(whole))
+        for fault in ({"kind": "truncated_json"}, {"kind": "status", "status": 401}):
+            box.script([fault | {"on": "incidents"}])
+            assert "failure" in look(whole)
+        assert look(whole)["missed"] == 1
+        jobs = "".join(job.to_json() for job in kept(whole))
+        written = live.recorder.written() + whole.recorder.written() + jobs + json.dumps(account.known())
+        assert "reconciled" in written
+        assert jobs
+        assert "canary" not in written

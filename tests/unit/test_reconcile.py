@@ -1,0 +1,652 @@
+"""Reconcile: what BigPanda shared and the relay never heard of is relayed, once; nothing else is."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import requests
+from botocore.exceptions import ClientError, EndpointConnectionError
+
+from relay.errors import ChannelUnreadable
+from relay.http import Answer
+from relay.ledger import key
+from relay.look import Look
+from relay.outcome import Outcome
+from relay.reconcile import ENDS_SECONDS, GRACE_SECONDS, LEASE_SECONDS, LEFT_OPEN_SECONDS, MAX_PAGES, OVERLAP_SECONDS
+from tests import samples
+from tests.fake_dynamodb import FakeDynamoDb
+from tests.fakes import Call, Clock, FakeSecrets, FakeSession, Relay, secrets_of
+
+ACCESS = {"api_key": "BPU-canary", "environment_id": "e1"}
+LIST_PATH = "/resources/v2.0/environments/e1/incidents"
+REST = {"base_url": "https://acme.xmatters.com", "auth": {"type": "basic", "username": "u", "password": "p"}}
+
+
+def accepted(call: Call) -> Answer:
+    """xMatters takes a signal, and names a request that is this one's alone."""
+    return samples.accepted(f"r-{json.loads(call.body)['incident']['status']}")
+
+
+@dataclass
+class Tenant:
+    """BigPanda's answers: incidents by folder, in pages; `faults` answer for calls whose URL holds the text."""
+
+    incidents: list[dict[str, Any]] = field(default_factory=list)
+    faults: dict[str, Callable[[Call], Answer]] = field(default_factory=dict)
+    a_page: int = 100
+    has_total: bool = True
+
+    def __call__(self, call: Call) -> Answer:
+        fault = next((fault for text, fault in self.faults.items() if text in call.url), None)
+        if fault:
+            return fault(call)
+        parts = urlsplit(call.url)
+        if parts.path == LIST_PATH:
+            return self._listed({name: values[0] for name, values in parse_qs(parts.query).items()})
+        found = [each for each in self.incidents if parts.path == f"{LIST_PATH}/{each['id']}"]
+        return (
+            answer(found[0] | {"alerts": [{"alert_id": "a1", "status": "Critical"}]})
+            if found
+            else Answer(404, {}, b"{}")
+        )
+
+    def _listed(self, query: dict[str, str]) -> Answer:
+        inside = [each for each in self.incidents if query["folder"] in _folders(each)]
+        size = min(self.a_page, int(query["page_size"]))
+        start = (int(query["page"]) - 1) * size
+        page = [{**each, "alerts": [{"alert_id": "a1"}]} for each in inside[start : start + size]]
+        return answer({"items": page} | ({"total": len(inside)} if self.has_total else {}))
+
+
+def _folders(each: dict[str, Any]) -> set[str]:
+    if not each["active"]:
+        return {"resolved"}
+    return {"snoozed"} if each["snooze"]["snoozed"] else {"active", "shared"}
+
+
+def answer(document: Any) -> Answer:
+    return Answer(200, {}, json.dumps(document).encode())
+
+
+def incident(clock: Clock, name: str = "i1", *, ago: float = 300, **members: Any) -> dict[str, Any]:
+    """An incident as the API has it, critical unless it says otherwise, which changed so many seconds ago."""
+    stamp = int(clock.now - ago)
+    status = members.get("status", "Critical")
+    plain = {"id": name, "status": status, "active": status != "Ok", "shared": True, "snooze": {"snoozed": False}}
+    return plain | {"start": stamp, "changed_at": stamp, "updated_at": stamp} | members
+
+
+@dataclass
+class Scene:
+    """A relay, and the BigPanda that it asks; its channel was looked at a day ago for the first time."""
+
+    relay: Relay
+    tenant: Tenant
+
+    def has(self, *incidents: dict[str, Any]) -> None:
+        """Let BigPanda have these incidents, and no others."""
+        self.tenant.incidents = list(incidents)
+
+    def look(self) -> dict[str, Any]:
+        """What a look at the channel finds."""
+        found: dict[str, Any] = self.relay.reconciler.reconcile().get("noc", {})
+        return found
+
+    def told(self) -> list[str]:
+        """What people were told, in order, by status."""
+        return [json.loads(call.body)["incident"]["status"] for call in self.relay.session.calls]
+
+
+def scene(*, since: float = 86_400, policy: dict[str, Any] | None = None, rest: bool = False, **access: Any) -> Scene:
+    tenant, clock, table = Tenant(), Clock(), FakeDynamoDb()
+    document: dict[str, Any] = {
+        "bigpanda": {name: value for name, value in (ACCESS | access).items() if value is not None}
+    }
+    if policy:
+        document["policy"] = {"min_seconds_between_signals": 0} | policy
+    secrets = secrets_of(**document)
+    if rest:
+        secret = json.loads(str(secrets.texts["noc"]))
+        secret["xmatters"]["rest"] = REST
+        secrets = FakeSecrets(noc=json.dumps(secret))
+    relay = Relay(FakeSession(accepted), secrets=secrets, bigpanda=FakeSession(tenant), clock=clock, dynamodb=table)
+    if since:
+        Look(since=clock.now - since).write(relay.table, "noc")
+    return Scene(relay, tenant)
+
+
+class TestMissed:
+    """A share that never came."""
+
+    def test_it_is_relayed_as_opened_once(self) -> None:
+        this = scene()
+        this.has(incident(this.relay.clock))
+        assert this.look() == {"compared": 1, "missed": 1, "woken": 0, "left_open": 0}
+        this.relay.wake(0)
+        assert this.told() == ["critical"]
+        assert this.relay.entry().announced is not None
+        for _ in range(3):
+            this.relay.clock.now += 300
+            assert this.look()["missed"] == 0
+            this.relay.wake(0)
+        assert this.told() == ["critical"]
+
+    def test_its_body_has_the_names_that_a_webhook_has(self) -> None:
+        this = scene()
+        this.has(incident(this.relay.clock, severity="critical", incident_tags=[{"name": "x"}]))
+        this.look()
+        [job] = this.relay.retries.jobs()
+        stamp = this.relay.clock.now - 300
+        assert json.loads(job.body)["metadata"] == {"environment_id": "e1"}
+        said = json.loads(job.body)["incident"]
+        assert (said["id"], said["status"], said["resolved"]) == ("i1", "critical", False)
+        assert (said["startedOn"], said["changedOn"], said["updatedOn"]) == (stamp, stamp, stamp)
+        assert said["alerts"] == [{"id": "a1", "alert_id": "a1", "status": "Critical"}]
+        assert said["incident_tags"] == [{"name": "x"}]
+        assert (job.kind, job.incident_id, job.version) == ("signal", "i1", (stamp, stamp))
+
+    def test_details_that_bigpanda_does_not_tell_keep_no_page(self) -> None:
+        this = scene()
+        this.has(incident(this.relay.clock))
+        this.tenant.faults["/i1?"] = lambda _: Answer(404, {}, b"{}")
+        assert this.look()["missed"] == 1
+        this.relay.wake(0)
+        assert this.told() == ["critical"]
+
+    def test_what_the_queue_does_not_take_is_found_by_the_next_look(self) -> None:
+        this = scene()
+        this.has(incident(this.relay.clock))
+        this.relay.retries.failure = EndpointConnectionError(endpoint_url="x")
+        seen = this.look()
+        assert (seen["missed"], seen["failure"]) == (0, "the retry queue did not take what was missed")
+        this.relay.retries.failure = None
+        this.relay.clock.now += 300
+        assert this.look()["missed"] == 1
+
+    def test_what_was_kept_before_a_look_failed_is_counted(self) -> None:
+        this = scene()
+        this.has(incident(this.relay.clock), incident(this.relay.clock, "i2"))
+
+        def down(call: Call) -> Answer:
+            this.relay.retries.failure = EndpointConnectionError(endpoint_url="x")
+            return Answer(404, {}, b"{}")
+
+        this.tenant.faults["/i2?"] = down
+        seen = this.look()
+        assert (seen["missed"], bool(seen["failure"])) == (1, True)
+        assert this.relay.recorder.metrics()["share_missed"] == 1
+
+    def test_what_its_own_share_may_still_bring_is_left_to_it(self) -> None:
+        this = scene()
+        this.has(incident(this.relay.clock, ago=GRACE_SECONDS - 1))
+        assert this.look()["missed"] == 0
+        this.relay.clock.now += 2
+        assert this.look()["missed"] == 1
+
+    def test_a_share_that_comes_after_all_rings_nothing_more(self) -> None:
+        this = scene()
+        this.has(incident(this.relay.clock))
+        this.look()
+        stamp = this.tenant.incidents[0]["changed_at"]
+        assert this.relay.share(status="critical", changedOn=stamp, updatedOn=stamp).outcome == Outcome.DELIVERED
+        this.relay.wake(60)
+        assert this.told() == ["critical"]
+
+    def test_what_was_not_shared_or_is_over_or_is_snoozed_is_not_relayed(self) -> None:
+        this = scene()
+        clock = this.relay.clock
+        this.has(
+            incident(clock, "i1", shared=False),
+            incident(clock, "i2", status="Ok"),
+            incident(clock, "i3", snooze={"snoozed": True}),
+        )
+        assert this.look()["missed"] == 0
+        assert this.relay.retries.messages == []
+
+    def test_what_does_not_say_whether_it_is_shared_lies_in_the_folder_that_does(self) -> None:
+        this = scene()
+        this.has({name: value for name, value in incident(this.relay.clock).items() if name != "shared"})
+        assert this.look()["missed"] == 1
+
+    def test_what_changed_before_the_channel_was_looked_at_first_is_none_of_its_business(self) -> None:
+        this = scene(since=0)
+        this.has(incident(this.relay.clock, ago=3600))
+        assert this.look() == {"compared": 1, "missed": 0, "woken": 0, "left_open": 0}
+        this.relay.clock.now += 300
+        this.has(*this.tenant.incidents, incident(this.relay.clock, "i2", ago=200))
+        assert this.look()["missed"] == 1
+        assert [job.incident_id for job in this.relay.retries.jobs()] == ["i2"]
+
+    def test_what_has_no_time_stamp_is_relayed(self) -> None:
+        this = scene(since=0)
+        this.has(incident(this.relay.clock, changed_at=None, updated_at=None))
+        assert this.look()["missed"] == 1
+
+    def test_bigpanda_goes_on_with_an_incident_that_it_holds(self) -> None:
+        this = scene(callbacks=True, app_key="app-1")
+        this.has(incident(this.relay.clock))
+        this.look()
+        assert [job.kind for job in this.relay.retries.jobs()] == ["signal", "release"]
+
+    def test_only_incidents_that_fit_the_channels_query_are_asked_for(self) -> None:
+        this = scene(reconcile_query='team = "payments"')
+        this.look()
+        queries = [parse_qs(urlsplit(call.url).query) for call in this.relay.bigpanda.calls]
+        assert [query["folder"] for query in queries] == [["snoozed"], ["resolved"], ["shared"]]
+        assert {query["query"][0] for query in queries} == {'team = "payments"'}
+
+    def test_no_key_shows_in_what_is_kept_or_said(self) -> None:
+        this = scene()
+        this.has(incident(this.relay.clock))
+        this.tenant.faults["shared"] = lambda _: Answer(401, {}, b'{"key": "BPU-canary"}')
+        this.look()
+        this.tenant.faults.clear()
+        this.look()
+        assert "BPU-canary" not in this.relay.recorder.written() + json.dumps(this.relay.dynamodb.items)
+        assert all("BPU-canary" not in job.to_json() for job in this.relay.retries.jobs())
+
+
+class TestKnown:
+    """What the ledger knows does not ring twice."""
+
+    def shared(self, this: Scene, **said: Any) -> None:
+        clock = this.relay.clock
+        stamp = int(clock.now - 600)
+        plain = {"status": "critical", "changedOn": stamp, "updatedOn": stamp} | said
+        this.relay.webhook.serve(samples.request(samples.enveloped("e1", **plain)))
+
+    def test_what_was_announced_is_nothing_new_whatever_else_changed(self) -> None:
+        this = scene()
+        self.shared(this)
+        this.has(incident(this.relay.clock, incident_tags=[{"name": "new"}]))
+        assert this.look()["missed"] == 0
+        this.relay.wake(60)
+        assert this.told() == ["critical"]
+
+    @pytest.mark.parametrize(("status", "told"), [("Critical", ["warning", "critical"]), ("Ok", ["warning", "ok"])])
+    def test_a_later_share_that_never_came_is_relayed(self, status: str, told: list[str]) -> None:
+        this = scene()
+        self.shared(this, status="warning")
+        this.has(incident(this.relay.clock, status=status))
+        assert this.look()["missed"] == 1
+        this.relay.wake(60)
+        assert this.told() == told
+        assert this.look()["missed"] == 0
+
+    def test_bigpandas_answer_that_is_older_than_what_came_since_is_no_news(self) -> None:
+        this = scene()
+        self.shared(this, status="warning")
+        this.has(incident(this.relay.clock, ago=900))
+        assert this.look()["missed"] == 0
+
+    def test_what_the_policy_does_not_want_is_not_relayed(self) -> None:
+        this = scene(policy={"preset": "oncall"})
+        self.shared(this)
+        this.has(incident(this.relay.clock, status="Warning"))
+        assert this.look()["missed"] == 0
+
+    def test_what_waits_on_a_queue_is_not_put_there_at_each_look(self) -> None:
+        this = scene()
+        this.relay = Relay(
+            FakeSession(samples.refused(503)),
+            secrets=this.relay.secrets,
+            bigpanda=this.relay.bigpanda,
+            clock=this.relay.clock,
+            dynamodb=this.relay.dynamodb,
+        )
+        self.shared(this)
+        waiting = len(this.relay.retries.messages)
+        for number in range(3):
+            this.relay.clock.now += 300
+            this.has(incident(this.relay.clock, ago=200 + number))
+            assert this.look()["missed"] == 0
+        assert len(this.relay.retries.messages) == waiting
+
+    def test_what_rests_among_the_dead_letters_is_not_tried_at_each_look(self) -> None:
+        this = scene()
+        this.relay = Relay(
+            FakeSession(samples.refused(400)),
+            secrets=this.relay.secrets,
+            bigpanda=this.relay.bigpanda,
+            clock=this.relay.clock,
+            dynamodb=this.relay.dynamodb,
+        )
+        self.shared(this)
+        assert len(this.relay.dead_letters.messages) == 1
+        this.relay.clock.now += 600
+        this.has(incident(this.relay.clock))
+        assert this.look()["missed"] == 0
+
+    def test_what_is_known_by_the_recipients_of_a_webhooks_url_is_known(self) -> None:
+        this = scene()
+        content = samples.enveloped("e1", status="warning", changedOn=int(this.relay.clock.now - 600))
+        this.relay.webhook.serve(samples.request(content, recipients=("dba",)))
+        this.has(incident(this.relay.clock, status="Warning", ago=500))
+        assert this.look()["missed"] == 0
+        this.has(incident(this.relay.clock, status="Critical", ago=200), incident(this.relay.clock, "i2", ago=200))
+        assert this.look()["missed"] == 2
+        worse, new = this.relay.retries.jobs()[1:]
+        assert (worse.url_recipients, new.url_recipients) == (("dba",), ("dba",))
+        assert this.relay.ledger.read(key("noc", (), "i1")).sequence == 0
+
+
+class TestPlaces:
+    """The environments that a channel's shares come from."""
+
+    def test_one_that_is_gone_does_not_keep_the_others(self) -> None:
+        this = scene(environment_id=None)
+        for place, name in (("e0", "i8"), ("e1", "i9")):
+            content = samples.enveloped(place, id=name, changedOn=int(this.relay.clock.now - 600))
+            this.relay.webhook.serve(samples.request(content))
+        this.tenant.faults["/environments/e0/"] = lambda _: Answer(404, {}, b"{}")
+        this.has(incident(this.relay.clock))
+        seen = this.look()
+        assert (seen["missed"], seen["failure"]) == (1, "HTTP 404")
+
+
+class TestSnoozed:
+    """A snooze that ends on what is critical still."""
+
+    def slept(self, this: Scene, **said: Any) -> None:
+        """An incident that was announced, then snoozed, as a look saw."""
+        clock = this.relay.clock
+        stamp = int(clock.now - 600)
+        this.relay.webhook.serve(
+            samples.request(
+                samples.enveloped("e1", **{"status": "critical", "changedOn": stamp, "updatedOn": stamp} | said)
+            )
+        )
+        this.has(incident(clock, snooze={"snoozed": True}, ago=500))
+        this.look()
+        clock.now += 300
+
+    def test_it_rings_once(self) -> None:
+        this = scene()
+        self.slept(this)
+        this.has(incident(this.relay.clock, ago=800))
+        assert this.look() == {"compared": 1, "missed": 0, "woken": 1, "left_open": 0}
+        this.relay.wake(60)
+        assert this.told() == ["critical", "critical"]
+        for _ in range(3):
+            this.relay.clock.now += 300
+            this.look()
+            this.relay.wake(0)
+        assert len(this.told()) == 2
+
+    def test_one_whose_time_stamps_never_move_rings_too(self) -> None:
+        this = scene()
+        open_ = incident(this.relay.clock, ago=400)
+        this.has(open_)
+        assert this.look()["missed"] == 1
+        this.relay.wake(0)
+        this.has(open_ | {"snooze": {"snoozed": True}})
+        this.relay.clock.now += 300
+        this.look()
+        this.has(open_)
+        for _ in range(3):
+            this.relay.clock.now += 300
+            this.look()
+            this.relay.wake(0)
+        assert this.told() == ["critical", "critical"]
+
+    def test_as_long_as_it_is_snoozed_nothing_rings(self) -> None:
+        this = scene()
+        self.slept(this)
+        for _ in range(3):
+            this.relay.clock.now += 300
+            assert this.look()["woken"] == 0
+
+    @pytest.mark.parametrize("status", ["Warning", "Ok"])
+    def test_what_is_no_longer_critical_does_not_ring_anew(self, status: str) -> None:
+        this = scene(policy={"preset": "oncall"})
+        self.slept(this)
+        this.has(incident(this.relay.clock, status=status))
+        assert this.look()["woken"] == 0
+
+    def test_people_who_were_told_of_it_since_are_not_told_again(self) -> None:
+        this = scene()
+        self.slept(this, status="warning")
+        this.relay.share(status="critical", changedOn=int(this.relay.clock.now - 250))
+        this.has(incident(this.relay.clock, ago=250))
+        assert this.look()["woken"] == 0
+
+    def test_it_is_not_forgotten_while_its_end_is_fresh_or_the_queue_is_down(self) -> None:
+        this = scene()
+        self.slept(this)
+        this.has(incident(this.relay.clock, ago=10))
+        assert this.look()["woken"] == 0
+        this.relay.clock.now += 300
+        this.relay.retries.failure = EndpointConnectionError(endpoint_url="x")
+        assert this.look()["failure"]
+        this.relay.retries.failure = None
+        this.relay.clock.now += 300
+        assert this.look()["woken"] == 1
+
+
+class TestOver:
+    """A page that is left open although its incident is over."""
+
+    def test_it_is_ended_once_nobody_else_is_at_it(self) -> None:
+        this = scene(rest=True)
+        clock = this.relay.clock
+        opened = int(clock.now - 900)
+        this.relay.share(status="critical", changedOn=opened)
+        entry = this.relay.entry()
+        found = [each._replace(pages=("page-1",)) for each in entry.raised]
+        this.relay.ledger.write(key("noc", (), "i1"), entry, entry._replace(raised=tuple(found)))
+        clock.now += 5
+        this.relay.share(status="ok", changedOn=int(clock.now - 200), updatedOn=int(clock.now - 200))
+        this.relay.retries.messages.clear()
+        this.has(incident(clock, status="Ok", ago=200))
+        assert this.look()["left_open"] == 0
+        clock.now += LEFT_OPEN_SECONDS + 1
+        assert this.look()["left_open"] == 1
+        [job] = this.relay.retries.jobs()
+        assert (job.kind, job.incident_id) == ("followup", "i1")
+        this.relay.wake(0)
+        ended = [json.loads(call.body) for call in this.relay.rest.calls if call.method == "POST"]
+        assert ended == [{"id": "page-1", "status": "TERMINATED"}]
+        this.relay.retries.messages.clear()
+        assert this.look()["left_open"] == 0
+
+    def test_one_that_was_never_found_is_looked_for_once_more(self) -> None:
+        this = scene(rest=True)
+        clock = this.relay.clock
+        this.relay.share(status="critical", changedOn=int(clock.now - 900))
+        clock.now += 5
+        this.relay.share(status="ok", changedOn=int(clock.now - 200), updatedOn=int(clock.now - 200))
+        this.relay.retries.messages.clear()
+        clock.now += LEFT_OPEN_SECONDS + 1
+        this.has(incident(clock, status="Ok", ago=LEFT_OPEN_SECONDS))
+        # Whoever was asked tries it for hours.
+        assert [this.look()["left_open"] for _ in range(3)] == [1, 0, 0]
+        assert [job.kind for job in this.relay.retries.jobs()] == ["followup"]
+        clock.now += ENDS_SECONDS
+        this.has(incident(clock, status="Ok", ago=LEFT_OPEN_SECONDS))
+        assert this.look()["left_open"] == 0, "nobody looks for a page that is a day old"
+
+    def test_what_was_over_before_the_last_look_is_not_asked_for(self) -> None:
+        this = scene()
+        this.look()
+        this.relay.clock.now += 300
+        this.relay.bigpanda.calls.clear()
+        last = Look.read(this.relay.table, "noc").last
+        this.look()
+        queries = [parse_qs(urlsplit(call.url).query) for call in this.relay.bigpanda.calls]
+        assert [query.get("from") for query in queries] == [None, [str(int(last - OVERLAP_SECONDS))], None]
+
+    def test_what_ended_long_ago_is_not_looked_through_at_each_look(self) -> None:
+        this = scene()
+        this.tenant.a_page = 2
+        clock = this.relay.clock
+        this.has(*(incident(clock, f"i{number}", status="Ok", ago=100_000) for number in range(50)))
+        this.look()
+        assert sum("resolved" in call.url for call in this.relay.bigpanda.calls) == 1
+        this.relay.bigpanda.calls.clear()
+        this.has(*(incident(clock, f"i{number}", status="Ok", ago=OVERLAP_SECONDS - 60) for number in range(6)))
+        this.look()
+        assert sum("resolved" in call.url for call in this.relay.bigpanda.calls) == 3
+
+
+class TestLooks:
+    """How looks go on, fail, and follow each other."""
+
+    @pytest.mark.parametrize("has_total", [True, False])
+    def test_all_pages_are_read(self, has_total: bool) -> None:
+        this = scene()
+        this.tenant.a_page, this.tenant.has_total = 40, has_total
+        this.has(*(incident(this.relay.clock, f"i{number}") for number in range(90)))
+        assert this.look()["missed"] == 90
+
+    def test_a_service_that_knows_no_pages_is_not_asked_for_ever(self) -> None:
+        this = scene()
+        this.has(*(incident(this.relay.clock, f"i{number}") for number in range(3)))
+        everything = answer({"items": this.tenant.incidents, "total": 500})
+        this.tenant.faults["folder=shared"] = lambda _: everything
+        assert this.look()["missed"] == 3
+        assert sum("folder=shared" in call.url for call in this.relay.bigpanda.calls) == 2
+
+    def test_more_than_can_be_read_is_said(self) -> None:
+        this = scene()
+        this.tenant.a_page = 1
+        this.has(*(incident(this.relay.clock, f"i{number}") for number in range(MAX_PAGES + 1)))
+        assert this.look()["missed"] == MAX_PAGES
+        assert this.relay.recorder.metrics()["reconcile_failed"] == 1
+
+    def test_a_429_is_waited_for_once(self) -> None:
+        this = scene()
+        this.has(incident(this.relay.clock))
+
+        def limited(call: Call) -> Answer:
+            this.tenant.faults.clear()
+            return Answer(429, {}, b"")
+
+        this.tenant.faults["folder=shared"] = limited
+        assert this.look()["missed"] == 1
+
+    def test_five_calls_a_second_and_no_more(self) -> None:
+        this = scene()
+        this.has(*(incident(this.relay.clock, f"i{number}") for number in range(12)))
+        began = this.relay.clock.now
+        this.look()
+        assert this.relay.clock.now - began >= 2
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            Answer(429, {}, b""),
+            Answer(500, {}, b"<html>"),
+            Answer(404, {}, b"{}"),
+            Answer(200, {}, b'{"items": [{"id": "i1", "stat'),
+            Answer(200, {}, b'{"total": 3, "items": []}'),
+            Answer(200, {}, b'{"total": 3}'),
+            Answer(200, {}, b"17"),
+            requests.ConnectionError("reset"),
+            requests.ReadTimeout("late"),
+        ],
+        ids=str,
+    )
+    def test_what_bigpanda_does_not_tell_is_taken_for_nothing_and_asked_again(self, fault: Answer | Exception) -> None:
+        def fails(_: Call) -> Answer:
+            if isinstance(fault, Exception):
+                raise fault
+            return fault
+
+        this = scene()
+        this.relay.share(status="critical", changedOn=int(this.relay.clock.now - 600))
+        this.has(incident(this.relay.clock, status="Ok"), incident(this.relay.clock, "i2"))
+        this.tenant.faults["folder="] = fails
+        seen = this.look()
+        assert (seen["missed"], bool(seen["failure"])) == (0, True)
+        assert Look.read(this.relay.table, "noc").last == 0
+        assert this.relay.recorder.metrics()["reconcile_failed"] == 1
+        this.tenant.faults.clear()
+        this.relay.clock.now += 300
+        assert this.look()["missed"] == 2
+
+    def test_items_that_are_no_incidents_keep_no_other(self) -> None:
+        this = scene()
+        clock = this.relay.clock
+        this.has(incident(clock), incident(clock, "i2"))
+        odd: list[Any] = [
+            7,
+            None,
+            {},
+            {"id": None},
+            {"id": ""},
+            {"id": "i9", "snooze": "x", "alerts": "x", "status": 4},
+        ]
+        items = [*odd, *this.tenant.incidents]
+        this.tenant.faults["folder=shared"] = lambda _: answer({"items": items, "total": len(items)})
+        assert this.look()["missed"] == 3
+
+    def test_two_looks_at_once_are_one(self) -> None:
+        this = scene()
+        this.has(incident(this.relay.clock))
+        others: list[dict[str, Any]] = []
+
+        def meanwhile(call: Call) -> Answer:
+            this.tenant.faults.clear()
+            others.append(this.look())
+            return this.tenant(call)
+
+        this.tenant.faults["folder=shared"] = meanwhile
+        assert this.look()["missed"] == 1
+        assert others == [{}]
+        assert len(this.relay.retries.messages) == 1
+
+    def test_a_look_that_died_is_followed_by_another_once_its_lease_is_over(self) -> None:
+        this = scene()
+        this.has(incident(this.relay.clock))
+        died = Look.read(this.relay.table, "noc")._replace(until=this.relay.clock.now + LEASE_SECONDS)
+        died.write(this.relay.table, "noc")
+        assert this.look() == {}
+        this.relay.clock.now += LEASE_SECONDS + 1
+        assert this.look()["missed"] == 1
+
+    def test_a_note_that_cannot_be_read_is_begun_anew(self) -> None:
+        this = scene(since=0)
+        this.relay.table.write("reconcile/noc", 0, '["x"]')
+        this.has(incident(this.relay.clock))
+        assert this.look()["compared"] == 1
+        assert Look.read(this.relay.table, "noc").since == this.relay.clock.now
+
+    def test_a_table_that_fails_is_said_and_nothing_rings(self) -> None:
+        this = scene()
+        this.has(incident(this.relay.clock))
+        this.relay.dynamodb.failure = ClientError({"Error": {"Code": "InternalServerError"}}, "GetItem")
+        assert this.look()["failure"].startswith("DynamoDB refused")
+        assert this.relay.retries.messages == []
+
+    @pytest.mark.parametrize("access", [{"reconcile": False}, {"environment_id": None}])
+    def test_a_channel_that_is_not_to_be_compared_or_shared_nothing_yet_is_left_alone(self, access: Any) -> None:
+        this = scene(**access)
+        this.has(incident(this.relay.clock))
+        assert this.look() == {}
+        assert this.relay.bigpanda.calls == []
+
+    def test_one_channel_that_fails_does_not_keep_the_others(self) -> None:
+        this = scene()
+        this.has(incident(this.relay.clock))
+        this.relay.secrets.texts = {"broken": ChannelUnreadable("no"), "odd": "{}", **this.relay.secrets.texts}
+        assert this.look()["missed"] == 1
+        assert this.relay.recorder.metrics()["reconcile_failed"] == 2
+
+    def test_names_that_cannot_be_listed_are_said(self) -> None:
+        def fails() -> list[str]:
+            raise ChannelUnreadable("Secrets Manager refused to list the channels: AccessDenied")
+
+        this = scene()
+        reconciler = this.relay.reconciler
+        object.__setattr__(reconciler, "names", fails)
+        assert reconciler.reconcile() == {}
+        assert this.relay.recorder.metrics()["reconcile_failed"] == 1
+
+    def test_what_was_missed_is_said_loudly(self) -> None:
+        this = scene()
+        this.has(incident(this.relay.clock))
+        this.look()
+        assert this.relay.recorder.metrics()["share_missed"] == 1

@@ -1,0 +1,101 @@
+"""Where shares come from: learned once, asked for later, and never in a share's way."""
+
+from typing import Any
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from relay.sources import AGAIN_SECONDS, KEPT_SECONDS, MAX_SOURCES, RETRY_SECONDS, Source
+from tests import samples
+from tests.fakes import Relay, room, secrets_of
+
+ENVIRONMENT = {"metadata": {"environment_id": "e1"}}
+
+
+def relay_with(**access: Any) -> Relay:
+    return room(secrets=secrets_of(bigpanda={"api_key": "BPU-1"} | access))
+
+
+def post(relay: Relay, environment_id: str | None = "e1", recipients: tuple[str, ...] = (), **said: Any) -> None:
+    content = samples.enveloped(environment_id, **said)
+    reply = relay.webhook.serve(samples.request(content, recipients=recipients))
+    assert reply.status == 200
+
+
+def known(relay: Relay) -> list[tuple[str, tuple[str, ...]]]:
+    return [source[:2] for source in relay.sources.of(relay.channels.get("noc"))]
+
+
+def test_a_share_tells_its_environment_and_the_recipients_of_its_url() -> None:
+    relay = relay_with()
+    post(relay)
+    post(relay, "e2", ("b", "a", "b"), id="i2")
+    assert known(relay) == [("e2", ("a", "b")), ("e1", ())] or known(relay) == [("e1", ()), ("e2", ("a", "b"))]
+
+
+def test_it_is_written_once_and_again_after_a_day() -> None:
+    relay = relay_with()
+    post(relay)
+    relay.dynamodb.calls.clear()
+    post(relay, id="i2")
+    assert relay.dynamodb.calls == ["get_item", "update_item", "put_item", "put_item"]
+    relay.clock.now += AGAIN_SECONDS + 1
+    post(relay, id="i3")
+    [source] = relay.sources.of(relay.channels.get("noc"))
+    assert source == Source("e1", (), relay.clock.now)
+
+
+def test_what_shared_nothing_for_long_is_forgotten() -> None:
+    relay = relay_with()
+    post(relay)
+    relay.clock.now += KEPT_SECONDS + 1
+    assert known(relay) == []
+
+
+def test_no_more_are_remembered_than_so_many_the_latest_stay() -> None:
+    relay = relay_with()
+    for number in range(MAX_SOURCES + 5):
+        relay.clock.now += 1
+        post(relay, f"e{number}", id=f"i{number}")
+    assert len(known(relay)) == MAX_SOURCES
+    assert known(relay)[0] == (f"e{MAX_SOURCES + 4}", ())
+
+
+@pytest.mark.parametrize(("access", "environment_id"), [({"reconcile": False}, "e1"), ({}, None), ({}, "e" * 513)])
+def test_what_nobody_will_ask_for_is_not_written(access: dict[str, Any], environment_id: str | None) -> None:
+    relay = relay_with(**access)
+    post(relay, environment_id)
+    assert "sources/noc" not in relay.dynamodb.items
+
+
+def test_a_channel_without_a_key_of_bigpandas_has_no_sources() -> None:
+    relay = room()
+    post(relay)
+    assert "sources/noc" not in relay.dynamodb.items
+
+
+def test_the_channels_own_environment_is_one_before_anything_was_shared() -> None:
+    relay = relay_with(environment_id="e9")
+    assert known(relay) == [("e9", ())]
+    post(relay, None, ("a",))
+    assert known(relay) == [("e9", ("a",))]
+
+
+def test_a_table_that_fails_keeps_no_share_and_is_asked_again_later() -> None:
+    relay = relay_with()
+    relay.dynamodb.failure = EndpointConnectionError(endpoint_url="x")
+    post(relay)
+    relay.dynamodb.failure = None
+    post(relay, id="i2")
+    assert known(relay) == []
+    relay.clock.now += RETRY_SECONDS + 1
+    post(relay, id="i3")
+    assert known(relay) == [("e1", ())]
+
+
+def test_what_cannot_be_read_is_written_anew() -> None:
+    relay = relay_with()
+    relay.table.write("sources/noc", 0, "[[1]]")
+    assert known(relay) == []
+    post(relay)
+    assert known(relay) == [("e1", ())]
