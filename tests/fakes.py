@@ -299,7 +299,7 @@ class Relay:
         self.worker = Worker(
             self.delivery,
             Followup(pages, self.delivery.guard, self.clock),
-            Writeback(bigpanda, self.turns, self.table, self.ledger, self.clock),
+            Writeback(bigpanda, self.turns, self.sources, self.table, self.ledger, self.clock),
             self.channels,
             self.keeper,
             fallback,

@@ -11,14 +11,14 @@ import pytest
 
 from tests.artefact.builds import ROOT, Build
 
-FUNCTIONS = ("BigPandaWebhookFunction", "XMattersCallbackFunction", "JobWorkerFunction")
+FUNCTIONS = ("BigPandaWebhookFunction", "XMattersCallbackFunction", "JobWorkerFunction", "ReconcileFunction")
 ARTEFACTS = (*FUNCTIONS, "DependenciesLayer", "RelayLayer")
 KILOBYTE = 1000
 # Unzipped and zipped; a fifth above what was measured.
 BUDGETS = {
     **dict.fromkeys(FUNCTIONS, (2 * KILOBYTE, 2 * KILOBYTE)),
     "DependenciesLayer": (10_800 * KILOBYTE, 3_900 * KILOBYTE),
-    "RelayLayer": (816 * KILOBYTE, 393 * KILOBYTE),
+    "RelayLayer": (1_064 * KILOBYTE, 510 * KILOBYTE),
 }
 # Come with Lambda, belong to a developer, or are so slow to import that they must not be in reach.
 UNWANTED_PACKAGES = {

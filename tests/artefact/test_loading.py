@@ -18,7 +18,7 @@ KNOWN = {
     "FallbackTopic": "arn:aws:sns:us-east-1:123456789012:fallback",
 }
 DOORS = ("BigPandaWebhookFunction", "XMattersCallbackFunction")
-FUNCTIONS = (*DOORS, "JobWorkerFunction")
+FUNCTIONS = (*DOORS, "JobWorkerFunction", "ReconcileFunction")
 # Each costs every cold start tens of milliseconds, and none of them is needed.
 SLOW = ("aws_xray_sdk", "pydantic", "aws_lambda_powertools.event_handler", "asyncio")
 MODULES = (

@@ -16,6 +16,7 @@ from tests.artefact.world import (
     CALLBACKS,
     EVENTS,
     FOLLOWUPS,
+    LOOKS,
     RECIPIENT,
     REPLAYS,
     RETRIES,
@@ -42,7 +43,8 @@ def test_every_sample_event_belongs_to_a_function() -> None:
     assert CALLBACKS
     assert WRITEBACKS
     assert FOLLOWUPS
-    assert {*SHARES, *REPLAYS, *RETRIES, *CALLBACKS, *WRITEBACKS, *FOLLOWUPS} == set(EVENTS)
+    assert LOOKS
+    assert {*SHARES, *REPLAYS, *RETRIES, *CALLBACKS, *WRITEBACKS, *FOLLOWUPS, *LOOKS} == set(EVENTS)
     assert REFUSED.keys() | UNCHANGED <= {path.stem for path in SHARES}
 
 

@@ -21,6 +21,13 @@ READ_CHANNELS = {
     "Resource": "arn:aws:secretsmanager:us-east-1:123456789012:secret:relay/*",
 }
 
+# AWS gives no narrower right.
+LIST_CHANNELS = {
+    "Sid": "ListChannels",
+    "Effect": "Allow",
+    "Action": "secretsmanager:ListSecrets",
+    "Resource": "*",
+}
 USE_THE_LEDGER = {
     "Sid": "UseTheLedger",
     "Effect": "Allow",
@@ -62,8 +69,17 @@ PERMISSIONS = {
         {"Sid": "TellTheFallback", "Effect": "Allow", "Action": "sns:Publish", "Resource": "${FallbackTopic}"},
         write_logs("JobWorkerLogGroup"),
     ],
+    # What it finds it queues: it calls BigPanda alone, and takes nothing off a queue.
+    "ReconcileRole": [
+        READ_CHANNELS,
+        LIST_CHANNELS,
+        USE_THE_LEDGER,
+        {"Sid": "KeepJobs", "Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "${RetryQueue.Arn}"},
+        write_logs("ReconcileLogGroup"),
+    ],
 }
 TIMEOUTS = {"BigPandaWebhookFunction": 15, "XMattersCallbackFunction": 15, "JobWorkerFunction": 60}
+TIMEOUTS |= {"ReconcileFunction": 240}
 ROUTES = {
     "/bigpanda/{channel}": "BigPandaWebhookFunction",
     "/xmatters/{channel}": "XMattersCallbackFunction",
@@ -147,7 +163,7 @@ class TestApi:
             assert on_aws.resources[name]["UpdateReplacePolicy"] == "Retain"
 
     def test_only_this_api_may_invoke_a_function_and_only_by_its_route(self, on_aws: Stack) -> None:
-        permissions = on_aws.of_type("AWS::Lambda::Permission").values()
+        permissions = [each for each in on_aws.of_type("AWS::Lambda::Permission").values() if not _is_scheduled(each)]
         assert {each["Principal"] for each in permissions} == {"apigateway.amazonaws.com"}
         allowed = {each["FunctionName"]: each["SourceArn"].partition(":${Api}")[2] for each in permissions}
         assert allowed == {
@@ -155,6 +171,28 @@ class TestApi:
             "${XMattersCallbackFunction}": "/*/POST/xmatters/*",
         }
         assert len(permissions) == len(allowed)
+
+    def test_a_rule_wakes_reconcile_and_nobody_else(self, on_aws: Stack) -> None:
+        [(name, rule)] = on_aws.of_type("AWS::Events::Rule").items()
+        assert rule["ScheduleExpression"] == "rate(5 minutes)"
+        assert [target["Arn"] for target in rule["Targets"]] == ["${ReconcileFunction.Arn}"]
+        [allowed] = [each for each in on_aws.of_type("AWS::Lambda::Permission").values() if _is_scheduled(each)]
+        assert allowed["FunctionName"] == "${ReconcileFunction}"
+        assert allowed["SourceArn"] == f"${{{name}.Arn}}"
+
+    def test_where_nobody_wants_it_there_is_nothing_of_reconcile(self) -> None:
+        chosen = of_clone(ReconcileMinutes="0")
+        assert [name for name in (*chosen.resources, *chosen.outputs) if "Reconcile" in name or "Missed" in name] == []
+        assert chosen.of_type("AWS::Events::Rule") == {}
+
+    @pytest.mark.parametrize("minutes", ["2", "60"])
+    def test_it_is_woken_as_often_as_is_asked(self, minutes: str) -> None:
+        rule = of_clone(ReconcileMinutes=minutes).only("AWS::Events::Rule")
+        assert rule["ScheduleExpression"] == f"rate({minutes} minutes)"
+
+
+def _is_scheduled(permission: dict[str, Any]) -> bool:
+    return bool(permission["Principal"] == "events.amazonaws.com")
 
 
 class TestFunctions:
@@ -175,6 +213,7 @@ class TestFunctions:
             "BigPandaWebhookLogGroup": "7",
             "XMattersCallbackLogGroup": "7",
             "JobWorkerLogGroup": "7",
+            "ReconcileLogGroup": "7",
         }
 
     def test_none_has_concurrency_reserved(self, on_aws: Stack) -> None:
@@ -265,6 +304,8 @@ class TestPermissions:
         statements = [each for policy in policies for each in policy["PolicyDocument"]["Statement"]]
         assert statements
         for statement in statements:
+            if statement == LIST_CHANNELS:
+                continue
             assert "*" not in str(statement["Action"])
             assert "*" not in (
                 statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]

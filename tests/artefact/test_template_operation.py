@@ -38,6 +38,8 @@ OURS = {
     "UnconfirmedAlarm": "unconfirmed",
     "FallbackAlarm": "fallback_told",
     "FallbackFailedAlarm": "fallback_failed",
+    "MissedSharesAlarm": "share_missed",
+    "ReconcileFailedAlarm": "reconcile_failed",
 }
 OF_QUEUES = {"DeadLettersAlarm", "RetryQueueAlarm"}
 OF_FUNCTIONS = {
@@ -46,7 +48,10 @@ OF_FUNCTIONS = {
     "CallbackErrorsAlarm": ("${XMattersCallbackFunction}", "Errors"),
     "WorkerErrorsAlarm": ("${JobWorkerFunction}", "Errors"),
     "WorkerThrottlesAlarm": ("${JobWorkerFunction}", "Throttles"),
+    "ReconcileErrorsAlarm": ("${ReconcileFunction}", "Errors"),
 }
+# Those that watch what happens every few minutes, with how long they look, and what they bear.
+SLOW = {"MissedSharesAlarm": (300, 0), "ReconcileErrorsAlarm": (300, 0), "ReconcileFailedAlarm": (3600, 2)}
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +156,8 @@ class TestAlarms:
     def test_they_go_off_at_the_first_of_it(self, on_aws: Stack) -> None:
         for name, alarm in on_aws.of_type("AWS::CloudWatch::Alarm").items():
             if name != "RetryQueueAlarm":
-                assert (alarm["Period"] * alarm["EvaluationPeriods"], alarm["Threshold"]) == (60, 0), name
+                looks = (alarm["Period"] * alarm["EvaluationPeriods"], alarm["Threshold"])
+                assert looks == SLOW.get(name, (60, 0)), name
 
     def test_silence_is_fine_and_each_says_where_to_read_on(self, on_aws: Stack) -> None:
         for name, alarm in on_aws.of_type("AWS::CloudWatch::Alarm").items():
@@ -262,6 +268,7 @@ class TestOutputs:
             "FallbackTopicArn": "${FallbackTopic}",
             "SecretPrefix": "relay",
             "JobWorkerFunction": "${JobWorkerFunction}",
+            "ReconcileFunction": "${ReconcileFunction}",
         }
         assert all(output["Description"] for output in on_aws.outputs.values())
 

@@ -25,6 +25,7 @@ REPLAYS = [path for path in EVENTS if path.stem.startswith("job_worker_replay")]
 RETRIES = [path for path in EVENTS if path.stem.startswith("job_worker_retry")]
 CALLBACKS = [path for path in EVENTS if path.stem.startswith("xmatters_callback_")]
 FOLLOWUPS = [path for path in EVENTS if path.stem.startswith("job_worker_followup")]
+LOOKS = [path for path in EVENTS if path.stem.startswith("reconcile")]
 WRITEBACKS = [path for path in EVENTS if path.stem.startswith("job_worker_writeback")]
 
 TOKEN = local.INBOUND_TOKEN
@@ -32,7 +33,7 @@ BIGPANDA_KEY = "BPU-canary-bigpanda-key"
 API_KEY = "canary-url-key"
 RECIPIENT = "Network Operations"
 
-FUNCTIONS = ("BigPandaWebhookFunction", "XMattersCallbackFunction", "JobWorkerFunction")
+FUNCTIONS = ("BigPandaWebhookFunction", "XMattersCallbackFunction", "JobWorkerFunction", "ReconcileFunction")
 RETRY_QUEUE, DEAD_LETTER_QUEUE, TOLD = "retries", "dead-letters", "told"
 LEDGER = "ledger"
 
@@ -74,6 +75,7 @@ class World:
     webhook: Function
     callback: Function
     worker: Function
+    reconcile: Function
     webhook_as_deployed: Deployed
     box: Box
     aws: Aws
@@ -122,15 +124,16 @@ def make_aws(endpoint_url: str) -> Aws:
 @contextmanager
 def made(built: Build, aws: Aws, folder: Path) -> Iterator[World]:
     """The world for the length of a `with` block; the functions' logs are in `folder`."""
-    webhook, callback, worker = (built.deployed(name, aws.endpoint_url, aws.known) for name in FUNCTIONS)
+    webhook, callback, worker, reconcile = (built.deployed(name, aws.endpoint_url, aws.known) for name in FUNCTIONS)
     with running() as box:
         _make_channel(aws, webhook, box)
         with (
             loaded(webhook, folder / "webhook") as first,
             loaded(callback, folder / "callback") as second,
             loaded(worker, folder / "worker") as third,
+            loaded(reconcile, folder / "reconcile") as fourth,
         ):
-            yield World(first, second, third, webhook, box, aws)
+            yield World(first, second, third, fourth, webhook, box, aws)
 
 
 def _make_channel(aws: Aws, function: Deployed, box: Box) -> None:

@@ -185,10 +185,14 @@ class TestDoctorPolicy:
     @pytest.mark.parametrize("action", actions("doctor.json"))
     def test_every_action_of_it_is_needed(self, operator: Operator, looker: Person, action: str) -> None:
         looker.may_not(action)
-        done = looker.run("doctor")
+        done = looker.run("doctor", "--json")
         # SNS has another word for it.
         assert re.search("AWS refused .*(AccessDenied|AuthorizationError)", done.output)
-        assert done.exit_code == (0 if action == "sns:ListSubscriptionsByTopic" else 1)
+        if action == "sns:ListSubscriptionsByTopic":
+            # Other tests' channels may fail.
+            assert "failed" not in {each["state"] for each in json.loads(done.stdout)["checks"]}
+        else:
+            assert done.exit_code == 1
 
     @pytest.mark.parametrize(
         "verb", [["channel", "set", local.CHANNEL, "--recipient", "x"], ["dlq", "list"], ["dlq", "replay", "--yes"]]

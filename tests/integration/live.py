@@ -88,7 +88,14 @@ class Live:
         self.worker = Worker(
             self.delivery,
             Followup(Pages(outward), self.delivery.guard, self.clock),
-            Writeback(BigPanda(outward), Turns(table, self.clock, time.sleep), table, Ledger(table), self.clock),
+            Writeback(
+                BigPanda(outward),
+                Turns(table, self.clock, time.sleep),
+                Sources(table, self.clock),
+                table,
+                Ledger(table),
+                self.clock,
+            ),
             self.channels,
             keeper,
             fallback,

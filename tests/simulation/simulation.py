@@ -204,7 +204,7 @@ class Simulation:
         followup = Followup(Pages(Outward(self.phones, clock=clock)), delivery.guard, clock)
         turns, sources = Turns(table, clock, world.wait), Sources(table, clock)
         bigpanda = BigPanda(Outward(self.console, clock=clock))
-        writeback = Writeback(bigpanda, turns, table, Ledger(table), clock)
+        writeback = Writeback(bigpanda, turns, sources, table, Ledger(table), clock)
         fallback = Fallback(lambda: sns, "arn:aws:sns:eu-central-1:000000000000:fallback", table, clock)
         return Functions(
             Webhook(channels, Shares(delivery, sources).take, _telemetry(), clock, deadline),

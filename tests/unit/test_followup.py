@@ -120,6 +120,26 @@ class TestConfirm:
         assert "xMatters accepted it but made no page of it" in message["Message"]
         assert pages(relay)[0][3]
 
+    def test_two_who_find_it_lost_at_once_say_it_once(self, tenant: Tenant) -> None:
+        tenant.makes_pages = False
+        said: list[Relay] = []
+
+        def meanwhile(call: Call) -> Answer:
+            if not said:
+                other = relay.other(samples.accepted())
+                said.append(other)
+                other.retries.messages.append(message)
+                other.wake(0)
+            return tenant.rest(call)
+
+        relay = room(tenant, rest=FakeSession(meanwhile))
+        relay.share()
+        relay.clock.now += LOOK_FOR_SECONDS + 1
+        [message] = relay.retries.messages
+        relay.wake(0)
+        said.append(relay)
+        assert [each.recorder.metrics().get("unconfirmed", 0) for each in said] == [1, 0]
+
     def test_a_warning_is_not_told(self, tenant: Tenant) -> None:
         tenant.makes_pages = False
         relay = room(tenant)

@@ -8,7 +8,7 @@ import pytest
 
 from relay.errors import BadRequest, Reason
 from relay.message import Job
-from relay.outcome import Outcome, Result
+from relay.outcome import Found, Outcome, Result
 from tests import samples
 from tests.fakes import Recorder
 
@@ -43,6 +43,7 @@ class TestMetrics:
             *(f"reason_{reason}" for reason in Reason),
             *("stale_channel", "lookups_limited", "rejected_request", "crash", "unguarded", "dead_lettered"),
             *("unreadable_job", "fallback_told", "fallback_failed", "unconfirmed", "replay_settled", "replay_failed"),
+            *("share_missed", "reconcile_failed"),
         }
 
     def test_nothing_is_counted_that_was_not_zero_before(self) -> None:
@@ -64,6 +65,7 @@ class TestMetrics:
         recorder.telemetry.crashed(ValueError())
         for notice in ("stale_channel", "lookups_limited", "fallback_failed"):
             recorder.telemetry.notice(notice, "why")
+        recorder.telemetry.reconciled("noc", Found(missed=1, failure="HTTP 500", reason=Reason.UPSTREAM), {})
         for outcome in (Outcome.DELIVERED, Outcome.UNSAFE):
             recorder.telemetry.replayed(None, Result(outcome, "noc"), {})
         recorder.telemetry.refused(samples.request(), BadRequest("f", "d"))

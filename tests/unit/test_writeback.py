@@ -117,6 +117,14 @@ class TestEnvironment:
         relay.wake(0)
         assert "/environments/shared-in/" in relay.bigpanda.calls[0].url
 
+    def test_or_of_a_share_for_a_webhooks_own_recipients(self) -> None:
+        relay = room(environment_id="fixed")
+        relay.webhook.serve(samples.request(samples.enveloped("shared-in"), recipients=("dba",)))
+        relay.retries.messages.clear()
+        put(relay, job(environment_id=None))
+        relay.wake(0)
+        assert "/environments/shared-in/" in relay.bigpanda.calls[0].url
+
     def test_then_the_channels_own(self) -> None:
         relay = room(environment_id="fixed")
         put(relay, job(environment_id=None))
@@ -380,6 +388,20 @@ class TestAcknowledged:
         self.acknowledge(relay)
         relay.share(status=status, changedOn=self.LATER)
         assert self.rung(relay) == ["Ops", "jdoe"]
+
+    @pytest.mark.parametrize(("others", "rung"), [(0, ["Ops,dba", "jdoe"]), (1, ["Ops,dba", "Ops", "Ops,dba"])])
+    def test_shares_for_a_webhooks_own_recipients_are_quiet_too_unless_there_are_several(
+        self, others: int, rung: list[str]
+    ) -> None:
+        document = samples.secret(policy={"min_seconds_between_signals": 0}, bigpanda={"api_key": "k"})
+        document["xmatters"] |= {"callback": {"token": "t"}, "recipients": ["Ops"]}
+        relay = Relay(FakeSession(samples.accepted()), secrets=FakeSecrets(noc=json.dumps(document)))
+        for recipients in [("dba",), ()][: 1 + others]:
+            relay.webhook.serve(samples.request(samples.enveloped("e1"), recipients=recipients))
+        relay.retries.messages.clear()
+        self.acknowledge(relay)
+        relay.share(status="warning", changedOn=self.LATER, recipients=("dba",))
+        assert self.rung(relay) == rung
 
     def test_what_is_worse_or_open_again_goes_to_all(self, relay: Relay) -> None:
         self.acknowledge(relay)

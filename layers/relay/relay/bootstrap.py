@@ -96,6 +96,7 @@ def job_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
     from relay.fallback import Fallback
     from relay.followup import Followup
     from relay.pages import Pages
+    from relay.sources import Sources
     from relay.turns import Turns
     from relay.worker import Worker
     from relay.writeback import Writeback
@@ -108,7 +109,8 @@ def job_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
     outward = _outward(config)
     delivery = _delivery(channels, keeper, table, outward)
     turns = Turns(table, time.time, time.sleep)
-    writeback = Writeback(BigPanda(outward), turns, table, Ledger(table), time.time)
+    sources = Sources(table, time.time)
+    writeback = Writeback(BigPanda(outward), turns, sources, table, Ledger(table), time.time)
     fallback = Fallback(_sns, config.fallback_topic_arn, table, time.time)
     followup = Followup(Pages(outward), delivery.guard, time.time)
     return _loaded(

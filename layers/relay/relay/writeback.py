@@ -16,9 +16,10 @@ from relay.callback import Answers, Callback
 from relay.channel import Access, Channel
 from relay.deadline import Deadline
 from relay.errors import BadAnswer, LedgerError, Reason, SendError
-from relay.ledger import Ledger, key
+from relay.ledger import Entry, Ledger, key
 from relay.message import Job, seconds_of
 from relay.outcome import Outcome, Result
+from relay.sources import Sources
 from relay.table import Table
 from relay.turns import Turns
 
@@ -74,6 +75,7 @@ class Writeback:
 
     bigpanda: BigPanda
     turns: Turns
+    sources: Sources
     table: Table
     ledger: Ledger
     clock: Callable[[], float]
@@ -115,9 +117,14 @@ class Writeback:
         """Let the ledger know. Raises LedgerError.
 
         The job may be tried for hours, or replayed, and the incident be another one by then: what counts is when the
-        acknowledgement came.
+        acknowledgement came. Of an incident that was announced for several webhooks' recipients, each on its own, a
+        callback does not say which it answers.
         """
-        name = key(channel.name, (), incident_id)
+        entries = self._entries(channel, incident_id)
+        open_ones = [name for name, entry in entries if entry.announced and entry.announced.is_open]
+        if len(open_ones) != 1:
+            return
+        [name] = open_ones
         for _ in range(MAX_RACES):
             entry = self.ledger.read(name)
             after = entry.acknowledged(target, came)
@@ -128,9 +135,15 @@ class Writeback:
     def _incident(self, said: Callback, access: Access, channel: Channel) -> Incident | None:
         environment_id = said.environment_id
         if environment_id is None:
-            entry = self.ledger.read(key(channel.name, (), said.incident_id))
-            environment_id = entry.environment_id or access.environment_id
+            known = (entry.environment_id for _, entry in self._entries(channel, said.incident_id))
+            environment_id = next(filter(None, known), None) or access.environment_id
         return Incident(environment_id, said.incident_id) if environment_id else None
+
+    def _entries(self, channel: Channel, incident_id: str) -> list[tuple[str, Entry]]:
+        """What the ledger holds of an incident, by key: its shares may have named any of the channel's recipients."""
+        recipients = {(), *(source.recipients for source in self.sources.of(channel))}
+        names = [key(channel.name, each, incident_id) for each in sorted(recipients)]
+        return [(name, self.ledger.read(name)) for name in names]
 
     def _once(self, job: Job, deed: _Deed, deadline: Deadline) -> Result:
         name, now = f"writeback/{job.channel}/{job.delivery_id}", self.clock()

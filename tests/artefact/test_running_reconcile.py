@@ -1,0 +1,85 @@
+"""The built reconcile function under AWS's own runtime client: what never came is found, and rings once."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from relay.look import Look
+from relay.reconcile import GRACE_SECONDS
+from relay.table import Table
+from sandbox.incidents import ENVIRONMENT
+from tests.artefact.test_running_worker import NOTHING_STAYS
+from tests.artefact.world import (
+    API_KEY,
+    BIGPANDA_KEY,
+    LEDGER,
+    LOOKS,
+    SHARES,
+    TOKEN,
+    World,
+    logged,
+    read,
+    records,
+    since,
+)
+
+
+def looked_at(world: World) -> dict[str, Any]:
+    """What a look finds; the channel was looked at an hour ago for the first time."""
+    table = Table(world.aws.client("dynamodb"), LEDGER, time.time)
+    if table.read("sources/demo") is None:
+        # The ledger was emptied, and the webhook function wrote it once already.
+        table.write("sources/demo", 0, json.dumps([[ENVIRONMENT, [], time.time()]]))
+    before = Look.read(table, "demo")
+    (before if before.since else before._replace(since=time.time() - 3600)).write(table, "demo")
+    return dict(world.reconcile.invoke(read(LOOKS[0]))["demo"])
+
+
+def never_came(world: World, name: str = "never-came") -> None:
+    stamp = int(time.time() - GRACE_SECONDS - 60)
+    world.box.bigpanda.declare_incidents(
+        ENVIRONMENT,
+        [
+            {
+                "id": name,
+                "status": "Critical",
+                "active": True,
+                "folders": ["active", "shared"],
+                "changed_at": stamp,
+                "updated_at": stamp,
+                "shared": True,
+            }
+        ],
+    )
+
+
+def test_a_share_tells_where_to_look_and_what_never_came_rings_once(world: World) -> None:
+    assert world.share(read(SHARES[0]))["outcome"] == "delivered"
+    world.waiting()
+    never_came(world)
+    assert looked_at(world)["missed"] == 1
+    [message] = world.waiting()
+    assert world.worker.invoke(records(message["Body"])) == NOTHING_STAYS
+    assert world.box.signals()[-1].incident_id == "never-came"
+    assert looked_at(world)["missed"] == 0
+
+
+def test_what_bigpanda_does_not_tell_is_said_in_the_log_and_nothing_secret_is(world: World) -> None:
+    world.share(read(SHARES[0]))
+    world.waiting()
+    never_came(world)
+    world.box.script([{"kind": "status", "status": 401, "on": "incidents"}])
+    before = world.reconcile.log()
+    assert looked_at(world)["failure"] == "HTTP 401"
+    [line] = [line for line in logged(since(world.reconcile, before)) if line.get("message") == "reconciled"]
+    assert (line["level"], line["reason"], line["compared"]) == ("ERROR", "credentials", 0)
+    assert world.waiting() == []
+    for secret in (BIGPANDA_KEY, API_KEY, TOKEN):
+        assert secret not in world.reconcile.log() + json.dumps(line)
+
+
+@pytest.mark.parametrize("event", [{}, {"anything": ["at", "all"]}], ids=str)
+def test_who_invokes_it_by_hand_need_say_nothing(world: World, event: dict[str, Any]) -> None:
+    assert world.reconcile.invoke(event) == {}
