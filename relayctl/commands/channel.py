@@ -165,6 +165,13 @@ def _say(what: str, stack: Stack, name: str, document: SecretDocument) -> None:
     click.echo(f"channel {name}: {what}; functions that run already see it within {seconds} s", err=True)
     if document.members["xmatters"]["auth"]["type"] == "url" and "apikey=" not in _url(document).lower():
         click.echo("note: the trigger URL has no apiKey, which --auth url relies on", err=True)
+    is_narrowed = document.has("bigpanda.reconcile_query") or document.get("bigpanda.reconcile") is False
+    if document.has("bigpanda.api_key") and not is_narrowed and "ReconcileFunction" in stack.outputs:
+        click.echo(
+            "note: BigPanda is asked for shares that never came; if others than this channel share from the same "
+            "environment, set bigpanda.reconcile_query, or bigpanda.reconcile=false",
+            err=True,
+        )
 
 
 def _url(document: SecretDocument) -> str:

@@ -68,7 +68,8 @@ def stack(path: Path, parameters: Mapping[str, str], known: Mapping[str, str] | 
     session = boto3.Session(region_name=PSEUDO_PARAMETERS["AWS::Region"])
     translator = Translator({}, Parser(), boto_session=session)
     translated = translator.translate(document, parameter_values=dict(parameters))
-    settle = _Settler(PSEUDO_PARAMETERS | defaults | dict(parameters) | dict(known or {}), translated["Conditions"])
+    refs = PSEUDO_PARAMETERS | defaults | dict(parameters) | dict(known or {})
+    settle = _Settler(refs, translated["Conditions"], translated["Mappings"])
     return Stack(settle.existing(translated["Resources"]), settle.existing(translated["Outputs"]))
 
 
@@ -78,9 +79,10 @@ def of_clone(**parameters: str) -> Stack:
 
 
 class _Settler:
-    def __init__(self, refs: Mapping[str, str], conditions: Mapping[str, Any]) -> None:
+    def __init__(self, refs: Mapping[str, str], conditions: Mapping[str, Any], mappings: Mapping[str, Any]) -> None:
         self._refs = refs
         self._conditions = conditions
+        self._mappings = mappings
 
     def existing(self, members: Mapping[str, Any]) -> dict[str, Any]:
         return {
@@ -109,6 +111,8 @@ class _Settler:
                 return f"${{{name}.{attribute}}}"
             case {"Fn::If": [condition, yes, no]}:
                 return self.settled(yes if self.holds(condition) else no)
+            case {"Fn::FindInMap": [name, first, second]}:
+                return self._mappings[name][self.settled(first)][second]
             case {"Fn::Sub": [text, names]}:
                 return self._substituted(text, self.settled(names))
             case {"Fn::Sub": text}:

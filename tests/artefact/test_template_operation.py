@@ -49,9 +49,11 @@ OF_FUNCTIONS = {
     "WorkerErrorsAlarm": ("${JobWorkerFunction}", "Errors"),
     "WorkerThrottlesAlarm": ("${JobWorkerFunction}", "Throttles"),
     "ReconcileErrorsAlarm": ("${ReconcileFunction}", "Errors"),
+    "ReconcileGoneAlarm": ("${ReconcileFunction}", "Invocations"),
 }
 # Those that watch what happens every few minutes, with how long they look, and what they bear.
-SLOW = {"MissedSharesAlarm": (300, 0), "ReconcileErrorsAlarm": (300, 0), "ReconcileFailedAlarm": (3600, 2)}
+SLOW = {"MissedSharesAlarm": (300, 0), "ReconcileErrorsAlarm": (300, 0), "ReconcileFailedAlarm": (900, 1)}
+SLOW |= {"ReconcileGoneAlarm": (1800, 1)}
 
 
 @pytest.fixture(scope="module")
@@ -161,9 +163,17 @@ class TestAlarms:
 
     def test_silence_is_fine_and_each_says_where_to_read_on(self, on_aws: Stack) -> None:
         for name, alarm in on_aws.of_type("AWS::CloudWatch::Alarm").items():
-            assert alarm["ComparisonOperator"] == "GreaterThanThreshold", name
-            assert alarm["TreatMissingData"] == "notBreaching", name
+            is_of_silence = name == "ReconcileGoneAlarm"
+            assert alarm["ComparisonOperator"] == ("LessThan" if is_of_silence else "GreaterThan") + "Threshold", name
+            assert alarm["TreatMissingData"] == ("breaching" if is_of_silence else "notBreaching"), name
             assert "docs/" in alarm["AlarmDescription"], name
+
+    @pytest.mark.parametrize("minutes", ["2", "5", "10", "15", "30", "60"])
+    def test_those_on_looks_see_three_of_them(self, minutes: str) -> None:
+        alarms = of_clone(ReconcileMinutes=minutes).of_type("AWS::CloudWatch::Alarm")
+        for name in ("ReconcileFailedAlarm", "ReconcileGoneAlarm"):
+            period = int(alarms[name]["Period"])
+            assert (period >= 3 * 60 * int(minutes), period % 60) == (True, 0), name
 
     def test_one_watches_for_jobs_that_nobody_works_off(self, on_aws: Stack) -> None:
         alarm = on_aws.of_type("AWS::CloudWatch::Alarm")["RetryQueueAlarm"]

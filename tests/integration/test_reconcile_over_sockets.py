@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from relay.followup import to_end
 from relay.ledger import Entry, key
 from relay.message import Job
-from relay.reconcile import GRACE_SECONDS, LEFT_OPEN_SECONDS
+from relay.reconcile import OVERLAP_SECONDS, QUEUED_SECONDS, SETTLES_SECONDS
 from sandbox.server import Box, running
 from tests import samples
 from tests.integration.account import Aws
@@ -67,6 +66,13 @@ def look(live: Live) -> dict[str, Any]:
     return {name: value for name, value in live.reconciler.reconcile().get("noc", {}).items() if value}
 
 
+def looks(live: Live) -> dict[str, Any]:
+    """What the second of two looks at the channel finds."""
+    look(live)
+    live.ahead += SETTLES_SECONDS
+    return look(live)
+
+
 def kept(live: Live) -> list[Job]:
     """Take what is on the retry queue, and let the worker have it at once."""
     messages = live.aws.retries.messages()
@@ -93,22 +99,22 @@ def asked(box: Box, route: str = "incidents") -> list[dict[str, str]]:
 class TestMissed:
     def test_a_share_that_never_came_rings_once(self, box: Box, live: Live) -> None:
         has(box, incident(live))
-        assert look(live) == {"compared": 1, "missed": 1}
+        assert looks(live) == {"compared": 1, "missed": 1}
         kept(live)
         assert transitions(live) == ["opened"]
         assert [signal.incident_id for signal in box.signals()] == ["i1"]
         for _ in range(2):
             live.ahead += 300
-            assert look(live) == {"compared": 1}
+            assert looks(live) == {"compared": 1}
             kept(live)
         assert len(box.attempts()) == 1
         assert live.recorder.metrics()["share_missed"] == 1
 
     def test_what_is_queued_and_sent_has_the_webhooks_names(self, box: Box, live: Live) -> None:
-        has(box, incident(live, updated_at=int(live.clock()) - 200))
-        look(live)
-        [job] = kept(live)
         changed = int(live.clock()) - 300
+        has(box, incident(live, updated_at=changed + 100))
+        looks(live)
+        [job] = kept(live)
         assert (job.kind, job.version, job.reason) == ("signal", (changed + 100, changed), "in_flight")
         assert box.signals()[0].body_bytes == job.body
         body = json.loads(job.body)
@@ -122,49 +128,52 @@ class TestMissed:
     def test_it_rings_without_the_details_that_bigpanda_does_not_tell(self, box: Box, live: Live) -> None:
         has(box, incident(live))
         box.script([{"kind": "status", "status": 500, "on": "incident"}])
-        assert look(live) == {"compared": 1, "missed": 1}
+        assert looks(live) == {"compared": 1, "missed": 1}
         kept(live)
         assert json.loads(box.signals()[0].body_bytes)["incident"]["alerts"] == [{"id": "a1", "alert_id": "a1"}]
 
     def test_two_looks_before_the_worker_is_there_ring_once(self, box: Box, live: Live) -> None:
         has(box, incident(live))
-        for _ in range(2):
-            look(live)
-            live.ahead += 300
+        assert [looks(live).get("missed", 0) for _ in range(3)] == [1, 0, 0]
+        live.ahead += QUEUED_SECONDS
+        assert look(live)["missed"] == 1
         assert [job.kind for job in kept(live)] == ["signal", "signal"]
         assert len(box.attempts()) == 1
 
     def test_a_share_that_comes_after_all_rings_nobody(self, box: Box, live: Live) -> None:
+        changed = int(live.clock()) - 300
         has(box, incident(live))
-        look(live)
+        looks(live)
         kept(live)
-        late = samples.body(changedOn=int(live.clock()) - 300, alerts=[{"id": "a1", "status": "critical"}])
+        late = samples.body(changedOn=changed, alerts=[{"id": "a1", "status": "critical"}])
         assert live.share(late).outcome in {"duplicate", "unchanged"}
         assert len(box.attempts()) == 1
 
     def test_nor_does_what_came_at_the_door(self, box: Box, live: Live) -> None:
         share(live)
         has(box, incident(live))
-        assert look(live) == {"compared": 1}
+        assert looks(live) == {"compared": 1}
         assert len(box.attempts()) == 1
 
     def test_what_changed_just_now_has_time_to_come(self, box: Box, live: Live) -> None:
-        has(box, incident(live, ago=GRACE_SECONDS - 20))
-        assert look(live) == {}
-        live.ahead += 60
+        has(box, incident(live, ago=10))
+        assert look(live) == {"compared": 1}
+        live.ahead += SETTLES_SECONDS - 20
+        assert look(live) == {"compared": 1}
+        live.ahead += 20
         assert look(live) == {"compared": 1, "missed": 1}
 
     def test_what_changed_before_the_channel_was_looked_at_is_left_alone(self, box: Box, live: Live) -> None:
         has(box, incident(live, ago=3700))
-        assert look(live) == {"compared": 1}
+        assert looks(live) == {"compared": 1}
 
     def test_what_nobody_was_told_of_is_left_alone(self, box: Box, live: Live) -> None:
         has(box, incident(live, shared=False), incident(live, "i2", folders=["active", "unhandled"]))
-        assert look(live) == {}
+        assert looks(live) == {}
 
     def test_one_that_is_over_already_rings_nobody(self, box: Box, live: Live) -> None:
         has(box, incident(live, status="Ok"))
-        assert look(live) == {"compared": 1}
+        assert looks(live) == {"compared": 1}
 
     @pytest.mark.parametrize(
         ("told", "now", "transition"),
@@ -178,23 +187,23 @@ class TestMissed:
             share(live, 800, status=told)
         rang = len(box.signals())
         has(box, incident(live, status=now))
-        assert look(live) == {"compared": 1, "missed": 1}
+        assert looks(live) == {"compared": 1, "missed": 1}
         kept(live)
         assert transitions(live) == [transition]
         live.ahead += 300
-        assert look(live) == {"compared": 1}
+        assert looks(live) == {"compared": 1}
         kept(live)
         assert len(box.attempts()) == rang + 1
 
     def test_what_the_channel_asks_for_is_passed_on(self, box: Box, account: Aws) -> None:
         look(live_with(box, account, reconcile_query='team = "ä & b"'))
         assert {query["query"] for query in asked(box)} == {'team = "ä & b"'}
-        assert [query["folder"] for query in asked(box)][-3:] == ["snoozed", "resolved", "shared"]
+        assert [query["folder"] for query in asked(box)][-3:] == ["snoozed", "shared", "resolved"]
 
     def test_a_channel_that_wants_it_not_is_not_looked_at(self, box: Box, account: Aws) -> None:
         live = live_with(box, account, reconcile=False)
         has(box, incident(live))
-        assert look(live) == {}
+        assert looks(live) == {}
         assert box.bigpanda.calls.all() == []
 
     def test_where_shares_came_from_is_looked_at_for_whom_they_rang(self, box: Box, account: Aws) -> None:
@@ -206,7 +215,7 @@ class TestMissed:
         body = json.dumps(json.loads(samples.body(id="i0")) | {"metadata": {"environment_id": ENVIRONMENT}}).encode()
         assert live.webhook.serve(samples.request(body, recipients=("Storage Team",))).status == 200
         has(box, incident(live))
-        assert look(live) == {"compared": 1, "missed": 1}
+        assert looks(live) == {"compared": 1, "missed": 1}
         kept(live)
         [first, second] = box.signals()
         assert (first.incident_id, second.incident_id) == ("i0", "i1")
@@ -229,7 +238,7 @@ class TestSnooze:
         assert transitions(live) == ["reopened"]
         for _ in range(2):
             live.ahead += 300
-            assert look(live) == {"compared": 1}
+            assert looks(live) == {"compared": 1}
             kept(live)
         assert len(box.attempts()) == 2
 
@@ -242,7 +251,7 @@ class TestSnooze:
         look(live)
         live.ahead += 600
         has(box, incident(live, status=status))
-        assert look(live) == {"compared": 1, "missed": 1}
+        assert looks(live) == {"compared": 1, "missed": 1}
         kept(live)
         assert transitions(live) == [transition]
 
@@ -251,38 +260,30 @@ class TestSnooze:
         assert look(live) == {}
         live.ahead += 600
         has(box, incident(live))
-        assert look(live) == {"compared": 1, "missed": 1}
+        assert looks(live) == {"compared": 1, "missed": 1}
         kept(live)
         assert transitions(live) == ["opened"]
 
 
-class TestLeftOpen:
-    def test_a_page_that_nobody_ended_is_ended(self, box: Box, live: Live) -> None:
+class TestEnded:
+    def test_the_page_of_one_whose_resolve_never_came_is_ended(self, box: Box, live: Live) -> None:
         share(live, 900)
         live.wake(40)
-        box.script([{"kind": "status", "status": 400, "on": "event", "times": None}])
-        share(live, 200, status="ok")
+        assert [event.status for event in box.events.all()] == ["ACTIVE"]
+        has(box, incident(live, status="Ok"))
+        assert looks(live) == {"compared": 1, "missed": 1}
+        kept(live)
         live.wake(40)
-        [rests] = live.aws.dead_letters.jobs()
-        assert (rests.kind, [event.status for event in box.events.all()]) == ("followup", ["ACTIVE", "ACTIVE"])
-        has(box, incident(live, status="Ok", ago=240))
-        assert look(live) == {"compared": 1}, "whoever ends it may be at it yet"
-        box.script([])
-        live.ahead += LEFT_OPEN_SECONDS
-        assert look(live) == {"compared": 1, "left_open": 1}
-        assert [job.kind for job in kept(live)] == ["followup"]
+        assert transitions(live) == ["resolved"]
         assert [event.status for event in box.events.all()] == ["TERMINATED", "ACTIVE"]
-        assert list(to_end(entry(live), replaces=False)) == []
-        live.ahead += 300
-        assert look(live) == {"compared": 1}
-        assert len(box.attempts()) == 2
 
     def test_the_page_of_one_that_goes_on_is_not(self, box: Box, live: Live) -> None:
         share(live, 900)
         live.wake(40)
         has(box, incident(live, ago=940))
-        live.ahead += LEFT_OPEN_SECONDS
-        assert look(live) == {"compared": 1}
+        live.ahead += 3600
+        assert looks(live) == {"compared": 1}
+        assert kept(live) == []
         assert [event.status for event in box.events.all()] == ["ACTIVE"]
 
 
@@ -297,23 +298,28 @@ class TestPages:
     def test_what_stands_on_the_last_of_several_pages_is_found(self, box: Box, live: Live) -> None:
         has(box, *crowd(live, 230), incident(live, ago=600))
         box.bigpanda.calls.clear()
-        assert look(live) == {"compared": 231, "missed": 1}
+        assert looks(live) == {"compared": 231, "missed": 1}
         shared = [query for query in asked(box) if query["folder"] == "shared"]
-        assert [(query["page"], query["page_size"]) for query in shared] == [("1", "100"), ("2", "100"), ("3", "100")]
+        assert [(query["page"], query["page_size"]) for query in shared] == [(page, "100") for page in "123"] * 2
+        assert {query["sort_by"] for query in asked(box)} == {"last_change"}
         assert [job.incident_id for job in kept(live)] == ["i1"]
 
     def test_of_what_is_over_no_more_is_asked_for_than_is_new(self, box: Box, live: Live) -> None:
         old = [incident(live, f"old-{each}", ago=86_400 + each, status="Ok") for each in range(230)]
         share(live, 900)
         has(box, *old, incident(live, status="Ok"))
+        assert looks(live)["missed"] == 1
+        since = str(int(live.clock() - OVERLAP_SECONDS))
+        live.ahead += 300
         box.bigpanda.calls.clear()
-        assert look(live)["missed"] == 1
-        assert [query["page"] for query in asked(box) if query["folder"] == "resolved"] == ["1", "2"]
+        look(live)
+        over = [query for query in asked(box) if query["folder"] == "resolved"]
+        assert [(query["page"], query["from"]) for query in over] == [("1", since), ("2", since)]
 
     def test_an_incident_without_end_is_read_whole(self, box: Box, live: Live) -> None:
         alerts = [ALERT | {"alert_id": f"a{each}", "description": "x" * 2048} for each in range(300)]
         has(box, incident(live, alerts=alerts))
-        look(live)
+        looks(live)
         [job] = kept(live)
         assert len(json.loads(job.body)["incident"]["alerts"]) == 300
         assert transitions(live) == ["opened"]
@@ -328,6 +334,8 @@ class TestPages:
             live = live_with(box, account)
             lives.append(live)
             has(box, *(incident(live, f"i{number}") for number in range(12)))
+            look(live)
+            live.ahead += SETTLES_SECONDS
             began = live.clock()
             assert look(live) == {"compared": 12, "missed": 12}
             calls = box.bigpanda.calls.all()
@@ -346,31 +354,38 @@ FAULTS: list[tuple[dict[str, Any], str, str]] = [
     ({"kind": "reset_body"}, "upstream", "HTTP 200"),
     ({"kind": "reset"}, "unreachable", "ProtocolError"),
 ]
-# Where in a look: the snoozed ones, those that are over, the first page of the shared ones, the second.
-PLACES = range(4)
+# Where in a look, and what was compared until then: the snoozed ones, the first page of the shared ones, the second,
+# those that are over.
+PLACES = [(0, 0), (1, 0), (2, 100), (3, 102)]
 
 
 class TestFailures:
-    @pytest.mark.parametrize("place", PLACES)
+    @pytest.mark.parametrize(("place", "compared"), PLACES)
     @pytest.mark.parametrize(("fault", "reason", "said"), FAULTS, ids=[json.dumps(each[0]) for each in FAULTS])
     def test_nothing_is_taken_for_ended_and_the_next_look_makes_up_for_it(
-        self, box: Box, live: Live, fault: dict[str, Any], reason: str, said: str, place: int
+        self, box: Box, live: Live, fault: dict[str, Any], reason: str, said: str, place: int, compared: int
     ) -> None:
         share(live, 900, id="known")
         live.wake(40)
         has(box, *crowd(live, 100), incident(live, "known", ago=940), incident(live, ago=600))
         before, rang = entry(live, "known"), len(box.attempts())
+        look(live)
+        live.ahead += SETTLES_SECONDS
         honest = [{"kind": "slow", "seconds": 0, "on": "incidents", "times": place}] if place else []
         box.script([*honest, fault | {"on": "incidents"}])
         found = look(live)
-        assert (found["reason"], found["failure"].startswith(said)) == (reason, True), found
-        assert found.keys() == {"reason", "failure"}
-        assert kept(live) == []
+        assert (found.pop("reason"), found.pop("failure").startswith(said)) == (reason, True), found
+        # What was seen before the fault is true all the same.
+        missed = {"missed": 1} if compared == 102 else {}
+        assert found == ({"compared": compared} if compared else {}) | missed
+        jobs = kept(live)
+        assert len(jobs) == len(missed)
         assert entry(live, "known") == before
         assert live.recorder.metrics()["reconcile_failed"] == 1
         live.ahead += 300
-        assert look(live) == {"compared": 102, "missed": 1}
-        assert [job.incident_id for job in kept(live)] == ["i1"]
+        assert look(live) == {"compared": 102} | ({} if missed else {"missed": 1})
+        jobs += kept(live)
+        assert [job.incident_id for job in jobs if job.kind == "signal"] == ["i1"]
         assert [signal.incident_id for signal in box.attempts()[rang:]] == ["i1"]
         assert entry(live, "known") == before
 
@@ -384,7 +399,7 @@ class TestFailures:
             live.ahead += 3600
             assert look(live)["reason"] == "upstream"
         box.script([])
-        assert look(live)["missed"] == 1
+        assert looks(live)["missed"] == 1
         kept(live)
         assert transitions(live) == ["resolved"]
 
@@ -404,7 +419,7 @@ class TestFailures:
     def test_a_queue_that_is_gone_is_said(self, box: Box, live: Live) -> None:
         has(box, incident(live))
         live.aws.retries.delete()
-        assert look(live)["reason"] == "internal"
+        assert looks(live)["reason"] == "internal"
         assert box.attempts() == []
         assert entry(live).sequence == 0
 
@@ -421,7 +436,7 @@ class TestFailures:
         for fault in ({"kind": "truncated_json"}, {"kind": "status", "status": 401}):
             box.script([fault | {"on": "incidents"}])
             assert "failure" in look(whole)
-        assert look(whole)["missed"] == 1
+        assert looks(whole)["missed"] == 1
         jobs = "".join(job.to_json() for job in kept(whole))
         written = live.recorder.written() + whole.recorder.written() + jobs + json.dumps(account.known())
         assert "reconciled" in written

@@ -163,6 +163,25 @@ class TestAnswers:
         assert len(token) >= 43
         assert token != secret["inbound"]["token"], "neither opens the other's door"
 
+    @pytest.mark.parametrize(
+        ("setting", "is_there", "is_told"),
+        [
+            ("bigpanda.assign=true", True, True),
+            ("bigpanda.assign=true", False, False),
+            ("bigpanda.reconcile=false", True, False),
+            ("bigpanda.reconcile_query=a", True, False),
+        ],
+    )
+    def test_it_says_what_is_asked_for_what_never_came(
+        self, operator: Operator, setting: str, is_there: bool, is_told: bool
+    ) -> None:
+        if is_there:
+            operator.outputs["ReconcileFunction"] = "reconcile"
+        key = ["--set", "bigpanda.api_key=k", "--set", setting]
+        done = operator.run("channel", "set", "payments", "--trigger-url", URL, *key)
+        assert done.exit_code == 0, done.output
+        assert ("bigpanda.reconcile_query" in done.stderr) == is_told
+
     def test_a_person_reads_the_same(self, operator: Operator) -> None:
         done = operator.run("channel", "set", "payments", "--trigger-url", URL, "--set", f"bigpanda.api_key={CANARY}")
         secret = operator.secret("payments")

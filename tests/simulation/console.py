@@ -13,6 +13,8 @@ import requests
 from relay.http import Answer, Session
 from tests.simulation.services import Edge
 
+# However many are asked for.
+A_PAGE = 2
 _NOTE = re.compile(r"answer-\d+")
 
 
@@ -62,8 +64,10 @@ class Console(Session):
         if last == "activities":
             return [{"params": {"comment": text}} for text in reversed(self.texts[-60:])]
         if last == "incidents":
-            there = [each for each in self.incidents().values() if query["folder"][0] == _folder(each)]
-            return {"items": there, "total": len(there)}
+            since, page = int(query.get("from", ["0"])[0]), int(query["page"][0])
+            inside = [each for each in self.incidents().values() if query["folder"][0] == _folder(each)]
+            there = [each for each in inside if each["end"] is None or each["end"] >= since]
+            return {"items": there[(page - 1) * A_PAGE : page * A_PAGE], "total": len(there)}
         self.shown(last)
         return self.incidents().get(last, [])
 

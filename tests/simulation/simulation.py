@@ -14,6 +14,7 @@ import pytest
 
 from relay.bigpanda import BigPanda
 from relay.callbacks import Callbacks
+from relay.channel import parse
 from relay.channel_cache import ChannelCache
 from relay.dead_letters import DeadLetters
 from relay.deadline import Deadline
@@ -29,7 +30,7 @@ from relay.outward import Outward
 from relay.pace import Pace
 from relay.pages import Pages
 from relay.queues import Queue
-from relay.reconcile import Reconciler
+from relay.reconcile import Reconciler, span_name
 from relay.replay import Replay, WorkerError
 from relay.sending import Sender
 from relay.shares import Shares
@@ -49,7 +50,7 @@ from tests.simulation.story import STORM_SECONDS, Post, Said, Story, tell
 from tests.simulation.weather import Weather
 from tests.simulation.world import Process, World, WorldDeadline
 
-HOSTS = AllowedHosts(("*.xmatters.com",))
+HOSTS = AllowedHosts(("*.xmatters.com", "*.bigpanda.io"))
 TOKEN = "inbound-token"
 REST = {"base_url": "https://acme.xmatters.com", "auth": {"type": "basic", "username": "u", "password": "p"}}
 BATCH = 5
@@ -132,7 +133,9 @@ class Simulation:
                 self.world.at(began + post.at, lambda post=post: self._post(post))  # type: ignore[misc]
         if self.story.looks_every:
             # The channel has been looked at for long, so that nothing is older than that.
-            text = json.dumps([began - 1000, 0.0, 0.0, {}, {}])
+            access = parse("noc", self._secret(), HOSTS).bigpanda
+            assert access
+            text = json.dumps({"spans": {span_name(access, "e"): [began - 1000, began - 1000]}})
             self.dynamodb.items["reconcile/noc"] = {"text": {"S": text}, "sequence": {"N": "1"}}
             self.world.at(began + self.story.looks_every, lambda: self._look(began + LOOKED_AT_SECONDS))
         for said in self.story.answers:

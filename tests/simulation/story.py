@@ -78,6 +78,7 @@ class SharedState:
             "active": self.is_open,
             "status": (self.status or "").capitalize() or None,
             "shared": True,
+            "end": None if self.is_open else 1_800_000_000 + int(self.at),
             "snooze": {"snoozed": is_snoozed},
             "alerts": [{"alert_id": alert, "status": self.status or "unknown"} for alert in sorted(self.alerts)],
             **stamps,
@@ -186,6 +187,10 @@ def tell(seed: int) -> Story:
     more = Random(f"more of {seed}")
     looks_every = more.choice([120.0, 300.0]) if more.random() < 0.25 else None
     if looks_every:
+        # Of what BigPanda was asked for nobody knows which alerts joined.
+        policy |= (
+            {"notify_on": [each for each in policy["notify_on"] if each != "grew"]} if "notify_on" in policy else {}
+        )
         posts = [replace(post, is_lost=more.random() < 0.25) for post in posts]
     # With other recipients it is another limit.
     widens = random.random() < 0.1 and "max_per_minute_per_recipients" not in policy

@@ -13,9 +13,18 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from relay.errors import ChannelUnreadable
 from relay.http import Answer
 from relay.ledger import key
-from relay.look import Look
+from relay.look import Look, Span
 from relay.outcome import Outcome
-from relay.reconcile import ENDS_SECONDS, GRACE_SECONDS, LEASE_SECONDS, LEFT_OPEN_SECONDS, MAX_PAGES, OVERLAP_SECONDS
+from relay.reconcile import (
+    FORGOTTEN_SECONDS,
+    LEASE_SECONDS,
+    MAX_PAGES,
+    OVERLAP_SECONDS,
+    QUEUED_SECONDS,
+    SETTLES_SECONDS,
+    span_name,
+)
+from relay.sources import GONE_SECONDS
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Call, Clock, FakeSecrets, FakeSession, Relay, secrets_of
@@ -43,7 +52,7 @@ class Tenant:
         fault = next((fault for text, fault in self.faults.items() if text in call.url), None)
         if fault:
             return fault(call)
-        parts = urlsplit(call.url)
+        parts = urlsplit(call.url.replace("/environments/e0/", "/environments/e1/"))
         if parts.path == LIST_PATH:
             return self._listed({name: values[0] for name, values in parse_qs(parts.query).items()})
         found = [each for each in self.incidents if parts.path == f"{LIST_PATH}/{each['id']}"]
@@ -54,7 +63,9 @@ class Tenant:
         )
 
     def _listed(self, query: dict[str, str]) -> Answer:
+        since = int(query.get("from", 0))
         inside = [each for each in self.incidents if query["folder"] in _folders(each)]
+        inside = [each for each in inside if each["active"] or each["changed_at"] >= since]
         size = min(self.a_page, int(query["page_size"]))
         start = (int(query["page"]) - 1) * size
         page = [{**each, "alerts": [{"alert_id": "a1"}]} for each in inside[start : start + size]]
@@ -91,7 +102,13 @@ class Scene:
         self.tenant.incidents = list(incidents)
 
     def look(self) -> dict[str, Any]:
-        """What a look at the channel finds."""
+        """What the second of two looks at the channel finds."""
+        self.once()
+        self.relay.clock.now += SETTLES_SECONDS
+        return self.once()
+
+    def once(self) -> dict[str, Any]:
+        """What one look at the channel finds."""
         found: dict[str, Any] = self.relay.reconciler.reconcile().get("noc", {})
         return found
 
@@ -114,7 +131,10 @@ def scene(*, since: float = 86_400, policy: dict[str, Any] | None = None, rest: 
         secrets = FakeSecrets(noc=json.dumps(secret))
     relay = Relay(FakeSession(accepted), secrets=secrets, bigpanda=FakeSession(tenant), clock=clock, dynamodb=table)
     if since:
-        Look(since=clock.now - since).write(relay.table, "noc")
+        known = relay.channels.get("noc").bigpanda
+        assert known
+        span = Span(clock.now - since, clock.now - min(since, 600))
+        Look(spans={span_name(known, place): span for place in ("e0", "e1")}).write(relay.table, "noc")
     return Scene(relay, tenant)
 
 
@@ -124,7 +144,7 @@ class TestMissed:
     def test_it_is_relayed_as_opened_once(self) -> None:
         this = scene()
         this.has(incident(this.relay.clock))
-        assert this.look() == {"compared": 1, "missed": 1, "woken": 0, "left_open": 0}
+        assert this.look() == {"compared": 1, "missed": 1, "woken": 0}
         this.relay.wake(0)
         assert this.told() == ["critical"]
         assert this.relay.entry().announced is not None
@@ -139,7 +159,7 @@ class TestMissed:
         this.has(incident(this.relay.clock, severity="critical", incident_tags=[{"name": "x"}]))
         this.look()
         [job] = this.relay.retries.jobs()
-        stamp = this.relay.clock.now - 300
+        stamp = this.tenant.incidents[0]["changed_at"]
         assert json.loads(job.body)["metadata"] == {"environment_id": "e1"}
         said = json.loads(job.body)["incident"]
         assert (said["id"], said["status"], said["resolved"]) == ("i1", "critical", False)
@@ -164,7 +184,37 @@ class TestMissed:
         assert (seen["missed"], seen["failure"]) == (0, "the retry queue did not take what was missed")
         this.relay.retries.failure = None
         this.relay.clock.now += 300
-        assert this.look()["missed"] == 1
+        assert this.once()["missed"] == 1
+
+    def test_after_one_that_is_not_told_no_others_are_asked_for(self) -> None:
+        this = scene()
+        this.has(*(incident(this.relay.clock, f"i{number}") for number in range(5)))
+        this.tenant.faults["/incidents/"] = lambda _: Answer(500, {}, b"")
+        assert this.look()["missed"] == 5
+        assert sum("/incidents/" in call.url for call in this.relay.bigpanda.calls) == 1
+
+    def test_details_that_say_less_or_are_older_are_not_believed(self) -> None:
+        this = scene()
+        this.has(incident(this.relay.clock))
+        for poor in ({"status": None}, {"changed_at": 1, "updated_at": 1}):
+            document = this.tenant.incidents[0] | poor
+            this.tenant.faults["/incidents/"] = lambda _, document=document: answer(document)  # type: ignore[misc]
+            this.look()
+            job = this.relay.retries.jobs()[-1]
+            assert (job.status, job.version) == ("critical", (this.tenant.incidents[0]["changed_at"],) * 2)
+            this.relay.clock.now += QUEUED_SECONDS
+
+    def test_that_its_alerts_have_other_ids_in_a_webhook_rings_nobody(self) -> None:
+        this = scene(policy={"notify_on": ["opened", "grew"]})
+        this.has(incident(this.relay.clock))
+        this.look()
+        this.relay.wake(0)
+        self.shared_again(this)
+        assert this.told() == ["critical"]
+
+    def shared_again(self, this: Scene) -> None:
+        alerts = [{"id": "another-name", "status": "critical"}]
+        this.relay.share(status="critical", changedOn=int(this.relay.clock.now), alerts=alerts)
 
     def test_what_was_kept_before_a_look_failed_is_counted(self) -> None:
         this = scene()
@@ -181,10 +231,35 @@ class TestMissed:
 
     def test_what_its_own_share_may_still_bring_is_left_to_it(self) -> None:
         this = scene()
-        this.has(incident(this.relay.clock, ago=GRACE_SECONDS - 1))
-        assert this.look()["missed"] == 0
-        this.relay.clock.now += 2
-        assert this.look()["missed"] == 1
+        this.has(incident(this.relay.clock, ago=10))
+        assert this.once()["missed"] == 0
+        this.relay.clock.now += SETTLES_SECONDS - 1
+        assert this.once()["missed"] == 0
+        this.relay.clock.now += 1
+        assert this.once()["missed"] == 1
+
+    def test_one_that_changes_all_the_time_is_found_all_the_same(self) -> None:
+        this = scene()
+        for _ in range(2):
+            this.has(incident(this.relay.clock, ago=5))
+            seen = this.once()
+            this.relay.clock.now += SETTLES_SECONDS
+        assert seen["missed"] == 1
+
+    def test_one_that_is_better_by_the_next_look_has_to_settle_anew(self) -> None:
+        this = scene()
+        this.has(incident(this.relay.clock))
+        this.once()
+        this.has(incident(this.relay.clock, status="Warning"))
+        assert [this.look()["missed"] for _ in range(2)] == [1, 0]
+
+    def test_what_is_on_its_way_is_not_put_there_at_each_look(self) -> None:
+        this = scene()
+        this.has(incident(this.relay.clock))
+        assert [this.look()["missed"] for _ in range(4)] == [1, 0, 0, 0]
+        assert len(this.relay.retries.messages) == 1
+        this.relay.clock.now += QUEUED_SECONDS
+        assert this.once()["missed"] == 1, "it was not seen to for an hour"
 
     def test_a_share_that_comes_after_all_rings_nothing_more(self) -> None:
         this = scene()
@@ -214,7 +289,7 @@ class TestMissed:
     def test_what_changed_before_the_channel_was_looked_at_first_is_none_of_its_business(self) -> None:
         this = scene(since=0)
         this.has(incident(this.relay.clock, ago=3600))
-        assert this.look() == {"compared": 1, "missed": 0, "woken": 0, "left_open": 0}
+        assert this.look() == {"compared": 1, "missed": 0, "woken": 0}
         this.relay.clock.now += 300
         this.has(*this.tenant.incidents, incident(this.relay.clock, "i2", ago=200))
         assert this.look()["missed"] == 1
@@ -233,9 +308,9 @@ class TestMissed:
 
     def test_only_incidents_that_fit_the_channels_query_are_asked_for(self) -> None:
         this = scene(reconcile_query='team = "payments"')
-        this.look()
+        this.once()
         queries = [parse_qs(urlsplit(call.url).query) for call in this.relay.bigpanda.calls]
-        assert [query["folder"] for query in queries] == [["snoozed"], ["resolved"], ["shared"]]
+        assert [query["folder"] for query in queries] == [["snoozed"], ["shared"], ["resolved"]]
         assert {query["query"][0] for query in queries} == {'team = "payments"'}
 
     def test_no_key_shows_in_what_is_kept_or_said(self) -> None:
@@ -320,6 +395,21 @@ class TestKnown:
         this.has(incident(this.relay.clock))
         assert this.look()["missed"] == 0
 
+    def test_but_a_dead_letter_that_was_overtaken_says_nothing_of_what_comes_later(self) -> None:
+        this = scene()
+        this.relay = Relay(
+            FakeSession(samples.refused(400), accepted),
+            secrets=this.relay.secrets,
+            bigpanda=this.relay.bigpanda,
+            clock=this.relay.clock,
+            dynamodb=this.relay.dynamodb,
+        )
+        self.shared(this)
+        self.shared(this, status="ok", changedOn=int(this.relay.clock.now - 300))
+        this.relay.clock.now += 600
+        this.has(incident(this.relay.clock))
+        assert this.look()["missed"] == 1
+
     def test_what_is_known_by_the_recipients_of_a_webhooks_url_is_known(self) -> None:
         this = scene()
         content = samples.enveloped("e1", status="warning", changedOn=int(this.relay.clock.now - 600))
@@ -346,6 +436,80 @@ class TestPlaces:
         seen = this.look()
         assert (seen["missed"], seen["failure"]) == (1, "HTTP 404")
 
+    def shared_from(self, this: Scene, **recipients: tuple[str, ...]) -> None:
+        """Let other incidents come from these environments, for these recipients."""
+        for place, names in recipients.items():
+            content = samples.enveloped(place, id=f"of {place}", status="ok")
+            this.relay.webhook.serve(samples.request(content, recipients=names))
+
+    def test_an_incident_that_lies_in_two_rings_those_of_both(self) -> None:
+        this = scene(environment_id=None)
+        self.shared_from(this, e0=("a",), e1=("b",))
+        this.has(incident(this.relay.clock))
+        this.look()
+        assert sorted(job.recipients for job in this.relay.retries.jobs() if job.status == "critical") == [
+            ("a",),
+            ("b",),
+        ]
+
+    def test_or_in_one_that_was_looked_at_for_long(self) -> None:
+        this = scene(environment_id=None)
+        self.shared_from(this, e0=(), e1=())
+        note, access = Look.read(this.relay.table, "noc"), this.relay.channels.get("noc").bigpanda
+        assert access
+        spans = {name: span for name, span in note.spans.items() if name != span_name(access, "e0")}
+        note._replace(spans=spans).write(this.relay.table, "noc")
+        this.has(incident(this.relay.clock))
+        assert this.look()["missed"] == 1
+
+    def test_the_first_look_at_another_one_rings_nobody(self) -> None:
+        this = scene()
+        relay = this.relay
+        for place in ("e1", "e2"):
+            relay.webhook.serve(
+                samples.request(samples.enveloped(place, id=place, changedOn=int(relay.clock.now - 600)))
+            )
+        old = incident(relay.clock, "old", ago=3600)
+        this.tenant.faults["/e2/incidents?folder=shared"] = lambda _: answer({"items": [old], "total": 1})
+        this.tenant.faults["/e2/"] = lambda _: answer({"items": [], "total": 0})
+        assert this.look()["missed"] == 0
+        old |= {"updated_at": int(relay.clock.now)}
+        assert this.look()["missed"] == 1
+
+    def test_one_that_nobody_looked_at_for_a_day_is_begun_anew(self) -> None:
+        this = scene()
+        this.once()
+        this.relay.clock.now += FORGOTTEN_SECONDS + 1
+        this.has(incident(this.relay.clock, ago=3600))
+        assert this.look()["missed"] == 0
+
+    def test_who_left_the_webhooks_url_is_not_rung(self) -> None:
+        this = scene(environment_id=None)
+        for name in ("alice", "bob"):
+            content = samples.enveloped("e1", id=name, status="ok")
+            this.relay.webhook.serve(samples.request(content, recipients=(name,)))
+            this.relay.clock.now += GONE_SECONDS
+        this.has(incident(this.relay.clock))
+        assert this.look()["missed"] == 0, "it was never looked at"
+        this.has(incident(this.relay.clock, ago=0))
+        assert this.look()["missed"] == 1
+        assert [job.url_recipients for job in this.relay.retries.jobs() if job.status == "critical"] == [("bob",)]
+
+    def test_what_was_shared_for_others_is_known_though_nobody_knows_their_webhook_any_more(self) -> None:
+        this = scene()
+        content = samples.enveloped("e1", changedOn=int(this.relay.clock.now - 600))
+        this.relay.webhook.serve(samples.request(content, recipients=("dba",)))
+        content = samples.enveloped("e1", id="i2", status="ok", changedOn=int(this.relay.clock.now - 600))
+        this.relay.webhook.serve(samples.request(content, recipients=("net",)))
+        sources = [
+            [place, recipients, at]
+            for place, recipients, at in json.loads(this.relay.dynamodb.items["sources/noc"]["text"]["S"])
+            if recipients == ["net"]
+        ]
+        this.relay.dynamodb.items["sources/noc"]["text"]["S"] = json.dumps(sources)
+        this.has(incident(this.relay.clock))
+        assert this.look()["missed"] == 0
+
 
 class TestSnoozed:
     """A snooze that ends on what is critical still."""
@@ -360,14 +524,14 @@ class TestSnoozed:
             )
         )
         this.has(incident(clock, snooze={"snoozed": True}, ago=500))
-        this.look()
+        this.once()
         clock.now += 300
 
     def test_it_rings_once(self) -> None:
         this = scene()
         self.slept(this)
         this.has(incident(this.relay.clock, ago=800))
-        assert this.look() == {"compared": 1, "missed": 0, "woken": 1, "left_open": 0}
+        assert this.once() == {"compared": 1, "missed": 0, "woken": 1}
         this.relay.wake(60)
         assert this.told() == ["critical", "critical"]
         for _ in range(3):
@@ -413,81 +577,60 @@ class TestSnoozed:
         this.has(incident(this.relay.clock, ago=250))
         assert this.look()["woken"] == 0
 
-    def test_it_is_not_forgotten_while_its_end_is_fresh_or_the_queue_is_down(self) -> None:
+    def test_it_is_not_forgotten_while_the_queue_is_down(self) -> None:
         this = scene()
         self.slept(this)
         this.has(incident(this.relay.clock, ago=10))
-        assert this.look()["woken"] == 0
-        this.relay.clock.now += 300
         this.relay.retries.failure = EndpointConnectionError(endpoint_url="x")
-        assert this.look()["failure"]
+        assert this.once()["failure"]
         this.relay.retries.failure = None
         this.relay.clock.now += 300
-        assert this.look()["woken"] == 1
+        assert this.once()["woken"] == 1
 
 
 class TestOver:
     """A page that is left open although its incident is over."""
 
-    def test_it_is_ended_once_nobody_else_is_at_it(self) -> None:
-        this = scene(rest=True)
-        clock = this.relay.clock
-        opened = int(clock.now - 900)
-        this.relay.share(status="critical", changedOn=opened)
-        entry = this.relay.entry()
-        found = [each._replace(pages=("page-1",)) for each in entry.raised]
-        this.relay.ledger.write(key("noc", (), "i1"), entry, entry._replace(raised=tuple(found)))
-        clock.now += 5
-        this.relay.share(status="ok", changedOn=int(clock.now - 200), updatedOn=int(clock.now - 200))
-        this.relay.retries.messages.clear()
-        this.has(incident(clock, status="Ok", ago=200))
-        assert this.look()["left_open"] == 0
-        clock.now += LEFT_OPEN_SECONDS + 1
-        assert this.look()["left_open"] == 1
-        [job] = this.relay.retries.jobs()
-        assert (job.kind, job.incident_id) == ("followup", "i1")
-        this.relay.wake(0)
-        ended = [json.loads(call.body) for call in this.relay.rest.calls if call.method == "POST"]
-        assert ended == [{"id": "page-1", "status": "TERMINATED"}]
-        this.relay.retries.messages.clear()
-        assert this.look()["left_open"] == 0
-
-    def test_one_that_was_never_found_is_looked_for_once_more(self) -> None:
-        this = scene(rest=True)
-        clock = this.relay.clock
-        this.relay.share(status="critical", changedOn=int(clock.now - 900))
-        clock.now += 5
-        this.relay.share(status="ok", changedOn=int(clock.now - 200), updatedOn=int(clock.now - 200))
-        this.relay.retries.messages.clear()
-        clock.now += LEFT_OPEN_SECONDS + 1
-        this.has(incident(clock, status="Ok", ago=LEFT_OPEN_SECONDS))
-        # Whoever was asked tries it for hours.
-        assert [this.look()["left_open"] for _ in range(3)] == [1, 0, 0]
-        assert [job.kind for job in this.relay.retries.jobs()] == ["followup"]
-        clock.now += ENDS_SECONDS
-        this.has(incident(clock, status="Ok", ago=LEFT_OPEN_SECONDS))
-        assert this.look()["left_open"] == 0, "nobody looks for a page that is a day old"
+    def test_one_that_ended_in_an_outage_of_bigpandas_is_seen_twice_after_it(self) -> None:
+        this = scene()
+        this.relay.share(status="critical", changedOn=int(this.relay.clock.now - 600))
+        this.once()
+        this.has(incident(this.relay.clock, status="Ok", ago=0))
+        this.tenant.faults["folder="] = lambda _: Answer(500, {}, b"")
+        for _ in range(6):
+            this.relay.clock.now += 300
+            assert this.once()["failure"]
+        this.tenant.faults.clear()
+        assert this.look()["missed"] == 1
 
     def test_what_was_over_before_the_last_look_is_not_asked_for(self) -> None:
         this = scene()
-        this.look()
+        this.once()
+        last = this.relay.clock.now
         this.relay.clock.now += 300
         this.relay.bigpanda.calls.clear()
-        last = Look.read(this.relay.table, "noc").last
-        this.look()
+        this.once()
         queries = [parse_qs(urlsplit(call.url).query) for call in this.relay.bigpanda.calls]
-        assert [query.get("from") for query in queries] == [None, [str(int(last - OVERLAP_SECONDS))], None]
+        assert [query.get("from") for query in queries] == [None, None, [str(int(last - OVERLAP_SECONDS))]]
+
+    def test_one_that_is_over_is_found_though_it_lies_among_the_snoozed(self) -> None:
+        this = scene()
+        this.relay.share(status="critical", changedOn=int(this.relay.clock.now - 600))
+        over = incident(this.relay.clock, status="Ok")
+        this.tenant.faults["folder=snoozed"] = lambda _: answer({"items": [over | {"snooze": {"snoozed": True}}]})
+        this.has(over)
+        assert this.look()["missed"] == 1
 
     def test_what_ended_long_ago_is_not_looked_through_at_each_look(self) -> None:
         this = scene()
         this.tenant.a_page = 2
         clock = this.relay.clock
         this.has(*(incident(clock, f"i{number}", status="Ok", ago=100_000) for number in range(50)))
-        this.look()
+        this.once()
         assert sum("resolved" in call.url for call in this.relay.bigpanda.calls) == 1
         this.relay.bigpanda.calls.clear()
         this.has(*(incident(clock, f"i{number}", status="Ok", ago=OVERLAP_SECONDS - 60) for number in range(6)))
-        this.look()
+        this.once()
         assert sum("resolved" in call.url for call in this.relay.bigpanda.calls) == 3
 
 
@@ -506,14 +649,14 @@ class TestLooks:
         this.has(*(incident(this.relay.clock, f"i{number}") for number in range(3)))
         everything = answer({"items": this.tenant.incidents, "total": 500})
         this.tenant.faults["folder=shared"] = lambda _: everything
-        assert this.look()["missed"] == 3
+        assert this.once()["compared"] == 3
         assert sum("folder=shared" in call.url for call in this.relay.bigpanda.calls) == 2
 
     def test_more_than_can_be_read_is_said(self) -> None:
         this = scene()
         this.tenant.a_page = 1
         this.has(*(incident(this.relay.clock, f"i{number}") for number in range(MAX_PAGES + 1)))
-        assert this.look()["missed"] == MAX_PAGES
+        assert this.once()["compared"] == MAX_PAGES
         assert this.relay.recorder.metrics()["reconcile_failed"] == 1
 
     def test_a_429_is_waited_for_once(self) -> None:
@@ -525,7 +668,7 @@ class TestLooks:
             return Answer(429, {}, b"")
 
         this.tenant.faults["folder=shared"] = limited
-        assert this.look()["missed"] == 1
+        assert this.once() == {"compared": 1, "missed": 0, "woken": 0}
 
     def test_five_calls_a_second_and_no_more(self) -> None:
         this = scene()
@@ -559,10 +702,11 @@ class TestLooks:
         this.relay.share(status="critical", changedOn=int(this.relay.clock.now - 600))
         this.has(incident(this.relay.clock, status="Ok"), incident(this.relay.clock, "i2"))
         this.tenant.faults["folder="] = fails
+        before = Look.read(this.relay.table, "noc").spans
         seen = this.look()
         assert (seen["missed"], bool(seen["failure"])) == (0, True)
-        assert Look.read(this.relay.table, "noc").last == 0
-        assert this.relay.recorder.metrics()["reconcile_failed"] == 1
+        assert Look.read(this.relay.table, "noc").spans == before
+        assert this.relay.recorder.metrics()["reconcile_failed"] == 2
         this.tenant.faults.clear()
         this.relay.clock.now += 300
         assert this.look()["missed"] == 2
@@ -583,6 +727,13 @@ class TestLooks:
         this.tenant.faults["folder=shared"] = lambda _: answer({"items": items, "total": len(items)})
         assert this.look()["missed"] == 3
 
+    def test_what_cannot_be_read_is_said(self) -> None:
+        this = scene()
+        broken = {"items": [{"id": "i1", "changed_at": float("nan")}, {"id": None}], "total": 2}
+        this.tenant.faults["folder=shared"] = lambda _: answer(broken)
+        assert this.once()["compared"] == 0
+        assert this.relay.recorder.metrics()["reconcile_failed"] == 1
+
     def test_two_looks_at_once_are_one(self) -> None:
         this = scene()
         this.has(incident(this.relay.clock))
@@ -590,11 +741,13 @@ class TestLooks:
 
         def meanwhile(call: Call) -> Answer:
             this.tenant.faults.clear()
-            others.append(this.look())
+            others.append(this.once())
             return this.tenant(call)
 
+        this.once()
+        this.relay.clock.now += SETTLES_SECONDS
         this.tenant.faults["folder=shared"] = meanwhile
-        assert this.look()["missed"] == 1
+        assert this.once()["missed"] == 1
         assert others == [{}]
         assert len(this.relay.retries.messages) == 1
 
@@ -603,7 +756,7 @@ class TestLooks:
         this.has(incident(this.relay.clock))
         died = Look.read(this.relay.table, "noc")._replace(until=this.relay.clock.now + LEASE_SECONDS)
         died.write(this.relay.table, "noc")
-        assert this.look() == {}
+        assert this.once() == {}
         this.relay.clock.now += LEASE_SECONDS + 1
         assert this.look()["missed"] == 1
 
@@ -611,8 +764,9 @@ class TestLooks:
         this = scene(since=0)
         this.relay.table.write("reconcile/noc", 0, '["x"]')
         this.has(incident(this.relay.clock))
-        assert this.look()["compared"] == 1
-        assert Look.read(this.relay.table, "noc").since == this.relay.clock.now
+        assert this.once()["compared"] == 1
+        [span] = Look.read(this.relay.table, "noc").spans.values()
+        assert span == (this.relay.clock.now, this.relay.clock.now)
 
     def test_a_table_that_fails_is_said_and_nothing_rings(self) -> None:
         this = scene()
@@ -632,7 +786,7 @@ class TestLooks:
         this = scene()
         this.has(incident(this.relay.clock))
         this.relay.secrets.texts = {"broken": ChannelUnreadable("no"), "odd": "{}", **this.relay.secrets.texts}
-        assert this.look()["missed"] == 1
+        assert this.once()["compared"] == 1
         assert this.relay.recorder.metrics()["reconcile_failed"] == 2
 
     def test_names_that_cannot_be_listed_are_said(self) -> None:

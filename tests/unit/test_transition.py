@@ -123,7 +123,8 @@ class TestWhy:
             (state(status=None), state(), "it was announced without a status, and has one"),
             (state(status="warning"), state(), "its status is worse than announced"),
             (state(), state(status="warning"), "its status is better than announced"),
-            (state(), state(alerts=ONE), "alerts joined since it was announced"),
+            (state(alerts=ONE), state(alerts=TWO), "alerts joined since it was announced"),
+            (state(), state(alerts=ONE), "it is as announced"),
             (state(), state(9), "it is as announced"),
         ],
     )

@@ -105,6 +105,7 @@ class BigPanda:
     ) -> Listing:
         """The incidents of a folder of an environment that were active `since` then; pages count from 1."""
         query: dict[str, Any] = {"folder": folder, "page": page, "page_size": INCIDENTS_A_PAGE}
+        query |= {"sort_by": "last_change"}
         query |= {"from": int(since)} if since else {}
         query |= {"query": access.reconcile_query} if access.reconcile_query else {}
         path = f"/resources/v2.0/environments/{_quoted(environment_id)}/incidents?{urlencode(query)}"
@@ -112,7 +113,7 @@ class BigPanda:
         document = _json(answer)
         items = nested(document, "items") if isinstance(document, dict) else document
         total = nested(document, "total") if isinstance(document, dict) else None
-        total = total if isinstance(total, int) else None
+        total = total if isinstance(total, int) and not isinstance(total, bool) and total >= 0 else None
         if not isinstance(items, list) or (total and page == 1 and not items):
             # To take it for "there is none" might end what goes on.
             raise self._outward.bad_answer(answer, Reason.UPSTREAM, {access.api_key})

@@ -103,6 +103,7 @@ class Delivery:
         """
         state = State.of(share, seconds_of(job.received_at))
         state = replace(state, version=job.version, digest=job.digest or state.digest)
+        state = replace(state, alerts=frozenset()) if job.found else state
         task = Task(
             job,
             state,

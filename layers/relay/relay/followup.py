@@ -65,17 +65,10 @@ class Followup:
     def _noted(
         self, job: Job, entry: Entry, seen: dict[str, Raised], failure: SendError | None, deadline: Deadline
     ) -> Result:
-        after, lost = entry.followed(seen), False
-
-        def noted(now: Entry) -> Entry:
-            nonlocal lost
-            # Who looked at the same time may have found it lost, and said so. Of a resolve a flow need not make a page.
-            known = {raised.request_id for raised in now.raised if raised.is_lost}
-            found = (raised for raised in seen.values() if raised.is_lost and raised.is_open)
-            lost = any(raised.request_id not in known for raised in found)
-            return now.followed(seen)
-
-        is_noted = after == entry or self.guard.record(entry_of(job), entry, noted, deadline)
+        after = entry.followed(seen)
+        # Of a resolve a flow need not make a page.
+        lost = any(raised.is_lost and raised.is_open for raised in seen.values())
+        is_noted = after == entry or self.guard.record(entry_of(job), entry, lambda now: now.followed(seen), deadline)
         if failure:
             return replace(
                 _result(job, Outcome.UNSAFE),

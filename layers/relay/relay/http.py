@@ -156,14 +156,14 @@ class Session:
 
 
 def _read(response: requests.Response, most: int) -> bytes:
-    content = b""
+    content = bytearray()
     # The status has been read, and it is what counts: an answer that breaks off after it is still that answer.
     with contextlib.suppress(requests.RequestException):
         for chunk in response.iter_content(8192):
             content += chunk
             if len(content) >= most:
                 break
-    return content[:most]
+    return bytes(content[:most])
 
 
 class _Requests(requests.Session):

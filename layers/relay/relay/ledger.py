@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from relay.pace import Slot
-from relay.table import Table
+from relay.table import Table, legal
 from relay.transition import ALERT_NAME_LENGTH, State, Transition, compare
 
 # Longer than any sender works, so that a lease ends only when its holder is gone.
@@ -25,8 +25,6 @@ MAX_RAISED = 16
 # After these it is somebody's turn once more, or nobody's.
 _ANEW = frozenset({Transition.OPENED, Transition.WORSENED, Transition.REOPENED, Transition.RESOLVED})
 _BETTER = frozenset({Transition.EASED, Transition.RESOLVED})
-# A key has 2,048 bytes at most, and stands beside a channel and a hash of recipients.
-MAX_KEY_BYTES = 1024
 
 
 class Lease(NamedTuple):
@@ -259,7 +257,7 @@ def _without_alerts(state: State) -> State:
 
 def key(channel: str, recipients: tuple[str, ...], incident_id: str) -> str:
     """What names an entry. Shares whose URL names other recipients are announced on their own: another entry."""
-    return f"incident/{channel}/{named(recipients)}/{_legal(incident_id)}"
+    return f"incident/{channel}/{named(recipients)}/{legal(incident_id)}"
 
 
 # A channel's shares come for the same people, again and again.
@@ -267,13 +265,6 @@ def key(channel: str, recipients: tuple[str, ...], incident_id: str) -> str:
 def named(recipients: tuple[str, ...]) -> str:
     """A short name of a set of recipients: 16 hexadecimal digits."""
     return hashlib.sha256(json.dumps(sorted(recipients)).encode()).hexdigest()[:16]
-
-
-def _legal(incident_id: str) -> str:
-    """The id itself, or its hash where DynamoDB would not take it: too long, or with a lone surrogate."""
-    encoded = incident_id.encode("utf-8", "surrogatepass")
-    is_text = encoded.decode("utf-8", "replace") == incident_id
-    return incident_id if is_text and len(encoded) <= MAX_KEY_BYTES else f"sha256/{hashlib.sha256(encoded).hexdigest()}"
 
 
 @dataclass(frozen=True)

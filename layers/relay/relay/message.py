@@ -40,7 +40,8 @@ class Job(NamedTuple):
     put on the dead-letter queue, `revived_at` when an operator moved it from there to the retry queue: its age counts
     from then. `url_recipients` are those that the webhook's URL named (None: nobody noted it): for each set of them
     an incident is announced on its own. `priority` is xMatters', if the channel's route names one. `spare` says that
-    the same job is on the queue once more, and that the other one sees to what this one can't do.
+    the same job is on the queue once more, and that the other one sees to what this one can't do; `found` that BigPanda
+    was asked for the share, whose alerts need not have the ids that they have in a webhook.
     """
 
     kind: str
@@ -74,6 +75,7 @@ class Job(NamedTuple):
     url_recipients: tuple[str, ...] | None = None
     priority: str | None = None
     spare: bool = False
+    found: bool = False
     schema: int = SCHEMA
 
     def to_json(self) -> str:

@@ -66,14 +66,13 @@ class Result(NamedTuple):
 class Found(NamedTuple):
     """What a look at a channel found.
 
-    `compared` counts incidents; `missed` those of which a share never came, `woken` those whose snooze is over, and
-    `left_open` those that are over and had a page left. `failure` says why it did not see all.
+    `compared` counts incidents; `missed` those of which a share never came, `woken` those whose snooze is over.
+    `failure` says why it did not see all.
     """
 
     compared: int = 0
     missed: int = 0
     woken: int = 0
-    left_open: int = 0
     failure: str | None = None
     reason: Reason | None = None
 

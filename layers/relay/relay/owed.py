@@ -55,17 +55,20 @@ def judge_share(
 def judge_job(entry: Entry, state: State, notify_on: AbstractSet[Transition], *, replayed: bool) -> Judgement:
     """How the state of a job that woke up stands. An operator's replay of one that is parked is meant to be tried."""
     announced = entry.announced
+    is_announced = announced is not None and state.is_same(announced)
+    is_announced = is_announced and (state.version is not None or not (announced and announced.precedes(state)))
     # What is as it was announced is news all the same if it was better meanwhile.
-    is_told = announced is not None and entry.eased is None and state.is_same(announced)
-    if announced and is_told and (state.version is not None or not announced.precedes(state)):
+    if is_announced and entry.eased is None:
         return Judgement(Standing.DUPLICATE)
     if not state.is_of_same_share(entry.kept) and (
         state.precedes(entry.announced) or state.precedes(entry.kept) or _is_copy(entry, state)
     ):
-        return Judgement(Standing.SUPERSEDED)
+        return Judgement(Standing.DUPLICATE if is_announced else Standing.SUPERSEDED)
     if state.is_of_same_share(entry.parked) and not replayed:
         return Judgement(Standing.PARKED)
-    return judge_change(entry, state, notify_on)
+    judgement = judge_change(entry, state, notify_on)
+    is_news = judgement.standing == Standing.OWED or not is_announced
+    return judgement if is_news else Judgement(Standing.DUPLICATE)
 
 
 def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Judgement:
@@ -91,7 +94,9 @@ def is_known(entry: Entry, state: State, now: float) -> bool:
     kept = entry.kept
     if entry.is_busy(now) or (kept and kept.version and state.version and state.version <= kept.version):
         return True
-    resting = (kept if entry.owed_since is not None else None, entry.parked)
+    # A dead letter that was overtaken since says nothing any more.
+    parked = None if entry.parked and entry.parked.precedes(kept) else entry.parked
+    resting = (kept if entry.owed_since is not None else None, parked)
     return any(known and (known.is_open, known.rank) == (state.is_open, state.rank) for known in resting)
 
 

@@ -1,16 +1,17 @@
 """Reconcile: BigPanda is asked for its shared incidents, and what the ledger never heard of goes on the retry queue.
 
 A webhook may be lost on its way, or before it, and nobody notices. So each channel with a key of BigPanda's is looked
-at every few minutes. What was missed takes the way of all jobs, by which nothing that the ledger knows rings twice.
+at every few minutes. What differs at two looks was missed; it takes the way of all jobs, by which nothing that the
+ledger knows rings twice.
 """
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import replace
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby
 from typing import Any, NamedTuple
 
 from relay import incident
@@ -19,16 +20,14 @@ from relay.channel import Access, Channel
 from relay.channel_cache import ChannelCache
 from relay.deadline import Deadline
 from relay.errors import BadRequest, ChannelError, LedgerError, NoAnswer, QueueError, Reason, SendError
-from relay.followup import FORGOTTEN_SECONDS, to_end
 from relay.incident import Share
 from relay.keeping import Keeper, new_job, release_job, trusted
 from relay.ledger import Entry, Ledger, key
-from relay.look import Look
-from relay.message import Job, timestamp
+from relay.look import Difference, Look, Span, short
 from relay.outcome import Found
 from relay.owed import Standing, is_known, judge_change
 from relay.shares import FIRST_EVENT
-from relay.sources import Source, Sources
+from relay.sources import Recipients, Sources
 from relay.table import Table
 from relay.telemetry import Telemetry
 from relay.transition import State
@@ -43,47 +42,51 @@ CALL_SECONDS = 10.0
 SLOWER_SECONDS = 1.0
 # Longer than any look takes.
 LEASE_SECONDS = 110.0
-# BigPanda's own webhook, or a share that waits, has so much time to come.
-GRACE_SECONDS = 120.0
+# BigPanda's own webhook has so much time to come, and a ledger that was down to hear of what was sent without it.
+SETTLES_SECONDS = 90.0
+# What was queued is not queued again as long as a worker may be about to see to it.
+QUEUED_SECONDS = 3600.0
 # What ended is looked for so far back, before the last look that was whole.
 OVERLAP_SECONDS = 900.0
-# A page that must end is ended by who signals; this long after it nobody is at it.
-LEFT_OPEN_SECONDS = 600.0
-# Whoever is asked to end a page tries it for so long.
-ENDS_SECONDS = 24 * 3600.0
+# A place that nobody looked at for so long is looked at as if for the first time.
+FORGOTTEN_SECONDS = 24 * 3600.0
 MAX_PAGES = 30
 MAX_RACES = 6
 
 
-@dataclass(frozen=True)
-class _View:
-    """A look at a channel: `look` is its note, as it was when it began.
+class _Place(NamedTuple):
+    """An environment, its name in a note, the recipients for whom it shares, and since when it is compared."""
 
-    `everywhere` are the recipients that any of the channel's shares named; `counts` what was found so far; `asleep` and
-    `left` become those of the next note.
+    environment_id: str
+    name: str
+    recipients: tuple[Recipients, ...]
+    span: Span
+
+
+@dataclass
+class _View:
+    """A look at a channel, and what becomes of its note.
+
+    `names_recipients` says whether shares may have named any; `has_details` whether BigPanda told those of an incident
+    when it was asked last; `is_waiting` whether something that is over must be seen once more.
     """
 
     channel: Channel
     access: Access
-    everywhere: tuple[tuple[str, ...], ...]
-    look: Look
     deadline: Deadline
+    names_recipients: bool
+    spans: dict[str, Span]
+    asleep: dict[str, float]
+    differing: dict[str, Difference]
     counts: Counter[str] = field(default_factory=Counter)
-    asleep: dict[str, float] = field(default_factory=dict)
-    left: dict[str, float] = field(default_factory=dict)
-
-
-class _Place(NamedTuple):
-    """An environment, and the recipients that shares from there named."""
-
-    environment_id: str
-    recipients: tuple[tuple[str, ...], ...]
+    has_details: bool = True
+    is_waiting: bool = False
 
 
 class _Known(NamedTuple):
     """An incident that the ledger knows, by the recipients that shares of it named."""
 
-    recipients: tuple[str, ...]
+    recipients: Recipients
     entry: Entry
 
 
@@ -153,33 +156,44 @@ class Reconciler:
         """What a look at a channel found; None where another one is at it, or nothing is known of where to look."""
         now, access = self.clock(), channel.bigpanda
         try:
-            sources, before = self.sources.of(channel), Look.read(self.table, channel.name)
-            if access is None or not sources or before.until > now:
+            places, before = self.sources.of(channel), Look.read(self.table, channel.name)
+            if access is None or not places or before.until > now:
                 return None
-            look = replace(before, since=before.since or now, until=now + LEASE_SECONDS).write(self.table, channel.name)
-            if look is None:
-                return None
-            everywhere = tuple(sorted({source.recipients for source in sources}))
-            left = {name: at for name, at in look.left.items() if now - at < ENDS_SECONDS}
-            view = _View(channel, access, everywhere, look, deadline, Counter(), dict(look.asleep), left)
-            found = self._found(view, sources)
-            last = look.last if found.failure else now
-            replace(look, last=last, until=0.0, asleep=view.asleep, left=view.left).write(self.table, channel.name)
+            look = replace(before, until=now + LEASE_SECONDS).write(self.table, channel.name)
         except LedgerError as error:
             return Found(failure=str(error), reason=Reason.INTERNAL)
+        if look is None:
+            return None
+        named = any(recipients for each in places.values() for recipients in each)
+        recent = {name: each for name, each in look.differing.items() if now - each.since < FORGOTTEN_SECONDS}
+        view = _View(channel, access, deadline, named, dict(look.spans), dict(look.asleep), recent)
+        found = self._found(view, places)
+        after = replace(look, until=0.0, spans=view.spans, asleep=view.asleep, differing=view.differing)
+        try:
+            after.write(self.table, channel.name)
+        except LedgerError as error:
+            return replace(found, failure=found.failure or str(error), reason=found.reason or Reason.INTERNAL)
         return found
 
-    def _found(self, view: _View, sources: Iterable[Source]) -> Found:
+    def _found(self, view: _View, places: Mapping[str, tuple[Recipients, ...]]) -> Found:
         """What there is in all environments; one that can't be seen does not keep the others."""
         failed: SendError | QueueError | LedgerError | None = None
-        for environment_id, group in groupby(sorted(sources), key=lambda source: source.environment_id):
-            place = _Place(environment_id, tuple(source.recipients for source in group))
+        for environment_id, recipients in places.items():
+            now, name = self.clock(), span_name(view.access, environment_id)
+            span = view.spans.get(name)
+            if span is None or now - span.last > FORGOTTEN_SECONDS:
+                span = Span(now, now)
+            view.spans[name], view.is_waiting = span, False
             try:
-                self._compare(view, place)
+                self._compare(view, _Place(environment_id, name, recipients, span))
+                # What is over is not shown for long.
+                view.spans[name] = span if view.is_waiting else replace(span, last=now)
             except (SendError, QueueError, LedgerError) as error:
                 failed = failed or error
-        counts = view.counts
-        found = Found(counts["compared"], counts["missed"], counts["woken"], counts["left_open"])
+        view.spans = {name: each for name, each in view.spans.items() if self.clock() - each.last < FORGOTTEN_SECONDS}
+        if view.counts["unreadable"]:
+            self.telemetry.notice("reconcile_failed", f"{view.counts['unreadable']} incidents can't be read")
+        found = Found(view.counts["compared"], view.counts["missed"], view.counts["woken"])
         if failed is None:
             return found
         detail = failed.detail if isinstance(failed, SendError) else str(failed)
@@ -187,22 +201,19 @@ class Reconciler:
 
     def _compare(self, view: _View, place: _Place) -> None:
         """Compare an environment's incidents with the ledger. Raises SendError, QueueError and LedgerError."""
-        now, look = self.clock(), view.look
-        resting = {share.incident_id for share in self._shares(view, place, "snoozed") if share.snoozed}
-        view.asleep.update(dict.fromkeys(resting, now))
-        since = look.last - OVERLAP_SECONDS if look.last else look.since
-        shares = {share.incident_id: share for share in self._shares(view, place, "resolved", since)}
-        shares |= {share.incident_id: share for share in self._shares(view, place, "shared")}
-        for share in shares.values():
-            if not view.deadline.remaining():
-                raise NoAnswer(Reason.TIMEOUT, "there was no time to compare them all", asked=False)
-            # What lies in a folder need not be what the folder is called.
-            if share.snoozed and share.active is not False:
-                view.asleep[share.incident_id] = now
-            elif share.incident_id not in resting and not _is_fresh(share, now):
-                view.counts["compared"] += 1
-                self._compare_one(view, place, share)
-                view.asleep.pop(share.incident_id, None)
+        now = self.clock()
+        resting = {share.incident_id for share in self._shares(view, place, "snoozed") if _is_asleep(share)}
+        view.asleep.update(dict.fromkeys(map(short, resting), now))
+        for folder, since in (("shared", None), ("resolved", place.span.last - OVERLAP_SECONDS)):
+            for share in self._shares(view, place, folder, since):
+                if not view.deadline.remaining():
+                    raise NoAnswer(Reason.TIMEOUT, "there was no time to compare them all", asked=False)
+                # What lies in a folder need not be what the folder is called.
+                if _is_asleep(share):
+                    view.asleep[short(share.incident_id)] = now
+                elif share.incident_id not in resting:
+                    view.counts["compared"] += 1
+                    self._compare_one(view, place, share)
 
     def _shares(self, view: _View, place: _Place, folder: str, since: float | None = None) -> Iterator[Share]:
         """The shared incidents of a folder; what is over `since` then is not waited for, and may be among them.
@@ -214,6 +225,7 @@ class Reconciler:
             ask = partial(self.bigpanda.incidents, view.access, place.environment_id, folder, page, since)
             listing = self._asked(view, "incidents", ask)
             shares = [share for item in listing.items if (share := _share(item, place.environment_id))]
+            view.counts["unreadable"] += len(listing.items) - len(shares)
             fresh = [share for share in shares if share.incident_id not in ids]
             ids |= {share.incident_id for share in fresh}
             yield from (share for share in fresh if _is_shared(share))
@@ -242,95 +254,101 @@ class Reconciler:
             spent.update({part: spent.get(part, 0.0) + milliseconds for part, milliseconds in brief.spent.items()})
 
     def _compare_one(self, view: _View, place: _Place, share: Share) -> None:
-        """Compare one incident with what the ledger knows of it."""
-        state, known = _state(share, self.clock()), list(self._known(view, share))
-        for each in known:
-            self._compare_known(view, place, share, state, each)
-        # What has no time stamp may well have happened since the channel was looked at first.
-        is_ours = state.version is None or state.version[0] >= view.look.since
-        if known or not is_ours or not state.is_open:
-            return
-        for recipients in place.recipients:
-            job = self._keep(view, place, share, recipients)
-            if view.access.callbacks:
-                # BigPanda holds what comes after a first share until it hears that it arrived.
-                self.keeper.keep(release_job(job, FIRST_EVENT), view.deadline, until=self.clock())
-        view.counts["missed"] += 1
+        """Compare one incident with what the ledger knows of it; what was missed goes on the retry queue."""
+        state, name = _state(share, self.clock()), short(f"{place.name[:6]}:{share.incident_id}")
+        known = list(self._known(view, place, share))
+        woken = [each.recipients for each in known if self._is_woken(view, share, state, each)]
+        missed = [
+            each.recipients for each in known if each.recipients not in woken and self._is_missed(view, state, each)
+        ]
+        # What has no time stamp may well have happened since the place was looked at first.
+        is_ours = state.version is None or state.version[0] >= place.span.since
+        if not known and state.is_open and is_ours:
+            missed = list(place.recipients)
+        if missed and not self._is_settled(view, name, state):
+            view.is_waiting |= not state.is_open and not view.differing[name].queued
+            missed = []
+        elif not missed:
+            view.differing.pop(name, None)
+        if woken or missed:
+            self._keep(view, place, share, [*woken, *missed], is_first=not known)
+            view.counts["missed" if missed else "woken"] += 1
+        if missed:
+            view.differing[name] = replace(view.differing[name], queued=self.clock())
+        view.asleep.pop(short(share.incident_id), None)
 
-    def _compare_known(self, view: _View, place: _Place, share: Share, state: State, known: _Known) -> None:
-        recipients, entry = known
-        woken = self._woken(view, share, known) if state.is_critical else None
-        if woken or not is_known(entry, state, self.clock()):
-            judgement = judge_change(woken or entry, state, view.channel.policy.notify_on)
-            if judgement.standing == Standing.OWED:
-                self._keep(view, place, share, recipients)
-                view.counts["woken" if woken else "missed"] += 1
-                return
-        if self._is_left_open(view, share, state, entry):
-            self._follow(view, share, recipients)
-            view.left[share.incident_id] = self.clock()
-            view.counts["left_open"] += 1
+    def _is_settled(self, view: _View, name: str, state: State) -> bool:
+        """Whether what differs did so at a look before this one, and is not on its way already."""
+        now, mark = self.clock(), f"{state.is_open:d}{state.rank}"
+        difference = view.differing.get(name)
+        if difference is None or difference.mark != mark:
+            difference = view.differing[name] = Difference(mark, now)
+        return now - difference.since >= SETTLES_SECONDS and now - difference.queued >= QUEUED_SECONDS
 
-    def _woken(self, view: _View, share: Share, known: _Known) -> Entry | None:
-        """The entry, once it says that a snooze is over; None where there was none, or people were told of it since."""
-        slept_at = view.asleep.get(share.incident_id)
-        if slept_at is None:
-            return None
+    def _is_missed(self, view: _View, state: State, known: _Known) -> bool:
+        if is_known(known.entry, state, self.clock()):
+            return False
+        return judge_change(known.entry, state, view.channel.policy.notify_on).standing == Standing.OWED
+
+    def _is_woken(self, view: _View, share: Share, state: State, known: _Known) -> bool:
+        """Whether a snooze ended on what is critical, and people were not told since; its entry says so then."""
+        slept_at = view.asleep.get(short(share.incident_id))
+        if slept_at is None or not state.is_critical:
+            return False
         name, entry = key(view.channel.name, known.recipients, share.incident_id), known.entry
         for _ in range(MAX_RACES):
             is_told_open = entry.announced is not None and entry.announced.is_open
             if not is_told_open or (entry.signals and entry.signals[-1] > slept_at):
-                return None
+                return False
             if written := self.ledger.write(name, entry, entry.woken()):
-                return written
+                return judge_change(written, state, view.channel.policy.notify_on).standing == Standing.OWED
             entry = self.ledger.read(name)
         raise LedgerError("the entry was changed each time it was read")
 
-    def _known(self, view: _View, share: Share) -> Iterator[_Known]:
-        """The entries of an incident: its shares may have named any of the channel's recipients."""
-        for recipients in view.everywhere:
+    def _known(self, view: _View, place: _Place, share: Share) -> Iterator[_Known]:
+        """The entries of an incident: its shares may have named recipients."""
+        named = self.sources.of_incident(view.channel, share.incident_id) if view.names_recipients else ()
+        for recipients in dict.fromkeys(((), *place.recipients, *named)):
             entry = self.ledger.read(key(view.channel.name, recipients, share.incident_id))
             if entry.sequence:
                 yield _Known(recipients, entry)
 
-    def _keep(self, view: _View, place: _Place, share: Share, recipients: tuple[str, ...]) -> Job:
+    def _keep(
+        self, view: _View, place: _Place, share: Share, recipients: Iterable[Recipients], *, is_first: bool
+    ) -> None:
         """Put a job for what was missed on the retry queue. Raises QueueError when it does not take it."""
         # What comes while BigPanda is asked for the details is newer than this.
         now = self.clock()
         whole = self._whole(view, place, share)
         body = json.dumps(whole.document).encode()
-        job = new_job(view.channel, whole, body, recipients, _trail(share), now)
-        if not self.keeper.keep(job, view.deadline, until=now):
-            raise QueueError("the retry queue did not take what was missed")
-        return job
+        for each in recipients:
+            trail = f"reconcile-{share.incident_id}"[:100]
+            job = replace(new_job(view.channel, whole, body, each, trail, now), found=True)
+            if not self.keeper.keep(job, view.deadline, until=now):
+                raise QueueError("the retry queue did not take what was missed")
+            if is_first and view.access.callbacks:
+                # BigPanda holds what comes after a first share until it hears that it arrived.
+                self.keeper.keep(release_job(job, FIRST_EVENT), view.deadline, until=now)
 
     def _whole(self, view: _View, place: _Place, share: Share) -> Share:
         """The share with the details of its alerts; as it is, where BigPanda does not tell them: a page needs none."""
+        if not view.has_details:
+            return share
         ask = partial(self.bigpanda.incident, view.access, Incident(place.environment_id, share.incident_id))
         try:
             found = _share(self._asked(view, "incident", ask), place.environment_id)
         except SendError:
+            view.has_details = False
             return share
-        return found if found and found.incident_id == share.incident_id else share
+        is_better = found is not None and found.incident_id == share.incident_id and found.status is not None
+        is_newer = found is not None and (found.version or (0, 0)) >= (share.version or (0, 0))
+        return found if found and is_better and is_newer else share
 
-    def _is_left_open(self, view: _View, share: Share, state: State, entry: Entry) -> bool:
-        """Whether a page may go on although its incident is over, and whoever had to end it gave up."""
-        is_over = not state.is_open and entry.announced is not None and not entry.announced.is_open
-        if not is_over or view.channel.rest is None or share.incident_id in view.left:
-            return False
-        now = self.clock()
-        is_quiet = all(now - raised.at > LEFT_OPEN_SECONDS for raised in entry.raised)
-        unseen = (raised for raised in entry.raised if raised.is_open and not raised.pages and not raised.is_lost)
-        is_followed = any(now - raised.at < FORGOTTEN_SECONDS for raised in unseen)
-        return is_quiet and (is_followed or any(to_end(entry, replaces=view.channel.policy.replace)))
 
-    def _follow(self, view: _View, share: Share, recipients: tuple[str, ...]) -> None:
-        """Ask the worker to end pages. Raises QueueError when the retry queue does not take it."""
-        now = self.clock()
-        job = new_job(view.channel, share, b"{}", recipients, _trail(share), now)
-        followup = replace(job, kind="followup", revived_at=timestamp(now))
-        if not self.keeper.keep(followup, view.deadline, until=now):
-            raise QueueError("the retry queue did not take what ends a page")
+def span_name(access: Access, environment_id: str) -> str:
+    """A name for what is compared: another query or environment is another place."""
+    named = [access.base_url, access.reconcile_query, environment_id]
+    return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:16]
 
 
 def _share(item: Mapping[str, Any], environment_id: str) -> Share | None:
@@ -345,17 +363,10 @@ def _is_shared(share: Share) -> bool:
     return share.document["incident"].get("shared") is not False
 
 
-def _is_fresh(share: Share, now: float) -> bool:
-    """Whether it changed just now, so that its own share may be on its way."""
-    version = trusted(share.version, now)
-    return version is not None and now - (share.changed_on or version[0]) < GRACE_SECONDS
+def _is_asleep(share: Share) -> bool:
+    return share.snoozed is True and share.active is not False
 
 
 def _state(share: Share, now: float) -> State:
     """The state that a look compares. That its alerts have the names that they have in webhooks is not known."""
     return replace(State.of(share, now), version=trusted(share.version, now), alerts=frozenset())
-
-
-def _trail(share: Share) -> str:
-    """What leads from a line in a log to the look that found something."""
-    return f"reconcile-{share.incident_id}"[:100]

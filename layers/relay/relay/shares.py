@@ -37,6 +37,8 @@ class Shares:
             deadline=deadline,
         )
         self._release(channel, share, result, deadline)
+        if result.is_first:
+            self.sources.note_incident(channel, share.incident_id, request.recipients, deadline)
         self.sources.note(channel, share.environment_id, request.recipients, deadline)
         return result
 

@@ -1,11 +1,12 @@
 """Where a channel's shares come from: environments of BigPanda's, and the recipients that its webhooks' URLs name.
 
-Nobody tells the relay which environments share with a channel, so it remembers where shares came from. A function
-writes that once, and again once a day: a share costs nothing for it.
+Nobody tells the relay which environments share with a channel, so it remembers where shares came from: a function
+writes that once, and again once a day. Of an incident that was shared for recipients of a webhook's own it remembers
+those, since for each set of them an incident is announced on its own.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from copy import replace
 from dataclasses import dataclass, field
@@ -16,22 +17,29 @@ from relay.channel import Channel
 from relay.deadline import Deadline
 from relay.errors import LedgerError
 from relay.fields import MAX_ID_LENGTH
-from relay.table import Table
+from relay.table import Table, legal
 
 MAX_SOURCES = 20
-# What shared nothing for so long is no source any more.
-KEPT_SECONDS = 30 * 24 * 3600.0
 AGAIN_SECONDS = 24 * 3600.0
+# Who was written no later than so long before the others of an environment is no webhook's any more.
+GONE_SECONDS = 3 * 24 * 3600.0
+# An environment that shared nothing for so long after another did shares no more.
+OLD_SECONDS = 30 * 24 * 3600.0
+# The table forgets what nobody writes; where no share comes, somebody has to know for the longer where it came from.
+REFRESH_SECONDS = 60 * 24 * 3600.0
 # A table that failed is not asked at each share.
 RETRY_SECONDS = 60.0
 TABLE_SECONDS = 1.0
+MAX_RACES = 4
+
+type Recipients = tuple[str, ...]
 
 
 class Source(NamedTuple):
     """An environment, and the recipients in the URL of a webhook that shared from there; `at` is when it last did."""
 
     environment_id: str
-    recipients: tuple[str, ...]
+    recipients: Recipients
     at: float = 0.0
 
 
@@ -44,31 +52,53 @@ class Sources:
     # Until when a channel's source need not be noted again.
     _noted: dict[tuple[str, Source], float] = field(default_factory=dict, init=False, repr=False)
 
-    def note(
-        self, channel: Channel, environment_id: str | None, recipients: tuple[str, ...], deadline: Deadline
-    ) -> None:
+    def note(self, channel: Channel, environment_id: str | None, recipients: Recipients, deadline: Deadline) -> None:
         """Remember where a share of a channel came from, if anybody will want to know, and the table takes it."""
-        environment_id = environment_id or (channel.bigpanda.environment_id if channel.bigpanda else None)
         is_wanted = channel.bigpanda is not None and channel.bigpanda.reconcile
         if not is_wanted or not environment_id or len(environment_id) > MAX_ID_LENGTH:
             return
-        source = Source(environment_id, tuple(sorted(set(recipients))))
+        source = Source(environment_id, _ordered(recipients))
         now = self.clock()
         if self._noted.get((channel.name, source), 0.0) > now:
             return
         self._noted[channel.name, source] = now + RETRY_SECONDS
-        with suppress(LedgerError, TimeoutError):
-            write = partial(self._write, channel.name, source, now)
-            if deadline.run(write, part="ledger", at_most=TABLE_SECONDS):
-                self._noted[channel.name, source] = now + AGAIN_SECONDS
+        if self._done(partial(self._write, channel.name, source, now), deadline):
+            self._noted[channel.name, source] = now + AGAIN_SECONDS
 
-    def of(self, channel: Channel) -> tuple[Source, ...]:
-        """Where a channel's shares come from, and where its own settings say that they do. Raises LedgerError."""
-        found, _ = self._read(channel.name)
-        known = tuple(source for source in found if source.at > self.clock() - KEPT_SECONDS)
+    def note_incident(self, channel: Channel, incident_id: str, recipients: Recipients, deadline: Deadline) -> None:
+        """Remember that an incident was shared for these, if anybody will want to know, and the table takes it."""
+        if recipients and (channel.bigpanda or channel.callback):
+            self._done(partial(self._write_incident, channel.name, incident_id, _ordered(recipients)), deadline)
+
+    def of_incident(self, channel: Channel, incident_id: str) -> tuple[Recipients, ...]:
+        """The recipients for which an incident was shared, besides none. Raises LedgerError."""
+        return tuple(self._read_incident(channel.name, incident_id)[0])
+
+    def of(self, channel: Channel) -> Mapping[str, tuple[Recipients, ...]]:
+        """For whom a channel's environments share; where no share came yet, that of its own settings.
+
+        Of several webhooks of one environment, those count that shared there lately. Raises LedgerError.
+        """
+        found, sequence = self._read(channel.name)
+        newest = max((source.at for source in found), default=0.0)
+        if found and newest < self.clock() - REFRESH_SECONDS:
+            self.table.write(_key(channel.name), sequence, json.dumps(found))
+        places: dict[str, tuple[Recipients, ...]] = {}
+        for environment_id in dict.fromkeys(source.environment_id for source in found):
+            there = [source for source in found if source.environment_id == environment_id]
+            latest = max(source.at for source in there)
+            if latest > newest - OLD_SECONDS:
+                lately = (source.recipients for source in there if source.at > latest - GONE_SECONDS)
+                places[environment_id] = tuple(lately)
         own = channel.bigpanda.environment_id if channel.bigpanda else None
-        is_known = own is None or any(source.environment_id == own for source in known)
-        return known if is_known else (*known, Source(own or "", ()))
+        return places or ({own: ((),)} if own else {})
+
+    def _done(self, write: Callable[[], bool], deadline: Deadline) -> bool:
+        with suppress(LedgerError, TimeoutError):
+            for _ in range(MAX_RACES):
+                if deadline.run(write, part="ledger", at_most=TABLE_SECONDS):
+                    return True
+        return False
 
     def _write(self, channel: str, source: Source, now: float) -> bool:
         found, sequence = self._read(channel)
@@ -84,11 +114,34 @@ class Sources:
             return [_source(each) for each in json.loads(found.text)], found.sequence
         return [], found.sequence
 
+    def _write_incident(self, channel: str, incident_id: str, recipients: Recipients) -> bool:
+        known, sequence = self._read_incident(channel, incident_id)
+        if recipients in known:
+            return True
+        newest = [*known, recipients][-MAX_SOURCES:]
+        return self.table.write(_incident_key(channel, incident_id), sequence, json.dumps(newest)) is not None
+
+    def _read_incident(self, channel: str, incident_id: str) -> tuple[list[Recipients], int]:
+        found = self.table.read(_incident_key(channel, incident_id))
+        if found is None:
+            return [], 0
+        with suppress(ValueError, TypeError):
+            return [tuple(map(str, each)) for each in json.loads(found.text)], found.sequence
+        return [], found.sequence
+
 
 def _source(members: list[Any]) -> Source:
     environment_id, recipients, at = members
     return Source(str(environment_id), tuple(map(str, recipients)), float(at))
 
 
+def _ordered(recipients: Recipients) -> Recipients:
+    return tuple(sorted(set(recipients)))
+
+
 def _key(channel: str) -> str:
     return f"sources/{channel}"
+
+
+def _incident_key(channel: str, incident_id: str) -> str:
+    return f"shared/{channel}/{legal(incident_id)}"

@@ -4,6 +4,7 @@ DynamoDB counts a write that reached it although its answer was lost: who repeat
 meanwhile. So "not written" means "read it again", never "another one won".
 """
 
+import hashlib
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 # What nobody speaks of for so long is forgotten; an incident's next share opens it anew.
 KEPT_SECONDS = 90 * 24 * 3600
+# A key has 2,048 bytes at most; an incident's id stands in it beside a channel and a hash of recipients.
+MAX_KEY_BYTES = 1024
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -111,6 +114,13 @@ class Table:
 
     def _expiry(self, lasts: float = KEPT_SECONDS) -> str:
         return str(int(self._clock() + lasts))
+
+
+def legal(incident_id: str) -> str:
+    """The id itself, or its hash where DynamoDB would not take it: too long, or with a lone surrogate."""
+    encoded = incident_id.encode("utf-8", "surrogatepass")
+    is_text = encoded.decode("utf-8", "replace") == incident_id
+    return incident_id if is_text and len(encoded) <= MAX_KEY_BYTES else f"sha256/{hashlib.sha256(encoded).hexdigest()}"
 
 
 def _still(before: int) -> dict[str, Any]:

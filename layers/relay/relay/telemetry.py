@@ -175,7 +175,6 @@ class Telemetry:
             self._metrics.add_metric("share_missed", MetricUnit.Count, found.missed)
         if found.reason:
             self._metrics.add_metric("reconcile_failed", MetricUnit.Count, 1)
-            self._metrics.add_metric(_reason_metric(found.reason), MetricUnit.Count, 1)
         fields = {"channel": channel, **found._asdict()}
         fields["milliseconds"] = {part: round(exact) for part, exact in spent.items()}
         known = {name: value for name, value in fields.items() if value is not None}

@@ -155,6 +155,7 @@ def _compare_open(announced: State, state: State) -> Change:
         if state.rank > announced.rank:
             return Change(Transition.WORSENED, "its status is worse than announced")
         return Change(Transition.EASED, "its status is better than announced")
-    if state.alerts - announced.alerts:
+    # An incident has alerts; where none are known, nobody can tell which joined.
+    if announced.alerts and state.alerts - announced.alerts:
         return Change(Transition.GREW, "alerts joined since it was announced")
     return Change(Transition.TOUCHED, "it is as announced")

@@ -140,9 +140,9 @@ class Writeback:
         return Incident(environment_id, said.incident_id) if environment_id else None
 
     def _entries(self, channel: Channel, incident_id: str) -> list[tuple[str, Entry]]:
-        """What the ledger holds of an incident, by key: its shares may have named any of the channel's recipients."""
-        recipients = {(), *(source.recipients for source in self.sources.of(channel))}
-        names = [key(channel.name, each, incident_id) for each in sorted(recipients)]
+        """What the ledger holds of an incident, by key: its shares may have named recipients."""
+        recipients = ((), *self.sources.of_incident(channel, incident_id))
+        names = [key(channel.name, each, incident_id) for each in recipients]
         return [(name, self.ledger.read(name)) for name in names]
 
     def _once(self, job: Job, deed: _Deed, deadline: Deadline) -> Result:
