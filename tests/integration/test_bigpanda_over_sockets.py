@@ -164,7 +164,8 @@ class TestDone:
         assert {page.total for page in pages} == {INCIDENTS_A_PAGE + 1}
         assert (pages[0].items[0]["id"], pages[1].items[0]["id"]) == (f"i{INCIDENTS_A_PAGE}", "i0")
         assert [call.query for call in box.bigpanda.calls.all()] == [
-            {"folder": "shared", "page": str(page), "page_size": str(INCIDENTS_A_PAGE)} for page in (1, 2, 3)
+            {"folder": "shared", "page": str(page), "page_size": str(INCIDENTS_A_PAGE), "sort_by": "last_change"}
+            for page in (1, 2, 3)
         ]
 
     def test_a_channels_own_query_is_asked_for_as_it_is(self, box: Box, access: Access) -> None:

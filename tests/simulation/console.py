@@ -22,13 +22,14 @@ _NOTE = re.compile(r"answer-\d+")
 class Console(Session):
     """BigPanda's API; it fails as the weather is.
 
-    `incidents` gives those that there are, as they are now; `shown` is called with one that was asked for by its id.
-    `written` counts how often an answer was.
+    `incidents` gives those that there are, as they are now; `shown` is called with one that was asked for by its id,
+    `commented` with one that a comment was written on. `written` counts how often an answer was.
     """
 
     edge: Edge
     incidents: Callable[[], Mapping[str, Mapping[str, Any]]]
     shown: Callable[[str], object]
+    commented: Callable[[str], object]
     texts: list[str] = field(default_factory=list)
     written: Counter[str] = field(default_factory=Counter)
 
@@ -50,6 +51,7 @@ class Console(Session):
         fault = self.edge.fault()
         if method == "POST" and fault in {None, "timeout did it"}:
             self._write(json.loads(body or b"{}")["comment"])
+            self.commented(urlsplit(url).path.split("/")[-2])
         if fault in {"timeout", "timeout did it"}:
             world.wait(seconds)
             raise requests.ReadTimeout("late")

@@ -1,6 +1,7 @@
 """What must hold in every schedule, at every step and at the end: see docs/guarantees.md, which says it in words."""
 
 import base64
+import math
 import re
 import zlib
 from collections import Counter
@@ -25,6 +26,8 @@ IN_FLIGHT_SECONDS = 16.0
 CLOCKS_DIFFER = 0.7
 # The time between two signals is that between their claims, and one may be tried for as long as BigPanda waits.
 TRIED_SECONDS = 9.0
+# A page of an incident that is over.
+ENDS_SECONDS = 60.0
 # What two looks take, and what may hold them up.
 LOOKS_SECONDS = 20.0
 
@@ -35,7 +38,7 @@ class Invariants:
 
     policy: Mapping[str, object]
     world: World
-    states: Mapping[tuple[str, int], SharedState]
+    states: dict[tuple[str, int], SharedState]
     phones: Phones
     retries: SimulatedSqs
     dead_letters: SimulatedSqs
@@ -222,7 +225,7 @@ class Invariants:
     def _check_found(self, incident: str) -> None:
         """What is true of an incident at last is told, though its share never came: somebody asked for it."""
         states = [state for state in self.states.values() if state.incident == incident]
-        last = max(states, key=lambda state: state.number)
+        last = max(states, key=lambda state: state.at)
         stamps = [state.version for state in states if state is not last and state.version]
         if last.version is None or any(stamp >= last.version for stamp in stamps):
             # What has the same time stamp as what is known can't be told from it.
@@ -239,7 +242,7 @@ class Invariants:
         if incident in self.unguarded | self.unqueued or "reopened" not in self.wanted:
             return
         states = [each for each in self.states.values() if each.incident == incident]
-        last, rings = max(states, key=lambda each: each.number), self._rings(incident)
+        last, rings = max(states, key=lambda each: each.at), self._rings(incident)
         # It must have been seen asleep, and awake after that.
         least = 2 * (self.looks_every or 0.0) + LOOKS_SECONDS
         for nap in self.naps:
@@ -361,6 +364,15 @@ class Invariants:
             is_open = self.states[incident, page.ring.share].is_open
             if self.has_rest and is_open and page in told and page.ended_at is None and set(over) & set(later):
                 self._problem(f"{page.name} of {incident} goes on, although it is over")
+            ends = [ring.at for ring in later if ring in over]
+            # Where nothing fails that it needs; a page that its flow makes late can't be ended before.
+            needed = {"rest", "sqs", "dynamodb", "lambda", "secrets"}
+            is_fair = not any(spell.service in needed for spell in self.weather.spells)
+            is_calm = is_fair and not self.weather.crashes and not self.has_operators
+            if self.has_rest and is_open and page in told and ends and is_calm:
+                late = (page.ended_at or math.inf) - max(min(ends), page.found_from)
+                if late > ENDS_SECONDS:
+                    self._problem(f"{page.name} of {incident} ended {late:.0f} s late")
 
     def _is_accepted(self, ring: Ring) -> bool:
         """Whether the relay knows that xMatters took it."""

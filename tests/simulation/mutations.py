@@ -320,6 +320,18 @@ MUTATIONS = (
         seed=406,
     ),
     Mutation(
+        "a page of what is over goes on for minutes",
+        "followup",
+        "wait = min(max((now - youngest) / 2, SHORTEST_WAIT_SECONDS), LONGEST_WAIT_SECONDS)",
+        "wait = 170.0",
+    ),
+    Mutation(
+        "a comment is news",
+        "transition",
+        "frozenset(Transition) - {Transition.GREW, Transition.TOUCHED}",
+        "frozenset(Transition) - {Transition.GREW}",
+    ),
+    Mutation(
         "a fast fail of the circuit counts as a try",
         "worker",
         "            return replace(job, reason=reason, not_before=timestamp(result.until))\n",

@@ -5,6 +5,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Mapping
+from copy import replace
 from dataclasses import dataclass
 from functools import cache
 from itertools import count
@@ -93,7 +94,8 @@ class Simulation:
         self.phones = Phones(
             Edge(self.world, weather, "xmatters", 0.05, 0.4), Edge(self.world, weather, "rest", 0.05, 0.4)
         )
-        self.console = Console(Edge(self.world, weather, "bigpanda", 0.05, 0.4), self._incidents, self._came_by_api)
+        edge = Edge(self.world, weather, "bigpanda", 0.05, 0.4)
+        self.console = Console(edge, self._incidents, self._came_by_api, self._echo)
         sqs = Edge(self.world, weather, "sqs")
         self.dead_letters = SimulatedSqs(self.world, sqs, "dead-letters", 60)
         self.retries = SimulatedSqs(
@@ -275,7 +277,7 @@ class Simulation:
         """Its incidents, as they are now."""
         now = self.world.now - self.world.began
         happened = sorted(
-            (state for state in self.invariants.states.values() if state.at <= now), key=lambda state: state.number
+            (state for state in self.invariants.states.values() if state.at <= now), key=lambda state: state.at
         )
         asleep = {nap.incident for nap in self.story.naps if nap.begins <= now < nap.ends}
         return {state.incident: state.in_the_api(is_snoozed=state.incident in asleep) for state in happened}
@@ -285,6 +287,19 @@ class Simulation:
         shown = self._incidents().get(incident)
         if shown:
             self.invariants.states[incident, shown["share"]].arrivals.append(self.world.now)
+
+    def _echo(self, incident: str) -> None:
+        """Our own comment is a reason to share an incident once more, as it is but for when it was touched."""
+        now = self.world.now - self.world.began
+        states = self.invariants.states
+        happened = [state for state in states.values() if state.incident == incident and state.at <= now]
+        last = max(happened, key=lambda state: state.at, default=None)
+        if last and last.version and last.version == (last.updated_on, last.changed_on):
+            number = 1000 + sum(state.number >= 1000 for state in states.values())
+            echo = replace(last, number=number, at=now, updated_on=int(self.world.now), is_comment=True)
+            echo = replace(echo, arrivals=[], answered=[])
+            states[incident, number] = echo
+            self.world.at(self.world.now + self.world.random.uniform(0.5, 5), lambda: self._post(Post(now, echo)))
 
     def _look(self, until: float) -> None:
         incidents = {post.state.incident for post in self.story.posts}

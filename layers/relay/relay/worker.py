@@ -192,6 +192,10 @@ class Worker:
         elif result.outcome == Outcome.DUPLICATE:
             # The job that was kept before its signal was sent, and wakes after it.
             return replace(self._done(followup, channel, deadline, replayed=False, hold=None), job=followup)
+        elif result.outcome == Outcome.SUPERSEDED and self.silent.get((job.channel, "xmatters"), 0.0) <= self.clock():
+            # The newer one's job follows them all, but a page of what was over must not go on until that one wakes.
+            seen = self._done(followup, channel, deadline, replayed=True, hold=None)
+            return replace(result, unconfirmed=seen.unconfirmed)
         return result
 
     def _rested(self, job: Job, result: Result, deadline: Deadline) -> Result:
