@@ -443,7 +443,8 @@ class TestFollowup:
     ) -> None:
         live.share()
         live.share(samples.body(status="ok", changedOn=LATER))
-        box.script([fault | {"on": route}])
+        # Both jobs look, that of the overtaken one, too.
+        box.script([fault | {"on": route, "times": 2}])
         live.wake(36)
         [waiting] = live.aws.retries.jobs()
         assert (waiting.kind, waiting.reason, waiting.rounds) == ("followup", reason, 1)

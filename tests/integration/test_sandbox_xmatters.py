@@ -551,9 +551,9 @@ class TestControl:
         ("function", "content", "message"),
         [
             ("not-a-uuid", {"auth": URL}, "function must be a uuid"),
-            (str(uuid.uuid4()), {}, "function must contain ['auth']"),
-            (str(uuid.uuid4()), {"auth": {"type": "url"}}, "auth must contain"),
-            (str(uuid.uuid4()), {"auth": URL, "token_seconds": -1}, "token_seconds"),
+            ("11111111-0000-4000-8000-000000000000", {}, "function must contain ['auth']"),
+            ("22222222-0000-4000-8000-000000000000", {"auth": {"type": "url"}}, "auth must contain"),
+            ("33333333-0000-4000-8000-000000000000", {"auth": URL, "token_seconds": -1}, "token_seconds"),
         ],
     )
     def test_a_function_that_cannot_be_declared_is_refused(

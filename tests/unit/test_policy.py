@@ -30,7 +30,7 @@ def test_a_channel_that_says_nothing_gets_what_the_documents_promise() -> None:
         ({"preset": "oncall", "notify_on": ["eased"]}, {Transition.EASED}),
         ({"notify_on": []}, set()),
     ],
-    ids=str,
+    ids=lambda value: ", ".join(sorted(value)) or "nothing",
 )
 def test_what_rings_is_a_preset_or_a_list_which_goes_first(members: dict[str, Any], chosen: set[Transition]) -> None:
     assert Policy.of(members).notify_on == chosen
