@@ -40,7 +40,7 @@ deploy: build ## build and deploy to AWS; asks for what it needs
 .PHONY: test
 test: setup lint ## everything CI runs: lint, types, then unit, integration, simulation, e2e and artefact tests
 	@# Two processes, each with a local cloud of its own: they wait for it most of the time.
-	@$(PY) -m pytest -q -n 2 --dist loadfile
+	@$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: simulate
 simulate: setup ## drive the library through random schedules (N=100000: how many; SEED=4711: one, in words)
