@@ -296,10 +296,11 @@ class Relay:
             lambda: self.chance,
             self.deadline,
         )
+        writeback = Writeback(bigpanda, self.turns, self.sources, self.table, self.ledger, self.clock)
         self.worker = Worker(
             self.delivery,
             Followup(pages, self.delivery.guard, self.clock),
-            Writeback(bigpanda, self.turns, self.sources, self.table, self.ledger, self.clock),
+            lambda: writeback,
             self.channels,
             self.keeper,
             fallback,

@@ -88,7 +88,7 @@ class Live:
         self.worker = Worker(
             self.delivery,
             Followup(Pages(outward), self.delivery.guard, self.clock),
-            Writeback(
+            lambda: Writeback(
                 BigPanda(outward),
                 Turns(table, self.clock, time.sleep),
                 Sources(table, self.clock),

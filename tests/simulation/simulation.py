@@ -214,7 +214,9 @@ class Simulation:
         return Functions(
             Webhook(channels, Shares(delivery, sources).take, _telemetry(), clock, deadline),
             Webhook(channels, Callbacks(keeper, clock).take, _telemetry(), clock, deadline, door="callback"),
-            Worker(delivery, followup, writeback, channels, keeper, fallback, _telemetry(), clock, chance, deadline),
+            Worker(
+                delivery, followup, lambda: writeback, channels, keeper, fallback, _telemetry(), clock, chance, deadline
+            ),
             Reconciler(
                 lambda: ["noc"],
                 channels,

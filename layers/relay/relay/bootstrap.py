@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from relay.reconcile import Reconciler
     from relay.webhook import Webhook
     from relay.worker import Worker
+    from relay.writeback import Writeback
 
 # BigPanda waits, so AWS gets a second chance but not a long one: two tries of either fit into the time there is. AWS
 # checks what it is asked itself; to check it here first takes a tenth of a share's CPU.
@@ -92,14 +93,10 @@ def xmatters_callback(environment: Mapping[str, str] = os.environ) -> "Webhook":
 
 def job_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
     """What the job worker needs. Raises ConfigError."""
-    from relay.bigpanda import BigPanda
     from relay.fallback import Fallback
     from relay.followup import Followup
     from relay.pages import Pages
-    from relay.sources import Sources
-    from relay.turns import Turns
     from relay.worker import Worker
-    from relay.writeback import Writeback
 
     config = Config.from_environment(environment)
     if config.fallback_topic_arn is None:
@@ -108,16 +105,13 @@ def job_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
     channels, keeper, table = _channels(config, telemetry), _keeper(config), _table(config)
     outward = _outward(config)
     delivery = _delivery(channels, keeper, table, outward)
-    turns = Turns(table, time.time, time.sleep)
-    sources = Sources(table, time.time)
-    writeback = Writeback(BigPanda(outward), turns, sources, table, Ledger(table), time.time)
     fallback = Fallback(_sns, config.fallback_topic_arn, table, time.time)
     followup = Followup(Pages(outward), delivery.guard, time.time)
     return _loaded(
         Worker(
             delivery,
             followup,
-            writeback,
+            cache(partial(_writeback, outward, table)),
             channels,
             keeper,
             fallback,
@@ -174,6 +168,17 @@ def _delivery(channels: ChannelCache, keeper: Keeper, table: Table, outward: Out
         sleep=time.sleep,
         owner=lambda: uuid.uuid4().hex,
     )
+
+
+def _writeback(outward: Outward, table: Table) -> "Writeback":
+    """Made when an answer comes: signals need not wait for it."""
+    from relay.bigpanda import BigPanda
+    from relay.sources import Sources
+    from relay.turns import Turns
+    from relay.writeback import Writeback
+
+    turns = Turns(table, time.time, time.sleep)
+    return Writeback(BigPanda(outward), turns, Sources(table, time.time), table, Ledger(table), time.time)
 
 
 def _keeper(config: Config) -> Keeper:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import replace
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from relay import incident
 from relay.channel import Channel
@@ -26,7 +26,9 @@ from relay.pace import Closed
 from relay.policy import Policy
 from relay.schedule import wait_seconds
 from relay.telemetry import Telemetry
-from relay.writeback import Writeback
+
+if TYPE_CHECKING:
+    from relay.writeback import Writeback
 
 # One job: one try, the ledger, and the few seconds that its turn may be away.
 JOB_SECONDS = 15.0
@@ -52,12 +54,13 @@ type Record = Mapping[str, Any]
 class Worker:
     """Works jobs off.
 
-    `clock` gives epoch seconds, `random` a number from 0 to 1, `deadlines` a deadline of so many seconds.
+    `writeback` gives what writes answers back, `clock` epoch seconds, `random` a number from 0 to 1, `deadlines` a
+    deadline of so many seconds.
     """
 
     delivery: Delivery
     followup: Followup
-    writeback: Writeback
+    writeback: "Callable[[], Writeback]"
     channels: ChannelCache
     keeper: Keeper
     fallback: Fallback
@@ -158,9 +161,9 @@ class Worker:
         if hold:
             result = replace(_unsafe(job, hold.reason, "not yet, or no longer"), until=hold.until)
         elif job.kind == "writeback":
-            result = self.writeback.write(job, channel, deadline)
+            result = self.writeback().write(job, channel, deadline)
         elif job.kind == "release":
-            result = self.writeback.release(job, channel, deadline)
+            result = self.writeback().release(job, channel, deadline)
         elif channel.rest:
             brief = self.deadlines(min(FOLLOWUP_SECONDS, deadline.remaining()))
             result = self.followup.follow(job, channel, channel.rest, brief)
