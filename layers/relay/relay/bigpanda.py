@@ -104,8 +104,8 @@ class BigPanda:
         self, access: Access, environment_id: str, folder: str, page: int, since: float | None, deadline: Deadline
     ) -> Listing:
         """The incidents of a folder of an environment that were active `since` then; pages count from 1."""
-        query: dict[str, Any] = {"folder": folder, "page": page, "page_size": INCIDENTS_A_PAGE}
-        query |= {"sort_by": "last_change"}
+        query: dict[str, Any] = {"folder": folder, "sort_by": "last_change"}
+        query |= {"page": page, "page_size": INCIDENTS_A_PAGE}
         query |= {"from": int(since)} if since else {}
         query |= {"query": access.reconcile_query} if access.reconcile_query else {}
         path = f"/resources/v2.0/environments/{_quoted(environment_id)}/incidents?{urlencode(query)}"

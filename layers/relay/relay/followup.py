@@ -51,7 +51,7 @@ class Followup:
         try:
             for raised in self._unknown(entry):
                 seen[raised.request_id] = self._looked_for(raised, rest, deadline)
-            for raised in to_end(entry.followed(seen), replaces=channel.policy.replace):
+            for raised in _to_end(entry.followed(seen), replaces=channel.policy.replace):
                 # Its flow may have made one more since, or have been late.
                 found = self.pages.of_request(rest, raised.request_id, deadline)
                 pages = tuple(dict.fromkeys((*raised.pages, *(page.id for page in found))))
@@ -105,7 +105,7 @@ class Followup:
         return replace(raised, is_lost=self.clock() - raised.at > LOOK_FOR_SECONDS)
 
 
-def to_end(entry: Entry, *, replaces: bool) -> Iterator[Raised]:
+def _to_end(entry: Entry, *, replaces: bool) -> Iterator[Raised]:
     """The signals whose pages must not go on: the incident was over since, or a newer page tells of it."""
     places = range(len(entry.raised))
     resolved = max((place for place in places if not entry.raised[place].is_open), default=-1)

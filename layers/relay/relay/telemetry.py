@@ -169,7 +169,7 @@ class Telemetry:
             "unconfirmed: xMatters accepted a signal and made no page of it", extra=fields | _history(job)
         )
 
-    def reconciled(self, channel: str, found: "Found", spent: Mapping[str, float]) -> None:
+    def reconciled(self, channel: str, found: Found, spent: Mapping[str, float]) -> None:
         """Log and count what a look at a channel found, and why it did not see all."""
         if found.missed:
             self._metrics.add_metric("share_missed", MetricUnit.Count, found.missed)
