@@ -3,6 +3,7 @@
 RelayError
 ├── ConfigError             the function's environment is wrong; nothing can work
 ├── BadRequest              the sender's fault; carries the HTTP status to answer with
+│   └── Unauthorized        no credentials, wrong ones, or no such channel; each is answered with the same bytes
 ├── ChannelError
 │   ├── UnknownChannel      there is no such channel, or it was removed
 │   ├── ChannelUnreadable   nobody can tell now: its secret can't be read
@@ -115,6 +116,18 @@ class BadRequest(RelayError):
         self.detail = detail
         self.status = status
         self.error = error
+
+
+class Unauthorized(BadRequest):
+    """No credentials, wrong credentials, or no such channel. The answer is the same for each.
+
+    Attributes:
+        channel_exists: True if the channel exists, so that the refused request may have been a share of BigPanda's.
+    """
+
+    def __init__(self, *, channel_exists: bool = False) -> None:
+        super().__init__("credentials", "missing or wrong", status=401, error="unauthorized")
+        self.channel_exists = channel_exists
 
 
 class ChannelError(RelayError):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 
 from relay.channel import Channel, Door, has_credentials, is_channel_name
 from relay.channel_cache import ChannelCache
-from relay.errors import BadRequest, UnknownChannel
+from relay.errors import BadRequest, Unauthorized, UnknownChannel
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 
@@ -62,10 +62,10 @@ class Reply(NamedTuple):
 def admit(request: Request, channels: ChannelCache, clock: Callable[[], float], door: Door) -> Channel:
     """The channel of a request that may come in at that door. `clock` gives epoch seconds.
 
-    Raises BadRequest with 401, the same for every cause, or ChannelUnreadable when nobody can tell.
+    Raises Unauthorized, or ChannelUnreadable when the channel's secret can't be read.
     """
     if not is_channel_name(request.channel) or not has_credentials(request.headers):
-        raise _unauthorized()
+        raise Unauthorized
     try:
         channel = channels.get(request.channel)
         if channel.admits(request.headers, clock(), door=door):
@@ -73,14 +73,10 @@ def admit(request: Request, channels: ChannelCache, clock: Callable[[], float], 
         # The credentials may have been changed a moment ago.
         channel = channels.refresh(request.channel)
     except UnknownChannel:
-        raise _unauthorized() from None
+        raise Unauthorized from None
     if channel.admits(request.headers, clock(), door=door):
         return channel
-    raise _unauthorized()
-
-
-def _unauthorized() -> BadRequest:
-    return BadRequest("credentials", "missing or wrong", status=401, error="unauthorized")
+    raise Unauthorized(channel_exists=True)
 
 
 def read_body(request: Request, limit: int = MAX_BODY_BYTES) -> bytes:
