@@ -85,9 +85,9 @@ class Verdict:
 class Simulation:
     """A world in which a story happens."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, story: Story | None = None) -> None:
         self.seed = seed
-        self.story: Story = tell(seed)
+        self.story: Story = story or tell(seed)
         self.world = World(seed)
         story = self.story
         weather = self.weather = Weather(self.world, story.spells, story.crashes, STORM_SECONDS)

@@ -357,6 +357,21 @@ class TestKnown:
         this.has(incident(this.relay.clock, ago=900))
         assert this.look()["missed"] == 0
 
+    def test_second_lost_resolve_is_relayed_within_the_hour_of_the_first(self) -> None:
+        """The incident resolved, reopened and resolved again; the webhooks of both resolves never came."""
+        this = scene()
+        self.shared(this)
+        this.has(incident(this.relay.clock, status="Ok"))
+        assert this.look()["missed"] == 1
+        this.relay.wake(0)
+        stamp = int(this.relay.clock.now)
+        self.shared(this, changedOn=stamp, updatedOn=stamp)
+        this.relay.clock.now += 60
+        this.has(incident(this.relay.clock, status="Ok", ago=5))
+        assert this.look()["missed"] == 1
+        this.relay.wake(0)
+        assert this.told() == ["critical", "ok", "critical", "ok"]
+
     def test_what_the_policy_does_not_want_is_not_relayed(self) -> None:
         this = scene(policy={"preset": "oncall"})
         self.shared(this)

@@ -8,7 +8,7 @@ ledger knows rings twice.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import replace
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,6 +24,7 @@ from relay.incident import Share
 from relay.keeping import Keeper, new_job, release_job, trusted
 from relay.ledger import Entry, Ledger, key
 from relay.look import Difference, Look, Span, short
+from relay.message import seconds_of, timestamp
 from relay.outcome import Found
 from relay.owed import Standing, is_known, judge_change
 from relay.shares import FIRST_EVENT
@@ -258,31 +259,35 @@ class Reconciler:
         state, name = _state(share, self.clock()), short(f"{place.name[:6]}:{share.incident_id}")
         known = list(self._known(view, place, share))
         woken = [each.recipients for each in known if self._is_woken(view, share, state, each)]
-        missed = [
-            each.recipients for each in known if each.recipients not in woken and self._is_missed(view, state, each)
-        ]
+        differing = [each for each in known if each.recipients not in woken and self._is_missed(view, state, each)]
+        missed = [each.recipients for each in differing]
         # What has no time stamp may well have happened since the place was looked at first.
         is_ours = state.version is None or state.version[0] >= place.span.since
         if not known and state.is_open and is_ours:
             missed = list(place.recipients)
-        if missed and not self._is_settled(view, name, state):
+        if missed and not self._is_settled(view, name, state, differing):
             view.is_waiting |= not state.is_open and not view.differing[name].queued
             missed = []
         elif not missed:
             view.differing.pop(name, None)
         if woken or missed:
-            self._keep(view, place, share, [*woken, *missed], is_first=not known)
+            queued = self._keep(view, place, share, [*woken, *missed], is_first=not known)
             view.counts["missed" if missed else "woken"] += 1
-        if missed:
-            view.differing[name] = replace(view.differing[name], queued=self.clock())
+            if missed:
+                view.differing[name] = replace(view.differing[name], queued=queued)
         view.asleep.pop(short(share.incident_id), None)
 
-    def _is_settled(self, view: _View, name: str, state: State) -> bool:
-        """Whether what differs did so at a look before this one, and is not on its way already."""
+    def _is_settled(self, view: _View, name: str, state: State, differing: Sequence[_Known]) -> bool:
+        """True if the difference was seen by an earlier reconcile run, too, and no job for it is on the retry queue.
+
+        A job was queued for an earlier difference of the same kind, if the ledger has since kept that job's state or a
+        later one: an incident that resolved, reopened and resolved again differs anew.
+        """
         now, mark = self.clock(), f"{state.is_open:d}{state.rank}"
-        difference = view.differing.get(name)
-        if difference is None or difference.mark != mark:
-            difference = view.differing[name] = Difference(mark, now)
+        known = view.differing.get(name)
+        is_new = known is None or known.mark != mark or (known.queued > 0 and _has_moved_on(differing, known.queued))
+        difference = Difference(mark, now) if known is None or is_new else known
+        view.differing[name] = difference
         return now - difference.since >= SETTLES_SECONDS and now - difference.queued >= QUEUED_SECONDS
 
     def _is_missed(self, view: _View, state: State, known: _Known) -> bool:
@@ -315,8 +320,11 @@ class Reconciler:
 
     def _keep(
         self, view: _View, place: _Place, share: Share, recipients: Iterable[Recipients], *, is_first: bool
-    ) -> None:
-        """Put a job for what was missed on the retry queue. Raises QueueError when it does not take it."""
+    ) -> float:
+        """Put a job for a missed share on the retry queue; return the arrival time that the job carries.
+
+        Raises QueueError when the retry queue does not take it.
+        """
         # What comes while BigPanda is asked for the details is newer than this.
         now = self.clock()
         whole = self._whole(view, place, share)
@@ -329,6 +337,7 @@ class Reconciler:
             if is_first and view.access.callbacks:
                 # BigPanda holds what comes after a first share until it hears that it arrived.
                 self.keeper.keep(release_job(job, FIRST_EVENT), view.deadline, until=now)
+        return seconds_of(timestamp(now))
 
     def _whole(self, view: _View, place: _Place, share: Share) -> Share:
         """The share with the details of its alerts; as it is, where BigPanda does not tell them: a page needs none."""
@@ -361,6 +370,11 @@ def _share(item: Mapping[str, Any], environment_id: str) -> Share | None:
 def _is_shared(share: Share) -> bool:
     """Whether BigPanda does not say that nobody was told of it."""
     return share.document["incident"].get("shared") is not False
+
+
+def _has_moved_on(differing: Sequence[_Known], queued: float) -> bool:
+    """True if the ledger kept a state that came no earlier than the job that was queued then."""
+    return any(each.entry.kept is not None and each.entry.kept.came >= queued for each in differing)
 
 
 def _is_asleep(share: Share) -> bool:

@@ -1,0 +1,55 @@
+"""Fixed stories: schedules that once broke an invariant, kept although the random schedules change."""
+
+from typing import Any
+
+from tests.simulation.simulation import Simulation, silence
+from tests.simulation.story import Post, SharedState, Story
+
+PLAIN: dict[str, Any] = {
+    "preset": "parity",
+    "min_seconds_between_signals": 0,
+    "max_per_minute": 60,
+    "max_age_seconds": 3600,
+    "fallback_after_seconds": 300,
+    "replace": True,
+}
+
+
+def state(number: int, at: float, status: str) -> SharedState:
+    """Share `number` of incident i0, stamped with the second at which it happened."""
+    stamp = 1_800_000_000 + int(at)
+    return SharedState("i0", number, at, status != "ok", status, frozenset({"a0"}), stamp, stamp)
+
+
+def story(posts: list[Post], **members: Any) -> Story:
+    """A story of these posts in fair weather."""
+    fair: dict[str, Any] = {
+        "spells": [],
+        "crashes": 0.0,
+        "operations": [],
+        "rotates_at": None,
+        "learns_at": 0.0,
+        "widens_at": None,
+        "has_rest": False,
+        "answers": [],
+        "looks_every": None,
+        "naps": [],
+        "routed": [],
+    }
+    return Story(policy=PLAIN, posts=posts, **fair | members)
+
+
+def signalled(simulation: Simulation) -> list[int]:
+    """The numbers of the shares that xMatters accepted, in order."""
+    return [ring.share for ring in simulation.phones.rings]
+
+
+def test_second_lost_resolve_within_an_hour_is_found_by_a_reconcile_run() -> None:
+    """Seed 500222 told it first: both resolves lost their webhooks, and the second was taken for the first."""
+    shares = [state(0, 10, "critical"), state(1, 1240, "ok"), state(2, 1480, "critical"), state(3, 1528, "ok")]
+    posts = [Post(each.at, each, is_lost=each.status == "ok") for each in shares]
+    simulation = Simulation(500222, story(posts, looks_every=120.0))
+    with silence():
+        verdict = simulation.run()
+    assert verdict.problems == []
+    assert signalled(simulation) == [0, 1, 2, 3]
