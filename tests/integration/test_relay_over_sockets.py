@@ -93,8 +93,10 @@ class TestAccepted:
 
 FOR_EVER: dict[str, Any] = {"times": None}
 FAILURES = [
-    ({"kind": "status", "status": 500}, Reason.UPSTREAM, 3),
-    ({"kind": "html", "status": 502}, Reason.UPSTREAM, 3),
+    ({"kind": "status", "status": 500}, Reason.UPSTREAM, 2),
+    ({"kind": "html", "status": 502}, Reason.UPSTREAM, 2),
+    ({"kind": "status", "status": 503}, Reason.UPSTREAM, 3),
+    ({"kind": "status", "status": 504}, Reason.UPSTREAM, 2),
     ({"kind": "status", "status": 408}, Reason.UPSTREAM, 3),
     ({"kind": "status", "status": 429}, Reason.RATE_LIMITED, 3),
     ({"kind": "status", "status": 429, "retry_after": "30"}, Reason.RATE_LIMITED, 1),
@@ -106,7 +108,7 @@ FAILURES = [
     ({"kind": "status", "status": 403}, Reason.CREDENTIALS, 1),
     ({"kind": "redirect", "location": "http://127.0.0.1:1/"}, Reason.REFUSED, 1),
     ({"kind": "redirect", "location": "https://evil.example", "status": 307}, Reason.REFUSED, 1),
-    ({"kind": "reset"}, Reason.UNREACHABLE, 3),
+    ({"kind": "reset"}, Reason.UNREACHABLE, 2),
     ({"kind": "slow", "seconds": 1.5, "accept": False}, Reason.TIMEOUT, 1),
 ]
 

@@ -7,12 +7,12 @@ from datetime import datetime
 from itertools import groupby, pairwise
 from typing import Any
 
-from tests.simulation.phones import Phones, Post
+from tests.simulation.phones import AMBIGUOUS, Phones, Post
 from tests.simulation.services import SimulatedSns, SimulatedSqs
 from tests.simulation.weather import Weather
 
 PACED_SECONDS = 57.0
-# Of the 30 s that a time-out is given to ring, what clocks and networks leave.
+# Of the 30 s that a signal that may have rung rests, what clocks and networks leave.
 PATIENCE_SECONDS = 28.0
 FAILURES_IN_A_ROW = 5
 OPEN_SECONDS = 30.0
@@ -21,7 +21,7 @@ LEARNS_SECONDS = 8.0
 SHORTEST_PAUSE_SECONDS = 20.0
 # Nothing waits for longer than 15 minutes, and a crash costs 6 more.
 FAIR_SECONDS = 1500.0
-BREAKING = {"503", "gone", "reset rang", "timeout", "timeout rang"}
+BREAKING = {"503", "504", "504 rang", "gone", "reset rang", "timeout", "timeout rang"}
 TOLD_TWICE_SECONDS = 55.0
 
 
@@ -100,14 +100,29 @@ class Conduct:
             yield f"the fallback topic was told of {told} critical incidents, and there are {len(resting)}"
 
     def _hurried(self) -> Iterator[str]:
-        """A time-out is given its time to ring before its job is tried once more; a new share is no try of that job."""
+        """A signal that may have rung rests before the next attempt, but for one inline retry of a critical.
+
+        A new share is no retry of that job.
+        """
         for _, posts in self._by_delivery():
             for earlier, later in pairwise(posts):
+                if earlier.fault not in AMBIGUOUS or earlier.ended is None:
+                    continue
+                if not later.is_marked and later.began > earlier.ended and later.share == earlier.share:
+                    yield f"unmarked: asked again after {earlier.fault}, without X-Relay-May-Repeat"
                 is_another = later.process.startswith("webhook") and later.process != earlier.process
-                is_timeout = earlier.fault in {"timeout", "timeout rang"} and earlier.ended is not None
-                waited = later.began - (earlier.ended or 0.0)
-                if is_timeout and waited < PATIENCE_SECONDS and not is_another and not self.has_operators:
-                    yield f"hurried: tried again {waited:.0f} s after a time-out"
+                is_fit = is_another or self.has_operators or self._is_inline_retry(earlier, later, posts)
+                waited = later.began - earlier.ended
+                if waited < PATIENCE_SECONDS and not is_fit:
+                    yield f"hurried: tried again {waited:.0f} s after {earlier.fault}"
+
+    def _is_inline_retry(self, earlier: Post, later: Post, posts: Sequence[Post]) -> bool:
+        """True for the one retry that a critical gets while BigPanda waits."""
+        if earlier.process != later.process or not earlier.process.startswith("webhook"):
+            return False
+        before = [post for post in posts if post.process == earlier.process and post.began < earlier.began]
+        is_first = all(post.fault not in AMBIGUOUS for post in before)
+        return earlier.is_critical and is_first and earlier.fault in {"reset rang", "504", "504 rang"}
 
     def _circuit_ignored(self) -> Iterator[str]:
         """After five failures in a row, or a 429, xMatters is left alone for a while."""
@@ -128,8 +143,11 @@ class Conduct:
                 yield f"xMatters was asked within {pause:.0f} s after {last.fault}"
 
     def _above_the_pace(self) -> Iterator[str]:
-        """No minute holds more signals than the policy allows; a signal may leave a little after it was let go."""
-        if any(spell.fault == "reset rang" for spell in self.weather.spells):
+        """No minute holds more signals than the policy allows; a signal may leave a little after it was let go.
+
+        An inline retry counts as one signal with the attempt before it, although both rang.
+        """
+        if any(spell.fault in {"reset rang", "504 rang"} for spell in self.weather.spells):
             return
         limits = [self.policy.get(name) for name in ("max_per_minute", "max_per_minute_per_recipients")]
         limit = min(limit for limit in limits if isinstance(limit, int))

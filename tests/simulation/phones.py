@@ -14,7 +14,8 @@ from relay.http import Answer, Session
 from tests.simulation.services import Edge
 
 OLD_KEY, NEW_KEY = "old-key", "new-key"
-AMBIGUOUS = {"timeout", "timeout rang", "reset rang"}
+AMBIGUOUS = {"timeout", "timeout rang", "reset rang", "504", "504 rang"}
+RANG = {None, "slow", "reset rang", "timeout rang", "504 rang"}
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,20 @@ class Page:
 
 @dataclass
 class Post:
-    """A request that a process made for a delivery: when, and what came of it, once something did."""
+    """A request that a process made for a delivery: when, and what came of it, once something did.
+
+    Attributes:
+        share: the number of the share that it tells of.
+        is_critical: the signal told of an open incident of status critical.
+        is_marked: the request had the header X-Relay-May-Repeat.
+    """
 
     process: str
     delivery: str
     began: float
+    share: int
+    is_critical: bool
+    is_marked: bool
     request_id: str | None = None
     ended: float | None = None
     fault: str | None = None
@@ -81,19 +91,23 @@ class Phones(Session):
         if "/events" in url:
             return self._of_pages(url, json.loads(body or b"{}"), seconds)
         world, began = self.edge.world, self.edge.world.now
-        post = Post(world.process().name, headers["X-Relay-Delivery-Id"], began)
+        document = json.loads(body or b"")["incident"]
+        is_critical = document["active"] and document.get("status") == "critical"
+        is_marked = "X-Relay-May-Repeat" in headers
+        delivery, share = headers["X-Relay-Delivery-Id"], document["share"]
+        post = Post(world.process().name, delivery, began, share, is_critical, is_marked)
         self.edge.reach()
         if world.now > began + seconds:
             # The real one looks at the clock, too, before the first byte: a function may have been frozen. Whoever gave
             # it up by then can't know.
-            self.doubts[json.loads(body or b"")["incident"]["id"]] += 1
+            self.doubts[document["id"]] += 1
             raise requests.ConnectTimeout("too late to be sent")
         self.posts.append(post)
         try:
-            answer = self._answered(post, url, json.loads(body or b"")["incident"], seconds)
+            answer = self._answered(post, url, document, seconds)
         except GreenletExit:
             # It was left behind, and never went on: whether it got there, its sender can't know.
-            self.doubts[json.loads(body or b"")["incident"]["id"]] += post.fault not in AMBIGUOUS
+            self.doubts[document["id"]] += post.fault not in AMBIGUOUS
             raise
         else:
             post.is_accepted = answer.status == 202
@@ -110,7 +124,7 @@ class Phones(Session):
             return self._answer(401)
         incident, share = document["id"], document["share"]
         world.process().claimed.add(incident)
-        if fault in {None, "slow", "reset rang", "timeout rang"}:
+        if fault in RANG:
             post.request_id = f"r{len(self.rings) + 1}"
             recipients = dict(parse_qsl(urlsplit(url).query)).get("recipients", "")
             self._ring(Ring(world.now, post.began, incident, share, post.delivery, tuple(recipients.split(","))))
@@ -175,6 +189,8 @@ class Phones(Session):
                 return self._answer(404)
             case "redirect":
                 return self._answer(302)
+            case "504" | "504 rang":
+                return self._answer(504)
             case _:
                 return self._answer(503)
 

@@ -17,6 +17,9 @@ FAULTS = {
         # Twice, for it is the worst: three tries may ring before anybody can say so.
         "reset rang",
         "reset rang",
+        # A proxy answers for a trigger that took the signal, or did not.
+        "504",
+        "504 rang",
         "timeout",
         "timeout rang",
         "slow",

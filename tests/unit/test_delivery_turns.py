@@ -65,7 +65,7 @@ class TestTurns:
 
     def test_tries_that_may_have_rung_count_among_the_four(self) -> None:
         reset = requests.ConnectionError("reset")
-        assert room(reset).share().attempts == 3
+        assert room(reset).share().attempts == 2
         relay = room(*[samples.accepted()] * 3, reset)
         for number, status in enumerate(["critical", "ok", "critical", "ok"]):
             relay.clock.now += 1

@@ -1,14 +1,14 @@
 import pytest
 
 from relay import errors
-from relay.errors import HANDLING, Handling, Reason, reason_for_status
+from relay.errors import HANDLING, Handling, Reason, is_ambiguous_status, reason_for_status
 
 
 def test_every_reason_has_its_handling_and_nothing_else_has() -> None:
     assert set(HANDLING) == set(Reason)
 
 
-def test_only_what_may_pass_without_having_rung_is_tried_again_at_once() -> None:
+def test_only_failures_that_may_pass_soon_are_tried_again_at_once() -> None:
     assert {reason for reason in Reason if HANDLING[reason].try_again} == {
         Reason.RATE_LIMITED,
         Reason.UPSTREAM,
@@ -33,8 +33,9 @@ def test_what_asked_nothing_is_no_try() -> None:
     }
 
 
-def test_what_may_have_rung_is_not_tried_before_half_a_minute_is_over() -> None:
-    assert {reason: HANDLING[reason].least for reason in Reason if HANDLING[reason].least} == {Reason.TIMEOUT: 30}
+@pytest.mark.parametrize("status", range(400, 600))
+def test_every_5xx_but_503_may_have_rung(status: int) -> None:
+    assert is_ambiguous_status(status) == (status in set(range(500, 600)) - {503})
 
 
 def test_the_circuit_opens_for_what_tells_of_the_channel_and_not_of_one_signal() -> None:

@@ -19,8 +19,10 @@ def test_the_jitter_is_full(reason: Reason) -> None:
     assert [wait_seconds(reason, 1, None, chance) for chance in (0.0, 0.25, 1.0)] == [0, 15, 60]
 
 
-def test_after_a_timeout_it_waits_at_least_half_a_minute() -> None:
-    assert [wait_seconds(Reason.TIMEOUT, 1, None, chance) for chance in (0.0, 0.25, 1.0)] == [30, 30, 60]
+@pytest.mark.parametrize("reason", [Reason.TIMEOUT, Reason.UPSTREAM, Reason.UNREACHABLE, Reason.INTERNAL])
+def test_signal_that_may_have_rung_rests_for_at_least_half_a_minute(reason: Reason) -> None:
+    waits = [wait_seconds(reason, 1, None, chance, may_have_rung=True) for chance in (0.0, 0.25, 1.0)]
+    assert waits == [30, 30, 60]
 
 
 def test_refused_credentials_are_tried_every_five_minutes() -> None:
@@ -32,7 +34,7 @@ def test_what_xmatters_asks_for_is_honoured_but_not_for_ever() -> None:
     assert wait_seconds(Reason.RATE_LIMITED, 0, 77, 0.0) == 77
     assert wait_seconds(Reason.RATE_LIMITED, 3, 77, 1.0) == 240
     assert wait_seconds(Reason.RATE_LIMITED, 0, 86_400, 0.0) == LONGEST_WAIT_SECONDS
-    assert wait_seconds(Reason.TIMEOUT, 0, 5, 0.0) == 30
+    assert wait_seconds(Reason.TIMEOUT, 0, 5, 0.0, may_have_rung=True) == 30
 
 
 @given(
@@ -40,11 +42,12 @@ def test_what_xmatters_asks_for_is_honoured_but_not_for_ever() -> None:
     st.integers(0, 10**6),
     st.none() | st.floats(-1e9, 1e9),
     st.floats(0, 1),
+    st.booleans(),
 )
 def test_however_often_it_failed_it_waits_no_longer_than_a_message_can_sleep(
-    reason: Reason, rounds: int, retry_after: float | None, chance: float
+    reason: Reason, rounds: int, retry_after: float | None, chance: float, may_have_rung: bool
 ) -> None:
-    assert 0 <= wait_seconds(reason, rounds, retry_after, chance) <= 900
+    assert 0 <= wait_seconds(reason, rounds, retry_after, chance, may_have_rung=may_have_rung) <= 900
 
 
 @given(st.sampled_from(JITTERED), st.integers(0, 20), st.floats(0, 1))

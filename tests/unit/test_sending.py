@@ -23,9 +23,11 @@ def room(*steps: Step, **changes: Any) -> Relay:
     return relay
 
 
-def send(relay: Relay, seconds: float = 8, reserve: float = 2, tries: int = MAX_TRIES) -> Sent:
-    channel = relay.channels.get("noc")
-    return relay.sender.send(channel, SIGNAL, Deadline(seconds, relay.clock), reserve=reserve, tries=tries)
+def send(
+    relay: Relay, seconds: float = 8, reserve: float = 2, tries: int = MAX_TRIES, *, repeats: bool = False
+) -> Sent:
+    channel, deadline = relay.channels.get("noc"), Deadline(seconds, relay.clock)
+    return relay.sender.send(channel, SIGNAL, deadline, reserve=reserve, tries=tries, repeats=repeats)
 
 
 def reason(sent: Sent) -> Reason | None:
@@ -33,7 +35,7 @@ def reason(sent: Sent) -> Reason | None:
 
 
 class TestWhatMayPass:
-    @pytest.mark.parametrize("failure", [DOWN, samples.refused(429), samples.refused(408), RESET], ids=str)
+    @pytest.mark.parametrize("failure", [DOWN, samples.refused(429), samples.refused(408)], ids=str)
     def test_it_is_tried_three_times(self, failure: Step) -> None:
         relay = room(failure)
         sent = send(relay)
@@ -63,19 +65,24 @@ class TestWhatMayPass:
         [
             ((DOWN,), 0),
             ((DOWN, RESET, DOWN), 1),
-            ((RESET,), 3),
+            ((RESET,), 2),
             ((RESET, samples.accepted()), 2),
+            ((samples.refused(504),), 2),
+            ((samples.refused(504), samples.accepted()), 2),
             ((requests.ConnectTimeout("gone"),), 0),
             ((requests.ReadTimeout("late"),), 1),
             ((ZeroDivisionError(),), 1),
         ],
-        ids=["none", "cut once", "cut each time", "cut, then accepted", "never connected", "late", "our own fault"],
+        ids=[
+            *("none", "cut once", "cut each time", "cut, then accepted", "504 each time", "504, then accepted"),
+            *("never connected", "late", "our own fault"),
+        ],
     )
     def test_what_rang_or_may_have_is_counted(self, steps: tuple[Step, ...], rings: int) -> None:
-        assert send(room(*steps)).rings == rings
+        assert send(room(*steps), repeats=True).rings == rings
 
     def test_of_several_failures_the_last_one_is_told(self) -> None:
-        assert reason(send(room(DOWN, RESET, samples.refused(404)))) == Reason.REFUSED
+        assert reason(send(room(DOWN, RESET, samples.refused(404)), repeats=True)) == Reason.REFUSED
 
     @pytest.mark.parametrize("chance", [0.0, 0.25, 1.0])
     def test_waits_are_full_jitter_up_to_a_bound_that_doubles(self, chance: float) -> None:
@@ -85,13 +92,34 @@ class TestWhatMayPass:
 
     def test_a_repeat_of_what_may_have_rung_says_so_and_goes_on_saying_so(self) -> None:
         relay = room(DOWN, RESET, DOWN)
-        send(relay)
+        send(relay, repeats=True)
         repeats = [call.headers.get("X-Relay-May-Repeat") for call in relay.session.calls]
         assert repeats == [None, None, "true"]
-        relay = room(RESET, DOWN, DOWN)
-        send(relay)
-        repeats = [call.headers.get("X-Relay-May-Repeat") for call in relay.session.calls]
-        assert repeats == [None, "true", "true"]
+
+
+class TestAmbiguousFailures:
+    """A cut connection, or a 500, 502 or 504: the signal may have rung."""
+
+    @pytest.fixture(params=[RESET, *(samples.refused(status) for status in (500, 502, 504))], ids=str)
+    def failure(self, request: pytest.FixtureRequest) -> Step:
+        step: Step = request.param
+        return step
+
+    def test_critical_gets_one_marked_retry(self, failure: Step) -> None:
+        relay = room(failure)
+        sent = send(relay, repeats=True)
+        assert (sent.attempts, sent.rings) == (2, 2)
+        assert [call.headers.get("X-Relay-May-Repeat") for call in relay.session.calls] == [None, "true"]
+
+    def test_other_signals_get_no_inline_retry(self, failure: Step) -> None:
+        sent = send(room(failure))
+        assert (sent.attempts, sent.rings) == (1, 1)
+        assert sent.failure
+        assert sent.failure.may_have_rung
+
+    @pytest.mark.parametrize("second", [DOWN, samples.refused(429), samples.refused(401)], ids=str)
+    def test_failure_of_the_retry_ends_the_inline_attempts(self, failure: Step, second: Step) -> None:
+        assert send(room(failure, second), repeats=True).attempts == 2
 
 
 class TestWhatStays:

@@ -53,7 +53,9 @@ class TestAnswer:
             (samples.refused(408), Reason.UPSTREAM),
             (samples.refused(429), Reason.RATE_LIMITED),
             (Answer(500, {}, b'{"requestId": "r1"}'), Reason.UPSTREAM),
+            (samples.refused(502), Reason.UPSTREAM),
             (samples.refused(503), Reason.UPSTREAM),
+            (samples.refused(504), Reason.UPSTREAM),
         ],
         ids=lambda value: str(value.status) if isinstance(value, Answer) else str(value),
     )
@@ -65,7 +67,8 @@ class TestAnswer:
             answer.status,
             f"HTTP {answer.status}",
         )
-        assert (failure.asked, failure.may_have_rung) == (True, False)
+        assert failure.asked
+        assert failure.may_have_rung == (answer.status in {500, 502, 504})
 
     @pytest.mark.parametrize(
         ("header", "seconds"),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from relay import incident
 from relay.channel import Channel
 from relay.deadline import Deadline
-from relay.errors import HANDLING, LedgerError, Reason
+from relay.errors import AMBIGUOUS_REST_SECONDS, HANDLING, LedgerError, Reason
 from relay.fields import MAX_ID_LENGTH
 from relay.guard import Guard
 from relay.incident import Share
@@ -292,8 +292,7 @@ class Delivery:
             return result if is_recorded else self._to_catch_up(task, result, "what was sent is not recorded", deadline)
         result = self._rest(task, task.failed(sent), deadline)
         is_parked = result.queue == "dead_letter"
-        least = HANDLING[result.reason or Reason.INTERNAL].least
-        rests_until = until + least - RESTS_LESS_SECONDS if least else 0.0
+        rests_until = until + AMBIGUOUS_REST_SECONDS - RESTS_LESS_SECONDS
         self.guard.record(
             task.name,
             entry,
@@ -367,7 +366,9 @@ class Delivery:
             may_repeat=job.may_have_rung or entry.may_have_rung(task.state),
             alone=alone is not None,
         )
-        return self.sender.send(task.channel, signal, deadline, reserve=RESERVE_SECONDS, tries=tries)
+        return self.sender.send(
+            task.channel, signal, deadline, reserve=RESERVE_SECONDS, tries=tries, repeats=task.state.is_critical
+        )
 
     def _expire(self, task: Task, entry: Entry, deadline: Deadline) -> Result:
         """Put what is owed for too long on the dead-letter queue."""

@@ -42,15 +42,14 @@ class Handling(NamedTuple):
     """What a reason calls for.
 
     `try_again`: at once, while the sender still waits; `renew_credentials` first, where they were refused. Later, on
-    the retry queue: after `first` seconds, doubling up to LONGEST_WAIT_SECONDS, at random below that but not before
-    `least`; every `steady` seconds where that is set; not at all where it `is_final`. `is_try` is false where
-    xMatters was not asked. `breaks_circuit`: it tells of the channel, not of this signal.
+    the retry queue: after `first` seconds, doubling up to LONGEST_WAIT_SECONDS, at random below that; every `steady`
+    seconds where that is set; not at all where it `is_final`. `is_try` is false where xMatters was not asked.
+    `breaks_circuit`: it tells of the channel, not of this signal.
     """
 
     try_again: bool = False
     renew_credentials: bool = False
     first: float = 30.0
-    least: float = 0.0
     steady: float | None = None
     is_final: bool = False
     is_try: bool = True
@@ -58,6 +57,8 @@ class Handling(NamedTuple):
 
 
 LONGEST_WAIT_SECONDS = 900.0
+# After a failure that may have rung: the time that a page has to ring before the signal is sent again.
+AMBIGUOUS_REST_SECONDS = 30.0
 _PASSES = Handling(try_again=True, breaks_circuit=True)
 _WAITS = Handling(is_try=False)
 _FINAL = Handling(is_final=True)
@@ -67,8 +68,8 @@ HANDLING: Mapping[Reason, Handling] = MappingProxyType(
         Reason.RATE_LIMITED: _PASSES,
         Reason.UPSTREAM: _PASSES,
         Reason.UNREACHABLE: _PASSES,
-        # It may have rung a phone: it is not tried again at once.
-        Reason.TIMEOUT: Handling(least=30.0, breaks_circuit=True),
+        # An inline retry would find no time left, and the signal may have rung.
+        Reason.TIMEOUT: Handling(breaks_circuit=True),
         Reason.REFUSED: _FINAL,
         # So that a mended key drains the queue by itself.
         Reason.CREDENTIALS: Handling(renew_credentials=True, steady=300.0),
@@ -93,6 +94,15 @@ def reason_for_status(status: int) -> Reason:
     if status == 408 or status >= 500:
         return Reason.UPSTREAM
     return Reason.REFUSED
+
+
+def is_ambiguous_status(status: int) -> bool:
+    """True if xMatters may have accepted a signal although it answered this status.
+
+    A 500, 502 or 504 can come from a proxy in front of a trigger that took the signal. 503 and 429 say that the
+    request was turned away (docs/vendors.md, "Answers").
+    """
+    return status >= 500 and status != 503
 
 
 class RelayError(Exception):

@@ -1,20 +1,22 @@
 """When a job on the retry queue is tried next. Pure code."""
 
-from relay.errors import HANDLING, LONGEST_WAIT_SECONDS, Reason
+from relay.errors import AMBIGUOUS_REST_SECONDS, HANDLING, LONGEST_WAIT_SECONDS, Reason
 
 # No power of two beyond it is ever needed, and a large one is no number any more.
 _MOST_DOUBLINGS = 10
 
 
-def wait_seconds(reason: Reason, rounds: int, retry_after: float | None, chance: float) -> float:
-    """How long to wait after a try that failed, the `rounds`-th from the retry queue, counted from 0.
+def wait_seconds(
+    reason: Reason, rounds: int, retry_after: float | None, chance: float, *, may_have_rung: bool = False
+) -> float:
+    """Return the backoff in seconds after the `rounds`-th failed attempt from the retry queue, counted from 0.
 
     `retry_after` is what xMatters asked for, in seconds; `chance` a number from 0 to 1. Full jitter: jobs that failed
-    together must not come back together.
+    together must not come back together. A signal that may have rung rests for AMBIGUOUS_REST_SECONDS at least.
     """
     handling = HANDLING[reason]
     if handling.steady is not None:
         return handling.steady
     longest = min(LONGEST_WAIT_SECONDS, handling.first * 2.0 ** min(rounds, _MOST_DOUBLINGS))
     asked_for = min(retry_after or 0.0, LONGEST_WAIT_SECONDS)
-    return max(chance * longest, handling.least, asked_for)
+    return max(chance * longest, AMBIGUOUS_REST_SECONDS if may_have_rung else 0.0, asked_for)

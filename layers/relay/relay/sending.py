@@ -40,9 +40,20 @@ class Sender:
     random: Callable[[], float]
 
     def send(
-        self, channel: Channel, signal: Signal, deadline: Deadline, *, reserve: float = 0.0, tries: int = MAX_TRIES
+        self,
+        channel: Channel,
+        signal: Signal,
+        deadline: Deadline,
+        *,
+        reserve: float = 0.0,
+        tries: int = MAX_TRIES,
+        repeats: bool = False,
     ) -> Sent:
-        """Try so many times at most, and not beyond `reserve` seconds before the deadline."""
+        """Send one signal with in-request retries: `tries` at most, none within `reserve` seconds of the deadline.
+
+        After a failure that may have rung there is one more attempt if `repeats` (a critical is worth ringing twice),
+        else none.
+        """
         sent = Sent(attempts=0)
         while True:
             tries -= 1
@@ -55,6 +66,8 @@ class Sender:
                 failure = SendError(Reason.INTERNAL, type(error).__name__, may_have_rung=True)
                 failure.__cause__ = error
             sent = _after(sent, failure)
+            if sent.rings > 0 and not (repeats and sent.rings == 1 and failure.may_have_rung):
+                return sent
             again = self._before_next_try(channel, failure, sent, tries, deadline.remaining(reserve))
             if again is None:
                 return sent

@@ -256,7 +256,8 @@ class Worker:
             return replace(job, reason=reason, not_before=timestamp(result.until))
         if HANDLING[reason].is_final:
             return replace(job, reason=reason, not_before=timestamp(now + BURY_AGAIN_SECONDS))
-        wait = wait_seconds(reason, job.rounds, result.retry_after, self.random())
+        chance, rang = self.random(), result.may_have_rung
+        wait = wait_seconds(reason, job.rounds, result.retry_after, chance, may_have_rung=rang)
         again = after_failure(job, result, now)
         return replace(again, rounds=job.rounds + 1, not_before=timestamp(now + wait))
 

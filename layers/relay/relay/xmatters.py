@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote_plus, urlsplit, urlunsplit
 
 from relay.channel import Channel
 from relay.deadline import Deadline
-from relay.errors import reason_for_status
+from relay.errors import is_ambiguous_status, reason_for_status
 from relay.http import Answer
 from relay.logins import Login, Logins
 from relay.outward import Outward, json_object
@@ -56,7 +56,9 @@ class XMatters:
         if accepted:
             return request_id
         shown = {value.partition(" ")[2] for value in authorization.values()}
-        raise self._outward.bad_answer(answer, reason_for_status(answer.status), channel.secrets() | shown)
+        failure = self._outward.bad_answer(answer, reason_for_status(answer.status), channel.secrets() | shown)
+        failure.may_have_rung = is_ambiguous_status(answer.status)
+        raise failure
 
     def renew_token(self, channel: Channel) -> bool:
         """Forget the OAuth token that was just refused; true if it was an old one, so that a new one may do better."""

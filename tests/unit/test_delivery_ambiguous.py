@@ -1,0 +1,73 @@
+"""xMatters answers 500, 502 or 504, or cuts the connection: the signal may have rung all the same."""
+
+from typing import Any
+
+import pytest
+import requests
+
+from relay.errors import AMBIGUOUS_REST_SECONDS, Reason
+from relay.outcome import Outcome
+from relay.owed import FLOOD_SECONDS, FLOOD_SIGNALS
+from tests import samples
+from tests.fakes import Relay, Step, room
+
+LATER = 1_800_000_001
+
+
+@pytest.fixture(
+    params=[*(samples.refused(status) for status in (500, 502, 504)), requests.ConnectionError("reset")], ids=str
+)
+def ambiguous(request: pytest.FixtureRequest) -> Step:
+    step: Step = request.param
+    return step
+
+
+def may_repeat(relay: Relay) -> list[str | None]:
+    return [call.headers.get("X-Relay-May-Repeat") for call in relay.session.calls]
+
+
+def test_resolve_is_owed_after_an_ambiguous_answer(ambiguous: Step) -> None:
+    relay = room(ambiguous, ambiguous, samples.accepted())
+    assert relay.share(status="critical").reason in {Reason.UPSTREAM, Reason.UNREACHABLE}
+    relay.clock.now += 5
+    result = relay.share(status="ok", changedOn=LATER)
+    assert (result.outcome, result.transition) == (Outcome.DELIVERED, "resolved")
+
+
+def test_state_is_not_sent_again_within_half_a_minute_of_an_ambiguous_answer(ambiguous: Step) -> None:
+    relay = room(ambiguous, ambiguous, samples.accepted())
+    relay.share(status="critical")
+    sent_at = relay.clock.now
+    relay.clock.now += 10
+    relay.wake(0)
+    assert len(relay.session.calls) == 2
+    relay.wake(AMBIGUOUS_REST_SECONDS)
+    assert len(relay.session.calls) == 3
+    assert relay.clock.now >= sent_at + AMBIGUOUS_REST_SECONDS - 2
+    assert may_repeat(relay) == [None, "true", "true"]
+
+
+def test_warning_gets_no_inline_retry(ambiguous: Step) -> None:
+    relay = room(ambiguous)
+    relay.share(status="warning")
+    assert may_repeat(relay) == [None]
+
+
+def test_xmatters_that_answers_504_is_asked_four_times_a_minute_at_most(ambiguous: Step) -> None:
+    relay = room(ambiguous, policy={"min_seconds_between_signals": 0})
+    began = relay.clock.now
+    for number, status in enumerate(["warning", "critical", "ok", "critical", "ok", "critical"]):
+        relay.share(status=status, changedOn=LATER + number)
+        relay.clock.now += 1
+    assert relay.clock.now < began + FLOOD_SECONDS
+    assert len(relay.session.calls) == FLOOD_SIGNALS
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_answers_that_did_not_ring_leave_no_doubt(status: int) -> None:
+    relay = room(samples.refused(status))
+    result = relay.share(status="critical")
+    entry: Any = relay.entry()
+    assert not result.may_have_rung
+    assert (entry.doubtful, entry.signals) == ((), ())
+    assert may_repeat(relay) == [None] * 3
