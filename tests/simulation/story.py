@@ -11,8 +11,8 @@ from tests.simulation.weather import FAULTS, Spell
 
 STORM_SECONDS = 700.0
 # A clock that is wrong by so much: nobody believes it.
-AHEAD_SECONDS = 7200
-BELIEVED_SECONDS = 3600
+AHEAD_SECONDS = (20, 90, 7200)
+BELIEVED_SECONDS = 5
 # Only its arrival orders a share of such a clock among the others, and no two functions' clocks are the same.
 APART_SECONDS = 2.0
 RANKS = {"ok": 0, "unknown": 1, "warning": 2, "critical": 3}
@@ -258,7 +258,7 @@ def _states(random: Random, incident: str) -> list[SharedState]:
         if stamps == "lagging":
             updated = _stamp(stamps, states[0].at if states else at)
         if changed and random.random() < 0.05 and (not states or at - states[-1].at > APART_SECONDS):
-            changed += AHEAD_SECONDS
+            changed += random.choice(AHEAD_SECONDS)
         said = None if is_open and random.random() < 0.03 else status
         states.append(SharedState(incident, number, at, is_open, said, frozenset(alerts), changed, updated, is_comment))
     return states

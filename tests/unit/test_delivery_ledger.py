@@ -394,6 +394,19 @@ class TestJobsWhileTheLedgerIsDown:
         assert result.until == max(until, relay.clock.now + UNGUARDED_WAIT_SECONDS)
 
 
+class TestStampsAhead:
+    @pytest.mark.parametrize("ahead", [6, 60, 119, 3599])
+    def test_resolve_with_a_stamp_in_the_future_does_not_hide_the_next_critical(self, ahead: float) -> None:
+        relay = room(policy={"min_seconds_between_signals": 0})
+        relay.share()
+        now = int(relay.clock.now)
+        over = {"status": "ok", "active": False, "resolved": True}
+        relay.share(**over, changedOn=now + ahead, updatedOn=now + ahead)
+        relay.clock.now += 10
+        result = relay.share(changedOn=now + 10, updatedOn=now + 10)
+        assert (result.outcome, result.transition) == (Outcome.DELIVERED, "reopened")
+
+
 class TestWithoutItsOwnTimeStamps:
     """One share of an incident has no time stamps, or those of a wrong clock; the others have good ones."""
 

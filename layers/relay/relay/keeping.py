@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 # A queue gets so much time, whatever else took long: it is what keeps the share.
 QUEUE_SECONDS = 2.0
-# Clocks of vendors may be wrong by so much.
-MAX_AHEAD_SECONDS = 3600.0
+# BigPanda's clock may be so far ahead of ours and still be right.
+CLOCK_AHEAD_SECONDS = 5.0
+# A time stamp beyond that is of a clock that is wrong; beyond this it is no time stamp.
+MAX_AHEAD_SECONDS = 120.0
 # However badly it packs.
 SURELY_FITS_BYTES = 512 * 1024
 # Longer log lines are cut, and a cut envelope is worth nothing.
@@ -81,11 +83,16 @@ def _route(channel: Channel, share: Share) -> "Route | None":
 
 
 def trusted(version: Version | None, came: float) -> Version | None:
-    """The time stamps of a share that came at `came`; none, if they are of a time that is yet to come.
+    """The time stamps of a share that came at `came`, without what lies in the future; None if they are far ahead.
 
-    A stamp of next year would make all that follows look overtaken until then.
+    A stamp that is an hour ahead would make every share of the next hour look overtaken. A stamp more than
+    CLOCK_AHEAD_SECONDS ahead counts as that far ahead of the arrival. So a later share with a later stamp never counts
+    as older, which the arrival itself would not ensure.
     """
-    return None if version and version[0] > came + MAX_AHEAD_SECONDS else version
+    if version is None or version[0] > came + MAX_AHEAD_SECONDS:
+        return None
+    latest = came + CLOCK_AHEAD_SECONDS
+    return (min(version[0], latest), min(version[1], latest))
 
 
 def delivery_id(channel: str, recipients: tuple[str, ...], share: Share) -> str:
