@@ -108,9 +108,10 @@ class Conduct:
             for earlier, later in pairwise(posts):
                 if earlier.fault not in AMBIGUOUS or earlier.ended is None:
                     continue
-                if not later.is_marked and later.began > earlier.ended and later.share == earlier.share:
-                    yield f"unmarked: asked again after {earlier.fault}, without X-Relay-May-Repeat"
                 is_another = later.process.startswith("webhook") and later.process != earlier.process
+                is_retry = later.share == earlier.share and later.began > earlier.ended and not is_another
+                if is_retry and not later.is_marked:
+                    yield f"unmarked: asked again after {earlier.fault}, without X-Relay-May-Repeat"
                 is_fit = is_another or self.has_operators or self._is_inline_retry(earlier, later, posts)
                 waited = later.began - earlier.ended
                 if waited < PATIENCE_SECONDS and not is_fit:

@@ -14,7 +14,7 @@ from relay.incident import parse
 from tests.simulation.conduct import Conduct
 from tests.simulation.console import Console
 from tests.simulation.oracle import changed, newest, surely_newer, wanted
-from tests.simulation.phones import Phones, Ring
+from tests.simulation.phones import Page, Phones, Ring
 from tests.simulation.services import SimulatedSns, SimulatedSqs
 from tests.simulation.story import Nap, Said, SharedState
 from tests.simulation.weather import Weather
@@ -347,7 +347,7 @@ class Invariants:
                 self._problem(f"{rings[0].incident} rang {FLOOD_SIGNALS + 1} times within {last - first:.1f} s")
 
     def _check_pages(self, incident: str) -> None:
-        """Pages end when their incident does, or when a newer one takes their place: ours, and no others."""
+        """Pages end when their incident does, or when a newer page takes their place: ours, and no others."""
         pages = [page for page in self.phones.pages if page.ring.incident == incident]
         known = {post.request_id for post in self.phones.posts if post.is_accepted}
         told = [page for page in pages if page.request_id in known]
@@ -355,16 +355,17 @@ class Invariants:
         over = [ring for ring in rings if not self.states[incident, ring.share].is_open]
         for page in pages:
             later = [ring for ring in rings if ring.began > page.ring.began]
-            heirs = [other for other in told if other.ring.began > page.ring.began and self.policy["replace"]]
+            heirs = [other for other in told if self.policy["replace"] and _takes_over(other.ring, page.ring)]
             is_old = any(ring in over for ring in later) or any(
                 page.ended_at is not None and heir.found_from <= page.ended_at for heir in heirs
             )
+            is_old = is_old or self._is_silently_over(page)
             if page.ended_at is not None and (page not in told or not is_old):
                 self._problem(f"{page.name} of {incident} ended, and nothing took its place")
             is_open = self.states[incident, page.ring.share].is_open
-            if self.has_rest and is_open and page in told and page.ended_at is None and set(over) & set(later):
+            ends = [*(ring.at for ring in later if ring in over), *self._silent_ends(page)]
+            if self.has_rest and is_open and page in told and page.ended_at is None and ends:
                 self._problem(f"{page.name} of {incident} goes on, although it is over")
-            ends = [ring.at for ring in later if ring in over]
             # Where nothing fails that it needs; a page that its flow makes late can't be ended before.
             needed = {"rest", "sqs", "dynamodb", "lambda", "secrets"}
             is_fair = not any(spell.service in needed for spell in self.weather.spells)
@@ -373,6 +374,36 @@ class Invariants:
                 late = (page.ended_at or math.inf) - max(min(ends), page.found_from)
                 if late > ENDS_SECONDS:
                     self._problem(f"{page.name} of {incident} ended {late:.0f} s late")
+
+    def _is_silently_over(self, page: Page) -> bool:
+        """True if a resolve that the policy does not announce may have ended the page."""
+        state, ended_at = self.states[page.ring.incident, page.ring.share], page.ended_at or 0.0
+        resolves = (other for other in self.states.values() if other.incident == state.incident and not other.is_open)
+        return "resolved" not in self.wanted and any(
+            not surely_newer(state, each) and any(at <= ended_at for at in each.arrivals) for each in resolves
+        )
+
+    def _silent_ends(self, page: Page) -> list[float]:
+        """The times at which a resolve that the policy does not announce was answered, and had to end the page.
+
+        A resolve that came after a newer share is superseded, and ends nothing.
+        """
+        state = self.states[page.ring.incident, page.ring.share]
+        others = [other for other in self.states.values() if other.incident == state.incident]
+        return [
+            min(each.answered)
+            for each in others
+            if "resolved" not in self.wanted
+            and not each.is_open
+            and each.version is not None
+            and surely_newer(each, state)
+            and any(at > page.ring.at for at in each.answered)
+            and all(
+                not each.answered or min(each.answered) < min(other.arrivals, default=math.inf)
+                for other in others
+                if surely_newer(other, each)
+            )
+        ]
 
     def _is_accepted(self, ring: Ring) -> bool:
         """Whether the relay knows that xMatters took it."""
@@ -426,6 +457,13 @@ class Invariants:
         if what not in self.problems:
             self.problems.append(what)
             self.world.say(f"PROBLEM  {what}")
+
+
+def _takes_over(newer: Ring, older: Ring) -> bool:
+    """True if a newer page notifies the same people or more; a page for the acknowledger alone ends no other."""
+    alone = ("jdoe",)
+    reaches = older.recipients == alone or set(older.recipients) <= set(newer.recipients)
+    return newer.began > older.began and newer.recipients != alone and reaches
 
 
 def _notes(job: Mapping[str, Any]) -> list[str]:

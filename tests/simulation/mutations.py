@@ -104,8 +104,8 @@ MUTATIONS = (
     Mutation(
         "a wrong clock is believed",
         "keeping",
-        "latest = came + CLOCK_AHEAD_SECONDS",
-        "latest = came + 9999",
+        "return None if version and version[0] > came + MAX_AHEAD_SECONDS else version",
+        "return version",
     ),
     Mutation(
         "what got better unheard is forgotten",

@@ -400,8 +400,8 @@ class TestStampsAhead:
         relay = room(policy={"min_seconds_between_signals": 0})
         relay.share()
         now = int(relay.clock.now)
-        over = {"status": "ok", "active": False, "resolved": True}
-        relay.share(**over, changedOn=now + ahead, updatedOn=now + ahead)
+        stamp = now + ahead
+        relay.share(status="ok", active=False, resolved=True, changedOn=stamp, updatedOn=stamp)
         relay.clock.now += 10
         result = relay.share(changedOn=now + 10, updatedOn=now + 10)
         assert (result.outcome, result.transition) == (Outcome.DELIVERED, "reopened")

@@ -12,6 +12,7 @@ from botocore.exceptions import EndpointConnectionError
 from relay.followup import LOOK_FOR_SECONDS
 from relay.http import Answer
 from relay.ledger import Entry, key
+from relay.outcome import Outcome
 from relay.pages import MAX_PAGES
 from relay.worker import FOLLOWUP_SECONDS
 from tests import samples
@@ -473,6 +474,38 @@ class TestEnd:
         relay.wake(36)
         assert tenant.ended == ["page-1", "page-2"]
 
+    def test_page_of_another_team_is_not_ended_by_a_newer_page(self, tenant: Tenant) -> None:
+        routes = [{"when": {"status": "critical"}, "recipients": ["A"]}, {"when": {}, "recipients": ["B"]}]
+        relay = room(tenant, policy={"routes": routes})
+        relay.share(status="critical")
+        relay.share(status="warning", changedOn=LATER)
+        relay.wake(36)
+        assert tenant.ended == []
+        relay.share(status="critical", changedOn=LATER + 1)
+        relay.wake(36)
+        assert tenant.ended == ["page-1"], "the third page notifies A again, and B not"
+
+    @pytest.mark.parametrize(
+        ("first", "second", "ended"),
+        [
+            (["A"], ["A", "B"], ["page-1"]),
+            (["A", "B"], ["B", "A"], ["page-1"]),
+            (["A", "B"], ["A"], []),
+            ([], ["A"], []),
+            (["A"], [], []),
+            ([], [], ["page-1"]),
+        ],
+    )
+    def test_newer_page_ends_the_older_one_only_if_it_notifies_the_same_people_or_more(
+        self, tenant: Tenant, first: list[str], second: list[str], ended: list[str]
+    ) -> None:
+        routes = [{"when": {"status": "warning"}, "recipients": first}, {"when": {}, "recipients": second}]
+        relay = room(tenant, policy={"routes": routes})
+        relay.share(status="warning")
+        relay.share(status="critical", changedOn=LATER)
+        relay.wake(36)
+        assert tenant.ended == ended
+
     def test_a_fault_in_the_middle_ends_the_rest_later_and_nothing_twice(self, tenant: Tenant) -> None:
         relay = room(tenant, policy={"replace": False})
         for second, status in enumerate(("warning", "critical", "ok")):
@@ -484,6 +517,85 @@ class TestEnd:
         assert tenant.ended == ["page-1"]
         relay.wake(60)
         assert tenant.ended == ["page-1", "page-2"]
+
+
+SILENT: dict[str, Any] = {"notify_on": ["opened", "worsened", "reopened"], "replace": False}
+
+
+class TestUnannouncedResolve:
+    """The policy does not name `resolved`: nobody is signalled, and the pages end all the same."""
+
+    def test_resolve_ends_the_pages(self, tenant: Tenant) -> None:
+        relay = room(tenant, policy=SILENT)
+        relay.share()
+        relay.wake(36)
+        assert relay.share(status="ok", changedOn=LATER).outcome == Outcome.UNCHANGED
+        relay.wake(0)
+        assert (tenant.ended, len(tenant.signals), relay.retries.messages) == (["page-1"], 1, [])
+
+    def test_resolve_of_an_incident_without_a_page_costs_no_job(self, tenant: Tenant) -> None:
+        relay = room(tenant, policy=SILENT)
+        relay.share(status="ok")
+        assert relay.retries.messages == []
+
+    def test_its_repetition_costs_no_job(self, tenant: Tenant) -> None:
+        relay = room(tenant, policy=SILENT)
+        relay.share()
+        relay.retries.messages.clear()
+        for seconds in range(3):
+            relay.share(status="ok", changedOn=LATER + seconds)
+        assert [job.kind for job in relay.retries.jobs()] == ["followup"]
+
+    def test_page_of_a_reopened_incident_goes_on(self, tenant: Tenant) -> None:
+        relay = room(tenant, policy=SILENT)
+        for seconds, status in enumerate(("critical", "ok", "critical")):
+            relay.share(status=status, changedOn=LATER + seconds)
+        relay.wake(36)
+        assert tenant.ended == ["page-1"]
+        assert [is_over for _, _, is_over, _ in pages(relay)] == [True, False]
+
+    def test_resolve_that_comes_while_the_signal_is_in_flight_ends_its_page(self, tenant: Tenant) -> None:
+        results: list[Outcome] = []
+
+        def meets(call: Call) -> Answer:
+            results.append(relay.share(status="ok", changedOn=LATER).outcome)
+            return tenant.accept(call)
+
+        relay = room(tenant, meets, policy=SILENT)
+        relay.share()
+        assert results == [Outcome.UNCHANGED]
+        relay.wake(36)
+        assert tenant.ended == ["page-1"]
+
+    def test_resolve_is_unsafe_and_not_noted_if_no_queue_takes_the_job(self, tenant: Tenant) -> None:
+        relay = room(tenant, policy=SILENT)
+        relay.share()
+        relay.wake(36)
+        relay.retries.failure = EndpointConnectionError(endpoint_url="https://sqs")
+        result = relay.share(status="ok", changedOn=LATER)
+        assert (result.outcome, bool(result.last_copy)) == (Outcome.UNSAFE, True)
+        relay.retries.failure = None
+        assert relay.share(status="ok", changedOn=LATER).outcome == Outcome.UNCHANGED
+        relay.wake(0)
+        assert tenant.ended == ["page-1"]
+
+    def test_resolve_that_waited_on_the_retry_queue_ends_the_pages(self, tenant: Tenant) -> None:
+        relay = room(tenant, policy=SILENT)
+        relay.share()
+        relay.wake(36)
+        body = samples.body(status="ok", changedOn=LATER)
+        waited = samples.job(recipients=(), body=body, version=(LATER, LATER), status="ok", digest=None)
+        relay.retries.queue().send(waited)
+        relay.wake(0)
+        assert (tenant.ended, len(tenant.signals)) == (["page-1"], 1)
+
+    def test_without_credentials_for_the_rest_api_no_job_is_kept(self) -> None:
+        document = samples.secret(policy=SILENT)
+        relay = Relay(FakeSession(samples.accepted()), secrets=FakeSecrets(noc=json.dumps(document)))
+        relay.share()
+        relay.retries.messages.clear()
+        relay.share(status="ok", changedOn=LATER)
+        assert relay.retries.messages == []
 
 
 def test_a_table_that_is_down_is_no_reason_to_guess(tenant: Tenant) -> None:

@@ -5,8 +5,6 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
-from hypothesis import given
-from hypothesis import strategies as st
 
 from relay import incident
 from relay.deadline import Deadline
@@ -19,7 +17,6 @@ from relay.keeping import (
     fitting,
     last_copy,
     new_job,
-    trusted,
 )
 from relay.message import Job, fits
 from relay.queues import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES
@@ -199,26 +196,13 @@ class TestNewJob:
         )
 
     @pytest.mark.parametrize(
-        ("ahead", "counted"), [(-60, -60), (0, 0), (5, 5), (6, 5), (60, 5), (120, 5), (121, None), (7200, None)]
+        ("ahead", "counts"), [(-60, True), (0, True), (5, True), (5.1, False), (120, False), (7200, False)]
     )
-    def test_stamp_ahead_of_arrival_counts_as_five_seconds_ahead_or_as_none(
-        self, ahead: float, counted: float | None
-    ) -> None:
-        came = 1_800_000_000.25
-        stamp = came + ahead
-        job = new_job(samples.parsed(), samples.share(changedOn=stamp, updatedOn=stamp), b"{}", (), "c1", came)
-        assert job.version == (None if counted is None else (came + counted,) * 2)
-
-    @given(st.floats(0, 60), st.floats(0, 60), st.floats(0, 120), st.floats(0, 120))
-    def test_later_share_with_a_later_stamp_never_counts_as_older(
-        self, first: float, wait: float, ahead: float, more: float
-    ) -> None:
-        """A clock that is about five seconds fast must not make every other share look overtaken."""
-        came = 1_800_000_000 + first
-        stamp = came + ahead
-        before = trusted((stamp, stamp), came)
-        after = trusted((stamp + more, stamp + more), came + wait)
-        assert before is None or after is None or before <= after
+    def test_stamp_counts_if_it_is_no_more_than_five_seconds_ahead_of_arrival(self, ahead: float, counts: bool) -> None:
+        came = 1_800_000_000
+        share = samples.share(changedOn=came + ahead, updatedOn=came + ahead)
+        job = new_job(samples.parsed(), share, b"{}", (), "c1", came)
+        assert job.version == (share.version if counts else None)
 
     def test_it_survives_its_queue(self) -> None:
         job = new_job(samples.parsed(), samples.share(id="\ud800\x00", changedOn=None), b"\x00\xff", ("ü",), "c1", 0.0)

@@ -89,7 +89,7 @@ class TestUnchanged:
     def test_nothing_is_owed_any_more(self) -> None:
         entry = replace(Entry().keeping(state(), slot=Slot(NOW, urgent=True)), told=True)
         after = entry.unchanged(over(5))
-        assert after == Entry(kept=over(5), seen=(over().digest,))
+        assert after == Entry(kept=over(5), seen=(over().digest,), over_at=over(5).came)
 
     def test_what_was_announced_and_when_it_rang_stays(self) -> None:
         before = announced(state())
@@ -352,6 +352,7 @@ ENTRIES = st.builds(
     signals=st.lists(MOMENTS, max_size=8).map(tuple),
     owed_since=st.none() | MOMENTS,
     rests_until=MOMENTS,
+    over_at=MOMENTS,
     told=st.booleans(),
     asked=st.integers(0, 99),
     raised=st.lists(
@@ -364,6 +365,8 @@ ENTRIES = st.builds(
             number=st.text(max_size=9),
             is_over=st.booleans(),
             is_lost=st.booleans(),
+            is_for_one=st.booleans(),
+            recipients=st.lists(st.text("0123456789abcdef", min_size=8, max_size=8), max_size=3).map("".join),
         ),
         max_size=3,
     ).map(tuple),

@@ -372,6 +372,17 @@ class TestKnown:
         this.relay.wake(0)
         assert this.told() == ["critical", "ok", "critical", "ok"]
 
+    def test_lost_resolve_that_nobody_announces_ends_pages_once(self) -> None:
+        this = scene(policy={"notify_on": ["opened"]}, rest=True)
+        self.shared(this)
+        this.has(incident(this.relay.clock, status="Ok"))
+        assert this.look()["missed"] == 1
+        this.relay.wake(0)
+        assert this.told() == ["critical"]
+        assert this.relay.entry().over_at > 0
+        this.has(incident(this.relay.clock, status="Ok", ago=5))
+        assert this.look()["missed"] == 0
+
     def test_what_the_policy_does_not_want_is_not_relayed(self) -> None:
         this = scene(policy={"preset": "oncall"})
         self.shared(this)

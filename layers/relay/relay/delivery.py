@@ -17,8 +17,8 @@ from relay.errors import AMBIGUOUS_REST_SECONDS, HANDLING, LedgerError, Reason
 from relay.fields import MAX_ID_LENGTH
 from relay.guard import Guard
 from relay.incident import Share
-from relay.keeping import Keeper, last_copy, new_job
-from relay.ledger import LEASE_SECONDS, Entry, Lease
+from relay.keeping import Keeper, followup_job, last_copy, new_job
+from relay.ledger import LEASE_SECONDS, Audience, Entry, Lease
 from relay.message import Job, seconds_of, timestamp
 from relay.outcome import Outcome, Result, after_failure
 from relay.owed import Standing, earliest, room_for_rings
@@ -146,6 +146,13 @@ class Delivery:
         if standing == Standing.PARKED:
             return replace(task.result(Outcome.QUEUED), queue="dead_letter", owed=task.owed(entry))
         nothing_to_note = standing != Standing.UNCHANGED or (task.state.is_same(entry.kept) and not entry.owed_since)
+        if not nothing_to_note and self._leaves_pages(task, entry):
+            # Before the ledger knows that the incident is over: a crash in between must not leave its pages active.
+            followup = followup_job(task.job)
+            if not self.keeper.keep(followup, deadline, until=self.clock()):
+                why = "no queue took the job that ends its pages"
+                unsafe = replace(task.result(Outcome.UNSAFE), reason=Reason.INTERNAL, detail=why)
+                return replace(unsafe, last_copy=last_copy(followup))
         try:
             if nothing_to_note or self.guard.write(task.name, entry, entry.unchanged(task.state), deadline):
                 return task.result(_SETTLED[standing])
@@ -156,6 +163,13 @@ class Delivery:
             soon = Closed(Reason.INTERNAL, self.clock() + _catch_up_seconds(task, self.clock()))
             return replace(self._put_off(task, soon, str(error), deadline), owed=None)
         return None
+
+    def _leaves_pages(self, task: Task, entry: Entry) -> bool:
+        """True if a live share says that its incident is over, nobody is to be signalled, and pages are active.
+
+        The worker follows the jobs that wake on the retry queue by itself.
+        """
+        return task.is_live and task.channel.rest is not None and not task.state.is_open and entry.has_live_pages()
 
     def _pursue(self, task: Task, entry: Entry, deadline: Deadline) -> tuple[Task, Result | None]:
         """Take what is owed as far as it gets; no result when the ledger was changed meanwhile."""
@@ -281,10 +295,11 @@ class Delivery:
         until = self.clock()
         failure = (sent.failure.reason, sent.failure.retry_after) if sent.failure else None
         if failure is None:
+            audience = Audience(task.job.recipients, is_for_one=alone is not None)
             is_recorded = self.guard.record(
                 task.name,
                 entry,
-                lambda now: now.accepted(lease, sent.request_id, sent.rings, until=until, is_for_one=alone is not None),
+                lambda now: now.accepted(lease, sent.request_id, sent.rings, until=until, audience=audience),
                 deadline,
             )
             self.guard.report(task.rules, ticket, deadline, failure)
@@ -323,7 +338,10 @@ class Delivery:
         """Tell the ledger of what was announced without it, now or by a job later, so that its resolve will be owed."""
         sent_at = self.clock()
         if self.guard.record(
-            task.name, None, lambda entry: entry.announcing(task.state, result.request_id, sent_at), deadline
+            task.name,
+            None,
+            lambda entry: entry.announcing(task.state, result.request_id, sent_at, Audience(task.job.recipients)),
+            deadline,
         ):
             return replace(result, unguarded=why)
         attempts = task.job.attempts + result.attempts

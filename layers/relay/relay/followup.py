@@ -106,22 +106,20 @@ class Followup:
 
 
 def _to_end(entry: Entry, *, replaces: bool) -> Iterator[Raised]:
-    """The signals whose pages must not go on: the incident was over since, or a newer page tells of it."""
-    places = range(len(entry.raised))
-    resolved = max((place for place in places if not entry.raised[place].is_open), default=-1)
-    newest = max((place for place in places if _takes_over(entry.raised[place])), default=-1)
+    """The signals whose pages must end: their incident was resolved since, or a newer page took their place."""
     for place, raised in enumerate(entry.raised):
-        is_old = (raised.is_open and place < resolved) or (replaces and place < newest)
-        if (raised.pages or raised.is_lost) and not raised.is_over and is_old:
+        is_resolved = raised.is_open and raised.at < entry.over_at
+        is_replaced = replaces and any(_takes_over(newer, raised) for newer in entry.raised[place + 1 :])
+        if (raised.pages or raised.is_lost) and not raised.is_over and (is_resolved or is_replaced):
             yield raised
 
 
-def _takes_over(raised: Raised) -> bool:
-    """Whether its page stands for those before it: it is there, and rings all that they ring.
+def _takes_over(newer: Raised, older: Raised) -> bool:
+    """True if the newer signal has a page that is active and notifies everybody whom the older one notified.
 
-    One that is over already when it is found may have reached nobody.
+    A page that is over when it is found may have reached nobody, and another team's page is not this one's to end.
     """
-    return bool(raised.pages) and not raised.is_over and not raised.is_for_one
+    return bool(newer.pages) and not newer.is_over and newer.reaches_all_of(older)
 
 
 def _result(job: Job, outcome: Outcome) -> Result:

@@ -23,10 +23,8 @@ if TYPE_CHECKING:
 
 # A queue gets so much time, whatever else took long: it is what keeps the share.
 QUEUE_SECONDS = 2.0
-# BigPanda's clock may be so far ahead of ours and still be right.
-CLOCK_AHEAD_SECONDS = 5.0
-# A time stamp beyond that is of a clock that is wrong; beyond this it is no time stamp.
-MAX_AHEAD_SECONDS = 120.0
+# BigPanda's clock and ours may differ by so much. A time stamp further ahead is of a clock that is wrong.
+MAX_AHEAD_SECONDS = 5.0
 # However badly it packs.
 SURELY_FITS_BYTES = 512 * 1024
 # Longer log lines are cut, and a cut envelope is worth nothing.
@@ -73,6 +71,11 @@ def release_job(job: Job, event: str) -> Job:
     return replace(job, kind="release", body=body, status=None, not_before=None)
 
 
+def followup_job(job: Job) -> Job:
+    """The job that finds the pages of an incident's signals and ends those that must end; `job` is a signal's."""
+    return replace(job, kind="followup", not_before=None, rounds=0, buried_at=None, revived_at=None)
+
+
 def _route(channel: Channel, share: Share) -> "Route | None":
     if not channel.policy.routes:
         return None
@@ -83,16 +86,12 @@ def _route(channel: Channel, share: Share) -> "Route | None":
 
 
 def trusted(version: Version | None, came: float) -> Version | None:
-    """The time stamps of a share that came at `came`, without what lies in the future; None if they are far ahead.
+    """The time stamps of a share that came at `came`; None if they lie ahead of it: then only arrival orders the share.
 
-    A stamp that is an hour ahead would make every share of the next hour look overtaken. A stamp more than
-    CLOCK_AHEAD_SECONDS ahead counts as that far ahead of the arrival. So a later share with a later stamp never counts
-    as older, which the arrival itself would not ensure.
+    A stamp that is an hour ahead would make every share of the next hour look overtaken. To take the arrival for the
+    stamp would hide a share that is stamped, in whole seconds, with the second of that arrival.
     """
-    if version is None or version[0] > came + MAX_AHEAD_SECONDS:
-        return None
-    latest = came + CLOCK_AHEAD_SECONDS
-    return (min(version[0], latest), min(version[1], latest))
+    return None if version and version[0] > came + MAX_AHEAD_SECONDS else version
 
 
 def delivery_id(channel: str, recipients: tuple[str, ...], share: Share) -> str:

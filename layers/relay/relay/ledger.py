@@ -19,6 +19,8 @@ from relay.transition import ALERT_NAME_LENGTH, State, Transition, compare
 
 # Longer than any sender works, so that a lease ends only when its holder is gone.
 LEASE_SECONDS = 15.0
+# Between two claims of an incident, so that their order is known whatever the clocks of their senders say.
+TICK_SECONDS = 0.0005
 MAX_SEEN = 16
 MAX_SIGNALS = 8
 MAX_RAISED = 16
@@ -36,13 +38,35 @@ class Lease(NamedTuple):
     state: State
 
 
+class Audience(NamedTuple):
+    """The people whom a signal is for.
+
+    Attributes:
+        recipients: the names that its job is for; empty if the workflow chooses them.
+        is_for_one: it went to the person who had acknowledged, and to nobody else.
+    """
+
+    recipients: tuple[str, ...] = ()
+    is_for_one: bool = False
+
+
+NOBODY_NAMED = Audience()
+
+
 class Raised(NamedTuple):
     """A signal that xMatters accepted, and what became of it.
 
-    `at` is when it was sent, in epoch seconds; `is_open` says whether it told of an open incident. `pages` are the
-    UUIDs of what xMatters made of it, once that is known, `number` what people call the first of them. `is_over` says
-    that none of them is active any more, `is_lost` that none was found in time; `is_for_one` that it went to who had
-    acknowledged, and to nobody else.
+    Attributes:
+        request_id: xMatters' id for the signal.
+        at: the time at which its sender claimed it, in epoch seconds.
+        is_open: the signal told of an open incident.
+        pages: UUIDs of the pages that xMatters made of it; empty as long as none is known.
+        number: the number that people see on the first page.
+        is_over: none of its pages is active any more.
+        is_lost: no page was found in time.
+        is_for_one: it went to the person who had acknowledged, and to nobody else.
+        recipients: short hashes of the names that its job is for, one after the other, as `hashes_of` makes them; empty
+            if there are none, so that the workflow chooses them.
     """
 
     request_id: str
@@ -53,6 +77,15 @@ class Raised(NamedTuple):
     is_over: bool = False
     is_lost: bool = False
     is_for_one: bool = False
+    recipients: str = ""
+
+    def reaches_all_of(self, older: "Raised") -> bool:
+        """True if the signal notified every recipient of the older one; whom a workflow chooses is not known."""
+        if self.is_for_one:
+            return False
+        if not older.recipients:
+            return not self.recipients
+        return set(_split(older.recipients)) <= set(_split(self.recipients))
 
 
 class Entry(NamedTuple):
@@ -65,7 +98,8 @@ class Entry(NamedTuple):
     owed and not announced; `told` says that the fallback topic heard of it. `asked` counts how often xMatters was asked
     to take the kept state. `raised` are the last signals that xMatters accepted, oldest first. `environment_id` is
     where BigPanda has the incident, if that is known; `acknowledged_by` who took on what was announced. Until
-    `rests_until` nobody can tell whether the state that was sent last will ring yet.
+    `rests_until` nobody can tell whether the state that was sent last will ring yet. `over_at`: pages of signals that
+    were claimed before this time (epoch seconds) belong to an incident that was resolved since, and must end.
     `is_unreadable` stands for an entry that was lost.
     """
 
@@ -85,6 +119,7 @@ class Entry(NamedTuple):
     environment_id: str = ""
     acknowledged_by: str = ""
     rests_until: float = 0.0
+    over_at: float = 0.0
     sequence: int = 0
     is_unreadable: bool = False
 
@@ -94,8 +129,14 @@ class Entry(NamedTuple):
 
     def next_claim(self, now: float) -> float:
         """When the next sender's lease begins, in epoch seconds: after all others', whatever their clocks said."""
-        before = [raised.at for raised in self.raised] + ([self.lease.began] if self.lease else [])
-        return max([now, *(began + 0.001 for began in before)])
+        return max(now, self._last_claim() + 2 * TICK_SECONDS, self.over_at + TICK_SECONDS)
+
+    def _last_claim(self) -> float:
+        return max([0.0, *(raised.at for raised in self.raised), *([self.lease.began] if self.lease else [])])
+
+    def has_live_pages(self) -> bool:
+        """True if a signal may have an active page that no known resolve has ended."""
+        return any(raised.is_open and not raised.is_over and raised.at >= self.over_at for raised in self.raised)
 
     def last_told(self) -> tuple[State | None, ...]:
         """The states that people may have been told of last; None stands for nothing."""
@@ -116,7 +157,9 @@ class Entry(NamedTuple):
         is_better = self.announced is not None and compare(self.announced, state).transition in _BETTER
         # A body that says nothing of its status says nothing against what is known.
         eased = _without_alerts(state) if is_better else self.eased if state.is_open and state.rank is None else None
-        return replace(self._knowing(state), owed_since=None, told=False, slot=None, eased=eased)
+        entry = replace(self._knowing(state), owed_since=None, told=False, slot=None, eased=eased)
+        # The newest state is over: so is every page that was signalled until now, whatever the clocks of its senders.
+        return entry if state.is_open else entry._over(max(state.came, self._last_claim() + TICK_SECONDS))
 
     def claimed(self, lease: Lease, tries: int, *, queued: bool) -> "Entry":
         """The entry with its sender's lease. Only a state that is on a queue may be called kept.
@@ -128,16 +171,16 @@ class Entry(NamedTuple):
         return replace(entry._rung(lease, tries, lease.began), lease=lease, slot=None)
 
     def accepted(
-        self, lease: Lease, request_id: str | None, rings: int, *, until: float, is_for_one: bool = False
+        self, lease: Lease, request_id: str | None, rings: int, *, until: float, audience: Audience = NOBODY_NAMED
     ) -> "Entry":
         """The entry once xMatters accepted the lease's state; `rings` counts the tries that may have rung.
 
         They rang by `until` (epoch seconds): xMatters, which is slow at times, counts them from when it took them.
         """
         entry = self._released(lease)._rung(lease, rings, until)
-        return entry.announcing(lease.state, request_id, lease.began, is_for_one=is_for_one)
+        return entry.announcing(lease.state, request_id, lease.began, audience)
 
-    def announcing(self, state: State, request_id: str | None, at: float, *, is_for_one: bool = False) -> "Entry":
+    def announcing(self, state: State, request_id: str | None, at: float, audience: Audience = NOBODY_NAMED) -> "Entry":
         """The entry with a state that xMatters accepted; `at` is when it was asked, in epoch seconds.
 
         A newer one that is announced already stays, and then this one is what people may have been told last.
@@ -145,10 +188,12 @@ class Entry(NamedTuple):
         raised = self.raised
         if request_id and all(request_id != each.request_id for each in raised):
             # Whoever was slow to say what it sent sent it before those that began after it.
-            one = Raised(request_id, at, state.is_open, is_for_one=is_for_one)
+            is_for_one, names = audience.is_for_one, hashes_of(audience.recipients)
+            one = Raised(request_id, at, state.is_open, is_for_one=is_for_one, recipients=names)
             known = sorted((*raised, one), key=lambda each: each.at)
             raised = tuple(known[-MAX_RAISED:])
         entry = replace(self, raised=raised)
+        entry = entry if state.is_open else entry._over(at)
         if state.precedes(entry.announced):
             return entry._doubting(state)
         is_anew = any(compare(told, state).transition in _ANEW for told in entry.last_told())
@@ -240,8 +285,20 @@ class Entry(NamedTuple):
         lease, entry = self.lease, replace(self, lease=None)
         return entry._rung(lease, 0, lease.began) if lease.owner == owner else entry._doubting(lease.state)
 
+    def _over(self, at: float) -> "Entry":
+        return replace(self, over_at=max(self.over_at, at))
+
     def _released(self, lease: Lease) -> "Entry":
         return replace(self, lease=None) if self.lease and self.lease.owner == lease.owner else self
+
+
+def hashes_of(recipients: tuple[str, ...]) -> str:
+    """Short hashes of recipients' names, one after the other: an entry keeps those of several signals."""
+    return "".join(sorted(hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8] for name in recipients))
+
+
+def _split(hashes: str) -> list[str]:
+    return [hashes[start : start + 8] for start in range(0, len(hashes), 8)]
 
 
 def _followed(known: Raised, seen: Raised) -> Raised:
@@ -319,6 +376,7 @@ def _encoded(entry: Entry) -> dict[str, Any]:
         "environment_id": entry.environment_id,
         "acknowledged_by": entry.acknowledged_by,
         "rests_until": entry.rests_until,
+        "over_at": entry.over_at,
     }
     return {name: value for name, value in members.items() if value}
 
@@ -342,6 +400,7 @@ def _decoded(members: Mapping[str, Any]) -> Entry:
         environment_id=members.get("environment_id", ""),
         acknowledged_by=members.get("acknowledged_by", ""),
         rests_until=members.get("rests_until", 0.0),
+        over_at=members.get("over_at", 0.0),
     )
 
 

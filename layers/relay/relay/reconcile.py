@@ -293,7 +293,10 @@ class Reconciler:
     def _is_missed(self, view: _View, state: State, known: _Known) -> bool:
         if is_known(known.entry, state, self.clock()):
             return False
-        return judge_change(known.entry, state, view.channel.policy.notify_on).standing == Standing.OWED
+        # A resolve that nobody announces ends pages all the same.
+        leaves_pages = view.channel.rest is not None and not state.is_open and known.entry.has_live_pages()
+        is_owed = judge_change(known.entry, state, view.channel.policy.notify_on).standing == Standing.OWED
+        return is_owed or leaves_pages
 
     def _is_woken(self, view: _View, share: Share, state: State, known: _Known) -> bool:
         """Whether a snooze ended on what is critical, and people were not told since; its entry says so then."""

@@ -19,13 +19,14 @@ from relay.delivery import Delivery
 from relay.errors import HANDLING, ChannelError, Reason
 from relay.fallback import MINUTE, OWED, UNCONFIRMED, Fallback, Told
 from relay.followup import Followup
-from relay.keeping import Keeper
+from relay.keeping import Keeper, followup_job
 from relay.message import Job, UnreadableMessage, seconds_of, timestamp
 from relay.outcome import Outcome, Owed, Result, after_failure
 from relay.pace import Closed
 from relay.policy import Policy
 from relay.schedule import wait_seconds
 from relay.telemetry import Telemetry
+from relay.transition import is_open
 
 if TYPE_CHECKING:
     from relay.writeback import Writeback
@@ -143,7 +144,7 @@ class Worker:
                 return self._done(job, channel, deadline, replayed=replayed, hold=hold)
             share = incident.parse(job.body)
             result = self.delivery.resume(job, share, channel, deadline, replayed=replayed, hold=hold)
-            return self._followed(job, result, channel, deadline, replayed=replayed)
+            return self._followed(job, result, channel, deadline, replayed=replayed, is_over=not is_open(share))
         except ChannelError as error:
             return self._without_channel(job, error, deadline, replayed=replayed)
         except Exception as error:  # noqa: BLE001 - it must not hide what became of the other jobs
@@ -176,24 +177,19 @@ class Worker:
             return result
         return self._rested(job, result, deadline)
 
-    def _followed(self, job: Job, result: Result, channel: Channel, deadline: Deadline, *, replayed: bool) -> Result:
-        """The result of a signal, once it is seen to that somebody follows it."""
+    def _followed(
+        self, job: Job, result: Result, channel: Channel, deadline: Deadline, *, replayed: bool, is_over: bool
+    ) -> Result:
+        """The result of a signal, once it is seen to that somebody follows it; `is_over`: its incident is resolved."""
         if channel.rest is None or job.spare or (replayed and result.outcome != Outcome.DELIVERED):
             return result
-        # What follows a signal that waited for hours, or was replayed, has its time yet.
-        followup = replace(
-            result.job or job,
-            kind="followup",
-            not_before=None,
-            rounds=0,
-            buried_at=None,
-            revived_at=timestamp(self.clock()),
-        )
+        # The age of a follow-up counts from now: its signal may have waited for hours, or have been replayed.
+        followup = replace(followup_job(result.job or job), revived_at=timestamp(self.clock()))
         if result.outcome == Outcome.DELIVERED:
             # Without it the page is not confirmed; that must not make the signal one that failed.
             self.keeper.keep(followup, deadline, until=self.clock() + FOLLOW_SECONDS)
-        elif result.outcome == Outcome.DUPLICATE:
-            # The job that was kept before its signal was sent, and wakes after it.
+        elif result.outcome == Outcome.DUPLICATE or (result.outcome == Outcome.UNCHANGED and is_over):
+            # The job that was kept before its signal was sent, and wakes after it; or a resolve that nobody announces.
             return replace(self._done(followup, channel, deadline, replayed=False, hold=None), job=followup)
         elif result.outcome == Outcome.SUPERSEDED and self.silent.get((job.channel, "xmatters"), 0.0) <= self.clock():
             # The newer one's job follows them all, but a page of what was over must not go on until that one wakes.
