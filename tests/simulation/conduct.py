@@ -176,6 +176,6 @@ def _seconds(moment: str) -> float:
 
 def _told_of(message: str) -> int:
     """Of how many incidents a message to the topic tells."""
-    more = re.search(r"^And (\d+) more", message, re.MULTILINE)
-    counted = re.search(r"^(\d+) critical and owed were only counted", message, re.MULTILINE)
+    more = re.search(r"^And (\d+) more critical", message, re.MULTILINE)
+    counted = re.search(r"^(\d+) more critical", message, re.MULTILINE)
     return int(counted[1]) if counted else 1 + (int(more[1]) if more else 0)

@@ -128,7 +128,7 @@ MUTATIONS = (
     Mutation(
         "a time-out is tried again at once",
         "errors",
-        "Reason.TIMEOUT: Handling(least=30.0, breaks_circuit=True)",
+        "Reason.TIMEOUT: Handling(breaks_circuit=True)",
         "Reason.TIMEOUT: _PASSES",
         seed=295,
     ),
@@ -188,14 +188,44 @@ MUTATIONS = (
     Mutation(
         "pages outlive their incident",
         "followup",
-        "(raised.is_open and place < resolved) or",
-        "(raised.is_open and place < 0) or",
+        "raised.is_open and raised.at < entry.over_at",
+        "raised.is_open and raised.at < 0",
     ),
     Mutation(
         "the page of a resolve ends with the others",
         "followup",
-        "(raised.is_open and place < resolved) or",
-        "place <= resolved or",
+        "raised.is_open and raised.at < entry.over_at",
+        "raised.at <= entry.over_at",
+    ),
+    Mutation(
+        "a resolve that nobody announces leaves its pages",
+        "delivery",
+        "return task.is_live and task.channel.rest is not None",
+        "return task.is_replayed and task.channel.rest is not None",
+    ),
+    Mutation(
+        "a newer page ends another team's",
+        "ledger",
+        "return set(_split(older.recipients)) <= set(_split(self.recipients))",
+        "return True",
+    ),
+    Mutation(
+        "500, 502 and 504 are taken for a signal that did not ring",
+        "errors",
+        "return status >= 500 and status != 503",
+        "return False",
+    ),
+    Mutation(
+        "a warning that may have rung is tried again at once",
+        "sending",
+        "not (repeats and sent.rings == 1 and failure.may_have_rung)",
+        "not (sent.rings == 1 and failure.may_have_rung)",
+    ),
+    Mutation(
+        "what may have rung is not marked when it is repeated",
+        "delivery",
+        "may_repeat=job.may_have_rung or entry.may_have_rung(task.state)",
+        "may_repeat=False",
     ),
     Mutation(
         "a page is looked for once",
@@ -206,8 +236,8 @@ MUTATIONS = (
     Mutation(
         "a replacement that is not there yet ends the page before",
         "followup",
-        "return bool(raised.pages) and not raised.is_over",
-        "return not raised.is_over",
+        "return bool(newer.pages) and not newer.is_over",
+        "return not newer.is_over",
     ),
     Mutation(
         "nobody follows what the worker sent",

@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -8,7 +9,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.fallback import MAX_WORDS, MINUTE, Fallback, Told
+from relay.fallback import MAX_WORDS, MINUTE, Fallback, Told, Unconfirmed
 from tests import samples
 from tests.fakes import Clock, FakeSns, Meddled, table_down
 
@@ -40,39 +41,104 @@ class Desk:
         return self.fallback.flush(samples.job(incident_id=incident_id))
 
     def told(self) -> list[str]:
-        """The incidents of the messages, and what they say of others."""
+        """The incidents of the messages, and how many more each speaks of."""
         return [
-            message["Subject"].rpartition(" ")[2]
-            + "".join(f"; {line}" for line in message["Message"].splitlines() if "critical and owed" in line)
+            "".join(re.findall(r"incident (\S+) (?:is critical|of channel)", message["Message"]))
+            + "".join(f"; {more}" for more in re.findall(r"(?:And )?\d+ more critical", message["Message"]))
             for message in self.sns.published
         ]
 
 
 def and_more(count: int) -> str:
-    return f"; And {count} more that are critical and owed."
+    return f"; And {count} more critical"
 
 
 def counted(count: int) -> str:
-    return f"; {count} critical and owed were only counted since the last message; this may be one of them."
+    return f"; {count} more critical"
 
 
-class TestTell:
-    def test_the_topic_hears_of_an_incident_with_all_that_helps(self) -> None:
+DISK_FULL = samples.body(alerts=[{"id": "a1", "description": "disk full"}])
+
+
+class TestWholeMessages:
+    def test_owed_for_too_long(self) -> None:
         desk = Desk()
-        assert desk.tell(body=samples.body(alerts=[{"id": "a1", "description": "disk full"}]))
+        assert desk.tell(body=DISK_FULL)
         assert desk.sns.published == [
             {
                 "TopicArn": TOPIC,
                 "Subject": "CRITICAL, xMatters not reached: incident i1",
-                "Message": "BigPanda incident i1 is critical, and xMatters has not accepted it.\n"
+                "Message": "BigPanda incident i1 is critical, and xMatters has not accepted its signal.\n"
                 "It says: disk full\n"
                 "Channel: noc; recipients: Network Operations\n"
-                "Since: 2027-01-15T08:00:00.000Z; last reason: upstream\n"
+                "Owed since: 2027-01-15T08:00:00.000Z; last reason: upstream\n"
                 "In BigPanda: https://a.bigpanda.io/#/app/overview/all/active/incidents/i1\n"
-                "The relay goes on trying. What to do: docs/operate.md, FallbackAlarm.",
+                "Notify the recipients by other means now.\n"
+                "The relay goes on trying, so the page may still come.\n"
+                "What to do: docs/operate.md, FallbackAlarm.",
             }
         ]
 
+    def test_owed_and_dead_lettered(self) -> None:
+        desk = Desk()
+        desk.tell(reason="refused")
+        assert desk.sns.published[0]["Message"].splitlines()[-3:] == [
+            "Notify the recipients by other means now.",
+            "The relay has given up: the job is in the dead-letter queue (relayctl dlq list).",
+            "What to do: docs/operate.md, FallbackAlarm.",
+        ]
+
+    def test_accepted_and_unconfirmed(self) -> None:
+        desk = Desk()
+        job = samples.job(body=DISK_FULL, reason="in_flight")
+        assert desk.fallback.tell(job, Unconfirmed(("r1", "r2"))) == Told.TOLD
+        assert desk.sns.published == [
+            {
+                "TopicArn": TOPIC,
+                "Subject": "CRITICAL, no page made: incident i1",
+                "Message": "xMatters accepted the signal for the critical BigPanda incident i1, and made no page of it "
+                "within three minutes.\n"
+                "Perhaps nobody was notified.\n"
+                "It says: disk full\n"
+                "Channel: noc; recipients: Network Operations\n"
+                "Received: 2027-01-15T08:00:00.000Z; xMatters' request id: r1, r2\n"
+                "In BigPanda: https://a.bigpanda.io/#/app/overview/all/active/incidents/i1\n"
+                "Is somebody on it? If not, notify the recipients by other means now.\n"
+                "The relay does not send the signal again.\n"
+                "What to do: docs/operate.md, UnconfirmedAlarm.",
+            }
+        ]
+
+    def test_one_more_line_for_incidents_that_were_only_counted(self) -> None:
+        desk = Desk()
+        for number in range(3):
+            desk.tell(f"i{number}")
+        desk.clock.now += MINUTE
+        desk.tell("i3")
+        line = "And 2 more critical incidents that xMatters has not accepted, or made no page of."
+        assert desk.sns.published[1]["Message"].splitlines()[4] == line
+
+    def test_incidents_that_were_only_counted(self) -> None:
+        desk = Desk()
+        for number in range(3):
+            desk.tell(f"i{number}")
+        desk.clock.now += MINUTE
+        desk.flush("i2")
+        assert desk.sns.published[1:] == [
+            {
+                "TopicArn": TOPIC,
+                "Subject": "CRITICAL, 2 more not brought to people by xMatters",
+                "Message": "2 more critical incidents since the last message: "
+                "xMatters has not accepted them, or made no page.\n"
+                "One of them may be incident i2 of channel noc.\n"
+                "Notify people by other means now.\n"
+                "The worker's log names each incident: lines 'fallback told' and 'unconfirmed'.\n"
+                "What to do: docs/operate.md, FallbackAlarm.",
+            }
+        ]
+
+
+class TestTell:
     def test_what_comes_within_the_minute_is_counted_and_the_next_message_says_so(self) -> None:
         desk = Desk()
         assert [desk.tell(f"i{number}") for number in range(4)] == [True] * 4
@@ -364,10 +430,10 @@ class TestLink:
         ids=str,
     )
     def test_it_leads_to_the_incident(self, links: Any, expected: str) -> None:
-        assert lines(body=samples.body(links=links))[-2] == f"In BigPanda: {expected}"
+        assert lines(body=samples.body(links=links))[-4] == f"In BigPanda: {expected}"
 
     def test_even_where_the_body_can_not_be_read(self) -> None:
-        assert lines(body=b"no JSON", incident_id="a/b\ud800")[-2].endswith("/incidents/a%2Fb%3F")
+        assert lines(body=b"no JSON", incident_id="a/b\ud800")[-4].endswith("/incidents/a%2Fb%3F")
 
 
 STEPS = st.lists(st.tuples(st.sampled_from(["tell", "flush", "topic"]), st.integers(0, 90)), max_size=30)

@@ -118,7 +118,11 @@ class TestConfirm:
         assert LOOK_FOR_SECONDS < relay.clock.now - began < LOOK_FOR_SECONDS + 90
         assert relay.recorder.metrics()["unconfirmed"] == 1
         [message] = relay.sns.published
-        assert "xMatters accepted it but made no page of it" in message["Message"]
+        assert message["Subject"] == "CRITICAL, no page made: incident i1"
+        assert "xMatters' request id: r1" in message["Message"]
+        assert "in_flight" not in message["Message"]
+        [line] = [line for line in relay.recorder.lines() if line["message"].startswith("unconfirmed")]
+        assert line["request_id"] == "r1"
         assert pages(relay)[0][3]
 
     def test_a_warning_is_not_told(self, tenant: Tenant) -> None:

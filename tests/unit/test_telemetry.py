@@ -61,7 +61,7 @@ class TestMetrics:
             recorder.telemetry.share(result, {}, correlation_id="c1")
         recorder.telemetry.unreadable("no JSON")
         recorder.telemetry.told(samples.job())
-        recorder.telemetry.unconfirmed(samples.job())
+        recorder.telemetry.unconfirmed(samples.job(), ("r1",))
         recorder.telemetry.crashed(ValueError())
         for notice in ("stale_channel", "lookups_limited", "fallback_failed"):
             recorder.telemetry.notice(notice, "why")

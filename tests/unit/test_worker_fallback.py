@@ -79,7 +79,7 @@ class TestFallback:
         for _ in range(16):
             relay.wake(30)
         assert len(told(relay)) == 2
-        assert "19 critical and owed were only counted" in relay.sns.published[1]["Message"]
+        assert "19 more critical incidents since the last message" in relay.sns.published[1]["Message"]
         assert (relay.retries.messages, len(relay.dead_letters.messages)) == ([], 20)
 
     def test_one_that_was_moved_back_and_is_refused_again_is_one_dead_letter(self) -> None:

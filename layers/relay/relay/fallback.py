@@ -1,7 +1,7 @@
-"""The fallback: a critical incident that is owed for too long is told to people on a way that is not xMatters.
+"""The fallback topic: SNS notifies people of a critical incident that xMatters does not bring to them.
 
-The topic shares no credential with xMatters. It is told once of each, with a subject and a link; never more than once
-a minute, for a storm: the next message says how many more there are.
+The topic shares no credential with xMatters. It is notified once for each incident, and at most once a minute: in a
+storm the next message says how many more incidents there are.
 """
 
 import json
@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from relay import details, incident
 from relay.details import Details, console_link
-from relay.errors import BadRequest, LedgerError
+from relay.errors import HANDLING, BadRequest, LedgerError, Reason
 from relay.message import Job, legal_text
 from relay.table import Table
 
@@ -26,9 +26,13 @@ MINUTE = 60.0
 MAX_SUBJECT = 99
 MAX_WORDS = 200
 _KEY = "fallback"
-OWED = "xMatters has not accepted it"
-UNCONFIRMED = "xMatters accepted it but made no page of it"
 _TRIES = 4
+
+
+class Unconfirmed(NamedTuple):
+    """Signals that xMatters accepted and made no page of, by xMatters' request ids."""
+
+    request_ids: tuple[str, ...]
 
 
 class Told(Enum):
@@ -48,20 +52,20 @@ class Tally(NamedTuple):
 
 @dataclass(frozen=True)
 class Fallback:
-    """Tells the topic. `client` makes its client when it is needed first, which is seldom. `clock`: epoch seconds."""
+    """Notifies the topic. `client` makes the SNS client when it is needed first. `clock`: epoch seconds."""
 
     client: "Callable[[], SNSClient]"
     topic_arn: str
     table: Table
     clock: Callable[[], float]
 
-    def tell(self, job: Job, what: str = OWED) -> Told:
-        """Tell the topic of a critical that is owed for too long, or of which no page came; or count it."""
+    def tell(self, job: Job, unconfirmed: Unconfirmed | None = None) -> Told:
+        """Notify the topic of a critical that is owed for too long, or that is `unconfirmed`; or count it."""
         others = self._count(one_more=1)
         if others is None:
             return Told.COUNTED
-        words = f"And {others} more that are critical and owed." if others else ""
-        return Told.TOLD if self._publish(job, what, words, others) else Told.NOT
+        message = _unconfirmed(job, unconfirmed, others) if unconfirmed else _owed(job, others)
+        return Told.TOLD if self._publish(message, others) else Told.NOT
 
     def flush(self, job: Job) -> bool:
         """Tell the topic of those that were only counted, if a minute is over; `job` may be one of them.
@@ -70,8 +74,7 @@ class Fallback:
         """
         tally, _ = self._tally()
         if tally.more and self._is_over(tally) and (counted := self._count(one_more=0)):
-            words = f"{counted} critical and owed were only counted since the last message; this may be one of them."
-            return self._publish(job, OWED, words, counted)
+            return self._publish(_counted(job, counted), counted)
         return not tally.more
 
     def _count(self, *, one_more: int) -> int | None:
@@ -112,10 +115,10 @@ class Fallback:
         last, more = json.loads(found.text)
         return Tally(last, more), found.sequence
 
-    def _publish(self, job: Job, what: str, words: str, counted: int) -> bool:
-        """Whether the topic was told; if not, those that were counted stay counted."""
+    def _publish(self, message: "_Message", counted: int) -> bool:
+        """Notify the topic; False if that failed: then the counted incidents stay counted."""
         try:
-            self.client().publish(TopicArn=self.topic_arn, Subject=_subject(job), Message=_message(job, what, words))
+            self.client().publish(TopicArn=self.topic_arn, Subject=message.subject, Message=message.text)
         except (ClientError, BotoCoreError):
             if counted:
                 self._changed(lambda tally: replace(tally, more=tally.more + counted))
@@ -123,26 +126,80 @@ class Fallback:
         return True
 
 
-def _subject(job: Job) -> str:
-    """SNS takes less than 100 printable ASCII characters (docs/vendors.md, "What SNS takes")."""
-    text = f"CRITICAL, xMatters not reached: incident {job.incident_id}"
-    return "".join(character if " " <= character <= "~" else "?" for character in text)[:MAX_SUBJECT]
+class _Message(NamedTuple):
+    subject: str
+    text: str
 
 
-def _message(job: Job, what: str, words: str) -> str:
+def _message(subject: str, *lines: str) -> _Message:
+    """A message. SNS takes less than 100 printable ASCII characters as subject (docs/vendors.md, "What SNS takes")."""
+    plain = "".join(character if " " <= character <= "~" else "?" for character in subject)[:MAX_SUBJECT]
+    return _Message(plain, "\n".join(filter(None, lines)))
+
+
+def _owed(job: Job, others: int) -> _Message:
+    is_over = HANDLING[Reason(job.reason)].is_final
+    return _message(
+        f"CRITICAL, xMatters not reached: incident {job.incident_id}",
+        f"BigPanda incident {legal_text(job.incident_id)} is critical, and xMatters has not accepted its signal.",
+        *_about(job),
+        f"Owed since: {job.received_at}; last reason: {job.reason}",
+        _link(job),
+        _and_more(others),
+        "Notify the recipients by other means now.",
+        "The relay has given up: the job is in the dead-letter queue (relayctl dlq list)."
+        if is_over
+        else "The relay goes on trying, so the page may still come.",
+        "What to do: docs/operate.md, FallbackAlarm.",
+    )
+
+
+def _unconfirmed(job: Job, unconfirmed: Unconfirmed, others: int) -> _Message:
+    requests = ", ".join(map(legal_text, unconfirmed.request_ids))
+    return _message(
+        f"CRITICAL, no page made: incident {job.incident_id}",
+        f"xMatters accepted the signal for the critical BigPanda incident {legal_text(job.incident_id)}, and made no "
+        "page of it within three minutes.",
+        "Perhaps nobody was notified.",
+        *_about(job),
+        f"Received: {job.received_at}; xMatters' request id: {requests}",
+        _link(job),
+        _and_more(others),
+        "Is somebody on it? If not, notify the recipients by other means now.",
+        "The relay does not send the signal again.",
+        "What to do: docs/operate.md, UnconfirmedAlarm.",
+    )
+
+
+def _counted(job: Job, counted: int) -> _Message:
+    """The message that stands for incidents that were only counted; `job` may be one of them."""
+    return _message(
+        f"CRITICAL, {counted} more not brought to people by xMatters",
+        f"{counted} more critical incidents since the last message: xMatters has not accepted them, or made no page.",
+        f"One of them may be incident {legal_text(job.incident_id)} of channel {job.channel}.",
+        "Notify people by other means now.",
+        "The worker's log names each incident: lines 'fallback told' and 'unconfirmed'.",
+        "What to do: docs/operate.md, FallbackAlarm.",
+    )
+
+
+def _and_more(others: int) -> str:
+    return f"And {others} more critical incidents that xMatters has not accepted, or made no page of." if others else ""
+
+
+def _about(job: Job) -> tuple[str, ...]:
     found = _details(job)
     described = (*(alert.description for alert in found.alerts), found.description) if found else ()
     said = next(filter(None, described), None)
-    lines = [
-        f"BigPanda incident {legal_text(job.incident_id)} is critical, and {what}.",
-        *([f"It says: {legal_text(said)[:MAX_WORDS]}"] if said else []),
+    return (
+        f"It says: {legal_text(said)[:MAX_WORDS]}" if said else "",
         f"Channel: {job.channel}; recipients: {legal_text(', '.join(job.recipients))}",
-        f"Since: {job.received_at}; last reason: {job.reason}",
-        *([words] if words else []),
-        f"In BigPanda: {legal_text(found.link if found else console_link(job.incident_id))}",
-        "The relay goes on trying. What to do: docs/operate.md, FallbackAlarm.",
-    ]
-    return "\n".join(lines)
+    )
+
+
+def _link(job: Job) -> str:
+    found = _details(job)
+    return f"In BigPanda: {legal_text(found.link if found else console_link(job.incident_id))}"
 
 
 def _details(job: Job) -> Details | None:

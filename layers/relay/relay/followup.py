@@ -40,7 +40,7 @@ class Followup:
         """Find out what became of the signals of a job's incident, and end the pages that have to end.
 
         `duplicate` when nothing is left to be done; `queued` when it is too early to tell; `unsafe`, with a reason,
-        when xMatters does not say. `unconfirmed` says that no page came of a signal, which is found once.
+        when xMatters does not say. `unconfirmed` has the request ids of signals that no page came of, each once.
         """
         try:
             entry = self.guard.read(entry_of(job), deadline)
@@ -67,7 +67,7 @@ class Followup:
     ) -> Result:
         after = entry.followed(seen)
         # Of a resolve a flow need not make a page.
-        lost = any(raised.is_lost and raised.is_open for raised in seen.values())
+        lost = tuple(raised.request_id for raised in seen.values() if raised.is_lost and raised.is_open)
         is_noted = after == entry or self.guard.record(entry_of(job), entry, lambda now: now.followed(seen), deadline)
         if failure:
             return replace(
@@ -78,7 +78,7 @@ class Followup:
                 response_excerpt=failure.excerpt,
                 retry_after=failure.retry_after,
                 attempts=int(failure.asked),
-                unconfirmed=lost and is_noted,
+                unconfirmed=lost if is_noted else (),
             )
         if not is_noted:
             return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail="the ledger did not take it")

@@ -33,7 +33,7 @@ class Result(NamedTuple):
     `queue` is `retry` or `dead_letter` where it is queued; `until` says from when on it may be tried, in epoch seconds,
     if that is known. `last_copy` is an envelope that no queue took: the only copy there is. `attempts` counts what
     xMatters was really asked; `fault` is a fault of our own that came in between; `unguarded` says what the ledger
-    could not help with; `unconfirmed` that no page came of a signal; `is_first` that the
+    could not help with; `unconfirmed` has xMatters' request ids of signals that no page came of; `is_first` that the
     ledger knew nothing of the incident before. `job` is the job with what the ledger knows of its
     tries.
     """
@@ -57,7 +57,7 @@ class Result(NamedTuple):
     fault: BaseException | None = None
     last_copy: str | None = None
     unguarded: str | None = None
-    unconfirmed: bool = False
+    unconfirmed: tuple[str, ...] = ()
     is_first: bool = False
     owed: Owed | None = None
     job: Job | None = None

@@ -5,7 +5,7 @@ Nothing secret gets here: lines are made of named fields, never of headers, URLs
 
 import json
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
@@ -161,10 +161,11 @@ class Telemetry:
         fields = {"channel": job.channel, "incident_id": job.incident_id, "delivery_id": job.delivery_id}
         self._logger.warning("fallback told", extra=fields | _history(job))
 
-    def unconfirmed(self, job: Job) -> None:
-        """Log and count that no page came of a signal that xMatters accepted."""
+    def unconfirmed(self, job: Job, request_ids: Sequence[str]) -> None:
+        """Log and count that no page came of signals that xMatters accepted; `request_ids` are xMatters' own."""
         self._metrics.add_metric("unconfirmed", MetricUnit.Count, 1)
         fields = {"channel": job.channel, "incident_id": job.incident_id, "delivery_id": job.delivery_id}
+        fields["request_id"] = ", ".join(request_ids)
         self._logger.error(
             "unconfirmed: xMatters accepted a signal and made no page of it", extra=fields | _history(job)
         )

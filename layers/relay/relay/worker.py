@@ -17,7 +17,7 @@ from relay.channel_cache import ChannelCache
 from relay.deadline import Deadline
 from relay.delivery import Delivery
 from relay.errors import HANDLING, ChannelError, Reason
-from relay.fallback import MINUTE, OWED, UNCONFIRMED, Fallback, Told
+from relay.fallback import MINUTE, Fallback, Told, Unconfirmed
 from relay.followup import Followup
 from relay.keeping import Keeper, followup_job
 from relay.message import Job, UnreadableMessage, seconds_of, timestamp
@@ -127,7 +127,7 @@ class Worker:
         result = self._tried(job, deadline, replayed=False)
         self.telemetry.worked(job, result, deadline.spent)
         if result.unconfirmed:
-            self._warn(job, deadline)
+            self._warn(job, Unconfirmed(result.unconfirmed), deadline)
         if result.outcome == Outcome.UNSAFE:
             # A crash of ours, or nothing that can be tried: after a few of these the queue's redrive takes it away.
             return False
@@ -232,7 +232,7 @@ class Worker:
 
     def _seen_to(self, job: Job, result: Result, deadline: Deadline) -> bool:
         """Let the job wait if it is still owed, and tell the fallback in time; true when the old message may go."""
-        job, tell_at = self._tell_in_time(job, result.owed, deadline)
+        job, tell_at = self._tell_in_time(job, result, deadline)
         if result.queue == "retry":
             if job.spare and result.reason != Reason.PACED:
                 return True
@@ -257,11 +257,11 @@ class Worker:
         again = after_failure(job, result, now)
         return replace(again, rounds=job.rounds + 1, not_before=timestamp(now + wait))
 
-    def _tell(self, job: Job, what: str, deadline: Deadline) -> Told:
-        """Tell the fallback topic, if that does not take too long: others wait, too."""
+    def _tell(self, job: Job, unconfirmed: Unconfirmed | None, deadline: Deadline) -> Told:
+        """Notify the fallback topic, if that does not take too long: other jobs wait, too."""
         try:
             return deadline.run(
-                partial(self.fallback.tell, job, what),
+                partial(self.fallback.tell, job, unconfirmed),
                 part="fallback",
                 at_least=FALLBACK_SECONDS,
                 at_most=FALLBACK_SECONDS,
@@ -276,14 +276,15 @@ class Worker:
         except TimeoutError:
             return False
 
-    def _warn(self, job: Job, deadline: Deadline) -> None:
-        """Say loudly that no page came of a signal, and tell the fallback of a critical one."""
-        self.telemetry.unconfirmed(job)
-        if job.status == "critical" and self._tell(job, UNCONFIRMED, deadline) == Told.NOT:
+    def _warn(self, job: Job, unconfirmed: Unconfirmed, deadline: Deadline) -> None:
+        """Log and count that no page came of a signal, and notify the fallback topic of a critical one."""
+        self.telemetry.unconfirmed(job, unconfirmed.request_ids)
+        if job.status == "critical" and self._tell(job, unconfirmed, deadline) == Told.NOT:
             self.telemetry.notice("fallback_failed", "the fallback topic could not be told of a critical incident")
 
-    def _tell_in_time(self, job: Job, owed: Owed | None, deadline: Deadline) -> tuple[Job, float]:
-        """Tell the fallback topic if it is time; the job as it is then, and when to think of it next."""
+    def _tell_in_time(self, job: Job, result: Result, deadline: Deadline) -> tuple[Job, float]:
+        """Notify the fallback topic if overdue; return the updated job and the time of the next check."""
+        owed = result.owed
         if owed is None or not owed.is_critical:
             return job, NEVER
         now = self.clock()
@@ -293,7 +294,7 @@ class Worker:
         due = owed.since + self._fallback_after(job)
         if due > now:
             return job, due
-        told = self._tell(job, OWED, deadline)
+        told = self._tell(replace(job, reason=result.reason or job.reason), None, deadline)
         if told != Told.NOT:
             self.telemetry.told(job)
             self.delivery.told(job, deadline)
