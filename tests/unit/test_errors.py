@@ -22,7 +22,8 @@ def test_only_refused_credentials_are_renewed() -> None:
 
 
 def test_what_can_not_pass_is_final() -> None:
-    assert {reason for reason in Reason if HANDLING[reason].is_final} == {Reason.REFUSED, Reason.EXPIRED}
+    final = {Reason.REFUSED, Reason.EXPIRED, Reason.CHANNEL_REMOVED}
+    assert {reason for reason in Reason if HANDLING[reason].is_final} == final
 
 
 def test_what_asked_nothing_is_no_try() -> None:

@@ -123,7 +123,7 @@ class TestFallback:
 
     @pytest.mark.parametrize("kind", ["followup", "writeback", "release"])
     def test_what_is_no_signal_is_owed_to_nobody(self, kind: str) -> None:
-        relay = room(secrets=FakeSecrets())
+        relay = room(secrets=FakeSecrets(noc="not json"))
         relay.retries.queue().send(samples.job(kind=kind, received_at=NOW))
         relay.wake(301)
         assert (told(relay), [job.kind for job in relay.retries.jobs()]) == ([], [kind])

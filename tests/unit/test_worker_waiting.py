@@ -9,7 +9,7 @@ from relay import incident
 from relay.errors import QueueError, Reason
 from relay.message import Job, timestamp
 from tests import samples
-from tests.fakes import Call, FakeSqs, Relay, Step, room
+from tests.fakes import Call, FakeSecrets, FakeSqs, Relay, Step, room
 
 DOWN = samples.refused(503, b"down")
 REFUSED = samples.refused(404)
@@ -261,7 +261,7 @@ class TestRefused:
         assert relay.retries.messages == []
 
 
-class TestWithoutItsChannel:
+class TestChannelUnreadable:
     def test_the_job_waits_for_it_to_come_back(self) -> None:
         relay = room()
         good, relay.secrets.texts["noc"] = relay.secrets.texts["noc"], "not json"
@@ -272,25 +272,30 @@ class TestWithoutItsChannel:
         assert (len(relay.session.calls), relay.retries.messages) == (1, [])
 
     def test_in_its_own_time(self) -> None:
-        relay = room()
+        relay = unreadable()
         not_before = timestamp(relay.clock.now + 500)
-        woken(relay, channel="gone", reason="credentials", not_before=not_before)
+        woken(relay, reason="credentials", not_before=not_before)
         assert (waiting(relay).reason, waiting(relay).not_before) == ("credentials", not_before)
         assert waiting(relay).rounds == 0
 
     def test_but_not_for_ever(self) -> None:
-        relay = room()
+        relay = unreadable()
         relay.clock.now += MAX_AGE + 1
-        assert woken(relay, channel="gone") == []
+        assert woken(relay) == []
         assert [job.reason for job in relay.dead_letters.jobs()] == ["expired"]
         assert relay.retries.messages == []
 
     def test_if_no_queue_takes_it_then_it_is_offered_again(self) -> None:
-        relay = room()
+        relay = unreadable()
         relay.clock.now += MAX_AGE + 1
         relay.dead_letters.failure = NO
-        assert woken(relay, channel="gone") == []
+        assert woken(relay) == []
         assert (waiting(relay).reason, relay.retries.delays()) == ("expired", [60])
+
+
+def unreadable() -> Relay:
+    """A relay whose channel has a malformed secret."""
+    return room(secrets=FakeSecrets(noc="not json"))
 
 
 def test_a_receive_count_above_one_means_a_crash_for_every_wait_is_a_new_message() -> None:

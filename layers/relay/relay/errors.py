@@ -35,6 +35,7 @@ class Reason(StrEnum):
     IN_FLIGHT = "in_flight"
     PACED = "paced"
     EXPIRED = "expired"
+    CHANNEL_REMOVED = "channel_removed"
     INTERNAL = "internal"
 
 
@@ -77,6 +78,8 @@ HANDLING: Mapping[Reason, Handling] = MappingProxyType(
         Reason.IN_FLIGHT: _WAITS,
         Reason.PACED: _WAITS,
         Reason.EXPIRED: _FINAL,
+        # Made again, the channel can have its jobs replayed.
+        Reason.CHANNEL_REMOVED: _FINAL,
         Reason.INTERNAL: Handling(),
     }
 )
@@ -146,6 +149,8 @@ class ChannelError(RelayError):
 
 class UnknownChannel(ChannelError):
     """There is no channel of that name, or it was removed."""
+
+    reason = Reason.CHANNEL_REMOVED
 
 
 class ChannelUnreadable(ChannelError):

@@ -206,10 +206,15 @@ class Worker:
         return replace(waiting, queue="dead_letter") if is_buried else replace(waiting, until=None)
 
     def _without_channel(self, job: Job, error: ChannelError, deadline: Deadline, *, replayed: bool) -> Result:
-        """The channel may come back, or be mended, so the job waits, though not for ever."""
+        """Dead-letter a removed channel's job at once; let a job wait whose channel can't be read now.
+
+        The operator was told how many jobs there are when the channel was removed, so the fallback topic is not.
+        """
         result = _unsafe(job, error.reason, f"{type(error).__name__}: {error}")
         if replayed:
             return result
+        if HANDLING[error.reason].is_final:
+            return self._rested(job, result, deadline)
         # Only a signal is owed to people.
         is_critical = job.kind == "signal" and job.status == "critical"
         owed = Owed(seconds_of(job.received_at), is_critical=is_critical, is_told=False)
