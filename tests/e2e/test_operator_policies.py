@@ -56,6 +56,9 @@ class Person:
             if "sqs:ChangeMessageVisibility" in _actions(statement):
                 # On AWS this one action stands for the call in batches too; the local cloud tells them apart.
                 statement["Action"].append("sqs:ChangeMessageVisibilityBatch")
+            if "lambda:GetFunctionRecursionConfig" in _actions(statement):
+                # The local cloud takes the call for this one.
+                statement["Action"] = [*_actions(statement), "lambda:GetFunction"]
         self._iam.put_user_policy(UserName=self.name, PolicyName="relay", PolicyDocument=json.dumps(document))
 
 
