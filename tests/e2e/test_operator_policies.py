@@ -96,7 +96,7 @@ class TestReplayPolicy:
         replayer.may_do_all()
         operator.jobs(2)
         operator.script({"kind": "status", "status": 400})
-        for verb in (["list"], ["show", ""], ["replay"]):
+        for verb in (["list"], ["show", operator.visible()[0].delivery_id], ["replay"]):
             done = replayer.run("dlq", *verb)
             assert done.exit_code == 0, done.output
         done = replayer.run("dlq", "replay", "--yes", "--rate", "50")

@@ -7,6 +7,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.parsers import ResponseParserError
 
 from tests.integration.relayctl_cloud import REGION, STACK, Operator, account, new_session
 from tests.samples import job
@@ -206,6 +207,28 @@ def test_what_may_not_be_looked_at_is_not_said_to_be_well(
     found = patient.examined(code=int(state == "failed"))
     assert found[check][0] == state
     assert f"not checked: AWS refused {operation}: AccessDenied" in found[check][1]
+
+
+def test_an_answer_that_is_not_aws_fails_its_check_and_no_other(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = patient.operator.session
+
+    def confused(**names: str | None) -> boto3.Session:
+        its_session = session(profile_name=names["profile_name"], region_name=names["region_name"])
+        events: Any = its_session.events
+        events.register_first("before-call.dynamodb.DescribeTable", _not_aws)
+        return its_session
+
+    monkeypatch.setattr(patient.operator, "session", confused)
+    found = patient.examined(code=1)
+    assert [what for what, (state, _) in found.items() if state == "failed"] == ["ledger"]
+    assert found["ledger"][1].startswith("not checked: AWS could not be asked: ResponseParserError")
+    assert "canary" not in found["ledger"][1]
+
+
+def _not_aws(**_: Any) -> None:
+    raise ResponseParserError("canary\nand more")
 
 
 class TestLocalCloud:
