@@ -122,8 +122,8 @@ def test_a_list_fits_into_80_columns() -> None:
 
 
 def lines(terminal: Terminal) -> list[str]:
-    """What the terminal shows, without colours."""
-    return [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line).rstrip("\r") for line in terminal.shown.split("\n")]
+    """Return what the terminal shows, without colours; a status that is written over counts each time."""
+    return re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.shown))
 
 
 def test_names_that_are_too_long_for_a_row_are_not_broken() -> None:
