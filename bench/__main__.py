@@ -9,7 +9,6 @@ import argparse
 import json
 import logging
 import os
-import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -125,7 +124,7 @@ def _artefact(workplace: Workplace) -> Section:
 
 def _cost(workplace: Workplace) -> Section:
     _, wakes = throughput.measure(workplace.functions, workplace.rounds(60), batch=cost.JOBS_A_BATCH)
-    alarms = len(re.findall("Type: AWS::CloudWatch::Alarm", (ROOT / "template.yaml").read_text()))
+    alarms = cost.alarms_by_default((ROOT / "template.yaml").read_text())
     return cost.section(
         traffic.counted(),
         cost.Invocation.of(workplace.warm.kinds["delivered"].spent),

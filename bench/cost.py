@@ -4,6 +4,7 @@ An owed share is one request to the API, one run of the webhook that signals xMa
 once it is delivered.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -27,7 +28,7 @@ MEMORY_GB = 0.5
 PROCESSOR = 512 / 1769
 # START, END and REPORT of an invocation; the API's own line, in the template's format; what CloudWatch adds to each.
 PLATFORM_LOG_BYTES = 330
-ACCESS_LOG_BYTES = 290
+ACCESS_LOG_BYTES = 340
 LOG_EVENT_BYTES = 26
 PLATFORM_LOG_LINES = 3
 
@@ -89,6 +90,11 @@ def per_million(
         "Secrets Manager reads": counted.secret_reads * prices.SECRET_READS,
         "CloudWatch Logs": log_bytes * MILLION / GIGABYTE * prices.LOG_GB,
     }
+
+
+def alarms_by_default(template: str) -> int:
+    """Alarms that a deployment with default parameters pays for; SilenceAlarm is off, and would count five times."""
+    return len(re.findall(r"Type: AWS::CloudWatch::Alarm\n(?!    Condition: WatchesSilence)", template))
 
 
 def per_month(alarms: int, metrics: int, channels: int) -> Mapping[str, float]:

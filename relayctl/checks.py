@@ -1,16 +1,15 @@
-"""What was looked at, and whether it is as it must be: for people a line each, for programs a document each."""
+"""Results of checks: for people a line each, for programs a document each."""
 
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from botocore.exceptions import BotoCoreError, ClientError
 from rich.text import Text
 
 from relay.errors import Reason, SendError
 from relayctl import terminal
 from relayctl.outputs import StackMissingError
-from relayctl.refusal import refusal
+from relayctl.refusal import aws_failure
 
 # What is as it is now, and may be otherwise in a minute.
 _PASSES = {Reason.RATE_LIMITED, Reason.UPSTREAM}
@@ -60,25 +59,22 @@ def of_failure(what: str, error: SendError) -> Check:
 
 
 def of_aws(what: str, look: Callable[[], Check]) -> Check:
-    """What `look` finds; failed where AWS does not let us look."""
+    """Return what `look` finds; failed where AWS refuses the call or can't be asked."""
     try:
         return look()
-    except ClientError as error:
-        return failed(what, f"not checked: {refusal(error)}")
-    except BotoCoreError as error:
-        return failed(what, f"not checked: AWS could not be asked: {error}")
     except StackMissingError as error:
         return failed(what, f"not checked: {error}")
+    except Exception as error:
+        if message := aws_failure(error):
+            return failed(what, f"not checked: {message}")
+        raise
 
 
 def show(checks: Iterable[Check]) -> None:
-    """Print a line for each."""
-    console = terminal.output()
+    """Print a line for each; on a terminal what does not fit goes on below its beginning."""
     for each in checks:
-        line = Text(f"{each.state:7}", style=_STYLES[each.state]).append(
-            f"  {terminal.plain(each.what)}: {terminal.plain(each.detail)}", style="default"
-        )
-        console.print(line, soft_wrap=True)
+        state = Text(f"{each.state:7}  ", style=_STYLES[each.state])
+        terminal.say(f"{terminal.plain(each.what)}: {terminal.plain(each.detail)}", lead=state)
 
 
 def listing(checks: Iterable[Check]) -> dict[str, Any]:

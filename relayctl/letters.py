@@ -1,21 +1,27 @@
-"""Dead letters for people and for programs: tables, documents and sums of them."""
+"""Dead-lettered jobs for people and for programs: tables, documents and sums."""
 
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from rich.cells import cell_len, set_cell_size
+from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
-from relay.dead_letters import Held
+from relay.dead_letters import Depth, Held
 from relay.message import Job, seconds_of
 from relay.replay import Replayed
 from relayctl.terminal import plain
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _NAME_COLUMNS = 18
+_SHORT_TITLES = ("id", "age", "status", "reason", "tries")
+_GAP = "  "
+SUMMARY_INDENT = 14
 
 
 def since(text: str, now: datetime) -> float:
@@ -65,27 +71,56 @@ def document(held: Held) -> dict[str, Any]:
     }
 
 
-def listing(helds: Sequence[Held], about: int) -> dict[str, Any]:
-    """A list of messages for programs, without their bodies."""
+def listing(helds: Sequence[Held], depth: Depth) -> dict[str, Any]:
+    """Return a list of messages for programs, without their bodies."""
     shown = [document(held) for held in helds]
     return {
         "messages": [{name: value for name, value in each.items() if name != "body"} for each in shown],
         "shown": len(shown),
-        "about": about,
+        "about": depth.about,
+        "held": depth.held,
     }
 
 
-def table(jobs: Sequence[Job], now: datetime) -> Table:
-    """A list of jobs for people; it fits into 80 columns where ids are BigPanda's and channels have short names."""
-    rows = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
-    for title in ("id", "age", "channel", "incident", "status", "reason", "tries"):
-        rows.add_column(title, overflow="fold", no_wrap=title not in {"channel", "incident"})
-    for job in jobs:
-        reason = job.reason + (f" {job.http_status}" if job.http_status else "")
-        cells = (job.delivery_id[:8], age(job, now), job.channel, job.incident_id, job.status or "-", reason)
-        # An incident's id is what BigPanda sends, and the rest what anybody may have put on the queue.
-        rows.add_row(*(plain(str(cell)) for cell in cells), str(job.attempts))
-    return rows
+def table(jobs: Sequence[Job], now: datetime, columns: int) -> RenderableType:
+    """Return a list of jobs for people, a row each.
+
+    Where the rows don't fit into so many columns, channel and incident stand on a line of their own, so that no name is
+    broken unless it is longer than a line.
+    """
+    rows = [_cells(job, now) for job in jobs]
+    widths = {title: max(cell_len(each[title]) for each in (*rows, {title: title})) for title in rows[0]}
+    if sum(widths.values()) + len(_GAP) * (len(widths) - 1) > columns:
+        return Group(*_two_lines_each(rows, widths))
+    whole = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
+    for title in widths:
+        whole.add_column(title, overflow="fold", no_wrap=True)
+    for row in rows:
+        whole.add_row(*row.values())
+    return whole
+
+
+def _cells(job: Job, now: datetime) -> dict[str, str]:
+    """Return a job's cells by their titles."""
+    cells = {
+        "id": job.delivery_id[:8],
+        "age": age(job, now),
+        "channel": job.channel,
+        "incident": job.incident_id,
+        "status": job.status or "-",
+        "reason": job.reason + (f" {job.http_status}" if job.http_status else ""),
+        "tries": str(job.attempts),
+    }
+    # An incident's id is what BigPanda sends, and the rest what anybody may have put on the queue.
+    return {title: plain(str(cell)) for title, cell in cells.items()}
+
+
+def _two_lines_each(rows: Sequence[dict[str, str]], widths: dict[str, int]) -> Iterator[Text]:
+    for number, row in enumerate([{title: title for title in widths}, *rows]):
+        style = "" if number else "bold"
+        short = (set_cell_size(row[title], widths[title]) for title in _SHORT_TITLES)
+        yield Text(_GAP.join(short).rstrip(), style, overflow="fold")
+        yield Text(f"{_GAP}{row['channel']}{_GAP}{row['incident']}", style, overflow="fold")
 
 
 def stranger(held: Held) -> str:
@@ -119,11 +154,12 @@ def _indented(body: str) -> str:
         return body
 
 
-def summary(jobs: Sequence[Job], about: int) -> dict[str, Any]:
-    """What a replay would touch: how many, of which channels, reasons and statuses, and since when."""
+def summary(jobs: Sequence[Job], depth: Depth) -> dict[str, Any]:
+    """Count the jobs that a replay would send, by channel, reason and status."""
     return {
         "matched": len(jobs),
-        "about": about,
+        "about": depth.about,
+        "held": depth.held,
         "by_channel": dict(Counter(job.channel for job in jobs)),
         "by_reason": dict(Counter(job.reason for job in jobs)),
         "by_status": dict(Counter(job.status or "-" for job in jobs)),
@@ -133,14 +169,14 @@ def summary(jobs: Sequence[Job], about: int) -> dict[str, Any]:
     }
 
 
-def summary_text(sums: dict[str, Any]) -> str:
-    """The same for people."""
+def summary_lines(sums: dict[str, Any]) -> list[str]:
+    """Return the same for people; a line that is too long goes on at SUMMARY_INDENT."""
     lines = [f"{sums['matched']} of about {sums['about']} messages match; incidents: {sums['incidents']}"]
     for title, key in (("channel", "by_channel"), ("reason", "by_reason"), ("status", "by_status")):
         counts = ", ".join(f"{name} {count}" for name, count in sorted(sums[key].items()))
         lines.append(f"  by {title:8} {counts}")
     lines.append(f"  shared      {sums['oldest']} to {sums['newest']}")
-    return "\n".join(map(plain, lines))
+    return list(map(plain, lines))
 
 
 def became(done: Replayed) -> str | None:

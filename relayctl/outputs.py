@@ -40,11 +40,15 @@ def read_parameters(cloudformation: "CloudFormationClient", stack_name: str) -> 
 
 def _describe(cloudformation: "CloudFormationClient", stack_name: str) -> "StackTypeDef":
     try:
-        return cloudformation.describe_stacks(StackName=stack_name)["Stacks"][0]
+        found = cloudformation.describe_stacks(StackName=stack_name).get("Stacks")
     except ClientError as error:
-        if error.response["Error"]["Code"] == "ValidationError":
+        if error.response.get("Error", {}).get("Code") == "ValidationError":
             raise StackMissingError(f"there is no stack named {stack_name!r} here") from error
         raise
+    # AWS answers an error instead; another service at the endpoint may not.
+    if not found:
+        raise StackMissingError(f"there is no stack named {stack_name!r} here")
+    return found[0]
 
 
 def usable_from_here(value: str, endpoint_url: str | None) -> str:

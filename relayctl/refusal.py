@@ -1,6 +1,9 @@
-"""What AWS refused, in one line."""
+"""One-line messages for calls to AWS that failed."""
 
-from botocore.exceptions import ClientError
+import re
+import traceback
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 DENIED = {
     *("AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation"),
@@ -9,7 +12,39 @@ DENIED = {
 
 
 def refusal(error: ClientError) -> str:
-    """The operation, the code and the words of AWS, and where to look if it is a matter of permissions."""
-    code, text = error.response["Error"].get("Code", "?"), error.response["Error"].get("Message", "")
+    """Name the operation, the code and AWS's own words; add where to look if a permission is missing."""
+    # An endpoint that is not AWS's may answer an error without any of it.
+    said = error.response.get("Error", {})
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "?")
+    code, text = said.get("Code") or f"HTTP {status}", said.get("Message", "")
     hint = "; relayctl/policies/ has what each verb needs" if code in DENIED else ""
-    return f"AWS refused {error.operation_name}: {code}: {text}{hint}"
+    return _one_line(f"AWS refused {error.operation_name}: {code}: {text}{hint}")
+
+
+def aws_failure(error: Exception) -> str | None:
+    """Describe an exception of a call to AWS; None if it did not come out of botocore.
+
+    Botocore raises errors outside of its own tree for endpoints that are no URL and for answers that are not AWS's.
+    Their words may quote the answer, so only the type is named.
+    """
+    if isinstance(error, ClientError):
+        return refusal(error)
+    if isinstance(error, BotoCoreError):
+        return _one_line(f"AWS could not be asked: {error}")
+    if _came_out_of_botocore(error):
+        kind = type(error).__name__
+        return (
+            f"AWS could not be asked: {kind}: the endpoint's URL or its answer is not AWS's; check AWS_ENDPOINT_URL "
+            "and the region"
+        )
+    return None
+
+
+def _came_out_of_botocore(error: Exception) -> bool:
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_globals.get("__name__", "").partition(".")[0] == "botocore" for frame, _ in frames)
+
+
+def _one_line(text: str) -> str:
+    """Return the text on one line, without the credentials that a URL may have in front of its host."""
+    return re.sub(r"//[^/@\s]+@", "//…@", " ".join(text.split()))

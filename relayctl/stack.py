@@ -5,10 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import boto3
 import click
 from botocore.config import Config
+from botocore.exceptions import NoRegionError
 
 from relay.http import AllowedHosts
 from relayctl.outputs import StackMissingError, read_outputs, read_parameters
@@ -25,6 +27,10 @@ STACK_NAME = "bigpanda-xmatters-relay"
 
 # Makes a session of a `profile_name` and a `region_name`; None of them means what the AWS CLI would take.
 type Sessions = Callable[..., boto3.Session]
+
+
+class EndpointUrlError(ValueError):
+    """AWS_ENDPOINT_URL is not a URL; the message does not quote it."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,23 @@ class Stack:
         return self.session.client("lambda", config=Config(read_timeout=70, retries={"total_max_attempts": 1}))
 
 
+def _endpoint_url() -> str | None:
+    """Return AWS_ENDPOINT_URL, or None on AWS itself. Raises EndpointUrlError."""
+    value = os.environ.get("AWS_ENDPOINT_URL") or None
+    if value is not None and not _is_url(value):
+        raise EndpointUrlError("AWS_ENDPOINT_URL is not a URL such as http://127.0.0.1:4566; unset it to ask AWS")
+    return value
+
+
+def _is_url(value: str) -> bool:
+    try:
+        url = urlsplit(value)
+        # The port is read, and judged, when it is asked for.
+        return url.scheme in {"http", "https"} and bool(url.hostname) and (url.port is None or url.port > 0)
+    except ValueError:
+        return False
+
+
 def on_stack(verb: Callable[..., None]) -> Callable[..., None]:
     """Give a verb `--stack`, `--region`, `--profile` and `--json`; it is called with `stack` and `as_json`.
 
@@ -108,9 +131,9 @@ def on_stack(verb: Callable[..., None]) -> Callable[..., None]:
         "stack_name",
         envvar="RELAY_STACK",
         default=STACK_NAME,
-        show_default=True,
         metavar="NAME",
-        help="The deployed stack.",
+        # Click would break its own note of the default at a hyphen.
+        help=f"The stack: {STACK_NAME} if left out.",
     )
     @click.option("--region", metavar="REGION", help="As the AWS CLI takes it.")
     @click.option("--profile", metavar="NAME", help="As the AWS CLI takes it.")
@@ -119,6 +142,9 @@ def on_stack(verb: Callable[..., None]) -> Callable[..., None]:
     def wrapped(stack_name: str, region: str | None, profile: str | None, **arguments: Any) -> None:
         sessions: Sessions = click.get_current_context().obj or boto3.Session
         session = sessions(profile_name=profile, region_name=region)
-        verb(stack=Stack(stack_name, session, os.environ.get("AWS_ENDPOINT_URL") or None), **arguments)
+        # Botocore takes an empty name for a region's, and then fails without its name.
+        if session.region_name == "":
+            raise NoRegionError
+        verb(stack=Stack(stack_name, session, _endpoint_url()), **arguments)
 
     return wrapped

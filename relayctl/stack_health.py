@@ -1,4 +1,4 @@
-"""What AWS says of a stack: its queues, the worker's source, the table, the topic, the alarms."""
+"""Checks of a stack through AWS's APIs: queues, the worker and its event source, table, topic, alarms."""
 
 import re
 from collections.abc import Iterator
@@ -18,6 +18,8 @@ OUTPUTS = (
 )
 # A job that waits is a new message at least every 15 minutes; RetryQueueAlarm goes off at this age.
 OLDEST_SECONDS = 1200
+# What a local cloud does not do.
+NOT_EVALUATED = "not evaluated here"
 # SQS writes a figure a minute, and some late.
 _FIGURES = timedelta(minutes=15)
 _DEPTHS: tuple[Any, ...] = (
@@ -39,6 +41,7 @@ class StackHealth:
         yield checks.of_aws("retry queue", lambda: self._retries(now))
         yield checks.of_aws("dead-letter queue", self._dead_letters)
         yield checks.of_aws("worker", self._worker)
+        yield checks.of_aws("recursion", self._recursion)
         yield checks.of_aws("ledger", self._ledger)
         yield self._missed_shares()
         yield checks.of_aws("fallback topic", self._fallback)
@@ -101,6 +104,27 @@ class StackHealth:
             return warning("worker", f"its event source mapping is not ready: {state}")
         return failed("worker", f"its event source mapping is {state}: nobody works the retry queue off")
 
+    def _recursion(self) -> Check:
+        """Check the setting without which Lambda drops a job after about 16 waits.
+
+        A local cloud may not know the call, nor set what the template says.
+        """
+        what, function = "recursion", self._stack.output("JobWorkerFunction")
+        try:
+            setting = self._stack.functions.get_function_recursion_config(FunctionName=function).get("RecursiveLoop")
+        except ClientError as error:
+            if not self._stack.is_local or error.response["Error"].get("Code") in DENIED:
+                raise
+            setting = None
+        if setting == "Allow":
+            return ok(what, "Lambda lets a job that waits wake the worker again")
+        if self._stack.is_local:
+            return warning(what, NOT_EVALUATED)
+        return failed(
+            what,
+            f"the worker's RecursiveLoop is {setting}: Lambda drops a job after about 16 waits; deploy the stack again",
+        )
+
     def _ledger(self) -> Check:
         table = self._stack.output("LedgerTableName")
         status = self._stack.dynamodb.describe_table(TableName=table)["Table"].get("TableStatus", "?")
@@ -131,7 +155,7 @@ class StackHealth:
         return warning(what, f"nobody hears of it: no confirmed subscription, {pending} to be confirmed")
 
     def _alarms(self) -> Check:
-        """The stack's own: another's name may begin with this one's."""
+        """Check the stack's own alarms: the names of another stack's may begin with this one's."""
         ours = re.compile(rf"{re.escape(self._stack.name)}-([A-Za-z]+Alarm)-[A-Za-z0-9]+")
         pages = self._stack.cloudwatch.get_paginator("describe_alarms").paginate(
             AlarmNamePrefix=f"{self._stack.name}-", AlarmTypes=["MetricAlarm"]
@@ -147,6 +171,8 @@ class StackHealth:
             return failed("alarms", f"{', '.join(ringing)} in ALARM; docs/operate.md has a runbook for each")
         if not found:
             return warning("alarms", "there are none")
+        if self._stack.is_local:
+            return warning("alarms", f"{len(found)} alarms, {NOT_EVALUATED}")
         if not self._stack.parameters.get("AlarmTopicArn"):
             return warning("alarms", f"none of {len(found)} in ALARM, but they tell nobody: AlarmTopicArn is not set")
         return ok("alarms", f"none of {len(found)} in ALARM")

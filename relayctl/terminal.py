@@ -1,4 +1,4 @@
-"""A person's terminal: what is written to it, and Ctrl-C."""
+"""Output to a person's terminal, and Ctrl-C."""
 
 import os
 import signal
@@ -10,7 +10,10 @@ from typing import NoReturn
 
 import click
 from rich.console import Console
+from rich.text import Text
 
+# How a shell says that a program was ended by Ctrl-C.
+INTERRUPTED = 130
 # A pipe or a file has no edge: `dlq list | grep ID` must find whole ids.
 UNFOLDED_COLUMNS = 1000
 
@@ -19,6 +22,24 @@ def output() -> Console:
     """Where results go. Square brackets and colons in what is printed mean themselves."""
     folded = sys.stdout.isatty() or "COLUMNS" in os.environ
     return Console(width=None if folded else UNFOLDED_COLUMNS, markup=False, emoji=False, highlight=False)
+
+
+def say(line: str, *, lead: Text | None = None, indent: int = 0) -> None:
+    """Print a line of plain text after `lead`.
+
+    On a terminal a line that is too long is wrapped between words; only a word that is longer than a line is broken.
+    The lines that follow are indented by the length of `lead` and `indent`.
+    """
+    console, lead = output(), lead or Text()
+    if console.width == UNFOLDED_COLUMNS:
+        console.print(Text.assemble(lead, line), soft_wrap=True)
+        return
+    margin = lead.cell_len + indent
+    before: Text | str = lead
+    for part in Text(line).wrap(console, max(console.width - margin, 1), overflow="fold"):
+        part.rstrip()
+        console.print(Text.assemble(before, part))
+        before = " " * margin
 
 
 def plain(value: str) -> str:

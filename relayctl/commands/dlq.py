@@ -1,4 +1,4 @@
-"""relayctl dlq: what could not be delivered, and its replay."""
+"""relayctl dlq: list, show and replay dead-lettered jobs."""
 
 import json
 import threading
@@ -14,7 +14,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from relay.dead_letters import DeadLetters, Held
+from relay.dead_letters import DeadLetters, Depth, Held
 from relay.errors import Reason
 from relay.outcome import Outcome
 from relay.queues import Queue
@@ -84,29 +84,38 @@ def list_(stack: Stack, wanted: Filter, limit: int | None, as_json: bool) -> Non
     Example:
       relayctl dlq list --channel payments --since 12h
     """
-    about, found = _looked_at(_dead_letters(stack))
+    depth, found = _looked_at(_dead_letters(stack))
     matching = _matching(found, wanted, limit)
     strangers = [held for held in found if held.job is None] if wanted == Filter() else []
     shown = [*matching, *strangers][:limit]
     if as_json:
-        click.echo(json.dumps(letters.listing(shown, about)))
+        click.echo(json.dumps(letters.listing(shown, depth)))
     if not shown:
-        _nothing_matched(about, found)
+        _nothing_matched(depth)
     if not as_json:
         _print_list(shown)
-        click.echo(f"{len(shown)} of about {about}", err=True)
+        click.echo(f"{len(shown)} of about {depth.about}", err=True)
+        _say_held(depth)
 
 
 def _print_list(shown: list[Held]) -> None:
     jobs = [held.job for held in shown if held.job]
     if jobs:
-        terminal.output().print(letters.table(jobs, datetime.now(UTC)))
+        console = terminal.output()
+        console.print(letters.table(jobs, datetime.now(UTC), console.width))
     for held in shown[len(jobs) :]:
-        click.echo(letters.stranger(held))
+        terminal.say(letters.stranger(held), indent=2)
+
+
+def _not_empty(_: click.Context, __: click.Parameter, value: str) -> str:
+    """Refuse an empty id: every id begins with it."""
+    if not value.strip():
+        raise click.BadParameter("it is empty; give a delivery id or a message id, or the beginning of one")
+    return value
 
 
 @dlq.command()
-@click.argument("identity", metavar="ID")
+@click.argument("identity", metavar="ID", callback=_not_empty)
 @on_stack
 def show(stack: Stack, identity: str, as_json: bool) -> None:
     """Show one message whole.
@@ -117,12 +126,12 @@ def show(stack: Stack, identity: str, as_json: bool) -> None:
     Example:
       relayctl dlq show 9f2c41d0
     """
-    about, found = _looked_at(_dead_letters(stack))
+    depth, found = _looked_at(_dead_letters(stack))
     matching = [held for held in found if letters.is_called(held, identity)]
     if as_json:
         click.echo(json.dumps({"messages": [letters.document(held) for held in matching]}))
     if not matching:
-        _nothing_matched(about, found)
+        _nothing_matched(depth)
     if not as_json:
         click.echo("\n\n".join(letters.text(held) for held in matching))
 
@@ -151,16 +160,17 @@ def replay(stack: Stack, wanted: Filter, limit: int | None, yes: bool, rate: flo
       relayctl dlq replay --reason upstream --rate 2 --yes
     """
     queue = _dead_letters(stack)
-    about = queue.about()
+    depth = queue.depth()
     done: list[Replayed] = []
     with terminal.stop_on_interrupt() as stop, queue.holding():
-        found = _scan(queue, about, stop)
+        found = _scan(queue, depth.about, stop)
         matching = _matching(found, wanted, limit)
         # Others may see, and replay, what this replay is not about.
         queue.let_go(set(found) - set(matching))
-        sums = letters.summary([held.job for held in matching if held.job], about)
+        sums = letters.summary([held.job for held in matching if held.job], depth)
         if matching and not as_json:
-            click.echo(letters.summary_text(sums))
+            _print_summary(sums)
+            _say_held(depth)
         try:
             if yes:
                 _replay(stack, queue, matching, rate, stop, done)
@@ -168,20 +178,27 @@ def replay(stack: Stack, wanted: Filter, limit: int | None, yes: bool, rate: flo
             if matching or as_json:
                 _report(sums, done, dry_run=not yes, as_json=as_json)
     if not matching:
-        _nothing_matched(about, found)
+        _nothing_matched(depth)
+    if yes and stop.is_set() and len(done) < len(matching):
+        click.get_current_context().exit(terminal.INTERRUPTED)
     if yes and (len(done) < len(matching) or any(each.is_failure for each in done)):
         click.get_current_context().exit(1)
+
+
+def _print_summary(sums: dict[str, Any]) -> None:
+    for line in letters.summary_lines(sums):
+        terminal.say(line, indent=letters.SUMMARY_INDENT)
 
 
 def _dead_letters(stack: Stack) -> DeadLetters:
     return DeadLetters(stack.sqs, stack.output("DeadLetterQueueUrl"), time.time)
 
 
-def _looked_at(queue: DeadLetters) -> tuple[int, list[Held]]:
-    """About how many messages there are, and all that could be seen; they are let go of again."""
-    about = queue.about()
+def _looked_at(queue: DeadLetters) -> tuple[Depth, list[Held]]:
+    """Return how many messages there are, and those that could be received; all are visible again afterwards."""
+    depth = queue.depth()
     with terminal.stop_on_interrupt() as stop, queue.holding():
-        return about, _scan(queue, about, stop)
+        return depth, _scan(queue, depth.about, stop)
 
 
 def _scan(queue: DeadLetters, about: int, stop: threading.Event) -> list[Held]:
@@ -253,7 +270,7 @@ def _report(sums: dict[str, Any], done: list[Replayed], *, dry_run: bool, as_jso
         click.echo("nothing was sent; add --yes to replay them")
     else:
         for line in filter(None, map(letters.became, done)):
-            click.echo(line)
+            terminal.say(line, indent=2)
         click.echo(", ".join(f"{counts[name]} {word}" for name, word in _WORDS.items() if counts[name] or word == name))
 
 
@@ -279,10 +296,16 @@ def _result(each: Replayed) -> dict[str, Any]:
     }
 
 
-def _nothing_matched(about: int, found: list[Held]) -> NoReturn:
-    if about and not found:
-        message = f"none of about {about} messages can be seen now: somebody else holds them; try again in two minutes"
-    else:
-        message = f"none of about {about} messages matched" if about else "the dead-letter queue is empty"
-    click.echo(message, err=True)
-    click.get_current_context().exit(3)
+def _nothing_matched(depth: Depth) -> NoReturn:
+    unseen = [f"none of about {depth.visible} messages matched"] if depth.visible else []
+    unseen += [_held(depth)] if depth.held else []
+    terminal.nothing("; ".join(unseen) or "the dead-letter queue is empty")
+
+
+def _say_held(depth: Depth) -> None:
+    if depth.held:
+        click.echo(_held(depth), err=True)
+
+
+def _held(depth: Depth) -> str:
+    return f"about {depth.held} messages are held by another reader and can't be seen; try again in two minutes"

@@ -12,7 +12,8 @@ import pytest
 from relay.config import Config
 from relay.keeping import QUEUE_SECONDS
 from relay.worker import BATCH_SECONDS
-from tests.artefact.templates import Stack, of_clone
+from tests.artefact import templates
+from tests.artefact.templates import TEMPLATE, Stack, of_clone
 
 READ_CHANNELS = {
     "Sid": "ReadChannels",
@@ -128,7 +129,7 @@ class TestApi:
         # API Gateway's own log of requests would hold headers and bodies.
         assert not settings.keys() & {"LoggingLevel", "DataTraceEnabled"}
 
-    def test_access_logs_are_json_without_headers_bodies_or_queries(self, on_aws: Stack) -> None:
+    def test_access_logs_are_json_without_credentials_bodies_or_queries(self, on_aws: Stack) -> None:
         setting = on_aws.only("AWS::ApiGateway::Stage")["AccessLogSetting"]
         assert setting["DestinationArn"].endswith(":log-group:${AccessLogGroup}")
         assert "\n" not in setting["Format"]
@@ -143,6 +144,7 @@ class TestApi:
             "latency_ms": "$context.responseLatency",
             "error_type": "$context.error.responseType",
             "source_ip": "$context.identity.sourceIp",
+            "user_agent": "$context.identity.userAgent",
         }
 
     @pytest.mark.parametrize(("mode", "logs", "role"), [("create-role", 1, 1), ("role-exists", 1, 0), ("off", 0, 0)])
@@ -215,6 +217,26 @@ class TestFunctions:
             "JobWorkerLogGroup": "7",
             "ReconcileLogGroup": "7",
         }
+
+    def test_lambda_lets_the_worker_wake_itself_and_no_other_function(self, on_aws: Stack) -> None:
+        functions = on_aws.of_type("AWS::Lambda::Function")
+        loops = {name: function.get("RecursiveLoop") for name, function in functions.items()}
+        assert loops.pop("JobWorkerFunction") == "Allow"
+        assert set(loops.values()) == {None}
+
+    def test_an_answer_comes_before_api_gateway_gives_up(self, on_aws: Stack) -> None:
+        functions = on_aws.of_type("AWS::Lambda::Function")
+        assert all(functions[name]["Timeout"] < 29 for name in ROUTES.values())
+
+    def test_the_longest_settings_fit_into_the_4_kb_that_lambda_has_for_variables(self) -> None:
+        longest = of_clone(SecretPrefix="p" * 200, AllowedHosts="h" * 2000, FallbackTopicArn="t" * 320)
+        # What a deployment fills in: a queue's URL, a table's name.
+        filled = {"RetryQueue": "q" * 150, "DeadLetterQueue": "q" * 150, "LedgerTable": "l" * 255}
+        for name, function in longest.of_type("AWS::Lambda::Function").items():
+            variables = function["Environment"]["Variables"]
+            whole = sum(len(key) + len(filled.get(value.strip("${}"), value)) for key, value in variables.items())
+            assert whole < 4096, name
+        assert templates.read(TEMPLATE)["Parameters"]["AllowedHosts"]["MaxLength"] == 2000
 
     def test_none_has_concurrency_reserved(self, on_aws: Stack) -> None:
         for function in on_aws.of_type("AWS::Lambda::Function").values():
@@ -310,6 +332,12 @@ class TestPermissions:
             assert "*" not in (
                 statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
             )
+
+    def test_each_policy_fits_into_the_10240_characters_that_iam_takes(self) -> None:
+        chosen = of_clone(SecretPrefix="p" * 200, FallbackTopicArn="t" * 320)
+        for name in PERMISSIONS:
+            [policy] = chosen.resources[name]["Properties"]["Policies"]
+            assert len(json.dumps(policy["PolicyDocument"])) < 5000, name
 
     def test_secrets_are_those_under_the_prefix(self) -> None:
         chosen = of_clone(SecretPrefix="ops/relay")

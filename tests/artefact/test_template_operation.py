@@ -40,7 +40,10 @@ OURS = {
     "FallbackFailedAlarm": "fallback_failed",
     "MissedSharesAlarm": "share_missed",
     "ReconcileFailedAlarm": "reconcile_failed",
+    "UnauthorizedSharesAlarm": "unauthorized_share",
+    "FailingSignalsAlarm": "signal_failed",
 }
+OF_ACCESS_LOG = {"RefusedRequestsAlarm": "bigpanda_4xx"}
 OF_QUEUES = {"DeadLettersAlarm", "RetryQueueAlarm"}
 OF_FUNCTIONS = {
     "WebhookErrorsAlarm": ("${BigPandaWebhookFunction}", "Errors"),
@@ -48,12 +51,14 @@ OF_FUNCTIONS = {
     "CallbackErrorsAlarm": ("${XMattersCallbackFunction}", "Errors"),
     "WorkerErrorsAlarm": ("${JobWorkerFunction}", "Errors"),
     "WorkerThrottlesAlarm": ("${JobWorkerFunction}", "Throttles"),
+    "WorkerRecursionAlarm": ("${JobWorkerFunction}", "RecursiveInvocationsDropped"),
     "ReconcileErrorsAlarm": ("${ReconcileFunction}", "Errors"),
     "ReconcileGoneAlarm": ("${ReconcileFunction}", "Invocations"),
 }
 # Those that watch what happens every few minutes, with how long they look, and what they bear.
 SLOW = {"MissedSharesAlarm": (300, 0), "ReconcileErrorsAlarm": (300, 0), "ReconcileFailedAlarm": (900, 1)}
 SLOW |= {"ReconcileGoneAlarm": (1800, 1)}
+SLOW |= {"UnauthorizedSharesAlarm": (300, 0), "RefusedRequestsAlarm": (300, 0), "FailingSignalsAlarm": (300, 0)}
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +155,7 @@ class TestAlarms:
     @pytest.mark.parametrize(("topic", "told"), [("", []), (TOPIC, [TOPIC])])
     def test_they_tell_the_topic_if_there_is_one(self, topic: str, told: list[str]) -> None:
         alarms = of_clone(AlarmTopicArn=topic).of_type("AWS::CloudWatch::Alarm")
-        assert alarms.keys() == OURS.keys() | OF_FUNCTIONS.keys() | OF_QUEUES
+        assert alarms.keys() == OURS.keys() | OF_FUNCTIONS.keys() | OF_QUEUES | OF_ACCESS_LOG.keys()
         for alarm in alarms.values():
             assert alarm["AlarmActions"] == told
             assert alarm["OKActions"] == told
@@ -206,14 +211,85 @@ class TestAlarms:
             for name, alarm in on_aws.of_type("AWS::CloudWatch::Alarm").items()
             if not alarm["Namespace"].startswith("AWS/")
         }
-        assert {name: alarm["MetricName"] for name, alarm in ours.items()} == OURS
+        assert {name: alarm["MetricName"] for name, alarm in ours.items()} == OURS | OF_ACCESS_LOG
         outcomes = {f"{what}_{each}" for what in ("outcome", "callback") for each in Outcome}
         counted = outcomes | {f"reason_{each}" for each in Reason} | set(NOTICES)
-        for name, alarm in ours.items():
+        for name in OURS:
+            alarm = ours[name]
             assert alarm["MetricName"] in counted, name
             assert alarm["Namespace"] == "relay", name
             assert alarm["Dimensions"] == [{"Name": "service", "Value": "relay"}], name
             assert alarm["Statistic"] == "Sum", name
+
+
+class TestFailingSignalsAlarm:
+    def test_one_failed_minute_is_no_alarm_and_three_of_five_are(self, on_aws: Stack) -> None:
+        alarm = on_aws.of_type("AWS::CloudWatch::Alarm")["FailingSignalsAlarm"]
+        assert (alarm["Period"], alarm["DatapointsToAlarm"], alarm["EvaluationPeriods"]) == (60, 3, 5)
+
+
+class TestRefusedRequestsAlarm:
+    def test_it_watches_what_the_filter_counts_in_the_access_log(self, on_aws: Stack) -> None:
+        alarm = on_aws.of_type("AWS::CloudWatch::Alarm")["RefusedRequestsAlarm"]
+        metric_filter = on_aws.only("AWS::Logs::MetricFilter")
+        [counted] = metric_filter["MetricTransformations"]
+        assert metric_filter["LogGroupName"] == "${AccessLogGroup}"
+        assert (counted["MetricNamespace"], counted["MetricName"]) == (alarm["Namespace"], alarm["MetricName"])
+        # A constant is the only dimension that a filter can't give.
+        assert "Dimensions" not in alarm
+        assert counted["MetricValue"] == "1"
+
+    def test_it_counts_4xx_of_the_webhook_and_leaves_relayctl_out(self, on_aws: Stack) -> None:
+        terms = on_aws.only("AWS::Logs::MetricFilter")["FilterPattern"].strip("{ }").split(" && ")
+        assert terms == [
+            '($.resource = "/bigpanda/{channel}")',
+            '($.status = "4*")',
+            '($.user_agent != "relayctl*")',
+        ]
+
+    def test_the_filter_reads_fields_that_the_access_log_has(self, on_aws: Stack) -> None:
+        pattern = on_aws.only("AWS::Logs::MetricFilter")["FilterPattern"]
+        written = json.loads(on_aws.only("AWS::ApiGateway::Stage")["AccessLogSetting"]["Format"])
+        assert set(re.findall(r"\$\.(\w+)", pattern)) <= written.keys()
+        paths = on_aws.only("AWS::ApiGateway::RestApi")["Body"]["paths"]
+        assert set(re.findall(r'"(/[^"]+)"', pattern)) <= paths.keys()
+
+    def test_without_access_logs_there_is_neither_filter_nor_alarm(self) -> None:
+        chosen = of_clone(ApiGatewayLogging="off")
+        assert chosen.of_type("AWS::Logs::MetricFilter") == {}
+        assert "RefusedRequestsAlarm" not in chosen.resources
+
+
+class TestSilenceAlarm:
+    def test_it_is_off_by_default(self, on_aws: Stack) -> None:
+        assert "SilenceAlarm" not in on_aws.resources
+
+    @pytest.mark.parametrize("hours", ["1", "2", "4", "8", "12", "24"])
+    def test_it_looks_as_far_back_as_is_asked_and_as_cloudwatch_takes(self, hours: str) -> None:
+        alarm = of_clone(SilenceAlarmHours=hours).resources["SilenceAlarm"]["Properties"]
+        [period] = {each["MetricStat"]["Period"] for each in alarm["Metrics"] if "MetricStat" in each}
+        assert int(alarm["EvaluationPeriods"]) * period == int(hours) * 3600
+        assert "DatapointsToAlarm" not in alarm, "every hour must be silent"
+        # PutMetricAlarm: seven days, and one day for periods below an hour.
+        assert int(alarm["EvaluationPeriods"]) * period <= (604_800 if period >= 3600 else 86_400)
+
+    def test_no_figures_are_silence(self) -> None:
+        alarm = of_clone(SilenceAlarmHours="4").resources["SilenceAlarm"]["Properties"]
+        assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("LessThanThreshold", 1)
+        assert alarm["TreatMissingData"] == "breaching"
+
+    def test_it_adds_up_shares_that_were_let_in_and_no_requests_of_strangers(self) -> None:
+        metrics = of_clone(SilenceAlarmHours="4").resources["SilenceAlarm"]["Properties"]["Metrics"]
+        [expression] = [each for each in metrics if each["ReturnData"]]
+        figures = {each["Id"]: each["MetricStat"] for each in metrics if not each["ReturnData"]}
+        assert expression["Expression"] == " + ".join(f"FILL({name}, 0)" for name in figures)
+        for stat in figures.values():
+            assert stat["Stat"] == "Sum"
+            assert stat["Metric"]["Namespace"] == "relay"
+            assert stat["Metric"]["Dimensions"] == [{"Name": "service", "Value": "relay"}]
+        watched = {stat["Metric"]["MetricName"] for stat in figures.values()}
+        # A secret that can't be read makes a request of anybody `unsafe`.
+        assert watched == {f"outcome_{each}" for each in Outcome if each != Outcome.UNSAFE}
 
 
 class TestParameters:

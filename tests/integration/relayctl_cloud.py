@@ -46,7 +46,7 @@ class Operator:
     """Runs relayctl. `worker` says what becomes of a job; what it was asked is in `asked`.
 
     The operations in `refused` fail with the code that stands there; `on_receive` happens when SQS has given
-    messages and nobody has seen them yet. `mappings` are the event sources of the worker.
+    messages and nobody has seen them yet. `mappings` are the event sources of the worker, `recursive_loop` its setting.
     """
 
     worker: Callable[[Job], Fate] = delivered
@@ -55,6 +55,7 @@ class Operator:
     on_receive: Callable[[], object] = lambda: None
     parameters: dict[str, str] = field(default_factory=PARAMETERS.copy)
     mappings: list[dict[str, str]] = field(default_factory=list)
+    recursive_loop: str = "Allow"
 
     def __post_init__(self) -> None:
         session = new_session(region_name=REGION)
@@ -88,6 +89,7 @@ class Operator:
         events.register("after-call.sqs.ReceiveMessage", lambda **_: self.on_receive())
         events.register("before-call.lambda.Invoke", self._invoke)
         events.register("before-call.lambda.ListEventSourceMappings", self._map)
+        events.register("before-call.lambda.GetFunctionRecursionConfig", self._recursion)
         events.register("before-call.cloudformation.DescribeStacks", self._describe)
         events.register_first("before-call.*.*", self._refuse)
         return session
@@ -141,6 +143,9 @@ class Operator:
     def _map(self, **_: Any) -> tuple[SimpleNamespace, dict[str, Any]]:
         return SimpleNamespace(status_code=200), {"EventSourceMappings": self.mappings}
 
+    def _recursion(self, **_: Any) -> tuple[SimpleNamespace, dict[str, Any]]:
+        return SimpleNamespace(status_code=200), {"RecursiveLoop": self.recursive_loop}
+
     def _refuse(self, model: Any, **_: Any) -> tuple[SimpleNamespace, dict[str, Any]] | None:
         if model.name not in self.refused:
             return None
@@ -174,5 +179,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    # A fault of relayctl fails the test.
+    monkeypatch.setenv("RELAYCTL_TRACEBACK", "1")
     with mock_aws():
         yield Operator()

@@ -18,6 +18,8 @@ if __name__ == "__main__":
     with pytest.MonkeyPatch.context() as environment, account(environment) as operator:
         if sys.argv[1] == "dlq":
             operator.put(*(job(incident_id=f"{n:024x}") for n in range(3)))
+        if "--channel" in sys.argv:
+            operator.put(job(channel=sys.argv[sys.argv.index("--channel") + 1], incident_id="65a1b2c3d4e5f60718293a4b"))
         if sys.argv[1:3] == ["channel", "test"]:
             channel = samples.secret()
             channel["xmatters"]["recipients"] = ["Network Operations"]

@@ -115,7 +115,7 @@ def test_a_deleted_message_is_gone_and_not_let_go(bench: Bench) -> None:
         assert letters.is_held(held)
         letters.delete(held)
         assert not letters.is_held(held)
-    assert bench.letters().about() == 0
+    assert bench.letters().depth().about == 0
     assert bench.changes == []
 
 
@@ -133,14 +133,15 @@ def test_holds_are_renewed_in_tens_when_they_run_out_and_not_before(bench: Bench
         assert {held.until for held in found} == {bench.clock() + HOLD_SECONDS}
 
 
-def test_about_counts_what_is_held_too(bench: Bench) -> None:
+def test_held_messages_are_counted_apart(bench: Bench) -> None:
     letters = bench.letters()
-    assert letters.about() == 0
+    assert letters.depth() == (0, 0)
     bench.put(12)
-    assert letters.about() == 12
+    assert letters.depth() == (12, 0)
     with letters.holding():
         next(letters.scan())
-        assert letters.about() == 12
+        assert letters.depth() == (2, 10)
+        assert letters.depth().about == 12
 
 
 def test_a_message_that_is_no_job_says_why(bench: Bench) -> None:

@@ -58,6 +58,15 @@ def incidents(document: Any) -> list[str]:
     return [each["incident_id"] for each in document["messages"]]
 
 
+HELD = "are held by another reader and can't be seen; try again in two minutes"
+
+
+def hold_one(operator: Operator) -> None:
+    """Put three messages on the queue, of which another reader holds one."""
+    operator.put(*jobs(3))
+    operator.sqs.receive_message(QueueUrl=operator.queue_url, MaxNumberOfMessages=1, VisibilityTimeout=60)
+
+
 def nothing(done: Result, message: str) -> bool:
     return (done.exit_code, done.stdout, done.stderr) == (3, "", f"{message}\n")
 
@@ -111,7 +120,7 @@ class TestList:
 
     def test_nothing_there(self, operator: Operator) -> None:
         assert nothing(operator.run("dlq", "list"), "the dead-letter queue is empty")
-        assert operator.run_json("dlq", "list", code=3) == {"messages": [], "shown": 0, "about": 0}
+        assert operator.run_json("dlq", "list", code=3) == {"messages": [], "shown": 0, "about": 0, "held": 0}
 
     def test_nothing_that_matches(self, operator: Operator) -> None:
         operator.put(*jobs(2))
@@ -122,9 +131,16 @@ class TestList:
         operator.put(*jobs(2))
         operator.sqs.receive_message(QueueUrl=operator.queue_url, MaxNumberOfMessages=10, VisibilityTimeout=60)
         done = operator.run("dlq", "list")
-        assert nothing(
-            done, "none of about 2 messages can be seen now: somebody else holds them; try again in two minutes"
-        )
+        assert nothing(done, f"about 2 messages {HELD}")
+        assert operator.run_json("dlq", "list", code=3) == {"messages": [], "shown": 0, "about": 2, "held": 2}
+
+    def test_some_that_another_reader_holds_are_counted(self, operator: Operator) -> None:
+        hold_one(operator)
+        done = operator.run("dlq", "list")
+        assert (done.exit_code, done.stderr) == (0, f"2 of about 3\nabout 1 messages {HELD}\n")
+        assert operator.run_json("dlq", "list")["held"] == 1
+        done = operator.run("dlq", "list", "--channel", "x")
+        assert nothing(done, f"none of about 2 messages matched; about 1 messages {HELD}")
 
 
 class TestShow:
@@ -146,6 +162,18 @@ class TestShow:
         operator.put(job())
         assert nothing(operator.run("dlq", "show", "xyz"), "none of about 1 messages matched")
         assert operator.run_json("dlq", "show", "xyz", code=3) == {"messages": []}
+
+    def test_one_that_another_reader_may_hold(self, operator: Operator) -> None:
+        hold_one(operator)
+        done = operator.run("dlq", "show", "xyz")
+        assert nothing(done, f"none of about 2 messages matched; about 1 messages {HELD}")
+
+    @pytest.mark.parametrize("identity", ["", " "])
+    def test_an_empty_id_is_a_usage_error(self, operator: Operator, identity: str) -> None:
+        operator.put(job())
+        done = operator.run("dlq", "show", identity)
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert "Invalid value for 'ID'" in done.stderr
 
 
 class TestDryRun:
@@ -171,6 +199,7 @@ class TestDryRun:
             "dry_run": True,
             "matched": 2,
             "about": 3,
+            "held": 0,
             "by_channel": {"noc": 2},
             "by_reason": {"upstream": 2},
             "by_status": {"critical": 2},
@@ -197,6 +226,13 @@ class TestDryRun:
 
 
 class TestReplay:
+    def test_what_another_reader_holds_is_counted(self, operator: Operator) -> None:
+        hold_one(operator)
+        assert operator.run_json("dlq", "replay")["held"] == 1
+        done = operator.run("dlq", "replay", "--yes", "--rate", "50")
+        assert done.stdout.splitlines()[0] == "2 of about 3 messages match; incidents: 2"
+        assert (done.exit_code, done.stderr) == (0, f"about 1 messages {HELD}\n")
+
     def test_all_arrive_oldest_first_and_the_queue_is_empty(self, operator: Operator) -> None:
         operator.put(*jobs(12))
         done = operator.run("dlq", "replay", "--yes", "--rate", "50")
@@ -369,7 +405,7 @@ class TestCtrlC:
         operator.worker = interrupted
         operator.put(*jobs(12))
         done = operator.run("dlq", "replay", "--yes", "--rate", "50")
-        assert done.exit_code == 1
+        assert done.exit_code == 130
         assert done.stdout.splitlines()[-1] == "2 delivered, 0 failed, 10 left"
         assert done.stderr == "stopping after what is under way; Ctrl-C again stops at once\n"
         assert set(on_queue(operator)) == {f"i{n}" for n in range(2, 12)}
@@ -385,7 +421,7 @@ class TestCtrlC:
         operator.worker = interrupted
         operator.put(*jobs(12))
         done = operator.run("dlq", "replay", "--yes", "--rate", "50", *(["--json"] if as_json else []))
-        assert done.exit_code == 1
+        assert done.exit_code == 130
         if as_json:
             assert json.loads(done.stdout)["left"] == 11
         else:
@@ -400,7 +436,7 @@ class TestCtrlC:
         operator.put(*jobs(12))
         operator.on_receive = lambda: signal.raise_signal(signal.SIGINT)
         done = operator.run("dlq", *verb, "--json")
-        assert done.exit_code == 1
+        assert done.exit_code == 130
         assert done.stdout == ""
         assert "Aborted!" in done.stderr
         assert operator.asked == []

@@ -7,11 +7,12 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.parsers import ResponseParserError
 
 from tests.integration.relayctl_cloud import REGION, STACK, Operator, account, new_session
 from tests.samples import job
 
-CHECKS = ["outputs", "retry queue", "dead-letter queue", "worker", "ledger", "missed shares"]
+CHECKS = ["outputs", "retry queue", "dead-letter queue", "worker", "recursion", "ledger", "missed shares"]
 CHECKS += ["fallback topic", "alarms", "channels"]
 ALARM_TOPIC = "arn:aws:sns:us-east-1:123456789012:alarms"
 
@@ -48,6 +49,9 @@ class Patient:
 
     def map(self, state: str, queue: str = f"{STACK}-RetryQueue-1") -> None:
         self.operator.mappings = [{"EventSourceArn": f"arn:aws:sqs:{REGION}:123456789012:{queue}", "State": state}]
+
+    def recursion(self, setting: str) -> None:
+        self.operator.recursive_loop = setting
 
     def subscribe(self, protocol: str, endpoint: str) -> None:
         self.sns.subscribe(TopicArn=self.topic, Protocol=protocol, Endpoint=endpoint)
@@ -97,8 +101,8 @@ def test_a_stack_that_is_well(patient: Patient) -> None:
     done = patient.operator.run("doctor")
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
-    assert (lines[0], lines[10]) == (f"stack {STACK}", "channel payments")
-    assert [line.split(":")[0].split("  ")[-1].strip() for line in lines[1:10]] == CHECKS
+    assert (lines[0], lines[11]) == (f"stack {STACK}", "channel payments")
+    assert [line.split(":")[0].split("  ")[-1].strip() for line in lines[1:11]] == CHECKS
     assert done.stderr.startswith(f"stack {STACK}: ")
     assert "\x1b" not in done.output
 
@@ -131,6 +135,7 @@ def _a_mapping(state: str) -> Callable[[Patient], object]:
         (_a_mapping("Enabling"), "worker", "warning", "Enabling"),
         (lambda it: it.operator.mappings.clear(), "worker", "failed", "nothing wakes it"),
         (lambda it: it.map("Enabled", queue="another"), "worker", "failed", "nothing wakes it"),
+        (lambda it: it.recursion("Terminate"), "recursion", "failed", "RecursiveLoop is Terminate"),
         (lambda it: it.dynamodb.delete_table(TableName=it.table), "ledger", "failed", "ResourceNotFoundException"),
         (lambda it: it.operator.outputs.pop("ReconcileFunction"), "missed shares", "warning", "ReconcileMinutes is 0"),
         (lambda it: it.unsubscribe(), "fallback topic", "warning", "no confirmed subscription, 0 to be confirmed"),
@@ -187,6 +192,7 @@ def _pending(parsed: dict[str, Any], **_: Any) -> None:
         ("GetQueueAttributes", "retry queue", "failed"),
         ("GetMetricStatistics", "retry queue", "failed"),
         ("ListEventSourceMappings", "worker", "failed"),
+        ("GetFunctionRecursionConfig", "recursion", "failed"),
         ("DescribeTable", "ledger", "failed"),
         # A topic of another account shows its subscriptions to nobody else.
         ("ListSubscriptionsByTopic", "fallback topic", "warning"),
@@ -201,6 +207,55 @@ def test_what_may_not_be_looked_at_is_not_said_to_be_well(
     found = patient.examined(code=int(state == "failed"))
     assert found[check][0] == state
     assert f"not checked: AWS refused {operation}: AccessDenied" in found[check][1]
+
+
+def test_an_answer_that_is_not_aws_fails_its_check_and_no_other(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = patient.operator.session
+
+    def confused(**names: str | None) -> boto3.Session:
+        its_session = session(profile_name=names["profile_name"], region_name=names["region_name"])
+        events: Any = its_session.events
+        events.register_first("before-call.dynamodb.DescribeTable", _not_aws)
+        return its_session
+
+    monkeypatch.setattr(patient.operator, "session", confused)
+    found = patient.examined(code=1)
+    assert [what for what, (state, _) in found.items() if state == "failed"] == ["ledger"]
+    assert found["ledger"][1].startswith("not checked: AWS could not be asked: ResponseParserError")
+    assert "canary" not in found["ledger"][1]
+
+
+def _not_aws(**_: Any) -> None:
+    raise ResponseParserError("canary\nand more")
+
+
+class TestLocalCloud:
+    """A stack in a local cloud, which evaluates no alarm and does not set the worker's RecursiveLoop."""
+
+    @pytest.fixture
+    def local(self, patient: Patient) -> Patient:
+        patient.operator.parameters["Profile"] = "local"
+        return patient
+
+    @pytest.mark.parametrize("state", ["OK", "INSUFFICIENT_DATA"])
+    def test_alarms_are_not_said_to_be_well(self, local: Patient, state: str) -> None:
+        local.alarm("LedgerAlarm", state)
+        assert local.examined()["alarms"] == ("warning", "2 alarms, not evaluated here")
+
+    @pytest.mark.parametrize("refused", [{}, {"GetFunctionRecursionConfig": "InvalidAction"}])
+    def test_recursion_is_not_evaluated_where_the_cloud_does_not_know_it(
+        self, local: Patient, refused: dict[str, str]
+    ) -> None:
+        local.recursion("Terminate")
+        local.operator.refused = refused
+        assert local.examined()["recursion"] == ("warning", "not evaluated here")
+
+    def test_a_right_that_is_missing_is_failed_there_too(self, local: Patient) -> None:
+        local.operator.refused = {"GetFunctionRecursionConfig": "AccessDeniedException"}
+        state, detail = local.examined(code=1)["recursion"]
+        assert (state, "AccessDeniedException" in detail) == ("failed", True)
 
 
 def test_secrets_that_may_not_be_read_are_failed_one_by_one(patient: Patient) -> None:

@@ -1,14 +1,18 @@
 """What every verb of relayctl says when it can't reach its stack, and how it is told where that is."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
+import click
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from relayctl.__main__ import main
-from tests.integration.relayctl_cloud import Operator, account
+from tests.integration.relayctl_cloud import Operator, account, new_session
 from tests.samples import job
 
 VERBS = [
@@ -159,3 +163,164 @@ def test_with_an_endpoint_the_urls_shown_are_that_clouds(operator: Operator, mon
     monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
     shown = operator.run_json("channel", "show", "x")
     assert shown["callback_url"] == "http://127.0.0.1:4566/_aws/execute-api/a1b2c3d4e5/v1/bigpanda/x"
+
+
+class Impostor(ThreadingHTTPServer):
+    """An endpoint that is not AWS's: it answers every request with one status and one body."""
+
+    status = 200
+    body = b""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Answers)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class _Answers(BaseHTTPRequestHandler):
+    server: Impostor
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("content-length") or 0))
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", str(len(self.server.body)))
+        self.end_headers()
+        self.wfile.write(self.server.body)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def impostor() -> Iterator[Impostor]:
+    with Impostor() as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run relayctl with real clients and an environment of its own."""
+    settings = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "canary-key", "AWS_DEFAULT_REGION": "us-east-1"}
+    settings |= {"AWS_MAX_ATTEMPTS": "1", "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"}
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "RELAYCTL_TRACEBACK"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(verb: list[str], **changes: str) -> Result:
+        for name, value in (settings | changes).items():
+            monkeypatch.setenv(name, value)
+        return CliRunner().invoke(main, verb, obj=new_session, catch_exceptions=False)
+
+    return run
+
+
+def one_line(done: Result, codes: set[int]) -> str:
+    """The one line that relayctl says, without a traceback and without secrets."""
+    assert done.exit_code in codes, done.output
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert "Traceback" not in line
+    assert "canary" not in line
+    assert "fault of relayctl" not in line
+    return line
+
+
+@each_verb
+@pytest.mark.parametrize("status", [200, 400, 500])
+@pytest.mark.parametrize(
+    "body",
+    [b"canary: I am no AWS", b"<html><body>\n<h1>canary</h1></body></html>", b"<html>\n<br>", b"", b'["canary"]'],
+    ids=["text", "well-formed html", "html", "nothing", "json"],
+)
+def test_an_endpoint_that_is_not_aws(
+    bare: Callable[..., Result], impostor: Impostor, verb: list[str], status: int, body: bytes
+) -> None:
+    impostor.status, impostor.body = status, body
+    assert "AWS" in one_line(bare(verb, AWS_ENDPOINT_URL=impostor.url), {1})
+
+
+@each_verb
+@pytest.mark.parametrize("url", ["foo", "http://", "http://a..b", "http://127.0.0.1:99999", "ftp://127.0.0.1", "[::1"])
+def test_an_endpoint_that_is_no_url(bare: Callable[..., Result], verb: list[str], url: str) -> None:
+    line = one_line(bare(verb, AWS_ENDPOINT_URL=url), {1, 2})
+    assert "AWS_ENDPOINT_URL" in line
+
+
+@each_verb
+def test_an_endpoint_of_one_service_that_is_no_url(bare: Callable[..., Result], verb: list[str]) -> None:
+    one_line(bare(verb, AWS_ENDPOINT_URL_CLOUDFORMATION="foo"), {1, 2})
+
+
+@each_verb
+def test_nobody_listens_at_the_endpoint(bare: Callable[..., Result], verb: list[str]) -> None:
+    line = one_line(bare(verb, AWS_ENDPOINT_URL="http://jdoe:canary@127.0.0.1:1"), {1})
+    assert "Could not connect to the endpoint URL" in line
+
+
+@each_verb
+def test_an_empty_region(bare: Callable[..., Result], verb: list[str]) -> None:
+    line = one_line(bare(verb, AWS_DEFAULT_REGION=""), {1})
+    assert line == "Error: no AWS region: set AWS_DEFAULT_REGION, or give --region"
+
+
+@each_verb
+def test_a_region_that_is_none(bare: Callable[..., Result], verb: list[str]) -> None:
+    assert "us east" in one_line(bare(verb, AWS_DEFAULT_REGION="us east"), {1})
+
+
+@each_verb
+def test_a_broken_configuration_file(bare: Callable[..., Result], verb: list[str], tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("canary\n[profile\n")
+    line = one_line(bare(verb, AWS_CONFIG_FILE=str(tmp_path / "config")), {1})
+    assert "Unable to parse config file" in line
+
+
+@each_verb
+def test_an_unknown_profile(bare: Callable[..., Result], verb: list[str]) -> None:
+    assert "(nope) could not be found" in one_line(bare([*verb, "--profile", "nope"]), {2})
+
+
+class TestFault:
+    """A fault of relayctl's own."""
+
+    @pytest.fixture
+    def faulty(self) -> Iterator[list[str]]:
+        @main.command("faulty")
+        def faulty() -> None:
+            raise LookupError("canary-secret\nand more")
+
+        yield ["faulty"]
+        del main.commands["faulty"]
+
+    def test_it_is_one_line_that_says_where_and_shows_nothing_secret(
+        self, bare: Callable[..., Result], faulty: list[str]
+    ) -> None:
+        done = bare(faulty)
+        assert (done.exit_code, done.stdout) == (1, "")
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("relayctl failed: LookupError in ")
+        assert "this is a fault of relayctl" in line
+        assert "RELAYCTL_TRACEBACK=1" in line
+        assert "canary" not in line
+
+    def test_a_traceback_is_there_for_whoever_asks_for_it(self, bare: Callable[..., Result], faulty: list[str]) -> None:
+        with pytest.raises(LookupError):
+            bare(faulty, RELAYCTL_TRACEBACK="1")
+
+    @pytest.mark.parametrize("error", [KeyboardInterrupt(), click.Abort()], ids=["interrupt", "refusal"])
+    def test_only_an_interrupt_is_exit_code_130(self, bare: Callable[..., Result], error: BaseException) -> None:
+        @main.command("stops")
+        def stops() -> None:
+            raise error
+
+        try:
+            done = bare(["stops"])
+        finally:
+            del main.commands["stops"]
+        assert done.exit_code == (130 if isinstance(error, KeyboardInterrupt) else 1)
+        assert done.stderr == "Aborted!\n"

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import select
 import subprocess
 import sys
@@ -98,7 +99,7 @@ def test_ctrl_c_at_a_question_leaves_everything_as_it_was() -> None:
     with relayctl("channel", "set", "payments") as terminal:
         terminal.until("trigger url: ")
         terminal.type("half of it\x03")
-        assert terminal.end() == 1
+        assert terminal.end() == 130
     assert "Aborted!" in terminal.shown
     assert "kept nothing" in terminal.shown
     assert "half of it" not in terminal.shown
@@ -118,6 +119,31 @@ def test_a_list_fits_into_80_columns() -> None:
     rows = [line.rstrip("\r") for line in terminal.shown.split("\n") if "critical" in line]
     assert len(rows) == 3
     assert all("00000000000000000000000" in row and "upstream 503" in row for row in rows)
+
+
+def lines(terminal: Terminal) -> list[str]:
+    """Return what the terminal shows, without colours; a status that is written over counts each time."""
+    return re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.shown))
+
+
+def test_names_that_are_too_long_for_a_row_are_not_broken() -> None:
+    name = "payments-critical-on-call-emea-and-the-americas"
+    with relayctl("dlq", "list", "--channel", name) as terminal:
+        assert terminal.end() == 0
+    assert f"  {name}  65a1b2c3d4e5f60718293a4b" in lines(terminal)
+    assert all(len(line) <= 80 for line in lines(terminal))
+
+
+def test_lines_of_the_doctor_are_wrapped_between_words() -> None:
+    with relayctl("doctor") as terminal:
+        assert terminal.end() == 1
+    shown = lines(terminal)
+    assert all(len(line) <= 80 for line in shown)
+    at = next(number for number, line in enumerate(shown) if "missed shares" in line)
+    assert shown[at : at + 2] == [
+        "warning  missed shares: off: ReconcileMinutes is 0, so a share that never comes",
+        "         is not missed",
+    ]
 
 
 def test_a_ring_says_whom_it_would_ring_and_a_no_rings_nobody() -> None:

@@ -4,10 +4,12 @@ import io
 import json
 from collections import Counter
 from copy import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
+from samtranslator.yaml_helper import yaml_parse
 
 from bench import bodies, capacity, cost, prices, tables, traffic
 from bench.__main__ import plain
@@ -194,6 +196,13 @@ class TestCost:
         text = " ".join(shown(section).split())
         assert "10 alarms $1.00" in text
         assert prices.NOTED in text
+
+    def test_an_alarm_that_is_off_by_default_is_not_paid_for(self) -> None:
+        template = (Path(__file__).parents[2] / "template.yaml").read_text()
+        alarms = yaml_parse(template)["Resources"].values()
+        conditions = [each.get("Condition") for each in alarms if each["Type"] == "AWS::CloudWatch::Alarm"]
+        assert cost.alarms_by_default(template) == len(conditions) - conditions.count("WatchesSilence")
+        assert "WatchesSilence" in conditions
 
     def test_an_invocation_is_the_usual_one(self) -> None:
         spent = [Spent(1, cpu, 0, 0, Counter(GetItem=1, PutItem=2), 100, 2) for cpu in (0.001, 0.002, 0.9)]

@@ -87,6 +87,17 @@ def test_sections_that_the_code_cites_are_there() -> None:
     assert cited > 5
 
 
+def test_each_test_that_guards_a_limit_of_aws_is_there() -> None:
+    limits = (ROOT / "docs/vendors.md").read_text().partition("### AWS limits\n")[2]
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    named = re.findall(r"`(test_\w+)`", limits)
+    assert len(named) > 20
+    assert [name for name in named if f"def {name}(" not in tests] == []
+    rows = [line for line in limits.splitlines() if line.startswith("| ")][2:]
+    assert [row for row in rows if "`test_" not in row and "decision 54" not in row] == []
+    assert re.search(r"^54\. \*\*AWS limits", (ROOT / "docs/decisions.md").read_text(), re.MULTILINE)
+
+
 def test_the_readme_is_short_enough_to_be_read() -> None:
     assert len(README.splitlines()) < 150
 

@@ -2,6 +2,7 @@ import signal
 
 import pytest
 from click.testing import CliRunner
+from rich.text import Text
 
 from relayctl import terminal
 
@@ -39,3 +40,36 @@ def test_what_goes_into_a_pipe_is_not_folded(monkeypatch: pytest.MonkeyPatch) ->
 )
 def test_plain_text_is_one_line_that_can_be_printed_anywhere(value: str, shown: str) -> None:
     assert terminal.plain(value) == shown
+
+
+def said(monkeypatch: pytest.MonkeyPatch, line: str, lead: str = "", indent: int = 0) -> list[str]:
+    monkeypatch.setenv("COLUMNS", "40")
+    with CliRunner().isolation() as (out, _, _):
+        terminal.say(line, lead=Text(lead), indent=indent)
+    return out.getvalue().decode().splitlines()
+
+
+def test_a_long_line_is_wrapped_between_words_below_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = said(monkeypatch, "relayctl/policies/ has what each verb needs, and dead-letter-queue-1 rests", "ok       ")
+    assert lines == [
+        "ok       relayctl/policies/ has what",
+        "         each verb needs, and",
+        "         dead-letter-queue-1 rests",
+    ]
+
+
+def test_only_a_word_longer_than_a_line_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = said(monkeypatch, f"incident {'i' * 50}", indent=2)
+    assert "".join(line.strip() for line in lines) == "incident" + "i" * 50
+    assert all(len(line) <= 40 for line in lines)
+
+
+def test_markup_means_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert said(monkeypatch, "[red]:bomb:") == ["[red]:bomb:"]
+
+
+def test_what_goes_into_a_pipe_is_one_line_however_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    with CliRunner().isolation() as (out, _, _):
+        terminal.say("word " * 500 + "end")
+    assert out.getvalue().decode() == "word " * 500 + "end\n"

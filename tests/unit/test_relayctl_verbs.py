@@ -37,6 +37,7 @@ def test_its_help_has_an_example_that_is_a_call_of_it(way: tuple[str, ...]) -> N
     assert example
     assert f"relayctl {' '.join(way)}" in after.splitlines()[0]
     assert [line for line in shown.stdout.splitlines() if len(line) > 80] == []
+    assert [line for line in shown.stdout.splitlines() if line.endswith("-")] == [], "a name is broken at its hyphen"
 
 
 @each_verb

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from relay.errors import BadRequest, Reason
+from relay.errors import BadRequest, Reason, Unauthorized
+from relay.inbound import Request
 from relay.message import Job
 from relay.outcome import Found, Outcome, Result
 from tests import samples
@@ -43,7 +44,7 @@ class TestMetrics:
             *(f"reason_{reason}" for reason in Reason),
             *("stale_channel", "lookups_limited", "rejected_request", "crash", "unguarded", "dead_lettered"),
             *("unreadable_job", "fallback_told", "fallback_failed", "unconfirmed", "replay_settled", "replay_failed"),
-            *("share_missed", "reconcile_failed"),
+            *("share_missed", "reconcile_failed", "unauthorized_share", "signal_failed"),
         }
 
     def test_nothing_is_counted_that_was_not_zero_before(self) -> None:
@@ -69,6 +70,7 @@ class TestMetrics:
         for outcome in (Outcome.DELIVERED, Outcome.UNSAFE):
             recorder.telemetry.replayed(None, Result(outcome, "noc"), {})
         recorder.telemetry.refused(samples.request(), BadRequest("f", "d"))
+        recorder.telemetry.refused(samples.request(), Unauthorized(channel_exists=True))
         assert set(recorder.metrics()) == names
 
     def test_where_nothing_is_counted_nothing_is_written(self) -> None:
@@ -149,7 +151,7 @@ class TestLines:
             "correlation_id": "request-1",
         }
         assert {name: line[name] for name in expected} == expected
-        assert recorder.metrics() == {"job_queued": 1, "reason_upstream": 1}
+        assert recorder.metrics() == {"job_queued": 1, "reason_upstream": 1, "signal_failed": 1}
 
     def test_that_a_kept_job_wakes_for_nothing_is_no_news(self) -> None:
         recorder = Recorder()
@@ -202,6 +204,46 @@ class TestLines:
         assert (share["level"], last["level"]) == ("INFO", "CRITICAL")
         assert "last_copy" not in share
         assert (last["last_copy"], last["incident_id"], last["reason"]) == ('{"schema":1}', "i1", "upstream")
+
+    @pytest.mark.parametrize(
+        ("request_", "error", "counted"),
+        [
+            (samples.request(), Unauthorized(channel_exists=True), True),
+            (samples.request(), Unauthorized(), False),
+            (samples.request()._replace(body=""), Unauthorized(channel_exists=True), False),
+            (samples.request(), BadRequest("body", "is not JSON"), False),
+        ],
+        ids=["wrong credentials", "no such channel", "a probe without a body", "not JSON"],
+    )
+    def test_a_refused_share_of_a_channel_that_exists_is_counted_apart(
+        self, request_: Request, error: BadRequest, counted: bool
+    ) -> None:
+        recorder = Recorder()
+        recorder.telemetry.refused(request_, error)
+        expected = {"rejected_request": 1} | ({"unauthorized_share": 1} if counted else {})
+        assert recorder.metrics() == expected
+
+    @pytest.mark.parametrize("outcome", list(Outcome))
+    @pytest.mark.parametrize("reason", [None, *Reason])
+    def test_a_signal_that_failed_is_counted_and_one_that_only_waits_is_not(
+        self, outcome: Outcome, reason: Reason | None
+    ) -> None:
+        waits = {None, Reason.PACED, Reason.IN_FLIGHT, Reason.EXPIRED}
+        failed = outcome in {Outcome.QUEUED, Outcome.UNSAFE} and reason not in waits
+        result = Result(outcome, "noc", reason=reason)
+        recorder = Recorder()
+        recorder.telemetry.share(result, {}, correlation_id="c1")
+        assert ("signal_failed" in recorder.metrics()) is failed
+        # What is counted belongs to the process: a recorder begins anew.
+        recorder = Recorder()
+        recorder.telemetry.worked(samples.job(), result, {})
+        assert ("signal_failed" in recorder.metrics()) is failed
+
+    @pytest.mark.parametrize("kind", ["followup", "writeback", "release"])
+    def test_a_failed_job_of_another_kind_is_no_failed_signal(self, kind: str) -> None:
+        recorder = Recorder()
+        recorder.telemetry.worked(samples.job(kind=kind), Result(Outcome.QUEUED, "noc", reason=Reason.UPSTREAM), {})
+        assert "signal_failed" not in recorder.metrics()
 
     @pytest.mark.parametrize("incident_id", ["a\nb", "\x00", "\ud800", "é😀", '"}{'])
     def test_no_incident_id_breaks_a_line(self, incident_id: str) -> None:

@@ -272,5 +272,6 @@ class TestLog:
             "outcome_queued": 2,
             "outcome_unsafe": 1,
             "reason_upstream": 3,
+            "signal_failed": 3,
             "dead_lettered": 1,
         }

@@ -134,7 +134,7 @@ class TestBatch:
             "correlation_id": "request-1",
         }
         assert {name: line[name] for name in expected} == expected
-        assert relay.recorder.metrics() == {"job_queued": 1, "reason_upstream": 1}
+        assert relay.recorder.metrics() == {"job_queued": 1, "reason_upstream": 1, "signal_failed": 1}
 
 
 def test_the_retry_queue_is_asked_once_a_job() -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from itertools import batched
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -45,6 +45,23 @@ class Held:
     problem: str | None = None
 
 
+class Depth(NamedTuple):
+    """Approximate counts of the messages on a queue.
+
+    Attributes:
+        visible: Messages that anybody may receive now.
+        held: Messages that a reader holds, so that nobody else can receive them for a while.
+    """
+
+    visible: int
+    held: int
+
+    @property
+    def about(self) -> int:
+        """All of them."""
+        return self.visible + self.held
+
+
 class DeadLetters:
     """The dead-letter queue. `clock` gives seconds, and counts those that this machine slept through.
 
@@ -57,13 +74,16 @@ class DeadLetters:
         self._clock = clock
         self._held: dict[str, Held] = {}
 
-    def about(self) -> int:
-        """About how many messages there are, held ones among them; SQS itself does not know it exactly."""
+    def depth(self) -> Depth:
+        """Return the approximate counts of messages; SQS itself does not know them exactly."""
         counts = self._client.get_queue_attributes(
             QueueUrl=self._url,
             AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
         )["Attributes"]
-        return int(counts["ApproximateNumberOfMessages"]) + int(counts["ApproximateNumberOfMessagesNotVisible"])
+        return Depth(
+            visible=int(counts["ApproximateNumberOfMessages"]),
+            held=int(counts["ApproximateNumberOfMessagesNotVisible"]),
+        )
 
     @contextmanager
     def holding(self) -> Iterator[None]:

@@ -13,7 +13,7 @@ from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
 from relay.channel import is_channel_name
-from relay.errors import BadRequest, Reason
+from relay.errors import BadRequest, Reason, Unauthorized
 from relay.keeping import MAX_LOGGED_CHARACTERS
 from relay.message import Job
 from relay.outcome import Found, Outcome, Result
@@ -34,6 +34,21 @@ NOTICES = (
     "unconfirmed",
     "share_missed",
     "reconcile_failed",
+    "unauthorized_share",
+    "signal_failed",
+)
+# The other reasons make a signal wait, or end it by its age, though nothing failed.
+_FAILURES = frozenset(
+    {
+        Reason.RATE_LIMITED,
+        Reason.UPSTREAM,
+        Reason.UNREACHABLE,
+        Reason.TIMEOUT,
+        Reason.REFUSED,
+        Reason.CREDENTIALS,
+        Reason.CIRCUIT_OPEN,
+        Reason.INTERNAL,
+    }
 )
 REPLAYS = ("replay_settled", "replay_failed")
 
@@ -113,6 +128,7 @@ class Telemetry:
         """Log and count what became of a share. The last copy of one goes into a line of its own."""
         self._metrics.add_metric(_outcome_metric(result.outcome), MetricUnit.Count, 1)
         self._note_cause(result)
+        self._note_failed_signal(result)
         # One request a share: the gateway's id for it is enough.
         fields = _fields(result, spent, correlation_id) | {"function_request_id": None}
         self._logger.info("share", extra=fields)
@@ -137,6 +153,8 @@ class Telemetry:
             return
         self._metrics.add_metric(_job_metric(result.outcome), MetricUnit.Count, 1)
         self._note_cause(result)
+        if job.kind == "signal":
+            self._note_failed_signal(result)
         self._logger.info("job", extra=fields)
 
     def replayed(self, job: Job | None, result: Result, spent: Mapping[str, float]) -> None:
@@ -183,8 +201,14 @@ class Telemetry:
         log("reconciled", extra=known)
 
     def refused(self, request: "Request", error: BadRequest) -> None:
-        """Log and count a request that was turned away."""
+        """Log and count a request that was turned away.
+
+        Wrong credentials for a channel that exists count twice: such a request may be a share of BigPanda's. A request
+        without a body is none.
+        """
         self._metrics.add_metric("rejected_request", MetricUnit.Count, 1)
+        if isinstance(error, Unauthorized) and error.channel_exists and request.body:
+            self._metrics.add_metric("unauthorized_share", MetricUnit.Count, 1)
         channel = request.channel if is_channel_name(request.channel) else "(not a channel name)"
         fields = {"channel": channel, "status": error.status, "field": error.field, "correlation_id": request.id}
         self._logger.info("request refused", extra=fields)
@@ -213,6 +237,11 @@ class Telemetry:
         if result.last_copy is not None:
             fields = _fields(result, {}, correlation_id) | {"last_copy": result.last_copy}
             self._logger.critical("last copy: neither delivered nor kept", extra=fields)
+
+    def _note_failed_signal(self, result: Result) -> None:
+        """Count a signal that xMatters did not accept, whether or not it is tried again."""
+        if result.outcome in {Outcome.QUEUED, Outcome.UNSAFE} and result.reason in _FAILURES:
+            self._metrics.add_metric("signal_failed", MetricUnit.Count, 1)
 
     def _note_cause(self, result: Result) -> None:
         """Count the reason and what is unusual, and say where it was if it was a fault of our own."""

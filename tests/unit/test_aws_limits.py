@@ -1,0 +1,50 @@
+"""Limits of AWS that no emulator enforces, for what the relay sends and answers (docs/vendors.md, "AWS limits")."""
+
+import contextlib
+import json
+
+from relay import fallback
+from relay.inbound import MAX_BODY_BYTES
+from relay.queues import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES
+from relay.telemetry import METRICS
+from tests import samples
+from tests.fakes import Recorder
+
+LAMBDA_EVENT_BYTES = 6 * 1024 * 1024
+API_GATEWAY_HEADER_BYTES = 10_240
+
+
+def test_the_largest_body_fits_into_a_lambda_event_with_its_headers() -> None:
+    in_base64 = MAX_BODY_BYTES * 4 / 3
+    # API Gateway hands headers over twice, and the query in as many bytes at most.
+    assert in_base64 + 3 * API_GATEWAY_HEADER_BYTES < LAMBDA_EVENT_BYTES
+
+
+def test_a_message_has_no_more_attributes_and_waits_no_longer_than_sqs_takes() -> None:
+    assert len(samples.job().attributes()) <= 10
+    assert MAX_DELAY_SECONDS <= 900
+    assert MAX_MESSAGE_BYTES <= 1024 * 1024
+
+
+def test_a_line_of_embedded_metrics_has_no_more_than_cloudwatch_reads() -> None:
+    recorder = Recorder()
+    with contextlib.redirect_stdout(recorder.out):
+        recorder.telemetry.instrument(lambda event, context: event)
+    written = [json.loads(line) for line in recorder.written().splitlines()]
+    directives = [each for line in written for each in line["_aws"]["CloudWatchMetrics"]]
+    assert sum(len(each["Metrics"]) for each in directives) == len(METRICS)
+    for each in directives:
+        assert len(each["Metrics"]) <= 100
+        assert all(len(dimensions) <= 30 for dimensions in each["Dimensions"])
+
+
+def test_no_metric_has_a_dimension_of_a_channel_or_an_incident() -> None:
+    recorder = Recorder()
+    recorder.telemetry.told(samples.job())
+    [line] = [line for line in map(json.loads, recorder.written().splitlines()) if "_aws" in line]
+    [directive] = line["_aws"]["CloudWatchMetrics"]
+    assert directive["Dimensions"] == [["service"]]
+
+
+def test_a_subject_for_sns_is_shorter_than_100_characters() -> None:
+    assert fallback.MAX_SUBJECT < 100
