@@ -30,19 +30,21 @@ MUTATIONS = (
         "worker",
         "return self.keeper.keep(again, deadline, until=moment)",
         "return self.keeper.keep(again, deadline, until=moment) or True",
+        seed=293,
     ),
     Mutation(
         "a job that hit a bug is let go",
         "worker",
         "            return False\n        return self._seen_to",
         "            return True\n        return self._seen_to",
-        seed=105,
+        seed=301,
     ),
     Mutation(
         "partial failures are ignored",
         "worker",
         "        return staying\n",
         "        return []\n",
+        seed=293,
     ),
     Mutation(
         "a share is sent without being kept first",
@@ -112,6 +114,7 @@ MUTATIONS = (
         "ledger",
         "eased = _without_alerts(state) if is_better else self.eased if state.is_open and state.rank is None else None",
         "eased = None",
+        seed=106,
     ),
     Mutation(
         "an incident of other recipients is another one",
@@ -126,11 +129,11 @@ MUTATIONS = (
         "entry.signals[-1] if",
     ),
     Mutation(
-        "a time-out is tried again at once",
+        "a signal that may have rung is tried again within seconds",
         "errors",
-        "Reason.TIMEOUT: Handling(breaks_circuit=True)",
-        "Reason.TIMEOUT: _PASSES",
-        seed=295,
+        "AMBIGUOUS_REST_SECONDS = 30.0",
+        "AMBIGUOUS_REST_SECONDS = 3.0",
+        seed=28,
     ),
     Mutation(
         "the circuit never opens",
@@ -144,7 +147,7 @@ MUTATIONS = (
         "pace",
         'self.table.update(gate, put={"open_until": now + pause})',
         'self.table.update(gate, put={"open_until": now})',
-        seed=787,
+        seed=539,
     ),
     Mutation(
         "the worker sends nothing",
@@ -208,12 +211,14 @@ MUTATIONS = (
         "ledger",
         "return set(_split(older.recipients)) <= set(_split(self.recipients))",
         "return True",
+        seed=591,
     ),
     Mutation(
         "500, 502 and 504 are taken for a signal that did not ring",
         "errors",
         "return status >= 500 and status != 503",
         "return False",
+        seed=111,
     ),
     Mutation(
         "a warning that may have rung is tried again at once",
@@ -289,7 +294,7 @@ MUTATIONS = (
         "owed",
         "state.is_of_same_share(entry.parked)",
         "entry.parked is not None and state.digest == entry.parked.digest",
-        seed=865,
+        seed=67,
     ),
     Mutation(
         "a write of the ledger is not conditional",
@@ -302,20 +307,21 @@ MUTATIONS = (
         "owed",
         "FLOOD_SIGNALS = 4\n",
         "FLOOD_SIGNALS = 40\n",
+        seed=155,
     ),
     Mutation(
         "jobs do not ask the pace",
         "delivery",
         "        if not task.can_wait:\n            return Ticket({})\n",
         "        if not task.is_live:\n            return Ticket({})\n",
-        seed=62,
+        seed=29,
     ),
     Mutation(
         "what rings is not counted until it is recorded",
         "ledger",
         "return replace(entry._rung(lease, tries, lease.began), lease=lease, slot=None)",
         "return replace(entry._rung(lease, 0, lease.began), lease=lease, slot=None)",
-        seed=306,
+        seed=2636,
     ),
     Mutation(
         "what came once is not looked for again",
@@ -335,6 +341,7 @@ MUTATIONS = (
         "ledger",
         "return replace(self, eased=replace(_without_alerts(self.announced), is_open=False))",
         "return self",
+        seed=406,
     ),
     Mutation(
         "a route is chosen and not taken",

@@ -228,7 +228,7 @@ class TestLines:
     def test_a_signal_that_failed_is_counted_and_one_that_only_waits_is_not(
         self, outcome: Outcome, reason: Reason | None
     ) -> None:
-        waits = {None, Reason.PACED, Reason.IN_FLIGHT, Reason.EXPIRED}
+        waits = {None, Reason.PACED, Reason.IN_FLIGHT, Reason.EXPIRED, Reason.CHANNEL_REMOVED}
         failed = outcome in {Outcome.QUEUED, Outcome.UNSAFE} and reason not in waits
         result = Result(outcome, "noc", reason=reason)
         recorder = Recorder()

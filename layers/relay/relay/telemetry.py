@@ -37,7 +37,7 @@ NOTICES = (
     "unauthorized_share",
     "signal_failed",
 )
-# The other reasons make a signal wait, or end it by its age, though nothing failed.
+# The other reasons make a signal wait, or end it by its age or with its channel, though nothing failed.
 _FAILURES = frozenset(
     {
         Reason.RATE_LIMITED,
