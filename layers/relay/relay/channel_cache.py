@@ -1,4 +1,4 @@
-"""The channels that a function knows, read from Secrets Manager as seldom as can be.
+"""Cache of channels, with few reads of Secrets Manager.
 
 A channel is read once and used for a while; read again when a credential of it fails; served from the last good copy
 while Secrets Manager fails or a new version is malformed. Guessing names costs the guesser time and us nothing.
@@ -14,6 +14,8 @@ from relay.errors import ChannelError, ChannelUnreadable, InvalidChannel, Lookup
 from relay.http import AllowedHosts
 
 REFRESH_SECONDS = 10.0
+# A rotated credential must work within seconds, and guessed credentials must not cost a read each.
+RECENT_SECONDS = 2.0
 UNKNOWN_SECONDS = 60.0
 MALFORMED_SECONDS = 10.0
 MAX_ABSENT = 1024
@@ -28,9 +30,19 @@ type Notice = Callable[[str, str], None]
 
 @dataclass
 class _Copy:
+    """The last good version of a channel.
+
+    Attributes:
+        channel: The channel as it was read.
+        good_until: Use the copy without a read before this time (epoch seconds).
+        read_at: Time of the last read, successful or not (epoch seconds).
+        failure: The reason if that read failed, else None.
+    """
+
     channel: Channel
     good_until: float
     read_at: float
+    failure: str | None = None
 
 
 class ChannelCache:
@@ -83,6 +95,22 @@ class ChannelCache:
             return self.get(name)
         return self._read_again(name, copy)
 
+    def recent(self, name: str) -> Channel:
+        """Return the channel as it was read within the last two seconds; for the door, before it refuses a credential.
+
+        Raises ChannelUnreadable if that read failed, though an older copy may be there: the credential may be new.
+        """
+        copy = self._copies.get(name)
+        if copy is None:
+            return self.get(name)
+        # A clock that was set back makes the difference negative.
+        if not 0 <= self._clock() - copy.read_at < RECENT_SECONDS:
+            self._read_again(name, copy)
+            copy = self._copies[name]
+        if copy.failure:
+            raise ChannelUnreadable(copy.failure)
+        return copy.channel
+
     def _read(self, name: str) -> Channel:
         try:
             found = channel.parse(name, self._source(name), self._hosts)
@@ -106,7 +134,7 @@ class ChannelCache:
             # Not at every share: a secret that can't be read is slow to fail, too.
             now = self._clock()
             copy.good_until = max(copy.good_until, now + REFRESH_SECONDS)
-            copy.read_at = now
+            copy.read_at, copy.failure = now, str(error)
             return copy.channel
 
     def _remember(self, name: str, error: ChannelError, seconds: float) -> None:
