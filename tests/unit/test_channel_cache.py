@@ -277,6 +277,25 @@ class TestRecent:
             room.recent()
 
 
+class TestMisconfigured:
+    """A channel that may notify nobody is signalled all the same, and counted."""
+
+    def test_it_is_loaded_and_counted_once_a_read(self) -> None:
+        room = Room(noc=json.dumps(samples.secret(policy={"routes": [{"when": {}, "recipients": []}]})))
+        for _ in range(3):
+            assert room.token() == samples.TOKEN
+        detail = "channel noc: policy.routes.0.when: must not be empty; policy.routes.0.recipients: must not be empty"
+        assert room.notices == [("misconfigured_channel", detail)]
+        room.clock.now += 300
+        room.token()
+        assert [name for name, _ in room.notices] == ["misconfigured_channel"] * 2
+
+    def test_nothing_is_counted_for_a_channel_that_notifies_somebody(self) -> None:
+        room = Room(noc=OLD)
+        room.token()
+        assert room.notices == []
+
+
 class TestUnknown:
     def test_an_unknown_name_is_remembered_for_a_minute(self) -> None:
         room = Room()

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Never
+from typing import Any, Literal, NamedTuple, Never
 from urllib.parse import unquote_plus, urlsplit
 
 import fastjsonschema
@@ -82,6 +82,19 @@ class Access:
         return said.kind in self.comments and is_news
 
 
+class Vouched(NamedTuple):
+    """Statements of the operator that nobody can check from the secret alone.
+
+    Attributes:
+        recipients_in: `workflow` if the workflow in xMatters names the recipients, `url` if BigPanda's callback URL
+            does (`?recipients=`), None if neither.
+        any_trigger_path: True if the trigger URL is right although its path is not a documented one.
+    """
+
+    recipients_in: str | None = None
+    any_trigger_path: bool = False
+
+
 @dataclass(frozen=True)
 class Channel:
     """A valid channel. Nothing secret shows in its repr.
@@ -99,6 +112,7 @@ class Channel:
     answers: Answers = field(default_factory=Answers)
     bigpanda: Access | None = None
     rest: Rest | None = None
+    vouched: Vouched = Vouched()
 
     def admits(self, headers: Mapping[str, str], now: float, *, door: Door = "inbound") -> bool:
         """Whether the request's headers (names in lower case) hold credentials of that door, valid at `now`.
@@ -172,6 +186,7 @@ def parse(name: str, text: str, hosts: AllowedHosts) -> Channel:
         answers=_answers(xmatters.get("responses", {})),
         bigpanda=_access(document["bigpanda"]) if "bigpanda" in document else None,
         rest=_rest(xmatters["rest"]) if "rest" in xmatters else None,
+        vouched=Vouched(xmatters.get("recipients_in"), xmatters.get("any_trigger_path", False)),
     )
 
 

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from relay import channel
+from relay import channel, misconfiguration
 from relay.channel import Channel
 from relay.errors import ChannelError, ChannelUnreadable, InvalidChannel, LookupsLimited, UnknownChannel
 from relay.http import AllowedHosts
@@ -24,7 +24,8 @@ LOOKUPS_PER_SECOND = 1.0
 
 # Gives the secret's text for a channel's name; raises UnknownChannel or ChannelUnreadable.
 type SecretSource = Callable[[str], str]
-# Called with the name of a metric and a text for the log when a copy has to do in place of the secret.
+# Called with the name of a metric and a text for the log: a copy is used in place of the secret (`stale_channel`), or the
+# channel may notify nobody (`misconfigured_channel`).
 type Notice = Callable[[str, str], None]
 
 
@@ -124,6 +125,8 @@ class ChannelCache:
             raise malformed from error
         now = self._clock()
         self._copies[name] = _Copy(found, now + self._seconds, now)
+        if problems := misconfiguration.problems(found):
+            self._notice("misconfigured_channel", f"channel {name}: {'; '.join(map(str, problems))}")
         return found
 
     def _read_again(self, name: str, copy: _Copy) -> Channel:
