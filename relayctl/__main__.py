@@ -7,6 +7,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 
 from relay.errors import InvalidChannel
 from relayctl.commands.channel import channel
+from relayctl.commands.channel_set import set_
 from relayctl.commands.dlq import dlq
 from relayctl.commands.doctor import doctor
 from relayctl.commands.test import test
@@ -43,6 +44,7 @@ def main() -> None:
     """
 
 
+channel.add_command(set_)
 channel.add_command(test)
 main.add_command(channel)
 main.add_command(dlq)

@@ -1,8 +1,10 @@
 """A person's terminal: what is written to it, and Ctrl-C."""
 
 import os
+import shutil
 import signal
 import sys
+import textwrap
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -19,6 +21,22 @@ def output() -> Console:
     """Where results go. Square brackets and colons in what is printed mean themselves."""
     folded = sys.stdout.isatty() or "COLUMNS" in os.environ
     return Console(width=None if folded else UNFOLDED_COLUMNS, markup=False, emoji=False, highlight=False)
+
+
+def say(message: str) -> None:
+    """Write a message to stderr: on a terminal wrapped between words, elsewhere in one line."""
+    if sys.stderr.isatty() or "COLUMNS" in os.environ:
+        width = shutil.get_terminal_size().columns
+        message = textwrap.fill(message, width, break_long_words=False, break_on_hyphens=False)
+    click.echo(message, err=True)
+
+
+def labelled(label: str, value: str, columns: int = 15) -> None:
+    """Write a label in so many columns and a value to stdout; a line for each on a terminal too narrow for both."""
+    is_folded = sys.stdout.isatty() or "COLUMNS" in os.environ
+    line = f"{label:{columns}}{value}"
+    is_too_wide = is_folded and len(line) > shutil.get_terminal_size().columns
+    click.echo(f"{label.rstrip()}\n{value}" if is_too_wide else line)
 
 
 def plain(value: str) -> str:

@@ -112,7 +112,7 @@ class Channel:
     answers: Answers = field(default_factory=Answers)
     bigpanda: Access | None = None
     rest: Rest | None = None
-    vouched: Vouched = Vouched()
+    vouched: Vouched = field(default_factory=Vouched)
 
     def admits(self, headers: Mapping[str, str], now: float, *, door: Door = "inbound") -> bool:
         """Whether the request's headers (names in lower case) hold credentials of that door, valid at `now`.

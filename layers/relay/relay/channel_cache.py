@@ -24,8 +24,8 @@ LOOKUPS_PER_SECOND = 1.0
 
 # Gives the secret's text for a channel's name; raises UnknownChannel or ChannelUnreadable.
 type SecretSource = Callable[[str], str]
-# Called with the name of a metric and a text for the log: a copy is used in place of the secret (`stale_channel`), or the
-# channel may notify nobody (`misconfigured_channel`).
+# Called with the name of a metric and a text for the log: `stale_channel` when a copy is used in place of the secret,
+# `misconfigured_channel` when the channel may notify nobody.
 type Notice = Callable[[str, str], None]
 
 

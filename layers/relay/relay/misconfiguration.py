@@ -58,7 +58,7 @@ def _problems(channel: Channel) -> Iterator[Problem]:
         if not route.recipients:
             yield Problem(f"policy.routes.{number}.recipients", "must not be empty")
     if not _has_recipients(channel) and not any(route.recipients for route in channel.policy.routes):
-        yield Problem("xmatters.recipients", "nobody would be notified: neither channel, route nor trigger URL names any")
+        yield Problem("xmatters.recipients", "nobody would be notified: neither channel, route nor URL names any")
     if not channel.vouched.any_trigger_path and not _is_trigger(channel.trigger_url):
         yield Problem("xmatters.trigger_url", "its path is not that of an xMatters trigger")
 
