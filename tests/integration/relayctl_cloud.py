@@ -145,7 +145,7 @@ class Operator:
         short_polls(session)
         events: Any = session.events
         events.register("after-call.sqs.ReceiveMessage", lambda **_: self.on_receive())
-        events.register("before-call.secretsmanager.PutSecretValue", lambda **_: self.on_put())
+        events.register("before-call.secretsmanager.PutSecretValue", self._put_secret)
         events.register("before-call.lambda.Invoke", self._invoke)
         events.register("before-call.lambda.ListEventSourceMappings", self._map)
         events.register("before-call.cloudformation.DescribeStacks", self._describe)
@@ -191,6 +191,14 @@ class Operator:
             "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in self.parameters.items()],
         }
         return SimpleNamespace(status_code=200), {"Stacks": [stack]}
+
+    def _put_secret(self, params: Mapping[str, Any], **_: Any) -> tuple[SimpleNamespace, dict[str, Any]] | None:
+        """Refuse a new version of a secret that is marked for deletion, as AWS does; moto takes it."""
+        self.on_put()
+        if "DeletedDate" not in self.secrets.describe_secret(SecretId=json.loads(params["body"])["SecretId"]):
+            return None
+        refusal = {"Code": "InvalidRequestException", "Message": "the secret is marked for deletion"}
+        return SimpleNamespace(status_code=400), {"Error": refusal}
 
     def _invoke(self, params: Mapping[str, Any], **_: Any) -> tuple[SimpleNamespace, dict[str, Any]]:
         (envelope,) = json.loads(params["body"])["jobs"]
