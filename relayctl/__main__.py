@@ -6,6 +6,7 @@ import click
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError, ProfileNotFound
 
 from relay.errors import InvalidChannel
+from relayctl import terminal
 from relayctl.commands.channel import channel
 from relayctl.commands.channel_set import set_
 from relayctl.commands.dlq import dlq
@@ -19,6 +20,13 @@ class _Relayctl(click.Group):
     """Turns what AWS and the library refuse into one line and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return self._invoke(ctx)
+        except click.ClickException as error:
+            error.message = terminal.folded(error.message, "Error: ")
+            raise
+
+    def _invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except (InvalidChannel, ProfileNotFound) as error:

@@ -23,12 +23,18 @@ def output() -> Console:
     return Console(width=None if folded else UNFOLDED_COLUMNS, markup=False, emoji=False, highlight=False)
 
 
+def folded(message: str, prefix: str = "") -> str:
+    """Return a message for stderr: on a terminal its lines are wrapped between words, the first one after `prefix`."""
+    if not (sys.stderr.isatty() or "COLUMNS" in os.environ):
+        return message
+    wrap = textwrap.TextWrapper(shutil.get_terminal_size().columns, break_long_words=False, break_on_hyphens=False)
+    wrap.initial_indent = " " * len(prefix)
+    return "\n".join(wrap.fill(line) for line in message.splitlines())[len(prefix) :]
+
+
 def say(message: str) -> None:
     """Write a message to stderr: on a terminal wrapped between words, elsewhere in one line."""
-    if sys.stderr.isatty() or "COLUMNS" in os.environ:
-        width = shutil.get_terminal_size().columns
-        message = textwrap.fill(message, width, break_long_words=False, break_on_hyphens=False)
-    click.echo(message, err=True)
+    click.echo(folded(message), err=True)
 
 
 def labelled(label: str, value: str, columns: int = 15) -> None:

@@ -9,6 +9,7 @@ from rich.table import Table
 from relay import channel as channels
 from relayctl import terminal
 from relayctl.channel_store import ChannelStore
+from relayctl.owed import Owed
 from relayctl.secret_document import SecretDocument
 from relayctl.stack import Stack, on_stack
 
@@ -86,31 +87,50 @@ def list_(stack: Stack, as_json: bool) -> None:
 @channel.command()
 @NAME
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--drop-owed", is_flag=True, help="Remove it though jobs are owed: its own will not be delivered.")
 @click.option("--days", type=click.IntRange(7, 30), default=7, show_default=True, help="For so long it can come back.")
 @on_stack
-def remove(stack: Stack, name: str, yes: bool, days: int, as_json: bool) -> None:
+def remove(stack: Stack, name: str, yes: bool, drop_owed: bool, days: int, as_json: bool) -> None:
     """Remove a channel: its shares are refused, within SecretCacheSeconds (5 minutes unless set otherwise).
 
-    The secret can be brought back with `aws secretsmanager restore-secret` for some days.
+    Its jobs that still wait are dead-lettered. Where any job of the stack waits or is dead-lettered, --drop-owed is
+    needed. The secret can be brought back with `aws secretsmanager restore-secret` for some days.
 
     \b
     Example:
       relayctl channel remove payments
+      relayctl channel remove payments --drop-owed --yes
     """
     store = ChannelStore(stack)
     if not store.exists(name):
         terminal.nothing(f"there is no channel {name}")
+    if not yes and not sys.stdin.isatty():
+        raise click.UsageError("not a terminal: give --yes to remove without being asked")
+    owed = Owed.of(stack)
+    if any(owed) and not drop_owed:
+        raise click.ClickException(
+            f"{owed}; some may be channel {name}'s, so nothing was removed: wait, replay them with relayctl dlq "
+            "replay, or give --drop-owed"
+        )
     if not yes:
-        if not sys.stdin.isatty():
-            raise click.UsageError("not a terminal: give --yes to remove without being asked")
         click.confirm(
             f"Refuse BigPanda's shares for channel {name}, at the latest in SecretCacheSeconds?",
             abort=True,
             err=True,
         )
     store.remove(name, days)
-    click.echo(
-        json.dumps({"channel": name, "removed": True})
-        if as_json
-        else f"channel {name}: removed; functions that run may know it until their cache time is over"
-    )
+    if as_json:
+        click.echo(json.dumps({"channel": name, "removed": True, **owed._asdict()}))
+    else:
+        _show_removed(name, owed)
+
+
+def _show_removed(name: str, owed: Owed) -> None:
+    lines = [f"channel {name}: removed; functions that run may know it until their cache time is over"]
+    if any(owed):
+        lines += [
+            f"{owed}; those of channel {name} that wait are dead-lettered (channel_removed)",
+            f"if you make it again: relayctl dlq replay --channel {name} --yes",
+        ]
+    for line in lines:
+        terminal.output().print(line)

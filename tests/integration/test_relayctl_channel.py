@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from relay.queues import Queue
 from tests.integration.relayctl_cloud import Operator, account
+from tests.samples import job
 
 CANARY = "canary-51d0"
 TRIGGER = "https://acme.xmatters.com/api/integration/1/functions/f1/triggers"
@@ -470,7 +472,8 @@ class TestShowAndList:
 class TestRemove:
     def test_it_is_gone_and_can_be_set_again(self, operator: Operator) -> None:
         made(operator, "--recipient", "jdoe", "--set", "inbound.token=old")
-        assert operator.run_json("channel", "remove", "payments", "--yes") == {"channel": "payments", "removed": True}
+        removed = {"channel": "payments", "removed": True, "waiting": 0, "dead_lettered": 0}
+        assert operator.run_json("channel", "remove", "payments", "--yes") == removed
         assert operator.run_json("channel", "list", code=3) == {"channels": []}
         assert operator.run("channel", "show", "payments").exit_code == 3
         assert operator.run("channel", "remove", "payments", "--yes").exit_code == 3
@@ -488,6 +491,51 @@ class TestRemove:
         again = operator.run("channel", "set", "payments", "--trigger-url", TRIGGER, "--recipient", "jdoe")
         assert again.exit_code == 0
         assert operator.secret("payments")["xmatters"]["trigger_url"] == TRIGGER
+
+    def test_jobs_that_are_owed_keep_a_channel_until_they_may_be_dropped(self, operator: Operator) -> None:
+        made(operator)
+        Queue(operator.sqs, operator.retry_queue_url).send(job(), delay_seconds=300)
+        Queue(operator.sqs, operator.retry_queue_url).send(job())
+        operator.put(job())
+        done = operator.run("channel", "remove", "payments", "--yes")
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert "2 jobs wait on the retry queue and 1 is dead-lettered, of all channels of the stack" in done.stderr
+        assert "nothing was removed" in done.stderr
+        assert "--drop-owed" in done.stderr
+        assert operator.run("channel", "show", "payments").exit_code == 0
+
+    def test_with_drop_owed_it_goes_and_the_way_back_is_told(self, operator: Operator) -> None:
+        made(operator)
+        operator.put(job())
+        done = operator.run("channel", "remove", "payments", "--yes", "--drop-owed")
+        assert done.exit_code == 0
+        assert "channel payments: removed" in done.stdout
+        assert "0 jobs wait on the retry queue and 1 is dead-lettered" in done.stdout
+        assert "relayctl dlq replay --channel payments --yes" in done.stdout
+        assert operator.run("channel", "show", "payments").exit_code == 3
+
+    def test_programs_get_the_counts(self, operator: Operator) -> None:
+        made(operator)
+        operator.put(job(), job())
+        document = operator.run_json("channel", "remove", "payments", "--yes", "--drop-owed")
+        assert document == {"channel": "payments", "removed": True, "waiting": 0, "dead_lettered": 2}
+
+    def test_the_refusal_breaks_between_words_at_80_columns(
+        self, operator: Operator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made(operator)
+        operator.put(job())
+        monkeypatch.setenv("COLUMNS", "80")
+        lines = operator.run("channel", "remove", "payments", "--yes").stderr.splitlines()
+        assert len(lines) > 2
+        assert all(len(line) <= 80 for line in lines)
+        assert "or give --drop-owed" in " ".join(lines)
+
+    def test_a_queue_that_may_not_be_looked_at_keeps_the_channel(self, operator: Operator) -> None:
+        made(operator)
+        operator.refused = {"GetQueueAttributes": "AccessDenied"}
+        assert operator.run("channel", "remove", "payments", "--yes", "--drop-owed").exit_code == 1
+        assert operator.run("channel", "show", "payments").exit_code == 0
 
     def test_it_can_come_back_for_some_days(self, operator: Operator) -> None:
         made(operator)
