@@ -22,9 +22,12 @@ class _Relayctl(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return self._invoke(ctx)
-        except click.ClickException as error:
-            error.message = terminal.folded(error.message, "Error: ")
+        except click.exceptions.NoArgsIsHelpError:
             raise
+        except click.UsageError as error:
+            raise click.UsageError(terminal.folded(error.format_message(), "Error: "), error.ctx) from error
+        except click.ClickException as error:
+            raise click.ClickException(terminal.folded(error.format_message(), "Error: ")) from error
 
     def _invoke(self, ctx: click.Context) -> Any:
         try:

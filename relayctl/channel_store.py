@@ -94,7 +94,8 @@ class ChannelStore:
         if "DeletedDate" not in held:
             raise ChannelChangedError(name)
         self._secrets.restore_secret(SecretId=self._id(name))
-        return next(version for version, stages in held["VersionIdsToStages"].items() if _CURRENT in stages)
+        versions = held.get("VersionIdsToStages", {}).items()
+        return next((version for version, stages in versions if _CURRENT in stages), "")
 
     def _swap(self, name: str, text: str, replaces: str) -> None:
         """Put a new version under a label of its own, and make it current if `replaces` still is."""

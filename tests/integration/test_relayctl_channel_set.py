@@ -298,6 +298,17 @@ class TestPrinted:
         url = TRIGGER.partition("?")[0]
         assert done.stdout == f"xmatters.trigger_url: {url}?*** → {url}?***\n"
 
+    def test_settings_that_are_no_secrets_are_shown(self, operator: Operator) -> None:
+        make(operator, "--set", "bigpanda.api_key=k")
+        done = set_(
+            operator, "--set", "bigpanda.reconcile=false", "--set", "bigpanda.reconcile_query=a", "--any-trigger-path"
+        )
+        assert done.stdout.splitlines() == [
+            "bigpanda.reconcile: (not set) → false",
+            "bigpanda.reconcile_query: (not set) → a",
+            "xmatters.any_trigger_path: (not set) → true",
+        ]
+
     def test_nothing_changed_stores_nothing(self, operator: Operator) -> None:
         make(operator)
         before = operator.secrets.describe_secret(SecretId=SECRET)["VersionIdsToStages"]
