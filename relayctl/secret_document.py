@@ -53,7 +53,7 @@ class SecretDocument:
         return place.get(last) if place is not None else None
 
     def has(self, key: str) -> bool:
-        """Whether the key is there."""
+        """True if the key is there."""
         place, last = self._find(key.split("."))
         return place is not None and last in place
 
@@ -109,7 +109,7 @@ def _mask(value: Any, key: str) -> Any:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether this is what stands under an open key: not something that was put there by mistake."""
+    """True if the value has the shape that an open key holds; a value of another shape may be a misplaced secret."""
     if isinstance(value, list):
         return all(isinstance(item, str) or _is_route(item) for item in value)
     return isinstance(value, str | int | float)

@@ -1,8 +1,6 @@
 """relayctl channel set: make or change a channel, and wait until the relay takes its credentials."""
 
 import json
-import secrets
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -18,14 +16,13 @@ from relayctl import recipients, rotation, sample_share, terminal
 from relayctl.channel_store import ChannelChangedError, ChannelStore
 from relayctl.checks import State
 from relayctl.commands.channel import NAME, door_urls
+from relayctl.commands.channel_settings import apply, why
 from relayctl.door_probe import FIRST_SECONDS, TOTAL_SECONDS, DoorProbe, Knock
-from relayctl.secret_document import Change, SecretDocument, file_fault, from_file, typed_value, unknown_key
+from relayctl.secret_document import Change, SecretDocument, from_file
 from relayctl.stack import Stack, on_stack
 
-_AUTH_MEMBERS = ("client_id", "username", "password", "key", "secret")
 # For all that xMatters is asked about recipients: whoever sets a channel waits for it.
 _CHECK_SECONDS = 20.0
-_HIDDEN = {"trigger_url", "password", "secret", "key"}
 _PASTE_COLUMNS = 17
 _URL_MEMBERS = {"inbound": "callback_url", "xmatters.callback": "xmatters_callback_url"}
 _HEADER_MEMBERS = {"inbound": "header", "xmatters.callback": "xmatters_header"}
@@ -46,12 +43,7 @@ def _value(_: click.Context, __: click.Parameter, value: str | None) -> str | No
     try:
         return from_file(value)
     except (OSError, UnicodeDecodeError) as error:
-        raise click.BadParameter(f"can't read the file that @ names: {_why(error)}") from error
-
-
-def _why(error: OSError | UnicodeDecodeError) -> str:
-    """Return the cause without the file's name, which may be a password that begins with @."""
-    return error.strerror or "it can't be read" if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise click.BadParameter(f"can't read the file that @ names: {why(error)}") from error
 
 
 def _secret_option(name: str, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -111,7 +103,7 @@ def set_(stack: Stack, name: str, as_json: bool, no_overlap: bool, reveal: bool,
     kept = store.read(name)
     before = SecretDocument(kept.document if kept else None)
     after = SecretDocument(before.members)
-    _apply(after, options)
+    apply(after, options)
     previous = _rotate(before, after, stack.effects.clock(), cut=no_overlap)
     channel = _checked(stack, name, after)
     urls = door_urls(stack, name, after)
@@ -134,85 +126,6 @@ def set_(stack: Stack, name: str, as_json: bool, no_overlap: bool, reveal: bool,
         _show(changes if kept else None, urls, shown | fresh)
     if not verified:
         click.get_current_context().exit(1)
-
-
-def _apply(document: SecretDocument, options: dict[str, Any]) -> None:
-    _apply_options(document, options)
-    _apply_settings(document, options["settings"], options["removals"])
-    if not document.has("inbound.token") and not document.has("inbound.basic"):
-        document.set("inbound.token", secrets.token_urlsafe(32))
-    if document.has("bigpanda.api_key") and not document.has("xmatters.callback"):
-        document.set("xmatters.callback.token", secrets.token_urlsafe(32))
-
-
-def _apply_options(document: SecretDocument, options: dict[str, Any]) -> None:
-    if options["trigger_url"] is None and not document.has("xmatters.trigger_url"):
-        options["trigger_url"] = _ask("trigger_url", " for a new channel")
-    if options["trigger_url"] is not None:
-        document.set("xmatters.trigger_url", options["trigger_url"])
-    kind = options["auth"] or document.get("xmatters.auth.type") or "url"
-    if kind != document.get("xmatters.auth.type"):
-        document.set("xmatters.auth", {"type": kind})
-    _apply_auth(document, kind, {name: options[name] for name in _AUTH_MEMBERS})
-    if options["recipients"]:
-        document.set("xmatters.recipients", list(options["recipients"]))
-    if options["recipients_in"]:
-        document.set("xmatters.recipients_in", options["recipients_in"])
-    if options["any_trigger_path"]:
-        document.set("xmatters.any_trigger_path", True)
-
-
-def _apply_auth(document: SecretDocument, kind: str, given: dict[str, str | None]) -> None:
-    known = AUTH[kind]["properties"] if kind in list(AUTH) else {}
-    if strays := [_flag(member) for member, value in given.items() if value is not None and member not in known]:
-        raise click.UsageError(f"{', '.join(strays)}: does not go with --auth {kind}")
-    for member in (member for member in given if member in known):
-        key, value = f"xmatters.auth.{member}", given[member]
-        if value is not None:
-            document.set(key, value)
-        elif not document.has(key):
-            document.set(key, _ask(member, f" with --auth {kind}"))
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
-def _ask(name: str, why: str) -> str:
-    if not sys.stdin.isatty():
-        raise click.UsageError(
-            f"{_flag(name)} is needed{why} (give a value or @FILE, or run in a terminal to be asked)"
-        )
-    answer: str = click.prompt(name.replace("_", " "), hide_input=name in _HIDDEN, err=True)
-    return answer
-
-
-def _apply_settings(document: SecretDocument, settings: tuple[str, ...], removals: tuple[str, ...]) -> None:
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals or not key:
-            raise click.UsageError("--set takes KEY=VALUE")
-        if complaint := unknown_key(key):
-            raise click.UsageError(complaint)
-        document.set(key, typed_value(key, _setting(key, text)))
-    for key in removals:
-        if not document.unset(key):
-            raise click.UsageError(f"--unset {key}: the channel has no such key{_hint(key)}")
-
-
-def _setting(key: str, text: str) -> str:
-    try:
-        value = from_file(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"--set {key}: can't read the file that @ names: {_why(error)}") from error
-    if text.startswith("@") and (fault := file_fault(key, value)):
-        raise click.UsageError(f"--set {key}: {fault}")
-    return value
-
-
-def _hint(key: str) -> str:
-    _, mark, hint = (unknown_key(key) or "").partition("; ")
-    return mark + hint
 
 
 def _rotate(before: SecretDocument, after: SecretDocument, now: float, *, cut: bool) -> dict[str, str]:

@@ -40,7 +40,7 @@ class Inbound:
 
 @dataclass(frozen=True)
 class Auth:
-    """How to show xMatters who is calling: `type` is url, basic, api_key or oauth; `members` are its secrets."""
+    """Credentials for xMatters: `type` is url, basic, api_key or oauth; `members` are its secrets."""
 
     type: str
     members: Mapping[str, str] = field(repr=False)
@@ -48,7 +48,7 @@ class Auth:
 
 @dataclass(frozen=True)
 class Rest:
-    """Where and as whom a channel asks xMatters what became of its signals."""
+    """URL and credentials of xMatters' REST API, for questions about the channel's signals."""
 
     base_url: str = field(repr=False)
     auth: Auth
@@ -56,7 +56,7 @@ class Rest:
 
 @dataclass(frozen=True)
 class Access:
-    """What a channel may do in BigPanda, and as whom.
+    """URL, credentials and permissions of a channel in BigPanda.
 
     `environment_id` is where its incidents are found if nothing else tells. `assign` lets who acknowledges have the
     incident; `email_domain` makes a user name of BigPanda's out of a name of xMatters'. `comments` are the callbacks
@@ -77,7 +77,7 @@ class Access:
     reconcile_query: str | None = None
 
     def writes(self, said: Callback) -> bool:
-        """Whether a callback is written into BigPanda. A device that was reached is nothing to write of."""
+        """True if a callback is written into BigPanda. A device that was reached is not."""
         is_news = said.kind != Kind.DELIVERY or said.is_failed_delivery()
         return said.kind in self.comments and is_news
 
@@ -99,7 +99,7 @@ class Vouched(NamedTuple):
 class Channel:
     """A valid channel. Nothing secret shows in its repr.
 
-    `inbound` is who may share with it, `callback` who may call it back: neither's leak opens the other's door.
+    `inbound` are BigPanda's credentials, `callback` are xMatters': neither's leak opens the other's door.
     """
 
     name: str
@@ -115,7 +115,7 @@ class Channel:
     vouched: Vouched = field(default_factory=Vouched)
 
     def admits(self, headers: Mapping[str, str], now: float, *, door: Door = "inbound") -> bool:
-        """Whether the request's headers (names in lower case) hold credentials of that door, valid at `now`.
+        """True if the request's headers (names in lower case) hold credentials of that door, valid at `now`.
 
         Every credential is compared in full, in constant time, whichever of them fits. No credential: no entry.
         """
@@ -131,11 +131,11 @@ class Channel:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether who acknowledged is the only one who hears of what is no worse."""
+        """True if only the acknowledger gets a signal that is neither worse nor reopened."""
         return self.policy.quiet_after_acknowledge and bool(self.callback)
 
     def heeds(self, said: Callback) -> bool:
-        """Whether there is anything to be done of a callback."""
+        """True if a callback is written into BigPanda, or recorded as an acknowledgement."""
         is_written = self.bigpanda is not None and self.bigpanda.writes(said)
         return is_written or (self.is_quiet and self.answers.is_acknowledgement(said))
 
@@ -153,12 +153,12 @@ class Channel:
 
 
 def is_channel_name(name: str) -> bool:
-    """Whether a channel can have this name at all."""
+    """True if a channel can have this name at all."""
     return re.match(CHANNEL_NAME, name) is not None
 
 
 def has_credentials(headers: Mapping[str, str]) -> bool:
-    """Whether the request's headers (names in lower case) hold anything that could be a credential."""
+    """True if the request's headers (names in lower case) hold anything that could be a credential."""
     return bool(_offered(headers))
 
 
@@ -212,7 +212,7 @@ def check(document: Any, hosts: AllowedHosts) -> None:
 
 
 class _Schema:
-    """What a document must be like."""
+    """A JSON Schema and its complaints."""
 
     def __init__(self, definition: dict[str, Any]) -> None:
         self._definition = definition

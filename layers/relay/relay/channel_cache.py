@@ -1,7 +1,7 @@
 """Cache of channels, with few reads of Secrets Manager.
 
-A channel is read once and used for a while; read again when a credential of it fails; served from the last good copy
-while Secrets Manager fails or a new version is malformed. Guessing names costs the guesser time and us nothing.
+A channel is read once and used for a while, and read again when a credential of it fails. The last good copy serves
+while Secrets Manager fails or a new version is malformed. Look-ups of guessed names are limited.
 """
 
 from collections import OrderedDict
@@ -148,7 +148,7 @@ class ChannelCache:
 
 
 class _Allowance:
-    """So many at once, and so many a second after that."""
+    """Rate limit: `burst` at once, and `per_second` after that."""
 
     def __init__(self, burst: float, per_second: float, clock: Callable[[], float]) -> None:
         self._burst = burst
