@@ -102,7 +102,8 @@ class Aws:
 
     def _secret(self, channel: str) -> dict[str, Any]:
         side = "down" if channel.startswith("down") else "up"
-        trigger = {"trigger_url": f"{self._xmatters_url}/{side}?apiKey=bench", "auth": {"type": "url"}}
+        url = f"{self._xmatters_url}/{side}?apiKey=bench"
+        trigger = {"trigger_url": url, "auth": {"type": "url"}, "any_trigger_path": True}
         return {
             "inbound": {"token": TOKEN},
             "xmatters": trigger | {"recipients": [RECIPIENT], "callback": {"token": TOKEN}},

@@ -8,7 +8,9 @@ import click
 from botocore.exceptions import NoCredentialsError, NoRegionError, ProfileNotFound
 
 from relay.errors import InvalidChannel
+from relayctl import terminal
 from relayctl.commands.channel import channel
+from relayctl.commands.channel_set import set_
 from relayctl.commands.dlq import dlq
 from relayctl.commands.doctor import doctor
 from relayctl.commands.test import test
@@ -25,6 +27,16 @@ class _Relayctl(click.Group):
     """Turn each error into one line and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return self._invoke(ctx)
+        except click.exceptions.NoArgsIsHelpError:
+            raise
+        except click.UsageError as error:
+            raise click.UsageError(terminal.folded(error.format_message(), "Error: "), error.ctx) from error
+        except click.ClickException as error:
+            raise click.ClickException(terminal.folded(error.format_message(), "Error: ")) from error
+
+    def _invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
@@ -79,6 +91,7 @@ def main() -> None:
     """
 
 
+channel.add_command(set_)
 channel.add_command(test)
 main.add_command(channel)
 main.add_command(dlq)

@@ -74,7 +74,7 @@ def show(checks: Iterable[Check]) -> None:
     """Print a line for each; on a terminal what does not fit goes on below its beginning."""
     for each in checks:
         state = Text(f"{each.state:7}  ", style=_STYLES[each.state])
-        terminal.say(f"{terminal.plain(each.what)}: {terminal.plain(each.detail)}", lead=state)
+        terminal.show_line(f"{terminal.plain(each.what)}: {terminal.plain(each.detail)}", lead=state)
 
 
 def listing(checks: Iterable[Check]) -> dict[str, Any]:

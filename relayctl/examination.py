@@ -7,6 +7,7 @@ from urllib.parse import quote, urlsplit
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay import channel as channels
+from relay import misconfiguration
 from relay.channel import Access, Channel, Rest
 from relay.deadline import Deadline
 from relay.directory import Directory
@@ -46,6 +47,7 @@ class Examination:
             yield found
             return
         yield ok("secret", "it can be read, and is valid")
+        yield from _settings(found)
         refused = [f"{key}: {why}" for key, url in _urls(found).items() if (why := self._forbidden(url))]
         if refused:
             yield failed("hosts", "; ".join(refused))
@@ -86,7 +88,7 @@ class Examination:
     def _xmatters(self, channel: Channel, deadline: Deadline) -> Iterator[Check]:
         names = recipients.of_channel(channel)
         if not names:
-            yield warning("recipients", "none: whom to ring is left to the URL's ?recipients= and to xMatters' form")
+            yield warning("recipients", "none in the channel: the URLs and the workflow in xMatters name them")
         if channel.rest is None:
             off = "off: without xmatters.rest every page is unconfirmed by design, and no recipient is checked"
             yield warning("xMatters REST API", off)
@@ -119,6 +121,14 @@ class Examination:
             raise self.outward.bad_answer(answer, reason, {access.api_key, access.app_key or ""})
         except SendError as error:
             return of_failure(what, error)
+
+
+def _settings(channel: Channel) -> Iterator[Check]:
+    """Yield a failure for each setting with which an incident may notify nobody."""
+    problems = misconfiguration.problems(channel)
+    yield from (failed("settings", str(each)) for each in problems)
+    if misconfiguration.critical_may_notify_nobody(channel) and recipients.of_channel(channel):
+        yield failed("critical incidents", "one that no route takes notifies nobody: xmatters.recipients names nobody")
 
 
 def _urls(channel: Channel) -> dict[str, str]:

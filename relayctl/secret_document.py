@@ -1,11 +1,12 @@
 """A channel's secret as an operator edits it: keys by dotted path, values as they are typed, secrets masked."""
 
 import copy
+import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from relay.channel_schema import CHANNEL
 from relay.errors import InvalidChannel
@@ -14,12 +15,30 @@ MASK = "***"
 # What may be seen; all else in a channel is masked, so that a key that comes later is masked, too.
 _OPEN = re.compile(
     r"((inbound|xmatters\.callback)(\.previous)?\.(basic\.username|expires_at)"
-    r"|xmatters\.responses\.(acknowledge|escalate)|bigpanda\.(environment_id|assign|email_domain|comments)"
-    r"|xmatters\.(rest\.)?auth\.(type|username|client_id)|xmatters\.recipients"
+    r"|xmatters\.responses\.(acknowledge|escalate)|bigpanda\.(environment_id|assign|email_domain|comments|callbacks|reconcile(_query)?)"
+    r"|xmatters\.(rest\.)?auth\.(type|username|client_id)|xmatters\.(recipients(_in)?|any_trigger_path)"
     rf"|policy\.({'|'.join(CHANNEL['properties']['policy']['properties'])}|(priorities|properties)\.[^.]+))"
 )
 _URLS = {"xmatters.trigger_url", "xmatters.rest.base_url", "bigpanda.base_url"}
 _PLAIN_URL = re.compile(r"https?://[A-Za-z0-9.:-]+(/(api/integration|reapi|api/xm)/[A-Za-z0-9/_-]*|/?)")
+
+
+class Change(NamedTuple):
+    """A key whose value another version of the document changes.
+
+    Attributes:
+        key: The dotted key.
+        old: The old value, *** for a secret, None if the key was not there.
+        new: The new value, *** for a secret, None if the key is not there any more.
+    """
+
+    key: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        """Return `key: old → new` in one line."""
+        return f"{self.key}: {_shown(self.old)} → {_shown(self.new)}"
 
 
 class SecretDocument:
@@ -34,7 +53,7 @@ class SecretDocument:
         return place.get(last) if place is not None else None
 
     def has(self, key: str) -> bool:
-        """Whether the key is there."""
+        """True if the key is there."""
         place, last = self._find(key.split("."))
         return place is not None and last in place
 
@@ -61,6 +80,15 @@ class SecretDocument:
         masked = _mask(self.members, "")
         return masked if isinstance(masked, dict) else {}
 
+    def changes(self, newer: "SecretDocument") -> list[Change]:
+        """List the keys that the newer document changes, in the order of their names. No secret is among the values."""
+        old, new = dict(_leaves(self.members, "")), dict(_leaves(newer.members, ""))
+        return [
+            Change(key, _masked_leaf(old, key), _masked_leaf(new, key))
+            for key in sorted(old.keys() | new.keys())
+            if key not in old or key not in new or old[key] != new[key] or type(old[key]) is not type(new[key])
+        ]
+
     def text(self) -> str:
         """The document as Secrets Manager keeps it."""
         return json.dumps(self.members, indent=2)
@@ -81,7 +109,7 @@ def _mask(value: Any, key: str) -> Any:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether this is what stands under an open key: not something that was put there by mistake."""
+    """True if the value has the shape that an open key holds; a value of another shape may be a misplaced secret."""
     if isinstance(value, list):
         return all(isinstance(item, str) or _is_route(item) for item in value)
     return isinstance(value, str | int | float)
@@ -105,7 +133,7 @@ def _masked_url(url: str) -> str:
 
 
 def typed_value(key: str, text: str) -> Any:
-    """What a value that was typed for a key means: text where the key holds text, or where it is no JSON; else JSON."""
+    """Return the value that was typed for a key: text where the key holds text, or where it is no JSON; else JSON."""
     if _holds_text(key):
         return text
     try:
@@ -114,15 +142,77 @@ def typed_value(key: str, text: str) -> Any:
         return text
 
 
+def file_fault(key: str, text: str) -> str | None:
+    """Return the complaint about a file for a key that holds JSON: the error and its line; None if it can be read."""
+    if _schema_of(key) is None or _holds_text(key):
+        return None
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        # Without what comes after a colon, which may quote the file.
+        return f"the file that @ names is not JSON: {error.msg.partition(':')[0]} (line {error.lineno})"
+    except (ValueError, RecursionError):
+        return "the file that @ names is not JSON"
+    return None
+
+
+def unknown_key(key: str) -> str | None:
+    """Return the complaint about a key that no channel has, with the nearest one that there is; else None."""
+    schema, place = CHANNEL, ""
+    for step in key.split("."):
+        if schema.get("additionalProperties") is not False or step in schema["properties"]:
+            schema = schema.get("properties", {}).get(step, {})
+            place = f"{place}.{step}".lstrip(".")
+            continue
+        near = difflib.get_close_matches(key, list(_known_keys(CHANNEL, "")), 1, 0.8)
+        return f"{place}: unknown key {step}".removeprefix(": ") + (f"; did you mean {near[0]}?" if near else "")
+    return None
+
+
+def _known_keys(schema: Mapping[str, Any], place: str) -> Iterator[str]:
+    for name, member in schema.get("properties", {}).items():
+        key = f"{place}.{name}".lstrip(".")
+        yield key
+        yield from _known_keys(member, key)
+
+
 def _holds_text(key: str) -> bool:
+    schema = _schema_of(key) or {}
+    return schema.get("type") == "string" or "enum" in schema
+
+
+def _schema_of(key: str) -> dict[str, Any] | None:
+    """Return the schema of a key's value; None for a key that no channel has."""
     schema: Any = CHANNEL
     for step in key.split("."):
-        known = schema.get("properties", {})
-        if step not in known:
+        known, others = schema.get("properties", {}), schema.get("additionalProperties")
+        if step in known:
+            schema = known[step]
+        elif isinstance(others, dict):
+            schema = others
+        else:
             # The members of an auth are not in the schema by name, and all of them are texts.
-            return "type" in known
-        schema = known[step]
-    return bool(schema.get("type") == "string" or "enum" in schema)
+            return {"type": "string"} if "type" in known else None
+    return dict(schema)
+
+
+def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """Yield each value that is no object, by its dotted key; an empty object counts as one."""
+    if not isinstance(value, dict) or (key and not value):
+        yield key, value
+        return
+    for name, member in value.items():
+        yield from _leaves(member, f"{key}.{name}".lstrip("."))
+
+
+def _masked_leaf(leaves: Mapping[str, Any], key: str) -> Any:
+    return _mask(leaves[key], key) if key in leaves else None
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "(not set)"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def from_file(text: str) -> str:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -13,6 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import NoRegionError
 
 from relay.http import AllowedHosts
+from relayctl.effects import Effects
 from relayctl.outputs import StackMissingError, read_outputs, read_parameters
 
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 STACK_NAME = "bigpanda-xmatters-relay"
-
-# Makes a session of a `profile_name` and a `region_name`; None of them means what the AWS CLI would take.
-type Sessions = Callable[..., boto3.Session]
 
 
 class EndpointUrlError(ValueError):
@@ -40,6 +38,7 @@ class Stack:
     name: str
     session: boto3.Session
     endpoint_url: str | None
+    effects: Effects = field(default_factory=Effects)
 
     def output(self, key: str) -> str:
         """One of the stack's outputs. Raises StackMissingError, too when the stack is another than the relay's."""
@@ -123,7 +122,7 @@ def _is_url(value: str) -> bool:
 def on_stack(verb: Callable[..., None]) -> Callable[..., None]:
     """Give a verb `--stack`, `--region`, `--profile` and `--json`; it is called with `stack` and `as_json`.
 
-    The context's object may be `Sessions` of another make than boto3's.
+    The context's object may be other `Effects` than the real ones.
     """
 
     @click.option(
@@ -140,11 +139,11 @@ def on_stack(verb: Callable[..., None]) -> Callable[..., None]:
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
     @wraps(verb)
     def wrapped(stack_name: str, region: str | None, profile: str | None, **arguments: Any) -> None:
-        sessions: Sessions = click.get_current_context().obj or boto3.Session
-        session = sessions(profile_name=profile, region_name=region)
+        effects: Effects = click.get_current_context().obj or Effects()
+        session = effects.sessions(profile_name=profile, region_name=region)
         # Botocore takes an empty name for a region's, and then fails without its name.
         if session.region_name == "":
             raise NoRegionError
-        verb(stack=Stack(stack_name, session, _endpoint_url()), **arguments)
+        verb(stack=Stack(stack_name, session, _endpoint_url(), effects), **arguments)
 
     return wrapped

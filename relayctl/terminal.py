@@ -1,8 +1,10 @@
 """Output to a person's terminal, and Ctrl-C."""
 
 import os
+import shutil
 import signal
 import sys
+import textwrap
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -24,8 +26,8 @@ def output() -> Console:
     return Console(width=None if folded else UNFOLDED_COLUMNS, markup=False, emoji=False, highlight=False)
 
 
-def say(line: str, *, lead: Text | None = None, indent: int = 0) -> None:
-    """Print a line of plain text after `lead`.
+def show_line(line: str, *, lead: Text | None = None, indent: int = 0) -> None:
+    """Write a line of plain text after `lead` to stdout.
 
     On a terminal a line that is too long is wrapped between words; only a word that is longer than a line is broken.
     The lines that follow are indented by the length of `lead` and `indent`.
@@ -40,6 +42,28 @@ def say(line: str, *, lead: Text | None = None, indent: int = 0) -> None:
         part.rstrip()
         console.print(Text.assemble(before, part))
         before = " " * margin
+
+
+def folded(message: str, prefix: str = "") -> str:
+    """Return a message for stderr: on a terminal its lines are wrapped between words, the first one after `prefix`."""
+    if not (sys.stderr.isatty() or "COLUMNS" in os.environ):
+        return message
+    wrap = textwrap.TextWrapper(shutil.get_terminal_size().columns, break_long_words=False, break_on_hyphens=False)
+    wrap.initial_indent = " " * len(prefix)
+    return "\n".join(wrap.fill(line) for line in message.splitlines())[len(prefix) :]
+
+
+def say(message: str) -> None:
+    """Write a message to stderr: on a terminal wrapped between words, elsewhere in one line."""
+    click.echo(folded(message), err=True)
+
+
+def labelled(label: str, value: str, columns: int = 15) -> None:
+    """Write a label in so many columns and a value to stdout; a line for each on a terminal too narrow for both."""
+    is_folded = sys.stdout.isatty() or "COLUMNS" in os.environ
+    line = f"{label:{columns}}{value}"
+    is_too_wide = is_folded and len(line) > shutil.get_terminal_size().columns
+    click.echo(f"{label.rstrip()}\n{value}" if is_too_wide else line)
 
 
 def plain(value: str) -> str:

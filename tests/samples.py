@@ -28,7 +28,8 @@ def secret(*, auth: dict[str, str] | None = None, url: str | None = None, **memb
     """A channel's secret; `members` replace whole top-level members."""
     kind = auth or {"type": "url"}
     plain = url or (TRIGGER_URL if kind["type"] == "url" else TRIGGER_URL.partition("?")[0])
-    return {"inbound": {"token": TOKEN}, "xmatters": {"trigger_url": plain, "auth": kind}} | members
+    xmatters = {"trigger_url": plain, "auth": kind, "recipients_in": "workflow"}
+    return {"inbound": {"token": TOKEN}, "xmatters": xmatters} | members
 
 
 def parsed(document: dict[str, Any] | None = None) -> Channel:

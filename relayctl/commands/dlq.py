@@ -104,7 +104,7 @@ def _print_list(shown: list[Held]) -> None:
         console = terminal.output()
         console.print(letters.table(jobs, datetime.now(UTC), console.width))
     for held in shown[len(jobs) :]:
-        terminal.say(letters.stranger(held), indent=2)
+        terminal.show_line(letters.stranger(held), indent=2)
 
 
 def _not_empty(_: click.Context, __: click.Parameter, value: str) -> str:
@@ -187,7 +187,7 @@ def replay(stack: Stack, wanted: Filter, limit: int | None, yes: bool, rate: flo
 
 def _print_summary(sums: dict[str, Any]) -> None:
     for line in letters.summary_lines(sums):
-        terminal.say(line, indent=letters.SUMMARY_INDENT)
+        terminal.show_line(line, indent=letters.SUMMARY_INDENT)
 
 
 def _dead_letters(stack: Stack) -> DeadLetters:
@@ -270,7 +270,7 @@ def _report(sums: dict[str, Any], done: list[Replayed], *, dry_run: bool, as_jso
         click.echo("nothing was sent; add --yes to replay them")
     else:
         for line in filter(None, map(letters.became, done)):
-            terminal.say(line, indent=2)
+            terminal.show_line(line, indent=2)
         click.echo(", ".join(f"{counts[name]} {word}" for name, word in _WORDS.items() if counts[name] or word == name))
 
 

@@ -12,8 +12,6 @@ from relay import channel as channels
 from relay.deadline import Deadline
 from relay.directory import Directory
 from relay.errors import InvalidChannel
-from relay.http import Session
-from relay.outward import Outward
 from relayctl import checks, sample_share, terminal
 from relayctl.channel_store import ChannelStore
 from relayctl.checks import Check, State
@@ -67,7 +65,7 @@ def test(stack: Stack, name: str, ring: bool, yes: bool, as_json: bool) -> None:
 
 def examination(stack: Stack, store: ChannelStore) -> Examination:
     """What looks at the channels of a stack."""
-    outward = Outward(Session(stack.allowed_hosts))
+    outward = stack.effects.outward(stack.allowed_hosts)
     return Examination(store, stack.allowed_hosts, outward, Directory(outward), _deadline)
 
 
@@ -84,15 +82,16 @@ def _not_rung() -> Check:
 
 
 def _rung(stack: Stack, store: ChannelStore, name: str, *, yes: bool) -> Iterator[Check]:
-    document = store.read(name)
-    if document is None:
+    kept = store.read(name)
+    if kept is None:
         raise InvalidChannel(f"the channel {name} was removed meanwhile")
+    document = kept.document
     channel = channels.parse(name, json.dumps(document), stack.allowed_hosts)
     if not yes:
         who = ", ".join(map(terminal.plain, sample_share.rings(channel))) or "whom xMatters' form names"
         click.confirm(f"Ring {who} now, by a test incident in channel {name}?", abort=True, err=True)
     url = stack.output("BigPandaWebhookUrl").replace("{channel}", name)
-    outward = Outward(Session(sample_share.hosts_of(url, is_local=stack.is_local)))
+    outward = stack.effects.outward(sample_share.hosts_of(url, is_local=stack.is_local))
     header = channels.header_for(document["inbound"])
     share = SampleShare(outward, url, header, _deadline, time.time)
     with terminal.status("sharing a test incident …"):

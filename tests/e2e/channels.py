@@ -50,7 +50,7 @@ def made(cloud: local.Local, xmatters: StandIn, settings: Sequence[str] = UNPACE
     function = str(uuid.uuid4())
     channel = Channel(f"e2e-{function[:8]}", function, cloud, xmatters)
     trigger_url = xmatters.add_function(function, "a-key")
-    wanted = [f"inbound.token={local.INBOUND_TOKEN}", *settings]
+    wanted = [f"inbound.token={local.INBOUND_TOKEN}", "xmatters.recipients_in=workflow", *settings]
     options = [part for setting in wanted for part in ("--set", setting)]
     relayctl(cloud.aws_endpoint_url, ["channel", "set", channel.name, "--trigger-url", trigger_url, *options])
     return channel

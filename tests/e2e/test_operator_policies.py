@@ -17,7 +17,7 @@ from sandbox.cloud import REGION
 from tests.e2e.relayctl_operator import Operator
 
 POLICIES = Path(__file__).resolve().parents[2] / "relayctl" / "policies"
-URL = "http://127.0.0.1:9/api/integration/1/functions/f1/triggers?apiKey=k"
+URL = "http://127.0.0.1:9/api/integration/1/functions/f1/triggers?apiKey=k&recipients=Ops"
 
 
 class Person:
@@ -138,7 +138,7 @@ class TestChannelsPolicy:
             ["show", "policy-1"],
             ["list"],
             ["test", "policy-1"],
-            ["remove", "policy-1", "--yes"],
+            ["remove", "policy-1", "--yes", "--drop-owed"],
             ["set", "policy-1", "--trigger-url", URL],
         ):
             done = keeper.run("channel", *verb)
@@ -151,7 +151,10 @@ class TestChannelsPolicy:
             ("secretsmanager:GetSecretValue", ["show", "policy-2"]),
             ("secretsmanager:CreateSecret", ["set", "policy-3", "--trigger-url", URL]),
             ("secretsmanager:PutSecretValue", ["set", "policy-2", "--recipient", "jdoe"]),
-            ("secretsmanager:DeleteSecret", ["remove", "policy-2", "--yes"]),
+            ("secretsmanager:UpdateSecretVersionStage", ["set", "policy-2", "--recipient", "jdoe"]),
+            ("secretsmanager:DeleteSecret", ["remove", "policy-2", "--yes", "--drop-owed"]),
+            ("sqs:GetQueueAttributes", ["remove", "policy-2", "--yes"]),
+            ("secretsmanager:DescribeSecret", ["set", "policy-4", "--trigger-url", URL]),
             ("secretsmanager:RestoreSecret", ["set", "policy-4", "--trigger-url", URL]),
             ("secretsmanager:ListSecrets", ["list"]),
         ],
@@ -161,7 +164,7 @@ class TestChannelsPolicy:
         keeper.may_do_all()
         for name in ("policy-2", "policy-4"):
             assert keeper.run("channel", "set", name, "--trigger-url", URL).exit_code == 0
-        assert keeper.run("channel", "remove", "policy-4", "--yes").exit_code == 0
+        assert keeper.run("channel", "remove", "policy-4", "--yes", "--drop-owed").exit_code == 0
         keeper.may_not(action)
         done = keeper.run("channel", *verb)
         assert (done.exit_code, done.stdout) == (1, "")

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import botocore.session
@@ -19,14 +20,21 @@ from botocore.loaders import create_loader
 from click.testing import CliRunner, Result
 from moto import mock_aws
 
+from relay.deadline import Deadline
+from relay.http import AllowedHosts, Answer, Session
 from relay.message import Job
+from relay.outward import Outward
 from relay.queues import Queue
 from relayctl.__main__ import main
+from relayctl.effects import Effects
+from tests.fakes import Clock
 
 STACK = "bigpanda-xmatters-relay"
 REGION = "us-east-1"
 _LOADER = create_loader()
 PARAMETERS = {"AllowedHosts": "*.xmatters.com,*.bigpanda.io", "Profile": "aws", "SecretCacheSeconds": "300"}
+
+API_HOST = "a1b2c3d4e5.execute-api.us-east-1.amazonaws.com"
 
 type Fate = Mapping[str, Any] | Exception
 
@@ -42,8 +50,49 @@ def failing(job: Job) -> Fate:
 
 
 @dataclass
+class Knocked:
+    """A request to the stack's API."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: bytes | None
+    at: float
+
+
+def taken(_: Knocked) -> Answer:
+    """An API whose functions take any credential, and refuse the empty body."""
+    return Answer(400, {}, b"{}")
+
+
+class _Outward(Outward):
+    """An HTTP client whose requests to the stack's API are answered by the test; others go over real sockets."""
+
+    def __init__(self, hosts: AllowedHosts, operator: "Operator") -> None:
+        super().__init__(Session(hosts))
+        self._operator = operator
+
+    def ask(
+        self,
+        method: str,
+        url: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        deadline: Deadline,
+        *,
+        reserve: float = 0.0,
+    ) -> Answer:
+        if urlsplit(url).hostname != API_HOST:
+            return super().ask(method, url, body, headers, deadline, reserve=reserve)
+        self._operator.knocked.append(Knocked(url, headers, body, self._operator.clock.now))
+        return self._operator.door(self._operator.knocked[-1])
+
+
+@dataclass
 class Operator:
     """Runs relayctl. `worker` says what becomes of a job; what it was asked is in `asked`.
+
+    `door` is the stack's API: it answers each request in `knocked`, or raises. Nothing really waits: sleeping puts
+    `clock` on. `on_put` happens before a new version of a secret is stored.
 
     The operations in `refused` fail with the code that stands there; `on_receive` happens when SQS has given
     messages and nobody has seen them yet. `mappings` are the event sources of the worker, `recursive_loop` its setting.
@@ -53,6 +102,10 @@ class Operator:
     asked: list[Job] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     on_receive: Callable[[], object] = lambda: None
+    on_put: Callable[[], object] = lambda: None
+    door: Callable[[Knocked], Answer] = taken
+    knocked: list[Knocked] = field(default_factory=list)
+    clock: Clock = field(default_factory=Clock)
     parameters: dict[str, str] = field(default_factory=PARAMETERS.copy)
     mappings: list[dict[str, str]] = field(default_factory=list)
     recursive_loop: str = "Allow"
@@ -62,18 +115,20 @@ class Operator:
         self.sqs = session.client("sqs")
         self.secrets = session.client("secretsmanager")
         self.queue_url = self.sqs.create_queue(QueueName=f"{STACK}-DeadLetterQueue-1")["QueueUrl"]
+        self.retry_queue_url = self.sqs.create_queue(QueueName=f"{STACK}-RetryQueue-1")["QueueUrl"]
         self.outputs = {
             "ApiId": "a1b2c3d4e5",
-            "BigPandaWebhookUrl": "https://a1b2c3d4e5.execute-api.us-east-1.amazonaws.com/v1/bigpanda/{channel}",
-            "XMattersCallbackUrl": "https://a1b2c3d4e5.execute-api.us-east-1.amazonaws.com/v1/xmatters/{channel}",
+            "BigPandaWebhookUrl": f"https://{API_HOST}/v1/bigpanda/{{channel}}",
+            "XMattersCallbackUrl": f"https://{API_HOST}/v1/xmatters/{{channel}}",
             "DeadLetterQueueUrl": self.queue_url,
+            "RetryQueueUrl": self.retry_queue_url,
             "SecretPrefix": "team/relay",
             "JobWorkerFunction": f"{STACK}-JobWorkerFunction-1",
         }
 
     def run(self, *arguments: str, typed: str | None = None) -> Result:
         """Run relayctl with these arguments; anything it does not catch fails the test."""
-        return CliRunner().invoke(main, arguments, input=typed, obj=self.session, catch_exceptions=False)
+        return CliRunner().invoke(main, arguments, input=typed, obj=self.effects(), catch_exceptions=False)
 
     def run_json(self, *arguments: str, code: int = 0) -> Any:
         """Run it with --json; the one document on stdout."""
@@ -81,12 +136,17 @@ class Operator:
         assert done.exit_code == code, done.output
         return json.loads(done.stdout)
 
+    def effects(self) -> Effects:
+        """The effects of a run: everything but real sockets to vendors is the test's."""
+        return Effects(self.session, lambda hosts: _Outward(hosts, self), self.clock, self.clock, self.clock.sleep)
+
     def session(self, *, profile_name: str | None, region_name: str | None) -> boto3.Session:
         """A session whose Lambda is `worker`, whose long polls are short, and which refuses what is in `refused`."""
         session = new_session(profile_name=profile_name, region_name=region_name)
         short_polls(session)
         events: Any = session.events
         events.register("after-call.sqs.ReceiveMessage", lambda **_: self.on_receive())
+        events.register("before-call.secretsmanager.PutSecretValue", self._put_secret)
         events.register("before-call.lambda.Invoke", self._invoke)
         events.register("before-call.lambda.ListEventSourceMappings", self._map)
         events.register("before-call.lambda.GetFunctionRecursionConfig", self._recursion)
@@ -115,7 +175,10 @@ class Operator:
 
     def secret_text(self, channel: str) -> str:
         """The very text of it."""
-        return self.secrets.get_secret_value(SecretId=f"team/relay/{channel}")["SecretString"]
+        # moto's default is the version that was written last, whatever is current; on AWS it is the current one.
+        return self.secrets.get_secret_value(SecretId=f"team/relay/{channel}", VersionStage="AWSCURRENT")[
+            "SecretString"
+        ]
 
     def _count(self, name: Any) -> int:
         return int(self.sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=[name])["Attributes"][name])
@@ -130,6 +193,14 @@ class Operator:
             "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in self.parameters.items()],
         }
         return SimpleNamespace(status_code=200), {"Stacks": [stack]}
+
+    def _put_secret(self, params: Mapping[str, Any], **_: Any) -> tuple[SimpleNamespace, dict[str, Any]] | None:
+        """Refuse a new version of a secret that is marked for deletion, as AWS does; moto takes it."""
+        self.on_put()
+        if "DeletedDate" not in self.secrets.describe_secret(SecretId=json.loads(params["body"])["SecretId"]):
+            return None
+        refusal = {"Code": "InvalidRequestException", "Message": "the secret is marked for deletion"}
+        return SimpleNamespace(status_code=400), {"Error": refusal}
 
     def _invoke(self, params: Mapping[str, Any], **_: Any) -> tuple[SimpleNamespace, dict[str, Any]]:
         (envelope,) = json.loads(params["body"])["jobs"]

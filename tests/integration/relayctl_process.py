@@ -25,7 +25,7 @@ if __name__ == "__main__":
             channel["xmatters"]["recipients"] = ["Network Operations"]
             operator.secrets.create_secret(Name="team/relay/payments", SecretString=json.dumps(channel))
         try:
-            main(sys.argv[1:], prog_name="relayctl", obj=operator.session)
+            main(sys.argv[1:], prog_name="relayctl", obj=operator.effects())
         except SystemExit as done:
             code = done.code
         try:

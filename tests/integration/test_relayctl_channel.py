@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
+from relay.queues import Queue
 from tests.integration.relayctl_cloud import Operator, account
+from tests.samples import job
 
 CANARY = "canary-51d0"
 TRIGGER = "https://acme.xmatters.com/api/integration/1/functions/f1/triggers"
-URL = f"{TRIGGER}?apiKey={CANARY}"
+# The recipient in it keeps a channel from notifying nobody.
+URL = f"{TRIGGER}?apiKey={CANARY}&recipients=Ops"
 CALLBACK = "https://a1b2c3d4e5.execute-api.us-east-1.amazonaws.com/v1/bigpanda/payments"
 FROM_XMATTERS = "https://a1b2c3d4e5.execute-api.us-east-1.amazonaws.com/v1/xmatters/payments"
 AUTHS = {
@@ -46,6 +49,12 @@ class TestSetANewChannel:
             "channel": "payments",
             "callback_url": CALLBACK,
             "header": {"name": "Authorization", "value": f"Bearer {token}"},
+            "changes": [
+                {"key": "inbound.token", "old": None, "new": "***"},
+                {"key": "xmatters.auth.type", "old": None, "new": "url"},
+                {"key": "xmatters.trigger_url", "old": None, "new": f"{TRIGGER}?***"},
+            ],
+            "verified": True,
         }
         assert len(token) >= 43
 
@@ -63,7 +72,11 @@ class TestSetANewChannel:
             "  Header name    Authorization",
             f"  Header value   Bearer {token}",
         ]
-        assert done.stderr == "channel payments: made; functions that run already see it within 300 s\n"
+        assert done.stderr.splitlines() == [
+            "channel payments: made",
+            "channel payments: waiting until the relay takes the new credential, for up to 90 s …",
+            "channel payments: the relay takes it",
+        ]
 
     @pytest.mark.parametrize("kind", AUTHS)
     def test_each_way_to_authenticate(self, operator: Operator, kind: str) -> None:
@@ -127,19 +140,19 @@ class TestSetANewChannel:
         assert operator.secret("payments")["policy"]["max_per_minute_per_recipients"] == 4
 
     def test_a_url_without_a_key_is_remarked_on(self, operator: Operator) -> None:
-        done = operator.run("channel", "set", "payments", "--trigger-url", TRIGGER)
+        done = operator.run("channel", "set", "payments", "--trigger-url", TRIGGER, "--recipient", "jdoe")
         assert done.exit_code == 0
         assert "note: the trigger URL has no apiKey" in done.stderr
 
     def test_where_the_stack_is_local_it_may_lead_to_this_machine(self, operator: Operator) -> None:
-        here = "http://127.0.0.1:8080/api/integration/1/functions/f1/triggers?apiKey=k"
+        here = "http://127.0.0.1:8080/api/integration/1/functions/f1/triggers?recipients=Ops"
         assert operator.run("channel", "set", "payments", "--trigger-url", here).exit_code == 2
         operator.parameters["Profile"] = "local"
         assert made(operator, url=here)["channel"] == "payments"
 
     def test_the_stack_says_which_hosts_may_be_called(self, operator: Operator) -> None:
         operator.parameters["AllowedHosts"] = "acme.xmatters.com,hooks.example.org"
-        assert made(operator, url="https://hooks.example.org/x?apiKey=k")["channel"] == "payments"
+        assert made(operator, url=URL.replace("acme.xmatters.com", "hooks.example.org"))["channel"] == "payments"
         refused = operator.run("channel", "set", "payments", "--trigger-url", "https://other.xmatters.com/x")
         assert (refused.exit_code, refused.stdout) == (2, "")
         assert "xmatters.trigger_url: its host is not among the AllowedHosts" in refused.stderr
@@ -153,7 +166,7 @@ class TestAnswers:
         secret = operator.secret("payments")
         token = secret["xmatters"]["callback"]["token"]
         assert secret["bigpanda"] == {"api_key": CANARY}
-        assert pasted == {
+        assert {name: pasted[name] for name in pasted if name not in {"changes", "verified"}} == {
             "channel": "payments",
             "callback_url": CALLBACK,
             "header": {"name": "Authorization", "value": f"Bearer {secret['inbound']['token']}"},
@@ -186,11 +199,11 @@ class TestAnswers:
         done = operator.run("channel", "set", "payments", "--trigger-url", URL, "--set", f"bigpanda.api_key={CANARY}")
         secret = operator.secret("payments")
         assert done.stdout.splitlines() == [
-            "Paste into BigPanda's webhook integration:",
+            "Now paste into BigPanda's webhook integration:",
             f"  Callback URL   {CALLBACK}",
             "  Header name    Authorization",
             f"  Header value   Bearer {secret['inbound']['token']}",
-            "Paste into xMatters' workflow (docs/xmatters):",
+            "Now paste into xMatters' workflow (docs/xmatters):",
             f"  Callback URL   {FROM_XMATTERS}",
             "  Header name    Authorization",
             f"  Header value   Bearer {secret['xmatters']['callback']['token']}",
@@ -200,14 +213,16 @@ class TestAnswers:
     def test_the_token_is_made_once(self, operator: Operator) -> None:
         before = made(operator, "--set", "bigpanda.api_key=k")
         again = operator.run_json("channel", "set", "payments", "--set", "bigpanda.assign=true")
-        assert again == before
+        assert (again["header"], again["xmatters_header"]) == ({"name": "Authorization"}, {"name": "Authorization"})
+        revealed = operator.run_json("channel", "set", "payments", "--reveal")
+        assert (revealed["header"], revealed["xmatters_header"]) == (before["header"], before["xmatters_header"])
         assert operator.secret("payments")["bigpanda"] == {"api_key": "k", "assign": True}
 
     def test_removing_the_old_one_renews_it(self, operator: Operator) -> None:
         before = made(operator, "--set", "bigpanda.api_key=k")
         after = operator.run_json("channel", "set", "payments", "--unset", "xmatters.callback")
         assert after["xmatters_header"] != before["xmatters_header"]
-        assert after["header"] == before["header"]
+        assert after["header"] == {"name": "Authorization"}, "BigPanda's did not change"
 
     def test_credentials_of_ones_own_are_kept(self, operator: Operator) -> None:
         login = ("--set", "xmatters.callback.basic.username=xm", "--set", "xmatters.callback.basic.password=p")
@@ -218,7 +233,7 @@ class TestAnswers:
     def test_without_a_key_nothing_of_it_is_made_or_printed(self, operator: Operator) -> None:
         pasted = made(operator)
         assert "callback" not in operator.secret("payments")["xmatters"]
-        assert pasted.keys() == {"channel", "callback_url", "header"}
+        assert pasted.keys() == {"channel", "callback_url", "header", "changes", "verified"}
         assert "xMatters'" not in operator.run("channel", "set", "payments", "--recipient", "jdoe").stdout
 
     def test_a_stack_that_has_no_such_door_is_said_to_be_too_old(self, operator: Operator) -> None:
@@ -286,11 +301,16 @@ class TestAnswers:
 
 class TestChange:
     def test_what_is_not_named_stays(self, operator: Operator) -> None:
-        before = made(operator, "--auth", "basic", *flags(AUTHS["basic"]), "--recipient", "jdoe")
+        made(operator, "--auth", "basic", *flags(AUTHS["basic"]), "--recipient", "jdoe")
         secret = operator.secret("payments")
         done = operator.run("channel", "set", "payments", "--set", "policy.max_per_minute=30", "--json")
-        assert json.loads(done.stdout) == before
-        assert "channel payments: changed" in done.stderr
+        assert json.loads(done.stdout) == {
+            "channel": "payments",
+            "callback_url": CALLBACK,
+            "header": {"name": "Authorization"},
+            "changes": [{"key": "policy.max_per_minute", "old": None, "new": 30}],
+        }
+        assert "channel payments: changed; functions that run already see it within 300 s" in done.stderr
         assert operator.secret("payments") == {**secret, "policy": {"max_per_minute": 30}}
 
     def test_one_member_of_its_auth_is_changed_alone(self, operator: Operator) -> None:
@@ -452,7 +472,8 @@ class TestShowAndList:
 class TestRemove:
     def test_it_is_gone_and_can_be_set_again(self, operator: Operator) -> None:
         made(operator, "--recipient", "jdoe", "--set", "inbound.token=old")
-        assert operator.run_json("channel", "remove", "payments", "--yes") == {"channel": "payments", "removed": True}
+        removed = {"channel": "payments", "removed": True, "waiting": 0, "dead_lettered": 0}
+        assert operator.run_json("channel", "remove", "payments", "--yes") == removed
         assert operator.run_json("channel", "list", code=3) == {"channels": []}
         assert operator.run("channel", "show", "payments").exit_code == 3
         assert operator.run("channel", "remove", "payments", "--yes").exit_code == 3
@@ -467,8 +488,54 @@ class TestRemove:
         made(operator)
         operator.run("channel", "remove", "payments", "--yes")
         operator.refused = {"CreateSecret": "InvalidRequestException"}
-        assert operator.run("channel", "set", "payments", "--trigger-url", TRIGGER).exit_code == 0
+        again = operator.run("channel", "set", "payments", "--trigger-url", TRIGGER, "--recipient", "jdoe")
+        assert again.exit_code == 0
         assert operator.secret("payments")["xmatters"]["trigger_url"] == TRIGGER
+
+    def test_jobs_that_are_owed_keep_a_channel_until_they_may_be_dropped(self, operator: Operator) -> None:
+        made(operator)
+        Queue(operator.sqs, operator.retry_queue_url).send(job(), delay_seconds=300)
+        Queue(operator.sqs, operator.retry_queue_url).send(job())
+        operator.put(job())
+        done = operator.run("channel", "remove", "payments", "--yes")
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert "2 jobs wait on the retry queue and 1 is dead-lettered, of all channels of the stack" in done.stderr
+        assert "nothing was removed" in done.stderr
+        assert "--drop-owed" in done.stderr
+        assert operator.run("channel", "show", "payments").exit_code == 0
+
+    def test_with_drop_owed_it_goes_and_the_way_back_is_told(self, operator: Operator) -> None:
+        made(operator)
+        operator.put(job())
+        done = operator.run("channel", "remove", "payments", "--yes", "--drop-owed")
+        assert done.exit_code == 0
+        assert "channel payments: removed" in done.stdout
+        assert "0 jobs wait on the retry queue and 1 is dead-lettered" in done.stdout
+        assert "relayctl dlq replay --channel payments --yes" in done.stdout
+        assert operator.run("channel", "show", "payments").exit_code == 3
+
+    def test_programs_get_the_counts(self, operator: Operator) -> None:
+        made(operator)
+        operator.put(job(), job())
+        document = operator.run_json("channel", "remove", "payments", "--yes", "--drop-owed")
+        assert document == {"channel": "payments", "removed": True, "waiting": 0, "dead_lettered": 2}
+
+    def test_the_refusal_breaks_between_words_at_80_columns(
+        self, operator: Operator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made(operator)
+        operator.put(job())
+        monkeypatch.setenv("COLUMNS", "80")
+        lines = operator.run("channel", "remove", "payments", "--yes").stderr.splitlines()
+        assert len(lines) > 2
+        assert all(len(line) <= 80 for line in lines)
+        assert "or give --drop-owed" in " ".join(lines)
+
+    def test_a_queue_that_may_not_be_looked_at_keeps_the_channel(self, operator: Operator) -> None:
+        made(operator)
+        operator.refused = {"GetQueueAttributes": "AccessDenied"}
+        assert operator.run("channel", "remove", "payments", "--yes", "--drop-owed").exit_code == 1
+        assert operator.run("channel", "show", "payments").exit_code == 0
 
     def test_it_can_come_back_for_some_days(self, operator: Operator) -> None:
         made(operator)

@@ -34,14 +34,24 @@ def tenant(box: Box) -> Iterator[Box]:
     box.directory.declare()
 
 
-def keep(operator: Operator, box: Box, *recipients: str, rest: bool = True, **members: Any) -> None:
+def keep(
+    operator: Operator,
+    box: Box,
+    *recipients: str,
+    rest: bool = True,
+    recipients_in: str | None = None,
+    path: str = "/api/integration/1/functions/f1/triggers",
+    **members: Any,
+) -> None:
     """Keep the channel `payments` without anybody checking it."""
     xmatters: dict[str, Any] = {
-        "trigger_url": f"{box.xmatters_url}/api/integration/1/functions/f1/triggers?apiKey={CANARY}-url",
+        "trigger_url": f"{box.xmatters_url}{path}?apiKey={CANARY}-url",
         "auth": {"type": "url"},
         "recipients": list(recipients),
         "callback": {"token": f"{CANARY}-callback"},
     }
+    if recipients_in:
+        xmatters["recipients_in"] = recipients_in
     if rest:
         xmatters["rest"] = {"base_url": box.xmatters_url, "auth": BASIC}
     document = {"inbound": {"token": f"{CANARY}-inbound"}, "xmatters": xmatters, **members}
@@ -92,15 +102,47 @@ class TestChannelTest:
         }
 
     def test_what_is_off_is_said_with_what_that_means(self, operator: Operator, tenant: Box) -> None:
-        keep(operator, tenant, rest=False)
+        keep(operator, tenant, rest=False, recipients_in="workflow")
         found = examined(operator)
         assert [found[what][0] for what in ("recipients", "xMatters REST API", "BigPanda API")] == ["warning"] * 3
         assert "unconfirmed by design" in found["xMatters REST API"][1]
         assert "answers" not in found
         assert tenant.events.calls.all() == []
 
+    def test_a_channel_that_notifies_nobody_is_failed(self, operator: Operator, tenant: Box) -> None:
+        keep(operator, tenant, policy={"routes": [{"when": {}, "recipients": []}]})
+        done = operator.run("channel", "test", "payments")
+        assert done.exit_code == 1
+        assert [line for line in done.stdout.splitlines() if line.startswith("failed")] == [
+            "failed   settings: policy.routes.0.when: must not be empty",
+            "failed   settings: policy.routes.0.recipients: must not be empty",
+            "failed   settings: xmatters.recipients: nobody would be notified: "
+            "neither channel, route nor URL names any",
+        ]
+
+    def test_a_trigger_url_that_is_no_trigger_is_failed(self, operator: Operator, tenant: Box) -> None:
+        keep(operator, tenant, "jdoe", path="/")
+        state, detail = examined(operator, code=1)["settings"]
+        assert (state, detail) == ("failed", "xmatters.trigger_url: its path is not that of an xMatters trigger")
+
+    @pytest.mark.parametrize(
+        ("when", "recipients", "state"),
+        [
+            ({"status": "warning"}, [], "failed"),
+            ({"status": "critical", "tag.team": "a"}, [], "failed"),
+            ({"status": "critical"}, [], None),
+            ({"status": "warning"}, ["jdoe"], None),
+        ],
+    )
+    def test_a_critical_that_would_notify_nobody_is_failed(
+        self, operator: Operator, tenant: Box, when: dict[str, str], recipients: list[str], state: str | None
+    ) -> None:
+        keep(operator, tenant, *recipients, policy={"routes": [{"when": when, "recipients": ["Ops"]}]})
+        found = examined(operator, code=int(state == "failed"))
+        assert found.get("critical incidents", (None,))[0] == state
+
     def test_a_channel_that_hears_no_answers_is_said_to(self, operator: Operator, tenant: Box) -> None:
-        keep(operator, tenant, rest=False)
+        keep(operator, tenant, "jdoe", rest=False)
         secret = operator.secret("payments")
         del secret["xmatters"]["callback"]
         operator.secrets.put_secret_value(SecretId="team/relay/payments", SecretString=json.dumps(secret))
@@ -307,7 +349,7 @@ class TestRing:
 
 class TestChannelSet:
     def options(self, box: Box, *recipients: str) -> list[str]:
-        url = f"{box.xmatters_url}/t?apiKey={CANARY}"
+        url = f"{box.xmatters_url}/api/integration/1/functions/f1/triggers?apiKey={CANARY}"
         rest = json.dumps({"base_url": box.xmatters_url, "auth": BASIC})
         named = [part for name in recipients for part in ("--recipient", name)]
         return ["channel", "set", "payments", "--trigger-url", url, "--set", f"xmatters.rest={rest}", *named]
@@ -320,7 +362,7 @@ class TestChannelSet:
             "warning: recipient nope: xMatters knows no user and no group of that name",
             "warning: recipient Asleep: group, active, but nobody is on call now",
         ]
-        assert done.stdout.startswith("Paste into BigPanda")
+        assert done.stdout.startswith("Now paste into BigPanda")
         assert operator.secret("payments")["xmatters"]["recipients"] == ["Ops", "nope"]
 
     def test_programs_get_a_finding_for_each(self, operator: Operator, tenant: Box) -> None:
@@ -352,7 +394,7 @@ class TestChannelSet:
         assert operator.secret("payments")["xmatters"]["recipients"] == ["Ops", "jdoe"]
 
     def test_without_credentials_for_the_rest_api_nobody_is_asked(self, operator: Operator, tenant: Box) -> None:
-        url = f"{tenant.xmatters_url}/t?apiKey=k"
+        url = f"{tenant.xmatters_url}/api/integration/1/functions/f1/triggers?apiKey=k"
         document = operator.run_json("channel", "set", "payments", "--trigger-url", url, "--recipient", "nope")
         assert "recipients" not in document
         assert tenant.directory.calls.all() == []

@@ -45,7 +45,13 @@ class Patient:
         self.map("Enabled")
         self.subscribe("sqs", f"arn:aws:sqs:{REGION}:123456789012:noc")
         self.alarm("FallbackAlarm", "OK")
-        operator.run("channel", "set", "payments", "--trigger-url", "https://acme.xmatters.com/x?apiKey=k")
+        operator.run(
+            "channel",
+            "set",
+            "payments",
+            "--trigger-url",
+            "https://acme.xmatters.com/api/integration/1/functions/f1/triggers?recipients=Ops",
+        )
 
     def map(self, state: str, queue: str = f"{STACK}-RetryQueue-1") -> None:
         self.operator.mappings = [{"EventSourceArn": f"arn:aws:sqs:{REGION}:123456789012:{queue}", "State": state}]

@@ -15,8 +15,9 @@ from relayctl.__main__ import main
 from tests.integration.relayctl_cloud import Operator, account, new_session
 from tests.samples import job
 
+TRIGGER = "https://acme.xmatters.com/api/integration/1/functions/f1/triggers?recipients=Ops"
 VERBS = [
-    ["channel", "set", "x", "--trigger-url", "https://acme.xmatters.com/?apiKey=k"],
+    ["channel", "set", "x", "--trigger-url", TRIGGER],
     ["channel", "show", "x"],
     ["channel", "list"],
     ["channel", "remove", "x", "--yes"],
@@ -86,7 +87,7 @@ def test_access_denied_to_the_stack(operator: Operator, verb: list[str]) -> None
 @pytest.mark.parametrize(
     ("operation", "verb"),
     [
-        ("CreateSecret", ["channel", "set", "x", "--trigger-url", "https://acme.xmatters.com/?apiKey=k"]),
+        ("CreateSecret", ["channel", "set", "x", "--trigger-url", TRIGGER]),
         ("GetSecretValue", ["channel", "show", "x"]),
         ("GetSecretValue", ["channel", "remove", "x", "--yes"]),
         ("GetSecretValue", ["channel", "test", "x"]),
@@ -158,7 +159,7 @@ def test_the_endpoint_of_the_environment_is_asked_and_no_other(monkeypatch: pyte
 
 
 def test_with_an_endpoint_the_urls_shown_are_that_clouds(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
-    operator.run("channel", "set", "x", "--trigger-url", "https://acme.xmatters.com/?apiKey=k")
+    operator.run("channel", "set", "x", "--trigger-url", TRIGGER)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")
     monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
     shown = operator.run_json("channel", "show", "x")

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-URL = "https://acme.xmatters.com/api/integration/1/functions/f1/triggers?apiKey=canary-url"
+URL = "https://acme.xmatters.com/api/integration/1/functions/f1/triggers?apiKey=canary-url&recipients=Ops"
 
 
 class Terminal:

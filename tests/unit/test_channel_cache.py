@@ -7,6 +7,7 @@ from relay.channel_cache import (
     LOOKUPS_AT_ONCE,
     MALFORMED_SECONDS,
     MAX_ABSENT,
+    RECENT_SECONDS,
     REFRESH_SECONDS,
     UNKNOWN_SECONDS,
     ChannelCache,
@@ -41,6 +42,9 @@ class Room:
 
     def refreshed(self, name: str = "noc") -> str | None:
         return self.cache.refresh(name).inbound[0].token
+
+    def recent(self, name: str = "noc") -> str | None:
+        return self.cache.recent(name).inbound[0].token
 
 
 class TestKnown:
@@ -182,6 +186,116 @@ class TestLastGoodCopy:
             assert room.token(f"noc-{number}") == samples.TOKEN
 
 
+class TestRecent:
+    """The door reads the secret again before it refuses a credential."""
+
+    def test_a_credential_that_was_made_valid_two_seconds_ago_is_known(self) -> None:
+        room = Room(noc=OLD)
+        room.token()
+        room.secrets.texts["noc"] = NEW
+        room.clock.now += RECENT_SECONDS
+        assert room.recent() == "new-token"
+
+    def test_reads_come_two_seconds_apart_however_often_the_door_asks(self) -> None:
+        room = Room(noc=OLD)
+        room.token()
+        for _ in range(1000):
+            room.clock.now += 0.01
+            room.recent()
+        # 10 seconds: the first read, and one every two seconds.
+        assert 4 <= len(room.secrets.reads) - 1 <= 5
+
+    @pytest.mark.parametrize("trouble", [DOWN, MALFORMED])
+    def test_an_unreadable_secret_is_an_error_though_an_old_copy_is_there(self, trouble: str | Exception) -> None:
+        room = Room(noc=OLD)
+        room.token()
+        room.secrets.texts["noc"] = trouble
+        room.clock.now += RECENT_SECONDS
+        for _ in range(10):
+            with pytest.raises(ChannelUnreadable):
+                room.recent()
+        assert len(room.secrets.reads) == 2
+        assert [name for name, _ in room.notices] == ["stale_channel"]
+        assert room.token() == samples.TOKEN, "requests with the known credential are served from the copy"
+
+    def test_a_failed_read_is_remembered_for_two_seconds_only(self) -> None:
+        room = Room(noc=OLD)
+        room.token()
+        room.secrets.texts["noc"] = DOWN
+        room.clock.now += RECENT_SECONDS
+        with pytest.raises(ChannelUnreadable):
+            room.recent()
+        room.secrets.texts["noc"] = NEW
+        room.clock.now += RECENT_SECONDS
+        assert room.recent() == "new-token"
+
+    def test_a_failed_read_for_a_share_counts_as_the_doors_read(self) -> None:
+        room = Room(noc=OLD)
+        room.token()
+        room.secrets.texts["noc"] = DOWN
+        room.clock.now += 300
+        assert room.token() == samples.TOKEN
+        with pytest.raises(ChannelUnreadable):
+            room.recent()
+        assert len(room.secrets.reads) == 2
+
+    def test_the_doors_reads_do_not_keep_a_refused_outbound_credential(self) -> None:
+        room = Room(noc=OLD)
+        room.token()
+        for _ in range(10):
+            room.clock.now += RECENT_SECONDS
+            room.recent()
+        room.secrets.texts["noc"] = NEW
+        room.clock.now += RECENT_SECONDS
+        room.recent()
+        assert room.refreshed() == "new-token"
+
+    def test_a_clock_that_is_set_back_does_not_keep_an_old_copy(self) -> None:
+        room = Room(noc=OLD)
+        room.token()
+        room.secrets.texts["noc"] = NEW
+        room.clock.now -= 3600
+        assert room.recent() == "new-token"
+
+    def test_unknown_names_cost_no_more_look_ups_than_a_get(self) -> None:
+        room = Room()
+        for _ in range(50):
+            with pytest.raises(UnknownChannel):
+                room.recent("ghost")
+        assert room.secrets.reads == ["ghost"]
+        for number in range(100):
+            with pytest.raises((UnknownChannel, LookupsLimited)):
+                room.recent(f"guess-{number}")
+        assert len(room.secrets.reads) == LOOKUPS_AT_ONCE
+
+    def test_a_removed_channel_is_unknown_to_the_door_within_two_seconds(self) -> None:
+        room = Room(noc=OLD)
+        room.token()
+        del room.secrets.texts["noc"]
+        room.clock.now += RECENT_SECONDS
+        with pytest.raises(UnknownChannel):
+            room.recent()
+
+
+class TestMisconfigured:
+    """A channel that may notify nobody is signalled all the same, and counted."""
+
+    def test_it_is_loaded_and_counted_once_a_read(self) -> None:
+        room = Room(noc=json.dumps(samples.secret(policy={"routes": [{"when": {}, "recipients": []}]})))
+        for _ in range(3):
+            assert room.token() == samples.TOKEN
+        detail = "channel noc: policy.routes.0.when: must not be empty; policy.routes.0.recipients: must not be empty"
+        assert room.notices == [("misconfigured_channel", detail)]
+        room.clock.now += 300
+        room.token()
+        assert [name for name, _ in room.notices] == ["misconfigured_channel"] * 2
+
+    def test_nothing_is_counted_for_a_channel_that_notifies_somebody(self) -> None:
+        room = Room(noc=OLD)
+        room.token()
+        assert room.notices == []
+
+
 class TestUnknown:
     def test_an_unknown_name_is_remembered_for_a_minute(self) -> None:
         room = Room()
@@ -255,4 +369,5 @@ class TestUnknown:
 
 
 def test_the_limits_are_those_of_the_contract() -> None:
-    assert (channel_cache.REFRESH_SECONDS, channel_cache.UNKNOWN_SECONDS) == (10, 60)
+    limits = (channel_cache.RECENT_SECONDS, channel_cache.REFRESH_SECONDS, channel_cache.UNKNOWN_SECONDS)
+    assert limits == (2, 10, 60)

@@ -45,7 +45,7 @@ def test_plain_text_is_one_line_that_can_be_printed_anywhere(value: str, shown: 
 def said(monkeypatch: pytest.MonkeyPatch, line: str, lead: str = "", indent: int = 0) -> list[str]:
     monkeypatch.setenv("COLUMNS", "40")
     with CliRunner().isolation() as (out, _, _):
-        terminal.say(line, lead=Text(lead), indent=indent)
+        terminal.show_line(line, lead=Text(lead), indent=indent)
     return out.getvalue().decode().splitlines()
 
 
@@ -71,5 +71,5 @@ def test_markup_means_itself(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_goes_into_a_pipe_is_one_line_however_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     with CliRunner().isolation() as (out, _, _):
-        terminal.say("word " * 500 + "end")
+        terminal.show_line("word " * 500 + "end")
     assert out.getvalue().decode() == "word " * 500 + "end\n"

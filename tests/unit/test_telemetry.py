@@ -44,7 +44,7 @@ class TestMetrics:
             *(f"reason_{reason}" for reason in Reason),
             *("stale_channel", "lookups_limited", "rejected_request", "crash", "unguarded", "dead_lettered"),
             *("unreadable_job", "fallback_told", "fallback_failed", "unconfirmed", "replay_settled", "replay_failed"),
-            *("share_missed", "reconcile_failed", "unauthorized_share", "signal_failed"),
+            *("share_missed", "reconcile_failed", "unauthorized_share", "signal_failed", "misconfigured_channel"),
         }
 
     def test_nothing_is_counted_that_was_not_zero_before(self) -> None:
@@ -64,7 +64,7 @@ class TestMetrics:
         recorder.telemetry.told(samples.job())
         recorder.telemetry.unconfirmed(samples.job(), ("r1",))
         recorder.telemetry.crashed(ValueError())
-        for notice in ("stale_channel", "lookups_limited", "fallback_failed"):
+        for notice in ("stale_channel", "misconfigured_channel", "lookups_limited", "fallback_failed"):
             recorder.telemetry.notice(notice, "why")
         recorder.telemetry.reconciled("noc", Found(missed=1, failure="HTTP 500", reason=Reason.UPSTREAM), {})
         for outcome in (Outcome.DELIVERED, Outcome.UNSAFE):

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Never
+from typing import Any, Literal, NamedTuple, Never
 from urllib.parse import unquote_plus, urlsplit
 
 import fastjsonschema
@@ -40,7 +40,7 @@ class Inbound:
 
 @dataclass(frozen=True)
 class Auth:
-    """How to show xMatters who is calling: `type` is url, basic, api_key or oauth; `members` are its secrets."""
+    """Credentials for xMatters: `type` is url, basic, api_key or oauth; `members` are its secrets."""
 
     type: str
     members: Mapping[str, str] = field(repr=False)
@@ -48,7 +48,7 @@ class Auth:
 
 @dataclass(frozen=True)
 class Rest:
-    """Where and as whom a channel asks xMatters what became of its signals."""
+    """URL and credentials of xMatters' REST API, for questions about the channel's signals."""
 
     base_url: str = field(repr=False)
     auth: Auth
@@ -56,7 +56,7 @@ class Rest:
 
 @dataclass(frozen=True)
 class Access:
-    """What a channel may do in BigPanda, and as whom.
+    """URL, credentials and permissions of a channel in BigPanda.
 
     `environment_id` is where its incidents are found if nothing else tells. `assign` lets who acknowledges have the
     incident; `email_domain` makes a user name of BigPanda's out of a name of xMatters'. `comments` are the callbacks
@@ -77,16 +77,29 @@ class Access:
     reconcile_query: str | None = None
 
     def writes(self, said: Callback) -> bool:
-        """Whether a callback is written into BigPanda. A device that was reached is nothing to write of."""
+        """True if a callback is written into BigPanda. A device that was reached is not."""
         is_news = said.kind != Kind.DELIVERY or said.is_failed_delivery()
         return said.kind in self.comments and is_news
+
+
+class Vouched(NamedTuple):
+    """Statements of the operator that nobody can check from the secret alone.
+
+    Attributes:
+        recipients_in: `workflow` if the workflow in xMatters names the recipients, `url` if BigPanda's callback URL
+            does (`?recipients=`), None if neither.
+        any_trigger_path: True if the trigger URL is right although its path is not a documented one.
+    """
+
+    recipients_in: str | None = None
+    any_trigger_path: bool = False
 
 
 @dataclass(frozen=True)
 class Channel:
     """A valid channel. Nothing secret shows in its repr.
 
-    `inbound` is who may share with it, `callback` who may call it back: neither's leak opens the other's door.
+    `inbound` are BigPanda's credentials, `callback` are xMatters': neither's leak opens the other's door.
     """
 
     name: str
@@ -99,9 +112,10 @@ class Channel:
     answers: Answers = field(default_factory=Answers)
     bigpanda: Access | None = None
     rest: Rest | None = None
+    vouched: Vouched = field(default_factory=Vouched)
 
     def admits(self, headers: Mapping[str, str], now: float, *, door: Door = "inbound") -> bool:
-        """Whether the request's headers (names in lower case) hold credentials of that door, valid at `now`.
+        """True if the request's headers (names in lower case) hold credentials of that door, valid at `now`.
 
         Every credential is compared in full, in constant time, whichever of them fits. No credential: no entry.
         """
@@ -117,11 +131,11 @@ class Channel:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether who acknowledged is the only one who hears of what is no worse."""
+        """True if only the acknowledger gets a signal that is neither worse nor reopened."""
         return self.policy.quiet_after_acknowledge and bool(self.callback)
 
     def heeds(self, said: Callback) -> bool:
-        """Whether there is anything to be done of a callback."""
+        """True if a callback is written into BigPanda, or recorded as an acknowledgement."""
         is_written = self.bigpanda is not None and self.bigpanda.writes(said)
         return is_written or (self.is_quiet and self.answers.is_acknowledgement(said))
 
@@ -139,12 +153,12 @@ class Channel:
 
 
 def is_channel_name(name: str) -> bool:
-    """Whether a channel can have this name at all."""
+    """True if a channel can have this name at all."""
     return re.match(CHANNEL_NAME, name) is not None
 
 
 def has_credentials(headers: Mapping[str, str]) -> bool:
-    """Whether the request's headers (names in lower case) hold anything that could be a credential."""
+    """True if the request's headers (names in lower case) hold anything that could be a credential."""
     return bool(_offered(headers))
 
 
@@ -172,6 +186,7 @@ def parse(name: str, text: str, hosts: AllowedHosts) -> Channel:
         answers=_answers(xmatters.get("responses", {})),
         bigpanda=_access(document["bigpanda"]) if "bigpanda" in document else None,
         rest=_rest(xmatters["rest"]) if "rest" in xmatters else None,
+        vouched=Vouched(xmatters.get("recipients_in"), xmatters.get("any_trigger_path", False)),
     )
 
 
@@ -197,7 +212,7 @@ def check(document: Any, hosts: AllowedHosts) -> None:
 
 
 class _Schema:
-    """What a document must be like."""
+    """A JSON Schema and its complaints."""
 
     def __init__(self, definition: dict[str, Any]) -> None:
         self._definition = definition

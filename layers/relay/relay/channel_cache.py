@@ -1,19 +1,21 @@
-"""The channels that a function knows, read from Secrets Manager as seldom as can be.
+"""Cache of channels, with few reads of Secrets Manager.
 
-A channel is read once and used for a while; read again when a credential of it fails; served from the last good copy
-while Secrets Manager fails or a new version is malformed. Guessing names costs the guesser time and us nothing.
+A channel is read once and used for a while, and read again when a credential of it fails. The last good copy serves
+while Secrets Manager fails or a new version is malformed. Look-ups of guessed names are limited.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from relay import channel
+from relay import channel, misconfiguration
 from relay.channel import Channel
 from relay.errors import ChannelError, ChannelUnreadable, InvalidChannel, LookupsLimited, UnknownChannel
 from relay.http import AllowedHosts
 
 REFRESH_SECONDS = 10.0
+# A rotated credential must work within seconds, and guessed credentials must not cost a read each.
+RECENT_SECONDS = 2.0
 UNKNOWN_SECONDS = 60.0
 MALFORMED_SECONDS = 10.0
 MAX_ABSENT = 1024
@@ -22,15 +24,26 @@ LOOKUPS_PER_SECOND = 1.0
 
 # Gives the secret's text for a channel's name; raises UnknownChannel or ChannelUnreadable.
 type SecretSource = Callable[[str], str]
-# Called with the name of a metric and a text for the log when a copy has to do in place of the secret.
+# Called with the name of a metric and a text for the log: `stale_channel` when a copy is used in place of the secret,
+# `misconfigured_channel` when the channel may notify nobody.
 type Notice = Callable[[str, str], None]
 
 
 @dataclass
 class _Copy:
+    """The last good version of a channel.
+
+    Attributes:
+        channel: The channel as it was read.
+        good_until: Use the copy without a read before this time (epoch seconds).
+        read_at: Time of the last read, successful or not (epoch seconds).
+        failure: The reason if that read failed, else None.
+    """
+
     channel: Channel
     good_until: float
     read_at: float
+    failure: str | None = None
 
 
 class ChannelCache:
@@ -83,6 +96,22 @@ class ChannelCache:
             return self.get(name)
         return self._read_again(name, copy)
 
+    def recent(self, name: str) -> Channel:
+        """Return the channel as it was read within the last two seconds; for the door, before it refuses a credential.
+
+        Raises ChannelUnreadable if that read failed, though an older copy may be there: the credential may be new.
+        """
+        copy = self._copies.get(name)
+        if copy is None:
+            return self.get(name)
+        # A clock that was set back makes the difference negative.
+        if not 0 <= self._clock() - copy.read_at < RECENT_SECONDS:
+            self._read_again(name, copy)
+            copy = self._copies[name]
+        if copy.failure:
+            raise ChannelUnreadable(copy.failure)
+        return copy.channel
+
     def _read(self, name: str) -> Channel:
         try:
             found = channel.parse(name, self._source(name), self._hosts)
@@ -96,6 +125,8 @@ class ChannelCache:
             raise malformed from error
         now = self._clock()
         self._copies[name] = _Copy(found, now + self._seconds, now)
+        if problems := misconfiguration.problems(found):
+            self._notice("misconfigured_channel", f"channel {name}: {'; '.join(map(str, problems))}")
         return found
 
     def _read_again(self, name: str, copy: _Copy) -> Channel:
@@ -106,7 +137,7 @@ class ChannelCache:
             # Not at every share: a secret that can't be read is slow to fail, too.
             now = self._clock()
             copy.good_until = max(copy.good_until, now + REFRESH_SECONDS)
-            copy.read_at = now
+            copy.read_at, copy.failure = now, str(error)
             return copy.channel
 
     def _remember(self, name: str, error: ChannelError, seconds: float) -> None:
@@ -117,7 +148,7 @@ class ChannelCache:
 
 
 class _Allowance:
-    """So many at once, and so many a second after that."""
+    """Rate limit: `burst` at once, and `per_second` after that."""
 
     def __init__(self, burst: float, per_second: float, clock: Callable[[], float]) -> None:
         self._burst = burst

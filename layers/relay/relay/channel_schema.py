@@ -71,6 +71,8 @@ CHANNEL = _object(
         trigger_url=_URL,
         auth=_AUTH,
         recipients=_RECIPIENTS,
+        recipients_in={"enum": ["workflow", "url"]},
+        any_trigger_path={"type": "boolean"},
         callback=_DOOR,
         responses=_object([], acknowledge=_RESPONSES, escalate=_RESPONSES),
         rest=_object(["base_url", "auth"], base_url=_URL, auth=_AUTH),

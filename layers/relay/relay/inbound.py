@@ -60,9 +60,9 @@ class Reply(NamedTuple):
 
 
 def admit(request: Request, channels: ChannelCache, clock: Callable[[], float], door: Door) -> Channel:
-    """The channel of a request that may come in at that door. `clock` gives epoch seconds.
+    """Return the channel of a request that may come in at that door. `clock` gives epoch seconds.
 
-    Raises Unauthorized, or ChannelUnreadable when the channel's secret can't be read.
+    Raises Unauthorized, or ChannelUnreadable when the channel's secret can't be read to check the credentials.
     """
     if not is_channel_name(request.channel) or not has_credentials(request.headers):
         raise Unauthorized
@@ -70,8 +70,8 @@ def admit(request: Request, channels: ChannelCache, clock: Callable[[], float], 
         channel = channels.get(request.channel)
         if channel.admits(request.headers, clock(), door=door):
             return channel
-        # The credentials may have been changed a moment ago.
-        channel = channels.refresh(request.channel)
+        # A refused share is not sent again, so a credential that was rotated a moment ago must not be refused.
+        channel = channels.recent(request.channel)
     except UnknownChannel:
         raise Unauthorized from None
     if channel.admits(request.headers, clock(), door=door):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 NOTICES = (
     "stale_channel",
+    "misconfigured_channel",
     "lookups_limited",
     "rejected_request",
     "crash",

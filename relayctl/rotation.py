@@ -1,0 +1,67 @@
+"""Rotation of the credentials of a channel's doors: the old one stays valid for a while. Pure code."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from relay.channel import header_for
+from relay.channel_schema import HEADER_PATTERN
+from relayctl.secret_document import SecretDocument
+
+# Long enough to paste the new credential at the vendor, and to notice that it was forgotten.
+OVERLAP_SECONDS = 24 * 3600
+# The doors by their keys in the secret, and the vendor that shows credentials there.
+DOORS = {"inbound": "BigPanda", "xmatters.callback": "xMatters"}
+
+
+def keep_previous(before: SecretDocument, after: SecretDocument, now: float) -> dict[str, str]:
+    """Keep each replaced credential as the door's `previous`, in place of an older one.
+
+    Returns the expiry (ISO 8601) by door. A `previous` that the operator set in the same call is left alone.
+    """
+    kept = {}
+    for door in DOORS:
+        replaced = _replaced(before.get(door), after.get(door))
+        is_set_by_hand = before.get(f"{door}.previous") != after.get(f"{door}.previous") and after.has(
+            f"{door}.previous"
+        )
+        if replaced and not is_set_by_hand:
+            expires_at = datetime.fromtimestamp(now + OVERLAP_SECONDS, UTC).isoformat(timespec="seconds")
+            after.set(f"{door}.previous", {**replaced, "expires_at": expires_at})
+            kept[door] = expires_at
+    return kept
+
+
+def cut_previous(after: SecretDocument) -> None:
+    """Remove the previous credential of every door."""
+    for door in DOORS:
+        after.unset(f"{door}.previous")
+
+
+def fresh_header(before: SecretDocument, after: SecretDocument, door: str) -> dict[str, str] | None:
+    """Return the header with the door's new or changed credential, or None if it has none."""
+    old = _members(before.get(door))
+    fresh = {name: value for name, value in _members(after.get(door)).items() if old.get(name) != value}
+    return header_for(fresh) if fresh else None
+
+
+def _members(door: Any) -> dict[str, Any]:
+    return {name: door[name] for name in ("token", "basic") if name in door} if isinstance(door, Mapping) else {}
+
+
+def _replaced(before: Any, after: Any) -> dict[str, Any]:
+    """Return the old credentials that the door takes no longer. A door that is gone keeps none."""
+    if not isinstance(after, Mapping):
+        return {}
+    current = _members(after)
+    old = {name: value for name, value in _members(before).items() if _is_valid(name, value)}
+    return {name: value for name, value in old.items() if current.get(name) != value}
+
+
+def _is_valid(name: str, value: Any) -> bool:
+    """True if the door took it. What a broken secret held must not make the mended one invalid."""
+    if name == "token":
+        return isinstance(value, str) and re.match(HEADER_PATTERN, value) is not None
+    is_login = isinstance(value, Mapping) and value.keys() == {"username", "password"}
+    return is_login and all(isinstance(each, str) and each for each in value.values())

@@ -1,0 +1,57 @@
+"""A rotated credential in the local cloud: warm functions take it, and shares with the old one go on."""
+
+import uuid
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from sandbox import local, standin
+from sandbox.cloud import REGION
+from tests import samples
+from tests.e2e import channels
+from tests.e2e.channels import Channel
+from tests.e2e.relayctl_operator import Operator
+
+
+@pytest.fixture
+def channel(cloud: local.Local, xmatters: standin.StandIn) -> Channel:
+    return channels.made(cloud, xmatters)
+
+
+def share(channel: Channel, token: str) -> int:
+    headers = {"x-api-key": token, "content-type": "application/json"}
+    return channel.post(samples.body(id=uuid.uuid4().hex), headers).status_code
+
+
+def test_a_warm_function_takes_the_new_token_once_channel_set_returns_and_the_old_one_too(
+    operator: Operator, channel: Channel
+) -> None:
+    def rotate(*options: str) -> str:
+        document = operator.run_json("channel", "set", channel.name, "--unset", "inbound.token", *options)
+        assert document["verified"] is True
+        return str(document["header"]["value"].removeprefix("Bearer "))
+
+    first = rotate()
+    assert share(channel, first) == 200, "the function is warm, and has the secret"
+    second = rotate()
+    assert (share(channel, second), share(channel, first)) == (200, 200)
+    third = rotate("--no-overlap")
+    assert (share(channel, third), share(channel, second)) == (200, 401)
+
+
+def test_the_local_cloud_refuses_to_move_a_label_from_a_version_without_it_as_aws_does(channel: Channel) -> None:
+    endpoint = channel.cloud.aws_endpoint_url
+    secrets = boto3.client("secretsmanager", region_name=REGION, endpoint_url=endpoint)
+    name = f"{channel.cloud.outputs['SecretPrefix']}/{channel.name}"
+    text = secrets.get_secret_value(SecretId=name)
+    other = secrets.put_secret_value(SecretId=name, SecretString=text["SecretString"], VersionStages=["other"])
+    newer = secrets.put_secret_value(SecretId=name, SecretString=text["SecretString"])
+    assert newer["VersionStages"] == ["AWSCURRENT"]
+    with pytest.raises(ClientError, match="InvalidParameterException"):
+        secrets.update_secret_version_stage(
+            SecretId=name,
+            VersionStage="AWSCURRENT",
+            MoveToVersionId=other["VersionId"],
+            RemoveFromVersionId=text["VersionId"],
+        )

@@ -1,0 +1,97 @@
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from relay.errors import NoAnswer, Reason
+from relay.http import Answer
+from relayctl.door_probe import FIRST_SECONDS, TOTAL_SECONDS, DoorProbe, Knock
+from tests.fakes import Clock
+
+INBOUND = Knock("https://api/bigpanda/noc", {"name": "Authorization", "value": "Bearer new"})
+CALLBACK = Knock("https://api/xmatters/noc", {"name": "x-api-key", "value": "newer"})
+UNREACHABLE = NoAnswer(Reason.UNREACHABLE, "NameResolutionError")
+
+
+class Api:
+    """An API that answers each URL by its script; the last answer is repeated."""
+
+    def __init__(self, **scripts: list[int | NoAnswer]) -> None:
+        self.scripts = scripts
+        self.asked: list[tuple[str, bytes | None, Mapping[str, str]]] = []
+
+    def ask(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], _: Any) -> Answer:
+        assert method == "POST"
+        self.asked.append((url, body, headers))
+        script = self.scripts[url.split("/")[3]]
+        said = script.pop(0) if len(script) > 1 else script[0]
+        if isinstance(said, NoAnswer):
+            raise said
+        return Answer(said, {}, b"")
+
+
+def probed(api: Any, clock: Clock, *, first: float = FIRST_SECONDS, **knocks: Knock) -> dict[str, str]:
+    return DoorProbe(api, clock, clock.sleep, first).wait(knocks or {"inbound": INBOUND})
+
+
+def test_an_empty_body_with_the_new_credential_is_posted_by_relayctl() -> None:
+    api = Api(bigpanda=[400])
+    assert probed(api, Clock()) == {}
+    assert api.asked == [(INBOUND.url, b"", {"User-Agent": "relayctl", "Authorization": "Bearer new"})]
+
+
+def test_the_first_knock_comes_after_five_seconds() -> None:
+    clock = Clock()
+    probed(Api(bigpanda=[400]), clock)
+    assert clock.slept == [5.0]
+
+
+def test_it_knocks_with_growing_gaps_until_the_credential_is_taken() -> None:
+    clock = Clock()
+    assert probed(Api(bigpanda=[401, 503, 404, 400]), clock) == {}
+    assert len(clock.slept) == 4
+    assert clock.slept == sorted(clock.slept)
+
+
+@pytest.mark.parametrize("status", [401, 403, 503, 200])
+def test_after_90_seconds_the_last_answer_is_told(status: int) -> None:
+    clock = Clock()
+    assert probed(Api(bigpanda=[status]), clock) == {"inbound": f"HTTP {status}"}
+    assert sum(clock.slept) == TOTAL_SECONDS
+
+
+def test_slow_answers_count_against_the_90_seconds() -> None:
+    clock = Clock()
+
+    class Slow(Api):
+        def ask(self, *arguments: Any) -> Answer:
+            clock.now += 10
+            return super().ask(*arguments)
+
+    started = clock.now
+    probed(Slow(bigpanda=[401]), clock)
+    assert clock.now - started <= TOTAL_SECONDS + 10
+
+
+def test_an_api_that_can_not_be_reached_ends_the_wait_early() -> None:
+    clock = Clock()
+    said = probed(Api(bigpanda=[UNREACHABLE]), clock)
+    assert said == {"inbound": "no answer: unreachable: NameResolutionError"}
+    assert sum(clock.slept) < 30
+
+
+def test_one_lost_answer_does_not_end_the_wait() -> None:
+    assert probed(Api(bigpanda=[UNREACHABLE, 401, UNREACHABLE, UNREACHABLE, 400]), Clock()) == {}
+
+
+def test_both_doors_share_the_90_seconds_and_a_taken_one_is_not_asked_again() -> None:
+    clock, api = Clock(), Api(bigpanda=[400], xmatters=[401])
+    assert probed(api, clock, inbound=INBOUND, callback=CALLBACK) == {"callback": "HTTP 401"}
+    assert sum(clock.slept) == TOTAL_SECONDS
+    assert [url for url, _, _ in api.asked].count(INBOUND.url) == 1
+
+
+def test_in_a_local_cloud_it_need_not_wait() -> None:
+    clock = Clock()
+    probed(Api(bigpanda=[400]), clock, first=0.0)
+    assert clock.slept == [0.0]

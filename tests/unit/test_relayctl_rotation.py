@@ -1,0 +1,86 @@
+from typing import Any
+
+import pytest
+
+from relayctl import rotation
+from relayctl.secret_document import SecretDocument
+
+NOW = 1_800_000_000.0
+TOMORROW = "2027-01-16T08:00:00+00:00"
+LOGIN = {"username": "bp", "password": "old"}
+
+
+def rotated(before: Any, after: Any, door: str = "inbound") -> Any:
+    """The door after a rotation."""
+    old, new = SecretDocument(), SecretDocument()
+    old.set(door, before)
+    new.set(door, after)
+    rotation.keep_previous(old, new, NOW)
+    return new.get(door)
+
+
+@pytest.mark.parametrize("door", ["inbound", "xmatters.callback"])
+def test_the_replaced_token_is_kept_for_24_hours(door: str) -> None:
+    kept = rotated({"token": "old"}, {"token": "new"}, door)
+    assert kept == {"token": "new", "previous": {"token": "old", "expires_at": TOMORROW}}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "previous"),
+    [
+        ({"token": "t", "basic": LOGIN}, {"token": "new", "basic": LOGIN}, {"token": "t"}),
+        ({"token": "t", "basic": LOGIN}, {"token": "t"}, {"basic": LOGIN}),
+        ({"basic": LOGIN}, {"token": "t"}, {"basic": LOGIN}),
+        ({"token": "t", "basic": LOGIN}, {"token": "new"}, {"token": "t", "basic": LOGIN}),
+    ],
+)
+def test_only_what_was_replaced_is_kept(before: Any, after: Any, previous: Any) -> None:
+    assert rotated(before, after)["previous"] == {**previous, "expires_at": TOMORROW}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"token": "t"}, {"token": "t"}),
+        ({"token": "t"}, {"token": "t", "basic": LOGIN}),
+        (None, {"token": "t"}),
+        ([], {"token": "t"}),
+        ({"token": ["t"]}, {"token": "t"}),
+        ({"token": "not a header"}, {"token": "t"}),
+        ({"basic": {"username": "bp"}}, {"token": "t"}),
+    ],
+)
+def test_nothing_is_kept_where_nothing_valid_was_replaced(before: Any, after: Any) -> None:
+    assert "previous" not in rotated(before, after)
+
+
+def test_there_is_one_previous_credential_at_most() -> None:
+    older = {"token": "older", "expires_at": "2027-01-15T20:00:00Z"}
+    kept = rotated({"token": "old", "previous": older}, {"token": "new", "previous": older})
+    assert kept["previous"] == {"token": "old", "expires_at": TOMORROW}
+
+
+def test_a_previous_credential_that_is_set_by_hand_stays() -> None:
+    chosen = {"token": "old", "expires_at": "2027-02-01T00:00:00Z"}
+    assert rotated({"token": "old"}, {"token": "new", "previous": chosen})["previous"] == chosen
+
+
+def test_a_removed_door_keeps_nothing() -> None:
+    before = SecretDocument({"xmatters": {"callback": {"token": "old"}}})
+    after = SecretDocument({"xmatters": {}})
+    assert rotation.keep_previous(before, after, NOW) == {}
+    assert after.members == {"xmatters": {}}
+
+
+class TestFreshHeader:
+    def test_a_new_credential_is_the_one_to_paste(self) -> None:
+        before = SecretDocument({"inbound": {"token": "t", "basic": LOGIN}})
+        after = SecretDocument({"inbound": {"token": "t", "basic": LOGIN | {"password": "new"}}})
+        header = rotation.fresh_header(before, after, "inbound")
+        assert header is not None
+        assert header["value"].startswith("Basic ")
+
+    def test_an_unchanged_credential_is_not_fresh(self) -> None:
+        document = SecretDocument({"inbound": {"token": "t"}})
+        assert rotation.fresh_header(document, document, "inbound") is None
+        assert rotation.fresh_header(document, document, "xmatters.callback") is None
