@@ -4,6 +4,7 @@ import pytest
 
 from relay import channel_cache
 from relay.channel_cache import (
+    JOBS_UNKNOWN_SECONDS,
     LOOKUPS_AT_ONCE,
     MALFORMED_SECONDS,
     MAX_ABSENT,
@@ -25,7 +26,7 @@ DOWN = ChannelUnreadable("Secrets Manager could not be reached")
 class Room:
     """A cache of five minutes over fakes; `notices` is what it said."""
 
-    def __init__(self, **texts: str | Exception) -> None:
+    def __init__(self, unknown_seconds: float = UNKNOWN_SECONDS, **texts: str | Exception) -> None:
         self.clock = Clock()
         self.secrets = FakeSecrets(**texts)
         self.notices: list[tuple[str, str]] = []
@@ -35,6 +36,7 @@ class Room:
             seconds=300,
             clock=self.clock,
             notice=lambda name, detail: self.notices.append((name, detail)),
+            unknown_seconds=unknown_seconds,
         )
 
     def token(self, name: str = "noc") -> str | None:
@@ -181,7 +183,7 @@ class TestLastGoodCopy:
         assert len(room.secrets.reads) == 1
 
     def test_channels_that_are_there_use_up_nothing(self) -> None:
-        room = Room(**{f"noc-{number}": OLD for number in range(3 * LOOKUPS_AT_ONCE)})
+        room = Room(UNKNOWN_SECONDS, **{f"noc-{number}": OLD for number in range(3 * LOOKUPS_AT_ONCE)})
         for number in range(3 * LOOKUPS_AT_ONCE):
             assert room.token(f"noc-{number}") == samples.TOKEN
 
@@ -306,6 +308,14 @@ class TestUnknown:
         room.clock.now += UNKNOWN_SECONDS
         room.secrets.texts["ghost"] = OLD
         assert room.token("ghost") == samples.TOKEN
+
+    def test_job_worker_finds_a_channel_that_was_made_again_within_two_seconds(self) -> None:
+        room = Room(unknown_seconds=JOBS_UNKNOWN_SECONDS)
+        with pytest.raises(UnknownChannel):
+            room.token()
+        room.secrets.texts["noc"] = OLD
+        room.clock.now += 2
+        assert room.token() == samples.TOKEN
 
     def test_a_refresh_does_not_get_around_that(self) -> None:
         room = Room()

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.config import Config as ClientConfig
 
-from relay.channel_cache import ChannelCache
+from relay.channel_cache import JOBS_UNKNOWN_SECONDS, UNKNOWN_SECONDS, ChannelCache
 from relay.config import Config
 from relay.deadline import Deadline
 from relay.delivery import Delivery
@@ -102,7 +102,8 @@ def job_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
     if config.fallback_topic_arn is None:
         raise ConfigError("RELAY_FALLBACK_TOPIC_ARN: must be set")
     telemetry = Telemetry.from_environment()
-    channels, keeper, table = _channels(config, telemetry), _keeper(config), _table(config)
+    channels = _channels(config, telemetry, unknown_seconds=JOBS_UNKNOWN_SECONDS)
+    keeper, table = _keeper(config), _table(config)
     outward = _outward(config)
     delivery = _delivery(channels, keeper, table, outward)
     fallback = Fallback(_sns, config.fallback_topic_arn, table, time.time)
@@ -209,7 +210,13 @@ def _secrets(config: Config) -> Secrets:
     return Secrets(client, config.secret_prefix, ticks=time.monotonic)
 
 
-def _channels(config: Config, telemetry: Telemetry, secrets: Secrets | None = None) -> ChannelCache:
+def _channels(
+    config: Config,
+    telemetry: Telemetry,
+    secrets: Secrets | None = None,
+    *,
+    unknown_seconds: float = UNKNOWN_SECONDS,
+) -> ChannelCache:
     return ChannelCache(
         (secrets or _secrets(config)).read,
         _hosts(config),
@@ -217,4 +224,5 @@ def _channels(config: Config, telemetry: Telemetry, secrets: Secrets | None = No
         # Lambda freezes a function between requests, and clocks that never go back may stop with it.
         clock=time.time,
         notice=telemetry.notice,
+        unknown_seconds=unknown_seconds,
     )

@@ -17,6 +17,8 @@ REFRESH_SECONDS = 10.0
 # A rotated credential must work within seconds, and guessed credentials must not cost a read each.
 RECENT_SECONDS = 2.0
 UNKNOWN_SECONDS = 60.0
+# For the job worker: nobody guesses names there, and jobs of a channel that was just made again must not be given up.
+JOBS_UNKNOWN_SECONDS = 2.0
 MALFORMED_SECONDS = 10.0
 MAX_ABSENT = 1024
 LOOKUPS_AT_ONCE = 20
@@ -47,7 +49,11 @@ class _Copy:
 
 
 class ChannelCache:
-    """Channels by name. `clock` gives epoch seconds."""
+    """Channels by name.
+
+    `clock` gives epoch seconds. A good copy is used for `seconds`; a name that gave no channel is remembered for
+    `unknown_seconds`.
+    """
 
     def __init__(
         self,
@@ -57,12 +63,14 @@ class ChannelCache:
         seconds: float,
         clock: Callable[[], float],
         notice: Notice,
+        unknown_seconds: float = UNKNOWN_SECONDS,
     ) -> None:
         self._source = source
         self._hosts = hosts
         self._seconds = seconds
         self._clock = clock
         self._notice = notice
+        self._unknown_seconds = unknown_seconds
         self._copies: dict[str, _Copy] = {}
         # Names that gave no channel, with until when they need not be looked up again, and what is raised for them.
         self._absent: OrderedDict[str, tuple[float, type[ChannelError], str]] = OrderedDict()
@@ -117,7 +125,7 @@ class ChannelCache:
             found = channel.parse(name, self._source(name), self._hosts)
         except UnknownChannel as error:
             self._copies.pop(name, None)
-            self._remember(name, error, UNKNOWN_SECONDS)
+            self._remember(name, error, self._unknown_seconds)
             raise
         except InvalidChannel as error:
             malformed = ChannelUnreadable(f"the secret of channel {name} is malformed: {error}")
