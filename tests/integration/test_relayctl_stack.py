@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from relayctl.__main__ import main
+from relayctl.effects import Effects
 from tests.integration.relayctl_cloud import Operator, account, new_session
 from tests.samples import job
 
@@ -215,7 +216,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     def run(verb: list[str], **changes: str) -> Result:
         for name, value in (settings | changes).items():
             monkeypatch.setenv(name, value)
-        return CliRunner().invoke(main, verb, obj=new_session, catch_exceptions=False)
+        return CliRunner().invoke(main, verb, obj=Effects(sessions=new_session), catch_exceptions=False)
 
     return run
 

@@ -244,7 +244,9 @@ class TestReducedBody:
 
     @given(st.dictionaries(TEXT, st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT))
     def test_whatever_the_members_the_rest_is_strict_json(self, members: dict[str, Any]) -> None:
-        share = incident.parse(json.dumps(members | {"id": "i1"}).replace("Infinity", "1e999").encode())
+        # Another spelling of `id` may come first, and hold no id.
+        others = {name: value for name, value in members.items() if not name.lower().startswith(("id", "incident"))}
+        share = incident.parse(json.dumps(others | {"id": "i1"}).replace("Infinity", "1e999").encode())
         left = incident.parse(reduced_body(share))
         assert left.incident_id == share.incident_id
 
