@@ -152,7 +152,8 @@ def test_the_endpoint_of_the_environment_is_asked_and_no_other(monkeypatch: pyte
             "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
         }.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.delenv("AWS_PROFILE", raising=False)
+        for name in ("AWS_PROFILE", "COLUMNS"):
+            monkeypatch.delenv(name, raising=False)
         done = CliRunner().invoke(main, ["dlq", "list", "--region", "us-east-1"], catch_exceptions=False)
     assert (done.exit_code, done.stdout) == (1, "")
     expected = f'Error: AWS could not be asked: Could not connect to the endpoint URL: "{endpoint}/"\n'
@@ -210,7 +211,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Run relayctl with real clients and an environment of its own."""
     settings = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "canary-key", "AWS_DEFAULT_REGION": "us-east-1"}
     settings |= {"AWS_MAX_ATTEMPTS": "1", "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"}
-    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "RELAYCTL_TRACEBACK"):
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "RELAYCTL_TRACEBACK", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
 
     def run(verb: list[str], **changes: str) -> Result:
