@@ -203,8 +203,8 @@ MUTATIONS = (
     Mutation(
         "a resolve that nobody announces leaves its pages",
         "delivery",
-        "return task.is_live and task.channel.rest is not None",
-        "return task.is_replayed and task.channel.rest is not None",
+        "if not task.is_live or not leaves_pages:",
+        "if task.is_live or not leaves_pages:",
     ),
     Mutation(
         "a newer page ends another team's",

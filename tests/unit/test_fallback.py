@@ -81,17 +81,22 @@ class TestWholeMessages:
 
     def test_owed_and_dead_lettered(self) -> None:
         desk = Desk()
-        desk.tell(reason="refused")
+        assert desk.fallback.tell(samples.job(reason="refused"), is_given_up=True) == Told.TOLD
         assert desk.sns.published[0]["Message"].splitlines()[-3:] == [
             "Notify the recipients by other means now.",
             "The relay has given up: the job is in the dead-letter queue (relayctl dlq list).",
             "What to do: docs/operate.md, FallbackAlarm.",
         ]
 
+    def test_owed_and_never_failed_names_no_reason(self) -> None:
+        desk = Desk()
+        desk.tell(reason="in_flight")
+        assert "Owed since: 2027-01-15T08:00:00.000Z" in desk.sns.published[0]["Message"].splitlines()
+
     def test_accepted_and_unconfirmed(self) -> None:
         desk = Desk()
         job = samples.job(body=DISK_FULL, reason="in_flight")
-        assert desk.fallback.tell(job, Unconfirmed(("r1", "r2"))) == Told.TOLD
+        assert desk.fallback.tell(job, unconfirmed=Unconfirmed(("r1", "r2"))) == Told.TOLD
         assert desk.sns.published == [
             {
                 "TopicArn": TOPIC,

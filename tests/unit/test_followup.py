@@ -548,7 +548,32 @@ class TestUnannouncedResolve:
         relay.retries.messages.clear()
         for seconds in range(3):
             relay.share(status="ok", changedOn=LATER + seconds)
-        assert [job.kind for job in relay.retries.jobs()] == ["followup"]
+        assert [(job.kind, job.status) for job in relay.retries.jobs()] == [("signal", "ok")]
+
+    def test_worker_that_is_faster_than_the_ledgers_note_ends_the_page(self, tenant: Tenant) -> None:
+        table = Meddled()
+        relay = room(tenant, policy=SILENT, dynamodb=table)
+        relay.share()
+        relay.wake(36)
+        table.before["put_item", table.calls.count("put_item")] = lambda: relay.wake(0)
+        relay.share(status="ok", changedOn=LATER)
+        assert tenant.ended == ["page-1"]
+        relay.wake(60)
+        assert relay.retries.messages == []
+
+    def test_crash_before_the_ledgers_note_leaves_no_page_active(self, tenant: Tenant) -> None:
+        def dies() -> None:
+            raise SystemExit
+
+        table = Meddled()
+        relay = room(tenant, policy=SILENT, dynamodb=table)
+        relay.share()
+        relay.wake(36)
+        table.before["put_item", table.calls.count("put_item")] = dies
+        with pytest.raises(SystemExit):
+            relay.share(status="ok", changedOn=LATER)
+        relay.wake(0)
+        assert tenant.ended == ["page-1"]
 
     def test_page_of_a_reopened_incident_goes_on(self, tenant: Tenant) -> None:
         relay = room(tenant, policy=SILENT)

@@ -97,6 +97,24 @@ class TestUnchanged:
         assert (after.announced, after.signals, after.raised) == (state(), (NOW,), (Raised("r1", NOW, is_open=True),))
 
 
+class TestNotedLate:
+    """Signals that were sent without the ledger are noted in it later."""
+
+    def test_superseded_resolve_does_not_end_the_page_of_the_newer_state(self) -> None:
+        entry = Entry().announcing(state(), "r1", NOW).announcing(state(40), "r3", NOW + 40)
+        noted = entry.announcing(over(20), "r2", NOW + 99)
+        assert NOW < noted.over_at <= NOW + 40
+
+    def test_resolve_ends_the_pages_before_it(self) -> None:
+        entry = Entry().announcing(state(), "r1", NOW)
+        assert entry.announcing(over(20), None, 0.0).over_at > NOW
+
+    def test_page_of_a_signal_that_a_resolve_superseded_must_end(self) -> None:
+        entry = Entry().unchanged(over(5))
+        noted = entry.announcing(state(), "r1", NOW + 8)
+        assert noted.raised[0].at < noted.over_at
+
+
 class TestClaimed:
     def test_its_signal_counts_from_when_it_began_and_its_slot_is_used(self) -> None:
         entry = Entry().keeping(state(), slot=Slot(NOW, urgent=True))

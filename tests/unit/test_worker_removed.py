@@ -1,6 +1,7 @@
 """Jobs whose channel was removed are dead-lettered at once, and replayed once the channel is made again."""
 
 import json
+from copy import replace
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
@@ -8,7 +9,7 @@ from botocore.exceptions import EndpointConnectionError
 from relay.channel_cache import UNKNOWN_SECONDS
 from relay.fallback import MINUTE
 from tests import samples
-from tests.fakes import Relay, room
+from tests.fakes import FakeSecrets, Relay, room
 
 DOWN = samples.refused(503)
 
@@ -17,12 +18,18 @@ def owing(*kinds: str) -> Relay:
     """A relay whose channel was removed while jobs of these kinds were on the retry queue."""
     relay = room(samples.accepted())
     for kind in kinds:
-        relay.retries.queue().send(samples.job(kind=kind, recipients=()))
+        body = samples.body(status="warning")
+        relay.retries.queue().send(samples.job(kind=kind, recipients=(), status="warning", body=body))
     relay.secrets.texts.pop("noc")
     return relay
 
 
-@pytest.mark.parametrize("kind", ["signal", "followup", "writeback", "release"])
+def removed_from(relay: Relay) -> Relay:
+    """The same relay, with functions that have no copy of the channel, after the channel was removed."""
+    return replace(relay, secrets=FakeSecrets())
+
+
+@pytest.mark.parametrize("kind", ["signal", "writeback", "release"])
 def test_job_of_a_removed_channel_is_dead_lettered_at_its_first_attempt(kind: str) -> None:
     relay = owing(kind)
     relay.wake(0)
@@ -31,11 +38,29 @@ def test_job_of_a_removed_channel_is_dead_lettered_at_its_first_attempt(kind: st
     assert relay.recorder.metrics()["dead_lettered"] == 1
 
 
-def test_fallback_topic_is_not_notified_of_a_removed_channels_critical() -> None:
-    relay = owing("signal")
+def test_signal_that_was_delivered_leaves_no_dead_letter() -> None:
+    relay = room(samples.accepted())
+    relay.share()
+    gone = removed_from(relay)
+    gone.wake(36)
+    assert (gone.dead_letters.messages, gone.retries.messages) == ([], [])
+
+
+def test_followup_of_a_removed_channel_leaves_no_dead_letter() -> None:
+    relay = owing("followup")
+    relay.wake(0)
+    assert (relay.dead_letters.messages, relay.retries.messages) == ([], [])
+
+
+def test_fallback_topic_is_notified_once_of_a_critical_that_was_given_up() -> None:
+    relay = room(DOWN)
+    relay.share()
+    gone = removed_from(relay)
     for _ in range(10):
-        relay.wake(MINUTE)
-    assert (relay.sns.published, len(relay.dead_letters.messages)) == ([], 1)
+        gone.wake(MINUTE)
+    [message] = gone.sns.published
+    assert "The relay has given up" in message["Message"]
+    assert (len(gone.dead_letters.messages), gone.retries.messages) == (1, [])
 
 
 def test_job_waits_while_the_dead_letter_queue_does_not_take_it() -> None:

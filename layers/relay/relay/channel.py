@@ -152,6 +152,11 @@ class Channel:
         return frozenset({self.trigger_url, *inbound, *outbound, *bigpanda, *in_url} - {""})
 
 
+def removed(name: str) -> Channel:
+    """Return what is left of a removed channel: its name, and the default policy."""
+    return Channel(name, (), "", Auth("url", {}), (), Policy())
+
+
 def is_channel_name(name: str) -> bool:
     """True if a channel can have this name at all."""
     return re.match(CHANNEL_NAME, name) is not None

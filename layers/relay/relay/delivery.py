@@ -17,7 +17,7 @@ from relay.errors import AMBIGUOUS_REST_SECONDS, HANDLING, LedgerError, Reason
 from relay.fields import MAX_ID_LENGTH
 from relay.guard import Guard
 from relay.incident import Share
-from relay.keeping import Keeper, followup_job, last_copy, new_job
+from relay.keeping import Keeper, last_copy, new_job
 from relay.ledger import LEASE_SECONDS, Audience, Entry, Lease
 from relay.message import Job, seconds_of, timestamp
 from relay.outcome import Outcome, Result, after_failure
@@ -146,35 +146,35 @@ class Delivery:
         if standing == Standing.PARKED:
             return replace(task.result(Outcome.QUEUED), queue="dead_letter", owed=task.owed(entry))
         nothing_to_note = standing != Standing.UNCHANGED or (task.state.is_same(entry.kept) and not entry.owed_since)
-        if not nothing_to_note and self._leaves_pages(task, entry):
-            # Before the ledger knows that the incident is over: a crash in between must not leave its pages active.
-            followup = followup_job(task.job)
-            if not self.keeper.keep(followup, deadline, until=self.clock()):
-                why = "no queue took the job that ends its pages"
-                unsafe = replace(task.result(Outcome.UNSAFE), reason=Reason.INTERNAL, detail=why)
-                return replace(unsafe, last_copy=last_copy(followup))
+        if not nothing_to_note and not self._keep_for_pages(task, entry, deadline):
+            why = "no queue took the job that ends its pages"
+            unsafe = replace(task.result(Outcome.UNSAFE), reason=Reason.INTERNAL, detail=why)
+            return replace(unsafe, last_copy=last_copy(task.job))
         try:
             if nothing_to_note or self.guard.write(task.name, entry, entry.unchanged(task.state), deadline):
                 return task.result(_SETTLED[standing])
         except LedgerError as error:
-            if task.hold and task.hold.reason == Reason.EXPIRED:
+            if task.is_given_up:
                 return task.result(Outcome.UNCHANGED)
             # It must not ring, and what it ends must not ring either: the job notes it as soon as it can.
             soon = Closed(Reason.INTERNAL, self.clock() + _catch_up_seconds(task, self.clock()))
             return replace(self._put_off(task, soon, str(error), deadline), owed=None)
         return None
 
-    def _leaves_pages(self, task: Task, entry: Entry) -> bool:
-        """True if a live share says that its incident is over, nobody is to be signalled, and pages are active.
+    def _keep_for_pages(self, task: Task, entry: Entry, deadline: Deadline) -> bool:
+        """Keep the job of a resolve that nobody announces, if pages are active; false if the queue does not take it.
 
-        The worker follows the jobs that wake on the retry queue by itself.
+        The job comes before the ledger's note: if the note never comes, the worker makes it, and then ends the pages.
         """
-        return task.is_live and task.channel.rest is not None and not task.state.is_open and entry.has_live_pages()
+        leaves_pages = task.channel.rest is not None and not task.state.is_open and entry.has_live_pages()
+        if not task.is_live or not leaves_pages:
+            return True
+        return self.keeper.keep(task.job, deadline, until=self.clock())
 
     def _pursue(self, task: Task, entry: Entry, deadline: Deadline) -> tuple[Task, Result | None]:
         """Take what is owed as far as it gets; no result when the ledger was changed meanwhile."""
-        if task.hold and task.hold.reason == Reason.EXPIRED:
-            return task, self._expire(task, entry, deadline)
+        if task.hold and task.is_given_up:
+            return task, self._give_up(task, task.hold.reason, entry, deadline)
         wait = self._wait(task, entry)
         task = self._keep(task, wait, deadline)
         if wait and task.can_wait:
@@ -354,10 +354,9 @@ class Delivery:
         if self.guard.record(task.name, None, lambda entry: entry.announcing(task.state, None, 0.0), deadline):
             return task.result(Outcome.DUPLICATE)
         why = "what was sent is not recorded"
-        if task.hold and task.hold.reason == Reason.EXPIRED:
-            return replace(
-                self._rest(task, replace(task.result(Outcome.UNSAFE), reason=Reason.EXPIRED), deadline), unguarded=why
-            )
+        if task.hold and task.is_given_up:
+            given_up = replace(task.result(Outcome.UNSAFE), reason=task.hold.reason)
+            return replace(self._rest(task, given_up, deadline), unguarded=why)
         until = self.clock() + _catch_up_seconds(task, self.clock())
         return replace(task.result(Outcome.QUEUED), reason=Reason.INTERNAL, queue="retry", until=until, unguarded=why)
 
@@ -388,10 +387,9 @@ class Delivery:
             task.channel, signal, deadline, reserve=RESERVE_SECONDS, tries=tries, repeats=task.state.is_critical
         )
 
-    def _expire(self, task: Task, entry: Entry, deadline: Deadline) -> Result:
-        """Put what is owed for too long on the dead-letter queue."""
-        expired = replace(task.result(Outcome.UNSAFE), reason=Reason.EXPIRED)
-        result = self._rest(task, expired, deadline)
+    def _give_up(self, task: Task, reason: Reason, entry: Entry, deadline: Deadline) -> Result:
+        """Dead-letter a state that is owed for too long, or whose channel was removed."""
+        result = self._rest(task, replace(task.result(Outcome.UNSAFE), reason=reason), deadline)
         if result.queue == "dead_letter":
             self.guard.record(task.name, entry, lambda now: now.parking(task.state), deadline)
         return replace(result, owed=task.owed(entry))

@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from relay import details, incident
 from relay.details import Details, console_link
-from relay.errors import HANDLING, BadRequest, LedgerError, Reason
+from relay.errors import BadRequest, LedgerError, Reason
 from relay.message import Job, legal_text
 from relay.table import Table
 
@@ -59,13 +59,16 @@ class Fallback:
     table: Table
     clock: Callable[[], float]
 
-    def tell(self, job: Job, unconfirmed: Unconfirmed | None = None) -> Told:
-        """Notify the topic of a critical that is owed for too long, or that is `unconfirmed`; or count it."""
+    def tell(self, job: Job, *, unconfirmed: Unconfirmed | None = None, is_given_up: bool = False) -> Told:
+        """Notify the topic of a critical that is owed for too long, or that is `unconfirmed`; or count it.
+
+        `is_given_up`: its job is in the dead-letter queue.
+        """
         others = self._count(one_more=1)
         if others is None:
             return Told.COUNTED
-        message = _unconfirmed(job, unconfirmed, others) if unconfirmed else _owed(job, others)
-        return Told.TOLD if self._publish(message, others) else Told.NOT
+        owed = _unconfirmed(job, unconfirmed, others) if unconfirmed else _owed(job, others, is_given_up=is_given_up)
+        return Told.TOLD if self._publish(owed, others) else Told.NOT
 
     def flush(self, job: Job) -> bool:
         """Tell the topic of those that were only counted, if a minute is over; `job` may be one of them.
@@ -137,18 +140,19 @@ def _message(subject: str, *lines: str) -> _Message:
     return _Message(plain, "\n".join(filter(None, lines)))
 
 
-def _owed(job: Job, others: int) -> _Message:
-    is_over = HANDLING[Reason(job.reason)].is_final
+def _owed(job: Job, others: int, *, is_given_up: bool) -> _Message:
+    # A job that never failed says only that it is on its way.
+    reason = "" if job.reason == Reason.IN_FLIGHT else f"; last reason: {job.reason}"
     return _message(
         f"CRITICAL, xMatters not reached: incident {job.incident_id}",
         f"BigPanda incident {legal_text(job.incident_id)} is critical, and xMatters has not accepted its signal.",
         *_about(job),
-        f"Owed since: {job.received_at}; last reason: {job.reason}",
+        f"Owed since: {job.received_at}{reason}",
         _link(job),
         _and_more(others),
         "Notify the recipients by other means now.",
         "The relay has given up: the job is in the dead-letter queue (relayctl dlq list)."
-        if is_over
+        if is_given_up
         else "The relay goes on trying, so the page may still come.",
         "What to do: docs/operate.md, FallbackAlarm.",
     )

@@ -186,6 +186,9 @@ class Entry(NamedTuple):
         A newer one that is announced already stays, and then this one is what people may have been told last.
         """
         raised = self.raised
+        if self.kept and not self.kept.is_open and state.precedes(self.kept):
+            # The incident was resolved since: the page must end, though its sender notes it late.
+            at = min(at, self.over_at - TICK_SECONDS)
         if request_id and all(request_id != each.request_id for each in raised):
             # Whoever was slow to say what it sent sent it before those that began after it.
             is_for_one, names = audience.is_for_one, hashes_of(audience.recipients)
@@ -193,7 +196,10 @@ class Entry(NamedTuple):
             known = sorted((*raised, one), key=lambda each: each.at)
             raised = tuple(known[-MAX_RAISED:])
         entry = replace(self, raised=raised)
-        entry = entry if state.is_open else entry._over(at)
+        if not state.is_open:
+            # A resolve that was superseded while it was sent must not end the pages of the newer state.
+            is_old = state.precedes(entry.kept) or state.precedes(entry.announced)
+            entry = entry._over(min(at, state.came) if is_old else max(at, state.came))
         if state.precedes(entry.announced):
             return entry._doubting(state)
         is_anew = any(compare(told, state).transition in _ANEW for told in entry.last_told())

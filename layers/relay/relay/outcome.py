@@ -80,10 +80,10 @@ class Found(NamedTuple):
 def after_failure(job: Job, result: Result, now: float) -> Job:
     """The job with what came of its last tries. `now` is in epoch seconds.
 
-    One that expired keeps what xMatters answered last: that is what there is to be mended.
+    A job that expired, or whose channel was removed, keeps what xMatters answered last.
     """
-    if result.reason == Reason.EXPIRED:
-        return replace(job, reason=Reason.EXPIRED)
+    if result.reason in {Reason.EXPIRED, Reason.CHANNEL_REMOVED}:
+        return replace(job, reason=result.reason)
     failed_at = timestamp(now)
     return replace(
         job,

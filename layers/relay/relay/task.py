@@ -4,6 +4,7 @@ from copy import replace
 from typing import NamedTuple
 
 from relay.channel import Channel
+from relay.errors import HANDLING
 from relay.ledger import Entry, key, named
 from relay.message import Job, seconds_of, timestamp
 from relay.outcome import Outcome, Owed, Result
@@ -68,6 +69,11 @@ class Task(NamedTuple):
     def is_meant(self) -> bool:
         """Whether an operator wants it to be tried, whatever its age, and wherever it rested."""
         return self.is_replayed or self.job.revived_at is not None
+
+    @property
+    def is_given_up(self) -> bool:
+        """True if it must not be signalled any more, but is dead-lettered if it is owed."""
+        return self.hold is not None and HANDLING[self.hold.reason].is_final
 
     @property
     def can_wait(self) -> bool:

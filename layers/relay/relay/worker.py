@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from relay import incident
-from relay.channel import Channel
+from relay.channel import Channel, removed
 from relay.channel_cache import ChannelCache
 from relay.deadline import Deadline
 from relay.delivery import Delivery
@@ -206,15 +206,12 @@ class Worker:
         return replace(waiting, queue="dead_letter") if is_buried else replace(waiting, until=None)
 
     def _without_channel(self, job: Job, error: ChannelError, deadline: Deadline, *, replayed: bool) -> Result:
-        """Dead-letter a removed channel's job at once; let a job wait whose channel can't be read now.
-
-        The operator was told how many jobs there are when the channel was removed, so the fallback topic is not.
-        """
+        """Give up a removed channel's job at once; let a job wait whose channel can't be read now."""
         result = _unsafe(job, error.reason, f"{type(error).__name__}: {error}")
         if replayed:
             return result
         if HANDLING[error.reason].is_final:
-            return self._rested(job, result, deadline)
+            return self._given_up(job, result, deadline)
         # Only a signal is owed to people.
         is_critical = job.kind == "signal" and job.status == "critical"
         owed = Owed(seconds_of(job.received_at), is_critical=is_critical, is_told=False)
@@ -222,6 +219,19 @@ class Worker:
         hold = self._hold(job, Policy())
         if hold:
             result = replace(result, reason=hold.reason, until=hold.until)
+        return self._rested(job, result, deadline)
+
+    def _given_up(self, job: Job, result: Result, deadline: Deadline) -> Result:
+        """Dead-letter a removed channel's job, unless there is nothing to be done of it any more.
+
+        A page can be followed only with the channel's credentials. Of a signal the ledger knows whether it is owed.
+        """
+        match job.kind:
+            case "followup":
+                return replace(result, outcome=Outcome.UNCHANGED, reason=None)
+            case "signal":
+                share, hold = incident.parse(job.body), Closed(Reason.CHANNEL_REMOVED, self.clock())
+                return self.delivery.resume(job, share, removed(job.channel), deadline, replayed=False, hold=hold)
         return self._rested(job, result, deadline)
 
     def _hold(self, job: Job, policy: Policy) -> Closed | None:
@@ -262,11 +272,11 @@ class Worker:
         again = after_failure(job, result, now)
         return replace(again, rounds=job.rounds + 1, not_before=timestamp(now + wait))
 
-    def _tell(self, job: Job, unconfirmed: Unconfirmed | None, deadline: Deadline) -> Told:
+    def _tell(self, job: Job, deadline: Deadline, **what: Any) -> Told:
         """Notify the fallback topic, if that does not take too long: other jobs wait, too."""
         try:
             return deadline.run(
-                partial(self.fallback.tell, job, unconfirmed),
+                partial(self.fallback.tell, job, **what),
                 part="fallback",
                 at_least=FALLBACK_SECONDS,
                 at_most=FALLBACK_SECONDS,
@@ -284,7 +294,7 @@ class Worker:
     def _warn(self, job: Job, unconfirmed: Unconfirmed, deadline: Deadline) -> None:
         """Log and count that no page came of a signal, and notify the fallback topic of a critical one."""
         self.telemetry.unconfirmed(job, unconfirmed.request_ids)
-        if job.status == "critical" and self._tell(job, unconfirmed, deadline) == Told.NOT:
+        if job.status == "critical" and self._tell(job, deadline, unconfirmed=unconfirmed) == Told.NOT:
             self.telemetry.notice("fallback_failed", "the fallback topic could not be told of a critical incident")
 
     def _tell_in_time(self, job: Job, result: Result, deadline: Deadline) -> tuple[Job, float]:
@@ -299,7 +309,8 @@ class Worker:
         due = owed.since + self._fallback_after(job)
         if due > now:
             return job, due
-        told = self._tell(replace(job, reason=result.reason or job.reason), None, deadline)
+        known = replace(job, reason=result.reason or job.reason)
+        told = self._tell(known, deadline, is_given_up=result.queue == "dead_letter")
         if told != Told.NOT:
             self.telemetry.told(job)
             self.delivery.told(job, deadline)
