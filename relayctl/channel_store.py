@@ -18,6 +18,7 @@ _TAKEN = {"InvalidRequestException", "ResourceExistsException"}
 # Codes of UpdateSecretVersionStage when the version to replace is not current any more, or the secret is being removed.
 _MOVED = {"InvalidParameterException", *_GONE}
 _CURRENT = "AWSCURRENT"
+_LONGEST_WINDOW_DAYS = 30
 
 
 class ChannelChangedError(Exception):
@@ -73,13 +74,18 @@ class ChannelStore:
 
         Raises ChannelChangedError when another writer was faster.
         """
-        if replaces is None:
-            replaces = self._create(name, text)
         if replaces is not None:
             self._swap(name, text, replaces)
+        elif removed := self._create(name, text):
+            self._secrets.restore_secret(SecretId=self._id(name))
+            try:
+                self._swap(name, text, removed)
+            except BaseException:
+                self._remove_again(name, removed)
+                raise
 
     def _create(self, name: str, text: str) -> str | None:
-        """Create the secret, or restore a removed one and return its version, which is still to be replaced."""
+        """Create the secret; return the version of a removed one, which is still to be restored and replaced."""
         try:
             self._secrets.create_secret(
                 Name=self._id(name), SecretString=text, Description="A channel of the BigPanda to xMatters relay"
@@ -93,9 +99,20 @@ class ChannelStore:
         held = self._secrets.describe_secret(SecretId=self._id(name))
         if "DeletedDate" not in held:
             raise ChannelChangedError(name)
-        self._secrets.restore_secret(SecretId=self._id(name))
         versions = held.get("VersionIdsToStages", {}).items()
-        return next((version for version, stages in versions if _CURRENT in stages), "")
+        current = next((version for version, stages in versions if _CURRENT in stages), None)
+        if current is None:
+            raise InvalidChannel(
+                f"the removed secret {self._id(name)} has no current version; delete it for good first"
+            )
+        return current
+
+    def _remove_again(self, name: str, removed: str) -> None:
+        """Remove a channel whose restored version is still current: a failed change must not bring it back."""
+        with suppress(ClientError, BotoCoreError):
+            current = self._value(name)
+            if current is not None and current["VersionId"] == removed:
+                self.remove(name, _LONGEST_WINDOW_DAYS)
 
     def _swap(self, name: str, text: str, replaces: str) -> None:
         """Put a new version under a label of its own, and make it current if `replaces` still is."""

@@ -33,6 +33,29 @@ def keep_previous(before: SecretDocument, after: SecretDocument, now: float) -> 
     return kept
 
 
+def displaced(before: SecretDocument, after: SecretDocument, now: float) -> dict[str, str]:
+    """Return the expiry (ISO 8601), by door, of each previous credential that one more rotation would cut off.
+
+    The vendor may show it still: only one previous credential is kept, and the last one may never have been pasted.
+    """
+    found = {}
+    for door in DOORS:
+        previous = before.get(f"{door}.previous")
+        is_set_by_hand = previous != after.get(f"{door}.previous")
+        expires_at = previous.get("expires_at") if isinstance(previous, Mapping) else None
+        is_rotated = _replaced(before.get(door), after.get(door))
+        if is_rotated and not is_set_by_hand and isinstance(expires_at, str) and _is_later(expires_at, now):
+            found[door] = expires_at
+    return found
+
+
+def _is_later(moment: str, now: float) -> bool:
+    try:
+        return datetime.fromisoformat(moment).timestamp() > now
+    except ValueError:
+        return False
+
+
 def cut_previous(after: SecretDocument) -> None:
     """Remove the previous credential of every door."""
     for door in DOORS:

@@ -77,7 +77,11 @@ def _secret_option(name: str, text: str) -> Callable[[Callable[..., None]], Call
 @click.option("--any-trigger-path", is_flag=True, help="The trigger URL is right though its path is not a known one.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE|@FILE", help="Any other key of the secret.")
 @click.option("--unset", "removals", multiple=True, metavar="KEY", help="Remove a key of the secret.")
-@click.option("--no-overlap", is_flag=True, help="Refuse the previous credentials at once, not after 24 hours.")
+@click.option(
+    "--no-overlap",
+    is_flag=True,
+    help="Keep no previous credentials: functions refuse them within SecretCacheSeconds, not after 24 hours.",
+)
 @click.option("--reveal", is_flag=True, help="Print the credentials even if they did not change.")
 @on_stack
 def set_(stack: Stack, name: str, as_json: bool, no_overlap: bool, reveal: bool, **options: Any) -> None:
@@ -132,6 +136,11 @@ def _rotate(before: SecretDocument, after: SecretDocument, now: float, *, cut: b
     if cut:
         rotation.cut_previous(after)
         return {}
+    for door, expires_at in rotation.displaced(before, after, now).items():
+        raise click.UsageError(
+            f"{door}: the credential before the last change works until {expires_at}, and {rotation.DOORS[door]} may "
+            "still show it. Paste the last one first and change it later, or give --no-overlap to refuse both old ones"
+        )
     return rotation.keep_previous(before, after, now)
 
 
@@ -157,6 +166,10 @@ def _say_stored(stack: Stack, name: str, document: SecretDocument, *, is_new: bo
     seconds = stack.parameters.get("SecretCacheSeconds", "300")
     what = "made" if is_new else f"changed; functions that run already see it within {seconds} s"
     terminal.say(f"channel {name}: {what}")
+    if is_new:
+        terminal.say(
+            "note: a callback URL that was used before its channel was made is refused for up to a minute more"
+        )
     if (
         document.get("xmatters.auth.type") == "url"
         and "apikey=" not in str(document.get("xmatters.trigger_url")).lower()

@@ -74,6 +74,7 @@ class TestSetANewChannel:
         ]
         assert done.stderr.splitlines() == [
             "channel payments: made",
+            "note: a callback URL that was used before its channel was made is refused for up to a minute more",
             "channel payments: waiting until the relay takes the new credential, for up to 90 s …",
             "channel payments: the relay takes it",
         ]

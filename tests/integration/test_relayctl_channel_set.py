@@ -96,6 +96,15 @@ class TestNotifiesNobody:
 
 
 class TestRotation:
+    def test_second_rotation_is_refused_while_the_first_old_token_works(self, operator: Operator) -> None:
+        make(operator)
+        set_(operator, "--set", "inbound.token=second")
+        done = set_(operator, "--set", "inbound.token=third", code=2)
+        assert "inbound: the credential before the last change works until 2027-01-16T08:00:05" in done.stderr
+        assert operator.secret("payments")["inbound"]["token"] == "second"
+        set_(operator, "--set", "inbound.token=third", "--no-overlap")
+        assert operator.secret("payments")["inbound"] == {"token": "third"}
+
     def test_the_old_token_is_kept_for_24_hours(self, operator: Operator) -> None:
         make(operator)
         done = set_(operator, "--set", f"inbound.token={CANARY}-new")
@@ -243,6 +252,18 @@ class TestConcurrentWriters:
         done = set_(operator, *new, "inbound.token=second", code=1)
         assert "changed meanwhile" in done.stderr
         assert operator.secret("payments")["policy"] == {"max_per_minute": 30}
+
+    def test_failed_change_does_not_bring_a_removed_channel_back(self, operator: Operator) -> None:
+        make(operator)
+        assert operator.run("channel", "remove", "payments", "--yes").exit_code == 0
+
+        def fail() -> None:
+            raise ClientError({"Error": {"Code": "InternalServiceError", "Message": "no"}}, "PutSecretValue")
+
+        operator.on_put = fail
+        done = set_(operator, "--trigger-url", TRIGGER, "--recipient", "jdoe", code=1)
+        assert "AWS refused" in done.stderr
+        assert "DeletedDate" in operator.secrets.describe_secret(SecretId=SECRET)
 
     def test_a_channel_removed_meanwhile_is_not_written(self, operator: Operator) -> None:
         make(operator)

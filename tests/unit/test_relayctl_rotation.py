@@ -72,6 +72,23 @@ def test_a_removed_door_keeps_nothing() -> None:
     assert after.members == {"xmatters": {}}
 
 
+class TestDisplaced:
+    def rotated_twice(self, expires_at: str, **after: Any) -> dict[str, str]:
+        before = {"inbound": {"token": "b", "previous": {"token": "a", "expires_at": expires_at}}}
+        changed = {"inbound": {**before["inbound"], "token": "c", **after}}
+        return rotation.displaced(SecretDocument(before), SecretDocument(changed), NOW)
+
+    def test_second_rotation_would_cut_off_a_credential_that_still_works(self) -> None:
+        assert self.rotated_twice("2027-01-15T09:00:00+00:00") == {"inbound": "2027-01-15T09:00:00+00:00"}
+
+    def test_expired_credential_is_not_missed(self) -> None:
+        assert self.rotated_twice("2027-01-15T07:00:00+00:00") == {}
+
+    def test_previous_credential_set_by_hand_is_meant(self) -> None:
+        by_hand = {"token": "a", "expires_at": "2027-01-20T08:00:00+00:00"}
+        assert self.rotated_twice("2027-01-15T09:00:00+00:00", previous=by_hand) == {}
+
+
 class TestFreshHeader:
     def test_a_new_credential_is_the_one_to_paste(self) -> None:
         before = SecretDocument({"inbound": {"token": "t", "basic": LOGIN}})
