@@ -186,8 +186,8 @@ class Entry(NamedTuple):
         A newer one that is announced already stays, and then this one is what people may have been told last.
         """
         raised = self.raised
-        if self.kept and not self.kept.is_open and state.precedes(self.kept):
-            # The incident was resolved since: the page must end, though its sender notes it late.
+        if self.kept and not self.kept.is_open and self.over_at >= self.kept.came and state.precedes(self.kept):
+            # That resolve is announced, or will not be: the page must end, though its sender notes it late.
             at = min(at, self.over_at - TICK_SECONDS)
         if request_id and all(request_id != each.request_id for each in raised):
             # Whoever was slow to say what it sent sent it before those that began after it.
