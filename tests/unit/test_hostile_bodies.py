@@ -189,6 +189,9 @@ LARGE: dict[str, dict[str, Any]] = {
     "tags without end": {"tags": [{"name": "team", "value": "x"}] * 100_000},
     "a tag with values without end": {"tags": {"team": list(range(500_000))}},
     "a tag of an alert with values without end": {"alerts": [{"tags": {"team": list(range(500_000))}}]},
+    "a tag with other values in each alert": {
+        "alerts": [{"tags": {"team": [f"{n} {value}" for value in range(100)]}} for n in range(1000)]
+    },
     "a value without end": {"tags": {"team": "a" * 4_000_000}},
     "a description without end": {"description": "a " * 2_000_000, "alerts": [{"description": " " * 1_000_000}]},
     "environments without end": {"environments": list(range(500_000))},

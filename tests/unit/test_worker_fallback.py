@@ -197,7 +197,7 @@ class TestFallback:
 
         relay = room(DOWN, sns=Hanging(), policy={"fallback_after_seconds": 0})
         woken(relay)
-        assert told(relay) == [], "the worker went on before the topic answered"
+        assert told(relay) == [], "the worker waited for the topic"
         let_go.set()
         # It is told again, rather than taken for told.
         [delay] = relay.retries.delays()
