@@ -13,18 +13,19 @@ from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-# Nothing takes so long, on the busiest machine: it ends a test that hangs.
-STUCK_SECONDS = 120
 URL = "https://acme.xmatters.com/api/integration/1/functions/f1/triggers?apiKey=canary-url"
 
 
 class Terminal:
     """A terminal of 80 columns with relayctl in it."""
 
+    # Nothing takes so long, on the busiest machine: it ends a test that hangs.
+    STUCK_SECONDS = 120
+
     def __init__(self, child: subprocess.Popen[bytes], device: int) -> None:
         self._child = child
         self._device = device
-        self._deadline = time.monotonic() + STUCK_SECONDS
+        self._deadline = time.monotonic() + self.STUCK_SECONDS
         self.shown = ""
 
     def until(self, text: str) -> None:
@@ -40,7 +41,7 @@ class Terminal:
         """Wait for the end; the exit code."""
         while self._read():
             pass
-        return self._child.wait(STUCK_SECONDS)
+        return self._child.wait(self.STUCK_SECONDS)
 
     def _read(self) -> bool:
         """Wait for more to be shown; false at the end."""
