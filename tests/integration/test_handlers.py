@@ -126,7 +126,7 @@ def test_what_can_not_be_worked_stays_on_the_queue(account: Aws, worker: Handler
     strange = {"messageId": "m1", "body": "not an envelope"}
     gone = {"messageId": "m2", "body": samples.job(channel="gone").to_json()}
     assert invoke(worker, {"Records": [strange, gone]}) == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
-    assert [job.channel for job in account.dead_letters.jobs()] == ["gone"]
+    assert [job.channel for job in account.retries.jobs()] == ["gone"]
 
 
 def test_a_critical_that_is_owed_for_too_long_is_told_on_another_way(
