@@ -2,10 +2,18 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from sandbox.cloud import leave_aws
+
+ROOT = Path(__file__).parents[1]
+
+
+def pytest_configure() -> None:
+    """Make the folder of `--basetemp`'s parent: in a fresh clone pytest would fail for want of it."""
+    (ROOT / ".cache").mkdir(exist_ok=True)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,6 +1,5 @@
 """The Runtime API of these tests itself: what Lambda does with a function that answers, raises, hangs or dies."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 from tests.artefact.runtime_api import Deployed, Function, FunctionError, FunctionStopped, loaded
 
 CODE = """
-import os, time
+import os, threading
 def handler(event, context):
     match event["do"]:
         case "answer":
@@ -16,7 +15,7 @@ def handler(event, context):
         case "raise":
             raise ValueError("wrong")
         case "hang":
-            time.sleep(60)
+            threading.Event().wait()
         case "die":
             os._exit(3)
 """
@@ -54,11 +53,11 @@ def test_a_function_that_raised_goes_on(tmp_path: Path) -> None:
 
 
 def test_a_function_that_hangs_is_stopped_when_its_time_is_up(tmp_path: Path) -> None:
-    with loaded(deployed(tmp_path, timeout=0.5), tmp_path / "log") as function:
-        started = time.monotonic()
-        with pytest.raises(FunctionStopped, match=r"timed out after 0\.50 seconds"):
-            invoked(function, "hang")
-        assert time.monotonic() - started < 10
+    with (
+        loaded(deployed(tmp_path, timeout=0.5), tmp_path / "log") as function,
+        pytest.raises(FunctionStopped, match=r"timed out after 0\.50 seconds"),
+    ):
+        invoked(function, "hang")
 
 
 def test_a_function_that_dies_is_told_at_once(tmp_path: Path) -> None:

@@ -1,15 +1,22 @@
 """Channels of the tests' own: what one test does to a channel's pace, circuit and ledger, another does not see."""
 
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import boto3
 import requests
 
+from relay.table import Table
 from sandbox import local
+from sandbox.cloud import REGION
 from sandbox.standin import StandIn
 from sandbox.verbs import relayctl
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 HEADERS = {"x-api-key": local.INBOUND_TOKEN, "content-type": "application/json"}
 CALLBACK_HEADERS = {"x-api-key": local.CALLBACK_TOKEN, "content-type": "application/json"}
@@ -37,6 +44,13 @@ class Channel:
     def signals(self) -> list[dict[str, Any]]:
         """The signals that xMatters took from this channel, oldest first."""
         return [each for each in self.xmatters.signals() if each["accepted"] and each["function"] == self.function]
+
+    def ledger(self) -> Table:
+        """Return the deployed table, which all channels share."""
+        dynamodb: DynamoDBClient = boto3.client(
+            "dynamodb", region_name=REGION, endpoint_url=self.cloud.aws_endpoint_url
+        )
+        return Table(dynamodb, self.cloud.outputs["LedgerTableName"], time.time)
 
 
 def _posted(url: str, body: bytes, headers: Mapping[str, str]) -> requests.Response:

@@ -18,7 +18,7 @@ from tests import samples
 from tests.e2e.channels import Channel
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 60
+SECONDS = 120
 
 
 class Operator:

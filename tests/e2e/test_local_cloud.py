@@ -125,7 +125,7 @@ def test_an_interrupted_up_stops_what_it_started(own_places: local.Places, numbe
         _until((own_places.folder / "sam-build.log").exists)
         its_cloud = processes.recorded(own_places.cloud / "process.json")
         child.send_signal(number)
-        _, said = child.communicate(timeout=30)
+        _, said = child.communicate(timeout=120)
     assert child.returncode == 130
     assert "nothing that it started is left running" in said
     assert its_cloud
@@ -169,7 +169,7 @@ def _groups() -> set[int]:
     return {int(line.split()[1]) for line in shown.splitlines() if not line.startswith("Z")}
 
 
-def _until(holds: Callable[[], bool], seconds: float = 10) -> None:
+def _until(holds: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "it never came to hold"

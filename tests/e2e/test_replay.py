@@ -106,11 +106,11 @@ def test_what_aws_itself_moves_back_to_the_retry_queue_is_tried_at_once(operator
 
 def test_ctrl_c_stops_after_the_job_under_way_and_the_rest_is_there_at_once(operator: Operator) -> None:
     incidents = operator.jobs(12)
-    operator.script({"kind": "slow", "seconds": 0.4, "times": None})
+    operator.script({"kind": "slow", "seconds": 1.5, "times": None})
     running = operator.start("dlq", "replay", "--yes", "--rate", "50", "--json")
     until(lambda: len(operator.rang()) >= 2)
     running.send_signal(signal.SIGINT)
-    done = finished(running, 1)
+    done = finished(running, 130)
     visible = [job.incident_id for job in operator.visible()]
 
     document = json.loads(done.stdout)
@@ -144,7 +144,7 @@ def test_two_operators_who_start_together_send_nothing_twice(operator: Operator)
     outs = []
     for child in both:
         with child:
-            outs.append(json.loads(child.communicate(timeout=60)[0]))
+            outs.append(json.loads(child.communicate(timeout=120)[0]))
         # Whoever came too late saw nothing that was free.
         assert child.returncode == (0 if outs[-1]["matched"] else 3)
     assert sum(each["delivered"] for each in outs) == 30

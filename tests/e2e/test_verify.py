@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.verify import Accounts, Posted, share_in_order
+from tests.e2e.verify import Accounts, Posted
 from tests.simulation.story import SharedState
 
 STATUSES = ("warning", "critical", "critical", "ok")
@@ -80,11 +80,3 @@ def test_an_honest_storm_has_no_problems() -> None:
 )
 def test_what_a_relay_could_do_wrong_is_said(posts: list[Posted], signals: list[dict[str, Any]], says: str) -> None:
     assert says in "\n".join(Accounts(posts, signals).problems())
-
-
-@pytest.mark.parametrize(
-    ("numbers", "share"), [([1, 1, 0, 0], 1.0), ([0, 0, 1, 1], 0.0), ([0, 1, 1, 0], 0.5), ([1, 0, 1, 0], 0.75)]
-)
-def test_how_well_a_storm_was_in_order(numbers: list[int], share: float) -> None:
-    rings = Accounts(POSTS, [signal(number, at=place) for place, number in enumerate(numbers)]).rings
-    assert share_in_order(rings) == share

@@ -14,8 +14,8 @@ from typing import Any
 from tests.simulation.oracle import PARITY, changed
 from tests.simulation.story import SharedState
 
-# What was sent while a newer share came in can't be called back.
-IN_FLIGHT_SECONDS = 5.0
+# What was sent while a newer share came in can't be called back. So long may a job be worked on, its signal included.
+IN_FLIGHT_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -124,14 +124,6 @@ class Accounts:
         newest = self.newest(incident).state
         if changed(told, newest) in PARITY:
             yield f"{incident} ends untold: {newest}; people were told {told}"
-
-
-def share_in_order(rings: Sequence[Rung]) -> float:
-    """Of all pairs of a critical ring and another, the part in which the critical one came first; 0.5 is chance."""
-    criticals = [ring.at for ring in rings if ring.state.status == "critical"]
-    others = [ring.at for ring in rings if ring.state.status != "critical"]
-    first = sum(critical < other for critical in criticals for other in others)
-    return first / (len(criticals) * len(others))
 
 
 def _by_incident[T: (Posted, Rung)](found: Iterable[T]) -> defaultdict[str, list[T]]:

@@ -49,9 +49,9 @@ MOST_BYTES = 6 * 1024 * 1024
 
 @dataclass
 class Live:
-    """The path as it is wired in Lambda, but that it waits for nothing between tries, on a clock that can be put on.
+    """The path as it is wired in Lambda, on a clock that can be put on; `chance` of 0 leaves no backoff between tries.
 
-    `ticks` gives epoch seconds where nobody put it on.
+    `ticks` gives epoch seconds where nobody put it on; `sleep` waits between tries.
     """
 
     aws: Aws
@@ -59,6 +59,7 @@ class Live:
     chance: float = 0.0
     ahead: float = 0.0
     ticks: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
 
     def __post_init__(self) -> None:
         self.session = Session(LOOPBACK, clock=self.clock)
@@ -71,7 +72,7 @@ class Live:
             notice=self.recorder.telemetry.notice,
         )
         outward = Outward(self.session, clock=self.clock)
-        self.sender = Sender(self.channels, XMatters(outward), time.sleep, lambda: random.random() * self.chance)
+        self.sender = Sender(self.channels, XMatters(outward), self.sleep, lambda: random.random() * self.chance)
         keeper = Keeper(self.aws.retries.queue(), self.aws.dead_letters.queue(), self.clock)
         table = Table(self.aws.dynamodb, self.aws.table, self.clock)
         pace = Pace(table, self.clock, random.random)

@@ -27,13 +27,13 @@ def answering(answer: bytes, *, stall: bool = False) -> Iterator[str]:
                 except OSError:
                     return
                 with connection:
-                    connection.settimeout(5)
+                    connection.settimeout(60)
                     request = b""
                     while b"}" not in request:
                         request += connection.recv(65536)
                     connection.sendall(answer)
                     if stall:
-                        over.wait(10)
+                        over.wait(60)
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
@@ -42,7 +42,7 @@ def answering(answer: bytes, *, stall: bool = False) -> Iterator[str]:
         finally:
             over.set()
             server.shutdown(socket.SHUT_RDWR)
-            thread.join(5)
+            thread.join(60)
 
 
 def live_at(account: Aws, url: str) -> Live:

@@ -2,7 +2,6 @@
 
 import json
 import socket
-import time
 from collections.abc import Callable
 from copy import replace
 from typing import Any
@@ -94,7 +93,7 @@ def access(box: Box) -> Access:
     return access_to(box.bigpanda.url)
 
 
-def failure(ask: Ask, access: Access, seconds: float = 5) -> SendError:
+def failure(ask: Ask, access: Access, seconds: float = 20) -> SendError:
     with pytest.raises(SendError) as caught:
         ask(new_client(), access, deadline(seconds))
     return caught.value
@@ -102,18 +101,18 @@ def failure(ask: Ask, access: Access, seconds: float = 5) -> SendError:
 
 class TestDone:
     def test_a_comment_stands_there_as_it_was_said(self, box: Box, access: Access) -> None:
-        comment(new_client(), access, deadline(5))
+        comment(new_client(), access, deadline(20))
         [kept] = box.bigpanda.comments()
         assert (kept.environment_id, kept.incident_id) == ("63bd", "i/1 ü")
         assert kept.document == {"comment": f'Jane ("jdoe") — on it {MARK}'}
 
     def test_an_assignment_is_made(self, box: Box, access: Access) -> None:
-        assign(new_client(), access, deadline(5))
+        assign(new_client(), access, deadline(20))
         [made] = box.bigpanda.assignments()
         assert (made.incident_id, made.document) == ("i/1 ü", {"assignee": JANE["id"]})
 
     def test_an_incident_is_released(self, box: Box, access: Access) -> None:
-        release(new_client(), access, deadline(5))
+        release(new_client(), access, deadline(20))
         [told] = box.bigpanda.releases()
         assert (told.incident_id, told.status) == ("i/1 ü", 200)
         assert told.document == {"event_type": "incident#new", "incident_id": "i/1 ü", "app_key": "****"}
@@ -124,42 +123,42 @@ class TestDone:
         self, box: Box, access: Access, kind: str, status: int
     ) -> None:
         box.script([{"kind": kind, "status": status, "on": "release"}])
-        release(new_client(), access, deadline(5))
+        release(new_client(), access, deadline(20))
         assert [(call.route, call.status) for call in box.bigpanda.calls.all()] == [("release", status)]
 
     def test_a_comment_is_found_and_nobody_elses_is(self, access: Access) -> None:
-        assert look(new_client(), access, deadline(5)) is False
-        comment(new_client(), access, deadline(5))
-        assert look(new_client(), access, deadline(5)) is True
+        assert look(new_client(), access, deadline(20)) is False
+        comment(new_client(), access, deadline(20))
+        assert look(new_client(), access, deadline(20)) is True
         other = Incident("63bd", "i2")
-        assert new_client().has_comment(access, other, MARK, deadline(5)) is False
+        assert new_client().has_comment(access, other, MARK, deadline(20)) is False
 
     def test_a_comment_is_found_behind_a_page_of_others(self, box: Box, access: Access) -> None:
         client = new_client()
-        comment(client, access, deadline(5))
+        comment(client, access, deadline(20))
         for number in range(ACTIVITIES_A_PAGE):
-            client.comment(access, INCIDENT, f"of somebody else, {number}", deadline(5))
-        assert look(client, access, deadline(5)) is True
+            client.comment(access, INCIDENT, f"of somebody else, {number}", deadline(20))
+        assert look(client, access, deadline(20)) is True
         asked = [call.query for call in box.bigpanda.calls.all() if call.route == "activities"]
         assert [each["page"] for each in asked] == ["1", "2"]
         assert {each["types"] for each in asked} == {"incident_commented"}
 
     def test_a_user_is_found_by_any_name_in_one_request(self, box: Box, access: Access) -> None:
-        assert find(new_client(), access, deadline(5)) == JANE["id"]
+        assert find(new_client(), access, deadline(20)) == JANE["id"]
         assert len(box.bigpanda.calls.all()) == 1
 
     @pytest.mark.parametrize("name", ['quote "here', "back\\slash", "jörg@acme.example", "a or b", "&filter=x#"])
     def test_odd_names_are_asked_for_as_they_are(self, box: Box, access: Access, name: str) -> None:
         box.bigpanda.declare_users([*USERS, {"id": "odd", "userName": name}])
         try:
-            assert new_client().user_id(access, [name], deadline(5)) == "odd"
+            assert new_client().user_id(access, [name], deadline(20)) == "odd"
         finally:
             box.bigpanda.declare_users(list(USERS))
 
     def test_incidents_of_a_folder_are_told_a_page_at_a_time(self, box: Box, access: Access) -> None:
         several = [known(f"i{number}", 1_800_000_000 + number) for number in range(INCIDENTS_A_PAGE + 1)]
         box.bigpanda.declare_incidents("63 ü", [*several, known("other", folders=["resolved"])])
-        pages = [new_client().incidents(access, "63 ü", "shared", page, None, deadline(5)) for page in (1, 2, 3)]
+        pages = [new_client().incidents(access, "63 ü", "shared", page, None, deadline(20)) for page in (1, 2, 3)]
         assert [len(page.items) for page in pages] == [INCIDENTS_A_PAGE, 1, 0]
         assert {page.total for page in pages} == {INCIDENTS_A_PAGE + 1}
         assert (pages[0].items[0]["id"], pages[1].items[0]["id"]) == (f"i{INCIDENTS_A_PAGE}", "i0")
@@ -169,14 +168,14 @@ class TestDone:
         ]
 
     def test_a_channels_own_query_is_asked_for_as_it_is(self, box: Box, access: Access) -> None:
-        search(new_client(), replace(access, reconcile_query='team = "ä&b" AND n > 5%'), deadline(5))
+        search(new_client(), replace(access, reconcile_query='team = "ä&b" AND n > 5%'), deadline(20))
         assert box.bigpanda.calls.all()[0].query["query"] == 'team = "ä&b" AND n > 5%'
 
     def test_an_incident_is_told_with_the_details_of_its_alerts(self, box: Box, access: Access) -> None:
         alerts = [{"alert_id": "a1", "description": "disk full"}]
         box.bigpanda.declare_incidents(INCIDENT.environment_id, [known(alerts=alerts)])
-        assert show(new_client(), access, deadline(5))["alerts"] == alerts
-        assert search(new_client(), access, deadline(5)).items[0]["alerts"] == [{"alert_id": "a1"}]
+        assert show(new_client(), access, deadline(20))["alerts"] == alerts
+        assert search(new_client(), access, deadline(20)).items[0]["alerts"] == [{"alert_id": "a1"}]
 
     def test_one_connection_serves_all_that_a_callback_needs(self) -> None:
         def script(received: Received) -> tuple[int, dict[str, str], bytes]:
@@ -185,7 +184,7 @@ class TestDone:
         with site(script) as server:
             client = new_client()
             for ask in (find, assign, comment):
-                ask(client, access_to(server.url), deadline(5))
+                ask(client, access_to(server.url), deadline(20))
             assert server.connections == 1
             assert [each.method for each in server.received] == ["GET", "PUT", "POST"]
             assert {each.headers["authorization"] for each in server.received} == {f"Bearer {KEY}"}
@@ -211,12 +210,12 @@ class TestShapes:
     )
     def test_a_comment_is_found_wherever_it_stands(self, page: Any) -> None:
         with site(answering(200, json.dumps(page).encode())) as server:
-            assert look(new_client(), access_to(server.url), deadline(5)) is True
+            assert look(new_client(), access_to(server.url), deadline(20)) is True
 
     @pytest.mark.parametrize("body", [b"", b"null", b"[]", b'{"items": []}', b"<html>", b'[{"comment": "[relay 1a2b'])
     def test_a_page_that_holds_none_is_the_last(self, body: bytes) -> None:
         with site(answering(200, body)) as server:
-            assert look(new_client(), access_to(server.url), deadline(5)) is False
+            assert look(new_client(), access_to(server.url), deadline(20)) is False
             assert len(server.received) == 1
 
     @pytest.mark.parametrize(
@@ -224,12 +223,12 @@ class TestShapes:
     )
     def test_users_come_as_a_list_or_in_one(self, page: Any) -> None:
         with site(answering(200, json.dumps(page).encode())) as server:
-            assert find(new_client(), access_to(server.url), deadline(5)) == JANE["id"]
+            assert find(new_client(), access_to(server.url), deadline(20)) == JANE["id"]
 
     @pytest.mark.parametrize("body", [b"", b"{}", b"<html>", b'{"Resources": 7}', json.dumps([USERS[1]]).encode()])
     def test_somebody_else_or_nobody_is_nobody(self, body: bytes) -> None:
         with site(answering(200, body)) as server:
-            assert find(new_client(), access_to(server.url), deadline(5)) is None
+            assert find(new_client(), access_to(server.url), deadline(20)) is None
 
     @pytest.mark.parametrize(
         ("page", "total"),
@@ -242,7 +241,7 @@ class TestShapes:
     )
     def test_incidents_come_as_a_list_or_in_one(self, page: Any, total: int | None) -> None:
         with site(answering(200, json.dumps(page).encode())) as server:
-            assert search(new_client(), access_to(server.url), deadline(5)) == Listing([known()], total)
+            assert search(new_client(), access_to(server.url), deadline(20)) == Listing([known()], total)
 
     @pytest.mark.parametrize(
         "body",
@@ -250,13 +249,13 @@ class TestShapes:
     )
     def test_what_holds_no_list_does_not_say_that_there_are_none(self, body: bytes) -> None:
         with site(answering(200, body)) as server, pytest.raises(BadAnswer) as caught:
-            search(new_client(), access_to(server.url), deadline(5))
+            search(new_client(), access_to(server.url), deadline(20))
         assert (caught.value.reason, caught.value.http_status) == (Reason.UPSTREAM, 200)
 
     @pytest.mark.parametrize("body", [b"", b"null", b"[]", b"<html>", b'{"id": "i/1'])
     def test_nor_is_it_an_incident(self, body: bytes) -> None:
         with site(answering(200, body)) as server, pytest.raises(BadAnswer) as caught:
-            show(new_client(), access_to(server.url), deadline(5))
+            show(new_client(), access_to(server.url), deadline(20))
         assert caught.value.reason == Reason.UPSTREAM
 
     @pytest.mark.parametrize(
@@ -265,7 +264,7 @@ class TestShapes:
     @pytest.mark.parametrize("ask", [comment, assign, release])
     def test_any_2xx_is_done_whatever_its_body(self, ask: Ask, status: int, body: bytes) -> None:
         with site(answering(status, body)) as server:
-            ask(new_client(), access_to(server.url), deadline(5))
+            ask(new_client(), access_to(server.url), deadline(20))
             assert len(server.received) == 1
 
 
@@ -288,7 +287,8 @@ FAILURES: list[tuple[dict[str, Any], Reason, bool]] = [
     ({"kind": "redirect", "location": "https://evil.example/"}, Reason.REFUSED, False),
     ({"kind": "reset"}, Reason.UNREACHABLE, True),
     ({"kind": "accept_then_reset"}, Reason.UNREACHABLE, True),
-    ({"kind": "slow", "seconds": 1.5}, Reason.TIMEOUT, True),
+    # An answer that does not come while the test runs: who waited for it would take it for a good one.
+    ({"kind": "slow", "seconds": 60}, Reason.TIMEOUT, True),
 ]
 # That there is nothing to release is no failure of a release.
 FAILURES_OF_ROUTES = [
@@ -309,9 +309,7 @@ class TestFailures:
         self, box: Box, access: Access, route: str, fault: dict[str, Any], reason: Reason, may_be_done: bool
     ) -> None:
         box.script([fault | {"on": route}])
-        started = time.monotonic()
-        found = failure(ROUTES[route], access, seconds=0.4 if fault["kind"] == "slow" else 5)
-        assert time.monotonic() - started < 1.4
+        found = failure(ROUTES[route], access, seconds=1 if fault["kind"] == "slow" else 20)
         assert (found.reason, found.may_have_rung, found.asked) == (reason, may_be_done, True)
         assert isinstance(found, BadAnswer) == ("status" in fault or fault["kind"] == "redirect")
         assert len(box.bigpanda.calls.all()) == 1, "nothing is tried again at once"
@@ -370,4 +368,4 @@ class TestFailures:
         self, box: Box, access: Access, fault: dict[str, Any], found: str | None
     ) -> None:
         box.script([fault | {"on": "users"}])
-        assert find(new_client(), access, deadline(5)) == found
+        assert find(new_client(), access, deadline(20)) == found

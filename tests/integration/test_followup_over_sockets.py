@@ -2,7 +2,6 @@
 
 import json
 import socket
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -74,7 +73,7 @@ def signal(box: Box) -> str:
     return str(box.signals()[-1].request_id)
 
 
-def failure(ask: Ask, rest: Rest, seconds: float = 5) -> SendError:
+def failure(ask: Ask, rest: Rest, seconds: float = 20) -> SendError:
     with pytest.raises(SendError) as caught:
         ask(new_pages(), rest, deadline(seconds))
     return caught.value
@@ -87,26 +86,26 @@ class TestFind:
         signal(box)
         request_id = signal(box)
         made = box.events.all()[-1]
-        assert new_pages().of_request(rest, request_id, deadline(5)) == [Page(made.id, made.number, is_active=True)]
+        assert new_pages().of_request(rest, request_id, deadline(20)) == [Page(made.id, made.number, is_active=True)]
         [asked] = box.events.calls.all()
         assert (asked.route, asked.query) == ("events", {"requestId": request_id, "limit": str(MAX_PAGES)})
 
     def test_a_page_that_is_not_there_yet_is_none(self, box: Box, rest: Rest) -> None:
         box.events.make(delay_seconds=60)
         request_id, pages = signal(box), new_pages()
-        assert pages.of_request(rest, request_id, deadline(5)) == []
+        assert pages.of_request(rest, request_id, deadline(20)) == []
         box.events.make()
-        assert len(pages.of_request(rest, request_id, deadline(5))) == 1
+        assert len(pages.of_request(rest, request_id, deadline(20))) == 1
 
     def test_a_signal_of_which_no_page_came_has_none(self, box: Box, rest: Rest) -> None:
         box.events.make(per_signal=0)
-        assert new_pages().of_request(rest, signal(box), deadline(5)) == []
+        assert new_pages().of_request(rest, signal(box), deadline(20)) == []
 
     @pytest.mark.parametrize(("made", "seen"), [(2, 2), (MAX_PAGES + 2, MAX_PAGES)])
     def test_several_pages_of_a_signal_are_found_to_a_limit(self, box: Box, rest: Rest, made: int, seen: int) -> None:
         box.events.make(per_signal=made)
         request_id = signal(box)
-        found = new_pages().of_request(rest, request_id, deadline(5))
+        found = new_pages().of_request(rest, request_id, deadline(20))
         assert len({page.id for page in found}) == len(found) == seen
         assert {page.id for page in found} <= {event.id for event in box.events.all()}
 
@@ -114,14 +113,14 @@ class TestFind:
         box.events.make(per_signal=2)
         request_id, pages = signal(box), new_pages()
         ended = box.events.all()[0].id
-        pages.end(rest, ended, deadline(5))
-        found = pages.of_request(rest, request_id, deadline(5))
+        pages.end(rest, ended, deadline(20))
+        found = pages.of_request(rest, request_id, deadline(20))
         assert {page.id: page.is_active for page in found} == {
             event.id: event.id != ended for event in box.events.all()
         }
 
     def test_a_request_id_of_odd_characters_is_asked_for_as_it_is(self, box: Box, rest: Rest) -> None:
-        assert new_pages().of_request(rest, "a&limit=0#ü +%", deadline(5)) == []
+        assert new_pages().of_request(rest, "a&limit=0#ü +%", deadline(20)) == []
         assert box.events.calls.all()[0].query["requestId"] == "a&limit=0#ü +%"
 
 
@@ -131,7 +130,7 @@ class TestEnd:
         rest = rest_in(box, auth)
         signal(box)
         signal(box)
-        new_pages().end(rest, box.events.all()[0].id, deadline(5))
+        new_pages().end(rest, box.events.all()[0].id, deadline(20))
         assert [event.status for event in box.events.all()] == ["TERMINATED", "ACTIVE"]
 
     @pytest.mark.parametrize("status", [404, 409])
@@ -139,7 +138,7 @@ class TestEnd:
         signal(box)
         name = box.events.all()[0].id if status == 409 else PAGE_ID
         for _ in range(2):
-            new_pages().end(rest, name, deadline(5))
+            new_pages().end(rest, name, deadline(20))
         assert box.events.calls.all()[-1].status == status
         assert len(box.events.calls.all()) == 2
 
@@ -147,8 +146,8 @@ class TestEnd:
         rest, pages = rest_in(box, OAUTH), new_pages()
         before = len(box.token_requests())
         request_id = signal(box)
-        for page in pages.of_request(rest, request_id, deadline(5)):
-            pages.end(rest, page.id, deadline(5))
+        for page in pages.of_request(rest, request_id, deadline(20)):
+            pages.end(rest, page.id, deadline(20))
         assert [event.status for event in box.events.all()] == ["TERMINATED"]
         assert len(box.token_requests()) - before == 1
 
@@ -156,9 +155,9 @@ class TestEnd:
     def test_a_token_that_was_revoked_is_renewed(self, box: Box, ask: Ask) -> None:
         rest, pages = rest_in(box, OAUTH), new_pages()
         before = len(box.token_requests())
-        ask(pages, rest, deadline(5))
+        ask(pages, rest, deadline(20))
         box.revoke_tokens()
-        ask(pages, rest, deadline(5))
+        ask(pages, rest, deadline(20))
         assert [call.status == 401 for call in box.events.calls.all()] == [False, True, False]
         assert [request.status for request in box.token_requests()[before:]] == [200, 200]
 
@@ -166,7 +165,7 @@ class TestEnd:
         with site(lambda _: (200, {}, json.dumps({"data": [{"id": PAGE_ID}]}).encode())) as server:
             rest, pages = rest_at(server.url, BASIC), new_pages()
             for ask in ASKS.values():
-                ask(pages, rest, deadline(5))
+                ask(pages, rest, deadline(20))
             assert server.connections == 1
             assert [each.method for each in server.received] == ["GET", "POST"]
             assert json.loads(server.received[1].body) == {"id": PAGE_ID, "status": "TERMINATED"}
@@ -203,7 +202,7 @@ class TestCredentials:
         before, pages = len(box.token_requests()), new_pages()
         for _ in range(2):
             with pytest.raises(BadAnswer) as caught:
-                find(pages, rest, deadline(5))
+                find(pages, rest, deadline(20))
             assert caught.value.reason == Reason.CREDENTIALS
         assert len(box.events.calls.all()) == len(box.token_requests()) - before == 2
 
@@ -230,7 +229,7 @@ class TestCredentials:
             ({"kind": "status", "status": 429}, Reason.RATE_LIMITED),
             ({"kind": "html", "status": 503}, Reason.UPSTREAM),
             ({"kind": "reset"}, Reason.UNREACHABLE),
-            ({"kind": "slow", "seconds": 1}, Reason.UNREACHABLE),
+            ({"kind": "slow", "seconds": 60}, Reason.UNREACHABLE),
             ({"kind": "truncated_json"}, Reason.REFUSED),
         ],
         ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
@@ -238,7 +237,7 @@ class TestCredentials:
     def test_without_a_token_xmatters_is_not_asked(self, box: Box, fault: dict[str, Any], reason: Reason) -> None:
         rest = rest_in(box, OAUTH)
         box.script([fault | {"on": "token"}])
-        found = failure(find, rest, seconds=0.4 if fault["kind"] == "slow" else 5)
+        found = failure(find, rest, seconds=1 if fault["kind"] == "slow" else 20)
         assert (found.reason, found.asked, found.may_have_rung) == (reason, False, False)
         assert "canary" not in str(found) + found.excerpt
         assert box.events.calls.all() == []
@@ -257,7 +256,8 @@ FAILURES: list[tuple[dict[str, Any], Reason]] = [
     ({"kind": "redirect", "location": "https://evil.example/"}, Reason.REFUSED),
     ({"kind": "reset"}, Reason.UNREACHABLE),
     ({"kind": "accept_then_reset"}, Reason.UNREACHABLE),
-    ({"kind": "slow", "seconds": 1.5}, Reason.TIMEOUT),
+    # An answer that does not come while the test runs: who waited for it would take it for a good one.
+    ({"kind": "slow", "seconds": 60}, Reason.TIMEOUT),
 ]
 
 
@@ -270,9 +270,7 @@ class TestFailures:
         self, box: Box, rest: Rest, route: str, fault: dict[str, Any], reason: Reason
     ) -> None:
         box.script([fault | {"on": route}])
-        started = time.monotonic()
-        found = failure(ASKS[route], rest, seconds=0.4 if fault["kind"] == "slow" else 5)
-        assert time.monotonic() - started < 1.4
+        found = failure(ASKS[route], rest, seconds=1 if fault["kind"] == "slow" else 20)
         assert (found.reason, found.asked) == (reason, True)
         assert isinstance(found, BadAnswer) == ("status" in fault or fault["kind"] == "redirect")
         assert len(box.events.calls.all()) == 1
@@ -292,20 +290,20 @@ class TestFailures:
         box.script([{"kind": "accept_then_reset", "on": "event"}])
         pages = new_pages()
         with pytest.raises(SendError):
-            pages.end(rest, event.id, deadline(5))
-        pages.end(rest, event.id, deadline(5))
+            pages.end(rest, event.id, deadline(20))
+        pages.end(rest, event.id, deadline(20))
         assert [call.status for call in box.events.calls.all()] == [None, 409]
 
     @pytest.mark.parametrize("kind", ["truncated_json", "reset_body"])
     def test_an_end_whose_answer_breaks_off_after_its_status_is_done(self, box: Box, rest: Rest, kind: str) -> None:
         signal(box)
         box.script([{"kind": kind, "on": "event"}])
-        new_pages().end(rest, box.events.all()[0].id, deadline(5))
+        new_pages().end(rest, box.events.all()[0].id, deadline(20))
         assert box.events.all()[0].status == "TERMINATED"
 
     def test_a_search_whose_answer_comes_byte_by_byte_is_read(self, box: Box, rest: Rest) -> None:
         box.script([{"kind": "drip", "seconds": 0.3, "on": "events"}])
-        assert len(new_pages().of_request(rest, signal(box), deadline(5))) == 1
+        assert len(new_pages().of_request(rest, signal(box), deadline(20))) == 1
 
     @pytest.mark.parametrize(
         "fault",
@@ -313,7 +311,6 @@ class TestFailures:
             {"kind": "truncated_json"},
             {"kind": "reset_body"},
             {"kind": "html", "status": 200},
-            {"kind": "drip", "seconds": 1.2},
         ],
         ids=json.dumps,
     )
@@ -321,7 +318,12 @@ class TestFailures:
         self, box: Box, rest: Rest, fault: dict[str, Any]
     ) -> None:
         box.script([fault | {"on": "events"}])
-        found = failure(find, rest, seconds=0.8 if fault["kind"] == "drip" else 5)
+        found = failure(find, rest)
+        assert (found.reason, found.http_status) == (Reason.UPSTREAM, 200)
+
+    def test_nor_does_one_whose_body_never_ends(self) -> None:
+        with site(lambda _: (200, {"Content-Length": "999"}, b'{"data": [')) as server:
+            found = failure(find, rest_at(server.url, BASIC), seconds=2)
         assert (found.reason, found.http_status) == (Reason.UPSTREAM, 200)
 
     @pytest.mark.parametrize("body", [b"", b"null", b"[]", b"{}", b'{"data": null}', b'{"data": {}}', b'{"data": [{"i'])
@@ -338,7 +340,7 @@ class TestFailures:
     def test_pages_of_other_signals_are_not_believed(self) -> None:
         events = [{"id": f"page-{name}", "requestId": name} for name in ("r0", "R1", "r2")] + [{"id": "page-of-whom"}]
         with site(lambda _: (200, {}, json.dumps({"data": events}).encode())) as server:
-            found = find(new_pages(), rest_at(server.url, BASIC), deadline(5))
+            found = find(new_pages(), rest_at(server.url, BASIC), deadline(20))
         assert [page.id for page in found] == ["page-R1", "page-of-whom"]
 
     def test_nobody_listening_is_unreachable(self) -> None:

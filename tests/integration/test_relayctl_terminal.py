@@ -19,10 +19,13 @@ URL = "https://acme.xmatters.com/api/integration/1/functions/f1/triggers?apiKey=
 class Terminal:
     """A terminal of 80 columns with relayctl in it."""
 
+    # Nothing takes so long, on the busiest machine: it ends a test that hangs.
+    STUCK_SECONDS = 120
+
     def __init__(self, child: subprocess.Popen[bytes], device: int) -> None:
         self._child = child
         self._device = device
-        self._deadline = time.monotonic() + 20
+        self._deadline = time.monotonic() + self.STUCK_SECONDS
         self.shown = ""
 
     def until(self, text: str) -> None:
@@ -38,7 +41,7 @@ class Terminal:
         """Wait for the end; the exit code."""
         while self._read():
             pass
-        return self._child.wait(20)
+        return self._child.wait(self.STUCK_SECONDS)
 
     def _read(self) -> bool:
         """Wait for more to be shown; false at the end."""

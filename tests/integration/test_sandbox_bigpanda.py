@@ -44,35 +44,35 @@ def declared(
 
 def search(box: Box, http: requests.Session, environment: str = "e1", **query: Any) -> requests.Response:
     url = f"{box.bigpanda.url}/resources/v2.0/environments/{environment}/incidents"
-    return http.get(url, params=query, timeout=5)
+    return http.get(url, params=query, timeout=60)
 
 
 def look(
     box: Box, http: requests.Session, name: str = "i1", environment: str = "e1", **query: Any
 ) -> requests.Response:
-    return http.get(incident(box, "", name, environment).rstrip("/"), params=query, timeout=5)
+    return http.get(incident(box, "", name, environment).rstrip("/"), params=query, timeout=60)
 
 
 def comment(box: Box, http: requests.Session, text: Any = "words", name: str = "i1") -> requests.Response:
-    return http.post(incident(box, "comments", name), json={"comment": text}, timeout=5)
+    return http.post(incident(box, "comments", name), json={"comment": text}, timeout=60)
 
 
 def assign(box: Box, http: requests.Session, user: Any = JANE) -> requests.Response:
-    return http.put(incident(box, "assignment"), json={"assignee": user}, timeout=5)
+    return http.put(incident(box, "assignment"), json={"assignee": user}, timeout=60)
 
 
 def activities(box: Box, http: requests.Session, name: str = "i1", **query: Any) -> requests.Response:
     url = f"{box.bigpanda.url}/resources/v2.0/incidents/{name}/activities"
-    return http.get(url, params=query, timeout=5)
+    return http.get(url, params=query, timeout=60)
 
 
 def users(box: Box, http: requests.Session, filter_: str | None = None) -> requests.Response:
-    return http.get(f"{box.bigpanda.url}/scim/v2/Users", params={"filter": filter_}, timeout=5)
+    return http.get(f"{box.bigpanda.url}/scim/v2/Users", params={"filter": filter_}, timeout=60)
 
 
 def release(box: Box, http: requests.Session, name: str = "i1", **members: Any) -> requests.Response:
     told = {"event_type": "incident#new", "incident_id": name, "app_key": APP} | members
-    return http.post(f"{box.bigpanda.url}/resources/v2.1/outbound/callback", json=told, timeout=5)
+    return http.post(f"{box.bigpanda.url}/resources/v2.1/outbound/callback", json=told, timeout=60)
 
 
 ROUTES: dict[str, Callable[[Box, requests.Session], requests.Response]] = {
@@ -217,7 +217,7 @@ class TestIncidents:
 
     @pytest.mark.parametrize("document", [{}, {"comment": ""}, {"comment": 5}, [], "words"])
     def test_a_comment_without_text_is_400(self, box: Box, http: requests.Session, document: Any) -> None:
-        answer = http.post(incident(box, "comments"), json=document, timeout=5)
+        answer = http.post(incident(box, "comments"), json=document, timeout=60)
         assert (answer.status_code, answer.json()["status"]) == (400, 400)
         assert box.bigpanda.comments() == []
 
@@ -227,8 +227,8 @@ class TestIncidents:
         assert box.bigpanda.assignments() == []
 
     def test_other_methods_and_paths_are_refused(self, box: Box, http: requests.Session) -> None:
-        assert http.get(incident(box, "comments"), timeout=5).status_code == 405
-        assert http.post(incident(box, "resolve"), timeout=5).status_code == 404
+        assert http.get(incident(box, "comments"), timeout=60).status_code == 405
+        assert http.post(incident(box, "resolve"), timeout=60).status_code == 404
         assert box.bigpanda.calls.all() == []
 
 
@@ -347,7 +347,7 @@ class TestKeys:
         assign(box, http)
         release(box, http)
         shown = [
-            http.get(f"{box.control_url}/bigpanda{path}", timeout=5).text
+            http.get(f"{box.control_url}/bigpanda{path}", timeout=60).text
             for path in ("", "/calls", "/comments", "/assignments", "/releases")
         ]
         assert "words" in shown[1]
@@ -397,13 +397,17 @@ class TestFaults:
         assert len(activities(box, http).json()) == written
         assert box.bigpanda.calls.all()[0].status is None
 
+    def test_a_slow_answer_does_not_come_before_its_time(self, box: Box, http: requests.Session) -> None:
+        box.script([{"kind": "slow", "seconds": 600, "on": "comment"}])
+        with pytest.raises(requests.ReadTimeout):
+            http.post(incident(box, "comments"), json={"comment": "late"}, timeout=(60, 0.2))
+
     @pytest.mark.parametrize(("accept", "status", "written"), [(True, 204, 1), (False, 504, 0)])
-    def test_a_slow_answer_comes_late(
+    def test_a_slow_answer_comes_in_the_end(
         self, box: Box, http: requests.Session, accept: bool, status: int, written: int
     ) -> None:
-        box.script([{"kind": "slow", "seconds": 0.2, "accept": accept, "on": "comment"}])
+        box.script([{"kind": "slow", "seconds": 0.05, "accept": accept, "on": "comment"}])
         answer = comment(box, http)
-        assert answer.elapsed.total_seconds() > 0.2
         assert (answer.status_code, len(box.bigpanda.comments())) == (status, written)
 
     def test_a_fault_does_not_let_a_wrong_key_in(self, box: Box, http: requests.Session) -> None:
@@ -415,12 +419,12 @@ class TestFaults:
     def test_xmatters_goes_on_as_before(self, box: Box, http: requests.Session) -> None:
         trigger = box.declare({"type": "url", "api_key": "k"})
         box.script([{"kind": "reset", "on": "comment"}])
-        assert requests.post(trigger.url, timeout=5).status_code == 202
+        assert requests.post(trigger.url, timeout=60).status_code == 202
 
 
 class TestControl:
     def test_it_says_where_bigpanda_is(self, box: Box, http: requests.Session) -> None:
-        assert http.get(f"{box.control_url}/bigpanda", timeout=5).json() == {"bigpanda_url": box.bigpanda.url}
+        assert http.get(f"{box.control_url}/bigpanda", timeout=60).json() == {"bigpanda_url": box.bigpanda.url}
 
     def test_what_was_written_is_listed_filtered_and_forgotten(self, box: Box, http: requests.Session) -> None:
         box.script([{"kind": "status", "status": 404, "on": "comment"}])
@@ -433,7 +437,7 @@ class TestControl:
 
         def listed(what: str, **query: str) -> list[dict[str, Any]]:
             url = f"{box.control_url}/bigpanda/{what}"
-            found: list[dict[str, Any]] = http.get(url, params=query, timeout=5).json()[what]
+            found: list[dict[str, Any]] = http.get(url, params=query, timeout=60).json()[what]
             return found
 
         assert [each["document"]["comment"] for each in listed("comments")] == ["one", "other"]
@@ -449,7 +453,7 @@ class TestControl:
             "document": {"comment": "refused"}, "status": 404, "accepted": False, "fault": "status",
         }  # fmt: skip
 
-        assert http.delete(f"{box.control_url}/bigpanda/calls", timeout=5).json() == {"calls": []}
+        assert http.delete(f"{box.control_url}/bigpanda/calls", timeout=60).json() == {"calls": []}
         assert (listed("comments"), activities(box, http).json()) == ([], [])
 
     def test_keys_and_users_are_declared(self) -> None:
@@ -457,23 +461,23 @@ class TestControl:
         with running() as box, requests.Session() as session:
             session.headers.update(BEARER)
             assert comment(box, session).status_code == 401
-            session.put(f"{box.control_url}/bigpanda/keys", json={"api_key": KEY}, timeout=5)
+            session.put(f"{box.control_url}/bigpanda/keys", json={"api_key": KEY}, timeout=60)
             assert comment(box, session).status_code == 204
             assert release(box, session).status_code == 403
-            session.put(f"{box.control_url}/bigpanda/apps", json={"app_key": APP}, timeout=5)
+            session.put(f"{box.control_url}/bigpanda/apps", json={"app_key": APP}, timeout=60)
             assert release(box, session).status_code == 200
             url = f"{box.control_url}/bigpanda/users"
-            assert len(session.get(url, timeout=5).json()["users"]) == len(USERS)
-            assert session.put(url, json={"users": [user]}, timeout=5).json() == {"users": [user | {"emails": []}]}
+            assert len(session.get(url, timeout=60).json()["users"]) == len(USERS)
+            assert session.put(url, json={"users": [user]}, timeout=60).json() == {"users": [user | {"emails": []}]}
             assert assign(box, session, "u9").status_code == 204
             assert assign(box, session, JANE).status_code == 400
 
     def test_incidents_are_declared(self, box: Box, http: requests.Session) -> None:
         url, wanted = f"{box.control_url}/bigpanda/incidents", {"environment_id": "e5", "incidents": [declared("i5")]}
-        shown = http.put(url, json=wanted, timeout=5).json()["incidents"]
-        assert shown == http.get(url, timeout=5).json()["incidents"]
+        shown = http.put(url, json=wanted, timeout=60).json()["incidents"]
+        assert shown == http.get(url, timeout=60).json()["incidents"]
         assert [each["id"] for each in shown["e5"]] == ids(search(box, http, "e5")) == ["i5"]
-        http.put(url, json=wanted | {"incidents": []}, timeout=5)
+        http.put(url, json=wanted | {"incidents": []}, timeout=60)
         assert ids(search(box, http, "e5")) == []
 
     @pytest.mark.parametrize(
@@ -498,7 +502,7 @@ class TestControl:
     def test_what_can_not_be_used_names_the_key_and_changes_nothing(
         self, box: Box, http: requests.Session, path: str, content: Any, message: str
     ) -> None:
-        answer = http.put(f"{box.control_url}/bigpanda/{path}", json=content, timeout=5)
+        answer = http.put(f"{box.control_url}/bigpanda/{path}", json=content, timeout=60)
         assert answer.status_code == 400
         assert message in answer.json()["error"]
         assert len(box.bigpanda.users()) == len(USERS)

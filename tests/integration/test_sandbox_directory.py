@@ -34,7 +34,7 @@ def http(box: Box) -> Iterator[requests.Session]:
 
 
 def get(box: Box, http: requests.Session, path: str) -> requests.Response:
-    return http.get(f"{box.xmatters_url}/api/xm/1/{path}", timeout=5)
+    return http.get(f"{box.xmatters_url}/api/xm/1/{path}", timeout=60)
 
 
 class TestOne:
@@ -107,13 +107,13 @@ class TestWhoAndHow:
     def test_it_is_declared_and_read_from_outside_too(self, box: Box, http: requests.Session) -> None:
         with requests.Session() as outside:
             outside.trust_env = False
-            wrong = outside.put(f"{box.control_url}/directory", json={"people": 1}, timeout=5)
+            wrong = outside.put(f"{box.control_url}/directory", json={"people": 1}, timeout=60)
             assert (wrong.status_code, wrong.json()) == (400, {"error": "people must be a list"})
             declared = {"people": [{"targetName": "new"}]}
-            answer = outside.put(f"{box.control_url}/directory", json=declared, timeout=5).json()
+            answer = outside.put(f"{box.control_url}/directory", json=declared, timeout=60).json()
             assert answer == {"people": [{"targetName": "new", "status": "ACTIVE"}], "groups": []}
             assert get(box, http, "people/new").status_code == 200
-            calls = outside.get(f"{box.control_url}/directory/calls", timeout=5).json()["calls"]
+            calls = outside.get(f"{box.control_url}/directory/calls", timeout=60).json()["calls"]
             assert [(each["route"], each["names"]) for each in calls] == [("person", ["new"])]
 
 
@@ -126,6 +126,6 @@ def test_the_stand_in_as_a_process_has_whom_it_is_told_to(tmp_path: Path) -> Non
             session.trust_env = False
             session.auth = (BASIC["username"], BASIC["password"])
             url = f"{started.xmatters_url}/api/xm/1/on-call?groups=Ops"
-            assert session.get(url, timeout=5).json()["data"][0]["members"]["total"] == 1
+            assert session.get(url, timeout=60).json()["data"][0]["members"]["total"] == 1
     finally:
         standin.stop(tmp_path / "box")

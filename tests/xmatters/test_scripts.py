@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.xmatters.node import SCRIPTS, TELL_RELAY, TRIGGER, Case, needs_node, node, run
+from tests.xmatters.node import SCRIPTS, TELL_RELAY, TRIGGER, Case, node, run
 
 GUIDE = (SCRIPTS / "README.md").read_text()
 BOTH = pytest.mark.parametrize("script", [TRIGGER, TELL_RELAY], ids=lambda path: path.name)
@@ -46,13 +46,11 @@ def test_younger_syntax_would_be_found(name: str) -> None:
     assert _younger(f"/* async */\n  // import\nvar a;\n{YOUNGER[name][1]}") == [name]
 
 
-@needs_node
 @BOTH
 def test_a_script_parses(script: Path) -> None:
     assert node("--check", str(script)).stderr == ""
 
 
-@needs_node
 def test_the_imitated_world_has_nothing_that_is_younger(tmp_path: Path) -> None:
     names = ["Map", "Set", "Symbol", "Promise", "Proxy", "Reflect", "Intl", "BigInt", "globalThis"]
     names += ["require", "process", "setTimeout", "Buffer"]
@@ -65,7 +63,6 @@ def test_the_imitated_world_has_nothing_that_is_younger(tmp_path: Path) -> None:
     assert [name for name, kind in found.output.items() if kind != "undefined"] == ["[].map", "JSON.parse"]
 
 
-@needs_node
 def test_the_guide_names_each_output_and_each_property() -> None:
     outputs = set(run(Case(TRIGGER))[0].output)
     listed = re.search(r"add these eighteen, spelt so: (.+?)\.\n", GUIDE, re.DOTALL)

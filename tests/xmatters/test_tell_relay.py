@@ -6,9 +6,7 @@ from typing import Any
 import pytest
 
 from relay import callback
-from tests.xmatters.node import TELL_RELAY, Case, Run, needs_node, run
-
-pytestmark = needs_node
+from tests.xmatters.node import TELL_RELAY, Case, Run, run
 
 TOKEN = "callback-token-canary-71d0"
 PATH = "/v1/xmatters/payments"

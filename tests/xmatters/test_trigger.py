@@ -9,9 +9,7 @@ import pytest
 
 from relay import incident
 from relay.transition import State
-from tests.xmatters.node import ROOT, TRIGGER, Case, needs_node, run
-
-pytestmark = needs_node
+from tests.xmatters.node import ROOT, TRIGGER, Case, run
 
 ID = "66b0f1c2a94d3e0012ab34cd"
 ENVIRONMENT = "5f3c1a2b9d8e7f6a5b4c3d2e"
