@@ -94,10 +94,12 @@ class SimulatedSqs:
         if not 0 <= DelaySeconds <= LONGEST_DELAY:
             self.wrong_delays.append(DelaySeconds)
             raise _refused("SendMessage")
-        was_bad = self.edge.weather.is_bad(self.edge.service)
+        # At once: a call that is left behind may come to its end after its process did.
+        if self.edge.weather.is_bad(self.edge.service):
+            self.world.process().troubles.add("queue")
         fault = self.edge.begin()
         # A spell may begin while a message is on its way.
-        if was_bad or fault:
+        if fault:
             self.world.process().troubles.add("queue")
         if fault == "refuses":
             self.world.say(f"{self.label}: refuses a message")
@@ -209,12 +211,14 @@ class SimulatedDynamoDb(FakeDynamoDb):
 
     def _asked(self, operation: str, do: Callable[..., Any], request: dict[str, Any]) -> Any:
         world, process = self._edge.world, self._edge.world.process()
-        was_bad = self._edge.weather.is_bad(self._edge.service)
+        # At once: a call that is left behind may come to its end after its process did.
+        if self._edge.weather.is_bad(self._edge.service):
+            process.troubles.add("ledger")
         if operation == "PutItem":
             process.claimed.add(request["Item"]["pk"]["S"].rpartition("/")[2])
         fault = self._edge.begin()
         # A spell may begin while a request is on its way.
-        if was_bad or fault:
+        if fault:
             process.troubles.add("ledger")
         if fault == "refuses" or (fault == "refuses writes" and operation != "GetItem"):
             self._suffered(operation, "refuses")
