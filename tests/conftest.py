@@ -21,6 +21,8 @@ def _no_aws_account() -> Iterator[None]:
     """Nothing here may reach the AWS account that the environment leads to."""
     before = dict(os.environ)
     leave_aws(os.environ)
+    # The runner's workers have it, and relayctl wraps its lines where it is set.
+    os.environ.pop("COLUMNS", None)
     yield
     os.environ.clear()
     os.environ.update(before)

@@ -4,6 +4,7 @@ It has an AWS account in memory to itself. When relayctl is done, the secret of 
 """
 
 import json
+import signal
 import sys
 
 import pytest
@@ -15,6 +16,8 @@ from tests.integration.relayctl_cloud import account
 from tests.samples import job
 
 if __name__ == "__main__":
+    # As in a shell: a runner in the background lets its children ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.MonkeyPatch.context() as environment, account(environment) as operator:
         if sys.argv[1] == "dlq":
             operator.put(*(job(incident_id=f"{n:024x}") for n in range(3)))
