@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from relay.ledger import Ledger, key
-from relay.pace import WINDOW_SECONDS, Slot
+from relay.pace import Slot, WINDOW_SECONDS, count_name
 from sandbox import local, queues
 from sandbox.standin import StandIn
 from tests.e2e import channels
@@ -112,9 +112,9 @@ class Crowd:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._ledger = Ledger(channel.ledger())
-        # Moments ahead of now: there is no room before the first of them is a minute ago.
-        taken = [time.time() + 40 + 2 * place for place in range(self.LIMIT)]
-        channel.ledger().update(f"gate/{channel.name}", add={"taken": taken})
+        # Signals of seconds that are yet to come: there is no room before the first of them is a minute ago.
+        counts = {count_name(int(time.time()) + 40 + 2 * place): 1 for place in range(self.LIMIT)}
+        channel.ledger().update(f"gate/{channel.name}", add=counts)
 
     def wait(self, status: str, count: int) -> list[Slot]:
         """Post so many incidents; return the slots that the relay set aside for them."""

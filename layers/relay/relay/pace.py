@@ -141,14 +141,14 @@ class Gate(NamedTuple):
 
     def stale(self, now: float) -> list[str]:
         """The names of the counts that mean nothing any more."""
-        return [_name(second) for second in self.counts if second <= now - WINDOW_SECONDS - 1]
+        return [count_name(second) for second in self.counts if second <= now - WINDOW_SECONDS - 1]
 
 
 _PREFIX = "s"
 
 
-def _name(second: int) -> str:
-    """The attribute that counts the signals of a second: short, since there are many of them in an item."""
+def count_name(second: int) -> str:
+    """Return the attribute that counts the signals of a second: short, since there are many of them in an item."""
     digits = ""
     while second:
         second, digit = divmod(second, len(_DIGITS))
@@ -203,7 +203,7 @@ class Pace:
     def leave(self, ticket: Ticket) -> None:
         """Give back what was taken: nothing was sent."""
         for gate, second in ticket.taken.items():
-            self._update(gate, add={_name(second): -1})
+            self._update(gate, add={count_name(second): -1})
 
     def report(self, rules: Sequence[Rule], ticket: Ticket, failure: Reason | None, retry_after: float | None) -> None:
         """Tell the circuit what came of a signal; a success without any trouble before needs no telling."""
@@ -227,10 +227,10 @@ class Pace:
         known = self._known_closed(rule, now, urgent=urgent, is_due=is_due, is_circuit=is_circuit)
         if known:
             return known
-        gate = self._update(rule.gate, add={_name(int(now)): 1}) or Gate.of({})
+        gate = self._update(rule.gate, add={count_name(int(now)): 1}) or Gate.of({})
         closed = self._circuit(gate, now, urgent=urgent) if is_circuit else None
         if closed:
-            self._update(rule.gate, add={_name(int(now)): -1})
+            self._update(rule.gate, add={count_name(int(now)): -1})
             return closed
         is_full = gate.counted(now) > rule.limit
         if is_full or gate.must_step_back(rule, now, urgent=urgent, is_due=is_due):
@@ -249,7 +249,7 @@ class Pace:
 
     def _set_aside(self, rule: Rule, gate: Gate, now: float, *, urgent: bool) -> Closed:
         """Uncount the asker, and give it the next free moment of its line."""
-        uncount = {_name(int(now)): -1}
+        uncount = {count_name(int(now)): -1}
         # The asker itself is counted still.
         mine = replace(gate, counts={**gate.counts, int(now): gate.counts.get(int(now), 1) - 1})
         free = mine.free(now, rule.limit)
