@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from relay.ledger import Ledger, key
-from relay.pace import Slot, WINDOW_SECONDS, count_name
+from relay.pace import WINDOW_SECONDS, Slot, count_name
 from sandbox import local, queues
 from sandbox.standin import StandIn
 from tests.e2e import channels
