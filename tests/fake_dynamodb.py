@@ -155,6 +155,9 @@ def _plain(number: str) -> str:
 def _holds(condition: str, item: Item, names: Mapping[str, str], values: Mapping[str, Any]) -> bool:
     if condition == "attribute_not_exists(pk)":
         return not item
+    if found := re.fullmatch(r"attribute_not_exists\((#\w+)\) OR \1 < (:\w+)", condition):
+        there = item.get(names[found[1]])
+        return there is None or Decimal(there["N"]) < Decimal(values[found[2]]["N"])
     found = re.fullmatch(r"(#\w+) = (:\w+)", condition)
     assert found, f"it is not known what this means: {condition}"
     return bool(item.get(names[found[1]]) == values[found[2]])

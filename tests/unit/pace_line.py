@@ -37,11 +37,12 @@ class Line:
     limit: int = 60
     chance: random.Random = field(default_factory=lambda: random.Random(7))
     clock: Clock = field(default_factory=lambda: Clock(NOW))
+    dynamodb: FakeDynamoDb = field(default_factory=FakeDynamoDb)
+    gate: str = GATE
 
     def __post_init__(self) -> None:
-        self.dynamodb = FakeDynamoDb()
         self.pace = Pace(self.dynamodb.table(self.clock), self.clock, self.chance.random)
-        self.rules = [Rule(GATE, self.limit)]
+        self.rules = [Rule(self.gate, self.limit)]
         self.given: list[float] = []
         self._coming: list[tuple[float, int, Asker, Slot | None]] = []
         self._count = 0
@@ -96,7 +97,11 @@ class Line:
 
     def item(self) -> dict[str, Any]:
         """What stands in the gate's item."""
-        return self.dynamodb.items.get(GATE, {})
+        return self.dynamodb.items.get(self.gate, {})
+
+    def numbers(self) -> dict[str, float]:
+        """The same, as the table gives it."""
+        return {name: float(value["N"]) for name, value in self.item().items() if "N" in value}
 
     def busiest_minute(self) -> int:
         """The most signals in any 60 seconds."""

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from relay.errors import HANDLING, Reason
-from relay.pace import OPEN_SECONDS, PROBE_SECONDS, SPREAD_SECONDS, Closed, Rule, Ticket
+from relay.pace import OPEN_SECONDS, PROBE_SECONDS, SPREAD_SECONDS, Closed, Gate, Rule, Ticket
 from tests.unit.pace_line import Line, moments, storm
 from tests.unit.states import NOW
 
@@ -54,11 +54,10 @@ class TestCircuit:
 
     def test_an_open_circuit_takes_no_place_and_sets_none_aside(self) -> None:
         line = broken()
-        before = line.item()["taken"]
         closed = line.closed(urgent=True)
         assert closed.slot is None
-        assert line.item()["taken"] == before
-        assert "urgent" not in line.item()
+        assert Gate.of(line.numbers()).counted(line.clock.now) == 5
+        assert "critical" not in line.item()
 
     def test_who_waits_for_it_comes_back_in_turn_the_critical_ones_first(self) -> None:
         line = broken()
@@ -98,7 +97,7 @@ class TestCircuit:
         assert isinstance(answer, Closed)
         assert answer.reason == Reason.CIRCUIT_OPEN
         assert SPREAD_SECONDS <= answer.until - line.clock.now <= 2 * SPREAD_SECONDS
-        assert len(line.item()["taken"]["NS"]) == 6
+        assert Gate.of(line.numbers()).counted(line.clock.now) == 6
 
     def test_a_probe_that_is_never_heard_of_again_is_followed_by_another(self) -> None:
         line = broken()
@@ -137,8 +136,8 @@ class TestCircuit:
     def test_who_has_no_room_is_no_probe_and_keeps_nobody_from_being_one(self) -> None:
         line = broken()
         line.rules.append(Rule("gate/noc/people", 1))
-        line.dynamodb.table(line.clock).update("gate/noc/people", add={"taken": [line.clock.now + OPEN_SECONDS]})
         line.clock.now += OPEN_SECONDS
+        Line(1, clock=line.clock, dynamodb=line.dynamodb, gate="gate/noc/people").ticket()
         assert line.closed().reason == Reason.PACED
         line.rules[1] = Rule("gate/noc/others", 1)
         assert line.ticket().troubled

@@ -1,42 +1,46 @@
-"""Pace and circuit: when a channel may be signalled, for all functions that signal it together.
+"""Rate limit and circuit breaker of a channel, shared by all functions that signal it.
 
-A gate is one item of the ledger's table. It holds the moments of the signals of the last minute and, in two lines, the
-moments that were set aside for those that wait: critical incidents stand before all others. To enter, a sender adds
-its own moment and looks at what is there then. So nobody waits for a lock, and two that meet at a full gate both step
-back rather than both go through.
+A gate is one item of the ledger's table, and stays small whatever the limit is. It counts signals by the second, so
+that no minute ever holds more than the limit. A signal that finds no room gets the next free moment of its line,
+critical or other; a line is one number, its end. Critical signals go first: as long as one of them is waited for, the
+others step back. To enter, a sender counts itself and looks at what the gate says then; so there are no locks, and of
+two senders that meet at the last place both step back.
 
 The channel's gate is its circuit breaker, too: after a few failures in a row it is closed to all for a while, then one
-sender may try.
+sender may probe.
 """
 
-import math
-from bisect import bisect_left, bisect_right
+import string
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from copy import replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from relay.errors import HANDLING, Reason
 from relay.table import Table
 
-# A little more than the minute that is promised, for clocks and networks differ.
-WINDOW_SECONDS = 61.0
-# Nothing is set aside further ahead: most of what would be is overtaken by then.
+# A signal counts in the second in which it was let through: for 60 to 61 s.
+WINDOW_SECONDS = 61
+# Nothing is set aside further ahead: most of what would be is superseded by then.
 HORIZON_SECONDS = 300.0
-# Whoever does not come to the moment that was set aside for it is not waited for.
-LATE_SECONDS = 20.0
+# The line waits so long for a signal that does not come to its moment; then nobody need step back any more.
+GRACE_SECONDS = 3.0
+# A signal may come a little before its moment.
+EARLY_SECONDS = 1.0
+# A gate that was full, or closed, a moment ago is not asked again by this function: that saves two writes each time.
+KNOWN_SECONDS = 1.0
 FAILURES_IN_A_ROW = 5
 OPEN_SECONDS = 30.0
-# Longer than a try takes, so that a second one starts only if the first is gone.
+# Longer than an attempt takes, so that a second probe starts only if the first is gone.
 PROBE_SECONDS = 12.0
-# Those that wait for a circuit come back one after the other, critical ones before others.
+# Signals that wait for a circuit come back one after the other, critical ones before others.
 SPREAD_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 900.0
 SHORTEST_PAUSE_SECONDS = 5.0
-MAX_STALE = 64
-# Moments that are set aside lie at random so far behind the place that they are for.
-JITTER_SECONDS = 0.001
-# So many moments fit into one expression.
-MAX_FORGOTTEN = 200
+# Counts of past seconds are removed with the next write; a function that does not know of them does it at so many.
+MAX_STALE = 40
+
+_DIGITS = string.digits + string.ascii_lowercase
 
 
 class Rule(NamedTuple):
@@ -44,6 +48,11 @@ class Rule(NamedTuple):
 
     gate: str
     limit: int
+
+    @property
+    def spacing(self) -> float:
+        """The seconds between two moments of a line."""
+        return WINDOW_SECONDS / self.limit
 
 
 class Slot(NamedTuple):
@@ -54,14 +63,19 @@ class Slot(NamedTuple):
 
 
 class Ticket(NamedTuple):
-    """Leave to signal: the moments that were taken, by gate. `troubled` says that the channel failed lately."""
+    """Leave to signal.
 
-    taken: Mapping[str, float]
+    Attributes:
+        taken: by gate, the second in which the signal was counted.
+        troubled: the channel failed lately, so that a success has to be told to the circuit.
+    """
+
+    taken: Mapping[str, int]
     troubled: bool = False
 
 
 class Closed(NamedTuple):
-    """No leave now, but from `until` on; `slot` is what was set aside for who asked."""
+    """No leave now, but from `until` on; `slot` is the moment that was set aside."""
 
     reason: Reason
     until: float
@@ -69,70 +83,79 @@ class Closed(NamedTuple):
 
 
 class Gate(NamedTuple):
-    """What stands in a gate's item; the moments are in order."""
+    """The content of a gate's item.
 
-    taken: Sequence[float]
-    urgent: Sequence[float]
-    others: Sequence[float]
+    Attributes:
+        counts: signals by the epoch second in which they were counted.
+        critical: end of the line of critical signals: the moment after the last that was set aside (epoch seconds).
+        other: end of the line of the others.
+        open_until: the circuit is open until then (epoch seconds); None if it is closed.
+        failures: failures in a row.
+    """
+
+    counts: Mapping[int, int]
+    critical: float
+    other: float
     open_until: float | None
     failures: int
 
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> "Gate":
         """Read an item as the table gives it."""
+        counted = {_second(name): int(value) for name, value in item.items() if name.startswith(_PREFIX)}
         return cls(
-            item.get("taken", ()),
-            item.get("urgent", ()),
-            item.get("others", ()),
+            counted,
+            item.get("critical", 0.0),
+            item.get("other", 0.0),
             item.get("open_until"),
             int(item.get("failures", 0)),
         )
 
-    def first_free(self, mine: float, now: float, limit: int, *, urgent: bool, slot: Slot | None) -> float:
-        """The earliest moment from `now` on that keeps any minute within the limit.
+    def counted(self, now: float) -> int:
+        """The number of signals of the last minute."""
+        return sum(count for second, count in self.counts.items() if second > now - WINDOW_SECONDS)
 
-        What counts is what was taken (but for `mine`, the asker's own) and what is set aside for those who stand
-        before the asker: critical ones before others, and within a line those with an earlier moment than `slot`, the
-        asker's own; who has none stands behind all. An asker whose moment was lost to a critical one gets the next
-        that nobody else in its line has: else all behind it would have to move, each of them many times.
-        """
-        taken = [moment for moment in self.taken if moment > now - WINDOW_SECONDS and moment != mine]
-        urgents, others = _waited_for(self.urgent, now), _waited_for(self.others, now)
-        ahead, line = (taken, urgents) if urgent else (sorted([*taken, *urgents]), others)
-        place = slot.at if slot and slot.urgent == urgent else math.inf
-        candidates = [now, *(moment + WINDOW_SECONDS for moment in sorted([*ahead, *line]))]
-        free = (each for each in candidates if _fits(each, ahead, line, place, limit))
-        return next(free, candidates[-1])
+    def free(self, now: float, limit: int) -> float:
+        """The earliest moment from `now` on at which one more signal is within the limit, if no other one comes."""
+        excess = self.counted(now) - (limit - 1)
+        for second in sorted(self.counts):
+            if excess <= 0:
+                break
+            if second > now - WINDOW_SECONDS:
+                excess -= self.counts[second]
+                now = max(now, float(second + WINDOW_SECONDS)) if excess <= 0 else now
+        return now
 
-    def stale(self, now: float) -> dict[str, list[float]]:
-        """The moments of each set that mean nothing any more, if there are enough of them to be worth a write."""
-        old = {
-            "taken": [moment for moment in self.taken if moment <= now - WINDOW_SECONDS],
-            "urgent": [moment for moment in self.urgent if moment <= now - LATE_SECONDS],
-            "others": [moment for moment in self.others if moment <= now - LATE_SECONDS],
-        }
-        if sum(map(len, old.values())) <= MAX_STALE:
-            return {}
-        return {name: moments[:MAX_FORGOTTEN] for name, moments in old.items() if moments}
+    def is_waited_for(self, end: float, spacing: float, now: float) -> bool:
+        """True if a line that ends then may have a signal that did not come yet."""
+        return end - spacing + GRACE_SECONDS > now
 
+    def must_step_back(self, rule: Rule, now: float, *, urgent: bool, is_due: bool) -> bool:
+        """True if signals go first that stand before the asker in line, though there may be room."""
+        is_critical_waited_for = self.is_waited_for(self.critical, rule.spacing, now)
+        if urgent:
+            return is_critical_waited_for and not is_due
+        return is_critical_waited_for or (not is_due and self.is_waited_for(self.other, rule.spacing, now))
 
-def _waited_for(line: Sequence[float], now: float) -> list[float]:
-    return [moment for moment in line if moment > now - LATE_SECONDS]
-
-
-def _fits(candidate: float, ahead: Sequence[float], line: Sequence[float], place: float, limit: int) -> bool:
-    """Whether no window that holds the candidate would hold more than the limit."""
-    near = sorted([*_near(ahead, candidate, math.inf), *_near(line, candidate, max(place, candidate + JITTER_SECONDS))])
-    middle = bisect_left(near, candidate)
-    near.insert(middle, candidate)
-    starts = range(max(0, middle - limit), min(middle, len(near) - limit - 1) + 1)
-    return all(near[start + limit] - near[start] >= WINDOW_SECONDS for start in starts)
+    def stale(self, now: float) -> list[str]:
+        """The names of the counts that mean nothing any more."""
+        return [_name(second) for second in self.counts if second <= now - WINDOW_SECONDS - 1]
 
 
-def _near(moments: Sequence[float], candidate: float, before: float) -> Sequence[float]:
-    """Those that may share a window with the candidate."""
-    first = bisect_right(moments, candidate - WINDOW_SECONDS)
-    return moments[first : bisect_left(moments, min(before, candidate + WINDOW_SECONDS))]
+_PREFIX = "s"
+
+
+def _name(second: int) -> str:
+    """The attribute that counts the signals of a second: short, since there are many of them in an item."""
+    digits = ""
+    while second:
+        second, digit = divmod(second, len(_DIGITS))
+        digits = _DIGITS[digit] + digits
+    return _PREFIX + digits
+
+
+def _second(name: str) -> int:
+    return int(name.removeprefix(_PREFIX), len(_DIGITS))
 
 
 @dataclass(frozen=True)
@@ -145,66 +168,122 @@ class Pace:
     table: Table
     clock: Callable[[], float]
     random: Callable[[], float]
+    # The gates as they were seen last, and when: to ask a full gate less often, and to know which counts to remove.
+    _seen: dict[str, tuple[float, Gate]] = field(default_factory=dict, init=False, repr=False)
 
     def enter(self, rules: Sequence[Rule], *, urgent: bool, slot: Slot | None = None) -> Ticket | Closed:
-        """Leave to signal now, by all rules; the first one's gate is the circuit's.
+        """Return leave to signal now, by all rules; the first one's gate is the circuit's.
 
-        `slot` is the moment that was set aside for the asker before. Where there is no leave for want of room, one
-        is set aside.
+        `slot` is the moment that was set aside for the asker before. An asker that finds no room gets another.
         """
-        taken: dict[str, float] = {}
+        now = self.clock()
+        is_due = slot is not None and slot.at <= now + EARLY_SECONDS
+        taken: dict[str, int] = {}
         gates: list[Gate] = []
         for rule in rules:
-            mine = self._moment()
-            gate = self._update(rule.gate, add={"taken": [mine]}, delete=_set(slot))
-            closed = self._circuit(gate, urgent=urgent)
-            closed = closed or self._room(rule, gate, mine, urgent=urgent, slot=slot)
-            if closed:
-                self._update(rule.gate, add=_set(closed.slot), delete={"taken": [mine]})
+            entered = self._enter(rule, now, urgent=urgent, is_due=is_due, is_circuit=not taken)
+            if isinstance(entered, Closed):
                 self.leave(Ticket(taken))
-                return closed
-            taken[rule.gate] = mine
-            gates.append(gate)
-        # Last, for who has no room would be no probe, and keep others from being one.
+                return entered
+            taken[rule.gate] = int(now)
+            gates.append(entered)
+        # Last: an asker without room would be no probe, and keep others from being one.
         closed = self._probe(rules[0], gates[0], urgent=urgent)
         ticket = Ticket(taken, troubled=gates[0].failures > 0 or gates[0].open_until is not None)
         if closed:
             self.leave(ticket)
-        return closed or ticket
+            return closed
+        if slot and is_due:
+            for rule, gate in zip(rules, gates, strict=True):
+                self._end_line(rule, gate, slot)
+        return ticket
 
     def leave(self, ticket: Ticket) -> None:
         """Give back what was taken: nothing was sent."""
-        for gate, moment in ticket.taken.items():
-            self.table.update(gate, delete={"taken": [moment]})
+        for gate, second in ticket.taken.items():
+            self._update(gate, add={_name(second): -1})
 
     def report(self, rules: Sequence[Rule], ticket: Ticket, failure: Reason | None, retry_after: float | None) -> None:
         """Tell the circuit what came of a signal; a success without any trouble before needs no telling."""
         gate = rules[0].gate
         if failure is None or not HANDLING[failure].breaks_circuit:
             if ticket.troubled:
-                self.table.update(gate, remove=["failures", "open_until"])
+                self._update(gate, remove=["failures", "open_until"])
             return
         now = self.clock()
         if failure == Reason.RATE_LIMITED:
             pause = OPEN_SECONDS if retry_after is None else retry_after
             pause = min(max(pause, SHORTEST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
-            self.table.update(gate, put={"open_until": now + pause})
+            self._update(gate, put={"open_until": now + pause})
             return
-        failed = Gate.of(self.table.update(gate, add={"failures": 1}) or {})
-        if failed.failures >= FAILURES_IN_A_ROW:
-            self.table.update(gate, put={"open_until": max(failed.open_until or 0.0, now + OPEN_SECONDS)})
+        failed = self._update(gate, add={"failures": 1})
+        if failed and failed.failures >= FAILURES_IN_A_ROW:
+            self._update(gate, put={"open_until": max(failed.open_until or 0.0, now + OPEN_SECONDS)})
 
-    def _circuit(self, gate: Gate, *, urgent: bool) -> Closed | None:
-        if gate.open_until is None or self.clock() >= gate.open_until:
+    def _enter(self, rule: Rule, now: float, *, urgent: bool, is_due: bool, is_circuit: bool) -> Gate | Closed:
+        """Return the gate with the asker counted, or a moment for it."""
+        known = self._known_closed(rule, now, urgent=urgent, is_due=is_due, is_circuit=is_circuit)
+        if known:
+            return known
+        gate = self._update(rule.gate, add={_name(int(now)): 1}) or Gate.of({})
+        closed = self._circuit(gate, now, urgent=urgent) if is_circuit else None
+        if closed:
+            self._update(rule.gate, add={_name(int(now)): -1})
+            return closed
+        is_full = gate.counted(now) > rule.limit
+        if is_full or gate.must_step_back(rule, now, urgent=urgent, is_due=is_due):
+            return self._set_aside(rule, gate, now, urgent=urgent)
+        return gate
+
+    def _known_closed(self, rule: Rule, now: float, *, urgent: bool, is_due: bool, is_circuit: bool) -> Closed | None:
+        """Return the answer of a gate that this function asked a moment ago, if it would be the same."""
+        seen_at, gate = self._seen.get(rule.gate, (0.0, None))
+        if gate is None or not 0 <= now - seen_at < KNOWN_SECONDS:
+            return None
+        if is_circuit and (closed := self._circuit(gate, now, urgent=urgent)):
+            return closed
+        end = gate.critical if urgent else max(gate.critical, gate.other)
+        return None if is_due or end - now <= HORIZON_SECONDS else self._beyond_the_horizon(now)
+
+    def _set_aside(self, rule: Rule, gate: Gate, now: float, *, urgent: bool) -> Closed:
+        """Uncount the asker, and give it the next free moment of its line."""
+        uncount = {_name(int(now)): -1}
+        # The asker itself is counted still.
+        mine = replace(gate, counts={**gate.counts, int(now): gate.counts.get(int(now), 1) - 1})
+        free = mine.free(now, rule.limit)
+        if not urgent and gate.is_waited_for(gate.critical, rule.spacing, now):
+            free = max(free, gate.critical)
+        line, end = ("critical", gate.critical) if urgent else ("other", gate.other)
+        if max(free, end) - now > HORIZON_SECONDS:
+            self._update(rule.gate, add=uncount)
+            return self._beyond_the_horizon(now)
+        moment = free
+        if end >= free or not self._update(rule.gate, add=uncount, put={line: free + rule.spacing}, below=(line, free)):
+            # There is a line: the end of it, whoever came in between.
+            after = self._update(rule.gate, add={**uncount, line: rule.spacing}) or gate
+            moment = (after.critical if urgent else after.other) - rule.spacing
+        return Closed(Reason.PACED, moment, Slot(moment, urgent))
+
+    def _beyond_the_horizon(self, now: float) -> Closed:
+        return Closed(Reason.PACED, now + HORIZON_SECONDS * (0.8 + 0.2 * self.random()))
+
+    def _end_line(self, rule: Rule, gate: Gate, slot: Slot) -> None:
+        """Let nobody step back any more for a line whose last signal was let through."""
+        line, end = ("critical", gate.critical) if slot.urgent else ("other", gate.other)
+        if 0 < end <= slot.at + rule.spacing + 0.001:
+            self._update(rule.gate, put={line: 0.0}, only_if=(line, end))
+
+    def _circuit(self, gate: Gate, now: float, *, urgent: bool) -> Closed | None:
+        if gate.open_until is None or now >= gate.open_until:
             return None
         return self._closed_until(gate.open_until, urgent=urgent)
 
     def _probe(self, rule: Rule, gate: Gate, *, urgent: bool) -> Closed | None:
-        """None if the circuit is closed, or was open and the asker is the one who may try."""
+        """Return None if the circuit is closed, or was open and the asker is the one that may probe."""
         if gate.open_until is None:
             return None
         now = self.clock()
-        probes = self.table.update(
+        probes = self._update(
             rule.gate, put={"open_until": now + PROBE_SECONDS}, only_if=("open_until", gate.open_until)
         )
         # Another one probes: the answer is near.
@@ -215,28 +294,19 @@ class Pace:
         turn = self.random() if urgent else 1 + self.random()
         return Closed(Reason.CIRCUIT_OPEN, moment + turn * SPREAD_SECONDS)
 
-    def _room(self, rule: Rule, gate: Gate, mine: float, *, urgent: bool, slot: Slot | None) -> Closed | None:
+    def _update(self, gate: str, **changes: Any) -> Gate | None:
+        """Change a gate and return it; None if a condition did not hold. Counts of past seconds are removed."""
         now = self.clock()
-        free = gate.first_free(mine, now, rule.limit, urgent=urgent, slot=slot)
-        if free <= now:
+        _, seen = self._seen.get(gate, (0.0, None))
+        old = [name for name in (seen.stale(now) if seen else []) if name not in changes.get("add", {})]
+        if old and not {"only_if", "below"} & changes.keys():
+            changes["remove"] = [*changes.get("remove", ()), *old]
+        item = self.table.update(gate, **changes)
+        if item is None:
+            self._seen.pop(gate, None)
             return None
-        if free - now > HORIZON_SECONDS:
-            return Closed(Reason.PACED, now + HORIZON_SECONDS * (0.8 + 0.2 * self.random()))
-        free += self.random() * JITTER_SECONDS
-        return Closed(Reason.PACED, free, Slot(free, urgent))
-
-    def _update(self, gate: str, **changes: Any) -> Gate:
-        """Change a gate and return it, and forget what is stale in it from time to time."""
-        found = Gate.of(self.table.update(gate, **changes) or {})
-        stale = found.stale(self.clock())
-        if stale:
-            self.table.update(gate, delete=stale)
+        found = Gate.of(item)
+        if len(stale := found.stale(now)) > MAX_STALE:
+            found = Gate.of(self.table.update(gate, remove=stale) or item)
+        self._seen[gate] = (now, found)
         return found
-
-    def _moment(self) -> float:
-        # Two that come at the same time must not be counted as one, and a window has half a second to spare.
-        return self.clock() + self.random() / 2
-
-
-def _set(slot: Slot | None) -> dict[str, list[float]]:
-    return {"urgent" if slot.urgent else "others": [slot.at]} if slot else {}

@@ -1,4 +1,4 @@
-"""The ledger's table in DynamoDB: texts by key, each changed only by who knows what it was, and sets of moments.
+"""Versioned documents in DynamoDB with optimistic locking, and items of numbers that are counted without it.
 
 DynamoDB counts a write that reached it although its answer was lost: who repeats it is told that the item was changed
 meanwhile. So "not written" means "read it again", never "another one won".
@@ -66,39 +66,38 @@ class Table:
         self,
         key: str,
         *,
-        add: Mapping[str, Collection[float] | int] = _NOTHING,
-        delete: Mapping[str, Collection[float]] = _NOTHING,
+        add: Mapping[str, float] = _NOTHING,
         put: Mapping[str, float] = _NOTHING,
         remove: Collection[str] = (),
         only_if: tuple[str, float] | None = None,
+        below: tuple[str, float] | None = None,
         lasts: float = KEPT_SECONDS,
     ) -> Mapping[str, Any] | None:
-        """Change attributes of an item and return all of them as they are now; None when `only_if` does not hold.
+        """Change numbers of an item and return all of its attributes as they are now; None if a condition fails.
 
-        `add` puts members into sets and counts numbers up, `delete` takes members out of sets, `put` sets numbers,
-        `remove` forgets attributes. An attribute may be named once. Sets come back as sorted tuples. The item is
-        forgotten after `lasts` seconds.
+        `add` counts numbers up or down, `put` sets them, `remove` forgets attributes; an attribute may be named once.
+        `only_if` wants an attribute to be that number, `below` to be missing or smaller. The item is forgotten after
+        `lasts` seconds.
         """
         names: dict[str, str] = {}
         values: dict[str, Any] = {}
 
-        def named(attribute: str, value: Any = None) -> str:
+        def named(attribute: str, joint: str, value: float) -> str:
             names[f"#{attribute}"] = attribute
-            if value is None:
-                return f"#{attribute}"
-            values[f":{attribute}"] = value
-            return f"#{attribute} :{attribute}"
+            values[f":{attribute}"] = {"N": _number(value)}
+            return f"#{attribute}{joint}:{attribute}"
 
-        adds = [named(name, _number_set(value)) for name, value in add.items()]
-        deletes = [named(name, _number_set(value)) for name, value in delete.items() if value]
-        sets = [named(name, {"N": _number(value)}).replace(" ", " = ") for name, value in put.items()]
-        sets.append(named("expires", {"N": self._expiry(lasts)}).replace(" ", " = "))
-        removes = [named(name) for name in remove]
-        clauses = {"ADD": adds, "DELETE": deletes, "SET": sets, "REMOVE": removes}
+        adds = [named(name, " ", value) for name, value in add.items()]
+        sets = [named(name, " = ", value) for name, value in put.items()]
+        names["#expires"], values[":expires"] = "expires", {"N": self._expiry(lasts)}
+        sets.append("#expires = :expires")
+        names |= {f"#{name}": name for name in remove}
+        clauses = {"ADD": adds, "SET": sets, "REMOVE": [f"#{name}" for name in remove]}
         condition: dict[str, Any] = {}
-        if only_if:
-            names["#condition"], values[":condition"] = only_if[0], {"N": _number(only_if[1])}
-            condition = {"ConditionExpression": "#condition = :condition"}
+        if wanted := only_if or below:
+            names["#condition"], values[":condition"] = wanted[0], {"N": _number(wanted[1])}
+            smaller = "attribute_not_exists(#condition) OR #condition < :condition"
+            condition = {"ConditionExpression": "#condition = :condition" if only_if else smaller}
         answer = _asked(
             lambda: self._client.update_item(
                 TableName=self._name,
@@ -151,11 +150,5 @@ def _number(value: float) -> str:
     return repr(value)
 
 
-def _number_set(value: Collection[float] | int) -> dict[str, Any]:
-    return {"N": str(value)} if isinstance(value, int) else {"NS": [_number(each) for each in value]}
-
-
 def _plain(value: Mapping[str, Any]) -> Any:
-    if "NS" in value:
-        return tuple(sorted(map(float, value["NS"])))
     return float(value["N"]) if "N" in value else value.get("S")
