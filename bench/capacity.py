@@ -32,8 +32,6 @@ def _value_bytes(value: Mapping[str, Any]) -> int:
             return len(text.encode())
         case {"N": number}:
             return _number_bytes(number)
-        case {"NS": numbers}:
-            return sum(map(_number_bytes, numbers))
     raise NotImplementedError(f"a value of another kind: {value}")
 
 

@@ -114,7 +114,7 @@ def size(item: Item) -> int:
 
 
 def _length(value: Any) -> int:
-    return sum(map(_length, value)) if isinstance(value, list) else len(value.encode())
+    return len(value.encode())
 
 
 def _refuse_what_does_not_fit(item: Item, operation: str) -> None:
@@ -137,14 +137,7 @@ def _spoken_of(
 
 
 def _stored(value: Any) -> Any:
-    if "N" in value:
-        return {"N": _plain(value["N"])}
-    if "NS" not in value:
-        return dict(value)
-    members = sorted(map(_plain, value["NS"]))
-    if not members or len(set(members)) < len(members):
-        raise invalid("?", "a set is empty, or names a member twice")
-    return {"NS": members}
+    return {"N": _plain(value["N"])} if "N" in value else dict(value)
 
 
 def _plain(number: str) -> str:
@@ -164,7 +157,7 @@ def _holds(condition: str, item: Item, names: Mapping[str, str], values: Mapping
 
 
 def _clauses(expression: str) -> list[tuple[str, str]]:
-    pieces = re.split(r"(?:^| )(ADD|DELETE|SET|REMOVE) ", expression)[1:]
+    pieces = re.split(r"(?:^| )(ADD|SET|REMOVE) ", expression)[1:]
     return list(zip(pieces[::2], pieces[1::2], strict=True))
 
 
@@ -174,14 +167,5 @@ def _change(item: Item, verb: str, name: str, value: Any) -> None:
             item[name] = value
         case "REMOVE":
             item.pop(name, None)
-        case "ADD" if "N" in value:
+        case _:
             item[name] = {"N": _plain(str(Decimal(item.get(name, {"N": "0"})["N"]) + Decimal(value["N"])))}
-        case "ADD":
-            item[name] = {"NS": sorted({*item.get(name, {"NS": []})["NS"], *value["NS"]})}
-        case "DELETE":
-            left = sorted({*item.get(name, {"NS": []})["NS"]} - {*value["NS"]})
-            # A set that runs empty is gone.
-            if left:
-                item[name] = {"NS": left}
-            else:
-                item.pop(name, None)

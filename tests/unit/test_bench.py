@@ -132,10 +132,11 @@ class TestCapacity:
         # 18 digits are 9 bytes and one more; zeros at either end mean nothing.
         item: dict[str, dict[str, Any]] = {
             "pk": {"S": "gäte"},
-            "taken": {"NS": ["1800000000.12345678", "1800000000"]},
+            "other": {"N": "1800000000.12345678"},
+            "at": {"N": "1800000000"},
             "n": {"N": "-120"},
         }
-        assert capacity.item_bytes(item) == (2 + 5) + (5 + 10 + 2) + (1 + 3)
+        assert capacity.item_bytes(item) == (2 + 5) + (5 + 10) + (2 + 2) + (1 + 3)
 
     def test_what_no_item_of_ours_has_is_not_guessed_at(self) -> None:
         with pytest.raises(NotImplementedError):

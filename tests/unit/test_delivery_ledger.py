@@ -14,7 +14,7 @@ from relay.http import Answer
 from relay.ledger import LEASE_SECONDS, key
 from relay.message import Job, timestamp
 from relay.outcome import Outcome, Result
-from relay.pace import Closed
+from relay.pace import Closed, Gate
 from tests import samples
 from tests.fake_dynamodb import condition_failed
 from tests.fakes import Call, Meddled, Relay, Step, room, table_down
@@ -138,7 +138,8 @@ class TestRaces:
 
         relay, result = self.race(sends)
         assert result.outcome == Outcome.DUPLICATE
-        assert len(relay.dynamodb.items["gate/noc"]["taken"]["NS"]) == 1
+        numbers = {name: float(each["N"]) for name, each in relay.dynamodb.items["gate/noc"].items() if "N" in each}
+        assert Gate.of(numbers).counted(relay.clock.now) == 1
 
     def test_if_others_change_it_each_time_they_are_at_it(self) -> None:
         def conflict() -> None:
@@ -206,11 +207,11 @@ class TestLedgerDown:
         assert len(relay.session.calls) == 1
 
     @pytest.mark.parametrize("number", [0, 1])
-    def test_at_the_pace_nobody_is_the_worse_for_it(self, number: int) -> None:
+    def test_at_the_pace_nobody_is_the_worse_for_it_and_it_is_counted(self, number: int) -> None:
         relay, table = meddled(samples.refused(503), policy={"max_per_minute_per_recipients": 9})
         table.before["update_item", number] = table_down
         result = relay.share()
-        assert (result.attempts, result.unguarded, relay.entry().asked) == (3, None, 3)
+        assert (result.attempts, result.unguarded, relay.entry().asked) == (3, "the pace could not be asked", 3)
 
     def test_one_that_hangs_is_as_good_as_down(self) -> None:
         relay, table = meddled()

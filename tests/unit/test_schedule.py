@@ -14,6 +14,12 @@ def test_waits_double_from_30_seconds_up_to_15_minutes() -> None:
     assert longest == [30, 60, 120, 240, 480, 900, 900, 900]
 
 
+def test_critical_that_did_not_ring_comes_back_within_a_minute_however_often_it_failed() -> None:
+    longest = [wait_seconds(Reason.UPSTREAM, rounds, None, 1.0, is_critical=True) for rounds in range(8)]
+    assert longest == [30, *[60] * 7]
+    assert wait_seconds(Reason.UPSTREAM, 7, None, 1.0, is_critical=True, may_have_rung=True) == 900
+
+
 @pytest.mark.parametrize("reason", [Reason.UPSTREAM, Reason.UNREACHABLE, Reason.RATE_LIMITED, Reason.INTERNAL])
 def test_the_jitter_is_full(reason: Reason) -> None:
     assert [wait_seconds(reason, 1, None, chance) for chance in (0.0, 0.25, 1.0)] == [0, 15, 60]

@@ -106,10 +106,10 @@ class TestSchedule:
         [
             (DOWN, 1.0, 0, 30),
             (DOWN, 1.0, 1, 60),
-            (DOWN, 0.5, 2, 60),
+            (DOWN, 0.5, 2, 30),
             (DOWN, 0.0, 3, 0),
-            (DOWN, 1.0, 9, 900),
-            (DOWN, 1.0, 10_000, 900),
+            (DOWN, 1.0, 9, 60),
+            (DOWN, 1.0, 10_000, 60),
             (samples.refused(429), 1.0, 0, 30),
             (samples.refused(429, retry_after="120"), 0.0, 0, 120),
             (samples.refused(503, retry_after="45"), 1.0, 1, 60),
@@ -127,6 +127,12 @@ class TestSchedule:
         job = waiting(relay)
         assert (relay.retries.delays(), job.rounds, job.attempts) == ([delay], rounds + 1, 1)
         assert job.not_before == timestamp(relay.clock.now + delay)
+
+    @pytest.mark.parametrize(("rounds", "delay"), [(2, 120), (9, 900), (10_000, 900)])
+    def test_warning_waits_for_up_to_fifteen_minutes(self, rounds: int, delay: float) -> None:
+        relay = room(DOWN, chance=1.0, policy=QUIET)
+        woken(relay, rounds=rounds, status="warning", body=samples.body(status="warning"))
+        assert relay.retries.delays() == [delay]
 
     def test_a_time_out_says_so_when_it_is_tried_again(self) -> None:
         relay = room(requests.ReadTimeout("late"), samples.accepted())

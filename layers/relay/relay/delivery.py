@@ -203,7 +203,8 @@ class Delivery:
             self.guard.leave(ticket, deadline)
             return task, None
         task = task.with_ledger()
-        return task, self._send_claimed(task, claimed, lease, tries, ticket, deadline)
+        result = self._send_claimed(task, claimed, lease, tries, ticket, deadline)
+        return task, replace(result, unguarded="the pace could not be asked") if ticket.is_unasked else result
 
     def _wait(self, task: Task, entry: Entry) -> Closed | None:
         """Why the state must not be sent now, as far as the entry alone tells."""

@@ -46,12 +46,12 @@ class Guard:
         return False
 
     def enter(self, rules: tuple[Rule, ...], deadline: Deadline, *, urgent: bool, slot: Slot | None) -> Ticket | Closed:
-        """Leave to signal; given where the pace can't be asked, for a page is worth more than a pace."""
+        """Leave to signal; given where the pace can't be asked, since a page is worth more than a pace, and counted."""
         enter = partial(self.pace.enter, rules, urgent=urgent, slot=slot)
         try:
             return deadline.run(enter, part="pace", at_most=LEDGER_SECONDS)
         except (LedgerError, TimeoutError):
-            return Ticket({})
+            return Ticket({}, is_unasked=True)
 
     def leave(self, ticket: Ticket, deadline: Deadline) -> None:
         """Give back what was taken: nothing was sent."""

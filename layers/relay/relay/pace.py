@@ -68,10 +68,12 @@ class Ticket(NamedTuple):
     Attributes:
         taken: by gate, the second in which the signal was counted.
         troubled: the channel failed lately, so that a success has to be told to the circuit.
+        is_unasked: the gate could not be asked.
     """
 
     taken: Mapping[str, int]
     troubled: bool = False
+    is_unasked: bool = False
 
 
 class Closed(NamedTuple):

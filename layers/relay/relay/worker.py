@@ -267,8 +267,14 @@ class Worker:
             return replace(job, reason=reason, not_before=timestamp(result.until))
         if HANDLING[reason].is_final:
             return replace(job, reason=reason, not_before=timestamp(now + BURY_AGAIN_SECONDS))
-        chance, rang = self.random(), result.may_have_rung
-        wait = wait_seconds(reason, job.rounds, result.retry_after, chance, may_have_rung=rang)
+        wait = wait_seconds(
+            reason,
+            job.rounds,
+            result.retry_after,
+            self.random(),
+            may_have_rung=result.may_have_rung,
+            is_critical=result.owed is not None and result.owed.is_critical,
+        )
         again = after_failure(job, result, now)
         return replace(again, rounds=job.rounds + 1, not_before=timestamp(now + wait))
 
