@@ -18,7 +18,21 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from bench import answers, artefact, cold, cost, drain, looks, machine, parsing, tables, throughput, traffic, warm
+from bench import (
+    answers,
+    artefact,
+    cold,
+    cost,
+    drain,
+    looks,
+    machine,
+    outage,
+    parsing,
+    tables,
+    throughput,
+    traffic,
+    warm,
+)
 from bench.figures import Figure, Section
 from bench.functions import ROOT
 from bench.workplace import Workplace, opened
@@ -110,6 +124,10 @@ def _drain(_: Workplace) -> Section:
     return drain.section()
 
 
+def _outage(_: Workplace) -> Section:
+    return outage.section()
+
+
 def _answers(workplace: Workplace) -> Section:
     return answers.section(workplace.functions, workplace.rounds(100))
 
@@ -139,6 +157,7 @@ BENCHMARKS: dict[str, Callable[[Workplace], Section]] = {
     "parse": _parse,
     "worker": _worker,
     "drain": _drain,
+    "outage": _outage,
     "answers": _answers,
     "looks": _looks,
     "artefact": _artefact,

@@ -1,0 +1,112 @@
+"""One critical's recovery after an outage, and a burst into one channel, in simulated time and counted units.
+
+The real library, with fakes of the tests at its edges.
+"""
+
+import contextlib
+import random
+from collections import Counter
+from typing import Any
+
+from bench import bodies
+from bench.capacity import item_bytes, write_units
+from bench.drain import Queue, SlowTable
+from bench.figures import Aim, Section, measured
+from bench.functions import Log
+from relay.http import Answer
+from tests import samples
+from tests.fake_dynamodb import FakeDynamoDb
+from tests.fakes import Call, Clock, FakeSqs, Relay, room
+
+# The outages of one critical, in seconds, and how many of them.
+OUTAGES, SHORTEST_OUTAGE, LONGEST_OUTAGE = 60, 20 * 60.0, 42 * 60.0
+XMATTERS_SECONDS = 0.2
+# Shares a second into one channel, for how long, and the functions that take them.
+BURST, BURST_SECONDS, FUNCTIONS, LIMIT = 100, 30, 20, 60
+RECOVERED_SECONDS = 120.0
+# DynamoDB takes 1,000 write units a second on one key.
+KEY_UNITS = 200.0
+
+
+def section() -> Section:
+    """The table of one critical's recovery, and of a burst."""
+    with contextlib.redirect_stdout(Log()):
+        waits = [recovered(seed) for seed in range(OUTAGES)]
+        units, signals = burst()
+    rows = [
+        measured("a critical rings after recovery, median", "s", *waits, aim=Aim(RECOVERED_SECONDS)),
+        measured("  at the latest", "s", max(waits), aim=Aim(RECOVERED_SECONDS)),
+        measured(f"{BURST} shares a second: units/s on the hottest key", "WU/s", units, aim=Aim(KEY_UNITS)),
+        measured("  signals in the busiest minute", "", signals, aim=Aim(LIMIT)),
+    ]
+    note = (
+        f"{OUTAGES} outages of {SHORTEST_OUTAGE / 60:.0f} to {LONGEST_OUTAGE / 60:.0f} min of 503, each with one "
+        f"critical that is owed. The burst: {BURST_SECONDS} s into one channel with {LIMIT} signals a minute, through "
+        f"{FUNCTIONS} functions; the busiest second of the busiest key counts."
+    )
+    return Section("outage", "Recovery of one critical, and a burst into one channel", rows, (note,))
+
+
+def recovered(seed: int) -> float:
+    """Seconds from xMatters' recovery to the acceptance of the one critical that is owed."""
+    chance, clock = random.Random(seed), Clock()
+    ends = clock.now + chance.uniform(SHORTEST_OUTAGE, LONGEST_OUTAGE)
+    accepted: list[float] = []
+
+    def xmatters(_: Call) -> Answer:
+        clock.now += XMATTERS_SECONDS
+        if clock.now < ends:
+            return samples.refused(503)
+        accepted.append(clock.now)
+        return samples.accepted()
+
+    def passes() -> None:
+        relay.chance = chance.random()
+
+    queue = Queue(clock)
+    relay = room(xmatters, clock=clock, retries=queue, dynamodb=SlowTable(passes))
+    relay.share(bodies.body("incident", 3, status="critical"))
+    while not accepted:
+        relay.worker.work(queue.due())
+    return accepted[0] - ends
+
+
+class _Metered(FakeDynamoDb):
+    """A table that counts write units by key and second."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+        self.units: Counter[tuple[str, int]] = Counter()
+
+    def put_item(self, **request: Any) -> Any:
+        return self._metered(request["Item"]["pk"]["S"], super().put_item, request)
+
+    def update_item(self, **request: Any) -> Any:
+        return self._metered(request["Key"]["pk"]["S"], super().update_item, request)
+
+    def _metered(self, key: str, write: Any, request: Any) -> Any:
+        before = item_bytes(self.items.get(key, {}))
+        try:
+            return write(**request)
+        finally:
+            self.units[key, int(self._clock.now)] += write_units(before, item_bytes(self.items.get(key, {})))
+
+
+def burst() -> tuple[float, float]:
+    """The write units of the busiest key in its busiest second, and the signals of the busiest minute."""
+    clock = Clock()
+    table, rings = _Metered(clock), list[float]()
+
+    def xmatters(_: Call) -> Answer:
+        rings.append(clock.now)
+        return samples.accepted()
+
+    first = room(xmatters, policy={"max_per_minute": LIMIT}, clock=clock, dynamodb=table, retries=FakeSqs())
+    functions: list[Relay] = [first, *(first.other(xmatters) for _ in range(FUNCTIONS - 1))]
+    began = clock.now
+    for number in range(BURST * BURST_SECONDS):
+        clock.now = max(clock.now, began + number / BURST)
+        functions[number % FUNCTIONS].share(bodies.body(f"incident-{number}", 1, status="warning"))
+    busiest = max(sum(start <= ring < start + 60 for ring in rings) for start in rings)
+    return float(max(table.units.values())), float(busiest)
