@@ -42,8 +42,8 @@ MUTATIONS = (
     Mutation(
         "partial failures are ignored",
         "worker",
-        "        return staying\n",
-        "        return []\n",
+        'for record in records if not self._handled(record["body"])]',
+        'for record in records if not self._handled(record["body"]) and not record]',
         seed=293,
     ),
     Mutation(
@@ -247,8 +247,14 @@ MUTATIONS = (
     Mutation(
         "nobody follows what the worker sent",
         "worker",
-        "self.keeper.keep(followup, deadline, until=self.clock() + FOLLOW_SECONDS)",
+        "self.keeper.keep(followup, deadline, until=now + FOLLOW_SECONDS)",
         "pass",
+    ),
+    Mutation(
+        "a signal is let go although no queue took its follow-up",
+        "worker",
+        "if not self.keeper.keep(followup, deadline, until=now):",
+        "if not self.keeper.keep(followup, deadline, until=now) and not followup:",
     ),
     Mutation(
         "a callback is answered before it is kept",
