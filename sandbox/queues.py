@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 def retries(up: local.Local) -> int:
-    """How many jobs are on the retry queue, asleep ones and those under way too."""
-    return _count(up, "RetryQueueUrl")
+    """Count the jobs on the retry queue and the chore queue, asleep ones and those under way too."""
+    return _count(up, "RetryQueueUrl") + _count(up, "ChoreQueueUrl")
 
 
 def dead_letters(up: local.Local) -> int:
@@ -22,8 +22,8 @@ def dead_letters(up: local.Local) -> int:
 
 
 def purge(up: local.Local) -> None:
-    """Empty both, of held and sleeping messages too."""
-    for output in ("RetryQueueUrl", "DeadLetterQueueUrl"):
+    """Empty all queues, of held and sleeping messages too."""
+    for output in ("RetryQueueUrl", "ChoreQueueUrl", "DeadLetterQueueUrl"):
         client(up).purge_queue(QueueUrl=up.outputs[output])
 
 
