@@ -500,7 +500,10 @@ class TestRemove:
         operator.put(job())
         done = operator.run("channel", "remove", "payments", "--yes")
         assert (done.exit_code, done.stdout) == (1, "")
-        assert "2 jobs wait on the retry and chore queues and 1 is dead-lettered, of all channels of the stack" in done.stderr
+        assert (
+            "2 jobs wait on the retry and chore queues and 1 is dead-lettered, of all channels of the stack"
+            in done.stderr
+        )
         assert "nothing was removed" in done.stderr
         assert "--drop-owed" in done.stderr
         assert operator.run("channel", "show", "payments").exit_code == 0
