@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 
-def retries(up: local.Local) -> int:
+def waiting(up: local.Local) -> int:
     """Count the jobs on the retry queue and the chore queue, asleep ones and those under way too."""
     return _count(up, "RetryQueueUrl") + _count(up, "ChoreQueueUrl")
 
