@@ -159,16 +159,24 @@ class StackHealth:
 
     def _concurrency(self) -> Check:
         """Compare the account's concurrency quota with what the stack may use; a local cloud has no such quota."""
-        what = "concurrency"
-        if self._stack.is_local:
+        what, quota = "concurrency", self._quota()
+        if quota is None:
             return warning(what, NOT_EVALUATED)
-        quota = int(self._stack.functions.get_account_settings()["AccountLimit"]["ConcurrentExecutions"])
         workers = len(WOKEN) * int(self._stack.parameters.get("WorkerConcurrency", "5"))
         detail = f"the account has {quota} concurrent executions; the workers may use {workers}"
         least = max(LEAST_CONCURRENCY, workers + FOR_WEBHOOKS)
         if quota < least:
             return warning(what, f"{detail}: ask for {least} or more in Service Quotas, or a storm is throttled")
         return ok(what, detail)
+
+    def _quota(self) -> int | None:
+        try:
+            limit = self._stack.functions.get_account_settings()["AccountLimit"]
+        except ClientError as error:
+            if not self._stack.is_local or error.response["Error"].get("Code") in DENIED:
+                raise
+            return None
+        return None if self._stack.is_local else int(limit["ConcurrentExecutions"])
 
     def _ledger(self) -> Check:
         table = self._stack.output("LedgerTableName")

@@ -278,8 +278,10 @@ class TestLocalCloud:
         local.operator.refused = refused
         assert local.examined()["recursion"] == ("warning", "not evaluated here")
 
-    def test_concurrency_is_not_evaluated_there(self, local: Patient) -> None:
+    @pytest.mark.parametrize("refused", [{}, {"GetAccountSettings": "InvalidAction"}])
+    def test_concurrency_is_not_evaluated_there(self, local: Patient, refused: dict[str, str]) -> None:
         local.concurrency(10)
+        local.operator.refused = refused
         assert local.examined()["concurrency"] == ("warning", "not evaluated here")
 
     def test_a_right_that_is_missing_is_failed_there_too(self, local: Patient) -> None:
