@@ -141,7 +141,7 @@ def _artefact(workplace: Workplace) -> Section:
 
 
 def _cost(workplace: Workplace) -> Section:
-    _, wakes = throughput.measure(workplace.functions, workplace.rounds(60), batch=cost.JOBS_A_BATCH)
+    _, wakes = throughput.measure(workplace.functions, workplace.rounds(60))
     alarms = cost.alarms_by_default((ROOT / "template.yaml").read_text())
     return cost.section(
         traffic.counted(),

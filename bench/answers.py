@@ -33,7 +33,7 @@ def section(functions: Functions, rounds: int) -> Section:
     callbacks, writes, bares = callbacks[WARM_UP_ROUNDS:], writes[WARM_UP_ROUNDS:], bares[WARM_UP_ROUNDS:]
     counted = _counted(writes)
     bill = cost.per_million(
-        counted, cost.Invocation.of(callbacks), cost.Invocation.of(writes), 1, waits=(0.0, BIGPANDA_SECONDS)
+        counted, cost.Invocation.of(callbacks), cost.Invocation.of(writes), waits=(0.0, BIGPANDA_SECONDS)
     )
     return Section(
         "answers",
@@ -101,9 +101,11 @@ def _written(functions: Functions, channel: str, content: bytes) -> Spent:
         response_excerpt="",
         correlation_id="bench",
     )
-    answer, spent = functions.invoke(functions.worker, {"Records": [{"messageId": "m1", "body": job.to_json()}]})
+    answer, spent = functions.invoke(functions.chore_worker, {"Records": [{"messageId": "m1", "body": job.to_json()}]})
     if answer != {"batchItemFailures": []} or spent.calls["SendMessage"]:
-        raise SandboxError(f"the worker should write the comment; it answers {answer}, after {in_words(spent.calls)}")
+        raise SandboxError(
+            f"the chore worker should write the comment; it answers {answer}, after {in_words(spent.calls)}"
+        )
     return spent
 
 

@@ -18,6 +18,7 @@ from tests.artefact.runtime_api import Deployed
 NOWHERE = "http://127.0.0.1:1"
 KNOWN = {
     "RetryQueue": f"{NOWHERE}/123456789012/retries",
+    "ChoreQueue": f"{NOWHERE}/123456789012/chores",
     "DeadLetterQueue": f"{NOWHERE}/123456789012/dead-letters",
     "LedgerTable": "ledger",
     "FallbackTopic": "arn:aws:sns:us-east-1:123456789012:fallback",
@@ -25,6 +26,7 @@ KNOWN = {
 FUNCTIONS = {
     "webhook": "BigPandaWebhookFunction",
     "worker": "JobWorkerFunction",
+    "chore worker": "ChoreWorkerFunction",
     "callback": "XMattersCallbackFunction",
 }
 

@@ -1,7 +1,7 @@
 """What a million owed shares cost: counted calls, measured CPU and log lines, list prices. Pure arithmetic.
 
 An owed share is one request to the API, one run of the webhook that signals xMatters, and one job that wakes the worker
-once it is delivered.
+once it is delivered. With `xmatters.rest` each signal makes one chore more: a message, and a run of the chore worker.
 """
 
 import re
@@ -21,8 +21,6 @@ GIGABYTE = 1_000_000_000
 # Assumed: what nobody can measure on loopback.
 XMATTERS_SECONDS = 0.2
 AWS_CALL_SECONDS = 0.005
-# A steady flow wakes the worker for each job; only a storm fills a batch.
-JOBS_A_BATCH = 1
 MEMORY_GB = 0.5
 # Lambda gives a function of 1,769 MB one whole processor.
 PROCESSOR = 512 / 1769
@@ -65,7 +63,6 @@ def per_million(
     counted: Counted,
     webhook: Invocation,
     worker: Invocation,
-    jobs_a_batch: float,
     *,
     waits: tuple[float, float] = (XMATTERS_SECONDS, 0.0),
 ) -> dict[str, float]:
@@ -73,7 +70,7 @@ def per_million(
 
     `waits` are for how long the webhook and the worker wait for somebody who is not AWS, in seconds.
     """
-    wakes = counted.jobs / jobs_a_batch
+    wakes = counted.jobs
     webhook_seconds, worker_seconds = webhook.billed_seconds(waits[0]), worker.billed_seconds(waits[1])
     log_bytes = webhook.all_log_bytes() + wakes * worker.all_log_bytes() + ACCESS_LOG_BYTES + LOG_EVENT_BYTES
     return {
@@ -81,11 +78,10 @@ def per_million(
         "Lambda, webhook requests": prices.LAMBDA_REQUESTS,
         "Lambda, webhook time": webhook_seconds * MEMORY_GB * prices.LAMBDA_GB_SECOND * MILLION,
         "Lambda, worker requests": wakes * prices.LAMBDA_REQUESTS,
-        # A batch of many takes as long as as many of one.
-        "Lambda, worker time": counted.jobs * worker_seconds * MEMORY_GB * prices.LAMBDA_GB_SECOND * MILLION,
+        "Lambda, worker time": wakes * worker_seconds * MEMORY_GB * prices.LAMBDA_GB_SECOND * MILLION,
         "DynamoDB writes": counted.write_units * prices.DYNAMODB_WRITE_UNITS,
         "DynamoDB reads": counted.read_units * prices.DYNAMODB_READ_UNITS,
-        # One to send each job; one to receive a batch of them, one to delete it.
+        # One to send each job, one to receive it, one to delete it.
         "SQS requests": (counted.send_requests + 2 * wakes) * prices.SQS_REQUESTS,
         "Secrets Manager reads": counted.secret_reads * prices.SECRET_READS,
         "CloudWatch Logs": log_bytes * MILLION / GIGABYTE * prices.LOG_GB,
@@ -103,17 +99,15 @@ def per_month(alarms: int, metrics: int, channels: int) -> Mapping[str, float]:
         f"{alarms} alarms": alarms * prices.ALARM,
         f"{metrics} custom metrics, in each hour that a function starts cold": metrics * prices.METRIC,
         f"{channels} secret": channels * prices.SECRET,
-        "the worker's event source, 15 looks a minute": 15 * 60 * 24 * 30 * prices.SQS_REQUESTS / MILLION,
+        "the workers' two event sources, 15 looks a minute each": 2 * 15 * 60 * 24 * 30 * prices.SQS_REQUESTS / MILLION,
     }
 
 
 def section(counted: Counted, webhook: Invocation, worker: Invocation, monthly: Mapping[str, float]) -> Section:
     """The table of costs."""
-    bill = per_million(counted, webhook, worker, JOBS_A_BATCH)
-    storm = per_million(counted, webhook, worker, 5)
+    bill = per_million(counted, webhook, worker)
     figures = [measured(name, "$", dollars) for name, dollars in bill.items()]
     figures.append(measured("a million owed shares", "$", sum(bill.values()), aim=Aim(10.0)))
-    figures.append(measured("  were all batches of 5 jobs, as in a storm", "$", sum(storm.values())))
     fixed = "; ".join(f"{name} ${dollars:.2f}" for name, dollars in monthly.items())
     return Section(
         "cost",
@@ -129,7 +123,7 @@ def section(counted: Counted, webhook: Invocation, worker: Invocation, monthly: 
             f"{worker.cpu * 1e3:.1f} ms and {worker.log_bytes:.0f} bytes a wake-up.",
             f"Assumed: xMatters takes {XMATTERS_SECONDS * 1e3:.0f} ms, a call to AWS {AWS_CALL_SECONDS * 1e3:.0f} ms; "
             f"512 MB, arm64, as fast as this machine; {PLATFORM_LOG_BYTES} bytes of Lambda's own log lines an "
-            f"invocation, {ACCESS_LOG_BYTES} of the API's; a steady flow, so that each job wakes the worker alone.",
+            f"invocation, {ACCESS_LOG_BYTES} of the API's.",
             "Not in it: cold starts, data that leaves AWS, storage, and what is paid each month whatever comes: "
             f"{fixed}.",
         ),

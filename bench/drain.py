@@ -1,7 +1,7 @@
 """What happens after an outage, in simulated time: the real library, with fakes of the tests at its edges.
 
 Shares come while xMatters answers 503; when it is back, what waits drains at the pace that the channel allows. One
-worker after the other takes what is due, in batches as SQS would hand it over.
+worker after the other takes what is due, a job at a time as SQS hands it over.
 """
 
 import contextlib
@@ -15,7 +15,6 @@ from typing import Any
 from bench import bodies
 from bench.figures import Aim, Section, measured
 from bench.functions import Log
-from bench.throughput import BATCH
 from relay.http import Answer
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
@@ -101,13 +100,10 @@ class Queue(FakeSqs):
         return {"MessageId": "m"}
 
     def due(self) -> list[dict[str, Any]]:
-        """Up to a batch of what is awake; time passes until there is something."""
-        self._clock.now = max(self._clock.now, self.waiting[0][0])
-        taken = list[dict[str, Any]]()
-        while self.waiting and self.waiting[0][0] <= self._clock.now and len(taken) < BATCH:
-            _, number, body = heappop(self.waiting)
-            taken.append({"messageId": str(number), "body": body})
-        return taken
+        """Return the message that woke first; time passes until one does."""
+        due, number, body = heappop(self.waiting)
+        self._clock.now = max(self._clock.now, due)
+        return [{"messageId": str(number), "body": body}]
 
 
 @dataclass

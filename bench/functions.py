@@ -1,4 +1,4 @@
-"""Both functions loaded into this process as Lambda loads them, and a meter on all that they ask of AWS."""
+"""The functions loaded into this process as Lambda loads them, and a meter on all that they ask of AWS."""
 
 import contextlib
 import importlib.util
@@ -116,7 +116,7 @@ class Functions:
         os.environ.update(_environment(edges))
         with contextlib.redirect_stdout(self._log):
             self.webhook, self.worker = _handler("bigpanda_webhook"), _handler("job_worker")
-            self.callback = _handler("xmatters_callback")
+            self.callback, self.chore_worker = _handler("xmatters_callback"), _handler("chore_worker")
             self.reconciler: Reconciler = _app("reconcile").reconciler
 
     def invoke(self, handler: Handler, event: dict[str, Any]) -> tuple[dict[str, Any], Spent]:
@@ -167,6 +167,7 @@ def _environment(edges: Edges) -> dict[str, str]:
         "RELAY_ALLOWED_HOSTS": "*.xmatters.com",
         "RELAY_PROFILE": "local",
         "RELAY_RETRY_QUEUE_URL": f"{queue}/retries",
+        "RELAY_CHORE_QUEUE_URL": f"{queue}/chores",
         "RELAY_DEAD_LETTER_QUEUE_URL": f"{queue}/dead-letters",
         "RELAY_LEDGER_TABLE": "ledger",
         "RELAY_FALLBACK_TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:fallback",

@@ -16,7 +16,7 @@ class Owed(NamedTuple):
     """Undelivered jobs of all channels of a stack: SQS cannot count by channel.
 
     Attributes:
-        waiting: Jobs on the retry queue. A delivered share's job is among them for 36 seconds.
+        waiting: Jobs on the retry queue and the chore queue. A delivered share's job is among them for 36 seconds.
         dead_lettered: Jobs on the dead-letter queue.
     """
 
@@ -26,13 +26,14 @@ class Owed(NamedTuple):
     @classmethod
     def of(cls, stack: Stack) -> Self:
         """Ask SQS for the counts."""
-        return cls(_count(stack, "RetryQueueUrl"), _count(stack, "DeadLetterQueueUrl"))
+        waiting = _count(stack, "RetryQueueUrl") + _count(stack, "ChoreQueueUrl")
+        return cls(waiting, _count(stack, "DeadLetterQueueUrl"))
 
     def __str__(self) -> str:
         """Return both counts in words."""
         one, other = self.waiting == 1, self.dead_lettered == 1
         return (
-            f"{self.waiting} {'job waits' if one else 'jobs wait'} on the retry queue and "
+            f"{self.waiting} {'job waits' if one else 'jobs wait'} on the retry and chore queues and "
             f"{self.dead_lettered} {'is' if other else 'are'} dead-lettered, of all channels of the stack"
         )
 

@@ -1,9 +1,10 @@
-"""Checks of a stack through AWS's APIs: queues, the worker and its event source, table, topic, alarms."""
+"""Checks of a stack through AWS's APIs: queues, the workers and their event sources, table, topic, alarms."""
 
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
@@ -13,11 +14,37 @@ from relayctl.refusal import DENIED, refusal
 from relayctl.stack import Stack
 
 OUTPUTS = (
-    *("BigPandaWebhookUrl", "XMattersCallbackUrl", "RetryQueueUrl", "DeadLetterQueueUrl", "LedgerTableName"),
-    *("FallbackTopicArn", "SecretPrefix", "JobWorkerFunction"),
+    *("BigPandaWebhookUrl", "XMattersCallbackUrl", "RetryQueueUrl", "ChoreQueueUrl", "DeadLetterQueueUrl"),
+    *("LedgerTableName", "FallbackTopicArn", "SecretPrefix", "JobWorkerFunction", "ChoreWorkerFunction"),
 )
-# A job that waits is a new message at least every 15 minutes; RetryQueueAlarm goes off at this age.
-OLDEST_SECONDS = 1200
+
+
+class Woken(NamedTuple):
+    """A queue that wakes a worker.
+
+    Attributes:
+        what: The queue in words, as its check is named.
+        queue: The stack output with the queue's URL.
+        worker: The worker in words, as its check is named.
+        function: The stack output with the worker's name.
+        oldest_seconds: The age of the oldest message at which the queue's alarm goes off. A job that waits is a new
+            message at least every 15 minutes.
+    """
+
+    what: str
+    queue: str
+    worker: str
+    function: str
+    oldest_seconds: int
+
+
+RETRIES = Woken("retry queue", "RetryQueueUrl", "worker", "JobWorkerFunction", 1200)
+CHORES = Woken("chore queue", "ChoreQueueUrl", "chore worker", "ChoreWorkerFunction", 1800)
+WOKEN = (RETRIES, CHORES)
+# New accounts have a quota of 10 concurrent executions; below 50 a storm of shares is throttled.
+LEAST_CONCURRENCY = 50
+# Of the quota, what the workers must leave for the webhook, the callbacks and reconcile.
+FOR_WEBHOOKS = 20
 # What a local cloud does not do.
 NOT_EVALUATED = "not evaluated here"
 # SQS writes a figure a minute, and some late.
@@ -38,10 +65,13 @@ class StackHealth:
     def of(self, now: datetime) -> Iterator[Check]:
         """What there is to say of it. Raises StackMissingError where there is no such stack."""
         yield self._outputs()
-        yield checks.of_aws("retry queue", lambda: self._retries(now))
+        for each in WOKEN:
+            yield checks.of_aws(each.what, partial(self._waiting, each, now))
         yield checks.of_aws("dead-letter queue", self._dead_letters)
-        yield checks.of_aws("worker", self._worker)
+        for each in WOKEN:
+            yield checks.of_aws(each.worker, partial(self._worker, each))
         yield checks.of_aws("recursion", self._recursion)
+        yield checks.of_aws("concurrency", self._concurrency)
         yield checks.of_aws("ledger", self._ledger)
         yield self._missed_shares()
         yield checks.of_aws("fallback topic", self._fallback)
@@ -53,17 +83,17 @@ class StackHealth:
             return failed("outputs", f"{', '.join(missing)}: not there; deploy the stack again")
         return ok("outputs", "all are there")
 
-    def _retries(self, now: datetime) -> Check:
-        url = self._stack.output("RetryQueueUrl")
+    def _waiting(self, woken: Woken, now: datetime) -> Check:
+        url = self._stack.output(woken.queue)
         waiting, sleeping, hidden = self._depths(url)
         age = self._oldest(url, now)
         detail = f"{waiting} wait, {sleeping} sleep, {hidden} in work"
         if age is None:
-            return ok("retry queue", detail)
+            return ok(woken.what, detail)
         detail += f"; the oldest is {age:.0f} s old"
-        if age > OLDEST_SECONDS:
-            return failed("retry queue", f"{detail}: nobody works it off")
-        return ok("retry queue", detail)
+        if age > woken.oldest_seconds:
+            return failed(woken.what, f"{detail}: nobody works it off")
+        return ok(woken.what, detail)
 
     def _dead_letters(self) -> Check:
         count = sum(self._depths(self._stack.output("DeadLetterQueueUrl")))
@@ -89,41 +119,64 @@ class StackHealth:
         latest = max(figures, key=lambda each: each["Timestamp"], default=None)
         return float(latest["Maximum"]) if latest else None
 
-    def _worker(self) -> Check:
-        function = self._stack.output("JobWorkerFunction")
-        queue = _queue_name(self._stack.output("RetryQueueUrl"))
+    def _worker(self, woken: Woken) -> Check:
+        what, function = woken.worker, self._stack.output(woken.function)
+        queue = _queue_name(self._stack.output(woken.queue))
         pages = self._stack.functions.get_paginator("list_event_source_mappings").paginate(FunctionName=function)
         found = [each for page in pages for each in page["EventSourceMappings"]]
         mapping = next((each for each in found if each.get("EventSourceArn", "").endswith(f":{queue}")), None)
         if mapping is None:
-            return failed("worker", "nothing wakes it for the retry queue; deploy the stack again")
+            return failed(what, f"nothing wakes it for the {woken.what}; deploy the stack again")
         state = mapping.get("State", "?")
         if state == "Enabled":
-            return ok("worker", "the retry queue wakes it")
+            return ok(what, f"the {woken.what} wakes it")
         if state in {"Creating", "Enabling", "Updating"}:
-            return warning("worker", f"its event source mapping is not ready: {state}")
-        return failed("worker", f"its event source mapping is {state}: nobody works the retry queue off")
+            return warning(what, f"its event source mapping is not ready: {state}")
+        return failed(what, f"its event source mapping is {state}: nobody works the {woken.what} off")
 
     def _recursion(self) -> Check:
         """Check the setting without which Lambda drops a job after about 16 waits.
 
         A local cloud may not know the call, nor set what the template says.
         """
-        what, function = "recursion", self._stack.output("JobWorkerFunction")
+        what = "recursion"
+        wrong = {each.worker: setting for each in WOKEN if (setting := self._recursive_loop(each)) != "Allow"}
+        if not wrong:
+            return ok(what, "Lambda lets a job that waits wake its worker again")
+        if self._stack.is_local:
+            return warning(what, NOT_EVALUATED)
+        said = ", ".join(f"the {worker}'s RecursiveLoop is {setting}" for worker, setting in wrong.items())
+        return failed(what, f"{said}: Lambda drops a job after about 16 waits; deploy the stack again")
+
+    def _recursive_loop(self, woken: Woken) -> str | None:
+        function = self._stack.output(woken.function)
         try:
-            setting = self._stack.functions.get_function_recursion_config(FunctionName=function).get("RecursiveLoop")
+            return self._stack.functions.get_function_recursion_config(FunctionName=function).get("RecursiveLoop")
         except ClientError as error:
             if not self._stack.is_local or error.response["Error"].get("Code") in DENIED:
                 raise
-            setting = None
-        if setting == "Allow":
-            return ok(what, "Lambda lets a job that waits wake the worker again")
-        if self._stack.is_local:
+            return None
+
+    def _concurrency(self) -> Check:
+        """Compare the account's concurrency quota with what the stack may use; a local cloud has no such quota."""
+        what, quota = "concurrency", self._quota()
+        if quota is None:
             return warning(what, NOT_EVALUATED)
-        return failed(
-            what,
-            f"the worker's RecursiveLoop is {setting}: Lambda drops a job after about 16 waits; deploy the stack again",
-        )
+        workers = len(WOKEN) * int(self._stack.parameters.get("WorkerConcurrency", "5"))
+        detail = f"the account has {quota} concurrent executions; the workers may use {workers}"
+        least = max(LEAST_CONCURRENCY, workers + FOR_WEBHOOKS)
+        if quota < least:
+            return warning(what, f"{detail}: ask for {least} or more in Service Quotas, or a storm is throttled")
+        return ok(what, detail)
+
+    def _quota(self) -> int | None:
+        try:
+            limit = self._stack.functions.get_account_settings()["AccountLimit"]
+        except ClientError as error:
+            if not self._stack.is_local or error.response["Error"].get("Code") in DENIED:
+                raise
+            return None
+        return None if self._stack.is_local else int(limit["ConcurrentExecutions"])
 
     def _ledger(self) -> Check:
         table = self._stack.output("LedgerTableName")

@@ -148,7 +148,7 @@ def _recovery(stage: Stage, waiting: Sequence[Answered]) -> None:
     stage.title("4  The retry queue drains by itself")
     is_empty = stage.wait(
         f"waiting, hands off: what was kept wakes {KEEP_SECONDS:.0f} s after it came",
-        lambda: queues.retries(stage.up) == 0,
+        lambda: queues.waiting(stage.up) == 0,
         seconds=DRAIN_SECONDS,
     )
     stage.show(tables.of_endings([(each, _ending(stage, each)) for each in waiting]))
@@ -161,7 +161,7 @@ def _recovery(stage: Stage, waiting: Sequence[Answered]) -> None:
         "for the incident that came and went, nobody was rung",
         holds=_rings(stage, opened) == _rings(stage, resolved) == 0,
     )
-    stage.claim("the retry queue is empty", holds=is_empty)
+    stage.claim("the retry queue and the chore queue are empty", holds=is_empty)
     again = stage.post(copy.sample)
     stage.claim(
         "one more copy, now that it rang: answered duplicate, and rang nobody",

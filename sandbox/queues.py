@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 
-def retries(up: local.Local) -> int:
-    """How many jobs are on the retry queue, asleep ones and those under way too."""
-    return _count(up, "RetryQueueUrl")
+def waiting(up: local.Local) -> int:
+    """Count the jobs on the retry queue and the chore queue, asleep ones and those under way too."""
+    return _count(up, "RetryQueueUrl") + _count(up, "ChoreQueueUrl")
 
 
 def dead_letters(up: local.Local) -> int:
@@ -22,8 +22,8 @@ def dead_letters(up: local.Local) -> int:
 
 
 def purge(up: local.Local) -> None:
-    """Empty both, of held and sleeping messages too."""
-    for output in ("RetryQueueUrl", "DeadLetterQueueUrl"):
+    """Empty all queues, of held and sleeping messages too."""
+    for output in ("RetryQueueUrl", "ChoreQueueUrl", "DeadLetterQueueUrl"):
         client(up).purge_queue(QueueUrl=up.outputs[output])
 
 

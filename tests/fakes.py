@@ -238,13 +238,14 @@ class Recorder:
 class Relay:
     """The whole path on fakes: one channel named `noc`, unless `secrets` says otherwise.
 
-    `retries` and `dead_letters` stand for the two queues; `rest` is xMatters' REST API, which knows of no page,
+    `retries`, `chores` and `dead_letters` stand for the queues; `rest` is xMatters' REST API, which knows of no page,
     `bigpanda` BigPanda's API, which accepts whatever comes.
     """
 
     session: FakeSession
     secrets: FakeSecrets = field(default_factory=lambda: FakeSecrets(noc=json.dumps(samples.secret())))
     retries: FakeSqs = field(default_factory=FakeSqs)
+    chores: FakeSqs = field(default_factory=FakeSqs)
     dead_letters: FakeSqs = field(default_factory=FakeSqs)
     dynamodb: FakeDynamoDb = field(default_factory=FakeDynamoDb)
     sns: FakeSns = field(default_factory=FakeSns)
@@ -263,7 +264,7 @@ class Relay:
         self.table = self.dynamodb.table(self.clock)
         self.ledger = Ledger(self.table)
         self.turns = Turns(self.table, self.clock, self.clock.sleep)
-        self.keeper = Keeper(self.retries.queue(), self.dead_letters.queue(), self.clock)
+        self.keeper = Keeper(self.retries.queue(), self.chores.queue(), self.dead_letters.queue(), self.clock)
         self.delivery = Delivery(
             self.sender,
             Guard(self.ledger, Pace(self.table, self.clock, lambda: self.chance)),
@@ -334,14 +335,31 @@ class Relay:
         )
 
     def wake(self, seconds: float = 30.0) -> None:
-        """Let time pass, and let the worker have all jobs of the retry queue; what must stay there does."""
+        """Let time pass, and let workers have all jobs of both queues, one by one; what must stay there does.
+
+        A chore that a signal leaves behind meanwhile is worked, too, unless it sleeps.
+        """
         self.clock.now += seconds
-        messages = self.retries.messages
-        records = self.retries.records()
-        staying = set(self.worker.work(records))
-        for message, record in zip(messages, records, strict=True):
-            if record["messageId"] in staying:
-                self.retries.messages.append(message)
+        signals, self.retries.messages = self.retries.messages, []
+        chores, self.chores.messages = self.chores.messages, []
+        self._work(self.retries, signals)
+        chores += [message for message in self.chores.messages if not message["DelaySeconds"]]
+        self.chores.messages = [message for message in self.chores.messages if message["DelaySeconds"]]
+        self._work(self.chores, chores)
+
+    def drain(self) -> None:
+        """Let workers have jobs until none is left on either queue."""
+        while delays := self.delays():
+            self.wake(max(1, min(delays)))
+
+    def delays(self) -> list[int]:
+        """For how many seconds each message on the retry queue and the chore queue sleeps."""
+        return [*self.retries.delays(), *self.chores.delays()]
+
+    def _work(self, queue: FakeSqs, messages: list[dict[str, Any]]) -> None:
+        for message in messages:
+            if self.worker.work([{"messageId": "m1", "body": message["MessageBody"]}]):
+                queue.messages.append(message)
 
     def other(self, *steps: Step) -> "Relay":
         """Another function on the same queues, table, topic and clock, with an xMatters of its own."""

@@ -1,4 +1,4 @@
-"""Works jobs off that wake on the retry queue.
+"""Works signals off that wake on the retry queue.
 
 The replay tool invokes it, too, with {"jobs": [envelope, …]}, and gets {"results": [result, …]}, in that order.
 """

@@ -66,5 +66,6 @@ def world(_world: World) -> Iterator[World]:
     _world.box.clear()
     _world.aws.forget()
     _world.waiting()
+    _world.chores()
     _world.told()
     assert _world.resting() == [], "the test left a message on the dead-letter queue"

@@ -11,7 +11,13 @@ import pytest
 
 from tests.artefact.builds import ROOT, Build
 
-FUNCTIONS = ("BigPandaWebhookFunction", "XMattersCallbackFunction", "JobWorkerFunction", "ReconcileFunction")
+FUNCTIONS = (
+    "BigPandaWebhookFunction",
+    "XMattersCallbackFunction",
+    "JobWorkerFunction",
+    "ChoreWorkerFunction",
+    "ReconcileFunction",
+)
 ARTEFACTS = (*FUNCTIONS, "DependenciesLayer", "RelayLayer")
 KILOBYTE = 1000
 # Unzipped and zipped; a fifth above what was measured.

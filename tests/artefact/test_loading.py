@@ -13,12 +13,13 @@ from tests.artefact.runtime_api import Deployed, FunctionError, loaded
 NOWHERE = "http://127.0.0.1:1"
 KNOWN = {
     "RetryQueue": f"{NOWHERE}/123456789012/retries",
+    "ChoreQueue": f"{NOWHERE}/123456789012/chores",
     "DeadLetterQueue": f"{NOWHERE}/123456789012/dead-letters",
     "LedgerTable": "ledger",
     "FallbackTopic": "arn:aws:sns:us-east-1:123456789012:fallback",
 }
 DOORS = ("BigPandaWebhookFunction", "XMattersCallbackFunction")
-FUNCTIONS = (*DOORS, "JobWorkerFunction", "ReconcileFunction")
+FUNCTIONS = (*DOORS, "JobWorkerFunction", "ChoreWorkerFunction", "ReconcileFunction")
 # Each costs every cold start tens of milliseconds, and none of them is needed.
 SLOW = ("aws_xray_sdk", "pydantic", "aws_lambda_powertools.event_handler", "asyncio")
 MODULES = (

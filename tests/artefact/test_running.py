@@ -166,7 +166,7 @@ def test_alarms_watch_metrics_that_exist_from_the_first_minute(world: World, bui
     # Without dimensions it is counted in the access log, by no function.
     ours = [each for each in alarms if not each["Namespace"].startswith("AWS/") and "Dimensions" in each]
     assert ours
-    for function in (world.webhook, world.callback, world.worker):
+    for function in (world.webhook, world.callback, world.worker, world.chore_worker):
         first = next(line for line in logged(function.log()) if "_aws" in line)
         [directive] = first["_aws"]["CloudWatchMetrics"]
         names = {metric["Name"] for metric in directive["Metrics"]}
@@ -189,7 +189,7 @@ def test_a_function_without_its_settings_says_which_are_missing(world: World, tm
     ):
         pass
     assert caught.value.type == "ConfigError"
-    for name in ("SECRET_PREFIX", "RETRY_QUEUE_URL", "DEAD_LETTER_QUEUE_URL", "LEDGER_TABLE"):
+    for name in ("SECRET_PREFIX", "RETRY_QUEUE_URL", "CHORE_QUEUE_URL", "DEAD_LETTER_QUEUE_URL", "LEDGER_TABLE"):
         assert f"RELAY_{name}: must be set" in str(caught.value)
     assert "RELAY_ALLOWED_HOSTS: must name" in str(caught.value)
 

@@ -38,8 +38,8 @@ ACKNOWLEDGED = (
 
 
 def awake(world: World) -> dict[str, Any]:
-    """What is on the retry queue, as it wakes the worker once its time has come."""
-    return records(*(changed(message["Body"], not_before=None) for message in world.waiting()))
+    """What is on the chore queue, as it wakes the worker once its time has come."""
+    return records(*(changed(message["Body"], not_before=None) for message in world.chores()))
 
 
 def comments(world: World) -> list[str]:
@@ -54,10 +54,10 @@ def test_every_sample_callback_is_answered_and_queued(world: World, path: Path, 
     if path.stem in REFUSED:
         assert (answer["status"], answer["error"]) == (400, "bad_request")
         assert REFUSED[path.stem] in answer["detail"]
-        assert world.waiting() == []
+        assert world.chores() == []
         return
     assert (answer["status"], answer["outcome"], answer["queue"]) == (200, "queued", "retry")
-    [message] = world.waiting()
+    [message] = world.chores()
     job = Job.from_json(message["Body"])
     assert (job.kind, job.delivery_id, job.body) == ("writeback", answer["delivery_id"], event["body"].encode())
     assert message["MessageAttributes"]["kind"]["StringValue"] == "writeback"
@@ -68,18 +68,18 @@ def test_every_sample_callback_is_answered_and_queued(world: World, path: Path, 
 def test_every_sample_of_a_queues_event_is_what_a_callback_becomes_and_is_written(world: World, path: Path) -> None:
     event = read(path)
     world.call_back(read(CALLBACKS[0]))
-    [message] = world.waiting()
+    [message] = world.chores()
     [record] = event["Records"]
     was, sample = (Job.from_json(body) for body in (message["Body"], record["body"]))
     assert replace_time(was) == replace_time(sample)
     shown = {name: value["stringValue"] for name, value in record["messageAttributes"].items()}
     assert shown == sample.attributes()
 
-    assert world.worker.invoke(records(fresh(record["body"], age=60))) == NOTHING_STAYS
+    assert world.chore_worker.invoke(records(fresh(record["body"], age=60))) == NOTHING_STAYS
     assert comments(world) == [ACKNOWLEDGED.format(mark=sample.delivery_id[:8])]
     [assignment] = world.box.bigpanda.assignments()
     assert (assignment.incident_id, assignment.environment_id) == (sample.incident_id, ENVIRONMENT)
-    assert (world.waiting(), world.resting()) == ([], [])
+    assert (world.waiting(), world.chores(), world.resting()) == ([], [], [])
 
 
 def replace_time(job: Job) -> Job:
@@ -91,40 +91,44 @@ def test_a_callback_that_comes_twice_is_written_once(world: World) -> None:
     assert first["delivery_id"] == second["delivery_id"]
     event = awake(world)
     assert len(event["Records"]) == 2
-    assert world.worker.invoke(event) == NOTHING_STAYS
+    assert world.chore_worker.invoke(event) == NOTHING_STAYS
     assert len(comments(world)) == 1
-    assert (world.waiting(), world.resting()) == ([], [])
+    assert (world.waiting(), world.chores(), world.resting()) == ([], [], [])
 
 
 def test_a_comment_whose_answer_was_lost_is_not_written_again(world: World) -> None:
     world.box.script([{"kind": "accept_then_reset", "on": "comment"}])
     world.call_back(read(CALLBACKS[0]))
-    assert world.worker.invoke(awake(world)) == NOTHING_STAYS
+    assert world.chore_worker.invoke(awake(world)) == NOTHING_STAYS
     event = awake(world)
     [record] = event["Records"]
     assert json.loads(record["body"])["reason"] == "unreachable"
-    assert world.worker.invoke(event) == NOTHING_STAYS
+    assert world.chore_worker.invoke(event) == NOTHING_STAYS
     assert len(comments(world)) == 1
     assert "activities" in [call.route for call in world.box.bigpanda.calls.all()]
-    assert (world.waiting(), world.resting()) == ([], [])
+    assert (world.waiting(), world.chores(), world.resting()) == ([], [], [])
 
 
 def test_what_bigpanda_refuses_rests_until_an_operator_replays_it(world: World) -> None:
     world.box.script([{"kind": "status", "status": 404, "on": "comment"}])
     world.call_back(read(CALLBACKS[2]))
-    assert world.worker.invoke(awake(world)) == NOTHING_STAYS
+    assert world.chore_worker.invoke(awake(world)) == NOTHING_STAYS
     [message] = world.resting()
     assert message["MessageAttributes"]["reason"]["StringValue"] == "refused"
+    # The replay tool hands jobs of all kinds to the worker of signals.
     [result] = world.worker.invoke({"jobs": [message["Body"]]})["results"]
     assert (result["outcome"], len(comments(world))) == ("delivered", 1)
 
 
-def test_pages_and_answers_come_in_one_batch(world: World) -> None:
+def test_each_worker_works_a_job_of_the_others_queue(world: World) -> None:
     world.box.listening(False)
     world.share(read(SHARES[0]))
     world.box.listening(True)
     world.call_back(read(CALLBACKS[0]))
-    assert world.worker.invoke(awake(world)) == NOTHING_STAYS
+    [signal], [chore] = world.waiting(), world.chores()
+    now = {"not_before": None}
+    assert world.chore_worker.invoke(records(changed(signal["Body"], **now))) == NOTHING_STAYS
+    assert world.worker.invoke(records(changed(chore["Body"], **now))) == NOTHING_STAYS
     assert (len(world.box.signals()), len(comments(world))) == (1, 1)
 
 
@@ -136,7 +140,7 @@ def test_a_stranger_is_turned_away(world: World) -> None:
     responses = [world.callback.invoke(each) for each in (wrong, bigpandas, unknown)]
     assert [response["statusCode"] for response in responses] == [401, 401, 401]
     assert len({response["body"] for response in responses}) == 1
-    assert world.waiting() == []
+    assert world.chores() == []
 
 
 def test_it_needs_no_ledger(world: World, tmp_path: Path) -> None:
@@ -144,7 +148,7 @@ def test_it_needs_no_ledger(world: World, tmp_path: Path) -> None:
     code = world.webhook_as_deployed.code.with_name("XMattersCallbackFunction")
     with loaded(replace(world.webhook_as_deployed, code=code, variables=lost), tmp_path / "log") as callback:
         assert callback.invoke(read(CALLBACKS[0]))["statusCode"] == 200
-    assert len(world.waiting()) == 1
+    assert len(world.chores()) == 1
 
 
 def test_a_callback_has_a_line_of_the_log_and_nothing_secret_is_in_any(world: World) -> None:
@@ -155,8 +159,8 @@ def test_a_callback_has_a_line_of_the_log_and_nothing_secret_is_in_any(world: Wo
     assert [line["delivery_id"] for line in lines] == [answer["delivery_id"] for answer in answers[:3]]
     assert {"channel", "incident_id", "outcome", "transition", "correlation_id"} <= lines[0].keys()
     kept = awake(world)
-    world.worker.invoke(kept)
-    texts = [world.callback.log(), world.worker.log(), json.dumps(kept), json.dumps(world.waiting())]
+    world.chore_worker.invoke(kept)
+    texts = [world.callback.log(), world.chore_worker.log(), json.dumps(kept), json.dumps(world.chores())]
     for secret in (local.CALLBACK_TOKEN, local.CALLBACK_PASSWORD, BIGPANDA_KEY, TOKEN, API_KEY):
         assert [secret in text for text in texts] == [False] * len(texts)
 
@@ -164,5 +168,5 @@ def test_a_callback_has_a_line_of_the_log_and_nothing_secret_is_in_any(world: Wo
 @pytest.mark.parametrize("path", FOLLOWUPS, ids=lambda path: path.stem)
 def test_where_nobody_may_ask_xmatters_a_sample_follow_up_goes_without_a_word(world: World, path: Path) -> None:
     [record] = read(path)["Records"]
-    assert world.worker.invoke(records(fresh(record["body"], age=60))) == NOTHING_STAYS
-    assert (world.box.attempts(), world.waiting(), world.resting()) == ([], [], [])
+    assert world.chore_worker.invoke(records(fresh(record["body"], age=60))) == NOTHING_STAYS
+    assert (world.box.attempts(), world.chores(), world.resting()) == ([], [], [])

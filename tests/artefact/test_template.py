@@ -11,7 +11,7 @@ import pytest
 
 from relay.config import Config
 from relay.keeping import QUEUE_SECONDS
-from relay.worker import BATCH_SECONDS
+from relay.worker import FALLBACK_SECONDS, JOB_SECONDS
 from tests.artefact import templates
 from tests.artefact.templates import TEMPLATE, Stack, of_clone
 
@@ -39,7 +39,13 @@ KEEP_JOBS = {
     "Sid": "KeepJobs",
     "Effect": "Allow",
     "Action": "sqs:SendMessage",
-    "Resource": ["${RetryQueue.Arn}", "${DeadLetterQueue.Arn}"],
+    "Resource": ["${RetryQueue.Arn}", "${ChoreQueue.Arn}", "${DeadLetterQueue.Arn}"],
+}
+TELL_THE_FALLBACK = {
+    "Sid": "TellTheFallback",
+    "Effect": "Allow",
+    "Action": "sns:Publish",
+    "Resource": "${FallbackTopic}",
 }
 
 
@@ -55,8 +61,17 @@ def write_logs(group: str) -> dict[str, Any]:
 # Every permission that a function has. A new one belongs here, after a thought.
 PERMISSIONS = {
     "BigPandaWebhookRole": [READ_CHANNELS, USE_THE_LEDGER, KEEP_JOBS, write_logs("BigPandaWebhookLogGroup")],
-    # It queues and no more: no ledger, nothing off a queue.
-    "XMattersCallbackRole": [READ_CHANNELS, KEEP_JOBS, write_logs("XMattersCallbackLogGroup")],
+    # It queues chores and no more: no signal, no ledger, nothing off a queue.
+    "XMattersCallbackRole": [
+        READ_CHANNELS,
+        {
+            "Sid": "KeepChores",
+            "Effect": "Allow",
+            "Action": "sqs:SendMessage",
+            "Resource": ["${ChoreQueue.Arn}", "${DeadLetterQueue.Arn}"],
+        },
+        write_logs("XMattersCallbackLogGroup"),
+    ],
     "JobWorkerRole": [
         READ_CHANNELS,
         USE_THE_LEDGER,
@@ -67,20 +82,40 @@ PERMISSIONS = {
             "Action": ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"],
             "Resource": "${RetryQueue.Arn}",
         },
-        {"Sid": "TellTheFallback", "Effect": "Allow", "Action": "sns:Publish", "Resource": "${FallbackTopic}"},
+        TELL_THE_FALLBACK,
         write_logs("JobWorkerLogGroup"),
+    ],
+    "ChoreWorkerRole": [
+        READ_CHANNELS,
+        USE_THE_LEDGER,
+        KEEP_JOBS,
+        {
+            "Sid": "TakeChores",
+            "Effect": "Allow",
+            "Action": ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"],
+            "Resource": "${ChoreQueue.Arn}",
+        },
+        TELL_THE_FALLBACK,
+        write_logs("ChoreWorkerLogGroup"),
     ],
     # What it finds it queues: it calls BigPanda alone, and takes nothing off a queue.
     "ReconcileRole": [
         READ_CHANNELS,
         LIST_CHANNELS,
         USE_THE_LEDGER,
-        {"Sid": "KeepJobs", "Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "${RetryQueue.Arn}"},
+        {
+            "Sid": "KeepJobs",
+            "Effect": "Allow",
+            "Action": "sqs:SendMessage",
+            "Resource": ["${RetryQueue.Arn}", "${ChoreQueue.Arn}"],
+        },
         write_logs("ReconcileLogGroup"),
     ],
 }
-TIMEOUTS = {"BigPandaWebhookFunction": 15, "XMattersCallbackFunction": 15, "JobWorkerFunction": 60}
-TIMEOUTS |= {"ReconcileFunction": 240}
+TIMEOUTS = {"BigPandaWebhookFunction": 15, "XMattersCallbackFunction": 15, "ReconcileFunction": 240}
+TIMEOUTS |= {"JobWorkerFunction": 30, "ChoreWorkerFunction": 30}
+# The queue that wakes each worker.
+WORKERS = {"JobWorkerFunction": "RetryQueue", "ChoreWorkerFunction": "ChoreQueue"}
 ROUTES = {
     "/bigpanda/{channel}": "BigPandaWebhookFunction",
     "/xmatters/{channel}": "XMattersCallbackFunction",
@@ -215,13 +250,14 @@ class TestFunctions:
             "BigPandaWebhookLogGroup": "7",
             "XMattersCallbackLogGroup": "7",
             "JobWorkerLogGroup": "7",
+            "ChoreWorkerLogGroup": "7",
             "ReconcileLogGroup": "7",
         }
 
-    def test_lambda_lets_the_worker_wake_itself_and_no_other_function(self, on_aws: Stack) -> None:
+    def test_lambda_lets_each_worker_wake_itself_and_no_other_function(self, on_aws: Stack) -> None:
         functions = on_aws.of_type("AWS::Lambda::Function")
         loops = {name: function.get("RecursiveLoop") for name, function in functions.items()}
-        assert loops.pop("JobWorkerFunction") == "Allow"
+        assert [loops.pop(name) for name in WORKERS] == ["Allow", "Allow"]
         assert set(loops.values()) == {None}
 
     def test_an_answer_comes_before_api_gateway_gives_up(self, on_aws: Stack) -> None:
@@ -231,7 +267,7 @@ class TestFunctions:
     def test_the_longest_settings_fit_into_the_4_kb_that_lambda_has_for_variables(self) -> None:
         longest = of_clone(SecretPrefix="p" * 200, AllowedHosts="h" * 2000, FallbackTopicArn="t" * 320)
         # What a deployment fills in: a queue's URL, a table's name.
-        filled = {"RetryQueue": "q" * 150, "DeadLetterQueue": "q" * 150, "LedgerTable": "l" * 255}
+        filled = dict.fromkeys(("RetryQueue", "ChoreQueue", "DeadLetterQueue"), "q" * 150) | {"LedgerTable": "l" * 255}
         for name, function in longest.of_type("AWS::Lambda::Function").items():
             variables = function["Environment"]["Variables"]
             whole = sum(len(key) + len(filled.get(value.strip("${}"), value)) for key, value in variables.items())
@@ -272,31 +308,47 @@ class TestFunctions:
             asked = _Asked(ours)
             config = Config.from_environment(asked)
             assert asked.names == ours.keys() | {"RELAY_FALLBACK_TOPIC_ARN"}
-            assert (config.retry_queue_url, config.dead_letter_queue_url) == ("${RetryQueue}", "${DeadLetterQueue}")
+            assert (config.retry_queue_url, config.chore_queue_url) == ("${RetryQueue}", "${ChoreQueue}")
+            assert config.dead_letter_queue_url == "${DeadLetterQueue}"
             assert config.ledger_table == "${LedgerTable}"
-            tells = name == "JobWorkerFunction"
-            assert config.fallback_topic_arn == ("${FallbackTopic}" if tells else None)
+            assert config.fallback_topic_arn == ("${FallbackTopic}" if name in WORKERS else None)
 
 
-class TestTheQueueThatWakesTheWorker:
-    def test_the_worker_says_which_of_a_few_jobs_must_stay(self, on_aws: Stack) -> None:
-        mapping = on_aws.only("AWS::Lambda::EventSourceMapping")
-        assert mapping == {
-            "FunctionName": "${JobWorkerFunction}",
-            "EventSourceArn": "${RetryQueue.Arn}",
-            "BatchSize": 5,
-            "FunctionResponseTypes": ["ReportBatchItemFailures"],
-            "ScalingConfig": {"MaximumConcurrency": 10},
+class TestQueuesThatWakeWorkers:
+    def test_each_worker_is_woken_by_its_own_queue_for_one_job_at_a_time(self, on_aws: Stack) -> None:
+        mappings = on_aws.of_type("AWS::Lambda::EventSourceMapping").values()
+        assert {each["FunctionName"].strip("${}"): each for each in mappings} == {
+            function: {
+                "FunctionName": f"${{{function}}}",
+                "EventSourceArn": f"${{{queue}.Arn}}",
+                "BatchSize": 1,
+                "FunctionResponseTypes": ["ReportBatchItemFailures"],
+                "ScalingConfig": {"MaximumConcurrency": "5"},
+            }
+            for function, queue in WORKERS.items()
         }
 
-    def test_a_job_under_way_is_hidden_until_its_worker_is_surely_gone(self, on_aws: Stack) -> None:
-        time_out = on_aws.of_type("AWS::Lambda::Function")["JobWorkerFunction"]["Timeout"]
-        # What AWS advises where a queue wakes a function.
-        assert on_aws.resources["RetryQueue"]["Properties"]["VisibilityTimeout"] == 6 * time_out
+    def test_concurrency_is_the_one_that_was_chosen(self) -> None:
+        mappings = of_clone(WorkerConcurrency="40").of_type("AWS::Lambda::EventSourceMapping").values()
+        assert [each["ScalingConfig"] for each in mappings] == [{"MaximumConcurrency": "40"}] * 2
 
-    def test_the_worker_lets_the_rest_of_a_batch_wait_before_its_time_is_up(self, on_aws: Stack) -> None:
-        time_out = on_aws.of_type("AWS::Lambda::Function")["JobWorkerFunction"]["Timeout"]
-        assert time_out > BATCH_SECONDS + QUEUE_SECONDS
+    def test_concurrency_has_the_bounds_of_an_event_source(self) -> None:
+        parameter = templates.read(TEMPLATE)["Parameters"]["WorkerConcurrency"]
+        assert (parameter["MinValue"], parameter["MaxValue"]) == (2, 1000)
+
+    @pytest.mark.parametrize(("function", "queue"), WORKERS.items())
+    def test_a_job_under_way_is_hidden_until_its_worker_is_surely_gone(
+        self, on_aws: Stack, function: str, queue: str
+    ) -> None:
+        time_out = on_aws.of_type("AWS::Lambda::Function")[function]["Timeout"]
+        # What AWS advises where a queue wakes a function.
+        assert on_aws.resources[queue]["Properties"]["VisibilityTimeout"] == 6 * time_out
+
+    @pytest.mark.parametrize("function", WORKERS)
+    def test_a_job_that_took_all_of_its_time_can_still_be_told_of_and_kept(self, on_aws: Stack, function: str) -> None:
+        time_out = on_aws.of_type("AWS::Lambda::Function")[function]["Timeout"]
+        # Two notices, of a page that did not come and of a critical that is owed; the dead-letter queue, then a copy.
+        assert time_out > JOB_SECONDS + 2 * FALLBACK_SECONDS + 2 * QUEUE_SECONDS
 
 
 class TestPermissions:
@@ -347,6 +399,8 @@ class TestPermissions:
 
     def test_the_topic_is_the_one_that_was_chosen(self) -> None:
         topic = "arn:aws:sns:us-east-1:123456789012:on-call"
-        statements = of_clone(FallbackTopicArn=topic).resources["JobWorkerRole"]["Properties"]["Policies"][0]
-        [tells] = [each for each in statements["PolicyDocument"]["Statement"] if each["Sid"] == "TellTheFallback"]
-        assert tells["Resource"] == topic
+        chosen = of_clone(FallbackTopicArn=topic)
+        for role in ("JobWorkerRole", "ChoreWorkerRole"):
+            statements = chosen.resources[role]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+            [tells] = [each for each in statements if each["Sid"] == "TellTheFallback"]
+            assert tells["Resource"] == topic

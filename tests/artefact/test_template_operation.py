@@ -17,6 +17,7 @@ from relay.errors import Reason
 from relay.outcome import Outcome
 from relay.queues import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES
 from relay.telemetry import NOTICES
+from relayctl.stack_health import WOKEN
 from sandbox.cloud import without_aws
 from tests.artefact import templates
 from tests.artefact.builds import ROOT
@@ -44,7 +45,10 @@ OURS = {
     "FailingSignalsAlarm": "signal_failed",
 }
 OF_ACCESS_LOG = {"RefusedRequestsAlarm": "bigpanda_4xx"}
-OF_QUEUES = {"DeadLettersAlarm", "RetryQueueAlarm"}
+AGES = {each.queue: each.oldest_seconds for each in WOKEN}
+# Alarms on the age of the oldest message.
+OF_AGES = {"RetryQueueAlarm": "RetryQueue", "ChoreQueueAlarm": "ChoreQueue"}
+OF_QUEUES = {"DeadLettersAlarm", *OF_AGES}
 OF_FUNCTIONS = {
     "WebhookErrorsAlarm": ("${BigPandaWebhookFunction}", "Errors"),
     "WebhookThrottlesAlarm": ("${BigPandaWebhookFunction}", "Throttles"),
@@ -52,6 +56,9 @@ OF_FUNCTIONS = {
     "WorkerErrorsAlarm": ("${JobWorkerFunction}", "Errors"),
     "WorkerThrottlesAlarm": ("${JobWorkerFunction}", "Throttles"),
     "WorkerRecursionAlarm": ("${JobWorkerFunction}", "RecursiveInvocationsDropped"),
+    "ChoreWorkerErrorsAlarm": ("${ChoreWorkerFunction}", "Errors"),
+    "ChoreWorkerThrottlesAlarm": ("${ChoreWorkerFunction}", "Throttles"),
+    "ChoreWorkerRecursionAlarm": ("${ChoreWorkerFunction}", "RecursiveInvocationsDropped"),
     "ReconcileErrorsAlarm": ("${ReconcileFunction}", "Errors"),
     "ReconcileGoneAlarm": ("${ReconcileFunction}", "Invocations"),
 }
@@ -67,7 +74,7 @@ def parameters() -> dict[str, dict[str, Any]]:
     return dict(templates.read(TEMPLATE)["Parameters"])
 
 
-QUEUES = ("RetryQueue", "DeadLetterQueue")
+QUEUES = ("RetryQueue", "ChoreQueue", "DeadLetterQueue")
 # What a change of properties must not throw away.
 KEPT = ("LedgerTable", *QUEUES)
 
@@ -89,11 +96,14 @@ class TestQueues:
     def test_there_are_no_others(self, on_aws: Stack) -> None:
         assert on_aws.of_type("AWS::SQS::Queue").keys() == set(QUEUES)
 
-    def test_poison_on_the_retry_queue_goes_to_the_dead_letter_queue_and_rests_there(self, on_aws: Stack) -> None:
+    @pytest.mark.parametrize("name", ["RetryQueue", "ChoreQueue"])
+    def test_poison_goes_to_the_dead_letter_queue_and_throttled_receives_do_not_send_a_job_there_soon(
+        self, on_aws: Stack, name: str
+    ) -> None:
         queues = on_aws.of_type("AWS::SQS::Queue")
-        assert queues["RetryQueue"]["RedrivePolicy"] == {
+        assert queues[name]["RedrivePolicy"] == {
             "deadLetterTargetArn": "${DeadLetterQueue.Arn}",
-            "maxReceiveCount": 5,
+            "maxReceiveCount": 20,
         }
         assert "RedrivePolicy" not in queues["DeadLetterQueue"]
 
@@ -162,7 +172,7 @@ class TestAlarms:
 
     def test_they_go_off_at_the_first_of_it(self, on_aws: Stack) -> None:
         for name, alarm in on_aws.of_type("AWS::CloudWatch::Alarm").items():
-            if name != "RetryQueueAlarm":
+            if name not in OF_AGES:
                 looks = (alarm["Period"] * alarm["EvaluationPeriods"], alarm["Threshold"])
                 assert looks == SLOW.get(name, (60, 0)), name
 
@@ -180,10 +190,12 @@ class TestAlarms:
             period = int(alarms[name]["Period"])
             assert (period >= 3 * 60 * int(minutes), period % 60) == (True, 0), name
 
-    def test_one_watches_for_jobs_that_nobody_works_off(self, on_aws: Stack) -> None:
-        alarm = on_aws.of_type("AWS::CloudWatch::Alarm")["RetryQueueAlarm"]
+    @pytest.mark.parametrize(("name", "queue"), OF_AGES.items())
+    def test_one_watches_for_jobs_that_nobody_works_off(self, on_aws: Stack, name: str, queue: str) -> None:
+        alarm = on_aws.of_type("AWS::CloudWatch::Alarm")[name]
         assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/SQS", "ApproximateAgeOfOldestMessage")
-        assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": "${RetryQueue.QueueName}"}]
+        assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": f"${{{queue}.QueueName}}"}]
+        assert alarm["Threshold"] == AGES[f"{queue}Url"], "doctor fails at the same age"
         assert alarm["Statistic"] == "Maximum"
         # Whatever waits is sent anew by then.
         assert alarm["Threshold"] > MAX_DELAY_SECONDS
@@ -350,10 +362,12 @@ class TestOutputs:
             "XMattersCallbackUrl": "https://${Api}.execute-api.us-east-1.amazonaws.com/v1/xmatters/{channel}",
             "DeadLetterQueueUrl": "${DeadLetterQueue}",
             "RetryQueueUrl": "${RetryQueue}",
+            "ChoreQueueUrl": "${ChoreQueue}",
             "LedgerTableName": "${LedgerTable}",
             "FallbackTopicArn": "${FallbackTopic}",
             "SecretPrefix": "relay",
             "JobWorkerFunction": "${JobWorkerFunction}",
+            "ChoreWorkerFunction": "${ChoreWorkerFunction}",
             "ReconcileFunction": "${ReconcileFunction}",
         }
         assert all(output["Description"] for output in on_aws.outputs.values())

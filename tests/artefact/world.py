@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,17 +24,23 @@ SHARES = [path for path in EVENTS if path.stem.startswith("bigpanda_")]
 REPLAYS = [path for path in EVENTS if path.stem.startswith("job_worker_replay")]
 RETRIES = [path for path in EVENTS if path.stem.startswith("job_worker_retry")]
 CALLBACKS = [path for path in EVENTS if path.stem.startswith("xmatters_callback_")]
-FOLLOWUPS = [path for path in EVENTS if path.stem.startswith("job_worker_followup")]
+FOLLOWUPS = [path for path in EVENTS if path.stem.startswith("chore_worker_followup")]
 LOOKS = [path for path in EVENTS if path.stem.startswith("reconcile")]
-WRITEBACKS = [path for path in EVENTS if path.stem.startswith("job_worker_writeback")]
+WRITEBACKS = [path for path in EVENTS if path.stem.startswith("chore_worker_writeback")]
 
 TOKEN = local.INBOUND_TOKEN
 BIGPANDA_KEY = "BPU-canary-bigpanda-key"
 API_KEY = "canary-url-key"
 RECIPIENT = "Network Operations"
 
-FUNCTIONS = ("BigPandaWebhookFunction", "XMattersCallbackFunction", "JobWorkerFunction", "ReconcileFunction")
-RETRY_QUEUE, DEAD_LETTER_QUEUE, TOLD = "retries", "dead-letters", "told"
+FUNCTIONS = (
+    "BigPandaWebhookFunction",
+    "XMattersCallbackFunction",
+    "JobWorkerFunction",
+    "ChoreWorkerFunction",
+    "ReconcileFunction",
+)
+RETRY_QUEUE, CHORE_QUEUE, DEAD_LETTER_QUEUE, TOLD = QUEUES = "retries", "chores", "dead-letters", "told"
 LEDGER = "ledger"
 
 
@@ -75,6 +81,7 @@ class World:
     webhook: Function
     callback: Function
     worker: Function
+    chore_worker: Function
     reconcile: Function
     webhook_as_deployed: Deployed
     box: Box
@@ -92,6 +99,10 @@ class World:
         """What is on the retry queue; it is taken off."""
         return self.aws.taken_off(RETRY_QUEUE)
 
+    def chores(self) -> list[dict[str, Any]]:
+        """What is on the chore queue; it is taken off."""
+        return self.aws.taken_off(CHORE_QUEUE)
+
     def resting(self) -> list[dict[str, Any]]:
         """What is on the dead-letter queue; it is taken off."""
         return self.aws.taken_off(DEAD_LETTER_QUEUE)
@@ -105,7 +116,7 @@ def make_aws(endpoint_url: str) -> Aws:
     """Make in moto what the template makes: queues, the ledger's table, the fallback topic with a subscriber."""
     bare = Aws(endpoint_url, {})
     sqs, sns = bare.client("sqs"), bare.client("sns")
-    urls = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in (RETRY_QUEUE, DEAD_LETTER_QUEUE, TOLD)}
+    urls = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in QUEUES}
     topic = sns.create_topic(Name="fallback")["TopicArn"]
     told = sqs.get_queue_attributes(QueueUrl=urls[TOLD], AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=told)
@@ -114,6 +125,7 @@ def make_aws(endpoint_url: str) -> Aws:
     bare.client("dynamodb").create_table(TableName=LEDGER, **keys)
     known = {
         "RetryQueue": urls[RETRY_QUEUE],
+        "ChoreQueue": urls[CHORE_QUEUE],
         "DeadLetterQueue": urls[DEAD_LETTER_QUEUE],
         "LedgerTable": LEDGER,
         "FallbackTopic": topic,
@@ -124,16 +136,15 @@ def make_aws(endpoint_url: str) -> Aws:
 @contextmanager
 def made(built: Build, aws: Aws, folder: Path) -> Iterator[World]:
     """The world for the length of a `with` block; the functions' logs are in `folder`."""
-    webhook, callback, worker, reconcile = (built.deployed(name, aws.endpoint_url, aws.known) for name in FUNCTIONS)
+    functions = [built.deployed(name, aws.endpoint_url, aws.known) for name in FUNCTIONS]
+    webhook = functions[0]
     with running() as box:
         _make_channel(aws, webhook, box)
-        with (
-            loaded(webhook, folder / "webhook") as first,
-            loaded(callback, folder / "callback") as second,
-            loaded(worker, folder / "worker") as third,
-            loaded(reconcile, folder / "reconcile") as fourth,
-        ):
-            yield World(first, second, third, fourth, webhook, box, aws)
+        with ExitStack() as stack:
+            first, second, third, fourth, fifth = (
+                stack.enter_context(loaded(each, folder / each.code.name)) for each in functions
+            )
+            yield World(first, second, third, fourth, fifth, webhook, box, aws)
 
 
 def _make_channel(aws: Aws, function: Deployed, box: Box) -> None:

@@ -89,7 +89,7 @@ def test_a_critical_that_is_owed_is_told_once_and_rings_by_itself_afterwards(
     operator.listen(is_open=True)
     until(lambda: {each["body"]["incident"]["id"] for each in channel.signals()} == ids)
     # Those that were kept when the shares came wake, too, and find nothing to do.
-    until(lambda: queues.retries(channel.cloud) == 0)
+    until(lambda: queues.waiting(channel.cloud) == 0)
     assert len(channel.signals()) == len(ids)
     assert len(subscriber.hears()) == 1
     assert queues.dead_letters(channel.cloud) == 0

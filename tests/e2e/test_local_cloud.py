@@ -36,6 +36,8 @@ def test_stack_json_says_where_everything_is(cloud: local.Local, places: local.P
         "DeadLetterQueueUrl",
         "SecretPrefix",
         "JobWorkerFunction",
+        "ChoreQueueUrl",
+        "ChoreWorkerFunction",
     }
     assert written["region"] == "us-east-1"
     assert written["stack_name"] == "bigpanda-xmatters-relay"

@@ -69,10 +69,10 @@ def aftermath(cloud: local.Local, xmatters: StandIn) -> Aftermath:
     finally:
         xmatters.listen(is_open=True)
     deadline = time.monotonic() + DRAIN_SECONDS
-    while queues.retries(cloud) and time.monotonic() < deadline:
+    while queues.waiting(cloud) and time.monotonic() < deadline:
         time.sleep(0.5)
     accounts = Accounts(storm.posts, storm.channel.signals())
-    return Aftermath(accounts, len(plan.before), rang_while_down, queues.retries(cloud), queues.dead_letters(cloud))
+    return Aftermath(accounts, len(plan.before), rang_while_down, queues.waiting(cloud), queues.dead_letters(cloud))
 
 
 def test_every_share_is_accounted_for(aftermath: Aftermath) -> None:

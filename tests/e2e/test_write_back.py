@@ -63,7 +63,7 @@ def called_back(channel: Channel, body: bytes) -> str:
 def outcomes(cloud: local.Local, delivery_id: str) -> list[str]:
     """What became of a job each time that it woke the worker, from its log."""
     logs = boto3.client("logs", region_name=REGION, endpoint_url=cloud.aws_endpoint_url)
-    group = f"/aws/lambda/{cloud.stack_name}-job-worker"
+    group = f"/aws/lambda/{cloud.stack_name}-chore-worker"
     texts = [event["message"] for event in logs.filter_log_events(logGroupName=group)["events"]]
     lines = [json.loads(text) for text in texts if delivery_id in text and text.startswith("{")]
     return [line["outcome"] for line in lines if line["message"] == "job"]

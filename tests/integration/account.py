@@ -61,13 +61,14 @@ class Mailbox:
 
 
 class Aws:
-    """An account in this process, with two queues, a table, a topic, and the secrets below `relay/`."""
+    """An account in this process, with three queues, a table, a topic, and the secrets below `relay/`."""
 
     def __init__(self) -> None:
         self.secrets = _SECRETS
         self.dynamodb = _DYNAMODB
         self.sns = _SNS
         self.retries = Mailbox("retries")
+        self.chores = Mailbox("chores")
         self.dead_letters = Mailbox("dead-letters")
         self.table = f"ledger-{uuid.uuid4().hex}"
         self.dynamodb.create_table(

@@ -36,6 +36,7 @@ def load(function: str, environment: pytest.MonkeyPatch, account: Aws, **changes
         "RELAY_PROFILE": "local",
         "RELAY_DEAD_LETTER_QUEUE_URL": account.dead_letters.url,
         "RELAY_RETRY_QUEUE_URL": account.retries.url,
+        "RELAY_CHORE_QUEUE_URL": account.chores.url,
         "RELAY_LEDGER_TABLE": account.table,
         "RELAY_FALLBACK_TOPIC_ARN": account.topic_arn,
     }

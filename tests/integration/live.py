@@ -73,7 +73,8 @@ class Live:
         )
         outward = Outward(self.session, clock=self.clock)
         self.sender = Sender(self.channels, XMatters(outward), self.sleep, lambda: random.random() * self.chance)
-        keeper = Keeper(self.aws.retries.queue(), self.aws.dead_letters.queue(), self.clock)
+        queues = (self.aws.retries.queue(), self.aws.chores.queue(), self.aws.dead_letters.queue())
+        keeper = Keeper(*queues, self.clock)
         table = Table(self.aws.dynamodb, self.aws.table, self.clock)
         pace = Pace(table, self.clock, random.random)
         self.delivery = Delivery(
@@ -140,10 +141,11 @@ class Live:
         )
 
     def wake(self, seconds: float) -> None:
-        """Let the clocks go on, and the worker have all that is on the retry queue."""
+        """Let the clocks go on, and workers have all jobs: first those on the retry queue, then the chores."""
         self.ahead += seconds
-        records = [{"messageId": each["MessageId"], "body": each["Body"]} for each in self.aws.retries.messages()]
-        assert self.worker.work(records) == []
+        for mailbox in (self.aws.retries, self.aws.chores):
+            for each in mailbox.messages():
+                assert self.worker.work([{"messageId": each["MessageId"], "body": each["Body"]}]) == []
 
     def replay(self, job: Job) -> dict[str, Any]:
         """Try a job that an operator holds."""

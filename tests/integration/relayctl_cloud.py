@@ -95,7 +95,8 @@ class Operator:
     `clock` on. `on_put` happens before a new version of a secret is stored.
 
     The operations in `refused` fail with the code that stands there; `on_receive` happens when SQS has given
-    messages and nobody has seen them yet. `mappings` are the event sources of the worker, `recursive_loop` its setting.
+    messages and nobody has seen them yet. `mappings` are the event sources of the workers, `recursive_loop` their
+    setting, `concurrency` the account's quota.
     """
 
     worker: Callable[[Job], Fate] = delivered
@@ -109,6 +110,7 @@ class Operator:
     parameters: dict[str, str] = field(default_factory=PARAMETERS.copy)
     mappings: list[dict[str, str]] = field(default_factory=list)
     recursive_loop: str = "Allow"
+    concurrency: int = 1000
 
     def __post_init__(self) -> None:
         session = new_session(region_name=REGION)
@@ -116,14 +118,17 @@ class Operator:
         self.secrets = session.client("secretsmanager")
         self.queue_url = self.sqs.create_queue(QueueName=f"{STACK}-DeadLetterQueue-1")["QueueUrl"]
         self.retry_queue_url = self.sqs.create_queue(QueueName=f"{STACK}-RetryQueue-1")["QueueUrl"]
+        self.chore_queue_url = self.sqs.create_queue(QueueName=f"{STACK}-ChoreQueue-1")["QueueUrl"]
         self.outputs = {
             "ApiId": "a1b2c3d4e5",
             "BigPandaWebhookUrl": f"https://{API_HOST}/v1/bigpanda/{{channel}}",
             "XMattersCallbackUrl": f"https://{API_HOST}/v1/xmatters/{{channel}}",
             "DeadLetterQueueUrl": self.queue_url,
             "RetryQueueUrl": self.retry_queue_url,
+            "ChoreQueueUrl": self.chore_queue_url,
             "SecretPrefix": "team/relay",
             "JobWorkerFunction": f"{STACK}-JobWorkerFunction-1",
+            "ChoreWorkerFunction": f"{STACK}-ChoreWorkerFunction-1",
         }
 
     def run(self, *arguments: str, typed: str | None = None) -> Result:
@@ -150,6 +155,7 @@ class Operator:
         events.register("before-call.lambda.Invoke", self._invoke)
         events.register("before-call.lambda.ListEventSourceMappings", self._map)
         events.register("before-call.lambda.GetFunctionRecursionConfig", self._recursion)
+        events.register("before-call.lambda.GetAccountSettings", self._account)
         events.register("before-call.cloudformation.DescribeStacks", self._describe)
         events.register_first("before-call.*.*", self._refuse)
         return session
@@ -216,6 +222,9 @@ class Operator:
 
     def _recursion(self, **_: Any) -> tuple[SimpleNamespace, dict[str, Any]]:
         return SimpleNamespace(status_code=200), {"RecursiveLoop": self.recursive_loop}
+
+    def _account(self, **_: Any) -> tuple[SimpleNamespace, dict[str, Any]]:
+        return SimpleNamespace(status_code=200), {"AccountLimit": {"ConcurrentExecutions": self.concurrency}}
 
     def _refuse(self, model: Any, **_: Any) -> tuple[SimpleNamespace, dict[str, Any]] | None:
         if model.name not in self.refused:

@@ -60,12 +60,18 @@ def callback(account: Aws, monkeypatch: pytest.MonkeyPatch) -> Handler:
 
 @pytest.fixture
 def worker(account: Aws, monkeypatch: pytest.MonkeyPatch) -> Handler:
+    return load("chore_worker", monkeypatch, account)
+
+
+@pytest.fixture
+def replayer(account: Aws, monkeypatch: pytest.MonkeyPatch) -> Handler:
+    """The worker of signals, to which the replay tool hands jobs of all kinds."""
     return load("job_worker", monkeypatch, account)
 
 
 def work(worker: Handler, account: Aws) -> None:
-    """Let the worker have all that is on the retry queue."""
-    records = [{"messageId": each["MessageId"], "body": each["Body"]} for each in account.retries.messages()]
+    """Let the worker have all that is on the chore queue."""
+    records = [{"messageId": each["MessageId"], "body": each["Body"]} for each in account.chores.messages()]
     assert records
     assert invoke(worker, {"Records": records}) == NOTHING_STAYS
 
@@ -77,10 +83,10 @@ def test_every_sample_callback_is_answered(account: Aws, callback: Handler, path
     if path.stem in REFUSED:
         assert (answer["statusCode"], document["error"]) == (400, "bad_request")
         assert "incident_id" in document["detail"]
-        assert account.retries.messages() == []
+        assert account.chores.messages() == []
         return
     assert (answer["statusCode"], document["outcome"], document["queue"]) == (200, "queued", "retry")
-    [job] = account.retries.jobs()
+    [job] = account.chores.jobs()
     assert (job.kind, job.channel, job.delivery_id) == ("writeback", "demo", document["delivery_id"])
 
 
@@ -99,14 +105,14 @@ def test_the_samples_become_comments_and_an_assignment(
     }
     assert {call.environment_id for call in box.bigpanda.comments()} == {ENVIRONMENT}
     assert [call.incident_id for call in box.bigpanda.assignments()] == ["66b0f1c2a94d3e0012ab34cd"]
-    assert account.retries.messages() == account.dead_letters.messages() == []
+    assert account.chores.messages() == account.dead_letters.messages() == []
 
 
 def test_what_is_answered_does_not_wait_for_bigpanda(box: Box, account: Aws, callback: Handler) -> None:
     box.script([{"kind": "status", "status": 503, "on": "comment", "times": None}])
     assert invoke(callback, event(said(), **SHOWN))["statusCode"] == 200
     assert box.bigpanda.calls.all() == []
-    assert len(account.retries.messages()) == 1
+    assert len(account.chores.messages()) == 1
     assert account.known() == [], "it has no right to the ledger"
 
 
@@ -123,14 +129,14 @@ def test_a_callback_that_comes_twice_is_written_once(
 
 @pytest.mark.parametrize("kind", ["accept_then_reset", "reset"])
 def test_a_comment_that_may_stand_there_is_looked_for_before_it_is_written_again(
-    box: Box, account: Aws, callback: Handler, worker: Handler, kind: str
+    box: Box, account: Aws, callback: Handler, worker: Handler, replayer: Handler, kind: str
 ) -> None:
     box.script([{"kind": kind, "on": "comment"}])
     answer = json.loads(invoke(callback, event(said(), **SHOWN))["body"])
     work(worker, account)
-    [waiting] = account.retries.jobs()
+    [waiting] = account.chores.jobs()
     assert (waiting.reason, waiting.attempts) == ("unreachable", 1)
-    [result] = invoke(worker, {"jobs": [waiting.to_json()]})["results"]
+    [result] = invoke(replayer, {"jobs": [waiting.to_json()]})["results"]
     assert result["outcome"] == "delivered"
     [comment] = box.bigpanda.comments()
     assert f"[relay {answer['delivery_id'][:8]}]" in comment.document["comment"]
@@ -138,14 +144,14 @@ def test_a_comment_that_may_stand_there_is_looked_for_before_it_is_written_again
 
 
 def test_what_bigpanda_refuses_rests_until_it_is_replayed(
-    box: Box, account: Aws, callback: Handler, worker: Handler
+    box: Box, account: Aws, callback: Handler, worker: Handler, replayer: Handler
 ) -> None:
     box.script([{"kind": "status", "status": 404, "on": "comment"}])
     invoke(callback, event(said(), **SHOWN))
     work(worker, account)
     [resting] = account.dead_letters.jobs()
     assert (resting.kind, resting.reason, resting.http_status) == ("writeback", "refused", 404)
-    [result] = invoke(worker, {"jobs": [resting.to_json()]})["results"]
+    [result] = invoke(replayer, {"jobs": [resting.to_json()]})["results"]
     assert (result["outcome"], len(box.bigpanda.comments())) == ("delivered", 1)
 
 
@@ -155,7 +161,7 @@ def test_the_share_that_was_signalled_tells_the_environment(
     webhook = load("bigpanda_webhook", monkeypatch, account)
     share = json.loads(samples.body()) | {"metadata": {"environment_id": "shared-in"}}
     assert invoke(webhook, event(json.dumps(share), x_api_key=samples.TOKEN))["statusCode"] == 200
-    account.retries.messages()
+    account.chores.messages()
     invoke(callback, event(said(environment_id=None), **SHOWN))
     work(worker, account)
     assert [call.environment_id for call in box.bigpanda.comments()] == ["shared-in"]
@@ -168,7 +174,7 @@ class TestTheDoor:
         webhook = load("bigpanda_webhook", monkeypatch, account)
         assert invoke(callback, event(said(), x_api_key=samples.TOKEN))["statusCode"] == 401
         assert invoke(webhook, event(samples.body().decode(), **SHOWN))["statusCode"] == 401
-        assert account.retries.messages() == []
+        assert account.chores.messages() == []
 
     def test_a_channel_without_it_and_an_unknown_one_are_told_apart_by_nobody(
         self, account: Aws, callback: Handler
@@ -185,7 +191,7 @@ class TestTheDoor:
         encoded = base64.b64encode(said(note="é ✓").encode()).decode()
         sample = event(encoded, channel="demo", Authorization=shown) | {"isBase64Encoded": True}
         assert invoke(callback, sample)["statusCode"] == 200
-        [job] = account.retries.jobs()
+        [job] = account.chores.jobs()
         assert json.loads(job.body)["note"] == "é ✓"
 
     @pytest.mark.parametrize(
@@ -193,16 +199,16 @@ class TestTheDoor:
     )
     def test_what_is_no_callback_is_refused(self, account: Aws, callback: Handler, body: str, status: int) -> None:
         assert invoke(callback, event(body, **SHOWN))["statusCode"] == status
-        assert account.retries.messages() == []
+        assert account.chores.messages() == []
 
 
 def test_with_no_queue_left_it_is_503_and_the_log_has_the_last_copy(
-    box: Box, account: Aws, worker: Handler, monkeypatch: pytest.MonkeyPatch
+    box: Box, account: Aws, replayer: Handler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = io.StringIO()
     with contextlib.redirect_stdout(written):
         callback = load("xmatters_callback", monkeypatch, account)
-        account.retries.delete()
+        account.chores.delete()
         assert json.loads(invoke(callback, event(said(), **SHOWN))["body"])["queue"] == "dead_letter"
         account.dead_letters.delete()
         answer = invoke(callback, event(said(response="Escalate"), **SHOWN))
@@ -211,7 +217,7 @@ def test_with_no_queue_left_it_is_503_and_the_log_has_the_last_copy(
     [last] = [line for line in lines if line.get("level") == "CRITICAL"]
     assert Job.from_json(last["last_copy"]).kind == "writeback"
     assert sum(line.get("callback_unsafe", [0.0])[0] for line in lines if "_aws" in line) == 1
-    [result] = invoke(worker, {"jobs": [last["last_copy"]]})["results"]
+    [result] = invoke(replayer, {"jobs": [last["last_copy"]]})["results"]
     assert result["outcome"] == "delivered"
     assert "escalated" in box.bigpanda.comments()[0].document["comment"]
 

@@ -214,8 +214,8 @@ def test_nor_in_anything_that_write_back_writes(
         for fault in faults:
             box.script([fault | {"times": None, "on": route}])
             functions.call_back()
-            functions.work(*search.empty(account.retries))
-            kept += search.empty(account.retries)
+            functions.work(*search.empty(account.chores))
+            kept += search.empty(account.chores)
     be_turned_away_as_xmatters(functions)
     resting = search.empty(account.dead_letters)
     functions.replay(*resting, *kept[:2])
@@ -226,7 +226,7 @@ def test_nor_in_anything_that_write_back_writes(
     assert {call.incident_id for call in box.bigpanda.comments()} >= {
         f"i{number}" for number in range(1, len(FAULTS) + 1)
     }
-    account.retries.delete()
+    account.chores.delete()
     functions.call_back()
     search.empty(account.dead_letters)
     account.dead_letters.delete()
@@ -320,9 +320,9 @@ def test_nor_when_bigpanda_echoes_the_whole_request(account: Aws, search: Search
         answer = live.callbacks.serve(called_back)
         search.answers.append(answer.to_response())
         assert (answer.status, answer.document["outcome"]) == (200, "queued")
-        [envelope] = search.empty(account.retries)
+        [envelope] = search.empty(account.chores)
         assert live.worker.work([{"messageId": "m1", "body": envelope}]) == []
-    [again] = [Job.from_json(envelope) for envelope in search.empty(account.retries)]
+    [again] = [Job.from_json(envelope) for envelope in search.empty(account.chores)]
     assert "***" in again.response_excerpt
     search.finds_nothing(live.recorder.written())
 

@@ -448,7 +448,7 @@ class TestFollowup:
         # Both jobs look, that of the overtaken one, too.
         box.script([fault | {"on": route, "times": 2}])
         live.wake(36)
-        [waiting] = live.aws.retries.jobs()
+        [waiting] = live.aws.chores.jobs()
         assert (waiting.kind, waiting.reason, waiting.rounds) == ("followup", reason, 1)
         live.ahead += 301
         assert live.worker.work([{"messageId": "m1", "body": waiting.to_json()}]) == []

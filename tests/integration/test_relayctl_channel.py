@@ -500,7 +500,10 @@ class TestRemove:
         operator.put(job())
         done = operator.run("channel", "remove", "payments", "--yes")
         assert (done.exit_code, done.stdout) == (1, "")
-        assert "2 jobs wait on the retry queue and 1 is dead-lettered, of all channels of the stack" in done.stderr
+        assert (
+            "2 jobs wait on the retry and chore queues and 1 is dead-lettered, of all channels of the stack"
+            in done.stderr
+        )
         assert "nothing was removed" in done.stderr
         assert "--drop-owed" in done.stderr
         assert operator.run("channel", "show", "payments").exit_code == 0
@@ -511,7 +514,7 @@ class TestRemove:
         done = operator.run("channel", "remove", "payments", "--yes", "--drop-owed")
         assert done.exit_code == 0
         assert "channel payments: removed" in done.stdout
-        assert "0 jobs wait on the retry queue and 1 is dead-lettered" in done.stdout
+        assert "0 jobs wait on the retry and chore queues and 1 is dead-lettered" in done.stdout
         assert "relayctl dlq replay --channel payments --yes" in done.stdout
         assert operator.run("channel", "show", "payments").exit_code == 3
 

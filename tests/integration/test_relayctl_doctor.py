@@ -12,7 +12,8 @@ from botocore.parsers import ResponseParserError
 from tests.integration.relayctl_cloud import REGION, STACK, Operator, account, new_session
 from tests.samples import job
 
-CHECKS = ["outputs", "retry queue", "dead-letter queue", "worker", "recursion", "ledger", "missed shares"]
+CHECKS = ["outputs", "retry queue", "chore queue", "dead-letter queue", "worker", "chore worker", "recursion"]
+CHECKS += ["concurrency", "ledger", "missed shares"]
 CHECKS += ["fallback topic", "alarms", "channels"]
 ALARM_TOPIC = "arn:aws:sns:us-east-1:123456789012:alarms"
 
@@ -53,8 +54,16 @@ class Patient:
             "https://acme.xmatters.com/api/integration/1/functions/f1/triggers?recipients=Ops",
         )
 
-    def map(self, state: str, queue: str = f"{STACK}-RetryQueue-1") -> None:
-        self.operator.mappings = [{"EventSourceArn": f"arn:aws:sqs:{REGION}:123456789012:{queue}", "State": state}]
+    def map(self, state: str, *queues: str) -> None:
+        """Let these queues, or both, wake the workers."""
+        self.operator.mappings = [
+            {"EventSourceArn": f"arn:aws:sqs:{REGION}:123456789012:{STACK}-{queue}-1", "State": state}
+            for queue in queues or ("RetryQueue", "ChoreQueue")
+        ]
+
+    def concurrency(self, quota: int, workers: int = 5) -> None:
+        self.operator.concurrency = quota
+        self.operator.parameters["WorkerConcurrency"] = str(workers)
 
     def recursion(self, setting: str) -> None:
         self.operator.recursive_loop = setting
@@ -80,11 +89,11 @@ class Patient:
         )
         self.cloudwatch.set_alarm_state(AlarmName=whole, StateValue=state, StateReason="a test")
 
-    def age(self, seconds: float, *, ago: float = 60) -> None:
-        """Let CloudWatch have a figure of the retry queue's oldest message, so many seconds ago."""
+    def age(self, seconds: float, *, ago: float = 60, queue: str = "RetryQueue") -> None:
+        """Let CloudWatch have a figure of a queue's oldest message, so many seconds ago."""
         figure = {
             "MetricName": "ApproximateAgeOfOldestMessage",
-            "Dimensions": [{"Name": "QueueName", "Value": f"{STACK}-RetryQueue-1"}],
+            "Dimensions": [{"Name": "QueueName", "Value": f"{STACK}-{queue}-1"}],
             "Timestamp": datetime.now(UTC) - timedelta(seconds=ago),
             "Value": seconds,
         }
@@ -107,8 +116,8 @@ def test_a_stack_that_is_well(patient: Patient) -> None:
     done = patient.operator.run("doctor")
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
-    assert (lines[0], lines[11]) == (f"stack {STACK}", "channel payments")
-    assert [line.split(":")[0].split("  ")[-1].strip() for line in lines[1:11]] == CHECKS
+    assert (lines[0], lines[len(CHECKS) + 1]) == (f"stack {STACK}", "channel payments")
+    assert [line.split(":")[0].split("  ")[-1].strip() for line in lines[1 : len(CHECKS) + 1]] == CHECKS
     assert done.stderr.startswith(f"stack {STACK}: ")
     assert "\x1b" not in done.output
 
@@ -137,11 +146,19 @@ def _a_mapping(state: str) -> Callable[[Patient], object]:
         (lambda it: [it.age(1300, ago=300), it.age(40)], "retry queue", "ok", "the oldest is 40 s old"),
         (lambda it: it.operator.sqs.delete_queue(QueueUrl=it.retry_url), "retry queue", "failed", "AWS refused"),
         (lambda it: it.operator.put(job(), job()), "dead-letter queue", "warning", "about 2 rest there"),
-        (_a_mapping("Disabled"), "worker", "failed", "is Disabled"),
+        (_a_mapping("Disabled"), "worker", "failed", "is Disabled: nobody works the retry queue off"),
+        (_a_mapping("Disabled"), "chore worker", "failed", "is Disabled: nobody works the chore queue off"),
         (_a_mapping("Enabling"), "worker", "warning", "Enabling"),
         (lambda it: it.operator.mappings.clear(), "worker", "failed", "nothing wakes it"),
-        (lambda it: it.map("Enabled", queue="another"), "worker", "failed", "nothing wakes it"),
-        (lambda it: it.recursion("Terminate"), "recursion", "failed", "RecursiveLoop is Terminate"),
+        (lambda it: it.map("Enabled", "ChoreQueue"), "worker", "failed", "nothing wakes it for the retry queue"),
+        (lambda it: it.map("Enabled", "RetryQueue"), "chore worker", "failed", "nothing wakes it for the chore queue"),
+        (lambda it: it.age(1300, queue="ChoreQueue"), "chore queue", "ok", "the oldest is 1300 s old"),
+        (lambda it: it.age(1900, queue="ChoreQueue"), "chore queue", "failed", "nobody works it off"),
+        (lambda it: it.recursion("Terminate"), "recursion", "failed", "worker's RecursiveLoop is Terminate"),
+        (lambda it: it.recursion("Terminate"), "recursion", "failed", "the chore worker's RecursiveLoop is Terminate"),
+        (lambda it: it.concurrency(10), "concurrency", "warning", "has 10 concurrent executions"),
+        (lambda it: it.concurrency(50), "concurrency", "ok", "the workers may use 10"),
+        (lambda it: it.concurrency(100, workers=60), "concurrency", "warning", "ask for 140 or more"),
         (lambda it: it.dynamodb.delete_table(TableName=it.table), "ledger", "failed", "ResourceNotFoundException"),
         (lambda it: it.operator.outputs.pop("ReconcileFunction"), "missed shares", "warning", "ReconcileMinutes is 0"),
         (lambda it: it.unsubscribe(), "fallback topic", "warning", "no confirmed subscription, 0 to be confirmed"),
@@ -167,7 +184,7 @@ def test_what_ails_it_is_said_where_it_ails(
     assert found[check][0] == state
     assert words in found[check][1]
     others = {what for what, (its_state, _) in found.items() if its_state == "failed"} - {check}
-    assert others <= ({"outputs"} if check == "ledger" else set())
+    assert others <= {"ledger": {"outputs"}, "worker": {"chore worker"}, "chore worker": {"worker"}}.get(check, set())
 
 
 def test_a_subscription_that_waits_for_its_link_is_none(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +215,10 @@ def _pending(parsed: dict[str, Any], **_: Any) -> None:
         ("GetQueueAttributes", "retry queue", "failed"),
         ("GetMetricStatistics", "retry queue", "failed"),
         ("ListEventSourceMappings", "worker", "failed"),
+        ("GetQueueAttributes", "chore queue", "failed"),
+        ("ListEventSourceMappings", "chore worker", "failed"),
         ("GetFunctionRecursionConfig", "recursion", "failed"),
+        ("GetAccountSettings", "concurrency", "failed"),
         ("DescribeTable", "ledger", "failed"),
         # A topic of another account shows its subscriptions to nobody else.
         ("ListSubscriptionsByTopic", "fallback topic", "warning"),
@@ -257,6 +277,12 @@ class TestLocalCloud:
         local.recursion("Terminate")
         local.operator.refused = refused
         assert local.examined()["recursion"] == ("warning", "not evaluated here")
+
+    @pytest.mark.parametrize("refused", [{}, {"GetAccountSettings": "InvalidAction"}])
+    def test_concurrency_is_not_evaluated_there(self, local: Patient, refused: dict[str, str]) -> None:
+        local.concurrency(10)
+        local.operator.refused = refused
+        assert local.examined()["concurrency"] == ("warning", "not evaluated here")
 
     def test_a_right_that_is_missing_is_failed_there_too(self, local: Patient) -> None:
         local.operator.refused = {"GetFunctionRecursionConfig": "AccessDeniedException"}

@@ -19,7 +19,7 @@ OPEN_SECONDS = 30.0
 # A sender that is at it already does not learn of a circuit that opens.
 LEARNS_SECONDS = 8.0
 SHORTEST_PAUSE_SECONDS = 20.0
-# Nothing waits for longer than 15 minutes, and a crash costs 6 more.
+# Nothing waits for longer than 15 minutes, and a crash costs 3 more.
 FAIR_SECONDS = 1500.0
 BREAKING = {"503", "504", "504 rang", "gone", "reset rang", "timeout", "timeout rang"}
 TOLD_TWICE_SECONDS = 55.0

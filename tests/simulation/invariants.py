@@ -42,7 +42,8 @@ class Invariants:
     world: World
     states: dict[tuple[str, int], SharedState]
     phones: Phones
-    retries: SimulatedSqs
+    # The queues whose messages wake workers.
+    queues: Sequence[SimulatedSqs]
     dead_letters: SimulatedSqs
     sns: SimulatedSns
     weather: Weather
@@ -111,8 +112,7 @@ class Invariants:
 
     def at_the_end(self) -> None:
         """Nothing moves any more."""
-        if self.retries.messages:
-            self._problem(f"{len(self.retries.messages)} jobs never ended")
+        self._check_queues()
         self.anywhere()
         for incident in {state.incident for state in self.states.values()}:
             rings = self._rings(incident)
@@ -133,8 +133,6 @@ class Invariants:
         self._check_ages()
         self._check_recipients()
         self._check_answers()
-        if self.retries.wrong_delays:
-            self._problem(f"SQS was asked for delays of {self.retries.wrong_delays} s")
         conduct = Conduct(
             self.policy,
             self.weather,
@@ -147,6 +145,14 @@ class Invariants:
         )
         for problem in conduct.problems():
             self._problem(problem)
+
+    def _check_queues(self) -> None:
+        """Every job came to its end, and SQS was asked for nothing that it refuses."""
+        for queue in self.queues:
+            if queue.messages:
+                self._problem(f"{len(queue.messages)} jobs never ended")
+            if queue.wrong_delays:
+                self._problem(f"SQS was asked for delays of {queue.wrong_delays} s")
 
     def _check_safe(self, state: SharedState) -> None:
         """It, or what overtook it, rang, is on a queue, or is not owed by policy."""
@@ -176,7 +182,7 @@ class Invariants:
         return [ring for ring in self.phones.rings if ring.incident == incident]
 
     def _is_on_a_queue(self, state: SharedState) -> bool:
-        for job in [*self.retries.bodies(), *self.dead_letters.bodies()]:
+        for job in (job for queue in (*self.queues, self.dead_letters) for job in queue.bodies()):
             found = self.states.get((job["id"], job["share"]))
             if found and found.incident == state.incident and not surely_newer(state, found):
                 return True

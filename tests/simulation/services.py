@@ -83,7 +83,7 @@ class SimulatedSqs:
     label: str
     visibility: float
     redrive: "SimulatedSqs | None" = None
-    max_receives: int = 5
+    max_receives: int = 0
     # Called when a message will be visible, with the moment.
     woken: Callable[[float], None] = lambda _: None
     messages: dict[str, Message] = field(default_factory=dict)

@@ -54,11 +54,13 @@ from tests.simulation.world import Process, World, WorldDeadline
 HOSTS = AllowedHosts(("*.xmatters.com", "*.bigpanda.io"))
 TOKEN = "inbound-token"
 REST = {"base_url": "https://acme.xmatters.com", "auth": {"type": "basic", "username": "u", "password": "p"}}
-BATCH = 5
 RESENDS = 2
-VISIBILITY_SECONDS = 360.0
+# As in the template: visibility, and receives before redrive.
+VISIBILITY_SECONDS, RECEIVES = 180.0, 20
+# Workers of each queue at once, as the template has it by default.
+WORKERS = 5
 # What Lambda lets them run for.
-WEBHOOK_SECONDS, WORKER_SECONDS, LOOK_SECONDS = 15.0, 60.0, 240.0
+WEBHOOK_SECONDS, WORKER_SECONDS, LOOK_SECONDS = 15.0, 30.0, 240.0
 # Until when BigPanda is asked for what never came.
 LOOKED_AT_SECONDS = STORM_SECONDS + 1500
 
@@ -98,9 +100,8 @@ class Simulation:
         self.console = Console(edge, self._incidents, self._came_by_api, self._echo)
         sqs = Edge(self.world, weather, "sqs")
         self.dead_letters = SimulatedSqs(self.world, sqs, "dead-letters", 60)
-        self.retries = SimulatedSqs(
-            self.world, sqs, "retries", VISIBILITY_SECONDS, self.dead_letters, woken=self._wake_at
-        )
+        self._pools: dict[str, set[Process]] = {"retries": set(), "chores": set()}
+        self.retries, self.chores = self._waking("retries", sqs), self._waking("chores", sqs)
         self.dynamodb = SimulatedDynamoDb(Edge(self.world, weather, "dynamodb", 0.001, 0.01))
         self._known_key, self._recipients = OLD_KEY, ["Ops"]
         self.secrets = SimulatedSecrets(Edge(self.world, weather, "secrets"), self._secret())
@@ -113,7 +114,7 @@ class Simulation:
             self.world,
             states,
             self.phones,
-            self.retries,
+            (self.retries, self.chores),
             self.dead_letters,
             self.sns,
             weather,
@@ -195,7 +196,7 @@ class Simulation:
         sns: Any = self.sns
         client: Any = self.dynamodb
         table, chance = Table(client, "ledger", clock), world.random.random
-        keeper = Keeper(_queue(self.retries), _queue(self.dead_letters), clock)
+        keeper = Keeper(_queue(self.retries), _queue(self.chores), _queue(self.dead_letters), clock)
         channels = ChannelCache(self.secrets, HOSTS, seconds=60, clock=clock, notice=_telemetry().notice)
         sender = Sender(channels, XMatters(Outward(self.phones, clock=clock)), world.wait, chance)
         delivery = Delivery(
@@ -315,26 +316,41 @@ class Simulation:
         found = self._any().reconciler.reconcile().get("noc")
         self.world.say(f"{process.name} finds {found}")
 
-    # ---- SQS and the worker --------------------------------------------------------------------------------------
+    # ---- SQS and the workers -------------------------------------------------------------------------------------
 
-    def _wake_at(self, moment: float) -> None:
-        self.world.at(moment + self.world.random.uniform(0, 1.5), self._poll)
+    def _waking(self, label: str, edge: Edge) -> SimulatedSqs:
+        """Return a queue whose messages wake workers of its own, one message each."""
 
-    def _poll(self) -> None:
-        messages = self.retries.receive(BATCH)
-        if messages and self.weather.fault("lambda") == "throttled":
+        def wake_at(moment: float) -> None:
+            self.world.at(moment + self.world.random.uniform(0, 1.5), lambda: self._poll(queue))
+
+        queue = SimulatedSqs(self.world, edge, label, VISIBILITY_SECONDS, self.dead_letters, RECEIVES, wake_at)
+        return queue
+
+    def _poll(self, queue: SimulatedSqs) -> None:
+        pool = self._pools[queue.label]
+        if len(pool) < WORKERS:
+            for message in queue.receive(WORKERS - len(pool)):
+                self._hand_over(queue, message, pool)
+
+    def _hand_over(self, queue: SimulatedSqs, message: Message, pool: set[Process]) -> None:
+        if self.weather.fault("lambda") == "throttled":
             self.world.say("lambda: throttled, no worker gets what was received")
-        elif messages:
-            incidents = [json.loads(message.body)["incident_id"] for message in messages]
-            process = Process(f"worker {next(self._names)}", incidents, lambda: self._ended(process))
-            self._start(process, lambda: self._work(messages), WORKER_SECONDS)
+            return
 
-    def _work(self, messages: list[Message]) -> None:
-        records = [{"messageId": message.name, "body": message.body} for message in messages]
-        staying = self._any().worker.work(records)
-        for message in messages:
-            if message.name not in staying:
-                self.retries.delete(message)
+        def ended() -> None:
+            pool.discard(process)
+            self._ended(process)
+            self._poll(queue)
+
+        incidents = [json.loads(message.body)["incident_id"]]
+        process = Process(f"worker {next(self._names)}", incidents, ended)
+        pool.add(process)
+        self._start(process, lambda: self._work(queue, message), WORKER_SECONDS)
+
+    def _work(self, queue: SimulatedSqs, message: Message) -> None:
+        if not self._any().worker.work([{"messageId": message.name, "body": message.body}]):
+            queue.delete(message)
 
     # ---- Operators -----------------------------------------------------------------------------------------------
 

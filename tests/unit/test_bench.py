@@ -162,7 +162,7 @@ class TestTraffic:
 
 class TestCost:
     def test_each_line_is_a_count_times_a_price(self) -> None:
-        bill = cost.per_million(COUNTED, WEBHOOK, WORKER, 1)
+        bill = cost.per_million(COUNTED, WEBHOOK, WORKER)
         assert bill["API Gateway requests"] == 3.5
         assert bill["DynamoDB writes"] == pytest.approx(4 * 0.625)
         assert bill["DynamoDB reads"] == pytest.approx(2 * 0.125)
@@ -174,19 +174,17 @@ class TestCost:
         assert bill["Lambda, worker time"] == pytest.approx((0.002 * 1769 / 512 + 0.005) * 0.5 * 13.3334)
 
     def test_log_lines_count_with_what_aws_writes_itself(self) -> None:
-        quiet = cost.per_million(COUNTED, replace(WEBHOOK, log_bytes=0), replace(WORKER, log_bytes=0), 1)
-        bill = cost.per_million(COUNTED, WEBHOOK, WORKER, 1)
+        quiet = cost.per_million(COUNTED, replace(WEBHOOK, log_bytes=0), replace(WORKER, log_bytes=0))
+        bill = cost.per_million(COUNTED, WEBHOOK, WORKER)
         assert bill["CloudWatch Logs"] - quiet["CloudWatch Logs"] == pytest.approx(1900 * 1e6 / 1e9 * 0.5)
         assert quiet["CloudWatch Logs"] > 0.3
-        silent = cost.per_million(COUNTED, WEBHOOK, replace(WORKER, log_bytes=0, log_lines=0), 1)
+        silent = cost.per_million(COUNTED, WEBHOOK, replace(WORKER, log_bytes=0, log_lines=0))
         assert bill["CloudWatch Logs"] - silent["CloudWatch Logs"] == pytest.approx((900 + 2 * 26) * 1e6 / 1e9 * 0.5)
 
-    def test_batches_save_requests_and_no_time(self) -> None:
-        alone, together = (cost.per_million(COUNTED, WEBHOOK, WORKER, jobs) for jobs in (1, 5))
-        assert together["SQS requests"] == pytest.approx((1 + 2 / 5) * prices.SQS_REQUESTS)
-        assert together["Lambda, worker requests"] == pytest.approx(alone["Lambda, worker requests"] / 5)
-        assert together["Lambda, worker time"] == alone["Lambda, worker time"]
-        assert sum(together.values()) < sum(alone.values())
+    def test_each_queue_that_wakes_a_worker_is_looked_at_all_the_time(self) -> None:
+        monthly = cost.per_month(alarms=0, metrics=0, channels=0)
+        [sources] = [dollars for name, dollars in monthly.items() if "event sources" in name]
+        assert sources == pytest.approx(2 * 15 * 60 * 24 * 30 * 0.4 / 1e6)
 
     def test_the_sum_is_shown_and_judged(self) -> None:
         section = cost.section(COUNTED, WEBHOOK, WORKER, cost.per_month(alarms=10, metrics=30, channels=2))

@@ -4,12 +4,14 @@ import pytest
 
 from relay import bootstrap
 from relay.errors import ConfigError
+from relay.worker import Worker
 
 ENVIRONMENT = {
     "RELAY_SECRET_PREFIX": "relay",
     "RELAY_ALLOWED_HOSTS": "*.xmatters.com",
     "RELAY_DEAD_LETTER_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/000000000000/dead-letters",
     "RELAY_RETRY_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/000000000000/retries",
+    "RELAY_CHORE_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/000000000000/chores",
     "RELAY_LEDGER_TABLE": "ledger",
     "RELAY_FALLBACK_TOPIC_ARN": "arn:aws:sns:eu-central-1:000000000000:fallback",
 }
@@ -29,8 +31,9 @@ def test_the_parts_of_the_webhook_fit_together_without_a_call_to_anybody() -> No
     assert webhook.door == "inbound"
 
 
-def test_so_do_those_of_the_worker() -> None:
-    worker = bootstrap.job_worker(ENVIRONMENT)
+@pytest.mark.parametrize("build", [bootstrap.job_worker, bootstrap.chore_worker])
+def test_so_do_those_of_the_workers(build: Callable[[dict[str, str]], Worker]) -> None:
+    worker = build(ENVIRONMENT)
     assert worker.channels is worker.delivery.sender.channels
     assert worker.keeper is worker.delivery.keeper
     assert worker.fallback.table is worker.delivery.guard.ledger.table is worker.delivery.guard.pace.table
@@ -41,22 +44,25 @@ def test_no_two_senders_have_the_same_name() -> None:
     assert len({delivery.owner() for _ in range(100)}) == 100
 
 
-@pytest.mark.parametrize("build", [bootstrap.webhook, bootstrap.job_worker])
-@pytest.mark.parametrize("name", ["RELAY_DEAD_LETTER_QUEUE_URL", "RELAY_RETRY_QUEUE_URL", "RELAY_LEDGER_TABLE"])
+@pytest.mark.parametrize("build", [bootstrap.webhook, bootstrap.job_worker, bootstrap.chore_worker])
+@pytest.mark.parametrize(
+    "name", ["RELAY_DEAD_LETTER_QUEUE_URL", "RELAY_RETRY_QUEUE_URL", "RELAY_CHORE_QUEUE_URL", "RELAY_LEDGER_TABLE"]
+)
 def test_both_need_their_queues_and_the_ledger(build: Callable[[dict[str, str]], object], name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name}: must be set"):
         build(ENVIRONMENT | {name: ""})
 
 
-def test_only_the_worker_needs_the_fallback_topic() -> None:
+def test_only_the_workers_need_the_fallback_topic() -> None:
     environment = ENVIRONMENT | {"RELAY_FALLBACK_TOPIC_ARN": ""}
     bootstrap.webhook(environment)
-    with pytest.raises(ConfigError, match="RELAY_FALLBACK_TOPIC_ARN: must be set"):
-        bootstrap.job_worker(environment)
+    for build in (bootstrap.job_worker, bootstrap.chore_worker):
+        with pytest.raises(ConfigError, match="RELAY_FALLBACK_TOPIC_ARN: must be set"):
+            build(environment)
 
 
-@pytest.mark.parametrize("build", [bootstrap.webhook, bootstrap.job_worker])
+@pytest.mark.parametrize("build", [bootstrap.webhook, bootstrap.job_worker, bootstrap.chore_worker])
 def test_a_wrong_environment_is_refused_with_all_that_is_wrong(build: Callable[[dict[str, str]], object]) -> None:
     with pytest.raises(ConfigError) as caught:
         build({})
-    assert len(str(caught.value).splitlines()) == 5
+    assert len(str(caught.value).splitlines()) == 6

@@ -36,7 +36,7 @@ class TestAnswers:
     def test_it_is_queued_as_it_came_and_answered_200(self) -> None:
         relay = room()
         answer = answered(relay, request())
-        [job] = relay.retries.jobs()
+        [job] = relay.chores.jobs()
         assert (answer.status, answer.document) == (
             200,
             {
@@ -49,7 +49,7 @@ class TestAnswers:
             },
         )
         assert (job.kind, job.incident_id, json.loads(job.body)) == ("writeback", "i1", ANSWER)
-        assert relay.retries.delays() == [0]
+        assert relay.chores.delays() == [0]
 
     def test_bigpanda_is_never_called_inline(self) -> None:
         relay = room()
@@ -60,7 +60,7 @@ class TestAnswers:
         relay = room()
         for document in (ANSWER, ANSWER, ANSWER | {"response": "Escalate"}):
             answered(relay, request(document))
-        one, same, other = (job.delivery_id for job in relay.retries.jobs())
+        one, same, other = (job.delivery_id for job in relay.chores.jobs())
         assert one == same != other
 
     @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ class TestAnswers:
     def test_what_is_not_written_is_not_queued(self, document: dict[str, Any]) -> None:
         relay = room()
         answer = answered(relay, request(document))
-        assert (answer.status, answer.document["outcome"], relay.retries.jobs()) == (200, "unchanged", [])
+        assert (answer.status, answer.document["outcome"], relay.chores.jobs()) == (200, "unchanged", [])
 
     def test_a_channel_may_choose_what_is_written(self) -> None:
         relay = room(bigpanda={"comments": ["status"]})
@@ -92,7 +92,7 @@ class TestAnswers:
 class TestQueues:
     def test_what_the_retry_queue_does_not_take_goes_to_the_dead_letters(self) -> None:
         relay = room()
-        relay.retries.failure = DOWN
+        relay.chores.failure = DOWN
         answer = answered(relay, request())
         assert (answer.status, answer.document["queue"]) == (200, "dead_letter")
         [job] = relay.dead_letters.jobs()
@@ -100,7 +100,7 @@ class TestQueues:
 
     def test_what_no_queue_takes_is_answered_503_and_its_last_copy_is_logged(self) -> None:
         relay = room()
-        relay.retries.failure = relay.dead_letters.failure = DOWN
+        relay.chores.failure = relay.dead_letters.failure = DOWN
         answer = answered(relay, request())
         assert (answer.status, answer.document["outcome"]) == (503, "unsafe")
         [line] = [line for line in relay.recorder.lines() if "last_copy" in line]
@@ -115,7 +115,7 @@ class TestDoor:
     def test_only_its_own_credentials_open_it(self, headers: dict[str, str]) -> None:
         relay = room()
         answer = answered(relay, request(headers=headers))
-        assert (answer.status, answer.document["error"], relay.retries.jobs()) == (401, "unauthorized", [])
+        assert (answer.status, answer.document["error"], relay.chores.jobs()) == (401, "unauthorized", [])
 
     def test_they_open_no_other(self) -> None:
         relay = room()

@@ -8,6 +8,7 @@ GOOD = {
     "RELAY_ALLOWED_HOSTS": "*.xmatters.com",
     "RELAY_DEAD_LETTER_QUEUE_URL": "https://sqs/dead-letters",
     "RELAY_RETRY_QUEUE_URL": "https://sqs/retries",
+    "RELAY_CHORE_QUEUE_URL": "https://sqs/chores",
     "RELAY_LEDGER_TABLE": "ledger",
 }
 
@@ -20,6 +21,7 @@ def test_what_is_not_set_has_its_default() -> None:
         loopback_allowed=False,
         dead_letter_queue_url="https://sqs/dead-letters",
         retry_queue_url="https://sqs/retries",
+        chore_queue_url="https://sqs/chores",
         ledger_table="ledger",
         fallback_topic_arn=None,
     )
@@ -33,6 +35,7 @@ def test_every_setting_is_read_and_tidied() -> None:
         "RELAY_PROFILE": "local",
         "RELAY_DEAD_LETTER_QUEUE_URL": " https://sqs/d ",
         "RELAY_RETRY_QUEUE_URL": "https://sqs/r",
+        "RELAY_CHORE_QUEUE_URL": "https://sqs/c",
         "RELAY_LEDGER_TABLE": "relay-ledger",
         "RELAY_FALLBACK_TOPIC_ARN": "arn:aws:sns:eu-central-1:000000000000:fallback",
     }
@@ -43,6 +46,7 @@ def test_every_setting_is_read_and_tidied() -> None:
         loopback_allowed=True,
         dead_letter_queue_url="https://sqs/d",
         retry_queue_url="https://sqs/r",
+        chore_queue_url="https://sqs/c",
         ledger_table="relay-ledger",
         fallback_topic_arn="arn:aws:sns:eu-central-1:000000000000:fallback",
     )
@@ -63,6 +67,7 @@ def test_all_problems_are_reported_at_once() -> None:
         "RELAY_PROFILE: must be aws or local, not 'prod'",
         "RELAY_DEAD_LETTER_QUEUE_URL: must be set",
         "RELAY_RETRY_QUEUE_URL: must be set",
+        "RELAY_CHORE_QUEUE_URL: must be set",
         "RELAY_LEDGER_TABLE: must be set",
     ]
 
@@ -79,7 +84,9 @@ def test_hosts_that_would_allow_none_or_too_many_are_refused(hosts: str) -> None
         Config.from_environment(GOOD | {"RELAY_ALLOWED_HOSTS": hosts})
 
 
-@pytest.mark.parametrize("name", ["RELAY_DEAD_LETTER_QUEUE_URL", "RELAY_RETRY_QUEUE_URL", "RELAY_LEDGER_TABLE"])
+@pytest.mark.parametrize(
+    "name", ["RELAY_DEAD_LETTER_QUEUE_URL", "RELAY_RETRY_QUEUE_URL", "RELAY_CHORE_QUEUE_URL", "RELAY_LEDGER_TABLE"]
+)
 def test_where_a_share_is_kept_and_what_is_known_of_it_must_be_named(name: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Config.from_environment(GOOD | {name: " "})

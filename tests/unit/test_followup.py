@@ -1,7 +1,6 @@
 """Following signals: a page is found or missed, and pages of ours end when they must."""
 
 import json
-from copy import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -93,7 +92,7 @@ class TestConfirm:
         assert tenant.asked == []
         relay.wake(36)
         assert pages(relay) == [(("page-1",), "408001", False, False)]
-        assert (tenant.asked, relay.retries.messages) == (["r1"], [])
+        assert (tenant.asked, relay.delays()) == (["r1"], [])
         [call] = relay.rest.calls
         assert call.url.startswith("https://acme.xmatters.com/api/xm/1/events?requestId=r1")
         assert call.headers["Authorization"].startswith("Basic ")
@@ -102,8 +101,7 @@ class TestConfirm:
         tenant.after = 100
         relay = room(tenant)
         relay.share()
-        while relay.retries.messages:
-            relay.wake(relay.retries.delays()[0])
+        relay.drain()
         assert pages(relay)[0][0] == ("page-1",)
         assert 2 <= len(tenant.asked) <= 6
         assert "unconfirmed" not in {line["message"][:11] for line in relay.recorder.lines()}
@@ -113,8 +111,7 @@ class TestConfirm:
         relay = room(tenant)
         relay.share()
         began = relay.clock.now
-        while relay.retries.messages:
-            relay.wake(relay.retries.delays()[0])
+        relay.drain()
         assert LOOK_FOR_SECONDS < relay.clock.now - began < LOOK_FOR_SECONDS + 90
         assert relay.recorder.metrics()["unconfirmed"] == 1
         [message] = relay.sns.published
@@ -129,8 +126,7 @@ class TestConfirm:
         tenant.makes_pages = False
         relay = room(tenant)
         relay.share(status="warning")
-        while relay.retries.messages:
-            relay.wake(relay.retries.delays()[0])
+        relay.drain()
         assert (relay.sns.published, relay.recorder.metrics()["unconfirmed"]) == ([], 1)
 
     def test_a_resolve_need_not_make_a_page(self, tenant: Tenant) -> None:
@@ -139,16 +135,15 @@ class TestConfirm:
         relay.wake(36)
         tenant.makes_pages = False
         relay.share(status="ok", changedOn=LATER)
-        while relay.retries.messages:
-            relay.wake(relay.retries.delays()[0])
+        relay.drain()
         assert (relay.sns.published, relay.recorder.metrics().get("unconfirmed")) == ([], None)
 
     def test_one_that_never_comes_is_said_though_another_cannot_be_asked_for(self, tenant: Tenant) -> None:
         tenant.makes_pages = False
         relay = room(tenant, rest=FakeSession(tenant.rest, DOWN, tenant.rest))
-        relay.share(status="warning")
+        relay.share()
         relay.clock.now += LOOK_FOR_SECONDS
-        relay.share(changedOn=LATER)
+        relay.share(status="warning", changedOn=LATER)
         relay.wake(36)
         assert tenant.asked == ["r1", "r2"]
         assert (len(relay.sns.published), relay.recorder.metrics()["unconfirmed"]) == (1, 1)
@@ -158,9 +153,9 @@ class TestConfirm:
         relay = room(tenant, rest=FakeSession(Answer(200, {}, content)))
         relay.share()
         relay.wake(LOOK_FOR_SECONDS + 36)
-        assert [(job.kind, job.reason) for job in relay.retries.jobs()] == [("followup", "upstream")]
+        assert [(job.kind, job.reason) for job in relay.chores.jobs()] == [("followup", "upstream")]
         assert not pages(relay)[0][3]
-        assert "rest-pw" not in repr(relay.retries.jobs()) + relay.recorder.written()
+        assert "rest-pw" not in repr(relay.chores.jobs()) + relay.recorder.written()
 
     def test_what_others_made_is_not_ours(self, tenant: Tenant) -> None:
         theirs = {"id": "page-9", "eventId": "1", "status": "ACTIVE", "requestId": "another"}
@@ -185,8 +180,7 @@ class TestConfirm:
         tenant.makes_pages = False
         relay = room(tenant, policy={"max_age_seconds": 60})
         relay.share()
-        while relay.retries.messages:
-            relay.wake(relay.retries.delays()[0])
+        relay.drain()
         assert (relay.dead_letters.messages, relay.recorder.metrics()["unconfirmed"]) == ([], 1)
 
     def test_and_of_a_signal_that_was_too_old_when_it_was_replayed(self, tenant: Tenant) -> None:
@@ -195,37 +189,60 @@ class TestConfirm:
         relay.wake(10)
         assert (tenant.asked, relay.dead_letters.messages) == (["r1"], [])
 
-    def test_whoever_waits_for_a_signal_comes_before_what_follows_one(self, tenant: Tenant) -> None:
-        tenant.makes_pages = False
-        order: list[str] = []
+    def test_worker_of_signals_leaves_the_follow_up_to_the_chore_queue(self, tenant: Tenant) -> None:
+        relay = room(tenant)
+        relay.share()
+        relay.clock.now += 36
+        assert relay.worker.work(relay.retries.records()) == []
+        [followup] = relay.chores.jobs()
+        assert (followup.kind, followup.incident_id, relay.chores.delays()) == ("followup", "i1", [0])
+        assert relay.rest.calls == [], "an API that hangs must not take the time of signals"
 
-        def asked(call: Call) -> Answer:
-            order.append("asked")
-            return tenant.rest(call)
+    def test_signal_waits_on_while_no_queue_takes_its_follow_up(self, tenant: Tenant) -> None:
+        relay = room(tenant)
+        relay.share()
+        relay.chores.failure = EndpointConnectionError(endpoint_url="https://sqs")
+        relay.wake(36)
+        assert [(job.kind, job.reason) for job in relay.retries.jobs()] == [("signal", "in_flight")]
+        assert relay.recorder.metrics().get("signal_failed") is None
+        relay.chores.failure = None
+        relay.drain()
+        assert (pages(relay)[0][0], len(relay.session.calls)) == (("page-1",), 1)
 
-        def signalled(_: Call) -> Answer:
-            order.append("signalled")
-            return samples.accepted("r2")
-
-        relay = room(tenant, rest=FakeSession(asked))
+    def test_follow_up_on_the_retry_queue_is_worked_all_the_same(self, tenant: Tenant) -> None:
+        tenant.after = 60
+        relay = room(tenant)
         relay.share()
         relay.wake(36)
-        waiting = samples.job(incident_id="i2", body=samples.body(id="i2", status="warning"), status="warning")
-        relay.retries.queue().send(waiting)
-        before = len(order)
-        other = replace(relay, session=FakeSession(signalled))
-        tenant.signals.append(other.clock.now)
-        other.wake(30)
-        assert order[before:] == ["signalled", "asked"]
+        # AWS's own redrive moves jobs of all kinds to one queue.
+        relay.retries.messages, relay.chores.messages = relay.chores.messages, []
+        relay.wake(18)
+        assert tenant.asked == ["r1", "r1"]
+        assert [job.kind for job in relay.chores.jobs()] == ["followup"], "its next wait is on the chore queue"
+        relay.drain()
+        assert pages(relay)[0][0] == ("page-1",)
+
+    def test_follow_up_of_an_overtaken_signal_looks_once(self, tenant: Tenant) -> None:
+        tenant.after = 100
+        relay = room(tenant)
+        relay.share(status="warning")
+        relay.share(status="critical", changedOn=LATER)
+        overtaken, newest = relay.retries.messages
+        relay.retries.messages = [overtaken]
+        relay.wake(36)
+        assert (tenant.asked, relay.delays()) == (["r1", "r2"], [])
+        relay.retries.messages = [newest]
+        relay.drain()
+        assert [found[0] for found in pages(relay)] == [("page-1",), ("page-2",)]
 
     def test_a_signal_from_the_retry_queue_is_followed_too(self, tenant: Tenant) -> None:
         relay = room(tenant, DOWN, DOWN, DOWN)
         relay.share()
         relay.wake(36)
-        assert [job.kind for job in relay.retries.jobs()] == ["followup"]
+        assert [job.kind for job in relay.chores.jobs()] == ["followup"]
         relay.wake(10)
         assert pages(relay)[0][0] == ("page-1",)
-        assert relay.retries.messages == []
+        assert relay.delays() == []
 
     def test_a_replayed_one_too(self, tenant: Tenant) -> None:
         relay = room(tenant)
@@ -237,7 +254,7 @@ class TestConfirm:
         relay = Relay(FakeSession(samples.accepted()))
         relay.share()
         relay.wake(36)
-        assert (relay.rest.calls, relay.retries.messages) == ([], [])
+        assert (relay.rest.calls, relay.delays()) == ([], [])
 
 
 class TestFailing:
@@ -249,7 +266,7 @@ class TestFailing:
         relay = room(tenant, rest=FakeSession(step, tenant.rest))
         relay.share()
         relay.wake(36)
-        [waiting] = relay.retries.jobs()
+        [waiting] = relay.chores.jobs()
         assert (waiting.kind, waiting.reason, waiting.rounds) == ("followup", reason, 1)
         relay.wake(301)
         assert (pages(relay)[0][0], len(relay.session.calls)) == (("page-1",), 1)
@@ -266,8 +283,8 @@ class TestFailing:
         relay = room(tenant, rest=FakeSession(answer))
         relay.share()
         began = relay.clock.now
-        while relay.retries.messages:
-            relay.wake(max(1, relay.retries.delays()[0]))
+        while delays := relay.delays():
+            relay.wake(max(1, min(delays)))
             rest = [DOWN if relay.clock.now < began + 4 * 3600 else tenant.rest]
         assert relay.dead_letters.messages == []
         assert (pages(relay)[0][0], relay.recorder.metrics().get("unconfirmed", 0)) == (
@@ -290,14 +307,14 @@ class TestFailing:
         relay.share()
         relay.wake(36)
         [rests] = relay.dead_letters.jobs()
-        assert (rests.kind, rests.reason, relay.retries.messages) == ("followup", "refused", [])
+        assert (rests.kind, rests.reason, relay.delays()) == ("followup", "refused", [])
 
     def test_a_ledger_that_fails_is_asked_again(self, tenant: Tenant) -> None:
         relay = room(tenant)
         relay.share()
         relay.dynamodb.refuses_writes = True
         relay.wake(36)
-        assert [job.reason for job in relay.retries.jobs()] == ["internal"]
+        assert [job.reason for job in relay.chores.jobs()] == ["internal"]
         relay.dynamodb.refuses_writes = False
         relay.wake(60)
         assert pages(relay)[0][0] == ("page-1",)
@@ -327,7 +344,7 @@ class TestEnd:
         relay.share(status="ok", changedOn=LATER)
         relay.wake(36)
         assert tenant.ended == ["page-1"]
-        assert relay.retries.messages == []
+        assert relay.delays() == []
 
     def test_a_newer_page_takes_the_older_ones_place(self, tenant: Tenant) -> None:
         relay = room(tenant)
@@ -344,8 +361,7 @@ class TestEnd:
         relay.share(status="critical", changedOn=LATER)
         relay.wake(36)
         assert tenant.ended == []
-        while relay.retries.messages:
-            relay.wake(relay.retries.delays()[0])
+        relay.drain()
         assert tenant.ended == ["page-1"]
 
     def test_nor_if_it_is_over_before_it_is_found(self, tenant: Tenant) -> None:
@@ -376,7 +392,7 @@ class TestEnd:
         relay.retries.messages[:] = [of_the_resolve]
         relay.wake(16)
         assert tenant.ended == ["page-1"]
-        assert relay.retries.messages == [], "the newer one's job sees to the rest"
+        assert relay.delays() == [], "the newer one's job sees to the rest"
 
     def test_a_reopened_incident_keeps_its_new_page(self, tenant: Tenant) -> None:
         relay = room(tenant, policy={"replace": False})
@@ -394,7 +410,7 @@ class TestEnd:
         relay.share(status="ok", changedOn=LATER)
         relay.wake(36)
         assert [is_over for _, _, is_over, _ in pages(relay)] == [True, False]
-        assert relay.retries.messages == []
+        assert relay.delays() == []
 
     def test_a_resolve_that_is_noted_late_does_not_end_what_was_raised_after_it(self, tenant: Tenant) -> None:
         relay = room(tenant, policy={"replace": False})
@@ -540,7 +556,7 @@ class TestUnannouncedResolve:
     def test_resolve_of_an_incident_without_a_page_costs_no_job(self, tenant: Tenant) -> None:
         relay = room(tenant, policy=SILENT)
         relay.share(status="ok")
-        assert relay.retries.messages == []
+        assert relay.delays() == []
 
     def test_its_repetition_costs_no_job(self, tenant: Tenant) -> None:
         relay = room(tenant, policy=SILENT)
@@ -559,7 +575,7 @@ class TestUnannouncedResolve:
         relay.share(status="ok", changedOn=LATER)
         assert tenant.ended == ["page-1"]
         relay.wake(60)
-        assert relay.retries.messages == []
+        assert relay.delays() == []
 
     def test_crash_before_the_ledgers_note_leaves_no_page_active(self, tenant: Tenant) -> None:
         def dies() -> None:
@@ -624,7 +640,7 @@ class TestUnannouncedResolve:
         relay.share()
         relay.retries.messages.clear()
         relay.share(status="ok", changedOn=LATER)
-        assert relay.retries.messages == []
+        assert relay.delays() == []
 
 
 def test_a_table_that_is_down_is_no_reason_to_guess(tenant: Tenant) -> None:

@@ -25,11 +25,11 @@ from tests.fakes import Clock, FakeSqs
 
 
 class Desk:
-    """A keeper on two fake queues."""
+    """A keeper on fake queues."""
 
     def __init__(self) -> None:
-        self.clock, self.retries, self.dead_letters = Clock(), FakeSqs(), FakeSqs()
-        self.keeper = Keeper(self.retries.queue(), self.dead_letters.queue(), self.clock)
+        self.clock, self.retries, self.chores, self.dead_letters = Clock(), FakeSqs(), FakeSqs(), FakeSqs()
+        self.keeper = Keeper(self.retries.queue(), self.chores.queue(), self.dead_letters.queue(), self.clock)
 
     def keep(self, job: Job, until: float) -> bool:
         """Keep a job until so many seconds from now; nobody has time to wait for it."""
@@ -45,6 +45,13 @@ class TestKeep:
         assert desk.keep(samples.job(), 30)
         assert desk.retries.jobs() == [samples.job()]
         assert desk.dead_letters.jobs() == []
+
+    @pytest.mark.parametrize("kind", ["followup", "writeback", "release"])
+    def test_chore_waits_on_the_chore_queue_so_that_it_holds_up_no_signal(self, kind: str) -> None:
+        desk = Desk()
+        assert desk.keep(samples.job(kind=kind), 30)
+        assert (desk.chores.jobs(), desk.retries.jobs()) == ([samples.job(kind=kind)], [])
+        assert desk.chores.delays() == [30]
 
     @pytest.mark.parametrize(
         ("until", "delay"),

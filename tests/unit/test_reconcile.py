@@ -304,7 +304,8 @@ class TestMissed:
         this = scene(callbacks=True, app_key="app-1")
         this.has(incident(this.relay.clock))
         this.look()
-        assert [job.kind for job in this.relay.retries.jobs()] == ["signal", "release"]
+        assert [job.kind for job in this.relay.retries.jobs()] == ["signal"]
+        assert [job.kind for job in this.relay.chores.jobs()] == ["release"]
 
     def test_only_incidents_that_fit_the_channels_query_are_asked_for(self) -> None:
         this = scene(reconcile_query='team = "payments"')

@@ -1,14 +1,12 @@
-"""A batch of jobs, and an operator's replay: each job has its own result, whatever became of the others."""
+"""Jobs that wake on a queue: each job has its own result, whatever became of the others."""
 
 import json
 from typing import Any
 
 import pytest
 
-from relay.errors import QueueError
-from relay.worker import BATCH_SECONDS, JOB_SECONDS
 from tests import samples
-from tests.fakes import Call, FakeSqs, Relay, room
+from tests.fakes import FakeSqs, Relay, room
 
 DOWN = samples.refused(503, b"down")
 LATER = 1_800_000_001
@@ -20,7 +18,7 @@ def records(*bodies: Any) -> list[dict[str, Any]]:
 
 
 def jobs(*incidents: str, **changes: Any) -> list[dict[str, Any]]:
-    """A batch of signals of these incidents."""
+    """Messages with signals of these incidents."""
     return records(
         *(samples.job(incident_id=each, body=samples.body(id=each), **changes).to_json() for each in incidents)
     )
@@ -31,7 +29,7 @@ def sent(relay: Relay) -> list[str]:
     return [json.loads(call.body)["incident"]["id"] for call in relay.session.calls]
 
 
-class TestBatch:
+class TestMessages:
     def test_what_is_delivered_may_go(self) -> None:
         relay = room()
         assert relay.worker.work(jobs("i1", "i2")) == []
@@ -77,44 +75,6 @@ class TestBatch:
         [again] = relay.retries.jobs()
         assert (again.reason, again.attempts, again.rounds, again.may_have_rung) == ("internal", 4, 1, True)
         assert "canary-words" not in relay.recorder.written()
-
-    def test_critical_ones_come_first_and_then_the_oldest(self) -> None:
-        relay = room()
-        batch = [
-            samples.job(incident_id=name, body=samples.body(id=name, status=status), status=status, received_at=came)
-            for name, status, came in (
-                ("i1", "warning", "2027-01-15T07:00:00.000Z"),
-                ("i2", "critical", "2027-01-15T07:59:00.000Z"),
-                ("i3", "ok", "2027-01-15T06:59:00.000Z"),
-                ("i4", "critical", "2027-01-15T07:58:00.000Z"),
-            )
-        ]
-        relay.worker.work(records(*(job.to_json() for job in batch)))
-        # Nothing of i3 was announced, so nobody needs to hear that it is over.
-        assert sent(relay) == ["i4", "i2", "i1"]
-
-    def test_when_its_time_is_over_the_rest_waits_by_copy(self) -> None:
-        def slow(call: Call) -> Any:
-            relay.clock.now += JOB_SECONDS - 2
-            return samples.accepted()
-
-        relay = room(slow)
-        names = [f"i{number}" for number in range(10)]
-        assert relay.worker.work(jobs(*names)) == []
-        done = int((BATCH_SECONDS - JOB_SECONDS) // (JOB_SECONDS - 2)) + 1
-        assert sent(relay) == names[:done]
-        assert [job.incident_id for job in relay.retries.jobs()] == names[done:]
-        assert relay.retries.delays() == [0] * (10 - done)
-        assert [job.attempts for job in relay.retries.jobs()] == [3] * (10 - done)
-
-    def test_and_what_the_queue_does_not_take_then_stays(self) -> None:
-        def slow(call: Call) -> Any:
-            relay.clock.now += BATCH_SECONDS
-            return samples.accepted()
-
-        relay = room(slow)
-        relay.retries.failure = QueueError("no")
-        assert relay.worker.work(jobs("i1", "i2", "i3")) == ["m2", "m3"]
 
     def test_a_job_is_one_log_line(self) -> None:
         relay = room(DOWN)

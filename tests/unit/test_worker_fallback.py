@@ -125,7 +125,7 @@ class TestFallback:
         relay = room(secrets=FakeSecrets(noc="not json"))
         relay.retries.queue().send(samples.job(kind=kind, received_at=NOW))
         relay.wake(301)
-        assert (told(relay), [job.kind for job in relay.retries.jobs()]) == ([], [kind])
+        assert (told(relay), [job.kind for job in relay.chores.jobs()]) == ([], [kind])
 
     def test_a_newer_state_is_owed_since_the_first(self) -> None:
         relay = room(DOWN)

@@ -1,16 +1,15 @@
 """What an operator replays, or moves to the retry queue: it may be old, and it obeys the ledger."""
 
 import json
-from copy import replace
 from typing import Any
 
 import pytest
 
 from relay.errors import AMBIGUOUS_REST_SECONDS, ChannelUnreadable, QueueError
 from relay.message import Job, timestamp
-from relay.worker import BATCH_SECONDS, JOB_SECONDS
+from relay.worker import JOB_SECONDS
 from tests import samples
-from tests.fakes import Call, Relay, Step, room
+from tests.fakes import Relay, Step, room
 
 DOWN = samples.refused(503, b"down")
 LATER = 1_800_000_001
@@ -255,15 +254,3 @@ class TestMovedByAnOperator:
         relay.wake()
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
         assert relay.recorder.metrics()["job_superseded"] == 1
-
-    def test_a_batch_that_ran_out_of_time_forgets_nothing_of_that(self) -> None:
-        def slow(call: Call) -> Any:
-            relay.clock.now += BATCH_SECONDS
-            return samples.accepted()
-
-        relay = room(slow)
-        batch = [samples.job(incident_id=each, body=samples.body(id=each)) for each in ("i1", "i2")]
-        batch[1] = replace(batch[1], buried_at="2027-01-15T08:00:00.000Z")
-        relay.worker.work([{"messageId": job.incident_id, "body": job.to_json()} for job in batch])
-        [left] = relay.retries.jobs()
-        assert (left.incident_id, left.buried_at, left.replays, left.revived_at is None) == ("i2", None, 1, False)

@@ -65,7 +65,7 @@ def room(*steps: Step, dynamodb: FakeDynamoDb | None = None, clock: Clock | None
 
 def put(relay: Relay, *jobs: Job) -> None:
     for each in jobs:
-        relay.retries.queue().send(each)
+        relay.chores.queue().send(each)
 
 
 def asked(relay: Relay) -> list[str]:
@@ -84,7 +84,7 @@ class TestWrite:
         [call] = relay.bigpanda.calls
         assert call.url == "https://api.bigpanda.io/resources/v2.0/environments/e1/incidents/i1/comments"
         assert comments(relay) == ["jdoe acknowledged xMatters page 408005. [relay 00000000]"]
-        assert relay.retries.messages == relay.dead_letters.messages == []
+        assert relay.chores.messages == relay.dead_letters.messages == []
         assert relay.recorder.metrics()["job_delivered"] == 1
 
     def test_a_callback_that_came_twice_is_written_once(self) -> None:
@@ -92,13 +92,13 @@ class TestWrite:
         put(relay, job(), job())
         relay.wake(0)
         assert len(comments(relay)) == 1
-        assert relay.retries.messages == []
+        assert relay.chores.messages == []
 
     def test_what_the_channel_no_longer_wants_is_let_go(self) -> None:
         relay = room(comments=["annotation"])
         put(relay, job())
         relay.wake(0)
-        assert (relay.bigpanda.calls, relay.retries.messages) == ([], [])
+        assert (relay.bigpanda.calls, relay.chores.messages) == ([], [])
 
 
 class TestEnvironment:
@@ -112,7 +112,7 @@ class TestEnvironment:
         relay = room(environment_id="fixed")
         share = {"incident": {"id": "i1", "status": "critical"}, "metadata": {"environment_id": "shared-in"}}
         relay.share(json.dumps(share).encode())
-        relay.retries.messages.clear()
+        relay.chores.messages.clear()
         put(relay, job(environment_id=None))
         relay.wake(0)
         assert "/environments/shared-in/" in relay.bigpanda.calls[0].url
@@ -120,7 +120,7 @@ class TestEnvironment:
     def test_or_of_a_share_for_a_webhooks_own_recipients(self) -> None:
         relay = room(environment_id="fixed")
         relay.webhook.serve(samples.request(samples.enveloped("shared-in"), recipients=("dba",)))
-        relay.retries.messages.clear()
+        relay.chores.messages.clear()
         put(relay, job(environment_id=None))
         relay.wake(0)
         assert "/environments/shared-in/" in relay.bigpanda.calls[0].url
@@ -199,11 +199,11 @@ class TestFailing:
         relay = room(step, DONE)
         put(relay, job())
         relay.wake(0)
-        [waiting] = relay.retries.jobs()
+        [waiting] = relay.chores.jobs()
         assert (waiting.reason, waiting.rounds, waiting.attempts) == (reason, 1, 1)
         relay.wake(301)
         assert asked(relay) == ["POST comments", "POST comments"]
-        assert relay.retries.messages == []
+        assert relay.chores.messages == []
 
     @pytest.mark.parametrize("step", [requests.ReadTimeout(), samples.refused(502), requests.ConnectionError()])
     def test_what_may_be_written_is_looked_for_first(self, step: Step) -> None:
@@ -213,7 +213,7 @@ class TestFailing:
         relay.wake(0)
         relay.wake(60)
         assert asked(relay) == ["POST comments", "GET activities"]
-        assert relay.retries.messages == []
+        assert relay.chores.messages == []
 
     def test_if_it_is_not_there_it_is_written(self) -> None:
         relay = room(requests.ReadTimeout(), EMPTY, DONE)
@@ -235,14 +235,14 @@ class TestFailing:
         relay.wake(0)
         [rests] = relay.dead_letters.jobs()
         assert (rests.reason, rests.http_status, rests.response_excerpt) == ("refused", 404, "no such incident")
-        assert (rests.attempts, rests.kind, relay.retries.messages) == (1, "writeback", [])
+        assert (rests.attempts, rests.kind, relay.chores.messages) == (1, "writeback", [])
 
     def test_what_is_refused_and_not_buried_is_offered_again(self) -> None:
         relay = room(samples.refused(404))
         relay.dead_letters.failure = EndpointConnectionError(endpoint_url="https://sqs")
         put(relay, job())
         relay.wake(0)
-        assert relay.retries.delays() == [60]
+        assert relay.chores.delays() == [60]
 
     def test_what_is_too_old_rests_with_its_last_reason(self) -> None:
         relay = room(samples.refused(503))
@@ -273,8 +273,8 @@ class TestHanging:
         began = relay.clock.now
         relay.wake(0)
         assert (len(relay.bigpanda.calls), relay.clock.now - began <= JOB_SECONDS) == (1, True)
-        assert {waiting.reason for waiting in relay.retries.jobs()} == {"timeout", "circuit_open"}
-        assert len(relay.retries.jobs()) == 5
+        assert {waiting.reason for waiting in relay.chores.jobs()} == {"timeout", "circuit_open"}
+        assert len(relay.chores.jobs()) == 5
 
     def test_then_it_is_asked_again(self) -> None:
         def hangs(call: Call) -> Answer:
@@ -286,7 +286,7 @@ class TestHanging:
         relay.wake(0)
         relay.wake(SILENT_SECONDS)
         relay.wake(SILENT_SECONDS)
-        assert (relay.retries.messages, len(comments(relay))) == ([], 3)
+        assert (relay.chores.messages, len(comments(relay))) == ([], 3)
 
     def test_what_fails_fast_takes_nobodys_time(self) -> None:
         relay = room(requests.ConnectionError("reset"), Answer(204, {}, b""))
@@ -318,7 +318,7 @@ class TestMeeting:
         assert len(comments(relay)) == 1
         relay.wake(LEASE_SECONDS + 1)
         assert len(comments(relay)) == 1
-        assert relay.retries.messages == []
+        assert relay.chores.messages == []
 
     def test_whoever_died_at_it_may_have_written_it(self) -> None:
         def dies(_: Call) -> Answer:
@@ -330,7 +330,7 @@ class TestMeeting:
             relay.wake(0)
         put(relay, job())
         relay.wake(0)
-        [waiting] = relay.retries.jobs()
+        [waiting] = relay.chores.jobs()
         assert (waiting.reason, asked(relay)) == ("in_flight", ["POST comments"])
         relay.wake(LEASE_SECONDS + 1)
         assert asked(relay) == ["POST comments", "GET activities", "POST comments"]
@@ -344,7 +344,7 @@ class TestLedgerDown:
         table.before[place] = table_down
         put(relay, job())
         relay.wake(0)
-        [waiting] = relay.retries.jobs()
+        [waiting] = relay.chores.jobs()
         assert (waiting.reason, comments(relay)) == ("internal", [])
         relay.wake(LEASE_SECONDS + 1)
         assert len(comments(relay)) == 1
@@ -358,7 +358,7 @@ class TestLedgerDown:
         relay.wake(0)
         relay.wake(LEASE_SECONDS + 1)
         assert asked(relay) == ["POST comments", "GET activities"]
-        assert relay.retries.messages == []
+        assert relay.chores.messages == []
 
 
 class TestAcknowledged:
@@ -372,7 +372,7 @@ class TestAcknowledged:
         document["xmatters"] |= {"callback": {"token": "t"}, "recipients": ["Ops"]}
         relay = Relay(FakeSession(samples.accepted()), secrets=FakeSecrets(noc=json.dumps(document)))
         relay.share()
-        relay.retries.messages.clear()
+        relay.chores.messages.clear()
         return relay
 
     def rung(self, relay: Relay) -> list[str]:
@@ -381,7 +381,7 @@ class TestAcknowledged:
     def acknowledge(self, relay: Relay) -> None:
         put(relay, job())
         relay.wake(0)
-        relay.retries.messages.clear()
+        relay.chores.messages.clear()
 
     @pytest.mark.parametrize("status", ["warning", "ok"])
     def test_what_is_no_worse_goes_to_who_acknowledged(self, relay: Relay, status: str) -> None:
@@ -398,7 +398,7 @@ class TestAcknowledged:
         relay = Relay(FakeSession(samples.accepted()), secrets=FakeSecrets(noc=json.dumps(document)))
         for recipients in [("dba",), ()][: 1 + others]:
             relay.webhook.serve(samples.request(samples.enveloped("e1"), recipients=recipients))
-        relay.retries.messages.clear()
+        relay.chores.messages.clear()
         self.acknowledge(relay)
         relay.share(status="warning", changedOn=self.LATER, recipients=("dba",))
         assert self.rung(relay) == rung
@@ -445,7 +445,7 @@ class TestAcknowledged:
         assert relay.entry().acknowledged_by == ""
 
     def acknowledge_and_keep(self, relay: Relay) -> None:
-        relay.retries.messages.clear()
+        relay.chores.messages.clear()
         put(relay, job())
         relay.wake(0)
 
@@ -479,7 +479,7 @@ class TestAcknowledged:
         table.before["put_item", table.calls.count("put_item")] = lambda: other.share(
             alerts=["a9"], updatedOn=self.LATER
         )
-        relay.retries.messages.clear()
+        relay.chores.messages.clear()
         self.acknowledge(relay)
         assert relay.entry().acknowledged_by == "jdoe"
 
@@ -585,7 +585,7 @@ class TestRate:
             relay.table.update(f"rate/{account}/comments/{second}", add={"calls": CALLS_A_SECOND})
         put(relay, job())
         relay.wake(0)
-        [waiting] = relay.retries.jobs()
+        [waiting] = relay.chores.jobs()
         assert (waiting.reason, waiting.attempts, comments(relay)) == ("paced", 0, [])
         relay.wake(60)
         assert len(comments(relay)) == 1

@@ -92,7 +92,19 @@ def xmatters_callback(environment: Mapping[str, str] = os.environ) -> "Webhook":
 
 
 def job_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
-    """What the job worker needs. Raises ConfigError."""
+    """Return the worker of the retry queue, which sends signals. Raises ConfigError."""
+    return _loaded(_worker(environment))
+
+
+def chore_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
+    """Return the worker of the chore queue: follow-ups, write-backs and releases. Raises ConfigError."""
+    worker = _worker(environment)
+    # Loaded now, while Lambda gives the function a full core; the worker of signals hardly ever needs it.
+    worker.writeback()
+    return _loaded(worker)
+
+
+def _worker(environment: Mapping[str, str]) -> "Worker":
     from relay.fallback import Fallback
     from relay.followup import Followup
     from relay.pages import Pages
@@ -108,19 +120,17 @@ def job_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
     delivery = _delivery(channels, keeper, table, outward)
     fallback = Fallback(_sns, config.fallback_topic_arn, table, time.time)
     followup = Followup(Pages(outward), delivery.guard, time.time)
-    return _loaded(
-        Worker(
-            delivery,
-            followup,
-            cache(partial(_writeback, outward, table)),
-            channels,
-            keeper,
-            fallback,
-            telemetry,
-            time.time,
-            random.random,
-            _DEADLINES,
-        )
+    return Worker(
+        delivery,
+        followup,
+        cache(partial(_writeback, outward, table)),
+        channels,
+        keeper,
+        fallback,
+        telemetry,
+        time.time,
+        random.random,
+        _DEADLINES,
     )
 
 
@@ -184,7 +194,8 @@ def _writeback(outward: Outward, table: Table) -> "Writeback":
 
 def _keeper(config: Config) -> Keeper:
     sqs: SQSClient = boto3.client("sqs", config=_HASTE)
-    return Keeper(Queue(sqs, config.retry_queue_url), Queue(sqs, config.dead_letter_queue_url), time.time)
+    retries, chores = Queue(sqs, config.retry_queue_url), Queue(sqs, config.chore_queue_url)
+    return Keeper(retries, chores, Queue(sqs, config.dead_letter_queue_url), time.time)
 
 
 def _table(config: Config) -> Table:

@@ -1,4 +1,4 @@
-"""What comes in at xMatters' door: callbacks. They are queued, and written into BigPanda by the job worker."""
+"""What comes in at xMatters' door: callbacks. They are queued, and written into BigPanda by the chore worker."""
 
 import hashlib
 from collections.abc import Callable

@@ -21,6 +21,7 @@ class Config:
     loopback_allowed: bool
     dead_letter_queue_url: str
     retry_queue_url: str
+    chore_queue_url: str
     ledger_table: str
     fallback_topic_arn: str | None
 
@@ -35,6 +36,7 @@ class Config:
             loopback_allowed=_profile(environment, "RELAY_PROFILE", problems) == "local",
             dead_letter_queue_url=_text(environment, "RELAY_DEAD_LETTER_QUEUE_URL", problems),
             retry_queue_url=_text(environment, "RELAY_RETRY_QUEUE_URL", problems),
+            chore_queue_url=_text(environment, "RELAY_CHORE_QUEUE_URL", problems),
             ledger_table=_text(environment, "RELAY_LEDGER_TABLE", problems),
             fallback_topic_arn=environment.get("RELAY_FALLBACK_TOPIC_ARN") or None,
         )

@@ -1,4 +1,4 @@
-"""Where a share is kept while it is not announced: the retry queue, the dead-letter queue, and at last the log."""
+"""Queues that keep jobs: the retry queue and the chore queue, the dead-letter queue, and the log as the last resort."""
 
 import hashlib
 import json
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 QUEUE_SECONDS = 2.0
 # BigPanda's clock and ours may differ by so much. A time stamp further ahead is of a clock that is wrong.
 MAX_AHEAD_SECONDS = 5.0
+# A job of any other kind is a signal, or of a kind that a newer version knows: people may wait for it.
+CHORES = frozenset({"followup", "writeback", "release"})
 # However badly it packs.
 SURELY_FITS_BYTES = 512 * 1024
 # Longer log lines are cut, and a cut envelope is worth nothing.
@@ -102,16 +104,27 @@ def delivery_id(channel: str, recipients: tuple[str, ...], share: Share) -> str:
 
 @dataclass(frozen=True)
 class Keeper:
-    """Puts jobs where they are safe. `clock` gives epoch seconds."""
+    """Durable storage of jobs on queues.
+
+    Attributes:
+        retries: The retry queue, for signals.
+        chores: The chore queue, for follow-ups, write-backs and releases: an API that hangs must not hold up signals.
+        dead_letters: The dead-letter queue, for jobs of all kinds.
+        clock: Gives epoch seconds.
+    """
 
     retries: Queue
+    chores: Queue
     dead_letters: Queue
     clock: Callable[[], float]
 
     def keep(self, job: Job, deadline: Deadline, *, until: float) -> bool:
-        """Put a job on the retry queue, to wake at `until` (epoch seconds), or in 15 minutes; false if it can't."""
+        """Put a job on the queue of its kind; return False if the queue does not take it.
+
+        The job wakes at `until` (epoch seconds), or in 15 minutes if that is earlier.
+        """
         delay = min(MAX_DELAY_SECONDS, max(0, ceil(until - self.clock())))
-        return self._put(self.retries, job, deadline, delay)
+        return self._put(self.chores if job.kind in CHORES else self.retries, job, deadline, delay)
 
     def bury(self, job: Job, deadline: Deadline) -> bool:
         """Put a job on the dead-letter queue, where it rests until an operator replays it; false if it can't."""

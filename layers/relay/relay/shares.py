@@ -45,7 +45,7 @@ class Shares:
     def _release(self, channel: Channel, share: Share, result: Result, deadline: Deadline) -> None:
         """Let BigPanda go on with an incident, now that its first share is safe; if it holds its updates at all.
 
-        The job worker does it. If it can't be asked to, BigPanda goes on by itself after a while.
+        The chore worker does it. If it can't be asked to, BigPanda goes on by itself after a while.
         """
         is_held = channel.bigpanda is not None and channel.bigpanda.callbacks
         if is_held and result.is_first and result.outcome != Outcome.UNSAFE and result.job:

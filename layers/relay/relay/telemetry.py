@@ -143,7 +143,7 @@ class Telemetry:
         self._note_last_copy(result, correlation_id)
 
     def worked(self, job: Job, result: Result, spent: Mapping[str, float]) -> None:
-        """Log and count what became of a job that woke up on the retry queue.
+        """Log and count what became of a job that woke up on a queue.
 
         Of almost every share that is delivered at once the job wakes for nothing: that is no news, and not counted.
         """

@@ -1,4 +1,7 @@
-"""The job worker: jobs wake on the retry queue, are tried, and wait again or are let go; an operator replays others.
+"""The job worker: jobs wake on a queue, are tried, and wait again or are let go; an operator replays others.
+
+Two functions run this code: one for the retry queue, with signals, and one for the chore queue, with all other kinds.
+Either function works a job of any kind. The keeper sends each job that waits to the queue of its kind.
 
 A job that has to wait is put on the queue again, as it is now, and only then is its old message let go. So a receive
 count above one means that a worker crashed, and the queue's redrive catches nothing but poison.
@@ -31,20 +34,22 @@ from relay.transition import is_open
 if TYPE_CHECKING:
     from relay.writeback import Writeback
 
-# One job: one try, the ledger, and the few seconds that its turn may be away.
+# One job: one try, the ledger, and the few seconds that its turn may be away. After that the fallback topic and the
+# queues get a few seconds each, within the function's 30 seconds.
 JOB_SECONDS = 15.0
-# Of the function's 60 seconds, what is left then is enough to let the others wait.
-BATCH_SECONDS = 50.0
 # What the dead-letter queue did not take is offered to it again.
 BURY_AGAIN_SECONDS = 60.0
 NEVER = math.inf
 FALLBACK_SECONDS = 3.0
-# What asks again later anyway must not hold up signals that wait for a worker.
+# A follow-up asks again later; it must not hold up the chores of other channels that wait for a worker.
 FOLLOWUP_SECONDS = 5.0
-# An API that failed so slowly is left alone by this function for so long, unless it is the one that rings phones.
+# A channel's API that failed so slowly is left alone by this function for so long: while it hangs, the channel's chores
+# must not take all workers from the chores of other channels, such as the notice that no page came of a critical.
 SLOW_SECONDS, SILENT_SECONDS = 3.0, 30.0
 # Until a flow has made its page, in most cases.
 FOLLOW_SECONDS = 10.0
+# A follow-up that no queue took is offered to the queue again.
+FOLLOW_AGAIN_SECONDS = 30.0
 # A job this close to its time need not wait for it.
 EARLY_SECONDS = 1.0
 
@@ -73,22 +78,12 @@ class Worker:
     silent: dict[tuple[str, str], float] = field(default_factory=dict, init=False)
 
     def work(self, records: Sequence[Record]) -> list[str]:
-        """Work the messages of a queue off, critical ones first; return the ids of those that must stay on the queue.
+        """Work the messages of a queue off; return the ids of those that must stay on the queue.
 
-        Never an exception: one job's crash must not keep the others.
+        The event sources hand over one message at a time, so that no job waits behind a slow one. Never raises: a
+        message that stays is no error of the function.
         """
-        batch = self.deadlines(BATCH_SECONDS)
-        staying, jobs = [], []
-        for record in records:
-            try:
-                jobs.append((record, Job.from_json(record["body"])))
-            except UnreadableMessage as error:
-                self.telemetry.unreadable(str(error))
-                staying.append(str(record["messageId"]))
-        for record, job in sorted(jobs, key=lambda pair: _urgency(pair[1])):
-            if not self._handled(job, batch):
-                staying.append(str(record["messageId"]))
-        return staying
+        return [str(record["messageId"]) for record in records if not self._handled(record["body"])]
 
     def replay(self, envelope: str) -> dict[str, Any]:
         """Try one job that an operator holds; return its outcome as plain data, never an exception.
@@ -109,21 +104,21 @@ class Worker:
         self.telemetry.replayed(job, result, deadline.spent)
         return _document(result)
 
-    def _handled(self, job: Job, batch: Deadline) -> bool:
+    def _handled(self, envelope: str) -> bool:
         """Try a job, and see to what comes next; true when its message may be let go."""
         try:
-            return self._worked(job, batch)
+            return self._worked(Job.from_json(envelope))
+        except UnreadableMessage as error:
+            self.telemetry.unreadable(str(error))
         except Exception as error:  # noqa: BLE001 - it must not hide what became of the other jobs
             self.telemetry.crashed(error)
-            return False
+        return False
 
-    def _worked(self, job: Job, batch: Deadline) -> bool:
+    def _worked(self, job: Job) -> bool:
         now = self.clock()
         if job.buried_at is not None:
             job = replace(job, buried_at=None, revived_at=timestamp(now), replays=job.replays + 1, not_before=None)
         deadline = self.deadlines(JOB_SECONDS)
-        if batch.remaining() < JOB_SECONDS:
-            return self.keeper.keep(job, deadline, until=now)
         result = self._tried(job, deadline, replayed=False)
         self.telemetry.worked(job, result, deadline.spent)
         if result.unconfirmed:
@@ -144,17 +139,16 @@ class Worker:
                 return self._done(job, channel, deadline, replayed=replayed, hold=hold)
             share = incident.parse(job.body)
             result = self.delivery.resume(job, share, channel, deadline, replayed=replayed, hold=hold)
-            return self._followed(job, result, channel, deadline, replayed=replayed, is_over=not is_open(share))
+            if channel.rest is None or job.spare:
+                return result
+            return self._followed(job, result, deadline, replayed=replayed, is_over=not is_open(share))
         except ChannelError as error:
             return self._without_channel(job, error, deadline, replayed=replayed)
         except Exception as error:  # noqa: BLE001 - it must not hide what became of the other jobs
             return _unsafe(job, Reason.INTERNAL, type(error).__name__, fault=error)
 
     def _done(self, job: Job, channel: Channel, deadline: Deadline, *, replayed: bool, hold: Closed | None) -> Result:
-        """Do what is no signal: follow one, write a callback back, or release an incident's updates.
-
-        An API that hangs must not take the time of signals that wait for a worker.
-        """
+        """Do a chore: follow a signal, write a callback back, or release an incident's updates."""
         api = (job.channel, "xmatters" if job.kind == "followup" else "bigpanda")
         began, silent_until = self.clock(), self.silent.get(api, 0.0)
         if hold is None and not replayed and silent_until > began:
@@ -177,24 +171,29 @@ class Worker:
             return result
         return self._rested(job, result, deadline)
 
-    def _followed(
-        self, job: Job, result: Result, channel: Channel, deadline: Deadline, *, replayed: bool, is_over: bool
-    ) -> Result:
-        """The result of a signal, once it is seen to that somebody follows it; `is_over`: its incident is resolved."""
-        if channel.rest is None or job.spare or (replayed and result.outcome != Outcome.DELIVERED):
+    def _followed(self, job: Job, result: Result, deadline: Deadline, *, replayed: bool, is_over: bool) -> Result:
+        """Keep a follow-up of a signal as a job of its own; return the signal's result.
+
+        `is_over`: the incident is resolved.
+        """
+        if replayed and result.outcome != Outcome.DELIVERED:
             return result
+        now = self.clock()
         # The age of a follow-up counts from now: its signal may have waited for hours, or have been replayed.
-        followup = replace(followup_job(result.job or job), revived_at=timestamp(self.clock()))
+        followup = replace(followup_job(result.job or job), revived_at=timestamp(now))
         if result.outcome == Outcome.DELIVERED:
             # Without it the page is not confirmed; that must not make the signal one that failed.
-            self.keeper.keep(followup, deadline, until=self.clock() + FOLLOW_SECONDS)
+            self.keeper.keep(followup, deadline, until=now + FOLLOW_SECONDS)
         elif result.outcome == Outcome.DUPLICATE or (result.outcome == Outcome.UNCHANGED and is_over):
             # The job that was kept before its signal was sent, and wakes after it; or a resolve that nobody announces.
-            return replace(self._done(followup, channel, deadline, replayed=False, hold=None), job=followup)
-        elif result.outcome == Outcome.SUPERSEDED and self.silent.get((job.channel, "xmatters"), 0.0) <= self.clock():
-            # The newer one's job follows them all, but a page of what was over must not go on until that one wakes.
-            seen = self._done(followup, channel, deadline, replayed=True, hold=None)
-            return replace(result, unconfirmed=seen.unconfirmed)
+            if not self.keeper.keep(followup, deadline, until=now):
+                # The job itself waits, so that pages are still confirmed, and ended, once the queue takes a follow-up.
+                waits = replace(result, outcome=Outcome.QUEUED, reason=Reason.IN_FLIGHT, queue="retry")
+                return replace(waits, until=now + FOLLOW_AGAIN_SECONDS, detail="no queue took its follow-up")
+        elif result.outcome == Outcome.SUPERSEDED:
+            # The newer state's job follows all signals, but a page of what was over must not go on until that one
+            # wakes. So this follow-up looks once.
+            self.keeper.keep(replace(followup, spare=True), deadline, until=now)
         return result
 
     def _rested(self, job: Job, result: Result, deadline: Deadline) -> Result:
@@ -346,16 +345,6 @@ class Worker:
         if self.keeper.keep(revived, deadline, until=until):
             return result
         return replace(result, outcome=Outcome.UNSAFE, queue=None, detail="the retry queue did not take it")
-
-
-def _urgency(job: Job) -> tuple[int, bool, bool, float]:
-    """Signals come first, and those that surely wait before those that may be sent already.
-
-    Then what BigPanda waits for with its next share, and at last what rings nobody.
-    """
-    line = {"signal": 0, "release": 1}.get(job.kind, 2)
-    may_be_sent = job.reason == Reason.IN_FLIGHT and job.not_before is None
-    return (line, job.status != "critical", may_be_sent, seconds_of(job.received_at))
 
 
 def _unsafe(job: Job, reason: Reason, detail: str, *, fault: BaseException | None = None) -> Result:
