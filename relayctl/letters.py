@@ -64,7 +64,7 @@ def document(held: Held) -> dict[str, Any]:
         "received_at": job.received_at,
         "first_failed_at": job.first_failed_at,
         "last_failed_at": job.last_failed_at,
-        "buried_at": job.buried_at,
+        "dead_lettered_at": job.dead_lettered_at,
         "correlation_id": job.correlation_id,
         "body_reduced": job.body_reduced,
         "body": job.body.decode("utf-8", "replace"),

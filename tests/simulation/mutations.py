@@ -152,11 +152,11 @@ MUTATIONS = (
     Mutation(
         "the worker sends nothing",
         "worker",
-        "hold = None if replayed else self._hold(job, channel.policy)",
-        "hold = None if replayed else Closed(Reason.PACED, self.clock() + 600)",
+        "hold = self._hold(job, channel.policy)",
+        "hold = Closed(Reason.PACED, self.clock() + 600)",
     ),
     Mutation(
-        "what passes by itself is buried at once",
+        "what passes by itself is dead-lettered at once",
         "delivery",
         "is_final = HANDLING[result.reason or Reason.INTERNAL].is_final\n        queued",
         "is_final = True\n        queued",
@@ -182,7 +182,7 @@ MUTATIONS = (
         seed=197,
     ),
     Mutation(
-        "the fallback is not thought of once the job is buried",
+        "the fallback is not thought of once the job is dead-lettered",
         "worker",
         'if result.queue == "dead_letter" and tell_at < NEVER:',
         'if result.queue == "dead_letter" and tell_at < 0:',
@@ -292,8 +292,8 @@ MUTATIONS = (
     Mutation(
         "what rests among the dead letters is told by its digest alone",
         "owed",
-        "state.is_of_same_share(entry.parked)",
-        "entry.parked is not None and state.digest == entry.parked.digest",
+        "state.is_of_same_share(entry.dead_lettered)",
+        "entry.dead_lettered is not None and state.digest == entry.dead_lettered.digest",
         seed=67,
     ),
     Mutation(
@@ -312,7 +312,7 @@ MUTATIONS = (
     Mutation(
         "jobs do not ask the pace",
         "delivery",
-        "        if not task.can_wait:\n            return Ticket({})\n",
+        "        if not task.is_queued:\n            return Ticket({})\n",
         "        if not task.is_live:\n            return Ticket({})\n",
         seed=29,
     ),
@@ -384,8 +384,8 @@ MUTATIONS = (
     Mutation(
         "what xMatters refuses is thrown away",
         "delivery",
-        "if self.keeper.bury(job, deadline):",
-        "if is_final or self.keeper.bury(job, deadline):",
+        "if self.keeper.dead_letter(job, deadline):",
+        "if is_final or self.keeper.dead_letter(job, deadline):",
     ),
     Mutation(
         "the fallback is told of each at once",

@@ -226,7 +226,7 @@ class TestJob:
 
 class TestParked:
     def test_a_copy_of_what_rests_among_the_dead_letters_is_let_go(self) -> None:
-        assert job(Entry().keeping(state()).parking(state()), state()) == Standing.PARKED
+        assert job(Entry().keeping(state()).parking(state()), state()) == Standing.DEAD_LETTERED
 
     def test_an_operators_replay_is_meant_to_be_tried(self) -> None:
         assert job(Entry().keeping(state()).parking(state()), state(), replayed=True) == Standing.OWED

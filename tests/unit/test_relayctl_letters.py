@@ -137,7 +137,7 @@ class TestText:
         assert text.endswith('body\n{\n  "incident": {\n    "id": "i1",\n    "title": "Überlast"\n  }\n}')
 
     def test_it_says_when_it_was_put_to_rest_and_whether_it_may_have_rung(self) -> None:
-        text = letters.text(held(job(buried_at="2027-01-15T09:00:00.000Z", may_have_rung=True, rounds=4)))
+        text = letters.text(held(job(dead_lettered_at="2027-01-15T09:00:00.000Z", may_have_rung=True, rounds=4)))
         assert "buried at         2027-01-15T09:00:00.000Z" in text.splitlines()
         assert "may have rung     True" in text.splitlines()
         assert "rounds            4" in text.splitlines()

@@ -163,7 +163,7 @@ class TestFailedAgain:
             http_status=429,
             response_excerpt="slow down",
             last_failed_at=timestamp(bench.clock()),
-            buried_at=timestamp(bench.clock()),
+            dead_lettered_at=timestamp(bench.clock()),
             replays=2,
         )
         assert bench.queue.jobs() == [kept]

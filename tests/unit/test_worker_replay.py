@@ -165,11 +165,11 @@ class TestReplayWaits:
 
     def test_it_is_there_when_the_result_says_so(self) -> None:
         relay = self.paced()
-        old = samples.job(received_at="2027-01-01T00:00:00.000Z", buried_at="2027-01-01T06:00:00.000Z", replays=1)
+        old = samples.job(received_at="2027-01-01T00:00:00.000Z", dead_lettered_at="2027-01-01T06:00:00.000Z", replays=1)
         result = relay.worker.replay(old.to_json())
         assert result == {"outcome": "queued", "queue": "retry", "reason": "paced", "attempts": 0}
         [waiting] = relay.retries.jobs()
-        assert (waiting.buried_at, waiting.revived_at) == (None, timestamp(relay.clock.now))
+        assert (waiting.dead_lettered_at, waiting.revived_at) == (None, timestamp(relay.clock.now))
         assert (waiting.replays, waiting.attempts, waiting.rounds) == (2, 3, 0)
         assert waiting.not_before
         assert 40 <= relay.retries.delays()[0] <= 42
@@ -225,7 +225,7 @@ class TestMovedByAnOperator:
         relay = self.refused(DOWN, samples.accepted())
         relay.wake()
         [job] = relay.retries.jobs()
-        assert (job.buried_at, job.revived_at, job.replays) == (None, timestamp(relay.clock.now), 1)
+        assert (job.dead_lettered_at, job.revived_at, job.replays) == (None, timestamp(relay.clock.now), 1)
         assert (job.attempts, job.rounds) == (2, 1)
         relay.wake()
         assert len(relay.session.calls) == 3
@@ -236,14 +236,14 @@ class TestMovedByAnOperator:
         relay.clock.now += 21_601
         relay.wake()
         [job] = relay.dead_letters.jobs()
-        assert (job.reason, job.replays, job.buried_at) == ("expired", 1, timestamp(relay.clock.now))
+        assert (job.reason, job.replays, job.dead_lettered_at) == ("expired", 1, timestamp(relay.clock.now))
         assert len(relay.session.calls) == 2
 
     def test_what_is_refused_again_rests_again(self) -> None:
         relay = self.refused()
         relay.wake()
         [job] = relay.dead_letters.jobs()
-        assert (job.reason, job.attempts, job.buried_at) == ("refused", 2, timestamp(relay.clock.now))
+        assert (job.reason, job.attempts, job.dead_lettered_at) == ("refused", 2, timestamp(relay.clock.now))
         self.moved(relay)
         relay.wake()
         assert len(relay.session.calls) == 3
@@ -263,7 +263,7 @@ class TestMovedByAnOperator:
 
         relay = room(slow)
         batch = [samples.job(incident_id=each, body=samples.body(id=each)) for each in ("i1", "i2")]
-        batch[1] = replace(batch[1], buried_at="2027-01-15T08:00:00.000Z")
+        batch[1] = replace(batch[1], dead_lettered_at="2027-01-15T08:00:00.000Z")
         relay.worker.work([{"messageId": job.incident_id, "body": job.to_json()} for job in batch])
         [left] = relay.retries.jobs()
-        assert (left.incident_id, left.buried_at, left.replays, left.revived_at is None) == ("i2", None, 1, False)
+        assert (left.incident_id, left.dead_lettered_at, left.replays, left.revived_at is None) == ("i2", None, 1, False)
