@@ -150,7 +150,7 @@ class TestRefused:
         relay.dead_letters.failure = NO
         result = relay.share(status="warning")
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.REFUSED, "retry")
-        assert relay.entry().parked is None
+        assert relay.entry().dead_lettered is None
         relay.dead_letters.failure = None
         relay.wake()
         assert (len(relay.dead_letters.messages), relay.retries.messages) == (1, [])
@@ -303,7 +303,7 @@ class TestUnsafe:
 
         relay = room(slow)
         assert relay.share().queue == "dead_letter"
-        assert relay.entry().parked
+        assert relay.entry().dead_lettered
 
 
 def test_queues_are_asked_once_each_and_the_first_once_more_when_xmatters_failed() -> None:

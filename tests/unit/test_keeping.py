@@ -35,7 +35,7 @@ class Desk:
         """Keep a job until so many seconds from now; nobody has time to wait for it."""
         return self.keeper.keep(job, Deadline(0, self.clock), until=self.clock() + until)
 
-    def dead_letter(self, job: Job) -> bool:
+    def dead_letter(self, job: Job) -> Job | None:
         return self.keeper.dead_letter(job, Deadline(0, self.clock))
 
 
@@ -93,13 +93,19 @@ class TestKeep:
             desk.keep(samples.job(), 30)
 
 
-class TestBury:
-    def test_a_job_rests_on_the_dead_letter_queue_and_says_since_when(self) -> None:
+class TestDeadLetter:
+    def test_a_job_is_on_the_dead_letter_queue_with_the_time(self) -> None:
         desk = Desk()
-        assert desk.dead_letter(samples.job())
+        marked = desk.dead_letter(samples.job())
+        assert desk.dead_letters.jobs() == [marked]
         assert desk.dead_letters.jobs() == [samples.job(dead_lettered_at="2027-01-15T08:00:00.000Z")]
         assert desk.dead_letters.delays() == [0]
         assert desk.retries.jobs() == []
+
+    def test_mark_is_later_than_the_revival_although_the_clock_is_slow(self) -> None:
+        desk = Desk()
+        desk.dead_letter(samples.job(revived_at="2027-01-15T08:00:01.500Z"))
+        assert desk.dead_letters.jobs()[0].dead_lettered_at == "2027-01-15T08:00:01.501Z"
 
     def test_it_says_the_last_time(self) -> None:
         desk = Desk()

@@ -43,7 +43,7 @@ class TestMetrics:
             *(f"job_{outcome}" for outcome in Outcome),
             *(f"reason_{reason}" for reason in Reason),
             *("stale_channel", "lookups_limited", "rejected_request", "crash", "unguarded", "dead_lettered"),
-            *("unreadable_job", "fallback_told", "fallback_failed", "unconfirmed", "replay_settled", "replay_failed"),
+            *("unreadable_job", "fallback_told", "fallback_failed", "unconfirmed"),
             *("share_missed", "reconcile_failed", "unauthorized_share", "signal_failed", "misconfigured_channel"),
         }
 
@@ -67,8 +67,6 @@ class TestMetrics:
         for notice in ("stale_channel", "misconfigured_channel", "lookups_limited", "fallback_failed"):
             recorder.telemetry.notice(notice, "why")
         recorder.telemetry.reconciled("noc", Found(missed=1, failure="HTTP 500", reason=Reason.UPSTREAM), {})
-        for outcome in (Outcome.DELIVERED, Outcome.UNSAFE):
-            recorder.telemetry.replayed(None, Result(outcome, "noc"), {})
         recorder.telemetry.refused(samples.request(), BadRequest("f", "d"))
         recorder.telemetry.refused(samples.request(), Unauthorized(channel_exists=True))
         assert set(recorder.metrics()) == names

@@ -285,7 +285,7 @@ class Entry(NamedTuple):
 
     def reviving(self, state: State, at: float) -> "Entry":
         """Return the entry with a dead-lettered state that is owed again; `at` is the time of its revival."""
-        return replace(self.keeping(state), dead_lettered=None, revived_at=at)
+        return replace(self.keeping(state), dead_lettered=None, revived_at=at, reason="")
 
     def _knowing(self, state: State) -> "Entry":
         same_version = self.kept is not None and self.kept.version == state.version
