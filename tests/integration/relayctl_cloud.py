@@ -121,7 +121,8 @@ class Operator:
     `clock` on. `on_put` happens before a new version of a secret is stored.
 
     The operations in `refused` fail with the code that stands there; `on_receive` happens when SQS has given
-    messages and nobody has seen them yet, `on_send` when it has taken a batch, `on_pause` when relayctl sleeps. `mappings` are the event sources of the worker, `recursive_loop` its setting.
+    messages and nobody has seen them yet, `on_send` when it has taken a batch, `on_pause` when relayctl sleeps.
+    `mappings` are the event sources of the worker, `recursive_loop` its setting.
     """
 
     worker: Callable[[Job], Work] = lambda _: delivered

@@ -392,15 +392,18 @@ class TestCtrlC:
         assert [each["became"] for each in document["results"]] == ["waiting"] * 3 + ["left"]
 
     def test_once_all_are_moved_it_ends_the_following_alone(self, operator: Operator) -> None:
-        operator.put(*jobs(2))
-        operator.worker = lambda _: interrupted
+        operator.put(*jobs(1))
+        operator.worker = lambda _: paced
+        pauses: list[float] = []
 
-        def interrupted(entry: Any, *rest: Any) -> Any:
-            signal.raise_signal(signal.SIGINT)
-            return paced(entry, *rest)
+        def interrupts() -> None:
+            pauses.append(operator.clock.now)
+            if len(pauses) == 9:
+                signal.raise_signal(signal.SIGINT)
 
+        operator.on_pause = interrupts
         document = operator.run_json("dlq", "replay", "--yes")
-        assert (document["waiting"], document["left"]) == (2, 0)
+        assert (document["waiting"], document["left"], len(pauses)) == (1, 0, 9)
 
     @pytest.mark.parametrize("verb", [["list"], ["show", "0"], ["replay"], ["replay", "--yes"]])
     def test_while_the_queue_is_read_nothing_is_done_and_all_is_visible(

@@ -30,8 +30,8 @@ class FakeQueue:
 
     Operations named in `refusing` raise; messages in `stubborn` fail inside a ChangeMessageVisibilityBatch that
     succeeds, and incidents in `refused` and `undeleted` inside a SendMessageBatch and a DeleteMessageBatch. Every call
-    takes `seconds`. `done` tells what changed the queue, in order, `calls` names each call, `sizes` the incidents of each
-    batch that was sent; `changes` counts messages whose visibility was to change.
+    takes `seconds`. `done` tells what changed the queue, in order, `calls` names each call, `sizes` the incidents of
+    each batch that was sent; `changes` counts messages whose visibility was to change.
     """
 
     def __init__(self, clock: Clock, *, seconds: float = 0.0) -> None:

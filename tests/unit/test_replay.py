@@ -196,7 +196,7 @@ class TestMove:
                 raise KeyboardInterrupt
             before(name)
 
-        killed._check = dies  # type: ignore[method-assign]
+        killed._check = dies  # type: ignore[assignment]
         with pytest.raises(KeyboardInterrupt):
             bench.move()
         left = [each.incident_id for each in (*bench.queue.jobs(), *bench.retries.jobs())]

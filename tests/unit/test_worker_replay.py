@@ -49,7 +49,7 @@ class TestRevival:
         assert relay.entry().raised[-1].request_id == "r9"
 
     def test_entry_knows_the_revival_before_xmatters_is_asked(self) -> None:
-        seen = []
+        seen: list[Any] = []
 
         def looks(_: Call) -> Any:
             entry = relay.entry()
