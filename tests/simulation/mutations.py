@@ -384,8 +384,21 @@ MUTATIONS = (
     Mutation(
         "what xMatters refuses is thrown away",
         "delivery",
-        "if self.keeper.dead_letter(job, deadline):",
-        "if is_final or self.keeper.dead_letter(job, deadline):",
+        "dead_letter = self.keeper.dead_letter(job, deadline)",
+        "dead_letter = replace(job, dead_lettered_at=timestamp(self.clock())) if is_final else "
+        "self.keeper.dead_letter(job, deadline)",
+    ),
+    Mutation(
+        "what comes back from the dead-letter queue is dead-lettered still",
+        "owed",
+        "mark < entry.dead_lettered_at",
+        "mark <= entry.dead_lettered_at",
+    ),
+    Mutation(
+        "a replay deletes what the retry queue did not take",
+        "replay",
+        "taken = [item for item, problem in zip(batch, problems, strict=True) if problem is None]",
+        "taken = list(batch)",
     ),
     Mutation(
         "the fallback is told of each at once",
