@@ -166,7 +166,7 @@ MUTATIONS = (
         "worker",
         "now - seconds_of(job.revived_at or job.received_at) >",
         "now - seconds_of(job.received_at) >",
-        seed=82,
+        seed=10,
     ),
     Mutation(
         "both jobs of a share are taken for the spare one",

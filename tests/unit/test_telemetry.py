@@ -174,10 +174,10 @@ class TestLines:
 
     def test_what_goes_to_the_dead_letters_is_counted_once_and_not_each_time_it_is_looked_at(self) -> None:
         recorder = Recorder()
-        parked = Result(Outcome.QUEUED, "noc", queue="dead_letter")
-        recorder.telemetry.worked(samples.job(), parked, {})
+        dead_lettered = Result(Outcome.QUEUED, "noc", queue="dead_letter")
+        recorder.telemetry.worked(samples.job(), dead_lettered, {})
         assert "dead_lettered" not in recorder.metrics()
-        recorder.telemetry.worked(samples.job(), replace(parked, reason=Reason.EXPIRED), {})
+        recorder.telemetry.worked(samples.job(), replace(dead_lettered, reason=Reason.EXPIRED), {})
         assert recorder.metrics()["dead_lettered"] == 1
 
     def test_a_message_that_is_no_job_is_an_error_without_its_content(self) -> None:

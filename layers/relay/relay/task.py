@@ -102,9 +102,12 @@ class Task(NamedTuple):
         at = entry.revived_at
         if not at or not self.state.is_of_same_share(entry.kept) or self.is_to_revive(entry):
             return self
-        is_young = self.hold is not None and self.hold.until - at <= self.channel.policy.max_age_seconds
-        hold = None if is_young and self.hold and self.hold.reason == Reason.EXPIRED else self.hold
-        return replace(self, job=replace(self.job, revived_at=timestamp(at)), hold=hold)
+        task = replace(self, job=replace(self.job, revived_at=timestamp(at)))
+        is_expired = self.hold is not None and self.hold.reason == Reason.EXPIRED and not self.job.is_revived
+        if self.hold and is_expired and self.hold.until - at <= self.channel.policy.max_age_seconds:
+            # A leftover message: its own age is not that of the revived state.
+            return replace(task, hold=None)
+        return task
 
     def _after(self, entry: Entry) -> State:
         """Its state, which comes after all that is kept already, whatever the clocks of those who noted it said.
