@@ -28,6 +28,7 @@ from bench import (
     machine,
     outage,
     parsing,
+    replay,
     tables,
     throughput,
     traffic,
@@ -128,6 +129,10 @@ def _outage(_: Workplace) -> Section:
     return outage.section()
 
 
+def _replay(_: Workplace) -> Section:
+    return replay.section()
+
+
 def _answers(workplace: Workplace) -> Section:
     return answers.section(workplace.functions, workplace.rounds(100))
 
@@ -158,6 +163,7 @@ BENCHMARKS: dict[str, Callable[[Workplace], Section]] = {
     "worker": _worker,
     "drain": _drain,
     "outage": _outage,
+    "replay": _replay,
     "answers": _answers,
     "looks": _looks,
     "artefact": _artefact,

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 import boto3
 import click
-from botocore.config import Config
 from botocore.exceptions import NoRegionError
 
 from relay.http import AllowedHosts
@@ -98,8 +97,8 @@ class Stack:
 
     @cached_property
     def functions(self) -> "LambdaClient":
-        """Lambda. A call is made once: a second one would ring a second time."""
-        return self.session.client("lambda", config=Config(read_timeout=70, retries={"total_max_attempts": 1}))
+        """Lambda."""
+        return self.session.client("lambda")
 
 
 def _endpoint_url() -> str | None:

@@ -132,11 +132,11 @@ def _refusal(stage: Stage, samples: Mapping[str, Sample]) -> None:
     answer = stage.post(share)
     stage.show(tables.of_queued([answer]))
     stage.claim(
-        "to try it again would be no use: it lies in the dead-letter queue",
+        "to try it again would be no use: it is dead-lettered",
         holds=answer.place == ("queued", "dead_letter") and queues.dead_letters(stage.up) == 1,
     )
     stage.relayctl("dlq", "list")
-    stage.say("Somebody mends the trigger, and replays what lies there.")
+    stage.say("Somebody mends the trigger, and replays what is dead-lettered.")
     before = stage.rung()
     stage.relayctl("dlq", "replay", "--yes")
     new = [body_of(signal) for request_id, signal in stage.rung().items() if request_id not in before]

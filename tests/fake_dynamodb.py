@@ -14,6 +14,7 @@ type Item = dict[str, Any]
 
 MAX_ITEM_BYTES = 400 * 1024
 MAX_KEY_BYTES = 2048
+MAX_BATCH_KEYS = 100
 _NONE: Mapping[str, Any] = {}
 
 
@@ -28,6 +29,7 @@ class FakeDynamoDb:
         self.calls: list[str] = []
         self.failure: Exception | None = None
         self.refuses_writes = False
+        self.batch_size = MAX_BATCH_KEYS
 
     def table(self, clock: Any) -> Table:
         """The library's table over this client."""
@@ -39,6 +41,20 @@ class FakeDynamoDb:
         assert ConsistentRead, "a stale read would ring twice"
         item = self.items.get(Key["pk"]["S"])
         return {"Item": deepcopy(item)} if item else {}
+
+    def batch_get_item(self, *, RequestItems: Mapping[str, Any]) -> Item:
+        """Answer for `batch_size` keys at most; the others are unprocessed, as DynamoDB leaves them when it is busy."""
+        self._called("batch_get_item")
+        [(table, request)] = RequestItems.items()
+        keys = request["Keys"]
+        assert request["ConsistentRead"] is True
+        if not 0 < len(keys) <= MAX_BATCH_KEYS:
+            raise invalid("BatchGetItem", "too many keys, or none")
+        if len({key["pk"]["S"] for key in keys}) < len(keys):
+            raise invalid("BatchGetItem", "a key is named twice")
+        asked, left = keys[: self.batch_size], keys[self.batch_size :]
+        found = [deepcopy(self.items[key["pk"]["S"]]) for key in asked if key["pk"]["S"] in self.items]
+        return {"Responses": {table: found}, "UnprocessedKeys": {table: {"Keys": left}} if left else {}}
 
     def put_item(
         self,
@@ -94,7 +110,7 @@ class FakeDynamoDb:
         self.calls.append(name)
         if self.failure:
             raise self.failure
-        if self.refuses_writes and name != "get_item":
+        if self.refuses_writes and name not in {"get_item", "batch_get_item"}:
             raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, name)
 
 

@@ -2,9 +2,8 @@
 
 import json
 import threading
-import time
-from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import wraps
@@ -12,28 +11,19 @@ from typing import Any, NoReturn
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from relay.dead_letters import DeadLetters, Depth, Held
+from relay.dead_letters import DeadLetters, Depth, Held, Run
 from relay.errors import Reason
-from relay.outcome import Outcome
+from relay.ledger import Ledger
 from relay.queues import Queue
-from relay.replay import SETTLED, Filter, Replay, Replayed, in_order
-from relayctl import letters, terminal
+from relay.replay import PARALLEL_BATCHES, Filter, Follower, Replay, in_order
+from relay.table import Table
+from relayctl import dead_lettered, terminal
+from relayctl.replay_report import Report, progress
 from relayctl.stack import Stack, on_stack
-from relayctl.worker import Worker
-
-# How a person reads what became of jobs; what is called otherwise in a document is left out where there is none.
-_WORDS = {
-    "delivered": "delivered",
-    "not_owed": "no longer owed",
-    "waiting": "waiting on the retry queue",
-    "failed": "failed",
-    "left": "left",
-}
 
 
-@click.group(short_help="List, show and replay what could not be delivered.")
+@click.group(short_help="List, show and replay dead-lettered jobs.")
 def dlq() -> None:
     """The dead-letter queue: shares that xMatters refused, or did not accept in time."""
 
@@ -45,7 +35,7 @@ class _Since(click.ParamType[float]):
         if isinstance(value, float):
             return value
         try:
-            return letters.since(str(value), datetime.now(UTC))
+            return dead_lettered.since(str(value), datetime.now(UTC))
         except ValueError:
             self.fail("use an age such as 90m, 12h or 7d, or a time such as 2030-01-31T12:00:00Z", param, ctx)
 
@@ -76,20 +66,21 @@ def _filtered(verb: Callable[..., None]) -> Callable[..., None]:
 @_filtered
 @on_stack
 def list_(stack: Stack, wanted: Filter, limit: int | None, as_json: bool) -> None:
-    """List what lies in the queue, oldest first.
+    """List dead-lettered jobs, oldest first.
 
-    Messages are out of others' sight only while the list is made.
+    Other readers can't receive the messages while the list is made.
 
     \b
     Example:
       relayctl dlq list --channel payments --since 12h
     """
-    depth, found = _looked_at(_dead_letters(stack))
+    with _reading(_dead_letters(stack)) as (depth, found):
+        pass
     matching = _matching(found, wanted, limit)
     strangers = [held for held in found if held.job is None] if wanted == Filter() else []
     shown = [*matching, *strangers][:limit]
     if as_json:
-        click.echo(json.dumps(letters.listing(shown, depth)))
+        click.echo(json.dumps(dead_lettered.listing(shown, depth)))
     if not shown:
         _nothing_matched(depth)
     if not as_json:
@@ -102,9 +93,9 @@ def _print_list(shown: list[Held]) -> None:
     jobs = [held.job for held in shown if held.job]
     if jobs:
         console = terminal.output()
-        console.print(letters.table(jobs, datetime.now(UTC), console.width))
+        console.print(dead_lettered.table(jobs, datetime.now(UTC), console.width))
     for held in shown[len(jobs) :]:
-        terminal.show_line(letters.stranger(held), indent=2)
+        terminal.show_line(dead_lettered.stranger(held), indent=2)
 
 
 def _not_empty(_: click.Context, __: click.Parameter, value: str) -> str:
@@ -126,14 +117,16 @@ def show(stack: Stack, identity: str, as_json: bool) -> None:
     Example:
       relayctl dlq show 9f2c41d0
     """
-    depth, found = _looked_at(_dead_letters(stack))
-    matching = [held for held in found if letters.is_called(held, identity)]
+    queue = _dead_letters(stack)
+    with _reading(queue) as (depth, found):
+        matching = [held for held in found if dead_lettered.is_called(held, identity)]
+        documents = [dead_lettered.whole_document(held, queue.envelope(held)) for held in matching]
     if as_json:
-        click.echo(json.dumps({"messages": [letters.document(held) for held in matching]}))
+        click.echo(json.dumps({"messages": documents}))
     if not matching:
         _nothing_matched(depth)
     if not as_json:
-        click.echo("\n\n".join(letters.text(held) for held in matching))
+        click.echo("\n\n".join(map(dead_lettered.text, documents)))
 
 
 @dlq.command()
@@ -141,64 +134,79 @@ def show(stack: Stack, identity: str, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do it. Without it, only what would be done is shown.")
 @click.option(
     "--rate",
-    type=click.FloatRange(0.01, 50),
-    default=1.0,
-    show_default=True,
+    type=click.FloatRange(0.01, 500),
     metavar="N",
-    help="At most so many a second. xMatters limits how many it takes a minute.",
+    help="Move at most so many a second. Without it as fast as SQS takes them; the channel's rate limit holds anyway.",
 )
+@click.option("--wait/--no-wait", default=True, help="Follow what becomes of each job, or end once all are moved.")
 @on_stack
-def replay(stack: Stack, wanted: Filter, limit: int | None, yes: bool, rate: float, as_json: bool) -> None:
-    """Try again what lies in the queue, oldest first; what arrives leaves the queue.
+def replay(
+    stack: Stack, wanted: Filter, limit: int | None, yes: bool, rate: float | None, wait: bool, as_json: bool
+) -> None:
+    """Move dead-lettered jobs to the retry queue, oldest first.
 
-    So does what nobody needs to hear of any more, and what has to wait: it moves to the retry queue. What fails again
-    stays, with its new reason and count. Ctrl-C stops after the job under way.
+    The worker attempts each of them as soon as the channel's rate limit allows it, unless it was announced or
+    superseded meanwhile. The command then says what became of each, until all are settled or nothing changed for a
+    minute. Ctrl-C stops after the batch under way.
 
     \b
     Example:
       relayctl dlq replay --reason upstream
-      relayctl dlq replay --reason upstream --rate 2 --yes
+      relayctl dlq replay --reason upstream --yes
+      relayctl dlq replay --since 12h --rate 20 --no-wait --yes
     """
-    queue = _dead_letters(stack)
-    depth = queue.depth()
-    done: list[Replayed] = []
-    with terminal.stop_on_interrupt() as stop, queue.holding():
-        found = _scan(queue, depth.about, stop)
-        matching = _matching(found, wanted, limit)
-        # Others may see, and replay, what this replay is not about.
-        queue.let_go(set(found) - set(matching))
-        sums = letters.summary([held.job for held in matching if held.job], depth)
-        if matching and not as_json:
-            _print_summary(sums)
-            _say_held(depth)
+    report, sums, matching = Report(), dict[str, Any](), list[Held]()
+    with ThreadPoolExecutor(PARALLEL_BATCHES) as pool, terminal.stop_on_interrupt() as stop:
+        queue = _dead_letters(stack, pool.map)
+        depth = queue.depth()
         try:
-            if yes:
-                _replay(stack, queue, matching, rate, stop, done)
+            with queue.holding():
+                found = _scan(queue, depth.about, stop)
+                matching = _matching(found, wanted, limit)
+                report.chosen = [held.job for held in matching if held.job]
+                # Other operators may read, and replay, what this replay is not about.
+                queue.let_go(set(found) - set(matching))
+                sums = dead_lettered.summary(report.chosen, depth)
+                if matching and not as_json:
+                    _print_summary(sums)
+                    _say_held(depth)
+                if yes and matching:
+                    moving = Replay(
+                        queue, _retries(stack), stack.effects.clock, stack.effects.sleep, rate=rate, run=pool.map
+                    )
+                    _move(moving, matching, stop, report, stack.effects.clock, is_followed=wait)
+            if wait and report.moved and not stop.is_set():
+                _follow(stack, stop, report)
         finally:
-            if matching or as_json:
-                _report(sums, done, dry_run=not yes, as_json=as_json)
+            if sums and (matching or as_json):
+                _print_report(report, sums, dry_run=not yes, as_json=as_json)
     if not matching:
         _nothing_matched(depth)
-    if yes and stop.is_set() and len(done) < len(matching):
+    if yes and stop.is_set() and report.left:
         click.get_current_context().exit(terminal.INTERRUPTED)
-    if yes and (len(done) < len(matching) or any(each.is_failure for each in done)):
+    if yes and report.is_failure:
         click.get_current_context().exit(1)
 
 
 def _print_summary(sums: dict[str, Any]) -> None:
-    for line in letters.summary_lines(sums):
-        terminal.show_line(line, indent=letters.SUMMARY_INDENT)
+    for line in dead_lettered.summary_lines(sums):
+        terminal.show_line(line, indent=dead_lettered.SUMMARY_INDENT)
 
 
-def _dead_letters(stack: Stack) -> DeadLetters:
-    return DeadLetters(stack.sqs, stack.output("DeadLetterQueueUrl"), time.time)
+def _dead_letters(stack: Stack, run: Run = map) -> DeadLetters:
+    return DeadLetters(stack.sqs, stack.output("DeadLetterQueueUrl"), stack.effects.clock, run)
 
 
-def _looked_at(queue: DeadLetters) -> tuple[Depth, list[Held]]:
-    """Return how many messages there are, and those that could be received; all are visible again afterwards."""
+def _retries(stack: Stack) -> Queue:
+    return Queue(stack.sqs, stack.output("RetryQueueUrl"))
+
+
+@contextmanager
+def _reading(queue: DeadLetters) -> Iterator[tuple[Depth, list[Held]]]:
+    """Hold the messages that can be received, for as long as the block lasts."""
     depth = queue.depth()
     with terminal.stop_on_interrupt() as stop, queue.holding():
-        return depth, _scan(queue, depth.about, stop)
+        yield depth, _scan(queue, depth.about, stop)
 
 
 def _scan(queue: DeadLetters, about: int, stop: threading.Event) -> list[Held]:
@@ -218,15 +226,34 @@ def _matching(found: list[Held], wanted: Filter, limit: int | None) -> list[Held
     return [held for held, job in in_order(found) if wanted.matches(job)][:limit]
 
 
-def _replay(
-    stack: Stack, queue: DeadLetters, matching: list[Held], rate: float, stop: threading.Event, done: list[Replayed]
+def _move(
+    moving: Replay,
+    matching: list[Held],
+    stop: threading.Event,
+    report: Report,
+    clock: Callable[[], float],
+    *,
+    is_followed: bool,
 ) -> None:
-    again = Queue(stack.sqs, stack.output("DeadLetterQueueUrl"))
-    worker = Worker(stack.functions, stack.output("JobWorkerFunction"))
-    with _progress(len(matching)) as progress:
-        for each in Replay(queue, again, worker, time.time, stop.wait, rate).run(matching, stop.is_set):
-            done.append(each)
-            progress(each)
+    failed = 0
+    with progress("moving", len(matching), clock) as show:
+        for moved in moving.move(matching, stop.is_set):
+            report.add(moved, is_followed=is_followed)
+            failed += moved.problem is not None
+            show(len(report.moved), f"{failed} not moved" if failed else "")
+
+
+def _follow(stack: Stack, stop: threading.Event, report: Report) -> None:
+    effects = stack.effects
+    table = Table(stack.dynamodb, stack.output("LedgerTableName"), effects.clock)
+    follower = Follower(Ledger(table), effects.clock, effects.sleep)
+    with progress("following", len(report.moved), effects.clock) as show:
+        for changed in follower.follow(report.moved, stop.is_set):
+            report.change(changed)
+            show(sum(fate.is_settled for fate in report.fates), report.sums())
+    report.problem = follower.problem
+    if report.problem:
+        terminal.say(f"what became of the jobs is not known, the ledger can't be read: {report.problem}")
 
 
 @contextmanager
@@ -239,61 +266,18 @@ def _status() -> Iterator[Callable[[str], object]]:
         yield status.update
 
 
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[Replayed], None]]:
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("replaying"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[failed]}"),
-    )
-    failed = 0
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=total, failed="")
-
-        def advance(each: Replayed) -> None:
-            nonlocal failed
-            failed += each.is_failure
-            progress.update(task, advance=1, failed=f"{failed} failed" if failed else "")
-
-        yield advance
-
-
-def _report(sums: dict[str, Any], done: list[Replayed], *, dry_run: bool, as_json: bool) -> None:
-    counts = dict.fromkeys(_WORDS, 0) | Counter(map(_became, done))
-    counts["left"] = 0 if dry_run else sums["matched"] - len(done)
+def _print_report(report: Report, sums: dict[str, Any], *, dry_run: bool, as_json: bool) -> None:
+    counts = report.counts()
+    if dry_run:
+        counts["left"] = 0
     if as_json:
-        click.echo(json.dumps({"dry_run": dry_run, **sums, **counts, "results": [_result(each) for each in done]}))
+        results = [] if dry_run else report.results()
+        click.echo(json.dumps({"dry_run": dry_run, **sums, **counts, "results": results}))
     elif dry_run:
-        click.echo("nothing was sent; add --yes to replay them")
+        click.echo("nothing was moved; add --yes to replay them")
     else:
-        for line in filter(None, map(letters.became, done)):
+        for line in report.lines():
             terminal.show_line(line, indent=2)
-        click.echo(", ".join(f"{counts[name]} {word}" for name, word in _WORDS.items() if counts[name] or word == name))
-
-
-def _became(each: Replayed) -> str:
-    if each.outcome == Outcome.DELIVERED:
-        return "delivered"
-    if each.outcome in SETTLED:
-        return "not_owed"
-    return "waiting" if each.queue == "retry" else "failed"
-
-
-def _result(each: Replayed) -> dict[str, Any]:
-    return {
-        "delivery_id": each.job.delivery_id,
-        "channel": each.job.channel,
-        "incident_id": each.job.incident_id,
-        "outcome": each.outcome,
-        "queue": each.queue,
-        "reason": None if each.outcome in SETTLED else each.job.reason,
-        "request_id": each.request_id,
-        "attempts": each.job.attempts,
-        "note": each.note,
-    }
 
 
 def _nothing_matched(depth: Depth) -> NoReturn:

@@ -153,7 +153,7 @@ def test_nothing_secret_is_in_the_logs_or_on_the_queues(world: World) -> None:
     assert {answer["outcome"] for answer in answers} == {"queued"}
     waiting = world.waiting()
     for message in waiting:
-        world.worker.invoke({"jobs": [message["Body"]]})
+        world.worker.invoke({"Records": [{"messageId": "m1", "body": message["Body"]}]})
     kept = [message["Body"] for message in (*waiting, *world.waiting(), *world.resting())]
     assert len(kept) >= 3
     for text in (world.webhook.log(), world.worker.log(), *kept):

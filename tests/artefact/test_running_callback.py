@@ -109,15 +109,15 @@ def test_a_comment_whose_answer_was_lost_is_not_written_again(world: World) -> N
     assert (world.waiting(), world.chores(), world.resting()) == ([], [], [])
 
 
-def test_what_bigpanda_refuses_rests_until_an_operator_replays_it(world: World) -> None:
+def test_callback_that_bigpanda_refused_is_written_when_its_dead_letter_comes_back(world: World) -> None:
     world.box.script([{"kind": "status", "status": 404, "on": "comment"}])
     world.call_back(read(CALLBACKS[2]))
     assert world.chore_worker.invoke(awake(world)) == NOTHING_STAYS
     [message] = world.resting()
     assert message["MessageAttributes"]["reason"]["StringValue"] == "refused"
-    # The replay tool hands jobs of all kinds to the worker of signals.
-    [result] = world.worker.invoke({"jobs": [message["Body"]]})["results"]
-    assert (result["outcome"], len(comments(world))) == ("delivered", 1)
+    record = {"messageId": "m1", "body": message["Body"]}
+    assert world.chore_worker.invoke({"Records": [record]}) == NOTHING_STAYS
+    assert len(comments(world)) == 1
 
 
 def test_each_worker_works_a_job_of_the_others_queue(world: World) -> None:

@@ -1,4 +1,4 @@
-"""The built worker under AWS's own runtime client: jobs that a queue wakes, an operator's replays, the fallback."""
+"""The built worker under AWS's own runtime client: jobs that wake, dead letters that come back, the fallback."""
 
 import json
 import time
@@ -40,11 +40,12 @@ def sample() -> str:
 
 
 @pytest.mark.parametrize("path", REPLAYS, ids=lambda path: path.stem)
-def test_every_sample_replay_is_worked_off(world: World, path: Path) -> None:
+def test_every_sample_of_a_dead_letter_that_comes_back_is_worked_off_however_old_it_is(
+    world: World, path: Path
+) -> None:
     event = read(path)
-    results = world.worker.invoke(event)["results"]
-    assert [result["outcome"] for result in results] == ["delivered"] * len(event["jobs"])
-    jobs = [json.loads(job) for job in event["jobs"]]
+    assert world.worker.invoke(event) == NOTHING_STAYS
+    jobs = [json.loads(record["body"]) for record in event["Records"]]
     assert [signal.incident_id for signal in world.box.signals()] == [job["incident_id"] for job in jobs]
     assert [signal.recipients for signal in world.box.signals()] == [tuple(job["recipients"]) for job in jobs]
 
@@ -116,23 +117,23 @@ def test_poison_stays_on_the_queue_and_keeps_no_other_job(world: World) -> None:
     assert sum(metrics["unreadable_job"]) == 2
 
 
-def test_a_replay_that_fails_leaves_the_job_to_the_operator(world: World) -> None:
+def test_dead_letter_that_is_refused_again_is_dead_lettered_again_and_rings_once_at_last(world: World) -> None:
     world.box.script([{"kind": "status", "status": 400, "times": None}])
     world.share(read(SHARES[0]))
-    [message] = world.resting()
-    [failed] = world.worker.invoke({"jobs": [message["Body"]]})["results"]
-    assert (failed["outcome"], failed["reason"]) == ("unsafe", "refused")
+    [first] = world.resting()
+    assert world.worker.invoke(records(first["Body"])) == NOTHING_STAYS
+    [again] = world.resting()
+    assert json.loads(again["Body"])["dead_lettered_at"] > json.loads(first["Body"])["dead_lettered_at"]
     world.box.clear()
-    [result] = world.worker.invoke({"jobs": [message["Body"]]})["results"]
-    [signal] = world.box.signals()
-    assert (result["outcome"], result["request_id"]) == ("delivered", signal.request_id)
+    assert world.worker.invoke(records(first["Body"], again["Body"], again["Body"])) == NOTHING_STAYS
+    assert len(world.box.signals()) == 1
     assert world.resting() == []
 
 
 def test_a_critical_that_is_owed_for_too_long_is_told_to_the_fallback_topic_once(world: World) -> None:
     before = world.worker.log()
     world.box.listening(False)
-    [overdue] = read(REPLAYS[0])["jobs"]
+    overdue = changed(read(REPLAYS[0])["Records"][0]["body"], dead_lettered_at=None)
     assert world.worker.invoke(records(fresh(overdue, age=600))) == NOTHING_STAYS
     [copy] = world.waiting()
     [told] = world.told()
@@ -149,7 +150,7 @@ def test_each_job_has_a_line_of_the_log(world: World) -> None:
     world.worker.invoke(records(fresh(sample())))
     world.worker.invoke(read(REPLAYS[0]))
     lines = [line for line in logged(since(world.worker, before)) if "outcome" in line]
-    assert [(line["message"], line["outcome"]) for line in lines] == [("job", "delivered"), ("replay", "delivered")]
+    assert [(line["message"], line["outcome"]) for line in lines] == [("job", "delivered")] * 2
     assert {"rounds", "replays", "received_at", "delivery_id", "correlation_id"} <= lines[0].keys()
 
 
@@ -159,5 +160,4 @@ def test_a_worker_that_is_asked_for_nonsense_says_so_and_goes_on(built: Build, a
             worker.invoke({})
         assert caught.value.type == "KeyError"
         assert 'event["Records"]' in caught.value.stack[-1]
-        assert worker.invoke({"jobs": []}) == {"results": []}
         assert worker.invoke({"Records": []}) == NOTHING_STAYS

@@ -133,6 +133,7 @@ class Operator:
             incident_id=incident_id,
             body=body,
             received_at=timestamp(received_at),
+            dead_lettered_at=timestamp(received_at + 60),
         )
 
 

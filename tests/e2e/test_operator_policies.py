@@ -53,9 +53,10 @@ class Person:
     def _put(self, document: dict[str, Any]) -> None:
         document = copy.deepcopy(document)
         for statement in document["Statement"]:
-            if "sqs:ChangeMessageVisibility" in _actions(statement):
-                # On AWS this one action stands for the call in batches too; the local cloud tells them apart.
-                statement["Action"].append("sqs:ChangeMessageVisibilityBatch")
+            for action in ("sqs:ChangeMessageVisibility", "sqs:SendMessage", "sqs:DeleteMessage"):
+                if action in _actions(statement):
+                    # On AWS this one action stands for the call in batches too; the local cloud tells them apart.
+                    statement["Action"] = [*_actions(statement), f"{action}Batch"]
             if "lambda:GetFunctionRecursionConfig" in _actions(statement):
                 # The local cloud takes the call for this one.
                 statement["Action"] = [*_actions(statement), "lambda:GetFunction"]
@@ -99,19 +100,18 @@ class TestReplayPolicy:
         for verb in (["list"], ["show", operator.visible()[0].delivery_id], ["replay"]):
             done = replayer.run("dlq", *verb)
             assert done.exit_code == 0, done.output
-        done = replayer.run("dlq", "replay", "--yes", "--rate", "50")
-        assert done.stdout.splitlines()[-1] == "1 delivered, 1 failed, 0 left"
+        done = replayer.run("dlq", "replay", "--yes")
+        assert done.stdout.splitlines()[-1] == "1 delivered, 1 dead-lettered again (refused 1), 0 left"
         assert [job.replays for job in operator.visible()] == [1]
 
     @pytest.mark.parametrize("action", actions("replay.json"))
     def test_every_action_of_it_is_needed(self, operator: Operator, replayer: Person, action: str) -> None:
         replayer.may_not(action)
         operator.jobs(2)
-        operator.script({"kind": "status", "status": 400})
         done = replayer.run("dlq", "replay", "--limit", "1", "--yes")
         assert done.exit_code == 1
         assert "AccessDenied" in done.output
-        assert len(done.stdout.splitlines()) in {0, 7}, "either nothing was done, or it is told what was"
+        assert len(done.stdout.splitlines()) in {0, 6, 7}, "either nothing was done, or it is told what was"
 
     @pytest.mark.parametrize("verb", [["show", local.CHANNEL], ["list"], ["remove", local.CHANNEL, "--yes"]])
     def test_whoever_replays_sees_and_changes_no_channel(

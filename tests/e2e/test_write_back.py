@@ -119,7 +119,9 @@ def test_a_connection_that_is_cut_after_the_comment_was_written_makes_no_second_
     assert tries == [("comment", "accept_then_reset"), ("activities", None)]
 
 
-def test_what_bigpanda_refuses_rests_until_it_is_replayed(operator: Operator, xmatters: StandIn) -> None:
+def test_callback_that_bigpanda_refuses_is_dead_lettered_until_it_is_replayed(
+    operator: Operator, xmatters: StandIn
+) -> None:
     incident_id = f"{operator.tag}-refused"
     operator.script({"kind": "status", "status": 404, "on": "comment"})
     delivery_id = called_back(operator.channel, answer(incident_id, response="Escalate"))
@@ -128,9 +130,10 @@ def test_what_bigpanda_refuses_rests_until_it_is_replayed(operator: Operator, xm
     assert (message["delivery_id"], message["reason"], message["http_status"]) == (delivery_id, "refused", 404)
     assert comments(xmatters, incident_id) == []
 
-    done = operator.run("dlq", "replay", "--yes", "--rate", "50")
-    assert done.stdout.splitlines()[-1] == "1 delivered, 0 failed, 0 left"
+    done = operator.run("dlq", "replay", "--yes")
+    assert done.stdout.splitlines()[-1] == "0 delivered, 1 moved to the retry queue, 0 left"
     assert operator.visible() == []
+    until(lambda: comments(xmatters, incident_id) != [])
     [comment] = comments(xmatters, incident_id)
     assert comment.startswith("Jane Doe (jdoe) escalated xMatters page 408005 from Work Phone.")
 

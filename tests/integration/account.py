@@ -55,6 +55,10 @@ class Mailbox:
         """The same, unpacked."""
         return [Job.from_json(message["Body"]) for message in self.messages()]
 
+    def send(self, body: str) -> None:
+        """Put a message on the queue as it is."""
+        _SQS.send_message(QueueUrl=self.url, MessageBody=body)
+
     def delete(self) -> None:
         """There is no such queue any more."""
         _SQS.delete_queue(QueueUrl=self.url)

@@ -147,9 +147,9 @@ class Live:
             for each in mailbox.messages():
                 assert self.worker.work([{"messageId": each["MessageId"], "body": each["Body"]}]) == []
 
-    def replay(self, job: Job) -> dict[str, Any]:
-        """Try a job that an operator holds."""
-        return self.worker.replay(job.to_json())
+    def revive(self, job: Job) -> None:
+        """Let the worker have a job as if an operator had moved its message to the retry queue."""
+        assert self.worker.work([{"messageId": "m1", "body": job.to_json()}]) == []
 
 
 def deadline(seconds: float) -> Deadline:

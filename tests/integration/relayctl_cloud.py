@@ -1,13 +1,13 @@
 """An AWS account in memory with a relay's stack in it, and an operator who runs relayctl there.
 
-SQS and Secrets Manager are moto's. The stack's description, and its worker, which is a function of the test's, are put
-in at botocore's edge: no code of ours is replaced.
+SQS, DynamoDB and Secrets Manager are moto's. The stack's description is put in at botocore's edge: no code of ours is
+replaced. The stack's worker is a function of the test's; it works whenever relayctl sleeps.
 """
 
-import io
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import replace
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -20,11 +20,16 @@ from botocore.loaders import create_loader
 from click.testing import CliRunner, Result
 from moto import mock_aws
 
+from relay import incident
 from relay.deadline import Deadline
 from relay.http import AllowedHosts, Answer, Session
-from relay.message import Job
+from relay.ledger import Entry, Ledger
+from relay.message import Job, seconds_of
 from relay.outward import Outward
 from relay.queues import Queue
+from relay.table import Table
+from relay.task import entry_of
+from relay.transition import State
 from relayctl.__main__ import main
 from relayctl.effects import Effects
 from tests.fakes import Clock
@@ -36,17 +41,38 @@ PARAMETERS = {"AllowedHosts": "*.xmatters.com,*.bigpanda.io", "Profile": "aws", 
 
 API_HOST = "a1b2c3d4e5.execute-api.us-east-1.amazonaws.com"
 
-type Fate = Mapping[str, Any] | Exception
+# Changes the entry of a job's incident as a worker does that received the job's state.
+type Work = Callable[[Entry, State, Job, float], Entry]
 
 
-def delivered(job: Job) -> Fate:
+def _revived(entry: Entry, state: State, job: Job, now: float) -> Entry:
+    return entry.reviving(state, max(now, _mark(job) + 0.001))
+
+
+def _mark(job: Job) -> float:
+    return seconds_of(job.dead_lettered_at) if job.dead_lettered_at else 0.0
+
+
+def delivered(entry: Entry, state: State, job: Job, now: float) -> Entry:
     """A worker that delivers whatever it is given."""
-    return {"outcome": "delivered", "request_id": f"request-{job.incident_id}", "attempts": 1}
+    revived = _revived(entry, state, job, now)
+    return revived.announcing(state, f"request-{job.incident_id}", revived.revived_at)
 
 
-def failing(job: Job) -> Fate:
-    """A worker that delivers nothing."""
-    return {"outcome": "unsafe", "reason": "refused", "attempts": 1, "http_status": 404, "detail": "answered 404"}
+def failing(entry: Entry, state: State, job: Job, now: float) -> Entry:
+    """A worker that is refused whatever it sends."""
+    revived = _revived(entry, state, job, now)
+    return revived.dead_lettering(state, revived.revived_at + 1, "refused")
+
+
+def paced(entry: Entry, state: State, job: Job, now: float) -> Entry:
+    """A worker that has to wait for the rate limit."""
+    return replace(_revived(entry, state, job, now), reason="paced")
+
+
+def superseding(entry: Entry, state: State, job: Job, now: float) -> Entry:
+    """A worker whose ledger has a newer state."""
+    return entry.keeping(replace(state, version=(9e9, 9e9), came=9e9))
 
 
 @dataclass
@@ -89,20 +115,22 @@ class _Outward(Outward):
 
 @dataclass
 class Operator:
-    """Runs relayctl. `worker` says what becomes of a job; what it was asked is in `asked`.
+    """Runs relayctl. `worker` says what becomes of a job on the retry queue; what it received is in `asked`.
 
     `door` is the stack's API: it answers each request in `knocked`, or raises. Nothing really waits: sleeping puts
     `clock` on. `on_put` happens before a new version of a secret is stored.
 
     The operations in `refused` fail with the code that stands there; `on_receive` happens when SQS has given
-    messages and nobody has seen them yet. `mappings` are the event sources of the workers, `recursive_loop` their
-    setting, `concurrency` the account's quota.
+    messages and nobody has seen them yet, `on_send` when it has taken a batch, `on_pause` when relayctl sleeps.
+    `mappings` are the event sources of the workers, `recursive_loop` their setting, `concurrency` the account's quota.
     """
 
-    worker: Callable[[Job], Fate] = delivered
+    worker: Callable[[Job], Work] = lambda _: delivered
     asked: list[Job] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     on_receive: Callable[[], object] = lambda: None
+    on_send: Callable[[], object] = lambda: None
+    on_pause: Callable[[], object] = lambda: None
     on_put: Callable[[], object] = lambda: None
     door: Callable[[Knocked], Answer] = taken
     knocked: list[Knocked] = field(default_factory=list)
@@ -116,6 +144,15 @@ class Operator:
         session = new_session(region_name=REGION)
         self.sqs = session.client("sqs")
         self.secrets = session.client("secretsmanager")
+        self.dynamodb = session.client("dynamodb")
+        self.table = f"{STACK}-LedgerTable-1"
+        self.dynamodb.create_table(
+            TableName=self.table,
+            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        self.ledger = Ledger(Table(self.dynamodb, self.table, self.clock))
         self.queue_url = self.sqs.create_queue(QueueName=f"{STACK}-DeadLetterQueue-1")["QueueUrl"]
         self.retry_queue_url = self.sqs.create_queue(QueueName=f"{STACK}-RetryQueue-1")["QueueUrl"]
         self.chore_queue_url = self.sqs.create_queue(QueueName=f"{STACK}-ChoreQueue-1")["QueueUrl"]
@@ -126,6 +163,7 @@ class Operator:
             "DeadLetterQueueUrl": self.queue_url,
             "RetryQueueUrl": self.retry_queue_url,
             "ChoreQueueUrl": self.chore_queue_url,
+            "LedgerTableName": self.table,
             "SecretPrefix": "team/relay",
             "JobWorkerFunction": f"{STACK}-JobWorkerFunction-1",
             "ChoreWorkerFunction": f"{STACK}-ChoreWorkerFunction-1",
@@ -143,16 +181,16 @@ class Operator:
 
     def effects(self) -> Effects:
         """The effects of a run: everything but real sockets to vendors is the test's."""
-        return Effects(self.session, lambda hosts: _Outward(hosts, self), self.clock, self.clock, self.clock.sleep)
+        return Effects(self.session, lambda hosts: _Outward(hosts, self), self.clock, self.clock, self._sleep)
 
     def session(self, *, profile_name: str | None, region_name: str | None) -> boto3.Session:
-        """A session whose Lambda is `worker`, whose long polls are short, and which refuses what is in `refused`."""
+        """A session whose long polls are short, and which refuses what is in `refused`."""
         session = new_session(profile_name=profile_name, region_name=region_name)
         short_polls(session)
         events: Any = session.events
         events.register("after-call.sqs.ReceiveMessage", lambda **_: self.on_receive())
+        events.register("after-call.sqs.SendMessageBatch", lambda **_: self.on_send())
         events.register("before-call.secretsmanager.PutSecretValue", self._put_secret)
-        events.register("before-call.lambda.Invoke", self._invoke)
         events.register("before-call.lambda.ListEventSourceMappings", self._map)
         events.register("before-call.lambda.GetFunctionRecursionConfig", self._recursion)
         events.register("before-call.lambda.GetAccountSettings", self._account)
@@ -208,14 +246,28 @@ class Operator:
         refusal = {"Code": "InvalidRequestException", "Message": "the secret is marked for deletion"}
         return SimpleNamespace(status_code=400), {"Error": refusal}
 
-    def _invoke(self, params: Mapping[str, Any], **_: Any) -> tuple[SimpleNamespace, dict[str, Any]]:
-        (envelope,) = json.loads(params["body"])["jobs"]
-        job = Job.from_json(envelope)
+    def _sleep(self, seconds: float) -> None:
+        self.clock.sleep(seconds)
+        self.on_pause()
+        self.work()
+
+    def work(self) -> None:
+        """Let the worker have all that is on the retry queue."""
+        while messages := self.sqs.receive_message(QueueUrl=self.retry_queue_url, MaxNumberOfMessages=10).get(
+            "Messages"
+        ):
+            for message in messages:
+                self._work_off(Job.from_json(message["Body"]))
+                self.sqs.delete_message(QueueUrl=self.retry_queue_url, ReceiptHandle=message["ReceiptHandle"])
+
+    def _work_off(self, job: Job) -> None:
         self.asked.append(job)
-        fate = self.worker(job)
-        if isinstance(fate, Exception):
-            raise fate
-        return SimpleNamespace(status_code=200), {"Payload": io.BytesIO(json.dumps({"results": [fate]}).encode())}
+        if job.kind != "signal":
+            return
+        name, state = entry_of(job), State.of(incident.parse(job.body), seconds_of(job.received_at))
+        state = replace(state, version=job.version, digest=job.digest or state.digest)
+        entry = self.ledger.read(name)
+        self.ledger.write(name, entry, self.worker(job)(entry, state, job, self.clock.now))
 
     def _map(self, **_: Any) -> tuple[SimpleNamespace, dict[str, Any]]:
         return SimpleNamespace(status_code=200), {"EventSourceMappings": self.mappings}

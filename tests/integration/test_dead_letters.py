@@ -3,12 +3,14 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
+from copy import replace
 from typing import Any
 
 import pytest
 from moto import mock_aws
 
 from relay.dead_letters import HOLD_SECONDS, DeadLetters
+from relay.message import Job
 from relay.queues import Queue
 from tests.fakes import Clock
 from tests.integration.relayctl_cloud import REGION, new_session, short_polls
@@ -27,7 +29,7 @@ class Bench:
         self.clock = Clock()
         self.changes: list[int] = []
 
-    def letters(self) -> DeadLetters:
+    def dead_letters(self) -> DeadLetters:
         return DeadLetters(self.client, self.url, self.clock)
 
     def put(self, count: int) -> None:
@@ -58,20 +60,20 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
 @pytest.mark.parametrize("count", [0, 1, 10, 11, 125])
 def test_a_scan_gives_each_message_once(bench: Bench, count: int) -> None:
     bench.put(count)
-    letters = bench.letters()
-    with letters.holding():
-        found = [held.job.incident_id if held.job else "" for held in letters.scan()]
+    queue = bench.dead_letters()
+    with queue.holding():
+        found = [held.job.incident_id if held.job else "" for held in queue.scan()]
         assert bench.is_empty_to_others()
     assert Counter(found) == Counter(f"i{n}" for n in range(count))
 
 
 def test_all_that_was_held_is_visible_at_once_afterwards(bench: Bench) -> None:
     bench.put(25)
-    letters = bench.letters()
-    with letters.holding():
-        assert len(list(letters.scan())) == 25
+    queue = bench.dead_letters()
+    with queue.holding():
+        assert len(list(queue.scan())) == 25
         assert bench.is_empty_to_others()
-    again = bench.letters()
+    again = bench.dead_letters()
     with again.holding():
         assert len(list(again.scan())) == 25
 
@@ -82,73 +84,73 @@ def test_they_are_visible_at_once_whatever_ends_the_look(
     bench: Bench, failure: type[BaseException], looked_at: int
 ) -> None:
     bench.put(25)
-    letters = bench.letters()
+    queue = bench.dead_letters()
 
     def interrupted() -> None:
-        with letters.holding():
-            for number, _ in enumerate(letters.scan(), 1):
+        with queue.holding():
+            for number, _ in enumerate(queue.scan(), 1):
                 if number == looked_at:
                     raise failure
 
     with pytest.raises(failure):
         interrupted()
-    again = bench.letters()
+    again = bench.dead_letters()
     with again.holding():
         assert len(list(again.scan())) == 25
 
 
 def test_some_can_be_let_go_earlier(bench: Bench) -> None:
     bench.put(3)
-    letters = bench.letters()
-    with letters.holding():
-        first, second, _ = letters.scan()
-        letters.let_go([first, second])
+    queue = bench.dead_letters()
+    with queue.holding():
+        first, second, _ = queue.scan()
+        queue.let_go([first, second])
         assert bench.seen_by_others() == 2
-        assert not letters.is_held(first)
+        assert not queue.is_held(first)
 
 
 def test_a_deleted_message_is_gone_and_not_let_go(bench: Bench) -> None:
     bench.put(1)
-    letters = bench.letters()
-    with letters.holding():
-        (held,) = letters.scan()
-        assert letters.is_held(held)
-        letters.delete(held)
-        assert not letters.is_held(held)
-    assert bench.letters().depth().about == 0
+    queue = bench.dead_letters()
+    with queue.holding():
+        (held,) = queue.scan()
+        assert queue.is_held(held)
+        assert queue.delete_batch([held]) == [None]
+        assert not queue.is_held(held)
+    assert bench.dead_letters().depth().about == 0
     assert bench.changes == []
 
 
 def test_holds_are_renewed_in_tens_when_they_run_out_and_not_before(bench: Bench) -> None:
     bench.put(12)
-    letters = bench.letters()
-    with letters.holding():
-        found = list(letters.scan())
+    queue = bench.dead_letters()
+    with queue.holding():
+        found = list(queue.scan())
         bench.clock.now += 40
-        letters.renew()
+        queue.renew()
         assert bench.changes == []
         bench.clock.now += 10
-        letters.renew()
+        queue.renew()
         assert bench.changes == [10, 2]
         assert {held.until for held in found} == {bench.clock() + HOLD_SECONDS}
 
 
 def test_held_messages_are_counted_apart(bench: Bench) -> None:
-    letters = bench.letters()
-    assert letters.depth() == (0, 0)
+    queue = bench.dead_letters()
+    assert queue.depth() == (0, 0)
     bench.put(12)
-    assert letters.depth() == (12, 0)
-    with letters.holding():
-        next(letters.scan())
-        assert letters.depth() == (2, 10)
-        assert letters.depth().about == 12
+    assert queue.depth() == (12, 0)
+    with queue.holding():
+        next(queue.scan())
+        assert queue.depth() == (2, 10)
+        assert queue.depth().about == 12
 
 
 def test_a_message_that_is_no_job_says_why(bench: Bench) -> None:
     bench.client.send_message(QueueUrl=bench.url, MessageBody="hello")
-    letters = bench.letters()
-    with letters.holding():
-        (held,) = letters.scan()
+    queue = bench.dead_letters()
+    with queue.holding():
+        (held,) = queue.scan()
     assert held.job is None
     assert held.problem
     assert held.problem.startswith("it is not an envelope of the relay")
@@ -156,7 +158,9 @@ def test_a_message_that_is_no_job_says_why(bench: Bench) -> None:
 
 def test_what_the_relay_puts_on_the_queue_comes_back_as_it_was(bench: Bench) -> None:
     Queue(bench.client, bench.url).send(job(incident_id="a\x00\ud800b", body=b"\xff\x00", replays=4))
-    letters = bench.letters()
-    with letters.holding():
-        (held,) = letters.scan()
-    assert held.job == job(incident_id="a\x00\ud800b", body=b"\xff\x00", replays=4)
+    queue = bench.dead_letters()
+    with queue.holding():
+        (held,) = queue.scan()
+        whole = Job.from_json(queue.envelope(held))
+    assert whole == job(incident_id="a\x00\ud800b", body=b"\xff\x00", replays=4)
+    assert held.job == replace(whole, body=b"")

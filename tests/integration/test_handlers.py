@@ -142,39 +142,34 @@ def test_a_critical_that_is_owed_for_too_long_is_told_on_another_way(
     assert "incident i1 is critical" in message
 
 
-def test_what_is_refused_can_be_replayed(box: Box, account: Aws, webhook: Handler, worker: Handler) -> None:
+def move_dead_letters(account: Aws) -> list[str]:
+    """Move all dead-lettered messages to the retry queue as they are; return their bodies."""
+    bodies = [message["Body"] for message in account.dead_letters.messages()]
+    for body in bodies:
+        account.retries.send(body)
+    return bodies
+
+
+def test_refused_shares_ring_once_when_their_dead_letters_come_back(
+    box: Box, account: Aws, webhook: Handler, worker: Handler
+) -> None:
     box.script([{"kind": "status", "status": 400, "times": None}])
     for number in range(3):
         answer = invoke(webhook, event(samples.body(id=number).decode(), x_api_key=samples.TOKEN))
         assert answer["statusCode"] == 202
-    envelopes = [message["Body"] for message in account.dead_letters.messages()]
-    failed = invoke(worker, {"jobs": envelopes})["results"]
-    assert [(each["outcome"], each["reason"]) for each in failed] == [("unsafe", "refused")] * 3
+    account.retries.messages()
+    first = move_dead_letters(account)
+    invoke(worker, records(account))
+    assert box.signals() == []
     box.clear()
-    results = invoke(worker, {"jobs": envelopes})["results"]
-    assert [each["outcome"] for each in results] == ["delivered"] * 3
-    again = invoke(worker, {"jobs": envelopes})["results"]
-    assert [each["outcome"] for each in again] == ["duplicate"] * 3
-    assert [each["request_id"] for each in results] == [signal.request_id for signal in box.signals()]
+    second = move_dead_letters(account)
+    assert len(first) == len(second) == 3
+    invoke(worker, records(account))
     assert sorted(signal.incident_id or "" for signal in box.signals()) == ["0", "1", "2"]
-
-
-def test_a_job_that_can_not_be_read_is_logged_and_counted_like_any_other(
-    account: Aws, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    worker = Output("job_worker", account, monkeypatch)
-    worker.lines()
-    [result] = worker.invoke({"jobs": ["not an envelope"]})["results"]
-    assert result["outcome"] == "unsafe"
-    line, metrics = worker.lines()
-    assert (line["message"], line["outcome"], line["detail"]) == ("replay", "unsafe", result["detail"])
-    assert (metrics["replay_failed"], metrics["reason_internal"]) == ([1.0], [1.0])
-
-
-# Powertools warns of an invocation that counted nothing, and there is nothing to count.
-@pytest.mark.filterwarnings("ignore:No application metrics")
-def test_no_jobs_have_no_results(worker: Handler) -> None:
-    assert invoke(worker, {"jobs": []}) == {"results": []}
+    for copy in (*first, *second):
+        account.retries.send(copy)
+    invoke(worker, records(account))
+    assert len(box.signals()) == 3
 
 
 @pytest.mark.parametrize("sample", [{}, {"body": None, "headers": None}, event("{}"), event("", channel="ghost")])

@@ -133,7 +133,7 @@ class TestFaults:
         else:
             [job] = account.dead_letters.jobs()
             assert (job.reason, job.attempts, job.body) == (reason, attempts, samples.body())
-            assert live.replay(job)["outcome"] == "delivered"
+            live.revive(job)
         assert account.dead_letters.messages() == []
         live.wake(60)
         [signal] = box.signals()
@@ -225,13 +225,13 @@ class TestFaults:
         if result.queue == "retry":
             live.wake(60)
         else:
-            live.replay(account.dead_letters.jobs()[0])
+            live.revive(account.dead_letters.jobs()[0])
         assert "X-Relay-May-Repeat" not in box.signals()[0].headers
 
 
 class TestTime:
     @pytest.mark.parametrize("kind", ["slow", "drip"])
-    def test_an_answer_that_comes_too_late_may_have_rung_and_the_replay_says_so(
+    def test_an_answer_that_comes_too_late_may_have_rung_and_the_next_attempt_says_so(
         self, box: Box, live: Live, account: Aws, kind: str
     ) -> None:
         live.channels.get("noc")
@@ -317,7 +317,7 @@ def test_queues_that_are_gone_leave_the_last_copy_in_the_log(box: Box, live: Liv
     [last] = [line for line in live.recorder.lines() if line["level"] == "CRITICAL"]
     assert last["detail"] == "HTTP 503; no queue took it"
     box.clear()
-    assert live.replay(Job.from_json(last["last_copy"]))["outcome"] == "delivered"
+    live.revive(Job.from_json(last["last_copy"]))
     assert box.signals()[0].body_bytes == samples.body()
 
 

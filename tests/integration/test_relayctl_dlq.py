@@ -1,20 +1,19 @@
-"""relayctl dlq, against SQS in memory and a worker of the test's."""
+"""relayctl dlq, against SQS and DynamoDB in memory and a worker of the test's."""
 
 import json
 import signal
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from botocore.exceptions import ReadTimeoutError
 from click.testing import Result
 
 from relay.message import Job, timestamp
-from tests.integration.relayctl_cloud import Fate, Operator, account, delivered, failing
+from tests.integration.relayctl_cloud import Operator, Work, account, delivered, failing, paced, superseding
 from tests.samples import job
 
 START = 1_790_000_000
+DEAD: dict[str, Any] = {"dead_lettered_at": timestamp(START + 3600)}
 
 
 @pytest.fixture
@@ -26,21 +25,14 @@ def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
 def jobs(count: int, **changes: Any) -> list[Job]:
     """Jobs of as many incidents, a second apart; the queue gets the newest first."""
     return [
-        job(delivery_id=f"{n:08x}" * 4, incident_id=f"i{n}", received_at=timestamp(START + n), **changes)
+        job(delivery_id=f"{n:08x}" * 4, incident_id=f"i{n}", received_at=timestamp(START + n), **DEAD | changes)
         for n in reversed(range(count))
     ]
 
 
-def some_fail(asked: Job) -> Fate:
+def some_fail(asked: Job) -> Work:
     """Delivers those of even numbers."""
-    return failing(asked) if int(asked.incident_id[1:]) % 2 else delivered(asked)
-
-
-def paced(asked: Job) -> Fate:
-    """Delivers the first; the others are on the retry queue when it answers."""
-    if asked.incident_id == "i0":
-        return delivered(asked)
-    return {"outcome": "queued", "queue": "retry", "reason": "paced", "attempts": 0}
+    return failing if int(asked.incident_id[1:]) % 2 else delivered
 
 
 def on_queue(operator: Operator) -> dict[str, Job]:
@@ -187,7 +179,7 @@ class TestDryRun:
             "  by reason   upstream 3",
             "  by status   critical 3",
             f"  shared      {timestamp(START)} to {timestamp(START + 2)}",
-            "nothing was sent; add --yes to replay them",
+            "nothing was moved; add --yes to replay them",
         ]
         assert done.stderr == ""
         assert operator.asked == []
@@ -208,7 +200,9 @@ class TestDryRun:
             "newest": timestamp(START + 1),
             "delivered": 0,
             "not_owed": 0,
+            "moved": 0,
             "waiting": 0,
+            "dead_lettered": 0,
             "failed": 0,
             "left": 0,
             "results": [],
@@ -229,205 +223,187 @@ class TestReplay:
     def test_what_another_reader_holds_is_counted(self, operator: Operator) -> None:
         hold_one(operator)
         assert operator.run_json("dlq", "replay")["held"] == 1
-        done = operator.run("dlq", "replay", "--yes", "--rate", "50")
+        done = operator.run("dlq", "replay", "--yes")
         assert done.stdout.splitlines()[0] == "2 of about 3 messages match; incidents: 2"
         assert (done.exit_code, done.stderr) == (0, f"about 1 messages {HELD}\n")
 
-    def test_all_arrive_oldest_first_and_the_queue_is_empty(self, operator: Operator) -> None:
+    def test_all_are_moved_oldest_first_and_delivered(self, operator: Operator) -> None:
         operator.put(*jobs(12))
-        done = operator.run("dlq", "replay", "--yes", "--rate", "50")
+        done = operator.run("dlq", "replay", "--yes")
         assert done.exit_code == 0
-        assert done.stdout.splitlines()[-1] == "12 delivered, 0 failed, 0 left"
+        assert done.stdout.splitlines()[-1] == "12 delivered, 0 left"
         assert done.stderr == ""
-        assert operator.asked == list(reversed(jobs(12)))
+        assert sorted(each.incident_id for each in operator.asked) == sorted(f"i{n}" for n in range(12))
         assert (operator.visible(), operator.hidden()) == (0, 0)
 
-    def test_what_fails_again_stays_with_its_new_reason_and_counts(self, operator: Operator) -> None:
+    def test_what_is_dead_lettered_again_is_told_with_its_reason(self, operator: Operator) -> None:
         operator.worker = some_fail
         operator.put(*jobs(4))
-        done = operator.run("dlq", "replay", "--yes", "--rate", "50")
+        done = operator.run("dlq", "replay", "--yes")
         assert done.exit_code == 1
         assert done.stdout.splitlines()[-3:] == [
-            "00000001  noc  i1  refused: answered 404",
-            "00000003  noc  i3  refused: answered 404",
-            "2 delivered, 2 failed, 0 left",
+            "00000001  noc  i1  dead-lettered again: refused",
+            "00000003  noc  i3  dead-lettered again: refused",
+            "2 delivered, 2 dead-lettered again (refused 2), 0 left",
         ]
-        left = on_queue(operator)
-        assert set(left) == {"i1", "i3"}
-        assert {(each.reason, each.http_status, each.attempts, each.replays) for each in left.values()} == {
-            ("refused", 404, 4, 1)
-        }
 
     def test_for_programs_each_result_and_one_document(self, operator: Operator) -> None:
         operator.worker = some_fail
         operator.put(*jobs(2))
-        done = operator.run("dlq", "replay", "--yes", "--rate", "50", "--json")
-        assert done.exit_code == 1
-        assert done.stderr == ""
+        done = operator.run("dlq", "replay", "--yes", "--json")
+        assert (done.exit_code, done.stderr) == (1, "")
         document = json.loads(done.stdout)
-        counts = {"delivered": 1, "not_owed": 0, "waiting": 0, "failed": 1, "left": 0}
+        counts = {"delivered": 1, "not_owed": 0, "moved": 0, "waiting": 0, "dead_lettered": 1, "failed": 0, "left": 0}
         expected = {"dry_run": False, "matched": 2, **counts}
         assert {name: document[name] for name in expected} == expected
-        common = {"channel": "noc"}
+        common = {"channel": "noc", "kind": "signal", "note": None}
         assert document["results"] == [
             common
             | {
                 "delivery_id": "00000000" * 4,
                 "incident_id": "i0",
-                "outcome": "delivered",
-                "queue": None,
+                "became": "delivered",
                 "reason": None,
                 "request_id": "request-i0",
-                "attempts": 3,
-                "note": None,
             },
             common
             | {
                 "delivery_id": "00000001" * 4,
                 "incident_id": "i1",
-                "outcome": "queued",
-                "queue": "dead_letter",
+                "became": "dead_lettered",
                 "reason": "refused",
                 "request_id": None,
-                "attempts": 4,
-                "note": "answered 404",
             },
         ]
 
-    def test_what_nobody_needs_to_hear_of_any_more_is_done_and_gone(self, operator: Operator) -> None:
-        outcomes = {"i0": "delivered", "i1": "duplicate", "i2": "superseded", "i3": "unchanged"}
-        operator.worker = lambda asked: {"outcome": outcomes[asked.incident_id], "attempts": 0}
-        operator.put(*jobs(4))
-        done = operator.run("dlq", "replay", "--yes", "--rate", "50")
+    def test_what_was_superseded_meanwhile_is_no_longer_owed(self, operator: Operator) -> None:
+        operator.worker = lambda asked: delivered if asked.incident_id == "i0" else superseding
+        operator.put(*jobs(3))
+        done = operator.run("dlq", "replay", "--yes")
         assert done.exit_code == 0
-        assert done.stdout.splitlines()[5:] == ["1 delivered, 3 no longer owed, 0 failed, 0 left"]
-        assert (operator.visible(), operator.hidden()) == (0, 0)
+        assert done.stdout.splitlines()[5:] == ["1 delivered, 2 no longer owed, 0 left"]
 
-    def test_what_must_wait_its_turn_moves_to_the_retry_queue_and_says_so(self, operator: Operator) -> None:
-        operator.worker = paced
+    def test_what_must_wait_is_told_with_its_reason(self, operator: Operator) -> None:
+        operator.worker = lambda asked: delivered if asked.incident_id == "i0" else paced
         operator.put(*jobs(2))
-        done = operator.run("dlq", "replay", "--yes", "--rate", "50")
+        done = operator.run("dlq", "replay", "--yes")
         assert done.exit_code == 0
         assert done.stdout.splitlines()[5:] == [
             "00000001  noc  i1  waits on the retry queue: paced",
-            "1 delivered, 1 waiting on the retry queue, 0 failed, 0 left",
+            "1 delivered, 1 waiting on the retry queue (paced 1), 0 left",
         ]
-        assert (operator.visible(), operator.hidden()) == (0, 0)
+        assert done.stderr.splitlines()[-1].startswith("following: 1 of 2: 1 delivered, 1 waiting")
 
-    def test_for_programs_that_is_counted_apart(self, operator: Operator) -> None:
-        operator.worker = paced
-        operator.put(*jobs(2))
-        document = operator.run_json("dlq", "replay", "--yes", "--rate", "50")
-        counts = {"delivered": 1, "not_owed": 0, "waiting": 1, "failed": 0, "left": 0}
-        assert {name: document[name] for name in counts} == counts
-        waiting = document["results"][1]
-        expected = {"outcome": "queued", "queue": "retry", "reason": "paced", "attempts": 3, "note": None}
-        assert {name: waiting[name] for name in expected} == expected
+    def test_waiting_jobs_are_followed_until_nothing_changed_for_a_minute(self, operator: Operator) -> None:
+        operator.worker = lambda _: paced
+        operator.put(*jobs(1))
+        before = operator.clock.now
+        assert operator.run_json("dlq", "replay", "--yes")["waiting"] == 1
+        assert 60 <= operator.clock.now - before <= 70
 
-    def test_only_what_is_asked_for_and_others_may_have_the_rest_meanwhile(self, operator: Operator) -> None:
-        seen_meanwhile: list[int] = []
+    def test_many_that_wait_do_not_fill_the_terminal(self, operator: Operator) -> None:
+        operator.worker = lambda _: paced
+        operator.put(*jobs(25))
+        lines = operator.run("dlq", "replay", "--yes").stdout.splitlines()
+        assert len(lines) == 5 + 20 + 2
+        assert lines[-2] == "and 5 more like these; --json lists all"
 
-        def looks(asked: Job) -> Fate:
-            seen_meanwhile.append(operator.visible())
-            return delivered(asked)
-
-        operator.worker = looks
-        operator.put(*jobs(3), job(channel="payments", incident_id="i9"))
-        assert operator.run("dlq", "replay", "--channel", "noc", "--limit", "2", "--rate", "50", "--yes").exit_code == 0
-        assert [each.incident_id for each in operator.asked] == ["i0", "i1"]
-        assert seen_meanwhile == [2, 2]
-        assert set(on_queue(operator)) == {"i2", "i9"}
-
-    def test_a_worker_that_does_not_answer_leaves_the_message_as_it_was(self, operator: Operator) -> None:
-        operator.worker = lambda _: ReadTimeoutError(endpoint_url="lambda")
-        operator.put(job())
+    def test_jobs_that_are_no_signals_are_moved_and_not_followed(self, operator: Operator) -> None:
+        operator.put(*jobs(2, kind="writeback"))
         done = operator.run("dlq", "replay", "--yes")
-        assert done.exit_code == 1
-        assert "upstream: the worker's answer did not arrive: ReadTimeoutError" in done.stdout
-        assert on_queue(operator) == {"i1": job()}
-        assert len(operator.asked) == 1, "a second call would ring a second time"
+        assert done.exit_code == 0
+        assert done.stdout.splitlines()[-1] == "0 delivered, 2 moved to the retry queue, 0 left"
+
+    def test_without_waiting_it_ends_once_all_are_moved(self, operator: Operator) -> None:
+        operator.put(*jobs(2))
+        before = operator.clock.now
+        document = operator.run_json("dlq", "replay", "--yes", "--no-wait")
+        assert (document["moved"], document["delivered"], operator.clock.now) == (2, 0, before)
+        assert operator.asked == []
+        operator.work()
+        assert len(operator.asked) == 2
+
+    def test_only_what_is_asked_for_is_moved(self, operator: Operator) -> None:
+        operator.put(*jobs(3), job(channel="payments", incident_id="i9"))
+        assert operator.run("dlq", "replay", "--channel", "noc", "--limit", "2", "--yes").exit_code == 0
+        assert {each.incident_id for each in operator.asked} == {"i0", "i1"}
+        assert set(on_queue(operator)) == {"i2", "i9"}
 
     def test_what_nobody_can_read_is_left_alone(self, operator: Operator) -> None:
         operator.sqs.send_message(QueueUrl=operator.queue_url, MessageBody="hello")
-        operator.put(job())
+        operator.put(*jobs(1))
         assert operator.run("dlq", "replay", "--yes").exit_code == 0
         assert operator.visible() == 1
 
-    @pytest.mark.parametrize(
-        ("operation", "note", "left"),
-        [
-            ("SendMessage", "its old message stays on the queue: SQS refused the message: AccessDeniedException", 1),
-            ("DeleteMessage", "its old message stays on the queue: An error occurred (AccessDeniedException)", 2),
-        ],
-    )
-    def test_a_failed_job_that_cannot_be_put_back(
-        self, operator: Operator, operation: str, note: str, left: int
-    ) -> None:
-        operator.worker = failing
-        operator.refused = {operation: "AccessDeniedException"}
-        operator.put(job())
+    def test_rate_limits_how_many_are_moved_in_a_second(self, operator: Operator) -> None:
+        operator.put(*jobs(5))
+        before = operator.clock.now
+        operator.run("dlq", "replay", "--yes", "--no-wait", "--rate", "2")
+        assert 2 <= operator.clock.now - before <= 3
+
+    def test_messages_that_the_retry_queue_refuses_stay_and_are_told(self, operator: Operator) -> None:
+        operator.refused = {"SendMessageBatch": "AccessDeniedException"}
+        operator.put(*jobs(1))
         done = operator.run("dlq", "replay", "--yes")
         assert done.exit_code == 1
-        assert note in done.stdout
-        assert operator.visible() == left
+        assert "not moved: SQS refused the batch: AccessDeniedException" in done.stdout
+        assert done.stdout.splitlines()[-1] == "0 delivered, 1 not moved, 0 left"
+        assert operator.visible() == 1
 
-    def test_a_delivered_job_that_cannot_be_deleted_is_a_failure_that_is_said(self, operator: Operator) -> None:
-        operator.refused = {"DeleteMessage": "AccessDeniedException"}
-        operator.put(job())
+    def test_message_that_is_not_deleted_is_followed_and_told(self, operator: Operator) -> None:
+        operator.refused = {"DeleteMessageBatch": "AccessDeniedException"}
+        operator.put(*jobs(1))
         document = operator.run_json("dlq", "replay", "--yes", code=1)
         assert (document["delivered"], document["failed"]) == (1, 0)
-        assert "it is still on the queue" in document["results"][0]["note"]
+        assert "not deleted from the dead-letter queue: AccessDeniedException" in document["results"][0]["note"]
 
-    def test_a_worker_that_may_not_be_invoked_is_said_for_each_job(self, operator: Operator) -> None:
-        operator.refused = {"Invoke": "AccessDeniedException"}
-        operator.put(*jobs(2))
-        done = operator.run("dlq", "replay", "--yes", "--rate", "50")
+    def test_ledger_that_can_not_be_read_is_a_failure_that_is_told(self, operator: Operator) -> None:
+        operator.refused = {"BatchGetItem": "AccessDeniedException"}
+        operator.put(*jobs(1))
+        done = operator.run("dlq", "replay", "--yes")
         assert done.exit_code == 1
-        assert done.stdout.count("the worker was not invoked: AccessDeniedException") == 2
-        assert operator.visible() == 2
+        assert "the ledger can't be read: DynamoDB refused: AccessDeniedException" in done.stderr
+        assert done.stdout.splitlines()[-1] == "0 delivered, 1 waiting on the retry queue (no attempt yet 1), 0 left"
 
     def test_nothing_an_incident_is_called_steers_the_terminal(self, operator: Operator) -> None:
-        operator.worker = failing
-        operator.put(job(incident_id="\x1b[2J\x9b\r\n[red]x"))
+        operator.worker = lambda _: failing
+        operator.put(job(incident_id="\x1b[2J\x9b\r\n[red]x", **DEAD))
         for verb in (["dlq", "list"], ["dlq", "show", "d"], ["dlq", "replay"], ["dlq", "replay", "--yes"]):
             done = operator.run(*verb)
             assert all(character.isprintable() for character in done.output.replace("\n", ""))
-        assert "\ufffd[2J\ufffd\ufffd\ufffd[red]x  refused: answered 404" in done.stdout
+        assert "\ufffd[2J\ufffd\ufffd\ufffd[red]x  dead-lettered again: refused" in done.stdout
 
 
 class TestCtrlC:
-    def test_it_stops_after_the_job_under_way_and_the_rest_is_visible(self, operator: Operator) -> None:
-        def interrupted(asked: Job) -> Fate:
-            if asked.incident_id == "i1":
-                signal.raise_signal(signal.SIGINT)
-            return delivered(asked)
-
-        operator.worker = interrupted
+    def test_it_stops_after_the_batch_under_way_and_the_rest_is_visible(self, operator: Operator) -> None:
         operator.put(*jobs(12))
-        done = operator.run("dlq", "replay", "--yes", "--rate", "50")
+        operator.on_send = lambda: signal.raise_signal(signal.SIGINT)
+        done = operator.run("dlq", "replay", "--yes", "--rate", "3")
         assert done.exit_code == 130
-        assert done.stdout.splitlines()[-1] == "2 delivered, 0 failed, 10 left"
+        assert done.stdout.splitlines()[-1].endswith(", 9 left")
         assert done.stderr == "stopping after what is under way; Ctrl-C again stops at once\n"
-        assert set(on_queue(operator)) == {f"i{n}" for n in range(2, 12)}
+        assert set(on_queue(operator)) == {f"i{n}" for n in range(3, 12)}
 
-    @pytest.mark.parametrize("as_json", [False, True])
-    def test_twice_stops_at_once_and_says_what_was_done(self, operator: Operator, as_json: bool) -> None:
-        def interrupted(asked: Job) -> Fate:
-            if asked.incident_id == "i1":
-                signal.raise_signal(signal.SIGINT)
-                signal.raise_signal(signal.SIGINT)
-            return delivered(asked)
+    def test_for_programs_the_jobs_that_are_left_are_results_too(self, operator: Operator) -> None:
+        operator.put(*jobs(4))
+        operator.on_send = lambda: signal.raise_signal(signal.SIGINT)
+        document = operator.run_json("dlq", "replay", "--yes", "--rate", "3", code=130)
+        assert (document["waiting"], document["left"]) == (3, 1)
+        assert [each["became"] for each in document["results"]] == ["waiting"] * 3 + ["left"]
 
-        operator.worker = interrupted
-        operator.put(*jobs(12))
-        done = operator.run("dlq", "replay", "--yes", "--rate", "50", *(["--json"] if as_json else []))
-        assert done.exit_code == 130
-        if as_json:
-            assert json.loads(done.stdout)["left"] == 11
-        else:
-            assert done.stdout.splitlines()[-1] == "1 delivered, 0 failed, 11 left"
-        assert done.stderr.splitlines()[-1] == "Aborted!"
-        assert set(on_queue(operator)) == {f"i{n}" for n in range(1, 12)}
+    def test_once_all_are_moved_it_ends_the_following_alone(self, operator: Operator) -> None:
+        operator.put(*jobs(1))
+        operator.worker = lambda _: paced
+        pauses: list[float] = []
+
+        def interrupts() -> None:
+            pauses.append(operator.clock.now)
+            if len(pauses) == 9:
+                signal.raise_signal(signal.SIGINT)
+
+        operator.on_pause = interrupts
+        document = operator.run_json("dlq", "replay", "--yes")
+        assert (document["waiting"], document["left"], len(pauses)) == (1, 0, 9)
 
     @pytest.mark.parametrize("verb", [["list"], ["show", "0"], ["replay"], ["replay", "--yes"]])
     def test_while_the_queue_is_read_nothing_is_done_and_all_is_visible(
@@ -444,17 +420,16 @@ class TestCtrlC:
 
 
 def test_a_second_operator_gets_what_the_first_does_not_hold(operator: Operator) -> None:
-    def second_looks(asked: Job) -> Fate:
-        if asked.incident_id == "i0":
-            operator.put(job(incident_id="new"))
-            others.append(operator.run_json("dlq", "replay", "--yes", "--rate", "50"))
-        return delivered(asked)
+    def second_looks() -> None:
+        if not others:
+            others.append(None)
+            operator.put(job(incident_id="new", **DEAD))
+            others.append(operator.run_json("dlq", "replay", "--yes", "--no-wait"))
 
     others: list[Any] = []
-    operator.worker = second_looks
     operator.put(*jobs(5))
-    mine = operator.run_json("dlq", "replay", "--yes", "--rate", "50")
-    assert [each["incident_id"] for each in others[0]["results"]] == ["new"]
+    operator.on_pause = second_looks
+    mine = operator.run_json("dlq", "replay", "--yes", "--rate", "1")
+    assert [each["incident_id"] for each in others[1]["results"]] == ["new"]
     assert mine["delivered"] == 5
-    assert Counter(each.incident_id for each in operator.asked) == Counter([*(f"i{n}" for n in range(5)), "new"])
     assert operator.visible() == operator.hidden() == 0

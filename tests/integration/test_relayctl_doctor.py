@@ -28,17 +28,10 @@ class Patient:
         self.cloudwatch: Any = session.client("cloudwatch")
         self.retry_url = operator.sqs.create_queue(QueueName=f"{STACK}-RetryQueue-1")["QueueUrl"]
         self.topic = self.sns.create_topic(Name=f"{STACK}-FallbackTopic-1")["TopicArn"]
-        self.table = f"{STACK}-LedgerTable-1"
-        self.dynamodb.create_table(
-            TableName=self.table,
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
+        self.table = operator.table
         operator.outputs |= {
             "RetryQueueUrl": self.retry_url,
             "FallbackTopicArn": self.topic,
-            "LedgerTableName": self.table,
             "ReconcileFunction": f"{STACK}-reconcile",
         }
         operator.parameters["ReconcileMinutes"] = "5"

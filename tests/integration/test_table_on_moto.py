@@ -119,7 +119,9 @@ def test_an_incidents_life_is_the_same_on_both(moto: Table) -> None:
         waiting = announced.keeping(second.state, slot=Slot(1_800_000_061.25, urgent=False))
         lived += [announced, ledger.write(name, announced, waiting), ledger.read(name)]
         now = ledger.read(name)
-        timed_out = now.claimed(second, 1, queued=True).failed(second, 1, 1, until=second.began, parked=True)
+        timed_out = now.claimed(second, 1, queued=True).failed(
+            second, 1, 1, until=second.began, dead_lettered_at=1_800_000_060.0, reason="refused"
+        )
         return [*lived, ledger.write(name, now, timed_out), ledger.read(name)]
 
     assert life(fake()) == life(moto)

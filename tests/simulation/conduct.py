@@ -43,7 +43,7 @@ class Conduct:
         """What is wrong with it."""
         if not self.is_widened:
             yield from self._wrong_attempts()
-        yield from self._unfit_letters()
+        yield from self._unfit_dead_letters()
         yield from self._untold()
         if self._is_calm("dynamodb", "sqs") and not self.weather.crashes:
             yield from self._hurried()
@@ -59,26 +59,25 @@ class Conduct:
             if job["kind"] == "signal" and job["attempts"] > asked:
                 yield f"a job says {job['attempts']} attempts, and xMatters was asked {asked} times"
 
-    def _unfit_letters(self) -> Iterator[str]:
-        """What rests among the dead letters has a reason to be there."""
+    def _unfit_dead_letters(self) -> Iterator[str]:
+        """What is dead-lettered has a reason to be there."""
         fair_from = self.weather.is_fair_from()
         for job in self.dead_letters.jobs():
-            if job["buried_at"] is None:
+            if job["dead_lettered_at"] is None:
                 if not self.weather.spells and not self.weather.crashes:
-                    yield f"a dead letter that nobody buried, in fair weather: {job['incident_id']}"
+                    yield f"a dead letter without a mark, in fair weather: {job['incident_id']}"
                 continue
-            buried, since = _seconds(job["buried_at"]), _seconds(job["revived_at"] or job["received_at"])
+            at, since = _seconds(job["dead_lettered_at"]), _seconds(job["revived_at"] or job["received_at"])
             match job["reason"]:
                 case "refused":
                     is_fit = any(post.delivery == job["delivery_id"] for post in self.phones.posts)
                 case "expired":
-                    is_fit = job["kind"] == "signal" and buried - since > self.policy["max_age_seconds"]
-                    is_fit = is_fit and buried - max(since, fair_from) < FAIR_SECONDS
+                    is_fit = job["kind"] == "signal" and at - since > self.policy["max_age_seconds"]
+                    is_fit = is_fit and at - max(since, fair_from) < FAIR_SECONDS
                 case _:
-                    # An operator's tool puts back what failed once more.
-                    is_fit = job["replays"] > 0 or not self._is_calm("sqs")
+                    is_fit = not self._is_calm("sqs")
             if not is_fit:
-                yield f"unfit: a dead letter says {job['reason']}, {buried - since:.0f} s after it came"
+                yield f"unfit: a dead letter says {job['reason']}, {at - since:.0f} s after it came"
 
     def _untold(self) -> Iterator[str]:
         """The topic hears of critical incidents that rest among the dead letters, and not too often."""
@@ -92,7 +91,7 @@ class Conduct:
             for job in self.dead_letters.jobs()
             if job["kind"] == "signal"
             and job["status"] == "critical"
-            and job["buried_at"]
+            and job["dead_lettered_at"]
             and self.is_owed(job["incident_id"])
         }
         told = sum(_told_of(message) for _, message in self.sns.told)

@@ -159,11 +159,11 @@ MUTATIONS = (
     Mutation(
         "the worker sends nothing",
         "worker",
-        "hold = None if replayed else self._hold(job, channel.policy)",
-        "hold = None if replayed else Closed(Reason.PACED, self.clock() + 600)",
+        "hold = self._hold(job, channel.policy)",
+        "hold = Closed(Reason.PACED, self.clock() + 600)",
     ),
     Mutation(
-        "what passes by itself is buried at once",
+        "what passes by itself is dead-lettered at once",
         "delivery",
         "is_final = HANDLING[result.reason or Reason.INTERNAL].is_final\n        queued",
         "is_final = True\n        queued",
@@ -173,7 +173,7 @@ MUTATIONS = (
         "worker",
         "now - seconds_of(job.revived_at or job.received_at) >",
         "now - seconds_of(job.received_at) >",
-        seed=82,
+        seed=10,
     ),
     Mutation(
         "both jobs of a share are taken for the spare one",
@@ -189,7 +189,7 @@ MUTATIONS = (
         seed=197,
     ),
     Mutation(
-        "the fallback is not thought of once the job is buried",
+        "the fallback is not thought of once the job is dead-lettered",
         "worker",
         'if result.queue == "dead_letter" and tell_at < NEVER:',
         'if result.queue == "dead_letter" and tell_at < 0:',
@@ -299,8 +299,8 @@ MUTATIONS = (
     Mutation(
         "what rests among the dead letters is told by its digest alone",
         "owed",
-        "state.is_of_same_share(entry.parked)",
-        "entry.parked is not None and state.digest == entry.parked.digest",
+        "state.is_of_same_share(entry.dead_lettered)",
+        "entry.dead_lettered is not None and state.digest == entry.dead_lettered.digest",
         seed=67,
     ),
     Mutation(
@@ -319,7 +319,7 @@ MUTATIONS = (
     Mutation(
         "jobs do not ask the pace",
         "delivery",
-        "        if not task.can_wait:\n            return Ticket({})\n",
+        "        if not task.is_queued:\n            return Ticket({})\n",
         "        if not task.is_live:\n            return Ticket({})\n",
         seed=29,
     ),
@@ -391,8 +391,21 @@ MUTATIONS = (
     Mutation(
         "what xMatters refuses is thrown away",
         "delivery",
-        "if self.keeper.bury(job, deadline):",
-        "if is_final or self.keeper.bury(job, deadline):",
+        "dead_letter = self.keeper.dead_letter(job, deadline)",
+        "dead_letter = replace(job, dead_lettered_at=timestamp(self.clock())) if is_final else "
+        "self.keeper.dead_letter(job, deadline)",
+    ),
+    Mutation(
+        "what comes back from the dead-letter queue is dead-lettered still",
+        "owed",
+        "mark < entry.dead_lettered_at",
+        "mark <= entry.dead_lettered_at",
+    ),
+    Mutation(
+        "a replay deletes what the retry queue did not take",
+        "replay",
+        "taken = [item for item, problem in zip(batch, problems, strict=True) if problem is None]",
+        "taken = list(batch)",
     ),
     Mutation(
         "the fallback is told of each at once",

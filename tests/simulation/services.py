@@ -171,10 +171,41 @@ class SimulatedSqs:
             "ResponseMetadata": {"HTTPHeaders": {"date": date}},
         }
 
-    def delete_message(self, *, ReceiptHandle: str, **_: Any) -> None:
-        self.edge.begin()
-        self.messages.pop(ReceiptHandle.partition("/")[0], None)
+    def send_message_batch(self, *, Entries: list[dict[str, Any]], **_: Any) -> dict[str, Any]:
+        """Take some of the messages, as SQS may: it answers item by item."""
+        fault = self.edge.begin()
+        if fault == "refuses":
+            self.world.say(f"{self.label}: refuses a batch")
+            raise _refused("SendMessageBatch")
+        answer: dict[str, list[dict[str, Any]]] = {"Successful": [], "Failed": []}
+        for entry in Entries:
+            if self.world.chance(0.05):
+                self.world.say(f"{self.label}: refuses one message of a batch")
+                answer["Failed"].append({"Id": entry["Id"], "Code": "InternalError"})
+                continue
+            self.put(entry["MessageBody"])
+            answer["Successful"].append({"Id": entry["Id"]})
         self.edge.end()
+        if fault == "answer lost":
+            self.world.say(f"{self.label}: takes a batch, and its answer is lost")
+            raise _lost()
+        return answer
+
+    def delete_message_batch(self, *, Entries: list[dict[str, Any]], **_: Any) -> dict[str, Any]:
+        """Delete messages; a message is delivered once more now and then, or is not deleted."""
+        self.edge.begin()
+        answer: dict[str, list[dict[str, Any]]] = {"Successful": [], "Failed": []}
+        for entry in Entries:
+            if self.world.chance(0.05):
+                self.world.say(f"{self.label}: does not delete one message of a batch")
+                answer["Failed"].append({"Id": entry["Id"], "Code": "InternalError"})
+                continue
+            message = self.messages.get(entry["ReceiptHandle"].partition("/")[0])
+            if message:
+                self.delete(message)
+            answer["Successful"].append({"Id": entry["Id"]})
+        self.edge.end()
+        return answer
 
     def change_message_visibility_batch(self, *, Entries: list[dict[str, Any]], **_: Any) -> dict[str, Any]:
         for entry in Entries:

@@ -32,7 +32,7 @@ from relay.pace import Pace
 from relay.pages import Pages
 from relay.queues import Queue
 from relay.reconcile import Reconciler, span_name
-from relay.replay import Replay, WorkerError
+from relay.replay import Replay
 from relay.sending import Sender
 from relay.shares import Shares
 from relay.sources import Sources
@@ -365,25 +365,14 @@ class Simulation:
             self._start(process, self._replay)
 
     def _replay(self) -> None:
+        """Move all dead-lettered messages, in batches; the operator may die between any two calls."""
         client: Any = self.dead_letters
-        letters = DeadLetters(client, "dead-letters", lambda: self.world.now)
-        queue = _queue(self.dead_letters)
-        replay = Replay(letters, queue, self._invoke, lambda: self.world.now, self.world.wait, rate=5)
-        with letters.holding():
-            for _ in replay.run(list(letters.scan()), lambda: False):
+        dead_letters = DeadLetters(client, "dead-letters", lambda: self.world.now)
+        replay = Replay(dead_letters, _queue(self.retries), lambda: self.world.now, self.world.wait, rate=5)
+        with dead_letters.holding():
+            for moved in replay.move(list(dead_letters.scan())):
+                self.world.say(f"moved: {moved.job.incident_id} {moved.problem or ''} {moved.note or ''}")
                 self.invariants.anywhere()
-
-    def _invoke(self, envelope: str) -> Mapping[str, Any]:
-        """A worker of its own, which may die while its operator lives."""
-        results: list[Mapping[str, Any]] = []
-        incidents = [json.loads(envelope)["incident_id"]]
-        process = Process(f"worker {next(self._names)}", incidents, lambda: self._ended(process))
-        self._start(process, lambda: results.append(self._any().worker.replay(envelope)), WORKER_SECONDS)
-        while not results and not process.is_dead:
-            self.world.wait(0.2)
-        if not results:
-            raise WorkerError("the worker died")
-        return results[0]
 
     def _start(self, process: Process, work: Callable[[], object], at_most: float = math.inf) -> None:
         self.invariants.began(process)

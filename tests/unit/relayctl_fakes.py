@@ -1,4 +1,4 @@
-"""A queue with the rules of SQS that a replay must reckon with, on a clock that tests move."""
+"""Queues with the rules of SQS that a replay must reckon with, on a clock that tests move."""
 
 import itertools
 from collections.abc import Sequence
@@ -7,9 +7,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from relay.dead_letters import DeadLetters, Held
+from relay.dead_letters import DeadLetters, Held, Run
 from relay.message import Job
-from relay.queues import Queue
+from relay.queues import MAX_MESSAGE_BYTES, Queue
 from tests.fakes import Clock
 
 URL = "https://sqs.eu-central-1.amazonaws.com/000000000000/dead-letters"
@@ -29,11 +29,18 @@ class FakeQueue:
     """An SQS client over one queue.
 
     Operations named in `refusing` raise; messages in `stubborn` fail inside a ChangeMessageVisibilityBatch that
-    succeeds. `done` tells what changed the queue, in order; `changes` counts messages whose visibility was to change.
+    succeeds, and incidents in `refused` and `undeleted` inside a SendMessageBatch and a DeleteMessageBatch. Every call
+    takes `seconds`. `done` tells what changed the queue, in order, `calls` names each call, `sizes` the incidents of
+    each batch that was sent; `changes` counts messages whose visibility was to change.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, seconds: float = 0.0) -> None:
         self.clock = clock
+        self.seconds = seconds
+        self.calls: list[str] = []
+        self.refused: set[str] = set()
+        self.undeleted: set[str] = set()
+        self.sizes: list[list[str]] = []
         self.messages: dict[str, Message] = {}
         self.refusing: set[str] = set()
         self.stubborn: set[str] = set()
@@ -45,10 +52,10 @@ class FakeQueue:
         """Put messages on the queue as if somebody had sent them; their ids."""
         return [self._put(body).id for body in bodies]
 
-    def letters(self) -> DeadLetters:
+    def dead_letters(self, run: Run = map) -> DeadLetters:
         """The queue as one operator's tool has it."""
         client: Any = self
-        return DeadLetters(client, URL, self.clock)
+        return DeadLetters(client, URL, self.clock, run)
 
     def queue(self) -> Queue:
         """The queue for sending."""
@@ -61,7 +68,7 @@ class FakeQueue:
 
     def visible(self) -> list[Message]:
         """What the next to look would see."""
-        return [message for message in self.messages.values() if message.visible_at <= self.clock()]
+        return [message for message in list(self.messages.values()) if message.visible_at <= self.clock()]
 
     def get_queue_attributes(self, **_: Any) -> dict[str, dict[str, str]]:
         self._check("get")
@@ -93,18 +100,40 @@ class FakeQueue:
             answer["Successful"].append({"Id": entry["Id"]})
         return {name: entries for name, entries in answer.items() if entries}
 
-    def delete_message(self, *, ReceiptHandle: str, **_: Any) -> None:
+    def delete_message_batch(self, *, Entries: Sequence[dict[str, Any]], **_: Any) -> dict[str, Any]:
+        """Delete messages; the answer tells of each, and is HTTP 200 although some fail."""
         self._check("delete")
-        message = self._by_receipt(ReceiptHandle)
-        assert message, "a message was deleted with a receipt that is not its last"
-        del self.messages[message.id]
-        self.done.append(f"delete {message.id}")
+        _refuse_what_is_no_batch(Entries)
+        answer: dict[str, list[dict[str, str]]] = {"Successful": [], "Failed": []}
+        for entry in Entries:
+            message = self._by_receipt(entry["ReceiptHandle"])
+            assert message, "a message was deleted with a receipt that is not its last"
+            incident_id = Job.from_json(message.body).incident_id
+            if incident_id in self.undeleted:
+                answer["Failed"].append({"Id": entry["Id"], "Code": "InternalError"})
+                continue
+            del self.messages[message.id]
+            self.done.append(f"delete {incident_id}")
+            answer["Successful"].append({"Id": entry["Id"]})
+        return {name: entries for name, entries in answer.items() if entries}
 
-    def send_message(self, *, MessageBody: str, **_: Any) -> dict[str, str]:
+    def send_message_batch(self, *, Entries: Sequence[dict[str, Any]], **_: Any) -> dict[str, Any]:
+        """Take messages; the answer tells of each, and is HTTP 200 although some fail."""
         self._check("send")
-        message = self._put(MessageBody)
-        self.done.append(f"send {message.id}")
-        return {"MessageId": message.id}
+        _refuse_what_is_no_batch(Entries)
+        bodies = [entry["MessageBody"] for entry in Entries]
+        assert sum(map(len, bodies)) <= MAX_MESSAGE_BYTES, "SQS refuses a batch of this size"
+        incidents = [Job.from_json(body).incident_id for body in bodies]
+        self.sizes.append(incidents)
+        answer: dict[str, list[dict[str, str]]] = {"Successful": [], "Failed": []}
+        for entry, incident_id in zip(Entries, incidents, strict=True):
+            if incident_id in self.refused:
+                answer["Failed"].append({"Id": entry["Id"], "Code": "InternalError"})
+                continue
+            self._put(entry["MessageBody"])
+            self.done.append(f"send {incident_id}")
+            answer["Successful"].append({"Id": entry["Id"]})
+        return {name: entries for name, entries in answer.items() if entries}
 
     def _put(self, body: str) -> Message:
         message = Message(f"m{next(self._numbers)}", body, self.clock())
@@ -112,11 +141,18 @@ class FakeQueue:
         return message
 
     def _by_receipt(self, receipt: str) -> Message | None:
-        return next((each for each in self.messages.values() if each.receipt == receipt), None)
+        return next((each for each in list(self.messages.values()) if each.receipt == receipt), None)
 
     def _check(self, operation: str) -> None:
+        self.calls.append(operation)
+        self.clock.now += self.seconds
         if operation in self.refusing:
             raise ClientError({"Error": {"Code": "ServiceUnavailable", "Message": "come again"}}, operation)
+
+
+def _refuse_what_is_no_batch(entries: Sequence[dict[str, Any]]) -> None:
+    assert 1 <= len(entries) <= 10
+    assert len({entry["Id"] for entry in entries}) == len(entries)
 
 
 def held(job: Job | None, message_id: str = "m1", problem: str | None = None) -> Held:

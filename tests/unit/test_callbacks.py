@@ -96,7 +96,7 @@ class TestQueues:
         answer = answered(relay, request())
         assert (answer.status, answer.document["queue"]) == (200, "dead_letter")
         [job] = relay.dead_letters.jobs()
-        assert job.buried_at is not None
+        assert job.dead_lettered_at is not None
 
     def test_what_no_queue_takes_is_answered_503_and_its_last_copy_is_logged(self) -> None:
         relay = room()

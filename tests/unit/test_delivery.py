@@ -52,7 +52,7 @@ class TestDelivered:
         assert entry.announced
         assert entry.announced.is_same(entry.kept)
         assert (entry.announced.version, entry.announced.is_critical) == ((1_800_000_000, 1_800_000_000), True)
-        assert (entry.lease, entry.owed_since, entry.parked) == (None, None, None)
+        assert (entry.lease, entry.owed_since, entry.dead_lettered) == (None, None, None)
         assert entry.signals == (relay.clock.now,)
         assert entry.raised == (Raised("r7", relay.clock.now, is_open=True),)
 

@@ -58,7 +58,7 @@ class TestNotAccepted:
         assert relay.clock.now - started == 0.75
         entry = relay.entry()
         assert (entry.lease, entry.announced, entry.signals, entry.doubtful) == (None, None, (), ())
-        assert (entry.asked, entry.owed_since, entry.parked) == (3, started, None)
+        assert (entry.asked, entry.owed_since, entry.dead_lettered) == (3, started, None)
         assert entry.kept
         assert entry.kept.version == (1_800_000_000, 1_800_000_000)
 
@@ -121,7 +121,7 @@ class TestRefused:
             response_excerpt="no such trigger",
             correlation_id="c1",
             digest=samples.share().digest,
-            buried_at="2027-01-15T08:00:00.000Z",
+            dead_lettered_at="2027-01-15T08:00:00.000Z",
             url_recipients=("jdoe",),
         )
         assert relay.dead_letters.delays() == [0]
@@ -150,7 +150,7 @@ class TestRefused:
         relay.dead_letters.failure = NO
         result = relay.share(status="warning")
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.REFUSED, "retry")
-        assert relay.entry().parked is None
+        assert relay.entry().dead_lettered is None
         relay.dead_letters.failure = None
         relay.wake()
         assert (len(relay.dead_letters.messages), relay.retries.messages) == (1, [])
@@ -236,7 +236,7 @@ class TestNoRetryQueue:
         result = relay.share()
         assert (result.outcome, result.queue) == (Outcome.QUEUED, "dead_letter")
         [job] = relay.dead_letters.jobs()
-        assert (job.reason, job.attempts, job.buried_at is None) == (result.reason, result.attempts, False)
+        assert (job.reason, job.attempts, job.dead_lettered_at is None) == (result.reason, result.attempts, False)
 
     def test_and_the_next_share_is_tried_again_for_nothing_is_kept_that_wakes(self) -> None:
         relay = self.broken(DOWN)
@@ -303,7 +303,7 @@ class TestUnsafe:
 
         relay = room(slow)
         assert relay.share().queue == "dead_letter"
-        assert relay.entry().parked
+        assert relay.entry().dead_lettered
 
 
 def test_queues_are_asked_once_each_and_the_first_once_more_when_xmatters_failed() -> None:

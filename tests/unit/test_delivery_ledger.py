@@ -30,10 +30,10 @@ def meddled(*steps: Step, **changes: Any) -> tuple[Relay, Meddled]:
     return room(*steps, dynamodb=table, **changes), table
 
 
-def resumed(relay: Relay, job: Job, *, replayed: bool = False, hold: Closed | None = None) -> Result:
+def resumed(relay: Relay, job: Job, *, hold: Closed | None = None) -> Result:
     """What becomes of a job that woke up."""
     return relay.delivery.resume(
-        job, incident.parse(job.body), relay.channels.get("noc"), relay.deadline(15), replayed=replayed, hold=hold
+        job, incident.parse(job.body), relay.channels.get("noc"), relay.deadline(15), hold=hold
     )
 
 
@@ -375,12 +375,7 @@ class TestJobsWhileTheLedgerIsDown:
         assert result.job
         assert (result.reason, result.job.ledger_down_since) == (Reason.UPSTREAM, None)
 
-    def test_one_that_an_operator_replays_is_not(self) -> None:
-        relay = self.down()
-        result = resumed(relay, self.job(relay, 86_400, ledger_down_since=LONG_AGO), replayed=True)
-        assert (result.outcome, result.queue, relay.session.calls) == (Outcome.QUEUED, "retry", [])
-
-    def test_nor_one_that_he_moved(self) -> None:
+    def test_revived_job_is_never_sent_without_the_ledger(self) -> None:
         relay = self.down()
         revived_at = timestamp(relay.clock.now - 600)
         result = resumed(relay, self.job(relay, 86_400, revived_at=revived_at, ledger_down_since=LONG_AGO))

@@ -15,10 +15,10 @@ DOWN = samples.refused(503)
 LATER = 1_800_000_001
 
 
-def resumed(relay: Relay, job: Job, *, replayed: bool = False) -> Result:
+def resumed(relay: Relay, job: Job) -> Result:
     """What becomes of a job that woke up."""
     return relay.delivery.resume(
-        job, incident.parse(job.body), relay.channels.get("noc"), relay.deadline(15), replayed=replayed, hold=None
+        job, incident.parse(job.body), relay.channels.get("noc"), relay.deadline(15), hold=None
     )
 
 
@@ -38,19 +38,6 @@ class TestResume:
         assert (result.outcome, result.queue, result.attempts) == (Outcome.QUEUED, "retry", 1)
         assert (len(relay.session.calls), relay.retries.messages) == (1, [])
 
-    def test_what_an_operator_holds_is_put_on_no_queue(self) -> None:
-        relay = room(samples.refused(404))
-        result = resumed(relay, samples.job(), replayed=True)
-        assert (result.outcome, result.reason, result.http_status) == (Outcome.UNSAFE, Reason.REFUSED, 404)
-        assert (relay.retries.messages, relay.dead_letters.messages) == ([], [])
-        assert (result.queue, result.last_copy) == (None, None)
-
-    def test_nor_is_it_called_kept(self) -> None:
-        relay = room(samples.refused(404), samples.accepted())
-        resumed(relay, samples.job(recipients=()), replayed=True)
-        assert relay.entry().kept is None
-        assert relay.share(changedOn=LATER - 2, status="warning").outcome == Outcome.DELIVERED
-
     @pytest.mark.parametrize(("may_have_rung", "says"), [(True, "true"), (False, None)])
     def test_only_what_may_have_rung_says_so(self, may_have_rung: bool, says: str | None) -> None:
         relay = room()
@@ -65,7 +52,7 @@ class TestResume:
         same = replace(relay.retries.jobs()[0], received_at="2027-01-15T09:00:00.000Z")
         assert resumed(relay, same).outcome == Outcome.DUPLICATE
         newer = samples.job(recipients=recipients, version=(LATER + 1, LATER + 1))
-        assert resumed(relay, newer, replayed=True).outcome == Outcome.UNCHANGED
+        assert resumed(relay, newer).outcome == Outcome.UNCHANGED
         assert len(relay.session.calls) == 1
 
     def test_its_turn_is_waited_for_where_it_is_near(self) -> None:

@@ -16,8 +16,10 @@ from relay.pages import MAX_PAGES
 from relay.worker import FOLLOWUP_SECONDS
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
-from tests.fakes import Call, FakeSecrets, FakeSession, Meddled, Relay, Step
+from tests.fakes import Call, FakeSecrets, FakeSession, Meddled, Relay, Step, worked
 from tests.unit.states import NOW, over, state
+
+DEAD = "2027-01-15T07:30:00.000Z"
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -183,9 +185,9 @@ class TestConfirm:
         relay.drain()
         assert (relay.dead_letters.messages, relay.recorder.metrics()["unconfirmed"]) == ([], 1)
 
-    def test_and_of_a_signal_that_was_too_old_when_it_was_replayed(self, tenant: Tenant) -> None:
+    def test_page_of_a_revived_signal_is_followed_however_old_the_signal_is(self, tenant: Tenant) -> None:
         relay = room(tenant)
-        relay.worker.replay(samples.job(recipients=(), received_at="2027-01-15T01:00:00.000Z").to_json())
+        worked(relay, samples.job(recipients=(), received_at="2027-01-15T01:00:00.000Z", dead_lettered_at=DEAD))
         relay.wake(10)
         assert (tenant.asked, relay.dead_letters.messages) == (["r1"], [])
 
@@ -244,9 +246,9 @@ class TestConfirm:
         assert pages(relay)[0][0] == ("page-1",)
         assert relay.delays() == []
 
-    def test_a_replayed_one_too(self, tenant: Tenant) -> None:
+    def test_page_of_a_revived_signal_is_followed(self, tenant: Tenant) -> None:
         relay = room(tenant)
-        relay.worker.replay(samples.job(recipients=()).to_json())
+        worked(relay, samples.job(recipients=(), dead_lettered_at=DEAD))
         relay.wake(10)
         assert tenant.asked == ["r1"]
 
@@ -430,16 +432,16 @@ class TestEnd:
         relay.share()
         relay.retries.messages.clear()
         other = relay.with_rest(FakeSession(tenant.rest))
-        job = samples.job(kind="followup", recipients=()).to_json()
+        job = samples.job(kind="followup", recipients=())
 
         def meanwhile() -> None:
             # This one has looked in vain, for the last time.
             relay.clock.now += 1
-            other.worker.replay(job)
+            worked(other, job)
 
         relay.clock.now += LOOK_FOR_SECONDS + 0.5
         table.before["put_item", table.calls.count("put_item")] = meanwhile
-        relay.worker.replay(job)
+        worked(relay, job)
         assert pages(relay)[0][0] == ("page-1",)
 
     def test_what_somebody_ended_is_not_ended_once_more(self, tenant: Tenant) -> None:

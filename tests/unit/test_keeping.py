@@ -35,8 +35,8 @@ class Desk:
         """Keep a job until so many seconds from now; nobody has time to wait for it."""
         return self.keeper.keep(job, Deadline(0, self.clock), until=self.clock() + until)
 
-    def bury(self, job: Job) -> bool:
-        return self.keeper.bury(job, Deadline(0, self.clock))
+    def dead_letter(self, job: Job) -> Job | None:
+        return self.keeper.dead_letter(job, Deadline(0, self.clock))
 
 
 class TestKeep:
@@ -77,7 +77,7 @@ class TestKeep:
         desk = Desk()
         desk.retries.failure = desk.dead_letters.failure = failure
         assert not desk.keep(samples.job(), 30)
-        assert not desk.bury(samples.job())
+        assert not desk.dead_letter(samples.job())
 
     def test_what_sqs_would_refuse_is_not_called_kept(self) -> None:
         desk = Desk()
@@ -100,19 +100,25 @@ class TestKeep:
             desk.keep(samples.job(), 30)
 
 
-class TestBury:
-    def test_a_job_rests_on_the_dead_letter_queue_and_says_since_when(self) -> None:
+class TestDeadLetter:
+    def test_a_job_is_on_the_dead_letter_queue_with_the_time(self) -> None:
         desk = Desk()
-        assert desk.bury(samples.job())
-        assert desk.dead_letters.jobs() == [samples.job(buried_at="2027-01-15T08:00:00.000Z")]
+        marked = desk.dead_letter(samples.job())
+        assert desk.dead_letters.jobs() == [marked]
+        assert desk.dead_letters.jobs() == [samples.job(dead_lettered_at="2027-01-15T08:00:00.000Z")]
         assert desk.dead_letters.delays() == [0]
         assert desk.retries.jobs() == []
+
+    def test_mark_is_later_than_the_revival_although_the_clock_is_slow(self) -> None:
+        desk = Desk()
+        desk.dead_letter(samples.job(revived_at="2027-01-15T08:00:01.500Z"))
+        assert desk.dead_letters.jobs()[0].dead_lettered_at == "2027-01-15T08:00:01.501Z"
 
     def test_it_says_the_last_time(self) -> None:
         desk = Desk()
         desk.clock.now += 1.5
-        desk.bury(samples.job(buried_at="2026-01-01T00:00:00.000Z"))
-        assert desk.dead_letters.jobs()[0].buried_at == "2027-01-15T08:00:01.500Z"
+        desk.dead_letter(samples.job(dead_lettered_at="2026-01-01T00:00:00.000Z"))
+        assert desk.dead_letters.jobs()[0].dead_lettered_at == "2027-01-15T08:00:01.500Z"
 
 
 # Packs to no less than half.
@@ -149,7 +155,7 @@ class TestFitting:
     def test_what_is_reduced_is_kept(self) -> None:
         desk = Desk()
         assert desk.keep(large(), 30)
-        assert desk.bury(large())
+        assert desk.dead_letter(large())
         assert [job.body_reduced for job in (*desk.retries.jobs(), *desk.dead_letters.jobs())] == [True, True]
 
     def test_what_surely_fits_does_fit(self) -> None:

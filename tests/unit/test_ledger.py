@@ -25,6 +25,8 @@ from tests.fake_dynamodb import MAX_ITEM_BYTES, MAX_KEY_BYTES, FakeDynamoDb, siz
 from tests.fakes import Clock
 from tests.unit.states import NOW, announced, bare, lease, over, state
 
+MARK = NOW + 60.0
+
 ONE_ALERT = [{"id": "a1"}]
 
 
@@ -207,10 +209,14 @@ class TestAccepted:
 
     def test_doubts_and_what_rests_elsewhere_are_settled(self) -> None:
         mine = lease(state())
-        entry = Entry().claimed(mine, 1, queued=True).failed(mine, 1, 1, until=mine.began, parked=True)
+        entry = (
+            Entry()
+            .claimed(mine, 1, queued=True)
+            .failed(mine, 1, 1, until=mine.began, dead_lettered_at=MARK, reason="refused")
+        )
         again = lease(state(), 60, "b")
         after = entry.claimed(again, 1, queued=True).accepted(again, "r1", 1, until=again.began)
-        assert (after.doubtful, after.parked) == ((), None)
+        assert (after.doubtful, after.dead_lettered) == ((), None)
 
     def test_another_senders_lease_is_left_alone(self) -> None:
         entry, slow = leased()
@@ -234,13 +240,13 @@ class TestAccepted:
 class TestFailed:
     def test_what_surely_did_not_ring_leaves_no_signal_and_no_doubt(self) -> None:
         entry, mine = leased()
-        after = entry.failed(mine, 2, 0, until=mine.began, parked=False)
+        after = entry.failed(mine, 2, 0, until=mine.began)
         assert (after.lease, after.signals, after.doubtful, after.announced) == (None, (), (), None)
         assert (after.asked, after.owed_since, after.kept) == (2, NOW, state())
 
     def test_what_may_have_rung_is_in_doubt_and_counts_as_often_as_it_was_tried(self) -> None:
         entry, mine = leased(state(alerts=ONE_ALERT))
-        after = entry.failed(mine, 3, 2, until=mine.began, parked=False)
+        after = entry.failed(mine, 3, 2, until=mine.began)
         assert after.doubtful == (mine.state,)
         assert after.signals == (NOW, NOW)
         assert after.may_have_rung(state(9, version=0, alerts=ONE_ALERT))
@@ -249,24 +255,24 @@ class TestFailed:
     def test_tries_add_up(self) -> None:
         entry, mine = leased()
         again = lease(state(), 60, "b")
-        entry = entry.failed(mine, 2, 0, until=mine.began, parked=False).claimed(again, 1, queued=True)
-        assert entry.failed(again, 1, 0, until=again.began, parked=False).asked == 3
+        entry = entry.failed(mine, 2, 0, until=mine.began).claimed(again, 1, queued=True)
+        assert entry.failed(again, 1, 0, until=again.began).asked == 3
 
     def test_tries_of_a_state_that_was_overtaken_are_not_those_of_the_newer(self) -> None:
         entry, mine = leased()
-        assert entry.keeping(over(5)).failed(mine, 2, 0, until=mine.began, parked=False).asked == 0
+        assert entry.keeping(over(5)).failed(mine, 2, 0, until=mine.began).asked == 0
 
-    def test_it_rests_among_the_dead_letters_where_that_is_so(self) -> None:
+    def test_it_keeps_the_dead_lettered_state_with_the_mark_and_the_reason_of_its_message(self) -> None:
         entry, mine = leased(state(alerts=ONE_ALERT))
-        assert entry.failed(mine, 1, 0, until=mine.began, parked=False).parked is None
-        assert entry.failed(mine, 1, 0, until=mine.began, parked=True).parked == bare(mine.state)
+        assert entry.failed(mine, 1, 0, until=mine.began).dead_lettered is None
+        assert entry.failed(
+            mine, 1, 0, until=mine.began, dead_lettered_at=MARK, reason="refused"
+        ).dead_lettered == bare(mine.state)
 
     def test_signals_of_others_stay(self) -> None:
         entry = announced(state(-30))
         mine = lease(state())
-        assert entry.claimed(mine, 1, queued=True).failed(mine, 1, 0, until=mine.began, parked=False).signals == (
-            NOW - 30,
-        )
+        assert entry.claimed(mine, 1, queued=True).failed(mine, 1, 0, until=mine.began).signals == (NOW - 30,)
 
     def test_of_doubts_that_are_alike_the_newest_stands_for_all(self) -> None:
         entry = doubting(state(0), state(1), state(2))
@@ -287,7 +293,7 @@ def doubting(*states: State) -> Entry:
     entry = Entry()
     for number, each in enumerate(states):
         mine = lease(each, number)
-        entry = entry.claimed(mine, 1, queued=True).failed(mine, 1, 1, until=mine.began, parked=False)
+        entry = entry.claimed(mine, 1, queued=True).failed(mine, 1, 1, until=mine.began)
     return entry
 
 
@@ -295,9 +301,7 @@ class TestLastTold:
     def test_it_is_what_was_announced_and_all_that_may_have_been_since(self) -> None:
         assert Entry().last_told() == (None,)
         second, third = lease(over(5), 5), lease(state(9), 9)
-        entry = (
-            announced(state()).claimed(second, 1, queued=True).failed(second, 1, 1, until=second.began, parked=False)
-        )
+        entry = announced(state()).claimed(second, 1, queued=True).failed(second, 1, 1, until=second.began)
         assert entry.last_told() == (state(), over(5))
         assert entry.claimed(third, 1, queued=True).last_told() == (state(), over(5), state(9))
 
@@ -362,7 +366,10 @@ ENTRIES = st.builds(
     seen=st.lists(DIGESTS, max_size=3).map(tuple),
     announced=st.none() | STATES,
     doubtful=st.lists(STATES, max_size=3).map(tuple),
-    parked=st.none() | STATES,
+    dead_lettered=st.none() | STATES,
+    dead_lettered_at=MOMENTS,
+    revived_at=MOMENTS,
+    reason=st.text(max_size=8),
     eased=st.none() | STATES,
     environment_id=st.text(max_size=8),
     lease=st.none() | st.builds(Lease, owner=st.text(max_size=8), until=MOMENTS, began=MOMENTS, state=STATES),
@@ -494,12 +501,42 @@ def full(alerts: int) -> int:
         entry = entry.claimed(mine, 1, queued=True).accepted(mine, f"{number:036}", 1, until=mine.began)
     for number, status in enumerate(STATUSES):
         mine = lease(state(100 + number, status=status, **members), 100 + number, "f" * 32)
-        entry = entry.claimed(mine, 1, queued=True).failed(mine, 1, 1, until=mine.began, parked=True)
+        entry = entry.claimed(mine, 1, queued=True).failed(
+            mine, 1, 1, until=mine.began, dead_lettered_at=MARK, reason="refused"
+        )
     entry = entry.claimed(lease(state(200, **members), 200), 1, queued=True)
     assert [len(told.alerts) for told in entry.last_told() if told] == [min(alerts, MAX_ALERTS)] * (len(STATUSES) + 2)
     ledger, dynamodb = fresh()
     ledger.write("k", Entry(), entry)
     return size(dynamodb.items["k"])
+
+
+class TestRevival:
+    def dead_lettered(self) -> Entry:
+        return Entry().keeping(state()).dead_lettering(state(), MARK, "refused")
+
+    def test_revived_state_is_owed_and_no_longer_dead_lettered(self) -> None:
+        revived = self.dead_lettered().reviving(state(), MARK + 9)
+        assert (revived.dead_lettered, revived.revived_at, revived.owed_since) == (None, MARK + 9, NOW)
+        assert revived.kept == bare(state())
+
+    def test_state_that_is_dead_lettered_again_is_not_revived(self) -> None:
+        again = self.dead_lettered().reviving(state(), MARK + 9).dead_lettering(state(), MARK + 60, "expired")
+        assert (again.dead_lettered, again.dead_lettered_at, again.revived_at) == (bare(state()), MARK + 60, 0.0)
+        assert again.reason == "expired"
+
+    def test_dead_letter_that_is_noted_after_its_revival_changes_nothing(self) -> None:
+        revived = Entry().keeping(state()).reviving(state(), MARK + 9)
+        assert revived.dead_lettering(state(), MARK, "refused") == revived
+
+    def test_mark_never_goes_back(self) -> None:
+        assert self.dead_lettered().dead_lettering(state(), MARK - 9, "refused").dead_lettered_at == MARK
+
+    def test_newer_state_is_not_revived(self) -> None:
+        assert self.dead_lettered().reviving(state(), MARK + 9).keeping(state(5)).revived_at == 0.0
+
+    def test_dead_lettered_state_that_changes_nothing_any_more_is_dead_lettered_no_longer(self) -> None:
+        assert self.dead_lettered().unchanged(state()).dead_lettered is None
 
 
 class TestAcknowledged:

@@ -9,6 +9,8 @@ from relay.owed import FLOOD_SECONDS, Judgement, Standing, earliest, judge_job, 
 from relay.transition import PRESETS, State, Transition
 from tests.unit.states import NOW, announced, lease, over, state, unstamped
 
+MARK = NOW + 60.0
+
 PARITY = PRESETS["parity"]
 ONCALL = PRESETS["oncall"]
 
@@ -18,9 +20,14 @@ def share(entry: Entry, of: State) -> Standing:
     return judge_share(entry, of, PARITY, is_stamped=of.version is not None).standing
 
 
-def job(entry: Entry, of: State, *, replayed: bool = False) -> Standing:
-    """How a job stands that woke up."""
-    return judge_job(entry, of, PARITY, replayed=replayed).standing
+def dead_lettered() -> Entry:
+    """The entry of a state that was dead-lettered at MARK."""
+    return Entry().keeping(state()).dead_lettering(state(), MARK, "refused")
+
+
+def job(entry: Entry, of: State, *, mark: float | None = None) -> Standing:
+    """Return the standing of a job that woke up; `mark` is the time at which it was dead-lettered."""
+    return judge_job(entry, of, PARITY, mark=mark).standing
 
 
 def transition(judgement: Judgement) -> str | None:
@@ -44,10 +51,10 @@ class TestShare:
         [
             announced(state()),
             Entry().keeping(state()),
-            Entry().keeping(state()).parking(state()),
+            Entry().keeping(state()).dead_lettering(state(), MARK, "refused"),
             announced(state(-9)).unchanged(state()),
         ],
-        ids=["announced", "waiting", "parked", "unchanged"],
+        ids=["announced", "waiting", "dead-lettered", "unchanged"],
     )
     def test_the_very_same_again_is_a_duplicate_of_what_is_safe(self, entry: Entry) -> None:
         assert share(entry, state(9, version=0)) == Standing.DUPLICATE
@@ -55,10 +62,7 @@ class TestShare:
     def test_it_is_no_duplicate_of_what_is_on_no_queue(self) -> None:
         alone = lease(state())
         assert share(Entry().claimed(alone, 1, queued=False), state(9, version=0)) == Standing.OWED
-        assert (
-            share(Entry().claimed(alone, 1, queued=False).failed(alone, 1, 0, until=alone.began, parked=False), state())
-            == "owed"
-        )
+        assert share(Entry().claimed(alone, 1, queued=False).failed(alone, 1, 0, until=alone.began), state()) == "owed"
 
     @pytest.mark.parametrize("entry", [announced(state()), Entry().keeping(state()), Entry().unchanged(over())])
     def test_an_older_one_is_superseded_by_what_is_safe(self, entry: Entry) -> None:
@@ -101,7 +105,7 @@ class TestBetterUnheard:
         entry = announced(state()).unchanged(state(5, status="warning"))
         judged = judge_share(entry, state(9), ONCALL)
         assert (judged.standing, transition(judged)) == (Standing.OWED, "worsened")
-        assert judge_job(entry, state(9), ONCALL, replayed=False).standing == Standing.OWED
+        assert judge_job(entry, state(9), ONCALL, mark=None).standing == Standing.OWED
 
     def test_what_is_open_again_rings_though_nobody_heard_that_it_was_over(self) -> None:
         entry = announced(state()).unchanged(over(5))
@@ -224,25 +228,30 @@ class TestJob:
         assert job(announced(state()).keeping(over(5)), over(5)) == Standing.OWED
 
 
-class TestParked:
-    def test_a_copy_of_what_rests_among_the_dead_letters_is_let_go(self) -> None:
-        assert job(Entry().keeping(state()).parking(state()), state()) == Standing.PARKED
+class TestDeadLettered:
+    @pytest.mark.parametrize("mark", [None, MARK - 0.001], ids=["leftover message", "copy of an earlier dead letter"])
+    def test_message_without_the_newest_mark_does_not_revive_a_dead_lettered_state(self, mark: float | None) -> None:
+        assert job(dead_lettered(), state(), mark=mark) == Standing.DEAD_LETTERED
 
-    def test_an_operators_replay_is_meant_to_be_tried(self) -> None:
-        assert job(Entry().keeping(state()).parking(state()), state(), replayed=True) == Standing.OWED
+    @pytest.mark.parametrize("mark", [MARK, MARK + 1])
+    def test_message_with_a_mark_no_older_than_the_entrys_is_owed_again(self, mark: float) -> None:
+        assert job(dead_lettered(), state(), mark=mark) == Standing.OWED
 
-    def test_a_replay_never_goes_past_the_ledger(self) -> None:
-        assert job(announced(state()), state(), replayed=True) == Standing.DUPLICATE
-        assert job(announced(state(5)), state(), replayed=True) == Standing.SUPERSEDED
-        assert job(Entry().keeping(state()).unchanged(over(5)), state(), replayed=True) == Standing.SUPERSEDED
+    def test_mark_revives_where_the_ledger_could_not_note_the_dead_letter(self) -> None:
+        assert job(Entry().keeping(state()), state(), mark=MARK) == Standing.OWED
 
-    def test_a_newer_share_that_tells_the_same_does_not_rest_there(self) -> None:
-        entry = Entry().keeping(state()).parking(state()).keeping(state(5))
+    def test_mark_never_goes_past_what_is_announced_or_superseded(self) -> None:
+        assert job(announced(state()), state(), mark=MARK) == Standing.DUPLICATE
+        assert job(announced(state(5)), state(), mark=MARK) == Standing.SUPERSEDED
+        assert job(Entry().keeping(state()).unchanged(over(5)), state(), mark=MARK) == Standing.SUPERSEDED
+
+    def test_a_newer_share_that_tells_the_same_is_not_dead_lettered(self) -> None:
+        entry = dead_lettered().keeping(state(5))
         assert state().digest == state(5).digest
         assert job(entry, state(5)) == Standing.OWED
 
     def test_nor_one_that_tells_something_else(self) -> None:
-        assert job(Entry().keeping(state()).parking(state()).keeping(state(5, **COMMENT)), state(5)) == Standing.OWED
+        assert job(dead_lettered().keeping(state(5, **COMMENT)), state(5)) == Standing.OWED
 
 
 class TestDoubt:
@@ -250,13 +259,13 @@ class TestDoubt:
 
     def test_a_resolve_is_owed_after_a_page_that_may_have_rung(self) -> None:
         first = lease(state())
-        timed_out = Entry().claimed(first, 1, queued=True).failed(first, 1, 1, until=first.began, parked=False)
+        timed_out = Entry().claimed(first, 1, queued=True).failed(first, 1, 1, until=first.began)
         assert transition(judge_share(timed_out, over(9), PARITY)) == "resolved"
         assert job(timed_out, state()) == Standing.OWED
 
     def test_a_resolve_is_not_owed_after_a_page_that_surely_did_not_ring(self) -> None:
         first = lease(state())
-        refused = Entry().claimed(first, 1, queued=True).failed(first, 1, 0, until=first.began, parked=False)
+        refused = Entry().claimed(first, 1, queued=True).failed(first, 1, 0, until=first.began)
         assert share(refused, over(9)) == Standing.UNCHANGED
 
     def test_a_page_in_flight_may_ring(self) -> None:
@@ -264,15 +273,13 @@ class TestDoubt:
 
     def test_a_reopen_is_owed_after_a_resolve_that_may_have_rung(self) -> None:
         second = lease(over(5), 5)
-        entry = (
-            announced(state()).claimed(second, 1, queued=True).failed(second, 1, 1, until=second.began, parked=False)
-        )
+        entry = announced(state()).claimed(second, 1, queued=True).failed(second, 1, 1, until=second.began)
         judgement = judge_share(entry, state(9), PARITY)
         assert (judgement.standing, transition(judgement)) == (Standing.OWED, "reopened")
 
     def test_what_changes_nothing_against_any_of_it_is_told_by_what_was_announced(self) -> None:
         doubtful = lease(over(5), 5)
-        entry = Entry().claimed(doubtful, 1, queued=True).failed(doubtful, 1, 1, until=doubtful.began, parked=False)
+        entry = Entry().claimed(doubtful, 1, queued=True).failed(doubtful, 1, 1, until=doubtful.began)
         judgement = judge_share(entry, over(9), PARITY)
         assert judgement.change is not None
         assert judgement == Judgement(Standing.UNCHANGED, judgement.change)
@@ -331,7 +338,8 @@ STATES = st.builds(
     st.sampled_from(["critical", "warning", "ok", None]),
 )
 STEPS = st.lists(
-    st.tuples(STATES, st.sampled_from(["kept", "accepted", "timed out", "refused", "parked", "unchanged"])), max_size=5
+    st.tuples(STATES, st.sampled_from(["kept", "accepted", "timed out", "refused", "dead-lettered", "unchanged"])),
+    max_size=5,
 )
 
 
@@ -351,9 +359,10 @@ def grown(steps: list[tuple[State, str]]) -> Entry:
                 case "accepted":
                     entry = claimed.accepted(mine, None, 1, until=mine.began)
                 case "timed out":
-                    entry = claimed.failed(mine, 1, 1, until=mine.began, parked=False)
+                    entry = claimed.failed(mine, 1, 1, until=mine.began)
                 case _:
-                    entry = claimed.failed(mine, 1, 0, until=mine.began, parked=fate == "parked")
+                    at = MARK if fate == "dead-lettered" else None
+                    entry = claimed.failed(mine, 1, 0, until=mine.began, dead_lettered_at=at)
     return entry
 
 
@@ -363,7 +372,7 @@ def test_the_newest_kept_state_is_announced_or_owed_or_changes_nothing(steps: li
     if entry.kept is None:
         return
     [kept] = [of for of, _ in reversed(steps) if of.is_of_same_share(entry.kept)][:1]
-    standing = job(entry, kept, replayed=True)
+    standing = job(entry, kept, mark=MARK)
     assert standing != Standing.SUPERSEDED
     assert (standing == Standing.OWED) == (entry.owed_since is not None)
 

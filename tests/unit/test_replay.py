@@ -1,70 +1,87 @@
-import json
+"""Replay: moves from the dead-letter queue to the retry queue, and what the ledger then tells of each job."""
+
+import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from copy import replace
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.message import MAX_EXCERPT, Job, timestamp
-from relay.outcome import Outcome
-from relay.replay import Filter, Replay, Replayed, WorkerError, in_order
+from relay.dead_letters import Held, Run
+from relay.ledger import Entry, Lease, Ledger, key
+from relay.message import Job, timestamp
+from relay.replay import (
+    MAX_FAILED_POLLS,
+    PARALLEL_BATCHES,
+    STILL_SECONDS,
+    Became,
+    Fate,
+    Filter,
+    Follower,
+    Moved,
+    Replay,
+    fate,
+    in_order,
+    waves,
+)
+from relay.transition import State
+from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
 from tests.samples import job
 from tests.unit.relayctl_fakes import FakeQueue, held
+from tests.unit.states import NOW, announced, state
 
-DELIVERED = {"outcome": "delivered", "request_id": "r1", "attempts": 1}
-FAILED = {
-    "outcome": "unsafe",
-    "reason": "rate_limited",
-    "attempts": 2,
-    "http_status": 429,
-    "response_excerpt": "slow down",
-    "detail": "xMatters answered 429",
-}
+MARK = NOW + 60
+DOWN = ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "BatchGetItem")
 
-type Step = Mapping[str, Any] | WorkerError | Callable[[Job], Mapping[str, Any]]
+
+def noise(size: int) -> bytes:
+    """Bytes that do not pack."""
+    return random.Random(7).randbytes(size)
 
 
 @dataclass
 class Bench:
-    """A replay on a fake queue, with a worker that answers one step after the other; the last goes on for ever."""
+    """Two fake queues; `seconds` is the time that each call of them takes."""
 
-    steps: list[Step] = field(default_factory=lambda: [DELIVERED])
-    rate: float = 1000.0
-    seconds_each: float = 0.0
+    rate: float | None = None
+    seconds: float = 0.0
+    run: Run = map
     clock: Clock = field(default_factory=Clock)
 
     def __post_init__(self) -> None:
-        self.queue = FakeQueue(self.clock)
-        self.letters = self.queue.letters()
-        self.asked: list[Job] = []
-        self.slept: list[float] = []
-
-    def run(self, stopping: Callable[[], bool] = lambda: False) -> list[Replayed]:
-        """Scan, replay all, let go."""
-        with self.letters.holding():
-            found = list(self.letters.scan())
-            return list(self.replay().run(found, stopping))
+        self.queue = FakeQueue(self.clock, seconds=self.seconds)
+        self.retries = FakeQueue(self.clock, seconds=self.seconds)
+        self.dead_letters = self.queue.dead_letters(self.run)
 
     def replay(self) -> Replay:
-        return Replay(self.letters, self.queue.queue(), self.invoke, self.clock, self.sleep, self.rate)
+        return Replay(
+            self.dead_letters, self.retries.queue(), self.clock, self.clock.sleep, rate=self.rate, run=self.run
+        )
 
-    def invoke(self, envelope: str) -> Mapping[str, Any]:
-        asked = Job.from_json(envelope)
-        self.asked.append(asked)
-        self.clock.now += self.seconds_each
-        step = self.steps.pop(0) if len(self.steps) > 1 else self.steps[0]
-        if isinstance(step, WorkerError):
-            raise step
-        return step(asked) if callable(step) else step
+    def move(self, stopping: Callable[[], bool] = lambda: False) -> list[Moved]:
+        """Scan, move all, let go."""
+        with self.scanned() as found:
+            return list(self.replay().move(found, stopping))
 
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.clock.now += seconds
+    @contextmanager
+    def scanned(self) -> Iterator[list[Held]]:
+        """All messages, held."""
+        with self.dead_letters.holding():
+            yield list(self.dead_letters.scan())
+
+    def other_sees(self) -> int:
+        """Count the messages that another operator can receive."""
+        other = self.queue.dead_letters()
+        with other.holding():
+            return len(list(other.scan()))
 
 
 def jobs(count: int, **changes: Any) -> list[Job]:
@@ -79,343 +96,287 @@ def bodies(some: list[Job]) -> list[str]:
     return [each.to_json() for each in some]
 
 
-class TestDelivered:
-    def test_its_message_is_deleted_after_the_worker_said_so_and_not_before(self) -> None:
-        on_queue_meanwhile: list[int] = []
+def incidents(some: list[Moved]) -> list[str]:
+    return [each.job.incident_id for each in some]
 
-        def looks(_: Job) -> Mapping[str, Any]:
-            on_queue_meanwhile.append(len(bench.queue.messages))
-            return DELIVERED
 
-        bench = Bench([looks])
-        bench.queue.put(job().to_json())
-        (done,) = bench.run()
-        assert on_queue_meanwhile == [1]
-        assert bench.queue.messages == {}
-        assert (done.outcome, done.request_id, done.note) == (Outcome.DELIVERED, "r1", None)
-
-    def test_the_worker_gets_the_very_job(self) -> None:
+class TestMove:
+    def test_message_is_deleted_only_after_the_retry_queue_has_it(self) -> None:
         bench = Bench()
-        bench.queue.put(job(body=b"\x00\xff not JSON").to_json())
-        bench.run()
-        assert bench.asked == [job(body=b"\x00\xff not JSON")]
+        bench.queue.put(*bodies(jobs(3)))
+        order: list[str] = []
+        bench.retries.done = bench.queue.done = order
+        assert [each.problem for each in bench.move()] == [None] * 3
+        assert order == ["send i0", "send i1", "send i2", "delete i0", "delete i1", "delete i2"]
+        assert bench.queue.messages == {}
 
-    def test_a_message_that_cannot_be_deleted_stays_and_is_said(self) -> None:
+    def test_envelopes_arrive_byte_for_byte_oldest_first(self) -> None:
         bench = Bench()
-        bench.queue.put(job().to_json())
-        bench.queue.refusing = {"delete"}
-        (done,) = bench.run()
-        assert done.outcome == Outcome.DELIVERED
-        assert done.note
-        assert "still on the queue" in done.note
-        assert bench.queue.jobs() == [job()]
+        envelopes = bodies(jobs(25))
+        bench.queue.put(*reversed(envelopes))
+        bench.move()
+        assert [message.body for message in bench.retries.messages.values()] == envelopes
 
-
-class TestNotSent:
-    @pytest.mark.parametrize("outcome", [Outcome.DUPLICATE, Outcome.SUPERSEDED, Outcome.UNCHANGED])
-    def test_what_is_not_owed_any_more_leaves_the_queue(self, outcome: Outcome) -> None:
-        bench = Bench([{"outcome": outcome.value}])
-        bench.queue.put(job().to_json())
-        (done,) = bench.run()
-        assert bench.queue.messages == {}
-        assert done == Replayed(job(), outcome)
-        assert not done.is_failure
-
-    def test_what_waits_on_the_retry_queue_leaves_it_too_and_says_what_it_waits_for(self) -> None:
-        bench = Bench([{"outcome": "queued", "queue": "retry", "reason": "paced"}])
-        bench.queue.put(job().to_json())
-        (done,) = bench.run()
-        assert bench.queue.messages == {}
-        assert done == Replayed(job(reason="paced"), Outcome.QUEUED, queue="retry")
-        assert not done.is_failure
-
-    @pytest.mark.parametrize(
-        "result", [{"outcome": "queued"}, {"outcome": "queued", "queue": "dead_letter"}, {"outcome": "kept"}, {}]
-    )
-    def test_what_is_on_no_queue_that_we_know_of_stays_on_ours(self, result: Mapping[str, Any]) -> None:
-        bench = Bench([result])
-        bench.queue.put(job().to_json())
-        (done,) = bench.run()
-        assert [each.incident_id for each in bench.queue.jobs()] == ["i1"]
-        assert done.is_failure
-
-    def test_one_that_cannot_be_deleted_is_there_twice_and_said(self) -> None:
-        bench = Bench([{"outcome": "queued", "queue": "retry", "reason": "in_flight"}])
-        bench.queue.put(job().to_json())
-        bench.queue.refusing = {"delete"}
-        (done,) = bench.run()
-        assert bench.queue.jobs() == [job()]
-        assert done.note == "queued, but it could not be deleted (ClientError): it is still on the queue"
-        assert done.is_failure
-
-
-class TestFailedAgain:
-    def test_it_is_put_back_with_its_new_reason_and_counts_before_the_old_message_goes(self) -> None:
-        bench = Bench([FAILED])
-        (old,) = bench.queue.put(job(attempts=3, replays=1).to_json())
-        (done,) = bench.run()
-        (new,) = bench.queue.messages
-        assert bench.queue.done == [f"send {new}", f"delete {old}"]
-        kept = replace(
-            job(),
-            attempts=5,
-            reason="rate_limited",
-            http_status=429,
-            response_excerpt="slow down",
-            last_failed_at=timestamp(bench.clock()),
-            buried_at=timestamp(bench.clock()),
-            replays=2,
-        )
-        assert bench.queue.jobs() == [kept]
-        assert done == Replayed(kept, Outcome.QUEUED, queue="dead_letter", note="xMatters answered 429")
-        assert done.is_failure
-
-    def test_one_that_never_failed_before_failed_now(self) -> None:
-        bench = Bench([FAILED])
-        bench.queue.put(job(first_failed_at=None, last_failed_at=None).to_json())
-        bench.run()
-        (kept,) = bench.queue.jobs()
-        assert kept.first_failed_at == kept.last_failed_at == timestamp(bench.clock())
-
-    def test_it_is_tried_once_in_a_replay(self) -> None:
-        bench = Bench([FAILED])
-        bench.queue.put(*bodies(jobs(3)))
-        bench.run()
-        assert [each.incident_id for each in bench.asked] == ["i0", "i1", "i2"]
-
-    def test_when_the_queue_does_not_take_it_back_the_old_message_stays(self) -> None:
-        bench = Bench([FAILED])
-        bench.queue.put(job().to_json())
-        bench.queue.refusing = {"send"}
-        (done,) = bench.run()
-        assert bench.queue.done == []
-        assert bench.queue.jobs() == [job()]
-        assert done.outcome == Outcome.QUEUED
-        assert done.note
-        assert "its old message stays" in done.note
-
-    def test_when_the_old_message_cannot_be_deleted_it_is_there_twice_rather_than_not_at_all(self) -> None:
-        bench = Bench([FAILED])
-        bench.queue.put(job().to_json())
-        bench.queue.refusing = {"delete"}
-        (done,) = bench.run()
-        assert [each.replays for each in bench.queue.jobs()] == [0, 1]
-        assert done.note
-        assert "its old message stays" in done.note
-
-    def test_a_bare_result_is_a_fault_of_ours_and_a_long_excerpt_is_cut(self) -> None:
-        bench = Bench([{"outcome": "unsafe", "http_status": "429", "response_excerpt": "x" * 9999}])
-        bench.queue.put(job().to_json())
-        bench.run()
-        (kept,) = bench.queue.jobs()
-        assert (kept.reason, kept.http_status, kept.attempts) == ("internal", None, 3)
-        assert kept.response_excerpt == "x" * MAX_EXCERPT
-
-
-class TestWorkerError:
-    def test_it_leaves_the_message_as_it_was_and_visible(self) -> None:
-        bench = Bench([WorkerError("the worker failed: Runtime.ExitError; its log says more")])
-        bench.queue.put(job().to_json())
-        (done,) = bench.run()
-        assert done == Replayed(job(), Outcome.UNSAFE, note="the worker failed: Runtime.ExitError; its log says more")
-        assert bench.queue.done == []
-        assert [json.loads(each.body) for each in bench.queue.visible()] == [json.loads(job().to_json())]
-
-    def test_the_others_are_tried_all_the_same(self) -> None:
-        bench = Bench([WorkerError("?"), DELIVERED])
-        bench.queue.put(*bodies(jobs(3)))
-        assert [each.outcome for each in bench.run()] == [Outcome.UNSAFE, Outcome.DELIVERED, Outcome.DELIVERED]
-        assert [each.delivery_id for each in bench.queue.jobs()] == ["d0"]
-
-
-class TestStopping:
-    def test_it_stops_between_jobs_and_the_rest_is_visible_at_once(self) -> None:
+    def test_messages_go_in_batches_of_ten(self) -> None:
         bench = Bench()
         bench.queue.put(*bodies(jobs(25)))
-        done = bench.run(lambda: len(bench.asked) == 2)
-        assert [each.outcome for each in done] == [Outcome.DELIVERED, Outcome.DELIVERED]
-        assert len(bench.queue.visible()) == len(bench.queue.messages) == 23
+        bench.move()
+        assert [len(batch) for batch in bench.retries.sizes] == [10, 10, 5]
+        assert bench.queue.calls.count("delete") == 3
 
-    def test_it_does_not_wait_for_the_next_turn_to_stop(self) -> None:
+    def test_large_messages_go_in_batches_that_sqs_takes(self) -> None:
+        bench = Bench()
+        bench.queue.put(*bodies(jobs(7, body=noise(300_000))))
+        assert len(bench.move()) == 7
+        assert [len(batch) for batch in bench.retries.sizes] == [2, 2, 2, 1]
+
+    def test_message_that_the_retry_queue_refuses_stays_and_is_told(self) -> None:
+        bench = Bench()
+        bench.queue.put(*bodies(jobs(3)))
+        bench.retries.refused = {"i1"}
+        done = bench.move()
+        assert [each.problem for each in done] == [None, "SQS refused the message: InternalError", None]
+        assert [each.incident_id for each in bench.queue.jobs()] == ["i1"]
+        assert len(bench.queue.visible()) == 1
+
+    def test_batch_that_the_retry_queue_refuses_stays_and_is_told(self) -> None:
+        bench = Bench()
+        bench.queue.put(*bodies(jobs(12)))
+        bench.retries.refusing = {"send"}
+        assert {each.problem for each in bench.move()} == {"SQS refused the batch: ServiceUnavailable"}
+        assert len(bench.queue.visible()) == 12
+        assert bench.queue.calls.count("delete") == 0
+
+    def test_message_that_is_not_deleted_is_moved_and_told(self) -> None:
+        bench = Bench()
+        bench.queue.put(*bodies(jobs(2)))
+        bench.queue.undeleted = {"i0"}
+        first, second = bench.move()
+        assert (first.problem, second.note) == (None, None)
+        assert (first.note or "").startswith("moved, but not deleted from the dead-letter queue: InternalError")
+        assert len(bench.retries.messages) == 2
+
+    def test_batch_that_can_not_be_deleted_is_moved_and_told(self) -> None:
+        bench = Bench()
+        bench.queue.put(*bodies(jobs(2)))
+        bench.queue.refusing = {"delete"}
+        assert all("ServiceUnavailable" in (each.note or "") for each in bench.move())
+        assert (len(bench.retries.messages), len(bench.queue.visible())) == (2, 2)
+
+    def test_states_of_one_incident_keep_their_order_although_batches_go_in_threads(self) -> None:
+        some = [
+            job(incident_id=f"i{n % 3}", version=(float(n), 0.0), received_at=timestamp(1_790_000_000 + n))
+            for n in range(200)
+        ]
+        with ThreadPoolExecutor(PARALLEL_BATCHES) as pool:
+            bench = Bench(run=pool.map)
+            random.Random(7).shuffle(some)
+            bench.queue.put(*bodies(some))
+            bench.move()
+        for name in ("i0", "i1", "i2"):
+            states = [each.version for each in bench.retries.jobs() if each.incident_id == name]
+            assert states == sorted(states, key=lambda version: version or (0.0, 0.0))
+
+    def test_interrupted_replay_ends_after_the_wave_under_way_and_the_rest_is_visible(self) -> None:
+        bench = Bench(rate=10)
+        bench.queue.put(*bodies(jobs(25)))
+        done = bench.move(lambda: len(bench.retries.messages) >= 10)
+        assert incidents(done) == [f"i{n}" for n in range(10)]
+        assert len(bench.queue.visible()) == len(bench.queue.messages) == 15
+
+    @pytest.mark.parametrize("operation", ["send", "delete"])
+    def test_killed_replay_leaves_each_message_on_a_queue(self, operation: str) -> None:
+        bench = Bench()
+        bench.queue.put(*bodies(jobs(25)))
+        killed = {"send": bench.retries, "delete": bench.queue}[operation]
+        before = killed._check
+
+        def dies(name: str) -> None:
+            if name == operation and killed.calls.count(operation) == 1:
+                raise KeyboardInterrupt
+            before(name)
+
+        killed._check = dies  # type: ignore[assignment]
+        with pytest.raises(KeyboardInterrupt):
+            bench.move()
+        left = [each.incident_id for each in (*bench.queue.jobs(), *bench.retries.jobs())]
+        assert set(left) == {f"i{n}" for n in range(25)}
+        assert len(left) == (25 if operation == "send" else 35)
+        killed._check = before  # type: ignore[method-assign]
+        bench.clock.now += 121
+        again = Bench(clock=bench.clock)
+        again.queue, again.retries, again.dead_letters = bench.queue, bench.retries, bench.queue.dead_letters()
+        again.move()
+        assert bench.queue.messages == {}
+        assert {each.incident_id for each in bench.retries.jobs()} == {f"i{n}" for n in range(25)}
+
+
+class TestRate:
+    def test_no_more_than_the_rate_leaves_in_a_second(self) -> None:
+        bench = Bench(rate=20)
+        bench.queue.put(*bodies(jobs(100)))
+        started = bench.clock.now
+        bench.move()
+        assert bench.clock.now - started == pytest.approx(4, abs=0.1)
+
+    def test_slow_rate_moves_one_at_a_time(self) -> None:
+        bench = Bench(rate=0.5)
+        bench.queue.put(*bodies(jobs(3)))
+        bench.move()
+        assert [len(batch) for batch in bench.retries.sizes] == [1, 1, 1]
+        assert sum(bench.clock.slept) == pytest.approx(4)
+
+    def test_slow_queue_is_not_waited_for_twice(self) -> None:
+        bench = Bench(rate=1, seconds=0.4)
+        bench.queue.put(*bodies(jobs(3)))
+        bench.move()
+        assert sum(bench.clock.slept) < 1
+
+    def test_stop_is_heeded_within_a_wait(self) -> None:
         bench = Bench(rate=0.01)
         bench.queue.put(*bodies(jobs(2)))
-        assert len(bench.run(lambda: len(bench.asked) == 1)) == 1
-        assert bench.slept == []
+        started = bench.clock.now
+        done = bench.move(lambda: bench.clock.now > started + 3)
+        assert len(done) == 1
+        assert bench.clock.now - started < 5
 
-    def test_a_stop_while_it_waits_is_heeded_before_the_next_job(self) -> None:
-        bench = Bench(rate=1)
-        bench.queue.put(*bodies(jobs(2)))
-        assert len(bench.run(lambda: bool(bench.slept))) == 1
+    def test_ten_thousand_messages_need_two_calls_for_ten_and_so_200_a_second_at_50_milliseconds(self) -> None:
+        some = list(zip([held(None)] * 10_000, jobs(10_000), strict=True))
+        cut = list(waves(some, 10 * PARALLEL_BATCHES))
+        assert all(len(wave) == PARALLEL_BATCHES for wave in cut)
+        seconds = len(cut) * 2 * 0.05
+        assert 10_000 / seconds >= 200
 
-    def test_whatever_breaks_it_the_rest_is_visible_at_once(self) -> None:
-        def interrupted(_: Job) -> Mapping[str, Any]:
-            raise KeyboardInterrupt
 
-        bench = Bench([DELIVERED, interrupted])
-        bench.queue.put(*bodies(jobs(25)))
-        with pytest.raises(KeyboardInterrupt):
-            bench.run()
-        assert len(bench.queue.visible()) == len(bench.queue.messages) == 24
+class TestWaves:
+    def test_incident_is_in_one_batch_of_a_wave(self) -> None:
+        some = [(held(each), each) for each in (*jobs(9), job(incident_id="i0"), *jobs(12)[9:], job(incident_id="i0"))]
+        for wave in waves(some, 80):
+            where = [{each.incident_id for _, each in batch} for batch in wave]
+            assert sum(map(len, where)) == len(set().union(*where))
 
-    def test_what_broke_it_is_told_even_if_the_rest_cannot_be_let_go(self) -> None:
-        def interrupted(_: Job) -> Mapping[str, Any]:
-            bench.queue.refusing = {"change"}
-            raise KeyboardInterrupt
+    def test_many_states_of_one_incident_fill_a_batch_each(self) -> None:
+        some = [(held(each), each) for each in [job(incident_id="i0")] * 25]
+        assert [[len(batch) for batch in wave] for wave in waves(some, 80)] == [[10], [10], [5]]
 
-        bench = Bench([interrupted])
-        bench.queue.put(*bodies(jobs(2)))
-        with pytest.raises(KeyboardInterrupt):
-            bench.run()
+    @given(st.lists(st.integers(0, 5), max_size=60), st.integers(1, 100))
+    def test_nothing_is_left_out_and_the_order_of_an_incident_stays(self, names: list[int], most: int) -> None:
+        some = [(held(None), job(incident_id=f"i{n}", attempts=place)) for place, n in enumerate(names)]
+        cut = [[pair for batch in wave for pair in batch] for wave in waves(some, most)]
+        assert all(0 < len(wave) <= most for wave in cut)
+        assert [pair for wave in cut for pair in wave] == some
 
 
 class TestHolds:
     def test_a_message_that_somebody_else_took_meanwhile_is_left_alone(self) -> None:
         bench = Bench()
         bench.queue.put(*bodies(jobs(2)))
-        with bench.letters.holding():
-            found = list(bench.letters.scan())
+        other = bench.queue.dead_letters()
+        with bench.scanned() as found, other.holding():
             bench.clock.now += 121
-            other = bench.queue.letters()
             theirs = list(other.scan())
-            assert list(bench.replay().run(found, lambda: False)) == []
+            assert list(bench.replay().move(found)) == []
             assert all(other.is_held(each) for each in theirs)
-        assert bench.asked == []
-        assert bench.queue.visible() == []
+        assert bench.retries.messages == {}
 
     def test_while_one_holds_another_sees_nothing(self) -> None:
         bench = Bench()
         bench.queue.put(*bodies(jobs(12)))
-        with bench.letters.holding():
-            assert len(list(bench.letters.scan())) == 12
-            assert list(bench.queue.letters().scan()) == []
-        assert len(list(bench.queue.letters().scan())) == 12
-
-    def test_holds_last_through_a_replay_of_many_minutes(self) -> None:
-        bench = Bench(seconds_each=20, rate=50)
-        bench.queue.put(*bodies(jobs(40)))
-        assert len(bench.run()) == 40
-        assert bench.queue.messages == {}
+        with bench.scanned() as found:
+            assert len(found) == 12
+            assert bench.other_sees() == 0
+        assert bench.other_sees() == 12
 
     def test_holds_last_at_the_slowest_rate_after_a_long_scan(self) -> None:
         bench = Bench(rate=0.01)
         bench.queue.put(*bodies(jobs(5)))
-        with bench.letters.holding():
-            found = list(bench.letters.scan())
+        with bench.scanned() as found:
             bench.clock.now += 40
-            assert len(list(bench.replay().run(found, lambda: False))) == 5
-        assert sum(bench.slept) == pytest.approx(400)
+            assert len(list(bench.replay().move(found))) == 5
+        assert sum(bench.clock.slept) == pytest.approx(400)
 
     def test_single_failures_inside_a_batch_that_succeeds_end_those_holds(self) -> None:
         bench = Bench()
         ids = bench.queue.put(*bodies(jobs(3)))
-        with bench.letters.holding():
-            found = list(bench.letters.scan())
+        with bench.scanned() as found:
             bench.queue.stubborn = {ids[1]}
             bench.clock.now += 60
-            done = list(bench.replay().run(found, lambda: False))
-        assert [each.job.incident_id for each in done] == ["i0", "i2"]
+            done = list(bench.replay().move(found))
+        assert incidents(done) == ["i0", "i2"]
         assert list(bench.queue.messages) == [ids[1]]
 
     def test_holds_that_cannot_be_renewed_are_used_up_and_no_longer(self) -> None:
-        bench = Bench(seconds_each=20, rate=50)
+        bench = Bench(rate=0.05)
         bench.queue.put(*bodies(jobs(10)))
-        with bench.letters.holding():
-            found = list(bench.letters.scan())
+        with bench.scanned() as found:
             bench.queue.refusing = {"change"}
-            done = list(bench.replay().run(found, lambda: False))
+            done = list(bench.replay().move(found))
             bench.queue.refusing = set()
         # At 0, 20, 40, 60 and 80 seconds there is time for another before the hold of 120 seconds ends.
         assert len(done) == 5
         assert len(bench.queue.messages) == 5
 
-    def test_a_machine_that_slept_finds_its_holds_gone_and_takes_none_back(self) -> None:
-        def sleeps(_: Job) -> Mapping[str, Any]:
-            bench.clock.now += 3600
-            raise WorkerError("the worker's answer did not arrive")
-
-        bench = Bench([sleeps])
-        bench.queue.put(*bodies(jobs(2)))
-        assert [each.outcome for each in bench.run()] == [Outcome.UNSAFE]
-        assert bench.queue.changes == 0
-        assert len(bench.queue.visible()) == 2
-
-    def test_a_message_seen_again_is_replayed_once_with_its_newest_receipt(self) -> None:
+    def test_a_message_seen_again_is_moved_once_with_its_newest_receipt(self) -> None:
         bench = Bench()
         (name,) = bench.queue.put(job().to_json())
-        with bench.letters.holding():
-            scan = bench.letters.scan()
+        with bench.dead_letters.holding():
+            scan = bench.dead_letters.scan()
             first = next(scan)
             bench.queue.messages[name].visible_at = 0
             assert list(scan) == []
-            assert [each.outcome for each in bench.replay().run([first], lambda: False)] == [Outcome.DELIVERED]
+            assert len(list(bench.replay().move([first]))) == 1
         assert bench.queue.messages == {}
 
     def test_a_hold_that_was_lost_and_found_during_the_scan_counts_once(self) -> None:
         bench = Bench()
         (name,) = bench.queue.put(job().to_json())
-        with bench.letters.holding():
-            scan = bench.letters.scan()
+        with bench.dead_letters.holding():
+            scan = bench.dead_letters.scan()
             found = [next(scan)]
             bench.clock.now += 50
             bench.queue.stubborn = {name}
-            bench.letters.renew()
+            bench.dead_letters.renew()
             bench.queue.stubborn = set()
             bench.queue.messages[name].visible_at = 0
             found += list(scan)
             assert len(found) == 2
-            assert len(list(bench.replay().run(found, lambda: False))) == 1
-        assert len(bench.asked) == 1
+            assert len(list(bench.replay().move(found))) == 1
+        assert len(bench.retries.messages) == 1
 
-    def test_what_is_let_go_is_visible_to_others_and_not_replayed(self) -> None:
+    def test_what_is_let_go_is_visible_to_others_and_not_moved(self) -> None:
         bench = Bench()
         bench.queue.put(*bodies(jobs(12)))
-        with bench.letters.holding():
-            found = list(bench.letters.scan())
-            bench.letters.let_go(found[:11])
+        with bench.scanned() as found:
+            bench.dead_letters.let_go(found[:11])
             assert len(bench.queue.visible()) == 11
-            assert [each.job.incident_id for each in bench.replay().run(found, lambda: False)] == ["i11"]
+            assert incidents(list(bench.replay().move(found))) == ["i11"]
+
+
+class TestMemory:
+    def test_held_message_keeps_no_body(self) -> None:
+        bench = Bench()
+        bench.queue.put(job(body=noise(200_000)).to_json())
+        with bench.scanned() as [only]:
+            assert only.job
+            assert only.job.body == b""
+            assert Job.from_json(bench.dead_letters.envelope(only)).body == noise(200_000)
+
+    def test_envelopes_above_the_limit_are_in_a_file(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        bench = Bench()
+        monkeypatch.setattr("relay.dead_letters.SPOOL_BYTES", 10_000)
+        envelopes = bodies(jobs(40))
+        bench.queue.put(*envelopes)
+        bench.move()
+        assert [message.body for message in bench.retries.messages.values()] == envelopes
 
 
 class TestUnreadable:
     @pytest.mark.parametrize("body", ["", "no JSON", "[]", '{"schema": 2}', '{"schema": 1}', "\ud800"])
-    def test_it_is_never_handed_over_and_never_deleted(self, body: str) -> None:
+    def test_it_is_never_moved_and_never_deleted(self, body: str) -> None:
         bench = Bench()
         bench.queue.put(body, job().to_json())
-        assert len(bench.run()) == 1
+        assert len(bench.move()) == 1
         assert [each.body for each in bench.queue.visible()] == [body]
-
-
-class TestPace:
-    def test_it_waits_for_what_is_left_of_each_turn(self) -> None:
-        bench = Bench(rate=2, seconds_each=0.1)
-        bench.queue.put(*bodies(jobs(3)))
-        bench.run()
-        assert bench.slept == pytest.approx([0.4, 0.4])
-
-    def test_it_does_not_wait_after_a_slow_job(self) -> None:
-        bench = Bench(rate=2, seconds_each=3)
-        bench.queue.put(*bodies(jobs(3)))
-        bench.run()
-        assert bench.slept == []
-
-    def test_a_clock_that_is_set_back_does_not_hold_it_up(self) -> None:
-        bench = Bench(rate=2, seconds_each=-10)
-        bench.queue.put(*bodies(jobs(2)))
-        bench.run()
-        assert bench.slept == pytest.approx([0.5])
-
-
-class TestInOrder:
-    def test_oldest_first_whatever_the_queue_gave_first(self) -> None:
-        one, two, three = (held(each) for each in jobs(3))
-        assert [found for found, _ in in_order([three, one, two])] == [one, two, three]
-
-    def test_an_incidents_states_are_in_their_own_order_even_if_one_overtook_the_other(self) -> None:
-        opened = job(version=(100.0, 100.0), received_at=timestamp(1_790_000_005))
-        resolved = job(version=(200.0, 200.0), received_at=timestamp(1_790_000_003))
-        other = job(incident_id="i2", version=(50.0, 50.0), received_at=timestamp(1_790_000_004))
-        ordered = [each for _, each in in_order([held(opened), held(resolved), held(other)])]
-        assert ordered == [opened, other, resolved]
 
     def test_without_versions_arrival_decides(self) -> None:
         first, second = (
@@ -454,30 +415,170 @@ class TestFilter:
         assert wanted.matches(job(received_at="2027-01-15T08:00:00.000Z")) is matches
 
 
-@given(
-    st.lists(
-        st.sampled_from(["delivered", "unchanged", "waiting", "failed", "silent", "no send", "no delete"]), max_size=30
-    )
-)
-def test_nothing_is_lost_whatever_fails(fates: list[str]) -> None:
-    def worker(asked: Job) -> Mapping[str, Any]:
-        fate = fates[int(asked.incident_id[1:])]
-        bench.queue.refusing = {fate.removeprefix("no ")} if fate.startswith("no ") else set()
-        if fate == "silent":
-            raise WorkerError("?")
-        return fine.get(fate, FAILED)
+def moved_signal(of: State | None = None, *, mark: float | None = MARK, **changes: Any) -> Moved:
+    """A signal's job whose message was moved."""
+    dead_lettered_at = None if mark is None else timestamp(mark)
+    return Moved(job(dead_lettered_at=dead_lettered_at, recipients=(), **changes), of or state())
 
-    fine: dict[str, Mapping[str, Any]] = {
-        "delivered": DELIVERED,
-        "unchanged": {"outcome": "unchanged"},
-        "waiting": {"outcome": "queued", "queue": "retry", "reason": "paced"},
-    }
-    bench = Bench([worker])
+
+def dead_lettered(at: float = MARK, reason: str = "refused") -> Entry:
+    return Entry().keeping(state()).dead_lettering(state(), at, reason)
+
+
+REVIVED = dead_lettered().reviving(state(), MARK + 5)
+LEASE = Lease("a", NOW + 99, MARK + 7, state())
+ACCEPTED = REVIVED.claimed(LEASE, 1, queued=True).accepted(LEASE, "r7", 1, until=NOW + 80)
+
+
+class TestFate:
+    @pytest.mark.parametrize(
+        ("entry", "expected"),
+        [
+            (dead_lettered(), Fate(Became.WAITING)),
+            (REVIVED, Fate(Became.WAITING)),
+            (replace(REVIVED, reason="paced"), Fate(Became.WAITING, "paced")),
+            (REVIVED.claimed(LEASE, 1, queued=True), Fate(Became.WAITING, "in_flight")),
+            (
+                REVIVED.claimed(LEASE, 1, queued=True).failed(LEASE, 1, 0, until=NOW + 80, reason="upstream"),
+                Fate(Became.WAITING, "upstream"),
+            ),
+            (ACCEPTED, Fate(Became.DELIVERED, request_id="r7")),
+            (REVIVED.dead_lettering(state(), MARK + 9, "expired"), Fate(Became.DEAD_LETTERED, "expired")),
+            (announced(state()), Fate(Became.NOT_OWED)),
+            (announced(state(5)), Fate(Became.NOT_OWED)),
+            (dead_lettered().keeping(state(5)), Fate(Became.NOT_OWED)),
+            (REVIVED.unchanged(state()), Fate(Became.NOT_OWED)),
+            (Entry(), Fate(Became.WAITING)),
+        ],
+        ids=[
+            *("not received yet", "received", "paced", "being sent", "failed", "accepted", "dead-lettered again"),
+            *("announced before", "newer announced", "newer kept", "nothing to announce", "unknown"),
+        ],
+    )
+    def test_entry_tells_what_became_of_a_signal(self, entry: Entry, expected: Fate) -> None:
+        assert fate(moved_signal(), entry) == expected
+
+    def test_message_without_a_mark_is_delivered_once_its_state_is_announced(self) -> None:
+        assert fate(moved_signal(mark=None), announced(state())).became == Became.DELIVERED
+
+    def test_message_without_a_mark_that_expires_is_dead_lettered_again(self) -> None:
+        assert fate(moved_signal(mark=None), dead_lettered(reason="expired")) == Fate(Became.DEAD_LETTERED, "expired")
+
+    def test_job_that_is_no_signal_is_moved_and_nothing_is_asked(self) -> None:
+        no_signal = Moved(job(kind="writeback"), None)
+        assert (no_signal.first_fate, no_signal.is_to_follow) == (Fate(Became.MOVED), False)
+
+    def test_job_that_was_not_moved_failed_and_is_not_followed(self) -> None:
+        stuck = Moved(job(reason="refused"), state(), problem="no")
+        assert (stuck.first_fate, stuck.is_to_follow) == (Fate(Became.FAILED, "refused"), False)
+
+
+class Following:
+    """A follower of jobs of as many incidents; `happens` changes entries at each sleep."""
+
+    def __init__(self, count: int) -> None:
+        self.clock, self.dynamodb = Clock(), FakeDynamoDb()
+        self.ledger = Ledger(self.dynamodb.table(self.clock))
+        self.jobs = [moved_signal(incident_id=f"i{n}", url_recipients=()) for n in range(count)]
+        self.happens: dict[int, Callable[[], object]] = {}
+        self.polls = 0
+        self.follower = Follower(self.ledger, self.clock, self.sleep)
+
+    def put(self, number: int, entry: Entry) -> None:
+        name = key("noc", (), f"i{number}")
+        before = self.ledger.read(name)
+        assert self.ledger.write(name, before, entry)
+
+    def sleep(self, seconds: float) -> None:
+        self.clock.now += seconds
+        for at in [at for at in self.happens if at <= self.clock.now - NOW]:
+            self.happens.pop(at)()
+
+    def run(self) -> list[Fate]:
+        fates = [each.first_fate for each in self.jobs]
+        for changed in self.follower.follow(self.jobs):
+            self.polls += 1
+            for place, became in changed.items():
+                fates[place] = became
+        return fates
+
+
+class TestFollow:
+    def test_it_ends_once_all_are_settled(self) -> None:
+        it = Following(3)
+        it.put(0, ACCEPTED)
+        it.happens = {5: lambda: it.put(1, announced(state(5))), 9: lambda: it.put(2, ACCEPTED)}
+        assert [each.became for each in it.run()] == [Became.DELIVERED, Became.NOT_OWED, Became.DELIVERED]
+        assert 9 <= it.clock.now - NOW < 12
+
+    def test_it_ends_when_nothing_changed_for_a_minute(self) -> None:
+        it = Following(2)
+        it.put(0, replace(REVIVED, reason="paced"))
+        it.happens = {50: lambda: it.put(1, replace(REVIVED, reason="upstream"))}
+        assert it.run() == [Fate(Became.WAITING, "paced"), Fate(Became.WAITING, "upstream")]
+        assert 50 + STILL_SECONDS <= it.clock.now - NOW < 54 + STILL_SECONDS
+
+    def test_hundred_entries_are_one_read_and_unprocessed_ones_are_asked_for_again(self) -> None:
+        it = Following(250)
+        for number in range(250):
+            it.put(number, ACCEPTED)
+        it.dynamodb.calls.clear()
+        it.dynamodb.batch_size = 60
+        assert {each.became for each in it.run()} == {Became.DELIVERED}
+        assert it.polls == 1
+        assert it.dynamodb.calls == ["batch_get_item"] * 5
+
+    def test_jobs_that_are_settled_are_not_read_again(self) -> None:
+        it = Following(101)
+        for number in range(100):
+            it.put(number, ACCEPTED)
+        it.happens = {3: lambda: it.put(100, ACCEPTED)}
+        it.dynamodb.calls.clear()
+        it.run()
+        assert it.dynamodb.calls.count("batch_get_item") == 2 + it.polls - 1
+
+    def test_ledger_that_answers_nothing_of_a_batch_is_asked_again_at_the_next_poll(self) -> None:
+        it = Following(1)
+        it.put(0, ACCEPTED)
+        it.dynamodb.batch_size = 0
+        it.happens = {3: lambda: setattr(it.dynamodb, "batch_size", 100)}
+        assert it.run()[0].became == Became.DELIVERED
+
+    def test_ledger_that_fails_for_a_while_is_waited_for(self) -> None:
+        it = Following(1)
+        it.put(0, ACCEPTED)
+        it.dynamodb.failure = DOWN
+        it.happens = {3: lambda: setattr(it.dynamodb, "failure", None)}
+        assert it.run()[0].became == Became.DELIVERED
+        assert it.follower.problem is None
+
+    def test_ledger_that_can_not_be_read_ends_it_and_says_why(self) -> None:
+        it = Following(1)
+        it.dynamodb.failure = DOWN
+        assert it.run() == [Fate(Became.WAITING)]
+        assert it.polls == MAX_FAILED_POLLS
+        assert it.follower.problem == "DynamoDB refused: AccessDeniedException"
+
+    def test_interrupted_it_ends(self) -> None:
+        it = Following(1)
+        assert list(it.follower.follow(it.jobs, lambda: True)) == []
+
+    def test_nothing_to_follow_asks_nobody(self) -> None:
+        it = Following(0)
+        assert it.run() == []
+        assert it.dynamodb.calls == []
+
+
+@given(st.lists(st.sampled_from(["moved", "refused", "not deleted"]), max_size=30))
+def test_nothing_is_lost_whatever_fails(fates: list[str]) -> None:
+    bench = Bench()
     bench.queue.put(*bodies(jobs(len(fates))))
-    done = bench.run()
-    bench.queue.refusing = set()
+    named = {name: {f"i{n}" for n, each in enumerate(fates) if each == name} for name in ("refused", "not deleted")}
+    bench.retries.refused, bench.queue.undeleted = named["refused"], named["not deleted"]
+    done = bench.move()
     assert len(done) == len(fates)
-    left = dict.fromkeys(fine, 0) | {"no delete": 2}
-    expected = Counter({f"i{n}": left.get(fate, 1) for n, fate in enumerate(fates)})
-    assert Counter(each.incident_id for each in bench.queue.jobs()) == +expected
+    on_retries = Counter(each.incident_id for each in bench.retries.jobs())
+    on_dead_letters = Counter(each.incident_id for each in bench.queue.jobs())
+    assert on_retries == Counter(f"i{n}" for n, each in enumerate(fates) if each != "refused")
+    assert on_dead_letters == Counter(f"i{n}" for n, each in enumerate(fates) if each != "moved")
     assert len(bench.queue.visible()) == len(bench.queue.messages)

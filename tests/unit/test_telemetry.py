@@ -43,7 +43,7 @@ class TestMetrics:
             *(f"job_{outcome}" for outcome in Outcome),
             *(f"reason_{reason}" for reason in Reason),
             *("stale_channel", "lookups_limited", "rejected_request", "crash", "unguarded", "dead_lettered"),
-            *("unreadable_job", "fallback_told", "fallback_failed", "unconfirmed", "replay_settled", "replay_failed"),
+            *("unreadable_job", "fallback_told", "fallback_failed", "unconfirmed"),
             *("share_missed", "reconcile_failed", "unauthorized_share", "signal_failed", "misconfigured_channel"),
         }
 
@@ -67,8 +67,6 @@ class TestMetrics:
         for notice in ("stale_channel", "misconfigured_channel", "lookups_limited", "fallback_failed"):
             recorder.telemetry.notice(notice, "why")
         recorder.telemetry.reconciled("noc", Found(missed=1, failure="HTTP 500", reason=Reason.UPSTREAM), {})
-        for outcome in (Outcome.DELIVERED, Outcome.UNSAFE):
-            recorder.telemetry.replayed(None, Result(outcome, "noc"), {})
         recorder.telemetry.refused(samples.request(), BadRequest("f", "d"))
         recorder.telemetry.refused(samples.request(), Unauthorized(channel_exists=True))
         assert set(recorder.metrics()) == names
@@ -176,10 +174,10 @@ class TestLines:
 
     def test_what_goes_to_the_dead_letters_is_counted_once_and_not_each_time_it_is_looked_at(self) -> None:
         recorder = Recorder()
-        parked = Result(Outcome.QUEUED, "noc", queue="dead_letter")
-        recorder.telemetry.worked(samples.job(), parked, {})
+        dead_lettered = Result(Outcome.QUEUED, "noc", queue="dead_letter")
+        recorder.telemetry.worked(samples.job(), dead_lettered, {})
         assert "dead_lettered" not in recorder.metrics()
-        recorder.telemetry.worked(samples.job(), replace(parked, reason=Reason.EXPIRED), {})
+        recorder.telemetry.worked(samples.job(), replace(dead_lettered, reason=Reason.EXPIRED), {})
         assert recorder.metrics()["dead_lettered"] == 1
 
     def test_a_message_that_is_no_job_is_an_error_without_its_content(self) -> None:

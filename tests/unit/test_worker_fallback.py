@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from relay.worker import BURY_AGAIN_SECONDS
+from relay.worker import DEAD_LETTER_AGAIN_SECONDS
 from tests import samples
 from tests.fakes import FakeSecrets, FakeSns, Relay, room
 
@@ -83,7 +83,7 @@ class TestFallback:
 
     def test_one_that_was_moved_back_and_is_refused_again_is_one_dead_letter(self) -> None:
         relay = room(REFUSED)
-        woken(relay, buried_at=NOW)
+        woken(relay, dead_lettered_at=NOW)
         for _ in range(16):
             relay.wake(30)
         assert (len(relay.dead_letters.messages), len(relay.session.calls), len(told(relay))) == (1, 1, 1)
@@ -201,5 +201,5 @@ class TestFallback:
         let_go.set()
         # It is told again, rather than taken for told.
         [delay] = relay.retries.delays()
-        assert delay <= BURY_AGAIN_SECONDS
+        assert delay <= DEAD_LETTER_AGAIN_SECONDS
         assert not relay.entry(recipients=("Network Operations",)).told

@@ -9,7 +9,7 @@ from botocore.exceptions import EndpointConnectionError
 from relay.channel_cache import UNKNOWN_SECONDS
 from relay.fallback import MINUTE
 from tests import samples
-from tests.fakes import FakeSecrets, Relay, room
+from tests.fakes import FakeSecrets, Relay, room, worked
 
 DOWN = samples.refused(503)
 
@@ -80,4 +80,7 @@ def test_channel_made_again_can_have_its_jobs_replayed() -> None:
     relay.secrets.texts["noc"] = secret
     relay.clock.now += UNKNOWN_SECONDS
     [dead] = relay.dead_letters.jobs()
-    assert relay.worker.replay(dead.to_json())["outcome"] == "delivered"
+    relay.retries.messages.clear()
+    worked(relay, dead)
+    assert len(relay.session.calls) == 1
+    assert relay.entry().announced

@@ -209,14 +209,14 @@ class TestExpiry:
         woken(relay, attempts=7, rounds=30)
         relay.wake(MAX_AGE + 1)
         [job] = relay.dead_letters.jobs()
-        assert (job.reason, job.attempts, job.buried_at) == ("expired", 8, timestamp(relay.clock.now))
+        assert (job.reason, job.attempts, job.dead_lettered_at) == ("expired", 8, timestamp(relay.clock.now))
         # What has to be mended is what xMatters answered last.
         assert (job.http_status, job.response_excerpt, job.last_failed_at) == (503, "down", NOW)
         assert len(relay.session.calls) == 1
         assert relay.recorder.metrics()["dead_lettered"] == 1
         assert relay.recorder.metrics()["reason_expired"] == 1
 
-    def test_a_copy_doubled_by_a_crash_is_buried_once(self) -> None:
+    def test_a_copy_doubled_by_a_crash_is_dead_lettered_once(self) -> None:
         relay = room(DOWN)
         woken(relay, status="warning", body=samples.body(status="warning"))
         relay.retries.messages *= 2

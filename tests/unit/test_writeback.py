@@ -17,7 +17,7 @@ from relay.worker import JOB_SECONDS, SILENT_SECONDS
 from relay.writeback import LEASE_SECONDS
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
-from tests.fakes import Call, Clock, FakeSecrets, FakeSession, Meddled, Relay, Step, table_down
+from tests.fakes import Call, Clock, FakeSecrets, FakeSession, Meddled, Relay, Step, table_down, worked
 
 ANSWER = {
     "relay": 1,
@@ -237,7 +237,7 @@ class TestFailing:
         assert (rests.reason, rests.http_status, rests.response_excerpt) == ("refused", 404, "no such incident")
         assert (rests.attempts, rests.kind, relay.chores.messages) == (1, "writeback", [])
 
-    def test_what_is_refused_and_not_buried_is_offered_again(self) -> None:
+    def test_what_is_refused_and_not_dead_lettered_is_offered_again(self) -> None:
         relay = room(samples.refused(404))
         relay.dead_letters.failure = EndpointConnectionError(endpoint_url="https://sqs")
         put(relay, job())
@@ -296,14 +296,16 @@ class TestHanging:
 
 
 class TestReplay:
-    def test_an_operator_gets_the_outcome_and_keeps_the_job(self) -> None:
+    def test_dead_lettered_callback_that_comes_back_is_tried_however_old_it_is_and_written_once(self) -> None:
         relay = room(samples.refused(404), DONE)
-        envelope = job().to_json()
-        failed = relay.worker.replay(envelope)
-        assert (failed["outcome"], failed["reason"], failed["attempts"]) == ("unsafe", "refused", 1)
-        assert relay.dead_letters.messages == []
-        assert relay.worker.replay(envelope)["outcome"] == "delivered"
-        assert relay.worker.replay(envelope)["outcome"] == "duplicate"
+        put(relay, job())
+        relay.wake(0)
+        [dead] = relay.dead_letters.jobs()
+        put(relay, dead, dead)
+        relay.wake(10 * 86_400)
+        assert relay.retries.messages == []
+        assert len(comments(relay)) == 2
+        assert relay.recorder.metrics()["job_duplicate"] == 1
 
 
 class TestMeeting:
@@ -312,7 +314,7 @@ class TestMeeting:
         relay = room(dynamodb=table)
         other = relay.other()
         # The other one is quicker between this one's look and its claim.
-        table.before[("put_item", 0)] = lambda: other.worker.replay(job().to_json())
+        table.before[("put_item", 0)] = lambda: worked(other, job())
         put(relay, job())
         relay.wake(0)
         assert len(comments(relay)) == 1

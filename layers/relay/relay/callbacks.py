@@ -40,7 +40,7 @@ class Callbacks:
             return replace(result, outcome=Outcome.UNCHANGED)
         if self.keeper.keep(job, deadline, until=self.clock()):
             return replace(result, queue="retry")
-        if self.keeper.bury(job, deadline):
+        if self.keeper.dead_letter(job, deadline):
             return replace(result, queue="dead_letter")
         return replace(result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL, last_copy=last_copy(job))
 

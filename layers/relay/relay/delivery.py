@@ -93,13 +93,11 @@ class Delivery:
         )
         return self._announce(task, deadline)
 
-    def resume(
-        self, job: Job, share: Share, channel: Channel, deadline: Deadline, *, replayed: bool, hold: Closed | None
-    ) -> Result:
+    def resume(self, job: Job, share: Share, channel: Channel, deadline: Deadline, *, hold: Closed | None) -> Result:
         """Announce the state of a job that woke up, if that is still owed, and nothing holds it.
 
         `queued` on `retry` leaves it to the caller to let the job wait; `queued` on `dead_letter` means that it is
-        there. An operator's replay is never put on a queue from here: it is `unsafe` when it failed.
+        there.
         """
         state = State.of(share, seconds_of(job.received_at))
         state = replace(state, version=job.version, digest=job.digest or state.digest)
@@ -109,8 +107,7 @@ class Delivery:
             state,
             channel,
             self.owner(),
-            is_queued=not replayed,
-            is_replayed=replayed,
+            is_queued=True,
             hold=hold,
             environment_id=share.environment_id,
         )
@@ -129,6 +126,9 @@ class Delivery:
                 task = task.judged(entry)
                 if task.judgement.standing != Standing.OWED:
                     result = self._settle(task, entry, deadline)
+                elif task.is_to_revive(entry):
+                    result = None
+                    self._revive(task, entry, deadline)
                 else:
                     task, result = self._pursue(task, entry, deadline)
                 if result:
@@ -140,10 +140,19 @@ class Delivery:
         later = Closed(Reason.IN_FLIGHT, self.clock() + KEEP_SECONDS)
         return self._put_off(task, later, "the entry was changed each time it was read", deadline)
 
+    def _revive(self, task: Task, entry: Entry, deadline: Deadline) -> None:
+        """Note that a dead-lettered state is owed again, before it is announced or waits. Raises LedgerError."""
+        self.guard.write(
+            task.name,
+            entry,
+            entry.reviving(task.state, seconds_of(task.job.revived_at or task.job.received_at)),
+            deadline,
+        )
+
     def _settle(self, task: Task, entry: Entry, deadline: Deadline) -> Result | None:
         """Note the version of what changes nothing; None when the ledger was changed meanwhile."""
         standing = task.judgement.standing
-        if standing == Standing.PARKED:
+        if standing == Standing.DEAD_LETTERED:
             return replace(task.result(Outcome.QUEUED), queue="dead_letter", owed=task.owed(entry))
         nothing_to_note = standing != Standing.UNCHANGED or (task.state.is_same(entry.kept) and not entry.owed_since)
         if not nothing_to_note and not self._keep_for_pages(task, entry, deadline):
@@ -177,12 +186,12 @@ class Delivery:
             return task, self._give_up(task, task.hold.reason, entry, deadline)
         wait = self._wait(task, entry)
         task = self._keep(task, wait, deadline)
-        if wait and task.can_wait:
+        if wait and task.is_queued:
             return task, self._let_wait(task, entry, wait, deadline)
         if wait and wait.reason == Reason.IN_FLIGHT:
             # No queue took it, but BigPanda waits, and the other sender may be done in a moment.
             return task, self._linger(task, deadline)
-        if not task.can_wait and room_for_rings(entry, self.clock()) < 1:
+        if not task.is_queued and room_for_rings(entry, self.clock()) < 1:
             # xMatters would accept it, and drop it without a word.
             return task, self._rest(task, replace(task.result(Outcome.UNSAFE), reason=Reason.PACED), deadline)
         ticket = self._enter(task, entry, deadline)
@@ -259,7 +268,11 @@ class Delivery:
         """Note that the state is owed, and by when it may be sent; None when the ledger was changed meanwhile."""
         slot = wait.slot or entry.slot
         owed = entry.keeping(task.state, slot=slot) if task.is_queued else replace(entry, slot=slot)
-        is_noted = (task.state.is_same(entry.kept) or not task.is_queued) and owed.slot == entry.slot
+        if entry.revived_at:
+            # An operator who replays follows the entry, and reads there what the state waits for.
+            owed = replace(owed, reason=wait.reason)
+        is_noted = task.state.is_same(entry.kept) or not task.is_queued
+        is_noted = is_noted and (owed.slot, owed.reason) == (entry.slot, entry.reason)
         try:
             if not is_noted and self.guard.write(task.name, entry, owed, deadline) is None:
                 return None
@@ -279,7 +292,7 @@ class Delivery:
 
     def _enter(self, task: Task, entry: Entry, deadline: Deadline) -> Ticket | Closed:
         """Leave to signal; given to what nothing holds."""
-        if not task.can_wait:
+        if not task.is_queued:
             return Ticket({})
         slot = task.slot or entry.slot
         return self.guard.enter(task.rules, deadline, urgent=task.state.is_critical, slot=slot)
@@ -307,13 +320,18 @@ class Delivery:
             result = task.delivered(sent)
             return result if is_recorded else self._to_catch_up(task, result, "what was sent is not recorded", deadline)
         result = self._rest(task, task.failed(sent), deadline)
-        is_parked = result.queue == "dead_letter"
         rests_until = until + AMBIGUOUS_REST_SECONDS - RESTS_LESS_SECONDS
         self.guard.record(
             task.name,
             entry,
             lambda now: now.failed(
-                lease, sent.attempts, sent.rings, until=until, parked=is_parked, rests_until=rests_until
+                lease,
+                sent.attempts,
+                sent.rings,
+                until=until,
+                reason=result.reason or "",
+                dead_lettered_at=_mark(result),
+                rests_until=rests_until,
             ),
             deadline,
         )
@@ -325,7 +343,7 @@ class Delivery:
         now = self.clock()
         since = seconds_of(task.job.ledger_down_since or timestamp(now))
         task = replace(task, job=replace(task.job, ledger_down_since=timestamp(since)))
-        can_be_late = task.is_meant or task.hold is not None or now - since < UNGUARDED_AFTER_SECONDS
+        can_be_late = task.job.is_revived or task.hold is not None or now - since < UNGUARDED_AFTER_SECONDS
         if not task.is_live and can_be_late:
             until = max(now + UNGUARDED_WAIT_SECONDS, task.hold.until if task.hold else 0.0)
             return replace(self._waiting(task, Reason.INTERNAL, until, Entry()), unguarded=why)
@@ -364,7 +382,7 @@ class Delivery:
     def _put_off(self, task: Task, wait: Closed, why: str, deadline: Deadline) -> Result:
         """Leave it to the retry queue; if that can't be had, the state is sent as it is."""
         task = self._keep(task, wait, deadline)
-        if task.can_wait:
+        if task.is_queued:
             return replace(self._waiting(task, wait.reason, wait.until, Entry()), unguarded=why)
         return self._without_ledger(task, why, deadline)
 
@@ -391,25 +409,32 @@ class Delivery:
     def _give_up(self, task: Task, reason: Reason, entry: Entry, deadline: Deadline) -> Result:
         """Dead-letter a state that is owed for too long, or whose channel was removed."""
         result = self._rest(task, replace(task.result(Outcome.UNSAFE), reason=reason), deadline)
-        if result.queue == "dead_letter":
-            self.guard.record(task.name, entry, lambda now: now.parking(task.state), deadline)
+        mark = _mark(result)
+        if mark is not None:
+            self.guard.record(task.name, entry, lambda now: now.dead_lettering(task.state, mark, reason), deadline)
         return replace(result, owed=task.owed(entry))
 
     def _rest(self, task: Task, result: Result, deadline: Deadline) -> Result:
-        """Where a state rests that was not accepted: among the dead letters if it won't pass, or no other took it."""
-        if task.is_replayed:
-            return result
+        """Keep a state that was not accepted; dead-letter what won't pass, or what the retry queue does not take."""
         job = after_failure(task.job, result, self.clock())
         is_final = HANDLING[result.reason or Reason.INTERNAL].is_final
         queued = replace(result, outcome=Outcome.QUEUED)
         # A queue that did not take it before may take it now.
         if not is_final and (task.is_queued or self.keeper.keep(job, deadline, until=self.clock() + KEEP_SECONDS)):
             return replace(queued, queue="retry")
-        if self.keeper.bury(job, deadline):
-            return replace(queued, queue="dead_letter")
+        dead_letter = self.keeper.dead_letter(job, deadline)
+        if dead_letter:
+            return replace(queued, queue="dead_letter", job=dead_letter)
         if task.is_queued:
             return replace(queued, queue="retry")
         return replace(result, detail=f"{result.detail}; no queue took it", last_copy=last_copy(job))
+
+
+def _mark(result: Result) -> float | None:
+    """The mark of the message that the result put on the dead-letter queue, in epoch seconds."""
+    if result.queue != "dead_letter" or result.job is None or result.job.dead_lettered_at is None:
+        return None
+    return seconds_of(result.job.dead_lettered_at)
 
 
 def _catch_up_seconds(task: Task, now: float) -> float:

@@ -14,7 +14,7 @@ from relay.channel import Channel
 from relay.deadline import Deadline
 from relay.errors import BadRequest, QueueError, Reason
 from relay.incident import Share, Version
-from relay.message import Job, fits, reduced_body, timestamp
+from relay.message import MILLISECOND, Job, fits, reduced_body, seconds_of, timestamp
 from relay.queues import MAX_DELAY_SECONDS, Queue
 from relay.transition import is_open
 
@@ -75,7 +75,7 @@ def release_job(job: Job, event: str) -> Job:
 
 def followup_job(job: Job) -> Job:
     """The job that finds the pages of an incident's signals and ends those that must end; `job` is a signal's."""
-    return replace(job, kind="followup", not_before=None, rounds=0, buried_at=None, revived_at=None)
+    return replace(job, kind="followup", not_before=None, rounds=0, dead_lettered_at=None, revived_at=None)
 
 
 def _route(channel: Channel, share: Share) -> "Route | None":
@@ -126,10 +126,14 @@ class Keeper:
         delay = min(MAX_DELAY_SECONDS, max(0, ceil(until - self.clock())))
         return self._put(self.chores if job.kind in CHORES else self.retries, job, deadline, delay)
 
-    def bury(self, job: Job, deadline: Deadline) -> bool:
-        """Put a job on the dead-letter queue, where it rests until an operator replays it; false if it can't."""
-        buried = replace(job, buried_at=timestamp(self.clock()), spare=False)
-        return self._put(self.dead_letters, buried, deadline, 0)
+    def dead_letter(self, job: Job, deadline: Deadline) -> Job | None:
+        """Put a job on the dead-letter queue; return it as it is there, with its mark, or None if the queue fails.
+
+        The mark is later than the job's revival, whatever the clocks of the two functions say.
+        """
+        revived = seconds_of(job.revived_at) if job.revived_at else 0.0
+        marked = replace(job, dead_lettered_at=timestamp(max(self.clock(), revived + MILLISECOND)), spare=False)
+        return marked if self._put(self.dead_letters, marked, deadline, 0) else None
 
     def _put(self, queue: Queue, job: Job, deadline: Deadline, delay: int) -> bool:
         try:

@@ -7,14 +7,14 @@ locked.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from copy import replace
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from relay.pace import Slot
-from relay.table import Table, legal
+from relay.table import Table, Text, legal
 from relay.transition import ALERT_NAME_LENGTH, State, Transition, compare
 
 # Longer than any sender works, so that a lease ends only when its holder is gone.
@@ -93,7 +93,10 @@ class Entry(NamedTuple):
 
     `kept` is the newest state that is announced, on a queue, or was found to change nothing; `seen` are digests of its
     version. `doubtful` may have been announced: nobody can tell. `eased` is better than what was announced, and nobody
-    wanted to hear of it. `parked` rests in the dead-letter queue. `slot` was set aside for the incident by the pace.
+    wanted to hear of it. `dead_lettered` is the state that was dead-lettered last and is not revived;
+    `dead_lettered_at` is the mark of its message (epoch seconds, 0 for never). `revived_at` is the time at which the
+    kept state came back from the dead-letter queue (epoch seconds; 0: it did not, or was dead-lettered again). `reason`
+    says why the last attempt failed, or why a revived state waits. `slot` was set aside for the incident by the pace.
     `signals` are the times of those signals that rang or may have. `owed_since` is when the first state came that is
     owed and not announced; `told` says that the fallback topic heard of it. `asked` counts how often xMatters was asked
     to take the kept state. `raised` are the last signals that xMatters accepted, oldest first. `environment_id` is
@@ -108,7 +111,10 @@ class Entry(NamedTuple):
     announced: State | None = None
     doubtful: tuple[State, ...] = ()
     eased: State | None = None
-    parked: State | None = None
+    dead_lettered: State | None = None
+    dead_lettered_at: float = 0.0
+    revived_at: float = 0.0
+    reason: str = ""
     lease: Lease | None = None
     slot: Slot | None = None
     signals: tuple[float, ...] = ()
@@ -158,6 +164,8 @@ class Entry(NamedTuple):
         # A body that says nothing of its status says nothing against what is known.
         eased = _without_alerts(state) if is_better else self.eased if state.is_open and state.rank is None else None
         entry = replace(self._knowing(state), owed_since=None, told=False, slot=None, eased=eased)
+        if state.is_of_same_share(entry.dead_lettered):
+            entry = replace(entry, dead_lettered=None)
         # The newest state is over: so is every page that was signalled until now, whatever the clocks of its senders.
         return entry if state.is_open else entry._over(max(state.came, self._last_claim() + TICK_SECONDS))
 
@@ -210,7 +218,8 @@ class Entry(NamedTuple):
             announced=state,
             doubtful=(),
             eased=None,
-            parked=None,
+            dead_lettered=None,
+            reason="",
             owed_since=entry.owed_since if is_owed else None,
             told=entry.told and is_owed,
             acknowledged_by="" if is_anew else entry.acknowledged_by,
@@ -229,21 +238,29 @@ class Entry(NamedTuple):
         return replace(self, acknowledged_by=target)
 
     def failed(
-        self, lease: Lease, attempts: int, rings: int, *, until: float, parked: bool, rests_until: float = 0.0
+        self,
+        lease: Lease,
+        attempts: int,
+        rings: int,
+        *,
+        until: float,
+        reason: str = "",
+        dead_lettered_at: float | None = None,
+        rests_until: float = 0.0,
     ) -> "Entry":
         """The entry once the lease's state was not accepted.
 
-        `rings` counts those of the attempts that may have rung all the same, by `until`; `parked` says that the state
-        rests in the dead-letter queue.
+        `rings` counts those of the attempts that may have rung all the same, by `until`. `dead_lettered_at` is the mark
+        of the state's message on the dead-letter queue, None if it is not there.
         """
         entry = self._released(lease)
         # Once only: a write may have been done although its answer was lost.
         if entry is not self and lease.state.is_same(entry.kept):
-            entry = replace(entry, asked=entry.asked + attempts)
+            entry = replace(entry, asked=entry.asked + attempts, reason=reason)
         entry = entry._rung(lease, rings, until)
         if rings:
             entry = replace(entry._doubting(lease.state), rests_until=rests_until)
-        return entry.parking(lease.state) if parked else entry
+        return entry if dead_lettered_at is None else entry.dead_lettering(lease.state, dead_lettered_at, reason)
 
     def woken(self) -> "Entry":
         """The entry of an incident whose snooze is over: it is as bad as before, and nobody looks after it any more.
@@ -258,15 +275,24 @@ class Entry(NamedTuple):
         """The entry with what became of signals, by their request ids."""
         return replace(self, raised=tuple(_followed(each, seen.get(each.request_id, each)) for each in self.raised))
 
-    def parking(self, state: State) -> "Entry":
-        """The entry with a state that rests in the dead-letter queue."""
-        return replace(self, parked=_without_alerts(state))
+    def dead_lettering(self, state: State, at: float, reason: str) -> "Entry":
+        """Return the entry with a dead-lettered state; `at` is the mark of its message."""
+        if state.is_of_same_share(self.kept) and self.revived_at > at:
+            # An operator moved the message before its sender noted it.
+            return self
+        at = max(at, self.dead_lettered_at) if state.is_of_same_share(self.dead_lettered) else at
+        return replace(self, dead_lettered=_without_alerts(state), dead_lettered_at=at, revived_at=0.0, reason=reason)
+
+    def reviving(self, state: State, at: float) -> "Entry":
+        """Return the entry with a dead-lettered state that is owed again; `at` is the time of its revival."""
+        return replace(self.keeping(state), dead_lettered=None, revived_at=at, reason="")
 
     def _knowing(self, state: State) -> "Entry":
         same_version = self.kept is not None and self.kept.version == state.version
         seen = (*(digest for digest in (self.seen if same_version else ()) if digest != state.digest), state.digest)
-        asked = self.asked if state.is_same(self.kept) else 0
-        return replace(self, kept=_without_alerts(state), seen=seen[-MAX_SEEN:], asked=asked)
+        is_same = state.is_same(self.kept)
+        known = replace(self, kept=_without_alerts(state), seen=seen[-MAX_SEEN:])
+        return known if is_same else replace(known, asked=0, revived_at=0.0, reason="")
 
     def _rung(self, lease: Lease, rings: int, at: float) -> "Entry":
         """So many signals of a lease, in place of what it had; `at` too, for a write may be done twice."""
@@ -344,11 +370,15 @@ class Ledger:
         found = self.table.read(name)
         if found is None:
             return Entry()
-        try:
-            return replace(_decoded(json.loads(found.text)), sequence=found.sequence)
-        except (ValueError, TypeError, AttributeError, LookupError):
-            # Written by another version, or by hand. People may have been told of it, so its resolve is owed.
-            return Entry(doubtful=(_UNKNOWN,), sequence=found.sequence, is_unreadable=True)
+        return _entry(found)
+
+    def read_many(self, names: Collection[str]) -> dict[str, Entry]:
+        """Return the entries of these keys, empty where there is none, without those that DynamoDB did not answer for.
+
+        Raises LedgerError.
+        """
+        found = self.table.read_many(names)
+        return {name: Entry() if text is None else _entry(text) for name, text in found.items()}
 
     def write(self, name: str, before: Entry, after: Entry) -> Entry | None:
         """Write `after` if the item is still `before`: the entry as it is now, or None if it was not.
@@ -357,6 +387,14 @@ class Ledger:
         """
         sequence = self.table.write(name, before.sequence, json.dumps(_encoded(after), separators=(",", ":")))
         return replace(after, sequence=sequence, is_unreadable=False) if sequence else None
+
+
+def _entry(found: Text) -> Entry:
+    try:
+        return replace(_decoded(json.loads(found.text)), sequence=found.sequence)
+    except (ValueError, TypeError, AttributeError, LookupError):
+        # Written by another version, or by hand. People may have been told of it, so its resolve is owed.
+        return Entry(doubtful=(_UNKNOWN,), sequence=found.sequence, is_unreadable=True)
 
 
 # An incident of which nothing is known but that people may have been told of it.
@@ -371,7 +409,10 @@ def _encoded(entry: Entry) -> dict[str, Any]:
         "announced": _encoded_state(entry.announced),
         "doubtful": [_encoded_state(state) for state in entry.doubtful],
         "eased": _encoded_state(entry.eased),
-        "parked": _encoded_state(entry.parked),
+        "dead_lettered": _encoded_state(entry.dead_lettered),
+        "dead_lettered_at": entry.dead_lettered_at,
+        "revived_at": entry.revived_at,
+        "reason": entry.reason,
         "lease": [lease.owner, lease.until, lease.began, _encoded_state(lease.state)] if lease else None,
         "slot": [slot.at, slot.urgent] if slot else None,
         "signals": entry.signals,
@@ -395,7 +436,10 @@ def _decoded(members: Mapping[str, Any]) -> Entry:
         announced=_decoded_state(members.get("announced")),
         doubtful=tuple(_state(state) for state in members.get("doubtful", ())),
         eased=_decoded_state(members.get("eased")),
-        parked=_decoded_state(members.get("parked")),
+        dead_lettered=_decoded_state(members.get("dead_lettered")),
+        dead_lettered_at=members.get("dead_lettered_at", 0.0),
+        revived_at=members.get("revived_at", 0.0),
+        reason=members.get("reason", ""),
         lease=Lease(lease[0], lease[1], lease[2], _state(lease[3])) if lease else None,
         slot=Slot(slot[0], slot[1]) if slot else None,
         signals=tuple(members.get("signals", ())),

@@ -22,6 +22,8 @@ MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_EXCERPT = 2048
 MAX_TEXT = 1024
 MAX_REDUCED_BYTES = 60 * 1024
+# The resolution of `timestamp`.
+MILLISECOND = 0.001
 
 
 class UnreadableMessage(ValueError):
@@ -36,12 +38,14 @@ class Job(NamedTuple):
     its first try: then `reason` is `in_flight`, and it never failed. It must not be tried before `not_before`.
     `body_reduced` says that `body` is not what BigPanda sent but what of it fitted; `may_have_rung` that xMatters may
     have accepted one of the attempts; `accepted` that it did, and the ledger could not be told; `told` that the
-    fallback topic heard of it. `ledger_down_since` is when the job met a ledger that fails. `buried_at` is when it was
-    put on the dead-letter queue, `revived_at` when an operator moved it from there to the retry queue: its age counts
-    from then. `url_recipients` are those that the webhook's URL named (None: nobody noted it): for each set of them
-    an incident is announced on its own. `priority` is xMatters', if the channel's route names one. `spare` says that
-    the same job is on the queue once more, and that the other one sees to what this one can't do; `found` that BigPanda
-    was asked for the share, whose alerts need not have the ids that they have in a webhook.
+    fallback topic heard of it. `ledger_down_since` is when the job met a ledger that fails. `dead_lettered_at` is the
+    time at which the relay dead-lettered the job last (None: never, or SQS's own redrive moved it). `revived_at` is the
+    time at which the worker received the job from the dead-letter queue: its age counts from then. The job is revived
+    if that is later than `dead_lettered_at`. `url_recipients` are those that the webhook's URL named (None: nobody
+    noted it): for each set of them an incident is announced on its own. `priority` is xMatters', if the channel's route
+    names one. `spare` says that the same job is on the queue once more, and that the other one sees to what this one
+    can't do; `found` that BigPanda was asked for the share, whose alerts need not have the ids that they have in a
+    webhook.
     """
 
     kind: str
@@ -70,13 +74,29 @@ class Job(NamedTuple):
     digest: str | None = None
     rounds: int = 0
     ledger_down_since: str | None = None
-    buried_at: str | None = None
+    dead_lettered_at: str | None = None
     revived_at: str | None = None
     url_recipients: tuple[str, ...] | None = None
     priority: str | None = None
     spare: bool = False
     found: bool = False
     schema: int = SCHEMA
+
+    @property
+    def is_revived(self) -> bool:
+        """True if the worker received the job again after it was dead-lettered last."""
+        if self.revived_at is None or self.dead_lettered_at is None:
+            return self.revived_at is not None
+        return seconds_of(self.revived_at) > seconds_of(self.dead_lettered_at)
+
+    def revived(self, now: float) -> Self:
+        """Return the dead-lettered job as it starts anew at `now` (epoch seconds): its age and its backoff begin.
+
+        The revival is later than the mark, whatever the clocks of the two functions say.
+        """
+        mark = seconds_of(self.dead_lettered_at) if self.dead_lettered_at else 0.0
+        at = timestamp(max(now, mark + MILLISECOND))
+        return self._replace(revived_at=at, replays=self.replays + 1, rounds=0, not_before=None, spare=False)
 
     def to_json(self) -> str:
         """The envelope: printable ASCII only."""
@@ -117,7 +137,7 @@ _MOMENTS = (
     "last_failed_at",
     "not_before",
     "ledger_down_since",
-    "buried_at",
+    "dead_lettered_at",
     "revived_at",
 )
 

@@ -28,7 +28,7 @@ class Standing(StrEnum):
     DUPLICATE = "duplicate"
     SUPERSEDED = "superseded"
     UNCHANGED = "unchanged"
-    PARKED = "parked"
+    DEAD_LETTERED = "dead_lettered"
 
 
 class Judgement(NamedTuple):
@@ -52,8 +52,12 @@ def judge_share(
     return judge_change(entry, state, notify_on)
 
 
-def judge_job(entry: Entry, state: State, notify_on: AbstractSet[Transition], *, replayed: bool) -> Judgement:
-    """How the state of a job that woke up stands. An operator's replay of one that is parked is meant to be tried."""
+def judge_job(entry: Entry, state: State, notify_on: AbstractSet[Transition], *, mark: float | None) -> Judgement:
+    """Return the standing of a job that woke up.
+
+    `mark` is the time at which its message was dead-lettered (epoch seconds), None if it was not. Only a mark that is
+    no older than the entry's revives a dead-lettered state: not a leftover, and not a copy of an earlier dead letter.
+    """
     announced = entry.announced
     is_announced = announced is not None and state.is_same(announced)
     is_announced = is_announced and (state.version is not None or not (announced and announced.precedes(state)))
@@ -64,8 +68,8 @@ def judge_job(entry: Entry, state: State, notify_on: AbstractSet[Transition], *,
         state.precedes(entry.announced) or state.precedes(entry.kept) or _is_copy(entry, state)
     ):
         return Judgement(Standing.DUPLICATE if is_announced else Standing.SUPERSEDED)
-    if state.is_of_same_share(entry.parked) and not replayed:
-        return Judgement(Standing.PARKED)
+    if state.is_of_same_share(entry.dead_lettered) and (mark is None or mark < entry.dead_lettered_at):
+        return Judgement(Standing.DEAD_LETTERED)
     judgement = judge_change(entry, state, notify_on)
     is_news = judgement.standing == Standing.OWED or not is_announced
     return judgement if is_news else Judgement(Standing.DUPLICATE)
@@ -89,15 +93,15 @@ def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition])
 def is_known(entry: Entry, state: State, now: float) -> bool:
     """Whether a state that BigPanda was asked for is nothing new: a share told of it, or of a newer one.
 
-    What is being sent is known, and so is what waits on a queue, or rests among the dead letters.
+    What is being sent is known, and so is what waits on the retry queue, or is dead-lettered.
     """
     kept = entry.kept
     if entry.is_busy(now) or (kept and kept.version and state.version and state.version <= kept.version):
         return True
     # A dead letter that was overtaken since says nothing any more.
-    parked = None if entry.parked and entry.parked.precedes(kept) else entry.parked
-    resting = (kept if entry.owed_since is not None else None, parked)
-    return any(known and (known.is_open, known.rank) == (state.is_open, state.rank) for known in resting)
+    dead_lettered = None if entry.dead_lettered and entry.dead_lettered.precedes(kept) else entry.dead_lettered
+    queued = (kept if entry.owed_since is not None else None, dead_lettered)
+    return any(known and (known.is_open, known.rank) == (state.is_open, state.rank) for known in queued)
 
 
 def earliest(entry: Entry, transition: Transition, min_seconds: float) -> float:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 KEPT_SECONDS = 90 * 24 * 3600
 # A key has 2,048 bytes at most; an incident's id stands in it beside a channel and a hash of recipients.
 MAX_KEY_BYTES = 1024
+# What one BatchGetItem may ask for.
+MAX_BATCH = 100
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -44,6 +46,25 @@ class Table:
             lambda: self._client.get_item(TableName=self._name, Key={"pk": {"S": key}}, ConsistentRead=True).get("Item")
         )
         return Text(item["text"]["S"], int(item["sequence"]["N"])) if item else None
+
+    def read_many(self, keys: Collection[str]) -> dict[str, Text | None]:
+        """Return the texts at these keys, as after all answered writes; None where there is none.
+
+        Keys that DynamoDB leaves unprocessed are asked for again as long as each answer has some; the rest is missing.
+        """
+        found: dict[str, Text | None] = {}
+        left = list(keys)
+        while left:
+            asked, left = left[:MAX_BATCH], left[MAX_BATCH:]
+            keys_asked: list[Any] = [{"pk": {"S": key}} for key in asked]
+            answer = self._get_batch({self._name: {"Keys": keys_asked, "ConsistentRead": True}})
+            unprocessed = {each["pk"]["S"] for each in answer["UnprocessedKeys"].get(self._name, {"Keys": []})["Keys"]}
+            found |= {key: None for key in asked if key not in unprocessed}
+            for item in answer["Responses"].get(self._name, ()):
+                found[item["pk"]["S"]] = Text(item["text"]["S"], int(item["sequence"]["N"]))
+            if len(unprocessed) < len(asked):
+                left += unprocessed
+        return found
 
     def write(self, key: str, before: int, text: str) -> int | None:
         """Write the text if its sequence is still `before` (0: there is none): the new sequence, else None."""
@@ -110,6 +131,10 @@ class Table:
             )
         )
         return None if answer is None else {name: _plain(value) for name, value in answer["Attributes"].items()}
+
+    def _get_batch(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        answer: Mapping[str, Any] = _asked(lambda: self._client.batch_get_item(RequestItems=request)) or {}
+        return {"Responses": {}, "UnprocessedKeys": {}} | dict(answer)
 
     def _expiry(self, lasts: float = KEPT_SECONDS) -> str:
         return str(int(self._clock() + lasts))

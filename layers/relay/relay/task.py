@@ -4,7 +4,7 @@ from copy import replace
 from typing import NamedTuple
 
 from relay.channel import Channel
-from relay.errors import HANDLING
+from relay.errors import HANDLING, Reason
 from relay.ledger import Entry, key, named
 from relay.message import Job, seconds_of, timestamp
 from relay.outcome import Outcome, Owed, Result
@@ -29,9 +29,8 @@ class Task(NamedTuple):
     """A state to announce.
 
     `owner` names its sender. `is_live` says that BigPanda waits for an answer; `is_queued` that the job is on the retry
-    queue, `is_turned_away` that the queue did not take it; `is_replayed` that an operator holds it, and puts it back
-    himself. `hold` says why it must not be sent although it may be owed; `slot`
-    is what the pace set aside for it just now. `environment_id` is where BigPanda has the incident;
+    queue, `is_turned_away` that the queue did not take it. `hold` says why it must not be sent although it may be owed;
+    `slot` is what the pace set aside for it just now. `environment_id` is where BigPanda has the incident;
     `is_first` says that the ledger knew nothing of it before; `is_stamped` that BigPanda's time stamps order it.
     """
 
@@ -41,7 +40,6 @@ class Task(NamedTuple):
     owner: str
     is_live: bool = False
     is_queued: bool = False
-    is_replayed: bool = False
     is_turned_away: bool = False
     hold: Closed | None = None
     slot: Slot | None = None
@@ -66,19 +64,18 @@ class Task(NamedTuple):
         return (channel, people)
 
     @property
-    def is_meant(self) -> bool:
-        """Whether an operator wants it to be tried, whatever its age, and wherever it rested."""
-        return self.is_replayed or self.job.revived_at is not None
+    def mark(self) -> float | None:
+        """The time at which the job was dead-lettered last, in epoch seconds; None if it was not."""
+        return seconds_of(self.job.dead_lettered_at) if self.job.dead_lettered_at else None
 
     @property
     def is_given_up(self) -> bool:
         """True if it must not be signalled any more, but is dead-lettered if it is owed."""
         return self.hold is not None and HANDLING[self.hold.reason].is_final
 
-    @property
-    def can_wait(self) -> bool:
-        """Whether something holds it; what nothing holds is sent now or never."""
-        return self.is_queued or self.is_replayed
+    def is_to_revive(self, entry: Entry) -> bool:
+        """True if the job came back from the dead-letter queue, and the entry does not know it yet."""
+        return self.mark is not None and self.job.is_revived and self.mark > entry.revived_at
 
     def judged(self, entry: Entry) -> "Task":
         """The task with what the ledger says of its state."""
@@ -87,7 +84,7 @@ class Task(NamedTuple):
         if self.is_live:
             judgement = judge_share(entry, state, notify_on, is_stamped=self.is_stamped)
         else:
-            judgement = judge_job(entry, state, notify_on, replayed=self.is_meant)
+            judgement = judge_job(entry, state, notify_on, mark=self.mark)
         job = replace(
             self.job,
             transition=judgement.change.transition if judgement.change else self.job.transition,
@@ -97,7 +94,20 @@ class Task(NamedTuple):
             received_at=timestamp(state.came),
         )
         is_first = self.is_first or entry.sequence == 0
-        return replace(self, state=state, judgement=judgement, job=job, is_first=is_first)
+        task = replace(self, state=state, judgement=judgement, job=job, is_first=is_first)
+        return task._revived_by(entry)
+
+    def _revived_by(self, entry: Entry) -> "Task":
+        """The task of a state that another message revived already: its age counts from that revival."""
+        at = entry.revived_at
+        if not at or not self.state.is_of_same_share(entry.kept) or self.is_to_revive(entry):
+            return self
+        task = replace(self, job=replace(self.job, revived_at=timestamp(at)))
+        is_expired = self.hold is not None and self.hold.reason == Reason.EXPIRED and not self.job.is_revived
+        if self.hold and is_expired and self.hold.until - at <= self.channel.policy.max_age_seconds:
+            # A leftover message: its own age is not that of the revived state.
+            return replace(task, hold=None)
+        return task
 
     def _after(self, entry: Entry) -> State:
         """Its state, which comes after all that is kept already, whatever the clocks of those who noted it said.

@@ -51,7 +51,6 @@ _FAILURES = frozenset(
         Reason.INTERNAL,
     }
 )
-REPLAYS = ("replay_settled", "replay_failed")
 
 
 def _outcome_metric(outcome: Outcome) -> str:
@@ -77,7 +76,6 @@ METRICS = (
     *map(_job_metric, Outcome),
     *map(_reason_metric, Reason),
     *NOTICES,
-    *REPLAYS,
 )
 
 type Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
@@ -157,17 +155,6 @@ class Telemetry:
         if job.kind == "signal":
             self._note_failed_signal(result)
         self._logger.info("job", extra=fields)
-
-    def replayed(self, job: Job | None, result: Result, spent: Mapping[str, float]) -> None:
-        """Log and count what became of a replayed job; None stands for one that can't be read.
-
-        What failed rests where it was: it must not raise the alarm for shares that are nowhere.
-        """
-        failed = result.outcome == Outcome.UNSAFE
-        self._metrics.add_metric("replay_failed" if failed else "replay_settled", MetricUnit.Count, 1)
-        self._note_cause(result)
-        more = _history(job) if job else {}
-        self._logger.info("replay", extra=_fields(result, spent, job.correlation_id if job else "") | more)
 
     def unreadable(self, problem: str) -> None:
         """Log and count a message that is no job; it stays where it is, until the queue's redrive takes it away."""

@@ -1,10 +1,11 @@
-"""The job worker: jobs wake on a queue, are tried, and wait again or are let go; an operator replays others.
+"""The job worker: jobs wake on a queue, are tried, and wait again or are let go.
 
 Two functions run this code: one for the retry queue, with signals, and one for the chore queue, with all other kinds.
 Either function works a job of any kind. The keeper sends each job that waits to the queue of its kind.
 
 A job that has to wait is put on the queue again, as it is now, and only then is its old message let go. So a receive
-count above one means that a worker crashed, and the queue's redrive catches nothing but poison.
+count above one means that a worker crashed, and the queue's redrive catches nothing but poison. A job that comes back
+from the dead-letter queue, however it came, is revived: its age and its backoff begin anew.
 """
 
 import math
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 # queues get a few seconds each, within the function's 30 seconds.
 JOB_SECONDS = 15.0
 # What the dead-letter queue did not take is offered to it again.
-BURY_AGAIN_SECONDS = 60.0
+DEAD_LETTER_AGAIN_SECONDS = 60.0
 NEVER = math.inf
 FALLBACK_SECONDS = 3.0
 # A follow-up asks again later; it must not hold up the chores of other channels that wait for a worker.
@@ -85,25 +86,6 @@ class Worker:
         """
         return [str(record["messageId"]) for record in records if not self._handled(record["body"])]
 
-    def replay(self, envelope: str) -> dict[str, Any]:
-        """Try one job that an operator holds; return its outcome as plain data, never an exception.
-
-        The members are those of a Result that say something. `queued` on `retry` means that it is there, and waits for
-        its turn; a job that failed stays where the operator has it, and is `unsafe`.
-        """
-        try:
-            job = Job.from_json(envelope)
-        except UnreadableMessage as error:
-            result = Result(Outcome.UNSAFE, "", reason=Reason.INTERNAL, detail=f"unreadable: {error}")
-            self.telemetry.replayed(None, result, {})
-            return _document(result)
-        deadline = self.deadlines(JOB_SECONDS)
-        result = self._tried(job, deadline, replayed=True)
-        if result.outcome == Outcome.QUEUED:
-            result = self._put_in_line(job, result, deadline)
-        self.telemetry.replayed(job, result, deadline.spent)
-        return _document(result)
-
     def _handled(self, envelope: str) -> bool:
         """Try a job, and see to what comes next; true when its message may be let go."""
         try:
@@ -116,10 +98,10 @@ class Worker:
 
     def _worked(self, job: Job) -> bool:
         now = self.clock()
-        if job.buried_at is not None:
-            job = replace(job, buried_at=None, revived_at=timestamp(now), replays=job.replays + 1, not_before=None)
         deadline = self.deadlines(JOB_SECONDS)
-        result = self._tried(job, deadline, replayed=False)
+        if job.dead_lettered_at is not None and not job.is_revived:
+            job = job.revived(now)
+        result = self._tried(job, deadline)
         self.telemetry.worked(job, result, deadline.spent)
         if result.unconfirmed:
             self._warn(job, Unconfirmed(result.unconfirmed), deadline)
@@ -128,30 +110,30 @@ class Worker:
             return False
         return self._seen_to(result.job or job, result, deadline)
 
-    def _tried(self, job: Job, deadline: Deadline, *, replayed: bool) -> Result:
+    def _tried(self, job: Job, deadline: Deadline) -> Result:
         if job.kind not in {"signal", "followup", "writeback", "release"}:
             detail = f"this version does not know jobs of kind {job.kind}"
             return _unsafe(job, Reason.INTERNAL, detail, fault=NotImplementedError(detail))
         try:
             channel = self.channels.get(job.channel)
-            hold = None if replayed else self._hold(job, channel.policy)
+            hold = self._hold(job, channel.policy)
             if job.kind != "signal":
-                return self._done(job, channel, deadline, replayed=replayed, hold=hold)
+                return self._done(job, channel, deadline, hold=hold)
             share = incident.parse(job.body)
-            result = self.delivery.resume(job, share, channel, deadline, replayed=replayed, hold=hold)
+            result = self.delivery.resume(job, share, channel, deadline, hold=hold)
             if channel.rest is None or job.spare:
                 return result
-            return self._followed(job, result, deadline, replayed=replayed, is_over=not is_open(share))
+            return self._followed(job, result, deadline, is_over=not is_open(share))
         except ChannelError as error:
-            return self._without_channel(job, error, deadline, replayed=replayed)
+            return self._without_channel(job, error, deadline)
         except Exception as error:  # noqa: BLE001 - it must not hide what became of the other jobs
             return _unsafe(job, Reason.INTERNAL, type(error).__name__, fault=error)
 
-    def _done(self, job: Job, channel: Channel, deadline: Deadline, *, replayed: bool, hold: Closed | None) -> Result:
+    def _done(self, job: Job, channel: Channel, deadline: Deadline, *, hold: Closed | None) -> Result:
         """Do a chore: follow a signal, write a callback back, or release an incident's updates."""
         api = (job.channel, "xmatters" if job.kind == "followup" else "bigpanda")
         began, silent_until = self.clock(), self.silent.get(api, 0.0)
-        if hold is None and not replayed and silent_until > began:
+        if hold is None and silent_until > began:
             hold = Closed(Reason.CIRCUIT_OPEN, silent_until)
         if hold:
             result = replace(_unsafe(job, hold.reason, "not yet, or no longer"), until=hold.until)
@@ -167,19 +149,17 @@ class Worker:
             result = Result(Outcome.UNCHANGED, job.channel, job.incident_id, delivery_id=job.delivery_id)
         if result.outcome == Outcome.UNSAFE and self.clock() - began > SLOW_SECONDS:
             self.silent[api] = self.clock() + SILENT_SECONDS
-        if result.outcome != Outcome.UNSAFE or replayed:
+        if result.outcome != Outcome.UNSAFE:
             return result
         return self._rested(job, result, deadline)
 
-    def _followed(self, job: Job, result: Result, deadline: Deadline, *, replayed: bool, is_over: bool) -> Result:
+    def _followed(self, job: Job, result: Result, deadline: Deadline, *, is_over: bool) -> Result:
         """Keep a follow-up of a signal as a job of its own; return the signal's result.
 
         `is_over`: the incident is resolved.
         """
-        if replayed and result.outcome != Outcome.DELIVERED:
-            return result
         now = self.clock()
-        # The age of a follow-up counts from now: its signal may have waited for hours, or have been replayed.
+        # The age of a follow-up counts from now: its signal may have waited for hours, or have been dead-lettered.
         followup = replace(followup_job(result.job or job), revived_at=timestamp(now))
         if result.outcome == Outcome.DELIVERED:
             # Without it the page is not confirmed; that must not make the signal one that failed.
@@ -197,18 +177,16 @@ class Worker:
         return result
 
     def _rested(self, job: Job, result: Result, deadline: Deadline) -> Result:
-        """A result that failed, once its job rests where it will be found: it waits, or it is buried."""
+        """Return a failed result once its job is safe: it waits on the retry queue, or is dead-lettered."""
         waiting = replace(result, outcome=Outcome.QUEUED, queue="retry")
         if not HANDLING[result.reason or Reason.INTERNAL].is_final:
             return waiting
-        is_buried = self.keeper.bury(after_failure(job, result, self.clock()), deadline)
-        return replace(waiting, queue="dead_letter") if is_buried else replace(waiting, until=None)
+        is_dead_lettered = self.keeper.dead_letter(after_failure(job, result, self.clock()), deadline)
+        return replace(waiting, queue="dead_letter") if is_dead_lettered else replace(waiting, until=None)
 
-    def _without_channel(self, job: Job, error: ChannelError, deadline: Deadline, *, replayed: bool) -> Result:
+    def _without_channel(self, job: Job, error: ChannelError, deadline: Deadline) -> Result:
         """Give up a removed channel's job at once; let a job wait whose channel can't be read now."""
         result = _unsafe(job, error.reason, f"{type(error).__name__}: {error}")
-        if replayed:
-            return result
         if HANDLING[error.reason].is_final:
             return self._given_up(job, result, deadline)
         # Only a signal is owed to people.
@@ -230,7 +208,7 @@ class Worker:
                 return replace(result, outcome=Outcome.UNCHANGED, reason=None)
             case "signal":
                 share, hold = incident.parse(job.body), Closed(Reason.CHANNEL_REMOVED, self.clock())
-                return self.delivery.resume(job, share, removed(job.channel), deadline, replayed=False, hold=hold)
+                return self.delivery.resume(job, share, removed(job.channel), deadline, hold=hold)
         return self._rested(job, result, deadline)
 
     def _hold(self, job: Job, policy: Policy) -> Closed | None:
@@ -254,8 +232,10 @@ class Worker:
             moment = min(seconds_of(again.not_before or again.received_at), tell_at)
             return self.keeper.keep(again, deadline, until=moment)
         if result.queue == "dead_letter" and tell_at < NEVER:
-            # It rests, but somebody may have to hear of it yet. Whoever moved it here meant one try.
-            return self.keeper.keep(replace(job, revived_at=None), deadline, until=tell_at)
+            # The fallback topic may have to be notified of the dead-lettered state yet. A job without a mark does not
+            # revive it.
+            reminder = replace(job, dead_lettered_at=None, revived_at=None)
+            return self.keeper.keep(reminder, deadline, until=tell_at)
         return True
 
     def _again(self, job: Job, result: Result) -> Job:
@@ -265,7 +245,7 @@ class Worker:
         if result.until is not None:
             return replace(job, reason=reason, not_before=timestamp(result.until))
         if HANDLING[reason].is_final:
-            return replace(job, reason=reason, not_before=timestamp(now + BURY_AGAIN_SECONDS))
+            return replace(job, reason=reason, not_before=timestamp(now + DEAD_LETTER_AGAIN_SECONDS))
         wait = wait_seconds(
             reason,
             job.rounds,
@@ -322,29 +302,13 @@ class Worker:
             # Of those that were counted somebody has to tell, though no other comes.
             return replace(job, told=True), NEVER if told == Told.TOLD else now + MINUTE
         self.telemetry.notice("fallback_failed", "the fallback topic could not be told of a critical incident")
-        return job, now + BURY_AGAIN_SECONDS
+        return job, now + DEAD_LETTER_AGAIN_SECONDS
 
     def _fallback_after(self, job: Job) -> float:
         try:
             return self.channels.get(job.channel).policy.fallback_after_seconds
         except ChannelError:
             return Policy().fallback_after_seconds
-
-    def _put_in_line(self, job: Job, result: Result, deadline: Deadline) -> Result:
-        """What an operator replays while it is not its turn waits on the retry queue, as what he moved there would."""
-        now = self.clock()
-        until = result.until if result.until is not None else now
-        revived = replace(
-            job,
-            buried_at=None,
-            revived_at=timestamp(now),
-            replays=job.replays + 1,
-            reason=result.reason or Reason.IN_FLIGHT,
-            not_before=timestamp(until),
-        )
-        if self.keeper.keep(revived, deadline, until=until):
-            return result
-        return replace(result, outcome=Outcome.UNSAFE, queue=None, detail="the retry queue did not take it")
 
 
 def _unsafe(job: Job, reason: Reason, detail: str, *, fault: BaseException | None = None) -> Result:
@@ -358,19 +322,3 @@ def _unsafe(job: Job, reason: Reason, detail: str, *, fault: BaseException | Non
         detail=detail,
         fault=fault,
     )
-
-
-def _document(result: Result) -> dict[str, Any]:
-    names = (
-        "outcome",
-        "request_id",
-        "reason",
-        "queue",
-        "attempts",
-        "http_status",
-        "response_excerpt",
-        "detail",
-        "may_have_rung",
-    )
-    said = {name: getattr(result, name) for name in names}
-    return {name: value for name, value in said.items() if value is not None and value is not False and value != ""}

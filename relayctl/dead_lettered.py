@@ -14,7 +14,6 @@ from rich.text import Text
 
 from relay.dead_letters import Depth, Held
 from relay.message import Job, seconds_of
-from relay.replay import Replayed
 from relayctl.terminal import plain
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -41,7 +40,7 @@ def is_called(held: Held, identity: str) -> bool:
 
 
 def document(held: Held) -> dict[str, Any]:
-    """A message for programs; its body as text, or as a replacement of what is no UTF-8."""
+    """Return a message for programs, without its body."""
     if held.job is None:
         return {"message_id": held.message_id, "unreadable": held.problem}
     job = held.job
@@ -64,19 +63,24 @@ def document(held: Held) -> dict[str, Any]:
         "received_at": job.received_at,
         "first_failed_at": job.first_failed_at,
         "last_failed_at": job.last_failed_at,
-        "buried_at": job.buried_at,
+        "dead_lettered_at": job.dead_lettered_at,
         "correlation_id": job.correlation_id,
         "body_reduced": job.body_reduced,
-        "body": job.body.decode("utf-8", "replace"),
     }
+
+
+def whole_document(held: Held, envelope: str) -> dict[str, Any]:
+    """Return a message for programs with its body as text; what is no UTF-8 is replaced."""
+    if held.job is None:
+        return document(held)
+    return {**document(held), "body": Job.from_json(envelope).body.decode("utf-8", "replace")}
 
 
 def listing(helds: Sequence[Held], depth: Depth) -> dict[str, Any]:
     """Return a list of messages for programs, without their bodies."""
-    shown = [document(held) for held in helds]
     return {
-        "messages": [{name: value for name, value in each.items() if name != "body"} for each in shown],
-        "shown": len(shown),
+        "messages": [document(held) for held in helds],
+        "shown": len(helds),
         "about": depth.about,
         "held": depth.held,
     }
@@ -128,9 +132,9 @@ def stranger(held: Held) -> str:
     return f"{held.message_id[:8]} unreadable: {plain(held.problem or '')}"
 
 
-def text(held: Held) -> str:
-    """A message whole, for people."""
-    members = document(held)
+def text(members: dict[str, Any]) -> str:
+    """Return a whole document of a message for people."""
+    members = members.copy()
     body = members.pop("body", None)
     lines = [
         f"{name.replace('_', ' '):{_NAME_COLUMNS - 1}} {_aligned(value)}"
@@ -155,7 +159,7 @@ def _indented(body: str) -> str:
 
 
 def summary(jobs: Sequence[Job], depth: Depth) -> dict[str, Any]:
-    """Count the jobs that a replay would send, by channel, reason and status."""
+    """Count the jobs that a replay would move, by channel, reason and status."""
     return {
         "matched": len(jobs),
         "about": depth.about,
@@ -177,17 +181,6 @@ def summary_lines(sums: dict[str, Any]) -> list[str]:
         lines.append(f"  by {title:8} {counts}")
     lines.append(f"  shared      {sums['oldest']} to {sums['newest']}")
     return list(map(plain, lines))
-
-
-def became(done: Replayed) -> str | None:
-    """What became of a replayed job, for people: one line, or None where there is nothing to say of it."""
-    if done.is_failure:
-        said = f"{done.job.reason}: {done.note or done.outcome}"
-    elif done.queue == "retry":
-        said = f"waits on the retry queue: {done.job.reason}"
-    else:
-        return None
-    return plain(f"{done.job.delivery_id[:8]}  {done.job.channel}  {done.job.incident_id}  {said}")
 
 
 def age(job: Job, now: datetime) -> str:

@@ -1,6 +1,5 @@
 import io
 import json
-from copy import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,11 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from relay.dead_letters import Depth
+from relay.dead_letters import Depth, Held
 from relay.message import Job
-from relay.outcome import Outcome
-from relay.replay import Replayed
-from relayctl import letters
+from relayctl import dead_lettered
 from tests.samples import job
 from tests.unit.relayctl_fakes import held
 
@@ -26,8 +23,14 @@ def printed(jobs: list[Job], columns: int = 80, *, terminal: bool = True) -> str
     console = Console(
         file=out, width=columns, force_terminal=terminal, color_system=None, markup=False, emoji=False, highlight=False
     )
-    console.print(letters.table(jobs, NOW, columns))
+    console.print(dead_lettered.table(jobs, NOW, columns))
     return out.getvalue()
+
+
+def whole(shown: Held) -> str:
+    """The text of a whole message."""
+    envelope = shown.job.to_json() if shown.job else ""
+    return dead_lettered.text(dead_lettered.whole_document(shown, envelope))
 
 
 class TestSince:
@@ -35,23 +38,23 @@ class TestSince:
         ("text", "seconds"), [("0s", 0), ("90s", 90), ("90m", 5400), ("12h", 43_200), ("7d", 604_800)]
     )
     def test_an_age_counts_back_from_now(self, text: str, seconds: int) -> None:
-        assert letters.since(text, NOW) == NOW.timestamp() - seconds
+        assert dead_lettered.since(text, NOW) == NOW.timestamp() - seconds
 
     @pytest.mark.parametrize(
         "text", ["2027-01-15T10:00:00Z", "2027-01-15T11:00:00+01:00", "2027-01-15 10:00Z", "20270115T100000Z"]
     )
     def test_a_time_is_that_time(self, text: str) -> None:
-        assert letters.since(text, NOW) == datetime(2027, 1, 15, 10, tzinfo=UTC).timestamp()
+        assert dead_lettered.since(text, NOW) == datetime(2027, 1, 15, 10, tzinfo=UTC).timestamp()
 
     def test_a_time_without_an_offset_is_this_machines(self) -> None:
-        assert letters.since("2027-01-15T10:00:00", NOW) == datetime(2027, 1, 15, 10).astimezone().timestamp()
+        assert dead_lettered.since("2027-01-15T10:00:00", NOW) == datetime(2027, 1, 15, 10).astimezone().timestamp()
 
     @pytest.mark.parametrize(
         "text", ["", "7", "7w", "-7d", "7 d", "d", "1.5h", "yesterday", "2027-13-01", "999999d", "9999999s", "٣d"]
     )
     def test_all_else_is_refused(self, text: str) -> None:
         with pytest.raises(ValueError, match=r"."):
-            letters.since(text, NOW)
+            dead_lettered.since(text, NOW)
 
 
 class TestTable:
@@ -126,28 +129,28 @@ class TestTable:
     ],
 )
 def test_an_age_is_in_its_largest_unit(received_at: str, age: str) -> None:
-    assert letters.age(job(received_at=received_at), NOW) == age
+    assert dead_lettered.age(job(received_at=received_at), NOW) == age
 
 
 class TestText:
     def test_a_message_is_shown_whole(self) -> None:
-        text = letters.text(held(job(body='{"incident": {"id": "i1", "title": "Überlast"}}'.encode())))
+        text = whole(held(job(body='{"incident": {"id": "i1", "title": "Überlast"}}'.encode())))
         assert "delivery id       " + "d" * 32 in text.splitlines()
         assert "recipients        Network Operations" in text.splitlines()
         assert text.endswith('body\n{\n  "incident": {\n    "id": "i1",\n    "title": "Überlast"\n  }\n}')
 
-    def test_it_says_when_it_was_put_to_rest_and_whether_it_may_have_rung(self) -> None:
-        text = letters.text(held(job(buried_at="2027-01-15T09:00:00.000Z", may_have_rung=True, rounds=4)))
-        assert "buried at         2027-01-15T09:00:00.000Z" in text.splitlines()
+    def test_it_says_when_it_was_dead_lettered_and_whether_it_may_have_rung(self) -> None:
+        text = whole(held(job(dead_lettered_at="2027-01-15T09:00:00.000Z", may_have_rung=True, rounds=4)))
+        assert "dead lettered at  2027-01-15T09:00:00.000Z" in text.splitlines()
         assert "may have rung     True" in text.splitlines()
         assert "rounds            4" in text.splitlines()
 
     def test_one_that_never_failed_has_no_times_of_that(self) -> None:
-        text = letters.text(held(job(first_failed_at=None, last_failed_at=None)))
+        text = whole(held(job(first_failed_at=None, last_failed_at=None)))
         assert "failed at" not in text
 
     def test_an_answer_of_many_lines_stays_in_its_column(self) -> None:
-        text = letters.text(held(job(response_excerpt="<html>\n<p>\x1b[31mreason            none</p>")))
+        text = whole(held(job(response_excerpt="<html>\n<p>\x1b[31mreason            none</p>")))
         at = text.splitlines().index("response excerpt  <html>")
         assert text.splitlines()[at + 1] == " " * 18 + "<p>\ufffd[31mreason            none</p>"
 
@@ -155,26 +158,26 @@ class TestText:
     def test_nothing_in_it_steers_the_terminal(self, body: bytes) -> None:
         dangerous = job(incident_id=STEERING, status=STEERING, recipients=(STEERING,), response_excerpt=STEERING)
         for each in (dangerous, job(body=body)):
-            text = letters.text(held(each))
+            text = whole(held(each))
             assert all(character.isprintable() for character in text.replace("\n", ""))
 
     def test_a_body_nested_beyond_measure_is_shown_as_it_is(self) -> None:
         body = b"[" * 100_000
-        assert letters.text(held(job(body=body))).endswith(body.decode())
+        assert whole(held(job(body=body))).endswith(body.decode())
 
     def test_what_is_no_job_says_why(self) -> None:
-        text = letters.text(held(None, "m1", "it is not\x1b an envelope"))
+        text = whole(held(None, "m1", "it is not\x1b an envelope"))
         assert text == "message id        m1\nunreadable        it is not\ufffd an envelope"
-        assert letters.stranger(held(None, "0123456789", "no \x1b JSON")) == "01234567 unreadable: no \ufffd JSON"
+        assert dead_lettered.stranger(held(None, "0123456789", "no \x1b JSON")) == "01234567 unreadable: no \ufffd JSON"
 
 
 class TestDocuments:
     def test_a_message_has_all_but_the_body_in_a_list(self) -> None:
-        listing = letters.listing([held(job(body=b"\xffx")), held(None, "m2", "no JSON")], Depth(4, 3))
+        listing = dead_lettered.listing([held(job(body=b"\xffx")), held(None, "m2", "no JSON")], Depth(4, 3))
         assert (listing["shown"], listing["about"], listing["held"]) == (2, 7, 3)
-        whole = letters.document(held(job(body=b"\xffx")))
-        assert whole.pop("body") == "\ufffdx"
-        assert listing["messages"] == [whole, {"message_id": "m2", "unreadable": "no JSON"}]
+        members = dead_lettered.whole_document(held(job()), job(body=b"\xffx").to_json())
+        assert members.pop("body") == "\ufffdx"
+        assert listing["messages"] == [members, {"message_id": "m2", "unreadable": "no JSON"}]
         json.dumps(listing)
 
     @pytest.mark.parametrize(
@@ -182,41 +185,11 @@ class TestDocuments:
         [("m1", True), ("m", True), ("d" * 32, True), ("dd", True), ("1", False), ("d" * 33, False)],
     )
     def test_a_message_is_called_by_the_beginning_of_its_ids(self, identity: str, fits: bool) -> None:
-        assert letters.is_called(held(job()), identity) is fits
+        assert dead_lettered.is_called(held(job()), identity) is fits
 
     def test_what_is_no_job_is_called_by_what_the_table_shows_of_it(self) -> None:
         stranger = held(None, "0123456789", "no JSON")
-        assert letters.is_called(stranger, letters.stranger(stranger).split()[0])
-
-
-class TestBecame:
-    """What became of a replayed job, for people."""
-
-    WAITS = Replayed(job(reason="paced"), Outcome.QUEUED, queue="retry")
-    FAILED = Replayed(job(reason="refused"), Outcome.QUEUED, queue="dead_letter", note="HTTP 404")
-    SILENT = Replayed(job(), Outcome.UNSAFE, note="the worker failed: Timeout")
-    STUCK = Replayed(job(), Outcome.DELIVERED, "r1", note="delivered, but it could not be deleted")
-
-    @pytest.mark.parametrize(
-        ("done", "said"),
-        [
-            (WAITS, "waits on the retry queue: paced"),
-            (FAILED, "refused: HTTP 404"),
-            (SILENT, "upstream: the worker failed: Timeout"),
-            (STUCK, "upstream: delivered, but it could not be deleted"),
-            (replace(FAILED, note=""), "refused: queued"),
-        ],
-    )
-    def test_it_is_one_line_where_there_is_something_to_say(self, done: Replayed, said: str) -> None:
-        assert letters.became(done) == f"dddddddd  noc  i1  {said}"
-
-    @pytest.mark.parametrize("outcome", [Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.SUPERSEDED, Outcome.UNCHANGED])
-    def test_what_is_done_needs_no_words(self, outcome: Outcome) -> None:
-        assert letters.became(Replayed(job(), outcome, "r1")) is None
-
-    def test_it_does_not_steer_the_terminal(self) -> None:
-        line = letters.became(replace(self.FAILED, job=job(incident_id=STEERING), note=STEERING)) or ""
-        assert line.isprintable()
+        assert dead_lettered.is_called(stranger, dead_lettered.stranger(stranger).split()[0])
 
 
 class TestSummary:
@@ -226,7 +199,7 @@ class TestSummary:
             job(channel="a", reason="timeout", received_at="2027-01-01T00:00:00.000Z"),
             job(channel="b", received_at="2027-01-03T00:00:00.000Z"),
         ]
-        sums: dict[str, Any] = letters.summary(jobs, Depth(3, 2))
+        sums: dict[str, Any] = dead_lettered.summary(jobs, Depth(3, 2))
         assert sums == {
             "matched": 3,
             "about": 5,
@@ -238,17 +211,17 @@ class TestSummary:
             "oldest": "2027-01-01T00:00:00.000Z",
             "newest": "2027-01-03T00:00:00.000Z",
         }
-        lines = letters.summary_lines(sums)
+        lines = dead_lettered.summary_lines(sums)
         assert lines[0] == "3 of about 5 messages match; incidents: 2"
         assert "  by channel  a 2, b 1" in lines
-        assert lines[1].index("a 2") == letters.SUMMARY_INDENT
+        assert lines[1].index("a 2") == dead_lettered.SUMMARY_INDENT
 
     def test_of_nothing_it_is_zero(self) -> None:
-        sums = letters.summary([], Depth(0, 0))
+        sums = dead_lettered.summary([], Depth(0, 0))
         assert (sums["matched"], sums["by_channel"], sums["oldest"]) == (0, {}, None)
 
     def test_it_does_not_steer_the_terminal(self) -> None:
         hostile = [job(channel=STEERING, status=STEERING, reason=STEERING)]
-        lines = letters.summary_lines(letters.summary(hostile, Depth(1, 0)))
+        lines = dead_lettered.summary_lines(dead_lettered.summary(hostile, Depth(1, 0)))
         assert all(line.isprintable() for line in lines)
         assert len(lines) == 5

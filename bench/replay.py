@@ -1,0 +1,127 @@
+"""A replay of 10,000 dead-lettered messages: calls of SQS counted, time simulated, memory measured.
+
+The real library; the two queues are fakes whose calls take as long as SQS's, and batches in threads overlap.
+"""
+
+import tracemalloc
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from bench import bodies
+from bench.figures import Aim, Section, measured
+from relay.dead_letters import SPOOL_BYTES, DeadLetters
+from relay.message import timestamp
+from relay.queues import Queue
+from relay.replay import PARALLEL_BATCHES, Replay
+from tests import samples
+from tests.fakes import Clock
+
+MESSAGES, INCIDENTS = 10_000, 4_000
+ALERTS = 12
+CALL_SECONDS = 0.03
+RATE = 200.0
+MIB = 1024 * 1024
+
+
+class SlowQueue:
+    """An SQS queue each call of which takes CALL_SECONDS."""
+
+    def __init__(self, clock: Clock, messages: Iterable[str] = ()) -> None:
+        self._clock = clock
+        self.visible = deque((f"m{number}", body) for number, body in enumerate(messages))
+        self.taken: dict[str, str] = {}
+        self.sent = 0
+        self.calls: Counter[str] = Counter()
+
+    def receive_message(self, **request: Any) -> dict[str, Any]:
+        self._call("receive")
+        found = [self.visible.popleft() for _ in range(min(request["MaxNumberOfMessages"], len(self.visible)))]
+        self.taken.update(found)
+        return {"Messages": [{"MessageId": name, "ReceiptHandle": name, "Body": body} for name, body in found]}
+
+    def change_message_visibility_batch(self, **request: Any) -> dict[str, Any]:
+        self._call("renew")
+        return {"Successful": [{"Id": entry["Id"]} for entry in request["Entries"]]}
+
+    def delete_message_batch(self, **request: Any) -> dict[str, Any]:
+        self._call("delete")
+        for entry in request["Entries"]:
+            del self.taken[entry["ReceiptHandle"]]
+        return {"Successful": [{"Id": entry["Id"]} for entry in request["Entries"]]}
+
+    def send_message_batch(self, **request: Any) -> dict[str, Any]:
+        self._call("send")
+        self.sent += len(request["Entries"])
+        return {"Successful": [{"Id": entry["Id"]} for entry in request["Entries"]]}
+
+    def _call(self, name: str) -> None:
+        self.calls[name] += 1
+        self._clock.now += CALL_SECONDS
+
+
+def overlapping(clock: Clock) -> Callable[..., list[Any]]:
+    """A `map` whose calls overlap as in PARALLEL_BATCHES threads, on the simulated clock."""
+
+    def run(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+        began, free, results = clock.now, [clock.now] * PARALLEL_BATCHES, []
+        for item in items:
+            clock.now = min(free)
+            thread = free.index(clock.now)
+            results.append(function(item))
+            free[thread] = clock.now
+        clock.now = max([began, *free])
+        return results
+
+    return run
+
+
+def section() -> Section:
+    """The table of one replay."""
+    clock = Clock()
+    envelopes = [_envelope(number) for number in range(MESSAGES)]
+    dead, retries = SlowQueue(clock, envelopes), SlowQueue(clock)
+    size = sum(map(len, envelopes))
+    del envelopes
+    client: Any = dead
+    other: Any = retries
+    queue = DeadLetters(client, "dead-letters", clock, overlapping(clock))
+    tracemalloc.start()
+    started = clock.now
+    with queue.holding():
+        found = list(queue.scan())
+        scanned, began = tracemalloc.get_traced_memory()[1], clock.now
+        moved = list(Replay(queue, Queue(other, "retries"), clock, clock.sleep, run=overlapping(clock)).move(found))
+    seconds = clock.now - began
+    tracemalloc.stop()
+    assert (len(moved), retries.sent, len(dead.taken)) == (MESSAGES, MESSAGES, 0)
+    calls = dead.calls["delete"] + retries.calls["send"]
+    rows = [
+        measured(f"{MESSAGES} messages: moved a second", "/s", MESSAGES / seconds, aim=Aim(RATE, at_least=True)),
+        measured(
+            "  with the reading of the queue before",
+            "/s",
+            MESSAGES / (clock.now - started),
+            aim=Aim(RATE, at_least=True),
+        ),
+        measured("  calls for ten messages", "", 10 * calls / MESSAGES),
+        measured("  renewals of holds", "calls", dead.calls["renew"]),
+        measured("  memory after the scan, most", "MiB", scanned / MIB),
+    ]
+    note = (
+        f"{MESSAGES} messages of {INCIDENTS} incidents, {size / MIB:.0f} MiB, {PARALLEL_BATCHES} batches at once; "
+        f"each call of SQS takes {1000 * CALL_SECONDS:.0f} ms. Envelopes above {SPOOL_BYTES // MIB} MiB are in a file."
+    )
+    return Section("replay", "Replay of dead-lettered messages", rows, (note,))
+
+
+def _envelope(number: int) -> str:
+    incident = f"i{number % INCIDENTS}"
+    job = samples.job(
+        incident_id=incident,
+        version=(float(number), float(number)),
+        received_at=timestamp(1_790_000_000 + number),
+        dead_lettered_at=timestamp(1_790_000_000 + number + 60),
+        body=bodies.body(incident, ALERTS, age=number),
+    )
+    return job.to_json()

@@ -1,0 +1,165 @@
+"""Report of a replay: what became of each job, for people and for programs, and progress while it lasts."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from relay.message import Job
+from relay.replay import Became, Fate, Moved
+from relayctl import terminal
+
+# Jobs that get a line of their own; --json has all.
+MAX_LINES = 20
+# Without a terminal a line of progress is written so often.
+LINE_SECONDS = 5.0
+WORDS = {
+    Became.DELIVERED: "delivered",
+    Became.NOT_OWED: "no longer owed",
+    Became.MOVED: "moved to the retry queue",
+    Became.WAITING: "waiting on the retry queue",
+    Became.DEAD_LETTERED: "dead-lettered again",
+    Became.FAILED: "not moved",
+}
+LEFT = "left"
+
+
+@dataclass
+class Report:
+    """What became of the jobs that an operator chose.
+
+    Attributes:
+        chosen: The jobs in the order in which they are moved.
+        moved: Those that were moved, or could not be.
+        fates: What became of each of `moved`.
+        problem: Why the jobs could not be followed; None if they could, or nobody wanted it.
+    """
+
+    chosen: Sequence[Job] = ()
+    moved: list[Moved] = field(default_factory=list)
+    fates: list[Fate] = field(default_factory=list)
+    problem: str | None = None
+
+    def add(self, moved: Moved, *, is_followed: bool) -> None:
+        """Note that a job was moved, or could not be."""
+        self.moved.append(moved)
+        fate = moved.first_fate
+        is_over = fate.became == Became.WAITING and not is_followed
+        self.fates.append(Fate(Became.MOVED) if is_over else fate)
+
+    def change(self, fates: Mapping[int, Fate]) -> None:
+        """Note what became of jobs, by their places in `moved`."""
+        for place, fate in fates.items():
+            self.fates[place] = fate
+
+    @property
+    def left(self) -> int:
+        """Count the jobs that nobody tried to move."""
+        return len(self.chosen) - len(self.moved)
+
+    @property
+    def is_failure(self) -> bool:
+        """True if a job is, or may be, dead-lettered still."""
+        bad = {Became.DEAD_LETTERED, Became.FAILED}
+        is_bad = any(fate.became in bad for fate in self.fates) or any(each.note for each in self.moved)
+        return bool(self.left) or is_bad or self.problem is not None
+
+    def counts(self) -> dict[str, int]:
+        """Count the jobs by what became of them."""
+        counts = Counter(str(fate.became) for fate in self.fates)
+        return {str(name): counts[str(name)] for name in WORDS} | {LEFT: self.left}
+
+    def results(self) -> list[dict[str, Any]]:
+        """Return each job for programs, those that are left at the end."""
+        tried = {id(each.job) for each in self.moved}
+        done = [_result(each.job, fate, each) for each, fate in zip(self.moved, self.fates, strict=True)]
+        left = [job for job in self.chosen if id(job) not in tried]
+        return [*done, *(_result(job, None, None) for job in left)]
+
+    def lines(self) -> Iterator[str]:
+        """Return for people what became of the jobs that need a look, then the sums."""
+        told = [line for line in map(_line, self.moved, self.fates) if line]
+        yield from told[:MAX_LINES]
+        if len(told) > MAX_LINES:
+            yield f"and {len(told) - MAX_LINES} more like these; --json lists all"
+        yield self.sums()
+
+    def sums(self) -> str:
+        """Return the counts in one line, with the reasons."""
+        counts = self.counts()
+        always = {Became.DELIVERED, LEFT}
+        words: dict[str, str] = {**{str(name): word for name, word in WORDS.items()}, LEFT: LEFT}
+        return ", ".join(
+            f"{counts[name]} {word}{self._reasons(name)}"
+            for name, word in words.items()
+            if counts[name] or name in always
+        )
+
+    def _reasons(self, name: str) -> str:
+        if name not in {Became.WAITING, Became.DEAD_LETTERED}:
+            return ""
+        reasons = Counter(fate.reason or "no attempt yet" for fate in self.fates if fate.became == name)
+        said = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
+        return f" ({said})" if said else ""
+
+
+def _result(job: Job, fate: Fate | None, moved: Moved | None) -> dict[str, Any]:
+    return {
+        "delivery_id": job.delivery_id,
+        "channel": job.channel,
+        "incident_id": job.incident_id,
+        "kind": job.kind,
+        "became": fate.became if fate else LEFT,
+        "reason": fate.reason if fate else job.reason,
+        "request_id": fate.request_id if fate else None,
+        "note": (moved.problem or moved.note) if moved else None,
+    }
+
+
+def _line(moved: Moved, fate: Fate) -> str | None:
+    match fate.became:
+        case Became.FAILED:
+            said = f"not moved: {moved.problem}"
+        case Became.DEAD_LETTERED:
+            said = f"dead-lettered again: {fate.reason or 'its reason is in dlq list'}"
+        case Became.WAITING:
+            said = f"waits on the retry queue: {fate.reason or 'no attempt yet'}"
+        case _ if moved.note:
+            said = moved.note
+        case _:
+            return None
+    job = moved.job
+    return terminal.plain(f"{job.delivery_id[:8]}  {job.channel}  {job.incident_id}  {said}")
+
+
+type Show = Callable[[int, str], None]
+
+
+@contextmanager
+def progress(title: str, total: int, clock: Callable[[], float]) -> Iterator[Show]:
+    """Show on stderr how many of the jobs are done: a bar on a terminal, else a line every LINE_SECONDS."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _lines(title, total, clock)
+        return
+    columns = (TextColumn(title), BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("{task.fields[said]}"))
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("", total=total, said="")
+        yield lambda done, said: bar.update(task, completed=done, said=said)
+
+
+def _lines(title: str, total: int, clock: Callable[[], float]) -> Show:
+    last = clock()
+
+    def show(done: int, said: str) -> None:
+        nonlocal last
+        if clock() - last >= LINE_SECONDS:
+            last = clock()
+            click.echo(f"{title}: {done} of {total}{': ' if said else ''}{said}", err=True)
+
+    return show
