@@ -127,14 +127,19 @@ class Functions:
         environment.setattr(random, "random", lambda: 0.0)
         self.account = account
         self.search = search
-        self.webhook = load("bigpanda_webhook", environment, account)
-        self.callback = load("xmatters_callback", environment, account)
-        self.worker = load("job_worker", environment, account)
+        self._environment = environment
         self._numbers = itertools.count(1)
+        self.callback = load("xmatters_callback", environment, account)
+        self.start_anew()
+
+    def start_anew(self) -> None:
+        """Let every channel be signalled again: no circuit is open, and no function remembers one that was."""
+        self.account.close_circuits()
+        self.webhook = load("bigpanda_webhook", self._environment, self.account)
+        self.worker = load("job_worker", self._environment, self.account)
 
     def share(self, body: str | None = None, channel: str = "noc", **headers: str) -> None:
         """Share a critical incident that is new, or this body."""
-        self.account.close_circuits()
         content = body or json.dumps({"id": f"i{next(self._numbers)}", "status": "critical"})
         shown = headers or {"Authorization": "Bearer canary-token"}
         self.search.answers.append(invoke(self.webhook, event(content, channel=channel, **shown)))
@@ -148,7 +153,7 @@ class Functions:
     def work(self, *envelopes: str) -> None:
         """Let the worker have jobs as the retry queue hands them over."""
         for envelope in envelopes:
-            self.account.close_circuits()
+            self.start_anew()
             records = [{"messageId": "m1", "body": envelope}]
             self.search.answers.append(invoke(self.worker, {"Records": records}))
 
@@ -195,12 +200,15 @@ def fail_in_every_way(box: Box, functions: Functions, *, tokens: bool) -> None:
     """Each fault, at the token route too where there is one; then nobody listens."""
     for fault in FAULTS:
         box.script([fault | {"times": None}])
+        functions.start_anew()
         functions.share()
         if tokens:
+            functions.start_anew()
             box.script([{"kind": "status", "status": 401}, fault | {"times": None, "on": "token"}])
             functions.share()
     box.clear()
     box.listening(False)
+    functions.start_anew()
     functions.share()
 
 
