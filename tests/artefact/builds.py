@@ -15,6 +15,13 @@ from tests.artefact.runtime_api import PYTHON, Deployed
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ("functions", "layers")
+FUNCTIONS = (
+    "BigPandaWebhookFunction",
+    "XMattersCallbackFunction",
+    "JobWorkerFunction",
+    "ChoreWorkerFunction",
+    "ReconcileFunction",
+)
 FUNCTION, LAYER = "AWS::Serverless::Function", "AWS::Serverless::LayerVersion"
 LONG_AGO = 1_000_000_000
 # Where Lambda puts a function and its layers.

@@ -9,15 +9,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from tests.artefact.builds import ROOT, Build
+from tests.artefact.builds import FUNCTIONS, ROOT, Build
 
-FUNCTIONS = (
-    "BigPandaWebhookFunction",
-    "XMattersCallbackFunction",
-    "JobWorkerFunction",
-    "ChoreWorkerFunction",
-    "ReconcileFunction",
-)
 ARTEFACTS = (*FUNCTIONS, "DependenciesLayer", "RelayLayer")
 KILOBYTE = 1000
 # Unzipped and zipped; a fifth above what was measured.

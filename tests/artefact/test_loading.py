@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.artefact.builds import ROOT, Build
+from tests.artefact.builds import FUNCTIONS, ROOT, Build
 from tests.artefact.runtime_api import Deployed, FunctionError, loaded
 
 NOWHERE = "http://127.0.0.1:1"
@@ -19,7 +19,6 @@ KNOWN = {
     "FallbackTopic": "arn:aws:sns:us-east-1:123456789012:fallback",
 }
 DOORS = ("BigPandaWebhookFunction", "XMattersCallbackFunction")
-FUNCTIONS = (*DOORS, "JobWorkerFunction", "ChoreWorkerFunction", "ReconcileFunction")
 # Each costs every cold start tens of milliseconds, and none of them is needed.
 SLOW = ("aws_xray_sdk", "pydantic", "aws_lambda_powertools.event_handler", "asyncio")
 MODULES = (

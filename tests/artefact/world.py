@@ -16,7 +16,7 @@ from sandbox import local
 from sandbox.cloud import REGION
 from sandbox.server import Box, running
 from tests.artefact import templates
-from tests.artefact.builds import ROOT, Build
+from tests.artefact.builds import FUNCTIONS, ROOT, Build
 from tests.artefact.runtime_api import Deployed, Function, loaded
 
 EVENTS = sorted((ROOT / "events").glob("*.json"))
@@ -33,13 +33,6 @@ BIGPANDA_KEY = "BPU-canary-bigpanda-key"
 API_KEY = "canary-url-key"
 RECIPIENT = "Network Operations"
 
-FUNCTIONS = (
-    "BigPandaWebhookFunction",
-    "XMattersCallbackFunction",
-    "JobWorkerFunction",
-    "ChoreWorkerFunction",
-    "ReconcileFunction",
-)
 RETRY_QUEUE, CHORE_QUEUE, DEAD_LETTER_QUEUE, TOLD = QUEUES = "retries", "chores", "dead-letters", "told"
 LEDGER = "ledger"
 
