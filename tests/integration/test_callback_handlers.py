@@ -64,8 +64,8 @@ def worker(account: Aws, monkeypatch: pytest.MonkeyPatch) -> Handler:
 
 
 @pytest.fixture
-def replayer(account: Aws, monkeypatch: pytest.MonkeyPatch) -> Handler:
-    """The worker of signals, to which the replay tool hands jobs of all kinds."""
+def job_worker(account: Aws, monkeypatch: pytest.MonkeyPatch) -> Handler:
+    """The worker of the retry queue, to which a replay moves jobs of all kinds."""
     return load("job_worker", monkeypatch, account)
 
 
@@ -134,7 +134,7 @@ def test_a_callback_that_comes_twice_is_written_once(
 
 @pytest.mark.parametrize("kind", ["accept_then_reset", "reset"])
 def test_a_comment_that_may_stand_there_is_looked_for_before_it_is_written_again(
-    box: Box, account: Aws, callback: Handler, worker: Handler, replayer: Handler, kind: str
+    box: Box, account: Aws, callback: Handler, worker: Handler, kind: str
 ) -> None:
     box.script([{"kind": kind, "on": "comment"}])
     answer = json.loads(invoke(callback, event(said(), **SHOWN))["body"])
@@ -148,14 +148,14 @@ def test_a_comment_that_may_stand_there_is_looked_for_before_it_is_written_again
 
 
 def test_callback_that_bigpanda_refused_is_written_when_its_dead_letter_comes_back(
-    box: Box, account: Aws, callback: Handler, worker: Handler
+    box: Box, account: Aws, callback: Handler, worker: Handler, job_worker: Handler
 ) -> None:
     box.script([{"kind": "status", "status": 404, "on": "comment"}])
     invoke(callback, event(said(), **SHOWN))
     work(worker, account)
     [resting] = account.dead_letters.jobs()
     assert (resting.kind, resting.reason, resting.http_status) == ("writeback", "refused", 404)
-    hand_over(worker, resting)
+    hand_over(job_worker, resting)
     assert len(box.bigpanda.comments()) == 1
 
 
@@ -207,7 +207,7 @@ class TestTheDoor:
 
 
 def test_with_no_queue_left_it_is_503_and_the_log_has_the_last_copy(
-    box: Box, account: Aws, replayer: Handler, monkeypatch: pytest.MonkeyPatch
+    box: Box, account: Aws, worker: Handler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = io.StringIO()
     with contextlib.redirect_stdout(written):

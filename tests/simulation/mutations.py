@@ -282,7 +282,7 @@ MUTATIONS = (
         "if result.outcome == Outcome.UNSAFE and self.clock() - began > SLOW_SECONDS:",
         "if result.reason == Reason.UPSTREAM:\n            return replace(result, outcome=Outcome.UNCHANGED)\n"
         "        if result.outcome == Outcome.UNSAFE and self.clock() - began > SLOW_SECONDS:",
-        seed=957,
+        seed=2360,
     ),
     Mutation(
         "the order of shares does not matter",
@@ -328,7 +328,7 @@ MUTATIONS = (
         "ledger",
         "return replace(entry._rung(lease, tries, lease.began), lease=lease, slot=None)",
         "return replace(entry._rung(lease, 0, lease.began), lease=lease, slot=None)",
-        seed=2636,
+        seed=3176,
     ),
     Mutation(
         "what came once is not looked for again",
@@ -406,6 +406,7 @@ MUTATIONS = (
         "replay",
         "taken = [item for item, problem in zip(batch, problems, strict=True) if problem is None]",
         "taken = list(batch)",
+        seed=5124,
     ),
     Mutation(
         "the fallback is told of each at once",
