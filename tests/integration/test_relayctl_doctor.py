@@ -180,17 +180,22 @@ def test_what_ails_it_is_said_where_it_ails(
     assert others <= {"ledger": {"outputs"}, "worker": {"chore worker"}, "chore worker": {"worker"}}.get(check, set())
 
 
-def test_a_subscription_that_waits_for_its_link_is_none(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
-    patient.unsubscribe()
+def intercept(patient: Patient, monkeypatch: pytest.MonkeyPatch, event: str, handler: Callable[..., Any]) -> None:
+    """Let the handler see, before all others, this event of botocore in each session that relayctl makes."""
     session = patient.operator.session
 
-    def pending(**names: str | None) -> boto3.Session:
+    def listened_to(**names: str | None) -> boto3.Session:
         its_session = session(profile_name=names["profile_name"], region_name=names["region_name"])
         events: Any = its_session.events
-        events.register("after-call.sns.ListSubscriptionsByTopic", _pending)
+        events.register_first(event, handler)
         return its_session
 
-    monkeypatch.setattr(patient.operator, "session", pending)
+    monkeypatch.setattr(patient.operator, "session", listened_to)
+
+
+def test_a_subscription_that_waits_for_its_link_is_none(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    patient.unsubscribe()
+    intercept(patient, monkeypatch, "after-call.sns.ListSubscriptionsByTopic", _pending)
     found = patient.examined()
     assert found["fallback topic"] == (
         "warning",
@@ -231,15 +236,7 @@ def test_what_may_not_be_looked_at_is_not_said_to_be_well(
 def test_an_answer_that_is_not_aws_fails_its_check_and_no_other(
     patient: Patient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session = patient.operator.session
-
-    def confused(**names: str | None) -> boto3.Session:
-        its_session = session(profile_name=names["profile_name"], region_name=names["region_name"])
-        events: Any = its_session.events
-        events.register_first("before-call.dynamodb.DescribeTable", _not_aws)
-        return its_session
-
-    monkeypatch.setattr(patient.operator, "session", confused)
+    intercept(patient, monkeypatch, "before-call.dynamodb.DescribeTable", _not_aws)
     found = patient.examined(code=1)
     assert [what for what, (state, _) in found.items() if state == "failed"] == ["ledger"]
     assert found["ledger"][1].startswith("not checked: AWS could not be asked: ResponseParserError")

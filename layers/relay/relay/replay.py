@@ -152,7 +152,7 @@ class Replay:
         if self.rate is not None:
             most = max(1, min(most, int(self.rate)))
         next_at = self.clock()
-        for wave in waves((pair for pair in in_order(helds)), most):
+        for wave in waves(in_order(helds), most):
             self._wait_until(next_at, stopping)
             if stopping():
                 return
@@ -164,7 +164,7 @@ class Replay:
                 yield from moved
 
     def _wait_until(self, moment: float, stopping: Callable[[], bool]) -> None:
-        # In a hundredth of a rate the holds would run out.
+        # At a low rate the wait is longer than a hold, so holds are renewed meanwhile.
         while (left := moment - self.clock()) > 0 and not stopping():
             self.sleep(min(left, LONGEST_SLEEP_SECONDS))
             self.dead_letters.renew()
