@@ -118,19 +118,22 @@ class Phones(Session):
 
     def _answered(self, post: Post, url: str, document: Mapping[str, Any], seconds: float) -> Answer:
         world = self.edge.world
-        fault = post.fault = self.edge.fault()
-        if f"apiKey={self.key}" not in url:
+        fault = post.fault = self.edge.weather.fault(self.edge.service)
+        is_known = f"apiKey={self.key}" in url
+        incident, share = document["id"], document["share"]
+        delay = self.edge.slowness() if fault == "slow" else 0.0
+        if is_known:
+            world.process().claimed.add(incident)
+        if is_known and fault in RANG:
+            recipients = dict(parse_qsl(urlsplit(url).query)).get("recipients", "")
+            self._ring_in(delay, post, incident, tuple(recipients.split(",")))
+        elif is_known:
+            world.say(f"xmatters: {fault} for {incident} share {share}")
+        if delay:
+            world.wait(delay)
+        if not is_known:
             post.fault = "credentials"
             return self._answer(401)
-        incident, share = document["id"], document["share"]
-        world.process().claimed.add(incident)
-        if fault in RANG:
-            post.request_id = f"r{len(self.rings) + 1}"
-            recipients = dict(parse_qsl(urlsplit(url).query)).get("recipients", "")
-            self._ring(Ring(world.now, post.began, incident, share, post.delivery, tuple(recipients.split(","))))
-            world.say(f"RINGS  {incident} share {share}{f' ({fault})' if fault else ''}")
-        else:
-            world.say(f"xmatters: {fault} for {incident} share {share}")
         if fault in AMBIGUOUS:
             self.doubts[incident] += 1
         if fault is None or fault == "slow":
@@ -141,6 +144,20 @@ class Phones(Session):
                 raise requests.ReadTimeout("late")
             return Answer(202, {}, json.dumps({"requestId": post.request_id}).encode())
         return self._failed(fault, seconds)
+
+    def _ring_in(self, delay: float, post: Post, incident: str, recipients: tuple[str, ...]) -> None:
+        """Take a signal: it rings after `delay` seconds, whether or not its sender is frozen by then."""
+        world = self.edge.world
+
+        def ring() -> None:
+            post.request_id = f"r{len(self.rings) + 1}"
+            self._ring(Ring(world.now, post.began, incident, post.share, post.delivery, recipients))
+            world.say(f"RINGS  {incident} share {post.share}{f' ({post.fault})' if post.fault else ''}")
+
+        if delay:
+            world.at(world.now + delay, ring)
+        else:
+            ring()
 
     def _ring(self, ring: Ring) -> None:
         self.rings.append(ring)

@@ -49,8 +49,12 @@ class Edge:
         """What goes wrong, once one is there."""
         fault = self.weather.fault(self.service)
         if fault == "slow":
-            self.world.wait(self.world.random.uniform(0.5, 4))
+            self.world.wait(self.slowness())
         return fault
+
+    def slowness(self) -> float:
+        """The seconds that a slow service takes for a request."""
+        return self.world.random.uniform(0.5, 4)
 
     def end(self) -> None:
         """Come back."""

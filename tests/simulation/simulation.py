@@ -61,8 +61,10 @@ VISIBILITY_SECONDS, RECEIVES = 180.0, 20
 WORKERS = 5
 # What Lambda lets them run for.
 WEBHOOK_SECONDS, WORKER_SECONDS, LOOK_SECONDS = 15.0, 30.0, 240.0
-# Until when BigPanda is asked for what never came.
-LOOKED_AT_SECONDS = STORM_SECONDS + 1500
+# BigPanda is asked for what never came until so long after the storm and the last share: several reconcile runs.
+LOOKED_AT_SECONDS = 1500.0
+# All that waits for a pause or a backoff comes to its end in so long, once it is too old to be sent.
+SETTLED_SECONDS = 4000.0
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,7 @@ class Simulation:
     def run(self) -> Verdict:
         """Let it all happen, then say what is wrong with it."""
         began = self.world.began
+        last = max(STORM_SECONDS, *(post.at for post in self.story.posts))
         for post in self.story.posts:
             if not post.is_lost:
                 self.world.at(began + post.at, lambda post=post: self._post(post))  # type: ignore[misc]
@@ -140,7 +143,7 @@ class Simulation:
             assert access
             text = json.dumps({"spans": {span_name(access, "e"): [began - 1000, began - 1000]}})
             self.dynamodb.items["reconcile/noc"] = {"text": {"S": text}, "sequence": {"N": "1"}}
-            self.world.at(began + self.story.looks_every, lambda: self._look(began + LOOKED_AT_SECONDS))
+            self.world.at(began + self.story.looks_every, lambda: self._look(began + last + LOOKED_AT_SECONDS))
         for said in self.story.answers:
             for copy in range(said.copies):
                 self.world.at(began + said.at + 5 * copy, lambda said=said: self._call_back(said))  # type: ignore[misc]
@@ -151,7 +154,7 @@ class Simulation:
             self.world.at(began + self.story.learns_at, self._learn)
         if self.story.widens_at is not None:
             self.world.at(began + self.story.widens_at, self._widen)
-        self.world.run(began + STORM_SECONDS + self.story.policy["max_age_seconds"] + 4000)
+        self.world.run(began + last + self.story.policy["max_age_seconds"] + SETTLED_SECONDS)
         self.invariants.at_the_end()
         return Verdict(self.seed, self.invariants.problems, [*self.story.words(), "", *self.world.log])
 
