@@ -30,6 +30,7 @@ class FakeDynamoDb:
         self.failure: Exception | None = None
         self.refuses_writes = False
         self.batch_size = MAX_BATCH_KEYS
+        self.page_size = 2
 
     def table(self, clock: Any) -> Table:
         """The library's table over this client."""
@@ -61,14 +62,14 @@ class FakeDynamoDb:
         *,
         TableName: str,
         Item: Item,
-        ConditionExpression: str,
+        ConditionExpression: str = "",
         ExpressionAttributeNames: Mapping[str, str] = _NONE,
         ExpressionAttributeValues: Mapping[str, Any] = _NONE,
     ) -> Item:
         self._called("put_item")
         names, values = _spoken_of(ConditionExpression, ExpressionAttributeNames, ExpressionAttributeValues)
         there = self.items.get(Item["pk"]["S"], {})
-        if not _holds(ConditionExpression, there, names, values):
+        if ConditionExpression and not _holds(ConditionExpression, there, names, values):
             raise condition_failed("PutItem")
         item = {name: _stored(value) for name, value in Item.items()}
         _refuse_what_does_not_fit(item, "PutItem")
@@ -87,7 +88,7 @@ class FakeDynamoDb:
         ConditionExpression: str = "",
     ) -> Item:
         self._called("update_item")
-        assert ReturnValues == "ALL_NEW"
+        assert ReturnValues in {"ALL_NEW", "NONE"}
         names, values = _spoken_of(
             f"{UpdateExpression} {ConditionExpression}", ExpressionAttributeNames, ExpressionAttributeValues
         )
@@ -104,13 +105,42 @@ class FakeDynamoDb:
         assert len(touched) == len(set(touched)), "DynamoDB refuses an attribute that is named twice"
         _refuse_what_does_not_fit(item, "UpdateItem")
         self.items[Key["pk"]["S"]] = item
-        return {"Attributes": deepcopy(item)}
+        return {"Attributes": deepcopy(item)} if ReturnValues == "ALL_NEW" else {}
+
+    def query(
+        self,
+        *,
+        TableName: str,
+        IndexName: str,
+        KeyConditionExpression: str,
+        ExpressionAttributeNames: Mapping[str, str],
+        ExpressionAttributeValues: Mapping[str, Any],
+        Limit: int,
+        ExclusiveStartKey: Item | None = None,
+    ) -> Item:
+        """A shard of the index `due`, in pages of `page_size` items."""
+        self._called("query")
+        assert (IndexName, KeyConditionExpression) == ("due", "#shard = :shard")
+        assert ExpressionAttributeNames == {"#shard": "due"}
+        there = [item for item in self.indexed() if item["due"] == ExpressionAttributeValues[":shard"]]
+        there.sort(key=lambda item: (Decimal(item["due_at"]["N"]), item["pk"]["S"]))
+        after = [ExclusiveStartKey["pk"]["S"]] if ExclusiveStartKey else []
+        start = [item["pk"]["S"] for item in there].index(after[0]) + 1 if after else 0
+        page = there[start : start + min(Limit, self.page_size)]
+        answer: Item = {"Items": deepcopy(page)}
+        if start + len(page) < len(there):
+            answer["LastEvaluatedKey"] = {name: page[-1][name] for name in ("pk", "due", "due_at")}
+        return answer
+
+    def indexed(self) -> list[Item]:
+        """The items that are in the index `due`, which lists what has both of its keys."""
+        return [item for item in self.items.values() if {"due", "due_at"} <= item.keys()]
 
     def _called(self, name: str) -> None:
         self.calls.append(name)
         if self.failure:
             raise self.failure
-        if self.refuses_writes and name not in {"get_item", "batch_get_item"}:
+        if self.refuses_writes and name not in {"get_item", "batch_get_item", "query"}:
             raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, name)
 
 

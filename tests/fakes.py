@@ -38,6 +38,7 @@ from relay.reconcile import Reconciler
 from relay.sending import Sender
 from relay.shares import Shares
 from relay.sources import Sources
+from relay.sweeper import Sweeper
 from relay.telemetry import Telemetry
 from relay.turns import Turns
 from relay.webhook import INLINE_SECONDS, Webhook
@@ -111,12 +112,17 @@ class FakeSqs:
     def __init__(self) -> None:
         self.messages: list[dict[str, Any]] = []
         self.failure: Exception | None = None
+        # How many messages it says that can be received now.
+        self.visible = 0
 
     def send_message(self, **message: Any) -> dict[str, str]:
         if self.failure:
             raise self.failure
         self.messages.append(message)
         return {"MessageId": f"m{len(self.messages)}"}
+
+    def get_queue_attributes(self, **_: Any) -> dict[str, dict[str, str]]:
+        return {"Attributes": {"ApproximateNumberOfMessages": str(self.visible)}}
 
     def queue(self) -> Queue:
         """The library's queue over this client, with all the checks it makes itself."""
@@ -165,10 +171,10 @@ class FakeSns:
     """An SNS client that keeps what it is told, or raises `failure`."""
 
     def __init__(self) -> None:
-        self.published: list[dict[str, str]] = []
+        self.published: list[dict[str, Any]] = []
         self.failure: Exception | None = None
 
-    def publish(self, **message: str) -> dict[str, str]:
+    def publish(self, **message: Any) -> dict[str, str]:
         if self.failure:
             raise self.failure
         self.published.append(message)
@@ -254,6 +260,8 @@ class Relay:
     clock: Clock = field(default_factory=Clock)
     recorder: Recorder = field(default_factory=Recorder)
     chance: float = 1.0
+    # Jobs for which the sweeper invoked the worker.
+    invoked: list[Job] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.channels = ChannelCache(
@@ -274,7 +282,7 @@ class Relay:
             lambda: f"owner-{next(_OWNERS)}",
         )
         sns: Any = self.sns
-        fallback = Fallback(lambda: sns, "arn:aws:sns:eu-central-1:000000000000:fallback", self.table, self.clock)
+        fallback = Fallback(lambda: sns, "arn:aws:sns:eu-central-1:000000000000:fallback")
         telemetry = self.recorder.telemetry
         self.sources = Sources(self.table, self.clock)
         shares = Shares(self.delivery, self.sources)
@@ -310,6 +318,28 @@ class Relay:
             lambda: self.chance,
             self.deadline,
         )
+
+        self.sweeper = Sweeper(
+            self.ledger,
+            self.table,
+            self.channels,
+            self.keeper,
+            fallback,
+            telemetry,
+            self.keeper.retries.backlog,
+            self._invoke,
+            self.clock,
+            self.deadline,
+        )
+
+    def _invoke(self, envelope: str) -> bool:
+        self.invoked.append(Job.from_json(envelope))
+        return True
+
+    def sweep(self, seconds: float = 60.0) -> dict[str, Any]:
+        """Let time pass, and let the sweeper run once."""
+        self.clock.now += seconds
+        return self.sweeper.sweep()
 
     def deadline(self, seconds: float) -> Deadline:
         """A deadline on this relay's clock."""

@@ -86,7 +86,7 @@ class Live:
         )
         take = Callbacks(keeper, self.clock).take
         self.callbacks = Webhook(self.channels, take, telemetry, self.clock, deadline, door="callback")
-        fallback = Fallback(lambda: self.aws.sns, self.aws.topic_arn, table, self.clock)
+        fallback = Fallback(lambda: self.aws.sns, self.aws.topic_arn)
         self.worker = Worker(
             self.delivery,
             Followup(Pages(outward), self.delivery.guard, self.clock),

@@ -51,6 +51,8 @@ class Invariants:
     is_widened: bool
     has_rest: bool
     console: Console
+    # The incidents of debts that have a row and a stored job.
+    owed: Callable[[], Sequence[Mapping[str, Any]]]
     # The digest of the state that the ledger keeps of an incident, and when it came.
     known: Callable[[str], tuple[str, float]]
     # How often BigPanda is asked for what never came, if at all, and what was snoozed.
@@ -153,6 +155,8 @@ class Invariants:
                 self._problem(f"{len(queue.messages)} jobs never ended")
             if queue.wrong_delays:
                 self._problem(f"SQS was asked for delays of {queue.wrong_delays} s")
+        if left := [debt for debt in self.owed() if debt]:
+            self._problem(f"{len(left)} debts never ended")
 
     def _check_safe(self, state: SharedState) -> None:
         """It, or what overtook it, rang, is on a queue, or is not owed by policy."""
@@ -182,7 +186,8 @@ class Invariants:
         return [ring for ring in self.phones.rings if ring.incident == incident]
 
     def _is_on_a_queue(self, state: SharedState) -> bool:
-        for job in (job for queue in (*self.queues, self.dead_letters) for job in queue.bodies()):
+        queued = [job for queue in (*self.queues, self.dead_letters) for job in queue.bodies()]
+        for job in (*queued, *self.owed()):
             found = self.states.get((job["id"], job["share"]))
             if found and found.incident == state.incident and not surely_newer(state, found):
                 return True

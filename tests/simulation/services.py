@@ -218,14 +218,24 @@ class SimulatedSqs:
                 message.visible_at = self.world.now + entry["VisibilityTimeout"]
         return {"Successful": [{"Id": entry["Id"]} for entry in Entries], "Failed": []}
 
+    def get_queue_attributes(self, **_: Any) -> dict[str, dict[str, str]]:
+        if self.edge.begin() == "refuses":
+            raise _refused("GetQueueAttributes")
+        visible = sum(message.visible_at <= self.world.now for message in self.messages.values())
+        return {"Attributes": {"ApproximateNumberOfMessages": str(visible)}}
+
     def jobs(self) -> list[dict[str, Any]]:
         """The envelopes on the queue, as plain data."""
         return [json.loads(message.body) for message in self.messages.values()]
 
     def bodies(self) -> list[dict[str, Any]]:
         """The incidents in the envelopes of signals, as BigPanda sent them."""
-        signals = [job for job in self.jobs() if job["kind"] == "signal"]
-        return [json.loads(zlib.decompress(base64.b64decode(job["body"])))["incident"] for job in signals]
+        return [_incident(job) for job in self.jobs() if job["kind"] == "signal"]
+
+
+def _incident(job: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(job["body"])))["incident"]
+    return found
 
 
 class SimulatedDynamoDb(FakeDynamoDb):
@@ -233,6 +243,7 @@ class SimulatedDynamoDb(FakeDynamoDb):
 
     def __init__(self, edge: Edge) -> None:
         super().__init__()
+        self.page_size = 100
         self._edge = edge
 
     def get_item(self, **request: Any) -> Any:
@@ -241,28 +252,40 @@ class SimulatedDynamoDb(FakeDynamoDb):
     def put_item(self, **request: Any) -> Any:
         return self._asked("PutItem", super().put_item, request)
 
+    def batch_get_item(self, **request: Any) -> Any:
+        return self._asked("BatchGetItem", super().batch_get_item, request)
+
+    def query(self, **request: Any) -> Any:
+        return self._asked("Query", super().query, request)
+
     def update_item(self, **request: Any) -> Any:
         return self._asked("UpdateItem", super().update_item, request)
+
+    def owed(self) -> list[dict[str, Any]]:
+        """The incidents in the stored jobs of all debts, as BigPanda sent them."""
+        names = [f"job/{item['pk']['S'].removeprefix('incident/')}/{item['job']['S']}" for item in self.indexed()]
+        return [_incident(json.loads(self.items[name]["text"]["S"])) for name in names if name in self.items]
 
     def _asked(self, operation: str, do: Callable[..., Any], request: dict[str, Any]) -> Any:
         world, process = self._edge.world, self._edge.world.process()
         # At once: a call that is left behind may come to its end after its process did.
         if self._edge.weather.is_bad(self._edge.service):
             process.troubles.add("ledger")
-        if operation == "PutItem":
-            process.claimed.add(request["Item"]["pk"]["S"].rpartition("/")[2])
+        name = request.get("Key", {}).get("pk", {}).get("S", "")
+        if operation == "UpdateItem" and name.startswith("incident/"):
+            process.claimed.add(name.rpartition("/")[2])
         fault = self._edge.begin()
         # A spell may begin while a request is on its way.
         if fault:
             process.troubles.add("ledger")
-        if fault == "refuses" or (fault == "refuses writes" and operation != "GetItem"):
+        if fault == "refuses" or (fault == "refuses writes" and operation in {"PutItem", "UpdateItem"}):
             self._suffered(operation, "refuses")
             raise _refused(operation)
         answer = do(**request)
         self._edge.end()
         if fault == "answer lost":
             self._suffered(operation, "did it, and its answer is lost")
-            if operation == "PutItem" and world.chance(0.5):
+            if request.get("ConditionExpression") and world.chance(0.5):
                 raise condition_failed(operation)
             raise _lost()
         return answer
@@ -298,11 +321,13 @@ class SimulatedSns:
     edge: Edge
     told: list[tuple[float, str]] = field(default_factory=list)
 
-    def publish(self, *, Subject: str, Message: str, **_: Any) -> dict[str, str]:
+    def publish(self, *, Subject: str, Message: str, MessageStructure: str, **_: Any) -> dict[str, str]:
+        assert MessageStructure == "json"
+        texts = json.loads(Message)
         fault = self.edge.begin()
         if fault == "refuses":
             raise _refused("Publish")
-        self.told.append((self.edge.world.now, Message))
+        self.told.append((self.edge.world.now, texts["default"]))
         self.edge.world.say(f"sns: told {Subject}")
         self.edge.end()
         return {"MessageId": "n"}

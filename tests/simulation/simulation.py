@@ -36,6 +36,7 @@ from relay.replay import Replay
 from relay.sending import Sender
 from relay.shares import Shares
 from relay.sources import Sources
+from relay.sweeper import Sweeper
 from relay.table import Table
 from relay.telemetry import Telemetry
 from relay.turns import Turns
@@ -60,7 +61,9 @@ VISIBILITY_SECONDS, RECEIVES = 180.0, 20
 # Workers of each queue at once, as the template has it by default.
 WORKERS = 5
 # What Lambda lets them run for.
-WEBHOOK_SECONDS, WORKER_SECONDS, LOOK_SECONDS = 15.0, 30.0, 240.0
+WEBHOOK_SECONDS, WORKER_SECONDS, LOOK_SECONDS, SWEEPER_SECONDS = 15.0, 30.0, 240.0, 60.0
+# The sweeper's schedule is late by up to so much; how often a run starts twice, or not at all.
+SWEPT_LATE_SECONDS, SWEPT_TWICE, SWEPT_NEVER = 60.0, 0.05, 0.05
 # BigPanda is asked for what never came until so long after the storm and the last share: several reconcile runs.
 LOOKED_AT_SECONDS = 1500.0
 # All that waits for a pause or a backoff comes to its end in so long, once it is too old to be sent.
@@ -75,6 +78,7 @@ class Functions:
     callbacks: Webhook
     worker: Worker
     reconciler: Reconciler
+    sweeper: Sweeper
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,7 @@ class Simulation:
             story.widens_at is not None,
             story.has_rest,
             self.console,
+            self.dynamodb.owed,
             self._known,
             story.looks_every,
             story.naps,
@@ -142,7 +147,7 @@ class Simulation:
             access = parse("noc", self._secret(), HOSTS).bigpanda
             assert access
             text = json.dumps({"spans": {span_name(access, "e"): [began - 1000, began - 1000]}})
-            self.dynamodb.items["reconcile/noc"] = {"text": {"S": text}, "sequence": {"N": "1"}}
+            self.dynamodb.items["reconcile/noc"] = {"pk": {"S": "reconcile/noc"}, "text": {"S": text}, "sequence": {"N": "1"}}
             self.world.at(began + self.story.looks_every, lambda: self._look(began + last + LOOKED_AT_SECONDS))
         for said in self.story.answers:
             for copy in range(said.copies):
@@ -154,6 +159,7 @@ class Simulation:
             self.world.at(began + self.story.learns_at, self._learn)
         if self.story.widens_at is not None:
             self.world.at(began + self.story.widens_at, self._widen)
+        self._sweep(began + last + self.story.policy["max_age_seconds"] + SETTLED_SECONDS)
         self.world.run(began + last + self.story.policy["max_age_seconds"] + SETTLED_SECONDS)
         self.invariants.at_the_end()
         return Verdict(self.seed, self.invariants.problems, [*self.story.words(), "", *self.world.log])
@@ -214,7 +220,7 @@ class Simulation:
         turns, sources = Turns(table, clock, world.wait), Sources(table, clock)
         bigpanda = BigPanda(Outward(self.console, clock=clock))
         writeback = Writeback(bigpanda, turns, sources, table, Ledger(table), clock)
-        fallback = Fallback(lambda: sns, "arn:aws:sns:eu-central-1:000000000000:fallback", table, clock)
+        fallback = Fallback(lambda: sns, "arn:aws:sns:eu-central-1:000000000000:fallback")
         return Functions(
             Webhook(channels, Shares(delivery, sources).take, _telemetry(), clock, deadline),
             Webhook(channels, Callbacks(keeper, clock).take, _telemetry(), clock, deadline, door="callback"),
@@ -235,7 +241,46 @@ class Simulation:
                 chance,
                 deadline,
             ),
+            Sweeper(
+                Ledger(table),
+                table,
+                channels,
+                keeper,
+                fallback,
+                _telemetry(),
+                keeper.retries.backlog,
+                self._invoke,
+                clock,
+                deadline,
+            ),
         )
+
+    # ---- The sweeper ------------------------------------------------------------------------------------------------
+
+    def _sweep(self, until: float) -> None:
+        """Run the sweeper each minute: sometimes late, sometimes twice, sometimes not at all."""
+        lateness = self.world.random.uniform(0, SWEPT_LATE_SECONDS)
+        is_needed = bool(self.dynamodb.indexed()) and not self.world.chance(SWEPT_NEVER)
+        for _ in range(1 + self.world.chance(SWEPT_TWICE) if is_needed else 0):
+            self.world.at(self.world.now + lateness, self._start_sweeper)
+        if self.world.now + 60 < until:
+            self.world.at(self.world.now + 60, lambda: self._sweep(until))
+
+    def _start_sweeper(self) -> None:
+        incidents = {item["pk"]["S"].rpartition("/")[2] for item in self.dynamodb.indexed()}
+        process = Process(f"sweeper {next(self._names)}", incidents, lambda: self._ended(process))
+        self._start(process, lambda: self._swept(process), SWEEPER_SECONDS)
+
+    def _swept(self, process: Process) -> None:
+        self.world.say(f"{process.name}: {self._any().sweeper.sweep()}")
+
+    def _invoke(self, envelope: str) -> bool:
+        """Start a worker for a job as Lambda does for an asynchronous invocation."""
+        incidents = [json.loads(envelope)["incident_id"]]
+        process = Process(f"worker {next(self._names)}, invoked", incidents, lambda: self._ended(process))
+        record = {"messageId": "from-the-sweeper", "body": envelope}
+        self._start(process, lambda: self._any().worker.work([record]), WORKER_SECONDS)
+        return True
 
     # ---- BigPanda and the webhook --------------------------------------------------------------------------------
 

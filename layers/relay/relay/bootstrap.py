@@ -9,6 +9,7 @@ import gc
 gc.disable()
 
 # ruff: noqa: E402
+import json
 import os
 import random
 import time
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config as ClientConfig
+from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.channel_cache import JOBS_UNKNOWN_SECONDS, UNKNOWN_SECONDS, ChannelCache
 from relay.config import Config
@@ -40,11 +42,13 @@ from relay.xmatters import XMatters
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
 
     from relay.reconcile import Reconciler
+    from relay.sweeper import Sweeper
     from relay.webhook import Webhook
     from relay.worker import Worker
     from relay.writeback import Writeback
@@ -118,7 +122,7 @@ def _worker(environment: Mapping[str, str]) -> "Worker":
     keeper, table = _keeper(config), _table(config)
     outward = _outward(config)
     delivery = _delivery(channels, keeper, table, outward)
-    fallback = Fallback(_sns, config.fallback_topic_arn, table, time.time)
+    fallback = Fallback(_sns, config.fallback_topic_arn)
     followup = Followup(Pages(outward), delivery.guard, time.time)
     return Worker(
         delivery,
@@ -131,6 +135,32 @@ def _worker(environment: Mapping[str, str]) -> "Worker":
         time.time,
         random.random,
         _DEADLINES,
+    )
+
+
+def sweeper(environment: Mapping[str, str] = os.environ) -> "Sweeper":
+    """Return the sweeper, which runs every minute. Raises ConfigError."""
+    from relay.fallback import Fallback
+    from relay.sweeper import Sweeper
+
+    config = Config.from_environment(environment)
+    if config.fallback_topic_arn is None or config.job_worker is None:
+        raise ConfigError("RELAY_FALLBACK_TOPIC_ARN, RELAY_JOB_WORKER: must be set")
+    telemetry = Telemetry.from_environment()
+    keeper, table = _keeper(config), _table(config)
+    return _loaded(
+        Sweeper(
+            Ledger(table),
+            table,
+            _channels(config, telemetry, unknown_seconds=JOBS_UNKNOWN_SECONDS),
+            keeper,
+            Fallback(_sns, config.fallback_topic_arn),
+            telemetry,
+            keeper.retries.backlog,
+            partial(_invoke, config.job_worker),
+            time.time,
+            _DEADLINES,
+        )
     )
 
 
@@ -206,6 +236,21 @@ def _table(config: Config) -> Table:
 @cache
 def _sns() -> "SNSClient":
     return boto3.client("sns", config=_PATIENCE)
+
+
+@cache
+def _lambda() -> "LambdaClient":
+    return boto3.client("lambda", config=_PATIENCE)
+
+
+def _invoke(function: str, envelope: str) -> bool:
+    """Invoke the job worker with an envelope, as SQS would, and do not wait for it; return False if that fails."""
+    event = {"Records": [{"messageId": "from-the-sweeper", "body": envelope}]}
+    try:
+        _lambda().invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps(event).encode())
+    except (ClientError, BotoCoreError):
+        return False
+    return True
 
 
 def _outward(config: Config) -> Outward:

@@ -24,6 +24,7 @@ class Config:
     chore_queue_url: str
     ledger_table: str
     fallback_topic_arn: str | None
+    job_worker: str | None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Config":
@@ -39,6 +40,7 @@ class Config:
             chore_queue_url=_text(environment, "RELAY_CHORE_QUEUE_URL", problems),
             ledger_table=_text(environment, "RELAY_LEDGER_TABLE", problems),
             fallback_topic_arn=environment.get("RELAY_FALLBACK_TOPIC_ARN") or None,
+            job_worker=environment.get("RELAY_JOB_WORKER") or None,
         )
         if problems:
             raise ConfigError("\n".join(problems))

@@ -17,12 +17,15 @@ from relay.errors import AMBIGUOUS_REST_SECONDS, HANDLING, LedgerError, Reason
 from relay.fields import MAX_ID_LENGTH
 from relay.guard import Guard
 from relay.incident import Share
-from relay.keeping import Keeper, last_copy, new_job
+from relay.keeping import Keeper, last_copy, new_job, storable
 from relay.ledger import LEASE_SECONDS, Audience, Entry, Lease
 from relay.message import Job, seconds_of, timestamp
 from relay.outcome import Outcome, Result, after_failure
 from relay.owed import Standing, earliest, room_for_rings
 from relay.pace import Closed, Ticket
+from relay.queues import MAX_DELAY_SECONDS
+from relay.rows import Row
+from relay.schedule import wait_seconds
 from relay.sending import MAX_TRIES, Sender, Sent
 from relay.task import Task, entry_of
 from relay.transition import State, Transition, compare
@@ -33,12 +36,19 @@ RESERVE_SECONDS = 3.0
 # A kept job sleeps until its sender's lease is surely over, and a time-out of the sender's is 30 s ago.
 KEEP_SECONDS = 36.0
 MAX_ROUNDS = 6
-LINGER_SECONDS = 0.5
 SHORTEST_SEND_SECONDS = 1.0
+# A debt whose message did not come so long after its time gets a new one from the sweeper.
+OVERDUE_SECONDS = 180.0
+# A row that would be overdue sooner than this after its job wakes again is written anew; else it may stay as it is.
+RENEWED_SECONDS = 60.0
+# Stored jobs outlive the debt, so that an operator finds them.
+STORED_SECONDS = 2 * 24 * 3600.0
 # A job that wakes when it was told to must not find that it is a moment too early.
 RESTS_LESS_SECONDS = 2.0
 # A job whose turn is so near is waited for, rather than sent once more through the queue.
 PATIENCE_SECONDS = 5.0
+# What the dead-letter queue did not take is offered to it again.
+DEAD_LETTER_AGAIN_SECONDS = 60.0
 # A job is safe on its queue: it waits so long for a ledger that is down before it is sent without it.
 UNGUARDED_AFTER_SECONDS = 300.0
 UNGUARDED_WAIT_SECONDS = 30.0
@@ -115,9 +125,13 @@ class Delivery:
             return self._catch_up(task, deadline)
         return self._announce(task, deadline)
 
-    def told(self, job: Job, deadline: Deadline) -> None:
-        """Note that the fallback topic heard of the job's incident."""
-        self.guard.record(entry_of(job), None, lambda entry: replace(entry, told=True), deadline)
+    def begun(self, job: Job, deadline: Deadline) -> None:
+        """Count that a worker began a job that the sweeper sent."""
+        self.guard.record(entry_of(job), None, lambda entry: entry.begun(), deadline)
+
+    def postpone(self, job: Job, until: float, deadline: Deadline) -> None:
+        """Note in the row of a job's debt that the job waits until a time, in epoch seconds."""
+        self.guard.record(entry_of(job), None, lambda entry: entry.postponed(until + OVERDUE_SECONDS), deadline)
 
     def _announce(self, task: Task, deadline: Deadline) -> Result:
         try:
@@ -153,7 +167,7 @@ class Delivery:
         """Note the version of what changes nothing; None when the ledger was changed meanwhile."""
         standing = task.judgement.standing
         if standing == Standing.DEAD_LETTERED:
-            return replace(task.result(Outcome.QUEUED), queue="dead_letter", owed=task.owed(entry))
+            return replace(task.result(Outcome.QUEUED), queue="dead_letter")
         nothing_to_note = standing != Standing.UNCHANGED or (task.state.is_same(entry.kept) and not entry.owed_since)
         if not nothing_to_note and not self._keep_for_pages(task, entry, deadline):
             why = "no queue took the job that ends its pages"
@@ -167,7 +181,7 @@ class Delivery:
                 return task.result(Outcome.UNCHANGED)
             # It must not ring, and what it ends must not ring either: the job notes it as soon as it can.
             soon = Closed(Reason.INTERNAL, self.clock() + _catch_up_seconds(task, self.clock()))
-            return replace(self._put_off(task, soon, str(error), deadline), owed=None)
+            return self._put_off(task, soon, str(error), deadline)
         return None
 
     def _keep_for_pages(self, task: Task, entry: Entry, deadline: Deadline) -> bool:
@@ -186,15 +200,11 @@ class Delivery:
             return task, self._give_up(task, task.hold.reason, entry, deadline)
         wait = self._wait(task, entry)
         task = self._keep(task, wait, deadline)
-        if wait and task.is_queued:
+        if wait:
             return task, self._let_wait(task, entry, wait, deadline)
-        if wait and wait.reason == Reason.IN_FLIGHT:
-            # No queue took it, but BigPanda waits, and the other sender may be done in a moment.
-            return task, self._linger(task, deadline)
-        if not task.is_queued and room_for_rings(entry, self.clock()) < 1:
-            # xMatters would accept it, and drop it without a word.
-            return task, self._rest(task, replace(task.result(Outcome.UNSAFE), reason=Reason.PACED), deadline)
-        ticket = self._enter(task, entry, deadline)
+        ticket = self.guard.enter(
+            task.rules, deadline, urgent=task.state.is_critical, slot=task.slot or entry.slot
+        )
         if isinstance(ticket, Closed):
             if self._is_near(task, ticket, deadline):
                 self.sleep(max(0.0, ticket.until - self.clock()))
@@ -204,6 +214,9 @@ class Delivery:
         lease, tries = self._lease(task, entry), self._tries(task, entry)
         after = entry.claimed(lease, tries, queued=task.is_queued)
         after = replace(after, environment_id=_environment(task) or after.environment_id)
+        if entry.row and task.is_queued and self._stored(task, entry, deadline):
+            # An older state is owed already. From now on this one is, if its sender dies.
+            after = replace(after, row=self._row(task, lease.until))
         try:
             claimed = self.guard.write(task.name, entry, after, deadline)
         except LedgerError as error:
@@ -234,24 +247,12 @@ class Delivery:
             return Closed(Reason.PACED, slot.at, slot)
         return None
 
-    def _linger(self, task: Task, deadline: Deadline) -> Result | None:
-        """Wait a little for another sender while there is time; then send all the same."""
-        left = deadline.remaining(RESERVE_SECONDS)
-        if left > LINGER_SECONDS + SHORTEST_SEND_SECONDS:
-            # In equal steps the rounds would be over long before the time is.
-            self.sleep(max(LINGER_SECONDS, left / 3))
-            return None
-        return self._without_ledger(task, "another sender is at it, and no queue took the share", deadline)
-
     def _keep(self, task: Task, wait: Closed | None, deadline: Deadline) -> Task:
         if not task.is_live or task.is_queued or task.is_turned_away:
             return task
         now = self.clock()
         job = task.job if wait is None else replace(task.job, reason=wait.reason, not_before=timestamp(wait.until))
         until = wait.until if wait else now + KEEP_SECONDS
-        if wait and task.state.is_critical:
-            # It has to wake for the fallback, too.
-            until = min(until, max(now, task.state.came) + task.channel.policy.fallback_after_seconds)
         kept = self.keeper.keep(job, deadline, until=until)
         return replace(task, is_queued=kept, is_turned_away=not kept)
 
@@ -265,37 +266,60 @@ class Delivery:
         return task
 
     def _let_wait(self, task: Task, entry: Entry, wait: Closed, deadline: Deadline) -> Result | None:
-        """Note that the state is owed, and by when it may be sent; None when the ledger was changed meanwhile."""
-        slot = wait.slot or entry.slot
-        owed = entry.keeping(task.state, slot=slot) if task.is_queued else replace(entry, slot=slot)
-        if entry.revived_at:
-            # An operator who replays follows the entry, and reads there what the state waits for.
-            owed = replace(owed, reason=wait.reason)
-        is_noted = task.state.is_same(entry.kept) or not task.is_queued
-        is_noted = is_noted and (owed.slot, owed.reason) == (entry.slot, entry.reason)
+        """Note that the state is owed, and by when it may be sent; None when the ledger was changed meanwhile.
+
+        A job that waits for longer than a message can needs no message: the sweeper sends one when the wait ends.
+        """
+        has_message = task.is_queued and (task.is_live or wait.until - self.clock() <= MAX_DELAY_SECONDS)
+        row = self._row(task, wait.until, has_message=has_message)
+        queue = "retry" if has_message else "ledger"
         try:
+            self._store(task, entry, deadline)
+            owed = entry.waiting(task.state, row)
+            owed = replace(owed, slot=wait.slot or entry.slot)
+            if entry.revived_at:
+                # An operator who replays follows the entry, and reads there what the state waits for.
+                owed = replace(owed, reason=wait.reason)
+            is_noted = has_message and _is_noted(task, entry, owed, wait.until)
             if not is_noted and self.guard.write(task.name, entry, owed, deadline) is None:
                 return None
         except LedgerError as error:
+            if not task.is_queued:
+                return self._without_ledger(task, str(error), deadline)
+            task = task.without_ledger(self.clock())
             # What holds it is known, and the job is safe: it must not be sent for want of a note.
-            return replace(self._waiting(task, wait.reason, wait.until, owed), unguarded=str(error))
-        return self._waiting(task.with_ledger(), wait.reason, wait.until, owed)
+            return replace(self._waiting(task, wait, "retry"), unguarded=str(error))
+        return self._waiting(task.with_ledger(), wait, queue)
 
-    def _waiting(self, task: Task, reason: Reason, until: float, entry: Entry) -> Result:
-        result = task.result(Outcome.QUEUED)
-        return replace(result, reason=reason, queue="retry", until=until, owed=task.owed(entry))
+    def _waiting(self, task: Task, wait: Closed, queue: str) -> Result:
+        return replace(task.result(Outcome.QUEUED), reason=wait.reason, queue=queue, until=wait.until)
+
+    def _row(self, task: Task, until: float, *, has_message: bool = True) -> Row:
+        """Return the row of a state that waits until then."""
+        if not has_message:
+            return Row(until, task.job.delivery_id)
+        # A live share's message wakes no later than SQS can delay it.
+        until = min(until, self.clock() + MAX_DELAY_SECONDS)
+        return Row(until + OVERDUE_SECONDS, task.job.delivery_id)
+
+    def _store(self, task: Task, entry: Entry, deadline: Deadline) -> None:
+        """Store the job of a state that is owed, if its row does not name it yet. Raises LedgerError."""
+        if entry.row is None or entry.row.job != task.job.delivery_id:
+            job = storable(replace(task.job, not_before=None, spare=False))
+            lasts = task.channel.policy.max_age_seconds + STORED_SECONDS
+            self.guard.store(task.name, job.delivery_id, job.to_json(), deadline, lasts=lasts)
+
+    def _stored(self, task: Task, entry: Entry, deadline: Deadline) -> bool:
+        try:
+            self._store(task, entry, deadline)
+        except LedgerError:
+            return False
+        return True
 
     def _is_near(self, task: Task, closed: Closed, deadline: Deadline) -> bool:
         # However often its turn moves away, there must be time left to take it.
         patience = min(PATIENCE_SECONDS, deadline.remaining() / 2)
         return closed.reason == Reason.PACED and not task.is_live and closed.until - self.clock() <= patience
-
-    def _enter(self, task: Task, entry: Entry, deadline: Deadline) -> Ticket | Closed:
-        """Leave to signal; given to what nothing holds."""
-        if not task.is_queued:
-            return Ticket({})
-        slot = task.slot or entry.slot
-        return self.guard.enter(task.rules, deadline, urgent=task.state.is_critical, slot=slot)
 
     def _lease(self, task: Task, entry: Entry) -> Lease:
         now = self.clock()
@@ -319,39 +343,55 @@ class Delivery:
             self.guard.report(task.rules, ticket, deadline, failure)
             result = task.delivered(sent)
             return result if is_recorded else self._to_catch_up(task, result, "what was sent is not recorded", deadline)
+        result = self._record_failure(task, entry, lease, sent, until, deadline)
+        self.guard.report(task.rules, ticket, deadline, failure)
+        return result
+
+    def _record_failure(
+        self, task: Task, entry: Entry, lease: Lease, sent: Sent, until: float, deadline: Deadline
+    ) -> Result:
+        """Keep a state that was not accepted, and note in the ledger what came of it; `until` is when the sends ended.
+
+        It is on a queue, or in the ledger's index, or both. What neither takes is dead-lettered.
+        """
         result = self._rest(task, task.failed(sent), deadline)
-        rests_until = until + AMBIGUOUS_REST_SECONDS - RESTS_LESS_SECONDS
-        self.guard.record(
-            task.name,
-            entry,
-            lambda now: now.failed(
+        row = None
+        if result.queue != "dead_letter" and self._stored(task, entry, deadline):
+            row = self._row(task, result.until or until, has_message=result.queue == "retry")
+
+        def change(now: Entry) -> Entry:
+            failed = now.failed(
                 lease,
                 sent.attempts,
                 sent.rings,
                 until=until,
                 reason=result.reason or "",
                 dead_lettered_at=_mark(result),
-                rests_until=rests_until,
-            ),
-            deadline,
-        )
-        self.guard.report(task.rules, ticket, deadline, failure)
-        return replace(result, owed=task.owed(entry))
+                rests_until=until + AMBIGUOUS_REST_SECONDS - RESTS_LESS_SECONDS,
+            )
+            return failed.waiting(task.state, row) if row else failed
+
+        is_recorded = self.guard.record(task.name, entry, change, deadline)
+        if result.queue:
+            return result
+        if row and is_recorded:
+            return replace(result, outcome=Outcome.QUEUED, queue="ledger")
+        return self._bury(task, result, deadline)
 
     def _without_ledger(self, task: Task, why: str, deadline: Deadline) -> Result:
         """Send all the same: maybe for the second time, maybe late. What is safe on a queue gives the ledger time."""
         now = self.clock()
+        task = task.without_ledger(now)
         since = seconds_of(task.job.ledger_down_since or timestamp(now))
-        task = replace(task, job=replace(task.job, ledger_down_since=timestamp(since)))
         can_be_late = task.job.is_revived or task.hold is not None or now - since < UNGUARDED_AFTER_SECONDS
         if not task.is_live and can_be_late:
             until = max(now + UNGUARDED_WAIT_SECONDS, task.hold.until if task.hold else 0.0)
-            return replace(self._waiting(task, Reason.INTERNAL, until, Entry()), unguarded=why)
+            return replace(self._waiting(task, Closed(Reason.INTERNAL, until), "retry"), unguarded=why)
         sent = self._send(task, Entry(), self._tries(task, Entry()), deadline)
         if sent.failure is None:
             return self._to_catch_up(task, task.delivered(sent), why, deadline)
         result = self._rest(self._keep(task, None, deadline), task.failed(sent), deadline)
-        return replace(result, unguarded=why, owed=task.owed(Entry()))
+        return replace(result if result.queue else self._bury(task, result, deadline), unguarded=why)
 
     def _to_catch_up(self, task: Task, result: Result, why: str, deadline: Deadline) -> Result:
         """Tell the ledger of what was announced without it, now or by a job later, so that its resolve will be owed."""
@@ -375,7 +415,7 @@ class Delivery:
         why = "what was sent is not recorded"
         if task.hold and task.is_given_up:
             given_up = replace(task.result(Outcome.UNSAFE), reason=task.hold.reason)
-            return replace(self._rest(task, given_up, deadline), unguarded=why)
+            return replace(self._bury(task, given_up, deadline), unguarded=why)
         until = self.clock() + _catch_up_seconds(task, self.clock())
         return replace(task.result(Outcome.QUEUED), reason=Reason.INTERNAL, queue="retry", until=until, unguarded=why)
 
@@ -383,7 +423,7 @@ class Delivery:
         """Leave it to the retry queue; if that can't be had, the state is sent as it is."""
         task = self._keep(task, wait, deadline)
         if task.is_queued:
-            return replace(self._waiting(task, wait.reason, wait.until, Entry()), unguarded=why)
+            return replace(self._waiting(task, wait, "retry"), unguarded=why)
         return self._without_ledger(task, why, deadline)
 
     def _tries(self, task: Task, entry: Entry) -> int:
@@ -408,33 +448,63 @@ class Delivery:
 
     def _give_up(self, task: Task, reason: Reason, entry: Entry, deadline: Deadline) -> Result:
         """Dead-letter a state that is owed for too long, or whose channel was removed."""
-        result = self._rest(task, replace(task.result(Outcome.UNSAFE), reason=reason), deadline)
-        mark = _mark(result)
-        if mark is not None:
-            self.guard.record(task.name, entry, lambda now: now.dead_lettering(task.state, mark, reason), deadline)
-        return replace(result, owed=task.owed(entry))
+        result = self._bury(task, replace(task.result(Outcome.UNSAFE), reason=reason), deadline)
+        mark, until = _mark(result), self.clock() + DEAD_LETTER_AGAIN_SECONDS + OVERDUE_SECONDS
+
+        def change(now: Entry) -> Entry:
+            return now.postponed(until) if mark is None else now.dead_lettering(task.state, mark, reason)
+
+        self.guard.record(task.name, entry, change, deadline)
+        return result
 
     def _rest(self, task: Task, result: Result, deadline: Deadline) -> Result:
-        """Keep a state that was not accepted; dead-letter what won't pass, or what the retry queue does not take."""
+        """Keep a state that was not accepted on the retry queue; dead-letter one that can't be sent at all.
+
+        The result has no queue, and is still `unsafe`, if the retry queue does not take it. A job that woke up waits as
+        its backoff says.
+        """
+        now, reason = self.clock(), result.reason or Reason.INTERNAL
+        if HANDLING[reason].is_final:
+            return self._bury(task, result, deadline)
+        queued = replace(result, outcome=Outcome.QUEUED, queue="retry")
+        if task.is_live:
+            job = after_failure(task.job, result, now)
+            is_kept = task.is_queued or self.keeper.keep(job, deadline, until=now + KEEP_SECONDS)
+            return replace(queued if is_kept else result, until=now + KEEP_SECONDS)
+        wait = wait_seconds(
+            reason,
+            task.job.rounds,
+            result.retry_after,
+            self.sender.random(),
+            may_have_rung=result.may_have_rung,
+            is_critical=task.state.is_critical,
+        )
+        job = replace(after_failure(task.job, result, now), rounds=task.job.rounds + 1)
+        return replace(queued, job=job, until=now + wait)
+
+    def _bury(self, task: Task, result: Result, deadline: Deadline) -> Result:
+        """Dead-letter a state; it waits on the retry queue if the dead-letter queue does not take it."""
         job = after_failure(task.job, result, self.clock())
-        is_final = HANDLING[result.reason or Reason.INTERNAL].is_final
-        queued = replace(result, outcome=Outcome.QUEUED)
-        # A queue that did not take it before may take it now.
-        if not is_final and (task.is_queued or self.keeper.keep(job, deadline, until=self.clock() + KEEP_SECONDS)):
-            return replace(queued, queue="retry")
         dead_letter = self.keeper.dead_letter(job, deadline)
         if dead_letter:
-            return replace(queued, queue="dead_letter", job=dead_letter)
+            return replace(result, outcome=Outcome.QUEUED, queue="dead_letter", job=dead_letter)
         if task.is_queued:
-            return replace(queued, queue="retry")
+            until = self.clock() + DEAD_LETTER_AGAIN_SECONDS
+            return replace(result, outcome=Outcome.QUEUED, queue="retry", until=until, job=job)
         return replace(result, detail=f"{result.detail}; no queue took it", last_copy=last_copy(job))
+
+
+def _is_noted(task: Task, entry: Entry, owed: Entry, until: float) -> bool:
+    """True if the entry says already that the state is owed, and its row is not overdue before the job wakes."""
+    row = entry.row
+    is_in_time = row is not None and row.job == task.job.delivery_id and row.due >= until + RENEWED_SECONDS
+    is_same = task.state.is_same(entry.kept) and (owed.slot, owed.reason) == (entry.slot, entry.reason)
+    return is_in_time and is_same
 
 
 def _mark(result: Result) -> float | None:
     """The mark of the message that the result put on the dead-letter queue, in epoch seconds."""
-    if result.queue != "dead_letter" or result.job is None or result.job.dead_lettered_at is None:
-        return None
-    return seconds_of(result.job.dead_lettered_at)
+    return result.job.mark if result.queue == "dead_letter" and result.job else None
 
 
 def _catch_up_seconds(task: Task, now: float) -> float:

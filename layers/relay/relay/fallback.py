@@ -1,209 +1,147 @@
-"""The fallback topic: SNS notifies people of a critical incident that xMatters does not bring to them.
+"""Fallback topic: SNS notifies people of critical incidents that xMatters does not bring to them.
 
-The topic shares no credential with xMatters. It is notified once for each incident, and at most once a minute: in a
-storm the next message says how many more incidents there are.
+The topic shares no credential with xMatters. One message tells of all overdue criticals of a channel: up to ten by
+name, the others as a number. Subscriptions can filter by the message attribute `channel`.
 """
 
 import json
-from collections.abc import Callable
-from copy import replace
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum, auto
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay import details, incident
 from relay.details import Details, console_link
-from relay.errors import BadRequest, LedgerError, Reason
-from relay.message import Job, legal_text
-from relay.table import Table
+from relay.errors import BadRequest, Reason
+from relay.message import Job, legal_text, seconds_of, timestamp
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
 
-MINUTE = 60.0
+MAX_NAMED = 10
+# SNS takes a subject of less than 100 characters, and an SMS has 140 bytes (docs/vendors.md, "What SNS takes").
 MAX_SUBJECT = 99
+MAX_SMS = 140
 MAX_WORDS = 200
-_KEY = "fallback"
-_TRIES = 4
 
 
-class Unconfirmed(NamedTuple):
-    """Signals that xMatters accepted and made no page of, by xMatters' request ids."""
+class Debt(NamedTuple):
+    """An overdue critical incident, as far as people need to know it.
 
-    request_ids: tuple[str, ...]
+    Attributes:
+        incident_id: BigPanda's id.
+        since: the time from which it is owed, in epoch seconds.
+        reason: why the last attempt failed; empty if none did.
+        is_given_up: its job is in the dead-letter queue.
+        is_unconfirmed: xMatters accepted the signal and made no page of it.
+        description: words of one of its alerts; empty if nothing is known.
+        recipients: the names that its signal is for.
+        link: the incident in BigPanda's console.
+    """
 
+    incident_id: str
+    since: float
+    reason: str = ""
+    is_given_up: bool = False
+    is_unconfirmed: bool = False
+    description: str = ""
+    recipients: tuple[str, ...] = ()
+    link: str = ""
 
-class Told(Enum):
-    """What became of the wish to tell the topic."""
+    @classmethod
+    def of_job(cls, job: Job) -> Self:
+        """Return the debt that a job of a signal carries."""
+        found = _details(job)
+        described = (*(alert.description for alert in found.alerts), found.description) if found else ()
+        # A job that never failed says only that it is on its way.
+        reason = "" if job.reason == Reason.IN_FLIGHT else job.reason
+        return cls(
+            job.incident_id,
+            seconds_of(job.received_at),
+            reason,
+            description=next(filter(None, described), None) or "",
+            recipients=job.recipients,
+            link=found.link if found else "",
+        )
 
-    TOLD = auto()
-    COUNTED = auto()
-    NOT = auto()
+    def words(self) -> str:
+        """Return the debt in a few words, on one line."""
+        said = legal_text(self.description)[:MAX_WORDS] if self.description else ""
+        return legal_text(self.incident_id) + (f": {said}" if said else "")
 
+    def lines(self) -> list[str]:
+        """Return the debt as lines of an e-mail."""
+        return [
+            f"- Incident {self.words()}",
+            f"  owed since {timestamp(self.since)}{self._state()}",
+            f"  recipients: {legal_text(', '.join(self.recipients))}" if self.recipients else "",
+            f"  {legal_text(self.link or console_link(self.incident_id))}",
+        ]
 
-class Tally(NamedTuple):
-    """When the topic was told last, in epoch seconds, and of how many it was not told since."""
-
-    last: float = 0.0
-    more: int = 0
+    def _state(self) -> str:
+        if self.is_unconfirmed:
+            return "; xMatters accepted the signal and made no page of it"
+        reason = f"; last reason: {self.reason}" if self.reason else ""
+        return f"{reason}; the relay has given up: relayctl dlq list" if self.is_given_up else reason
 
 
 @dataclass(frozen=True)
 class Fallback:
-    """Notifies the topic. `client` makes the SNS client when it is needed first. `clock`: epoch seconds."""
+    """Publisher to the fallback topic. `client` makes the SNS client when it is needed first."""
 
     client: "Callable[[], SNSClient]"
     topic_arn: str
-    table: Table
-    clock: Callable[[], float]
 
-    def tell(self, job: Job, *, unconfirmed: Unconfirmed | None = None, is_given_up: bool = False) -> Told:
-        """Notify the topic of a critical that is owed for too long, or that is `unconfirmed`; or count it.
+    def notify(self, channel: str, debts: Sequence[Debt], others: int = 0) -> bool:
+        """Publish one message that tells of a channel's overdue criticals; return False if SNS does not take it.
 
-        `is_given_up`: its job is in the dead-letter queue.
+        `debts` are named, the first ten of them with details; `others` counts more that are not listed.
         """
-        others = self._count(one_more=1)
-        if others is None:
-            return Told.COUNTED
-        owed = _unconfirmed(job, unconfirmed, others) if unconfirmed else _owed(job, others, is_given_up=is_given_up)
-        return Told.TOLD if self._publish(owed, others) else Told.NOT
-
-    def flush(self, job: Job) -> bool:
-        """Tell the topic of those that were only counted, if a minute is over; `job` may be one of them.
-
-        False where some of them remain to be told of: somebody has to come again when the minute is over.
-        """
-        tally, _ = self._tally()
-        if tally.more and self._is_over(tally) and (counted := self._count(one_more=0)):
-            return self._publish(_counted(job, counted), counted)
-        return not tally.more
-
-    def _count(self, *, one_more: int) -> int | None:
-        """How many others to tell of, now; None when the minute is not over, and this one is counted.
-
-        Where the ledger can't tell, the topic is told: rather twice than not at all.
-        """
-        before = self._changed(
-            lambda tally: Tally(self.clock()) if self._is_over(tally) else replace(tally, more=tally.more + one_more)
-        )
-        if before is None:
-            return 0
-        return before.more if self._is_over(before) else None
-
-    def _is_over(self, tally: Tally) -> bool:
-        return self.clock() - tally.last >= MINUTE
-
-    def _changed(self, change: Callable[[Tally], Tally]) -> Tally | None:
-        """Change the tally, and return what it was; None when the ledger can't."""
-        for _ in range(_TRIES):
-            tally, sequence = self._tally()
-            after = change(tally)
-            try:
-                written = self.table.write(_KEY, sequence, json.dumps([after.last, after.more]))
-            except LedgerError:
-                return None
-            if written:
-                return tally
-        return None
-
-    def _tally(self) -> tuple[Tally, int]:
         try:
-            found = self.table.read(_KEY)
-        except LedgerError:
-            return Tally(), 0
-        if found is None:
-            return Tally(), 0
-        last, more = json.loads(found.text)
-        return Tally(last, more), found.sequence
-
-    def _publish(self, message: "_Message", counted: int) -> bool:
-        """Notify the topic; False if that failed: then the counted incidents stay counted."""
-        try:
-            self.client().publish(TopicArn=self.topic_arn, Subject=message.subject, Message=message.text)
+            self.client().publish(
+                TopicArn=self.topic_arn,
+                Subject=_subject(channel, debts, others),
+                Message=json.dumps(_texts(channel, debts, others)),
+                MessageStructure="json",
+                MessageAttributes={"channel": {"DataType": "String", "StringValue": channel}},
+            )
         except (ClientError, BotoCoreError):
-            if counted:
-                self._changed(lambda tally: replace(tally, more=tally.more + counted))
             return False
         return True
 
 
-class _Message(NamedTuple):
-    subject: str
-    text: str
+def _subject(channel: str, debts: Sequence[Debt], others: int) -> str:
+    count = len(debts) + others
+    what = f"incident {debts[0].incident_id}" if count == 1 else f"{count} incidents"
+    text = f"CRITICAL, xMatters did not notify: {what} of channel {channel}"
+    return "".join(character if " " <= character <= "~" else "?" for character in text)[:MAX_SUBJECT]
 
 
-def _message(subject: str, *lines: str) -> _Message:
-    """A message. SNS takes less than 100 printable ASCII characters as subject (docs/vendors.md, "What SNS takes")."""
-    plain = "".join(character if " " <= character <= "~" else "?" for character in subject)[:MAX_SUBJECT]
-    return _Message(plain, "\n".join(filter(None, lines)))
-
-
-def _owed(job: Job, others: int, *, is_given_up: bool) -> _Message:
-    # A job that never failed says only that it is on its way.
-    reason = "" if job.reason == Reason.IN_FLIGHT else f"; last reason: {job.reason}"
-    return _message(
-        f"CRITICAL, xMatters not reached: incident {job.incident_id}",
-        f"BigPanda incident {legal_text(job.incident_id)} is critical, and xMatters has not accepted its signal.",
-        *_about(job),
-        f"Owed since: {job.received_at}{reason}",
-        _link(job),
-        _and_more(others),
+def _texts(channel: str, debts: Sequence[Debt], others: int) -> dict[str, str]:
+    """The message by protocol: a short one for SMS, and the whole for all others."""
+    count = len(debts) + others
+    incidents = "1 critical incident" if count == 1 else f"{count} critical incidents"
+    lines = [
+        f"xMatters did not notify people of {incidents} of channel {channel}.",
         "Notify the recipients by other means now.",
-        "The relay has given up: the job is in the dead-letter queue (relayctl dlq list)."
-        if is_given_up
-        else "The relay goes on trying, so the page may still come.",
-        "What to do: docs/operate.md, FallbackAlarm.",
-    )
+        "",
+    ]
+    for debt in debts[:MAX_NAMED]:
+        lines += [*filter(None, debt.lines()), ""]
+    if count > MAX_NAMED:
+        lines += [f"And {count - len(debts[:MAX_NAMED])} more critical incidents.", ""]
+    if any(not debt.is_given_up and not debt.is_unconfirmed for debt in debts):
+        lines.append("The relay goes on trying, so pages may still come.")
+    lines.append("What to do: docs/operate.md, FallbackAlarm.")
+    whole = "\n".join(lines)
+    sms = f"CRITICAL {channel}: {incidents} not notified by xMatters. Worst: {debts[0].words()}"
+    return {"default": whole, "email": whole, "sms": _sms(sms)}
 
 
-def _unconfirmed(job: Job, unconfirmed: Unconfirmed, others: int) -> _Message:
-    requests = ", ".join(map(legal_text, unconfirmed.request_ids))
-    return _message(
-        f"CRITICAL, no page made: incident {job.incident_id}",
-        f"xMatters accepted the signal for the critical BigPanda incident {legal_text(job.incident_id)}, and made no "
-        "page of it within three minutes.",
-        "Perhaps nobody was notified.",
-        *_about(job),
-        f"Received: {job.received_at}; xMatters' request id: {requests}",
-        _link(job),
-        _and_more(others),
-        "Is somebody on it? If not, notify the recipients by other means now.",
-        "The relay does not send the signal again.",
-        "What to do: docs/operate.md, UnconfirmedAlarm.",
-    )
-
-
-def _counted(job: Job, counted: int) -> _Message:
-    """The message that stands for incidents that were only counted; `job` may be one of them."""
-    return _message(
-        f"CRITICAL, {counted} more not brought to people by xMatters",
-        f"{counted} more critical incidents since the last message: xMatters has not accepted them, or made no page.",
-        f"One of them may be incident {legal_text(job.incident_id)} of channel {job.channel}.",
-        "Notify people by other means now.",
-        "The worker's log names each incident: lines 'fallback told' and 'unconfirmed'.",
-        "What to do: docs/operate.md, FallbackAlarm.",
-    )
-
-
-def _and_more(others: int) -> str:
-    return f"And {others} more critical incidents that xMatters has not accepted, or made no page of." if others else ""
-
-
-def _about(job: Job) -> tuple[str, ...]:
-    found = _details(job)
-    described = (*(alert.description for alert in found.alerts), found.description) if found else ()
-    said = next(filter(None, described), None)
-    return (
-        f"It says: {legal_text(said)[:MAX_WORDS]}" if said else "",
-        f"Channel: {job.channel}; recipients: {legal_text(', '.join(job.recipients))}",
-    )
-
-
-def _link(job: Job) -> str:
-    found = _details(job)
-    return f"In BigPanda: {legal_text(found.link if found else console_link(job.incident_id))}"
+def _sms(text: str) -> str:
+    # Other characters would halve the room, or split the message.
+    return "".join(character if " " <= character <= "~" else "?" for character in text)[:MAX_SMS]
 
 
 def _details(job: Job) -> Details | None:

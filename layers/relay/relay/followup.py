@@ -68,7 +68,17 @@ class Followup:
         after = entry.followed(seen)
         # Of a resolve a flow need not make a page.
         lost = tuple(raised.request_id for raised in seen.values() if raised.is_lost and raised.is_open)
-        is_noted = after == entry or self.guard.record(entry_of(job), entry, lambda now: now.followed(seen), deadline)
+        is_alarming, now = bool(lost) and job.status == "critical", self.clock()
+
+        def change(current: Entry) -> Entry:
+            followed = current.followed(seen)
+            return followed.unconfirming(now) if is_alarming else followed
+
+        is_noted = after == entry or self.guard.record(entry_of(job), entry, change, deadline)
+        if failure and failure.reason == Reason.TIMEOUT and after != entry and is_noted:
+            # The time was up before all pages ended; those that are left must not wait for a backoff.
+            soon = replace(_result(job, Outcome.QUEUED), reason=Reason.IN_FLIGHT, queue="retry", until=now)
+            return replace(soon, unconfirmed=lost)
         if failure:
             return replace(
                 _result(job, Outcome.UNSAFE),
@@ -85,7 +95,6 @@ class Followup:
         waiting = list(self._unknown(after))
         if not waiting:
             return replace(_result(job, Outcome.DUPLICATE), unconfirmed=lost)
-        now = self.clock()
         youngest = max(raised.at for raised in waiting)
         wait = min(max((now - youngest) / 2, SHORTEST_WAIT_SECONDS), LONGEST_WAIT_SECONDS)
         waits = replace(_result(job, Outcome.QUEUED), reason=Reason.IN_FLIGHT, queue="retry", until=now + wait)

@@ -29,6 +29,9 @@ MAX_AHEAD_SECONDS = 5.0
 CHORES = frozenset({"followup", "writeback", "release"})
 # However badly it packs.
 SURELY_FITS_BYTES = 512 * 1024
+# An item of DynamoDB takes 400 KB with its key and all attributes. A body packs to no more than 4/3 of its size.
+MAX_STORED_BYTES = 390 * 1024
+SURELY_STORED_BYTES = 256 * 1024
 # Longer log lines are cut, and a cut envelope is worth nothing.
 MAX_LOGGED_CHARACTERS = 200_000
 
@@ -149,6 +152,12 @@ def fitting(job: Job) -> Job:
     # To pack most bodies twice, just to measure them, would cost more than all else that is done for a share.
     is_small = len(job.body) <= SURELY_FITS_BYTES
     return job if is_small or fits(job.to_json()) else _reduced(job)
+
+
+def storable(job: Job) -> Job:
+    """Return the job as an item of DynamoDB takes it; one that is too large goes without the details of its alerts."""
+    is_small = len(job.body) <= SURELY_STORED_BYTES
+    return job if is_small or len(job.to_json()) <= MAX_STORED_BYTES else _reduced(job)
 
 
 def last_copy(job: Job) -> str:

@@ -7,13 +7,15 @@ locked.
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from copy import replace
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from relay.pace import Slot
+from relay.rows import ATTRIBUTES, Row, stored_key
 from relay.table import Table, Text, legal
 from relay.transition import ALERT_NAME_LENGTH, State, Transition, compare
 
@@ -27,6 +29,7 @@ MAX_RAISED = 16
 # After these it is somebody's turn once more, or nobody's.
 _ANEW = frozenset({Transition.OPENED, Transition.WORSENED, Transition.REOPENED, Transition.RESOLVED})
 _BETTER = frozenset({Transition.EASED, Transition.RESOLVED})
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Lease(NamedTuple):
@@ -103,7 +106,10 @@ class Entry(NamedTuple):
     where BigPanda has the incident, if that is known; `acknowledged_by` who took on what was announced. Until
     `rests_until` nobody can tell whether the state that was sent last will ring yet. `over_at`: pages of signals that
     were claimed before this time (epoch seconds) belong to an incident that was resolved since, and must end.
-    `is_unreadable` stands for an entry that was lost.
+    `row` is the debt's row in the table's index; an entry without one owes nothing, or has not been tried yet.
+    `unconfirmed`: no page came of a signal for a critical state, and the fallback topic has to be notified of that.
+    `others` are members that this version does not know, kept as they are. `is_unreadable` stands for an entry that was
+    lost.
     """
 
     kept: State | None = None
@@ -126,8 +132,26 @@ class Entry(NamedTuple):
     acknowledged_by: str = ""
     rests_until: float = 0.0
     over_at: float = 0.0
+    row: Row | None = None
+    unconfirmed: bool = False
+    others: Mapping[str, Any] = _NOTHING
     sequence: int = 0
     is_unreadable: bool = False
+
+    @property
+    def is_critical(self) -> bool:
+        """True if the debt is a critical one; of an entry that was lost that is assumed."""
+        return self.unconfirmed or self.is_unreadable or (self.kept is not None and self.kept.is_critical)
+
+    @property
+    def row_due(self) -> float:
+        """The time from which the sweeper acts on the debt, in epoch seconds; 0 if there is no row."""
+        return self.row.due if self.row else 0.0
+
+    @property
+    def row_job(self) -> str:
+        """Delivery id of the debt's stored job; empty if there is none."""
+        return self.row.job if self.row else ""
 
     def is_busy(self, now: float) -> bool:
         """Whether another sender is announcing."""
@@ -163,7 +187,7 @@ class Entry(NamedTuple):
         is_better = self.announced is not None and compare(self.announced, state).transition in _BETTER
         # A body that says nothing of its status says nothing against what is known.
         eased = _without_alerts(state) if is_better else self.eased if state.is_open and state.rank is None else None
-        entry = replace(self._knowing(state), owed_since=None, told=False, slot=None, eased=eased)
+        entry = replace(self._knowing(state), owed_since=None, told=False, slot=None, eased=eased)._without_debt()
         if state.is_of_same_share(entry.dead_lettered):
             entry = replace(entry, dead_lettered=None)
         # The newest state is over: so is every page that was signalled until now, whatever the clocks of its senders.
@@ -213,6 +237,7 @@ class Entry(NamedTuple):
         is_anew = any(compare(told, state).transition in _ANEW for told in entry.last_told())
         entry = entry if state.precedes(entry.kept) else entry._knowing(state)
         is_owed = state.precedes(entry.kept)
+        entry = entry if is_owed else entry._without_debt()
         return replace(
             entry,
             announced=state,
@@ -281,11 +306,53 @@ class Entry(NamedTuple):
             # An operator moved the message before its sender noted it.
             return self
         at = max(at, self.dead_lettered_at) if state.is_of_same_share(self.dead_lettered) else at
-        return replace(self, dead_lettered=_without_alerts(state), dead_lettered_at=at, revived_at=0.0, reason=reason)
+        entry = replace(self, dead_lettered=_without_alerts(state), dead_lettered_at=at, revived_at=0.0, reason=reason)
+        if self.kept and not state.is_of_same_share(self.kept):
+            return entry
+        # The fallback topic has to be notified of it all the same, once it is owed for too long.
+        owed_since = state.came if entry.owed_since is None else entry.owed_since
+        row = Row(at) if state.is_critical and not entry.told else None
+        return replace(entry, owed_since=owed_since, row=row)._with_alarm()
 
     def reviving(self, state: State, at: float) -> "Entry":
         """Return the entry with a dead-lettered state that is owed again; `at` is the time of its revival."""
         return replace(self.keeping(state), dead_lettered=None, revived_at=at, reason="")
+
+    def waiting(self, state: State, row: Row) -> "Entry":
+        """Return the entry with the row of a state that is owed, unless the state is no longer owed."""
+        is_announced = self.announced is not None and not self.announced.precedes(state) and self.eased is None
+        if state.precedes(self.kept) or is_announced or state.is_of_same_share(self.dead_lettered):
+            return self
+        return replace(self.keeping(state), row=row)
+
+    def postponed(self, until: float) -> "Entry":
+        """Return the entry whose debt waits until a time (epoch seconds) that a worker knows."""
+        return replace(self, row=replace(self.row, due=max(self.row.due, until), begun=0)) if self.row else self
+
+    def healing(self, until: float) -> "Entry":
+        """Return the entry whose debt got a new message; the sweeper comes back to it at `until` (epoch seconds)."""
+        return replace(self, row=replace(self.row, due=until)) if self.row else self
+
+    def begun(self) -> "Entry":
+        """Return the entry once a worker began a job that the sweeper sent."""
+        return replace(self, row=replace(self.row, begun=self.row.begun + 1)) if self.row else self
+
+    def unconfirming(self, now: float) -> "Entry":
+        """Return the entry of a critical state that has no page: the fallback topic has to be notified."""
+        return replace(self, unconfirmed=True, row=self.row or Row(now))
+
+    def notified(self) -> "Entry":
+        """Return the entry once the fallback topic was notified of its debt."""
+        is_owed = self.owed_since is not None
+        row = self.row if self.row and self.row.job else None
+        return replace(self, told=self.told or is_owed, unconfirmed=False, row=row)
+
+    def _without_debt(self) -> "Entry":
+        """Nothing is owed any more; what is left is the notice that no page came."""
+        return replace(self, row=None)._with_alarm()
+
+    def _with_alarm(self) -> "Entry":
+        return replace(self, row=Row(0.0)) if self.unconfirmed and self.row is None else self
 
     def _knowing(self, state: State) -> "Entry":
         same_version = self.kept is not None and self.kept.version == state.version
@@ -372,6 +439,23 @@ class Ledger:
             return Entry()
         return _entry(found)
 
+    def store(self, name: str, delivery_id: str, envelope: str, *, lasts: float) -> None:
+        """Store the job of an entry's debt for `lasts` seconds. Raises LedgerError."""
+        self.table.store(stored_key(name, delivery_id), envelope, lasts=lasts)
+
+    def stored(self, name: str, delivery_id: str) -> str | None:
+        """Return the envelope of a stored job, None if there is none. Raises LedgerError."""
+        found = self.table.read(stored_key(name, delivery_id))
+        return found.text if found else None
+
+    def due(self, shard: str, most: int) -> Iterator[tuple[str, Entry]]:
+        """Yield keys and entries of a shard of the index, the earliest first, `most` at most. They may be out of date.
+
+        Raises LedgerError.
+        """
+        for found in self.table.due(shard, most):
+            yield found.key, _entry(found)
+
     def read_many(self, names: Collection[str]) -> dict[str, Entry]:
         """Return the entries of these keys, empty where there is none, without those that DynamoDB did not answer for.
 
@@ -385,18 +469,29 @@ class Ledger:
 
         Raises LedgerError.
         """
-        sequence = self.table.write(name, before.sequence, json.dumps(_encoded(after), separators=(",", ":")))
+        others: Mapping[str, str | float] = _NOTHING
+        if after.row:
+            others = after.row.attributes(name, is_critical=after.is_critical)
+        text = json.dumps(_encoded(after), separators=(",", ":"))
+        remove = ATTRIBUTES if before.row and not after.row else ()
+        sequence = self.table.write(name, before.sequence, text, others=others, remove=remove)
         return replace(after, sequence=sequence, is_unreadable=False) if sequence else None
 
 
 def _entry(found: Text) -> Entry:
+    row = Row.of(found.others)
     try:
-        return replace(_decoded(json.loads(found.text)), sequence=found.sequence)
+        return replace(_decoded(json.loads(found.text)), sequence=found.sequence, row=row)
     except (ValueError, TypeError, AttributeError, LookupError):
-        # Written by another version, or by hand. People may have been told of it, so its resolve is owed.
-        return Entry(doubtful=(_UNKNOWN,), sequence=found.sequence, is_unreadable=True)
+        # Written by another version, or by hand. People may have been told of it, so its resolve is owed, and its debt
+        # stays.
+        owed_since = row.due if row else None
+        return Entry(
+            doubtful=(_UNKNOWN,), sequence=found.sequence, row=row, owed_since=owed_since, is_unreadable=True
+        )
 
 
+_MEMBERS = frozenset(Entry._fields) - {"row", "others", "sequence", "is_unreadable"}
 # An incident of which nothing is known but that people may have been told of it.
 _UNKNOWN = State(None, "", 0.0, is_open=True, rank=None, alerts=frozenset())
 
@@ -424,8 +519,9 @@ def _encoded(entry: Entry) -> dict[str, Any]:
         "acknowledged_by": entry.acknowledged_by,
         "rests_until": entry.rests_until,
         "over_at": entry.over_at,
+        "unconfirmed": entry.unconfirmed,
     }
-    return {name: value for name, value in members.items() if value}
+    return {**entry.others, **{name: value for name, value in members.items() if value}}
 
 
 def _decoded(members: Mapping[str, Any]) -> Entry:
@@ -451,6 +547,8 @@ def _decoded(members: Mapping[str, Any]) -> Entry:
         acknowledged_by=members.get("acknowledged_by", ""),
         rests_until=members.get("rests_until", 0.0),
         over_at=members.get("over_at", 0.0),
+        unconfirmed=members.get("unconfirmed", False),
+        others={name: value for name, value in members.items() if name not in _MEMBERS},
     )
 
 

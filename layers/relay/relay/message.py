@@ -37,8 +37,8 @@ class Job(NamedTuple):
     asked, `rounds` the tries from the retry queue that failed, `replays` the operator's replays. A job is kept before
     its first try: then `reason` is `in_flight`, and it never failed. It must not be tried before `not_before`.
     `body_reduced` says that `body` is not what BigPanda sent but what of it fitted; `may_have_rung` that xMatters may
-    have accepted one of the attempts; `accepted` that it did, and the ledger could not be told; `told` that the
-    fallback topic heard of it. `ledger_down_since` is when the job met a ledger that fails. `dead_lettered_at` is the
+    have accepted one of the attempts; `accepted` that it did, and the ledger could not be told; `healed` that
+    the sweeper sent it in the place of a message that did not come. `ledger_down_since` is when the job met a ledger that fails. `dead_lettered_at` is the
     time at which the relay dead-lettered the job last (None: never, or SQS's own redrive moved it). `revived_at` is the
     time at which the worker received the job from the dead-letter queue: its age counts from then. The job is revived
     if that is later than `dead_lettered_at`. `url_recipients` are those that the webhook's URL named (None: nobody
@@ -70,7 +70,7 @@ class Job(NamedTuple):
     body_reduced: bool = False
     may_have_rung: bool = False
     accepted: bool = False
-    told: bool = False
+    healed: bool = False
     digest: str | None = None
     rounds: int = 0
     ledger_down_since: str | None = None
@@ -81,6 +81,11 @@ class Job(NamedTuple):
     spare: bool = False
     found: bool = False
     schema: int = SCHEMA
+
+    @property
+    def mark(self) -> float | None:
+        """The time at which the job was dead-lettered last, in epoch seconds; None if it was not."""
+        return seconds_of(self.dead_lettered_at) if self.dead_lettered_at else None
 
     @property
     def is_revived(self) -> bool:

@@ -19,18 +19,10 @@ class Outcome(StrEnum):
     UNSAFE = "unsafe"
 
 
-class Owed(NamedTuple):
-    """A state that is owed still: since when (epoch seconds), and whether the fallback topic heard of it."""
-
-    since: float
-    is_critical: bool
-    is_told: bool
-
-
 class Result(NamedTuple):
     """What became of a share, and why.
 
-    `queue` is `retry` or `dead_letter` where it is queued; `until` says from when on it may be tried, in epoch seconds,
+    `queue` is `retry`, `dead_letter` or `ledger` where it is queued; `until` says from when on it may be tried, in epoch seconds,
     if that is known. `last_copy` is an envelope that no queue took: the only copy there is. `attempts` counts what
     xMatters was really asked; `fault` is a fault of our own that came in between; `unguarded` says what the ledger
     could not help with; `unconfirmed` has xMatters' request ids of signals that no page came of; `is_first` that the
@@ -59,7 +51,6 @@ class Result(NamedTuple):
     unguarded: str | None = None
     unconfirmed: tuple[str, ...] = ()
     is_first: bool = False
-    owed: Owed | None = None
     job: Job | None = None
 
 

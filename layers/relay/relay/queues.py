@@ -1,7 +1,7 @@
 """Queues that keep jobs: SQS, its rules checked before it is asked, since emulators forgive what AWS refuses."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -16,6 +16,7 @@ MAX_MESSAGE_BYTES = 1024 * 1024
 MAX_DELAY_SECONDS = 900
 # SendMessageBatch and DeleteMessageBatch take so many; the messages of a batch have MAX_MESSAGE_BYTES together.
 MAX_BATCH = 10
+_VISIBLE: Literal["ApproximateNumberOfMessages"] = "ApproximateNumberOfMessages"
 
 
 class Message(NamedTuple):
@@ -57,6 +58,17 @@ class Queue:
         except BotoCoreError as error:
             raise QueueError(f"SQS could not be reached: {type(error).__name__}") from error
         return answer["MessageId"]
+
+    def backlog(self) -> int | None:
+        """Return about how many messages can be received now; None if SQS does not say.
+
+        How old the oldest one is, SQS tells only CloudWatch.
+        """
+        try:
+            answer = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=[_VISIBLE])
+        except (ClientError, BotoCoreError):
+            return None
+        return int(answer["Attributes"][_VISIBLE])
 
     def send_batch(self, messages: Sequence[Message]) -> list[str | None]:
         """Put up to ten messages on the queue; return for each why SQS did not take it, or None where it did.

@@ -1,11 +1,13 @@
-"""Versioned documents in DynamoDB with optimistic locking, and items of numbers that are counted without it.
+"""Versioned documents in DynamoDB with optimistic locking, items of numbers that are counted without it, and one index.
+
+The sparse index `due` lists items by a shard and a time; an item is in it as long as it has a place there.
 
 DynamoDB counts a write that reached it although its answer was lost: who repeats it is told that the item was changed
 meanwhile. So "not written" means "read it again", never "another one won".
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,13 +25,27 @@ MAX_KEY_BYTES = 1024
 # What one BatchGetItem may ask for.
 MAX_BATCH = 100
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
+_DOCUMENT = frozenset({"pk", "text", "sequence", "expires"})
+
+
+# The sparse index of all items that somebody has to come back to: its name, its hash key and its range key.
+INDEX, SHARD, AT = "due", "due", "due_at"
 
 
 class Text(NamedTuple):
-    """What stands at a key; `sequence` counts its changes."""
+    """A document and its version.
+
+    Attributes:
+        text: the document.
+        sequence: counts the document's changes.
+        others: the item's other attributes by name: numbers as floats, texts as they are.
+        key: the item's key.
+    """
 
     text: str
     sequence: int
+    others: Mapping[str, Any] = _NOTHING
+    key: str = ""
 
 
 class Table:
@@ -45,7 +61,7 @@ class Table:
         item = _asked(
             lambda: self._client.get_item(TableName=self._name, Key={"pk": {"S": key}}, ConsistentRead=True).get("Item")
         )
-        return Text(item["text"]["S"], int(item["sequence"]["N"])) if item else None
+        return _document(item) if item else None
 
     def read_many(self, keys: Collection[str]) -> dict[str, Text | None]:
         """Return the texts at these keys, as after all answered writes; None where there is none.
@@ -61,27 +77,91 @@ class Table:
             unprocessed = {each["pk"]["S"] for each in answer["UnprocessedKeys"].get(self._name, {"Keys": []})["Keys"]}
             found |= {key: None for key in asked if key not in unprocessed}
             for item in answer["Responses"].get(self._name, ()):
-                found[item["pk"]["S"]] = Text(item["text"]["S"], int(item["sequence"]["N"]))
+                found[item["pk"]["S"]] = _document(item)
             if len(unprocessed) < len(asked):
                 left += unprocessed
         return found
 
-    def write(self, key: str, before: int, text: str) -> int | None:
-        """Write the text if its sequence is still `before` (0: there is none): the new sequence, else None."""
-        item: dict[str, Any] = {
-            "pk": {"S": key},
-            "text": {"S": text},
-            "sequence": {"N": str(before + 1)},
-            "expires": {"N": self._expiry()},
+    def write(
+        self,
+        key: str,
+        before: int,
+        text: str,
+        *,
+        others: Mapping[str, str | float] = _NOTHING,
+        remove: Collection[str] = (),
+    ) -> int | None:
+        """Write the text if its sequence is still `before` (0: there is none): the new sequence, else None.
+
+        `others` are further attributes to set, `remove` those to remove. All other attributes stay as they are: a newer
+        version of this code may have written them.
+        """
+        names = {"#text": "text", "#sequence": "sequence", "#expires": "expires"}
+        values: dict[str, Any] = {
+            ":text": {"S": text},
+            ":sequence": {"N": str(before + 1)},
+            ":expires": {"N": self._expiry()},
         }
+        sets = ["#text = :text", "#sequence = :sequence", "#expires = :expires"]
+        for name, value in others.items():
+            names[f"#{name}"] = name
+            values[f":{name}"] = {"S": value} if isinstance(value, str) else {"N": _number(value)}
+            sets.append(f"#{name} = :{name}")
+        names |= {f"#{name}": name for name in remove}
+        removes = f" REMOVE {', '.join(f'#{name}' for name in remove)}" if remove else ""
+        condition = "attribute_not_exists(pk)"
+        if before:
+            condition, values[":before"] = "#sequence = :before", {"N": str(before)}
         written = _asked(
-            lambda: self._client.put_item(
+            lambda: self._client.update_item(
                 TableName=self._name,
-                Item=item,
-                **_still(before),
+                Key={"pk": {"S": key}},
+                UpdateExpression=f"SET {', '.join(sets)}{removes}",
+                ConditionExpression=condition,
+                ExpressionAttributeNames=names,
+                ExpressionAttributeValues=values,
+                ReturnValues="NONE",
             )
         )
         return None if written is None else before + 1
+
+    def store(self, key: str, text: str, *, lasts: float) -> None:
+        """Put a text that never changes at a key, for `lasts` seconds; a text that is there already is replaced."""
+        item: dict[str, Any] = {
+            "pk": {"S": key},
+            "text": {"S": text},
+            "sequence": {"N": "1"},
+            "expires": {"N": self._expiry(lasts)},
+        }
+        _asked(lambda: self._client.put_item(TableName=self._name, Item=item))
+
+    def due(self, shard: str, most: int) -> Iterator[Text]:
+        """Yield the documents of a shard of the index, the earliest first, `most` at most.
+
+        The index lags behind the table, by seconds at worst: read a document again before it is changed.
+        """
+        start: dict[str, Any] = {}
+        while most > 0:
+            page = self._query(shard, most, start)
+            yield from map(_document, page["Items"])
+            most -= len(page["Items"])
+            if not page.get("LastEvaluatedKey"):
+                return
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+    def _query(self, shard: str, most: int, start: Mapping[str, Any]) -> Mapping[str, Any]:
+        answer: Mapping[str, Any] | None = _asked(
+            lambda: self._client.query(
+                TableName=self._name,
+                IndexName=INDEX,
+                KeyConditionExpression="#shard = :shard",
+                ExpressionAttributeNames={"#shard": SHARD},
+                ExpressionAttributeValues={":shard": {"S": shard}},
+                Limit=most,
+                **start,
+            )
+        )
+        return answer or {"Items": []}
 
     def update(
         self,
@@ -147,15 +227,9 @@ def legal(incident_id: str) -> str:
     return incident_id if is_text and len(encoded) <= MAX_KEY_BYTES else f"sha256/{hashlib.sha256(encoded).hexdigest()}"
 
 
-def _still(before: int) -> dict[str, Any]:
-    """The condition that an item is as it was."""
-    if before == 0:
-        return {"ConditionExpression": "attribute_not_exists(pk)"}
-    return {
-        "ConditionExpression": "#sequence = :before",
-        "ExpressionAttributeNames": {"#sequence": "sequence"},
-        "ExpressionAttributeValues": {":before": {"N": str(before)}},
-    }
+def _document(item: Mapping[str, Any]) -> Text:
+    others = {name: _plain(value) for name, value in item.items() if name not in _DOCUMENT}
+    return Text(item["text"]["S"], int(item["sequence"]["N"]), others, item["pk"]["S"])
 
 
 def _asked[T](call: Callable[[], T]) -> T | None:

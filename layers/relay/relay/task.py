@@ -7,7 +7,7 @@ from relay.channel import Channel
 from relay.errors import HANDLING, Reason
 from relay.ledger import Entry, key, named
 from relay.message import Job, seconds_of, timestamp
-from relay.outcome import Outcome, Owed, Result
+from relay.outcome import Outcome, Result
 from relay.owed import Judgement, Standing, judge_job, judge_share
 from relay.pace import Closed, Rule, Slot
 from relay.sending import Sent
@@ -64,18 +64,13 @@ class Task(NamedTuple):
         return (channel, people)
 
     @property
-    def mark(self) -> float | None:
-        """The time at which the job was dead-lettered last, in epoch seconds; None if it was not."""
-        return seconds_of(self.job.dead_lettered_at) if self.job.dead_lettered_at else None
-
-    @property
     def is_given_up(self) -> bool:
         """True if it must not be signalled any more, but is dead-lettered if it is owed."""
         return self.hold is not None and HANDLING[self.hold.reason].is_final
 
     def is_to_revive(self, entry: Entry) -> bool:
         """True if the job came back from the dead-letter queue, and the entry does not know it yet."""
-        return self.mark is not None and self.job.is_revived and self.mark > entry.revived_at
+        return self.job.mark is not None and self.job.is_revived and self.job.mark > entry.revived_at
 
     def judged(self, entry: Entry) -> "Task":
         """The task with what the ledger says of its state."""
@@ -84,7 +79,7 @@ class Task(NamedTuple):
         if self.is_live:
             judgement = judge_share(entry, state, notify_on, is_stamped=self.is_stamped)
         else:
-            judgement = judge_job(entry, state, notify_on, mark=self.mark)
+            judgement = judge_job(entry, state, notify_on, mark=self.job.mark)
         job = replace(
             self.job,
             transition=judgement.change.transition if judgement.change else self.job.transition,
@@ -103,9 +98,9 @@ class Task(NamedTuple):
         if not at or not self.state.is_of_same_share(entry.kept) or self.is_to_revive(entry):
             return self
         task = replace(self, job=replace(self.job, revived_at=timestamp(at)))
-        is_expired = self.hold is not None and self.hold.reason == Reason.EXPIRED and not self.job.is_revived
-        if self.hold and is_expired and self.hold.until - at <= self.channel.policy.max_age_seconds:
-            # A leftover message: its own age is not that of the revived state.
+        hold = self.hold
+        if hold and hold.reason == Reason.EXPIRED and hold.until - at <= self.channel.policy.max_age_seconds:
+            # A leftover message, maybe of an earlier revival: its own age is not that of the revived state.
             return replace(task, hold=None)
         return task
 
@@ -123,13 +118,13 @@ class Task(NamedTuple):
             return state
         return state.dated_by(kept)
 
+    def without_ledger(self, now: float) -> "Task":
+        """The task, now that the ledger failed; its job remembers since when."""
+        return replace(self, job=replace(self.job, ledger_down_since=self.job.ledger_down_since or timestamp(now)))
+
     def with_ledger(self) -> "Task":
         """The task, now that the ledger took a change of its entry."""
         return replace(self, job=replace(self.job, ledger_down_since=None))
-
-    def owed(self, entry: Entry) -> Owed:
-        """That it is owed still, as the entry tells."""
-        return Owed(entry.owed_since or self.state.came, self.state.is_critical, entry.told)
 
     def result(self, outcome: Outcome) -> Result:
         """What became of it."""

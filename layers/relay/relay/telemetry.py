@@ -37,7 +37,13 @@ NOTICES = (
     "reconcile_failed",
     "unauthorized_share",
     "signal_failed",
+    "sweeper_heartbeat",
+    "sweeper_failed",
+    "debts_owed",
+    "debt_healed",
 )
+# A log line names no more incidents than this.
+MAX_LOGGED_IDS = 50
 # The other reasons make a signal wait, or end it by its age or with its channel, though nothing failed.
 _FAILURES = frozenset(
     {
@@ -161,11 +167,27 @@ class Telemetry:
         self._metrics.add_metric("unreadable_job", MetricUnit.Count, 1)
         self._logger.error("unreadable job", extra={"detail": problem})
 
-    def told(self, job: Job) -> None:
-        """Log and count that the fallback topic was told of a critical incident that is owed for too long."""
-        self._metrics.add_metric("fallback_told", MetricUnit.Count, 1)
-        fields = {"channel": job.channel, "incident_id": job.incident_id, "delivery_id": job.delivery_id}
-        self._logger.warning("fallback told", extra=fields | _history(job))
+    def notified(self, channel: str, incident_ids: Sequence[str], *, is_notified: bool) -> None:
+        """Log and count that the fallback topic was notified of overdue criticals, or that SNS did not take it."""
+        name = "fallback_told" if is_notified else "fallback_failed"
+        self._metrics.add_metric(name, MetricUnit.Count, len(incident_ids) if is_notified else 1)
+        text = "fallback told" if is_notified else "the fallback topic could not be told of critical incidents"
+        fields = {"channel": channel, "incident_ids": list(incident_ids)[:MAX_LOGGED_IDS], "count": len(incident_ids)}
+        self._logger.warning(text, extra=fields)
+
+    def swept(self, owed: int, oldest_overdue: float, healed: int) -> None:
+        """Count a run of the sweeper: what is owed, by how many seconds the oldest is overdue, how many were healed."""
+        self._metrics.add_metric("sweeper_heartbeat", MetricUnit.Count, 1)
+        self._metrics.add_metric("debts_owed", MetricUnit.Count, owed)
+        self._metrics.add_metric("debt_overdue_seconds", MetricUnit.Seconds, round(oldest_overdue))
+        if healed:
+            self._metrics.add_metric("debt_healed", MetricUnit.Count, healed)
+        self._logger.info("swept", extra={"owed": owed, "overdue_seconds": round(oldest_overdue), "healed": healed})
+
+    def sick(self, channel: str, owed: int, oldest: float, reason: str) -> None:
+        """Log that a channel owes something for long; `oldest` is for how many seconds."""
+        fields = {"channel": channel, "owed": owed, "oldest_seconds": round(oldest), "reason": reason or None}
+        self._logger.warning("channel owes signals", extra={name: value for name, value in fields.items() if value})
 
     def unconfirmed(self, job: Job, request_ids: Sequence[str]) -> None:
         """Log and count that no page came of signals that xMatters accepted; `request_ids` are xMatters' own."""

@@ -8,7 +8,6 @@ count above one means that a worker crashed, and the queue's redrive catches not
 from the dead-letter queue, however it came, is revived: its age and its backoff begin anew.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import replace
 from dataclasses import dataclass, field
@@ -19,13 +18,13 @@ from relay import incident
 from relay.channel import Channel, removed
 from relay.channel_cache import ChannelCache
 from relay.deadline import Deadline
-from relay.delivery import Delivery
+from relay.delivery import DEAD_LETTER_AGAIN_SECONDS, Delivery
 from relay.errors import HANDLING, ChannelError, Reason
-from relay.fallback import MINUTE, Fallback, Told, Unconfirmed
+from relay.fallback import Debt, Fallback
 from relay.followup import Followup
 from relay.keeping import Keeper, followup_job
 from relay.message import Job, UnreadableMessage, seconds_of, timestamp
-from relay.outcome import Outcome, Owed, Result, after_failure
+from relay.outcome import Outcome, Result, after_failure
 from relay.pace import Closed
 from relay.policy import Policy
 from relay.schedule import wait_seconds
@@ -38,10 +37,9 @@ if TYPE_CHECKING:
 # One job: one try, the ledger, and the few seconds that its turn may be away. After that the fallback topic and the
 # queues get a few seconds each, within the function's 30 seconds.
 JOB_SECONDS = 15.0
-# What the dead-letter queue did not take is offered to it again.
-DEAD_LETTER_AGAIN_SECONDS = 60.0
-NEVER = math.inf
 FALLBACK_SECONDS = 3.0
+# While the ledger is down, this function notifies the fallback topic of a channel no more often than this.
+NOTIFIED_AGAIN_SECONDS = 900.0
 # A follow-up asks again later; it must not hold up the chores of other channels that wait for a worker.
 FOLLOWUP_SECONDS = 5.0
 # A channel's API that failed so slowly is left alone by this function for so long: while it hangs, the channel's chores
@@ -77,6 +75,8 @@ class Worker:
     deadlines: Callable[[float], Deadline]
     # Until when an API of a channel is left alone.
     silent: dict[tuple[str, str], float] = field(default_factory=dict, init=False)
+    # When the fallback topic was notified of a channel without the ledger.
+    notified: dict[str, float] = field(default_factory=dict, init=False)
 
     def work(self, records: Sequence[Record]) -> list[str]:
         """Work the messages of a queue off; return the ids of those that must stay on the queue.
@@ -101,10 +101,12 @@ class Worker:
         deadline = self.deadlines(JOB_SECONDS)
         if job.dead_lettered_at is not None and not job.is_revived:
             job = job.revived(now)
+        if job.healed:
+            self.delivery.begun(job, deadline)
         result = self._tried(job, deadline)
         self.telemetry.worked(job, result, deadline.spent)
         if result.unconfirmed:
-            self._warn(job, Unconfirmed(result.unconfirmed), deadline)
+            self.telemetry.unconfirmed(job, result.unconfirmed)
         if result.outcome == Outcome.UNSAFE:
             # A crash of ours, or nothing that can be tried: after a few of these the queue's redrive takes it away.
             return False
@@ -186,29 +188,34 @@ class Worker:
 
     def _without_channel(self, job: Job, error: ChannelError, deadline: Deadline) -> Result:
         """Give up a removed channel's job at once; let a job wait whose channel can't be read now."""
+        now = self.clock()
         result = _unsafe(job, error.reason, f"{type(error).__name__}: {error}")
         if HANDLING[error.reason].is_final:
-            return self._given_up(job, result, deadline)
-        # Only a signal is owed to people.
-        is_critical = job.kind == "signal" and job.status == "critical"
-        owed = Owed(seconds_of(job.received_at), is_critical=is_critical, is_told=False)
-        result = replace(result, owed=owed)
+            return self._given_up(job, result, Closed(Reason.CHANNEL_REMOVED, now), deadline)
         hold = self._hold(job, Policy())
+        if hold and HANDLING[hold.reason].is_final:
+            return self._given_up(job, replace(result, reason=hold.reason), hold, deadline)
+        if job.kind != "signal":
+            return self._rested(job, replace(result, until=hold.until if hold else None), deadline)
+        # Only a signal is owed to people.
+        is_critical = job.status == "critical"
+        wait = wait_seconds(error.reason, job.rounds, None, self.random(), is_critical=is_critical)
+        again = replace(after_failure(job, result, now), rounds=job.rounds + 1)
+        result = replace(result, outcome=Outcome.QUEUED, queue="retry", until=now + wait, job=again)
         if hold:
-            result = replace(result, reason=hold.reason, until=hold.until)
-        return self._rested(job, result, deadline)
+            result = replace(result, reason=hold.reason, until=hold.until, job=job)
+        self.delivery.postpone(job, result.until or now, deadline)
+        return result
 
-    def _given_up(self, job: Job, result: Result, deadline: Deadline) -> Result:
-        """Dead-letter a removed channel's job, unless there is nothing to be done of it any more.
+    def _given_up(self, job: Job, result: Result, hold: Closed, deadline: Deadline) -> Result:
+        """Dead-letter a job, unless there is nothing to be done of it any more; its channel can't be read.
 
         A page can be followed only with the channel's credentials. Of a signal the ledger knows whether it is owed.
         """
-        match job.kind:
-            case "followup":
-                return replace(result, outcome=Outcome.UNCHANGED, reason=None)
-            case "signal":
-                share, hold = incident.parse(job.body), Closed(Reason.CHANNEL_REMOVED, self.clock())
-                return self.delivery.resume(job, share, removed(job.channel), deadline, hold=hold)
+        if job.kind == "followup" and hold.reason == Reason.CHANNEL_REMOVED:
+            return replace(result, outcome=Outcome.UNCHANGED, reason=None)
+        if job.kind == "signal":
+            return self.delivery.resume(job, incident.parse(job.body), removed(job.channel), deadline, hold=hold)
         return self._rested(job, result, deadline)
 
     def _hold(self, job: Job, policy: Policy) -> Closed | None:
@@ -223,20 +230,13 @@ class Worker:
         return Closed(Reason(job.reason), not_before) if not_before > now + EARLY_SECONDS else None
 
     def _seen_to(self, job: Job, result: Result, deadline: Deadline) -> bool:
-        """Let the job wait if it is still owed, and tell the fallback in time; true when the old message may go."""
-        job, tell_at = self._tell_in_time(job, result, deadline)
-        if result.queue == "retry":
-            if job.spare and result.reason != Reason.PACED:
-                return True
-            again = self._again(job, result)
-            moment = min(seconds_of(again.not_before or again.received_at), tell_at)
-            return self.keeper.keep(again, deadline, until=moment)
-        if result.queue == "dead_letter" and tell_at < NEVER:
-            # The fallback topic may have to be notified of the dead-lettered state yet. A job without a mark does not
-            # revive it.
-            reminder = replace(job, dead_lettered_at=None, revived_at=None)
-            return self.keeper.keep(reminder, deadline, until=tell_at)
-        return True
+        """Let the job wait if it is still owed; return True when its old message may go."""
+        if result.unguarded and result.queue == "retry":
+            self._notify_without_ledger(job, result, deadline)
+        if result.queue != "retry" or (job.spare and result.reason != Reason.PACED):
+            return True
+        again = self._again(job, result)
+        return self.keeper.keep(again, deadline, until=seconds_of(again.not_before or again.received_at))
 
     def _again(self, job: Job, result: Result) -> Job:
         """The job as it waits for another try."""
@@ -246,63 +246,29 @@ class Worker:
             return replace(job, reason=reason, not_before=timestamp(result.until))
         if HANDLING[reason].is_final:
             return replace(job, reason=reason, not_before=timestamp(now + DEAD_LETTER_AGAIN_SECONDS))
-        wait = wait_seconds(
-            reason,
-            job.rounds,
-            result.retry_after,
-            self.random(),
-            may_have_rung=result.may_have_rung,
-            is_critical=result.owed is not None and result.owed.is_critical,
-        )
+        wait = wait_seconds(reason, job.rounds, result.retry_after, self.random())
         again = after_failure(job, result, now)
         return replace(again, rounds=job.rounds + 1, not_before=timestamp(now + wait))
 
-    def _tell(self, job: Job, deadline: Deadline, **what: Any) -> Told:
-        """Notify the fallback topic, if that does not take too long: other jobs wait, too."""
+    def _notify_without_ledger(self, job: Job, result: Result, deadline: Deadline) -> None:
+        """Notify the fallback topic of a critical that is owed while the ledger is down: the sweeper can't see it."""
+        down_since = (result.job or job).ledger_down_since
+        if job.kind != "signal" or job.status != "critical" or down_since is None:
+            return
+        now = self.clock()
+        is_due = now - seconds_of(down_since) >= self._fallback_after(job)
+        if not is_due or self.notified.get(job.channel, 0.0) > now - NOTIFIED_AGAIN_SECONDS:
+            return
+        notify = partial(self.fallback.notify, job.channel, [Debt.of_job(job)])
         try:
-            return deadline.run(
-                partial(self.fallback.tell, job, **what),
-                part="fallback",
-                at_least=FALLBACK_SECONDS,
-                at_most=FALLBACK_SECONDS,
+            is_notified = deadline.run(
+                notify, part="fallback", at_least=FALLBACK_SECONDS, at_most=FALLBACK_SECONDS
             )
         except TimeoutError:
-            return Told.NOT
-
-    def _flushed(self, job: Job, deadline: Deadline) -> bool:
-        flush = partial(self.fallback.flush, job)
-        try:
-            return deadline.run(flush, part="fallback", at_least=FALLBACK_SECONDS, at_most=FALLBACK_SECONDS)
-        except TimeoutError:
-            return False
-
-    def _warn(self, job: Job, unconfirmed: Unconfirmed, deadline: Deadline) -> None:
-        """Log and count that no page came of a signal, and notify the fallback topic of a critical one."""
-        self.telemetry.unconfirmed(job, unconfirmed.request_ids)
-        if job.status == "critical" and self._tell(job, deadline, unconfirmed=unconfirmed) == Told.NOT:
-            self.telemetry.notice("fallback_failed", "the fallback topic could not be told of a critical incident")
-
-    def _tell_in_time(self, job: Job, result: Result, deadline: Deadline) -> tuple[Job, float]:
-        """Notify the fallback topic if overdue; return the updated job and the time of the next check."""
-        owed = result.owed
-        if owed is None or not owed.is_critical:
-            return job, NEVER
-        now = self.clock()
-        # The job knows it, too: the ledger may be what is down.
-        if owed.is_told or job.told:
-            return job, NEVER if self._flushed(job, deadline) else now + MINUTE
-        due = owed.since + self._fallback_after(job)
-        if due > now:
-            return job, due
-        known = replace(job, reason=result.reason or job.reason)
-        told = self._tell(known, deadline, is_given_up=result.queue == "dead_letter")
-        if told != Told.NOT:
-            self.telemetry.told(job)
-            self.delivery.told(job, deadline)
-            # Of those that were counted somebody has to tell, though no other comes.
-            return replace(job, told=True), NEVER if told == Told.TOLD else now + MINUTE
-        self.telemetry.notice("fallback_failed", "the fallback topic could not be told of a critical incident")
-        return job, now + DEAD_LETTER_AGAIN_SECONDS
+            is_notified = False
+        if is_notified:
+            self.notified[job.channel] = now
+        self.telemetry.notified(job.channel, [job.incident_id], is_notified=is_notified)
 
     def _fallback_after(self, job: Job) -> float:
         try:

@@ -1,0 +1,60 @@
+"""Row of a debt: the attributes that put an entry of the ledger into the table's `due` index, and the job stored for it.
+
+A state that is owed after its first attempts has two legs: its message on the retry queue, and this row. The sweeper
+reads the rows every minute: if a message vanished, it sends a new one from the stored job.
+"""
+
+import zlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Self
+
+from relay.table import AT, SHARD
+
+# A key of DynamoDB's index takes 1,000 writes a second; a storm of one channel is spread over so many.
+SHARDS = 8
+CRITICAL, OTHER = "critical", "other"
+# Attributes of the row besides its place in the index.
+JOB, BEGUN = "job", "begun"
+ATTRIBUTES = (SHARD, AT, JOB, BEGUN)
+
+
+class Row(NamedTuple):
+    """Row of a debt.
+
+    Attributes:
+        due: the time from which the sweeper has to act on the debt, in epoch seconds: some minutes after its message is
+            due, or, if it has no message, when its wait ends.
+        job: delivery id of the stored job; empty if nothing is left to be sent, but the fallback topic has to be
+            notified yet.
+        begun: how many jobs that the sweeper sent were begun by a worker and came to no recorded result.
+    """
+
+    due: float
+    job: str = ""
+    begun: int = 0
+
+    @classmethod
+    def of(cls, attributes: Mapping[str, Any]) -> Self | None:
+        """Read a row from an item's attributes; None if the item is not in the index."""
+        if SHARD not in attributes or AT not in attributes:
+            return None
+        return cls(float(attributes[AT]), str(attributes.get(JOB, "")), int(attributes.get(BEGUN, 0)))
+
+    def attributes(self, key: str, *, is_critical: bool) -> dict[str, str | float]:
+        """Return the attributes of the item at that key."""
+        return {SHARD: shard(key, is_critical=is_critical), AT: self.due, JOB: self.job, BEGUN: self.begun}
+
+
+def shard(key: str, *, is_critical: bool) -> str:
+    """Return the shard of the index for an item: critical debts have shards of their own."""
+    return f"{CRITICAL if is_critical else OTHER}#{zlib.crc32(key.encode()) % SHARDS}"
+
+
+def shards(kind: str) -> list[str]:
+    """Return all shards of a kind, `critical` or `other`."""
+    return [f"{kind}#{number}" for number in range(SHARDS)]
+
+
+def stored_key(entry: str, delivery_id: str) -> str:
+    """Return the key under which the job of an entry's debt is stored."""
+    return f"job/{entry.removeprefix('incident/')}/{delivery_id}"

@@ -1,0 +1,274 @@
+"""Sweeper: every minute it reads the rows of all debts, notifies the fallback topic, and replaces messages that vanished.
+
+A state that is owed after its first attempts has a message on the retry queue and a row in the ledger's `due` index. A
+message can vanish, wait for a busy worker, or not be there at all because the wait is long or SQS is down. The row
+cannot, so the sweeper works from the rows. One run after the other; two at once do no harm, since a lease lets one run.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import replace
+from dataclasses import dataclass, field
+from itertools import batched
+from typing import Any, NamedTuple
+
+from relay.channel_cache import ChannelCache
+from relay.deadline import Deadline
+from relay.errors import ChannelError, LedgerError, Reason
+from relay.fallback import MAX_NAMED, Debt, Fallback
+from relay.keeping import Keeper
+from relay.ledger import Entry, Ledger
+from relay.message import Job, UnreadableMessage
+from relay.policy import Policy
+from relay.rows import CRITICAL, OTHER, shards
+from relay.sweeper_run import Run
+from relay.table import MAX_BATCH, Table
+from relay.telemetry import Telemetry
+
+# Of the function's 60 seconds: the next run starts when this one is surely over.
+RUN_SECONDS = 45.0
+# One channel is told of no more often than this.
+NOTIFIED_AGAIN_SECONDS = 300.0
+# A message that the sweeper sent has so much time to come, before another takes its place.
+HEALED_SECONDS = 180.0
+# A worker that the sweeper invoked, since SQS failed, has so much.
+INVOKED_SECONDS = 60.0
+# After so many jobs that a worker began and that came to nothing, the job is dead-lettered.
+MAX_BEGUN = 5
+# With more messages than this to be received now, the retry queue is behind, and new ones would make it worse.
+BACKLOG = 200
+# What one run reads of a shard: 16 shards hold no more in any storm that was thought of.
+MAX_ROWS = 5000
+# A channel is sick, and has a log line, if something is owed for so long.
+SICK_SECONDS = 120.0
+MAX_RACES = 4
+
+
+class Owed(NamedTuple):
+    """A row of the index: the entry's key, the entry as the index has it, and its channel."""
+
+    key: str
+    entry: Entry
+    channel: str
+
+    @property
+    def incident_id(self) -> str:
+        """The incident's id, or its hash if the id is too long for a key."""
+        return self.key.split("/", 3)[3]
+
+    @property
+    def since(self) -> float:
+        """The time from which the state is owed, in epoch seconds; of one without a page, the time when it came."""
+        entry = self.entry
+        if entry.owed_since is not None or entry.announced is None:
+            return entry.owed_since or entry.row_due
+        return entry.announced.came
+
+
+@dataclass(frozen=True)
+class Sweeper:
+    """One run of the sweeper after the other.
+
+    Attributes:
+        ledger: the rows and stored jobs.
+        table: the table that holds the run's lease.
+        channels: gives the policies of channels with rows.
+        keeper: the queues.
+        fallback: the fallback topic.
+        telemetry: logs and metrics.
+        backlog: counts the messages of the retry queue that can be received now; None if SQS does not say.
+        invoke: invokes the job worker with an envelope, without SQS; False if that fails.
+        clock: gives epoch seconds.
+        deadlines: makes a deadline of so many seconds.
+    """
+
+    ledger: Ledger
+    table: Table
+    channels: ChannelCache
+    keeper: Keeper
+    fallback: Fallback
+    telemetry: Telemetry
+    backlog: Callable[[], int | None]
+    invoke: Callable[[str], bool]
+    clock: Callable[[], float]
+    deadlines: Callable[[float], Deadline]
+    _policies: dict[str, Policy] = field(default_factory=dict, init=False, repr=False)
+
+    def sweep(self) -> dict[str, Any]:
+        """Run once and return the counts of what was done; empty if another run is at it, or the ledger fails."""
+        deadline = self.deadlines(RUN_SECONDS)
+        self._policies.clear()
+        try:
+            run = Run.begin(self.table, self.clock())
+            if run is None:
+                return {}
+            critical = list(self._rows(CRITICAL))
+            notified = self._notify(run, critical, deadline)
+            rows = [*critical, *self._rows(OTHER)]
+            healed = self._heal(rows, deadline)
+            run.end(self.table)
+        except LedgerError as error:
+            self.telemetry.notice("sweeper_failed", str(error))
+            return {}
+        oldest = max((self.clock() - each.entry.row_due for each in rows if each.entry.row_job), default=0.0)
+        self._report_sick(rows)
+        self.telemetry.swept(len(rows), max(oldest, 0.0), healed)
+        return {"owed": len(rows), "notified": notified, "healed": healed}
+
+    def _rows(self, kind: str) -> Iterator[Owed]:
+        for shard in shards(kind):
+            for key, entry in self.ledger.due(shard, MAX_ROWS):
+                yield Owed(key, entry, key.split("/", 2)[1])
+
+    # ---- Fallback ------------------------------------------------------------------------------------------------
+
+    def _notify(self, run: Run, rows: Iterable[Owed], deadline: Deadline) -> int:
+        """Notify the fallback topic of overdue criticals, one message a channel; return how many channels."""
+        due: dict[str, list[Owed]] = defaultdict(list)
+        for each in sorted(rows, key=lambda each: each.since):
+            if self._is_to_notify(each):
+                due[each.channel].append(each)
+        notified = 0
+        for channel, overdue in due.items():
+            if self.clock() - run.notified.get(channel, 0.0) >= NOTIFIED_AGAIN_SECONDS and deadline.remaining():
+                notified += self._notify_channel(run, channel, overdue)
+        return notified
+
+    def _notify_channel(self, run: Run, channel: str, overdue: list[Owed]) -> bool:
+        # The index lags: a debt that was settled meanwhile must not wake people.
+        still = [each for each in self._current(overdue) if self._is_to_notify(each)]
+        if not still:
+            return False
+        debts = [self._debt(each) for each in still[:MAX_NAMED]]
+        is_notified = self.fallback.notify(channel, debts, others=len(still) - len(debts))
+        self.telemetry.notified(channel, [each.incident_id for each in still], is_notified=is_notified)
+        if is_notified:
+            run.note(self.table, channel, self.clock())
+            for each in still:
+                self._change(each, Entry.notified)
+        return is_notified
+
+    def _is_to_notify(self, owed: Owed) -> bool:
+        entry = owed.entry
+        if entry.unconfirmed:
+            return True
+        is_open = entry.is_critical and not entry.told and entry.owed_since is not None
+        return is_open and self.clock() - owed.since >= self._policy(owed.channel).fallback_after_seconds
+
+    def _debt(self, owed: Owed) -> Debt:
+        """Return the debt as people read it, with the words of its stored job, if there is one."""
+        entry = owed.entry
+        job = self._stored(owed)
+        told = Debt.of_job(job) if job else Debt(owed.incident_id, owed.since)
+        is_given_up = entry.dead_lettered is not None and entry.dead_lettered.is_of_same_share(entry.kept)
+        is_unconfirmed = entry.unconfirmed and entry.owed_since is None
+        return replace(
+            told,
+            since=owed.since,
+            reason=entry.reason or told.reason,
+            is_given_up=is_given_up,
+            is_unconfirmed=is_unconfirmed,
+        )
+
+    # ---- Healing -------------------------------------------------------------------------------------------------
+
+    def _heal(self, rows: Iterable[Owed], deadline: Deadline) -> int:
+        """Send a new message for each debt whose message did not come, criticals first; return how many.
+
+        A channel gets no more of them in a run than its policy lets it send in a minute.
+        """
+        overdue = [each for each in rows if self._is_overdue(each)]
+        if not overdue:
+            return 0
+        waiting = self.backlog()
+        if waiting is not None and waiting > BACKLOG:
+            overdue = [each for each in overdue if each.entry.is_critical]
+        healed: dict[str, int] = defaultdict(int)
+        for batch in batched(overdue, MAX_BATCH, strict=False):
+            for each in self._current(batch):
+                if not deadline.remaining():
+                    return sum(healed.values())
+                if self._is_overdue(each) and healed[each.channel] < self._policy(each.channel).max_per_minute:
+                    healed[each.channel] += self._heal_one(each, deadline)
+        return sum(healed.values())
+
+    def _is_overdue(self, owed: Owed) -> bool:
+        now, entry = self.clock(), owed.entry
+        return bool(entry.row_job) and entry.row_due <= now and not entry.is_busy(now)
+
+    def _heal_one(self, owed: Owed, deadline: Deadline) -> bool:
+        """Send a debt's stored job to the retry queue, or, if SQS fails, to the worker itself."""
+        job = self._stored(owed)
+        if job is None:
+            self.telemetry.notice("sweeper_failed", f"the stored job of incident {owed.incident_id} can't be read")
+            self._change(owed, lambda entry: entry.postponed(self.clock() + HEALED_SECONDS))
+            return False
+        if owed.entry.row and owed.entry.row.begun >= MAX_BEGUN:
+            return self._give_up(owed, job, deadline)
+        job = replace(job, healed=True, channel=owed.channel)
+        now = self.clock()
+        if self.keeper.keep(job, deadline, until=now):
+            self._change(owed, lambda entry: entry.healing(now + HEALED_SECONDS))
+            return True
+        if self.invoke(job.to_json()):
+            self._change(owed, lambda entry: entry.healing(now + INVOKED_SECONDS))
+            return True
+        return False
+
+    def _give_up(self, owed: Owed, job: Job, deadline: Deadline) -> bool:
+        """Dead-letter a job that workers began again and again and never came to an end with."""
+        kept = owed.entry.kept
+        dead_letter = self.keeper.dead_letter(replace(job, reason=Reason.INTERNAL), deadline)
+        mark = dead_letter.mark if dead_letter else None
+        if mark is None or kept is None:
+            return False
+        self._change(owed, lambda entry: entry.dead_lettering(kept, mark, Reason.INTERNAL))
+        self.telemetry.notice("dead_lettered", f"workers failed at the job of incident {owed.incident_id}")
+        return False
+
+    # ---- Shared --------------------------------------------------------------------------------------------------
+
+    def _current(self, rows: Iterable[Owed]) -> Iterator[Owed]:
+        """Yield the rows with their entries as they are now; one that DynamoDB does not answer for is left out."""
+        for batch in batched(rows, MAX_BATCH, strict=False):
+            entries = self.ledger.read_many([each.key for each in batch])
+            for each in batch:
+                if each.key in entries:
+                    yield replace(each, entry=entries[each.key])
+
+    def _change(self, owed: Owed, change: Callable[[Entry], Entry]) -> None:
+        """Change an entry, whatever senders write meanwhile."""
+        entry = owed.entry
+        for _ in range(MAX_RACES):
+            if self.ledger.write(owed.key, entry, change(entry)):
+                return
+            entry = self.ledger.read(owed.key)
+
+    def _stored(self, owed: Owed) -> Job | None:
+        if not owed.entry.row_job:
+            return None
+        text = self.ledger.stored(owed.key, owed.entry.row_job)
+        try:
+            return Job.from_json(text) if text else None
+        except UnreadableMessage:
+            return None
+
+    def _policy(self, channel: str) -> Policy:
+        """Return a channel's policy, the default if the channel can't be read or is gone."""
+        if channel not in self._policies:
+            try:
+                self._policies[channel] = self.channels.get(channel).policy
+            except ChannelError:
+                self._policies[channel] = Policy()
+        return self._policies[channel]
+
+    def _report_sick(self, rows: Iterable[Owed]) -> None:
+        """Write a log line for each channel that owes something for long."""
+        now = self.clock()
+        by_channel: Mapping[str, list[Owed]] = defaultdict(list)
+        for each in rows:
+            by_channel[each.channel].append(each)
+        for channel, owed in by_channel.items():
+            oldest = min(owed, key=lambda each: each.since)
+            if now - oldest.since >= SICK_SECONDS:
+                self.telemetry.sick(channel, len(owed), now - oldest.since, oldest.entry.reason)
