@@ -16,6 +16,7 @@ from relayctl.stack import Stack
 OUTPUTS = (
     *("BigPandaWebhookUrl", "XMattersCallbackUrl", "RetryQueueUrl", "ChoreQueueUrl", "DeadLetterQueueUrl"),
     *("LedgerTableName", "FallbackTopicArn", "SecretPrefix", "JobWorkerFunction", "ChoreWorkerFunction"),
+    "SweeperFunction",
 )
 
 
@@ -43,7 +44,7 @@ CHORES = Woken("chore queue", "ChoreQueueUrl", "chore worker", "ChoreWorkerFunct
 WOKEN = (RETRIES, CHORES)
 # New accounts have a quota of 10 concurrent executions; below 50 a storm of shares is throttled.
 LEAST_CONCURRENCY = 50
-# Of the quota, what the workers must leave for the webhook, the callbacks and reconcile.
+# Of the quota, what the workers must leave for the webhook, the callbacks, the sweeper and reconcile.
 FOR_WEBHOOKS = 20
 # What a local cloud does not do.
 NOT_EVALUATED = "not evaluated here"
@@ -73,6 +74,7 @@ class StackHealth:
         yield checks.of_aws("recursion", self._recursion)
         yield checks.of_aws("concurrency", self._concurrency)
         yield checks.of_aws("ledger", self._ledger)
+        yield checks.of_aws("sweeper", partial(self._sweeper, now))
         yield self._missed_shares()
         yield checks.of_aws("fallback topic", self._fallback)
         yield checks.of_aws("alarms", self._alarms)
@@ -107,17 +109,21 @@ class StackHealth:
 
     def _oldest(self, url: str, now: datetime) -> float | None:
         """The age of the oldest message in seconds; None where there is no figure, as of a queue that is idle."""
+        latest = self._latest("AWS/SQS", "ApproximateAgeOfOldestMessage", ("QueueName", _queue_name(url)), now)
+        return float(latest["Maximum"]) if latest else None
+
+    def _latest(self, namespace: str, metric: str, dimension: tuple[str, str], now: datetime) -> Any | None:
+        """The latest figure of a metric; None where there is none."""
         figures = self._stack.cloudwatch.get_metric_statistics(
-            Namespace="AWS/SQS",
-            MetricName="ApproximateAgeOfOldestMessage",
-            Dimensions=[{"Name": "QueueName", "Value": _queue_name(url)}],
+            Namespace=namespace,
+            MetricName=metric,
+            Dimensions=[{"Name": dimension[0], "Value": dimension[1]}],
             StartTime=now - _FIGURES,
             EndTime=now,
             Period=60,
             Statistics=["Maximum"],
         )["Datapoints"]
-        latest = max(figures, key=lambda each: each["Timestamp"], default=None)
-        return float(latest["Maximum"]) if latest else None
+        return max(figures, key=lambda each: each["Timestamp"], default=None)
 
     def _worker(self, woken: Woken) -> Check:
         what, function = woken.worker, self._stack.output(woken.function)
@@ -184,6 +190,16 @@ class StackHealth:
         if status == "ACTIVE":
             return ok("ledger", "the table is active")
         return (warning if status == "UPDATING" else failed)("ledger", f"the table is {status}")
+
+    def _sweeper(self, now: datetime) -> Check:
+        """Check that the sweeper's runs come to their end: each counts a heartbeat."""
+        what = "sweeper"
+        if self._stack.is_local:
+            return warning(what, f"its heartbeat is {NOT_EVALUATED}")
+        beat = self._latest(self._stack.name, "sweeper_heartbeat", ("service", "relay"), now)
+        if beat is None or not beat["Maximum"]:
+            return failed(what, "no run came to its end for minutes: nobody is told of overdue criticals")
+        return ok(what, f"ran {max(0.0, (now - beat['Timestamp']).total_seconds()):.0f} s ago")
 
     def _missed_shares(self) -> Check:
         what = "missed shares"

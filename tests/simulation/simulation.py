@@ -147,7 +147,11 @@ class Simulation:
             access = parse("noc", self._secret(), HOSTS).bigpanda
             assert access
             text = json.dumps({"spans": {span_name(access, "e"): [began - 1000, began - 1000]}})
-            self.dynamodb.items["reconcile/noc"] = {"pk": {"S": "reconcile/noc"}, "text": {"S": text}, "sequence": {"N": "1"}}
+            self.dynamodb.items["reconcile/noc"] = {
+                "pk": {"S": "reconcile/noc"},
+                "text": {"S": text},
+                "sequence": {"N": "1"},
+            }
             self.world.at(began + self.story.looks_every, lambda: self._look(began + last + LOOKED_AT_SECONDS))
         for said in self.story.answers:
             for copy in range(said.copies):

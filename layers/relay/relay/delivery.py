@@ -202,9 +202,7 @@ class Delivery:
         task = self._keep(task, wait, deadline)
         if wait:
             return task, self._let_wait(task, entry, wait, deadline)
-        ticket = self.guard.enter(
-            task.rules, deadline, urgent=task.state.is_critical, slot=task.slot or entry.slot
-        )
+        ticket = self.guard.enter(task.rules, deadline, urgent=task.state.is_critical, slot=task.slot or entry.slot)
         if isinstance(ticket, Closed):
             if self._is_near(task, ticket, deadline):
                 self.sleep(max(0.0, ticket.until - self.clock()))

@@ -486,9 +486,7 @@ def _entry(found: Text) -> Entry:
         # Written by another version, or by hand. People may have been told of it, so its resolve is owed, and its debt
         # stays.
         owed_since = row.due if row else None
-        return Entry(
-            doubtful=(_UNKNOWN,), sequence=found.sequence, row=row, owed_since=owed_since, is_unreadable=True
-        )
+        return Entry(doubtful=(_UNKNOWN,), sequence=found.sequence, row=row, owed_since=owed_since, is_unreadable=True)
 
 
 _MEMBERS = frozenset(Entry._fields) - {"row", "others", "sequence", "is_unreadable"}

@@ -33,19 +33,28 @@ class UnreadableMessage(ValueError):
 class Job(NamedTuple):
     """A piece of work that can be done from itself alone.
 
-    Times are ISO 8601 in UTC. `digest` names the state (None: in the body). `attempts` counts what xMatters was really
-    asked, `rounds` the tries from the retry queue that failed, `replays` the operator's replays. A job is kept before
-    its first try: then `reason` is `in_flight`, and it never failed. It must not be tried before `not_before`.
-    `body_reduced` says that `body` is not what BigPanda sent but what of it fitted; `may_have_rung` that xMatters may
-    have accepted one of the attempts; `accepted` that it did, and the ledger could not be told; `healed` that
-    the sweeper sent it in the place of a message that did not come. `ledger_down_since` is when the job met a ledger that fails. `dead_lettered_at` is the
-    time at which the relay dead-lettered the job last (None: never, or SQS's own redrive moved it). `revived_at` is the
-    time at which the worker received the job from the dead-letter queue: its age counts from then. The job is revived
-    if that is later than `dead_lettered_at`. `url_recipients` are those that the webhook's URL named (None: nobody
-    noted it): for each set of them an incident is announced on its own. `priority` is xMatters', if the channel's route
-    names one. `spare` says that the same job is on the queue once more, and that the other one sees to what this one
-    can't do; `found` that BigPanda was asked for the share, whose alerts need not have the ids that they have in a
-    webhook.
+    A job is kept before its first attempt: then `reason` is `in_flight`, and it never failed. Times are ISO 8601, UTC.
+
+    Attributes:
+        attempts: how often xMatters was really asked.
+        not_before: the time before which the job must not be attempted.
+        replays: how often an operator replayed it.
+        body_reduced: `body` is not the bytes that BigPanda sent, but as much of them as fitted.
+        may_have_rung: xMatters may have accepted one of the attempts.
+        accepted: xMatters accepted it, and the ledger could not be told.
+        healed: the sweeper sent the job in the place of a message that did not come.
+        digest: name of the state; None: it is in the body.
+        rounds: attempts from the retry queue that failed.
+        ledger_down_since: the time at which the job met a ledger that fails.
+        dead_lettered_at: the time at which the relay dead-lettered the job last; None: never, or SQS's own redrive
+            moved it.
+        revived_at: the time at which the worker received the job from the dead-letter queue; the job's age counts from
+            then. The job is revived if that is later than `dead_lettered_at`.
+        url_recipients: the recipients that the webhook's URL named, None if nobody noted them. For each set of them an
+            incident is announced on its own.
+        priority: xMatters' priority, if the channel's route names one.
+        spare: the same job is on the queue once more, and that one sees to what this one can't do.
+        found: BigPanda was asked for the share; its alerts need not have the ids that they have in a webhook.
     """
 
     kind: str

@@ -20,14 +20,18 @@ class Outcome(StrEnum):
 
 
 class Result(NamedTuple):
-    """What became of a share, and why.
+    """Result of a share or a job, and the reason for it.
 
-    `queue` is `retry`, `dead_letter` or `ledger` where it is queued; `until` says from when on it may be tried, in epoch seconds,
-    if that is known. `last_copy` is an envelope that no queue took: the only copy there is. `attempts` counts what
-    xMatters was really asked; `fault` is a fault of our own that came in between; `unguarded` says what the ledger
-    could not help with; `unconfirmed` has xMatters' request ids of signals that no page came of; `is_first` that the
-    ledger knew nothing of the incident before. `job` is the job with what the ledger knows of its
-    tries.
+    Attributes:
+        queue: the place where a queued state waits: `retry`, `dead_letter`, or `ledger` for a row without a message.
+        until: the time from which it may be attempted, in epoch seconds, if that is known.
+        attempts: how often xMatters was really asked.
+        fault: an exception of our own code that came in between.
+        last_copy: an envelope that no queue took: the only copy there is.
+        unguarded: the help that the ledger could not give.
+        unconfirmed: xMatters' request ids of signals that no page came of.
+        is_first: the ledger knew nothing of the incident before.
+        job: the job with what the ledger knows of its attempts.
     """
 
     outcome: Outcome

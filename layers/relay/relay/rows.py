@@ -1,4 +1,4 @@
-"""Row of a debt: the attributes that put an entry of the ledger into the table's `due` index, and the job stored for it.
+"""Row of a debt: the attributes that put a ledger entry into the table's `due` index, and its stored job.
 
 A state that is owed after its first attempts has two legs: its message on the retry queue, and this row. The sweeper
 reads the rows every minute: if a message vanished, it sends a new one from the stored job.

@@ -1,4 +1,4 @@
-"""Sweeper: every minute it reads the rows of all debts, notifies the fallback topic, and replaces messages that vanished.
+"""Sweeper: reads the rows of all debts every minute, notifies the fallback topic, and replaces vanished messages.
 
 A state that is owed after its first attempts has a message on the retry queue and a row in the ledger's `due` index. A
 message can vanish, wait for a busy worker, or not be there at all because the wait is long or SQS is down. The row

@@ -261,9 +261,7 @@ class Worker:
             return
         notify = partial(self.fallback.notify, job.channel, [Debt.of_job(job)])
         try:
-            is_notified = deadline.run(
-                notify, part="fallback", at_least=FALLBACK_SECONDS, at_most=FALLBACK_SECONDS
-            )
+            is_notified = deadline.run(notify, part="fallback", at_least=FALLBACK_SECONDS, at_most=FALLBACK_SECONDS)
         except TimeoutError:
             is_notified = False
         if is_notified:
