@@ -40,7 +40,8 @@ def test_a_line_of_embedded_metrics_has_no_more_than_cloudwatch_reads() -> None:
 
 def test_no_metric_has_a_dimension_of_a_channel_or_an_incident() -> None:
     recorder = Recorder()
-    recorder.telemetry.told(samples.job())
+    recorder.telemetry.notified("noc", ["i1"], is_notified=True)
+    recorder.telemetry.swept(1, 60.0, 1)
     [line] = [line for line in map(json.loads, recorder.written().splitlines()) if "_aws" in line]
     [directive] = line["_aws"]["CloudWatchMetrics"]
     assert directive["Dimensions"] == [["service"]]

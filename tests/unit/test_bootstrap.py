@@ -14,7 +14,10 @@ ENVIRONMENT = {
     "RELAY_CHORE_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/000000000000/chores",
     "RELAY_LEDGER_TABLE": "ledger",
     "RELAY_FALLBACK_TOPIC_ARN": "arn:aws:sns:eu-central-1:000000000000:fallback",
+    "RELAY_JOB_WORKER": "stack-job-worker",
 }
+
+BUILDS = [bootstrap.webhook, bootstrap.job_worker, bootstrap.chore_worker, bootstrap.sweeper]
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +39,13 @@ def test_so_do_those_of_the_workers(build: Callable[[dict[str, str]], Worker]) -
     worker = build(ENVIRONMENT)
     assert worker.channels is worker.delivery.sender.channels
     assert worker.keeper is worker.delivery.keeper
-    assert worker.fallback.table is worker.delivery.guard.ledger.table is worker.delivery.guard.pace.table
+    assert worker.delivery.guard.ledger.table is worker.delivery.guard.pace.table
+
+
+def test_parts_of_the_sweeper_fit_together_without_a_call_to_aws() -> None:
+    sweeper = bootstrap.sweeper(ENVIRONMENT)
+    assert sweeper.table is sweeper.ledger.table
+    assert sweeper.backlog == sweeper.keeper.retries.backlog
 
 
 def test_no_two_senders_have_the_same_name() -> None:
@@ -44,24 +53,32 @@ def test_no_two_senders_have_the_same_name() -> None:
     assert len({delivery.owner() for _ in range(100)}) == 100
 
 
-@pytest.mark.parametrize("build", [bootstrap.webhook, bootstrap.job_worker, bootstrap.chore_worker])
+@pytest.mark.parametrize("build", BUILDS)
 @pytest.mark.parametrize(
     "name", ["RELAY_DEAD_LETTER_QUEUE_URL", "RELAY_RETRY_QUEUE_URL", "RELAY_CHORE_QUEUE_URL", "RELAY_LEDGER_TABLE"]
 )
-def test_both_need_their_queues_and_the_ledger(build: Callable[[dict[str, str]], object], name: str) -> None:
+def test_each_function_needs_its_queues_and_the_ledger(build: Callable[[dict[str, str]], object], name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name}: must be set"):
         build(ENVIRONMENT | {name: ""})
 
 
-def test_only_the_workers_need_the_fallback_topic() -> None:
+def test_only_the_workers_and_the_sweeper_need_the_fallback_topic() -> None:
     environment = ENVIRONMENT | {"RELAY_FALLBACK_TOPIC_ARN": ""}
     bootstrap.webhook(environment)
-    for build in (bootstrap.job_worker, bootstrap.chore_worker):
-        with pytest.raises(ConfigError, match="RELAY_FALLBACK_TOPIC_ARN: must be set"):
+    for build in (bootstrap.job_worker, bootstrap.chore_worker, bootstrap.sweeper):
+        with pytest.raises(ConfigError, match=r"RELAY_FALLBACK_TOPIC_ARN.*: must be set"):
             build(environment)
 
 
-@pytest.mark.parametrize("build", [bootstrap.webhook, bootstrap.job_worker, bootstrap.chore_worker])
+def test_only_the_sweeper_needs_the_name_of_the_job_worker() -> None:
+    environment = ENVIRONMENT | {"RELAY_JOB_WORKER": ""}
+    for build in (bootstrap.webhook, bootstrap.job_worker, bootstrap.chore_worker):
+        build(environment)
+    with pytest.raises(ConfigError, match=r"RELAY_JOB_WORKER.*: must be set"):
+        bootstrap.sweeper(environment)
+
+
+@pytest.mark.parametrize("build", BUILDS)
 def test_a_wrong_environment_is_refused_with_all_that_is_wrong(build: Callable[[dict[str, str]], object]) -> None:
     with pytest.raises(ConfigError) as caught:
         build({})

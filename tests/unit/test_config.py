@@ -24,6 +24,7 @@ def test_what_is_not_set_has_its_default() -> None:
         chore_queue_url="https://sqs/chores",
         ledger_table="ledger",
         fallback_topic_arn=None,
+        job_worker=None,
     )
 
 
@@ -38,6 +39,7 @@ def test_every_setting_is_read_and_tidied() -> None:
         "RELAY_CHORE_QUEUE_URL": "https://sqs/c",
         "RELAY_LEDGER_TABLE": "relay-ledger",
         "RELAY_FALLBACK_TOPIC_ARN": "arn:aws:sns:eu-central-1:000000000000:fallback",
+        "RELAY_JOB_WORKER": "stack-job-worker",
     }
     assert Config.from_environment(environment) == Config(
         secret_prefix="team/relay",
@@ -49,6 +51,7 @@ def test_every_setting_is_read_and_tidied() -> None:
         chore_queue_url="https://sqs/c",
         ledger_table="relay-ledger",
         fallback_topic_arn="arn:aws:sns:eu-central-1:000000000000:fallback",
+        job_worker="stack-job-worker",
     )
 
 
@@ -93,8 +96,9 @@ def test_where_a_share_is_kept_and_what_is_known_of_it_must_be_named(name: str) 
     assert str(caught.value) == f"{name}: must be set"
 
 
-def test_an_empty_topic_is_no_topic() -> None:
-    assert Config.from_environment(GOOD | {"RELAY_FALLBACK_TOPIC_ARN": ""}).fallback_topic_arn is None
+def test_empty_topic_or_worker_is_none() -> None:
+    config = Config.from_environment(GOOD | {"RELAY_FALLBACK_TOPIC_ARN": "", "RELAY_JOB_WORKER": ""})
+    assert (config.fallback_topic_arn, config.job_worker) == (None, None)
 
 
 def test_only_the_local_profile_allows_loopback() -> None:

@@ -18,7 +18,8 @@ from tests.fakes import Call, FakeSecrets, room
 
 DOWN = samples.refused(503, b"<h1>Service Unavailable</h1>")
 LATER = 1_800_000_001
-DELIVERED = ["get_item", "update_item", "put_item", "put_item"]
+# A read, the gate, a claim and a record: no row and no stored job.
+DELIVERED = ["get_item", "update_item", "update_item", "update_item"]
 
 
 def noise(size: int) -> str:
@@ -174,7 +175,7 @@ class TestNotOwed:
         relay.dynamodb.calls.clear()
         touched = relay.share(changedOn=LATER, comments=["on it"])
         assert (touched.outcome, touched.transition) == (Outcome.UNCHANGED, "touched")
-        assert relay.dynamodb.calls == ["get_item", "put_item"]
+        assert relay.dynamodb.calls == ["get_item", "update_item"]
         assert (len(relay.session.calls), len(relay.retries.messages)) == (1, 1)
         kept, announced = relay.entry().kept, relay.entry().announced
         assert kept

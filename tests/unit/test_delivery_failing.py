@@ -1,22 +1,20 @@
 """What xMatters does not accept, and what no queue takes: where it rests, and what is known of it there."""
 
 import json
-from copy import replace
 from typing import Any
 
 import pytest
 import requests
 
-from relay.delivery import RESERVE_SECONDS
+from relay.delivery import KEEP_SECONDS
 from relay.errors import HANDLING, QueueError, Reason
 from relay.keeping import MAX_LOGGED_CHARACTERS
-from relay.ledger import Entry, Lease, key
 from relay.message import Job
 from relay.outcome import Outcome, Result
-from relay.transition import State
+from relay.rows import Row
 from relay.webhook import INLINE_SECONDS
 from tests import samples
-from tests.fakes import Call, FakeSqs, Step, room
+from tests.fakes import Call, FakeSqs, Meddled, Relay, Step, room, table_down, worked
 
 DOWN = samples.refused(503, b"<h1>Service Unavailable</h1>")
 REFUSED = samples.refused(404, b"no such trigger")
@@ -158,9 +156,9 @@ class TestRefused:
 
 
 class TestNoRetryQueue:
-    """When the retry queue refuses, the share is sent all the same, and rests wherever it can."""
+    """A share is sent although the retry queue refuses it; a state that is still owed then is kept in the ledger."""
 
-    def broken(self, *steps: Step, **changes: Any) -> Any:
+    def broken(self, *steps: Step, **changes: Any) -> Relay:
         relay = room(*steps, **changes)
         relay.retries.failure = NO
         return relay
@@ -173,13 +171,20 @@ class TestNoRetryQueue:
         assert relay.entry().announced
         assert relay.share().outcome == Outcome.DUPLICATE
 
-    def test_whatever_it_would_wait_for(self) -> None:
-        relay = self.broken(policy={"max_per_minute": 1, "min_seconds_between_signals": 60})
-        for number, status in enumerate(["critical", "warning", "critical"]):
-            relay.clock.now += 1
-            assert relay.share(status=status, changedOn=LATER + number).outcome == Outcome.DELIVERED
+    def test_paced_share_is_kept_in_the_ledger_and_sent_by_the_sweeper_when_its_turn_comes(self) -> None:
+        relay = self.broken(policy={"min_seconds_between_signals": 60})
+        relay.share(status="warning")
+        result = relay.share(status="unknown", changedOn=LATER)
+        assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.PACED, "ledger")
+        assert relay.entry().row == Row(result.until or 0.0, result.delivery_id or "")
+        relay.retries.failure = None
+        relay.sweep(59)
+        assert relay.retries.messages == []
+        relay.sweep(1)
+        relay.wake(0)
+        assert [json.loads(call.body)["incident"]["status"] for call in relay.session.calls] == ["warning", "unknown"]
 
-    def test_even_another_senders_lease_though_that_one_gets_a_moment(self) -> None:
+    def test_share_that_meets_a_live_lease_is_kept_in_the_ledger(self) -> None:
         def meanwhile(_: Call) -> Any:
             results.append(other.share(changedOn=LATER))
             return samples.accepted("r7")
@@ -187,83 +192,94 @@ class TestNoRetryQueue:
         results: list[Result] = []
         relay = self.broken(meanwhile)
         other = relay.other(samples.accepted("r8"))
-        assert relay.share().outcome == Outcome.DELIVERED
+        assert relay.share(status="warning").outcome == Outcome.DELIVERED
         [result] = results
-        assert (result.outcome, result.request_id) == (Outcome.DELIVERED, "r8")
-        assert 3 < sum(relay.clock.slept) < INLINE_SECONDS - RESERVE_SECONDS
+        assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.IN_FLIGHT, "ledger")
+        assert relay.clock.slept == [], "nobody waits for the other sender"
+        relay.retries.failure = None
+        assert relay.sweep()["healed"] == 1
+        other.wake(0)
+        assert [call.headers["X-Relay-Attempt"] for call in other.session.calls] == ["1"]
 
-    def test_which_is_enough_where_the_other_is_nearly_done(self) -> None:
-        relay = self.broken()
-        name, now = key("noc", (), "i1"), relay.clock.now
-        lease = Lease("other", now + 9, now, State.of(samples.share(status="warning"), now))
-        relay.ledger.write(name, Entry(), Entry().claimed(lease, 1, queued=False))
-
-        def other_is_done(seconds: float) -> None:
-            entry = relay.entry()
-            relay.ledger.write(name, entry, entry.accepted(lease, "r0", 1, until=lease.began))
-
-        relay.delivery = replace(relay.delivery, sleep=other_is_done)
-        result = relay.share(status="critical", changedOn=LATER)
-        assert (result.outcome, result.transition, result.unguarded) == (Outcome.DELIVERED, "worsened", None)
-
-    def test_who_lingers_does_so_until_the_time_is_over(self) -> None:
-        relay = self.broken()
-        name, now = key("noc", (), "i1"), relay.clock.now
-        lease = Lease("other", now + 15, now, State.of(samples.share(status="warning"), now))
-        relay.ledger.write(name, Entry(), Entry().claimed(lease, 1, queued=False))
-
-        def other_takes_three_seconds(seconds: float) -> None:
-            relay.clock.now += seconds
-            entry = relay.entry()
-            if relay.clock.now > now + 3 and entry.lease:
-                relay.ledger.write(name, entry, entry.accepted(lease, "r0", 1, until=now + 3))
-
-        relay.delivery = replace(relay.delivery, sleep=other_takes_three_seconds)
-        assert relay.share(status="warning", changedOn=LATER).outcome == Outcome.UNCHANGED
-        assert relay.session.calls == []
-
-    def test_what_xmatters_would_drop_is_not_sent_but_a_dead_letter(self) -> None:
+    def test_state_that_xmatters_would_drop_is_kept_in_the_ledger(self) -> None:
         relay = self.broken()
         for number in range(5):
             relay.clock.now += 1
             result = relay.share(status="ok" if number % 2 else "critical", changedOn=LATER + number)
-        assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.PACED, "dead_letter")
-        assert (len(relay.session.calls), relay.dead_letters.jobs()[0].reason) == (4, "paced")
+        assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.PACED, "ledger")
+        assert (len(relay.session.calls), relay.dead_letters.messages) == (4, [])
 
-    @pytest.mark.parametrize("failure", [DOWN, REFUSED], ids=["down", "refused"])
-    def test_what_is_not_accepted_then_is_a_dead_letter(self, failure: Step) -> None:
-        relay = self.broken(failure)
+    def test_state_that_is_not_accepted_is_kept_in_the_ledger(self) -> None:
+        relay = self.broken(DOWN)
+        result = relay.share()
+        assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.UPSTREAM, "ledger")
+        entry = relay.entry()
+        assert entry.row == Row(relay.clock.now + KEEP_SECONDS, result.delivery_id or "")
+        assert (entry.reason, entry.asked) == ("upstream", 3)
+        assert relay.dead_letters.messages == []
+
+    def test_state_that_is_refused_is_a_dead_letter(self) -> None:
+        relay = self.broken(REFUSED)
         result = relay.share()
         assert (result.outcome, result.queue) == (Outcome.QUEUED, "dead_letter")
         [job] = relay.dead_letters.jobs()
         assert (job.reason, job.attempts, job.dead_lettered_at is None) == (result.reason, result.attempts, False)
+        assert relay.entry().dead_lettered
 
-    def test_and_the_next_share_is_tried_again_for_nothing_is_kept_that_wakes(self) -> None:
+    def test_same_share_again_is_a_duplicate_of_the_one_in_the_ledger(self) -> None:
         relay = self.broken(DOWN)
         relay.share()
         before = len(relay.session.calls)
-        assert relay.share().outcome != Outcome.DUPLICATE
-        assert len(relay.session.calls) > before
+        assert relay.share().outcome == Outcome.DUPLICATE
+        assert len(relay.session.calls) == before
+
+    def test_worker_that_is_invoked_by_the_sweeper_sends_it_while_the_queue_is_down(self) -> None:
+        relay = self.broken(DOWN, DOWN, DOWN, samples.accepted("r9"))
+        relay.share()
+        assert relay.sweep()["healed"] == 1
+        [job] = relay.invoked
+        assert worked(relay, job) == []
+        assert [raised.request_id for raised in relay.entry().raised] == ["r9"]
+        assert relay.entry().row is None
 
     def test_a_queue_that_does_not_answer_is_given_up(self) -> None:
         relay = room()
         relay.retries.failure = TimeoutError("hangs")
         assert relay.share().outcome == Outcome.DELIVERED
 
+    def test_share_is_dead_lettered_if_the_ledger_does_not_take_it_either(self) -> None:
+        relay = self.broken(DOWN)
+        relay.dynamodb.refuses_writes = True
+        result = relay.share()
+        assert (result.outcome, result.queue, len(relay.dead_letters.messages)) == (Outcome.QUEUED, "dead_letter", 1)
+
 
 class TestUnsafe:
-    def nowhere(self, *steps: Step) -> Any:
+    """Neither a queue nor the ledger keeps the share."""
+
+    def nowhere(self, *steps: Step) -> Relay:
         relay = room(*steps)
         relay.retries.failure = relay.dead_letters.failure = NO
+        relay.dynamodb.refuses_writes = True
         return relay
 
-    def test_when_no_queue_takes_it_either_the_result_holds_the_last_copy(self) -> None:
+    def test_when_nothing_takes_it_the_result_holds_the_last_copy(self) -> None:
         relay = self.nowhere(DOWN)
         result = relay.share()
         assert (result.outcome, result.reason, result.queue) == (Outcome.UNSAFE, Reason.UPSTREAM, None)
         assert result.detail == "HTTP 503; no queue took it"
         copy = Job.from_json(result.last_copy or "")
         assert (copy.body, copy.reason, copy.attempts) == (samples.body(), "upstream", 3)
+
+    def test_share_whose_row_alone_is_refused_is_unsafe(self) -> None:
+        dynamodb = Meddled()
+        relay = room(DOWN, dynamodb=dynamodb)
+        relay.retries.failure = relay.dead_letters.failure = NO
+        # Of the entry's writes the first is the claim, and the second is the record with the row.
+        dynamodb.before["update_item", 2] = table_down
+        result = relay.share()
+        assert (result.outcome, result.reason, result.queue) == (Outcome.UNSAFE, Reason.UPSTREAM, None)
+        assert result.last_copy
 
     @pytest.mark.parametrize("failure", [DOWN, REFUSED, requests.ReadTimeout("late")], ids=["down", "refused", "late"])
     def test_the_same_again_is_no_duplicate_of_what_is_nowhere(self, failure: Step) -> None:
@@ -273,10 +289,17 @@ class TestUnsafe:
         assert relay.share().outcome == Outcome.UNSAFE
         assert len(relay.session.calls) > before
 
+    @pytest.mark.parametrize("is_written", [True, False], ids=["ledger up", "ledger down"])
+    def test_refused_share_that_no_queue_takes_is_no_duplicate_when_it_comes_again(self, is_written: bool) -> None:
+        relay = self.nowhere(REFUSED)
+        relay.dynamodb.refuses_writes = not is_written
+        relay.share()
+        assert relay.share().outcome != Outcome.DUPLICATE
+
     def test_nor_does_it_make_an_older_one_superseded(self) -> None:
         relay = self.nowhere(DOWN)
         relay.share(changedOn=LATER)
-        relay.retries.failure = None
+        relay.retries.failure, relay.dynamodb.refuses_writes = None, False
         assert relay.share(changedOn=LATER - 1).outcome == Outcome.QUEUED
 
     def test_a_last_copy_too_long_for_a_log_line_is_reduced_not_cut(self) -> None:
@@ -306,7 +329,7 @@ class TestUnsafe:
         assert relay.entry().dead_lettered
 
 
-def test_queues_are_asked_once_each_and_the_first_once_more_when_xmatters_failed() -> None:
+def test_retry_queue_is_asked_once_more_after_the_attempts_and_the_dead_letter_queue_only_without_a_row() -> None:
     asked: list[str] = []
 
     class Counting(FakeSqs):
@@ -317,4 +340,7 @@ def test_queues_are_asked_once_each_and_the_first_once_more_when_xmatters_failed
     relay = room(DOWN, retries=Counting(), dead_letters=Counting())
     relay.retries.failure = relay.dead_letters.failure = NO
     relay.share()
-    assert len(asked) == 3
+    assert len(asked) == 2
+    relay.dynamodb.refuses_writes = True
+    relay.share(id="i2")
+    assert len(asked) == 5

@@ -22,12 +22,19 @@ from tests.fakes import Call, Meddled, Relay, Step, room, table_down
 DOWN = samples.refused(503)
 LONG_AGO = "2027-01-01T00:00:00.000Z"
 LATER = 1_800_000_001
+# Calls of the table for a share: it is read, enters the gate, is claimed, and is recorded.
+READ, CLAIM, RECORD = ("get_item", 0), ("update_item", 1), ("update_item", 2)
 
 
 def meddled(*steps: Step, **changes: Any) -> tuple[Relay, Meddled]:
     """A path, and its table, which a test can let things happen to."""
     table = Meddled()
     return room(*steps, dynamodb=table, **changes), table
+
+
+def next_write(table: Meddled) -> tuple[str, int]:
+    """The next write of an entry, or of the gate."""
+    return "update_item", table.calls.count("update_item")
 
 
 def resumed(relay: Relay, job: Job, *, hold: Closed | None = None) -> Result:
@@ -105,7 +112,7 @@ class TestRaces:
 
     def race(self, meanwhile: Callable[[Relay], object]) -> tuple[Relay, Result]:
         relay, table = meddled()
-        table.before["put_item", 0] = lambda: meanwhile(relay.other(samples.accepted("r8")))
+        table.before[CLAIM] = lambda: meanwhile(relay.other(samples.accepted("r8")))
         return relay, relay.share()
 
     def test_if_it_sent_the_same_this_one_is_a_duplicate(self) -> None:
@@ -143,10 +150,11 @@ class TestRaces:
 
     def test_if_others_change_it_each_time_they_are_at_it(self) -> None:
         def conflict() -> None:
-            raise condition_failed("PutItem")
+            raise condition_failed("UpdateItem")
 
         relay, table = meddled()
-        table.before = {("put_item", number): conflict for number in range(MAX_ROUNDS)}
+        # Of each round's writes the first enters the gate, the second is the claim, and the third leaves the gate.
+        table.before = {("update_item", 3 * number + 1): conflict for number in range(MAX_ROUNDS)}
         result = relay.share()
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.IN_FLIGHT, "retry")
         assert (relay.session.calls, len(relay.retries.messages)) == ([], 1)
@@ -157,7 +165,7 @@ class TestRaces:
         relay, table = meddled()
         relay.share()
         other = relay.other(samples.accepted())
-        table.before["put_item", table.calls.count("put_item")] = lambda: other.share(changedOn=LATER, tags=["first"])
+        table.before[next_write(table)] = lambda: other.share(changedOn=LATER, tags=["first"])
         assert relay.share(changedOn=LATER + 1, comments=["second"]).outcome == Outcome.UNCHANGED
         assert relay.share(changedOn=LATER).outcome == Outcome.SUPERSEDED
 
@@ -185,7 +193,7 @@ class TestLedgerDown:
     @pytest.mark.parametrize("call", ["read", "claim", "record"])
     def test_at_any_single_call_the_page_is_sent_and_counted_as_unguarded(self, call: str) -> None:
         relay, table = meddled()
-        table.before[{"read": ("get_item", 0), "claim": ("put_item", 0), "record": ("put_item", 1)}[call]] = table_down
+        table.before[{"read": READ, "claim": CLAIM, "record": RECORD}[call]] = table_down
         answer = relay.webhook.serve(samples.request())
         assert (answer.status, answer.document["outcome"]) == (200, "delivered")
         assert len(relay.session.calls) == 1
@@ -221,7 +229,7 @@ class TestLedgerDown:
         let_go.set()
         assert (result.outcome, result.unguarded) == (Outcome.DELIVERED, "no answer in time")
 
-    @pytest.mark.parametrize("call", [("get_item", 0), ("put_item", 0)], ids=["read", "claim"])
+    @pytest.mark.parametrize("call", [READ, CLAIM], ids=["read", "claim"])
     def test_what_is_not_accepted_then_is_on_the_retry_queue_once(self, call: tuple[str, int]) -> None:
         relay, table = meddled(DOWN)
         table.before[call] = table_down
@@ -287,7 +295,7 @@ class TestLedgerDown:
     def test_a_state_that_changes_nothing_rings_nobody_and_is_noted_later(self) -> None:
         relay, table = meddled(DOWN, DOWN, DOWN, samples.accepted())
         relay.share()
-        table.before["put_item", table.calls.count("put_item")] = table_down
+        table.before[next_write(table)] = table_down
         over = relay.share(changedOn=LATER, status="ok")
         assert (over.outcome, over.reason, over.queue) == (Outcome.QUEUED, Reason.INTERNAL, "retry")
         assert over.unguarded == "DynamoDB refused: InternalServerError"
@@ -301,7 +309,7 @@ class TestLedgerDown:
     def test_what_must_wait_waits_though_that_can_not_be_noted(self) -> None:
         relay, table = meddled(policy={"min_seconds_between_signals": 15})
         relay.share()
-        table.before["put_item", table.calls.count("put_item")] = table_down
+        table.before[next_write(table)] = table_down
         result = relay.share(changedOn=LATER, status="warning")
         assert (result.outcome, result.reason, len(relay.session.calls)) == (Outcome.QUEUED, Reason.PACED, 1)
         relay.wake(15)
@@ -309,7 +317,7 @@ class TestLedgerDown:
 
     def test_a_signal_that_failed_and_is_not_recorded_is_tried_again_when_its_lease_is_over(self) -> None:
         relay, table = meddled(DOWN, DOWN, DOWN, samples.accepted())
-        table.before["put_item", 1] = table_down
+        table.before[RECORD] = table_down
         assert relay.share().queue == "retry"
         relay.wake()
         assert (len(relay.session.calls), relay.retries.messages) == (4, [])

@@ -35,7 +35,7 @@ class TestTurns:
         assert result.until == started + 15
         [_, waiting] = relay.retries.jobs()
         assert (waiting.reason, waiting.not_before) == ("paced", "2027-01-15T08:00:15.000Z")
-        assert (relay.retries.delays()[1], relay.dynamodb.calls) == (15, ["get_item", "put_item"])
+        assert (relay.retries.delays()[1], relay.dynamodb.calls) == (15, ["get_item", "put_item", "update_item"])
         relay.wake(15)
         assert [json.loads(call.body)["incident"]["status"] for call in relay.session.calls] == ["warning", status]
 

@@ -39,7 +39,7 @@ def test_it_is_written_once_and_again_after_a_day() -> None:
     post(relay)
     relay.dynamodb.calls.clear()
     post(relay, id="i2")
-    assert relay.dynamodb.calls == ["get_item", "update_item", "put_item", "put_item"]
+    assert relay.dynamodb.calls == ["get_item", "update_item", "update_item", "update_item"]
     relay.clock.now += AGAIN_SECONDS + 1
     post(relay, id="i3")
     assert json.loads(relay.dynamodb.items["sources/noc"]["text"]["S"]) == [["e1", [], relay.clock.now]]

@@ -45,6 +45,7 @@ class TestMetrics:
             *("stale_channel", "lookups_limited", "rejected_request", "crash", "unguarded", "dead_lettered"),
             *("unreadable_job", "fallback_told", "fallback_failed", "unconfirmed"),
             *("share_missed", "reconcile_failed", "unauthorized_share", "signal_failed", "misconfigured_channel"),
+            *("sweeper_heartbeat", "sweeper_failed", "debts_owed", "debt_healed"),
         }
 
     def test_nothing_is_counted_that_was_not_zero_before(self) -> None:
@@ -61,15 +62,18 @@ class TestMetrics:
             result = Result(Outcome.QUEUED, "noc", reason=reason, queue="dead_letter", unguarded="the ledger is down")
             recorder.telemetry.share(result, {}, correlation_id="c1")
         recorder.telemetry.unreadable("no JSON")
-        recorder.telemetry.told(samples.job())
+        recorder.telemetry.notified("noc", ["i1"], is_notified=True)
+        recorder.telemetry.notified("noc", ["i1"], is_notified=False)
+        recorder.telemetry.swept(1, 60.0, 1)
         recorder.telemetry.unconfirmed(samples.job(), ("r1",))
         recorder.telemetry.crashed(ValueError())
-        for notice in ("stale_channel", "misconfigured_channel", "lookups_limited", "fallback_failed"):
+        for notice in ("stale_channel", "misconfigured_channel", "lookups_limited", "sweeper_failed"):
             recorder.telemetry.notice(notice, "why")
         recorder.telemetry.reconciled("noc", Found(missed=1, failure="HTTP 500", reason=Reason.UPSTREAM), {})
         recorder.telemetry.refused(samples.request(), BadRequest("f", "d"))
         recorder.telemetry.refused(samples.request(), Unauthorized(channel_exists=True))
-        assert set(recorder.metrics()) == names
+        # A gauge of the sweeper alone, which writes it in each run: no other function may write a zero for it.
+        assert set(recorder.metrics()) == names | {"debt_overdue_seconds"}
 
     def test_where_nothing_is_counted_nothing_is_written(self) -> None:
         recorder = Recorder()
@@ -187,12 +191,43 @@ class TestLines:
         assert (line["level"], line["detail"]) == ("ERROR", "it is not an envelope of the relay")
         assert recorder.metrics() == {"unreadable_job": 1}
 
-    def test_that_the_fallback_was_told_is_a_warning_that_names_the_incident(self) -> None:
+    def test_notified_fallback_topic_is_a_warning_that_names_and_counts_the_incidents(self) -> None:
         recorder = Recorder()
-        recorder.telemetry.told(samples.job())
+        recorder.telemetry.notified("noc", ["i1", "i2"], is_notified=True)
         [line] = recorder.lines()
-        assert (line["level"], line["channel"], line["incident_id"]) == ("WARNING", "noc", "i1")
-        assert recorder.metrics() == {"fallback_told": 1}
+        assert (line["level"], line["message"], line["channel"]) == ("WARNING", "fallback told", "noc")
+        assert (line["incident_ids"], line["count"]) == (["i1", "i2"], 2)
+        assert recorder.metrics() == {"fallback_told": 2}
+
+    def test_fallback_topic_that_could_not_be_notified_is_counted_once(self) -> None:
+        recorder = Recorder()
+        recorder.telemetry.notified("noc", ["i1", "i2"], is_notified=False)
+        assert [line["level"] for line in recorder.lines()] == ["WARNING"]
+        assert recorder.metrics() == {"fallback_failed": 1}
+
+    def test_line_of_a_notified_topic_names_no_more_than_fifty_incidents(self) -> None:
+        recorder = Recorder()
+        recorder.telemetry.notified("noc", [f"i{number}" for number in range(51)], is_notified=True)
+        [line] = recorder.lines()
+        assert (len(line["incident_ids"]), line["count"]) == (50, 51)
+
+    def test_run_of_the_sweeper_is_a_line_and_a_heartbeat(self) -> None:
+        recorder = Recorder()
+        recorder.telemetry.swept(3, 12.4, 0)
+        [line] = recorder.lines()
+        expected = {"level": "INFO", "message": "swept", "owed": 3, "overdue_seconds": 12, "healed": 0}
+        assert {name: line[name] for name in expected} == expected
+        assert recorder.metrics() == {"sweeper_heartbeat": 1, "debts_owed": 3, "debt_overdue_seconds": 12}
+
+    def test_sick_channel_is_a_warning_that_names_its_reason_if_there_is_one(self) -> None:
+        recorder = Recorder()
+        recorder.telemetry.sick("noc", 2, 300.4, "upstream")
+        recorder.telemetry.sick("noc", 2, 300.4, "")
+        [with_reason, without] = recorder.lines()
+        expected = {"level": "WARNING", "message": "channel owes signals", "channel": "noc", "owed": 2}
+        assert {name: with_reason[name] for name in expected} == expected
+        assert (with_reason["oldest_seconds"], with_reason["reason"]) == (300, "upstream")
+        assert "reason" not in without
 
     def test_the_last_copy_is_critical_and_stands_in_a_line_of_its_own(self) -> None:
         recorder = Recorder()

@@ -57,8 +57,17 @@ class TestAnswers:
         assert job.delivery_id == document["delivery_id"]
         assert (document["transition"], "request_id" in document) == ("opened", False)
 
+    def test_share_that_no_queue_takes_is_202_if_the_ledger_keeps_it(self) -> None:
+        relay = room(DOWN)
+        relay.retries.failure = relay.dead_letters.failure = QueueError("SQS refused the message: AccessDenied")
+        answer = relay.webhook.serve(samples.request())
+        document = answer.document
+        assert (answer.status, document["outcome"], document["reason"]) == (202, "queued", "upstream")
+        assert document["queue"] == "ledger"
+
     def test_neither_taken_nor_kept_is_503(self) -> None:
         relay = room(DOWN)
+        relay.dynamodb.refuses_writes = True
         relay.retries.failure = relay.dead_letters.failure = QueueError("SQS refused the message: AccessDenied")
         answer = relay.webhook.serve(samples.request())
         assert (answer.status, answer.document["outcome"], answer.document["reason"]) == (503, "unsafe", "upstream")
@@ -266,12 +275,15 @@ class TestLog:
         relay.webhook.serve(samples.request())
         relay.retries.failure = QueueError("no")
         relay.webhook.serve(samples.request(samples.body(id="i2")))
-        relay.dead_letters.failure = QueueError("no")
+        relay.dynamodb.refuses_writes = True
         relay.webhook.serve(samples.request(samples.body(id="i3")))
+        relay.dead_letters.failure = QueueError("no")
+        relay.webhook.serve(samples.request(samples.body(id="i4")))
         assert relay.recorder.metrics() == {
-            "outcome_queued": 2,
+            "outcome_queued": 3,
             "outcome_unsafe": 1,
-            "reason_upstream": 3,
-            "signal_failed": 3,
+            "reason_upstream": 4,
+            "signal_failed": 4,
             "dead_lettered": 1,
+            "unguarded": 2,
         }

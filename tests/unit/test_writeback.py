@@ -339,7 +339,7 @@ class TestMeeting:
 
 
 class TestLedgerDown:
-    @pytest.mark.parametrize("place", [("get_item", 0), ("put_item", 0), ("update_item", 0)])
+    @pytest.mark.parametrize("place", [("get_item", 0), ("update_item", 0), ("update_item", 1)])
     def test_nobodys_phone_waits_so_it_waits(self, place: tuple[str, int]) -> None:
         table = Meddled()
         relay = room(EMPTY, dynamodb=table)
@@ -355,7 +355,7 @@ class TestLedgerDown:
         table = Meddled()
         there = Answer(200, {}, b'[{"comment": "[relay 00000000]"}]')
         relay = room(DONE, there, dynamodb=table)
-        table.before[("put_item", 1)] = table_down
+        table.before[("update_item", 2)] = table_down
         put(relay, job())
         relay.wake(0)
         relay.wake(LEASE_SECONDS + 1)

@@ -7,6 +7,7 @@ cannot, so the sweeper works from the rows. One run after the other; two at once
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import replace
 from dataclasses import dataclass, field
 from itertools import batched
@@ -131,8 +132,19 @@ class Sweeper:
         notified = 0
         for channel, overdue in due.items():
             if self.clock() - run.notified.get(channel, 0.0) >= NOTIFIED_AGAIN_SECONDS and deadline.remaining():
-                notified += self._notify_channel(run, channel, overdue)
+                with self._isolated():
+                    notified += self._notify_channel(run, channel, overdue)
         return notified
+
+    @contextmanager
+    def _isolated(self) -> Iterator[None]:
+        """Log a fault of ours, so that one debt's fault does not keep the others."""
+        try:
+            yield
+        except LedgerError:
+            raise
+        except Exception as error:  # noqa: BLE001 - see above
+            self.telemetry.crashed(error)
 
     def _notify_channel(self, run: Run, channel: str, overdue: list[Owed]) -> bool:
         # The index lags: a debt that was settled meanwhile must not wake people.
@@ -189,7 +201,8 @@ class Sweeper:
                 if not deadline.remaining():
                     return sum(healed.values())
                 if self._is_overdue(each) and healed[each.channel] < self._policy(each.channel).max_per_minute:
-                    healed[each.channel] += self._heal_one(each, deadline)
+                    with self._isolated():
+                        healed[each.channel] += self._heal_one(each, deadline)
         return sum(healed.values())
 
     def _is_overdue(self, owed: Owed) -> bool:
@@ -256,10 +269,13 @@ class Sweeper:
     def _policy(self, channel: str) -> Policy:
         """Return a channel's policy, the default if the channel can't be read or is gone."""
         if channel not in self._policies:
+            self._policies[channel] = Policy()
             try:
                 self._policies[channel] = self.channels.get(channel).policy
             except ChannelError:
-                self._policies[channel] = Policy()
+                pass
+            except Exception as error:  # noqa: BLE001 - one channel's fault must not keep the others' debts
+                self.telemetry.crashed(error)
         return self._policies[channel]
 
     def _report_sick(self, rows: Iterable[Owed]) -> None:
