@@ -21,6 +21,7 @@ FUNCTIONS = (
     "JobWorkerFunction",
     "ChoreWorkerFunction",
     "ReconcileFunction",
+    "SweeperFunction",
 )
 FUNCTION, LAYER = "AWS::Serverless::Function", "AWS::Serverless::LayerVersion"
 LONG_AGO = 1_000_000_000

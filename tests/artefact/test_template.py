@@ -111,9 +111,44 @@ PERMISSIONS = {
         },
         write_logs("ReconcileLogGroup"),
     ],
+    "SweeperRole": [
+        READ_CHANNELS,
+        {
+            "Sid": "ReadAndChangeDebts",
+            "Effect": "Allow",
+            "Action": ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:UpdateItem"],
+            "Resource": "${LedgerTable.Arn}",
+        },
+        {
+            "Sid": "ListDebts",
+            "Effect": "Allow",
+            "Action": "dynamodb:Query",
+            "Resource": "${LedgerTable.Arn}/index/due",
+        },
+        {
+            "Sid": "ReplaceMessages",
+            "Effect": "Allow",
+            "Action": "sqs:SendMessage",
+            "Resource": ["${RetryQueue.Arn}", "${DeadLetterQueue.Arn}"],
+        },
+        {
+            "Sid": "SeeHowMuchWaits",
+            "Effect": "Allow",
+            "Action": "sqs:GetQueueAttributes",
+            "Resource": "${RetryQueue.Arn}",
+        },
+        {
+            "Sid": "InvokeTheWorker",
+            "Effect": "Allow",
+            "Action": "lambda:InvokeFunction",
+            "Resource": "${JobWorkerFunction.Arn}",
+        },
+        {"Sid": "NotifyTheFallback", "Effect": "Allow", "Action": "sns:Publish", "Resource": "${FallbackTopic}"},
+        write_logs("SweeperLogGroup"),
+    ],
 }
 TIMEOUTS = {"BigPandaWebhookFunction": 15, "XMattersCallbackFunction": 15, "ReconcileFunction": 240}
-TIMEOUTS |= {"JobWorkerFunction": 30, "ChoreWorkerFunction": 30}
+TIMEOUTS |= {"JobWorkerFunction": 30, "ChoreWorkerFunction": 30, "SweeperFunction": 60}
 # The queue that wakes each worker.
 WORKERS = {"JobWorkerFunction": "RetryQueue", "ChoreWorkerFunction": "ChoreQueue"}
 ROUTES = {

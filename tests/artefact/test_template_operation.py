@@ -43,6 +43,8 @@ OURS = {
     "ReconcileFailedAlarm": "reconcile_failed",
     "UnauthorizedSharesAlarm": "unauthorized_share",
     "FailingSignalsAlarm": "signal_failed",
+    "SweeperGoneAlarm": "sweeper_heartbeat",
+    "OverdueDebtsAlarm": "debt_overdue_seconds",
 }
 OF_ACCESS_LOG = {"RefusedRequestsAlarm": "bigpanda_4xx"}
 AGES = {each.queue: each.oldest_seconds for each in WOKEN}
@@ -61,6 +63,7 @@ OF_FUNCTIONS = {
     "ChoreWorkerRecursionAlarm": ("${ChoreWorkerFunction}", "RecursiveInvocationsDropped"),
     "ReconcileErrorsAlarm": ("${ReconcileFunction}", "Errors"),
     "ReconcileGoneAlarm": ("${ReconcileFunction}", "Invocations"),
+    "SweeperErrorsAlarm": ("${SweeperFunction}", "Errors"),
 }
 # Those that watch what happens every few minutes, with how long they look, and what they bear.
 SLOW = {"MissedSharesAlarm": (300, 0), "ReconcileErrorsAlarm": (300, 0), "ReconcileFailedAlarm": (900, 1)}
@@ -79,10 +82,10 @@ QUEUES = ("RetryQueue", "ChoreQueue", "DeadLetterQueue")
 KEPT = ("LedgerTable", *QUEUES)
 
 
-def test_what_was_kept_survives_a_replacement_and_goes_with_the_stack(on_aws: Stack) -> None:
+def test_what_was_kept_survives_a_replacement_and_queues_go_with_the_stack(on_aws: Stack) -> None:
     for name in KEPT:
         assert on_aws.resources[name]["UpdateReplacePolicy"] == "Retain", name
-        assert on_aws.resources[name]["DeletionPolicy"] == "Delete", name
+        assert on_aws.resources[name]["DeletionPolicy"] == ("Retain" if name == "LedgerTable" else "Delete"), name
 
 
 class TestQueues:
@@ -368,6 +371,7 @@ class TestOutputs:
             "SecretPrefix": "relay",
             "JobWorkerFunction": "${JobWorkerFunction}",
             "ChoreWorkerFunction": "${ChoreWorkerFunction}",
+            "SweeperFunction": "${SweeperFunction}",
             "ReconcileFunction": "${ReconcileFunction}",
         }
         assert all(output["Description"] for output in on_aws.outputs.values())

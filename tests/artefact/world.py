@@ -114,7 +114,9 @@ def make_aws(endpoint_url: str) -> Aws:
     told = sqs.get_queue_attributes(QueueUrl=urls[TOLD], AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=told)
     table = templates.of_clone().only("AWS::DynamoDB::Table")
-    keys = {name: table[name] for name in ("AttributeDefinitions", "KeySchema", "BillingMode")}
+    keys = {
+        name: table[name] for name in ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
+    }
     bare.client("dynamodb").create_table(TableName=LEDGER, **keys)
     known = {
         "RetryQueue": urls[RETRY_QUEUE],

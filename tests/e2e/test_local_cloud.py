@@ -38,6 +38,7 @@ def test_stack_json_says_where_everything_is(cloud: local.Local, places: local.P
         "JobWorkerFunction",
         "ChoreQueueUrl",
         "ChoreWorkerFunction",
+        "SweeperFunction",
     }
     assert written["region"] == "us-east-1"
     assert written["stack_name"] == "bigpanda-xmatters-relay"

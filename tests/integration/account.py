@@ -15,6 +15,7 @@ from moto.sqs.models import sqs_backends
 
 from relay.message import Job
 from relay.queues import Queue
+from tests.ledger_table import LEDGER_TABLE
 
 REGION = "eu-central-1"
 
@@ -75,12 +76,7 @@ class Aws:
         self.chores = Mailbox("chores")
         self.dead_letters = Mailbox("dead-letters")
         self.table = f"ledger-{uuid.uuid4().hex}"
-        self.dynamodb.create_table(
-            TableName=self.table,
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
+        self.dynamodb.create_table(TableName=self.table, **LEDGER_TABLE)
         self.topic_arn = _SNS.create_topic(Name="fallback")["TopicArn"]
 
     def put_secret(self, channel: str, document: Any) -> None:

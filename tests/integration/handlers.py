@@ -39,6 +39,7 @@ def load(function: str, environment: pytest.MonkeyPatch, account: Aws, **changes
         "RELAY_CHORE_QUEUE_URL": account.chores.url,
         "RELAY_LEDGER_TABLE": account.table,
         "RELAY_FALLBACK_TOPIC_ARN": account.topic_arn,
+        "RELAY_JOB_WORKER": "job-worker",
     }
     for name, value in (settings | changes).items():
         environment.setenv(name, value)

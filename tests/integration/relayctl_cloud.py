@@ -33,6 +33,7 @@ from relay.transition import State
 from relayctl.__main__ import main
 from relayctl.effects import Effects
 from tests.fakes import Clock
+from tests.ledger_table import LEDGER_TABLE
 
 STACK = "bigpanda-xmatters-relay"
 REGION = "us-east-1"
@@ -146,12 +147,7 @@ class Operator:
         self.secrets = session.client("secretsmanager")
         self.dynamodb = session.client("dynamodb")
         self.table = f"{STACK}-LedgerTable-1"
-        self.dynamodb.create_table(
-            TableName=self.table,
-            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
+        self.dynamodb.create_table(TableName=self.table, **LEDGER_TABLE)
         self.ledger = Ledger(Table(self.dynamodb, self.table, self.clock))
         self.queue_url = self.sqs.create_queue(QueueName=f"{STACK}-DeadLetterQueue-1")["QueueUrl"]
         self.retry_queue_url = self.sqs.create_queue(QueueName=f"{STACK}-RetryQueue-1")["QueueUrl"]
@@ -167,6 +163,7 @@ class Operator:
             "SecretPrefix": "team/relay",
             "JobWorkerFunction": f"{STACK}-JobWorkerFunction-1",
             "ChoreWorkerFunction": f"{STACK}-ChoreWorkerFunction-1",
+            "SweeperFunction": f"{STACK}-SweeperFunction-1",
         }
 
     def run(self, *arguments: str, typed: str | None = None) -> Result:

@@ -138,6 +138,14 @@ class Functions:
         self.webhook = load("bigpanda_webhook", self._environment, self.account)
         self.worker = load("job_worker", self._environment, self.account)
 
+    def sweep(self) -> None:
+        """Run the sweeper, which notifies the fallback topic."""
+        self.search.answers.append(invoke(load("sweeper", self._environment, self.account), {}))
+
+    def lose_the_ledger(self) -> None:
+        """Let the webhook's table be gone."""
+        self.webhook = load("bigpanda_webhook", self._environment, self.account, RELAY_LEDGER_TABLE="gone")
+
     def share(self, body: str | None = None, channel: str = "noc", **headers: str) -> None:
         """Share a critical incident that is new, or this body."""
         content = body or json.dumps({"id": f"i{next(self._numbers)}", "status": "critical"})
@@ -171,6 +179,7 @@ def test_no_credential_is_in_anything_the_functions_write(
     functions.work(*kept, "not an envelope")
     functions.work(*resting, *kept[:2], "not an envelope")
     search.empty(account.retries)
+    functions.sweep()
     box.listening(True)
     functions.work(*kept)
     functions.work(*resting)
@@ -181,6 +190,8 @@ def test_no_credential_is_in_anything_the_functions_write(
     functions.share()
     search.empty(account.dead_letters)
     account.dead_letters.delete()
+    functions.share()
+    functions.lose_the_ledger()
     functions.share()
     bodies = [json.loads(answer["body"]) for answer in search.answers if "body" in answer]
     assert {body.get("outcome") for body in bodies} >= {"delivered", "queued", "unsafe"}

@@ -130,16 +130,37 @@ def test_what_can_not_be_worked_stays_on_the_queue(account: Aws, worker: Handler
 
 
 def test_a_critical_that_is_owed_for_too_long_is_told_on_another_way(
-    box: Box, account: Aws, webhook: Handler, worker: Handler
+    box: Box, account: Aws, webhook: Handler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     document = json.loads(account.secrets.get_secret_value(SecretId="relay/noc")["SecretString"])
     account.put_secret("noc", document | {"policy": {"fallback_after_seconds": 0}})
     box.script([{"kind": "status", "status": 503, "times": None}])
     invoke(webhook, event(samples.body().decode(), x_api_key=samples.TOKEN))
-    for _ in range(2):
-        invoke(worker, records(account))
+    sweeper = load("sweeper", monkeypatch, account)
+    assert [invoke(sweeper, {}) for _ in range(2)] == [
+        {"owed": 1, "notified": 1, "healed": 0},
+        {"owed": 1, "notified": 0, "healed": 0},
+    ]
     [message] = account.told()
-    assert "incident i1 is critical" in message
+    assert "Incident i1" in message
+
+
+def test_vanished_message_is_replaced_by_the_sweeper_and_rings_once(
+    box: Box, account: Aws, webhook: Handler, worker: Handler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box.script([{"kind": "status", "status": 503, "times": 3}])
+    invoke(webhook, event(samples.body().decode(), x_api_key=samples.TOKEN))
+    account.retries.messages()
+    [item] = [each for each in account.known() if "due_at" in each]
+    key, overdue = {"pk": item["pk"]}, {":now": {"N": "1"}}
+    account.dynamodb.update_item(
+        TableName=account.table, Key=key, UpdateExpression="SET due_at = :now", ExpressionAttributeValues=overdue
+    )
+    assert invoke(load("sweeper", monkeypatch, account), {})["healed"] == 1
+    account.close_circuits()
+    invoke(worker, records(account))
+    assert len(box.signals()) == 1
+    assert [each for each in account.known() if "due_at" in each] == []
 
 
 def move_dead_letters(account: Aws) -> list[str]:

@@ -12,6 +12,7 @@ from sandbox.server import Box
 from tests import samples
 from tests.integration.account import Aws
 from tests.integration.live import Live
+from tests.ledger_table import LEDGER_TABLE
 
 URL = {"type": "url", "api_key": "url-key-0042"}
 
@@ -262,9 +263,10 @@ def test_a_retry_queue_that_is_gone_costs_a_share_nothing(box: Box, live: Live, 
     assert live.webhook.serve(samples.request()).status == 200
     box.script([{"kind": "status", "status": 503} | FOR_EVER])
     answer = live.webhook.serve(samples.request(samples.body(id="i2")))
-    assert (answer.status, answer.document["queue"]) == (202, "dead_letter")
-    [job] = account.dead_letters.jobs()
-    assert (job.incident_id, job.reason) == ("i2", "upstream")
+    assert (answer.status, answer.document["queue"]) == (202, "ledger")
+    assert account.dead_letters.jobs() == []
+    [row] = [item for item in account.known() if "due_at" in item]
+    assert row["pk"]["S"].endswith("/i2")
 
 
 def test_a_ledger_that_is_gone_costs_a_page_nothing(box: Box, live: Live, account: Aws) -> None:
@@ -312,11 +314,13 @@ def test_queues_that_are_gone_leave_the_last_copy_in_the_log(box: Box, live: Liv
     box.script([{"kind": "status", "status": 503} | FOR_EVER])
     account.retries.delete()
     account.dead_letters.delete()
+    account.dynamodb.delete_table(TableName=account.table)
     answer = live.webhook.serve(samples.request())
     assert (answer.status, answer.document["outcome"]) == (503, "unsafe")
     [last] = [line for line in live.recorder.lines() if line["level"] == "CRITICAL"]
     assert last["detail"] == "HTTP 503; no queue took it"
     box.clear()
+    account.dynamodb.create_table(TableName=account.table, **LEDGER_TABLE)
     live.revive(Job.from_json(last["last_copy"]))
     assert box.signals()[0].body_bytes == samples.body()
 

@@ -8,12 +8,14 @@ from typing import Any
 import boto3
 import pytest
 from botocore.parsers import ResponseParserError
+from moto.cloudwatch.models import cloudwatch_backends
+from moto.core import DEFAULT_ACCOUNT_ID
 
 from tests.integration.relayctl_cloud import REGION, STACK, Operator, account, new_session
 from tests.samples import job
 
 CHECKS = ["outputs", "retry queue", "chore queue", "dead-letter queue", "worker", "chore worker", "recursion"]
-CHECKS += ["concurrency", "ledger", "missed shares"]
+CHECKS += ["concurrency", "ledger", "sweeper", "missed shares"]
 CHECKS += ["fallback topic", "alarms", "channels"]
 ALARM_TOPIC = "arn:aws:sns:us-east-1:123456789012:alarms"
 
@@ -39,6 +41,7 @@ class Patient:
         self.map("Enabled")
         self.subscribe("sqs", f"arn:aws:sqs:{REGION}:123456789012:noc")
         self.alarm("FallbackAlarm", "OK")
+        self.beat()
         operator.run(
             "channel",
             "set",
@@ -81,6 +84,20 @@ class Patient:
             Statistic="Sum",
         )
         self.cloudwatch.set_alarm_state(AlarmName=whole, StateValue=state, StateReason="a test")
+
+    def beat(self, count: float = 1) -> None:
+        """Let CloudWatch have a figure of the sweeper's heartbeat."""
+        figure = {
+            "MetricName": "sweeper_heartbeat",
+            "Dimensions": [{"Name": "service", "Value": "relay"}],
+            "Timestamp": datetime.now(UTC) - timedelta(seconds=30),
+            "Value": count,
+        }
+        self.cloudwatch.put_metric_data(Namespace=STACK, MetricData=[figure])
+
+    def cloudwatch_forgets(self) -> None:
+        """Let CloudWatch have no figures."""
+        cloudwatch_backends[DEFAULT_ACCOUNT_ID][REGION].metric_data.clear()
 
     def age(self, seconds: float, *, ago: float = 60, queue: str = "RetryQueue") -> None:
         """Let CloudWatch have a figure of a queue's oldest message, so many seconds ago."""
@@ -153,6 +170,7 @@ def _a_mapping(state: str) -> Callable[[Patient], object]:
         (lambda it: it.concurrency(50), "concurrency", "ok", "the workers may use 10"),
         (lambda it: it.concurrency(100, workers=60), "concurrency", "warning", "ask for 140 or more"),
         (lambda it: it.dynamodb.delete_table(TableName=it.table), "ledger", "failed", "ResourceNotFoundException"),
+        (lambda it: it.cloudwatch_forgets(), "sweeper", "failed", "nobody is told of overdue criticals"),
         (lambda it: it.operator.outputs.pop("ReconcileFunction"), "missed shares", "warning", "ReconcileMinutes is 0"),
         (lambda it: it.unsubscribe(), "fallback topic", "warning", "no confirmed subscription, 0 to be confirmed"),
         (lambda it: it.sns.delete_topic(TopicArn=it.topic), "fallback topic", "failed", "NotFound"),
@@ -218,6 +236,7 @@ def _pending(parsed: dict[str, Any], **_: Any) -> None:
         ("GetFunctionRecursionConfig", "recursion", "failed"),
         ("GetAccountSettings", "concurrency", "failed"),
         ("DescribeTable", "ledger", "failed"),
+        ("GetMetricStatistics", "sweeper", "failed"),
         # A topic of another account shows its subscriptions to nobody else.
         ("ListSubscriptionsByTopic", "fallback topic", "warning"),
         ("DescribeAlarms", "alarms", "failed"),

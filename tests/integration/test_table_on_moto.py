@@ -15,6 +15,7 @@ from relay.pace import Closed, Pace, Rule, Slot, Ticket
 from relay.table import KEPT_SECONDS, Table
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
+from tests.ledger_table import LEDGER_TABLE
 from tests.unit.states import lease, over, state
 
 # In a session of its own: the default one may be older than moto, and would go out to AWS.
@@ -28,12 +29,7 @@ def moto() -> Iterator[Table]:
     """A table as the template makes it."""
     with mock_aws():
         name = f"ledger-{uuid.uuid4().hex}"
-        _CLIENT.create_table(
-            TableName=name,
-            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
+        _CLIENT.create_table(TableName=name, **LEDGER_TABLE)
         yield Table(_CLIENT, name, Clock())
 
 
@@ -72,11 +68,25 @@ SCRIPT: list[Callable[[Table], Any]] = [
     lambda table: table.update("g", put={"open_until": 8.0}, only_if=("open_until", 1_800_000_030.1234567)),
     lambda table: table.update("g", remove=["failures", "open_until", "never"]),
     lambda table: table.update("g", put={"open_until": 7.0}, only_if=("open_until", 7.0)),
-    lambda table: table.write("", 0, "text"),
-    lambda table: table.write("x" * 2049, 0, "text"),
-    lambda table: table.write("x" * 2048, 0, "text"),
-    lambda table: table.write("large", 0, "x" * 420_000),
+    # Moto takes such keys for an update; DynamoDB does not.
+    lambda table: table.store("", "text", lasts=60),
+    lambda table: table.store("x" * 2049, "text", lasts=60),
+    lambda table: table.store("x" * 2048, "text", lasts=60),
+    lambda table: table.store("large", "x" * 420_000, lasts=60),
     lambda table: table.read("large"),
+    lambda table: table.write("a", 0, "one", others={"due": "other#1", "due_at": 7.5, "job": "j", "begun": 0}),
+    lambda table: table.write("b", 0, "two", others={"due": "other#1", "due_at": 6.0}),
+    lambda table: table.write("c", 0, "three", others={"due": "other#2", "due_at": 1.0}),
+    lambda table: list(table.due("other#1", 10)),
+    lambda table: list(table.due("other#1", 1)),
+    lambda table: list(table.due("other#3", 10)),
+    lambda table: table.write("a", 1, "one", others={"due": "critical#1", "due_at": 7.5}),
+    lambda table: table.write("b", 1, "two", remove=["due", "due_at", "never"]),
+    lambda table: [list(table.due(shard, 10)) for shard in ("other#1", "critical#1")],
+    lambda table: [table.read(name) for name in ("a", "b")],
+    lambda table: table.store("j", "first", lasts=60),
+    lambda table: table.store("j", "second", lasts=60),
+    lambda table: table.read("j"),
 ]
 
 

@@ -226,6 +226,17 @@ class TestNoRetryQueue:
         assert (job.reason, job.attempts, job.dead_lettered_at is None) == (result.reason, result.attempts, False)
         assert relay.entry().dead_lettered
 
+    def test_refused_state_that_the_dead_letter_queue_does_not_take_is_kept_in_the_ledger(self) -> None:
+        relay = self.broken(REFUSED)
+        relay.dead_letters.failure = NO
+        result = relay.share()
+        assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.REFUSED, "ledger")
+        assert result.last_copy is None, "it is not the only copy"
+        relay.retries.failure = relay.dead_letters.failure = None
+        relay.sweep()
+        relay.wake(0)
+        assert [job.reason for job in relay.dead_letters.jobs()] == ["refused"]
+
     def test_same_share_again_is_a_duplicate_of_the_one_in_the_ledger(self) -> None:
         relay = self.broken(DOWN)
         relay.share()
@@ -288,13 +299,6 @@ class TestUnsafe:
         before = len(relay.session.calls)
         assert relay.share().outcome == Outcome.UNSAFE
         assert len(relay.session.calls) > before
-
-    @pytest.mark.parametrize("is_written", [True, False], ids=["ledger up", "ledger down"])
-    def test_refused_share_that_no_queue_takes_is_no_duplicate_when_it_comes_again(self, is_written: bool) -> None:
-        relay = self.nowhere(REFUSED)
-        relay.dynamodb.refuses_writes = not is_written
-        relay.share()
-        assert relay.share().outcome != Outcome.DUPLICATE
 
     def test_nor_does_it_make_an_older_one_superseded(self) -> None:
         relay = self.nowhere(DOWN)

@@ -108,7 +108,9 @@ class TestConfirm:
         assert 2 <= len(tenant.asked) <= 6
         assert "unconfirmed" not in {line["message"][:11] for line in relay.recorder.lines()}
 
-    def test_one_that_never_comes_is_said_loudly_and_a_critical_is_told(self, tenant: Tenant) -> None:
+    def test_critical_without_a_page_is_logged_and_the_sweeper_notifies_the_fallback_topic(
+        self, tenant: Tenant
+    ) -> None:
         tenant.makes_pages = False
         relay = room(tenant)
         relay.share()
@@ -116,19 +118,26 @@ class TestConfirm:
         relay.drain()
         assert LOOK_FOR_SECONDS < relay.clock.now - began < LOOK_FOR_SECONDS + 90
         assert relay.recorder.metrics()["unconfirmed"] == 1
+        assert (relay.sns.published, relay.entry().unconfirmed) == ([], True)
+        for _ in range(10):
+            relay.sweep()
         [message] = relay.sns.published
-        assert message["Subject"] == "CRITICAL, no page made: incident i1"
-        assert "xMatters' request id: r1" in message["Message"]
+        assert message["Subject"] == "CRITICAL, xMatters did not notify: incident i1 of channel noc"
+        assert "; xMatters accepted the signal and made no page of it" in message["Message"]
         assert "in_flight" not in message["Message"]
         [line] = [line for line in relay.recorder.lines() if line["message"].startswith("unconfirmed")]
         assert line["request_id"] == "r1"
         assert pages(relay)[0][3]
+        # It was told of, and so nobody has to come back to it.
+        assert (relay.entry().unconfirmed, relay.entry().row) == (False, None)
+        assert len(relay.session.calls) == 1
 
-    def test_a_warning_is_not_told(self, tenant: Tenant) -> None:
+    def test_fallback_topic_is_not_notified_of_a_warning_without_a_page(self, tenant: Tenant) -> None:
         tenant.makes_pages = False
         relay = room(tenant)
         relay.share(status="warning")
         relay.drain()
+        relay.sweep()
         assert (relay.sns.published, relay.recorder.metrics()["unconfirmed"]) == ([], 1)
 
     def test_a_resolve_need_not_make_a_page(self, tenant: Tenant) -> None:
@@ -138,6 +147,7 @@ class TestConfirm:
         tenant.makes_pages = False
         relay.share(status="ok", changedOn=LATER)
         relay.drain()
+        relay.sweep()
         assert (relay.sns.published, relay.recorder.metrics().get("unconfirmed")) == ([], None)
 
     def test_one_that_never_comes_is_said_though_another_cannot_be_asked_for(self, tenant: Tenant) -> None:
@@ -148,6 +158,7 @@ class TestConfirm:
         relay.share(status="warning", changedOn=LATER)
         relay.wake(36)
         assert tenant.asked == ["r1", "r2"]
+        relay.sweep()
         assert (len(relay.sns.published), relay.recorder.metrics()["unconfirmed"]) == (1, 1)
 
     @pytest.mark.parametrize("content", [b"<html>log in, rest-pw", b'{"data": [{"id": "page-1', b'{"data": {}}', b"[]"])
@@ -440,9 +451,35 @@ class TestEnd:
             worked(other, job)
 
         relay.clock.now += LOOK_FOR_SECONDS + 0.5
-        table.before["put_item", table.calls.count("put_item")] = meanwhile
+        table.before["update_item", table.calls.count("update_item")] = meanwhile
         worked(relay, job)
         assert pages(relay)[0][0] == ("page-1",)
+
+    def test_followup_whose_time_is_up_goes_on_at_once_if_it_got_anywhere(self, tenant: Tenant) -> None:
+        def slow(call: Call) -> Answer:
+            relay.clock.now += 2
+            return tenant.rest(call)
+
+        relay = room(tenant, rest=FakeSession(slow))
+        for seconds, status in enumerate(("critical", "ok", "critical", "ok")):
+            relay.share(status=status, changedOn=LATER + seconds)
+        worked(relay, samples.job(kind="followup", recipients=()))
+        [again] = relay.chores.jobs()
+        assert (again.reason, again.rounds, relay.chores.delays()) == ("in_flight", 0, [0])
+        relay.drain()
+        assert tenant.ended == ["page-1", "page-2", "page-3"]
+
+    def test_followup_whose_time_is_up_before_it_got_anywhere_waits_for_its_backoff(self, tenant: Tenant) -> None:
+        def hangs(_: Call) -> Answer:
+            relay.clock.now += FOLLOWUP_SECONDS
+            raise requests.ReadTimeout
+
+        relay = room(tenant, rest=FakeSession(hangs))
+        relay.share()
+        worked(relay, samples.job(kind="followup", recipients=()))
+        [again] = relay.chores.jobs()
+        assert (again.reason, again.rounds) == ("timeout", 1)
+        assert relay.chores.delays()[0] > 0
 
     def test_what_somebody_ended_is_not_ended_once_more(self, tenant: Tenant) -> None:
         relay = room(tenant)
@@ -573,7 +610,7 @@ class TestUnannouncedResolve:
         relay = room(tenant, policy=SILENT, dynamodb=table)
         relay.share()
         relay.wake(36)
-        table.before["put_item", table.calls.count("put_item")] = lambda: relay.wake(0)
+        table.before["update_item", table.calls.count("update_item")] = lambda: relay.wake(0)
         relay.share(status="ok", changedOn=LATER)
         assert tenant.ended == ["page-1"]
         relay.wake(60)
@@ -587,7 +624,7 @@ class TestUnannouncedResolve:
         relay = room(tenant, policy=SILENT, dynamodb=table)
         relay.share()
         relay.wake(36)
-        table.before["put_item", table.calls.count("put_item")] = dies
+        table.before["update_item", table.calls.count("update_item")] = dies
         with pytest.raises(SystemExit):
             relay.share(status="ok", changedOn=LATER)
         relay.wake(0)

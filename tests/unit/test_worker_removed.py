@@ -7,7 +7,6 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from relay.channel_cache import UNKNOWN_SECONDS
-from relay.fallback import MINUTE
 from tests import samples
 from tests.fakes import FakeSecrets, Relay, room, worked
 
@@ -57,9 +56,12 @@ def test_fallback_topic_is_notified_once_of_a_critical_that_was_given_up() -> No
     relay.share()
     gone = removed_from(relay)
     for _ in range(10):
-        gone.wake(MINUTE)
+        gone.wake(60)
+        gone.sweep(0)
     [message] = gone.sns.published
-    assert "The relay has given up" in message["Message"]
+    assert "the relay has given up" in message["Message"]
+    assert "last reason: channel_removed" in message["Message"]
+    assert gone.dynamodb.indexed() == []
     assert (len(gone.dead_letters.messages), gone.retries.messages) == (1, [])
 
 
@@ -69,7 +71,7 @@ def test_job_waits_while_the_dead_letter_queue_does_not_take_it() -> None:
     relay.wake(0)
     assert [job.reason for job in relay.retries.jobs()] == ["channel_removed"]
     relay.dead_letters.failure = None
-    relay.wake(MINUTE)
+    relay.wake(60)
     assert (len(relay.dead_letters.messages), relay.retries.messages) == (1, [])
 
 

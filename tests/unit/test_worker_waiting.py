@@ -74,15 +74,34 @@ class TestByCopy:
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
         assert relay.recorder.metrics()["job_duplicate"] == 1
 
-    def test_what_waits_longer_than_a_queue_can_waits_again(self) -> None:
+    def test_job_that_waits_longer_than_a_message_can_has_a_row_alone(self) -> None:
+        relay = room(policy=QUIET)
+        until = relay.clock.now + 1500
+        assert woken(relay, reason="credentials", not_before=timestamp(until)) == []
+        assert relay.retries.messages == []
+        assert relay.entry(recipients=("Network Operations",)).row_due == until
+        relay.sweep(1499)
+        assert (relay.retries.messages, relay.session.calls) == ([], [])
+        relay.sweep(1)
+        relay.wake(0)
+        assert (len(relay.session.calls), relay.retries.messages) == (1, [])
+
+    def test_job_that_waits_as_long_as_a_message_can_has_one(self) -> None:
+        relay = room(policy=QUIET)
+        until = timestamp(relay.clock.now + 900)
+        woken(relay, reason="credentials", not_before=until)
+        assert (waiting(relay).not_before, relay.retries.delays()) == (until, [900])
+        relay.wake(900)
+        assert (len(relay.session.calls), relay.retries.messages) == (1, [])
+
+    def test_job_that_waits_long_has_a_message_while_the_ledger_is_down(self) -> None:
         relay = room(policy=QUIET)
         until = timestamp(relay.clock.now + 1500)
+        relay.dynamodb.refuses_writes = True
         woken(relay, reason="credentials", not_before=until)
         assert (waiting(relay).not_before, relay.retries.delays()) == (until, [900])
         relay.wake(900)
         assert (relay.retries.delays(), relay.session.calls) == ([600], [])
-        relay.wake(600)
-        assert (len(relay.session.calls), relay.retries.messages) == (1, [])
 
     def test_a_second_too_early_is_no_matter(self) -> None:
         relay = room()

@@ -127,7 +127,7 @@ class Delivery:
 
     def begun(self, job: Job, deadline: Deadline) -> None:
         """Count that a worker began a job that the sweeper sent."""
-        self.guard.record(entry_of(job), None, lambda entry: entry.begun(), deadline)
+        self.guard.record(entry_of(job), None, lambda entry: entry.begun(job.healed), deadline)
 
     def postpone(self, job: Job, until: float, deadline: Deadline) -> None:
         """Note in the row of a job's debt that the job waits until a time, in epoch seconds."""
@@ -214,7 +214,10 @@ class Delivery:
         after = replace(after, environment_id=_environment(task) or after.environment_id)
         if entry.row and task.is_queued and self._stored(task, entry, deadline):
             # An older state is owed already. From now on this one is, if its sender dies.
-            after = replace(after, row=self._row(task, lease.until))
+            row = self._row(task, lease.until)
+            # A claim is no result: the worker may die before there is one.
+            begun = entry.row.begun if entry.row.job == row.job else 0
+            after = replace(after, row=replace(row, begun=begun))
         try:
             claimed = self.guard.write(task.name, entry, after, deadline)
         except LedgerError as error:
@@ -358,7 +361,9 @@ class Delivery:
             row = self._row(task, result.until or until, has_message=result.queue == "retry")
 
         def change(now: Entry) -> Entry:
-            failed = now.failed(
+            # The row comes first: attempts and reason are noted of a state that is kept.
+            kept = now.waiting(task.state, row) if row else now
+            return kept.failed(
                 lease,
                 sent.attempts,
                 sent.rings,
@@ -367,13 +372,12 @@ class Delivery:
                 dead_lettered_at=_mark(result),
                 rests_until=until + AMBIGUOUS_REST_SECONDS - RESTS_LESS_SECONDS,
             )
-            return failed.waiting(task.state, row) if row else failed
 
         is_recorded = self.guard.record(task.name, entry, change, deadline)
         if result.queue:
             return result
         if row and is_recorded:
-            return replace(result, outcome=Outcome.QUEUED, queue="ledger")
+            return replace(result, outcome=Outcome.QUEUED, queue="ledger", last_copy=None)
         return self._bury(task, result, deadline)
 
     def _without_ledger(self, task: Task, why: str, deadline: Deadline) -> Result:

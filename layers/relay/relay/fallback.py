@@ -67,16 +67,16 @@ class Debt(NamedTuple):
 
     def words(self) -> str:
         """Return the debt in a few words, on one line."""
-        said = legal_text(self.description)[:MAX_WORDS] if self.description else ""
-        return legal_text(self.incident_id) + (f": {said}" if said else "")
+        said = _line(self.description)[:MAX_WORDS] if self.description else ""
+        return _line(self.incident_id) + (f": {said}" if said else "")
 
     def lines(self) -> list[str]:
         """Return the debt as lines of an e-mail."""
         return [
             f"- Incident {self.words()}",
             f"  owed since {timestamp(self.since)}{self._state()}",
-            f"  recipients: {legal_text(', '.join(self.recipients))}" if self.recipients else "",
-            f"  {legal_text(self.link or console_link(self.incident_id))}",
+            f"  recipients: {_line(', '.join(self.recipients))}" if self.recipients else "",
+            f"  {_line(self.link or console_link(self.incident_id))}",
         ]
 
     def _state(self) -> str:
@@ -102,7 +102,8 @@ class Fallback:
             self.client().publish(
                 TopicArn=self.topic_arn,
                 Subject=_subject(channel, debts, others),
-                Message=json.dumps(_texts(channel, debts, others)),
+                # SNS takes 256 KB, and an escaped character can be as long as 12.
+                Message=json.dumps(_texts(channel, debts, others), ensure_ascii=False),
                 MessageStructure="json",
                 MessageAttributes={"channel": {"DataType": "String", "StringValue": channel}},
             )
@@ -142,6 +143,11 @@ def _texts(channel: str, debts: Sequence[Debt], others: int) -> dict[str, str]:
 def _sms(text: str) -> str:
     # Other characters would halve the room, or split the message.
     return "".join(character if " " <= character <= "~" else "?" for character in text)[:MAX_SMS]
+
+
+def _line(text: str) -> str:
+    """Return the text on one line, with no characters that SNS refuses."""
+    return " ".join(legal_text(text).split()) or "-"
 
 
 def _details(job: Job) -> Details | None:

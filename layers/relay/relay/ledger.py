@@ -149,6 +149,11 @@ class Entry(NamedTuple):
         return self.row.due if self.row else 0.0
 
     @property
+    def row_begun(self) -> int:
+        """The number of the last job of the sweeper's that a worker began without a recorded result."""
+        return self.row.begun if self.row else 0
+
+    @property
     def row_job(self) -> str:
         """Delivery id of the debt's stored job; empty if there is none."""
         return self.row.job if self.row else ""
@@ -333,9 +338,9 @@ class Entry(NamedTuple):
         """Return the entry whose debt got a new message; the sweeper comes back to it at `until` (epoch seconds)."""
         return replace(self, row=replace(self.row, due=until)) if self.row else self
 
-    def begun(self) -> "Entry":
-        """Return the entry once a worker began a job that the sweeper sent."""
-        return replace(self, row=replace(self.row, begun=self.row.begun + 1)) if self.row else self
+    def begun(self, number: int) -> "Entry":
+        """Return the entry once a worker began the job of that number that the sweeper sent."""
+        return replace(self, row=replace(self.row, begun=max(self.row.begun, number))) if self.row else self
 
     def unconfirming(self, now: float) -> "Entry":
         """Return the entry of a critical state that has no page: the fallback topic has to be notified."""

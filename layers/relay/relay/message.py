@@ -42,7 +42,8 @@ class Job(NamedTuple):
         body_reduced: `body` is not the bytes that BigPanda sent, but as much of them as fitted.
         may_have_rung: xMatters may have accepted one of the attempts.
         accepted: xMatters accepted it, and the ledger could not be told.
-        healed: the sweeper sent the job in the place of a message that did not come.
+        healed: which one it is of those that the sweeper sent in the place of a message that did not come; 0: it is the
+            message itself.
         digest: name of the state; None: it is in the body.
         rounds: attempts from the retry queue that failed.
         ledger_down_since: the time at which the job met a ledger that fails.
@@ -79,7 +80,7 @@ class Job(NamedTuple):
     body_reduced: bool = False
     may_have_rung: bool = False
     accepted: bool = False
-    healed: bool = False
+    healed: int = 0
     digest: str | None = None
     rounds: int = 0
     ledger_down_since: str | None = None
@@ -144,7 +145,7 @@ class Job(NamedTuple):
 
 
 _TEXTS = ("kind", "delivery_id", "channel", "incident_id", "received_at", "reason", "correlation_id")
-_COUNTS = ("attempts", "replays", "rounds")
+_COUNTS = ("attempts", "replays", "rounds", "healed")
 _MOMENTS = (
     "received_at",
     "first_failed_at",

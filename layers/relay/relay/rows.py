@@ -26,7 +26,8 @@ class Row(NamedTuple):
             due, or, if it has no message, when its wait ends.
         job: delivery id of the stored job; empty if nothing is left to be sent, but the fallback topic has to be
             notified yet.
-        begun: how many jobs that the sweeper sent were begun by a worker and came to no recorded result.
+        begun: of the jobs that the sweeper sent, the number of the last that a worker began; 0 once one of them came to a
+            recorded result.
     """
 
     due: float

@@ -28,6 +28,8 @@ from relay.telemetry import Telemetry
 
 # Of the function's 60 seconds: the next run starts when this one is surely over.
 RUN_SECONDS = 45.0
+# Of those, the fallback topic has so many.
+NOTIFY_SECONDS = 20.0
 # One channel is told of no more often than this.
 NOTIFIED_AGAIN_SECONDS = 300.0
 # A message that the sweeper sent has so much time to come, before another takes its place.
@@ -103,9 +105,10 @@ class Sweeper:
             run = Run.begin(self.table, self.clock())
             if run is None:
                 return {}
-            critical = list(self._rows(CRITICAL))
-            notified = self._notify(run, critical, deadline)
-            rows = [*critical, *self._rows(OTHER)]
+            critical = _each_once(self._rows(CRITICAL))
+            # A topic that hangs must leave time for healing.
+            notified = self._notify(run, critical, self.deadlines(NOTIFY_SECONDS))
+            rows = _each_once([*critical, *self._rows(OTHER)])
             healed = self._heal(rows, deadline)
             run.end(self.table)
         except LedgerError as error:
@@ -216,9 +219,9 @@ class Sweeper:
             self.telemetry.notice("sweeper_failed", f"the stored job of incident {owed.incident_id} can't be read")
             self._change(owed, lambda entry: entry.postponed(self.clock() + HEALED_SECONDS))
             return False
-        if owed.entry.row and owed.entry.row.begun >= MAX_BEGUN:
+        if owed.entry.row_begun >= MAX_BEGUN:
             return self._give_up(owed, job, deadline)
-        job = replace(job, healed=True, channel=owed.channel)
+        job = replace(job, healed=owed.entry.row_begun + 1)
         now = self.clock()
         if self.keeper.keep(job, deadline, until=now):
             self._change(owed, lambda entry: entry.healing(now + HEALED_SECONDS))
@@ -288,3 +291,8 @@ class Sweeper:
             oldest = min(owed, key=lambda each: each.since)
             if now - oldest.since >= SICK_SECONDS:
                 self.telemetry.sick(channel, len(owed), now - oldest.since, oldest.entry.reason)
+
+
+def _each_once(rows: Iterable[Owed]) -> list[Owed]:
+    """Return each row once: one that is written while the index is read can stand on a later page, too."""
+    return list({each.key: each for each in rows}.values())

@@ -103,6 +103,8 @@ class Worker:
             job = job.revived(now)
         if job.healed:
             self.delivery.begun(job, deadline)
+            # A copy that waits is no job that the sweeper sent.
+            job = replace(job, healed=False)
         result = self._tried(job, deadline)
         self.telemetry.worked(job, result, deadline.spent)
         if result.unconfirmed:
@@ -253,7 +255,7 @@ class Worker:
     def _notify_without_ledger(self, job: Job, result: Result, deadline: Deadline) -> None:
         """Notify the fallback topic of a critical that is owed while the ledger is down: the sweeper can't see it."""
         down_since = (result.job or job).ledger_down_since
-        if job.kind != "signal" or job.status != "critical" or down_since is None:
+        if job.kind != "signal" or job.status != "critical" or job.accepted or down_since is None:
             return
         now = self.clock()
         is_due = now - seconds_of(down_since) >= self._fallback_after(job)

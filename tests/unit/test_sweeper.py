@@ -1,0 +1,553 @@
+"""The sweeper replaces messages that vanished, rings when long waits end, and says what is owed."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from copy import replace
+from typing import Any
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from relay.errors import QueueError
+from relay.ledger import Entry, key
+from relay.message import Job
+from relay.rows import JOB, shard
+from relay.sweeper import BACKLOG, HEALED_SECONDS, INVOKED_SECONDS, MAX_BEGUN, SICK_SECONDS, Sweeper
+from relay.sweeper_run import LEASE_SECONDS
+from tests import samples
+from tests.fakes import Call, FakeSecrets, FakeSns, Meddled, Relay, Step, room, table_down, worked
+from tests.unit.states import lease, state
+
+DOWN = samples.refused(503, b"down")
+NO = QueueError("SQS refused the message: AccessDenied")
+LATER = 1_800_000_001
+DAY = 86_400
+
+
+def vanished(*steps: Step, shares: tuple[dict[str, Any], ...] = ({},), **changes: Any) -> Relay:
+    """A relay that owes these shares, whose messages are gone."""
+    relay = room(*steps, **changes)
+    for said in shares:
+        relay.share(**said)
+    relay.retries.messages.clear()
+    return relay
+
+
+def due(relay: Relay, name: str = "i1") -> float:
+    """The time from which the sweeper acts on an incident's debt."""
+    row = relay.entry(name).row
+    assert row
+    return row.due
+
+
+def sweep_at(relay: Relay, moment: float) -> dict[str, Any]:
+    """Let the sweeper run once, at a time in epoch seconds."""
+    return relay.sweep(moment - relay.clock.now)
+
+
+def begun(relay: Relay) -> int:
+    row = relay.entry().row
+    assert row
+    return row.begun
+
+
+def sent(relay: Relay) -> list[str]:
+    """The incidents that xMatters was asked to signal, in order."""
+    return [json.loads(call.body)["incident"]["id"] for call in relay.session.calls]
+
+
+def dies(_: Call) -> Any:
+    """The worker is stopped while it waits for xMatters."""
+    raise SystemExit
+
+
+class TestVanishedMessages:
+    def test_vanished_message_is_replaced_once_and_rings_once(self) -> None:
+        relay = vanished(DOWN, DOWN, DOWN, samples.accepted("r9"))
+        assert sweep_at(relay, due(relay)) == {"owed": 1, "notified": 0, "healed": 1}
+        [job] = relay.retries.jobs()
+        assert (job.healed, job.body, relay.retries.delays()) == (True, samples.body(), [0])
+        assert relay.sweep(60)["healed"] == 0
+        assert relay.sweep(60)["healed"] == 0
+        relay.wake(0)
+        assert (len(relay.session.calls), relay.entry().row) == (4, None)
+        assert [each.request_id for each in relay.entry().raised] == ["r9"]
+        for _ in range(10):
+            assert relay.sweep()["owed"] == 0
+        assert (len(relay.session.calls), relay.retries.messages) == (4, [])
+
+    def test_message_that_comes_after_all_rings_nobody_again(self) -> None:
+        relay = room(DOWN, DOWN, DOWN, samples.accepted())
+        relay.share()
+        late = relay.retries.jobs()
+        relay.retries.messages.clear()
+        sweep_at(relay, due(relay))
+        relay.wake(0)
+        worked(relay, *late)
+        assert (len(relay.session.calls), relay.retries.messages) == (4, [])
+
+    def test_message_that_vanishes_again_is_replaced_again(self) -> None:
+        relay = vanished(DOWN)
+        for _ in range(3):
+            assert sweep_at(relay, due(relay))["healed"] == 1
+            relay.retries.messages.clear()
+        assert begun(relay) == 0, "no worker began any of them"
+
+    def test_debt_that_is_not_due_is_left_alone(self) -> None:
+        relay = vanished(DOWN)
+        moment = due(relay)
+        assert sweep_at(relay, moment - 0.5)["healed"] == 0
+        assert (relay.retries.messages, due(relay)) == ([], moment)
+        assert sweep_at(relay, moment)["healed"] == 1
+        assert due(relay) == moment + HEALED_SECONDS
+
+    def test_debt_whose_message_comes_in_time_is_never_healed(self) -> None:
+        relay = room(DOWN)
+        relay.share(status="warning")
+        for _ in range(60):
+            if relay.retries.delays()[0] <= 60:
+                relay.wake(60)
+            else:
+                relay.clock.now += 60
+                relay.retries.messages[0]["DelaySeconds"] -= 60
+            assert relay.sweep(0)["healed"] == 0
+        assert len(relay.retries.messages) == 1
+
+    def test_debt_with_a_live_lease_is_left_to_its_sender(self) -> None:
+        relay = vanished(DOWN)
+        relay.clock.now = due(relay)
+        entry, now = relay.entry(), relay.clock.now
+        assert entry.kept
+        claim = replace(lease(entry.kept), until=now + 15, began=now)
+        relay.ledger.write(key("noc", (), "i1"), entry, entry.claimed(claim, 1, queued=True))
+        assert relay.sweep(14)["healed"] == 0
+        assert relay.sweep(1)["healed"] == 1
+
+    def test_recipients_and_priority_of_the_share_come_back(self) -> None:
+        relay = room(DOWN, DOWN, DOWN, samples.accepted())
+        relay.share(recipients=("jdoe", "DBA"))
+        [before] = relay.retries.jobs()
+        relay.retries.messages.clear()
+        relay.sweep(300)
+        [job] = relay.retries.jobs()
+        assert replace(job, healed=False) == before
+        relay.wake(0)
+        assert relay.session.calls[-1].url.endswith("recipients=jdoe,DBA")
+        assert relay.entry(recipients=("jdoe", "DBA")).announced
+
+    def test_newer_state_takes_over_the_debt_of_an_older_one(self) -> None:
+        relay = vanished(DOWN, shares=({"status": "warning"}, {"status": "critical", "changedOn": LATER}))
+        relay.sweep(300)
+        assert [job.status for job in relay.retries.jobs()] == ["critical"]
+
+    def test_job_starts_anew_after_it_was_healed(self) -> None:
+        relay = vanished(DOWN)
+        relay.sweep(300)
+        relay.wake(0)
+        [job] = relay.retries.jobs()
+        assert (job.rounds, job.attempts, begun(relay)) == (1, 4, 0)
+
+
+class TestOrder:
+    def test_criticals_are_healed_first(self) -> None:
+        statuses = ("warning", "critical", "unknown", "critical")
+        relay = vanished(DOWN, shares=tuple({"id": f"i{n}", "status": each} for n, each in enumerate(statuses)))
+        relay.sweep(300)
+        assert [job.status == "critical" for job in relay.retries.jobs()] == [True, True, False, False]
+
+    def test_channel_gets_no_more_in_a_run_than_it_may_send_in_a_minute(self) -> None:
+        shares = tuple({"id": f"i{number}"} for number in range(5))
+        relay = vanished(DOWN, shares=shares, policy={"max_per_minute": 2})
+        assert [relay.sweep(seconds)["healed"] for seconds in (1000, 60, 60, 60)] == [2, 2, 1, 2]
+
+    def test_each_channel_has_a_measure_of_its_own(self) -> None:
+        document = samples.secret(policy={"max_per_minute": 1})
+        relay = room(DOWN, secrets=FakeSecrets(noc=json.dumps(document), db=json.dumps(document)))
+        for channel in ("noc", "db"):
+            for number in range(3):
+                relay.webhook.serve(samples.request(samples.body(id=f"i{number}"), channel=channel))
+        relay.retries.messages.clear()
+        relay.sweep(1000)
+        assert Counter(job.channel for job in relay.retries.jobs()) == {"noc": 1, "db": 1}
+
+    @pytest.mark.parametrize(("waiting", "healed"), [(BACKLOG, 2), (BACKLOG + 1, 1)])
+    def test_only_criticals_are_healed_while_the_retry_queue_is_behind(self, waiting: int, healed: int) -> None:
+        relay = vanished(DOWN, shares=({"id": "i1", "status": "warning"}, {"id": "i2"}))
+        relay.retries.visible = waiting
+        assert relay.sweep(300)["healed"] == healed
+        assert relay.retries.jobs()[0].status == "critical"
+        relay.retries.visible = 0
+        assert relay.sweep(60)["healed"] == 2 - healed
+
+    def test_run_that_has_no_time_left_leaves_the_rest_to_the_next_one(self) -> None:
+        class Slow(FakeSns):
+            """Not the topic is slow here but the clock: each message that is sent takes 20 seconds."""
+
+        relay = vanished(DOWN, shares=tuple({"id": f"i{n}", "status": "warning"} for n in range(5)), sns=Slow())
+        send = relay.retries.send_message
+
+        def slow(**message: Any) -> dict[str, str]:
+            relay.clock.now += 20
+            return send(**message)
+
+        relay.retries.send_message = slow  # type: ignore[method-assign]
+        assert relay.sweep(300)["healed"] == 3
+        assert relay.sweep(60)["healed"] == 2
+
+
+class TestQueueDown:
+    def down(self, *steps: Step) -> Relay:
+        relay = vanished(*steps)
+        relay.retries.failure = NO
+        return relay
+
+    def test_worker_is_invoked_with_the_job(self) -> None:
+        relay = self.down(DOWN, DOWN, DOWN, samples.accepted())
+        moment = due(relay)
+        assert sweep_at(relay, moment)["healed"] == 1
+        [job] = relay.invoked
+        assert (job.healed, job.incident_id) == (True, "i1")
+        assert due(relay) == moment + INVOKED_SECONDS
+        assert worked(relay, job) == []
+        assert (len(relay.session.calls), relay.entry().row) == (4, None)
+
+    def test_worker_is_invoked_again_each_minute_as_long_as_it_gets_nowhere(self) -> None:
+        relay = self.down(DOWN)
+        sweep_at(relay, due(relay))
+        for _ in range(3):
+            assert relay.sweep(INVOKED_SECONDS)["healed"] == 1
+        assert len(relay.invoked) == 4
+
+    def test_debt_is_left_for_the_next_run_if_the_worker_can_not_be_invoked_either(self) -> None:
+        relay = self.down(DOWN)
+        moment = due(relay)
+        relay.sweeper = replace(relay.sweeper, invoke=lambda _: False)
+        assert sweep_at(relay, moment)["healed"] == 0
+        assert due(relay) == moment
+        relay.retries.failure = None
+        assert relay.sweep(60)["healed"] == 1
+
+    def test_backlog_that_sqs_does_not_tell_keeps_nothing_back(self) -> None:
+        relay = vanished(DOWN, shares=({"status": "warning"},))
+        relay.sweeper = replace(relay.sweeper, backlog=lambda: None)
+        assert relay.sweep(300)["healed"] == 1
+
+
+class TestStoredJobs:
+    @pytest.mark.parametrize("text", [None, "{", '{"schema": 2}'], ids=["missing", "no JSON", "newer schema"])
+    def test_stored_job_that_can_not_be_read_is_counted_and_asked_for_later(self, text: str | None) -> None:
+        relay = vanished(DOWN)
+        [name] = [name for name in relay.dynamodb.items if name.startswith("job/")]
+        stored = relay.dynamodb.items.pop(name)
+        if text is not None:
+            relay.dynamodb.items[name] = stored | {"text": {"S": text}}
+        moment = due(relay)
+        assert sweep_at(relay, moment)["healed"] == 0
+        assert relay.recorder.metrics()["sweeper_failed"] == 1
+        assert relay.recorder.metrics()["sweeper_heartbeat"] == 1
+        assert due(relay) == moment + HEALED_SECONDS
+        assert relay.sweep(60)["healed"] == 0
+        assert relay.recorder.metrics()["sweeper_failed"] == 1
+        relay.dynamodb.items[name] = stored
+        assert relay.sweep(HEALED_SECONDS)["healed"] == 1
+
+    def test_others_are_healed_all_the_same(self) -> None:
+        relay = vanished(DOWN, shares=({"id": "i1"}, {"id": "i2"}))
+        relay.dynamodb.items.pop(next(name for name in relay.dynamodb.items if name.startswith("job/")))
+        assert relay.sweep(300)["healed"] == 1
+
+    def test_stored_job_outlives_the_debt_by_two_days(self) -> None:
+        relay = vanished(DOWN, policy={"max_age_seconds": 600})
+        [item] = [item for name, item in relay.dynamodb.items.items() if name.startswith("job/")]
+        assert int(item["expires"]["N"]) == pytest.approx(relay.clock.now + 600 + 2 * DAY, abs=5)
+
+
+class TestPoison:
+    """A job that workers begin again and again, and never come to an end with."""
+
+    def begin_and_die(self, relay: Relay) -> None:
+        """Let the sweeper send the job, and the worker be stopped in the middle of it."""
+        sweep_at(relay, due(relay) + 60)
+        jobs = relay.retries.jobs()
+        relay.retries.messages.clear()
+        for job in jobs:
+            with pytest.raises(SystemExit):
+                worked(relay, job)
+
+    def test_job_that_was_begun_five_times_without_a_result_is_dead_lettered_as_internal(self) -> None:
+        relay = vanished(DOWN, DOWN, DOWN, dies)
+        for number in range(MAX_BEGUN):
+            assert begun(relay) == number
+            self.begin_and_die(relay)
+        assert (begun(relay), relay.dead_letters.messages) == (MAX_BEGUN, [])
+        assert sweep_at(relay, due(relay) + 60)["healed"] == 0
+        [dead] = relay.dead_letters.jobs()
+        assert (dead.reason, dead.incident_id, dead.dead_lettered_at is None) == ("internal", "i1", False)
+        entry = relay.entry()
+        assert entry.dead_lettered
+        assert (entry.row_job, entry.reason) == ("", "internal")
+        assert relay.recorder.metrics()["dead_lettered"] == 1
+        assert relay.retries.messages == []
+
+    def test_its_debt_stays_while_the_dead_letter_queue_does_not_take_it(self) -> None:
+        relay = vanished(DOWN, DOWN, DOWN, dies)
+        for _ in range(MAX_BEGUN):
+            self.begin_and_die(relay)
+        relay.dead_letters.failure = NO
+        sweep_at(relay, due(relay) + 60)
+        assert (relay.entry().dead_lettered, bool(relay.entry().row_job)) == (None, True)
+        relay.dead_letters.failure = None
+        relay.sweep()
+        assert len(relay.dead_letters.messages) == 1
+
+    def test_its_replay_rings(self) -> None:
+        relay = vanished(DOWN, DOWN, DOWN, *[dies] * MAX_BEGUN, samples.accepted())
+        for _ in range(MAX_BEGUN):
+            self.begin_and_die(relay)
+        sweep_at(relay, due(relay) + 60)
+        [dead] = relay.dead_letters.jobs()
+        assert worked(relay, dead) == []
+        assert relay.entry().announced
+        assert relay.entry().row is None
+
+    def test_attempt_that_fails_is_a_result(self) -> None:
+        relay = vanished(DOWN)
+        for _ in range(2 * MAX_BEGUN):
+            sweep_at(relay, due(relay))
+            relay.wake(0)
+            relay.retries.messages.clear()
+            assert begun(relay) == 0
+        assert relay.dead_letters.messages == []
+
+    def test_healed_job_that_only_waits_is_not_counted_again_and_again(self) -> None:
+        relay = vanished(DOWN)
+        relay.sweep(300)
+        [job] = relay.retries.jobs()
+        relay.retries.messages.clear()
+        # Another sender's lease holds it, for a few seconds each time.
+        for _ in range(2 * MAX_BEGUN):
+            entry, now = relay.entry(), relay.clock.now
+            assert entry.kept
+            claim = replace(lease(entry.kept), until=now + 5, began=now)
+            held = replace(entry, lease=claim)
+            relay.ledger.write(key("noc", (), "i1"), entry, held)
+            worked(relay, job)
+            [job] = relay.retries.jobs()
+            relay.retries.messages.clear()
+            relay.clock.now += 6
+        assert begun(relay) < MAX_BEGUN
+
+
+class TestLongWaits:
+    def test_state_that_keeps_its_distance_for_a_day_is_sent_when_the_day_is_over(self) -> None:
+        relay = room(policy={"min_seconds_between_signals": DAY, "max_age_seconds": 2 * DAY})
+        for second, status in enumerate(("critical", "ok", "critical")):
+            result = relay.share(status=status, changedOn=LATER + second)
+        assert result.reason == "paced"
+        began = relay.clock.now
+        relay.wake(900)
+        assert relay.retries.messages == [], "the row is enough"
+        assert due(relay) == result.until
+        healed = 0
+        while relay.clock.now < began + DAY + 120:
+            healed += relay.sweep()["healed"]
+            relay.wake(0)
+        assert healed == 1
+        assert [json.loads(call.body)["incident"]["status"] for call in relay.session.calls][2:] == ["critical"]
+        assert 0 <= relay.entry().signals[-1] - (result.until or 0) <= 60
+        assert relay.entry().row is None
+
+    def test_newer_state_that_may_be_sent_at_once_ends_the_wait(self) -> None:
+        relay = room(policy={"min_seconds_between_signals": DAY, "max_age_seconds": 2 * DAY})
+        for second, status in enumerate(("critical", "ok", "warning")):
+            relay.share(status=status, changedOn=LATER + second)
+        relay.wake(900)
+        relay.share(status="critical", changedOn=LATER + 3)
+        assert relay.entry().owed_since
+        resolved = relay.share(status="ok", changedOn=LATER + 4)
+        assert resolved.outcome == "unchanged"
+        assert relay.dynamodb.indexed() == []
+
+    def test_message_chain_is_short_however_long_the_wait(self) -> None:
+        relay = room(policy={"min_seconds_between_signals": DAY, "max_age_seconds": 2 * DAY})
+        for second, status in enumerate(("critical", "ok", "critical")):
+            relay.share(status=status, changedOn=LATER + second)
+        hops = 0
+        while relay.retries.messages:
+            relay.wake(900)
+            hops += 1
+        assert hops == 1
+
+
+class TestRunLease:
+    def test_second_run_at_once_does_nothing(self) -> None:
+        class Meeting(FakeSns):
+            def publish(self, **message: Any) -> dict[str, str]:
+                others.append(relay.sweeper.sweep())
+                return super().publish(**message)
+
+        others: list[dict[str, Any]] = []
+        relay = vanished(DOWN, sns=Meeting())
+        assert relay.sweep(300) == {"owed": 1, "notified": 1, "healed": 1}
+        assert others == [{}]
+        assert (len(relay.sns.published), len(relay.retries.messages)) == (1, 1)
+        assert relay.recorder.metrics()["sweeper_heartbeat"] == 1
+
+    def test_of_two_that_begin_at_once_one_runs(self) -> None:
+        table = Meddled()
+        relay = vanished(DOWN, dynamodb=table)
+        others: list[dict[str, Any]] = []
+        table.before["update_item", table.calls.count("update_item")] = lambda: others.append(relay.sweeper.sweep())
+        assert relay.sweep(300) == {}
+        assert [each["healed"] for each in others] == [1]
+        assert len(relay.retries.messages) == 1
+
+    def test_run_gives_its_lease_back(self) -> None:
+        relay = vanished(DOWN)
+        assert relay.sweep(0)["owed"] == 1
+        assert relay.sweep(0)["owed"] == 1
+
+    def test_run_that_died_holds_the_next_one_up_until_its_lease_ends(self) -> None:
+        class Dying(FakeSns):
+            def publish(self, **message: Any) -> dict[str, str]:
+                raise SystemExit
+
+        relay = vanished(DOWN, sns=Dying())
+        with pytest.raises(SystemExit):
+            relay.sweep(300)
+        other = relay.other(DOWN)
+        other.sns = FakeSns()
+        other = replace(other)
+        assert other.sweep(LEASE_SECONDS - 1) == {}
+        assert other.sweep(1) == {"owed": 1, "notified": 1, "healed": 1}
+
+    def test_lease_ends_before_the_next_minute(self) -> None:
+        assert LEASE_SECONDS < 60
+
+    @pytest.mark.parametrize("text", ["", "no JSON", "[]", "7", "null"])
+    def test_state_of_the_runs_that_can_not_be_read_is_begun_anew(self, text: str) -> None:
+        relay = vanished(DOWN)
+        relay.table.write("sweeper", 0, text)
+        assert relay.sweep(300)["healed"] == 1
+
+
+class TestHealth:
+    def test_run_with_nothing_to_do_is_a_heartbeat(self) -> None:
+        relay = room()
+        assert relay.sweep() == {"owed": 0, "notified": 0, "healed": 0}
+        assert relay.recorder.metrics() == {"sweeper_heartbeat": 1}
+        assert [line["message"] for line in relay.recorder.lines()] == ["swept"]
+
+    def test_debts_are_counted_and_the_oldest_overdue_one_is_measured(self) -> None:
+        relay = vanished(DOWN, shares=({"id": "i1", "status": "warning"}, {"id": "i2", "status": "warning"}))
+        sweep_at(relay, due(relay) + 30)
+        metrics = relay.recorder.metrics()
+        assert (metrics["debts_owed"], metrics["debt_healed"], metrics["debt_overdue_seconds"]) == (2, 2, 30)
+
+    def test_debt_whose_message_is_awaited_is_not_overdue(self) -> None:
+        relay = vanished(DOWN)
+        relay.sweep(60)
+        assert "debt_overdue_seconds" not in relay.recorder.metrics()
+
+    def test_channel_that_owes_for_two_minutes_is_a_line_with_its_reason(self) -> None:
+        relay = vanished(DOWN, shares=({"id": "i1", "status": "warning"}, {"id": "i2", "status": "warning"}))
+        since = relay.entry("i1").owed_since or 0
+        sweep_at(relay, since + SICK_SECONDS - 1)
+        assert [line["message"] for line in relay.recorder.lines()] == ["swept"]
+        sweep_at(relay, since + SICK_SECONDS)
+        [line] = [line for line in relay.recorder.lines() if line["message"] == "channel owes signals"]
+        assert (line["channel"], line["owed"], line["oldest_seconds"]) == ("noc", 2, SICK_SECONDS)
+        assert line["reason"] == "upstream"
+
+    def test_channels_that_owe_nothing_have_no_line(self) -> None:
+        relay = room(samples.accepted())
+        relay.share()
+        relay.sweep(600)
+        assert [line["message"] for line in relay.recorder.lines()] == ["swept"]
+
+    def test_all_pages_of_the_index_are_read(self) -> None:
+        names = [f"i{number}" for number in range(40)]
+        relay = vanished(DOWN, shares=tuple({"id": name, "status": "warning"} for name in names))
+        assert max(Counter(shard(key("noc", (), name), is_critical=False) for name in names).values()) > 2
+        assert relay.sweep(60)["owed"] == 40
+
+
+class TestLedgerDown:
+    def test_run_without_the_ledger_does_nothing_and_is_no_heartbeat(self) -> None:
+        relay = vanished(DOWN)
+        relay.dynamodb.failure = EndpointConnectionError(endpoint_url="https://dynamodb")
+        assert relay.sweep(300) == {}
+        assert relay.recorder.metrics() == {"sweeper_failed": 1}
+        relay.dynamodb.failure = None
+        assert relay.sweep(60)["healed"] == 1
+
+    @pytest.mark.parametrize("call", ["get_item", "query", "batch_get_item", "update_item"])
+    @pytest.mark.parametrize("number", [0, 1, 2, 3])
+    def test_run_that_fails_at_any_call_is_made_up_for_by_the_next_one(self, call: str, number: int) -> None:
+        table = Meddled()
+        relay = vanished(DOWN, dynamodb=table)
+        place = (call, table.calls.count(call) + number)
+        table.before[place] = table_down
+        first = relay.sweep(300)
+        # A run does not make each of these calls so often.
+        if place not in table.before:
+            assert first == {}
+            assert relay.recorder.metrics()["sweeper_failed"] == 1
+        table.before.clear()
+        for _ in range(5):
+            relay.sweep(60)
+        assert relay.entry().told
+        # No worker takes them, and so there is one more after three minutes.
+        assert 1 <= len(relay.retries.messages) <= 3
+        assert 1 <= len(relay.sns.published) <= 2
+
+    def test_debt_that_dynamodb_does_not_answer_for_is_left_for_the_next_run(self) -> None:
+        relay = vanished(DOWN, shares=tuple({"id": f"i{number}", "status": "warning"} for number in range(3)))
+        relay.dynamodb.batch_size = 0
+        assert relay.sweep(300)["healed"] == 0
+        relay.dynamodb.batch_size = 100
+        assert relay.sweep(60)["healed"] == 3
+
+
+class TestIndexThatChanges:
+    """Workers write rows while the sweeper reads the index page by page."""
+
+    def test_row_that_moves_to_a_later_page_is_one_debt(self) -> None:
+        table = Meddled()
+        relay = room(DOWN, dynamodb=table)
+        place = shard(key("noc", (), "i0"), is_critical=True)
+        names = [name for n in range(99) if shard(key("noc", (), name := f"i{n}"), is_critical=True) == place][:3]
+        for name in names:
+            relay.share(id=name)
+            relay.clock.now += 1
+        number = [f"critical#{number}" for number in range(8)].index(place)
+
+        def moves() -> None:
+            entry = relay.entry(names[0])
+            relay.ledger.write(key("noc", (), names[0]), entry, entry.healing(relay.clock.now - 1))
+
+        relay.retries.messages.clear()
+        # The shard's second page is the next query after its first.
+        table.before["query", number + 1] = moves
+        assert relay.sweep(1000) == {"owed": 3, "notified": 1, "healed": 3}
+        [message] = relay.sns.published
+        assert message["Subject"] == "CRITICAL, xMatters did not notify: 3 incidents of channel noc"
+        assert sorted(job.incident_id for job in relay.retries.jobs()) == sorted(names)
+
+    def test_row_that_moves_to_the_other_shards_is_one_debt(self) -> None:
+        table = Meddled()
+        relay = vanished(DOWN, dynamodb=table)
+
+        def eases() -> None:
+            relay.share(status="warning", changedOn=LATER)
+            relay.retries.messages.clear()
+            relay.clock.now += 300
+
+        relay.clock.now += 300
+        # The critical shards are read first, with a query each.
+        table.before["query", 8] = eases
+        relay.sweeper = replace(relay.sweeper, deadlines=lambda _: relay.deadline(3600))
+        found = relay.sweep(0)
+        assert (found["owed"], found["healed"]) == (1, 1)
+        assert [job.status for job in relay.retries.jobs()] == ["warning"]
