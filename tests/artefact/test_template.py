@@ -244,22 +244,23 @@ class TestApi:
         }
         assert len(permissions) == len(allowed)
 
-    def test_a_rule_wakes_reconcile_and_nobody_else(self, on_aws: Stack) -> None:
-        [(name, rule)] = on_aws.of_type("AWS::Events::Rule").items()
-        assert rule["ScheduleExpression"] == "rate(5 minutes)"
-        assert [target["Arn"] for target in rule["Targets"]] == ["${ReconcileFunction.Arn}"]
-        [allowed] = [each for each in on_aws.of_type("AWS::Lambda::Permission").values() if _is_scheduled(each)]
-        assert allowed["FunctionName"] == "${ReconcileFunction}"
-        assert allowed["SourceArn"] == f"${{{name}.Arn}}"
+    def test_rules_wake_reconcile_and_the_sweeper_and_nobody_else(self, on_aws: Stack) -> None:
+        rules = on_aws.of_type("AWS::Events::Rule")
+        woken = {rule["Targets"][0]["Arn"]: rule["ScheduleExpression"] for rule in rules.values()}
+        assert woken == {"${ReconcileFunction.Arn}": "rate(5 minutes)", "${SweeperFunction.Arn}": "rate(1 minute)"}
+        allowed = [each for each in on_aws.of_type("AWS::Lambda::Permission").values() if _is_scheduled(each)]
+        assert {each["FunctionName"] for each in allowed} == {"${ReconcileFunction}", "${SweeperFunction}"}
+        assert {each["SourceArn"] for each in allowed} == {f"${{{name}.Arn}}" for name in rules}
 
     def test_where_nobody_wants_it_there_is_nothing_of_reconcile(self) -> None:
         chosen = of_clone(ReconcileMinutes="0")
         assert [name for name in (*chosen.resources, *chosen.outputs) if "Reconcile" in name or "Missed" in name] == []
-        assert chosen.of_type("AWS::Events::Rule") == {}
+        assert list(chosen.of_type("AWS::Events::Rule")) == ["SweeperFunctionEveryMinute"]
 
     @pytest.mark.parametrize("minutes", ["2", "60"])
     def test_it_is_woken_as_often_as_is_asked(self, minutes: str) -> None:
-        rule = of_clone(ReconcileMinutes=minutes).only("AWS::Events::Rule")
+        rules = of_clone(ReconcileMinutes=minutes).of_type("AWS::Events::Rule")
+        rule = rules["ReconcileFunctionEvery"]
         assert rule["ScheduleExpression"] == f"rate({minutes} minutes)"
 
 
@@ -287,6 +288,7 @@ class TestFunctions:
             "JobWorkerLogGroup": "7",
             "ChoreWorkerLogGroup": "7",
             "ReconcileLogGroup": "7",
+            "SweeperLogGroup": "7",
         }
 
     def test_lambda_lets_each_worker_wake_itself_and_no_other_function(self, on_aws: Stack) -> None:
@@ -342,11 +344,13 @@ class TestFunctions:
             ours = {key: each for key, each in function["Environment"]["Variables"].items() if key.startswith("RELAY_")}
             asked = _Asked(ours)
             config = Config.from_environment(asked)
-            assert asked.names == ours.keys() | {"RELAY_FALLBACK_TOPIC_ARN"}
+            assert asked.names == ours.keys() | {"RELAY_FALLBACK_TOPIC_ARN", "RELAY_JOB_WORKER"}
             assert (config.retry_queue_url, config.chore_queue_url) == ("${RetryQueue}", "${ChoreQueue}")
             assert config.dead_letter_queue_url == "${DeadLetterQueue}"
             assert config.ledger_table == "${LedgerTable}"
-            assert config.fallback_topic_arn == ("${FallbackTopic}" if name in WORKERS else None)
+            notifies = name in {*WORKERS, "SweeperFunction"}
+            assert config.fallback_topic_arn == ("${FallbackTopic}" if notifies else None)
+            assert config.job_worker == ("${JobWorkerFunction}" if name == "SweeperFunction" else None)
 
 
 class TestQueuesThatWakeWorkers:

@@ -16,6 +16,8 @@ import pytest
 from relay.errors import Reason
 from relay.outcome import Outcome
 from relay.queues import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES
+from relay.rows import Row
+from relay.table import AT, INDEX, SHARD
 from relay.telemetry import NOTICES
 from relayctl.stack_health import WOKEN
 from sandbox.cloud import without_aws
@@ -23,6 +25,7 @@ from tests.artefact import templates
 from tests.artefact.builds import ROOT
 from tests.artefact.templates import TEMPLATE, Stack, of_clone
 from tests.fake_dynamodb import FakeDynamoDb
+from tests.ledger_table import LEDGER_TABLE
 
 SAM = ROOT / ".venv-sam" / "bin"
 TOPIC = "arn:aws:sns:us-east-1:123456789012:on-call"
@@ -46,6 +49,8 @@ OURS = {
     "SweeperGoneAlarm": "sweeper_heartbeat",
     "OverdueDebtsAlarm": "debt_overdue_seconds",
 }
+# Alarms on several metrics of AWS's at once.
+OF_METRICS = {"LedgerThrottledAlarm"}
 OF_ACCESS_LOG = {"RefusedRequestsAlarm": "bigpanda_4xx"}
 AGES = {each.queue: each.oldest_seconds for each in WOKEN}
 # Alarms on the age of the oldest message.
@@ -68,6 +73,7 @@ OF_FUNCTIONS = {
 # Those that watch what happens every few minutes, with how long they look, and what they bear.
 SLOW = {"MissedSharesAlarm": (300, 0), "ReconcileErrorsAlarm": (300, 0), "ReconcileFailedAlarm": (900, 1)}
 SLOW |= {"ReconcileGoneAlarm": (1800, 1)}
+SLOW |= {"SweeperGoneAlarm": (300, 1), "OverdueDebtsAlarm": (60, 600)}
 SLOW |= {"UnauthorizedSharesAlarm": (300, 0), "RefusedRequestsAlarm": (300, 0), "FailingSignalsAlarm": (300, 0)}
 
 
@@ -142,12 +148,25 @@ class TestLedger:
         database.table(lambda: 1_000.0).write("incident/demo/1/i-1", 0, "{}")
         [item] = database.items.values()
         [key] = table["KeySchema"]
-        [attribute] = table["AttributeDefinitions"]
-        assert key == {"AttributeName": attribute["AttributeName"], "KeyType": "HASH"}
-        assert item[key["AttributeName"]].keys() == {attribute["AttributeType"]}
+        assert key == {"AttributeName": "pk", "KeyType": "HASH"}
+        assert item[key["AttributeName"]].keys() == {"S"}
         end = table["TimeToLiveSpecification"]
         assert end["Enabled"] is True
         assert int(item[end["AttributeName"]]["N"]) > 1_000
+
+    def test_other_doubles_have_the_same_table(self, on_aws: Stack) -> None:
+        table = on_aws.only("AWS::DynamoDB::Table")
+        assert {name: table[name] for name in LEDGER_TABLE} == LEDGER_TABLE
+
+    def test_its_index_lists_what_the_library_puts_there(self, on_aws: Stack) -> None:
+        [index] = on_aws.only("AWS::DynamoDB::Table")["GlobalSecondaryIndexes"]
+        types = {each["AttributeName"]: each["AttributeType"] for each in LEDGER_TABLE["AttributeDefinitions"]}
+        attributes = Row(5.0, "j").attributes("incident/noc/1/i1", is_critical=True)
+        assert index["IndexName"] == INDEX
+        assert [key["AttributeName"] for key in index["KeySchema"]] == [SHARD, AT]
+        assert (types[SHARD], types[AT]) == ("S", "N")
+        assert isinstance(attributes[SHARD], str)
+        assert isinstance(attributes[AT], float)
 
 
 class TestFallbackTopic:
@@ -168,20 +187,20 @@ class TestAlarms:
     @pytest.mark.parametrize(("topic", "told"), [("", []), (TOPIC, [TOPIC])])
     def test_they_tell_the_topic_if_there_is_one(self, topic: str, told: list[str]) -> None:
         alarms = of_clone(AlarmTopicArn=topic).of_type("AWS::CloudWatch::Alarm")
-        assert alarms.keys() == OURS.keys() | OF_FUNCTIONS.keys() | OF_QUEUES | OF_ACCESS_LOG.keys()
+        assert alarms.keys() == OURS.keys() | OF_FUNCTIONS.keys() | OF_QUEUES | OF_ACCESS_LOG.keys() | OF_METRICS
         for alarm in alarms.values():
             assert alarm["AlarmActions"] == told
             assert alarm["OKActions"] == told
 
     def test_they_go_off_at_the_first_of_it(self, on_aws: Stack) -> None:
         for name, alarm in on_aws.of_type("AWS::CloudWatch::Alarm").items():
-            if name not in OF_AGES:
+            if name not in OF_AGES.keys() | OF_METRICS:
                 looks = (alarm["Period"] * alarm["EvaluationPeriods"], alarm["Threshold"])
                 assert looks == SLOW.get(name, (60, 0)), name
 
     def test_silence_is_fine_and_each_says_where_to_read_on(self, on_aws: Stack) -> None:
         for name, alarm in on_aws.of_type("AWS::CloudWatch::Alarm").items():
-            is_of_silence = name == "ReconcileGoneAlarm"
+            is_of_silence = name in {"ReconcileGoneAlarm", "SweeperGoneAlarm"}
             assert alarm["ComparisonOperator"] == ("LessThan" if is_of_silence else "GreaterThan") + "Threshold", name
             assert alarm["TreatMissingData"] == ("breaching" if is_of_silence else "notBreaching"), name
             assert "docs/" in alarm["AlarmDescription"], name
@@ -214,7 +233,7 @@ class TestAlarms:
         watched = {
             name: (alarm["Dimensions"][0]["Value"], alarm["MetricName"])
             for name, alarm in alarms.items()
-            if alarm["Namespace"] == "AWS/Lambda"
+            if alarm.get("Namespace") == "AWS/Lambda"
         }
         assert watched == OF_FUNCTIONS
         assert all([each["Name"] for each in alarms[name]["Dimensions"]] == ["FunctionName"] for name in watched)
@@ -224,7 +243,7 @@ class TestAlarms:
         ours = {
             name: alarm
             for name, alarm in on_aws.of_type("AWS::CloudWatch::Alarm").items()
-            if not alarm["Namespace"].startswith("AWS/")
+            if not alarm.get("Namespace", "AWS/").startswith("AWS/")
         }
         assert {name: alarm["MetricName"] for name, alarm in ours.items()} == OURS | OF_ACCESS_LOG
         outcomes = {f"{what}_{each}" for what in ("outcome", "callback") for each in Outcome}
@@ -234,7 +253,19 @@ class TestAlarms:
             assert alarm["MetricName"] in counted, name
             assert alarm["Namespace"] == "relay", name
             assert alarm["Dimensions"] == [{"Name": "service", "Value": "relay"}], name
-            assert alarm["Statistic"] == "Sum", name
+            assert alarm["Statistic"] == ("Maximum" if name == "OverdueDebtsAlarm" else "Sum"), name
+
+    def test_one_watches_throttled_writes_of_the_table_and_of_its_index(self, on_aws: Stack) -> None:
+        alarm = on_aws.of_type("AWS::CloudWatch::Alarm")["LedgerThrottledAlarm"]
+        whole, *parts = alarm["Metrics"]
+        assert whole["Expression"] == "FILL(writes, 0) + FILL(indexed, 0)"
+        metrics = [part["MetricStat"]["Metric"] for part in parts]
+        assert {(metric["Namespace"], metric["MetricName"]) for metric in metrics} == {
+            ("AWS/DynamoDB", "WriteThrottleEvents")
+        }
+        dimensions = [{each["Name"]: each["Value"] for each in metric["Dimensions"]} for metric in metrics]
+        table = {"TableName": "${LedgerTable}"}
+        assert dimensions == [table, table | {"GlobalSecondaryIndexName": INDEX}]
 
 
 class TestFailingSignalsAlarm:

@@ -124,6 +124,7 @@ def make_aws(endpoint_url: str) -> Aws:
         "DeadLetterQueue": urls[DEAD_LETTER_QUEUE],
         "LedgerTable": LEDGER,
         "FallbackTopic": topic,
+        "JobWorkerFunction": "job-worker",
     }
     return Aws(endpoint_url, known)
 

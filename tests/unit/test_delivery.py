@@ -6,15 +6,16 @@ import random
 import pytest
 import requests
 
-from relay.delivery import KEEP_SECONDS
+from relay.delivery import KEEP_SECONDS, OVERDUE_SECONDS
 from relay.errors import Reason
 from relay.http import Answer
 from relay.keeping import delivery_id
-from relay.ledger import LEASE_SECONDS, Raised
+from relay.ledger import LEASE_SECONDS, Raised, key
 from relay.message import Job
 from relay.outcome import Outcome
+from relay.rows import Row
 from tests import samples
-from tests.fakes import Call, FakeSecrets, room
+from tests.fakes import Call, FakeSecrets, Meddled, room, table_down
 
 DOWN = samples.refused(503, b"<h1>Service Unavailable</h1>")
 LATER = 1_800_000_001
@@ -45,6 +46,14 @@ class TestDelivered:
         relay.share()
         assert relay.dynamodb.calls == DELIVERED
         assert len(relay.retries.messages) == 1
+
+    def test_share_that_is_delivered_at_once_leaves_no_row_and_no_stored_job(self) -> None:
+        relay = room()
+        for number, status in enumerate(("critical", "warning", "critical", "ok")):
+            relay.share(status=status, changedOn=LATER + number)
+        assert relay.dynamodb.indexed() == []
+        assert [name for name in relay.dynamodb.items if name.startswith("job/")] == []
+        assert relay.dynamodb.calls == DELIVERED * 4
 
     def test_what_was_announced_is_recorded(self) -> None:
         relay = room()
@@ -142,6 +151,117 @@ class TestDelivered:
     def test_a_giant_word_does_not_keep_a_share_off_the_queue(self) -> None:
         relay = room(DOWN)
         assert relay.share(status=noise(3_000_000)).queue == "retry"
+        assert relay.entry().row_job
+
+
+class TestRow:
+    """A state that is owed after its inline attempts has a stored job and a row."""
+
+    def test_failed_share_stores_its_job_before_its_row(self) -> None:
+        table = Meddled()
+        relay = room(DOWN, dynamodb=table)
+        # Calls before the job is stored: a read, the gate, and the claim.
+        table.before["put_item", 0] = lambda: relay.dynamodb.indexed() == [] or pytest.fail("the row came first")
+        result = relay.share()
+        assert table.calls == ["get_item", "update_item", "update_item", "put_item", "update_item", "update_item"]
+        assert relay.entry().row == Row(relay.clock.now + KEEP_SECONDS + OVERDUE_SECONDS, result.delivery_id or "")
+        assert [item["pk"]["S"] for item in table.indexed()] == [key("noc", (), "i1")]
+        stored = Job.from_json(relay.ledger.stored(key("noc", (), "i1"), result.delivery_id or "") or "")
+        assert [stored] == relay.retries.jobs()
+
+    def test_share_that_waits_stores_its_job_before_its_row(self) -> None:
+        table = Meddled()
+        relay = room(dynamodb=table, policy={"min_seconds_between_signals": 60})
+        relay.share(status="warning")
+        table.calls.clear()
+        result = relay.share(status="unknown", changedOn=LATER)
+        assert table.calls == ["get_item", "put_item", "update_item"]
+        assert relay.entry().row == Row((result.until or 0) + OVERDUE_SECONDS, result.delivery_id or "")
+        stored = Job.from_json(relay.ledger.stored(key("noc", (), "i1"), result.delivery_id or "") or "")
+        assert (stored.not_before, stored.status) == (None, "unknown")
+
+    def test_crash_between_stored_job_and_row_loses_nothing(self) -> None:
+        def stops() -> None:
+            raise SystemExit
+
+        table = Meddled()
+        relay = room(DOWN, DOWN, DOWN, samples.accepted(), dynamodb=table)
+        # The claim is the second write of an item that is there, and the record with the row is the third.
+        table.before["update_item", 2] = stops
+        with pytest.raises(SystemExit):
+            relay.share()
+        assert relay.dynamodb.indexed() == []
+        relay.wake(KEEP_SECONDS)
+        assert (len(relay.session.calls), relay.retries.messages) == (4, [])
+
+    def test_job_that_can_not_be_stored_has_its_message_alone(self) -> None:
+        table = Meddled()
+        relay = room(DOWN, DOWN, DOWN, samples.accepted(), dynamodb=table)
+        table.before["put_item", 0] = table_down
+        result = relay.share()
+        assert (result.outcome, result.queue, relay.entry().row) == (Outcome.QUEUED, "retry", None)
+        assert relay.entry().reason == "upstream"
+        relay.wake(KEEP_SECONDS)
+        assert len(relay.session.calls) == 4
+
+    def test_newer_share_that_takes_over_a_debt_stores_its_job_before_its_claim(self) -> None:
+        def dies(_: Call) -> Answer:
+            raise SystemExit
+
+        table = Meddled()
+        relay = room(DOWN, DOWN, DOWN, dies, dynamodb=table)
+        relay.share(status="warning")
+        table.calls.clear()
+        with pytest.raises(SystemExit):
+            relay.share(changedOn=LATER)
+        assert table.calls == ["get_item", "update_item", "put_item", "update_item"]
+        entry = relay.entry()
+        stored = Job.from_json(relay.ledger.stored(key("noc", (), "i1"), entry.row_job) or "")
+        assert stored.status == "critical"
+        assert entry.row_due == relay.clock.now + LEASE_SECONDS + OVERDUE_SECONDS
+        [item] = table.indexed()
+        assert item["due"]["S"].startswith("critical#")
+
+    def test_newer_share_is_sent_although_its_job_can_not_be_stored(self) -> None:
+        table = Meddled()
+        relay = room(DOWN, DOWN, DOWN, samples.accepted(), dynamodb=table)
+        relay.share(status="warning")
+        table.before["put_item", table.calls.count("put_item")] = table_down
+        assert relay.share(changedOn=LATER).outcome == Outcome.DELIVERED
+        assert relay.dynamodb.indexed() == []
+
+    def test_next_attempt_of_the_same_state_stores_nothing_again(self) -> None:
+        relay = room(DOWN)
+        relay.share()
+        for _ in range(3):
+            relay.dynamodb.calls.clear()
+            relay.wake(60)
+            assert "put_item" not in relay.dynamodb.calls
+            assert relay.entry().row_due == relay.clock.now + relay.retries.delays()[0] + OVERDUE_SECONDS
+
+    def test_announced_state_leaves_the_index_by_the_write_that_records_it(self) -> None:
+        relay = room(DOWN, DOWN, DOWN, samples.accepted())
+        relay.share()
+        relay.dynamodb.calls.clear()
+        relay.wake(KEEP_SECONDS)
+        # A read, the gate, the claim, the record, and the circuit that closes again.
+        assert relay.dynamodb.calls == ["get_item", *["update_item"] * 4]
+        assert relay.dynamodb.indexed() == []
+
+    def test_share_too_large_for_an_item_is_stored_without_alert_details_and_rings(self) -> None:
+        relay = room(DOWN, DOWN, DOWN, samples.accepted())
+        alerts = [{"id": f"a{number}", "text": noise(60_000 + 2 * number)} for number in range(20)]
+        result = relay.share(alerts=alerts)
+        [kept] = relay.retries.jobs()
+        assert not kept.body_reduced, "the message holds it whole"
+        stored = Job.from_json(relay.ledger.stored(key("noc", (), "i1"), result.delivery_id or "") or "")
+        assert stored.body_reduced
+        relay.retries.messages.clear()
+        assert relay.sweep(300)["healed"] == 1
+        relay.wake(0)
+        rang = json.loads(relay.session.calls[-1].body)["incident"]
+        assert (rang["id"], len(rang["alerts"])) == ("i1", 20)
+        assert relay.entry().row is None
 
 
 class TestNotOwed:

@@ -11,16 +11,20 @@ from relay.deadline import Deadline
 from relay.errors import Reason
 from relay.keeping import (
     MAX_LOGGED_CHARACTERS,
+    MAX_STORED_BYTES,
     SURELY_FITS_BYTES,
+    SURELY_STORED_BYTES,
     Keeper,
     delivery_id,
     fitting,
     last_copy,
     new_job,
+    storable,
 )
 from relay.message import Job, fits
 from relay.queues import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES
 from tests import samples
+from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock, FakeSqs
 
 
@@ -165,6 +169,39 @@ class TestFitting:
     def test_what_cannot_be_read_any_more_does_not_stand_in_the_way(self) -> None:
         job = samples.job(body=random.Random(7).randbytes(900_000))
         assert fitting(job) is job
+
+
+class TestStorable:
+    """A stored job is one item of DynamoDB, which takes less than a queue does."""
+
+    def test_job_that_fits_is_stored_as_it_is(self) -> None:
+        job = samples.job()
+        assert storable(job) is job
+
+    def test_large_body_that_packs_well_is_stored_as_it_is(self) -> None:
+        job = samples.job(body=samples.body(filler="x" * 3_000_000))
+        assert len(job.body) > SURELY_STORED_BYTES
+        assert storable(job) is job
+
+    def test_job_that_a_queue_takes_and_an_item_does_not_is_stored_without_the_details_of_its_alerts(self) -> None:
+        alerts = [{"id": "a1", "status": "critical", "description": NOISE[:700_000]}]
+        job = samples.job(body=samples.body(alerts=alerts))
+        assert fitting(job) is job
+        assert len(job.to_json()) > MAX_STORED_BYTES
+        stored = storable(job)
+        assert stored == replace(job, body=stored.body, body_reduced=True)
+        assert [alert.id for alert in incident.parse(stored.body).alerts] == ["a1"]
+
+    @pytest.mark.parametrize("size", [SURELY_STORED_BYTES, SURELY_STORED_BYTES + 1, 290_000, 900_000])
+    def test_stored_job_fits_an_item(self, size: int) -> None:
+        body = samples.body(noise=random.Random(7).randbytes(size).decode("latin-1"))
+        job = samples.job(body=body[: size - 2] + b'"}' if len(body) < size else body)
+        FakeDynamoDb().table(Clock()).store("job/" + "x" * 1100, storable(job).to_json(), lasts=60)
+
+    def test_job_of_a_body_that_surely_fits_does_fit_an_item(self) -> None:
+        worst = random.Random(7).randbytes(SURELY_STORED_BYTES)
+        job = samples.job(body=worst, recipients=("x" * 200,) * 200, response_excerpt="\u2713" * 1024)
+        FakeDynamoDb().table(Clock()).store("job/" + "x" * 1100, storable(job).to_json(), lasts=60)
 
 
 class TestLastCopy:

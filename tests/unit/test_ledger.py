@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from copy import replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from relay.ledger import (
 )
 from relay.owed import Standing, judge_share
 from relay.pace import Slot
+from relay.rows import Row, shard, stored_key
 from relay.transition import MAX_ALERTS, PRESETS, State
 from tests.fake_dynamodb import MAX_ITEM_BYTES, MAX_KEY_BYTES, FakeDynamoDb, size
 from tests.fakes import Clock
@@ -395,6 +397,10 @@ ENTRIES = st.builds(
         ),
         max_size=3,
     ).map(tuple),
+    acknowledged_by=st.text(max_size=8),
+    row=st.none() | st.builds(Row, due=MOMENTS, job=DIGESTS | st.just(""), begun=st.integers(0, 9)),
+    unconfirmed=st.booleans(),
+    others=st.dictionaries(st.sampled_from(["colour", "shape"]), st.integers() | st.text() | st.lists(st.integers())),
     is_unreadable=st.just(False),
 )
 
@@ -427,7 +433,7 @@ class TestLedger:
         one = ledger.write("k", Entry(), Entry().keeping(state()))
         assert one
         assert ledger.write("k", one, one.unchanged(over(5)))
-        assert dynamodb.calls == ["put_item", "put_item"]
+        assert dynamodb.calls == ["update_item", "update_item"]
 
     def test_an_old_copy_does_not_win_after_the_item_is_gone(self) -> None:
         ledger, dynamodb = fresh()
@@ -472,10 +478,19 @@ class TestLedger:
         assert written
         assert ledger.read("k").kept == bare(state())
 
-    def test_what_another_version_added_is_passed_over(self) -> None:
-        ledger, _ = fresh()
+    def test_members_that_another_version_added_are_kept(self) -> None:
+        ledger, dynamodb = fresh()
         ledger.table.write("k", 0, json.dumps({"asked": 2, "colour": "blue"}))
-        assert ledger.read("k") == Entry(asked=2, sequence=1)
+        entry = ledger.read("k")
+        assert entry == Entry(asked=2, others={"colour": "blue"}, sequence=1)
+        ledger.write("k", entry, entry.keeping(state()))
+        assert json.loads(dynamodb.items["k"]["text"]["S"])["colour"] == "blue"
+        assert ledger.read("k").others == {"colour": "blue"}
+
+    def test_member_of_another_version_never_replaces_one_of_this_version(self) -> None:
+        ledger, _ = fresh()
+        ledger.write("k", Entry(), Entry(asked=2, others={"asked": 7}))
+        assert ledger.read("k").asked == 2
 
     def test_a_table_that_fails_is_said(self) -> None:
         ledger, dynamodb = fresh()
@@ -509,6 +524,181 @@ def full(alerts: int) -> int:
     ledger, dynamodb = fresh()
     ledger.write("k", Entry(), entry)
     return size(dynamodb.items["k"])
+
+
+ROW = Row(NOW + 216, "d" * 32)
+
+
+def owing(of: State | None = None) -> Entry:
+    """The entry of a state that is owed after its inline attempts."""
+    return Entry().waiting(of or state(), ROW)
+
+
+class TestRow:
+    def place(self, dynamodb: FakeDynamoDb) -> tuple[str, float] | None:
+        """Shard and time of the item, if it is in the index."""
+        items = dynamodb.indexed()
+        return (items[0]["due"]["S"], float(items[0]["due_at"]["N"])) if items else None
+
+    def test_state_that_waits_is_owed_and_has_its_row(self) -> None:
+        entry = owing()
+        assert (entry.kept, entry.owed_since, entry.row) == (bare(state()), NOW, ROW)
+        assert (entry.row_due, entry.row_job) == (ROW.due, ROW.job)
+        assert (Entry().row_due, Entry().row_job) == (0.0, "")
+
+    def test_newer_state_takes_the_row_over_and_keeps_the_time(self) -> None:
+        later = Row(NOW + 500, "e" * 32)
+        entry = owing().waiting(state(5), later)
+        assert (entry.kept, entry.owed_since, entry.row) == (bare(state(5)), NOW, later)
+
+    @pytest.mark.parametrize(
+        "entry",
+        [owing(state(5)), announced(state()), owing().dead_lettering(state(), MARK, "refused")],
+        ids=["older", "announced", "dead-lettered"],
+    )
+    def test_state_that_is_not_owed_any_more_gets_no_row(self, entry: Entry) -> None:
+        assert entry.waiting(state(), Row(NOW + 999, "f" * 32)) == entry
+
+    def test_row_is_written_with_the_entry_and_read_with_it(self) -> None:
+        ledger, dynamodb = fresh()
+        written = ledger.write("k", Entry(), owing())
+        assert written
+        assert self.place(dynamodb) == (shard("k", is_critical=True), ROW.due)
+        assert ledger.read("k") == written
+        assert dynamodb.calls[0] == "update_item"
+        assert dynamodb.calls.count("update_item") == 1
+
+    @pytest.mark.parametrize(
+        "settle",
+        [
+            lambda entry: entry.announcing(state(), "r1", NOW + 5),
+            lambda entry: entry.announcing(state(9), "r1", NOW + 9),
+            lambda entry: entry.unchanged(over(5)),
+            lambda entry: replace(entry, told=True).dead_lettering(state(), MARK, "refused"),
+        ],
+        ids=["announced", "overtaken", "unchanged", "dead-lettered"],
+    )
+    def test_row_is_removed_when_nothing_is_owed_any_more(self, settle: Callable[[Entry], Entry]) -> None:
+        ledger, dynamodb = fresh()
+        before = ledger.write("k", Entry(), owing())
+        assert before
+        after = settle(before)
+        assert after.row is None
+        ledger.write("k", before, after)
+        assert dynamodb.indexed() == []
+        assert dynamodb.items["k"].keys() == {"pk", "text", "sequence", "expires"}
+
+    def test_older_state_that_is_accepted_late_leaves_the_row_of_the_newer_one(self) -> None:
+        entry = owing(state(5)).announcing(state(), "r1", NOW)
+        assert (entry.row, entry.owed_since) == (ROW, NOW + 5)
+
+    def test_row_moves_to_the_other_shards_when_a_warning_takes_it_over(self) -> None:
+        ledger, dynamodb = fresh()
+        before = ledger.write("k", Entry(), owing())
+        assert before
+        ledger.write("k", before, before.waiting(state(5, status="warning"), ROW))
+        assert self.place(dynamodb) == (shard("k", is_critical=False), ROW.due)
+
+    def test_dead_lettered_critical_stays_in_the_index_without_a_job_until_it_was_told(self) -> None:
+        entry = owing().dead_lettering(state(), MARK, "refused")
+        assert (entry.row, entry.owed_since, entry.reason) == (Row(MARK), NOW, "refused")
+        assert (entry.notified().row, entry.notified().told) == (None, True)
+
+    def test_dead_lettered_warning_leaves_the_index(self) -> None:
+        warning = state(status="warning")
+        assert owing(warning).dead_lettering(warning, MARK, "refused").row is None
+
+    def test_notice_leaves_the_row_of_a_job_that_is_tried_on(self) -> None:
+        entry = owing().notified()
+        assert (entry.row, entry.told) == (ROW, True)
+
+    def test_wait_is_put_off_and_begins_a_new_count(self) -> None:
+        entry = replace(owing(), row=replace(ROW, begun=3))
+        assert entry.postponed(NOW + 999).row == Row(NOW + 999, ROW.job, 0)
+        assert entry.postponed(NOW).row == Row(ROW.due, ROW.job, 0)
+        assert Entry().postponed(NOW + 999) == Entry()
+
+    def test_new_message_puts_the_row_off_and_keeps_the_count(self) -> None:
+        entry = replace(owing(), row=replace(ROW, begun=3))
+        assert entry.healing(NOW + 400).row == Row(NOW + 400, ROW.job, 3)
+        assert (Entry().healing(NOW), Entry().begun(1)) == (Entry(), Entry())
+
+    def test_begun_jobs_are_counted_by_their_number_so_that_a_copy_counts_once(self) -> None:
+        entry = replace(owing(), row=replace(ROW, begun=3))
+        assert entry.begun(4).row == entry.begun(4).begun(4).row == Row(ROW.due, ROW.job, 4)
+        assert entry.begun(2) == entry
+        assert (entry.row_begun, Entry().row_begun) == (3, 0)
+
+    def test_state_that_turned_out_to_be_announced_leaves_the_index(self) -> None:
+        entry = replace(owing(), told=True).without_debt()
+        assert (entry.row, entry.owed_since, entry.told) == (None, None, False)
+        assert owing().unconfirming(NOW).without_debt().row, "the notice that no page came is owed still"
+
+    def test_attributes_that_this_version_does_not_know_are_kept(self) -> None:
+        ledger, dynamodb = fresh()
+        before = ledger.write("k", Entry(), owing())
+        assert before
+        dynamodb.items["k"]["colour"] = {"S": "blue"}
+        ledger.write("k", before, before.announcing(state(), "r1", NOW))
+        assert dynamodb.items["k"]["colour"] == {"S": "blue"}
+
+    @pytest.mark.parametrize("text", ["{", "[]", '{"kept": 7}'])
+    def test_entry_that_can_not_be_read_keeps_its_debt(self, text: str) -> None:
+        ledger, dynamodb = fresh()
+        ledger.write("k", Entry(), owing())
+        dynamodb.items["k"]["text"] = {"S": text}
+        lost = ledger.read("k")
+        assert (lost.is_unreadable, lost.row, lost.owed_since, lost.is_critical) == (True, ROW, ROW.due, True)
+        [(name, found)] = ledger.due(shard("k", is_critical=True), 10)
+        assert (name, found) == ("k", lost)
+        ledger.write("k", lost, lost.healing(NOW + 400))
+        assert ledger.read("k").row == replace(ROW, due=NOW + 400)
+        assert len(dynamodb.indexed()) == 1
+
+    def test_entry_with_a_row_costs_one_write_unit(self) -> None:
+        ledger, dynamodb = fresh()
+        name = key("noc", ("Network Operations",), "66b0a1b2c3d4e5f6a7b8c9d0")
+        ledger.write(name, Entry(), owing(state(alerts=[{"id": number} for number in range(10)])))
+        assert size(dynamodb.items[name]) < 1024
+
+
+class TestUnconfirmed:
+    def test_critical_without_a_page_is_in_the_index_until_it_was_told(self) -> None:
+        entry = announced(state()).unconfirming(NOW + 180)
+        assert (entry.unconfirmed, entry.row, entry.is_critical) == (True, Row(NOW + 180), True)
+        assert (entry.notified().unconfirmed, entry.notified().row, entry.notified().told) == (False, None, False)
+
+    def test_it_stays_there_whatever_becomes_of_the_next_state(self) -> None:
+        entry = announced(state()).unconfirming(NOW + 180)
+        for after in (
+            entry.unchanged(over(200)),
+            entry.announcing(over(200), "r2", NOW + 200),
+            entry.dead_lettering(state(200, status="warning"), NOW + 200, "refused"),
+        ):
+            assert after.unconfirmed
+            assert after.row is not None
+            assert after.is_critical
+
+    def test_row_of_a_debt_serves_for_both(self) -> None:
+        entry = announced(state()).waiting(over(200), ROW).unconfirming(NOW + 180)
+        assert entry.row == ROW
+        assert (entry.notified().row, entry.notified().told) == (ROW, True)
+
+
+class TestStoredJobs:
+    def test_stored_job_is_read_by_entry_and_delivery(self) -> None:
+        ledger, dynamodb = fresh()
+        name = key("noc", (), "a/b")
+        ledger.store(name, "d" * 32, "envelope", lasts=60)
+        assert ledger.stored(name, "d" * 32) == "envelope"
+        assert ledger.stored(name, "e" * 32) is None
+        assert ledger.stored(key("noc", (), "a"), "d" * 32) is None
+        assert dynamodb.indexed() == []
+
+    def test_key_of_a_stored_job_is_no_longer_than_dynamodb_takes(self) -> None:
+        name = key("c" * 48, (), "x" * 9999)
+        assert len(stored_key(key("c" * 48, (), "é" * (1024 // 2)), "d" * 32).encode()) <= MAX_KEY_BYTES
+        assert len(stored_key(name, "d" * 32).encode()) <= MAX_KEY_BYTES
 
 
 class TestRevival:

@@ -29,6 +29,27 @@ def test_a_job_travels_in_the_body_and_its_attributes_beside_it() -> None:
     }
 
 
+def test_backlog_is_the_number_of_messages_that_can_be_received() -> None:
+    sqs = FakeSqs()
+    sqs.visible = 201
+    assert sqs.queue().backlog() == 201
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "GetQueueAttributes"),
+        EndpointConnectionError(endpoint_url="https://sqs"),
+    ],
+)
+def test_backlog_that_sqs_does_not_tell_is_none(failure: Exception) -> None:
+    class Failing(FakeSqs):
+        def get_queue_attributes(self, **_: object) -> dict[str, dict[str, str]]:
+            raise failure
+
+    assert Failing().queue().backlog() is None
+
+
 def test_a_job_sleeps_for_as_long_as_it_is_told_to() -> None:
     sqs = FakeSqs()
     sqs.queue().send(samples.job(), delay_seconds=MAX_DELAY_SECONDS)

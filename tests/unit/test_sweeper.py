@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable
 from copy import replace
 from typing import Any
 
@@ -10,13 +9,12 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from relay.errors import QueueError
-from relay.ledger import Entry, key
-from relay.message import Job
-from relay.rows import JOB, shard
-from relay.sweeper import BACKLOG, HEALED_SECONDS, INVOKED_SECONDS, MAX_BEGUN, SICK_SECONDS, Sweeper
+from relay.ledger import key
+from relay.rows import shard
+from relay.sweeper import BACKLOG, HEALED_SECONDS, INVOKED_SECONDS, MAX_BEGUN, SICK_SECONDS
 from relay.sweeper_run import LEASE_SECONDS
 from tests import samples
-from tests.fakes import Call, FakeSecrets, FakeSns, Meddled, Relay, Step, room, table_down, worked
+from tests.fakes import Call, Clock, FakeSecrets, FakeSns, FakeSqs, Meddled, Relay, Step, room, table_down, worked
 from tests.unit.states import lease, state
 
 DOWN = samples.refused(503, b"down")
@@ -67,7 +65,7 @@ class TestVanishedMessages:
         relay = vanished(DOWN, DOWN, DOWN, samples.accepted("r9"))
         assert sweep_at(relay, due(relay)) == {"owed": 1, "notified": 0, "healed": 1}
         [job] = relay.retries.jobs()
-        assert (job.healed, job.body, relay.retries.delays()) == (True, samples.body(), [0])
+        assert (job.healed, job.body, relay.retries.delays()) == (1, samples.body(), [0])
         assert relay.sweep(60)["healed"] == 0
         assert relay.sweep(60)["healed"] == 0
         relay.wake(0)
@@ -131,7 +129,7 @@ class TestVanishedMessages:
         relay.retries.messages.clear()
         relay.sweep(300)
         [job] = relay.retries.jobs()
-        assert replace(job, healed=False) == before
+        assert replace(job, healed=0) == before
         relay.wake(0)
         assert relay.session.calls[-1].url.endswith("recipients=jdoe,DBA")
         assert relay.entry(recipients=("jdoe", "DBA")).announced
@@ -181,17 +179,17 @@ class TestOrder:
         assert relay.sweep(60)["healed"] == 2 - healed
 
     def test_run_that_has_no_time_left_leaves_the_rest_to_the_next_one(self) -> None:
-        class Slow(FakeSns):
-            """Not the topic is slow here but the clock: each message that is sent takes 20 seconds."""
+        class Slow(FakeSqs):
+            takes = 0.0
 
-        relay = vanished(DOWN, shares=tuple({"id": f"i{n}", "status": "warning"} for n in range(5)), sns=Slow())
-        send = relay.retries.send_message
+            def send_message(self, **message: Any) -> dict[str, str]:
+                clock.now += self.takes
+                return super().send_message(**message)
 
-        def slow(**message: Any) -> dict[str, str]:
-            relay.clock.now += 20
-            return send(**message)
-
-        relay.retries.send_message = slow  # type: ignore[method-assign]
+        queue, clock = Slow(), Clock()
+        shares = tuple({"id": f"i{n}", "status": "warning"} for n in range(5))
+        relay = vanished(DOWN, shares=shares, retries=queue, clock=clock)
+        queue.takes = 20
         assert relay.sweep(300)["healed"] == 3
         assert relay.sweep(60)["healed"] == 2
 
@@ -207,7 +205,7 @@ class TestQueueDown:
         moment = due(relay)
         assert sweep_at(relay, moment)["healed"] == 1
         [job] = relay.invoked
-        assert (job.healed, job.incident_id) == (True, "i1")
+        assert (job.healed, job.incident_id) == (1, "i1")
         assert due(relay) == moment + INVOKED_SECONDS
         assert worked(relay, job) == []
         assert (len(relay.session.calls), relay.entry().row) == (4, None)
@@ -289,6 +287,26 @@ class TestPoison:
         assert (entry.row_job, entry.reason) == ("", "internal")
         assert relay.recorder.metrics()["dead_lettered"] == 1
         assert relay.retries.messages == []
+
+    def test_message_that_sqs_delivers_five_times_counts_once(self) -> None:
+        relay = vanished(DOWN, DOWN, DOWN, dies)
+        sweep_at(relay, due(relay))
+        [job] = relay.retries.jobs()
+        for _ in range(MAX_BEGUN):
+            relay.clock.now += 60
+            with pytest.raises(SystemExit):
+                worked(relay, job)
+        assert begun(relay) == 1
+
+    def test_job_of_a_state_that_was_overtaken_since_is_not_dead_lettered(self) -> None:
+        relay = vanished(DOWN)
+        entry = relay.entry()
+        assert entry.row
+        newer = replace(entry.keeping(state(60)), row=replace(entry.row, begun=MAX_BEGUN))
+        relay.ledger.write(key("noc", (), "i1"), entry, newer)
+        relay.sweep(300)
+        assert (relay.dead_letters.messages, relay.entry().dead_lettered) == ([], None)
+        assert relay.entry().row, "the newer state is owed still"
 
     def test_its_debt_stays_while_the_dead_letter_queue_does_not_take_it(self) -> None:
         relay = vanished(DOWN, DOWN, DOWN, dies)

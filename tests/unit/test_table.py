@@ -25,9 +25,9 @@ class TestTexts:
     def test_what_was_written_is_read_with_the_count_of_its_changes(self) -> None:
         table, _ = fresh()
         assert table.write("k", 0, "one") == 1
-        assert table.read("k") == Text("one", 1)
+        assert table.read("k") == Text("one", 1, {}, "k")
         assert table.write("k", 1, "two") == 2
-        assert table.read("k") == Text("two", 2)
+        assert table.read("k") == Text("two", 2, {}, "k")
         assert table.read("other") is None
 
     @pytest.mark.parametrize("before", [0, 1, 3])
@@ -36,7 +36,7 @@ class TestTexts:
         table.write("k", 0, "one")
         table.write("k", 1, "two")
         assert table.write("k", before, "lost") is None
-        assert table.read("k") == Text("two", 2)
+        assert table.read("k") == Text("two", 2, {}, "k")
 
     def test_what_is_gone_is_not_written_on(self) -> None:
         table, dynamodb = fresh()
@@ -49,13 +49,93 @@ class TestTexts:
         table, dynamodb = fresh()
         table.write("k", 0, "one")
         table.read("k")
-        assert dynamodb.calls == ["put_item", "get_item"]
+        assert dynamodb.calls == ["update_item", "get_item"]
 
     def test_what_nobody_speaks_of_any_more_expires(self) -> None:
         table, dynamodb = fresh()
         table.write("k", 0, "one")
         assert dynamodb.items["k"]["expires"] == {"N": str(int(Clock().now + KEPT_SECONDS))}
         assert KEPT_SECONDS == 90 * 86_400
+
+    def test_attributes_are_set_read_and_removed_with_the_text(self) -> None:
+        table, dynamodb = fresh()
+        table.write("k", 0, "one", others={"due": "critical#1", "due_at": 1_800_000_000.5})
+        assert table.read("k") == Text("one", 1, {"due": "critical#1", "due_at": 1_800_000_000.5}, "k")
+        table.write("k", 1, "two", others={"due_at": 7.0}, remove=["due", "never"])
+        assert table.read("k") == Text("two", 2, {"due_at": 7.0}, "k")
+        assert dynamodb.calls == ["update_item", "get_item"] * 2
+
+    def test_attributes_that_this_version_does_not_know_are_kept(self) -> None:
+        table, dynamodb = fresh()
+        table.write("k", 0, "one")
+        dynamodb.items["k"] |= {"colour": {"S": "blue"}, "weight": {"N": "7"}}
+        table.write("k", 1, "two", others={"due": "critical#1"})
+        table.write("k", 2, "three", remove=["due"])
+        assert table.read("k") == Text("three", 3, {"colour": "blue", "weight": 7.0}, "k")
+
+    def test_write_that_loses_changes_no_attribute(self) -> None:
+        table, _ = fresh()
+        table.write("k", 0, "one", others={"due": "critical#1"})
+        assert table.write("k", 0, "lost", others={"due": "other#1"}) is None
+        assert table.write("k", 3, "lost", remove=["due"]) is None
+        assert table.read("k") == Text("one", 1, {"due": "critical#1"}, "k")
+
+
+class TestStoredTexts:
+    def test_text_is_there_for_its_time_by_one_call(self) -> None:
+        table, dynamodb = fresh()
+        table.store("job/1", "envelope", lasts=600)
+        assert table.read("job/1") == Text("envelope", 1, {}, "job/1")
+        assert dynamodb.items["job/1"]["expires"] == {"N": str(int(Clock().now + 600))}
+        assert dynamodb.calls == ["put_item", "get_item"]
+
+    def test_text_that_is_stored_again_is_replaced(self) -> None:
+        table, _ = fresh()
+        table.store("job/1", "one", lasts=600)
+        table.store("job/1", "two", lasts=600)
+        assert table.read("job/1") == Text("two", 1, {}, "job/1")
+
+    def test_stored_text_is_not_in_the_index(self) -> None:
+        table, dynamodb = fresh()
+        table.store("job/1", "one", lasts=600)
+        assert dynamodb.indexed() == []
+
+
+class TestIndex:
+    def full(self, items: int) -> tuple[Table, FakeDynamoDb]:
+        table, dynamodb = fresh()
+        for number in range(items):
+            # They are written in another order than they are due.
+            at = float((number * 7) % items)
+            table.write(f"k{at:.0f}", 0, "text", others={"due": "critical#1", "due_at": at})
+        return table, dynamodb
+
+    @pytest.mark.parametrize("items", [0, 1, 2, 3, 4, 5, 11])
+    def test_all_pages_of_a_shard_are_read_the_earliest_first(self, items: int) -> None:
+        table, dynamodb = self.full(items)
+        assert dynamodb.page_size == 2
+        found = list(table.due("critical#1", 5000))
+        assert [each.key for each in found] == [f"k{number}" for number in range(items)]
+        assert [each.others["due_at"] for each in found] == list(range(items))
+
+    @pytest.mark.parametrize("most", [1, 2, 3, 4])
+    def test_no_more_is_read_than_was_asked_for(self, most: int) -> None:
+        table, dynamodb = self.full(11)
+        dynamodb.calls.clear()
+        assert [each.key for each in table.due("critical#1", most)] == [f"k{number}" for number in range(most)]
+        assert dynamodb.calls == ["query"] * ((most + 1) // 2)
+
+    def test_items_of_other_shards_and_items_without_a_place_are_left_out(self) -> None:
+        table, _ = self.full(3)
+        table.write("other", 0, "text", others={"due": "other#1", "due_at": 1.0})
+        table.write("none", 0, "text")
+        assert [each.key for each in table.due("other#1", 5000)] == ["other"]
+        assert list(table.due("other#2", 5000)) == []
+
+    def test_item_leaves_the_index_with_its_attributes(self) -> None:
+        table, _ = self.full(3)
+        table.write("k1", 1, "text", remove=["due", "due_at"])
+        assert [each.key for each in table.due("critical#1", 5000)] == ["k0", "k2"]
 
 
 class TestUpdate:
@@ -117,6 +197,9 @@ def refused(code: str) -> ClientError:
 DOES: list[Callable[[Table], Any]] = [
     lambda table: table.read("k"),
     lambda table: table.write("k", 0, "secret-1"),
+    lambda table: table.store("k", "secret-1", lasts=60),
+    lambda table: table.read_many(["k"]),
+    lambda table: list(table.due("critical#1", 10)),
     lambda table: table.update("k", add={"calls": 1}),
     lambda table: table.update("k", put={"other": 1.0}, below=("other", 1.0)),
     lambda table: table.update("k", put={"open_until": 1.0}, only_if=("open_until", 1.0)),
@@ -159,8 +242,9 @@ class TestFailures:
             lambda table: table.write("x" * 2049, 0, "text"),
             lambda table: table.write("\ud800", 0, "text"),
             lambda table: table.write("k", 0, "x" * 410_000),
+            lambda table: table.store("k", "x" * 410_000, lasts=60),
         ],
-        ids=["no key", "long key", "no text", "large"],
+        ids=["no key", "long key", "no text", "large", "large to store"],
     )
     def test_what_dynamodb_does_not_take_is_such_an_error_too(self, do: Callable[[Table], Any]) -> None:
         table, dynamodb = fresh()

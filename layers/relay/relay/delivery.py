@@ -168,13 +168,16 @@ class Delivery:
         standing = task.judgement.standing
         if standing == Standing.DEAD_LETTERED:
             return replace(task.result(Outcome.QUEUED), queue="dead_letter")
+        after = entry.unchanged(task.state)
         nothing_to_note = standing != Standing.UNCHANGED or (task.state.is_same(entry.kept) and not entry.owed_since)
+        if standing == Standing.DUPLICATE and self._is_void(task, entry):
+            after, nothing_to_note = entry.without_debt(), False
         if not nothing_to_note and not self._keep_for_pages(task, entry, deadline):
             why = "no queue took the job that ends its pages"
             unsafe = replace(task.result(Outcome.UNSAFE), reason=Reason.INTERNAL, detail=why)
             return replace(unsafe, last_copy=last_copy(task.job))
         try:
-            if nothing_to_note or self.guard.write(task.name, entry, entry.unchanged(task.state), deadline):
+            if nothing_to_note or self.guard.write(task.name, entry, after, deadline):
                 return task.result(_SETTLED[standing])
         except LedgerError as error:
             if task.is_given_up:
@@ -183,6 +186,10 @@ class Delivery:
             soon = Closed(Reason.INTERNAL, self.clock() + _catch_up_seconds(task, self.clock()))
             return self._put_off(task, soon, str(error), deadline)
         return None
+
+    def _is_void(self, task: Task, entry: Entry) -> bool:
+        """True if the entry says that the state is owed, although it was announced; no other job will say so."""
+        return not task.is_live and entry.owed_since is not None and task.state.is_of_same_share(entry.kept)
 
     def _keep_for_pages(self, task: Task, entry: Entry, deadline: Deadline) -> bool:
         """Keep the job of a resolve that nobody announces, if pages are active; false if the queue does not take it.

@@ -352,6 +352,10 @@ class Entry(NamedTuple):
         row = self.row if self.row and self.row.job else None
         return replace(self, told=self.told or is_owed, unconfirmed=False, row=row)
 
+    def without_debt(self) -> "Entry":
+        """Return the entry of a state that turned out to be announced: nothing is owed."""
+        return replace(self, owed_since=None, told=False, slot=None)._without_debt()
+
     def _without_debt(self) -> "Entry":
         """Nothing is owed any more; what is left is the notice that no page came."""
         return replace(self, row=None)._with_alarm()

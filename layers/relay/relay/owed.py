@@ -61,8 +61,9 @@ def judge_job(entry: Entry, state: State, notify_on: AbstractSet[Transition], *,
     announced = entry.announced
     is_announced = announced is not None and state.is_same(announced)
     is_announced = is_announced and (state.version is not None or not (announced and announced.precedes(state)))
-    # What is as it was announced is news all the same if it was better meanwhile.
-    if is_announced and entry.eased is None:
+    # What is as it was announced is news all the same if it was better meanwhile, or if that may have been announced.
+    is_owed_anew = entry.owed_since is not None and state.is_of_same_share(entry.kept)
+    if is_announced and entry.eased is None and not is_owed_anew:
         return Judgement(Standing.DUPLICATE)
     if not state.is_of_same_share(entry.kept) and (
         state.precedes(entry.announced) or state.precedes(entry.kept) or _is_copy(entry, state)

@@ -26,8 +26,7 @@ class Row(NamedTuple):
             due, or, if it has no message, when its wait ends.
         job: delivery id of the stored job; empty if nothing is left to be sent, but the fallback topic has to be
             notified yet.
-        begun: of the jobs that the sweeper sent, the number of the last that a worker began; 0 once one of them came to a
-            recorded result.
+        begun: number of the last job of the sweeper's that a worker began; 0 once one came to a recorded result.
     """
 
     due: float

@@ -234,9 +234,13 @@ class Sweeper:
     def _give_up(self, owed: Owed, job: Job, deadline: Deadline) -> bool:
         """Dead-letter a job that workers began again and again and never came to an end with."""
         kept = owed.entry.kept
+        if kept is None or (kept.version, kept.digest) != (job.version, job.digest):
+            # A newer state took over, and its own message is on its way.
+            self._change(owed, lambda entry: entry.postponed(self.clock() + HEALED_SECONDS))
+            return False
         dead_letter = self.keeper.dead_letter(replace(job, reason=Reason.INTERNAL), deadline)
         mark = dead_letter.mark if dead_letter else None
-        if mark is None or kept is None:
+        if mark is None:
             return False
         self._change(owed, lambda entry: entry.dead_lettering(kept, mark, Reason.INTERNAL))
         self.telemetry.notice("dead_lettered", f"workers failed at the job of incident {owed.incident_id}")

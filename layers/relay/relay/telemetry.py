@@ -41,6 +41,7 @@ NOTICES = (
     "sweeper_failed",
     "debts_owed",
     "debt_healed",
+    "debt_overdue_seconds",
 )
 # A log line names no more incidents than this.
 MAX_LOGGED_IDS = 50
@@ -179,7 +180,8 @@ class Telemetry:
         """Count a run of the sweeper: what is owed, by how many seconds the oldest is overdue, how many were healed."""
         self._metrics.add_metric("sweeper_heartbeat", MetricUnit.Count, 1)
         self._metrics.add_metric("debts_owed", MetricUnit.Count, owed)
-        self._metrics.add_metric("debt_overdue_seconds", MetricUnit.Seconds, round(oldest_overdue))
+        # Without a unit of its own, since it is zero first as all others are.
+        self._metrics.add_metric("debt_overdue_seconds", MetricUnit.Count, round(oldest_overdue))
         if healed:
             self._metrics.add_metric("debt_healed", MetricUnit.Count, healed)
         self._logger.info("swept", extra={"owed": owed, "overdue_seconds": round(oldest_overdue), "healed": healed})

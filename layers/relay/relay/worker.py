@@ -104,7 +104,7 @@ class Worker:
         if job.healed:
             self.delivery.begun(job, deadline)
             # A copy that waits is no job that the sweeper sent.
-            job = replace(job, healed=False)
+            job = replace(job, healed=0)
         result = self._tried(job, deadline)
         self.telemetry.worked(job, result, deadline.spent)
         if result.unconfirmed:

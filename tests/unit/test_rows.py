@@ -1,0 +1,57 @@
+"""Rows of debts: the attributes that put an entry into the index, and its shards."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.ledger import key
+from relay.rows import ATTRIBUTES, CRITICAL, OTHER, SHARDS, Row, shard, shards, stored_key
+
+NAMES = [key("noc", (), f"66b0a1b2c3d4e5f6a7b8c{number:03}") for number in range(1000)]
+
+
+@given(
+    st.floats(0, 4e9, allow_subnormal=False),
+    st.text("0123456789abcdef", min_size=32, max_size=32) | st.just(""),
+    st.integers(0, 99),
+    st.booleans(),
+)
+def test_row_is_read_from_the_attributes_it_was_written_as(due: float, job: str, begun: int, is_critical: bool) -> None:
+    row = Row(due, job, begun)
+    attributes = row.attributes("k", is_critical=is_critical)
+    assert set(attributes) == set(ATTRIBUTES)
+    assert Row.of(attributes) == row
+
+
+def test_item_without_a_place_in_the_index_has_no_row() -> None:
+    assert Row.of({}) is None
+    assert Row.of({"due": "critical#1", "job": "d"}) is None
+    assert Row.of({"due_at": 7.0, "job": "d"}) is None
+
+
+def test_row_of_an_older_version_has_defaults() -> None:
+    assert Row.of({"due": "critical#1", "due_at": 7.0}) == Row(7.0, "", 0)
+
+
+@pytest.mark.parametrize("is_critical", [True, False])
+def test_each_entry_has_one_shard_of_its_kind(is_critical: bool) -> None:
+    kind = CRITICAL if is_critical else OTHER
+    found = Counter(shard(name, is_critical=is_critical) for name in NAMES)
+    assert set(found) == set(shards(kind))
+    assert shard(NAMES[0], is_critical=is_critical) == shard(NAMES[0], is_critical=is_critical)
+
+
+def test_storm_of_one_channel_is_spread_over_all_shards() -> None:
+    found = Counter(shard(name, is_critical=True) for name in NAMES)
+    assert max(found.values()) < 2 * len(NAMES) / SHARDS
+
+
+def test_sixteen_queries_read_the_whole_index() -> None:
+    assert len({*shards(CRITICAL), *shards(OTHER)}) == 2 * SHARDS == 16
+
+
+def test_job_is_stored_apart_from_its_entry_by_its_delivery() -> None:
+    assert stored_key("incident/noc/0123/a/b", "d1") == "job/noc/0123/a/b/d1"
+    assert stored_key("incident/noc/0123/a", "d1") != stored_key("incident/noc/0123/a", "d2")
