@@ -16,6 +16,7 @@ KNOWN = {
     "ChoreQueue": f"{NOWHERE}/123456789012/chores",
     "DeadLetterQueue": f"{NOWHERE}/123456789012/dead-letters",
     "LedgerTable": "ledger",
+    "JobWorkerFunction": "job-worker",
     "FallbackTopic": "arn:aws:sns:us-east-1:123456789012:fallback",
 }
 DOORS = ("BigPandaWebhookFunction", "XMattersCallbackFunction")

@@ -131,18 +131,20 @@ def test_dead_letter_that_is_refused_again_is_dead_lettered_again_and_rings_once
 
 
 def test_a_critical_that_is_owed_for_too_long_is_told_to_the_fallback_topic_once(world: World) -> None:
-    before = world.worker.log()
+    before = world.sweeper.log()
     world.box.listening(False)
     overdue = changed(read(REPLAYS[0])["Records"][0]["body"], dead_lettered_at=None)
     assert world.worker.invoke(records(fresh(overdue, age=600))) == NOTHING_STAYS
     [copy] = world.waiting()
-    [told] = world.told()
     job = json.loads(copy["Body"])
-    assert told["Subject"] == f"CRITICAL, xMatters not reached: incident {job['incident_id']}"
+    assert world.sweeper.invoke({})["notified"] == 1
+    [told] = world.told()
+    assert told["Subject"] == f"CRITICAL, xMatters did not notify: incident {job['incident_id']} of channel demo"
     assert "docs/operate.md, FallbackAlarm" in told["Message"]
     assert world.worker.invoke(records(changed(copy["Body"], not_before=None))) == NOTHING_STAYS
+    assert world.sweeper.invoke({})["notified"] == 0
     assert world.told() == []
-    assert [line for line in logged(since(world.worker, before)) if line.get("message") == "fallback told"]
+    assert [line for line in logged(since(world.sweeper, before)) if line.get("message") == "fallback told"]
 
 
 def test_each_job_has_a_line_of_the_log(world: World) -> None:

@@ -76,6 +76,7 @@ class World:
     worker: Function
     chore_worker: Function
     reconcile: Function
+    sweeper: Function
     webhook_as_deployed: Deployed
     box: Box
     aws: Aws
@@ -137,10 +138,8 @@ def made(built: Build, aws: Aws, folder: Path) -> Iterator[World]:
     with running() as box:
         _make_channel(aws, webhook, box)
         with ExitStack() as stack:
-            first, second, third, fourth, fifth = (
-                stack.enter_context(loaded(each, folder / each.code.name)) for each in functions
-            )
-            yield World(first, second, third, fourth, fifth, webhook, box, aws)
+            running_ones = [stack.enter_context(loaded(each, folder / each.code.name)) for each in functions]
+            yield World(*running_ones, webhook, box, aws)
 
 
 def _make_channel(aws: Aws, function: Deployed, box: Box) -> None:
