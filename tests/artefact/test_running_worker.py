@@ -99,11 +99,18 @@ def test_in_an_outage_a_job_waits_by_copy_and_is_delivered_after_it(world: World
 
 
 def test_a_job_that_woke_too_early_waits_on_without_a_try(world: World) -> None:
-    later = timestamp(time.time() + 3600)
+    later = timestamp(time.time() + 600)
     assert world.worker.invoke(records(changed(fresh(sample()), not_before=later))) == NOTHING_STAYS
     [copy] = world.waiting()
     assert json.loads(copy["Body"])["not_before"] == later
     assert world.box.attempts() == []
+
+
+def test_job_that_waits_longer_than_a_message_can_waits_in_the_ledger_alone(world: World) -> None:
+    later = timestamp(time.time() + 3600)
+    assert world.worker.invoke(records(changed(fresh(sample()), not_before=later))) == NOTHING_STAYS
+    assert world.waiting() == []
+    assert world.sweeper.invoke({})["owed"] >= 1
 
 
 def test_poison_stays_on_the_queue_and_keeps_no_other_job(world: World) -> None:

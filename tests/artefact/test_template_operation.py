@@ -161,7 +161,7 @@ class TestLedger:
     def test_its_index_lists_what_the_library_puts_there(self, on_aws: Stack) -> None:
         [index] = on_aws.only("AWS::DynamoDB::Table")["GlobalSecondaryIndexes"]
         types = {each["AttributeName"]: each["AttributeType"] for each in LEDGER_TABLE["AttributeDefinitions"]}
-        attributes = Row(5.0, "j").attributes("incident/noc/1/i1", is_critical=True)
+        attributes = Row(5.0, "j", is_critical=True).attributes("incident/noc/1/i1")
         assert index["IndexName"] == INDEX
         assert [key["AttributeName"] for key in index["KeySchema"]] == [SHARD, AT]
         assert (types[SHARD], types[AT]) == ("S", "N")

@@ -138,8 +138,10 @@ def made(built: Build, aws: Aws, folder: Path) -> Iterator[World]:
     with running() as box:
         _make_channel(aws, webhook, box)
         with ExitStack() as stack:
-            running_ones = [stack.enter_context(loaded(each, folder / each.code.name)) for each in functions]
-            yield World(*running_ones, webhook, box, aws)
+            first, second, third, fourth, fifth, sixth = (
+                stack.enter_context(loaded(each, folder / each.code.name)) for each in functions
+            )
+            yield World(first, second, third, fourth, fifth, sixth, webhook, box, aws)
 
 
 def _make_channel(aws: Aws, function: Deployed, box: Box) -> None:

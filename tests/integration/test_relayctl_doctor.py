@@ -9,7 +9,7 @@ import boto3
 import pytest
 from botocore.parsers import ResponseParserError
 from moto.cloudwatch.models import cloudwatch_backends
-from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.models import DEFAULT_ACCOUNT_ID
 
 from tests.integration.relayctl_cloud import REGION, STACK, Operator, account, new_session
 from tests.samples import job

@@ -110,12 +110,21 @@ class Conduct:
                     continue
                 is_another = later.process.startswith("webhook") and later.process != earlier.process
                 is_retry = later.share == earlier.share and later.began > earlier.ended and not is_another
+                # A copy that comes after something else was announced is news.
+                is_retry = is_retry and not self._is_announced_between(earlier, later)
                 if is_retry and not later.is_marked:
                     yield f"unmarked: asked again after {earlier.fault}, without X-Relay-May-Repeat"
                 is_fit = is_another or self.has_operators or self._is_inline_retry(earlier, later, posts)
                 waited = later.began - earlier.ended
                 if waited < PATIENCE_SECONDS and not is_fit:
                     yield f"hurried: tried again {waited:.0f} s after {earlier.fault}"
+
+    def _is_announced_between(self, earlier: Post, later: Post) -> bool:
+        """True if xMatters accepted another signal of the incident between two requests."""
+        return any(
+            post.is_accepted and post.incident == later.incident and earlier.began < post.began < later.began
+            for post in self.phones.posts
+        )
 
     def _is_inline_retry(self, earlier: Post, later: Post, posts: Sequence[Post]) -> bool:
         """True for the one retry that a critical gets while BigPanda waits."""

@@ -46,6 +46,7 @@ class Post:
     """A request that a process made for a delivery: when, and what came of it, once something did.
 
     Attributes:
+        incident: the incident that it tells of.
         share: the number of the share that it tells of.
         is_critical: the signal told of an open incident of status critical.
         is_marked: the request had the header X-Relay-May-Repeat.
@@ -54,6 +55,7 @@ class Post:
     process: str
     delivery: str
     began: float
+    incident: str
     share: int
     is_critical: bool
     is_marked: bool
@@ -95,7 +97,7 @@ class Phones(Session):
         is_critical = document["active"] and document.get("status") == "critical"
         is_marked = "X-Relay-May-Repeat" in headers
         delivery, share = headers["X-Relay-Delivery-Id"], document["share"]
-        post = Post(world.process().name, delivery, began, share, is_critical, is_marked)
+        post = Post(world.process().name, delivery, began, document["id"], share, is_critical, is_marked)
         self.edge.reach()
         if world.now > began + seconds:
             # The real one looks at the clock, too, before the first byte: a function may have been frozen. Whoever gave

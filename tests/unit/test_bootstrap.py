@@ -1,6 +1,10 @@
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from relay import bootstrap
 from relay.errors import ConfigError
@@ -46,6 +50,50 @@ def test_parts_of_the_sweeper_fit_together_without_a_call_to_aws() -> None:
     sweeper = bootstrap.sweeper(ENVIRONMENT)
     assert sweeper.table is sweeper.ledger.table
     assert sweeper.backlog == sweeper.keeper.retries.backlog
+
+
+class FakeLambda:
+    """A client of Lambda that keeps what it is asked, or raises `failure`."""
+
+    def __init__(self) -> None:
+        self.invoked: list[dict[str, Any]] = []
+        self.failure: Exception | None = None
+
+    def invoke(self, **request: Any) -> dict[str, int]:
+        if self.failure:
+            raise self.failure
+        self.invoked.append(request)
+        return {"StatusCode": 202}
+
+
+@pytest.fixture
+def awslambda(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeLambda]:
+    client = FakeLambda()
+    made = boto3.client
+    monkeypatch.setattr(boto3, "client", lambda name, **rest: client if name == "lambda" else made(name, **rest))
+    bootstrap._lambda.cache_clear()
+    yield client
+    bootstrap._lambda.cache_clear()
+
+
+def test_sweeper_invokes_the_worker_with_an_event_as_sqs_would(awslambda: FakeLambda) -> None:
+    assert bootstrap.sweeper(ENVIRONMENT).invoke('{"schema":1}')
+    [request] = awslambda.invoked
+    assert (request["FunctionName"], request["InvocationType"]) == ("stack-job-worker", "Event")
+    [record] = json.loads(request["Payload"])["Records"]
+    assert record == {"messageId": "from-the-sweeper", "body": '{"schema":1}'}
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        ClientError({"Error": {"Code": "RequestEntityTooLargeException", "Message": "no"}}, "Invoke"),
+        EndpointConnectionError(endpoint_url="https://lambda"),
+    ],
+)
+def test_worker_that_can_not_be_invoked_is_said(awslambda: FakeLambda, failure: Exception) -> None:
+    awslambda.failure = failure
+    assert not bootstrap.sweeper(ENVIRONMENT).invoke("{}")
 
 
 def test_no_two_senders_have_the_same_name() -> None:

@@ -164,7 +164,9 @@ class TestRow:
         table.before["put_item", 0] = lambda: relay.dynamodb.indexed() == [] or pytest.fail("the row came first")
         result = relay.share()
         assert table.calls == ["get_item", "update_item", "update_item", "put_item", "update_item", "update_item"]
-        assert relay.entry().row == Row(relay.clock.now + KEEP_SECONDS + OVERDUE_SECONDS, result.delivery_id or "")
+        assert relay.entry().row == Row(
+            relay.clock.now + KEEP_SECONDS + OVERDUE_SECONDS, result.delivery_id or "", is_critical=True
+        )
         assert [item["pk"]["S"] for item in table.indexed()] == [key("noc", (), "i1")]
         stored = Job.from_json(relay.ledger.stored(key("noc", (), "i1"), result.delivery_id or "") or "")
         assert [stored] == relay.retries.jobs()

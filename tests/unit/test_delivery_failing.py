@@ -214,7 +214,7 @@ class TestNoRetryQueue:
         result = relay.share()
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.UPSTREAM, "ledger")
         entry = relay.entry()
-        assert entry.row == Row(relay.clock.now + KEEP_SECONDS, result.delivery_id or "")
+        assert entry.row == Row(relay.clock.now + KEEP_SECONDS, result.delivery_id or "", is_critical=True)
         assert (entry.reason, entry.asked) == ("upstream", 3)
         assert relay.dead_letters.messages == []
 

@@ -167,6 +167,7 @@ class TestRaces:
         other = relay.other(samples.accepted())
         table.before[next_write(table)] = lambda: other.share(changedOn=LATER, tags=["first"])
         assert relay.share(changedOn=LATER + 1, comments=["second"]).outcome == Outcome.UNCHANGED
+        assert table.before == {}
         assert relay.share(changedOn=LATER).outcome == Outcome.SUPERSEDED
 
     def test_what_came_while_it_was_sent_stays_kept_and_owed(self) -> None:
@@ -311,6 +312,7 @@ class TestLedgerDown:
         relay.share()
         table.before[next_write(table)] = table_down
         result = relay.share(changedOn=LATER, status="warning")
+        assert table.before == {}
         assert (result.outcome, result.reason, len(relay.session.calls)) == (Outcome.QUEUED, Reason.PACED, 1)
         relay.wake(15)
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
@@ -319,6 +321,7 @@ class TestLedgerDown:
         relay, table = meddled(DOWN, DOWN, DOWN, samples.accepted())
         table.before[RECORD] = table_down
         assert relay.share().queue == "retry"
+        assert table.before == {}
         relay.wake()
         assert (len(relay.session.calls), relay.retries.messages) == (4, [])
 

@@ -108,9 +108,7 @@ class TestConfirm:
         assert 2 <= len(tenant.asked) <= 6
         assert "unconfirmed" not in {line["message"][:11] for line in relay.recorder.lines()}
 
-    def test_critical_without_a_page_is_logged_and_the_sweeper_notifies_the_fallback_topic(
-        self, tenant: Tenant
-    ) -> None:
+    def test_critical_without_a_page_is_logged_and_told_by_the_sweeper(self, tenant: Tenant) -> None:
         tenant.makes_pages = False
         relay = room(tenant)
         relay.share()

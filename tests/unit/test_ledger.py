@@ -526,7 +526,8 @@ def full(alerts: int) -> int:
     return size(dynamodb.items["k"])
 
 
-ROW = Row(NOW + 216, "d" * 32)
+ROW = Row(NOW + 216, "d" * 32, is_critical=True)
+CALM = replace(ROW, is_critical=False)
 
 
 def owing(of: State | None = None) -> Entry:
@@ -596,12 +597,12 @@ class TestRow:
         ledger, dynamodb = fresh()
         before = ledger.write("k", Entry(), owing())
         assert before
-        ledger.write("k", before, before.waiting(state(5, status="warning"), ROW))
+        ledger.write("k", before, before.waiting(state(5, status="warning"), CALM))
         assert self.place(dynamodb) == (shard("k", is_critical=False), ROW.due)
 
     def test_dead_lettered_critical_stays_in_the_index_without_a_job_until_it_was_told(self) -> None:
         entry = owing().dead_lettering(state(), MARK, "refused")
-        assert (entry.row, entry.owed_since, entry.reason) == (Row(MARK), NOW, "refused")
+        assert (entry.row, entry.owed_since, entry.reason) == (Row(MARK, is_critical=True), NOW, "refused")
         assert (entry.notified().row, entry.notified().told) == (None, True)
 
     def test_dead_lettered_warning_leaves_the_index(self) -> None:
@@ -614,18 +615,18 @@ class TestRow:
 
     def test_wait_is_put_off_and_begins_a_new_count(self) -> None:
         entry = replace(owing(), row=replace(ROW, begun=3))
-        assert entry.postponed(NOW + 999).row == Row(NOW + 999, ROW.job, 0)
-        assert entry.postponed(NOW).row == Row(ROW.due, ROW.job, 0)
+        assert entry.postponed(NOW + 999).row == Row(NOW + 999, ROW.job, 0, is_critical=True)
+        assert entry.postponed(NOW).row == Row(ROW.due, ROW.job, 0, is_critical=True)
         assert Entry().postponed(NOW + 999) == Entry()
 
     def test_new_message_puts_the_row_off_and_keeps_the_count(self) -> None:
         entry = replace(owing(), row=replace(ROW, begun=3))
-        assert entry.healing(NOW + 400).row == Row(NOW + 400, ROW.job, 3)
+        assert entry.healing(NOW + 400).row == Row(NOW + 400, ROW.job, 3, is_critical=True)
         assert (Entry().healing(NOW), Entry().begun(1)) == (Entry(), Entry())
 
     def test_begun_jobs_are_counted_by_their_number_so_that_a_copy_counts_once(self) -> None:
         entry = replace(owing(), row=replace(ROW, begun=3))
-        assert entry.begun(4).row == entry.begun(4).begun(4).row == Row(ROW.due, ROW.job, 4)
+        assert entry.begun(4).row == entry.begun(4).begun(4).row == Row(ROW.due, ROW.job, 4, is_critical=True)
         assert entry.begun(2) == entry
         assert (entry.row_begun, Entry().row_begun) == (3, 0)
 
@@ -665,7 +666,7 @@ class TestRow:
 class TestUnconfirmed:
     def test_critical_without_a_page_is_in_the_index_until_it_was_told(self) -> None:
         entry = announced(state()).unconfirming(NOW + 180)
-        assert (entry.unconfirmed, entry.row, entry.is_critical) == (True, Row(NOW + 180), True)
+        assert (entry.unconfirmed, entry.row, entry.is_critical) == (True, Row(NOW + 180, is_critical=True), True)
         assert (entry.notified().unconfirmed, entry.notified().row, entry.notified().told) == (False, None, False)
 
     def test_it_stays_there_whatever_becomes_of_the_next_state(self) -> None:
@@ -680,9 +681,9 @@ class TestUnconfirmed:
             assert after.is_critical
 
     def test_row_of_a_debt_serves_for_both(self) -> None:
-        entry = announced(state()).waiting(over(200), ROW).unconfirming(NOW + 180)
+        entry = announced(state()).waiting(over(200), CALM).unconfirming(NOW + 180)
         assert entry.row == ROW
-        assert (entry.notified().row, entry.notified().told) == (ROW, True)
+        assert (entry.notified().row, entry.notified().told) == (CALM, True)
 
 
 class TestStoredJobs:

@@ -257,6 +257,15 @@ class TestDeadLettered:
 class TestDoubt:
     """Where nobody can tell what people were told last, what changes anything against any of it is owed."""
 
+    def test_job_of_a_state_that_is_as_bad_again_as_announced_is_owed_as_its_share_was(self) -> None:
+        # Within one second: critical was announced, a warning may have been, and it is critical again.
+        warning = lease(state(5, version=0, status="warning"))
+        doubtful = announced(state()).claimed(warning, 1, queued=True).failed(warning, 1, 1, until=warning.began)
+        again = state(9, version=0)
+        assert share(doubtful, again) == Standing.OWED
+        assert job(doubtful.keeping(again), again) == Standing.OWED
+        assert job(doubtful.keeping(again).announcing(again, "r2", NOW + 9), again) == Standing.DUPLICATE
+
     def test_a_resolve_is_owed_after_a_page_that_may_have_rung(self) -> None:
         first = lease(state())
         timed_out = Entry().claimed(first, 1, queued=True).failed(first, 1, 1, until=first.began)

@@ -19,8 +19,8 @@ NAMES = [key("noc", (), f"66b0a1b2c3d4e5f6a7b8c{number:03}") for number in range
     st.booleans(),
 )
 def test_row_is_read_from_the_attributes_it_was_written_as(due: float, job: str, begun: int, is_critical: bool) -> None:
-    row = Row(due, job, begun)
-    attributes = row.attributes("k", is_critical=is_critical)
+    row = Row(due, job, begun, is_critical)
+    attributes = row.attributes("k")
     assert set(attributes) == set(ATTRIBUTES)
     assert Row.of(attributes) == row
 
@@ -32,7 +32,7 @@ def test_item_without_a_place_in_the_index_has_no_row() -> None:
 
 
 def test_row_of_an_older_version_has_defaults() -> None:
-    assert Row.of({"due": "critical#1", "due_at": 7.0}) == Row(7.0, "", 0)
+    assert Row.of({"due": "critical#1", "due_at": 7.0}) == Row(7.0, is_critical=True)
 
 
 @pytest.mark.parametrize("is_critical", [True, False])

@@ -226,6 +226,22 @@ class TestQueueDown:
         relay.retries.failure = None
         assert relay.sweep(60)["healed"] == 1
 
+    def test_queue_that_hangs_does_not_hold_up_the_criticals_of_a_run(self) -> None:
+        class Hanging(FakeSqs):
+            hangs = False
+
+            def send_message(self, **message: Any) -> dict[str, str]:
+                if self.hangs:
+                    clock.now += 2
+                    raise EndpointConnectionError(endpoint_url="https://sqs")
+                return super().send_message(**message)
+
+        queue, clock = Hanging(), Clock()
+        shares = tuple({"id": f"i{number}"} for number in range(100))
+        relay = vanished(DOWN, shares=shares, retries=queue, clock=clock, policy={"max_per_minute": 1000})
+        queue.hangs = True
+        assert relay.sweep(1000)["healed"] == 100
+
     def test_backlog_that_sqs_does_not_tell_keeps_nothing_back(self) -> None:
         relay = vanished(DOWN, shares=({"status": "warning"},))
         relay.sweeper = replace(relay.sweeper, backlog=lambda: None)
@@ -307,6 +323,14 @@ class TestPoison:
         relay.sweep(300)
         assert (relay.dead_letters.messages, relay.entry().dead_lettered) == ([], None)
         assert relay.entry().row, "the newer state is owed still"
+
+    def test_leftover_message_of_an_older_state_is_not_counted_for_the_newer_one(self) -> None:
+        relay = vanished(DOWN)
+        relay.sweep(300)
+        [older] = relay.retries.jobs()
+        relay.share(changedOn=LATER, alerts=["new"], status="warning")
+        worked(relay, replace(older, healed=MAX_BEGUN))
+        assert begun(relay) == 0
 
     def test_its_debt_stays_while_the_dead_letter_queue_does_not_take_it(self) -> None:
         relay = vanished(DOWN, DOWN, DOWN, dies)
@@ -510,7 +534,7 @@ class TestLedgerDown:
         first = relay.sweep(300)
         # A run does not make each of these calls so often.
         if place not in table.before:
-            assert first == {}
+            assert first.get("healed", 0) + first.get("notified", 0) <= 1
             assert relay.recorder.metrics()["sweeper_failed"] == 1
         table.before.clear()
         for _ in range(5):

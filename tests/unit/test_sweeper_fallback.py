@@ -140,6 +140,14 @@ class TestInTime:
         pass_by(relay, 900)
         assert told(relay)[0] == "incident i1 of channel noc"
 
+    def test_entry_that_can_not_be_read_is_told_of_though_no_worker_comes(self) -> None:
+        relay = room(DOWN)
+        relay.share()
+        relay.dynamodb.items[key("noc", (), "i1")]["text"] = {"S": "{"}
+        for _ in range(15):
+            relay.sweep()
+        assert told(relay)[0] == "incident i1 of channel noc"
+
 
 class TestGivenUp:
     def test_refused_critical_is_told_and_then_nobody_comes_back_to_it(self) -> None:
@@ -342,7 +350,7 @@ class TestTopicDown:
 
 
 class TestMeanwhile:
-    """Others write entries, and DynamoDB fails, while the sweeper is at it."""
+    """Entries change, and DynamoDB fails, while a run goes on."""
 
     def owing(self, *steps: Step) -> tuple[Relay, Meddled]:
         table = Meddled()
@@ -352,7 +360,7 @@ class TestMeanwhile:
         return relay, table
 
     def in_write(self, table: Meddled, number: int, happens: Callable[[], object]) -> None:
-        """Let something happen before this write of the next run: 0 takes the lease, 1 notes it, 2 marks the entry."""
+        """Let something happen before a write of the next run: 0 is its lease, 1 its note, 2 the entry's mark."""
         table.before["update_item", table.calls.count("update_item") + number] = happens
 
     def test_mark_does_not_undo_what_a_worker_recorded_meanwhile(self) -> None:
@@ -371,7 +379,7 @@ class TestMeanwhile:
     def test_mark_that_fails_leads_to_one_more_message_after_five_minutes(self) -> None:
         relay, table = self.owing(DOWN)
         self.in_write(table, 2, table_down)
-        assert relay.sweep(0) == {}
+        assert relay.sweep(0)["notified"] == 0
         assert (len(told(relay)), relay.entry().told) == (1, False)
         for _ in range(4):
             relay.sweep(60)
@@ -408,7 +416,7 @@ class TestUnconfirmed:
         relay.sweep()
         assert told(relay) == ["5 incidents of channel noc"]
         assert [name for name in names if f"- Incident {name}\n" not in email(relay)] == []
-        assert email(relay).count("xMatters accepted the signal and made no page of it") == 5
+        assert email(relay).count("xMatters accepted its signal and made no page of it") == 5
         assert "The relay goes on trying" not in email(relay)
 
     def test_it_is_told_once_and_not_sent_again(self) -> None:

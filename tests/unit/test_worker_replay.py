@@ -168,6 +168,20 @@ class TestOnce:
         assert relay.dead_letters.messages == []
         assert relay.entry().announced or relay.retries.messages
 
+    def test_leftover_message_of_an_earlier_revival_does_not_expire_the_state(self) -> None:
+        relay = dead_lettered(DOWN)
+        moved(relay)
+        relay.wake()
+        [leftover] = relay.retries.jobs()
+        relay.retries.messages.clear()
+        relay.clock.now += 7 * 3600
+        worked(relay, leftover)
+        moved(relay)
+        relay.wake()
+        relay.dead_letters.messages.clear()
+        worked(relay, leftover)
+        assert relay.dead_letters.messages == []
+
     def test_superseded_dead_letter_does_not_ring(self) -> None:
         relay = dead_lettered(samples.accepted())
         relay.share(status="warning", changedOn=LATER)

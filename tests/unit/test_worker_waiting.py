@@ -17,8 +17,6 @@ NO = QueueError("no")
 NOW = "2027-01-15T08:00:00.000Z"
 LATER = 1_800_000_001
 MAX_AGE = 21_600
-# Jobs of critical incidents wake in time for the fallback; here they need not.
-QUIET = {"fallback_after_seconds": 86_400}
 
 
 def woken(relay: Relay, **changes: Any) -> list[str]:
@@ -75,7 +73,7 @@ class TestByCopy:
         assert relay.recorder.metrics()["job_duplicate"] == 1
 
     def test_job_that_waits_longer_than_a_message_can_has_a_row_alone(self) -> None:
-        relay = room(policy=QUIET)
+        relay = room()
         until = relay.clock.now + 1500
         assert woken(relay, reason="credentials", not_before=timestamp(until)) == []
         assert relay.retries.messages == []
@@ -87,7 +85,7 @@ class TestByCopy:
         assert (len(relay.session.calls), relay.retries.messages) == (1, [])
 
     def test_job_that_waits_as_long_as_a_message_can_has_one(self) -> None:
-        relay = room(policy=QUIET)
+        relay = room()
         until = timestamp(relay.clock.now + 900)
         woken(relay, reason="credentials", not_before=until)
         assert (waiting(relay).not_before, relay.retries.delays()) == (until, [900])
@@ -95,7 +93,7 @@ class TestByCopy:
         assert (len(relay.session.calls), relay.retries.messages) == (1, [])
 
     def test_job_that_waits_long_has_a_message_while_the_ledger_is_down(self) -> None:
-        relay = room(policy=QUIET)
+        relay = room()
         until = timestamp(relay.clock.now + 1500)
         relay.dynamodb.refuses_writes = True
         woken(relay, reason="credentials", not_before=until)
@@ -141,7 +139,7 @@ class TestSchedule:
         ],
     )
     def test_each_reason_has_its_wait(self, failure: Step, chance: float, rounds: int, delay: float) -> None:
-        relay = room(failure, chance=chance, policy=QUIET)
+        relay = room(failure, chance=chance)
         woken(relay, rounds=rounds)
         job = waiting(relay)
         assert (relay.retries.delays(), job.rounds, job.attempts) == ([delay], rounds + 1, 1)
@@ -149,7 +147,7 @@ class TestSchedule:
 
     @pytest.mark.parametrize(("rounds", "delay"), [(2, 120), (9, 900), (10_000, 900)])
     def test_warning_waits_for_up_to_fifteen_minutes(self, rounds: int, delay: float) -> None:
-        relay = room(DOWN, chance=1.0, policy=QUIET)
+        relay = room(DOWN, chance=1.0)
         woken(relay, rounds=rounds, status="warning", body=samples.body(status="warning"))
         assert relay.retries.delays() == [delay]
 
@@ -224,7 +222,7 @@ class TestNoTries:
 
 class TestExpiry:
     def test_what_is_owed_for_too_long_is_a_dead_letter(self) -> None:
-        relay = room(DOWN, policy=QUIET)
+        relay = room(DOWN)
         woken(relay, attempts=7, rounds=30)
         relay.wake(MAX_AGE + 1)
         [job] = relay.dead_letters.jobs()

@@ -314,9 +314,10 @@ class TestMeeting:
         relay = room(dynamodb=table)
         other = relay.other()
         # The other one is quicker between this one's look and its claim.
-        table.before[("put_item", 0)] = lambda: worked(other, job())
+        table.before[("update_item", 0)] = lambda: worked(other, job())
         put(relay, job())
         relay.wake(0)
+        assert table.before == {}
         assert len(comments(relay)) == 1
         relay.wake(LEASE_SECONDS + 1)
         assert len(comments(relay)) == 1
@@ -478,11 +479,12 @@ class TestAcknowledged:
         relay = Relay(FakeSession(samples.accepted()), secrets=FakeSecrets(noc=json.dumps(document)), dynamodb=table)
         relay.share()
         other = relay.other(samples.accepted("r2"))
-        table.before["put_item", table.calls.count("put_item")] = lambda: other.share(
+        table.before["update_item", table.calls.count("update_item")] = lambda: other.share(
             alerts=["a9"], updatedOn=self.LATER
         )
         relay.chores.messages.clear()
         self.acknowledge(relay)
+        assert table.before == {}
         assert relay.entry().acknowledged_by == "jdoe"
 
 

@@ -7,6 +7,7 @@ same: to lose the order is better than to lose the page.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from copy import replace
 from dataclasses import dataclass
 
@@ -24,7 +25,7 @@ from relay.outcome import Outcome, Result, after_failure
 from relay.owed import Standing, earliest, room_for_rings
 from relay.pace import Closed, Ticket
 from relay.queues import MAX_DELAY_SECONDS
-from relay.rows import Row
+from relay.rows import WORDS, Row
 from relay.schedule import wait_seconds
 from relay.sending import MAX_TRIES, Sender, Sent
 from relay.task import Task, entry_of
@@ -126,8 +127,12 @@ class Delivery:
         return self._announce(task, deadline)
 
     def begun(self, job: Job, deadline: Deadline) -> None:
-        """Count that a worker began a job that the sweeper sent."""
-        self.guard.record(entry_of(job), None, lambda entry: entry.begun(job.healed), deadline)
+        """Count that a worker began a job that the sweeper sent, unless a newer state has taken its debt over."""
+
+        def change(entry: Entry) -> Entry:
+            return entry.begun(job.healed) if entry.row_job == job.delivery_id else entry
+
+        self.guard.record(entry_of(job), None, change, deadline)
 
     def postpone(self, job: Job, until: float, deadline: Deadline) -> None:
         """Note in the row of a job's debt that the job waits until a time, in epoch seconds."""
@@ -304,18 +309,20 @@ class Delivery:
 
     def _row(self, task: Task, until: float, *, has_message: bool = True) -> Row:
         """Return the row of a state that waits until then."""
-        if not has_message:
-            return Row(until, task.job.delivery_id)
-        # A live share's message wakes no later than SQS can delay it.
-        until = min(until, self.clock() + MAX_DELAY_SECONDS)
-        return Row(until + OVERDUE_SECONDS, task.job.delivery_id)
+        if has_message:
+            # A live share's message wakes no later than SQS can delay it.
+            until = min(until, self.clock() + MAX_DELAY_SECONDS) + OVERDUE_SECONDS
+        return Row(until, task.job.delivery_id, is_critical=task.state.is_critical)
 
     def _store(self, task: Task, entry: Entry, deadline: Deadline) -> None:
         """Store the job of a state that is owed, if its row does not name it yet. Raises LedgerError."""
         if entry.row is None or entry.row.job != task.job.delivery_id:
-            job = storable(replace(task.job, not_before=None, spare=False))
-            lasts = task.channel.policy.max_age_seconds + STORED_SECONDS
-            self.guard.store(task.name, job.delivery_id, job.to_json(), deadline, lasts=lasts)
+            self._store_as(task.job.delivery_id, task, deadline)
+
+    def _store_as(self, name: str, task: Task, deadline: Deadline) -> None:
+        job = storable(replace(task.job, not_before=None, spare=False))
+        lasts = task.channel.policy.max_age_seconds + STORED_SECONDS
+        self.guard.store(task.name, name, job.to_json(), deadline, lasts=lasts)
 
     def _stored(self, task: Task, entry: Entry, deadline: Deadline) -> bool:
         try:
@@ -496,6 +503,9 @@ class Delivery:
         job = after_failure(task.job, result, self.clock())
         dead_letter = self.keeper.dead_letter(job, deadline)
         if dead_letter:
+            if task.state.is_critical:
+                with suppress(LedgerError):
+                    self._store_as(WORDS, task, deadline)
             return replace(result, outcome=Outcome.QUEUED, queue="dead_letter", job=dead_letter)
         if task.is_queued:
             until = self.clock() + DEAD_LETTER_AGAIN_SECONDS

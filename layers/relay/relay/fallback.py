@@ -35,6 +35,7 @@ class Debt(NamedTuple):
         reason: why the last attempt failed; empty if none did.
         is_given_up: its job is in the dead-letter queue.
         is_unconfirmed: xMatters accepted the signal and made no page of it.
+        request_ids: xMatters' ids of the signals that no page came of.
         description: words of one of its alerts; empty if nothing is known.
         recipients: the names that its signal is for.
         link: the incident in BigPanda's console.
@@ -45,6 +46,7 @@ class Debt(NamedTuple):
     reason: str = ""
     is_given_up: bool = False
     is_unconfirmed: bool = False
+    request_ids: tuple[str, ...] = ()
     description: str = ""
     recipients: tuple[str, ...] = ()
     link: str = ""
@@ -74,16 +76,18 @@ class Debt(NamedTuple):
         """Return the debt as lines of an e-mail."""
         return [
             f"- Incident {self.words()}",
-            f"  owed since {timestamp(self.since)}{self._state()}",
+            f"  {self._state()}",
             f"  recipients: {_line(', '.join(self.recipients))}" if self.recipients else "",
             f"  {_line(self.link or console_link(self.incident_id))}",
         ]
 
     def _state(self) -> str:
         if self.is_unconfirmed:
-            return "; xMatters accepted the signal and made no page of it"
+            named = f" (request id {_line(', '.join(self.request_ids))})" if self.request_ids else ""
+            return f"received {timestamp(self.since)}; xMatters accepted its signal{named} and made no page of it"
         reason = f"; last reason: {self.reason}" if self.reason else ""
-        return f"{reason}; the relay has given up: relayctl dlq list" if self.is_given_up else reason
+        given_up = "; the relay has given up: relayctl dlq list" if self.is_given_up else ""
+        return f"owed since {timestamp(self.since)}{reason}{given_up}"
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ guess.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from copy import replace
 from dataclasses import dataclass
 
@@ -14,10 +15,12 @@ from relay.channel import Channel, Rest
 from relay.deadline import Deadline
 from relay.errors import LedgerError, Reason, SendError
 from relay.guard import Guard
+from relay.keeping import storable
 from relay.ledger import Entry, Raised
 from relay.message import Job
 from relay.outcome import Outcome, Result
 from relay.pages import Pages
+from relay.rows import WORDS
 from relay.task import entry_of
 
 LOOK_FOR_SECONDS = 180.0
@@ -70,6 +73,9 @@ class Followup:
         lost = tuple(raised.request_id for raised in seen.values() if raised.is_lost and raised.is_open)
         is_alarming, now = bool(lost) and job.status == "critical", self.clock()
 
+        if is_alarming:
+            self._store(job, deadline)
+
         def change(current: Entry) -> Entry:
             followed = current.followed(seen)
             return followed.unconfirming(now) if is_alarming else followed
@@ -99,6 +105,12 @@ class Followup:
         wait = min(max((now - youngest) / 2, SHORTEST_WAIT_SECONDS), LONGEST_WAIT_SECONDS)
         waits = replace(_result(job, Outcome.QUEUED), reason=Reason.IN_FLIGHT, queue="retry", until=now + wait)
         return replace(waits, unconfirmed=lost)
+
+    def _store(self, job: Job, deadline: Deadline) -> None:
+        """Store the job for the words of the fallback topic's message, which has the incident's id alone without it."""
+        with suppress(LedgerError):
+            envelope = storable(job).to_json()
+            self.guard.store(entry_of(job), WORDS, envelope, deadline, lasts=FORGOTTEN_SECONDS)
 
     def _unknown(self, entry: Entry) -> Iterator[Raised]:
         now = self.clock()

@@ -42,7 +42,8 @@ class Guard:
         try:
             for _ in range(MAX_RACES):
                 entry = entry or self.read(name, deadline)
-                if self.write(name, entry, change(entry), deadline):
+                after = change(entry)
+                if after == entry or self.write(name, entry, after, deadline):
                     return True
                 entry = None
         except LedgerError:

@@ -140,8 +140,8 @@ class Entry(NamedTuple):
 
     @property
     def is_critical(self) -> bool:
-        """True if the debt is a critical one; of an entry that was lost that is assumed."""
-        return self.unconfirmed or self.is_unreadable or (self.kept is not None and self.kept.is_critical)
+        """True if the debt is a critical one."""
+        return self.row is not None and self.row.is_critical
 
     @property
     def row_due(self) -> float:
@@ -316,7 +316,7 @@ class Entry(NamedTuple):
             return entry
         # The fallback topic has to be notified of it all the same, once it is owed for too long.
         owed_since = state.came if entry.owed_since is None else entry.owed_since
-        row = Row(at) if state.is_critical and not entry.told else None
+        row = Row(at, is_critical=True) if state.is_critical and not entry.told else None
         return replace(entry, owed_since=owed_since, row=row)._with_alarm()
 
     def reviving(self, state: State, at: float) -> "Entry":
@@ -328,7 +328,7 @@ class Entry(NamedTuple):
         is_announced = self.announced is not None and not self.announced.precedes(state) and self.eased is None
         if state.precedes(self.kept) or is_announced or state.is_of_same_share(self.dead_lettered):
             return self
-        return replace(self.keeping(state), row=row)
+        return replace(self.keeping(state), row=row)._with_alarm()
 
     def postponed(self, until: float) -> "Entry":
         """Return the entry whose debt waits until a time (epoch seconds) that a worker knows."""
@@ -344,12 +344,14 @@ class Entry(NamedTuple):
 
     def unconfirming(self, now: float) -> "Entry":
         """Return the entry of a critical state that has no page: the fallback topic has to be notified."""
-        return replace(self, unconfirmed=True, row=self.row or Row(now))
+        return replace(self, unconfirmed=True, row=replace(self.row or Row(now), is_critical=True))
 
     def notified(self) -> "Entry":
         """Return the entry once the fallback topic was notified of its debt."""
         is_owed = self.owed_since is not None
         row = self.row if self.row and self.row.job else None
+        if row and self.kept:
+            row = replace(row, is_critical=self.kept.is_critical)
         return replace(self, told=self.told or is_owed, unconfirmed=False, row=row)
 
     def without_debt(self) -> "Entry":
@@ -361,7 +363,9 @@ class Entry(NamedTuple):
         return replace(self, row=None)._with_alarm()
 
     def _with_alarm(self) -> "Entry":
-        return replace(self, row=Row(0.0)) if self.unconfirmed and self.row is None else self
+        if not self.unconfirmed:
+            return self
+        return replace(self, row=replace(self.row or Row(0.0), is_critical=True))
 
     def _knowing(self, state: State) -> "Entry":
         same_version = self.kept is not None and self.kept.version == state.version
@@ -480,7 +484,7 @@ class Ledger:
         """
         others: Mapping[str, str | float] = _NOTHING
         if after.row:
-            others = after.row.attributes(name, is_critical=after.is_critical)
+            others = after.row.attributes(name)
         text = json.dumps(_encoded(after), separators=(",", ":"))
         remove = ATTRIBUTES if before.row and not after.row else ()
         sequence = self.table.write(name, before.sequence, text, others=others, remove=remove)

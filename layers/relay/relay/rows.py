@@ -27,22 +27,25 @@ class Row(NamedTuple):
         job: delivery id of the stored job; empty if nothing is left to be sent, but the fallback topic has to be
             notified yet.
         begun: number of the last job of the sweeper's that a worker began; 0 once one came to a recorded result.
+        is_critical: the state that is owed is critical, or no page came of one that was.
     """
 
     due: float
     job: str = ""
     begun: int = 0
+    is_critical: bool = False
 
     @classmethod
     def of(cls, attributes: Mapping[str, Any]) -> Self | None:
         """Read a row from an item's attributes; None if the item is not in the index."""
         if SHARD not in attributes or AT not in attributes:
             return None
-        return cls(float(attributes[AT]), str(attributes.get(JOB, "")), int(attributes.get(BEGUN, 0)))
+        is_critical = str(attributes[SHARD]).startswith(f"{CRITICAL}#")
+        return cls(float(attributes[AT]), str(attributes.get(JOB, "")), int(attributes.get(BEGUN, 0)), is_critical)
 
-    def attributes(self, key: str, *, is_critical: bool) -> dict[str, str | float]:
+    def attributes(self, key: str) -> dict[str, str | float]:
         """Return the attributes of the item at that key."""
-        return {SHARD: shard(key, is_critical=is_critical), AT: self.due, JOB: self.job, BEGUN: self.begun}
+        return {SHARD: shard(key, is_critical=self.is_critical), AT: self.due, JOB: self.job, BEGUN: self.begun}
 
 
 def shard(key: str, *, is_critical: bool) -> str:
@@ -53,6 +56,10 @@ def shard(key: str, *, is_critical: bool) -> str:
 def shards(kind: str) -> list[str]:
     """Return all shards of a kind, `critical` or `other`."""
     return [f"{kind}#{number}" for number in range(SHARDS)]
+
+
+# In the place of a delivery id: a job that is not to be sent, but has the words for the fallback topic's message.
+WORDS = "words"
 
 
 def stored_key(entry: str, delivery_id: str) -> str:

@@ -21,7 +21,7 @@ from relay.keeping import Keeper
 from relay.ledger import Entry, Ledger
 from relay.message import Job, UnreadableMessage
 from relay.policy import Policy
-from relay.rows import CRITICAL, OTHER, shards
+from relay.rows import CRITICAL, OTHER, WORDS, shards
 from relay.sweeper_run import Run
 from relay.table import MAX_BATCH, Table
 from relay.telemetry import Telemetry
@@ -45,6 +45,8 @@ MAX_ROWS = 5000
 # A channel is sick, and has a log line, if something is owed for so long.
 SICK_SECONDS = 120.0
 MAX_RACES = 4
+# A message names no more of xMatters' request ids for an incident.
+MAX_REQUEST_IDS = 3
 
 
 class Owed(NamedTuple):
@@ -109,7 +111,7 @@ class Sweeper:
             # A topic that hangs must leave time for healing.
             notified = self._notify(run, critical, self.deadlines(NOTIFY_SECONDS))
             rows = _each_once([*critical, *self._rows(OTHER)])
-            healed = self._heal(rows, deadline)
+            healed = self._heal(run, rows, deadline)
             run.end(self.table)
         except LedgerError as error:
             self.telemetry.notice("sweeper_failed", str(error))
@@ -141,11 +143,11 @@ class Sweeper:
 
     @contextmanager
     def _isolated(self) -> Iterator[None]:
-        """Log a fault of ours, so that one debt's fault does not keep the others."""
+        """Log what went wrong with one debt, or one channel, so that it does not keep the others."""
         try:
             yield
-        except LedgerError:
-            raise
+        except LedgerError as error:
+            self.telemetry.notice("sweeper_failed", str(error))
         except Exception as error:  # noqa: BLE001 - see above
             self.telemetry.crashed(error)
 
@@ -173,21 +175,23 @@ class Sweeper:
     def _debt(self, owed: Owed) -> Debt:
         """Return the debt as people read it, with the words of its stored job, if there is one."""
         entry = owed.entry
-        job = self._stored(owed)
+        is_unconfirmed = entry.unconfirmed and entry.owed_since is None
+        job = self._stored(owed, WORDS if is_unconfirmed else entry.row_job or WORDS)
         told = Debt.of_job(job) if job else Debt(owed.incident_id, owed.since)
         is_given_up = entry.dead_lettered is not None and entry.dead_lettered.is_of_same_share(entry.kept)
-        is_unconfirmed = entry.unconfirmed and entry.owed_since is None
+        lost = tuple(raised.request_id for raised in entry.raised if raised.is_lost and raised.is_open)
         return replace(
             told,
             since=owed.since,
             reason=entry.reason or told.reason,
             is_given_up=is_given_up,
             is_unconfirmed=is_unconfirmed,
+            request_ids=lost[-MAX_REQUEST_IDS:],
         )
 
     # ---- Healing -------------------------------------------------------------------------------------------------
 
-    def _heal(self, rows: Iterable[Owed], deadline: Deadline) -> int:
+    def _heal(self, run: Run, rows: Iterable[Owed], deadline: Deadline) -> int:
         """Send a new message for each debt whose message did not come, criticals first; return how many.
 
         A channel gets no more of them in a run than its policy lets it send in a minute.
@@ -205,16 +209,16 @@ class Sweeper:
                     return sum(healed.values())
                 if self._is_overdue(each) and healed[each.channel] < self._policy(each.channel).max_per_minute:
                     with self._isolated():
-                        healed[each.channel] += self._heal_one(each, deadline)
+                        healed[each.channel] += self._heal_one(run, each, deadline)
         return sum(healed.values())
 
     def _is_overdue(self, owed: Owed) -> bool:
         now, entry = self.clock(), owed.entry
         return bool(entry.row_job) and entry.row_due <= now and not entry.is_busy(now)
 
-    def _heal_one(self, owed: Owed, deadline: Deadline) -> bool:
+    def _heal_one(self, run: Run, owed: Owed, deadline: Deadline) -> bool:
         """Send a debt's stored job to the retry queue, or, if SQS fails, to the worker itself."""
-        job = self._stored(owed)
+        job = self._stored(owed, owed.entry.row_job)
         if job is None:
             self.telemetry.notice("sweeper_failed", f"the stored job of incident {owed.incident_id} can't be read")
             self._change(owed, lambda entry: entry.postponed(self.clock() + HEALED_SECONDS))
@@ -223,7 +227,10 @@ class Sweeper:
             return self._give_up(owed, job, deadline)
         job = replace(job, healed=owed.entry.row_begun + 1)
         now = self.clock()
-        if self.keeper.keep(job, deadline, until=now):
+        if run.has_queue:
+            # A queue that hangs takes seconds of each debt: it is not asked again in this run.
+            run.has_queue = self.keeper.keep(job, deadline, until=now)
+        if run.has_queue:
             self._change(owed, lambda entry: entry.healing(now + HEALED_SECONDS))
             return True
         if self.invoke(job.to_json()):
@@ -264,10 +271,8 @@ class Sweeper:
                 return
             entry = self.ledger.read(owed.key)
 
-    def _stored(self, owed: Owed) -> Job | None:
-        if not owed.entry.row_job:
-            return None
-        text = self.ledger.stored(owed.key, owed.entry.row_job)
+    def _stored(self, owed: Owed, name: str) -> Job | None:
+        text = self.ledger.stored(owed.key, name) if name else None
         try:
             return Job.from_json(text) if text else None
         except UnreadableMessage:

@@ -21,10 +21,12 @@ class Run:
     Attributes:
         until: the end of the lease, in epoch seconds.
         notified: by channel, when the fallback topic was notified last, in epoch seconds.
+        has_queue: the retry queue did not fail in this run.
     """
 
     until: float
     notified: dict[str, float] = field(default_factory=dict)
+    has_queue: bool = True
     _sequence: int = 0
 
     @classmethod
@@ -35,7 +37,7 @@ class Run:
         if float(before.get("until", 0.0)) > now:
             return None
         notified = {name: at for name, at in before.get("notified", {}).items() if now - at < FORGOTTEN_SECONDS}
-        run = cls(now + LEASE_SECONDS, notified, found.sequence if found else 0)
+        run = cls(now + LEASE_SECONDS, notified, _sequence=found.sequence if found else 0)
         return run if run._write(table) else None
 
     def note(self, table: Table, channel: str, now: float) -> None:
