@@ -6,7 +6,7 @@ import json
 import logging
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import replace
 from dataclasses import dataclass, field
 from itertools import count
@@ -240,6 +240,11 @@ class Recorder:
         return [json.loads(line) for line in self.written().splitlines()]
 
 
+def one_by_one[T](calls: Sequence[Callable[[], T]]) -> list[T]:
+    """Make calls one after the other."""
+    return [call() for call in calls]
+
+
 @dataclass
 class Relay:
     """The whole path on fakes: one channel named `noc`, unless `secrets` says otherwise.
@@ -328,6 +333,7 @@ class Relay:
             telemetry,
             self.keeper.retries.backlog,
             self._invoke,
+            one_by_one,
             self.clock,
             self.deadline,
         )

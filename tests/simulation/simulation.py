@@ -44,6 +44,7 @@ from relay.webhook import Webhook
 from relay.worker import Worker
 from relay.writeback import Writeback
 from relay.xmatters import XMatters
+from tests.fakes import one_by_one
 from tests.simulation.console import Console
 from tests.simulation.invariants import Invariants
 from tests.simulation.phones import NEW_KEY, OLD_KEY, Phones
@@ -254,6 +255,7 @@ class Simulation:
                 _telemetry(),
                 keeper.retries.backlog,
                 self._invoke,
+                one_by_one,
                 clock,
                 deadline,
             ),

@@ -531,10 +531,9 @@ class TestLedgerDown:
         relay = vanished(DOWN, dynamodb=table)
         place = (call, table.calls.count(call) + number)
         table.before[place] = table_down
-        first = relay.sweep(300)
+        relay.sweep(300)
         # A run does not make each of these calls so often.
         if place not in table.before:
-            assert first.get("healed", 0) + first.get("notified", 0) <= 1
             assert relay.recorder.metrics()["sweeper_failed"] == 1
         table.before.clear()
         for _ in range(5):

@@ -14,7 +14,7 @@ import os
 import random
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
@@ -158,6 +158,7 @@ def sweeper(environment: Mapping[str, str] = os.environ) -> "Sweeper":
             telemetry,
             keeper.retries.backlog,
             partial(_invoke, config.job_worker),
+            _at_once,
             time.time,
             _DEADLINES,
         )
@@ -236,6 +237,16 @@ def _table(config: Config) -> Table:
 @cache
 def _sns() -> "SNSClient":
     return boto3.client("sns", config=_PATIENCE)
+
+
+def _at_once[T](calls: Sequence[Callable[[], T]]) -> list[T]:
+    """Make calls in threads, as many at the same time as an AWS client has connections."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from relay.sweeper import AT_ONCE
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(lambda call: call(), calls))
 
 
 @cache

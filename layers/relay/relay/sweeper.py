@@ -6,12 +6,12 @@ cannot, so the sweeper works from the rows. One run after the other; two at once
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import replace
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import batched
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from relay.channel_cache import ChannelCache
 from relay.deadline import Deadline
@@ -40,6 +40,8 @@ INVOKED_SECONDS = 60.0
 MAX_BEGUN = 5
 # With more messages than this to be received now, the retry queue is behind, and new ones would make it worse.
 BACKLOG = 200
+# Calls at the same time: a client of AWS keeps ten connections.
+AT_ONCE = 10
 # What one run reads of a shard: 16 shards hold no more in any storm that was thought of.
 MAX_ROWS = 5000
 # A channel is sick, and has a log line, if something is owed for so long.
@@ -47,6 +49,13 @@ SICK_SECONDS = 120.0
 MAX_RACES = 4
 # A message names no more of xMatters' request ids for an incident.
 MAX_REQUEST_IDS = 3
+
+
+class AtOnce(Protocol):
+    """Makes several calls at the same time."""
+
+    def __call__[T](self, calls: Sequence[Callable[[], T]]) -> list[T]:
+        """Return the results in the order of the calls."""
 
 
 class Owed(NamedTuple):
@@ -83,6 +92,7 @@ class Sweeper:
         telemetry: logs and metrics.
         backlog: counts the messages of the retry queue that can be received now; None if SQS does not say.
         invoke: invokes the job worker with an envelope, without SQS; False if that fails.
+        at_once: makes calls, AT_ONCE of them at the same time, and returns their results in order.
         clock: gives epoch seconds.
         deadlines: makes a deadline of so many seconds.
     """
@@ -95,6 +105,7 @@ class Sweeper:
     telemetry: Telemetry
     backlog: Callable[[], int | None]
     invoke: Callable[[str], bool]
+    at_once: "AtOnce"
     clock: Callable[[], float]
     deadlines: Callable[[float], Deadline]
     _policies: dict[str, Policy] = field(default_factory=dict, init=False, repr=False)
@@ -128,42 +139,55 @@ class Sweeper:
 
     # ---- Fallback ------------------------------------------------------------------------------------------------
 
-    def _notify(self, run: Run, rows: Iterable[Owed], deadline: Deadline) -> int:
+    def _notify(self, run: Run, rows: Sequence[Owed], deadline: Deadline) -> int:
         """Notify the fallback topic of overdue criticals, one message a channel; return how many channels."""
+        self._read_policies({each.channel for each in rows})
         due: dict[str, list[Owed]] = defaultdict(list)
-        for each in sorted(rows, key=lambda each: each.since):
-            if self._is_to_notify(each):
+        # The index lags: a debt that was settled meanwhile must not wake people.
+        overdue = sorted((each for each in rows if self._is_to_notify(each)), key=lambda each: each.since)
+        for each in self._current(overdue):
+            if self._is_to_notify(each) and self._may_notify(run, each.channel):
                 due[each.channel].append(each)
         notified = 0
-        for channel, overdue in due.items():
-            if self.clock() - run.notified.get(channel, 0.0) >= NOTIFIED_AGAIN_SECONDS and deadline.remaining():
-                with self._isolated():
-                    notified += self._notify_channel(run, channel, overdue)
+        for some in batched(due.items(), AT_ONCE, strict=False):
+            if not deadline.remaining():
+                break
+            notified += self._notify_some(run, dict(some))
         return notified
 
-    @contextmanager
-    def _isolated(self) -> Iterator[None]:
-        """Log what went wrong with one debt, or one channel, so that it does not keep the others."""
+    def _may_notify(self, run: Run, channel: str) -> bool:
+        return self.clock() - run.notified.get(channel, 0.0) >= NOTIFIED_AGAIN_SECONDS
+
+    def _notify_some(self, run: Run, due: Mapping[str, Sequence[Owed]]) -> int:
+        """Notify of some channels at once; note it in the run first, and then in each entry."""
+        publish = (partial(self._publish, channel, owed) for channel, owed in due.items())
+        answers = self.at_once([partial(self._tried, each, otherwise=False) for each in publish])
+        notified = [channel for channel, is_notified in zip(due, answers, strict=True) if is_notified]
+        for channel, owed in due.items():
+            self.telemetry.notified(channel, [each.incident_id for each in owed], is_notified=channel in notified)
+        if notified:
+            run.note(self.table, notified, self.clock())
+        marks = (partial(self._change, each, Entry.notified) for channel in notified for each in due[channel])
+        self.at_once([partial(self._tried, each, otherwise=None) for each in marks])
+        return len(notified)
+
+    def _publish(self, channel: str, owed: Sequence[Owed]) -> bool:
+        debts = [self._debt(each) for each in owed[:MAX_NAMED]]
+        return self.fallback.notify(channel, debts, others=len(owed) - len(debts))
+
+    def _read_policies(self, channels: Iterable[str]) -> None:
+        """Read the policies of channels, several at once: the secrets of a storm's channels take long one by one."""
+        self.at_once([partial(self._policy, channel) for channel in channels])
+
+    def _tried[T](self, call: Callable[[], T], otherwise: T) -> T:
+        """Return what a call returns; if it fails, log that, so that one debt or channel does not keep the others."""
         try:
-            yield
+            return call()
         except LedgerError as error:
             self.telemetry.notice("sweeper_failed", str(error))
         except Exception as error:  # noqa: BLE001 - see above
             self.telemetry.crashed(error)
-
-    def _notify_channel(self, run: Run, channel: str, overdue: list[Owed]) -> bool:
-        # The index lags: a debt that was settled meanwhile must not wake people.
-        still = [each for each in self._current(overdue) if self._is_to_notify(each)]
-        if not still:
-            return False
-        debts = [self._debt(each) for each in still[:MAX_NAMED]]
-        is_notified = self.fallback.notify(channel, debts, others=len(still) - len(debts))
-        self.telemetry.notified(channel, [each.incident_id for each in still], is_notified=is_notified)
-        if is_notified:
-            run.note(self.table, channel, self.clock())
-            for each in still:
-                self._change(each, Entry.notified)
-        return is_notified
+        return otherwise
 
     def _is_to_notify(self, owed: Owed) -> bool:
         entry = owed.entry
@@ -208,8 +232,8 @@ class Sweeper:
                 if not deadline.remaining():
                     return sum(healed.values())
                 if self._is_overdue(each) and healed[each.channel] < self._policy(each.channel).max_per_minute:
-                    with self._isolated():
-                        healed[each.channel] += self._heal_one(run, each, deadline)
+                    heal = partial(self._heal_one, run, each, deadline)
+                    healed[each.channel] += self._tried(heal, otherwise=False)
         return sum(healed.values())
 
     def _is_overdue(self, owed: Owed) -> bool:

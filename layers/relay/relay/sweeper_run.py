@@ -1,7 +1,7 @@
 """State of the sweeper between its runs: the lease of the run that goes on, and when channels were notified last."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -40,9 +40,9 @@ class Run:
         run = cls(now + LEASE_SECONDS, notified, _sequence=found.sequence if found else 0)
         return run if run._write(table) else None
 
-    def note(self, table: Table, channel: str, now: float) -> None:
-        """Note that the fallback topic was notified of a channel. Raises LedgerError."""
-        self.notified[channel] = now
+    def note(self, table: Table, channels: Iterable[str], now: float) -> None:
+        """Note that the fallback topic was notified of channels. Raises LedgerError."""
+        self.notified.update(dict.fromkeys(channels, now))
         self._write(table)
 
     def end(self, table: Table) -> None:
