@@ -24,6 +24,7 @@ from bench import (
     cold,
     cost,
     drain,
+    fallback,
     looks,
     machine,
     outage,
@@ -129,6 +130,10 @@ def _outage(_: Workplace) -> Section:
     return outage.section()
 
 
+def _fallback(_: Workplace) -> Section:
+    return fallback.section()
+
+
 def _replay(_: Workplace) -> Section:
     return replay.section()
 
@@ -163,6 +168,7 @@ BENCHMARKS: dict[str, Callable[[Workplace], Section]] = {
     "worker": _worker,
     "drain": _drain,
     "outage": _outage,
+    "fallback": _fallback,
     "replay": _replay,
     "answers": _answers,
     "looks": _looks,

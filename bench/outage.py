@@ -86,11 +86,17 @@ class _Metered(FakeDynamoDb):
         return self._metered(request["Key"]["pk"]["S"], super().update_item, request)
 
     def _metered(self, key: str, write: Any, request: Any) -> Any:
-        before = item_bytes(self.items.get(key, {}))
+        before = self.items.get(key, {})
         try:
             return write(**request)
         finally:
-            self.units[key, int(self._clock.now)] += write_units(before, item_bytes(self.items.get(key, {})))
+            after, second = self.items.get(key, {}), int(self._clock.now)
+            self.units[key, second] += write_units(item_bytes(before), item_bytes(after))
+            # The index is a table of its own: what leaves a place there is deleted, what comes to one is put.
+            places = [(item.get("due"), item.get("due_at")) for item in (before, after)]
+            for item, (shard, at) in zip((before, after), places, strict=True):
+                if shard and at and places[0] != places[1]:
+                    self.units[f"index {shard['S']}", second] += write_units(0, item_bytes(item))
 
 
 def burst() -> tuple[float, float]:
