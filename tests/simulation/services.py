@@ -238,6 +238,9 @@ class SimulatedDynamoDb(FakeDynamoDb):
     def get_item(self, **request: Any) -> Any:
         return self._asked("GetItem", super().get_item, request)
 
+    def batch_get_item(self, **request: Any) -> Any:
+        return self._asked("BatchGetItem", super().batch_get_item, request)
+
     def put_item(self, **request: Any) -> Any:
         return self._asked("PutItem", super().put_item, request)
 
@@ -255,7 +258,7 @@ class SimulatedDynamoDb(FakeDynamoDb):
         # A spell may begin while a request is on its way.
         if fault:
             process.troubles.add("ledger")
-        if fault == "refuses" or (fault == "refuses writes" and operation != "GetItem"):
+        if fault == "refuses" or (fault == "refuses writes" and operation not in {"GetItem", "BatchGetItem"}):
             self._suffered(operation, "refuses")
             raise _refused(operation)
         answer = do(**request)

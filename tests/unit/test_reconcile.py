@@ -10,26 +10,21 @@ import pytest
 import requests
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from relay.channel import Access
+from relay.comparison import FORGOTTEN_SECONDS, QUEUED_SECONDS, SETTLES_SECONDS
 from relay.errors import ChannelUnreadable
 from relay.http import Answer
 from relay.ledger import key
-from relay.look import Look, Span
+from relay.listing import MAX_PAGES
 from relay.outcome import Outcome
-from relay.reconcile import (
-    FORGOTTEN_SECONDS,
-    LEASE_SECONDS,
-    MAX_PAGES,
-    OVERLAP_SECONDS,
-    QUEUED_SECONDS,
-    SETTLES_SECONDS,
-    span_name,
-)
+from relay.reconcile import OVERLAP_SECONDS, PIECE_SECONDS
+from relay.reconcile_notes import ChannelNote, GroupNote, channel_key, group_key, group_name, place_name
 from relay.sources import GONE_SECONDS
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Call, Clock, FakeSecrets, FakeSession, Relay, secrets_of
 
-ACCESS = {"api_key": "BPU-canary", "environment_id": "e1"}
+ACCESS = {"api_key": "BPU-canary", "environment_id": "e1", "reconcile": "ring"}
 LIST_PATH = "/resources/v2.0/environments/e1/incidents"
 REST = {"base_url": "https://acme.xmatters.com", "auth": {"type": "basic", "username": "u", "password": "p"}}
 
@@ -92,7 +87,7 @@ def incident(clock: Clock, name: str = "i1", *, ago: float = 300, **members: Any
 
 @dataclass
 class Scene:
-    """A relay, and the BigPanda that it asks; its channel was looked at a day ago for the first time."""
+    """A relay, and the BigPanda that it asks; its channel was compared a day ago for the first time."""
 
     relay: Relay
     tenant: Tenant
@@ -109,8 +104,9 @@ class Scene:
 
     def once(self) -> dict[str, Any]:
         """What one look at the channel finds."""
-        found: dict[str, Any] = self.relay.reconciler.reconcile().get("noc", {})
-        return found
+        found = self.relay.reconcile().get("noc")
+        members = found._asdict() if found else {}
+        return {name: value for name, value in members.items() if value or name in {"compared", "missed", "woken"}}
 
     def told(self) -> list[str]:
         """What people were told, in order, by status."""
@@ -131,11 +127,23 @@ def scene(*, since: float = 86_400, policy: dict[str, Any] | None = None, rest: 
         secrets = FakeSecrets(noc=json.dumps(secret))
     relay = Relay(FakeSession(accepted), secrets=secrets, bigpanda=FakeSession(tenant), clock=clock, dynamodb=table)
     if since:
-        known = relay.channels.get("noc").bigpanda
-        assert known
-        span = Span(clock.now - since, clock.now - min(since, 600))
-        Look(spans={span_name(known, place): span for place in ("e0", "e1")}).write(relay.table, "noc")
+        last = clock.now - min(since, 600)
+        for place in ("e0", "e1"):
+            known = access_of(relay)
+            ChannelNote(clock.now - since, last).write(relay.table, channel_key(place_name(known, place), "noc"))
+            GroupNote(last=last).write(relay.table, group_name(known, place))
     return Scene(relay, tenant)
+
+
+def access_of(relay: Relay) -> Access:
+    access = relay.channels.get("noc").bigpanda
+    assert access
+    return access
+
+
+def note_of(this: Scene) -> GroupNote:
+    """The note of the group that compares the environment e1."""
+    return GroupNote.read(this.relay.table, group_name(access_of(this.relay), "e1"))
 
 
 class TestMissed:
@@ -482,10 +490,9 @@ class TestPlaces:
     def test_or_in_one_that_was_looked_at_for_long(self) -> None:
         this = scene(environment_id=None)
         self.shared_from(this, e0=(), e1=())
-        note, access = Look.read(this.relay.table, "noc"), this.relay.channels.get("noc").bigpanda
-        assert access
-        spans = {name: span for name, span in note.spans.items() if name != span_name(access, "e0")}
-        note._replace(spans=spans).write(this.relay.table, "noc")
+        access = access_of(this.relay)
+        for name in (channel_key(place_name(access, "e0"), "noc"), group_key(group_name(access, "e0"))):
+            del this.relay.dynamodb.items[name]
         this.has(incident(this.relay.clock))
         assert this.look()["missed"] == 1
 
@@ -729,10 +736,10 @@ class TestLooks:
         this.relay.share(status="critical", changedOn=int(this.relay.clock.now - 600))
         this.has(incident(this.relay.clock, status="Ok"), incident(this.relay.clock, "i2"))
         this.tenant.faults["folder="] = fails
-        before = Look.read(this.relay.table, "noc").spans
+        before = note_of(this).last
         seen = this.look()
         assert (seen["missed"], bool(seen["failure"])) == (0, True)
-        assert Look.read(this.relay.table, "noc").spans == before
+        assert note_of(this).last == before
         assert this.relay.recorder.metrics()["reconcile_failed"] == 2
         this.tenant.faults.clear()
         this.relay.clock.now += 300
@@ -781,25 +788,27 @@ class TestLooks:
     def test_a_look_that_died_is_followed_by_another_once_its_lease_is_over(self) -> None:
         this = scene()
         this.has(incident(this.relay.clock))
-        died = Look.read(this.relay.table, "noc")._replace(until=this.relay.clock.now + LEASE_SECONDS)
-        died.write(this.relay.table, "noc")
+        died = note_of(this)._replace(run="r1", is_working=True, until=this.relay.clock.now + PIECE_SECONDS)
+        died.write(this.relay.table, group_name(access_of(this.relay), "e1"))
         assert this.once() == {}
-        this.relay.clock.now += LEASE_SECONDS + 1
+        this.relay.clock.now += PIECE_SECONDS + 1
         assert this.look()["missed"] == 1
 
     def test_a_note_that_cannot_be_read_is_begun_anew(self) -> None:
         this = scene(since=0)
-        this.relay.table.write("reconcile/noc", 0, '["x"]')
+        access = access_of(this.relay)
+        for name in (channel_key(place_name(access, "e1"), "noc"), group_key(group_name(access, "e1"))):
+            this.relay.table.write(name, 0, '["x"]')
         this.has(incident(this.relay.clock))
         assert this.once()["compared"] == 1
-        [span] = Look.read(this.relay.table, "noc").spans.values()
-        assert span == (this.relay.clock.now, this.relay.clock.now)
+        assert note_of(this).last == this.relay.clock.now
 
     def test_a_table_that_fails_is_said_and_nothing_rings(self) -> None:
         this = scene()
         this.has(incident(this.relay.clock))
         this.relay.dynamodb.failure = ClientError({"Error": {"Code": "InternalServerError"}}, "GetItem")
-        assert this.look()["failure"].startswith("DynamoDB refused")
+        assert this.look() == {}
+        assert this.relay.recorder.metrics()["reconcile_failed"] == 2
         assert this.relay.retries.messages == []
 
     @pytest.mark.parametrize("access", [{"reconcile": False}, {"environment_id": None}])
@@ -821,9 +830,8 @@ class TestLooks:
             raise ChannelUnreadable("Secrets Manager refused to list the channels: AccessDenied")
 
         this = scene()
-        reconciler = this.relay.reconciler
-        object.__setattr__(reconciler, "names", fails)
-        assert reconciler.reconcile() == {}
+        object.__setattr__(this.relay.schedule, "names", fails)
+        assert this.once() == {}
         assert this.relay.recorder.metrics()["reconcile_failed"] == 1
 
     def test_what_was_missed_is_said_loudly(self) -> None:

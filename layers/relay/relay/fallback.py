@@ -5,7 +5,7 @@ storm the next message says how many more incidents there are.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import replace
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 MINUTE = 60.0
 MAX_SUBJECT = 99
 MAX_WORDS = 200
+# Incidents by name in one message.
+MAX_NAMED = 10
 _KEY = "fallback"
 _TRIES = 4
 
@@ -33,6 +35,20 @@ class Unconfirmed(NamedTuple):
     """Signals that xMatters accepted and made no page of, by xMatters' request ids."""
 
     request_ids: tuple[str, ...]
+
+
+class Missed(NamedTuple):
+    """A critical incident that is not rung.
+
+    Attributes:
+        incident_id: BigPanda's id of it.
+        said: What it says of itself; empty if nothing.
+        link: Its address in BigPanda's console.
+    """
+
+    incident_id: str
+    said: str
+    link: str
 
 
 class Told(Enum):
@@ -69,6 +85,14 @@ class Fallback:
             return Told.COUNTED
         owed = _unconfirmed(job, unconfirmed, others) if unconfirmed else _owed(job, others, is_given_up=is_given_up)
         return Told.TOLD if self._publish(owed, others) else Told.NOT
+
+    def missed(self, channels: Sequence[str], missed: Sequence[Missed]) -> bool:
+        """Notify the topic, in one message, of criticals that BigPanda shows and no share told of.
+
+        False if that failed. A reconcile run has one such message at most for each of its pieces, and each incident is
+        in one: so nothing is counted.
+        """
+        return self._publish(_missed(channels, missed), 0)
 
     def flush(self, job: Job) -> bool:
         """Tell the topic of those that were only counted, if a minute is over; `job` may be one of them.
@@ -172,6 +196,22 @@ def _unconfirmed(job: Job, unconfirmed: Unconfirmed, others: int) -> _Message:
         "Is somebody on it? If not, notify the recipients by other means now.",
         "The relay does not send the signal again.",
         "What to do: docs/operate.md, UnconfirmedAlarm.",
+    )
+
+
+def _missed(channels: Sequence[str], missed: Sequence[Missed]) -> _Message:
+    first, more = missed[0], len(missed) - 1
+    named = [f"Incident {legal_text(each.incident_id)}: {legal_text(each.said)[:MAX_WORDS]}" for each in missed]
+    return _message(
+        f"CRITICAL, not rung: incident {first.incident_id}{f' and {more} more' if more else ''}",
+        f"BigPanda shows {len(missed)} critical incidents of which no share came to the relay. Nobody was notified.",
+        *named[:MAX_NAMED],
+        f"And {len(missed) - MAX_NAMED} more." if len(missed) > MAX_NAMED else "",
+        f"They may be of channel {', '.join(channels[:MAX_NAMED])}{' or others' if len(channels) > MAX_NAMED else ''}, "
+        "or shared with others alone: BigPanda does not say with whom.",
+        f"In BigPanda: {legal_text(first.link)}",
+        "If they are yours, notify the recipients by other means now.",
+        'What to do: docs/operate.md, "A missed critical".',
     )
 
 
