@@ -37,6 +37,7 @@ from relay.pace import Pace
 from relay.pages import Pages
 from relay.queues import Queue
 from relay.reconcile import Reconciler
+from relay.reconcile_report import Reporter
 from relay.reconcile_schedule import Schedule
 from relay.sending import Sender
 from relay.shares import Shares
@@ -302,7 +303,7 @@ class Relay:
             Comparison(self.channels, self.sources, self.ledger, self.clock),
             self.table,
             self.keeper,
-            fallback,
+            Reporter(fallback, telemetry, self.clock),
             telemetry,
             self.clock,
         )

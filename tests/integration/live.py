@@ -30,6 +30,7 @@ from relay.outward import Outward
 from relay.pace import Pace
 from relay.pages import Pages
 from relay.reconcile import Reconciler
+from relay.reconcile_report import Reporter
 from relay.reconcile_schedule import Schedule
 from relay.secrets_manager import Secrets
 from relay.sending import Sender
@@ -98,7 +99,7 @@ class Live:
             Comparison(self.channels, sources, Ledger(table), self.clock),
             table,
             keeper,
-            fallback,
+            Reporter(fallback, telemetry, self.clock),
             telemetry,
             self.clock,
         )

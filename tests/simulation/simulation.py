@@ -35,6 +35,7 @@ from relay.pages import Pages
 from relay.queues import Queue
 from relay.reconcile import Reconciler
 from relay.reconcile_notes import channel_key, group_key, group_name, place_name
+from relay.reconcile_report import Reporter
 from relay.reconcile_schedule import Schedule
 from relay.replay import Replay
 from relay.sending import Sender
@@ -225,7 +226,8 @@ class Simulation:
             Lister(bigpanda, turns, clock, deadline),
             Comparison(channels, sources, Ledger(table), clock),
         )
-        reconciler = Reconciler(channels, lister, comparison, table, keeper, fallback, _telemetry(), clock)
+        reporter = Reporter(fallback, _telemetry(), clock)
+        reconciler = Reconciler(channels, lister, comparison, table, keeper, reporter, _telemetry(), clock)
         return Functions(
             Webhook(channels, Shares(delivery, sources).take, _telemetry(), clock, deadline),
             Webhook(channels, Callbacks(keeper, clock).take, _telemetry(), clock, deadline, door="callback"),

@@ -150,6 +150,20 @@ def test_incident_that_changed_in_an_outage_of_bigpanda_is_reported_after_it() -
     assert this.look()["unannounced"] == 1
 
 
+def test_unknown_incident_that_reopens_has_time_to_be_shared() -> None:
+    this = reporting()
+    this.has(incident(this.relay.clock))
+    this.once()
+    this.relay.clock.now += 60
+    this.has(incident(this.relay.clock, status="Ok", ago=5))
+    this.once()
+    this.relay.clock.now += 60
+    this.has(incident(this.relay.clock, ago=5))
+    assert "unannounced" not in this.once()
+    this.relay.clock.now += SETTLES_SECONDS
+    assert this.once()["unannounced"] == 1
+
+
 def test_unknown_incident_whose_snooze_ends_is_reported() -> None:
     this = reporting()
     old = incident(this.relay.clock, ago=86_000)

@@ -1,9 +1,11 @@
 """Reconcile runs as chains of chores: pieces, leases, what is interrupted, and who comes first."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from copy import replace
 from itertools import cycle
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
@@ -12,7 +14,16 @@ from relay.comparison import SETTLES_SECONDS
 from relay.http import Answer
 from relay.listing import SILENT_SECONDS
 from relay.message import Job, UnreadableMessage
-from relay.reconcile import MAX_DETAILS, NOTED_SECONDS, PACED_SECONDS, PIECE_SECONDS, RUN_SECONDS, WAIT_SECONDS
+from relay.reconcile import (
+    ENTRIES_AT_ONCE,
+    MAX_DETAILS,
+    NOTED_SECONDS,
+    OVERLAP_SECONDS,
+    PACED_SECONDS,
+    PIECE_SECONDS,
+    RUN_SECONDS,
+    WAIT_SECONDS,
+)
 from relay.reconcile_chore import Chore
 from relay.reconcile_notes import channel_key, group_name, place_name, read_channel_notes
 from tests.unit.reconcile_scene import (
@@ -106,18 +117,20 @@ class TestPieces:
     def test_channels_that_were_not_reached_are_compared_in_the_next_piece(self) -> None:
         this = scene()
         with_channels(this, **{f"c{number}": {} for number in range(5)})
-        this.has(incident(this.relay.clock))
+        this.has(*(incident(this.relay.clock, f"i{number}") for number in range(ENTRIES_AT_ONCE // 4)))
         settled(this)
         batch = this.relay.dynamodb.batch_get_item
 
         def slow(**request: object) -> dict[str, object]:
-            this.relay.clock.now += 4
+            this.relay.clock.now += 1
             return batch(**request)  # type: ignore[arg-type]
 
         this.relay.dynamodb.batch_get_item = slow  # type: ignore[method-assign]
-        assert this.once() == {"compared": 1, "missed": 6, "woken": 0}
-        channels = sorted(job.channel for job in this.relay.retries.jobs())
-        assert channels == ["c0", "c1", "c2", "c3", "c4", "noc"]
+        asked = listings(this)
+        assert this.once() == {"compared": 250, "missed": 1500, "woken": 0}
+        assert listings(this) - asked > 5, "there was more than one piece"
+        channels = Counter(job.channel for job in this.relay.retries.jobs())
+        assert channels == dict.fromkeys(["c0", "c1", "c2", "c3", "c4", "noc"], 250)
 
     def test_details_are_asked_for_few_criticals_first(self) -> None:
         this = scene()
@@ -178,6 +191,39 @@ class TestPieces:
         this.relay.chores.failure = None
         this.relay.clock.now += WAIT_SECONDS
         assert this.once()["compared"] == 60
+
+    def test_listed_page_is_relayed_whole_although_another_folder_fails(self) -> None:
+        this = scene()
+        this.has(incident(this.relay.clock, status="Warning"))
+        this.tenant.faults["folder=resolved"] = lambda _: Answer(500, {}, b"")
+        found = this.look()
+        assert (found["missed"], found["reason"]) == (1, "upstream")
+        assert queued(this) == ["i1"]
+
+    def test_first_run_lists_what_ended_in_the_last_minutes(self) -> None:
+        this = scene(since=0)
+        this.once()
+        [since] = [parse_qs(urlsplit(call.url).query)["from"] for call in this.relay.bigpanda.calls[2:]]
+        assert since == [str(int(this.relay.clock.now - OVERLAP_SECONDS))]
+
+    def test_channel_is_compared_from_its_first_run_on_though_that_run_failed(self) -> None:
+        this = scene(since=0)
+        this.tenant.faults["folder="] = lambda _: Answer(500, {}, b"")
+        this.once()
+        this.relay.clock.now += 3600
+        this.tenant.faults.clear()
+        this.has(incident(this.relay.clock, ago=1800))
+        assert this.look()["missed"] == 1
+
+    def test_incident_that_woke_is_not_remembered_as_snoozed(self) -> None:
+        this = scene()
+        this.has(incident(this.relay.clock, snooze={"snoozed": True}))
+        this.once()
+        assert list(note_of(this).asleep) == ["i1"]
+        this.relay.clock.now += 300
+        this.has(incident(this.relay.clock))
+        this.once()
+        assert note_of(this).asleep == {}
 
 
 class TestLease:

@@ -193,13 +193,15 @@ def _reconciler(
     from relay.comparison import Comparison
     from relay.listing import Lister
     from relay.reconcile import Reconciler
+    from relay.reconcile_report import Reporter
     from relay.sources import Sources
     from relay.turns import Turns
 
     bigpanda = BigPanda(Outward(Session(_hosts(config), most=_MOST_BYTES)))
     lister = Lister(bigpanda, Turns(table, time.time, time.sleep), time.time, _DEADLINES)
     comparison = Comparison(channels, Sources(table, time.time), Ledger(table), time.time)
-    return Reconciler(channels, lister, comparison, table, keeper, fallback, telemetry, time.time)
+    reporter = Reporter(fallback, telemetry, time.time)
+    return Reconciler(channels, lister, comparison, table, keeper, reporter, telemetry, time.time)
 
 
 def _keeper(config: Config) -> Keeper:

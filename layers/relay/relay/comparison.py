@@ -113,11 +113,15 @@ class Compared:
             self.differing[name] = replace(self.differing[name], queued=at)
 
 
-class _Known(NamedTuple):
+class Known(NamedTuple):
     """An incident that the ledger knows, by the recipients that shares of it named."""
 
     recipients: Recipients
     entry: Entry
+
+
+# By incident.
+type Entries = Mapping[str, list[Known]]
 
 
 @dataclass(frozen=True)
@@ -129,10 +133,38 @@ class Comparison:
     ledger: Ledger
     clock: Callable[[], float]
 
+    def read(self, members: Sequence[Member], incidents: Sequence[Seen]) -> dict[str, Entries]:
+        """Return what the ledgers of channels have of incidents, by channel: one batch for many. Raises LedgerError."""
+        keys: dict[tuple[str, str, Recipients], str] = {}
+        for member in members:
+            ids = [each.share.incident_id for each in incidents]
+            named = self.sources.of_incidents(member.name, ids) if member.names_recipients else dict.fromkeys(ids, ())
+            # An answer that is missing must not pass for one that there is nothing.
+            if len(named) < len(ids):
+                raise LedgerError("DynamoDB did not answer for all incidents")
+            for incident_id in ids:
+                # Shares may have named recipients, and each set of them has an entry.
+                for each in ((), *member.recipients, *named[incident_id]):
+                    keys[member.name, incident_id, each] = key(member.name, each, incident_id)
+        found = self.ledger.read_many(set(keys.values()))
+        if any(name not in found for name in keys.values()):
+            raise LedgerError("DynamoDB did not answer for all incidents")
+        entries: dict[str, dict[str, list[Known]]] = {member.name: {} for member in members}
+        for (channel, incident_id, recipients), name in keys.items():
+            if found[name].sequence:
+                entries[channel].setdefault(incident_id, []).append(Known(recipients, found[name]))
+        return dict(entries)
+
     def compare(
-        self, group: Group, member: Member, before: ChannelNote, incidents: Sequence[Seen], asleep: Mapping[str, float]
+        self,
+        group: Group,
+        member: Member,
+        before: ChannelNote,
+        incidents: Sequence[Seen],
+        entries: Entries,
+        asleep: Mapping[str, float],
     ) -> Compared:
-        """Compare a channel's ledger with incidents; `asleep` has when each was seen snoozed (epoch seconds).
+        """Compare a channel's entries with incidents; `asleep` has when each was seen snoozed (epoch seconds).
 
         Raises LedgerError, and ChannelError if something differs and the channel can't be read.
         """
@@ -140,9 +172,8 @@ class Comparison:
         note = before if now - before.seen < FORGOTTEN_SECONDS else ChannelNote(now, now, {}, before.sequence)
         recent = {name: each for name, each in note.differing.items() if now - each.since < FORGOTTEN_SECONDS}
         compared = Compared(member, before, note, recent)
-        entries = self._entries(member, [each.share.incident_id for each in incidents])
         for seen in incidents:
-            self._compare_one(group, compared, seen, entries[seen.share.incident_id], asleep)
+            self._compare_one(group, compared, seen, entries.get(seen.share.incident_id, []), asleep)
         return compared
 
     def channel(self, group: Group, member: Member) -> Channel | None:
@@ -153,28 +184,8 @@ class Comparison:
             return None
         return channel if group.has(channel) else None
 
-    def _entries(self, member: Member, incident_ids: Sequence[str]) -> dict[str, list[_Known]]:
-        """Return the entries of incidents: their shares may have named recipients, each set with an entry."""
-        named = self.sources.of_incidents(member.name, incident_ids) if member.names_recipients else {}
-        if member.names_recipients and len(named) < len(incident_ids):
-            raise LedgerError("DynamoDB did not answer for all incidents")
-        keys = {
-            (incident_id, recipients): key(member.name, recipients, incident_id)
-            for incident_id in incident_ids
-            for recipients in ((), *member.recipients, *named.get(incident_id, ()))
-        }
-        found = self.ledger.read_many(set(keys.values()))
-        if any(name not in found for name in keys.values()):
-            # An entry that is not answered for must not pass for one that is not there.
-            raise LedgerError("DynamoDB did not answer for all incidents")
-        entries: dict[str, list[_Known]] = {incident_id: [] for incident_id in incident_ids}
-        for (incident_id, recipients), name in keys.items():
-            if found[name].sequence:
-                entries[incident_id].append(_Known(recipients, found[name]))
-        return entries
-
     def _compare_one(
-        self, group: Group, compared: Compared, seen: Seen, known: list[_Known], asleep: Mapping[str, float]
+        self, group: Group, compared: Compared, seen: Seen, known: list[Known], asleep: Mapping[str, float]
     ) -> None:
         state, name, member = seen.state, short(seen.share.incident_id), compared.member
         if known:
@@ -199,7 +210,7 @@ class Comparison:
             if recipients:
                 compared.findings.append(Finding(member, seen, tuple(recipients), not known, is_woken))
 
-    def _is_settled(self, compared: Compared, name: str, state: State, differing: Sequence[_Known]) -> bool:
+    def _is_settled(self, compared: Compared, name: str, state: State, differing: Sequence[Known]) -> bool:
         """True if the difference was seen by an earlier reconcile run, too, and no job for it is on the retry queue.
 
         A job was queued for an earlier difference of the same kind, if the ledger has since kept that job's state or a
@@ -212,7 +223,7 @@ class Comparison:
         compared.differing[name] = difference
         return now - difference.since >= SETTLES_SECONDS and now - difference.queued >= QUEUED_SECONDS
 
-    def _is_missed(self, group: Group, member: Member, state: State, known: _Known) -> bool:
+    def _is_missed(self, group: Group, member: Member, state: State, known: Known) -> bool:
         if is_known(known.entry, state, self.clock()):
             return False
         channel = self.channel(group, member)
@@ -223,7 +234,7 @@ class Comparison:
         is_owed = judge_change(known.entry, state, channel.policy.notify_on).standing == Standing.OWED
         return is_owed or leaves_pages
 
-    def _is_woken(self, group: Group, member: Member, seen: Seen, known: _Known, asleep: Mapping[str, float]) -> bool:
+    def _is_woken(self, group: Group, member: Member, seen: Seen, known: Known, asleep: Mapping[str, float]) -> bool:
         """True if a snooze ended on a critical, and no signal was sent since; its entry says so then."""
         state, slept_at = seen.state, asleep.get(short(seen.share.incident_id))
         channel = self.channel(group, member) if slept_at is not None and state.is_critical else None
@@ -262,6 +273,6 @@ def mark_of(state: State) -> str:
     return f"{state.is_open:d}{state.rank}"
 
 
-def _has_moved_on(differing: Sequence[_Known], queued: float) -> bool:
+def _has_moved_on(differing: Sequence[Known], queued: float) -> bool:
     """True if the ledger kept a state that came no earlier than the job that was queued then."""
     return any(each.entry.kept is not None and each.entry.kept.came >= queued for each in differing)

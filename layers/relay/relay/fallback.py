@@ -204,7 +204,7 @@ def _missed(channels: Sequence[str], missed: Sequence[Missed]) -> _Message:
     named = [f"Incident {legal_text(each.incident_id)}: {legal_text(each.said)[:MAX_WORDS]}" for each in missed]
     return _message(
         f"CRITICAL, not rung: incident {first.incident_id}{f' and {more} more' if more else ''}",
-        f"BigPanda shows {len(missed)} critical incidents of which no share came to the relay. Nobody was notified.",
+        "No share of these came to the relay, which did not notify anybody. BigPanda has them as critical:",
         *named[:MAX_NAMED],
         f"And {len(missed) - MAX_NAMED} more." if len(missed) > MAX_NAMED else "",
         f"They may be of channel {', '.join(channels[:MAX_NAMED])}{' or others' if len(channels) > MAX_NAMED else ''}, "

@@ -10,33 +10,32 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from copy import replace
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
+from itertools import batched
 
-from relay import details
 from relay.channel import Channel
 from relay.channel_cache import ChannelCache
 from relay.comparison import (
     FORGOTTEN_SECONDS,
-    SETTLES_SECONDS,
     Compared,
     Comparison,
+    Entries,
     Finding,
     Group,
     Seen,
-    mark_of,
     seen_at,
 )
 from relay.deadline import Deadline
-from relay.errors import ChannelError, LedgerError, QueueError, Reason, SendError, UnknownChannel
-from relay.fallback import Fallback, Missed
+from relay.errors import ChannelError, LedgerError, QueueError, SendError, UnknownChannel
 from relay.incident import Share
 from relay.keeping import Keeper, new_job, release_job
 from relay.listing import Lister, Position
 from relay.message import Job, seconds_of, timestamp
 from relay.outcome import Found
 from relay.reconcile_chore import Chore, Cursor, Member
-from relay.reconcile_notes import ChannelNote, Difference, GroupNote, channel_key, read_channel_notes, short
+from relay.reconcile_notes import GroupNote, channel_key, read_channel_notes, short
+from relay.reconcile_report import Reporter
+from relay.reconcile_run import COUNTS, Run
 from relay.shares import FIRST_EVENT
 from relay.table import Table
 from relay.telemetry import Telemetry
@@ -45,8 +44,8 @@ from relay.telemetry import Telemetry
 LISTING_SECONDS, RELAY_SECONDS, LAST_SECONDS = 5.0, 5.0, 1.5
 # Details are worth a call only while there is time for it and the queue.
 DETAILS_SECONDS = 3.0
-# Entries that one piece reads: 200 calls of BatchGetItem, some 3 seconds.
-MAX_ENTRIES = 20_000
+# Entries that one piece reads, 200 calls of BatchGetItem, some 3 seconds; and those between two looks at the time.
+MAX_ENTRIES, ENTRIES_AT_ONCE = 20_000, 1_000
 # A call each; the other incidents are relayed as the listing has them.
 MAX_DETAILS = 20
 # Longer than the chore worker's time-out, so that a piece has one worker.
@@ -61,108 +60,6 @@ PACED_SECONDS = 10.0
 OVERLAP_SECONDS = 900.0
 # The time of a complete run is noted for each channel no more often.
 NOTED_SECONDS = 3600.0
-FALLBACK_SECONDS = 3.0
-
-
-@dataclass
-class _Run:
-    """A piece of a run, as it is worked.
-
-    Attributes:
-        chore: The chore.
-        group: Key, base URL, query and environment.
-        note: The group's note, with this run's lease.
-        deadline: The time for this piece.
-        asleep: By incident, the time at which a snoozed one was seen last.
-        unannounced: By incident, those that no channel knows.
-        notes: The notes of the channels.
-        since: Incidents that ended later are listed, in epoch seconds.
-        counts: What the run found so far.
-        incidents: Those on the pages of this piece that are not snoozed, by id.
-        after: The first page after this piece; None if there is none.
-        compared: The channels that are compared with these.
-        done: The number of the channels that are compared with these pages, earlier pieces included.
-        known, unknown: As in the cursor.
-        takes_all: What is not critical may be queued.
-        holds: Something was not queued for that.
-        is_unfinished: There was no time to queue all.
-        waits, asked: As `waits` and `details` in the cursor.
-        whole: Shares with details, by incident.
-        trouble: The reason why BigPanda did not tell the page `after`; None if it did.
-    """
-
-    chore: Chore
-    group: Group
-    note: GroupNote
-    deadline: Deadline
-    asleep: dict[str, float]
-    unannounced: dict[str, Difference]
-    notes: dict[str, ChannelNote] = field(default_factory=dict)
-    since: float = 0.0
-    counts: Counter[str] = field(default_factory=Counter)
-    incidents: dict[str, Seen] = field(default_factory=dict)
-    after: Position | None = None
-    compared: list[Compared] = field(default_factory=list)
-    done: int = 0
-    known: set[str] = field(default_factory=set)
-    unknown: set[str] = field(default_factory=set)
-    takes_all: bool = False
-    holds: bool = False
-    is_unfinished: bool = False
-    waits: bool = False
-    asked: int = 0
-    whole: dict[str, Share] = field(default_factory=dict)
-    trouble: SendError | None = None
-
-    @property
-    def cursor(self) -> Cursor:
-        return self.chore.cursor
-
-    @property
-    def members(self) -> tuple[Member, ...]:
-        return self.chore.members
-
-    @property
-    def failure(self) -> SendError | None:
-        """The trouble, if it ends the run; others may use BigPanda's whole rate for a while."""
-        return None if self.trouble is None or self.trouble.reason == Reason.PACED else self.trouble
-
-    @property
-    def is_last(self) -> bool:
-        """True if nothing of the run comes after this piece, or before it."""
-        is_first = self.cursor.position == Position() and not self.cursor.members
-        return self.failure is not None or (is_first and self.after is None and self.done == len(self.members))
-
-    @property
-    def is_counted(self) -> bool:
-        """True if no earlier piece counted what this one lists."""
-        return not (self.cursor.takes_all or self.cursor.members or self.cursor.is_again)
-
-    def next(self) -> Cursor | None:
-        """Return where the next piece begins; None if the run is complete."""
-        now, all_of = self.cursor, len(self.members)
-        kept = replace(
-            now,
-            piece=now.piece + 1,
-            holds=now.holds or self.holds,
-            waits=now.waits or self.waits,
-            details=self.asked,
-            counts=tuple(self.counts[name] for name in _COUNTS),
-        )
-        if self.is_unfinished:
-            return replace(kept, is_again=True)
-        if self.done < all_of:
-            known, unknown = tuple(sorted(self.known)), tuple(sorted(self.unknown))
-            return replace(kept, members=self.done, known=known, unknown=unknown, is_again=False)
-        fresh = replace(kept, members=0, known=(), unknown=(), is_again=False)
-        if self.after is not None:
-            return replace(fresh, position=self.after)
-        if kept.holds and not now.takes_all:
-            return replace(fresh, position=Position(), takes_all=True)
-        return None
-
-
-_COUNTS = ("compared", "missed", "woken", "unannounced", "unreadable")
 
 
 @dataclass(frozen=True)
@@ -175,7 +72,7 @@ class Reconciler:
         comparison: Compares with the ledger.
         table: The table with the notes of runs.
         keeper: Takes the jobs of missed states, and the next chore.
-        fallback: Is notified of criticals that are not rung.
+        reporter: Reports what no channel knows.
         telemetry: Log and metrics.
         clock: Gives epoch seconds.
     """
@@ -185,7 +82,7 @@ class Reconciler:
     comparison: Comparison
     table: Table
     keeper: Keeper
-    fallback: Fallback
+    reporter: Reporter
     telemetry: Telemetry
     clock: Callable[[], float]
 
@@ -206,7 +103,7 @@ class Reconciler:
             return None
         return self._worked(run) if run else None
 
-    def _worked(self, run: _Run) -> Found | None:
+    def _worked(self, run: Run) -> Found | None:
         cursor: Cursor | None = None
         failed: SendError | QueueError | LedgerError | None = None
         try:
@@ -235,7 +132,7 @@ class Reconciler:
                 return Group(channel.bigpanda, chore.environment_id)
         return None
 
-    def _begun(self, chore: Chore, group: Group, deadline: Deadline) -> _Run | None:
+    def _begun(self, chore: Chore, group: Group, deadline: Deadline) -> Run | None:
         """Take the group's lease for a piece; return None if another run or another worker has it, or it is done."""
         note, now, cursor = GroupNote.read(self.table, group.name), self.clock(), chore.cursor
         is_expected = note.run == chore.run and note.piece == cursor.piece
@@ -250,13 +147,13 @@ class Reconciler:
         if taken is None:
             return None
         recent = {name: each for name, each in taken.unannounced.items() if now - each.since < FORGOTTEN_SECONDS}
-        counts = Counter(dict(zip(_COUNTS, cursor.counts, strict=True)))
-        run = _Run(chore, group, taken, deadline, dict(taken.asleep), recent, counts=counts)
+        counts = Counter(dict(zip(COUNTS, cursor.counts, strict=True)))
+        run = Run(chore, group, taken, deadline, dict(taken.asleep), recent, counts=counts)
         run.done, run.known, run.unknown = cursor.members, set(cursor.known), set(cursor.unknown)
         run.asked = cursor.details
         return run
 
-    def _piece(self, run: _Run) -> None:
+    def _piece(self, run: Run) -> None:
         """Work a piece. Raises QueueError and LedgerError."""
         keys = {member.name: channel_key(run.group.place, member.name) for member in run.members}
         run.notes = read_channel_notes(self.table, keys)
@@ -266,20 +163,20 @@ class Reconciler:
         self._list(run)
         self._compare(run)
         if run.done == len(run.members):
-            self._report(run)
+            self.reporter.report(run)
         self._relay(run)
         if run.done == len(run.members) and not run.is_unfinished:
             for incident_id in run.incidents:
                 run.asleep.pop(short(incident_id), None)
 
-    def _last(self, run: _Run) -> float:
+    def _last(self, run: Run) -> float:
         """Return the time of the last complete run; for a new group, as of another key, its channels' own."""
         now = self.clock()
         if now - run.note.last < FORGOTTEN_SECONDS:
             return run.note.last
         return min(note.seen if now - note.seen < FORGOTTEN_SECONDS else now for note in run.notes.values())
 
-    def _list(self, run: _Run) -> None:
+    def _list(self, run: Run) -> None:
         """List pages, as long as there is time for them and for the comparison; keep the incidents that are awake.
 
         Raises LedgerError.
@@ -313,29 +210,35 @@ class Reconciler:
         run.incidents = {name: seen for name, seen in run.incidents.items() if name in awake}
         run.counts["compared"] += len(run.incidents) if run.is_counted else 0
 
-    def _compare(self, run: _Run) -> None:
-        """Compare channels with the incidents of this piece, one at least, until too little time is left."""
+    def _compare(self, run: Run) -> None:
+        """Compare channels with the incidents of this piece, some at least, until too little time is left."""
         incidents = list(run.incidents.values())
-        for member in run.members[run.cursor.members :]:
+        at_once = max(1, ENTRIES_AT_ONCE // max(1, len(incidents)))
+        for members in batched(run.members[run.cursor.members :], at_once, strict=False):
             if run.done > run.cursor.members and run.deadline.remaining() < RELAY_SECONDS:
                 return
-            run.done += 1
-            try:
-                compared = self.comparison.compare(run.group, member, run.notes[member.name], incidents, run.asleep)
-            except ChannelError as error:
-                self._not_compared(member, error)
-                continue
-            except LedgerError:
-                raise
-            except Exception as error:  # noqa: BLE001 - it must not keep the other channels
-                self.telemetry.crashed(error)
-                continue
+            entries = self.comparison.read(members, incidents)
+            for member in members:
+                self._compare_one(run, member, incidents, entries[member.name])
+                run.done += 1
+
+    def _compare_one(self, run: Run, member: Member, incidents: Sequence[Seen], entries: Entries) -> None:
+        note = run.notes[member.name]
+        try:
+            compared = self.comparison.compare(run.group, member, note, incidents, entries, run.asleep)
+        except ChannelError as error:
+            self._not_compared(member, error)
+        except LedgerError:
+            raise
+        except Exception as error:  # noqa: BLE001 - it must not keep the other channels
+            self.telemetry.crashed(error)
+        else:
             run.compared.append(compared)
             run.known |= compared.known
             run.unknown |= compared.unknown
             run.waits |= compared.waits
 
-    def _relay(self, run: _Run) -> None:
+    def _relay(self, run: Run) -> None:
         """Queue what was missed, criticals first; as much as there is time for. Raises QueueError and LedgerError."""
         run.takes_all = run.cursor.takes_all or run.is_last
         findings = [(finding, compared) for compared in run.compared for finding in compared.findings]
@@ -351,7 +254,7 @@ class Reconciler:
                 count += 1
                 run.counts["woken" if finding.is_woken else "missed"] += 1
 
-    def _keep(self, run: _Run, finding: Finding, compared: Compared) -> bool:
+    def _keep(self, run: Run, finding: Finding, compared: Compared) -> bool:
         """Put jobs for a finding on the retry queue; return False if the channel does not want it any more.
 
         Raises QueueError if the retry queue does not take it.
@@ -374,7 +277,7 @@ class Reconciler:
         compared.queued(finding, seconds_of(timestamp(now)))
         return True
 
-    def _channel(self, run: _Run, finding: Finding) -> Channel | None:
+    def _channel(self, run: Run, finding: Finding) -> Channel | None:
         try:
             channel = self.comparison.channel(run.group, finding.member)
         except ChannelError as error:
@@ -383,7 +286,7 @@ class Reconciler:
         rings = channel is not None and channel.bigpanda is not None and channel.bigpanda.reconcile == "ring"
         return channel if rings or not finding.is_first else None
 
-    def _whole(self, run: _Run, share: Share) -> Share:
+    def _whole(self, run: Run, share: Share) -> Share:
         """Return the share with the details of its alerts, if the run may ask for them still: a page needs none."""
         if share.incident_id in run.whole:
             return run.whole[share.incident_id]
@@ -398,55 +301,13 @@ class Reconciler:
         run.whole[share.incident_id] = found
         return found
 
-    def _report(self, run: _Run) -> None:
-        """Report open incidents that no channel of the group knows: in the log, and criticals to the fallback topic.
-
-        An incident that another channel of the group knows was relayed to somebody. One that did not change since the
-        last complete run was reported by an earlier run, or was none of the channels' business then.
-        """
-        now, names = self.clock(), {short(name): seen for name, seen in run.incidents.items()}
-        came = [name for name in run.known & run.unannounced.keys() if run.unannounced.pop(name).queued]
-        found: list[Seen] = []
-        for name in sorted(run.unknown - run.known & names.keys()):
-            state, known = names[name].state, run.unannounced.get(name)
-            is_recent = state.version is None or state.version[0] >= run.since or name in run.asleep
-            if known is None and not is_recent:
-                continue
-            if known is None or known.mark != mark_of(state):
-                run.unannounced[name] = Difference(mark_of(state), now)
-            elif not known.queued and now - known.since >= SETTLES_SECONDS:
-                found.append(names[name])
-        told = self._told(run, found)
-        for share, _ in told:
-            name = short(share.incident_id)
-            run.unannounced[name] = replace(run.unannounced[name], queued=now)
-            self.telemetry.unannounced(share.incident_id, share.status, [each.name for each in run.members])
-        run.counts["unannounced"] += len(told)
-        run.note = run.note.counting(now, found=len(told), came=len(came))
-
-    def _told(self, run: _Run, found: Sequence[Seen]) -> list[Seen]:
-        """Notify the fallback topic of the criticals among these; return those that need no other attempt."""
-        criticals = [each for each in found if each.state.is_critical]
-        others = [each for each in found if not each.state.is_critical]
-        if not criticals:
-            return others
-        channels = [member.name for member in run.members if not member.rings]
-        tell = partial(self.fallback.missed, channels, [_missed(each.share) for each in criticals])
-        try:
-            is_told = run.deadline.run(tell, part="fallback", at_least=FALLBACK_SECONDS, at_most=FALLBACK_SECONDS)
-        except TimeoutError:
-            is_told = False
-        if not is_told:
-            self.telemetry.notice("fallback_failed", "the fallback topic could not be told of a missed critical")
-        return [*criticals, *others] if is_told else others
-
     def _ended(
-        self, run: _Run, cursor: Cursor | None, failed: SendError | QueueError | LedgerError | None
+        self, run: Run, cursor: Cursor | None, failed: SendError | QueueError | LedgerError | None
     ) -> Found | None:
         """Write the notes; keep the next piece, or say what the run found. A failure is said, and ends the run."""
         now = self.clock()
         try:
-            self._write_channel_notes(run, now, is_failed=failed is not None)
+            self._write_channel_notes(run, now)
             note = replace(run.note, asleep=run.asleep, unannounced=run.unannounced, is_working=False)
             is_complete = cursor is None and failed is None
             # What is over is not listed for long.
@@ -475,15 +336,8 @@ class Reconciler:
             found = replace(found, failure=detail, reason=failed.reason)
         return self._said(run.chore, found, run.deadline)
 
-    def _write_channel_notes(self, run: _Run, now: float, *, is_failed: bool) -> None:
-        """Write the notes that changed; and now and then, of the others, that a complete run compared the channel.
-
-        A channel is compared from its first run on, though that run failed.
-        """
-        for name, note in run.notes.items() if is_failed else ():
-            is_new = now - note.seen >= FORGOTTEN_SECONDS and all(each.member.name != name for each in run.compared)
-            if is_new and run.deadline.remaining() > LAST_SECONDS:
-                replace(note, since=now, seen=now, differing={}).write(self.table, channel_key(run.group.place, name))
+    def _write_channel_notes(self, run: Run, now: float) -> None:
+        """Write the notes that changed; and now and then, of the others, that a complete run compared the channel."""
         for compared in run.compared:
             if run.note.last > compared.note.seen and now - compared.note.seen > NOTED_SECONDS:
                 compared.note = replace(compared.note, seen=run.note.last)
@@ -502,9 +356,3 @@ class Reconciler:
 def _urgency(finding: Finding) -> tuple[bool, bool]:
     """Sort criticals first, then what is open, then what is over."""
     return not finding.seen.state.is_critical, not finding.seen.state.is_open
-
-
-def _missed(share: Share) -> Missed:
-    found = details.of(share)
-    described = (*(alert.description for alert in found.alerts), found.description)
-    return Missed(share.incident_id, next(filter(None, described), ""), found.link)
