@@ -7,7 +7,7 @@ three: a rotated key makes another group, and the channel's note at the place st
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
@@ -159,6 +159,16 @@ def read_channel_notes(table: Table, keys: Mapping[str, str]) -> dict[str, Chann
     """
     found = table.read_many(keys.values())
     return {channel: ChannelNote.of(*_members(found[key])) for channel, key in keys.items() if key in found}
+
+
+def read_unannounced(table: Table, access: Access, environment_ids: Iterable[str]) -> Unannounced:
+    """Return how many incidents no channel knew in the last days, of the groups of these environments.
+
+    Raises LedgerError.
+    """
+    notes = [GroupNote.read(table, group_name(access, each)) for each in environment_ids]
+    days = [day for note in notes for day in note.days.values()]
+    return Unannounced(sum(day.found for day in days), sum(day.came for day in days))
 
 
 def place_name(access: Access, environment_id: str) -> str:

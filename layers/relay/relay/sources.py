@@ -80,21 +80,32 @@ class Sources:
         found = self.table.read_many(set(keys.values()))
         return {each: tuple(_sets(found[key])[0]) for each, key in keys.items() if key in found}
 
+    def of(self, channel: Channel) -> Mapping[str, tuple[Recipients, ...]]:
+        """Return the environments that share with a channel, and for which recipients. Raises LedgerError."""
+        return self._places(channel, _sources(self.table.read(_key(channel.name)))[0])
+
     def of_all(self, channels: Sequence[Channel]) -> dict[str, Mapping[str, tuple[Recipients, ...]]]:
-        """Return the environments that share with each channel, and for which recipients, by the channel's name.
+        """Return the same for many channels, by name, without those that DynamoDB did not answer for.
 
-        Where no share came yet, that is the environment of the channel's own settings. Of several webhooks of one
-        environment, those count that shared there lately. A channel that DynamoDB did not answer for is left out.
-        Raises LedgerError.
+        What is about to expire is written anew. Raises LedgerError.
         """
-        found = self.table.read_many([_key(channel.name) for channel in channels])
-        known = {channel.name: channel for channel in channels if _key(channel.name) in found}
-        return {name: self._places(channel, *_sources(found[_key(name)])) for name, channel in known.items()}
+        texts = self.table.read_many([_key(channel.name) for channel in channels])
+        places: dict[str, Mapping[str, tuple[Recipients, ...]]] = {}
+        for channel in channels:
+            if _key(channel.name) not in texts:
+                continue
+            found, sequence = _sources(texts[_key(channel.name)])
+            if found and max(source.at for source in found) < self.clock() - REFRESH_SECONDS:
+                self.table.write(_key(channel.name), sequence, json.dumps(found))
+            places[channel.name] = self._places(channel, found)
+        return places
 
-    def _places(self, channel: Channel, found: list[Source], sequence: int) -> Mapping[str, tuple[Recipients, ...]]:
+    def _places(self, channel: Channel, found: Sequence[Source]) -> Mapping[str, tuple[Recipients, ...]]:
+        """Return the environments of these sources; if there are none, that of the channel's own settings.
+
+        Of several webhooks of one environment, those count that shared there lately.
+        """
         newest = max((source.at for source in found), default=0.0)
-        if found and newest < self.clock() - REFRESH_SECONDS:
-            self.table.write(_key(channel.name), sequence, json.dumps(found))
         places: dict[str, tuple[Recipients, ...]] = {}
         for environment_id in dict.fromkeys(source.environment_id for source in found):
             there = [source for source in found if source.environment_id == environment_id]
