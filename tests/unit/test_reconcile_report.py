@@ -109,6 +109,15 @@ def test_incident_that_another_channel_of_the_group_knows_is_not_reported() -> N
     assert told(this) == []
 
 
+def test_incident_that_another_channel_of_the_group_rings_for_is_not_reported() -> None:
+    this = reporting()
+    with_channels(this, dba={"reconcile": "ring"})
+    this.has(incident(this.relay.clock))
+    assert this.look() == {"compared": 1, "missed": 1, "woken": 0}
+    assert [job.channel for job in this.relay.retries.jobs()] == ["dba"]
+    assert told(this) == []
+
+
 def test_one_message_names_the_criticals_of_a_run() -> None:
     this = reporting()
     this.has(*(incident(this.relay.clock, f"i{number:02}") for number in range(MAX_NAMED + 3)))

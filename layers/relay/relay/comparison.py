@@ -85,7 +85,7 @@ class Compared:
         note: Its note as it is to be written, but for `differing`.
         differing: What its ledger does not have.
         findings: What is to be relayed.
-        known: Incidents of which its ledger has something.
+        known: Incidents of which its ledger has something, or for which it rings.
         unknown: Open incidents of which it has nothing, and that changed since the channel is compared; only where
             such an incident is reported, not relayed.
         waits: Something that is over is not settled yet.
@@ -199,6 +199,8 @@ class Comparison:
         is_ours = state.version is None or state.version[0] >= compared.note.since
         if not known and state.is_open and is_ours and member.rings:
             missed = list(member.recipients)
+            # It rings here, so no other channel need report it.
+            compared.known.add(name)
         elif not known and state.is_open and is_ours:
             compared.unknown.add(name)
         if missed and not self._is_settled(compared, name, state, differing):
