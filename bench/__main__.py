@@ -29,6 +29,7 @@ from bench import (
     machine,
     outage,
     parsing,
+    reconcile,
     replay,
     tables,
     throughput,
@@ -138,6 +139,10 @@ def _replay(_: Workplace) -> Section:
     return replay.section()
 
 
+def _reconcile(_: Workplace) -> Section:
+    return reconcile.section()
+
+
 def _answers(workplace: Workplace) -> Section:
     return answers.section(workplace.functions, workplace.rounds(100))
 
@@ -172,6 +177,7 @@ BENCHMARKS: dict[str, Callable[[Workplace], Section]] = {
     "replay": _replay,
     "answers": _answers,
     "looks": _looks,
+    "reconcile": _reconcile,
     "artefact": _artefact,
     "cost": _cost,
 }

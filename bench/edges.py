@@ -92,6 +92,8 @@ class Aws:
                 return self._dynamodb.get_item(**asked)
             case "DynamoDB_20120810", "PutItem":
                 return self._dynamodb.put_item(**asked)
+            case "DynamoDB_20120810", "BatchGetItem":
+                return self._dynamodb.batch_get_item(**asked)
             case "DynamoDB_20120810", "UpdateItem":
                 return self._dynamodb.update_item(**asked)
             case "AmazonSQS", "SendMessage":

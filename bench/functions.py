@@ -20,7 +20,8 @@ from botocore.client import BaseClient
 from sandbox.cloud import SandboxError, aws_environment, without_aws
 
 if TYPE_CHECKING:
-    from relay.reconcile import Reconciler
+    from relay.reconcile_schedule import Schedule
+    from relay.worker import Worker
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -116,8 +117,11 @@ class Functions:
         os.environ.update(_environment(edges))
         with contextlib.redirect_stdout(self._log):
             self.webhook, self.worker = _handler("bigpanda_webhook"), _handler("job_worker")
-            self.callback, self.chore_worker = _handler("xmatters_callback"), _handler("chore_worker")
-            self.reconciler: Reconciler = _app("reconcile").reconciler
+            self.callback, chores = _handler("xmatters_callback"), _app("chore_worker")
+            self.chore_worker: Handler = chores.handler
+            # A reconcile run is worked by the chore worker, and its result is no answer of the handler.
+            self.chores: Worker = chores.worker
+            self.schedule: Schedule = _app("reconcile").schedule
 
     def invoke(self, handler: Handler, event: dict[str, Any]) -> tuple[dict[str, Any], Spent]:
         """What a handler answers to an event, and what that took."""

@@ -1,4 +1,4 @@
-"""A look at a channel: BigPanda is asked for what never came. How long it takes, and what a month of looks costs."""
+"""A reconcile run of one channel: how long it takes, and what a month of runs costs."""
 
 import json
 import uuid
@@ -10,31 +10,34 @@ from bench import cost, prices
 from bench.figures import Figure, Section, measured
 from bench.functions import Functions, Spent
 from bench.warm import in_words, most_common
+from relay.worker import JOB_SECONDS
 from sandbox.cloud import SandboxError
 
 # Open incidents of the channel's environment.
 SIZES = (0, 100, 400)
 MINUTES = 5
-LOOKS_A_MONTH = 30 * 24 * 60 / MINUTES
+RUNS_A_MONTH = 30 * 24 * 60 / MINUTES
 BIGPANDA_SECONDS = 0.3
 USUAL = 100
+# A chore is sent, received and deleted.
+CHORE_REQUESTS = 3
 
 
 def section(functions: Functions, rounds: int) -> Section:
-    """The table of looks."""
+    """The table of runs."""
     spent = {size: [_looked(functions, size) for _ in range(rounds)] for size in SIZES}
     usual = spent[USUAL]
     return Section(
         "looks",
-        "A look at a channel for shares that never came",
+        "A reconcile run of one channel",
         [
             *(figure for size in SIZES for figure in _figures(size, spent[size])),
-            measured(f"a month of looks, every {MINUTES} minutes, {USUAL} open", "$", _month(usual)),
+            measured(f"a month of runs, every {MINUTES} minutes, {USUAL} open", "$", _month(usual)),
         ],
         (
             f"Calls to AWS with {USUAL} open incidents: {in_words(most_common(usual))}.",
             f"Cost as in the table of costs; BigPanda takes {BIGPANDA_SECONDS * 1e3:.0f} ms a call, three calls a "
-            "look. It is paid for each channel, however much or little comes.",
+            "run. It is paid for each channel, however much or little comes.",
         ),
     )
 
@@ -42,14 +45,16 @@ def section(functions: Functions, rounds: int) -> Section:
 def _looked(functions: Functions, size: int) -> Spent:
     # A channel of its own, and so an account: BigPanda may be asked 5 times a second.
     name = f"looks-{size}-{uuid.uuid4().hex[:12]}"
-    reconciler = replace(functions.reconciler, names=lambda: [name])
+    schedule = replace(functions.schedule, names=lambda: [name])
 
-    def look(_: dict[str, Any], __: Any) -> dict[str, Any]:
-        return reconciler.reconcile()
+    def run(_: dict[str, Any], __: Any) -> dict[str, Any]:
+        [chore] = schedule.planned(schedule.deadlines(JOB_SECONDS))
+        found = functions.chores.reconciler().work(chore.job(), schedule.deadlines(JOB_SECONDS))
+        return found._asdict() if found else {}
 
-    answer, spent = functions.invoke(look, {})
-    if answer.get(name, {}).get("compared") != size:
-        raise SandboxError(f"a look should compare {size} incidents; it says {json.dumps(answer)}")
+    answer, spent = functions.invoke(run, {})
+    if answer.get("compared") != size:
+        raise SandboxError(f"a run should compare {size} incidents; it says {json.dumps(answer)}")
     return spent
 
 
@@ -62,17 +67,20 @@ def _figures(size: int, spent: list[Spent]) -> list[Figure]:
 
 
 def _month(spent: list[Spent]) -> float:
-    look, calls = cost.Invocation.of(spent), most_common(spent)
+    run, calls = cost.Invocation.of(spent), most_common(spent)
     asked = _bigpanda_calls(calls)
-    seconds = look.billed_seconds(asked * BIGPANDA_SECONDS)
-    each = prices.LAMBDA_REQUESTS / cost.MILLION
+    seconds = run.billed_seconds(asked * BIGPANDA_SECONDS)
+    # The schedule's function, which is shared by all channels, and the chore worker.
+    each = 2 * prices.LAMBDA_REQUESTS / cost.MILLION
+    each += CHORE_REQUESTS * prices.SQS_REQUESTS / cost.MILLION
     each += seconds * cost.MEMORY_GB * prices.LAMBDA_GB_SECOND
     each += (calls["PutItem"] + calls["UpdateItem"]) * prices.DYNAMODB_WRITE_UNITS / cost.MILLION
-    each += calls["GetItem"] * prices.DYNAMODB_READ_UNITS / cost.MILLION
-    # A secret is read again after as long as lies between two looks.
+    # A unit for each incident that a batch asks for.
+    each += (calls["GetItem"] + calls["BatchGetItem"] + USUAL) * prices.DYNAMODB_READ_UNITS / cost.MILLION
+    # A secret is read again after as long as lies between two runs.
     each += calls["GetSecretValue"] * prices.SECRET_READS / cost.MILLION
-    each += look.all_log_bytes() * prices.LOG_GB / cost.GIGABYTE
-    return each * LOOKS_A_MONTH
+    each += run.all_log_bytes() * prices.LOG_GB / cost.GIGABYTE
+    return each * RUNS_A_MONTH
 
 
 def _bigpanda_calls(calls: Counter[str]) -> int:

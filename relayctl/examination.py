@@ -11,9 +11,10 @@ from relay import misconfiguration
 from relay.channel import Access, Channel, Rest
 from relay.deadline import Deadline
 from relay.directory import Directory
-from relay.errors import InvalidChannel, SendError, reason_for_status
+from relay.errors import InvalidChannel, LedgerError, SendError, reason_for_status
 from relay.http import AllowedHosts, Answer, ForbiddenUrl
 from relay.outward import Outward, json_object
+from relay.reconcile_notes import Unannounced
 from relayctl import recipients
 from relayctl.channel_store import ChannelStore
 from relayctl.checks import Check, failed, of_failure, ok, warning
@@ -32,13 +33,18 @@ class _AnyHost(AllowedHosts):
 
 @dataclass(frozen=True)
 class Examination:
-    """Looks at channels. `directory` and `outward` call the vendors; `deadlines` gives one of so many seconds."""
+    """Looks at channels.
+
+    `directory` and `outward` call the vendors; `deadlines` gives one of so many seconds; `unannounced` counts what
+    reconcile runs reported for a channel, and raises LedgerError.
+    """
 
     store: ChannelStore
     hosts: AllowedHosts
     outward: Outward
     directory: Directory
     deadlines: Callable[[float], Deadline]
+    unannounced: Callable[[Channel], Unannounced]
 
     def of(self, name: str) -> Iterator[Check]:
         """What there is to say of a channel, in the order of its path. What depends on what failed is left out."""
@@ -57,12 +63,32 @@ class Examination:
         deadline = self.deadlines(SECONDS)
         yield from self._xmatters(found, deadline)
         yield self._bigpanda(found.bigpanda, deadline)
-        if found.bigpanda and not found.bigpanda.reconcile:
-            yield warning(
-                "missed shares", "off: bigpanda.reconcile is false, so a share that never comes is not missed"
-            )
+        yield from self._missed_shares(found)
         if not found.callback:
             yield warning("answers", "off: without xmatters.callback the relay does not hear what people answer")
+
+    def _missed_shares(self, channel: Channel) -> Iterator[Check]:
+        """Say that reconcile is off; or what its runs reported, and whether `ring` would have been right."""
+        what, access = "missed shares", channel.bigpanda
+        if access is None:
+            return
+        if not access.reconcile:
+            yield warning(what, "off: bigpanda.reconcile is false, so a share that never comes is not missed")
+            return
+        try:
+            found = self.unannounced(channel)
+        except LedgerError as error:
+            yield warning(what, f"not known, the ledger can't be read: {error}")
+            return
+        if access.reconcile == "ring" or not found.found:
+            return
+        never = found.found - found.came
+        said = (
+            f"in a week {found.found} incidents that no channel with the same listing knew were reported, not rung; "
+            f"shares of {found.came} came later, and bigpanda.reconcile=ring would have been right"
+        )
+        lost = f"; {never} never came: they were lost, or shared with others alone, and ring would have rung for them"
+        yield warning(what, said + lost) if never else ok(what, said)
 
     def _read(self, name: str) -> Channel | Check:
         try:

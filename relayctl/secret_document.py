@@ -178,7 +178,7 @@ def _known_keys(schema: Mapping[str, Any], place: str) -> Iterator[str]:
 
 def _holds_text(key: str) -> bool:
     schema = _schema_of(key) or {}
-    return schema.get("type") == "string" or "enum" in schema
+    return schema.get("type") == "string" or all(isinstance(each, str) for each in schema.get("enum", (None,)))
 
 
 def _schema_of(key: str) -> dict[str, Any] | None:

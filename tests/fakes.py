@@ -19,6 +19,7 @@ from relay import incident
 from relay.bigpanda import BigPanda
 from relay.callbacks import Callbacks
 from relay.channel_cache import ChannelCache
+from relay.comparison import Comparison
 from relay.deadline import Deadline
 from relay.delivery import Delivery
 from relay.errors import SendError, UnknownChannel
@@ -28,13 +29,16 @@ from relay.guard import Guard
 from relay.http import AllowedHosts, Answer, Session
 from relay.keeping import Keeper
 from relay.ledger import Entry, Ledger, key
+from relay.listing import Lister
 from relay.message import Job
-from relay.outcome import Result
+from relay.outcome import Found, Result
 from relay.outward import Outward
 from relay.pace import Pace
 from relay.pages import Pages
 from relay.queues import Queue
 from relay.reconcile import Reconciler
+from relay.reconcile_report import Reporter
+from relay.reconcile_schedule import Schedule
 from relay.sending import Sender
 from relay.shares import Shares
 from relay.sources import Sources
@@ -42,7 +46,7 @@ from relay.sweeper import Sweeper
 from relay.telemetry import Telemetry
 from relay.turns import Turns
 from relay.webhook import INLINE_SECONDS, Webhook
-from relay.worker import Worker
+from relay.worker import JOB_SECONDS, Worker
 from relay.writeback import Writeback
 from relay.xmatters import Signal, XMatters
 from tests import samples
@@ -296,25 +300,32 @@ class Relay:
         self.callbacks = Webhook(self.channels, take, telemetry, self.clock, self.deadline, door="callback")
         bigpanda = BigPanda(Outward(self.bigpanda, clock=self.clock))
         pages = Pages(Outward(self.rest, clock=self.clock))
-        self.reconciler = Reconciler(
+        self.schedule = Schedule(
             lambda: list(self.secrets.texts),
             self.channels,
-            bigpanda,
-            self.turns,
             self.sources,
-            self.table,
-            self.ledger,
             self.keeper,
             telemetry,
             self.clock,
             lambda: self.chance,
             self.deadline,
         )
+        self.reconciler = Reconciler(
+            self.channels,
+            Lister(bigpanda, self.turns, self.clock, self.deadline),
+            Comparison(self.channels, self.sources, self.ledger, self.clock),
+            self.table,
+            self.keeper,
+            Reporter(fallback, telemetry, self.clock),
+            telemetry,
+            self.clock,
+        )
         writeback = Writeback(bigpanda, self.turns, self.sources, self.table, self.ledger, self.clock)
         self.worker = Worker(
             self.delivery,
             Followup(pages, self.delivery.guard, self.clock),
             lambda: writeback,
+            lambda: self.reconciler,
             self.channels,
             self.keeper,
             fallback,
@@ -383,6 +394,22 @@ class Relay:
         self.chores.messages = [message for message in self.chores.messages if message["DelaySeconds"]]
         self._work(self.chores, chores)
 
+    def reconcile(self) -> dict[str, Found]:
+        """Plan runs, work their chores until none is left, and return what was found, by each run's first channel.
+
+        Other chores stay on the queue. Time passes only as the library lets it.
+        """
+        self.schedule.start()
+        found: dict[str, Found] = {}
+        while waiting := [each for each in self.chores.messages if _job(each).kind == "reconcile"]:
+            self.chores.messages = [each for each in self.chores.messages if each not in waiting]
+            for message in waiting:
+                job = _job(message)
+                result = self.reconciler.work(job, self.deadline(JOB_SECONDS))
+                if result:
+                    found[job.channel] = together(found.get(job.channel), result)
+        return found
+
     def drain(self) -> None:
         """Let workers have jobs until none is left on either queue."""
         while delays := self.delays():
@@ -408,6 +435,24 @@ class Relay:
     def entry(self, incident_id: str = "i1", recipients: tuple[str, ...] = ()) -> Entry:
         """What the ledger holds of an incident."""
         return self.ledger.read(key("noc", recipients, incident_id))
+
+
+def _job(message: Mapping[str, Any]) -> Job:
+    return Job.from_json(message["MessageBody"])
+
+
+def together(one: Found | None, other: Found) -> Found:
+    """What two runs found, as for two environments of a channel."""
+    if one is None:
+        return other
+    return Found(
+        one.compared + other.compared,
+        one.missed + other.missed,
+        one.woken + other.woken,
+        one.unannounced + other.unannounced,
+        one.failure or other.failure,
+        one.reason or other.reason,
+    )
 
 
 def worked(relay: Relay, *jobs: Job) -> list[str]:

@@ -1,16 +1,16 @@
-"""Runs every few minutes: asks BigPanda for its shared incidents, and relays those whose shares never came.
+"""Handler of the reconcile schedule: puts a chore for each group of channels on the chore queue.
 
-Who invokes it by hand gets what it found, by channel; the event says nothing.
+It may be invoked by hand; the event says nothing.
 """
 
 from typing import Any
 
 from relay import bootstrap
 
-reconciler = bootstrap.reconcile()
+schedule = bootstrap.reconcile()
 
 
-@reconciler.telemetry.instrument
+@schedule.telemetry.instrument
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
-    """Look at all channels once."""
-    return reconciler.reconcile()
+    """Plan a run for each group of channels; return how many runs and channels there are."""
+    return schedule.start()

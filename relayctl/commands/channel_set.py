@@ -177,9 +177,10 @@ def _say_stored(stack: Stack, name: str, document: SecretDocument, *, is_new: bo
         terminal.say("note: the trigger URL has no apiKey, which --auth url relies on")
     is_narrowed = document.has("bigpanda.reconcile_query") or document.get("bigpanda.reconcile") is False
     if document.has("bigpanda.api_key") and not is_narrowed and "ReconcileFunction" in stack.outputs:
+        deed = "ring here" if document.get("bigpanda.reconcile") == "ring" else "are reported"
         terminal.say(
             "note: BigPanda is asked for shares that never came; if others than this channel share from the same "
-            "environment, set bigpanda.reconcile_query, or bigpanda.reconcile=false"
+            f"environment, their incidents {deed}: set bigpanda.reconcile_query, or bigpanda.reconcile=false"
         )
 
 

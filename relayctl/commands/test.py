@@ -5,13 +5,18 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from functools import partial
 
 import click
 
 from relay import channel as channels
+from relay.channel import Channel
 from relay.deadline import Deadline
 from relay.directory import Directory
 from relay.errors import InvalidChannel
+from relay.reconcile_notes import Unannounced, read_unannounced
+from relay.sources import Sources
+from relay.table import Table
 from relayctl import checks, sample_share, terminal
 from relayctl.channel_store import ChannelStore
 from relayctl.checks import Check, State
@@ -66,7 +71,15 @@ def test(stack: Stack, name: str, ring: bool, yes: bool, as_json: bool) -> None:
 def examination(stack: Stack, store: ChannelStore) -> Examination:
     """What looks at the channels of a stack."""
     outward = stack.effects.outward(stack.allowed_hosts)
-    return Examination(store, stack.allowed_hosts, outward, Directory(outward), _deadline)
+    return Examination(store, stack.allowed_hosts, outward, Directory(outward), _deadline, partial(_unannounced, stack))
+
+
+def _unannounced(stack: Stack, channel: Channel) -> Unannounced:
+    """Return how many incidents reconcile runs reported for the channel's environments. Raises LedgerError."""
+    if channel.bigpanda is None or "LedgerTableName" not in stack.outputs:
+        return Unannounced()
+    table = Table(stack.dynamodb, stack.output("LedgerTableName"), stack.effects.clock)
+    return read_unannounced(table, channel.bigpanda, Sources(table, stack.effects.clock).of(channel))
 
 
 def _deadline(seconds: float) -> Deadline:

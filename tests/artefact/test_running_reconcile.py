@@ -1,15 +1,14 @@
-"""The built reconcile function under AWS's own runtime client: what never came is found, and rings once."""
+"""The built functions of a reconcile run under AWS's own runtime client: what never came is found, and rings once."""
 
 import json
 import time
-from copy import replace
 from typing import Any
 
 import pytest
 
-from relay.look import Look, Span
 from relay.table import Table
 from sandbox.incidents import ENVIRONMENT
+from tests import reconciling
 from tests.artefact.test_running_worker import NOTHING_STAYS
 from tests.artefact.world import (
     API_KEY,
@@ -26,22 +25,25 @@ from tests.artefact.world import (
 )
 
 
-def look(world: World) -> dict[str, Any]:
-    """What a look finds."""
+def run(world: World) -> dict[str, Any]:
+    """Let both functions do a run; return the line that it ends with."""
     table = Table(world.aws.client("dynamodb"), LEDGER, time.time)
     if table.read("sources/demo") is None:
         # The ledger was emptied, and the webhook function wrote it once already.
         table.write("sources/demo", 0, json.dumps([[ENVIRONMENT, [], time.time()]]))
-    return dict(world.reconcile.invoke(read(LOOKS[0]))["demo"])
+    before = world.chore_worker.log()
+    assert world.reconcile.invoke(read(LOOKS[0])) == {"runs": 1, "channels": 1}
+    for message in world.chores():
+        assert world.chore_worker.invoke(records(message["Body"])) == NOTHING_STAYS
+    [line] = [line for line in logged(since(world.chore_worker, before)) if line.get("message") == "reconciled"]
+    return line
 
 
 def put_back(world: World) -> None:
-    """Let the looks, and what differed at them, be ten minutes older than they are."""
+    """Let the runs, and what differed in them, be ten minutes older than they are."""
     table = Table(world.aws.client("dynamodb"), LEDGER, time.time)
-    note = Look.read(table, "demo")
-    spans = {name: Span(span.since - 600, span.last - 600) for name, span in note.spans.items()}
-    differing = {name: replace(each, since=each.since - 600) for name, each in note.differing.items()}
-    assert replace(note, spans=spans, differing=differing).write(table, "demo")
+    access = reconciling.access(world.box.bigpanda.url, BIGPANDA_KEY)
+    reconciling.put_back(table, access, ENVIRONMENT, "demo", 600)
 
 
 def never_came(world: World, name: str = "never-came") -> None:
@@ -67,15 +69,15 @@ def test_a_share_tells_where_to_look_and_what_never_came_rings_once(world: World
     world.waiting()
     never_came(world)
     for _ in range(2):
-        # The first look notes when it was, the second what differs.
-        assert look(world)["missed"] == 0
+        # The first run notes when it was, the second what differs.
+        assert run(world)["missed"] == 0
         put_back(world)
-    assert look(world)["missed"] == 1
+    assert run(world)["missed"] == 1
     [message] = world.waiting()
     assert world.worker.invoke(records(message["Body"])) == NOTHING_STAYS
     assert world.box.signals()[-1].incident_id == "never-came"
     put_back(world)
-    assert look(world)["missed"] == 0
+    assert run(world)["missed"] == 0
 
 
 def test_what_bigpanda_does_not_tell_is_said_in_the_log_and_nothing_secret_is(world: World) -> None:
@@ -83,15 +85,15 @@ def test_what_bigpanda_does_not_tell_is_said_in_the_log_and_nothing_secret_is(wo
     world.waiting()
     never_came(world)
     world.box.script([{"kind": "status", "status": 401, "on": "incidents"}])
-    before = world.reconcile.log()
-    assert look(world)["failure"] == "HTTP 401"
-    [line] = [line for line in logged(since(world.reconcile, before)) if line.get("message") == "reconciled"]
-    assert (line["level"], line["reason"], line["compared"]) == ("ERROR", "credentials", 0)
+    line = run(world)
+    assert (line["level"], line["failure"], line["reason"]) == ("ERROR", "HTTP 401", "credentials")
+    assert line["compared"] == 0
     assert world.waiting() == []
     for secret in (BIGPANDA_KEY, API_KEY, TOKEN):
-        assert secret not in world.reconcile.log() + json.dumps(line)
+        assert secret not in world.reconcile.log() + world.chore_worker.log()
 
 
 @pytest.mark.parametrize("event", [{}, {"anything": ["at", "all"]}], ids=str)
 def test_who_invokes_it_by_hand_need_say_nothing(world: World, event: dict[str, Any]) -> None:
-    assert world.reconcile.invoke(event) == {}
+    assert world.reconcile.invoke(event).keys() == {"runs", "channels"}
+    world.chores()

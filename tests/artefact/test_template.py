@@ -88,6 +88,12 @@ PERMISSIONS = {
     "ChoreWorkerRole": [
         READ_CHANNELS,
         USE_THE_LEDGER,
+        {
+            "Sid": "ReadTheLedgerInBatches",
+            "Effect": "Allow",
+            "Action": "dynamodb:BatchGetItem",
+            "Resource": "${LedgerTable.Arn}",
+        },
         KEEP_JOBS,
         {
             "Sid": "TakeChores",
@@ -98,16 +104,21 @@ PERMISSIONS = {
         TELL_THE_FALLBACK,
         write_logs("ChoreWorkerLogGroup"),
     ],
-    # What it finds it queues: it calls BigPanda alone, and takes nothing off a queue.
+    # It plans runs: it calls nobody, and takes nothing off a queue.
     "ReconcileRole": [
         READ_CHANNELS,
         LIST_CHANNELS,
-        USE_THE_LEDGER,
         {
-            "Sid": "KeepJobs",
+            "Sid": "ReadSources",
+            "Effect": "Allow",
+            "Action": ["dynamodb:BatchGetItem", "dynamodb:UpdateItem"],
+            "Resource": "${LedgerTable.Arn}",
+        },
+        {
+            "Sid": "KeepRuns",
             "Effect": "Allow",
             "Action": "sqs:SendMessage",
-            "Resource": ["${RetryQueue.Arn}", "${ChoreQueue.Arn}"],
+            "Resource": "${ChoreQueue.Arn}",
         },
         write_logs("ReconcileLogGroup"),
     ],

@@ -162,6 +162,7 @@ def _make_channel(aws: Aws, function: Deployed, box: Box) -> None:
             "api_key": BIGPANDA_KEY,
             "assign": True,
             "email_domain": local.EMAIL_DOMAIN,
+            "reconcile": "ring",
         },
     }
     name = f"{function.variables['RELAY_SECRET_PREFIX']}/demo"

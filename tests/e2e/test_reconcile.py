@@ -3,17 +3,16 @@
 import json
 import time
 import uuid
-from copy import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import boto3
 import pytest
 
-from relay.look import Look, Span
-from relay.reconcile import SETTLES_SECONDS
+from relay.comparison import SETTLES_SECONDS
 from sandbox import local
 from sandbox.cloud import REGION
 from sandbox.standin import StandIn
+from tests import reconciling
 from tests.e2e import channels
 from tests.e2e.channels import Channel
 from tests.e2e.relayctl_operator import until
@@ -36,44 +35,48 @@ def channel(cloud: local.Local, xmatters: StandIn, environment_id: str) -> Chann
     xmatters.let_into_bigpanda(KEY)
     xmatters.have_incidents(environment_id, [])
     known = {"base_url": xmatters.bigpanda_url, "api_key": KEY, "environment_id": environment_id}
+    known |= {"reconcile": "ring"}
     return channels.made(
         cloud, xmatters, [*channels.UNPACED, *(f"bigpanda.{name}={value}" for name, value in known.items())]
     )
 
 
-def look(channel: Channel) -> dict[str, Any]:
-    """What the deployed function finds when it is invoked, of this channel, and without what it does not find."""
+def put_back(channel: Channel, environment_id: str, seconds: float) -> None:
+    """Let the runs of the channel, and what differed in them, be so many seconds older than they are."""
+    access = reconciling.access(channel.xmatters.bigpanda_url, KEY)
+    reconciling.put_back(channel.ledger(), access, environment_id, channel.name, seconds)
+
+
+def run(channel: Channel, environment_id: str) -> None:
+    """Invoke the deployed function, and wait until the channel's run is over."""
+    access = reconciling.access(channel.xmatters.bigpanda_url, KEY)
+    before = reconciling.group_note(channel.ledger(), access, environment_id).began
     functions: LambdaClient = boto3.client("lambda", region_name=REGION, endpoint_url=channel.cloud.aws_endpoint_url)
     answer = functions.invoke(FunctionName=channel.cloud.outputs["ReconcileFunction"], Payload=b"{}")
     found = json.loads(answer["Payload"].read())
     assert "errorMessage" not in found, found
-    return {name: value for name, value in found[channel.name].items() if value}
+    assert found["runs"] >= 1
+
+    def is_over() -> bool:
+        note = reconciling.group_note(channel.ledger(), access, environment_id)
+        return note.began > before and not note.run
+
+    until(is_over)
 
 
-def put_back(channel: Channel, seconds: float) -> None:
-    """Let the looks at the channel, and what differed at them, be so many seconds older than they are."""
-    note = Look.read(channel.ledger(), channel.name)
-    spans = {name: Span(span.since - seconds, span.last - seconds) for name, span in note.spans.items()}
-    differing = {name: replace(each, since=each.since - seconds) for name, each in note.differing.items()}
-    assert replace(note, spans=spans, differing=differing).write(channel.ledger(), channel.name)
-
-
-def looks(channel: Channel) -> dict[str, Any]:
-    """What the second of two looks finds; what differs at the first is left to its own share."""
-    assert look(channel) == {"compared": 1}
-    put_back(channel, SETTLES_SECONDS)
-    return look(channel)
+def runs(channel: Channel, environment_id: str) -> None:
+    """Two runs; what differs in the first is left to its own share."""
+    run(channel, environment_id)
+    put_back(channel, environment_id, SETTLES_SECONDS)
+    run(channel, environment_id)
 
 
 def test_what_never_came_rings_once_and_so_does_its_end(
     channel: Channel, xmatters: StandIn, environment_id: str
 ) -> None:
-    before = time.time()
-    assert look(channel) == {}
-    [first] = Look.read(channel.ledger(), channel.name).spans.values()
-    assert before <= first.since <= time.time()
-    # What changed before a place was looked at first is left alone.
-    put_back(channel, 600)
+    run(channel, environment_id)
+    # What changed before an environment was compared first is left alone.
+    put_back(channel, environment_id, 600)
     changed_at = int(time.time()) - 150
     incident = {
         "id": f"never-came-{uuid.uuid4().hex[:8]}",
@@ -85,19 +88,19 @@ def test_what_never_came_rings_once_and_so_does_its_end(
     }
     xmatters.have_incidents(environment_id, [incident])
 
-    assert looks(channel) == {"compared": 1, "missed": 1}
+    runs(channel, environment_id)
     until(lambda: len(channel.signals()) == 1)
     [signal] = channel.signals()
     told = signal["body"]["incident"]
     assert (told["id"], told["status"], told["changedOn"]) == (incident["id"], "critical", changed_at)
     assert [(alert["id"], alert["description"]) for alert in told["alerts"]] == [("a1", "disk full")]
     assert signal["body"]["metadata"] == {"environment_id": environment_id}
-    assert looks(channel) == {"compared": 1}
+    runs(channel, environment_id)
 
     over = {"status": "Ok", "active": False, "changed_at": changed_at + 30, "folders": ["resolved"]}
     xmatters.have_incidents(environment_id, [incident | over])
-    assert looks(channel) == {"compared": 1, "missed": 1}
+    runs(channel, environment_id)
     until(lambda: len(channel.signals()) == 2)
     assert channel.signals()[1]["body"]["incident"]["status"] == "ok"
-    assert looks(channel) == {"compared": 1}
+    runs(channel, environment_id)
     assert len(channel.signals()) == 2

@@ -14,6 +14,7 @@ from relay import incident
 from relay.bigpanda import BigPanda
 from relay.callbacks import Callbacks
 from relay.channel_cache import ChannelCache
+from relay.comparison import Comparison
 from relay.deadline import Deadline
 from relay.delivery import Delivery
 from relay.fallback import Fallback
@@ -22,12 +23,15 @@ from relay.guard import Guard
 from relay.http import AllowedHosts, Session
 from relay.keeping import Keeper
 from relay.ledger import Ledger
+from relay.listing import Lister
 from relay.message import Job
-from relay.outcome import Result
+from relay.outcome import Found, Result
 from relay.outward import Outward
 from relay.pace import Pace
 from relay.pages import Pages
 from relay.reconcile import Reconciler
+from relay.reconcile_report import Reporter
+from relay.reconcile_schedule import Schedule
 from relay.secrets_manager import Secrets
 from relay.sending import Sender
 from relay.shares import Shares
@@ -35,11 +39,11 @@ from relay.sources import Sources
 from relay.table import Table
 from relay.turns import Turns
 from relay.webhook import Webhook
-from relay.worker import Worker
+from relay.worker import JOB_SECONDS, Worker
 from relay.writeback import Writeback
 from relay.xmatters import XMatters
 from tests import samples
-from tests.fakes import Recorder
+from tests.fakes import Recorder, together
 from tests.integration.account import Aws
 
 LOOPBACK = AllowedHosts(("*.xmatters.com", "*.bigpanda.io"), loopback=True)
@@ -87,6 +91,18 @@ class Live:
         take = Callbacks(keeper, self.clock).take
         self.callbacks = Webhook(self.channels, take, telemetry, self.clock, deadline, door="callback")
         fallback = Fallback(lambda: self.aws.sns, self.aws.topic_arn)
+        sources = Sources(table, self.clock)
+        bigpanda = BigPanda(Outward(Session(LOOPBACK, clock=self.clock, most=MOST_BYTES), clock=self.clock))
+        self.reconciler = Reconciler(
+            self.channels,
+            Lister(bigpanda, Turns(table, self.clock, self._put_on), self.clock, deadline),
+            Comparison(self.channels, sources, Ledger(table), self.clock),
+            table,
+            keeper,
+            Reporter(fallback, telemetry, self.clock),
+            telemetry,
+            self.clock,
+        )
         self.worker = Worker(
             self.delivery,
             Followup(Pages(outward), self.delivery.guard, self.clock),
@@ -98,6 +114,7 @@ class Live:
                 Ledger(table),
                 self.clock,
             ),
+            lambda: self.reconciler,
             self.channels,
             keeper,
             fallback,
@@ -106,19 +123,8 @@ class Live:
             lambda: self.chance,
             deadline,
         )
-        self.reconciler = Reconciler(
-            secrets.names,
-            self.channels,
-            BigPanda(Outward(Session(LOOPBACK, clock=self.clock, most=MOST_BYTES), clock=self.clock)),
-            Turns(table, self.clock, self._put_on),
-            Sources(table, self.clock),
-            table,
-            Ledger(table),
-            keeper,
-            telemetry,
-            self.clock,
-            lambda: 0.5,
-            deadline,
+        self.schedule = Schedule(
+            secrets.names, self.channels, sources, keeper, telemetry, self.clock, lambda: 0.5, deadline
         )
 
     def clock(self) -> float:
@@ -146,6 +152,25 @@ class Live:
         for mailbox in (self.aws.retries, self.aws.chores):
             for each in mailbox.messages():
                 assert self.worker.work([{"messageId": each["MessageId"], "body": each["Body"]}]) == []
+
+    def reconcile(self) -> dict[str, Found]:
+        """Plan runs, work their chores until none is left, and return what was found, by each run's first channel.
+
+        Chores of other kinds are sent back.
+        """
+        self.schedule.start()
+        found: dict[str, Found] = {}
+        others: list[str] = []
+        while messages := self.aws.chores.messages():
+            for each in messages:
+                job = Job.from_json(each["Body"])
+                if job.kind != "reconcile":
+                    others.append(each["Body"])
+                elif result := self.reconciler.work(job, deadline(JOB_SECONDS)):
+                    found[job.channel] = together(found.get(job.channel), result)
+        for body in others:
+            self.aws.chores.send(body)
+        return found
 
     def revive(self, job: Job) -> None:
         """Let the worker have a job as if an operator had moved its message to the retry queue."""

@@ -4,7 +4,7 @@ import contextlib
 import io
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from copy import replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 
 from relay.errors import ConfigError
-from relay.look import Look, Span
 from relay.table import Table
 from sandbox.server import Box
-from tests import samples
-from tests.integration.account import Aws, aws
+from tests import reconciling, samples
+from tests.integration.account import Aws, Mailbox, aws
 from tests.integration.handlers import ROOT, Handler, event, invoke, load
 
 EVENTS = sorted((ROOT / "events").glob("bigpanda_*.json"))
@@ -99,9 +98,9 @@ def test_a_share_is_answered_logged_and_counted(box: Box, account: Aws, monkeypa
     assert metrics["outcome_delivered"] == [1.0]
 
 
-def records(account: Aws) -> dict[str, Any]:
-    """All that is on the retry queue, as Lambda hands it over."""
-    messages = account.retries.messages()
+def records(mailbox: Mailbox) -> dict[str, Any]:
+    """All that is on a queue, as Lambda hands it over."""
+    messages = mailbox.messages()
     return {"Records": [{"messageId": message["MessageId"], "body": message["Body"]} for message in messages]}
 
 
@@ -110,7 +109,7 @@ def test_what_is_kept_is_worked_off_by_the_worker(box: Box, account: Aws, webhoo
     for number in range(2):
         answer = invoke(webhook, event(samples.body(id=number).decode(), x_api_key=samples.TOKEN))
         assert (answer["statusCode"], json.loads(answer["body"])["queue"]) == (202, "retry")
-    assert invoke(worker, records(account)) == {"batchItemFailures": []}
+    assert invoke(worker, records(account.retries)) == {"batchItemFailures": []}
     assert box.signals() == []
     box.clear()
     due = [
@@ -158,7 +157,7 @@ def test_vanished_message_is_replaced_by_the_sweeper_and_rings_once(
     )
     assert invoke(load("sweeper", monkeypatch, account), {})["healed"] == 1
     account.close_circuits()
-    invoke(worker, records(account))
+    invoke(worker, records(account.retries))
     assert len(box.signals()) == 1
     assert [each for each in account.known() if "due_at" in each] == []
 
@@ -180,16 +179,16 @@ def test_refused_shares_ring_once_when_their_dead_letters_come_back(
         assert answer["statusCode"] == 202
     account.retries.messages()
     first = move_dead_letters(account)
-    invoke(worker, records(account))
+    invoke(worker, records(account.retries))
     assert box.signals() == []
     box.clear()
     second = move_dead_letters(account)
     assert len(first) == len(second) == 3
-    invoke(worker, records(account))
+    invoke(worker, records(account.retries))
     assert sorted(signal.incident_id or "" for signal in box.signals()) == ["0", "1", "2"]
     for copy in (*first, *second):
         account.retries.send(copy)
-    invoke(worker, records(account))
+    invoke(worker, records(account.retries))
     assert len(box.signals()) == 3
 
 
@@ -204,29 +203,41 @@ def test_a_body_that_is_no_text_is_400(webhook: Handler, body: Any) -> None:
 
 
 def watch(box: Box, account: Aws, *incidents: dict[str, Any]) -> None:
-    """Let BigPanda have these incidents in an environment that the channel `noc` looks at."""
+    """Let BigPanda have these incidents in an environment that is compared with the channel `noc`."""
     box.bigpanda.let_in(KEY)
     box.bigpanda.declare_incidents("e1", list(incidents))
-    known = {"api_key": KEY, "base_url": box.bigpanda.url, "environment_id": "e1"}
+    known = {"api_key": KEY, "base_url": box.bigpanda.url, "environment_id": "e1", "reconcile": "ring"}
     document = json.loads(account.secrets.get_secret_value(SecretId="relay/noc")["SecretString"])
     account.put_secret("noc", document | {"bigpanda": known})
 
 
-def put_back(account: Aws) -> None:
-    """Let the looks at the channel `noc`, and what differed at them, be ten minutes older than they are."""
-    table = Table(account.dynamodb, account.table, time.time)
-    note = Look.read(table, "noc")
-    spans = {name: Span(span.since - 600, span.last - 600) for name, span in note.spans.items()}
-    differing = {name: replace(each, since=each.since - 600) for name, each in note.differing.items()}
-    assert replace(note, spans=spans, differing=differing).write(table, "noc")
+class Runs:
+    """Reconcile runs through the two functions that do them."""
 
+    def __init__(self, box: Box, account: Aws, environment: pytest.MonkeyPatch) -> None:
+        self._account, self._access = account, reconciling.access(box.bigpanda.url, KEY)
+        self.schedule = load("reconcile", environment, account)
+        self.worker = Output("chore_worker", account, environment)
 
-def third(account: Aws, look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What the third look finds: the first notes when it was, the second what differs."""
-    for _ in range(2):
-        assert look()["noc"]["missed"] == 0
-        put_back(account)
-    return look()
+    def one(self, sample: dict[str, Any]) -> list[dict[str, Any]]:
+        """Plan a run and work it off; return the lines that the chore worker writes."""
+        assert invoke(self.schedule, sample) == {"runs": 1, "channels": 1}
+        self.worker.lines()
+        while sent := records(self._account.chores)["Records"]:
+            assert self.worker.invoke({"Records": sent}) == {"batchItemFailures": []}
+        return self.worker.lines()
+
+    def third(self, sample: dict[str, Any]) -> list[dict[str, Any]]:
+        """The same for the third run: the first notes when it was, the second what differs."""
+        for _ in range(2):
+            assert self.one(sample)[0]["missed"] == 0
+            self.put_back()
+        return self.one(sample)
+
+    def put_back(self) -> None:
+        """Let the runs be ten minutes older than they are."""
+        table = Table(self._account.dynamodb, self._account.table, time.time)
+        reconciling.put_back(table, self._access, "e1", "noc", 600)
 
 
 def missed(incident_id: str = "i1") -> dict[str, Any]:
@@ -235,39 +246,39 @@ def missed(incident_id: str = "i1") -> dict[str, Any]:
     return {"id": incident_id, "status": "Critical", "active": True, "changed_at": stamp, "folders": ["shared"]}
 
 
-def test_a_schedule_finds_what_never_came_and_the_worker_rings_for_it_once(
-    box: Box, account: Aws, reconcile: Handler, worker: Handler
+def test_missed_share_is_found_by_a_scheduled_run_and_rings_once(
+    box: Box, account: Aws, worker: Handler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watch(box, account, missed())
     scheduled = json.loads((ROOT / "events" / "reconcile.json").read_text())
-    found = third(account, lambda: invoke(reconcile, scheduled))
-    assert found == {"noc": {"compared": 1, "missed": 1, "woken": 0}}
-    assert invoke(worker, records(account)) == {"batchItemFailures": []}
+    runs = Runs(box, account, monkeypatch)
+    [line, _] = runs.third(scheduled)
+    assert (line["compared"], line["missed"], line["woken"]) == (1, 1, 0)
+    assert invoke(worker, records(account.retries)) == {"batchItemFailures": []}
     assert [signal.incident_id for signal in box.signals()] == ["i1"]
-    put_back(account)
-    assert invoke(reconcile, scheduled)["noc"]["missed"] == 0
+    runs.put_back()
+    assert runs.one(scheduled)[0]["missed"] == 0
     assert len(box.attempts()) == 1
 
 
-def test_what_a_look_finds_is_logged_and_counted(box: Box, account: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_result_of_a_run_is_logged_and_counted(box: Box, account: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     watch(box, account, missed("i1"), missed("i2"))
-    reconcile = Output("reconcile", account, monkeypatch)
-    [zeros] = reconcile.lines()
-    assert (zeros["share_missed"], zeros["reconcile_failed"]) == ([0.0], [0.0])
-    third(account, lambda: reconcile.invoke({}))
-    line, metrics = reconcile.lines()[-2:]
-    assert (line["message"], line["channel"], line["compared"], line["missed"]) == ("reconciled", "noc", 2, 2)
+    runs = Runs(box, account, monkeypatch)
+    [zeros] = runs.worker.lines()
+    assert (zeros["share_missed"], zeros["missed_unannounced"], zeros["reconcile_failed"]) == ([0.0], [0.0], [0.0])
+    line, metrics = runs.third({})
+    assert (line["message"], line["channel"], line["environment_id"]) == ("reconciled", "noc", "e1")
+    assert (line["compared"], line["missed"]) == (2, 2)
     assert metrics["share_missed"] == [2.0]
     box.script([{"kind": "status", "status": 500, "on": "incidents"}])
-    found = reconcile.invoke({})["noc"]
-    assert (found["failure"], found["reason"]) == ("HTTP 500", "upstream")
-    line, metrics = reconcile.lines()
+    line, metrics = runs.one({})
     assert (line["level"], line["failure"], line["reason"]) == ("ERROR", "HTTP 500", "upstream")
     assert metrics["reconcile_failed"] == [1.0]
 
 
-def test_without_a_key_of_bigpandas_there_is_nothing_to_look_at(box: Box, reconcile: Handler) -> None:
-    assert invoke(reconcile, {}) == {}
+def test_no_run_is_planned_without_a_key_of_bigpanda(box: Box, account: Aws, reconcile: Handler) -> None:
+    assert invoke(reconcile, {}) == {"runs": 0, "channels": 0}
+    assert account.chores.messages() == []
     assert box.bigpanda.calls.all() == []
 
 

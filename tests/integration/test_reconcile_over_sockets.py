@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from relay.comparison import QUEUED_SECONDS, SETTLES_SECONDS
 from relay.ledger import Entry, key
 from relay.message import Job
-from relay.reconcile import OVERLAP_SECONDS, QUEUED_SECONDS, SETTLES_SECONDS
+from relay.reconcile import OVERLAP_SECONDS
 from sandbox.server import Box, running
 from tests import samples
 from tests.integration.account import Aws
@@ -34,7 +35,7 @@ def live_with(box: Box, account: Aws, url: str | None = None, **access: Any) -> 
     box.bigpanda.declare_incidents(ENVIRONMENT, [])
     box.events.declare(REST)
     policy = {"min_seconds_between_signals": 0, "max_per_minute": 1000}
-    known = {"api_key": KEY, "base_url": url or box.bigpanda.url, "environment_id": ENVIRONMENT}
+    known = {"api_key": KEY, "base_url": url or box.bigpanda.url, "environment_id": ENVIRONMENT, "reconcile": "ring"}
     document = samples.secret(url=box.declare(URL).url, policy=policy, bigpanda=known | access)
     document["xmatters"]["rest"] = {"base_url": box.xmatters_url, "auth": REST}
     account.put_secret("noc", document)
@@ -63,7 +64,8 @@ def share(live: Live, ago: float = 300, **members: Any) -> None:
 
 def look(live: Live) -> dict[str, Any]:
     """What a look at the channel finds, without what it does not find."""
-    return {name: value for name, value in live.reconciler.reconcile().get("noc", {}).items() if value}
+    found = live.reconcile().get("noc")
+    return {name: value for name, value in found._asdict().items() if value} if found else {}
 
 
 def looks(live: Live) -> dict[str, Any]:

@@ -182,6 +182,7 @@ class TestAnswers:
         [
             ("bigpanda.assign=true", True, True),
             ("bigpanda.assign=true", False, False),
+            ("bigpanda.reconcile=ring", True, True),
             ("bigpanda.reconcile=false", True, False),
             ("bigpanda.reconcile_query=a", True, False),
         ],
@@ -195,6 +196,7 @@ class TestAnswers:
         done = operator.run("channel", "set", "payments", "--trigger-url", URL, *key)
         assert done.exit_code == 0, done.output
         assert ("bigpanda.reconcile_query" in done.stderr) == is_told
+        assert ("ring here" in done.stderr) == setting.endswith("ring")
 
     def test_a_person_reads_the_same(self, operator: Operator) -> None:
         done = operator.run("channel", "set", "payments", "--trigger-url", URL, "--set", f"bigpanda.api_key={CANARY}")

@@ -1,13 +1,17 @@
 """relayctl channel test, and what channel set says of recipients: against the sandbox, over real sockets."""
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 from click.testing import Result
 
+from relay.reconcile_notes import GroupNote, group_name
+from relay.table import Table
 from sandbox.server import Box
+from tests import reconciling
 from tests.integration.live import Received, Script, Site, site
 from tests.integration.relayctl_cloud import Operator, account
 
@@ -226,6 +230,39 @@ class TestChannelTest:
         access = {"api_key": f"{CANARY}-bp", "base_url": tenant.bigpanda.url, "reconcile": reconcile}
         keep(operator, tenant, "jdoe", bigpanda=access)
         assert examined(operator).get("missed shares", (None,))[0] == state
+
+    @pytest.mark.parametrize(
+        ("setting", "found", "came", "said"),
+        [
+            ("report", 3, 3, ("ok", "shares of 3 came later")),
+            (True, 3, 1, ("warning", "; 2 never came")),
+            ("report", 0, 0, None),
+            ("ring", 3, 1, None),
+        ],
+    )
+    def test_reports_of_the_last_days_say_whether_ring_would_have_been_right(
+        self, operator: Operator, tenant: Box, setting: Any, found: int, came: int, said: tuple[str, str] | None
+    ) -> None:
+        known = {"api_key": f"{CANARY}-bp", "base_url": tenant.bigpanda.url, "environment_id": "e1"}
+        tenant.bigpanda.let_in(known["api_key"])
+        tenant.bigpanda.declare_incidents("e1", [])
+        keep(operator, tenant, "jdoe", bigpanda=known | {"reconcile": setting})
+        table = Table(operator.dynamodb, operator.table, time.time)
+        access = reconciling.access(known["base_url"], known["api_key"])
+        note = GroupNote().counting(time.time(), found=found, came=came)
+        assert note.write(table, group_name(access, "e1"))
+        shown = examined(operator).get("missed shares")
+        assert (said is None) == (shown is None)
+        if said and shown:
+            assert shown[0] == said[0]
+            assert said[1] in shown[1]
+
+    def test_ledger_that_cannot_be_read_is_said(self, operator: Operator, tenant: Box) -> None:
+        known = {"api_key": f"{CANARY}-bp", "base_url": tenant.bigpanda.url}
+        keep(operator, tenant, "jdoe", bigpanda=known)
+        operator.dynamodb.delete_table(TableName=operator.table)
+        state, detail = examined(operator)["missed shares"]
+        assert (state, "can't be read" in detail) == ("warning", True)
 
     def test_a_channel_that_is_not_there_is_exit_code_3(self, operator: Operator) -> None:
         done = operator.run("channel", "test", "payments")

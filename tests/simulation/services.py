@@ -249,11 +249,11 @@ class SimulatedDynamoDb(FakeDynamoDb):
     def get_item(self, **request: Any) -> Any:
         return self._asked("GetItem", super().get_item, request)
 
-    def put_item(self, **request: Any) -> Any:
-        return self._asked("PutItem", super().put_item, request)
-
     def batch_get_item(self, **request: Any) -> Any:
         return self._asked("BatchGetItem", super().batch_get_item, request)
+
+    def put_item(self, **request: Any) -> Any:
+        return self._asked("PutItem", super().put_item, request)
 
     def query(self, **request: Any) -> Any:
         return self._asked("Query", super().query, request)

@@ -17,6 +17,7 @@ from relay.bigpanda import BigPanda
 from relay.callbacks import Callbacks
 from relay.channel import parse
 from relay.channel_cache import ChannelCache
+from relay.comparison import Comparison
 from relay.dead_letters import DeadLetters
 from relay.deadline import Deadline
 from relay.delivery import Delivery
@@ -27,11 +28,15 @@ from relay.http import AllowedHosts
 from relay.inbound import Request
 from relay.keeping import Keeper
 from relay.ledger import Ledger, key
+from relay.listing import Lister
 from relay.outward import Outward
 from relay.pace import Pace
 from relay.pages import Pages
 from relay.queues import Queue
-from relay.reconcile import Reconciler, span_name
+from relay.reconcile import Reconciler
+from relay.reconcile_notes import channel_key, group_key, group_name, place_name
+from relay.reconcile_report import Reporter
+from relay.reconcile_schedule import Schedule
 from relay.replay import Replay
 from relay.sending import Sender
 from relay.shares import Shares
@@ -78,7 +83,7 @@ class Functions:
     webhook: Webhook
     callbacks: Webhook
     worker: Worker
-    reconciler: Reconciler
+    schedule: Schedule
     sweeper: Sweeper
 
 
@@ -147,12 +152,10 @@ class Simulation:
             # The channel has been looked at for long, so that nothing is older than that.
             access = parse("noc", self._secret(), HOSTS).bigpanda
             assert access
-            text = json.dumps({"spans": {span_name(access, "e"): [began - 1000, began - 1000]}})
-            self.dynamodb.items["reconcile/noc"] = {
-                "pk": {"S": "reconcile/noc"},
-                "text": {"S": text},
-                "sequence": {"N": "1"},
-            }
+            note = {"last": began - 1000, "since": began - 1000, "seen": began - 1000}
+            for name in (group_key(group_name(access, "e")), channel_key(place_name(access, "e"), "noc")):
+                item = {"pk": {"S": name}, "text": {"S": json.dumps(note)}, "sequence": {"N": "1"}}
+                self.dynamodb.items[name] = item
             self.world.at(began + self.story.looks_every, lambda: self._look(began + last + LOOKED_AT_SECONDS))
         for said in self.story.answers:
             for copy in range(said.copies):
@@ -194,7 +197,7 @@ class Simulation:
         if self.story.answers:
             xmatters["callback"] = {"token": TOKEN}
         if self.story.answers or self.story.looks_every:
-            looks = self.story.looks_every is not None
+            looks = "ring" if self.story.looks_every else False
             document["bigpanda"] = {"api_key": "k", "environment_id": "e", "reconcile": looks}
         return json.dumps(document)
 
@@ -226,26 +229,29 @@ class Simulation:
         bigpanda = BigPanda(Outward(self.console, clock=clock))
         writeback = Writeback(bigpanda, turns, sources, table, Ledger(table), clock)
         fallback = Fallback(lambda: sns, "arn:aws:sns:eu-central-1:000000000000:fallback")
+        lister, comparison = (
+            Lister(bigpanda, turns, clock, deadline),
+            Comparison(channels, sources, Ledger(table), clock),
+        )
+        reporter = Reporter(fallback, _telemetry(), clock)
+        reconciler = Reconciler(channels, lister, comparison, table, keeper, reporter, _telemetry(), clock)
         return Functions(
             Webhook(channels, Shares(delivery, sources).take, _telemetry(), clock, deadline),
             Webhook(channels, Callbacks(keeper, clock).take, _telemetry(), clock, deadline, door="callback"),
             Worker(
-                delivery, followup, lambda: writeback, channels, keeper, fallback, _telemetry(), clock, chance, deadline
-            ),
-            Reconciler(
-                lambda: ["noc"],
+                delivery,
+                followup,
+                lambda: writeback,
+                lambda: reconciler,
                 channels,
-                bigpanda,
-                turns,
-                sources,
-                table,
-                Ledger(table),
                 keeper,
+                fallback,
                 _telemetry(),
                 clock,
                 chance,
                 deadline,
             ),
+            Schedule(lambda: ["noc"], channels, sources, keeper, _telemetry(), clock, chance, deadline),
             Sweeper(
                 Ledger(table),
                 table,
@@ -359,16 +365,15 @@ class Simulation:
             self.world.at(self.world.now + self.world.random.uniform(0.5, 5), lambda: self._post(Post(now, echo)))
 
     def _look(self, until: float) -> None:
-        incidents = {post.state.incident for post in self.story.posts}
-        process = Process(f"reconcile {next(self._names)}", incidents, lambda: self._ended(process))
-        self._start(process, lambda: self._looked(process), LOOK_SECONDS)
+        process = Process(f"reconcile {next(self._names)}", self._told(), lambda: self._ended(process))
+        self._start(process, self._any().schedule.start, LOOK_SECONDS)
         again = self.world.now + (self.story.looks_every or 0.0)
         if again < until:
             self.world.at(again, lambda: self._look(until))
 
-    def _looked(self, process: Process) -> None:
-        found = self._any().reconciler.reconcile().get("noc")
-        self.world.say(f"{process.name} finds {found}")
+    def _told(self) -> set[str]:
+        """All incidents of the story: a reconcile run may meet any of them."""
+        return {post.state.incident for post in self.story.posts}
 
     # ---- SQS and the workers -------------------------------------------------------------------------------------
 
@@ -397,7 +402,8 @@ class Simulation:
             self._ended(process)
             self._poll(queue)
 
-        incidents = [json.loads(message.body)["incident_id"]]
+        job = json.loads(message.body)
+        incidents = self._told() if job["kind"] == "reconcile" else [job["incident_id"]]
         process = Process(f"worker {next(self._names)}", incidents, ended)
         pool.add(process)
         self._start(process, lambda: self._work(queue, message), WORKER_SECONDS)

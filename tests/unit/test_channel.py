@@ -171,6 +171,7 @@ class TestParse:
             (("xmatters", "callback"), {}, "xmatters.callback: needs basic or token"),
             (("xmatters", "callback"), {"token": "a b"}, "xmatters.callback.token: must be printable ASCII"),
             (("xmatters", "responses"), {"ack": []}, "xmatters.responses: unknown key ack"),
+            (("bigpanda", "reconcile"), "yes", "bigpanda.reconcile: must be one of report, ring, true, false"),
             (("bigpanda", "comments"), ["answers"], "bigpanda.comments.0: must be one of response,"),
             (("bigpanda", "assign"), "yes", "bigpanda.assign: must be of type boolean"),
             (("policies",), {}, "the secret: unknown key policies"),

@@ -1,8 +1,6 @@
 """Reconcile: what BigPanda shared and the relay never heard of is relayed, once; nothing else is."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -10,132 +8,18 @@ import pytest
 import requests
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from relay.comparison import FORGOTTEN_SECONDS, QUEUED_SECONDS, SETTLES_SECONDS
 from relay.errors import ChannelUnreadable
 from relay.http import Answer
 from relay.ledger import key
-from relay.look import Look, Span
+from relay.listing import MAX_PAGES
 from relay.outcome import Outcome
-from relay.reconcile import (
-    FORGOTTEN_SECONDS,
-    LEASE_SECONDS,
-    MAX_PAGES,
-    OVERLAP_SECONDS,
-    QUEUED_SECONDS,
-    SETTLES_SECONDS,
-    span_name,
-)
+from relay.reconcile import OVERLAP_SECONDS, PIECE_SECONDS
+from relay.reconcile_notes import channel_key, group_key, group_name, place_name
 from relay.sources import GONE_SECONDS
 from tests import samples
-from tests.fake_dynamodb import FakeDynamoDb
-from tests.fakes import Call, Clock, FakeSecrets, FakeSession, Relay, secrets_of
-
-ACCESS = {"api_key": "BPU-canary", "environment_id": "e1"}
-LIST_PATH = "/resources/v2.0/environments/e1/incidents"
-REST = {"base_url": "https://acme.xmatters.com", "auth": {"type": "basic", "username": "u", "password": "p"}}
-
-
-def accepted(call: Call) -> Answer:
-    """xMatters takes a signal, and names a request that is this one's alone."""
-    return samples.accepted(f"r-{json.loads(call.body)['incident']['status']}")
-
-
-@dataclass
-class Tenant:
-    """BigPanda's answers: incidents by folder, in pages; `faults` answer for calls whose URL holds the text."""
-
-    incidents: list[dict[str, Any]] = field(default_factory=list)
-    faults: dict[str, Callable[[Call], Answer]] = field(default_factory=dict)
-    a_page: int = 100
-    has_total: bool = True
-
-    def __call__(self, call: Call) -> Answer:
-        fault = next((fault for text, fault in self.faults.items() if text in call.url), None)
-        if fault:
-            return fault(call)
-        parts = urlsplit(call.url.replace("/environments/e0/", "/environments/e1/"))
-        if parts.path == LIST_PATH:
-            return self._listed({name: values[0] for name, values in parse_qs(parts.query).items()})
-        found = [each for each in self.incidents if parts.path == f"{LIST_PATH}/{each['id']}"]
-        return (
-            answer(found[0] | {"alerts": [{"alert_id": "a1", "status": "Critical"}]})
-            if found
-            else Answer(404, {}, b"{}")
-        )
-
-    def _listed(self, query: dict[str, str]) -> Answer:
-        since = int(query.get("from", 0))
-        inside = [each for each in self.incidents if query["folder"] in _folders(each)]
-        inside = [each for each in inside if each["active"] or each["changed_at"] >= since]
-        size = min(self.a_page, int(query["page_size"]))
-        start = (int(query["page"]) - 1) * size
-        page = [{**each, "alerts": [{"alert_id": "a1"}]} for each in inside[start : start + size]]
-        return answer({"items": page} | ({"total": len(inside)} if self.has_total else {}))
-
-
-def _folders(each: dict[str, Any]) -> set[str]:
-    if not each["active"]:
-        return {"resolved"}
-    return {"snoozed"} if each["snooze"]["snoozed"] else {"active", "shared"}
-
-
-def answer(document: Any) -> Answer:
-    return Answer(200, {}, json.dumps(document).encode())
-
-
-def incident(clock: Clock, name: str = "i1", *, ago: float = 300, **members: Any) -> dict[str, Any]:
-    """An incident as the API has it, critical unless it says otherwise, which changed so many seconds ago."""
-    stamp = int(clock.now - ago)
-    status = members.get("status", "Critical")
-    plain = {"id": name, "status": status, "active": status != "Ok", "shared": True, "snooze": {"snoozed": False}}
-    return plain | {"start": stamp, "changed_at": stamp, "updated_at": stamp} | members
-
-
-@dataclass
-class Scene:
-    """A relay, and the BigPanda that it asks; its channel was looked at a day ago for the first time."""
-
-    relay: Relay
-    tenant: Tenant
-
-    def has(self, *incidents: dict[str, Any]) -> None:
-        """Let BigPanda have these incidents, and no others."""
-        self.tenant.incidents = list(incidents)
-
-    def look(self) -> dict[str, Any]:
-        """What the second of two looks at the channel finds."""
-        self.once()
-        self.relay.clock.now += SETTLES_SECONDS
-        return self.once()
-
-    def once(self) -> dict[str, Any]:
-        """What one look at the channel finds."""
-        found: dict[str, Any] = self.relay.reconciler.reconcile().get("noc", {})
-        return found
-
-    def told(self) -> list[str]:
-        """What people were told, in order, by status."""
-        return [json.loads(call.body)["incident"]["status"] for call in self.relay.session.calls]
-
-
-def scene(*, since: float = 86_400, policy: dict[str, Any] | None = None, rest: bool = False, **access: Any) -> Scene:
-    tenant, clock, table = Tenant(), Clock(), FakeDynamoDb()
-    document: dict[str, Any] = {
-        "bigpanda": {name: value for name, value in (ACCESS | access).items() if value is not None}
-    }
-    if policy:
-        document["policy"] = {"min_seconds_between_signals": 0} | policy
-    secrets = secrets_of(**document)
-    if rest:
-        secret = json.loads(str(secrets.texts["noc"]))
-        secret["xmatters"]["rest"] = REST
-        secrets = FakeSecrets(noc=json.dumps(secret))
-    relay = Relay(FakeSession(accepted), secrets=secrets, bigpanda=FakeSession(tenant), clock=clock, dynamodb=table)
-    if since:
-        known = relay.channels.get("noc").bigpanda
-        assert known
-        span = Span(clock.now - since, clock.now - min(since, 600))
-        Look(spans={span_name(known, place): span for place in ("e0", "e1")}).write(relay.table, "noc")
-    return Scene(relay, tenant)
+from tests.fakes import Call, FakeSession, Relay
+from tests.unit.reconcile_scene import Scene, accepted, access_of, answer, incident, note_of, scene
 
 
 class TestMissed:
@@ -482,10 +366,9 @@ class TestPlaces:
     def test_or_in_one_that_was_looked_at_for_long(self) -> None:
         this = scene(environment_id=None)
         self.shared_from(this, e0=(), e1=())
-        note, access = Look.read(this.relay.table, "noc"), this.relay.channels.get("noc").bigpanda
-        assert access
-        spans = {name: span for name, span in note.spans.items() if name != span_name(access, "e0")}
-        note._replace(spans=spans).write(this.relay.table, "noc")
+        access = access_of(this.relay)
+        for name in (channel_key(place_name(access, "e0"), "noc"), group_key(group_name(access, "e0"))):
+            del this.relay.dynamodb.items[name]
         this.has(incident(this.relay.clock))
         assert this.look()["missed"] == 1
 
@@ -729,10 +612,10 @@ class TestLooks:
         this.relay.share(status="critical", changedOn=int(this.relay.clock.now - 600))
         this.has(incident(this.relay.clock, status="Ok"), incident(this.relay.clock, "i2"))
         this.tenant.faults["folder="] = fails
-        before = Look.read(this.relay.table, "noc").spans
+        before = note_of(this).last
         seen = this.look()
         assert (seen["missed"], bool(seen["failure"])) == (0, True)
-        assert Look.read(this.relay.table, "noc").spans == before
+        assert note_of(this).last == before
         assert this.relay.recorder.metrics()["reconcile_failed"] == 2
         this.tenant.faults.clear()
         this.relay.clock.now += 300
@@ -781,25 +664,27 @@ class TestLooks:
     def test_a_look_that_died_is_followed_by_another_once_its_lease_is_over(self) -> None:
         this = scene()
         this.has(incident(this.relay.clock))
-        died = Look.read(this.relay.table, "noc")._replace(until=this.relay.clock.now + LEASE_SECONDS)
-        died.write(this.relay.table, "noc")
+        died = note_of(this)._replace(run="r1", is_working=True, until=this.relay.clock.now + PIECE_SECONDS)
+        died.write(this.relay.table, group_name(access_of(this.relay), "e1"))
         assert this.once() == {}
-        this.relay.clock.now += LEASE_SECONDS + 1
+        this.relay.clock.now += PIECE_SECONDS + 1
         assert this.look()["missed"] == 1
 
     def test_a_note_that_cannot_be_read_is_begun_anew(self) -> None:
         this = scene(since=0)
-        this.relay.table.write("reconcile/noc", 0, '["x"]')
+        access = access_of(this.relay)
+        for name in (channel_key(place_name(access, "e1"), "noc"), group_key(group_name(access, "e1"))):
+            this.relay.table.write(name, 0, '["x"]')
         this.has(incident(this.relay.clock))
         assert this.once()["compared"] == 1
-        [span] = Look.read(this.relay.table, "noc").spans.values()
-        assert span == (this.relay.clock.now, this.relay.clock.now)
+        assert note_of(this).last == this.relay.clock.now
 
     def test_a_table_that_fails_is_said_and_nothing_rings(self) -> None:
         this = scene()
         this.has(incident(this.relay.clock))
         this.relay.dynamodb.failure = ClientError({"Error": {"Code": "InternalServerError"}}, "GetItem")
-        assert this.look()["failure"].startswith("DynamoDB refused")
+        assert this.look() == {}
+        assert this.relay.recorder.metrics()["reconcile_failed"] == 2
         assert this.relay.retries.messages == []
 
     @pytest.mark.parametrize("access", [{"reconcile": False}, {"environment_id": None}])
@@ -821,9 +706,8 @@ class TestLooks:
             raise ChannelUnreadable("Secrets Manager refused to list the channels: AccessDenied")
 
         this = scene()
-        reconciler = this.relay.reconciler
-        object.__setattr__(reconciler, "names", fails)
-        assert reconciler.reconcile() == {}
+        object.__setattr__(this.relay.schedule, "names", fails)
+        assert this.once() == {}
         assert this.relay.recorder.metrics()["reconcile_failed"] == 1
 
     def test_what_was_missed_is_said_loudly(self) -> None:

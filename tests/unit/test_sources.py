@@ -24,7 +24,7 @@ def post(relay: Relay, environment_id: str | None = "e1", recipients: tuple[str,
 
 
 def known(relay: Relay) -> dict[str, tuple[tuple[str, ...], ...]]:
-    return dict(relay.sources.of(relay.channels.get("noc")))
+    return dict(relay.sources.of_all([relay.channels.get("noc")])["noc"])
 
 
 def test_a_share_tells_its_environment_and_the_recipients_of_its_url() -> None:
@@ -88,6 +88,7 @@ def test_an_incident_is_remembered_with_the_recipients_that_its_shares_named() -
     for recipients in (("b", "a"), ("c",), ("a", "b")):
         post(relay, recipients=recipients)
     assert relay.sources.of_incident(channel, "i1") == (("a", "b"), ("c",))
+    assert relay.sources.of_incidents("noc", ["i1", "i2"]) == {"i1": (("a", "b"), ("c",)), "i2": ()}
 
 
 def test_nobody_needs_to_know_that_without_a_key_and_without_callbacks() -> None:
@@ -114,6 +115,12 @@ def test_the_channels_own_environment_is_one_before_anything_was_shared() -> Non
     assert known(relay) == {"e9": ((),)}
     post(relay, "e1", ("a",))
     assert known(relay) == {"e1": (("a",),)}
+
+
+def test_channels_that_dynamodb_does_not_answer_for_are_left_out() -> None:
+    relay = relay_with(environment_id="e1")
+    relay.dynamodb.batch_size = 0
+    assert relay.sources.of_all([relay.channels.get("noc")]) == {}
 
 
 def test_a_table_that_fails_keeps_no_share_and_is_asked_again_later() -> None:

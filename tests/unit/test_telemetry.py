@@ -44,7 +44,14 @@ class TestMetrics:
             *(f"reason_{reason}" for reason in Reason),
             *("stale_channel", "lookups_limited", "rejected_request", "crash", "unguarded", "dead_lettered"),
             *("unreadable_job", "fallback_told", "fallback_failed", "unconfirmed"),
-            *("share_missed", "reconcile_failed", "unauthorized_share", "signal_failed", "misconfigured_channel"),
+            *(
+                "share_missed",
+                "missed_unannounced",
+                "reconcile_failed",
+                "unauthorized_share",
+                "signal_failed",
+                "misconfigured_channel",
+            ),
             *("sweeper_heartbeat", "sweeper_failed", "debts_owed", "debt_overdue_seconds", "debt_healed"),
         }
 
@@ -69,7 +76,8 @@ class TestMetrics:
         recorder.telemetry.crashed(ValueError())
         for notice in ("stale_channel", "misconfigured_channel", "lookups_limited", "sweeper_failed"):
             recorder.telemetry.notice(notice, "why")
-        recorder.telemetry.reconciled("noc", Found(missed=1, failure="HTTP 500", reason=Reason.UPSTREAM), {})
+        recorder.telemetry.reconciled(["noc"], "e1", Found(missed=1, failure="HTTP 500", reason=Reason.UPSTREAM), {})
+        recorder.telemetry.unannounced("i1", "critical", ["noc"])
         recorder.telemetry.refused(samples.request(), BadRequest("f", "d"))
         recorder.telemetry.refused(samples.request(), Unauthorized(channel_exists=True))
         assert set(recorder.metrics()) == names

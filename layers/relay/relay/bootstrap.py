@@ -47,7 +47,9 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
 
+    from relay.fallback import Fallback
     from relay.reconcile import Reconciler
+    from relay.reconcile_schedule import Schedule
     from relay.sweeper import Sweeper
     from relay.webhook import Webhook
     from relay.worker import Worker
@@ -101,10 +103,11 @@ def job_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
 
 
 def chore_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
-    """Return the worker of the chore queue: follow-ups, write-backs and releases. Raises ConfigError."""
+    """Return the worker of the chore queue: all kinds of jobs but signals. Raises ConfigError."""
     worker = _worker(environment)
-    # Loaded now, while Lambda gives the function a full core; the worker of signals hardly ever needs it.
+    # Loaded now, while Lambda gives the function a full core; the worker of signals hardly ever needs them.
     worker.writeback()
+    worker.reconciler()
     return _loaded(worker)
 
 
@@ -128,6 +131,7 @@ def _worker(environment: Mapping[str, str]) -> "Worker":
         delivery,
         followup,
         cache(partial(_writeback, outward, table)),
+        cache(partial(_reconciler, config, channels, table, keeper, fallback, telemetry)),
         channels,
         keeper,
         fallback,
@@ -165,33 +169,17 @@ def sweeper(environment: Mapping[str, str] = os.environ) -> "Sweeper":
     )
 
 
-def reconcile(environment: Mapping[str, str] = os.environ) -> "Reconciler":
-    """What the function needs that looks for what was missed. Raises ConfigError."""
-    from relay.bigpanda import BigPanda
-    from relay.reconcile import Reconciler
+def reconcile(environment: Mapping[str, str] = os.environ) -> "Schedule":
+    """Return the schedule of reconcile runs. Raises ConfigError."""
+    from relay.reconcile_schedule import Schedule
     from relay.sources import Sources
-    from relay.turns import Turns
 
     config = Config.from_environment(environment)
     telemetry = Telemetry.from_environment()
-    table, secrets = _table(config), _secrets(config)
-    outward = Outward(Session(_hosts(config), most=_MOST_BYTES))
-    return _loaded(
-        Reconciler(
-            secrets.names,
-            _channels(config, telemetry, secrets),
-            BigPanda(outward),
-            Turns(table, time.time, time.sleep),
-            Sources(table, time.time),
-            table,
-            Ledger(table),
-            _keeper(config),
-            telemetry,
-            time.time,
-            random.random,
-            _DEADLINES,
-        )
-    )
+    secrets = _secrets(config)
+    channels, sources = _channels(config, telemetry, secrets), Sources(_table(config), time.time)
+    keeper = _keeper(config)
+    return _loaded(Schedule(secrets.names, channels, sources, keeper, telemetry, time.time, random.random, _DEADLINES))
 
 
 def _loaded[T](parts: T) -> T:
@@ -221,6 +209,30 @@ def _writeback(outward: Outward, table: Table) -> "Writeback":
 
     turns = Turns(table, time.time, time.sleep)
     return Writeback(BigPanda(outward), turns, Sources(table, time.time), table, Ledger(table), time.time)
+
+
+def _reconciler(
+    config: Config,
+    channels: ChannelCache,
+    table: Table,
+    keeper: Keeper,
+    fallback: "Fallback",
+    telemetry: Telemetry,
+) -> "Reconciler":
+    """Return the worker of reconcile runs: signals need not wait for it."""
+    from relay.bigpanda import BigPanda
+    from relay.comparison import Comparison
+    from relay.listing import Lister
+    from relay.reconcile import Reconciler
+    from relay.reconcile_report import Reporter
+    from relay.sources import Sources
+    from relay.turns import Turns
+
+    bigpanda = BigPanda(Outward(Session(_hosts(config), most=_MOST_BYTES)))
+    lister = Lister(bigpanda, Turns(table, time.time, time.sleep), time.time, _DEADLINES)
+    comparison = Comparison(channels, Sources(table, time.time), Ledger(table), time.time)
+    reporter = Reporter(fallback, telemetry, time.time)
+    return Reconciler(channels, lister, comparison, table, keeper, reporter, telemetry, time.time)
 
 
 def _keeper(config: Config) -> Keeper:

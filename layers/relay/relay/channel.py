@@ -62,7 +62,8 @@ class Access:
     incident; `email_domain` makes a user name of BigPanda's out of a name of xMatters'. `comments` are the callbacks
     that are written. `callbacks` says that BigPanda holds an incident's updates until it hears that the first share of
     it arrived, by the name of `app_key`. `reconcile` lets BigPanda be asked for what was missed, among the incidents
-    that fit `reconcile_query`, if there is one.
+    that fit `reconcile_query`, if there is one: an incident that the channel never announced is then reported, or
+    rung.
     """
 
     base_url: str
@@ -73,7 +74,7 @@ class Access:
     comments: frozenset[Kind]
     callbacks: bool = False
     app_key: str | None = field(default=None, repr=False)
-    reconcile: bool = True
+    reconcile: Literal["report", "ring"] | None = "report"
     reconcile_query: str | None = None
 
     def writes(self, said: Callback) -> bool:
@@ -280,7 +281,7 @@ def _complaint(error: fastjsonschema.JsonSchemaValueException) -> str:
         case "required":
             return f"needs {', '.join(key for key in wanted if key not in error.value)}"
         case "enum":
-            return f"must be one of {', '.join(wanted)}"
+            return f"must be one of {', '.join(each if isinstance(each, str) else json.dumps(each) for each in wanted)}"
         case "type":
             return f"must be of type {wanted}"
         case "minimum" | "maximum":
@@ -351,6 +352,14 @@ def _rest(members: Mapping[str, Any]) -> Rest:
     return Rest(members["base_url"].rstrip("/"), _auth(members["auth"]))
 
 
+_RECONCILE: Mapping[Any, Literal["report", "ring"] | None] = {
+    "report": "report",
+    "ring": "ring",
+    True: "report",
+    False: None,
+}
+
+
 def _access(members: Mapping[str, Any]) -> Access:
     return Access(
         base_url=members.get("base_url", BIGPANDA_URL).rstrip("/"),
@@ -361,7 +370,7 @@ def _access(members: Mapping[str, Any]) -> Access:
         comments=frozenset(map(Kind, members.get("comments", WRITTEN))),
         callbacks=members.get("callbacks", False),
         app_key=members.get("app_key"),
-        reconcile=members.get("reconcile", True),
+        reconcile=_RECONCILE[members.get("reconcile", True)],
         reconcile_query=members.get("reconcile_query"),
     )
 

@@ -87,7 +87,7 @@ CHANNEL = _object(
         comments={"type": "array", "uniqueItems": True, "items": _CALLBACK},
         callbacks={"type": "boolean"},
         app_key=_TOKEN,
-        reconcile={"type": "boolean"},
+        reconcile={"enum": ["report", "ring", True, False]},
         reconcile_query={"type": "string", "minLength": 1, "maxLength": 2000},
     ),
     policy=_object(

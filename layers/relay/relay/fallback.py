@@ -5,7 +5,7 @@ name, the others as a number. Subscriptions can filter by the message attribute 
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -24,6 +24,20 @@ MAX_NAMED = 10
 MAX_SUBJECT = 99
 MAX_SMS = 140
 MAX_WORDS = 200
+
+
+class Missed(NamedTuple):
+    """A critical incident that no channel knows, and that the relay does not ring for.
+
+    Attributes:
+        incident_id: BigPanda's id.
+        said: words of one of its alerts; empty if there are none.
+        link: the incident in BigPanda's console.
+    """
+
+    incident_id: str
+    said: str
+    link: str
 
 
 class Debt(NamedTuple):
@@ -102,14 +116,29 @@ class Fallback:
 
         `debts` are named, the first ten of them with details; `others` counts more that are not listed.
         """
+        texts = _texts(channel, debts, others)
+        return self._publish(_subject(channel, debts, others), texts, {"channel": channel})
+
+    def missed(self, channels: Sequence[str], missed: Sequence[Missed]) -> bool:
+        """Publish one message that tells of criticals that BigPanda shows and no share told of.
+
+        Return False if SNS does not take it. `channels` may be concerned; BigPanda does not say which is.
+        """
+        more = len(missed) - 1
+        subject = f"CRITICAL, not rung: incident {missed[0].incident_id}{f' and {more} more' if more else ''}"
+        return self._publish(_plain(subject, MAX_SUBJECT), _missed_texts(channels, missed), {})
+
+    def _publish(self, subject: str, texts: Mapping[str, str], attributes: Mapping[str, str]) -> bool:
         try:
             self.client().publish(
                 TopicArn=self.topic_arn,
-                Subject=_subject(channel, debts, others),
+                Subject=subject,
                 # SNS takes 256 KB, and an escaped character can be as long as 12.
-                Message=json.dumps(_texts(channel, debts, others), ensure_ascii=False),
+                Message=json.dumps(texts, ensure_ascii=False),
                 MessageStructure="json",
-                MessageAttributes={"channel": {"DataType": "String", "StringValue": channel}},
+                MessageAttributes={
+                    name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
+                },
             )
         except (ClientError, BotoCoreError):
             return False
@@ -119,8 +148,7 @@ class Fallback:
 def _subject(channel: str, debts: Sequence[Debt], others: int) -> str:
     count = len(debts) + others
     what = f"incident {debts[0].incident_id}" if count == 1 else f"{count} incidents"
-    text = f"CRITICAL, xMatters did not notify: {what} of channel {channel}"
-    return "".join(character if " " <= character <= "~" else "?" for character in text)[:MAX_SUBJECT]
+    return _plain(f"CRITICAL, xMatters did not notify: {what} of channel {channel}", MAX_SUBJECT)
 
 
 def _texts(channel: str, debts: Sequence[Debt], others: int) -> dict[str, str]:
@@ -141,12 +169,34 @@ def _texts(channel: str, debts: Sequence[Debt], others: int) -> dict[str, str]:
     lines.append("What to do: docs/operate.md, FallbackAlarm.")
     whole = "\n".join(lines)
     sms = f"CRITICAL {channel}: {incidents} not notified by xMatters. Worst: {debts[0].words()}"
-    return {"default": whole, "email": whole, "sms": _sms(sms)}
+    return {"default": whole, "email": whole, "sms": _plain(sms, MAX_SMS)}
 
 
-def _sms(text: str) -> str:
-    # Other characters would halve the room, or split the message.
-    return "".join(character if " " <= character <= "~" else "?" for character in text)[:MAX_SMS]
+def _missed_texts(channels: Sequence[str], missed: Sequence[Missed]) -> dict[str, str]:
+    lines = [
+        "No share of these came to the relay, which did not notify anybody. BigPanda has them as critical:",
+        "",
+    ]
+    for each in missed[:MAX_NAMED]:
+        said = f": {_line(each.said)[:MAX_WORDS]}" if each.said else ""
+        lines += [f"- Incident {_line(each.incident_id)}{said}", f"  {_line(each.link)}", ""]
+    if len(missed) > MAX_NAMED:
+        lines += [f"And {len(missed) - MAX_NAMED} more.", ""]
+    others = " or others" if len(channels) > MAX_NAMED else ""
+    lines += [
+        f"They may be of channel {', '.join(channels[:MAX_NAMED])}{others}, or shared with others alone: BigPanda does "
+        "not say with whom.",
+        "If they are yours, notify the recipients by other means now.",
+        'What to do: docs/operate.md, "A missed critical".',
+    ]
+    whole = "\n".join(lines)
+    sms = f"CRITICAL, not rung: {len(missed)} incidents that no share told of. First: {_line(missed[0].incident_id)}"
+    return {"default": whole, "email": whole, "sms": _plain(sms, MAX_SMS)}
+
+
+def _plain(text: str, most: int) -> str:
+    """Return the text in printable ASCII: SNS takes nothing else in a subject, and an SMS has half the room for it."""
+    return "".join(character if " " <= character <= "~" else "?" for character in text)[:most]
 
 
 def _line(text: str) -> str:

@@ -26,7 +26,7 @@ QUEUE_SECONDS = 2.0
 # BigPanda's clock and ours may differ by so much. A time stamp further ahead is of a clock that is wrong.
 MAX_AHEAD_SECONDS = 5.0
 # A job of any other kind is a signal, or of a kind that a newer version knows: people may wait for it.
-CHORES = frozenset({"followup", "writeback", "release"})
+CHORES = frozenset({"followup", "writeback", "release", "reconcile"})
 # However badly it packs.
 SURELY_FITS_BYTES = 512 * 1024
 # An item of DynamoDB takes 400 KB with its key and all attributes. A body packs to no more than 4/3 of its size.
@@ -111,7 +111,8 @@ class Keeper:
 
     Attributes:
         retries: The retry queue, for signals.
-        chores: The chore queue, for follow-ups, write-backs and releases: an API that hangs must not hold up signals.
+        chores: The chore queue, for follow-ups, write-backs, releases and reconcile runs: an API that hangs must not
+            hold up signals.
         dead_letters: The dead-letter queue, for jobs of all kinds.
         clock: Gives epoch seconds.
     """

@@ -59,15 +59,21 @@ class Result(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a look at a channel found.
+    """What a reconcile run found.
 
-    `compared` counts incidents; `missed` those of which a share never came, `woken` those whose snooze is over.
-    `failure` says why it did not see all.
+    Attributes:
+        compared: The number of incidents that were compared.
+        missed: The number of states that a channel missed and that were relayed.
+        woken: The number of criticals whose snooze is over, and that were relayed.
+        unannounced: The number of open incidents that no channel knew, and that were reported.
+        failure: Why the run did not see all; None if it did.
+        reason: The reason of the failure.
     """
 
     compared: int = 0
     missed: int = 0
     woken: int = 0
+    unannounced: int = 0
     failure: str | None = None
     reason: Reason | None = None
 

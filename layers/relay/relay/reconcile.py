@@ -1,389 +1,358 @@
-"""Reconcile: BigPanda is asked for its shared incidents, and what the ledger never heard of goes on the retry queue.
+"""Reconcile runs: BigPanda's shared incidents are compared with the ledger, and missed ones are relayed or reported.
 
-A webhook may be lost on its way, or before it, and nobody notices. So each channel with a key of BigPanda's is looked
-at every few minutes. What differs at two looks was missed; it takes the way of all jobs, by which nothing that the
-ledger knows rings twice.
+A webhook may be lost before the relay has it. So every few minutes a run lists the incidents of an environment once for
+all channels that share the listing. A run is a chain of chores. Each chore works a bounded piece, and the next chore
+goes on where it ended; a run that was interrupted is begun anew by the next schedule. A missed state takes the way of
+all jobs, by which nothing that the ledger knows rings twice.
 """
 
-import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from copy import replace
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from itertools import batched
 
-from relay import incident
-from relay.bigpanda import BigPanda, Incident, as_webhook
-from relay.channel import Access, Channel
+from relay.channel import Channel
 from relay.channel_cache import ChannelCache
+from relay.comparison import (
+    FORGOTTEN_SECONDS,
+    Compared,
+    Comparison,
+    Entries,
+    Finding,
+    Group,
+    Seen,
+    seen_at,
+)
 from relay.deadline import Deadline
-from relay.errors import BadRequest, ChannelError, LedgerError, NoAnswer, QueueError, Reason, SendError
+from relay.errors import ChannelError, LedgerError, QueueError, SendError, UnknownChannel
 from relay.incident import Share
-from relay.keeping import Keeper, new_job, release_job, trusted
-from relay.ledger import Entry, Ledger, key
-from relay.look import Difference, Look, Span, short
-from relay.message import seconds_of, timestamp
+from relay.keeping import Keeper, new_job, release_job
+from relay.listing import Lister, Position
+from relay.message import Job, seconds_of, timestamp
 from relay.outcome import Found
-from relay.owed import Standing, is_known, judge_change
+from relay.reconcile_chore import Chore, Cursor, Member
+from relay.reconcile_notes import GroupNote, channel_key, read_channel_notes, short
+from relay.reconcile_report import Reporter
+from relay.reconcile_run import COUNTS, Run
 from relay.shares import FIRST_EVENT
-from relay.sources import Recipients, Sources
 from relay.table import Table
 from relay.telemetry import Telemetry
-from relay.transition import State
-from relay.turns import Turns
 
-CHANNEL_SECONDS = 60.0
-# Of the function's 240 seconds; what is left then is enough for one channel's last call.
-ALL_SECONDS = 220.0
-# One question to BigPanda must not take the time of all the others.
-CALL_SECONDS = 10.0
-# BigPanda's seconds need not be ours.
-SLOWER_SECONDS = 1.0
-# Longer than any look takes.
-LEASE_SECONDS = 110.0
-# BigPanda's own webhook has so much time to come, and a ledger that was down to hear of what was sent without it.
-SETTLES_SECONDS = 90.0
-# What was queued is not queued again as long as a worker may be about to see to it.
-QUEUED_SECONDS = 3600.0
-# What ended is looked for so far back, before the last look that was whole.
+# Of a piece's 15 seconds: the listing, the comparison until this much is left, and the queue until that.
+LISTING_SECONDS, RELAY_SECONDS, LAST_SECONDS = 5.0, 5.0, 1.5
+# Details are worth a call only while there is time for it and the queue.
+DETAILS_SECONDS = 3.0
+# Entries that one piece reads, 200 calls of BatchGetItem, some 3 seconds; and those between two looks at the time.
+MAX_ENTRIES, ENTRIES_AT_ONCE = 20_000, 1_000
+# A call each; the other incidents are relayed as the listing has them.
+MAX_DETAILS = 20
+# Longer than the chore worker's time-out, so that a piece has one worker.
+PIECE_SECONDS = 35.0
+# Longer than the queue hides a message whose worker died.
+WAIT_SECONDS = 240.0
+# A run that takes longer is given up: the next schedule begins anew.
+RUN_SECONDS = 900.0
+# While others call BigPanda as often as it allows.
+PACED_SECONDS = 10.0
+# What ended is listed back to so long before the last complete run.
 OVERLAP_SECONDS = 900.0
-# A place that nobody looked at for so long is looked at as if for the first time.
-FORGOTTEN_SECONDS = 24 * 3600.0
-MAX_PAGES = 30
-MAX_RACES = 6
-
-
-class _Place(NamedTuple):
-    """An environment, its name in a note, the recipients for whom it shares, and since when it is compared."""
-
-    environment_id: str
-    name: str
-    recipients: tuple[Recipients, ...]
-    span: Span
-
-
-@dataclass
-class _View:
-    """A look at a channel, and what becomes of its note.
-
-    `names_recipients` says whether shares may have named any; `has_details` whether BigPanda told those of an incident
-    when it was asked last; `is_waiting` whether something that is over must be seen once more.
-    """
-
-    channel: Channel
-    access: Access
-    deadline: Deadline
-    names_recipients: bool
-    spans: dict[str, Span]
-    asleep: dict[str, float]
-    differing: dict[str, Difference]
-    counts: Counter[str] = field(default_factory=Counter)
-    has_details: bool = True
-    is_waiting: bool = False
-
-
-class _Known(NamedTuple):
-    """An incident that the ledger knows, by the recipients that shares of it named."""
-
-    recipients: Recipients
-    entry: Entry
+# The time of a complete run is noted for each channel no more often.
+NOTED_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
 class Reconciler:
-    """Looks at channels.
+    """Works the chores of reconcile runs.
 
-    `names` gives all of them, `clock` epoch seconds, `random` a number from 0 to 1, `deadlines` a deadline of so many
-    seconds.
+    Attributes:
+        channels: The channels, as long as their secrets are cached.
+        lister: Asks BigPanda.
+        comparison: Compares with the ledger.
+        table: The table with the notes of runs.
+        keeper: Takes the jobs of missed states, and the next chore.
+        reporter: Reports what no channel knows.
+        telemetry: Log and metrics.
+        clock: Gives epoch seconds.
     """
 
-    names: Callable[[], Iterable[str]]
     channels: ChannelCache
-    bigpanda: BigPanda
-    turns: Turns
-    sources: Sources
+    lister: Lister
+    comparison: Comparison
     table: Table
-    ledger: Ledger
     keeper: Keeper
+    reporter: Reporter
     telemetry: Telemetry
     clock: Callable[[], float]
-    random: Callable[[], float]
-    deadlines: Callable[[float], Deadline]
 
-    def reconcile(self) -> dict[str, Any]:
-        """Look at every channel that has a key of BigPanda's, in any order, so that each comes first at times.
+    def work(self, job: Job, deadline: Deadline) -> Found | None:
+        """Work a piece of a run, and keep the next piece as a chore; return what the run found, once it is over.
 
-        Returns what was found, by channel, as plain data; one channel's failure does not keep the others.
+        None if the run goes on, or another one has the group. A failure ends the run: the next schedule begins anew, so
+        the chore need not be tried again. Raises UnreadableMessage.
         """
-        whole = self.deadlines(ALL_SECONDS)
-        found: dict[str, Any] = {}
-        for channel in sorted(self._channels(), key=lambda _: self.random()):
-            if not whole.remaining(CHANNEL_SECONDS):
-                self.telemetry.notice("reconcile_failed", "there was no time for all channels")
-                break
-            deadline = self.deadlines(CHANNEL_SECONDS)
-            try:
-                seen = self._looked_at(channel, deadline)
-            except Exception as error:  # noqa: BLE001 - it must not keep the other channels
-                self.telemetry.crashed(error)
-                continue
-            if seen is not None:
-                self.telemetry.reconciled(channel.name, seen, deadline.spent)
-                found[channel.name] = {name: value for name, value in seen._asdict().items() if value is not None}
-        return found
-
-    def _channels(self) -> list[Channel]:
+        chore = Chore.of(job)
         try:
-            names = list(self.names())
-        except ChannelError as error:
-            self.telemetry.notice("reconcile_failed", str(error))
-            return []
-        return [channel for name in names if (channel := self._channel(name))]
-
-    def _channel(self, name: str) -> Channel | None:
-        try:
-            channel = self.channels.get(name)
-        except ChannelError as error:
-            self.telemetry.notice("reconcile_failed", f"channel {name}: {type(error).__name__}")
-            return None
-        except Exception as error:  # noqa: BLE001 - it must not keep the other channels
+            group = self._group(chore)
+            run = self._begun(chore, group, deadline) if group else None
+        except LedgerError as error:
+            return self._said(chore, Found(failure=str(error), reason=error.reason), deadline)
+        except Exception as error:  # noqa: BLE001 - the message would come back for an hour, for a run that is over
             self.telemetry.crashed(error)
             return None
-        return channel if channel.bigpanda and channel.bigpanda.reconcile else None
+        return self._worked(run) if run else None
 
-    def _looked_at(self, channel: Channel, deadline: Deadline) -> Found | None:
-        """What a look at a channel found; None where another one is at it, or nothing is known of where to look."""
-        now, access = self.clock(), channel.bigpanda
-        try:
-            places, before = self.sources.of(channel), Look.read(self.table, channel.name)
-            if access is None or not places or before.until > now:
-                return None
-            look = replace(before, until=now + LEASE_SECONDS).write(self.table, channel.name)
-        except LedgerError as error:
-            return Found(failure=str(error), reason=Reason.INTERNAL)
-        if look is None:
-            return None
-        named = any(recipients for each in places.values() for recipients in each)
-        recent = {name: each for name, each in look.differing.items() if now - each.since < FORGOTTEN_SECONDS}
-        view = _View(channel, access, deadline, named, dict(look.spans), dict(look.asleep), recent)
-        found = self._found(view, places)
-        after = replace(look, until=0.0, spans=view.spans, asleep=view.asleep, differing=view.differing)
-        try:
-            after.write(self.table, channel.name)
-        except LedgerError as error:
-            return replace(found, failure=found.failure or str(error), reason=found.reason or Reason.INTERNAL)
-        return found
-
-    def _found(self, view: _View, places: Mapping[str, tuple[Recipients, ...]]) -> Found:
-        """What there is in all environments; one that can't be seen does not keep the others."""
+    def _worked(self, run: Run) -> Found | None:
+        cursor: Cursor | None = None
         failed: SendError | QueueError | LedgerError | None = None
-        for environment_id, recipients in places.items():
-            now, name = self.clock(), span_name(view.access, environment_id)
-            span = view.spans.get(name)
-            if span is None or now - span.last > FORGOTTEN_SECONDS:
-                span = Span(now, now)
-            view.spans[name], view.is_waiting = span, False
+        try:
+            self._piece(run)
+            cursor, failed = (None, run.failure) if run.failure else (run.next(), None)
+        except (QueueError, LedgerError) as error:
+            failed = error
+        except Exception as error:  # noqa: BLE001 - as above
+            self.telemetry.crashed(error)
+            failed = LedgerError("the relay's own fault; the line before says where")
+        if cursor and self.clock() - run.note.began > RUN_SECONDS:
+            cursor, failed = None, LedgerError("the run took too long")
+        return self._ended(run, cursor, failed)
+
+    def _group(self, chore: Chore) -> Group | None:
+        """Return the group, as the first channel's secret has it that can be read; None if none has reconcile on."""
+        for member in chore.members:
             try:
-                self._compare(view, _Place(environment_id, name, recipients, span))
-                # What is over is not shown for long.
-                view.spans[name] = span if view.is_waiting else replace(span, last=now)
-            except (SendError, QueueError, LedgerError) as error:
-                failed = failed or error
-        view.spans = {name: each for name, each in view.spans.items() if self.clock() - each.last < FORGOTTEN_SECONDS}
-        if view.counts["unreadable"]:
-            self.telemetry.notice("reconcile_failed", f"{view.counts['unreadable']} incidents can't be read")
-        found = Found(view.counts["compared"], view.counts["missed"], view.counts["woken"])
-        if failed is None:
-            return found
-        detail = failed.detail if isinstance(failed, SendError) else str(failed)
-        return replace(found, failure=detail, reason=failed.reason)
-
-    def _compare(self, view: _View, place: _Place) -> None:
-        """Compare an environment's incidents with the ledger. Raises SendError, QueueError and LedgerError."""
-        now = self.clock()
-        resting = {share.incident_id for share in self._shares(view, place, "snoozed") if _is_asleep(share)}
-        view.asleep.update(dict.fromkeys(map(short, resting), now))
-        for folder, since in (("shared", None), ("resolved", place.span.last - OVERLAP_SECONDS)):
-            for share in self._shares(view, place, folder, since):
-                if not view.deadline.remaining():
-                    raise NoAnswer(Reason.TIMEOUT, "there was no time to compare them all", asked=False)
-                # What lies in a folder need not be what the folder is called.
-                if _is_asleep(share):
-                    view.asleep[short(share.incident_id)] = now
-                elif share.incident_id not in resting:
-                    view.counts["compared"] += 1
-                    self._compare_one(view, place, share)
-
-    def _shares(self, view: _View, place: _Place, folder: str, since: float | None = None) -> Iterator[Share]:
-        """The shared incidents of a folder; what is over `since` then is not waited for, and may be among them.
-
-        Raises SendError when BigPanda does not tell them all.
-        """
-        ids: set[str] = set()
-        for page in range(1, MAX_PAGES + 1):
-            ask = partial(self.bigpanda.incidents, view.access, place.environment_id, folder, page, since)
-            listing = self._asked(view, "incidents", ask)
-            shares = [share for item in listing.items if (share := _share(item, place.environment_id))]
-            view.counts["unreadable"] += len(listing.items) - len(shares)
-            fresh = [share for share in shares if share.incident_id not in ids]
-            ids |= {share.incident_id for share in fresh}
-            yield from (share for share in fresh if _is_shared(share))
-            is_old = all(share.version is not None and share.version[0] < (since or 0.0) for share in shares)
-            # Whoever does not know pages answers with the first one again.
-            if not fresh or is_old or (listing.total is not None and len(ids) >= listing.total):
-                return
-        self.telemetry.notice("reconcile_failed", f"folder {folder} holds more than {len(ids)} incidents")
-
-    def _asked[T](self, view: _View, endpoint: str, ask: Callable[[Deadline], T]) -> T:
-        """What BigPanda answers, once it is this one's turn to ask, and once more if that was too early."""
-        try:
-            return self._asked_once(view, endpoint, ask)
-        except SendError as error:
-            if error.reason != Reason.RATE_LIMITED:
-                raise
-        self.turns.sleep(SLOWER_SECONDS)
-        return self._asked_once(view, endpoint, ask)
-
-    def _asked_once[T](self, view: _View, endpoint: str, ask: Callable[[Deadline], T]) -> T:
-        self.turns.wait(view.access, endpoint)
-        spent, brief = view.deadline.spent, self.deadlines(min(CALL_SECONDS, view.deadline.remaining()))
-        try:
-            return ask(brief)
-        finally:
-            spent.update({part: spent.get(part, 0.0) + milliseconds for part, milliseconds in brief.spent.items()})
-
-    def _compare_one(self, view: _View, place: _Place, share: Share) -> None:
-        """Compare one incident with what the ledger knows of it; what was missed goes on the retry queue."""
-        state, name = _state(share, self.clock()), short(f"{place.name[:6]}:{share.incident_id}")
-        known = list(self._known(view, place, share))
-        woken = [each.recipients for each in known if self._is_woken(view, share, state, each)]
-        differing = [each for each in known if each.recipients not in woken and self._is_missed(view, state, each)]
-        missed = [each.recipients for each in differing]
-        # What has no time stamp may well have happened since the place was looked at first.
-        is_ours = state.version is None or state.version[0] >= place.span.since
-        if not known and state.is_open and is_ours:
-            missed = list(place.recipients)
-        if missed and not self._is_settled(view, name, state, differing):
-            view.is_waiting |= not state.is_open and not view.differing[name].queued
-            missed = []
-        elif not missed:
-            view.differing.pop(name, None)
-        if woken or missed:
-            queued = self._keep(view, place, share, [*woken, *missed], is_first=not known)
-            view.counts["missed" if missed else "woken"] += 1
-            if missed:
-                view.differing[name] = replace(view.differing[name], queued=queued)
-        view.asleep.pop(short(share.incident_id), None)
-
-    def _is_settled(self, view: _View, name: str, state: State, differing: Sequence[_Known]) -> bool:
-        """True if the difference was seen by an earlier reconcile run, too, and no job for it is on the retry queue.
-
-        A job was queued for an earlier difference of the same kind, if the ledger has since kept that job's state or a
-        later one: an incident that resolved, reopened and resolved again differs anew.
-        """
-        now, mark = self.clock(), f"{state.is_open:d}{state.rank}"
-        known = view.differing.get(name)
-        is_new = known is None or known.mark != mark or (known.queued > 0 and _has_moved_on(differing, known.queued))
-        difference = Difference(mark, now) if known is None or is_new else known
-        view.differing[name] = difference
-        return now - difference.since >= SETTLES_SECONDS and now - difference.queued >= QUEUED_SECONDS
-
-    def _is_missed(self, view: _View, state: State, known: _Known) -> bool:
-        if is_known(known.entry, state, self.clock()):
-            return False
-        # A resolve that nobody announces ends pages all the same.
-        leaves_pages = view.channel.rest is not None and not state.is_open and known.entry.has_live_pages()
-        is_owed = judge_change(known.entry, state, view.channel.policy.notify_on).standing == Standing.OWED
-        return is_owed or leaves_pages
-
-    def _is_woken(self, view: _View, share: Share, state: State, known: _Known) -> bool:
-        """Whether a snooze ended on what is critical, and people were not told since; its entry says so then."""
-        slept_at = view.asleep.get(short(share.incident_id))
-        if slept_at is None or not state.is_critical:
-            return False
-        name, entry = key(view.channel.name, known.recipients, share.incident_id), known.entry
-        for _ in range(MAX_RACES):
-            is_told_open = entry.announced is not None and entry.announced.is_open
-            if not is_told_open or (entry.signals and entry.signals[-1] > slept_at):
-                return False
-            if written := self.ledger.write(name, entry, entry.woken()):
-                return judge_change(written, state, view.channel.policy.notify_on).standing == Standing.OWED
-            entry = self.ledger.read(name)
-        raise LedgerError("the entry was changed each time it was read")
-
-    def _known(self, view: _View, place: _Place, share: Share) -> Iterator[_Known]:
-        """The entries of an incident: its shares may have named recipients."""
-        named = self.sources.of_incident(view.channel, share.incident_id) if view.names_recipients else ()
-        for recipients in dict.fromkeys(((), *place.recipients, *named)):
-            entry = self.ledger.read(key(view.channel.name, recipients, share.incident_id))
-            if entry.sequence:
-                yield _Known(recipients, entry)
-
-    def _keep(
-        self, view: _View, place: _Place, share: Share, recipients: Iterable[Recipients], *, is_first: bool
-    ) -> float:
-        """Put a job for a missed share on the retry queue; return the arrival time that the job carries.
-
-        Raises QueueError when the retry queue does not take it.
-        """
-        # What comes while BigPanda is asked for the details is newer than this.
-        now = self.clock()
-        whole = self._whole(view, place, share)
-        body = json.dumps(whole.document).encode()
-        for each in recipients:
-            trail = f"reconcile-{share.incident_id}"[:100]
-            job = replace(new_job(view.channel, whole, body, each, trail, now), found=True)
-            if not self.keeper.keep(job, view.deadline, until=now):
-                raise QueueError("the retry queue did not take what was missed")
-            if is_first and view.access.callbacks:
-                # BigPanda holds what comes after a first share until it hears that it arrived.
-                self.keeper.keep(release_job(job, FIRST_EVENT), view.deadline, until=now)
-        return seconds_of(timestamp(now))
-
-    def _whole(self, view: _View, place: _Place, share: Share) -> Share:
-        """The share with the details of its alerts; as it is, where BigPanda does not tell them: a page needs none."""
-        if not view.has_details:
-            return share
-        ask = partial(self.bigpanda.incident, view.access, Incident(place.environment_id, share.incident_id))
-        try:
-            found = _share(self._asked(view, "incident", ask), place.environment_id)
-        except SendError:
-            view.has_details = False
-            return share
-        is_better = found is not None and found.incident_id == share.incident_id and found.status is not None
-        is_newer = found is not None and (found.version or (0, 0)) >= (share.version or (0, 0))
-        return found if found and is_better and is_newer else share
-
-
-def span_name(access: Access, environment_id: str) -> str:
-    """A name for what is compared: another query or environment is another place."""
-    named = [access.base_url, access.reconcile_query, environment_id]
-    return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:16]
-
-
-def _share(item: Mapping[str, Any], environment_id: str) -> Share | None:
-    try:
-        return incident.parse(as_webhook(item, environment_id))
-    except BadRequest:
+                channel = self.channels.get(member.name)
+            except UnknownChannel:
+                continue
+            except ChannelError as error:
+                self._not_compared(member, error)
+                continue
+            if channel.bigpanda and channel.bigpanda.reconcile:
+                return Group(channel.bigpanda, chore.environment_id)
         return None
 
+    def _begun(self, chore: Chore, group: Group, deadline: Deadline) -> Run | None:
+        """Take the group's lease for a piece; return None if another run or another worker has it, or it is done."""
+        note, now, cursor = GroupNote.read(self.table, group.name), self.clock(), chore.cursor
+        is_expected = note.run == chore.run and note.piece == cursor.piece
+        if now < note.until and (note.is_working or not is_expected):
+            return None
+        if not is_expected:
+            if cursor.piece or seconds_of(chore.planned_at) < note.began:
+                return None
+            note = replace(note, began=now)
+        leased = replace(note, run=chore.run, piece=cursor.piece, is_working=True, until=now + PIECE_SECONDS)
+        taken = leased.write(self.table, group.name)
+        if taken is None:
+            return None
+        recent = {name: each for name, each in taken.unannounced.items() if now - each.since < FORGOTTEN_SECONDS}
+        counts = Counter(dict(zip(COUNTS, cursor.counts, strict=True)))
+        run = Run(chore, group, taken, deadline, dict(taken.asleep), recent, counts=counts)
+        run.done, run.known, run.unknown = cursor.members, set(cursor.known), set(cursor.unknown)
+        run.asked = cursor.details
+        return run
 
-def _is_shared(share: Share) -> bool:
-    """Whether BigPanda does not say that nobody was told of it."""
-    return share.document["incident"].get("shared") is not False
+    def _piece(self, run: Run) -> None:
+        """Work a piece. Raises QueueError and LedgerError."""
+        keys = {member.name: channel_key(run.group.place, member.name) for member in run.members}
+        run.notes = read_channel_notes(self.table, keys)
+        if len(run.notes) < len(keys):
+            raise LedgerError("DynamoDB did not answer for all channels")
+        run.since = self._last(run) - OVERLAP_SECONDS
+        self._list(run)
+        self._compare(run)
+        if run.done == len(run.members):
+            self.reporter.report(run)
+        self._relay(run)
+        if run.done == len(run.members) and not run.is_unfinished:
+            for incident_id in run.incidents:
+                run.asleep.pop(short(incident_id), None)
+
+    def _last(self, run: Run) -> float:
+        """Return the time of the last complete run; for a new group, as of another key, its channels' own."""
+        now = self.clock()
+        if now - run.note.last < FORGOTTEN_SECONDS:
+            return run.note.last
+        return min(note.seen if now - note.seen < FORGOTTEN_SECONDS else now for note in run.notes.values())
+
+    def _list(self, run: Run) -> None:
+        """List pages, as long as there is time for them and for the comparison; keep the incidents that are awake.
+
+        Raises LedgerError.
+        """
+        at: Position | None = run.cursor.position
+        ids: set[str] = set()
+        until = run.deadline.remaining() - LISTING_SECONDS
+        while at is not None:
+            try:
+                page = self.lister.page(run.group.access, run.group.environment_id, at, run.since, ids, run.deadline)
+            except SendError as error:
+                # What was listed before is true all the same.
+                run.trouble = error
+                break
+            now = self.clock()
+            run.counts["unreadable"] += page.unreadable if run.is_counted else 0
+            if page.is_cut and run.is_counted:
+                self.telemetry.notice("reconcile_failed", f"folder {page.folder} holds more than BigPanda shows")
+            for share in page.shares:
+                # What lies in a folder need not be what the folder is called.
+                if share.snoozed is True and share.active is not False:
+                    run.asleep[short(share.incident_id)] = now
+                elif page.folder != "snoozed":
+                    run.incidents[share.incident_id] = seen_at(share, now)
+            ids = ids if page.after and page.after.folder == at.folder else set()
+            at = page.after
+            if run.deadline.remaining() < until or len(run.incidents) * len(run.members) >= MAX_ENTRIES:
+                break
+        run.after = at
+        awake = {name for name in run.incidents if run.asleep.get(short(name), 0.0) < run.note.began}
+        run.incidents = {name: seen for name, seen in run.incidents.items() if name in awake}
+        run.counts["compared"] += len(run.incidents) if run.is_counted else 0
+
+    def _compare(self, run: Run) -> None:
+        """Compare channels with the incidents of this piece, some at least, until too little time is left."""
+        incidents = list(run.incidents.values())
+        at_once = max(1, ENTRIES_AT_ONCE // max(1, len(incidents)))
+        for members in batched(run.members[run.cursor.members :], at_once, strict=False):
+            if run.done > run.cursor.members and run.deadline.remaining() < RELAY_SECONDS:
+                return
+            entries = self.comparison.read(members, incidents)
+            for member in members:
+                self._compare_one(run, member, incidents, entries[member.name])
+                run.done += 1
+
+    def _compare_one(self, run: Run, member: Member, incidents: Sequence[Seen], entries: Entries) -> None:
+        note = run.notes[member.name]
+        try:
+            compared = self.comparison.compare(run.group, member, note, incidents, entries, run.asleep)
+        except ChannelError as error:
+            self._not_compared(member, error)
+        except LedgerError:
+            raise
+        except Exception as error:  # noqa: BLE001 - it must not keep the other channels
+            self.telemetry.crashed(error)
+        else:
+            run.compared.append(compared)
+            run.known |= compared.known
+            run.unknown |= compared.unknown
+            run.waits |= compared.waits
+
+    def _relay(self, run: Run) -> None:
+        """Queue what was missed, criticals first; as much as there is time for. Raises QueueError and LedgerError."""
+        run.takes_all = run.cursor.takes_all or run.is_last
+        findings = [(finding, compared) for compared in run.compared for finding in compared.findings]
+        count = 0
+        for finding, compared in sorted(findings, key=lambda each: _urgency(each[0])):
+            if not run.takes_all and not finding.seen.state.is_critical:
+                run.holds = True
+                return
+            if count and run.deadline.remaining() < LAST_SECONDS:
+                run.is_unfinished = True
+                return
+            if self._keep(run, finding, compared):
+                count += 1
+                run.counts["woken" if finding.is_woken else "missed"] += 1
+
+    def _keep(self, run: Run, finding: Finding, compared: Compared) -> bool:
+        """Put jobs for a finding on the retry queue; return False if the channel does not want it any more.
+
+        Raises QueueError if the retry queue does not take it.
+        """
+        channel = self._channel(run, finding)
+        if channel is None:
+            return False
+        # What comes while BigPanda is asked for the details is newer than this.
+        now = self.clock()
+        whole = self._whole(run, finding.seen.share)
+        body = json.dumps(whole.document).encode()
+        for each in finding.recipients:
+            trail = f"reconcile-{whole.incident_id}"[:100]
+            job = replace(new_job(channel, whole, body, each, trail, now), found=True)
+            if not self.keeper.keep(job, run.deadline, until=now):
+                raise QueueError("the retry queue did not take what was missed")
+            if finding.is_first and channel.bigpanda and channel.bigpanda.callbacks:
+                # BigPanda holds what comes after a first share until it hears that it arrived.
+                self.keeper.keep(release_job(job, FIRST_EVENT), run.deadline, until=now)
+        compared.queued(finding, seconds_of(timestamp(now)))
+        return True
+
+    def _channel(self, run: Run, finding: Finding) -> Channel | None:
+        try:
+            channel = self.comparison.channel(run.group, finding.member)
+        except ChannelError as error:
+            self._not_compared(finding.member, error)
+            return None
+        rings = channel is not None and channel.bigpanda is not None and channel.bigpanda.reconcile == "ring"
+        return channel if rings or not finding.is_first else None
+
+    def _whole(self, run: Run, share: Share) -> Share:
+        """Return the share with the details of its alerts, if the run may ask for them still: a page needs none."""
+        if share.incident_id in run.whole:
+            return run.whole[share.incident_id]
+        if run.asked >= MAX_DETAILS or run.deadline.remaining() < DETAILS_SECONDS:
+            return share
+        run.asked += 1
+        try:
+            found = self.lister.details(run.group.access, run.group.environment_id, share, run.deadline)
+        except SendError:
+            # BigPanda does not tell them now; to ask for the others would take the time of what is owed.
+            run.asked, found = MAX_DETAILS, share
+        run.whole[share.incident_id] = found
+        return found
+
+    def _ended(
+        self, run: Run, cursor: Cursor | None, failed: SendError | QueueError | LedgerError | None
+    ) -> Found | None:
+        """Write the notes; keep the next piece, or say what the run found. A failure is said, and ends the run."""
+        now = self.clock()
+        try:
+            self._write_channel_notes(run, now)
+            note = replace(run.note, asleep=run.asleep, unannounced=run.unannounced, is_working=False)
+            is_complete = cursor is None and failed is None
+            # What is over is not listed for long.
+            is_seen = is_complete and not (run.waits or run.cursor.waits)
+            last = note.began if is_seen else self._last(run) if run.notes else note.last
+            if cursor:
+                note = replace(note, piece=cursor.piece, until=now + WAIT_SECONDS)
+            else:
+                note = replace(note, run="", piece=0, until=0.0, last=last)
+            if note.write(self.table, run.group.name) is None:
+                # The lease was over, and another run has the group.
+                return None
+        except LedgerError as error:
+            cursor, failed = None, failed or error
+        if cursor and failed is None:
+            delay = PACED_SECONDS if run.trouble else 0.0
+            if self.keeper.keep(run.chore.going_on(cursor).job(), run.deadline, until=now + delay):
+                return None
+            failed = QueueError("the chore queue did not take the rest of the run")
+        counts = run.counts
+        found = Found(counts["compared"], counts["missed"], counts["woken"], counts["unannounced"])
+        if counts["unreadable"]:
+            self.telemetry.notice("reconcile_failed", f"{counts['unreadable']} incidents can't be read")
+        if failed:
+            detail = failed.detail if isinstance(failed, SendError) else str(failed)
+            found = replace(found, failure=detail, reason=failed.reason)
+        return self._said(run.chore, found, run.deadline)
+
+    def _write_channel_notes(self, run: Run, now: float) -> None:
+        """Write the notes that changed; and now and then, of the others, that a complete run compared the channel."""
+        for compared in run.compared:
+            if run.note.last > compared.note.seen and now - compared.note.seen > NOTED_SECONDS:
+                compared.note = replace(compared.note, seen=run.note.last)
+            if changed := compared.changed:
+                changed.write(self.table, channel_key(run.group.place, compared.member.name))
+
+    def _said(self, chore: Chore, found: Found, deadline: Deadline) -> Found:
+        names = [member.name for member in chore.members]
+        self.telemetry.reconciled(names, chore.environment_id, found, deadline.spent)
+        return found
+
+    def _not_compared(self, member: Member, error: ChannelError) -> None:
+        self.telemetry.notice("reconcile_failed", f"channel {member.name}: {type(error).__name__}")
 
 
-def _has_moved_on(differing: Sequence[_Known], queued: float) -> bool:
-    """True if the ledger kept a state that came no earlier than the job that was queued then."""
-    return any(each.entry.kept is not None and each.entry.kept.came >= queued for each in differing)
-
-
-def _is_asleep(share: Share) -> bool:
-    return share.snoozed is True and share.active is not False
-
-
-def _state(share: Share, now: float) -> State:
-    """The state that a look compares. That its alerts have the names that they have in webhooks is not known."""
-    return replace(State.of(share, now), version=trusted(share.version, now), alerts=frozenset())
+def _urgency(finding: Finding) -> tuple[bool, bool]:
+    """Sort criticals first, then what is open, then what is over."""
+    return not finding.seen.state.is_critical, not finding.seen.state.is_open

@@ -6,7 +6,7 @@ those, since for each set of them an incident is announced on its own.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from copy import replace
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from relay.channel import Channel
 from relay.deadline import Deadline
 from relay.errors import LedgerError
 from relay.fields import MAX_ID_LENGTH
-from relay.table import Table, legal
+from relay.table import Table, Text, legal
 
 MAX_SOURCES = 20
 AGAIN_SECONDS = 24 * 3600.0
@@ -72,17 +72,40 @@ class Sources:
 
     def of_incident(self, channel: Channel, incident_id: str) -> tuple[Recipients, ...]:
         """The recipients for which an incident was shared, besides none. Raises LedgerError."""
-        return tuple(self._read_incident(channel.name, incident_id)[0])
+        return tuple(_sets(self.table.read(_incident_key(channel.name, incident_id)))[0])
+
+    def of_incidents(self, channel: str, incident_ids: Collection[str]) -> dict[str, tuple[Recipients, ...]]:
+        """Return the same for many incidents, without those that DynamoDB did not answer for. Raises LedgerError."""
+        keys = {incident_id: _incident_key(channel, incident_id) for incident_id in incident_ids}
+        found = self.table.read_many(set(keys.values()))
+        return {each: tuple(_sets(found[key])[0]) for each, key in keys.items() if key in found}
 
     def of(self, channel: Channel) -> Mapping[str, tuple[Recipients, ...]]:
-        """For whom a channel's environments share; where no share came yet, that of its own settings.
+        """Return the environments that share with a channel, and for which recipients. Raises LedgerError."""
+        return self._places(channel, _sources(self.table.read(_key(channel.name)))[0])
 
-        Of several webhooks of one environment, those count that shared there lately. Raises LedgerError.
+    def of_all(self, channels: Sequence[Channel]) -> dict[str, Mapping[str, tuple[Recipients, ...]]]:
+        """Return the same for many channels, by name, without those that DynamoDB did not answer for.
+
+        What is about to expire is written anew. Raises LedgerError.
         """
-        found, sequence = self._read(channel.name)
+        texts = self.table.read_many([_key(channel.name) for channel in channels])
+        places: dict[str, Mapping[str, tuple[Recipients, ...]]] = {}
+        for channel in channels:
+            if _key(channel.name) not in texts:
+                continue
+            found, sequence = _sources(texts[_key(channel.name)])
+            if found and max(source.at for source in found) < self.clock() - REFRESH_SECONDS:
+                self.table.write(_key(channel.name), sequence, json.dumps(found))
+            places[channel.name] = self._places(channel, found)
+        return places
+
+    def _places(self, channel: Channel, found: Sequence[Source]) -> Mapping[str, tuple[Recipients, ...]]:
+        """Return the environments of these sources; if there are none, that of the channel's own settings.
+
+        Of several webhooks of one environment, those count that shared there lately.
+        """
         newest = max((source.at for source in found), default=0.0)
-        if found and newest < self.clock() - REFRESH_SECONDS:
-            self.table.write(_key(channel.name), sequence, json.dumps(found))
         places: dict[str, tuple[Recipients, ...]] = {}
         for environment_id in dict.fromkeys(source.environment_id for source in found):
             there = [source for source in found if source.environment_id == environment_id]
@@ -101,33 +124,35 @@ class Sources:
         return False
 
     def _write(self, channel: str, source: Source, now: float) -> bool:
-        found, sequence = self._read(channel)
+        found, sequence = _sources(self.table.read(_key(channel)))
         others = [each for each in found if each[:2] != source[:2]]
         newest = sorted((*others, replace(source, at=now)), key=lambda each: -each.at)[:MAX_SOURCES]
         return self.table.write(_key(channel), sequence, json.dumps(newest)) is not None
 
-    def _read(self, channel: str) -> tuple[list[Source], int]:
-        found = self.table.read(_key(channel))
-        if found is None:
-            return [], 0
-        with suppress(ValueError, TypeError):
-            return [_source(each) for each in json.loads(found.text)], found.sequence
-        return [], found.sequence
-
     def _write_incident(self, channel: str, incident_id: str, recipients: Recipients) -> bool:
-        known, sequence = self._read_incident(channel, incident_id)
+        known, sequence = _sets(self.table.read(_incident_key(channel, incident_id)))
         if recipients in known:
             return True
         newest = [*known, recipients][-MAX_SOURCES:]
         return self.table.write(_incident_key(channel, incident_id), sequence, json.dumps(newest)) is not None
 
-    def _read_incident(self, channel: str, incident_id: str) -> tuple[list[Recipients], int]:
-        found = self.table.read(_incident_key(channel, incident_id))
-        if found is None:
-            return [], 0
-        with suppress(ValueError, TypeError):
-            return [tuple(map(str, each)) for each in json.loads(found.text)], found.sequence
-        return [], found.sequence
+
+def _sources(found: Text | None) -> tuple[list[Source], int]:
+    """Return the sources of an item, none if it can't be read, and its sequence."""
+    if found is None:
+        return [], 0
+    with suppress(ValueError, TypeError):
+        return [_source(each) for each in json.loads(found.text)], found.sequence
+    return [], found.sequence
+
+
+def _sets(found: Text | None) -> tuple[list[Recipients], int]:
+    """Return the sets of recipients of an item, none if it can't be read, and its sequence."""
+    if found is None:
+        return [], 0
+    with suppress(ValueError, TypeError):
+        return [tuple(map(str, each)) for each in json.loads(found.text)], found.sequence
+    return [], found.sequence
 
 
 def _source(members: list[Any]) -> Source:

@@ -34,6 +34,7 @@ NOTICES = (
     "fallback_failed",
     "unconfirmed",
     "share_missed",
+    "missed_unannounced",
     "reconcile_failed",
     "unauthorized_share",
     "signal_failed",
@@ -45,6 +46,8 @@ NOTICES = (
 )
 # A log line names no more incidents than this.
 MAX_LOGGED_IDS = 50
+# A run compares up to hundreds of channels.
+MAX_CHANNELS = 3
 # The other reasons make a signal wait, or end it by its age or with its channel, though nothing failed.
 _FAILURES = frozenset(
     {
@@ -200,17 +203,27 @@ class Telemetry:
             "unconfirmed: xMatters accepted a signal and made no page of it", extra=fields | _history(job)
         )
 
-    def reconciled(self, channel: str, found: Found, spent: Mapping[str, float]) -> None:
-        """Log and count what a look at a channel found, and why it did not see all."""
+    def reconciled(
+        self, channels: Sequence[str], environment_id: str, found: Found, spent: Mapping[str, float]
+    ) -> None:
+        """Log and count the result of a reconcile run; `spent` has the milliseconds of its last piece."""
         if found.missed:
             self._metrics.add_metric("share_missed", MetricUnit.Count, found.missed)
         if found.reason:
             self._metrics.add_metric("reconcile_failed", MetricUnit.Count, 1)
-        fields = {"channel": channel, **found._asdict()}
+        fields = {"channel": _channels(channels), "environment_id": environment_id, **found._asdict()}
         fields["milliseconds"] = {part: round(exact) for part, exact in spent.items()}
         known = {name: value for name, value in fields.items() if value is not None}
         log = self._logger.error if found.failure or found.missed else self._logger.info
         log("reconciled", extra=known)
+
+    def unannounced(self, incident_id: str, status: str | None, channels: Sequence[str]) -> None:
+        """Log and count an open incident that a reconcile run found and none of these channels knows."""
+        self._metrics.add_metric("missed_unannounced", MetricUnit.Count, 1)
+        fields = {"incident_id": incident_id, "status": status, "channel": _channels(channels)}
+        self._logger.warning(
+            "missed unannounced: an incident of which no share came, and that is not rung", extra=fields
+        )
 
     def refused(self, request: "Request", error: BadRequest) -> None:
         """Log and count a request that was turned away.
@@ -265,6 +278,12 @@ class Telemetry:
             self._metrics.add_metric("dead_lettered", MetricUnit.Count, 1)
         if result.fault:
             self.crashed(result.fault)
+
+
+def _channels(names: Sequence[str]) -> str:
+    """Return names of channels for a log line: three, and how many more there are."""
+    more = len(names) - MAX_CHANNELS
+    return ", ".join(names[:MAX_CHANNELS]) + (f" and {more} more" if more > 0 else "")
 
 
 def _fields(result: Result, spent: Mapping[str, float], correlation_id: str) -> dict[str, Any]:

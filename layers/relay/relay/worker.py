@@ -32,6 +32,7 @@ from relay.telemetry import Telemetry
 from relay.transition import is_open
 
 if TYPE_CHECKING:
+    from relay.reconcile import Reconciler
     from relay.writeback import Writeback
 
 # One job: one try, the ledger, and the few seconds that its turn may be away. After that the fallback topic and the
@@ -59,13 +60,14 @@ type Record = Mapping[str, Any]
 class Worker:
     """Works jobs off.
 
-    `writeback` gives what writes answers back, `clock` epoch seconds, `random` a number from 0 to 1, `deadlines` a
-    deadline of so many seconds.
+    `writeback` gives what writes answers back, `reconciler` what works reconcile runs, `clock` epoch seconds, `random`
+    a number from 0 to 1, `deadlines` a deadline of so many seconds.
     """
 
     delivery: Delivery
     followup: Followup
     writeback: "Callable[[], Writeback]"
+    reconciler: "Callable[[], Reconciler]"
     channels: ChannelCache
     keeper: Keeper
     fallback: Fallback
@@ -99,6 +101,10 @@ class Worker:
     def _worked(self, job: Job) -> bool:
         now = self.clock()
         deadline = self.deadlines(JOB_SECONDS)
+        if job.kind == "reconcile":
+            # A run has a note of its own, and the next schedule begins what failed anew.
+            self.reconciler().work(job, deadline)
+            return True
         if job.dead_lettered_at is not None and not job.is_revived:
             job = job.revived(now)
         if job.healed:

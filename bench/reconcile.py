@@ -1,0 +1,224 @@
+"""Reconcile runs in simulated time: the real library, with fakes of the tests at its edges that take their time.
+
+Workers take chores when they are due, as many at once as the template has by default.
+"""
+
+import contextlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable
+from heapq import heapify, heappop, heappush
+from itertools import count
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from bench.figures import Aim, Section, measured
+from bench.functions import Log
+from relay.comparison import SETTLES_SECONDS
+from relay.http import Answer
+from relay.incident import parse
+from relay.message import Job
+from relay.outcome import Found
+from relay.reconcile_notes import ChannelNote, GroupNote, channel_key, group_name, place_name
+from relay.webhook import INLINE_SECONDS
+from relay.worker import JOB_SECONDS
+from tests import samples
+from tests.fake_dynamodb import FakeDynamoDb
+from tests.fakes import Call, Clock, FakeSecrets, FakeSession, FakeSqs, Relay
+
+CHANNELS, EACH, MISSED = 500, 10, 1_000
+WORKERS = 5
+# What a call takes, in seconds.
+BIGPANDA_SECONDS, SQS_SECONDS, SECRET_SECONDS = 0.3, 0.02, 0.02
+TABLE_SECONDS: dict[str, float] = {"batch_get_item": 0.02}
+ITEM_SECONDS = 0.006
+# From a message to the function that works it.
+WAKE_SECONDS = 0.1
+
+
+class _Table(FakeDynamoDb):
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+        self.counts: Counter[str] = Counter()
+
+    def _called(self, name: str) -> None:
+        self.counts[name] += 1
+        self._clock.now += TABLE_SECONDS.get(name, ITEM_SECONDS)
+
+
+class _Queue(FakeSqs):
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+        self.moments: list[float] = []
+
+    def send_message(self, **message: Any) -> dict[str, str]:
+        self._clock.now += SQS_SECONDS
+        self.moments.append(self._clock.now)
+        return super().send_message(**message)
+
+
+class _Secrets(FakeSecrets):
+    def __init__(self, clock: Clock, texts: dict[str, str]) -> None:
+        super().__init__(**texts)
+        self._clock = clock
+
+    def __call__(self, name: str) -> str:
+        self._clock.now += SECRET_SECONDS
+        return super().__call__(name)
+
+
+class _Scene:
+    """A relay with channels that BigPanda's key may compare, and the incidents of each query."""
+
+    def __init__(self, queries: Iterable[str], incidents: Callable[[str], list[dict[str, Any]]]) -> None:
+        clock = Clock()
+        self.clock, self.incidents, self.calls = clock, incidents, Counter[str]()
+        self.table, self.retries, self.chores = _Table(clock), _Queue(clock), _Queue(clock)
+        self.channels = {f"c{number:03}": query for number, query in enumerate(queries)}
+        texts = {name: json.dumps(_secret(query)) for name, query in self.channels.items()}
+        self.relay = Relay(
+            FakeSession(samples.accepted("r1")),
+            secrets=_Secrets(clock, texts),
+            bigpanda=FakeSession(self._answer),
+            clock=clock,
+            dynamodb=self.table,
+            retries=self.retries,
+            chores=self.chores,
+        )
+        for name in self.channels:
+            known = self.relay.channels.get(name).bigpanda
+            assert known
+            ago = ChannelNote(clock.now - 86_400, clock.now - 300)
+            ago.write(self.relay.table, channel_key(place_name(known, "e"), name))
+            if GroupNote.read(self.relay.table, group_name(known, "e")).last == 0:
+                GroupNote(last=clock.now - 300).write(self.relay.table, group_name(known, "e"))
+
+    def _answer(self, call: Call) -> Answer:
+        self.clock.now += BIGPANDA_SECONDS
+        parts = urlsplit(call.url)
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        if "folder" not in query:
+            self.calls["incident"] += 1
+            return Answer(200, {}, json.dumps(_incident(parts.path.rpartition("/")[2], self.clock.now)).encode())
+        self.calls["incidents"] += 1
+        found = self.incidents(query["query"]) if query["folder"] == "shared" else []
+        size = int(query["page_size"])
+        start = (int(query["page"]) - 1) * size
+        return Answer(200, {}, json.dumps({"items": found[start : start + size], "total": len(found)}).encode())
+
+    def run(self) -> tuple[float, list[Found]]:
+        """Let the schedule plan runs, and workers work them; return the seconds that it took, and what was found."""
+        self.table.counts.clear()
+        self.calls.clear()
+        began = self.clock.now
+        self.relay.schedule.start()
+        numbers, found = count(), list[Found]()
+        waiting = [(moment, next(numbers), message) for moment, message in self._sent()]
+        heapify(waiting)
+        free = [began] * WORKERS
+        while waiting:
+            due, _, message = heappop(waiting)
+            self.clock.now = max(due, heappop(free)) + WAKE_SECONDS
+            job = Job.from_json(message["MessageBody"])
+            result = self.relay.reconciler.work(job, self.relay.deadline(JOB_SECONDS))
+            found += [result] if result else []
+            heappush(free, self.clock.now)
+            for sent in self._sent():
+                heappush(waiting, (sent[0], next(numbers), sent[1]))
+        self.clock.now = max(free)
+        return self.clock.now - began, found
+
+    def _sent(self) -> list[tuple[float, dict[str, Any]]]:
+        """Take the chores off the queue, each with the moment at which it wakes."""
+        messages, self.chores.messages = self.chores.messages, []
+        moments, self.chores.moments = self.chores.moments, []
+        return [(at + each["DelaySeconds"], each) for at, each in zip(moments, messages, strict=True)]
+
+
+def section() -> Section:
+    """The table of runs."""
+    with contextlib.redirect_stdout(Log()):
+        own, shared, missed = (
+            _of_many(f"team = {number}" for number in range(CHANNELS)),
+            _of_many(["a"] * CHANNELS),
+            _missed(),
+        )
+    name, every = f"{CHANNELS} channels", Aim(CHANNELS, at_least=True)
+    rows = [
+        measured(f"{name} with a query each: compared", "channels", own[1], aim=every),
+        measured("  until the last is compared", "s", own[0]),
+        measured("  calls to BigPanda for each", "", own[2]),
+        measured(f"{name} with one query: compared", "channels", shared[1], aim=every),
+        measured("  until the last is compared", "s", shared[0]),
+        measured("  calls to BigPanda for all", "", shared[2] * CHANNELS),
+        measured(f"{MISSED} missed incidents: all queued", "s", missed[0], aim=Aim(120)),
+        measured("  all criticals queued", "s", missed[1]),
+        measured("  criticals before all others", "%", missed[2], aim=Aim(100, at_least=True)),
+        measured("  calls to BigPanda", "", missed[3]),
+    ]
+    note = (
+        f"A run of one key, {WORKERS} workers, simulated time: BigPanda takes {BIGPANDA_SECONDS * 1e3:.0f} ms a call "
+        f"and 5 calls a second, SQS {SQS_SECONDS * 1e3:.0f} ms, DynamoDB {ITEM_SECONDS * 1e3:.0f} ms, a batch "
+        f"{TABLE_SECONDS['batch_get_item'] * 1e3:.0f} ms, a secret {SECRET_SECONDS * 1e3:.0f} ms. BigPanda's limit "
+        f"alone is {3 * CHANNELS / 5:.0f} s for {CHANNELS} listings of three calls."
+    )
+    return Section("reconcile", "Reconcile runs", rows, (note,))
+
+
+def _of_many(queries: Iterable[str]) -> tuple[float, int, float]:
+    """Seconds, channels that were compared, and calls to BigPanda for each, of a run in which nothing is missed."""
+    made: dict[str, list[dict[str, Any]]] = {}
+
+    def incidents(query: str) -> list[dict[str, Any]]:
+        return made[query]
+
+    scene = _Scene(queries, incidents)
+    for query in set(scene.channels.values()):
+        made[query] = [_incident(f"{query[7:]}-{number}", scene.clock.now - 600) for number in range(EACH)]
+    for name, query in scene.channels.items():
+        for each in made[query]:
+            body = samples.body(id=each["id"], status="critical", changedOn=each["changed_at"])
+            scene.relay.delivery.relay(
+                scene.relay.channels.get(name),
+                parse(body),
+                body,
+                recipients=(),
+                correlation_id="c1",
+                deadline=scene.relay.deadline(INLINE_SECONDS),
+            )
+    seconds, found = scene.run()
+    assert all(each.failure is None and not each.missed for each in found)
+    groups = len(set(scene.channels.values()))
+    compared = CHANNELS // groups * sum(each.compared == EACH for each in found)
+    return seconds, compared, scene.calls["incidents"] / CHANNELS
+
+
+def _missed() -> tuple[float, float, float, float]:
+    """Seconds until all are queued, until all criticals are, percent of criticals in time, and calls to BigPanda."""
+    made: list[dict[str, Any]] = []
+    scene = _Scene(["a"], lambda _: made)
+    made += [_incident(f"i{number}", scene.clock.now - 300, number % 4 == 0) for number in range(MISSED)]
+    scene.run()
+    scene.clock.now += SETTLES_SECONDS
+    began, scene.retries.moments = scene.clock.now, []
+    _, found = scene.run()
+    assert [each.missed for each in found] == [MISSED]
+    status = [job.status for job in scene.retries.jobs()]
+    criticals = status.count("critical")
+    in_time = 100 * status[:criticals].count("critical") / criticals
+    moments = scene.retries.moments
+    return moments[-1] - began, moments[criticals - 1] - began, in_time, sum(scene.calls.values())
+
+
+def _secret(query: str) -> dict[str, Any]:
+    access = {"api_key": "BPU-1", "environment_id": "e", "reconcile": "ring", "reconcile_query": query}
+    policy = {"min_seconds_between_signals": 0, "max_per_minute": 1000}
+    return samples.secret(bigpanda=access, policy=policy)
+
+
+def _incident(name: str, changed_at: float, is_critical: bool = True) -> dict[str, Any]:
+    stamp, status = int(changed_at), "Critical" if is_critical else "Warning"
+    plain = {"id": name, "status": status, "active": True, "shared": True, "snooze": {"snoozed": False}}
+    return plain | {"changed_at": stamp, "updated_at": stamp, "alerts": [{"alert_id": f"a-{name}"}]}

@@ -1,0 +1,170 @@
+"""A relay with one channel, and the BigPanda that its reconcile runs ask."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from relay.channel import Access
+from relay.comparison import SETTLES_SECONDS
+from relay.http import Answer
+from relay.message import Job
+from relay.outcome import Found
+from relay.reconcile_notes import ChannelNote, GroupNote, channel_key, group_name, place_name
+from relay.worker import JOB_SECONDS
+from tests import samples
+from tests.fake_dynamodb import FakeDynamoDb
+from tests.fakes import Call, Clock, FakeSecrets, FakeSession, Relay, secrets_of
+
+ACCESS = {"api_key": "BPU-canary", "environment_id": "e1", "reconcile": "ring"}
+LIST_PATH = "/resources/v2.0/environments/e1/incidents"
+REST = {"base_url": "https://acme.xmatters.com", "auth": {"type": "basic", "username": "u", "password": "p"}}
+
+
+def accepted(call: Call) -> Answer:
+    """xMatters takes a signal, and names a request that is this one's alone."""
+    return samples.accepted(f"r-{json.loads(call.body)['incident']['status']}")
+
+
+@dataclass
+class Tenant:
+    """BigPanda's answers: incidents by folder, in pages; `faults` answer for calls whose URL holds the text."""
+
+    incidents: list[dict[str, Any]] = field(default_factory=list)
+    faults: dict[str, Callable[[Call], Answer]] = field(default_factory=dict)
+    a_page: int = 100
+    has_total: bool = True
+    # Called before each answer, as to let time pass.
+    passes: Callable[[], object] = lambda: None
+
+    def __call__(self, call: Call) -> Answer:
+        self.passes()
+        fault = next((fault for text, fault in self.faults.items() if text in call.url), None)
+        if fault:
+            return fault(call)
+        parts = urlsplit(call.url.replace("/environments/e0/", "/environments/e1/"))
+        if parts.path == LIST_PATH:
+            return self._listed({name: values[0] for name, values in parse_qs(parts.query).items()})
+        found = [each for each in self.incidents if parts.path == f"{LIST_PATH}/{each['id']}"]
+        return (
+            answer(found[0] | {"alerts": [{"alert_id": "a1", "status": "Critical"}]})
+            if found
+            else Answer(404, {}, b"{}")
+        )
+
+    def _listed(self, query: dict[str, str]) -> Answer:
+        since = int(query.get("from", 0))
+        inside = [each for each in self.incidents if query["folder"] in _folders(each)]
+        inside = [each for each in inside if each["active"] or each["changed_at"] >= since]
+        size = min(self.a_page, int(query["page_size"]))
+        start = (int(query["page"]) - 1) * size
+        page = [{**each, "alerts": [{"alert_id": "a1"}]} for each in inside[start : start + size]]
+        return answer({"items": page} | ({"total": len(inside)} if self.has_total else {}))
+
+
+def _folders(each: dict[str, Any]) -> set[str]:
+    if not each["active"]:
+        return {"resolved"}
+    return {"snoozed"} if each["snooze"]["snoozed"] else {"active", "shared"}
+
+
+def answer(document: Any) -> Answer:
+    return Answer(200, {}, json.dumps(document).encode())
+
+
+def incident(clock: Clock, name: str = "i1", *, ago: float = 300, **members: Any) -> dict[str, Any]:
+    """An incident as the API has it, critical unless it says otherwise, which changed so many seconds ago."""
+    stamp = int(clock.now - ago)
+    status = members.get("status", "Critical")
+    plain = {"id": name, "status": status, "active": status != "Ok", "shared": True, "snooze": {"snoozed": False}}
+    return plain | {"start": stamp, "changed_at": stamp, "updated_at": stamp} | members
+
+
+@dataclass
+class Scene:
+    """A relay, and the BigPanda that it asks; its channel was compared a day ago for the first time."""
+
+    relay: Relay
+    tenant: Tenant
+
+    def has(self, *incidents: dict[str, Any]) -> None:
+        """Let BigPanda have these incidents, and no others."""
+        self.tenant.incidents = list(incidents)
+
+    def look(self) -> dict[str, Any]:
+        """Return what the second of two reconcile runs finds."""
+        self.once()
+        self.relay.clock.now += SETTLES_SECONDS
+        return self.once()
+
+    def once(self) -> dict[str, Any]:
+        """Return what one reconcile run finds."""
+        found = self.relay.reconcile().get("noc")
+        members = found._asdict() if found else {}
+        return {name: value for name, value in members.items() if value or name in {"compared", "missed", "woken"}}
+
+    def told(self) -> list[str]:
+        """Return the statuses that were signalled, in order."""
+        return [json.loads(call.body)["incident"]["status"] for call in self.relay.session.calls]
+
+
+def scene(*, since: float = 86_400, policy: dict[str, Any] | None = None, rest: bool = False, **access: Any) -> Scene:
+    tenant, clock, table = Tenant(), Clock(), FakeDynamoDb()
+    document: dict[str, Any] = {
+        "bigpanda": {name: value for name, value in (ACCESS | access).items() if value is not None}
+    }
+    if policy:
+        document["policy"] = {"min_seconds_between_signals": 0} | policy
+    secrets = secrets_of(**document)
+    if rest:
+        secret = json.loads(str(secrets.texts["noc"]))
+        secret["xmatters"]["rest"] = REST
+        secrets = FakeSecrets(noc=json.dumps(secret))
+    relay = Relay(FakeSession(accepted), secrets=secrets, bigpanda=FakeSession(tenant), clock=clock, dynamodb=table)
+    if since:
+        last = clock.now - min(since, 600)
+        for place in ("e0", "e1"):
+            known = access_of(relay)
+            ChannelNote(clock.now - since, last).write(relay.table, channel_key(place_name(known, place), "noc"))
+            GroupNote(last=last).write(relay.table, group_name(known, place))
+    return Scene(relay, tenant)
+
+
+def access_of(relay: Relay) -> Access:
+    access = relay.channels.get("noc").bigpanda
+    assert access
+    return access
+
+
+def note_of(this: Scene) -> GroupNote:
+    """The note of the group that compares the environment e1."""
+    return GroupNote.read(this.relay.table, group_name(access_of(this.relay), "e1"))
+
+
+def with_channels(this: Scene, **access: dict[str, Any]) -> None:
+    """Let there be more channels, with the access of `noc` but for what is said of each."""
+    secret = json.loads(str(this.relay.secrets.texts["noc"]))
+    for name, changes in access.items():
+        known = secret | {"bigpanda": secret["bigpanda"] | changes}
+        this.relay.secrets.texts[name] = json.dumps(known)
+    known_access = access_of(this.relay)
+    for name in access:
+        key, last = channel_key(place_name(known_access, "e1"), name), this.relay.clock.now - 600
+        ChannelNote(this.relay.clock.now - 86_400, last).write(this.relay.table, key)
+
+
+def listings(this: Scene) -> int:
+    """Return how often BigPanda was asked for a page of incidents."""
+    return sum("folder=" in call.url for call in this.relay.bigpanda.calls)
+
+
+def chores(this: Scene) -> list[Job]:
+    """Take the chores of reconcile runs off the chore queue."""
+    jobs, this.relay.chores.messages = this.relay.chores.jobs(), []
+    return jobs
+
+
+def work(this: Scene, job: Job) -> Found | None:
+    """Let a worker have a chore."""
+    return this.relay.reconciler.work(job, this.relay.deadline(JOB_SECONDS))

@@ -1,0 +1,122 @@
+"""The notes of reconcile runs: they always fit into an item, and what can't be read is no note."""
+
+import json
+from copy import replace
+
+import pytest
+
+from relay.channel import Access
+from relay.reconcile_notes import (
+    DAY_SECONDS,
+    MAX_DAYS,
+    MAX_NAME_LENGTH,
+    MAX_REMEMBERED,
+    ChannelNote,
+    Difference,
+    GroupNote,
+    Unannounced,
+    group_key,
+    group_name,
+    place_name,
+    read_channel_notes,
+    short,
+)
+from relay.table import Table
+from tests.fake_dynamodb import MAX_ITEM_BYTES, FakeDynamoDb
+
+NOW = 1_800_000_000.123456
+ACCESS = Access("https://api.bigpanda.io", "BPU-1", None, assign=False, email_domain=None, comments=frozenset())
+
+
+@pytest.fixture
+def dynamodb() -> FakeDynamoDb:
+    return FakeDynamoDb()
+
+
+@pytest.fixture
+def table(dynamodb: FakeDynamoDb) -> Table:
+    return dynamodb.table(lambda: NOW)
+
+
+def test_groups_note_is_read_as_it_was_written(table: Table) -> None:
+    differing = {"i2": Difference("13", NOW, NOW + 1)}
+    note = GroupNote("r1", 3, True, NOW, NOW - 1, NOW - 2, {"i1": NOW}, differing, {"20833": Unannounced(2, 1)})
+    written = note.write(table, "g")
+    assert written == GroupNote.read(table, "g") == note._replace(sequence=1)
+    assert note.write(table, "g") is None, "another writer was there"
+
+
+def test_channels_notes_are_read_as_they_were_written(table: Table) -> None:
+    note = ChannelNote(NOW - 9, NOW, {"i2": Difference("13", NOW, 0.0)})
+    assert note.write(table, "reconcile/p/noc")
+    assert note.write(table, "reconcile/p/noc") is None, "another writer was there"
+    keys = {"noc": "reconcile/p/noc", "dba": "reconcile/p/dba"}
+    assert read_channel_notes(table, keys) == {"noc": note._replace(sequence=1), "dba": ChannelNote()}
+
+
+def test_nothing_is_an_empty_note(table: Table) -> None:
+    assert GroupNote.read(table, "g") == GroupNote()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "7", '{"days": {"1": [1]}}', '{"asleep": {"i": "x"}}', '{"unannounced": 1}', '{"piece": []}']
+)
+def test_unreadable_group_note_is_begun_anew(table: Table, text: str) -> None:
+    table.write(group_key("g"), 0, text)
+    assert GroupNote.read(table, "g") == GroupNote(sequence=1)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"since": "x"}', '{"differing": {"i": [1]}}', '{"differing": []}'])
+def test_unreadable_channel_note_is_begun_anew(table: Table, text: str) -> None:
+    table.write("k", 0, text)
+    assert read_channel_notes(table, {"noc": "k"}) == {"noc": ChannelNote(sequence=1)}
+
+
+def test_members_that_a_newer_version_wrote_do_no_harm(table: Table) -> None:
+    table.write(group_key("g"), 0, json.dumps({"until": NOW, "more": [1]}))
+    assert GroupNote.read(table, "g") == GroupNote(until=NOW, sequence=1)
+
+
+@pytest.mark.parametrize("name", ["i{:060}", "\u00e9{}", '"\\{}', "{:024}"])
+def test_notes_fit_into_an_item_however_many_incidents_there_are(
+    table: Table, dynamodb: FakeDynamoDb, name: str
+) -> None:
+    names = [short(name.format(number)) for number in range(MAX_REMEMBERED + 500)]
+    assert len(set(names)) == len(names)
+    asleep = {each: NOW + number for number, each in enumerate(names)}
+    differing = {each: Difference("13", NOW + number, NOW) for number, each in enumerate(names)}
+    assert GroupNote(asleep=asleep, unannounced=differing).write(table, "g")
+    assert ChannelNote(differing=differing).write(table, "k")
+    read, channel = GroupNote.read(table, "g"), read_channel_notes(table, {"noc": "k"})["noc"]
+    assert list(read.asleep) == list(read.unannounced) == list(channel.differing) == names[:499:-1], "the latest stay"
+    assert all(len(item["text"]["S"]) < MAX_ITEM_BYTES * 0.9 for item in dynamodb.items.values())
+
+
+def test_unannounced_incidents_are_counted_by_day_for_a_week(table: Table) -> None:
+    note = GroupNote()
+    for day in range(MAX_DAYS + 2):
+        note = note.counting(NOW + day * DAY_SECONDS, found=2).counting(NOW + day * DAY_SECONDS, came=1)
+    assert note.write(table, "g")
+    assert list(GroupNote.read(table, "g").days.values()) == [Unannounced(2, 1)] * MAX_DAYS
+
+
+def test_another_key_is_another_group_at_the_same_place() -> None:
+    rotated = replace(ACCESS, api_key="BPU-2")
+    assert group_name(ACCESS, "e1") != group_name(rotated, "e1")
+    assert place_name(ACCESS, "e1") == place_name(rotated, "e1")
+    for other in (replace(ACCESS, base_url="https://eu-api.bigpanda.io"), replace(ACCESS, reconcile_query="a = 1")):
+        assert group_name(ACCESS, "e1") != group_name(other, "e1")
+        assert place_name(ACCESS, "e1") != place_name(other, "e1")
+    assert place_name(ACCESS, "e1") != place_name(ACCESS, "e2")
+    assert "BPU" not in group_name(ACCESS, "e1")
+
+
+@pytest.mark.parametrize("name", ["66b0f1c2a94d3e0012ab34cd", "i-1", "a.b:c_d"])
+def test_an_ordinary_id_is_its_own_name(name: str) -> None:
+    assert short(name) == name
+
+
+@pytest.mark.parametrize("name", ["x" * (MAX_NAME_LENGTH + 1), "a b", "\ud800", "\u00e9", '"'])
+def test_another_one_has_a_hash_for_a_name(name: str) -> None:
+    assert len(short(name)) == MAX_NAME_LENGTH
+    assert short(name) == short(name) != name

@@ -1,0 +1,102 @@
+"""The schedule of reconcile runs: one chore for all channels that ask BigPanda the same."""
+
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from relay.reconcile_chore import Chore
+from tests import samples
+from tests.unit.reconcile_scene import Scene, chores, incident, listings, scene, with_channels
+
+
+def planned(this: Scene) -> list[list[str]]:
+    """The channels of each planned run."""
+    this.relay.schedule.start()
+    return sorted([member.name for member in Chore.of(job).members] for job in chores(this))
+
+
+def test_channels_that_ask_the_same_share_a_run() -> None:
+    this = scene()
+    with_channels(this, dba={}, net={"reconcile": "report"})
+    assert planned(this) == [["noc", "dba", "net"]]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"api_key": "BPU-other"},
+        {"base_url": "https://eu-api.bigpanda.io"},
+        {"reconcile_query": "a = 1"},
+        {"environment_id": "e2"},
+    ],
+    ids=str,
+)
+def test_channel_that_asks_something_else_has_a_run_of_its_own(other: dict[str, Any]) -> None:
+    this = scene()
+    with_channels(this, dba=other)
+    assert planned(this) == [["dba"], ["noc"]]
+
+
+@pytest.mark.parametrize("off", [False, None])
+def test_channel_that_is_not_compared_is_in_no_run(off: bool | None) -> None:
+    this = scene()
+    with_channels(this, dba={"reconcile": False} if off is False else {"environment_id": "e1"})
+    if off is None:
+        secret = json.loads(str(this.relay.secrets.texts["dba"]))
+        del secret["bigpanda"]
+        this.relay.secrets.texts["dba"] = json.dumps(secret)
+    assert planned(this) == [["noc"]]
+
+
+def test_channel_with_two_environments_is_in_a_run_for_each() -> None:
+    this = scene(environment_id=None)
+    for place, recipients in (("e1", ("b",)), ("e2", ())):
+        content = samples.enveloped(place, id=f"of {place}", status="ok")
+        this.relay.webhook.serve(samples.request(content, recipients=recipients))
+    this.relay.schedule.start()
+    found = [Chore.of(job) for job in chores(this)]
+    assert sorted((each.environment_id, each.members[0].recipients) for each in found) == [
+        ("e1", (("b",),)),
+        ("e2", ((),)),
+    ]
+    assert all(each.members[0].names_recipients for each in found)
+
+
+def test_bigpanda_is_asked_once_for_all_channels_of_a_run() -> None:
+    this = scene()
+    with_channels(this, dba={}, net={})
+    this.has(*(incident(this.relay.clock, f"i{number}") for number in range(3)))
+    this.once()
+    assert listings(this) == 3
+
+
+def test_chore_holds_no_credential() -> None:
+    this = scene()
+    this.relay.schedule.start()
+    [job] = chores(this)
+    assert (job.kind, job.channel) == ("reconcile", "noc")
+    for secret in this.relay.channels.get("noc").secrets():
+        assert secret not in job.to_json() + job.body.decode() + json.dumps(job.attributes())
+
+
+def test_runs_begin_with_a_distance_that_bigpandas_rate_limit_allows() -> None:
+    this = scene()
+    with_channels(this, **{f"c{number}": {"reconcile_query": f"a = {number}"} for number in range(9)})
+    this.relay.schedule.start()
+    assert this.relay.chores.delays() == [0, 1, 2, 2, 3, 3, 4, 5, 5, 6]
+
+
+def test_run_that_no_queue_takes_is_said() -> None:
+    this = scene()
+    this.relay.chores.failure = EndpointConnectionError(endpoint_url="x")
+    assert this.relay.schedule.start() == {"runs": 0, "channels": 1}
+    assert this.relay.recorder.metrics()["reconcile_failed"] == 1
+
+
+def test_channels_that_dynamodb_does_not_answer_for_are_said() -> None:
+    this = scene()
+    this.relay.dynamodb.batch_size = 0
+    assert planned(this) == []
+    assert this.relay.recorder.metrics()["reconcile_failed"] == 1
