@@ -71,7 +71,9 @@ class TestWholeMessages:
 
     def test_several_debts(self) -> None:
         given_up = owed("i2", reason="refused", is_given_up=True, description="router down", recipients=("A", "B"))
-        unconfirmed = owed("i3", since=NOW + 60, is_unconfirmed=True, link="https://acme.bigpanda.io/i3")
+        unconfirmed = owed(
+            "i3", since=NOW + 60, is_unconfirmed=True, request_ids=("r1", "r2"), link="https://a.test/i3"
+        )
         message = published(given_up, unconfirmed, owed("i1", since=NOW + 90))
         whole = (
             "xMatters did not notify people of 3 critical incidents of channel noc.\n"
@@ -83,8 +85,8 @@ class TestWholeMessages:
             f"  {LINK}i2\n"
             "\n"
             "- Incident i3\n"
-            "  owed since 2027-01-15T08:01:00.000Z; xMatters accepted the signal and made no page of it\n"
-            "  https://acme.bigpanda.io/i3\n"
+            "  received 2027-01-15T08:01:00.000Z; xMatters accepted its signal (request id r1, r2) and made no page of it\n"
+            "  https://a.test/i3\n"
             "\n"
             "- Incident i1\n"
             "  owed since 2027-01-15T08:01:30.000Z\n"
