@@ -111,7 +111,7 @@ class TestConfirm:
     def test_critical_without_a_page_is_logged_and_told_by_the_sweeper(self, tenant: Tenant) -> None:
         tenant.makes_pages = False
         relay = room(tenant)
-        relay.share()
+        relay.share(description="disk full")
         began = relay.clock.now
         relay.drain()
         assert LOOK_FOR_SECONDS < relay.clock.now - began < LOOK_FOR_SECONDS + 90
@@ -122,7 +122,7 @@ class TestConfirm:
         [message] = relay.sns.published
         assert message["Subject"] == "CRITICAL, xMatters did not notify: incident i1 of channel noc"
         assert "xMatters accepted its signal (request id r1) and made no page of it" in message["Message"]
-        assert "recipients: Network Operations" in message["Message"], "the follow-up's job has the words"
+        assert "Incident i1: disk full" in message["Message"], "the follow-up's job has the words"
         assert "in_flight" not in message["Message"]
         [line] = [line for line in relay.recorder.lines() if line["message"].startswith("unconfirmed")]
         assert line["request_id"] == "r1"
