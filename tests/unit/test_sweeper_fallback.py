@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from relay.errors import ChannelUnreadable
 from relay.followup import LOOK_FOR_SECONDS
 from relay.ledger import key
 from relay.message import timestamp
@@ -334,6 +335,25 @@ class TestTopicDown:
         relay.sns.failure = None
         relay.sweep(60)
         assert len(told(relay)) == 1
+
+    def test_secrets_that_hang_do_not_keep_channels_from_being_told_of(self) -> None:
+        class Hanging(FakeSecrets):
+            hangs = False
+
+            def __call__(self, name: str) -> str:
+                if self.hangs:
+                    relay.clock.now += 3
+                    raise ChannelUnreadable("no answer")
+                return super().__call__(name)
+
+        names = [f"c{number}" for number in range(40)]
+        secrets = Hanging(**channels(*names).texts)
+        relay = room(DOWN, secrets=secrets)
+        for name in names:
+            post(relay, name)
+        secrets.hangs = True
+        # The copies are too old to be used without a look at the secret.
+        assert relay.sweep(400)["notified"] == 40
 
     def test_topic_that_hangs_does_not_keep_vanished_messages_from_being_replaced(self) -> None:
         class Hanging(FakeSns):

@@ -30,6 +30,8 @@ from relay.telemetry import Telemetry
 RUN_SECONDS = 45.0
 # Of those, the fallback topic has so many.
 NOTIFY_SECONDS = 20.0
+# Secrets that can't be read must not take the time of everything else.
+POLICY_SECONDS = 8.0
 # One channel is told of no more often than this.
 NOTIFIED_AGAIN_SECONDS = 300.0
 # A message that the sweeper sent has so much time to come, before another takes its place.
@@ -141,7 +143,7 @@ class Sweeper:
 
     def _notify(self, run: Run, rows: Sequence[Owed], deadline: Deadline) -> int:
         """Notify the fallback topic of overdue criticals, one message a channel; return how many channels."""
-        self._read_policies({each.channel for each in rows})
+        self._read_policies(rows)
         due: dict[str, list[Owed]] = defaultdict(list)
         # The index lags: a debt that was settled meanwhile must not wake people.
         overdue = sorted((each for each in rows if self._is_to_notify(each)), key=lambda each: each.since)
@@ -175,9 +177,20 @@ class Sweeper:
         debts = [self._debt(each) for each in owed[:MAX_NAMED]]
         return self.fallback.notify(channel, debts, others=len(owed) - len(debts))
 
-    def _read_policies(self, channels: Iterable[str]) -> None:
-        """Read the policies of channels, several at once: the secrets of a storm's channels take long one by one."""
-        self.at_once([partial(self._policy, channel) for channel in channels])
+    def _read_policies(self, rows: Iterable[Owed]) -> None:
+        """Read the policies of all rows' channels, several at once: a storm's secrets take long one by one.
+
+        A channel whose secret can't be read in time has the default policy in this run.
+        """
+        deadline = self.deadlines(POLICY_SECONDS)
+
+        def read(channel: str) -> None:
+            if deadline.remaining():
+                self._policy(channel)
+            else:
+                self._policies.setdefault(channel, Policy())
+
+        self.at_once([partial(read, channel) for channel in dict.fromkeys(each.channel for each in rows)])
 
     def _tried[T](self, call: Callable[[], T], otherwise: T) -> T:
         """Return what a call returns; if it fails, log that, so that one debt or channel does not keep the others."""
@@ -223,6 +236,7 @@ class Sweeper:
         overdue = [each for each in rows if self._is_overdue(each)]
         if not overdue:
             return 0
+        self._read_policies(overdue)
         waiting = self.backlog()
         if waiting is not None and waiting > BACKLOG:
             overdue = [each for each in overdue if each.entry.is_critical]
