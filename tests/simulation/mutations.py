@@ -1,27 +1,36 @@
-"""Faults that people make in such code. Each is put into a copy of the library, and the schedules must find it."""
+"""Faults that people make in such code. Each is put into the library, and the schedules must find it."""
 
-import os
-import shutil
-import subprocess
-import sys
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-
-ROOT = Path(__file__).parents[2]
-LIBRARY = ROOT / "layers" / "relay" / "relay"
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """A fault: in a module, what stands there, and what stands there instead. `seed` is looked at first."""
+    """A fault of the library.
+
+    Attributes:
+        name: the fault in words.
+        module: the library's module that has it; a dotted name is a module of the tests, for a fault of the world.
+        right: the text that stands in the module, once.
+        wrong: the text that takes its place.
+        seed: the schedule that found the fault; it is tried first.
+    """
 
     name: str
     module: str
     right: str
     wrong: str
     seed: int = 0
+
+    @property
+    def full_name(self) -> str:
+        """The module's name for an import."""
+        return self.module if "." in self.module else f"relay.{self.module}"
+
+    @property
+    def path(self) -> str:
+        """The module's file in the repository."""
+        folder = "" if "." in self.module else "layers/relay/"
+        return f"{folder}{self.full_name.replace('.', '/')}.py"
 
 
 MUTATIONS = (
@@ -416,41 +425,3 @@ MUTATIONS = (
         seed=551,
     ),
 )
-
-
-def seeds_that_find(mutations: Sequence[Mutation], folder: Path, schedules: int) -> dict[str, int | None]:
-    """For each fault, by name, the first seed whose schedule breaks with it; None if none of so many does.
-
-    `folder` is where copies of the library may stand. Raises ValueError where the library does not read as a mutation
-    thinks.
-    """
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        found = pool.map(lambda pair: _seed_that_finds(pair[1], folder / str(pair[0]), schedules), enumerate(mutations))
-        return dict(zip((mutation.name for mutation in mutations), found, strict=True))
-
-
-def _seed_that_finds(mutation: Mutation, folder: Path, schedules: int) -> int | None:
-    copy = folder / "relay"
-    shutil.copytree(LIBRARY, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    module = copy / f"{mutation.module}.py"
-    text = module.read_text()
-    if text.count(mutation.right) != 1:
-        raise ValueError(f"{mutation.module}.py holds {text.count(mutation.right)} times: {mutation.right}")
-    module.write_text(text.replace(mutation.right, mutation.wrong))
-    code = (
-        "import sys, relay\nassert relay.__file__.startswith(sys.argv[1]), relay.__file__\n"
-        "from tests.simulation.simulation import judge\n"
-        f"print(next((seed for seed in ({mutation.seed}, *range({schedules})) if judge(seed).problems), None))"
-    )
-    ran = subprocess.run(
-        [sys.executable, "-c", code, str(folder)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if ran.returncode:
-        raise RuntimeError(f"{mutation.name}: {ran.stderr}")
-    said = ran.stdout.split()[-1]
-    return None if said == "None" else int(said)
