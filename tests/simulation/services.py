@@ -5,6 +5,7 @@ import json
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 from botocore.exceptions import ClientError, ConnectTimeoutError
@@ -90,6 +91,9 @@ class SimulatedSqs:
     max_receives: int = 0
     # Called when a message will be visible, with the moment.
     woken: Callable[[float], None] = lambda _: None
+    # The share of messages that are gone before they are received, and the chance that chooses them.
+    vanishing: float = 0.0
+    luck: Random = field(default_factory=Random)
     messages: dict[str, Message] = field(default_factory=dict)
     wrong_delays: list[int] = field(default_factory=list)
     _count: int = 0
@@ -121,7 +125,16 @@ class SimulatedSqs:
         name = f"{self.label}-{self._count}"
         self.messages[name] = Message(name, body, self.world.now + delay, self.world.now)
         self.woken(self.world.now + delay)
+        if self.vanishing and self.luck.random() < self.vanishing:
+            self.world.at(self.world.now + delay * self.luck.random(), lambda: self._lose(name))
         return name
+
+    def _lose(self, name: str) -> None:
+        """Let a message vanish: a purge, the end of its retention, or a chain that AWS stopped."""
+        message = self.messages.get(name)
+        if message and not message.receives:
+            self.world.say(f"{self.label}: {name} vanishes")
+            del self.messages[name]
 
     def receive(self, most: int) -> list[Message]:
         """Take messages for as long as the visibility time-out is; those received too often go to the redrive queue."""

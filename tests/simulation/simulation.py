@@ -9,6 +9,7 @@ from copy import replace
 from dataclasses import dataclass
 from functools import cache
 from itertools import count
+from random import Random
 from typing import Any
 
 import pytest
@@ -104,6 +105,7 @@ class Simulation:
         self.dead_letters = SimulatedSqs(self.world, sqs, "dead-letters", 60)
         self._pools: dict[str, set[Process]] = {"retries": set(), "chores": set()}
         self.retries, self.chores = self._waking("retries", sqs), self._waking("chores", sqs)
+        self.retries.vanishing, self.retries.luck = story.vanishing, Random(f"vanishing in {seed}")
         self.dynamodb = SimulatedDynamoDb(Edge(self.world, weather, "dynamodb", 0.001, 0.01))
         self._known_key, self._recipients = OLD_KEY, ["Ops"]
         self.secrets = SimulatedSecrets(Edge(self.world, weather, "secrets"), self._secret())

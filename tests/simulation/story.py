@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from tests.simulation.switches import VANISHES
 from tests.simulation.weather import FAULTS, Spell
 
 STORM_SECONDS = 700.0
@@ -149,6 +150,8 @@ class Story:
     naps: list[Nap]
     # Who is rung for what is critical, if not who is rung for all else.
     routed: list[str]
+    # The share of messages on the retry queue that vanish.
+    vanishing: float = 0.0
 
     def words(self) -> Iterator[str]:
         """The story as a person reads it."""
@@ -157,6 +160,8 @@ class Story:
         yield from map(str, self.spells)
         if self.has_rest:
             yield "the relay asks xMatters what became of its signals"
+        if self.vanishing:
+            yield f"{self.vanishing:.0%} of the messages on the retry queue vanish"
         if self.rotates_at is not None:
             yield f"xMatters' key changes at {self.rotates_at:.0f} s; the secret at {self.learns_at:.0f} s"
         if self.widens_at is not None:
@@ -194,7 +199,7 @@ def tell(seed: int) -> Story:
         posts = [replace(post, is_lost=more.random() < 0.25) for post in posts]
     # With other recipients it is another limit.
     widens = random.random() < 0.1 and "max_per_minute_per_recipients" not in policy
-    return Story(
+    story = Story(
         policy=policy,
         posts=sorted(posts, key=lambda post: post.at),
         spells=list(_spells(random)),
@@ -212,6 +217,13 @@ def tell(seed: int) -> Story:
         naps=list(_naps(more, len(incidents))) if looks_every else [],
         routed=["Oncall"] if more.random() < 0.2 and "max_per_minute_per_recipients" not in policy else [],
     )
+    return replace(story, vanishing=_vanishing(Random(f"vanishing of {seed}"), story))
+
+
+def _vanishing(random: Random, story: Story) -> float:
+    """The share of messages that vanish. A debt has its second leg only if its sender lives and the ledger works."""
+    is_steady = not story.crashes and not any(spell.service in {"dynamodb", "secrets"} for spell in story.spells)
+    return random.choice([0.05, 0.3, 1.0]) if random.random() < 0.5 and is_steady and VANISHES else 0.0
 
 
 def _policy(random: Random) -> dict[str, Any]:
