@@ -29,7 +29,8 @@ TOLD_TWICE_SECONDS = 55.0
 class Conduct:
     """Judges a schedule that has ended. `is_owed` tells of an incident that people should have heard of."""
 
-    policy: Mapping[str, Any]
+    # The policy of each channel.
+    policies: Mapping[str, Mapping[str, Any]]
     weather: Weather
     phones: Phones
     dead_letters: SimulatedSqs
@@ -47,8 +48,9 @@ class Conduct:
         yield from self._untold()
         if self._is_calm("dynamodb", "sqs") and not self.weather.crashes:
             yield from self._hurried()
-            yield from self._circuit_ignored()
-            yield from self._above_the_pace()
+            for channel in self.policies:
+                yield from self._circuit_ignored(channel)
+                yield from self._above_the_pace(channel)
 
     def _is_calm(self, *services: str) -> bool:
         return not any(spell.service in services for spell in self.weather.spells)
@@ -72,7 +74,7 @@ class Conduct:
                 case "refused":
                     is_fit = any(post.delivery == job["delivery_id"] for post in self.phones.posts)
                 case "expired":
-                    is_fit = job["kind"] == "signal" and at - since > self.policy["max_age_seconds"]
+                    is_fit = job["kind"] == "signal" and at - since > self.policies[job["channel"]]["max_age_seconds"]
                     is_fit = is_fit and at - max(since, fair_from) < FAIR_SECONDS
                 case _:
                     is_fit = not self._is_calm("sqs")
@@ -124,9 +126,9 @@ class Conduct:
         is_first = all(post.fault not in AMBIGUOUS for post in before)
         return earlier.is_critical and is_first and earlier.fault in {"reset rang", "504", "504 rang"}
 
-    def _circuit_ignored(self) -> Iterator[str]:
-        """After five failures in a row, or a 429, xMatters is left alone for a while."""
-        signals = sorted(self._signals(), key=lambda signal: signal[-1].ended or 0.0)
+    def _circuit_ignored(self, channel: str) -> Iterator[str]:
+        """After five failures in a row, or a 429, a channel's trigger is left alone for a while."""
+        signals = sorted(self._signals(channel), key=lambda signal: signal[-1].ended or 0.0)
         in_a_row = 0
         for place, signal in enumerate(signals):
             last = signal[-1]
@@ -142,16 +144,16 @@ class Conduct:
             ):
                 yield f"xMatters was asked within {pause:.0f} s after {last.fault}"
 
-    def _above_the_pace(self) -> Iterator[str]:
+    def _above_the_pace(self, channel: str) -> Iterator[str]:
         """No minute holds more signals than the policy allows; a signal may leave a little after it was let go.
 
         An inline retry counts as one signal with the attempt before it, although both rang.
         """
         if any(spell.fault in {"reset rang", "504 rang"} for spell in self.weather.spells):
             return
-        limits = [self.policy.get(name) for name in ("max_per_minute", "max_per_minute_per_recipients")]
+        limits = [self.policies[channel].get(name) for name in ("max_per_minute", "max_per_minute_per_recipients")]
         limit = min(limit for limit in limits if isinstance(limit, int))
-        times = sorted(ring.began for ring in self.phones.rings)
+        times = sorted(ring.began for ring in self.phones.rings if ring.channel == channel)
         for first, last in zip(times, times[limit:], strict=False):
             if last - first < PACED_SECONDS:
                 yield f"{limit + 1} signals within {last - first:.1f} s"
@@ -161,10 +163,12 @@ class Conduct:
         for delivery, group in groupby(posts, key=lambda post: post.delivery):
             yield delivery, list(group)
 
-    def _signals(self) -> Iterator[Sequence[Post]]:
-        """The tries of each signal: what a process posts for a delivery."""
+    def _signals(self, channel: str) -> Iterator[Sequence[Post]]:
+        """The tries of each signal of a channel: what a process posts for a delivery."""
         for _, posts in self._by_delivery():
-            by_process = sorted(posts, key=lambda post: (post.process, post.began))
+            by_process = sorted(
+                (post for post in posts if post.channel == channel), key=lambda post: (post.process, post.began)
+            )
             for _, tries in groupby(by_process, key=lambda post: post.process):
                 yield list(tries)
 

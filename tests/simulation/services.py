@@ -3,14 +3,15 @@
 import base64
 import json
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from random import Random
 from typing import Any
 
 from botocore.exceptions import ClientError, ConnectTimeoutError
 
-from relay.errors import ChannelUnreadable
+from relay.errors import ChannelUnreadable, UnknownChannel
 from tests.fake_dynamodb import FakeDynamoDb, condition_failed
 from tests.simulation.weather import Weather
 from tests.simulation.world import World
@@ -77,6 +78,20 @@ class Message:
     sent_at: float
     receives: int = 0
     receipt: str = ""
+
+    @cached_property
+    def job(self) -> dict[str, Any]:
+        """Its envelope, as plain data."""
+        found: dict[str, Any] = json.loads(self.body)
+        return found
+
+    @cached_property
+    def incident(self) -> dict[str, Any] | None:
+        """The incident in a signal's envelope, as BigPanda sent it, with the name of its entry."""
+        if self.job["kind"] != "signal":
+            return None
+        incident: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(self.job["body"])))["incident"]
+        return {"entry": incident["id"]} | incident
 
 
 @dataclass
@@ -233,20 +248,21 @@ class SimulatedSqs:
 
     def jobs(self) -> list[dict[str, Any]]:
         """The envelopes on the queue, as plain data."""
-        return [json.loads(message.body) for message in self.messages.values()]
+        return [message.job for message in self.messages.values()]
 
     def bodies(self) -> list[dict[str, Any]]:
-        """The incidents in the envelopes of signals, as BigPanda sent them."""
-        signals = [job for job in self.jobs() if job["kind"] == "signal"]
-        return [json.loads(zlib.decompress(base64.b64decode(job["body"])))["incident"] for job in signals]
+        """The incidents in the envelopes of signals."""
+        return [message.incident for message in self.messages.values() if message.incident]
 
 
 class SimulatedDynamoDb(FakeDynamoDb):
     """A table that fails before or after it did what it was asked; botocore asks once more, and so does this."""
 
-    def __init__(self, edge: Edge) -> None:
+    def __init__(self, edge: Edge, entries: Mapping[str, str]) -> None:
         super().__init__()
         self._edge = edge
+        # The simulation's names of entries, by their keys.
+        self._entries = entries
 
     def get_item(self, **request: Any) -> Any:
         return self._asked("GetItem", super().get_item, request)
@@ -263,7 +279,8 @@ class SimulatedDynamoDb(FakeDynamoDb):
         if self._edge.weather.is_bad(self._edge.service):
             process.troubles.add("ledger")
         if operation == "PutItem":
-            process.claimed.add(request["Item"]["pk"]["S"].rpartition("/")[2])
+            pk = request["Item"]["pk"]["S"]
+            process.claimed.add(self._entries.get(pk, pk.rpartition("/")[2]))
         fault = self._edge.begin()
         # A spell may begin while a request is on its way.
         if fault:
@@ -286,10 +303,10 @@ class SimulatedDynamoDb(FakeDynamoDb):
 
 @dataclass
 class SimulatedSecrets:
-    """Secrets Manager, which holds one channel; it can be changed at any time."""
+    """Secrets Manager, which holds the channels; they can be changed at any time."""
 
     edge: Edge
-    text: str
+    texts: dict[str, str]
 
     def __call__(self, name: str) -> str:
         fault = self.edge.begin()
@@ -301,7 +318,9 @@ class SimulatedSecrets:
             self.edge.world.say("secrets: hits a bug")
             self.edge.world.process().troubles.add("bug")
             raise KeyError("bug")
-        return self.text
+        if name not in self.texts:
+            raise UnknownChannel(name)
+        return self.texts[name]
 
 
 @dataclass

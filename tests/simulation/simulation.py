@@ -48,12 +48,13 @@ from tests.simulation.console import Console
 from tests.simulation.invariants import Invariants
 from tests.simulation.phones import NEW_KEY, OLD_KEY, Phones
 from tests.simulation.services import Edge, Message, SimulatedDynamoDb, SimulatedSecrets, SimulatedSns, SimulatedSqs
-from tests.simulation.story import STORM_SECONDS, Post, Said, Story, tell
+from tests.simulation.story import NOC, STORM_SECONDS, Post, Said, SharedState, Story, entry_name, tell
 from tests.simulation.weather import Weather
 from tests.simulation.world import Process, World, WorldDeadline
 
 HOSTS = AllowedHosts(("*.xmatters.com", "*.bigpanda.io"))
 TOKEN = "inbound-token"
+TRIGGER = "https://acme.xmatters.com/api/integration/1/functions/{channel}/triggers?apiKey={key}"
 REST = {"base_url": "https://acme.xmatters.com", "auth": {"type": "basic", "username": "u", "password": "p"}}
 RESENDS = 2
 # As in the template: visibility, and receives before redrive.
@@ -106,15 +107,19 @@ class Simulation:
         self._pools: dict[str, set[Process]] = {"retries": set(), "chores": set()}
         self.retries, self.chores = self._waking("retries", sqs), self._waking("chores", sqs)
         self.retries.vanishing, self.retries.luck = story.vanishing, Random(f"vanishing in {seed}")
-        self.dynamodb = SimulatedDynamoDb(Edge(self.world, weather, "dynamodb", 0.001, 0.01))
+        every = [post.state for post in story.posts]
+        entries = {key(state.channel, state.url_recipients, state.id): state.incident for state in every}
+        self.dynamodb = SimulatedDynamoDb(Edge(self.world, weather, "dynamodb", 0.001, 0.01), entries)
         self._known_key, self._recipients = OLD_KEY, ["Ops"]
-        self.secrets = SimulatedSecrets(Edge(self.world, weather, "secrets"), self._secret())
+        self.phones.keys = {NOC: OLD_KEY} | {channel: f"{channel}-key" for channel in story.others}
+        secrets = {channel: self._other_secret(channel) for channel in story.others} | {NOC: self._secret()}
+        self.secrets = SimulatedSecrets(Edge(self.world, weather, "secrets"), secrets)
         self.sns = SimulatedSns(Edge(self.world, weather, "sns"))
         self._names = count(1)
         self._environments = [self._functions() for _ in range(3)]
         states = {(post.state.incident, post.state.number): post.state for post in story.posts}
         self.invariants = Invariants(
-            story.policy,
+            story.policies,
             self.world,
             states,
             self.phones,
@@ -123,7 +128,7 @@ class Simulation:
             self.sns,
             weather,
             bool(story.operations),
-            story.widens_at is not None,
+            story.widens_at,
             story.has_rest,
             self.console,
             self._known,
@@ -152,29 +157,30 @@ class Simulation:
         for moment, deed in self.story.operations:
             self.world.at(began + moment, lambda deed=deed: self._operate(deed))  # type: ignore[misc]
         if self.story.rotates_at is not None:
-            self.world.at(began + self.story.rotates_at, lambda: setattr(self.phones, "key", NEW_KEY))
+            self.world.at(began + self.story.rotates_at, lambda: self.phones.keys.update({NOC: NEW_KEY}))
             self.world.at(began + self.story.learns_at, self._learn)
         if self.story.widens_at is not None:
             self.world.at(began + self.story.widens_at, self._widen)
-        self.world.run(began + last + self.story.policy["max_age_seconds"] + SETTLED_SECONDS)
+        ages = (policy["max_age_seconds"] for policy in self.story.policies.values())
+        self.world.run(began + last + max(ages) + SETTLED_SECONDS)
         self.invariants.at_the_end()
         return Verdict(self.seed, self.invariants.problems, [*self.story.words(), "", *self.world.log])
 
-    def _known(self, incident: str) -> tuple[str, float]:
-        item = self.dynamodb.items.get(key("noc", (), incident))
+    def _known(self, state: SharedState) -> tuple[str, float]:
+        item = self.dynamodb.items.get(key(state.channel, state.url_recipients, state.id))
         kept = json.loads(item["text"]["S"]).get("kept") if item else None
         return (kept[1].removeprefix("~"), kept[2]) if kept else ("", 0.0)
 
     def _learn(self) -> None:
         self._known_key = NEW_KEY
-        self.secrets.text = self._secret()
+        self.secrets.texts[NOC] = self._secret()
 
     def _widen(self) -> None:
         self._recipients = ["Ops", "Dba"]
-        self.secrets.text = self._secret()
+        self.secrets.texts[NOC] = self._secret()
 
     def _secret(self) -> str:
-        trigger = f"https://acme.xmatters.com/api/integration/1/functions/f/triggers?apiKey={self._known_key}"
+        trigger = TRIGGER.format(channel=NOC, key=self._known_key)
         xmatters: dict[str, Any] = {"trigger_url": trigger, "auth": {"type": "url"}, "recipients": self._recipients}
         if self.story.has_rest:
             xmatters["rest"] = REST
@@ -188,6 +194,12 @@ class Simulation:
             looks = self.story.looks_every is not None
             document["bigpanda"] = {"api_key": "k", "environment_id": "e", "reconcile": looks}
         return json.dumps(document)
+
+    def _other_secret(self, channel: str) -> str:
+        trigger = TRIGGER.format(channel=channel, key=self.phones.keys[channel])
+        xmatters = {"trigger_url": trigger, "auth": {"type": "url"}, "recipients": ["Ops"]}
+        inbound = {"token": f"{channel}-{TOKEN}"}
+        return json.dumps({"inbound": inbound, "xmatters": xmatters, "policy": self.story.others[channel]})
 
     def _functions(self) -> Functions:
         world, skew = self.world, self.world.random.uniform(-0.3, 0.3)
@@ -253,9 +265,10 @@ class Simulation:
     def _serve(self, process: Process, post: Post, resends: int) -> None:
         state = post.state
         state.arrivals.append(self.world.now)
-        reply = self._any().webhook.serve(
-            Request("noc", {"authorization": f"Bearer {TOKEN}"}, (), state.body().decode(), is_base64=False, id="r")
-        )
+        token = TOKEN if state.channel == NOC else f"{state.channel}-{TOKEN}"
+        headers, body = {"authorization": f"Bearer {token}"}, state.body().decode()
+        request = Request(state.channel, headers, state.url_recipients, body, is_base64=False, id="r")
+        reply = self._any().webhook.serve(request)
         said = f"{reply.status} {reply.document.get('outcome')} {reply.document.get('reason') or ''}"
         self.world.say(f"{process.name} answers {said}")
         self.invariants.answered(state, reply.status)
@@ -285,7 +298,8 @@ class Simulation:
         """Its incidents, as they are now."""
         now = self.world.now - self.world.began
         happened = sorted(
-            (state for state in self.invariants.states.values() if state.at <= now), key=lambda state: state.at
+            (state for state in self.invariants.states.values() if state.at <= now and state.incident == state.id),
+            key=lambda state: state.at,
         )
         asleep = {nap.incident for nap in self.story.naps if nap.begins <= now < nap.ends}
         return {state.incident: state.in_the_api(is_snoozed=state.incident in asleep) for state in happened}
@@ -310,7 +324,7 @@ class Simulation:
             self.world.at(self.world.now + self.world.random.uniform(0.5, 5), lambda: self._post(Post(now, echo)))
 
     def _look(self, until: float) -> None:
-        incidents = {post.state.incident for post in self.story.posts}
+        incidents = {post.state.incident for post in self.story.posts if post.state.incident == post.state.id}
         process = Process(f"reconcile {next(self._names)}", incidents, lambda: self._ended(process))
         self._start(process, lambda: self._looked(process), LOOK_SECONDS)
         again = self.world.now + (self.story.looks_every or 0.0)
@@ -348,7 +362,8 @@ class Simulation:
             self._ended(process)
             self._poll(queue)
 
-        incidents = [json.loads(message.body)["incident_id"]]
+        job = message.job
+        incidents = [entry_name(job["channel"], job["url_recipients"] or (), job["incident_id"])]
         process = Process(f"worker {next(self._names)}", incidents, ended)
         pool.add(process)
         self._start(process, lambda: self._work(queue, message), WORKER_SECONDS)

@@ -1,7 +1,7 @@
 """What happens in a schedule: incidents and their shares, the weather, and what operators do. All of it from a seed."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from copy import replace
 from dataclasses import dataclass, field
 from random import Random
@@ -19,11 +19,23 @@ APART_SECONDS = 2.0
 RANKS = {"ok": 0, "unknown": 1, "warning": 2, "critical": 3}
 
 
+# The channel that every story has.
+NOC = "noc"
+
+
+def entry_name(channel: str, url_recipients: Iterable[str], incident: str) -> str:
+    """The simulation's name for the ledger's entry of an incident."""
+    extra = "+".join((channel, *sorted(url_recipients)))
+    return incident if extra == NOC else f"{incident}@{extra}"
+
+
 @dataclass
 class SharedState:
     """A state of an incident that BigPanda shares, number by number as it happened.
 
-    `arrivals` are when copies of it came in; `answered` when copies of it were answered 2xx.
+    `arrivals` are when copies of it came in; `answered` when copies of it were answered 2xx. `incident` names the
+    entry that the ledger should have of it: the incident's id, and, where those are not the usual, its channel and
+    the recipients in the webhook's URL.
     """
 
     incident: str
@@ -37,6 +49,18 @@ class SharedState:
     is_comment: bool = False
     arrivals: list[float] = field(default_factory=list)
     answered: list[float] = field(default_factory=list)
+    channel: str = NOC
+    url_recipients: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The incident's id in BigPanda."""
+        return self.incident.partition("@")[0]
+
+    def elsewhere(self, channel: str, url_recipients: tuple[str, ...] = ()) -> "SharedState":
+        """The same state as another webhook of BigPanda's tells it."""
+        name = entry_name(channel, url_recipients, self.id)
+        return replace(self, incident=name, channel=channel, url_recipients=url_recipients, arrivals=[], answered=[])
 
     @property
     def version(self) -> tuple[int, int] | None:
@@ -60,7 +84,7 @@ class SharedState:
         """The webhook's body."""
         stamps = {"changedOn": self.changed_on, "updatedOn": self.updated_on}
         incident: dict[str, Any] = {
-            "id": self.incident,
+            "id": self.id,
             "share": self.number,
             "active": self.is_open,
             "resolved": not self.is_open,
@@ -68,6 +92,9 @@ class SharedState:
         }
         if self.status:
             incident["status"] = self.status
+        if self.incident != self.id:
+            # For the simulated xMatters, which sees no more than a body.
+            incident["entry"] = self.incident
         return json.dumps({"incident": incident | {k: v for k, v in stamps.items() if v is not None}}).encode()
 
     def in_the_api(self, *, is_snoozed: bool) -> dict[str, Any]:
@@ -152,10 +179,18 @@ class Story:
     routed: list[str]
     # The share of messages on the retry queue that vanish.
     vanishing: float = 0.0
+    # The policies of other channels, which share the queues, the workers and the table with the first.
+    others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def policies(self) -> Mapping[str, Mapping[str, Any]]:
+        """The policy of each channel."""
+        return {NOC: self.policy, **self.others}
 
     def words(self) -> Iterator[str]:
         """The story as a person reads it."""
         yield f"policy: {self.policy}"
+        yield from (f"policy of {channel}: {policy}" for channel, policy in self.others.items())
         yield f"processes die at {self.crashes:.1%} of all steps"
         yield from map(str, self.spells)
         if self.has_rest:
@@ -217,7 +252,46 @@ def tell(seed: int) -> Story:
         naps=list(_naps(more, len(incidents))) if looks_every else [],
         routed=["Oncall"] if more.random() < 0.2 and "max_per_minute_per_recipients" not in policy else [],
     )
+    story = _with_url_recipients(Random(f"recipients of {seed}"), story)
+    story = _with_other_channels(Random(f"channels of {seed}"), story)
     return replace(story, vanishing=_vanishing(Random(f"vanishing of {seed}"), story))
+
+
+def _with_url_recipients(random: Random, story: Story) -> Story:
+    """Let another webhook, whose URL names recipients, tell of some of the incidents, too."""
+    if story.looks_every is not None or random.random() > 0.15:
+        return story
+    states = list({id(post.state): post.state for post in story.posts}.values())
+    for incident in sorted({state.incident for state in states}):
+        if random.random() < 0.7:
+            names = random.choice([("Ann",), ("Ann", "Bob"), ("Ops",)])
+            # It need not tell of all, and it may tell of a state that the first one does not.
+            told = [state for state in states if state.incident == incident and random.random() < 0.8]
+            copies = sorted((state.elsewhere(NOC, names) for state in told), key=lambda state: state.number)
+            _pair_twins(copies)
+            story = replace(story, posts=[*story.posts, *_posts(random, copies)])
+    return replace(story, posts=sorted(story.posts, key=lambda post: post.at))
+
+
+def _with_other_channels(random: Random, story: Story) -> Story:
+    """Let other channels share the queues, the workers and the table; one of them all may be sick for long."""
+    if random.random() > 0.25:
+        return story
+    others, posts, spells = {}, list(story.posts), list(story.spells)
+    names = ["dba", "net"][: random.choice([1, 1, 2])]
+    for channel in names:
+        others[channel] = _policy(random)
+        for number in range(random.choice([1, 2, 4, 8])):
+            states = [state.elsewhere(channel) for state in _states(random, f"i{number}")]
+            _pair_twins(states)
+            posts.extend(_posts(random, states))
+    if random.random() < 0.8:
+        sick = random.choice([NOC, *names])
+        service = "xmatters" if sick == NOC else f"xmatters/{sick}"
+        begins = random.uniform(0, 200)
+        fault = random.choice(["timeout", "timeout", "timeout rang", "503", "gone", "429", "slow", "refused"])
+        spells.append(Spell(service, fault, begins, random.uniform(begins, STORM_SECONDS), random.choice([0.5, 1.0])))
+    return replace(story, others=others, posts=sorted(posts, key=lambda post: post.at), spells=spells)
 
 
 def _vanishing(random: Random, story: Story) -> float:
