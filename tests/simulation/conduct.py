@@ -1,7 +1,7 @@
 """How the relay conducts itself in a schedule: towards xMatters, its queues, and the people whom the fallback tells."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby, pairwise
@@ -69,7 +69,7 @@ class Conduct:
                 if not self.weather.spells and not self.weather.crashes:
                     yield f"a dead letter without a mark, in fair weather: {job['incident_id']}"
                 continue
-            at, since = _seconds(job["dead_lettered_at"]), _seconds(job["revived_at"] or job["received_at"])
+            at, since = seconds_of(job["dead_lettered_at"]), seconds_of(job["revived_at"] or job["received_at"])
             match job["reason"]:
                 case "refused":
                     is_fit = any(post.delivery == job["delivery_id"] for post in self.phones.posts)
@@ -151,12 +151,11 @@ class Conduct:
         """
         if any(spell.fault in {"reset rang", "504 rang"} for spell in self.weather.spells):
             return
-        limits = [self.policies[channel].get(name) for name in ("max_per_minute", "max_per_minute_per_recipients")]
-        limit = min(limit for limit in limits if isinstance(limit, int))
-        times = sorted(ring.began for ring in self.phones.rings if ring.channel == channel)
-        for first, last in zip(times, times[limit:], strict=False):
-            if last - first < PACED_SECONDS:
-                yield f"{limit + 1} signals within {last - first:.1f} s"
+        policy, rings = self.policies[channel], [ring for ring in self.phones.rings if ring.channel == channel]
+        yield from _crowded(policy["max_per_minute"], (ring.began for ring in rings))
+        if limit := policy.get("max_per_minute_per_recipients"):
+            for recipients in {ring.recipients for ring in rings}:
+                yield from _crowded(limit, (ring.began for ring in rings if ring.recipients == recipients))
 
     def _by_delivery(self) -> Iterator[tuple[str, list[Post]]]:
         posts = sorted(self.phones.posts, key=lambda post: (post.delivery, post.began))
@@ -173,7 +172,15 @@ class Conduct:
                 yield list(tries)
 
 
-def _seconds(moment: str) -> float:
+def _crowded(limit: int, rings: Iterable[float]) -> Iterator[str]:
+    times = sorted(rings)
+    for first, last in zip(times, times[limit:], strict=False):
+        if last - first < PACED_SECONDS:
+            yield f"{limit + 1} signals within {last - first:.1f} s"
+
+
+def seconds_of(moment: str) -> float:
+    """Epoch seconds of a job's time."""
     return datetime.fromisoformat(moment).timestamp()
 
 

@@ -15,6 +15,7 @@ from tests.simulation.conduct import Conduct
 from tests.simulation.console import Console
 from tests.simulation.oracle import changed, newest, surely_newer, wanted
 from tests.simulation.phones import Page, Phones, Ring
+from tests.simulation.promptness import Promptness
 from tests.simulation.services import SimulatedSns, SimulatedSqs
 from tests.simulation.story import NOC, Nap, Said, SharedState
 from tests.simulation.weather import Weather
@@ -55,6 +56,8 @@ class Invariants:
     has_operators: bool
     # When the first channel gets another recipient, in seconds from the beginning.
     widens_at: float | None
+    # The first channel's key changes.
+    is_rotated: bool
     has_rest: bool
     console: Console
     # The digest of the state that the ledger keeps of an incident, and when it came.
@@ -160,8 +163,26 @@ class Invariants:
             self.widens_at is not None,
             self._is_owed,
         )
-        for problem in conduct.problems():
+        promptness = Promptness(
+            self.policies,
+            self.states.values(),
+            self.world,
+            self.weather,
+            self.phones,
+            self.dead_letters,
+            self.sns,
+            self._untrusted(),
+            self.has_operators,
+            self.is_rotated,
+        )
+        for problem in (*conduct.problems(), *promptness.problems()):
             self._problem(problem)
+
+    def _untrusted(self) -> set[str]:
+        """The incidents of which nobody can tell from outside what is owed."""
+        doubted = {incident for counts in (self.doubts, self.phones.doubts) for incident in counts if counts[incident]}
+        found = {state.id for state in self.states.values()} if self.looks_every is not None else set()
+        return self.unguarded | self.unqueued | doubted | found
 
     def _check_queues(self) -> None:
         """Every job came to its end, and SQS was asked for nothing that it refuses."""

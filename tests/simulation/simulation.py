@@ -129,6 +129,7 @@ class Simulation:
             weather,
             bool(story.operations),
             story.widens_at,
+            story.rotates_at is not None,
             story.has_rest,
             self.console,
             self._known,

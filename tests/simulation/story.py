@@ -254,6 +254,7 @@ def tell(seed: int) -> Story:
     )
     story = _with_url_recipients(Random(f"recipients of {seed}"), story)
     story = _with_other_channels(Random(f"channels of {seed}"), story)
+    story = _with_a_rush(Random(f"rush of {seed}"), story)
     return replace(story, vanishing=_vanishing(Random(f"vanishing of {seed}"), story))
 
 
@@ -298,6 +299,45 @@ def _vanishing(random: Random, story: Story) -> float:
     """The share of messages that vanish. A debt has its second leg only if its sender lives and the ledger works."""
     is_steady = not story.crashes and not any(spell.service in {"dynamodb", "secrets"} for spell in story.spells)
     return random.choice([0.05, 0.3, 1.0]) if random.random() < 0.5 and is_steady and VANISHES else 0.0
+
+
+def _with_a_rush(random: Random, story: Story) -> Story:
+    """Let many incidents come to one channel within a minute, so that they wait; perhaps its trigger fails for a while.
+
+    Nothing else that it needs fails. Another channel's trigger may hang meanwhile, with as many incidents.
+    """
+    if random.random() > 0.15:
+        return story
+    policy = _policy(random) | {"max_per_minute": random.choice([2, 3, 6, 10])}
+    policy.pop("max_per_minute_per_recipients", None)
+    spells = [spell for spell in story.spells if spell.service not in {"sqs", "dynamodb", "lambda", "secrets", "sns"}]
+    posts = [*story.posts, *_rush(random, "busy", random.choice([6, 10, 16]))]
+    others = {**story.others, "busy": policy}
+    if random.random() < 0.5:
+        begins = random.uniform(0, 100)
+        ends, fault = begins + random.uniform(20, 500), random.choice(["503", "gone", "429"])
+        spells.append(Spell("xmatters/busy", fault, begins, ends, 1.0))
+    if random.random() < 0.4:
+        others["sick"] = _policy(random)
+        posts += _rush(random, "sick", random.choice([6, 12]))
+        ends, fault = random.uniform(100, STORM_SECONDS), random.choice(["timeout", "timeout", "slow"])
+        spells.append(Spell("xmatters/sick", fault, 0.0, ends, 1.0))
+    posts.sort(key=lambda post: post.at)
+    return replace(story, posts=posts, others=others, spells=spells, crashes=0.0, operations=[])
+
+
+def _rush(random: Random, channel: str, incidents: int) -> Iterator[Post]:
+    """Shares of many incidents that open within a minute, in good order."""
+    for number in range(incidents):
+        at, is_open, status = random.uniform(0, 60), True, random.choice(["critical", "warning", "unknown"])
+        for place in range(random.choice([1, 1, 2, 3, 4])):
+            if place:
+                at += 2 + random.expovariate(1 / 40)
+                is_open = random.random() < 0.75
+                status = random.choice(["critical", "warning", "unknown"]) if is_open else "ok"
+            stamp = int(1_800_000_000 + at)
+            state = SharedState(f"i{number}", place, at, is_open, status, frozenset({"a0"}), stamp, stamp)
+            yield Post(at, state.elsewhere(channel))
 
 
 def _policy(random: Random) -> dict[str, Any]:

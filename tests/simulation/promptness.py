@@ -1,0 +1,234 @@
+"""How soon the relay does what it owes: criticals ring in time and first, debts end and the fallback knows in time.
+
+Everything is judged from outside: when shares were answered, what xMatters was asked and when, what the topic was told.
+So only those criticals are judged of which that is enough: no doubt, no trouble, no operator.
+"""
+
+import math
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from tests.simulation.conduct import seconds_of
+from tests.simulation.oracle import changed, wanted
+from tests.simulation.phones import Phones, Post
+from tests.simulation.services import SimulatedSns, SimulatedSqs
+from tests.simulation.story import NOC, SharedState
+from tests.simulation.switches import EXPIRES_IN_TIME, NOTIFIES_IN_TIME
+from tests.simulation.weather import Weather
+from tests.simulation.world import World
+
+RINGS_SECONDS = 120.0
+EXPIRED_SECONDS = 120.0
+# A minute's schedule, what a run takes, and how late EventBridge may be.
+NOTIFIED_SECONDS, LATE_SECONDS = 90.0, 60.0
+# A channel's next message.
+BETWEEN_MESSAGES_SECONDS = 360.0
+# A message that was received by a worker that died, or that Lambda throttled, is hidden for so long.
+HIDDEN_SECONDS = 185.0
+# From the gate to the trigger, and what a queue rounds.
+PASSES_SECONDS = 3.0
+WINDOW_SECONDS, FLOOD_SECONDS, FLOOD_SIGNALS = 62.0, 62.0, 4
+# What a signal needs; the others may fail.
+_NEEDED = ("sqs", "dynamodb", "secrets", "lambda")
+
+
+class Debt(NamedTuple):
+    """A critical state that was owed for a while.
+
+    Attributes:
+        state: the newest of its incident, during that time.
+        begins: when it was answered first.
+        ends: when it was posted first, or a newer share came; infinity if neither happened.
+        allowed_at: from when on its own incident's distances let it ring.
+        rang: it was posted, and rang.
+    """
+
+    state: SharedState
+    begins: float
+    ends: float
+    allowed_at: float
+    rang: bool
+
+
+@dataclass(frozen=True)
+class Promptness:
+    """Judges a schedule that has ended.
+
+    `untrusted` are the incidents of which nobody can tell what is owed; `has_operators`: an operator moved messages.
+    `is_rotated`: the first channel's key changed.
+    """
+
+    policies: Mapping[str, Mapping[str, Any]]
+    states: Collection[SharedState]
+    world: World
+    weather: Weather
+    phones: Phones
+    dead_letters: SimulatedSqs
+    sns: SimulatedSns
+    untrusted: Collection[str]
+    has_operators: bool
+    is_rotated: bool
+
+    def problems(self) -> Iterator[str]:
+        """What came too late, or out of turn."""
+        if EXPIRES_IN_TIME:
+            yield from self._late_expiry()
+        if self.has_operators:
+            return
+        debts = [debt for channel in self.policies for debt in self._debts(channel)]
+        yield from self._late_rings(debts)
+        yield from self._overtaken(debts)
+        if NOTIFIES_IN_TIME:
+            yield from self._late_notices(debts)
+
+    # ---- What is owed, and when ----------------------------------------------------------------------------------
+
+    def _debts(self, channel: str) -> Iterator[Debt]:
+        by_incident: dict[str, list[SharedState]] = {}
+        for state in self.states:
+            if state.channel == channel and state.arrivals:
+                by_incident.setdefault(state.incident, []).append(state)
+        for incident, states in by_incident.items():
+            if incident not in self.untrusted and _is_clear(states):
+                states.sort(key=lambda state: state.version or (0, 0))
+                yield from self._debts_of(incident, states)
+
+    def _debts_of(self, incident: str, states: Sequence[SharedState]) -> Iterator[Debt]:
+        rings = [ring for ring in self.phones.rings if ring.incident == incident]
+        wants = wanted(dict(self.policies[states[0].channel]))
+        by_number = {state.number: state for state in states}
+        for place, state in enumerate(states):
+            if not state.is_open or state.status != "critical":
+                continue
+            begins = min(state.answered)
+            newer = {other.number for other in states[place:]}
+            rung = (ring.began for ring in rings if ring.share in newer)
+            comes = (min(other.arrivals) for other in states[place + 1 :])
+            ends = min([*rung, *comes], default=math.inf)
+            if ends <= begins:
+                continue
+            before = [ring for ring in rings if ring.began < ends]
+            if before and before[-1].share not in by_number:
+                continue
+            change = changed(by_number[before[-1].share] if before else None, state)
+            if change not in wants:
+                continue
+            yield Debt(
+                state,
+                begins,
+                ends,
+                max(begins, self._distance(state.channel, change, [ring.at for ring in before])),
+                rang=any(ring.share == state.number and ring.began == ends for ring in rings),
+            )
+
+    def _distance(self, channel: str, change: str, times: Sequence[float]) -> float:
+        """The moment from which on the distance to the incident's own signals is kept."""
+        least = float(self.policies[channel]["min_seconds_between_signals"])
+        since_last = times[-1] + least + 1 if times and change != "worsened" else 0.0
+        flood = times[-FLOOD_SIGNALS] + FLOOD_SECONDS if len(times) >= FLOOD_SIGNALS else 0.0
+        return max(since_last, flood)
+
+    # ---- Time ----------------------------------------------------------------------------------------------------
+
+    def _late_rings(self, debts: Sequence[Debt]) -> Iterator[str]:
+        """An owed critical rings within two minutes of being allowed to."""
+        for debt in debts:
+            channel = debt.state.channel
+            if self._has(channel, "429 for long") or (channel == NOC and self.is_rotated) or self._is_dead(debt.state):
+                continue
+            allowed = max(debt.allowed_at, self._fair_from(channel))
+            by = allowed + RINGS_SECONDS
+            if debt.ends > by and not self._is_full(channel, allowed, by) and not self._is_expired(debt, by):
+                yield f"late: {debt.state} rang {debt.ends - allowed:.0f} s after it was allowed to"
+
+    def _is_expired(self, debt: Debt, at: float) -> bool:
+        age: float = self.policies[debt.state.channel]["max_age_seconds"]
+        return at > debt.begins + age
+
+    def _is_full(self, channel: str, begins: float, ends: float) -> bool:
+        """True if the channel's limit may have held a signal in that time."""
+        limits = [self.policies[channel].get(name) for name in ("max_per_minute", "max_per_minute_per_recipients")]
+        limit = min(limit for limit in limits if isinstance(limit, int))
+        times = [post.began for post in self.phones.posts if post.channel == channel]
+        return sum(begins - WINDOW_SECONDS < time < ends for time in times) >= limit
+
+    def _is_dead(self, state: SharedState) -> bool:
+        found = [(body["entry"], body["share"]) for body in self.dead_letters.bodies()]
+        return (state.incident, state.number) in found
+
+    def _fair_from(self, channel: str) -> float:
+        """The moment from which on nothing that a channel's signals need fails any more."""
+        hidden = HIDDEN_SECONDS if self.weather.crashes or self._spells("lambda", "secrets") else 0.0
+        spells = self._spells(*_NEEDED, _trigger(channel))
+        crashes = self.weather.crashes_end if self.weather.crashes else 0.0
+        fair: float = max([crashes, *(spell.ends for spell in spells)])
+        return self.world.began + fair + hidden
+
+    def _late_expiry(self) -> Iterator[str]:
+        """A debt that is too old is dead-lettered within two minutes."""
+        for job in self.dead_letters.jobs():
+            if job["reason"] != "expired" or job["kind"] != "signal" or job["dead_lettered_at"] is None:
+                continue
+            since = seconds_of(job["revived_at"] or job["received_at"])
+            due = since + self.policies[job["channel"]]["max_age_seconds"]
+            late = seconds_of(job["dead_lettered_at"]) - max(due, self._fair_from(job["channel"]))
+            if late > EXPIRED_SECONDS:
+                yield f"late: {job['incident_id']} was dead-lettered {late:.0f} s after it was too old"
+
+    def _late_notices(self, debts: Sequence[Debt]) -> Iterator[str]:
+        """The fallback topic knows in time of a critical that is owed."""
+        if self.weather.crashes or self._spells(*_NEEDED, "sns"):
+            return
+        told = [(at, text) for at, text in self.sns.told]
+        for debt in debts:
+            channel = debt.state.channel
+            since = debt.begins + self.policies[channel]["fallback_after_seconds"]
+            by = since + NOTIFIED_SECONDS + LATE_SECONDS
+            last = max((at for at, text in told if at < by and f"hannel: {channel}" in text), default=-math.inf)
+            by = max(by, last + BETWEEN_MESSAGES_SECONDS)
+            rings = [ring.at for ring in self.phones.rings if ring.incident == debt.state.incident and ring.at < by]
+            from_on = max(rings, default=0.0)
+            if debt.ends > by and not any(from_on < at <= by and _tells_of(text, debt.state.id) for at, text in told):
+                yield f"late: the fallback topic was not told of {debt.state} by {by - self.world.began:.0f} s"
+
+    # ---- Priority ------------------------------------------------------------------------------------------------
+
+    def _overtaken(self, debts: Sequence[Debt]) -> Iterator[str]:
+        """Nothing else of a channel is sent while a critical could be, but what was in flight, and other criticals."""
+        for debt in debts:
+            channel = debt.state.channel
+            if self.weather.crashes or self._spells(*_NEEDED, _trigger(channel)):
+                continue
+            if channel == NOC and self.is_rotated:
+                continue
+            first = min((post.began for post in self._posts(debt.state)), default=debt.ends)
+            for post in self.phones.posts:
+                is_other = post.channel == channel and post.incident != debt.state.incident and not post.is_critical
+                if is_other and debt.allowed_at + PASSES_SECONDS < post.began < min(first, debt.ends):
+                    yield f"priority: {post.incident} share {post.share} was sent while {debt.state} waited"
+
+    def _posts(self, state: SharedState) -> Iterator[Post]:
+        return (post for post in self.phones.posts if (post.incident, post.share) == (state.incident, state.number))
+
+    def _spells(self, *services: str) -> list[Any]:
+        return [spell for spell in self.weather.spells if spell.service in services]
+
+    def _has(self, channel: str, fault: str) -> bool:
+        return any(spell.fault == fault for spell in self._spells(_trigger(channel)))
+
+
+def _is_clear(states: Sequence[SharedState]) -> bool:
+    """True if the order of the states is beyond doubt, and each of them was answered."""
+    versions = [state.version for state in states]
+    return all(state.answered for state in states) and None not in versions and len(set(versions)) == len(versions)
+
+
+def _trigger(channel: str) -> str:
+    return "xmatters" if channel == NOC else f"xmatters/{channel}"
+
+
+def _tells_of(message: str, incident: str) -> bool:
+    """True if a message to the topic names an incident, or may count it."""
+    return bool(re.search(rf"\b{re.escape(incident)}\b", message)) or " more " in message
