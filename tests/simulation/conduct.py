@@ -154,7 +154,7 @@ class Conduct:
         policy, rings = self.policies[channel], [ring for ring in self.phones.rings if ring.channel == channel]
         yield from _crowded(policy["max_per_minute"], (ring.began for ring in rings))
         if limit := policy.get("max_per_minute_per_recipients"):
-            for recipients in {ring.recipients for ring in rings}:
+            for recipients in sorted({ring.recipients for ring in rings}):
                 yield from _crowded(limit, (ring.began for ring in rings if ring.recipients == recipients))
 
     def _by_delivery(self) -> Iterator[tuple[str, list[Post]]]:

@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from relay.incident import parse
+from tests.simulation.capacity import Capacity
 from tests.simulation.conduct import Conduct
 from tests.simulation.console import Console
 from tests.simulation.oracle import changed, newest, surely_newer, wanted
@@ -51,6 +52,7 @@ class Invariants:
     # The queues whose messages wake workers.
     queues: Sequence[SimulatedSqs]
     dead_letters: SimulatedSqs
+    capacity: Capacity
     sns: SimulatedSns
     weather: Weather
     has_operators: bool
@@ -111,6 +113,7 @@ class Invariants:
     def ended(self, process: Process) -> None:
         """A process ended, or died."""
         self.running.discard(process)
+        self.capacity.ended(process)
         if process.is_dead or "bug" in process.troubles:
             # Whatever it had in flight may have rung.
             self.doubts.update(process.claimed)
@@ -175,7 +178,7 @@ class Invariants:
             self.has_operators,
             self.is_rotated,
         )
-        for problem in (*conduct.problems(), *promptness.problems()):
+        for problem in (*conduct.problems(), *promptness.problems(), *self.capacity.at_the_end()):
             self._problem(problem)
 
     def _untrusted(self) -> set[str]:

@@ -28,7 +28,7 @@ BETWEEN_MESSAGES_SECONDS = 360.0
 # A message that was received by a worker that died, or that Lambda throttled, is hidden for so long.
 HIDDEN_SECONDS = 185.0
 # From the gate to the trigger, and what a queue rounds.
-PASSES_SECONDS = 3.0
+PASSES_SECONDS = 1.0
 WINDOW_SECONDS, FLOOD_SECONDS, FLOOD_SIGNALS = 62.0, 62.0, 4
 # What a signal needs; the others may fail.
 _NEEDED = ("sqs", "dynamodb", "secrets", "lambda")
@@ -139,20 +139,30 @@ class Promptness:
             if self._has(channel, "429 for long") or (channel == NOC and self.is_rotated) or self._is_dead(debt.state):
                 continue
             allowed = max(debt.allowed_at, self._fair_from(channel))
-            by = allowed + RINGS_SECONDS
-            if debt.ends > by and not self._is_full(channel, allowed, by) and not self._is_expired(debt, by):
+            by = allowed + RINGS_SECONDS + self._turn(debt, debts, allowed)
+            if debt.ends > by and not self._is_expired(debt, by):
                 yield f"late: {debt.state} rang {debt.ends - allowed:.0f} s after it was allowed to"
 
     def _is_expired(self, debt: Debt, at: float) -> bool:
         age: float = self.policies[debt.state.channel]["max_age_seconds"]
-        return at > debt.begins + age
+        return at > min(debt.state.arrivals) + age
 
-    def _is_full(self, channel: str, begins: float, ends: float) -> bool:
-        """True if the channel's limit may have held a signal in that time."""
-        limits = [self.policies[channel].get(name) for name in ("max_per_minute", "max_per_minute_per_recipients")]
+    def _turn(self, debt: Debt, debts: Sequence[Debt], allowed: float) -> float:
+        """The seconds that the channel's limit may hold a critical: for signals before it, and for other criticals.
+
+        A moment that was set aside for a critical passes unused if a newer share takes the critical's place.
+        """
+        policy, channel = self.policies[debt.state.channel], debt.state.channel
+        limits = [policy.get(name) for name in ("max_per_minute", "max_per_minute_per_recipients")]
         limit = min(limit for limit in limits if isinstance(limit, int))
-        times = [post.began for post in self.phones.posts if post.channel == channel]
-        return sum(begins - WINDOW_SECONDS < time < ends for time in times) >= limit
+        first = sum(
+            post.channel == channel and allowed - WINDOW_SECONDS < post.began < allowed for post in self.phones.posts
+        )
+        others = sum(
+            other.state.channel == channel and other.begins < debt.ends and other.ends > allowed - WINDOW_SECONDS
+            for other in debts
+        )
+        return WINDOW_SECONDS * (first + others) / limit
 
     def _is_dead(self, state: SharedState) -> bool:
         found = [(body["entry"], body["share"]) for body in self.dead_letters.bodies()]
@@ -204,6 +214,8 @@ class Promptness:
             if channel == NOC and self.is_rotated:
                 continue
             first = min((post.began for post in self._posts(debt.state)), default=debt.ends)
+            # A debt that is too old waits no more.
+            first = min(first, debt.begins + self.policies[channel]["max_age_seconds"] - PASSES_SECONDS)
             for post in self.phones.posts:
                 is_other = post.channel == channel and post.incident != debt.state.incident and not post.is_critical
                 if is_other and debt.allowed_at + PASSES_SECONDS < post.began < min(first, debt.ends):

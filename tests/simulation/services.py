@@ -2,7 +2,9 @@
 
 import base64
 import json
+import math
 import zlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,12 +14,15 @@ from typing import Any
 from botocore.exceptions import ClientError, ConnectTimeoutError
 
 from relay.errors import ChannelUnreadable, UnknownChannel
-from tests.fake_dynamodb import FakeDynamoDb, condition_failed
+from tests.fake_dynamodb import FakeDynamoDb, condition_failed, size
 from tests.simulation.weather import Weather
 from tests.simulation.world import World
 
 DELIVERED_TWICE = 0.02
 LONGEST_DELAY = 900
+UNIT_BYTES = 1024
+# A key that took more than its ceiling is throttled for so long.
+THROTTLED_SECONDS = 3.0
 
 
 def _refused(operation: str) -> ClientError:
@@ -78,6 +83,8 @@ class Message:
     sent_at: float
     receives: int = 0
     receipt: str = ""
+    # The messages before it in its chain: each was sent by the worker that its predecessor woke.
+    hops: int = 0
 
     @cached_property
     def job(self) -> dict[str, Any]:
@@ -109,6 +116,8 @@ class SimulatedSqs:
     # The share of messages that are gone before they are received, and the chance that chooses them.
     vanishing: float = 0.0
     luck: Random = field(default_factory=Random)
+    # The most messages that were on the queue at once.
+    most: int = 0
     messages: dict[str, Message] = field(default_factory=dict)
     wrong_delays: list[int] = field(default_factory=list)
     _count: int = 0
@@ -127,18 +136,21 @@ class SimulatedSqs:
         if fault == "refuses":
             self.world.say(f"{self.label}: refuses a message")
             raise _refused("SendMessage")
-        name = self.put(MessageBody, DelaySeconds)
+        process = self.world.process()
+        process.sends[self.label] += 1
+        name = self.put(MessageBody, DelaySeconds, hops=process.hops + 1 if process.woken_by == self.label else 0)
         self.edge.end()
         if fault == "answer lost":
             self.world.say(f"{self.label}: takes a message, and its answer is lost")
             raise _lost()
         return {"MessageId": name}
 
-    def put(self, body: str, delay: float = 0.0) -> str:
+    def put(self, body: str, delay: float = 0.0, *, hops: int = 0) -> str:
         """Let a message be there, however it came."""
         self._count += 1
         name = f"{self.label}-{self._count}"
-        self.messages[name] = Message(name, body, self.world.now + delay, self.world.now)
+        self.messages[name] = Message(name, body, self.world.now + delay, self.world.now, hops=hops)
+        self.most = max(self.most, len(self.messages))
         self.woken(self.world.now + delay)
         if self.vanishing and self.luck.random() < self.vanishing:
             self.world.at(self.world.now + delay * self.luck.random(), lambda: self._lose(name))
@@ -258,9 +270,13 @@ class SimulatedSqs:
 class SimulatedDynamoDb(FakeDynamoDb):
     """A table that fails before or after it did what it was asked; botocore asks once more, and so does this."""
 
-    def __init__(self, edge: Edge, entries: Mapping[str, str]) -> None:
+    def __init__(self, edge: Edge, entries: Mapping[str, str], ceiling: int | None = None) -> None:
         super().__init__()
         self._edge = edge
+        # Write units by key and second; a second with more than the ceiling makes DynamoDB throttle the key.
+        self.units: Counter[tuple[str, int]] = Counter()
+        self._ceiling = ceiling
+        self._throttled_until: dict[str, float] = {}
         # The simulation's names of entries, by their keys.
         self._entries = entries
 
@@ -288,6 +304,8 @@ class SimulatedDynamoDb(FakeDynamoDb):
         if fault == "refuses" or (fault == "refuses writes" and operation != "GetItem"):
             self._suffered(operation, "refuses")
             raise _refused(operation)
+        if operation != "GetItem":
+            self._count(operation, request)
         answer = do(**request)
         self._edge.end()
         if fault == "answer lost":
@@ -296,6 +314,23 @@ class SimulatedDynamoDb(FakeDynamoDb):
                 raise condition_failed(operation)
             raise _lost()
         return answer
+
+    def _count(self, operation: str, request: Mapping[str, Any]) -> None:
+        """Count the units of a write, whether or not its condition holds; raise if its key is throttled."""
+        world, process = self._edge.world, self._edge.world.process()
+        key = (request.get("Item") or request["Key"])["pk"]["S"]
+        process.writes += 1
+        item = request.get("Item") or self.items.get(key) or request["Key"]
+        second = int(world.now)
+        self.units[key, second] += max(1, math.ceil(size(item) / UNIT_BYTES))
+        if self._ceiling is None or world.now - world.began > self._edge.weather.crashes_end:
+            return
+        if self.units[key, second] > self._ceiling:
+            self._throttled_until[key] = world.now + THROTTLED_SECONDS
+        if world.now < self._throttled_until.get(key, 0.0):
+            process.troubles.add("ledger")
+            self._suffered(operation, f"is throttled at {key}")
+            raise ClientError({"Error": {"Code": "ProvisionedThroughputExceededException", "Message": "no"}}, operation)
 
     def _suffered(self, operation: str, what: str) -> None:
         self._edge.world.say(f"dynamodb: {operation} {what}")

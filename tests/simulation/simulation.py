@@ -44,11 +44,13 @@ from relay.webhook import Webhook
 from relay.worker import Worker
 from relay.writeback import Writeback
 from relay.xmatters import XMatters
+from tests.simulation.capacity import Capacity
 from tests.simulation.console import Console
 from tests.simulation.invariants import Invariants
 from tests.simulation.phones import NEW_KEY, OLD_KEY, Phones
 from tests.simulation.services import Edge, Message, SimulatedDynamoDb, SimulatedSecrets, SimulatedSns, SimulatedSqs
 from tests.simulation.story import NOC, STORM_SECONDS, Post, Said, SharedState, Story, entry_name, tell
+from tests.simulation.switches import CUTS_CHAINS
 from tests.simulation.weather import Weather
 from tests.simulation.world import Process, World, WorldDeadline
 
@@ -59,6 +61,8 @@ REST = {"base_url": "https://acme.xmatters.com", "auth": {"type": "basic", "user
 RESENDS = 2
 # As in the template: visibility, and receives before redrive.
 VISIBILITY_SECONDS, RECEIVES = 180.0, 20
+# AWS stops a function that sends to the queue that invokes it after so many messages of one chain.
+LONGEST_CHAIN = 16
 # Workers of each queue at once, as the template has it by default.
 WORKERS = 5
 # What Lambda lets them run for.
@@ -109,7 +113,7 @@ class Simulation:
         self.retries.vanishing, self.retries.luck = story.vanishing, Random(f"vanishing in {seed}")
         every = [post.state for post in story.posts]
         entries = {key(state.channel, state.url_recipients, state.id): state.incident for state in every}
-        self.dynamodb = SimulatedDynamoDb(Edge(self.world, weather, "dynamodb", 0.001, 0.01), entries)
+        self.dynamodb = SimulatedDynamoDb(Edge(self.world, weather, "dynamodb", 0.001, 0.01), entries, story.ceiling)
         self._known_key, self._recipients = OLD_KEY, ["Ops"]
         self.phones.keys = {NOC: OLD_KEY} | {channel: f"{channel}-key" for channel in story.others}
         secrets = {channel: self._other_secret(channel) for channel in story.others} | {NOC: self._secret()}
@@ -125,6 +129,7 @@ class Simulation:
             self.phones,
             (self.retries, self.chores),
             self.dead_letters,
+            Capacity(self.dynamodb, self.retries, weather, len(story.posts)),
             self.sns,
             weather,
             bool(story.operations),
@@ -354,6 +359,10 @@ class Simulation:
                 self._hand_over(queue, message, pool)
 
     def _hand_over(self, queue: SimulatedSqs, message: Message, pool: set[Process]) -> None:
+        if CUTS_CHAINS and message.hops >= LONGEST_CHAIN:
+            self.world.say(f"{queue.label}: AWS stops the chain of {message.name}")
+            del queue.messages[message.name]
+            return
         if self.weather.fault("lambda") == "throttled":
             self.world.say("lambda: throttled, no worker gets what was received")
             return
@@ -366,6 +375,7 @@ class Simulation:
         job = message.job
         incidents = [entry_name(job["channel"], job["url_recipients"] or (), job["incident_id"])]
         process = Process(f"worker {next(self._names)}", incidents, ended)
+        process.woken_by, process.hops = queue.label, message.hops
         pool.add(process)
         self._start(process, lambda: self._work(queue, message), WORKER_SECONDS)
 

@@ -181,6 +181,8 @@ class Story:
     vanishing: float = 0.0
     # The policies of other channels, which share the queues, the workers and the table with the first.
     others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    # Write units a second above which DynamoDB throttles a key for a while; None: never.
+    ceiling: int | None = None
 
     @property
     def policies(self) -> Mapping[str, Mapping[str, Any]]:
@@ -192,9 +194,11 @@ class Story:
         yield f"policy: {self.policy}"
         yield from (f"policy of {channel}: {policy}" for channel, policy in self.others.items())
         yield f"processes die at {self.crashes:.1%} of all steps"
-        yield from map(str, self.spells)
+        yield from (str(spell) for spell in self.spells if spell.share)
         if self.has_rest:
             yield "the relay asks xMatters what became of its signals"
+        if self.ceiling:
+            yield f"DynamoDB throttles a key that takes more than {self.ceiling} write units in a second"
         if self.vanishing:
             yield f"{self.vanishing:.0%} of the messages on the retry queue vanish"
         if self.rotates_at is not None:
@@ -255,6 +259,7 @@ def tell(seed: int) -> Story:
     story = _with_url_recipients(Random(f"recipients of {seed}"), story)
     story = _with_other_channels(Random(f"channels of {seed}"), story)
     story = _with_a_rush(Random(f"rush of {seed}"), story)
+    story = _with_a_ceiling(Random(f"ceiling of {seed}"), story)
     return replace(story, vanishing=_vanishing(Random(f"vanishing of {seed}"), story))
 
 
@@ -297,8 +302,20 @@ def _with_other_channels(random: Random, story: Story) -> Story:
 
 def _vanishing(random: Random, story: Story) -> float:
     """The share of messages that vanish. A debt has its second leg only if its sender lives and the ledger works."""
-    is_steady = not story.crashes and not any(spell.service in {"dynamodb", "secrets"} for spell in story.spells)
+    is_steady = (
+        not story.crashes
+        and story.ceiling is None
+        and not any(spell.service in {"dynamodb", "secrets"} for spell in story.spells)
+    )
     return random.choice([0.05, 0.3, 1.0]) if random.random() < 0.5 and is_steady and VANISHES else 0.0
+
+
+def _with_a_ceiling(random: Random, story: Story) -> Story:
+    """Let DynamoDB throttle keys that are written often: the real ceiling is 1,000 units a second."""
+    if random.random() > 0.08:
+        return story
+    spell = Spell("dynamodb", "throttles", 0.0, STORM_SECONDS, 0.0)
+    return replace(story, ceiling=random.choice([3, 6, 12]), spells=[*story.spells, spell])
 
 
 def _with_a_rush(random: Random, story: Story) -> Story:
@@ -308,7 +325,7 @@ def _with_a_rush(random: Random, story: Story) -> Story:
     """
     if random.random() > 0.15:
         return story
-    policy = _policy(random) | {"max_per_minute": random.choice([2, 3, 6, 10])}
+    policy = _policy(random) | {"max_per_minute": random.choice([2, 3, 6, 10, 60])}
     policy.pop("max_per_minute_per_recipients", None)
     spells = [spell for spell in story.spells if spell.service not in {"sqs", "dynamodb", "lambda", "secrets", "sns"}]
     posts = [*story.posts, *_rush(random, "busy", random.choice([6, 10, 16]))]
