@@ -15,7 +15,7 @@ from tests.simulation.oracle import changed, wanted
 from tests.simulation.phones import Phones, Post
 from tests.simulation.services import SimulatedSns, SimulatedSqs
 from tests.simulation.story import NOC, SharedState
-from tests.simulation.switches import EXPIRES_IN_TIME, NOTIFIES_IN_TIME
+from tests.simulation.switches import EXPIRES_IN_TIME, NOTIFIES_IN_TIME, SLEEPS_OUT_LEASES
 from tests.simulation.weather import Weather
 from tests.simulation.world import World
 
@@ -29,6 +29,8 @@ BETWEEN_MESSAGES_SECONDS = 360.0
 HIDDEN_SECONDS = 185.0
 # From the gate to the trigger, and what a queue rounds.
 PASSES_SECONDS = 1.0
+# A lease, and what a queue rounds; what a sender does before it posts and after it.
+LEASE_SECONDS, AROUND_SECONDS = 18.0, 1.0
 WINDOW_SECONDS, FLOOD_SECONDS, FLOOD_SIGNALS = 62.0, 62.0, 4
 # What a signal needs; the others may fail.
 _NEEDED = ("sqs", "dynamodb", "secrets", "lambda")
@@ -115,13 +117,24 @@ class Promptness:
             change = changed(by_number[before[-1].share] if before else None, state)
             if change not in wants:
                 continue
+            allowed_at = self._distance(state.channel, change, [ring.at for ring in before])
+            if SLEEPS_OUT_LEASES and self._met_lease(state):
+                allowed_at = max(allowed_at, begins + LEASE_SECONDS)
             yield Debt(
                 state,
                 begins,
                 ends,
-                max(begins, self._distance(state.channel, change, [ring.at for ring in before])),
+                max(begins, allowed_at),
                 rang=any(ring.share == state.number and ring.began == ends for ring in rings),
             )
+
+    def _met_lease(self, state: SharedState) -> bool:
+        """True if a signal of the same incident may have been under way when the state came."""
+        came, answered = min(state.arrivals) - AROUND_SECONDS, min(state.answered) + AROUND_SECONDS
+        return any(
+            post.incident == state.incident and post.began < answered and (post.ended or math.inf) > came
+            for post in self.phones.posts
+        )
 
     def _distance(self, channel: str, change: str, times: Sequence[float]) -> float:
         """The moment from which on the distance to the incident's own signals is kept."""

@@ -8,3 +8,6 @@ CUTS_CHAINS = False
 EXPIRES_IN_TIME = False
 # The fallback topic knows of an owed critical in time. On once the sweeper notifies it.
 NOTIFIES_IN_TIME = False
+# A share that meets a live lease sleeps until the lease would end, though its holder may be done in a moment. Off once
+# the share is sent when its incident is free.
+SLEEPS_OUT_LEASES = True
