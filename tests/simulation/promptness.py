@@ -21,6 +21,11 @@ from tests.simulation.world import World
 
 RINGS_SECONDS = 120.0
 EXPIRED_SECONDS = 120.0
+LONGEST_BACKOFF_SECONDS = 900.0
+# What an inline attempt takes, where nothing is slow.
+INLINE_SECONDS = 4.0
+# A moment is set aside so far ahead.
+HORIZON_SECONDS = 300.0
 # A minute's schedule, what a run takes, and how late EventBridge may be.
 NOTIFIED_SECONDS, LATE_SECONDS = 90.0, 60.0
 # A channel's next message.
@@ -37,21 +42,31 @@ _NEEDED = ("sqs", "dynamodb", "secrets", "lambda")
 
 
 class Debt(NamedTuple):
-    """A critical state that was owed for a while.
+    """A state that was owed for a while, if only while it was sent.
 
     Attributes:
         state: the newest of its incident, during that time.
+        comes: when it came first.
         begins: when it was answered first.
-        ends: when it was posted first, or a newer share came; infinity if neither happened.
+        ends: when xMatters was asked to take it, and did, or a newer share came; infinity if neither happened.
         allowed_at: from when on its own incident's distances let it ring.
-        rang: it was posted, and rang.
     """
 
     state: SharedState
+    comes: float
     begins: float
     ends: float
     allowed_at: float
-    rang: bool
+
+    @property
+    def is_critical(self) -> bool:
+        """True if people are to be woken."""
+        return self.state.is_open and self.state.status == "critical"
+
+    @property
+    def is_left(self) -> bool:
+        """True if it was owed still when its webhook was answered."""
+        return self.ends > self.begins
 
 
 @dataclass(frozen=True)
@@ -79,11 +94,14 @@ class Promptness:
             yield from self._late_expiry()
         if self.has_operators:
             return
-        debts = [debt for channel in self.policies for debt in self._debts(channel)]
-        yield from self._late_rings(debts)
-        yield from self._overtaken(debts)
+        every = [debt for channel in self.policies for debt in self._debts(channel)]
+        yield from self._not_prompt(every)
+        left = [debt for debt in every if debt.is_left]
+        yield from self._late_rings(left)
+        criticals = [debt for debt in left if debt.is_critical]
+        yield from self._overtaken(criticals)
         if NOTIFIES_IN_TIME:
-            yield from self._late_notices(debts)
+            yield from self._late_notices(criticals)
 
     # ---- What is owed, and when ----------------------------------------------------------------------------------
 
@@ -102,14 +120,13 @@ class Promptness:
         wants = wanted(dict(self.policies[states[0].channel]))
         by_number = {state.number: state for state in states}
         for place, state in enumerate(states):
-            if not state.is_open or state.status != "critical":
-                continue
             begins = min(state.answered)
             newer = {other.number for other in states[place:]}
             rung = (ring.began for ring in rings if ring.share in newer)
-            comes = (min(other.arrivals) for other in states[place + 1 :])
-            ends = min([*rung, *comes], default=math.inf)
-            if ends <= begins:
+            newer_come = (min(other.arrivals) for other in states[place + 1 :])
+            ends = min([*rung, *newer_come], default=math.inf)
+            comes = min(state.arrivals)
+            if ends <= comes:
                 continue
             before = [ring for ring in rings if ring.began < ends]
             if before and before[-1].share not in by_number:
@@ -120,13 +137,7 @@ class Promptness:
             allowed_at = self._distance(state.channel, change, [ring.at for ring in before])
             if SLEEPS_OUT_LEASES and self._met_lease(state):
                 allowed_at = max(allowed_at, begins + LEASE_SECONDS)
-            yield Debt(
-                state,
-                begins,
-                ends,
-                max(begins, allowed_at),
-                rang=any(ring.share == state.number and ring.began == ends for ring in rings),
-            )
+            yield Debt(state, comes, begins, ends, max(begins, allowed_at))
 
     def _met_lease(self, state: SharedState) -> bool:
         """True if a signal of the same incident may have been under way when the state came."""
@@ -139,22 +150,62 @@ class Promptness:
     def _distance(self, channel: str, change: str, times: Sequence[float]) -> float:
         """The moment from which on the distance to the incident's own signals is kept."""
         least = float(self.policies[channel]["min_seconds_between_signals"])
-        since_last = times[-1] + least + 1 if times and change != "worsened" else 0.0
+        is_hurried = change in {"worsened", "resolved"}
+        since_last = times[-1] + least + 1 if times and not is_hurried else 0.0
         flood = times[-FLOOD_SIGNALS] + FLOOD_SECONDS if len(times) >= FLOOD_SIGNALS else 0.0
         return max(since_last, flood)
 
     # ---- Time ----------------------------------------------------------------------------------------------------
 
     def _late_rings(self, debts: Sequence[Debt]) -> Iterator[str]:
-        """An owed critical rings within two minutes of being allowed to."""
+        """An owed critical rings within two minutes of being allowed to, and anything else a backoff later at most."""
         for debt in debts:
             channel = debt.state.channel
             if self._has(channel, "429 for long") or (channel == NOC and self.is_rotated) or self._is_dead(debt.state):
                 continue
             allowed = max(debt.allowed_at, self._fair_from(channel))
-            by = allowed + RINGS_SECONDS + self._turn(debt, debts, allowed)
+            backoff = 0.0 if debt.is_critical else LONGEST_BACKOFF_SECONDS
+            by = allowed + RINGS_SECONDS + backoff + self._turn(debt, debts, allowed)
             if debt.ends > by and not self._is_expired(debt, by):
                 yield f"late: {debt.state} rang {debt.ends - allowed:.0f} s after it was allowed to"
+
+    def _not_prompt(self, debts: Sequence[Debt]) -> Iterator[str]:
+        """What nothing holds rings while BigPanda waits."""
+        for debt in debts:
+            channel = debt.state.channel
+            is_rotated = channel == NOC and self.is_rotated
+            if is_rotated or self.weather.crashes or self._spells(*_NEEDED, _trigger(channel)):
+                continue
+            is_free = debt.allowed_at <= debt.begins and not self._met_lease(debt.state)
+            is_held = not is_free or not self._has_room(debt, debts)
+            if not is_held and debt.ends > debt.comes + INLINE_SECONDS:
+                yield f"prompt: {debt.state} was not sent at once"
+
+    def _has_room(self, debt: Debt, debts: Sequence[Debt]) -> bool:
+        """True if the channel's limit lets a signal through at once: fewer were sent, and none waits."""
+        policy, channel = self.policies[debt.state.channel], debt.state.channel
+        limits = [policy.get(name) for name in ("max_per_minute", "max_per_minute_per_recipients")]
+        limit = min(limit for limit in limits if isinstance(limit, int))
+        since = debt.comes - WINDOW_SECONDS
+        sent = [post for post in self.phones.posts if post.channel == channel and since < post.began < debt.begins + 1]
+        # A line keeps its moment for a signal that does not come to it, until its grace is over.
+        waits = any(
+            other is not debt
+            and other.state.channel == channel
+            and other.is_left
+            and other.comes < debt.begins
+            and other.ends > debt.comes - HORIZON_SECONDS
+            for other in debts
+        )
+        return len(sent) < limit and not waits and not self._has_unclear(channel)
+
+    def _has_unclear(self, channel: str) -> bool:
+        """True if the channel has incidents of which nobody can tell whether they wait for the pace."""
+        by_incident: dict[str, list[SharedState]] = {}
+        for state in self.states:
+            if state.channel == channel and state.arrivals:
+                by_incident.setdefault(state.incident, []).append(state)
+        return any(name in self.untrusted or not _is_clear(states) for name, states in by_incident.items())
 
     def _is_expired(self, debt: Debt, at: float) -> bool:
         age: float = self.policies[debt.state.channel]["max_age_seconds"]
@@ -174,6 +225,7 @@ class Promptness:
         others = sum(
             other.state.channel == channel and other.begins < debt.ends and other.ends > allowed - WINDOW_SECONDS
             for other in debts
+            if other.is_critical or not debt.is_critical
         )
         return WINDOW_SECONDS * (first + others) / limit
 
