@@ -1,7 +1,7 @@
 """How the relay conducts itself in a schedule: towards xMatters, its queues, and the people whom the fallback tells."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby, pairwise
@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.simulation.phones import AMBIGUOUS, Phones, Post
 from tests.simulation.services import SimulatedSns, SimulatedSqs
+from tests.simulation.story import NOC, SharedState
 from tests.simulation.weather import Weather
 
 PACED_SECONDS = 57.0
@@ -22,6 +23,8 @@ SHORTEST_PAUSE_SECONDS = 20.0
 # Nothing waits for longer than 15 minutes, and a crash costs 3 more.
 FAIR_SECONDS = 1500.0
 BREAKING = {"503", "504", "504 rang", "gone", "reset rang", "timeout", "timeout rang"}
+# A page is looked for for three minutes, and a follow-up comes back up to two minutes later.
+LOOKED_FOR_SECONDS = 320.0
 TOLD_TWICE_SECONDS = 55.0
 
 
@@ -31,11 +34,14 @@ class Conduct:
 
     # The policy of each channel.
     policies: Mapping[str, Mapping[str, Any]]
+    states: Collection[SharedState]
     weather: Weather
     phones: Phones
     dead_letters: SimulatedSqs
     sns: SimulatedSns
     has_operators: bool
+    # Whether the relay may ask xMatters for the pages of the first channel.
+    has_rest: bool
     # Whether the channel rings others from some time on: a state is asked for in more than one delivery then.
     is_widened: bool
     is_owed: Callable[[str], bool]
@@ -46,6 +52,8 @@ class Conduct:
             yield from self._wrong_attempts()
         yield from self._unfit_dead_letters()
         yield from self._untold()
+        if self._is_calm("dynamodb", "sqs", "lambda", "secrets", "rest", "sns") and not self.weather.crashes:
+            yield from self._silent()
         if self._is_calm("dynamodb", "sqs") and not self.weather.crashes:
             yield from self._hurried()
             for channel in self.policies:
@@ -99,6 +107,28 @@ class Conduct:
         told = sum(_told_of(message) for _, message in self.sns.told)
         if calm and self._is_calm("sqs") and told < len(resting):
             yield f"the fallback topic was told of {told} critical incidents, and there are {len(resting)}"
+
+    def _silent(self) -> Iterator[str]:
+        """The topic hears of a critical signal that xMatters accepted and made no page of."""
+        if self.has_operators or not self.has_rest:
+            return
+        paged = {page.request_id for page in self.phones.pages}
+        for post in self.phones.posts:
+            is_silent = post.is_accepted and post.is_critical and post.channel == NOC and post.request_id not in paged
+            identity = re.compile(rf"\b{re.escape(post.incident.partition('@')[0])}\b")
+            if not is_silent or self._is_followed(post):
+                continue
+            if not any(at > post.began and (identity.search(text) or " more " in text) for at, text in self.sns.told):
+                yield f"silent: no page came of {post.incident} share {post.share}, and the topic was not told"
+
+    def _is_followed(self, post: Post) -> bool:
+        """True if a newer share came before the relay gave up to look for a page: nobody waits for that page then."""
+        others = (state for state in self.states if state.incident == post.incident and state.number != post.share)
+        return any(
+            post.began - LEARNS_SECONDS < at < post.began + LOOKED_FOR_SECONDS
+            for state in others
+            for at in state.arrivals
+        )
 
     def _hurried(self) -> Iterator[str]:
         """A signal that may have rung rests before the next attempt, but for one inline retry of a critical.
@@ -158,8 +188,9 @@ class Conduct:
                 yield from _crowded(limit, (ring.began for ring in rings if ring.recipients == recipients))
 
     def _by_delivery(self) -> Iterator[tuple[str, list[Post]]]:
-        posts = sorted(self.phones.posts, key=lambda post: (post.delivery, post.began))
-        for delivery, group in groupby(posts, key=lambda post: post.delivery):
+        # Two entries may have one delivery id: the recipients in a webhook's URL may be the channel's own.
+        posts = sorted(self.phones.posts, key=lambda post: (post.delivery, post.incident, post.began))
+        for (delivery, _), group in groupby(posts, key=lambda post: (post.delivery, post.incident)):
             yield delivery, list(group)
 
     def _signals(self, channel: str) -> Iterator[Sequence[Post]]:

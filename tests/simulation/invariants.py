@@ -60,6 +60,8 @@ class Invariants:
     widens_at: float | None
     # The first channel's key changes.
     is_rotated: bool
+    # BigPanda's token changes.
+    has_new_token: bool
     has_rest: bool
     console: Console
     # The digest of the state that the ledger keeps of an incident, and when it came.
@@ -79,6 +81,10 @@ class Invariants:
     running: set[Process] = field(default_factory=set)
     # The answers of people that were taken.
     taken: set[str] = field(default_factory=set)
+    # When somebody acknowledged, by the id of the incident.
+    acknowledged: list[tuple[float, str]] = field(default_factory=list)
+    # Channels that a function knows, by the function.
+    admits: set[tuple[int, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._wanted_by = {channel: wanted(dict(policy)) for channel, policy in self.policies.items()}
@@ -99,8 +105,20 @@ class Invariants:
             state.answered.append(self.world.now)
             self._check_safe(state)
 
-    def called_back(self, said: Said, status: int) -> None:
+    def admitted(self, function: int, state: SharedState, *, is_admitted: bool) -> None:
+        """A function let a share in, or did not: it must once it knows the channel, whether or not it can read it."""
+        known = (function, state.channel)
+        if is_admitted:
+            self.admits.add(known)
+            return
+        has_bugs = any(spell.fault == "bug" for spell in self.weather.spells)
+        if known in self.admits and not has_bugs and not self.has_new_token:
+            self._problem(f"credentials: {state} was not let in, by a function that knew the channel")
+
+    def called_back(self, said: Said, status: int, at: float) -> None:
         """A callback was answered."""
+        if said.response == "Acknowledge":
+            self.acknowledged.append((at, said.incident))
         if status == 200:
             self.taken.add(f"answer-{said.number}")
         elif status != 503:
@@ -147,6 +165,7 @@ class Invariants:
                     self._check_flood(rings)
                     if not self.doubts[incident]:
                         self._check_pages(incident)
+                        self._check_acknowledged(rings)
                     if not self.doubts[incident] + self.phones.doubts[incident]:
                         self._check_rests(rings)
             self._check_ends(incident)
@@ -158,11 +177,13 @@ class Invariants:
         self._check_answers()
         conduct = Conduct(
             self.policies,
+            self.states.values(),
             self.weather,
             self.phones,
             self.dead_letters,
             self.sns,
             self.has_operators,
+            self.has_rest,
             self.widens_at is not None,
             self._is_owed,
         )
@@ -482,6 +503,22 @@ class Invariants:
             }
             if not is_in_time and not self._is_bad_again(told, state, later.at):
                 self._problem(f"{state} rang {later.began - earlier.at:.0f} s after the signal before")
+
+    def _check_acknowledged(self, rings: list[Ring]) -> None:
+        """Who took an incident on hears alone only of what is no worse, and only if that was after what rang anew."""
+        anew, told = 0.0, None
+        for ring in rings:
+            state = self.states[ring.incident, ring.share]
+            change = changed(told, state)
+            is_anew = change in {"opened", "worsened", "reopened"}
+            if ring.recipients == ACKNOWLEDGER:
+                answers = [at for at, incident in self.acknowledged if incident == state.id]
+                is_taken = any(anew - CLOCKS_DIFFER <= at < ring.began for at in answers)
+                if is_anew or not is_taken:
+                    self._problem(f"acknowledged: {state} rang the acknowledger alone, though it {change}")
+            if (is_anew or change == "resolved") and self._is_accepted(ring):
+                anew = ring.began
+            told = state
 
     def _check_answers(self) -> None:
         """What people answered stands in BigPanda once, or rests among the dead letters."""

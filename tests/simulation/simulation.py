@@ -55,7 +55,7 @@ from tests.simulation.weather import Weather
 from tests.simulation.world import Process, World, WorldDeadline
 
 HOSTS = AllowedHosts(("*.xmatters.com", "*.bigpanda.io"))
-TOKEN = "inbound-token"
+TOKEN, NEW_TOKEN = "inbound-token", "new-inbound-token"
 TRIGGER = "https://acme.xmatters.com/api/integration/1/functions/{channel}/triggers?apiKey={key}"
 REST = {"base_url": "https://acme.xmatters.com", "auth": {"type": "basic", "username": "u", "password": "p"}}
 RESENDS = 2
@@ -114,7 +114,7 @@ class Simulation:
         every = [post.state for post in story.posts]
         entries = {key(state.channel, state.url_recipients, state.id): state.incident for state in every}
         self.dynamodb = SimulatedDynamoDb(Edge(self.world, weather, "dynamodb", 0.001, 0.01), entries, story.ceiling)
-        self._known_key, self._recipients = OLD_KEY, ["Ops"]
+        self._known_key, self._recipients, self._token = OLD_KEY, ["Ops"], TOKEN
         self.phones.keys = {NOC: OLD_KEY} | {channel: f"{channel}-key" for channel in story.others}
         secrets = {channel: self._other_secret(channel) for channel in story.others} | {NOC: self._secret()}
         self.secrets = SimulatedSecrets(Edge(self.world, weather, "secrets"), secrets)
@@ -135,6 +135,7 @@ class Simulation:
             bool(story.operations),
             story.widens_at,
             story.rotates_at is not None,
+            story.token_changes_at is not None,
             story.has_rest,
             self.console,
             self._known,
@@ -165,6 +166,8 @@ class Simulation:
         if self.story.rotates_at is not None:
             self.world.at(began + self.story.rotates_at, lambda: self.phones.keys.update({NOC: NEW_KEY}))
             self.world.at(began + self.story.learns_at, self._learn)
+        if self.story.token_changes_at is not None:
+            self.world.at(began + self.story.token_changes_at, self._change_token)
         if self.story.widens_at is not None:
             self.world.at(began + self.story.widens_at, self._widen)
         ages = (policy["max_age_seconds"] for policy in self.story.policies.values())
@@ -185,6 +188,10 @@ class Simulation:
         self._recipients = ["Ops", "Dba"]
         self.secrets.texts[NOC] = self._secret()
 
+    def _change_token(self) -> None:
+        self._token = NEW_TOKEN
+        self.secrets.texts[NOC] = self._secret()
+
     def _secret(self) -> str:
         trigger = TRIGGER.format(channel=NOC, key=self._known_key)
         xmatters: dict[str, Any] = {"trigger_url": trigger, "auth": {"type": "url"}, "recipients": self._recipients}
@@ -193,7 +200,7 @@ class Simulation:
         policy = self.story.policy
         if self.story.routed:
             policy = policy | {"routes": [{"when": {"status": "critical"}, "recipients": self.story.routed}]}
-        document = {"inbound": {"token": TOKEN}, "xmatters": xmatters, "policy": policy}
+        document = {"inbound": {"token": self._token}, "xmatters": xmatters, "policy": policy}
         if self.story.answers:
             xmatters["callback"] = {"token": TOKEN}
         if self.story.answers or self.story.looks_every:
@@ -271,13 +278,16 @@ class Simulation:
     def _serve(self, process: Process, post: Post, resends: int) -> None:
         state = post.state
         state.arrivals.append(self.world.now)
-        token = TOKEN if state.channel == NOC else f"{state.channel}-{TOKEN}"
+        functions = self._any()
+        token = self._token if state.channel == NOC else f"{state.channel}-{TOKEN}"
         headers, body = {"authorization": f"Bearer {token}"}, state.body().decode()
         request = Request(state.channel, headers, state.url_recipients, body, is_base64=False, id="r")
-        reply = self._any().webhook.serve(request)
+        reply = functions.webhook.serve(request)
         said = f"{reply.status} {reply.document.get('outcome')} {reply.document.get('reason') or ''}"
         self.world.say(f"{process.name} answers {said}")
         self.invariants.answered(state, reply.status)
+        is_admitted = reply.document.get("incident_id") is not None
+        self.invariants.admitted(id(functions), state, is_admitted=is_admitted)
         if reply.status >= 300:
             self._resend(post, resends)
 
@@ -296,7 +306,7 @@ class Simulation:
         request = Request("noc", headers, (), said.body().decode(), is_base64=False, id="r")
         reply = self._any().callbacks.serve(request)
         self.world.say(f"{process.name} answers {reply.status} {reply.document.get('outcome')}")
-        self.invariants.called_back(said, reply.status)
+        self.invariants.called_back(said, reply.status, self.world.now)
 
     # ---- BigPanda's console, and who asks it -------------------------------------------------------------------------
 

@@ -183,6 +183,8 @@ class Story:
     others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     # Write units a second above which DynamoDB throttles a key for a while; None: never.
     ceiling: int | None = None
+    # When the first channel's inbound token changes, in its secret and in BigPanda.
+    token_changes_at: float | None = None
 
     @property
     def policies(self) -> Mapping[str, Mapping[str, Any]]:
@@ -197,6 +199,8 @@ class Story:
         yield from (str(spell) for spell in self.spells if spell.share)
         if self.has_rest:
             yield "the relay asks xMatters what became of its signals"
+        if self.token_changes_at is not None:
+            yield f"BigPanda's token changes at {self.token_changes_at:.0f} s"
         if self.ceiling:
             yield f"DynamoDB throttles a key that takes more than {self.ceiling} write units in a second"
         if self.vanishing:
@@ -260,6 +264,8 @@ def tell(seed: int) -> Story:
     story = _with_other_channels(Random(f"channels of {seed}"), story)
     story = _with_a_rush(Random(f"rush of {seed}"), story)
     story = _with_a_ceiling(Random(f"ceiling of {seed}"), story)
+    inbound = Random(f"inbound token of {seed}")
+    story = replace(story, token_changes_at=inbound.uniform(5, 300) if inbound.random() < 0.15 else None)
     return replace(story, vanishing=_vanishing(Random(f"vanishing of {seed}"), story))
 
 
