@@ -19,8 +19,8 @@ MOST_WRITES = {"webhook": 12, "worker": 14, "callback": 0, "replay": 0}
 MEAN_WRITES = 4.5
 # Messages that a process sends to one queue: its job, and spare ones that wake in its turn, one for each race it loses.
 MOST_SENDS = 4
-# A gate does not grow with its channel's limit.
-GATE_BYTES = 1024
+# A gate does not grow with its channel's limit: 1 KB at most, and half of it for the few signals of a story.
+GATE_BYTES = 480
 
 
 @dataclass

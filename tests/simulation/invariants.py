@@ -58,8 +58,8 @@ class Invariants:
     has_operators: bool
     # When the first channel gets another recipient, in seconds from the beginning.
     widens_at: float | None
-    # The first channel's key changes.
-    is_rotated: bool
+    # When both xMatters and the secret have the first channel's new key; None if it never changes.
+    renewed_at: float | None
     # BigPanda's token changes.
     has_new_token: bool
     has_rest: bool
@@ -197,7 +197,7 @@ class Invariants:
             self.sns,
             self._untrusted(),
             self.has_operators,
-            self.is_rotated,
+            self.renewed_at,
         )
         for problem in (*conduct.problems(), *promptness.problems(), *self.capacity.at_the_end()):
             self._problem(problem)

@@ -36,6 +36,9 @@ HIDDEN_SECONDS = 185.0
 PASSES_SECONDS = 1.0
 # A lease, and what a queue rounds; what a sender does before it posts and after it.
 LEASE_SECONDS, AROUND_SECONDS = 18.0, 1.0
+# A function uses a secret for a minute, and reads it again for a refused key unless it did so within ten seconds. A job
+# whose key was refused comes back after five minutes.
+REMEMBERED_SECONDS, READ_AGAIN_SECONDS, REFUSED_SECONDS = 62.0, 11.0, 300.0
 WINDOW_SECONDS, FLOOD_SECONDS, FLOOD_SIGNALS = 62.0, 62.0, 4
 # What a signal needs; the others may fail.
 _NEEDED = ("sqs", "dynamodb", "secrets", "lambda")
@@ -74,7 +77,6 @@ class Promptness:
     """Judges a schedule that has ended.
 
     `untrusted` are the incidents of which nobody can tell what is owed; `has_operators`: an operator moved messages.
-    `is_rotated`: the first channel's key changed.
     """
 
     policies: Mapping[str, Mapping[str, Any]]
@@ -86,10 +88,12 @@ class Promptness:
     sns: SimulatedSns
     untrusted: Collection[str]
     has_operators: bool
-    is_rotated: bool
+    # When both xMatters and the secret had the first channel's new key; None if it never changed.
+    renewed_at: float | None
 
     def problems(self) -> Iterator[str]:
         """What came too late, or out of turn."""
+        yield from self._stale_keys()
         if EXPIRES_IN_TIME:
             yield from self._late_expiry()
         if self.has_operators:
@@ -102,6 +106,19 @@ class Promptness:
         yield from self._overtaken(criticals)
         if NOTIFIES_IN_TIME:
             yield from self._late_notices(criticals)
+
+    def _stale_keys(self) -> Iterator[str]:
+        """A new key is used as soon as a function reads it: when the old one is refused, or after a minute."""
+        if self.renewed_at is None or self.weather.crashes or self._spells("secrets", "dynamodb", "sqs"):
+            return
+        refused = [post for post in self.phones.posts if post.fault == "credentials" and post.channel == NOC]
+        for post in refused:
+            if post.began > self.renewed_at + REMEMBERED_SECONDS:
+                yield f"credentials: an old key was used {post.began - self.renewed_at:.0f} s after it changed"
+            later = [other for other in self.phones.posts if other.process == post.process and other.began > post.began]
+            is_webhook = post.process.startswith("webhook")
+            if is_webhook and post.began > self.renewed_at + READ_AGAIN_SECONDS and not later:
+                yield f"credentials: {post.process} did not try again with the new key"
 
     # ---- What is owed, and when ----------------------------------------------------------------------------------
 
@@ -161,9 +178,11 @@ class Promptness:
         """An owed critical rings within two minutes of being allowed to, and anything else a backoff later at most."""
         for debt in debts:
             channel = debt.state.channel
-            if self._has(channel, "429 for long") or (channel == NOC and self.is_rotated) or self._is_dead(debt.state):
+            if self._has(channel, "429 for long") or self._is_dead(debt.state):
                 continue
             allowed = max(debt.allowed_at, self._fair_from(channel))
+            if channel == NOC and self.renewed_at is not None:
+                allowed = max(allowed, self.renewed_at + REMEMBERED_SECONDS + REFUSED_SECONDS)
             backoff = 0.0 if debt.is_critical else LONGEST_BACKOFF_SECONDS
             by = allowed + RINGS_SECONDS + backoff + self._turn(debt, debts, allowed)
             if debt.ends > by and not self._is_expired(debt, by):
@@ -173,7 +192,7 @@ class Promptness:
         """What nothing holds rings while BigPanda waits."""
         for debt in debts:
             channel = debt.state.channel
-            is_rotated = channel == NOC and self.is_rotated
+            is_rotated = channel == NOC and self.renewed_at is not None
             if is_rotated or self.weather.crashes or self._spells(*_NEEDED, _trigger(channel)):
                 continue
             is_free = debt.allowed_at <= debt.begins and not self._met_lease(debt.state)
@@ -276,7 +295,7 @@ class Promptness:
             channel = debt.state.channel
             if self.weather.crashes or self._spells(*_NEEDED, _trigger(channel)):
                 continue
-            if channel == NOC and self.is_rotated:
+            if channel == NOC and self.renewed_at is not None:
                 continue
             first = min((post.began for post in self._posts(debt.state)), default=debt.ends)
             # A debt that is too old waits no more.

@@ -134,7 +134,7 @@ class Simulation:
             weather,
             bool(story.operations),
             story.widens_at,
-            story.rotates_at is not None,
+            None if story.rotates_at is None else self.world.began + max(story.rotates_at, story.learns_at),
             story.token_changes_at is not None,
             story.has_rest,
             self.console,

@@ -7,7 +7,7 @@ CUTS_CHAINS = False
 # An expired debt is dead-lettered within two minutes. On once the sweeper looks for it.
 EXPIRES_IN_TIME = False
 # The fallback topic knows of an owed critical in time. On once the sweeper notifies it.
-NOTIFIES_IN_TIME = False
+NOTIFIES_IN_TIME = True
 # A share that meets a live lease sleeps until the lease would end, though its holder may be done in a moment. Off once
 # the share is sent when its incident is free.
 SLEEPS_OUT_LEASES = True
