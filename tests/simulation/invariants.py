@@ -196,6 +196,7 @@ class Invariants:
             self.dead_letters,
             self.sns,
             self._untrusted(),
+            {incident for incident, times in self.phones.doubts.items() if times},
             self.has_operators,
             self.renewed_at,
         )
@@ -204,7 +205,7 @@ class Invariants:
 
     def _untrusted(self) -> set[str]:
         """The incidents of which nobody can tell from outside what is owed."""
-        doubted = {incident for counts in (self.doubts, self.phones.doubts) for incident in counts if counts[incident]}
+        doubted = {incident for incident, times in self.doubts.items() if times}
         found = {state.id for state in self.states.values()} if self.looks_every is not None else set()
         return self.unguarded | self.unqueued | doubted | found
 

@@ -76,7 +76,8 @@ class Debt(NamedTuple):
 class Promptness:
     """Judges a schedule that has ended.
 
-    `untrusted` are the incidents of which nobody can tell what is owed; `has_operators`: an operator moved messages.
+    `untrusted` are the incidents of which nobody can tell what is owed; `doubted` those of which the relay can't tell
+    what rang; `has_operators`: an operator moved messages.
     """
 
     policies: Mapping[str, Mapping[str, Any]]
@@ -87,6 +88,7 @@ class Promptness:
     dead_letters: SimulatedSqs
     sns: SimulatedSns
     untrusted: Collection[str]
+    doubted: Collection[str]
     has_operators: bool
     # When both xMatters and the secret had the first channel's new key; None if it never changed.
     renewed_at: float | None
@@ -98,14 +100,15 @@ class Promptness:
             yield from self._late_expiry()
         if self.has_operators:
             return
-        every = [debt for channel in self.policies for debt in self._debts(channel)]
+        with_doubted = [debt for channel in self.policies for debt in self._debts(channel)]
+        every = [debt for debt in with_doubted if debt.state.incident not in self.doubted]
         yield from self._not_prompt(every)
         left = [debt for debt in every if debt.is_left]
         yield from self._late_rings(left)
         criticals = [debt for debt in left if debt.is_critical]
         yield from self._overtaken(criticals)
         if NOTIFIES_IN_TIME:
-            yield from self._late_notices(criticals)
+            yield from self._late_notices([debt for debt in with_doubted if debt.is_left and debt.is_critical])
 
     def _stale_keys(self) -> Iterator[str]:
         """A new key is used as soon as a function reads it: when the old one is refused, or after a minute."""
@@ -224,7 +227,9 @@ class Promptness:
         for state in self.states:
             if state.channel == channel and state.arrivals:
                 by_incident.setdefault(state.incident, []).append(state)
-        return any(name in self.untrusted or not _is_clear(states) for name, states in by_incident.items())
+        return any(
+            name in {*self.untrusted, *self.doubted} or not _is_clear(states) for name, states in by_incident.items()
+        )
 
     def _is_expired(self, debt: Debt, at: float) -> bool:
         age: float = self.policies[debt.state.channel]["max_age_seconds"]

@@ -338,7 +338,12 @@ def _with_a_rush(random: Random, story: Story) -> Story:
     others = {**story.others, "busy": policy}
     if random.random() < 0.5:
         begins = random.uniform(0, 100)
-        ends, fault = begins + random.uniform(20, 500), random.choice(["503", "gone", "429"])
+        is_long = random.random() < 0.3
+        if is_long:
+            # Long enough for the longest backoff, so that nothing may be too old before.
+            policy["max_age_seconds"] = 21600
+        ends = begins + (random.uniform(1500, 2500) if is_long else random.uniform(20, 500))
+        fault = random.choice(["503", "gone", "429"])
         spells.append(Spell("xmatters/busy", fault, begins, ends, 1.0))
     if random.random() < 0.4:
         others["sick"] = _policy(random)
