@@ -163,7 +163,8 @@ class Invariants:
                 if incident not in self.unqueued:
                     self._check_order(rings)
                     self._check_flood(rings)
-                    if not self.doubts[incident]:
+                    # A job that follows a signal has no row: if its message vanishes, nobody looks for the page.
+                    if not self.doubts[incident] and not any(queue.vanishing for queue in self.queues):
                         self._check_pages(incident)
                         self._check_acknowledged(rings)
                     if not self.doubts[incident] + self.phones.doubts[incident]:
