@@ -28,6 +28,7 @@ from relay.http import AllowedHosts
 from relay.inbound import Request
 from relay.keeping import Keeper
 from relay.ledger import Ledger, key
+from relay.message import timestamp
 from relay.outward import Outward
 from relay.pace import Pace
 from relay.pages import Pages
@@ -61,6 +62,8 @@ REST = {"base_url": "https://acme.xmatters.com", "auth": {"type": "basic", "user
 RESENDS = 2
 # As in the template: visibility, and receives before redrive.
 VISIBILITY_SECONDS, RECEIVES = 180.0, 20
+# A function reads a secret again for a credential that does not fit, unless it did so within two seconds.
+PASTED_SECONDS = 3.0
 # AWS stops a function that sends to the queue that invokes it after so many messages of one chain.
 LONGEST_CHAIN = 16
 # Workers of each queue at once, as the template has it by default.
@@ -115,6 +118,7 @@ class Simulation:
         entries = {key(state.channel, state.url_recipients, state.id): state.incident for state in every}
         self.dynamodb = SimulatedDynamoDb(Edge(self.world, weather, "dynamodb", 0.001, 0.01), entries, story.ceiling)
         self._known_key, self._recipients, self._token = OLD_KEY, ["Ops"], TOKEN
+        self._inbound: dict[str, Any] = {"token": TOKEN}
         self.phones.keys = {NOC: OLD_KEY} | {channel: f"{channel}-key" for channel in story.others}
         secrets = {channel: self._other_secret(channel) for channel in story.others} | {NOC: self._secret()}
         self.secrets = SimulatedSecrets(Edge(self.world, weather, "secrets"), secrets)
@@ -189,8 +193,12 @@ class Simulation:
         self.secrets.texts[NOC] = self._secret()
 
     def _change_token(self) -> None:
-        self._token = NEW_TOKEN
+        """Put a new token into the secret, and the old one beside it for an hour, as `relayctl channel rotate` does."""
+        previous = {"token": TOKEN, "expires_at": timestamp(self.world.now + 3600)}
+        self._inbound = {"token": NEW_TOKEN, "previous": previous}
         self.secrets.texts[NOC] = self._secret()
+        # An operator pastes it into BigPanda, in which time every function may read the secret again.
+        self.world.at(self.world.now + PASTED_SECONDS, lambda: setattr(self, "_token", NEW_TOKEN))
 
     def _secret(self) -> str:
         trigger = TRIGGER.format(channel=NOC, key=self._known_key)
@@ -200,7 +208,7 @@ class Simulation:
         policy = self.story.policy
         if self.story.routed:
             policy = policy | {"routes": [{"when": {"status": "critical"}, "recipients": self.story.routed}]}
-        document = {"inbound": {"token": self._token}, "xmatters": xmatters, "policy": policy}
+        document = {"inbound": self._inbound, "xmatters": xmatters, "policy": policy}
         if self.story.answers:
             xmatters["callback"] = {"token": TOKEN}
         if self.story.answers or self.story.looks_every:
