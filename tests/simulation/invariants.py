@@ -161,6 +161,7 @@ class Invariants:
                 self._check_bad_again(incident)
                 self._check_once(incident, rings)
                 if incident not in self.unqueued:
+                    self._check_again(incident, rings)
                     self._check_order(rings)
                     self._check_flood(rings)
                     # A job that follows a signal has no row: if its message vanishes, nobody looks for the page.
@@ -356,6 +357,19 @@ class Invariants:
         """The transitions to something better that are not announced, and those to something worse that are."""
         wants = self.wanted(incident)
         return {"eased", "resolved"} - wants, {"worsened", "reopened"} & wants
+
+    def _check_again(self, incident: str, rings: list[Ring]) -> None:
+        """What is as bad again, at the time stamps of what was told last, is told: it need not be a late copy."""
+        came = [state for state in self.states.values() if state.incident == incident and state.arrivals]
+        if not rings or not came or self.doubts[incident] + self.phones.doubts[incident]:
+            return
+        last = max(came, key=lambda state: max(state.arrivals))
+        told, at = self.states[incident, rings[-1].share], max(last.arrivals)
+        is_same_version = last.version is not None and all(state.version == last.version for state in came)
+        is_answered = bool(last.answered) and max(last.answered) > at
+        is_worse = changed(told, last) in {"worsened", "reopened"} & self.wanted(incident)
+        if is_same_version and is_answered and is_worse and rings[-1].at < at and not self._is_on_a_queue(last):
+            self._problem(f"again: {last} was taken for a copy; people were told {told}")
 
     def _seems_told(self, incident: str, states: Iterable[SharedState]) -> bool:
         """Whether one of the states changes nothing against what the ledger may take for announced.

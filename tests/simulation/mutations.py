@@ -457,12 +457,6 @@ MUTATIONS = (
         "moment = min(seconds_of(again.not_before or again.received_at), tell_at)",
         "moment = seconds_of(again.not_before or again.received_at)",
     ),
-    Mutation(
-        "a kept critical does not wake for the fallback",
-        "delivery",
-        "if wait and task.state.is_critical:",
-        "if wait and wait.until < 0:",
-    ),
     Mutation("a backoff lasts for hours", "errors", "LONGEST_WAIT_SECONDS = 900.0", "LONGEST_WAIT_SECONDS = 9000.0"),
     Mutation(
         "the backoff of a critical doubles as that of others",
@@ -611,12 +605,6 @@ MUTATIONS = (
         "owed",
         "return state.digest in entry.seen and not state.is_worse_than(kept)",
         "return state.digest in entry.seen",
-    ),
-    Mutation(
-        "followers forget an end that another noted",
-        "ledger",
-        "is_over=known.is_over or seen.is_over",
-        "is_over=seen.is_over",
     ),
     Mutation(
         "the fallback forgets whom it counted",
