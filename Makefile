@@ -46,6 +46,10 @@ test: setup lint ## everything CI runs: lint, types, then unit, integration, sim
 simulate: setup ## drive the library through random schedules (N=100000: how many; SEED=4711: one, in words)
 	@$(PY) -m tests.simulation $(if $(SEED),--seed $(SEED),--schedules $(or $(N),2000))
 
+.PHONY: mutations
+mutations: setup ## put known faults into the library, one at a time, and find each (N=2000: schedules; ONLY="circuit pace": words)
+	@$(PY) -m tests.simulation --mutations $(ONLY) --schedules $(or $(N),2000)
+
 .PHONY: bench
 bench: setup ## measure how fast it is, how small, what it costs (ONLY="warm cost": those alone; JSON=FILE: as JSON, too)
 	@$(PY) -m bench $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json $(JSON))

@@ -1,10 +1,15 @@
-"""Run many schedules, or one again: `make simulate N=100000`, `make simulate SEED=4711`."""
+"""Run many schedules, or one again, or find the mutations.
+
+`make simulate N=100000`, `make simulate SEED=4711`, `make mutations`.
+"""
 
 import argparse
 import sys
 import time
 
 from tests.simulation.many import first_failures
+from tests.simulation.mutants import seeds_that_find
+from tests.simulation.mutations import MUTATIONS
 from tests.simulation.simulation import judge
 
 
@@ -14,7 +19,12 @@ def main() -> int:
     parser.add_argument("--schedules", type=int, default=2000, help="how many (default: 2000)")
     parser.add_argument("--first", type=int, default=0, help="the first seed (default: 0)")
     parser.add_argument("--seed", type=int, help="run this schedule alone, and print it in words")
+    parser.add_argument(
+        "--mutations", nargs="*", metavar="WORD", help="find the faults whose names hold one of these words, or all"
+    )
     options = parser.parse_args()
+    if options.mutations is not None:
+        return _find(options.mutations, options.schedules)
     if options.seed is not None:
         verdict = judge(options.seed)
         print("\n".join(verdict.words))
@@ -32,6 +42,21 @@ def main() -> int:
     seconds = time.monotonic() - began
     print(f"{options.schedules} schedules, from seed {options.first}: every invariant held ({seconds:.0f} s)")
     return 0
+
+
+def _find(words: list[str], schedules: int) -> int:
+    """Print the seed that finds each fault; 0 if each is found, else 1."""
+    wanted = [each for each in MUTATIONS if not words or any(word in each.name for word in words)]
+    seeds = {each.name: each.seed for each in wanted}
+
+    def tell(name: str, seed: int | None) -> None:
+        note = "" if seed == seeds[name] else f"  (recorded: {seeds[name]})"
+        print(f"{'not found' if seed is None else seed:>9}  {name}{note}", flush=True)
+
+    found = seeds_that_find(wanted, schedules, progress=tell)
+    missed = sum(seed is None for seed in found.values())
+    print(f"{len(found) - missed} of {len(found)} mutations found")
+    return 1 if missed else 0
 
 
 def _progress(done: int, of: int) -> None:

@@ -1,7 +1,7 @@
 """How the relay conducts itself in a schedule: towards xMatters, its queues, and the people whom the fallback tells."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby, pairwise
@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.simulation.phones import AMBIGUOUS, Phones, Post
 from tests.simulation.services import SimulatedSns, SimulatedSqs
+from tests.simulation.story import NOC, SharedState
 from tests.simulation.weather import Weather
 
 PACED_SECONDS = 57.0
@@ -22,6 +23,8 @@ SHORTEST_PAUSE_SECONDS = 20.0
 # Nothing waits for longer than 15 minutes, and a crash costs 3 more.
 FAIR_SECONDS = 1500.0
 BREAKING = {"503", "504", "504 rang", "gone", "reset rang", "timeout", "timeout rang"}
+# A page is looked for for three minutes, and a follow-up comes back up to two minutes later.
+LOOKED_FOR_SECONDS = 320.0
 TOLD_TWICE_SECONDS = 299.0
 
 
@@ -29,12 +32,16 @@ TOLD_TWICE_SECONDS = 299.0
 class Conduct:
     """Judges a schedule that has ended. `is_owed` tells of an incident that people should have heard of."""
 
-    policy: Mapping[str, Any]
+    # The policy of each channel.
+    policies: Mapping[str, Mapping[str, Any]]
+    states: Collection[SharedState]
     weather: Weather
     phones: Phones
     dead_letters: SimulatedSqs
     sns: SimulatedSns
     has_operators: bool
+    # Whether the relay may ask xMatters for the pages of the first channel.
+    has_rest: bool
     # Whether the channel rings others from some time on: a state is asked for in more than one delivery then.
     is_widened: bool
     is_owed: Callable[[str], bool]
@@ -45,10 +52,13 @@ class Conduct:
             yield from self._wrong_attempts()
         yield from self._unfit_dead_letters()
         yield from self._untold()
+        if self._is_calm("dynamodb", "sqs", "lambda", "secrets", "rest", "sns") and not self.weather.crashes:
+            yield from self._silent()
         if self._is_calm("dynamodb", "sqs") and not self.weather.crashes:
             yield from self._hurried()
-            yield from self._circuit_ignored()
-            yield from self._above_the_pace()
+            for channel in self.policies:
+                yield from self._circuit_ignored(channel)
+                yield from self._above_the_pace(channel)
 
     def _is_calm(self, *services: str) -> bool:
         return not any(spell.service in services for spell in self.weather.spells)
@@ -67,12 +77,12 @@ class Conduct:
                 if not self.weather.spells and not self.weather.crashes:
                     yield f"a dead letter without a mark, in fair weather: {job['incident_id']}"
                 continue
-            at, since = _seconds(job["dead_lettered_at"]), _seconds(job["revived_at"] or job["received_at"])
+            at, since = seconds_of(job["dead_lettered_at"]), seconds_of(job["revived_at"] or job["received_at"])
             match job["reason"]:
                 case "refused":
                     is_fit = any(post.delivery == job["delivery_id"] for post in self.phones.posts)
                 case "expired":
-                    is_fit = job["kind"] == "signal" and at - since > self.policy["max_age_seconds"]
+                    is_fit = job["kind"] == "signal" and at - since > self.policies[job["channel"]]["max_age_seconds"]
                     is_fit = is_fit and at - max(since, fair_from) < FAIR_SECONDS
                 case _:
                     is_fit = not self._is_calm("sqs")
@@ -81,12 +91,13 @@ class Conduct:
 
     def _untold(self) -> Iterator[str]:
         """The topic hears of critical incidents that rest among the dead letters, and not too often."""
-        times = [at for at, _ in self.sns.told]
         calm = self._is_calm("dynamodb")
         # A run of the sweeper that dies before it notes what it did is followed by one that does it again.
         is_prompt = calm and not self.weather.crashes
-        if is_prompt and any(later - earlier < TOLD_TWICE_SECONDS for earlier, later in pairwise(times)):
-            yield "the fallback topic was told twice within five minutes"
+        for channel in self.policies if is_prompt else ():
+            times = [notice.at for notice in self.sns.told if notice.channel == channel]
+            if any(later - earlier < TOLD_TWICE_SECONDS for earlier, later in pairwise(times)):
+                yield f"the fallback topic was told of {channel} twice within five minutes"
         resting = {
             job["incident_id"]
             for job in self.dead_letters.jobs()
@@ -95,9 +106,33 @@ class Conduct:
             and job["dead_lettered_at"]
             and self.is_owed(job["incident_id"])
         }
-        told = sum(_told_of(message) for _, message in self.sns.told)
+        told = sum(_told_of(notice.text) for notice in self.sns.told)
         if calm and self._is_calm("sqs") and told < len(resting):
             yield f"the fallback topic was told of {told} critical incidents, and there are {len(resting)}"
+
+    def _silent(self) -> Iterator[str]:
+        """The topic hears of a critical signal that xMatters accepted and made no page of."""
+        if self.has_operators or not self.has_rest:
+            return
+        paged = {page.request_id for page in self.phones.pages}
+        for post in self.phones.posts:
+            is_silent = post.is_accepted and post.is_critical and post.channel == NOC and post.request_id not in paged
+            identity = re.compile(rf"\b{re.escape(post.incident.partition('@')[0])}\b")
+            if not is_silent or self._is_followed(post):
+                continue
+            if not any(
+                at > post.began and (identity.search(text) or " more " in text) for at, text, _ in self.sns.told
+            ):
+                yield f"silent: no page came of {post.incident} share {post.share}, and the topic was not told"
+
+    def _is_followed(self, post: Post) -> bool:
+        """True if a newer share came before the relay gave up to look for a page: nobody waits for that page then."""
+        others = (state for state in self.states if state.incident == post.incident and state.number != post.share)
+        return any(
+            post.began - LEARNS_SECONDS < at < post.began + LOOKED_FOR_SECONDS
+            for state in others
+            for at in state.arrivals
+        )
 
     def _hurried(self) -> Iterator[str]:
         """A signal that may have rung rests before the next attempt, but for one inline retry of a critical.
@@ -134,9 +169,9 @@ class Conduct:
         is_first = all(post.fault not in AMBIGUOUS for post in before)
         return earlier.is_critical and is_first and earlier.fault in {"reset rang", "504", "504 rang"}
 
-    def _circuit_ignored(self) -> Iterator[str]:
-        """After five failures in a row, or a 429, xMatters is left alone for a while."""
-        signals = sorted(self._signals(), key=lambda signal: signal[-1].ended or 0.0)
+    def _circuit_ignored(self, channel: str) -> Iterator[str]:
+        """After five failures in a row, or a 429, a channel's trigger is left alone for a while."""
+        signals = sorted(self._signals(channel), key=lambda signal: signal[-1].ended or 0.0)
         in_a_row = 0
         for place, signal in enumerate(signals):
             last = signal[-1]
@@ -152,34 +187,44 @@ class Conduct:
             ):
                 yield f"xMatters was asked within {pause:.0f} s after {last.fault}"
 
-    def _above_the_pace(self) -> Iterator[str]:
+    def _above_the_pace(self, channel: str) -> Iterator[str]:
         """No minute holds more signals than the policy allows; a signal may leave a little after it was let go.
 
         An inline retry counts as one signal with the attempt before it, although both rang.
         """
         if any(spell.fault in {"reset rang", "504 rang"} for spell in self.weather.spells):
             return
-        limits = [self.policy.get(name) for name in ("max_per_minute", "max_per_minute_per_recipients")]
-        limit = min(limit for limit in limits if isinstance(limit, int))
-        times = sorted(ring.began for ring in self.phones.rings)
-        for first, last in zip(times, times[limit:], strict=False):
-            if last - first < PACED_SECONDS:
-                yield f"{limit + 1} signals within {last - first:.1f} s"
+        policy, rings = self.policies[channel], [ring for ring in self.phones.rings if ring.channel == channel]
+        yield from _crowded(policy["max_per_minute"], (ring.began for ring in rings))
+        if limit := policy.get("max_per_minute_per_recipients"):
+            for recipients in sorted({ring.recipients for ring in rings}):
+                yield from _crowded(limit, (ring.began for ring in rings if ring.recipients == recipients))
 
     def _by_delivery(self) -> Iterator[tuple[str, list[Post]]]:
-        posts = sorted(self.phones.posts, key=lambda post: (post.delivery, post.began))
-        for delivery, group in groupby(posts, key=lambda post: post.delivery):
+        # Two entries may have one delivery id: the recipients in a webhook's URL may be the channel's own.
+        posts = sorted(self.phones.posts, key=lambda post: (post.delivery, post.incident, post.began))
+        for (delivery, _), group in groupby(posts, key=lambda post: (post.delivery, post.incident)):
             yield delivery, list(group)
 
-    def _signals(self) -> Iterator[Sequence[Post]]:
-        """The tries of each signal: what a process posts for a delivery."""
+    def _signals(self, channel: str) -> Iterator[Sequence[Post]]:
+        """The tries of each signal of a channel: what a process posts for a delivery."""
         for _, posts in self._by_delivery():
-            by_process = sorted(posts, key=lambda post: (post.process, post.began))
+            by_process = sorted(
+                (post for post in posts if post.channel == channel), key=lambda post: (post.process, post.began)
+            )
             for _, tries in groupby(by_process, key=lambda post: post.process):
                 yield list(tries)
 
 
-def _seconds(moment: str) -> float:
+def _crowded(limit: int, rings: Iterable[float]) -> Iterator[str]:
+    times = sorted(rings)
+    for first, last in zip(times, times[limit:], strict=False):
+        if last - first < PACED_SECONDS:
+            yield f"{limit + 1} signals within {last - first:.1f} s"
+
+
+def seconds_of(moment: str) -> float:
+    """Epoch seconds of a job's time."""
     return datetime.fromisoformat(moment).timestamp()
 
 

@@ -5,18 +5,20 @@ import math
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 from relay.incident import parse
+from tests.simulation.capacity import Capacity
 from tests.simulation.conduct import Conduct
 from tests.simulation.console import Console
 from tests.simulation.oracle import changed, newest, surely_newer, wanted
 from tests.simulation.phones import Page, Phones, Ring
+from tests.simulation.promptness import Promptness
 from tests.simulation.services import SimulatedSns, SimulatedSqs
-from tests.simulation.story import Nap, Said, SharedState
+from tests.simulation.story import NOC, Nap, Said, SharedState
 from tests.simulation.weather import Weather
 from tests.simulation.world import Process, World
 
@@ -32,29 +34,40 @@ TRIED_SECONDS = 9.0
 ENDS_SECONDS = 60.0
 # What two looks take, and what may hold them up.
 LOOKS_SECONDS = 20.0
+# A function uses a channel's secret for a minute before it reads it again.
+REMEMBERED_SECONDS = 62.0
+# Whoever acknowledges in the stories.
+ACKNOWLEDGER = ("jdoe",)
 
 
 @dataclass
 class Invariants:
     """Watches a simulation; `problems` says what did not hold."""
 
-    policy: Mapping[str, object]
+    # The policy of each channel.
+    policies: Mapping[str, Mapping[str, object]]
     world: World
     states: dict[tuple[str, int], SharedState]
     phones: Phones
     # The queues whose messages wake workers.
     queues: Sequence[SimulatedSqs]
     dead_letters: SimulatedSqs
+    capacity: Capacity
     sns: SimulatedSns
     weather: Weather
     has_operators: bool
-    is_widened: bool
+    # When the first channel gets another recipient, in seconds from the beginning.
+    widens_at: float | None
+    # When both xMatters and the secret have the first channel's new key; None if it never changes.
+    renewed_at: float | None
+    # BigPanda's token changes.
+    has_new_token: bool
     has_rest: bool
     console: Console
     # The incidents of debts that have a row and a stored job.
     owed: Callable[[], Sequence[Mapping[str, Any]]]
     # The digest of the state that the ledger keeps of an incident, and when it came.
-    known: Callable[[str], tuple[str, float]]
+    known: Callable[[SharedState], tuple[str, float]]
     # How often BigPanda is asked for what never came, if at all, and what was snoozed.
     looks_every: float | None
     naps: Sequence[Nap]
@@ -70,9 +83,21 @@ class Invariants:
     running: set[Process] = field(default_factory=set)
     # The answers of people that were taken.
     taken: set[str] = field(default_factory=set)
+    # When somebody acknowledged, by the id of the incident.
+    acknowledged: list[tuple[float, str]] = field(default_factory=list)
+    # Channels that a function knows, by the function.
+    admits: set[tuple[int, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.wanted = wanted(dict(self.policy))
+        self._wanted_by = {channel: wanted(dict(policy)) for channel, policy in self.policies.items()}
+        self._channels = {state.incident: state.channel for state in self.states.values()}
+
+    def wanted(self, incident: str) -> set[str]:
+        """The transitions that the policy of the incident's channel wants announced."""
+        return self._wanted_by[self._channels[incident]]
+
+    def _policy(self, incident: str) -> Mapping[str, object]:
+        return self.policies[self._channels[incident]]
 
     def answered(self, state: SharedState, status: int) -> None:
         """A share was answered."""
@@ -82,8 +107,20 @@ class Invariants:
             state.answered.append(self.world.now)
             self._check_safe(state)
 
-    def called_back(self, said: Said, status: int) -> None:
+    def admitted(self, function: int, state: SharedState, *, is_admitted: bool) -> None:
+        """A function let a share in, or did not: it must once it knows the channel, whether or not it can read it."""
+        known = (function, state.channel)
+        if is_admitted:
+            self.admits.add(known)
+            return
+        has_bugs = any(spell.fault == "bug" for spell in self.weather.spells)
+        if known in self.admits and not has_bugs and not self.has_new_token:
+            self._problem(f"credentials: {state} was not let in, by a function that knew the channel")
+
+    def called_back(self, said: Said, status: int, at: float) -> None:
         """A callback was answered."""
+        if said.response == "Acknowledge":
+            self.acknowledged.append((at, said.incident))
         if status == 200:
             self.taken.add(f"answer-{said.number}")
         elif status != 503:
@@ -96,6 +133,7 @@ class Invariants:
     def ended(self, process: Process) -> None:
         """A process ended, or died."""
         self.running.discard(process)
+        self.capacity.ended(process)
         if process.is_dead or "bug" in process.troubles:
             # Whatever it had in flight may have rung.
             self.doubts.update(process.claimed)
@@ -104,12 +142,15 @@ class Invariants:
             self.unguarded.update(process.incidents)
         if "queue" in process.troubles:
             self.unqueued.update(process.incidents)
-        self.anywhere()
+        self.anywhere(process.incidents)
 
-    def anywhere(self) -> None:
-        """A process ended, and may have let something go: is everything that was answered 2xx still safe?"""
+    def anywhere(self, incidents: Collection[str] = ()) -> None:
+        """A process ended, and may have let something go: is everything that was answered 2xx still safe?
+
+        `incidents`: those that it had in hand; empty if that may be any.
+        """
         for state in self.states.values():
-            if state.answered:
+            if state.answered and (not incidents or state.incident in incidents):
                 self._check_safe(state)
 
     def at_the_end(self) -> None:
@@ -122,31 +163,56 @@ class Invariants:
                 self._check_bad_again(incident)
                 self._check_once(incident, rings)
                 if incident not in self.unqueued:
+                    self._check_again(incident, rings)
                     self._check_order(rings)
                     self._check_flood(rings)
-                    if not self.doubts[incident]:
+                    # A job that follows a signal has no row: if its message vanishes, nobody looks for the page.
+                    if not self.doubts[incident] and not any(queue.vanishing for queue in self.queues):
                         self._check_pages(incident)
+                        self._check_acknowledged(rings)
                     if not self.doubts[incident] + self.phones.doubts[incident]:
                         self._check_rests(rings)
             self._check_ends(incident)
-            if self.looks_every is not None:
+            if self.looks_every is not None and self._channels[incident] == NOC:
                 self._check_found(incident)
                 self._check_woken(incident)
         self._check_ages()
         self._check_recipients()
         self._check_answers()
         conduct = Conduct(
-            self.policy,
+            self.policies,
+            self.states.values(),
             self.weather,
             self.phones,
             self.dead_letters,
             self.sns,
             self.has_operators,
-            self.is_widened,
+            self.has_rest,
+            self.widens_at is not None,
             self._is_owed,
         )
-        for problem in conduct.problems():
+        promptness = Promptness(
+            self.policies,
+            self.states.values(),
+            self.world,
+            self.weather,
+            self.phones,
+            self.dead_letters,
+            self.sns,
+            self._untrusted(),
+            {incident for incident, times in self.phones.doubts.items() if times},
+            self.has_operators,
+            any(queue.vanishing for queue in self.queues),
+            self.renewed_at,
+        )
+        for problem in (*conduct.problems(), *promptness.problems(), *self.capacity.at_the_end()):
             self._problem(problem)
+
+    def _untrusted(self) -> set[str]:
+        """The incidents of which nobody can tell from outside what is owed."""
+        doubted = {incident for incident, times in self.doubts.items() if times}
+        found = {state.id for state in self.states.values()} if self.looks_every is not None else set()
+        return self.unguarded | self.unqueued | doubted | found
 
     def _check_queues(self) -> None:
         """Every job came to its end, and SQS was asked for nothing that it refuses."""
@@ -165,7 +231,7 @@ class Invariants:
         if any(self._is_on_a_queue(heir) or self._is_told(heir) for heir in heirs):
             return
         told = self._told(state.incident)
-        if any(changed(told, heir) not in self.wanted for heir in heirs):
+        if any(changed(told, heir) not in self.wanted(heir.incident) for heir in heirs):
             return
         is_guarded = state.incident not in self.unguarded and not any(
             "ledger" in process.troubles and state.incident in process.incidents for process in self.running
@@ -178,7 +244,7 @@ class Invariants:
         """Whether the relay knows of it, answered or not."""
         if state.answered or any(ring.share == state.number for ring in self._rings(state.incident)):
             return True
-        digest, came = self.known(state.incident)
+        digest, came = self.known(state)
         is_kept = any(-CLOCKS_DIFFER < came - arrival < ADMITTED_SECONDS for arrival in state.arrivals)
         return is_kept and parse(state.body()).digest == digest
 
@@ -188,15 +254,15 @@ class Invariants:
     def _is_on_a_queue(self, state: SharedState) -> bool:
         queued = [job for queue in (*self.queues, self.dead_letters) for job in queue.bodies()]
         for job in (*queued, *self.owed()):
-            found = self.states.get((job["id"], job["share"]))
+            found = self.states.get((job["entry"], job["share"]))
             if found and found.incident == state.incident and not surely_newer(state, found):
                 return True
         return False
 
     def _rests_alike(self, state: SharedState) -> bool:
         """Whether an older one that is as bad rests: to put the newer there, too, would help nobody."""
-        jobs = [job for job in self.dead_letters.bodies() if job["id"] == state.incident]
-        found = [self.states[job["id"], job["share"]] for job in jobs]
+        jobs = [job for job in self.dead_letters.bodies() if job["entry"] == state.incident]
+        found = [self.states[job["entry"], job["share"]] for job in jobs]
         return any((each.is_open, each.status) == (state.is_open, state.status) for each in found)
 
     def _is_told(self, state: SharedState) -> bool:
@@ -214,7 +280,7 @@ class Invariants:
         states = newest(state for state in self.states.values() if state.incident == incident and self._counts(state))
         told = self._told(incident)
         return bool(states) and all(
-            state.status == "critical" and changed(told, state) in self.wanted for state in states
+            state.status == "critical" and changed(told, state) in self.wanted(incident) for state in states
         )
 
     def _check_ends(self, incident: str) -> None:
@@ -228,7 +294,7 @@ class Invariants:
             is_newer_told = told is not None and not surely_newer(state, told)
             # Without a ledger the order is lost, but not the page.
             is_newer_told = is_newer_told or (incident in self.unguarded and self._is_told(state))
-            if is_newer_told or changed(told, state) not in self.wanted or self._is_on_a_queue(state):
+            if is_newer_told or changed(told, state) not in self.wanted(incident) or self._is_on_a_queue(state):
                 return
             if incident in self.unguarded and self._seems_told(incident, [state]):
                 return
@@ -245,14 +311,14 @@ class Invariants:
             return
         told = self._told(incident)
         # That alerts joined is not looked for: nobody knows if BigPanda names them there as it does in its webhook.
-        is_told = told is last or changed(told, last) not in self.wanted - {"grew"}
+        is_told = told is last or changed(told, last) not in self.wanted(incident) - {"grew"}
         is_told = is_told or self._is_on_a_queue(last) or self._rests_alike(last)
         if not is_told and not (incident in self.unguarded and self._seems_told(incident, [last])):
             self._problem(f"missed: {last}; people were told {told}")
 
     def _check_woken(self, incident: str) -> None:
         """What was critical before a snooze, and is critical after it, rings after it once more."""
-        if incident in self.unguarded | self.unqueued or "reopened" not in self.wanted:
+        if incident in self.unguarded | self.unqueued or "reopened" not in self.wanted(incident):
             return
         states = [each for each in self.states.values() if each.incident == incident]
         last, rings = max(states, key=lambda each: each.at), self._rings(incident)
@@ -277,7 +343,7 @@ class Invariants:
         """What got better, unheard, and then as bad again is told: people may have seen that it was better."""
         told, rings = self._told(incident), self._rings(incident)
         states = [state for state in self.states.values() if state.incident == incident and state.answered]
-        unwanted, bad = {"eased", "resolved"} - self.wanted, {"worsened", "reopened"} & self.wanted
+        unwanted, bad = self._quietly_better(incident)
         last = newest(states)
         every = (state for state in self.states.values() if state.incident == incident)
         if any(self._counts(state) and not state.answered for state in every):
@@ -293,13 +359,31 @@ class Invariants:
             if is_between and is_in_turn and changed(told, better) in unwanted and changed(better, last[0]) in bad:
                 self._problem(f"{incident} ends untold: {last[0]}, after {better}")
 
+    def _quietly_better(self, incident: str) -> tuple[set[str], set[str]]:
+        """The transitions to something better that are not announced, and those to something worse that are."""
+        wants = self.wanted(incident)
+        return {"eased", "resolved"} - wants, {"worsened", "reopened"} & wants
+
+    def _check_again(self, incident: str, rings: list[Ring]) -> None:
+        """What is as bad again, at the time stamps of what was told last, is told: it need not be a late copy."""
+        came = [state for state in self.states.values() if state.incident == incident and state.arrivals]
+        if not rings or not came or self.doubts[incident] + self.phones.doubts[incident]:
+            return
+        last = max(came, key=lambda state: max(state.arrivals))
+        told, at = self.states[incident, rings[-1].share], max(last.arrivals)
+        is_same_version = last.version is not None and all(state.version == last.version for state in came)
+        is_answered = bool(last.answered) and max(last.answered) > at
+        is_worse = changed(told, last) in {"worsened", "reopened"} & self.wanted(incident)
+        if is_same_version and is_answered and is_worse and rings[-1].at < at and not self._is_on_a_queue(last):
+            self._problem(f"again: {last} was taken for a copy; people were told {told}")
+
     def _seems_told(self, incident: str, states: Iterable[SharedState]) -> bool:
         """Whether one of the states changes nothing against what the ledger may take for announced.
 
         What was announced without the ledger is noted there later; what comes before that is compared with less.
         """
         seen = [None, *(self.states[incident, ring.share] for ring in self._rings(incident))]
-        return any(changed(told, state) not in self.wanted for told in seen for state in states)
+        return any(changed(told, state) not in self.wanted(incident) for told in seen for state in states)
 
     def _check_order(self, rings: list[Ring]) -> None:
         """No signal carries an older state than one that was announced before it left."""
@@ -328,7 +412,7 @@ class Invariants:
         needless, before = 0, 0.0
         for ring in rings:
             state = self.states[ring.incident, ring.share]
-            is_news = changed(told, state) in self.wanted or self._is_bad_again(told, state, ring.at)
+            is_news = changed(told, state) in self.wanted(incident) or self._is_bad_again(told, state, ring.at)
             is_bad = state.is_open and state.status == "critical"
             needless += not is_news and not (is_bad and self._is_woken(incident, before, ring.at))
             told, before = state, ring.at
@@ -344,7 +428,7 @@ class Invariants:
 
     def _is_bad_again(self, told: SharedState | None, now: SharedState, at: float) -> bool:
         """Whether it got better in between, untold: people who think that it goes on as before still need to know."""
-        unwanted, bad = {"eased", "resolved"} - self.wanted, {"worsened", "reopened"} & self.wanted
+        unwanted, bad = self._quietly_better(now.incident)
         return any(
             changed(told, other) in unwanted and changed(other, now) in bad
             for other in self.states.values()
@@ -368,7 +452,9 @@ class Invariants:
         over = [ring for ring in rings if not self.states[incident, ring.share].is_open]
         for page in pages:
             later = [ring for ring in rings if ring.began > page.ring.began]
-            heirs = [other for other in told if self.policy["replace"] and _takes_over(other.ring, page.ring)]
+            heirs = [
+                other for other in told if self._policy(incident)["replace"] and _takes_over(other.ring, page.ring)
+            ]
             is_old = any(ring in over for ring in later) or any(
                 page.ended_at is not None and heir.found_from <= page.ended_at for heir in heirs
             )
@@ -392,7 +478,7 @@ class Invariants:
         """True if a resolve that the policy does not announce may have ended the page."""
         state, ended_at = self.states[page.ring.incident, page.ring.share], page.ended_at or 0.0
         resolves = (other for other in self.states.values() if other.incident == state.incident and not other.is_open)
-        return "resolved" not in self.wanted and any(
+        return "resolved" not in self.wanted(state.incident) and any(
             not surely_newer(state, each) and any(at <= ended_at for at in each.arrivals) for each in resolves
         )
 
@@ -406,7 +492,7 @@ class Invariants:
         return [
             min(each.answered)
             for each in others
-            if "resolved" not in self.wanted
+            if "resolved" not in self.wanted(state.incident)
             and not each.is_open
             and each.version is not None
             and surely_newer(each, state)
@@ -427,7 +513,9 @@ class Invariants:
 
     def _check_rests(self, rings: list[Ring]) -> None:
         """What is not worse, and not over, leaves people the time that the policy gives them."""
-        least = float(str(self.policy["min_seconds_between_signals"])) - TRIED_SECONDS
+        if not rings:
+            return
+        least = float(str(self._policy(rings[0].incident)["min_seconds_between_signals"])) - TRIED_SECONDS
         for earlier, later in pairwise(rings):
             told, state = self.states[earlier.incident, earlier.share], self.states[later.incident, later.share]
             is_in_time = later.began - earlier.at >= least or changed(told, state) in {
@@ -437,6 +525,22 @@ class Invariants:
             }
             if not is_in_time and not self._is_bad_again(told, state, later.at):
                 self._problem(f"{state} rang {later.began - earlier.at:.0f} s after the signal before")
+
+    def _check_acknowledged(self, rings: list[Ring]) -> None:
+        """Who took an incident on hears alone only of what is no worse, and only if that was after what rang anew."""
+        anew, told = 0.0, None
+        for ring in rings:
+            state = self.states[ring.incident, ring.share]
+            change = changed(told, state)
+            is_anew = change in {"opened", "worsened", "reopened"}
+            if ring.recipients == ACKNOWLEDGER:
+                answers = [at for at, incident in self.acknowledged if incident == state.id]
+                is_taken = any(anew - CLOCKS_DIFFER <= at < ring.began for at in answers)
+                if is_anew or not is_taken:
+                    self._problem(f"acknowledged: {state} rang the acknowledger alone, though it {change}")
+            if (is_anew or change == "resolved") and self._is_accepted(ring):
+                anew = ring.began
+            told = state
 
     def _check_answers(self) -> None:
         """What people answered stands in BigPanda once, or rests among the dead letters."""
@@ -450,21 +554,38 @@ class Invariants:
 
     def _check_ages(self) -> None:
         """What is older than the policy allows does not ring, unless an operator wants it."""
-        limit = float(str(self.policy["max_age_seconds"])) + IN_FLIGHT_SECONDS
         for ring in self.phones.rings:
+            limit = float(str(self._policy(ring.incident)["max_age_seconds"])) + IN_FLIGHT_SECONDS
             arrivals = [at for at in self.states[ring.incident, ring.share].arrivals if at <= ring.began]
             if not self.has_operators and ring.began > max(arrivals) + limit:
                 self._problem(f"{ring.incident} share {ring.share} rang although it was too old")
 
     def _check_recipients(self) -> None:
-        """Who is rung is who the routes say. A state without a status tells nobody's route."""
+        """A signal names exactly those of the rule that applied when its share came, and those of the share's URL.
+
+        A state without a status fits no route. Who took the incident on may be named alone.
+        """
         for ring in self.phones.rings:
             state = self.states[ring.incident, ring.share]
-            is_routed = bool(self.routed) and state.is_open and state.status == "critical"
-            expected = [tuple(self.routed)] if is_routed else [("Ops",), ("Ops", "Dba")]
-            # Who took it on hears alone of what is no worse.
-            if ring.recipients not in [*expected, ("jdoe",)]:
-                self._problem(f"{state} rang {', '.join(ring.recipients)}")
+            if ring.channel != state.channel:
+                self._problem(f"{state} rang by the trigger of {ring.channel}")
+            expected = [tuple(dict.fromkeys((*rule, *state.url_recipients))) for rule in self._rules(state, ring.began)]
+            if ring.recipients not in [*expected, ACKNOWLEDGER]:
+                self._problem(f"recipients: {state} rang {', '.join(ring.recipients)}")
+
+    def _rules(self, state: SharedState, before: float) -> list[tuple[str, ...]]:
+        """The recipients that the rules may have named for a state that came before then; two sets near a change."""
+        if state.channel == NOC and self.routed and state.is_open and state.status == "critical":
+            return [tuple(self.routed)]
+        first, second = ("Ops",), ("Ops", "Dba")
+        if state.channel != NOC or self.widens_at is None:
+            return [first]
+        arrivals = [at for at in state.arrivals if at <= before]
+        changes = self.world.began + self.widens_at
+        if max(arrivals) < changes:
+            return [first]
+        is_readable = not any(spell.service == "secrets" for spell in self.weather.spells)
+        return [second] if is_readable and min(arrivals) > changes + REMEMBERED_SECONDS else [first, second]
 
     def _problem(self, what: str) -> None:
         if what not in self.problems:
@@ -474,7 +595,7 @@ class Invariants:
 
 def _takes_over(newer: Ring, older: Ring) -> bool:
     """True if a newer page notifies the same people or more; a page for the acknowledger alone ends no other."""
-    alone = ("jdoe",)
+    alone = ACKNOWLEDGER
     reaches = older.recipients == alone or set(older.recipients) <= set(newer.recipients)
     return newer.began > older.began and newer.recipients != alone and reaches
 

@@ -1,27 +1,36 @@
-"""Faults that people make in such code. Each is put into a copy of the library, and the schedules must find it."""
+"""Faults that people make in such code. Each is put into the library, and the schedules must find it."""
 
-import os
-import shutil
-import subprocess
-import sys
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-
-ROOT = Path(__file__).parents[2]
-LIBRARY = ROOT / "layers" / "relay" / "relay"
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """A fault: in a module, what stands there, and what stands there instead. `seed` is looked at first."""
+    """A fault of the library.
+
+    Attributes:
+        name: the fault in words.
+        module: the library's module that has it; a dotted name is a module of the tests, for a fault of the world.
+        right: the text that stands in the module, once.
+        wrong: the text that takes its place.
+        seed: the schedule that found the fault; it is tried first.
+    """
 
     name: str
     module: str
     right: str
     wrong: str
     seed: int = 0
+
+    @property
+    def full_name(self) -> str:
+        """The module's name for an import."""
+        return self.module if "." in self.module else f"relay.{self.module}"
+
+    @property
+    def path(self) -> str:
+        """The module's file in the repository."""
+        folder = "" if "." in self.module else "layers/relay/"
+        return f"{folder}{self.full_name.replace('.', '/')}.py"
 
 
 MUTATIONS = (
@@ -415,42 +424,192 @@ MUTATIONS = (
         "MINUTE = 0.0",
         seed=551,
     ),
+    # ---- Priority --------------------------------------------------------------------------------------------
+    Mutation("criticals do not go first", "delivery", "urgent=task.state.is_critical, slot", "urgent=False, slot"),
+    Mutation(
+        "others do not step back for a critical",
+        "pace",
+        "return is_critical_waited_for or (not is_due and",
+        "return (not is_due and",
+    ),
+    Mutation(
+        "a critical gets a moment in the line of the others",
+        "pace",
+        'line, end = ("critical", gate.critical) if urgent else ("other", gate.other)\n        if max',
+        'line, end = ("other", gate.other)\n        if max',
+    ),
+    Mutation(
+        "no job is kept for a moment in the line",
+        "delivery",
+        "if task.is_live and task.is_queued and wait.until",
+        "if not task.is_live and task.is_queued and wait.until",
+    ),
+    # ---- Time ------------------------------------------------------------------------------------------------
+    Mutation(
+        "the fallback topic is told ten times later",
+        "worker",
+        "due = owed.since + self._fallback_after(job)",
+        "due = owed.since + 10 * self._fallback_after(job)",
+    ),
+    Mutation(
+        "a waiting critical does not wake for the fallback",
+        "worker",
+        "moment = min(seconds_of(again.not_before or again.received_at), tell_at)",
+        "moment = seconds_of(again.not_before or again.received_at)",
+    ),
+    Mutation("a backoff lasts for hours", "errors", "LONGEST_WAIT_SECONDS = 900.0", "LONGEST_WAIT_SECONDS = 9000.0"),
+    Mutation(
+        "the backoff of a critical doubles as that of others",
+        "schedule",
+        "most = CRITICAL_WAIT_SECONDS if is_critical and not may_have_rung else LONGEST_WAIT_SECONDS",
+        "most = LONGEST_WAIT_SECONDS",
+    ),
+    Mutation("a kept job sleeps for a quarter of an hour", "delivery", "KEEP_SECONDS = 36.0", "KEEP_SECONDS = 900.0"),
+    Mutation(
+        "the circuit is half open for ever",
+        "pace",
+        "return self._closed_until(now + SPREAD_SECONDS, urgent=urgent) if probes is None else None",
+        "return self._closed_until(now + SPREAD_SECONDS, urgent=urgent)",
+    ),
+    Mutation("a circuit stays open for an hour", "pace", "\nOPEN_SECONDS = 30.0", "\nOPEN_SECONDS = 3600.0"),
+    Mutation(
+        "a resolve waits for its distance",
+        "owed",
+        "_HURRY = frozenset({Transition.WORSENED, Transition.RESOLVED})",
+        "_HURRY = frozenset({Transition.WORSENED})",
+    ),
+    Mutation(
+        "what got worse waits for its distance",
+        "owed",
+        "_HURRY = frozenset({Transition.WORSENED, Transition.RESOLVED})",
+        "_HURRY = frozenset({Transition.RESOLVED})",
+    ),
+    Mutation(
+        "unused pace is never given back",
+        "pace",
+        "for gate, second in ticket.taken.items():",
+        "for gate, second in ():",
+    ),
+    Mutation(
+        "an asker that found no room stays counted",
+        "pace",
+        "uncount = {count_name(int(now)): -1}",
+        "uncount = {count_name(int(now)): 0}",
+    ),
+    Mutation(
+        "a job lives twice as long as it may",
+        "worker",
+        "> policy.max_age_seconds:",
+        "> 2 * policy.max_age_seconds:",
+    ),
+    # ---- Recipients ------------------------------------------------------------------------------------------
+    Mutation(
+        "webhooks whose URLs name recipients share an entry",
+        "task",
+        "names = job.recipients if job.url_recipients is None else job.url_recipients",
+        "names = ()",
+    ),
+    Mutation(
+        "the recipients in a webhook's URL are not rung",
+        "keeping",
+        "(*(route.recipients if route else channel.recipients), *url_recipients)",
+        "(*(route.recipients if route else channel.recipients),)",
+    ),
+    Mutation(
+        "the recipients in a webhook's URL are rung alone",
+        "keeping",
+        "(*(route.recipients if route else channel.recipients), *url_recipients)",
+        "url_recipients or (route.recipients if route else channel.recipients)",
+    ),
+    Mutation(
+        "channels share an entry",
+        "ledger",
+        'return f"incident/{channel}/{named(recipients)}',
+        'return f"incident/{named(recipients)}',
+    ),
+    Mutation(
+        "channels share a gate",
+        "task",
+        'channel = Rule(f"gate/{self.job.channel}", policy',
+        'channel = Rule("gate/all", policy',
+    ),
+    Mutation(
+        "an old acknowledgement silences others",
+        "ledger",
+        "if came < max([announced.came, *(each.at for each in self.raised)]):",
+        "if came < 0:",
+    ),
+    Mutation(
+        "what got worse rings the acknowledger alone",
+        "delivery",
+        "frozenset({Transition.OPENED, Transition.WORSENED, Transition.REOPENED})",
+        "frozenset({Transition.OPENED, Transition.REOPENED})",
+    ),
+    Mutation(
+        "an acknowledgement outlives what it answered",
+        "ledger",
+        'acknowledged_by="" if is_anew else entry.acknowledged_by',
+        "acknowledged_by=entry.acknowledged_by",
+    ),
+    Mutation(
+        "nobody is told that no page came",
+        "worker",
+        "        if result.unconfirmed:\n",
+        "        if len(result.unconfirmed) > 99:\n",
+    ),
+    # ---- Capacity --------------------------------------------------------------------------------------------
+    Mutation(
+        "the gate keeps the counts of all seconds",
+        "pace",
+        "return [count_name(second) for second in self.counts if second <= now - WINDOW_SECONDS - 1]",
+        "return []",
+    ),
+    Mutation(
+        "each job is kept twice",
+        "keeping",
+        "return self._put(self.chores if job.kind in CHORES else self.retries, job, deadline, delay)",
+        "queue = self.chores if job.kind in CHORES else self.retries\n"
+        "        return self._put(queue, job, deadline, delay) and self._put(queue, job, deadline, delay)",
+    ),
+    Mutation(
+        "a success is told to the circuit each time",
+        "pace",
+        "            if ticket.troubled:\n",
+        "            for _ in range(3):\n",
+    ),
+    Mutation("AWS stops chains of messages", "tests.simulation.switches", "CUTS_CHAINS = False", "CUTS_CHAINS = True"),
+    # ---- Credentials -----------------------------------------------------------------------------------------
+    Mutation(
+        "a new token of BigPanda's is not read",
+        "inbound",
+        "channel = channels.recent(request.channel)",
+        "channel = channels.get(request.channel)",
+    ),
+    Mutation(
+        "a key that was refused is not read again",
+        "sending",
+        "found = self.channels.refresh(channel.name)",
+        "found = channel",
+    ),
+    Mutation("a refused key is tried again after an hour", "errors", "steady=300.0", "steady=3600.0"),
+    Mutation(
+        "no last good secret is kept",
+        "channel_cache",
+        "copy.read_at, copy.failure = now, str(error)\n            return copy.channel",
+        "copy.read_at, copy.failure = now, str(error)\n            raise",
+    ),
+    # ---- Loss and order --------------------------------------------------------------------------------------
+    Mutation("a lease lasts for three seconds", "ledger", "LEASE_SECONDS = 15.0", "LEASE_SECONDS = 3.0"),
+    Mutation(
+        "what is bad again within a second is a copy",
+        "owed",
+        "return state.digest in entry.seen and not state.is_worse_than(kept)",
+        "return state.digest in entry.seen",
+    ),
+    Mutation(
+        "the fallback forgets whom it counted",
+        "fallback",
+        "return before.more if self._is_over(before) else None",
+        "return 0 if self._is_over(before) else None",
+    ),
 )
-
-
-def seeds_that_find(mutations: Sequence[Mutation], folder: Path, schedules: int) -> dict[str, int | None]:
-    """For each fault, by name, the first seed whose schedule breaks with it; None if none of so many does.
-
-    `folder` is where copies of the library may stand. Raises ValueError where the library does not read as a mutation
-    thinks.
-    """
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        found = pool.map(lambda pair: _seed_that_finds(pair[1], folder / str(pair[0]), schedules), enumerate(mutations))
-        return dict(zip((mutation.name for mutation in mutations), found, strict=True))
-
-
-def _seed_that_finds(mutation: Mutation, folder: Path, schedules: int) -> int | None:
-    copy = folder / "relay"
-    shutil.copytree(LIBRARY, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    module = copy / f"{mutation.module}.py"
-    text = module.read_text()
-    if text.count(mutation.right) != 1:
-        raise ValueError(f"{mutation.module}.py holds {text.count(mutation.right)} times: {mutation.right}")
-    module.write_text(text.replace(mutation.right, mutation.wrong))
-    code = (
-        "import sys, relay\nassert relay.__file__.startswith(sys.argv[1]), relay.__file__\n"
-        "from tests.simulation.simulation import judge\n"
-        f"print(next((seed for seed in ({mutation.seed}, *range({schedules})) if judge(seed).problems), None))"
-    )
-    ran = subprocess.run(
-        [sys.executable, "-c", code, str(folder)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if ran.returncode:
-        raise RuntimeError(f"{mutation.name}: {ran.stderr}")
-    said = ran.stdout.split()[-1]
-    return None if said == "None" else int(said)

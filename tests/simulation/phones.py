@@ -4,7 +4,6 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import requests
@@ -12,6 +11,7 @@ from greenlet import GreenletExit
 
 from relay.http import Answer, Session
 from tests.simulation.services import Edge
+from tests.simulation.story import NOC
 
 OLD_KEY, NEW_KEY = "old-key", "new-key"
 AMBIGUOUS = {"timeout", "timeout rang", "reset rang", "504", "504 rang"}
@@ -28,6 +28,8 @@ class Ring:
     share: int
     delivery: str
     recipients: tuple[str, ...]
+    # The channel whose trigger rang.
+    channel: str
 
 
 @dataclass
@@ -46,8 +48,9 @@ class Post:
     """A request that a process made for a delivery: when, and what came of it, once something did.
 
     Attributes:
-        incident: the incident that it tells of.
+        incident: the name of the entry that it tells of.
         share: the number of the share that it tells of.
+        channel: the channel whose trigger was asked.
         is_critical: the signal told of an open incident of status critical.
         is_marked: the request had the header X-Relay-May-Repeat.
     """
@@ -57,6 +60,7 @@ class Post:
     began: float
     incident: str
     share: int
+    channel: str
     is_critical: bool
     is_marked: bool
     request_id: str | None = None
@@ -67,14 +71,14 @@ class Post:
 
 @dataclass
 class Phones(Session):
-    """A trigger that rings phones, knows one key, and fails as the weather is.
+    """Triggers that ring phones: each channel has one, which knows one key, and fails as its weather is.
 
     `posts` are all that was asked of it; `doubts` count, by incident, those of which the relay can't know if they rang.
     """
 
     edge: Edge
     rest: Edge
-    key: str = OLD_KEY
+    keys: dict[str, str] = field(default_factory=dict)
     rings: list[Ring] = field(default_factory=list)
     posts: list[Post] = field(default_factory=list)
     pages: list[Page] = field(default_factory=list)
@@ -97,19 +101,20 @@ class Phones(Session):
         is_critical = document["active"] and document.get("status") == "critical"
         is_marked = "X-Relay-May-Repeat" in headers
         delivery, share = headers["X-Relay-Delivery-Id"], document["share"]
-        post = Post(world.process().name, delivery, began, document["id"], share, is_critical, is_marked)
+        channel, incident = _channel(url), document.get("entry", document["id"])
+        post = Post(world.process().name, delivery, began, incident, share, channel, is_critical, is_marked)
         self.edge.reach()
         if world.now > began + seconds:
             # The real one looks at the clock, too, before the first byte: a function may have been frozen. Whoever gave
             # it up by then can't know.
-            self.doubts[document["id"]] += 1
+            self.doubts[incident] += 1
             raise requests.ConnectTimeout("too late to be sent")
         self.posts.append(post)
         try:
-            answer = self._answered(post, url, document, seconds)
+            answer = self._answered(post, url, seconds)
         except GreenletExit:
             # It was left behind, and never went on: whether it got there, its sender can't know.
-            self.doubts[document["id"]] += post.fault not in AMBIGUOUS
+            self.doubts[incident] += post.fault not in AMBIGUOUS
             raise
         else:
             post.is_accepted = answer.status == 202
@@ -118,17 +123,18 @@ class Phones(Session):
             # Whoever was left behind may be frozen by now.
             post.ended = min(world.now, began + seconds)
 
-    def _answered(self, post: Post, url: str, document: Mapping[str, Any], seconds: float) -> Answer:
+    def _answered(self, post: Post, url: str, seconds: float) -> Answer:
         world = self.edge.world
-        fault = post.fault = self.edge.weather.fault(self.edge.service)
-        is_known = f"apiKey={self.key}" in url
-        incident, share = document["id"], document["share"]
+        service = self.edge.service if post.channel == NOC else f"{self.edge.service}/{post.channel}"
+        fault = post.fault = self.edge.weather.fault(service)
+        is_known = f"apiKey={self.keys[post.channel]}" in url
+        incident, share = post.incident, post.share
         delay = self.edge.slowness() if fault == "slow" else 0.0
         if is_known:
             world.process().claimed.add(incident)
         if is_known and fault in RANG:
             recipients = dict(parse_qsl(urlsplit(url).query)).get("recipients", "")
-            self._ring_in(delay, post, incident, tuple(recipients.split(",")))
+            self._ring_in(delay, post, tuple(recipients.split(",")))
         elif is_known:
             world.say(f"xmatters: {fault} for {incident} share {share}")
         if delay:
@@ -147,22 +153,26 @@ class Phones(Session):
             return Answer(202, {}, json.dumps({"requestId": post.request_id}).encode())
         return self._failed(fault, seconds)
 
-    def _ring_in(self, delay: float, post: Post, incident: str, recipients: tuple[str, ...]) -> None:
+    def _ring_in(self, delay: float, post: Post, recipients: tuple[str, ...]) -> None:
         """Take a signal: it rings after `delay` seconds, whether or not its sender is frozen by then."""
         world = self.edge.world
 
-        def ring() -> None:
+        def rings() -> None:
             post.request_id = f"r{len(self.rings) + 1}"
-            self._ring(Ring(world.now, post.began, incident, post.share, post.delivery, recipients))
-            world.say(f"RINGS  {incident} share {post.share}{f' ({post.fault})' if post.fault else ''}")
+            ring = Ring(world.now, post.began, post.incident, post.share, post.delivery, recipients, post.channel)
+            self._ring(ring)
+            world.say(f"RINGS  {post.incident} share {post.share}{f' ({post.fault})' if post.fault else ''}")
 
         if delay:
-            world.at(world.now + delay, ring)
+            world.at(world.now + delay, rings)
         else:
-            ring()
+            rings()
 
     def _ring(self, ring: Ring) -> None:
         self.rings.append(ring)
+        if ring.channel != NOC:
+            # The relay asks for the pages of the first channel alone.
+            return
         # Most flows make one page of a signal, some none, some two.
         world, number = self.edge.world, len(self.rings)
         found_from = world.now + world.random.choice([0.0, world.random.uniform(0, 60)])
@@ -216,3 +226,8 @@ class Phones(Session):
     def _answer(self, status: int, headers: Mapping[str, str] | None = None) -> Answer:
         self.edge.end()
         return Answer(status, headers or {}, b"")
+
+
+def _channel(url: str) -> str:
+    """The channel of a trigger."""
+    return urlsplit(url).path.split("/")[-2]

@@ -2,20 +2,27 @@
 
 import base64
 import json
+import math
 import zlib
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from random import Random
+from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError, ConnectTimeoutError
 
-from relay.errors import ChannelUnreadable
-from tests.fake_dynamodb import FakeDynamoDb, condition_failed
+from relay.errors import ChannelUnreadable, UnknownChannel
+from tests.fake_dynamodb import FakeDynamoDb, condition_failed, size
 from tests.simulation.weather import Weather
 from tests.simulation.world import World
 
 DELIVERED_TWICE = 0.02
 LONGEST_DELAY = 900
+UNIT_BYTES = 1024
+# A key that took more than its ceiling is throttled for so long.
+THROTTLED_SECONDS = 3.0
 
 
 def _refused(operation: str) -> ClientError:
@@ -76,6 +83,22 @@ class Message:
     sent_at: float
     receives: int = 0
     receipt: str = ""
+    # The messages before it in its chain: each was sent by the worker that its predecessor woke.
+    hops: int = 0
+
+    @cached_property
+    def job(self) -> dict[str, Any]:
+        """Its envelope, as plain data."""
+        found: dict[str, Any] = json.loads(self.body)
+        return found
+
+    @cached_property
+    def incident(self) -> dict[str, Any] | None:
+        """The incident in a signal's envelope, as BigPanda sent it, with the name of its entry."""
+        if self.job["kind"] != "signal":
+            return None
+        incident: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(self.job["body"])))["incident"]
+        return {"entry": incident["id"]} | incident
 
 
 @dataclass
@@ -90,6 +113,11 @@ class SimulatedSqs:
     max_receives: int = 0
     # Called when a message will be visible, with the moment.
     woken: Callable[[float], None] = lambda _: None
+    # The share of messages that are gone before they are received, and the chance that chooses them.
+    vanishing: float = 0.0
+    luck: Random = field(default_factory=Random)
+    # The most messages that were on the queue at once.
+    most: int = 0
     messages: dict[str, Message] = field(default_factory=dict)
     wrong_delays: list[int] = field(default_factory=list)
     _count: int = 0
@@ -108,20 +136,32 @@ class SimulatedSqs:
         if fault == "refuses":
             self.world.say(f"{self.label}: refuses a message")
             raise _refused("SendMessage")
-        name = self.put(MessageBody, DelaySeconds)
+        process = self.world.process()
+        process.sends[self.label] += 1
+        name = self.put(MessageBody, DelaySeconds, hops=process.hops + 1 if process.woken_by == self.label else 0)
         self.edge.end()
         if fault == "answer lost":
             self.world.say(f"{self.label}: takes a message, and its answer is lost")
             raise _lost()
         return {"MessageId": name}
 
-    def put(self, body: str, delay: float = 0.0) -> str:
+    def put(self, body: str, delay: float = 0.0, *, hops: int = 0) -> str:
         """Let a message be there, however it came."""
         self._count += 1
         name = f"{self.label}-{self._count}"
-        self.messages[name] = Message(name, body, self.world.now + delay, self.world.now)
+        self.messages[name] = Message(name, body, self.world.now + delay, self.world.now, hops=hops)
+        self.most = max(self.most, len(self.messages))
         self.woken(self.world.now + delay)
+        if self.vanishing and self.luck.random() < self.vanishing:
+            self.world.at(self.world.now + delay * self.luck.random(), lambda: self._lose(name))
         return name
+
+    def _lose(self, name: str) -> None:
+        """Let a message vanish: a purge, the end of its retention, or a chain that AWS stopped."""
+        message = self.messages.get(name)
+        if message and not message.receives:
+            self.world.say(f"{self.label}: {name} vanishes")
+            del self.messages[name]
 
     def receive(self, most: int) -> list[Message]:
         """Take messages for as long as the visibility time-out is; those received too often go to the redrive queue."""
@@ -226,25 +266,26 @@ class SimulatedSqs:
 
     def jobs(self) -> list[dict[str, Any]]:
         """The envelopes on the queue, as plain data."""
-        return [json.loads(message.body) for message in self.messages.values()]
+        return [message.job for message in self.messages.values()]
 
     def bodies(self) -> list[dict[str, Any]]:
-        """The incidents in the envelopes of signals, as BigPanda sent them."""
-        return [_incident(job) for job in self.jobs() if job["kind"] == "signal"]
-
-
-def _incident(job: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(job["body"])))["incident"]
-    return found
+        """The incidents in the envelopes of signals."""
+        return [message.incident for message in self.messages.values() if message.incident]
 
 
 class SimulatedDynamoDb(FakeDynamoDb):
     """A table that fails before or after it did what it was asked; botocore asks once more, and so does this."""
 
-    def __init__(self, edge: Edge) -> None:
+    def __init__(self, edge: Edge, entries: Mapping[str, str], ceiling: int | None = None) -> None:
         super().__init__()
         self.page_size = 100
         self._edge = edge
+        # Write units by key and second; a second with more than the ceiling makes DynamoDB throttle the key.
+        self.units: Counter[tuple[str, int]] = Counter()
+        self._ceiling = ceiling
+        self._throttled_until: dict[str, float] = {}
+        # The simulation's names of entries, by their keys.
+        self._entries = entries
 
     def get_item(self, **request: Any) -> Any:
         return self._asked("GetItem", super().get_item, request)
@@ -264,16 +305,21 @@ class SimulatedDynamoDb(FakeDynamoDb):
     def owed(self) -> list[dict[str, Any]]:
         """The incidents in the stored jobs of all debts, as BigPanda sent them."""
         names = [f"job/{item['pk']['S'].removeprefix('incident/')}/{item['job']['S']}" for item in self.indexed()]
-        return [_incident(json.loads(self.items[name]["text"]["S"])) for name in names if name in self.items]
+        found = [Message(name, self.items[name]["text"]["S"], 0, 0).incident for name in names if name in self.items]
+        return [incident for incident in found if incident]
+
+    def entry_name(self, pk: str) -> str:
+        """The simulation's name of an entry, by its key."""
+        return self._entries.get(pk, pk.rpartition("/")[2])
 
     def _asked(self, operation: str, do: Callable[..., Any], request: dict[str, Any]) -> Any:
         world, process = self._edge.world, self._edge.world.process()
         # At once: a call that is left behind may come to its end after its process did.
         if self._edge.weather.is_bad(self._edge.service):
             process.troubles.add("ledger")
-        name = request.get("Key", {}).get("pk", {}).get("S", "")
-        if operation == "UpdateItem" and name.startswith("incident/"):
-            process.claimed.add(name.rpartition("/")[2])
+        pk = request.get("Key", {}).get("pk", {}).get("S", "")
+        if operation == "UpdateItem" and pk.startswith("incident/"):
+            process.claimed.add(self.entry_name(pk))
         fault = self._edge.begin()
         # A spell may begin while a request is on its way.
         if fault:
@@ -281,6 +327,8 @@ class SimulatedDynamoDb(FakeDynamoDb):
         if fault == "refuses" or (fault == "refuses writes" and operation in {"PutItem", "UpdateItem"}):
             self._suffered(operation, "refuses")
             raise _refused(operation)
+        if operation in {"PutItem", "UpdateItem"}:
+            self._count(operation, request)
         answer = do(**request)
         self._edge.end()
         if fault == "answer lost":
@@ -290,16 +338,33 @@ class SimulatedDynamoDb(FakeDynamoDb):
             raise _lost()
         return answer
 
+    def _count(self, operation: str, request: Mapping[str, Any]) -> None:
+        """Count the units of a write, whether or not its condition holds; raise if its key is throttled."""
+        world, process = self._edge.world, self._edge.world.process()
+        key = (request.get("Item") or request["Key"])["pk"]["S"]
+        process.writes += 1
+        item = request.get("Item") or self.items.get(key) or request["Key"]
+        second = int(world.now)
+        self.units[key, second] += max(1, math.ceil(size(item) / UNIT_BYTES))
+        if self._ceiling is None or world.now - world.began > self._edge.weather.crashes_end:
+            return
+        if self.units[key, second] > self._ceiling:
+            self._throttled_until[key] = world.now + THROTTLED_SECONDS
+        if world.now < self._throttled_until.get(key, 0.0):
+            process.troubles.add("ledger")
+            self._suffered(operation, f"is throttled at {key}")
+            raise ClientError({"Error": {"Code": "ProvisionedThroughputExceededException", "Message": "no"}}, operation)
+
     def _suffered(self, operation: str, what: str) -> None:
         self._edge.world.say(f"dynamodb: {operation} {what}")
 
 
 @dataclass
 class SimulatedSecrets:
-    """Secrets Manager, which holds one channel; it can be changed at any time."""
+    """Secrets Manager, which holds the channels; they can be changed at any time."""
 
     edge: Edge
-    text: str
+    texts: dict[str, str]
 
     def __call__(self, name: str) -> str:
         fault = self.edge.begin()
@@ -311,23 +376,42 @@ class SimulatedSecrets:
             self.edge.world.say("secrets: hits a bug")
             self.edge.world.process().troubles.add("bug")
             raise KeyError("bug")
-        return self.text
+        if name not in self.texts:
+            raise UnknownChannel(name)
+        return self.texts[name]
+
+
+class Notice(NamedTuple):
+    """A message to the topic: when, its text, and the channel that it tells of, if it is one's."""
+
+    at: float
+    text: str
+    channel: str
 
 
 @dataclass
 class SimulatedSns:
-    """A topic that remembers when it was told what: the subject and the message."""
+    """A topic that remembers what it was told."""
 
     edge: Edge
-    told: list[tuple[float, str]] = field(default_factory=list)
+    told: list[Notice] = field(default_factory=list)
 
-    def publish(self, *, Subject: str, Message: str, MessageStructure: str, **_: Any) -> dict[str, str]:
+    def publish(
+        self,
+        *,
+        Subject: str,
+        Message: str,
+        MessageStructure: str,
+        MessageAttributes: Mapping[str, Mapping[str, str]],
+        **_: Any,
+    ) -> dict[str, str]:
         assert MessageStructure == "json"
         texts = json.loads(Message)
         fault = self.edge.begin()
         if fault == "refuses":
             raise _refused("Publish")
-        self.told.append((self.edge.world.now, texts["default"]))
+        channel = MessageAttributes.get("channel", {}).get("StringValue", "")
+        self.told.append(Notice(self.edge.world.now, texts["default"], channel))
         self.edge.world.say(f"sns: told {Subject}")
         self.edge.end()
         return {"MessageId": "n"}

@@ -9,6 +9,7 @@ from copy import replace
 from dataclasses import dataclass
 from functools import cache
 from itertools import count
+from random import Random
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from relay.inbound import Request
 from relay.keeping import Keeper
 from relay.ledger import Ledger, key
 from relay.listing import Lister
+from relay.message import timestamp
 from relay.outward import Outward
 from relay.pace import Pace
 from relay.pages import Pages
@@ -50,26 +52,33 @@ from relay.worker import Worker
 from relay.writeback import Writeback
 from relay.xmatters import XMatters
 from tests.fakes import one_by_one
+from tests.simulation.capacity import Capacity
 from tests.simulation.console import Console
 from tests.simulation.invariants import Invariants
 from tests.simulation.phones import NEW_KEY, OLD_KEY, Phones
 from tests.simulation.services import Edge, Message, SimulatedDynamoDb, SimulatedSecrets, SimulatedSns, SimulatedSqs
-from tests.simulation.story import STORM_SECONDS, Post, Said, Story, tell
+from tests.simulation.story import NOC, STORM_SECONDS, Post, Said, SharedState, Story, entry_name, tell
+from tests.simulation.switches import CUTS_CHAINS
 from tests.simulation.weather import Weather
 from tests.simulation.world import Process, World, WorldDeadline
 
 HOSTS = AllowedHosts(("*.xmatters.com", "*.bigpanda.io"))
-TOKEN = "inbound-token"
+TOKEN, NEW_TOKEN = "inbound-token", "new-inbound-token"
+TRIGGER = "https://acme.xmatters.com/api/integration/1/functions/{channel}/triggers?apiKey={key}"
 REST = {"base_url": "https://acme.xmatters.com", "auth": {"type": "basic", "username": "u", "password": "p"}}
 RESENDS = 2
 # As in the template: visibility, and receives before redrive.
 VISIBILITY_SECONDS, RECEIVES = 180.0, 20
+# A function reads a secret again for a credential that does not fit, unless it did so within two seconds.
+PASTED_SECONDS = 3.0
+# AWS stops a function that sends to the queue that invokes it after so many messages of one chain.
+LONGEST_CHAIN = 16
 # Workers of each queue at once, as the template has it by default.
 WORKERS = 5
 # What Lambda lets them run for.
 WEBHOOK_SECONDS, WORKER_SECONDS, LOOK_SECONDS, SWEEPER_SECONDS = 15.0, 30.0, 240.0, 60.0
-# The sweeper's schedule is late by up to so much; how often a run starts twice, or not at all.
-SWEPT_LATE_SECONDS, SWEPT_TWICE, SWEPT_NEVER = 60.0, 0.05, 0.05
+# The sweeper's schedule is late by up to so much; how often a run starts twice, or, in some stories, not at all.
+SWEPT_LATE_SECONDS, SWEPT_TWICE, SWEPT_NEVER = 60.0, 0.05, 0.3
 # BigPanda is asked for what never came until so long after the storm and the last share: several reconcile runs.
 LOOKED_AT_SECONDS = 1500.0
 # All that waits for a pause or a backoff comes to its end in so long, once it is too old to be sent.
@@ -104,7 +113,9 @@ class Simulation:
         self.story: Story = story or tell(seed)
         self.world = World(seed)
         story = self.story
-        weather = self.weather = Weather(self.world, story.spells, story.crashes, STORM_SECONDS)
+        weather = self.weather = Weather(
+            self.world, story.spells, story.crashes, STORM_SECONDS, skips_runs=Random(f"runs of {seed}").random() < 0.2
+        )
         self.phones = Phones(
             Edge(self.world, weather, "xmatters", 0.05, 0.4), Edge(self.world, weather, "rest", 0.05, 0.4)
         )
@@ -114,24 +125,33 @@ class Simulation:
         self.dead_letters = SimulatedSqs(self.world, sqs, "dead-letters", 60)
         self._pools: dict[str, set[Process]] = {"retries": set(), "chores": set()}
         self.retries, self.chores = self._waking("retries", sqs), self._waking("chores", sqs)
-        self.dynamodb = SimulatedDynamoDb(Edge(self.world, weather, "dynamodb", 0.001, 0.01))
-        self._known_key, self._recipients = OLD_KEY, ["Ops"]
-        self.secrets = SimulatedSecrets(Edge(self.world, weather, "secrets"), self._secret())
+        self.retries.vanishing, self.retries.luck = story.vanishing, Random(f"vanishing in {seed}")
+        every = [post.state for post in story.posts]
+        entries = {key(state.channel, state.url_recipients, state.id): state.incident for state in every}
+        self.dynamodb = SimulatedDynamoDb(Edge(self.world, weather, "dynamodb", 0.001, 0.01), entries, story.ceiling)
+        self._known_key, self._recipients, self._token = OLD_KEY, ["Ops"], TOKEN
+        self._inbound: dict[str, Any] = {"token": TOKEN}
+        self.phones.keys = {NOC: OLD_KEY} | {channel: f"{channel}-key" for channel in story.others}
+        secrets = {channel: self._other_secret(channel) for channel in story.others} | {NOC: self._secret()}
+        self.secrets = SimulatedSecrets(Edge(self.world, weather, "secrets"), secrets)
         self.sns = SimulatedSns(Edge(self.world, weather, "sns"))
         self._names = count(1)
         self._environments = [self._functions() for _ in range(3)]
         states = {(post.state.incident, post.state.number): post.state for post in story.posts}
         self.invariants = Invariants(
-            story.policy,
+            story.policies,
             self.world,
             states,
             self.phones,
             (self.retries, self.chores),
             self.dead_letters,
+            Capacity(self.dynamodb, self.retries, weather, len(story.posts)),
             self.sns,
             weather,
             bool(story.operations),
-            story.widens_at is not None,
+            story.widens_at,
+            None if story.rotates_at is None else self.world.began + max(story.rotates_at, story.learns_at),
+            story.token_changes_at is not None,
             story.has_rest,
             self.console,
             self.dynamodb.owed,
@@ -148,58 +168,82 @@ class Simulation:
         for post in self.story.posts:
             if not post.is_lost:
                 self.world.at(began + post.at, lambda post=post: self._post(post))  # type: ignore[misc]
-        if self.story.looks_every:
-            # The channel has been looked at for long, so that nothing is older than that.
-            access = parse("noc", self._secret(), HOSTS).bigpanda
-            assert access
-            note = {"last": began - 1000, "since": began - 1000, "seen": began - 1000}
-            for name in (group_key(group_name(access, "e")), channel_key(place_name(access, "e"), "noc")):
-                item = {"pk": {"S": name}, "text": {"S": json.dumps(note)}, "sequence": {"N": "1"}}
-                self.dynamodb.items[name] = item
-            self.world.at(began + self.story.looks_every, lambda: self._look(began + last + LOOKED_AT_SECONDS))
+        self._look_at_bigpanda(last)
         for said in self.story.answers:
             for copy in range(said.copies):
                 self.world.at(began + said.at + 5 * copy, lambda said=said: self._call_back(said))  # type: ignore[misc]
         for moment, deed in self.story.operations:
             self.world.at(began + moment, lambda deed=deed: self._operate(deed))  # type: ignore[misc]
         if self.story.rotates_at is not None:
-            self.world.at(began + self.story.rotates_at, lambda: setattr(self.phones, "key", NEW_KEY))
+            self.world.at(began + self.story.rotates_at, lambda: self.phones.keys.update({NOC: NEW_KEY}))
             self.world.at(began + self.story.learns_at, self._learn)
+        if self.story.token_changes_at is not None:
+            self.world.at(began + self.story.token_changes_at, self._change_token)
         if self.story.widens_at is not None:
             self.world.at(began + self.story.widens_at, self._widen)
-        self._sweep(began + last + self.story.policy["max_age_seconds"] + SETTLED_SECONDS)
-        self.world.run(began + last + self.story.policy["max_age_seconds"] + SETTLED_SECONDS)
+        ages = (policy["max_age_seconds"] for policy in self.story.policies.values())
+        until = began + last + max(ages) + SETTLED_SECONDS
+        self._sweep(until)
+        self.world.run(until)
         self.invariants.at_the_end()
         return Verdict(self.seed, self.invariants.problems, [*self.story.words(), "", *self.world.log])
 
-    def _known(self, incident: str) -> tuple[str, float]:
-        item = self.dynamodb.items.get(key("noc", (), incident))
+    def _look_at_bigpanda(self, last: float) -> None:
+        """Let reconcile runs begin, if there are any; `last` is when the last share comes, from the beginning."""
+        began = self.world.began
+        if not self.story.looks_every:
+            return
+        # The channel has been looked at for long, so that nothing is older than that.
+        access = parse("noc", self._secret(), HOSTS).bigpanda
+        assert access
+        note = {"last": began - 1000, "since": began - 1000, "seen": began - 1000}
+        for name in (group_key(group_name(access, "e")), channel_key(place_name(access, "e"), "noc")):
+            item = {"pk": {"S": name}, "text": {"S": json.dumps(note)}, "sequence": {"N": "1"}}
+            self.dynamodb.items[name] = item
+        self.world.at(began + self.story.looks_every, lambda: self._look(began + last + LOOKED_AT_SECONDS))
+
+    def _known(self, state: SharedState) -> tuple[str, float]:
+        item = self.dynamodb.items.get(key(state.channel, state.url_recipients, state.id))
         kept = json.loads(item["text"]["S"]).get("kept") if item else None
         return (kept[1].removeprefix("~"), kept[2]) if kept else ("", 0.0)
 
     def _learn(self) -> None:
         self._known_key = NEW_KEY
-        self.secrets.text = self._secret()
+        self.secrets.texts[NOC] = self._secret()
 
     def _widen(self) -> None:
         self._recipients = ["Ops", "Dba"]
-        self.secrets.text = self._secret()
+        self.secrets.texts[NOC] = self._secret()
+
+    def _change_token(self) -> None:
+        """Put a new token into the secret, and the old one beside it for an hour, as `relayctl channel rotate` does."""
+        previous = {"token": TOKEN, "expires_at": timestamp(self.world.now + 3600)}
+        self._inbound = {"token": NEW_TOKEN, "previous": previous}
+        self.secrets.texts[NOC] = self._secret()
+        # An operator pastes it into BigPanda, in which time every function may read the secret again.
+        self.world.at(self.world.now + PASTED_SECONDS, lambda: setattr(self, "_token", NEW_TOKEN))
 
     def _secret(self) -> str:
-        trigger = f"https://acme.xmatters.com/api/integration/1/functions/f/triggers?apiKey={self._known_key}"
+        trigger = TRIGGER.format(channel=NOC, key=self._known_key)
         xmatters: dict[str, Any] = {"trigger_url": trigger, "auth": {"type": "url"}, "recipients": self._recipients}
         if self.story.has_rest:
             xmatters["rest"] = REST
         policy = self.story.policy
         if self.story.routed:
             policy = policy | {"routes": [{"when": {"status": "critical"}, "recipients": self.story.routed}]}
-        document = {"inbound": {"token": TOKEN}, "xmatters": xmatters, "policy": policy}
+        document = {"inbound": self._inbound, "xmatters": xmatters, "policy": policy}
         if self.story.answers:
             xmatters["callback"] = {"token": TOKEN}
         if self.story.answers or self.story.looks_every:
             looks = "ring" if self.story.looks_every else False
             document["bigpanda"] = {"api_key": "k", "environment_id": "e", "reconcile": looks}
         return json.dumps(document)
+
+    def _other_secret(self, channel: str) -> str:
+        trigger = TRIGGER.format(channel=channel, key=self.phones.keys[channel])
+        xmatters = {"trigger_url": trigger, "auth": {"type": "url"}, "recipients": ["Ops"]}
+        inbound = {"token": f"{channel}-{TOKEN}"}
+        return json.dumps({"inbound": inbound, "xmatters": xmatters, "policy": self.story.others[channel]})
 
     def _functions(self) -> Functions:
         world, skew = self.world, self.world.random.uniform(-0.3, 0.3)
@@ -272,14 +316,15 @@ class Simulation:
     def _sweep(self, until: float) -> None:
         """Run the sweeper each minute: sometimes late, sometimes twice, sometimes not at all."""
         lateness = self.world.random.uniform(0, SWEPT_LATE_SECONDS)
-        is_needed = bool(self.dynamodb.indexed()) and not self.world.chance(SWEPT_NEVER)
+        is_skipped = self.weather.skips_runs and self.world.chance(SWEPT_NEVER)
+        is_needed = bool(self.dynamodb.indexed()) and not is_skipped
         for _ in range(1 + self.world.chance(SWEPT_TWICE) if is_needed else 0):
             self.world.at(self.world.now + lateness, self._start_sweeper)
         if self.world.now + 60 < until:
             self.world.at(self.world.now + 60, lambda: self._sweep(until))
 
     def _start_sweeper(self) -> None:
-        incidents = {item["pk"]["S"].rpartition("/")[2] for item in self.dynamodb.indexed()}
+        incidents = {self.dynamodb.entry_name(item["pk"]["S"]) for item in self.dynamodb.indexed()}
         process = Process(f"sweeper {next(self._names)}", incidents, lambda: self._ended(process))
         self._start(process, lambda: self._swept(process), SWEEPER_SECONDS)
 
@@ -288,7 +333,8 @@ class Simulation:
 
     def _invoke(self, envelope: str) -> bool:
         """Start a worker for a job as Lambda does for an asynchronous invocation."""
-        incidents = [json.loads(envelope)["incident_id"]]
+        job = json.loads(envelope)
+        incidents = [entry_name(job["channel"], job["url_recipients"] or (), job["incident_id"])]
         process = Process(f"worker {next(self._names)}, invoked", incidents, lambda: self._ended(process))
         record = {"messageId": "from-the-sweeper", "body": envelope}
         self._start(process, lambda: self._any().worker.work([record]), WORKER_SECONDS)
@@ -308,12 +354,16 @@ class Simulation:
     def _serve(self, process: Process, post: Post, resends: int) -> None:
         state = post.state
         state.arrivals.append(self.world.now)
-        reply = self._any().webhook.serve(
-            Request("noc", {"authorization": f"Bearer {TOKEN}"}, (), state.body().decode(), is_base64=False, id="r")
-        )
+        functions = self._any()
+        token = self._token if state.channel == NOC else f"{state.channel}-{TOKEN}"
+        headers, body = {"authorization": f"Bearer {token}"}, state.body().decode()
+        request = Request(state.channel, headers, state.url_recipients, body, is_base64=False, id="r")
+        reply = functions.webhook.serve(request)
         said = f"{reply.status} {reply.document.get('outcome')} {reply.document.get('reason') or ''}"
         self.world.say(f"{process.name} answers {said}")
         self.invariants.answered(state, reply.status)
+        is_admitted = reply.document.get("incident_id") is not None
+        self.invariants.admitted(id(functions), state, is_admitted=is_admitted)
         if reply.status >= 300:
             self._resend(post, resends)
 
@@ -332,7 +382,7 @@ class Simulation:
         request = Request("noc", headers, (), said.body().decode(), is_base64=False, id="r")
         reply = self._any().callbacks.serve(request)
         self.world.say(f"{process.name} answers {reply.status} {reply.document.get('outcome')}")
-        self.invariants.called_back(said, reply.status)
+        self.invariants.called_back(said, reply.status, self.world.now)
 
     # ---- BigPanda's console, and who asks it -------------------------------------------------------------------------
 
@@ -340,7 +390,8 @@ class Simulation:
         """Its incidents, as they are now."""
         now = self.world.now - self.world.began
         happened = sorted(
-            (state for state in self.invariants.states.values() if state.at <= now), key=lambda state: state.at
+            (state for state in self.invariants.states.values() if state.at <= now and state.incident == state.id),
+            key=lambda state: state.at,
         )
         asleep = {nap.incident for nap in self.story.naps if nap.begins <= now < nap.ends}
         return {state.incident: state.in_the_api(is_snoozed=state.incident in asleep) for state in happened}
@@ -393,6 +444,10 @@ class Simulation:
                 self._hand_over(queue, message, pool)
 
     def _hand_over(self, queue: SimulatedSqs, message: Message, pool: set[Process]) -> None:
+        if CUTS_CHAINS and message.hops >= LONGEST_CHAIN:
+            self.world.say(f"{queue.label}: AWS stops the chain of {message.name}")
+            del queue.messages[message.name]
+            return
         if self.weather.fault("lambda") == "throttled":
             self.world.say("lambda: throttled, no worker gets what was received")
             return
@@ -402,9 +457,11 @@ class Simulation:
             self._ended(process)
             self._poll(queue)
 
-        job = json.loads(message.body)
-        incidents = self._told() if job["kind"] == "reconcile" else [job["incident_id"]]
+        job = message.job
+        named = entry_name(job["channel"], job["url_recipients"] or (), job["incident_id"])
+        incidents = self._told() if job["kind"] == "reconcile" else [named]
         process = Process(f"worker {next(self._names)}", incidents, ended)
+        process.woken_by, process.hops = queue.label, message.hops
         pool.add(process)
         self._start(process, lambda: self._work(queue, message), WORKER_SECONDS)
 

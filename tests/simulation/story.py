@@ -1,12 +1,13 @@
 """What happens in a schedule: incidents and their shares, the weather, and what operators do. All of it from a seed."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from copy import replace
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from tests.simulation.switches import VANISHES
 from tests.simulation.weather import FAULTS, Spell
 
 STORM_SECONDS = 700.0
@@ -18,11 +19,23 @@ APART_SECONDS = 2.0
 RANKS = {"ok": 0, "unknown": 1, "warning": 2, "critical": 3}
 
 
+# The channel that every story has.
+NOC = "noc"
+
+
+def entry_name(channel: str, url_recipients: Iterable[str], incident: str) -> str:
+    """The simulation's name for the ledger's entry of an incident."""
+    extra = "+".join((channel, *sorted(url_recipients)))
+    return incident if extra == NOC else f"{incident}@{extra}"
+
+
 @dataclass
 class SharedState:
     """A state of an incident that BigPanda shares, number by number as it happened.
 
-    `arrivals` are when copies of it came in; `answered` when copies of it were answered 2xx.
+    `arrivals` are when copies of it came in; `answered` when copies of it were answered 2xx. `incident` names the
+    entry that the ledger should have of it: the incident's id, and, where those are not the usual, its channel and
+    the recipients in the webhook's URL.
     """
 
     incident: str
@@ -36,6 +49,18 @@ class SharedState:
     is_comment: bool = False
     arrivals: list[float] = field(default_factory=list)
     answered: list[float] = field(default_factory=list)
+    channel: str = NOC
+    url_recipients: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The incident's id in BigPanda."""
+        return self.incident.partition("@")[0]
+
+    def elsewhere(self, channel: str, url_recipients: tuple[str, ...] = ()) -> "SharedState":
+        """The same state as another webhook of BigPanda's tells it."""
+        name = entry_name(channel, url_recipients, self.id)
+        return replace(self, incident=name, channel=channel, url_recipients=url_recipients, arrivals=[], answered=[])
 
     @property
     def version(self) -> tuple[int, int] | None:
@@ -59,7 +84,7 @@ class SharedState:
         """The webhook's body."""
         stamps = {"changedOn": self.changed_on, "updatedOn": self.updated_on}
         incident: dict[str, Any] = {
-            "id": self.incident,
+            "id": self.id,
             "share": self.number,
             "active": self.is_open,
             "resolved": not self.is_open,
@@ -67,6 +92,9 @@ class SharedState:
         }
         if self.status:
             incident["status"] = self.status
+        if self.incident != self.id:
+            # For the simulated xMatters, which sees no more than a body.
+            incident["entry"] = self.incident
         return json.dumps({"incident": incident | {k: v for k, v in stamps.items() if v is not None}}).encode()
 
     def in_the_api(self, *, is_snoozed: bool) -> dict[str, Any]:
@@ -149,14 +177,34 @@ class Story:
     naps: list[Nap]
     # Who is rung for what is critical, if not who is rung for all else.
     routed: list[str]
+    # The share of messages on the retry queue that vanish.
+    vanishing: float = 0.0
+    # The policies of other channels, which share the queues, the workers and the table with the first.
+    others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    # Write units a second above which DynamoDB throttles a key for a while; None: never.
+    ceiling: int | None = None
+    # When the first channel's inbound token changes, in its secret and in BigPanda.
+    token_changes_at: float | None = None
+
+    @property
+    def policies(self) -> Mapping[str, Mapping[str, Any]]:
+        """The policy of each channel."""
+        return {NOC: self.policy, **self.others}
 
     def words(self) -> Iterator[str]:
         """The story as a person reads it."""
         yield f"policy: {self.policy}"
+        yield from (f"policy of {channel}: {policy}" for channel, policy in self.others.items())
         yield f"processes die at {self.crashes:.1%} of all steps"
-        yield from map(str, self.spells)
+        yield from (str(spell) for spell in self.spells if spell.share)
         if self.has_rest:
             yield "the relay asks xMatters what became of its signals"
+        if self.token_changes_at is not None:
+            yield f"BigPanda's token changes at {self.token_changes_at:.0f} s"
+        if self.ceiling:
+            yield f"DynamoDB throttles a key that takes more than {self.ceiling} write units in a second"
+        if self.vanishing:
+            yield f"{self.vanishing:.0%} of the messages on the retry queue vanish"
         if self.rotates_at is not None:
             yield f"xMatters' key changes at {self.rotates_at:.0f} s; the secret at {self.learns_at:.0f} s"
         if self.widens_at is not None:
@@ -194,7 +242,7 @@ def tell(seed: int) -> Story:
         posts = [replace(post, is_lost=more.random() < 0.25) for post in posts]
     # With other recipients it is another limit.
     widens = random.random() < 0.1 and "max_per_minute_per_recipients" not in policy
-    return Story(
+    story = Story(
         policy=policy,
         posts=sorted(posts, key=lambda post: post.at),
         spells=list(_spells(random)),
@@ -212,6 +260,115 @@ def tell(seed: int) -> Story:
         naps=list(_naps(more, len(incidents))) if looks_every else [],
         routed=["Oncall"] if more.random() < 0.2 and "max_per_minute_per_recipients" not in policy else [],
     )
+    story = _with_url_recipients(Random(f"recipients of {seed}"), story)
+    story = _with_other_channels(Random(f"channels of {seed}"), story)
+    story = _with_a_rush(Random(f"rush of {seed}"), story)
+    story = _with_a_ceiling(Random(f"ceiling of {seed}"), story)
+    inbound = Random(f"inbound token of {seed}")
+    story = replace(story, token_changes_at=inbound.uniform(5, 300) if inbound.random() < 0.15 else None)
+    return replace(story, vanishing=_vanishing(Random(f"vanishing of {seed}"), story))
+
+
+def _with_url_recipients(random: Random, story: Story) -> Story:
+    """Let another webhook, whose URL names recipients, tell of some of the incidents, too."""
+    if story.looks_every is not None or random.random() > 0.15:
+        return story
+    states = list({id(post.state): post.state for post in story.posts}.values())
+    for incident in sorted({state.incident for state in states}):
+        if random.random() < 0.7:
+            names = random.choice([("Ann",), ("Ann", "Bob"), ("Ops",)])
+            # It need not tell of all, and it may tell of a state that the first one does not.
+            told = [state for state in states if state.incident == incident and random.random() < 0.8]
+            copies = sorted((state.elsewhere(NOC, names) for state in told), key=lambda state: state.number)
+            _pair_twins(copies)
+            story = replace(story, posts=[*story.posts, *_posts(random, copies)])
+    return replace(story, posts=sorted(story.posts, key=lambda post: post.at))
+
+
+def _with_other_channels(random: Random, story: Story) -> Story:
+    """Let other channels share the queues, the workers and the table; one of them all may be sick for long."""
+    if random.random() > 0.25:
+        return story
+    others, posts, spells = {}, list(story.posts), list(story.spells)
+    names = ["dba", "net"][: random.choice([1, 1, 2])]
+    for channel in names:
+        others[channel] = _policy(random)
+        for number in range(random.choice([1, 2, 4, 8])):
+            states = [state.elsewhere(channel) for state in _states(random, f"i{number}")]
+            _pair_twins(states)
+            posts.extend(_posts(random, states))
+    if random.random() < 0.8:
+        sick = random.choice([NOC, *names])
+        service = "xmatters" if sick == NOC else f"xmatters/{sick}"
+        begins = random.uniform(0, 200)
+        fault = random.choice(["timeout", "timeout", "timeout rang", "503", "gone", "429", "slow", "refused"])
+        spells.append(Spell(service, fault, begins, random.uniform(begins, STORM_SECONDS), random.choice([0.5, 1.0])))
+    return replace(story, others=others, posts=sorted(posts, key=lambda post: post.at), spells=spells)
+
+
+def _vanishing(random: Random, story: Story) -> float:
+    """The share of messages that vanish. A debt has its second leg only if its sender lives and the ledger works."""
+    is_steady = (
+        not story.crashes
+        # What an operator moves, or a reconcile run queues, has no row until a worker has it.
+        and not story.operations
+        and not story.looks_every
+        and story.ceiling is None
+        and not any(spell.service in {"dynamodb", "secrets"} for spell in story.spells)
+    )
+    return random.choice([0.05, 0.3, 1.0]) if random.random() < 0.5 and is_steady and VANISHES else 0.0
+
+
+def _with_a_ceiling(random: Random, story: Story) -> Story:
+    """Let DynamoDB throttle keys that are written often: the real ceiling is 1,000 units a second."""
+    if random.random() > 0.08:
+        return story
+    spell = Spell("dynamodb", "throttles", 0.0, STORM_SECONDS, 0.0)
+    return replace(story, ceiling=random.choice([3, 6, 12]), spells=[*story.spells, spell])
+
+
+def _with_a_rush(random: Random, story: Story) -> Story:
+    """Let many incidents come to one channel within a minute, so that they wait; perhaps its trigger fails for a while.
+
+    Nothing else that it needs fails. Another channel's trigger may hang meanwhile, with as many incidents.
+    """
+    if random.random() > 0.15:
+        return story
+    policy = _policy(random) | {"max_per_minute": random.choice([2, 3, 6, 10, 60])}
+    policy.pop("max_per_minute_per_recipients", None)
+    spells = [spell for spell in story.spells if spell.service not in {"sqs", "dynamodb", "lambda", "secrets", "sns"}]
+    posts = [*story.posts, *_rush(random, "busy", random.choice([6, 10, 16]))]
+    others = {**story.others, "busy": policy}
+    if random.random() < 0.5:
+        begins = random.uniform(0, 100)
+        is_long = random.random() < 0.3
+        if is_long:
+            # Long enough for the longest backoff, so that nothing may be too old before.
+            policy["max_age_seconds"] = 21600
+        ends = begins + (random.uniform(1500, 2500) if is_long else random.uniform(20, 500))
+        fault = random.choice(["503", "gone", "429"])
+        spells.append(Spell("xmatters/busy", fault, begins, ends, 1.0))
+    if random.random() < 0.4:
+        others["sick"] = _policy(random)
+        posts += _rush(random, "sick", random.choice([6, 12]))
+        ends, fault = random.uniform(100, STORM_SECONDS), random.choice(["timeout", "timeout", "slow"])
+        spells.append(Spell("xmatters/sick", fault, 0.0, ends, 1.0))
+    posts.sort(key=lambda post: post.at)
+    return replace(story, posts=posts, others=others, spells=spells, crashes=0.0, operations=[])
+
+
+def _rush(random: Random, channel: str, incidents: int) -> Iterator[Post]:
+    """Shares of many incidents that open within a minute, in good order."""
+    for number in range(incidents):
+        at, is_open, status = random.uniform(0, 60), True, random.choice(["critical", "warning", "unknown"])
+        for place in range(random.choice([1, 1, 2, 3, 4])):
+            if place:
+                at += 2 + random.expovariate(1 / 40)
+                is_open = random.random() < 0.75
+                status = random.choice(["critical", "warning", "unknown"]) if is_open else "ok"
+            stamp = int(1_800_000_000 + at)
+            state = SharedState(f"i{number}", place, at, is_open, status, frozenset({"a0"}), stamp, stamp)
+            yield Post(at, state.elsewhere(channel))
 
 
 def _policy(random: Random) -> dict[str, Any]:

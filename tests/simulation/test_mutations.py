@@ -4,14 +4,15 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.simulation.mutations import MUTATIONS, Mutation, seeds_that_find
+from tests.simulation.mutants import seeds_that_find
+from tests.simulation.mutations import MUTATIONS, Mutation
 from tests.simulation.test_simulation import SCHEDULES
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, int | None]:
+def found() -> Mapping[str, int | None]:
     """The seeds that find the faults, by name."""
-    return seeds_that_find(MUTATIONS, tmp_path_factory.mktemp("mutants"), SCHEDULES)
+    return seeds_that_find(MUTATIONS, SCHEDULES)
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)

@@ -25,10 +25,12 @@ def test_the_same_seed_makes_the_same_schedule() -> None:
 def test_the_schedules_hold_what_they_promise() -> None:
     """Every kind of trouble comes, and often enough to find what it breaks."""
     stories = [tell(seed) for seed in range(SCHEDULES)]
-    faults = [(spell.service, spell.fault) for story in stories for spell in story.spells]
+    faults = [(spell.service.partition("/")[0], spell.fault) for story in stories for spell in story.spells]
     assert min(map(faults.count, set(faults))) >= 20
     assert {service for service, _ in faults} == set(FAULTS)
     assert sum(story.crashes > 0 for story in stories) > SCHEDULES / 3
     assert sum(bool(story.operations) for story in stories) > SCHEDULES / 3
     assert sum(story.rotates_at is not None for story in stories) > SCHEDULES / 20
     assert any(state.state.version is None for story in stories for state in story.posts)
+    assert sum(bool(story.others) for story in stories) > SCHEDULES / 6
+    assert sum(any(post.state.url_recipients for post in story.posts) for story in stories) > SCHEDULES / 20

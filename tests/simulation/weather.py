@@ -39,7 +39,7 @@ FAULTS = {
 
 @dataclass(frozen=True)
 class Spell:
-    """For a while, a service fails in one way, as often as `share` says."""
+    """For a while, a service fails in one way, as often as `share` says; 0 if that depends on what it is asked."""
 
     service: str
     fault: str
@@ -60,6 +60,8 @@ class Weather:
     spells: Sequence[Spell]
     crashes: float
     crashes_end: float
+    # Some of the sweeper's runs do not begin.
+    skips_runs: bool = False
 
     def fault(self, service: str) -> str | None:
         """What goes wrong with a call that is made now."""
@@ -72,7 +74,8 @@ class Weather:
     def is_bad(self, service: str) -> bool:
         """Whether a service may fail now."""
         now = self.world.now - self.world.began
-        return any(spell.service == service and spell.begins <= now < spell.ends + 1 for spell in self.spells)
+        spells = (spell for spell in self.spells if spell.service == service and spell.share)
+        return any(spell.begins <= now < spell.ends + 1 for spell in spells)
 
     def is_fair_from(self) -> float:
         """The moment from which on nothing goes wrong any more."""

@@ -6,6 +6,7 @@ So every interleaving that real processes may have can happen, and the same seed
 
 import heapq
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable
 from itertools import count
 from random import Random
@@ -24,7 +25,8 @@ class Process:
     """Something that runs, may die, and then neither goes on nor answers.
 
     `incidents` are those that it has in hand, `claimed` those that it may have rung for; `troubles` are what it met:
-    "bug", "ledger", "queue". `at_its_end` is called once, however it ends.
+    "bug", "ledger", "queue". `at_its_end` is called once, however it ends. `woken_by` is the queue whose message began
+    it, and `hops` the length of that message's chain. `writes` counts writes of the table, `sends` messages by queue.
     """
 
     def __init__(
@@ -34,6 +36,9 @@ class Process:
         self.incidents = frozenset(incidents)
         self.claimed: set[str] = set()
         self.troubles: set[str] = set()
+        self.woken_by, self.hops = "", 0
+        self.writes = 0
+        self.sends: Counter[str] = Counter()
         self.at_its_end = at_its_end
         self.is_dead = False
         self.is_over = False

@@ -621,8 +621,8 @@ class TestRow:
 
     def test_new_message_puts_the_row_off_and_keeps_the_count(self) -> None:
         entry = replace(owing(), row=replace(ROW, begun=3))
-        assert entry.healing(NOW + 400).row == Row(NOW + 400, ROW.job, 3, is_critical=True)
-        assert (Entry().healing(NOW), Entry().begun(1)) == (Entry(), Entry())
+        assert entry.healing(NOW + 400, 4).row == Row(NOW + 400, ROW.job, 3, 4, is_critical=True)
+        assert (Entry().healing(NOW, 1), Entry().begun(1)) == (Entry(), Entry())
 
     def test_begun_jobs_are_counted_by_their_number_so_that_a_copy_counts_once(self) -> None:
         entry = replace(owing(), row=replace(ROW, begun=3))
@@ -652,8 +652,8 @@ class TestRow:
         assert (lost.is_unreadable, lost.row, lost.owed_since, lost.is_critical) == (True, ROW, ROW.due, True)
         [(name, found)] = ledger.due(shard("k", is_critical=True), 10)
         assert (name, found) == ("k", lost)
-        ledger.write("k", lost, lost.healing(NOW + 400))
-        assert ledger.read("k").row == replace(ROW, due=NOW + 400)
+        ledger.write("k", lost, lost.healing(NOW + 400, 1))
+        assert ledger.read("k").row == replace(ROW, due=NOW + 400, sent=1)
         assert len(dynamodb.indexed()) == 1
 
     def test_entry_with_a_row_costs_one_write_unit(self) -> None:

@@ -16,10 +16,13 @@ NAMES = [key("noc", (), f"66b0a1b2c3d4e5f6a7b8c{number:03}") for number in range
     st.floats(0, 4e9, allow_subnormal=False),
     st.text("0123456789abcdef", min_size=32, max_size=32) | st.just(""),
     st.integers(0, 99),
+    st.integers(0, 99),
     st.booleans(),
 )
-def test_row_is_read_from_the_attributes_it_was_written_as(due: float, job: str, begun: int, is_critical: bool) -> None:
-    row = Row(due, job, begun, is_critical)
+def test_row_is_read_from_the_attributes_it_was_written_as(
+    due: float, job: str, begun: int, sent: int, is_critical: bool
+) -> None:
+    row = Row(due, job, begun, sent, is_critical)
     attributes = row.attributes("k")
     assert set(attributes) == set(ATTRIBUTES)
     assert Row.of(attributes) == row

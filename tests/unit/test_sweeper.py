@@ -217,6 +217,24 @@ class TestQueueDown:
             assert relay.sweep(INVOKED_SECONDS)["healed"] == 1
         assert len(relay.invoked) == 4
 
+    def test_worker_is_invoked_where_no_worker_began_the_job_that_was_sent(self) -> None:
+        relay = vanished(DOWN, DOWN, DOWN, samples.accepted())
+        assert sweep_at(relay, due(relay))["healed"] == 1
+        assert (len(relay.retries.messages), relay.invoked) == (1, [])
+        assert sweep_at(relay, due(relay))["healed"] == 1
+        assert len(relay.retries.messages) == 1, "nothing wakes the worker: a second message would not, either"
+        [job] = relay.invoked
+        assert worked(relay, job) == []
+        assert relay.entry().row is None
+
+    def test_job_that_a_worker_began_and_that_waits_on_is_sent_by_the_queue_again(self) -> None:
+        relay = vanished(DOWN)
+        sweep_at(relay, due(relay))
+        relay.wake(0)
+        relay.retries.messages.clear()
+        assert sweep_at(relay, due(relay))["healed"] == 1
+        assert (len(relay.retries.messages), relay.invoked) == (1, [])
+
     def test_debt_is_left_for_the_next_run_if_the_worker_can_not_be_invoked_either(self) -> None:
         relay = self.down(DOWN)
         moment = due(relay)
@@ -566,7 +584,7 @@ class TestIndexThatChanges:
 
         def moves() -> None:
             entry = relay.entry(names[0])
-            relay.ledger.write(key("noc", (), names[0]), entry, entry.healing(relay.clock.now - 1))
+            relay.ledger.write(key("noc", (), names[0]), entry, entry.healing(relay.clock.now - 1, 0))
 
         relay.retries.messages.clear()
         # The shard's second page is the next query after its first.

@@ -332,11 +332,11 @@ class Entry(NamedTuple):
 
     def postponed(self, until: float) -> "Entry":
         """Return the entry whose debt waits until a time (epoch seconds) that a worker knows."""
-        return replace(self, row=replace(self.row, due=max(self.row.due, until), begun=0)) if self.row else self
+        return replace(self, row=replace(self.row, due=max(self.row.due, until), begun=0, sent=0)) if self.row else self
 
-    def healing(self, until: float) -> "Entry":
-        """Return the entry whose debt got a new message; the sweeper comes back to it at `until` (epoch seconds)."""
-        return replace(self, row=replace(self.row, due=until)) if self.row else self
+    def healing(self, until: float, number: int) -> "Entry":
+        """Return the entry for whose debt the sweeper sent the job of that number; it comes back at `until`."""
+        return replace(self, row=replace(self.row, due=until, sent=number)) if self.row else self
 
     def begun(self, number: int) -> "Entry":
         """Return the entry once a worker began the job of that number that the sweeper sent."""

@@ -14,8 +14,8 @@ from relay.table import AT, SHARD
 SHARDS = 8
 CRITICAL, OTHER = "critical", "other"
 # Attributes of the row besides its place in the index.
-JOB, BEGUN = "job", "begun"
-ATTRIBUTES = (SHARD, AT, JOB, BEGUN)
+JOB, BEGUN, SENT = "job", "begun", "sent"
+ATTRIBUTES = (SHARD, AT, JOB, BEGUN, SENT)
 
 
 class Row(NamedTuple):
@@ -27,12 +27,14 @@ class Row(NamedTuple):
         job: delivery id of the stored job; empty if nothing is left to be sent, but the fallback topic has to be
             notified yet.
         begun: number of the last job of the sweeper's that a worker began; 0 once one came to a recorded result.
+        sent: number of the last job that the sweeper sent; 0 once one came to a recorded result.
         is_critical: the state that is owed is critical, or no page came of one that was.
     """
 
     due: float
     job: str = ""
     begun: int = 0
+    sent: int = 0
     is_critical: bool = False
 
     @classmethod
@@ -41,11 +43,13 @@ class Row(NamedTuple):
         if SHARD not in attributes or AT not in attributes:
             return None
         is_critical = str(attributes[SHARD]).startswith(f"{CRITICAL}#")
-        return cls(float(attributes[AT]), str(attributes.get(JOB, "")), int(attributes.get(BEGUN, 0)), is_critical)
+        begun, sent = (int(attributes.get(name, 0)) for name in (BEGUN, SENT))
+        return cls(float(attributes[AT]), str(attributes.get(JOB, "")), begun, sent, is_critical)
 
     def attributes(self, key: str) -> dict[str, str | float]:
         """Return the attributes of the item at that key."""
-        return {SHARD: shard(key, is_critical=self.is_critical), AT: self.due, JOB: self.job, BEGUN: self.begun}
+        place = shard(key, is_critical=self.is_critical)
+        return {SHARD: place, AT: self.due, JOB: self.job, BEGUN: self.begun, SENT: self.sent}
 
 
 def shard(key: str, *, is_critical: bool) -> str:

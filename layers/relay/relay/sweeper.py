@@ -21,7 +21,7 @@ from relay.keeping import Keeper
 from relay.ledger import Entry, Ledger
 from relay.message import Job, UnreadableMessage
 from relay.policy import Policy
-from relay.rows import CRITICAL, OTHER, WORDS, shards
+from relay.rows import CRITICAL, OTHER, WORDS, Row, shards
 from relay.sweeper_run import Run
 from relay.table import MAX_BATCH, Table
 from relay.telemetry import Telemetry
@@ -38,6 +38,8 @@ NOTIFIED_AGAIN_SECONDS = 300.0
 HEALED_SECONDS = 180.0
 # A worker that the sweeper invoked, since SQS failed, has so much.
 INVOKED_SECONDS = 60.0
+# They come on top of the workers that the queue wakes, and Lambda's concurrency is the webhook's, too.
+MAX_INVOCATIONS = 200
 # After so many jobs that a worker began and that came to nothing, the job is dead-lettered.
 MAX_BEGUN = 5
 # With more messages than this to be received now, the retry queue is behind, and new ones would make it worse.
@@ -263,16 +265,19 @@ class Sweeper:
             return False
         if owed.entry.row_begun >= MAX_BEGUN:
             return self._give_up(owed, job, deadline)
-        job = replace(job, healed=owed.entry.row_begun + 1)
-        now = self.clock()
-        if run.has_queue:
-            # A queue that hangs takes seconds of each debt: it is not asked again in this run.
+        row = owed.entry.row or Row(0.0)
+        number = row.begun + 1
+        job, now = replace(job, healed=number), self.clock()
+        # A queue that hangs takes seconds of each debt: it is not asked again in this run. Where the job before it was
+        # sent, and no worker began it, nothing may wake the worker.
+        if run.has_queue and row.sent < number:
             run.has_queue = self.keeper.keep(job, deadline, until=now)
-        if run.has_queue:
-            self._change(owed, lambda entry: entry.healing(now + HEALED_SECONDS))
-            return True
-        if self.invoke(job.to_json()):
-            self._change(owed, lambda entry: entry.healing(now + INVOKED_SECONDS))
+            if run.has_queue:
+                self._change(owed, lambda entry: entry.healing(now + HEALED_SECONDS, number))
+                return True
+        if run.invocations < MAX_INVOCATIONS and self.invoke(job.to_json()):
+            run.invocations += 1
+            self._change(owed, lambda entry: entry.healing(now + INVOKED_SECONDS, number))
             return True
         return False
 

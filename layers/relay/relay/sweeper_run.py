@@ -22,11 +22,13 @@ class Run:
         until: the end of the lease, in epoch seconds.
         notified: by channel, when the fallback topic was notified last, in epoch seconds.
         has_queue: the retry queue did not fail in this run.
+        invocations: how often the run invoked the worker itself.
     """
 
     until: float
     notified: dict[str, float] = field(default_factory=dict)
     has_queue: bool = True
+    invocations: int = 0
     _sequence: int = 0
 
     @classmethod

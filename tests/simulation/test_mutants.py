@@ -1,0 +1,30 @@
+"""A mutation reaches the library that the schedules drive, and nothing of it stays."""
+
+from copy import replace
+
+import pytest
+
+from tests.simulation.mutants import seeds_that_find
+from tests.simulation.mutations import Mutation
+
+NOTHING_IS_SENT = Mutation(
+    "the worker sends nothing",
+    "worker",
+    "hold = self._hold(job, channel.policy)",
+    "hold = Closed(Reason.PACED, self.clock() + 600)",
+    seed=1,
+)
+HARMLESS = Mutation("a number with one more digit", "worker", "JOB_SECONDS = 15.0", "JOB_SECONDS = 15.00", seed=1)
+
+
+def test_recorded_seed_finds_the_fault_and_later_mutations_run_without_it() -> None:
+    # More of them than most machines have cores, so that a process runs several.
+    again = [replace(HARMLESS, name=f"{HARMLESS.name}, {place}") for place in range(8)]
+    found = seeds_that_find([NOTHING_IS_SENT, *again], 0)
+    assert found == {NOTHING_IS_SENT.name: 1} | {mutation.name: None for mutation in again}
+
+
+def test_mutation_of_text_that_is_not_there_is_refused() -> None:
+    stale = Mutation("stale", "worker", "this text is not there", "")
+    with pytest.raises(ValueError, match=r"worker\.py holds 0 times"):
+        seeds_that_find([stale], 0)
