@@ -37,9 +37,8 @@ MUTATIONS = (
     Mutation(
         "a job is let go although its copy was not taken",
         "worker",
-        "return self.keeper.keep(again, deadline, until=moment)",
-        "return self.keeper.keep(again, deadline, until=moment) or True",
-        seed=650,
+        "return self.keeper.keep(again, deadline, until=seconds_of(again.not_before or again.received_at))",
+        "return self.keeper.keep(again, deadline, until=seconds_of(again.not_before or again.received_at)) or True",
     ),
     Mutation(
         "a job that hit a bug is let go",
@@ -185,9 +184,8 @@ MUTATIONS = (
     Mutation(
         "what passes by itself is dead-lettered at once",
         "delivery",
-        "is_final = HANDLING[result.reason or Reason.INTERNAL].is_final\n        queued",
-        "is_final = True\n        queued",
-        seed=1,
+        "        if HANDLING[reason].is_final:\n            return self._bury",
+        "        if HANDLING[reason].is_final or reason == Reason.UPSTREAM:\n            return self._bury",
     ),
     Mutation(
         "what an operator moves back obeys its age",
@@ -206,16 +204,14 @@ MUTATIONS = (
     Mutation(
         "the fallback topic is never told",
         "fallback",
-        "self.client().publish(TopicArn=self.topic_arn,",
-        "dict(TopicArn=self.topic_arn,",
-        seed=197,
+        "            self.client().publish(\n",
+        "            (lambda **_: None)(\n",
     ),
     Mutation(
         "the fallback is not thought of once the job is dead-lettered",
-        "worker",
-        'if result.queue == "dead_letter" and tell_at < NEVER:',
-        'if result.queue == "dead_letter" and tell_at < 0:',
-        seed=197,
+        "ledger",
+        "row = Row(at, is_critical=True) if state.is_critical and not entry.told else None",
+        "row = None",
     ),
     Mutation(
         "pages outlive their incident",
@@ -354,9 +350,8 @@ MUTATIONS = (
     Mutation(
         "jobs do not ask the pace",
         "delivery",
-        "        if not task.is_queued:\n            return Ticket({})\n",
-        "        if not task.is_live:\n            return Ticket({})\n",
-        seed=29,
+        "        ticket = self.guard.enter(",
+        "        ticket = Ticket({}) if not task.is_live else self.guard.enter(",
     ),
     Mutation(
         "what rings is not counted until it is recorded",
@@ -396,9 +391,8 @@ MUTATIONS = (
     Mutation(
         "what is as announced is never news, though a snooze ended",
         "owed",
-        "if is_announced and entry.eased is None:",
-        "if is_announced:",
-        seed=406,
+        "if is_announced and entry.eased is None and not is_owed_anew:",
+        "if is_announced and not is_owed_anew:",
     ),
     Mutation(
         "a page of what is over goes on for minutes",
@@ -453,10 +447,9 @@ MUTATIONS = (
     ),
     Mutation(
         "the fallback is told of each at once",
-        "fallback",
-        "MINUTE = 60.0",
-        "MINUTE = 0.0",
-        seed=551,
+        "sweeper",
+        "NOTIFIED_AGAIN_SECONDS = 300.0",
+        "NOTIFIED_AGAIN_SECONDS = 0.0",
     ),
     # ---- Priority --------------------------------------------------------------------------------------------
     Mutation(
@@ -490,17 +483,15 @@ MUTATIONS = (
     # ---- Time ------------------------------------------------------------------------------------------------
     Mutation(
         "the fallback topic is told ten times later",
-        "worker",
-        "due = owed.since + self._fallback_after(job)",
-        "due = owed.since + 10 * self._fallback_after(job)",
-        seed=32,
+        "sweeper",
+        ">= self._policy(owed.channel).fallback_after_seconds",
+        ">= 10 * self._policy(owed.channel).fallback_after_seconds",
     ),
     Mutation(
-        "a waiting critical does not wake for the fallback",
-        "worker",
-        "moment = min(seconds_of(again.not_before or again.received_at), tell_at)",
-        "moment = seconds_of(again.not_before or again.received_at)",
-        seed=951,
+        "a message that vanished is not replaced",
+        "sweeper",
+        "return bool(entry.row_job) and entry.row_due <= now and not entry.is_busy(now)",
+        "return False",
     ),
     Mutation(
         "a backoff lasts for hours",
@@ -711,10 +702,52 @@ MUTATIONS = (
         seed=35,
     ),
     Mutation(
-        "the fallback forgets whom it counted",
-        "fallback",
-        "return before.more if self._is_over(before) else None",
-        "return 0 if self._is_over(before) else None",
-        seed=34,
+        "the fallback is told of the first incident alone",
+        "sweeper",
+        "for each in owed[:MAX_NAMED]]\n"
+        "        return self.fallback.notify(channel, debts, others=len(owed) - len(debts))",
+        "for each in owed[:1]]\n        return self.fallback.notify(channel, debts)",
+    ),
+    Mutation(
+        "a failed signal has no row",
+        "delivery",
+        "kept = now.waiting(task.state, row) if row else now",
+        "kept = now",
+    ),
+    Mutation(
+        "a state that waits has no row",
+        "delivery",
+        "owed = entry.waiting(task.state, row)",
+        "owed = entry.keeping(task.state)",
+    ),
+    Mutation(
+        "the job of a debt is not stored",
+        "ledger",
+        "self.table.store(stored_key(name, delivery_id), envelope, lasts=lasts)",
+        "return",
+    ),
+    Mutation(
+        "a row outlives its debt",
+        "ledger",
+        "entry = entry if is_owed else entry._without_debt()",
+        "entry = entry if is_owed else replace(entry)",
+    ),
+    Mutation(
+        "a notified debt is not marked",
+        "ledger",
+        "told=self.told or is_owed, unconfirmed=False, row=row",
+        "told=self.told, unconfirmed=False, row=row",
+    ),
+    Mutation(
+        "what a worker began is replaced at once",
+        "ledger",
+        "replace(self, row=replace(self.row, due=until, sent=number))",
+        "replace(self, row=replace(self.row, sent=number))",
+    ),
+    Mutation(
+        "a job that nothing wakes is never handed over",
+        "sweeper",
+        "if run.has_queue and row.sent < number:",
+        "if run.has_queue:",
     ),
 )
