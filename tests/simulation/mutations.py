@@ -377,7 +377,7 @@ MUTATIONS = (
         "owed",
         "if entry.is_busy(now) or (kept",
         "if entry.lease or (kept",
-        seed=498,
+        seed=6083,
     ),
     Mutation(
         "a snooze that is over is not news",
@@ -398,7 +398,7 @@ MUTATIONS = (
         "owed",
         "if is_announced and entry.eased is None:",
         "if is_announced:",
-        seed=406,
+        seed=11562,
     ),
     Mutation(
         "a page of what is over goes on for minutes",
@@ -449,7 +449,7 @@ MUTATIONS = (
         "replay",
         "taken = [item for item, problem in zip(batch, problems, strict=True) if problem is None]",
         "taken = list(batch)",
-        seed=5124,
+        seed=4738,
     ),
     Mutation(
         "the fallback is told of each at once",
