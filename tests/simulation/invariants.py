@@ -166,8 +166,7 @@ class Invariants:
                     self._check_again(incident, rings)
                     self._check_order(rings)
                     self._check_flood(rings)
-                    # A job that follows a signal has no row: if its message vanishes, nobody looks for the page.
-                    if not self.doubts[incident] and not any(queue.vanishing for queue in self.queues):
+                    if not self.doubts[incident] and self._are_pages_followed():
                         self._check_pages(incident)
                         self._check_acknowledged(rings)
                     if not self.doubts[incident] + self.phones.doubts[incident]:
@@ -187,7 +186,7 @@ class Invariants:
             self.dead_letters,
             self.sns,
             self.has_operators,
-            self.has_rest,
+            self.has_rest and self._are_pages_followed(),
             self.widens_at is not None,
             self._is_owed,
         )
@@ -213,6 +212,10 @@ class Invariants:
         doubted = {incident for incident, times in self.doubts.items() if times}
         found = {state.id for state in self.states.values()} if self.looks_every is not None else set()
         return self.unguarded | self.unqueued | doubted | found
+
+    def _are_pages_followed(self) -> bool:
+        """False where messages vanish: the job that follows a signal has no row, so nobody looks for its page then."""
+        return not any(queue.vanishing for queue in self.queues)
 
     def _check_queues(self) -> None:
         """Every job came to its end, and SQS was asked for nothing that it refuses."""
