@@ -21,6 +21,7 @@ from tests.artefact.world import (
     REPLAYS,
     RETRIES,
     SHARES,
+    SWEEPS,
     TOKEN,
     WRITEBACKS,
     World,
@@ -44,7 +45,8 @@ def test_every_sample_event_belongs_to_a_function() -> None:
     assert WRITEBACKS
     assert FOLLOWUPS
     assert LOOKS
-    assert {*SHARES, *REPLAYS, *RETRIES, *CALLBACKS, *WRITEBACKS, *FOLLOWUPS, *LOOKS} == set(EVENTS)
+    assert SWEEPS
+    assert {*SHARES, *REPLAYS, *RETRIES, *CALLBACKS, *WRITEBACKS, *FOLLOWUPS, *LOOKS, *SWEEPS} == set(EVENTS)
     assert REFUSED.keys() | UNCHANGED <= {path.stem for path in SHARES}
 
 

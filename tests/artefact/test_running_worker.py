@@ -14,6 +14,7 @@ from tests.artefact.world import (
     REPLAYS,
     RETRIES,
     SHARES,
+    SWEEPS,
     Aws,
     World,
     changed,
@@ -144,7 +145,7 @@ def test_a_critical_that_is_owed_for_too_long_is_told_to_the_fallback_topic_once
     assert world.worker.invoke(records(fresh(overdue, age=600))) == NOTHING_STAYS
     [copy] = world.waiting()
     job = json.loads(copy["Body"])
-    assert world.sweeper.invoke({})["notified"] == 1
+    assert world.sweeper.invoke(read(SWEEPS[0]))["notified"] == 1
     [told] = world.told()
     assert told["Subject"] == f"CRITICAL, xMatters did not notify: incident {job['incident_id']} of channel demo"
     assert "docs/operate.md, FallbackAlarm" in told["Message"]

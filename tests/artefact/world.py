@@ -25,6 +25,7 @@ REPLAYS = [path for path in EVENTS if path.stem.startswith("job_worker_replay")]
 RETRIES = [path for path in EVENTS if path.stem.startswith("job_worker_retry")]
 CALLBACKS = [path for path in EVENTS if path.stem.startswith("xmatters_callback_")]
 FOLLOWUPS = [path for path in EVENTS if path.stem.startswith("chore_worker_followup")]
+SWEEPS = [path for path in EVENTS if path.stem.startswith("sweeper")]
 LOOKS = [path for path in EVENTS if path.stem.startswith("reconcile")]
 WRITEBACKS = [path for path in EVENTS if path.stem.startswith("chore_worker_writeback")]
 
