@@ -724,7 +724,7 @@ MUTATIONS = (
     Mutation(
         "the job of a debt is not stored",
         "ledger",
-        "self.table.store(stored_key(name, delivery_id), envelope, lasts=lasts)",
+        "self.table.store(stored_key(name, stored_name), envelope, lasts=lasts)",
         "return",
     ),
     Mutation(

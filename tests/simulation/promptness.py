@@ -309,7 +309,7 @@ class Promptness:
             first = min(first, debt.begins + self.policies[channel]["max_age_seconds"] - PASSES_SECONDS)
             for post in self.phones.posts:
                 is_other = post.channel == channel and post.incident != debt.state.incident and not post.is_critical
-                if is_other and debt.allowed_at + PASSES_SECONDS < post.began < min(first, debt.ends):
+                if is_other and debt.allowed_at + PASSES_SECONDS < post.began < min(first, debt.ends) - PASSES_SECONDS:
                     yield f"priority: {post.incident} share {post.share} was sent while {debt.state} waited"
 
     def _posts(self, state: SharedState) -> Iterator[Post]:

@@ -165,10 +165,14 @@ class TestRow:
         result = relay.share()
         assert table.calls == ["get_item", "update_item", "update_item", "put_item", "update_item", "update_item"]
         assert relay.entry().row == Row(
-            relay.clock.now + KEEP_SECONDS + OVERDUE_SECONDS, result.delivery_id or "", is_critical=True
+            relay.clock.now + KEEP_SECONDS + OVERDUE_SECONDS,
+            result.job.stored_name if result.job else "",
+            is_critical=True,
         )
         assert [item["pk"]["S"] for item in table.indexed()] == [key("noc", (), "i1")]
-        stored = Job.from_json(relay.ledger.stored(key("noc", (), "i1"), result.delivery_id or "") or "")
+        stored = Job.from_json(
+            relay.ledger.stored(key("noc", (), "i1"), result.job.stored_name if result.job else "") or ""
+        )
         assert [stored] == relay.retries.jobs()
 
     def test_share_that_waits_stores_its_job_before_its_row(self) -> None:
@@ -178,8 +182,12 @@ class TestRow:
         table.calls.clear()
         result = relay.share(status="unknown", changedOn=LATER)
         assert table.calls == ["get_item", "put_item", "update_item"]
-        assert relay.entry().row == Row((result.until or 0) + OVERDUE_SECONDS, result.delivery_id or "")
-        stored = Job.from_json(relay.ledger.stored(key("noc", (), "i1"), result.delivery_id or "") or "")
+        assert relay.entry().row == Row(
+            (result.until or 0) + OVERDUE_SECONDS, result.job.stored_name if result.job else ""
+        )
+        stored = Job.from_json(
+            relay.ledger.stored(key("noc", (), "i1"), result.job.stored_name if result.job else "") or ""
+        )
         assert (stored.not_before, stored.status) == (None, "unknown")
 
     def test_crash_between_stored_job_and_row_loses_nothing(self) -> None:
@@ -256,7 +264,9 @@ class TestRow:
         result = relay.share(alerts=alerts)
         [kept] = relay.retries.jobs()
         assert not kept.body_reduced, "the message holds it whole"
-        stored = Job.from_json(relay.ledger.stored(key("noc", (), "i1"), result.delivery_id or "") or "")
+        stored = Job.from_json(
+            relay.ledger.stored(key("noc", (), "i1"), result.job.stored_name if result.job else "") or ""
+        )
         assert stored.body_reduced
         relay.retries.messages.clear()
         assert relay.sweep(300)["healed"] == 1

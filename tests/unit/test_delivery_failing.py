@@ -176,7 +176,7 @@ class TestNoRetryQueue:
         relay.share(status="warning")
         result = relay.share(status="unknown", changedOn=LATER)
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.PACED, "ledger")
-        assert relay.entry().row == Row(result.until or 0.0, result.delivery_id or "")
+        assert relay.entry().row == Row(result.until or 0.0, result.job.stored_name if result.job else "")
         relay.retries.failure = None
         relay.sweep(59)
         assert relay.retries.messages == []
@@ -214,7 +214,9 @@ class TestNoRetryQueue:
         result = relay.share()
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.UPSTREAM, "ledger")
         entry = relay.entry()
-        assert entry.row == Row(relay.clock.now + KEEP_SECONDS, result.delivery_id or "", is_critical=True)
+        assert entry.row == Row(
+            relay.clock.now + KEEP_SECONDS, result.job.stored_name if result.job else "", is_critical=True
+        )
         assert (entry.reason, entry.asked) == ("upstream", 3)
         assert relay.dead_letters.messages == []
 

@@ -266,3 +266,9 @@ def test_moments_are_utc_to_the_millisecond_and_read_back() -> None:
     assert seconds_of("2026-11-25T00:01:00.124Z") == 1_795_564_860.124
     with pytest.raises(ValueError, match="yesterday"):
         seconds_of("yesterday")
+
+
+def test_two_copies_of_a_share_are_stored_as_two_jobs() -> None:
+    first = samples.job(received_at="2027-01-15T08:00:00.000Z")
+    assert first.delivery_id == first._replace(received_at="2027-01-15T08:00:00.009Z").delivery_id
+    assert first.stored_name != first._replace(received_at="2027-01-15T08:00:00.009Z").stored_name

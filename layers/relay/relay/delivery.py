@@ -130,7 +130,7 @@ class Delivery:
         """Count that a worker began a job that the sweeper sent, unless a newer state has taken its debt over."""
 
         def change(entry: Entry) -> Entry:
-            return entry.begun(job.healed) if entry.row_job == job.delivery_id else entry
+            return entry.begun(job.healed) if entry.row_job == job.stored_name else entry
 
         self.guard.record(entry_of(job), None, change, deadline)
 
@@ -312,12 +312,12 @@ class Delivery:
         if has_message:
             # A live share's message wakes no later than SQS can delay it.
             until = min(until, self.clock() + MAX_DELAY_SECONDS) + OVERDUE_SECONDS
-        return Row(until, task.job.delivery_id, is_critical=task.state.is_critical)
+        return Row(until, task.job.stored_name, is_critical=task.state.is_critical)
 
     def _store(self, task: Task, entry: Entry, deadline: Deadline) -> None:
         """Store the job of a state that is owed, if its row does not name it yet. Raises LedgerError."""
-        if entry.row is None or entry.row.job != task.job.delivery_id:
-            self._store_as(task.job.delivery_id, task, deadline)
+        if entry.row is None or entry.row.job != task.job.stored_name:
+            self._store_as(task.job.stored_name, task, deadline)
 
     def _store_as(self, name: str, task: Task, deadline: Deadline) -> None:
         job = storable(replace(task.job, not_before=None, spare=False))
@@ -516,7 +516,7 @@ class Delivery:
 def _is_noted(task: Task, entry: Entry, owed: Entry, until: float) -> bool:
     """True if the entry says already that the state is owed, and its row is not overdue before the job wakes."""
     row = entry.row
-    is_in_time = row is not None and row.job == task.job.delivery_id and row.due >= until + RENEWED_SECONDS
+    is_in_time = row is not None and row.job == task.job.stored_name and row.due >= until + RENEWED_SECONDS
     is_same = task.state.is_same(entry.kept) and (owed.slot, owed.reason) == (entry.slot, entry.reason)
     return is_in_time and is_same
 

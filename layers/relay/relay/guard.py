@@ -30,9 +30,9 @@ class Guard:
         """The entry as it was written, or None if it was changed since it was read. Raises LedgerError."""
         return _in_time(partial(self.ledger.write, name, before, after), deadline)
 
-    def store(self, name: str, delivery_id: str, envelope: str, deadline: Deadline, *, lasts: float) -> None:
+    def store(self, name: str, stored_name: str, envelope: str, deadline: Deadline, *, lasts: float) -> None:
         """Store the job of an entry's debt for `lasts` seconds. Raises LedgerError."""
-        _in_time(partial(self.ledger.store, name, delivery_id, envelope, lasts=lasts), deadline)
+        _in_time(partial(self.ledger.store, name, stored_name, envelope, lasts=lasts), deadline)
 
     def record(self, name: str, entry: Entry | None, change: Callable[[Entry], Entry], deadline: Deadline) -> bool:
         """Write what came of a signal, whatever others write meanwhile; false if the ledger can't take it.

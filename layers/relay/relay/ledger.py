@@ -155,7 +155,7 @@ class Entry(NamedTuple):
 
     @property
     def row_job(self) -> str:
-        """Delivery id of the debt's stored job; empty if there is none."""
+        """Name of the debt's stored job; empty if there is none."""
         return self.row.job if self.row else ""
 
     def is_busy(self, now: float) -> bool:
@@ -452,13 +452,13 @@ class Ledger:
             return Entry()
         return _entry(found)
 
-    def store(self, name: str, delivery_id: str, envelope: str, *, lasts: float) -> None:
+    def store(self, name: str, stored_name: str, envelope: str, *, lasts: float) -> None:
         """Store the job of an entry's debt for `lasts` seconds. Raises LedgerError."""
-        self.table.store(stored_key(name, delivery_id), envelope, lasts=lasts)
+        self.table.store(stored_key(name, stored_name), envelope, lasts=lasts)
 
-    def stored(self, name: str, delivery_id: str) -> str | None:
+    def stored(self, name: str, stored_name: str) -> str | None:
         """Return the envelope of a stored job, None if there is none. Raises LedgerError."""
-        found = self.table.read(stored_key(name, delivery_id))
+        found = self.table.read(stored_key(name, stored_name))
         return found.text if found else None
 
     def due(self, shard: str, most: int) -> Iterator[tuple[str, Entry]]:

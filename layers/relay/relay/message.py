@@ -93,6 +93,11 @@ class Job(NamedTuple):
     schema: int = SCHEMA
 
     @property
+    def stored_name(self) -> str:
+        """The name under which the job is stored for a debt: two copies of one share are two jobs."""
+        return f"{self.delivery_id}/{self.received_at}"
+
+    @property
     def mark(self) -> float | None:
         """The time at which the job was dead-lettered last, in epoch seconds; None if it was not."""
         return seconds_of(self.dead_lettered_at) if self.dead_lettered_at else None

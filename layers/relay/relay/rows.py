@@ -24,7 +24,7 @@ class Row(NamedTuple):
     Attributes:
         due: the time from which the sweeper has to act on the debt, in epoch seconds: some minutes after its message is
             due, or, if it has no message, when its wait ends.
-        job: delivery id of the stored job; empty if nothing is left to be sent, but the fallback topic has to be
+        job: name of the stored job; empty if nothing is left to be sent, but the fallback topic has to be
             notified yet.
         begun: number of the last job of the sweeper's that a worker began; 0 once one came to a recorded result.
         sent: number of the last job that the sweeper sent; 0 once one came to a recorded result.
@@ -66,6 +66,6 @@ def shards(kind: str) -> list[str]:
 WORDS = "words"
 
 
-def stored_key(entry: str, delivery_id: str) -> str:
-    """Return the key under which the job of an entry's debt is stored."""
-    return f"job/{entry.removeprefix('incident/')}/{delivery_id}"
+def stored_key(entry: str, stored_name: str) -> str:
+    """Return the key under which the job of an entry's debt is stored; `stored_name` is the job's, or WORDS."""
+    return f"job/{entry.removeprefix('incident/')}/{stored_name}"
