@@ -408,13 +408,11 @@ class Simulation:
         states = self.invariants.states
         happened = [state for state in states.values() if state.incident == incident and state.at <= now]
         last = max(happened, key=lambda state: state.at, default=None)
-        if last and last.version and last.version == (last.updated_on, last.changed_on):
+        # With stamps that count minutes an echo would pass for newer than what comes after it within the minute.
+        counts_seconds = any((state.updated_on or 0) % 60 for state in happened)
+        if last and counts_seconds and last.version and last.version == (last.updated_on, last.changed_on):
             number = 1000 + sum(state.number >= 1000 for state in states.values())
-            # Stamps that count minutes do so here, too, or the echo would pass for newer than what comes after it.
-            stamps = [state.updated_on or 0 for state in states.values() if state.incident == incident]
-            second = 60 if all(stamp % 60 == 0 for stamp in stamps) else 1
-            updated_on = int(self.world.now) // second * second
-            echo = replace(last, number=number, at=now, updated_on=updated_on, is_comment=True)
+            echo = replace(last, number=number, at=now, updated_on=int(self.world.now), is_comment=True)
             echo = replace(echo, arrivals=[], answered=[])
             states[incident, number] = echo
             self.world.at(self.world.now + self.world.random.uniform(0.5, 5), lambda: self._post(Post(now, echo)))
