@@ -120,9 +120,8 @@ class Conduct:
             identity = re.compile(rf"\b{re.escape(post.incident.partition('@')[0])}\b")
             if not is_silent or self._is_followed(post):
                 continue
-            if not any(
-                at > post.began and (identity.search(text) or " more " in text) for at, text, _ in self.sns.told
-            ):
+            notices = (notice for notice in self.sns.told if notice.channel == NOC and notice.at > post.began)
+            if not any(identity.search(notice.text) or " more " in notice.text for notice in notices):
                 yield f"silent: no page came of {post.incident} share {post.share}, and the topic was not told"
 
     def _is_followed(self, post: Post) -> bool:
