@@ -10,6 +10,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from relay.errors import QueueError
 from relay.ledger import key
+from relay.message import timestamp
 from relay.rows import shard
 from relay.sweeper import BACKLOG, HEALED_SECONDS, INVOKED_SECONDS, MAX_BEGUN, SICK_SECONDS
 from relay.sweeper_run import LEASE_SECONDS
@@ -234,6 +235,14 @@ class TestQueueDown:
         relay.retries.messages.clear()
         assert sweep_at(relay, due(relay))["healed"] == 1
         assert (len(relay.retries.messages), relay.invoked) == (1, [])
+
+    def test_job_of_the_sweepers_that_has_to_wait_counts_as_one_that_came_to_a_result(self) -> None:
+        relay = vanished(DOWN)
+        sweep_at(relay, due(relay))
+        [job] = relay.retries.jobs()
+        later = timestamp(relay.clock.now + 60)
+        assert worked(relay, replace(job, not_before=later, reason="circuit_open")) == []
+        assert (len(relay.session.calls), relay.entry().row_begun) == (3, 0)
 
     def test_debt_is_left_for_the_next_run_if_the_worker_can_not_be_invoked_either(self) -> None:
         relay = self.down(DOWN)
