@@ -515,10 +515,9 @@ class Delivery:
 
 def _is_noted(task: Task, entry: Entry, owed: Entry, until: float) -> bool:
     """True if the entry says already that the state is owed, and its row is not overdue before the job wakes."""
-    row = entry.row
-    # A wait is a result: it begins the count of the sweeper's jobs that came to nothing anew.
-    is_in_time = row is not None and row.job == task.job.stored_name and row.due >= until + RENEWED_SECONDS
-    is_in_time = is_in_time and row is not None and row.begun == 0
+    is_in_time = entry.row_job == task.job.stored_name and entry.row_due >= until + RENEWED_SECONDS
+    # A wait is a result. It has to be written if it ends a count of the sweeper's jobs that came to nothing.
+    is_in_time = is_in_time and entry.row_begun == 0
     is_same = task.state.is_same(entry.kept) and (owed.slot, owed.reason) == (entry.slot, entry.reason)
     return is_in_time and is_same
 

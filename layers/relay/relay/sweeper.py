@@ -36,9 +36,9 @@ POLICY_SECONDS = 8.0
 NOTIFIED_AGAIN_SECONDS = 300.0
 # A message that the sweeper sent has so much time to come, before another takes its place.
 HEALED_SECONDS = 180.0
-# A worker that the sweeper invoked, since SQS failed, has so much.
+# A worker that the sweeper invoked has so much time, before it is invoked again.
 INVOKED_SECONDS = 60.0
-# They come on top of the workers that the queue wakes, and Lambda's concurrency is the webhook's, too.
+# Invocations of the worker in a run: they come on top of those by the queue, and the webhook needs concurrency, too.
 MAX_INVOCATIONS = 200
 # After so many jobs that a worker began and that came to nothing, the job is dead-lettered.
 MAX_BEGUN = 5
@@ -109,7 +109,7 @@ class Sweeper:
     telemetry: Telemetry
     backlog: Callable[[], int | None]
     invoke: Callable[[str], bool]
-    at_once: "AtOnce"
+    at_once: AtOnce
     clock: Callable[[], float]
     deadlines: Callable[[float], Deadline]
     _policies: dict[str, Policy] = field(default_factory=dict, init=False, repr=False)
@@ -257,7 +257,10 @@ class Sweeper:
         return bool(entry.row_job) and entry.row_due <= now and not entry.is_busy(now)
 
     def _heal_one(self, run: Run, owed: Owed, deadline: Deadline) -> bool:
-        """Send a debt's stored job to the retry queue, or, if SQS fails, to the worker itself."""
+        """Send a debt's stored job to the retry queue, or invoke the worker with it.
+
+        The worker is invoked if SQS fails, or if no worker began the job that was sent before.
+        """
         job = self._stored(owed, owed.entry.row_job)
         if job is None:
             self.telemetry.notice("sweeper_failed", f"the stored job of incident {owed.incident_id} can't be read")
