@@ -117,10 +117,15 @@ class Invariants:
         if known in self.admits and not has_bugs and not self.has_new_token:
             self._problem(f"credentials: {state} was not let in, by a function that knew the channel")
 
-    def called_back(self, said: Said, status: int, at: float) -> None:
+    def came_back(self, said: Said) -> None:
+        """A callback came; whoever answers it may die after it was queued."""
+        if said.response == "Acknowledge":
+            self.acknowledged.append((self.world.now, said.incident))
+
+    def called_back(self, said: Said, status: int) -> None:
         """A callback was answered."""
         if said.response == "Acknowledge":
-            self.acknowledged.append((at, said.incident))
+            self.acknowledged.append((self.world.now, said.incident))
         if status == 200:
             self.taken.add(f"answer-{said.number}")
         elif status != 503:

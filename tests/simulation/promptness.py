@@ -38,7 +38,7 @@ PASSES_SECONDS = 1.0
 LEASE_SECONDS, AROUND_SECONDS = 18.0, 1.0
 # A function uses a secret for a minute, and reads it again for a refused key unless it did so within ten seconds. A job
 # whose key was refused comes back after five minutes.
-REMEMBERED_SECONDS, READ_AGAIN_SECONDS, REFUSED_SECONDS = 62.0, 11.0, 300.0
+REMEMBERED_SECONDS, READ_AGAIN_SECONDS, REFUSED_SECONDS, QUICK_SECONDS = 62.0, 11.0, 300.0, 1.0
 WINDOW_SECONDS, FLOOD_SECONDS, FLOOD_SIGNALS = 62.0, 62.0, 4
 # What a signal needs; the others may fail.
 _NEEDED = ("sqs", "dynamodb", "secrets", "lambda")
@@ -121,8 +121,9 @@ class Promptness:
             if post.began > self.renewed_at + REMEMBERED_SECONDS:
                 yield f"credentials: an old key was used {post.began - self.renewed_at:.0f} s after it changed"
             later = [other for other in self.phones.posts if other.process == post.process and other.began > post.began]
-            is_webhook = post.process.startswith("webhook")
-            if is_webhook and post.began > self.renewed_at + READ_AGAIN_SECONDS and not later:
+            # A slow refusal leaves no time to read the secret and to try once more.
+            has_time = post.process.startswith("webhook") and (post.ended or math.inf) - post.began < QUICK_SECONDS
+            if has_time and post.began > self.renewed_at + READ_AGAIN_SECONDS and not later:
                 yield f"credentials: {post.process} did not try again with the new key"
 
     # ---- What is owed, and when ----------------------------------------------------------------------------------

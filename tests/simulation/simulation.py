@@ -378,11 +378,12 @@ class Simulation:
         self._start(process, lambda: self._take(process, said), WEBHOOK_SECONDS)
 
     def _take(self, process: Process, said: Said) -> None:
+        self.invariants.came_back(said)
         headers = {"authorization": f"Bearer {TOKEN}"}
         request = Request("noc", headers, (), said.body().decode(), is_base64=False, id="r")
         reply = self._any().callbacks.serve(request)
         self.world.say(f"{process.name} answers {reply.status} {reply.document.get('outcome')}")
-        self.invariants.called_back(said, reply.status, self.world.now)
+        self.invariants.called_back(said, reply.status)
 
     # ---- BigPanda's console, and who asks it -------------------------------------------------------------------------
 
