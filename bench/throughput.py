@@ -12,7 +12,7 @@ from bench.figures import Figure, Section, compared, measured
 from bench.functions import Functions, Spent
 from bench.warm import USUAL_ALERTS, Client, in_words, most_common
 from relay import incident
-from relay.keeping import new_job
+from relay.task import new_job
 from sandbox.cloud import SandboxError
 from tests import samples
 

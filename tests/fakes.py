@@ -22,13 +22,13 @@ from relay.channel_cache import ChannelCache
 from relay.comparison import Comparison
 from relay.deadline import Deadline
 from relay.delivery import Delivery
+from relay.entry import Entry, key
 from relay.errors import SendError, UnknownChannel
 from relay.fallback import Fallback
 from relay.followup import Followup
-from relay.guard import Guard
 from relay.http import AllowedHosts, Answer, Session
 from relay.keeping import Keeper
-from relay.ledger import Entry, Ledger, key
+from relay.ledger import Ledger
 from relay.listing import Lister
 from relay.message import Job
 from relay.outcome import Found, Result
@@ -284,10 +284,10 @@ class Relay:
         self.keeper = Keeper(self.retries.queue(), self.chores.queue(), self.dead_letters.queue(), self.clock)
         self.delivery = Delivery(
             self.sender,
-            Guard(self.ledger, Pace(self.table, self.clock, lambda: self.chance)),
+            self.ledger,
+            Pace(self.table, self.clock, lambda: self.chance),
             self.keeper,
             self.clock,
-            self.clock.sleep,
             lambda: f"owner-{next(_OWNERS)}",
         )
         sns: Any = self.sns
@@ -323,7 +323,7 @@ class Relay:
         writeback = Writeback(bigpanda, self.turns, self.sources, self.table, self.ledger, self.clock)
         self.worker = Worker(
             self.delivery,
-            Followup(pages, self.delivery.guard, self.clock),
+            Followup(pages, self.delivery.ledger, self.clock),
             lambda: writeback,
             lambda: self.reconciler,
             self.channels,

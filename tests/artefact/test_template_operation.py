@@ -16,8 +16,7 @@ import pytest
 from relay.errors import Reason
 from relay.outcome import Outcome
 from relay.queues import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES
-from relay.rows import Row
-from relay.table import AT, INDEX, SHARD
+from relay.rows import AT, INDEX, SHARD, Row
 from relay.telemetry import NOTICES
 from relayctl.stack_health import WOKEN
 from sandbox.cloud import without_aws

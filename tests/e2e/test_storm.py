@@ -9,8 +9,9 @@ from random import Random
 
 import pytest
 
-from relay.ledger import Ledger, key
-from relay.pace import WINDOW_SECONDS, Slot, count_name
+from relay.entry import Slot, key
+from relay.ledger import Ledger
+from relay.pace import WINDOW_SECONDS, count_name
 from sandbox import local, queues
 from sandbox.standin import StandIn
 from tests.e2e import channels

@@ -19,7 +19,6 @@ from relay.deadline import Deadline
 from relay.delivery import Delivery
 from relay.fallback import Fallback
 from relay.followup import Followup
-from relay.guard import Guard
 from relay.http import AllowedHosts, Session
 from relay.keeping import Keeper
 from relay.ledger import Ledger
@@ -81,9 +80,7 @@ class Live:
         keeper = Keeper(*queues, self.clock)
         table = Table(self.aws.dynamodb, self.aws.table, self.clock)
         pace = Pace(table, self.clock, random.random)
-        self.delivery = Delivery(
-            self.sender, Guard(Ledger(table), pace), keeper, self.clock, time.sleep, lambda: uuid.uuid4().hex
-        )
+        self.delivery = Delivery(self.sender, Ledger(table), pace, keeper, self.clock, lambda: uuid.uuid4().hex)
         telemetry = self.recorder.telemetry
         self.webhook = Webhook(
             self.channels, Shares(self.delivery, Sources(table, self.clock)).take, telemetry, self.clock, deadline
@@ -105,7 +102,7 @@ class Live:
         )
         self.worker = Worker(
             self.delivery,
-            Followup(Pages(outward), self.delivery.guard, self.clock),
+            Followup(Pages(outward), self.delivery.ledger, self.clock),
             lambda: Writeback(
                 BigPanda(outward),
                 Turns(table, self.clock, time.sleep),

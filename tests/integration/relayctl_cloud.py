@@ -22,8 +22,9 @@ from moto import mock_aws
 
 from relay import incident
 from relay.deadline import Deadline
+from relay.entry import Entry
 from relay.http import AllowedHosts, Answer, Session
-from relay.ledger import Entry, Ledger
+from relay.ledger import Ledger
 from relay.message import Job, seconds_of
 from relay.outward import Outward
 from relay.queues import Queue

@@ -10,10 +10,10 @@ import pytest
 from relay import channel
 from relay.channel import Rest
 from relay.deadline import Deadline
+from relay.entry import Raised, key
 from relay.errors import BadAnswer, Reason, SendError
 from relay.followup import LOOK_FOR_SECONDS
 from relay.http import Session
-from relay.ledger import Raised, key
 from relay.outward import Outward
 from relay.pages import MAX_PAGES, Page, Pages
 from sandbox.server import Box
@@ -373,7 +373,7 @@ def live_with(box: Box, account: Aws, auth: dict[str, str], **policy: Any) -> Li
 
 def raised(live: Live) -> tuple[Raised, ...]:
     """What the ledger says of the signals of the incident."""
-    return live.delivery.guard.ledger.read(key("noc", (), "i1")).raised
+    return live.delivery.ledger.read(key("noc", (), "i1")).raised
 
 
 class TestFollowup:

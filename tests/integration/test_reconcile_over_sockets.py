@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from relay.comparison import QUEUED_SECONDS, SETTLES_SECONDS
-from relay.ledger import Entry, key
+from relay.entry import Entry, key
 from relay.message import Job
 from relay.reconcile import OVERLAP_SECONDS
 from sandbox.server import Box, running
@@ -84,7 +84,7 @@ def kept(live: Live) -> list[Job]:
 
 
 def entry(live: Live, name: str = "i1") -> Entry:
-    return live.delivery.guard.ledger.read(key("noc", (), name))
+    return live.delivery.ledger.read(key("noc", (), name))
 
 
 def transitions(live: Live) -> list[str]:

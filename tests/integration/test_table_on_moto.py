@@ -9,9 +9,11 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from relay.actions import Wait
+from relay.entry import Entry, Slot, key
 from relay.errors import LedgerError, Reason
-from relay.ledger import Entry, Ledger, key
-from relay.pace import Closed, Pace, Rule, Slot, Ticket
+from relay.ledger import Ledger
+from relay.pace import Pace, Rule, Ticket
 from relay.table import KEPT_SECONDS, Table
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
@@ -138,18 +140,18 @@ def test_an_incidents_life_is_the_same_on_both(moto: Table) -> None:
 
 
 def test_a_line_at_a_gate_and_its_circuit_are_the_same_on_both(moto: Table) -> None:
-    def drained(table: Table) -> list[Ticket | Closed]:
+    def drained(table: Table) -> list[Ticket | Wait]:
         clock, chance = Clock(), random.Random(7)
         pace, rules = Pace(table, clock, chance.random), [Rule("gate/noc", 5), Rule("gate/noc/people", 4)]
         waiting: list[tuple[float, bool, Slot | None]] = [(clock.now, number % 3 == 0, None) for number in range(14)]
-        got: list[Ticket | Closed] = []
+        got: list[Ticket | Wait] = []
         while waiting:
             waiting.sort(key=lambda each: each[0])
             moment, urgent, slot = waiting.pop(0)
             clock.now = max(clock.now, moment)
             answer = pace.enter(rules, urgent=urgent, slot=slot)
             got.append(answer)
-            if isinstance(answer, Closed):
+            if isinstance(answer, Wait):
                 waiting.append((answer.until, urgent, answer.slot))
             else:
                 sent = sum(isinstance(each, Ticket) for each in got)
@@ -158,4 +160,4 @@ def test_a_line_at_a_gate_and_its_circuit_are_the_same_on_both(moto: Table) -> N
 
     ours = drained(fake())
     assert ours == drained(moto)
-    assert {each.reason for each in ours if isinstance(each, Closed)} == {"paced", "circuit_open"}
+    assert {each.reason for each in ours if isinstance(each, Wait)} == {"paced", "circuit_open"}

@@ -25,7 +25,7 @@ GATE_BYTES = 480
 
 @dataclass
 class Capacity:
-    """Counts what processes cost, and judges a schedule that has ended. `shares`: how many BigPanda sends."""
+    """Counts what processes cost, and judges a schedule that has ended. `shares`: how many BigPanda may send."""
 
     dynamodb: SimulatedDynamoDb
     retries: SimulatedSqs

@@ -2,8 +2,8 @@
 
 import json
 import re
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -15,6 +15,7 @@ from tests.simulation.services import Edge
 
 # However many are asked for.
 A_PAGE = 2
+MOST_A_SECOND = 12
 _NOTE = re.compile(r"answer-\d+")
 
 
@@ -23,7 +24,8 @@ class Console(Session):
     """BigPanda's API; it fails as the weather is.
 
     `incidents` gives those that there are, as they are now; `shown` is called with one that was asked for by its id,
-    `commented` with one that a comment was written on. `written` counts how often an answer was.
+    `commented` with one that a comment was written on. `written` counts how often an answer was; `asked` has the times
+    of all requests by endpoint.
     """
 
     edge: Edge
@@ -32,6 +34,17 @@ class Console(Session):
     commented: Callable[[str], object]
     texts: list[str] = field(default_factory=list)
     written: Counter[str] = field(default_factory=Counter)
+    asked: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    def crowded(self) -> Iterator[str]:
+        """Yield what was asked too often: BigPanda allows five calls of an endpoint in a second.
+
+        Functions count by seconds of clocks that differ, and a request takes a moment to arrive.
+        """
+        for endpoint, times in self.asked.items():
+            for first, last in zip(sorted(times), sorted(times)[MOST_A_SECOND:], strict=False):
+                if last - first < 1:
+                    yield f"capacity: {MOST_A_SECOND + 1} calls of BigPanda's {endpoint} within {last - first:.2f} s"
 
     def call(
         self,
@@ -49,6 +62,7 @@ class Console(Session):
         if world.now > began + seconds:
             raise requests.ConnectTimeout("too late to be sent")
         fault = self.edge.fault()
+        self.asked[_endpoint(url)].append(world.now)
         if method == "POST" and fault in {None, "timeout did it"}:
             self._write(json.loads(body or b"{}")["comment"])
             self.commented(urlsplit(url).path.split("/")[-2])
@@ -77,6 +91,12 @@ class Console(Session):
         self.texts.append(text)
         self.written.update(_NOTE.findall(text))
         self.edge.world.say(f"bigpanda: {text}")
+
+
+def _endpoint(url: str) -> str:
+    """The part of BigPanda's API that has a limit of its own."""
+    last = urlsplit(url).path.rpartition("/")[2]
+    return last if last in {"comments", "activities", "incidents"} else "others"
 
 
 def _folder(incident: Mapping[str, Any]) -> str:

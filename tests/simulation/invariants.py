@@ -209,7 +209,12 @@ class Invariants:
             any(queue.vanishing for queue in self.queues),
             self.renewed_at,
         )
-        for problem in (*conduct.problems(), *promptness.problems(), *self.capacity.at_the_end()):
+        for problem in (
+            *conduct.problems(),
+            *promptness.problems(),
+            *self.capacity.at_the_end(),
+            *self.console.crowded(),
+        ):
             self._problem(problem)
 
     def _untrusted(self) -> set[str]:

@@ -22,13 +22,13 @@ from relay.comparison import Comparison
 from relay.dead_letters import DeadLetters
 from relay.deadline import Deadline
 from relay.delivery import Delivery
+from relay.entry import key
 from relay.fallback import Fallback
 from relay.followup import Followup
-from relay.guard import Guard
 from relay.http import AllowedHosts
 from relay.inbound import Request
 from relay.keeping import Keeper
-from relay.ledger import Ledger, key
+from relay.ledger import Ledger
 from relay.listing import Lister
 from relay.message import timestamp
 from relay.outward import Outward
@@ -58,7 +58,6 @@ from tests.simulation.invariants import Invariants
 from tests.simulation.phones import NEW_KEY, OLD_KEY, Phones
 from tests.simulation.services import Edge, Message, SimulatedDynamoDb, SimulatedSecrets, SimulatedSns, SimulatedSqs
 from tests.simulation.story import NOC, STORM_SECONDS, Post, Said, SharedState, Story, entry_name, tell
-from tests.simulation.switches import CUTS_CHAINS
 from tests.simulation.weather import Weather
 from tests.simulation.world import Process, World, WorldDeadline
 
@@ -73,6 +72,8 @@ VISIBILITY_SECONDS, RECEIVES = 180.0, 20
 PASTED_SECONDS = 3.0
 # AWS stops a function that sends to the queue that invokes it after so many messages of one chain.
 LONGEST_CHAIN = 16
+# The template sets `RecursiveLoop: Allow`, so AWS stops no chain.
+CUTS_CHAINS = False
 # Workers of each queue at once, as the template has it by default.
 WORKERS = 5
 # What Lambda lets them run for.
@@ -145,7 +146,7 @@ class Simulation:
             self.phones,
             (self.retries, self.chores),
             self.dead_letters,
-            Capacity(self.dynamodb, self.retries, weather, len(story.posts)),
+            Capacity(self.dynamodb, self.retries, weather, len(story.posts) + len(story.answers)),
             self.sns,
             weather,
             bool(story.operations),
@@ -262,13 +263,13 @@ class Simulation:
         sender = Sender(channels, XMatters(Outward(self.phones, clock=clock)), world.wait, chance)
         delivery = Delivery(
             sender,
-            Guard(Ledger(table), Pace(table, clock, chance)),
+            Ledger(table),
+            Pace(table, clock, chance),
             keeper,
             clock,
-            world.wait,
             lambda: f"sender-{next(self._names)}",
         )
-        followup = Followup(Pages(Outward(self.phones, clock=clock)), delivery.guard, clock)
+        followup = Followup(Pages(Outward(self.phones, clock=clock)), delivery.ledger, clock)
         turns, sources = Turns(table, clock, world.wait), Sources(table, clock)
         bigpanda = BigPanda(Outward(self.console, clock=clock))
         writeback = Writeback(bigpanda, turns, sources, table, Ledger(table), clock)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from tests.simulation.switches import VANISHES
 from tests.simulation.weather import FAULTS, Spell
 
 STORM_SECONDS = 700.0
@@ -266,7 +265,28 @@ def tell(seed: int) -> Story:
     story = _with_a_ceiling(Random(f"ceiling of {seed}"), story)
     inbound = Random(f"inbound token of {seed}")
     story = replace(story, token_changes_at=inbound.uniform(5, 300) if inbound.random() < 0.15 else None)
+    story = _with_a_chorus(Random(f"chorus of {seed}"), story)
+    if (calm := Random(f"calm of {seed}")).random() < 0.08:
+        return _calmed(calm, story)
     return replace(story, vanishing=_vanishing(Random(f"vanishing of {seed}"), story))
+
+
+def _calmed(random: Random, story: Story) -> Story:
+    """Let nothing fail but xMatters' triggers, if anything; the relay asks what became of its signals."""
+    spells = [spell for spell in story.spells if spell.service.startswith("xmatters") and random.random() < 0.5]
+    return replace(story, spells=spells, crashes=0.0, operations=[], ceiling=None, has_rest=True)
+
+
+def _with_a_chorus(random: Random, story: Story) -> Story:
+    """Let many people answer at the same moment, so that BigPanda would be asked too often."""
+    if not story.answers or random.random() > 0.08:
+        return story
+    at, first = random.uniform(10, 400), len(story.answers)
+    incidents = sorted({said.incident for said in story.answers})
+    chorus = [
+        Said(at + random.uniform(0, 0.5), first + number, random.choice(incidents), "Not me", 1) for number in range(24)
+    ]
+    return replace(story, answers=[*story.answers, *chorus])
 
 
 def _with_url_recipients(random: Random, story: Story) -> Story:
@@ -316,7 +336,7 @@ def _vanishing(random: Random, story: Story) -> float:
         and story.ceiling is None
         and not any(spell.service in {"dynamodb", "secrets"} for spell in story.spells)
     )
-    return random.choice([0.05, 0.3, 1.0]) if random.random() < 0.5 and is_steady and VANISHES else 0.0
+    return random.choice([0.05, 0.3, 1.0]) if random.random() < 0.5 and is_steady else 0.0
 
 
 def _with_a_ceiling(random: Random, story: Story) -> Story:

@@ -11,7 +11,7 @@ NOTHING_IS_SENT = Mutation(
     "the worker sends nothing",
     "worker",
     "hold = self._hold(job, channel.policy)",
-    "hold = Closed(Reason.PACED, self.clock() + 600)",
+    "hold = Wait(Reason.PACED, self.clock() + 600)",
     seed=1,
 )
 HARMLESS = Mutation("a number with one more digit", "worker", "JOB_SECONDS = 15.0", "JOB_SECONDS = 15.00", seed=1)

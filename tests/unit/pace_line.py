@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any
 
+from relay.actions import Wait
+from relay.entry import Slot
 from relay.errors import Reason
-from relay.pace import Closed, Pace, Rule, Slot, Ticket
+from relay.pace import Pace, Rule, Ticket
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
 from tests.unit.states import NOW
@@ -47,7 +49,7 @@ class Line:
         self._coming: list[tuple[float, int, Asker, Slot | None]] = []
         self._count = 0
 
-    def ask(self, *, urgent: bool = False, slot: Slot | None = None) -> Ticket | Closed:
+    def ask(self, *, urgent: bool = False, slot: Slot | None = None) -> Ticket | Wait:
         """Ask now; that takes some milliseconds."""
         self.clock.now += 0.002
         answer = self.pace.enter(self.rules, urgent=urgent, slot=slot)
@@ -61,10 +63,10 @@ class Line:
         assert isinstance(answer, Ticket)
         return answer
 
-    def closed(self, **how: Any) -> Closed:
+    def closed(self, **how: Any) -> Wait:
         """Ask now, and get none."""
         answer = self.ask(**how)
-        assert isinstance(answer, Closed)
+        assert isinstance(answer, Wait)
         return answer
 
     def fill(self) -> None:

@@ -3,7 +3,7 @@
 from copy import replace
 from typing import Any
 
-from relay.ledger import Entry, Lease
+from relay.entry import Entry, Lease
 from relay.transition import State
 from tests import samples
 

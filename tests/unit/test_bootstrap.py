@@ -43,7 +43,7 @@ def test_so_do_those_of_the_workers(build: Callable[[dict[str, str]], Worker]) -
     worker = build(ENVIRONMENT)
     assert worker.channels is worker.delivery.sender.channels
     assert worker.keeper is worker.delivery.keeper
-    assert worker.delivery.guard.ledger.table is worker.delivery.guard.pace.table
+    assert worker.delivery.ledger.table is worker.delivery.pace.table
 
 
 def test_parts_of_the_sweeper_fit_together_without_a_call_to_aws() -> None:

@@ -6,14 +6,14 @@ import random
 import pytest
 import requests
 
-from relay.delivery import KEEP_SECONDS, OVERDUE_SECONDS
+from relay.debts import KEEP_SECONDS, OVERDUE_SECONDS
+from relay.entry import LEASE_SECONDS, Raised, key
 from relay.errors import Reason
 from relay.http import Answer
-from relay.keeping import delivery_id
-from relay.ledger import LEASE_SECONDS, Raised, key
 from relay.message import Job
 from relay.outcome import Outcome
 from relay.rows import Row
+from relay.task import delivery_id
 from tests import samples
 from tests.fakes import Call, FakeSecrets, Meddled, room, table_down
 
@@ -64,7 +64,7 @@ class TestDelivered:
         assert (entry.announced.version, entry.announced.is_critical) == ((1_800_000_000, 1_800_000_000), True)
         assert (entry.lease, entry.owed_since, entry.dead_lettered) == (None, None, None)
         assert entry.signals == (relay.clock.now,)
-        assert entry.raised == (Raised("r7", relay.clock.now, is_open=True),)
+        assert entry.raised == (Raised("r7", relay.clock.now, is_open=True, is_critical=True),)
 
     def test_it_is_kept_before_it_is_sent_until_its_sender_must_be_done(self) -> None:
         on_queue: list[Job] = []

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import requests
 
-from relay.delivery import KEEP_SECONDS
+from relay.debts import KEEP_SECONDS
 from relay.errors import HANDLING, QueueError, Reason
 from relay.keeping import MAX_LOGGED_CHARACTERS
 from relay.message import Job

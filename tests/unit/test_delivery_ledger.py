@@ -7,14 +7,16 @@ from typing import Any
 import pytest
 
 from relay import incident
-from relay.delivery import MAX_ROUNDS, UNGUARDED_AFTER_SECONDS, UNGUARDED_WAIT_SECONDS
-from relay.errors import Reason
-from relay.guard import LEDGER_SECONDS
+from relay.actions import Wait
+from relay.degraded import UNGUARDED_AFTER_SECONDS, UNGUARDED_WAIT_SECONDS
+from relay.delivery import MAX_ROUNDS
+from relay.entry import LEASE_SECONDS, key
+from relay.errors import QueueError, Reason
 from relay.http import Answer
-from relay.ledger import LEASE_SECONDS, key
+from relay.ledger import LEDGER_SECONDS
 from relay.message import Job, timestamp
 from relay.outcome import Outcome, Result
-from relay.pace import Closed, Gate
+from relay.pace import Gate
 from tests import samples
 from tests.fake_dynamodb import condition_failed
 from tests.fakes import Call, Meddled, Relay, Step, room, table_down
@@ -37,7 +39,7 @@ def next_write(table: Meddled) -> tuple[str, int]:
     return "update_item", table.calls.count("update_item")
 
 
-def resumed(relay: Relay, job: Job, *, hold: Closed | None = None) -> Result:
+def resumed(relay: Relay, job: Job, *, hold: Wait | None = None) -> Result:
     """What becomes of a job that woke up."""
     return relay.delivery.resume(
         job, incident.parse(job.body), relay.channels.get("noc"), relay.deadline(15), hold=hold
@@ -62,15 +64,37 @@ class TestAnotherSender:
         [result] = results
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.IN_FLIGHT, "retry")
         assert result.until == relay.clock.now + LEASE_SECONDS + 1
-        _, waiting = relay.retries.jobs()
+        _, waiting, _ = relay.retries.jobs()
         assert (waiting.reason, waiting.not_before) == ("in_flight", "2027-01-15T08:00:16.000Z")
-        assert relay.retries.delays() == [36, 16]
         # Its state is kept now, and owed still, though an older one was announced.
         entry = relay.entry()
         assert entry.kept
         assert (entry.kept.version, entry.owed_since) == ((LATER, LATER), relay.clock.now)
         relay.wake()
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
+
+    def test_the_sender_wakes_the_share_that_met_its_lease(self) -> None:
+        def meets(_: Call) -> Answer:
+            relay.share(changedOn=LATER, status="warning")
+            return samples.accepted()
+
+        relay = room(meets, samples.accepted())
+        relay.share()
+        [_, waiting, woken] = relay.retries.jobs()
+        assert relay.retries.delays() == [36, 16, 0]
+        assert (woken.delivery_id, woken.spare, waiting.spare) == (waiting.delivery_id, True, False)
+        relay.retries.messages = relay.retries.messages[2:]
+        relay.wake(1)
+        assert (len(relay.session.calls), relay.retries.messages) == (2, [])
+
+    def test_a_sender_that_failed_wakes_nobody(self) -> None:
+        def meets(_: Call) -> Answer:
+            relay.share(changedOn=LATER, status="warning")
+            return samples.refused(400)
+
+        relay = room(meets, samples.accepted())
+        relay.share()
+        assert [job.spare for job in relay.retries.jobs()] == [False, False]
 
     def test_a_sender_that_is_gone_may_have_rung(self) -> None:
         relay = room(dies, samples.accepted())
@@ -222,6 +246,41 @@ class TestLedgerDown:
         result = relay.share()
         assert (result.attempts, result.unguarded, relay.entry().asked) == (3, "the pace could not be asked", 3)
 
+    def test_at_the_pace_what_is_not_critical_waits_on_the_queue(self) -> None:
+        relay, table = meddled()
+        table.before["update_item", 0] = table_down
+        result = relay.share(status="warning")
+        assert (result.outcome, result.queue, result.reason) == (Outcome.QUEUED, "retry", Reason.INTERNAL)
+        assert result.unguarded == "DynamoDB refused: InternalServerError"
+        relay.wake(UNGUARDED_WAIT_SECONDS)
+        assert (len(relay.session.calls), relay.entry().announced is None) == (1, False)
+
+    def test_what_is_not_critical_waits_for_the_ledger(self) -> None:
+        relay = room()
+        relay.dynamodb.failure = _down()
+        result = relay.share(status="warning")
+        assert (result.outcome, result.queue, relay.retries.delays()) == (Outcome.QUEUED, "retry", [30])
+        assert relay.session.calls == []
+        for _ in range(4):
+            relay.wake(UNGUARDED_WAIT_SECONDS)
+        assert len(relay.session.calls) == 1
+
+    def test_what_is_not_critical_is_sent_if_no_queue_takes_it(self) -> None:
+        relay = room()
+        relay.dynamodb.failure = _down()
+        relay.retries.failure = QueueError("SQS refused the message: AccessDenied")
+        assert relay.share(status="warning").outcome == Outcome.DELIVERED
+
+    def test_criticals_of_one_incident_ring_once_in_two_minutes(self) -> None:
+        relay = room()
+        relay.dynamodb.failure = _down()
+        outcomes = []
+        for number in range(3):
+            outcomes.append(relay.share(changedOn=LATER + number).outcome)
+            relay.clock.now += 61
+        assert outcomes == [Outcome.DELIVERED, Outcome.QUEUED, Outcome.DELIVERED]
+        assert relay.share(id="i2").outcome == Outcome.DELIVERED
+
     def test_one_that_hangs_is_as_good_as_down(self) -> None:
         relay, table = meddled()
         let_go = threading.Event()
@@ -239,14 +298,14 @@ class TestLedgerDown:
         assert result.unguarded
         assert len(relay.retries.messages) == 1
 
-    def test_a_job_is_sent_after_five_minutes_although_the_ledger_can_still_be_read(self) -> None:
+    def test_a_job_is_sent_after_two_minutes_although_the_ledger_can_still_be_read(self) -> None:
         relay = room(DOWN, DOWN, DOWN, samples.accepted())
         relay.share()
         relay.dynamodb.refuses_writes = True
-        for _ in range(10):
+        for _ in range(4):
             relay.wake(30)
         assert len(relay.session.calls) == 3
-        assert relay.recorder.metrics()["unguarded"] >= 10
+        assert relay.recorder.metrics()["unguarded"] >= 4
         for _ in range(3):
             relay.wake(30)
         assert len(relay.session.calls) == 4
@@ -255,13 +314,13 @@ class TestLedgerDown:
         relay = room(DOWN)
         relay.share()
         relay.dynamodb.refuses_writes = True
-        for _ in range(9):
+        for _ in range(3):
             relay.wake(30)
         relay.dynamodb.refuses_writes = False
         relay.wake(30)
         calls = len(relay.session.calls)
         relay.dynamodb.refuses_writes = True
-        for _ in range(9):
+        for _ in range(3):
             relay.wake(30)
         assert len(relay.session.calls) == calls
 
@@ -373,7 +432,7 @@ class TestJobsWhileTheLedgerIsDown:
     def test_so_does_each_copy_of_them(self) -> None:
         relay = self.down()
         relay.retries.queue().send(self.job(relay, 0, recipients=()))
-        for _ in range(10):
+        for _ in range(4):
             relay.wake(UNGUARDED_WAIT_SECONDS)
             assert relay.session.calls == []
         relay.wake(UNGUARDED_WAIT_SECONDS)
@@ -396,7 +455,7 @@ class TestJobsWhileTheLedgerIsDown:
     def test_nor_one_that_its_own_times_hold(self, reason: Reason, seconds: float) -> None:
         relay = self.down()
         until = relay.clock.now + seconds
-        result = resumed(relay, self.job(relay, 86_400, ledger_down_since=LONG_AGO), hold=Closed(reason, until))
+        result = resumed(relay, self.job(relay, 86_400, ledger_down_since=LONG_AGO), hold=Wait(reason, until))
         assert (result.outcome, result.queue, relay.session.calls) == (Outcome.QUEUED, "retry", [])
         assert result.until == max(until, relay.clock.now + UNGUARDED_WAIT_SECONDS)
 

@@ -55,14 +55,7 @@ class TestResume:
         assert resumed(relay, newer).outcome == Outcome.UNCHANGED
         assert len(relay.session.calls) == 1
 
-    def test_its_turn_is_waited_for_where_it_is_near(self) -> None:
-        relay = room(policy={"max_per_minute": 1})
-        relay.share(id="i9")
-        relay.clock.now += 57
-        result = resumed(relay, samples.job())
-        assert (result.outcome, 3 < sum(relay.clock.slept) < 5) == (Outcome.DELIVERED, True)
-
-    def test_and_else_set_aside_for_it(self) -> None:
+    def test_its_turn_is_set_aside_for_it(self) -> None:
         relay = room(policy={"max_per_minute": 1})
         relay.share(id="i9")
         relay.clock.now += 30
@@ -71,4 +64,3 @@ class TestResume:
         slot = relay.entry(recipients=("Network Operations",)).slot
         assert slot
         assert (slot.at, slot.urgent) == (result.until, True)
-        assert relay.clock.slept == []

@@ -5,10 +5,10 @@ import json
 import pytest
 import requests
 
+from relay.decision import FLOOD_SECONDS
 from relay.errors import Reason
 from relay.http import Answer
 from relay.outcome import Outcome
-from relay.owed import FLOOD_SECONDS
 from tests import samples
 from tests.fakes import room
 
@@ -80,31 +80,18 @@ class TestTurns:
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.PACED, "retry")
         assert len(relay.session.calls) == 2
         assert relay.entry("i2").owed_since == relay.clock.now
-        assert (relay.retries.delays(), relay.retries.jobs()[2].attempts) == ([36, 36, 36], 0)
+        assert (relay.retries.delays(), relay.retries.jobs()[2].attempts) == ([36, 36, 59], 0)
 
-    def test_it_wakes_when_its_turn_comes_if_that_is_soon(self) -> None:
+    def test_it_wakes_when_its_turn_comes(self) -> None:
         relay = room(policy={"max_per_minute": 1})
         relay.share(id="i1")
         relay.clock.now += 59.5
         assert relay.share(id="i2").reason == Reason.PACED
-        [first, kept, again] = relay.retries.delays()
-        assert (first, kept) == (36, 36)
+        [first, again] = relay.retries.delays()
+        assert first == 36
         assert again <= 3
         relay.wake(again)
         assert [json.loads(call.body)["incident"]["id"] for call in relay.session.calls] == ["i1", "i2"]
-        # The other job of the same share finds nothing to do.
-        relay.wake(36)
-        assert (len(relay.session.calls), relay.retries.messages) == (2, [])
-
-    def test_the_job_for_its_turn_is_spare_and_goes_when_its_try_fails(self) -> None:
-        relay = room(samples.accepted(), requests.ReadTimeout(), policy={"max_per_minute": 1})
-        relay.share(id="i1")
-        relay.clock.now += 59.5
-        relay.share(id="i2")
-        assert [job.spare for job in relay.retries.jobs()] == [False, False, True]
-        relay.wake(3)
-        assert len(relay.session.calls) == 2
-        assert [job.spare for job in relay.retries.jobs() if job.incident_id == "i2"] == [False]
 
     def test_what_may_have_rung_just_now_is_not_tried_by_another_job_either(self) -> None:
         relay = room(requests.ReadTimeout(), samples.accepted())

@@ -8,9 +8,9 @@ import pytest
 import requests
 from botocore.exceptions import EndpointConnectionError
 
+from relay.entry import Entry, key
 from relay.followup import LOOK_FOR_SECONDS
 from relay.http import Answer
-from relay.ledger import Entry, key
 from relay.outcome import Outcome
 from relay.pages import MAX_PAGES
 from relay.worker import FOLLOWUP_SECONDS
@@ -35,6 +35,8 @@ class Tenant:
     def __init__(self) -> None:
         self.after = 0.0
         self.makes_pages = True
+        # Request ids of signals that no page comes of.
+        self.hidden: set[str] = set()
         self.signals: list[float] = []
         self.ended: list[str] = []
         self.asked: list[str] = []
@@ -53,7 +55,9 @@ class Tenant:
         [request_id] = parse_qs(urlsplit(call.url).query)["requestId"]
         self.asked.append(request_id)
         number = int(request_id[1:])
-        is_there = self.makes_pages and self.now() >= self.signals[number - 1] + self.after
+        is_there = (
+            self.makes_pages and request_id not in self.hidden and self.now() >= self.signals[number - 1] + self.after
+        )
         status = "TERMINATED" if f"page-{number}" in self.ended else "ACTIVE"
         page = {"id": f"page-{number}", "eventId": f"40800{number}", "status": status}
         return Answer(200, {}, json.dumps({"data": [page] if is_there else []}).encode())
@@ -138,6 +142,37 @@ class TestConfirm:
         relay.drain()
         relay.sweep()
         assert (relay.sns.published, relay.recorder.metrics()["unconfirmed"]) == ([], 1)
+
+    def test_it_is_notified_of_a_critical_though_the_job_of_an_earlier_warning_looks_for_its_page(
+        self, tenant: Tenant
+    ) -> None:
+        tenant.makes_pages = False
+        relay = room(tenant)
+        relay.share(status="warning")
+        warning = relay.retries.messages
+        relay.share(changedOn=LATER)
+        relay.retries.messages = warning
+        relay.drain()
+        for _ in range(3):
+            relay.sweep()
+        [message] = relay.sns.published
+        assert "made no page of it" in message["Message"]
+
+    def test_it_is_not_notified_if_a_later_signal_has_a_page(self, tenant: Tenant) -> None:
+        tenant.makes_pages = False
+        relay = room(tenant)
+        relay.share()
+        relay.clock.now += 100
+        tenant.makes_pages = True
+        tenant.after = 0.0
+        tenant.hidden = {"r1"}
+        relay.share(changedOn=LATER, alerts=[{"id": "a1"}], status="warning")
+        relay.share(changedOn=LATER + 1)
+        relay.drain()
+        for _ in range(3):
+            relay.sweep()
+        assert pages(relay)[0][3], "the first page is lost"
+        assert relay.sns.published == []
 
     def test_a_resolve_need_not_make_a_page(self, tenant: Tenant) -> None:
         relay = room(tenant)

@@ -15,14 +15,13 @@ from relay.keeping import (
     SURELY_FITS_BYTES,
     SURELY_STORED_BYTES,
     Keeper,
-    delivery_id,
     fitting,
     last_copy,
-    new_job,
     storable,
 )
 from relay.message import Job, fits
 from relay.queues import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES
+from relay.task import delivery_id, new_job
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock, FakeSqs

@@ -8,19 +8,10 @@ from botocore.exceptions import EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.decision import Standing, judge_share
+from relay.entry import MAX_RAISED, MAX_SEEN, MAX_SIGNALS, Entry, Lease, Raised, Slot, key
 from relay.errors import LedgerError
-from relay.ledger import (
-    MAX_RAISED,
-    MAX_SEEN,
-    MAX_SIGNALS,
-    Entry,
-    Lease,
-    Ledger,
-    Raised,
-    key,
-)
-from relay.owed import Standing, judge_share
-from relay.pace import Slot
+from relay.ledger import Ledger
 from relay.rows import Row, shard, stored_key
 from relay.transition import MAX_ALERTS, PRESETS, State
 from tests.fake_dynamodb import MAX_ITEM_BYTES, MAX_KEY_BYTES, FakeDynamoDb, size
@@ -89,6 +80,11 @@ class TestSeen:
         assert entry.seen[-1] == state(alerts=[{"id": MAX_SEEN + 4}]).digest
 
 
+def raised(request_id: str) -> Raised:
+    """The signal of a critical state that was claimed now."""
+    return Raised(request_id, NOW, is_open=True, is_critical=True)
+
+
 class TestUnchanged:
     def test_nothing_is_owed_any_more(self) -> None:
         entry = replace(Entry().keeping(state(), slot=Slot(NOW, urgent=True)), told=True)
@@ -98,7 +94,7 @@ class TestUnchanged:
     def test_what_was_announced_and_when_it_rang_stays(self) -> None:
         before = announced(state())
         after = before.unchanged(state(5))
-        assert (after.announced, after.signals, after.raised) == (state(), (NOW,), (Raised("r1", NOW, is_open=True),))
+        assert (after.announced, after.signals, after.raised) == (state(), (NOW,), (raised("r1"),))
 
 
 class TestNotedLate:
@@ -168,7 +164,7 @@ class TestAccepted:
             seen=(mine.state.digest,),
             announced=mine.state,
             signals=(NOW,),
-            raised=(Raised("r1", NOW, True),),
+            raised=(raised("r1"),),
         )
 
     def test_tries_that_may_have_rung_are_signals_too(self) -> None:

@@ -8,19 +8,10 @@ from botocore.exceptions import EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.actions import Wait
+from relay.entry import Slot
 from relay.errors import LedgerError, Reason
-from relay.pace import (
-    GRACE_SECONDS,
-    HORIZON_SECONDS,
-    KNOWN_SECONDS,
-    MAX_STALE,
-    WINDOW_SECONDS,
-    Closed,
-    Gate,
-    Rule,
-    Slot,
-    Ticket,
-)
+from relay.pace import GRACE_SECONDS, HORIZON_SECONDS, KNOWN_SECONDS, MAX_STALE, WINDOW_SECONDS, Gate, Rule, Ticket
 from tests.fake_dynamodb import FakeDynamoDb, size
 from tests.fakes import Clock
 from tests.unit.pace_line import GATE, Line
@@ -169,7 +160,7 @@ class TestEnter:
         for _ in range(20):
             assert isinstance(line.pace.enter(line.rules, urgent=False), Ticket)
         assert line.clock.now == NOW
-        assert isinstance(line.pace.enter(line.rules, urgent=False), Closed)
+        assert isinstance(line.pace.enter(line.rules, urgent=False), Wait)
 
     def test_two_functions_that_set_a_moment_aside_at_once_get_two(self) -> None:
         line = Line(limit=1)
@@ -188,7 +179,7 @@ class TestEnter:
 
         slow: Any = Slow()
         answer = replace(line.pace, table=slow).enter(line.rules, urgent=False)
-        assert isinstance(answer, Closed)
+        assert isinstance(answer, Wait)
         assert answer.until == pytest.approx(moments[0] + WINDOW_SECONDS)
 
     def test_what_was_taken_is_in_the_ticket_by_its_gate(self) -> None:

@@ -3,8 +3,9 @@ from typing import Any
 
 import pytest
 
+from relay.actions import Wait
 from relay.errors import HANDLING, Reason
-from relay.pace import OPEN_SECONDS, PROBE_SECONDS, SPREAD_SECONDS, Closed, Gate, Rule, Ticket
+from relay.pace import OPEN_SECONDS, PROBE_SECONDS, SPREAD_SECONDS, Gate, Rule, Ticket
 from tests.unit.pace_line import Line, moments, storm
 from tests.unit.states import NOW
 
@@ -78,7 +79,7 @@ class TestCircuit:
         assert closed.until >= line.clock.now + PROBE_SECONDS
 
     def test_of_two_that_try_at_once_one_may(self) -> None:
-        line, others = broken(), list[Ticket | Closed]()
+        line, others = broken(), list[Ticket | Wait]()
         line.clock.now += OPEN_SECONDS
         table = line.pace.table
 
@@ -94,7 +95,7 @@ class TestCircuit:
         slow: Any = Slow()
         answer = replace(line.pace, table=slow).enter(line.rules, urgent=True)
         assert isinstance(others[0], Ticket)
-        assert isinstance(answer, Closed)
+        assert isinstance(answer, Wait)
         assert answer.reason == Reason.CIRCUIT_OPEN
         assert SPREAD_SECONDS <= answer.until - line.clock.now <= 2 * SPREAD_SECONDS
         assert Gate.of(line.numbers()).counted(line.clock.now) == 6

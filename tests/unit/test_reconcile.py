@@ -9,9 +9,9 @@ import requests
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from relay.comparison import FORGOTTEN_SECONDS, QUEUED_SECONDS, SETTLES_SECONDS
+from relay.entry import key
 from relay.errors import ChannelUnreadable
 from relay.http import Answer
-from relay.ledger import key
 from relay.listing import MAX_PAGES
 from relay.outcome import Outcome
 from relay.reconcile import OVERLAP_SECONDS, PIECE_SECONDS

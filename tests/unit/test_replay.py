@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.dead_letters import Held, Run
-from relay.ledger import Entry, Lease, Ledger, key
+from relay.entry import Entry, Lease, key
+from relay.ledger import Ledger
 from relay.message import Job, timestamp
 from relay.replay import (
     MAX_FAILED_POLLS,

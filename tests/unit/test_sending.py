@@ -5,9 +5,11 @@ import pytest
 import requests
 
 from relay.deadline import Deadline
+from relay.decision import MAX_TRIES
 from relay.errors import ChannelUnreadable, Reason
 from relay.http import Answer
-from relay.sending import FIRST_WAIT_SECONDS, MAX_TRIES, SHORTEST_TRY_SECONDS, Sent
+from relay.outcome import Sent
+from relay.sending import FIRST_WAIT_SECONDS, SHORTEST_TRY_SECONDS
 from relay.xmatters import Signal
 from tests import samples
 from tests.fakes import Call, FakeSecrets, FakeSession, Relay, Step

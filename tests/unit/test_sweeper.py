@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from relay.debts import OVERAGE_SECONDS
+from relay.entry import key
 from relay.errors import QueueError
-from relay.ledger import key
 from relay.message import timestamp
 from relay.rows import shard
 from relay.sweeper import BACKLOG, HEALED_SECONDS, INVOKED_SECONDS, MAX_BEGUN, SICK_SECONDS
 from relay.sweeper_run import LEASE_SECONDS
+from relay.task import PAST_AGE_SECONDS
 from tests import samples
 from tests.fakes import Call, Clock, FakeSecrets, FakeSns, FakeSqs, Meddled, Relay, Step, room, table_down, worked
 from tests.unit.states import lease, state
@@ -406,6 +408,74 @@ class TestPoison:
             relay.retries.messages.clear()
             relay.clock.now += 6
         assert begun(relay) < MAX_BEGUN
+
+
+class TestTooOld:
+    def test_debt_whose_message_vanished_is_dead_lettered_soon_after_its_age_ends(self) -> None:
+        began = Clock().now
+        relay = vanished(DOWN, policy={"max_age_seconds": 100})
+        assert due(relay) == began + 100 + PAST_AGE_SECONDS + OVERAGE_SECONDS
+        sweep_at(relay, due(relay) - 1)
+        assert relay.dead_letters.messages == []
+        sweep_at(relay, due(relay))
+        [job] = relay.dead_letters.jobs()
+        assert (job.reason, job.incident_id, relay.retries.messages) == ("expired", "i1", [])
+        assert len(relay.session.calls) == 3
+        assert relay.recorder.metrics()["dead_lettered"] == 1
+
+    def test_fallback_topic_is_told_of_it_in_the_words_of_its_job(self) -> None:
+        said = {"alerts": [{"id": "a1", "description": "disk of db-1 is full", "status": "critical"}]}
+        policy = {"max_age_seconds": 100, "fallback_after_seconds": 150}
+        relay = vanished(DOWN, shares=(said,), policy=policy)
+        sweep_at(relay, due(relay))
+        assert relay.sns.published == []
+        relay.sweep()
+        relay.sweep()
+        [message] = relay.sns.published
+        assert "disk of db-1 is full" in message["Message"]
+
+    def test_its_leftover_message_finds_it_dead_lettered(self) -> None:
+        relay = room(DOWN, policy={"max_age_seconds": 100})
+        relay.share()
+        messages = relay.retries.messages
+        relay.retries.messages = []
+        sweep_at(relay, due(relay))
+        relay.retries.messages = messages
+        relay.wake()
+        assert (len(relay.dead_letters.messages), relay.retries.messages) == (1, [])
+        assert len(relay.session.calls) == 3
+
+    def test_job_that_the_sweeper_sent_and_that_vanished_too_is_dead_lettered_in_time(self) -> None:
+        began = Clock().now
+        relay = vanished(DOWN, policy={"max_age_seconds": 300})
+        sweep_at(relay, due(relay))
+        assert len(relay.retries.messages) == 1
+        relay.retries.messages.clear()
+        assert due(relay) == began + 300 + OVERAGE_SECONDS
+        sweep_at(relay, due(relay))
+        assert [job.reason for job in relay.dead_letters.jobs()] == ["expired"]
+
+    def test_state_that_is_overtaken_is_left_to_the_newer_one(self) -> None:
+        relay = room(DOWN, policy={"max_age_seconds": 100})
+        relay.share(status="warning")
+        relay.clock.now += 90
+        relay.share(changedOn=LATER)
+        relay.retries.messages.clear()
+        sweep_at(relay, relay.clock.now + 60)
+        assert relay.dead_letters.messages == []
+
+    def test_revived_state_is_as_old_as_its_revival(self) -> None:
+        relay = vanished(DOWN, policy={"max_age_seconds": 100})
+        sweep_at(relay, due(relay))
+        [job] = relay.dead_letters.jobs()
+        worked(relay, job)
+        revived = relay.clock.now
+        relay.retries.messages.clear()
+        assert due(relay) == pytest.approx(revived + 100 + PAST_AGE_SECONDS + OVERAGE_SECONDS, abs=0.01)
+        sweep_at(relay, revived + 90)
+        assert len(relay.dead_letters.messages) == 1
+        sweep_at(relay, due(relay))
+        assert len(relay.dead_letters.messages) == 2
 
 
 class TestLongWaits:

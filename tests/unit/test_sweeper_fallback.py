@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from relay.entry import key
 from relay.errors import ChannelUnreadable
 from relay.followup import LOOK_FOR_SECONDS
-from relay.ledger import key
 from relay.message import timestamp
 from relay.sweeper import NOTIFIED_AGAIN_SECONDS
 from tests import samples

@@ -64,6 +64,13 @@ class TestByCopy:
         relay.retries.failure = TimeoutError("hangs")
         assert woken(relay) == ["m1"]
 
+    def test_job_wakes_when_its_age_ends_though_its_wait_is_longer(self) -> None:
+        relay = room(samples.refused(401), policy={"max_age_seconds": 100})
+        woken(relay)
+        assert relay.retries.delays() == [101]
+        relay.wake(101)
+        assert [job.reason for job in relay.dead_letters.jobs()] == ["expired"]
+
     def test_a_copy_doubled_by_a_crash_is_dropped_by_the_ledger(self) -> None:
         relay = room(DOWN, samples.accepted())
         woken(relay)
@@ -208,7 +215,8 @@ class TestNoTries:
 
         relay = room(meets)
         relay.share()
-        relay.retries.messages.pop(0)
+        # Its own message, the one that waits, and the one by which the sender wakes it.
+        relay.retries.messages = relay.retries.messages[1:2]
         self.unchanged(relay, Reason.IN_FLIGHT, asked=1)
         assert relay.retries.delays() == [16]
 
@@ -232,6 +240,13 @@ class TestExpiry:
         assert len(relay.session.calls) == 1
         assert relay.recorder.metrics()["dead_lettered"] == 1
         assert relay.recorder.metrics()["reason_expired"] == 1
+
+    def test_job_wakes_when_its_age_ends_though_its_wait_is_longer(self) -> None:
+        relay = room(samples.refused(401), policy={"max_age_seconds": 100})
+        woken(relay)
+        assert relay.retries.delays() == [101]
+        relay.wake(101)
+        assert [job.reason for job in relay.dead_letters.jobs()] == ["expired"]
 
     def test_a_copy_doubled_by_a_crash_is_dead_lettered_once(self) -> None:
         relay = room(DOWN)

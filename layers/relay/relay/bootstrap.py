@@ -27,7 +27,6 @@ from relay.config import Config
 from relay.deadline import Deadline
 from relay.delivery import Delivery
 from relay.errors import ConfigError
-from relay.guard import Guard
 from relay.http import AllowedHosts, Session
 from relay.keeping import Keeper
 from relay.ledger import Ledger
@@ -126,7 +125,7 @@ def _worker(environment: Mapping[str, str]) -> "Worker":
     outward = _outward(config)
     delivery = _delivery(channels, keeper, table, outward)
     fallback = Fallback(_sns, config.fallback_topic_arn)
-    followup = Followup(Pages(outward), delivery.guard, time.time)
+    followup = Followup(Pages(outward), delivery.ledger, time.time)
     return Worker(
         delivery,
         followup,
@@ -192,10 +191,10 @@ def _loaded[T](parts: T) -> T:
 def _delivery(channels: ChannelCache, keeper: Keeper, table: Table, outward: Outward) -> Delivery:
     return Delivery(
         sender=Sender(channels, XMatters(outward), time.sleep, random.random),
-        guard=Guard(Ledger(table), Pace(table, time.time, random.random)),
+        ledger=Ledger(table),
+        pace=Pace(table, time.time, random.random),
         keeper=keeper,
         clock=time.time,
-        sleep=time.sleep,
         owner=lambda: uuid.uuid4().hex,
     )
 

@@ -10,14 +10,15 @@ from typing import NamedTuple
 
 from relay.channel import Access, Channel
 from relay.channel_cache import ChannelCache
+from relay.decision import Standing, is_known, judge_change
+from relay.entry import Entry, key
 from relay.errors import LedgerError, UnknownChannel
 from relay.incident import Share
-from relay.keeping import trusted
-from relay.ledger import Entry, Ledger, key
-from relay.owed import Standing, is_known, judge_change
+from relay.ledger import Ledger
 from relay.reconcile_chore import Member
 from relay.reconcile_notes import ChannelNote, Difference, group_name, place_name, short
 from relay.sources import Recipients, Sources
+from relay.task import trusted
 from relay.transition import State
 
 # BigPanda's own webhook has so much time to come, and a ledger that was down to hear of what was sent without it.

@@ -8,19 +8,19 @@ from typing import Any
 MAX_ID_LENGTH = 512
 
 
-class Fields:
-    """The members of an object, by names without regard to case, hyphens and underscores."""
+class Fields(dict[str, Any]):
+    """The members of an object that are not null, by names in lower case without hyphens and underscores."""
 
     def __init__(self, members: Mapping[str, Any]) -> None:
-        self._members: dict[str, Any] = {}
+        super().__init__()
         for name, value in members.items():
             # A spelling that is null must not hide one that is not.
             if value is not None:
-                self._members.setdefault(_plain(name), value)
+                self.setdefault(_plain(name), value)
 
     def first(self, *names: str) -> Any:
-        """The first of the names that is there and not null. Names are in lower case, without hyphens."""
-        return next((self._members[name] for name in names if name in self._members), None)
+        """Return the value of the first of the names that is there; None if none is."""
+        return next((self[name] for name in names if name in self), None)
 
 
 def nested(value: Any, *names: str) -> Any:

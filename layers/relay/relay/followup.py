@@ -6,17 +6,17 @@ pages of ours end when their incident does, or when a newer one takes their plac
 guess.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from copy import replace
 from dataclasses import dataclass
 
 from relay.channel import Channel, Rest
 from relay.deadline import Deadline
+from relay.entry import Entry, Raised
 from relay.errors import LedgerError, Reason, SendError
-from relay.guard import Guard
 from relay.keeping import storable
-from relay.ledger import Entry, Raised
+from relay.ledger import Ledger
 from relay.message import Job
 from relay.outcome import Outcome, Result
 from relay.pages import Pages
@@ -36,7 +36,7 @@ class Followup:
     """Follows signals. `clock` gives epoch seconds."""
 
     pages: Pages
-    guard: Guard
+    ledger: Ledger
     clock: Callable[[], float]
 
     def follow(self, job: Job, channel: Channel, rest: Rest, deadline: Deadline) -> Result:
@@ -45,8 +45,9 @@ class Followup:
         `duplicate` when nothing is left to be done; `queued` when it is too early to tell; `unsafe`, with a reason,
         when xMatters does not say. `unconfirmed` has the request ids of signals that no page came of, each once.
         """
+        ledger = self.ledger.within(deadline)
         try:
-            entry = self.guard.read(entry_of(job), deadline)
+            entry = ledger.read(entry_of(job))
         except LedgerError as error:
             return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail=str(error))
         seen: dict[str, Raised] = {}
@@ -63,24 +64,24 @@ class Followup:
                 seen[raised.request_id] = replace(raised, pages=pages, is_over=True)
         except SendError as error:
             failure = error
-        return self._noted(job, entry, seen, failure, deadline)
+        return self._noted(job, entry, seen, failure, ledger)
 
     def _noted(
-        self, job: Job, entry: Entry, seen: dict[str, Raised], failure: SendError | None, deadline: Deadline
+        self, job: Job, entry: Entry, seen: dict[str, Raised], failure: SendError | None, ledger: Ledger
     ) -> Result:
         after = entry.followed(seen)
         # Of a resolve a flow need not make a page.
         lost = tuple(raised.request_id for raised in seen.values() if raised.is_lost and raised.is_open)
-        is_alarming, now = bool(lost) and job.status == "critical", self.clock()
+        is_alarming, now = _is_silent(after, seen), self.clock()
 
         if is_alarming:
-            self._store(job, deadline)
+            _store(ledger, job)
 
         def change(current: Entry) -> Entry:
             followed = current.followed(seen)
             return followed.unconfirming(now) if is_alarming else followed
 
-        is_noted = after == entry or self.guard.record(entry_of(job), entry, change, deadline)
+        is_noted = after == entry or _is_changed(ledger, job, entry, change)
         if failure and failure.reason == Reason.TIMEOUT and after != entry and is_noted:
             # The time was up before all pages ended; those that are left must not wait for a backoff.
             soon = replace(_result(job, Outcome.QUEUED), reason=Reason.IN_FLIGHT, queue="retry", until=now)
@@ -106,12 +107,6 @@ class Followup:
         waits = replace(_result(job, Outcome.QUEUED), reason=Reason.IN_FLIGHT, queue="retry", until=now + wait)
         return replace(waits, unconfirmed=lost)
 
-    def _store(self, job: Job, deadline: Deadline) -> None:
-        """Store the job for the words of the fallback topic's message, which has the incident's id alone without it."""
-        with suppress(LedgerError):
-            envelope = storable(job).to_json()
-            self.guard.store(entry_of(job), WORDS, envelope, deadline, lasts=FORGOTTEN_SECONDS)
-
     def _unknown(self, entry: Entry) -> Iterator[Raised]:
         now = self.clock()
         for raised in entry.raised:
@@ -124,6 +119,33 @@ class Followup:
             is_over = not any(page.is_active for page in found)
             return replace(raised, pages=tuple(page.id for page in found), number=found[0].number, is_over=is_over)
         return replace(raised, is_lost=self.clock() - raised.at > LOOK_FOR_SECONDS)
+
+
+def _is_silent(entry: Entry, seen: Mapping[str, Raised]) -> bool:
+    """True if no page came of a critical state's signal, as was just seen, and its incident is open.
+
+    The job that looks need not be that signal's own. A later signal that has a page told people of the incident.
+    """
+    newest = next((raised for raised in reversed(entry.raised) if raised.pages), None)
+    is_lost = any(
+        raised.is_lost and raised.is_critical and raised.request_id in seen and not (newest and newest.at > raised.at)
+        for raised in entry.raised
+    )
+    return is_lost and entry.announced is not None and entry.announced.is_open
+
+
+def _store(ledger: Ledger, job: Job) -> None:
+    """Store the job for the words of the fallback topic's message, which has the incident's id alone without it."""
+    with suppress(LedgerError):
+        ledger.store(entry_of(job), WORDS, storable(job).to_json(), lasts=FORGOTTEN_SECONDS)
+
+
+def _is_changed(ledger: Ledger, job: Job, entry: Entry, change: Callable[[Entry], Entry]) -> bool:
+    try:
+        ledger.change(entry_of(job), change, entry)
+    except LedgerError:
+        return False
+    return True
 
 
 def _to_end(entry: Entry, *, replaces: bool) -> Iterator[Raised]:

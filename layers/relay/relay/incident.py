@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from relay.errors import BadRequest
-from relay.fields import MAX_ID_LENGTH, Fields, nested, scalar
+from relay.fields import MAX_ID_LENGTH, Fields, scalar
 
 MAX_WORD_LENGTH = 100
 
@@ -78,25 +78,30 @@ def parse(body: bytes) -> Share:
     """Read a webhook's body. Raises BadRequest, naming the field, when it is not JSON or has no incident id."""
     document = _decode(body)
     outside = Fields(document)
-    wrapped = outside.first("incident")
-    incident = Fields(wrapped if isinstance(wrapped, dict) else document)
-    metadata = outside.first("metadata")
-    snooze = incident.first("snooze")
+    wrapped = outside.get("incident")
+    incident = Fields(wrapped) if isinstance(wrapped, dict) else outside
+    metadata = _object(outside.get("metadata"))
+    snooze = incident.get("snooze")
+    event = _text(outside.get("event", outside.get("eventtype")))
     return Share(
         incident_id=_incident_id(incident, outside, wrapped),
-        event=_text(outside.first("event", "eventtype")) or _text(nested(metadata, "event", "eventtype")),
-        status=_word(incident.first("status")),
-        severity=_word(incident.first("severity")),
-        active=_flag(incident.first("active")),
-        resolved=_flag(incident.first("resolved")),
-        snoozed=_flag(nested(snooze, "snoozed") if isinstance(snooze, dict) else snooze),
-        flapping=_flag(incident.first("flapping")),
-        changed_on=_time(incident.first("changedon", "changedat")),
-        updated_on=_time(incident.first("updatedon", "updatedat")),
-        alerts=tuple(_alerts(incident.first("alerts"))),
-        environment_id=_text(nested(metadata, "environmentid")) or _text(outside.first("environmentid")),
+        event=event or _text(metadata.get("event", metadata.get("eventtype"))),
+        status=_word(incident.get("status")),
+        severity=_word(incident.get("severity")),
+        active=_flag(incident.get("active")),
+        resolved=_flag(incident.get("resolved")),
+        snoozed=_flag(_object(snooze).get("snoozed") if isinstance(snooze, dict) else snooze),
+        flapping=_flag(incident.get("flapping")),
+        changed_on=_time(incident.get("changedon", incident.get("changedat"))),
+        updated_on=_time(incident.get("updatedon", incident.get("updatedat"))),
+        alerts=tuple(_alerts(incident.get("alerts"))),
+        environment_id=_text(metadata.get("environmentid")) or _text(outside.get("environmentid")),
         document=document,
     )
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return Fields(value) if isinstance(value, dict) else {}
 
 
 def _decode(body: bytes) -> dict[str, Any]:
@@ -121,7 +126,7 @@ def _refuse_constant(name: str) -> None:
 
 
 def _incident_id(incident: Fields, outside: Fields, wrapped: Any) -> str:
-    candidates = (incident.first("id"), outside.first("id"), outside.first("incidentid"), incident.first("incidentid"))
+    candidates = (incident.get("id"), outside.get("id"), outside.get("incidentid"), incident.get("incidentid"))
     said = [value for value in candidates if value is not None]
     if not said:
         hint = f"; incident is {_kind(wrapped)}" if wrapped is not None and not isinstance(wrapped, dict) else ""
@@ -139,9 +144,9 @@ def _alerts(value: Any) -> Iterable[Alert]:
     for item in value if isinstance(value, list) else ():
         if isinstance(item, dict):
             fields = Fields(item)
-            identity = scalar(fields.first("id", "alertid"))
+            identity = scalar(fields.get("id", fields.get("alertid")))
             if identity:
-                yield Alert(identity, _word(fields.first("status")))
+                yield Alert(identity, _word(fields.get("status")))
         elif identity := scalar(item):
             yield Alert(identity, None)
 

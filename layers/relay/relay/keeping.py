@@ -1,30 +1,20 @@
 """Queues that keep jobs: the retry queue and the chore queue, the dead-letter queue, and the log as the last resort."""
 
-import hashlib
 import json
 from collections.abc import Callable
 from copy import replace
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
-from typing import TYPE_CHECKING
 
 from relay import incident
-from relay.channel import Channel
 from relay.deadline import Deadline
-from relay.errors import BadRequest, QueueError, Reason
-from relay.incident import Share, Version
+from relay.errors import BadRequest, QueueError
 from relay.message import MILLISECOND, Job, fits, reduced_body, seconds_of, timestamp
 from relay.queues import MAX_DELAY_SECONDS, Queue
-from relay.transition import is_open
-
-if TYPE_CHECKING:
-    from relay.routes import Route
 
 # A queue gets so much time, whatever else took long: it is what keeps the share.
 QUEUE_SECONDS = 2.0
-# BigPanda's clock and ours may differ by so much. A time stamp further ahead is of a clock that is wrong.
-MAX_AHEAD_SECONDS = 5.0
 # A job of any other kind is a signal, or of a kind that a newer version knows: people may wait for it.
 CHORES = frozenset({"followup", "writeback", "release", "reconcile"})
 # However badly it packs.
@@ -36,40 +26,6 @@ SURELY_STORED_BYTES = 256 * 1024
 MAX_LOGGED_CHARACTERS = 200_000
 
 
-def new_job(
-    channel: Channel, share: Share, body: bytes, url_recipients: tuple[str, ...], correlation_id: str, came: float
-) -> Job:
-    """The job of a share that just came; it is kept before its first try.
-
-    `url_recipients` join those of the first of the channel's routes that fits, or else its own. `came` is in epoch
-    seconds.
-    """
-    route = _route(channel, share)
-    recipients = tuple(dict.fromkeys((*(route.recipients if route else channel.recipients), *url_recipients)))
-    return Job(
-        kind="signal",
-        delivery_id=delivery_id(channel.name, recipients, share),
-        channel=channel.name,
-        incident_id=share.incident_id,
-        version=trusted(share.version, came),
-        transition=None,
-        status=share.status,
-        recipients=recipients,
-        body=body,
-        received_at=timestamp(came),
-        first_failed_at=None,
-        last_failed_at=None,
-        attempts=0,
-        reason=Reason.IN_FLIGHT,
-        http_status=None,
-        response_excerpt="",
-        correlation_id=correlation_id,
-        digest=share.digest,
-        url_recipients=url_recipients,
-        priority=route.priority if route else None,
-    )
-
-
 def release_job(job: Job, event: str) -> Job:
     """The job that tells BigPanda that the first share of an incident arrived; `job` is that share's own."""
     body = json.dumps({"event": event}).encode()
@@ -79,30 +35,6 @@ def release_job(job: Job, event: str) -> Job:
 def followup_job(job: Job) -> Job:
     """The job that finds the pages of an incident's signals and ends those that must end; `job` is a signal's."""
     return replace(job, kind="followup", not_before=None, rounds=0, dead_lettered_at=None, revived_at=None)
-
-
-def _route(channel: Channel, share: Share) -> "Route | None":
-    if not channel.policy.routes:
-        return None
-    # Most channels have none, and a cold start need not wait for them.
-    from relay.routes import chosen  # noqa: PLC0415
-
-    return chosen(channel.policy.routes, share, is_open=is_open(share))
-
-
-def trusted(version: Version | None, came: float) -> Version | None:
-    """The time stamps of a share that came at `came`; None if they lie ahead of it: then only arrival orders the share.
-
-    A stamp that is an hour ahead would make every share of the next hour look overtaken. To take the arrival for the
-    stamp would hide a share that is stamped, in whole seconds, with the second of that arrival.
-    """
-    return None if version and version[0] > came + MAX_AHEAD_SECONDS else version
-
-
-def delivery_id(channel: str, recipients: tuple[str, ...], share: Share) -> str:
-    """What names a share's delivery: the same over all tries and replays, 32 hexadecimal digits."""
-    named = [channel, list(recipients), share.incident_id, share.version, share.digest]
-    return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)

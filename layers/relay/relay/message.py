@@ -62,19 +62,19 @@ class Job(NamedTuple):
     delivery_id: str
     channel: str
     incident_id: str
-    version: Version | None
-    transition: str | None
-    status: str | None
-    recipients: tuple[str, ...]
     body: bytes
     received_at: str
-    first_failed_at: str | None
-    last_failed_at: str | None
-    attempts: int
     reason: str
-    http_status: int | None
-    response_excerpt: str
     correlation_id: str
+    version: Version | None
+    recipients: tuple[str, ...]
+    transition: str | None = None
+    status: str | None = None
+    first_failed_at: str | None = None
+    last_failed_at: str | None = None
+    attempts: int = 0
+    http_status: int | None = None
+    response_excerpt: str = ""
     not_before: str | None = None
     replays: int = 0
     body_reduced: bool = False
@@ -117,6 +117,10 @@ class Job(NamedTuple):
         mark = seconds_of(self.dead_lettered_at) if self.dead_lettered_at else 0.0
         at = timestamp(max(now, mark + MILLISECOND))
         return self._replace(revived_at=at, replays=self.replays + 1, rounds=0, not_before=None, spare=False)
+
+    def waiting(self, reason: str, until: float) -> Self:
+        """Return the job as it waits, for that reason, until a time in epoch seconds."""
+        return self._replace(reason=reason, not_before=timestamp(until))
 
     def to_json(self) -> str:
         """The envelope: printable ASCII only."""

@@ -4,7 +4,7 @@ from copy import replace
 from enum import StrEnum
 from typing import NamedTuple
 
-from relay.errors import Reason
+from relay.errors import Reason, SendError
 from relay.message import Job, timestamp
 
 
@@ -56,6 +56,18 @@ class Result(NamedTuple):
     unconfirmed: tuple[str, ...] = ()
     is_first: bool = False
     job: Job | None = None
+
+
+class Sent(NamedTuple):
+    """What came of a signal: accepted, with xMatters' request id if it named one, or the last failure.
+
+    `attempts` counts what the trigger was really asked; `rings` those of them that were, or may have been, accepted.
+    """
+
+    attempts: int
+    rings: int = 0
+    request_id: str | None = None
+    failure: SendError | None = None
 
 
 class Found(NamedTuple):

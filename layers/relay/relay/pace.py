@@ -16,6 +16,9 @@ from copy import replace
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from relay.actions import Wait
+from relay.deadline import Deadline
+from relay.entry import Slot
 from relay.errors import HANDLING, Reason
 from relay.table import Table
 
@@ -29,6 +32,8 @@ GRACE_SECONDS = 3.0
 EARLY_SECONDS = 1.0
 # A gate that was full, or closed, a moment ago is not asked again by this function: that saves two writes each time.
 KNOWN_SECONDS = 1.0
+# The gate is asked in milliseconds; when it takes this long, the table is down.
+PACE_SECONDS = 1.0
 FAILURES_IN_A_ROW = 5
 OPEN_SECONDS = 30.0
 # Longer than an attempt takes, so that a second probe starts only if the first is gone.
@@ -55,13 +60,6 @@ class Rule(NamedTuple):
         return WINDOW_SECONDS / self.limit
 
 
-class Slot(NamedTuple):
-    """A moment, in epoch seconds, that was set aside; `urgent` says in which line."""
-
-    at: float
-    urgent: bool
-
-
 class Ticket(NamedTuple):
     """Leave to signal.
 
@@ -74,14 +72,6 @@ class Ticket(NamedTuple):
     taken: Mapping[str, int]
     troubled: bool = False
     is_unasked: bool = False
-
-
-class Closed(NamedTuple):
-    """No leave now, but from `until` on; `slot` is the moment that was set aside."""
-
-    reason: Reason
-    until: float
-    slot: Slot | None = None
 
 
 class Gate(NamedTuple):
@@ -162,18 +152,27 @@ def _second(name: str) -> int:
 
 @dataclass(frozen=True)
 class Pace:
-    """The gates of all channels. `clock` gives epoch seconds, `random` a number from 0 to 1.
+    """The gates of all channels. Every method raises LedgerError when the table fails.
 
-    Every method raises LedgerError when the table fails.
+    Attributes:
+        table: the table that holds the gates.
+        clock: gives epoch seconds.
+        random: gives a number from 0 to 1.
+        seen: the gates as this function saw them last, and when (epoch seconds): it asks a full gate less often, and
+            knows which counts to remove.
     """
 
     table: Table
     clock: Callable[[], float]
     random: Callable[[], float]
-    # The gates as they were seen last, and when: to ask a full gate less often, and to know which counts to remove.
-    _seen: dict[str, tuple[float, Gate]] = field(default_factory=dict, init=False, repr=False)
+    seen: dict[str, tuple[float, Gate]] = field(default_factory=dict, repr=False)
 
-    def enter(self, rules: Sequence[Rule], *, urgent: bool, slot: Slot | None = None) -> Ticket | Closed:
+    def within(self, deadline: Deadline) -> "Pace":
+        """Return the gates, whose calls take no longer than there is time, but PACE_SECONDS each in any case."""
+        table = self.table.within(deadline, "pace", at_least=PACE_SECONDS, at_most=PACE_SECONDS)
+        return Pace(table, self.clock, self.random, self.seen)
+
+    def enter(self, rules: Sequence[Rule], *, urgent: bool, slot: Slot | None = None) -> Ticket | Wait:
         """Return leave to signal now, by all rules; the first one's gate is the circuit's.
 
         `slot` is the moment that was set aside for the asker before. An asker that finds no room gets another.
@@ -184,7 +183,7 @@ class Pace:
         gates: list[Gate] = []
         for rule in rules:
             entered = self._enter(rule, now, urgent=urgent, is_due=is_due, is_circuit=not taken)
-            if isinstance(entered, Closed):
+            if isinstance(entered, Wait):
                 self.leave(Ticket(taken))
                 return entered
             taken[rule.gate] = int(now)
@@ -206,7 +205,11 @@ class Pace:
             self._update(gate, add={count_name(second): -1})
 
     def report(self, rules: Sequence[Rule], ticket: Ticket, failure: Reason | None, retry_after: float | None) -> None:
-        """Tell the circuit what came of a signal; a success without any trouble before needs no telling."""
+        """Tell the circuit what came of a signal; a success without any trouble before needs no telling.
+
+        `failure` is the reason of its failure, None if it was accepted; `retry_after` what xMatters asked for, in
+        seconds.
+        """
         gate = rules[0].gate
         if failure is None or not HANDLING[failure].breaks_circuit:
             if ticket.troubled:
@@ -222,7 +225,7 @@ class Pace:
         if failed and failed.failures >= FAILURES_IN_A_ROW:
             self._update(gate, put={"open_until": max(failed.open_until or 0.0, now + OPEN_SECONDS)})
 
-    def _enter(self, rule: Rule, now: float, *, urgent: bool, is_due: bool, is_circuit: bool) -> Gate | Closed:
+    def _enter(self, rule: Rule, now: float, *, urgent: bool, is_due: bool, is_circuit: bool) -> Gate | Wait:
         """Return the gate with the asker counted, or a moment for it."""
         known = self._known_closed(rule, now, urgent=urgent, is_due=is_due, is_circuit=is_circuit)
         if known:
@@ -237,9 +240,9 @@ class Pace:
             return self._set_aside(rule, gate, now, urgent=urgent)
         return gate
 
-    def _known_closed(self, rule: Rule, now: float, *, urgent: bool, is_due: bool, is_circuit: bool) -> Closed | None:
+    def _known_closed(self, rule: Rule, now: float, *, urgent: bool, is_due: bool, is_circuit: bool) -> Wait | None:
         """Return the answer of a gate that this function asked a moment ago, if it would be the same."""
-        seen_at, gate = self._seen.get(rule.gate, (0.0, None))
+        seen_at, gate = self.seen.get(rule.gate, (0.0, None))
         if gate is None or not 0 <= now - seen_at < KNOWN_SECONDS:
             return None
         if is_circuit and (closed := self._circuit(gate, now, urgent=urgent)):
@@ -247,7 +250,7 @@ class Pace:
         end = gate.critical if urgent else max(gate.critical, gate.other)
         return None if is_due or end - now <= HORIZON_SECONDS else self._beyond_the_horizon(now)
 
-    def _set_aside(self, rule: Rule, gate: Gate, now: float, *, urgent: bool) -> Closed:
+    def _set_aside(self, rule: Rule, gate: Gate, now: float, *, urgent: bool) -> Wait:
         """Uncount the asker, and give it the next free moment of its line."""
         uncount = {count_name(int(now)): -1}
         # The asker itself is counted still.
@@ -264,10 +267,10 @@ class Pace:
             # There is a line: the end of it, whoever came in between.
             after = self._update(rule.gate, add={**uncount, line: rule.spacing}) or gate
             moment = (after.critical if urgent else after.other) - rule.spacing
-        return Closed(Reason.PACED, moment, Slot(moment, urgent))
+        return Wait(Reason.PACED, moment, Slot(moment, urgent))
 
-    def _beyond_the_horizon(self, now: float) -> Closed:
-        return Closed(Reason.PACED, now + HORIZON_SECONDS * (0.8 + 0.2 * self.random()))
+    def _beyond_the_horizon(self, now: float) -> Wait:
+        return Wait(Reason.PACED, now + HORIZON_SECONDS * (0.8 + 0.2 * self.random()))
 
     def _end_line(self, rule: Rule, gate: Gate, slot: Slot) -> None:
         """Let nobody step back any more for a line whose last signal was let through."""
@@ -275,12 +278,12 @@ class Pace:
         if 0 < end <= slot.at + rule.spacing + 0.001:
             self._update(rule.gate, put={line: 0.0}, only_if=(line, end))
 
-    def _circuit(self, gate: Gate, now: float, *, urgent: bool) -> Closed | None:
+    def _circuit(self, gate: Gate, now: float, *, urgent: bool) -> Wait | None:
         if gate.open_until is None or now >= gate.open_until:
             return None
         return self._closed_until(gate.open_until, urgent=urgent)
 
-    def _probe(self, rule: Rule, gate: Gate, *, urgent: bool) -> Closed | None:
+    def _probe(self, rule: Rule, gate: Gate, *, urgent: bool) -> Wait | None:
         """Return None if the circuit is closed, or was open and the asker is the one that may probe."""
         if gate.open_until is None:
             return None
@@ -291,24 +294,24 @@ class Pace:
         # Another one probes: the answer is near.
         return self._closed_until(now + SPREAD_SECONDS, urgent=urgent) if probes is None else None
 
-    def _closed_until(self, moment: float, *, urgent: bool) -> Closed:
+    def _closed_until(self, moment: float, *, urgent: bool) -> Wait:
         # Critical ones come back first: there may be room for no more than them.
         turn = self.random() if urgent else 1 + self.random()
-        return Closed(Reason.CIRCUIT_OPEN, moment + turn * SPREAD_SECONDS)
+        return Wait(Reason.CIRCUIT_OPEN, moment + turn * SPREAD_SECONDS)
 
     def _update(self, gate: str, **changes: Any) -> Gate | None:
         """Change a gate and return it; None if a condition did not hold. Counts of past seconds are removed."""
         now = self.clock()
-        _, seen = self._seen.get(gate, (0.0, None))
+        _, seen = self.seen.get(gate, (0.0, None))
         old = [name for name in (seen.stale(now) if seen else []) if name not in changes.get("add", {})]
         if old and not {"only_if", "below"} & changes.keys():
             changes["remove"] = [*changes.get("remove", ()), *old]
         item = self.table.update(gate, **changes)
         if item is None:
-            self._seen.pop(gate, None)
+            self.seen.pop(gate, None)
             return None
         found = Gate.of(item)
         if len(stale := found.stale(now)) > MAX_STALE:
             found = Gate.of(self.table.update(gate, remove=stale) or item)
-        self._seen[gate] = (now, found)
+        self.seen[gate] = (now, found)
         return found

@@ -28,7 +28,7 @@ from relay.comparison import (
 from relay.deadline import Deadline
 from relay.errors import ChannelError, LedgerError, QueueError, SendError, UnknownChannel
 from relay.incident import Share
-from relay.keeping import Keeper, new_job, release_job
+from relay.keeping import Keeper, release_job
 from relay.listing import Lister, Position
 from relay.message import Job, seconds_of, timestamp
 from relay.outcome import Found
@@ -38,6 +38,7 @@ from relay.reconcile_report import Reporter
 from relay.reconcile_run import COUNTS, Run
 from relay.shares import FIRST_EVENT
 from relay.table import Table
+from relay.task import new_job
 from relay.telemetry import Telemetry
 
 # Of a piece's 15 seconds: the listing, the comparison until this much is left, and the queue until that.

@@ -107,19 +107,12 @@ class Chore(NamedTuple):
             delivery_id=self.run,
             channel=self.members[0].name,
             incident_id="",
-            version=None,
-            transition=None,
-            status=None,
-            recipients=(),
             body=json.dumps(body, separators=(",", ":")).encode(),
             received_at=self.planned_at,
-            first_failed_at=None,
-            last_failed_at=None,
-            attempts=0,
             reason=Reason.IN_FLIGHT,
-            http_status=None,
-            response_excerpt="",
             correlation_id=f"reconcile-{self.run}",
+            version=None,
+            recipients=(),
         )
 
     def going_on(self, cursor: Cursor) -> "Chore":

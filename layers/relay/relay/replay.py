@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 from relay import incident
 from relay.dead_letters import DeadLetters, Held, Run
+from relay.entry import Entry
 from relay.errors import BadRequest, LedgerError, Reason
-from relay.ledger import Entry, Ledger
+from relay.ledger import Ledger
 from relay.message import Job, seconds_of
 from relay.queues import MAX_BATCH, MAX_MESSAGE_BYTES, Message, Queue
 from relay.task import entry_of

@@ -8,7 +8,8 @@ import zlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
-from relay.table import AT, SHARD
+# The table's sparse index of all items that somebody has to come back to: its name, its hash key and its range key.
+INDEX, SHARD, AT = "due", "due", "due_at"
 
 # A key of DynamoDB's index takes 1,000 writes a second; a storm of one channel is spread over so many.
 SHARDS = 8

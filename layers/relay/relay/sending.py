@@ -3,31 +3,24 @@
 from collections.abc import Callable
 from copy import replace
 from dataclasses import dataclass
-from typing import NamedTuple
 
+from relay import incident
 from relay.channel import Channel
 from relay.channel_cache import ChannelCache
 from relay.deadline import Deadline
+from relay.decision import MAX_TRIES
+from relay.entry import Entry
 from relay.errors import HANDLING, ChannelError, Reason, SendError
+from relay.outcome import Sent
 from relay.secrets_manager import READ_SECONDS
+from relay.task import Task
 from relay.xmatters import Signal, XMatters
 
-MAX_TRIES = 3
+# Of the time that somebody waits for, so much is kept back for the record and the queue.
+RESERVE_SECONDS = 3.0
 FIRST_WAIT_SECONDS = 0.5
 # Less time than this is not worth another try.
 SHORTEST_TRY_SECONDS = 0.5
-
-
-class Sent(NamedTuple):
-    """What came of a signal: accepted, with xMatters' request id if it named one, or the last failure.
-
-    `attempts` counts what the trigger was really asked; `rings` those of them that were, or may have been, accepted.
-    """
-
-    attempts: int
-    rings: int = 0
-    request_id: str | None = None
-    failure: SendError | None = None
 
 
 @dataclass(frozen=True)
@@ -38,6 +31,11 @@ class Sender:
     xmatters: XMatters
     sleep: Callable[[float], None]
     random: Callable[[], float]
+
+    def send_signal(self, task: Task, signal: Signal, deadline: Deadline, *, tries: int) -> Sent:
+        """Send the signal of a task with in-request retries, `tries` at most."""
+        is_critical = task.state.is_critical
+        return self.send(task.channel, signal, deadline, reserve=RESERVE_SECONDS, tries=tries, repeats=is_critical)
 
     def send(
         self,
@@ -118,3 +116,28 @@ def _after(sent: Sent, failure: SendError) -> Sent:
         rings=sent.rings + failure.may_have_rung,
         failure=sent.failure if says_less else failure,
     )
+
+
+def signal_of(task: Task, entry: Entry, alone: str | None) -> Signal:
+    """Return the signal of a task; `alone` is the only person to be notified, None for all recipients."""
+    job = task.job
+    recipients = (alone,) if alone else job.recipients
+    return Signal(
+        _content(task, recipients),
+        recipients,
+        job.delivery_id,
+        job.correlation_id,
+        attempt=job.attempts + 1,
+        may_repeat=job.may_have_rung or entry.may_have_rung(task.state),
+        alone=alone is not None,
+    )
+
+
+def _content(task: Task, recipients: tuple[str, ...]) -> bytes:
+    """Return what xMatters gets: the bytes that BigPanda sent, or the relay's own."""
+    rule = task.channel.policy.own_body
+    if rule is None:
+        return task.job.body
+    from relay import body  # noqa: PLC0415 - most channels forward BigPanda's
+
+    return body.build(incident.parse(task.job.body), task.state, recipients, task.job.priority, rule)

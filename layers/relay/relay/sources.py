@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 
 from relay.channel import Channel
 from relay.deadline import Deadline
+from relay.entry import legal
 from relay.errors import LedgerError
 from relay.fields import MAX_ID_LENGTH
-from relay.table import Table, Text, legal
+from relay.table import Table, Text
 
 MAX_SOURCES = 20
 AGAIN_SECONDS = 24 * 3600.0

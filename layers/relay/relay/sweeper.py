@@ -15,11 +15,13 @@ from typing import Any, NamedTuple, Protocol
 
 from relay.channel_cache import ChannelCache
 from relay.deadline import Deadline
+from relay.debts import OVERAGE_SECONDS, STORED_SECONDS
+from relay.entry import Entry
 from relay.errors import ChannelError, LedgerError, Reason
 from relay.fallback import MAX_NAMED, Debt, Fallback
 from relay.keeping import Keeper
-from relay.ledger import Entry, Ledger
-from relay.message import Job, UnreadableMessage
+from relay.ledger import Ledger
+from relay.message import Job, UnreadableMessage, seconds_of
 from relay.policy import Policy
 from relay.rows import CRITICAL, OTHER, WORDS, Row, shards
 from relay.sweeper_run import Run
@@ -50,7 +52,6 @@ AT_ONCE = 10
 MAX_ROWS = 5000
 # A channel is sick, and has a log line, if something is owed for so long.
 SICK_SECONDS = 120.0
-MAX_RACES = 4
 # A message names no more of xMatters' request ids for an incident.
 MAX_REQUEST_IDS = 3
 
@@ -267,7 +268,9 @@ class Sweeper:
             self._change(owed, lambda entry: entry.postponed(self.clock() + HEALED_SECONDS))
             return False
         if owed.entry.row_begun >= MAX_BEGUN:
-            return self._give_up(owed, job, deadline)
+            return self._give_up(owed, job, Reason.INTERNAL, deadline)
+        if self._is_too_old(owed, job):
+            return self._give_up(owed, job, Reason.EXPIRED, deadline)
         row = owed.entry.row or Row(0.0)
         number = row.begun + 1
         job, now = replace(job, healed=number), self.clock()
@@ -276,7 +279,9 @@ class Sweeper:
         if run.has_queue and row.sent < number:
             run.has_queue = self.keeper.keep(job, deadline, until=now)
             if run.has_queue:
-                self._change(owed, lambda entry: entry.healing(now + HEALED_SECONDS, number))
+                # A message may vanish again, and then the job must be given up in time.
+                due = min(now + HEALED_SECONDS, max(self._expires_at(owed, job) + OVERAGE_SECONDS, now))
+                self._change(owed, lambda entry: entry.healing(due, number))
                 return True
         if run.invocations < MAX_INVOCATIONS and self.invoke(job.to_json()):
             run.invocations += 1
@@ -284,19 +289,33 @@ class Sweeper:
             return True
         return False
 
-    def _give_up(self, owed: Owed, job: Job, deadline: Deadline) -> bool:
-        """Dead-letter a job that workers began again and again and never came to an end with."""
+    def _is_too_old(self, owed: Owed, job: Job) -> bool:
+        """True if the state is too old to be sent; its message did not come to give it up."""
+        kept = owed.entry.kept
+        is_announced = kept is not None and kept.is_of_same_share(owed.entry.announced)
+        return self.clock() > self._expires_at(owed, job) and not is_announced
+
+    def _expires_at(self, owed: Owed, job: Job) -> float:
+        since = max(seconds_of(job.revived_at or job.received_at), owed.entry.revived_at)
+        return since + self._policy(owed.channel).max_age_seconds
+
+    def _give_up(self, owed: Owed, job: Job, reason: Reason, deadline: Deadline) -> bool:
+        """Dead-letter a job that is too old, or that workers began again and again and never came to an end with."""
         kept = owed.entry.kept
         if kept is None or (kept.version, kept.digest) != (job.version, job.digest):
             # A newer state took over, and its own message is on its way.
             self._change(owed, lambda entry: entry.postponed(self.clock() + HEALED_SECONDS))
             return False
-        dead_letter = self.keeper.dead_letter(replace(job, reason=Reason.INTERNAL), deadline)
-        mark = dead_letter.mark if dead_letter else None
-        if mark is None:
+        dead_lettered = self.keeper.dead_letter(replace(job, reason=reason), deadline)
+        mark = dead_lettered.mark if dead_lettered else None
+        if dead_lettered is None or mark is None:
             return False
-        self._change(owed, lambda entry: entry.dead_lettering(kept, mark, Reason.INTERNAL))
-        self.telemetry.notice("dead_lettered", f"workers failed at the job of incident {owed.incident_id}")
+        if kept.is_critical:
+            # The fallback topic's message needs the words of the job.
+            self.ledger.store(owed.key, WORDS, job.to_json(), lasts=STORED_SECONDS)
+        self._change(owed, lambda entry: entry.dead_lettering(kept, mark, reason))
+        why = "it is too old" if reason == Reason.EXPIRED else "workers failed at it"
+        self.telemetry.notice("dead_lettered", f"the job of incident {owed.incident_id}: {why}")
         return False
 
     # ---- Shared --------------------------------------------------------------------------------------------------
@@ -310,12 +329,7 @@ class Sweeper:
                     yield replace(each, entry=entries[each.key])
 
     def _change(self, owed: Owed, change: Callable[[Entry], Entry]) -> None:
-        """Change an entry, whatever senders write meanwhile."""
-        entry = owed.entry
-        for _ in range(MAX_RACES):
-            if self.ledger.write(owed.key, entry, change(entry)):
-                return
-            entry = self.ledger.read(owed.key)
+        self.ledger.change(owed.key, change, owed.entry)
 
     def _stored(self, owed: Owed, name: str) -> Job | None:
         text = self.ledger.stored(owed.key, name) if name else None

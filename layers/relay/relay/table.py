@@ -6,30 +6,28 @@ DynamoDB counts a write that reached it although its answer was lost: who repeat
 meanwhile. So "not written" means "read it again", never "another one won".
 """
 
-import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from relay.deadline import Deadline
 from relay.errors import LedgerError
+from relay.rows import INDEX, SHARD
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 # What nobody speaks of for so long is forgotten; an incident's next share opens it anew.
 KEPT_SECONDS = 90 * 24 * 3600
-# A key has 2,048 bytes at most; an incident's id stands in it beside a channel and a hash of recipients.
-MAX_KEY_BYTES = 1024
 # What one BatchGetItem may ask for.
 MAX_BATCH = 100
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _DOCUMENT = frozenset({"pk", "text", "sequence", "expires"})
-
-
-# The sparse index of all items that somebody has to come back to: its name, its hash key and its range key.
-INDEX, SHARD, AT = "due", "due", "due_at"
+# Makes a call and returns its answer.
+type Run = Callable[[Callable[[], Any]], Any]
 
 
 class Text(NamedTuple):
@@ -49,16 +47,27 @@ class Text(NamedTuple):
 
 
 class Table:
-    """One table. `clock` gives epoch seconds. Every method raises LedgerError when DynamoDB fails."""
+    """One table. `clock` gives epoch seconds. Every method raises LedgerError when DynamoDB fails, or is too slow."""
 
-    def __init__(self, client: "DynamoDBClient", name: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, client: "DynamoDBClient", name: str, clock: Callable[[], float], run: Run = lambda call: call()
+    ) -> None:
         self._client = client
         self._name = name
         self._clock = clock
+        self._run = run
+
+    def within(self, deadline: Deadline, part: str, *, at_least: float = 0.0, at_most: float) -> "Table":
+        """Return the table whose calls each end within the deadline; their time is spent on that part of the work.
+
+        A call has `at_least` so many seconds, even when the time is up, and `at_most` so many.
+        """
+        run = partial(deadline.run, part=part, at_least=at_least, at_most=at_most)
+        return Table(self._client, self._name, self._clock, run)
 
     def read(self, key: str) -> Text | None:
         """The text at the key, as it is after all writes that were answered."""
-        item = _asked(
+        item = self._asked(
             lambda: self._client.get_item(TableName=self._name, Key={"pk": {"S": key}}, ConsistentRead=True).get("Item")
         )
         return _document(item) if item else None
@@ -112,7 +121,7 @@ class Table:
         condition = "attribute_not_exists(pk)"
         if before:
             condition, values[":before"] = "#sequence = :before", {"N": str(before)}
-        written = _asked(
+        written = self._asked(
             lambda: self._client.update_item(
                 TableName=self._name,
                 Key={"pk": {"S": key}},
@@ -133,7 +142,7 @@ class Table:
             "sequence": {"N": "1"},
             "expires": {"N": self._expiry(lasts)},
         }
-        _asked(lambda: self._client.put_item(TableName=self._name, Item=item))
+        self._asked(lambda: self._client.put_item(TableName=self._name, Item=item))
 
     def due(self, shard: str, most: int) -> Iterator[Text]:
         """Yield the documents of a shard of the index, the earliest first, `most` at most.
@@ -150,7 +159,7 @@ class Table:
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
     def _query(self, shard: str, most: int, start: Mapping[str, Any]) -> Mapping[str, Any]:
-        answer: Mapping[str, Any] | None = _asked(
+        answer: Mapping[str, Any] | None = self._asked(
             lambda: self._client.query(
                 TableName=self._name,
                 IndexName=INDEX,
@@ -199,7 +208,7 @@ class Table:
             names["#condition"], values[":condition"] = wanted[0], {"N": _number(wanted[1])}
             smaller = "attribute_not_exists(#condition) OR #condition < :condition"
             condition = {"ConditionExpression": "#condition = :condition" if only_if else smaller}
-        answer = _asked(
+        answer = self._asked(
             lambda: self._client.update_item(
                 TableName=self._name,
                 Key={"pk": {"S": key}},
@@ -213,36 +222,31 @@ class Table:
         return None if answer is None else {name: _plain(value) for name, value in answer["Attributes"].items()}
 
     def _get_batch(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        answer: Mapping[str, Any] = _asked(lambda: self._client.batch_get_item(RequestItems=request)) or {}
+        answer: Mapping[str, Any] = self._asked(lambda: self._client.batch_get_item(RequestItems=request)) or {}
         return {"Responses": {}, "UnprocessedKeys": {}} | dict(answer)
+
+    def _asked[T](self, call: Callable[[], T]) -> T | None:
+        """Return what DynamoDB answers; None when a condition did not hold."""
+        try:
+            answer: T = self._run(call)
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code")
+            if code == "ConditionalCheckFailedException":
+                return None
+            raise LedgerError(f"DynamoDB refused: {code}") from error
+        except BotoCoreError as error:
+            raise LedgerError(f"DynamoDB could not be reached: {type(error).__name__}") from error
+        except TimeoutError:
+            raise LedgerError("no answer in time") from None
+        return answer
 
     def _expiry(self, lasts: float = KEPT_SECONDS) -> str:
         return str(int(self._clock() + lasts))
 
 
-def legal(incident_id: str) -> str:
-    """The id itself, or its hash where DynamoDB would not take it: too long, or with a lone surrogate."""
-    encoded = incident_id.encode("utf-8", "surrogatepass")
-    is_text = encoded.decode("utf-8", "replace") == incident_id
-    return incident_id if is_text and len(encoded) <= MAX_KEY_BYTES else f"sha256/{hashlib.sha256(encoded).hexdigest()}"
-
-
 def _document(item: Mapping[str, Any]) -> Text:
     others = {name: _plain(value) for name, value in item.items() if name not in _DOCUMENT}
     return Text(item["text"]["S"], int(item["sequence"]["N"]), others, item["pk"]["S"])
-
-
-def _asked[T](call: Callable[[], T]) -> T | None:
-    """What DynamoDB answers; None when a condition did not hold."""
-    try:
-        return call()
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code")
-        if code == "ConditionalCheckFailedException":
-            return None
-        raise LedgerError(f"DynamoDB refused: {code}") from error
-    except BotoCoreError as error:
-        raise LedgerError(f"DynamoDB could not be reached: {type(error).__name__}") from error
 
 
 def _number(value: float) -> str:

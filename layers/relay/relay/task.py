@@ -1,37 +1,45 @@
-"""A state on its way to xMatters: the job that carries it, what the ledger compares, and how far it got."""
+"""A state on its way to xMatters: the job that carries it, and what is known of its sender."""
 
+import hashlib
+import json
 from copy import replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
+from relay.actions import Wait
 from relay.channel import Channel
+from relay.entry import Entry, key, named
 from relay.errors import HANDLING, Reason
-from relay.ledger import Entry, key, named
+from relay.incident import Share, Version
 from relay.message import Job, seconds_of, timestamp
-from relay.outcome import Outcome, Result
-from relay.owed import Judgement, Standing, judge_job, judge_share
-from relay.pace import Closed, Rule, Slot
-from relay.sending import Sent
-from relay.transition import State
+from relay.outcome import Outcome, Result, Sent
+from relay.pace import Rule
+from relay.transition import Change, State, is_open
 
-NOT_JUDGED = Judgement(Standing.OWED)
+if TYPE_CHECKING:
+    from relay.routes import Route
 
-
-def entry_of(job: Job) -> str:
-    """The key of the entry of a job's incident.
-
-    Whom the channel rings may change while an incident is open; it stays the same incident.
-    """
-    names = job.recipients if job.url_recipients is None else job.url_recipients
-    return key(job.channel, names, job.incident_id)
+# BigPanda's clock and ours may differ by so much. A time stamp further ahead is of a clock that is wrong.
+MAX_AHEAD_SECONDS = 5.0
+# What is too old is given up so soon after its age's end: not a moment too early, whatever the clocks say.
+PAST_AGE_SECONDS = 1.0
 
 
 class Task(NamedTuple):
     """A state to announce.
 
-    `owner` names its sender. `is_live` says that BigPanda waits for an answer; `is_queued` that the job is on the retry
-    queue, `is_turned_away` that the queue did not take it. `hold` says why it must not be sent although it may be owed;
-    `slot` is what the pace set aside for it just now. `environment_id` is where BigPanda has the incident;
-    `is_first` says that the ledger knew nothing of it before; `is_stamped` that BigPanda's time stamps order it.
+    Attributes:
+        job: the job that carries the state.
+        state: the state, as the ledger compares it.
+        channel: the channel.
+        owner: name of the sender, which no other sender has.
+        is_live: BigPanda waits for an answer.
+        is_queued: the job is on the retry queue.
+        is_turned_away: the retry queue did not take the job.
+        hold: the reason not to send it now, by the job's own times.
+        change: what the state changes, if that was asked.
+        environment_id: the place where BigPanda has the incident.
+        is_first: the ledger knew nothing of the incident before.
+        is_stamped: BigPanda's time stamps order the state.
     """
 
     job: Job
@@ -41,12 +49,33 @@ class Task(NamedTuple):
     is_live: bool = False
     is_queued: bool = False
     is_turned_away: bool = False
-    hold: Closed | None = None
-    slot: Slot | None = None
-    judgement: Judgement = NOT_JUDGED
+    hold: Wait | None = None
+    change: Change | None = None
     environment_id: str | None = None
     is_first: bool = False
     is_stamped: bool = True
+
+    @classmethod
+    def of_share(cls, channel: Channel, share: Share, job: Job, owner: str) -> Self:
+        """Return the task of a share that BigPanda just sent; `job` is its new job."""
+        state = State.of(share, seconds_of(job.received_at))._replace(version=job.version)
+        return cls(
+            job,
+            state,
+            channel,
+            owner,
+            is_live=True,
+            environment_id=share.environment_id,
+            is_stamped=job.version is not None,
+        )
+
+    @classmethod
+    def of_job(cls, channel: Channel, share: Share, job: Job, owner: str, hold: Wait | None) -> Self:
+        """Return the task of a job that woke up; `share` is what its body says."""
+        state = State.of(share, seconds_of(job.received_at))
+        state = state._replace(version=job.version, digest=job.digest or state.digest)
+        state = state._replace(alerts=frozenset()) if job.found else state
+        return cls(job, state, channel, owner, is_queued=True, hold=hold, environment_id=share.environment_id)
 
     @property
     def name(self) -> str:
@@ -64,6 +93,15 @@ class Task(NamedTuple):
         return (channel, people)
 
     @property
+    def expires_at(self) -> float:
+        """The time from which the state is too old to be sent, in epoch seconds."""
+        return seconds_of(self.job.revived_at or self.job.received_at) + self.channel.policy.max_age_seconds
+
+    def wake_at(self, until: float, now: float) -> float:
+        """Return the end of a wait (epoch seconds), cut short for a state that gets too old: it is given up in time."""
+        return min(until, max(self.expires_at + PAST_AGE_SECONDS, now))
+
+    @property
     def is_given_up(self) -> bool:
         """True if it must not be signalled any more, but is dead-lettered if it is owed."""
         return self.hold is not None and HANDLING[self.hold.reason].is_final
@@ -72,63 +110,17 @@ class Task(NamedTuple):
         """True if the job came back from the dead-letter queue, and the entry does not know it yet."""
         return self.job.mark is not None and self.job.is_revived and self.job.mark > entry.revived_at
 
-    def judged(self, entry: Entry) -> "Task":
-        """The task with what the ledger says of its state."""
-        notify_on = self.channel.policy.notify_on
-        state = self._after(entry)
-        if self.is_live:
-            judgement = judge_share(entry, state, notify_on, is_stamped=self.is_stamped)
-        else:
-            judgement = judge_job(entry, state, notify_on, mark=self.job.mark)
-        job = replace(
-            self.job,
-            transition=judgement.change.transition if judgement.change else self.job.transition,
-            version=state.version,
-            digest=state.digest,
-            attempts=max(self.job.attempts, entry.asked if state.is_same(entry.kept) else 0),
-            received_at=timestamp(state.came),
-        )
-        is_first = self.is_first or entry.sequence == 0
-        task = replace(self, state=state, judgement=judgement, job=job, is_first=is_first)
-        return task._revived_by(entry)
-
-    def _revived_by(self, entry: Entry) -> "Task":
-        """The task of a state that another message revived already: its age counts from that revival."""
-        at = entry.revived_at
-        if not at or not self.state.is_of_same_share(entry.kept) or self.is_to_revive(entry):
-            return self
-        task = replace(self, job=replace(self.job, revived_at=timestamp(at)))
-        hold = self.hold
-        if hold and hold.reason == Reason.EXPIRED and hold.until - at <= self.channel.policy.max_age_seconds:
-            # A leftover message, maybe of an earlier revival: its own age is not that of the revived state.
-            return replace(task, hold=None)
-        return task
-
-    def _after(self, entry: Entry) -> State:
-        """Its state, which comes after all that is kept already, whatever the clocks of those who noted it said.
-
-        Without time stamps it takes those of what is kept: what is older than that must not pass for newer than this.
-        But no share with these time stamps is a copy of it. Once its job is kept, the job tells all of that.
-        """
-        kept = entry.kept
-        if not self.is_live or self.is_queued or kept is None:
-            return self.state
-        state = replace(self.state, came=max(self.state.came, seconds_of(timestamp(kept.came + 0.001))))
-        if self.is_stamped or kept.version is None:
-            return state
-        return state.dated_by(kept)
-
     def without_ledger(self, now: float) -> "Task":
         """The task, now that the ledger failed; its job remembers since when."""
         return replace(self, job=replace(self.job, ledger_down_since=self.job.ledger_down_since or timestamp(now)))
 
     def with_ledger(self) -> "Task":
         """The task, now that the ledger took a change of its entry."""
-        return replace(self, job=replace(self.job, ledger_down_since=None))
+        return replace(self, job=replace(self.job, ledger_down_since=None)) if self.job.ledger_down_since else self
 
     def result(self, outcome: Outcome) -> Result:
         """What became of it."""
-        change = self.judgement.change
+        change = self.change
         return Result(
             outcome,
             self.job.channel,
@@ -141,11 +133,11 @@ class Task(NamedTuple):
         )
 
     def delivered(self, sent: Sent) -> Result:
-        """What became of it when xMatters accepted it."""
+        """Return the result of a signal that xMatters accepted."""
         return replace(self.result(Outcome.DELIVERED), attempts=sent.attempts, request_id=sent.request_id)
 
     def failed(self, sent: Sent) -> Result:
-        """What became of it when xMatters did not accept it, before it is known where it rests."""
+        """Return the result of a signal that was not accepted, before it is known where its state waits."""
         failure = sent.failure
         if failure is None:
             return self.delivered(sent)
@@ -160,3 +152,68 @@ class Task(NamedTuple):
             may_have_rung=sent.rings > 0,
             fault=failure.__cause__ if failure.reason == "internal" else None,
         )
+
+    def waiting(self, wait: Wait, queue: str) -> Result:
+        """Return the result of a state that waits in that place."""
+        return replace(self.result(Outcome.QUEUED), reason=wait.reason, queue=queue, until=wait.until)
+
+
+def entry_of(job: Job) -> str:
+    """The key of the entry of a job's incident.
+
+    Whom the channel rings may change while an incident is open; it stays the same incident.
+    """
+    names = job.recipients if job.url_recipients is None else job.url_recipients
+    return key(job.channel, names, job.incident_id)
+
+
+def new_job(
+    channel: Channel, share: Share, body: bytes, url_recipients: tuple[str, ...], correlation_id: str, came: float
+) -> Job:
+    """The job of a share that just came; it is kept before its first try.
+
+    `url_recipients` join those of the first of the channel's routes that fits, or else its own. `came` is in epoch
+    seconds.
+    """
+    route = _route(channel, share)
+    recipients = tuple(dict.fromkeys((*(route.recipients if route else channel.recipients), *url_recipients)))
+    return Job(
+        kind="signal",
+        delivery_id=delivery_id(channel.name, recipients, share),
+        channel=channel.name,
+        incident_id=share.incident_id,
+        version=trusted(share.version, came),
+        status=share.status,
+        recipients=recipients,
+        body=body,
+        received_at=timestamp(came),
+        reason=Reason.IN_FLIGHT,
+        correlation_id=correlation_id,
+        digest=share.digest,
+        url_recipients=url_recipients,
+        priority=route.priority if route else None,
+    )
+
+
+def _route(channel: Channel, share: Share) -> "Route | None":
+    if not channel.policy.routes:
+        return None
+    # Most channels have none, and a cold start need not wait for them.
+    from relay.routes import chosen  # noqa: PLC0415
+
+    return chosen(channel.policy.routes, share, is_open=is_open(share))
+
+
+def trusted(version: Version | None, came: float) -> Version | None:
+    """The time stamps of a share that came at `came`; None if they lie ahead of it: then only arrival orders the share.
+
+    A stamp that is an hour ahead would make every share of the next hour look overtaken. To take the arrival for the
+    stamp would hide a share that is stamped, in whole seconds, with the second of that arrival.
+    """
+    return None if version and version[0] > came + MAX_AHEAD_SECONDS else version
+
+
+def delivery_id(channel: str, recipients: tuple[str, ...], share: Share) -> str:
+    """What names a share's delivery: the same over all tries and replays, 32 hexadecimal digits."""
+    named_by = [channel, list(recipients), share.incident_id, share.version, share.digest]
+    return hashlib.sha256(json.dumps(named_by).encode()).hexdigest()[:32]

@@ -15,17 +15,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from relay import incident
+from relay.actions import Wait
 from relay.channel import Channel, removed
 from relay.channel_cache import ChannelCache
 from relay.deadline import Deadline
-from relay.delivery import DEAD_LETTER_AGAIN_SECONDS, Delivery
+from relay.debts import DEAD_LETTER_AGAIN_SECONDS
+from relay.delivery import Delivery
 from relay.errors import HANDLING, ChannelError, Reason
 from relay.fallback import Debt, Fallback
 from relay.followup import Followup
 from relay.keeping import Keeper, followup_job
 from relay.message import Job, UnreadableMessage, seconds_of, timestamp
 from relay.outcome import Outcome, Result, after_failure
-from relay.pace import Closed
 from relay.policy import Policy
 from relay.schedule import wait_seconds
 from relay.telemetry import Telemetry
@@ -139,12 +140,12 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - it must not hide what became of the other jobs
             return _unsafe(job, Reason.INTERNAL, type(error).__name__, fault=error)
 
-    def _done(self, job: Job, channel: Channel, deadline: Deadline, *, hold: Closed | None) -> Result:
+    def _done(self, job: Job, channel: Channel, deadline: Deadline, *, hold: Wait | None) -> Result:
         """Do a chore: follow a signal, write a callback back, or release an incident's updates."""
         api = (job.channel, "xmatters" if job.kind == "followup" else "bigpanda")
         began, silent_until = self.clock(), self.silent.get(api, 0.0)
         if hold is None and silent_until > began:
-            hold = Closed(Reason.CIRCUIT_OPEN, silent_until)
+            hold = Wait(Reason.CIRCUIT_OPEN, silent_until)
         if hold:
             result = replace(_unsafe(job, hold.reason, "not yet, or no longer"), until=hold.until)
         elif job.kind == "writeback":
@@ -199,7 +200,7 @@ class Worker:
         now = self.clock()
         result = _unsafe(job, error.reason, f"{type(error).__name__}: {error}")
         if HANDLING[error.reason].is_final:
-            return self._given_up(job, result, Closed(Reason.CHANNEL_REMOVED, now), deadline)
+            return self._given_up(job, result, Wait(Reason.CHANNEL_REMOVED, now), deadline)
         hold = self._hold(job, Policy())
         if hold and HANDLING[hold.reason].is_final:
             return self._given_up(job, replace(result, reason=hold.reason), hold, deadline)
@@ -215,7 +216,7 @@ class Worker:
         self.delivery.postpone(job, result.until or now, deadline)
         return result
 
-    def _given_up(self, job: Job, result: Result, hold: Closed, deadline: Deadline) -> Result:
+    def _given_up(self, job: Job, result: Result, hold: Wait, deadline: Deadline) -> Result:
         """Dead-letter a job, unless there is nothing to be done of it any more; its channel can't be read.
 
         A page can be followed only with the channel's credentials. Of a signal the ledger knows whether it is owed.
@@ -226,22 +227,22 @@ class Worker:
             return self.delivery.resume(job, incident.parse(job.body), removed(job.channel), deadline, hold=hold)
         return self._rested(job, result, deadline)
 
-    def _hold(self, job: Job, policy: Policy) -> Closed | None:
+    def _hold(self, job: Job, policy: Policy) -> Wait | None:
         """Why a job must not be sent now, by its own times."""
         now = self.clock()
         # How old a page may be is no measure of what comes after it.
         if job.kind != "signal":
             policy = replace(policy, max_age_seconds=max(policy.max_age_seconds, Policy().max_age_seconds))
         if now - seconds_of(job.revived_at or job.received_at) > policy.max_age_seconds:
-            return Closed(Reason.EXPIRED, now)
+            return Wait(Reason.EXPIRED, now)
         not_before = seconds_of(job.not_before) if job.not_before else 0.0
-        return Closed(Reason(job.reason), not_before) if not_before > now + EARLY_SECONDS else None
+        return Wait(Reason(job.reason), not_before) if not_before > now + EARLY_SECONDS else None
 
     def _seen_to(self, job: Job, result: Result, deadline: Deadline) -> bool:
         """Let the job wait if it is still owed; return True when its old message may go."""
         if result.unguarded and result.queue == "retry":
             self._notify_without_ledger(job, result, deadline)
-        if result.queue != "retry" or (job.spare and result.reason != Reason.PACED):
+        if result.queue != "retry" or job.spare:
             return True
         again = self._again(job, result)
         return self.keeper.keep(again, deadline, until=seconds_of(again.not_before or again.received_at))
@@ -251,9 +252,9 @@ class Worker:
         now = self.clock()
         reason = result.reason or Reason.INTERNAL
         if result.until is not None:
-            return replace(job, reason=reason, not_before=timestamp(result.until))
+            return job.waiting(reason, result.until)
         if HANDLING[reason].is_final:
-            return replace(job, reason=reason, not_before=timestamp(now + DEAD_LETTER_AGAIN_SECONDS))
+            return job.waiting(reason, now + DEAD_LETTER_AGAIN_SECONDS)
         wait = wait_seconds(reason, job.rounds, result.retry_after, self.random())
         again = after_failure(job, result, now)
         return replace(again, rounds=job.rounds + 1, not_before=timestamp(now + wait))

@@ -15,8 +15,9 @@ from relay.bigpanda import ACTIVITY_PAGES, BigPanda, Incident
 from relay.callback import Answers, Callback
 from relay.channel import Access, Channel
 from relay.deadline import Deadline
+from relay.entry import Entry, key
 from relay.errors import BadAnswer, LedgerError, Reason, SendError
-from relay.ledger import Entry, Ledger, key
+from relay.ledger import Ledger
 from relay.message import Job, seconds_of
 from relay.outcome import Outcome, Result
 from relay.sources import Sources
@@ -27,7 +28,6 @@ from relay.turns import Turns
 LEASE_SECONDS = 60.0
 # Who lost a race looks again soon: the other one may be done.
 RACE_SECONDS = 5.0
-MAX_RACES = 6
 
 
 @dataclass(frozen=True)
@@ -125,12 +125,7 @@ class Writeback:
         if len(open_ones) != 1:
             return
         [name] = open_ones
-        for _ in range(MAX_RACES):
-            entry = self.ledger.read(name)
-            after = entry.acknowledged(target, came)
-            if after == entry or self.ledger.write(name, entry, after):
-                return
-        raise LedgerError("the entry was changed each time it was read")
+        self.ledger.change(name, lambda entry: entry.acknowledged(target, came))
 
     def _incident(self, said: Callback, access: Access, channel: Channel) -> Incident | None:
         environment_id = said.environment_id

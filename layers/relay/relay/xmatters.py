@@ -43,7 +43,9 @@ class XMatters:
 
         Works until `reserve` seconds before the deadline. Raises NoAnswer or BadAnswer.
         """
-        authorization = self._logins.headers(_login(channel), deadline, reserve=reserve)
+        authorization: dict[str, str] = {}
+        if channel.auth.type != "url":
+            authorization = self._logins.headers(_login(channel), deadline, reserve=reserve)
         answer = self._outward.ask(
             "POST",
             with_recipients(channel.trigger_url, signal.recipients, alone=signal.alone),

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.ledger import Entry
-from relay.owed import FLOOD_SECONDS, Judgement, Standing, earliest, judge_job, judge_share, room_for_rings
+from relay.decision import FLOOD_SECONDS, Judgement, Standing, earliest, judge_job, judge_share, room_for_rings
+from relay.entry import Entry
 from relay.transition import PRESETS, State, Transition
 from tests.unit.states import NOW, announced, lease, over, state, unstamped
 
