@@ -12,8 +12,8 @@ from bench.figures import Figure, Section, compared, measured
 from bench.functions import Functions, Spent
 from bench.traffic import Counted
 from bench.warm import Client, in_words, most_common
-from relay.callback import FLOW_VERSION
-from relay.message import Job, timestamp
+from relay.incidents.callback import FLOW_VERSION
+from relay.jobs.envelope import Job, timestamp
 from sandbox.cloud import SandboxError
 
 # BigPanda takes 5 comments a second from one account, and each channel here has its own.

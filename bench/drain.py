@@ -15,7 +15,7 @@ from typing import Any
 from bench import bodies
 from bench.figures import Aim, Section, measured
 from bench.functions import Log
-from relay.http import Answer
+from relay.http.session import Answer
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Call, Clock, FakeSqs, Relay, room

@@ -14,9 +14,9 @@ from bench import bodies
 from bench.drain import SlowTable
 from bench.figures import Aim, Section, measured
 from bench.functions import Log
-from relay import incident
-from relay.http import Answer
-from relay.sweeper import AT_ONCE
+from relay.entrypoints.sweeper import AT_ONCE
+from relay.http.session import Answer
+from relay.incidents.share import parse_share
 from tests import samples
 from tests.fakes import Call, Clock, FakeSecrets, FakeSns, Relay, room
 
@@ -123,5 +123,5 @@ def notified(seed: int, *, late: float) -> list[float]:
 def _share(relay: Relay, name: str) -> None:
     body = bodies.body(f"incident-{name}", 1, status="critical")
     channel = relay.channels.get(name)
-    share = incident.parse(body)
+    share = parse_share(body)
     relay.delivery.relay(channel, share, body, recipients=(), correlation_id="c", deadline=relay.deadline(8.0))

@@ -20,8 +20,8 @@ from botocore.client import BaseClient
 from sandbox.cloud import SandboxError, aws_environment, without_aws
 
 if TYPE_CHECKING:
-    from relay.reconcile_schedule import Schedule
-    from relay.worker import Worker
+    from relay.entrypoints.worker import Worker
+    from relay.reconcile.schedule import Schedule
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -10,7 +10,7 @@ from bench import cost, prices
 from bench.figures import Figure, Section, measured
 from bench.functions import Functions, Spent
 from bench.warm import in_words, most_common
-from relay.worker import JOB_SECONDS
+from relay.entrypoints.worker import JOB_SECONDS
 from sandbox.cloud import SandboxError
 
 # Open incidents of the channel's environment.

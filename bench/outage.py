@@ -13,7 +13,7 @@ from bench.capacity import item_bytes, write_units
 from bench.drain import Queue, SlowTable
 from bench.figures import Aim, Section, measured
 from bench.functions import Log
-from relay.http import Answer
+from relay.http.session import Answer
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Call, Clock, FakeSqs, Relay, room

@@ -7,8 +7,8 @@ from functools import partial
 from bench import bodies
 from bench.figures import Figure, Section, compared
 from bench.rounds import interleaved, seconds
-from relay import incident
-from relay.transition import State
+from relay.incidents.share import parse_share
+from relay.incidents.transition import State
 
 ALERTS = (1, 30, 300)
 # One measurement lasts about so long; a clock does not tell microseconds well.
@@ -22,7 +22,7 @@ def section(rounds: int) -> Section:
     largest = bodies.largest(incident_id)
     contents[_alerts(len(json.loads(largest)["incident"]["alerts"]))] = largest
     figures = [_figure(f"{name}, {_size(content)}", content, rounds) for name, content in contents.items()]
-    note = "What is timed: incident.parse, State.of and the digest in it; a share takes it once."
+    note = "What is timed: parse_share, State.of and the digest in it; a share takes it once."
     return Section("parse", "Parsing a body", figures, (note,))
 
 
@@ -35,7 +35,7 @@ def _figure(name: str, content: bytes, rounds: int) -> Figure:
 
 
 def _read(content: bytes) -> State:
-    return State.of(incident.parse(content), 0.0)
+    return State.of(parse_share(content), 0.0)
 
 
 def _timed(work: Callable[[], object]) -> Callable[[], float]:

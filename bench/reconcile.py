@@ -14,14 +14,14 @@ from urllib.parse import parse_qs, urlsplit
 
 from bench.figures import Aim, Section, measured
 from bench.functions import Log
-from relay.comparison import SETTLES_SECONDS
-from relay.http import Answer
-from relay.incident import parse
-from relay.message import Job
-from relay.outcome import Found
-from relay.reconcile_notes import ChannelNote, GroupNote, channel_key, group_name, place_name
-from relay.webhook import INLINE_SECONDS
-from relay.worker import JOB_SECONDS
+from relay.entrypoints.webhook import INLINE_SECONDS
+from relay.entrypoints.worker import JOB_SECONDS
+from relay.http.session import Answer
+from relay.incidents.share import parse_share
+from relay.jobs.envelope import Job
+from relay.jobs.outcome import Found
+from relay.reconcile.comparison import SETTLES_SECONDS
+from relay.reconcile.notes import ChannelNote, GroupNote, channel_key, group_name, place_name
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Call, Clock, FakeSecrets, FakeSession, FakeSqs, Relay
@@ -182,7 +182,7 @@ def _of_many(queries: Iterable[str]) -> tuple[float, int, float]:
             body = samples.body(id=each["id"], status="critical", changedOn=each["changed_at"])
             scene.relay.delivery.relay(
                 scene.relay.channels.get(name),
-                parse(body),
+                parse_share(body),
                 body,
                 recipients=(),
                 correlation_id="c1",

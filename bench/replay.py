@@ -10,10 +10,10 @@ from typing import Any
 
 from bench import bodies
 from bench.figures import Aim, Section, measured
-from relay.dead_letters import SPOOL_BYTES, DeadLetters
-from relay.message import timestamp
-from relay.queues import Queue
-from relay.replay import PARALLEL_BATCHES, Replay
+from relay.delivery.replay import PARALLEL_BATCHES, Replay
+from relay.jobs.dead_letters import SPOOL_BYTES, DeadLetters
+from relay.jobs.envelope import timestamp
+from relay.jobs.queue import Queue
 from tests import samples
 from tests.fakes import Clock
 

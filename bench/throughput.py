@@ -11,8 +11,8 @@ from bench.edges import RECIPIENT
 from bench.figures import Figure, Section, compared, measured
 from bench.functions import Functions, Spent
 from bench.warm import USUAL_ALERTS, Client, in_words, most_common
-from relay import incident
-from relay.task import new_job
+from relay.delivery.task import new_job
+from relay.incidents.share import parse_share
 from sandbox.cloud import SandboxError
 from tests import samples
 
@@ -67,4 +67,4 @@ def _worked(functions: Functions, envelope: str) -> Spent:
 
 def _job(channel: str, content: bytes) -> str:
     its_channel = replace(samples.parsed(), name=channel, recipients=(RECIPIENT,))
-    return new_job(its_channel, incident.parse(content), content, (), "bench", time.time()).to_json()
+    return new_job(its_channel, parse_share(content), content, (), "bench", time.time()).to_json()

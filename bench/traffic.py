@@ -16,7 +16,7 @@ from bench import bodies
 from bench.capacity import item_bytes, read_units, write_units
 from bench.functions import Log
 from bench.warm import USUAL_ALERTS
-from relay.outcome import Outcome
+from relay.jobs.outcome import Outcome
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock, FakeSqs, Relay, room
 

@@ -17,7 +17,7 @@ from bench import bodies
 from bench.edges import TOKEN
 from bench.figures import Aim, Figure, Section, compared, measured
 from bench.functions import Functions, Spent
-from relay.pace import FAILURES_IN_A_ROW
+from relay.ledger.pace import FAILURES_IN_A_ROW
 from sandbox.cloud import SandboxError
 
 # A channel takes 60 signals a minute; so each gets no more shares than that.

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from relay.channel import is_channel_name
+from relay.channels.channel import is_channel_name
 from relay.errors import InvalidChannel
 from relayctl.stack import Stack
 

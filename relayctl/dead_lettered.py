@@ -12,8 +12,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from relay.dead_letters import Depth, Held
-from relay.message import Job, seconds_of
+from relay.jobs.dead_letters import Depth, Held
+from relay.jobs.envelope import Job, seconds_of
 from relayctl.terminal import plain
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}

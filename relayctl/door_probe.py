@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from relay.deadline import Deadline
 from relay.errors import NoAnswer
-from relay.outward import Outward
+from relay.http.client import Outward
 
 # Secrets Manager may serve the old version for seconds after a write, and a function reads it again every 2 s.
 FIRST_SECONDS = 5.0

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import boto3
 
-from relay.http import AllowedHosts, Session
-from relay.outward import Outward
+from relay.http.client import Outward
+from relay.http.session import AllowedHosts, Session
 
 # Makes a session of a `profile_name` and a `region_name`; None of them means what the AWS CLI would take.
 type Sessions = Callable[..., boto3.Session]

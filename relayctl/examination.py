@@ -6,15 +6,14 @@ from urllib.parse import quote, urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from relay import channel as channels
-from relay import misconfiguration
-from relay.channel import Access, Channel, Rest
+from relay.channels import misconfiguration
+from relay.channels.channel import Access, Channel, Rest, parse_channel
 from relay.deadline import Deadline
-from relay.directory import Directory
 from relay.errors import InvalidChannel, LedgerError, SendError, reason_for_status
-from relay.http import AllowedHosts, Answer, ForbiddenUrl
-from relay.outward import Outward, json_object
-from relay.reconcile_notes import Unannounced
+from relay.http.client import Outward, json_object
+from relay.http.session import AllowedHosts, Answer, ForbiddenUrl
+from relay.reconcile.notes import Unannounced
+from relay.xmatters.directory import Directory
 from relayctl import recipients
 from relayctl.channel_store import ChannelStore
 from relayctl.checks import Check, failed, of_failure, ok, warning
@@ -100,7 +99,7 @@ class Examination:
         if text is None:
             return failed("secret", "there is none any more")
         try:
-            return channels.parse(name, text, _AnyHost(()))
+            return parse_channel(name, text, _AnyHost(()))
         except InvalidChannel as error:
             return failed("secret", str(error))
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from relay.channel import Channel
-from relay.directory import Finding, Kind
+from relay.channels.channel import Channel
+from relay.xmatters.directory import Finding, Kind
 from relayctl.checks import Check, failed, ok, warning
 
 

@@ -10,8 +10,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from relay.message import Job
-from relay.replay import Became, Fate, Moved
+from relay.delivery.replay import Became, Fate, Moved
+from relay.jobs.envelope import Job
 from relayctl import terminal
 
 # Jobs that get a line of their own; --json has all.

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from relay.channel import header_for
-from relay.channel_schema import HEADER_PATTERN
+from relay.channels.channel import header_for
+from relay.channels.schema import HEADER_PATTERN
 from relayctl.secret_document import SecretDocument
 
 # Long enough to paste the new credential at the vendor, and to notice that it was forgotten.

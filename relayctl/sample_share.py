@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from relay import incident
-from relay.channel import Channel
+from relay.channels.channel import Channel
+from relay.channels.routes import chosen
 from relay.deadline import Deadline
 from relay.errors import NoAnswer
-from relay.fields import scalar
-from relay.http import AllowedHosts, Answer
-from relay.outward import Outward, json_object
-from relay.routes import chosen
+from relay.http.client import Outward, json_object
+from relay.http.session import AllowedHosts, Answer
+from relay.incidents.json_fields import scalar
+from relay.incidents.share import parse_share
 from relayctl.checks import Check, failed, ok, warning
 
 # The API answers within 29.
@@ -55,7 +55,7 @@ def body(incident_id: str, status: str, started: int, now: int) -> bytes:
 
 def rings(channel: Channel) -> tuple[str, ...]:
     """Whom the channel itself would ring for it."""
-    route = chosen(channel.policy.routes, incident.parse(body("test", "warning", 1, 1)), is_open=True)
+    route = chosen(channel.policy.routes, parse_share(body("test", "warning", 1, 1)), is_open=True)
     return route.recipients if route else channel.recipients
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from relay.channel_schema import CHANNEL
+from relay.channels.schema import CHANNEL
 from relay.errors import InvalidChannel
 
 MASK = "***"

@@ -11,7 +11,7 @@ import boto3
 import click
 from botocore.exceptions import NoRegionError
 
-from relay.http import AllowedHosts
+from relay.http.session import AllowedHosts
 from relayctl.effects import Effects
 from relayctl.outputs import StackMissingError, read_outputs, read_parameters
 

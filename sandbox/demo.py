@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.panel import Panel
 
-from relay.debts import KEEP_SECONDS
+from relay.delivery.debts import KEEP_SECONDS
 from sandbox import local, queues, standin, tables
 from sandbox.cloud import SandboxError
 from sandbox.samples import Sample, read_samples

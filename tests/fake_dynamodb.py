@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from relay.table import Table
+from relay.ledger.table import Table
 
 type Item = dict[str, Any]
 

@@ -15,40 +15,40 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from relay import incident
-from relay.bigpanda import BigPanda
-from relay.callbacks import Callbacks
-from relay.channel_cache import ChannelCache
-from relay.comparison import Comparison
+from relay.bigpanda.client import BigPanda
+from relay.bigpanda.listing import Lister
+from relay.bigpanda.rate_limit import Turns
+from relay.bigpanda.writeback import Writeback
+from relay.channels.cache import ChannelCache
 from relay.deadline import Deadline
-from relay.delivery import Delivery
-from relay.entry import Entry, key
+from relay.delivery.delivery import Delivery
+from relay.delivery.fallback import Fallback
+from relay.delivery.followup import Followup
+from relay.delivery.retries import Sender
+from relay.entrypoints.bigpanda_webhook import Shares
+from relay.entrypoints.sweeper import Sweeper
+from relay.entrypoints.webhook import INLINE_SECONDS, Webhook
+from relay.entrypoints.worker import JOB_SECONDS, Worker
+from relay.entrypoints.xmatters_callback import Callbacks
 from relay.errors import SendError, UnknownChannel
-from relay.fallback import Fallback
-from relay.followup import Followup
-from relay.http import AllowedHosts, Answer, Session
-from relay.keeping import Keeper
-from relay.ledger import Ledger
-from relay.listing import Lister
-from relay.message import Job
-from relay.outcome import Found, Result
-from relay.outward import Outward
-from relay.pace import Pace
-from relay.pages import Pages
-from relay.queues import Queue
-from relay.reconcile import Reconciler
-from relay.reconcile_report import Reporter
-from relay.reconcile_schedule import Schedule
-from relay.sending import Sender
-from relay.shares import Shares
-from relay.sources import Sources
-from relay.sweeper import Sweeper
+from relay.http.client import Outward
+from relay.http.session import AllowedHosts, Answer, Session
+from relay.incidents.share import parse_share
+from relay.jobs.envelope import Job
+from relay.jobs.outbox import Keeper
+from relay.jobs.outcome import Found, Result
+from relay.jobs.queue import Queue
+from relay.ledger.entry import Entry, key
+from relay.ledger.ledger import Ledger
+from relay.ledger.pace import Pace
+from relay.ledger.sources import Sources
+from relay.reconcile.comparison import Comparison
+from relay.reconcile.reconciler import Reconciler
+from relay.reconcile.report import Reporter
+from relay.reconcile.schedule import Schedule
 from relay.telemetry import Telemetry
-from relay.turns import Turns
-from relay.webhook import INLINE_SECONDS, Webhook
-from relay.worker import JOB_SECONDS, Worker
-from relay.writeback import Writeback
-from relay.xmatters import Signal, XMatters
+from relay.xmatters.pages import Pages
+from relay.xmatters.trigger import Signal, XMatters
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 
@@ -374,7 +374,7 @@ class Relay:
         content = samples.body(**said) if body is None else body
         return self.delivery.relay(
             self.channels.get("noc"),
-            incident.parse(content),
+            parse_share(content),
             content,
             recipients=recipients,
             correlation_id="c1",

@@ -2,8 +2,9 @@
 
 from copy import replace
 
-from relay.channel import Access
-from relay.reconcile_notes import (
+from relay.channels.channel import Access
+from relay.ledger.table import Table
+from relay.reconcile.notes import (
     ChannelNote,
     GroupNote,
     channel_key,
@@ -11,7 +12,6 @@ from relay.reconcile_notes import (
     place_name,
     read_channel_notes,
 )
-from relay.table import Table
 
 
 def access(base_url: str, api_key: str) -> Access:

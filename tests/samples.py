@@ -4,12 +4,11 @@ import json
 from copy import replace
 from typing import Any
 
-from relay import channel, incident
-from relay.channel import Channel
-from relay.http import AllowedHosts, Answer
-from relay.inbound import Request
-from relay.incident import Share
-from relay.message import Job
+from relay.channels.channel import Channel, parse_channel
+from relay.channels.inbound import Request
+from relay.http.session import AllowedHosts, Answer
+from relay.incidents.share import Share, parse_share
+from relay.jobs.envelope import Job
 
 TOKEN = "inbound-token-5f1c"
 API_KEY = "7d3c9a52-url-key"
@@ -34,7 +33,7 @@ def secret(*, auth: dict[str, str] | None = None, url: str | None = None, **memb
 
 def parsed(document: dict[str, Any] | None = None) -> Channel:
     """The channel `noc` of a secret."""
-    return channel.parse("noc", json.dumps(document or secret()), AllowedHosts(("*.xmatters.com", "*.bigpanda.io")))
+    return parse_channel("noc", json.dumps(document or secret()), AllowedHosts(("*.xmatters.com", "*.bigpanda.io")))
 
 
 def body(**members: Any) -> bytes:
@@ -50,7 +49,7 @@ def enveloped(environment_id: str | None, **members: Any) -> bytes:
 
 def share(**members: Any) -> Share:
     """What such a body says."""
-    return incident.parse(body(**members))
+    return parse_share(body(**members))
 
 
 def request(content: bytes | None = None, **changes: Any) -> Request:

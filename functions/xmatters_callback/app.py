@@ -3,7 +3,7 @@
 from typing import Any
 
 from relay import bootstrap
-from relay.inbound import Request
+from relay.channels.inbound import Request
 
 webhook = bootstrap.xmatters_callback()
 

@@ -6,7 +6,7 @@ import sys
 import click
 from rich.table import Table
 
-from relay import channel as channels
+from relay.channels import channel as channels
 from relayctl import terminal
 from relayctl.channel_store import ChannelStore
 from relayctl.owed import Owed

@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from relay import channel as channels
-from relay import misconfiguration
-from relay.channel import Channel
-from relay.channel_schema import AUTH
+from relay.channels import channel as channels
+from relay.channels import misconfiguration
+from relay.channels.channel import Channel, parse_channel
+from relay.channels.schema import AUTH
 from relay.deadline import Deadline
-from relay.directory import Directory, Kind
+from relay.xmatters.directory import Directory, Kind
 from relayctl import recipients, rotation, sample_share, terminal
 from relayctl.channel_store import ChannelChangedError, ChannelStore
 from relayctl.checks import State
@@ -146,7 +146,7 @@ def _rotate(before: SecretDocument, after: SecretDocument, now: float, *, cut: b
 
 def _checked(stack: Stack, name: str, document: SecretDocument) -> Channel:
     """Return the channel. Raises UsageError for one that may notify nobody, InvalidChannel for one that is none."""
-    channel = channels.parse(name, document.text(), stack.allowed_hosts)
+    channel = parse_channel(name, document.text(), stack.allowed_hosts)
     if problems := misconfiguration.problems(channel):
         lines = [f"{each}; {_REMEDIES[each.key]}" if each.key in _REMEDIES else str(each) for each in problems]
         raise click.UsageError("\n".join(lines))

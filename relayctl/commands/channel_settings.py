@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from relay.channel_schema import AUTH
+from relay.channels.schema import AUTH
 from relayctl.secret_document import SecretDocument, file_fault, from_file, typed_value, unknown_key
 
 _AUTH_MEMBERS = ("client_id", "username", "password", "key", "secret")

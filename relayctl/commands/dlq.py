@@ -12,12 +12,12 @@ from typing import Any, NoReturn
 import click
 from rich.console import Console
 
-from relay.dead_letters import DeadLetters, Depth, Held, Run
+from relay.delivery.replay import PARALLEL_BATCHES, Filter, Follower, Replay, in_order
 from relay.errors import Reason
-from relay.ledger import Ledger
-from relay.queues import Queue
-from relay.replay import PARALLEL_BATCHES, Filter, Follower, Replay, in_order
-from relay.table import Table
+from relay.jobs.dead_letters import DeadLetters, Depth, Held, Run
+from relay.jobs.queue import Queue
+from relay.ledger.ledger import Ledger
+from relay.ledger.table import Table
 from relayctl import dead_lettered, terminal
 from relayctl.replay_report import Report, progress
 from relayctl.stack import Stack, on_stack

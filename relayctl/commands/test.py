@@ -9,14 +9,14 @@ from functools import partial
 
 import click
 
-from relay import channel as channels
-from relay.channel import Channel
+from relay.channels import channel as channels
+from relay.channels.channel import Channel, parse_channel
 from relay.deadline import Deadline
-from relay.directory import Directory
 from relay.errors import InvalidChannel
-from relay.reconcile_notes import Unannounced, read_unannounced
-from relay.sources import Sources
-from relay.table import Table
+from relay.ledger.sources import Sources
+from relay.ledger.table import Table
+from relay.reconcile.notes import Unannounced, read_unannounced
+from relay.xmatters.directory import Directory
 from relayctl import checks, sample_share, terminal
 from relayctl.channel_store import ChannelStore
 from relayctl.checks import Check, State
@@ -99,7 +99,7 @@ def _rung(stack: Stack, store: ChannelStore, name: str, *, yes: bool) -> Iterato
     if kept is None:
         raise InvalidChannel(f"the channel {name} was removed meanwhile")
     document = kept.document
-    channel = channels.parse(name, json.dumps(document), stack.allowed_hosts)
+    channel = parse_channel(name, json.dumps(document), stack.allowed_hosts)
     if not yes:
         who = ", ".join(map(terminal.plain, sample_share.rings(channel))) or "whom xMatters' form names"
         click.confirm(f"Ring {who} now, by a test incident in channel {name}?", abort=True, err=True)

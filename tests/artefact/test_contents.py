@@ -41,7 +41,8 @@ def test_every_artefact_is_known_here(built: Build) -> None:
 
 
 def test_the_library_and_its_dependencies_are_there(built: Build) -> None:
-    sources = {path.name for path in (ROOT / "layers" / "relay" / "relay").iterdir() if path.suffix == ".py"}
+    library = ROOT / "layers" / "relay" / "relay"
+    sources = {path.relative_to(library).as_posix() for path in library.rglob("*.py")}
     assert set(modules(built, "RelayLayer")) == {f"python/relay/{name}" for name in sources}
     wanted = {"aws_lambda_powertools", "requests", "fastjsonschema", "urllib3", "certifi", "charset_normalizer", "idna"}
     assert wanted <= {PurePosixPath(name).parts[1] for name in modules(built, "DependenciesLayer")}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relay.errors import Reason
-from relay.outcome import Outcome
+from relay.jobs.outcome import Outcome
 from tests.artefact import templates
 from tests.artefact.builds import Build
 from tests.artefact.runtime_api import FunctionError, loaded

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from relay.message import Job
+from relay.jobs.envelope import Job
 from sandbox import local
 from sandbox.incidents import ENVIRONMENT
 from tests.artefact.runtime_api import loaded

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from relay.message import Job, timestamp
+from relay.jobs.envelope import Job, timestamp
 from tests.artefact.builds import Build
 from tests.artefact.runtime_api import FunctionError, loaded
 from tests.artefact.world import (

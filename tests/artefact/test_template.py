@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from relay.config import Config
-from relay.keeping import QUEUE_SECONDS
-from relay.worker import FALLBACK_SECONDS, JOB_SECONDS
+from relay.entrypoints.worker import FALLBACK_SECONDS, JOB_SECONDS
+from relay.jobs.outbox import QUEUE_SECONDS
 from tests.artefact import templates
 from tests.artefact.templates import TEMPLATE, Stack, of_clone
 

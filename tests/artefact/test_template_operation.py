@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from relay.errors import Reason
-from relay.outcome import Outcome
-from relay.queues import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES
-from relay.rows import AT, INDEX, SHARD, Row
+from relay.jobs.outcome import Outcome
+from relay.jobs.queue import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES
+from relay.ledger.row import AT, INDEX, SHARD, Row
 from relay.telemetry import NOTICES
 from relayctl.stack_health import WOKEN
 from sandbox.cloud import without_aws

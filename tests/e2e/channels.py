@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import requests
 
-from relay.table import Table
+from relay.ledger.table import Table
 from sandbox import local
 from sandbox.cloud import REGION
 from sandbox.standin import StandIn

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from relay.message import Job, timestamp
-from relay.queues import Queue
+from relay.jobs.envelope import Job, timestamp
+from relay.jobs.queue import Queue
 from sandbox import queues
 from tests import samples
 from tests.e2e.channels import Channel

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 
-from relay.comparison import SETTLES_SECONDS
+from relay.reconcile.comparison import SETTLES_SECONDS
 from sandbox import local
 from sandbox.cloud import REGION
 from sandbox.standin import StandIn

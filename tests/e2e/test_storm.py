@@ -9,9 +9,9 @@ from random import Random
 
 import pytest
 
-from relay.entry import Slot, key
-from relay.ledger import Ledger
-from relay.pace import WINDOW_SECONDS, count_name
+from relay.ledger.entry import Slot, key
+from relay.ledger.ledger import Ledger
+from relay.ledger.pace import WINDOW_SECONDS, count_name
 from sandbox import local, queues
 from sandbox.standin import StandIn
 from tests.e2e import channels

@@ -13,8 +13,8 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.sns.models import sns_backends
 from moto.sqs.models import sqs_backends
 
-from relay.message import Job
-from relay.queues import Queue
+from relay.jobs.envelope import Job
+from relay.jobs.queue import Queue
 from tests.ledger_table import LEDGER_TABLE
 
 REGION = "eu-central-1"

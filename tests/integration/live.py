@@ -10,37 +10,37 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from relay import incident
-from relay.bigpanda import BigPanda
-from relay.callbacks import Callbacks
-from relay.channel_cache import ChannelCache
-from relay.comparison import Comparison
+from relay.bigpanda.client import BigPanda
+from relay.bigpanda.listing import Lister
+from relay.bigpanda.rate_limit import Turns
+from relay.bigpanda.writeback import Writeback
+from relay.channels.cache import ChannelCache
+from relay.channels.secrets_manager import Secrets
 from relay.deadline import Deadline
-from relay.delivery import Delivery
-from relay.fallback import Fallback
-from relay.followup import Followup
-from relay.http import AllowedHosts, Session
-from relay.keeping import Keeper
-from relay.ledger import Ledger
-from relay.listing import Lister
-from relay.message import Job
-from relay.outcome import Found, Result
-from relay.outward import Outward
-from relay.pace import Pace
-from relay.pages import Pages
-from relay.reconcile import Reconciler
-from relay.reconcile_report import Reporter
-from relay.reconcile_schedule import Schedule
-from relay.secrets_manager import Secrets
-from relay.sending import Sender
-from relay.shares import Shares
-from relay.sources import Sources
-from relay.table import Table
-from relay.turns import Turns
-from relay.webhook import Webhook
-from relay.worker import JOB_SECONDS, Worker
-from relay.writeback import Writeback
-from relay.xmatters import XMatters
+from relay.delivery.delivery import Delivery
+from relay.delivery.fallback import Fallback
+from relay.delivery.followup import Followup
+from relay.delivery.retries import Sender
+from relay.entrypoints.bigpanda_webhook import Shares
+from relay.entrypoints.webhook import Webhook
+from relay.entrypoints.worker import JOB_SECONDS, Worker
+from relay.entrypoints.xmatters_callback import Callbacks
+from relay.http.client import Outward
+from relay.http.session import AllowedHosts, Session
+from relay.incidents.share import parse_share
+from relay.jobs.envelope import Job
+from relay.jobs.outbox import Keeper
+from relay.jobs.outcome import Found, Result
+from relay.ledger.ledger import Ledger
+from relay.ledger.pace import Pace
+from relay.ledger.sources import Sources
+from relay.ledger.table import Table
+from relay.reconcile.comparison import Comparison
+from relay.reconcile.reconciler import Reconciler
+from relay.reconcile.report import Reporter
+from relay.reconcile.schedule import Schedule
+from relay.xmatters.pages import Pages
+from relay.xmatters.trigger import XMatters
 from tests import samples
 from tests.fakes import Recorder, together
 from tests.integration.account import Aws
@@ -136,7 +136,7 @@ class Live:
         content = samples.body() if body is None else body
         return self.delivery.relay(
             self.channels.get("noc"),
-            incident.parse(content),
+            parse_share(content),
             content,
             recipients=recipients,
             correlation_id="c1",

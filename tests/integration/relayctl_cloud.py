@@ -20,17 +20,17 @@ from botocore.loaders import create_loader
 from click.testing import CliRunner, Result
 from moto import mock_aws
 
-from relay import incident
 from relay.deadline import Deadline
-from relay.entry import Entry
-from relay.http import AllowedHosts, Answer, Session
-from relay.ledger import Ledger
-from relay.message import Job, seconds_of
-from relay.outward import Outward
-from relay.queues import Queue
-from relay.table import Table
-from relay.task import entry_of
-from relay.transition import State
+from relay.delivery.task import entry_of
+from relay.http.client import Outward
+from relay.http.session import AllowedHosts, Answer, Session
+from relay.incidents.share import parse_share
+from relay.incidents.transition import State
+from relay.jobs.envelope import Job, seconds_of
+from relay.jobs.queue import Queue
+from relay.ledger.entry import Entry
+from relay.ledger.ledger import Ledger
+from relay.ledger.table import Table
 from relayctl.__main__ import main
 from relayctl.effects import Effects
 from tests.fakes import Clock
@@ -262,7 +262,7 @@ class Operator:
         self.asked.append(job)
         if job.kind != "signal":
             return
-        name, state = entry_of(job), State.of(incident.parse(job.body), seconds_of(job.received_at))
+        name, state = entry_of(job), State.of(parse_share(job.body), seconds_of(job.received_at))
         state = replace(state, version=job.version, digest=job.digest or state.digest)
         entry = self.ledger.read(name)
         self.ledger.write(name, entry, self.worker(job)(entry, state, job, self.clock.now))

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from relay.bigpanda import ACTIVITIES_A_PAGE, INCIDENTS_A_PAGE, BigPanda, Incident, Listing
-from relay.channel import Access
+from relay.bigpanda.client import ACTIVITIES_A_PAGE, INCIDENTS_A_PAGE, BigPanda, Incident, Listing
+from relay.channels.channel import Access
 from relay.deadline import Deadline
 from relay.errors import BadAnswer, Reason, SendError
-from relay.http import Session
-from relay.outward import Outward
+from relay.http.client import Outward
+from relay.http.session import Session
 from sandbox.server import Box
 from sandbox.users import USERS
 from tests import samples

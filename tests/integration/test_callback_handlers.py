@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from relay.message import Job
+from relay.jobs.envelope import Job
 from sandbox import local
 from sandbox.incidents import ENVIRONMENT
 from sandbox.server import Box

@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 import pytest
 
-from relay.inbound import Request
-from relay.message import Job
+from relay.channels.inbound import Request
+from relay.jobs.envelope import Job
 from sandbox.server import Box
 from tests import samples
 from tests.integration.account import Aws, Mailbox

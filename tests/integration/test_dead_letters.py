@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
-from relay.dead_letters import HOLD_SECONDS, DeadLetters
-from relay.message import Job
-from relay.queues import Queue
+from relay.jobs.dead_letters import HOLD_SECONDS, DeadLetters
+from relay.jobs.envelope import Job
+from relay.jobs.queue import Queue
 from tests.fakes import Clock
 from tests.integration.relayctl_cloud import REGION, new_session, short_polls
 from tests.samples import job

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
-from relay import channel
-from relay.channel import Rest
+from relay.channels.channel import Rest, parse_channel
 from relay.deadline import Deadline
-from relay.directory import Directory, Finding, Kind
 from relay.errors import BadAnswer, NoAnswer, Reason
-from relay.http import AllowedHosts, Session
-from relay.outward import Outward
+from relay.http.client import Outward
+from relay.http.session import AllowedHosts, Session
+from relay.xmatters.directory import Directory, Finding, Kind
 from sandbox.server import Box
 from tests import samples
 
@@ -36,7 +35,7 @@ FOUND = [
 def rest_at(url: str, auth: dict[str, str]) -> Rest:
     document = samples.secret(url=f"{url}/trigger")
     document["xmatters"]["rest"] = {"base_url": url, "auth": auth}
-    found = channel.parse("noc", json.dumps(document), LOOPBACK).rest
+    found = parse_channel("noc", json.dumps(document), LOOPBACK).rest
     assert found
     return found
 

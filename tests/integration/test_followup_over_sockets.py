@@ -7,15 +7,14 @@ from typing import Any
 
 import pytest
 
-from relay import channel
-from relay.channel import Rest
+from relay.channels.channel import Rest, parse_channel
 from relay.deadline import Deadline
-from relay.entry import Raised, key
+from relay.delivery.followup import LOOK_FOR_SECONDS
 from relay.errors import BadAnswer, Reason, SendError
-from relay.followup import LOOK_FOR_SECONDS
-from relay.http import Session
-from relay.outward import Outward
-from relay.pages import MAX_PAGES, Page, Pages
+from relay.http.client import Outward
+from relay.http.session import Session
+from relay.ledger.entry import Raised, key
+from relay.xmatters.pages import MAX_PAGES, Page, Pages
 from sandbox.server import Box
 from tests import samples
 from tests.integration.account import Aws
@@ -50,7 +49,7 @@ def new_pages() -> Pages:
 def rest_at(url: str, auth: dict[str, str]) -> Rest:
     document = samples.secret()
     document["xmatters"]["rest"] = {"base_url": url, "auth": auth}
-    found = channel.parse("noc", json.dumps(document), LOOPBACK).rest
+    found = parse_channel("noc", json.dumps(document), LOOPBACK).rest
     assert found
     return found
 

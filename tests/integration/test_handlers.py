@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from relay.errors import ConfigError
-from relay.table import Table
+from relay.ledger.table import Table
 from sandbox.server import Box
 from tests import reconciling, samples
 from tests.integration.account import Aws, Mailbox, aws

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from relay.comparison import QUEUED_SECONDS, SETTLES_SECONDS
-from relay.entry import Entry, key
-from relay.message import Job
-from relay.reconcile import OVERLAP_SECONDS
+from relay.jobs.envelope import Job
+from relay.ledger.entry import Entry, key
+from relay.reconcile.comparison import QUEUED_SECONDS, SETTLES_SECONDS
+from relay.reconcile.reconciler import OVERLAP_SECONDS
 from sandbox.server import Box, running
 from tests import samples
 from tests.integration.account import Aws

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from relay.errors import HANDLING, Reason
-from relay.message import Job
-from relay.outcome import Outcome
+from relay.jobs.envelope import Job
+from relay.jobs.outcome import Outcome
 from sandbox.server import Box
 from tests import samples
 from tests.integration.account import Aws

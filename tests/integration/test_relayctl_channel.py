@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from relay.queues import Queue
+from relay.jobs.queue import Queue
 from tests.integration.relayctl_cloud import Operator, account
 from tests.samples import job
 

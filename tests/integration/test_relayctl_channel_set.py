@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from relay.errors import NoAnswer, Reason
-from relay.http import Answer
+from relay.http.session import Answer
 from tests.integration.relayctl_cloud import Knocked, Operator, account
 
 CANARY = "canary-6b2e"

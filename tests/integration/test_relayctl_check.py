@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from relay.reconcile_notes import GroupNote, group_name
-from relay.table import Table
+from relay.ledger.table import Table
+from relay.reconcile.notes import GroupNote, group_name
 from sandbox.server import Box
 from tests import reconciling
 from tests.integration.live import Received, Script, Site, site

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from relay.message import Job, timestamp
+from relay.jobs.envelope import Job, timestamp
 from tests.integration.relayctl_cloud import Operator, Work, account, delivered, failing, paced, superseding
 from tests.samples import job
 

@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 import requests
 
-from relay.http import MAX_ANSWER_BYTES, MAX_IDLE_SECONDS, AllowedHosts, Answer, ForbiddenUrl, Session, never_sent
+from relay.http.session import (
+    MAX_ANSWER_BYTES,
+    MAX_IDLE_SECONDS,
+    AllowedHosts,
+    Answer,
+    ForbiddenUrl,
+    Session,
+    never_sent,
+)
 from tests.fakes import Clock
 from tests.integration.live import LOOPBACK, Received, Site, site
 

@@ -9,12 +9,11 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from relay.actions import Wait
-from relay.entry import Entry, Slot, key
 from relay.errors import LedgerError, Reason
-from relay.ledger import Ledger
-from relay.pace import Pace, Rule, Ticket
-from relay.table import KEPT_SECONDS, Table
+from relay.ledger.entry import Entry, Slot, Wait, key
+from relay.ledger.ledger import Ledger
+from relay.ledger.pace import Pace, Rule, Ticket
+from relay.ledger.table import KEPT_SECONDS, Table
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
 from tests.ledger_table import LEDGER_TABLE

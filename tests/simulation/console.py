@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import requests
 
-from relay.http import Answer, Session
+from relay.http.session import Answer, Session
 from tests.simulation.services import Edge
 
 # However many are asked for.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from relay.incident import parse
+from relay.incidents.share import parse_share
 from tests.simulation.capacity import Capacity
 from tests.simulation.conduct import Conduct
 from tests.simulation.console import Console
@@ -259,7 +259,7 @@ class Invariants:
             return True
         digest, came = self.known(state)
         is_kept = any(-CLOCKS_DIFFER < came - arrival < ADMITTED_SECONDS for arrival in state.arrivals)
-        return is_kept and parse(state.body()).digest == digest
+        return is_kept and parse_share(state.body()).digest == digest
 
     def _rings(self, incident: str) -> list[Ring]:
         return [ring for ring in self.phones.rings if ring.incident == incident]

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 import requests
 from greenlet import GreenletExit
 
-from relay.http import Answer, Session
+from relay.http.session import Answer, Session
 from tests.simulation.services import Edge
 from tests.simulation.story import NOC
 

@@ -14,43 +14,43 @@ from typing import Any
 
 import pytest
 
-from relay.bigpanda import BigPanda
-from relay.callbacks import Callbacks
-from relay.channel import parse
-from relay.channel_cache import ChannelCache
-from relay.comparison import Comparison
-from relay.dead_letters import DeadLetters
+from relay.bigpanda.client import BigPanda
+from relay.bigpanda.listing import Lister
+from relay.bigpanda.rate_limit import Turns
+from relay.bigpanda.writeback import Writeback
+from relay.channels.cache import ChannelCache
+from relay.channels.channel import parse_channel
+from relay.channels.inbound import Request
 from relay.deadline import Deadline
-from relay.delivery import Delivery
-from relay.entry import key
-from relay.fallback import Fallback
-from relay.followup import Followup
-from relay.http import AllowedHosts
-from relay.inbound import Request
-from relay.keeping import Keeper
-from relay.ledger import Ledger
-from relay.listing import Lister
-from relay.message import timestamp
-from relay.outward import Outward
-from relay.pace import Pace
-from relay.pages import Pages
-from relay.queues import Queue
-from relay.reconcile import Reconciler
-from relay.reconcile_notes import channel_key, group_key, group_name, place_name
-from relay.reconcile_report import Reporter
-from relay.reconcile_schedule import Schedule
-from relay.replay import Replay
-from relay.sending import Sender
-from relay.shares import Shares
-from relay.sources import Sources
-from relay.sweeper import Sweeper
-from relay.table import Table
+from relay.delivery.delivery import Delivery
+from relay.delivery.fallback import Fallback
+from relay.delivery.followup import Followup
+from relay.delivery.replay import Replay
+from relay.delivery.retries import Sender
+from relay.entrypoints.bigpanda_webhook import Shares
+from relay.entrypoints.sweeper import Sweeper
+from relay.entrypoints.webhook import Webhook
+from relay.entrypoints.worker import Worker
+from relay.entrypoints.xmatters_callback import Callbacks
+from relay.http.client import Outward
+from relay.http.session import AllowedHosts
+from relay.jobs.dead_letters import DeadLetters
+from relay.jobs.envelope import timestamp
+from relay.jobs.outbox import Keeper
+from relay.jobs.queue import Queue
+from relay.ledger.entry import key
+from relay.ledger.ledger import Ledger
+from relay.ledger.pace import Pace
+from relay.ledger.sources import Sources
+from relay.ledger.table import Table
+from relay.reconcile.comparison import Comparison
+from relay.reconcile.notes import channel_key, group_key, group_name, place_name
+from relay.reconcile.reconciler import Reconciler
+from relay.reconcile.report import Reporter
+from relay.reconcile.schedule import Schedule
 from relay.telemetry import Telemetry
-from relay.turns import Turns
-from relay.webhook import Webhook
-from relay.worker import Worker
-from relay.writeback import Writeback
-from relay.xmatters import XMatters
+from relay.xmatters.pages import Pages
+from relay.xmatters.trigger import XMatters
 from tests.fakes import one_by_one
 from tests.simulation.capacity import Capacity
 from tests.simulation.console import Console
@@ -195,7 +195,7 @@ class Simulation:
         if not self.story.looks_every:
             return
         # The channel has been looked at for long, so that nothing is older than that.
-        access = parse("noc", self._secret(), HOSTS).bigpanda
+        access = parse_channel("noc", self._secret(), HOSTS).bigpanda
         assert access
         note = {"last": began - 1000, "since": began - 1000, "seen": began - 1000}
         for name in (group_key(group_name(access, "e")), channel_key(place_name(access, "e"), "noc")):

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any
 
-from relay.actions import Wait
-from relay.entry import Slot
 from relay.errors import Reason
-from relay.pace import Pace, Rule, Ticket
+from relay.ledger.entry import Slot, Wait
+from relay.ledger.pace import Pace, Rule, Ticket
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
 from tests.unit.states import NOW

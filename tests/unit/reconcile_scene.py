@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from relay.channel import Access
-from relay.comparison import SETTLES_SECONDS
-from relay.http import Answer
-from relay.message import Job
-from relay.outcome import Found
-from relay.reconcile_notes import ChannelNote, GroupNote, channel_key, group_name, place_name
-from relay.worker import JOB_SECONDS
+from relay.channels.channel import Access
+from relay.entrypoints.worker import JOB_SECONDS
+from relay.http.session import Answer
+from relay.jobs.envelope import Job
+from relay.jobs.outcome import Found
+from relay.reconcile.comparison import SETTLES_SECONDS
+from relay.reconcile.notes import ChannelNote, GroupNote, channel_key, group_name, place_name
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Call, Clock, FakeSecrets, FakeSession, Relay, secrets_of

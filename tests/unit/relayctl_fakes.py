@@ -7,9 +7,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from relay.dead_letters import DeadLetters, Held, Run
-from relay.message import Job
-from relay.queues import MAX_MESSAGE_BYTES, Queue
+from relay.jobs.dead_letters import DeadLetters, Held, Run
+from relay.jobs.envelope import Job
+from relay.jobs.queue import MAX_MESSAGE_BYTES, Queue
 from tests.fakes import Clock
 
 URL = "https://sqs.eu-central-1.amazonaws.com/000000000000/dead-letters"

@@ -3,8 +3,8 @@
 from copy import replace
 from typing import Any
 
-from relay.entry import Entry, Lease
-from relay.transition import State
+from relay.incidents.transition import State
+from relay.ledger.entry import Entry, Lease
 from tests import samples
 
 NOW = 1_800_000_000.0

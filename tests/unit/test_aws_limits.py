@@ -3,9 +3,9 @@
 import contextlib
 import json
 
-from relay import fallback
-from relay.inbound import MAX_BODY_BYTES
-from relay.queues import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES
+from relay.channels.inbound import MAX_BODY_BYTES
+from relay.delivery import fallback
+from relay.jobs.queue import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES
 from relay.telemetry import METRICS
 from tests import samples
 from tests.fakes import Recorder

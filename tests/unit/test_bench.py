@@ -17,8 +17,8 @@ from bench.drain import Drained
 from bench.figures import Aim, Section, Spread, compared, measured
 from bench.functions import Spent
 from bench.rounds import interleaved
-from relay import incident
-from relay.inbound import MAX_BODY_BYTES
+from relay.channels.inbound import MAX_BODY_BYTES
+from relay.incidents.share import parse_share
 
 COUNTED = traffic.Counted(
     reads=2, read_units=2, writes=3, write_units=4, sends=1, send_requests=1, jobs=1, secret_reads=0.02
@@ -119,9 +119,9 @@ def test_in_each_round_everything_is_done_once() -> None:
 
 class TestBodies:
     def test_a_body_is_a_share_of_so_many_alerts(self) -> None:
-        share = incident.parse(bodies.body("i1", 30, age=60))
+        share = parse_share(bodies.body("i1", 30, age=60))
         assert (share.incident_id, share.status, len(share.alerts)) == ("i1", "critical", 30)
-        assert incident.parse(bodies.body("i1", 1, status="ok")).active is False
+        assert parse_share(bodies.body("i1", 1, status="ok")).active is False
 
     def test_the_largest_is_let_in_just_so(self) -> None:
         assert bodies.LARGEST_BYTES * 0.999 < len(bodies.largest("i1")) <= bodies.LARGEST_BYTES < MAX_BODY_BYTES

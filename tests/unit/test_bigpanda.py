@@ -7,12 +7,12 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 
-from relay.bigpanda import ACTIVITIES_A_PAGE, ACTIVITY_PAGES, BigPanda, Incident
-from relay.channel import Access
+from relay.bigpanda.client import ACTIVITIES_A_PAGE, ACTIVITY_PAGES, BigPanda, Incident
+from relay.channels.channel import Access
 from relay.deadline import Deadline
 from relay.errors import NoAnswer, Reason, SendError
-from relay.http import MAX_ANSWER_BYTES, Answer
-from relay.outward import Outward
+from relay.http.client import Outward
+from relay.http.session import MAX_ANSWER_BYTES, Answer
 from tests import samples
 from tests.fakes import Clock, FakeSession, Step
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from relay import body, incident
-from relay.body import BodyRule
-from relay.transition import State
+from relay.incidents.own_body import BodyRule, build_body
+from relay.incidents.share import parse_share
+from relay.incidents.transition import State
 
 ALERTS = [
     {"id": "a1", "status": "warning", "source_system": "zabbix", "tags": {"host": "web-1"}, "description": "slow"},
@@ -27,9 +27,9 @@ def built(
 ) -> dict[str, Any]:
     plain = {"id": "i1", "status": "critical", "severity": "critical", "alerts": ALERTS}
     document = {"incident": plain | members, "metadata": {"environment_id": "e1"}}
-    share = incident.parse(json.dumps(document).encode())
+    share = parse_share(json.dumps(document).encode())
     found: dict[str, Any] = json.loads(
-        body.build(share, State.of(share, 0.0), recipients, priority, rule or BodyRule())
+        build_body(share, State.of(share, 0.0), recipients, priority, rule or BodyRule())
     )
     return found
 

@@ -7,8 +7,8 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from relay import bootstrap
+from relay.entrypoints.worker import Worker
 from relay.errors import ConfigError
-from relay.worker import Worker
 
 ENVIRONMENT = {
     "RELAY_SECRET_PREFIX": "relay",

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from relay import callback
-from relay.callback import Answers, Callback, Kind
 from relay.errors import BadRequest
+from relay.incidents.callback import Answers, Callback, Kind, parse_callback
 
 UUID = "10f3cb42-0b4d-4ce0-9c33-1c2c8a4c1a5b"
 FLOW = {
@@ -34,7 +33,7 @@ FIXED = {
 
 
 def parsed(document: Any) -> Callback:
-    return callback.parse(json.dumps(document).encode())
+    return parse_callback(json.dumps(document).encode())
 
 
 def problem(document: Any) -> BadRequest:
@@ -160,7 +159,7 @@ class TestRefused:
     @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000])
     def test_what_is_not_json(self, body: bytes) -> None:
         with pytest.raises(BadRequest, match="JSON"):
-            callback.parse(body)
+            parse_callback(body)
 
 
 class TestDigest:

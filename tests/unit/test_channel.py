@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from relay import channel
-from relay.channel import is_channel_name
-from relay.channel_schema import AUTH
+from relay.channels import channel
+from relay.channels.channel import is_channel_name, parse_channel
+from relay.channels.schema import AUTH
 from relay.errors import InvalidChannel
 from tests import samples
 from tests.fakes import HOSTS
@@ -66,24 +66,24 @@ def changed(path: tuple[Any, ...], value: Any) -> Any:
 
 def complaint(document: Any) -> str:
     with pytest.raises(InvalidChannel) as caught:
-        channel.parse("noc", json.dumps(document), HOSTS)
+        parse_channel("noc", json.dumps(document), HOSTS)
     return str(caught.value)
 
 
 class TestParse:
     def test_a_whole_secret_is_read(self) -> None:
-        found = channel.parse("noc", json.dumps(WHOLE), HOSTS)
+        found = parse_channel("noc", json.dumps(WHOLE), HOSTS)
         assert (found.name, found.trigger_url) == ("noc", f"https://acme.xmatters.com/{CANARY}?apiKey={CANARY}")
         assert (found.auth.type, found.recipients) == ("oauth", (CANARY, "Network Operations"))
         assert [each.expires_at for each in found.inbound] == [None, 1_896_091_200.0]
 
     def test_nothing_secret_shows_in_its_repr(self) -> None:
         document = WHOLE | {"xmatters": WHOLE["xmatters"] | {"recipients": ["Network Operations"]}}
-        assert CANARY not in repr(channel.parse("noc", json.dumps(document), HOSTS))
+        assert CANARY not in repr(parse_channel("noc", json.dumps(document), HOSTS))
 
     def test_recipients_are_trimmed_and_named_once(self) -> None:
         document = changed(("xmatters", "recipients"), [" jdoe ", "jdoe", "Net Ops"])
-        assert channel.parse("noc", json.dumps(document), HOSTS).recipients == ("jdoe", "Net Ops")
+        assert parse_channel("noc", json.dumps(document), HOSTS).recipients == ("jdoe", "Net Ops")
 
     @pytest.mark.parametrize(
         ("path", "value", "message"),
@@ -190,14 +190,14 @@ class TestParse:
     @pytest.mark.parametrize("text", ["", "{", CANARY, "[" * 100_000, '{"policy": NaN}', "null"])
     def test_what_is_no_json_object_is_refused_without_quoting_it(self, text: str) -> None:
         with pytest.raises(InvalidChannel) as caught:
-            channel.parse("noc", text, HOSTS)
+            parse_channel("noc", text, HOSTS)
         assert CANARY not in str(caught.value)
 
     @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
     def test_a_number_that_is_none_is_refused(self, number: str) -> None:
         text = json.dumps(WHOLE).replace('"max_per_minute": 60', f'"max_per_minute": {number}')
         with pytest.raises(InvalidChannel, match="not JSON"):
-            channel.parse("noc", text, HOSTS)
+            parse_channel("noc", text, HOSTS)
 
     @pytest.mark.parametrize("path", list(positions(WHOLE)), ids=lambda path: ".".join(map(str, path)) or "whole")
     def test_no_complaint_ever_quotes_a_value(self, path: tuple[Any, ...]) -> None:
@@ -224,7 +224,7 @@ class TestParse:
         complaints = []
         for value in wrong:
             try:
-                channel.parse("noc", json.dumps(changed(path, value)), HOSTS)
+                parse_channel("noc", json.dumps(changed(path, value)), HOSTS)
             except InvalidChannel as error:
                 complaints.append(str(error))
         assert complaints

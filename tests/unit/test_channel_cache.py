@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from relay import channel_cache
-from relay.channel_cache import (
+from relay.channels import cache as channel_cache
+from relay.channels.cache import (
     JOBS_UNKNOWN_SECONDS,
     LOOKUPS_AT_ONCE,
     MALFORMED_SECONDS,

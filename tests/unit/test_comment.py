@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from relay import callback, comment
-from relay.callback import Answers
+from relay.bigpanda import comment
+from relay.incidents.callback import Answers, parse_callback
 
 MARK = comment.mark("1a2b3c4d" + "0" * 24)
 
 
 def words(assigned: str = "", **members: Any) -> str:
     plain = {"relay": 1, "incident_id": "i1", "event": {"number": "408005"}, "person": {"target": "jdoe"}}
-    said = callback.parse(json.dumps(plain | members).encode())
+    said = parse_callback(json.dumps(plain | members).encode())
     return comment.text(said, Answers(), assigned, MARK)
 
 

@@ -3,7 +3,7 @@
 from itertools import chain, count
 from typing import Any, cast
 
-from relay.dead_letters import POLLS_OF_NEW_ONES, DeadLetters
+from relay.jobs.dead_letters import POLLS_OF_NEW_ONES, DeadLetters
 from tests.fakes import Clock
 from tests.samples import job
 

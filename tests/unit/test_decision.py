@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.decision import FLOOD_SECONDS, Judgement, Standing, earliest, judge_job, judge_share, room_for_rings
-from relay.entry import Entry
-from relay.transition import PRESETS, State, Transition
+from relay.delivery.decision import FLOOD_SECONDS, Judgement, Standing, earliest, judge_job, judge_share, room_for_rings
+from relay.incidents.transition import PRESETS, State, Transition
+from relay.ledger.entry import Entry
 from tests.unit.states import NOW, announced, lease, over, state, unstamped
 
 MARK = NOW + 60.0

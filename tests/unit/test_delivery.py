@@ -6,14 +6,14 @@ import random
 import pytest
 import requests
 
-from relay.debts import KEEP_SECONDS, OVERDUE_SECONDS
-from relay.entry import LEASE_SECONDS, Raised, key
+from relay.delivery.debts import KEEP_SECONDS, OVERDUE_SECONDS
+from relay.delivery.task import delivery_id
 from relay.errors import Reason
-from relay.http import Answer
-from relay.message import Job
-from relay.outcome import Outcome
-from relay.rows import Row
-from relay.task import delivery_id
+from relay.http.session import Answer
+from relay.jobs.envelope import Job
+from relay.jobs.outcome import Outcome
+from relay.ledger.entry import LEASE_SECONDS, Raised, key
+from relay.ledger.row import Row
 from tests import samples
 from tests.fakes import Call, FakeSecrets, Meddled, room, table_down
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import requests
 
-from relay.decision import FLOOD_SECONDS, FLOOD_SIGNALS
+from relay.delivery.decision import FLOOD_SECONDS, FLOOD_SIGNALS
 from relay.errors import AMBIGUOUS_REST_SECONDS, Reason
-from relay.outcome import Outcome
+from relay.jobs.outcome import Outcome
 from tests import samples
 from tests.fakes import Relay, Step, room
 

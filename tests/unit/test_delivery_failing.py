@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import requests
 
-from relay.debts import KEEP_SECONDS
+from relay.delivery.debts import KEEP_SECONDS
+from relay.entrypoints.webhook import INLINE_SECONDS
 from relay.errors import HANDLING, QueueError, Reason
-from relay.keeping import MAX_LOGGED_CHARACTERS
-from relay.message import Job
-from relay.outcome import Outcome, Result
-from relay.rows import Row
-from relay.webhook import INLINE_SECONDS
+from relay.jobs.envelope import Job
+from relay.jobs.outbox import MAX_LOGGED_CHARACTERS
+from relay.jobs.outcome import Outcome, Result
+from relay.ledger.row import Row
 from tests import samples
 from tests.fakes import Call, FakeSqs, Meddled, Relay, Step, room, table_down, worked
 

@@ -6,17 +6,16 @@ from typing import Any
 
 import pytest
 
-from relay import incident
-from relay.actions import Wait
-from relay.degraded import UNGUARDED_AFTER_SECONDS, UNGUARDED_WAIT_SECONDS
-from relay.delivery import MAX_ROUNDS
-from relay.entry import LEASE_SECONDS, key
+from relay.delivery.degraded import UNGUARDED_AFTER_SECONDS, UNGUARDED_WAIT_SECONDS
+from relay.delivery.delivery import MAX_ROUNDS
 from relay.errors import QueueError, Reason
-from relay.http import Answer
-from relay.ledger import LEDGER_SECONDS
-from relay.message import Job, timestamp
-from relay.outcome import Outcome, Result
-from relay.pace import Gate
+from relay.http.session import Answer
+from relay.incidents.share import parse_share
+from relay.jobs.envelope import Job, timestamp
+from relay.jobs.outcome import Outcome, Result
+from relay.ledger.entry import LEASE_SECONDS, Wait, key
+from relay.ledger.ledger import LEDGER_SECONDS
+from relay.ledger.pace import Gate
 from tests import samples
 from tests.fake_dynamodb import condition_failed
 from tests.fakes import Call, Meddled, Relay, Step, room, table_down
@@ -41,9 +40,7 @@ def next_write(table: Meddled) -> tuple[str, int]:
 
 def resumed(relay: Relay, job: Job, *, hold: Wait | None = None) -> Result:
     """What becomes of a job that woke up."""
-    return relay.delivery.resume(
-        job, incident.parse(job.body), relay.channels.get("noc"), relay.deadline(15), hold=hold
-    )
+    return relay.delivery.resume(job, parse_share(job.body), relay.channels.get("noc"), relay.deadline(15), hold=hold)
 
 
 def dies(_: Call) -> Answer:

@@ -4,10 +4,10 @@ from copy import replace
 
 import pytest
 
-from relay import incident
 from relay.errors import Reason
-from relay.message import Job
-from relay.outcome import Outcome, Result
+from relay.incidents.share import parse_share
+from relay.jobs.envelope import Job
+from relay.jobs.outcome import Outcome, Result
 from tests import samples
 from tests.fakes import Relay, room
 
@@ -17,9 +17,7 @@ LATER = 1_800_000_001
 
 def resumed(relay: Relay, job: Job) -> Result:
     """What becomes of a job that woke up."""
-    return relay.delivery.resume(
-        job, incident.parse(job.body), relay.channels.get("noc"), relay.deadline(15), hold=None
-    )
+    return relay.delivery.resume(job, parse_share(job.body), relay.channels.get("noc"), relay.deadline(15), hold=None)
 
 
 class TestResume:

@@ -5,10 +5,10 @@ import json
 import pytest
 import requests
 
-from relay.decision import FLOOD_SECONDS
+from relay.delivery.decision import FLOOD_SECONDS
 from relay.errors import Reason
-from relay.http import Answer
-from relay.outcome import Outcome
+from relay.http.session import Answer
+from relay.jobs.outcome import Outcome
 from tests import samples
 from tests.fakes import room
 

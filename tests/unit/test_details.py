@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from relay import details, incident
-from relay.details import Details
+from relay.incidents import details
+from relay.incidents.details import Details, details_of
+from relay.incidents.share import parse_share
 
 CONSOLE = "https://a.bigpanda.io/#/app/overview/all/active/incidents/"
 ALERT = {
@@ -26,7 +27,7 @@ ALERT = {
 
 
 def found(document: Any) -> Details:
-    return details.of(incident.parse(json.dumps(document).encode()))
+    return details_of(parse_share(json.dumps(document).encode()))
 
 
 def of_incident(**members: Any) -> Details:

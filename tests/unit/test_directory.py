@@ -8,13 +8,12 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import requests
 
-from relay import channel
-from relay.channel import Rest
+from relay.channels.channel import Rest, parse_channel
 from relay.deadline import Deadline
-from relay.directory import Directory, Finding, Kind
 from relay.errors import BadAnswer, NoAnswer, Reason
-from relay.http import Answer
-from relay.outward import Outward
+from relay.http.client import Outward
+from relay.http.session import Answer
+from relay.xmatters.directory import Directory, Finding, Kind
 from tests import samples
 from tests.fakes import HOSTS, Call, Clock, FakeSession
 
@@ -25,7 +24,7 @@ type Reply = Answer | Exception
 def rest(auth: dict[str, str] = samples.BASIC) -> Rest:
     document = samples.secret()
     document["xmatters"]["rest"] = {"base_url": "https://acme.xmatters.com/", "auth": auth}
-    found = channel.parse("noc", json.dumps(document), HOSTS).rest
+    found = parse_channel("noc", json.dumps(document), HOSTS).rest
     assert found
     return found
 

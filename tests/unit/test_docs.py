@@ -9,9 +9,9 @@ import click
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
-from relay import incident
-from relay.channel_schema import CHANNEL
+from relay.channels.schema import CHANNEL
 from relay.errors import Reason
+from relay.incidents.share import parse_share
 from relay.telemetry import NOTICES
 from relayctl.__main__ import main
 
@@ -108,7 +108,7 @@ def test_our_template_for_webhook_v2_is_read_once_it_is_filled_in() -> None:
     filled = {
         key: re.sub(r"{{(.+?)}}", lambda found: values.get(found[1], "x"), text) for key, text in template.items()
     }
-    share = incident.parse(json.dumps(filled).encode())
+    share = parse_share(json.dumps(filled).encode())
     assert (share.incident_id, share.status, share.event) == ("i-1", "critical", "incident#updated")
     assert share.version == (1795565100.0, 0.0)
 

@@ -8,12 +8,12 @@ import pytest
 import requests
 from botocore.exceptions import EndpointConnectionError
 
-from relay.entry import Entry, key
-from relay.followup import LOOK_FOR_SECONDS
-from relay.http import Answer
-from relay.outcome import Outcome
-from relay.pages import MAX_PAGES
-from relay.worker import FOLLOWUP_SECONDS
+from relay.delivery.followup import LOOK_FOR_SECONDS
+from relay.entrypoints.worker import FOLLOWUP_SECONDS
+from relay.http.session import Answer
+from relay.jobs.outcome import Outcome
+from relay.ledger.entry import Entry, key
+from relay.xmatters.pages import MAX_PAGES
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Call, FakeSecrets, FakeSession, Meddled, Relay, Step, worked

@@ -15,21 +15,24 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay import body, callback, comment, details, incident
-from relay.bigpanda import BigPanda, Incident
-from relay.body import BodyRule
-from relay.callback import MAX_NAME, MAX_NOTE, Answers, Callback
-from relay.channel import Access, Auth, Rest
+from relay.bigpanda import comment
+from relay.bigpanda.client import BigPanda, Incident
+from relay.channels.channel import Access, Auth, Rest
+from relay.channels.routes import Route, chosen
 from relay.deadline import Deadline
-from relay.directory import Directory, Kind
 from relay.errors import BadRequest, SendError
-from relay.fields import MAX_ID_LENGTH
-from relay.http import Answer
-from relay.logins import Login, Logins
-from relay.outward import Outward
-from relay.pages import MAX_PAGES, Pages
-from relay.routes import Route, chosen
-from relay.transition import State
+from relay.http.client import Outward
+from relay.http.session import Answer
+from relay.incidents import details
+from relay.incidents.callback import MAX_NAME, MAX_NOTE, Answers, Callback, parse_callback
+from relay.incidents.details import details_of
+from relay.incidents.json_fields import MAX_ID_LENGTH
+from relay.incidents.own_body import BodyRule, build_body
+from relay.incidents.share import parse_share
+from relay.incidents.transition import State
+from relay.xmatters.directory import Directory, Kind
+from relay.xmatters.logins import Login, Logins
+from relay.xmatters.pages import MAX_PAGES, Pages
 from tests.fakes import FakeSession, room
 
 # Measured: 10 million operations take about half a second, as do 100 million characters. BigPanda waits 8 seconds.
@@ -157,14 +160,14 @@ def check_work(work: Callable[[], object]) -> None:
 
 
 def check_share(content: bytes, rule: BodyRule, routes: list[Route]) -> None:
-    share = incident.parse(content)
+    share = parse_share(content)
     state = State.of(share, 1.0)
-    found = details.of(share)
+    found = details_of(share)
     assert len(found.alerts) <= details.MAX_ALERTS
     assert found.link.startswith("https://")
     route = chosen(routes, share, is_open=state.is_open)
     assert route is None or route in routes
-    built = json.loads(body.build(share, state, ("a", "\ud800"), None, rule))
+    built = json.loads(build_body(share, state, ("a", "\ud800"), None, rule))
     assert built["priority"] in {"HIGH", "MEDIUM", "LOW"}
     for value in built["properties"].values():
         assert isinstance(value, str)
@@ -242,7 +245,7 @@ def test_what_is_beyond_the_bounds_is_left_out_and_the_rest_is_there() -> None:
     values = [f"v{n}" for n in range(details.MAX_VALUES + 5)]
     alerts = [{"status": "warning"}] * (details.MAX_ALERTS + 5)
     document = {"id": 1, "tags": {"team": values}, "environments": values, "alerts": alerts}
-    found = details.of(incident.parse(json.dumps(document).encode()))
+    found = details_of(parse_share(json.dumps(document).encode()))
     assert list(found.tag("team")) == list(found.environments) == values[: details.MAX_VALUES]
     assert len(found.alerts) == details.MAX_ALERTS
 
@@ -290,7 +293,7 @@ LONG = "\ud800\x00x" * 20_000
 
 def parsed(content: bytes) -> Callback | BadRequest:
     try:
-        return callback.parse(content)
+        return parse_callback(content)
     except BadRequest as error:
         return error
 
@@ -333,9 +336,9 @@ def test_whatever_xmatters_calls_back_with_is_refused_or_bounded(content: bytes)
 def test_an_id_that_would_lead_elsewhere_is_none(dots: str) -> None:
     document = {"kind": "response", "incident_id": dots, "environment_id": "e1"}
     with pytest.raises(BadRequest, match="incident_id"):
-        callback.parse(json.dumps(document).encode())
+        parse_callback(json.dumps(document).encode())
     assert (
-        callback.parse(json.dumps(document | {"incident_id": "i1", "environment_id": dots}).encode()).environment_id
+        parse_callback(json.dumps(document | {"incident_id": "i1", "environment_id": dots}).encode()).environment_id
         is None
     )
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from urllib3 import HTTPSConnectionPool
 from urllib3.exceptions import MaxRetryError
 
-from relay.http import AllowedHosts, ForbiddenUrl, cause, never_sent, redact
+from relay.http.session import AllowedHosts, ForbiddenUrl, cause, never_sent, redact
 
 HOSTS = AllowedHosts(("*.xmatters.com", "api.bigpanda.io"))
 LOCAL = AllowedHosts(("*.xmatters.com",), loopback=True)

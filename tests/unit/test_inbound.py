@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from relay.channels.inbound import MAX_BODY_BYTES, Reply, Request, admit, read_body
 from relay.errors import BadRequest, ChannelUnreadable
-from relay.inbound import MAX_BODY_BYTES, Reply, Request, admit, read_body
 from tests import samples
 from tests.fakes import FakeSession, Relay
 

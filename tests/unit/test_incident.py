@@ -5,14 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay import incident
 from relay.errors import BadRequest
-from relay.incident import Alert, Share
+from relay.incidents.share import Alert, Share, parse_share
 from tests import samples
 
 
 def parsed(document: Any) -> Share:
-    return incident.parse(json.dumps(document).encode())
+    return parse_share(json.dumps(document).encode())
 
 
 WRAPPED = {
@@ -169,12 +168,12 @@ def test_a_missing_id_says_where_it_was_looked_for(document: Any, hint: str) -> 
 )
 def test_what_is_no_json_object_is_refused_with_its_place(body: bytes, detail: str) -> None:
     with pytest.raises(BadRequest) as caught:
-        incident.parse(body)
+        parse_share(body)
     assert (caught.value.field, caught.value.detail, caught.value.status) == ("body", detail, 400)
 
 
 def test_of_a_key_that_stands_twice_the_last_counts() -> None:
-    assert incident.parse(b'{"id": "i1", "status": "ok", "status": "critical"}').status == "critical"
+    assert parse_share(b'{"id": "i1", "status": "ok", "status": "critical"}').status == "critical"
 
 
 @pytest.mark.parametrize(
@@ -207,7 +206,7 @@ def test_a_time_is_read_in_any_spelling_or_taken_as_not_said(value: Any, seconds
 
 
 def test_an_endless_number_is_no_time() -> None:
-    assert incident.parse(b'{"id": 1, "changedOn": 1e999}').changed_on is None
+    assert parse_share(b'{"id": 1, "changedOn": 1e999}').changed_on is None
 
 
 @pytest.mark.parametrize(
@@ -319,4 +318,4 @@ def test_whatever_the_fields_hold_a_share_comes_out_or_a_bad_request(document: d
     ],
 )
 def test_a_blank_spelling_of_the_id_hides_no_good_one(body: bytes) -> None:
-    assert incident.parse(body).incident_id == "x"
+    assert parse_share(body).incident_id == "x"

@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from relay import incident
 from relay.deadline import Deadline
+from relay.delivery.task import delivery_id, new_job
 from relay.errors import Reason
-from relay.keeping import (
+from relay.incidents.share import parse_share
+from relay.jobs.envelope import Job, fits
+from relay.jobs.outbox import (
     MAX_LOGGED_CHARACTERS,
     MAX_STORED_BYTES,
     SURELY_FITS_BYTES,
@@ -19,9 +21,7 @@ from relay.keeping import (
     last_copy,
     storable,
 )
-from relay.message import Job, fits
-from relay.queues import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES
-from relay.task import delivery_id, new_job
+from relay.jobs.queue import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock, FakeSqs
@@ -150,7 +150,7 @@ class TestFitting:
         reduced = fitting(job)
         assert fits(reduced.to_json())
         assert reduced == replace(job, body=reduced.body, body_reduced=True)
-        read = incident.parse(reduced.body)
+        read = parse_share(reduced.body)
         assert (read.incident_id, read.status, read.version) == ("i1", "critical", job.version)
         assert [alert.id for alert in read.alerts] == ["a1"]
         assert "relay_note" in read.document["incident"]
@@ -189,7 +189,7 @@ class TestStorable:
         assert len(job.to_json()) > MAX_STORED_BYTES
         stored = storable(job)
         assert stored == replace(job, body=stored.body, body_reduced=True)
-        assert [alert.id for alert in incident.parse(stored.body).alerts] == ["a1"]
+        assert [alert.id for alert in parse_share(stored.body).alerts] == ["a1"]
 
     @pytest.mark.parametrize("size", [SURELY_STORED_BYTES, SURELY_STORED_BYTES + 1, 290_000, 900_000])
     def test_stored_job_fits_an_item(self, size: int) -> None:

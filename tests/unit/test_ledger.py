@@ -8,12 +8,12 @@ from botocore.exceptions import EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.decision import Standing, judge_share
-from relay.entry import MAX_RAISED, MAX_SEEN, MAX_SIGNALS, Entry, Lease, Raised, Slot, key
+from relay.delivery.decision import Standing, judge_share
 from relay.errors import LedgerError
-from relay.ledger import Ledger
-from relay.rows import Row, shard, stored_key
-from relay.transition import MAX_ALERTS, PRESETS, State
+from relay.incidents.transition import MAX_ALERTS, PRESETS, State
+from relay.ledger.entry import MAX_RAISED, MAX_SEEN, MAX_SIGNALS, Entry, Lease, Raised, Slot, key
+from relay.ledger.ledger import Ledger
+from relay.ledger.row import Row, shard, stored_key
 from tests.fake_dynamodb import MAX_ITEM_BYTES, MAX_KEY_BYTES, FakeDynamoDb, size
 from tests.fakes import Clock
 from tests.unit.states import NOW, announced, bare, lease, over, state

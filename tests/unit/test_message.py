@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay import incident
-from relay.message import (
+from relay.incidents.share import parse_share
+from relay.jobs.envelope import (
     MAX_BODY_BYTES,
     MAX_ENVELOPE_BYTES,
     Job,
@@ -173,7 +173,7 @@ class TestLegalText:
 
 def envelope(document: dict[str, Any] | bytes) -> str:
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
-    share = incident.parse(body)
+    share = parse_share(body)
     job = samples.job(incident_id=share.incident_id, status=share.status, body=reduced_body(share), body_reduced=True)
     return job.to_json()
 
@@ -210,7 +210,7 @@ class TestReducedBody:
         text = envelope(document)
         assert fits(text)
         left = json.loads(Job.from_json(text).body)
-        assert incident.parse(json.dumps(left).encode()).incident_id
+        assert parse_share(json.dumps(left).encode()).incident_id
 
     def test_what_is_left_says_the_same_of_the_incident_and_that_something_is_missing(self) -> None:
         alerts = [{"id": "a1", "status": "Critical", "description": "long"}, {"id": "a2"}]
@@ -229,27 +229,27 @@ class TestReducedBody:
                 "relay_note": "cut to fit: alerts are here by id and status alone",
             }
         }
-        assert incident.parse(reduced_body(share)).version == share.version
+        assert parse_share(reduced_body(share)).version == share.version
 
     def test_what_is_read_of_it_is_not_lost_behind_many_other_members(self) -> None:
         others = {f"field-{number}": "x" * 50 for number in range(200)}
-        share = incident.parse(json.dumps({"incident": {"id": "i1", **others, "status": "critical"}}).encode())
-        assert incident.parse(reduced_body(share)).status == "critical"
+        share = parse_share(json.dumps({"incident": {"id": "i1", **others, "status": "critical"}}).encode())
+        assert parse_share(reduced_body(share)).status == "critical"
 
     def test_a_bare_body_stays_bare(self) -> None:
-        left = json.loads(reduced_body(incident.parse(b'{"incident_id": 7, "event": "incident#new"}')))
+        left = json.loads(reduced_body(parse_share(b'{"incident_id": 7, "event": "incident#new"}')))
         assert (left["id"], left["incident_id"], left["event"]) == ("7", 7, "incident#new")
 
     def test_an_id_beside_the_incident_is_kept(self) -> None:
-        left = json.loads(reduced_body(incident.parse(b'{"incident": {"status": "ok"}, "id": 7}')))
+        left = json.loads(reduced_body(parse_share(b'{"incident": {"status": "ok"}, "id": 7}')))
         assert left["incident"]["id"] == "7"
 
     @given(st.dictionaries(TEXT, st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT))
     def test_whatever_the_members_the_rest_is_strict_json(self, members: dict[str, Any]) -> None:
         # Another spelling of `id` may come first, and hold no id.
         others = {name: value for name, value in members.items() if not name.lower().startswith(("id", "incident"))}
-        share = incident.parse(json.dumps(others | {"id": "i1"}).replace("Infinity", "1e999").encode())
-        left = incident.parse(reduced_body(share))
+        share = parse_share(json.dumps(others | {"id": "i1"}).replace("Infinity", "1e999").encode())
+        left = parse_share(reduced_body(share))
         assert left.incident_id == share.incident_id
 
 

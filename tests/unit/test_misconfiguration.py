@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from relay import channel, misconfiguration
-from relay.channel import Channel
-from relay.http import AllowedHosts
+from relay.channels import misconfiguration
+from relay.channels.channel import Channel, parse_channel
+from relay.http.session import AllowedHosts
 from tests import samples
 
 UUID = "3e1c8c1e-0f0e-4d8c-9d3d-1f6a2b7c9d10"
@@ -21,7 +21,7 @@ def made(*, url: str = TRIGGER, routes: list[dict[str, Any]] | None = None, **xm
         "xmatters": {"trigger_url": url, "auth": {"type": "url"}, **xmatters},
         "policy": {"routes": routes or []},
     }
-    return channel.parse("noc", json.dumps(document), AllowedHosts(("*.xmatters.com",)))
+    return parse_channel("noc", json.dumps(document), AllowedHosts(("*.xmatters.com",)))
 
 
 def keys(found: Channel) -> list[str]:

@@ -8,10 +8,18 @@ from botocore.exceptions import EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.actions import Wait
-from relay.entry import Slot
 from relay.errors import LedgerError, Reason
-from relay.pace import GRACE_SECONDS, HORIZON_SECONDS, KNOWN_SECONDS, MAX_STALE, WINDOW_SECONDS, Gate, Rule, Ticket
+from relay.ledger.entry import Slot, Wait
+from relay.ledger.pace import (
+    GRACE_SECONDS,
+    HORIZON_SECONDS,
+    KNOWN_SECONDS,
+    MAX_STALE,
+    WINDOW_SECONDS,
+    Gate,
+    Rule,
+    Ticket,
+)
 from tests.fake_dynamodb import FakeDynamoDb, size
 from tests.fakes import Clock
 from tests.unit.pace_line import GATE, Line

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.pace import GRACE_SECONDS, WINDOW_SECONDS
+from relay.ledger.pace import GRACE_SECONDS, WINDOW_SECONDS
 from tests.unit.pace_line import Asker, Line, moments, storm
 
 

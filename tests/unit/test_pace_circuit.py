@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from relay.actions import Wait
 from relay.errors import HANDLING, Reason
-from relay.pace import OPEN_SECONDS, PROBE_SECONDS, SPREAD_SECONDS, Gate, Rule, Ticket
+from relay.ledger.entry import Wait
+from relay.ledger.pace import OPEN_SECONDS, PROBE_SECONDS, SPREAD_SECONDS, Gate, Rule, Ticket
 from tests.unit.pace_line import Line, moments, storm
 from tests.unit.states import NOW
 

@@ -2,10 +2,10 @@ from typing import Any
 
 import pytest
 
-from relay.body import PRIORITIES, BodyRule
-from relay.policy import Policy
-from relay.routes import Route
-from relay.transition import PRESETS, Transition
+from relay.channels.policy import Policy
+from relay.channels.routes import Route
+from relay.incidents.own_body import PRIORITIES, BodyRule
+from relay.incidents.transition import PRESETS, Transition
 from tests import samples
 
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.errors import QueueError
-from relay.message import Job
-from relay.queues import MAX_DELAY_SECONDS
+from relay.jobs.envelope import Job
+from relay.jobs.queue import MAX_DELAY_SECONDS
 from tests import samples
 from tests.fakes import FakeSqs
 

@@ -8,15 +8,15 @@ import pytest
 import requests
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from relay.comparison import FORGOTTEN_SECONDS, QUEUED_SECONDS, SETTLES_SECONDS
-from relay.entry import key
+from relay.bigpanda.listing import MAX_PAGES
 from relay.errors import ChannelUnreadable
-from relay.http import Answer
-from relay.listing import MAX_PAGES
-from relay.outcome import Outcome
-from relay.reconcile import OVERLAP_SECONDS, PIECE_SECONDS
-from relay.reconcile_notes import channel_key, group_key, group_name, place_name
-from relay.sources import GONE_SECONDS
+from relay.http.session import Answer
+from relay.jobs.outcome import Outcome
+from relay.ledger.entry import key
+from relay.ledger.sources import GONE_SECONDS
+from relay.reconcile.comparison import FORGOTTEN_SECONDS, QUEUED_SECONDS, SETTLES_SECONDS
+from relay.reconcile.notes import channel_key, group_key, group_name, place_name
+from relay.reconcile.reconciler import OVERLAP_SECONDS, PIECE_SECONDS
 from tests import samples
 from tests.fakes import Call, FakeSession, Relay
 from tests.unit.reconcile_scene import Scene, accepted, access_of, answer, incident, note_of, scene

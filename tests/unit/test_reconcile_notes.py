@@ -5,8 +5,9 @@ from copy import replace
 
 import pytest
 
-from relay.channel import Access
-from relay.reconcile_notes import (
+from relay.channels.channel import Access
+from relay.ledger.table import Table
+from relay.reconcile.notes import (
     DAY_SECONDS,
     MAX_DAYS,
     MAX_NAME_LENGTH,
@@ -21,7 +22,6 @@ from relay.reconcile_notes import (
     read_channel_notes,
     short,
 )
-from relay.table import Table
 from tests.fake_dynamodb import MAX_ITEM_BYTES, FakeDynamoDb
 
 NOW = 1_800_000_000.123456

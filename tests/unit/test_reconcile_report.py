@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from relay.comparison import QUEUED_SECONDS, SETTLES_SECONDS
-from relay.fallback import MAX_NAMED
-from relay.http import Answer
-from relay.incident import parse
-from relay.reconcile import OVERLAP_SECONDS
-from relay.reconcile_notes import Unannounced
-from relay.webhook import INLINE_SECONDS
+from relay.delivery.fallback import MAX_NAMED
+from relay.entrypoints.webhook import INLINE_SECONDS
+from relay.http.session import Answer
+from relay.incidents.share import parse_share
+from relay.reconcile.comparison import QUEUED_SECONDS, SETTLES_SECONDS
+from relay.reconcile.notes import Unannounced
+from relay.reconcile.reconciler import OVERLAP_SECONDS
 from tests import samples
 from tests.unit.reconcile_scene import Scene, incident, note_of, scene, with_channels
 
@@ -32,7 +32,7 @@ def shared(this: Scene, channel: str = "noc", **said: Any) -> None:
     body = samples.body(**{"status": "critical", "changedOn": stamp, "updatedOn": stamp} | said)
     this.relay.delivery.relay(
         this.relay.channels.get(channel),
-        parse(body),
+        parse_share(body),
         body,
         recipients=(),
         correlation_id="c1",

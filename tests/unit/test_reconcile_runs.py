@@ -10,11 +10,13 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from relay.comparison import SETTLES_SECONDS
-from relay.http import Answer
-from relay.listing import SILENT_SECONDS
-from relay.message import Job, UnreadableMessage
-from relay.reconcile import (
+from relay.bigpanda.listing import SILENT_SECONDS
+from relay.http.session import Answer
+from relay.jobs.envelope import Job, UnreadableMessage
+from relay.reconcile.chore import Chore
+from relay.reconcile.comparison import SETTLES_SECONDS
+from relay.reconcile.notes import channel_key, group_name, place_name, read_channel_notes
+from relay.reconcile.reconciler import (
     ENTRIES_AT_ONCE,
     MAX_DETAILS,
     NOTED_SECONDS,
@@ -24,8 +26,6 @@ from relay.reconcile import (
     RUN_SECONDS,
     WAIT_SECONDS,
 )
-from relay.reconcile_chore import Chore
-from relay.reconcile_notes import channel_key, group_name, place_name, read_channel_notes
 from tests.unit.reconcile_scene import (
     Scene,
     access_of,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from relay.reconcile_chore import Chore
+from relay.reconcile.chore import Chore
 from tests import samples
 from tests.unit.reconcile_scene import Scene, chores, incident, listings, scene, with_channels
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from relay.dead_letters import Depth, Held
-from relay.message import Job
+from relay.jobs.dead_letters import Depth, Held
+from relay.jobs.envelope import Job
 from relayctl import dead_lettered
 from tests.samples import job
 from tests.unit.relayctl_fakes import held

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from relay.errors import NoAnswer, Reason
-from relay.http import Answer
+from relay.http.session import Answer
 from relayctl.door_probe import FIRST_SECONDS, TOTAL_SECONDS, DoorProbe, Knock
 from tests.fakes import Clock
 

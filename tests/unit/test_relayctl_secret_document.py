@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay import channel
+from relay.channels import channel
 from relay.errors import InvalidChannel
-from relay.http import AllowedHosts
+from relay.http.session import AllowedHosts
 from relayctl.secret_document import SecretDocument, from_file, typed_value
 
 CANARY = "canary-7c1f"

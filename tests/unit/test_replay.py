@@ -14,11 +14,7 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.dead_letters import Held, Run
-from relay.entry import Entry, Lease, key
-from relay.ledger import Ledger
-from relay.message import Job, timestamp
-from relay.replay import (
+from relay.delivery.replay import (
     MAX_FAILED_POLLS,
     PARALLEL_BATCHES,
     STILL_SECONDS,
@@ -32,7 +28,11 @@ from relay.replay import (
     in_order,
     waves,
 )
-from relay.transition import State
+from relay.incidents.transition import State
+from relay.jobs.dead_letters import Held, Run
+from relay.jobs.envelope import Job, timestamp
+from relay.ledger.entry import Entry, Lease, key
+from relay.ledger.ledger import Ledger
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
 from tests.samples import job
@@ -364,7 +364,7 @@ class TestMemory:
 
     def test_envelopes_above_the_limit_are_in_a_file(self, monkeypatch: pytest.MonkeyPatch) -> None:
         bench = Bench()
-        monkeypatch.setattr("relay.dead_letters.SPOOL_BYTES", 10_000)
+        monkeypatch.setattr("relay.jobs.dead_letters.SPOOL_BYTES", 10_000)
         envelopes = bodies(jobs(40))
         bench.queue.put(*envelopes)
         bench.move()

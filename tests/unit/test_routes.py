@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from relay import incident
-from relay.routes import Route, chosen
+from relay.channels.routes import Route, chosen
+from relay.incidents.share import parse_share
 
 SHARE = {
     "incident": {
@@ -28,7 +28,7 @@ def route(recipient: str = "r", **when: Any) -> Route:
 
 
 def first(*routes: Route, document: dict[str, Any] | None = None, is_open: bool = True) -> str | None:
-    share = incident.parse(json.dumps(document or SHARE).encode())
+    share = parse_share(json.dumps(document or SHARE).encode())
     found = chosen(routes, share, is_open=is_open)
     return found.recipients[0] if found else None
 
@@ -82,7 +82,7 @@ def test_a_resolve_goes_to_those_who_were_rung_for_the_worst_of_it() -> None:
 
 
 def test_without_routes_the_body_is_not_looked_at() -> None:
-    assert chosen((), incident.parse(b'{"id": "i1"}'), is_open=True) is None
+    assert chosen((), parse_share(b'{"id": "i1"}'), is_open=True) is None
 
 
 def test_names_are_trimmed_and_none_stands_twice() -> None:

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.errors import HANDLING, LONGEST_WAIT_SECONDS, Reason
-from relay.schedule import wait_seconds
+from relay.jobs.backoff import wait_seconds
 
 STEADY = [reason for reason in Reason if HANDLING[reason].steady is not None]
 JITTERED = [reason for reason in Reason if HANDLING[reason].steady is None]

@@ -5,12 +5,12 @@ import pytest
 import requests
 
 from relay.deadline import Deadline
-from relay.decision import MAX_TRIES
+from relay.delivery.decision import MAX_TRIES
+from relay.delivery.retries import FIRST_WAIT_SECONDS, SHORTEST_TRY_SECONDS
 from relay.errors import ChannelUnreadable, Reason
-from relay.http import Answer
-from relay.outcome import Sent
-from relay.sending import FIRST_WAIT_SECONDS, SHORTEST_TRY_SECONDS
-from relay.xmatters import Signal
+from relay.http.session import Answer
+from relay.jobs.outcome import Sent
+from relay.xmatters.trigger import Signal
 from tests import samples
 from tests.fakes import Call, FakeSecrets, FakeSession, Relay, Step
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from relay.sources import AGAIN_SECONDS, GONE_SECONDS, MAX_SOURCES, OLD_SECONDS, REFRESH_SECONDS, RETRY_SECONDS
+from relay.ledger.sources import AGAIN_SECONDS, GONE_SECONDS, MAX_SOURCES, OLD_SECONDS, REFRESH_SECONDS, RETRY_SECONDS
 from tests import samples
 from tests.fakes import Relay, room, secrets_of
 

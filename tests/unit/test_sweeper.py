@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from relay.debts import OVERAGE_SECONDS
-from relay.entry import key
+from relay.delivery.debts import OVERAGE_SECONDS
+from relay.delivery.task import PAST_AGE_SECONDS
+from relay.entrypoints.sweeper import BACKLOG, HEALED_SECONDS, INVOKED_SECONDS, MAX_BEGUN, SICK_SECONDS
+from relay.entrypoints.sweeper_run import LEASE_SECONDS
 from relay.errors import QueueError
-from relay.message import timestamp
-from relay.rows import shard
-from relay.sweeper import BACKLOG, HEALED_SECONDS, INVOKED_SECONDS, MAX_BEGUN, SICK_SECONDS
-from relay.sweeper_run import LEASE_SECONDS
-from relay.task import PAST_AGE_SECONDS
+from relay.jobs.envelope import timestamp
+from relay.ledger.entry import key
+from relay.ledger.row import shard
 from tests import samples
 from tests.fakes import Call, Clock, FakeSecrets, FakeSns, FakeSqs, Meddled, Relay, Step, room, table_down, worked
 from tests.unit.states import lease, state

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from relay.entry import key
+from relay.delivery.followup import LOOK_FOR_SECONDS
+from relay.entrypoints.sweeper import NOTIFIED_AGAIN_SECONDS
 from relay.errors import ChannelUnreadable
-from relay.followup import LOOK_FOR_SECONDS
-from relay.message import timestamp
-from relay.sweeper import NOTIFIED_AGAIN_SECONDS
+from relay.jobs.envelope import timestamp
+from relay.ledger.entry import key
 from tests import samples
 from tests.fakes import FakeSecrets, FakeSns, Meddled, Relay, Step, room, table_down, worked
 

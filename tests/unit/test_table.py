@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.errors import LedgerError
-from relay.table import KEPT_SECONDS, Table, Text
+from relay.ledger.table import KEPT_SECONDS, Table, Text
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
 

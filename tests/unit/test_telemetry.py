@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from relay.channels.inbound import Request
 from relay.errors import BadRequest, Reason, Unauthorized
-from relay.inbound import Request
-from relay.message import Job
-from relay.outcome import Found, Outcome, Result
+from relay.jobs.envelope import Job
+from relay.jobs.outcome import Found, Outcome, Result
 from tests import samples
 from tests.fakes import Recorder
 

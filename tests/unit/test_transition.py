@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.transition import MAX_ALERTS, PRESETS, State, Transition, compare
+from relay.incidents.transition import MAX_ALERTS, PRESETS, State, Transition, compare
 from tests import samples
 from tests.unit.states import NOW, over, state, unstamped
 

@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 import requests
 
+from relay.channels.inbound import MAX_BODY_BYTES, Reply, Request
+from relay.entrypoints.webhook import INLINE_SECONDS
 from relay.errors import ChannelUnreadable, QueueError
-from relay.inbound import MAX_BODY_BYTES, Reply, Request
-from relay.webhook import INLINE_SECONDS
 from tests import samples
 from tests.fakes import Call, FakeSession, Relay, Step
 

@@ -9,8 +9,8 @@ import requests
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.http import Answer
-from relay.inbound import Request
+from relay.channels.inbound import Request
+from relay.http.session import Answer
 from tests import samples
 from tests.fakes import Call, FakeSecrets, FakeSession, Relay, Step
 

@@ -6,7 +6,7 @@ from copy import replace
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from relay.channel_cache import UNKNOWN_SECONDS
+from relay.channels.cache import UNKNOWN_SECONDS
 from tests import samples
 from tests.fakes import FakeSecrets, Relay, room, worked
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from relay.errors import AMBIGUOUS_REST_SECONDS, Reason
-from relay.message import Job, seconds_of, timestamp
+from relay.jobs.envelope import Job, seconds_of, timestamp
 from tests import samples
 from tests.fakes import Call, Relay, Step, room, worked
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import requests
 
-from relay import incident
 from relay.errors import QueueError, Reason
-from relay.message import Job, timestamp
+from relay.incidents.share import parse_share
+from relay.jobs.envelope import Job, timestamp
 from tests import samples
 from tests.fakes import Call, FakeSecrets, FakeSqs, Relay, Step, room
 
@@ -46,7 +46,7 @@ class TestByCopy:
             last_failed_at=NOW,
             not_before="2027-01-15T08:00:30.000Z",
             transition="opened",
-            digest=incident.parse(samples.job().body).digest,
+            digest=parse_share(samples.job().body).digest,
         )
         assert waiting(relay) == job
         assert relay.retries.delays() == [30]

@@ -9,12 +9,12 @@ import pytest
 import requests
 from botocore.exceptions import EndpointConnectionError
 
-from relay.bigpanda import ACTIVITIES_A_PAGE
-from relay.http import Answer
-from relay.message import Job
-from relay.turns import CALLS_A_SECOND, TURNS, USERS_A_SECOND
-from relay.worker import JOB_SECONDS, SILENT_SECONDS
-from relay.writeback import LEASE_SECONDS
+from relay.bigpanda.client import ACTIVITIES_A_PAGE
+from relay.bigpanda.rate_limit import CALLS_A_SECOND, TURNS, USERS_A_SECOND
+from relay.bigpanda.writeback import LEASE_SECONDS
+from relay.entrypoints.worker import JOB_SECONDS, SILENT_SECONDS
+from relay.http.session import Answer
+from relay.jobs.envelope import Job
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Call, Clock, FakeSecrets, FakeSession, Meddled, Relay, Step, table_down, worked

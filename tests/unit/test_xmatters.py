@@ -5,8 +5,8 @@ import pytest
 import requests
 
 from relay.errors import Reason
-from relay.http import Answer
-from relay.logins import TOKEN_MARGIN_SECONDS
+from relay.http.session import Answer
+from relay.xmatters.logins import TOKEN_MARGIN_SECONDS
 from tests import samples
 from tests.fakes import Line
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.errors import BadAnswer, NoAnswer, Reason
-from relay.http import Answer, ForbiddenUrl
-from relay.xmatters import with_recipients
+from relay.http.session import Answer, ForbiddenUrl
+from relay.xmatters.trigger import with_recipients
 from tests import samples
 from tests.fakes import Line
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from relay import callback
+from relay.incidents.callback import parse_callback
 from tests.xmatters.node import TELL_RELAY, Case, Run, run
 
 TOKEN = "callback-token-canary-71d0"
@@ -91,7 +91,7 @@ def test_each_kind_posts_exactly_what_its_trigger_gives() -> None:
 
 def test_the_relay_reads_what_it_posts() -> None:
     response, annotation, status, delivery, escalation, failure = (
-        callback.parse(found.posted[0]["body"].encode()) for found in run(*(case(**each) for each, _ in KINDS.values()))
+        parse_callback(found.posted[0]["body"].encode()) for found in run(*(case(**each) for each, _ in KINDS.values()))
     )
     assert (response.kind, response.target, response.name, response.said) == (
         "response",

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from relay import incident
-from relay.transition import State
+from relay.incidents.share import parse_share
+from relay.incidents.transition import State
 from tests.xmatters.node import ROOT, TRIGGER, Case, run
 
 ID = "66b0f1c2a94d3e0012ab34cd"
@@ -196,7 +196,7 @@ def test_it_takes_an_incident_for_the_one_and_the_state_that_the_relay_takes_it_
         state = {"active": active, "resolved": resolved, "status": status} | ids[number % len(ids)]
         bodies.append({"incident": state} if number % 3 else state)
     for body, found in zip(bodies, outputs(*map(request, bodies)), strict=True):
-        share = incident.parse(json.dumps(body).encode())
+        share = parse_share(json.dumps(body).encode())
         expected = (share.incident_id, share.status or "", "false" if State.of(share, 0.0).is_open else "true")
         assert (found["incident_id"], found["status"], found["is_over"]) == expected, body
 

@@ -22,22 +22,22 @@ import boto3
 from botocore.config import Config as ClientConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
-from relay.channel_cache import JOBS_UNKNOWN_SECONDS, UNKNOWN_SECONDS, ChannelCache
+from relay.channels.cache import JOBS_UNKNOWN_SECONDS, UNKNOWN_SECONDS, ChannelCache
+from relay.channels.secrets_manager import Secrets
 from relay.config import Config
 from relay.deadline import Deadline
-from relay.delivery import Delivery
+from relay.delivery.delivery import Delivery
+from relay.delivery.retries import Sender
 from relay.errors import ConfigError
-from relay.http import AllowedHosts, Session
-from relay.keeping import Keeper
-from relay.ledger import Ledger
-from relay.outward import Outward
-from relay.pace import Pace
-from relay.queues import Queue
-from relay.secrets_manager import Secrets
-from relay.sending import Sender
-from relay.table import Table
+from relay.http.client import Outward
+from relay.http.session import AllowedHosts, Session
+from relay.jobs.outbox import Keeper
+from relay.jobs.queue import Queue
+from relay.ledger.ledger import Ledger
+from relay.ledger.pace import Pace
+from relay.ledger.table import Table
 from relay.telemetry import Telemetry
-from relay.xmatters import XMatters
+from relay.xmatters.trigger import XMatters
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -46,13 +46,13 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
 
-    from relay.fallback import Fallback
-    from relay.reconcile import Reconciler
-    from relay.reconcile_schedule import Schedule
-    from relay.sweeper import Sweeper
-    from relay.webhook import Webhook
-    from relay.worker import Worker
-    from relay.writeback import Writeback
+    from relay.bigpanda.writeback import Writeback
+    from relay.delivery.fallback import Fallback
+    from relay.entrypoints.sweeper import Sweeper
+    from relay.entrypoints.webhook import Webhook
+    from relay.entrypoints.worker import Worker
+    from relay.reconcile.reconciler import Reconciler
+    from relay.reconcile.schedule import Schedule
 
 # BigPanda waits, so AWS gets a second chance but not a long one: two tries of either fit into the time there is. AWS
 # checks what it is asked itself; to check it here first takes a tenth of a share's CPU.
@@ -72,9 +72,9 @@ _DEADLINES = partial(Deadline, clock=time.monotonic)
 
 def webhook(environment: Mapping[str, str] = os.environ) -> "Webhook":
     """What the function behind POST /bigpanda/{channel} needs. Raises ConfigError."""
-    from relay.shares import Shares
-    from relay.sources import Sources
-    from relay.webhook import Webhook
+    from relay.entrypoints.bigpanda_webhook import Shares
+    from relay.entrypoints.webhook import Webhook
+    from relay.ledger.sources import Sources
 
     config = Config.from_environment(environment)
     telemetry = Telemetry.from_environment()
@@ -87,8 +87,8 @@ def webhook(environment: Mapping[str, str] = os.environ) -> "Webhook":
 
 def xmatters_callback(environment: Mapping[str, str] = os.environ) -> "Webhook":
     """What the function behind POST /xmatters/{channel} needs. Raises ConfigError."""
-    from relay.callbacks import Callbacks
-    from relay.webhook import Webhook
+    from relay.entrypoints.webhook import Webhook
+    from relay.entrypoints.xmatters_callback import Callbacks
 
     config = Config.from_environment(environment)
     telemetry = Telemetry.from_environment()
@@ -111,10 +111,10 @@ def chore_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
 
 
 def _worker(environment: Mapping[str, str]) -> "Worker":
-    from relay.fallback import Fallback
-    from relay.followup import Followup
-    from relay.pages import Pages
-    from relay.worker import Worker
+    from relay.delivery.fallback import Fallback
+    from relay.delivery.followup import Followup
+    from relay.entrypoints.worker import Worker
+    from relay.xmatters.pages import Pages
 
     config = Config.from_environment(environment)
     if config.fallback_topic_arn is None:
@@ -143,8 +143,8 @@ def _worker(environment: Mapping[str, str]) -> "Worker":
 
 def sweeper(environment: Mapping[str, str] = os.environ) -> "Sweeper":
     """Return the sweeper, which runs every minute. Raises ConfigError."""
-    from relay.fallback import Fallback
-    from relay.sweeper import Sweeper
+    from relay.delivery.fallback import Fallback
+    from relay.entrypoints.sweeper import Sweeper
 
     config = Config.from_environment(environment)
     if config.fallback_topic_arn is None or config.job_worker is None:
@@ -170,8 +170,8 @@ def sweeper(environment: Mapping[str, str] = os.environ) -> "Sweeper":
 
 def reconcile(environment: Mapping[str, str] = os.environ) -> "Schedule":
     """Return the schedule of reconcile runs. Raises ConfigError."""
-    from relay.reconcile_schedule import Schedule
-    from relay.sources import Sources
+    from relay.ledger.sources import Sources
+    from relay.reconcile.schedule import Schedule
 
     config = Config.from_environment(environment)
     telemetry = Telemetry.from_environment()
@@ -201,10 +201,10 @@ def _delivery(channels: ChannelCache, keeper: Keeper, table: Table, outward: Out
 
 def _writeback(outward: Outward, table: Table) -> "Writeback":
     """Made when an answer comes: signals need not wait for it."""
-    from relay.bigpanda import BigPanda
-    from relay.sources import Sources
-    from relay.turns import Turns
-    from relay.writeback import Writeback
+    from relay.bigpanda.client import BigPanda
+    from relay.bigpanda.rate_limit import Turns
+    from relay.bigpanda.writeback import Writeback
+    from relay.ledger.sources import Sources
 
     turns = Turns(table, time.time, time.sleep)
     return Writeback(BigPanda(outward), turns, Sources(table, time.time), table, Ledger(table), time.time)
@@ -219,13 +219,13 @@ def _reconciler(
     telemetry: Telemetry,
 ) -> "Reconciler":
     """Return the worker of reconcile runs: signals need not wait for it."""
-    from relay.bigpanda import BigPanda
-    from relay.comparison import Comparison
-    from relay.listing import Lister
-    from relay.reconcile import Reconciler
-    from relay.reconcile_report import Reporter
-    from relay.sources import Sources
-    from relay.turns import Turns
+    from relay.bigpanda.client import BigPanda
+    from relay.bigpanda.listing import Lister
+    from relay.bigpanda.rate_limit import Turns
+    from relay.ledger.sources import Sources
+    from relay.reconcile.comparison import Comparison
+    from relay.reconcile.reconciler import Reconciler
+    from relay.reconcile.report import Reporter
 
     bigpanda = BigPanda(Outward(Session(_hosts(config), most=_MOST_BYTES)))
     lister = Lister(bigpanda, Turns(table, time.time, time.sleep), time.time, _DEADLINES)
@@ -254,7 +254,7 @@ def _at_once[T](calls: Sequence[Callable[[], T]]) -> list[T]:
     """Make calls in threads, as many at the same time as an AWS client has connections."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from relay.sweeper import AT_ONCE
+    from relay.entrypoints.sweeper import AT_ONCE
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return list(pool.map(lambda call: call(), calls))

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
-from relay.channel import is_channel_name
+from relay.channels.channel import is_channel_name
 from relay.errors import BadRequest, Reason, Unauthorized
-from relay.keeping import MAX_LOGGED_CHARACTERS
-from relay.message import Job
-from relay.outcome import Found, Outcome, Result
+from relay.jobs.envelope import Job
+from relay.jobs.outbox import MAX_LOGGED_CHARACTERS
+from relay.jobs.outcome import Found, Outcome, Result
 
 if TYPE_CHECKING:
-    from relay.inbound import Request
+    from relay.channels.inbound import Request
 
 NOTICES = (
     "stale_channel",

@@ -1,0 +1,190 @@
+"""BigPanda's API, as far as the relay needs it: comments, assignments, the end of a callback lock, and incidents.
+
+Facts and what is not known of them: docs/vendors.md, "BigPanda's API".
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode
+
+from relay.channels.channel import Access
+from relay.deadline import Deadline
+from relay.errors import BadAnswer, Reason, reason_for_status
+from relay.http.client import Outward
+from relay.http.session import MAX_ANSWER_BYTES, Answer
+from relay.incidents.json_fields import Fields, nested, scalar
+
+# Comments are looked for among so many pages of an incident's latest activities.
+ACTIVITY_PAGES = 3
+ACTIVITIES_A_PAGE = 20
+# The most that BigPanda's own page on its limits speaks of.
+INCIDENTS_A_PAGE = 100
+# How its API calls what its webhook calls otherwise.
+_WEBHOOK_NAMES = {"start": "startedOn", "changed_at": "changedOn", "updated_at": "updatedOn", "end": "endedOn"}
+
+
+@dataclass(frozen=True)
+class Incident:
+    """Where an incident is found."""
+
+    environment_id: str
+    id: str
+
+    @property
+    def path(self) -> str:
+        """Its path in the API."""
+        return f"/resources/v2.0/environments/{_quoted(self.environment_id)}/incidents/{_quoted(self.id)}"
+
+
+class Listing(NamedTuple):
+    """One page of incidents, and how many there are on all pages together, where BigPanda says so."""
+
+    items: list[dict[str, Any]]
+    total: int | None
+
+
+class BigPanda:
+    """Calls BigPanda. Every method raises NoAnswer or BadAnswer when it was not done."""
+
+    def __init__(self, outward: Outward) -> None:
+        self._outward = outward
+
+    def comment(self, access: Access, incident: Incident, text: str, deadline: Deadline) -> None:
+        """Write a comment; there is no idempotency key, so a repeated one is a second comment."""
+        self._do(access, "POST", f"{incident.path}/comments", {"comment": text}, deadline)
+
+    def has_comment(self, access: Access, incident: Incident, words: str, deadline: Deadline) -> bool:
+        """Whether these words stand in one of the incident's latest comments."""
+        for page in range(1, ACTIVITY_PAGES + 1):
+            query = urlencode({"types": "incident_commented", "page": page, "per_page": ACTIVITIES_A_PAGE})
+            path = f"/resources/v2.0/incidents/{_quoted(incident.id)}/activities?{query}"
+            answer = self._do(access, "GET", path, None, deadline)
+            # Where in an activity its comment stands is not documented.
+            if words.encode() in answer.body:
+                return True
+            # Of a page that was cut off nobody can tell how much there was.
+            is_whole = len(answer.body) < MAX_ANSWER_BYTES
+            if is_whole and len(_items(answer, "items", "activities")) < ACTIVITIES_A_PAGE:
+                return False
+        return False
+
+    def assign(self, access: Access, incident: Incident, user_id: str, deadline: Deadline) -> None:
+        """Assign the incident to a user; to do it twice changes nothing."""
+        self._do(access, "PUT", f"{incident.path}/assignment", {"assignee": user_id}, deadline)
+
+    def user_id(self, access: Access, names: Iterable[str], deadline: Deadline) -> str | None:
+        """The id of the user who has the first of these names that anybody has, as user name or as e-mail."""
+        wanted = list(names)
+        if not wanted:
+            return None
+        # All in one request: few are allowed.
+        literals = [json.dumps(name) for name in wanted]
+        terms = [f"userName eq {literal} or emails.value eq {literal}" for literal in literals]
+        answer = self._do(access, "GET", f"/scim/v2/Users?{urlencode({'filter': ' or '.join(terms)})}", None, deadline)
+        users = [(scalar(Fields(user).first("id")), _known_as(user)) for user in _items(answer, "resources")]
+        # A service that does not know the filter may answer with everybody.
+        found = (identity for name in wanted for identity, known in users if identity and name.lower() in known)
+        return next(found, None)
+
+    def release(self, access: Access, incident_id: str, event: str, deadline: Deadline) -> None:
+        """Tell the callback service that an incident's first share arrived: BigPanda holds its updates until then.
+
+        That there is nothing to release is no failure.
+        """
+        document = {"event_type": event, "incident_id": incident_id, "app_key": access.app_key}
+        try:
+            self._do(access, "POST", "/resources/v2.1/outbound/callback", document, deadline)
+        except BadAnswer as error:
+            if error.http_status not in {404, 409}:
+                raise
+
+    def incidents(
+        self, access: Access, environment_id: str, folder: str, page: int, since: float | None, deadline: Deadline
+    ) -> Listing:
+        """The incidents of a folder of an environment that were active `since` then; pages count from 1."""
+        query: dict[str, Any] = {"folder": folder, "sort_by": "last_change"}
+        query |= {"page": page, "page_size": INCIDENTS_A_PAGE}
+        query |= {"from": int(since)} if since else {}
+        query |= {"query": access.reconcile_query} if access.reconcile_query else {}
+        path = f"/resources/v2.0/environments/{_quoted(environment_id)}/incidents?{urlencode(query)}"
+        answer = self._do(access, "GET", path, None, deadline)
+        document = _json(answer)
+        items = nested(document, "items") if isinstance(document, dict) else document
+        total = nested(document, "total") if isinstance(document, dict) else None
+        total = total if isinstance(total, int) and not isinstance(total, bool) and total >= 0 else None
+        if not isinstance(items, list) or (total and page == 1 and not items):
+            # To take it for "there is none" might end what goes on.
+            raise self._outward.bad_answer(answer, Reason.UPSTREAM, {access.api_key})
+        return Listing([item for item in items if isinstance(item, dict)], total)
+
+    def incident(self, access: Access, incident: Incident, deadline: Deadline) -> dict[str, Any]:
+        """All of an incident, with the details of its alerts."""
+        answer = self._do(access, "GET", f"{incident.path}?expand=alerts", None, deadline)
+        document = _json(answer)
+        if not isinstance(document, dict):
+            raise self._outward.bad_answer(answer, Reason.UPSTREAM, {access.api_key})
+        return document
+
+    def _do(
+        self, access: Access, method: str, path: str, document: Mapping[str, Any] | None, deadline: Deadline
+    ) -> Answer:
+        headers = {"Authorization": f"Bearer {access.api_key}", "Content-Type": "application/json"}
+        body = None if document is None else json.dumps(document).encode()
+        answer = self._outward.ask(method, access.base_url + path, body, headers, deadline)
+        if 200 <= answer.status < 300:
+            return answer
+        failure = self._outward.bad_answer(
+            answer, reason_for_status(answer.status), {access.api_key, access.app_key or ""}
+        )
+        # What failed on their side may have been done before it failed.
+        failure.may_have_rung = answer.status >= 500
+        raise failure
+
+
+def _known_as(user: Mapping[str, Any]) -> set[str]:
+    """The names of a SCIM user, in lower case."""
+    fields = Fields(user)
+    emails = fields.first("emails")
+    addresses = [nested(each, "value") for each in emails] if isinstance(emails, list) else []
+    texts = (scalar(value) for value in (fields.first("username"), *addresses))
+    return {text.strip().lower() for text in texts if text}
+
+
+def as_webhook(document: Mapping[str, Any], environment_id: str) -> bytes:
+    """What the API says of an incident, as a webhook's body: xMatters' workflows know no other."""
+    alerts = nested(document, "alerts")
+    active = nested(document, "active")
+    named = {new: document[old] for old, new in _WEBHOOK_NAMES.items() if old in document}
+    if isinstance(active, bool):
+        named["resolved"] = not active
+    if isinstance(alerts, list):
+        named["alerts"] = [_with_id(alert) for alert in alerts if isinstance(alert, dict)]
+    if status := scalar(nested(document, "status")):
+        named["status"] = status.lower()
+    members = {"incident": {**document, **named}, "metadata": {"environment_id": environment_id}}
+    return json.dumps(members).encode()
+
+
+def _with_id(alert: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"id": alert["alert_id"], **alert} if "alert_id" in alert else alert
+
+
+def _json(answer: Answer) -> Any:
+    """What an answer holds; None where it is no JSON, or was cut off."""
+    try:
+        return json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _items(answer: Answer, *names: str) -> list[Any]:
+    """The objects of a page, which is a list, or holds one."""
+    document = _json(answer)
+    items = nested(document, *names) if isinstance(document, dict) else document
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="", errors="replace")

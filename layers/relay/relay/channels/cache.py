@@ -1,0 +1,179 @@
+"""Cache of channels, with few reads of Secrets Manager.
+
+A channel is read once and used for a while, and read again when a credential of it fails. The last good copy serves
+while Secrets Manager fails or a new version is malformed. Look-ups of guessed names are limited.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from relay.channels import misconfiguration
+from relay.channels.channel import Channel, parse_channel
+from relay.errors import ChannelError, ChannelUnreadable, InvalidChannel, LookupsLimited, UnknownChannel
+from relay.http.session import AllowedHosts
+
+REFRESH_SECONDS = 10.0
+# A rotated credential must work within seconds, and guessed credentials must not cost a read each.
+RECENT_SECONDS = 2.0
+UNKNOWN_SECONDS = 60.0
+# For the job worker: nobody guesses names there, and jobs of a channel that was just made again must not be given up.
+JOBS_UNKNOWN_SECONDS = 2.0
+MALFORMED_SECONDS = 10.0
+MAX_ABSENT = 1024
+LOOKUPS_AT_ONCE = 20
+LOOKUPS_PER_SECOND = 1.0
+
+# Gives the secret's text for a channel's name; raises UnknownChannel or ChannelUnreadable.
+type SecretSource = Callable[[str], str]
+# Called with the name of a metric and a text for the log: `stale_channel` when a copy is used in place of the secret,
+# `misconfigured_channel` when the channel may notify nobody.
+type Notice = Callable[[str, str], None]
+
+
+@dataclass
+class _Copy:
+    """The last good version of a channel.
+
+    Attributes:
+        channel: The channel as it was read.
+        good_until: Use the copy without a read before this time (epoch seconds).
+        read_at: Time of the last read, successful or not (epoch seconds).
+        failure: The reason if that read failed, else None.
+    """
+
+    channel: Channel
+    good_until: float
+    read_at: float
+    failure: str | None = None
+
+
+class ChannelCache:
+    """Channels by name.
+
+    `clock` gives epoch seconds. A good copy is used for `seconds`; a name that gave no channel is remembered for
+    `unknown_seconds`.
+    """
+
+    def __init__(
+        self,
+        source: SecretSource,
+        hosts: AllowedHosts,
+        *,
+        seconds: float,
+        clock: Callable[[], float],
+        notice: Notice,
+        unknown_seconds: float = UNKNOWN_SECONDS,
+    ) -> None:
+        self._source = source
+        self._hosts = hosts
+        self._seconds = seconds
+        self._clock = clock
+        self._notice = notice
+        self._unknown_seconds = unknown_seconds
+        self._copies: dict[str, _Copy] = {}
+        # Names that gave no channel, with until when they need not be looked up again, and what is raised for them.
+        self._absent: OrderedDict[str, tuple[float, type[ChannelError], str]] = OrderedDict()
+        self._lookups = _Allowance(LOOKUPS_AT_ONCE, LOOKUPS_PER_SECOND, clock)
+
+    def get(self, name: str) -> Channel:
+        """The channel of that name.
+
+        Raises UnknownChannel, ChannelUnreadable when there is no copy to fall back on and the secret can't be read or
+        is malformed, or LookupsLimited.
+        """
+        now = self._clock()
+        copy = self._copies.get(name)
+        if copy and now < copy.good_until:
+            return copy.channel
+        if copy:
+            return self._read_again(name, copy)
+        until, kind, detail = self._absent.get(name, (0.0, ChannelError, ""))
+        if now < until:
+            raise kind(detail)
+        if not self._lookups.take():
+            raise LookupsLimited("too many unknown channels were asked for; try again")
+        found = self._read(name)
+        self._lookups.give_back()
+        return found
+
+    def refresh(self, name: str) -> Channel:
+        """The channel, read anew unless it was within the last ten seconds; for when a credential of it failed."""
+        copy = self._copies.get(name)
+        if copy is None or self._clock() - copy.read_at < REFRESH_SECONDS:
+            return self.get(name)
+        return self._read_again(name, copy)
+
+    def recent(self, name: str) -> Channel:
+        """Return the channel as it was read within the last two seconds; for the door, before it refuses a credential.
+
+        Raises ChannelUnreadable if that read failed, though an older copy may be there: the credential may be new.
+        """
+        copy = self._copies.get(name)
+        if copy is None:
+            return self.get(name)
+        # A clock that was set back makes the difference negative.
+        if not 0 <= self._clock() - copy.read_at < RECENT_SECONDS:
+            self._read_again(name, copy)
+            copy = self._copies[name]
+        if copy.failure:
+            raise ChannelUnreadable(copy.failure)
+        return copy.channel
+
+    def _read(self, name: str) -> Channel:
+        try:
+            found = parse_channel(name, self._source(name), self._hosts)
+        except UnknownChannel as error:
+            self._copies.pop(name, None)
+            self._remember(name, error, self._unknown_seconds)
+            raise
+        except InvalidChannel as error:
+            malformed = ChannelUnreadable(f"the secret of channel {name} is malformed: {error}")
+            self._remember(name, malformed, MALFORMED_SECONDS)
+            raise malformed from error
+        now = self._clock()
+        self._copies[name] = _Copy(found, now + self._seconds, now)
+        if problems := misconfiguration.problems(found):
+            self._notice("misconfigured_channel", f"channel {name}: {'; '.join(map(str, problems))}")
+        return found
+
+    def _read_again(self, name: str, copy: _Copy) -> Channel:
+        try:
+            return self._read(name)
+        except ChannelUnreadable as error:
+            self._notice("stale_channel", str(error))
+            # Not at every share: a secret that can't be read is slow to fail, too.
+            now = self._clock()
+            copy.good_until = max(copy.good_until, now + REFRESH_SECONDS)
+            copy.read_at, copy.failure = now, str(error)
+            return copy.channel
+
+    def _remember(self, name: str, error: ChannelError, seconds: float) -> None:
+        self._absent[name] = (self._clock() + seconds, type(error), str(error))
+        self._absent.move_to_end(name)
+        while len(self._absent) > MAX_ABSENT:
+            self._absent.popitem(last=False)
+
+
+class _Allowance:
+    """Rate limit: `burst` at once, and `per_second` after that."""
+
+    def __init__(self, burst: float, per_second: float, clock: Callable[[], float]) -> None:
+        self._burst = burst
+        self._per_second = per_second
+        self._clock = clock
+        self._left = burst
+        self._counted_at = clock()
+
+    def take(self) -> bool:
+        now = self._clock()
+        passed = max(0.0, now - self._counted_at)
+        self._left = min(self._burst, self._left + passed * self._per_second)
+        self._counted_at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+    def give_back(self) -> None:
+        self._left = min(self._burst, self._left + 1)

@@ -1,0 +1,410 @@
+"""A channel: one BigPanda sharing channel bound to one xMatters trigger, all of it in one secret."""
+
+import base64
+import binascii
+import contextlib
+import hmac
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, Never
+from urllib.parse import unquote_plus, urlsplit
+
+import fastjsonschema
+
+from relay.channels.policy import Policy
+from relay.channels.schema import AUTH, CHANNEL, CHANNEL_NAME, HEADER_PATTERN, URL_PATTERN
+from relay.errors import InvalidChannel
+from relay.http.session import AllowedHosts, ForbiddenUrl
+from relay.incidents.callback import ACKNOWLEDGE, ESCALATE, WRITTEN, Answers, Callback, Kind
+
+BIGPANDA_URL = "https://api.bigpanda.io"
+
+type Door = Literal["inbound", "callback"]
+
+
+@dataclass(frozen=True)
+class Inbound:
+    """Credentials that open a door of ours: a token, or a user and password, or both.
+
+    `expires_at` is in epoch seconds; None means never.
+    """
+
+    token: str | None = field(repr=False)
+    username: str | None = field(repr=False)
+    password: str | None = field(repr=False)
+    expires_at: float | None = None
+
+
+@dataclass(frozen=True)
+class Auth:
+    """Credentials for xMatters: `type` is url, basic, api_key or oauth; `members` are its secrets."""
+
+    type: str
+    members: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Rest:
+    """URL and credentials of xMatters' REST API, for questions about the channel's signals."""
+
+    base_url: str = field(repr=False)
+    auth: Auth
+
+
+@dataclass(frozen=True)
+class Access:
+    """URL, credentials and permissions of a channel in BigPanda.
+
+    `environment_id` is where its incidents are found if nothing else tells. `assign` lets who acknowledges have the
+    incident; `email_domain` makes a user name of BigPanda's out of a name of xMatters'. `comments` are the callbacks
+    that are written. `callbacks` says that BigPanda holds an incident's updates until it hears that the first share of
+    it arrived, by the name of `app_key`. `reconcile` lets BigPanda be asked for what was missed, among the incidents
+    that fit `reconcile_query`, if there is one: an incident that the channel never announced is then reported, or
+    rung.
+    """
+
+    base_url: str
+    api_key: str = field(repr=False)
+    environment_id: str | None
+    assign: bool
+    email_domain: str | None
+    comments: frozenset[Kind]
+    callbacks: bool = False
+    app_key: str | None = field(default=None, repr=False)
+    reconcile: Literal["report", "ring"] | None = "report"
+    reconcile_query: str | None = None
+
+    def writes(self, said: Callback) -> bool:
+        """True if a callback is written into BigPanda. A device that was reached is not."""
+        is_news = said.kind != Kind.DELIVERY or said.is_failed_delivery()
+        return said.kind in self.comments and is_news
+
+
+class Vouched(NamedTuple):
+    """Statements of the operator that nobody can check from the secret alone.
+
+    Attributes:
+        recipients_in: `workflow` if the workflow in xMatters names the recipients, `url` if BigPanda's callback URL
+            does (`?recipients=`), None if neither.
+        any_trigger_path: True if the trigger URL is right although its path is not a documented one.
+    """
+
+    recipients_in: str | None = None
+    any_trigger_path: bool = False
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A valid channel. Nothing secret shows in its repr.
+
+    `inbound` are BigPanda's credentials, `callback` are xMatters': neither's leak opens the other's door.
+    """
+
+    name: str
+    inbound: tuple[Inbound, ...] = field(repr=False)
+    trigger_url: str = field(repr=False)
+    auth: Auth
+    recipients: tuple[str, ...]
+    policy: Policy
+    callback: tuple[Inbound, ...] = field(default=(), repr=False)
+    answers: Answers = field(default_factory=Answers)
+    bigpanda: Access | None = None
+    rest: Rest | None = None
+    vouched: Vouched = field(default_factory=Vouched)
+
+    def admits(self, headers: Mapping[str, str], now: float, *, door: Door = "inbound") -> bool:
+        """True if the request's headers (names in lower case) hold credentials of that door, valid at `now`.
+
+        Every credential is compared in full, in constant time, whichever of them fits. No credential: no entry.
+        """
+        offered = _offered(headers)
+        fits = [
+            _same(secret, offer)
+            for inbound in (self.inbound if door == "inbound" else self.callback)
+            if inbound.expires_at is None or now < inbound.expires_at
+            for secret in _secrets(inbound)
+            for offer in offered
+        ]
+        return any(fits)
+
+    @property
+    def is_quiet(self) -> bool:
+        """True if only the acknowledger gets a signal that is neither worse nor reopened."""
+        return self.policy.quiet_after_acknowledge and bool(self.callback)
+
+    def heeds(self, said: Callback) -> bool:
+        """True if a callback is written into BigPanda, or recorded as an acknowledgement."""
+        is_written = self.bigpanda is not None and self.bigpanda.writes(said)
+        return is_written or (self.is_quiet and self.answers.is_acknowledgement(said))
+
+    def secrets(self) -> frozenset[str]:
+        """Everything that must not show in what is logged, kept or answered."""
+        # Whatever its name: an agent's or a proxy's URL may call its key otherwise.
+        pieces = [piece.partition("=") for piece in urlsplit(self.trigger_url).query.split("&")]
+        in_url = {text for name, _, value in pieces if name != "recipients" for text in (value, unquote_plus(value))}
+        inbound = {text for each in (*self.inbound, *self.callback) for text in (each.token, each.password) if text}
+        auths = [self.auth, *([self.rest.auth] if self.rest else [])]
+        hidden = [item for auth in auths for item in auth.members.items() if item[0] not in {"username", "client_id"}]
+        outbound = {text for _, text in hidden}
+        bigpanda = {self.bigpanda.api_key, self.bigpanda.app_key or ""} if self.bigpanda else set()
+        return frozenset({self.trigger_url, *inbound, *outbound, *bigpanda, *in_url} - {""})
+
+
+def removed(name: str) -> Channel:
+    """Return what is left of a removed channel: its name, and the default policy."""
+    return Channel(name, (), "", Auth("url", {}), (), Policy())
+
+
+def is_channel_name(name: str) -> bool:
+    """True if a channel can have this name at all."""
+    return re.match(CHANNEL_NAME, name) is not None
+
+
+def has_credentials(headers: Mapping[str, str]) -> bool:
+    """True if the request's headers (names in lower case) hold anything that could be a credential."""
+    return bool(_offered(headers))
+
+
+def header_for(inbound: Mapping[str, Any]) -> dict[str, str]:
+    """The header, as `name` and `value`, that opens a door with these (valid) members of a secret's `inbound`."""
+    if "token" in inbound:
+        return {"name": "Authorization", "value": f"Bearer {inbound['token']}"}
+    login = f"{inbound['basic']['username']}:{inbound['basic']['password']}"
+    return {"name": "Authorization", "value": "Basic " + base64.b64encode(login.encode()).decode("ascii")}
+
+
+def parse_channel(name: str, text: str, hosts: AllowedHosts) -> Channel:
+    """Read a channel from its secret's JSON. Raises InvalidChannel, which names the key at fault, never its value."""
+    document = _decode(text)
+    check(document, hosts)
+    xmatters = document["xmatters"]
+    return Channel(
+        name=name,
+        inbound=tuple(_door(document["inbound"])),
+        trigger_url=xmatters["trigger_url"],
+        auth=_auth(xmatters["auth"]),
+        recipients=tuple(dict.fromkeys(name.strip() for name in xmatters.get("recipients", ()))),
+        policy=Policy.of(document.get("policy", {})),
+        callback=tuple(_door(xmatters["callback"])) if "callback" in xmatters else (),
+        answers=_answers(xmatters.get("responses", {})),
+        bigpanda=_access(document["bigpanda"]) if "bigpanda" in document else None,
+        rest=_rest(xmatters["rest"]) if "rest" in xmatters else None,
+        vouched=Vouched(xmatters.get("recipients_in"), xmatters.get("any_trigger_path", False)),
+    )
+
+
+def check(document: Any, hosts: AllowedHosts) -> None:
+    """Raise InvalidChannel unless the decoded secret is a valid channel whose URLs may be called."""
+    _CHANNEL.check(document, "")
+    _check_text(document)
+    inbound, xmatters = document["inbound"], document["xmatters"]
+    _check_door(inbound, "inbound")
+    if "callback" in xmatters:
+        _check_door(xmatters["callback"], "xmatters.callback")
+    _AUTH[xmatters["auth"]["type"]].check(xmatters["auth"], "xmatters.auth")
+    if "rest" in xmatters:
+        _AUTH[xmatters["rest"]["auth"]["type"]].check(xmatters["rest"]["auth"], "xmatters.rest.auth")
+    bigpanda = document.get("bigpanda", {})
+    if bigpanda.get("callbacks") and "app_key" not in bigpanda:
+        raise InvalidChannel("bigpanda: needs app_key for callbacks")
+    for key, url in _urls(document):
+        try:
+            hosts.check(url)
+        except ForbiddenUrl as error:
+            raise InvalidChannel(f"{key}: {error}") from None
+
+
+class _Schema:
+    """A JSON Schema and its complaints."""
+
+    def __init__(self, definition: dict[str, Any]) -> None:
+        self._definition = definition
+        # It says yes or no. One that says why takes three times as long to compile, at each cold start.
+        self._holds: Callable[[Any], Any] = fastjsonschema.compile(definition, detailed_exceptions=False)
+
+    def check(self, document: Any, place: str) -> None:
+        """Raise InvalidChannel with the key at fault, which is below `place`, unless the document is like that."""
+        try:
+            self._holds(document)
+        except fastjsonschema.JsonSchemaValueException:
+            raise InvalidChannel(self._fault(document, place)) from None
+
+    def _fault(self, document: Any, place: str) -> str:
+        try:
+            fastjsonschema.validate(self._definition, document)
+        except fastjsonschema.JsonSchemaValueException as error:
+            key = ".".join([place, *(str(part) for part in error.path[1:])]).strip(".") or "the secret"
+            return f"{key}: {_complaint(error)}"
+        raise AssertionError("one check finds a fault that the other does not")
+
+
+_CHANNEL = _Schema(CHANNEL)
+_AUTH = {kind: _Schema(definition) for kind, definition in AUTH.items()}
+
+
+def _decode(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        # The decoder's own message may quote what it stumbled over.
+        raise InvalidChannel("the secret is not JSON") from None
+
+
+def _refuse_constant(name: str) -> Never:
+    raise ValueError(name)
+
+
+def _check_text(document: Any) -> None:
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise InvalidChannel("the secret holds a character that is cut in half (a lone surrogate)") from None
+
+
+_PATTERNS = {
+    URL_PATTERN: "must be a URL",
+    HEADER_PATTERN: "must be printable ASCII without spaces, as a header carries it",
+}
+
+
+def _complaint(error: fastjsonschema.JsonSchemaValueException) -> str:
+    """Our own words: the library's message may quote the value."""
+    wanted = error.rule_definition
+    match error.rule:
+        case "additionalProperties":
+            return (
+                f"unknown key {', '.join(sorted(key for key in error.value if not _is_known(key, error.definition)))}"
+            )
+        case "required":
+            return f"needs {', '.join(key for key in wanted if key not in error.value)}"
+        case "enum":
+            return f"must be one of {', '.join(each if isinstance(each, str) else json.dumps(each) for each in wanted)}"
+        case "type":
+            return f"must be of type {wanted}"
+        case "minimum" | "maximum":
+            return f"must be {wanted} or {'more' if error.rule == 'minimum' else 'less'}"
+        case "maxLength" | "maxItems":
+            return f"must have {wanted} {'characters' if error.rule == 'maxLength' else 'items'} at most"
+        case "pattern":
+            return _PATTERNS.get(wanted, "must not be blank or hold a comma")
+        case "uniqueItems":
+            return "must not name anything twice"
+        case _:
+            return "must not be empty"
+
+
+def _is_known(key: str, definition: Mapping[str, Any]) -> bool:
+    patterns = definition.get("patternProperties", {})
+    return key in definition.get("properties", {}) or any(re.search(pattern, key) for pattern in patterns)
+
+
+def _check_door(door: Mapping[str, Any], key: str) -> None:
+    _check_credentials(door, key)
+    if "previous" in door:
+        _check_credentials(door["previous"], f"{key}.previous")
+        _check_moment(door["previous"]["expires_at"], f"{key}.previous.expires_at")
+
+
+def _check_credentials(inbound: Mapping[str, Any], key: str) -> None:
+    if not {"basic", "token"} & inbound.keys():
+        raise InvalidChannel(f"{key}: needs basic or token")
+
+
+def _check_moment(text: str, key: str) -> None:
+    try:
+        aware = datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        aware = False
+    if not aware:
+        raise InvalidChannel(f"{key}: must be an ISO 8601 time with an offset, such as 2030-01-31T12:00:00Z")
+
+
+def _urls(document: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    yield "xmatters.trigger_url", document["xmatters"]["trigger_url"]
+    if "rest" in document["xmatters"]:
+        yield "xmatters.rest.base_url", document["xmatters"]["rest"]["base_url"]
+    if "base_url" in document.get("bigpanda", {}):
+        yield "bigpanda.base_url", document["bigpanda"]["base_url"]
+
+
+def _door(members: Mapping[str, Any]) -> Iterable[Inbound]:
+    """The credentials that open it: today's, and those that go on for a while."""
+    yield _inbound(members)
+    if "previous" in members:
+        yield _inbound(members["previous"])
+
+
+def _answers(members: Mapping[str, Any]) -> Answers:
+    return Answers(
+        frozenset(text.strip().lower() for text in members.get("acknowledge", ACKNOWLEDGE)),
+        frozenset(text.strip().lower() for text in members.get("escalate", ESCALATE)),
+    )
+
+
+def _auth(members: Mapping[str, str]) -> Auth:
+    return Auth(members["type"], {name: value for name, value in members.items() if name != "type"})
+
+
+def _rest(members: Mapping[str, Any]) -> Rest:
+    return Rest(members["base_url"].rstrip("/"), _auth(members["auth"]))
+
+
+_RECONCILE: Mapping[Any, Literal["report", "ring"] | None] = {
+    "report": "report",
+    "ring": "ring",
+    True: "report",
+    False: None,
+}
+
+
+def _access(members: Mapping[str, Any]) -> Access:
+    return Access(
+        base_url=members.get("base_url", BIGPANDA_URL).rstrip("/"),
+        api_key=members["api_key"],
+        environment_id=members.get("environment_id"),
+        assign=members.get("assign", False),
+        email_domain=members.get("email_domain"),
+        comments=frozenset(map(Kind, members.get("comments", WRITTEN))),
+        callbacks=members.get("callbacks", False),
+        app_key=members.get("app_key"),
+        reconcile=_RECONCILE[members.get("reconcile", True)],
+        reconcile_query=members.get("reconcile_query"),
+    )
+
+
+def _inbound(members: Mapping[str, Any]) -> Inbound:
+    login = members.get("basic", {})
+    expires_at = members.get("expires_at")
+    return Inbound(
+        token=members.get("token"),
+        username=login.get("username"),
+        password=login.get("password"),
+        expires_at=datetime.fromisoformat(expires_at).timestamp() if expires_at else None,
+    )
+
+
+def _offered(headers: Mapping[str, str]) -> list[bytes]:
+    scheme, _, rest = headers.get("authorization", "").strip().partition(" ")
+    offered = []
+    if scheme.lower() == "bearer" and rest.strip():
+        offered.append(b"token:" + rest.strip().encode("utf-8", "surrogatepass"))
+    if scheme.lower() == "basic":
+        with contextlib.suppress(binascii.Error, ValueError):
+            offered.append(b"basic:" + base64.b64decode(rest.strip(), validate=True))
+    if key := headers.get("x-api-key", "").strip():
+        offered.append(b"token:" + key.encode("utf-8", "surrogatepass"))
+    return offered
+
+
+def _secrets(inbound: Inbound) -> Iterable[bytes]:
+    if inbound.token:
+        yield b"token:" + inbound.token.encode()
+    if inbound.username and inbound.password:
+        yield b"basic:" + f"{inbound.username}:{inbound.password}".encode()
+
+
+def _same(secret: bytes, offer: bytes) -> bool:
+    return hmac.compare_digest(secret, offer)

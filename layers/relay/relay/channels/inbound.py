@@ -1,0 +1,106 @@
+"""Requests that come in through the API, the door that checks them, and the replies that go out."""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Self
+
+from relay.channels.cache import ChannelCache
+from relay.channels.channel import Channel, Door, has_credentials, is_channel_name
+from relay.errors import BadRequest, Unauthorized, UnknownChannel
+
+MAX_BODY_BYTES = 4 * 1024 * 1024
+
+
+class Request(NamedTuple):
+    """A request as API Gateway hands it over. Header names are in lower case; `body` is as it came, maybe in base64."""
+
+    channel: str
+    headers: Mapping[str, str]
+    recipients: tuple[str, ...]
+    body: str
+    is_base64: bool
+    id: str
+
+    @classmethod
+    def from_event(cls, event: Mapping[str, Any]) -> Self:
+        """Read a proxy event of a REST API. Whatever is missing is empty; nothing is raised."""
+        queries = event.get("multiValueQueryStringParameters") or {}
+        single = (event.get("queryStringParameters") or {}).get("recipients")
+        return cls(
+            channel=str((event.get("pathParameters") or {}).get("channel", "")),
+            headers={str(name).lower(): str(value) for name, value in (event.get("headers") or {}).items()},
+            recipients=_recipients(queries.get("recipients") or ([single] if single else [])),
+            body=str(event.get("body") or ""),
+            is_base64=bool(event.get("isBase64Encoded")),
+            id=str((event.get("requestContext") or {}).get("requestId", "")),
+        )
+
+
+def _recipients(values: list[str]) -> tuple[str, ...]:
+    names = (name.strip() for value in values for name in value.split(","))
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+class Reply(NamedTuple):
+    """A status and a JSON document."""
+
+    status: int
+    document: Mapping[str, Any]
+
+    def to_response(self) -> dict[str, Any]:
+        """The reply as API Gateway takes it."""
+        return {
+            "statusCode": self.status,
+            "headers": {"Content-Type": "application/json"},
+            "body": json.dumps(self.document),
+            "isBase64Encoded": False,
+        }
+
+
+def admit(request: Request, channels: ChannelCache, clock: Callable[[], float], door: Door) -> Channel:
+    """Return the channel of a request that may come in at that door. `clock` gives epoch seconds.
+
+    Raises Unauthorized, or ChannelUnreadable when the channel's secret can't be read to check the credentials.
+    """
+    if not is_channel_name(request.channel) or not has_credentials(request.headers):
+        raise Unauthorized
+    try:
+        channel = channels.get(request.channel)
+        if channel.admits(request.headers, clock(), door=door):
+            return channel
+        # A refused share is not sent again, so a credential that was rotated a moment ago must not be refused.
+        channel = channels.recent(request.channel)
+    except UnknownChannel:
+        raise Unauthorized from None
+    if channel.admits(request.headers, clock(), door=door):
+        return channel
+    raise Unauthorized(channel_exists=True)
+
+
+def read_body(request: Request, limit: int = MAX_BODY_BYTES) -> bytes:
+    """The bytes that were sent. Raises BadRequest: 413 for too many, 415 for a type that is not JSON's."""
+    encoded = limit * 4 // 3 + 4 if request.is_base64 else limit
+    if len(request.body) > encoded:
+        raise _too_large(limit)
+    try:
+        body = base64.b64decode(request.body, validate=True) if request.is_base64 else request.body.encode()
+    except (binascii.Error, ValueError):
+        raise BadRequest("body", "is not what it is said to be: base64") from None
+    if len(body) > limit:
+        raise _too_large(limit)
+    if not _is_json_type(request.headers.get("content-type", "")):
+        raise BadRequest(
+            "content-type", "must be application/json, or missing", status=415, error="unsupported_media_type"
+        )
+    return body
+
+
+def _too_large(limit: int) -> BadRequest:
+    return BadRequest("body", f"has more than {limit} bytes", status=413, error="too_large")
+
+
+def _is_json_type(value: str) -> bool:
+    kind = value.partition(";")[0].strip().lower()
+    return kind in {"", "application/json", "text/json"} or (kind.startswith("application/") and kind.endswith("+json"))

@@ -1,0 +1,88 @@
+"""Settings of a valid channel with which a signal may notify nobody. Pure code.
+
+`relayctl` refuses such a channel. A Lambda function signals it all the same, and counts it: a page that may reach
+somebody is better than none.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+from urllib.parse import unquote_plus, urlsplit
+
+from relay.channels.channel import Channel
+
+# docs/vendors.md, "Triggers". None stands for an id or a name.
+_TRIGGER_PATHS = (
+    ("api", "integration", "1", "functions", None, "triggers"),
+    ("reapi", None, "forms", None, "triggers"),
+    ("api", "xm", "1", "forms", None, "triggers"),
+    ("api", "xm", "1", "plans", None, "forms", None, "triggers"),
+)
+
+
+class Problem(NamedTuple):
+    """A setting that may notify nobody.
+
+    Attributes:
+        key: The dotted key of the secret.
+        detail: The complaint, without the value.
+    """
+
+    key: str
+    detail: str
+
+    def __str__(self) -> str:
+        """Return key and complaint in one line."""
+        return f"{self.key}: {self.detail}"
+
+
+def problems(channel: Channel) -> tuple[Problem, ...]:
+    """List the settings of a channel with which a signal may notify nobody."""
+    return tuple(_problems(channel))
+
+
+def critical_may_notify_nobody(channel: Channel) -> bool:
+    """True if a critical incident may match no route, and nobody is named outside the routes.
+
+    Only a route whose conditions are all on `status` surely matches: other facts may be missing from a share.
+    """
+    return not _has_recipients(channel) and not any(
+        route.recipients and route.when and all(_holds_for_critical(*condition) for condition in route.when)
+        for route in channel.policy.routes
+    )
+
+
+def _problems(channel: Channel) -> Iterator[Problem]:
+    for number, route in enumerate(channel.policy.routes):
+        if not route.when:
+            yield Problem(f"policy.routes.{number}.when", "must not be empty")
+        if not route.recipients:
+            yield Problem(f"policy.routes.{number}.recipients", "must not be empty")
+    if not _has_recipients(channel) and not any(route.recipients for route in channel.policy.routes):
+        yield Problem("xmatters.recipients", "nobody would be notified: neither channel, route nor URL names any")
+    if not channel.vouched.any_trigger_path and not _is_trigger(channel.trigger_url):
+        yield Problem("xmatters.trigger_url", "its path is not that of an xMatters trigger")
+
+
+def _has_recipients(channel: Channel) -> bool:
+    return bool(channel.recipients) or channel.vouched.recipients_in is not None or _names_any(channel.trigger_url)
+
+
+def _names_any(url: str) -> bool:
+    pieces = [piece.partition("=") for piece in urlsplit(url).query.split("&")]
+    lists = [unquote_plus(value) for name, _, value in pieces if name == "recipients"]
+    return any(name.strip() for each in lists for name in each.split(","))
+
+
+def _is_trigger(url: str) -> bool:
+    steps = urlsplit(url).path.split("/")[1:]
+    return any(
+        len(steps) == len(known)
+        and all(step == wanted if wanted else step for step, wanted in zip(steps, known, strict=True))
+        for known in _TRIGGER_PATHS
+    )
+
+
+def _holds_for_critical(fact: str, patterns: tuple[str, ...]) -> bool:
+    from fnmatch import fnmatchcase  # noqa: PLC0415 - only operators ask
+
+    return fact == "status" and any(fnmatchcase("critical", pattern) for pattern in patterns)

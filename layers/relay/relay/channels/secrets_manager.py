@@ -1,0 +1,63 @@
+"""Secrets Manager as the source of channels' secrets."""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from relay.channels.channel import is_channel_name
+from relay.deadline import Deadline
+from relay.errors import ChannelUnreadable, UnknownChannel
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+READ_SECONDS = 3.0
+# The second is what a secret says of itself that is marked for deletion.
+_GONE = {"ResourceNotFoundException", "InvalidRequestException"}
+
+
+class Secrets:
+    """The secrets below one prefix. `ticks` gives seconds that never go back."""
+
+    def __init__(self, client: "SecretsManagerClient", prefix: str, *, ticks: Callable[[], float]) -> None:
+        self._client = client
+        self._prefix = prefix
+        self._ticks = ticks
+
+    def read(self, channel: str) -> str:
+        """The text of a channel's secret, within three seconds. Raises UnknownChannel or ChannelUnreadable."""
+        try:
+            answer = Deadline(READ_SECONDS, self._ticks).run(
+                lambda: self._client.get_secret_value(SecretId=f"{self._prefix}/{channel}"), part="secret"
+            )
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "unknown error")
+            if code in _GONE:
+                raise UnknownChannel(channel) from None
+            raise ChannelUnreadable(
+                f"Secrets Manager refused to read the secret of channel {channel}: {code}"
+            ) from None
+        except (BotoCoreError, TimeoutError) as error:
+            detail = f"Secrets Manager could not be reached for channel {channel}: {type(error).__name__}"
+            raise ChannelUnreadable(detail) from None
+        if "SecretString" not in answer:
+            raise ChannelUnreadable(f"the secret of channel {channel} is binary, and must be JSON text")
+        return answer["SecretString"]
+
+    def names(self) -> Iterator[str]:
+        """The names of all channels, usable or not. Raises ChannelUnreadable."""
+        try:
+            pages = self._client.get_paginator("list_secrets").paginate(
+                Filters=[{"Key": "name", "Values": [f"{self._prefix}/"]}]
+            )
+            for page in pages:
+                for secret in page["SecretList"]:
+                    name = secret.get("Name", "").removeprefix(f"{self._prefix}/")
+                    if is_channel_name(name) and "DeletedDate" not in secret:
+                        yield name
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "unknown error")
+            raise ChannelUnreadable(f"Secrets Manager refused to list the channels: {code}") from None
+        except BotoCoreError as error:
+            raise ChannelUnreadable(f"Secrets Manager could not be reached: {type(error).__name__}") from None

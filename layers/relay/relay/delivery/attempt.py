@@ -1,0 +1,143 @@
+"""One attempt at a signal: keep its job, claim the incident, send, and record what came of it.
+
+The job is on the retry queue before the signal is sent, so a crash anywhere loses nothing: the job wakes up and asks
+the ledger what is still owed. The claim is a conditional write, so one sender announces an incident at a time.
+"""
+
+from contextlib import suppress
+from copy import replace
+
+from relay.delivery import debts, degraded
+from relay.delivery.actions import Send
+from relay.delivery.retries import signal_of
+from relay.delivery.services import Services
+from relay.delivery.task import Task
+from relay.errors import AMBIGUOUS_REST_SECONDS, LedgerError
+from relay.incidents.json_fields import MAX_ID_LENGTH
+from relay.jobs.envelope import Job, UnreadableMessage
+from relay.jobs.outcome import Outcome, Result, Sent
+from relay.ledger.entry import LEASE_SECONDS, Audience, Entry, Lease
+from relay.ledger.pace import Ticket
+
+# A job that wakes when it was told to must not find that it is a moment too early.
+RESTS_LESS_SECONDS = 2.0
+
+
+def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ticket) -> tuple[Task, Result | None]:
+    """Claim the incident and send its signal; no result when the ledger was changed since the entry was read.
+
+    `ticket` is the leave that the pace gave; it is given back if nothing is sent.
+    """
+    task = debts.keep(services, task)
+    lease = _lease(services, task, entry)
+    try:
+        claimed = services.ledger.write(task.name, entry, _claim(services, task, entry, lease, send))
+    except LedgerError as error:
+        return task, degraded.without_ledger(services, task, str(error))
+    if claimed is None:
+        with suppress(LedgerError):
+            services.pace.leave(ticket)
+        return task, None
+    task = task.with_ledger()
+    signal = signal_of(task, claimed, send.alone)
+    sent = services.sender.send_signal(task, signal, services.deadline, tries=send.tries)
+    until = services.clock()
+    if sent.failure is None:
+        result = _record_acceptance(services, task, claimed, lease, sent, until, alone=send.alone is not None)
+    else:
+        result = _record_failure(services, task, claimed, lease, sent, until)
+    failure = (sent.failure.reason, sent.failure.retry_after) if sent.failure else (None, None)
+    # The circuit only serves: what it can't be told is not worth a word.
+    with suppress(LedgerError):
+        services.pace.report(task.rules, ticket, *failure)
+    return task, replace(result, unguarded="the pace could not be asked") if ticket.is_unasked else result
+
+
+def _lease(services: Services, task: Task, entry: Entry) -> Lease:
+    now = services.clock()
+    return Lease(task.owner, now + LEASE_SECONDS, entry.next_claim(now), task.state)
+
+
+def _claim(services: Services, task: Task, entry: Entry, lease: Lease, send: Send) -> Entry:
+    after = entry.claimed(lease, send.tries, queued=task.is_queued)
+    after = replace(after, environment_id=_environment(task) or after.environment_id)
+    if entry.row and task.is_queued and debts.is_stored(services, task, entry):
+        # An older state is owed already. From now on this one is, if its sender dies.
+        row = debts.row_of(task, lease.until, services.clock())
+        # A claim is no result: the worker may die before there is one.
+        begun = entry.row.begun if entry.row.job == row.job else 0
+        after = replace(after, row=replace(row, begun=begun))
+    return after
+
+
+def _record_acceptance(
+    services: Services, task: Task, claimed: Entry, lease: Lease, sent: Sent, until: float, *, alone: bool
+) -> Result:
+    audience = Audience(task.job.recipients, is_for_one=alone)
+
+    def change(now: Entry) -> Entry:
+        return now.accepted(lease, sent.request_id, sent.rings, until=until, audience=audience)
+
+    result = task.delivered(sent)
+    try:
+        recorded = services.ledger.change(task.name, change, claimed)
+    except LedgerError:
+        return degraded.to_catch_up(services, task, result, "what was sent is not recorded")
+    _wake_next(services, task, recorded)
+    return result
+
+
+def _wake_next(services: Services, task: Task, entry: Entry) -> None:
+    """Wake the newer state of the incident, if one met this sender's lease: it need not wait for the lease's end.
+
+    The copy is a spare one, since the state's own message comes all the same.
+    """
+    if entry.owed_since is None or entry.lease or entry.row_job in {"", task.job.stored_name}:
+        return
+    with suppress(LedgerError, UnreadableMessage):
+        envelope = services.ledger.stored(task.name, entry.row_job)
+        if envelope:
+            job = replace(Job.from_json(envelope), spare=True)
+            services.keeper.keep(job, services.deadline, until=services.clock())
+
+
+def _record_failure(services: Services, task: Task, claimed: Entry, lease: Lease, sent: Sent, until: float) -> Result:
+    """Keep a state that was not accepted, and note in the ledger what came of it; `until` is when the sends ended.
+
+    It is on a queue, or in the ledger's index, or both. What neither takes is dead-lettered.
+    """
+    result = debts.rest(services, task, task.failed(sent))
+    row = None
+    if result.queue != "dead_letter" and debts.is_stored(services, task, claimed):
+        wakes, now = result.until or until, services.clock()
+        row = debts.row_of(task, wakes, now, has_message=result.queue == "retry")
+
+    def change(now: Entry) -> Entry:
+        # The row comes first: attempts and reason are noted of a state that is kept.
+        kept = now.waiting(task.state, row) if row else now
+        return kept.failed(
+            lease,
+            sent.attempts,
+            sent.rings,
+            until=until,
+            reason=result.reason or "",
+            dead_lettered_at=debts.mark_of(result),
+            rests_until=until + AMBIGUOUS_REST_SECONDS - RESTS_LESS_SECONDS,
+        )
+
+    try:
+        services.ledger.change(task.name, change, claimed)
+        is_recorded = True
+    except LedgerError:
+        is_recorded = False
+    if result.queue:
+        return result
+    if row and is_recorded:
+        return replace(result, outcome=Outcome.QUEUED, queue="ledger", last_copy=None)
+    return debts.dead_letter(services, task, result)
+
+
+def _environment(task: Task) -> str | None:
+    """Return where BigPanda has the incident; what is no id must not make its entry too large for the ledger."""
+    name = task.environment_id
+    return name if name and len(name) <= MAX_ID_LENGTH else None

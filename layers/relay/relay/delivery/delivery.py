@@ -1,0 +1,169 @@
+"""Delivery: the path of a state to xMatters, for a share that just came and for a job that woke up.
+
+Each round reads the ledger, decides what to do next, and does it, until there is a result. When the ledger fails, the
+degraded paths take over.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from copy import replace
+from dataclasses import dataclass, field
+
+from relay.channels.channel import Channel
+from relay.deadline import Deadline
+from relay.delivery import debts, degraded
+from relay.delivery.actions import Action, DeadLetter, Revive, Send, Settle
+from relay.delivery.attempt import attempt
+from relay.delivery.decision import next_action
+from relay.delivery.retries import Sender
+from relay.delivery.services import Services, Unguarded
+from relay.delivery.task import Task, entry_of, new_job
+from relay.errors import LedgerError, Reason
+from relay.incidents.share import Share
+from relay.jobs.envelope import Job
+from relay.jobs.outbox import Keeper, last_copy
+from relay.jobs.outcome import Outcome, Result
+from relay.ledger.entry import Entry, Wait
+from relay.ledger.ledger import Ledger
+from relay.ledger.pace import Pace, Ticket
+
+MAX_ROUNDS = 6
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """Announces states.
+
+    Attributes:
+        sender: sends signals.
+        ledger: the entries of incidents.
+        pace: rate limits and circuit breakers of channels.
+        keeper: the queues.
+        clock: gives epoch seconds.
+        owner: gives a name that no other sender has.
+    """
+
+    sender: Sender
+    ledger: Ledger
+    pace: Pace
+    keeper: Keeper
+    clock: Callable[[], float]
+    owner: Callable[[], str]
+    unguarded: Unguarded = field(default_factory=Unguarded, init=False, repr=False)
+
+    def relay(
+        self,
+        channel: Channel,
+        share: Share,
+        body: bytes,
+        *,
+        recipients: tuple[str, ...],
+        correlation_id: str,
+        deadline: Deadline,
+    ) -> Result:
+        """Announce what a share changes, if that is owed; else, and until then, keep it on a queue.
+
+        `body` is what BigPanda sent and what xMatters gets, byte for byte; `recipients` are the webhook URL's, which
+        join the channel's own. The result is `unsafe` only when xMatters, the ledger and both queues failed.
+        """
+        job = new_job(channel, share, body, recipients, correlation_id, self.clock())
+        return self._attend(Task.of_share(channel, share, job, self.owner()), deadline)
+
+    def resume(self, job: Job, share: Share, channel: Channel, deadline: Deadline, *, hold: Wait | None) -> Result:
+        """Announce the state of a job that woke up, if that is still owed, and nothing holds it.
+
+        `queued` on `retry` leaves it to the caller to let the job wait; `queued` on `dead_letter` means that it is
+        there.
+        """
+        task = Task.of_job(channel, share, job, self.owner(), hold)
+        if job.accepted:
+            return degraded.catch_up(self._within(deadline), task)
+        return self._attend(task, deadline)
+
+    def begun(self, job: Job, deadline: Deadline) -> None:
+        """Count that a worker began a job that the sweeper sent, unless a newer state has taken its debt over."""
+
+        def change(entry: Entry) -> Entry:
+            return entry.begun(job.healed) if entry.row_job == job.stored_name else entry
+
+        with suppress(LedgerError):
+            self.ledger.within(deadline).change(entry_of(job), change)
+
+    def postpone(self, job: Job, until: float, deadline: Deadline) -> None:
+        """Note in the row of a job's debt that the job waits until a time, in epoch seconds."""
+        due = until + debts.OVERDUE_SECONDS
+        with suppress(LedgerError):
+            self.ledger.within(deadline).change(entry_of(job), lambda entry: entry.postponed(due))
+
+    def _within(self, deadline: Deadline) -> Services:
+        ledger, pace = self.ledger.within(deadline), self.pace.within(deadline)
+        return Services(self.sender, ledger, pace, self.keeper, self.clock, deadline, self.unguarded)
+
+    def _attend(self, task: Task, deadline: Deadline) -> Result:
+        """Read, decide and act until there is a result."""
+        services = self._within(deadline)
+        try:
+            for _ in range(MAX_ROUNDS):
+                entry = services.ledger.read(task.name)
+                task, action = next_action(task, entry, self.clock())
+                task, result = _act(services, task, entry, action)
+                if result and entry.is_unreadable:
+                    return replace(result, unguarded="the entry could not be read, and was begun anew")
+                if result:
+                    return result
+        except LedgerError as error:
+            return degraded.without_ledger(services, task, str(error))
+        # Others, then, are announcing this incident.
+        later = Wait(Reason.IN_FLIGHT, self.clock() + debts.KEEP_SECONDS)
+        return degraded.put_off(services, task, later, "the entry was changed each time it was read")
+
+
+def _act(services: Services, task: Task, entry: Entry, action: Action) -> tuple[Task, Result | None]:
+    """Do what was decided; no result when the ledger was changed meanwhile. Raises LedgerError."""
+    match action:
+        case Settle():
+            return task, _settle(services, task, entry, action)
+        case Revive():
+            services.ledger.write(task.name, entry, action.note)
+            return task, None
+        case DeadLetter():
+            return task, debts.give_up(services, task, entry, action.reason)
+        case Send():
+            gate = _entered(services, task, entry)
+            if isinstance(gate, Ticket):
+                return attempt(services, task, entry, action, gate)
+            wait = gate
+        case Wait():
+            wait = action
+    wait = replace(wait, until=task.wake_at(wait.until, services.clock()))
+    task = debts.keep(services, task, wait)
+    return task, debts.let_wait(services, task, entry, wait)
+
+
+def _entered(services: Services, task: Task, entry: Entry) -> Ticket | Wait:
+    """Ask the pace for leave to send. Raises LedgerError if it can't be asked, and the state can wait for it."""
+    try:
+        return services.pace.enter(task.rules, urgent=task.state.is_critical, slot=entry.slot)
+    except LedgerError:
+        if not (task.is_live and task.state.is_critical):
+            raise
+        # A page is worth more than the pace.
+        return Ticket({}, is_unasked=True)
+
+
+def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Result | None:
+    """Note the version of what changes nothing; None when the ledger was changed meanwhile."""
+    result = replace(task.result(action.outcome), queue=action.queue)
+    # The job comes before the ledger's note: if the note never comes, the worker makes it, and then ends the pages.
+    is_kept = not action.ends_pages or services.keeper.keep(task.job, services.deadline, until=services.clock())
+    if not is_kept:
+        why = "no queue took the job that ends its pages"
+        return replace(
+            result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL, detail=why, last_copy=last_copy(task.job)
+        )
+    if action.note is None:
+        return result
+    try:
+        return result if services.ledger.write(task.name, entry, action.note) else None
+    except LedgerError as error:
+        return degraded.note_later(services, task, str(error))

@@ -1,0 +1,211 @@
+"""Fallback topic: SNS notifies people of critical incidents that xMatters does not bring to them.
+
+The topic shares no credential with xMatters. One message tells of all overdue criticals of a channel: up to ten by
+name, the others as a number. Subscriptions can filter by the message attribute `channel`.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from relay.errors import BadRequest, Reason
+from relay.incidents.details import Details, console_link, details_of
+from relay.incidents.share import parse_share
+from relay.jobs.envelope import Job, legal_text, seconds_of, timestamp
+
+if TYPE_CHECKING:
+    from mypy_boto3_sns import SNSClient
+
+MAX_NAMED = 10
+# SNS takes a subject of less than 100 characters, and an SMS has 140 bytes (docs/vendors.md, "What SNS takes").
+MAX_SUBJECT = 99
+MAX_SMS = 140
+MAX_WORDS = 200
+
+
+class Missed(NamedTuple):
+    """A critical incident that no channel knows, and that the relay does not ring for.
+
+    Attributes:
+        incident_id: BigPanda's id.
+        said: words of one of its alerts; empty if there are none.
+        link: the incident in BigPanda's console.
+    """
+
+    incident_id: str
+    said: str
+    link: str
+
+
+class Debt(NamedTuple):
+    """An overdue critical incident, as far as people need to know it.
+
+    Attributes:
+        incident_id: BigPanda's id.
+        since: the time from which it is owed, in epoch seconds.
+        reason: why the last attempt failed; empty if none did.
+        is_given_up: its job is in the dead-letter queue.
+        is_unconfirmed: xMatters accepted the signal and made no page of it.
+        request_ids: xMatters' ids of the signals that no page came of.
+        description: words of one of its alerts; empty if nothing is known.
+        recipients: the names that its signal is for.
+        link: the incident in BigPanda's console.
+    """
+
+    incident_id: str
+    since: float
+    reason: str = ""
+    is_given_up: bool = False
+    is_unconfirmed: bool = False
+    request_ids: tuple[str, ...] = ()
+    description: str = ""
+    recipients: tuple[str, ...] = ()
+    link: str = ""
+
+    @classmethod
+    def of_job(cls, job: Job) -> Self:
+        """Return the debt that a job of a signal carries."""
+        found = _details(job)
+        described = (*(alert.description for alert in found.alerts), found.description) if found else ()
+        # A job that never failed says only that it is on its way.
+        reason = "" if job.reason == Reason.IN_FLIGHT else job.reason
+        return cls(
+            job.incident_id,
+            seconds_of(job.received_at),
+            reason,
+            description=next(filter(None, described), None) or "",
+            recipients=job.recipients,
+            link=found.link if found else "",
+        )
+
+    def words(self) -> str:
+        """Return the debt in a few words, on one line."""
+        said = _line(self.description)[:MAX_WORDS] if self.description else ""
+        return _line(self.incident_id) + (f": {said}" if said else "")
+
+    def lines(self) -> list[str]:
+        """Return the debt as lines of an e-mail."""
+        return [
+            f"- Incident {self.words()}",
+            f"  {self._state()}",
+            f"  recipients: {_line(', '.join(self.recipients))}" if self.recipients else "",
+            f"  {_line(self.link or console_link(self.incident_id))}",
+        ]
+
+    def _state(self) -> str:
+        if self.is_unconfirmed:
+            named = f" (request id {_line(', '.join(self.request_ids))})" if self.request_ids else ""
+            return f"received {timestamp(self.since)}; xMatters accepted its signal{named} and made no page of it"
+        reason = f"; last reason: {self.reason}" if self.reason else ""
+        given_up = "; the relay has given up: relayctl dlq list" if self.is_given_up else ""
+        return f"owed since {timestamp(self.since)}{reason}{given_up}"
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """Publisher to the fallback topic. `client` makes the SNS client when it is needed first."""
+
+    client: "Callable[[], SNSClient]"
+    topic_arn: str
+
+    def notify(self, channel: str, debts: Sequence[Debt], others: int = 0) -> bool:
+        """Publish one message that tells of a channel's overdue criticals; return False if SNS does not take it.
+
+        `debts` are named, the first ten of them with details; `others` counts more that are not listed.
+        """
+        texts = _texts(channel, debts, others)
+        return self._publish(_subject(channel, debts, others), texts, {"channel": channel})
+
+    def missed(self, channels: Sequence[str], missed: Sequence[Missed]) -> bool:
+        """Publish one message that tells of criticals that BigPanda shows and no share told of.
+
+        Return False if SNS does not take it. `channels` may be concerned; BigPanda does not say which is.
+        """
+        more = len(missed) - 1
+        subject = f"CRITICAL, not rung: incident {missed[0].incident_id}{f' and {more} more' if more else ''}"
+        return self._publish(_plain(subject, MAX_SUBJECT), _missed_texts(channels, missed), {})
+
+    def _publish(self, subject: str, texts: Mapping[str, str], attributes: Mapping[str, str]) -> bool:
+        try:
+            self.client().publish(
+                TopicArn=self.topic_arn,
+                Subject=subject,
+                # SNS takes 256 KB, and an escaped character can be as long as 12.
+                Message=json.dumps(texts, ensure_ascii=False),
+                MessageStructure="json",
+                MessageAttributes={
+                    name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
+                },
+            )
+        except (ClientError, BotoCoreError):
+            return False
+        return True
+
+
+def _subject(channel: str, debts: Sequence[Debt], others: int) -> str:
+    count = len(debts) + others
+    what = f"incident {debts[0].incident_id}" if count == 1 else f"{count} incidents"
+    return _plain(f"CRITICAL, xMatters did not notify: {what} of channel {channel}", MAX_SUBJECT)
+
+
+def _texts(channel: str, debts: Sequence[Debt], others: int) -> dict[str, str]:
+    """The message by protocol: a short one for SMS, and the whole for all others."""
+    count = len(debts) + others
+    incidents = "1 critical incident" if count == 1 else f"{count} critical incidents"
+    lines = [
+        f"xMatters did not notify people of {incidents} of channel {channel}.",
+        "Notify the recipients by other means now.",
+        "",
+    ]
+    for debt in debts[:MAX_NAMED]:
+        lines += [*filter(None, debt.lines()), ""]
+    if count > MAX_NAMED:
+        lines += [f"And {count - len(debts[:MAX_NAMED])} more critical incidents.", ""]
+    if any(not debt.is_given_up and not debt.is_unconfirmed for debt in debts):
+        lines.append("The relay goes on trying, so pages may still come.")
+    lines.append("What to do: docs/operate.md, FallbackAlarm.")
+    whole = "\n".join(lines)
+    sms = f"CRITICAL {channel}: {incidents} not notified by xMatters. Worst: {debts[0].words()}"
+    return {"default": whole, "email": whole, "sms": _plain(sms, MAX_SMS)}
+
+
+def _missed_texts(channels: Sequence[str], missed: Sequence[Missed]) -> dict[str, str]:
+    lines = [
+        "No share of these came to the relay, which did not notify anybody. BigPanda has them as critical:",
+        "",
+    ]
+    for each in missed[:MAX_NAMED]:
+        said = f": {_line(each.said)[:MAX_WORDS]}" if each.said else ""
+        lines += [f"- Incident {_line(each.incident_id)}{said}", f"  {_line(each.link)}", ""]
+    if len(missed) > MAX_NAMED:
+        lines += [f"And {len(missed) - MAX_NAMED} more.", ""]
+    others = " or others" if len(channels) > MAX_NAMED else ""
+    lines += [
+        f"They may be of channel {', '.join(channels[:MAX_NAMED])}{others}, or shared with others alone: BigPanda does "
+        "not say with whom.",
+        "If they are yours, notify the recipients by other means now.",
+        'What to do: docs/operate.md, "A missed critical".',
+    ]
+    whole = "\n".join(lines)
+    sms = f"CRITICAL, not rung: {len(missed)} incidents that no share told of. First: {_line(missed[0].incident_id)}"
+    return {"default": whole, "email": whole, "sms": _plain(sms, MAX_SMS)}
+
+
+def _plain(text: str, most: int) -> str:
+    """Return the text in printable ASCII: SNS takes nothing else in a subject, and an SMS has half the room for it."""
+    return "".join(character if " " <= character <= "~" else "?" for character in text)[:most]
+
+
+def _line(text: str) -> str:
+    """Return the text on one line, with no characters that SNS refuses."""
+    return " ".join(legal_text(text).split()) or "-"
+
+
+def _details(job: Job) -> Details | None:
+    try:
+        return details_of(parse_share(job.body))
+    except BadRequest:
+        return None

@@ -1,0 +1,169 @@
+"""What becomes of a signal after xMatters accepted it: is there a page, and when must it end.
+
+A 202 says that xMatters took a signal; its flow may make a page of it, or none, and says nothing of that. So the job
+that was kept before the signal looks for the page by the signal's request id, a few times within three minutes. And
+pages of ours end when their incident does, or when a newer one takes their place: ours alone, by request id, never by
+guess.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from copy import replace
+from dataclasses import dataclass
+
+from relay.channels.channel import Channel, Rest
+from relay.deadline import Deadline
+from relay.delivery.task import entry_of
+from relay.errors import LedgerError, Reason, SendError
+from relay.jobs.envelope import Job
+from relay.jobs.outbox import storable
+from relay.jobs.outcome import Outcome, Result
+from relay.ledger.entry import Entry, Raised
+from relay.ledger.ledger import Ledger
+from relay.ledger.row import WORDS
+from relay.xmatters.pages import Pages
+
+LOOK_FOR_SECONDS = 180.0
+SHORTEST_WAIT_SECONDS = 10.0
+LONGEST_WAIT_SECONDS = 60.0
+# As long as a job lives, so that an outage of the REST API is outlived. A signal that nobody asked about for longer was
+# sent before the channel had credentials to ask with.
+FORGOTTEN_SECONDS = 6 * 3600.0
+
+
+@dataclass(frozen=True)
+class Followup:
+    """Follows signals. `clock` gives epoch seconds."""
+
+    pages: Pages
+    ledger: Ledger
+    clock: Callable[[], float]
+
+    def follow(self, job: Job, channel: Channel, rest: Rest, deadline: Deadline) -> Result:
+        """Find out what became of the signals of a job's incident, and end the pages that have to end.
+
+        `duplicate` when nothing is left to be done; `queued` when it is too early to tell; `unsafe`, with a reason,
+        when xMatters does not say. `unconfirmed` has the request ids of signals that no page came of, each once.
+        """
+        ledger = self.ledger.within(deadline)
+        try:
+            entry = ledger.read(entry_of(job))
+        except LedgerError as error:
+            return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail=str(error))
+        seen: dict[str, Raised] = {}
+        failure: SendError | None = None
+        try:
+            for raised in self._unknown(entry):
+                seen[raised.request_id] = self._looked_for(raised, rest, deadline)
+            for raised in _to_end(entry.followed(seen), replaces=channel.policy.replace):
+                # Its flow may have made one more since, or have been late.
+                found = self.pages.of_request(rest, raised.request_id, deadline)
+                pages = tuple(dict.fromkeys((*raised.pages, *(page.id for page in found))))
+                for page in pages:
+                    self.pages.end(rest, page, deadline)
+                seen[raised.request_id] = replace(raised, pages=pages, is_over=True)
+        except SendError as error:
+            failure = error
+        return self._noted(job, entry, seen, failure, ledger)
+
+    def _noted(
+        self, job: Job, entry: Entry, seen: dict[str, Raised], failure: SendError | None, ledger: Ledger
+    ) -> Result:
+        after = entry.followed(seen)
+        # Of a resolve a flow need not make a page.
+        lost = tuple(raised.request_id for raised in seen.values() if raised.is_lost and raised.is_open)
+        is_alarming, now = _is_silent(after, seen), self.clock()
+
+        if is_alarming:
+            _store(ledger, job)
+
+        def change(current: Entry) -> Entry:
+            followed = current.followed(seen)
+            return followed.unconfirming(now) if is_alarming else followed
+
+        is_noted = after == entry or _is_changed(ledger, job, entry, change)
+        if failure and failure.reason == Reason.TIMEOUT and after != entry and is_noted:
+            # The time was up before all pages ended; those that are left must not wait for a backoff.
+            soon = replace(_result(job, Outcome.QUEUED), reason=Reason.IN_FLIGHT, queue="retry", until=now)
+            return replace(soon, unconfirmed=lost)
+        if failure:
+            return replace(
+                _result(job, Outcome.UNSAFE),
+                reason=failure.reason,
+                detail=failure.detail,
+                http_status=failure.http_status,
+                response_excerpt=failure.excerpt,
+                retry_after=failure.retry_after,
+                attempts=int(failure.asked),
+                unconfirmed=lost if is_noted else (),
+            )
+        if not is_noted:
+            return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail="the ledger did not take it")
+        waiting = list(self._unknown(after))
+        if not waiting:
+            return replace(_result(job, Outcome.DUPLICATE), unconfirmed=lost)
+        youngest = max(raised.at for raised in waiting)
+        wait = min(max((now - youngest) / 2, SHORTEST_WAIT_SECONDS), LONGEST_WAIT_SECONDS)
+        waits = replace(_result(job, Outcome.QUEUED), reason=Reason.IN_FLIGHT, queue="retry", until=now + wait)
+        return replace(waits, unconfirmed=lost)
+
+    def _unknown(self, entry: Entry) -> Iterator[Raised]:
+        now = self.clock()
+        for raised in entry.raised:
+            if not raised.pages and not raised.is_lost and now - raised.at < FORGOTTEN_SECONDS:
+                yield raised
+
+    def _looked_for(self, raised: Raised, rest: Rest, deadline: Deadline) -> Raised:
+        found = self.pages.of_request(rest, raised.request_id, deadline)
+        if found:
+            is_over = not any(page.is_active for page in found)
+            return replace(raised, pages=tuple(page.id for page in found), number=found[0].number, is_over=is_over)
+        return replace(raised, is_lost=self.clock() - raised.at > LOOK_FOR_SECONDS)
+
+
+def _is_silent(entry: Entry, seen: Mapping[str, Raised]) -> bool:
+    """True if no page came of a critical state's signal, as was just seen, and its incident is open.
+
+    The job that looks need not be that signal's own. A later signal that has a page told people of the incident.
+    """
+    newest = next((raised for raised in reversed(entry.raised) if raised.pages), None)
+    is_lost = any(
+        raised.is_lost and raised.is_critical and raised.request_id in seen and not (newest and newest.at > raised.at)
+        for raised in entry.raised
+    )
+    return is_lost and entry.announced is not None and entry.announced.is_open
+
+
+def _store(ledger: Ledger, job: Job) -> None:
+    """Store the job for the words of the fallback topic's message, which has the incident's id alone without it."""
+    with suppress(LedgerError):
+        ledger.store(entry_of(job), WORDS, storable(job).to_json(), lasts=FORGOTTEN_SECONDS)
+
+
+def _is_changed(ledger: Ledger, job: Job, entry: Entry, change: Callable[[Entry], Entry]) -> bool:
+    try:
+        ledger.change(entry_of(job), change, entry)
+    except LedgerError:
+        return False
+    return True
+
+
+def _to_end(entry: Entry, *, replaces: bool) -> Iterator[Raised]:
+    """The signals whose pages must end: their incident was resolved since, or a newer page took their place."""
+    for place, raised in enumerate(entry.raised):
+        is_resolved = raised.is_open and raised.at < entry.over_at
+        is_replaced = replaces and any(_takes_over(newer, raised) for newer in entry.raised[place + 1 :])
+        if (raised.pages or raised.is_lost) and not raised.is_over and (is_resolved or is_replaced):
+            yield raised
+
+
+def _takes_over(newer: Raised, older: Raised) -> bool:
+    """True if the newer signal has a page that is active and notifies everybody whom the older one notified.
+
+    A page that is over when it is found may have reached nobody, and another team's page is not this one's to end.
+    """
+    return bool(newer.pages) and not newer.is_over and newer.reaches_all_of(older)
+
+
+def _result(job: Job, outcome: Outcome) -> Result:
+    return Result(outcome, job.channel, job.incident_id, job.transition, delivery_id=job.delivery_id, job=job)

@@ -1,0 +1,218 @@
+"""A state on its way to xMatters: the job that carries it, and what is known of its sender."""
+
+import hashlib
+import json
+from copy import replace
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from relay.channels.channel import Channel
+from relay.errors import HANDLING, Reason
+from relay.incidents.share import Share, Version
+from relay.incidents.transition import Change, State, is_open
+from relay.jobs.envelope import Job, seconds_of, timestamp
+from relay.jobs.outcome import Outcome, Result, Sent
+from relay.ledger.entry import Entry, Wait, key, named
+from relay.ledger.pace import Rule
+
+if TYPE_CHECKING:
+    from relay.channels.routes import Route
+
+# BigPanda's clock and ours may differ by so much. A time stamp further ahead is of a clock that is wrong.
+MAX_AHEAD_SECONDS = 5.0
+# What is too old is given up so soon after its age's end: not a moment too early, whatever the clocks say.
+PAST_AGE_SECONDS = 1.0
+
+
+class Task(NamedTuple):
+    """A state to announce.
+
+    Attributes:
+        job: the job that carries the state.
+        state: the state, as the ledger compares it.
+        channel: the channel.
+        owner: name of the sender, which no other sender has.
+        is_live: BigPanda waits for an answer.
+        is_queued: the job is on the retry queue.
+        is_turned_away: the retry queue did not take the job.
+        hold: the reason not to send it now, by the job's own times.
+        change: what the state changes, if that was asked.
+        environment_id: the place where BigPanda has the incident.
+        is_first: the ledger knew nothing of the incident before.
+        is_stamped: BigPanda's time stamps order the state.
+    """
+
+    job: Job
+    state: State
+    channel: Channel
+    owner: str
+    is_live: bool = False
+    is_queued: bool = False
+    is_turned_away: bool = False
+    hold: Wait | None = None
+    change: Change | None = None
+    environment_id: str | None = None
+    is_first: bool = False
+    is_stamped: bool = True
+
+    @classmethod
+    def of_share(cls, channel: Channel, share: Share, job: Job, owner: str) -> Self:
+        """Return the task of a share that BigPanda just sent; `job` is its new job."""
+        state = State.of(share, seconds_of(job.received_at))._replace(version=job.version)
+        return cls(
+            job,
+            state,
+            channel,
+            owner,
+            is_live=True,
+            environment_id=share.environment_id,
+            is_stamped=job.version is not None,
+        )
+
+    @classmethod
+    def of_job(cls, channel: Channel, share: Share, job: Job, owner: str, hold: Wait | None) -> Self:
+        """Return the task of a job that woke up; `share` is what its body says."""
+        state = State.of(share, seconds_of(job.received_at))
+        state = state._replace(version=job.version, digest=job.digest or state.digest)
+        state = state._replace(alerts=frozenset()) if job.found else state
+        return cls(job, state, channel, owner, is_queued=True, hold=hold, environment_id=share.environment_id)
+
+    @property
+    def name(self) -> str:
+        """The key of its entry in the ledger."""
+        return entry_of(self.job)
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The gates it has to pass; the first is the channel's circuit, too."""
+        policy = self.channel.policy
+        channel = Rule(f"gate/{self.job.channel}", policy.max_per_minute)
+        if policy.max_per_minute_per_recipients is None:
+            return (channel,)
+        people = Rule(f"gate/{self.job.channel}/{named(self.job.recipients)}", policy.max_per_minute_per_recipients)
+        return (channel, people)
+
+    @property
+    def expires_at(self) -> float:
+        """The time from which the state is too old to be sent, in epoch seconds."""
+        return seconds_of(self.job.revived_at or self.job.received_at) + self.channel.policy.max_age_seconds
+
+    def wake_at(self, until: float, now: float) -> float:
+        """Return the end of a wait (epoch seconds), cut short for a state that gets too old: it is given up in time."""
+        return min(until, max(self.expires_at + PAST_AGE_SECONDS, now))
+
+    @property
+    def is_given_up(self) -> bool:
+        """True if it must not be signalled any more, but is dead-lettered if it is owed."""
+        return self.hold is not None and HANDLING[self.hold.reason].is_final
+
+    def is_to_revive(self, entry: Entry) -> bool:
+        """True if the job came back from the dead-letter queue, and the entry does not know it yet."""
+        return self.job.mark is not None and self.job.is_revived and self.job.mark > entry.revived_at
+
+    def without_ledger(self, now: float) -> "Task":
+        """The task, now that the ledger failed; its job remembers since when."""
+        return replace(self, job=replace(self.job, ledger_down_since=self.job.ledger_down_since or timestamp(now)))
+
+    def with_ledger(self) -> "Task":
+        """The task, now that the ledger took a change of its entry."""
+        return replace(self, job=replace(self.job, ledger_down_since=None)) if self.job.ledger_down_since else self
+
+    def result(self, outcome: Outcome) -> Result:
+        """What became of it."""
+        change = self.change
+        return Result(
+            outcome,
+            self.job.channel,
+            self.job.incident_id,
+            change.transition if change else None,
+            change.why if change else None,
+            self.job.delivery_id,
+            job=self.job,
+            is_first=self.is_first,
+        )
+
+    def delivered(self, sent: Sent) -> Result:
+        """Return the result of a signal that xMatters accepted."""
+        return replace(self.result(Outcome.DELIVERED), attempts=sent.attempts, request_id=sent.request_id)
+
+    def failed(self, sent: Sent) -> Result:
+        """Return the result of a signal that was not accepted, before it is known where its state waits."""
+        failure = sent.failure
+        if failure is None:
+            return self.delivered(sent)
+        return replace(
+            self.result(Outcome.UNSAFE),
+            reason=failure.reason,
+            attempts=sent.attempts,
+            http_status=failure.http_status,
+            response_excerpt=failure.excerpt,
+            retry_after=failure.retry_after,
+            detail=failure.detail,
+            may_have_rung=sent.rings > 0,
+            fault=failure.__cause__ if failure.reason == "internal" else None,
+        )
+
+    def waiting(self, wait: Wait, queue: str) -> Result:
+        """Return the result of a state that waits in that place."""
+        return replace(self.result(Outcome.QUEUED), reason=wait.reason, queue=queue, until=wait.until)
+
+
+def entry_of(job: Job) -> str:
+    """The key of the entry of a job's incident.
+
+    Whom the channel rings may change while an incident is open; it stays the same incident.
+    """
+    names = job.recipients if job.url_recipients is None else job.url_recipients
+    return key(job.channel, names, job.incident_id)
+
+
+def new_job(
+    channel: Channel, share: Share, body: bytes, url_recipients: tuple[str, ...], correlation_id: str, came: float
+) -> Job:
+    """The job of a share that just came; it is kept before its first try.
+
+    `url_recipients` join those of the first of the channel's routes that fits, or else its own. `came` is in epoch
+    seconds.
+    """
+    route = _route(channel, share)
+    recipients = tuple(dict.fromkeys((*(route.recipients if route else channel.recipients), *url_recipients)))
+    return Job(
+        kind="signal",
+        delivery_id=delivery_id(channel.name, recipients, share),
+        channel=channel.name,
+        incident_id=share.incident_id,
+        version=trusted(share.version, came),
+        status=share.status,
+        recipients=recipients,
+        body=body,
+        received_at=timestamp(came),
+        reason=Reason.IN_FLIGHT,
+        correlation_id=correlation_id,
+        digest=share.digest,
+        url_recipients=url_recipients,
+        priority=route.priority if route else None,
+    )
+
+
+def _route(channel: Channel, share: Share) -> "Route | None":
+    if not channel.policy.routes:
+        return None
+    # Most channels have none, and a cold start need not wait for them.
+    from relay.channels.routes import chosen  # noqa: PLC0415
+
+    return chosen(channel.policy.routes, share, is_open=is_open(share))
+
+
+def trusted(version: Version | None, came: float) -> Version | None:
+    """The time stamps of a share that came at `came`; None if they lie ahead of it: then only arrival orders the share.
+
+    A stamp that is an hour ahead would make every share of the next hour look overtaken. To take the arrival for the
+    stamp would hide a share that is stamped, in whole seconds, with the second of that arrival.
+    """
+    return None if version and version[0] > came + MAX_AHEAD_SECONDS else version
+
+
+def delivery_id(channel: str, recipients: tuple[str, ...], share: Share) -> str:
+    """What names a share's delivery: the same over all tries and replays, 32 hexadecimal digits."""
+    named_by = [channel, list(recipients), share.incident_id, share.version, share.digest]
+    return hashlib.sha256(json.dumps(named_by).encode()).hexdigest()[:32]

@@ -1,0 +1,49 @@
+"""What comes in at BigPanda's door: shares."""
+
+from dataclasses import dataclass
+
+from relay.channels.channel import Channel
+from relay.channels.inbound import Request, read_body
+from relay.deadline import Deadline
+from relay.delivery.delivery import Delivery
+from relay.incidents.share import Share, parse_share
+from relay.jobs.outbox import FIRST_EVENT, release_job
+from relay.jobs.outcome import Outcome, Result
+from relay.ledger.sources import Sources
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Relays shares."""
+
+    delivery: Delivery
+    sources: Sources
+
+    def take(self, channel: Channel, request: Request, deadline: Deadline) -> Result:
+        """What becomes of a request's share. Raises BadRequest when it is none."""
+        with deadline.timed("parse"):
+            body = read_body(request)
+            share = parse_share(body)
+        result = self.delivery.relay(
+            channel,
+            share,
+            body,
+            recipients=request.recipients,
+            correlation_id=request.id,
+            deadline=deadline,
+        )
+        self._release(channel, share, result, deadline)
+        if result.is_first:
+            self.sources.note_incident(channel, share.incident_id, request.recipients, deadline)
+        self.sources.note(channel, share.environment_id, request.recipients, deadline)
+        return result
+
+    def _release(self, channel: Channel, share: Share, result: Result, deadline: Deadline) -> None:
+        """Let BigPanda go on with an incident, now that its first share is safe; if it holds its updates at all.
+
+        The chore worker does it. If it can't be asked to, BigPanda goes on by itself after a while.
+        """
+        is_held = channel.bigpanda is not None and channel.bigpanda.callbacks
+        if is_held and result.is_first and result.outcome != Outcome.UNSAFE and result.job:
+            release = release_job(result.job, share.event or FIRST_EVENT)
+            self.delivery.keeper.keep(release, deadline, until=self.delivery.clock())

@@ -1,0 +1,367 @@
+"""Sweeper: reads the rows of all debts every minute, notifies the fallback topic, and replaces vanished messages.
+
+A state that is owed after its first attempts has a message on the retry queue and a row in the ledger's `due` index. A
+message can vanish, wait for a busy worker, or not be there at all because the wait is long or SQS is down. The row
+cannot, so the sweeper works from the rows. One run after the other; two at once do no harm, since a lease lets one run.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import replace
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import batched
+from typing import Any, NamedTuple, Protocol
+
+from relay.channels.cache import ChannelCache
+from relay.channels.policy import Policy
+from relay.deadline import Deadline
+from relay.delivery.debts import OVERAGE_SECONDS, STORED_SECONDS
+from relay.delivery.fallback import MAX_NAMED, Debt, Fallback
+from relay.entrypoints.sweeper_run import Run
+from relay.errors import ChannelError, LedgerError, Reason
+from relay.jobs.envelope import Job, UnreadableMessage, seconds_of
+from relay.jobs.outbox import Keeper
+from relay.ledger.entry import Entry
+from relay.ledger.ledger import Ledger
+from relay.ledger.row import CRITICAL, OTHER, WORDS, Row, shards
+from relay.ledger.table import MAX_BATCH, Table
+from relay.telemetry import Telemetry
+
+# Of the function's 60 seconds: the next run starts when this one is surely over.
+RUN_SECONDS = 45.0
+# Of those, the fallback topic has so many.
+NOTIFY_SECONDS = 20.0
+# Secrets that can't be read must not take the time of everything else.
+POLICY_SECONDS = 8.0
+# One channel is told of no more often than this.
+NOTIFIED_AGAIN_SECONDS = 300.0
+# A message that the sweeper sent has so much time to come, before another takes its place.
+HEALED_SECONDS = 180.0
+# A worker that the sweeper invoked has so much time, before it is invoked again.
+INVOKED_SECONDS = 60.0
+# Invocations of the worker in a run: they come on top of those by the queue, and the webhook needs concurrency, too.
+MAX_INVOCATIONS = 200
+# After so many jobs that a worker began and that came to nothing, the job is dead-lettered.
+MAX_BEGUN = 5
+# With more messages than this to be received now, the retry queue is behind, and new ones would make it worse.
+BACKLOG = 200
+# Calls at the same time: a client of AWS keeps ten connections.
+AT_ONCE = 10
+# What one run reads of a shard: 16 shards hold no more in any storm that was thought of.
+MAX_ROWS = 5000
+# A channel is sick, and has a log line, if something is owed for so long.
+SICK_SECONDS = 120.0
+# A message names no more of xMatters' request ids for an incident.
+MAX_REQUEST_IDS = 3
+
+
+class AtOnce(Protocol):
+    """Makes several calls at the same time."""
+
+    def __call__[T](self, calls: Sequence[Callable[[], T]]) -> list[T]:
+        """Return the results in the order of the calls."""
+
+
+class Owed(NamedTuple):
+    """A row of the index: the entry's key, the entry as the index has it, and its channel."""
+
+    key: str
+    entry: Entry
+    channel: str
+
+    @property
+    def incident_id(self) -> str:
+        """The incident's id, or its hash if the id is too long for a key."""
+        return self.key.split("/", 3)[3]
+
+    @property
+    def since(self) -> float:
+        """The time from which the state is owed, in epoch seconds; of one without a page, the time when it came."""
+        entry = self.entry
+        if entry.owed_since is not None or entry.announced is None:
+            return entry.owed_since or entry.row_due
+        return entry.announced.came
+
+
+@dataclass(frozen=True)
+class Sweeper:
+    """One run of the sweeper after the other.
+
+    Attributes:
+        ledger: the rows and stored jobs.
+        table: the table that holds the run's lease.
+        channels: gives the policies of channels with rows.
+        keeper: the queues.
+        fallback: the fallback topic.
+        telemetry: logs and metrics.
+        backlog: counts the messages of the retry queue that can be received now; None if SQS does not say.
+        invoke: invokes the job worker with an envelope, without SQS; False if that fails.
+        at_once: makes calls, AT_ONCE of them at the same time, and returns their results in order.
+        clock: gives epoch seconds.
+        deadlines: makes a deadline of so many seconds.
+    """
+
+    ledger: Ledger
+    table: Table
+    channels: ChannelCache
+    keeper: Keeper
+    fallback: Fallback
+    telemetry: Telemetry
+    backlog: Callable[[], int | None]
+    invoke: Callable[[str], bool]
+    at_once: AtOnce
+    clock: Callable[[], float]
+    deadlines: Callable[[float], Deadline]
+    _policies: dict[str, Policy] = field(default_factory=dict, init=False, repr=False)
+
+    def sweep(self) -> dict[str, Any]:
+        """Run once and return the counts of what was done; empty if another run is at it, or the ledger fails."""
+        deadline = self.deadlines(RUN_SECONDS)
+        self._policies.clear()
+        try:
+            run = Run.begin(self.table, self.clock())
+            if run is None:
+                return {}
+            critical = _each_once(self._rows(CRITICAL))
+            # A topic that hangs must leave time for healing.
+            notified = self._notify(run, critical, self.deadlines(NOTIFY_SECONDS))
+            rows = _each_once([*critical, *self._rows(OTHER)])
+            healed = self._heal(run, rows, deadline)
+            run.end(self.table)
+        except LedgerError as error:
+            self.telemetry.notice("sweeper_failed", str(error))
+            return {}
+        oldest = max((self.clock() - each.entry.row_due for each in rows if each.entry.row_job), default=0.0)
+        self._report_sick(rows)
+        self.telemetry.swept(len(rows), max(oldest, 0.0), healed)
+        return {"owed": len(rows), "notified": notified, "healed": healed}
+
+    def _rows(self, kind: str) -> Iterator[Owed]:
+        for shard in shards(kind):
+            for key, entry in self.ledger.due(shard, MAX_ROWS):
+                yield Owed(key, entry, key.split("/", 2)[1])
+
+    # ---- Fallback ------------------------------------------------------------------------------------------------
+
+    def _notify(self, run: Run, rows: Sequence[Owed], deadline: Deadline) -> int:
+        """Notify the fallback topic of overdue criticals, one message a channel; return how many channels."""
+        self._read_policies(rows)
+        due: dict[str, list[Owed]] = defaultdict(list)
+        # The index lags: a debt that was settled meanwhile must not wake people.
+        overdue = sorted((each for each in rows if self._is_to_notify(each)), key=lambda each: each.since)
+        for each in self._current(overdue):
+            if self._is_to_notify(each) and self._may_notify(run, each.channel):
+                due[each.channel].append(each)
+        notified = 0
+        for some in batched(due.items(), AT_ONCE, strict=False):
+            if not deadline.remaining():
+                break
+            notified += self._notify_some(run, dict(some))
+        return notified
+
+    def _may_notify(self, run: Run, channel: str) -> bool:
+        return self.clock() - run.notified.get(channel, 0.0) >= NOTIFIED_AGAIN_SECONDS
+
+    def _notify_some(self, run: Run, due: Mapping[str, Sequence[Owed]]) -> int:
+        """Notify of some channels at once; note it in the run first, and then in each entry."""
+        publish = (partial(self._publish, channel, owed) for channel, owed in due.items())
+        answers = self.at_once([partial(self._tried, each, otherwise=False) for each in publish])
+        notified = [channel for channel, is_notified in zip(due, answers, strict=True) if is_notified]
+        for channel, owed in due.items():
+            self.telemetry.notified(channel, [each.incident_id for each in owed], is_notified=channel in notified)
+        if notified:
+            run.note(self.table, notified, self.clock())
+        marks = (partial(self._change, each, Entry.notified) for channel in notified for each in due[channel])
+        self.at_once([partial(self._tried, each, otherwise=None) for each in marks])
+        return len(notified)
+
+    def _publish(self, channel: str, owed: Sequence[Owed]) -> bool:
+        debts = [self._debt(each) for each in owed[:MAX_NAMED]]
+        return self.fallback.notify(channel, debts, others=len(owed) - len(debts))
+
+    def _read_policies(self, rows: Iterable[Owed]) -> None:
+        """Read the policies of all rows' channels, several at once: a storm's secrets take long one by one.
+
+        A channel whose secret can't be read in time has the default policy in this run.
+        """
+        deadline = self.deadlines(POLICY_SECONDS)
+
+        def read(channel: str) -> None:
+            if deadline.remaining():
+                self._policy(channel)
+            else:
+                self._policies.setdefault(channel, Policy())
+
+        self.at_once([partial(read, channel) for channel in dict.fromkeys(each.channel for each in rows)])
+
+    def _tried[T](self, call: Callable[[], T], otherwise: T) -> T:
+        """Return what a call returns; if it fails, log that, so that one debt or channel does not keep the others."""
+        try:
+            return call()
+        except LedgerError as error:
+            self.telemetry.notice("sweeper_failed", str(error))
+        except Exception as error:  # noqa: BLE001 - see above
+            self.telemetry.crashed(error)
+        return otherwise
+
+    def _is_to_notify(self, owed: Owed) -> bool:
+        entry = owed.entry
+        if entry.unconfirmed:
+            return True
+        is_open = entry.is_critical and not entry.told and entry.owed_since is not None
+        return is_open and self.clock() - owed.since >= self._policy(owed.channel).fallback_after_seconds
+
+    def _debt(self, owed: Owed) -> Debt:
+        """Return the debt as people read it, with the words of its stored job, if there is one."""
+        entry = owed.entry
+        is_unconfirmed = entry.unconfirmed and entry.owed_since is None
+        job = self._stored(owed, WORDS if is_unconfirmed else entry.row_job or WORDS)
+        told = Debt.of_job(job) if job else Debt(owed.incident_id, owed.since)
+        is_given_up = entry.dead_lettered is not None and entry.dead_lettered.is_of_same_share(entry.kept)
+        lost = tuple(raised.request_id for raised in entry.raised if raised.is_lost and raised.is_open)
+        return replace(
+            told,
+            since=owed.since,
+            reason=entry.reason or told.reason,
+            is_given_up=is_given_up,
+            is_unconfirmed=is_unconfirmed,
+            request_ids=lost[-MAX_REQUEST_IDS:],
+        )
+
+    # ---- Healing -------------------------------------------------------------------------------------------------
+
+    def _heal(self, run: Run, rows: Iterable[Owed], deadline: Deadline) -> int:
+        """Send a new message for each debt whose message did not come, criticals first; return how many.
+
+        A channel gets no more of them in a run than its policy lets it send in a minute.
+        """
+        overdue = [each for each in rows if self._is_overdue(each)]
+        if not overdue:
+            return 0
+        self._read_policies(overdue)
+        waiting = self.backlog()
+        if waiting is not None and waiting > BACKLOG:
+            overdue = [each for each in overdue if each.entry.is_critical]
+        healed: dict[str, int] = defaultdict(int)
+        for batch in batched(overdue, MAX_BATCH, strict=False):
+            for each in self._current(batch):
+                if not deadline.remaining():
+                    return sum(healed.values())
+                if self._is_overdue(each) and healed[each.channel] < self._policy(each.channel).max_per_minute:
+                    heal = partial(self._heal_one, run, each, deadline)
+                    healed[each.channel] += self._tried(heal, otherwise=False)
+        return sum(healed.values())
+
+    def _is_overdue(self, owed: Owed) -> bool:
+        now, entry = self.clock(), owed.entry
+        return bool(entry.row_job) and entry.row_due <= now and not entry.is_busy(now)
+
+    def _heal_one(self, run: Run, owed: Owed, deadline: Deadline) -> bool:
+        """Send a debt's stored job to the retry queue, or invoke the worker with it.
+
+        The worker is invoked if SQS fails, or if no worker began the job that was sent before.
+        """
+        job = self._stored(owed, owed.entry.row_job)
+        if job is None:
+            self.telemetry.notice("sweeper_failed", f"the stored job of incident {owed.incident_id} can't be read")
+            self._change(owed, lambda entry: entry.postponed(self.clock() + HEALED_SECONDS))
+            return False
+        if owed.entry.row_begun >= MAX_BEGUN:
+            return self._give_up(owed, job, Reason.INTERNAL, deadline)
+        if self._is_too_old(owed, job):
+            return self._give_up(owed, job, Reason.EXPIRED, deadline)
+        row = owed.entry.row or Row(0.0)
+        number = row.begun + 1
+        job, now = replace(job, healed=number), self.clock()
+        # A queue that hangs takes seconds of each debt: it is not asked again in this run. Where the job before it was
+        # sent, and no worker began it, nothing may wake the worker.
+        if run.has_queue and row.sent < number:
+            run.has_queue = self.keeper.keep(job, deadline, until=now)
+            if run.has_queue:
+                # A message may vanish again, and then the job must be given up in time.
+                due = min(now + HEALED_SECONDS, max(self._expires_at(owed, job) + OVERAGE_SECONDS, now))
+                self._change(owed, lambda entry: entry.healing(due, number))
+                return True
+        if run.invocations < MAX_INVOCATIONS and self.invoke(job.to_json()):
+            run.invocations += 1
+            self._change(owed, lambda entry: entry.healing(now + INVOKED_SECONDS, number))
+            return True
+        return False
+
+    def _is_too_old(self, owed: Owed, job: Job) -> bool:
+        """True if the state is too old to be sent; its message did not come to give it up."""
+        kept = owed.entry.kept
+        is_announced = kept is not None and kept.is_of_same_share(owed.entry.announced)
+        return self.clock() > self._expires_at(owed, job) and not is_announced
+
+    def _expires_at(self, owed: Owed, job: Job) -> float:
+        since = max(seconds_of(job.revived_at or job.received_at), owed.entry.revived_at)
+        return since + self._policy(owed.channel).max_age_seconds
+
+    def _give_up(self, owed: Owed, job: Job, reason: Reason, deadline: Deadline) -> bool:
+        """Dead-letter a job that is too old, or that workers began again and again and never came to an end with."""
+        kept = owed.entry.kept
+        if kept is None or (kept.version, kept.digest) != (job.version, job.digest):
+            # A newer state took over, and its own message is on its way.
+            self._change(owed, lambda entry: entry.postponed(self.clock() + HEALED_SECONDS))
+            return False
+        dead_lettered = self.keeper.dead_letter(replace(job, reason=reason), deadline)
+        mark = dead_lettered.mark if dead_lettered else None
+        if dead_lettered is None or mark is None:
+            return False
+        if kept.is_critical:
+            # The fallback topic's message needs the words of the job.
+            self.ledger.store(owed.key, WORDS, job.to_json(), lasts=STORED_SECONDS)
+        self._change(owed, lambda entry: entry.dead_lettering(kept, mark, reason))
+        why = "it is too old" if reason == Reason.EXPIRED else "workers failed at it"
+        self.telemetry.notice("dead_lettered", f"the job of incident {owed.incident_id}: {why}")
+        return False
+
+    # ---- Shared --------------------------------------------------------------------------------------------------
+
+    def _current(self, rows: Iterable[Owed]) -> Iterator[Owed]:
+        """Yield the rows with their entries as they are now; one that DynamoDB does not answer for is left out."""
+        for batch in batched(rows, MAX_BATCH, strict=False):
+            entries = self.ledger.read_many([each.key for each in batch])
+            for each in batch:
+                if each.key in entries:
+                    yield replace(each, entry=entries[each.key])
+
+    def _change(self, owed: Owed, change: Callable[[Entry], Entry]) -> None:
+        self.ledger.change(owed.key, change, owed.entry)
+
+    def _stored(self, owed: Owed, name: str) -> Job | None:
+        text = self.ledger.stored(owed.key, name) if name else None
+        try:
+            return Job.from_json(text) if text else None
+        except UnreadableMessage:
+            return None
+
+    def _policy(self, channel: str) -> Policy:
+        """Return a channel's policy, the default if the channel can't be read or is gone."""
+        if channel not in self._policies:
+            self._policies[channel] = Policy()
+            try:
+                self._policies[channel] = self.channels.get(channel).policy
+            except ChannelError:
+                pass
+            except Exception as error:  # noqa: BLE001 - one channel's fault must not keep the others' debts
+                self.telemetry.crashed(error)
+        return self._policies[channel]
+
+    def _report_sick(self, rows: Iterable[Owed]) -> None:
+        """Write a log line for each channel that owes something for long."""
+        now = self.clock()
+        by_channel: Mapping[str, list[Owed]] = defaultdict(list)
+        for each in rows:
+            by_channel[each.channel].append(each)
+        for channel, owed in by_channel.items():
+            oldest = min(owed, key=lambda each: each.since)
+            if now - oldest.since >= SICK_SECONDS:
+                self.telemetry.sick(channel, len(owed), now - oldest.since, oldest.entry.reason)
+
+
+def _each_once(rows: Iterable[Owed]) -> list[Owed]:
+    """Return each row once: one that is written while the index is read can stand on a later page, too."""
+    return list({each.key: each for each in rows}.values())

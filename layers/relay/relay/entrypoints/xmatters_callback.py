@@ -1,0 +1,62 @@
+"""What comes in at xMatters' door: callbacks. They are queued, and written into BigPanda by the chore worker."""
+
+import hashlib
+from collections.abc import Callable
+from copy import replace
+from dataclasses import dataclass
+
+from relay.channels.channel import Channel
+from relay.channels.inbound import Request, read_body
+from relay.deadline import Deadline
+from relay.errors import Reason
+from relay.incidents.callback import Callback, parse_callback
+from relay.jobs.envelope import Job, timestamp
+from relay.jobs.outbox import Keeper, last_copy
+from relay.jobs.outcome import Outcome, Result
+
+# Many times what any callback is known to have, and surely small enough for a queue.
+MAX_CALLBACK_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True)
+class Callbacks:
+    """Queues callbacks. `clock` gives epoch seconds."""
+
+    keeper: Keeper
+    clock: Callable[[], float]
+
+    def take(self, channel: Channel, request: Request, deadline: Deadline) -> Result:
+        """What becomes of a request's callback: `queued`, `unchanged` where nothing is to be done of it, or `unsafe`.
+
+        Raises BadRequest when it is none.
+        """
+        with deadline.timed("parse"):
+            body = read_body(request, MAX_CALLBACK_BYTES)
+            said = parse_callback(body)
+        job = _job(channel, said, body, request.id, self.clock())
+        result = Result(Outcome.QUEUED, channel.name, said.incident_id, said.kind, delivery_id=job.delivery_id)
+        if not channel.heeds(said):
+            return replace(result, outcome=Outcome.UNCHANGED)
+        if self.keeper.keep(job, deadline, until=self.clock()):
+            return replace(result, queue="retry")
+        if self.keeper.dead_letter(job, deadline):
+            return replace(result, queue="dead_letter")
+        return replace(result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL, last_copy=last_copy(job))
+
+
+def _job(channel: Channel, said: Callback, body: bytes, correlation_id: str, came: float) -> Job:
+    # The same for a callback that comes twice.
+    named = hashlib.sha256(f"{channel.name} {said.digest}".encode()).hexdigest()[:32]
+    return Job(
+        kind="writeback",
+        delivery_id=named,
+        channel=channel.name,
+        incident_id=said.incident_id,
+        transition=said.kind,
+        body=body,
+        received_at=timestamp(came),
+        reason=Reason.IN_FLIGHT,
+        correlation_id=correlation_id,
+        version=None,
+        recipients=(),
+    )

@@ -1,0 +1,231 @@
+"""A callback: what xMatters says of a page, in every shape that it is known to have. Pure code.
+
+xMatters publishes no whole sample (docs/vendors.md, "What xMatters calls back with"), so all that its scripts and
+exports show is read: the fixed JSON of an outbound integration, and the JSON of the response step in docs/xmatters.
+Only an incident id, and what tells one kind from another, is required; what can't be read is taken as not said.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from relay.errors import BadRequest
+from relay.incidents.json_fields import MAX_ID_LENGTH, Fields, nested, scalar
+
+FLOW_VERSION = 1
+MAX_NAME = 200
+MAX_NOTE = 2000
+# What is written into BigPanda unless a channel says otherwise, and what responses are called by default.
+WRITTEN = ("response", "annotation", "delivery", "escalation", "failure")
+ACKNOWLEDGE = frozenset({"acknowledge", "acknowledged", "ack", "accept", "accepted"})
+ESCALATE = frozenset({"escalate", "escalated"})
+_INCIDENT_NAMES = ("incidentid", "bigpandaincidentid", "bigpandaid", "bpincidentid")
+_ENVIRONMENT_NAMES = ("environmentid", "bigpandaenvironmentid", "bpenvironmentid")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+class Kind(StrEnum):
+    """What a callback tells of."""
+
+    RESPONSE = "response"
+    ANNOTATION = "annotation"
+    STATUS = "status"
+    DELIVERY = "delivery"
+    ESCALATION = "escalation"
+    FAILURE = "failure"
+
+
+_KINDS = {
+    "response": Kind.RESPONSE,
+    "annotation": Kind.ANNOTATION,
+    "comment": Kind.ANNOTATION,
+    "status": Kind.STATUS,
+    "delivery": Kind.DELIVERY,
+    "deliverystatus": Kind.DELIVERY,
+    "escalation": Kind.ESCALATION,
+    "failure": Kind.FAILURE,
+    "targetedrecipientfailure": Kind.FAILURE,
+}
+
+
+class Callback(NamedTuple):
+    """What somebody did with a page, or what became of it; None stands for what the callback does not say.
+
+    `event_id` is the page's UUID, `event_number` its number; `target` the name by which xMatters knows a person or
+    a group. `said` is the text of the chosen response, or the word for a status. `at` is the time as xMatters wrote it.
+    """
+
+    kind: Kind
+    incident_id: str
+    environment_id: str | None
+    event_id: str | None
+    event_number: str | None
+    target: str | None
+    name: str | None
+    email: str | None
+    device: str | None
+    said: str | None
+    note: str | None
+    group: str | None
+    reason: str | None
+    at: str | None
+
+    @property
+    def digest(self) -> str:
+        """What is the same for a callback that comes twice, and for no other: 32 hexadecimal digits."""
+        return hashlib.sha256(json.dumps(self).encode()).hexdigest()[:32]
+
+    def is_failed_delivery(self) -> bool:
+        """Whether it says that a device was not reached."""
+        return self.kind == Kind.DELIVERY and _plain(self.said) in {
+            "failed",
+            "failure",
+            "undeliverable",
+        }
+
+
+class Answers(NamedTuple):
+    """Which texts of responses mean what, in lower case: texts are whatever a workflow's author chose."""
+
+    acknowledge: Collection[str] = ACKNOWLEDGE
+    escalate: Collection[str] = ESCALATE
+
+    def is_acknowledgement(self, said: Callback) -> bool:
+        """Whether somebody took the incident on."""
+        return said.kind == Kind.RESPONSE and _plain(said.said) in self.acknowledge
+
+    def is_escalation(self, said: Callback) -> bool:
+        """Whether somebody passed it on."""
+        return said.kind == Kind.RESPONSE and _plain(said.said) in self.escalate
+
+
+def parse_callback(body: bytes) -> Callback:
+    """Read a callback. Raises BadRequest, naming the field, when it is not JSON, or nothing that the relay knows."""
+    document = _decode(body)
+    fields = Fields(document)
+    version = fields.first("relay")
+    if version is not None and version != FLOW_VERSION:
+        raise BadRequest("relay", f"is {str(scalar(version))[:20]!r}; this version reads {FLOW_VERSION}")
+    kind = _kind(fields)
+    properties = Fields(dict(_properties(fields.first("eventproperties", "properties", "additionaltokens"))))
+    event_id, event_number = _event(fields)
+    incident_id = _first_text(properties, _INCIDENT_NAMES) or _first_text(fields, _INCIDENT_NAMES)
+    if incident_id is None:
+        raise BadRequest("incident_id", "is missing; include the property of that name in callbacks")
+    if len(incident_id) > MAX_ID_LENGTH:
+        raise BadRequest("incident_id", f"is longer than {MAX_ID_LENGTH} characters")
+    environment_id = _first_text(properties, _ENVIRONMENT_NAMES) or _first_text(fields, _ENVIRONMENT_NAMES)
+    person = fields.first("person", "recipient", "author", "respondedby")
+    return Callback(
+        kind=kind,
+        incident_id=incident_id,
+        environment_id=environment_id if environment_id and len(environment_id) <= MAX_ID_LENGTH else None,
+        event_id=event_id,
+        event_number=event_number,
+        target=_target(person) or _name(fields.first("username")),
+        name=_full_name(person),
+        email=_name(nested(person, "email")),
+        device=_device(fields.first("device", "devicename")),
+        said=_name(fields.first(*_SAID[kind])),
+        note=_note(fields.first("annotation", "note", "comment", "message")),
+        group=_device(fields.first("group", "groupname")),
+        reason=_note(fields.first("reason", "failurereason", "escalationreason")),
+        at=_name(fields.first("at", "date")),
+    )
+
+
+_SAID = {
+    Kind.RESPONSE: ("response",),
+    Kind.ANNOTATION: ("response",),
+    Kind.STATUS: ("status",),
+    Kind.DELIVERY: ("deliverystatus",),
+    Kind.ESCALATION: ("status",),
+    Kind.FAILURE: ("status",),
+}
+
+
+def _decode(body: bytes) -> Mapping[str, Any]:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        raise BadRequest("body", "is not JSON") from None
+    if not isinstance(document, dict):
+        raise BadRequest("body", "must be a JSON object")
+    return document
+
+
+def _kind(fields: Fields) -> Kind:
+    named = fields.first("kind", "xmatterscallbacktype", "callbacktype")
+    if named is not None:
+        word = (scalar(named) or "").replace("_", "").replace("-", "").replace(" ", "").lower()
+        if word not in _KINDS:
+            raise BadRequest("kind", f"must be one of {', '.join(Kind)}")
+        return _KINDS[word]
+    # The fixed JSON may not name it; then what is there tells.
+    for names, kind in _SHAPES:
+        if fields.first(*names) is not None:
+            return kind
+    raise BadRequest("body", f"is no callback that the relay knows: {', '.join(Kind)}")
+
+
+_SHAPES = (
+    (("deliverystatus",), Kind.DELIVERY),
+    (("response",), Kind.RESPONSE),
+    (("comment", "author"), Kind.ANNOTATION),
+    (("status",), Kind.STATUS),
+    (("group", "groupname"), Kind.ESCALATION),
+    (("reason", "failurereason"), Kind.FAILURE),
+)
+
+
+def _properties(value: Any) -> Iterable[tuple[str, Any]]:
+    """The properties, whether they come as a list of objects or as one; names without their language suffix (`#en`)."""
+    for each in value if isinstance(value, list) else [value]:
+        if isinstance(each, dict):
+            yield from ((str(name).partition("#")[0].replace(" ", ""), value) for name, value in each.items())
+
+
+def _event(fields: Fields) -> tuple[str | None, str | None]:
+    """The page's UUID and its number."""
+    event = fields.first("event", "eventidentifier", "eventid")
+    said = (event, nested(event, "id"), nested(event, "number", "eventid"), fields.first("eventnumber"))
+    texts = [text for value in said if (text := _name(value))]
+    ids = [text for text in texts if _UUID.fullmatch(text)]
+    numbers = [text for text in texts if not _UUID.fullmatch(text)]
+    return ids[0].lower() if ids else None, numbers[0] if numbers else None
+
+
+def _target(person: Any) -> str | None:
+    return _name(person) or _name(nested(person, "target", "targetname", "name"))
+
+
+def _device(value: Any) -> str | None:
+    return _name(value) or _name(nested(value, "name", "targetname"))
+
+
+def _full_name(person: Any) -> str | None:
+    parts = (_name(nested(person, "firstname")), _name(nested(person, "lastname")))
+    return " ".join(part for part in parts if part) or None
+
+
+def _first_text(fields: Fields, names: Iterable[str]) -> str | None:
+    """The first of the ids that is there, whole: a part of one would lead nowhere, and dots elsewhere in a path."""
+    texts = ((scalar(fields.first(name)) or "").strip() for name in names)
+    return next((text for text in texts if text.strip(".")), None)
+
+
+def _plain(text: str | None) -> str:
+    return (text or "").strip().lower()
+
+
+def _name(value: Any) -> str | None:
+    return (scalar(value) or "").strip()[:MAX_NAME] or None
+
+
+def _note(value: Any) -> str | None:
+    """A text that people wrote; the word null stands for none (docs/vendors.md)."""
+    text = (scalar(value) or "").strip()[:MAX_NOTE]
+    return text if text and text.lower() != "null" else None

@@ -1,0 +1,131 @@
+"""What a body says of an incident beyond its state: where it is, its alerts, tags and links. Pure code.
+
+Read only where a channel routes by it, or has the relay write its own body: most signals need nothing of it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from relay.incidents.json_fields import Fields, nested, scalar
+from relay.incidents.share import Share
+
+# BigPanda's own order of "worst" (docs/vendors.md, "What BigPanda sends").
+_WORST_FIRST = ("critical", "warning", "unknown", "ok")
+# Several times what BigPanda puts into one incident, a tag, or a list; what is beyond is not read, whatever comes.
+MAX_ALERTS = 1000
+MAX_TAGS = 200
+MAX_VALUES = 100
+
+
+class AlertDetails(NamedTuple):
+    """What an alert says. `host` and `check` are the values of the tags that BigPanda calls primary and secondary."""
+
+    status: str
+    is_active: bool
+    description: str
+    host: str
+    check: str
+    source_system: str
+    tags: tuple[tuple[str, str], ...]
+
+
+class Details(NamedTuple):
+    """What a body says of an incident; what it does not say is empty. `alerts` have the worst first."""
+
+    environments: tuple[str, ...]
+    alerts: tuple[AlertDetails, ...]
+    tags: tuple[tuple[str, str], ...]
+    description: str
+    link: str
+
+    def tag(self, name: str) -> Iterator[str]:
+        """The values of a tag, of the incident and of its alerts, whatever the letter case of its name."""
+        every = (*self.tags, *(tag for alert in self.alerts for tag in alert.tags))
+        return (value for known, value in every if known.lower() == name.lower())
+
+
+def details_of(share: Share) -> Details:
+    """The details of a share."""
+    outside = Fields(share.document)
+    wrapped = outside.first("incident")
+    incident = Fields(wrapped) if isinstance(wrapped, dict) else outside
+    metadata = outside.first("metadata")
+    found = incident.first("alerts")
+    alerts = [_alert(Fields(each)) for each in _some(found, MAX_ALERTS) if isinstance(each, dict)]
+    environments = (
+        share.environment_id,
+        nested(metadata, "environment", "environmentname"),
+        outside.first("environment"),
+        *_listed(incident.first("environments"))[:MAX_VALUES],
+    )
+    return Details(
+        environments=tuple(dict.fromkeys(text for each in environments if (text := scalar(each) or _name(each)))),
+        alerts=tuple(sorted(alerts, key=lambda alert: _rank(alert.status))),
+        tags=tuple(_tags(incident.first("incidenttags", "tags"))),
+        description=scalar(incident.first("description")) or "",
+        link=_link(incident, share.incident_id),
+    )
+
+
+def _alert(fields: Fields) -> AlertDetails:
+    tags = tuple(_tags(fields.first("tags")))
+    values = {name.lower(): value for name, value in reversed(tags)}
+    active = fields.first("active")
+    status = (scalar(fields.first("status")) or "").strip().lower()
+    return AlertDetails(
+        status=status,
+        is_active=active if isinstance(active, bool) else status != "ok",
+        description=scalar(fields.first("description")) or "",
+        host=values.get("host") or values.get((scalar(fields.first("primaryproperty")) or "").lower(), ""),
+        check=values.get("check") or values.get((scalar(fields.first("secondaryproperty")) or "").lower(), ""),
+        source_system=scalar(fields.first("sourcesystem")) or "",
+        tags=tags,
+    )
+
+
+def _tags(value: Any) -> Iterator[tuple[str, str]]:
+    """Names and values, whether tags come as a list of objects or as one object. A value may be a list."""
+    pairs: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, list):
+        pairs = ((nested(each, "name", "tagid", "id"), nested(each, "value", "tagvalue")) for each in value)
+    elif isinstance(value, Mapping):
+        pairs = value.items()
+    for place, (name, held) in enumerate(pairs):
+        if place >= MAX_TAGS:
+            return
+        for each in _listed(held)[:MAX_VALUES]:
+            text = scalar(each)
+            if name and text is not None:
+                yield str(name), text
+
+
+def _some(value: Any, most: int) -> list[Any]:
+    """The first members of a list; none of anything else."""
+    return value[:most] if isinstance(value, list) else []
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _name(value: Any) -> str | None:
+    return scalar(nested(value, "name")) or scalar(nested(value, "id"))
+
+
+def _rank(status: str) -> int:
+    return _WORST_FIRST.index(status) if status in _WORST_FIRST else _WORST_FIRST.index("unknown")
+
+
+def console_link(incident_id: str) -> str:
+    """The incident in BigPanda's console.
+
+    The form is taken from a client that BigPanda publishes (docs/vendors.md, "What BigPanda sends").
+    """
+    return f"https://a.bigpanda.io/#/app/overview/all/active/incidents/{quote(incident_id, safe='', errors='replace')}"
+
+
+def _link(incident: Fields, incident_id: str) -> str:
+    """The body's own link if it has one that is https, else the incident in BigPanda's console."""
+    hrefs = [scalar(nested(each, "href")) or "" for each in _some(incident.first("links"), MAX_VALUES)]
+    return next((href for href in hrefs if href.startswith("https://")), console_link(incident_id))

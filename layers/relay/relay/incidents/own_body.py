@@ -1,0 +1,83 @@
+"""The relay's own body for a signal, for a workflow of one's own: recipients, priority, properties. Pure code.
+
+Its properties have the names of the outputs of docs/xmatters/trigger.js. All of them are texts: xMatters' text
+properties take nothing else, and no more than so many characters (docs/vendors.md, "Flow Designer").
+"""
+
+import json
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from relay.incidents.details import AlertDetails, Details, details_of
+from relay.incidents.share import Share
+from relay.incidents.transition import State
+
+MAX_LENGTH = 2000
+PRIORITIES: Mapping[str, str] = {"critical": "HIGH", "warning": "MEDIUM", "unknown": "MEDIUM", "ok": "LOW"}
+_MAX_ALERT = 400
+
+
+class BodyRule(NamedTuple):
+    """How a channel wants it: the longest text, priorities by status, and properties of its own."""
+
+    max_length: int = MAX_LENGTH
+    priorities: Mapping[str, str] = PRIORITIES
+    properties: tuple[tuple[str, str], ...] = ()
+
+
+def build_body(share: Share, state: State, recipients: tuple[str, ...], priority: str | None, rule: BodyRule) -> bytes:
+    """The body. `priority` is the route's; without one the status tells. What is over is told as such."""
+    status = (share.status or "unknown") if state.is_open else "ok"
+    document = {
+        "recipients": [{"id": name} for name in recipients],
+        "priority": priority or rule.priorities.get(status, PRIORITIES.get(status, "MEDIUM")),
+        "properties": {
+            name: _cut(value, rule.max_length)
+            for name, value in {**_properties(share, state, rule.max_length), **dict(rule.properties)}.items()
+        },
+    }
+    return json.dumps(document).encode()
+
+
+def _properties(share: Share, state: State, room: int) -> dict[str, str]:
+    found = details_of(share)
+    worst = found.alerts[0] if found.alerts else AlertDetails("", True, found.description, "", "", "", ())
+    word = (share.status or "open") if state.is_open else "resolved"
+    return {
+        "subject": _headline(word, worst) or f"{word.upper()}: BigPanda incident {share.incident_id}",
+        "description": _description(found, room),
+        "incident_id": share.incident_id,
+        "environment_id": share.environment_id or "",
+        "status": share.status or "",
+        "severity": share.severity or "",
+        "is_over": "false" if state.is_open else "true",
+        "source_systems": ", ".join(dict.fromkeys(each.source_system for each in found.alerts if each.source_system)),
+        "host": worst.host,
+        "check": worst.check,
+        "tags": "\n".join(dict.fromkeys(f"{name}: {value}" for name, value in (*found.tags, *worst.tags))),
+        "link": found.link,
+        "alerts_total": str(len(found.alerts)),
+        "alerts_active": str(sum(alert.is_active for alert in found.alerts)),
+    }
+
+
+def _headline(word: str, alert: AlertDetails) -> str:
+    what = " ".join(part for part in (alert.host, alert.check) if part)
+    said = ": ".join(part for part in (what, " ".join(alert.description.split())) if part)
+    return f"{word.upper()} {said}" if said else ""
+
+
+def _description(found: Details, room: int) -> str:
+    """The incident's own words, then a line for each alert, the worst first, and how many there was no room for."""
+    lines, left = [found.description] if found.description else [], room - len(found.description) - 30
+    for place, alert in enumerate(found.alerts):
+        line = _cut(_headline(alert.status or "unknown", alert) or alert.status, _MAX_ALERT)
+        if len(line) > left:
+            return "\n".join([*lines, f"and {len(found.alerts) - place} more"])
+        lines.append(line)
+        left -= len(line) + 1
+    return "\n".join(lines)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"

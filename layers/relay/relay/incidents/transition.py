@@ -1,0 +1,161 @@
+"""What a share changes against what people were told: pure code, one table.
+
+A share is compared with the announced state, never with one that was merely seen: a state that xMatters did not accept
+changes nothing, and a comment that comes while a page is owed does not swallow the page.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import NamedTuple, Self
+
+from relay.incidents.share import Share, Version
+
+# BigPanda's own order of "worst" (docs/vendors.md, "What BigPanda sends").
+_RANKS: Mapping[str, int] = {"ok": 0, "unknown": 1, "warning": 2, "critical": 3}
+_CRITICAL = _RANKS["critical"]
+ALERT_NAME_LENGTH = 8
+# Several times what BigPanda puts into one incident; what is beyond is not compared, so that an entry stays small.
+MAX_ALERTS = 1000
+
+
+class Transition(StrEnum):
+    """What a share changes. `touched` is nothing that a phone should ring for: a comment, a tag, a snooze."""
+
+    OPENED = "opened"
+    WORSENED = "worsened"
+    EASED = "eased"
+    GREW = "grew"
+    RESOLVED = "resolved"
+    REOPENED = "reopened"
+    TOUCHED = "touched"
+
+
+PRESETS: Mapping[str, frozenset[Transition]] = {
+    # The vendors' own sentence: a call for each change of status.
+    "parity": frozenset(Transition) - {Transition.GREW, Transition.TOUCHED},
+    "oncall": frozenset({Transition.OPENED, Transition.WORSENED, Transition.REOPENED, Transition.RESOLVED}),
+}
+
+
+class State(NamedTuple):
+    """An incident's state at one moment, as far as it decides what is announced, and what orders it among others.
+
+    `came` is when the share came, in epoch seconds. `rank` is None where a body has no status, or one that BigPanda
+    never named. `alerts` are short hashes of alerts' ids: those of several states must fit into a ledger entry.
+    """
+
+    version: Version | None
+    digest: str
+    came: float
+    is_open: bool
+    rank: int | None
+    alerts: frozenset[str]
+
+    @classmethod
+    def of(cls, share: Share, came: float) -> Self:
+        """The state that a share tells of.
+
+        Bodies may contradict themselves. What is called active, with a status that is not ok, is open: to take an open
+        incident for closed would lose a page, the other way round rings once too often.
+        """
+        names = sorted({_name(alert.id) for alert in share.alerts})
+        rank = _RANKS.get(share.status or "")
+        return cls(share.version, share.digest, came, is_open(share), rank, frozenset(names[:MAX_ALERTS]))
+
+    def dated_by(self, other: "State") -> "State":
+        """The state, which has no time stamps, with those of another that came before it."""
+        return self._replace(version=other.version, digest=f"~{self.digest.removeprefix('~')}")
+
+    @property
+    def is_dated_by_another(self) -> bool:
+        """Whether its time stamps are another's."""
+        return self.digest.startswith("~")
+
+    @property
+    def is_critical(self) -> bool:
+        """Whether it is what people are rung for first."""
+        return self.is_open and self.rank == _CRITICAL
+
+    def precedes(self, other: "State | None") -> bool:
+        """Whether this state is older: by BigPanda's time stamps, and where they are equal or missing, by arrival.
+
+        What has its time stamps from another is older, too, than what came later and has a later one; and newer than
+        all that came before.
+        """
+        if other is None:
+            return False
+        came_before = self.came < other.came
+        if self.version is None or other.version is None or self.version == other.version:
+            return came_before
+        if self.version < other.version:
+            return came_before or not self.is_dated_by_another
+        return came_before and other.is_dated_by_another
+
+    def is_worse_than(self, other: "State") -> bool:
+        """Whether it is open where the other is over, or its status is worse."""
+        return (self.is_open, self.rank or 0) > (other.is_open, other.rank or 0)
+
+    def is_same(self, other: "State | None") -> bool:
+        """Whether both tell the very same, whenever they came."""
+        return other is not None and (self.version, self.digest) == (other.version, other.digest)
+
+    def is_of_same_share(self, other: "State | None") -> bool:
+        """Whether both come from one share: an incident may be again what it was before."""
+        return other is not None and self.is_same(other) and self.came == other.came
+
+
+def _name(alert_id: str) -> str:
+    return hashlib.sha256(alert_id.encode("utf-8", "surrogatepass")).hexdigest()[:ALERT_NAME_LENGTH]
+
+
+def is_open(share: Share) -> bool:
+    """Whether a share tells of an incident that is open; of what contradicts itself, that is assumed."""
+    if share.active is False or share.status == "ok":
+        return False
+    return share.active is True or share.resolved is not True
+
+
+class Change(NamedTuple):
+    """A transition, and why it is this one, in words for a log."""
+
+    transition: Transition
+    why: str
+
+
+def compare(announced: State | None, state: State) -> Change:
+    """What `state` changes against the announced state; None means that nothing was announced.
+
+    | announced | open: worse, better | open: same, more alerts | open: same | closed |
+    | --- | --- | --- | --- | --- |
+    | nothing | opened | opened | opened | touched |
+    | open | worsened, eased | grew | touched | resolved |
+    | closed | reopened | reopened | reopened | touched |
+
+    Snooze, flapping and maintenance are in none of its columns: BigPanda decides by them whether it shares at all.
+    """
+    if announced is None:
+        if state.is_open:
+            return Change(Transition.OPENED, "nothing of this open incident was announced")
+        return Change(Transition.TOUCHED, "it is over, and nothing of it was announced")
+    if announced.is_open and not state.is_open:
+        return Change(Transition.RESOLVED, "it was announced as open, and is over")
+    if state.is_open and not announced.is_open:
+        return Change(Transition.REOPENED, "it was announced as over, and is open")
+    if not state.is_open:
+        return Change(Transition.TOUCHED, "it is over, as announced")
+    return _compare_open(announced, state)
+
+
+def _compare_open(announced: State, state: State) -> Change:
+    # A status that is missing is no better status; one that was missing may have hidden a worse one.
+    if state.rank is not None and state.rank != announced.rank:
+        if announced.rank is None:
+            return Change(Transition.WORSENED, "it was announced without a status, and has one")
+        if state.rank > announced.rank:
+            return Change(Transition.WORSENED, "its status is worse than announced")
+        return Change(Transition.EASED, "its status is better than announced")
+    # An incident has alerts; where none are known, nobody can tell which joined.
+    if announced.alerts and state.alerts - announced.alerts:
+        return Change(Transition.GREW, "alerts joined since it was announced")
+    return Change(Transition.TOUCHED, "it is as announced")

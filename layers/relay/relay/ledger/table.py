@@ -1,0 +1,257 @@
+"""Versioned documents in DynamoDB with optimistic locking, items of numbers that are counted without it, and one index.
+
+The sparse index `due` lists items by a shard and a time; an item is in it as long as it has a place there.
+
+DynamoDB counts a write that reached it although its answer was lost: who repeats it is told that the item was changed
+meanwhile. So "not written" means "read it again", never "another one won".
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from relay.deadline import Deadline
+from relay.errors import LedgerError
+from relay.ledger.row import INDEX, SHARD
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+# What nobody speaks of for so long is forgotten; an incident's next share opens it anew.
+KEPT_SECONDS = 90 * 24 * 3600
+# What one BatchGetItem may ask for.
+MAX_BATCH = 100
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_DOCUMENT = frozenset({"pk", "text", "sequence", "expires"})
+# Makes a call and returns its answer.
+type Run = Callable[[Callable[[], Any]], Any]
+
+
+class Text(NamedTuple):
+    """A document and its version.
+
+    Attributes:
+        text: the document.
+        sequence: counts the document's changes.
+        others: the item's other attributes by name: numbers as floats, texts as they are.
+        key: the item's key.
+    """
+
+    text: str
+    sequence: int
+    others: Mapping[str, Any] = _NOTHING
+    key: str = ""
+
+
+class Table:
+    """One table. `clock` gives epoch seconds. Every method raises LedgerError when DynamoDB fails, or is too slow."""
+
+    def __init__(
+        self, client: "DynamoDBClient", name: str, clock: Callable[[], float], run: Run = lambda call: call()
+    ) -> None:
+        self._client = client
+        self._name = name
+        self._clock = clock
+        self._run = run
+
+    def within(self, deadline: Deadline, part: str, *, at_least: float = 0.0, at_most: float) -> "Table":
+        """Return the table whose calls each end within the deadline; their time is spent on that part of the work.
+
+        A call has `at_least` so many seconds, even when the time is up, and `at_most` so many.
+        """
+        run = partial(deadline.run, part=part, at_least=at_least, at_most=at_most)
+        return Table(self._client, self._name, self._clock, run)
+
+    def read(self, key: str) -> Text | None:
+        """The text at the key, as it is after all writes that were answered."""
+        item = self._asked(
+            lambda: self._client.get_item(TableName=self._name, Key={"pk": {"S": key}}, ConsistentRead=True).get("Item")
+        )
+        return _document(item) if item else None
+
+    def read_many(self, keys: Collection[str]) -> dict[str, Text | None]:
+        """Return the texts at these keys, as after all answered writes; None where there is none.
+
+        Keys that DynamoDB leaves unprocessed are asked for again as long as each answer has some; the rest is missing.
+        """
+        found: dict[str, Text | None] = {}
+        left = list(keys)
+        while left:
+            asked, left = left[:MAX_BATCH], left[MAX_BATCH:]
+            keys_asked: list[Any] = [{"pk": {"S": key}} for key in asked]
+            answer = self._get_batch({self._name: {"Keys": keys_asked, "ConsistentRead": True}})
+            unprocessed = {each["pk"]["S"] for each in answer["UnprocessedKeys"].get(self._name, {"Keys": []})["Keys"]}
+            found |= {key: None for key in asked if key not in unprocessed}
+            for item in answer["Responses"].get(self._name, ()):
+                found[item["pk"]["S"]] = _document(item)
+            if len(unprocessed) < len(asked):
+                left += unprocessed
+        return found
+
+    def write(
+        self,
+        key: str,
+        before: int,
+        text: str,
+        *,
+        others: Mapping[str, str | float] = _NOTHING,
+        remove: Collection[str] = (),
+    ) -> int | None:
+        """Write the text if its sequence is still `before` (0: there is none): the new sequence, else None.
+
+        `others` are further attributes to set, `remove` those to remove. All other attributes stay as they are: a newer
+        version of this code may have written them.
+        """
+        names = {"#text": "text", "#sequence": "sequence", "#expires": "expires"}
+        values: dict[str, Any] = {
+            ":text": {"S": text},
+            ":sequence": {"N": str(before + 1)},
+            ":expires": {"N": self._expiry()},
+        }
+        sets = ["#text = :text", "#sequence = :sequence", "#expires = :expires"]
+        for name, value in others.items():
+            names[f"#{name}"] = name
+            values[f":{name}"] = {"S": value} if isinstance(value, str) else {"N": _number(value)}
+            sets.append(f"#{name} = :{name}")
+        names |= {f"#{name}": name for name in remove}
+        removes = f" REMOVE {', '.join(f'#{name}' for name in remove)}" if remove else ""
+        condition = "attribute_not_exists(pk)"
+        if before:
+            condition, values[":before"] = "#sequence = :before", {"N": str(before)}
+        written = self._asked(
+            lambda: self._client.update_item(
+                TableName=self._name,
+                Key={"pk": {"S": key}},
+                UpdateExpression=f"SET {', '.join(sets)}{removes}",
+                ConditionExpression=condition,
+                ExpressionAttributeNames=names,
+                ExpressionAttributeValues=values,
+                ReturnValues="NONE",
+            )
+        )
+        return None if written is None else before + 1
+
+    def store(self, key: str, text: str, *, lasts: float) -> None:
+        """Put a text that never changes at a key, for `lasts` seconds; a text that is there already is replaced."""
+        item: dict[str, Any] = {
+            "pk": {"S": key},
+            "text": {"S": text},
+            "sequence": {"N": "1"},
+            "expires": {"N": self._expiry(lasts)},
+        }
+        self._asked(lambda: self._client.put_item(TableName=self._name, Item=item))
+
+    def due(self, shard: str, most: int) -> Iterator[Text]:
+        """Yield the documents of a shard of the index, the earliest first, `most` at most.
+
+        The index lags behind the table, by seconds at worst: read a document again before it is changed.
+        """
+        start: dict[str, Any] = {}
+        while most > 0:
+            page = self._query(shard, most, start)
+            yield from map(_document, page["Items"])
+            most -= len(page["Items"])
+            if not page.get("LastEvaluatedKey"):
+                return
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+    def _query(self, shard: str, most: int, start: Mapping[str, Any]) -> Mapping[str, Any]:
+        answer: Mapping[str, Any] | None = self._asked(
+            lambda: self._client.query(
+                TableName=self._name,
+                IndexName=INDEX,
+                KeyConditionExpression="#shard = :shard",
+                ExpressionAttributeNames={"#shard": SHARD},
+                ExpressionAttributeValues={":shard": {"S": shard}},
+                Limit=most,
+                **start,
+            )
+        )
+        return answer or {"Items": []}
+
+    def update(
+        self,
+        key: str,
+        *,
+        add: Mapping[str, float] = _NOTHING,
+        put: Mapping[str, float] = _NOTHING,
+        remove: Collection[str] = (),
+        only_if: tuple[str, float] | None = None,
+        below: tuple[str, float] | None = None,
+        lasts: float = KEPT_SECONDS,
+    ) -> Mapping[str, Any] | None:
+        """Change numbers of an item and return all of its attributes as they are now; None if a condition fails.
+
+        `add` counts numbers up or down, `put` sets them, `remove` forgets attributes; an attribute may be named once.
+        `only_if` wants an attribute to be that number, `below` to be missing or smaller. The item is forgotten after
+        `lasts` seconds.
+        """
+        names: dict[str, str] = {}
+        values: dict[str, Any] = {}
+
+        def named(attribute: str, joint: str, value: float) -> str:
+            names[f"#{attribute}"] = attribute
+            values[f":{attribute}"] = {"N": _number(value)}
+            return f"#{attribute}{joint}:{attribute}"
+
+        adds = [named(name, " ", value) for name, value in add.items()]
+        sets = [named(name, " = ", value) for name, value in put.items()]
+        names["#expires"], values[":expires"] = "expires", {"N": self._expiry(lasts)}
+        sets.append("#expires = :expires")
+        names |= {f"#{name}": name for name in remove}
+        clauses = {"ADD": adds, "SET": sets, "REMOVE": [f"#{name}" for name in remove]}
+        condition: dict[str, Any] = {}
+        if wanted := only_if or below:
+            names["#condition"], values[":condition"] = wanted[0], {"N": _number(wanted[1])}
+            smaller = "attribute_not_exists(#condition) OR #condition < :condition"
+            condition = {"ConditionExpression": "#condition = :condition" if only_if else smaller}
+        answer = self._asked(
+            lambda: self._client.update_item(
+                TableName=self._name,
+                Key={"pk": {"S": key}},
+                UpdateExpression=" ".join(f"{verb} {', '.join(parts)}" for verb, parts in clauses.items() if parts),
+                ExpressionAttributeNames=names,
+                ExpressionAttributeValues=values,
+                ReturnValues="ALL_NEW",
+                **condition,
+            )
+        )
+        return None if answer is None else {name: _plain(value) for name, value in answer["Attributes"].items()}
+
+    def _get_batch(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        answer: Mapping[str, Any] = self._asked(lambda: self._client.batch_get_item(RequestItems=request)) or {}
+        return {"Responses": {}, "UnprocessedKeys": {}} | dict(answer)
+
+    def _asked[T](self, call: Callable[[], T]) -> T | None:
+        """Return what DynamoDB answers; None when a condition did not hold."""
+        try:
+            answer: T = self._run(call)
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code")
+            if code == "ConditionalCheckFailedException":
+                return None
+            raise LedgerError(f"DynamoDB refused: {code}") from error
+        except BotoCoreError as error:
+            raise LedgerError(f"DynamoDB could not be reached: {type(error).__name__}") from error
+        except TimeoutError:
+            raise LedgerError("no answer in time") from None
+        return answer
+
+    def _expiry(self, lasts: float = KEPT_SECONDS) -> str:
+        return str(int(self._clock() + lasts))
+
+
+def _document(item: Mapping[str, Any]) -> Text:
+    others = {name: _plain(value) for name, value in item.items() if name not in _DOCUMENT}
+    return Text(item["text"]["S"], int(item["sequence"]["N"]), others, item["pk"]["S"])
+
+
+def _number(value: float) -> str:
+    return repr(value)
+
+
+def _plain(value: Mapping[str, Any]) -> Any:
+    return float(value["N"]) if "N" in value else value.get("S")

@@ -1,0 +1,108 @@
+"""Schedule of reconcile runs: channels are grouped by what they ask BigPanda, and each group gets a chore."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from relay.channels.cache import ChannelCache
+from relay.channels.channel import Channel
+from relay.deadline import Deadline
+from relay.errors import ChannelError, LedgerError
+from relay.jobs.outbox import Keeper
+from relay.ledger.sources import Recipients, Sources
+from relay.reconcile.chore import Chore, Member
+from relay.reconcile.comparison import group_of
+from relay.telemetry import Telemetry
+
+# Of the function's 240 seconds.
+ALL_SECONDS = 220.0
+# A run asks three times at least, and BigPanda answers 5 calls a second: with this distance between the first pieces,
+# groups of one key do not wait for each other in the workers that other chores need.
+SPACING_SECONDS = 0.6
+
+type Places = Mapping[str, tuple[Recipients, ...]]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Plans runs.
+
+    `names` gives the channels, `clock` epoch seconds, `random` a number from 0 to 1, `deadlines` a deadline of so many
+    seconds.
+    """
+
+    names: Callable[[], Iterable[str]]
+    channels: ChannelCache
+    sources: Sources
+    keeper: Keeper
+    telemetry: Telemetry
+    clock: Callable[[], float]
+    random: Callable[[], float]
+    deadlines: Callable[[float], Deadline]
+
+    def start(self) -> dict[str, Any]:
+        """Put a chore for each group on the chore queue; return how many groups and channels there are.
+
+        The groups come in any order, so that each comes first at times.
+        """
+        whole = self.deadlines(ALL_SECONDS)
+        chores = sorted(self.planned(whole), key=lambda _: self.random())
+        began, queued = self.clock(), 0
+        for number, chore in enumerate(chores):
+            if not whole.remaining():
+                break
+            queued += self.keeper.keep(chore.job(), whole, until=began + number * SPACING_SECONDS)
+        if queued < len(chores):
+            self._failed(f"{len(chores) - queued} of {len(chores)} runs could not be queued")
+        return {"runs": queued, "channels": len({each.name for chore in chores for each in chore.members})}
+
+    def planned(self, whole: Deadline) -> list[Chore]:
+        """Return the first chore of each group's run."""
+        channels = list(self._channels(whole))
+        try:
+            places = self.sources.of_all(channels)
+        except LedgerError as error:
+            self._failed(str(error))
+            return []
+        if len(places) < len(channels):
+            self._failed(f"DynamoDB did not answer for {len(channels) - len(places)} channels")
+        groups: dict[Any, list[Member]] = {}
+        for channel in channels:
+            for environment_id, member in _members(channel, places.get(channel.name, {})):
+                groups.setdefault((environment_id, group_of(channel)), []).append(member)
+        now = self.clock()
+        return [Chore.planned(environment_id, members, now) for (environment_id, _), members in groups.items()]
+
+    def _channels(self, whole: Deadline) -> Iterator[Channel]:
+        try:
+            names = list(self.names())
+        except ChannelError as error:
+            self._failed(str(error))
+            return
+        for name in names:
+            if not whole.remaining():
+                self._failed("there was no time to read all channels")
+                return
+            channel = self._channel(name)
+            if channel and channel.bigpanda and channel.bigpanda.reconcile:
+                yield channel
+
+    def _channel(self, name: str) -> Channel | None:
+        try:
+            return self.channels.get(name)
+        except ChannelError as error:
+            self._failed(f"channel {name}: {type(error).__name__}")
+        except Exception as error:  # noqa: BLE001 - it must not keep the other channels
+            self.telemetry.crashed(error)
+        return None
+
+    def _failed(self, detail: str) -> None:
+        self.telemetry.notice("reconcile_failed", detail)
+
+
+def _members(channel: Channel, places: Places) -> Iterator[tuple[str, Member]]:
+    """Yield the channel as a member of a run, for each of its environments."""
+    named = any(recipients for each in places.values() for recipients in each)
+    rings = channel.bigpanda is not None and channel.bigpanda.reconcile == "ring"
+    for environment_id, recipients in places.items():
+        yield environment_id, Member(channel.name, recipients, named, rings)

@@ -1,0 +1,110 @@
+"""How xMatters is shown who is calling: by a header, or not at all where the URL says it.
+
+Facts: docs/vendors.md, "Credentials".
+"""
+
+import contextlib
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeIs
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+from relay.channels.channel import Auth
+from relay.deadline import Deadline
+from relay.errors import NoAnswer, Reason, reason_for_status
+from relay.http.client import Outward, basic, json_object
+
+TOKEN_PATH = "/api/xm/1/oauth2/token"  # noqa: S105 - a path
+# A token this close to its end may be over by the time it arrives.
+TOKEN_MARGIN_SECONDS = 30.0
+
+
+class Login(NamedTuple):
+    """Who calls which host: any URL of it."""
+
+    auth: Auth
+    url: str
+
+
+@dataclass
+class _Token:
+    value: str
+    good_until: float
+    uses: int = 0
+
+
+class Logins:
+    """Remembers OAuth tokens for as long as they are good."""
+
+    def __init__(self, outward: Outward) -> None:
+        self._outward = outward
+        self._tokens: dict[tuple[str, str, str], _Token] = {}
+
+    def headers(self, login: Login, deadline: Deadline, *, reserve: float = 0.0) -> dict[str, str]:
+        """The header that says who is calling; none where the URL does. Raises NoAnswer or BadAnswer."""
+        members = login.auth.members
+        match login.auth.type:
+            case "basic":
+                return {"Authorization": basic(members["username"], members["password"])}
+            case "api_key":
+                return {"Authorization": basic(members["key"], members["secret"])}
+            case "oauth":
+                return {"Authorization": f"Bearer {self._token(login, deadline, reserve)}"}
+            case _:
+                return {}
+
+    def renew(self, login: Login) -> bool:
+        """Forget the OAuth token that was just refused; true if it was an old one, so that a new one may do better."""
+        token = self._tokens.pop(_key(login), None) if login.auth.type == "oauth" else None
+        return token is not None and token.uses > 1
+
+    def _token(self, login: Login, deadline: Deadline, reserve: float) -> str:
+        key = _key(login)
+        token = self._tokens.get(key)
+        if token is None or self._outward.clock() >= token.good_until:
+            token = self._tokens[key] = self._fetch(login, deadline, reserve)
+        token.uses += 1
+        return token.value
+
+    def _fetch(self, login: Login, deadline: Deadline, reserve: float) -> _Token:
+        members = login.auth.members
+        grant = {name: members[name] for name in ("client_id", "username", "password")}
+        form = urlencode({"grant_type": "password", **grant}).encode()
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        try:
+            answer = self._outward.ask("POST", _token_url(login), form, kind, deadline, reserve=reserve)
+        except NoAnswer as error:
+            # Nothing was asked of who wanted the token: a late one is no ring that may have been.
+            late = error.reason == Reason.TIMEOUT and error.may_have_rung
+            reason = Reason.UNREACHABLE if late else error.reason
+            raise NoAnswer(reason, f"token: {error.detail}", asked=False) from error
+        token = json_object(answer.body)
+        value, seconds = token.get("access_token"), _seconds(token.get("expires_in"))
+        if answer.status == 200 and _fits_header(value):
+            return _Token(value, self._outward.clock() + seconds - TOKEN_MARGIN_SECONDS)
+        # 400 is how OAuth says that user, password or client are wrong.
+        reason = Reason.CREDENTIALS if answer.status == 400 else reason_for_status(answer.status)
+        failure = self._outward.bad_answer(answer, reason, {members["password"]})
+        failure.asked = False
+        raise failure
+
+
+def _key(login: Login) -> tuple[str, str, str]:
+    return (_token_url(login), login.auth.members["client_id"], login.auth.members["username"])
+
+
+def _token_url(login: Login) -> str:
+    parts = urlsplit(login.url)
+    return urlunsplit((parts.scheme, parts.netloc, TOKEN_PATH, "", ""))
+
+
+def _fits_header(value: Any) -> TypeIs[str]:
+    return isinstance(value, str) and value.isascii() and value.isprintable() and value != ""
+
+
+def _seconds(value: Any) -> float:
+    """The lifetime of a token; one that says nothing sensible of it is used once."""
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
+        seconds = float(value)
+        return seconds if math.isfinite(seconds) else 0.0
+    return 0.0

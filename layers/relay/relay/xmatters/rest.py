@@ -1,0 +1,61 @@
+"""xMatters' REST API, asked as whom a channel says; what is asked of it is in `relay.pages` and `relay.directory`.
+
+Facts and what is not known of them: docs/vendors.md, "The REST API".
+"""
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from relay.channels.channel import Rest
+from relay.deadline import Deadline
+from relay.errors import Reason, reason_for_status
+from relay.http.client import Outward, json_object
+from relay.http.session import Answer
+from relay.xmatters.logins import Login, Logins
+
+EVENTS_PATH = "/api/xm/1/events"
+
+
+class RestApi:
+    """Asks, shows who is calling, and does so anew where an old token was refused."""
+
+    def __init__(self, outward: Outward) -> None:
+        self._outward = outward
+        self._logins = Logins(outward)
+
+    def ask(
+        self,
+        rest: Rest,
+        method: str,
+        path: str,
+        document: Mapping[str, Any] | None,
+        deadline: Deadline,
+        *,
+        says: Callable[[Answer], object] = lambda _: True,
+        also: Collection[int] = (),
+    ) -> Answer:
+        """Ask; the answer, which is a 2xx of which `says` makes something, or one of the statuses in `also`.
+
+        Raises NoAnswer or BadAnswer for any other. `path` begins with a slash, and what is special in it is quoted.
+        """
+        login = Login(rest.auth, rest.base_url)
+        body = None if document is None else json.dumps(document).encode()
+        while True:
+            shown = self._logins.headers(login, deadline)
+            headers = {"Content-Type": "application/json"} | shown
+            answer = self._outward.ask(method, rest.base_url + path, body, headers, deadline)
+            is_accepted = 200 <= answer.status < 300
+            if answer.status in also or (is_accepted and says(answer) is not None):
+                return answer
+            reason = Reason.UPSTREAM if is_accepted else reason_for_status(answer.status)
+            if reason == Reason.CREDENTIALS and self._logins.renew(login):
+                continue
+            secrets = {value.partition(" ")[2] for value in shown.values()} | set(rest.auth.members.values())
+            raise self._outward.bad_answer(answer, reason, secrets)
+
+
+def listed(answer: Answer) -> list[Any] | None:
+    """What an answer lists; None where it is of another kind, or half of one: that does not say that there is none."""
+    found = json_object(answer.body).get("data")
+    return found if isinstance(found, list) else None
