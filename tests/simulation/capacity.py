@@ -1,6 +1,6 @@
 """What a schedule costs: writes of the table, by key and by process, and messages on the queues."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -54,6 +54,7 @@ class Capacity:
         for (key, _), units in self.dynamodb.units.items():
             if units > most:
                 yield f"capacity: {key} took {units} write units in a second"
+        yield from self._criticals_last()
         for key, item in self.dynamodb.items.items():
             if key.startswith("gate/") and size(item) > GATE_BYTES:
                 yield f"capacity: {key} has {size(item)} bytes"
@@ -65,6 +66,15 @@ class Capacity:
             mean = self._writes["webhook"] / self._processes["webhook"]
             if mean > MEAN_WRITES:
                 yield f"capacity: a share costs {mean:.1f} writes"
+
+    def _criticals_last(self) -> Iterator[str]:
+        """The sweeper replaces the messages of a channel's criticals first."""
+        swept: dict[tuple[str, str], str] = defaultdict(str)
+        for run, channel, is_critical in self.retries.swept:
+            swept[run, channel] += "c" if is_critical else "o"
+        for (run, channel), kinds in swept.items():
+            if "oc" in kinds:
+                yield f"priority: {run} replaced a critical's message of {channel} after another one's"
 
     def _is_fair(self) -> bool:
         return not self.weather.crashes and not self.weather.spells

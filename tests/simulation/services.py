@@ -122,6 +122,8 @@ class SimulatedSqs:
     most: int = 0
     messages: dict[str, Message] = field(default_factory=dict)
     wrong_delays: list[int] = field(default_factory=list)
+    # What the sweeper sent, in order: the run, the job's channel, and whether its state is critical.
+    swept: list[tuple[str, str, bool]] = field(default_factory=list)
     _count: int = 0
 
     def send_message(self, *, QueueUrl: str, MessageBody: str, DelaySeconds: int, **_: Any) -> dict[str, str]:
@@ -140,6 +142,9 @@ class SimulatedSqs:
             raise _refused("SendMessage")
         process = self.world.process()
         process.sends[self.label] += 1
+        if process.name.startswith("sweeper"):
+            job = json.loads(MessageBody)
+            self.swept.append((process.name, job["channel"], job["status"] == "critical"))
         name = self.put(MessageBody, DelaySeconds, hops=process.hops + 1 if process.woken_by == self.label else 0)
         self.edge.end()
         if fault == "answer lost":

@@ -266,6 +266,7 @@ def tell(seed: int) -> Story:
     inbound = Random(f"inbound token of {seed}")
     story = replace(story, token_changes_at=inbound.uniform(5, 300) if inbound.random() < 0.15 else None)
     story = _with_a_chorus(Random(f"chorus of {seed}"), story)
+    story = _with_haste(Random(f"haste of {seed}"), story)
     if (calm := Random(f"calm of {seed}")).random() < 0.08:
         return _calmed(calm, story)
     return replace(story, vanishing=_vanishing(Random(f"vanishing of {seed}"), story))
@@ -275,6 +276,24 @@ def _calmed(random: Random, story: Story) -> Story:
     """Let nothing fail but xMatters' triggers, if anything; the relay asks what became of its signals."""
     spells = [spell for spell in story.spells if spell.service.startswith("xmatters") and random.random() < 0.5]
     return replace(story, spells=spells, crashes=0.0, operations=[], ceiling=None, has_rest=True)
+
+
+def _with_haste(random: Random, story: Story) -> Story:
+    """Let some incidents get worse, or end, while the signal before that is still being sent."""
+    if random.random() > 0.08:
+        return story
+    posts = list(story.posts)
+    for number in range(3):
+        at = random.uniform(0, 300)
+        stamp = int(1_800_000_000 + at)
+        changes = [("warning", True), random.choice([("critical", True), ("ok", False)])]
+        for place, (status, is_open) in enumerate(changes):
+            moment = at + place * random.uniform(0.05, 0.3)
+            state = SharedState(
+                f"h{number}", place, moment, is_open, status, frozenset({"a0"}), stamp + place, stamp + place
+            )
+            posts.append(Post(moment, state))
+    return replace(story, posts=sorted(posts, key=lambda post: post.at))
 
 
 def _with_a_chorus(random: Random, story: Story) -> Story:

@@ -17,7 +17,7 @@ from relay.ledger.entry import LEASE_SECONDS, Wait, key
 from relay.ledger.ledger import LEDGER_SECONDS
 from relay.ledger.pace import Gate
 from tests import samples
-from tests.fake_dynamodb import condition_failed
+from tests.fake_dynamodb import FakeDynamoDb, Item, condition_failed
 from tests.fakes import Call, Meddled, Relay, Step, room, table_down
 
 DOWN = samples.refused(503)
@@ -248,7 +248,7 @@ class TestLedgerDown:
         table.before["update_item", 0] = table_down
         result = relay.share(status="warning")
         assert (result.outcome, result.queue, result.reason) == (Outcome.QUEUED, "retry", Reason.INTERNAL)
-        assert result.unguarded == "DynamoDB refused: InternalServerError"
+        assert relay.entry().row, "the ledger works, so the debt has its row"
         relay.wake(UNGUARDED_WAIT_SECONDS)
         assert (len(relay.session.calls), relay.entry().announced is None) == (1, False)
 
@@ -267,6 +267,66 @@ class TestLedgerDown:
         relay.dynamodb.failure = _down()
         relay.retries.failure = QueueError("SQS refused the message: AccessDenied")
         assert relay.share(status="warning").outcome == Outcome.DELIVERED
+
+    def test_what_cannot_be_claimed_is_not_kept_and_sent_once_more(self) -> None:
+        relay = room()
+        relay.dynamodb.refuses_writes = True
+        assert relay.share().outcome == Outcome.DELIVERED
+        assert [job.accepted for job in relay.retries.jobs()] == [True]
+        for _ in range(20):
+            relay.wake(30)
+        assert len(relay.session.calls) == 1
+
+    def test_job_that_is_sent_without_the_ledger_may_repeat(self) -> None:
+        relay, table = meddled()
+
+        def breaks() -> None:
+            table.refuses_writes = True
+            table_down()
+
+        table.before[RECORD] = breaks
+        relay.share()
+        for _ in range(6):
+            relay.wake(30)
+        marks = [call.headers.get("X-Relay-May-Repeat") for call in relay.session.calls]
+        assert marks == [None, "true"]
+
+    def test_record_that_fails_once_gives_the_lease_back_all_the_same(self) -> None:
+        relay, table = meddled()
+        table.before[RECORD] = table_down
+        relay.share(status="warning")
+        entry = relay.entry()
+        assert (entry.lease, len(entry.signals), entry.announced is None) == (None, 1, False)
+        assert relay.share(changedOn=LATER).outcome == Outcome.DELIVERED
+
+    def test_share_that_waits_since_its_incident_rang_is_never_sent_without_the_ledger(self) -> None:
+        relay = room()
+        relay.dynamodb.failure = _down()
+        relay.share()
+        relay.share(changedOn=LATER)
+        for _ in range(10):
+            relay.wake(30)
+        assert len(relay.session.calls) == 1
+        relay.dynamodb.failure = None
+        relay.drain()
+        assert len(relay.session.calls) == 1
+        assert relay.entry().announced
+
+    def test_claim_that_fails_gives_its_place_in_the_gate_back(self) -> None:
+        relay, table = meddled(policy={"max_per_minute": 1})
+        table.before[CLAIM] = table_down
+        relay.share(id="i1", status="warning")
+        assert relay.session.calls == []
+        assert relay.share(id="i2").outcome == Outcome.DELIVERED
+
+    def test_stored_job_has_its_time_with_the_ledger_again(self) -> None:
+        relay, table = meddled(policy={"max_per_minute": 1})
+        relay.share(id="i9")
+        table.before[next_write(table)] = table_down
+        relay.share(status="warning")
+        relay.wake(30)
+        stored = relay.ledger.stored(key("noc", (), "i1"), relay.entry().row_job)
+        assert Job.from_json(stored or "").ledger_down_since is None
 
     def test_criticals_of_one_incident_ring_once_in_two_minutes(self) -> None:
         relay = room()
@@ -302,7 +362,7 @@ class TestLedgerDown:
         for _ in range(4):
             relay.wake(30)
         assert len(relay.session.calls) == 3
-        assert relay.recorder.metrics()["unguarded"] >= 4
+        assert relay.recorder.metrics()["reason_internal"] >= 4
         for _ in range(3):
             relay.wake(30)
         assert len(relay.session.calls) == 4
@@ -396,6 +456,44 @@ def _down() -> Exception:
     except Exception as error:  # noqa: BLE001 - whatever it is, that is what is wanted
         return error
     raise AssertionError("it is up")
+
+
+class GateDown(FakeDynamoDb):
+    """A table that throttles the gates' items, and no others."""
+
+    def update_item(self, **asked: Any) -> Item:
+        if asked["Key"]["pk"]["S"].startswith("gate/"):
+            table_down()
+        return super().update_item(**asked)
+
+
+class TestGateDown:
+    """DynamoDB throttles the channel's gate, and works for everything else."""
+
+    def test_job_waits_for_two_minutes_and_then_goes_guarded_by_the_ledger(self) -> None:
+        relay = room(samples.refused(500), samples.accepted(), dynamodb=GateDown())
+        relay.share(status="warning")
+        assert relay.session.calls == []
+        while not relay.session.calls:
+            relay.wake(UNGUARDED_WAIT_SECONDS)
+            assert len(relay.retries.messages) == 1
+            assert relay.entry().row
+        assert relay.clock.now >= 1_800_000_000 + UNGUARDED_AFTER_SECONDS
+        entry = relay.entry()
+        assert (entry.asked, len(entry.doubtful), len(entry.signals)) == (1, 1, 1)
+        while len(relay.session.calls) < 2:
+            relay.wake(UNGUARDED_WAIT_SECONDS)
+        assert [call.headers.get("X-Relay-May-Repeat") for call in relay.session.calls] == [None, "true"]
+
+    def test_long_outage_of_xmatters_leaves_one_message_and_no_dead_letter(self) -> None:
+        relay = room(DOWN, dynamodb=GateDown())
+        relay.share()
+        for _ in range(40):
+            relay.wake(30)
+            relay.sweep(0)
+            assert len(relay.retries.messages) <= 2
+        assert relay.dead_letters.messages == []
+        assert relay.entry().asked == len(relay.session.calls)
 
 
 class TestJobsWhileTheLedgerIsDown:

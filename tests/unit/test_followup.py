@@ -10,6 +10,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from relay.delivery.followup import LOOK_FOR_SECONDS
 from relay.entrypoints.worker import FOLLOWUP_SECONDS
+from relay.errors import QueueError
 from relay.http.session import Answer
 from relay.jobs.outcome import Outcome
 from relay.ledger.entry import Entry, key
@@ -173,6 +174,20 @@ class TestConfirm:
             relay.sweep()
         assert pages(relay)[0][3], "the first page is lost"
         assert relay.sns.published == []
+
+    def test_share_that_was_kept_in_the_ledger_alone_and_woken_by_a_sender_is_followed(self, tenant: Tenant) -> None:
+        def meets(call: Call) -> Answer:
+            relay.retries.failure = QueueError("SQS refused the message: AccessDenied")
+            assert relay.share(status="warning", changedOn=LATER).queue == "ledger"
+            relay.retries.failure = None
+            return tenant.accept(call)
+
+        tenant.makes_pages = False
+        relay = room(tenant, meets)
+        relay.share()
+        relay.drain()
+        assert [each[3] for each in pages(relay)] == [True, True]
+        assert relay.entry().unconfirmed
 
     def test_a_resolve_need_not_make_a_page(self, tenant: Tenant) -> None:
         relay = room(tenant)

@@ -12,7 +12,7 @@ from relay.delivery.debts import OVERAGE_SECONDS
 from relay.delivery.task import PAST_AGE_SECONDS
 from relay.entrypoints.sweeper import BACKLOG, HEALED_SECONDS, INVOKED_SECONDS, MAX_BEGUN, SICK_SECONDS
 from relay.entrypoints.sweeper_run import LEASE_SECONDS
-from relay.errors import QueueError
+from relay.errors import ChannelUnreadable, QueueError
 from relay.jobs.envelope import timestamp
 from relay.ledger.entry import key
 from relay.ledger.row import shard
@@ -463,6 +463,38 @@ class TestTooOld:
         relay.retries.messages.clear()
         sweep_at(relay, relay.clock.now + 60)
         assert relay.dead_letters.messages == []
+
+    def test_state_whose_channel_cannot_be_read_is_not_called_too_old(self) -> None:
+        relay = vanished(DOWN, policy={"max_age_seconds": DAY})
+        relay.clock.now += 7 * 3600
+        known = dict(relay.secrets.texts)
+        relay.secrets.texts["noc"] = ChannelUnreadable("AWS is down")
+        other = relay.other(samples.accepted())
+        other.sweep()
+        assert relay.dead_letters.messages == []
+        relay.secrets.texts |= known
+        other.wake(0)
+        assert len(other.session.calls) == 1
+
+    def test_state_of_an_entry_that_cannot_be_read_is_left_to_a_worker(self) -> None:
+        relay = vanished(DOWN, policy={"max_age_seconds": 100})
+        name = key("noc", (), "i1")
+        relay.dynamodb.items[name]["text"] = {"S": "[]"}
+        sweep_at(relay, relay.clock.now + 300)
+        assert len(relay.retries.messages) == 1
+        relay.wake(0)
+        assert [job.reason for job in relay.dead_letters.jobs()] == ["expired"]
+
+    def test_words_that_cannot_be_stored_do_not_dead_letter_it_again_and_again(self) -> None:
+        relay = vanished(DOWN, policy={"max_age_seconds": 100})
+
+        def refuse(**_: Any) -> Any:
+            table_down()
+
+        relay.dynamodb.put_item = refuse  # type: ignore[method-assign]
+        for _ in range(5):
+            sweep_at(relay, relay.clock.now + 300)
+        assert len(relay.dead_letters.messages) == 1
 
     def test_revived_state_is_as_old_as_its_revival(self) -> None:
         relay = vanished(DOWN, policy={"max_age_seconds": 100})

@@ -28,17 +28,21 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
 
     `ticket` is the leave that the pace gave; it is given back if nothing is sent.
     """
-    task = debts.keep(services, task)
+    if not ticket.is_unasked:
+        task = debts.keep(services, task)
     lease = _lease(services, task, entry)
     try:
         claimed = services.ledger.write(task.name, entry, _claim(services, task, entry, lease, send))
     except LedgerError as error:
-        return task, degraded.without_ledger(services, task, str(error))
+        result = degraded.without_ledger(services, task, str(error))
+        if not result.attempts:
+            _leave(services, ticket)
+        return task, result
     if claimed is None:
-        with suppress(LedgerError):
-            services.pace.leave(ticket)
+        _leave(services, ticket)
         return task, None
-    task = task.with_ledger()
+    # If the pace can't be asked, the claim may fail, too. A job that was kept before would then be sent once more.
+    task = debts.keep(services, task.with_ledger())
     signal = signal_of(task, claimed, send.alone)
     sent = services.sender.send_signal(task, signal, services.deadline, tries=send.tries)
     until = services.clock()
@@ -51,6 +55,11 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
     with suppress(LedgerError):
         services.pace.report(task.rules, ticket, *failure)
     return task, replace(result, unguarded="the pace could not be asked") if ticket.is_unasked else result
+
+
+def _leave(services: Services, ticket: Ticket) -> None:
+    with suppress(LedgerError):
+        services.pace.leave(ticket)
 
 
 def _lease(services: Services, task: Task, entry: Entry) -> Lease:
@@ -82,7 +91,7 @@ def _record_acceptance(
     try:
         recorded = services.ledger.change(task.name, change, claimed)
     except LedgerError:
-        return degraded.to_catch_up(services, task, result, "what was sent is not recorded")
+        return degraded.to_catch_up(services, task, result, change, "what was sent is not recorded")
     _wake_next(services, task, recorded)
     return result
 

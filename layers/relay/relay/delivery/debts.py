@@ -67,7 +67,9 @@ def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result
             raise
         # What holds it is known, and the job is safe: it must not be sent for want of a note.
         return replace(task.without_ledger(services.clock()).waiting(wait, "retry"), unguarded=str(error))
-    return task.with_ledger().waiting(wait, "retry" if has_message else "ledger")
+    # What waits for the pace to be asked again remembers since when.
+    task = task if wait.reason == Reason.INTERNAL else task.with_ledger()
+    return task.waiting(wait, "retry" if has_message else "ledger")
 
 
 def row_of(task: Task, until: float, now: float, *, has_message: bool = True) -> Row:
@@ -160,7 +162,7 @@ def mark_of(result: Result) -> float | None:
 
 
 def _store_as(services: Services, name: str, task: Task) -> None:
-    job = storable(replace(task.job, not_before=None, spare=False))
+    job = storable(task.job.fresh())
     lasts = task.channel.policy.max_age_seconds + STORED_SECONDS
     services.ledger.store(task.name, name, job.to_json(), lasts=lasts)
 

@@ -4,6 +4,7 @@ To lose the order is better than to lose the page. A state that is safe on the r
 that is not, and a critical that just came, is sent without asking the ledger. The ledger is told afterwards.
 """
 
+from collections.abc import Callable
 from copy import replace
 
 from relay.delivery import debts
@@ -32,33 +33,49 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
     """
     now = services.clock()
     task = task.without_ledger(now)
-    if not (task.is_live and task.state.is_critical) or services.unguarded.was_sent(task.name, now):
-        waiting = Wait(Reason.INTERNAL, now + UNGUARDED_WAIT_SECONDS)
+    if task.is_live and services.unguarded.was_sent(task.name, now):
+        task = replace(task, job=replace(task.job, waits_for_ledger=True))
+    if not (task.is_live and task.state.is_critical) or task.job.waits_for_ledger:
+        waiting = wait_for_ledger(now)
         task = debts.keep(services, task, waiting)
-        since = seconds_of(task.job.ledger_down_since or timestamp(now))
-        can_be_late = task.job.is_revived or task.hold is not None or now - since < UNGUARDED_AFTER_SECONDS
+        can_be_late = task.job.is_revived or task.job.waits_for_ledger or task.hold is not None or can_wait(task, now)
         if task.is_queued and can_be_late:
             until = max(waiting.until, task.hold.until if task.hold else 0.0)
             return replace(task.waiting(replace(waiting, until=until), "retry"), unguarded=why)
-    nothing_known = Entry()
     tries = MAX_TRIES if task.is_live else 1
-    signal = signal_of(task, nothing_known, None)
+    signal = signal_of(task, Entry(), None)
+    # Whoever had the job before may have sent it, and could not say so.
+    signal = replace(signal, may_repeat=signal.may_repeat or not task.is_live)
     sent = services.sender.send_signal(task, signal, services.deadline, tries=tries)
     if sent.rings:
         services.unguarded.note(task.name, services.clock())
     if sent.failure is None:
-        return to_catch_up(services, task, task.delivered(sent), why)
+        sent_at, audience = services.clock(), Audience(task.job.recipients)
+
+        def change(entry: Entry) -> Entry:
+            return entry.announcing(task.state, sent.request_id, sent_at, audience)
+
+        return to_catch_up(services, task, task.delivered(sent), change, why)
     result = debts.rest(services, debts.keep(services, task), task.failed(sent))
     return replace(result if result.queue else debts.dead_letter(services, task, result), unguarded=why)
 
 
-def to_catch_up(services: Services, task: Task, result: Result, why: str) -> Result:
-    """Tell the ledger of what was announced without it, now or by a job later, so that its resolve will be owed."""
-    sent_at = services.clock()
+def wait_for_ledger(now: float) -> Wait:
+    """Return the wait of a state that is safe on the retry queue."""
+    return Wait(Reason.INTERNAL, now + UNGUARDED_WAIT_SECONDS)
 
-    def change(entry: Entry) -> Entry:
-        return entry.announcing(task.state, result.request_id, sent_at, Audience(task.job.recipients))
 
+def can_wait(task: Task, now: float) -> bool:
+    """True if the state waits for the ledger, or the pace, not for long yet; `now` is in epoch seconds."""
+    since = seconds_of(task.job.ledger_down_since or timestamp(now))
+    return now - since < UNGUARDED_AFTER_SECONDS
+
+
+def to_catch_up(services: Services, task: Task, result: Result, change: Callable[[Entry], Entry], why: str) -> Result:
+    """Tell the ledger of what was announced without it, now or by a job later, so that its resolve will be owed.
+
+    `change` notes it in the entry.
+    """
     try:
         services.ledger.change(task.name, change)
     except LedgerError:

@@ -129,7 +129,7 @@ def _act(services: Services, task: Task, entry: Entry, action: Action) -> tuple[
         case DeadLetter():
             return task, debts.give_up(services, task, entry, action.reason)
         case Send():
-            gate = _entered(services, task, entry)
+            task, gate = _entered(services, task, entry)
             if isinstance(gate, Ticket):
                 return attempt(services, task, entry, action, gate)
             wait = gate
@@ -140,15 +140,20 @@ def _act(services: Services, task: Task, entry: Entry, action: Action) -> tuple[
     return task, debts.let_wait(services, task, entry, wait)
 
 
-def _entered(services: Services, task: Task, entry: Entry) -> Ticket | Wait:
-    """Ask the pace for leave to send. Raises LedgerError if it can't be asked, and the state can wait for it."""
+def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket | Wait]:
+    """Ask the pace for leave to send. If it can't be asked, the state waits for it a while, but not a live critical.
+
+    A page is worth more than the pace, so after that the state is sent all the same, guarded by the ledger.
+    """
     try:
-        return services.pace.enter(task.rules, urgent=task.state.is_critical, slot=entry.slot)
+        gate = services.pace.enter(task.rules, urgent=task.state.is_critical, slot=entry.slot)
     except LedgerError:
-        if not (task.is_live and task.state.is_critical):
-            raise
-        # A page is worth more than the pace.
-        return Ticket({}, is_unasked=True)
+        now = services.clock()
+        task = task.without_ledger(now)
+        if (task.is_live and task.state.is_critical) or not degraded.can_wait(task, now):
+            return task, Ticket({}, is_unasked=True)
+        return task, degraded.wait_for_ledger(now)
+    return task, gate
 
 
 def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Result | None:

@@ -126,10 +126,12 @@ def _is_silent(entry: Entry, seen: Mapping[str, Raised]) -> bool:
 
     The job that looks need not be that signal's own. A later signal that has a page told people of the incident.
     """
-    newest = next((raised for raised in reversed(entry.raised) if raised.pages), None)
     is_lost = any(
-        raised.is_lost and raised.is_critical and raised.request_id in seen and not (newest and newest.at > raised.at)
-        for raised in entry.raised
+        raised.is_lost
+        and raised.is_critical
+        and raised.request_id in seen
+        and not any(later.pages and later.reaches_all_of(raised) for later in entry.raised[place + 1 :])
+        for place, raised in enumerate(entry.raised)
     )
     return is_lost and entry.announced is not None and entry.announced.is_open
 

@@ -5,8 +5,10 @@ message can vanish, wait for a busy worker, or not be there at all because the w
 cannot, so the sweeper works from the rows. One run after the other; two at once do no harm, since a lease lets one run.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from copy import replace
 from dataclasses import dataclass, field
 from functools import partial
@@ -114,11 +116,14 @@ class Sweeper:
     clock: Callable[[], float]
     deadlines: Callable[[float], Deadline]
     _policies: dict[str, Policy] = field(default_factory=dict, init=False, repr=False)
+    # Channels whose secret could not be read in this run.
+    _unread: set[str] = field(default_factory=set, init=False, repr=False)
 
     def sweep(self) -> dict[str, Any]:
         """Run once and return the counts of what was done; empty if another run is at it, or the ledger fails."""
         deadline = self.deadlines(RUN_SECONDS)
         self._policies.clear()
+        self._unread.clear()
         try:
             run = Run.begin(self.table, self.clock())
             if run is None:
@@ -192,6 +197,7 @@ class Sweeper:
                 self._policy(channel)
             else:
                 self._policies.setdefault(channel, Policy())
+                self._unread.add(channel)
 
         self.at_once([partial(read, channel) for channel in dict.fromkeys(each.channel for each in rows)])
 
@@ -293,11 +299,17 @@ class Sweeper:
         """True if the state is too old to be sent; its message did not come to give it up."""
         kept = owed.entry.kept
         is_announced = kept is not None and kept.is_of_same_share(owed.entry.announced)
-        return self.clock() > self._expires_at(owed, job) and not is_announced
+        is_kept = kept is not None and (kept.version, kept.digest) == (job.version, job.digest)
+        return is_kept and not is_announced and self.clock() > self._expires_at(owed, job)
 
     def _expires_at(self, owed: Owed, job: Job) -> float:
+        """Return when the state is too old, in epoch seconds; infinity if the channel's policy can't be read.
+
+        The channel's own age may be longer than the default one.
+        """
         since = max(seconds_of(job.revived_at or job.received_at), owed.entry.revived_at)
-        return since + self._policy(owed.channel).max_age_seconds
+        age = self._policy(owed.channel).max_age_seconds
+        return math.inf if owed.channel in self._unread else since + age
 
     def _give_up(self, owed: Owed, job: Job, reason: Reason, deadline: Deadline) -> bool:
         """Dead-letter a job that is too old, or that workers began again and again and never came to an end with."""
@@ -312,7 +324,8 @@ class Sweeper:
             return False
         if kept.is_critical:
             # The fallback topic's message needs the words of the job.
-            self.ledger.store(owed.key, WORDS, job.to_json(), lasts=STORED_SECONDS)
+            with suppress(LedgerError):
+                self.ledger.store(owed.key, WORDS, job.to_json(), lasts=STORED_SECONDS)
         self._change(owed, lambda entry: entry.dead_lettering(kept, mark, reason))
         why = "it is too old" if reason == Reason.EXPIRED else "workers failed at it"
         self.telemetry.notice("dead_lettered", f"the job of incident {owed.incident_id}: {why}")
@@ -342,8 +355,10 @@ class Sweeper:
         """Return a channel's policy, the default if the channel can't be read or is gone."""
         if channel not in self._policies:
             self._policies[channel] = Policy()
+            self._unread.add(channel)
             try:
                 self._policies[channel] = self.channels.get(channel).policy
+                self._unread.discard(channel)
             except ChannelError:
                 pass
             except Exception as error:  # noqa: BLE001 - one channel's fault must not keep the others' debts

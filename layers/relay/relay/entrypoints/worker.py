@@ -132,7 +132,7 @@ class Worker:
                 return self._done(job, channel, deadline, hold=hold)
             share = parse_share(job.body)
             result = self.delivery.resume(job, share, channel, deadline, hold=hold)
-            if channel.rest is None or job.spare:
+            if channel.rest is None or (job.spare and result.outcome != Outcome.DELIVERED):
                 return result
             return self._followed(job, result, deadline, is_over=not is_open(share))
         except ChannelError as error:
@@ -171,7 +171,7 @@ class Worker:
         """
         now = self.clock()
         # The age of a follow-up counts from now: its signal may have waited for hours, or have been dead-lettered.
-        followup = replace(followup_job(result.job or job), revived_at=timestamp(now))
+        followup = replace(followup_job(result.job or job), spare=False, revived_at=timestamp(now))
         if result.outcome == Outcome.DELIVERED:
             # Without it the page is not confirmed; that must not make the signal one that failed.
             self.keeper.keep(followup, deadline, until=now + FOLLOW_SECONDS)

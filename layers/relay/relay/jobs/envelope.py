@@ -55,6 +55,8 @@ class Job(NamedTuple):
         priority: xMatters' priority, if the channel's route names one.
         spare: the same job is on the queue once more, and that one sees to what this one can't do.
         found: BigPanda was asked for the share; its alerts need not have the ids that they have in a webhook.
+        waits_for_ledger: the job is not sent before the ledger can be asked, since a critical of its incident was sent
+            without it.
     """
 
     kind: str
@@ -89,6 +91,7 @@ class Job(NamedTuple):
     priority: str | None = None
     spare: bool = False
     found: bool = False
+    waits_for_ledger: bool = False
     schema: int = SCHEMA
 
     @property
@@ -116,6 +119,10 @@ class Job(NamedTuple):
         mark = seconds_of(self.dead_lettered_at) if self.dead_lettered_at else 0.0
         at = timestamp(max(now, mark + MILLISECOND))
         return self._replace(revived_at=at, replays=self.replays + 1, rounds=0, not_before=None, spare=False)
+
+    def fresh(self) -> Self:
+        """Return the job without what is true of one message alone, or for a while."""
+        return self._replace(not_before=None, spare=False, ledger_down_since=None, waits_for_ledger=False)
 
     def waiting(self, reason: str, until: float) -> Self:
         """Return the job as it waits, for that reason, until a time in epoch seconds."""

@@ -160,7 +160,8 @@ def _decoded(members: Mapping[str, Any]) -> Entry:
 
 
 def _raised(members: list[Any]) -> Raised:
-    request_id, at, is_open, pages, *others = members
+    # A newer version may know more of a signal.
+    request_id, at, is_open, pages, *others = members[: len(Raised._fields)]
     return Raised(request_id, at, is_open, tuple(pages), *others)
 
 
