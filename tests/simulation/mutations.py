@@ -735,18 +735,6 @@ MUTATIONS = (
         seed=118,
     ),
     Mutation(
-        "what rings is not counted until it is recorded",
-        "ledger.entry",
-        "return replace(entry._rung(lease, tries, lease.began), lease=lease, slot=None)",
-        "return replace(entry, lease=lease, slot=None)",
-    ),
-    Mutation(
-        "who looked too early forgets the page that another found",
-        "ledger.entry",
-        "found = known if known.pages and not seen.pages else seen",
-        "found = seen",
-    ),
-    Mutation(
         "the sweeper replaces the messages of criticals last",
         "entrypoints.sweeper",
         "rows = _each_once([*critical, *self._rows(OTHER)])",
@@ -766,5 +754,12 @@ MUTATIONS = (
         "is_alarming, now = _is_silent(after, seen), self.clock()",
         'is_alarming, now = _is_silent(after, seen) and job.status == "critical", self.clock()',
         seed=304,
+    ),
+    Mutation(
+        "the fallback topic is told of a critical when its next attempt is due",
+        "entrypoints.sweeper",
+        "return is_open and self.clock() - owed.since >=",
+        "return is_open and entry.row_due <= self.clock() and self.clock() - owed.since >=",
+        seed=34,
     ),
 )
