@@ -152,7 +152,7 @@ def test_a_critical_that_is_owed_for_too_long_is_told_to_the_fallback_topic_once
     assert world.worker.invoke(records(changed(copy["Body"], not_before=None))) == NOTHING_STAYS
     assert world.sweeper.invoke({})["notified"] == 0
     assert world.told() == []
-    assert [line for line in logged(since(world.sweeper, before)) if line.get("message") == "fallback told"]
+    assert [line for line in logged(since(world.sweeper, before)) if line.get("message") == "fallback notified"]
 
 
 def test_each_job_has_a_line_of_the_log(world: World) -> None:

@@ -39,7 +39,7 @@ OURS = {
     "StaleChannelAlarm": "stale_channel",
     "LedgerAlarm": "unguarded",
     "UnconfirmedAlarm": "unconfirmed",
-    "FallbackAlarm": "fallback_told",
+    "FallbackAlarm": "fallback_notified",
     "FallbackFailedAlarm": "fallback_failed",
     "MissedSharesAlarm": "share_missed",
     "ReconcileFailedAlarm": "reconcile_failed",

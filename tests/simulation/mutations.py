@@ -206,7 +206,7 @@ MUTATIONS = (
     Mutation(
         "the fallback is not thought of once the job is dead-lettered",
         "ledger.entry",
-        "row = Row(at, is_critical=True) if state.is_critical and not entry.told else None",
+        "row = Row(at, is_critical=True) if state.is_critical and not entry.is_notified else None",
         "row = None",
         seed=9,
     ),

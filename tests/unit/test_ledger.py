@@ -87,7 +87,7 @@ def raised(request_id: str) -> Raised:
 
 class TestUnchanged:
     def test_nothing_is_owed_any_more(self) -> None:
-        entry = replace(Entry().keeping(state(), slot=Slot(NOW, urgent=True)), told=True)
+        entry = replace(Entry().keeping(state(), slot=Slot(NOW, urgent=True)), is_notified=True)
         after = entry.unchanged(over(5))
         assert after == Entry(kept=over(5), seen=(over().digest,), over_at=over(5).came)
 
@@ -158,7 +158,7 @@ class TestClaimed:
 class TestAccepted:
     def test_it_is_announced_and_nothing_is_owed(self) -> None:
         entry, mine = leased(state(alerts=ONE_ALERT))
-        after = replace(entry, told=True).accepted(mine, "r1", 1, until=mine.began)
+        after = replace(entry, is_notified=True).accepted(mine, "r1", 1, until=mine.began)
         assert after == Entry(
             kept=bare(mine.state),
             seen=(mine.state.digest,),
@@ -177,9 +177,9 @@ class TestAccepted:
 
     def test_a_newer_state_that_came_meanwhile_is_owed_still(self) -> None:
         entry, mine = leased()
-        entry = replace(entry.keeping(over(5), slot=Slot(NOW + 9, urgent=False)), told=True)
+        entry = replace(entry.keeping(over(5), slot=Slot(NOW + 9, urgent=False)), is_notified=True)
         after = entry.accepted(mine, "r1", 1, until=mine.began)
-        assert (after.kept, after.announced, after.owed_since, after.told) == (over(5), state(), NOW, True)
+        assert (after.kept, after.announced, after.owed_since, after.is_notified) == (over(5), state(), NOW, True)
         assert after.slot == Slot(NOW + 9, urgent=False)
 
     def test_an_older_one_than_is_announced_may_be_what_people_were_told_last(self) -> None:
@@ -376,7 +376,7 @@ ENTRIES = st.builds(
     owed_since=st.none() | MOMENTS,
     rests_until=MOMENTS,
     over_at=MOMENTS,
-    told=st.booleans(),
+    is_notified=st.booleans(),
     asked=st.integers(0, 99),
     raised=st.lists(
         st.builds(
@@ -441,7 +441,7 @@ class TestLedger:
 
     def test_what_is_not_known_takes_no_room(self) -> None:
         ledger, dynamodb = fresh()
-        ledger.write("k", Entry(), Entry(asked=0, told=False))
+        ledger.write("k", Entry(), Entry(asked=0, is_notified=False))
         assert dynamodb.items["k"]["text"] == {"S": "{}"}
 
     def test_300_alerts_fit_by_far(self) -> None:
@@ -571,7 +571,7 @@ class TestRow:
             lambda entry: entry.announcing(state(), "r1", NOW + 5),
             lambda entry: entry.announcing(state(9), "r1", NOW + 9),
             lambda entry: entry.unchanged(over(5)),
-            lambda entry: replace(entry, told=True).dead_lettering(state(), MARK, "refused"),
+            lambda entry: replace(entry, is_notified=True).dead_lettering(state(), MARK, "refused"),
         ],
         ids=["announced", "overtaken", "unchanged", "dead-lettered"],
     )
@@ -599,7 +599,7 @@ class TestRow:
     def test_dead_lettered_critical_stays_in_the_index_without_a_job_until_it_was_told(self) -> None:
         entry = owing().dead_lettering(state(), MARK, "refused")
         assert (entry.row, entry.owed_since, entry.reason) == (Row(MARK, is_critical=True), NOW, "refused")
-        assert (entry.notified().row, entry.notified().told) == (None, True)
+        assert (entry.notified().row, entry.notified().is_notified) == (None, True)
 
     def test_dead_lettered_warning_leaves_the_index(self) -> None:
         warning = state(status="warning")
@@ -607,7 +607,7 @@ class TestRow:
 
     def test_notice_leaves_the_row_of_a_job_that_is_tried_on(self) -> None:
         entry = owing().notified()
-        assert (entry.row, entry.told) == (ROW, True)
+        assert (entry.row, entry.is_notified) == (ROW, True)
 
     def test_wait_is_put_off_and_begins_a_new_count(self) -> None:
         entry = replace(owing(), row=replace(ROW, begun=3))
@@ -627,8 +627,8 @@ class TestRow:
         assert (entry.row_begun, Entry().row_begun) == (3, 0)
 
     def test_state_that_turned_out_to_be_announced_leaves_the_index(self) -> None:
-        entry = replace(owing(), told=True).without_debt()
-        assert (entry.row, entry.owed_since, entry.told) == (None, None, False)
+        entry = replace(owing(), is_notified=True).without_debt()
+        assert (entry.row, entry.owed_since, entry.is_notified) == (None, None, False)
         assert owing().unconfirming(NOW).without_debt().row, "the notice that no page came is owed still"
 
     def test_attributes_that_this_version_does_not_know_are_kept(self) -> None:
@@ -663,7 +663,11 @@ class TestUnconfirmed:
     def test_critical_without_a_page_is_in_the_index_until_it_was_told(self) -> None:
         entry = announced(state()).unconfirming(NOW + 180)
         assert (entry.unconfirmed, entry.row, entry.is_critical) == (True, Row(NOW + 180, is_critical=True), True)
-        assert (entry.notified().unconfirmed, entry.notified().row, entry.notified().told) == (False, None, False)
+        assert (entry.notified().unconfirmed, entry.notified().row, entry.notified().is_notified) == (
+            False,
+            None,
+            False,
+        )
 
     def test_it_stays_there_whatever_becomes_of_the_next_state(self) -> None:
         entry = announced(state()).unconfirming(NOW + 180)
@@ -679,7 +683,7 @@ class TestUnconfirmed:
     def test_row_of_a_debt_serves_for_both(self) -> None:
         entry = announced(state()).waiting(over(200), CALM).unconfirming(NOW + 180)
         assert entry.row == ROW
-        assert (entry.notified().row, entry.notified().told) == (CALM, True)
+        assert (entry.notified().row, entry.notified().is_notified) == (CALM, True)
 
 
 class TestStoredJobs:

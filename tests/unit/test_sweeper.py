@@ -667,7 +667,7 @@ class TestLedgerDown:
         table.before.clear()
         for _ in range(5):
             relay.sweep(60)
-        assert relay.entry().told
+        assert relay.entry().is_notified
         # No worker takes them, and so there is one more after three minutes.
         assert 1 <= len(relay.retries.messages) <= 3
         assert 1 <= len(relay.sns.published) <= 2

@@ -69,8 +69,8 @@ class TestInTime:
         assert told(relay) == ["incident i1 of channel noc"]
         pass_by(relay, 3600)
         assert len(told(relay)) == 1
-        assert relay.recorder.metrics()["fallback_told"] == 1
-        assert relay.entry().told
+        assert relay.recorder.metrics()["fallback_notified"] == 1
+        assert relay.entry().is_notified
         assert "last reason: upstream" in email(relay)
         assert "The relay goes on trying" in email(relay)
 
@@ -174,7 +174,7 @@ class TestGivenUp:
         assert told(relay) == ["20 incidents of channel noc"]
         assert email(relay).count("- Incident i") == 10
         assert "And 10 more critical incidents." in email(relay)
-        assert relay.recorder.metrics()["fallback_told"] == 20
+        assert relay.recorder.metrics()["fallback_notified"] == 20
         assert (relay.retries.messages, len(relay.dead_letters.messages)) == ([], 20)
         assert relay.dynamodb.indexed() == []
 
@@ -250,7 +250,7 @@ class TestNotTold:
         assert len(told(relay)) == 1
         down[0] = False
         pass_by(relay, 900)
-        assert (relay.retries.messages, relay.entry().told, relay.entry().row) == ([], False, None)
+        assert (relay.retries.messages, relay.entry().is_notified, relay.entry().row) == ([], False, None)
         down[0] = True
         relay.share(changedOn=LATER + 1, status="warning")
         relay.share(changedOn=LATER + 2, status="critical", alerts=["another"])
@@ -322,10 +322,10 @@ class TestTopicDown:
         assert relay.sweep(300)["notified"] == 0
         assert told(relay) == []
         assert relay.recorder.metrics()["fallback_failed"] == 1
-        assert not relay.entry().told
+        assert not relay.entry().is_notified
         relay.sns.failure = None
         relay.sweep(60)
-        assert (len(told(relay)), relay.entry().told) == (1, True)
+        assert (len(told(relay)), relay.entry().is_notified) == (1, True)
 
     def test_dead_letter_is_told_once_the_topic_works_again(self) -> None:
         relay = room(REFUSED)
@@ -388,24 +388,24 @@ class TestMeanwhile:
         self.in_write(table, 2, lambda: relay.wake(0))
         relay.sweep(0)
         entry = relay.entry()
-        assert (len(told(relay)), entry.told, entry.asked) == (1, True, 4)
+        assert (len(told(relay)), entry.is_notified, entry.asked) == (1, True, 4)
 
     def test_debt_that_is_announced_while_the_topic_is_notified_is_not_marked(self) -> None:
         relay, table = self.owing(DOWN, DOWN, DOWN, samples.accepted())
         self.in_write(table, 2, lambda: relay.wake(0))
         relay.sweep(0)
-        assert (len(told(relay)), relay.entry().told, relay.entry().row) == (1, False, None)
+        assert (len(told(relay)), relay.entry().is_notified, relay.entry().row) == (1, False, None)
 
     def test_mark_that_fails_leads_to_one_more_message_after_five_minutes(self) -> None:
         relay, table = self.owing(DOWN)
         self.in_write(table, 2, table_down)
         assert relay.sweep(0)["notified"] == 1
-        assert (len(told(relay)), relay.entry().told) == (1, False)
+        assert (len(told(relay)), relay.entry().is_notified) == (1, False)
         for _ in range(4):
             relay.sweep(60)
         assert len(told(relay)) == 1
         relay.sweep(60)
-        assert (len(told(relay)), relay.entry().told) == (2, True)
+        assert (len(told(relay)), relay.entry().is_notified) == (2, True)
 
     def test_nobody_is_told_while_the_sweeper_can_not_take_its_lease(self) -> None:
         relay, _ = self.owing(DOWN)
@@ -505,7 +505,7 @@ class TestWorkerWhileTheLedgerIsDown:
         assert told(relay) == []
         relay.wake(30)
         assert told(relay) == ["incident i1 of channel noc"]
-        assert relay.recorder.metrics()["fallback_told"] == 1
+        assert relay.recorder.metrics()["fallback_notified"] == 1
         assert len(relay.retries.messages) == 1, "the job is tried on"
 
     def test_channel_is_told_of_no_more_than_once_in_15_minutes(self) -> None:

@@ -43,7 +43,7 @@ class TestMetrics:
             *(f"job_{outcome}" for outcome in Outcome),
             *(f"reason_{reason}" for reason in Reason),
             *("stale_channel", "lookups_limited", "rejected_request", "crash", "unguarded", "dead_lettered"),
-            *("unreadable_job", "fallback_told", "fallback_failed", "unconfirmed"),
+            *("unreadable_job", "fallback_notified", "fallback_failed", "unconfirmed"),
             *(
                 "share_missed",
                 "missed_unannounced",
@@ -202,9 +202,9 @@ class TestLines:
         recorder = Recorder()
         recorder.telemetry.notified("noc", ["i1", "i2"], is_notified=True)
         [line] = recorder.lines()
-        assert (line["level"], line["message"], line["channel"]) == ("WARNING", "fallback told", "noc")
+        assert (line["level"], line["message"], line["channel"]) == ("WARNING", "fallback notified", "noc")
         assert (line["incident_ids"], line["count"]) == (["i1", "i2"], 2)
-        assert recorder.metrics() == {"fallback_told": 2}
+        assert recorder.metrics() == {"fallback_notified": 2}
 
     def test_fallback_topic_that_could_not_be_notified_is_counted_once(self) -> None:
         recorder = Recorder()

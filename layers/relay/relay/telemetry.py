@@ -30,7 +30,7 @@ NOTICES = (
     "unguarded",
     "dead_lettered",
     "unreadable_job",
-    "fallback_told",
+    "fallback_notified",
     "fallback_failed",
     "unconfirmed",
     "share_missed",
@@ -173,9 +173,9 @@ class Telemetry:
 
     def notified(self, channel: str, incident_ids: Sequence[str], *, is_notified: bool) -> None:
         """Log and count that the fallback topic was notified of overdue criticals, or that SNS did not take it."""
-        name = "fallback_told" if is_notified else "fallback_failed"
+        name = "fallback_notified" if is_notified else "fallback_failed"
         self._metrics.add_metric(name, MetricUnit.Count, len(incident_ids) if is_notified else 1)
-        text = "fallback told" if is_notified else "the fallback topic could not be told of critical incidents"
+        text = "fallback notified" if is_notified else "the fallback topic could not be notified of critical incidents"
         fields = {"channel": channel, "incident_ids": list(incident_ids)[:MAX_LOGGED_IDS], "count": len(incident_ids)}
         self._logger.warning(text, extra=fields)
 

@@ -215,7 +215,7 @@ class Sweeper:
         entry = owed.entry
         if entry.unconfirmed:
             return True
-        is_open = entry.is_critical and not entry.told and entry.owed_since is not None
+        is_open = entry.is_critical and not entry.is_notified and entry.owed_since is not None
         return is_open and self.clock() - owed.since >= self._policy(owed.channel).fallback_after_seconds
 
     def _debt(self, owed: Owed) -> Debt:

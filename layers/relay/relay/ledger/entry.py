@@ -114,24 +114,34 @@ class Raised(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What the ledger holds of an incident.
+    """What the ledger holds of an incident. Times are epoch seconds, 0 for never.
 
-    `kept` is the newest state that is announced, on a queue, or was found to change nothing; `seen` are digests of its
-    version. `doubtful` may have been announced: nobody can tell. `eased` is better than what was announced, and nobody
-    wanted to hear of it. `dead_lettered` is the state that was dead-lettered last and is not revived;
-    `dead_lettered_at` is the mark of its message (epoch seconds, 0 for never). `revived_at` is the time at which the
-    kept state came back from the dead-letter queue (epoch seconds; 0: it did not, or was dead-lettered again). `reason`
-    says why the last attempt failed, or why a revived state waits. `slot` was set aside for the incident by the pace.
-    `signals` are the times of those signals that rang or may have. `owed_since` is when the first state came that is
-    owed and not announced; `told` says that the fallback topic heard of it. `asked` counts how often xMatters was asked
-    to take the kept state. `raised` are the last signals that xMatters accepted, oldest first. `environment_id` is
-    where BigPanda has the incident, if that is known; `acknowledged_by` who took on what was announced. Until
-    `rests_until` nobody can tell whether the state that was sent last will ring yet. `over_at`: pages of signals that
-    were claimed before this time (epoch seconds) belong to an incident that was resolved since, and must end.
-    `row` is the debt's row in the table's index; an entry without one owes nothing, or has not been tried yet.
-    `unconfirmed`: no page came of a signal for a critical state, and the fallback topic has to be notified of that.
-    `others` are members that this version does not know, kept as they are. `is_unreadable` stands for an entry that was
-    lost.
+    Attributes:
+        kept: the newest state that is announced, on a queue, or was found to change nothing.
+        seen: digests of the kept state's version.
+        announced: the newest state that xMatters accepted.
+        doubtful: states that may have been announced: nobody can tell.
+        eased: a state better than the announced one, of which nobody wanted to hear.
+        dead_lettered: the state that was dead-lettered last and is not revived.
+        dead_lettered_at: the mark of its message.
+        revived_at: when the kept state came back from the dead-letter queue; 0 if it was dead-lettered again.
+        reason: why the last attempt failed, or why a revived state waits.
+        lease: the right of the sender that is announcing now, or was when it died.
+        slot: the moment that the pace set aside for the incident.
+        signals: the times of those signals that rang or may have.
+        owed_since: when the first state came that is owed and not announced; None if nothing is owed.
+        is_notified: the fallback topic was notified of the debt.
+        asked: how often xMatters was asked to take the kept state.
+        raised: the last signals that xMatters accepted, oldest first.
+        environment_id: where BigPanda has the incident, if that is known.
+        acknowledged_by: who took on what was announced.
+        rests_until: until then nobody can tell whether the state that was sent last will ring yet.
+        over_at: pages of signals that were claimed before belong to an incident that was resolved since, and must end.
+        row: the debt's row in the table's index; an entry without one owes nothing, or has not been tried yet.
+        unconfirmed: no page came of a critical state's signal, and the fallback topic has to be notified of that.
+        others: members that this version does not know, kept as they are.
+        sequence: counts the changes of the item.
+        is_unreadable: the entry was lost, and this one stands for it.
     """
 
     kept: State | None = None
@@ -147,7 +157,7 @@ class Entry(NamedTuple):
     slot: Slot | None = None
     signals: tuple[float, ...] = ()
     owed_since: float | None = None
-    told: bool = False
+    is_notified: bool = False
     asked: int = 0
     raised: tuple[Raised, ...] = ()
     environment_id: str = ""
@@ -214,7 +224,9 @@ class Entry(NamedTuple):
         is_better = self.announced is not None and compare(self.announced, state).transition in _BETTER
         # A body that says nothing of its status says nothing against what is known.
         eased = _without_alerts(state) if is_better else self.eased if state.is_open and state.rank is None else None
-        entry = replace(self._knowing(state), owed_since=None, told=False, slot=None, eased=eased)._without_debt()
+        entry = replace(
+            self._knowing(state), owed_since=None, is_notified=False, slot=None, eased=eased
+        )._without_debt()
         if state.is_of_same_share(entry.dead_lettered):
             entry = replace(entry, dead_lettered=None)
         # The newest state is over: so is every page that was signalled until now, whatever the clocks of its senders.
@@ -275,7 +287,7 @@ class Entry(NamedTuple):
             dead_lettered=None,
             reason="",
             owed_since=entry.owed_since if is_owed else None,
-            told=entry.told and is_owed,
+            is_notified=entry.is_notified and is_owed,
             acknowledged_by="" if is_anew else entry.acknowledged_by,
         )
 
@@ -340,7 +352,7 @@ class Entry(NamedTuple):
             return entry
         # The fallback topic has to be notified of it all the same, once it is owed for too long.
         owed_since = state.came if entry.owed_since is None else entry.owed_since
-        row = Row(at, is_critical=True) if state.is_critical and not entry.told else None
+        row = Row(at, is_critical=True) if state.is_critical and not entry.is_notified else None
         return replace(entry, owed_since=owed_since, row=row)._with_alarm()
 
     def reviving(self, state: State, at: float) -> "Entry":
@@ -376,11 +388,11 @@ class Entry(NamedTuple):
         row = self.row if self.row and self.row.job else None
         if row and self.kept:
             row = replace(row, is_critical=self.kept.is_critical)
-        return replace(self, told=self.told or is_owed, unconfirmed=False, row=row)
+        return replace(self, is_notified=self.is_notified or is_owed, unconfirmed=False, row=row)
 
     def without_debt(self) -> "Entry":
         """Return the entry of a state that turned out to be announced: nothing is owed."""
-        return replace(self, owed_since=None, told=False, slot=None)._without_debt()
+        return replace(self, owed_since=None, is_notified=False, slot=None)._without_debt()
 
     def _without_debt(self) -> "Entry":
         """Nothing is owed any more; what is left is the notice that no page came."""
