@@ -1,5 +1,6 @@
 """Senders that meet, and a ledger that fails at any single call: no page is lost."""
 
+import json
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -311,6 +312,25 @@ class TestLedgerDown:
         relay.drain()
         assert len(relay.session.calls) == 1
         assert relay.entry().announced
+
+    def test_incident_that_is_critical_again_rings_again_without_the_ledger(self) -> None:
+        relay = room()
+        relay.dynamodb.failure = _down()
+        outcomes = [
+            relay.share(status=status, changedOn=LATER + number).outcome
+            for number, status in enumerate(("critical", "ok", "critical"))
+        ]
+        assert outcomes == [Outcome.DELIVERED, Outcome.QUEUED, Outcome.DELIVERED]
+
+    def test_resolve_is_sent_without_the_ledger_after_two_minutes_though_its_incident_rang(self) -> None:
+        relay = room()
+        relay.dynamodb.failure = _down()
+        relay.share()
+        relay.share(status="ok", changedOn=LATER)
+        for _ in range(5):
+            relay.wake(30)
+        statuses = [json.loads(call.body)["incident"]["status"] for call in relay.session.calls]
+        assert statuses == ["critical", "ok"]
 
     def test_claim_that_fails_gives_its_place_in_the_gate_back(self) -> None:
         relay, table = meddled(policy={"max_per_minute": 1})

@@ -33,7 +33,10 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
     """
     now = services.clock()
     task = task.without_ledger(now)
-    if task.is_live and services.unguarded.was_sent(task.name, now):
+    if task.is_live and not task.state.is_critical:
+        # If it is critical again after this, that is news.
+        services.unguarded.forget(task.name)
+    elif task.is_live and services.unguarded.was_sent(task.name, now):
         task = replace(task, job=replace(task.job, waits_for_ledger=True))
     if not (task.is_live and task.state.is_critical) or task.job.waits_for_ledger:
         waiting = wait_for_ledger(now)

@@ -24,6 +24,10 @@ class Unguarded:
         """True if a signal of that incident was sent a moment ago."""
         return now - self.sent_at.get(name, 0.0) < UNGUARDED_AGAIN_SECONDS
 
+    def forget(self, name: str) -> None:
+        """Forget that a signal of that incident was sent."""
+        self.sent_at.pop(name, None)
+
     def note(self, name: str, now: float) -> None:
         """Note that a signal of that incident was sent, or may have been."""
         if len(self.sent_at) >= MAX_UNGUARDED:
