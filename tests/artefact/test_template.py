@@ -127,7 +127,7 @@ PERMISSIONS = {
         {
             "Sid": "ReadAndChangeDebts",
             "Effect": "Allow",
-            "Action": ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:UpdateItem"],
+            "Action": ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"],
             "Resource": "${LedgerTable.Arn}",
         },
         {
