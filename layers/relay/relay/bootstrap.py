@@ -71,7 +71,7 @@ _DEADLINES = partial(Deadline, clock=time.monotonic)
 
 
 def webhook(environment: Mapping[str, str] = os.environ) -> "Webhook":
-    """What the function behind POST /bigpanda/{channel} needs. Raises ConfigError."""
+    """Return the handler of POST /bigpanda/{channel}. Raises ConfigError."""
     from relay.entrypoints.bigpanda_webhook import Shares
     from relay.entrypoints.webhook import Webhook
     from relay.ledger.sources import Sources
@@ -86,7 +86,7 @@ def webhook(environment: Mapping[str, str] = os.environ) -> "Webhook":
 
 
 def xmatters_callback(environment: Mapping[str, str] = os.environ) -> "Webhook":
-    """What the function behind POST /xmatters/{channel} needs. Raises ConfigError."""
+    """Return the handler of POST /xmatters/{channel}. Raises ConfigError."""
     from relay.entrypoints.webhook import Webhook
     from relay.entrypoints.xmatters_callback import Callbacks
 

@@ -1,4 +1,4 @@
-"""What a function is told by its environment, read once, when Lambda loads it."""
+"""Settings of a function from its environment variables, read once when Lambda loads it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

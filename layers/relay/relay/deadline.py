@@ -1,4 +1,4 @@
-"""How long inline work may go on, and where its time went."""
+"""Deadline of inline work, and the time that each part of the work took."""
 
 import math
 import threading

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 
 class Reason(StrEnum):
-    """Why a try failed, or why it waits. Logs, metrics, queue attributes, answers and filters use these words."""
+    """Reason of a failed attempt, or of a wait: the words of logs, metrics, queue attributes, answers and filters."""
 
     RATE_LIMITED = "rate_limited"
     UPSTREAM = "upstream"
@@ -40,7 +40,7 @@ class Reason(StrEnum):
 
 
 class Handling(NamedTuple):
-    """What a reason calls for.
+    """Handling of a reason.
 
     `try_again`: at once, while the sender still waits; `renew_credentials` first, where they were refused. Later, on
     the retry queue: after `first` seconds, doubling up to LONGEST_WAIT_SECONDS, at random below that; every `steady`
@@ -154,11 +154,11 @@ class UnknownChannel(ChannelError):
 
 
 class ChannelUnreadable(ChannelError):
-    """Whether the channel exists, and what is in it, can't be told now. It may pass."""
+    """The channel can't be read now, so it is not known to exist. It may pass."""
 
 
 class LookupsLimited(ChannelUnreadable):
-    """So many unknown names were asked for that another one must not be looked up yet."""
+    """Too many unknown names were asked for: another one must not be looked up yet."""
 
 
 class InvalidChannel(ChannelError):

@@ -1,4 +1,4 @@
-"""What the relay says of itself: one structured log line a share, and metrics for each outcome and reason.
+"""Logs and metrics: one structured line a share, and a metric for each outcome and reason.
 
 Nothing secret gets here: lines are made of named fields, never of headers, URLs or exceptions' own words.
 """

@@ -27,7 +27,7 @@ _WEBHOOK_NAMES = {"start": "startedOn", "changed_at": "changedOn", "updated_at":
 
 @dataclass(frozen=True)
 class Incident:
-    """Where an incident is found."""
+    """Address of an incident: environment and id."""
 
     environment_id: str
     id: str
@@ -56,7 +56,7 @@ class BigPanda:
         self._do(access, "POST", f"{incident.path}/comments", {"comment": text}, deadline)
 
     def has_comment(self, access: Access, incident: Incident, words: str, deadline: Deadline) -> bool:
-        """Whether these words stand in one of the incident's latest comments."""
+        """Return True if one of the incident's latest comments has these words."""
         for page in range(1, ACTIVITY_PAGES + 1):
             query = urlencode({"types": "incident_commented", "page": page, "per_page": ACTIVITIES_A_PAGE})
             path = f"/resources/v2.0/incidents/{_quoted(incident.id)}/activities?{query}"
@@ -153,7 +153,7 @@ def _known_as(user: Mapping[str, Any]) -> set[str]:
 
 
 def as_webhook(document: Mapping[str, Any], environment_id: str) -> bytes:
-    """What the API says of an incident, as a webhook's body: xMatters' workflows know no other."""
+    """Return an incident of the API in the shape of a webhook's body, the only one that xMatters' workflows know."""
     alerts = nested(document, "alerts")
     active = nested(document, "active")
     named = {new: document[old] for old, new in _WEBHOOK_NAMES.items() if old in document}
@@ -172,7 +172,7 @@ def _with_id(alert: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _json(answer: Answer) -> Any:
-    """What an answer holds; None where it is no JSON, or was cut off."""
+    """Return the decoded answer; None if it is no JSON, or was cut off."""
     try:
         return json.loads(answer.body)
     except (ValueError, RecursionError):

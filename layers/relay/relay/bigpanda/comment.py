@@ -9,7 +9,7 @@ MARK_LENGTH = 8
 
 
 def mark(delivery_id: str) -> str:
-    """What a comment is known by, for as long as nobody can tell whether it was written."""
+    """Return the mark by which a comment is found again if its write may have failed."""
     return f"[relay {delivery_id[:MARK_LENGTH]}]"
 
 

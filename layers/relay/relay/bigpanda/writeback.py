@@ -32,7 +32,7 @@ RACE_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Note:
-    """How far a callback got. `until` ends the lease of whoever writes it, in epoch seconds; 0: nobody does.
+    """Progress of a callback. `until` ends the lease of the worker that writes it, in epoch seconds; 0: no worker does.
 
     `in_doubt` says that its comment may stand in BigPanda already.
     """
@@ -61,7 +61,7 @@ class Note:
 
 
 class _Deed(NamedTuple):
-    """What is to be written, and where."""
+    """A callback, and the incident to write it to."""
 
     said: Callback
     incident: Incident
@@ -135,7 +135,7 @@ class Writeback:
         return Incident(environment_id, said.incident_id) if environment_id else None
 
     def _entries(self, channel: Channel, incident_id: str) -> list[tuple[str, Entry]]:
-        """What the ledger holds of an incident, by key: its shares may have named recipients."""
+        """Return an incident's entries by key: its shares may have named recipients."""
         recipients = ((), *self.sources.of_incident(channel, incident_id))
         names = [key(channel.name, each, incident_id) for each in recipients]
         return [(name, self.ledger.read(name)) for name in names]

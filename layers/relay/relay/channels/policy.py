@@ -1,4 +1,4 @@
-"""What a channel wants announced, and how fast: the `policy` of its secret. docs/install.md explains each key."""
+"""Policy of a channel: the transitions to announce, and limits. docs/install.md explains each key."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Self

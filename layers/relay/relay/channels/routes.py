@@ -15,7 +15,7 @@ MAX_LENGTH = 2048
 
 
 class Route(NamedTuple):
-    """Who is rung `when` all of its conditions hold: pairs of a fact and the patterns of which one must match.
+    """Recipients for incidents that fit all of `when`: pairs of a fact and the patterns of which one must match.
 
     `priority` is xMatters', in a body of the relay's own.
     """

@@ -1,4 +1,4 @@
-"""What a channel's secret may hold, as JSON Schema. docs/install.md explains each key to people."""
+"""JSON Schema of a channel's secret. docs/install.md explains each key to people."""
 
 from typing import Any
 

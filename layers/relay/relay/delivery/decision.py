@@ -30,7 +30,7 @@ _WORSE = frozenset({Transition.WORSENED, Transition.REOPENED})
 
 
 class Standing(StrEnum):
-    """How a state stands to what the ledger knows."""
+    """Relation of a state to its incident's entry."""
 
     OWED = "owed"
     DUPLICATE = "duplicate"
@@ -40,7 +40,7 @@ class Standing(StrEnum):
 
 
 class Judgement(NamedTuple):
-    """How a state stands, and what it changes where that was asked."""
+    """The standing of a state, and its transition if that was compared."""
 
     standing: Standing
     change: Change | None = None
@@ -178,7 +178,7 @@ def _who_hears_alone(task: Task, entry: Entry) -> str | None:
 def judge_share(
     entry: Entry, state: State, notify_on: AbstractSet[Transition], *, is_stamped: bool = True
 ) -> Judgement:
-    """How the state of a share that just came stands; `is_stamped` says whether BigPanda's time stamps order it.
+    """Judge the state of a share that just came; `is_stamped`: BigPanda's time stamps order it.
 
     A duplicate or a superseded share is safe: the ledger keeps only what is announced, on a queue, or changes nothing.
     """
@@ -229,7 +229,7 @@ def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition])
 
 
 def is_known(entry: Entry, state: State, now: float) -> bool:
-    """Whether a state that BigPanda was asked for is nothing new: a share told of it, or of a newer one.
+    """Return True if a state from BigPanda's API is nothing new: a share told of it, or of a newer one.
 
     What is being sent is known, and so is what waits on the retry queue, or is dead-lettered.
     """
@@ -250,12 +250,12 @@ def earliest(entry: Entry, transition: Transition, min_seconds: float) -> float:
 
 
 def room_for_rings(entry: Entry, now: float) -> int:
-    """How many signals for this incident xMatters takes now without dropping one."""
+    """Return the number of signals for this incident that xMatters takes now without dropping one."""
     return FLOOD_SIGNALS - sum(now - time < FLOOD_SECONDS for time in entry.signals)
 
 
 def _is_copy(entry: Entry, state: State) -> bool:
-    """Whether it is one more job of a share that came before the newest one, by a clock that is fast.
+    """Return True if it is one more job of a share that came before the newest one, by a clock that is fast.
 
     Of a share that comes twice at once, both may be kept, and the ledger knows the time of one.
     """
@@ -265,7 +265,7 @@ def _is_copy(entry: Entry, state: State) -> bool:
 
 
 def _came_before(entry: Entry, state: State) -> bool:
-    """Whether the very same came before, at the version of the newest.
+    """Return True if the very same state came before, at the version of the newest.
 
     It may be a copy that comes late, or the incident may be as it was before, within the second that a time stamp
     counts. Nobody can tell, so what is worse than the newest is taken for new: a page must not be lost. Without a time

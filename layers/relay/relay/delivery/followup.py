@@ -1,4 +1,4 @@
-"""What becomes of a signal after xMatters accepted it: is there a page, and when must it end.
+"""Follow-up of accepted signals: confirm that a page came, and end pages that must end.
 
 A 202 says that xMatters took a signal; its flow may make a page of it, or none, and says nothing of that. So the job
 that was kept before the signal looks for the page by the signal's request id, a few times within three minutes. And

@@ -59,7 +59,7 @@ class Filter:
 
 
 class Became(StrEnum):
-    """What became of a dead-lettered job that an operator chose."""
+    """Outcome of a dead-lettered job that an operator chose."""
 
     DELIVERED = "delivered"
     NOT_OWED = "not_owed"
@@ -70,7 +70,7 @@ class Became(StrEnum):
 
 
 class Fate(NamedTuple):
-    """What became of a job, and why.
+    """Outcome of a replayed job, and the reason.
 
     Attributes:
         became: What became of it.
@@ -111,7 +111,7 @@ class Moved:
 
     @property
     def first_fate(self) -> Fate:
-        """What is known once the message was moved, or was not."""
+        """Result of moving one message, or of the failure to."""
         if self.problem is not None:
             return Fate(Became.FAILED, self.job.reason)
         return Fate(Became.MOVED if self.state is None else Became.WAITING)

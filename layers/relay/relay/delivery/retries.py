@@ -109,7 +109,7 @@ class Sender:
 
 
 def _after(sent: Sent, failure: SendError) -> Sent:
-    """What is known after another failure. One that asked nothing, for want of time, says less than the one before."""
+    """Return the result after another failure. One that asked nothing, for want of time, says less than the last."""
     says_less = sent.failure is not None and failure.reason == Reason.TIMEOUT and not failure.asked
     return Sent(
         attempts=sent.attempts + failure.asked,

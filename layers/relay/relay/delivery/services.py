@@ -37,7 +37,7 @@ class Unguarded:
 
 @dataclass(frozen=True)
 class Services:
-    """What a delivery uses.
+    """Adapters of a delivery, bound to its caller's deadline.
 
     Attributes:
         sender: sends signals.

@@ -118,7 +118,7 @@ class Task(NamedTuple):
         return replace(self, job=replace(self.job, ledger_down_since=None)) if self.job.ledger_down_since else self
 
     def result(self, outcome: Outcome) -> Result:
-        """What became of it."""
+        """Return the result with that outcome."""
         change = self.change
         return Result(
             outcome,
@@ -213,6 +213,6 @@ def trusted(version: Version | None, came: float) -> Version | None:
 
 
 def delivery_id(channel: str, recipients: tuple[str, ...], share: Share) -> str:
-    """What names a share's delivery: the same over all tries and replays, 32 hexadecimal digits."""
+    """Return the id of a share's delivery, 32 hexadecimal digits: the same over all attempts and replays."""
     named_by = [channel, list(recipients), share.incident_id, share.version, share.digest]
     return hashlib.sha256(json.dumps(named_by).encode()).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""What comes in at BigPanda's door: shares."""
+"""BigPanda's webhook: takes shares."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class Shares:
     sources: Sources
 
     def take(self, channel: Channel, request: Request, deadline: Deadline) -> Result:
-        """What becomes of a request's share. Raises BadRequest when it is none."""
+        """Relay a request's share and return the result. Raises BadRequest if the body is no share."""
         with deadline.timed("parse"):
             body = read_body(request)
             share = parse_share(body)

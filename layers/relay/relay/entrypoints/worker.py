@@ -228,7 +228,7 @@ class Worker:
         return self._rested(job, result, deadline)
 
     def _hold(self, job: Job, policy: Policy) -> Wait | None:
-        """Why a job must not be sent now, by its own times."""
+        """Return why a job must not be sent now, by its own times; None if it may be."""
         now = self.clock()
         # How old a page may be is no measure of what comes after it.
         if job.kind != "signal":

@@ -1,4 +1,4 @@
-"""What comes in at xMatters' door: callbacks. They are queued, and written into BigPanda by the chore worker."""
+"""xMatters' webhook: queues callbacks, which the chore worker writes into BigPanda."""
 
 import hashlib
 from collections.abc import Callable
@@ -26,7 +26,7 @@ class Callbacks:
     clock: Callable[[], float]
 
     def take(self, channel: Channel, request: Request, deadline: Deadline) -> Result:
-        """What becomes of a request's callback: `queued`, `unchanged` where nothing is to be done of it, or `unsafe`.
+        """Queue a request's callback; return `queued`, `unchanged` if nothing is to be done of it, or `unsafe`.
 
         Raises BadRequest when it is none.
         """

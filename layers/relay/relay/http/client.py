@@ -1,4 +1,4 @@
-"""How a vendor is asked: in the time there is, each way to fail told apart, nothing secret in what is said of it."""
+"""HTTP client for vendor APIs: bound to a deadline, failures mapped to reasons, secrets redacted."""
 
 import base64
 import contextlib
@@ -61,7 +61,7 @@ class Outward:
             raise NoAnswer(Reason.UNREACHABLE, cause(error), may_have_rung=sent) from None
 
     def bad_answer(self, answer: Answer, reason: Reason, secrets: Iterable[str]) -> BadAnswer:
-        """What an answer that is none of the good ones says, without any of the secrets."""
+        """Return the error for an answer that is none of the good ones, without any of the secrets."""
         # Redacted before it is cut: half a credential is a credential still.
         text = answer.body.decode("utf-8", "replace")
         return BadAnswer(

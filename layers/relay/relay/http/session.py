@@ -88,7 +88,7 @@ def _is_loopback(host: str) -> bool:
 
 
 class Answer(NamedTuple):
-    """What came back: a status, headers with names in lower case, and what could be read of the body, up to a bound."""
+    """An answer: status, headers with names in lower case, and as much of the body as could be read, up to a bound."""
 
     status: int
     headers: Mapping[str, str]
@@ -228,7 +228,7 @@ def cause(error: requests.RequestException) -> str:
 
 
 def never_sent(error: requests.RequestException) -> bool:
-    """Whether the request surely did not reach the other side: no name, no connection, no valid certificate."""
+    """Return True if the request surely did not reach the host: no name, no connection, no valid certificate."""
     if isinstance(error, requests.ConnectTimeout | requests.exceptions.InvalidURL):
         return True
     inner = _inner(error)

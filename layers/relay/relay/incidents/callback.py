@@ -28,7 +28,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 class Kind(StrEnum):
-    """What a callback tells of."""
+    """Kind of a callback."""
 
     RESPONSE = "response"
     ANNOTATION = "annotation"
@@ -52,7 +52,7 @@ _KINDS = {
 
 
 class Callback(NamedTuple):
-    """What somebody did with a page, or what became of it; None stands for what the callback does not say.
+    """A person's answer to a page, or the page's fate; None stands for what the callback does not say.
 
     `event_id` is the page's UUID, `event_number` its number; `target` the name by which xMatters knows a person or
     a group. `said` is the text of the chosen response, or the word for a status. `at` is the time as xMatters wrote it.
@@ -75,11 +75,11 @@ class Callback(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """What is the same for a callback that comes twice, and for no other: 32 hexadecimal digits."""
+        """Name of the callback, 32 hexadecimal digits: the same for one that comes twice."""
         return hashlib.sha256(json.dumps(self).encode()).hexdigest()[:32]
 
     def is_failed_delivery(self) -> bool:
-        """Whether it says that a device was not reached."""
+        """True if it says that a device was not reached."""
         return self.kind == Kind.DELIVERY and _plain(self.said) in {
             "failed",
             "failure",
@@ -94,11 +94,11 @@ class Answers(NamedTuple):
     escalate: Collection[str] = ESCALATE
 
     def is_acknowledgement(self, said: Callback) -> bool:
-        """Whether somebody took the incident on."""
+        """Return True if the callback says that a person took the incident on."""
         return said.kind == Kind.RESPONSE and _plain(said.said) in self.acknowledge
 
     def is_escalation(self, said: Callback) -> bool:
-        """Whether somebody passed it on."""
+        """Return True if the callback says that a person passed the incident on."""
         return said.kind == Kind.RESPONSE and _plain(said.said) in self.escalate
 
 

@@ -1,4 +1,4 @@
-"""What a body says of an incident beyond its state: where it is, its alerts, tags and links. Pure code.
+"""Details of an incident in a webhook's body: environment, alerts, tags and links. Pure code.
 
 Read only where a channel routes by it, or has the relay write its own body: most signals need nothing of it.
 """
@@ -19,7 +19,7 @@ MAX_VALUES = 100
 
 
 class AlertDetails(NamedTuple):
-    """What an alert says. `host` and `check` are the values of the tags that BigPanda calls primary and secondary."""
+    """An alert. `host` and `check` are the values of the tags that BigPanda calls primary and secondary."""
 
     status: str
     is_active: bool
@@ -31,7 +31,7 @@ class AlertDetails(NamedTuple):
 
 
 class Details(NamedTuple):
-    """What a body says of an incident; what it does not say is empty. `alerts` have the worst first."""
+    """Details of an incident; what the body does not say is empty. `alerts` have the worst first."""
 
     environments: tuple[str, ...]
     alerts: tuple[AlertDetails, ...]

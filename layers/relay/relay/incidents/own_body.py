@@ -18,7 +18,7 @@ _MAX_ALERT = 400
 
 
 class BodyRule(NamedTuple):
-    """How a channel wants it: the longest text, priorities by status, and properties of its own."""
+    """Settings of a channel's own body: the longest text, priorities by status, and further properties."""
 
     max_length: int = MAX_LENGTH
     priorities: Mapping[str, str] = PRIORITIES

@@ -54,7 +54,7 @@ class Share:
 
     @property
     def version(self) -> Version | None:
-        """What orders the shares of an incident, newest last; None when the body has no time stamp."""
+        """Version that orders the shares of an incident, newest last; None if the body has no time stamp."""
         stamps = [stamp for stamp in (self.changed_on, self.updated_on) if stamp is not None]
         return (max(stamps), self.changed_on or 0.0) if stamps else None
 

@@ -1,4 +1,4 @@
-"""What a share changes against what people were told: pure code, one table.
+"""Transition of a share against the announced state: pure code, one table.
 
 A share is compared with the announced state, never with one that was merely seen: a state that xMatters did not accept
 changes nothing, and a comment that comes while a page is owed does not swallow the page.
@@ -20,7 +20,7 @@ MAX_ALERTS = 1000
 
 
 class Transition(StrEnum):
-    """What a share changes. `touched` is nothing that a phone should ring for: a comment, a tag, a snooze."""
+    """Change of an incident. `touched` is nothing that a phone should ring for: a comment, a tag, a snooze."""
 
     OPENED = "opened"
     WORSENED = "worsened"
@@ -69,16 +69,16 @@ class State(NamedTuple):
 
     @property
     def is_dated_by_another(self) -> bool:
-        """Whether its time stamps are another's."""
+        """True if its time stamps are another state's."""
         return self.digest.startswith("~")
 
     @property
     def is_critical(self) -> bool:
-        """Whether it is what people are rung for first."""
+        """True if it is open and its status is critical."""
         return self.is_open and self.rank == _CRITICAL
 
     def precedes(self, other: "State | None") -> bool:
-        """Whether this state is older: by BigPanda's time stamps, and where they are equal or missing, by arrival.
+        """Return True if this state is older: by BigPanda's time stamps, or by arrival if they are equal or missing.
 
         What has its time stamps from another is older, too, than what came later and has a later one; and newer than
         all that came before.
@@ -93,15 +93,15 @@ class State(NamedTuple):
         return came_before and other.is_dated_by_another
 
     def is_worse_than(self, other: "State") -> bool:
-        """Whether it is open where the other is over, or its status is worse."""
+        """Return True if it is open and the other is over, or if its status is worse."""
         return (self.is_open, self.rank or 0) > (other.is_open, other.rank or 0)
 
     def is_same(self, other: "State | None") -> bool:
-        """Whether both tell the very same, whenever they came."""
+        """Return True if both have the same version and digest, whenever they came."""
         return other is not None and (self.version, self.digest) == (other.version, other.digest)
 
     def is_of_same_share(self, other: "State | None") -> bool:
-        """Whether both come from one share: an incident may be again what it was before."""
+        """Return True if both come from one share: an incident may be again as it was before."""
         return other is not None and self.is_same(other) and self.came == other.came
 
 
@@ -110,7 +110,7 @@ def _name(alert_id: str) -> str:
 
 
 def is_open(share: Share) -> bool:
-    """Whether a share tells of an incident that is open; of what contradicts itself, that is assumed."""
+    """Return True if a share tells of an open incident; a body that contradicts itself counts as open."""
     if share.active is False or share.status == "ok":
         return False
     return share.active is True or share.resolved is not True
@@ -124,7 +124,7 @@ class Change(NamedTuple):
 
 
 def compare(announced: State | None, state: State) -> Change:
-    """What `state` changes against the announced state; None means that nothing was announced.
+    """Return the change from the announced state to `state`; None means that nothing was announced.
 
     | announced | open: worse, better | open: same, more alerts | open: same | closed |
     | --- | --- | --- | --- | --- |

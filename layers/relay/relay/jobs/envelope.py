@@ -149,7 +149,7 @@ class Job(NamedTuple):
         return cls(**known | _typed(known))
 
     def attributes(self) -> dict[str, str]:
-        """What a queue shows without opening the message; every value is legal for SQS."""
+        """Return the message's attributes; every value is legal for SQS."""
         return {
             "channel": self.channel,
             "incident_id": legal_text(self.incident_id),
@@ -215,7 +215,7 @@ def _is_legal(character: str) -> bool:
 
 
 def fits(envelope: str) -> bool:
-    """Whether a queue takes an envelope of this size."""
+    """Return True if a queue takes an envelope of this size."""
     return len(envelope) <= MAX_ENVELOPE_BYTES
 
 

@@ -1,4 +1,4 @@
-"""What became of a share or a job, and why."""
+"""Outcomes and results of shares, jobs, signals and reconcile runs."""
 
 from copy import replace
 from enum import StrEnum
@@ -9,7 +9,7 @@ from relay.jobs.envelope import Job, timestamp
 
 
 class Outcome(StrEnum):
-    """What became of a share."""
+    """Outcome of a share or a job."""
 
     DELIVERED = "delivered"
     QUEUED = "queued"
@@ -59,7 +59,7 @@ class Result(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """What came of a signal: accepted, with xMatters' request id if it named one, or the last failure.
+    """Result of a signal: accepted, with xMatters' request id if it named one, or the last failure.
 
     `attempts` counts what the trigger was really asked; `rings` those of them that were, or may have been, accepted.
     """
@@ -71,7 +71,7 @@ class Sent(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a reconcile run found.
+    """Findings of a reconcile run.
 
     Attributes:
         compared: The number of incidents that were compared.

@@ -114,7 +114,7 @@ class Raised(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What the ledger holds of an incident. Times are epoch seconds, 0 for never.
+    """Entry of an incident. Times are epoch seconds, 0 for never.
 
     Attributes:
         kept: the newest state that is announced, on a queue, or was found to change nothing.
@@ -191,7 +191,7 @@ class Entry(NamedTuple):
         return self.row.job if self.row else ""
 
     def is_busy(self, now: float) -> bool:
-        """Whether another sender is announcing."""
+        """Return True if a sender has a lease that is not over."""
         return self.lease is not None and now < self.lease.until
 
     def next_claim(self, now: float) -> float:
@@ -211,7 +211,7 @@ class Entry(NamedTuple):
         return (self.announced, *self.doubtful, *in_flight)
 
     def may_have_rung(self, state: State) -> bool:
-        """Whether nobody can tell if this very state rang already."""
+        """Return True if this very state may have been announced."""
         return any(state.is_same(doubtful) for doubtful in self.doubtful)
 
     def keeping(self, state: State, *, slot: Slot | None = None) -> "Entry":
@@ -411,7 +411,7 @@ class Entry(NamedTuple):
         return known if is_same else replace(known, asked=0, revived_at=0.0, reason="")
 
     def _rung(self, lease: Lease, rings: int, at: float) -> "Entry":
-        """So many signals of a lease, in place of what it had; `at` too, for a write may be done twice."""
+        """Return the entry with that many signals of a lease, in place of those it had: a write may be done twice."""
         others = (time for time in self.signals if time not in {lease.began, at})
         return replace(self, signals=tuple(sorted([*others, *[at] * rings])[-MAX_SIGNALS:]))
 
@@ -427,7 +427,7 @@ class Entry(NamedTuple):
         return replace(self, doubtful=(*others, replace(state, alerts=alerts)))
 
     def _without_lease(self, owner: str) -> "Entry":
-        """Whoever held a lease and is gone may have rung, unless it was the one who asks now."""
+        """Return the entry without its lease; the state of another owner's lease may have rung."""
         if self.lease is None:
             return self
         lease, entry = self.lease, replace(self, lease=None)
@@ -450,7 +450,7 @@ def _split(hashes: str) -> list[str]:
 
 
 def _followed(known: Raised, seen: Raised) -> Raised:
-    """What is known of a signal by two who followed it at once: a page that was found, or ended, stays so."""
+    """Merge what two jobs saw of a signal at the same time: a page that was found, or ended, stays so."""
     found = known if known.pages and not seen.pages else seen
     return replace(found, is_over=known.is_over or seen.is_over)
 
@@ -461,7 +461,7 @@ def _without_alerts(state: State) -> State:
 
 
 def key(channel: str, recipients: tuple[str, ...], incident_id: str) -> str:
-    """What names an entry. Shares whose URL names other recipients are announced on their own: another entry."""
+    """Return the key of an entry. Shares whose URL names other recipients have an entry of their own."""
     return f"incident/{channel}/{named(recipients)}/{legal(incident_id)}"
 
 

@@ -1,4 +1,4 @@
-"""Where a channel's shares come from: environments of BigPanda's, and the recipients that its webhooks' URLs name.
+"""Sources of a channel's shares: environments of BigPanda's, and the recipients that its webhooks' URLs name.
 
 Nobody tells the relay which environments share with a channel, so it remembers where shares came from: a function
 writes that once, and again once a day. Of an incident that was shared for recipients of a webhook's own it remembers

@@ -29,7 +29,7 @@ _ODD = "xMatters' answer is not one that can be read"
 
 
 class Kind(StrEnum):
-    """What a recipient's name stands for. NOTHING: neither a user nor a group; a dynamic team is not looked for."""
+    """Kind of a recipient. NOTHING: neither a user nor a group; a dynamic team is not looked for."""
 
     USER = "user"
     GROUP = "group"
@@ -134,7 +134,7 @@ def _says_not_found(answer: Answer) -> bool:
 
 
 def _read(answer: Answer, target: str, kind: Kind, word: str) -> Finding:
-    """What xMatters says of the user or group that it was asked for; `word` is its own for that kind."""
+    """Return xMatters' user or group of an answer; `word` is its own for that kind."""
     fields = Fields(json_object(answer.body))
     identity, says = scalar(fields.first("id")), (scalar(fields.first("recipienttype")) or word).upper()
     names = {text.lower() for text in (identity, scalar(fields.first("targetname")) or target) if text}
@@ -148,7 +148,7 @@ def _read(answer: Answer, target: str, kind: Kind, word: str) -> Finding:
 
 @dataclass
 class _OnCall:
-    """Who is on call for a group: people by id, how many more there are, and whether all shifts could be read."""
+    """People on call for a group: by id, the number of others, and if all shifts could be read."""
 
     ids: set[str] = field(default_factory=set)
     more: int = 0
@@ -165,13 +165,13 @@ class _OnCall:
         self.more += ids.count(None) + max(0, (total if isinstance(total, int) else 0) - len(people))
 
     def count(self, *, is_whole: bool) -> int | None:
-        """How many they are; None where that is not told. A group of which a whole page says nothing has nobody."""
+        """Return their number; None if that is not known. A group of which a whole page says nothing has nobody."""
         found = len(self.ids) + self.more
         return found if self.is_told and (is_whole or found) else None
 
 
 def _counts(answer: Answer, groups: list[Finding]) -> list[int | None]:
-    """How many are on call for each group."""
+    """Return the number of people on call for each group."""
     entries = listed(answer)
     if entries is None:
         return [None] * len(groups)
@@ -197,7 +197,7 @@ def _names(group: Any) -> list[str]:
 
 
 def _is_whole(answer: Answer, count: int) -> bool:
-    """Whether a page has all that there is."""
+    """Return True if a page has all that there is."""
     page = Fields(json_object(answer.body))
     total = page.first("total")
     return nested(page.first("links"), "next") is None and (not isinstance(total, int) or total <= count)

@@ -1,4 +1,4 @@
-"""How xMatters is shown who is calling: by a header, or not at all where the URL says it.
+"""Authorization headers for xMatters: Basic, API key and OAuth; none where the URL is the credential.
 
 Facts: docs/vendors.md, "Credentials".
 """
@@ -20,7 +20,7 @@ TOKEN_MARGIN_SECONDS = 30.0
 
 
 class Login(NamedTuple):
-    """Who calls which host: any URL of it."""
+    """Credentials, and any URL of the host that they are for."""
 
     auth: Auth
     url: str

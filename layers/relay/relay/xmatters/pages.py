@@ -21,7 +21,7 @@ _DONE = frozenset({404, 409})
 
 
 class Page(NamedTuple):
-    """What xMatters made of a signal: its UUID, the number that people see, and whether it is active still."""
+    """Page of a signal: its UUID, the number that people see, and if it is active still."""
 
     id: str
     number: str

@@ -56,6 +56,6 @@ class RestApi:
 
 
 def listed(answer: Answer) -> list[Any] | None:
-    """What an answer lists; None where it is of another kind, or half of one: that does not say that there is none."""
+    """Return the items of an answer; None if it is of another kind, or cut off: then nothing is known."""
     found = json_object(answer.body).get("data")
     return found if isinstance(found, list) else None

@@ -16,7 +16,7 @@ from relay.xmatters.logins import Login, Logins
 
 
 class Signal(NamedTuple):
-    """What is sent to a trigger.
+    """Request to a trigger.
 
     `may_repeat` says that an earlier try may have rung already; `alone` that nobody but its recipients is to hear of
     it, whomever the trigger's URL names.
@@ -102,7 +102,7 @@ def _headers(signal: Signal) -> dict[str, str]:
 
 
 def _acceptance(answer: Answer) -> tuple[bool, str | None]:
-    """Whether the signal was accepted, and its request id.
+    """Return if the signal was accepted, and its request id.
 
     202 is the trigger's acceptance, whatever comes of its body. The older form route answers 200 with an id; any other
     2xx, say a log-in page, is no acceptance.
