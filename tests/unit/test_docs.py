@@ -117,3 +117,18 @@ def test_the_v2_sample_has_what_the_template_has() -> None:
     event = json.loads((ROOT / "events/bigpanda_5_webhook_v2.json").read_text())
     template = json.loads((ROOT / "docs/bigpanda-webhook-v2.json").read_text())
     assert json.loads(event["body"]).keys() == template.keys()
+
+
+def test_each_module_and_function_in_the_architecture_is_there() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    library = ROOT / "layers/relay/relay"
+    packages = {path.name for path in library.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    named = set(re.findall(rf"\b({'|'.join(sorted(packages))})\.([a-z_]+)", text))
+    assert len(named) > 20
+    assert [
+        f"{package}.{module}" for package, module in named if not (library / package / f"{module}.py").exists()
+    ] == []
+    functions = {name for name, each in TEMPLATE["Resources"].items() if each["Type"] == "AWS::Serverless::Function"}
+    assert [name for name in functions if name not in text] == []
+    rooms = {path.stem for path in library.glob("*.py")} - {"__init__"} | packages
+    assert [room for room in sorted(rooms) if f"`{room}`" not in text] == []
