@@ -238,11 +238,21 @@ class TestLedgerDown:
         assert len(relay.session.calls) == 1
 
     @pytest.mark.parametrize("number", [0, 1])
-    def test_at_the_pace_nobody_is_the_worse_for_it_and_it_is_counted(self, number: int) -> None:
+    def test_critical_that_cannot_ask_the_pace_is_sent_and_counted(self, number: int) -> None:
+        relay, table = meddled(policy={"max_per_minute_per_recipients": 9})
+        table.before["update_item", number] = table_down
+        assert relay.share().unguarded == "the pace could not be asked"
+        # The channel's own gate has its place back.
+        gate = relay.dynamodb.items.get("gate/noc", {})
+        numbers = {name: float(value["N"]) for name, value in gate.items() if "N" in value}
+        assert Gate.of(numbers).counted(relay.clock.now) == 0
+
+    @pytest.mark.parametrize("number", [0, 1])
+    def test_critical_that_cannot_ask_the_pace_either_is_noted_when_it_fails(self, number: int) -> None:
         relay, table = meddled(samples.refused(503), policy={"max_per_minute_per_recipients": 9})
         table.before["update_item", number] = table_down
         result = relay.share()
-        assert (result.attempts, result.unguarded, relay.entry().asked) == (3, "the pace could not be asked", 3)
+        assert (result.attempts, result.unguarded, relay.entry().asked) == (3, None, 3)
 
     def test_at_the_pace_what_is_not_critical_waits_on_the_queue(self) -> None:
         relay, table = meddled()
@@ -269,14 +279,50 @@ class TestLedgerDown:
         relay.retries.failure = QueueError("SQS refused the message: AccessDenied")
         assert relay.share(status="warning").outcome == Outcome.DELIVERED
 
-    def test_what_cannot_be_claimed_is_not_kept_and_sent_once_more(self) -> None:
+    def test_what_cannot_be_claimed_rings_once_more_and_says_so_if_the_outage_lasts(self) -> None:
         relay = room()
         relay.dynamodb.refuses_writes = True
         assert relay.share().outcome == Outcome.DELIVERED
-        assert [job.accepted for job in relay.retries.jobs()] == [True]
+        assert [job.accepted for job in relay.retries.jobs()] == [False, True]
         for _ in range(20):
             relay.wake(30)
-        assert len(relay.session.calls) == 1
+        assert [call.headers.get("X-Relay-May-Repeat") for call in relay.session.calls] == [None, "true"]
+
+    def test_dead_lettered_critical_is_owed_for_the_fallback_though_no_queue_kept_it_before(self) -> None:
+        relay = room(samples.accepted(), samples.refused(400))
+        relay.share(status="warning")
+        relay.retries.failure = QueueError("SQS refused the message: AccessDenied")
+        relay.share(changedOn=LATER)
+        relay.retries.failure = None
+        assert len(relay.dead_letters.messages) == 1
+        assert relay.entry().owed_since
+        for _ in range(12):
+            relay.sweep()
+        assert len(relay.sns.published) == 1
+
+    def test_attempt_without_the_ledger_that_may_have_rung_is_told_by_its_job(self) -> None:
+        relay = room(samples.refused(504), samples.refused(504), samples.accepted())
+        relay.dynamodb.failure = _down()
+        relay.share()
+        relay.dynamodb.failure = None
+        assert [job.may_have_rung for job in relay.retries.jobs()] == [True]
+        relay.drain()
+        assert relay.session.calls[-1].headers.get("X-Relay-May-Repeat") == "true"
+
+    def test_job_that_waited_for_the_ledger_may_be_sent_without_it_once_the_ledger_was_back(self) -> None:
+        relay = room(samples.refused(504), samples.refused(504), DOWN)
+        relay.dynamodb.failure = _down()
+        relay.share()
+        relay.share(changedOn=LATER)
+        assert [job.waits_for_ledger for job in relay.retries.jobs()] == [False, True]
+        relay.dynamodb.failure = None
+        relay.wake(40)
+        assert not any(job.waits_for_ledger for job in relay.retries.jobs())
+
+    def test_revived_job_has_its_time_with_the_ledger_again(self) -> None:
+        job = samples.job(ledger_down_since=LONG_AGO, waits_for_ledger=True, dead_lettered_at=LONG_AGO)
+        revived = job.revived(1_800_000_000.0)
+        assert (revived.ledger_down_since, revived.waits_for_ledger, revived.replays) == (None, False, 1)
 
     def test_job_that_is_sent_without_the_ledger_may_repeat(self) -> None:
         relay, table = meddled()

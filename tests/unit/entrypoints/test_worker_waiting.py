@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import requests
 
+from relay.channels.policy import MOST_AGE_SECONDS
 from relay.errors import QueueError, Reason
 from relay.incidents.share import parse_share
 from relay.jobs.envelope import Job, timestamp
@@ -316,16 +317,23 @@ class TestChannelUnreadable:
         assert (waiting(relay).reason, waiting(relay).not_before) == ("credentials", not_before)
         assert waiting(relay).rounds == 0
 
-    def test_but_not_for_ever(self) -> None:
+    def test_though_it_is_older_than_the_default_age(self) -> None:
+        # The channel's own age may be longer.
         relay = unreadable()
         relay.clock.now += MAX_AGE + 1
+        woken(relay)
+        assert (waiting(relay).reason, relay.dead_letters.messages) == ("internal", [])
+
+    def test_but_not_for_ever(self) -> None:
+        relay = unreadable()
+        relay.clock.now += MOST_AGE_SECONDS + 1
         assert woken(relay) == []
         assert [job.reason for job in relay.dead_letters.jobs()] == ["expired"]
         assert relay.retries.messages == []
 
     def test_if_no_queue_takes_it_then_it_is_offered_again(self) -> None:
         relay = unreadable()
-        relay.clock.now += MAX_AGE + 1
+        relay.clock.now += MOST_AGE_SECONDS + 1
         relay.dead_letters.failure = NO
         assert woken(relay) == []
         assert (waiting(relay).reason, relay.retries.delays()) == ("expired", [60])

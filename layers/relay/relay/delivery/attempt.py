@@ -28,8 +28,7 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
 
     `ticket` is the leave that the pace gave; it is given back if nothing is sent.
     """
-    if not ticket.is_unasked:
-        task = debts.keep(services, task)
+    task = debts.keep(services, task)
     lease = _lease(services, task, entry)
     try:
         claimed = services.ledger.write(task.name, entry, _claim(services, task, entry, lease, send))
@@ -41,8 +40,8 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
     if claimed is None:
         _leave(services, ticket)
         return task, None
-    # If the pace can't be asked, the claim may fail, too. A job that was kept before would then be sent once more.
-    task = debts.keep(services, task.with_ledger())
+    if not ticket.is_unasked:
+        task = task.with_ledger()
     signal = signal_of(task, claimed, send.alone)
     sent = services.sender.send_signal(task, signal, services.deadline, tries=send.tries)
     until = services.clock()
@@ -54,7 +53,8 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
     # The circuit only serves: what it can't be told is not worth a word.
     with suppress(LedgerError):
         services.pace.report(task.rules, ticket, *failure)
-    return task, replace(result, unguarded="the pace could not be asked") if ticket.is_unasked else result
+    is_unpaced = ticket.is_unasked and result.outcome == Outcome.DELIVERED
+    return task, replace(result, unguarded="the pace could not be asked") if is_unpaced else result
 
 
 def _leave(services: Services, ticket: Ticket) -> None:
@@ -124,6 +124,8 @@ def _record_failure(services: Services, task: Task, claimed: Entry, lease: Lease
     def change(now: Entry) -> Entry:
         # The row comes first: attempts and reason are noted of a state that is kept.
         kept = now.waiting(task.state, row) if row else now
+        if row is None and result.queue and not task.state.precedes(now.kept):
+            kept = now.keeping(task.state)
         return kept.failed(
             lease,
             sent.attempts,

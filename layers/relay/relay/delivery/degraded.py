@@ -59,7 +59,8 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
             return entry.announcing(task.state, sent.request_id, sent_at, audience)
 
         return to_catch_up(services, task, task.delivered(sent), change, why)
-    result = debts.rest(services, debts.keep(services, task), task.failed(sent))
+    # Not kept before: its job has to say what came of this attempt.
+    result = debts.rest(services, task, task.failed(sent))
     return replace(result if result.queue else debts.dead_letter(services, task, result), unguarded=why)
 
 

@@ -115,7 +115,7 @@ class Task(NamedTuple):
 
     def with_ledger(self) -> "Task":
         """The task, now that the ledger took a change of its entry."""
-        return replace(self, job=replace(self.job, ledger_down_since=None)) if self.job.ledger_down_since else self
+        return replace(self, job=replace(self.job, ledger_down_since=None, waits_for_ledger=False))
 
     def result(self, outcome: Outcome) -> Result:
         """Return the result with that outcome."""

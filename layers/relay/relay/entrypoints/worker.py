@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel, removed
-from relay.channels.policy import Policy
+from relay.channels.policy import MOST_AGE_SECONDS, Policy
 from relay.deadline import Deadline
 from relay.delivery.debts import DEAD_LETTER_AGAIN_SECONDS
 from relay.delivery.delivery import Delivery
@@ -201,7 +201,8 @@ class Worker:
         result = _unsafe(job, error.reason, f"{type(error).__name__}: {error}")
         if HANDLING[error.reason].is_final:
             return self._given_up(job, result, Wait(Reason.CHANNEL_REMOVED, now), deadline)
-        hold = self._hold(job, Policy())
+        # The channel's own age may be longer than the default one.
+        hold = self._hold(job, Policy(max_age_seconds=MOST_AGE_SECONDS))
         if hold and HANDLING[hold.reason].is_final:
             return self._given_up(job, replace(result, reason=hold.reason), hold, deadline)
         if job.kind != "signal":

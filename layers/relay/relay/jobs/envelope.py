@@ -118,7 +118,7 @@ class Job(NamedTuple):
         """
         mark = seconds_of(self.dead_lettered_at) if self.dead_lettered_at else 0.0
         at = timestamp(max(now, mark + MILLISECOND))
-        return self._replace(revived_at=at, replays=self.replays + 1, rounds=0, not_before=None, spare=False)
+        return self.fresh()._replace(revived_at=at, replays=self.replays + 1, rounds=0)
 
     def fresh(self) -> Self:
         """Return the job without what is true of one message alone, or for a while."""

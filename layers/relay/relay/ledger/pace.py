@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from relay.deadline import Deadline
-from relay.errors import HANDLING, Reason
+from relay.errors import HANDLING, LedgerError, Reason
 from relay.ledger.entry import Slot, Wait
 from relay.ledger.table import Table
 
@@ -181,7 +181,11 @@ class Pace:
         taken: dict[str, int] = {}
         gates: list[Gate] = []
         for rule in rules:
-            entered = self._enter(rule, now, urgent=urgent, is_due=is_due, is_circuit=not taken)
+            try:
+                entered = self._enter(rule, now, urgent=urgent, is_due=is_due, is_circuit=not taken)
+            except LedgerError:
+                self.leave(Ticket(taken))
+                raise
             if isinstance(entered, Wait):
                 self.leave(Ticket(taken))
                 return entered

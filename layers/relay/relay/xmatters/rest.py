@@ -1,4 +1,4 @@
-"""xMatters' REST API, asked as whom a channel says; what is asked of it is in `relay.pages` and `relay.directory`.
+"""xMatters' REST API with a channel's credentials; `relay.xmatters.pages` and `relay.xmatters.directory` use it.
 
 Facts and what is not known of them: docs/vendors.md, "The REST API".
 """
