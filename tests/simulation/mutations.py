@@ -83,7 +83,7 @@ MUTATIONS = (
         "ledger.entry",
         "return entry._rung(lease, 0, lease.began) if lease.owner == owner else entry._doubting(lease.state)",
         "return entry",
-        seed=75,
+        seed=285,
     ),
     Mutation(
         "what may have rung is forgotten",
@@ -271,7 +271,7 @@ MUTATIONS = (
         "delivery.followup",
         "return bool(newer.pages) and not newer.is_over",
         "return not newer.is_over",
-        seed=30,
+        seed=62,
     ),
     Mutation(
         "nobody follows what the worker sent",
@@ -403,7 +403,7 @@ MUTATIONS = (
         "entrypoints.worker",
         "> policy.max_age_seconds:",
         "> policy.max_age_seconds * 1000:",
-        seed=2,
+        seed=3,
     ),
     Mutation(
         "what xMatters refuses is thrown away",
@@ -424,7 +424,7 @@ MUTATIONS = (
         "delivery.replay",
         "taken = [item for item, problem in zip(batch, problems, strict=True) if problem is None]",
         "taken = list(batch)",
-        seed=2415,
+        seed=2640,
     ),
     Mutation(
         "the fallback is told of each at once",
@@ -545,7 +545,7 @@ MUTATIONS = (
         "entrypoints.worker",
         "> policy.max_age_seconds:",
         "> 2 * policy.max_age_seconds:",
-        seed=2,
+        seed=3,
     ),
     # ---- Recipients ------------------------------------------------------------------------------------------
     Mutation(
@@ -588,7 +588,7 @@ MUTATIONS = (
         "ledger.entry",
         "if came < max([announced.came, *(each.at for each in self.raised)]):",
         "if came < 0:",
-        seed=853,
+        seed=2092,
     ),
     Mutation(
         "what got worse rings the acknowledger alone",
@@ -744,7 +744,7 @@ MUTATIONS = (
     Mutation(
         "a job sleeps beyond its age",
         "delivery.task",
-        "return min(until, max(self.expires_at + PAST_AGE_SECONDS, now))",
+        "return min(until, max(self.expires_at + PAST_AGE_SECONDS, now + SOON_SECONDS))",
         "return until",
         seed=3,
     ),

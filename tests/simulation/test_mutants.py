@@ -9,12 +9,14 @@ from tests.simulation.mutations import Mutation
 
 NOTHING_IS_SENT = Mutation(
     "the worker sends nothing",
-    "worker",
+    "entrypoints.worker",
     "hold = self._hold(job, channel.policy)",
     "hold = Wait(Reason.PACED, self.clock() + 600)",
     seed=1,
 )
-HARMLESS = Mutation("a number with one more digit", "worker", "JOB_SECONDS = 15.0", "JOB_SECONDS = 15.00", seed=1)
+HARMLESS = Mutation(
+    "a number with one more digit", "entrypoints.worker", "JOB_SECONDS = 15.0", "JOB_SECONDS = 15.00", seed=1
+)
 
 
 def test_recorded_seed_finds_the_fault_and_later_mutations_run_without_it() -> None:
@@ -25,6 +27,6 @@ def test_recorded_seed_finds_the_fault_and_later_mutations_run_without_it() -> N
 
 
 def test_mutation_of_text_that_is_not_there_is_refused() -> None:
-    stale = Mutation("stale", "worker", "this text is not there", "")
+    stale = Mutation("stale", "entrypoints.worker", "this text is not there", "")
     with pytest.raises(ValueError, match=r"worker\.py holds 0 times"):
         seeds_that_find([stale], 0)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MAX_AHEAD_SECONDS = 5.0
 # What is too old is given up so soon after its age's end: not a moment too early, whatever the clocks say.
 PAST_AGE_SECONDS = 1.0
+# A state that is too old already is given up so soon.
+SOON_SECONDS = 5.0
 
 
 class Task(NamedTuple):
@@ -98,7 +100,7 @@ class Task(NamedTuple):
 
     def wake_at(self, until: float, now: float) -> float:
         """Return the end of a wait (epoch seconds), cut short for a state that gets too old: it is given up in time."""
-        return min(until, max(self.expires_at + PAST_AGE_SECONDS, now))
+        return min(until, max(self.expires_at + PAST_AGE_SECONDS, now + SOON_SECONDS))
 
     @property
     def is_given_up(self) -> bool:
