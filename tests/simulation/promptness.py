@@ -35,6 +35,8 @@ HIDDEN_SECONDS = 185.0
 PASSES_SECONDS = 1.0
 # What a sender does before it posts and after it; a message that wakes a worker at once.
 AROUND_SECONDS, WAKES_SECONDS = 1.0, 5.0
+# A lease, and what a queue rounds.
+LEASE_SECONDS = 18.0
 # A function uses a secret for a minute, and reads it again for a refused key unless it did so within ten seconds. A job
 # whose key was refused comes back after five minutes.
 REMEMBERED_SECONDS, READ_AGAIN_SECONDS, REFUSED_SECONDS, QUICK_SECONDS = 62.0, 11.0, 300.0, 1.0
@@ -166,6 +168,11 @@ class Promptness:
             for post in self.phones.posts
             if post.incident == state.incident and post.began < answered and (post.ended or math.inf) > came
         ]
+
+    def _wakes(self, post: Post) -> float:
+        """Return when a share that met this signal is tried at the latest."""
+        ended = post.ended or math.inf
+        return ended + WAKES_SECONDS if post.is_accepted else max(ended, post.began + LEASE_SECONDS)
 
     def _distance(self, channel: str, change: str, times: Sequence[float]) -> float:
         """The moment from which on the distance to the incident's own signals is kept."""
@@ -325,11 +332,14 @@ class Promptness:
             if channel == NOC and self.renewed_at is not None:
                 continue
             first = min((post.began for post in self._posts(debt.state)), default=debt.ends)
+            # What met a lease is woken when its holder is done, or wakes when the lease is over.
+            woken = max((self._wakes(post) for post in self._met(debt.state)), default=0.0)
+            allowed_at = max(debt.allowed_at, woken)
             # A debt that is too old waits no more.
             first = min(first, debt.begins + self.policies[channel]["max_age_seconds"] - PASSES_SECONDS)
             for post in self.phones.posts:
                 is_other = post.channel == channel and post.incident != debt.state.incident and not post.is_critical
-                if is_other and debt.allowed_at + PASSES_SECONDS < post.began < min(first, debt.ends) - PASSES_SECONDS:
+                if is_other and allowed_at + PASSES_SECONDS < post.began < min(first, debt.ends) - PASSES_SECONDS:
                     yield f"priority: {post.incident} share {post.share} was sent while {debt.state} waited"
 
     def _posts(self, state: SharedState) -> Iterator[Post]:

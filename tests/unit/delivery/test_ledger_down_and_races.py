@@ -85,6 +85,20 @@ class TestAnotherSender:
         relay.wake(1)
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
 
+    def test_share_that_is_woken_and_finds_the_channel_full_comes_back_at_its_moment(self) -> None:
+        def meets(_: Call) -> Answer:
+            relay.share(changedOn=LATER)
+            return samples.accepted()
+
+        relay = room(meets, samples.accepted(), policy={"max_per_minute": 1})
+        relay.share(status="warning")
+        relay.retries.messages = relay.retries.messages[2:]
+        relay.wake(1)
+        [job] = relay.retries.jobs()
+        assert (job.spare, job.reason) == (True, "paced")
+        relay.wake(relay.retries.delays()[0])
+        assert (len(relay.session.calls), relay.retries.messages) == (2, [])
+
     def test_a_sender_that_failed_wakes_nobody(self) -> None:
         def meets(_: Call) -> Answer:
             relay.share(changedOn=LATER, status="warning")

@@ -243,7 +243,8 @@ class Worker:
         """Let the job wait if it is still owed; return True when its old message may go."""
         if result.unguarded and result.queue == "retry":
             self._notify_without_ledger(job, result, deadline)
-        if result.queue != "retry" or job.spare:
+        # A spare job keeps its moment in the line; for any other wait the state's own message comes.
+        if result.queue != "retry" or (job.spare and result.reason != Reason.PACED):
             return True
         again = self._again(job, result)
         return self.keeper.keep(again, deadline, until=seconds_of(again.not_before or again.received_at))
