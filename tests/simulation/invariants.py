@@ -124,8 +124,6 @@ class Invariants:
 
     def called_back(self, said: Said, status: int) -> None:
         """A callback was answered."""
-        if said.response == "Acknowledge":
-            self.acknowledged.append((self.world.now, said.incident))
         if status == 200:
             self.taken.add(f"answer-{said.number}")
         elif status != 503:

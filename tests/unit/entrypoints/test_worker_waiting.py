@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import requests
 
-from relay.channels.policy import MOST_AGE_SECONDS
+from relay.channels.schema import MOST_AGE_SECONDS
 from relay.errors import QueueError, Reason
 from relay.incidents.share import parse_share
 from relay.jobs.envelope import Job, timestamp

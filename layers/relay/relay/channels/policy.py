@@ -9,9 +9,6 @@ if TYPE_CHECKING:
     from relay.channels.routes import Route
     from relay.incidents.own_body import BodyRule
 
-# No channel's signals may be older than this.
-MOST_AGE_SECONDS = 1_209_600.0
-
 
 class Policy(NamedTuple):
     """The settings of a channel that decide what rings, when, and whom. Numbers are in seconds or signals a minute.

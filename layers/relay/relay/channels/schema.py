@@ -3,6 +3,8 @@
 from typing import Any
 
 CHANNEL_NAME = r"^[a-z0-9][a-z0-9_-]{0,47}\Z"
+# No channel's signals may be older than this: the longest that SQS keeps a message.
+MOST_AGE_SECONDS = 1_209_600
 
 URL_PATTERN = r"^https?://[^\s]+\Z"
 
@@ -108,7 +110,7 @@ CHANNEL = _object(
         min_seconds_between_signals=_number(0, 86_400),
         max_per_minute=_count(1, 1_000),
         max_per_minute_per_recipients=_count(1, 1_000),
-        max_age_seconds=_number(60, 1_209_600),
+        max_age_seconds=_number(60, MOST_AGE_SECONDS),
         fallback_after_seconds=_number(0, 86_400),
     ),
 )

@@ -50,7 +50,7 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
     else:
         result = _record_failure(services, task, claimed, lease, sent, until)
     failure = (sent.failure.reason, sent.failure.retry_after) if sent.failure else (None, None)
-    # The circuit only serves: what it can't be told is not worth a word.
+    # A report that fails loses nothing: the next failure is reported, too.
     with suppress(LedgerError):
         services.pace.report(task.rules, ticket, *failure)
     is_unpaced = ticket.is_unasked and result.outcome == Outcome.DELIVERED

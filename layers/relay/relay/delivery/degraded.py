@@ -47,7 +47,7 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
             return replace(task.waiting(replace(waiting, until=until), "retry"), unguarded=why)
     tries = MAX_TRIES if task.is_live else 1
     signal = signal_of(task, Entry(), None)
-    # Whoever had the job before may have sent it, and could not say so.
+    # Another function may have sent the job's signal before, and could not record that.
     signal = replace(signal, may_repeat=signal.may_repeat or not task.is_live)
     sent = services.sender.send_signal(task, signal, services.deadline, tries=tries)
     if sent.rings:

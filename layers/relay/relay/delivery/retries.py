@@ -1,4 +1,4 @@
-"""The tries of one signal within the time that somebody waits for it."""
+"""Sender of one signal with in-request retries, bounded by the caller's deadline."""
 
 from collections.abc import Callable
 from copy import replace

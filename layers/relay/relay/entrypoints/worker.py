@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel, removed
-from relay.channels.policy import MOST_AGE_SECONDS, Policy
+from relay.channels.policy import Policy
+from relay.channels.schema import MOST_AGE_SECONDS
 from relay.deadline import Deadline
 from relay.delivery.debts import DEAD_LETTER_AGAIN_SECONDS
 from relay.delivery.delivery import Delivery
