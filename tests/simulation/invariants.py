@@ -424,8 +424,8 @@ class Invariants:
         for ring in rings:
             state = self.states[ring.incident, ring.share]
             is_news = changed(told, state) in self.wanted(incident) or self._is_bad_again(told, state, ring.at)
-            is_bad = state.is_open and state.status == "critical"
-            needless += not is_news and not (is_bad and self._is_woken(incident, before, ring.at))
+            # A newer state may take the place of the critical that the snooze's end was told for.
+            needless += not is_news and not (state.is_open and self._is_woken(incident, before, ring.at))
             told, before = state, ring.at
         doubts = self.doubts[incident] + self.phones.doubts[incident]
         # Those that no queue takes wait for a sender that died, then all of them are sent.

@@ -154,8 +154,9 @@ class Promptness:
             before = [ring for ring in rings if ring.began < ends]
             if before and before[-1].share not in by_number:
                 continue
-            change = changed(by_number[before[-1].share] if before else None, state)
-            if change not in wants:
+            told = by_number[before[-1].share] if before else None
+            change = _news(told, states[: place + 1], wants)
+            if change is None:
                 continue
             allowed_at = self._distance(state.channel, change, [ring.at for ring in before])
             yield Debt(state, comes, begins, ends, max(begins, allowed_at))
@@ -350,6 +351,19 @@ class Promptness:
 
     def _has(self, channel: str, fault: str) -> bool:
         return any(spell.fault == fault for spell in self._spells(_trigger(channel)))
+
+
+def _news(told: SharedState | None, states: Sequence[SharedState], wants: Collection[str]) -> str | None:
+    """What people learn from the last of an incident's states, in their order; None if nothing that they want.
+
+    What got better, untold, and then as bad again is news, too.
+    """
+    *earlier, now = states
+    since = earlier[earlier.index(told) + 1 :] if told in earlier else []
+    better = (other for other in since if changed(told, other) in {"eased", "resolved"} - set(wants))
+    changes = [changed(told, now), *(changed(other, now) for other in better)]
+    is_bad_again = [change for change in changes[1:] if change in {"worsened", "reopened"}]
+    return next((change for change in (changes[0], *is_bad_again) if change in wants), None)
 
 
 def _is_clear(states: Sequence[SharedState]) -> bool:

@@ -8,11 +8,14 @@ from random import Random
 from typing import Any
 
 from tests.simulation.weather import FAULTS, Spell
+from tests.simulation.world import BEGINS_AT
 
 STORM_SECONDS = 700.0
 # A clock that is wrong by so much: nobody believes it.
 AHEAD_SECONDS = (20, 90, 7200)
 BELIEVED_SECONDS = 5
+# A stamp that is nearly so far ahead is believed by one function and not by another: no story has one.
+UNCLEAR_SECONDS = 4.0
 # Only its arrival orders a share of such a clock among the others, and no two functions' clocks are the same.
 APART_SECONDS = 2.0
 RANKS = {"ok": 0, "unknown": 1, "warning": 2, "critical": 3}
@@ -64,7 +67,7 @@ class SharedState:
     @property
     def version(self) -> tuple[int, int] | None:
         """What BigPanda's time stamps say of its place."""
-        ahead = 1_800_000_000 + self.at + BELIEVED_SECONDS
+        ahead = BEGINS_AT + self.at + BELIEVED_SECONDS
         stamps = [stamp for stamp in (self.changed_on, self.updated_on) if stamp is not None]
         if any(stamp > ahead for stamp in stamps):
             return None
@@ -105,7 +108,7 @@ class SharedState:
             "active": self.is_open,
             "status": (self.status or "").capitalize() or None,
             "shared": True,
-            "end": None if self.is_open else 1_800_000_000 + int(self.at),
+            "end": None if self.is_open else BEGINS_AT + int(self.at),
             "snooze": {"snoozed": is_snoozed},
             "alerts": [{"alert_id": alert, "status": self.status or "unknown"} for alert in sorted(self.alerts)],
             **stamps,
@@ -285,7 +288,7 @@ def _with_haste(random: Random, story: Story) -> Story:
     posts = list(story.posts)
     for number in range(3):
         at = random.uniform(0, 300)
-        stamp = int(1_800_000_000 + at)
+        stamp = int(BEGINS_AT + at)
         changes = [("warning", True), random.choice([("critical", True), ("ok", False)])]
         for place, (status, is_open) in enumerate(changes):
             moment = at + place * random.uniform(0.05, 0.3)
@@ -405,7 +408,7 @@ def _rush(random: Random, channel: str, incidents: int) -> Iterator[Post]:
                 at += 2 + random.expovariate(1 / 40)
                 is_open = random.random() < 0.75
                 status = random.choice(["critical", "warning", "unknown"]) if is_open else "ok"
-            stamp = int(1_800_000_000 + at)
+            stamp = int(BEGINS_AT + at)
             state = SharedState(f"i{number}", place, at, is_open, status, frozenset({"a0"}), stamp, stamp)
             yield Post(at, state.elsewhere(channel))
 
@@ -455,6 +458,8 @@ def _states(random: Random, incident: str) -> list[SharedState]:
             updated = _stamp(stamps, states[0].at if states else at)
         if changed and random.random() < 0.05 and (not states or at - states[-1].at > APART_SECONDS):
             changed += random.choice(AHEAD_SECONDS)
+            if abs(changed - BEGINS_AT - at - BELIEVED_SECONDS) < UNCLEAR_SECONDS:
+                changed += AHEAD_SECONDS[0]
         said = None if is_open and random.random() < 0.03 else status
         states.append(SharedState(incident, number, at, is_open, said, frozenset(alerts), changed, updated, is_comment))
     return states
@@ -474,9 +479,9 @@ def _pair_twins(states: list[SharedState]) -> None:
 def _stamp(kind: str, at: float) -> int | None:
     match kind:
         case "seconds" | "lagging":
-            return int(1_800_000_000 + at)
+            return int(BEGINS_AT + at)
         case "coarse":
-            return int(1_800_000_000 + at // 60 * 60)
+            return int(BEGINS_AT + at // 60 * 60)
         case _:
             return None
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from tests.simulation.simulation import Simulation, silence
 from tests.simulation.story import Post, SharedState, Story
+from tests.simulation.world import BEGINS_AT
 
 PLAIN: dict[str, Any] = {
     "preset": "parity",
@@ -17,7 +18,7 @@ PLAIN: dict[str, Any] = {
 
 def state(number: int, at: float, status: str) -> SharedState:
     """Share `number` of incident i0, stamped with the second at which it happened."""
-    stamp = 1_800_000_000 + int(at)
+    stamp = BEGINS_AT + int(at)
     return SharedState("i0", number, at, status != "ok", status, frozenset({"a0"}), stamp, stamp)
 
 

@@ -16,6 +16,9 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from relay.deadline import Deadline
 
+# The time, in epoch seconds, at which a simulated world begins.
+BEGINS_AT = 1_800_000_000
+
 
 class Crash(BaseException):
     """A process dies: no `except Exception` of its own may hold it up."""
@@ -57,7 +60,7 @@ class World:
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
-        self.now = 1_800_000_000.0
+        self.now = float(BEGINS_AT)
         self.began = self.now
         self.log: list[str] = []
         self._next: list[tuple[float, int, Callable[[], object]]] = []
