@@ -122,7 +122,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a wrong clock is believed",
-        "delivery.task",
+        "incidents.share",
         "return None if version and version[0] > came + MAX_AHEAD_SECONDS else version",
         "return version",
         seed=1,

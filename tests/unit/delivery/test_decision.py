@@ -182,9 +182,9 @@ class TestWithoutTimeStamps:
         assert share(entry, unstamped(9, status="warning")) == Standing.UNCHANGED
 
     def test_among_states_with_and_without_them_what_was_announced_counts_by_itself(self) -> None:
-        entry = announced(state(0, version=100)).keeping(unstamped(5, status="ok"))
-        assert share(entry, state(7, version=50)) == Standing.SUPERSEDED
-        assert job(entry, state(7, version=50)) == Standing.SUPERSEDED
+        entry = announced(state(100)).keeping(unstamped(105, status="ok"))
+        assert share(entry, state(107, version=50)) == Standing.SUPERSEDED
+        assert job(entry, state(107, version=50)) == Standing.SUPERSEDED
 
     def test_an_older_job_is_superseded_by_what_came_later(self) -> None:
         assert job(Entry().keeping(unstamped(5, status="warning")), unstamped(0)) == Standing.SUPERSEDED

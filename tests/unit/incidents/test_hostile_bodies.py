@@ -259,6 +259,12 @@ def test_an_environment_that_is_no_id_does_not_cost_the_incident_its_entry(lengt
     assert len(relay.entry().environment_id) == (length if length <= MAX_ID_LENGTH else 0)
 
 
+@pytest.mark.parametrize("name", ["..", ".", "a/b", "a?b", "a b", "a%2fb", "-x", "ä", ["env-1"], 5])
+def test_an_environment_that_would_change_a_path_is_none(name: object) -> None:
+    document = {"id": "i1", "metadata": {"environment_id": name}, "environment_id": "env-2"}
+    assert parse_share(json.dumps(document).encode()).environment_id == "env-2"
+
+
 PERSON = JSON | members("target", "targetName", "name", "firstName", "lastName", "email")
 NAMES = st.sampled_from(["incident_id", "BigPanda ID", "bigpanda_incident_id#en", "environment_id", "x"])
 PROPERTIES = JSON | st.dictionaries(NAMES, JSON) | st.lists(st.dictionaries(NAMES, JSON) | JSON, max_size=3)

@@ -146,9 +146,14 @@ class TestPresets:
 class TestState:
     def test_it_says_what_a_share_says_and_when_it_came(self) -> None:
         share = samples.share(status="warning", alerts=TWO)
-        made = State.of(share, 12.5)
-        assert (made.version, made.digest, made.came) == (share.version, share.digest, 12.5)
+        made = State.of(share, NOW + 12.5)
+        assert (made.version, made.digest, made.came) == (share.version, share.digest, NOW + 12.5)
         assert (made.is_open, made.rank, len(made.alerts)) == (True, 2, 2)
+
+    def test_of_a_stamp_ahead_of_its_arrival_it_says_nothing(self) -> None:
+        share = samples.share(changedOn=NOW + 20)
+        assert State.of(share, NOW + 15).version == (NOW + 20, NOW + 20)
+        assert State.of(share, NOW + 14.9).version is None
 
     def test_statuses_have_the_order_of_bigpandas_own_worst(self) -> None:
         ranks = [state(status=status).rank for status in ("ok", "unknown", "warning", "critical")]
@@ -198,15 +203,15 @@ class TestOrder:
         assert not newer.precedes(older)
 
     def test_a_reopen_with_an_older_change_and_a_newer_update_is_newer(self) -> None:
-        closed = over(0, changedOn=NOW + 100, updatedOn=NOW + 100)
-        reopened = state(1, changedOn=NOW + 50, updatedOn=NOW + 160)
+        closed = over(160, changedOn=NOW + 100, updatedOn=NOW + 100)
+        reopened = state(161, changedOn=NOW + 50, updatedOn=NOW + 160)
         assert closed.precedes(reopened)
         assert not reopened.precedes(closed)
         assert compare(closed, reopened).transition == Transition.REOPENED
 
     def test_of_equal_updates_the_later_change_is_newer(self) -> None:
-        older = state(5, changedOn=NOW + 50, updatedOn=NOW + 160)
-        newer = state(0, changedOn=NOW + 100, updatedOn=NOW + 160)
+        older = state(165, changedOn=NOW + 50, updatedOn=NOW + 160)
+        newer = state(160, changedOn=NOW + 100, updatedOn=NOW + 160)
         assert older.precedes(newer)
         assert not newer.precedes(older)
 

@@ -13,7 +13,6 @@ from relay.delivery.retries import signal_of
 from relay.delivery.services import Services
 from relay.delivery.task import Task
 from relay.errors import AMBIGUOUS_REST_SECONDS, LedgerError
-from relay.incidents.json_fields import MAX_ID_LENGTH
 from relay.jobs.envelope import Job, UnreadableMessage
 from relay.jobs.outcome import Outcome, Result, Sent
 from relay.ledger.entry import LEASE_SECONDS, Audience, Entry, Lease
@@ -69,7 +68,7 @@ def _lease(services: Services, task: Task, entry: Entry) -> Lease:
 
 def _claim(services: Services, task: Task, entry: Entry, lease: Lease, send: Send) -> Entry:
     after = entry.claimed(lease, send.tries, queued=task.is_queued)
-    after = replace(after, environment_id=_environment(task) or after.environment_id)
+    after = replace(after, environment_id=task.environment_id or after.environment_id)
     if entry.row and task.is_queued and debts.is_stored(services, task, entry):
         # An older state is owed already. From now on this one is, if its sender dies.
         row = debts.row_of(task, lease.until, services.clock())
@@ -146,9 +145,3 @@ def _record_failure(services: Services, task: Task, claimed: Entry, lease: Lease
     if row and is_recorded:
         return replace(result, outcome=Outcome.QUEUED, queue="ledger", last_copy=None)
     return debts.dead_letter(services, task, result)
-
-
-def _environment(task: Task) -> str | None:
-    """Return where BigPanda has the incident; what is no id must not make its entry too large for the ledger."""
-    name = task.environment_id
-    return name if name and len(name) <= MAX_ID_LENGTH else None

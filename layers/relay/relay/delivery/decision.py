@@ -69,7 +69,7 @@ def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Action]:
     task, standing = _judged(task, entry)
     if standing != Standing.OWED:
         return task, _settled(task, entry, standing)
-    if task.is_to_revive(entry):
+    if _is_to_revive(task, entry):
         revived_at = seconds_of(task.job.revived_at or task.job.received_at)
         return task, Revive(entry.reviving(task.state, revived_at))
     if task.hold and task.is_given_up:
@@ -92,7 +92,7 @@ def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:
         version=state.version,
         digest=state.digest,
         attempts=max(task.job.attempts, entry.asked if state.is_same(entry.kept) else 0),
-        received_at=timestamp(state.came),
+        received_at=task.job.received_at if state is task.state else timestamp(state.came),
     )
     is_first = task.is_first or entry.sequence == 0
     task = replace(task, state=state, change=judgement.change, job=job, is_first=is_first)
@@ -114,10 +114,16 @@ def _after(task: Task, entry: Entry) -> State:
     return state.dated_by(kept)
 
 
+def _is_to_revive(task: Task, entry: Entry) -> bool:
+    """True if the job came back from the dead-letter queue, and the entry does not know it yet."""
+    job = task.job
+    return job.revived_at is not None and job.is_revived and job.mark is not None and job.mark > entry.revived_at
+
+
 def _revived_by(task: Task, entry: Entry) -> Task:
     """Return the task of a state that another message revived already: its age counts from that revival."""
     at = entry.revived_at
-    if not at or not task.state.is_of_same_share(entry.kept) or task.is_to_revive(entry):
+    if not at or not task.state.is_of_same_share(entry.kept) or _is_to_revive(task, entry):
         return task
     revived = replace(task, job=replace(task.job, revived_at=timestamp(at)))
     hold = task.hold
@@ -170,9 +176,11 @@ def _who_hears_alone(task: Task, entry: Entry) -> str | None:
     Not even against a state that people may have been told of, for all that is known.
     """
     change = task.change
-    changes = [change, *(compare(told, task.state) for told in entry.last_told())] if change else []
-    is_calm = changes and all(each.transition not in _RINGS_ALL for each in changes)
-    return (entry.acknowledged_by or None) if is_calm and task.channel.is_quiet else None
+    if change is None or not entry.acknowledged_by or not task.channel.is_quiet:
+        return None
+    changes = [change, *(compare(told, task.state) for told in entry.last_told())]
+    is_calm = all(each.transition not in _RINGS_ALL for each in changes)
+    return entry.acknowledged_by if is_calm else None
 
 
 def judge_share(
@@ -182,7 +190,7 @@ def judge_share(
 
     A duplicate or a superseded share is safe: the ledger keeps only what is announced, on a queue, or changes nothing.
     """
-    if state.is_same(entry.kept) or (is_stamped and _came_before(entry, state)):
+    if (is_stamped and _came_before(entry, state)) or state.is_same(entry.kept):
         return Judgement(Standing.DUPLICATE)
     if state.precedes(entry.announced) or state.precedes(entry.kept):
         return Judgement(Standing.SUPERSEDED)

@@ -7,18 +7,16 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from relay.channels.channel import Channel
 from relay.errors import HANDLING, Reason
-from relay.incidents.share import Share, Version
+from relay.incidents.share import Share
 from relay.incidents.transition import Change, State, is_open
 from relay.jobs.envelope import Job, seconds_of, timestamp
 from relay.jobs.outcome import Outcome, Result, Sent
-from relay.ledger.entry import Entry, Wait, key, named
+from relay.ledger.entry import Wait, key, named
 from relay.ledger.pace import Rule
 
 if TYPE_CHECKING:
     from relay.channels.routes import Route
 
-# BigPanda's clock and ours may differ by so much. A time stamp further ahead is of a clock that is wrong.
-MAX_AHEAD_SECONDS = 5.0
 # What is too old is given up so soon after its age's end: not a moment too early, whatever the clocks say.
 PAST_AGE_SECONDS = 1.0
 # A state that is too old already is given up so soon.
@@ -30,6 +28,7 @@ class Task(NamedTuple):
 
     Attributes:
         job: the job that carries the state.
+        name: the key of its entry in the ledger.
         state: the state, as the ledger compares it.
         channel: the channel.
         owner: name of the sender, which no other sender has.
@@ -44,6 +43,7 @@ class Task(NamedTuple):
     """
 
     job: Job
+    name: str
     state: State
     channel: Channel
     owner: str
@@ -59,10 +59,10 @@ class Task(NamedTuple):
     @classmethod
     def of_share(cls, channel: Channel, share: Share, job: Job, owner: str) -> Self:
         """Return the task of a share that BigPanda just sent; `job` is its new job."""
-        state = State.of(share, seconds_of(job.received_at))._replace(version=job.version)
         return cls(
             job,
-            state,
+            entry_of(job),
+            State.of(share, seconds_of(job.received_at)),
             channel,
             owner,
             is_live=True,
@@ -76,12 +76,8 @@ class Task(NamedTuple):
         state = State.of(share, seconds_of(job.received_at))
         state = state._replace(version=job.version, digest=job.digest or state.digest)
         state = state._replace(alerts=frozenset()) if job.found else state
-        return cls(job, state, channel, owner, is_queued=True, hold=hold, environment_id=share.environment_id)
-
-    @property
-    def name(self) -> str:
-        """The key of its entry in the ledger."""
-        return entry_of(self.job)
+        name, place = entry_of(job), share.environment_id
+        return cls(job, name, state, channel, owner, is_queued=True, hold=hold, environment_id=place)
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -106,10 +102,6 @@ class Task(NamedTuple):
     def is_given_up(self) -> bool:
         """True if it must not be signalled any more, but is dead-lettered if it is owed."""
         return self.hold is not None and HANDLING[self.hold.reason].is_final
-
-    def is_to_revive(self, entry: Entry) -> bool:
-        """True if the job came back from the dead-letter queue, and the entry does not know it yet."""
-        return self.job.mark is not None and self.job.is_revived and self.job.mark > entry.revived_at
 
     def without_ledger(self, now: float) -> "Task":
         """The task, now that the ledger failed; its job remembers since when."""
@@ -183,7 +175,7 @@ def new_job(
         delivery_id=delivery_id(channel.name, recipients, share),
         channel=channel.name,
         incident_id=share.incident_id,
-        version=trusted(share.version, came),
+        version=share.trusted_version(came),
         status=share.status,
         recipients=recipients,
         body=body,
@@ -203,15 +195,6 @@ def _route(channel: Channel, share: Share) -> "Route | None":
     from relay.channels.routes import chosen  # noqa: PLC0415
 
     return chosen(channel.policy.routes, share, is_open=is_open(share))
-
-
-def trusted(version: Version | None, came: float) -> Version | None:
-    """The time stamps of a share that came at `came`; None if they lie ahead of it: then only arrival orders the share.
-
-    A stamp that is an hour ahead would make every share of the next hour look overtaken. To take the arrival for the
-    stamp would hide a share that is stamped, in whole seconds, with the second of that arrival.
-    """
-    return None if version and version[0] > came + MAX_AHEAD_SECONDS else version
 
 
 def delivery_id(channel: str, recipients: tuple[str, ...], share: Share) -> str:

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from relay.errors import BadRequest
-from relay.incidents.json_fields import MAX_ID_LENGTH, Fields, nested, scalar
+from relay.incidents.json_fields import MAX_ID_LENGTH, Fields, environment_id, nested, scalar
 
 FLOW_VERSION = 1
 MAX_NAME = 200
@@ -117,12 +117,12 @@ def parse_callback(body: bytes) -> Callback:
         raise BadRequest("incident_id", "is missing; include the property of that name in callbacks")
     if len(incident_id) > MAX_ID_LENGTH:
         raise BadRequest("incident_id", f"is longer than {MAX_ID_LENGTH} characters")
-    environment_id = _first_text(properties, _ENVIRONMENT_NAMES) or _first_text(fields, _ENVIRONMENT_NAMES)
+    place = _first_text(properties, _ENVIRONMENT_NAMES) or _first_text(fields, _ENVIRONMENT_NAMES)
     person = fields.first("person", "recipient", "author", "respondedby")
     return Callback(
         kind=kind,
         incident_id=incident_id,
-        environment_id=environment_id if environment_id and len(environment_id) <= MAX_ID_LENGTH else None,
+        environment_id=environment_id(place),
         event_id=event_id,
         event_number=event_number,
         target=_target(person) or _name(fields.first("username")),

@@ -1,11 +1,14 @@
 """Reading JSON that others write: members by name in any spelling, and texts that are there or not. Pure code."""
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 # Longer than any id that BigPanda is known to have.
 MAX_ID_LENGTH = 512
+# Environments' ids stand in paths of BigPanda's API. Of those that are known, each is made of letters and digits.
+_ENVIRONMENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 
 
 class Fields(dict[str, Any]):
@@ -35,6 +38,16 @@ def scalar(value: Any) -> str | None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     return None
+
+
+def environment_id(value: Any) -> str | None:
+    """A text that can be the id of one of BigPanda's environments; None for anything else, such as "..".
+
+    Whoever has a webhook's token may write anything there, and the id becomes a part of a path.
+    """
+    if not isinstance(value, str) or len(value) > MAX_ID_LENGTH:
+        return None
+    return value if _ENVIRONMENT_ID.fullmatch(value) else None
 
 
 def _plain(name: str) -> str:

@@ -16,9 +16,11 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from relay.errors import BadRequest
-from relay.incidents.json_fields import MAX_ID_LENGTH, Fields, scalar
+from relay.incidents.json_fields import MAX_ID_LENGTH, Fields, environment_id, scalar
 
 MAX_WORD_LENGTH = 100
+# BigPanda's clock and ours may differ by so much. A time stamp further ahead is of a clock that is wrong.
+MAX_AHEAD_SECONDS = 5.0
 
 type Version = tuple[float, float]
 
@@ -58,6 +60,15 @@ class Share:
         stamps = [stamp for stamp in (self.changed_on, self.updated_on) if stamp is not None]
         return (max(stamps), self.changed_on or 0.0) if stamps else None
 
+    def trusted_version(self, came: float) -> Version | None:
+        """The version of a share that came at `came` (epoch seconds), None if it lies ahead: then arrival orders it.
+
+        A stamp that is an hour ahead would make every share of the next hour look overtaken. To take the arrival for
+        the stamp would hide a share that is stamped, in whole seconds, with the second of that arrival.
+        """
+        version = self.version
+        return None if version and version[0] > came + MAX_AHEAD_SECONDS else version
+
     @cached_property
     def digest(self) -> str:
         """A hash over all that makes a state this state, and over nothing that changes without meaning."""
@@ -95,7 +106,7 @@ def parse_share(body: bytes) -> Share:
         changed_on=_time(incident.get("changedon", incident.get("changedat"))),
         updated_on=_time(incident.get("updatedon", incident.get("updatedat"))),
         alerts=tuple(_alerts(incident.get("alerts"))),
-        environment_id=_text(metadata.get("environmentid")) or _text(outside.get("environmentid")),
+        environment_id=environment_id(metadata.get("environmentid")) or environment_id(outside.get("environmentid")),
         document=document,
     )
 

@@ -54,14 +54,14 @@ class State(NamedTuple):
 
     @classmethod
     def of(cls, share: Share, came: float) -> Self:
-        """The state that a share tells of.
+        """The state that a share tells of, which came at `came` (epoch seconds).
 
         Bodies may contradict themselves. What is called active, with a status that is not ok, is open: to take an open
         incident for closed would lose a page, the other way round rings once too often.
         """
         names = sorted({_name(alert.id) for alert in share.alerts})
         rank = _RANKS.get(share.status or "")
-        return cls(share.version, share.digest, came, is_open(share), rank, frozenset(names[:MAX_ALERTS]))
+        return cls(share.trusted_version(came), share.digest, came, is_open(share), rank, frozenset(names[:MAX_ALERTS]))
 
     def dated_by(self, other: "State") -> "State":
         """The state, which has no time stamps, with those of another that came before it."""

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 from relay.channels.channel import Channel
 from relay.deadline import Deadline
 from relay.errors import LedgerError
-from relay.incidents.json_fields import MAX_ID_LENGTH
 from relay.ledger.entry import legal
 from relay.ledger.table import Table, Text
 
@@ -56,7 +55,7 @@ class Sources:
     def note(self, channel: Channel, environment_id: str | None, recipients: Recipients, deadline: Deadline) -> None:
         """Remember where a share of a channel came from, if anybody will want to know, and the table takes it."""
         is_wanted = channel.bigpanda is not None and channel.bigpanda.reconcile
-        if not is_wanted or not environment_id or len(environment_id) > MAX_ID_LENGTH:
+        if not is_wanted or not environment_id:
             return
         source = Source(environment_id, _ordered(recipients))
         now = self.clock()

@@ -11,7 +11,6 @@ from typing import NamedTuple
 from relay.channels.cache import ChannelCache
 from relay.channels.channel import Access, Channel
 from relay.delivery.decision import Standing, is_known, judge_change
-from relay.delivery.task import trusted
 from relay.errors import LedgerError, UnknownChannel
 from relay.incidents.share import Share
 from relay.incidents.transition import State
@@ -268,7 +267,7 @@ def seen_at(share: Share, now: float) -> Seen:
 
     Its alerts are not compared: that the API gives them the ids that they have in webhooks is not documented.
     """
-    return Seen(share, replace(State.of(share, now), version=trusted(share.version, now), alerts=frozenset()))
+    return Seen(share, replace(State.of(share, now), alerts=frozenset()))
 
 
 def mark_of(state: State) -> str:
