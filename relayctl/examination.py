@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -16,11 +17,16 @@ from relay.reconcile.notes import Unannounced
 from relay.xmatters.directory import Directory
 from relayctl import recipients
 from relayctl.channel_store import ChannelStore
-from relayctl.checks import Check, failed, of_failure, ok, warning
+from relayctl.checks import Check, State, failed, of_failure, ok, warning
 from relayctl.refusal import refusal
 
 # For all that a channel's vendors are asked.
 SECONDS = 30.0
+MAX_SUGGESTED = 5
+_MAY_READ = "the key may read the channel's environments; whether it may write is not checked"
+_ANYBODY = (
+    "whoever has the webhook's token may ring anybody by ?recipients=: policy.allowed_recipients bounds it ([]: nobody)"
+)
 
 
 class _AnyHost(AllowedHosts):
@@ -30,12 +36,24 @@ class _AnyHost(AllowedHosts):
         """Allow it."""
 
 
+class Reconcile(NamedTuple):
+    """What the ledger's table knows of a channel's environments.
+
+    Attributes:
+        unannounced: How many incidents the reconcile runs reported.
+        suggested: Environments that shares named and the secret does not. Anybody with the token may have sent those.
+    """
+
+    unannounced: Unannounced = Unannounced()
+    suggested: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Examination:
     """Looks at channels.
 
-    `directory` and `outward` call the vendors; `deadlines` gives one of so many seconds; `unannounced` counts what
-    reconcile runs reported for a channel, and raises LedgerError.
+    `directory` and `outward` call the vendors; `deadlines` gives one of so many seconds; `reconcile` reads what
+    the table knows of a channel's environments, and raises LedgerError.
     """
 
     store: ChannelStore
@@ -43,7 +61,7 @@ class Examination:
     outward: Outward
     directory: Directory
     deadlines: Callable[[float], Deadline]
-    unannounced: Callable[[Channel], Unannounced]
+    reconcile: Callable[[Channel], Reconcile]
 
     def of(self, name: str) -> Iterator[Check]:
         """What there is to say of a channel, in the order of its path. What depends on what failed is left out."""
@@ -67,7 +85,7 @@ class Examination:
             yield warning("answers", "off: without xmatters.callback the relay does not hear what people answer")
 
     def _missed_shares(self, channel: Channel) -> Iterator[Check]:
-        """Say that reconcile is off; or what its runs reported, and whether `ring` would have been right."""
+        """Say that reconcile is off or idle; or what its runs reported, and whether `ring` would have been right."""
         what, access = "missed shares", channel.bigpanda
         if access is None:
             return
@@ -75,10 +93,19 @@ class Examination:
             yield warning(what, "off: bigpanda.reconcile is false, so a share that never comes is not missed")
             return
         try:
-            found = self.unannounced(channel)
+            found, suggested = self.reconcile(channel)
         except LedgerError as error:
             yield warning(what, f"not known, the ledger can't be read: {error}")
+            found, suggested = Unannounced(), ()
+        named = ", ".join(suggested[:MAX_SUGGESTED]) + (" and others" if len(suggested) > MAX_SUGGESTED else "")
+        if not access.environments:
+            hint = f"; shares came from {named}: add it, if it is yours" if suggested else ""
+            yield failed(what, f"idle: bigpanda.environments names no environment to look in{hint}")
             return
+        if suggested:
+            yield warning(what, f"shares came from {named}, too: add it to bigpanda.environments, if it is yours")
+        if access.reconcile == "ring" and misconfiguration.needs_url_recipients(channel):
+            yield warning(what, "reported, not rung: the secret names no recipients, so what never came rings nobody")
         if access.reconcile == "ring" or not found.found:
             return
         never = found.found - found.came
@@ -132,14 +159,18 @@ class Examination:
         what = "BigPanda API"
         if access is None:
             return warning(what, "off: without bigpanda.api_key nothing that people answer comes back")
-        if access.environment_id is None:
-            return warning(what, "not checked: there is no bigpanda.environment_id to read from")
-        path = f"/resources/v2.0/environments/{quote(access.environment_id, safe='')}/incidents?page_size=1"
+        if not access.environments:
+            return warning(what, "not checked: bigpanda.environments names no environment to read from")
+        others = (self._environment(what, access, each, deadline) for each in access.environments)
+        return next((each for each in others if each.state != State.OK), ok(what, _MAY_READ))
+
+    def _environment(self, what: str, access: Access, environment_id: str, deadline: Deadline) -> Check:
+        path = f"/resources/v2.0/environments/{quote(environment_id, safe='')}/incidents?page_size=1"
         headers = {"Authorization": f"Bearer {access.api_key}"}
         try:
             answer = self.outward.ask("GET", access.base_url + path, None, headers, deadline)
             if 200 <= answer.status < 300 and _is_page(answer):
-                return ok(what, "the key may read the environment; whether it may write is not checked")
+                return ok(what, _MAY_READ)
             if answer.status < 300 or (answer.status == 404 and "errors" not in json_object(answer.body)):
                 return warning(what, f"not known: HTTP {answer.status} with an answer that is not BigPanda's")
             reason = reason_for_status(answer.status)
@@ -149,11 +180,16 @@ class Examination:
 
 
 def _settings(channel: Channel) -> Iterator[Check]:
-    """Yield a failure for each setting with which an incident may notify nobody."""
+    """Yield a failure for each setting by which nobody may be notified, a warning for one by which anybody may."""
     problems = misconfiguration.problems(channel)
     yield from (failed("settings", str(each)) for each in problems)
     if misconfiguration.critical_may_notify_nobody(channel) and recipients.of_channel(channel):
         yield failed("critical incidents", "one that no route takes notifies nobody: xmatters.recipients names nobody")
+    allowed = channel.policy.allowed_recipients
+    if allowed is None:
+        yield warning("recipients in the URL", _ANYBODY)
+    elif not allowed and misconfiguration.needs_url_recipients(channel):
+        yield failed("recipients in the URL", "policy.allowed_recipients permits none, and the secret names none")
 
 
 def _urls(channel: Channel) -> dict[str, str]:

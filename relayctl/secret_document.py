@@ -15,7 +15,7 @@ MASK = "***"
 # What may be seen; all else in a channel is masked, so that a key that comes later is masked, too.
 _OPEN = re.compile(
     r"((inbound|xmatters\.callback)(\.previous)?\.(basic\.username|expires_at)"
-    r"|xmatters\.responses\.(acknowledge|escalate)|bigpanda\.(environment_id|assign|email_domain|comments|callbacks|reconcile(_query)?)"
+    r"|xmatters\.responses\.(acknowledge|escalate)|bigpanda\.(environment_id|environments|assign|email_domain|comments|callbacks|reconcile(_query)?)"
     r"|xmatters\.(rest\.)?auth\.(type|username|client_id)|xmatters\.(recipients(_in)?|any_trigger_path)"
     rf"|policy\.({'|'.join(CHANNEL['properties']['policy']['properties'])}|(priorities|properties)\.[^.]+))"
 )

@@ -16,7 +16,7 @@ from relay.reconcile.notes import (
 
 def access(base_url: str, api_key: str) -> Access:
     """A channel's access to BigPanda, as far as it names notes."""
-    return Access(base_url, api_key, None, assign=False, email_domain=None, comments=frozenset())
+    return Access(base_url, api_key, (), assign=False, email_domain=None, comments=frozenset())
 
 
 def group_note(table: Table, known: Access, environment_id: str) -> GroupNote:

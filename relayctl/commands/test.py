@@ -15,13 +15,13 @@ from relay.deadline import Deadline
 from relay.errors import InvalidChannel
 from relay.ledger.sources import Sources
 from relay.ledger.table import Table
-from relay.reconcile.notes import Unannounced, read_unannounced
+from relay.reconcile.notes import read_unannounced
 from relay.xmatters.directory import Directory
 from relayctl import checks, sample_share, terminal
 from relayctl.channel_store import ChannelStore
 from relayctl.checks import Check, State
 from relayctl.commands.channel import NAME
-from relayctl.examination import Examination
+from relayctl.examination import Examination, Reconcile
 from relayctl.sample_share import SampleShare
 from relayctl.stack import Stack, on_stack
 
@@ -71,15 +71,17 @@ def test(stack: Stack, name: str, ring: bool, yes: bool, as_json: bool) -> None:
 def examination(stack: Stack, store: ChannelStore) -> Examination:
     """What looks at the channels of a stack."""
     outward = stack.effects.outward(stack.allowed_hosts)
-    return Examination(store, stack.allowed_hosts, outward, Directory(outward), _deadline, partial(_unannounced, stack))
+    look = partial(_reconcile, stack)
+    return Examination(store, stack.allowed_hosts, outward, Directory(outward), _deadline, look)
 
 
-def _unannounced(stack: Stack, channel: Channel) -> Unannounced:
-    """Return how many incidents reconcile runs reported for the channel's environments. Raises LedgerError."""
+def _reconcile(stack: Stack, channel: Channel) -> Reconcile:
+    """Return what the table knows of a channel's environments. Raises LedgerError."""
     if channel.bigpanda is None or "LedgerTableName" not in stack.outputs:
-        return Unannounced()
+        return Reconcile()
     table = Table(stack.dynamodb, stack.output("LedgerTableName"), stack.effects.clock)
-    return read_unannounced(table, channel.bigpanda, Sources(table, stack.effects.clock).of(channel))
+    reported = read_unannounced(table, channel.bigpanda, channel.bigpanda.environments)
+    return Reconcile(reported, Sources(table, stack.effects.clock).suggested(channel))
 
 
 def _deadline(seconds: float) -> Deadline:

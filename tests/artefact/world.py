@@ -14,6 +14,7 @@ from moto.sqs.models import sqs_backends
 
 from sandbox import local
 from sandbox.cloud import REGION
+from sandbox.incidents import ENVIRONMENT
 from sandbox.server import Box, running
 from tests.artefact import templates
 from tests.artefact.builds import FUNCTIONS, ROOT, Build
@@ -163,6 +164,7 @@ def _make_channel(aws: Aws, function: Deployed, box: Box) -> None:
             "api_key": BIGPANDA_KEY,
             "assign": True,
             "email_domain": local.EMAIL_DOMAIN,
+            "environment_id": ENVIRONMENT,
             "reconcile": "ring",
         },
     }

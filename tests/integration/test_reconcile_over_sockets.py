@@ -208,7 +208,7 @@ class TestMissed:
         assert looks(live) == {}
         assert box.bigpanda.calls.all() == []
 
-    def test_where_shares_came_from_is_looked_at_for_whom_they_rang(self, box: Box, account: Aws) -> None:
+    def test_where_a_share_says_that_it_came_from_is_not_looked_at(self, box: Box, account: Aws) -> None:
         live = live_with(box, account)
         known = json.loads(account.secrets.get_secret_value(SecretId="relay/noc")["SecretString"])
         del known["bigpanda"]["environment_id"]
@@ -217,11 +217,9 @@ class TestMissed:
         body = json.dumps(json.loads(samples.body(id="i0")) | {"metadata": {"environment_id": ENVIRONMENT}}).encode()
         assert live.webhook.serve(samples.request(body, recipients=("Storage Team",))).status == 200
         has(box, incident(live))
-        assert looks(live) == {"compared": 1, "missed": 1}
-        kept(live)
-        [first, second] = box.signals()
-        assert (first.incident_id, second.incident_id) == ("i0", "i1")
-        assert first.recipients == second.recipients == ("Storage Team",)
+        before = len(box.bigpanda.calls.all())
+        assert looks(live) == {}
+        assert len(box.bigpanda.calls.all()) == before
 
 
 class TestSnooze:

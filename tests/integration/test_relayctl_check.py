@@ -58,6 +58,8 @@ def keep(
         xmatters["recipients_in"] = recipients_in
     if rest:
         xmatters["rest"] = {"base_url": box.xmatters_url, "auth": BASIC}
+    policy = {"allowed_recipients": []} | members.get("policy", {})
+    members["policy"] = {name: value for name, value in policy.items() if value is not None}
     document = {"inbound": {"token": f"{CANARY}-inbound"}, "xmatters": xmatters, **members}
     operator.secrets.create_secret(Name="team/relay/payments", SecretString=json.dumps(document))
 
@@ -79,7 +81,7 @@ def answering(status: int, document: Any) -> Script:
 class TestChannelTest:
     def test_all_is_well(self, operator: Operator, tenant: Box) -> None:
         with site(answering(200, {"items": [], "total": 0})) as bigpanda:
-            access = {"api_key": f"{CANARY}-bp", "base_url": bigpanda.url, "environment_id": "e/1"}
+            access = {"api_key": f"{CANARY}-bp", "base_url": bigpanda.url, "environment_id": "e1"}
             keep(operator, tenant, "Ops", "jdoe", bigpanda=access)
             found = examined(operator)
             done = operator.run("channel", "test", "payments")
@@ -90,7 +92,7 @@ class TestChannelTest:
         assert (done.exit_code, done.stderr) == (0, "channel payments: all well\n")
         assert done.stdout.splitlines() == [f"ok       {what}: {detail}" for what, (_, detail) in found.items()]
         asked = bigpanda.received[0]
-        assert asked.target == "/resources/v2.0/environments/e%2F1/incidents?page_size=1"
+        assert asked.target == "/resources/v2.0/environments/e1/incidents?page_size=1"
         assert (asked.method, asked.headers["authorization"]) == ("GET", f"Bearer {CANARY}-bp")
         assert tenant.attempts() == [], "it rings nobody"
 
@@ -219,15 +221,72 @@ class TestChannelTest:
 
     def test_without_an_environment_bigpanda_is_not_asked(self, operator: Operator, tenant: Box) -> None:
         keep(operator, tenant, "jdoe", bigpanda={"api_key": f"{CANARY}-bp", "base_url": tenant.bigpanda.url})
-        state, detail = examined(operator)["BigPanda API"]
-        assert state == "warning"
-        assert "no bigpanda.environment_id" in detail
+        found = examined(operator, code=1)
+        assert found["BigPanda API"] == (
+            "warning",
+            "not checked: bigpanda.environments names no environment to read from",
+        )
+        assert found["missed shares"] == ("failed", "idle: bigpanda.environments names no environment to look in")
+        assert tenant.bigpanda.calls.all() == []
+
+    def test_environments_that_shares_named_are_suggested_and_not_used(self, operator: Operator, tenant: Box) -> None:
+        access = {"api_key": f"{CANARY}-bp", "base_url": tenant.bigpanda.url}
+        keep(operator, tenant, "jdoe", bigpanda=access)
+        named = {f"e{number}": operator.clock() - number for number in range(7)}
+        Table(operator.dynamodb, operator.table, time.time).write(
+            "sources/payments", 0, json.dumps({"environments": named, "names_recipients": False})
+        )
+        state, detail = examined(operator, code=1)["missed shares"]
+        assert state == "failed"
+        assert detail.endswith("; shares came from e0, e1, e2, e3, e4 and others: add it, if it is yours")
+        assert tenant.bigpanda.calls.all() == []
+
+    def test_environment_that_the_secret_lacks_is_a_warning(self, operator: Operator, tenant: Box) -> None:
+        access: dict[str, Any] = {"api_key": f"{CANARY}-bp", "base_url": tenant.bigpanda.url, "environments": ["e1"]}
+        tenant.bigpanda.let_in(f"{CANARY}-bp")
+        tenant.bigpanda.declare_incidents("e1", [])
+        keep(operator, tenant, "jdoe", bigpanda=access)
+        Table(operator.dynamodb, operator.table, time.time).write(
+            "sources/payments", 0, json.dumps({"environments": {"e2": operator.clock()}, "names_recipients": False})
+        )
+        assert examined(operator)["missed shares"] == (
+            "warning",
+            "shares came from e2, too: add it to bigpanda.environments, if it is yours",
+        )
+
+    def test_each_environment_is_asked_for(self, operator: Operator, tenant: Box) -> None:
+        access = {"api_key": f"{CANARY}-bp", "base_url": tenant.bigpanda.url, "environments": ["e1", "gone"]}
+        tenant.bigpanda.let_in(f"{CANARY}-bp")
+        tenant.bigpanda.declare_incidents("e1", [])
+        keep(operator, tenant, "jdoe", bigpanda=access)
+        assert examined(operator, code=1)["BigPanda API"][0] == "failed"
+
+    def test_anybody_whom_a_webhooks_url_may_name_is_a_warning(self, operator: Operator, tenant: Box) -> None:
+        keep(operator, tenant, "jdoe", policy={"allowed_recipients": None})
+        state, detail = examined(operator)["recipients in the URL"]
+        assert (state, "policy.allowed_recipients" in detail) == ("warning", True)
+
+    def test_nobody_may_be_named_and_nobody_is_is_a_failure(self, operator: Operator, tenant: Box) -> None:
+        keep(operator, tenant, recipients_in="url")
+        assert examined(operator, code=1)["recipients in the URL"][0] == "failed"
+
+    def test_what_never_came_and_names_nobody_is_said_to_be_reported(self, operator: Operator, tenant: Box) -> None:
+        access = {"api_key": f"{CANARY}-bp", "base_url": tenant.bigpanda.url, "environment_id": "e1"}
+        tenant.bigpanda.let_in(access["api_key"])
+        tenant.bigpanda.declare_incidents("e1", [])
+        policy = {"allowed_recipients": ["dba"]}
+        keep(operator, tenant, recipients_in="url", bigpanda=access | {"reconcile": "ring"}, policy=policy)
+        state, detail = examined(operator)["missed shares"]
+        assert (state, detail.startswith("reported, not rung")) == ("warning", True)
 
     @pytest.mark.parametrize(("reconcile", "state"), [(True, None), (False, "warning")])
     def test_that_missed_shares_are_not_looked_for_is_said(
         self, operator: Operator, tenant: Box, reconcile: bool, state: str | None
     ) -> None:
         access = {"api_key": f"{CANARY}-bp", "base_url": tenant.bigpanda.url, "reconcile": reconcile}
+        access["environment_id"] = "e1"
+        tenant.bigpanda.let_in(f"{CANARY}-bp")
+        tenant.bigpanda.declare_incidents("e1", [])
         keep(operator, tenant, "jdoe", bigpanda=access)
         assert examined(operator).get("missed shares", (None,))[0] == state
 
@@ -258,7 +317,9 @@ class TestChannelTest:
             assert said[1] in shown[1]
 
     def test_ledger_that_cannot_be_read_is_said(self, operator: Operator, tenant: Box) -> None:
-        known = {"api_key": f"{CANARY}-bp", "base_url": tenant.bigpanda.url}
+        known = {"api_key": f"{CANARY}-bp", "base_url": tenant.bigpanda.url, "environment_id": "e1"}
+        tenant.bigpanda.let_in(known["api_key"])
+        tenant.bigpanda.declare_incidents("e1", [])
         keep(operator, tenant, "jdoe", bigpanda=known)
         operator.dynamodb.delete_table(TableName=operator.table)
         state, detail = examined(operator)["missed shares"]

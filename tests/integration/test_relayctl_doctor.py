@@ -48,6 +48,8 @@ class Patient:
             "payments",
             "--trigger-url",
             "https://acme.xmatters.com/api/integration/1/functions/f1/triggers?recipients=Ops",
+            "--set",
+            "policy.allowed_recipients=[]",
         )
 
     def map(self, state: str, *queues: str) -> None:

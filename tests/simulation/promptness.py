@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Any, NamedTuple
 
 from tests.simulation.conduct import seconds_of
@@ -154,9 +155,8 @@ class Promptness:
             before = [ring for ring in rings if ring.began < ends]
             if before and before[-1].share not in by_number:
                 continue
-            told = by_number[before[-1].share] if before else None
-            change = _news(told, states[: place + 1], wants)
-            if change is None:
+            change = changed(by_number[before[-1].share] if before else None, state)
+            if change not in wants:
                 continue
             allowed_at = self._distance(state.channel, change, [ring.at for ring in before])
             yield Debt(state, comes, begins, ends, max(begins, allowed_at))
@@ -247,8 +247,10 @@ class Promptness:
         for state in self.states:
             if state.channel == channel and state.arrivals:
                 by_incident.setdefault(state.incident, []).append(state)
+        wants = wanted(dict(self.policies[channel]))
         return any(
-            name in {*self.untrusted, *self.doubted} or not _is_clear(states) for name, states in by_incident.items()
+            name in {*self.untrusted, *self.doubted} or not _is_clear(states) or _may_be_bad_again(states, wants)
+            for name, states in by_incident.items()
         )
 
     def _is_expired(self, debt: Debt, at: float) -> bool:
@@ -353,17 +355,13 @@ class Promptness:
         return any(spell.fault == fault for spell in self._spells(_trigger(channel)))
 
 
-def _news(told: SharedState | None, states: Sequence[SharedState], wants: Collection[str]) -> str | None:
-    """What people learn from the last of an incident's states, in their order; None if nothing that they want.
-
-    What got better, untold, and then as bad again is news, too.
-    """
-    *earlier, now = states
-    since = earlier[earlier.index(told) + 1 :] if told in earlier else []
-    better = (other for other in since if changed(told, other) in {"eased", "resolved"} - set(wants))
-    changes = [changed(told, now), *(changed(other, now) for other in better)]
-    is_bad_again = [change for change in changes[1:] if change in {"worsened", "reopened"}]
-    return next((change for change in (changes[0], *is_bad_again) if change in wants), None)
+def _may_be_bad_again(states: Sequence[SharedState], wants: Collection[str]) -> bool:
+    """True if an incident got better, untold, and then worse again: that is news if the two came in that order."""
+    return any(
+        changed(one, better) in {"eased", "resolved"} - set(wants)
+        and changed(better, worse) in {"worsened", "reopened"} & set(wants)
+        for one, better, worse in permutations(states, 3)
+    )
 
 
 def _is_clear(states: Sequence[SharedState]) -> bool:

@@ -51,6 +51,7 @@ class TestMetrics:
                 "unauthorized_share",
                 "signal_failed",
                 "misconfigured_channel",
+                "refused_recipients",
             ),
             *("sweeper_heartbeat", "sweeper_failed", "debts_owed", "debt_overdue_seconds", "debt_healed"),
         }
@@ -67,6 +68,7 @@ class TestMetrics:
             recorder.telemetry.called_back(Result(outcome, "noc"), {}, correlation_id="c1")
         for reason in Reason:
             result = Result(Outcome.QUEUED, "noc", reason=reason, queue="dead_letter", unguarded="the ledger is down")
+            result = replace(result, refused_recipients=1)
             recorder.telemetry.share(result, {}, correlation_id="c1")
         recorder.telemetry.unreadable("no JSON")
         recorder.telemetry.notified("noc", ["i1"], is_notified=True)

@@ -37,6 +37,7 @@ NOTICES = (
     "missed_unannounced",
     "reconcile_failed",
     "unauthorized_share",
+    "refused_recipients",
     "signal_failed",
     "sweeper_heartbeat",
     "sweeper_failed",
@@ -274,6 +275,8 @@ class Telemetry:
             self._metrics.add_metric(_reason_metric(result.reason), MetricUnit.Count, 1)
         if result.unguarded:
             self._metrics.add_metric("unguarded", MetricUnit.Count, 1)
+        if result.refused_recipients:
+            self._metrics.add_metric("refused_recipients", MetricUnit.Count, result.refused_recipients)
         if result.queue == "dead_letter" and result.reason:
             self._metrics.add_metric("dead_lettered", MetricUnit.Count, 1)
         if result.fault:
@@ -299,6 +302,7 @@ def _fields(result: Result, spent: Mapping[str, float], correlation_id: str) -> 
         "http_status": result.http_status,
         "detail": result.detail,
         "unguarded": result.unguarded,
+        "refused_recipients": result.refused_recipients or None,
         "delivery_id": result.delivery_id,
         "request_id": result.request_id,
         "correlation_id": correlation_id,

@@ -102,14 +102,32 @@ class TestWrite:
 
 
 class TestEnvironment:
-    def test_what_the_callback_says_counts_most(self) -> None:
-        relay = room(environment_id="fixed")
+    def test_where_bigpanda_shared_it_from_counts_most(self) -> None:
+        relay = room(environments=["fixed", "shared-in", "e1"])
+        share = {"incident": {"id": "i1", "status": "critical"}, "metadata": {"environment_id": "shared-in"}}
+        relay.share(json.dumps(share).encode())
+        relay.chores.messages.clear()
+        put(relay, job())
+        relay.wake(0)
+        assert "/environments/shared-in/" in relay.bigpanda.calls[0].url
+
+    def test_then_what_the_callback_says(self) -> None:
+        relay = room(environments=["fixed", "e1"])
         put(relay, job())
         relay.wake(0)
         assert "/environments/e1/" in relay.bigpanda.calls[0].url
 
-    def test_then_where_bigpanda_shared_it_from(self) -> None:
+    def test_place_that_the_secret_does_not_name_is_no_place(self) -> None:
         relay = room(environment_id="fixed")
+        share = {"incident": {"id": "i1", "status": "critical"}, "metadata": {"environment_id": "of-a-stranger"}}
+        relay.share(json.dumps(share).encode())
+        relay.chores.messages.clear()
+        put(relay, job())
+        relay.wake(0)
+        assert "/environments/fixed/" in relay.bigpanda.calls[0].url
+
+    def test_where_the_secret_names_none_the_share_does(self) -> None:
+        relay = room()
         share = {"incident": {"id": "i1", "status": "critical"}, "metadata": {"environment_id": "shared-in"}}
         relay.share(json.dumps(share).encode())
         relay.chores.messages.clear()
@@ -118,7 +136,7 @@ class TestEnvironment:
         assert "/environments/shared-in/" in relay.bigpanda.calls[0].url
 
     def test_or_of_a_share_for_a_webhooks_own_recipients(self) -> None:
-        relay = room(environment_id="fixed")
+        relay = room(environments=["fixed", "shared-in"])
         relay.webhook.serve(samples.request(samples.enveloped("shared-in"), recipients=("dba",)))
         relay.chores.messages.clear()
         put(relay, job(environment_id=None))

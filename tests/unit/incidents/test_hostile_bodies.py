@@ -370,7 +370,7 @@ HEADERS = st.fixed_dictionaries(
 )
 STATUSES = st.sampled_from([100, 200, 202, 204, 302, 400, 401, 404, 409, 429, 500, 599, 999])
 REPLIES = st.builds(Answer, STATUSES, HEADERS, ANSWERS)
-ACCESS = Access("https://api.bigpanda.io", "BPU-canary", "e1", True, None, frozenset(), True, "app-canary")
+ACCESS = Access("https://api.bigpanda.io", "BPU-canary", ("e1",), True, None, frozenset(), True, "app-canary")
 OAUTH = Auth("oauth", {"client_id": "c", "username": "u", "password": "canary-pw"})
 REST = Rest("https://acme.xmatters.com", OAUTH)
 

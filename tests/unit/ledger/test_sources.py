@@ -1,4 +1,4 @@
-"""Where shares come from: learned once, asked for later, and never in a share's way."""
+"""Sources: what shares say of themselves is remembered, suggested, and never in a share's way."""
 
 import json
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from relay.ledger.sources import AGAIN_SECONDS, GONE_SECONDS, MAX_SOURCES, OLD_SECONDS, REFRESH_SECONDS, RETRY_SECONDS
+from relay.ledger.sources import AGAIN_SECONDS, MAX_SOURCES, OLD_SECONDS, RETRY_SECONDS
 from tests import samples
 from tests.fakes import Relay, room, secrets_of
 
@@ -23,15 +23,28 @@ def post(relay: Relay, environment_id: str | None = "e1", recipients: tuple[str,
     assert reply.status == 200
 
 
-def known(relay: Relay) -> dict[str, tuple[tuple[str, ...], ...]]:
-    return dict(relay.sources.of_all([relay.channels.get("noc")])["noc"])
+def suggested(relay: Relay) -> tuple[str, ...]:
+    return relay.sources.suggested(relay.channels.get("noc"))
 
 
-def test_a_share_tells_its_environment_and_the_recipients_of_its_url() -> None:
+def item(relay: Relay) -> Any:
+    return json.loads(relay.dynamodb.items["sources/noc"]["text"]["S"])
+
+
+def test_environment_of_a_share_is_suggested_the_latest_first() -> None:
     relay = relay_with()
+    for place in ("e1", "e2"):
+        post(relay, place, id=place)
+        relay.clock.now += 1
+    assert suggested(relay) == ("e2", "e1")
+
+
+def test_environment_that_the_secret_names_needs_no_suggestion() -> None:
+    relay = relay_with(environments=["e1"])
     post(relay)
-    post(relay, "e2", ("b", "a", "b"), id="i2")
-    assert known(relay) == {"e1": ((),), "e2": (("a", "b"),)}
+    assert "sources/noc" not in relay.dynamodb.items
+    post(relay, "e2", id="i2")
+    assert suggested(relay) == ("e2",)
 
 
 def test_it_is_written_once_and_again_after_a_day() -> None:
@@ -42,33 +55,24 @@ def test_it_is_written_once_and_again_after_a_day() -> None:
     assert relay.dynamodb.calls == ["get_item", "update_item", "update_item", "update_item"]
     relay.clock.now += AGAIN_SECONDS + 1
     post(relay, id="i3")
-    assert json.loads(relay.dynamodb.items["sources/noc"]["text"]["S"]) == [["e1", [], relay.clock.now]]
+    assert item(relay) == {"environments": {"e1": relay.clock.now}, "names_recipients": False}
 
 
-def test_a_place_that_shared_nothing_for_long_is_forgotten_but_the_last_one() -> None:
+def test_environment_that_no_share_named_for_long_is_suggested_no_more() -> None:
     relay = relay_with()
     post(relay)
     relay.clock.now += OLD_SECONDS + 1
-    assert known(relay) == {"e1": ((),)}
-    post(relay, "e2", id="i2")
-    assert known(relay) == {"e2": ((),)}
+    assert suggested(relay) == ()
 
 
-def test_the_last_one_outlives_the_tables_own_memory() -> None:
-    relay = relay_with()
+def test_channel_whose_webhook_named_recipients_is_known_by_that() -> None:
+    relay = relay_with(environments=["e1"])
+    channel = relay.channels.get("noc")
     post(relay)
-    relay.clock.now += REFRESH_SECONDS + 1
-    expires = int(relay.dynamodb.items["sources/noc"]["expires"]["N"])
-    known(relay)
-    assert int(relay.dynamodb.items["sources/noc"]["expires"]["N"]) > expires
-
-
-def test_of_an_environments_webhooks_those_count_that_shared_lately() -> None:
-    relay = relay_with()
-    for name in ("a", "b", "c"):
-        post(relay, recipients=(name,), id=name)
-        relay.clock.now += GONE_SECONDS / 2
-    assert known(relay) == {"e1": (("c",), ("b",))}
+    assert relay.sources.naming_recipients([channel]) == set()
+    post(relay, recipients=("a",), id="i2")
+    post(relay, "e2", id="i3")
+    assert relay.sources.naming_recipients([channel]) == {"noc"}
 
 
 def test_no_more_are_remembered_than_so_many_the_latest_stay() -> None:
@@ -76,8 +80,8 @@ def test_no_more_are_remembered_than_so_many_the_latest_stay() -> None:
     for number in range(MAX_SOURCES + 5):
         relay.clock.now += 1
         post(relay, f"e{number}", id=f"i{number}")
-    assert len(known(relay)) == MAX_SOURCES
-    assert f"e{MAX_SOURCES + 4}" in known(relay)
+    assert len(suggested(relay)) == MAX_SOURCES
+    assert suggested(relay)[0] == f"e{MAX_SOURCES + 4}"
 
 
 def test_an_incident_is_remembered_with_the_recipients_that_its_shares_named() -> None:
@@ -110,17 +114,10 @@ def test_a_channel_without_a_key_of_bigpandas_has_no_sources() -> None:
     assert "sources/noc" not in relay.dynamodb.items
 
 
-def test_the_channels_own_environment_is_one_before_anything_was_shared() -> None:
-    relay = relay_with(environment_id="e9")
-    assert known(relay) == {"e9": ((),)}
-    post(relay, "e1", ("a",))
-    assert known(relay) == {"e1": (("a",),)}
-
-
-def test_channels_that_dynamodb_does_not_answer_for_are_left_out() -> None:
+def test_channel_that_dynamodb_does_not_answer_for_may_name_recipients() -> None:
     relay = relay_with(environment_id="e1")
     relay.dynamodb.batch_size = 0
-    assert relay.sources.of_all([relay.channels.get("noc")]) == {}
+    assert relay.sources.naming_recipients([relay.channels.get("noc")]) == {"noc"}
 
 
 def test_a_table_that_fails_keeps_no_share_and_is_asked_again_later() -> None:
@@ -129,15 +126,16 @@ def test_a_table_that_fails_keeps_no_share_and_is_asked_again_later() -> None:
     post(relay)
     relay.dynamodb.failure = None
     post(relay, id="i2")
-    assert known(relay) == {}
+    assert suggested(relay) == ()
     relay.clock.now += RETRY_SECONDS + 1
     post(relay, id="i3")
-    assert known(relay) == {"e1": ((),)}
+    assert suggested(relay) == ("e1",)
 
 
-def test_what_cannot_be_read_is_written_anew() -> None:
+@pytest.mark.parametrize("text", ["[[1]]", "{", '{"environments": 1}', '{"environments": {"e1": "x"}}', "null"])
+def test_what_cannot_be_read_is_written_anew(text: str) -> None:
     relay = relay_with()
-    relay.table.write("sources/noc", 0, "[[1]]")
-    assert known(relay) == {}
+    relay.table.write("sources/noc", 0, text)
+    assert suggested(relay) == ()
     post(relay)
-    assert known(relay) == {"e1": ((),)}
+    assert suggested(relay) == ("e1",)

@@ -17,6 +17,18 @@ def planned(this: Scene) -> list[list[str]]:
     return sorted([member.name for member in Chore.of(job).members] for job in chores(this))
 
 
+def environments(this: Scene) -> list[str]:
+    """The environments of the planned runs."""
+    this.relay.schedule.start()
+    return sorted(Chore.of(job).environment_id for job in chores(this))
+
+
+def share(this: Scene, environment_id: str, recipients: tuple[str, ...] = ()) -> None:
+    """Let a share come from that environment, by a webhook whose URL names these recipients."""
+    content = samples.enveloped(environment_id, id=f"of {environment_id}", status="ok")
+    this.relay.webhook.serve(samples.request(content, recipients=recipients))
+
+
 def test_channels_that_ask_the_same_share_a_run() -> None:
     this = scene()
     with_channels(this, dba={}, net={"reconcile": "report"})
@@ -51,17 +63,41 @@ def test_channel_that_is_not_compared_is_in_no_run(off: bool | None) -> None:
 
 
 def test_channel_with_two_environments_is_in_a_run_for_each() -> None:
+    this = scene(environments=["e2", "e1"])
+    assert environments(this) == ["e1", "e2"]
+
+
+def test_channel_without_an_environment_is_in_no_run_whatever_shares_say() -> None:
     this = scene(environment_id=None)
-    for place, recipients in (("e1", ("b",)), ("e2", ())):
-        content = samples.enveloped(place, id=f"of {place}", status="ok")
-        this.relay.webhook.serve(samples.request(content, recipients=recipients))
+    share(this, "e1")
+    assert this.relay.schedule.start() == {"runs": 0, "channels": 0}
+
+
+def test_environment_that_a_share_names_is_not_looked_in() -> None:
+    this = scene()
+    share(this, "e-of-a-stranger", recipients=("mallory",))
+    assert environments(this) == ["e1"]
+
+
+@pytest.mark.parametrize("recipients", [(), ("dba",)])
+def test_run_knows_whether_a_webhooks_url_named_recipients(recipients: tuple[str, ...]) -> None:
+    this = scene()
+    share(this, "e1", recipients=recipients)
     this.relay.schedule.start()
-    found = [Chore.of(job) for job in chores(this)]
-    assert sorted((each.environment_id, each.members[0].recipients) for each in found) == [
-        ("e1", (("b",),)),
-        ("e2", ((),)),
-    ]
-    assert all(each.members[0].names_recipients for each in found)
+    [chore] = [Chore.of(job) for job in chores(this)]
+    assert chore.members[0].names_recipients == bool(recipients)
+
+
+@pytest.mark.parametrize(("own", "rings"), [({"recipients": []}, False), ({"recipients": ["noc"]}, True)])
+def test_channel_rings_for_what_never_came_if_its_secret_says_whom(own: dict[str, Any], rings: bool) -> None:
+    this = scene()
+    secret = json.loads(str(this.relay.secrets.texts["noc"]))
+    secret["xmatters"] |= {"recipients_in": "url"} | own
+    this.relay.secrets.texts["noc"] = json.dumps(secret)
+    this.relay.clock.now += 301
+    this.relay.schedule.start()
+    [chore] = [Chore.of(job) for job in chores(this)]
+    assert chore.members[0].rings == rings
 
 
 def test_bigpanda_is_asked_once_for_all_channels_of_a_run() -> None:
@@ -95,8 +131,9 @@ def test_run_that_no_queue_takes_is_said() -> None:
     assert this.relay.recorder.metrics()["reconcile_failed"] == 1
 
 
-def test_channels_that_dynamodb_does_not_answer_for_are_said() -> None:
+def test_channel_that_dynamodb_does_not_answer_for_is_compared_with_all_recipients() -> None:
     this = scene()
     this.relay.dynamodb.batch_size = 0
-    assert planned(this) == []
-    assert this.relay.recorder.metrics()["reconcile_failed"] == 1
+    this.relay.schedule.start()
+    [chore] = [Chore.of(job) for job in chores(this)]
+    assert chore.members[0].names_recipients

@@ -128,10 +128,9 @@ class Writeback:
         self.ledger.change(name, lambda entry: entry.acknowledged(target, came))
 
     def _incident(self, said: Callback, access: Access, channel: Channel) -> Incident | None:
-        environment_id = said.environment_id
-        if environment_id is None:
-            known = (entry.environment_id for _, entry in self._entries(channel, said.incident_id))
-            environment_id = next(filter(None, known), None) or access.environment_id
+        known = (entry.environment_id for _, entry in self._entries(channel, said.incident_id))
+        said_or_first = (access.place(said.environment_id), *access.environments)
+        environment_id = next(filter(None, (*known, *said_or_first)), None)
         return Incident(environment_id, said.incident_id) if environment_id else None
 
     def _entries(self, channel: Channel, incident_id: str) -> list[tuple[str, Entry]]:

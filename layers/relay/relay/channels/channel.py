@@ -15,7 +15,7 @@ from urllib.parse import unquote_plus, urlsplit
 import fastjsonschema
 
 from relay.channels.policy import Policy
-from relay.channels.schema import AUTH, CHANNEL, CHANNEL_NAME, HEADER_PATTERN, URL_PATTERN
+from relay.channels.schema import AUTH, CHANNEL, CHANNEL_NAME, ENVIRONMENT_PATTERN, HEADER_PATTERN, URL_PATTERN
 from relay.errors import InvalidChannel
 from relay.http.session import AllowedHosts, ForbiddenUrl
 from relay.incidents.callback import ACKNOWLEDGE, ESCALATE, WRITTEN, Answers, Callback, Kind
@@ -58,17 +58,17 @@ class Rest:
 class Access:
     """URL, credentials and permissions of a channel in BigPanda.
 
-    `environment_id` is where its incidents are found if nothing else tells. `assign` lets who acknowledges have the
-    incident; `email_domain` makes a user name of BigPanda's out of a name of xMatters'. `comments` are the callbacks
-    that are written. `callbacks` says that BigPanda holds an incident's updates until it hears that the first share of
-    it arrived, by the name of `app_key`. `reconcile` lets BigPanda be asked for what was missed, among the incidents
-    that fit `reconcile_query`, if there is one: an incident that the channel never announced is then reported, or
-    rung.
+    `environments` are where its incidents are: reconcile runs look there and nowhere else. `assign` lets who
+    acknowledges have the incident; `email_domain` makes a user name of BigPanda's out of a name of xMatters'.
+    `comments` are the callbacks that are written. `callbacks` says that BigPanda holds an incident's updates until it
+    hears that the first share of it arrived, by the name of `app_key`. `reconcile` lets BigPanda be asked for what was
+    missed, among the incidents that fit `reconcile_query`, if there is one: an incident that the channel never
+    announced is then reported, or rung.
     """
 
     base_url: str
     api_key: str = field(repr=False)
-    environment_id: str | None
+    environments: tuple[str, ...]
     assign: bool
     email_domain: str | None
     comments: frozenset[Kind]
@@ -76,6 +76,13 @@ class Access:
     app_key: str | None = field(default=None, repr=False)
     reconcile: Literal["report", "ring"] | None = "report"
     reconcile_query: str | None = None
+
+    def place(self, environment_id: str | None) -> str | None:
+        """Return the environment that a share or a callback names, if the channel's incidents can be there.
+
+        Whoever has a token of the channel's may name any; so only those of the secret count, if it has any.
+        """
+        return environment_id if not self.environments or environment_id in self.environments else None
 
     def writes(self, said: Callback) -> bool:
         """True if a callback is written into BigPanda. A device that was reached is not."""
@@ -130,6 +137,13 @@ class Channel:
         ]
         return any(fits)
 
+    def permits(self, recipient: str) -> bool:
+        """True if a webhook's URL may name this recipient."""
+        allowed, name = self.policy.allowed_recipients, recipient.lower()
+        if allowed is None or name in allowed:
+            return True
+        return any(_fits(name, pattern) for pattern in allowed if "*" in pattern or "?" in pattern)
+
     @property
     def is_quiet(self) -> bool:
         """True if only the acknowledger gets a signal that is neither worse nor reopened."""
@@ -151,6 +165,13 @@ class Channel:
         outbound = {text for _, text in hidden}
         bigpanda = {self.bigpanda.api_key, self.bigpanda.app_key or ""} if self.bigpanda else set()
         return frozenset({self.trigger_url, *inbound, *outbound, *bigpanda, *in_url} - {""})
+
+
+def _fits(name: str, pattern: str) -> bool:
+    # Most channels have no pattern, and a cold start need not wait for it.
+    from fnmatch import fnmatchcase  # noqa: PLC0415
+
+    return fnmatchcase(name, pattern)
 
 
 def removed(name: str) -> Channel:
@@ -267,6 +288,7 @@ def _check_text(document: Any) -> None:
 _PATTERNS = {
     URL_PATTERN: "must be a URL",
     HEADER_PATTERN: "must be printable ASCII without spaces, as a header carries it",
+    ENVIRONMENT_PATTERN: "must be an environment's id: letters, digits and ._:-, the first a letter or digit",
 }
 
 
@@ -361,10 +383,11 @@ _RECONCILE: Mapping[Any, Literal["report", "ring"] | None] = {
 
 
 def _access(members: Mapping[str, Any]) -> Access:
+    environments = (members.get("environment_id"), *members.get("environments", ()))
     return Access(
         base_url=members.get("base_url", BIGPANDA_URL).rstrip("/"),
         api_key=members["api_key"],
-        environment_id=members.get("environment_id"),
+        environments=tuple(dict.fromkeys(filter(None, environments))),
         assign=members.get("assign", False),
         email_domain=members.get("email_domain"),
         comments=frozenset(map(Kind, members.get("comments", WRITTEN))),

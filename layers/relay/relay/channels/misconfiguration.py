@@ -51,6 +51,13 @@ def critical_may_notify_nobody(channel: Channel) -> bool:
     )
 
 
+def needs_url_recipients(channel: Channel) -> bool:
+    """True if an incident notifies nobody unless the URL of BigPanda's webhook names recipients."""
+    is_named_here = channel.recipients or _names_any(channel.trigger_url)
+    is_named_here = is_named_here or any(route.recipients for route in channel.policy.routes)
+    return channel.vouched.recipients_in == "url" and not is_named_here
+
+
 def _problems(channel: Channel) -> Iterator[Problem]:
     for number, route in enumerate(channel.policy.routes):
         if not route.when:

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 class Policy(NamedTuple):
     """The settings of a channel that decide what rings, when, and whom. Numbers are in seconds or signals a minute.
 
-    `replace` ends a page when a newer one tells of its incident. `own_body` says what the relay's own body is like;
-    None: xMatters gets the bytes that BigPanda sent.
+    `replace` ends a page when a newer one tells of its incident. `allowed_recipients` are the names, or patterns of
+    names, that a webhook's URL may add; None: any. `own_body` says what the relay's own body is like; None: xMatters
+    gets the bytes that BigPanda sent.
     """
 
     notify_on: frozenset[Transition] = PRESETS["parity"]
@@ -26,6 +27,7 @@ class Policy(NamedTuple):
     replace: bool = True
     quiet_after_acknowledge: bool = True
     routes: tuple["Route", ...] = ()
+    allowed_recipients: tuple[str, ...] | None = None
     own_body: "BodyRule | None" = None
 
     @classmethod
@@ -37,6 +39,8 @@ class Policy(NamedTuple):
             if "notify_on" in members
             else PRESETS[members.get("preset", "parity")]
         )
+        if "allowed_recipients" in members:
+            chosen["allowed_recipients"] = tuple(name.strip().lower() for name in members["allowed_recipients"])
         chosen["routes"] = _routes(members["routes"]) if "routes" in members else ()
         if members.get("body") == "xmatters":
             chosen["own_body"] = _own_body(members)

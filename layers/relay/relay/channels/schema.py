@@ -8,6 +8,9 @@ MOST_AGE_SECONDS = 1_209_600
 
 URL_PATTERN = r"^https?://[^\s]+\Z"
 
+# An id stands in a path of BigPanda's API.
+ENVIRONMENT_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:-]*\Z"
+
 _TEXT = {"type": "string", "minLength": 1, "maxLength": 4096}
 _URL = {"type": "string", "minLength": 1, "maxLength": 2048, "pattern": URL_PATTERN}
 
@@ -32,6 +35,7 @@ _CREDENTIALS = {"basic": _LOGIN, "token": _TOKEN}
 _DOOR = _object([], **_CREDENTIALS, previous=_object(["expires_at"], **_CREDENTIALS, expires_at=_TEXT))
 _RECIPIENT = {"type": "string", "maxLength": 200, "pattern": r"^[^,]*[^,\s][^,]*\Z"}
 _NAME = {"type": "string", "minLength": 1, "maxLength": 200}
+_ENVIRONMENT = {"type": "string", "maxLength": 200, "pattern": ENVIRONMENT_PATTERN}
 _RESPONSES = {"type": "array", "maxItems": 50, "items": _NAME}
 _PRIORITY = {"enum": ["HIGH", "MEDIUM", "LOW"]}
 _RECIPIENTS = {"type": "array", "maxItems": 100, "items": _RECIPIENT}
@@ -83,7 +87,8 @@ CHANNEL = _object(
         ["api_key"],
         base_url=_URL,
         api_key=_TOKEN,
-        environment_id=_NAME,
+        environment_id=_ENVIRONMENT,
+        environments={"type": "array", "maxItems": 20, "uniqueItems": True, "items": _ENVIRONMENT},
         assign={"type": "boolean"},
         email_domain=_NAME,
         comments={"type": "array", "uniqueItems": True, "items": _CALLBACK},
@@ -107,6 +112,7 @@ CHANNEL = _object(
         replace={"type": "boolean"},
         quiet_after_acknowledge={"type": "boolean"},
         routes={"type": "array", "maxItems": 100, "items": _ROUTE},
+        allowed_recipients=_RECIPIENTS,
         min_seconds_between_signals=_number(0, 86_400),
         max_per_minute=_count(1, 1_000),
         max_per_minute_per_recipients=_count(1, 1_000),

@@ -9,6 +9,7 @@ from copy import replace
 
 from relay.delivery import debts, degraded
 from relay.delivery.actions import Send
+from relay.delivery.decision import RESTS_LESS_SECONDS
 from relay.delivery.retries import signal_of
 from relay.delivery.services import Services
 from relay.delivery.task import Task
@@ -17,9 +18,6 @@ from relay.jobs.envelope import Job, UnreadableMessage
 from relay.jobs.outcome import Outcome, Result, Sent
 from relay.ledger.entry import LEASE_SECONDS, Audience, Entry, Lease
 from relay.ledger.pace import Ticket
-
-# A job that wakes when it was told to must not find that it is a moment too early.
-RESTS_LESS_SECONDS = 2.0
 
 
 def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ticket) -> tuple[Task, Result | None]:

@@ -22,6 +22,8 @@ MAX_TRIES = 3
 # xMatters' flood control drops, silently, what is above 4 signals in a minute (docs/vendors.md, "Flood control").
 FLOOD_SIGNALS = 4
 FLOOD_SECONDS = 61.0
+# A job that wakes when it was told to must not find that it is a moment too early.
+RESTS_LESS_SECONDS = 2.0
 # Clocks of functions are kept by AWS, and differ by far less.
 CLOCKS_DIFFER_SECONDS = 0.7
 # What must not wait for its turn: it got worse, or people may lie down again.
@@ -159,7 +161,7 @@ def _wait(task: Task, entry: Entry, now: float) -> Wait | None:
     if entry.lease and entry.is_busy(now) and entry.lease.owner != task.owner:
         return Wait(Reason.IN_FLIGHT, entry.lease.until + 1)
     if entry.rests_until > now and entry.may_have_rung(task.state):
-        return Wait(Reason.IN_FLIGHT, entry.rests_until)
+        return Wait(Reason.IN_FLIGHT, entry.rests_until + RESTS_LESS_SECONDS)
     least = task.channel.policy.min_seconds_between_signals
     moment = earliest(entry, task.change.transition, least) if task.change else 0.0
     if moment > now:

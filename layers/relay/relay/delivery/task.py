@@ -66,7 +66,7 @@ class Task(NamedTuple):
             channel,
             owner,
             is_live=True,
-            environment_id=share.environment_id,
+            environment_id=_place(channel, share),
             is_stamped=job.version is not None,
         )
 
@@ -76,7 +76,7 @@ class Task(NamedTuple):
         state = State.of(share, seconds_of(job.received_at))
         state = state._replace(version=job.version, digest=job.digest or state.digest)
         state = state._replace(alerts=frozenset()) if job.found else state
-        name, place = entry_of(job), share.environment_id
+        name, place = entry_of(job), _place(channel, share)
         return cls(job, name, state, channel, owner, is_queued=True, hold=hold, environment_id=place)
 
     @property
@@ -158,6 +158,10 @@ def entry_of(job: Job) -> str:
     """
     names = job.recipients if job.url_recipients is None else job.url_recipients
     return key(job.channel, names, job.incident_id)
+
+
+def _place(channel: Channel, share: Share) -> str | None:
+    return channel.bigpanda.place(share.environment_id) if channel.bigpanda else share.environment_id
 
 
 def new_job(

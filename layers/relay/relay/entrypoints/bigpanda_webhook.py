@@ -1,5 +1,6 @@
 """BigPanda's webhook: takes shares."""
 
+from copy import replace
 from dataclasses import dataclass
 
 from relay.channels.channel import Channel
@@ -20,23 +21,27 @@ class Shares:
     sources: Sources
 
     def take(self, channel: Channel, request: Request, deadline: Deadline) -> Result:
-        """Relay a request's share and return the result. Raises BadRequest if the body is no share."""
+        """Relay a request's share and return the result. Raises BadRequest if the body is no share.
+
+        Recipients that the channel does not permit are left out: the page itself must not be lost for them.
+        """
         with deadline.timed("parse"):
             body = read_body(request)
             share = parse_share(body)
+        recipients = tuple(filter(channel.permits, request.recipients))
         result = self.delivery.relay(
             channel,
             share,
             body,
-            recipients=request.recipients,
+            recipients=recipients,
             correlation_id=request.id,
             deadline=deadline,
         )
         self._release(channel, share, result, deadline)
         if result.is_first:
-            self.sources.note_incident(channel, share.incident_id, request.recipients, deadline)
-        self.sources.note(channel, share.environment_id, request.recipients, deadline)
-        return result
+            self.sources.note_incident(channel, share.incident_id, recipients, deadline)
+        self.sources.note(channel, share.environment_id, recipients, deadline)
+        return replace(result, refused_recipients=len(request.recipients) - len(recipients))
 
     def _release(self, channel: Channel, share: Share, result: Result, deadline: Deadline) -> None:
         """Let BigPanda go on with an incident, now that its first share is safe; if it holds its updates at all.

@@ -31,6 +31,7 @@ class Result(NamedTuple):
         unguarded: the help that the ledger could not give.
         unconfirmed: xMatters' request ids of signals that no page came of.
         is_first: the ledger knew nothing of the incident before.
+        refused_recipients: how many recipients of the webhook's URL the channel does not permit.
         job: the job with what the ledger knows of its attempts.
     """
 
@@ -55,6 +56,7 @@ class Result(NamedTuple):
     unguarded: str | None = None
     unconfirmed: tuple[str, ...] = ()
     is_first: bool = False
+    refused_recipients: int = 0
     job: Job | None = None
 
 

@@ -1,8 +1,8 @@
-"""Sources of a channel's shares: environments of BigPanda's, and the recipients that its webhooks' URLs name.
+"""Sources of a channel's shares: what shares say of their environment, and whom their webhook's URL names.
 
-Nobody tells the relay which environments share with a channel, so it remembers where shares came from: a function
-writes that once, and again once a day. Of an incident that was shared for recipients of a webhook's own it remembers
-those, since for each set of them an incident is announced on its own.
+Whoever holds a webhook's token may write both. So nobody acts on the environments: they are suggestions to the operator
+of the channel. Of an incident that was shared for recipients of a webhook's own the relay remembers those, since for
+each set of them an incident is announced on its own.
 """
 
 import json
@@ -21,12 +21,8 @@ from relay.ledger.table import Table, Text
 
 MAX_SOURCES = 20
 AGAIN_SECONDS = 24 * 3600.0
-# Who was written no later than so long before the others of an environment is no webhook's any more.
-GONE_SECONDS = 3 * 24 * 3600.0
-# An environment that shared nothing for so long after another did shares no more.
+# An environment that no share named for so long is suggested no more.
 OLD_SECONDS = 30 * 24 * 3600.0
-# The table forgets what nobody writes; where no share comes, somebody has to know for the longer where it came from.
-REFRESH_SECONDS = 60 * 24 * 3600.0
 # A table that failed is not asked at each share.
 RETRY_SECONDS = 60.0
 TABLE_SECONDS = 1.0
@@ -35,12 +31,40 @@ MAX_RACES = 4
 type Recipients = tuple[str, ...]
 
 
-class Source(NamedTuple):
-    """An environment, and the recipients in the URL of a webhook that shared from there; `at` is when it last did."""
+class _Seen(NamedTuple):
+    """What a channel's shares said that its secret does not.
 
-    environment_id: str
-    recipients: Recipients
-    at: float = 0.0
+    Attributes:
+        environments: When each environment was named last, in epoch seconds.
+        names_recipients: The URL of a webhook named recipients.
+        sequence: The sequence of the item.
+    """
+
+    environments: Mapping[str, float]
+    names_recipients: bool = False
+    sequence: int = 0
+
+    @classmethod
+    def of(cls, found: Text | None) -> "_Seen":
+        """Read an item; what can't be read says nothing."""
+        if found is None:
+            return cls({})
+        with suppress(ValueError, TypeError, LookupError, AttributeError):
+            said = json.loads(found.text)
+            environments = {str(name): float(at) for name, at in said["environments"].items()}
+            return cls(environments, bool(said["names_recipients"]), found.sequence)
+        return cls({}, sequence=found.sequence)
+
+    def with_share(self, environment_id: str | None, recipients: Recipients, now: float) -> "_Seen":
+        """Return the same with what a share says; only so many environments are remembered, the latest."""
+        environments = dict(self.environments) | ({environment_id: now} if environment_id else {})
+        latest = sorted(environments, key=lambda name: -environments[name])[:MAX_SOURCES]
+        kept = {name: environments[name] for name in latest}
+        return replace(self, environments=kept, names_recipients=self.names_recipients or bool(recipients))
+
+    def text(self) -> str:
+        """Return the item's text."""
+        return json.dumps({"environments": dict(self.environments), "names_recipients": self.names_recipients})
 
 
 @dataclass(frozen=True)
@@ -49,21 +73,26 @@ class Sources:
 
     table: Table
     clock: Callable[[], float]
-    # Until when a channel's source need not be noted again.
-    _noted: dict[tuple[str, Source], float] = field(default_factory=dict, init=False, repr=False)
+    # Until when it need not be noted again what a channel's share said.
+    _noted: dict[tuple[str, str | None, bool], float] = field(default_factory=dict, init=False, repr=False)
 
     def note(self, channel: Channel, environment_id: str | None, recipients: Recipients, deadline: Deadline) -> None:
-        """Remember where a share of a channel came from, if anybody will want to know, and the table takes it."""
-        is_wanted = channel.bigpanda is not None and channel.bigpanda.reconcile
-        if not is_wanted or not environment_id:
+        """Remember what a share says that the channel's secret does not, if reconcile runs compare the channel.
+
+        It is written once a day. Nothing is raised if the table does not take it.
+        """
+        access = channel.bigpanda
+        if access is None or not access.reconcile:
             return
-        source = Source(environment_id, _ordered(recipients))
-        now = self.clock()
-        if self._noted.get((channel.name, source), 0.0) > now:
+        unknown = None if environment_id in access.environments else environment_id
+        if unknown is None and not recipients:
             return
-        self._noted[channel.name, source] = now + RETRY_SECONDS
-        if self._done(partial(self._write, channel.name, source, now), deadline):
-            self._noted[channel.name, source] = now + AGAIN_SECONDS
+        share, now = (channel.name, unknown, bool(recipients)), self.clock()
+        if self._noted.get(share, 0.0) > now:
+            return
+        self._noted[share] = now + RETRY_SECONDS
+        if self._done(partial(self._write, channel.name, unknown, recipients, now), deadline):
+            self._noted[share] = now + AGAIN_SECONDS
 
     def note_incident(self, channel: Channel, incident_id: str, recipients: Recipients, deadline: Deadline) -> None:
         """Remember that an incident was shared for these, if anybody will want to know, and the table takes it."""
@@ -80,41 +109,27 @@ class Sources:
         found = self.table.read_many(set(keys.values()))
         return {each: tuple(_sets(found[key])[0]) for each, key in keys.items() if key in found}
 
-    def of(self, channel: Channel) -> Mapping[str, tuple[Recipients, ...]]:
-        """Return the environments that share with a channel, and for which recipients. Raises LedgerError."""
-        return self._places(channel, _sources(self.table.read(_key(channel.name)))[0])
+    def naming_recipients(self, channels: Sequence[Channel]) -> set[str]:
+        """Return the names of the channels of which a webhook's URL may name recipients. Raises LedgerError.
 
-    def of_all(self, channels: Sequence[Channel]) -> dict[str, Mapping[str, tuple[Recipients, ...]]]:
-        """Return the same for many channels, by name, without those that DynamoDB did not answer for.
-
-        What is about to expire is written anew. Raises LedgerError.
+        A channel that DynamoDB did not answer for is one of them: to look for recipients in vain does no harm.
         """
-        texts = self.table.read_many([_key(channel.name) for channel in channels])
-        places: dict[str, Mapping[str, tuple[Recipients, ...]]] = {}
-        for channel in channels:
-            if _key(channel.name) not in texts:
-                continue
-            found, sequence = _sources(texts[_key(channel.name)])
-            if found and max(source.at for source in found) < self.clock() - REFRESH_SECONDS:
-                self.table.write(_key(channel.name), sequence, json.dumps(found))
-            places[channel.name] = self._places(channel, found)
-        return places
+        found = self.table.read_many([_key(channel.name) for channel in channels])
+        return {
+            channel.name
+            for channel in channels
+            if _key(channel.name) not in found or _Seen.of(found[_key(channel.name)]).names_recipients
+        }
 
-    def _places(self, channel: Channel, found: Sequence[Source]) -> Mapping[str, tuple[Recipients, ...]]:
-        """Return the environments of these sources; if there are none, that of the channel's own settings.
+    def suggested(self, channel: Channel) -> tuple[str, ...]:
+        """Return the environments that shares named in the last 30 days and the secret does not, the latest first.
 
-        Of several webhooks of one environment, those count that shared there lately.
+        Anybody with the webhook's token may have written them. Raises LedgerError.
         """
-        newest = max((source.at for source in found), default=0.0)
-        places: dict[str, tuple[Recipients, ...]] = {}
-        for environment_id in dict.fromkeys(source.environment_id for source in found):
-            there = [source for source in found if source.environment_id == environment_id]
-            latest = max(source.at for source in there)
-            if latest > newest - OLD_SECONDS:
-                lately = (source.recipients for source in there if source.at > latest - GONE_SECONDS)
-                places[environment_id] = tuple(lately)
-        own = channel.bigpanda.environment_id if channel.bigpanda else None
-        return places or ({own: ((),)} if own else {})
+        environments = _Seen.of(self.table.read(_key(channel.name))).environments
+        known = channel.bigpanda.environments if channel.bigpanda else ()
+        recent = [name for name, at in environments.items() if at > self.clock() - OLD_SECONDS and name not in known]
+        return tuple(sorted(recent, key=lambda name: -environments[name]))
 
     def _done(self, write: Callable[[], bool], deadline: Deadline) -> bool:
         with suppress(LedgerError, TimeoutError):
@@ -123,11 +138,10 @@ class Sources:
                     return True
         return False
 
-    def _write(self, channel: str, source: Source, now: float) -> bool:
-        found, sequence = _sources(self.table.read(_key(channel)))
-        others = [each for each in found if each[:2] != source[:2]]
-        newest = sorted((*others, replace(source, at=now)), key=lambda each: -each.at)[:MAX_SOURCES]
-        return self.table.write(_key(channel), sequence, json.dumps(newest)) is not None
+    def _write(self, channel: str, environment_id: str | None, recipients: Recipients, now: float) -> bool:
+        seen = _Seen.of(self.table.read(_key(channel)))
+        text = seen.with_share(environment_id, recipients, now).text()
+        return self.table.write(_key(channel), seen.sequence, text) is not None
 
     def _write_incident(self, channel: str, incident_id: str, recipients: Recipients) -> bool:
         known, sequence = _sets(self.table.read(_incident_key(channel, incident_id)))
@@ -137,27 +151,14 @@ class Sources:
         return self.table.write(_incident_key(channel, incident_id), sequence, json.dumps(newest)) is not None
 
 
-def _sources(found: Text | None) -> tuple[list[Source], int]:
-    """Return the sources of an item, none if it can't be read, and its sequence."""
-    if found is None:
-        return [], 0
-    with suppress(ValueError, TypeError):
-        return [_source(each) for each in json.loads(found.text)], found.sequence
-    return [], found.sequence
-
-
 def _sets(found: Text | None) -> tuple[list[Recipients], int]:
     """Return the sets of recipients of an item, none if it can't be read, and its sequence."""
     if found is None:
         return [], 0
     with suppress(ValueError, TypeError):
-        return [tuple(map(str, each)) for each in json.loads(found.text)], found.sequence
+        sets: list[Any] = json.loads(found.text)
+        return [tuple(map(str, each)) for each in sets], found.sequence
     return [], found.sequence
-
-
-def _source(members: list[Any]) -> Source:
-    environment_id, recipients, at = members
-    return Source(str(environment_id), tuple(map(str, recipients)), float(at))
 
 
 def _ordered(recipients: Recipients) -> Recipients:

@@ -1,6 +1,6 @@
 """The chore of a reconcile run: which channels it compares, and where its next piece goes on.
 
-It travels as a job of the kind `reconcile`. It names channels and recipients, and holds no credential.
+It travels as a job of the kind `reconcile`. It names channels, and holds no credential.
 """
 
 import hashlib
@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, Self
 from relay.bigpanda.listing import Position
 from relay.errors import Reason
 from relay.jobs.envelope import Job, UnreadableMessage, timestamp
-from relay.ledger.sources import Recipients
 
 KIND = "reconcile"
 
@@ -22,13 +21,12 @@ class Member(NamedTuple):
 
     Attributes:
         name: The channel's name.
-        recipients: The sets of recipients for which the environment shares with the channel.
-        names_recipients: Shares of the channel may have named recipients, from whatever environment.
-        rings: `bigpanda.reconcile` is `ring`: an incident that the channel never announced is relayed.
+        names_recipients: The URL of a webhook of the channel's may have named recipients.
+        rings: An incident that the channel never announced is relayed: `bigpanda.reconcile` is `ring`, and the secret
+            says whom it rings.
     """
 
     name: str
-    recipients: tuple[Recipients, ...] = ((),)
     names_recipients: bool = False
     rings: bool = False
 
@@ -92,7 +90,7 @@ class Chore(NamedTuple):
         """Read the chore of a job. Raises UnreadableMessage."""
         try:
             document = json.loads(job.body)
-            members = tuple(_member(*each) for each in document["members"])
+            members = tuple(Member(str(name), bool(names), bool(rings)) for name, names, rings in document["members"])
             return cls(
                 job.delivery_id, job.received_at, str(document["environment_id"]), members, _cursor(document["cursor"])
             )
@@ -118,10 +116,6 @@ class Chore(NamedTuple):
     def going_on(self, cursor: Cursor) -> "Chore":
         """Return the piece of the same run that begins at another point."""
         return replace(self, cursor=cursor)
-
-
-def _member(name: str, recipients: list[list[str]], names_recipients: object, rings: object) -> Member:
-    return Member(str(name), tuple(tuple(map(str, each)) for each in recipients), bool(names_recipients), bool(rings))
 
 
 def _cursor(members: dict[str, Any]) -> Cursor:

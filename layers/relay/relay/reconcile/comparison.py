@@ -143,15 +143,16 @@ class Comparison:
             if len(named) < len(ids):
                 raise LedgerError("DynamoDB did not answer for all incidents")
             for incident_id in ids:
-                # Shares may have named recipients, and each set of them has an entry.
-                for each in ((), *member.recipients, *named[incident_id]):
+                # Webhooks' URLs may have named recipients, and each set of them has an entry.
+                for each in ((), *named[incident_id]):
                     keys[member.name, incident_id, each] = key(member.name, each, incident_id)
         found = self.ledger.read_many(set(keys.values()))
         if any(name not in found for name in keys.values()):
             raise LedgerError("DynamoDB did not answer for all incidents")
         entries: dict[str, dict[str, list[Known]]] = {member.name: {} for member in members}
         for (channel, incident_id, recipients), name in keys.items():
-            if found[name].sequence:
+            # Whoever has the webhook's token may name anybody. Only who was told of the incident is told more of it.
+            if found[name].sequence and (not recipients or found[name].announced):
                 entries[channel].setdefault(incident_id, []).append(Known(recipients, found[name]))
         return dict(entries)
 
@@ -198,7 +199,7 @@ class Comparison:
         # What has no time stamp may well have happened since the channel is compared.
         is_ours = state.version is None or state.version[0] >= compared.note.since
         if not known and state.is_open and is_ours and member.rings:
-            missed = list(member.recipients)
+            missed = [()]
             # It rings here, so no other channel need report it.
             compared.known.add(name)
         elif not known and state.is_open and is_ours:

@@ -267,6 +267,8 @@ class Reconciler:
         whole = self._whole(run, finding.seen.share)
         body = json.dumps(whole.document).encode()
         for each in finding.recipients:
+            if not all(map(channel.permits, each)):
+                continue
             trail = f"reconcile-{whole.incident_id}"[:100]
             job = replace(new_job(channel, whole, body, each, trail, now), found=True)
             if not self.keeper.keep(job, run.deadline, until=now):

@@ -1,15 +1,16 @@
 """Schedule of reconcile runs: channels are grouped by what they ask BigPanda, and each group gets a chore."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel
+from relay.channels.misconfiguration import needs_url_recipients
 from relay.deadline import Deadline
 from relay.errors import ChannelError, LedgerError
 from relay.jobs.outbox import Keeper
-from relay.ledger.sources import Recipients, Sources
+from relay.ledger.sources import Sources
 from relay.reconcile.chore import Chore, Member
 from relay.reconcile.comparison import group_of
 from relay.telemetry import Telemetry
@@ -19,8 +20,6 @@ ALL_SECONDS = 220.0
 # A run asks three times at least, and BigPanda answers 5 calls a second: with this distance between the first pieces,
 # groups of one key do not wait for each other in the workers that other chores need.
 SPACING_SECONDS = 0.6
-
-type Places = Mapping[str, tuple[Recipients, ...]]
 
 
 @dataclass(frozen=True)
@@ -60,15 +59,14 @@ class Schedule:
         """Return the first chore of each group's run."""
         channels = list(self._channels(whole))
         try:
-            places = self.sources.of_all(channels)
+            named = self.sources.naming_recipients(channels)
         except LedgerError as error:
             self._failed(str(error))
             return []
-        if len(places) < len(channels):
-            self._failed(f"DynamoDB did not answer for {len(channels) - len(places)} channels")
         groups: dict[Any, list[Member]] = {}
         for channel in channels:
-            for environment_id, member in _members(channel, places.get(channel.name, {})):
+            for environment_id in channel.bigpanda.environments if channel.bigpanda else ():
+                member = Member(channel.name, channel.name in named, _rings(channel))
                 groups.setdefault((environment_id, group_of(channel)), []).append(member)
         now = self.clock()
         return [Chore.planned(environment_id, members, now) for (environment_id, _), members in groups.items()]
@@ -100,9 +98,7 @@ class Schedule:
         self.telemetry.notice("reconcile_failed", detail)
 
 
-def _members(channel: Channel, places: Places) -> Iterator[tuple[str, Member]]:
-    """Yield the channel as a member of a run, for each of its environments."""
-    named = any(recipients for each in places.values() for recipients in each)
-    rings = channel.bigpanda is not None and channel.bigpanda.reconcile == "ring"
-    for environment_id, recipients in places.items():
-        yield environment_id, Member(channel.name, recipients, named, rings)
+def _rings(channel: Channel) -> bool:
+    """True if the channel rings for incidents that it never announced; their shares, which never came, name nobody."""
+    is_wanted = channel.bigpanda is not None and channel.bigpanda.reconcile == "ring"
+    return is_wanted and not needs_url_recipients(channel)
