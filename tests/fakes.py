@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 from relay.bigpanda.client import BigPanda
 from relay.bigpanda.listing import Lister
 from relay.bigpanda.rate_limit import Turns
+from relay.bigpanda.verification import Verifier
 from relay.bigpanda.writeback import Writeback
 from relay.channels.cache import ChannelCache
 from relay.deadline import Deadline
@@ -47,6 +48,7 @@ from relay.reconcile.reconciler import Reconciler
 from relay.reconcile.report import Reporter
 from relay.reconcile.schedule import Schedule
 from relay.telemetry import Telemetry
+from relay.xmatters.directory import Directory
 from relay.xmatters.pages import Pages
 from relay.xmatters.trigger import Signal, XMatters
 from tests import samples
@@ -90,7 +92,7 @@ class FakeSession(Session):
 
     def __init__(self, *steps: Step) -> None:
         self.calls: list[Call] = []
-        self._steps = list(steps)
+        self.steps = list(steps)
 
     def call(
         self,
@@ -104,7 +106,7 @@ class FakeSession(Session):
     ) -> Answer:
         call = Call(url, body or b"", dict(headers), seconds, method)
         self.calls.append(call)
-        step = self._steps.pop(0) if len(self._steps) > 1 else self._steps[0]
+        step = self.steps.pop(0) if len(self.steps) > 1 else self.steps[0]
         if isinstance(step, Exception):
             raise step
         return step if isinstance(step, Answer) else step(call)
@@ -320,7 +322,9 @@ class Relay:
             telemetry,
             self.clock,
         )
-        writeback = Writeback(bigpanda, self.turns, self.sources, self.table, self.ledger, self.clock)
+        directory = Directory(Outward(self.rest, clock=self.clock))
+        verifier = Verifier(pages.names_of_request, directory.is_person, self.clock)
+        writeback = Writeback(bigpanda, self.turns, self.sources, self.table, self.ledger, verifier, self.clock)
         self.worker = Worker(
             self.delivery,
             Followup(pages, self.delivery.ledger, self.clock),

@@ -67,6 +67,7 @@ def test_every_sample_callback_is_answered_and_queued(world: World, path: Path, 
 @pytest.mark.parametrize("path", WRITEBACKS, ids=lambda path: path.stem)
 def test_every_sample_of_a_queues_event_is_what_a_callback_becomes_and_is_written(world: World, path: Path) -> None:
     event = read(path)
+    announce(world)
     world.call_back(read(CALLBACKS[0]))
     [message] = world.chores()
     [record] = event["Records"]
@@ -82,11 +83,19 @@ def test_every_sample_of_a_queues_event_is_what_a_callback_becomes_and_is_writte
     assert (world.waiting(), world.chores(), world.resting()) == ([], [], [])
 
 
+def announce(world: World) -> None:
+    """Let the channel announce the incident that the samples answer."""
+    assert world.share(read(SHARES[0]))["outcome"] in {"delivered", "duplicate"}
+    world.waiting()
+    world.chores()
+
+
 def replace_time(job: Job) -> Job:
     return job._replace(received_at="")
 
 
 def test_a_callback_that_comes_twice_is_written_once(world: World) -> None:
+    announce(world)
     first, second = world.call_back(read(CALLBACKS[0])), world.call_back(in_base64(read(CALLBACKS[0])))
     assert first["delivery_id"] == second["delivery_id"]
     event = awake(world)
@@ -97,6 +106,7 @@ def test_a_callback_that_comes_twice_is_written_once(world: World) -> None:
 
 
 def test_a_comment_whose_answer_was_lost_is_not_written_again(world: World) -> None:
+    announce(world)
     world.box.script([{"kind": "accept_then_reset", "on": "comment"}])
     world.call_back(read(CALLBACKS[0]))
     assert world.chore_worker.invoke(awake(world)) == NOTHING_STAYS
@@ -110,6 +120,7 @@ def test_a_comment_whose_answer_was_lost_is_not_written_again(world: World) -> N
 
 
 def test_callback_that_bigpanda_refused_is_written_when_its_dead_letter_comes_back(world: World) -> None:
+    announce(world)
     world.box.script([{"kind": "status", "status": 404, "on": "comment"}])
     world.call_back(read(CALLBACKS[2]))
     assert world.chore_worker.invoke(awake(world)) == NOTHING_STAYS

@@ -1,6 +1,7 @@
 """An AWS account in this process, moto's, with what the relay's stack has there."""
 
 import json
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +14,13 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.sns.models import sns_backends
 from moto.sqs.models import sqs_backends
 
+from relay.incidents.transition import State
 from relay.jobs.envelope import Job
 from relay.jobs.queue import Queue
+from relay.ledger.entry import Entry, Raised, key
+from relay.ledger.ledger import Ledger
+from relay.ledger.table import Table
+from tests import samples
 from tests.ledger_table import LEDGER_TABLE
 
 REGION = "eu-central-1"
@@ -90,6 +96,13 @@ class Aws:
     def known(self) -> list[dict[str, Any]]:
         """Every item of the ledger's table."""
         return [dict(item) for item in self.dynamodb.scan(TableName=self.table)["Items"]]
+
+    def announce(self, channel: str, *incident_ids: str, raised: tuple[Raised, ...] = ()) -> None:
+        """Let a channel have announced incidents, by these signals, if it knows nothing of them yet."""
+        ledger = Ledger(Table(self.dynamodb, self.table, time.time))
+        for incident_id in incident_ids:
+            state = State.of(samples.share(id=incident_id), time.time())
+            ledger.write(key(channel, (), incident_id), Entry(), Entry(announced=state, kept=state, raised=raised))
 
     def close_circuits(self) -> None:
         """Let every channel be signalled again, whatever came of it lately."""

@@ -13,6 +13,7 @@ from typing import Any
 from relay.bigpanda.client import BigPanda
 from relay.bigpanda.listing import Lister
 from relay.bigpanda.rate_limit import Turns
+from relay.bigpanda.verification import Verifier
 from relay.bigpanda.writeback import Writeback
 from relay.channels.cache import ChannelCache
 from relay.channels.secrets_manager import Secrets
@@ -39,6 +40,7 @@ from relay.reconcile.comparison import Comparison
 from relay.reconcile.reconciler import Reconciler
 from relay.reconcile.report import Reporter
 from relay.reconcile.schedule import Schedule
+from relay.xmatters.directory import Directory
 from relay.xmatters.pages import Pages
 from relay.xmatters.trigger import XMatters
 from tests import samples
@@ -109,6 +111,7 @@ class Live:
                 Sources(table, self.clock),
                 table,
                 Ledger(table),
+                Verifier(Pages(outward).names_of_request, Directory(outward).is_person, self.clock),
                 self.clock,
             ),
             lambda: self.reconciler,

@@ -20,6 +20,8 @@ from tests.integration.handlers import ROOT, Handler, event, invoke, load
 
 EVENTS = sorted((ROOT / "events").glob("xmatters_callback_*.json"))
 REFUSED = {"xmatters_callback_4_no_incident"}
+# The incidents of the samples.
+SAMPLES = ("66b0f1c2a94d3e0012ab34cd", "66b0f6e7a94d3e0012ab3511")
 KEY = "BPU-canary-key"
 TOKEN = "callback-token-9e1f"
 SHOWN = {"x_api_key": TOKEN}
@@ -60,6 +62,9 @@ def callback(account: Aws, monkeypatch: pytest.MonkeyPatch) -> Handler:
 
 @pytest.fixture
 def worker(account: Aws, monkeypatch: pytest.MonkeyPatch) -> Handler:
+    """The worker of the chore queue; the channels announced the incidents that are answered."""
+    account.announce("noc", "i1")
+    account.announce("demo", *SAMPLES)
     return load("chore_worker", monkeypatch, account)
 
 
@@ -163,10 +168,10 @@ def test_the_share_that_was_signalled_tells_the_environment(
     account: Aws, box: Box, callback: Handler, worker: Handler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     webhook = load("bigpanda_webhook", monkeypatch, account)
-    share = json.loads(samples.body()) | {"metadata": {"environment_id": "shared-in"}}
+    share = json.loads(samples.body(id="i9")) | {"metadata": {"environment_id": "shared-in"}}
     assert invoke(webhook, event(json.dumps(share), x_api_key=samples.TOKEN))["statusCode"] == 200
     account.chores.messages()
-    invoke(callback, event(said(environment_id=None), **SHOWN))
+    invoke(callback, event(said(incident_id="i9", environment_id=None), **SHOWN))
     work(worker, account)
     assert [call.environment_id for call in box.bigpanda.comments()] == ["shared-in"]
 

@@ -12,6 +12,7 @@ import pytest
 
 from relay.channels.inbound import Request
 from relay.jobs.envelope import Job
+from relay.ledger.entry import Raised
 from sandbox.server import Box
 from tests import samples
 from tests.integration.account import Aws, Mailbox
@@ -46,12 +47,18 @@ def traces() -> list[str]:
 
 
 def document(
-    url: str, auth: dict[str, str], bigpanda_url: str = "https://api.bigpanda.io", *, assign: bool = False
+    url: str,
+    auth: dict[str, str],
+    bigpanda_url: str = "https://api.bigpanda.io",
+    *,
+    assign: bool = False,
+    rest_url: str | None = "https://acme.xmatters.com",
 ) -> dict[str, Any]:
     """A secret with a canary wherever it can hold one."""
     whole = samples.secret(auth={"type": "url"} if auth["type"] == "url" else auth, url=url, inbound=INBOUND)
     whole["xmatters"]["callback"] = CALLBACK
-    whole["xmatters"]["rest"] = {"base_url": "https://acme.xmatters.com", "auth": AUTHS["api_key"]}
+    if rest_url:
+        whole["xmatters"]["rest"] = {"base_url": rest_url, "auth": AUTHS["api_key"]}
     bigpanda = {"api_key": API_KEY, "base_url": bigpanda_url, "assign": assign}
     return whole | {"bigpanda": bigpanda, "policy": {"fallback_after_seconds": 0}}
 
@@ -154,7 +161,9 @@ class Functions:
 
     def call_back(self, body: str | None = None, **headers: str) -> None:
         """Call back with an acknowledgement that is new, or with this body."""
-        content = body or acknowledgement(next(self._numbers))
+        number = next(self._numbers)
+        self.account.announce("noc", f"i{number}")
+        content = body or acknowledgement(number)
         shown = headers or {"Authorization": "Bearer canary-callback"}
         self.search.answers.append(invoke(self.callback, event(content, **shown)))
 
@@ -231,7 +240,8 @@ def test_nor_in_anything_that_write_back_writes(
     url = box.declare(AUTHS["url"]).url
     kept = []
     for route, faults in {"comment": FAULTS, "users": FAULTS[::3]}.items():
-        account.put_secret("noc", document(url, AUTHS["url"], box.bigpanda.url, assign=route == "users"))
+        known = document(url, AUTHS["url"], box.bigpanda.url, assign=route == "users", rest_url=None)
+        account.put_secret("noc", known)
         for fault in faults:
             box.script([fault | {"times": None, "on": route}])
             functions.call_back()
@@ -336,7 +346,9 @@ def test_nor_when_the_other_side_echoes_the_whole_request(
 def test_nor_when_bigpanda_echoes_the_whole_request(account: Aws, search: Search) -> None:
     live = Live(account)
     with site(echo) as server:
-        account.put_secret("noc", document("https://acme.xmatters.com/?apiKey=canary", AUTHS["url"], server.url))
+        trigger = "https://acme.xmatters.com/?apiKey=canary"
+        account.put_secret("noc", document(trigger, AUTHS["url"], server.url, rest_url=None))
+        account.announce("noc", "i1")
         called_back = samples.request(acknowledgement(1).encode(), headers={"authorization": "Bearer canary-callback"})
         answer = live.callbacks.serve(called_back)
         search.answers.append(answer.to_response())
@@ -360,4 +372,21 @@ def test_nor_when_our_own_code_crashes(box: Box, account: Aws, search: Search) -
             answer = webhook.serve(request).to_response()
             search.answers.append(answer)
             assert answer["statusCode"] == 503
+    search.finds_nothing(live.recorder.written())
+
+
+def test_nor_when_xmatters_echoes_the_whole_request_about_a_callback(account: Aws, search: Search) -> None:
+    live = Live(account)
+    with site(echo) as server:
+        trigger = "https://acme.xmatters.com/?apiKey=canary"
+        account.put_secret("noc", document(trigger, AUTHS["url"], server.url, rest_url=server.url))
+        account.announce("noc", "i1", raised=(Raised("r1", live.clock(), is_open=True),))
+        said = json.loads(acknowledgement(1)) | {"event": {"number": "1"}}
+        called_back = samples.request(json.dumps(said).encode(), headers={"authorization": "Bearer canary-callback"})
+        assert live.callbacks.serve(called_back).status == 200
+        [envelope] = search.empty(account.chores)
+        live.ahead += 301
+        assert live.worker.work([{"messageId": "m1", "body": envelope}]) == []
+    assert server.received
+    assert "did not say whether it is right" in live.recorder.written()
     search.finds_nothing(live.recorder.written())

@@ -37,7 +37,7 @@ LOOKS_SECONDS = 20.0
 # A function uses a channel's secret for a minute before it reads it again.
 REMEMBERED_SECONDS = 62.0
 # Whoever acknowledges in the stories.
-ACKNOWLEDGER = ("jdoe",)
+ACKNOWLEDGER, FORGER = ("jdoe",), ("mallory",)
 
 
 @dataclass
@@ -81,8 +81,11 @@ class Invariants:
     # Incidents of processes that died: what came to those is not noted anywhere but on their job.
     died: set[str] = field(default_factory=set)
     running: set[Process] = field(default_factory=set)
-    # The answers of people that were taken.
+    # The answers of people that were taken; those that came when the incident was known; and those that a stranger
+    # forged, where xMatters can be asked.
     taken: set[str] = field(default_factory=set)
+    expected: set[str] = field(default_factory=set)
+    forged: set[str] = field(default_factory=set)
     # When somebody acknowledged, by the id of the incident.
     acknowledged: list[tuple[float, str]] = field(default_factory=list)
     # Channels that a function knows, by the function.
@@ -117,10 +120,27 @@ class Invariants:
         if known in self.admits and not has_bugs and not self.has_new_token:
             self._problem(f"credentials: {state} was not let in, by a function that knew the channel")
 
-    def came_back(self, said: Said) -> None:
-        """A callback came; whoever answers it may die after it was queued."""
-        if said.response == "Acknowledge":
+    def came_back(self, said: Said, page: Page | None) -> None:
+        """A callback came that names this page; whoever answers it may die after it was queued."""
+        is_credible = not self.has_rest or (page is not None and not said.is_forged)
+        if self._is_known(said.incident):
+            self.expected.add(f"answer-{said.number}")
+        if said.is_forged and self.has_rest:
+            self.forged.add(f"answer-{said.number}")
+        if said.response == "Acknowledge" and is_credible:
             self.acknowledged.append((self.world.now, said.incident))
+
+    def commented(self, incident: str) -> None:
+        """A comment was written on an incident."""
+        if not self._is_known(incident):
+            self._problem(f"a comment was written on {incident}, of which the channel knows nothing")
+
+    def _is_known(self, incident: str) -> bool:
+        """True if the first channel was told of an incident, by its id: by a share, or by who looked for it."""
+        if any(post.channel == NOC and post.incident.partition("@")[0] == incident for post in self.phones.posts):
+            return True
+        known = (state for state in self.states.values() if state.id == incident and state.channel == NOC)
+        return any(self._counts(state) for state in known)
 
     def called_back(self, said: Said, status: int) -> None:
         """A callback was answered."""
@@ -544,7 +564,7 @@ class Invariants:
             state = self.states[ring.incident, ring.share]
             change = changed(told, state)
             is_anew = change in {"opened", "worsened", "reopened"}
-            if ring.recipients == ACKNOWLEDGER:
+            if ring.recipients in {ACKNOWLEDGER, FORGER}:
                 answers = [at for at, incident in self.acknowledged if incident == state.id]
                 is_taken = any(anew - CLOCKS_DIFFER <= at < ring.began for at in answers)
                 if is_anew or not is_taken:
@@ -554,14 +574,17 @@ class Invariants:
             told = state
 
     def _check_answers(self) -> None:
-        """What people answered stands in BigPanda once, or rests among the dead letters."""
+        """What people answered stands in BigPanda once, or rests among the dead letters; what is forged is doubted."""
         resting = {note for job in self.dead_letters.jobs() for note in _notes(job)}
-        for answer in self.taken:
+        for answer in self.taken & self.expected:
             if not self.console.written[answer] and answer not in resting:
                 self._problem(f"unwritten: {answer}")
         for answer, times in self.console.written.items():
             if times > 1:
                 self._problem(f"{answer} was written {times} times")
+        for text in self.console.texts:
+            if self.forged & set(re.findall(r"answer-\d+", text)) and not text.startswith("Unverified"):
+                self._problem(f"forged: {text}")
 
     def _check_ages(self) -> None:
         """What is older than the policy allows does not ring, unless an operator wants it."""
@@ -581,7 +604,9 @@ class Invariants:
             if ring.channel != state.channel:
                 self._problem(f"{state} rang by the trigger of {ring.channel}")
             expected = [tuple(dict.fromkeys((*rule, *state.url_recipients))) for rule in self._rules(state, ring.began)]
-            if ring.recipients not in [*expected, ACKNOWLEDGER]:
+            # Who forges an acknowledgement is known as nobody only where xMatters can be asked.
+            alone = [ACKNOWLEDGER] if self.has_rest else [ACKNOWLEDGER, FORGER]
+            if ring.recipients not in [*expected, *alone]:
                 self._problem(f"recipients: {state} rang {', '.join(ring.recipients)}")
 
     def _rules(self, state: SharedState, before: float) -> list[tuple[str, ...]]:
@@ -606,9 +631,9 @@ class Invariants:
 
 def _takes_over(newer: Ring, older: Ring) -> bool:
     """True if a newer page notifies the same people or more; a page for the acknowledger alone ends no other."""
-    alone = ACKNOWLEDGER
-    reaches = older.recipients == alone or set(older.recipients) <= set(newer.recipients)
-    return newer.began > older.began and newer.recipients != alone and reaches
+    alone = {ACKNOWLEDGER, FORGER}
+    reaches = older.recipients in alone or set(older.recipients) <= set(newer.recipients)
+    return newer.began > older.began and newer.recipients not in alone and reaches
 
 
 def _notes(job: Mapping[str, Any]) -> list[str]:

@@ -94,6 +94,8 @@ class Phones(Session):
         seconds: float,
         heard: Callable[[Answer], object] = lambda _: None,
     ) -> Answer:
+        if "/people/" in url:
+            return self._of_people(url, seconds)
         if "/events" in url:
             return self._of_pages(url, json.loads(body or b"{}"), seconds)
         world, began = self.edge.world, self.edge.world.now
@@ -198,6 +200,26 @@ class Phones(Session):
         found = [{"id": page.name, "status": "TERMINATED" if page.ended_at else "ACTIVE"} for page in there]
         self.rest.end()
         return Answer(200, {}, json.dumps({"data": found}).encode())
+
+    def _of_people(self, url: str, seconds: float) -> Answer:
+        """xMatters' REST API: whether it knows a person."""
+        fault = self.rest.begin()
+        if fault == "timeout":
+            self.rest.world.wait(seconds)
+            raise requests.ReadTimeout("late")
+        if fault:
+            return Answer(503 if fault == "503" else 401, {}, b"")
+        name = urlsplit(url).path.rpartition("/")[2]
+        self.rest.end()
+        if name != "jdoe":
+            return Answer(404, {}, json.dumps({"code": 404}).encode())
+        person = {"id": "p1", "targetName": name, "recipientType": "PERSON", "status": "ACTIVE"}
+        return Answer(200, {}, json.dumps(person).encode())
+
+    def last_page(self, incident: str) -> Page | None:
+        """The latest page of an incident on the first channel, by the incident's id."""
+        pages = (page for page in self.pages if page.ring.incident.partition("@")[0] == incident)
+        return max(pages, key=lambda page: page.ring.at, default=None)
 
     def asked(self, delivery: str) -> int:
         """How often it was asked to take a delivery."""

@@ -17,6 +17,7 @@ import pytest
 from relay.bigpanda.client import BigPanda
 from relay.bigpanda.listing import Lister
 from relay.bigpanda.rate_limit import Turns
+from relay.bigpanda.verification import Verifier
 from relay.bigpanda.writeback import Writeback
 from relay.channels.cache import ChannelCache
 from relay.channels.channel import parse_channel
@@ -49,13 +50,14 @@ from relay.reconcile.reconciler import Reconciler
 from relay.reconcile.report import Reporter
 from relay.reconcile.schedule import Schedule
 from relay.telemetry import Telemetry
+from relay.xmatters.directory import Directory
 from relay.xmatters.pages import Pages
 from relay.xmatters.trigger import XMatters
 from tests.fakes import one_by_one
 from tests.simulation.capacity import Capacity
 from tests.simulation.console import Console
 from tests.simulation.invariants import Invariants
-from tests.simulation.phones import NEW_KEY, OLD_KEY, Phones
+from tests.simulation.phones import NEW_KEY, OLD_KEY, Page, Phones
 from tests.simulation.services import Edge, Message, SimulatedDynamoDb, SimulatedSecrets, SimulatedSns, SimulatedSqs
 from tests.simulation.story import NOC, STORM_SECONDS, Post, Said, SharedState, Story, entry_name, tell
 from tests.simulation.weather import Weather
@@ -137,6 +139,7 @@ class Simulation:
         self.secrets = SimulatedSecrets(Edge(self.world, weather, "secrets"), secrets)
         self.sns = SimulatedSns(Edge(self.world, weather, "sns"))
         self._names = count(1)
+        self._answered: dict[int, Page | None] = {}
         self._environments = [self._functions() for _ in range(3)]
         states = {(post.state.incident, post.state.number): post.state for post in story.posts}
         self.invariants = Invariants(
@@ -269,10 +272,12 @@ class Simulation:
             clock,
             lambda: f"sender-{next(self._names)}",
         )
-        followup = Followup(Pages(Outward(self.phones, clock=clock)), delivery.ledger, clock)
+        rest = Outward(self.phones, clock=clock)
+        followup = Followup(Pages(rest), delivery.ledger, clock)
         turns, sources = Turns(table, clock, world.wait), Sources(table, clock)
         bigpanda = BigPanda(Outward(self.console, clock=clock))
-        writeback = Writeback(bigpanda, turns, sources, table, Ledger(table), clock)
+        verifier = Verifier(Pages(rest).names_of_request, Directory(rest).is_person, clock)
+        writeback = Writeback(bigpanda, turns, sources, table, Ledger(table), verifier, clock)
         fallback = Fallback(lambda: sns, "arn:aws:sns:eu-central-1:000000000000:fallback")
         lister, comparison = (
             Lister(bigpanda, turns, clock, deadline),
@@ -379,9 +384,12 @@ class Simulation:
         self._start(process, lambda: self._take(process, said), WEBHOOK_SECONDS)
 
     def _take(self, process: Process, said: Said) -> None:
-        self.invariants.came_back(said)
+        # A copy says what the first one said.
+        page = self._answered.setdefault(said.number, self.phones.last_page(said.incident))
+        self.invariants.came_back(said, page)
         headers = {"authorization": f"Bearer {TOKEN}"}
-        request = Request("noc", headers, (), said.body().decode(), is_base64=False, id="r")
+        body = said.body(page.name if page else "").decode()
+        request = Request("noc", headers, (), body, is_base64=False, id="r")
         reply = self._any().callbacks.serve(request)
         self.world.say(f"{process.name} answers {reply.status} {reply.document.get('outcome')}")
         self.invariants.called_back(said, reply.status)
@@ -406,6 +414,7 @@ class Simulation:
 
     def _echo(self, incident: str) -> None:
         """Our own comment is a reason to share an incident once more, as it is but for when it was touched."""
+        self.invariants.commented(incident)
         now = self.world.now - self.world.began
         states = self.invariants.states
         happened = [state for state in states.values() if state.incident == incident and state.at <= now]

@@ -131,18 +131,28 @@ class Post:
 
 @dataclass(frozen=True)
 class Said:
-    """What somebody answers in xMatters, at a moment; it is called back once or twice."""
+    """What somebody answers in xMatters, at a moment; it is called back once or twice.
+
+    Or what somebody forged who has the callback's token: they know no page, and xMatters does not know them.
+    """
 
     at: float
     number: int
     incident: str
     response: str
     copies: int
+    is_forged: bool = False
 
-    def body(self) -> bytes:
-        """The callback's body."""
-        members = {"relay": 1, "kind": "response", "incident_id": self.incident, "event": {"number": "1"}}
-        person = {"target": "jdoe"}
+    @property
+    def who(self) -> str:
+        """Who answers, in words."""
+        return "a stranger" if self.is_forged else "somebody"
+
+    def body(self, page: str) -> bytes:
+        """The callback's body; `page` is the one that is answered."""
+        event = {"number": "page-of-a-stranger" if self.is_forged else page}
+        members = {"relay": 1, "kind": "response", "incident_id": self.incident, "event": event}
+        person = {"target": "mallory" if self.is_forged else "jdoe"}
         return json.dumps(
             members | {"person": person, "response": self.response, "note": f"answer-{self.number}"}
         ).encode()
@@ -216,7 +226,9 @@ class Story:
         if self.looks_every is not None:
             yield f"BigPanda is asked every {self.looks_every:.0f} s for what never came"
         yield from (f"{nap.incident} is snoozed from {nap.begins:.0f} s to {nap.ends:.0f} s" for nap in self.naps)
-        yield from (f"at {said.at:.0f} s somebody answers {said.response} for {said.incident}" for said in self.answers)
+        yield from (
+            f"at {each.at:.0f} s {each.who} answers {each.response} for {each.incident}" for each in self.answers
+        )
         yield from (f"at {moment:.0f} s an operator does: {deed}" for moment, deed in self.operations)
         yield from (
             f"at {post.at:.1f} s BigPanda posts {post.state}{', which is lost' if post.is_lost else ''}"
@@ -500,7 +512,8 @@ def _posts(random: Random, states: list[SharedState]) -> Iterator[Post]:
 def _answers(random: Random, incidents: int) -> Iterator[Said]:
     for number in range(random.choice([0, 0, 1, 3, 6])):
         incident, response = f"i{random.randrange(incidents)}", random.choice(["Acknowledge", "Not me"])
-        yield Said(random.uniform(10, 400), number, incident, response, random.choice([1, 1, 2]))
+        said = Said(random.uniform(10, 400), number, incident, response, random.choice([1, 1, 2]))
+        yield replace(said, is_forged=Random(said.at).random() < 0.2)
 
 
 def _naps(random: Random, incidents: int) -> Iterator[Nap]:

@@ -1,13 +1,16 @@
 """Attacks with a leaked token of a channel's, each as somebody would try it."""
 
 import json
+from collections import Counter
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from relay.bigpanda.writeback import UNVERIFIED_A_MINUTE
+from relay.http.session import Answer
 from tests import samples
-from tests.fakes import Relay, room, secrets_of
+from tests.fakes import Call, Clock, FakeSecrets, FakeSession, Relay, room, secrets_of
 
 ACCESS = {"api_key": "BPU-1", "environment_id": "e1"}
 
@@ -62,3 +65,95 @@ def test_environment_of_a_stranger_becomes_neither_the_incidents_place_nor_the_c
     access = relay.channels.get("noc").bigpanda
     assert access is not None
     assert access.environments == ("e1",)
+
+
+class TestCallbacks:
+    """Whoever has the callback's token can claim anything of any incident, in anybody's name."""
+
+    PAGE = "7d9a1c0e-0000-4000-8000-000000000001"
+
+    def relay(self, *, rest: bool) -> Relay:
+        document = samples.secret(policy={"min_seconds_between_signals": 0}, bigpanda=ACCESS | {"assign": True})
+        document["xmatters"] |= {"callback": {"token": "t"}, "recipients": ["Ops"]}
+        if rest:
+            auth = {"type": "basic", "username": "u", "password": "p"}
+            document["xmatters"]["rest"] = {"base_url": "https://acme.xmatters.com", "auth": auth}
+        relay = Relay(
+            FakeSession(samples.accepted("r7")),
+            secrets=FakeSecrets(noc=json.dumps(document)),
+            bigpanda=FakeSession(lambda call: Answer(200, {}, b'{"Resources": []}')),
+            rest=FakeSession(self.asked),
+        )
+        relay.share(samples.enveloped("e1"))
+        return relay
+
+    def asked(self, call: Call) -> Answer:
+        """xMatters' API: one page of the one signal, and one person."""
+        if "/people/" in call.url:
+            return Answer(404, {}, b'{"code": 404}')
+        found = [{"id": self.PAGE, "eventId": "408005", "status": "ACTIVE", "requestId": "r7"}]
+        return Answer(200, {}, json.dumps({"data": found}).encode())
+
+    def tell(self, relay: Relay, **members: Any) -> list[str]:
+        """Send a callback, let six minutes go by, and return what was written into BigPanda."""
+        self.send(relay, **members)
+        for _ in range(12):
+            relay.wake(30)
+        written = [call for call in relay.bigpanda.calls if call.method != "GET"]
+        return [f"{call.url.partition('/environments/')[2]} {call.body.decode()}" for call in written]
+
+    def send(self, relay: Relay, **members: Any) -> None:
+        """Send a callback."""
+        plain = {"relay": 1, "kind": "response", "incident_id": "i1", "response": "Acknowledge"}
+        plain |= {"person": {"target": "ceo"}, "event": {"id": self.PAGE}}
+        headers = {"authorization": "Bearer t", "content-type": "application/json"}
+        content = json.dumps(plain | members).encode()
+        reply = relay.callbacks.serve(samples.request(content, headers=headers))
+        assert reply.status == 200
+
+    @pytest.mark.parametrize("rest", [True, False])
+    def test_nothing_is_written_into_an_incident_that_the_channel_does_not_know(self, rest: bool) -> None:
+        relay = self.relay(rest=rest)
+        assert self.tell(relay, incident_id="of-a-stranger", environment_id="e1") == []
+        assert relay.recorder.metrics()["unverified_callback"] == 1
+        assert relay.chores.messages == relay.dead_letters.messages == []
+
+    def test_environment_of_a_stranger_is_not_written_into(self) -> None:
+        [written] = self.tell(self.relay(rest=False), environment_id="e-of-a-stranger", response="Later")
+        assert written.startswith("e1/incidents/i1/comments")
+
+    def test_acknowledgement_in_anybodys_name_is_doubted_and_makes_nothing_quiet(self) -> None:
+        relay = self.relay(rest=True)
+        [written] = self.tell(relay)
+        assert "Unverified" in written
+        assert relay.entry().acknowledged_by == ""
+        relay.share(samples.enveloped("e1", status="ok", changedOn=int(relay.clock.now)))
+        assert recipients_of(relay) == [["Ops"], ["Ops"]]
+
+    def test_acknowledgement_of_a_page_that_never_was_is_doubted(self) -> None:
+        relay = self.relay(rest=True)
+        [written] = self.tell(relay, event={"number": "1"}, person={"target": "Ops"})
+        assert "Unverified" in written
+        assert relay.entry().acknowledged_by == ""
+
+    def test_true_one_is_not_doubted(self) -> None:
+        relay = self.relay(rest=True)
+        [written] = self.tell(relay, person={"target": "Ops"})
+        assert "Unverified" not in written
+        assert relay.entry().acknowledged_by == "Ops"
+
+    def test_flood_writes_a_few_comments_a_minute_and_the_rest_later(self) -> None:
+        relay, clock, commented = self.relay(rest=True), Clock(), list[float]()
+
+        def noted(call: Call) -> Answer:
+            commented.append(relay.clock.now - clock.now)
+            return Answer(200, {}, b"")
+
+        relay.bigpanda.steps[:] = [noted]
+        for number in range(UNVERIFIED_A_MINUTE + 5):
+            self.send(relay, note=f"flood {number}")
+        for _ in range(30):
+            relay.wake(20)
+        minutes = Counter(int(at // 60) for at in commented)
+        assert max(minutes.values()) <= UNVERIFIED_A_MINUTE
+        assert len(commented) == UNVERIFIED_A_MINUTE + 5

@@ -52,6 +52,7 @@ class TestMetrics:
                 "signal_failed",
                 "misconfigured_channel",
                 "refused_recipients",
+                "unverified_callback",
             ),
             *("sweeper_heartbeat", "sweeper_failed", "debts_owed", "debt_overdue_seconds", "debt_healed"),
         }
@@ -68,7 +69,7 @@ class TestMetrics:
             recorder.telemetry.called_back(Result(outcome, "noc"), {}, correlation_id="c1")
         for reason in Reason:
             result = Result(Outcome.QUEUED, "noc", reason=reason, queue="dead_letter", unguarded="the ledger is down")
-            result = replace(result, refused_recipients=1)
+            result = replace(result, refused_recipients=1, unverified="no page")
             recorder.telemetry.share(result, {}, correlation_id="c1")
         recorder.telemetry.unreadable("no JSON")
         recorder.telemetry.notified("noc", ["i1"], is_notified=True)

@@ -203,11 +203,15 @@ def _writeback(outward: Outward, table: Table) -> "Writeback":
     """Made when an answer comes: signals need not wait for it."""
     from relay.bigpanda.client import BigPanda
     from relay.bigpanda.rate_limit import Turns
+    from relay.bigpanda.verification import Verifier
     from relay.bigpanda.writeback import Writeback
     from relay.ledger.sources import Sources
+    from relay.xmatters.directory import Directory
+    from relay.xmatters.pages import Pages
 
     turns = Turns(table, time.time, time.sleep)
-    return Writeback(BigPanda(outward), turns, Sources(table, time.time), table, Ledger(table), time.time)
+    verifier = Verifier(Pages(outward).names_of_request, Directory(outward).is_person, time.time)
+    return Writeback(BigPanda(outward), turns, Sources(table, time.time), table, Ledger(table), verifier, time.time)
 
 
 def _reconciler(

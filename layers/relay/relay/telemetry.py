@@ -38,6 +38,7 @@ NOTICES = (
     "reconcile_failed",
     "unauthorized_share",
     "refused_recipients",
+    "unverified_callback",
     "signal_failed",
     "sweeper_heartbeat",
     "sweeper_failed",
@@ -275,6 +276,8 @@ class Telemetry:
             self._metrics.add_metric(_reason_metric(result.reason), MetricUnit.Count, 1)
         if result.unguarded:
             self._metrics.add_metric("unguarded", MetricUnit.Count, 1)
+        if result.unverified:
+            self._metrics.add_metric("unverified_callback", MetricUnit.Count, 1)
         if result.refused_recipients:
             self._metrics.add_metric("refused_recipients", MetricUnit.Count, result.refused_recipients)
         if result.queue == "dead_letter" and result.reason:
@@ -303,6 +306,7 @@ def _fields(result: Result, spent: Mapping[str, float], correlation_id: str) -> 
         "detail": result.detail,
         "unguarded": result.unguarded,
         "refused_recipients": result.refused_recipients or None,
+        "unverified": result.unverified,
         "delivery_id": result.delivery_id,
         "request_id": result.request_id,
         "correlation_id": correlation_id,

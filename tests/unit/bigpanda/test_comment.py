@@ -14,7 +14,14 @@ MARK = comment.mark("1a2b3c4d" + "0" * 24)
 def words(assigned: str = "", **members: Any) -> str:
     plain = {"relay": 1, "incident_id": "i1", "event": {"number": "408005"}, "person": {"target": "jdoe"}}
     said = parse_callback(json.dumps(plain | members).encode())
-    return comment.text(said, Answers(), assigned, MARK)
+    return comment.text(said, Answers(), assigned, MARK, is_verified=True)
+
+
+def test_what_is_not_verified_says_so_first() -> None:
+    plain = {"relay": 1, "kind": "response", "response": "ack", "incident_id": "i1", "person": {"target": "ceo"}}
+    said = parse_callback(json.dumps(plain).encode())
+    written = comment.text(said, Answers(), "", MARK, is_verified=False)
+    assert written.startswith("Unverified, since xMatters did not confirm it: ceo acknowledged")
 
 
 @pytest.mark.parametrize(

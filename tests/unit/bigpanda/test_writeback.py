@@ -15,9 +15,13 @@ from relay.bigpanda.writeback import LEASE_SECONDS
 from relay.entrypoints.worker import JOB_SECONDS, SILENT_SECONDS
 from relay.http.session import Answer
 from relay.jobs.envelope import Job
+from relay.ledger.entry import Entry, key
+from relay.ledger.ledger import Ledger
+from relay.ledger.table import Table
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Call, Clock, FakeSecrets, FakeSession, Meddled, Relay, Step, table_down, worked
+from tests.unit.states import state
 
 ANSWER = {
     "relay": 1,
@@ -64,8 +68,19 @@ def room(*steps: Step, dynamodb: FakeDynamoDb | None = None, clock: Clock | None
 
 
 def put(relay: Relay, *jobs: Job) -> None:
+    """Queue callbacks, of incidents that the channel announced."""
     for each in jobs:
+        if not relay.session.calls:
+            announce(relay, json.loads(each.body)["incident_id"])
         relay.chores.queue().send(each)
+
+
+def announce(relay: Relay, incident_id: str) -> None:
+    """Let the channel have announced an incident, if it knows nothing of it yet."""
+    name, elsewhere = key("noc", (), incident_id), FakeDynamoDb()
+    client: Any = elsewhere
+    Ledger(Table(client, "ledger", relay.clock)).write(name, Entry(), Entry(announced=state(), kept=state()))
+    relay.dynamodb.items.setdefault(name, elsewhere.items[name])
 
 
 def asked(relay: Relay) -> list[str]:
@@ -374,7 +389,7 @@ class TestLedgerDown:
         table = Meddled()
         there = Answer(200, {}, b'[{"comment": "[relay 00000000]"}]')
         relay = room(DONE, there, dynamodb=table)
-        table.before[("update_item", 2)] = table_down
+        table.before[("update_item", 3)] = table_down
         put(relay, job())
         relay.wake(0)
         relay.wake(LEASE_SECONDS + 1)

@@ -315,7 +315,7 @@ def check_callback(content: bytes) -> None:
     assert all(0 < len(name) <= MAX_NAME for name in names if name is not None)
     assert max(len(said.note or ""), len(said.reason or ""), len(said.name or "")) <= MAX_NOTE
     assert len(said.digest) == 32
-    words = comment.text(said, Answers(), "(assigned)", comment.mark("0" * 32))
+    words = comment.text(said, Answers(), "(assigned)", comment.mark("0" * 32), is_verified=False)
     assert len(words) <= comment.MAX_COMMENT
     assert words.endswith(" [relay 00000000]")
     assert all(character in "\n\r\t" or character >= " " for character in words)

@@ -13,9 +13,10 @@ def mark(delivery_id: str) -> str:
     return f"[relay {delivery_id[:MARK_LENGTH]}]"
 
 
-def text(said: Callback, answers: Answers, assigned: str, mark: str) -> str:
+def text(said: Callback, answers: Answers, assigned: str, mark: str, *, is_verified: bool) -> str:
     """The comment: who did what, from which device, with which note. `assigned` says what came of an assignment."""
-    parts = [_deed(said, answers), assigned, f"Note: {said.note}" if said.note else ""]
+    doubt = "" if is_verified else "Unverified, since xMatters did not confirm it:"
+    parts = [doubt, _deed(said, answers), assigned, f"Note: {said.note}" if said.note else ""]
     words = legal_text(" ".join(part for part in parts if part))
     end = f" {mark}"
     room = MAX_COMMENT - len(end)

@@ -39,3 +39,12 @@ class Turns:
                 return
             self.sleep(max(0.0, second + 1 - self.clock()))
         raise NoAnswer(Reason.PACED, "many others are asking BigPanda now", asked=False)
+
+    def has_room(self, what: str, most: int) -> bool:
+        """Count one more of something in this minute; return False if there were `most` of it already.
+
+        Raises LedgerError when the table fails.
+        """
+        name = f"rate/{what}/{int(self.clock() // 60)}"
+        counted = self.table.update(name, add={"calls": 1}, lasts=RATE_KEPT_SECONDS)
+        return counted is None or counted["calls"] <= most

@@ -1,11 +1,14 @@
 """Write-back: what xMatters called back with becomes a comment, and maybe an assignment, in BigPanda.
 
+A callback is verified first. One that is not becomes a comment that says so; of an incident that the channel does not
+know, nothing is written.
+
 Once, as far as that can be known. A note in the table says how far a callback got. BigPanda has no idempotency key, so
 a comment carries a mark, and one that may stand there already is looked for before it is written again.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from copy import replace
 from dataclasses import dataclass
 from typing import NamedTuple, Self
@@ -13,6 +16,7 @@ from typing import NamedTuple, Self
 from relay.bigpanda import comment
 from relay.bigpanda.client import ACTIVITY_PAGES, BigPanda, Incident
 from relay.bigpanda.rate_limit import Turns
+from relay.bigpanda.verification import EARLY_SECONDS, Answered, Verdict, Verifier
 from relay.channels.channel import Access, Channel
 from relay.deadline import Deadline
 from relay.errors import BadAnswer, LedgerError, Reason, SendError
@@ -28,6 +32,11 @@ from relay.ledger.table import Table
 LEASE_SECONDS = 60.0
 # Who lost a race looks again soon: the other one may be done.
 RACE_SECONDS = 5.0
+# What may be verified yet is looked at again: soon at first.
+SHORTEST_WAIT_SECONDS = 15.0
+# Comments of a channel in a minute: far more than people write, and few enough for who reads an incident.
+VERIFIED_A_MINUTE, UNVERIFIED_A_MINUTE = 60, 10
+MINUTE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -61,12 +70,13 @@ class Note:
 
 
 class _Deed(NamedTuple):
-    """A callback, and the incident to write it to."""
+    """A callback, the incident to write it to, and if the callback was verified."""
 
     said: Callback
     incident: Incident
     access: Access
     answers: Answers
+    is_verified: bool
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,7 @@ class Writeback:
     sources: Sources
     table: Table
     ledger: Ledger
+    verifier: Verifier
     clock: Callable[[], float]
 
     def write(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
@@ -85,19 +96,42 @@ class Writeback:
 
         `unsafe`, with a reason, when it was not done: the caller lets the job wait, or buries it.
         """
-        said = parse_callback(job.body)
+        said, came = parse_callback(job.body), seconds_of(job.received_at)
         try:
-            if channel.is_quiet and channel.answers.is_acknowledgement(said) and said.target:
-                self._note_who_acknowledged(channel, said.incident_id, said.target, seconds_of(job.received_at))
-            if channel.bigpanda is None or not channel.bigpanda.writes(said):
-                return _result(job, Outcome.UNCHANGED)
-            incident = self._incident(said, channel.bigpanda, channel)
-            if incident is None:
-                return _failed(job, Reason.REFUSED, "nothing tells its environment: set bigpanda.environment_id")
-            return self._once(job, _Deed(said, incident, channel.bigpanda, channel.answers), deadline)
+            entries = self._entries(channel, said.incident_id)
+            answered = Answered(said, channel.answers.is_acknowledgement(said), came)
+            found = self.verifier.judge(answered, [entry for _, entry in entries], channel.rest, deadline)
+            if found.verdict == Verdict.EARLY:
+                now = self.clock()
+                wait = max(SHORTEST_WAIT_SECONDS, now - came)
+                return replace(_failed(job, Reason.IN_FLIGHT, found.why), until=min(now + wait, came + EARLY_SECONDS))
+            result = self._written(job, channel, answered, entries, deadline, verdict=found.verdict)
         except LedgerError as error:
             # Nobody's phone waits for it.
             return _failed(job, Reason.INTERNAL, str(error))
+        return result if found.verdict == Verdict.VERIFIED else replace(result, unverified=found.why)
+
+    def _written(
+        self,
+        job: Job,
+        channel: Channel,
+        answered: Answered,
+        entries: Sequence[tuple[str, Entry]],
+        deadline: Deadline,
+        *,
+        verdict: Verdict,
+    ) -> Result:
+        """Note and write what a callback says, as far as it was verified. Raises LedgerError."""
+        said, is_verified = answered.said, verdict == Verdict.VERIFIED
+        if is_verified and channel.is_quiet and answered.is_acknowledgement and said.target:
+            self._note_who_acknowledged(entries, said.target, answered.came)
+        access = channel.bigpanda
+        if access is None or not access.writes(said) or verdict == Verdict.STRANGE:
+            return _result(job, Outcome.UNCHANGED)
+        incident = _incident(said, access, entries)
+        if incident is None:
+            return _failed(job, Reason.REFUSED, "nothing tells its environment: set bigpanda.environment_id")
+        return self._once(job, _Deed(said, incident, access, channel.answers, is_verified), deadline)
 
     def release(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
         """Tell BigPanda that the first share of an incident arrived. `unsafe`, with a reason, when it was not told."""
@@ -113,25 +147,18 @@ class Writeback:
             return _not_accepted(job, error)
         return replace(_result(job, Outcome.DELIVERED), attempts=1)
 
-    def _note_who_acknowledged(self, channel: Channel, incident_id: str, target: str, came: float) -> None:
+    def _note_who_acknowledged(self, entries: Sequence[tuple[str, Entry]], target: str, came: float) -> None:
         """Let the ledger know. Raises LedgerError.
 
         The job may be tried for hours, or replayed, and the incident be another one by then: what counts is when the
         acknowledgement came. Of an incident that was announced for several webhooks' recipients, each on its own, a
         callback does not say which it answers.
         """
-        entries = self._entries(channel, incident_id)
         open_ones = [name for name, entry in entries if entry.announced and entry.announced.is_open]
         if len(open_ones) != 1:
             return
         [name] = open_ones
         self.ledger.change(name, lambda entry: entry.acknowledged(target, came))
-
-    def _incident(self, said: Callback, access: Access, channel: Channel) -> Incident | None:
-        known = (entry.environment_id for _, entry in self._entries(channel, said.incident_id))
-        said_or_first = (access.place(said.environment_id), *access.environments)
-        environment_id = next(filter(None, (*known, *said_or_first)), None)
-        return Incident(environment_id, said.incident_id) if environment_id else None
 
     def _entries(self, channel: Channel, incident_id: str) -> list[tuple[str, Entry]]:
         """Return an incident's entries by key: its shares may have named recipients."""
@@ -146,6 +173,10 @@ class Writeback:
             return _result(job, Outcome.DUPLICATE)
         if note.until > now:
             return replace(_failed(job, Reason.IN_FLIGHT, "another worker is at it"), until=note.until + 1)
+        what, most = ("verified", VERIFIED_A_MINUTE) if deed.is_verified else ("unverified", UNVERIFIED_A_MINUTE)
+        if not note.sequence and not self.turns.has_room(f"callbacks/{what}/{job.channel}", most):
+            busy = _failed(job, Reason.PACED, f"the channel had {most} {what} callbacks in this minute")
+            return replace(busy, until=now + MINUTE_SECONDS)
         # Whoever had a lease and did not give it back may have written it.
         note = replace(note, in_doubt=note.in_doubt or note.until > 0, until=now + LEASE_SECONDS)
         held = note.write(self.table, name)
@@ -160,13 +191,13 @@ class Writeback:
         return replace(_result(job, Outcome.DELIVERED), attempts=1)
 
     def _do(self, deed: _Deed, mark: str, note: Note, deadline: Deadline) -> None:
-        is_taken_on = deed.access.assign and deed.answers.is_acknowledgement(deed.said)
+        is_taken_on = deed.is_verified and deed.access.assign and deed.answers.is_acknowledgement(deed.said)
         assigned = self._assigned(deed, deadline) if is_taken_on else ""
         if note.in_doubt:
             self.turns.wait(deed.access, "activities", calls=ACTIVITY_PAGES)
             if self.bigpanda.has_comment(deed.access, deed.incident, mark, deadline):
                 return
-        words = comment.text(deed.said, deed.answers, assigned, mark)
+        words = comment.text(deed.said, deed.answers, assigned, mark, is_verified=deed.is_verified)
         self.turns.wait(deed.access, "comments")
         self.bigpanda.comment(deed.access, deed.incident, words, deadline)
 
@@ -187,6 +218,13 @@ class Writeback:
                 raise
             return f"(Not assigned: BigPanda answered {error.http_status}.)"
         return "The incident is assigned to them."
+
+
+def _incident(said: Callback, access: Access, entries: Sequence[tuple[str, Entry]]) -> Incident | None:
+    """Return the address of a callback's incident: where the ledger has it from, else what the callback says."""
+    known = (entry.environment_id for _, entry in entries)
+    environment_id = next(filter(None, (*known, access.place(said.environment_id), *access.environments)), None)
+    return Incident(environment_id, said.incident_id) if environment_id else None
 
 
 def _names(said: Callback, access: Access) -> Iterable[str]:

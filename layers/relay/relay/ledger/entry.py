@@ -104,6 +104,10 @@ class Raised(NamedTuple):
     recipients: str = ""
     is_critical: bool = False
 
+    def notified(self, name: str) -> bool:
+        """True if the signal's job is for that name."""
+        return hashes_of((name,)) in _split(self.recipients)
+
     def reaches_all_of(self, older: "Raised") -> bool:
         """True if the signal notified every recipient of the older one; whom a workflow chooses is not known."""
         if self.is_for_one:

@@ -83,6 +83,15 @@ class Directory:
             found |= {each.name: replace(each, detail=given_up) for each in groups}
         return [replace(found[_target(name)], name=name) for name in names]
 
+    def is_person(self, rest: Rest, name: str, deadline: Deadline) -> bool | None:
+        """True if xMatters has a person of that name, None if it does not say. Raises NoAnswer or BadAnswer."""
+        if not name.strip("."):
+            return None
+        answer = self._api.ask(rest, "GET", f"{PEOPLE_PATH}/{_quoted(name)}", None, deadline, also={404})
+        if answer.status == 404:
+            return False if _says_not_found(answer) else None
+        return True if _read(answer, name, Kind.USER, "PERSON").kind == Kind.USER else None
+
     def _find(self, rest: Rest, target: str, deadline: Deadline) -> Finding:
         if not target.strip("."):
             # Dots alone would lead to another path.

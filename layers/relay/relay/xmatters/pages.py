@@ -40,6 +40,11 @@ class Pages:
         answer = self._api.ask(rest, "GET", f"{EVENTS_PATH}?{query}", None, deadline, says=listed)
         return _pages(listed(answer) or [], request_id)[:MAX_PAGES]
 
+    def names_of_request(self, rest: Rest, request_id: str, deadline: Deadline) -> set[str]:
+        """Return the ids and the numbers of the pages that a signal made so far."""
+        pages = self.of_request(rest, request_id, deadline)
+        return {name for page in pages for name in (page.id, page.number) if name}
+
     def end(self, rest: Rest, page_id: str, deadline: Deadline) -> None:
         """Terminate a page: nobody else is notified of it."""
         document = {"id": page_id, "status": "TERMINATED"}

@@ -1,0 +1,134 @@
+"""Verification of callbacks: what nobody confirms is not believed, and what may be confirmed yet is waited for."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from relay.bigpanda.verification import EARLY_SECONDS, Answered, Finding, Verdict, Verifier
+from relay.channels.channel import Auth, Rest
+from relay.deadline import Deadline
+from relay.errors import NoAnswer, Reason
+from relay.incidents.callback import Callback, Kind
+from relay.ledger.entry import Entry, Raised, hashes_of
+from tests.unit.states import NOW, state
+
+REST = Rest("https://acme.xmatters.com", Auth("basic", {"username": "u", "password": "p"}))
+PAGE = "7d9a1c0e-0000-4000-8000-000000000001"
+RAISED = Raised("r1", NOW, is_open=True, pages=(PAGE,), number="408005", recipients=hashes_of(("Ops", "jdoe")))
+CAME = NOW + 30
+LATE = CAME + EARLY_SECONDS
+DEADLINE = Deadline(5.0, lambda: 0.0)
+
+
+def entry(*raised: Raised, **members: Any) -> Entry:
+    return Entry(announced=state(), kept=state(), signals=(NOW,), raised=raised, sequence=2)._replace(**members)
+
+
+def callback(**members: Any) -> Callback:
+    plain = Callback(Kind.RESPONSE, "i1", None, PAGE, None, "jdoe", None, None, None, None, None, None, None, None)
+    return plain._replace(said="Acknowledge", **members)
+
+
+def judged(
+    said: Callback,
+    *entries: Entry,
+    rest: Rest | None = REST,
+    now: float = LATE,
+    came: float = CAME,
+    pages_of: Callable[[str], set[str]] = lambda _: set(),
+    is_person: Callable[[str], bool | None] = lambda _: False,
+) -> Finding:
+    verifier = Verifier(lambda _, request, __: pages_of(request), lambda _, name, __: is_person(name), lambda: now)
+    is_acknowledgement = said.kind == Kind.RESPONSE
+    return verifier.judge(Answered(said, is_acknowledgement, came), entries, rest, DEADLINE)
+
+
+def no_answer(_: str) -> Any:
+    raise NoAnswer(Reason.TIMEOUT, "no answer", asked=True)
+
+
+class TestOfAnIncident:
+    def test_incident_that_the_channel_does_not_know_is_strange(self) -> None:
+        assert judged(callback(), Entry()).verdict == Verdict.STRANGE
+        assert judged(callback()).verdict == Verdict.STRANGE
+
+    def test_incident_that_was_never_announced_leaves_it_unverified(self) -> None:
+        assert judged(callback(), Entry(kept=state(), sequence=1)).verdict == Verdict.UNVERIFIED
+
+    @pytest.mark.parametrize("entries", [(), (Entry(kept=state(), sequence=1),)])
+    def test_what_is_not_announced_yet_may_be_soon(self, entries: tuple[Entry, ...]) -> None:
+        assert judged(callback(), *entries, now=LATE - 0.1).verdict == Verdict.EARLY
+
+    def test_without_rest_it_is_enough_that_the_incident_was_announced_before(self) -> None:
+        strange = callback(event_id=None, target="anybody")
+        assert judged(strange, entry(), rest=None) == Finding(Verdict.VERIFIED)
+
+    def test_callback_that_is_older_than_the_first_signal_is_of_another_one(self) -> None:
+        old = judged(callback(), entry(), rest=None, came=NOW - 61)
+        assert old == Finding(Verdict.UNVERIFIED, "it is older than the signals of the incident")
+
+
+class TestOfAPage:
+    @pytest.mark.parametrize("named", [{"event_id": PAGE}, {"event_id": None, "event_number": "408005"}])
+    def test_page_that_is_known_is_verified(self, named: dict[str, Any]) -> None:
+        assert judged(callback(**named), entry(RAISED)) == Finding(Verdict.VERIFIED)
+
+    @pytest.mark.parametrize(
+        "named",
+        [{"event_id": None}, {"event_id": PAGE.replace("1", "2")}, {"event_id": None, "event_number": "408006"}],
+    )
+    def test_page_that_nobody_knows_is_not(self, named: dict[str, Any]) -> None:
+        found = judged(callback(**named), entry(RAISED))
+        assert found == Finding(Verdict.UNVERIFIED, "it names no page of the incident")
+        assert judged(callback(**named), entry(RAISED), now=CAME).verdict == Verdict.EARLY
+
+    def test_xmatters_is_asked_for_pages_that_nobody_found_yet(self) -> None:
+        unfollowed = RAISED._replace(pages=(), number="")
+        found = judged(callback(), entry(unfollowed), now=CAME, pages_of=lambda name: {PAGE} if name == "r1" else set())
+        assert found.verdict == Verdict.VERIFIED
+
+    def test_signal_of_which_no_page_came_is_not_asked_for_again(self) -> None:
+        lost = RAISED._replace(pages=(), number="", is_lost=True)
+        assert judged(callback(), entry(lost), pages_of=no_answer).why == "it names no page of the incident"
+
+    def test_what_xmatters_does_not_say_is_not_confirmed(self) -> None:
+        unfollowed = RAISED._replace(pages=(), number="")
+        assert judged(callback(), entry(unfollowed), now=CAME, pages_of=no_answer).verdict == Verdict.EARLY
+        assert judged(callback(), entry(unfollowed), pages_of=no_answer).verdict == Verdict.UNVERIFIED
+
+    @pytest.mark.parametrize(
+        ("at", "verdict"),
+        [
+            ("2027-01-15T07:58:58Z", Verdict.UNVERIFIED),
+            ("2027-01-15T07:59:05Z", Verdict.VERIFIED),
+            ("Fri, 15 Jan 2027", Verdict.VERIFIED),
+            ("2027-01-15T07:00:00", Verdict.VERIFIED),
+        ],
+    )
+    def test_what_is_older_than_the_page_that_it_names_is_not(self, at: str, verdict: Verdict) -> None:
+        assert judged(callback(at=at), entry(RAISED)).verdict == verdict
+
+
+class TestOfAPerson:
+    def test_somebody_who_was_rung_is_verified_without_a_question(self) -> None:
+        assert judged(callback(), entry(RAISED), is_person=no_answer).verdict == Verdict.VERIFIED
+
+    def test_person_of_a_group_is_asked_for(self) -> None:
+        asked: list[str] = []
+
+        def is_person(name: str) -> bool:
+            asked.append(name)
+            return True
+
+        assert judged(callback(target="jane"), entry(RAISED), is_person=is_person).verdict == Verdict.VERIFIED
+        assert asked == ["jane"]
+
+    @pytest.mark.parametrize(("target", "says"), [("mallory", False), ("mallory", None), (None, True)])
+    def test_nobody_whom_xmatters_does_not_know_acknowledges(self, target: str | None, says: bool | None) -> None:
+        found = judged(callback(target=target), entry(RAISED), is_person=lambda _: says)
+        assert found == Finding(Verdict.UNVERIFIED, "xMatters does not know who it says acknowledged")
+
+    def test_who_says_something_else_is_not_looked_up(self) -> None:
+        said = callback(kind=Kind.ANNOTATION, target="mallory")
+        assert judged(said, entry(RAISED), is_person=no_answer).verdict == Verdict.VERIFIED
