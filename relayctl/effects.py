@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import boto3
 
 from relay.http.client import Outward
-from relay.http.session import AllowedHosts, Session
+from relay.http.session import AllowList, Session
 
 # Makes a session of a `profile_name` and a `region_name`; None of them means what the AWS CLI would take.
 type Sessions = Callable[..., boto3.Session]
 
 
-def _outward(hosts: AllowedHosts) -> Outward:
+def _outward(hosts: AllowList) -> Outward:
     return Outward(Session(hosts))
 
 
@@ -30,7 +30,7 @@ class Effects:
     """
 
     sessions: Sessions = boto3.Session
-    outward: Callable[[AllowedHosts], Outward] = _outward
+    outward: Callable[[AllowList], Outward] = _outward
     clock: Callable[[], float] = time.time
     ticks: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep

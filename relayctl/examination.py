@@ -12,7 +12,7 @@ from relay.channels.channel import Access, Channel, Rest, parse_channel
 from relay.deadline import Deadline
 from relay.errors import InvalidChannel, LedgerError, SendError, reason_for_status
 from relay.http.client import Outward, json_object
-from relay.http.session import AllowedHosts, Answer, ForbiddenUrl
+from relay.http.session import AllowList, Answer, ForbiddenUrl, VendorHosts
 from relay.reconcile.notes import Unannounced
 from relay.xmatters.directory import Directory
 from relayctl import recipients
@@ -29,7 +29,7 @@ _ANYBODY = (
 )
 
 
-class _AnyHost(AllowedHosts):
+class _AnyHost(AllowList):
     """Lets a secret be read whose hosts are looked at later."""
 
     def check(self, url: str) -> None:
@@ -52,13 +52,13 @@ class Reconcile(NamedTuple):
 class Examination:
     """Looks at channels.
 
-    `directory` and `outward` call the vendors; `deadlines` gives one of so many seconds; `reconcile` reads what
-    the table knows of a channel's environments, and raises LedgerError.
+    `directory` calls xMatters, `bigpanda` calls BigPanda; `deadlines` gives one of so many seconds; `reconcile` reads
+    what the table knows of a channel's environments, and raises LedgerError.
     """
 
     store: ChannelStore
-    hosts: AllowedHosts
-    outward: Outward
+    hosts: VendorHosts
+    bigpanda: Outward
     directory: Directory
     deadlines: Callable[[float], Deadline]
     reconcile: Callable[[Channel], Reconcile]
@@ -71,12 +71,13 @@ class Examination:
             return
         yield ok("secret", "it can be read, and is valid")
         yield from _settings(found)
-        refused = [f"{key}: {why}" for key, url in _urls(found).items() if (why := self._forbidden(url))]
+        urls = list(self._urls(found))
+        refused = [f"{key}: {why}" for key, url, allowed in urls if (why := _forbidden(url, allowed))]
         if refused:
             yield failed("hosts", "; ".join(refused))
             return
-        hosts = dict.fromkeys(urlsplit(url).hostname or "" for url in _urls(found).values())
-        yield ok("hosts", f"the stack's AllowedHosts have {', '.join(hosts)}")
+        hosts = dict.fromkeys(f"{urlsplit(url).hostname} is one of {allowed.parameter}" for _, url, allowed in urls)
+        yield ok("hosts", "; ".join(hosts))
         deadline = self.deadlines(SECONDS)
         yield from self._xmatters(found, deadline)
         yield self._bigpanda(found.bigpanda, deadline)
@@ -126,16 +127,17 @@ class Examination:
         if text is None:
             return failed("secret", "there is none any more")
         try:
-            return parse_channel(name, text, _AnyHost(()))
+            return parse_channel(name, text, VendorHosts(_AnyHost("", ()), _AnyHost("", ())))
         except InvalidChannel as error:
             return failed("secret", str(error))
 
-    def _forbidden(self, url: str) -> str | None:
-        try:
-            self.hosts.check(url)
-        except ForbiddenUrl as error:
-            return str(error)
-        return None
+    def _urls(self, channel: Channel) -> Iterator[tuple[str, str, AllowList]]:
+        """Yield each URL that the channel calls: its key in the secret, the URL, and the hosts of its vendor."""
+        yield "xmatters.trigger_url", channel.trigger_url, self.hosts.xmatters
+        if channel.rest:
+            yield "xmatters.rest.base_url", channel.rest.base_url, self.hosts.xmatters
+        if channel.bigpanda:
+            yield "bigpanda.base_url", channel.bigpanda.base_url, self.hosts.bigpanda
 
     def _xmatters(self, channel: Channel, deadline: Deadline) -> Iterator[Check]:
         names = recipients.of_channel(channel)
@@ -168,13 +170,13 @@ class Examination:
         path = f"/resources/v2.0/environments/{quote(environment_id, safe='')}/incidents?page_size=1"
         headers = {"Authorization": f"Bearer {access.api_key}"}
         try:
-            answer = self.outward.ask("GET", access.base_url + path, None, headers, deadline)
+            answer = self.bigpanda.ask("GET", access.base_url + path, None, headers, deadline)
             if 200 <= answer.status < 300 and _is_page(answer):
                 return ok(what, _MAY_READ)
             if answer.status < 300 or (answer.status == 404 and "errors" not in json_object(answer.body)):
                 return warning(what, f"not known: HTTP {answer.status} with an answer that is not BigPanda's")
             reason = reason_for_status(answer.status)
-            raise self.outward.bad_answer(answer, reason, {access.api_key, access.app_key or ""})
+            raise self.bigpanda.bad_answer(answer, reason, {access.api_key, access.app_key or ""})
         except SendError as error:
             return of_failure(what, error)
 
@@ -192,14 +194,13 @@ def _settings(channel: Channel) -> Iterator[Check]:
         yield failed("recipients in the URL", "policy.allowed_recipients permits none, and the secret names none")
 
 
-def _urls(channel: Channel) -> dict[str, str]:
-    """What a channel may call, by the keys of its secret."""
-    urls = {"xmatters.trigger_url": channel.trigger_url}
-    if channel.rest:
-        urls["xmatters.rest.base_url"] = channel.rest.base_url
-    if channel.bigpanda:
-        urls["bigpanda.base_url"] = channel.bigpanda.base_url
-    return urls
+def _forbidden(url: str, allowed: AllowList) -> str | None:
+    """The reason why a URL must not be called; None if it may."""
+    try:
+        allowed.check(url)
+    except ForbiddenUrl as error:
+        return str(error)
+    return None
 
 
 def _host(rest: Rest) -> str:

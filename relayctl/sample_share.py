@@ -11,7 +11,7 @@ from relay.channels.routes import chosen
 from relay.deadline import Deadline
 from relay.errors import NoAnswer
 from relay.http.client import Outward, json_object
-from relay.http.session import AllowedHosts, Answer
+from relay.http.session import AllowList, Answer
 from relay.incidents.json_fields import scalar
 from relay.incidents.share import parse_share
 from relayctl.checks import Check, failed, ok, warning
@@ -59,9 +59,9 @@ def rings(channel: Channel) -> tuple[str, ...]:
     return route.recipients if route else channel.recipients
 
 
-def hosts_of(url: str, *, is_local: bool) -> AllowedHosts:
+def hosts_of(url: str, *, is_local: bool) -> AllowList:
     """The one host that a share is posted to."""
-    return AllowedHosts((urlsplit(url).hostname or "",), loopback=is_local)
+    return AllowList("API", (urlsplit(url).hostname or "",), loopback=is_local)
 
 
 @dataclass(frozen=True)

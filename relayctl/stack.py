@@ -11,7 +11,7 @@ import boto3
 import click
 from botocore.exceptions import NoRegionError
 
-from relay.http.session import AllowedHosts
+from relay.http.session import VendorHosts
 from relayctl.effects import Effects
 from relayctl.outputs import StackMissingError, read_outputs, read_parameters
 
@@ -56,10 +56,15 @@ class Stack:
         return read_parameters(self._cloudformation, self.name)
 
     @property
-    def allowed_hosts(self) -> AllowedHosts:
-        """The hosts that the relay may call. Raises StackMissingError."""
-        hosts = tuple(self.parameters.get("AllowedHosts", "*.xmatters.com,*.bigpanda.io").split(","))
-        return AllowedHosts(hosts, loopback=self.is_local)
+    def hosts(self) -> VendorHosts:
+        """The hosts of each vendor that the relay may call. Raises StackMissingError."""
+        return VendorHosts.of(self._names("XMattersHosts"), self._names("BigPandaHosts"), loopback=self.is_local)
+
+    def _names(self, parameter: str) -> list[str]:
+        """A parameter's names. Raises StackMissingError where the stack has no such parameter."""
+        if parameter not in self.parameters:
+            raise StackMissingError(f"the stack {self.name!r} has no parameter {parameter}; deploy it again")
+        return self.parameters[parameter].split(",")
 
     @property
     def is_local(self) -> bool:

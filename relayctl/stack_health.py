@@ -46,6 +46,8 @@ WOKEN = (RETRIES, CHORES)
 LEAST_CONCURRENCY = 50
 # Of the quota, what the workers must leave for the webhook, the callbacks, the sweeper and reconcile.
 FOR_WEBHOOKS = 20
+# What may stand in XMattersHosts, and in BigPandaHosts.
+_EXAMPLES = ("acme.xmatters.com", "api.bigpanda.io")
 # What a local cloud does not do.
 NOT_EVALUATED = "not evaluated here"
 # SQS writes a figure a minute, and some late.
@@ -73,6 +75,7 @@ class StackHealth:
             yield checks.of_aws(each.worker, partial(self._worker, each))
         yield checks.of_aws("recursion", self._recursion)
         yield checks.of_aws("concurrency", self._concurrency)
+        yield from self._hosts()
         yield checks.of_aws("ledger", self._ledger)
         yield checks.of_aws("sweeper", partial(self._sweeper, now))
         yield self._missed_shares()
@@ -183,6 +186,22 @@ class StackHealth:
                 raise
             return None
         return None if self._stack.is_local else int(limit["ConcurrentExecutions"])
+
+    def _hosts(self) -> Iterator[Check]:
+        """Check that the hosts of each vendor are named one by one, and stand in one list alone."""
+        hosts = self._stack.hosts
+        shared = set(hosts.xmatters.patterns) & set(hosts.bigpanda.patterns)
+        for allowed, example in zip(hosts, _EXAMPLES, strict=True):
+            what, listed = allowed.parameter, ", ".join(allowed.patterns)
+            wild = [pattern for pattern in allowed.patterns if pattern.startswith("*.")]
+            if wild:
+                said = f"{', '.join(wild)}: any host below may be sent a channel's credentials"
+                yield warning(what, f"{said}; set {what} to your own, such as {example}")
+            elif shared:
+                said = f"{', '.join(sorted(shared))} is in both lists: one vendor may be sent the other's credentials"
+                yield warning(what, f"{said}; take it out of one")
+            else:
+                yield ok(what, f"{listed} alone may be called")
 
     def _ledger(self) -> Check:
         table = self._stack.output("LedgerTableName")

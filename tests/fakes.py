@@ -33,7 +33,7 @@ from relay.entrypoints.worker import JOB_SECONDS, Worker
 from relay.entrypoints.xmatters_callback import Callbacks
 from relay.errors import SendError, UnknownChannel
 from relay.http.client import Outward
-from relay.http.session import AllowedHosts, Answer, Session
+from relay.http.session import Answer, Session, VendorHosts
 from relay.incidents.share import parse_share
 from relay.jobs.envelope import Job
 from relay.jobs.outbox import Keeper
@@ -55,7 +55,7 @@ from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 
 _OWNERS = count(1)
-HOSTS = AllowedHosts(("*.xmatters.com", "*.bigpanda.io"))
+HOSTS = VendorHosts.of(("*.xmatters.com",), ("*.bigpanda.io",))
 
 
 class Clock:

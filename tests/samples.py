@@ -6,7 +6,7 @@ from typing import Any
 
 from relay.channels.channel import Channel, parse_channel
 from relay.channels.inbound import Request
-from relay.http.session import AllowedHosts, Answer
+from relay.http.session import Answer, VendorHosts
 from relay.incidents.share import Share, parse_share
 from relay.jobs.envelope import Job
 
@@ -33,7 +33,9 @@ def secret(*, auth: dict[str, str] | None = None, url: str | None = None, **memb
 
 def parsed(document: dict[str, Any] | None = None) -> Channel:
     """The channel `noc` of a secret."""
-    return parse_channel("noc", json.dumps(document or secret()), AllowedHosts(("*.xmatters.com", "*.bigpanda.io")))
+    return parse_channel(
+        "noc", json.dumps(document or secret()), VendorHosts.of(("*.xmatters.com",), ("*.bigpanda.io",))
+    )
 
 
 def body(**members: Any) -> bytes:

@@ -146,7 +146,7 @@ def _rotate(before: SecretDocument, after: SecretDocument, now: float, *, cut: b
 
 def _checked(stack: Stack, name: str, document: SecretDocument) -> Channel:
     """Return the channel. Raises UsageError for one that may notify nobody, InvalidChannel for one that is none."""
-    channel = parse_channel(name, document.text(), stack.allowed_hosts)
+    channel = parse_channel(name, document.text(), stack.hosts)
     if problems := misconfiguration.problems(channel):
         lines = [f"{each}; {_REMEDIES[each.key]}" if each.key in _REMEDIES else str(each) for each in problems]
         raise click.UsageError("\n".join(lines))
@@ -202,7 +202,7 @@ def _recipients(stack: Stack, channel: Channel) -> dict[str, Any]:
     if channel.rest is None:
         return {}
     try:
-        directory = Directory(stack.effects.outward(stack.allowed_hosts))
+        directory = Directory(stack.effects.outward(stack.hosts.xmatters))
         with terminal.status("checking the recipients …"):
             findings = directory.check(channel.rest, names, Deadline(_CHECK_SECONDS, stack.effects.ticks))
     # The channel is stored: what is to be pasted is printed in any case.

@@ -70,9 +70,9 @@ def test(stack: Stack, name: str, ring: bool, yes: bool, as_json: bool) -> None:
 
 def examination(stack: Stack, store: ChannelStore) -> Examination:
     """What looks at the channels of a stack."""
-    outward = stack.effects.outward(stack.allowed_hosts)
-    look = partial(_reconcile, stack)
-    return Examination(store, stack.allowed_hosts, outward, Directory(outward), _deadline, look)
+    hosts, outward = stack.hosts, stack.effects.outward
+    directory = Directory(outward(hosts.xmatters))
+    return Examination(store, hosts, outward(hosts.bigpanda), directory, _deadline, partial(_reconcile, stack))
 
 
 def _reconcile(stack: Stack, channel: Channel) -> Reconcile:
@@ -101,7 +101,7 @@ def _rung(stack: Stack, store: ChannelStore, name: str, *, yes: bool) -> Iterato
     if kept is None:
         raise InvalidChannel(f"the channel {name} was removed meanwhile")
     document = kept.document
-    channel = parse_channel(name, json.dumps(document), stack.allowed_hosts)
+    channel = parse_channel(name, json.dumps(document), stack.hosts)
     if not yes:
         who = ", ".join(map(terminal.plain, sample_share.rings(channel))) or "whom xMatters' form names"
         click.confirm(f"Ring {who} now, by a test incident in channel {name}?", abort=True, err=True)

@@ -19,6 +19,8 @@ PSEUDO_PARAMETERS = {
     "AWS::StackName": "relay",
     "AWS::URLSuffix": "amazonaws.com",
 }
+# Parameters without a default.
+ASKED = {"XMattersHosts": "acme.xmatters.com"}
 _NOTHING = object()
 
 
@@ -55,6 +57,7 @@ def read(path: Path) -> dict[str, Any]:
 def stack(path: Path, parameters: Mapping[str, str], known: Mapping[str, str] | None = None) -> Stack:
     """Transform the template and settle what can be settled; `known` gives the Refs of resources.
 
+    Parameters that are not given have their defaults; those that have none are as in `ASKED`.
     Raises KeyError for a parameter or condition that the template does not declare.
     """
     document = read(path)
@@ -64,10 +67,12 @@ def stack(path: Path, parameters: Mapping[str, str], known: Mapping[str, str] | 
     for resource in document["Resources"].values():
         for uri in {"CodeUri", "ContentUri"} & resource["Properties"].keys():
             resource["Properties"][uri] = "s3://bucket/key"
-    defaults = {name: str(each["Default"]) for name, each in document["Parameters"].items()}
+    defaults = ASKED | {
+        name: str(each["Default"]) for name, each in document["Parameters"].items() if "Default" in each
+    }
     session = boto3.Session(region_name=PSEUDO_PARAMETERS["AWS::Region"])
     translator = Translator({}, Parser(), boto_session=session)
-    translated = translator.translate(document, parameter_values=dict(parameters))
+    translated = translator.translate(document, parameter_values=ASKED | dict(parameters))
     refs = PSEUDO_PARAMETERS | defaults | dict(parameters) | dict(known or {})
     settle = _Settler(refs, translated["Conditions"], translated["Mappings"])
     return Stack(settle.existing(translated["Resources"]), settle.existing(translated["Outputs"]))

@@ -193,7 +193,7 @@ def test_a_function_without_its_settings_says_which_are_missing(world: World, tm
     assert caught.value.type == "ConfigError"
     for name in ("SECRET_PREFIX", "RETRY_QUEUE_URL", "CHORE_QUEUE_URL", "DEAD_LETTER_QUEUE_URL", "LEDGER_TABLE"):
         assert f"RELAY_{name}: must be set" in str(caught.value)
-    assert "RELAY_ALLOWED_HOSTS: must name" in str(caught.value)
+    assert "RELAY_XMATTERS_HOSTS: must name" in str(caught.value)
 
 
 def test_without_its_ledger_a_share_is_sent_all_the_same_and_counted(world: World, tmp_path: Path) -> None:

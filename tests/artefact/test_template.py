@@ -313,14 +313,15 @@ class TestFunctions:
         assert all(functions[name]["Timeout"] < 29 for name in ROUTES.values())
 
     def test_the_longest_settings_fit_into_the_4_kb_that_lambda_has_for_variables(self) -> None:
-        longest = of_clone(SecretPrefix="p" * 200, AllowedHosts="h" * 2000, FallbackTopicArn="t" * 320)
+        hosts = {"XMattersHosts": "h" * 1000, "BigPandaHosts": "h" * 1000}
+        longest = of_clone(SecretPrefix="p" * 200, FallbackTopicArn="t" * 320, **hosts)
         # What a deployment fills in: a queue's URL, a table's name.
         filled = dict.fromkeys(("RetryQueue", "ChoreQueue", "DeadLetterQueue"), "q" * 150) | {"LedgerTable": "l" * 255}
         for name, function in longest.of_type("AWS::Lambda::Function").items():
             variables = function["Environment"]["Variables"]
             whole = sum(len(key) + len(filled.get(value.strip("${}"), value)) for key, value in variables.items())
             assert whole < 4096, name
-        assert templates.read(TEMPLATE)["Parameters"]["AllowedHosts"]["MaxLength"] == 2000
+        assert {templates.read(TEMPLATE)["Parameters"][name]["MaxLength"] for name in hosts} == {1000}
 
     def test_none_has_concurrency_reserved(self, on_aws: Stack) -> None:
         for function in on_aws.of_type("AWS::Lambda::Function").values():
@@ -342,11 +343,14 @@ class TestFunctions:
         assert [layer["DeletionPolicy"] for layer in layers] == ["Delete", "Delete"]
 
     def test_the_settings_follow_the_parameters(self) -> None:
-        chosen = of_clone(SecretPrefix="ops/relay", AllowedHosts="acme.xmatters.com", SecretCacheSeconds="60")
+        chosen = of_clone(
+            SecretPrefix="ops/relay", XMattersHosts="a.xmatters.com", BigPandaHosts="b.c", SecretCacheSeconds="60"
+        )
         for function in chosen.of_type("AWS::Lambda::Function").values():
             variables = function["Environment"]["Variables"]
             assert variables["RELAY_SECRET_PREFIX"] == "ops/relay"
-            assert variables["RELAY_ALLOWED_HOSTS"] == "acme.xmatters.com"
+            assert variables["RELAY_XMATTERS_HOSTS"] == "a.xmatters.com"
+            assert variables["RELAY_BIGPANDA_HOSTS"] == "b.c"
             assert variables["RELAY_SECRET_CACHE_SECONDS"] == "60"
             assert variables["RELAY_PROFILE"] == "aws"
 

@@ -347,11 +347,19 @@ class TestParameters:
 
     def test_each_default_is_allowed(self, parameters: dict[str, dict[str, Any]]) -> None:
         for name, parameter in parameters.items():
+            if name in templates.ASKED:
+                continue
             default = parameter["Default"]
             assert default in parameter.get("AllowedValues", [default]), name
             assert re.fullmatch(parameter.get("AllowedPattern", ".*"), str(default)), name
             if "MinValue" in parameter:
                 assert parameter["MinValue"] <= default <= parameter["MaxValue"], name
+
+    def test_tenant_of_xmatters_is_asked_for_since_no_default_could_be_right(
+        self, parameters: dict[str, dict[str, Any]]
+    ) -> None:
+        assert [name for name, each in parameters.items() if "Default" not in each] == list(templates.ASKED)
+        assert parameters["BigPandaHosts"]["Default"] == "api.bigpanda.io,eu-api.bigpanda.io"
 
     def test_each_stands_in_a_group_of_the_console(self, parameters: dict[str, dict[str, Any]]) -> None:
         interface = templates.read(TEMPLATE)["Metadata"]["AWS::CloudFormation::Interface"]
@@ -366,10 +374,13 @@ class TestParameters:
                 ["", "relay", "ops/relay-1", "a_+=.@-z/b"],
                 ["/relay", "relay/", "a//b", "relay *", "*", "relay\n"],
             ),
-            (
-                "AllowedHosts",
-                ["acme.xmatters.com", "*.xmatters.com,*.bigpanda.io", "a.b-c.d1"],
-                ["", "*", "*.*", "https://acme.xmatters.com", "ACME.xmatters.com", "a.com, b.com", "a.com,", "x.*.com"],
+            *(
+                (
+                    name,
+                    ["acme.xmatters.com", "*.xmatters.com,api.bigpanda.io", "a.b-c.d1"],
+                    ["", "*", "*.*", "https://a.xmatters.com", "A.xmatters.com", "a.com, b.com", "a.com,", "x.*.com"],
+                )
+                for name in ("XMattersHosts", "BigPandaHosts")
             ),
             *(
                 (

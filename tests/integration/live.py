@@ -27,7 +27,7 @@ from relay.entrypoints.webhook import Webhook
 from relay.entrypoints.worker import JOB_SECONDS, Worker
 from relay.entrypoints.xmatters_callback import Callbacks
 from relay.http.client import Outward
-from relay.http.session import AllowedHosts, Session
+from relay.http.session import Session, VendorHosts
 from relay.incidents.share import parse_share
 from relay.jobs.envelope import Job
 from relay.jobs.outbox import Keeper
@@ -47,7 +47,8 @@ from tests import samples
 from tests.fakes import Recorder, together
 from tests.integration.account import Aws
 
-LOOPBACK = AllowedHosts(("*.xmatters.com", "*.bigpanda.io"), loopback=True)
+HOSTS = VendorHosts.of(("*.xmatters.com",), ("*.bigpanda.io",), loopback=True)
+LOOPBACK = HOSTS.xmatters
 # What the function that reconciles reads of an answer.
 MOST_BYTES = 6 * 1024 * 1024
 
@@ -71,7 +72,7 @@ class Live:
         secrets = Secrets(self.aws.secrets, "relay", ticks=time.monotonic)
         self.channels = ChannelCache(
             secrets.read,
-            LOOPBACK,
+            HOSTS,
             seconds=300,
             clock=self.clock,
             notice=self.recorder.telemetry.notice,
@@ -91,7 +92,7 @@ class Live:
         self.callbacks = Webhook(self.channels, take, telemetry, self.clock, deadline, door="callback")
         fallback = Fallback(lambda: self.aws.sns, self.aws.topic_arn)
         sources = Sources(table, self.clock)
-        bigpanda = BigPanda(Outward(Session(LOOPBACK, clock=self.clock, most=MOST_BYTES), clock=self.clock))
+        bigpanda = BigPanda(Outward(Session(HOSTS.bigpanda, clock=self.clock, most=MOST_BYTES), clock=self.clock))
         self.reconciler = Reconciler(
             self.channels,
             Lister(bigpanda, Turns(table, self.clock, self._put_on), self.clock, deadline),

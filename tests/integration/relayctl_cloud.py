@@ -23,7 +23,7 @@ from moto import mock_aws
 from relay.deadline import Deadline
 from relay.delivery.task import entry_of
 from relay.http.client import Outward
-from relay.http.session import AllowedHosts, Answer, Session
+from relay.http.session import AllowList, Answer, Session
 from relay.incidents.share import parse_share
 from relay.incidents.transition import State
 from relay.jobs.envelope import Job, seconds_of
@@ -39,7 +39,12 @@ from tests.ledger_table import LEDGER_TABLE
 STACK = "bigpanda-xmatters-relay"
 REGION = "us-east-1"
 _LOADER = create_loader()
-PARAMETERS = {"AllowedHosts": "*.xmatters.com,*.bigpanda.io", "Profile": "aws", "SecretCacheSeconds": "300"}
+PARAMETERS = {
+    "XMattersHosts": "acme.xmatters.com",
+    "BigPandaHosts": "api.bigpanda.io,eu-api.bigpanda.io",
+    "Profile": "aws",
+    "SecretCacheSeconds": "300",
+}
 
 API_HOST = "a1b2c3d4e5.execute-api.us-east-1.amazonaws.com"
 
@@ -95,7 +100,7 @@ def taken(_: Knocked) -> Answer:
 class _Outward(Outward):
     """An HTTP client whose requests to the stack's API are answered by the test; others go over real sockets."""
 
-    def __init__(self, hosts: AllowedHosts, operator: "Operator") -> None:
+    def __init__(self, hosts: AllowList, operator: "Operator") -> None:
         super().__init__(Session(hosts))
         self._operator = operator
 

@@ -11,12 +11,12 @@ from relay.channels.channel import Rest, parse_channel
 from relay.deadline import Deadline
 from relay.errors import BadAnswer, NoAnswer, Reason
 from relay.http.client import Outward
-from relay.http.session import AllowedHosts, Session
+from relay.http.session import Session, VendorHosts
 from relay.xmatters.directory import Directory, Finding, Kind
 from sandbox.server import Box
 from tests import samples
 
-LOOPBACK = AllowedHosts((), loopback=True)
+HOSTS = VendorHosts.of((), (), loopback=True)
 BASIC = {"type": "basic", "username": "asker", "password": "canary-password"}
 KEY = {"type": "api_key", "key": "x-api-key-canary", "secret": "canary-secret"}
 OAUTH = {"type": "oauth", "client_id": "client-7", "username": "asker", "password": "canary-password"}
@@ -35,7 +35,7 @@ FOUND = [
 def rest_at(url: str, auth: dict[str, str]) -> Rest:
     document = samples.secret(url=f"{url}/trigger")
     document["xmatters"]["rest"] = {"base_url": url, "auth": auth}
-    found = parse_channel("noc", json.dumps(document), LOOPBACK).rest
+    found = parse_channel("noc", json.dumps(document), HOSTS).rest
     assert found
     return found
 
@@ -56,7 +56,7 @@ def rest(box: Box) -> Iterator[Rest]:
 
 
 def new_directory() -> Directory:
-    return Directory(Outward(Session(LOOPBACK)))
+    return Directory(Outward(Session(HOSTS.xmatters)))
 
 
 def check(rest: Rest, names: list[str], seconds: float = 20) -> list[Finding]:

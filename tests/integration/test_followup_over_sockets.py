@@ -18,7 +18,7 @@ from relay.xmatters.pages import MAX_PAGES, Page, Pages
 from sandbox.server import Box
 from tests import samples
 from tests.integration.account import Aws
-from tests.integration.live import LOOPBACK, Live, Received, deadline, site
+from tests.integration.live import HOSTS, LOOPBACK, Live, Received, deadline, site
 
 URL = {"type": "url", "api_key": "url-key-0042"}
 BASIC = {"type": "basic", "username": "asker", "password": "canary-password"}
@@ -49,7 +49,7 @@ def new_pages() -> Pages:
 def rest_at(url: str, auth: dict[str, str]) -> Rest:
     document = samples.secret()
     document["xmatters"]["rest"] = {"base_url": url, "auth": auth}
-    found = parse_channel("noc", json.dumps(document), LOOPBACK).rest
+    found = parse_channel("noc", json.dumps(document), HOSTS).rest
     assert found
     return found
 

@@ -152,11 +152,23 @@ class TestSetANewChannel:
         assert made(operator, url=here)["channel"] == "payments"
 
     def test_the_stack_says_which_hosts_may_be_called(self, operator: Operator) -> None:
-        operator.parameters["AllowedHosts"] = "acme.xmatters.com,hooks.example.org"
+        operator.parameters["XMattersHosts"] = "acme.xmatters.com,hooks.example.org"
         assert made(operator, url=URL.replace("acme.xmatters.com", "hooks.example.org"))["channel"] == "payments"
         refused = operator.run("channel", "set", "payments", "--trigger-url", "https://other.xmatters.com/x")
         assert (refused.exit_code, refused.stdout) == (2, "")
-        assert "xmatters.trigger_url: its host is not among the AllowedHosts" in refused.stderr
+        assert "xmatters.trigger_url: its host is not among the stack's XMattersHosts" in refused.stderr
+
+    def test_host_of_one_vendor_is_not_allowed_for_a_url_of_the_other(self, operator: Operator) -> None:
+        key = ("--set", f"bigpanda.api_key={CANARY}")
+        refused = operator.run(
+            *("channel", "set", "payments", "--trigger-url", URL, "--recipient", "jdoe", *key),
+            *("--set", "bigpanda.base_url=https://acme.xmatters.com"),
+        )
+        assert (refused.exit_code, refused.stdout) == (2, "")
+        assert "bigpanda.base_url: its host is not among the stack's BigPandaHosts" in refused.stderr
+        refused = operator.run("channel", "set", "payments", "--trigger-url", "https://api.bigpanda.io/x")
+        assert refused.exit_code == 2
+        assert "xmatters.trigger_url: its host is not among the stack's XMattersHosts" in refused.stderr
 
 
 class TestAnswers:

@@ -166,9 +166,9 @@ class TestChannelTest:
 
     def test_a_host_that_the_stack_does_not_allow(self, operator: Operator, tenant: Box) -> None:
         keep(operator, tenant, "jdoe", bigpanda={"api_key": f"{CANARY}-bp"})
-        operator.parameters["AllowedHosts"] = "*.xmatters.com"
+        operator.parameters["BigPandaHosts"] = "acme.xmatters.com"
         found = examined(operator, code=1)
-        assert found["hosts"] == ("failed", "bigpanda.base_url: its host is not among the AllowedHosts of the stack")
+        assert found["hosts"] == ("failed", "bigpanda.base_url: its host is not among the stack's BigPandaHosts")
         assert list(found) == ["secret", "hosts"]
         assert tenant.events.calls.all() == []
 

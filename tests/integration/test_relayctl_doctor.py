@@ -15,7 +15,7 @@ from tests.integration.relayctl_cloud import REGION, STACK, Operator, account, n
 from tests.samples import job
 
 CHECKS = ["outputs", "retry queue", "chore queue", "dead-letter queue", "worker", "chore worker", "recursion"]
-CHECKS += ["concurrency", "ledger", "sweeper", "missed shares"]
+CHECKS += ["concurrency", "XMattersHosts", "BigPandaHosts", "ledger", "sweeper", "missed shares"]
 CHECKS += ["fallback topic", "alarms", "channels"]
 ALARM_TOPIC = "arn:aws:sns:us-east-1:123456789012:alarms"
 
@@ -62,6 +62,9 @@ class Patient:
     def concurrency(self, quota: int, workers: int = 5) -> None:
         self.operator.concurrency = quota
         self.operator.parameters["WorkerConcurrency"] = str(workers)
+
+    def hosts(self, xmatters: str, bigpanda: str = "api.bigpanda.io") -> None:
+        self.operator.parameters |= {"XMattersHosts": xmatters, "BigPandaHosts": bigpanda}
 
     def recursion(self, setting: str) -> None:
         self.operator.recursive_loop = setting
@@ -171,6 +174,19 @@ def _a_mapping(state: str) -> Callable[[Patient], object]:
         (lambda it: it.concurrency(10), "concurrency", "warning", "has 10 concurrent executions"),
         (lambda it: it.concurrency(50), "concurrency", "ok", "the workers may use 10"),
         (lambda it: it.concurrency(100, workers=60), "concurrency", "warning", "ask for 140 or more"),
+        (
+            lambda it: it.hosts("*.xmatters.com"),
+            "XMattersHosts",
+            "warning",
+            "set XMattersHosts to your own, such as acme.",
+        ),
+        (
+            lambda it: it.hosts("acme.xmatters.com", "*.bigpanda.io"),
+            "BigPandaHosts",
+            "warning",
+            "*.bigpanda.io: any host",
+        ),
+        (lambda it: it.hosts("acme.xmatters.com", "acme.xmatters.com"), "BigPandaHosts", "warning", "is in both lists"),
         (lambda it: it.dynamodb.delete_table(TableName=it.table), "ledger", "failed", "ResourceNotFoundException"),
         (lambda it: it.cloudwatch_forgets(), "sweeper", "failed", "nobody is told of overdue criticals"),
         (lambda it: it.operator.outputs.pop("ReconcileFunction"), "missed shares", "warning", "ReconcileMinutes is 0"),

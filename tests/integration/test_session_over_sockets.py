@@ -13,7 +13,7 @@ import requests
 from relay.http.session import (
     MAX_ANSWER_BYTES,
     MAX_IDLE_SECONDS,
-    AllowedHosts,
+    AllowList,
     Answer,
     ForbiddenUrl,
     Session,
@@ -144,7 +144,7 @@ class TestAnswers:
 
 def test_a_url_that_must_not_be_called_is_not(plain: Site) -> None:
     with pytest.raises(ForbiddenUrl):
-        post(Session(AllowedHosts(("*.xmatters.com",))), plain.url)
+        post(Session(AllowList("XMattersHosts", ("*.xmatters.com",))), plain.url)
     assert plain.connections == 0
 
 

@@ -34,7 +34,7 @@ from relay.entrypoints.webhook import Webhook
 from relay.entrypoints.worker import Worker
 from relay.entrypoints.xmatters_callback import Callbacks
 from relay.http.client import Outward
-from relay.http.session import AllowedHosts
+from relay.http.session import VendorHosts
 from relay.jobs.dead_letters import DeadLetters
 from relay.jobs.envelope import timestamp
 from relay.jobs.outbox import Keeper
@@ -63,7 +63,7 @@ from tests.simulation.story import NOC, STORM_SECONDS, Post, Said, SharedState, 
 from tests.simulation.weather import Weather
 from tests.simulation.world import Process, World, WorldDeadline
 
-HOSTS = AllowedHosts(("*.xmatters.com", "*.bigpanda.io"))
+HOSTS = VendorHosts.of(("*.xmatters.com",), ("*.bigpanda.io",))
 TOKEN, NEW_TOKEN = "inbound-token", "new-inbound-token"
 TRIGGER = "https://acme.xmatters.com/api/integration/1/functions/{channel}/triggers?apiKey={key}"
 REST = {"base_url": "https://acme.xmatters.com", "auth": {"type": "basic", "username": "u", "password": "p"}}

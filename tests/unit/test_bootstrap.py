@@ -1,5 +1,7 @@
 import json
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import boto3
@@ -7,12 +9,18 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from relay import bootstrap
+from relay.bigpanda.client import Incident
+from relay.channels.channel import Access, Auth, Rest
+from relay.deadline import Deadline
 from relay.entrypoints.worker import Worker
-from relay.errors import ConfigError
+from relay.errors import ConfigError, SendError
+from relay.xmatters.trigger import Signal
+from tests import samples
 
 ENVIRONMENT = {
     "RELAY_SECRET_PREFIX": "relay",
-    "RELAY_ALLOWED_HOSTS": "*.xmatters.com",
+    "RELAY_XMATTERS_HOSTS": "*.xmatters.com",
+    "RELAY_BIGPANDA_HOSTS": "api.bigpanda.io",
     "RELAY_DEAD_LETTER_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/000000000000/dead-letters",
     "RELAY_RETRY_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/000000000000/retries",
     "RELAY_CHORE_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/000000000000/chores",
@@ -44,6 +52,39 @@ def test_so_do_those_of_the_workers(build: Callable[[dict[str, str]], Worker]) -
     assert worker.channels is worker.delivery.sender.channels
     assert worker.keeper is worker.delivery.keeper
     assert worker.delivery.ledger.table is worker.delivery.pace.table
+
+
+ACCESS = Access("https://acme.xmatters.com", "BPU-key", "e1", False, None, frozenset())
+REST = Rest("https://api.bigpanda.io", Auth("basic", {"username": "u", "password": "p"}))
+TO_BIGPANDA = replace(samples.parsed(), trigger_url="https://api.bigpanda.io/api/integration/1/functions/f/triggers")
+SIGNAL = Signal(b"{}", (), "d1", "c1")
+
+
+def deadline() -> Deadline:
+    return Deadline(5, time.monotonic)
+
+
+@pytest.mark.parametrize("build", [bootstrap.job_worker, bootstrap.chore_worker])
+@pytest.mark.parametrize(
+    ("call", "parameter"),
+    [
+        (lambda it: it.delivery.sender.xmatters.send(TO_BIGPANDA, SIGNAL, deadline(), reserve=0), "XMattersHosts"),
+        (lambda it: it.followup.pages.of_request(REST, "r1", deadline()), "XMattersHosts"),
+        (
+            lambda it: it.writeback().bigpanda.comment(ACCESS, Incident("e1", "i1"), "words", deadline()),
+            "BigPandaHosts",
+        ),
+        (lambda it: it.reconciler().lister.bigpanda.release(ACCESS, "i1", "e", deadline()), "BigPandaHosts"),
+    ],
+    ids=["signal", "page", "comment", "listing"],
+)
+def test_client_of_one_vendor_calls_no_host_of_the_other(
+    build: Callable[[dict[str, str]], Worker], call: Callable[[Worker], object], parameter: str
+) -> None:
+    worker = build(ENVIRONMENT)
+    with pytest.raises(SendError, match=f"must not be called: its host is not among the stack's {parameter}") as caught:
+        call(worker)
+    assert not caught.value.may_have_rung
 
 
 def test_parts_of_the_sweeper_fit_together_without_a_call_to_aws() -> None:
@@ -130,4 +171,4 @@ def test_only_the_sweeper_needs_the_name_of_the_job_worker() -> None:
 def test_a_wrong_environment_is_refused_with_all_that_is_wrong(build: Callable[[dict[str, str]], object]) -> None:
     with pytest.raises(ConfigError) as caught:
         build({})
-    assert len(str(caught.value).splitlines()) == 6
+    assert len(str(caught.value).splitlines()) == 7

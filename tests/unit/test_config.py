@@ -5,7 +5,8 @@ from relay.errors import ConfigError
 
 GOOD = {
     "RELAY_SECRET_PREFIX": "relay",
-    "RELAY_ALLOWED_HOSTS": "*.xmatters.com",
+    "RELAY_XMATTERS_HOSTS": "*.xmatters.com",
+    "RELAY_BIGPANDA_HOSTS": "api.bigpanda.io",
     "RELAY_DEAD_LETTER_QUEUE_URL": "https://sqs/dead-letters",
     "RELAY_RETRY_QUEUE_URL": "https://sqs/retries",
     "RELAY_CHORE_QUEUE_URL": "https://sqs/chores",
@@ -17,7 +18,8 @@ def test_what_is_not_set_has_its_default() -> None:
     assert Config.from_environment(GOOD) == Config(
         secret_prefix="relay",
         secret_cache_seconds=300,
-        allowed_hosts=("*.xmatters.com",),
+        xmatters_hosts=("*.xmatters.com",),
+        bigpanda_hosts=("api.bigpanda.io",),
         loopback_allowed=False,
         dead_letter_queue_url="https://sqs/dead-letters",
         retry_queue_url="https://sqs/retries",
@@ -32,7 +34,8 @@ def test_every_setting_is_read_and_tidied() -> None:
     environment = {
         "RELAY_SECRET_PREFIX": " team/relay/ ",
         "RELAY_SECRET_CACHE_SECONDS": "0.5",
-        "RELAY_ALLOWED_HOSTS": " *.XMatters.com , acme.bigpanda.io,, ",
+        "RELAY_XMATTERS_HOSTS": " *.XMatters.com , acme.hosted.xmatters.com,, ",
+        "RELAY_BIGPANDA_HOSTS": "API.bigpanda.io",
         "RELAY_PROFILE": "local",
         "RELAY_DEAD_LETTER_QUEUE_URL": " https://sqs/d ",
         "RELAY_RETRY_QUEUE_URL": "https://sqs/r",
@@ -44,7 +47,8 @@ def test_every_setting_is_read_and_tidied() -> None:
     assert Config.from_environment(environment) == Config(
         secret_prefix="team/relay",
         secret_cache_seconds=0.5,
-        allowed_hosts=("*.xmatters.com", "acme.bigpanda.io"),
+        xmatters_hosts=("*.xmatters.com", "acme.hosted.xmatters.com"),
+        bigpanda_hosts=("api.bigpanda.io",),
         loopback_allowed=True,
         dead_letter_queue_url="https://sqs/d",
         retry_queue_url="https://sqs/r",
@@ -58,7 +62,8 @@ def test_every_setting_is_read_and_tidied() -> None:
 def test_all_problems_are_reported_at_once() -> None:
     wrong = {
         "RELAY_SECRET_CACHE_SECONDS": "soon",
-        "RELAY_ALLOWED_HOSTS": "acme.*.com,fine.com",
+        "RELAY_XMATTERS_HOSTS": "acme.*.com,fine.com",
+        "RELAY_BIGPANDA_HOSTS": " , ",
         "RELAY_PROFILE": "prod",
     }
     with pytest.raises(ConfigError) as caught:
@@ -66,7 +71,8 @@ def test_all_problems_are_reported_at_once() -> None:
     assert str(caught.value).splitlines() == [
         "RELAY_SECRET_PREFIX: must be set",
         "RELAY_SECRET_CACHE_SECONDS: must be a number of seconds between 0 and 86400, not 'soon'",
-        "RELAY_ALLOWED_HOSTS: 'acme.*.com' has a star elsewhere than in front",
+        "RELAY_XMATTERS_HOSTS: 'acme.*.com' has a star elsewhere than in front",
+        "RELAY_BIGPANDA_HOSTS: must name at least one host",
         "RELAY_PROFILE: must be aws or local, not 'prod'",
         "RELAY_DEAD_LETTER_QUEUE_URL: must be set",
         "RELAY_RETRY_QUEUE_URL: must be set",
@@ -81,10 +87,11 @@ def test_a_time_that_is_no_time_is_refused(seconds: str) -> None:
         Config.from_environment(GOOD | {"RELAY_SECRET_CACHE_SECONDS": seconds})
 
 
+@pytest.mark.parametrize("name", ["RELAY_XMATTERS_HOSTS", "RELAY_BIGPANDA_HOSTS"])
 @pytest.mark.parametrize("hosts", ["", " , ", "*", "*.*.com", "a*.xmatters.com"])
-def test_hosts_that_would_allow_none_or_too_many_are_refused(hosts: str) -> None:
-    with pytest.raises(ConfigError, match="RELAY_ALLOWED_HOSTS"):
-        Config.from_environment(GOOD | {"RELAY_ALLOWED_HOSTS": hosts})
+def test_hosts_that_would_allow_none_or_too_many_are_refused(name: str, hosts: str) -> None:
+    with pytest.raises(ConfigError, match=name):
+        Config.from_environment(GOOD | {name: hosts})
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from relay.delivery.delivery import Delivery
 from relay.delivery.retries import Sender
 from relay.errors import ConfigError
 from relay.http.client import Outward
-from relay.http.session import AllowedHosts, Session
+from relay.http.session import AllowList, Session, VendorHosts
 from relay.jobs.outbox import Keeper
 from relay.jobs.queue import Queue
 from relay.ledger.ledger import Ledger
@@ -80,7 +80,7 @@ def webhook(environment: Mapping[str, str] = os.environ) -> "Webhook":
     telemetry = Telemetry.from_environment()
     channels = _channels(config, telemetry)
     table = _table(config)
-    delivery = _delivery(channels, _keeper(config), table, _outward(config))
+    delivery = _delivery(channels, _keeper(config), table, _outward(_hosts(config).xmatters))
     take = Shares(delivery, Sources(table, time.time)).take
     return _loaded(Webhook(channels, take, telemetry, time.time, _DEADLINES))
 
@@ -122,14 +122,15 @@ def _worker(environment: Mapping[str, str]) -> "Worker":
     telemetry = Telemetry.from_environment()
     channels = _channels(config, telemetry, unknown_seconds=JOBS_UNKNOWN_SECONDS)
     keeper, table = _keeper(config), _table(config)
-    outward = _outward(config)
+    hosts = _hosts(config)
+    outward = _outward(hosts.xmatters)
     delivery = _delivery(channels, keeper, table, outward)
     fallback = Fallback(_sns, config.fallback_topic_arn)
     followup = Followup(Pages(outward), delivery.ledger, time.time)
     return Worker(
         delivery,
         followup,
-        cache(partial(_writeback, outward, table)),
+        cache(partial(_writeback, hosts, table)),
         cache(partial(_reconciler, config, channels, table, keeper, fallback, telemetry)),
         channels,
         keeper,
@@ -199,7 +200,7 @@ def _delivery(channels: ChannelCache, keeper: Keeper, table: Table, outward: Out
     )
 
 
-def _writeback(outward: Outward, table: Table) -> "Writeback":
+def _writeback(hosts: VendorHosts, table: Table) -> "Writeback":
     """Made when an answer comes: signals need not wait for it."""
     from relay.bigpanda.client import BigPanda
     from relay.bigpanda.rate_limit import Turns
@@ -210,8 +211,10 @@ def _writeback(outward: Outward, table: Table) -> "Writeback":
     from relay.xmatters.pages import Pages
 
     turns = Turns(table, time.time, time.sleep)
-    verifier = Verifier(Pages(outward).names_of_request, Directory(outward).is_person, time.time)
-    return Writeback(BigPanda(outward), turns, Sources(table, time.time), table, Ledger(table), verifier, time.time)
+    xmatters = _outward(hosts.xmatters)
+    verifier = Verifier(Pages(xmatters).names_of_request, Directory(xmatters).is_person, time.time)
+    bigpanda = BigPanda(_outward(hosts.bigpanda))
+    return Writeback(bigpanda, turns, Sources(table, time.time), table, Ledger(table), verifier, time.time)
 
 
 def _reconciler(
@@ -231,7 +234,7 @@ def _reconciler(
     from relay.reconcile.reconciler import Reconciler
     from relay.reconcile.report import Reporter
 
-    bigpanda = BigPanda(Outward(Session(_hosts(config), most=_MOST_BYTES)))
+    bigpanda = BigPanda(Outward(Session(_hosts(config).bigpanda, most=_MOST_BYTES)))
     lister = Lister(bigpanda, Turns(table, time.time, time.sleep), time.time, _DEADLINES)
     comparison = Comparison(channels, Sources(table, time.time), Ledger(table), time.time)
     reporter = Reporter(fallback, telemetry, time.time)
@@ -279,12 +282,13 @@ def _invoke(function: str, envelope: str) -> bool:
     return True
 
 
-def _outward(config: Config) -> Outward:
-    return Outward(Session(_hosts(config)))
+def _outward(hosts: AllowList) -> Outward:
+    """Return an HTTP client that calls one vendor's hosts alone."""
+    return Outward(Session(hosts))
 
 
-def _hosts(config: Config) -> AllowedHosts:
-    return AllowedHosts(config.allowed_hosts, loopback=config.loopback_allowed)
+def _hosts(config: Config) -> VendorHosts:
+    return VendorHosts.of(config.xmatters_hosts, config.bigpanda_hosts, loopback=config.loopback_allowed)
 
 
 def _secrets(config: Config) -> Secrets:

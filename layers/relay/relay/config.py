@@ -10,14 +10,16 @@ from relay.errors import ConfigError
 class Config:
     """The settings of a function.
 
-    `secret_prefix` has no trailing slash. `allowed_hosts` are host names in lower case, `*.` in front or not.
+    `secret_prefix` has no trailing slash. `xmatters_hosts` and `bigpanda_hosts` are the hosts that may
+    be called of each vendor: names in lower case, `*.` in front or not.
     `loopback_allowed` is true for the embedded cloud alone. `fallback_topic_arn` is None where a function does not
     tell the topic.
     """
 
     secret_prefix: str
     secret_cache_seconds: float
-    allowed_hosts: tuple[str, ...]
+    xmatters_hosts: tuple[str, ...]
+    bigpanda_hosts: tuple[str, ...]
     loopback_allowed: bool
     dead_letter_queue_url: str
     retry_queue_url: str
@@ -33,7 +35,8 @@ class Config:
         config = cls(
             secret_prefix=_text(environment, "RELAY_SECRET_PREFIX", problems),
             secret_cache_seconds=_seconds(environment, "RELAY_SECRET_CACHE_SECONDS", 300, problems),
-            allowed_hosts=_hosts(environment, "RELAY_ALLOWED_HOSTS", problems),
+            xmatters_hosts=_hosts(environment, "RELAY_XMATTERS_HOSTS", problems),
+            bigpanda_hosts=_hosts(environment, "RELAY_BIGPANDA_HOSTS", problems),
             loopback_allowed=_profile(environment, "RELAY_PROFILE", problems) == "local",
             dead_letter_queue_url=_text(environment, "RELAY_DEAD_LETTER_QUEUE_URL", problems),
             retry_queue_url=_text(environment, "RELAY_RETRY_QUEUE_URL", problems),

@@ -124,7 +124,22 @@ class TestParse:
             (
                 ("xmatters", "rest", "base_url"),
                 "https://evil.com",
-                "xmatters.rest.base_url: its host is not among the AllowedHosts of the stack",
+                "xmatters.rest.base_url: its host is not among the stack's XMattersHosts",
+            ),
+            (
+                ("xmatters", "trigger_url"),
+                "https://api.bigpanda.io/x",
+                "xmatters.trigger_url: its host is not among the stack's XMattersHosts",
+            ),
+            (
+                ("xmatters", "rest", "base_url"),
+                "https://api.bigpanda.io",
+                "xmatters.rest.base_url: its host is not among the stack's XMattersHosts",
+            ),
+            (
+                ("bigpanda", "base_url"),
+                "https://acme.xmatters.com",
+                "bigpanda.base_url: its host is not among the stack's BigPandaHosts",
             ),
             (
                 ("bigpanda", "base_url"),

@@ -5,7 +5,7 @@ import pytest
 
 from relay.channels import misconfiguration
 from relay.channels.channel import Channel, parse_channel
-from relay.http.session import AllowedHosts
+from relay.http.session import VendorHosts
 from tests import samples
 
 UUID = "3e1c8c1e-0f0e-4d8c-9d3d-1f6a2b7c9d10"
@@ -21,7 +21,7 @@ def made(*, url: str = TRIGGER, routes: list[dict[str, Any]] | None = None, **xm
         "xmatters": {"trigger_url": url, "auth": {"type": "url"}, **xmatters},
         "policy": {"routes": routes or []},
     }
-    return parse_channel("noc", json.dumps(document), AllowedHosts(("*.xmatters.com",)))
+    return parse_channel("noc", json.dumps(document), VendorHosts.of(("*.xmatters.com",), ("*.bigpanda.io",)))
 
 
 def keys(found: Channel) -> list[str]:

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from urllib3 import HTTPSConnectionPool
 from urllib3.exceptions import MaxRetryError
 
-from relay.http.session import AllowedHosts, ForbiddenUrl, cause, never_sent, redact
+from relay.http.session import AllowList, ForbiddenUrl, cause, never_sent, redact
 
-HOSTS = AllowedHosts(("*.xmatters.com", "api.bigpanda.io"))
-LOCAL = AllowedHosts(("*.xmatters.com",), loopback=True)
+HOSTS = AllowList("XMattersHosts", ("*.xmatters.com", "api.bigpanda.io"))
+LOCAL = AllowList("XMattersHosts", ("*.xmatters.com",), loopback=True)
 
 
 def tls(error: ssl.SSLError) -> MaxRetryError:
@@ -29,7 +29,7 @@ def tls(error: ssl.SSLError) -> MaxRetryError:
         "https://api.bigpanda.io",
     ],
 )
-def test_allowed_hosts_may_be_called(url: str) -> None:
+def test_hosts_of_the_list_may_be_called(url: str) -> None:
     HOSTS.check(url)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from relay.channels import channel
 from relay.errors import InvalidChannel
-from relay.http.session import AllowedHosts
+from relay.http.session import VendorHosts
 from relayctl.secret_document import SecretDocument, from_file, typed_value
 
 CANARY = "canary-7c1f"
@@ -79,7 +79,7 @@ def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 class TestMasked:
     def test_no_secret_shows_and_everything_else_does(self, kind: str) -> None:
         secret = full(kind)
-        channel.check(secret, AllowedHosts(("*.xmatters.com", "*.bigpanda.io")))
+        channel.check(secret, VendorHosts.of(("*.xmatters.com",), ("*.bigpanda.io",)))
         masked = SecretDocument(secret).masked()
         assert CANARY not in json.dumps(masked)
         shown, hidden = dict(leaves(masked)), dict(leaves(secret))

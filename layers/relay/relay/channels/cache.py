@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from relay.channels import misconfiguration
 from relay.channels.channel import Channel, parse_channel
 from relay.errors import ChannelError, ChannelUnreadable, InvalidChannel, LookupsLimited, UnknownChannel
-from relay.http.session import AllowedHosts
+from relay.http.session import VendorHosts
 
 REFRESH_SECONDS = 10.0
 # A rotated credential must work within seconds, and guessed credentials must not cost a read each.
@@ -58,7 +58,7 @@ class ChannelCache:
     def __init__(
         self,
         source: SecretSource,
-        hosts: AllowedHosts,
+        hosts: VendorHosts,
         *,
         seconds: float,
         clock: Callable[[], float],

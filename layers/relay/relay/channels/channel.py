@@ -17,7 +17,7 @@ import fastjsonschema
 from relay.channels.policy import Policy
 from relay.channels.schema import AUTH, CHANNEL, CHANNEL_NAME, ENVIRONMENT_PATTERN, HEADER_PATTERN, URL_PATTERN
 from relay.errors import InvalidChannel
-from relay.http.session import AllowedHosts, ForbiddenUrl
+from relay.http.session import AllowList, ForbiddenUrl, VendorHosts
 from relay.incidents.callback import ACKNOWLEDGE, ESCALATE, WRITTEN, Answers, Callback, Kind
 
 BIGPANDA_URL = "https://api.bigpanda.io"
@@ -197,7 +197,7 @@ def header_for(inbound: Mapping[str, Any]) -> dict[str, str]:
     return {"name": "Authorization", "value": "Basic " + base64.b64encode(login.encode()).decode("ascii")}
 
 
-def parse_channel(name: str, text: str, hosts: AllowedHosts) -> Channel:
+def parse_channel(name: str, text: str, hosts: VendorHosts) -> Channel:
     """Read a channel from its secret's JSON. Raises InvalidChannel, which names the key at fault, never its value."""
     document = _decode(text)
     check(document, hosts)
@@ -217,7 +217,7 @@ def parse_channel(name: str, text: str, hosts: AllowedHosts) -> Channel:
     )
 
 
-def check(document: Any, hosts: AllowedHosts) -> None:
+def check(document: Any, hosts: VendorHosts) -> None:
     """Raise InvalidChannel unless the decoded secret is a valid channel whose URLs may be called."""
     _CHANNEL.check(document, "")
     _check_text(document)
@@ -231,9 +231,9 @@ def check(document: Any, hosts: AllowedHosts) -> None:
     bigpanda = document.get("bigpanda", {})
     if bigpanda.get("callbacks") and "app_key" not in bigpanda:
         raise InvalidChannel("bigpanda: needs app_key for callbacks")
-    for key, url in _urls(document):
+    for key, url, allowed in _urls(document, hosts):
         try:
-            hosts.check(url)
+            allowed.check(url)
         except ForbiddenUrl as error:
             raise InvalidChannel(f"{key}: {error}") from None
 
@@ -344,12 +344,13 @@ def _check_moment(text: str, key: str) -> None:
         raise InvalidChannel(f"{key}: must be an ISO 8601 time with an offset, such as 2030-01-31T12:00:00Z")
 
 
-def _urls(document: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-    yield "xmatters.trigger_url", document["xmatters"]["trigger_url"]
+def _urls(document: Mapping[str, Any], hosts: VendorHosts) -> Iterable[tuple[str, str, AllowList]]:
+    """Yield each URL that the channel calls: its key, the URL, and the hosts of the vendor that it is of."""
+    yield "xmatters.trigger_url", document["xmatters"]["trigger_url"], hosts.xmatters
     if "rest" in document["xmatters"]:
-        yield "xmatters.rest.base_url", document["xmatters"]["rest"]["base_url"]
+        yield "xmatters.rest.base_url", document["xmatters"]["rest"]["base_url"], hosts.xmatters
     if "base_url" in document.get("bigpanda", {}):
-        yield "bigpanda.base_url", document["bigpanda"]["base_url"]
+        yield "bigpanda.base_url", document["bigpanda"]["base_url"], hosts.bigpanda
 
 
 def _door(members: Mapping[str, Any]) -> Iterable[Inbound]:

@@ -41,12 +41,16 @@ class ForbiddenUrl(ValueError):
     """A URL that the relay must not call. The message says why, without the URL."""
 
 
-class AllowedHosts(NamedTuple):
-    """The hosts that may be called: names, or `*.` and a name for anything below it.
+class AllowList(NamedTuple):
+    """The hosts of one vendor that may be called.
 
-    `loopback` also allows plain http to this very machine, for the embedded cloud.
+    Attributes:
+        parameter: The stack's parameter that names the hosts; a refusal names it.
+        patterns: Host names, or `*.` and a name for anything below it.
+        loopback: True if plain http to this very machine is allowed too, for the embedded cloud.
     """
 
+    parameter: str
     patterns: tuple[str, ...]
     loopback: bool = False
 
@@ -68,7 +72,21 @@ class AllowedHosts(NamedTuple):
         if port not in {None, 443}:
             raise ForbiddenUrl("it has a port other than 443")
         if not any(_matches(host, pattern) for pattern in self.patterns):
-            raise ForbiddenUrl("its host is not among the AllowedHosts of the stack")
+            raise ForbiddenUrl(f"its host is not among the stack's {self.parameter}")
+
+
+class VendorHosts(NamedTuple):
+    """The allow-lists of both vendors. A vendor's credential never goes to a host that only the other's list has."""
+
+    xmatters: AllowList
+    bigpanda: AllowList
+
+    @classmethod
+    def of(cls, xmatters: Iterable[str], bigpanda: Iterable[str], *, loopback: bool = False) -> "VendorHosts":
+        """Return both lists, named as the stack's parameters are."""
+        return cls(
+            AllowList("XMattersHosts", tuple(xmatters), loopback), AllowList("BigPandaHosts", tuple(bigpanda), loopback)
+        )
 
 
 def _matches(host: str, pattern: str) -> bool:
@@ -102,7 +120,7 @@ class Session:
     """
 
     def __init__(
-        self, hosts: AllowedHosts, *, clock: Callable[[], float] = time.time, most: int = MAX_ANSWER_BYTES
+        self, hosts: AllowList, *, clock: Callable[[], float] = time.time, most: int = MAX_ANSWER_BYTES
     ) -> None:
         self._hosts = hosts
         self._most = most
