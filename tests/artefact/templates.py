@@ -21,6 +21,8 @@ PSEUDO_PARAMETERS = {
 }
 # Parameters without a default.
 ASKED = {"XMattersHosts": "acme.xmatters.com"}
+# A deployment into the local cloud.
+LOCAL_ACCOUNT = {"AWS::AccountId": "000000000000"}
 _NOTHING = object()
 
 
@@ -102,6 +104,8 @@ class _Settler:
         match condition:
             case {"Fn::Not": [inner]}:
                 return not self.holds(inner)
+            case {"Fn::And": inner}:
+                return all(self.holds(each) for each in inner)
             case {"Fn::Equals": [one, other]}:
                 return bool(self.settled(one) == self.settled(other))
         raise NotImplementedError(f"a condition of another kind: {condition}")

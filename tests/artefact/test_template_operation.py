@@ -93,6 +93,24 @@ def test_what_was_kept_survives_a_replacement_and_queues_go_with_the_stack(on_aw
         assert on_aws.resources[name]["DeletionPolicy"] == ("Retain" if name == "LedgerTable" else "Delete"), name
 
 
+class TestLocalProfile:
+    """Profile=local allows plain http, and leaves protections out: AWS must not run it."""
+
+    REFUSED = "LocalProfileIsForTheLocalCloudAlone"
+
+    def test_deployment_with_it_to_aws_fails_by_a_name_that_sqs_refuses(self) -> None:
+        name = of_clone(Profile="local").resources[self.REFUSED]["Properties"]["QueueName"]
+        assert re.fullmatch(r"[A-Za-z0-9_-]{1,80}", name) is None
+        assert "Profile=aws" in name
+
+    def test_deployment_with_it_to_the_local_cloud_has_nothing_of_that(self) -> None:
+        local = templates.stack(TEMPLATE, {"Profile": "local"}, templates.LOCAL_ACCOUNT)
+        assert self.REFUSED not in local.resources
+
+    def test_deployment_to_aws_has_nothing_of_that(self, on_aws: Stack) -> None:
+        assert self.REFUSED not in on_aws.resources
+
+
 class TestQueues:
     @pytest.mark.parametrize("name", QUEUES)
     def test_they_are_encrypted_and_keep_messages_for_fourteen_days(self, on_aws: Stack, name: str) -> None:

@@ -35,6 +35,9 @@ def load(function: str, environment: pytest.MonkeyPatch, account: Aws, **changes
         "RELAY_XMATTERS_HOSTS": "*.xmatters.com",
         "RELAY_BIGPANDA_HOSTS": "*.bigpanda.io",
         "RELAY_PROFILE": "local",
+        # The profile runs nowhere else; moto answers for AWS's own names, so boto3 is to look past the URL.
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true",
         "RELAY_DEAD_LETTER_QUEUE_URL": account.dead_letters.url,
         "RELAY_RETRY_QUEUE_URL": account.retries.url,
         "RELAY_CHORE_QUEUE_URL": account.chores.url,

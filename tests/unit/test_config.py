@@ -37,6 +37,7 @@ def test_every_setting_is_read_and_tidied() -> None:
         "RELAY_XMATTERS_HOSTS": " *.XMatters.com , acme.hosted.xmatters.com,, ",
         "RELAY_BIGPANDA_HOSTS": "API.bigpanda.io",
         "RELAY_PROFILE": "local",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:4566",
         "RELAY_DEAD_LETTER_QUEUE_URL": " https://sqs/d ",
         "RELAY_RETRY_QUEUE_URL": "https://sqs/r",
         "RELAY_CHORE_QUEUE_URL": "https://sqs/c",
@@ -110,4 +111,38 @@ def test_empty_topic_or_worker_is_none() -> None:
 
 def test_only_the_local_profile_allows_loopback() -> None:
     assert not Config.from_environment(GOOD | {"RELAY_PROFILE": "aws"}).loopback_allowed
-    assert Config.from_environment(GOOD | {"RELAY_PROFILE": "local"}).loopback_allowed
+    local = {"RELAY_PROFILE": "local", "AWS_ENDPOINT_URL": "http://localhost:4566"}
+    assert Config.from_environment(GOOD | local).loopback_allowed
+    # The profile decides, not where AWS is.
+    assert not Config.from_environment(GOOD | local | {"RELAY_PROFILE": "aws"}).loopback_allowed
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:4566", "http://localhost:4566", "http://[::1]:4566", "http://127.9.9.9"]
+)
+def test_local_profile_runs_where_aws_is_a_local_cloud(url: str) -> None:
+    assert Config.from_environment(GOOD | {"RELAY_PROFILE": "local", "AWS_ENDPOINT_URL": url}).loopback_allowed
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        None,
+        "",
+        "https://127.0.0.1:4566",
+        "http://10.0.0.1:4566",
+        "http://127.0.0.1.example.org",
+        "http://localhost.example.org",
+        "http://user@10.0.0.1",
+        "http://[::1",
+        "127.0.0.1:4566",
+    ],
+)
+def test_local_profile_refuses_to_start_on_aws(url: str | None) -> None:
+    environment = GOOD | {"RELAY_PROFILE": "local"} | ({} if url is None else {"AWS_ENDPOINT_URL": url})
+    with pytest.raises(ConfigError) as caught:
+        Config.from_environment(environment)
+    assert str(caught.value) == (
+        "RELAY_PROFILE: local is for the local cloud alone: AWS_ENDPOINT_URL is no http URL of this machine; "
+        "deploy with Profile=aws"
+    )

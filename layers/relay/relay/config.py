@@ -1,7 +1,9 @@
 """Settings of a function from its environment variables, read once when Lambda loads it."""
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from relay.errors import ConfigError
 
@@ -82,4 +84,20 @@ def _profile(environment: Mapping[str, str], name: str, problems: list[str]) -> 
     value = environment.get(name, "aws")
     if value not in {"aws", "local"}:
         problems.append(f"{name}: must be aws or local, not {value!r}")
+    if value == "local" and not _is_on_this_machine(environment.get("AWS_ENDPOINT_URL", "")):
+        # Lambda itself sets no such URL; the local cloud sets its own for each function.
+        problems.append(
+            f"{name}: local is for the local cloud alone: AWS_ENDPOINT_URL is no http URL of this machine; "
+            "deploy with Profile=aws"
+        )
     return value
+
+
+def _is_on_this_machine(url: str) -> bool:
+    """True if a URL is plain http to a loopback address."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        return parts.scheme == "http" and (host == "localhost" or ipaddress.ip_address(host).is_loopback)
+    except ValueError:
+        return False
