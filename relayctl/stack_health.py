@@ -28,6 +28,8 @@ class Woken(NamedTuple):
         queue: The stack output with the queue's URL.
         worker: The worker in words, as its check is named.
         function: The stack output with the worker's name.
+        reserved: The stack's parameter that reserves concurrency for the worker.
+        invoked: How many executions it may have at the same time that are not of its queue.
         oldest_seconds: The age of the oldest message at which the queue's alarm goes off. A job that waits is a new
             message at least every 15 minutes.
     """
@@ -36,11 +38,18 @@ class Woken(NamedTuple):
     queue: str
     worker: str
     function: str
+    reserved: str
+    invoked: int
     oldest_seconds: int
 
 
-RETRIES = Woken("retry queue", "RetryQueueUrl", "worker", "JobWorkerFunction", 1200)
-CHORES = Woken("chore queue", "ChoreQueueUrl", "chore worker", "ChoreWorkerFunction", 1800)
+# While SQS fails, the sweeper hands jobs to the job worker itself, 200 a minute at most. Lambda keeps those that find
+# no room, so ten executions are enough for jobs of three seconds.
+FOR_THE_SWEEPER = 10
+RETRIES = Woken(
+    "retry queue", "RetryQueueUrl", "worker", "JobWorkerFunction", "JobWorkerReserved", FOR_THE_SWEEPER, 1200
+)
+CHORES = Woken("chore queue", "ChoreQueueUrl", "chore worker", "ChoreWorkerFunction", "ChoreWorkerReserved", 0, 1800)
 WOKEN = (RETRIES, CHORES)
 # New accounts have a quota of 10 concurrent executions; below 50 a storm of shares is throttled.
 LEAST_CONCURRENCY = 50
@@ -48,6 +57,8 @@ LEAST_CONCURRENCY = 50
 FOR_WEBHOOKS = 20
 # What may stand in XMattersHosts, and in BigPandaHosts.
 _EXAMPLES = ("acme.xmatters.com", "api.bigpanda.io")
+# What reserves concurrency for functions that no queue wakes.
+_RESERVED = ("BigPandaWebhookReserved", "XMattersCallbackReserved", "SweeperReserved", "ReconcileReserved")
 # What a local cloud does not do.
 NOT_EVALUATED = "not evaluated here"
 # SQS writes a figure a minute, and some late.
@@ -171,12 +182,29 @@ class StackHealth:
         what, quota = "concurrency", self._quota()
         if quota is None:
             return warning(what, NOT_EVALUATED)
-        workers = len(WOKEN) * int(self._stack.parameters.get("WorkerConcurrency", "5"))
+        each = int(self._stack.parameters.get("WorkerConcurrency", "5"))
+        small = [
+            f"{woken.reserved} is {reserved}: the {woken.worker} needs {each + woken.invoked} or more"
+            for woken in WOKEN
+            if 0 < (reserved := self._reserved(woken.reserved)) < each + woken.invoked
+        ]
+        if small:
+            # Lambda lets a queue's messages be received, and then has no room for them.
+            return failed(what, f"{'; '.join(small)}, or redrive may dead-letter jobs that were never tried")
+        shared = len(WOKEN) * each - sum(each for woken in WOKEN if self._reserved(woken.reserved))
+        taken = sum(map(self._reserved, (*_RESERVED, *(woken.reserved for woken in WOKEN))))
+        workers = len(WOKEN) * each
         detail = f"the account has {quota} concurrent executions; the workers may use {workers}"
-        least = max(LEAST_CONCURRENCY, workers + FOR_WEBHOOKS)
+        if taken:
+            detail += f"; {taken} are reserved"
+        least = max(LEAST_CONCURRENCY, shared + FOR_WEBHOOKS + taken)
         if quota < least:
             return warning(what, f"{detail}: ask for {least} or more in Service Quotas, or a storm is throttled")
         return ok(what, detail)
+
+    def _reserved(self, parameter: str) -> int:
+        """The concurrency that a parameter reserves; 0 if none."""
+        return int(self._stack.parameters.get(parameter, "0"))
 
     def _quota(self) -> int | None:
         try:

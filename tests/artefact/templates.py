@@ -24,6 +24,7 @@ ASKED = {"XMattersHosts": "acme.xmatters.com"}
 # A deployment into the local cloud.
 LOCAL_ACCOUNT = {"AWS::AccountId": "000000000000"}
 _NOTHING = object()
+_CALLS = {"Fn::GetAtt", "Fn::Split", "Fn::FindInMap"}
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,8 @@ class _Settler:
         match condition:
             case {"Fn::Not": [inner]}:
                 return not self.holds(inner)
+            case {"Condition": name}:
+                return self.holds(name)
             case {"Fn::And": inner}:
                 return all(self.holds(each) for each in inner)
             case {"Fn::Equals": [one, other]}:
@@ -116,22 +119,30 @@ class _Settler:
                 return _NOTHING
             case {"Ref": name}:
                 return self._refs.get(name, f"${{{name}}}")
-            case {"Fn::GetAtt": [name, attribute]}:
-                return f"${{{name}.{attribute}}}"
             case {"Fn::If": [condition, yes, no]}:
                 return self.settled(yes if self.holds(condition) else no)
-            case {"Fn::FindInMap": [name, first, second]}:
-                return self._mappings[name][self.settled(first)][second]
             case {"Fn::Sub": [text, names]}:
                 return self._substituted(text, self.settled(names))
             case {"Fn::Sub": text}:
                 return self._substituted(text, {})
+            case dict() if _CALLS.intersection(node):
+                return self._called(node)
             case dict():
                 members = {name: self.settled(member) for name, member in node.items()}
                 return {name: member for name, member in members.items() if member is not _NOTHING}
             case list():
                 return [item for item in map(self.settled, node) if item is not _NOTHING]
         return node
+
+    def _called(self, node: dict[str, Any]) -> Any:
+        match node:
+            case {"Fn::GetAtt": [name, attribute]}:
+                return f"${{{name}.{attribute}}}"
+            case {"Fn::Split": [separator, text]}:
+                return self.settled(text).split(separator)
+            case {"Fn::FindInMap": [name, first, second]}:
+                return self._mappings[name][self.settled(first)][second]
+        raise NotImplementedError(f"a function of another kind: {node}")
 
     def _substituted(self, text: str, names: Mapping[str, str]) -> str:
         values = {**self._refs, **names}

@@ -168,6 +168,20 @@ ROUTES = {
 }
 
 
+ANYBODY = {
+    "Sid": "Anybody",
+    "Effect": "Allow",
+    "Principal": "*",
+    "Action": "execute-api:Invoke",
+    "Resource": "execute-api:/*",
+}
+TLS_ONLY = ANYBODY | {
+    "Sid": "TlsOnly",
+    "Effect": "Deny",
+    "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+}
+
+
 class _Asked(dict[str, str]):
     """An environment that remembers what it was asked for."""
 
@@ -209,6 +223,46 @@ class TestApi:
         assert (settings["ThrottlingRateLimit"], settings["ThrottlingBurstLimit"]) == (1000, 2000)
         # API Gateway's own log of requests would hold headers and bodies.
         assert not settings.keys() & {"LoggingLevel", "DataTraceEnabled"}
+
+    def test_clients_need_tls_1_2(self, on_aws: Stack) -> None:
+        api = on_aws.only("AWS::ApiGateway::RestApi")
+        # Without a policy a regional API takes TLS 1.0.
+        assert (api["SecurityPolicy"], api["EndpointAccessMode"]) == ("SecurityPolicy_TLS13_1_2_2021_06", "BASIC")
+        local = of_clone(Profile="local").only("AWS::ApiGateway::RestApi")
+        assert not local.keys() & {"SecurityPolicy", "EndpointAccessMode"}
+
+    def test_anybody_may_call_it_by_tls_where_no_sources_are_named(self, on_aws: Stack) -> None:
+        assert _policy(on_aws) == [ANYBODY, TLS_ONLY]
+        # The local cloud has no TLS.
+        assert _policy(of_clone(Profile="local", AllowedSourceCidrs="192.0.2.0/24")) == [ANYBODY]
+
+    def test_all_but_named_sources_are_denied(self) -> None:
+        assert _policy(of_clone(AllowedSourceCidrs="192.0.2.0/24,2001:db8::/32")) == [
+            ANYBODY,
+            TLS_ONLY,
+            {
+                "Sid": "AllowedSourcesOnly",
+                "Effect": "Deny",
+                "Principal": "*",
+                "Action": "execute-api:Invoke",
+                "Resource": "execute-api:/*",
+                "Condition": {"NotIpAddress": {"aws:SourceIp": ["192.0.2.0/24", "2001:db8::/32"]}},
+            },
+        ]
+
+    def test_other_sources_are_deployed_and_not_just_stored(self) -> None:
+        chosen = [of_clone(AllowedSourceCidrs=each) for each in ("", "192.0.2.0/24", "198.51.100.0/24")]
+        deployments = {name for each in chosen for name in each.of_type("AWS::ApiGateway::Deployment")}
+        assert len(deployments) == 3
+
+    def test_web_acl_looks_at_the_one_stage(self, on_aws: Stack) -> None:
+        assert on_aws.of_type("AWS::WAFv2::WebACLAssociation") == {}
+        arn = "arn:aws:wafv2:us-east-1:123456789012:regional/webacl/relay/a1b2"
+        assert of_clone(WebAclArn=arn).only("AWS::WAFv2::WebACLAssociation") == {
+            "WebACLArn": arn,
+            "ResourceArn": "arn:aws:apigateway:us-east-1::/restapis/${Api}/stages/${Apiv1Stage}",
+        }
+        assert of_clone(WebAclArn=arn, Profile="local").of_type("AWS::WAFv2::WebACLAssociation") == {}
 
     def test_access_logs_are_json_without_credentials_bodies_or_queries(self, on_aws: Stack) -> None:
         setting = on_aws.only("AWS::ApiGateway::Stage")["AccessLogSetting"]
@@ -275,6 +329,13 @@ class TestApi:
         assert rule["ScheduleExpression"] == f"rate({minutes} minutes)"
 
 
+def _policy(stack: Stack) -> list[dict[str, Any]]:
+    """The statements of the API's resource policy."""
+    policy = stack.only("AWS::ApiGateway::RestApi")["Body"]["x-amazon-apigateway-policy"]
+    assert policy["Version"] == "2012-10-17"
+    return list(policy["Statement"])
+
+
 def _is_scheduled(permission: dict[str, Any]) -> bool:
     return bool(permission["Principal"] == "events.amazonaws.com")
 
@@ -326,6 +387,12 @@ class TestFunctions:
     def test_none_has_concurrency_reserved(self, on_aws: Stack) -> None:
         for function in on_aws.of_type("AWS::Lambda::Function").values():
             assert "ReservedConcurrentExecutions" not in function
+
+    @pytest.mark.parametrize("name", TIMEOUTS)
+    def test_concurrency_is_reserved_for_the_function_that_is_named_alone(self, name: str) -> None:
+        chosen = of_clone(**{name.removesuffix("Function") + "Reserved": "20"}).of_type("AWS::Lambda::Function")
+        reserved = {function: each.get("ReservedConcurrentExecutions") for function, each in chosen.items()}
+        assert reserved == dict.fromkeys(TIMEOUTS) | {name: "20"}
 
     @pytest.mark.parametrize("architecture", ["arm64", "x86_64"])
     def test_functions_and_layers_agree_on_runtime_and_processor(self, architecture: str) -> None:

@@ -82,6 +82,7 @@ def parameters() -> dict[str, dict[str, Any]]:
     return dict(templates.read(TEMPLATE)["Parameters"])
 
 
+WEB_ACL = "arn:aws:wafv2:us-east-1:123456789012:regional/webacl/relay-1/0a1b2c3d-0000-4000-8000-000000000000"
 QUEUES = ("RetryQueue", "ChoreQueue", "DeadLetterQueue")
 # What a change of properties must not throw away.
 KEPT = ("LedgerTable", *QUEUES)
@@ -399,6 +400,16 @@ class TestParameters:
                     ["", "*", "*.*", "https://a.xmatters.com", "A.xmatters.com", "a.com, b.com", "a.com,", "x.*.com"],
                 )
                 for name in ("XMattersHosts", "BigPandaHosts")
+            ),
+            (
+                "AllowedSourceCidrs",
+                ["", "192.0.2.0/24", "192.0.2.1/32,2001:db8::/32"],
+                ["192.0.2.1", "anybody", "192.0.2.0/24, 198.51.100.0/24", "192.0.2.0/24,", "*"],
+            ),
+            (
+                "WebAclArn",
+                ["", WEB_ACL, WEB_ACL.replace("aws", "aws-us-gov", 1)],
+                ["relay", WEB_ACL.replace("regional", "global"), WEB_ACL + " ", TOPIC],
             ),
             *(
                 (

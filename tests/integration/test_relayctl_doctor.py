@@ -63,6 +63,9 @@ class Patient:
         self.operator.concurrency = quota
         self.operator.parameters["WorkerConcurrency"] = str(workers)
 
+    def reserve(self, **functions: int) -> None:
+        self.operator.parameters |= {f"{name}Reserved": str(count) for name, count in functions.items()}
+
     def hosts(self, xmatters: str, bigpanda: str = "api.bigpanda.io") -> None:
         self.operator.parameters |= {"XMattersHosts": xmatters, "BigPandaHosts": bigpanda}
 
@@ -187,6 +190,21 @@ def _a_mapping(state: str) -> Callable[[Patient], object]:
             "*.bigpanda.io: any host",
         ),
         (lambda it: it.hosts("acme.xmatters.com", "acme.xmatters.com"), "BigPandaHosts", "warning", "is in both lists"),
+        (lambda it: it.reserve(JobWorker=14), "concurrency", "failed", "JobWorkerReserved is 14: the worker needs 15"),
+        (lambda it: it.reserve(JobWorker=15), "concurrency", "ok", "15 are reserved"),
+        (
+            lambda it: it.reserve(ChoreWorker=4),
+            "concurrency",
+            "failed",
+            "ChoreWorkerReserved is 4: the chore worker needs 5",
+        ),
+        (lambda it: it.reserve(ChoreWorker=5), "concurrency", "ok", "5 are reserved"),
+        (
+            lambda it: [it.concurrency(120), it.reserve(BigPandaWebhook=100)],
+            "concurrency",
+            "warning",
+            "ask for 130 or more",
+        ),
         (lambda it: it.dynamodb.delete_table(TableName=it.table), "ledger", "failed", "ResourceNotFoundException"),
         (lambda it: it.cloudwatch_forgets(), "sweeper", "failed", "nobody is told of overdue criticals"),
         (lambda it: it.operator.outputs.pop("ReconcileFunction"), "missed shares", "warning", "ReconcileMinutes is 0"),
