@@ -43,6 +43,7 @@ class ChannelStore:
     def __init__(self, stack: Stack) -> None:
         self._secrets = stack.secrets
         self._prefix = stack.output("SecretPrefix")
+        self._key = stack.key_arn
 
     def exists(self, name: str) -> bool:
         """True if there is such a channel, usable or not, that is not being removed."""
@@ -86,9 +87,13 @@ class ChannelStore:
 
     def _create(self, name: str, text: str) -> str | None:
         """Create the secret; return the version of a removed one, which is still to be restored and replaced."""
+        by_key: Any = {"KmsKeyId": self._key} if self._key else {}
         try:
             self._secrets.create_secret(
-                Name=self._id(name), SecretString=text, Description="A channel of the BigPanda to xMatters relay"
+                Name=self._id(name),
+                SecretString=text,
+                Description="A channel of the BigPanda to xMatters relay",
+                **by_key,
             )
         except ClientError as error:
             if error.response["Error"].get("Code") not in _TAKEN:

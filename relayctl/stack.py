@@ -67,6 +67,11 @@ class Stack:
         return self.parameters[parameter].split(",")
 
     @property
+    def key_arn(self) -> str | None:
+        """The KMS key that encrypts what the stack keeps; None for keys of AWS. Raises StackMissingError."""
+        return None if self.is_local else self.parameters.get("KmsKeyArn") or None
+
+    @property
     def is_local(self) -> bool:
         """Whether it lives in a local cloud. Raises StackMissingError."""
         return self.parameters.get("Profile") == "local"

@@ -158,6 +158,39 @@ PERMISSIONS = {
         write_logs("SweeperLogGroup"),
     ],
 }
+KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-000000000000"
+
+
+def _key(sid: str, service: str, *actions: str) -> dict[str, Any]:
+    """What a role may do with a key of the operator's, when a service asks KMS in its name."""
+    return {
+        "Sid": sid,
+        "Effect": "Allow",
+        "Action": list(actions) if len(actions) > 1 else actions[0],
+        "Resource": KEY,
+        "Condition": {"StringEquals": {"kms:ViaService": f"{service}.us-east-1.amazonaws.com"}},
+    }
+
+
+KEY_FOR_CHANNELS = _key("KeyForChannels", "secretsmanager", "kms:Decrypt")
+KEY_FOR_QUEUES = _key("KeyForQueues", "sqs", "kms:GenerateDataKey", "kms:Decrypt")
+KEY_FOR_THE_TOPIC = _key("KeyForTheTopic", "sns", "kms:GenerateDataKey", "kms:Decrypt")
+KEY_FOR_THE_LEDGER = _key(
+    "KeyForTheLedger",
+    "dynamodb",
+    *("kms:DescribeKey", "kms:Encrypt", "kms:Decrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo"),
+    *("kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext"),
+)
+ALWAYS = [KEY_FOR_CHANNELS, KEY_FOR_QUEUES]
+# What a role may do besides, where the operator has a key of their own.
+BY_KEY = {
+    "BigPandaWebhookRole": [*ALWAYS, KEY_FOR_THE_LEDGER],
+    "XMattersCallbackRole": ALWAYS,
+    "JobWorkerRole": [*ALWAYS, KEY_FOR_THE_LEDGER, KEY_FOR_THE_TOPIC],
+    "ChoreWorkerRole": [*ALWAYS, KEY_FOR_THE_LEDGER, KEY_FOR_THE_TOPIC],
+    "SweeperRole": [*ALWAYS, KEY_FOR_THE_LEDGER, KEY_FOR_THE_TOPIC],
+    "ReconcileRole": [*ALWAYS, KEY_FOR_THE_LEDGER],
+}
 TIMEOUTS = {"BigPandaWebhookFunction": 15, "XMattersCallbackFunction": 15, "ReconcileFunction": 240}
 TIMEOUTS |= {"JobWorkerFunction": 30, "ChoreWorkerFunction": 30, "SweeperFunction": 60}
 # The queue that wakes each worker.
@@ -485,6 +518,15 @@ class TestPermissions:
             [policy] = role["Policies"]
             assert policy["PolicyDocument"]["Statement"] == PERMISSIONS[name]
 
+    def test_a_key_of_ones_own_is_used_through_the_services_alone_that_a_role_asks(self) -> None:
+        chosen = of_clone(KmsKeyArn=KEY)
+        for name, ours in PERMISSIONS.items():
+            [policy] = chosen.resources[name]["Properties"]["Policies"]
+            statements = policy["PolicyDocument"]["Statement"]
+            keys = [each for each in statements if each["Sid"].startswith("Key")]
+            assert keys == BY_KEY[name], name
+            assert [each for each in statements if each not in keys] == ours, name
+
     def test_a_role_is_taken_on_by_lambda_alone(self, on_aws: Stack) -> None:
         for name in PERMISSIONS:
             [statement] = on_aws.resources[name]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
@@ -507,7 +549,7 @@ class TestPermissions:
             )
 
     def test_each_policy_fits_into_the_10240_characters_that_iam_takes(self) -> None:
-        chosen = of_clone(SecretPrefix="p" * 200, FallbackTopicArn="t" * 320)
+        chosen = of_clone(SecretPrefix="p" * 200, FallbackTopicArn="t" * 320, KmsKeyArn=KEY)
         for name in PERMISSIONS:
             [policy] = chosen.resources[name]["Properties"]["Policies"]
             assert len(json.dumps(policy["PolicyDocument"])) < 5000, name

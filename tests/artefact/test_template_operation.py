@@ -82,16 +82,43 @@ def parameters() -> dict[str, dict[str, Any]]:
     return dict(templates.read(TEMPLATE)["Parameters"])
 
 
+KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-000000000000"
 WEB_ACL = "arn:aws:wafv2:us-east-1:123456789012:regional/webacl/relay-1/0a1b2c3d-0000-4000-8000-000000000000"
 QUEUES = ("RetryQueue", "ChoreQueue", "DeadLetterQueue")
 # What a change of properties must not throw away.
 KEPT = ("LedgerTable", *QUEUES)
 
 
-def test_what_was_kept_survives_a_replacement_and_queues_go_with_the_stack(on_aws: Stack) -> None:
+def test_what_was_kept_survives_a_replacement_and_the_end_of_the_stack(on_aws: Stack) -> None:
     for name in KEPT:
         assert on_aws.resources[name]["UpdateReplacePolicy"] == "Retain", name
-        assert on_aws.resources[name]["DeletionPolicy"] == ("Retain" if name == "LedgerTable" else "Delete"), name
+        assert on_aws.resources[name]["DeletionPolicy"] == "Retain", name
+
+
+def test_table_is_protected_against_deletion_on_aws(on_aws: Stack) -> None:
+    assert on_aws.only("AWS::DynamoDB::Table")["DeletionProtectionEnabled"] is True
+    assert "DeletionProtectionEnabled" not in of_clone(Profile="local").only("AWS::DynamoDB::Table")
+
+
+class TestKeyOfOnesOwn:
+    def test_it_encrypts_all_that_holds_incidents(self) -> None:
+        chosen = of_clone(KmsKeyArn=KEY)
+        for queue in chosen.of_type("AWS::SQS::Queue").values():
+            assert queue["KmsMasterKeyId"] == KEY
+            # SQS takes one of the two alone.
+            assert "SqsManagedSseEnabled" not in queue
+        sse = {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY}
+        assert chosen.only("AWS::DynamoDB::Table")["SSESpecification"] == sse
+        assert chosen.only("AWS::SNS::Topic")["KmsMasterKeyId"] == KEY
+        groups = chosen.of_type("AWS::Logs::LogGroup")
+        assert len(groups) == 7
+        assert {group["KmsKeyId"] for group in groups.values()} == {KEY}
+
+    @pytest.mark.parametrize("parameters", [{}, {"Profile": "local", "KmsKeyArn": KEY}])
+    def test_without_it_and_in_the_local_cloud_keys_of_aws_do(self, parameters: dict[str, str]) -> None:
+        resources = templates.stack(TEMPLATE, parameters, templates.LOCAL_ACCOUNT).resources
+        assert "kms" not in json.dumps(resources).lower()
+        assert all(resources[name]["Properties"]["SqsManagedSseEnabled"] is True for name in QUEUES)
 
 
 class TestLocalProfile:
@@ -400,6 +427,11 @@ class TestParameters:
                     ["", "*", "*.*", "https://a.xmatters.com", "A.xmatters.com", "a.com, b.com", "a.com,", "x.*.com"],
                 )
                 for name in ("XMattersHosts", "BigPandaHosts")
+            ),
+            (
+                "KmsKeyArn",
+                ["", KEY, KEY.replace("aws", "aws-cn", 1), KEY.replace("key/", "key/mrk-")],
+                ["alias/relay", KEY.replace("key/", "alias/"), KEY + " ", TOPIC],
             ),
             (
                 "AllowedSourceCidrs",

@@ -17,6 +17,7 @@ CANARY = "canary-51d0"
 TRIGGER = "https://acme.xmatters.com/api/integration/1/functions/f1/triggers"
 # The recipient in it keeps a channel from notifying nobody.
 URL = f"{TRIGGER}?apiKey={CANARY}&recipients=Ops"
+KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-000000000000"
 CALLBACK = "https://a1b2c3d4e5.execute-api.us-east-1.amazonaws.com/v1/bigpanda/payments"
 FROM_XMATTERS = "https://a1b2c3d4e5.execute-api.us-east-1.amazonaws.com/v1/xmatters/payments"
 AUTHS = {
@@ -139,6 +140,12 @@ class TestSetANewChannel:
         back = ["--set", "bigpanda.api_key=k", "--set", "xmatters.callback.token=t"]
         operator.run("channel", "set", "payments", "--trigger-url", URL, *options, *back)
         assert operator.secret("payments")["policy"]["max_per_minute_per_recipients"] == 4
+
+    @pytest.mark.parametrize("key", [KEY, ""])
+    def test_its_secret_is_encrypted_with_the_stacks_key(self, operator: Operator, key: str) -> None:
+        operator.parameters["KmsKeyArn"] = key
+        made(operator)
+        assert operator.secrets.describe_secret(SecretId="team/relay/payments").get("KmsKeyId", "") == key
 
     def test_a_url_without_a_key_is_remarked_on(self, operator: Operator) -> None:
         done = operator.run("channel", "set", "payments", "--trigger-url", TRIGGER, "--recipient", "jdoe")
