@@ -13,6 +13,7 @@ from relayctl.commands.channel import channel
 from relayctl.commands.channel_set import set_
 from relayctl.commands.dlq import dlq
 from relayctl.commands.doctor import doctor
+from relayctl.commands.policy import policy
 from relayctl.commands.test import test
 from relayctl.outputs import StackMissingError
 from relayctl.refusal import aws_failure
@@ -96,6 +97,7 @@ channel.add_command(test)
 main.add_command(channel)
 main.add_command(dlq)
 main.add_command(doctor)
+main.add_command(policy)
 
 if __name__ == "__main__":
     main(prog_name="relayctl")

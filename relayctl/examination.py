@@ -20,6 +20,9 @@ from relayctl.channel_store import ChannelStore
 from relayctl.checks import Check, State, failed, of_failure, ok, warning
 from relayctl.refusal import refusal
 
+# Codes of Secrets Manager for whoever may look at a stack, and read no secret.
+_NOT_ALLOWED = {"AccessDenied", "AccessDeniedException"}
+_UNSEEN = "So settings, hosts, credentials, recipients and missed shares of the channel are not checked"
 # For all that a channel's vendors are asked.
 SECONDS = 30.0
 MAX_SUGGESTED = 5
@@ -121,6 +124,8 @@ class Examination:
         try:
             text = self.store.text(name)
         except ClientError as error:
+            if error.response["Error"].get("Code") in _NOT_ALLOWED:
+                return warning("secret", f"not seen: {refusal(error)}. {_UNSEEN}")
             return failed("secret", refusal(error))
         except BotoCoreError as error:
             return failed("secret", f"AWS could not be asked: {error}")

@@ -38,6 +38,11 @@ def read_parameters(cloudformation: "CloudFormationClient", stack_name: str) -> 
     return {item["ParameterKey"]: item["ParameterValue"] for item in parameters}
 
 
+def read_arn(cloudformation: "CloudFormationClient", stack_name: str) -> str:
+    """The ARN of `stack_name`, which has its partition, region and account; raises as `read_outputs` does."""
+    return _describe(cloudformation, stack_name)["StackId"]
+
+
 def _describe(cloudformation: "CloudFormationClient", stack_name: str) -> "StackTypeDef":
     try:
         found = cloudformation.describe_stacks(StackName=stack_name).get("Stacks")

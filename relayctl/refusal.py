@@ -17,7 +17,7 @@ def refusal(error: ClientError) -> str:
     said = error.response.get("Error", {})
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "?")
     code, text = said.get("Code") or f"HTTP {status}", said.get("Message", "")
-    hint = "; relayctl/policies/ has what each verb needs" if code in DENIED else ""
+    hint = "; `relayctl policy` prints what each verb needs" if code in DENIED else ""
     return _one_line(f"AWS refused {error.operation_name}: {code}: {text}{hint}")
 
 

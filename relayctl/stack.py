@@ -13,7 +13,7 @@ from botocore.exceptions import NoRegionError
 
 from relay.http.session import VendorHosts
 from relayctl.effects import Effects
-from relayctl.outputs import StackMissingError, read_outputs, read_parameters
+from relayctl.outputs import StackMissingError, read_arn, read_outputs, read_parameters
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -54,6 +54,11 @@ class Stack:
     def parameters(self) -> dict[str, str]:
         """The values that the stack was deployed with. Raises StackMissingError."""
         return read_parameters(self._cloudformation, self.name)
+
+    @cached_property
+    def arn(self) -> str:
+        """The stack's ARN. Raises StackMissingError."""
+        return read_arn(self._cloudformation, self.name)
 
     @property
     def hosts(self) -> VendorHosts:

@@ -129,7 +129,8 @@ class Operator:
 
     The operations in `refused` fail with the code that stands there; `on_receive` happens when SQS has given
     messages and nobody has seen them yet, `on_send` when it has taken a batch, `on_pause` when relayctl sleeps.
-    `mappings` are the event sources of the workers, `recursive_loop` their setting, `concurrency` the account's quota.
+    `mappings` are the event sources of the workers, `recursive_loop` their setting, `concurrency` the account's quota;
+    `stack_arn` is the stack's without its id.
     """
 
     worker: Callable[[Job], Work] = lambda _: delivered
@@ -146,6 +147,7 @@ class Operator:
     mappings: list[dict[str, str]] = field(default_factory=list)
     recursive_loop: str = "Allow"
     concurrency: int = 1000
+    stack_arn: str = f"arn:aws:cloudformation:{REGION}:123456789012:stack/{STACK}"
 
     def __post_init__(self) -> None:
         session = new_session(region_name=REGION)
@@ -236,6 +238,7 @@ class Operator:
             missing = {"Code": "ValidationError", "Message": f"Stack with id {name} does not exist"}
             return SimpleNamespace(status_code=400), {"Error": missing}
         stack = {
+            "StackId": f"{self.stack_arn}/5a6b7c8d-0000-4000-8000-000000000000",
             "Outputs": [{"OutputKey": key, "OutputValue": value} for key, value in self.outputs.items()],
             "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in self.parameters.items()],
         }

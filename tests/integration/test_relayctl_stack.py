@@ -81,7 +81,7 @@ def test_access_denied_to_the_stack(operator: Operator, verb: list[str]) -> None
     operator.refused = {"DescribeStacks": "AccessDenied"}
     assert complaint(operator, *verb) == (
         "Error: AWS refused DescribeStacks: AccessDenied: jdoe may not DescribeStacks; "
-        "relayctl/policies/ has what each verb needs"
+        "`relayctl policy` prints what each verb needs"
     )
 
 

@@ -1,0 +1,39 @@
+"""relayctl policy: the IAM policies that operators need, filled in for a stack."""
+
+import json
+
+import click
+
+from relayctl import operator_policy, terminal
+from relayctl.operator_policy import ABOUT
+from relayctl.stack import Stack, on_stack
+
+
+@click.command()
+@click.argument("name", required=False, metavar="[NAME]")
+@on_stack
+def policy(stack: Stack, name: str | None, as_json: bool) -> None:
+    """Print an IAM policy for operators, filled in for the stack. Without NAME, list them.
+
+    The policy names the stack's own queues, table, functions and topic, in its account, region and partition.
+
+    \b
+    Example:
+      relayctl policy
+      relayctl policy replay > replay.json
+      aws iam create-policy --policy-name relay-replay --policy-document file://replay.json
+    """
+    if name is None:
+        _list(as_json=as_json)
+        return
+    if name not in ABOUT:
+        raise click.UsageError(f"there is no policy {terminal.plain(name)}; there are {', '.join(ABOUT)}")
+    click.echo(json.dumps(operator_policy.filled_in(name, stack), indent=2))
+
+
+def _list(*, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"policies": [{"policy": name, "about": about} for name, about in ABOUT.items()]}))
+        return
+    for name, about in ABOUT.items():
+        terminal.show_line(f"{name}: {about}")

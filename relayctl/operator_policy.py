@@ -1,0 +1,86 @@
+"""IAM policies for operators, filled in for one stack.
+
+`policies/` has a template for each. `${Name}` in it stands for what only a stack knows, such as a queue's ARN.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+from relayctl.stack import Stack
+
+# What each policy is for.
+ABOUT = {
+    "channels": "for whoever keeps channels: channel set, show, list, remove and test. They may read every channel's "
+    "secret, and no incident.",
+    "doctor": "for whoever looks: doctor and channel test. They change nothing and see no incident. Without the "
+    "statements ReadChannels and KeyForChannels doctor still works, and says of each channel what it can't see.",
+    "replay": "for whoever replays: dlq list, show and replay. They may read incidents, and no channel's secret.",
+}
+
+
+def template(name: str) -> dict[str, Any]:
+    """Return a policy of `ABOUT` as it is before it is filled in."""
+    document: dict[str, Any] = json.loads((files("relayctl") / "policies" / f"{name}.json").read_text())
+    return document
+
+
+def filled_in(name: str, stack: Stack) -> dict[str, Any]:
+    """Return a policy of `ABOUT` for one stack.
+
+    A statement about something that the stack does not have, such as a key of one's own, is left out. Raises
+    StackMissingError.
+    """
+    names = _names(stack)
+    document = template(name)
+    statements = [each for each in document["Statement"] if not _placeholders(each) & _absent(names)]
+    return document | {"Statement": [_replaced(each, names) for each in statements]}
+
+
+def _names(stack: Stack) -> dict[str, str | None]:
+    """Return what stands for each placeholder; None for what the stack does not have."""
+    _, partition, _, region, account, _ = stack.arn.split(":", 5)
+
+    def arn(service: str, resource: str) -> str:
+        return f"arn:{partition}:{service}:{region}:{account}:{resource}"
+
+    def queue(output: str) -> str:
+        return arn("sqs", stack.output(output).rpartition("/")[2])
+
+    return {
+        "Region": region,
+        # Whoever names a stack is asked for the right to all that ever had this name: nobody knows its id yet.
+        "StackArn": arn("cloudformation", f"stack/{stack.name}/*"),
+        # Secrets Manager adds six characters to a secret's name, and channels come and go.
+        "ChannelArns": arn("secretsmanager", f"secret:{stack.output('SecretPrefix')}/*"),
+        "RetryQueueArn": queue("RetryQueueUrl"),
+        "ChoreQueueArn": queue("ChoreQueueUrl"),
+        "DeadLetterQueueArn": queue("DeadLetterQueueUrl"),
+        "LedgerTableArn": arn("dynamodb", f"table/{stack.output('LedgerTableName')}"),
+        "JobWorkerArn": arn("lambda", f"function:{stack.output('JobWorkerFunction')}"),
+        "ChoreWorkerArn": arn("lambda", f"function:{stack.output('ChoreWorkerFunction')}"),
+        "FallbackTopicArn": stack.output("FallbackTopicArn"),
+        "KmsKeyArn": stack.key_arn,
+    }
+
+
+def _absent(names: Mapping[str, str | None]) -> set[str]:
+    return {name for name, value in names.items() if value is None}
+
+
+def _placeholders(statement: Mapping[str, Any]) -> set[str]:
+    return set(re.findall(r"\$\{(\w+)\}", json.dumps(statement)))
+
+
+def _replaced(node: Any, names: Mapping[str, str | None]) -> Any:
+    """Return a part of a policy with its placeholders replaced."""
+    match node:
+        case str():
+            return re.sub(r"\$\{(\w+)\}", lambda found: names[found[1]] or "", node)
+        case list():
+            return [_replaced(each, names) for each in node]
+        case dict():
+            return {key: _replaced(value, names) for key, value in node.items()}
+    return node

@@ -1,0 +1,123 @@
+"""relayctl policy: what operators are allowed, filled in for one stack."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relayctl import operator_policy
+from relayctl.operator_policy import ABOUT
+from tests.integration.relayctl_cloud import REGION, STACK, Operator, account
+
+KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-000000000000"
+TOPIC = f"arn:aws:sns:{REGION}:210987654321:on-call"
+ANY_SECRET = f"arn:aws:secretsmanager:{REGION}:123456789012:secret:team/relay/*"
+ANY_ID = f"arn:aws:cloudformation:{REGION}:123456789012:stack/{STACK}/*"
+# AWS gives no narrower right to these.
+WITHOUT_RESOURCE = {
+    "secretsmanager:ListSecrets",
+    "lambda:ListEventSourceMappings",
+    "lambda:GetAccountSettings",
+    "cloudwatch:DescribeAlarms",
+    "cloudwatch:GetMetricStatistics",
+}
+
+
+@pytest.fixture
+def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
+    with account(monkeypatch) as its_operator:
+        its_operator.outputs["FallbackTopicArn"] = TOPIC
+        yield its_operator
+
+
+def printed(operator: Operator, name: str) -> dict[str, dict[str, Any]]:
+    """The statements of a policy by their ids."""
+    done = operator.run("policy", name)
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    assert document["Version"] == "2012-10-17"
+    return {each["Sid"]: each for each in document["Statement"]}
+
+
+def listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def arn(service: str, resource: str) -> str:
+    return f"arn:aws:{service}:{REGION}:123456789012:{resource}"
+
+
+class TestFilledIn:
+    @pytest.mark.parametrize("name", ABOUT)
+    def test_nothing_is_left_open_that_the_stack_knows(self, operator: Operator, name: str) -> None:
+        operator.parameters["KmsKeyArn"] = KEY
+        statements = printed(operator, name)
+        assert "${" not in json.dumps(statements)
+        for statement in statements.values():
+            assert not [action for action in listed(statement["Action"]) if "*" in action]
+            wild = {resource for resource in listed(statement["Resource"]) if "*" in resource}
+            assert wild <= ({"*"} if set(listed(statement["Action"])) <= WITHOUT_RESOURCE else {ANY_SECRET, ANY_ID})
+
+    def test_each_resource_is_the_stacks_own(self, operator: Operator) -> None:
+        replay, channels, doctor = (printed(operator, name) for name in ("replay", "channels", "doctor"))
+        queues = [arn("sqs", f"{STACK}-{name}-1") for name in ("RetryQueue", "ChoreQueue", "DeadLetterQueue")]
+        assert replay["FindTheStack"]["Resource"] == ANY_ID
+        assert replay["SendToTheRetryQueue"]["Resource"] == queues[0]
+        assert replay["ReadAndDeleteDeadLetters"]["Resource"] == queues[2]
+        assert replay["FollowJobsInTheLedger"]["Resource"] == arn("dynamodb", f"table/{STACK}-LedgerTable-1")
+        assert channels["KeepChannels"]["Resource"] == ANY_SECRET
+        assert channels["CountWhatIsOwed"]["Resource"] == queues
+        workers = [arn("lambda", f"function:{STACK}-{name}Function-1") for name in ("JobWorker", "ChoreWorker")]
+        assert doctor["LookAtTheWorkers"]["Resource"] == workers
+        assert doctor["LookAtQueues"]["Resource"] == queues
+        # It may be another account's.
+        assert doctor["LookAtTheFallbackTopic"]["Resource"] == TOPIC
+
+    def test_partition_region_and_account_are_the_stacks(self, operator: Operator) -> None:
+        operator.stack_arn = f"arn:aws-us-gov:cloudformation:us-gov-west-1:999999999999:stack/{STACK}"
+        table = printed(operator, "replay")["FollowJobsInTheLedger"]["Resource"]
+        assert table == f"arn:aws-us-gov:dynamodb:us-gov-west-1:999999999999:table/{STACK}-LedgerTable-1"
+
+    @pytest.mark.parametrize("name", ABOUT)
+    def test_key_of_ones_own_is_used_through_services_alone(self, operator: Operator, name: str) -> None:
+        assert "kms" not in json.dumps(printed(operator, name))
+        operator.parameters["KmsKeyArn"] = KEY
+        keys = [each for each in printed(operator, name).values() if "kms" in json.dumps(each["Action"])]
+        assert {each["Resource"] for each in keys} == {KEY}
+        for each in keys:
+            service = each["Condition"]["StringEquals"]["kms:ViaService"]
+            assert re.fullmatch(rf"(sqs|dynamodb|secretsmanager)\.{REGION}\.amazonaws\.com", service)
+
+    def test_whoever_replays_gets_no_right_to_a_secret(self, operator: Operator) -> None:
+        operator.parameters["KmsKeyArn"] = KEY
+        assert "secretsmanager" not in json.dumps(printed(operator, "replay"))
+
+    def test_stack_of_something_else_is_said_to_be_none(self, operator: Operator) -> None:
+        del operator.outputs["DeadLetterQueueUrl"]
+        done = operator.run("policy", "replay")
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert "is not a relay: it has no output DeadLetterQueueUrl" in done.stderr
+
+
+class TestList:
+    def test_each_policy_has_a_name_and_a_sentence(self, operator: Operator) -> None:
+        # It asks AWS for nothing.
+        operator.refused = {"DescribeStacks": "AccessDenied"}
+        lines = operator.run("policy").stdout.splitlines()
+        assert [line.split(":")[0] for line in lines] == list(ABOUT)
+        assert all(line.endswith(".") for line in lines)
+        document = operator.run_json("policy")
+        assert document["policies"] == [{"policy": name, "about": about} for name, about in ABOUT.items()]
+
+    def test_each_template_is_listed(self) -> None:
+        folder = Path(operator_policy.__file__).parent / "policies"
+        assert sorted(each.name for each in folder.iterdir()) == [f"{name}.json" for name in sorted(ABOUT)]
+
+    @pytest.mark.parametrize("name", ["admin", "replay.json", "../policies/replay", ""])
+    def test_unknown_name_is_refused_with_those_that_there_are(self, operator: Operator, name: str) -> None:
+        done = operator.run("policy", name)
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert "there are channels, doctor, replay" in " ".join(done.stderr.split())
