@@ -21,7 +21,6 @@ def policy(stack: Stack, name: str | None, as_json: bool) -> None:
     Example:
       relayctl policy
       relayctl policy replay > replay.json
-      aws iam create-policy --policy-name relay-replay --policy-document file://replay.json
     """
     if name is None:
         _list(as_json=as_json)

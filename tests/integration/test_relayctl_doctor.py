@@ -1,6 +1,5 @@
 """relayctl doctor, against an AWS account in memory: what it says of a stack whose parts are not as they must be."""
 
-import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
