@@ -55,8 +55,8 @@ WOKEN = (RETRIES, CHORES)
 LEAST_CONCURRENCY = 50
 # Of the quota, what the workers must leave for the webhook, the callbacks, the sweeper and reconcile.
 FOR_WEBHOOKS = 20
-# What may stand in XMattersHosts, and in BigPandaHosts.
-_EXAMPLES = ("acme.xmatters.com", "api.bigpanda.io")
+# What may stand in each list of hosts, in the order of VendorHosts.
+_EXAMPLES = {"XMattersHosts": "acme.xmatters.com", "BigPandaHosts": "api.bigpanda.io"}
 # What reserves concurrency for functions that no queue wakes.
 _RESERVED = ("BigPandaWebhookReserved", "XMattersCallbackReserved", "SweeperReserved", "ReconcileReserved")
 # What a local cloud does not do.
@@ -86,7 +86,8 @@ class StackHealth:
             yield checks.of_aws(each.worker, partial(self._worker, each))
         yield checks.of_aws("recursion", self._recursion)
         yield checks.of_aws("concurrency", self._concurrency)
-        yield from self._hosts()
+        for number, parameter in enumerate(_EXAMPLES):
+            yield checks.of_aws(parameter, partial(self._hosts, number))
         yield checks.of_aws("ledger", self._ledger)
         yield checks.of_aws("sweeper", partial(self._sweeper, now))
         yield self._missed_shares()
@@ -215,21 +216,17 @@ class StackHealth:
             return None
         return None if self._stack.is_local else int(limit["ConcurrentExecutions"])
 
-    def _hosts(self) -> Iterator[Check]:
-        """Check that the hosts of each vendor are named one by one, and stand in one list alone."""
+    def _hosts(self, number: int) -> Check:
+        """Check that the hosts of a vendor are named one by one, and stand in one list alone."""
         hosts = self._stack.hosts
-        shared = set(hosts.xmatters.patterns) & set(hosts.bigpanda.patterns)
-        for allowed, example in zip(hosts, _EXAMPLES, strict=True):
-            what, listed = allowed.parameter, ", ".join(allowed.patterns)
-            wild = [pattern for pattern in allowed.patterns if pattern.startswith("*.")]
-            if wild:
-                said = f"{', '.join(wild)}: any host below may be sent a channel's credentials"
-                yield warning(what, f"{said}; set {what} to your own, such as {example}")
-            elif shared:
-                said = f"{', '.join(sorted(shared))} is in both lists: one vendor may be sent the other's credentials"
-                yield warning(what, f"{said}; take it out of one")
-            else:
-                yield ok(what, f"{listed} alone may be called")
+        what, patterns, _ = hosts[number]
+        if wild := [pattern for pattern in patterns if pattern.startswith("*.")]:
+            said = f"{', '.join(wild)}: any host below may be sent a channel's credentials"
+            return warning(what, f"{said}; set {what} to your own, such as {_EXAMPLES[what]}")
+        if shared := sorted(set(hosts.xmatters.patterns) & set(hosts.bigpanda.patterns)):
+            said = f"{', '.join(shared)} is in both lists: one vendor may be sent the other's credentials"
+            return warning(what, f"{said}; take it out of one")
+        return ok(what, f"no host but {', '.join(patterns)} may be called")
 
     def _ledger(self) -> Check:
         table = self._stack.output("LedgerTableName")

@@ -189,6 +189,7 @@ def _a_mapping(state: str) -> Callable[[Patient], object]:
             "*.bigpanda.io: any host",
         ),
         (lambda it: it.hosts("acme.xmatters.com", "acme.xmatters.com"), "BigPandaHosts", "warning", "is in both lists"),
+        (lambda it: it.hosts("acme.xmatters.com"), "XMattersHosts", "ok", "no host but acme.xmatters.com"),
         (lambda it: it.reserve(JobWorker=14), "concurrency", "failed", "JobWorkerReserved is 14: the worker needs 15"),
         (lambda it: it.reserve(JobWorker=15), "concurrency", "ok", "15 are reserved"),
         (
