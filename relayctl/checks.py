@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from rich.text import Text
 
 from relay.errors import Reason, SendError
+from relay.foreign_text import printable
 from relayctl import terminal
 from relayctl.outputs import StackMissingError
 from relayctl.refusal import aws_failure
@@ -74,7 +75,7 @@ def show(checks: Iterable[Check]) -> None:
     """Print a line for each; on a terminal what does not fit goes on below its beginning."""
     for each in checks:
         state = Text(f"{each.state:7}  ", style=_STYLES[each.state])
-        terminal.show_line(f"{terminal.plain(each.what)}: {terminal.plain(each.detail)}", lead=state)
+        terminal.show_line(f"{printable(each.what)}: {printable(each.detail)}", lead=state)
 
 
 def listing(checks: Iterable[Check]) -> dict[str, Any]:

@@ -12,14 +12,18 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from relay.foreign_text import identifier, printable
+from relay.incidents.json_fields import MAX_ID_LENGTH
 from relay.jobs.dead_letters import Depth, Held
 from relay.jobs.envelope import Job, seconds_of
-from relayctl.terminal import plain
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _NAME_COLUMNS = 18
 _SHORT_TITLES = ("id", "age", "status", "reason", "tries")
 _GAP = "  "
+_MAX_PROBLEM = 200
+# The answer of a vendor has lines of its own.
+_OF_MANY_LINES = "response_excerpt"
 SUMMARY_INDENT = 14
 
 
@@ -106,17 +110,17 @@ def table(jobs: Sequence[Job], now: datetime, columns: int) -> RenderableType:
 
 def _cells(job: Job, now: datetime) -> dict[str, str]:
     """Return a job's cells by their titles."""
-    cells = {
-        "id": job.delivery_id[:8],
+    # An incident's id is what BigPanda sends, and the rest what anybody may have put on the queue. In quotes a text
+    # with spaces is one cell.
+    return {
+        "id": printable(job.delivery_id[:8]),
         "age": age(job, now),
-        "channel": job.channel,
-        "incident": job.incident_id,
-        "status": job.status or "-",
-        "reason": job.reason + (f" {job.http_status}" if job.http_status else ""),
+        "channel": printable(job.channel),
+        "incident": identifier(job.incident_id, MAX_ID_LENGTH),
+        "status": identifier(job.status) if job.status else "-",
+        "reason": identifier(job.reason) + (f" {job.http_status}" if job.http_status else ""),
         "tries": str(job.attempts),
     }
-    # An incident's id is what BigPanda sends, and the rest what anybody may have put on the queue.
-    return {title: plain(str(cell)) for title, cell in cells.items()}
 
 
 def _two_lines_each(rows: Sequence[dict[str, str]], widths: dict[str, int]) -> Iterator[Text]:
@@ -129,7 +133,7 @@ def _two_lines_each(rows: Sequence[dict[str, str]], widths: dict[str, int]) -> I
 
 def stranger(held: Held) -> str:
     """A message that is no job, for people: one line."""
-    return f"{held.message_id[:8]} unreadable: {plain(held.problem or '')}"
+    return f"{held.message_id[:8]} unreadable: {printable(held.problem or '', _MAX_PROBLEM)}"
 
 
 def text(members: dict[str, Any]) -> str:
@@ -137,18 +141,19 @@ def text(members: dict[str, Any]) -> str:
     members = members.copy()
     body = members.pop("body", None)
     lines = [
-        f"{name.replace('_', ' '):{_NAME_COLUMNS - 1}} {_aligned(value)}"
+        f"{name.replace('_', ' '):{_NAME_COLUMNS - 1}} {_aligned(value, is_of_many_lines=name == _OF_MANY_LINES)}"
         for name, value in members.items()
         if value not in (None, "", [])
     ]
     if isinstance(body, str):
-        lines += ["body", *(plain(line) for line in _indented(body).splitlines())]
+        # Indented, so that no line of it can pass for one of ours.
+        lines += ["body", *(f"  {printable(line)}" for line in _indented(body).splitlines())]
     return "\n".join(lines)
 
 
-def _aligned(value: Any) -> str:
+def _aligned(value: Any, *, is_of_many_lines: bool) -> str:
     whole = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return ("\n" + " " * _NAME_COLUMNS).join(plain(line) for line in whole.splitlines())
+    return ("\n" + " " * _NAME_COLUMNS).join(map(printable, whole.splitlines() if is_of_many_lines else [whole]))
 
 
 def _indented(body: str) -> str:
@@ -180,7 +185,7 @@ def summary_lines(sums: dict[str, Any]) -> list[str]:
         counts = ", ".join(f"{name} {count}" for name, count in sorted(sums[key].items()))
         lines.append(f"  by {title:8} {counts}")
     lines.append(f"  shared      {sums['oldest']} to {sums['newest']}")
-    return list(map(plain, lines))
+    return list(map(printable, lines))
 
 
 def age(job: Job, now: datetime) -> str:

@@ -5,6 +5,10 @@ import traceback
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from relay.foreign_text import one_line
+
+# Far more than AWS says of a refused call.
+MAX_LENGTH = 4000
 DENIED = {
     *("AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation"),
     *("ExpiredToken", "ExpiredTokenException"),
@@ -47,4 +51,4 @@ def _came_out_of_botocore(error: Exception) -> bool:
 
 def _one_line(text: str) -> str:
     """Return the text on one line, without the credentials that a URL may have in front of its host."""
-    return re.sub(r"//[^/@\s]+@", "//…@", " ".join(text.split()))
+    return re.sub(r"//[^/@\s]+@", "//…@", one_line(text, MAX_LENGTH))

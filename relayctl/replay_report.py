@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from relay.delivery.replay import Became, Fate, Moved
+from relay.foreign_text import identifier, printable
+from relay.incidents.json_fields import MAX_ID_LENGTH
 from relay.jobs.envelope import Job
-from relayctl import terminal
 
 # Jobs that get a line of their own; --json has all.
 MAX_LINES = 20
@@ -87,7 +88,7 @@ class Report:
         yield from told[:MAX_LINES]
         if len(told) > MAX_LINES:
             yield f"and {len(told) - MAX_LINES} more like these; --json lists all"
-        yield self.sums()
+        yield printable(self.sums())
 
     def sums(self) -> str:
         """Return the counts in one line, with the reasons."""
@@ -134,7 +135,7 @@ def _line(moved: Moved, fate: Fate) -> str | None:
         case _:
             return None
     job = moved.job
-    return terminal.plain(f"{job.delivery_id[:8]}  {job.channel}  {job.incident_id}  {said}")
+    return printable(f"{job.delivery_id[:8]}  {job.channel}  {identifier(job.incident_id, MAX_ID_LENGTH)}  {said}")
 
 
 type Show = Callable[[int, str], None]
@@ -147,7 +148,12 @@ def progress(title: str, total: int, clock: Callable[[], float]) -> Iterator[Sho
     if not console.is_terminal:
         yield _lines(title, total, clock)
         return
-    columns = (TextColumn(title), BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("{task.fields[said]}"))
+    columns = (
+        TextColumn(title),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[said]}", markup=False),
+    )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("", total=total, said="")
         yield lambda done, said: bar.update(task, completed=done, said=said)

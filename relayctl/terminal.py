@@ -14,6 +14,8 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from relay.foreign_text import printable
+
 # How a shell says that a program was ended by Ctrl-C.
 INTERRUPTED = 130
 # A pipe or a file has no edge: `dlq list | grep ID` must find whole ids.
@@ -45,7 +47,11 @@ def show_line(line: str, *, lead: Text | None = None, indent: int = 0) -> None:
 
 
 def folded(message: str, prefix: str = "") -> str:
-    """Return a message for stderr: on a terminal its lines are wrapped between words, the first one after `prefix`."""
+    """Return a message for stderr that can't steer a terminal, with its lines.
+
+    On a terminal its lines are wrapped between words, the first one after `prefix`.
+    """
+    message = "\n".join(map(printable, message.splitlines()))
     if not (sys.stderr.isatty() or "COLUMNS" in os.environ):
         return message
     wrap = textwrap.TextWrapper(shutil.get_terminal_size().columns, break_long_words=False, break_on_hyphens=False)
@@ -60,20 +66,15 @@ def say(message: str) -> None:
 
 def labelled(label: str, value: str, columns: int = 15) -> None:
     """Write a label in so many columns and a value to stdout; a line for each on a terminal too narrow for both."""
-    is_folded = sys.stdout.isatty() or "COLUMNS" in os.environ
+    is_folded, value = sys.stdout.isatty() or "COLUMNS" in os.environ, printable(value)
     line = f"{label:{columns}}{value}"
     is_too_wide = is_folded and len(line) > shutil.get_terminal_size().columns
     click.echo(f"{label.rstrip()}\n{value}" if is_too_wide else line)
 
 
-def plain(value: str) -> str:
-    """One line that can't steer a terminal: characters that are no text are shown as \N{REPLACEMENT CHARACTER}."""
-    return "".join(character if character.isprintable() else "\ufffd" for character in value)
-
-
 def nothing(message: str) -> NoReturn:
     """Say that nothing matched, and end with the exit code for that."""
-    click.echo(message, err=True)
+    click.echo(printable(message), err=True)
     click.get_current_context().exit(3)
 
 
@@ -81,7 +82,7 @@ def nothing(message: str) -> NoReturn:
 def status(text: str) -> Iterator[None]:
     """Show on stderr, on a terminal, what is under way for as long as the block lasts; it must print nothing."""
     console = Console(stderr=True, markup=False, emoji=False)
-    with console.status(plain(text)) if console.is_terminal else nullcontext():
+    with console.status(printable(text)) if console.is_terminal else nullcontext():
         yield
 
 

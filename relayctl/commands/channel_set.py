@@ -11,6 +11,7 @@ from relay.channels import misconfiguration
 from relay.channels.channel import Channel, parse_channel
 from relay.channels.schema import AUTH
 from relay.deadline import Deadline
+from relay.foreign_text import printable
 from relay.xmatters.directory import Directory, Kind
 from relayctl import recipients, rotation, sample_share, terminal
 from relayctl.channel_store import ChannelChangedError, ChannelStore
@@ -210,11 +211,11 @@ def _recipients(stack: Stack, channel: Channel) -> dict[str, Any]:
         terminal.say(f"warning: the recipients were not checked: {type(error).__name__}")
         return {"recipients": []}
     if findings and all(each.kind == Kind.NOT_KNOWN for each in findings):
-        terminal.say(f"warning: the recipients were not checked: {terminal.plain(findings[0].detail)}")
+        terminal.say(f"warning: the recipients were not checked: {printable(findings[0].detail)}")
     else:
         for each in map(recipients.judged, findings):
             if each.state != State.OK:
-                terminal.say(f"warning: {terminal.plain(each.what)}: {terminal.plain(each.detail)}")
+                terminal.say(f"warning: {printable(each.what)}: {printable(each.detail)}")
     return {"recipients": recipients.documents(findings)}
 
 
@@ -252,7 +253,7 @@ def _headers(document: SecretDocument, urls: dict[str, str], shown: dict[str, di
 def _show(changes: list[Change] | None, urls: dict[str, str], shown: dict[str, dict[str, str]]) -> None:
     """Print the changes, unless the channel is new, and what to paste."""
     for line in changes or ():
-        terminal.output().print(terminal.plain(str(line)))
+        terminal.output().print(printable(str(line)))
     if changes is not None and not changes:
         click.echo("nothing changed")
     for door, header in shown.items():

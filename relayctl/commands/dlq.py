@@ -68,7 +68,8 @@ def _filtered(verb: Callable[..., None]) -> Callable[..., None]:
 def list_(stack: Stack, wanted: Filter, limit: int | None, as_json: bool) -> None:
     """List dead-lettered jobs, oldest first.
 
-    Other readers can't receive the messages while the list is made.
+    Other readers can't receive the messages while the list is made. An incident's id stands in quotes if it is not a
+    single word; --json has it as it is.
 
     \b
     Example:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import click
 
+from relay.foreign_text import printable
 from relayctl import checks, terminal
 from relayctl.channel_store import ChannelStore
 from relayctl.checks import Check
@@ -69,5 +70,5 @@ def _examined(stack: Stack, store: ChannelStore, names: list[str], *, as_json: b
 
 
 def _show(title: str, found: list[Check]) -> None:
-    click.echo(click.style(terminal.plain(title), bold=True))
+    click.echo(click.style(printable(title), bold=True))
     checks.show(found)

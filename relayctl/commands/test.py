@@ -13,6 +13,7 @@ from relay.channels import channel as channels
 from relay.channels.channel import Channel, parse_channel
 from relay.deadline import Deadline
 from relay.errors import InvalidChannel
+from relay.foreign_text import printable
 from relay.ledger.sources import Sources
 from relay.ledger.table import Table
 from relay.reconcile.notes import read_unannounced
@@ -103,7 +104,7 @@ def _rung(stack: Stack, store: ChannelStore, name: str, *, yes: bool) -> Iterato
     document = kept.document
     channel = parse_channel(name, json.dumps(document), stack.hosts)
     if not yes:
-        who = ", ".join(map(terminal.plain, sample_share.rings(channel))) or "whom xMatters' form names"
+        who = ", ".join(map(printable, sample_share.rings(channel))) or "whom xMatters' form names"
         click.confirm(f"Ring {who} now, by a test incident in channel {name}?", abort=True, err=True)
     url = stack.output("BigPandaWebhookUrl").replace("{channel}", name)
     outward = stack.effects.outward(sample_share.hosts_of(url, is_local=stack.is_local))

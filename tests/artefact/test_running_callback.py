@@ -32,8 +32,8 @@ from tests.artefact.world import (
 # The field is the one that the answer must name.
 REFUSED = {"xmatters_callback_4_no_incident": "incident_id"}
 ACKNOWLEDGED = (
-    "Jane Doe (jdoe) acknowledged xMatters page 408005 from Work Phone. The incident is assigned to them. "
-    "Note: Looking at the replica now [relay {mark}]"
+    '"Jane Doe" (jdoe) acknowledged xMatters page 408005 from "Work Phone". The incident is assigned to them. '
+    'Note: "Looking at the replica now" [relay {mark}]'
 )
 
 

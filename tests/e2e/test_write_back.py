@@ -83,8 +83,8 @@ def test_an_acknowledgement_becomes_a_comment_and_an_assignment_and_rings_nobody
     [comment], [assignment] = xmatters.comments(incident_id), xmatters.assignments(incident_id)
     words, _, _ = comment["document"]["comment"].partition(" [relay ")
     assert words == (
-        "Jane Doe (jdoe) acknowledged xMatters page 408005 from Work Phone. "
-        "The incident is assigned to them. Note: on it ✓"
+        '"Jane Doe" (jdoe) acknowledged xMatters page 408005 from "Work Phone". '
+        'The incident is assigned to them. Note: "on it ✓"'
     )
     assert assignment["document"] == {"assignee": USERS[0]["id"]}
     # Where it was shared from, not what the channel says for all.
@@ -135,7 +135,7 @@ def test_callback_that_bigpanda_refuses_is_dead_lettered_until_it_is_replayed(
     assert operator.visible() == []
     until(lambda: comments(xmatters, incident_id) != [])
     [comment] = comments(xmatters, incident_id)
-    assert comment.startswith("Jane Doe (jdoe) escalated xMatters page 408005 from Work Phone.")
+    assert comment.startswith('"Jane Doe" (jdoe) escalated xMatters page 408005 from "Work Phone".')
 
 
 def test_who_may_share_may_not_call_back(channel: Channel, xmatters: StandIn) -> None:

@@ -36,8 +36,12 @@ def assign(client: BigPanda, access: Access, time_left: Deadline) -> None:
     client.assign(access, INCIDENT, JANE["id"], time_left)
 
 
+def is_ours(text: str) -> bool:
+    return MARK in text
+
+
 def look(client: BigPanda, access: Access, time_left: Deadline) -> bool:
-    return client.has_comment(access, INCIDENT, MARK, time_left)
+    return client.has_comment(access, INCIDENT, is_ours, time_left)
 
 
 def find(client: BigPanda, access: Access, time_left: Deadline) -> str | None:
@@ -131,7 +135,7 @@ class TestDone:
         comment(new_client(), access, deadline(20))
         assert look(new_client(), access, deadline(20)) is True
         other = Incident("63bd", "i2")
-        assert new_client().has_comment(access, other, MARK, deadline(20)) is False
+        assert new_client().has_comment(access, other, is_ours, deadline(20)) is False
 
     def test_a_comment_is_found_behind_a_page_of_others(self, box: Box, access: Access) -> None:
         client = new_client()

@@ -108,10 +108,10 @@ def test_the_samples_become_comments_and_an_assignment(
     work(worker, account)
     words = {call.document["comment"].partition(" [relay ")[0] for call in box.bigpanda.comments()}
     assert words == {
-        "Jane Doe (jdoe) acknowledged xMatters page 408005 from Work Phone. The incident is assigned to them. "
-        "Note: Looking at the replica now",
-        "epearson escalated xMatters page 408006 from Mobile Phone.",
-        "xMatters page 408005 did not reach Emma Pearson (epearson) on Work Phone (FAILED).",
+        '"Jane Doe" (jdoe) acknowledged xMatters page 408005 from "Work Phone". The incident is assigned to them. '
+        'Note: "Looking at the replica now"',
+        'epearson escalated xMatters page 408006 from "Mobile Phone".',
+        'xMatters page 408005 did not reach "Emma Pearson" (epearson) on "Work Phone" (FAILED).',
     }
     assert {call.environment_id for call in box.bigpanda.comments()} == {ENVIRONMENT}
     assert [call.incident_id for call in box.bigpanda.assignments()] == ["66b0f1c2a94d3e0012ab34cd"]

@@ -10,6 +10,7 @@ from relay.channels.inbound import Request
 from relay.errors import BadRequest, Reason, Unauthorized
 from relay.jobs.envelope import Job
 from relay.jobs.outcome import Found, Outcome, Result
+from relay.telemetry import MAX_LOGGED_TEXT
 from tests import samples
 from tests.fakes import Recorder
 
@@ -288,12 +289,33 @@ class TestLines:
         recorder.telemetry.worked(samples.job(kind=kind), Result(Outcome.QUEUED, "noc", reason=Reason.UPSTREAM), {})
         assert "signal_failed" not in recorder.metrics()
 
-    @pytest.mark.parametrize("incident_id", ["a\nb", "\x00", "\ud800", "é😀", '"}{'])
-    def test_no_incident_id_breaks_a_line(self, incident_id: str) -> None:
+    @pytest.mark.parametrize(
+        ("incident_id", "shown"),
+        [
+            ("a\nb", "a\ufffdb"),
+            ("\x00", "\ufffd"),
+            ("\ud800", "\ufffd"),
+            ("\x1b[2J\u202e", "\ufffd[2J\ufffd"),
+            ("é😀", "é😀"),
+            ('"}{', '"}{'),
+            ("x" * 1_000_000, "x" * (MAX_LOGGED_TEXT - 1) + "…"),
+        ],
+        ids=lambda value: ascii(value)[:20],
+    )
+    def test_no_incident_id_breaks_a_line_or_steers_a_viewer(self, incident_id: str, shown: str) -> None:
         recorder = Recorder()
         recorder.telemetry.share(Result(Outcome.DELIVERED, "noc", incident_id), {}, correlation_id="c1")
+        recorder.telemetry.notified("noc", [incident_id], is_notified=True)
+        recorder.telemetry.notice("dead_lettered", incident_id)
         assert recorder.written().splitlines()[0].isascii()
-        assert recorder.lines()[0]["incident_id"] == incident_id
+        share, notified, notice = recorder.lines()
+        assert [share["incident_id"], *notified["incident_ids"], notice["detail"]] == [shown] * 3
+
+    def test_the_only_copy_of_a_share_is_logged_character_by_character(self) -> None:
+        recorder, only = Recorder(), "\x1b\u202e\n" + "x" * (MAX_LOGGED_TEXT + 1)
+        recorder.telemetry.share(replace(Result(Outcome.UNSAFE, "noc"), last_copy=only), {}, correlation_id="c1")
+        recorder.telemetry.crashed(KeyError(), raw_body=only)
+        assert recorder.lines()[1]["last_copy"] == recorder.lines()[2]["raw_body"] == only
 
     def test_a_crash_is_told_by_its_type_and_its_frames_never_by_its_words(self) -> None:
         recorder = Recorder()

@@ -1,12 +1,13 @@
 """Logs and metrics: one structured line a share, and a metric for each outcome and reason.
 
-Nothing secret gets here: lines are made of named fields, never of headers, URLs or exceptions' own words.
+Nothing secret gets here: lines are made of named fields, never of headers, URLs or exceptions' own words. No text of a
+field has control, format or bidi characters, and none is longer than MAX_LOGGED_TEXT.
 """
 
 import json
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial, wraps
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.logging import Logger
@@ -14,6 +15,7 @@ from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
 from relay.channels.channel import is_channel_name
 from relay.errors import BadRequest, Reason, Unauthorized
+from relay.foreign_text import printable
 from relay.jobs.envelope import Job
 from relay.jobs.outbox import MAX_LOGGED_CHARACTERS
 from relay.jobs.outcome import Found, Outcome, Result
@@ -48,6 +50,9 @@ NOTICES = (
 )
 # A log line names no more incidents than this.
 MAX_LOGGED_IDS = 50
+MAX_LOGGED_TEXT = 4096
+# They are the only copy of a share, so not a character of them may change. JSON escapes them.
+_VERBATIM = {"last_copy", "raw_body"}
 # A run compares up to hundreds of channels.
 MAX_CHANNELS = 3
 # The other reasons make a signal wait, or end it by its age or with its channel, though nothing failed.
@@ -103,10 +108,8 @@ class Telemetry:
     @classmethod
     def from_environment(cls) -> "Telemetry":
         """The telemetry of a function."""
-        # ASCII only: a lone surrogate in an incident id must not break the line.
-        serializer = partial(json.dumps, default=str, separators=(",", ":"))
         # Nothing is traced, so a trace's id leads nowhere.
-        logger = Logger(json_serializer=serializer, use_rfc3339=True, location=None, xray_trace_id=None)
+        logger = Logger(json_serializer=log_line, use_rfc3339=True, location=None, xray_trace_id=None)
         return cls(logger, Metrics())
 
     def instrument(self, handler: Handler) -> Handler:
@@ -284,6 +287,23 @@ class Telemetry:
             self._metrics.add_metric("dead_lettered", MetricUnit.Count, 1)
         if result.fault:
             self.crashed(result.fault)
+
+
+def log_line(fields: Mapping[str, Any]) -> str:
+    """Return the fields of a log line as JSON: one line of ASCII, with texts that can be shown anywhere."""
+    return json.dumps(_shown(fields), default=str, separators=(",", ":"))
+
+
+def _shown(value: Any) -> Any:
+    """Return a value of a log line with safe texts: strangers choose ids, and viewers of logs decode escapes."""
+    match value:
+        case str():
+            return printable(value, MAX_LOGGED_TEXT)
+        case Mapping():
+            return {name: each if name in _VERBATIM else _shown(each) for name, each in value.items()}
+        case list() | tuple():
+            return [_shown(each) for each in value]
+    return value
 
 
 def _channels(names: Sequence[str]) -> str:

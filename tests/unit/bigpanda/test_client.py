@@ -20,6 +20,8 @@ INCIDENT = Incident("63bd", "i/1")
 PATH = "https://api.bigpanda.io/resources/v2.0/environments/63bd/incidents/i%2F1"
 KEY = "BPU-canary-key"
 DONE = Answer(204, {}, b"")
+OURS = 'Jane said "ü" [relay 1a2b3c4d]'
+IS_OURS = OURS.__eq__
 
 
 def access(**members: Any) -> Access:
@@ -99,32 +101,42 @@ class TestComment:
 class TestHasComment:
     @pytest.mark.parametrize("member", [None, "items", "activities"])
     def test_it_looks_through_the_latest_comments(self, member: str | None) -> None:
-        api = Api(page({"type": "incident_commented", "params": {"comment": "x [relay 1a2b3c4d]"}}, member=member))
-        assert api.client.has_comment(access(), INCIDENT, "[relay 1a2b3c4d]", api.deadline)
+        api = Api(page({"type": "incident_commented", "params": {"comment": OURS}}, member=member))
+        assert api.client.has_comment(access(), INCIDENT, IS_OURS, api.deadline)
         [(method, url, _)] = api.asked()
         assert (method, urlsplit(url).path) == ("GET", "/resources/v2.0/incidents/i%2F1/activities")
         assert parse_qs(urlsplit(url).query)["types"] == ["incident_commented"]
 
     def test_it_ends_with_the_last_page(self) -> None:
         api = Api(page({"comment": "other"}))
-        assert not api.client.has_comment(access(), INCIDENT, "[relay 1a2b3c4d]", api.deadline)
+        assert not api.client.has_comment(access(), INCIDENT, IS_OURS, api.deadline)
         assert len(api.session.calls) == 1
 
     def test_a_page_that_was_cut_off_is_not_the_last(self) -> None:
         cut = json.dumps([{"comment": "x" * 4000}] * ACTIVITIES_A_PAGE).encode()[:MAX_ANSWER_BYTES]
-        api = Api(Answer(200, {}, cut), page({"comment": "[relay 1a2b3c4d]"}))
-        assert api.client.has_comment(access(), INCIDENT, "[relay 1a2b3c4d]", api.deadline)
+        api = Api(Answer(200, {}, cut), page({"comment": OURS}))
+        assert api.client.has_comment(access(), INCIDENT, IS_OURS, api.deadline)
 
     def test_full_pages_go_on_but_not_for_ever(self) -> None:
         api = Api(page(*[{"comment": str(number)} for number in range(ACTIVITIES_A_PAGE)]))
-        assert not api.client.has_comment(access(), INCIDENT, "[relay 1a2b3c4d]", api.deadline)
+        assert not api.client.has_comment(access(), INCIDENT, IS_OURS, api.deadline)
         pages = [parse_qs(urlsplit(url).query)["page"] for _, url, _ in api.asked()]
         assert pages == [[str(number)] for number in range(1, ACTIVITY_PAGES + 1)]
+
+    def test_a_comment_on_a_page_that_was_cut_off_is_found(self) -> None:
+        cut = json.dumps([{"comment": OURS}, {"comment": "x" * MAX_ANSWER_BYTES}]).encode()[:MAX_ANSWER_BYTES]
+        api = Api(Answer(200, {}, cut))
+        assert api.client.has_comment(access(), INCIDENT, IS_OURS, api.deadline)
+
+    @pytest.mark.parametrize("ending", [b'"', b"\\", b'\\"', b"\\\\"], ids=repr)
+    def test_a_page_of_strings_without_end_is_read_in_linear_time(self, ending: bytes) -> None:
+        api = Api(Answer(200, {}, (b'"' + ending * MAX_ANSWER_BYTES)[:MAX_ANSWER_BYTES]))
+        assert not api.client.has_comment(access(), INCIDENT, IS_OURS, api.deadline)
 
     @pytest.mark.parametrize("body", [b"", b"<html>", b"7", b'{"items": 7}'])
     def test_an_odd_page_holds_nothing(self, body: bytes) -> None:
         api = Api(Answer(200, {}, body))
-        assert not api.client.has_comment(access(), INCIDENT, "[relay 1a2b3c4d]", api.deadline)
+        assert not api.client.has_comment(access(), INCIDENT, IS_OURS, api.deadline)
 
 
 class TestAssign:

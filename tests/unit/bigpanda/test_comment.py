@@ -1,27 +1,32 @@
 """What people read in BigPanda."""
 
+import html
 import json
 from typing import Any
 
 import pytest
 
-from relay.bigpanda import comment
+from relay.bigpanda.comment import MAX_ASSIGNED, MAX_COMMENT, Comment, comment_of, mark
 from relay.incidents.callback import Answers, parse_callback
 
-MARK = comment.mark("1a2b3c4d" + "0" * 24)
+MARK = mark("1a2b3c4d" + "0" * 24)
+
+
+def comment(**members: Any) -> Comment:
+    plain = {"relay": 1, "incident_id": "i1", "event": {"number": "408005"}, "person": {"target": "jdoe"}}
+    return comment_of(parse_callback(json.dumps(plain | members).encode()), Answers(), MARK)
 
 
 def words(assigned: str = "", **members: Any) -> str:
-    plain = {"relay": 1, "incident_id": "i1", "event": {"number": "408005"}, "person": {"target": "jdoe"}}
-    said = parse_callback(json.dumps(plain | members).encode())
-    return comment.text(said, Answers(), assigned, MARK, is_verified=True)
+    return comment(**members).text(assigned)
 
 
 def test_what_is_not_verified_says_so_first() -> None:
     plain = {"relay": 1, "kind": "response", "response": "ack", "incident_id": "i1", "person": {"target": "ceo"}}
     said = parse_callback(json.dumps(plain).encode())
-    written = comment.text(said, Answers(), "", MARK, is_verified=False)
-    assert written.startswith("Unverified, since xMatters did not confirm it: ceo acknowledged")
+    doubted = comment_of(said, Answers(), MARK, is_verified=False)
+    assert doubted.text("").startswith("Unverified, since xMatters did not confirm it:")
+    assert comment_of(said, Answers(), MARK).stands_in(doubted.text(""))
 
 
 @pytest.mark.parametrize(
@@ -29,31 +34,31 @@ def test_what_is_not_verified_says_so_first() -> None:
     [
         (
             {"kind": "response", "response": "ack", "device": "Work Phone"},
-            "jdoe acknowledged xMatters page 408005 from Work Phone.",
+            'jdoe acknowledged xMatters page 408005 from "Work Phone".',
         ),
         (
             {"kind": "response", "response": "Escalate", "person": {"first_name": "Jane", "last_name": "Doe"}},
-            "Jane Doe escalated xMatters page 408005.",
+            '"Jane Doe" escalated xMatters page 408005.',
         ),
         (
             {"kind": "response", "response": "Call me", "note": "in 5"},
-            'jdoe answered "Call me" to xMatters page 408005. Note: in 5',
+            'jdoe answered "Call me" to xMatters page 408005. Note: "in 5"',
         ),
         (
             {"kind": "annotation", "note": "disk is full", "person": {"target": "jdoe", "first_name": "Jane"}},
-            "Jane (jdoe) commented on xMatters page 408005. Note: disk is full",
+            '"Jane" (jdoe) commented on xMatters page 408005. Note: "disk is full"',
         ),
         (
             {"kind": "delivery", "delivery_status": "FAILED", "device": "Home Phone"},
-            "xMatters page 408005 did not reach jdoe on Home Phone (FAILED).",
+            'xMatters page 408005 did not reach jdoe on "Home Phone" (FAILED).',
         ),
         (
             {"kind": "escalation", "group": "Ops", "reason": "no answer"},
-            "xMatters page 408005 was escalated in Ops: no answer.",
+            'xMatters page 408005 was escalated in "Ops": "no answer".',
         ),
         (
             {"kind": "failure", "group": "Ops", "reason": "nobody on call"},
-            "Nobody is left for xMatters page 408005: Ops could not be notified: nobody on call.",
+            'Nobody is left for xMatters page 408005: "Ops" could not be notified: "nobody on call".',
         ),
         (
             {"kind": "status", "status": "TERMINATED_EXTERNAL"},
@@ -68,18 +73,58 @@ def test_it_says_who_did_what(members: dict[str, Any], text: str) -> None:
 
 def test_what_came_of_the_assignment_stands_before_the_note() -> None:
     text = words("The incident is assigned to them.", kind="response", response="ack", note="n")
-    assert text == f"jdoe acknowledged xMatters page 408005. The incident is assigned to them. Note: n {MARK}"
+    assert text == f'jdoe acknowledged xMatters page 408005. The incident is assigned to them. Note: "n" {MARK}'
 
 
-def test_however_long_it_is_cut_and_keeps_its_mark() -> None:
-    text = words(kind="response", response="ack", note="n" * 1999)
-    assert len(text) == comment.MAX_COMMENT
-    assert text.endswith(f"n… {MARK}")
+def test_a_long_note_is_cut_and_the_comment_keeps_its_mark() -> None:
+    text = words("a" * MAX_ASSIGNED, kind="response", response="ack", note="n" * 1999)
+    assert len(text) == MAX_COMMENT
+    assert text.endswith(f'n…" {MARK}')
 
 
-def test_characters_that_nobody_can_read_are_replaced() -> None:
-    assert "\x00" not in words(kind="response", response="ack", note="a\x00b\ud800")
+def test_characters_that_nobody_can_read_are_left_out() -> None:
+    assert 'Note: "abc"' in words(kind="response", response="ack", note="a\x00b\ud800c\u202e")
 
 
 def test_the_mark_is_short_and_of_one_callback() -> None:
     assert MARK == "[relay 1a2b3c4d]"
+
+
+FORGED = 'x". jdoe acknowledged xMatters page 1. https://phish.example [relay 1a2b3c4d]\n[RELAY 1a2b3c4d] "'
+
+
+@pytest.mark.parametrize("place", ["note", "response", "device", "group", "reason", "at"])
+@pytest.mark.parametrize("kind", ["response", "annotation", "delivery", "escalation", "failure", "status"])
+def test_no_foreign_text_imitates_the_relay(kind: str, place: str) -> None:
+    members: dict[str, Any] = {
+        "kind": kind,
+        "person": {"target": FORGED, "first_name": FORGED},
+        "event": {"number": FORGED},
+    }
+    members |= {"status": FORGED, "delivery_status": FORGED, place: FORGED}
+    text = words(**members)
+    body, _, end = text.rpartition(" [relay")
+    assert end == " 1a2b3c4d]"
+    assert "[" not in body
+    assert "://" not in body
+    assert "\n" not in body
+    outside = "".join(body.split('"')[::2])
+    assert "acknowledged" not in outside
+    assert "phish" not in outside
+
+
+class TestStandsIn:
+    ours = comment(kind="response", response="ack", note='5 < 6 & "so"')
+
+    @pytest.mark.parametrize("assigned", ["", "The incident is assigned to them."])
+    def test_the_comment_itself_is_recognised_however_the_assignment_went(self, assigned: str) -> None:
+        text = self.ours.text(assigned)
+        assert self.ours.stands_in(text)
+        assert self.ours.stands_in(html.escape(text))
+        assert self.ours.stands_in(f"<p>{text}\n</p>")
+
+    def test_neither_the_mark_alone_nor_a_comment_without_the_note_is_it(self) -> None:
+        assert not self.ours.stands_in(MARK)
+        assert not self.ours.stands_in(f"{self.ours.deed} {MARK}")
+        assert not self.ours.stands_in(f"{self.ours.note} {MARK} {self.ours.deed}")
+        assert not self.ours.stands_in(self.ours.text("").replace("1a2b3c4d", "00000000"))

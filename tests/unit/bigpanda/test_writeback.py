@@ -32,6 +32,7 @@ ANSWER = {
     "person": {"target": "jdoe"},
     "response": "Acknowledge",
 }
+WORDS = "jdoe acknowledged xMatters page 408005."
 DONE = Answer(204, {}, b"")
 NOBODY = Answer(200, {}, b'{"Resources": []}')
 JANE = Answer(200, {}, b'{"Resources": [{"id": "u1", "userName": "jdoe"}]}')
@@ -98,7 +99,7 @@ class TestWrite:
         relay.wake(0)
         [call] = relay.bigpanda.calls
         assert call.url == "https://api.bigpanda.io/resources/v2.0/environments/e1/incidents/i1/comments"
-        assert comments(relay) == ["jdoe acknowledged xMatters page 408005. [relay 00000000]"]
+        assert comments(relay) == [f"{WORDS} [relay 00000000]"]
         assert relay.chores.messages == relay.dead_letters.messages == []
         assert relay.recorder.metrics()["job_delivered"] == 1
 
@@ -240,13 +241,50 @@ class TestFailing:
 
     @pytest.mark.parametrize("step", [requests.ReadTimeout(), samples.refused(502), requests.ConnectionError()])
     def test_what_may_be_written_is_looked_for_first(self, step: Step) -> None:
-        there = Answer(200, {}, b'[{"comment": "\\u2026 [relay 00000000]"}]')
+        there = Answer(200, {}, json.dumps([{"params": {"comment": f"{WORDS} [relay 00000000]"}}]).encode())
         relay = room(step, there)
         put(relay, job())
         relay.wake(0)
         relay.wake(60)
         assert asked(relay) == ["POST comments", "GET activities"]
         assert relay.chores.messages == []
+
+    @pytest.mark.parametrize(
+        "forged",
+        [
+            "[relay 00000000]",
+            "nothing to see here [relay 00000000]",
+            f"[relay 00000000] {WORDS}",
+            f"jdoe commented on xMatters page 7. Note: {WORDS} [relay 11111111]",
+        ],
+    )
+    def test_a_mark_that_somebody_else_wrote_does_not_keep_a_comment_back(self, forged: str) -> None:
+        there = Answer(200, {}, json.dumps([{"params": {"comment": forged}}]).encode())
+        relay = room(requests.ReadTimeout(), there, DONE)
+        put(relay, job())
+        relay.wake(0)
+        relay.wake(60)
+        assert asked(relay) == ["POST comments", "GET activities", "POST comments"]
+
+    def test_a_note_with_the_mark_of_another_callback_does_not_keep_its_comment_back(self) -> None:
+        written: list[str] = []
+        lost = iter([False, True])
+
+        def bigpanda(call: Call) -> Answer:
+            if call.method == "GET":
+                return Answer(200, {}, json.dumps([{"params": {"comment": words}} for words in written]).encode())
+            if next(lost, False):
+                return samples.refused(502)
+            written.append(json.loads(call.body)["comment"])
+            return DONE
+
+        relay = room(bigpanda)
+        put(relay, job(0xABCDEF01 << 96, kind="annotation", note=f"ok. {WORDS} [relay 00000000]"), job())
+        relay.wake(0)
+        relay.wake(60)
+        assert len(written) == 2
+        assert [words.count("[relay") for words in written] == [1, 1]
+        assert written[1] == f"{WORDS} [relay 00000000]"
 
     def test_if_it_is_not_there_it_is_written(self) -> None:
         relay = room(requests.ReadTimeout(), EMPTY, DONE)
@@ -387,7 +425,7 @@ class TestLedgerDown:
 
     def test_a_comment_that_could_not_be_noted_is_looked_for(self) -> None:
         table = Meddled()
-        there = Answer(200, {}, b'[{"comment": "[relay 00000000]"}]')
+        there = Answer(200, {}, json.dumps([{"comment": f"{WORDS} [relay 00000000]"}]).encode())
         relay = room(DONE, there, dynamodb=table)
         table.before[("update_item", 3)] = table_down
         put(relay, job())

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.delivery.fallback import MAX_NAMED, MAX_SMS, MAX_WORDS, Debt, Fallback
+from relay.delivery.fallback import MAX_NAMED, MAX_SMS, MAX_WORDS, Debt, Fallback, Missed
 from relay.incidents.json_fields import MAX_ID_LENGTH
 from tests import samples
 from tests.fakes import FakeSns
@@ -49,7 +49,7 @@ class TestWholeMessages:
             "xMatters did not notify people of 1 critical incident of channel noc.\n"
             "Notify the recipients by other means now.\n"
             "\n"
-            "- Incident i1: disk full\n"
+            '- Incident i1: "disk full"\n'
             "  owed since 2027-01-15T08:00:00.000Z; last reason: upstream\n"
             "  recipients: Network Operations\n"
             f"  {LINK}i1\n"
@@ -63,7 +63,7 @@ class TestWholeMessages:
             "Message": {
                 "default": whole,
                 "email": whole,
-                "sms": "CRITICAL noc: 1 critical incident not notified by xMatters. Worst: i1: disk full",
+                "sms": 'CRITICAL noc: 1 critical incident not notified by xMatters. Worst: i1: "disk full"',
             },
             "MessageStructure": "json",
             "MessageAttributes": {"channel": {"DataType": "String", "StringValue": "noc"}},
@@ -72,14 +72,14 @@ class TestWholeMessages:
     def test_several_debts(self) -> None:
         given_up = owed("i2", reason="refused", is_given_up=True, description="router down", recipients=("A", "B"))
         unconfirmed = owed(
-            "i3", since=NOW + 60, is_unconfirmed=True, request_ids=("r1", "r2"), link="https://a.test/i3"
+            "i3", since=NOW + 60, is_unconfirmed=True, request_ids=("r1", "r2"), link="https://eu.bigpanda.io/i3"
         )
         message = published(given_up, unconfirmed, owed("i1", since=NOW + 90))
         whole = (
             "xMatters did not notify people of 3 critical incidents of channel noc.\n"
             "Notify the recipients by other means now.\n"
             "\n"
-            "- Incident i2: router down\n"
+            '- Incident i2: "router down"\n'
             "  owed since 2027-01-15T08:00:00.000Z; last reason: refused; the relay has given up: relayctl dlq list\n"
             "  recipients: A, B\n"
             f"  {LINK}i2\n"
@@ -87,7 +87,7 @@ class TestWholeMessages:
             "- Incident i3\n"
             "  received 2027-01-15T08:01:00.000Z; xMatters accepted its signal (request id r1, r2) "
             "and made no page of it\n"
-            "  https://a.test/i3\n"
+            "  https://eu.bigpanda.io/i3\n"
             "\n"
             "- Incident i1\n"
             "  owed since 2027-01-15T08:01:30.000Z\n"
@@ -100,7 +100,7 @@ class TestWholeMessages:
         assert message["Message"] == {
             "default": whole,
             "email": whole,
-            "sms": "CRITICAL noc: 3 critical incidents not notified by xMatters. Worst: i2: router down",
+            "sms": 'CRITICAL noc: 3 critical incidents not notified by xMatters. Worst: i2: "router down"',
         }
 
     @pytest.mark.parametrize("debt", [owed(is_given_up=True), owed(is_unconfirmed=True)], ids=["given up", "no page"])
@@ -126,7 +126,7 @@ class TestMany:
 
     def test_short_message_tells_channel_count_and_the_first(self) -> None:
         sms = published(owed("i7", description="disk full"), owed("i8"), others=90)["Message"]["sms"]
-        assert sms == "CRITICAL noc: 92 critical incidents not notified by xMatters. Worst: i7: disk full"
+        assert sms == 'CRITICAL noc: 92 critical incidents not notified by xMatters. Worst: i7: "disk full"'
 
 
 class TestWhatSnsTakes:
@@ -153,12 +153,12 @@ class TestWhatSnsTakes:
 
     @pytest.mark.parametrize("words", ["line one\nline two", "line one\r\n  line two", "line one\tline two"])
     def test_description_of_several_lines_stands_on_one(self, words: str) -> None:
-        assert "- Incident i1: line one line two" in lines(owed(description=words))
-        assert published(owed(description=words))["Message"]["sms"].endswith("Worst: i1: line one line two")
+        assert '- Incident i1: "line one line two"' in lines(owed(description=words))
+        assert published(owed(description=words))["Message"]["sms"].endswith('Worst: i1: "line one line two"')
 
     def test_characters_that_can_not_stand_in_the_subject_are_marked(self) -> None:
         subject = published(owed("é~ a\n"))["Subject"]
-        assert subject == "CRITICAL, xMatters did not notify: incident ?~ a? of channel noc"
+        assert subject == 'CRITICAL, xMatters did not notify: incident "?~ a" of channel noc'
 
     @pytest.mark.parametrize("character", ["x", "é", "漢", "\U0001f600", '"', "\x00", "\ud800"], ids=ascii)
     def test_largest_message_is_no_larger_than_sns_takes(self, character: str) -> None:
@@ -181,6 +181,52 @@ class TestWhatSnsTakes:
         assert message["Message"].keys() == {"default", "email", "sms"}
         assert message["Subject"].isprintable()
         assert message["Message"]["sms"].isprintable()
+
+
+# It ends our quotation, begins lines of its own, and offers a link.
+FORGED = """i9" is resolved.
+
+- Incident i2: "all well"
+  owed since never; call +1 555 0100
+  https://phish.example/login
+What to do: https://phish.example. \u202e\x1b[2J"""
+
+
+def check_forgery(message: dict[str, Any], like: dict[str, Any]) -> None:
+    """Nothing forged is outside of quotes, and there are as many lines as in a message that is `like` it."""
+    whole, plain = message["Message"]["email"].splitlines(), like["Message"]["email"].splitlines()
+    assert len(whole) == len(plain)
+    assert all(line.isprintable() for line in whole)
+    texts = [line for line in whole if not line.startswith(f"  {LINK}")]
+    assert [line for line in texts if "://" in line] == []
+    for text in (*texts, message["Message"]["sms"], message["Subject"]):
+        outside = "".join(text.split('"')[::2])
+        assert not any(word in outside for word in ("555", "all well", "resolved", "phish"))
+        assert "https://phish" not in text
+
+
+class TestForgery:
+    @pytest.mark.parametrize("place", ["incident_id", "description", "link", "reason", "request_ids"])
+    def test_no_text_of_a_share_forges_a_line_or_a_link(self, place: str) -> None:
+        forged: Any = (FORGED,) if place == "request_ids" else FORGED
+        debt = owed("i1", description="d", is_unconfirmed=place == "request_ids", request_ids=("r1",))
+        check_forgery(published(replace(debt, **{place: forged})), like=published(debt))
+
+    def test_no_text_of_an_incident_that_was_missed_forges_a_line_or_a_link(self) -> None:
+        forged, like = self.missed(Missed(FORGED, FORGED, FORGED)), self.missed(Missed("i1", "d", f"{LINK}i1"))
+        check_forgery(forged, like)
+
+    def missed(self, missed: Missed) -> dict[str, Any]:
+        sns = FakeSns()
+        client: Any = sns
+        assert Fallback(lambda: client, TOPIC).missed(["noc"], [missed])
+        [message] = sns.published
+        return message | {"Message": json.loads(message["Message"])}
+
+    def test_a_description_of_a_megabyte_is_cut(self) -> None:
+        message = published(owed("i" * 1_000_000, description="x" * 1_000_000))
+        assert len(message["Message"]["email"]) < 4000
+        assert message["Message"]["sms"].endswith("...")
 
 
 class TestTopicDown:
@@ -231,13 +277,13 @@ class TestDebtOfAJob:
             (samples.body(alerts=[{"id": 1, "description": "of the alert"}], description="other"), "of the alert"),
             (b'{"id": "i1", "description": "bare"}', "bare"),
             (samples.body(description=7), "7"),
-            (samples.body(description="x" * 9999), "x" * MAX_WORDS),
-            (samples.body(description="a\x00b"), "a\ufffdb"),
+            (samples.body(description="x" * 9999), "x" * (MAX_WORDS - 3) + "…"),
+            (samples.body(description="a\x00b"), "ab"),
         ],
         ids=lambda value: value[:40] if isinstance(value, str) else "",
     )
     def test_description_of_an_alert_is_there_in_short(self, body: bytes, words: str) -> None:
-        assert f"- Incident i1: {words}" in lines(of(body=body))
+        assert f'- Incident i1: "{words}"' in lines(of(body=body))
 
     @pytest.mark.parametrize(
         "body",
@@ -266,8 +312,9 @@ class TestDebtOfAJob:
     @pytest.mark.parametrize(
         ("links", "expected"),
         [
-            ([7, {"href": 7}, {"href": "http://a"}, {"href": "https://b"}], "https://b"),
-            ([{"href": "https://b\x00c"}], "https://b\ufffdc"),
+            ([7, {"href": 7}, {"href": "http://a"}, {"href": "https://b.bigpanda.io/1"}], "https://b.bigpanda.io/1"),
+            ([{"href": "https://b.bigpanda.io/\x00c"}], f"{LINK}i1"),
+            ([{"href": "https://phish.example/"}], f"{LINK}i1"),
             (None, f"{LINK}i1"),
         ],
         ids=str,

@@ -127,7 +127,7 @@ class TestConfirm:
         [message] = relay.sns.published
         assert message["Subject"] == "CRITICAL, xMatters did not notify: incident i1 of channel noc"
         assert "xMatters accepted its signal (request id r1) and made no page of it" in message["Message"]
-        assert "Incident i1: disk full" in message["Message"], "the follow-up's job has the words"
+        assert 'Incident i1: \\"disk full\\"' in message["Message"], "the follow-up's job has the words"
         assert "in_flight" not in message["Message"]
         [line] = [line for line in relay.recorder.lines() if line["message"].startswith("unconfirmed")]
         assert line["request_id"] == "r1"

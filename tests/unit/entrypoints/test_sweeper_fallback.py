@@ -310,7 +310,7 @@ class TestOneMessage:
         relay = room(DOWN)
         relay.share(recipients=("DBA", "jdoe"), alerts=[{"id": 1, "description": "disk full"}])
         relay.sweep(300)
-        assert "- Incident i1: disk full\n" in email(relay)
+        assert '- Incident i1: "disk full"\n' in email(relay)
         assert "  recipients: DBA, jdoe\n" in email(relay)
 
 

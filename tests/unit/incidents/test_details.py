@@ -91,13 +91,17 @@ class TestLink:
         ("links", "expected"),
         [
             ([{"rel": "timeline", "href": "https://a.bigpanda.io/t"}], "https://a.bigpanda.io/t"),
-            ([{"href": "http://x"}, {"href": "https://bigp.io/1"}], "https://bigp.io/1"),
+            ([{"href": "https://phish.example/x"}, {"href": "https://bigpanda.io/1"}], "https://bigpanda.io/1"),
         ],
     )
     def test_the_bodys_own_is_taken(self, links: Any, expected: str) -> None:
         assert of_incident(links=links).link == expected
 
-    @pytest.mark.parametrize("links", [None, [], {}, "https://x", [{"href": "javascript:alert(1)"}], [{}]], ids=str)
+    @pytest.mark.parametrize(
+        "links",
+        [None, [], {}, "https://x", [{"href": "javascript:alert(1)"}], [{}], [{"href": "https://bigp.io/1"}]],
+        ids=str,
+    )
     def test_else_it_is_the_consoles_usual_form(self, links: Any) -> None:
         assert of_incident(links=links).link == f"{CONSOLE}i1"
         assert details.console_link("a/b ?#é\ud800") == f"{CONSOLE}a%2Fb%20%3F%23%C3%A9%3F"

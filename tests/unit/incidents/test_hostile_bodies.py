@@ -315,10 +315,13 @@ def check_callback(content: bytes) -> None:
     assert all(0 < len(name) <= MAX_NAME for name in names if name is not None)
     assert max(len(said.note or ""), len(said.reason or ""), len(said.name or "")) <= MAX_NOTE
     assert len(said.digest) == 32
-    words = comment.text(said, Answers(), "(assigned)", comment.mark("0" * 32), is_verified=False)
+    whole = comment.comment_of(said, Answers(), comment.mark("0" * 32), is_verified=False)
+    words = whole.text("a" * comment.MAX_ASSIGNED)
     assert len(words) <= comment.MAX_COMMENT
     assert words.endswith(" [relay 00000000]")
-    assert all(character in "\n\r\t" or character >= " " for character in words)
+    assert words.count("[") == words.count("]") == 1
+    assert words.isprintable()
+    assert whole.stands_in(words)
     words.encode()
 
 
@@ -394,7 +397,7 @@ def tried(call: Callable[[], object]) -> object:
 def test_whatever_bigpanda_answers_only_declared_errors_come_out(reply: Answer) -> None:
     client, where = BigPanda(outward(reply)), Incident("e/..", "\ud800")
     tried(lambda: client.comment(ACCESS, where, "words\ud800", Deadline(8, time.monotonic)))
-    tried(lambda: client.has_comment(ACCESS, where, "words", Deadline(8, time.monotonic)))
+    tried(lambda: client.has_comment(ACCESS, where, "words".__eq__, Deadline(8, time.monotonic)))
     tried(lambda: client.assign(ACCESS, where, "u1", Deadline(8, time.monotonic)))
     tried(lambda: client.release(ACCESS, "i1", "incident#new", Deadline(8, time.monotonic)))
     user = tried(lambda: client.user_id(ACCESS, ["a", "\ud800"], Deadline(8, time.monotonic)))

@@ -51,7 +51,7 @@ def test_unknown_critical_is_reported_once_and_not_rung(setting: Any) -> None:
     assert this.once() == {"compared": 1, "missed": 0, "woken": 0, "unannounced": 1}
     [message] = this.relay.sns.published
     assert message["Subject"] == "CRITICAL, not rung: incident i1"
-    assert "i1: disk full" in message["Message"]
+    assert 'i1: \\"disk full\\"' in message["Message"]
     assert "channel noc" in message["Message"]
     for _ in range(3):
         this.relay.clock.now += QUEUED_SECONDS

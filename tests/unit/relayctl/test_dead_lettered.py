@@ -86,8 +86,15 @@ class TestTable:
         text = printed([job(**{field: STEERING})], columns=200)
         assert all(character.isprintable() for character in text.replace("\n", ""))
         assert len(text.splitlines()) == 2
-        if field != "delivery_id":
-            assert "[red]:bomb:" in text
+
+    def test_an_id_with_spaces_is_not_taken_for_more_cells(self) -> None:
+        _, row = printed([job(incident_id="i1 ok refused 404 9")], columns=200).splitlines()
+        assert ' "i1 ok refused 404 9" critical' in row
+
+    def test_an_id_of_a_megabyte_is_cut(self) -> None:
+        text = printed([job(incident_id="i" * 1_000_000, reason="r" * 1_000_000, status="s" * 1_000_000)])
+        assert len(text) < 1000
+        assert len(dead_lettered.stranger(held(None, "m1", "x" * 1_000_000))) < 300
 
     def test_long_names_stand_whole_on_a_line_of_their_own(self) -> None:
         jobs = [job(channel="payments-" + "c" * 39, incident_id="65a1b2c3d4e5f60718293a4b"), job(channel="noc")]
@@ -137,7 +144,7 @@ class TestText:
         text = whole(held(job(body='{"incident": {"id": "i1", "title": "Überlast"}}'.encode())))
         assert "delivery id       " + "d" * 32 in text.splitlines()
         assert "recipients        Network Operations" in text.splitlines()
-        assert text.endswith('body\n{\n  "incident": {\n    "id": "i1",\n    "title": "Überlast"\n  }\n}')
+        assert text.endswith('body\n  {\n    "incident": {\n      "id": "i1",\n      "title": "Überlast"\n    }\n  }')
 
     def test_it_says_when_it_was_dead_lettered_and_whether_it_may_have_rung(self) -> None:
         text = whole(held(job(dead_lettered_at="2027-01-15T09:00:00.000Z", may_have_rung=True, rounds=4)))
@@ -160,6 +167,16 @@ class TestText:
         for each in (dangerous, job(body=body)):
             text = whole(held(each))
             assert all(character.isprintable() for character in text.replace("\n", ""))
+
+    def test_no_line_of_a_body_looks_like_a_line_of_relayctl(self) -> None:
+        forged = "message id        m2\nincident id       i2"
+        shown = job(body=f"no JSON\n\n{forged}".encode(), incident_id=f"i1\n{forged}", status=f"ok\r{forged}")
+        lines = whole(held(shown)).splitlines()
+        assert [line[:10] for line in lines if line.startswith(("message id", "incident id"))] == [
+            "message id",
+            "incident i",
+        ]
+        assert all(line.startswith("  ") for line in lines[lines.index("body") + 1 :] if line)
 
     def test_a_body_nested_beyond_measure_is_shown_as_it_is(self) -> None:
         body = b"[" * 100_000

@@ -30,16 +30,16 @@ def test_what_goes_into_a_pipe_is_not_folded(monkeypatch: pytest.MonkeyPatch) ->
         assert terminal.output().width == 72
 
 
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        ("Überlast 過負荷 🙂", "Überlast 過負荷 🙂"),
-        ("a\x1b[2Jb\tc\nd\x9be", "a\ufffd[2Jb\ufffdc\ufffdd\ufffde"),
-        ("\ud800\u202e", "\ufffd\ufffd"),
-    ],
-)
-def test_plain_text_is_one_line_that_can_be_printed_anywhere(value: str, shown: str) -> None:
-    assert terminal.plain(value) == shown
+@pytest.mark.parametrize("columns", [None, "40"])
+def test_no_message_steers_the_terminal(monkeypatch: pytest.MonkeyPatch, columns: str | None) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns:
+        monkeypatch.setenv("COLUMNS", columns)
+    with CliRunner().isolation() as (out, err, _):
+        terminal.say("it said \x1b[2J\u202e\x9b")
+        terminal.labelled("label", "it said \x1b[2J\u202e\x9b")
+    for shown in (out.getvalue().decode(), err.getvalue().decode()):
+        assert shown.endswith("it said \ufffd[2J\ufffd\ufffd\n")
 
 
 def said(monkeypatch: pytest.MonkeyPatch, line: str, lead: str = "", indent: int = 0) -> list[str]:

@@ -3,8 +3,10 @@
 Facts and what is not known of them: docs/vendors.md, "BigPanda's API".
 """
 
+import contextlib
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
@@ -23,6 +25,9 @@ ACTIVITIES_A_PAGE = 20
 INCIDENTS_A_PAGE = 100
 # How its API calls what its webhook calls otherwise.
 _WEBHOOK_NAMES = {"start": "startedOn", "changed_at": "changedOn", "updated_at": "updatedOn", "end": "endedOn"}
+
+# A string of JSON; the last one of an answer that was cut off has no end. Possessive: it never backtracks.
+_STRING = re.compile(r'"((?:[^"\\]++|\\.?)*+)(?:"|\Z)', re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -55,14 +60,14 @@ class BigPanda:
         """Write a comment; there is no idempotency key, so a repeated one is a second comment."""
         self._do(access, "POST", f"{incident.path}/comments", {"comment": text}, deadline)
 
-    def has_comment(self, access: Access, incident: Incident, words: str, deadline: Deadline) -> bool:
-        """Return True if one of the incident's latest comments has these words."""
+    def has_comment(self, access: Access, incident: Incident, is_it: Callable[[str], bool], deadline: Deadline) -> bool:
+        """Return True if `is_it` holds for one of the incident's latest comments."""
         for page in range(1, ACTIVITY_PAGES + 1):
             query = urlencode({"types": "incident_commented", "page": page, "per_page": ACTIVITIES_A_PAGE})
             path = f"/resources/v2.0/incidents/{_quoted(incident.id)}/activities?{query}"
             answer = self._do(access, "GET", path, None, deadline)
             # Where in an activity its comment stands is not documented.
-            if words.encode() in answer.body:
+            if any(map(is_it, _strings(answer.body))):
                 return True
             # Of a page that was cut off nobody can tell how much there was.
             is_whole = len(answer.body) < MAX_ANSWER_BYTES
@@ -177,6 +182,13 @@ def _json(answer: Answer) -> Any:
         return json.loads(answer.body)
     except (ValueError, RecursionError):
         return None
+
+
+def _strings(body: bytes) -> Iterator[str]:
+    """The strings of a JSON document, whole or cut off."""
+    for found in _STRING.finditer(body.decode("utf-8", "replace")):
+        with contextlib.suppress(ValueError):
+            yield json.loads(f'"{found[1]}"', strict=False)
 
 
 def _items(answer: Answer, *names: str) -> list[Any]:

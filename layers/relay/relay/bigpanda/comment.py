@@ -1,46 +1,91 @@
 """The comment that a callback becomes in BigPanda, for who reads the incident there. Pure code."""
 
+import html
+from typing import NamedTuple
+
+from relay.foreign_text import identifier, quoted
 from relay.incidents.callback import Answers, Callback, Kind
-from relay.jobs.envelope import legal_text
 
 # No limit is documented for a comment; BigPanda's own for the comment of a resolve is 1,000 characters.
 MAX_COMMENT = 1000
 MARK_LENGTH = 8
+# The longest quotation of a name, and of a reason.
+MAX_NAME = 80
+MAX_REASON = 300
+UNVERIFIED = "Unverified, since xMatters did not confirm it:"
+# What came of an assignment, in words of the relay's own.
+MAX_ASSIGNED = 60
+_STATUSES = {"active", "suspended", "terminated", "terminated_external"}
+
+
+class Comment(NamedTuple):
+    """A comment: the words of the relay, with all foreign text in quotes.
+
+    Attributes:
+        deed: who did what.
+        note: the note that the person wrote; empty if there is none.
+        mark: the end of the comment, by which it is found again if its write may have failed.
+        doubt: the beginning of a comment that nobody confirmed.
+    """
+
+    deed: str
+    note: str
+    mark: str
+    doubt: str = ""
+
+    def text(self, assigned: str) -> str:
+        """Return the whole comment; `assigned` says what came of an assignment."""
+        return " ".join(filter(None, (self.doubt, self.deed, assigned, self.note, self.mark)))
+
+    def stands_in(self, found: str) -> bool:
+        """True if a text of BigPanda's holds the deed and, after it, note and mark.
+
+        The mark alone proves nothing: anybody may write it into a comment of their own. Whoever writes all of it has
+        told what there is to tell.
+        """
+        deed, end, line = map(_spaced, (self.deed, f"{self.note} {self.mark}", found))
+        start = line.find(deed)
+        return start >= 0 and line.find(end, start + len(deed)) >= 0
 
 
 def mark(delivery_id: str) -> str:
-    """Return the mark by which a comment is found again if its write may have failed."""
+    """Return the mark of a callback's comment. No foreign text in a comment has its square brackets."""
     return f"[relay {delivery_id[:MARK_LENGTH]}]"
 
 
-def text(said: Callback, answers: Answers, assigned: str, mark: str, *, is_verified: bool) -> str:
-    """The comment: who did what, from which device, with which note. `assigned` says what came of an assignment."""
-    doubt = "" if is_verified else "Unverified, since xMatters did not confirm it:"
-    parts = [doubt, _deed(said, answers), assigned, f"Note: {said.note}" if said.note else ""]
-    words = legal_text(" ".join(part for part in parts if part))
-    end = f" {mark}"
-    room = MAX_COMMENT - len(end)
-    return (words if len(words) <= room else words[: room - 1] + "…") + end
+def comment_of(said: Callback, answers: Answers, mark: str, *, is_verified: bool = True) -> Comment:
+    """The comment of a callback: who did what, from which device, with which note."""
+    deed, doubt = _deed(said, answers), "" if is_verified else UNVERIFIED
+    room = MAX_COMMENT - len(f"{doubt} {deed} {'':{MAX_ASSIGNED}} Note:  {mark}")
+    return Comment(deed, f"Note: {quoted(said.note, room)}" if said.note else "", mark, doubt)
+
+
+def _spaced(text: str) -> str:
+    # Whether BigPanda gives a text back as HTML is not documented.
+    return " ".join(html.unescape(text).split())
 
 
 def _deed(said: Callback, answers: Answers) -> str:
-    page = f"xMatters page {said.event_number or said.event_id or '(no number)'}"
-    on_device = f" on {said.device}" if said.device else ""
-    because = f": {said.reason}" if said.reason else ""
+    number = said.event_number or said.event_id
+    page = f"xMatters page {identifier(number) if number else '(no number)'}"
+    device = quoted(said.device, MAX_NAME) if said.device else ""
+    group = quoted(said.group, MAX_NAME) if said.group else ""
+    because = f": {quoted(said.reason, MAX_REASON)}" if said.reason else ""
     match said.kind:
         case Kind.RESPONSE:
-            return f"{_who(said)} {_verb(said, answers)} {page}{f' from {said.device}' if said.device else ''}."
+            return f"{_who(said)} {_verb(said, answers)} {page}{f' from {device}' if device else ''}."
         case Kind.ANNOTATION:
             return f"{_who(said)} commented on {page}."
         case Kind.DELIVERY:
-            return f"{page} did not reach {_who(said)}{on_device} ({said.said})."
+            on_device = f" on {device}" if device else ""
+            return f"{page} did not reach {_who(said)}{on_device} ({identifier(said.said or 'unknown')})."
         case Kind.ESCALATION:
-            return f"{page} was escalated{f' in {said.group}' if said.group else ''}{because}."
+            return f"{page} was escalated{f' in {group}' if group else ''}{because}."
         case Kind.FAILURE:
-            return f"Nobody is left for {page}: {said.group or _who(said)} could not be notified{because}."
+            return f"Nobody is left for {page}: {group or _who(said)} could not be notified{because}."
         case Kind.STATUS:
             by = f" by {_who(said)}" if said.target or said.name else ""
-            return f"{page} is {(said.said or 'changed').lower().replace('_', ' ')}{by}."
+            return f"{page} is {_status(said.said)}{by}."
 
 
 def _verb(said: Callback, answers: Answers) -> str:
@@ -48,10 +93,16 @@ def _verb(said: Callback, answers: Answers) -> str:
         return "acknowledged"
     if answers.is_escalation(said):
         return "escalated"
-    return f'answered "{said.said}" to' if said.said else "answered"
+    return f"answered {quoted(said.said, MAX_NAME)} to" if said.said else "answered"
+
+
+def _status(said: str | None) -> str:
+    word = (said or "changed").lower()
+    return word.replace("_", " ") if word in {*_STATUSES, "changed"} else quoted(word, MAX_NAME)
 
 
 def _who(said: Callback) -> str:
-    if said.name and said.target:
-        return f"{said.name} ({said.target})"
-    return said.name or said.target or "Somebody"
+    name, target = said.name and quoted(said.name, MAX_NAME), said.target and identifier(said.target)
+    if name and target:
+        return f"{name} ({target})"
+    return name or target or "Somebody"

@@ -4,7 +4,7 @@ A callback is verified first. One that is not becomes a comment that says so; of
 know, nothing is written.
 
 Once, as far as that can be known. A note in the table says how far a callback got. BigPanda has no idempotency key, so
-a comment carries a mark, and one that may stand there already is looked for before it is written again.
+a comment ends in a mark, and one that may stand there already is looked for before it is written again.
 """
 
 import json
@@ -13,8 +13,8 @@ from copy import replace
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
-from relay.bigpanda import comment
 from relay.bigpanda.client import ACTIVITY_PAGES, BigPanda, Incident
+from relay.bigpanda.comment import Comment, comment_of, mark
 from relay.bigpanda.rate_limit import Turns
 from relay.bigpanda.verification import EARLY_SECONDS, Answered, Verdict, Verifier
 from relay.channels.channel import Access, Channel
@@ -183,23 +183,22 @@ class Writeback:
         if held is None:
             return replace(_failed(job, Reason.IN_FLIGHT, "another worker was quicker"), until=now + RACE_SECONDS)
         try:
-            self._do(deed, comment.mark(job.delivery_id), held, deadline)
+            self._do(deed, _comment(deed, mark(job.delivery_id)), held, deadline)
         except SendError as error:
             replace(held, in_doubt=held.in_doubt or error.may_have_rung, until=0.0).write(self.table, name)
             return _not_accepted(job, error)
         replace(held, is_written=True, until=0.0).write(self.table, name)
         return replace(_result(job, Outcome.DELIVERED), attempts=1)
 
-    def _do(self, deed: _Deed, mark: str, note: Note, deadline: Deadline) -> None:
+    def _do(self, deed: _Deed, comment: Comment, note: Note, deadline: Deadline) -> None:
         is_taken_on = deed.is_verified and deed.access.assign and deed.answers.is_acknowledgement(deed.said)
         assigned = self._assigned(deed, deadline) if is_taken_on else ""
         if note.in_doubt:
             self.turns.wait(deed.access, "activities", calls=ACTIVITY_PAGES)
-            if self.bigpanda.has_comment(deed.access, deed.incident, mark, deadline):
+            if self.bigpanda.has_comment(deed.access, deed.incident, comment.stands_in, deadline):
                 return
-        words = comment.text(deed.said, deed.answers, assigned, mark, is_verified=deed.is_verified)
         self.turns.wait(deed.access, "comments")
-        self.bigpanda.comment(deed.access, deed.incident, words, deadline)
+        self.bigpanda.comment(deed.access, deed.incident, comment.text(assigned), deadline)
 
     def _assigned(self, deed: _Deed, deadline: Deadline) -> str:
         """Assign the incident to who took it on, and say in words what came of it.
@@ -218,6 +217,10 @@ class Writeback:
                 raise
             return f"(Not assigned: BigPanda answered {error.http_status}.)"
         return "The incident is assigned to them."
+
+
+def _comment(deed: _Deed, mark: str) -> Comment:
+    return comment_of(deed.said, deed.answers, mark, is_verified=deed.is_verified)
 
 
 def _incident(said: Callback, access: Access, entries: Sequence[tuple[str, Entry]]) -> Incident | None:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.errors import BadRequest, Reason
+from relay.foreign_text import ELLIPSIS, identifier, is_bigpanda_link, one_line, quoted
 from relay.incidents.details import Details, console_link, details_of
 from relay.incidents.share import parse_share
-from relay.jobs.envelope import Job, legal_text, seconds_of, timestamp
+from relay.jobs.envelope import Job, seconds_of, timestamp
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
@@ -24,6 +25,7 @@ MAX_NAMED = 10
 MAX_SUBJECT = 99
 MAX_SMS = 140
 MAX_WORDS = 200
+MAX_RECIPIENTS = 1024
 
 
 class Missed(NamedTuple):
@@ -83,23 +85,22 @@ class Debt(NamedTuple):
 
     def words(self) -> str:
         """Return the debt in a few words, on one line."""
-        said = _line(self.description)[:MAX_WORDS] if self.description else ""
-        return _line(self.incident_id) + (f": {said}" if said else "")
+        return _words(self.incident_id, self.description)
 
     def lines(self) -> list[str]:
         """Return the debt as lines of an e-mail."""
         return [
             f"- Incident {self.words()}",
             f"  {self._state()}",
-            f"  recipients: {_line(', '.join(self.recipients))}" if self.recipients else "",
-            f"  {_line(self.link or console_link(self.incident_id))}",
+            f"  recipients: {one_line(', '.join(self.recipients), MAX_RECIPIENTS)}" if self.recipients else "",
+            f"  {_link(self.link, self.incident_id)}",
         ]
 
     def _state(self) -> str:
         if self.is_unconfirmed:
-            named = f" (request id {_line(', '.join(self.request_ids))})" if self.request_ids else ""
+            named = f" (request id {', '.join(map(identifier, self.request_ids))})" if self.request_ids else ""
             return f"received {timestamp(self.since)}; xMatters accepted its signal{named} and made no page of it"
-        reason = f"; last reason: {self.reason}" if self.reason else ""
+        reason = f"; last reason: {identifier(self.reason)}" if self.reason else ""
         given_up = "; the relay has given up: relayctl dlq list" if self.is_given_up else ""
         return f"owed since {timestamp(self.since)}{reason}{given_up}"
 
@@ -125,7 +126,9 @@ class Fallback:
         Return False if SNS does not take it. `channels` may be concerned; BigPanda does not say which is.
         """
         more = len(missed) - 1
-        subject = f"CRITICAL, not rung: incident {missed[0].incident_id}{f' and {more} more' if more else ''}"
+        subject = (
+            f"CRITICAL, not rung: incident {identifier(missed[0].incident_id)}{f' and {more} more' if more else ''}"
+        )
         return self._publish(_plain(subject, MAX_SUBJECT), _missed_texts(channels, missed), {})
 
     def _publish(self, subject: str, texts: Mapping[str, str], attributes: Mapping[str, str]) -> bool:
@@ -147,7 +150,7 @@ class Fallback:
 
 def _subject(channel: str, debts: Sequence[Debt], others: int) -> str:
     count = len(debts) + others
-    what = f"incident {debts[0].incident_id}" if count == 1 else f"{count} incidents"
+    what = f"incident {identifier(debts[0].incident_id)}" if count == 1 else f"{count} incidents"
     return _plain(f"CRITICAL, xMatters did not notify: {what} of channel {channel}", MAX_SUBJECT)
 
 
@@ -178,8 +181,11 @@ def _missed_texts(channels: Sequence[str], missed: Sequence[Missed]) -> dict[str
         "",
     ]
     for each in missed[:MAX_NAMED]:
-        said = f": {_line(each.said)[:MAX_WORDS]}" if each.said else ""
-        lines += [f"- Incident {_line(each.incident_id)}{said}", f"  {_line(each.link)}", ""]
+        lines += [
+            f"- Incident {_words(each.incident_id, each.said)}",
+            f"  {_link(each.link, each.incident_id)}",
+            "",
+        ]
     if len(missed) > MAX_NAMED:
         lines += [f"And {len(missed) - MAX_NAMED} more.", ""]
     others = " or others" if len(channels) > MAX_NAMED else ""
@@ -190,18 +196,27 @@ def _missed_texts(channels: Sequence[str], missed: Sequence[Missed]) -> dict[str
         'What to do: docs/operate.md, "A missed critical".',
     ]
     whole = "\n".join(lines)
-    sms = f"CRITICAL, not rung: {len(missed)} incidents that no share told of. First: {_line(missed[0].incident_id)}"
+    sms = (
+        f"CRITICAL, not rung: {len(missed)} incidents that no share told of. First: {identifier(missed[0].incident_id)}"
+    )
     return {"default": whole, "email": whole, "sms": _plain(sms, MAX_SMS)}
 
 
 def _plain(text: str, most: int) -> str:
     """Return the text in printable ASCII: SNS takes nothing else in a subject, and an SMS has half the room for it."""
-    return "".join(character if " " <= character <= "~" else "?" for character in text)[:most]
+    spelled = text.replace(ELLIPSIS, "...")
+    plain = "".join(character if " " <= character <= "~" else "?" for character in spelled)
+    return plain if len(plain) <= most else plain[: most - 3] + "..."
 
 
-def _line(text: str) -> str:
-    """Return the text on one line, with no characters that SNS refuses."""
-    return " ".join(legal_text(text).split()) or "-"
+def _words(incident_id: str, said: str) -> str:
+    """Return an incident in a few words, on one line: its id, and what an alert says."""
+    return identifier(incident_id) + (f": {quoted(said, MAX_WORDS)}" if said else "")
+
+
+def _link(link: str, incident_id: str) -> str:
+    """Return the link if it leads to BigPanda, else the incident in BigPanda's console."""
+    return link if is_bigpanda_link(link) else console_link(incident_id)
 
 
 def _details(job: Job) -> Details | None:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from relay.incidents.json_fields import Fields, nested, scalar
+from relay.foreign_text import is_bigpanda_link
+from relay.incidents.json_fields import MAX_ID_LENGTH, Fields, nested, scalar
 from relay.incidents.share import Share
 
 # BigPanda's own order of "worst" (docs/vendors.md, "What BigPanda sends").
@@ -122,10 +123,11 @@ def console_link(incident_id: str) -> str:
 
     The form is taken from a client that BigPanda publishes (docs/vendors.md, "What BigPanda sends").
     """
-    return f"https://a.bigpanda.io/#/app/overview/all/active/incidents/{quote(incident_id, safe='', errors='replace')}"
+    named = quote(incident_id[:MAX_ID_LENGTH], safe="", errors="replace")
+    return f"https://a.bigpanda.io/#/app/overview/all/active/incidents/{named}"
 
 
 def _link(incident: Fields, incident_id: str) -> str:
-    """The body's own link if it has one that is https, else the incident in BigPanda's console."""
-    hrefs = [scalar(nested(each, "href")) or "" for each in _some(incident.first("links"), MAX_VALUES)]
-    return next((href for href in hrefs if href.startswith("https://")), console_link(incident_id))
+    """The body's first link to BigPanda, else the incident in BigPanda's console: strangers may write a link."""
+    hrefs = (scalar(nested(each, "href")) or "" for each in _some(incident.first("links"), MAX_VALUES))
+    return next(filter(is_bigpanda_link, hrefs), console_link(incident_id))

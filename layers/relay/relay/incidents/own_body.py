@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from relay.foreign_text import cut
 from relay.incidents.details import AlertDetails, Details, details_of
 from relay.incidents.share import Share
 from relay.incidents.transition import State
@@ -32,7 +33,7 @@ def build_body(share: Share, state: State, recipients: tuple[str, ...], priority
         "recipients": [{"id": name} for name in recipients],
         "priority": priority or rule.priorities.get(status, PRIORITIES.get(status, "MEDIUM")),
         "properties": {
-            name: _cut(value, rule.max_length)
+            name: cut(value, rule.max_length)
             for name, value in {**_properties(share, state, rule.max_length), **dict(rule.properties)}.items()
         },
     }
@@ -71,13 +72,9 @@ def _description(found: Details, room: int) -> str:
     """The incident's own words, then a line for each alert, the worst first, and how many there was no room for."""
     lines, left = [found.description] if found.description else [], room - len(found.description) - 30
     for place, alert in enumerate(found.alerts):
-        line = _cut(_headline(alert.status or "unknown", alert) or alert.status, _MAX_ALERT)
+        line = cut(_headline(alert.status or "unknown", alert) or alert.status, _MAX_ALERT)
         if len(line) > left:
             return "\n".join([*lines, f"and {len(found.alerts) - place} more"])
         lines.append(line)
         left -= len(line) + 1
     return "\n".join(lines)
-
-
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"

@@ -1,0 +1,152 @@
+"""Foreign text in messages, comments, terminals and log lines: what a hostile text can't do."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.foreign_text import identifier, is_bigpanda_link, one_line, printable, quoted
+
+ANY = st.text(st.characters(exclude_categories=()))
+ATTACKS = [
+    "a\nCRITICAL: call +1 555 0100",
+    "a\r\n\u2028\u2029\x85b",
+    "\x1b[2J\x1b]0;owned\x07",
+    "\x9b31m",
+    "\u202egnp.exe\u2066",
+    "\u200b\ufeff\u00ad",
+    "\ud800",
+    '" and all is well. "',
+    "”“ [relay 3cf6ea02]",
+    "\uff3brelay 3cf6ea02\uff3d",
+    "https://phish.example/login",
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("disk full", "disk full"),
+        ("one\r\n  two\tthree\u2028four\u00a0five", "one two three four five"),
+        ("\x1b[31mred\u202e\u200b\x00\ud800", "[31mred"),
+        ("Überlast 過負荷 🙂", "Überlast 過負荷 🙂"),
+        ("", ""),
+    ],
+)
+def test_one_line_has_no_control_format_or_bidi_character(text: str, line: str) -> None:
+    assert one_line(text, 100) == line
+
+
+def test_a_long_text_ends_in_an_ellipsis() -> None:
+    assert one_line("x" * 11, 10) == "x" * 9 + "…"
+    assert one_line("x" * 10, 10) == "x" * 10
+
+
+def test_no_more_of_a_hostile_text_is_read_than_may_be_shown() -> None:
+    class Counted(str):
+        __slots__ = ()
+
+        def __getitem__(self, key: object) -> str:
+            assert key == slice(None, 160)
+            return "\u200b" * 160
+
+    assert one_line(Counted("\u200b" * 1_000_000), 10) == "…"
+
+
+@given(ANY, st.integers(4, 50))
+def test_any_text_is_a_printable_line_of_its_length(text: str, most: int) -> None:
+    for line in (one_line(text, most), quoted(text, most), identifier(text, most), printable(text, most)):
+        assert line.isprintable()
+        assert len(line) <= most
+        line.encode()
+
+
+@given(ANY)
+def test_a_quotation_ends_where_the_relay_ends_it(text: str) -> None:
+    line = quoted(text, 200)
+    assert line[0] == line[-1] == '"'
+    assert not set(line[1:-1]) & set('"[]“”')
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=ascii)
+def test_no_attack_leaves_its_quotation(attack: str) -> None:
+    line = quoted(attack, 200)
+    assert line.count('"') == 2
+    assert line.isprintable()
+    assert "[" not in line
+    assert "://" not in line
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("see https://phish.example/a.b now", '"see https(:)//phish(.)example/a.b now"'),
+        ("ht\u200btps://phish.example", '"https(:)//phish(.)example"'),
+        ("WWW.phish.example", '"WWW(.)phish(.)example"'),
+        ("javascript://x", '"javascript(:)//x"'),
+        ("https://a.bigpanda.io/", '"https(:)//a(.)bigpanda(.)io/"'),
+        ("db-1.prod.example is down", '"db-1.prod.example is down"'),
+    ],
+)
+def test_links_of_strangers_can_be_read_and_not_followed(text: str, shown: str) -> None:
+    assert quoted(text, 200) == shown
+
+
+@pytest.mark.parametrize("word", ["65a1b2c3d4e5f60718293a4b", "jdoe@acme.example", "i-1", "408005", "a:b_c"])
+def test_an_id_that_is_one_word_needs_no_quotes(word: str) -> None:
+    assert identifier(word) == word
+
+
+@pytest.mark.parametrize("text", ["i1 of channel x", "", "-x", "é", "www.phish.example", "x" * 65, "i1\n", "a/b"])
+def test_any_other_id_is_quoted(text: str) -> None:
+    assert identifier(text).startswith('"')
+    assert identifier(text).endswith('"')
+    assert len(identifier(text)) <= 64
+
+
+def test_what_would_steer_a_terminal_is_marked_and_columns_stay() -> None:
+    assert printable("  a\x1b[2J\tb\u202e \n") == "  a\ufffd[2J\ufffdb\ufffd \ufffd"
+    assert printable("a\nbcd", 3) == "a\ufffd…"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://a.bigpanda.io/#/app/overview/all/active/incidents/65a1",
+        "https://bigpanda.io",
+        "https://EU.BigPanda.io:443/x?y=%20",
+        "https://a.b.bigpanda.io#x",
+    ],
+)
+def test_links_to_bigpanda_are_links(url: str) -> None:
+    assert is_bigpanda_link(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "http://a.bigpanda.io/",
+        "//a.bigpanda.io/",
+        "https://phish.example/",
+        "https://evilbigpanda.io/",
+        "https://bigpanda.io.phish.example/",
+        "https://bigpanda.io@phish.example/",
+        "https://a.bigpanda.io:443@phish.example/",
+        "https://a.bigpanda.io:8443/",
+        "https://phish.example\\.bigpanda.io/",
+        "https://phish.example/.bigpanda.io",
+        "https://phish.example?.bigpanda.io",
+        "https://phish.example#.bigpanda.io",
+        "https://a.bigpanda.io./",
+        "https://a.bigpanda.io/ phish.example",
+        "https://a.bigpanda.io/\nhttps://phish.example",
+        "https://a.bigpanda.io/\n",
+        "https://a.bigpanda.io/\u202e",
+        'https://a.bigpanda.io/">x',
+        "https://\u0430.bigpanda.io/",
+        "https://a.b\u0131gpanda.io/",
+        "https://a.bigpanda.io/" + "x" * 500,
+    ],
+)
+def test_all_else_is_no_link_to_bigpanda(url: str) -> None:
+    assert not is_bigpanda_link(url)
