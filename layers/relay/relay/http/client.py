@@ -14,7 +14,7 @@ import requests
 
 from relay.deadline import Deadline
 from relay.errors import BadAnswer, NoAnswer, Reason
-from relay.http.session import Answer, ForbiddenUrl, Session, cause, never_sent, redact
+from relay.http.session import MAX_ANSWER_BYTES, Answer, ForbiddenUrl, Session, cause, never_sent
 
 SHORTEST_SECONDS = 0.1
 # Of an answer that is none of the good ones, this many characters are kept.
@@ -62,8 +62,11 @@ class Outward:
 
     def bad_answer(self, answer: Answer, reason: Reason, secrets: Iterable[str]) -> BadAnswer:
         """Return the error for an answer that is none of the good ones, without any of the secrets."""
+        # Most answers are good ones, and a cold start need not wait for the patterns of redaction.
+        from relay.http.redaction import redact  # noqa: PLC0415
+
         # Redacted before it is cut: half a credential is a credential still.
-        text = answer.body.decode("utf-8", "replace")
+        text = answer.body[:MAX_ANSWER_BYTES].decode("utf-8", "replace")
         return BadAnswer(
             reason,
             f"HTTP {answer.status}",

@@ -1,21 +1,17 @@
-"""The way out: which hosts may be called, one session that keeps connections alive, and what must not be shown."""
+"""The way out: which hosts may be called, and one session that keeps connections alive."""
 
 import contextlib
 import contextvars
-import html
 import ipaddress
-import json
 import logging
 import math
 import re
 import ssl
 import time
-from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
 from http.cookiejar import DefaultCookiePolicy
-from itertools import groupby
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import certifi
 import requests
@@ -259,41 +255,3 @@ def _inner(error: requests.RequestException) -> object:
     wrapped = error.args[0] if error.args else None
     inner = getattr(wrapped, "reason", wrapped)
     return inner if isinstance(inner, Exception) else None
-
-
-_CREDENTIALS = re.compile(
-    r"(?i)(bearer\s+|basic\s+"
-    r"|(?:api_?key|password|access_token|refresh_token|secret)[\\\"']*\s*(?:=|:|%3D)\s*[\\\"']*)[^\s\"'&<>,}]+"
-)
-
-
-def redact(text: str, secrets: Iterable[str]) -> str:
-    """The text without any of `secrets`, in whichever way URL, JSON or HTML may spell them, and without their likes."""
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        pattern = "".join(_run(character, len(list(same))) for character, same in groupby(secret))
-        text = re.sub(pattern, "***", text)
-    return _CREDENTIALS.sub(r"\1***", text)
-
-
-def _run(character: str, count: int) -> str:
-    """A pattern of a character so many times in a row.
-
-    A backslash may be written as one or as two; to leave it open for each of many takes for ever.
-    """
-    if character == "\\":
-        return rf"(?:\\{{{count},{2 * count}}}|(?:(?i:%5c|&#x5c;)|&#92;){{{count}}})"
-    return _spellings(character) * count
-
-
-@lru_cache(maxsize=256)
-def _spellings(character: str) -> str:
-    """A pattern of all the ways in which a character of a secret may be written."""
-    if character.isascii() and character.isalnum():
-        return character
-    code = ord(character)
-    ways = {character, f"\\{character}", json.dumps(character)[1:-1], html.escape(character), f"&#{code};"}
-    coded = {quote(character, safe="", errors="replace"), f"%{code:02x}", f"\\u{code:04x}", f"&#x{code:x};"}
-    patterns = {re.escape(way) for way in ways} | {f"(?i:{re.escape(way)})" for way in coded}
-    if character == " ":
-        patterns.add(r"\+")
-    return f"(?:{'|'.join(sorted(patterns, key=len, reverse=True))})"

@@ -1,0 +1,295 @@
+"""Redaction: no credential is in what is kept of an answer, whatever shape the answer has."""
+
+import html
+import json
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.deadline import Deadline
+from relay.errors import BadAnswer, Reason
+from relay.http.client import MAX_EXCERPT, Outward
+from relay.http.redaction import redact
+from relay.http.session import MAX_ANSWER_BYTES, Answer
+from tests.fakes import FakeSession
+from tests.unit.incidents.test_hostile_bodies import check_work
+
+SECRET = 'p/ä s&wörd+=%"<~'
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        SECRET,
+        "p/%C3%A4%20s%26w%C3%B6rd%2B%3D%25%22%3C~",
+        "p%2F%C3%A4%20s%26w%C3%B6rd%2B%3D%25%22%3C~",
+        "p%2F%C3%A4+s%26w%C3%B6rd%2B%3D%25%22%3C~",
+        "p%2f%c3%a4%20s%26w%c3%b6rd%2b%3d%25%22%3c~",
+        "p%2f%c3%a4+s%26w%c3%b6rd%2b%3d%25%22%3c~",
+        'p/ä s&wörd+=%\\"<~',
+        'p/\\u00e4 s&w\\u00f6rd+=%\\"<~',
+        "p/ä s&amp;wörd+=%&quot;&lt;~",
+    ],
+    ids=["plain", "path", "quoted", "form", "lower quoted", "lower form", "json", "ascii json", "html"],
+)
+def test_a_secret_is_redacted_in_every_spelling(spelling: str) -> None:
+    assert redact(f"before {spelling} after", {SECRET}) == "before *** after"
+
+
+@pytest.mark.parametrize("spelling", ["a\\\\\\b", "a\\\\\\\\\\\\b", "a%5C%5c%5Cb", "a&#92;&#92;&#92;b"])
+def test_a_secret_of_backslashes_is_redacted_in_every_spelling(spelling: str) -> None:
+    assert redact(f"before {spelling} after", {"a\\\\\\b"}) == "before *** after"
+
+
+def test_many_backslashes_take_no_time() -> None:
+    text = "\\" * 2000
+    assert redact(text, {"\\" * 30 + "x"}) == text
+
+
+def test_the_longer_secret_goes_first() -> None:
+    assert redact("abcdef abc", {"abc", "abcdef"}) == "*** ***"
+
+
+def test_an_empty_secret_hides_nothing() -> None:
+    assert redact("as it was", {""}) == "as it was"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "POST /x?apiKey=HIDDEN&recipients=a",
+        "?api_key=HIDDEN",
+        "?APIKEY=HIDDEN",
+        '{"apiKey" : "HIDDEN"}',
+        "Authorization: Bearer HIDDEN",
+        "authorization: basic HIDDEN",
+        '{"access_token":"HIDDEN"}',
+        '{"access_token" : "HIDDEN", "expires_in": 1}',
+        '{\n  "refresh_token":\n      "HIDDEN"}',
+        "grant_type=password&password=HIDDEN&client_id=c",
+        "client_secret=HIDDEN",
+    ],
+)
+def test_what_looks_like_a_credential_is_redacted_unknown_as_it_is(text: str) -> None:
+    redacted = redact(text, ())
+    assert "HIDDEN" not in redacted
+    assert "***" in redacted
+
+
+@pytest.mark.parametrize("text", ["the password was refused", "Basic authentication", "a secret", "no apiKey", ""])
+def test_plain_words_survive_as_far_as_they_can(text: str) -> None:
+    assert redact(text, ()).startswith(text[:5])
+
+
+@given(st.text(min_size=1, max_size=20), st.text(max_size=20), st.text(max_size=20))
+def test_a_redacted_text_never_holds_the_secret(secret: str, before: str, after: str) -> None:
+    if secret not in "***":
+        assert secret not in redact(before + secret + after, {secret}).replace("***", "")
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        r"pa\/ss=wo&rd'x",
+        r"pa/ss\u003dwo\u0026rd\u0027x",
+        "pa&#x2F;ss=wo&amp;rd&#39;x",
+        "pa%2fss%3Dwo%26rd%27x",
+        "pa&#47;ss&#61;wo&#38;rd&#x27;x",
+    ],
+)
+def test_a_secret_is_found_in_whatever_mixture_of_spellings(spelling: str) -> None:
+    assert redact(f"<<{spelling}>>", ["pa/ss=wo&rd'x"]) == "<<***>>"
+
+
+NAMES = (
+    *(
+        "access_token",
+        "accessToken",
+        "access-token",
+        "ACCESS TOKEN",
+        "token",
+        "refresh_token",
+        "id_token",
+        "X-Auth-Token",
+    ),
+    *(
+        "client_secret",
+        "clientSecret",
+        "Client-Secret",
+        "secret",
+        "api_key",
+        "apiKey",
+        "API-KEY",
+        "x-api-key",
+        "apikey",
+    ),
+    *("password", "Password", "pass_word", "passwd", "pwd", "passphrase", "pass-phrase", "new.password", "password_2"),
+    *("authorization", "Authorization", "proxy-authorization", "private_key", "AccessKey", "secret key", "credentials"),
+    *("Set-Cookie", "sessionId", "jwt", "my_password_hash"),
+)
+# No piece of it is in anything else that the tests write.
+CANARY = "qzcanaryzq"
+
+
+def scalars() -> st.SearchStrategy[Any]:
+    texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+    around = st.tuples(texts | st.sampled_from(['"', "\\", "]", "}", '\\"', "\n", " ", ",", "'", "&"]), texts)
+    return around.map(lambda pair: f"{pair[0]}{CANARY}{pair[1]}") | st.just(9_182_736_450) | st.just(-9_182_736_450.25)
+
+
+SECRET_VALUES = st.recursive(
+    scalars(),
+    lambda inner: (
+        st.lists(inner, min_size=1, max_size=3) | st.dictionaries(st.text(max_size=5), inner, min_size=1, max_size=3)
+    ),
+    max_leaves=6,
+)
+PLAIN = st.sampled_from(["x", "error", 'it said "no"', "a\\b", "[", "}", 5, None, True, "", "é"])
+HOLDERS = st.recursive(
+    st.tuples(st.sampled_from(NAMES), SECRET_VALUES).map(lambda pair: {pair[0]: pair[1]}),
+    lambda inner: (
+        st.tuples(PLAIN, inner, PLAIN).map(list)
+        | st.tuples(PLAIN, inner).map(lambda pair: {"status": pair[0], "details": pair[1], "more": "words"})
+        | inner.map(lambda found: {"one": found, "inner": [found]})
+        # JSON inside of JSON.
+        | inner.map(lambda found: {"body": json.dumps(found)})
+    ),
+    max_leaves=3,
+)
+
+
+def shows(text: str) -> bool:
+    return CANARY in text or "9182736450" in text
+
+
+@given(HOLDERS, st.booleans(), st.sampled_from([None, 1]))
+def test_no_scalar_of_a_member_with_a_secret_name_shows(document: Any, ascii_only: bool, indent: int | None) -> None:
+    text = json.dumps(document, ensure_ascii=ascii_only, indent=indent)
+    assert shows(text)
+    assert not shows(redact(text, ()))
+
+
+@given(HOLDERS, st.integers(0, 400), st.booleans())
+def test_nor_in_json_that_was_cut_off_or_stands_in_other_text(document: Any, cut: int, is_page: bool) -> None:
+    text = json.dumps(document)
+    text = text[: max(1, len(text) - 1 - cut % len(text))]
+    assert not shows(redact(f"<html>It failed: {text}</html>" if is_page else text, ()))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "shape",
+    [
+        '{"NAME":["HIDDEN"]}',
+        '{"a":{"NAME":{"b":[1,{"c":"HIDDEN"}]}}}',
+        '[{"NAME": "two words HIDDEN"}',
+        '{"a": "b", "NAME": ["x", "HIDDEN',
+        '{"NAME": {"a": "]}", "b": "HIDDEN"',
+        '{\\"NAME\\": [\\"a\\\\\\"b HIDDEN\\"], \\"x\\": 1}',
+        '{"name": "NAME", "value": "HIDDEN"}',
+        '{"name": "NAME", "value": "HIDDEN',
+        "NAME=HIDDEN&x=1",
+        "x=1&NAME[]=HIDDEN",
+        "x=1&NAME%5B0%5D=HIDDEN",
+        "x=1&NAME=two+words+HIDDEN&y=1",
+        "NAME: HIDDEN",
+        "NAME: Bearer HIDDEN\nHost: x",
+        "{'NAME': 'HIDDEN'}",
+        "{'NAME': ['HIDDEN', 'x HIDDEN']}",
+        "<NAME>HIDDEN</NAME>",
+        "<td>NAME</td>\n<td>HIDDEN</td>",
+        "<dt><b>NAME:</b></dt><dd>HIDDEN</dd>",
+        '<input type="hidden" name="NAME" value="HIDDEN">',
+        '<input value="two HIDDEN" name="NAME"/>',
+        "<input value=HIDDEN id=NAME>",
+        "&quot;NAME&quot;: &quot;two HIDDEN&quot;",
+        "%22NAME%22%3A%5B%22HIDDEN%22%5D",
+    ],
+)
+def test_a_value_is_found_by_its_name_in_any_text(shape: str, name: str) -> None:
+    redacted = redact(shape.replace("NAME", name), ())
+    assert "HIDDEN" not in redacted
+    assert "***" in redacted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"acc\\u0065ss\\u005ftoken": "HIDDEN"}',
+        '{"acc\\u0065ss\\u005ftoken": "HIDDEN',
+        "access%5Ftoken=HIDDEN",
+        "%61ccess_t%6fken=HIDDEN",
+        "<td>api&#95;key</td><td>HIDDEN</td>",
+        '{"password": 1, "x": {"password": "HIDDEN"}, "x": 5}',
+        '{"x?apiKey=HIDDEN": 1}',
+    ],
+)
+def test_a_name_is_read_as_its_reader_would(text: str) -> None:
+    assert "HIDDEN" not in redact(text, ())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"error": "invalid_client", "error_description": "no such client"}',
+        '{"error": "invalid_token", "message": "it is too old"}',
+        '{"errors": ["The flow is disabled", {"code": 404}]}',
+        "grant_type=password&username=relay",
+        "<h1>Service Unavailable</h1> the password was refused",
+    ],
+)
+def test_what_helps_to_find_the_fault_stays(text: str) -> None:
+    assert redact(text, ()) == text
+
+
+@given(st.text(st.sampled_from('token"\\:[]{}=<>&%u0061 value\n,') | st.characters(), max_size=200))
+def test_any_text_can_be_redacted(text: str) -> None:
+    assert redact(text, ()) == redact(text, ())
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        *(
+            "token",
+            "token ",
+            "token<a>",
+            "token[",
+            "token[0]",
+            'token":',
+            'token":[',
+            "token\\",
+            'token"',
+            "<token ",
+            "<",
+        ),
+        *("\\", '\\"', '"', "{", "[", " ", "<a>", "bearer ", "&quot;", "%74", "\\u0074", "value=", "passpass_"),
+    ],
+)
+def test_the_work_for_a_hostile_answer_is_bounded(piece: str) -> None:
+    hostile = "token" + piece * (MAX_ANSWER_BYTES // len(piece))
+    check_work(lambda: redact(hostile, {"canary" * 5}))
+
+
+def excerpt(body: bytes) -> str:
+    outward = Outward(FakeSession(Answer(400, {}, body)), clock=lambda: 0.0)
+    answer = outward.ask("GET", "https://x", None, {}, Deadline(8, lambda: 0.0))
+    failure = outward.bad_answer(answer, Reason.REFUSED, {"known-secret"})
+    assert isinstance(failure, BadAnswer)
+    return failure.excerpt
+
+
+@pytest.mark.parametrize("size", [0, MAX_EXCERPT, MAX_ANSWER_BYTES, 6_000_000])
+def test_an_excerpt_has_no_credential_however_long_the_answer_is(size: int) -> None:
+    for body in (
+        {"x": "y" * size, "access_token": ["HIDDEN"], "k": "known-secret"},
+        {"access_token": ["y" * size, "HIDDEN"], "k": "known-secret"},
+    ):
+        for text in (json.dumps(body), html.escape(json.dumps(body)), quote(json.dumps(body))):
+            found = excerpt(text.encode())
+            assert "HIDDEN" not in found
+            assert "known-secret" not in found
+            assert len(found) <= MAX_EXCERPT
