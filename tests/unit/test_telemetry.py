@@ -43,6 +43,7 @@ class TestMetrics:
             *("callback_queued", "callback_unchanged", "callback_unsafe"),
             *(f"job_{outcome}" for outcome in Outcome),
             *(f"reason_{reason}" for reason in Reason),
+            "unrouted",
             *("stale_channel", "lookups_limited", "rejected_request", "crash", "unguarded", "dead_lettered"),
             *("unreadable_job", "fallback_notified", "fallback_failed", "unconfirmed"),
             *(
@@ -78,7 +79,7 @@ class TestMetrics:
         recorder.telemetry.swept(1, 60.0, 1)
         recorder.telemetry.unconfirmed(samples.job(), ("r1",))
         recorder.telemetry.crashed(ValueError())
-        for notice in ("stale_channel", "misconfigured_channel", "lookups_limited", "sweeper_failed"):
+        for notice in ("unrouted", "stale_channel", "misconfigured_channel", "lookups_limited", "sweeper_failed"):
             recorder.telemetry.notice(notice, "why")
         recorder.telemetry.reconciled(["noc"], "e1", Found(missed=1, failure="HTTP 500", reason=Reason.UPSTREAM), {})
         recorder.telemetry.unannounced("i1", "critical", ["noc"])
@@ -288,6 +289,14 @@ class TestLines:
         recorder = Recorder()
         recorder.telemetry.worked(samples.job(kind=kind), Result(Outcome.QUEUED, "noc", reason=Reason.UPSTREAM), {})
         assert "signal_failed" not in recorder.metrics()
+
+    def test_a_share_beyond_the_work_for_its_routes_is_counted_and_logged_once(self) -> None:
+        recorder, job = Recorder(), replace(samples.job(), unrouted=True)
+        recorder.telemetry.share(Result(Outcome.QUEUED, "noc", "i1", job=job), {}, correlation_id="c1")
+        recorder.telemetry.worked(job, Result(Outcome.DELIVERED, "noc", "i1", job=job), {})
+        assert recorder.metrics()["unrouted"] == 1
+        [line] = [line for line in recorder.lines() if line["message"] == "unrouted"]
+        assert line["detail"].startswith("channel noc, incident i1: ")
 
     @pytest.mark.parametrize(
         ("incident_id", "shown"),

@@ -15,7 +15,7 @@ from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
 from relay.channels.channel import is_channel_name
 from relay.errors import BadRequest, Reason, Unauthorized
-from relay.foreign_text import printable
+from relay.foreign_text import identifier, printable
 from relay.jobs.envelope import Job
 from relay.jobs.outbox import MAX_LOGGED_CHARACTERS
 from relay.jobs.outcome import Found, Outcome, Result
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from relay.channels.inbound import Request
 
 NOTICES = (
+    "unrouted",
     "stale_channel",
     "misconfigured_channel",
     "lookups_limited",
@@ -143,6 +144,9 @@ class Telemetry:
         self._metrics.add_metric(_outcome_metric(result.outcome), MetricUnit.Count, 1)
         self._note_cause(result)
         self._note_failed_signal(result)
+        if result.job and result.job.unrouted:
+            which = f"channel {result.channel}, incident {identifier(result.incident_id or '')}"
+            self.notice("unrouted", f"{which}: its values are too many for the channel's routes, so it rings several")
         # One request a share: the gateway's id for it is enough.
         fields = _fields(result, spent, correlation_id) | {"function_request_id": None}
         self._logger.info("share", extra=fields)

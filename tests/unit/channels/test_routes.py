@@ -2,10 +2,11 @@
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
-from relay.channels.routes import Route, chosen
+from relay.channels.routes import CALL_WORK, MAX_NAMES_LENGTH, MAX_WORK, Route, Work, chosen
 from relay.incidents.share import parse_share
 
 SHARE = {
@@ -88,3 +89,62 @@ def test_without_routes_the_body_is_not_looked_at() -> None:
 def test_names_are_trimmed_and_none_stands_twice() -> None:
     found = Route.of({"when": {}, "recipients": [" a ", "b", "a"], "priority": "HIGH"})
     assert (found.recipients, found.priority) == (("a", "b"), "HIGH")
+
+
+def many_values(count: int, length: int = 100) -> dict[str, Any]:
+    return {"incident": {"id": "i1", "status": "critical", "tags": {f"t{n}": f"{n:0{length}}" for n in range(count)}}}
+
+
+class TestBoundedWork:
+    """Work is counted in comparisons of characters; a share that would take more rings all who may be meant."""
+
+    def test_work_is_the_length_of_patterns_times_that_of_values(self) -> None:
+        work, share = Work(10_000), parse_share(json.dumps(SHARE).encode())
+        assert chosen([route(tag_team=["x*", "payments"])], share, is_open=True, work=work) is not None
+        assert 10_000 - work.left == 2 * len("paymentsstorage") + 2 * CALL_WORK + len("payments") + CALL_WORK
+
+    def test_a_share_beyond_the_bound_rings_those_of_every_route_that_was_not_ruled_out(self) -> None:
+        share = parse_share(json.dumps(SHARE).encode())
+        routes = [
+            route("no", status="warning"),
+            route("a", tag_team="*x"),
+            route("b", status="critical"),
+            route("a"),
+            route("c"),
+        ]
+        found = chosen(routes, share, is_open=True, work=Work(2 * CALL_WORK))
+        assert found == Route((), ("a", "b", "c"), is_undecided=True)
+
+    def test_an_exact_pattern_costs_the_same_however_many_values_there_are(self) -> None:
+        share = parse_share(json.dumps(many_values(200, 2000)).encode())
+        work = Work(10_000)
+        assert chosen([route(tag_t0="x"), route(tag_t1="y")], share, is_open=True, work=work) is None
+        assert work.left == 10_000 - 2 * (CALL_WORK + 1)
+
+    def test_names_beyond_what_a_url_takes_are_left_out_from_the_end(self) -> None:
+        share = parse_share(json.dumps(SHARE).encode())
+        routes = [route(f"{n:03}" + "é" * 97, tag_team="*x") for n in range(100)]
+        found = chosen(routes, share, is_open=True, work=Work(0))
+        assert found is not None
+        assert [name[:3] for name in found.recipients] == [
+            "000",
+            "001",
+            "002",
+            "003",
+            "004",
+            "005",
+            "006",
+            "007",
+            "008",
+        ][: len(found.recipients)]
+        assert 0 < len(quote(",".join(found.recipients))) <= MAX_NAMES_LENGTH
+
+    def test_ordinary_routes_and_the_largest_real_incident_are_far_below_the_bound(self) -> None:
+        alerts = [{"id": n, "tags": {"host": f"db-{n}.prod.example", "team": "payments"}} for n in range(300)]
+        share = parse_share(json.dumps({"incident": {"id": "i1", "status": "critical", "alerts": alerts}}).encode())
+        work = Work()
+        routes = [route(f"r{n}", tag_host=[f"web-{n}*.prod.*", f"*.team-{n}.example"]) for n in range(100)]
+        assert chosen([*routes, route("last", tag_team="pay*")], share, is_open=True, work=work) == route(
+            "last", tag_team="pay*"
+        )
+        assert work.left > MAX_WORK / 2

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from relay.bigpanda import comment
 from relay.bigpanda.client import BigPanda, Incident
 from relay.channels.channel import Access, Auth, Rest
-from relay.channels.routes import Route, chosen
+from relay.channels.routes import MAX_WORK, Route, Work, chosen
 from relay.deadline import Deadline
 from relay.errors import BadRequest, SendError
 from relay.http.client import Outward
@@ -166,7 +166,7 @@ def check_share(content: bytes, rule: BodyRule, routes: list[Route]) -> None:
     assert len(found.alerts) <= details.MAX_ALERTS
     assert found.link.startswith("https://")
     route = chosen(routes, share, is_open=state.is_open)
-    assert route is None or route in routes
+    assert route is None or route.is_undecided or route in routes
     built = json.loads(build_body(share, state, ("a", "\ud800"), None, rule))
     assert built["priority"] in {"HIGH", "MEDIUM", "LOW"}
     for value in built["properties"].values():
@@ -221,6 +221,34 @@ def test_the_work_for_as_many_routes_as_there_may_be_is_bounded_on_a_real_incide
     check_work(lambda: check_share(content, BodyRule(), routes))
 
 
+def test_the_work_for_routes_by_thousands_of_tags_is_bounded() -> None:
+    when = [{f"tag.t{place}-{n}": "a*" for n in range(10)} for place in range(100)]
+    routes = [Route.of({"when": each, "recipients": ["a"]}) for each in when]
+    alerts = [{"tags": {f"t{n}": "x" for n in range(200)}} for _ in range(1000)]
+    content = json.dumps({"id": 1, "alerts": alerts}).encode()
+    check_work(lambda: check_share(content, BodyRule(), routes))
+
+
+@pytest.mark.parametrize("pattern", ["*" + "a" * 190 + "b", "*" + "?" * 198 + "b", "*?" * 95 + "b", "*b"])
+@pytest.mark.parametrize("length", [1, 20, 2048])
+def test_a_share_with_more_values_than_its_routes_can_be_compared_with_is_routed_with_counted_work(
+    pattern: str, length: int
+) -> None:
+    alerts = [{"tags": {"team": [f"{n}{'a' * length}{place}" for place in range(10)]}} for n in range(100)]
+    share = parse_share(json.dumps({"id": 1, "alerts": alerts}).encode())
+    routes = [
+        Route.of({"when": {"tag.team": [f"{pattern}{place}{n:02}" for n in range(50)]}, "recipients": [f"r{place}"]})
+        for place in range(10, 100)
+    ]
+    work, found = Work(), list[Route | None]()
+    check_work(lambda: found.append(chosen(routes, share, is_open=True, work=work)))
+    [route] = found
+    assert 0 <= work.left < MAX_WORK
+    assert route is not None
+    assert route.is_undecided
+    assert route.recipients[-1] == "r99"
+
+
 def test_work_that_grows_with_the_square_of_a_share_is_noticed() -> None:
     def operations(size: int) -> int:
         names = [str(n) for n in range(size)]
@@ -246,7 +274,7 @@ def test_what_is_beyond_the_bounds_is_left_out_and_the_rest_is_there() -> None:
     alerts = [{"status": "warning"}] * (details.MAX_ALERTS + 5)
     document = {"id": 1, "tags": {"team": values}, "environments": values, "alerts": alerts}
     found = details_of(parse_share(json.dumps(document).encode()))
-    assert list(found.tag("team")) == list(found.environments) == values[: details.MAX_VALUES]
+    assert found.tags_by_name()["team"] == list(found.environments) == values[: details.MAX_VALUES]
     assert len(found.alerts) == details.MAX_ALERTS
 
 

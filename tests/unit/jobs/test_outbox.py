@@ -244,6 +244,17 @@ class TestNewJob:
             url_recipients=("b", "a"),
         )
 
+    def test_share_whose_routes_take_too_much_work_rings_the_channels_own_and_all_who_may_be_meant(self) -> None:
+        values = [f"{n:02000}" for n in range(100)]
+        share = samples.share(alerts=[{"id": n, "tags": {"team": values}} for n in range(20)])
+        routes = [{"when": {"tag.team": ["*x" + "y" * 190] * 40}, "recipients": [f"r{n}"]} for n in range(30)]
+        channel = replace(samples.parsed(samples.secret(policy={"routes": routes})), recipients=("own",))
+        job = new_job(channel, share, b"{}", ("url",), "c1", 1_800_000_000.0)
+        assert job.unrouted
+        assert (job.recipients[0], job.recipients[-2:], job.url_recipients) == ("own", ("r29", "url"), ("url",))
+        assert Job.from_json(job.to_json()).unrouted
+        assert job == new_job(channel, share, b"{}", ("url",), "c1", 1_800_000_000.0)
+
     @pytest.mark.parametrize(
         ("ahead", "counts"), [(-60, True), (0, True), (5, True), (5.1, False), (120, False), (7200, False)]
     )

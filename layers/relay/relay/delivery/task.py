@@ -169,11 +169,12 @@ def new_job(
 ) -> Job:
     """The job of a share that just came; it is kept before its first try.
 
-    `url_recipients` join those of the first of the channel's routes that fits, or else its own. `came` is in epoch
-    seconds.
+    `url_recipients` join those of the first of the channel's routes that fits, or else its own. If the routes can't be
+    decided with bounded work, they join both. `came` is in epoch seconds.
     """
     route = _route(channel, share)
-    recipients = tuple(dict.fromkeys((*(route.recipients if route else channel.recipients), *url_recipients)))
+    own = () if route and not route.is_undecided else channel.recipients
+    recipients = tuple(dict.fromkeys((*own, *(route.recipients if route else ()), *url_recipients)))
     return Job(
         kind="signal",
         delivery_id=delivery_id(channel.name, recipients, share),
@@ -189,6 +190,7 @@ def new_job(
         digest=share.digest,
         url_recipients=url_recipients,
         priority=route.priority if route else None,
+        unrouted=bool(route and route.is_undecided),
     )
 
 

@@ -40,10 +40,13 @@ class Details(NamedTuple):
     description: str
     link: str
 
-    def tag(self, name: str) -> Iterator[str]:
-        """The values of a tag, of the incident and of its alerts, whatever the letter case of its name."""
-        every = (*self.tags, *(tag for alert in self.alerts for tag in alert.tags))
-        return (value for known, value in every if known.lower() == name.lower())
+    def tags_by_name(self) -> dict[str, list[str]]:
+        """The values of the tags of the incident and of its alerts, by name in lower case."""
+        values: dict[str, list[str]] = {}
+        for tags in (self.tags, *(alert.tags for alert in self.alerts)):
+            for name, value in tags:
+                values.setdefault(name.lower(), []).append(value)
+        return values
 
 
 def details_of(share: Share) -> Details:

@@ -57,6 +57,7 @@ class Job(NamedTuple):
         found: BigPanda was asked for the share; its alerts need not have the ids that they have in a webhook.
         waits_for_ledger: the job is not sent before the ledger can be asked, since a critical of its incident was sent
             without it.
+        unrouted: to decide the channel's routes would have taken too much work, so its recipients are those of several.
     """
 
     kind: str
@@ -92,6 +93,7 @@ class Job(NamedTuple):
     spare: bool = False
     found: bool = False
     waits_for_ledger: bool = False
+    unrouted: bool = False
     schema: int = SCHEMA
 
     @property
