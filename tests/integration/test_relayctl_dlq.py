@@ -367,7 +367,7 @@ class TestReplay:
 
     def test_nothing_an_incident_is_called_steers_the_terminal(self, operator: Operator) -> None:
         operator.worker = lambda _: failing
-        operator.put(job(incident_id="\x1b[2J\x9b\r\n[red]x", **DEAD))
+        operator.put(job(incident_id="\x1b[2J\x9b\u202e\r\n[red]x", **DEAD))
         for verb in (["dlq", "list"], ["dlq", "show", "d"], ["dlq", "replay"], ["dlq", "replay", "--yes"]):
             done = operator.run(*verb)
             assert all(character.isprintable() for character in done.output.replace("\n", ""))
