@@ -5,8 +5,8 @@ import difflib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
 
 from relay.channels.schema import CHANNEL
 from relay.errors import InvalidChannel
@@ -134,7 +134,7 @@ def _masked_url(url: str) -> str:
 
 def typed_value(key: str, text: str) -> Any:
     """Return the value that was typed for a key: text where the key holds text, or where it is no JSON; else JSON."""
-    if _holds_text(key):
+    if holds_text(key):
         return text
     try:
         return json.loads(text)
@@ -142,18 +142,32 @@ def typed_value(key: str, text: str) -> Any:
         return text
 
 
-def file_fault(key: str, text: str) -> str | None:
-    """Return the complaint about a file for a key that holds JSON: the error and its line; None if it can be read."""
-    if _schema_of(key) is None or _holds_text(key):
+def json_fault(key: str, text: str) -> str | None:
+    """Return the complaint about a text for a key that holds JSON: the error and its line; None if it can be read."""
+    if _schema_of(key) is None or holds_text(key):
         return None
     try:
         json.loads(text)
     except json.JSONDecodeError as error:
-        # Without what comes after a colon, which may quote the file.
-        return f"the file that @ names is not JSON: {error.msg.partition(':')[0]} (line {error.lineno})"
+        # Without what comes after a colon, which may quote the text.
+        return f"is not JSON: {error.msg.partition(':')[0]} (line {error.lineno})"
     except (ValueError, RecursionError):
-        return "the file that @ names is not JSON"
+        return "is not JSON"
     return None
+
+
+def is_credential(key: str, value: Any) -> bool:
+    """True if the value, or any part of it, is a credential: masked when it is shown under this key."""
+    return any(_is_secret_leaf(key, leaf) for key, leaf in _leaves(value, key))
+
+
+def _is_secret_leaf(key: str, value: Any) -> bool:
+    if key in _URLS and isinstance(value, str):
+        place, _, query = value.partition("?")
+        return not _PLAIN_URL.fullmatch(place) or any(
+            name != "recipients" for name, _ in parse_qsl(query, keep_blank_values=True)
+        )
+    return bool(_mask(value, key) == MASK)
 
 
 def unknown_key(key: str) -> str | None:
@@ -176,7 +190,8 @@ def _known_keys(schema: Mapping[str, Any], place: str) -> Iterator[str]:
         yield from _known_keys(member, key)
 
 
-def _holds_text(key: str) -> bool:
+def holds_text(key: str) -> bool:
+    """True if the key's value is a text, for which nothing is read as JSON."""
     schema = _schema_of(key) or {}
     return schema.get("type") == "string" or all(isinstance(each, str) for each in schema.get("enum", (None,)))
 
@@ -213,11 +228,3 @@ def _shown(value: Any) -> str:
     if value is None:
         return "(not set)"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def from_file(text: str) -> str:
-    """The value itself, or the content of FILE for @FILE, without the line end that an editor leaves.
-
-    Raises OSError or UnicodeDecodeError when the file can't be read.
-    """
-    return Path(text[1:]).read_text("utf-8").rstrip("\r\n") if text.startswith("@") else text

@@ -67,7 +67,7 @@ def _where(up: local.Local) -> str:
         f"with the header    x-api-key: {local.CALLBACK_TOKEN}",
         f"BigPanda           {up.sandbox_url}/bigpanda/comments",
     ]
-    none = ["xMatters           off: make a channel with relayctl channel set NAME --trigger-url URL"]
+    none = ["xMatters           off: make a channel with relayctl channel set NAME --trigger-url @FILE"]
     lines = [
         *(channel if up.sandbox_url else none),
         f"relayctl, aws      {' '.join(f'{name}={value}' for name, value in _credentials(up).items())}",

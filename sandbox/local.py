@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sandbox import cloud, processes, stack, standin
+from sandbox import cloud, processes, stack, standin, verbs
 from sandbox.cloud import REGION, SandboxError
 from sandbox.incidents import ENVIRONMENT
 from sandbox.steps import Steps
-from sandbox.verbs import relayctl
 
 CHANNEL = "demo"
 # They open nothing but a relay on this very machine, so they may be known; examples can be copied and run.
@@ -181,8 +180,7 @@ def set_channel(endpoint_url: str, trigger_url: str, settings: Sequence[str]) ->
     """Make the demo channel in the cloud at `endpoint_url`, bound to `trigger_url`, with more of these settings."""
     recipients = [part for name in RECIPIENTS for part in ("--recipient", name)]
     wanted = (f"inbound.token={INBOUND_TOKEN}", *settings)
-    options = [part for setting in wanted for part in ("--set", setting)]
-    relayctl(endpoint_url, ["channel", "set", CHANNEL, "--trigger-url", trigger_url, *recipients, *options])
+    verbs.set_channel(endpoint_url, CHANNEL, trigger_url, wanted, recipients)
 
 
 def bigpanda_settings(vendors: standin.StandIn) -> list[str]:

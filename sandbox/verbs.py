@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from sandbox.cloud import SandboxError, aws_environment, without_aws
 from sandbox.stack import STACK_NAME
@@ -34,3 +36,21 @@ def relayctl(endpoint_url: str, arguments: Sequence[str], *, columns: int = 80) 
     if done.returncode:
         raise SandboxError(f"{name} ended with exit code {done.returncode}:\n{done.stdout.rstrip()}")
     return done.stdout.rstrip()
+
+
+def set_channel(
+    endpoint_url: str, name: str, trigger_url: str, settings: Sequence[str], options: Sequence[str] = ()
+) -> None:
+    """Make or change a channel. Values of `settings` (KEY=VALUE) reach relayctl in files of this user's alone."""
+    with TemporaryDirectory() as folder:
+        given = ["--trigger-url", f"@{_file(Path(folder) / 'trigger_url', trigger_url)}"]
+        for setting in settings:
+            key, _, value = setting.partition("=")
+            given += ["--set", f"{key}=@{_file(Path(folder) / key, value)}"]
+        relayctl(endpoint_url, ["channel", "set", name, *given, *options])
+
+
+def _file(path: Path, text: str) -> Path:
+    path.touch(mode=0o600)
+    path.write_text(text, "utf-8")
+    return path

@@ -17,9 +17,10 @@ from relayctl import recipients, rotation, sample_share, terminal
 from relayctl.channel_store import ChannelChangedError, ChannelStore
 from relayctl.checks import State
 from relayctl.commands.channel import NAME, door_urls
-from relayctl.commands.channel_settings import apply, why
+from relayctl.commands.channel_settings import apply, resolved
+from relayctl.credential_input import MAX_BYTES, CredentialCommand, CredentialOption
 from relayctl.door_probe import FIRST_SECONDS, TOTAL_SECONDS, DoorProbe, Knock
-from relayctl.secret_document import Change, SecretDocument, from_file
+from relayctl.secret_document import Change, SecretDocument
 from relayctl.stack import Stack, on_stack
 
 # For all that xMatters is asked about recipients: whoever sets a channel waits for it.
@@ -38,27 +39,18 @@ _REMEDIES = {
 }
 
 
-def _value(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    if value is None:
-        return None
-    try:
-        return from_file(value)
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.BadParameter(f"can't read the file that @ names: {why(error)}") from error
+def _credential_option(name: str, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(name, cls=CredentialOption, metavar="@FILE|-", help=text)
 
 
-def _secret_option(name: str, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    return click.option(name, callback=_value, metavar="VALUE|@FILE", help=text)
-
-
-@click.command("set")
+@click.command("set", cls=CredentialCommand)
 @NAME
-@_secret_option("--trigger-url", "The xMatters trigger's URL. It may hold a key: better @FILE, or be asked for it.")
+@_credential_option("--trigger-url", "The xMatters trigger's URL. It may hold a key.")
 @click.option("--auth", type=click.Choice(list(AUTH)), help="How the trigger authenticates. New channels: url.")
 @click.option("--username", metavar="USER", help="For --auth basic and oauth.")
-@_secret_option("--password", "For --auth basic and oauth; asked for when left out.")
-@_secret_option("--key", "For --auth api_key; begins with x-api-key-.")
-@_secret_option("--secret", "For --auth api_key; asked for when left out.")
+@_credential_option("--password", "For --auth basic and oauth.")
+@_credential_option("--key", "For --auth api_key; begins with x-api-key-.")
+@_credential_option("--secret", "For --auth api_key.")
 @click.option("--client-id", metavar="ID", help="For --auth oauth.")
 @click.option(
     "--recipient", "recipients", multiple=True, metavar="NAME", help="A user or group of xMatters; repeatable."
@@ -76,7 +68,13 @@ def _secret_option(name: str, text: str) -> Callable[[Callable[..., None]], Call
     help="BigPanda's callback URL will carry ?recipients=.",
 )
 @click.option("--any-trigger-path", is_flag=True, help="The trigger URL is right though its path is not a known one.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE|@FILE", help="Any other key of the secret.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Any other key of the secret; or KEY=@FILE, KEY=-, KEY.",
+)
 @click.option("--unset", "removals", multiple=True, metavar="KEY", help="Remove a key of the secret.")
 @click.option(
     "--no-overlap",
@@ -95,15 +93,20 @@ def set_(stack: Stack, name: str, as_json: bool, no_overlap: bool, reveal: bool,
     With a key of BigPanda's, what people answer is written there, and what to paste into xMatters is printed, too. With
     xmatters.rest the recipients are checked, and who would not be notified is told on stderr.
 
+    A credential comes from a file (@FILE), from one line of standard input (-), or is asked for (the option, or --set
+    KEY, without a value, or left out where a new channel needs it). As a plain value it would stand in the list of
+    processes and in the shell's history. A value that begins with @ is written @@.
+
     Exit codes: 0 done, 1 not stored, or stored and not verified; 2 usage.
 
     \b
     Example:
       relayctl channel set payments --trigger-url @url.txt --recipient jdoe
-      relayctl channel set payments --auth basic --username relay
-      relayctl channel set payments --set bigpanda.api_key=@key.txt
+      relayctl channel set payments --auth basic --username relay --password
+      pass show bigpanda | relayctl channel set --set bigpanda.api_key=- payments
       relayctl channel set payments --unset inbound.token     # a new one
     """
+    options = resolved(options)
     store = ChannelStore(stack)
     kept = store.read(name)
     before = SecretDocument(kept.document if kept else None)
@@ -148,6 +151,9 @@ def _rotate(before: SecretDocument, after: SecretDocument, now: float, *, cut: b
 def _checked(stack: Stack, name: str, document: SecretDocument) -> Channel:
     """Return the channel. Raises UsageError for one that may notify nobody, InvalidChannel for one that is none."""
     channel = parse_channel(name, document.text(), stack.hosts)
+    # AWS's own words about a secret that is too long may quote it.
+    if (size := len(document.text().encode())) > MAX_BYTES:
+        raise click.UsageError(f"the channel has {size:,} bytes; Secrets Manager takes {MAX_BYTES:,} at most")
     if problems := misconfiguration.problems(channel):
         lines = [f"{each}; {_REMEDIES[each.key]}" if each.key in _REMEDIES else str(each) for each in problems]
         raise click.UsageError("\n".join(lines))

@@ -7,10 +7,42 @@ from typing import Any
 import click
 
 from relay.channels.schema import AUTH
-from relayctl.secret_document import SecretDocument, file_fault, from_file, typed_value, unknown_key
+from relayctl.credential_input import ASK, CredentialInput, ask
+from relayctl.secret_document import SecretDocument, typed_value, unknown_key
 
 _AUTH_MEMBERS = ("client_id", "username", "password", "key", "secret")
-_HIDDEN = {"trigger_url", "password", "secret", "key"}
+# The options that take a credential, and the key of the channel's secret that each sets.
+_CREDENTIALS = {
+    "trigger_url": "xmatters.trigger_url",
+    **{name: f"xmatters.auth.{name}" for name in ("password", "key", "secret")},
+}
+_FORMS = "KEY=VALUE, KEY=@FILE, KEY=- or KEY"
+
+
+def resolved(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options with the values that files, standard input and the operator give. Raises UsageError.
+
+    `settings` become pairs of a key and its value. Warnings about credentials are written to stderr.
+    """
+    source = CredentialInput()
+    given = {name: options[name] for name in _CREDENTIALS if options[name] is not None}
+    settings = [_key_and_text(each) for each in options["settings"]]
+    try:
+        read = {name: source.read(_flag(name), _CREDENTIALS[name], text) for name, text in given.items()}
+        pairs = [(key, source.read(f"--set {key}", key, text)) for key, text in settings]
+    finally:
+        source.warn()
+    return {**options, **read, "settings": pairs}
+
+
+def _key_and_text(setting: str) -> tuple[str, str]:
+    key, equals, text = setting.partition("=")
+    if not key or (not equals and unknown_key(key)):
+        # Not quoted: it may be a credential whose key was forgotten.
+        raise click.UsageError(f"--set takes {_FORMS}{_hint(key) if key else ''}")
+    if complaint := unknown_key(key):
+        raise click.UsageError(complaint)
+    return key, text if equals else ASK
 
 
 def apply(document: SecretDocument, options: dict[str, Any]) -> None:
@@ -57,42 +89,21 @@ def _flag(name: str) -> str:
 
 
 def _ask(name: str, why: str) -> str:
+    is_credential = name in _CREDENTIALS
     if not sys.stdin.isatty():
-        raise click.UsageError(
-            f"{_flag(name)} is needed{why} (give a value or @FILE, or run in a terminal to be asked)"
-        )
-    answer: str = click.prompt(name.replace("_", " "), hide_input=name in _HIDDEN, err=True)
-    return answer
+        ways = "@FILE or -" if is_credential else "a value"
+        raise click.UsageError(f"{_flag(name)} is needed{why} (give {ways}, or run in a terminal to be asked)")
+    return ask(name.replace("_", " "), is_hidden=is_credential)
 
 
-def _apply_settings(document: SecretDocument, settings: tuple[str, ...], removals: tuple[str, ...]) -> None:
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals or not key:
-            raise click.UsageError("--set takes KEY=VALUE")
-        if complaint := unknown_key(key):
-            raise click.UsageError(complaint)
-        document.set(key, typed_value(key, _setting(key, text)))
+def _apply_settings(document: SecretDocument, settings: list[tuple[str, str]], removals: tuple[str, ...]) -> None:
+    for key, text in settings:
+        document.set(key, typed_value(key, text))
     for key in removals:
         if not document.unset(key):
             raise click.UsageError(f"--unset {key}: the channel has no such key{_hint(key)}")
 
 
-def _setting(key: str, text: str) -> str:
-    try:
-        value = from_file(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"--set {key}: can't read the file that @ names: {why(error)}") from error
-    if text.startswith("@") and (fault := file_fault(key, value)):
-        raise click.UsageError(f"--set {key}: {fault}")
-    return value
-
-
 def _hint(key: str) -> str:
     _, mark, hint = (unknown_key(key) or "").partition("; ")
     return mark + hint
-
-
-def why(error: OSError | UnicodeDecodeError) -> str:
-    """Return the cause without the file's name, which may be a password that begins with @."""
-    return error.strerror or "it can't be read" if isinstance(error, OSError) else "it is not UTF-8 text"

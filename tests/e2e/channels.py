@@ -13,7 +13,7 @@ from relay.ledger.table import Table
 from sandbox import local
 from sandbox.cloud import REGION
 from sandbox.standin import StandIn
-from sandbox.verbs import relayctl
+from sandbox.verbs import set_channel
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -65,6 +65,5 @@ def made(cloud: local.Local, xmatters: StandIn, settings: Sequence[str] = UNPACE
     channel = Channel(f"e2e-{function[:8]}", function, cloud, xmatters)
     trigger_url = xmatters.add_function(function, "a-key")
     wanted = [f"inbound.token={local.INBOUND_TOKEN}", "xmatters.recipients_in=workflow", *settings]
-    options = [part for setting in wanted for part in ("--set", setting)]
-    relayctl(cloud.aws_endpoint_url, ["channel", "set", channel.name, "--trigger-url", trigger_url, *options])
+    set_channel(cloud.aws_endpoint_url, channel.name, trigger_url, wanted)
     return channel

@@ -65,7 +65,7 @@ class TestSetANewChannel:
         assert one != two
 
     def test_a_person_reads_the_same(self, operator: Operator) -> None:
-        done = operator.run("channel", "set", "payments", "--trigger-url", URL)
+        done = operator.run("channel", "set", "payments", "--trigger-url", "-", typed=URL)
         token = operator.secret("payments")["inbound"]["token"]
         assert done.exit_code == 0
         assert done.stdout.splitlines()[1:] == [
@@ -437,7 +437,7 @@ class TestRefused:
     def test_without_a_terminal_nobody_is_asked_for_the_url(self, operator: Operator) -> None:
         done = operator.run("channel", "set", "payments", typed=URL)
         assert (done.exit_code, done.stdout) == (2, "")
-        assert "--trigger-url is needed for a new channel (give a value or @FILE, or run in a terminal" in done.stderr
+        assert "--trigger-url is needed for a new channel (give @FILE or -, or run in a terminal" in done.stderr
 
     @pytest.mark.parametrize("name", ["", "Payments", "-x", "a/b", "a" * 49, "ä", "a\n"])
     def test_a_name_that_no_channel_can_have(self, operator: Operator, name: str) -> None:

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -446,9 +447,18 @@ class TestRing:
 
 
 class TestChannelSet:
+    @pytest.fixture(autouse=True)
+    def folder(self, tmp_path: Path) -> None:
+        self.files = tmp_path
+
+    def file(self, name: str, text: str) -> str:
+        (self.files / name).touch(mode=0o600)
+        (self.files / name).write_text(text)
+        return f"@{self.files / name}"
+
     def options(self, box: Box, *recipients: str) -> list[str]:
-        url = f"{box.xmatters_url}/api/integration/1/functions/f1/triggers?apiKey={CANARY}"
-        rest = json.dumps({"base_url": box.xmatters_url, "auth": BASIC})
+        url = self.file("url", f"{box.xmatters_url}/api/integration/1/functions/f1/triggers?apiKey={CANARY}")
+        rest = self.file("rest", json.dumps({"base_url": box.xmatters_url, "auth": BASIC}))
         named = [part for name in recipients for part in ("--recipient", name)]
         return ["channel", "set", "payments", "--trigger-url", url, "--set", f"xmatters.rest={rest}", *named]
 

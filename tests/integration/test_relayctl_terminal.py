@@ -98,6 +98,27 @@ def test_secrets_are_asked_for_and_not_shown() -> None:
     assert '"password": "canary-password"' in kept
 
 
+def test_option_without_a_value_and_dash_are_asked_for_and_not_shown() -> None:
+    arguments = ("--trigger-url", "-", "--auth", "basic", "--username", "relay", "--set", "inbound.token", "--password")
+    with relayctl("channel", "set", "payments", *arguments) as terminal:
+        for question, answer in (
+            ("trigger url: ", URL),
+            ("password: ", "canary-password"),
+            ("inbound.token: ", "canary-token"),
+        ):
+            terminal.until(question)
+            terminal.type(f"{answer}\n")
+        terminal.until("kept ")
+        assert terminal.end() == 0
+    before, _, kept = terminal.shown.partition("kept ")
+    # The new token is printed once, as the header to paste; what was typed is not.
+    assert before.count("canary") == 1
+    assert "Bearer canary-token" in before
+    assert "a credential on the command line" not in before
+    assert URL in kept
+    assert '"password": "canary-password"' in kept
+
+
 def test_ctrl_c_at_a_question_leaves_everything_as_it_was() -> None:
     with relayctl("channel", "set", "payments") as terminal:
         terminal.until("trigger url: ")

@@ -14,6 +14,7 @@ from relay.errors import Reason
 from relay.incidents.share import parse_share
 from relay.telemetry import NOTICES
 from relayctl.__main__ import main
+from relayctl.secret_document import is_credential
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
@@ -132,3 +133,36 @@ def test_each_module_and_function_in_the_architecture_is_there() -> None:
     assert [name for name in functions if name not in text] == []
     rooms = {path.stem for path in library.glob("*.py")} - {"__init__"} | packages
     assert [room for room in sorted(rooms) if f"`{room}`" not in text] == []
+
+
+def commands(text: str) -> list[str]:
+    """Return each `relayctl channel set …` of a text, without comments."""
+    found = re.findall(r"relayctl channel set[^`\n]*", text)
+    return [each.partition("  #")[0] for each in found]
+
+
+def literals(command: str) -> list[str]:
+    """Return the credentials that a command has as plain values."""
+    options = re.findall(r"--(?:trigger-url|password|key|secret)[ =]([^\s)`]+)", command)
+    settings = [(key, value) for key, value in re.findall(r"--set '?([a-z_.]+)=([^\s)'`]+)", command)]
+    values = [*options, *(value for key, value in settings if is_credential(key, value))]
+    return [value for value in values if not re.match(r"@|-(\s|-|$)", value)]
+
+
+def test_a_literal_credential_in_a_command_would_be_found() -> None:
+    assert literals("relayctl channel set x --password p --set inbound.token=t --set policy.max_per_minute=3") == [
+        "p",
+        "t",
+    ]
+    assert literals("relayctl channel set x --password @p --key - --secret --auth basic --set inbound.token=@t") == []
+
+
+def test_no_document_help_text_or_message_shows_a_credential_on_the_command_line() -> None:
+    sources = [path for name in ("relayctl", "sandbox") for path in (ROOT / name).rglob("*.py")]
+    pages = [*PAGES, *(ROOT / "docs/xmatters").glob("*.md"), *(ROOT / "events").glob("*.md"), *sources]
+    found = {str(page): commands(page.read_text()) for page in pages}
+    assert sum(map(len, found.values())) > 15
+    assert [(page, each) for page, each_of in found.items() for each in each_of if literals(each)] == []
+    # Options that are named without the whole command, such as `--auth api_key --key K`.
+    alone = [re.findall(r"`[^`\n]*--(?:password|key|secret) [^`\n]*`", page.read_text()) for page in pages]
+    assert [each for each_of in alone for each in each_of if literals(each)] == []

@@ -1,6 +1,5 @@
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 from relay.channels import channel
 from relay.errors import InvalidChannel
 from relay.http.session import VendorHosts
-from relayctl.secret_document import SecretDocument, from_file, typed_value
+from relayctl.secret_document import SecretDocument, is_credential, typed_value
 
 CANARY = "canary-7c1f"
 
@@ -213,22 +212,33 @@ class TestTypedValue:
         assert typed_value(key, text) == value
 
 
-class TestFromFile:
+class TestIsCredential:
     @pytest.mark.parametrize(
-        ("content", "value"),
-        [("s3cret\n", "s3cret"), ("s3cret\r\n", "s3cret"), (" two\nlines ", " two\nlines "), ("", "")],
+        ("key", "value"),
+        [
+            ("inbound.token", "t"),
+            ("inbound", {"basic": {"username": "u", "password": "p"}}),
+            ("xmatters.auth.password", "p"),
+            ("xmatters.rest", {"base_url": "https://acme.xmatters.com", "auth": {"type": "api_key", "secret": "s"}}),
+            ("xmatters.trigger_url", "https://acme.xmatters.com/api/integration/1/functions/f1/triggers?apiKey=k"),
+            ("xmatters.trigger_url", "https://acme.xmatters.com/k"),
+            ("bigpanda.api_key", "k"),
+            ("later.key", "k"),
+        ],
     )
-    def test_at_file_is_its_content_without_the_last_line_end(self, tmp_path: Path, content: str, value: str) -> None:
-        (tmp_path / "secret").write_bytes(content.encode())
-        assert from_file(f"@{tmp_path / 'secret'}") == value
+    def test_what_is_masked_is_one(self, key: str, value: Any) -> None:
+        assert is_credential(key, value)
 
-    def test_all_else_is_the_value(self) -> None:
-        assert from_file("me@example.org") == "me@example.org"
-        assert from_file("") == ""
-
-    def test_a_file_that_is_not_there_or_no_text_is_an_error(self, tmp_path: Path) -> None:
-        with pytest.raises(FileNotFoundError):
-            from_file(f"@{tmp_path / 'none'}")
-        (tmp_path / "binary").write_bytes(b"\xff\xfe")
-        with pytest.raises(UnicodeDecodeError):
-            from_file(f"@{tmp_path / 'binary'}")
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("inbound.basic.username", "u"),
+            ("xmatters.trigger_url", "https://acme.xmatters.com/api/integration/1/functions/f1/triggers"),
+            ("xmatters.trigger_url", "https://acme.xmatters.com/api/integration/1/functions/f1/triggers?recipients=a"),
+            ("xmatters.recipients", ["a"]),
+            ("policy", {"max_per_minute": 3, "properties": {"team": "noc"}}),
+            ("bigpanda.reconcile", False),
+        ],
+    )
+    def test_what_is_shown_is_none(self, key: str, value: Any) -> None:
+        assert not is_credential(key, value)

@@ -1,0 +1,173 @@
+"""Values of options that may be credentials: from a file, from standard input, asked for, or on the command line.
+
+A value on the command line is visible to other users in the list of processes, and stays in the shell's history.
+"""
+
+import os
+import stat
+import sys
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import click
+
+from relayctl import terminal
+from relayctl.secret_document import holds_text, is_credential, json_fault, typed_value
+
+# Secrets Manager's limit for a secret, in bytes; no single value of one can be longer.
+MAX_BYTES = 65_536
+# An option without a value. No argument of a process can hold this character.
+ASK = "\0"
+_STDIN = "-"
+_OTHERS_MAY_READ = stat.S_IRGRP | stat.S_IROTH
+
+
+class CredentialOption(click.Option):
+    """An option that takes a credential. Without a value, relayctl asks for it."""
+
+
+class CredentialCommand(click.Command):
+    """A command with credential options. No error of its parser quotes an argument that may be a credential."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.allow_extra_args = True
+        rest = super().parse_args(ctx, _asking(args, self._options(ctx)))
+        if ctx.args and not ctx.resilient_parsing:
+            raise click.UsageError(
+                f"{len(ctx.args)} too many arguments after NAME (not shown, they may be credentials); "
+                "a key and its value are one argument: --set KEY=@FILE",
+                ctx,
+            )
+        return rest
+
+    def _options(self, ctx: click.Context) -> dict[str, click.Option]:
+        options = (each for each in self.get_params(ctx) if isinstance(each, click.Option))
+        return {name: option for option in options for name in (*option.opts, *option.secondary_opts)}
+
+
+def _asking(args: list[str], options: dict[str, click.Option]) -> list[str]:
+    """Return the arguments with ASK as the value of each credential option that has none. Raises UsageError."""
+    done, rest = list[str](), deque(args)
+    while rest:
+        name = rest.popleft()
+        option = options.get(name)
+        if name == "--":
+            return [*done, name, *rest]
+        if isinstance(option, CredentialOption) and _stands_alone(name, rest, options):
+            done.append(f"{name}={ASK}")
+        elif option and not option.is_flag and rest:
+            done += [name, rest.popleft()]
+        else:
+            done.append(name)
+    return done
+
+
+def _stands_alone(name: str, rest: deque[str], options: dict[str, click.Option]) -> bool:
+    if not rest or rest[0] == "--" or rest[0].partition("=")[0] in options:
+        return True
+    if rest[0].startswith("-") and rest[0] != _STDIN:
+        raise click.UsageError(f"{name}: a value that begins with - must be in a file: {name} @FILE")
+    return False
+
+
+class CredentialInput:
+    """Reads the values of one call's options, and collects what to warn of."""
+
+    def __init__(self) -> None:
+        self._reader: str | None = None
+        self._literals: list[str] = []
+        self._open_files: list[str] = []
+
+    def read(self, option: str, key: str, text: str) -> str:
+        """Return the value of an option for a key of the channel's secret. Raises UsageError.
+
+        Args:
+            option: The option as the operator typed it, for messages.
+            key: The dotted key, such as `xmatters.auth.password`.
+            text: A value; `@FILE`; `@@` and the rest of a value that begins with `@`; `-`; or ASK.
+        """
+        if text == ASK or (text == _STDIN and sys.stdin.isatty()):
+            return self._judged(option, key, _asked(option, key), "the answer")
+        if text == _STDIN:
+            return self._judged(option, key, self._line(option), "the line on standard input")
+        if text.startswith("@") and not text.startswith("@@"):
+            return self._judged(option, key, self._file(option, key, text[1:]), "the file that @ names")
+        value = text.removeprefix("@")
+        if _is_credential(key, value):
+            self._literals.append(option)
+        return value
+
+    def warn(self) -> None:
+        """Write the warnings to stderr: one for literals, one for files that other users can read."""
+        if self._literals:
+            terminal.say(
+                f"warning: {', '.join(self._literals)}: a credential on the command line stands in the list of "
+                "processes and in the shell's history; give @FILE, or - for a line of standard input, or no value to "
+                "be asked"
+            )
+        if self._open_files:
+            terminal.say(
+                f"warning: {', '.join(self._open_files)}: other users may read the file that @ names; chmod 600 it"
+            )
+
+    @staticmethod
+    def _judged(option: str, key: str, text: str, what: str) -> str:
+        if not text:
+            raise click.UsageError(f"{option}: {what} is empty")
+        if fault := json_fault(key, text):
+            raise click.UsageError(f"{option}: {what} {fault}")
+        if holds_text(key) and ("\n" in text or "\r" in text) and _is_credential(key, text):
+            raise click.UsageError(f"{option}: {what} has more than one line")
+        return text
+
+    def _file(self, option: str, key: str, path: str) -> str:
+        try:
+            with Path(path).open("rb") as file:
+                mode = os.fstat(file.fileno()).st_mode
+                content = file.read(MAX_BYTES + 1)
+            text = _text(option, content, "the file that @ names").rstrip("\r\n")
+        except OSError as error:
+            # Without the file's name, which may be a password that begins with @.
+            cause = error.strerror or "it can't be read"
+            raise click.UsageError(
+                f"{option}: can't read the file that @ names: {cause}; a value that begins with @ is written @@…"
+            ) from error
+        # A pipe, such as bash's <(…), has no readers but this process.
+        if stat.S_ISREG(mode) and mode & _OTHERS_MAY_READ and _is_credential(key, text):
+            self._open_files.append(option)
+        return text
+
+    def _line(self, option: str) -> str:
+        if self._reader:
+            raise click.UsageError(f"{option}: standard input is {self._reader}'s already; only one option can be -")
+        self._reader = option
+        line = sys.stdin.buffer.readline(MAX_BYTES + 1)
+        return _text(option, line, "the line on standard input").rstrip("\r\n")
+
+
+def ask(label: str, *, is_hidden: bool) -> str:
+    """Ask at the terminal, until there is an answer."""
+    answer: str = click.prompt(label, hide_input=is_hidden, err=True)
+    return answer
+
+
+def _asked(option: str, key: str) -> str:
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{option}: no terminal to ask at; give @FILE, or - for a line of standard input")
+    label = key if option.startswith("--set ") else option.removeprefix("--").replace("-", " ")
+    return ask(label, is_hidden=True)
+
+
+def _text(option: str, content: bytes, what: str) -> str:
+    if len(content) > MAX_BYTES:
+        raise click.UsageError(f"{option}: {what} has more than {MAX_BYTES:,} bytes, which no secret can hold")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise click.UsageError(f"{option}: {what} is not UTF-8 text") from None
+
+
+def _is_credential(key: str, text: str) -> bool:
+    value: Any = typed_value(key, text)
+    return is_credential(key, value)

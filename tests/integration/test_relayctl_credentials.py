@@ -1,0 +1,378 @@
+"""Credentials that relayctl takes from files, standard input and the command line, and those that it prints."""
+
+import base64
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from relayctl.credential_input import MAX_BYTES
+from tests.integration.relayctl_cloud import Operator, account, failing
+from tests.samples import job
+
+CANARY = "canary-3f7d"
+TRIGGER = "https://acme.xmatters.com/api/integration/1/functions/f1/triggers"
+WARNING = "a credential on the command line stands in the list of processes and in the shell's history; give @FILE"
+# Every way to name a credential: the arguments before its value, and where the value is kept.
+PLACES: dict[str, tuple[list[str], list[str]]] = {
+    "--trigger-url": (["--trigger-url"], ["xmatters", "trigger_url"]),
+    "--password": (["--auth", "basic", "--username", "u", "--password"], ["xmatters", "auth", "password"]),
+    "--key": (["--auth", "api_key", "--secret", "@{other}", "--key"], ["xmatters", "auth", "key"]),
+    "--secret": (["--auth", "api_key", "--key", "@{other}", "--secret"], ["xmatters", "auth", "secret"]),
+    "--set inbound.token": (["--set", "inbound.token"], ["inbound", "token"]),
+    "--set bigpanda.api_key": (["--set", "bigpanda.api_key"], ["bigpanda", "api_key"]),
+    "--set bigpanda.app_key": (
+        ["--set", "bigpanda.api_key=@{other}", "--set", "bigpanda.app_key"],
+        ["bigpanda", "app_key"],
+    ),
+    "--set xmatters.callback.token": (["--set", "xmatters.callback.token"], ["xmatters", "callback", "token"]),
+    "--set inbound.basic.password": (
+        ["--set", "inbound.basic.username=u", "--set", "inbound.basic.password"],
+        ["inbound", "basic", "password"],
+    ),
+    "--set xmatters.rest.auth.password": (
+        [
+            *("--set", "xmatters.rest.base_url=https://acme.xmatters.com", "--set", "xmatters.rest.auth.type=basic"),
+            *("--set", "xmatters.rest.auth.username=u", "--set", "xmatters.rest.auth.password"),
+        ],
+        ["xmatters", "rest", "auth", "password"],
+    ),
+}
+VALUES = {"--trigger-url": f"{TRIGGER}?apiKey={CANARY}", "--key": f"x-api-key-{CANARY}"}
+each_option = pytest.mark.parametrize("option", PLACES)
+
+
+@pytest.fixture
+def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
+    with account(monkeypatch) as its_operator:
+        yield its_operator
+
+
+def private(folder: Path, name: str, content: str | bytes) -> Path:
+    """Make a file that this user alone can read."""
+    path = folder / name
+    path.touch(mode=0o600)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def give(operator: Operator, folder: Path, option: str, text: str | None, typed: str | None = None) -> Result:
+    """Set this option of a new channel, with all that goes with it."""
+    other = private(folder, "other", "x-api-key-other")
+    *before, last = [each.format(other=other) for each in PLACES[option][0]]
+    value = [last] if text is None else [f"{last}={text}"] if before and before[-1] == "--set" else [last, text]
+    trigger = [] if option == "--trigger-url" else ["--trigger-url", f"{TRIGGER}?recipients=Ops"]
+    return operator.run(
+        "channel", "set", "payments", "--recipient", "Ops", *trigger, *before, *value, "--no-overlap", typed=typed
+    )
+
+
+def kept(operator: Operator, option: str) -> Any:
+    value: Any = operator.secret("payments")
+    for step in PLACES[option][1]:
+        value = value[step]
+    return value
+
+
+def value_of(option: str) -> str:
+    return VALUES.get(option, CANARY)
+
+
+def warnings(done: Result) -> list[str]:
+    """Return the warnings, but for that of a vendor that can't be reached from a test."""
+    lines = [line for line in done.stderr.splitlines() if "warning" in line]
+    return [line for line in lines if "the recipients were not checked" not in line]
+
+
+def refused(operator: Operator, done: Result, *words: str) -> None:
+    assert (done.exit_code, done.stdout) == (2, ""), done.output
+    assert all(each in done.stderr for each in words), done.stderr
+    assert CANARY not in done.output
+    assert operator.secrets.list_secrets()["SecretList"] == []
+
+
+class TestFile:
+    @each_option
+    def test_value_is_read_from_a_file_without_its_line_end_and_without_a_warning(
+        self, operator: Operator, tmp_path: Path, option: str
+    ) -> None:
+        done = give(operator, tmp_path, option, f"@{private(tmp_path, 'file', value_of(option) + '\n')}")
+        assert done.exit_code == 0, done.output
+        assert kept(operator, option) == value_of(option)
+        assert warnings(done) == []
+
+    @each_option
+    @pytest.mark.parametrize(
+        ("content", "words"),
+        [
+            (b"", "the file that @ names is empty"),
+            (b"\n", "the file that @ names is empty"),
+            (b"\xff\xfe", "the file that @ names is not UTF-8 text"),
+            (b"x" * (MAX_BYTES + 1), f"the file that @ names has more than {MAX_BYTES:,} bytes"),
+            (f"{CANARY}\nsecond".encode(), "the file that @ names has more than one line"),
+        ],
+        ids=["empty", "blank", "binary", "too large", "two lines"],
+    )
+    def test_file_that_can_be_no_credential_is_refused(
+        self, operator: Operator, tmp_path: Path, option: str, content: bytes, words: str
+    ) -> None:
+        refused(operator, give(operator, tmp_path, option, f"@{private(tmp_path, 'file', content)}"), option, words)
+
+    @each_option
+    def test_file_that_is_not_there_is_refused_without_its_name(
+        self, operator: Operator, tmp_path: Path, option: str
+    ) -> None:
+        done = give(operator, tmp_path, option, f"@{CANARY}")
+        refused(operator, done, f"{option}: can't read the file that @ names: No such file", "is written @@")
+
+    def test_folder_is_refused(self, operator: Operator, tmp_path: Path) -> None:
+        refused(operator, give(operator, tmp_path, "--password", f"@{tmp_path}"), "--password", "Is a directory")
+
+    @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
+    def test_file_that_others_can_read_is_warned_of(self, operator: Operator, tmp_path: Path, mode: int) -> None:
+        file = private(tmp_path, "file", CANARY)
+        file.chmod(mode)
+        done = give(operator, tmp_path, "--password", f"@{file}")
+        assert done.exit_code == 0
+        assert "warning: --password: other users may read the file that @ names; chmod 600 it" in done.stderr
+
+    def test_settings_that_are_no_credentials_may_be_in_any_file(self, operator: Operator, tmp_path: Path) -> None:
+        file = private(tmp_path, "routes", '[{"when": {"status": "*"}, "recipients": ["Ops"]}]')
+        file.chmod(0o644)
+        trigger = ("--trigger-url", f"{TRIGGER}?recipients=Ops")
+        done = operator.run("channel", "set", "payments", *trigger, "--set", f"policy.routes=@{file}")
+        assert done.exit_code == 0
+        assert "other users" not in done.stderr
+
+    def test_pipe_of_the_shell_is_a_file_without_readers(self, operator: Operator, tmp_path: Path) -> None:
+        ours, theirs = os.pipe()
+        os.write(theirs, CANARY.encode())
+        os.close(theirs)
+        done = give(operator, tmp_path, "--password", f"@/dev/fd/{ours}")
+        os.close(ours)
+        assert (done.exit_code, kept(operator, "--password")) == (0, CANARY)
+        assert "warning" not in done.stderr
+
+
+class TestStandardInput:
+    @each_option
+    def test_one_line_is_read(self, operator: Operator, tmp_path: Path, option: str) -> None:
+        done = give(operator, tmp_path, option, "-", typed=f"{value_of(option)}\nmore\n")
+        assert done.exit_code == 0, done.output
+        assert kept(operator, option) == value_of(option)
+        assert warnings(done) == []
+
+    @pytest.mark.parametrize(
+        ("typed", "words"),
+        [
+            ("", "the line on standard input is empty"),
+            ("\nsecond", "the line on standard input is empty"),
+            ("x" * (MAX_BYTES + 1), "the line on standard input has more than 65,536 bytes"),
+        ],
+        ids=["end", "empty line", "too long"],
+    )
+    def test_no_line_or_too_long_a_line_is_refused(
+        self, operator: Operator, tmp_path: Path, typed: str, words: str
+    ) -> None:
+        refused(operator, give(operator, tmp_path, "--password", "-", typed=typed), f"--password: {words}")
+
+    def test_two_options_can_not_both_be_read_from_it(self, operator: Operator) -> None:
+        options = ("--auth", "api_key", "--key", "-", "--secret", "-", "--trigger-url", TRIGGER)
+        done = operator.run("channel", "set", "payments", *options, typed=f"{CANARY}\n{CANARY}\n")
+        refused(operator, done, "--secret: standard input is --key's already")
+
+    def test_json_is_read_from_one_line(self, operator: Operator) -> None:
+        rest = {"base_url": "https://acme.xmatters.com", "auth": {"type": "basic", "username": "u", "password": CANARY}}
+        options = ("--trigger-url", TRIGGER, "--recipients-in-url", "--set", "xmatters.rest=-")
+        done = operator.run("channel", "set", "payments", *options, typed=json.dumps(rest) + "\n")
+        assert done.exit_code == 0, done.output
+        assert operator.secret("payments")["xmatters"]["rest"] == rest
+
+
+class TestAsked:
+    """The questions themselves are in test_relayctl_terminal.py: they need a terminal."""
+
+    @each_option
+    def test_without_a_terminal_nobody_is_asked(self, operator: Operator, tmp_path: Path, option: str) -> None:
+        done = give(operator, tmp_path, option, None)
+        refused(operator, done, f"{option}: no terminal to ask at; give @FILE, or - for a line of standard input")
+
+    def test_value_that_looks_like_an_option_is_not_quoted(self, operator: Operator, tmp_path: Path) -> None:
+        done = give(operator, tmp_path, "--password", f"--{CANARY}")
+        refused(operator, done, "--password: a value that begins with - must be in a file")
+
+    def test_option_without_a_value_leaves_the_next_option_alone(self, operator: Operator) -> None:
+        done = operator.run("channel", "set", "payments", "--password", "--auth=basic", "--trigger-url", TRIGGER)
+        refused(operator, done, "--password: no terminal to ask at")
+
+    def test_option_name_can_be_another_options_value(self, operator: Operator, tmp_path: Path) -> None:
+        url = f"@{private(tmp_path, 'url', TRIGGER)}"
+        done = operator.run("channel", "set", "payments", "--trigger-url", url, "--recipient", "--password")
+        assert done.exit_code == 0, done.output
+        assert operator.secret("payments")["xmatters"]["recipients"] == ["--password"]
+
+
+class TestLiteral:
+    @each_option
+    def test_literal_works_with_one_warning_that_names_the_option(
+        self, operator: Operator, tmp_path: Path, option: str
+    ) -> None:
+        done = give(operator, tmp_path, option, value_of(option))
+        assert done.exit_code == 0, done.output
+        assert kept(operator, option) == value_of(option)
+        assert [line.partition(", or -")[0] for line in warnings(done)] == [f"warning: {option}: {WARNING}"]
+        assert CANARY not in done.stderr
+
+    def test_several_literals_are_one_warning(self, operator: Operator) -> None:
+        options = ("--auth", "api_key", "--key", f"x-api-key-{CANARY}", "--secret", CANARY, "--set", "inbound.token=t")
+        done = operator.run("channel", "set", "payments", "--trigger-url", f"{TRIGGER}?recipients=Ops", *options)
+        assert done.exit_code == 0, done.output
+        assert [line.partition(": a ")[0] for line in done.stderr.splitlines() if "warning" in line] == [
+            "warning: --key, --secret, --set inbound.token"
+        ]
+
+    def test_refused_call_warns_too(self, operator: Operator, tmp_path: Path) -> None:
+        done = operator.run("channel", "set", "payments", "--password", CANARY, "--set", "inbound.token=@/no/such")
+        refused(operator, done, f"warning: --password: {WARNING}", "--set inbound.token: can't read")
+
+    @each_option
+    def test_doubled_at_sign_begins_a_value_with_one(self, operator: Operator, tmp_path: Path, option: str) -> None:
+        done = give(operator, tmp_path, option, f"@@{CANARY}")
+        if option == "--trigger-url":
+            refused(operator, done, "xmatters.trigger_url: must be a URL")
+        else:
+            assert done.exit_code == 0, done.output
+            assert kept(operator, option) == f"@{CANARY}"
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            ["--trigger-url", TRIGGER, "--recipients-in-url"],
+            ["--trigger-url", f"{TRIGGER}?recipients=Ops"],
+            ["--trigger-url", f"{TRIGGER}?recipients=Ops", "--set", "policy.max_per_minute=3"],
+            ["--trigger-url", f"{TRIGGER}?recipients=Ops", "--set", "policy.properties.team=@@noc"],
+        ],
+    )
+    def test_values_that_are_no_credentials_are_not_warned_of(self, operator: Operator, options: list[str]) -> None:
+        done = operator.run("channel", "set", "payments", *options)
+        assert done.exit_code == 0, done.output
+        assert "warning" not in done.stderr
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["--set", "inbound.token", CANARY], "1 too many arguments after NAME (not shown"),
+            (["--password", "@x", CANARY, CANARY], "2 too many arguments after NAME"),
+            (["--set", f"inbound.token:{CANARY}"], "--set takes KEY=VALUE, KEY=@FILE, KEY=- or KEY"),
+            (["--set", "bigpanda.apikey"], "did you mean bigpanda.api_key?"),
+        ],
+    )
+    def test_misplaced_credential_is_not_quoted(self, operator: Operator, arguments: list[str], words: str) -> None:
+        refused(operator, operator.run("channel", "set", "payments", *arguments), words)
+
+
+def test_channel_that_no_secret_can_hold_is_refused_before_aws_could_quote_it(
+    operator: Operator, tmp_path: Path
+) -> None:
+    url = f"@{private(tmp_path, 'url', f'{TRIGGER}?apiKey={CANARY}&recipients=Ops')}"
+    properties = {f"p{number}": "x" * 20_000 for number in range(4)}
+    files = [private(tmp_path, name, text) for name, text in properties.items()]
+    settings = [part for file in files for part in ("--set", f"policy.properties.{file.name}=@{file}")]
+    done = operator.run("channel", "set", "payments", "--trigger-url", url, *settings)
+    refused(operator, done, "Secrets Manager takes 65,536 at most")
+
+
+# --- What the verbs print.
+
+BASIC = {"username": "user", "password": f"{CANARY}-password"}
+PREVIOUS = {"token": f"{CANARY}-previous", "expires_at": "2030-01-31T12:00:00Z"}
+DOCUMENT: dict[str, Any] = {
+    "inbound": {"token": f"{CANARY}-inbound", "basic": BASIC, "previous": PREVIOUS},
+    "xmatters": {
+        "trigger_url": f"{TRIGGER}?apiKey={CANARY}-url",
+        "auth": {"type": "api_key", "key": f"x-api-key-{CANARY}", "secret": f"{CANARY}-secret"},
+        "recipients": ["Ops"],
+        "callback": {"token": f"{CANARY}-callback", "basic": BASIC, "previous": PREVIOUS},
+    },
+    "bigpanda": {"api_key": f"{CANARY}-api-key", "app_key": f"{CANARY}-app-key", "callbacks": True},
+}
+# What may be printed with --reveal: the headers of both doors, and nothing else.
+REVEALED = {"inbound": f"Bearer {CANARY}-inbound", "callback": f"Bearer {CANARY}-callback"}
+QUIET = [
+    ["channel", "show", "payments"],
+    ["channel", "list"],
+    ["channel", "test", "payments"],
+    ["channel", "test", "payments", "--ring", "--yes"],
+    ["channel", "set", "payments"],
+    ["channel", "set", "payments", "--recipient", "jdoe"],
+    ["channel", "set", "payments", "--no-overlap"],
+    ["channel", "set", "payments", "--unset", "xmatters.callback.basic"],
+    ["channel", "set", "payments", "--unset", "bigpanda.app_key", "--unset", "bigpanda.callbacks"],
+    ["channel", "set", "payments", "--auth", "url"],
+    ["channel", "set", "payments", "--recipient", "a,b"],
+    ["channel", "remove", "payments", "--yes", "--drop-owed"],
+    ["dlq", "list"],
+    ["dlq", "show", "d-1"],
+    ["dlq", "replay"],
+    ["dlq", "replay", "--yes"],
+    ["doctor"],
+]
+
+
+def traces() -> list[str]:
+    """The canary as it is, and what it leaves in base64 wherever it starts there."""
+    encoded = [base64.b64encode(b"?" * shift + CANARY.encode() + b"?").decode() for shift in range(3)]
+    return [CANARY, encoded[0][:12], encoded[1][2:12], encoded[2][3:12]]
+
+
+@pytest.fixture
+def furnished(operator: Operator) -> Operator:
+    """An account with a canary in every credential of a channel, and a dead-lettered job."""
+    operator.secrets.create_secret(Name="team/relay/payments", SecretString=json.dumps(DOCUMENT))
+    operator.put(job(channel="payments", delivery_id="d-1"))
+    operator.worker = lambda _: failing
+    return operator
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["text", "json"])
+@pytest.mark.parametrize("verb", QUIET, ids=" ".join)
+def test_no_verb_prints_a_credential_that_was_there_before(
+    furnished: Operator, verb: list[str], as_json: list[str]
+) -> None:
+    done = furnished.run(*verb, *as_json)
+    assert done.output
+    assert [trace for trace in traces() if trace in done.output] == []
+
+
+def test_the_verbs_above_are_all_that_there_are() -> None:
+    from relayctl.__main__ import main  # noqa: PLC0415 - only here
+
+    assert set(main.commands) == {"channel", "dlq", "doctor"}
+    nested = {(noun, verb) for noun in ("channel", "dlq") for verb in main.commands[noun].commands}  # type: ignore[attr-defined]
+    assert nested == {(verb[0], verb[1]) for verb in QUIET if len(verb) > 1}
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["text", "json"])
+def test_reveal_prints_the_headers_of_the_doors_and_no_other_credential(
+    furnished: Operator, as_json: list[str]
+) -> None:
+    done = furnished.run("channel", "set", "payments", "--reveal", *as_json)
+    assert done.exit_code == 0
+    left = done.output
+    for header in REVEALED.values():
+        assert left.count(header) == 1
+        left = left.replace(header, "")
+    assert [trace for trace in traces() if trace in left] == []
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["text", "json"])
+def test_only_the_credential_that_changed_is_printed(furnished: Operator, tmp_path: Path, as_json: list[str]) -> None:
+    new = private(tmp_path, "new", "brand-new-token")
+    done = furnished.run("channel", "set", "payments", "--no-overlap", "--set", f"inbound.token=@{new}", *as_json)
+    assert done.exit_code == 0
+    assert "Bearer brand-new-token" in done.stdout
+    assert [trace for trace in traces() if trace in done.output] == []
