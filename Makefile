@@ -8,10 +8,13 @@ PYTHON ?= python3.13
 VENV := .venv
 SAM_VENV := .venv-sam
 LAMBDA_VENV := .venv-lambda
+CHECKOV_VENV := .venv-checkov
+AUDIT_VENV := .venv-audit
 PY := $(VENV)/bin/python
 
 # Nothing is left outside the clone: pip's downloads stay here too.
 export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
+export UV_CACHE_DIR := $(CURDIR)/.cache/uv
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export SAM_CLI_TELEMETRY := 0
 
@@ -38,7 +41,7 @@ deploy: build ## build and deploy to AWS; asks for what it needs
 
 ##@ Work on it
 .PHONY: test
-test: setup lint ## everything CI runs: lint, types, then unit, integration, simulation, e2e and artefact tests
+test: setup checks lint ## everything CI runs: lint, types, then unit, integration, simulation, e2e and artefact tests
 	@# Two processes, each with a local cloud of its own: they wait for it most of the time.
 	@$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
@@ -55,12 +58,18 @@ bench: setup ## measure how fast it is, how small, what it costs (ONLY="warm cos
 	@$(PY) -m bench $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json $(JSON))
 
 .PHONY: lint
-lint: setup ## format check, lint, strict types, import order, template
+lint: setup checks ## format check, lint, strict types, import order, template
 	@$(VENV)/bin/ruff format --check --quiet . || { echo "lint: not formatted; run 'make fmt'" >&2; exit 1; }
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy --no-error-summary
 	@said=$$($(VENV)/bin/lint-imports --no-logo --no-cache 2>&1) || { echo "$$said" >&2; exit 1; }
 	@$(SAM_VENV)/bin/cfn-lint template.yaml
+	@$(MAKE) --silent .cache/checkov.done
+
+# It takes ten seconds, so it runs for a template or rules that changed.
+.cache/checkov.done: template.yaml .checkov.yaml $(CHECKOV_VENV)/.done
+	@said=$$($(CHECKOV_VENV)/bin/checkov --config-file .checkov.yaml 2>&1) || { echo "$$said" >&2; exit 1; }
+	@mkdir -p $(@D) && touch $@
 
 .PHONY: fmt
 fmt: setup ## format the code and mend what can be mended by itself
@@ -69,15 +78,29 @@ fmt: setup ## format the code and mend what can be mended by itself
 
 .PHONY: lock
 lock: setup ## pin again what pyproject.toml and the *.in files ask for
-	@for name in sam lambda; do $(LOCK) --universal requirements/$$name.in -o requirements/$$name.txt; done
+	@for name in sam lambda checkov audit; do $(LOCK) --universal requirements/$$name.in -o requirements/$$name.txt; done
 	@$(LOCK) --universal pyproject.toml --extra dev -o requirements/dev.txt
+	@$(LOCK) --universal --constraint requirements/dev.txt pyproject.toml requirements/build.in -o requirements/relayctl.txt
 	@$(LOCK) --no-emit-package botocore bench/requirements-usual.in -o bench/requirements-usual.txt
 	@$(LOCK) layers/dependencies/requirements.in -o layers/dependencies/requirements.txt
 LOCK = $(VENV)/bin/uv pip compile --quiet --python-version 3.13 --generate-hashes --no-header --no-annotate
 
+.PHONY: sbom
+sbom: checks ## write what runs in Lambda, and what relayctl needs, as CycloneDX JSON into sbom/
+	@mkdir -p $(SBOM)
+	@$(CYCLONEDX) --output-file $(SBOM)/lambda.cdx.json layers/dependencies/requirements.txt
+	@$(CYCLONEDX) --output-file $(SBOM)/relayctl.cdx.json requirements/relayctl.txt
+SBOM ?= sbom
+# It warns of the graph of dependencies, which files of pinned packages do not have.
+CYCLONEDX = PYTHONWARNINGS=ignore $(AUDIT_VENV)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --output-format JSON
+
+.PHONY: audit
+audit: checks ## look the pinned packages up in a vulnerability index (1: found some; 69: not checked, no index)
+	@$(PY) -m tools.audit
+
 .PHONY: clean
 clean: ## remove what was built, downloaded and set up
-	@rm -rf $(VENV) $(SAM_VENV) $(LAMBDA_VENV) .aws-sam .cache .local .hypothesis
+	@rm -rf $(VENV) $(SAM_VENV) $(LAMBDA_VENV) $(CHECKOV_VENV) $(AUDIT_VENV) .aws-sam .cache .local .hypothesis sbom
 
 .PHONY: help
 help: ## list the commands
@@ -104,6 +127,26 @@ $(SAM_VENV)/.done: requirements/sam.txt
 $(LAMBDA_VENV)/.done: requirements/lambda.txt
 	@$(call environment,$(LAMBDA_VENV),requirements/lambda.txt,the Lambda runtime)
 	@touch $@
+
+# What checks the project and is not needed to run it. uv fetches many packages at once; pip is there for an index that
+# only pip is set up for.
+.PHONY: checks
+checks: setup
+	@$(MAKE) --silent -j2 --output-sync=line $(CHECKOV_VENV)/.done $(AUDIT_VENV)/.done
+
+$(CHECKOV_VENV)/.done: requirements/checkov.txt
+	@$(call fetched,$(CHECKOV_VENV),requirements/checkov.txt,checkov)
+	@touch $@
+
+$(AUDIT_VENV)/.done: requirements/audit.txt
+	@$(call fetched,$(AUDIT_VENV),requirements/audit.txt,pip-audit and cyclonedx-bom)
+	@touch $@
+
+define fetched
+	echo "setup: installing $(3) into $(1) …" >&2; \
+	rm -rf $(1); $(PY) -m venv $(1); \
+	$(VENV)/bin/uv pip sync --quiet --require-hashes --python $(1)/bin/python $(2) || { $(call environment,$(1),$(2),$(3)); }
+endef
 
 define environment
 	command -v $(PYTHON) >/dev/null || { echo "setup: $(PYTHON) is not on the PATH; install Python 3.13, or name it: make PYTHON=/path/to/python3.13" >&2; exit 1; }; \

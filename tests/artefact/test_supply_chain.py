@@ -1,0 +1,116 @@
+"""The SBOMs that `make sbom` writes, checkov's exceptions, and pip-audit."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from samtranslator.yaml_helper import yaml_parse
+
+from tools.audit import NOT_CHECKED
+
+ROOT = Path(__file__).resolve().parents[2]
+CHECKOV = ROOT / ".venv-checkov/bin/checkov"
+SBOMS = {"lambda": "layers/dependencies/requirements.txt", "relayctl": "requirements/relayctl.txt"}
+type Pins = dict[tuple[str, str], set[str]]
+
+
+@pytest.fixture(scope="module")
+def sboms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("sbom")
+    subprocess.run(
+        ["make", "--silent", "sbom", f"SBOM={folder}"], cwd=ROOT, check=True, capture_output=True, timeout=300
+    )
+    return {name: json.loads((folder / f"{name}.cdx.json").read_text()) for name in SBOMS}
+
+
+def pinned(text: str) -> Pins:
+    """Return the hashes of each package and version that a file pins."""
+    blocks = re.split(r"\n(?=\S)", text.strip())
+    heads = [re.match(r"([A-Za-z0-9._-]+)==([^\s;]+)", block) for block in blocks]
+    return {
+        (head[1], head[2]): set(re.findall(r"sha256:([0-9a-f]{64})", block))
+        for head, block in zip(heads, blocks, strict=True)
+        if head
+    }
+
+
+def listed(sbom: dict[str, Any]) -> Pins:
+    """Return the same of the components of an SBOM."""
+    return {
+        (component["name"], component["version"]): {
+            digest["content"]
+            for reference in component["externalReferences"]
+            for digest in reference["hashes"]
+            if digest["alg"] == "SHA-256"
+        }
+        for component in sbom["components"]
+    }
+
+
+@pytest.mark.parametrize("name", SBOMS)
+class TestSbom:
+    def test_it_lists_each_pinned_package_with_its_version_and_hashes(self, sboms: dict[str, Any], name: str) -> None:
+        expected = pinned((ROOT / SBOMS[name]).read_text())
+        assert all(expected.values())
+        assert listed(sboms[name]) == expected
+
+    def test_it_is_cyclonedx_of_this_version_of_the_project(self, sboms: dict[str, Any], name: str) -> None:
+        subject = sboms[name]["metadata"]["component"]
+        assert (sboms[name]["bomFormat"], subject["name"]) == ("CycloneDX", "bigpanda-xmatters-relay")
+        assert f'version = "{subject["version"]}"' in (ROOT / "pyproject.toml").read_text()
+
+    def test_packages_can_be_looked_up_by_their_urls(self, sboms: dict[str, Any], name: str) -> None:
+        assert {component["purl"].partition("?")[0] for component in sboms[name]["components"]} == {
+            f"pkg:pypi/{package}@{version}" for package, version in listed(sboms[name])
+        }
+
+
+class TestCheckov:
+    def test_what_fails_without_exceptions_is_what_is_excepted(self, tmp_path: Path) -> None:
+        # Away from the folder with .checkov.yaml, which has the exceptions.
+        done = subprocess.run(
+            [
+                CHECKOV,
+                "--file",
+                ROOT / "template.yaml",
+                "--framework",
+                "cloudformation",
+                "--skip-download",
+                "-o",
+                "json",
+            ],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        failed = {each["check_id"] for each in json.loads(done.stdout)["results"]["failed_checks"]}
+        assert failed == set(yaml_parse((ROOT / ".checkov.yaml").read_text())["skip-check"])
+
+    def test_each_exception_is_argued_above_it(self) -> None:
+        lines = (ROOT / ".checkov.yaml").read_text().partition("skip-check:\n")[2].splitlines()
+        assert lines[0].startswith("  # ")
+        rules = [number for number, line in enumerate(lines) if line.startswith("  - ")]
+        assert all(lines[number - 1].startswith("  # ") for number in rules)
+
+
+def test_the_real_pip_audit_without_a_network_ends_with_one_line() -> None:
+    """Every way to an index leads to a port that nobody listens on."""
+    nowhere = dict.fromkeys(
+        ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy"), "http://127.0.0.1:9"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.audit"],
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(ROOT / ".cache"), **nowhere},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (NOT_CHECKED, "")
+    assert done.stderr == "audit: not checked: the vulnerability index can't be reached (ProxyError)\n"

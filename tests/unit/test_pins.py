@@ -1,0 +1,71 @@
+"""The files of pinned packages: complete, agreeing with each other, and free of any machine's own settings."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+RELAYCTL = ROOT / "requirements/relayctl.txt"
+FILES = [*ROOT.glob("requirements/*.txt"), *ROOT.glob("layers/*/requirements.txt"), *ROOT.glob("bench/*.txt")]
+
+
+def pins(path: Path) -> dict[str, str]:
+    """Return the version of each package that a file pins."""
+    found = (re.match(r"([A-Za-z0-9._-]+)==([^\s;]+)", line) for line in path.read_text().splitlines())
+    return {canonicalize_name(each[1]): each[2] for each in found if each}
+
+
+def asked_for() -> list[Requirement]:
+    """Return what an installation of relayctl from this repository needs, to build it and to run it."""
+    return [Requirement(each) for each in (*PROJECT["project"]["dependencies"], *PROJECT["build-system"]["requires"])]
+
+
+def closure(requirements: list[Requirement], seen: set[str] | None = None) -> Iterator[str]:
+    """Yield the names of these packages and of all that they need in turn, as they are installed here."""
+    known = set[str]() if seen is None else seen
+    for each in requirements:
+        name = canonicalize_name(each.name)
+        if name in known or not (each.marker is None or each.marker.evaluate({"extra": ""})):
+            continue
+        known.add(name)
+        yield name
+        yield from closure([Requirement(text) for text in metadata.requires(name) or ()], known)
+
+
+def test_relayctls_file_pins_what_pyproject_asks_for() -> None:
+    pinned = pins(RELAYCTL)
+    for each in asked_for():
+        version = pinned.get(canonicalize_name(each.name))
+        assert version is not None, f"{each.name} is not pinned; run 'make lock'"
+        assert each.specifier.contains(version), f"{each}: {version}; run 'make lock'"
+
+
+def test_relayctls_file_pins_what_its_packages_need_in_turn() -> None:
+    needed = set(closure(asked_for()))
+    assert needed >= {"botocore", "certifi", "urllib3"}
+    assert needed == set(pins(RELAYCTL))
+
+
+def test_what_relayctl_is_built_with_is_what_pyproject_says() -> None:
+    assert (ROOT / "requirements/build.in").read_text().split() == PROJECT["build-system"]["requires"]
+
+
+def test_relayctl_is_installed_with_the_versions_that_it_is_tested_with() -> None:
+    tested = pins(ROOT / "requirements/dev.txt")
+    assert {name: version for name, version in pins(RELAYCTL).items() if tested.get(name) != version} == {}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_package_is_pinned_with_a_hash_and_no_file_names_a_registry_or_a_path(path: Path) -> None:
+    text = path.read_text()
+    blocks = [block for block in re.split(r"\n(?=\S)", text.strip()) if block]
+    assert len(blocks) == len(pins(path)) > 0
+    assert [block.splitlines()[0] for block in blocks if not re.search(r"--hash=sha256:[0-9a-f]{64}", block)] == []
+    assert re.findall(r"://|--(?:extra-)?index-url|--find-links|--trusted-host|^#|\s/\w", text, re.MULTILINE) == []
