@@ -28,6 +28,8 @@ AUTHS: dict[str, dict[str, str]] = {
     "oauth": {"type": "oauth", "client_id": "c", "username": "u", "password": "ä/+ canary-oauth \"<&%>'=?"},
 }
 API_KEY = "BPU-canary\"<&%>'=?+/"
+# BigPanda takes an app key in a body, not in a header.
+APP_KEY = "canary-app\"<&%>'=?+/"
 CALLBACK = {
     "token": "canary-callback",
     "basic": {"username": "xmatters", "password": "canary-called"},
@@ -53,13 +55,15 @@ def document(
     *,
     assign: bool = False,
     rest_url: str | None = "https://acme.xmatters.com",
+    callbacks: bool = False,
 ) -> dict[str, Any]:
     """A secret with a canary wherever it can hold one."""
     whole = samples.secret(auth={"type": "url"} if auth["type"] == "url" else auth, url=url, inbound=INBOUND)
     whole["xmatters"]["callback"] = CALLBACK
     if rest_url:
         whole["xmatters"]["rest"] = {"base_url": rest_url, "auth": AUTHS["api_key"]}
-    bigpanda = {"api_key": API_KEY, "base_url": bigpanda_url, "assign": assign}
+    bigpanda = {"api_key": API_KEY, "app_key": APP_KEY, "base_url": bigpanda_url, "assign": assign}
+    bigpanda |= {"callbacks": callbacks}
     return whole | {"bigpanda": bigpanda, "policy": {"fallback_after_seconds": 0}}
 
 
@@ -265,6 +269,27 @@ def test_nor_in_anything_that_write_back_writes(
     replies = [json.loads(answer["body"]) for answer in search.answers if "body" in answer]
     assert {each.get("outcome") for each in replies} >= {"queued", "unsafe"}
     assert {each.get("error") for each in replies} >= {"unauthorized", "bad_request", "unsupported_media_type"}
+    search.finds_nothing()
+
+
+def test_nor_in_anything_that_releasing_callback_locks_writes(
+    box: Box, account: Aws, search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    functions = Functions(account, search, monkeypatch)
+    box.bigpanda.let_in(API_KEY)
+    box.bigpanda.let_app_in(APP_KEY)
+    channel = document(box.declare(AUTHS["url"]).url, AUTHS["url"], box.bigpanda.url, callbacks=True)
+    account.put_secret("noc", channel)
+    kept = []
+    for fault in FAULTS:
+        box.script([fault | {"times": None, "on": "release"}])
+        functions.share()
+        functions.work(*search.empty(account.chores))
+        kept += search.empty(account.chores)
+    assert len(kept) >= len(FAULTS) - 4
+    box.script([])
+    functions.work(*map(awake, kept))
+    assert len(box.bigpanda.releases()) >= len(kept)
     search.finds_nothing()
 
 
