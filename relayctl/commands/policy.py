@@ -4,6 +4,7 @@ import json
 
 import click
 
+from relay.foreign_text import printable
 from relayctl import operator_policy, terminal
 from relayctl.operator_policy import ABOUT
 from relayctl.stack import Stack, on_stack
@@ -26,7 +27,7 @@ def policy(stack: Stack, name: str | None, as_json: bool) -> None:
         _list(as_json=as_json)
         return
     if name not in ABOUT:
-        raise click.UsageError(f"there is no policy {terminal.plain(name)}; there are {', '.join(ABOUT)}")
+        raise click.UsageError(f"there is no policy {printable(name)}; there are {', '.join(ABOUT)}")
     click.echo(json.dumps(operator_policy.filled_in(name, stack), indent=2))
 
 

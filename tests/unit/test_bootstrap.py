@@ -54,7 +54,7 @@ def test_so_do_those_of_the_workers(build: Callable[[dict[str, str]], Worker]) -
     assert worker.delivery.ledger.table is worker.delivery.pace.table
 
 
-ACCESS = Access("https://acme.xmatters.com", "BPU-key", "e1", False, None, frozenset())
+ACCESS = Access("https://acme.xmatters.com", "BPU-key", ("e1",), False, None, frozenset())
 REST = Rest("https://api.bigpanda.io", Auth("basic", {"username": "u", "password": "p"}))
 TO_BIGPANDA = replace(samples.parsed(), trigger_url="https://api.bigpanda.io/api/integration/1/functions/f/triggers")
 SIGNAL = Signal(b"{}", (), "d1", "c1")

@@ -56,7 +56,8 @@ def mark(delivery_id: str) -> str:
 def comment_of(said: Callback, answers: Answers, mark: str, *, is_verified: bool = True) -> Comment:
     """The comment of a callback: who did what, from which device, with which note."""
     deed, doubt = _deed(said, answers), "" if is_verified else UNVERIFIED
-    room = MAX_COMMENT - len(f"{doubt} {deed} {'':{MAX_ASSIGNED}} Note:  {mark}")
+    around = " ".join(filter(None, (doubt, deed, "a" * MAX_ASSIGNED, "Note: ", mark)))
+    room = MAX_COMMENT - len(around)
     return Comment(deed, f"Note: {quoted(said.note, room)}" if said.note else "", mark, doubt)
 
 
