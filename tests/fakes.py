@@ -22,6 +22,7 @@ from relay.bigpanda.verification import Verifier
 from relay.bigpanda.writeback import Writeback
 from relay.channels.cache import ChannelCache
 from relay.deadline import Deadline
+from relay.delivery.confirmation import Confirmation
 from relay.delivery.delivery import Delivery
 from relay.delivery.fallback import Fallback
 from relay.delivery.followup import Followup
@@ -325,9 +326,11 @@ class Relay:
         directory = Directory(Outward(self.rest, clock=self.clock))
         verifier = Verifier(pages.names_of_request, directory.is_person, self.clock)
         writeback = Writeback(bigpanda, self.turns, self.sources, self.table, self.ledger, verifier, self.clock)
+        lister = Lister(bigpanda, self.turns, self.clock, self.deadline)
+        confirmation = Confirmation(lister, self.keeper, self.clock)
         self.worker = Worker(
             self.delivery,
-            Followup(pages, self.delivery.ledger, self.clock),
+            Followup(pages, self.delivery.ledger, lambda: confirmation, self.clock),
             lambda: writeback,
             lambda: self.reconciler,
             self.channels,

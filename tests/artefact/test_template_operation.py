@@ -45,6 +45,7 @@ OURS = {
     "ReconcileFailedAlarm": "reconcile_failed",
     "UnauthorizedSharesAlarm": "unauthorized_share",
     "FailingSignalsAlarm": "signal_failed",
+    "ForgedResolveAlarm": "resolve_refuted",
     "SweeperGoneAlarm": "sweeper_heartbeat",
     "OverdueDebtsAlarm": "debt_overdue_seconds",
 }

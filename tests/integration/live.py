@@ -18,6 +18,7 @@ from relay.bigpanda.writeback import Writeback
 from relay.channels.cache import ChannelCache
 from relay.channels.secrets_manager import Secrets
 from relay.deadline import Deadline
+from relay.delivery.confirmation import Confirmation
 from relay.delivery.delivery import Delivery
 from relay.delivery.fallback import Fallback
 from relay.delivery.followup import Followup
@@ -93,9 +94,11 @@ class Live:
         fallback = Fallback(lambda: self.aws.sns, self.aws.topic_arn)
         sources = Sources(table, self.clock)
         bigpanda = BigPanda(Outward(Session(HOSTS.bigpanda, clock=self.clock, most=MOST_BYTES), clock=self.clock))
+        lister = Lister(bigpanda, Turns(table, self.clock, self._put_on), self.clock, deadline)
+        confirmation = Confirmation(lister, keeper, self.clock)
         self.reconciler = Reconciler(
             self.channels,
-            Lister(bigpanda, Turns(table, self.clock, self._put_on), self.clock, deadline),
+            lister,
             Comparison(self.channels, sources, Ledger(table), self.clock),
             table,
             keeper,
@@ -105,7 +108,7 @@ class Live:
         )
         self.worker = Worker(
             self.delivery,
-            Followup(Pages(outward), self.delivery.ledger, self.clock),
+            Followup(Pages(outward), self.delivery.ledger, lambda: confirmation, self.clock),
             lambda: Writeback(
                 BigPanda(outward),
                 Turns(table, self.clock, time.sleep),

@@ -23,6 +23,7 @@ from relay.channels.cache import ChannelCache
 from relay.channels.channel import parse_channel
 from relay.channels.inbound import Request
 from relay.deadline import Deadline
+from relay.delivery.confirmation import Confirmation
 from relay.delivery.delivery import Delivery
 from relay.delivery.fallback import Fallback
 from relay.delivery.followup import Followup
@@ -273,7 +274,7 @@ class Simulation:
             lambda: f"sender-{next(self._names)}",
         )
         rest = Outward(self.phones, clock=clock)
-        followup = Followup(Pages(rest), delivery.ledger, clock)
+        followup = Followup(Pages(rest), delivery.ledger, lambda: confirmation, clock)
         turns, sources = Turns(table, clock, world.wait), Sources(table, clock)
         bigpanda = BigPanda(Outward(self.console, clock=clock))
         verifier = Verifier(Pages(rest).names_of_request, Directory(rest).is_person, clock)
@@ -283,6 +284,7 @@ class Simulation:
             Lister(bigpanda, turns, clock, deadline),
             Comparison(channels, sources, Ledger(table), clock),
         )
+        confirmation = Confirmation(lister, keeper, clock)
         reporter = Reporter(fallback, _telemetry(), clock)
         reconciler = Reconciler(channels, lister, comparison, table, keeper, reporter, _telemetry(), clock)
         return Functions(

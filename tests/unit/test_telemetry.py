@@ -55,6 +55,8 @@ class TestMetrics:
                 "misconfigured_channel",
                 "refused_recipients",
                 "unverified_callback",
+                "resolve_refuted",
+                "resolve_unreachable",
             ),
             *("sweeper_heartbeat", "sweeper_failed", "debts_owed", "debt_overdue_seconds", "debt_healed"),
         }
@@ -71,8 +73,9 @@ class TestMetrics:
             recorder.telemetry.called_back(Result(outcome, "noc"), {}, correlation_id="c1")
         for reason in Reason:
             result = Result(Outcome.QUEUED, "noc", reason=reason, queue="dead_letter", unguarded="the ledger is down")
-            result = replace(result, refused_recipients=1, unverified="no page")
+            result = replace(result, refused_recipients=1, unverified="no page", end="refuted")
             recorder.telemetry.share(result, {}, correlation_id="c1")
+        recorder.telemetry.worked(samples.job(), Result(Outcome.DUPLICATE, "noc", end="unreachable"), {})
         recorder.telemetry.unreadable("no JSON")
         recorder.telemetry.notified("noc", ["i1"], is_notified=True)
         recorder.telemetry.notified("noc", ["i1"], is_notified=False)

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
     from relay.bigpanda.writeback import Writeback
+    from relay.delivery.confirmation import Confirmation
     from relay.delivery.fallback import Fallback
     from relay.entrypoints.sweeper import Sweeper
     from relay.entrypoints.webhook import Webhook
@@ -126,7 +127,8 @@ def _worker(environment: Mapping[str, str]) -> "Worker":
     outward = _outward(hosts.xmatters)
     delivery = _delivery(channels, keeper, table, outward)
     fallback = Fallback(_sns, config.fallback_topic_arn)
-    followup = Followup(Pages(outward), delivery.ledger, time.time)
+    confirmation = cache(partial(_confirmation, hosts, table, keeper))
+    followup = Followup(Pages(outward), delivery.ledger, confirmation, time.time)
     return Worker(
         delivery,
         followup,
@@ -215,6 +217,18 @@ def _writeback(hosts: VendorHosts, table: Table) -> "Writeback":
     verifier = Verifier(Pages(xmatters).names_of_request, Directory(xmatters).is_person, time.time)
     bigpanda = BigPanda(_outward(hosts.bigpanda))
     return Writeback(bigpanda, turns, Sources(table, time.time), table, Ledger(table), verifier, time.time)
+
+
+def _confirmation(hosts: VendorHosts, table: Table, keeper: Keeper) -> "Confirmation":
+    """Made when an incident is resolved: signals need not wait for it."""
+    from relay.bigpanda.client import BigPanda
+    from relay.bigpanda.listing import Lister
+    from relay.bigpanda.rate_limit import Turns
+    from relay.delivery.confirmation import Confirmation
+
+    turns = Turns(table, time.time, time.sleep)
+    lister = Lister(BigPanda(_outward(hosts.bigpanda)), turns, time.time, _DEADLINES)
+    return Confirmation(lister, keeper, time.time)
 
 
 def _reconciler(

@@ -42,6 +42,8 @@ NOTICES = (
     "unauthorized_share",
     "refused_recipients",
     "unverified_callback",
+    "resolve_refuted",
+    "resolve_unreachable",
     "signal_failed",
     "sweeper_heartbeat",
     "sweeper_failed",
@@ -283,6 +285,8 @@ class Telemetry:
             self._metrics.add_metric(_reason_metric(result.reason), MetricUnit.Count, 1)
         if result.unguarded:
             self._metrics.add_metric("unguarded", MetricUnit.Count, 1)
+        if result.end:
+            self._metrics.add_metric(f"resolve_{result.end}", MetricUnit.Count, 1)
         if result.unverified:
             self._metrics.add_metric("unverified_callback", MetricUnit.Count, 1)
         if result.refused_recipients:
@@ -331,6 +335,7 @@ def _fields(result: Result, spent: Mapping[str, float], correlation_id: str) -> 
         "unguarded": result.unguarded,
         "refused_recipients": result.refused_recipients or None,
         "unverified": result.unverified,
+        "end": result.end,
         "delivery_id": result.delivery_id,
         "request_id": result.request_id,
         "correlation_id": correlation_id,

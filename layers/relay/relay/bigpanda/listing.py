@@ -105,6 +105,13 @@ class Lister:
         is_newer = found is not None and (found.version or (0, 0)) >= (share.version or (0, 0))
         return found if found and is_better and is_newer else share
 
+    def incident(self, access: Access, environment_id: str, incident_id: str, deadline: Deadline) -> Share | None:
+        """Return an incident as it is now; None if the answer is not of it."""
+        ask = partial(self.bigpanda.incident, access, Incident(environment_id, incident_id))
+        found = _share(self._asked(access, "incident", ask, deadline), environment_id)
+        is_its = found is not None and found.incident_id == incident_id and (found.active, found.status) != (None, None)
+        return found if is_its else None
+
     def _asked[T](self, access: Access, endpoint: str, ask: Callable[[Deadline], T], deadline: Deadline) -> T:
         """Call BigPanda within its rate limit, and once more if that was too early."""
         try:

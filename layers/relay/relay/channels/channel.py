@@ -145,6 +145,15 @@ class Channel:
         return any(_fits(name, pattern) for pattern in allowed if "*" in pattern or "?" in pattern)
 
     @property
+    def confirms_ends(self) -> bool:
+        """True if BigPanda is asked whether an incident is over before its pages end."""
+        return self.policy.confirm_resolve and self.bigpanda is not None and bool(self.bigpanda.environments)
+
+    def follows(self, *, is_over: bool) -> bool:
+        """True if a signal is followed: its page is looked for, or the end that it tells of is confirmed."""
+        return self.rest is not None or (is_over and self.confirms_ends)
+
+    @property
     def is_quiet(self) -> bool:
         """True if only the acknowledger gets a signal that is neither worse nor reopened."""
         return self.policy.quiet_after_acknowledge and bool(self.callback)

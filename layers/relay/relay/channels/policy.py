@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 class Policy(NamedTuple):
     """The settings of a channel that decide what rings, when, and whom. Numbers are in seconds or signals a minute.
 
-    `replace` ends a page when a newer one tells of its incident. `allowed_recipients` are the names, or patterns of
-    names, that a webhook's URL may add; None: any. `own_body` says what the relay's own body is like; None: xMatters
-    gets the bytes that BigPanda sent.
+    `replace` ends a page when a newer one tells of its incident. `confirm_resolve` asks BigPanda before pages end.
+    `allowed_recipients` are the names, or patterns of names, that a webhook's URL may add; None: any. `own_body` says
+    what the relay's own body is like; None: xMatters gets the bytes that BigPanda sent.
     """
 
     notify_on: frozenset[Transition] = PRESETS["parity"]
@@ -25,6 +25,7 @@ class Policy(NamedTuple):
     max_age_seconds: float = 21_600.0
     fallback_after_seconds: float = 300.0
     replace: bool = True
+    confirm_resolve: bool = True
     quiet_after_acknowledge: bool = True
     routes: tuple["Route", ...] = ()
     allowed_recipients: tuple[str, ...] | None = None

@@ -110,6 +110,7 @@ CHANNEL = _object(
             "additionalProperties": {"type": "string", "maxLength": 20_000},
         },
         replace={"type": "boolean"},
+        confirm_resolve={"type": "boolean"},
         quiet_after_acknowledge={"type": "boolean"},
         routes={"type": "array", "maxItems": 100, "items": _ROUTE},
         allowed_recipients=_RECIPIENTS,

@@ -13,7 +13,7 @@ class Settle(NamedTuple):
     Attributes:
         outcome: the outcome of the share or job.
         note: the entry to write; None if there is nothing to note.
-        ends_pages: pages are active that nobody but this resolve's job will end.
+        ends_pages: the job of this resolve is kept, to confirm the end and to end pages: no other job will.
         queue: the place of a state that is safe on a queue.
     """
 

@@ -143,9 +143,11 @@ def _settled(task: Task, entry: Entry, standing: Standing) -> Settle:
         note = entry.unchanged(task.state)
     elif standing == Standing.DUPLICATE and _is_void(task, entry):
         note = entry.without_debt()
-    is_end = task.is_live and task.channel.rest is not None and not task.state.is_open
-    ends_pages = note is not None and is_end and entry.has_live_pages()
-    return Settle(_SETTLED[standing], note, ends_pages)
+    is_end = task.is_live and not task.state.is_open and note is not None
+    ends_pages = is_end and task.channel.rest is not None and entry.has_live_pages()
+    # A forged resolve must not silence what is open.
+    is_to_confirm = is_end and task.channel.confirms_ends and entry.kept is not None and entry.kept.is_open
+    return Settle(_SETTLED[standing], note, ends_pages or is_to_confirm)
 
 
 def _is_void(task: Task, entry: Entry) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from relay.channels.channel import Channel, Rest
 from relay.deadline import Deadline
+from relay.delivery.confirmation import Answer, Confirmation, Confirmed
 from relay.delivery.task import entry_of
 from relay.errors import LedgerError, Reason, SendError
 from relay.jobs.envelope import Job
@@ -33,29 +34,58 @@ FORGOTTEN_SECONDS = 6 * 3600.0
 
 @dataclass(frozen=True)
 class Followup:
-    """Follows signals. `clock` gives epoch seconds."""
+    """Follows signals. `confirmation` gives what asks BigPanda about ends, `clock` epoch seconds."""
 
     pages: Pages
     ledger: Ledger
+    confirmation: Callable[[], Confirmation]
     clock: Callable[[], float]
 
-    def follow(self, job: Job, channel: Channel, rest: Rest, deadline: Deadline) -> Result:
-        """Find out what became of the signals of a job's incident, and end the pages that have to end.
+    def follow(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
+        """Confirm that a job's incident is over, if it is said to be; find its pages; end those that have to end.
 
         `duplicate` when nothing is left to be done; `queued` when it is too early to tell; `unsafe`, with a reason,
         when xMatters does not say. `unconfirmed` has the request ids of signals that no page came of, each once.
         """
         ledger = self.ledger.within(deadline)
         try:
-            entry = ledger.read(entry_of(job))
+            entry, confirmed = self._confirmed(job, ledger.read(entry_of(job)), channel, ledger, deadline)
         except LedgerError as error:
             return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail=str(error))
+        result = _result(job, Outcome.DUPLICATE)
+        if channel.rest:
+            is_sure = not (channel.confirms_ends and entry.is_end_in_doubt)
+            result = self._pages_followed(job, entry, channel, channel.rest, ledger, deadline, ends=is_sure)
+        if confirmed.until and result.outcome != Outcome.UNSAFE:
+            until = min(confirmed.until, result.until or confirmed.until)
+            result = replace(result, outcome=Outcome.QUEUED, reason=Reason.IN_FLIGHT, queue="retry", until=until)
+        is_news = confirmed.answer in {Answer.REFUTED, Answer.UNREACHABLE}
+        return replace(result, end=str(confirmed.answer)) if is_news else result
+
+    def _confirmed(
+        self, job: Job, entry: Entry, channel: Channel, ledger: Ledger, deadline: Deadline
+    ) -> tuple[Entry, Confirmed]:
+        """Ask BigPanda if an end is in doubt; return the entry with its answer. Raises LedgerError."""
+        if not (channel.confirms_ends and entry.is_end_in_doubt):
+            return entry, Confirmed(Answer.CONFIRMED)
+        confirmed, over_at, now = self.confirmation().of_end(job, entry, channel, deadline), entry.over_at, self.clock()
+        if confirmed.answer == Answer.WAIT:
+            return entry, confirmed
+        return ledger.change(entry_of(job), lambda each: confirmed.note(each, over_at, now), entry), confirmed
+
+    def _pages_followed(
+        self, job: Job, entry: Entry, channel: Channel, rest: Rest, ledger: Ledger, deadline: Deadline, *, ends: bool
+    ) -> Result:
+        """Find the pages of an incident's signals, and end those that have to end.
+
+        `ends`: the end of the incident is sure, as far as anybody can tell.
+        """
         seen: dict[str, Raised] = {}
         failure: SendError | None = None
         try:
             for raised in self._unknown(entry):
                 seen[raised.request_id] = self._looked_for(raised, rest, deadline)
-            for raised in _to_end(entry.followed(seen), replaces=channel.policy.replace):
+            for raised in _to_end(entry.followed(seen), replaces=channel.policy.replace, ends=ends):
                 # Its flow may have made one more since, or have been late.
                 found = self.pages.of_request(rest, raised.request_id, deadline)
                 pages = tuple(dict.fromkeys((*raised.pages, *(page.id for page in found))))
@@ -150,11 +180,13 @@ def _is_changed(ledger: Ledger, job: Job, entry: Entry, change: Callable[[Entry]
     return True
 
 
-def _to_end(entry: Entry, *, replaces: bool) -> Iterator[Raised]:
+def _to_end(entry: Entry, *, replaces: bool, ends: bool) -> Iterator[Raised]:
     """The signals whose pages must end: their incident was resolved since, or a newer page took their place."""
     for place, raised in enumerate(entry.raised):
-        is_resolved = raised.is_open and raised.at < entry.over_at
-        is_replaced = replaces and any(_takes_over(newer, raised) for newer in entry.raised[place + 1 :])
+        is_resolved = ends and raised.is_open and raised.at < entry.over_at
+        # The page of a resolve takes no other's place as long as the end is in doubt.
+        newer_ones = (newer for newer in entry.raised[place + 1 :] if newer.is_open or ends)
+        is_replaced = replaces and any(_takes_over(newer, raised) for newer in newer_ones)
         if (raised.pages or raised.is_lost) and not raised.is_over and (is_resolved or is_replaced):
             yield raised
 

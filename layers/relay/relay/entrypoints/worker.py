@@ -133,9 +133,10 @@ class Worker:
                 return self._done(job, channel, deadline, hold=hold)
             share = parse_share(job.body)
             result = self.delivery.resume(job, share, channel, deadline, hold=hold)
-            if channel.rest is None or (job.spare and result.outcome != Outcome.DELIVERED):
+            is_over = not is_open(share)
+            if not channel.follows(is_over=is_over) or (job.spare and result.outcome != Outcome.DELIVERED):
                 return result
-            return self._followed(job, result, deadline, is_over=not is_open(share))
+            return self._followed(job, result, deadline, is_over=is_over)
         except ChannelError as error:
             return self._without_channel(job, error, deadline)
         except Exception as error:  # noqa: BLE001 - it must not hide what became of the other jobs
@@ -153,9 +154,9 @@ class Worker:
             result = self.writeback().write(job, channel, deadline)
         elif job.kind == "release":
             result = self.writeback().release(job, channel, deadline)
-        elif channel.rest:
+        elif channel.rest or channel.confirms_ends:
             brief = self.deadlines(min(FOLLOWUP_SECONDS, deadline.remaining()))
-            result = self.followup.follow(job, channel, channel.rest, brief)
+            result = self.followup.follow(job, channel, brief)
             deadline.spent.update({part: deadline.spent.get(part, 0.0) + spent for part, spent in brief.spent.items()})
         else:
             result = Result(Outcome.UNCHANGED, job.channel, job.incident_id, delivery_id=job.delivery_id)

@@ -31,6 +31,7 @@ class Result(NamedTuple):
         unguarded: the help that the ledger could not give.
         unconfirmed: xMatters' request ids of signals that no page came of.
         is_first: the ledger knew nothing of the incident before.
+        end: what BigPanda said of an end that was to be confirmed, if that is worth counting.
         unverified: why a callback is not taken for what it says.
         refused_recipients: how many recipients of the webhook's URL the channel does not permit.
         job: the job with what the ledger knows of its attempts.
@@ -58,6 +59,7 @@ class Result(NamedTuple):
     unconfirmed: tuple[str, ...] = ()
     is_first: bool = False
     refused_recipients: int = 0
+    end: str | None = None
     unverified: str | None = None
     job: Job | None = None
 

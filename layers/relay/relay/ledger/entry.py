@@ -141,6 +141,8 @@ class Entry(NamedTuple):
         acknowledged_by: who took on what was announced.
         rests_until: until then nobody can tell whether the state that was sent last will ring yet.
         over_at: pages of signals that were claimed before belong to an incident that was resolved since, and must end.
+        confirmed_at: the newest `over_at` that BigPanda confirmed, or that nobody could ask about.
+        refuted_since: when BigPanda first said that the incident is open after all.
         row: the debt's row in the table's index; an entry without one owes nothing, or has not been tried yet.
         unconfirmed: no page came of a critical state's signal, and the fallback topic has to be notified of that.
         others: members that this version does not know, kept as they are.
@@ -168,6 +170,8 @@ class Entry(NamedTuple):
     acknowledged_by: str = ""
     rests_until: float = 0.0
     over_at: float = 0.0
+    confirmed_at: float = 0.0
+    refuted_since: float = 0.0
     row: Row | None = None
     unconfirmed: bool = False
     others: Mapping[str, Any] = _NOTHING
@@ -208,6 +212,11 @@ class Entry(NamedTuple):
     def has_live_pages(self) -> bool:
         """True if a signal may have an active page that no known resolve has ended."""
         return any(raised.is_open and not raised.is_over and raised.at >= self.over_at for raised in self.raised)
+
+    @property
+    def is_end_in_doubt(self) -> bool:
+        """True if the newest state says that the incident is over, and nobody confirmed that."""
+        return self.over_at > self.confirmed_at and self.kept is not None and not self.kept.is_open
 
     def last_told(self) -> tuple[State | None, ...]:
         """The states that people may have been told of last; None stands for nothing."""

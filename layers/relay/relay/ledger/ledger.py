@@ -126,6 +126,8 @@ def _encoded(entry: Entry) -> dict[str, Any]:
         "acknowledged_by": entry.acknowledged_by,
         "rests_until": entry.rests_until,
         "over_at": entry.over_at,
+        "confirmed_at": entry.confirmed_at,
+        "refuted_since": entry.refuted_since,
         "unconfirmed": entry.unconfirmed,
     }
     return {**entry.others, **{name: value for name, value in members.items() if value}}
@@ -154,6 +156,8 @@ def _decoded(members: Mapping[str, Any]) -> Entry:
         acknowledged_by=members.get("acknowledged_by", ""),
         rests_until=members.get("rests_until", 0.0),
         over_at=members.get("over_at", 0.0),
+        confirmed_at=members.get("confirmed_at", 0.0),
+        refuted_since=members.get("refuted_since", 0.0),
         unconfirmed=members.get("unconfirmed", False),
         others={name: value for name, value in members.items() if name not in _MEMBERS},
     )

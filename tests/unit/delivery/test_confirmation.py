@@ -1,0 +1,204 @@
+"""Confirmation: pages end when BigPanda says that their incident is over, and a forged resolve silences nobody."""
+
+import json
+from typing import Any
+
+import pytest
+import requests
+
+from relay.delivery.confirmation import APART_SECONDS, UNREACHABLE_SECONDS
+from relay.http.session import Answer
+from tests import samples
+from tests.fakes import Call, FakeSecrets, FakeSession, Relay
+
+OPENED = 1_800_000_000
+ACCESS: dict[str, Any] = {"api_key": "BPU-1", "environment_id": "e1"}
+BASIC = {"type": "basic", "username": "u", "password": "p"}
+
+
+class Scene:
+    """A channel, the pages that xMatters made for it, and what BigPanda says of its incident."""
+
+    def __init__(self, *, rest: bool = True, policy: dict[str, Any] | None = None, **access: Any) -> None:
+        known = {name: value for name, value in (ACCESS | access).items() if value is not None}
+        document = samples.secret(policy={"min_seconds_between_signals": 0, **(policy or {})}, bigpanda=known)
+        document["xmatters"] |= {"recipients": ["Ops"]}
+        if rest:
+            document["xmatters"]["rest"] = {"base_url": "https://acme.xmatters.com", "auth": BASIC}
+        self.says: Answer | Exception = self.incident("critical", active=True)
+        self.ended: list[str] = []
+        self.asked: list[str] = []
+        self.relay = Relay(
+            FakeSession(self._signal),
+            secrets=FakeSecrets(noc=json.dumps(document)),
+            bigpanda=FakeSession(self._bigpanda),
+            rest=FakeSession(self._rest),
+        )
+        self._signals = 0
+
+    def incident(self, status: str, *, active: bool) -> Answer:
+        """BigPanda's answer: the incident did not change since it opened."""
+        said = {
+            "id": "i1",
+            "status": status,
+            "active": active,
+            "changed_at": 1_800_000_000,
+            "updated_at": 1_800_000_000,
+        }
+        return Answer(200, {}, json.dumps(said).encode())
+
+    def _signal(self, _: Call) -> Answer:
+        self._signals += 1
+        return samples.accepted(f"r{self._signals}")
+
+    def _bigpanda(self, call: Call) -> Answer:
+        self.asked.append(call.url.partition("/v2.0")[2])
+        if isinstance(self.says, Exception):
+            raise self.says
+        return self.says
+
+    def _rest(self, call: Call) -> Answer:
+        if call.method == "POST":
+            self.ended.append(json.loads(call.body)["id"])
+            return Answer(200, {}, b"{}")
+        name = call.url.partition("requestId=")[2].partition("&")[0]
+        return Answer(200, {}, json.dumps({"data": [{"id": f"page-{name}", "status": "ACTIVE"}]}).encode())
+
+    def rung(self) -> list[str]:
+        """The status of each signal."""
+        return [json.loads(call.body)["incident"]["status"] for call in self.relay.session.calls]
+
+    def resolve(self) -> None:
+        """Let a resolve come: true or forged."""
+        now = int(self.relay.clock.now)
+        self.relay.share(
+            samples.enveloped("e1", status="ok", active=False, resolved=True, changedOn=now, updatedOn=now)
+        )
+
+    def opened_and_resolved(self) -> "Scene":
+        """Let a critical be announced and followed, and then a resolve come."""
+        self.relay.share(samples.enveloped("e1", active=True))
+        self.wait(120)
+        self.resolve()
+        return self
+
+    def wait(self, seconds: float) -> None:
+        """Let time go by; jobs wake."""
+        for _ in range(int(seconds // 12)):
+            self.relay.wake(12)
+
+
+def test_pages_end_when_bigpanda_says_that_it_is_over() -> None:
+    scene = Scene().opened_and_resolved()
+    scene.says = scene.incident("ok", active=False)
+    scene.wait(60)
+    assert scene.ended == ["page-r1"]
+    assert scene.asked == ["/environments/e1/incidents/i1?expand=alerts"]
+    assert scene.rung() == ["critical", "ok"]
+
+
+def test_pages_go_on_while_bigpanda_says_that_it_is_open() -> None:
+    scene = Scene().opened_and_resolved()
+    scene.wait(60)
+    assert (len(scene.asked), scene.ended) == (1, [])
+
+
+def test_forged_resolve_is_refuted_and_rung_again() -> None:
+    scene = Scene().opened_and_resolved()
+    scene.wait(36 + APART_SECONDS + 36)
+    assert scene.rung() == ["critical", "ok", "critical"]
+    ids = [call.headers["X-Relay-Delivery-Id"] for call in scene.relay.session.calls]
+    assert len(set(ids)) == 3, "a workflow takes a known delivery id for a repeated signal"
+    assert scene.relay.recorder.metrics()["resolve_refuted"] == 1
+    scene.wait(1200)
+    assert scene.rung() == ["critical", "ok", "critical"]
+
+
+def test_refuted_resolve_ends_no_page_but_by_the_newer_one() -> None:
+    scene = Scene(policy={"replace": False}).opened_and_resolved()
+    scene.wait(600)
+    assert scene.ended == []
+
+
+def test_true_critical_after_a_refuted_resolve_is_no_news_and_a_true_resolve_is() -> None:
+    scene = Scene().opened_and_resolved()
+    scene.wait(200)
+    scene.resolve()
+    scene.says = scene.incident("ok", active=False)
+    scene.wait(200)
+    assert scene.rung() == ["critical", "ok", "critical", "ok"]
+    assert "page-r3" in scene.ended
+
+
+def test_answer_that_is_late_once_is_no_refutation() -> None:
+    scene = Scene().opened_and_resolved()
+    scene.wait(48)
+    scene.says = scene.incident("ok", active=False)
+    scene.wait(120)
+    assert scene.ended == ["page-r1"]
+    assert scene.rung() == ["critical", "ok"]
+    assert "resolve_refuted" not in scene.relay.recorder.metrics()
+
+
+@pytest.mark.parametrize(
+    "says", [requests.ConnectTimeout(), samples.refused(503), samples.refused(404), Answer(200, {}, b"[]")]
+)
+def test_what_bigpanda_does_not_say_for_ten_minutes_is_believed_and_counted(says: Answer | Exception) -> None:
+    scene = Scene().opened_and_resolved()
+    scene.says = says
+    scene.wait(UNREACHABLE_SECONDS - 60)
+    assert scene.ended == []
+    scene.wait(180)
+    assert scene.ended == ["page-r1"]
+    assert scene.relay.recorder.metrics()["resolve_unreachable"] == 1
+
+
+def test_resolve_of_what_was_never_announced_does_not_silence_it() -> None:
+    scene = Scene()
+    works = scene.relay.session.steps[:]
+    scene.relay.session.steps[:] = [samples.refused(503)]
+    scene.relay.share(samples.enveloped("e1", active=True))
+    scene.resolve()
+    scene.relay.session.steps[:] = works
+    scene.wait(36 + APART_SECONDS + 36)
+    assert scene.rung()[-1] == "critical"
+    assert scene.relay.entry().announced is not None
+
+
+def test_without_rest_it_is_rung_again_all_the_same() -> None:
+    scene = Scene(rest=False).opened_and_resolved()
+    scene.wait(36 + APART_SECONDS + 36)
+    assert scene.rung() == ["critical", "ok", "critical"]
+
+
+def test_incident_that_is_open_again_needs_no_confirmation() -> None:
+    scene = Scene().opened_and_resolved()
+    now = int(scene.relay.clock.now) + 1
+    scene.relay.share(samples.enveloped("e1", active=True, changedOn=now, updatedOn=now))
+    scene.wait(300)
+    assert scene.asked == []
+    assert scene.rung() == ["critical", "ok", "critical"]
+
+
+@pytest.mark.parametrize("off", [{"policy": {"confirm_resolve": False}}, {"environment_id": None}])
+def test_without_it_bigpanda_is_not_asked(off: dict[str, Any]) -> None:
+    scene = Scene(**off).opened_and_resolved()
+    scene.wait(60)
+    assert (scene.asked, scene.ended) == ([], ["page-r1"])
+
+
+def test_another_environment_of_the_channel_is_asked_if_the_first_does_not_know_it() -> None:
+    scene = Scene(environments=["e2"]).opened_and_resolved()
+    over = scene.incident("ok", active=False)
+    answers = {"e1": samples.refused(404), "e2": over}
+    scene.relay.bigpanda.steps[:] = [lambda call: answers[call.url.partition("/environments/")[2][:2]]]
+    scene.wait(60)
+    assert scene.ended == ["page-r1"]
+
+
+def test_bigpandas_key_is_in_nothing_that_is_kept_or_logged() -> None:
+    scene = Scene().opened_and_resolved()
+    scene.says = samples.refused(403, b"key BPU-1 is odd")
+    scene.wait(700)
+    kept = [each["MessageBody"] for each in (*scene.relay.chores.messages, *scene.relay.dead_letters.messages)]
+    assert "BPU-1" not in "".join(kept) + scene.relay.recorder.written()
