@@ -26,6 +26,8 @@ FLOOD_SIGNALS, FLOOD_SECONDS = 4, 60.0
 # A signal can be in flight as long as its sender's lease, or BigPanda's patience.
 IN_FLIGHT_SECONDS = 16.0
 CLOCKS_DIFFER = 0.7
+# BigPanda is asked within so long whether an incident is over.
+CONFIRMS_SECONDS = 240.0
 # From a share's arrival until its credentials are checked, which is when it came: Secrets Manager may be slow.
 ADMITTED_SECONDS = 6.0
 # The time between two signals is that between their claims, and one may be tried for as long as BigPanda waits.
@@ -84,7 +86,7 @@ class Invariants:
     # The answers of people that were taken; those that came when the incident was known; and those that a stranger
     # forged, where xMatters can be asked.
     taken: set[str] = field(default_factory=set)
-    expected: set[str] = field(default_factory=set)
+    expected: dict[str, str] = field(default_factory=dict)
     forged: set[str] = field(default_factory=set)
     # When somebody acknowledged, by the id of the incident.
     acknowledged: list[tuple[float, str]] = field(default_factory=list)
@@ -124,7 +126,7 @@ class Invariants:
         """A callback came that names this page; whoever answers it may die after it was queued."""
         is_credible = not self.has_rest or (page is not None and not said.is_forged)
         if self._is_known(said.incident):
-            self.expected.add(f"answer-{said.number}")
+            self.expected[f"answer-{said.number}"] = said.incident
         if said.is_forged and self.has_rest:
             self.forged.add(f"answer-{said.number}")
         if said.response == "Acknowledge" and is_credible:
@@ -494,16 +496,25 @@ class Invariants:
                 self._problem(f"{page.name} of {incident} ended, and nothing took its place")
             is_open = self.states[incident, page.ring.share].is_open
             ends = [*(ring.at for ring in later if ring in over), *self._silent_ends(page)]
+            ends = [at for at in ends if not self._is_open_again(incident, at)]
             if self.has_rest and is_open and page in told and page.ended_at is None and ends:
                 self._problem(f"{page.name} of {incident} goes on, although it is over")
             # Where nothing fails that it needs; a page that its flow makes late can't be ended before.
-            needed = {"rest", "sqs", "dynamodb", "lambda", "secrets"}
+            needed = {"rest", "sqs", "dynamodb", "lambda", "secrets", "bigpanda"}
             is_fair = not any(spell.service in needed for spell in self.weather.spells)
             is_calm = is_fair and not self.weather.crashes and not self.has_operators
             if self.has_rest and is_open and page in told and ends and is_calm:
                 late = (page.ended_at or math.inf) - max(min(ends), page.found_from)
                 if late > ENDS_SECONDS:
                     self._problem(f"{page.name} of {incident} ended {late:.0f} s late")
+
+    def _is_open_again(self, incident: str, at: float) -> bool:
+        """True if the incident is open in BigPanda, then or soon after: when the relay asks whether it is over."""
+        now = at - self.world.began
+        states = [state for state in self.states.values() if state.id == incident.partition("@")[0]]
+        last = max((state for state in states if state.at <= now), key=lambda state: state.at, default=None)
+        is_open = last is not None and last.is_open
+        return is_open or any(state.is_open and now < state.at < now + CONFIRMS_SECONDS for state in states)
 
     def _is_silently_over(self, page: Page) -> bool:
         """True if a resolve that the policy does not announce may have ended the page."""
@@ -576,7 +587,11 @@ class Invariants:
     def _check_answers(self) -> None:
         """What people answered stands in BigPanda once, or rests among the dead letters; what is forged is doubted."""
         resting = {note for job in self.dead_letters.jobs() for note in _notes(job)}
-        for answer in self.taken & self.expected:
+        # What was announced without the ledger may never be noted there.
+        unguarded = {name.partition("@")[0] for name in self.unguarded}
+        for answer in self.taken & self.expected.keys():
+            if self.expected[answer] in unguarded:
+                continue
             if not self.console.written[answer] and answer not in resting:
                 self._problem(f"unwritten: {answer}")
         for answer, times in self.console.written.items():

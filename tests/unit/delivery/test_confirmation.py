@@ -130,6 +130,14 @@ def test_true_critical_after_a_refuted_resolve_is_no_news_and_a_true_resolve_is(
     assert "page-r3" in scene.ended
 
 
+def test_resolves_that_are_forged_again_and_again_are_refuted_all_the_same() -> None:
+    scene = Scene().opened_and_resolved()
+    for _ in range(20):
+        scene.wait(12)
+        scene.resolve()
+    assert "critical" in scene.rung()[2:]
+
+
 def test_answer_that_is_late_once_is_no_refutation() -> None:
     scene = Scene().opened_and_resolved()
     scene.wait(48)

@@ -49,17 +49,15 @@ class Confirmed(NamedTuple):
     answer: Answer
     until: float = 0.0
 
-    def note(self, entry: Entry, over_at: float, now: float) -> Entry:
-        """Return the entry with this answer about the end that was at `over_at`; another end is asked about anew."""
-        if entry.over_at != over_at:
-            return entry
+    def note(self, entry: Entry, now: float) -> Entry:
+        """Return the entry with this answer: it is of the incident, whatever resolves came meanwhile."""
         match self.answer:
             case Answer.CONFIRMED | Answer.UNREACHABLE:
-                return replace(entry, confirmed_at=over_at)
+                return entry.end_confirmed()
             case Answer.DOUBTED:
-                return replace(entry, refuted_since=now)
+                return entry.end_doubted(now)
             case Answer.REFUTED:
-                return replace(entry, over_at=0.0, refuted_since=0.0)
+                return entry.end_refuted()
         return entry
 
 
@@ -80,7 +78,7 @@ class Confirmation:
             return Confirmed(Answer.UNREACHABLE) if is_late else Confirmed(Answer.WAIT, now + APART_SECONDS)
         if not is_open(share):
             return Confirmed(Answer.CONFIRMED)
-        if entry.refuted_since <= entry.over_at:
+        if not entry.refuted_since:
             return Confirmed(Answer.DOUBTED, now + APART_SECONDS)
         if now < entry.refuted_since + APART_SECONDS:
             return Confirmed(Answer.WAIT, entry.refuted_since + APART_SECONDS)

@@ -68,10 +68,10 @@ class Followup:
         """Ask BigPanda if an end is in doubt; return the entry with its answer. Raises LedgerError."""
         if not (channel.confirms_ends and entry.is_end_in_doubt):
             return entry, Confirmed(Answer.CONFIRMED)
-        confirmed, over_at, now = self.confirmation().of_end(job, entry, channel, deadline), entry.over_at, self.clock()
+        confirmed, now = self.confirmation().of_end(job, entry, channel, deadline), self.clock()
         if confirmed.answer == Answer.WAIT:
             return entry, confirmed
-        return ledger.change(entry_of(job), lambda each: confirmed.note(each, over_at, now), entry), confirmed
+        return ledger.change(entry_of(job), lambda each: confirmed.note(each, now), entry), confirmed
 
     def _pages_followed(
         self, job: Job, entry: Entry, channel: Channel, rest: Rest, ledger: Ledger, deadline: Deadline, *, ends: bool

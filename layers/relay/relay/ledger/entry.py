@@ -242,8 +242,24 @@ class Entry(NamedTuple):
         )._without_debt()
         if state.is_of_same_share(entry.dead_lettered):
             entry = replace(entry, dead_lettered=None)
+        if state.is_open:
+            return entry
         # The newest state is over: so is every page that was signalled until now, whatever the clocks of its senders.
-        return entry if state.is_open else entry._over(max(state.came, self._last_claim() + TICK_SECONDS))
+        entry = entry._over(max(state.came, self._last_claim() + TICK_SECONDS))
+        is_sure = self.kept is not None and not self.kept.is_open and not self.is_end_in_doubt
+        return replace(entry, confirmed_at=entry.over_at) if is_sure else entry
+
+    def end_confirmed(self) -> "Entry":
+        """The entry once its incident is over for sure, or nobody can be asked; one that is open again stays."""
+        return replace(self, confirmed_at=self.over_at, refuted_since=0.0) if self.is_end_in_doubt else self
+
+    def end_doubted(self, now: float) -> "Entry":
+        """The entry once BigPanda said that its incident is open; the first time counts."""
+        return replace(self, refuted_since=self.refuted_since or now) if self.is_end_in_doubt else self
+
+    def end_refuted(self) -> "Entry":
+        """The entry once its end was refuted: no page ends for it."""
+        return replace(self, over_at=0.0, refuted_since=0.0) if self.is_end_in_doubt else self
 
     def claimed(self, lease: Lease, tries: int, *, queued: bool) -> "Entry":
         """The entry with its sender's lease. Only a state that is on a queue may be called kept.
@@ -420,7 +436,9 @@ class Entry(NamedTuple):
         same_version = self.kept is not None and self.kept.version == state.version
         seen = (*(digest for digest in (self.seen if same_version else ()) if digest != state.digest), state.digest)
         is_same = state.is_same(self.kept)
-        known = replace(self, kept=_without_alerts(state), seen=seen[-MAX_SEEN:])
+        # An end that was in doubt is of no account once the incident is open again.
+        refuted_since = 0.0 if state.is_open else self.refuted_since
+        known = replace(self, kept=_without_alerts(state), seen=seen[-MAX_SEEN:], refuted_since=refuted_since)
         return known if is_same else replace(known, asked=0, revived_at=0.0, reason="")
 
     def _rung(self, lease: Lease, rings: int, at: float) -> "Entry":
