@@ -239,7 +239,9 @@ class Promptness:
             and other.ends > debt.comes - HORIZON_SECONDS
             for other in debts
         )
-        return len(sent) < limit and not waits and not self._has_unclear(channel)
+        # Copies that come at the same moment take a place each, and one of them gives it back.
+        twins = sum(abs(at - debt.comes) < AROUND_SECONDS for at in debt.state.arrivals) - 1
+        return len(sent) + twins < limit and not waits and not self._has_unclear(channel)
 
     def _has_unclear(self, channel: str) -> bool:
         """True if the channel has incidents of which nobody can tell whether they wait for the pace."""

@@ -186,6 +186,7 @@ def test_incident_that_is_open_again_needs_no_confirmation() -> None:
     scene.wait(300)
     assert scene.asked == []
     assert scene.rung() == ["critical", "ok", "critical"]
+    assert "page-r1" in scene.ended, "the newer page took its place"
 
 
 @pytest.mark.parametrize("off", [{"policy": {"confirm_resolve": False}}, {"environment_id": None}])

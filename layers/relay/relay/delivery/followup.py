@@ -54,7 +54,7 @@ class Followup:
             return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail=str(error))
         result = _result(job, Outcome.DUPLICATE)
         if channel.rest:
-            is_sure = not (channel.confirms_ends and entry.is_end_in_doubt)
+            is_sure = not channel.confirms_ends or entry.over_at <= entry.confirmed_at
             result = self._pages_followed(job, entry, channel, channel.rest, ledger, deadline, ends=is_sure)
         if confirmed.until and result.outcome != Outcome.UNSAFE:
             until = min(confirmed.until, result.until or confirmed.until)
@@ -184,8 +184,8 @@ def _to_end(entry: Entry, *, replaces: bool, ends: bool) -> Iterator[Raised]:
     """The signals whose pages must end: their incident was resolved since, or a newer page took their place."""
     for place, raised in enumerate(entry.raised):
         is_resolved = ends and raised.is_open and raised.at < entry.over_at
-        # The page of a resolve takes no other's place as long as the end is in doubt.
-        newer_ones = (newer for newer in entry.raised[place + 1 :] if newer.is_open or ends)
+        # The page of a resolve takes no other's place: the resolve may be forged.
+        newer_ones = (newer for newer in entry.raised[place + 1 :] if newer.is_open)
         is_replaced = replaces and any(_takes_over(newer, raised) for newer in newer_ones)
         if (raised.pages or raised.is_lost) and not raised.is_over and (is_resolved or is_replaced):
             yield raised

@@ -1,0 +1,258 @@
+"""Attacks: random schedules in which somebody holds one of a channel's tokens, and what must hold all the same.
+
+BigPanda and xMatters work, but for an outage now and then. Jobs wake when their queue lets them. The attacker knows the
+ids of the channel's incidents, and sends whatever the token lets them send.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from random import Random
+from typing import Any
+
+from relay.http.session import Answer
+from relay.incidents.callback import Kind
+from tests import samples
+from tests.fakes import Call, FakeSecrets, FakeSession, FakeSqs, Relay
+
+STEP_SECONDS = 6.0
+LASTS_SECONDS = 1500.0
+# A critical that nobody could deliver for so long is told to the fallback topic (the policy's own default).
+FALLBACK_SECONDS = 300.0
+# From a forged resolve to the ring that refutes it: the job sleeps, two answers a minute apart, the gate.
+REFUTED_SECONDS = 300.0
+TOKEN, CALLBACK_TOKEN = "attacked-webhook-token", "attacked-callback-token"
+STRANGER = "mallory"
+ENVIRONMENT = "e1"
+
+
+@dataclass(frozen=True)
+class Truth:
+    """An incident as it is: critical from `opened` on, over from `over` on; times count from the beginning."""
+
+    id: str
+    opened: float
+    over: float
+
+    def is_open(self, at: float) -> bool:
+        """True if it is open at that time."""
+        return self.opened <= at < self.over
+
+
+@dataclass
+class Attack:
+    """One schedule; `holds` is the token that the attacker has."""
+
+    seed: int
+    holds: str
+    problems: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._random = Random(f"{self.holds} {self.seed}")
+        self.truths = [
+            Truth(f"i{number}", opened, opened + self._random.choice([200.0, 900.0, 5000.0]))
+            for number in range(3)
+            for opened in [self._random.uniform(0, 300)]
+        ]
+        self._outages = {
+            vendor: (begins, begins + self._random.choice([0.0, 0.0, 90.0, 240.0]))
+            for vendor in ("xmatters", "bigpanda")
+            for begins in [self._random.uniform(0, 900)]
+        }
+        self.relay = Relay(
+            FakeSession(self._signal),
+            secrets=FakeSecrets(noc=json.dumps(self._secret())),
+            bigpanda=FakeSession(self._bigpanda),
+            rest=FakeSession(self._rest),
+        )
+        self._began = self.relay.clock.now
+        self._due: dict[int, float] = {}
+        # By page, the incident, and which of its signals made the page.
+        self._pages: dict[str, tuple[str, int]] = {}
+        # Of each true incident, when people were told of what.
+        self.told: dict[str, list[tuple[float, bool]]] = {}
+        self.forged: dict[str, list[float]] = {}
+        self.comments: list[tuple[str, str]] = []
+
+    @property
+    def now(self) -> float:
+        """Seconds since the beginning."""
+        return self.relay.clock.now - self._began
+
+    def _secret(self) -> dict[str, Any]:
+        policy = {"allowed_recipients": [], "min_seconds_between_signals": 0, "max_per_minute": 60}
+        access = {"api_key": "BPU-1", "environment_id": ENVIRONMENT, "assign": True}
+        secret = samples.secret(policy=policy, bigpanda=access, inbound={"token": TOKEN})
+        auth = {"type": "basic", "username": "u", "password": "p"}
+        secret["xmatters"] |= {"recipients": ["Ops"], "callback": {"token": CALLBACK_TOKEN}}
+        secret["xmatters"]["rest"] = {"base_url": "https://acme.xmatters.com", "auth": auth}
+        return secret
+
+    @property
+    def refuted(self) -> int:
+        """How often people were told once more of what was open all the time."""
+        pairs = [(truth, *pair) for truth in self.truths for pair in pairwise(self.told.get(truth.id, ()))]
+        return sum(truth.is_open(later[0]) and not told[1] and later[1] for truth, told, later in pairs)
+
+    # ---- The vendors -------------------------------------------------------------------------------------------------
+
+    def _is_out(self, vendor: str) -> bool:
+        begins, ends = self._outages[vendor]
+        return begins <= self.now < ends
+
+    def _signal(self, call: Call) -> Answer:
+        if self._is_out("xmatters"):
+            return samples.refused(503)
+        incident = json.loads(call.body)["incident"]
+        if STRANGER in call.url:
+            self.problems.append(f"{incident['id']} rang {STRANGER}")
+        self.told.setdefault(incident["id"], []).append((self.now, incident["status"] != "ok"))
+        request = f"r{sum(map(len, self.told.values()))}"
+        self._pages[f"page-{request}"] = (incident["id"], len(self.told[incident["id"]]))
+        return samples.accepted(request)
+
+    def _bigpanda(self, call: Call) -> Answer:
+        if self._is_out("bigpanda"):
+            return samples.refused(503)
+        if (
+            f"/environments/{ENVIRONMENT}/" not in call.url
+            and "/activities" not in call.url
+            and "/scim/" not in call.url
+        ):
+            self.problems.append(f"BigPanda was asked for {call.url}")
+        if call.method == "POST":
+            name = call.url.partition("/incidents/")[2].partition("/")[0]
+            self.comments.append((name, json.loads(call.body)["comment"]))
+            return Answer(204, {}, b"")
+        if "/scim/" in call.url:
+            return Answer(200, {}, b'{"Resources": [{"id": "u1", "userName": "ceo"}]}')
+        if call.method == "PUT":
+            self.problems.append("an incident was assigned")
+            return Answer(204, {}, b"")
+        name = call.url.partition("/incidents/")[2].partition("?")[0]
+        truth = next((each for each in self.truths if each.id == name and each.opened <= self.now), None)
+        return samples.refused(404) if truth is None else Answer(200, {}, json.dumps(self._shown(truth)).encode())
+
+    def _shown(self, truth: Truth) -> dict[str, Any]:
+        is_open = truth.is_open(self.now)
+        stamp = int(self._began + (truth.opened if is_open else truth.over))
+        status = "critical" if is_open else "ok"
+        return {"id": truth.id, "status": status, "active": is_open, "changed_at": stamp, "updated_at": stamp}
+
+    def _rest(self, call: Call) -> Answer:
+        if "/people/" in call.url:
+            return Answer(404, {}, b'{"code": 404}')
+        if call.method == "POST":
+            self._ended(json.loads(call.body)["id"])
+            return Answer(200, {}, b"{}")
+        request = call.url.partition("requestId=")[2].partition("&")[0]
+        return Answer(200, {}, json.dumps({"data": [{"id": f"page-{request}", "status": "ACTIVE"}]}).encode())
+
+    def _ended(self, page: str) -> None:
+        """A page ended: rightly, if it was over, or a newer page that tells of an open incident took its place."""
+        incident, number = self._pages[page]
+        truth = next((each for each in self.truths if each.id == incident), None)
+        is_replaced = any(is_open for _, is_open in self.told[incident][number:])
+        was_open = self.told[incident][number - 1][1]
+        if truth and truth.is_open(self.now) and was_open and not is_replaced:
+            self.problems.append(f"{page} of {incident} ended at {self.now:.0f} s, and it is open")
+
+    # ---- What happens ------------------------------------------------------------------------------------------------
+
+    def run(self) -> list[str]:
+        """Let it all happen; return what was wrong."""
+        deeds = sorted([*self._true_shares(), *self._attacks()], key=lambda deed: deed[0])
+        next_sweep = 60.0
+        while self.now < LASTS_SECONDS:
+            while deeds and deeds[0][0] <= self.now:
+                deeds.pop(0)[1]()
+            self._work()
+            if self.now >= next_sweep:
+                self.relay.sweep(0.0)
+                next_sweep += 60.0
+            self._judge_now()
+            self.relay.clock.now += STEP_SECONDS
+        self._judge_comments()
+        return self.problems
+
+    def _true_shares(self) -> Iterator[tuple[float, Any]]:
+        for truth in self.truths:
+            yield truth.opened, lambda truth=truth: self._post(truth.id, "critical", self._began + truth.opened)
+            yield truth.over, lambda truth=truth: self._post(truth.id, "ok", self._began + truth.over)
+
+    def _attacks(self) -> Iterator[tuple[float, Any]]:
+        for _ in range(self._random.choice([1, 3, 12])):
+            at = self._random.uniform(30, 1000)
+            yield at, self._forged_share if self.holds == "webhook" else self._forged_callback
+
+    def _forged_share(self) -> None:
+        name = self._random.choice([*(truth.id for truth in self.truths), "of-nobody"])
+        status = self._random.choice(["ok", "ok", "critical", "unknown"])
+        ahead = self._random.choice([0, 4, 3600, -60])
+        if status == "ok":
+            self.forged.setdefault(name, []).append(self.now)
+        environment_id = self._random.choice([ENVIRONMENT, "..", "e-of-a-stranger"])
+        recipients = self._random.choice([(), (STRANGER,)])
+        self._post(name, status, self.relay.clock.now + ahead, environment_id, recipients)
+
+    def _post(
+        self, name: str, status: str, stamp: float, environment_id: str = ENVIRONMENT, recipients: tuple[str, ...] = ()
+    ) -> None:
+        said = {"id": name, "status": status, "active": status != "ok", "resolved": status == "ok"}
+        content = samples.enveloped(environment_id, **said, changedOn=int(stamp), updatedOn=int(stamp))
+        headers = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
+        reply = self.relay.webhook.serve(samples.request(content, headers=headers, recipients=recipients))
+        if reply.status >= 300:
+            self.problems.append(f"a share was answered {reply.status}")
+
+    def _forged_callback(self) -> None:
+        name = self._random.choice([*(truth.id for truth in self.truths), "of-nobody"])
+        said = {"relay": 1, "kind": self._random.choice([Kind.RESPONSE, Kind.ANNOTATION]), "incident_id": name}
+        said |= {"response": "Acknowledge", "person": {"target": "ceo"}, "note": f"forged {self._random.random()}"}
+        said |= {"environment_id": self._random.choice([ENVIRONMENT, "e-of-a-stranger"]), "event": {"number": "1"}}
+        headers = {"authorization": f"Bearer {CALLBACK_TOKEN}", "content-type": "application/json"}
+        self.relay.callbacks.serve(samples.request(json.dumps(said).encode(), headers=headers))
+
+    def _work(self) -> None:
+        """Let the workers have what its queue does not delay any more."""
+        for queue in (self.relay.retries, self.relay.chores):
+            awake = [message for message in queue.messages if self._is_awake(message)]
+            queue.messages = [message for message in queue.messages if message not in awake]
+            self._hand_over(queue, awake)
+
+    def _is_awake(self, message: dict[str, Any]) -> bool:
+        due = self._due.setdefault(id(message), self.now + message["DelaySeconds"])
+        return due <= self.now
+
+    def _hand_over(self, queue: FakeSqs, messages: list[dict[str, Any]]) -> None:
+        for message in messages:
+            self._due.pop(id(message), None)
+            if self.relay.worker.work([{"messageId": "m1", "body": message["MessageBody"]}]):
+                queue.messages.append(message)
+
+    # ---- What must hold ----------------------------------------------------------------------------------------------
+
+    def _judge_now(self) -> None:
+        """A critical that is open is known to people, or to the fallback topic, in time."""
+        for truth in self.truths:
+            if not truth.is_open(self.now):
+                continue
+            told = self.told.get(truth.id, [])
+            silenced = [at for at in self.forged.get(truth.id, ()) if at >= truth.opened]
+            since = max([truth.opened, *([told[-1][0]] if told else []), *silenced])
+            since = max([since, *(ends for begins, ends in self._outages.values() if begins < self.now)])
+            is_silent = not told or not told[-1][1]
+            most = FALLBACK_SECONDS + REFUTED_SECONDS
+            what = f"{truth.id} is open, and nobody knows"
+            if is_silent and self.now - since > most and what not in self.problems:
+                self.problems.append(what)
+
+    def _judge_comments(self) -> None:
+        for name, text in self.comments:
+            if name not in self.told:
+                self.problems.append(f"a comment was written on {name}")
+            if not text.startswith("Unverified"):
+                self.problems.append(f"a forged comment is not doubted: {text}")
+        if self.holds == "callback" and any(self.relay.entry(truth.id).acknowledged_by for truth in self.truths):
+            self.problems.append("somebody acknowledged")
