@@ -250,7 +250,7 @@ class Attack:
 
     def _judge_comments(self) -> None:
         for name, text in self.comments:
-            if name not in self.told:
+            if name not in {truth.id for truth in self.truths}:
                 self.problems.append(f"a comment was written on {name}")
             if not text.startswith("Unverified"):
                 self.problems.append(f"a forged comment is not doubted: {text}")

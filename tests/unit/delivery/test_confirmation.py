@@ -173,6 +173,25 @@ def test_resolve_of_what_was_never_announced_does_not_silence_it() -> None:
     assert scene.relay.entry().announced is not None
 
 
+@pytest.mark.parametrize("rest", [True, False])
+def test_resolve_that_is_forged_ahead_of_the_first_share_does_not_silence_it(rest: bool) -> None:
+    scene = Scene(rest=rest)
+    scene.resolve()
+    earlier = int(scene.relay.clock.now) - 3
+    result = scene.relay.share(samples.enveloped("e1", active=True, changedOn=earlier, updatedOn=earlier))
+    assert result.outcome == "superseded"
+    scene.wait(36 + APART_SECONDS + 36)
+    assert scene.rung() == ["critical"]
+
+
+def test_resolve_that_is_forged_while_the_first_is_refuted_ends_nothing() -> None:
+    scene = Scene(policy={"replace": False}).opened_and_resolved()
+    scene.wait(24 + APART_SECONDS)
+    scene.resolve()
+    scene.wait(12)
+    assert scene.ended == []
+
+
 def test_without_rest_it_is_rung_again_all_the_same() -> None:
     scene = Scene(rest=False).opened_and_resolved()
     scene.wait(36 + APART_SECONDS + 36)

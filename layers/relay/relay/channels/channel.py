@@ -149,9 +149,9 @@ class Channel:
         """True if BigPanda is asked whether an incident is over before its pages end."""
         return self.policy.confirm_resolve and self.bigpanda is not None and bool(self.bigpanda.environments)
 
-    def follows(self, *, is_over: bool) -> bool:
-        """True if a signal is followed: its page is looked for, or the end that it tells of is confirmed."""
-        return self.rest is not None or (is_over and self.confirms_ends)
+    def follows(self, *, ends: bool) -> bool:
+        """True if a signal is followed: its page is looked for, or an end is confirmed; `ends`: there may be one."""
+        return self.rest is not None or (ends and self.confirms_ends)
 
     @property
     def is_quiet(self) -> bool:

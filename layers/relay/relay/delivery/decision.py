@@ -145,9 +145,18 @@ def _settled(task: Task, entry: Entry, standing: Standing) -> Settle:
         note = entry.without_debt()
     is_end = task.is_live and not task.state.is_open and note is not None
     ends_pages = is_end and task.channel.rest is not None and entry.has_live_pages()
-    # A forged resolve must not silence what is open.
-    is_to_confirm = is_end and task.channel.confirms_ends and entry.kept is not None and entry.kept.is_open
-    return Settle(_SETTLED[standing], note, ends_pages or is_to_confirm)
+    return Settle(_SETTLED[standing], note, ends_pages or _is_to_confirm(task, entry, is_end=is_end))
+
+
+def _is_to_confirm(task: Task, entry: Entry, *, is_end: bool) -> bool:
+    """True if BigPanda is to be asked whether the incident is over: a forged resolve must not silence what is open.
+
+    Either a resolve settles what was open, or a resolve that nobody confirmed overtook this open state.
+    """
+    if not (task.is_live and task.channel.confirms_ends):
+        return False
+    silences = is_end and entry.kept is not None and entry.kept.is_open
+    return silences or (task.state.is_open and entry.is_end_in_doubt)
 
 
 def _is_void(task: Task, entry: Entry) -> bool:

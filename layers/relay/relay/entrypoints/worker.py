@@ -134,9 +134,10 @@ class Worker:
             share = parse_share(job.body)
             result = self.delivery.resume(job, share, channel, deadline, hold=hold)
             is_over = not is_open(share)
-            if not channel.follows(is_over=is_over) or (job.spare and result.outcome != Outcome.DELIVERED):
+            ends = is_over or result.outcome == Outcome.SUPERSEDED
+            if not channel.follows(ends=ends) or (job.spare and result.outcome != Outcome.DELIVERED):
                 return result
-            return self._followed(job, result, deadline, is_over=is_over)
+            return self._followed(job, result, channel, deadline, is_over=is_over)
         except ChannelError as error:
             return self._without_channel(job, error, deadline)
         except Exception as error:  # noqa: BLE001 - it must not hide what became of the other jobs
@@ -166,7 +167,7 @@ class Worker:
             return result
         return self._rested(job, result, deadline)
 
-    def _followed(self, job: Job, result: Result, deadline: Deadline, *, is_over: bool) -> Result:
+    def _followed(self, job: Job, result: Result, channel: Channel, deadline: Deadline, *, is_over: bool) -> Result:
         """Keep a follow-up of a signal as a job of its own; return the signal's result.
 
         `is_over`: the incident is resolved.
@@ -185,8 +186,8 @@ class Worker:
                 return replace(waits, until=now + FOLLOW_AGAIN_SECONDS, detail="no queue took its follow-up")
         elif result.outcome == Outcome.SUPERSEDED:
             # The newer state's job follows all signals, but a page of what was over must not go on until that one
-            # wakes. So this follow-up looks once.
-            self.keeper.keep(replace(followup, spare=True), deadline, until=now)
+            # wakes. So this follow-up looks once, unless the newer state is an end that has to be confirmed.
+            self.keeper.keep(replace(followup, spare=not channel.confirms_ends), deadline, until=now)
         return result
 
     def _rested(self, job: Job, result: Result, deadline: Deadline) -> Result:

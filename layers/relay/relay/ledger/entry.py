@@ -246,7 +246,7 @@ class Entry(NamedTuple):
             return entry
         # The newest state is over: so is every page that was signalled until now, whatever the clocks of its senders.
         entry = entry._over(max(state.came, self._last_claim() + TICK_SECONDS))
-        is_sure = self.kept is not None and not self.kept.is_open and not self.is_end_in_doubt
+        is_sure = self.kept is not None and not self.kept.is_open and 0 < self.over_at <= self.confirmed_at
         return replace(entry, confirmed_at=entry.over_at) if is_sure else entry
 
     def end_confirmed(self) -> "Entry":
