@@ -134,7 +134,8 @@ class Invariants:
 
     def commented(self, incident: str) -> None:
         """A comment was written on an incident."""
-        if not self._is_known(incident):
+        came = any(state.arrivals for state in self.states.values() if state.id == incident and state.channel == NOC)
+        if not came and not self._is_known(incident):
             self._problem(f"a comment was written on {incident}, of which the channel knows nothing")
 
     def _is_known(self, incident: str) -> bool:
@@ -509,12 +510,14 @@ class Invariants:
                     self._problem(f"{page.name} of {incident} ended {late:.0f} s late")
 
     def _is_open_again(self, incident: str, at: float) -> bool:
-        """True if the incident is open in BigPanda, then or soon after: when the relay asks whether it is over."""
+        """True if the incident is open in BigPanda, then or soon after, or for all that the relay hears."""
         now = at - self.world.began
         states = [state for state in self.states.values() if state.id == incident.partition("@")[0]]
         last = max((state for state in states if state.at <= now), key=lambda state: state.at, default=None)
-        is_open = last is not None and last.is_open
-        return is_open or any(state.is_open and now < state.at < now + CONFIRMS_SECONDS for state in states)
+        if last is not None and last.is_open:
+            return True
+        moments = [(state.at + self.world.began, *state.arrivals) for state in states if state.is_open]
+        return any(at < moment < at + CONFIRMS_SECONDS for each in moments for moment in each)
 
     def _is_silently_over(self, page: Page) -> bool:
         """True if a resolve that the policy does not announce may have ended the page."""

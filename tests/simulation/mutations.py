@@ -366,8 +366,8 @@ MUTATIONS = (
     Mutation(
         "a route is chosen and not taken",
         "delivery.task",
-        "(route.recipients if route else channel.recipients)",
-        "channel.recipients",
+        "(*own, *(route.recipients if route else ()), *url_recipients)",
+        "(*channel.recipients, *url_recipients)",
     ),
     Mutation(
         "what is as announced is never news, though a snooze ended",
@@ -558,15 +558,15 @@ MUTATIONS = (
     Mutation(
         "the recipients in a webhook's URL are not rung",
         "delivery.task",
-        "(*(route.recipients if route else channel.recipients), *url_recipients)",
-        "(*(route.recipients if route else channel.recipients),)",
+        "(*own, *(route.recipients if route else ()), *url_recipients)",
+        "(*own, *(route.recipients if route else ()))",
         seed=6,
     ),
     Mutation(
         "the recipients in a webhook's URL are rung alone",
         "delivery.task",
-        "(*(route.recipients if route else channel.recipients), *url_recipients)",
-        "url_recipients or (route.recipients if route else channel.recipients)",
+        "(*own, *(route.recipients if route else ()), *url_recipients)",
+        "url_recipients or (*own, *(route.recipients if route else ()))",
         seed=6,
     ),
     Mutation(

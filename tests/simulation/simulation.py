@@ -234,6 +234,9 @@ class Simulation:
         if self.story.has_rest:
             xmatters["rest"] = REST
         policy = self.story.policy
+        if any(post.state.url_recipients for post in self.story.posts):
+            # What BigPanda's API says of an incident names no webhook, so nobody could tell whose signal it becomes.
+            policy = policy | {"confirm_resolve": False}
         if self.story.routed:
             policy = policy | {"routes": [{"when": {"status": "critical"}, "recipients": self.story.routed}]}
         document = {"inbound": self._inbound, "xmatters": xmatters, "policy": policy}
