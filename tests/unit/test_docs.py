@@ -166,3 +166,12 @@ def test_no_document_help_text_or_message_shows_a_credential_on_the_command_line
     # Options that are named without the whole command, such as `--auth api_key --key K`.
     alone = [re.findall(r"`[^`\n]*--(?:password|key|secret) [^`\n]*`", page.read_text()) for page in pages]
     assert [each for each_of in alone for each in each_of if literals(each)] == []
+
+
+def test_each_test_that_the_threat_model_names_exists() -> None:
+    text = (ROOT / "docs/security.md").read_text()
+    files = {name: (ROOT / name).read_text() for name in re.findall(r"`(tests/[a-z_/]+\.py)`", text)}
+    names = re.findall(r"`(test_[a-z0-9_]+|Test[A-Za-z]+)`", text)
+    assert len(names) > 15
+    every = "".join(files.values())
+    assert [name for name in names if not re.search(rf"\b(def|class) {name}\b", every)] == []
