@@ -737,8 +737,8 @@ MUTATIONS = (
     Mutation(
         "the sweeper replaces the messages of criticals last",
         "entrypoints.sweeper",
-        "rows = _each_once([*critical, *self._rows(OTHER)])",
-        "rows = _each_once([*self._rows(OTHER), *critical])",
+        "sorted(placed, key=lambda place: place[:2])",
+        "sorted(placed, key=lambda place: (not place[0], place[1]))",
         seed=32,
     ),
     Mutation(

@@ -10,6 +10,7 @@ from relay.channels.inbound import Request
 from relay.errors import BadRequest, Reason, Unauthorized
 from relay.jobs.envelope import Job
 from relay.jobs.outcome import Found, Outcome, Result
+from relay.ledger.rates import Rate
 from relay.telemetry import MAX_LOGGED_TEXT
 from tests import samples
 from tests.fakes import Recorder
@@ -59,6 +60,7 @@ class TestMetrics:
                 "resolve_unreachable",
             ),
             *("sweeper_heartbeat", "sweeper_failed", "debts_owed", "debt_overdue_seconds", "debt_healed"),
+            "channels_flooded",
         }
 
     def test_nothing_is_counted_that_was_not_zero_before(self) -> None:
@@ -80,6 +82,7 @@ class TestMetrics:
         recorder.telemetry.notified("noc", ["i1"], is_notified=True)
         recorder.telemetry.notified("noc", ["i1"], is_notified=False)
         recorder.telemetry.swept(1, 60.0, 1)
+        recorder.telemetry.flooded({Rate("noc", 60, 100, 70): 120.0})
         recorder.telemetry.unconfirmed(samples.job(), ("r1",))
         recorder.telemetry.crashed(ValueError())
         for notice in ("unrouted", "stale_channel", "misconfigured_channel", "lookups_limited", "sweeper_failed"):
@@ -243,6 +246,23 @@ class TestLines:
         assert {name: with_reason[name] for name in expected} == expected
         assert (with_reason["oldest_seconds"], with_reason["reason"]) == (300, "upstream")
         assert "reason" not in without
+
+    def test_flooded_channel_is_a_warning_with_its_rate_and_what_it_owes(self) -> None:
+        recorder = Recorder()
+        recorder.telemetry.flooded({Rate("noc", 60, 900, 70, 299.6): 120.4, Rate("db", 4, 9, 8): 180.0})
+        noc, db = recorder.lines()
+        expected = {
+            "level": "WARNING",
+            "channel": "noc",
+            "arrived_per_minute": 70,
+            "max_per_minute": 60,
+            "owed": 900,
+            "critical_wait_seconds": 300,
+            "above_seconds": 120,
+        }
+        assert {name: noc[name] for name in expected} == expected
+        assert (db["channel"], "critical_wait_seconds" in db) == ("db", False)
+        assert recorder.metrics() == {"channels_flooded": 2}
 
     def test_the_last_copy_is_critical_and_stands_in_a_line_of_its_own(self) -> None:
         recorder = Recorder()

@@ -22,6 +22,7 @@ from relay.jobs.outcome import Found, Outcome, Result
 
 if TYPE_CHECKING:
     from relay.channels.inbound import Request
+    from relay.ledger.rates import Rate
 
 NOTICES = (
     "unrouted",
@@ -50,6 +51,7 @@ NOTICES = (
     "debts_owed",
     "debt_healed",
     "debt_overdue_seconds",
+    "channels_flooded",
 )
 # A log line names no more incidents than this.
 MAX_LOGGED_IDS = 50
@@ -204,6 +206,21 @@ class Telemetry:
         """Log that a channel owes something for long; `oldest` is for how many seconds."""
         fields = {"channel": channel, "owed": owed, "oldest_seconds": round(oldest), "reason": reason or None}
         self._logger.warning("channel owes signals", extra={name: value for name, value in fields.items() if value})
+
+    def flooded(self, rates: "Mapping[Rate, float]") -> None:
+        """Count the channels that are above their rate limits, and log each; the values are for how many seconds."""
+        self._metrics.add_metric("channels_flooded", MetricUnit.Count, len(rates))
+        for rate, seconds in rates.items():
+            fields = {
+                "channel": rate.channel,
+                "arrived_per_minute": rate.arrived,
+                "max_per_minute": rate.limit,
+                "owed": rate.owed,
+                "critical_wait_seconds": None if rate.critical_wait is None else round(rate.critical_wait),
+                "above_seconds": round(seconds),
+            }
+            known = {name: value for name, value in fields.items() if value is not None}
+            self._logger.warning("channel flooded: more arrives than its limit lets through", extra=known)
 
     def unconfirmed(self, job: Job, request_ids: Sequence[str]) -> None:
         """Log and count that no page came of signals that xMatters accepted; `request_ids` are xMatters' own."""

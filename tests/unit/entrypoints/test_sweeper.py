@@ -197,6 +197,24 @@ class TestOrder:
         assert relay.sweep(60)["healed"] == 2
 
 
+class TestTurns:
+    def test_many_debts_of_one_channel_do_not_stand_before_those_of_another(self) -> None:
+        relay = room(DOWN, secrets=FakeSecrets(loud=json.dumps(samples.secret()), noc=json.dumps(samples.secret())))
+        for number in range(500):
+            relay.webhook.serve(samples.request(samples.body(id=f"f{number}"), channel="loud"))
+        relay.clock.now += 1
+        relay.webhook.serve(samples.request(samples.body(id="i1"), channel="noc"))
+        relay.webhook.serve(samples.request(samples.body(id="i2", status="warning"), channel="noc"))
+        relay.retries.messages.clear()
+        before = relay.dynamodb.calls.count("batch_get_item")
+        assert relay.sweep(600)["healed"] == 62
+        jobs = relay.retries.jobs()
+        assert "i1" in [job.incident_id for job in jobs[:2]]
+        assert jobs[-1].incident_id == "i2"
+        # Six batches for the fallback topic; rows of a channel that had its share of the run are not read any more.
+        assert relay.dynamodb.calls.count("batch_get_item") - before - 6 <= 2
+
+
 class TestQueueDown:
     def down(self, *steps: Step) -> Relay:
         relay = vanished(*steps)

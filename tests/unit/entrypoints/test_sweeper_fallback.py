@@ -2,17 +2,18 @@
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from relay.delivery.followup import LOOK_FOR_SECONDS
-from relay.entrypoints.sweeper import NOTIFIED_AGAIN_SECONDS
+from relay.entrypoints.sweeper import AT_ONCE, MAX_CHECKED, NOTIFIED_AGAIN_SECONDS, NOTIFY_SECONDS
 from relay.errors import ChannelUnreadable
 from relay.jobs.envelope import timestamp
 from relay.ledger.entry import key
+from relay.ledger.table import MAX_BATCH
 from tests import samples
 from tests.fakes import FakeSecrets, FakeSns, Meddled, Relay, Step, room, table_down, worked
 
@@ -587,3 +588,76 @@ class TestWorkerWhileTheLedgerIsDown:
         assert told(relay) == [], "the worker waited for the topic"
         let_go.set()
         assert len(relay.retries.messages) == 1
+
+
+class TestBurstOfAnotherChannel:
+    """One channel owes hundreds; the others are told of, healed, and counted as if it were not there."""
+
+    BURST = 500
+
+    def owing(self, *quiet: str, policy: Mapping[str, int] = {}, **changes: Any) -> Relay:
+        """A relay that owes a burst of channel `loud`, and after it a critical of each of the others."""
+        relay = room(DOWN, secrets=channels("loud", *quiet, **policy), **changes)
+        for number in range(self.BURST):
+            post(relay, "loud", id=f"f{number}")
+        relay.clock.now += 1
+        for channel in quiet:
+            post(relay, channel, id=f"{channel}-1")
+        return relay
+
+    def test_critical_of_another_channel_is_told_of_in_the_same_run(self) -> None:
+        relay = self.owing("noc")
+        assert relay.sweep(300)["notified"] == 2
+        assert told(relay) == ["incident noc-1 of channel noc", f"{self.BURST} incidents of channel loud"]
+        assert '"loud"' not in relay.sns.published[0]["Message"]
+
+    def test_others_are_told_of_before_entries_of_the_burst_are_read_or_marked(self) -> None:
+        marked: list[int] = []
+
+        class Watched(FakeSns):
+            def publish(self, **message: str) -> dict[str, str]:
+                entries = [item for name, item in relay.dynamodb.items.items() if name.startswith("incident/")]
+                marked.append(sum('"is_notified":true' in item["text"]["S"] for item in entries))
+                return super().publish(**message)
+
+        relay = self.owing(*(f"c{number}" for number in range(AT_ONCE)), sns=Watched())
+        assert relay.sweep(300)["notified"] == AT_ONCE + 1
+        assert marked == [0] * (AT_ONCE + 1)
+        assert told(relay)[-1] == f"{self.BURST} incidents of channel loud"
+
+    def test_burst_that_takes_all_time_of_the_topic_delays_only_its_own_marks(self) -> None:
+        class Slow(FakeSns):
+            def publish(self, **message: str) -> dict[str, str]:
+                if "channel loud" in message["Subject"]:
+                    relay.clock.now += NOTIFY_SECONDS
+                return super().publish(**message)
+
+        relay = self.owing("noc", sns=Slow())
+        run = relay.sweep(300)
+        assert (run["notified"], len(relay.sns.published)) == (2, 2)
+        assert not any(relay.ledger.read(key("loud", (), f"f{number}")).is_notified for number in range(self.BURST))
+        relay.sweep(NOTIFIED_AGAIN_SECONDS)
+        assert told(relay)[2:] == ["incident noc-1 of channel noc", f"{self.BURST} incidents of channel loud"]
+
+    def test_more_than_a_run_checks_are_counted_and_the_oldest_are_marked(self) -> None:
+        relay = self.owing("noc")
+        for number in range(MAX_CHECKED - self.BURST + 20):
+            post(relay, "loud", id=f"g{number}")
+        before = relay.dynamodb.calls.count("batch_get_item")
+        relay.sweep(300)
+        assert told(relay)[1] == f"{MAX_CHECKED + 20} incidents of channel loud"
+        batches = relay.dynamodb.calls.count("batch_get_item") - before
+        assert batches <= MAX_CHECKED / MAX_BATCH + 2, "entries that nobody asks for are not read"
+        relay.sweep(NOTIFIED_AGAIN_SECONDS)
+        assert told(relay)[2:] == ["20 incidents of channel loud"]
+
+    def test_debts_of_a_channel_that_was_told_of_a_moment_ago_are_not_read(self) -> None:
+        relay = self.owing(policy={"fallback_after_seconds": 60})
+        relay.sweep(60)
+        for number in range(200):
+            post(relay, "loud", id=f"g{number}")
+        before = relay.dynamodb.calls.count("batch_get_item")
+        # Nothing is to be healed yet.
+        relay.sweep(90)
+        assert len(told(relay)) == 1
+        assert relay.dynamodb.calls.count("batch_get_item") == before

@@ -26,6 +26,7 @@ from relay.jobs.envelope import Job, UnreadableMessage, seconds_of
 from relay.jobs.outbox import Keeper
 from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger
+from relay.ledger.rates import FLOODED_SECONDS, Rates
 from relay.ledger.row import CRITICAL, OTHER, WORDS, Row, shards
 from relay.ledger.table import MAX_BATCH, Table
 from relay.telemetry import Telemetry
@@ -54,6 +55,9 @@ AT_ONCE = 10
 MAX_ROWS = 5000
 # A channel is sick, and has a log line, if something is owed for so long.
 SICK_SECONDS = 120.0
+# A run checks and marks no more debts of a channel for the fallback topic; its message counts the others, too. The many
+# debts of one channel must not take the time that the messages of other channels need.
+MAX_CHECKED = 500
 # A message names no more of xMatters' request ids for an incident.
 MAX_REQUEST_IDS = 3
 
@@ -132,6 +136,8 @@ class Sweeper:
             # A topic that hangs must leave time for healing.
             notified = self._notify(run, critical, self.deadlines(NOTIFY_SECONDS))
             rows = _each_once([*critical, *self._rows(OTHER)])
+            # Before healing: a flood may leave no time after it.
+            self._judge_rates(run, rows)
             healed = self._heal(run, rows, deadline)
             run.end(self.table)
         except LedgerError as error:
@@ -150,40 +156,54 @@ class Sweeper:
     # ---- Fallback ------------------------------------------------------------------------------------------------
 
     def _notify(self, run: Run, rows: Sequence[Owed], deadline: Deadline) -> int:
-        """Notify the fallback topic of overdue criticals, one message a channel; return how many channels."""
+        """Notify the fallback topic of overdue criticals, one message a channel; return how many channels.
+
+        Channels with few debts come first, and entries are marked only when all channels have their message: the many
+        debts of one channel must not hide those of another.
+        """
         self._read_policies(rows)
-        due: dict[str, list[Owed]] = defaultdict(list)
-        # The index lags: a debt that was settled meanwhile must not wake people.
-        overdue = sorted((each for each in rows if self._is_to_notify(each)), key=lambda each: each.since)
-        for each in self._current(overdue):
-            if self._is_to_notify(each) and self._may_notify(run, each.channel):
-                due[each.channel].append(each)
-        notified = 0
-        for some in batched(due.items(), AT_ONCE, strict=False):
+        overdue = (each for each in rows if self._is_to_notify(each) and self._may_notify(run, each.channel))
+        waiting = _by_channel(sorted(overdue, key=lambda each: each.since))
+        notified: dict[str, list[Owed]] = {}
+        for some in batched(sorted(waiting.items(), key=lambda each: len(each[1])), AT_ONCE, strict=False):
             if not deadline.remaining():
                 break
-            notified += self._notify_some(run, dict(some))
-        return notified
+            # The index lags: a debt that was settled meanwhile must not wake people.
+            current = self._current(each for _, owed in some for each in owed[:MAX_CHECKED])
+            due = _by_channel(each for each in current if self._is_to_notify(each))
+            unchecked = {channel: len(owed[MAX_CHECKED:]) for channel, owed in some}
+            notified |= self._notify_some(run, due, unchecked)
+        marks = (partial(self._mark, each, deadline) for owed in notified.values() for each in owed)
+        self.at_once([partial(self._tried, each, otherwise=None) for each in marks])
+        return len(notified)
 
     def _may_notify(self, run: Run, channel: str) -> bool:
         return self.clock() - run.notified.get(channel, 0.0) >= NOTIFIED_AGAIN_SECONDS
 
-    def _notify_some(self, run: Run, due: Mapping[str, Sequence[Owed]]) -> int:
-        """Notify of some channels at once; note it in the run first, and then in each entry."""
-        publish = (partial(self._publish, channel, owed) for channel, owed in due.items())
+    def _notify_some(
+        self, run: Run, due: Mapping[str, list[Owed]], unchecked: Mapping[str, int]
+    ) -> dict[str, list[Owed]]:
+        """Notify of some channels at once, and note that in the run; return those of which SNS took the message.
+
+        `unchecked` counts more overdue debts of each channel, as the index has them.
+        """
+        publish = (partial(self._publish, channel, owed, unchecked[channel]) for channel, owed in due.items())
         answers = self.at_once([partial(self._tried, each, otherwise=False) for each in publish])
         notified = [channel for channel, is_notified in zip(due, answers, strict=True) if is_notified]
         for channel, owed in due.items():
             self.telemetry.notified(channel, [each.incident_id for each in owed], is_notified=channel in notified)
         if notified:
             run.note(self.table, notified, self.clock())
-        marks = (partial(self._change, each, Entry.notified) for channel in notified for each in due[channel])
-        self.at_once([partial(self._tried, each, otherwise=None) for each in marks])
-        return len(notified)
+        return {channel: due[channel] for channel in notified}
 
-    def _publish(self, channel: str, owed: Sequence[Owed]) -> bool:
+    def _mark(self, owed: Owed, deadline: Deadline) -> None:
+        """Note in an entry that the topic was notified; without time the next message tells of it again."""
+        if deadline.remaining():
+            self._change(owed, Entry.notified)
+
+    def _publish(self, channel: str, owed: Sequence[Owed], unchecked: int) -> bool:
         debts = [self._debt(each) for each in owed[:MAX_NAMED]]
-        return self.fallback.notify(channel, debts, others=len(owed) - len(debts))
+        return self.fallback.notify(channel, debts, others=len(owed) - len(debts) + unchecked)
 
     def _read_policies(self, rows: Iterable[Owed]) -> None:
         """Read the policies of all rows' channels, several at once: a storm's secrets take long one by one.
@@ -240,7 +260,8 @@ class Sweeper:
     def _heal(self, run: Run, rows: Iterable[Owed], deadline: Deadline) -> int:
         """Send a new message for each debt whose message did not come, criticals first; return how many.
 
-        A channel gets no more of them in a run than its policy lets it send in a minute.
+        A channel gets no more of them in a run than its policy lets it send in a minute. Channels take turns: the many
+        debts of one channel must not take the time of the others.
         """
         overdue = [each for each in rows if self._is_overdue(each)]
         if not overdue:
@@ -250,11 +271,15 @@ class Sweeper:
         if waiting is not None and waiting > BACKLOG:
             overdue = [each for each in overdue if each.entry.is_critical]
         healed: dict[str, int] = defaultdict(int)
-        for batch in batched(overdue, MAX_BATCH, strict=False):
-            for each in self._current(batch):
+
+        def may_heal(owed: Owed) -> bool:
+            return healed[owed.channel] < self._policy(owed.channel).max_per_minute
+
+        for batch in batched(_in_turn(overdue), MAX_BATCH, strict=False):
+            for each in self._current(filter(may_heal, batch)):
                 if not deadline.remaining():
                     return sum(healed.values())
-                if self._is_overdue(each) and healed[each.channel] < self._policy(each.channel).max_per_minute:
+                if self._is_overdue(each) and may_heal(each):
                     heal = partial(self._heal_one, run, each, deadline)
                     healed[each.channel] += self._tried(heal, otherwise=False)
         return sum(healed.values())
@@ -365,16 +390,41 @@ class Sweeper:
                 self.telemetry.crashed(error)
         return self._policies[channel]
 
+    def _judge_rates(self, run: Run, rows: Sequence[Owed]) -> None:
+        """Report the channels that are above their rate limits in several runs in a row."""
+        self._read_policies(rows)
+        owed = {channel: [each.entry for each in some] for channel, some in _by_channel(rows).items()}
+        now = self.clock()
+        above = {rate.channel: rate for rate in Rates(self.table).above(owed, self._policies, now)}
+        since = run.above_since(above.keys(), now)
+        flooded = {above[name]: now - began for name, began in since.items() if now - began >= FLOODED_SECONDS}
+        self.telemetry.flooded(flooded)
+
     def _report_sick(self, rows: Iterable[Owed]) -> None:
         """Write a log line for each channel that owes something for long."""
         now = self.clock()
-        by_channel: Mapping[str, list[Owed]] = defaultdict(list)
-        for each in rows:
-            by_channel[each.channel].append(each)
-        for channel, owed in by_channel.items():
+        for channel, owed in _by_channel(rows).items():
             oldest = min(owed, key=lambda each: each.since)
             if now - oldest.since >= SICK_SECONDS:
                 self.telemetry.sick(channel, len(owed), now - oldest.since, oldest.entry.reason)
+
+
+def _by_channel(rows: Iterable[Owed]) -> dict[str, list[Owed]]:
+    found: dict[str, list[Owed]] = defaultdict(list)
+    for each in rows:
+        found[each.channel].append(each)
+    return found
+
+
+def _in_turn(rows: Iterable[Owed]) -> list[Owed]:
+    """Return the rows with criticals first, and among them, and the others, the first of each channel, and so on."""
+    turns: dict[tuple[bool, str], int] = defaultdict(int)
+    placed: list[tuple[bool, int, Owed]] = []
+    for each in rows:
+        is_other = not (each.entry.row and each.entry.row.is_critical)
+        turns[is_other, each.channel] += 1
+        placed.append((is_other, turns[is_other, each.channel], each))
+    return [each for *_, each in sorted(placed, key=lambda place: place[:2])]
 
 
 def _each_once(rows: Iterable[Owed]) -> list[Owed]:

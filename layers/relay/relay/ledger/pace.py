@@ -59,6 +59,11 @@ class Rule(NamedTuple):
         return WINDOW_SECONDS / self.limit
 
 
+def gate_of(channel: str) -> str:
+    """Return the name of the gate that all signals of a channel pass."""
+    return f"gate/{channel}"
+
+
 class Ticket(NamedTuple):
     """Leave to signal.
 

@@ -72,6 +72,13 @@ class Table:
         )
         return _document(item) if item else None
 
+    def numbers(self, key: str) -> dict[str, Any]:
+        """Return the attributes of an item that `update` keeps; empty if there is none."""
+        item = self._asked(
+            lambda: self._client.get_item(TableName=self._name, Key={"pk": {"S": key}}, ConsistentRead=True).get("Item")
+        )
+        return {name: _plain(value) for name, value in (item or {}).items()}
+
     def read_many(self, keys: Collection[str]) -> dict[str, Text | None]:
         """Return the texts at these keys, as after all answered writes; None where there is none.
 
