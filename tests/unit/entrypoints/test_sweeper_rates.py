@@ -121,9 +121,9 @@ class TestNoFlood:
 
     def test_minutes_that_are_not_in_a_row_do_not_add_up(self) -> None:
         relay = room(policy={"max_per_minute": LIMIT})
-        flood(relay, 2, each=2 * LIMIT)
+        flood(relay, 2, each=20)
         relay.clock.now += IN_A_ROW_SECONDS
-        flood(relay, 2, each=2 * LIMIT, prefix="g")
+        flood(relay, 2, each=20, prefix="g")
         assert flooded(relay) == 0
 
 
@@ -139,6 +139,15 @@ class TestTrouble:
         assert relay.sweep(58)["owed"] > 0
         [line] = lines(relay)
         assert "critical_wait_seconds" not in line
+
+    def test_without_the_gate_old_debts_are_taken_for_those_of_an_outage(self) -> None:
+        table = Meddled()
+        relay = room(policy={"max_per_minute": LIMIT}, dynamodb=table)
+        flood(relay, 1, each=60)
+        for _ in range(5):
+            table.before["get_item", table.calls.count("get_item") + 1] = table_down
+            assert relay.sweep()["owed"] > LIMIT * HORIZON_SECONDS / 60
+        assert lines(relay) == []
 
     @pytest.mark.parametrize("policy", [{}, {"max_per_minute_per_recipients": 3}], ids=str)
     def test_gate_that_is_read_is_the_one_that_signals_pass(self, policy: dict[str, int]) -> None:

@@ -1,0 +1,158 @@
+"""Somebody with the webhook's token of one channel floods it with forged criticals: what that does to the others."""
+
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from relay.delivery.debts import OVERDUE_SECONDS
+from relay.entrypoints.sweeper import HEALED_SECONDS
+from relay.jobs.outcome import Outcome
+from relay.ledger.pace import HORIZON_SECONDS
+from relay.ledger.row import SHARDS
+from tests import samples
+from tests.fake_dynamodb import FakeDynamoDb
+from tests.fakes import Call, FakeSecrets, Relay, room
+
+FLOOD = 400
+LIMIT = 60
+DOWN = samples.refused(503, b"down")
+
+
+class Written(FakeDynamoDb):
+    """A table that counts writes by key."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: Counter[str] = Counter()
+
+    def update_item(self, **request: Any) -> Any:
+        self.writes[request["Key"]["pk"]["S"]] += 1
+        return super().update_item(**request)
+
+    def put_item(self, **request: Any) -> Any:
+        self.writes[request["Item"]["pk"]["S"]] += 1
+        return super().put_item(**request)
+
+
+def two_channels(*steps: Any, **policy: int) -> Relay:
+    document = samples.secret(policy={"min_seconds_between_signals": 0, "max_per_minute": LIMIT, **policy})
+    secrets = FakeSecrets(loud=json.dumps(document), noc=json.dumps(document))
+    return room(*steps, secrets=secrets, dynamodb=Written())
+
+
+def post(relay: Relay, channel: str, **said: Any) -> Any:
+    return relay.webhook.serve(samples.request(samples.body(**said), channel=channel)).document
+
+
+def flood(relay: Relay, count: int = FLOOD, prefix: str = "f") -> None:
+    for number in range(count):
+        post(relay, "loud", id=f"{prefix}{number}")
+
+
+def writes(relay: Relay) -> Counter[str]:
+    assert isinstance(relay.dynamodb, Written)
+    return relay.dynamodb.writes
+
+
+class TestLiveShares:
+    """The webhook sends a share itself, so what waits on queues does not stand before it."""
+
+    def test_critical_of_another_channel_is_sent_at_once_with_no_call_more(self) -> None:
+        def asked(relay: Relay) -> tuple[Counter[str], int]:
+            before, signals = Counter(relay.dynamodb.calls), len(relay.session.calls)
+            assert post(relay, "noc")["outcome"] == Outcome.DELIVERED
+            assert len(relay.session.calls) == signals + 1
+            return Counter(relay.dynamodb.calls) - before, len(relay.retries.messages)
+
+        quiet, flooded = two_channels(), two_channels()
+        flood(flooded)
+        calls, messages = asked(quiet)
+        calls_in_a_flood, messages_in_a_flood = asked(flooded)
+        assert calls_in_a_flood == calls
+        assert messages_in_a_flood == FLOOD + messages
+        assert flooded.clock.slept == []
+
+    def test_flood_writes_no_key_that_another_channels_share_needs(self) -> None:
+        relay = two_channels()
+        flood(relay)
+        own = set(writes(relay))
+        writes(relay).clear()
+        post(relay, "noc")
+        assert own & set(writes(relay)) == set()
+
+    def test_debts_are_spread_over_all_shards_of_the_index(self) -> None:
+        relay = two_channels()
+        flood(relay)
+        shards = Counter(item["due"]["S"] for item in relay.dynamodb.items.values() if "due" in item)
+        assert len(shards) == SHARDS
+        assert max(shards.values()) < 1.5 * shards.total() / SHARDS
+
+    def test_gate_that_is_full_is_not_written_for_each_share(self) -> None:
+        relay = two_channels()
+        flood(relay)
+        writes(relay).clear()
+        flood(relay, 500, prefix="g")
+        # A key takes 1,000 writes a second; each function that knows that the line is full asks once a second.
+        assert writes(relay)["gate/loud"] <= 2
+        # The entry, its stored job, and the environments that share with the channel.
+        assert writes(relay).total() <= 2 * 500 + 3
+
+
+class TestRetries:
+    """The retry queue and its workers are shared by all channels."""
+
+    def test_share_of_a_flood_is_one_message_that_wakes_once_in_four_minutes_at_most(self) -> None:
+        relay = two_channels()
+        flood(relay)
+        assert len(relay.retries.messages) == FLOOD
+        full = [seconds for seconds in relay.retries.delays() if seconds > 0.8 * HORIZON_SECONDS - 1]
+        assert len(full) >= FLOOD - LIMIT - LIMIT * HORIZON_SECONDS / 60
+
+    def test_worker_lets_a_job_of_the_flood_go_without_asking_xmatters(self) -> None:
+        relay = two_channels()
+        flood(relay)
+        asked = len(relay.session.calls)
+        relay.wake(1)
+        assert len(relay.session.calls) == asked, "it takes a worker for calls of AWS alone"
+
+    def test_critical_whose_message_waits_behind_the_flood_is_handed_to_a_worker_by_the_sweeper(self) -> None:
+        def answer(call: Call) -> Any:
+            return DOWN if b'"i1"' in call.body else samples.accepted()
+
+        relay = two_channels(answer, fallback_after_seconds=300)
+        flood(relay)
+        post(relay, "noc", id="i1")
+        wakes = max(relay.retries.delays()[-1:])
+        # No worker gets to any message: there are more than they can work off.
+        passed, told_after, handed_after = 0, 0, 0
+        while not handed_after and passed < 3600:
+            passed += 60
+            relay.sweep(60)
+            told = [message["Subject"] for message in relay.sns.published]
+            told_after = told_after or (passed if any("i1 of channel noc" in each for each in told) else 0)
+            handed_after = passed if any(job.channel == "noc" for job in relay.invoked) else 0
+        assert told_after == 300
+        assert handed_after <= wakes + OVERDUE_SECONDS + HEALED_SECONDS + 2 * 60
+
+    @pytest.mark.parametrize("limit", [LIMIT, 1000])
+    def test_flooded_channel_does_not_use_up_the_sweepers_invocations(self, limit: int) -> None:
+        relay = two_channels(DOWN, max_per_minute=limit)
+        flood(relay)
+        post(relay, "noc", id="i1")
+        relay.retries.failure = EndpointConnectionError(endpoint_url="https://sqs.test")
+        relay.sweep(600)
+        assert "noc" in {job.channel for job in relay.invoked[:2]}
+
+
+class TestSignals:
+    def test_flooded_channel_rings_no_more_than_its_own_limit_in_any_minute(self) -> None:
+        relay = two_channels()
+        for minute in range(5):
+            before = len(relay.session.calls)
+            flood(relay, 200, prefix=f"m{minute}-")
+            relay.wake(30)
+            relay.wake(30)
+            assert len(relay.session.calls) - before <= LIMIT + 1
