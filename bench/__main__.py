@@ -31,6 +31,7 @@ from bench import (
     parsing,
     reconcile,
     replay,
+    stranger,
     tables,
     throughput,
     traffic,
@@ -166,6 +167,10 @@ def _cost(workplace: Workplace) -> Section:
     )
 
 
+def _stranger(_: Workplace) -> Section:
+    return stranger.section()
+
+
 BENCHMARKS: dict[str, Callable[[Workplace], Section]] = {
     "warm": _warm,
     "cold": _cold,
@@ -180,6 +185,7 @@ BENCHMARKS: dict[str, Callable[[Workplace], Section]] = {
     "reconcile": _reconcile,
     "artefact": _artefact,
     "cost": _cost,
+    "stranger": _stranger,
 }
 
 

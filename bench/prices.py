@@ -10,6 +10,9 @@ SQS_REQUESTS = 0.40  # standard queues, after the first million of a month
 DYNAMODB_WRITE_UNITS = 0.625  # on demand
 DYNAMODB_READ_UNITS = 0.125  # on demand
 SECRET_READS = 5.00  # 0.05 for 10,000
+# As several pages that quote aws.amazon.com/waf/pricing have it (c3x.dev/blog/aws-waf-cost-explained, for one): we did
+# not see AWS's own page. Besides, a web ACL is 5 dollars a month and each of its rules 1.
+WAF_REQUESTS = 0.60
 LOG_GB = 0.50  # dollars for one, taken in
 
 # Dollars a month, however much or little comes.

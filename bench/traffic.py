@@ -76,7 +76,7 @@ class MeteredDynamoDb(FakeDynamoDb):
         return item_bytes(self.items.get(key["pk"]["S"], {}))
 
 
-class _Sqs(FakeSqs):
+class MeteredSqs(FakeSqs):
     """A queue that counts requests as SQS charges them, and knows when each message wakes."""
 
     def __init__(self, clock: Clock) -> None:
@@ -100,7 +100,7 @@ def counted(incidents: int = INCIDENTS) -> Counted:
 
 def _counted(incidents: int) -> Counted:
     clock, dynamodb = Clock(), MeteredDynamoDb()
-    sqs = _Sqs(clock)
+    sqs = MeteredSqs(clock)
     relay = room(policy={"min_seconds_between_signals": 15}, clock=clock, retries=sqs, dynamodb=dynamodb)
     seconds, jobs = 60 / SHARES_A_MINUTE, 0
     coming = sorted(
@@ -128,7 +128,7 @@ def _counted(incidents: int) -> Counted:
     )
 
 
-def _work_until(relay: Relay, sqs: _Sqs, moment: float) -> int:
+def _work_until(relay: Relay, sqs: MeteredSqs, moment: float) -> int:
     """Let the worker have each job as it wakes; how many there were."""
     jobs = 0
     while sqs.waiting and sqs.waiting[0][0] <= moment:

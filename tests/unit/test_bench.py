@@ -1,5 +1,6 @@
 """The pure parts of the benchmarks: medians, ratios, aims, tables, what DynamoDB counts, what it all costs."""
 
+import contextlib
 import io
 import json
 from collections import Counter
@@ -11,7 +12,7 @@ import pytest
 from rich.console import Console
 from samtranslator.yaml_helper import yaml_parse
 
-from bench import bodies, capacity, cost, prices, tables, traffic
+from bench import bodies, capacity, cost, prices, stranger, tables, traffic
 from bench.__main__ import plain
 from bench.drain import Drained
 from bench.figures import Aim, Section, Spread, compared, measured
@@ -206,6 +207,59 @@ class TestCost:
     def test_an_invocation_is_the_usual_one(self) -> None:
         spent = [Spent(1, cpu, 0, 0, Counter(GetItem=1, PutItem=2), 100, 2) for cpu in (0.001, 0.002, 0.9)]
         assert cost.Invocation.of(spent) == cost.Invocation(0.002, 3, 100, 2)
+
+
+class TestStranger:
+    @pytest.fixture(scope="class")
+    def bills(self) -> dict[str, float]:
+        with contextlib.redirect_stdout(io.StringIO()):
+            return stranger.bills()
+
+    def test_documents_have_the_figures_that_the_prices_give(self, bills: dict[str, float]) -> None:
+        install = (Path(__file__).parents[2] / "docs/install.md").read_text()
+        section = install.partition("### What a stranger can cost\n")[2].partition("\n### ")[0]
+        rows = [line for line in section.splitlines() if line.startswith("| ")][2:]
+        assert rows == stranger.table(bills)
+        assert f"${prices.WAF_REQUESTS:.2f} a million requests" in section
+
+    def test_documents_say_what_a_reservation_of_twenty_lets_in(self) -> None:
+        install = (Path(__file__).parents[2] / "docs/install.md").read_text()
+        shares = 20 / stranger.share(stranger.SMALL).invocation.billed_seconds()
+        refusals = 20 / stranger.refused().invocation.billed_seconds()
+        assert "20 let in some 400 small shares a second, or 2,900 refusals" in install
+        assert (round(shares, -2), round(refusals, -2)) == (400, 2900)
+
+    def test_rate_is_the_templates_throttle_and_workers_are_its_default(self) -> None:
+        template = yaml_parse((Path(__file__).parents[2] / "template.yaml").read_text())
+        [setting] = template["Resources"]["Api"]["Properties"]["MethodSettings"]
+        assert setting["ThrottlingRateLimit"] == stranger.REQUESTS_A_SECOND
+        assert template["Parameters"]["WorkerConcurrency"]["Default"] == stranger.WORKERS
+
+    def test_refusal_costs_no_call_of_aws_but_a_bounded_number_of_look_ups(self) -> None:
+        found = stranger.refused()
+        assert (found.counted.reads, found.counted.writes, found.counted.sends) == (0, 0, 0)
+        assert 0 < found.counted.secret_reads < 0.01
+        assert found.invocation.log_bytes > 100
+
+    def test_forged_share_costs_its_entry_its_row_and_its_stored_job(self) -> None:
+        found = stranger.share(stranger.SMALL).counted
+        assert (found.reads, found.sends) == (1, 1)
+        # The gate is asked now and then, too.
+        assert 2 <= found.writes < 2.5
+        assert found.write_units > found.writes + 1, "the index is written, too"
+
+    def test_job_that_wakes_is_written_and_sent_once_more(self) -> None:
+        found = stranger.woken(stranger.SMALL).counted
+        assert found.sends == 1
+        assert 0 < found.writes < 2
+
+    def test_what_exceeds_the_tables_quota_is_not_paid_for(self, bills: dict[str, float]) -> None:
+        most = 40_000 * 86_400 * prices.DYNAMODB_WRITE_UNITS / 1e6
+        assert most < bills["a channel's token, bodies of 256 KiB"] < most + 1000
+
+    @pytest.mark.parametrize(("dollars", "text"), [(16.4, "$16"), (384.9, "$380"), (2949, "$2,900")])
+    def test_figures_have_two_digits(self, dollars: float, text: str) -> None:
+        assert stranger.rounded(dollars) == text
 
 
 class TestDrained:
