@@ -12,7 +12,7 @@ from moto import mock_aws
 from relay.errors import LedgerError, Reason
 from relay.ledger.entry import Entry, Slot, Wait, key
 from relay.ledger.ledger import Ledger
-from relay.ledger.pace import Pace, Rule, Ticket
+from relay.ledger.pace import Gate, Pace, Rule, Ticket
 from relay.ledger.table import KEPT_SECONDS, Table
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
@@ -139,11 +139,11 @@ def test_an_incidents_life_is_the_same_on_both(moto: Table) -> None:
 
 
 def test_a_line_at_a_gate_and_its_circuit_are_the_same_on_both(moto: Table) -> None:
-    def drained(table: Table) -> list[Ticket | Wait]:
+    def drained(table: Table) -> list[Ticket | Wait | Gate]:
         clock, chance = Clock(), random.Random(7)
         pace, rules = Pace(table, clock, chance.random), [Rule("gate/noc", 5), Rule("gate/noc/people", 4)]
         waiting: list[tuple[float, bool, Slot | None]] = [(clock.now, number % 3 == 0, None) for number in range(14)]
-        got: list[Ticket | Wait] = []
+        got: list[Ticket | Wait | Gate] = []
         while waiting:
             waiting.sort(key=lambda each: each[0])
             moment, urgent, slot = waiting.pop(0)
@@ -155,7 +155,7 @@ def test_a_line_at_a_gate_and_its_circuit_are_the_same_on_both(moto: Table) -> N
             else:
                 sent = sum(isinstance(each, Ticket) for each in got)
                 pace.report(rules, answer, Reason.UPSTREAM if 2 < sent <= 8 else None, None)
-        return got
+        return [*got, Gate.of(table.numbers("gate/noc"))]
 
     ours = drained(fake())
     assert ours == drained(moto)

@@ -209,12 +209,14 @@ class TestCost:
         assert cost.Invocation.of(spent) == cost.Invocation(0.002, 3, 100, 2)
 
 
-class TestStranger:
-    @pytest.fixture(scope="class")
-    def bills(self) -> dict[str, float]:
-        with contextlib.redirect_stdout(io.StringIO()):
-            return stranger.bills()
+@pytest.fixture(scope="module")
+def bills() -> dict[str, float]:
+    """What a stranger costs in a day, by what they have."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        return stranger.bills()
 
+
+class TestStranger:
     def test_documents_have_the_figures_that_the_prices_give(self, bills: dict[str, float]) -> None:
         install = (Path(__file__).parents[2] / "docs/install.md").read_text()
         section = install.partition("### What a stranger can cost\n")[2].partition("\n### ")[0]

@@ -10,7 +10,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from relay.delivery.debts import OVERAGE_SECONDS
 from relay.delivery.task import PAST_AGE_SECONDS
-from relay.entrypoints.sweeper import BACKLOG, HEALED_SECONDS, INVOKED_SECONDS, MAX_BEGUN, SICK_SECONDS
+from relay.entrypoints.sweeper import BACKLOG, HEALED_SECONDS, INVOKED_SECONDS, MAX_BEGUN, MAX_ROWS, SICK_SECONDS
 from relay.entrypoints.sweeper_run import LEASE_SECONDS
 from relay.errors import ChannelUnreadable, QueueError
 from relay.jobs.envelope import timestamp
@@ -654,6 +654,19 @@ class TestHealth:
         relay.share()
         relay.sweep(600)
         assert [line["message"] for line in relay.recorder.lines()] == ["swept"]
+
+    @pytest.mark.parametrize(("rows", "reports"), [(MAX_ROWS - 1, 0), (MAX_ROWS, 1)])
+    def test_run_that_does_not_see_all_rows_says_so(self, rows: int, reports: int) -> None:
+        relay = room()
+        relay.dynamodb.page_size = MAX_ROWS
+        row = {"text": {"S": "{}"}, "sequence": {"N": "1"}, "due": {"S": "critical#3"}, "due_at": {"N": "1900000000"}}
+        for number in range(rows):
+            name = key("noc", (), f"i{number}")
+            relay.dynamodb.items[name] = {"pk": {"S": name}, **row}
+        assert relay.sweep()["owed"] == rows
+        told = [line["detail"] for line in relay.recorder.lines() if line["message"] == "sweeper_failed"]
+        assert len(told) == reports
+        assert all("shard critical#3" in each for each in told)
 
     def test_all_pages_of_the_index_are_read(self) -> None:
         names = [f"i{number}" for number in range(40)]

@@ -147,6 +147,14 @@ class TestUpdate:
         gone = table.update("g", remove=["failures", "open_until", "never"]) or {}
         assert gone.keys() == {"pk", "expires"}
 
+    def test_they_are_read_without_a_change(self) -> None:
+        table, dynamodb = fresh()
+        changed = table.update("k", add={"a": 2}, put={"b": 3.5})
+        before = dynamodb.items["k"].copy()
+        assert table.numbers("k") == changed
+        assert dynamodb.items["k"] == before
+        assert table.numbers("other") == {}
+
     def test_all_at_once_is_one_call(self) -> None:
         table, dynamodb = fresh()
         table.update("g", add={"calls": 1, "sa": -1}, put={"open_until": 2.0}, remove=["failures"])
