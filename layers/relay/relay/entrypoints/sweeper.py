@@ -150,10 +150,9 @@ class Sweeper:
 
     def _rows(self, kind: str) -> Iterator[Owed]:
         for shard in shards(kind):
-            count = 0
-            for count, (key, entry) in enumerate(self.ledger.due(shard, MAX_ROWS), 1):
-                yield Owed(key, entry, key.split("/", 2)[1])
-            if count == MAX_ROWS:
+            found = [Owed(key, entry, key.split("/", 2)[1]) for key, entry in self.ledger.due(shard, MAX_ROWS)]
+            yield from found
+            if len(found) == MAX_ROWS:
                 detail = f"shard {shard} of the index has more rows than a run reads: newer debts are not seen"
                 self.telemetry.notice("sweeper_failed", detail)
 
