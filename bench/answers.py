@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench import bodies, cost
-from bench.edges import TOKEN
+from bench.edges import CALLBACK_TOKEN
 from bench.figures import Figure, Section, compared, measured
 from bench.functions import Functions, Spent
 from bench.traffic import Counted
@@ -75,7 +75,7 @@ def _answer() -> bytes:
 
 
 def _called_back(functions: Functions, channel: str, content: bytes) -> Spent:
-    answer, spent = functions.invoke(functions.callback, bodies.event(channel, TOKEN, content))
+    answer, spent = functions.invoke(functions.callback, bodies.event(channel, CALLBACK_TOKEN, content))
     if json.loads(answer["body"]).get("outcome") != "queued":
         raise SandboxError(f"a callback should be queued; the function answers {answer['body']}")
     return spent

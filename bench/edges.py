@@ -20,6 +20,7 @@ from botocore.exceptions import ClientError
 from tests.fake_dynamodb import FakeDynamoDb
 
 TOKEN = "inbound-token-of-the-bench"
+CALLBACK_TOKEN = "callback-token-of-the-bench"
 RECIPIENT = "Network Operations"
 
 
@@ -108,7 +109,7 @@ class Aws:
         trigger = {"trigger_url": url, "auth": {"type": "url"}, "any_trigger_path": True}
         return {
             "inbound": {"token": TOKEN},
-            "xmatters": trigger | {"recipients": [RECIPIENT], "callback": {"token": TOKEN}},
+            "xmatters": trigger | {"recipients": [RECIPIENT], "callback": {"token": CALLBACK_TOKEN}},
             # An account for each channel, as BigPanda counts calls by account.
             "bigpanda": self._bigpanda(channel),
         }

@@ -9,6 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.channels import misconfiguration
 from relay.channels.channel import Access, Channel, Rest, parse_channel
+from relay.channels.token import LEAST_TYPED_LENGTH
 from relay.deadline import Deadline
 from relay.errors import InvalidChannel, LedgerError, SendError, reason_for_status
 from relay.http.client import Outward, json_object
@@ -73,6 +74,7 @@ class Examination:
             yield found
             return
         yield ok("secret", "it can be read, and is valid")
+        yield from _tokens(found)
         yield from _settings(found)
         urls = list(self._urls(found))
         refused = [f"{key}: {why}" for key, url, allowed in urls if (why := _forbidden(url, allowed))]
@@ -184,6 +186,14 @@ class Examination:
             raise self.bigpanda.bad_answer(answer, reason, {access.api_key, access.app_key or ""})
         except SendError as error:
             return of_failure(what, error)
+
+
+def _tokens(channel: Channel) -> Iterator[Check]:
+    """Yield a warning for each token that is short enough to be guessed."""
+    for key, door in (("inbound", channel.inbound), ("xmatters.callback", channel.callback)):
+        if any(each.token and len(each.token) < LEAST_TYPED_LENGTH for each in door):
+            what = f"a token of {key} has fewer than {LEAST_TYPED_LENGTH} characters, and could be guessed"
+            yield warning("tokens", f"{what}: relayctl channel set {channel.name} --unset {key}.token makes a good one")
 
 
 def _settings(channel: Channel) -> Iterator[Check]:

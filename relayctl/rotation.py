@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from relay.channels import token
 from relay.channels.channel import header_for
 from relay.channels.schema import HEADER_PATTERN
 from relayctl.secret_document import SecretDocument
@@ -15,7 +16,7 @@ OVERLAP_SECONDS = 24 * 3600
 DOORS = {"inbound": "BigPanda", "xmatters.callback": "xMatters"}
 
 
-def keep_previous(before: SecretDocument, after: SecretDocument, now: float) -> dict[str, str]:
+def keep_previous(before: SecretDocument, after: SecretDocument, now: float, name: str) -> dict[str, str]:
     """Keep each replaced credential as the door's `previous`, in place of an older one.
 
     Returns the expiry (ISO 8601) by door. A `previous` that the operator set in the same call is left alone.
@@ -23,6 +24,11 @@ def keep_previous(before: SecretDocument, after: SecretDocument, now: float) -> 
     kept = {}
     for door in DOORS:
         replaced = _replaced(before.get(door), after.get(door))
+        if not _is_of(replaced.get("token"), name, door):
+            # It never opened this door: kept, it would make the secret invalid.
+            del replaced["token"]
+        others = [_members(after.get(other)) for other in DOORS if other != door]
+        replaced = {kind: value for kind, value in replaced.items() if all(value != each.get(kind) for each in others)}
         is_set_by_hand = before.get(f"{door}.previous") != after.get(f"{door}.previous") and after.has(
             f"{door}.previous"
         )
@@ -31,6 +37,12 @@ def keep_previous(before: SecretDocument, after: SecretDocument, now: float) -> 
             after.set(f"{door}.previous", {**replaced, "expires_at": expires_at})
             kept[door] = expires_at
     return kept
+
+
+def _is_of(value: Any, name: str, door: str) -> bool:
+    """True unless the value is a token that checks itself, of another channel or door."""
+    is_checked = isinstance(value, str) and token.claims_to_check(value)
+    return not is_checked or token.fits(value, name, "inbound" if door == "inbound" else "callback")
 
 
 def displaced(before: SecretDocument, after: SecretDocument, now: float) -> dict[str, str]:

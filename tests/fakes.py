@@ -20,7 +20,9 @@ from relay.bigpanda.listing import Lister
 from relay.bigpanda.rate_limit import Turns
 from relay.bigpanda.verification import Verifier
 from relay.bigpanda.writeback import Writeback
+from relay.channels.budget import Budgets
 from relay.channels.cache import ChannelCache
+from relay.channels.gate import Gate
 from relay.deadline import Deadline
 from relay.delivery.confirmation import Confirmation
 from relay.delivery.delivery import Delivery
@@ -298,9 +300,10 @@ class Relay:
         telemetry = self.recorder.telemetry
         self.sources = Sources(self.table, self.clock)
         shares = Shares(self.delivery, self.sources)
-        self.webhook = Webhook(self.channels, shares.take, telemetry, self.clock, self.deadline)
+        self.gates = [Gate(self.channels, Budgets(self.clock), self.clock, door) for door in ("inbound", "callback")]
+        self.webhook = Webhook(self.gates[0], shares.take, telemetry, self.deadline)
         take = Callbacks(self.keeper, self.clock).take
-        self.callbacks = Webhook(self.channels, take, telemetry, self.clock, self.deadline, door="callback")
+        self.callbacks = Webhook(self.gates[1], take, telemetry, self.deadline)
         bigpanda = BigPanda(Outward(self.bigpanda, clock=self.clock))
         pages = Pages(Outward(self.rest, clock=self.clock))
         self.schedule = Schedule(

@@ -10,6 +10,7 @@ from relay.channels import channel as channels
 from relay.channels import misconfiguration
 from relay.channels.channel import Channel, parse_channel
 from relay.channels.schema import AUTH
+from relay.channels.token import LEAST_TYPED_LENGTH
 from relay.deadline import Deadline
 from relay.foreign_text import printable
 from relay.xmatters.directory import Directory, Kind
@@ -111,9 +112,10 @@ def set_(stack: Stack, name: str, as_json: bool, no_overlap: bool, reveal: bool,
     kept = store.read(name)
     before = SecretDocument(kept.document if kept else None)
     after = SecretDocument(before.members)
-    apply(after, options)
-    previous = _rotate(before, after, stack.effects.clock(), cut=no_overlap)
+    apply(after, options, name)
+    previous = _rotate(before, after, stack.effects.clock(), name, cut=no_overlap)
     channel = _checked(stack, name, after)
+    _refuse_short_tokens(before, after)
     urls = door_urls(stack, name, after)
     changes = before.changes(after)
     if changes:
@@ -136,7 +138,17 @@ def set_(stack: Stack, name: str, as_json: bool, no_overlap: bool, reveal: bool,
         click.get_current_context().exit(1)
 
 
-def _rotate(before: SecretDocument, after: SecretDocument, now: float, *, cut: bool) -> dict[str, str]:
+def _refuse_short_tokens(before: SecretDocument, after: SecretDocument) -> None:
+    """Raise UsageError for a new token that could be guessed. One that is stored already goes on working."""
+    for key in (f"{door}.token" for door in rotation.DOORS):
+        value = after.get(key)
+        if isinstance(value, str) and value != before.get(key) and len(value) < LEAST_TYPED_LENGTH:
+            raise click.UsageError(
+                f"{key}: a token has at least {LEAST_TYPED_LENGTH} characters; --unset {key} makes a good one"
+            )
+
+
+def _rotate(before: SecretDocument, after: SecretDocument, now: float, name: str, *, cut: bool) -> dict[str, str]:
     if cut:
         rotation.cut_previous(after)
         return {}
@@ -145,7 +157,7 @@ def _rotate(before: SecretDocument, after: SecretDocument, now: float, *, cut: b
             f"{door}: the credential before the last change works until {expires_at}, and {rotation.DOORS[door]} may "
             "still show it. Paste the last one first and change it later, or give --no-overlap to refuse both old ones"
         )
-    return rotation.keep_previous(before, after, now)
+    return rotation.keep_previous(before, after, now, name)
 
 
 def _checked(stack: Stack, name: str, document: SecretDocument) -> Channel:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from relay.channels import token
 from relay.channels.schema import AUTH
 from relayctl.credential_input import ASK, CredentialInput, ask
 from relayctl.secret_document import SecretDocument, typed_value, unknown_key
@@ -45,14 +46,14 @@ def _key_and_text(setting: str) -> tuple[str, str]:
     return key, text if equals else ASK
 
 
-def apply(document: SecretDocument, options: dict[str, Any]) -> None:
+def apply(document: SecretDocument, options: dict[str, Any], name: str) -> None:
     """Apply the options, and make the tokens that the channel needs and has not. Raises UsageError, InvalidChannel."""
     _apply_options(document, options)
     _apply_settings(document, options["settings"], options["removals"])
     if not document.has("inbound.token") and not document.has("inbound.basic"):
-        document.set("inbound.token", secrets.token_urlsafe(32))
+        document.set("inbound.token", token.make(name, "inbound", secrets.choice))
     if document.has("bigpanda.api_key") and not document.has("xmatters.callback"):
-        document.set("xmatters.callback.token", secrets.token_urlsafe(32))
+        document.set("xmatters.callback.token", token.make(name, "callback", secrets.choice))
 
 
 def _apply_options(document: SecretDocument, options: dict[str, Any]) -> None:

@@ -46,6 +46,8 @@ OURS = {
     "UnauthorizedSharesAlarm": "unauthorized_share",
     "FailingSignalsAlarm": "signal_failed",
     "ForgedResolveAlarm": "resolve_refuted",
+    "LookupsLimitedAlarm": "lookups_limited",
+    "UndecidedRequestsAlarm": "undecided_request",
     "SweeperGoneAlarm": "sweeper_heartbeat",
     "OverdueDebtsAlarm": "debt_overdue_seconds",
     "FloodedChannelsAlarm": "channels_flooded",
@@ -77,6 +79,7 @@ OF_FUNCTIONS = {
 SLOW = {"MissedSharesAlarm": (300, 0), "ReconcileErrorsAlarm": (300, 0), "ReconcileFailedAlarm": (900, 1)}
 SLOW |= {"ReconcileGoneAlarm": (1800, 1)}
 SLOW |= {"SweeperGoneAlarm": (300, 1), "OverdueDebtsAlarm": (60, 600)}
+SLOW |= {"LookupsLimitedAlarm": (300, 0), "UndecidedRequestsAlarm": (300, 0)}
 SLOW |= {"UnauthorizedSharesAlarm": (300, 0), "RefusedRequestsAlarm": (300, 0), "FailingSignalsAlarm": (300, 0)}
 
 

@@ -15,7 +15,9 @@ from relay.bigpanda.listing import Lister
 from relay.bigpanda.rate_limit import Turns
 from relay.bigpanda.verification import Verifier
 from relay.bigpanda.writeback import Writeback
+from relay.channels.budget import Budgets
 from relay.channels.cache import ChannelCache
+from relay.channels.gate import Gate
 from relay.channels.secrets_manager import Secrets
 from relay.deadline import Deadline
 from relay.delivery.confirmation import Confirmation
@@ -86,11 +88,12 @@ class Live:
         pace = Pace(table, self.clock, random.random)
         self.delivery = Delivery(self.sender, Ledger(table), pace, keeper, self.clock, lambda: uuid.uuid4().hex)
         telemetry = self.recorder.telemetry
-        self.webhook = Webhook(
-            self.channels, Shares(self.delivery, Sources(table, self.clock)).take, telemetry, self.clock, deadline
-        )
+        budgets = Budgets(self.clock)
+        gate = Gate(self.channels, budgets, self.clock, "inbound")
+        self.webhook = Webhook(gate, Shares(self.delivery, Sources(table, self.clock)).take, telemetry, deadline)
         take = Callbacks(keeper, self.clock).take
-        self.callbacks = Webhook(self.channels, take, telemetry, self.clock, deadline, door="callback")
+        gate = Gate(self.channels, budgets, self.clock, "callback")
+        self.callbacks = Webhook(gate, take, telemetry, deadline)
         fallback = Fallback(lambda: self.aws.sns, self.aws.topic_arn)
         sources = Sources(table, self.clock)
         bigpanda = BigPanda(Outward(Session(HOSTS.bigpanda, clock=self.clock, most=MOST_BYTES), clock=self.clock))

@@ -423,7 +423,7 @@ def test_nor_when_our_own_code_crashes(box: Box, account: Aws, search: Search) -
     broken: Any = None
     doors = [(live.webhook, '{"id": 1}', "canary-token"), (live.callbacks, acknowledgement(1), "canary-callback")]
     for door, content, token in doors:
-        for part in ("take", "channels"):
+        for part in ("take", "gate"):
             webhook = dataclasses.replace(door, **{part: broken})
             request = Request.from_event(event(content, x_api_key=token))
             answer = webhook.serve(request).to_response()

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from relay.channels.token import PATTERN, fits
 from relay.jobs.queue import Queue
 from tests.integration.relayctl_cloud import Operator, account
 from tests.samples import job
@@ -57,7 +59,8 @@ class TestSetANewChannel:
             ],
             "verified": True,
         }
-        assert len(token) >= 43
+        assert re.fullmatch(PATTERN, token)
+        assert fits(token, "payments", "inbound")
 
     def test_every_channel_gets_a_token_of_its_own(self, operator: Operator) -> None:
         one = made(operator)["header"]["value"]
@@ -90,7 +93,7 @@ class TestSetANewChannel:
         }
 
     def test_secrets_come_from_files(self, operator: Operator, tmp_path: Path) -> None:
-        for name, text in {"url": URL, "password": "p w\n", "token": "@t\n"}.items():
+        for name, text in {"url": URL, "password": "p w\n", "token": "@a-token-of-24-characters\n"}.items():
             (tmp_path / name).write_text(text)
         done = operator.run(
             *("channel", "set", "payments", "--trigger-url", f"@{tmp_path}/url", "--auth", "basic", "--username", "u"),
@@ -100,7 +103,7 @@ class TestSetANewChannel:
         secret = operator.secret("payments")
         assert secret["xmatters"]["trigger_url"] == URL
         assert secret["xmatters"]["auth"]["password"] == "p w"
-        assert secret["inbound"] == {"token": "@t"}
+        assert secret["inbound"] == {"token": "@a-token-of-24-characters"}
 
     def test_basic_credentials_for_bigpanda_are_a_header_too(self, operator: Operator) -> None:
         pasted = made(operator, "--set", "inbound.basic.username=bp", "--set", "inbound.basic.password=12345")
@@ -113,7 +116,7 @@ class TestSetANewChannel:
             "policy.notify_on": '["opened"]',
             "policy.preset": "oncall",
             "xmatters.recipients": '["A", "B"]',
-            "inbound.token": "12345",
+            "inbound.token": "123456789012345678901234",
             "bigpanda.api_key": "0x1",
         }
         done = operator.run(
@@ -124,7 +127,7 @@ class TestSetANewChannel:
         secret = operator.secret("payments")
         assert secret["policy"] == {"min_seconds_between_signals": 0, "notify_on": ["opened"], "preset": "oncall"}
         assert secret["xmatters"]["recipients"] == ["A", "B"]
-        assert (secret["inbound"], secret["bigpanda"]) == ({"token": "12345"}, {"api_key": "0x1"})
+        assert (secret["inbound"], secret["bigpanda"]) == ({"token": "123456789012345678901234"}, {"api_key": "0x1"})
 
     def test_credentials_for_the_rest_api_are_kept(self, operator: Operator) -> None:
         settings = ("base_url=https://acme.xmatters.com", "auth.type=basic", "auth.username=u", "auth.password=p")
@@ -137,7 +140,7 @@ class TestSetANewChannel:
         settings = ("preset=oncall", "min_seconds_between_signals=30", "max_per_minute=30", "max_age_seconds=3600")
         more = ("max_per_minute_per_recipients=4", "fallback_after_seconds=600")
         options = [part for setting in (*settings, *more) for part in ("--set", f"policy.{setting}")]
-        back = ["--set", "bigpanda.api_key=k", "--set", "xmatters.callback.token=t"]
+        back = ["--set", "bigpanda.api_key=k", "--set", f"xmatters.callback.token={CANARY}-callback-token"]
         operator.run("channel", "set", "payments", "--trigger-url", URL, *options, *back)
         assert operator.secret("payments")["policy"]["max_per_minute_per_recipients"] == 4
 
@@ -193,7 +196,8 @@ class TestAnswers:
             "xmatters_callback_url": FROM_XMATTERS,
             "xmatters_header": {"name": "Authorization", "value": f"Bearer {token}"},
         }
-        assert len(token) >= 43
+        assert re.fullmatch(PATTERN, token)
+        assert fits(token, "payments", "callback")
         assert token != secret["inbound"]["token"], "neither opens the other's door"
 
     @pytest.mark.parametrize(
@@ -290,7 +294,7 @@ class TestAnswers:
             "bigpanda.assign": "true",
             "bigpanda.email_domain": "acme.example",
             "bigpanda.comments": '["response"]',
-            "xmatters.callback.token": f"{CANARY}-token",
+            "xmatters.callback.token": f"{CANARY}-callback-token",
             "xmatters.callback.basic.username": "xm",
             "xmatters.callback.basic.password": f"{CANARY}-password",
             "xmatters.responses.acknowledge": '["On it"]',
@@ -447,7 +451,7 @@ class TestRefused:
 
 class TestShowAndList:
     def test_every_secret_is_masked(self, operator: Operator) -> None:
-        made(operator, "--auth", "oauth", *flags(AUTHS["oauth"]), "--set", f"inbound.token={CANARY}")
+        made(operator, "--auth", "oauth", *flags(AUTHS["oauth"]), "--set", f"inbound.token={CANARY}-inbound-token")
         shown = operator.run_json("channel", "show", "payments")
         assert shown == {
             "channel": "payments",
@@ -493,7 +497,7 @@ class TestShowAndList:
 
 class TestRemove:
     def test_it_is_gone_and_can_be_set_again(self, operator: Operator) -> None:
-        made(operator, "--recipient", "jdoe", "--set", "inbound.token=old")
+        made(operator, "--recipient", "jdoe", "--set", "inbound.token=old-token-of-24-characters")
         removed = {"channel": "payments", "removed": True, "waiting": 0, "dead_lettered": 0}
         assert operator.run_json("channel", "remove", "payments", "--yes") == removed
         assert operator.run_json("channel", "list", code=3) == {"channels": []}
@@ -504,7 +508,7 @@ class TestRemove:
         assert "channel payments: made" in again.stderr
         secret = operator.secret("payments")
         assert secret["xmatters"] == {"trigger_url": URL, "auth": {"type": "url"}}
-        assert secret["inbound"]["token"] != "old"
+        assert secret["inbound"]["token"] != "old-token-of-24-characters"
 
     def test_it_can_be_set_again_with_the_answer_that_aws_gives_too(self, operator: Operator) -> None:
         made(operator)

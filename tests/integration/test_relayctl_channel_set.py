@@ -32,7 +32,16 @@ def set_(operator: Operator, *options: str, code: int = 0) -> Any:
 
 
 def make(operator: Operator, *options: str) -> None:
-    set_(operator, "--trigger-url", TRIGGER, "--recipient", "jdoe", "--set", f"inbound.token={CANARY}-old", *options)
+    set_(
+        operator,
+        "--trigger-url",
+        TRIGGER,
+        "--recipient",
+        "jdoe",
+        "--set",
+        f"inbound.token={CANARY}-old-inbound-token",
+        *options,
+    )
     operator.knocked.clear()
     operator.clock.slept.clear()
 
@@ -98,39 +107,39 @@ class TestNotifiesNobody:
 class TestRotation:
     def test_second_rotation_is_refused_while_the_first_old_token_works(self, operator: Operator) -> None:
         make(operator)
-        set_(operator, "--set", "inbound.token=second")
-        done = set_(operator, "--set", "inbound.token=third", code=2)
+        set_(operator, "--set", "inbound.token=second-token-of-24-characters")
+        done = set_(operator, "--set", "inbound.token=third-token-of-24-characters", code=2)
         assert "inbound: the credential before the last change works until 2027-01-16T08:00:05" in done.stderr
-        assert operator.secret("payments")["inbound"]["token"] == "second"
-        set_(operator, "--set", "inbound.token=third", "--no-overlap")
-        assert operator.secret("payments")["inbound"] == {"token": "third"}
+        assert operator.secret("payments")["inbound"]["token"] == "second-token-of-24-characters"
+        set_(operator, "--set", "inbound.token=third-token-of-24-characters", "--no-overlap")
+        assert operator.secret("payments")["inbound"] == {"token": "third-token-of-24-characters"}
 
     def test_the_old_token_is_kept_for_24_hours(self, operator: Operator) -> None:
         make(operator)
-        done = set_(operator, "--set", f"inbound.token={CANARY}-new")
+        done = set_(operator, "--set", f"inbound.token={CANARY}-new-inbound-token")
         assert operator.secret("payments")["inbound"] == {
-            "token": f"{CANARY}-new",
-            "previous": {"token": f"{CANARY}-old", "expires_at": "2027-01-16T08:00:05+00:00"},
+            "token": f"{CANARY}-new-inbound-token",
+            "previous": {"token": f"{CANARY}-old-inbound-token", "expires_at": "2027-01-16T08:00:05+00:00"},
         }
         assert "BigPanda's old credential works until 2027-01-16T08:00:05+00:00" in done.stderr
 
     def test_the_old_callback_token_is_kept_too(self, operator: Operator) -> None:
-        make(operator, "--set", "bigpanda.api_key=k", "--set", "xmatters.callback.token=back")
+        make(operator, "--set", "bigpanda.api_key=k", "--set", "xmatters.callback.token=back-token-of-24-characters")
         set_(operator, "--unset", "xmatters.callback")
         callback = operator.secret("payments")["xmatters"]["callback"]
-        assert callback["previous"]["token"] == "back"
-        assert callback["token"] != "back"
+        assert callback["previous"]["token"] == "back-token-of-24-characters"
+        assert callback["token"] != "back-token-of-24-characters"
 
     def test_no_overlap_cuts_the_old_one_at_once(self, operator: Operator) -> None:
         make(operator)
-        set_(operator, "--set", "inbound.token=new", "--no-overlap")
-        assert operator.secret("payments")["inbound"] == {"token": "new"}
+        set_(operator, "--set", "inbound.token=new-token-of-24-characters", "--no-overlap")
+        assert operator.secret("payments")["inbound"] == {"token": "new-token-of-24-characters"}
 
     def test_no_overlap_alone_ends_an_overlap(self, operator: Operator) -> None:
         make(operator)
-        set_(operator, "--set", "inbound.token=new")
+        set_(operator, "--set", "inbound.token=new-token-of-24-characters")
         set_(operator, "--no-overlap")
-        assert operator.secret("payments")["inbound"] == {"token": "new"}
+        assert operator.secret("payments")["inbound"] == {"token": "new-token-of-24-characters"}
 
     def test_another_change_keeps_no_credential(self, operator: Operator) -> None:
         make(operator)
@@ -152,7 +161,7 @@ class TestProbe:
 
     def test_both_doors_are_asked_each_at_its_url(self, operator: Operator) -> None:
         make(operator)
-        set_(operator, "--set", "bigpanda.api_key=k", "--set", "inbound.token=new")
+        set_(operator, "--set", "bigpanda.api_key=k", "--set", "inbound.token=new-token-of-24-characters")
         assert [each.url.split("/v1/")[1] for each in operator.knocked] == ["bigpanda/payments", "xmatters/payments"]
 
     def test_a_change_of_anything_else_asks_no_door(self, operator: Operator) -> None:
@@ -232,7 +241,7 @@ class TestConcurrentWriters:
 
             def other(**_: Any) -> None:
                 made.events.unregister("before-call.secretsmanager.CreateSecret", other)
-                set_(operator, *new, "--set", "inbound.token=first")
+                set_(operator, *new, "--set", "inbound.token=first-token-of-24-characters")
 
             if operator.session is session:
                 operator.session = original  # type: ignore[method-assign]
@@ -240,16 +249,16 @@ class TestConcurrentWriters:
             return made
 
         operator.session = session  # type: ignore[method-assign]
-        done = set_(operator, *new, "--set", "inbound.token=second", code=1)
+        done = set_(operator, *new, "--set", "inbound.token=second-token-of-24-characters", code=1)
         assert "changed meanwhile by somebody else" in done.stderr
-        assert operator.secret("payments")["inbound"] == {"token": "first"}
+        assert operator.secret("payments")["inbound"] == {"token": "first-token-of-24-characters"}
 
     def test_of_two_that_restore_a_removed_channel_one_wins(self, operator: Operator) -> None:
         make(operator)
         assert operator.run("channel", "remove", "payments", "--yes").exit_code == 0
         new = ["--trigger-url", TRIGGER, "--recipient", "jdoe", "--set"]
         self.meanwhile(operator, "--set", "policy.max_per_minute=30")
-        done = set_(operator, *new, "inbound.token=second", code=1)
+        done = set_(operator, *new, "inbound.token=second-token-of-24-characters", code=1)
         assert "changed meanwhile" in done.stderr
         assert operator.secret("payments")["policy"] == {"max_per_minute": 30}
 
@@ -302,7 +311,7 @@ class TestPrinted:
 
     def test_changed_credentials_are_masked_in_the_list_of_changes(self, operator: Operator) -> None:
         make(operator)
-        done = set_(operator, "--set", f"inbound.token={CANARY}-new")
+        done = set_(operator, "--set", f"inbound.token={CANARY}-new-inbound-token")
         assert done.stdout.splitlines() == [
             "inbound.previous.expires_at: (not set) → 2027-01-16T08:00:05+00:00",
             "inbound.previous.token: (not set) → ***",
@@ -310,7 +319,7 @@ class TestPrinted:
             "Now paste into BigPanda's webhook integration:",
             "  Callback URL   https://a1b2c3d4e5.execute-api.us-east-1.amazonaws.com/v1/bigpanda/payments",
             "  Header name    Authorization",
-            f"  Header value   Bearer {CANARY}-new",
+            f"  Header value   Bearer {CANARY}-new-inbound-token",
         ]
 
     def test_the_trigger_urls_key_is_masked(self, operator: Operator) -> None:
@@ -340,7 +349,7 @@ class TestPrinted:
     def test_reveal_prints_them_without_a_change(self, operator: Operator) -> None:
         make(operator)
         done = set_(operator, "--reveal")
-        assert f"  Header value   Bearer {CANARY}-old" in done.stdout.splitlines()
+        assert f"  Header value   Bearer {CANARY}-old-inbound-token" in done.stdout.splitlines()
         assert operator.knocked == []
 
     def test_programs_get_no_value_that_did_not_change(self, operator: Operator) -> None:
@@ -350,7 +359,7 @@ class TestPrinted:
         assert document["changes"] == [{"key": "policy.max_per_minute", "old": None, "new": 30}]
         assert "verified" not in document
         revealed = operator.run_json("channel", "set", "payments", "--reveal")
-        assert revealed["header"]["value"] == f"Bearer {CANARY}-old"
+        assert revealed["header"]["value"] == f"Bearer {CANARY}-old-inbound-token"
 
     @pytest.mark.parametrize(
         ("key", "content", "words"),
@@ -374,7 +383,7 @@ class TestPrinted:
         self, operator: Operator, tmp_path: Path, key: str
     ) -> None:
         make(operator, "--set", "bigpanda.api_key=k")
-        (tmp_path / "value").write_text("{text\n")
+        (tmp_path / "value").write_text("{text-of-24-characters-or-more\n")
         set_(operator, "--set", f"{key}=@{tmp_path}/value")
         assert "{text" in operator.secret_text("payments")
 

@@ -53,7 +53,7 @@ def keep(
         "trigger_url": f"{box.xmatters_url}{path}?apiKey={CANARY}-url",
         "auth": {"type": "url"},
         "recipients": list(recipients),
-        "callback": {"token": f"{CANARY}-callback"},
+        "callback": {"token": f"{CANARY}-callback-token"},
     }
     if recipients_in:
         xmatters["recipients_in"] = recipients_in
@@ -61,7 +61,7 @@ def keep(
         xmatters["rest"] = {"base_url": box.xmatters_url, "auth": BASIC}
     policy = {"allowed_recipients": []} | members.get("policy", {})
     members["policy"] = {name: value for name, value in policy.items() if value is not None}
-    document = {"inbound": {"token": f"{CANARY}-inbound"}, "xmatters": xmatters, **members}
+    document = {"inbound": {"token": f"{CANARY}-inbound-token"}, "xmatters": xmatters, **members}
     operator.secrets.create_secret(Name="team/relay/payments", SecretString=json.dumps(document))
 
 
@@ -373,7 +373,7 @@ class TestRing:
         assert CANARY not in done.output
         shared, ended = (json.loads(each.body)["incident"] for each in api.received)
         assert {each.target for each in api.received} == {"/v1/bigpanda/payments"}
-        assert {each.headers["authorization"] for each in api.received} == {f"Bearer {CANARY}-inbound"}
+        assert {each.headers["authorization"] for each in api.received} == {f"Bearer {CANARY}-inbound-token"}
         assert (shared["status"], shared["active"], shared["resolved"]) == ("warning", True, False)
         assert (ended["status"], ended["active"], ended["resolved"]) == ("ok", False, True)
         assert shared["id"] == ended["id"]

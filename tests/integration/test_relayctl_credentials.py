@@ -14,7 +14,7 @@ from relayctl.credential_input import MAX_BYTES
 from tests.integration.relayctl_cloud import Operator, account, failing
 from tests.samples import job
 
-CANARY = "canary-3f7d"
+CANARY = "canary-3f7d-of-24-characters"
 TRIGGER = "https://acme.xmatters.com/api/integration/1/functions/f1/triggers"
 WARNING = "a credential on the command line stands in the list of processes and in the shell's history; give @FILE"
 # Every way to name a credential: the arguments before its value, and where the value is kept.
@@ -228,7 +228,16 @@ class TestLiteral:
         assert CANARY not in done.stderr
 
     def test_several_literals_are_one_warning(self, operator: Operator) -> None:
-        options = ("--auth", "api_key", "--key", f"x-api-key-{CANARY}", "--secret", CANARY, "--set", "inbound.token=t")
+        options = (
+            "--auth",
+            "api_key",
+            "--key",
+            f"x-api-key-{CANARY}",
+            "--secret",
+            CANARY,
+            "--set",
+            f"inbound.token={CANARY}",
+        )
         done = operator.run("channel", "set", "payments", "--trigger-url", f"{TRIGGER}?recipients=Ops", *options)
         assert done.exit_code == 0, done.output
         assert [line.partition(": a ")[0] for line in done.stderr.splitlines() if "warning" in line] == [
@@ -290,13 +299,15 @@ def test_channel_that_no_secret_can_hold_is_refused_before_aws_could_quote_it(
 
 BASIC = {"username": "user", "password": f"{CANARY}-password"}
 PREVIOUS = {"token": f"{CANARY}-previous", "expires_at": "2030-01-31T12:00:00Z"}
+BASIC_BACK = BASIC | {"username": "xmatters"}
+PREVIOUS_BACK = PREVIOUS | {"token": f"{CANARY}-previous-callback"}
 DOCUMENT: dict[str, Any] = {
     "inbound": {"token": f"{CANARY}-inbound", "basic": BASIC, "previous": PREVIOUS},
     "xmatters": {
         "trigger_url": f"{TRIGGER}?apiKey={CANARY}-url",
         "auth": {"type": "api_key", "key": f"x-api-key-{CANARY}", "secret": f"{CANARY}-secret"},
         "recipients": ["Ops"],
-        "callback": {"token": f"{CANARY}-callback", "basic": BASIC, "previous": PREVIOUS},
+        "callback": {"token": f"{CANARY}-callback", "basic": BASIC_BACK, "previous": PREVIOUS_BACK},
     },
     "bigpanda": {"api_key": f"{CANARY}-api-key", "app_key": f"{CANARY}-app-key", "callbacks": True},
 }
@@ -371,8 +382,8 @@ def test_reveal_prints_the_headers_of_the_doors_and_no_other_credential(
 
 @pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["text", "json"])
 def test_only_the_credential_that_changed_is_printed(furnished: Operator, tmp_path: Path, as_json: list[str]) -> None:
-    new = private(tmp_path, "new", "brand-new-token")
+    new = private(tmp_path, "new", "brand-new-token-of-24-characters")
     done = furnished.run("channel", "set", "payments", "--no-overlap", "--set", f"inbound.token=@{new}", *as_json)
     assert done.exit_code == 0
-    assert "Bearer brand-new-token" in done.stdout
+    assert "Bearer brand-new-token-of-24-characters" in done.stdout
     assert [trace for trace in traces() if trace in done.output] == []

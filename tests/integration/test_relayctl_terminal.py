@@ -104,7 +104,7 @@ def test_option_without_a_value_and_dash_are_asked_for_and_not_shown() -> None:
         for question, answer in (
             ("trigger url: ", URL),
             ("password: ", "canary-password"),
-            ("inbound.token: ", "canary-token"),
+            ("inbound.token: ", "canary-token-of-24-characters"),
         ):
             terminal.until(question)
             terminal.type(f"{answer}\n")
@@ -113,7 +113,7 @@ def test_option_without_a_value_and_dash_are_asked_for_and_not_shown() -> None:
     before, _, kept = terminal.shown.partition("kept ")
     # The new token is printed once, as the header to paste; what was typed is not.
     assert before.count("canary") == 1
-    assert "Bearer canary-token" in before
+    assert "Bearer canary-token-of-24-characters" in before
     assert "a credential on the command line" not in before
     assert URL in kept
     assert '"password": "canary-password"' in kept

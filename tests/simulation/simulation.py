@@ -19,8 +19,10 @@ from relay.bigpanda.listing import Lister
 from relay.bigpanda.rate_limit import Turns
 from relay.bigpanda.verification import Verifier
 from relay.bigpanda.writeback import Writeback
+from relay.channels.budget import Budgets
 from relay.channels.cache import ChannelCache
 from relay.channels.channel import parse_channel
+from relay.channels.gate import Gate
 from relay.channels.inbound import Request
 from relay.deadline import Deadline
 from relay.delivery.confirmation import Confirmation
@@ -65,7 +67,7 @@ from tests.simulation.weather import Weather
 from tests.simulation.world import Process, World, WorldDeadline
 
 HOSTS = VendorHosts.of(("*.xmatters.com",), ("*.bigpanda.io",))
-TOKEN, NEW_TOKEN = "inbound-token", "new-inbound-token"
+TOKEN, NEW_TOKEN, CALLBACK_TOKEN = "inbound-token", "new-inbound-token", "callback-token"
 TRIGGER = "https://acme.xmatters.com/api/integration/1/functions/{channel}/triggers?apiKey={key}"
 REST = {"base_url": "https://acme.xmatters.com", "auth": {"type": "basic", "username": "u", "password": "p"}}
 RESENDS = 2
@@ -241,7 +243,7 @@ class Simulation:
             policy = policy | {"routes": [{"when": {"status": "critical"}, "recipients": self.story.routed}]}
         document = {"inbound": self._inbound, "xmatters": xmatters, "policy": policy}
         if self.story.answers:
-            xmatters["callback"] = {"token": TOKEN}
+            xmatters["callback"] = {"token": CALLBACK_TOKEN}
         if self.story.answers or self.story.looks_every:
             looks = "ring" if self.story.looks_every else False
             document["bigpanda"] = {"api_key": "k", "environment_id": "e", "reconcile": looks}
@@ -291,8 +293,12 @@ class Simulation:
         reporter = Reporter(fallback, _telemetry(), clock)
         reconciler = Reconciler(channels, lister, comparison, table, keeper, reporter, _telemetry(), clock)
         return Functions(
-            Webhook(channels, Shares(delivery, sources).take, _telemetry(), clock, deadline),
-            Webhook(channels, Callbacks(keeper, clock).take, _telemetry(), clock, deadline, door="callback"),
+            Webhook(
+                Gate(channels, Budgets(clock), clock, "inbound"), Shares(delivery, sources).take, _telemetry(), deadline
+            ),
+            Webhook(
+                Gate(channels, Budgets(clock), clock, "callback"), Callbacks(keeper, clock).take, _telemetry(), deadline
+            ),
             Worker(
                 delivery,
                 followup,
@@ -392,7 +398,7 @@ class Simulation:
         # A copy says what the first one said.
         page = self._answered.setdefault(said.number, self.phones.last_page(said.incident))
         self.invariants.came_back(said, page)
-        headers = {"authorization": f"Bearer {TOKEN}"}
+        headers = {"authorization": f"Bearer {CALLBACK_TOKEN}"}
         body = said.body(page.name if page else "").decode()
         request = Request("noc", headers, (), body, is_base64=False, id="r")
         reply = self._any().callbacks.serve(request)

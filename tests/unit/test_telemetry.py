@@ -45,7 +45,8 @@ class TestMetrics:
             *(f"job_{outcome}" for outcome in Outcome),
             *(f"reason_{reason}" for reason in Reason),
             "unrouted",
-            *("stale_channel", "lookups_limited", "rejected_request", "crash", "unguarded", "dead_lettered"),
+            *("stale_channel", "lookups_limited", "undecided_request", "rejected_request", "crash"),
+            *("unguarded", "dead_lettered"),
             *("unreadable_job", "fallback_notified", "fallback_failed", "unconfirmed"),
             *(
                 "share_missed",
@@ -85,7 +86,9 @@ class TestMetrics:
         recorder.telemetry.flooded({Rate("noc", 60, 100, 70): 120.0})
         recorder.telemetry.unconfirmed(samples.job(), ("r1",))
         recorder.telemetry.crashed(ValueError())
-        for notice in ("unrouted", "stale_channel", "misconfigured_channel", "lookups_limited", "sweeper_failed"):
+        for notice in ("unrouted", "stale_channel", "misconfigured_channel", "lookups_limited", "undecided_request"):
+            recorder.telemetry.notice(notice, "why")
+        for notice in ("sweeper_failed",):
             recorder.telemetry.notice(notice, "why")
         recorder.telemetry.reconciled(["noc"], "e1", Found(missed=1, failure="HTTP 500", reason=Reason.UPSTREAM), {})
         recorder.telemetry.unannounced("i1", "critical", ["noc"])

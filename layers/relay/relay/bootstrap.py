@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
     from relay.bigpanda.writeback import Writeback
     from relay.delivery.confirmation import Confirmation
+    from relay.channels.gate import Gate
+    from relay.channels.token import Door
     from relay.delivery.fallback import Fallback
     from relay.entrypoints.sweeper import Sweeper
     from relay.entrypoints.webhook import Webhook
@@ -83,7 +85,7 @@ def webhook(environment: Mapping[str, str] = os.environ) -> "Webhook":
     table = _table(config)
     delivery = _delivery(channels, _keeper(config), table, _outward(_hosts(config).xmatters))
     take = Shares(delivery, Sources(table, time.time)).take
-    return _loaded(Webhook(channels, take, telemetry, time.time, _DEADLINES))
+    return _loaded(Webhook(_gate(channels, "inbound"), take, telemetry, _DEADLINES))
 
 
 def xmatters_callback(environment: Mapping[str, str] = os.environ) -> "Webhook":
@@ -94,7 +96,7 @@ def xmatters_callback(environment: Mapping[str, str] = os.environ) -> "Webhook":
     config = Config.from_environment(environment)
     telemetry = Telemetry.from_environment()
     take = Callbacks(_keeper(config), time.time).take
-    return _loaded(Webhook(_channels(config, telemetry), take, telemetry, time.time, _DEADLINES, door="callback"))
+    return _loaded(Webhook(_gate(_channels(config, telemetry), "callback"), take, telemetry, _DEADLINES))
 
 
 def job_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
@@ -189,6 +191,13 @@ def _loaded[T](parts: T) -> T:
     gc.freeze()
     gc.enable()
     return parts
+
+
+def _gate(channels: ChannelCache, door: "Door") -> "Gate":
+    from relay.channels.budget import Budgets
+    from relay.channels.gate import Gate
+
+    return Gate(channels, Budgets(time.time), time.time, door)
 
 
 def _delivery(channels: ChannelCache, keeper: Keeper, table: Table, outward: Outward) -> Delivery:

@@ -7,7 +7,10 @@ RelayError
 ├── ChannelError
 │   ├── UnknownChannel      there is no such channel, or it was removed
 │   ├── ChannelUnreadable   nobody can tell now: its secret can't be read
-│   │   └── LookupsLimited  too many names were guessed to look another one up
+│   │   ├── ChannelForbidden  the function may not read its secret
+│   │   ├── ChannelMalformed  its secret is not what it must be, as a function finds it
+│   │   ├── UndecidedSender  nobody can tell now who is asking, and nothing speaks for a true sender
+│   │   └── LookupsLimited  too many requests of one source were refused to look another one up
 │   └── InvalidChannel      its secret is not what it must be
 ├── SendError               a signal was not accepted
 │   ├── NoAnswer            nothing came back in time, or nothing can come back
@@ -154,11 +157,33 @@ class UnknownChannel(ChannelError):
 
 
 class ChannelUnreadable(ChannelError):
-    """The channel can't be read now, so it is not known to exist. It may pass."""
+    """The channel can't be read now, so it is not known to exist. It may pass.
+
+    Attributes:
+        exists: True if there is such a channel all the same.
+    """
+
+    exists = False
+
+
+class ChannelForbidden(ChannelUnreadable):
+    """AWS denies the function the secret. A function may read all names, so it denies one that there is."""
+
+    exists = True
+
+
+class ChannelMalformed(ChannelUnreadable):
+    """The secret was read, and is no valid channel."""
+
+    exists = True
+
+
+class UndecidedSender(ChannelUnreadable):
+    """The channel can't be read to check credentials that nothing speaks for: maybe a stranger's, maybe a share's."""
 
 
 class LookupsLimited(ChannelUnreadable):
-    """Too many unknown names were asked for: another one must not be looked up yet."""
+    """Too many requests of one source address were refused: its next one must not cost a look-up yet."""
 
 
 class InvalidChannel(ChannelError):

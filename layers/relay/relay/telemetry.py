@@ -29,6 +29,7 @@ NOTICES = (
     "stale_channel",
     "misconfigured_channel",
     "lookups_limited",
+    "undecided_request",
     "rejected_request",
     "crash",
     "unguarded",

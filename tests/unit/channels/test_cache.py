@@ -5,7 +5,6 @@ import pytest
 from relay.channels import cache as channel_cache
 from relay.channels.cache import (
     JOBS_UNKNOWN_SECONDS,
-    LOOKUPS_AT_ONCE,
     MALFORMED_SECONDS,
     MAX_ABSENT,
     RECENT_SECONDS,
@@ -13,7 +12,7 @@ from relay.channels.cache import (
     UNKNOWN_SECONDS,
     ChannelCache,
 )
-from relay.errors import ChannelUnreadable, LookupsLimited, UnknownChannel
+from relay.errors import ChannelForbidden, ChannelUnreadable, UnknownChannel
 from tests import samples
 from tests.fakes import HOSTS, Clock, FakeSecrets
 
@@ -175,17 +174,29 @@ class TestLastGoodCopy:
         assert room.token() == samples.TOKEN
         assert room.notices == []
 
+    def test_a_secret_that_may_not_be_read_is_asked_for_once_in_ten_seconds(self) -> None:
+        room = Room(noc=ChannelForbidden("AccessDeniedException"))
+        for _ in range(60):
+            with pytest.raises(ChannelUnreadable, match="AccessDenied"):
+                room.token()
+        assert len(room.secrets.reads) == 1
+        room.secrets.texts["noc"] = OLD
+        room.clock.now += MALFORMED_SECONDS
+        assert room.token() == samples.TOKEN
+
+    def test_hiccup_of_secrets_manager_is_not_remembered_at_all(self) -> None:
+        room = Room(noc=DOWN)
+        with pytest.raises(ChannelUnreadable):
+            room.token()
+        room.secrets.texts["noc"] = OLD
+        assert room.token() == samples.TOKEN
+
     def test_a_malformed_secret_is_read_once_in_ten_seconds(self) -> None:
         room = Room(noc=MALFORMED)
-        for _ in range(3 * LOOKUPS_AT_ONCE):
+        for _ in range(60):
             with pytest.raises(ChannelUnreadable, match="malformed"):
                 room.token()
         assert len(room.secrets.reads) == 1
-
-    def test_channels_that_are_there_use_up_nothing(self) -> None:
-        room = Room(UNKNOWN_SECONDS, **{f"noc-{number}": OLD for number in range(3 * LOOKUPS_AT_ONCE)})
-        for number in range(3 * LOOKUPS_AT_ONCE):
-            assert room.token(f"noc-{number}") == samples.TOKEN
 
 
 class TestRecent:
@@ -265,10 +276,6 @@ class TestRecent:
             with pytest.raises(UnknownChannel):
                 room.recent("ghost")
         assert room.secrets.reads == ["ghost"]
-        for number in range(100):
-            with pytest.raises((UnknownChannel, LookupsLimited)):
-                room.recent(f"guess-{number}")
-        assert len(room.secrets.reads) == LOOKUPS_AT_ONCE
 
     def test_a_removed_channel_is_unknown_to_the_door_within_two_seconds(self) -> None:
         room = Room(noc=OLD)
@@ -324,22 +331,6 @@ class TestUnknown:
                 room.refreshed("ghost")
         assert room.secrets.reads == ["ghost"]
 
-    def test_guessing_is_limited_and_known_channels_go_on(self) -> None:
-        room = Room(noc=OLD)
-        room.token()
-        answers = []
-        for number in range(200):
-            with pytest.raises((UnknownChannel, ChannelUnreadable)) as caught:
-                room.token(f"guess-{number}")
-            answers.append(caught.type)
-            assert room.token() == samples.TOKEN
-        assert answers.count(UnknownChannel) == LOOKUPS_AT_ONCE
-        assert answers[-1] is LookupsLimited
-        room.clock.now += 290
-        room.secrets.texts["noc"] = NEW
-        room.clock.now += 10
-        assert room.token() == "new-token"
-
     def test_a_known_channel_is_read_again_whatever_was_guessed(self) -> None:
         room = Room(noc=OLD)
         room.token()
@@ -349,18 +340,6 @@ class TestUnknown:
             with pytest.raises((UnknownChannel, ChannelUnreadable)):
                 room.token(f"guess-{number}")
         assert room.token() == "new-token"
-
-    def test_lookups_come_back_one_a_second(self) -> None:
-        room = Room()
-        for number in range(100):
-            with pytest.raises((UnknownChannel, ChannelUnreadable)):
-                room.token(f"guess-{number}")
-        before = len(room.secrets.reads)
-        for number in range(100, 200):
-            room.clock.now += 0.1
-            with pytest.raises((UnknownChannel, ChannelUnreadable)):
-                room.token(f"guess-{number}")
-        assert 9 <= len(room.secrets.reads) - before <= 10
 
     def test_a_clock_that_is_set_back_does_not_lock_new_channels_out(self) -> None:
         room = Room(noc=OLD)

@@ -28,7 +28,7 @@ WHOLE: dict[str, Any] = {
         "trigger_url": f"https://acme.xmatters.com/{CANARY}?apiKey={CANARY}",
         "auth": {"type": "oauth", "client_id": CANARY, "username": CANARY, "password": CANARY},
         "recipients": [CANARY, "Network Operations"],
-        "callback": {"token": CANARY},
+        "callback": {"token": f"{CANARY}-callback"},
         "rest": {
             "base_url": f"https://{CANARY}.xmatters.com",
             "auth": {"type": "api_key", "key": CANARY, "secret": CANARY},

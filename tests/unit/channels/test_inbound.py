@@ -1,13 +1,11 @@
 import base64
-import json
 from typing import Any
 
 import pytest
 
-from relay.channels.inbound import MAX_BODY_BYTES, Reply, Request, admit, read_body
-from relay.errors import BadRequest, ChannelUnreadable
+from relay.channels.inbound import MAX_BODY_BYTES, Reply, Request, read_body
+from relay.errors import BadRequest
 from tests import samples
-from tests.fakes import FakeSession, Relay
 
 
 class TestFromEvent:
@@ -16,7 +14,7 @@ class TestFromEvent:
             "pathParameters": {"channel": "noc"},
             "headers": {"Authorization": "Bearer t", "X-API-Key": "k", "content-type": "application/json"},
             "multiValueQueryStringParameters": {"recipients": ["a, b", "c,a,,"], "other": ["x"]},
-            "requestContext": {"requestId": "r1"},
+            "requestContext": {"requestId": "r1", "identity": {"sourceIp": "192.0.2.7"}},
             "body": "e30=",
             "isBase64Encoded": True,
         }
@@ -27,6 +25,7 @@ class TestFromEvent:
             body="e30=",
             is_base64=True,
             id="r1",
+            source="192.0.2.7",
         )
 
     @pytest.mark.parametrize(
@@ -51,82 +50,6 @@ class TestFromEvent:
     def test_recipients_are_read_where_only_single_values_are_given(self) -> None:
         event = {"queryStringParameters": {"recipients": "a,b c"}, "multiValueQueryStringParameters": {}}
         assert Request.from_event(event).recipients == ("a", "b c")
-
-
-class TestAdmit:
-    def test_good_credentials_give_the_channel(self) -> None:
-        relay = Relay(FakeSession())
-        assert admit(samples.request(), relay.channels, relay.clock, "inbound").name == "noc"
-
-    @pytest.mark.parametrize(
-        "request_",
-        [
-            samples.request(headers={}),
-            samples.request(headers={"authorization": ""}),
-            samples.request(headers={"authorization": "Basic !"}),
-            samples.request(channel=""),
-            samples.request(channel="../noc"),
-            samples.request(channel="NOC"),
-        ],
-    )
-    def test_what_can_not_be_right_is_refused_without_a_look_at_any_secret(self, request_: Request) -> None:
-        relay = Relay(FakeSession())
-        with pytest.raises(BadRequest) as caught:
-            admit(request_, relay.channels, relay.clock, "inbound")
-        assert caught.value.status == 401
-        assert relay.secrets.reads == []
-
-    def test_every_refusal_is_the_same(self) -> None:
-        relay = Relay(FakeSession())
-        wrong = [
-            samples.request(channel="ghost"),
-            samples.request(channel="No Name"),
-            samples.request(headers={}),
-            samples.request(headers={"x-api-key": "wrong"}),
-        ]
-        refusals = set()
-        for each in wrong:
-            with pytest.raises(BadRequest) as caught:
-                admit(each, relay.channels, relay.clock, "inbound")
-            refusals.add((caught.value.status, caught.value.error, str(caught.value)))
-        assert refusals == {(401, "unauthorized", "credentials: missing or wrong")}
-
-    def test_credentials_changed_a_moment_ago_are_found_out(self) -> None:
-        relay = Relay(FakeSession())
-        relay.channels.get("noc")
-        relay.secrets.texts["noc"] = json.dumps(samples.secret(inbound={"token": "new-token"}))
-        new = samples.request(headers={"x-api-key": "new-token"})
-        with pytest.raises(BadRequest):
-            admit(new, relay.channels, relay.clock, "inbound")
-        relay.clock.now += 2
-        assert admit(new, relay.channels, relay.clock, "inbound").name == "noc"
-        with pytest.raises(BadRequest):
-            admit(samples.request(), relay.channels, relay.clock, "inbound")
-
-    def test_wrong_credentials_cost_a_read_every_two_seconds_at_most(self) -> None:
-        relay = Relay(FakeSession())
-        for _ in range(200):
-            relay.clock.now += 0.1
-            with pytest.raises(BadRequest):
-                admit(samples.request(headers={"x-api-key": "wrong"}), relay.channels, relay.clock, "inbound")
-        assert 9 <= len(relay.secrets.reads) <= 11
-
-    def test_a_credential_is_not_refused_while_the_secret_can_not_be_read(self) -> None:
-        relay = Relay(FakeSession())
-        relay.channels.get("noc")
-        relay.secrets.texts["noc"] = ChannelUnreadable("down")
-        relay.clock.now += 2
-        new = samples.request(headers={"x-api-key": "new-token"})
-        for _ in range(3):
-            with pytest.raises(ChannelUnreadable):
-                admit(new, relay.channels, relay.clock, "inbound")
-        assert admit(samples.request(), relay.channels, relay.clock, "inbound").name == "noc"
-
-    def test_when_nobody_can_tell_that_is_said(self) -> None:
-        relay = Relay(FakeSession())
-        relay.secrets.texts["noc"] = ChannelUnreadable("down")
-        with pytest.raises(ChannelUnreadable):
-            admit(samples.request(), relay.channels, relay.clock, "inbound")
 
 
 def encoded(content: bytes, **changes: Any) -> Request:

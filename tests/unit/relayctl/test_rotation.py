@@ -15,7 +15,7 @@ def rotated(before: Any, after: Any, door: str = "inbound") -> Any:
     old, new = SecretDocument(), SecretDocument()
     old.set(door, before)
     new.set(door, after)
-    rotation.keep_previous(old, new, NOW)
+    rotation.keep_previous(old, new, NOW, "noc")
     return new.get(door)
 
 
@@ -68,7 +68,7 @@ def test_a_previous_credential_that_is_set_by_hand_stays() -> None:
 def test_a_removed_door_keeps_nothing() -> None:
     before = SecretDocument({"xmatters": {"callback": {"token": "old"}}})
     after = SecretDocument({"xmatters": {}})
-    assert rotation.keep_previous(before, after, NOW) == {}
+    assert rotation.keep_previous(before, after, NOW, "noc") == {}
     assert after.members == {"xmatters": {}}
 
 

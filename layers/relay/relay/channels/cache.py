@@ -1,7 +1,7 @@
 """Cache of channels, with few reads of Secrets Manager.
 
 A channel is read once and used for a while, and read again when a credential of it fails. The last good copy serves
-while Secrets Manager fails or a new version is malformed. Look-ups of guessed names are limited.
+while Secrets Manager fails or a new version is malformed.
 """
 
 from collections import OrderedDict
@@ -10,7 +10,14 @@ from dataclasses import dataclass
 
 from relay.channels import misconfiguration
 from relay.channels.channel import Channel, parse_channel
-from relay.errors import ChannelError, ChannelUnreadable, InvalidChannel, LookupsLimited, UnknownChannel
+from relay.errors import (
+    ChannelError,
+    ChannelForbidden,
+    ChannelMalformed,
+    ChannelUnreadable,
+    InvalidChannel,
+    UnknownChannel,
+)
 from relay.http.session import VendorHosts
 
 REFRESH_SECONDS = 10.0
@@ -19,10 +26,9 @@ RECENT_SECONDS = 2.0
 UNKNOWN_SECONDS = 60.0
 # For the job worker: nobody guesses names there, and jobs of a channel that was just made again must not be given up.
 JOBS_UNKNOWN_SECONDS = 2.0
+# A secret that is malformed, or that the function may not read, is so until somebody mends it.
 MALFORMED_SECONDS = 10.0
 MAX_ABSENT = 1024
-LOOKUPS_AT_ONCE = 20
-LOOKUPS_PER_SECOND = 1.0
 
 # Gives the secret's text for a channel's name; raises UnknownChannel or ChannelUnreadable.
 type SecretSource = Callable[[str], str]
@@ -74,13 +80,12 @@ class ChannelCache:
         self._copies: dict[str, _Copy] = {}
         # Names that gave no channel, with until when they need not be looked up again, and what is raised for them.
         self._absent: OrderedDict[str, tuple[float, type[ChannelError], str]] = OrderedDict()
-        self._lookups = _Allowance(LOOKUPS_AT_ONCE, LOOKUPS_PER_SECOND, clock)
 
     def get(self, name: str) -> Channel:
         """The channel of that name.
 
-        Raises UnknownChannel, ChannelUnreadable when there is no copy to fall back on and the secret can't be read or
-        is malformed, or LookupsLimited.
+        Raises UnknownChannel, or ChannelUnreadable when there is no copy to fall back on and the secret can't be read
+        or is malformed.
         """
         now = self._clock()
         copy = self._copies.get(name)
@@ -91,11 +96,12 @@ class ChannelCache:
         until, kind, detail = self._absent.get(name, (0.0, ChannelError, ""))
         if now < until:
             raise kind(detail)
-        if not self._lookups.take():
-            raise LookupsLimited("too many unknown channels were asked for; try again")
-        found = self._read(name)
-        self._lookups.give_back()
-        return found
+        return self._read(name)
+
+    def known(self, name: str) -> Channel | None:
+        """Return the last good copy of a channel, however old it is; None if there is none. Nothing is read."""
+        copy = self._copies.get(name)
+        return copy.channel if copy else None
 
     def refresh(self, name: str) -> Channel:
         """The channel, read anew unless it was within the last ten seconds; for when a credential of it failed."""
@@ -128,9 +134,12 @@ class ChannelCache:
             self._remember(name, error, self._unknown_seconds)
             raise
         except InvalidChannel as error:
-            malformed = ChannelUnreadable(f"the secret of channel {name} is malformed: {error}")
+            malformed = ChannelMalformed(f"the secret of channel {name} is malformed: {error}")
             self._remember(name, malformed, MALFORMED_SECONDS)
             raise malformed from error
+        except (ChannelForbidden, ChannelMalformed) as error:
+            self._remember(name, error, MALFORMED_SECONDS)
+            raise
         now = self._clock()
         self._copies[name] = _Copy(found, now + self._seconds, now)
         if problems := misconfiguration.problems(found):
@@ -153,27 +162,3 @@ class ChannelCache:
         self._absent.move_to_end(name)
         while len(self._absent) > MAX_ABSENT:
             self._absent.popitem(last=False)
-
-
-class _Allowance:
-    """Rate limit: `burst` at once, and `per_second` after that."""
-
-    def __init__(self, burst: float, per_second: float, clock: Callable[[], float]) -> None:
-        self._burst = burst
-        self._per_second = per_second
-        self._clock = clock
-        self._left = burst
-        self._counted_at = clock()
-
-    def take(self) -> bool:
-        now = self._clock()
-        passed = max(0.0, now - self._counted_at)
-        self._left = min(self._burst, self._left + passed * self._per_second)
-        self._counted_at = now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
-
-    def give_back(self) -> None:
-        self._left = min(self._burst, self._left + 1)

@@ -9,20 +9,21 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum
 from typing import Any, Literal, NamedTuple, Never
 from urllib.parse import unquote_plus, urlsplit
 
 import fastjsonschema
 
+from relay.channels import token
 from relay.channels.policy import Policy
 from relay.channels.schema import AUTH, CHANNEL, CHANNEL_NAME, ENVIRONMENT_PATTERN, HEADER_PATTERN, URL_PATTERN
+from relay.channels.token import Door
 from relay.errors import InvalidChannel
 from relay.http.session import AllowList, ForbiddenUrl, VendorHosts
 from relay.incidents.callback import ACKNOWLEDGE, ESCALATE, WRITTEN, Answers, Callback, Kind
 
 BIGPANDA_URL = "https://api.bigpanda.io"
-
-type Door = Literal["inbound", "callback"]
 
 
 @dataclass(frozen=True)
@@ -193,9 +194,29 @@ def is_channel_name(name: str) -> bool:
     return re.match(CHANNEL_NAME, name) is not None
 
 
-def has_credentials(headers: Mapping[str, str]) -> bool:
-    """True if the request's headers (names in lower case) hold anything that could be a credential."""
-    return bool(_offered(headers))
+class Shown(Enum):
+    """Kinds of credentials that a request shows, as they can be told without the channel's secret."""
+
+    NOTHING = "nothing"
+    # Tokens that check themselves, of another channel or door, or garbage.
+    FOREIGN = "foreign"
+    # A token that checks itself, for this channel and door.
+    CHECKED = "checked"
+    # A token that an operator chose, or a login.
+    OPAQUE = "opaque"
+
+
+def shown(headers: Mapping[str, str], name: str, door: Door) -> Shown:
+    """Return the kind of credentials in a request's headers (names in lower case), the most promising one."""
+    kinds = {_kind(offer, name, door) for offer in _offered(headers)}
+    return next((kind for kind in (Shown.CHECKED, Shown.OPAQUE, Shown.FOREIGN) if kind in kinds), Shown.NOTHING)
+
+
+def _kind(offer: bytes, name: str, door: Door) -> Shown:
+    kind, _, text = offer.partition(b":")
+    if kind != b"token" or not token.claims_to_check(text.decode("utf-8", "replace")):
+        return Shown.OPAQUE
+    return Shown.CHECKED if token.fits(text.decode("utf-8", "replace"), name, door) else Shown.FOREIGN
 
 
 def header_for(inbound: Mapping[str, Any]) -> dict[str, str]:
@@ -210,6 +231,7 @@ def parse_channel(name: str, text: str, hosts: VendorHosts) -> Channel:
     """Read a channel from its secret's JSON. Raises InvalidChannel, which names the key at fault, never its value."""
     document = _decode(text)
     check(document, hosts)
+    _check_tokens(document, name)
     xmatters = document["xmatters"]
     return Channel(
         name=name,
@@ -342,6 +364,31 @@ def _check_door(door: Mapping[str, Any], key: str) -> None:
 def _check_credentials(inbound: Mapping[str, Any], key: str) -> None:
     if not {"basic", "token"} & inbound.keys():
         raise InvalidChannel(f"{key}: needs basic or token")
+
+
+def _check_tokens(document: Mapping[str, Any], name: str) -> None:
+    """Raise InvalidChannel for a token that was made for another place, and for a credential of both doors."""
+    inbound, callback = (
+        dict(_credentials(document.get("inbound", {}), "inbound")),
+        dict(_credentials(document["xmatters"].get("callback", {}), "xmatters.callback")),
+    )
+    doors: tuple[tuple[Door, dict[str, Any]], ...] = (("inbound", inbound), ("callback", callback))
+    for door, found in doors:
+        for key, value in found.items():
+            if isinstance(value, str) and token.claims_to_check(value) and not token.fits(value, name, door):
+                raise InvalidChannel(
+                    f"{key}: begins with {token.PREFIX} and was not made for this channel and door, or was cut; "
+                    "make a new one"
+                )
+    for key, value in callback.items():
+        if twin := next((each for each, other in inbound.items() if other == value), None):
+            raise InvalidChannel(f"{key}: opens BigPanda's door, too (it is the same as {twin}); make a new one")
+
+
+def _credentials(door: Mapping[str, Any], key: str) -> Iterable[tuple[str, Any]]:
+    """Yield the tokens and logins of a door, today's and the previous ones, each with its key."""
+    for place, members in ((key, door), (f"{key}.previous", door.get("previous", {}))):
+        yield from ((f"{place}.{kind}", members[kind]) for kind in ("token", "basic") if kind in members)
 
 
 def _check_moment(text: str, key: str) -> None:

@@ -1,20 +1,21 @@
-"""Requests that come in through the API, the door that checks them, and the replies that go out."""
+"""Requests that come in through the API, and the replies that go out."""
 
 import base64
 import binascii
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
-from relay.channels.cache import ChannelCache
-from relay.channels.channel import Channel, Door, has_credentials, is_channel_name
-from relay.errors import BadRequest, Unauthorized, UnknownChannel
+from relay.errors import BadRequest
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 
 
 class Request(NamedTuple):
-    """A request as API Gateway hands it over. Header names are in lower case; `body` is as it came, maybe in base64."""
+    """A request as API Gateway hands it over. Header names are in lower case; `body` is as it came, maybe in base64.
+
+    `source` is the address that the connection came from, as API Gateway saw it; empty if that is not known.
+    """
 
     channel: str
     headers: Mapping[str, str]
@@ -22,11 +23,13 @@ class Request(NamedTuple):
     body: str
     is_base64: bool
     id: str
+    source: str = ""
 
     @classmethod
     def from_event(cls, event: Mapping[str, Any]) -> Self:
         """Read a proxy event of a REST API. Whatever is missing is empty; nothing is raised."""
         queries = event.get("multiValueQueryStringParameters") or {}
+        context = event.get("requestContext") or {}
         single = (event.get("queryStringParameters") or {}).get("recipients")
         return cls(
             channel=str((event.get("pathParameters") or {}).get("channel", "")),
@@ -34,7 +37,8 @@ class Request(NamedTuple):
             recipients=_recipients(queries.get("recipients") or ([single] if single else [])),
             body=str(event.get("body") or ""),
             is_base64=bool(event.get("isBase64Encoded")),
-            id=str((event.get("requestContext") or {}).get("requestId", "")),
+            id=str(context.get("requestId", "")),
+            source=str((context.get("identity") or {}).get("sourceIp") or ""),
         )
 
 
@@ -57,26 +61,6 @@ class Reply(NamedTuple):
             "body": json.dumps(self.document),
             "isBase64Encoded": False,
         }
-
-
-def admit(request: Request, channels: ChannelCache, clock: Callable[[], float], door: Door) -> Channel:
-    """Return the channel of a request that may come in at that door. `clock` gives epoch seconds.
-
-    Raises Unauthorized, or ChannelUnreadable when the channel's secret can't be read to check the credentials.
-    """
-    if not is_channel_name(request.channel) or not has_credentials(request.headers):
-        raise Unauthorized
-    try:
-        channel = channels.get(request.channel)
-        if channel.admits(request.headers, clock(), door=door):
-            return channel
-        # A refused share is not sent again, so a credential that was rotated a moment ago must not be refused.
-        channel = channels.recent(request.channel)
-    except UnknownChannel:
-        raise Unauthorized from None
-    if channel.admits(request.headers, clock(), door=door):
-        return channel
-    raise Unauthorized(channel_exists=True)
 
 
 def read_body(request: Request, limit: int = MAX_BODY_BYTES) -> bytes:

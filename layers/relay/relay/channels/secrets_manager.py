@@ -7,7 +7,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.channels.channel import is_channel_name
 from relay.deadline import Deadline
-from relay.errors import ChannelUnreadable, UnknownChannel
+from relay.errors import ChannelForbidden, ChannelMalformed, ChannelUnreadable, UnknownChannel
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 READ_SECONDS = 3.0
 # The second is what a secret says of itself that is marked for deletion.
 _GONE = {"ResourceNotFoundException", "InvalidRequestException"}
+# What lasts until somebody mends it: a policy, or the KMS key.
+_DENIED = {"AccessDeniedException", "AccessDenied", "DecryptionFailure"}
 
 
 class Secrets:
@@ -35,14 +37,13 @@ class Secrets:
             code = error.response.get("Error", {}).get("Code", "unknown error")
             if code in _GONE:
                 raise UnknownChannel(channel) from None
-            raise ChannelUnreadable(
-                f"Secrets Manager refused to read the secret of channel {channel}: {code}"
-            ) from None
+            kind = ChannelForbidden if code in _DENIED else ChannelUnreadable
+            raise kind(f"Secrets Manager refused to read the secret of channel {channel}: {code}") from None
         except (BotoCoreError, TimeoutError) as error:
             detail = f"Secrets Manager could not be reached for channel {channel}: {type(error).__name__}"
             raise ChannelUnreadable(detail) from None
         if "SecretString" not in answer:
-            raise ChannelUnreadable(f"the secret of channel {channel} is binary, and must be JSON text")
+            raise ChannelMalformed(f"the secret of channel {channel} is binary, and must be JSON text")
         return answer["SecretString"]
 
     def names(self) -> Iterator[str]:

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from relay.channels.cache import ChannelCache
-from relay.channels.channel import Channel, Door
-from relay.channels.inbound import Reply, Request, admit
+from relay.channels.channel import Channel
+from relay.channels.gate import Gate
+from relay.channels.inbound import Reply, Request
+from relay.channels.token import Door
 from relay.deadline import Deadline
-from relay.errors import BadRequest, ChannelUnreadable, LookupsLimited, Reason
+from relay.errors import BadRequest, ChannelUnreadable, LookupsLimited, Reason, UndecidedSender
 from relay.jobs.outcome import Outcome, Result
 from relay.telemetry import Telemetry
 
@@ -24,14 +25,17 @@ type Take = Callable[[Channel, Request, Deadline], Result]
 
 @dataclass(frozen=True)
 class Webhook:
-    """Serves the requests of one door. `clock` gives epoch seconds, `deadlines` one of so many seconds."""
+    """Serves the requests of one door. `deadlines` gives one of so many seconds."""
 
-    channels: ChannelCache
+    gate: Gate
     take: Take
     telemetry: Telemetry
-    clock: Callable[[], float]
     deadlines: Callable[[float], Deadline]
-    door: Door = "inbound"
+
+    @property
+    def door(self) -> Door:
+        """The door."""
+        return self.gate.door
 
     def serve(self, request: Request) -> Reply:
         """Answer a request: 2xx only when what it brought is done with, or on a queue; never an exception."""
@@ -39,14 +43,15 @@ class Webhook:
         channel: Channel | None = None
         try:
             with deadline.timed("admit"):
-                channel = admit(request, self.channels, self.clock, self.door)
+                channel = self.gate.admit(request)
             result = self.take(channel, request, deadline)
         except BadRequest as error:
             self.telemetry.refused(request, error)
             return Reply(error.status, {"error": error.error, "detail": str(error)})
-        except LookupsLimited as error:
-            # Whoever guesses names must not be able to raise the alarm for lost shares.
-            self.telemetry.notice("lookups_limited", str(error))
+        except (LookupsLimited, UndecidedSender) as error:
+            # A stranger must not be able to raise the alarm for lost shares.
+            is_limited = isinstance(error, LookupsLimited)
+            self.telemetry.notice("lookups_limited" if is_limited else "undecided_request", str(error))
             return self._reply(Result(Outcome.UNSAFE, request.channel, reason=error.reason))
         except ChannelUnreadable as error:
             result = Result(Outcome.UNSAFE, request.channel, reason=error.reason, detail=str(error))

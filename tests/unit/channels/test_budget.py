@@ -1,0 +1,63 @@
+import pytest
+
+from relay.channels.budget import CHECKED_AT_ONCE, MAX_BUDGETS, OPAQUE_AT_ONCE, Budgets, source
+from tests.fakes import Clock
+
+
+def taken(budgets: Budgets, address: str, *, is_checked: bool = False) -> int:
+    count = 0
+    while budgets.of(address, is_checked=is_checked).take():
+        count += 1
+    return count
+
+
+def test_each_source_has_a_budget_of_its_own() -> None:
+    budgets = Budgets(Clock())
+    assert taken(budgets, "192.0.2.1") == OPAQUE_AT_ONCE
+    assert taken(budgets, "192.0.2.1") == 0
+    assert taken(budgets, "192.0.2.2") == OPAQUE_AT_ONCE
+
+
+def test_tokens_that_check_themselves_have_another_and_larger_one() -> None:
+    budgets = Budgets(Clock())
+    assert taken(budgets, "192.0.2.1") < taken(budgets, "192.0.2.1", is_checked=True) == CHECKED_AT_ONCE
+
+
+def test_budget_comes_back_one_a_second() -> None:
+    clock = Clock()
+    budgets = Budgets(clock)
+    taken(budgets, "192.0.2.1")
+    clock.now += 3
+    assert taken(budgets, "192.0.2.1") == 3
+
+
+def test_clock_that_is_set_back_takes_nothing_away() -> None:
+    clock = Clock()
+    budgets = Budgets(clock)
+    budgets.of("192.0.2.1", is_checked=False)
+    clock.now -= 3600
+    assert taken(budgets, "192.0.2.1") == OPAQUE_AT_ONCE
+
+
+def test_memory_is_bounded_and_the_source_of_longest_ago_is_forgotten() -> None:
+    budgets = Budgets(Clock())
+    for number in range(MAX_BUDGETS + 10):
+        budgets.of(f"10.0.{number // 256}.{number % 256}", is_checked=False)
+    assert len(budgets._budgets) == MAX_BUDGETS
+    assert ("10.0.0.0", False) not in budgets._budgets
+
+
+@pytest.mark.parametrize(
+    ("address", "found"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff::1", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("", ""),
+        ("test-invoke-source-ip", ""),
+    ],
+)
+def test_addresses_of_one_ipv6_network_are_one_source(address: str, found: str) -> None:
+    assert source(address) == found

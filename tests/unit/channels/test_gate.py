@@ -1,0 +1,84 @@
+import json
+
+import pytest
+
+from relay.channels.inbound import Request
+from relay.errors import BadRequest, ChannelUnreadable
+from tests import samples
+from tests.fakes import FakeSession, Relay
+
+
+class TestAdmit:
+    def test_good_credentials_give_the_channel(self) -> None:
+        relay = Relay(FakeSession())
+        assert relay.webhook.gate.admit(samples.request()).name == "noc"
+
+    @pytest.mark.parametrize(
+        "request_",
+        [
+            samples.request(headers={}),
+            samples.request(headers={"authorization": ""}),
+            samples.request(headers={"authorization": "Basic !"}),
+            samples.request(channel=""),
+            samples.request(channel="../noc"),
+            samples.request(channel="NOC"),
+        ],
+    )
+    def test_what_can_not_be_right_is_refused_without_a_look_at_any_secret(self, request_: Request) -> None:
+        relay = Relay(FakeSession())
+        with pytest.raises(BadRequest) as caught:
+            relay.webhook.gate.admit(request_)
+        assert caught.value.status == 401
+        assert relay.secrets.reads == []
+
+    def test_every_refusal_is_the_same(self) -> None:
+        relay = Relay(FakeSession())
+        wrong = [
+            samples.request(channel="ghost"),
+            samples.request(channel="No Name"),
+            samples.request(headers={}),
+            samples.request(headers={"x-api-key": "wrong"}),
+        ]
+        refusals = set()
+        for each in wrong:
+            with pytest.raises(BadRequest) as caught:
+                relay.webhook.gate.admit(each)
+            refusals.add((caught.value.status, caught.value.error, str(caught.value)))
+        assert refusals == {(401, "unauthorized", "credentials: missing or wrong")}
+
+    def test_credentials_changed_a_moment_ago_are_found_out(self) -> None:
+        relay = Relay(FakeSession())
+        relay.channels.get("noc")
+        relay.secrets.texts["noc"] = json.dumps(samples.secret(inbound={"token": "new-token"}))
+        new = samples.request(headers={"x-api-key": "new-token"})
+        with pytest.raises(BadRequest):
+            relay.webhook.gate.admit(new)
+        relay.clock.now += 2
+        assert relay.webhook.gate.admit(new).name == "noc"
+        with pytest.raises(BadRequest):
+            relay.webhook.gate.admit(samples.request())
+
+    def test_wrong_credentials_cost_a_read_every_two_seconds_at_most(self) -> None:
+        relay = Relay(FakeSession())
+        for number in range(200):
+            relay.clock.now += 0.1
+            with pytest.raises(BadRequest):
+                relay.webhook.gate.admit(samples.request(headers={"x-api-key": "wrong"}, source=f"192.0.2.{number}"))
+        assert 9 <= len(relay.secrets.reads) <= 11
+
+    def test_a_credential_is_not_refused_while_the_secret_can_not_be_read(self) -> None:
+        relay = Relay(FakeSession())
+        relay.channels.get("noc")
+        relay.secrets.texts["noc"] = ChannelUnreadable("down")
+        relay.clock.now += 2
+        new = samples.request(headers={"x-api-key": "new-token"})
+        for _ in range(3):
+            with pytest.raises(ChannelUnreadable):
+                relay.webhook.gate.admit(new)
+        assert relay.webhook.gate.admit(samples.request()).name == "noc"
+
+    def test_when_nobody_can_tell_that_is_said(self) -> None:
+        relay = Relay(FakeSession())
+        relay.secrets.texts["noc"] = ChannelUnreadable("down")
+        with pytest.raises(ChannelUnreadable):
+            relay.webhook.gate.admit(samples.request())

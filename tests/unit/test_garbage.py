@@ -1,0 +1,198 @@
+"""Attacks of strangers who have no credential: garbage that uses up look-ups, finds channels out, or raises alarms."""
+
+import json
+import secrets
+from typing import Any
+
+import pytest
+
+from relay.channels import token
+from relay.channels.budget import CHECKED_AT_ONCE, OPAQUE_AT_ONCE
+from relay.channels.inbound import Reply, Request
+from relay.channels.token import Door
+from relay.errors import ChannelForbidden, ChannelUnreadable
+from tests import samples
+from tests.fakes import FakeSecrets, FakeSession, Relay
+
+STRANGER, BIGPANDA = "203.0.113.66", "192.0.2.10"
+CHECKED = token.make("noc", "inbound", secrets.choice)
+DOWN = ChannelUnreadable("Secrets Manager could not be reached")
+
+
+def relay_of(**texts: Any) -> Relay:
+    """A relay with these secrets; `noc` has a token that checks itself, `plain` one that an operator chose."""
+    known = {
+        "noc": json.dumps(samples.secret(inbound={"token": CHECKED})),
+        "plain": json.dumps(samples.secret()),
+    }
+    return Relay(FakeSession(samples.accepted()), secrets=FakeSecrets(**known | texts))
+
+
+def asking(channel: str, credential: str, source: str = STRANGER, **changes: Any) -> Request:
+    return samples.request(channel=channel, headers={"x-api-key": credential}, source=source, **changes)
+
+
+def flood(relay: Relay, source: str = STRANGER, requests: int = 40) -> list[Reply]:
+    """Send garbage for channels that there are not."""
+    return [relay.webhook.serve(asking(f"guess-{number}", "garbage", source)) for number in range(requests)]
+
+
+class TestLookUps:
+    def test_garbage_of_a_stranger_keeps_no_channel_out_that_is_not_cached(self) -> None:
+        relay = relay_of()
+        flood(relay)
+        for channel, credential in (("noc", CHECKED), ("plain", samples.TOKEN)):
+            assert relay.webhook.serve(asking(channel, credential, BIGPANDA)).status == 200
+
+    def test_garbage_from_the_vendors_own_address_keeps_no_token_out_that_checks_itself(self) -> None:
+        relay = relay_of()
+        flood(relay, BIGPANDA)
+        assert relay.webhook.serve(asking("noc", CHECKED, BIGPANDA)).status == 200
+
+    def test_valid_credentials_of_a_cached_channel_pass_whatever_came_from_their_address(self) -> None:
+        relay = relay_of()
+        relay.webhook.serve(asking("plain", samples.TOKEN, BIGPANDA))
+        flood(relay, BIGPANDA)
+        relay.clock.now += 300
+        assert relay.webhook.serve(asking("plain", samples.TOKEN, BIGPANDA)).document["outcome"] == "duplicate"
+
+    def test_valid_credentials_of_hundreds_of_channels_spend_no_budget(self) -> None:
+        secret = json.dumps(samples.secret())
+        relay = relay_of(**{f"team-{number}": secret for number in range(300)})
+        replies = [relay.webhook.serve(asking(f"team-{number}", samples.TOKEN, BIGPANDA)) for number in range(300)]
+        assert {reply.status for reply in replies} == {200}
+
+    @pytest.mark.parametrize(
+        "credential",
+        [
+            token.make("other", "inbound", secrets.choice),
+            token.make("noc", "callback", secrets.choice),
+            CHECKED[:-1],
+            CHECKED[:-1] + ("0" if CHECKED[-1] != "0" else "1"),
+            "bpr_garbage",
+        ],
+        ids=["other channel", "other door", "cut", "one wrong character", "garbage"],
+    )
+    def test_token_whose_checksum_does_not_fit_costs_no_look_up(self, credential: str) -> None:
+        relay = relay_of()
+        replies = [relay.webhook.serve(asking("noc", credential)) for _ in range(3 * int(CHECKED_AT_ONCE))]
+        assert {reply.status for reply in replies} == {401}
+        assert relay.secrets.reads == []
+
+    def test_forged_checksums_have_a_bound_too(self) -> None:
+        relay = relay_of()
+        forged = [token.make(f"guess-{number}", "inbound", secrets.choice) for number in range(150)]
+        replies = [relay.webhook.serve(asking(f"guess-{number}", each)) for number, each in enumerate(forged)]
+        assert [reply.status for reply in replies] == [401] * int(CHECKED_AT_ONCE) + [503] * 50
+        assert len(relay.secrets.reads) == CHECKED_AT_ONCE
+
+    def test_stranger_with_a_network_of_addresses_has_one_budget(self) -> None:
+        relay = relay_of()
+        replies = [relay.webhook.serve(asking(f"guess-{n}", "garbage", f"2001:db8:1:2::{n:x}")) for n in range(40)]
+        assert [reply.status for reply in replies].count(401) == OPAQUE_AT_ONCE
+
+
+class TestAnswers:
+    def test_they_do_not_tell_which_channels_exist(self) -> None:
+        relay = relay_of()
+        # One is cached, one is not, one is no channel, and one was asked for before and is none.
+        relay.webhook.serve(asking("noc", CHECKED, BIGPANDA))
+        names = ("noc", "plain", "ghost")
+        for expected in (401, 503):
+            replies = [relay.webhook.serve(asking(name, "garbage")) for name in names]
+            replies += [relay.webhook.serve(asking("ghost", "garbage"))]
+            assert {reply.status for reply in replies} == {expected}
+            told = {json.dumps(dict(reply.document) | {"channel": "asked for"}) for reply in replies}
+            assert len(told) == 1
+            flood(relay)
+
+    def test_budget_is_spent_by_a_channel_that_exists_as_by_one_that_does_not(self) -> None:
+        spent = []
+        for name in ("plain", "ghost"):
+            relay = relay_of()
+            replies = [relay.webhook.serve(asking(name, "garbage")) for _ in range(30)]
+            spent.append([reply.status for reply in replies])
+        assert spent[0] == spent[1] == [401] * int(OPAQUE_AT_ONCE) + [503] * 10
+
+
+class TestAlarms:
+    @pytest.mark.parametrize("door", ["inbound", "callback"])
+    def test_strangers_raise_none_for_lost_shares_while_secrets_can_not_be_read(self, door: Door) -> None:
+        relay = relay_of(ghost=DOWN)
+        webhook = {"inbound": relay.webhook, "callback": relay.callbacks}[door]
+        for _ in range(40):
+            assert webhook.serve(asking("ghost", "garbage")).status == 503
+        assert relay.recorder.metrics() == {"undecided_request": OPAQUE_AT_ONCE, "lookups_limited": 20}
+
+    def test_nor_with_garbage_for_a_channel_that_is_cached(self) -> None:
+        relay = relay_of()
+        relay.webhook.serve(asking("plain", samples.TOKEN, BIGPANDA))
+        relay.secrets.texts["plain"] = DOWN
+        relay.clock.now += 2
+        assert relay.webhook.serve(asking("plain", "garbage")).status == 503
+        assert "outcome_unsafe" not in relay.recorder.metrics()
+
+    def test_share_with_a_token_that_checks_itself_does_raise_it(self) -> None:
+        relay = relay_of(noc=DOWN)
+        reply = relay.webhook.serve(asking("noc", CHECKED, BIGPANDA))
+        assert (reply.status, reply.document["outcome"]) == (503, "unsafe")
+        assert relay.recorder.metrics()["outcome_unsafe"] == 1
+
+    @pytest.mark.parametrize("trouble", ["{}", "no json", ChannelForbidden("AccessDeniedException")])
+    @pytest.mark.parametrize("credential", [samples.TOKEN, CHECKED], ids=["typed", "checked"])
+    def test_so_does_any_share_for_a_channel_that_is_malformed_or_denied(
+        self, trouble: str | Exception, credential: str
+    ) -> None:
+        relay = relay_of(noc=trouble)
+        for number in range(1, 6):
+            assert relay.webhook.serve(asking("noc", credential, BIGPANDA)).status == 503
+            assert relay.recorder.metrics()["outcome_unsafe"] == number
+        assert relay.secrets.reads == ["noc"], "it is remembered for some seconds"
+
+    def test_hiccup_of_secrets_manager_refuses_no_page_that_comes_after_it(self) -> None:
+        relay = relay_of(plain=DOWN)
+        share = asking("plain", samples.TOKEN, BIGPANDA)
+        assert relay.webhook.serve(share).status == 503
+        relay.secrets.texts["plain"] = json.dumps(samples.secret())
+        assert relay.webhook.serve(share).status == 200
+
+
+class TestTokensOfOtherPlaces:
+    """A token that is stored where it does not belong is loud: each request is 503, not a silent 401."""
+
+    @pytest.mark.parametrize(
+        "inbound",
+        [
+            {"token": token.make("other", "inbound", secrets.choice)},
+            {"token": token.make("noc", "callback", secrets.choice)},
+            {"token": CHECKED[:-1]},
+            {
+                "token": CHECKED,
+                "previous": {
+                    "token": token.make("other", "inbound", secrets.choice),
+                    "expires_at": "2030-01-31T12:00:00Z",
+                },
+            },
+        ],
+        ids=["other channel", "other door", "cut", "previous"],
+    )
+    def test_it_makes_the_secret_malformed(self, inbound: dict[str, Any]) -> None:
+        relay = relay_of(noc=json.dumps(samples.secret(inbound=inbound)))
+        assert relay.webhook.serve(asking("noc", CHECKED, BIGPANDA)).status == 503
+        [line] = relay.recorder.lines()
+        assert "was not made for this channel and door" in line["detail"]
+        assert "bpr_" in line["detail"]
+        assert str(inbound["token"])[4:] not in relay.recorder.written()
+
+    @pytest.mark.parametrize(
+        "credential",
+        [{"token": "shared-by-both-doors-of-it"}, {"basic": {"username": "u", "password": "p"}}],
+        ids=["token", "basic"],
+    )
+    def test_so_does_one_credential_for_both_doors(self, credential: dict[str, Any]) -> None:
+        document = samples.secret(inbound={"token": CHECKED, "previous": credential | {"expires_at": "2030-01-31T12:00:00Z"}})
+        document["xmatters"]["callback"] = credential
+        relay = relay_of(noc=json.dumps(document))
+        assert relay.webhook.serve(asking("noc", CHECKED, BIGPANDA)).status == 503
+        [line] = relay.recorder.lines()
+        assert "opens BigPanda's door, too" in line["detail"]
