@@ -22,6 +22,7 @@ from relay.bigpanda.verification import Verifier
 from relay.bigpanda.writeback import Writeback
 from relay.channels.budget import Budgets
 from relay.channels.cache import ChannelCache
+from relay.channels.epoch import Epoch
 from relay.channels.gate import Gate
 from relay.deadline import Deadline
 from relay.delivery.confirmation import Confirmation
@@ -42,6 +43,7 @@ from relay.jobs.envelope import Job
 from relay.jobs.outbox import Keeper
 from relay.jobs.outcome import Found, Result
 from relay.jobs.queue import Queue
+from relay.ledger.credentials import Uses, read_marks
 from relay.ledger.entry import Entry, key
 from relay.ledger.ledger import Ledger
 from relay.ledger.pace import Pace
@@ -268,6 +270,8 @@ class Relay:
     chores: FakeSqs = field(default_factory=FakeSqs)
     dead_letters: FakeSqs = field(default_factory=FakeSqs)
     dynamodb: FakeDynamoDb = field(default_factory=FakeDynamoDb)
+    # The same table as the ledger's, but its calls are counted on their own.
+    credentials: FakeDynamoDb = field(default_factory=FakeDynamoDb)
     sns: FakeSns = field(default_factory=FakeSns)
     rest: FakeSession = field(default_factory=lambda: FakeSession(Answer(200, {}, b'{"data": []}')))
     bigpanda: FakeSession = field(default_factory=lambda: FakeSession(Answer(204, {}, b"")))
@@ -278,9 +282,10 @@ class Relay:
     invoked: list[Job] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.channels = ChannelCache(
-            self.secrets, HOSTS, seconds=300, clock=self.clock, notice=self.recorder.telemetry.notice
-        )
+        credentials = self.credentials.table(self.clock)
+        notice = self.recorder.telemetry.notice
+        epoch = Epoch(lambda: read_marks(credentials), self.clock, notice)
+        self.channels = ChannelCache(self.secrets, HOSTS, seconds=300, clock=self.clock, notice=notice, epoch=epoch)
         self.xmatters = XMatters(Outward(self.session, clock=self.clock))
         self.sender = Sender(self.channels, self.xmatters, self.clock.sleep, lambda: self.chance)
         self.table = self.dynamodb.table(self.clock)
@@ -301,9 +306,11 @@ class Relay:
         self.sources = Sources(self.table, self.clock)
         shares = Shares(self.delivery, self.sources)
         self.gates = [Gate(self.channels, Budgets(self.clock), self.clock, door) for door in ("inbound", "callback")]
-        self.webhook = Webhook(self.gates[0], shares.take, telemetry, self.deadline)
+        uses = Uses(credentials, self.clock, "inbound")
+        self.webhook = Webhook(self.gates[0], shares.take, telemetry, self.deadline, uses)
         take = Callbacks(self.keeper, self.clock).take
-        self.callbacks = Webhook(self.gates[1], take, telemetry, self.deadline)
+        uses = Uses(credentials, self.clock, "callback")
+        self.callbacks = Webhook(self.gates[1], take, telemetry, self.deadline, uses)
         bigpanda = BigPanda(Outward(self.bigpanda, clock=self.clock))
         pages = Pages(Outward(self.rest, clock=self.clock))
         self.schedule = Schedule(

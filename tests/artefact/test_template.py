@@ -12,6 +12,7 @@ import pytest
 from relay.config import Config
 from relay.entrypoints.worker import FALLBACK_SECONDS, JOB_SECONDS
 from relay.jobs.outbox import QUEUE_SECONDS
+from relay.ledger.credentials import EPOCH_KEY
 from tests.artefact import templates
 from tests.artefact.templates import TEMPLATE, Stack, of_clone
 
@@ -61,9 +62,23 @@ def write_logs(group: str) -> dict[str, Any]:
 # Every permission that a function has. A new one belongs here, after a thought.
 PERMISSIONS = {
     "BigPandaWebhookRole": [READ_CHANNELS, USE_THE_LEDGER, KEEP_JOBS, write_logs("BigPandaWebhookLogGroup")],
-    # It queues chores and no more: no signal, no ledger, nothing off a queue.
+    # It queues chores and no more: no signal, no incident of the ledger, nothing off a queue.
     "XMattersCallbackRole": [
         READ_CHANNELS,
+        {
+            "Sid": "ReadTheEpoch",
+            "Effect": "Allow",
+            "Action": "dynamodb:GetItem",
+            "Resource": "${LedgerTable.Arn}",
+            "Condition": {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [EPOCH_KEY]}},
+        },
+        {
+            "Sid": "NoteUses",
+            "Effect": "Allow",
+            "Action": "dynamodb:PutItem",
+            "Resource": "${LedgerTable.Arn}",
+            "Condition": {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["used/callback/*"]}},
+        },
         {
             "Sid": "KeepChores",
             "Effect": "Allow",
@@ -185,7 +200,7 @@ ALWAYS = [KEY_FOR_CHANNELS, KEY_FOR_QUEUES]
 # What a role may do besides, where the operator has a key of their own.
 BY_KEY = {
     "BigPandaWebhookRole": [*ALWAYS, KEY_FOR_THE_LEDGER],
-    "XMattersCallbackRole": ALWAYS,
+    "XMattersCallbackRole": [*ALWAYS, KEY_FOR_THE_LEDGER],
     "JobWorkerRole": [*ALWAYS, KEY_FOR_THE_LEDGER, KEY_FOR_THE_TOPIC],
     "ChoreWorkerRole": [*ALWAYS, KEY_FOR_THE_LEDGER, KEY_FOR_THE_TOPIC],
     "SweeperRole": [*ALWAYS, KEY_FOR_THE_LEDGER, KEY_FOR_THE_TOPIC],

@@ -48,6 +48,7 @@ OURS = {
     "ForgedResolveAlarm": "resolve_refuted",
     "LookupsLimitedAlarm": "lookups_limited",
     "UndecidedRequestsAlarm": "undecided_request",
+    "EpochUnreadAlarm": "epoch_unread",
     "SweeperGoneAlarm": "sweeper_heartbeat",
     "OverdueDebtsAlarm": "debt_overdue_seconds",
     "FloodedChannelsAlarm": "channels_flooded",
@@ -79,7 +80,7 @@ OF_FUNCTIONS = {
 SLOW = {"MissedSharesAlarm": (300, 0), "ReconcileErrorsAlarm": (300, 0), "ReconcileFailedAlarm": (900, 1)}
 SLOW |= {"ReconcileGoneAlarm": (1800, 1)}
 SLOW |= {"SweeperGoneAlarm": (300, 1), "OverdueDebtsAlarm": (60, 600)}
-SLOW |= {"LookupsLimitedAlarm": (300, 0), "UndecidedRequestsAlarm": (300, 0)}
+SLOW |= {"LookupsLimitedAlarm": (300, 0), "UndecidedRequestsAlarm": (300, 0), "EpochUnreadAlarm": (300, 0)}
 SLOW |= {"UnauthorizedSharesAlarm": (300, 0), "RefusedRequestsAlarm": (300, 0), "FailingSignalsAlarm": (300, 0)}
 
 

@@ -17,6 +17,7 @@ from relay.bigpanda.verification import Verifier
 from relay.bigpanda.writeback import Writeback
 from relay.channels.budget import Budgets
 from relay.channels.cache import ChannelCache
+from relay.channels.epoch import Epoch
 from relay.channels.gate import Gate
 from relay.channels.secrets_manager import Secrets
 from relay.deadline import Deadline
@@ -35,6 +36,7 @@ from relay.incidents.share import parse_share
 from relay.jobs.envelope import Job
 from relay.jobs.outbox import Keeper
 from relay.jobs.outcome import Found, Result
+from relay.ledger.credentials import Uses, read_marks
 from relay.ledger.ledger import Ledger
 from relay.ledger.pace import Pace
 from relay.ledger.sources import Sources
@@ -73,27 +75,35 @@ class Live:
     def __post_init__(self) -> None:
         self.session = Session(LOOPBACK, clock=self.clock)
         secrets = Secrets(self.aws.secrets, "relay", ticks=time.monotonic)
+        table = Table(self.aws.dynamodb, self.aws.table, self.clock)
+        notice = self.recorder.telemetry.notice
         self.channels = ChannelCache(
             secrets.read,
             HOSTS,
             seconds=300,
             clock=self.clock,
-            notice=self.recorder.telemetry.notice,
+            notice=notice,
+            epoch=Epoch(lambda: read_marks(table), self.clock, notice),
         )
         outward = Outward(self.session, clock=self.clock)
         self.sender = Sender(self.channels, XMatters(outward), self.sleep, lambda: random.random() * self.chance)
         queues = (self.aws.retries.queue(), self.aws.chores.queue(), self.aws.dead_letters.queue())
         keeper = Keeper(*queues, self.clock)
-        table = Table(self.aws.dynamodb, self.aws.table, self.clock)
         pace = Pace(table, self.clock, random.random)
         self.delivery = Delivery(self.sender, Ledger(table), pace, keeper, self.clock, lambda: uuid.uuid4().hex)
         telemetry = self.recorder.telemetry
         budgets = Budgets(self.clock)
         gate = Gate(self.channels, budgets, self.clock, "inbound")
-        self.webhook = Webhook(gate, Shares(self.delivery, Sources(table, self.clock)).take, telemetry, deadline)
+        self.webhook = Webhook(
+            gate,
+            Shares(self.delivery, Sources(table, self.clock)).take,
+            telemetry,
+            deadline,
+            Uses(table, self.clock, "inbound"),
+        )
         take = Callbacks(keeper, self.clock).take
         gate = Gate(self.channels, budgets, self.clock, "callback")
-        self.callbacks = Webhook(gate, take, telemetry, deadline)
+        self.callbacks = Webhook(gate, take, telemetry, deadline, Uses(table, self.clock, "callback"))
         fallback = Fallback(lambda: self.aws.sns, self.aws.topic_arn)
         sources = Sources(table, self.clock)
         bigpanda = BigPanda(Outward(Session(HOSTS.bigpanda, clock=self.clock, most=MOST_BYTES), clock=self.clock))

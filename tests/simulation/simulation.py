@@ -42,6 +42,7 @@ from relay.jobs.dead_letters import DeadLetters
 from relay.jobs.envelope import timestamp
 from relay.jobs.outbox import Keeper
 from relay.jobs.queue import Queue
+from relay.ledger.credentials import Uses
 from relay.ledger.entry import key
 from relay.ledger.ledger import Ledger
 from relay.ledger.pace import Pace
@@ -89,6 +90,13 @@ SWEPT_LATE_SECONDS, SWEPT_TWICE, SWEPT_NEVER = 60.0, 0.05, 0.3
 LOOKED_AT_SECONDS = 1500.0
 # All that waits for a pause or a backoff comes to its end in so long, once it is too old to be sent.
 SETTLED_SECONDS = 4000.0
+
+
+class _Unnoted(Uses):
+    """Notes no use: it guards nothing, and would shift what happens at a recorded seed."""
+
+    def note(self, channel: str, fingerprint: str, deadline: Deadline) -> None:
+        """Do nothing."""
 
 
 @dataclass(frozen=True)
@@ -294,10 +302,18 @@ class Simulation:
         reconciler = Reconciler(channels, lister, comparison, table, keeper, reporter, _telemetry(), clock)
         return Functions(
             Webhook(
-                Gate(channels, Budgets(clock), clock, "inbound"), Shares(delivery, sources).take, _telemetry(), deadline
+                Gate(channels, Budgets(clock), clock, "inbound"),
+                Shares(delivery, sources).take,
+                _telemetry(),
+                deadline,
+                _Unnoted(table, clock, "inbound"),
             ),
             Webhook(
-                Gate(channels, Budgets(clock), clock, "callback"), Callbacks(keeper, clock).take, _telemetry(), deadline
+                Gate(channels, Budgets(clock), clock, "callback"),
+                Callbacks(keeper, clock).take,
+                _telemetry(),
+                deadline,
+                _Unnoted(table, clock, "callback"),
             ),
             Worker(
                 delivery,

@@ -190,7 +190,9 @@ class TestTokensOfOtherPlaces:
         ids=["token", "basic"],
     )
     def test_so_does_one_credential_for_both_doors(self, credential: dict[str, Any]) -> None:
-        document = samples.secret(inbound={"token": CHECKED, "previous": credential | {"expires_at": "2030-01-31T12:00:00Z"}})
+        document = samples.secret(
+            inbound={"token": CHECKED, "previous": credential | {"expires_at": "2030-01-31T12:00:00Z"}}
+        )
         document["xmatters"]["callback"] = credential
         relay = relay_of(noc=json.dumps(document))
         assert relay.webhook.serve(asking("noc", CHECKED, BIGPANDA)).status == 503

@@ -45,7 +45,7 @@ class TestMetrics:
             *(f"job_{outcome}" for outcome in Outcome),
             *(f"reason_{reason}" for reason in Reason),
             "unrouted",
-            *("stale_channel", "lookups_limited", "undecided_request", "rejected_request", "crash"),
+            *("stale_channel", "lookups_limited", "undecided_request", "rejected_request", "crash", "epoch_unread"),
             *("unguarded", "dead_lettered"),
             *("unreadable_job", "fallback_notified", "fallback_failed", "unconfirmed"),
             *(
@@ -86,7 +86,14 @@ class TestMetrics:
         recorder.telemetry.flooded({Rate("noc", 60, 100, 70): 120.0})
         recorder.telemetry.unconfirmed(samples.job(), ("r1",))
         recorder.telemetry.crashed(ValueError())
-        for notice in ("unrouted", "stale_channel", "misconfigured_channel", "lookups_limited", "undecided_request"):
+        for notice in (
+            "unrouted",
+            "stale_channel",
+            "misconfigured_channel",
+            "lookups_limited",
+            "undecided_request",
+            "epoch_unread",
+        ):
             recorder.telemetry.notice(notice, "why")
         for notice in ("sweeper_failed",):
             recorder.telemetry.notice(notice, "why")

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
     from relay.bigpanda.writeback import Writeback
     from relay.delivery.confirmation import Confirmation
+    from relay.channels.epoch import Epoch
     from relay.channels.gate import Gate
     from relay.channels.token import Door
     from relay.delivery.fallback import Fallback
@@ -66,6 +67,8 @@ _PATIENCE = _TWICE.merge(ClientConfig(connect_timeout=1, read_timeout=1.5))
 _HASTE = _TWICE.merge(ClientConfig(connect_timeout=0.5, read_timeout=0.7))
 # A page of a hundred incidents, or one with all of its alerts.
 _MOST_BYTES = 6 * 1024 * 1024
+# Once in ten seconds a request waits for it.
+_EPOCH_SECONDS = 0.7
 _DEADLINES = partial(Deadline, clock=time.monotonic)
 
 
@@ -77,26 +80,31 @@ def webhook(environment: Mapping[str, str] = os.environ) -> "Webhook":
     """Return the handler of POST /bigpanda/{channel}. Raises ConfigError."""
     from relay.entrypoints.bigpanda_webhook import Shares
     from relay.entrypoints.webhook import Webhook
+    from relay.ledger.credentials import Uses
     from relay.ledger.sources import Sources
 
     config = Config.from_environment(environment)
     telemetry = Telemetry.from_environment()
-    channels = _channels(config, telemetry)
     table = _table(config)
+    channels = _channels(config, telemetry, epoch=_epoch(table, telemetry))
     delivery = _delivery(channels, _keeper(config), table, _outward(_hosts(config).xmatters))
     take = Shares(delivery, Sources(table, time.time)).take
-    return _loaded(Webhook(_gate(channels, "inbound"), take, telemetry, _DEADLINES))
+    uses = Uses(table, time.time, "inbound")
+    return _loaded(Webhook(_gate(channels, "inbound"), take, telemetry, _DEADLINES, uses))
 
 
 def xmatters_callback(environment: Mapping[str, str] = os.environ) -> "Webhook":
     """Return the handler of POST /xmatters/{channel}. Raises ConfigError."""
     from relay.entrypoints.webhook import Webhook
     from relay.entrypoints.xmatters_callback import Callbacks
+    from relay.ledger.credentials import Uses
 
     config = Config.from_environment(environment)
     telemetry = Telemetry.from_environment()
     take = Callbacks(_keeper(config), time.time).take
-    return _loaded(Webhook(_gate(_channels(config, telemetry), "callback"), take, telemetry, _DEADLINES))
+    table = _table(config)
+    gate = _gate(_channels(config, telemetry, epoch=_epoch(table, telemetry)), "callback")
+    return _loaded(Webhook(gate, take, telemetry, _DEADLINES, Uses(table, time.time, "callback")))
 
 
 def job_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
@@ -198,6 +206,16 @@ def _gate(channels: ChannelCache, door: "Door") -> "Gate":
     from relay.channels.gate import Gate
 
     return Gate(channels, Budgets(time.time), time.time, door)
+
+
+def _epoch(table: Table, telemetry: Telemetry) -> "Epoch":
+    from relay.channels.epoch import Epoch
+    from relay.ledger.credentials import read_marks
+
+    def read() -> Mapping[str, str]:
+        return read_marks(table.within(_DEADLINES(_EPOCH_SECONDS), "epoch", at_most=_EPOCH_SECONDS))
+
+    return Epoch(read, time.time, telemetry.notice)
 
 
 def _delivery(channels: ChannelCache, keeper: Keeper, table: Table, outward: Outward) -> Delivery:
@@ -325,6 +343,7 @@ def _channels(
     secrets: Secrets | None = None,
     *,
     unknown_seconds: float = UNKNOWN_SECONDS,
+    epoch: "Epoch | None" = None,
 ) -> ChannelCache:
     return ChannelCache(
         (secrets or _secrets(config)).read,
@@ -334,4 +353,5 @@ def _channels(
         clock=time.time,
         notice=telemetry.notice,
         unknown_seconds=unknown_seconds,
+        epoch=epoch,
     )

@@ -30,6 +30,7 @@ NOTICES = (
     "misconfigured_channel",
     "lookups_limited",
     "undecided_request",
+    "epoch_unread",
     "rejected_request",
     "crash",
     "unguarded",

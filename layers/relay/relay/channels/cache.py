@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from relay.channels import misconfiguration
 from relay.channels.channel import Channel, parse_channel
+from relay.channels.epoch import Epoch
 from relay.errors import (
     ChannelError,
     ChannelForbidden,
@@ -29,6 +30,8 @@ JOBS_UNKNOWN_SECONDS = 2.0
 # A secret that is malformed, or that the function may not read, is so until somebody mends it.
 MALFORMED_SECONDS = 10.0
 MAX_ABSENT = 1024
+# For so long a copy opens a door while neither its secret nor the epoch can be read.
+UNPROVED_SECONDS = 3600.0
 
 # Gives the secret's text for a channel's name; raises UnknownChannel or ChannelUnreadable.
 type SecretSource = Callable[[str], str]
@@ -46,19 +49,23 @@ class _Copy:
         good_until: Use the copy without a read before this time (epoch seconds).
         read_at: Time of the last read, successful or not (epoch seconds).
         failure: The reason if that read failed, else None.
+        good_at: Time of the last successful read (epoch seconds).
+        mark: The channel's mark in the epoch, as it was known before that read.
     """
 
     channel: Channel
     good_until: float
     read_at: float
     failure: str | None = None
+    good_at: float = 0.0
+    mark: str = ""
 
 
 class ChannelCache:
     """Channels by name.
 
     `clock` gives epoch seconds. A good copy is used for `seconds`; a name that gave no channel is remembered for
-    `unknown_seconds`.
+    `unknown_seconds`. Only functions with a door have an `epoch`.
     """
 
     def __init__(
@@ -70,6 +77,7 @@ class ChannelCache:
         clock: Callable[[], float],
         notice: Notice,
         unknown_seconds: float = UNKNOWN_SECONDS,
+        epoch: Epoch | None = None,
     ) -> None:
         self._source = source
         self._hosts = hosts
@@ -77,6 +85,7 @@ class ChannelCache:
         self._clock = clock
         self._notice = notice
         self._unknown_seconds = unknown_seconds
+        self._epoch = epoch
         self._copies: dict[str, _Copy] = {}
         # Names that gave no channel, with until when they need not be looked up again, and what is raised for them.
         self._absent: OrderedDict[str, tuple[float, type[ChannelError], str]] = OrderedDict()
@@ -103,6 +112,37 @@ class ChannelCache:
         copy = self._copies.get(name)
         return copy.channel if copy else None
 
+    def current(self, name: str) -> Channel:
+        """Return the channel as a door may use it: read after its last revocation that is known.
+
+        A copy goes on while its secret can't be read, for as long as the epoch can: and for an hour if it can't. Raises
+        as `get` does, and ChannelUnreadable for a copy that is too old.
+        """
+        if self._epoch is None:
+            return self.get(name)
+        self._epoch.look()
+        copy = self._copies.get(name)
+        if copy is None:
+            return self.get(name)
+        if self._is_revoked(name, copy):
+            # Not at every share: a secret that can't be read is slow to fail.
+            if copy.failure is None or not 0 <= self._clock() - copy.read_at < RECENT_SECONDS:
+                self._read_again(name, copy)
+                copy = self._copies[name]
+            if self._is_revoked(name, copy):
+                raise ChannelUnreadable(f"a credential was revoked, and {copy.failure}")
+            return copy.channel
+        channel = self.get(name)
+        copy = self._copies[name]
+        if self._clock() - max(copy.good_at, self._epoch.read_at) >= UNPROVED_SECONDS:
+            raise ChannelUnreadable(f"neither the secret nor the epoch could be read for an hour: {copy.failure}")
+        return channel
+
+    def _is_revoked(self, name: str, copy: _Copy) -> bool:
+        """True if a credential of the channel was revoked after the copy was read, or maybe."""
+        mark = self._epoch.mark(name) if self._epoch else ""
+        return mark not in ("", copy.mark)
+
     def refresh(self, name: str) -> Channel:
         """The channel, read anew unless it was within the last ten seconds; for when a credential of it failed."""
         copy = self._copies.get(name)
@@ -127,6 +167,8 @@ class ChannelCache:
         return copy.channel
 
     def _read(self, name: str) -> Channel:
+        # Before the secret: a credential that is revoked meanwhile must make this copy too old.
+        mark = self._epoch.mark(name) if self._epoch else ""
         try:
             found = parse_channel(name, self._source(name), self._hosts)
         except UnknownChannel as error:
@@ -141,7 +183,7 @@ class ChannelCache:
             self._remember(name, error, MALFORMED_SECONDS)
             raise
         now = self._clock()
-        self._copies[name] = _Copy(found, now + self._seconds, now)
+        self._copies[name] = _Copy(found, now + self._seconds, now, good_at=now, mark=mark)
         if problems := misconfiguration.problems(found):
             self._notice("misconfigured_channel", f"channel {name}: {'; '.join(map(str, problems))}")
         return found

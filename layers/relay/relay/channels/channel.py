@@ -128,15 +128,36 @@ class Channel:
 
         Every credential is compared in full, in constant time, whichever of them fits. No credential: no entry.
         """
+        return bool(self._fitting(headers, now, door))
+
+    def used(self, headers: Mapping[str, str], now: float, *, door: Door) -> str | None:
+        """Return the fingerprint of the credential in the request's headers that opens that door; None if none does."""
+        fitting = self._fitting(headers, now, door)
+        return self._fingerprint(fitting[0]) if fitting else None
+
+    def fingerprints(self, door: Door) -> tuple[tuple[str, str, str], ...]:
+        """Return `current` or `previous`, `token` or `basic`, and the fingerprint of each credential of a door."""
+        ages = zip(("current", "previous"), self._credentials(door), strict=False)
+        return tuple(
+            (age, secret.partition(b":")[0].decode(), self._fingerprint(secret))
+            for age, each in ages
+            for secret in _secrets(each)
+        )
+
+    def _credentials(self, door: Door) -> tuple[Inbound, ...]:
+        return self.inbound if door == "inbound" else self.callback
+
+    def _fitting(self, headers: Mapping[str, str], now: float, door: Door) -> list[bytes]:
+        """Return the credentials of a door that the headers hold. All are compared, whichever of them fits."""
         offered = _offered(headers)
-        fits = [
-            _same(secret, offer)
-            for inbound in (self.inbound if door == "inbound" else self.callback)
-            if inbound.expires_at is None or now < inbound.expires_at
-            for secret in _secrets(inbound)
-            for offer in offered
-        ]
-        return any(fits)
+        valid = [each for each in self._credentials(door) if each.expires_at is None or now < each.expires_at]
+        compared = [(secret, _same(secret, offer)) for each in valid for secret in _secrets(each) for offer in offered]
+        return [secret for secret, fits in compared if fits]
+
+    def _fingerprint(self, secret: bytes) -> str:
+        # Keyed with other secrets of the channel: whoever reads fingerprints can't try passwords against them.
+        key = json.dumps([self.trigger_url, *sorted(self.auth.members.items())]).encode()
+        return hmac.digest(key, secret, "sha256").hex()[:8]
 
     def permits(self, recipient: str) -> bool:
         """True if a webhook's URL may name this recipient."""

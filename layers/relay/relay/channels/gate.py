@@ -55,13 +55,13 @@ class Gate:
         """Return the channel if the credentials fit. One that fits the copy needs no budget, all others do."""
         if fits_copy:
             with suppress(UnknownChannel):
-                channel = self.channels.get(request.channel)
+                channel = self.channels.current(request.channel)
                 if self._fits(channel, request):
                     return channel
         budget = self.budgets.of(request.source, is_checked=kind is Shown.CHECKED)
         if not budget.take():
             raise LookupsLimited("too many requests of one source address were refused; try again")
-        channel = self.channels.get(request.channel)
+        channel = self.channels.current(request.channel)
         if not self._fits(channel, request):
             # A refused share is not sent again, so a credential that was rotated a moment ago must not be refused.
             channel = self.channels.recent(request.channel)

@@ -10,9 +10,12 @@ from relay.channels.token import Door
 from relay.deadline import Deadline
 from relay.errors import BadRequest, ChannelUnreadable, LookupsLimited, Reason, UndecidedSender
 from relay.jobs.outcome import Outcome, Result
+from relay.ledger.credentials import Uses
 from relay.telemetry import Telemetry
 
 INLINE_SECONDS = 8.0
+# relayctl shows a new credential before the vendor does; that is no use of it.
+_OPERATORS_AGENT = "relayctl"
 # xMatters is told no more than that its callback arrived.
 _STATUS: Mapping[Door, Mapping[Outcome, int]] = {
     "inbound": {Outcome.QUEUED: 202, Outcome.UNSAFE: 503},
@@ -25,12 +28,21 @@ type Take = Callable[[Channel, Request, Deadline], Result]
 
 @dataclass(frozen=True)
 class Webhook:
-    """Serves the requests of one door. `deadlines` gives one of so many seconds."""
+    """Serves the requests of one door.
+
+    Attributes:
+        gate: Lets requests in.
+        take: Does what a request is for.
+        telemetry: Logs and metrics.
+        deadlines: Gives a deadline of so many seconds.
+        uses: Notes which credential was used.
+    """
 
     gate: Gate
     take: Take
     telemetry: Telemetry
     deadlines: Callable[[float], Deadline]
+    uses: Uses
 
     @property
     def door(self) -> Door:
@@ -62,7 +74,19 @@ class Webhook:
             result = Result(Outcome.UNSAFE, name, reason=Reason.INTERNAL)
         tell = self.telemetry.share if self.door == "inbound" else self.telemetry.called_back
         tell(result, deadline.spent, correlation_id=request.id)
+        if channel:
+            self._note_use(channel, request, deadline)
         return self._reply(result)
+
+    def _note_use(self, channel: Channel, request: Request, deadline: Deadline) -> None:
+        """Note which credential was used, when all else is done: nothing that happens here changes the answer."""
+        if request.headers.get("user-agent", "").startswith(_OPERATORS_AGENT):
+            return
+        try:
+            if fingerprint := channel.used(request.headers, self.gate.clock(), door=self.door):
+                self.uses.note(channel.name, fingerprint, deadline)
+        except Exception as error:  # noqa: BLE001 - the share is done with
+            self.telemetry.crashed(error)
 
     def _reply(self, result: Result) -> Reply:
         always = {

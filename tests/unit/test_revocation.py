@@ -1,0 +1,294 @@
+"""Attacks with a credential that was revoked, in functions that hold a copy of its channel."""
+
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from relay.channels.cache import UNPROVED_SECONDS
+from relay.channels.epoch import EPOCH_SECONDS
+from relay.channels.inbound import Request
+from relay.errors import ChannelUnreadable, UnknownChannel
+from relay.ledger import credentials
+from relay.ledger.credentials import USE_SECONDS
+from tests import samples
+from tests.fakes import FakeSecrets, FakeSession, Relay, table_down
+
+LEAKED, NEW = "leaked-token-of-24-characters", "new-token-of-24-characters"
+DOWN = ChannelUnreadable("Secrets Manager could not be reached")
+
+
+def secret(token: str, **inbound: Any) -> str:
+    policy = {"min_seconds_between_signals": 0}
+    return json.dumps(samples.secret(inbound={"token": token, **inbound}, policy=policy))
+
+
+def relay_that_knows_the_leaked_token() -> Relay:
+    relay = Relay(FakeSession(samples.accepted()), secrets=FakeSecrets(noc=secret(LEAKED), other=secret(LEAKED)))
+    assert relay.webhook.serve(showing(LEAKED)).status == 200
+    return relay
+
+
+def showing(token: str, **changes: Any) -> Request:
+    return samples.request(headers={"x-api-key": token}, **changes)
+
+
+def status(relay: Relay, token: str, **changes: Any) -> int:
+    return relay.webhook.serve(showing(token, **changes)).status
+
+
+def revoke(relay: Relay, mark: str = "m1", channel: str = "noc") -> None:
+    """What relayctl does after it wrote the secret."""
+    credentials.revoke(relay.credentials.table(relay.clock), channel, mark, relay.clock.now)
+
+
+def seconds_until_refused(relay: Relay) -> float:
+    began = relay.clock.now
+    while status(relay, LEAKED) == 200:
+        relay.clock.now += 0.5
+    return relay.clock.now - began
+
+
+class TestRevoked:
+    def test_it_is_refused_within_ten_seconds_of_its_mark_although_its_channel_is_cached(self) -> None:
+        relay = relay_that_knows_the_leaked_token()
+        relay.secrets.texts["noc"] = secret(NEW)
+        revoke(relay)
+        assert seconds_until_refused(relay) <= EPOCH_SECONDS
+        assert status(relay, LEAKED) == 401
+        assert status(relay, NEW) == 200
+
+    def test_without_a_mark_it_would_live_as_long_as_the_copy(self) -> None:
+        relay = relay_that_knows_the_leaked_token()
+        relay.secrets.texts["noc"] = secret(NEW)
+        assert seconds_until_refused(relay) == 300
+
+    def test_function_that_can_not_read_the_new_secret_opens_to_nobody_and_refuses_nobody(self) -> None:
+        relay = relay_that_knows_the_leaked_token()
+        relay.secrets.texts["noc"] = DOWN
+        revoke(relay)
+        relay.clock.now += EPOCH_SECONDS
+        assert (status(relay, LEAKED), status(relay, NEW)) == (503, 503)
+        assert relay.recorder.metrics()["outcome_unsafe"] == 1, "whoever showed the old one may be BigPanda"
+        relay.secrets.texts["noc"] = secret(NEW)
+        relay.clock.now += 2
+        assert (status(relay, LEAKED), status(relay, NEW)) == (401, 200)
+
+    def test_malformed_new_secret_does_not_keep_the_revoked_one_alive(self) -> None:
+        relay = relay_that_knows_the_leaked_token()
+        relay.secrets.texts["noc"] = "{}"
+        revoke(relay)
+        relay.clock.now += EPOCH_SECONDS
+        assert status(relay, LEAKED) == 503
+
+    def test_copy_that_was_read_while_secrets_manager_still_served_the_old_version_is_cured_by_the_second_mark(
+        self,
+    ) -> None:
+        relay = relay_that_knows_the_leaked_token()
+        revoke(relay, "m1")
+        relay.clock.now += EPOCH_SECONDS
+        assert status(relay, LEAKED) == 200, "Secrets Manager gave the old version"
+        relay.secrets.texts["noc"] = secret(NEW)
+        revoke(relay, "m2")
+        assert seconds_until_refused(relay) <= EPOCH_SECONDS
+
+    def test_function_that_starts_between_the_secret_and_the_mark_reads_the_channel_again(self) -> None:
+        relay = Relay(FakeSession(samples.accepted()), secrets=FakeSecrets(noc=secret(LEAKED)))
+
+        def revoked_meanwhile(name: str) -> str:
+            text = FakeSecrets.__call__(relay.secrets, name)
+            relay.secrets.texts["noc"] = secret(NEW)
+            revoke(relay)
+            return text
+
+        relay.channels._source = revoked_meanwhile
+        assert status(relay, LEAKED) == 200
+        relay.channels._source = relay.secrets
+        assert seconds_until_refused(relay) <= EPOCH_SECONDS
+
+    def test_other_channels_go_on_although_their_secrets_can_not_be_read(self) -> None:
+        relay = relay_that_knows_the_leaked_token()
+        assert status(relay, LEAKED, channel="other") == 200
+        relay.secrets.texts["other"] = DOWN
+        revoke(relay, channel="noc")
+        relay.clock.now += EPOCH_SECONDS
+        assert status(relay, LEAKED, channel="other") == 200
+
+    def test_removed_channel_is_refused_within_ten_seconds_of_its_mark(self) -> None:
+        relay = relay_that_knows_the_leaked_token()
+        relay.secrets.texts["noc"] = UnknownChannel("noc")
+        revoke(relay)
+        assert seconds_until_refused(relay) <= EPOCH_SECONDS
+        assert status(relay, LEAKED) == 401
+
+    def test_mark_that_is_forgotten_changes_nothing(self) -> None:
+        relay = relay_that_knows_the_leaked_token()
+        revoke(relay)
+        relay.clock.now += EPOCH_SECONDS
+        assert status(relay, LEAKED) == 200
+        relay.credentials.items.clear()
+        relay.secrets.texts["noc"] = DOWN
+        relay.clock.now += EPOCH_SECONDS
+        assert status(relay, LEAKED) == 200
+
+
+class TestOutages:
+    def test_stale_copy_opens_the_door_as_long_as_the_epoch_confirms_it(self) -> None:
+        relay = relay_that_knows_the_leaked_token()
+        relay.secrets.texts["noc"] = DOWN
+        for _ in range(30):
+            relay.clock.now += 600
+            assert status(relay, LEAKED) == 200
+
+    def test_epoch_that_was_read_last_holds_while_it_can_not_be_read(self) -> None:
+        relay = relay_that_knows_the_leaked_token()
+        relay.credentials.failure = _down()
+        for _ in range(30):
+            relay.clock.now += 600
+            assert status(relay, LEAKED) == 200, "the secret is read every five minutes"
+        assert relay.recorder.metrics()["epoch_unread"] == 30
+
+    @pytest.mark.parametrize("token", [LEAKED, NEW])
+    def test_an_hour_without_either_is_503_and_never_401(self, token: str) -> None:
+        relay = relay_that_knows_the_leaked_token()
+        relay.secrets.texts["noc"] = DOWN
+        relay.credentials.failure = _down()
+        relay.clock.now += UNPROVED_SECONDS - 1
+        assert status(relay, LEAKED) == 200
+        relay.clock.now += 1
+        assert status(relay, token) == 503
+        relay.clock.now += 86_400
+        assert status(relay, token) == 503
+        relay.credentials.failure = None
+        relay.clock.now += EPOCH_SECONDS
+        assert status(relay, LEAKED) == 200
+
+    def test_epoch_that_holds_something_else_is_not_read_as_no_revocation(self) -> None:
+        relay = relay_that_knows_the_leaked_token()
+        relay.secrets.texts["noc"] = DOWN
+        revoke(relay)
+        relay.clock.now += EPOCH_SECONDS
+        assert status(relay, LEAKED) == 503
+        relay.credentials.items[credentials.EPOCH_KEY]["text"] = {"S": "[1]"}
+        relay.clock.now += EPOCH_SECONDS
+        assert status(relay, LEAKED) == 503
+
+
+class TestCost:
+    def test_it_is_one_read_in_ten_seconds_whatever_comes(self) -> None:
+        relay = relay_that_knows_the_leaked_token()
+        relay.credentials.calls.clear()
+        relay.secrets.reads.clear()
+        for number in range(500):
+            relay.clock.now += 0.1
+            relay.webhook.serve(showing(LEAKED, channel=("noc", "other")[number % 2]))
+        calls = Counter(relay.credentials.calls)
+        assert calls.keys() == {"get_item", "put_item"}
+        assert (calls["get_item"] in {4, 5}, calls["put_item"]) == (True, 1)
+        assert relay.secrets.reads == ["other"]
+
+    def test_outage_of_the_table_costs_no_more(self) -> None:
+        relay = relay_that_knows_the_leaked_token()
+        relay.credentials.failure = _down()
+        relay.credentials.calls.clear()
+        for _ in range(500):
+            relay.clock.now += 0.1
+            assert status(relay, LEAKED) == 200
+        assert relay.credentials.calls.count("get_item") in {4, 5}
+
+    def test_clock_that_is_set_back_does_not_end_it(self) -> None:
+        relay = relay_that_knows_the_leaked_token()
+        relay.clock.now -= 86_400
+        relay.secrets.texts["noc"] = secret(NEW)
+        revoke(relay)
+        assert status(relay, LEAKED) == 401
+
+    def test_marks_of_longer_ago_than_a_week_are_forgotten(self) -> None:
+        relay = relay_that_knows_the_leaked_token()
+        table = relay.credentials.table(relay.clock)
+        for number in range(20):
+            revoke(relay, channel=f"c{number}")
+        relay.clock.now += credentials.MARK_SECONDS
+        revoke(relay)
+        assert credentials.read_marks(table) == {"noc": "m1"}
+
+
+class TestUses:
+    """Which credential is in use still: an operator asks before the overlap ends."""
+
+    def uses(self, relay: Relay) -> dict[str, float | None]:
+        channel, table = relay.channels.get("noc"), relay.credentials.table(relay.clock)
+        found = channel.fingerprints("inbound")
+        return {age: credentials.last_used(table, "noc", "inbound", fingerprint) for age, _, fingerprint in found}
+
+    def rotated(self) -> Relay:
+        relay = relay_that_knows_the_leaked_token()
+        relay.secrets.texts["noc"] = secret(NEW, previous={"token": LEAKED, "expires_at": "2027-02-01T00:00:00Z"})
+        relay.clock.now += 300
+        return relay
+
+    def test_each_has_its_own_time(self) -> None:
+        relay = self.rotated()
+        first = relay.clock.now - 300
+        assert status(relay, NEW) == 200
+        assert self.uses(relay) == {"current": relay.clock.now, "previous": first}
+
+    def test_new_credential_does_not_inherit_the_use_of_the_one_before_it(self) -> None:
+        relay = self.rotated()
+        assert status(relay, LEAKED) == 200
+        assert self.uses(relay)["current"] is None
+
+    def test_it_is_written_once_an_hour(self) -> None:
+        relay = relay_that_knows_the_leaked_token()
+        for _ in range(100):
+            relay.clock.now += USE_SECONDS / 50
+            status(relay, LEAKED)
+        assert relay.credentials.calls.count("put_item") == 3
+
+    @pytest.mark.parametrize(
+        "request_",
+        [
+            showing(LEAKED, body="no json"),
+            samples.request(headers={"x-api-key": LEAKED, "user-agent": "relayctl"}),
+        ],
+        ids=["no share", "relayctl"],
+    )
+    def test_probe_of_an_operator_is_no_use(self, request_: Request) -> None:
+        relay = Relay(FakeSession(samples.accepted()), secrets=FakeSecrets(noc=secret(LEAKED)))
+        relay.webhook.serve(request_)
+        assert relay.credentials.items == {}
+
+    def test_table_that_fails_changes_no_answer_and_is_asked_again_a_minute_later(self) -> None:
+        relay = Relay(FakeSession(samples.accepted()), secrets=FakeSecrets(noc=secret(LEAKED)))
+        relay.credentials.failure = _down()
+        for _ in range(10):
+            assert status(relay, LEAKED) == 200
+        assert relay.credentials.calls.count("put_item") == 1
+        relay.clock.now += 60
+        status(relay, LEAKED)
+        assert relay.credentials.calls.count("put_item") == 2
+
+    def test_fault_of_our_own_there_changes_no_answer_either(self) -> None:
+        relay = Relay(FakeSession(samples.accepted()), secrets=FakeSecrets(noc=secret(LEAKED)))
+        relay.credentials.failure = ZeroDivisionError()
+        relay.channels._epoch = None
+        assert status(relay, LEAKED) == 200
+        assert relay.recorder.metrics()["crash"] == 1
+
+    def test_neither_name_nor_content_of_an_item_tells_a_weak_password(self) -> None:
+        """The same password has another fingerprint in a channel with another trigger's key."""
+        found = set()
+        for key in ("1", "2"):
+            login = {"basic": {"username": "u", "password": "hunter2"}}
+            url = f"https://acme.xmatters.com/api/integration/1/functions/f/triggers?apiKey={key}"
+            [(_, kind, fingerprint)] = samples.parsed(samples.secret(url=url, inbound=login)).fingerprints("inbound")
+            assert kind == "basic"
+            found.add(fingerprint)
+        assert len(found) == 2
+
+
+def _down() -> Exception:
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - whatever the table raises
+        table_down()
+    return caught.value
