@@ -19,7 +19,7 @@ from bench.cost import GIGABYTE, MEMORY_GB, MILLION, Invocation, per_million
 from bench.figures import Section, measured
 from bench.functions import Context
 from bench.traffic import Counted, MeteredDynamoDb, MeteredSqs
-from relay.channels.cache import LOOKUPS_PER_SECOND
+from relay.channels.budget import OPAQUE_PER_SECOND
 from relay.channels.inbound import Request
 from relay.ledger.pace import HORIZON_SECONDS, gate_of
 from tests import samples
@@ -121,7 +121,7 @@ def refused() -> Metered:
     seconds = Invocation(REFUSED_CPU, 0, 0, 0).billed_seconds()
     found = _metered(relay, dynamodb, sqs, [_served(relay, each) for each in requests], REFUSED_CPU, seconds)
     # Each function that runs may look up one name a second; the burst at its start is not worth counting.
-    reads = min(1.0, LOOKUPS_PER_SECOND * found.invocation.billed_seconds())
+    reads = min(1.0, OPAQUE_PER_SECOND * found.invocation.billed_seconds())
     return replace(found, counted=replace(found.counted, secret_reads=reads))
 
 

@@ -47,10 +47,10 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
     from relay.bigpanda.writeback import Writeback
-    from relay.delivery.confirmation import Confirmation
     from relay.channels.epoch import Epoch
     from relay.channels.gate import Gate
     from relay.channels.token import Door
+    from relay.delivery.confirmation import Confirmation
     from relay.delivery.fallback import Fallback
     from relay.entrypoints.sweeper import Sweeper
     from relay.entrypoints.webhook import Webhook
