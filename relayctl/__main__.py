@@ -10,6 +10,7 @@ from botocore.exceptions import NoCredentialsError, NoRegionError, ProfileNotFou
 from relay.errors import InvalidChannel
 from relayctl import terminal
 from relayctl.commands.channel import channel
+from relayctl.commands.channel_revoke import revoke
 from relayctl.commands.channel_set import set_
 from relayctl.commands.dlq import dlq
 from relayctl.commands.doctor import doctor
@@ -93,6 +94,7 @@ def main() -> None:
 
 
 channel.add_command(set_)
+channel.add_command(revoke)
 channel.add_command(test)
 main.add_command(channel)
 main.add_command(dlq)

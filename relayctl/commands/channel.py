@@ -7,9 +7,10 @@ import click
 from rich.table import Table
 
 from relay.channels import channel as channels
-from relayctl import terminal
+from relayctl import credential_uses, terminal
 from relayctl.channel_store import ChannelStore
 from relayctl.owed import Owed
+from relayctl.revocation import put_in_force
 from relayctl.secret_document import SecretDocument
 from relayctl.stack import Stack, on_stack
 
@@ -40,7 +41,9 @@ def door_urls(stack: Stack, name: str, document: SecretDocument) -> dict[str, st
 @NAME
 @on_stack
 def show(stack: Stack, name: str, as_json: bool) -> None:
-    """Show a channel, with every secret masked.
+    """Show a channel, with every secret masked, and when each credential of its doors was used last.
+
+    A use is noted once an hour by each function, so the last one may be up to an hour later than is shown.
 
     \b
     Example:
@@ -51,14 +54,18 @@ def show(stack: Stack, name: str, as_json: bool) -> None:
         terminal.nothing(f"there is no channel {name}")
     document = SecretDocument(kept.document)
     urls, masked = door_urls(stack, name, document), document.masked()
+    uses = credential_uses.of_channel(stack, name, document)
     if as_json:
-        click.echo(json.dumps({"channel": name, **urls, "secret": masked}))
+        used = [each.document() for each in uses]
+        click.echo(json.dumps({"channel": name, **urls, "secret": masked, "credentials": used}))
         return
     terminal.labelled("channel", name)
     terminal.labelled("callback URL", urls["callback_url"])
     if back := urls.get("xmatters_callback_url"):
         terminal.labelled("from xMatters", back)
     click.echo("secret         " + json.dumps(masked, indent=2, ensure_ascii=False).replace("\n", "\n" + " " * 15))
+    for each in uses:
+        terminal.labelled("last use", str(each))
 
 
 @channel.command("list")
@@ -91,7 +98,7 @@ def list_(stack: Stack, as_json: bool) -> None:
 @click.option("--days", type=click.IntRange(7, 30), default=7, show_default=True, help="For so long it can come back.")
 @on_stack
 def remove(stack: Stack, name: str, yes: bool, drop_owed: bool, days: int, as_json: bool) -> None:
-    """Remove a channel: its shares are refused, within SecretCacheSeconds (5 minutes unless set otherwise).
+    """Remove a channel: its shares are refused within 15 seconds.
 
     Its jobs that still wait are dead-lettered. Where any job of the stack waits or is dead-lettered, --drop-owed is
     needed. The secret can be brought back with `aws secretsmanager restore-secret` for some days.
@@ -114,19 +121,22 @@ def remove(stack: Stack, name: str, yes: bool, drop_owed: bool, days: int, as_js
         )
     if not yes:
         click.confirm(
-            f"Refuse BigPanda's shares for channel {name}, at the latest in SecretCacheSeconds?",
+            f"Refuse BigPanda's shares for channel {name}, within 15 seconds?",
             abort=True,
             err=True,
         )
     store.remove(name, days)
+    is_in_force = put_in_force(stack, name) is not None
     if as_json:
         click.echo(json.dumps({"channel": name, "removed": True, **owed._asdict()}))
     else:
         _show_removed(name, owed)
+    if not is_in_force:
+        click.get_current_context().exit(1)
 
 
 def _show_removed(name: str, owed: Owed) -> None:
-    lines = [f"channel {name}: removed; functions that run may know it until their cache time is over"]
+    lines = [f"channel {name}: removed"]
     if any(owed):
         lines += [
             f"{owed}; those of channel {name} that wait are dead-lettered (channel_removed)",

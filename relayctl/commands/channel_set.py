@@ -21,15 +21,16 @@ from relayctl.commands.channel import NAME, door_urls
 from relayctl.commands.channel_settings import apply, resolved
 from relayctl.credential_input import MAX_BYTES, CredentialCommand, CredentialOption
 from relayctl.door_probe import FIRST_SECONDS, TOTAL_SECONDS, DoorProbe, Knock
+from relayctl.revocation import put_in_force
 from relayctl.secret_document import Change, SecretDocument
 from relayctl.stack import Stack, on_stack
 
 # For all that xMatters is asked about recipients: whoever sets a channel waits for it.
 _CHECK_SECONDS = 20.0
-_PASTE_COLUMNS = 17
-_URL_MEMBERS = {"inbound": "callback_url", "xmatters.callback": "xmatters_callback_url"}
+PASTE_COLUMNS = 17
+URL_MEMBERS = {"inbound": "callback_url", "xmatters.callback": "xmatters_callback_url"}
 _HEADER_MEMBERS = {"inbound": "header", "xmatters.callback": "xmatters_header"}
-_PASTE_PLACES = {
+PASTE_PLACES = {
     "inbound": "BigPanda's webhook integration",
     "xmatters.callback": "xMatters' workflow (docs/xmatters)",
 }
@@ -80,7 +81,7 @@ def _credential_option(name: str, text: str) -> Callable[[Callable[..., None]], 
 @click.option(
     "--no-overlap",
     is_flag=True,
-    help="Keep no previous credentials: functions refuse them within SecretCacheSeconds, not after 24 hours.",
+    help="Keep no previous credentials: functions refuse them within 15 seconds, not after 24 hours.",
 )
 @click.option("--reveal", is_flag=True, help="Print the credentials even if they did not change.")
 @on_stack
@@ -119,14 +120,16 @@ def set_(stack: Stack, name: str, as_json: bool, no_overlap: bool, reveal: bool,
     urls = door_urls(stack, name, after)
     changes = before.changes(after)
     if changes:
-        _store(store, name, after, replaces=kept.version if kept else None)
+        store_document(store, name, after, replaces=kept.version if kept else None)
         _say_stored(stack, name, after, is_new=kept is None)
+    # Even if nothing changed: the last call may have stored the secret and no mark.
+    is_in_force = not (no_overlap and kept) or put_in_force(stack, name) is not None
     for door, expires_at in previous.items():
         terminal.say(f"note: {rotation.DOORS[door]}'s old credential works until {expires_at}; --no-overlap ends that")
     _warn_of_critical(channel)
     found = _recipients(stack, channel)
     fresh = {door: header for door in _doors(urls) if (header := rotation.fresh_header(before, after, door))}
-    verified = _verify(stack, name, {door: Knock(urls[_URL_MEMBERS[door]], header) for door, header in fresh.items()})
+    verified = verify(stack, name, {door: Knock(urls[URL_MEMBERS[door]], header) for door, header in fresh.items()})
     shown = {door: channels.header_for(after.get(door)) for door in _doors(urls)} if reveal else {}
     if as_json:
         document = {"channel": name, **urls, **_headers(after, urls, shown | fresh)}
@@ -134,7 +137,7 @@ def set_(stack: Stack, name: str, as_json: bool, no_overlap: bool, reveal: bool,
         click.echo(json.dumps(document | found))
     else:
         _show(changes if kept else None, urls, shown | fresh)
-    if not verified:
+    if not verified or not is_in_force:
         click.get_current_context().exit(1)
 
 
@@ -172,7 +175,7 @@ def _checked(stack: Stack, name: str, document: SecretDocument) -> Channel:
     return channel
 
 
-def _store(store: ChannelStore, name: str, document: SecretDocument, *, replaces: str | None) -> None:
+def store_document(store: ChannelStore, name: str, document: SecretDocument, *, replaces: str | None) -> None:
     try:
         store.write(name, document.text(), replaces=replaces)
     except ChannelChangedError:
@@ -212,7 +215,7 @@ def _warn_of_critical(channel: Channel) -> None:
 
 
 def _doors(urls: dict[str, str]) -> list[str]:
-    return [door for door, member in _URL_MEMBERS.items() if member in urls]
+    return [door for door, member in URL_MEMBERS.items() if member in urls]
 
 
 def _recipients(stack: Stack, channel: Channel) -> dict[str, Any]:
@@ -237,7 +240,7 @@ def _recipients(stack: Stack, channel: Channel) -> dict[str, Any]:
     return {"recipients": recipients.documents(findings)}
 
 
-def _verify(stack: Stack, name: str, knocks: dict[str, Knock]) -> bool:
+def verify(stack: Stack, name: str, knocks: dict[str, Knock]) -> bool:
     """Wait until the doors take these credentials, with progress on stderr; false if one does not, or on Ctrl-C."""
     if not knocks:
         return True
@@ -275,7 +278,7 @@ def _show(changes: list[Change] | None, urls: dict[str, str], shown: dict[str, d
     if changes is not None and not changes:
         click.echo("nothing changed")
     for door, header in shown.items():
-        click.echo(f"Now paste into {_PASTE_PLACES[door]}:")
-        terminal.labelled("  Callback URL", urls[_URL_MEMBERS[door]], _PASTE_COLUMNS)
-        terminal.labelled("  Header name", header["name"], _PASTE_COLUMNS)
-        terminal.labelled("  Header value", header["value"], _PASTE_COLUMNS)
+        click.echo(f"Now paste into {PASTE_PLACES[door]}:")
+        terminal.labelled("  Callback URL", urls[URL_MEMBERS[door]], PASTE_COLUMNS)
+        terminal.labelled("  Header name", header["name"], PASTE_COLUMNS)
+        terminal.labelled("  Header value", header["value"], PASTE_COLUMNS)

@@ -23,7 +23,7 @@ each_verb = pytest.mark.parametrize("way", VERBS, ids=" ".join)
 
 def test_there_are_these_verbs() -> None:
     assert set(VERBS) >= {
-        *(("channel", verb) for verb in ("set", "show", "list", "remove", "test")),
+        *(("channel", verb) for verb in ("set", "revoke", "show", "list", "remove", "test")),
         *(("dlq", verb) for verb in ("list", "show", "replay")),
         ("doctor",),
     }
