@@ -28,7 +28,7 @@ from tests.fakes import Clock, FakeSecrets, Relay, room
 # The template's throttle of each method, and for how long somebody keeps it up.
 REQUESTS_A_SECOND = 1000
 DAY = 86_400
-# Assumed: milliseconds of a whole processor, as `make bench ONLY=warm` measures them on a machine of 2024, rounded up.
+# Assumed: seconds of a whole processor. Nobody measured them on AWS.
 REFUSED_CPU, SHARE_CPU, LARGE_CPU, JOB_CPU = 0.002, 0.008, 0.030, 0.006
 # The defaults of the template, and of DynamoDB for a table on demand.
 WORKERS = 5

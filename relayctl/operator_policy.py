@@ -13,8 +13,8 @@ from relayctl.stack import Stack
 
 # What each policy is for.
 ABOUT = {
-    "channels": "for whoever keeps channels: channel set, revoke, show, list, remove and test. They may read every channel's "
-    "secret, and no incident.",
+    "channels": "for whoever keeps channels: channel set, revoke, show, list, remove and test. They may read every "
+    "channel's secret, and no incident.",
     "doctor": "for whoever looks: doctor and channel test. They change nothing and see no incident. Without the "
     "statements ReadChannels and KeyForChannels doctor still works, and says of each channel what it can't see.",
     "replay": "for whoever replays: dlq list, show and replay. They may read incidents, and no channel's secret.",
