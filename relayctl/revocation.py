@@ -9,6 +9,7 @@ from relay.errors import LedgerError
 from relay.ledger import credentials
 from relay.ledger.table import Table
 from relayctl import terminal
+from relayctl.outputs import StackMissingError
 from relayctl.stack import Stack
 
 # Secrets Manager may serve the old version for seconds after a write.
@@ -28,7 +29,8 @@ def put_in_force(stack: Stack, name: str) -> str | None:
             with terminal.status("waiting until Secrets Manager serves the new version …"):
                 stack.effects.sleep(SETTLE_SECONDS)
             _mark(stack, name)
-    except (LedgerError, KeyboardInterrupt) as error:
+    # The secret is stored: the new credential is printed in any case.
+    except (LedgerError, StackMissingError, KeyboardInterrupt) as error:
         why = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
         seconds = stack.parameters.get("SecretCacheSeconds", "300")
         terminal.say(

@@ -463,6 +463,7 @@ class TestShowAndList:
                 },
                 "inbound": {"token": "***"},
             },
+            "credentials": [{"door": "inbound", "credential": "current", "kind": "token", "used_at": None}],
         }
         done = operator.run("channel", "show", "payments")
         assert done.stdout.splitlines()[:3] == [

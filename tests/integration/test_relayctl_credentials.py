@@ -325,6 +325,8 @@ QUIET = [
     ["channel", "set", "payments", "--unset", "bigpanda.app_key", "--unset", "bigpanda.callbacks"],
     ["channel", "set", "payments", "--auth", "url"],
     ["channel", "set", "payments", "--recipient", "a,b"],
+    ["channel", "revoke", "payments", "--door", "inbound", "--yes"],
+    ["channel", "revoke", "payments", "--door", "callback", "--previous", "--yes"],
     ["channel", "remove", "payments", "--yes", "--drop-owed"],
     ["dlq", "list"],
     ["dlq", "show", "d-1"],
@@ -362,7 +364,7 @@ def test_no_verb_prints_a_credential_that_was_there_before(
 def test_the_verbs_above_are_all_that_there_are() -> None:
     from relayctl.__main__ import main  # noqa: PLC0415 - only here
 
-    assert set(main.commands) == {"channel", "dlq", "doctor"}
+    assert set(main.commands) == {"channel", "dlq", "doctor", "policy"}
     nested = {(noun, verb) for noun in ("channel", "dlq") for verb in main.commands[noun].commands}  # type: ignore[attr-defined]
     assert nested == {(verb[0], verb[1]) for verb in QUIET if len(verb) > 1}
 
