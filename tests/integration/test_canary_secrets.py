@@ -423,8 +423,8 @@ def test_nor_when_our_own_code_crashes(box: Box, account: Aws, search: Search) -
     broken: Any = None
     doors = [(live.webhook, '{"id": 1}', "canary-token"), (live.callbacks, acknowledgement(1), "canary-callback")]
     for door, content, token in doors:
-        for part in ("take", "gate"):
-            webhook = dataclasses.replace(door, **{part: broken})
+        for changes in ({"take": broken}, {"gate": dataclasses.replace(door.gate, channels=broken)}):
+            webhook = dataclasses.replace(door, **changes)
             request = Request.from_event(event(content, x_api_key=token))
             answer = webhook.serve(request).to_response()
             search.answers.append(answer)

@@ -12,6 +12,7 @@ from relay import bootstrap
 from relay.bigpanda.client import Incident
 from relay.channels.channel import Access, Auth, Rest
 from relay.deadline import Deadline
+from relay.entrypoints.webhook import Webhook
 from relay.entrypoints.worker import Worker
 from relay.errors import ConfigError, SendError
 from relay.xmatters.trigger import Signal
@@ -44,6 +45,15 @@ def _lambda(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_parts_of_the_webhook_fit_together_without_a_call_to_anybody() -> None:
     webhook = bootstrap.webhook(ENVIRONMENT)
     assert webhook.door == "inbound"
+
+
+@pytest.mark.parametrize(("build", "door"), [(bootstrap.webhook, "inbound"), (bootstrap.xmatters_callback, "callback")])
+def test_each_door_heeds_the_epoch_and_notes_the_uses_of_its_own_credentials(
+    build: Callable[[dict[str, str]], Webhook], door: str
+) -> None:
+    webhook = build(ENVIRONMENT)
+    assert webhook.gate.channels._epoch is not None
+    assert webhook.gate.door == webhook.uses.door == door
 
 
 @pytest.mark.parametrize("build", [bootstrap.job_worker, bootstrap.chore_worker])
