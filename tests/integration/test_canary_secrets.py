@@ -404,9 +404,10 @@ def test_nor_when_an_answer_holds_credentials_that_the_relay_was_never_told(
 ) -> None:
     live = Live(account)
     with site(lambda _: (500, {}, FRESH[shape].encode())) as server:
-        account.put_secret("noc", document(f"{server.url}/triggers", AUTHS["basic"], server.url))
+        account.put_secret("noc", document(f"{server.url}/triggers", AUTHS["basic"], server.url, rest_url=None))
+        account.announce("noc", "i2")
         shared = samples.request(samples.body(), headers={"x-api-key": "canary-token"})
-        called_back = samples.request(acknowledgement(1).encode(), headers={"authorization": "Bearer canary-callback"})
+        called_back = samples.request(acknowledgement(2).encode(), headers={"authorization": "Bearer canary-callback"})
         search.answers += [live.webhook.serve(shared).to_response(), live.callbacks.serve(called_back).to_response()]
         live.ahead += 60
         for mailbox in (account.retries, account.chores):
