@@ -140,6 +140,8 @@ class TestChannelsPolicy:
         for verb in (
             ["set", "policy-1", "--trigger-url", URL],
             ["set", "policy-1", "--recipient", "jdoe"],
+            ["revoke", "policy-1", "--door", "inbound", "--yes"],
+            ["set", "policy-1", "--no-overlap"],
             ["show", "policy-1"],
             ["list"],
             ["test", "policy-1"],
