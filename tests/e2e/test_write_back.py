@@ -144,3 +144,14 @@ def test_who_may_share_may_not_call_back(channel: Channel, xmatters: StandIn) ->
     assert (refused.status_code, refused.content) == (unknown.status_code, unknown.content)
     assert refused.status_code == 401
     assert channel.post(share("i1"), channels.CALLBACK_HEADERS).status_code == 401
+
+
+def test_functions_of_both_doors_may_note_that_a_credential_was_used(operator: Operator, channel: Channel) -> None:
+    incident_id = f"used-{channel.name}"
+    assert channel.post(share(incident_id)).status_code == 200
+    called_back(channel, answer(incident_id))
+    shown = operator.run_json("channel", "show", channel.name)["credentials"]
+    assert {(each["door"], each["kind"]) for each in shown if each["used_at"]} == {
+        ("inbound", "token"),
+        ("callback", "token"),
+    }
