@@ -23,7 +23,8 @@ CHANGED_ON = int(time.time()) - 60
 @pytest.fixture(scope="module")
 def channel(cloud: local.Local, xmatters: StandIn) -> Channel:
     """A channel whose answers are written into BigPanda's stand-in."""
-    return channels.made(cloud, xmatters, [*channels.UNPACED, *local.bigpanda_settings(xmatters)])
+    places = f'bigpanda.environments=["{SHARED_IN}"]'
+    return channels.made(cloud, xmatters, [*channels.UNPACED, *local.bigpanda_settings(xmatters), places])
 
 
 @pytest.fixture
@@ -58,6 +59,11 @@ def called_back(channel: Channel, body: bytes) -> str:
     reply = channel.call_back(body)
     assert (reply.status_code, reply.json()["outcome"], reply.json()["queue"]) == (200, "queued", "retry")
     return str(reply.json()["delivery_id"])
+
+
+def announced(channel: Channel, incident_id: str) -> None:
+    """Let the channel announce an incident: nobody else's is written to."""
+    assert channel.post(share(incident_id)).json()["outcome"] == "delivered"
 
 
 def outcomes(cloud: local.Local, delivery_id: str) -> list[str]:
@@ -98,6 +104,7 @@ def test_an_acknowledgement_becomes_a_comment_and_an_assignment_and_rings_nobody
 
 def test_the_same_callback_twice_is_one_comment(operator: Operator, xmatters: StandIn) -> None:
     incident_id = f"{operator.tag}-twice"
+    announced(operator.channel, incident_id)
     delivery_id = called_back(operator.channel, answer(incident_id))
     until(lambda: outcomes(operator.cloud, delivery_id) == ["delivered"])
     assert called_back(operator.channel, answer(incident_id)) == delivery_id
@@ -110,6 +117,7 @@ def test_a_connection_that_is_cut_after_the_comment_was_written_makes_no_second_
     operator: Operator, xmatters: StandIn
 ) -> None:
     incident_id = f"{operator.tag}-cut"
+    announced(operator.channel, incident_id)
     operator.script({"kind": "accept_then_reset", "on": "comment"})
     delivery_id = called_back(operator.channel, answer(incident_id))
     until(lambda: outcomes(operator.cloud, delivery_id) == ["queued", "delivered"])
@@ -123,6 +131,7 @@ def test_callback_that_bigpanda_refuses_is_dead_lettered_until_it_is_replayed(
     operator: Operator, xmatters: StandIn
 ) -> None:
     incident_id = f"{operator.tag}-refused"
+    announced(operator.channel, incident_id)
     operator.script({"kind": "status", "status": 404, "on": "comment"})
     delivery_id = called_back(operator.channel, answer(incident_id, response="Escalate"))
     until(lambda: len(operator.visible()) == 1)
