@@ -3,8 +3,9 @@
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
@@ -16,6 +17,7 @@ from rich.text import Text
 
 from sandbox import local, standin
 from sandbox.cloud import REGION, SandboxError
+from sandbox.incidents import ENVIRONMENT
 from sandbox.samples import Sample
 from sandbox.steps import Steps
 from sandbox.tables import Answered, Signals
@@ -32,10 +34,15 @@ class Stage:
     xmatters: standin.StandIn
     steps: Steps
     console: Console
+    # What BigPanda has, by id.
+    incidents: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def post(self, sample: Sample) -> Answered:
-        """Post a share to the relay."""
+        """Post a share to the relay; its incident is in BigPanda as the share says."""
         posted_at = time.time()
+        if sample.incident_id:
+            self.incidents[sample.incident_id] = _in_bigpanda(sample, int(posted_at))
+            self.xmatters.have_incidents(ENVIRONMENT, list(self.incidents.values()))
         answer = sample.post(self.up.api_url)
         try:
             said = dict(answer.json())
@@ -93,3 +100,16 @@ class Stage:
             for group in logs.describe_log_groups(logGroupNamePrefix="/aws/lambda/")["logGroups"]:
                 for event in logs.filter_log_events(logGroupName=group["logGroupName"])["events"]:
                     kept.write(f"{group['logGroupName']}  {event['message'].rstrip()}\n")
+
+
+def _in_bigpanda(sample: Sample, changed_at: int) -> dict[str, Any]:
+    """A share's incident as BigPanda's API has it; in no folder that a reconcile run looks through."""
+    is_over = sample.status.lower() == "ok" or sample.incident.get("active") is False
+    status = "ok" if is_over else sample.status.lower() or "unknown"
+    return {
+        "id": sample.incident_id,
+        "status": status,
+        "active": not is_over,
+        "changed_at": changed_at,
+        "folders": ["active"],
+    }

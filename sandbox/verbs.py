@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from relayctl.secret_document import is_credential
 from sandbox.cloud import SandboxError, aws_environment, without_aws
 from sandbox.stack import STACK_NAME
 
@@ -41,12 +42,13 @@ def relayctl(endpoint_url: str, arguments: Sequence[str], *, columns: int = 80) 
 def set_channel(
     endpoint_url: str, name: str, trigger_url: str, settings: Sequence[str], options: Sequence[str] = ()
 ) -> None:
-    """Make or change a channel. Values of `settings` (KEY=VALUE) reach relayctl in files of this user's alone."""
+    """Make or change a channel. Credentials in `settings` (KEY=VALUE) reach relayctl in files of this user's alone."""
     with TemporaryDirectory() as folder:
         given = ["--trigger-url", f"@{_file(Path(folder) / 'trigger_url', trigger_url)}"]
         for setting in settings:
             key, _, value = setting.partition("=")
-            given += ["--set", f"{key}=@{_file(Path(folder) / key, value)}"]
+            is_secret = is_credential(key, value)
+            given += ["--set", f"{key}=@{_file(Path(folder) / key, value)}" if is_secret else setting]
         relayctl(endpoint_url, ["channel", "set", name, *given, *options])
 
 
