@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from relay.ledger.sources import AGAIN_SECONDS, MAX_SOURCES, OLD_SECONDS, RETRY_SECONDS
+from relay.ledger.sources import AGAIN_SECONDS, MAX_NOTED, MAX_SOURCES, OLD_SECONDS, RETRY_SECONDS
 from tests import samples
 from tests.fakes import Relay, room, secrets_of
 
@@ -35,8 +35,19 @@ def test_environment_of_a_share_is_suggested_the_latest_first() -> None:
     relay = relay_with()
     for place in ("e1", "e2"):
         post(relay, place, id=place)
-        relay.clock.now += 1
+        relay.clock.now += RETRY_SECONDS + 1
     assert suggested(relay) == ("e2", "e1")
+
+
+def test_environments_that_each_share_invents_cost_one_write_a_minute_and_bounded_memory() -> None:
+    relay = relay_with(environments=["e1"])
+    for number in range(3 * MAX_NOTED):
+        channel, place = relay.channels.get("noc"), f"invented-{number}"
+        relay.sources.note(channel, place, (), relay.deadline(8))
+    assert item(relay)["environments"].keys() == {"invented-0"}
+    relay.clock.now += RETRY_SECONDS + 1
+    relay.sources.note(channel, "e2", (), relay.deadline(8))
+    assert suggested(relay) == ("e2", "invented-0")
 
 
 def test_environment_that_the_secret_names_needs_no_suggestion() -> None:
@@ -78,7 +89,7 @@ def test_channel_whose_webhook_named_recipients_is_known_by_that() -> None:
 def test_no_more_are_remembered_than_so_many_the_latest_stay() -> None:
     relay = relay_with()
     for number in range(MAX_SOURCES + 5):
-        relay.clock.now += 1
+        relay.clock.now += RETRY_SECONDS + 1
         post(relay, f"e{number}", id=f"i{number}")
     assert len(suggested(relay)) == MAX_SOURCES
     assert suggested(relay)[0] == f"e{MAX_SOURCES + 4}"

@@ -23,8 +23,9 @@ MAX_SOURCES = 20
 AGAIN_SECONDS = 24 * 3600.0
 # An environment that no share named for so long is suggested no more.
 OLD_SECONDS = 30 * 24 * 3600.0
-# A table that failed is not asked at each share.
+# A table that failed is not asked at each share; and one new environment of a channel is noted in this time.
 RETRY_SECONDS = 60.0
+MAX_NOTED = 1000
 TABLE_SECONDS = 1.0
 MAX_RACES = 4
 
@@ -75,6 +76,8 @@ class Sources:
     clock: Callable[[], float]
     # Until when it need not be noted again what a channel's share said.
     _noted: dict[tuple[str, str | None, bool], float] = field(default_factory=dict, init=False, repr=False)
+    # Until when no other environment of a channel is noted.
+    _suggested: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     def note(self, channel: Channel, environment_id: str | None, recipients: Recipients, deadline: Deadline) -> None:
         """Remember what a share says that the channel's secret does not, if reconcile runs compare the channel.
@@ -90,6 +93,13 @@ class Sources:
         share, now = (channel.name, unknown, bool(recipients)), self.clock()
         if self._noted.get(share, 0.0) > now:
             return
+        if unknown is not None:
+            # Whoever has the webhook's token can name a new environment in each share.
+            if self._suggested.get(channel.name, 0.0) > now:
+                return
+            self._suggested[channel.name] = now + RETRY_SECONDS
+        if len(self._noted) >= MAX_NOTED:
+            self._noted.clear()
         self._noted[share] = now + RETRY_SECONDS
         if self._done(partial(self._write, channel.name, unknown, recipients, now), deadline):
             self._noted[share] = now + AGAIN_SECONDS
