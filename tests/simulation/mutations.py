@@ -637,9 +637,9 @@ MUTATIONS = (
     # ---- Credentials -----------------------------------------------------------------------------------------
     Mutation(
         "a new token of BigPanda's is not read",
-        "channels.inbound",
-        "channel = channels.recent(request.channel)",
-        "channel = channels.get(request.channel)",
+        "channels.gate",
+        "channel = self.channels.recent(request.channel)",
+        "channel = self.channels.current(request.channel)",
         seed=24,
     ),
     Mutation(
@@ -681,7 +681,7 @@ MUTATIONS = (
         "the fallback is told of the first incident alone",
         "entrypoints.sweeper",
         "for each in owed[:MAX_NAMED]]\n"
-        "        return self.fallback.notify(channel, debts, others=len(owed) - len(debts))",
+        "        return self.fallback.notify(channel, debts, others=len(owed) - len(debts) + unchecked)",
         "for each in owed[:1]]\n        return self.fallback.notify(channel, debts)",
         seed=34,
     ),
