@@ -97,6 +97,8 @@ class Writeback:
         `unsafe`, with a reason, when it was not done: the caller lets the job wait, or buries it.
         """
         said, came = parse_callback(job.body), seconds_of(job.received_at)
+        if not channel.heeds(said):
+            return _result(job, Outcome.UNCHANGED)
         try:
             entries = self._entries(channel, said.incident_id)
             answered = Answered(said, channel.answers.is_acknowledgement(said), came)

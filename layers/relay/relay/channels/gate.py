@@ -39,24 +39,25 @@ class Gate:
         kind = shown(request.headers, request.channel, self.door)
         if kind in {Shown.NOTHING, Shown.FOREIGN}:
             raise Unauthorized
-        fits_copy = self._fits(self.channels.known(request.channel), request)
+        known = self.channels.known(request.channel)
+        copy = known if self._fits(known, request) else None
         try:
-            return self._admitted(request, kind, fits_copy=fits_copy)
+            return self._admitted(request, kind, copy)
         except UnknownChannel:
             raise Unauthorized from None
         except LookupsLimited:
             raise
         except ChannelUnreadable as error:
-            if kind is Shown.CHECKED or fits_copy or error.exists:
+            if kind is Shown.CHECKED or copy or error.exists:
                 raise
             raise UndecidedSender(str(error)) from None
 
-    def _admitted(self, request: Request, kind: Shown, *, fits_copy: bool) -> Channel:
-        """Return the channel if the credentials fit. One that fits the copy needs no budget, all others do."""
-        if fits_copy:
+    def _admitted(self, request: Request, kind: Shown, copy: Channel | None) -> Channel:
+        """Return the channel if the credentials fit; those that fit its last good `copy` need no budget."""
+        if copy:
             with suppress(UnknownChannel):
                 channel = self.channels.current(request.channel)
-                if self._fits(channel, request):
+                if channel is copy or self._fits(channel, request):
                     return channel
         budget = self.budgets.of(request.source, is_checked=kind is Shown.CHECKED)
         if not budget.take():
