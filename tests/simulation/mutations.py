@@ -579,7 +579,7 @@ MUTATIONS = (
     Mutation(
         "channels share a gate",
         "delivery.task",
-        'channel = Rule(f"gate/{self.job.channel}", policy',
+        "channel = Rule(gate_of(self.job.channel), policy",
         'channel = Rule("gate/all", policy',
         seed=9,
     ),

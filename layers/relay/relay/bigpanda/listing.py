@@ -99,9 +99,8 @@ class Lister:
 
     def details(self, access: Access, environment_id: str, share: Share, deadline: Deadline) -> Share:
         """Return a share with the details of its alerts; as it is, if BigPanda's answer is poorer or older."""
-        ask = partial(self.bigpanda.incident, access, Incident(environment_id, share.incident_id))
-        found = _share(self._asked(access, "incident", ask, deadline), environment_id)
-        is_better = found is not None and found.incident_id == share.incident_id and found.status is not None
+        found = self.incident(access, environment_id, share.incident_id, deadline)
+        is_better = found is not None and found.status is not None
         is_newer = found is not None and (found.version or (0, 0)) >= (share.version or (0, 0))
         return found if found and is_better and is_newer else share
 

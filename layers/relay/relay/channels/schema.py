@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from relay.incidents.json_fields import ENVIRONMENT_ID
+
 CHANNEL_NAME = r"^[a-z0-9][a-z0-9_-]{0,47}\Z"
 # No channel's signals may be older than this: the longest that SQS keeps a message.
 MOST_AGE_SECONDS = 1_209_600
@@ -9,7 +11,7 @@ MOST_AGE_SECONDS = 1_209_600
 URL_PATTERN = r"^https?://[^\s]+\Z"
 
 # An id stands in a path of BigPanda's API.
-ENVIRONMENT_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:-]*\Z"
+ENVIRONMENT_PATTERN = rf"^{ENVIRONMENT_ID}\Z"
 
 _TEXT = {"type": "string", "minLength": 1, "maxLength": 4096}
 _URL = {"type": "string", "minLength": 1, "maxLength": 2048, "pattern": URL_PATTERN}

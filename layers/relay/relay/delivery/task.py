@@ -12,7 +12,7 @@ from relay.incidents.transition import Change, State, is_open
 from relay.jobs.envelope import Job, seconds_of, timestamp
 from relay.jobs.outcome import Outcome, Result, Sent
 from relay.ledger.entry import Wait, key, named
-from relay.ledger.pace import Rule
+from relay.ledger.pace import Rule, gate_of
 
 if TYPE_CHECKING:
     from relay.channels.routes import Route
@@ -83,10 +83,10 @@ class Task(NamedTuple):
     def rules(self) -> tuple[Rule, ...]:
         """The gates it has to pass; the first is the channel's circuit, too."""
         policy = self.channel.policy
-        channel = Rule(f"gate/{self.job.channel}", policy.max_per_minute)
+        channel = Rule(gate_of(self.job.channel), policy.max_per_minute)
         if policy.max_per_minute_per_recipients is None:
             return (channel,)
-        people = Rule(f"gate/{self.job.channel}/{named(self.job.recipients)}", policy.max_per_minute_per_recipients)
+        people = Rule(f"{channel.gate}/{named(self.job.recipients)}", policy.max_per_minute_per_recipients)
         return (channel, people)
 
     @property

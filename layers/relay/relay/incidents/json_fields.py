@@ -8,7 +8,7 @@ from typing import Any
 # Longer than any id that BigPanda is known to have.
 MAX_ID_LENGTH = 512
 # Environments' ids stand in paths of BigPanda's API. Of those that are known, each is made of letters and digits.
-_ENVIRONMENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
+ENVIRONMENT_ID = r"[A-Za-z0-9][A-Za-z0-9._:-]*"
 
 
 class Fields(dict[str, Any]):
@@ -47,7 +47,7 @@ def environment_id(value: Any) -> str | None:
     """
     if not isinstance(value, str) or len(value) > MAX_ID_LENGTH:
         return None
-    return value if _ENVIRONMENT_ID.fullmatch(value) else None
+    return value if re.fullmatch(ENVIRONMENT_ID, value) else None
 
 
 def _plain(name: str) -> str:
