@@ -239,9 +239,7 @@ class Promptness:
             and other.ends > debt.comes - HORIZON_SECONDS
             for other in debts
         )
-        # Copies that come at the same moment take a place each, and one of them gives it back.
-        twins = sum(abs(at - debt.comes) < AROUND_SECONDS for at in debt.state.arrivals) - 1
-        return len(sent) + twins < limit and not waits and not self._has_unclear(channel)
+        return len(sent) < limit and not waits and not self._has_unclear(channel)
 
     def _has_unclear(self, channel: str) -> bool:
         """True if the channel has incidents of which nobody can tell whether they wait for the pace."""
@@ -362,6 +360,7 @@ def _may_be_bad_again(states: Sequence[SharedState], wants: Collection[str]) -> 
     return any(
         changed(one, better) in {"eased", "resolved"} - set(wants)
         and changed(better, worse) in {"worsened", "reopened"} & set(wants)
+        and min(better.arrivals) < max(worse.arrivals)
         for one, better, worse in permutations(states, 3)
     )
 

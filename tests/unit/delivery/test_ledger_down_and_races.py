@@ -181,18 +181,40 @@ class TestRaces:
 
         relay, result = self.race(sends)
         assert result.outcome == Outcome.DUPLICATE
-        numbers = {name: float(each["N"]) for name, each in relay.dynamodb.items["gate/noc"].items() if "N" in each}
-        assert Gate.of(numbers).counted(relay.clock.now) == 1
+        assert _counted(relay) == 1
+
+    def test_of_two_copies_that_meet_at_the_last_place_of_the_minute_one_is_sent_at_once(self) -> None:
+        copies: list[Result] = []
+        relay, table = meddled(policy={"max_per_minute": 2})
+        relay.share(id="i2")
+        before_claim = ("update_item", table.calls.count("update_item") + 1)
+        table.before[before_claim] = lambda: copies.append(relay.other().share())
+        result = relay.share()
+        assert [copy.reason for copy in copies] == [Reason.PACED]
+        assert (result.outcome, _counted(relay)) == (Outcome.DELIVERED, 2)
+        # Both copies' jobs wake, and find that it was announced.
+        relay.wake(90)
+        assert (len(relay.session.calls), relay.retries.messages) == (2, [])
+        assert relay.entry().owed_since is None
+
+    def test_if_another_copy_is_sending_the_one_that_had_leave_gives_it_back(self) -> None:
+        def starts(other: Relay) -> None:
+            with pytest.raises(SystemExit):
+                other.other(dies).share()
+
+        relay, result = self.race(starts)
+        assert (result.outcome, _counted(relay)) == (Outcome.QUEUED, 1)
 
     def test_if_others_change_it_each_time_they_are_at_it(self) -> None:
         def conflict() -> None:
             raise condition_failed("UpdateItem")
 
         relay, table = meddled()
-        # Of each round's writes the first enters the gate, the second is the claim, and the third leaves the gate.
-        table.before = {("update_item", 3 * number + 1): conflict for number in range(MAX_ROUNDS)}
+        # The first write enters the gate, and each round has a claim; the leave to send is kept meanwhile.
+        table.before = {("update_item", 1 + number): conflict for number in range(MAX_ROUNDS)}
         result = relay.share()
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.IN_FLIGHT, "retry")
+        assert _counted(relay) == 0
         assert (relay.session.calls, len(relay.retries.messages)) == ([], 1)
         relay.wake()
         assert len(relay.session.calls) == 1
@@ -684,3 +706,9 @@ class TestWithoutItsOwnTimeStamps:
         relay.share(changedOn=1_800_000_001, updatedOn=1_800_000_001)
         ahead: dict[str, Any] = {"status": "warning", "changedOn": self.AHEAD}
         assert [relay.share(**ahead).outcome for _ in range(2)] == [Outcome.DELIVERED, Outcome.DUPLICATE]
+
+
+def _counted(relay: Relay) -> int:
+    """The signals of the last minute, as the channel's gate counts them."""
+    numbers = {name: float(each["N"]) for name, each in relay.dynamodb.items["gate/noc"].items() if "N" in each}
+    return Gate.of(numbers).counted(relay.clock.now)

@@ -23,7 +23,8 @@ from relay.ledger.pace import Ticket
 def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ticket) -> tuple[Task, Result | None]:
     """Claim the incident and send its signal; no result when the ledger was changed since the entry was read.
 
-    `ticket` is the leave that the pace gave; it is given back if nothing is sent.
+    `ticket` is the leave that the pace gave. The task keeps it where there is no result; where there is one
+    although nothing was sent, it is given back.
     """
     task = debts.keep(services, task)
     lease = _lease(services, task, entry)
@@ -31,12 +32,9 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
         claimed = services.ledger.write(task.name, entry, _claim(services, task, entry, lease, send))
     except LedgerError as error:
         result = degraded.without_ledger(services, task, str(error))
-        if not result.attempts:
-            _leave(services, ticket)
-        return task, result
+        return task if result.attempts else give_back(services, replace(task, ticket=ticket)), result
     if claimed is None:
-        _leave(services, ticket)
-        return task, None
+        return replace(task, ticket=ticket), None
     if not ticket.is_unasked:
         task = task.with_ledger()
     signal = signal_of(task, claimed, send.alone)
@@ -54,9 +52,12 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
     return task, replace(result, unguarded="the pace could not be asked") if is_unpaced else result
 
 
-def _leave(services: Services, ticket: Ticket) -> None:
-    with suppress(LedgerError):
-        services.pace.leave(ticket)
+def give_back(services: Services, task: Task) -> Task:
+    """Return the task without the ticket that it holds, and give that back to the pace: nothing is sent by it."""
+    if task.ticket:
+        with suppress(LedgerError):
+            services.pace.leave(task.ticket)
+    return replace(task, ticket=None)
 
 
 def _lease(services: Services, task: Task, entry: Entry) -> Lease:

@@ -84,7 +84,9 @@ def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:
     """Return the task with what the ledger says of its state, and how the state stands."""
     notify_on = task.channel.policy.notify_on
     state = _after(task, entry)
-    if task.is_live:
+    if _is_kept_by_copy(task, entry):
+        judgement = judge_change(entry, state, notify_on)
+    elif task.is_live:
         judgement = judge_share(entry, state, notify_on, is_stamped=task.is_stamped)
     else:
         judgement = judge_job(entry, state, notify_on, mark=task.job.mark)
@@ -108,12 +110,22 @@ def _after(task: Task, entry: Entry) -> State:
     But no share with these time stamps is a copy of it. Once its job is kept, the job tells all of that.
     """
     kept = entry.kept
+    if kept and _is_kept_by_copy(task, entry):
+        return kept
     if not task.is_live or task.is_queued or kept is None:
         return task.state
     state = replace(task.state, came=max(task.state.came, seconds_of(timestamp(kept.came + 0.001))))
     if task.is_stamped or kept.version is None:
         return state
     return state.dated_by(kept)
+
+
+def _is_kept_by_copy(task: Task, entry: Entry) -> bool:
+    """True if a copy that came at the same moment kept the state as owed while this sender had leave to send it.
+
+    The sender that has leave sends it then: the copy found no room, and waits for a later moment.
+    """
+    return task.ticket is not None and entry.owed_since is not None and task.state.is_same(entry.kept)
 
 
 def _is_to_revive(task: Task, entry: Entry) -> bool:
@@ -178,7 +190,7 @@ def _wait(task: Task, entry: Entry, now: float) -> Wait | None:
     if moment > now:
         return Wait(Reason.PACED, moment)
     slot = entry.slot
-    if slot and slot.at > now + 1 and (slot.urgent or not task.state.is_critical):
+    if slot and slot.at > now + 1 and not task.ticket and (slot.urgent or not task.state.is_critical):
         return Wait(Reason.PACED, slot.at, slot)
     return None
 

@@ -13,7 +13,7 @@ from relay.channels.channel import Channel
 from relay.deadline import Deadline
 from relay.delivery import debts, degraded
 from relay.delivery.actions import Action, DeadLetter, Revive, Send, Settle
-from relay.delivery.attempt import attempt
+from relay.delivery.attempt import attempt, give_back
 from relay.delivery.decision import next_action
 from relay.delivery.retries import Sender
 from relay.delivery.services import Services, Unguarded
@@ -106,13 +106,15 @@ class Delivery:
             for _ in range(MAX_ROUNDS):
                 entry = services.ledger.read(task.name)
                 task, action = next_action(task, entry, self.clock())
+                task = task if isinstance(action, Send) else give_back(services, task)
                 task, result = _act(services, task, entry, action)
                 if result and entry.is_unreadable:
                     return replace(result, unguarded="the entry could not be read, and was begun anew")
                 if result:
                     return result
         except LedgerError as error:
-            return degraded.without_ledger(services, task, str(error))
+            return degraded.without_ledger(services, give_back(services, task), str(error))
+        task = give_back(services, task)
         # Others, then, are announcing this incident.
         later = Wait(Reason.IN_FLIGHT, self.clock() + debts.KEEP_SECONDS)
         return degraded.put_off(services, task, later, "the entry was changed each time it was read")
@@ -145,6 +147,8 @@ def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket
 
     A page is worth more than the pace, so after that the state is sent all the same, guarded by the ledger.
     """
+    if task.ticket:
+        return replace(task, ticket=None), task.ticket
     try:
         gate = services.pace.enter(task.rules, urgent=task.state.is_critical, slot=entry.slot)
     except LedgerError:

@@ -12,7 +12,7 @@ from relay.incidents.transition import Change, State, is_open
 from relay.jobs.envelope import Job, seconds_of, timestamp
 from relay.jobs.outcome import Outcome, Result, Sent
 from relay.ledger.entry import Wait, key, named
-from relay.ledger.pace import Rule, gate_of
+from relay.ledger.pace import Rule, Ticket, gate_of
 
 if TYPE_CHECKING:
     from relay.channels.routes import Route
@@ -40,6 +40,7 @@ class Task(NamedTuple):
         environment_id: the place where BigPanda has the incident.
         is_first: the ledger knew nothing of the incident before.
         is_stamped: BigPanda's time stamps order the state.
+        ticket: leave of the pace that was not used yet, since another sender changed the entry first.
     """
 
     job: Job
@@ -55,6 +56,7 @@ class Task(NamedTuple):
     environment_id: str | None = None
     is_first: bool = False
     is_stamped: bool = True
+    ticket: Ticket | None = None
 
     @classmethod
     def of_share(cls, channel: Channel, share: Share, job: Job, owner: str) -> Self:
