@@ -144,7 +144,7 @@ class Conduct:
                     continue
                 is_another = later.process.startswith("webhook") and later.process != earlier.process
                 is_retry = later.share == earlier.share and later.began > earlier.ended and not is_another
-                # A copy that comes after something else was announced is news.
+                # A copy that comes after something else was announced, or may have been, is news.
                 is_retry = is_retry and not self._is_announced_between(earlier, later)
                 if is_retry and not later.is_marked:
                     yield f"unmarked: asked again after {earlier.fault}, without X-Relay-May-Repeat"
@@ -154,9 +154,11 @@ class Conduct:
                     yield f"hurried: tried again {waited:.0f} s after {earlier.fault}"
 
     def _is_announced_between(self, earlier: Post, later: Post) -> bool:
-        """True if xMatters accepted another signal of the incident between two requests."""
+        """True if a signal of the incident was accepted between two requests, or one of another share may have been."""
         return any(
-            post.is_accepted and post.incident == later.incident and earlier.began < post.began < later.began
+            (post.is_accepted or (post.fault in AMBIGUOUS and post.share != later.share))
+            and post.incident == later.incident
+            and earlier.began < post.began < later.began
             for post in self.phones.posts
         )
 
