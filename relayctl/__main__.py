@@ -1,4 +1,4 @@
-"""The entry of relayctl, and the errors that any verb may meet."""
+"""Entry point of relayctl, and the errors that all verbs have in common."""
 
 import os
 import traceback
@@ -9,19 +9,20 @@ from botocore.exceptions import NoCredentialsError, NoRegionError, ProfileNotFou
 
 from relay.errors import InvalidChannel
 from relayctl import terminal
+from relayctl.aws_errors import aws_failure
+from relayctl.channel_store import ChannelChangedError
 from relayctl.commands.channel import channel
 from relayctl.commands.channel_revoke import revoke
 from relayctl.commands.channel_set import set_
+from relayctl.commands.channel_test import test
 from relayctl.commands.dlq import dlq
 from relayctl.commands.doctor import doctor
 from relayctl.commands.policy import policy
-from relayctl.commands.test import test
-from relayctl.outputs import StackMissingError
-from relayctl.refusal import aws_failure
 from relayctl.stack import EndpointUrlError
+from relayctl.stack_outputs import StackMissingError
 from relayctl.terminal import INTERRUPTED
 
-# With this variable set to 1, a fault of relayctl's own ends with a traceback, which may show secrets.
+# If this environment variable is 1, an unexpected error ends with a traceback, which may show secrets.
 TRACEBACK = "RELAYCTL_TRACEBACK"
 
 
@@ -42,10 +43,10 @@ class _Relayctl(click.Group):
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
-            # Click itself knows what to do with them.
+            # Click handles these itself.
             raise
         except (KeyboardInterrupt, click.Abort) as error:
-            # Click makes an Abort of Ctrl-C at a question, and of a "no", too.
+            # Click raises Abort for Ctrl-C at a prompt, and for the answer "no".
             if not isinstance(error, KeyboardInterrupt) and not isinstance(error.__context__, KeyboardInterrupt):
                 raise
             click.echo("Aborted!", err=True)
@@ -60,12 +61,14 @@ class _Relayctl(click.Group):
 
 
 def _known(error: Exception) -> click.ClickException | None:
-    """Return what to say of an error that a person can mend; None for a fault of relayctl's own."""
+    """Return the message for an error that the operator can fix; None for a bug of relayctl."""
     match error:
         case InvalidChannel() | ProfileNotFound() | EndpointUrlError():
             return click.UsageError(str(error))
         case StackMissingError():
             return click.ClickException(f"{error}; name it with --stack, and its region with --region")
+        case ChannelChangedError():
+            return click.ClickException(str(error))
         case NoCredentialsError():
             return click.ClickException("no AWS credentials: set AWS_PROFILE, or give --profile")
         case NoRegionError():
@@ -75,7 +78,7 @@ def _known(error: Exception) -> click.ClickException | None:
 
 
 def _fault(error: Exception) -> str:
-    """Name the type of an unexpected error and the place; its own words may quote a secret."""
+    """Name the type of an unexpected error and its place in the code; its message may quote a secret."""
     *_, (frame, line) = traceback.walk_tb(error.__traceback__)
     place = f"{frame.f_globals.get('__name__', '?')}, line {line}"
     return (
@@ -87,9 +90,9 @@ def _fault(error: Exception) -> str:
 @click.group(cls=_Relayctl, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="bigpanda-xmatters-relay", prog_name="relayctl")
 def main() -> None:
-    """Set up channels of the BigPanda to xMatters relay, see whether all is well, replay what was not delivered.
+    """Set up channels of the BigPanda to xMatters relay, check the stack, and replay dead-lettered jobs.
 
-    Exit codes: 0 done, 1 some of it failed, 2 usage, 3 nothing matched, 130 interrupted.
+    Exit codes: 0 done, 1 all or a part failed, 2 usage, 3 nothing matched, 130 interrupted.
     """
 
 

@@ -1,6 +1,5 @@
-"""Channels in Secrets Manager: secrets below the stack's prefix, changed by compare-and-set."""
+"""Channels' secrets in Secrets Manager, below the stack's prefix, written with optimistic locking."""
 
-import json
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
@@ -8,14 +7,16 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from relay.channels.channel import is_channel_name
+from relay.channels.channel import decode_secret
+from relay.channels.secrets_manager import list_channels
 from relay.errors import InvalidChannel
 from relayctl.stack import Stack
 
+# Codes of a read or a write when there is no secret, or the secret is marked for deletion.
 _GONE = {"ResourceNotFoundException", "InvalidRequestException"}
-# Codes of CreateSecret when the name belongs to a secret that is being removed, or that was made in between.
+# Codes of CreateSecret when the name belongs to a secret that is marked for deletion, or that was created meanwhile.
 _TAKEN = {"InvalidRequestException", "ResourceExistsException"}
-# Codes of UpdateSecretVersionStage when the version to replace is not current any more, or the secret is being removed.
+# Codes of UpdateSecretVersionStage when the replaced version is no longer current, or the secret is gone.
 _MOVED = {"InvalidParameterException", *_GONE}
 _CURRENT = "AWSCURRENT"
 _LONGEST_WINDOW_DAYS = 30
@@ -24,13 +25,18 @@ _LONGEST_WINDOW_DAYS = 30
 class ChannelChangedError(Exception):
     """Another writer changed the channel between this writer's read and write. Nothing was stored."""
 
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"channel {name}: changed meanwhile by another operator; nothing was stored; run the command again"
+        )
+
 
 class Kept(NamedTuple):
-    """A channel's secret as it was read.
+    """A secret as it was read.
 
     Attributes:
         document: The decoded secret.
-        version: Its version's id in Secrets Manager.
+        version: The id of its version in Secrets Manager.
     """
 
     document: dict[str, Any]
@@ -38,7 +44,7 @@ class Kept(NamedTuple):
 
 
 class ChannelStore:
-    """The channels of one stack. What AWS refuses comes as botocore raises it."""
+    """The secrets of one stack's channels. Errors of AWS come as botocore raises them."""
 
     def __init__(self, stack: Stack) -> None:
         self._secrets = stack.secrets
@@ -46,16 +52,16 @@ class ChannelStore:
         self._key = stack.key_arn
 
     def exists(self, name: str) -> bool:
-        """True if there is such a channel, usable or not, that is not being removed."""
+        """True if there is such a channel, usable or not, that is not removed."""
         return self._value(name) is not None
 
     def text(self, name: str) -> str | None:
-        """Return the secret of a channel as it stands there; None when there is none or it is being removed."""
+        """Return the text of a channel's secret; None if there is no such channel, or it is removed."""
         value = self._value(name)
         return None if value is None else value.get("SecretString", "")
 
     def read(self, name: str) -> Kept | None:
-        """Return the decoded secret of a channel; None when there is none or it is being removed.
+        """Return the decoded secret of a channel; None if there is no such channel, or it is removed.
 
         Raises InvalidChannel.
         """
@@ -63,17 +69,17 @@ class ChannelStore:
         if value is None:
             return None
         try:
-            document = json.loads(value.get("SecretString", ""))
-        except ValueError:
-            raise InvalidChannel(f"the secret {self._id(name)} is not JSON; mend or remove it first") from None
+            document = decode_secret(value.get("SecretString", ""))
+        except InvalidChannel:
+            raise InvalidChannel(f"the secret {self._id(name)} is not JSON; repair or remove it first") from None
         if not isinstance(document, dict):
-            raise InvalidChannel(f"the secret {self._id(name)} is not a JSON object; mend or remove it first")
+            raise InvalidChannel(f"the secret {self._id(name)} is not a JSON object; repair or remove it first")
         return Kept(document, value["VersionId"])
 
     def write(self, name: str, text: str, *, replaces: str | None) -> None:
-        """Store a channel's secret in place of the version that was read; None: there was no channel.
+        """Store a channel's secret in place of the version that was read; `replaces` is None for a new channel.
 
-        Raises ChannelChangedError when another writer was faster.
+        Raises ChannelChangedError if another writer was faster.
         """
         if replaces is not None:
             self._swap(name, text, replaces)
@@ -86,7 +92,7 @@ class ChannelStore:
                 raise
 
     def _create(self, name: str, text: str) -> str | None:
-        """Create the secret; return the version of a removed one, which is still to be restored and replaced."""
+        """Create the secret; return the current version of a removed one, which the caller restores and replaces."""
         by_key: Any = {"KmsKeyId": self._key} if self._key else {}
         try:
             self._secrets.create_secret(
@@ -100,7 +106,7 @@ class ChannelStore:
                 raise
         else:
             return None
-        # Read before the restore: of two writers that restore it, both name the removed version, and one wins.
+        # Read before the restore: two writers that restore the secret both replace this version, and one of them fails.
         held = self._secrets.describe_secret(SecretId=self._id(name))
         if "DeletedDate" not in held:
             raise ChannelChangedError(name)
@@ -108,26 +114,26 @@ class ChannelStore:
         current = next((version for version, stages in versions if _CURRENT in stages), None)
         if current is None:
             raise InvalidChannel(
-                f"the removed secret {self._id(name)} has no current version; delete it for good first"
+                f"the removed secret {self._id(name)} has no current version; delete it without recovery first"
             )
         return current
 
     def _remove_again(self, name: str, removed: str) -> None:
-        """Remove a channel whose restored version is still current: a failed change must not bring it back."""
+        """Remove a restored channel again, if its old version is still current: a failed write must not restore it."""
         with suppress(ClientError, BotoCoreError):
             current = self._value(name)
             if current is not None and current["VersionId"] == removed:
                 self.remove(name, _LONGEST_WINDOW_DAYS)
 
     def _swap(self, name: str, text: str, replaces: str) -> None:
-        """Put a new version under a label of its own, and make it current if `replaces` still is."""
+        """Store a new version under a label of its own, and make it current if the version `replaces` still is."""
         version = str(uuid.uuid4())
         label = f"relayctl-{version}"
         self._put(name, text, version, label)
         try:
             self._make_current(name, version, replaces)
         finally:
-            # Secrets Manager removes old versions only if they carry no label.
+            # Secrets Manager deletes only versions without a label.
             with suppress(ClientError, BotoCoreError):
                 self._secrets.update_secret_version_stage(
                     SecretId=self._id(name), VersionStage=label, RemoveFromVersionId=version
@@ -154,7 +160,7 @@ class ChannelStore:
         except ClientError as error:
             if error.response["Error"].get("Code") not in _MOVED:
                 raise
-            # botocore repeats a call whose answer was lost; the second one finds its own version current.
+            # botocore repeats a call whose answer was lost; the second call finds its own version current.
             current = self._value(name)
             if current is None or current["VersionId"] != version:
                 raise ChannelChangedError(name) from None
@@ -168,21 +174,14 @@ class ChannelStore:
             raise
 
     def names(self) -> list[tuple[str, str | None]]:
-        """Every channel with the time of its last change, by name."""
-        pages = self._secrets.get_paginator("list_secrets").paginate(
-            Filters=[{"Key": "name", "Values": [f"{self._prefix}/"]}]
+        """Return every channel with the time of its last change (ISO 8601, or None), sorted by name."""
+        return sorted(
+            (each.name, each.changed_at.isoformat(timespec="seconds") if each.changed_at else None)
+            for each in list_channels(self._secrets, self._prefix)
         )
-        found = []
-        for page in pages:
-            for secret in page["SecretList"]:
-                name = secret.get("Name", "").removeprefix(f"{self._prefix}/")
-                if is_channel_name(name) and "DeletedDate" not in secret:
-                    changed = secret.get("LastChangedDate")
-                    found.append((name, changed.isoformat(timespec="seconds") if changed else None))
-        return sorted(found)
 
     def remove(self, name: str, days: int) -> None:
-        """Remove a channel; its secret can be restored for so many days."""
+        """Remove a channel; its secret can be restored for a number of days."""
         self._secrets.delete_secret(SecretId=self._id(name), RecoveryWindowInDays=days)
 
     def _id(self, name: str) -> str:

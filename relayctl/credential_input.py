@@ -1,6 +1,6 @@
-"""Values of options that may be credentials: from a file, from standard input, asked for, or on the command line.
+"""Option values that may be credentials: from a file, standard input, a prompt, or the command line.
 
-A value on the command line is visible to other users in the list of processes, and stays in the shell's history.
+A value on the command line is visible to other users in the process list, and stays in the shell's history.
 """
 
 import os
@@ -15,20 +15,20 @@ import click
 from relayctl import terminal
 from relayctl.secret_document import holds_text, is_credential, json_fault, typed_value
 
-# Secrets Manager's limit for a secret, in bytes; no single value of one can be longer.
+# Secrets Manager's limit for a secret, in bytes; no value in it can be longer.
 MAX_BYTES = 65_536
-# An option without a value. No argument of a process can hold this character.
+# Value of an option that was given without one. No process argument can contain this character.
 ASK = "\0"
 _STDIN = "-"
 _OTHERS_MAY_READ = stat.S_IRGRP | stat.S_IROTH
 
 
 class CredentialOption(click.Option):
-    """An option that takes a credential. Without a value, relayctl asks for it."""
+    """An option for a credential. Without a value, relayctl asks for it."""
 
 
 class CredentialCommand(click.Command):
-    """A command with credential options. No error of its parser quotes an argument that may be a credential."""
+    """A command with credential options. Its parser's errors quote no argument that may be a credential."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.allow_extra_args = True
@@ -47,7 +47,7 @@ class CredentialCommand(click.Command):
 
 
 def _asking(args: list[str], options: dict[str, click.Option]) -> list[str]:
-    """Return the arguments with ASK as the value of each credential option that has none. Raises UsageError."""
+    """Return the arguments with ASK as the value of each credential option without one. Raises UsageError."""
     done, rest = list[str](), deque(args)
     while rest:
         name = rest.popleft()
@@ -72,7 +72,7 @@ def _stands_alone(name: str, rest: deque[str], options: dict[str, click.Option])
 
 
 class CredentialInput:
-    """Reads the values of one call's options, and collects what to warn of."""
+    """Reads the option values of one call, and collects its warnings."""
 
     def __init__(self) -> None:
         self._reader: str | None = None
@@ -83,9 +83,9 @@ class CredentialInput:
         """Return the value of an option for a key of the channel's secret. Raises UsageError.
 
         Args:
-            option: The option as the operator typed it, for messages.
+            option: The option as the operator typed it; messages name it.
             key: The dotted key, such as `xmatters.auth.password`.
-            text: A value; `@FILE`; `@@` and the rest of a value that begins with `@`; `-`; or ASK.
+            text: A value, `@FILE`, `-`, or ASK; `@@` begins a value that begins with `@`.
         """
         if text == ASK or (text == _STDIN and sys.stdin.isatty()):
             return self._judged(option, key, _asked(option, key), "the answer")
@@ -99,12 +99,12 @@ class CredentialInput:
         return value
 
     def warn(self) -> None:
-        """Write the warnings to stderr: one for literals, one for files that other users can read."""
+        """Write the warnings to stderr: one for values on the command line, one for files that other users can read."""
         if self._literals:
             terminal.say(
-                f"warning: {', '.join(self._literals)}: a credential on the command line stands in the list of "
-                "processes and in the shell's history; give @FILE, or - for a line of standard input, or no value to "
-                "be asked"
+                f"warning: {', '.join(self._literals)}: a credential on the command line is visible in the process "
+                "list and in the shell's history; give @FILE, or - for a line of standard input, or no value to be "
+                "asked"
             )
         if self._open_files:
             terminal.say(
@@ -128,33 +128,33 @@ class CredentialInput:
                 content = file.read(MAX_BYTES + 1)
             text = _text(option, content, "the file that @ names").rstrip("\r\n")
         except OSError as error:
-            # Without the file's name, which may be a password that begins with @.
-            cause = error.strerror or "it can't be read"
+            # The message does not name the file: it may be a password that begins with @.
+            cause = error.strerror or "unreadable"
             raise click.UsageError(
                 f"{option}: can't read the file that @ names: {cause}; a value that begins with @ is written @@…"
             ) from error
-        # A pipe, such as bash's <(…), has no readers but this process.
+        # A pipe, such as bash's <(…), is not readable by others, whatever its mode.
         if stat.S_ISREG(mode) and mode & _OTHERS_MAY_READ and _is_credential(key, text):
             self._open_files.append(option)
         return text
 
     def _line(self, option: str) -> str:
         if self._reader:
-            raise click.UsageError(f"{option}: standard input is {self._reader}'s already; only one option can be -")
+            raise click.UsageError(f"{option}: standard input is used by {self._reader}; only one option can be -")
         self._reader = option
         line = sys.stdin.buffer.readline(MAX_BYTES + 1)
         return _text(option, line, "the line on standard input").rstrip("\r\n")
 
 
 def ask(label: str, *, is_hidden: bool) -> str:
-    """Ask at the terminal, until there is an answer."""
+    """Prompt at the terminal until the answer is not empty."""
     answer: str = click.prompt(label, hide_input=is_hidden, err=True)
     return answer
 
 
 def _asked(option: str, key: str) -> str:
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{option}: no terminal to ask at; give @FILE, or - for a line of standard input")
+        raise click.UsageError(f"{option}: not a terminal: give @FILE, or - for a line of standard input")
     label = key if option.startswith("--set ") else option.removeprefix("--").replace("-", " ")
     return ask(label, is_hidden=True)
 

@@ -1,4 +1,4 @@
-"""Last uses of the credentials of a channel's doors, as the ledger's table has them."""
+"""Last use of each credential of a channel, read from the ledger's table."""
 
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -9,16 +9,15 @@ from relay.errors import InvalidChannel, LedgerError
 from relay.foreign_text import printable
 from relay.ledger import credentials
 from relayctl import terminal
-from relayctl.outputs import StackMissingError
-from relayctl.revocation import table
+from relayctl.doors import KEYS
+from relayctl.revocation import bounded_table
 from relayctl.secret_document import SecretDocument
 from relayctl.stack import Stack
-
-_DOORS: tuple[Door, ...] = ("inbound", "callback")
+from relayctl.stack_outputs import StackMissingError
 
 
 class Use(NamedTuple):
-    """The last use of a credential.
+    """Last use of a credential.
 
     Attributes:
         door: `inbound` or `callback`.
@@ -33,25 +32,25 @@ class Use(NamedTuple):
     used_at: str | None
 
     def document(self) -> dict[str, str | None]:
-        """Return the same for programs."""
+        """Return the use for programs."""
         return {"door": self.door, "credential": self.age, "kind": self.kind, "used_at": self.used_at}
 
     def __str__(self) -> str:
-        """Return the same for people."""
+        """Return the use for people."""
         return f"{self.door} {self.age} {self.kind}: {self.used_at or 'none known'}"
 
 
 def of_channel(stack: Stack, name: str, document: SecretDocument) -> list[Use]:
-    """Return the last use of each credential; none of them, with a note on stderr, if that can't be told."""
+    """Return the last use of each credential; an empty list, with a note on stderr, if the uses cannot be read."""
     try:
-        channel, its_table = parse_channel(name, document.text(), stack.hosts), table(stack)
+        channel, table = parse_channel(name, document.text(), stack.hosts), bounded_table(stack)
         return [
-            Use(door, age, kind, _moment(credentials.last_used(its_table, name, door, fingerprint)))
-            for door in _DOORS
+            Use(door, age, kind, _moment(credentials.last_used(table, name, door, fingerprint)))
+            for door in KEYS
             for age, kind, fingerprint in channel.fingerprints(door)
         ]
     except (InvalidChannel, LedgerError, StackMissingError) as error:
-        terminal.say(f"note: when credentials were used last is not known: {printable(str(error))}")
+        terminal.say(f"note: the last use of credentials is not known: {printable(str(error))}")
         return []
 
 

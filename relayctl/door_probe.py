@@ -1,4 +1,4 @@
-"""Probe of a channel's doors: wait until the deployed functions take a new credential."""
+"""Probe of a channel's doors: wait until the deployed functions accept a new credential."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -7,17 +7,20 @@ from typing import NamedTuple
 from relay.deadline import Deadline
 from relay.errors import NoAnswer
 from relay.http.client import Outward
+from relayctl import terminal
+from relayctl.doors import DOORS
+from relayctl.stack import Stack
 
-# Secrets Manager may serve the old version for seconds after a write, and a function reads it again every 2 s.
+# Secrets Manager may serve the old version for seconds after a write, and a function reads the secret every 2 s.
 FIRST_SECONDS = 5.0
 TOTAL_SECONDS = 90.0
 _GROWTH = 1.5
 _LEAST_GAP_SECONDS = 0.5
 _ANSWER_SECONDS = 10.0
-# A network that lets no request out does not change within the time.
+# A network that lets no request out will not change within 90 seconds.
 _MOST_UNANSWERED = 3
-# The answer to a body that is no JSON, which only a caller with good credentials gets.
-_TAKEN = "HTTP 400"
+# The answer to a body that is not JSON; a caller with wrong credentials gets 401.
+_ACCEPTED = "HTTP 400"
 _NO_ANSWER = "no answer"
 
 
@@ -25,8 +28,8 @@ class Knock(NamedTuple):
     """A request with a credential and an empty body.
 
     Attributes:
-        url: The channel's callback URL.
-        header: `name` and `value` of the credential's header.
+        url: The URL of the channel's door.
+        header: `name` and `value` of the header with the credential.
     """
 
     url: str
@@ -35,16 +38,16 @@ class Knock(NamedTuple):
 
 @dataclass(frozen=True)
 class DoorProbe:
-    """Knocks at a door until it takes the credential, with growing gaps.
+    """Sends requests with a credential, with growing gaps, until the door accepts it.
 
-    The body is empty, so a taken credential is answered 400 and nobody is notified. The access log's alarm on 401
-    counts only requests with a body.
+    The body is empty, so an accepted credential is answered 400 and no person is notified. The access log's alarm on
+    401 counts only requests with a body.
 
     Attributes:
         outward: The HTTP client.
-        ticks: Seconds that never go back.
-        sleep: Waits for that many seconds.
-        first_seconds: The wait before the first knock.
+        ticks: Returns seconds of a monotonic clock.
+        sleep: Waits for a number of seconds.
+        first_seconds: Seconds before the first request.
     """
 
     outward: Outward
@@ -53,7 +56,7 @@ class DoorProbe:
     first_seconds: float = FIRST_SECONDS
 
     def wait(self, knocks: Mapping[str, Knock]) -> dict[str, str]:
-        """Return the doors that do not take their credential within 90 seconds, each with its last answer in words."""
+        """Return the doors that do not accept their credential within 90 seconds, each with its last answer."""
         end = Deadline(TOTAL_SECONDS, self.ticks)
         closed = dict.fromkeys(knocks, "it was not asked")
         unanswered = 0
@@ -62,7 +65,7 @@ class DoorProbe:
                 break
             self.sleep(gap)
             said = {door: self._answer(knocks[door]) for door in closed}
-            closed = {door: answer for door, answer in said.items() if answer != _TAKEN}
+            closed = {door: answer for door, answer in said.items() if answer != _ACCEPTED}
             unanswered = unanswered + 1 if all(each.startswith(_NO_ANSWER) for each in closed.values()) else 0
         return closed
 
@@ -82,3 +85,33 @@ def _gaps(first: float) -> Iterator[float]:
         gap = min(gap * _GROWTH, TOTAL_SECONDS - total)
         total += gap
         yield gap
+
+
+def verify(stack: Stack, name: str, knocks: Mapping[str, Knock]) -> bool:
+    """Wait until each door, by its key, accepts its credential, with progress on stderr.
+
+    Return False if a door does not accept it in time, or on Ctrl-C: the secret is stored already.
+    """
+    if not knocks:
+        return True
+    terminal.say(
+        f"channel {name}: waiting until the relay accepts the new credential, for up to {TOTAL_SECONDS:.0f} s …"
+    )
+    try:
+        with terminal.status("waiting …"):
+            closed = _probe(stack, next(iter(knocks.values())).url).wait(knocks)
+    except KeyboardInterrupt:
+        closed = dict.fromkeys(knocks, "interrupted")
+    if not closed:
+        terminal.say(f"channel {name}: the relay accepts it")
+    for key, said in closed.items():
+        terminal.say(f"warning: stored, not verified: {DOORS[key].vendor}'s credential is not accepted yet ({said})")
+    return not closed
+
+
+def _probe(stack: Stack, url: str) -> DoorProbe:
+    """Return a probe for the host of the URL: both doors are on the same host."""
+    effects = stack.effects
+    # A local cloud has no second copy of a secret that could be stale.
+    first_seconds = 0.0 if stack.is_local else FIRST_SECONDS
+    return DoorProbe(effects.outward(stack.api_host(url)), effects.ticks, effects.sleep, first_seconds)

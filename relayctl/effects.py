@@ -1,4 +1,4 @@
-"""Effects of the verbs: AWS sessions, HTTP, clocks and sleep, in one place so that tests can pass fakes."""
+"""Side effects of the verbs in one place: AWS sessions, HTTP, clocks and sleep. Tests pass fakes."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import boto3
 from relay.http.client import Outward
 from relay.http.session import AllowList, Session
 
-# Makes a session of a `profile_name` and a `region_name`; None of them means what the AWS CLI would take.
+# Takes `profile_name` and `region_name`; None for either means the AWS CLI's own choice.
 type Sessions = Callable[..., boto3.Session]
 
 
@@ -19,14 +19,14 @@ def _outward(hosts: AllowList) -> Outward:
 
 @dataclass(frozen=True)
 class Effects:
-    """Effects of one run of relayctl.
+    """Side effects of one run of relayctl.
 
     Attributes:
         sessions: Makes a boto3 session.
-        outward: Makes an HTTP client that may call these hosts.
-        clock: Epoch seconds.
-        ticks: Seconds that never go back, for deadlines.
-        sleep: Waits for that many seconds.
+        outward: Makes an HTTP client that may call the hosts of an allow-list.
+        clock: Returns epoch seconds.
+        ticks: Returns seconds of a monotonic clock, for deadlines.
+        sleep: Waits for a number of seconds.
     """
 
     sessions: Sessions = boto3.Session

@@ -1,4 +1,4 @@
-"""Report of a replay: what became of each job, for people and for programs, and progress while it lasts."""
+"""Report of a replay: the outcome of each job, for people and for programs, and its progress."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,9 +15,9 @@ from relay.foreign_text import identifier, printable
 from relay.incidents.json_fields import MAX_ID_LENGTH
 from relay.jobs.envelope import Job
 
-# Jobs that get a line of their own; --json has all.
+# Jobs that are printed one by one; --json has all.
 MAX_LINES = 20
-# Without a terminal a line of progress is written so often.
+# Seconds between two lines of progress, if stderr is not a terminal.
 LINE_SECONDS = 5.0
 WORDS = {
     Became.DELIVERED: "delivered",
@@ -32,13 +32,13 @@ LEFT = "left"
 
 @dataclass
 class Report:
-    """What became of the jobs that an operator chose.
+    """Outcomes of the jobs of one replay.
 
     Attributes:
-        chosen: The jobs in the order in which they are moved.
-        moved: Those that were moved, or could not be.
-        fates: What became of each of `moved`.
-        problem: Why the jobs could not be followed; None if they could, or nobody wanted it.
+        chosen: The jobs that match the filters, in the order of the replay.
+        moved: The results of moving a job's message to the retry queue, failures too.
+        fates: The outcome of each of `moved`, in the same order.
+        problem: Reason why the jobs could not be followed in the ledger; None if they could, or with --no-wait.
     """
 
     chosen: Sequence[Job] = ()
@@ -47,51 +47,51 @@ class Report:
     problem: str | None = None
 
     def add(self, moved: Moved, *, is_followed: bool) -> None:
-        """Note that a job was moved, or could not be."""
+        """Add the result of moving a job."""
         self.moved.append(moved)
         fate = moved.first_fate
         is_over = fate.became == Became.WAITING and not is_followed
         self.fates.append(Fate(Became.MOVED) if is_over else fate)
 
     def change(self, fates: Mapping[int, Fate]) -> None:
-        """Note what became of jobs, by their places in `moved`."""
+        """Set the outcomes of jobs, by their places in `moved`."""
         for place, fate in fates.items():
             self.fates[place] = fate
 
     @property
     def left(self) -> int:
-        """Count the jobs that nobody tried to move."""
+        """Count the jobs that the replay did not get to."""
         return len(self.chosen) - len(self.moved)
 
     @property
     def is_failure(self) -> bool:
-        """True if a job is, or may be, dead-lettered still."""
+        """True if a job is, or may be, still dead-lettered."""
         bad = {Became.DEAD_LETTERED, Became.FAILED}
         is_bad = any(fate.became in bad for fate in self.fates) or any(each.note for each in self.moved)
         return bool(self.left) or is_bad or self.problem is not None
 
     def counts(self) -> dict[str, int]:
-        """Count the jobs by what became of them."""
+        """Count the jobs by outcome."""
         counts = Counter(str(fate.became) for fate in self.fates)
         return {str(name): counts[str(name)] for name in WORDS} | {LEFT: self.left}
 
     def results(self) -> list[dict[str, Any]]:
-        """Return each job for programs, those that are left at the end."""
+        """Return the outcome of each job for programs; the jobs that are left come last."""
         tried = {id(each.job) for each in self.moved}
         done = [_result(each.job, fate, each) for each, fate in zip(self.moved, self.fates, strict=True)]
         left = [job for job in self.chosen if id(job) not in tried]
         return [*done, *(_result(job, None, None) for job in left)]
 
     def lines(self) -> Iterator[str]:
-        """Return for people what became of the jobs that need a look, then the sums."""
-        told = [line for line in map(_line, self.moved, self.fates) if line]
-        yield from told[:MAX_LINES]
-        if len(told) > MAX_LINES:
-            yield f"and {len(told) - MAX_LINES} more like these; --json lists all"
+        """Yield a line for each job that needs attention, then the counts."""
+        found = [line for line in map(_line, self.moved, self.fates) if line]
+        yield from found[:MAX_LINES]
+        if len(found) > MAX_LINES:
+            yield f"and {len(found) - MAX_LINES} more like these; --json lists all"
         yield printable(self.sums())
 
     def sums(self) -> str:
-        """Return the counts in one line, with the reasons."""
+        """Return the counts, with the reasons, in one line."""
         counts = self.counts()
         always = {Became.DELIVERED, LEFT}
         words: dict[str, str] = {**{str(name): word for name, word in WORDS.items()}, LEFT: LEFT}
@@ -143,7 +143,7 @@ type Show = Callable[[int, str], None]
 
 @contextmanager
 def progress(title: str, total: int, clock: Callable[[], float]) -> Iterator[Show]:
-    """Show on stderr how many of the jobs are done: a bar on a terminal, else a line every LINE_SECONDS."""
+    """Show on stderr the number of finished jobs: a bar on a terminal, else a line every LINE_SECONDS."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _lines(title, total, clock)

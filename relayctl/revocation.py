@@ -1,4 +1,4 @@
-"""Revocation: a mark in the ledger's table, by which the doors read a channel again before they admit anybody."""
+"""Revocation marks in the ledger's table: a function with an older copy of the channel reads its secret again."""
 
 import uuid
 from datetime import UTC, datetime
@@ -9,8 +9,8 @@ from relay.errors import LedgerError
 from relay.ledger import credentials
 from relay.ledger.table import Table
 from relayctl import terminal
-from relayctl.outputs import StackMissingError
 from relayctl.stack import Stack
+from relayctl.stack_outputs import StackMissingError
 
 # Secrets Manager may serve the old version for seconds after a write.
 SETTLE_SECONDS = 5.0
@@ -18,7 +18,7 @@ _TABLE_SECONDS = 10.0
 
 
 def put_in_force(stack: Stack, name: str) -> str | None:
-    """Mark a channel whose secret was changed; say and return (ISO 8601) from when on no door takes what was revoked.
+    """Mark a channel whose secret was changed; return the time (ISO 8601) from which no function accepts the old one.
 
     Return None, after a warning, if the mark could not be written, or on Ctrl-C.
     """
@@ -29,25 +29,25 @@ def put_in_force(stack: Stack, name: str) -> str | None:
             with terminal.status("waiting until Secrets Manager serves the new version …"):
                 stack.effects.sleep(SETTLE_SECONDS)
             _mark(stack, name)
-    # The secret is stored: the new credential is printed in any case.
+    # The secret is stored: the caller must still print the new credential.
     except (LedgerError, StackMissingError, KeyboardInterrupt) as error:
         why = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
         seconds = stack.parameters.get("SecretCacheSeconds", "300")
         terminal.say(
-            f"warning: stored, but functions that run may take what was revoked for {seconds} s more, and one that "
-            f"can't read the secret for longer ({why}); run the command again"
+            f"warning: stored, but running functions may accept revoked credentials for {seconds} s more, and a "
+            f"function that cannot read the secret for longer ({why}); run the command again"
         )
         return None
     moment = datetime.fromtimestamp(stack.effects.clock() + EPOCH_SECONDS, UTC)
-    terminal.say(f"channel {name}: what was revoked is refused everywhere from {moment:%H:%M:%S} UTC on")
+    terminal.say(f"channel {name}: revoked credentials are refused everywhere from {moment:%H:%M:%S} UTC on")
     return moment.isoformat(timespec="seconds")
 
 
-def table(stack: Stack) -> Table:
-    """Return the ledger's table. Raises StackMissingError."""
-    plain = Table(stack.dynamodb, stack.output("LedgerTableName"), stack.effects.clock)
-    return plain.within(Deadline(_TABLE_SECONDS, stack.effects.ticks), "table", at_least=1.0, at_most=_TABLE_SECONDS)
+def bounded_table(stack: Stack) -> Table:
+    """Return the ledger's table with ten seconds for its calls. Raises StackMissingError."""
+    deadline = Deadline(_TABLE_SECONDS, stack.effects.ticks)
+    return stack.table().within(deadline, "table", at_least=1.0, at_most=_TABLE_SECONDS)
 
 
 def _mark(stack: Stack, name: str) -> None:
-    credentials.revoke(table(stack), name, uuid.uuid4().hex[:12], stack.effects.clock())
+    credentials.revoke(bounded_table(stack), name, uuid.uuid4().hex[:12], stack.effects.clock())

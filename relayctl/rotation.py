@@ -1,4 +1,4 @@
-"""Rotation of the credentials of a channel's doors: the old one stays valid for a while. Pure code."""
+"""Rotation of a channel's credentials: the replaced credential stays valid for 24 hours. No side effects."""
 
 import re
 from collections.abc import Mapping
@@ -8,24 +8,23 @@ from typing import Any
 from relay.channels import token
 from relay.channels.channel import header_for
 from relay.channels.schema import HEADER_PATTERN
+from relayctl.doors import DOORS
 from relayctl.secret_document import SecretDocument
 
-# Long enough to paste the new credential at the vendor, and to notice that it was forgotten.
+# Long enough to paste the new credential at the vendor, and to notice a forgotten one.
 OVERLAP_SECONDS = 24 * 3600
-# The doors by their keys in the secret, and the vendor that shows credentials there.
-DOORS = {"inbound": "BigPanda", "xmatters.callback": "xMatters"}
 
 
 def keep_previous(before: SecretDocument, after: SecretDocument, now: float, name: str) -> dict[str, str]:
-    """Keep each replaced credential as the door's `previous`, in place of an older one.
+    """Keep each replaced credential as the door's `previous` one, instead of an older one.
 
-    Returns the expiry (ISO 8601) by door. A `previous` that the operator set in the same call is left alone.
+    Return the expiry (ISO 8601) by the door's key. A `previous` that the operator set in the same call stays.
     """
     kept = {}
     for door in DOORS:
         replaced = _replaced(before.get(door), after.get(door))
         if not _is_of(replaced.get("token"), name, door):
-            # It never opened this door: kept, it would make the secret invalid.
+            # The door never accepted this token, and as `previous` it would make the secret invalid.
             del replaced["token"]
         others = [_members(after.get(other)) for other in DOORS if other != door]
         replaced = {kind: value for kind, value in replaced.items() if all(value != each.get(kind) for each in others)}
@@ -40,15 +39,15 @@ def keep_previous(before: SecretDocument, after: SecretDocument, now: float, nam
 
 
 def _is_of(value: Any, name: str, door: str) -> bool:
-    """True unless the value is a token that checks itself, of another channel or door."""
+    """True unless the value is a token with a checksum, made for another channel or door."""
     is_checked = isinstance(value, str) and token.claims_to_check(value)
-    return not is_checked or token.fits(value, name, "inbound" if door == "inbound" else "callback")
+    return not is_checked or token.fits(value, name, DOORS[door].name)
 
 
 def displaced(before: SecretDocument, after: SecretDocument, now: float) -> dict[str, str]:
-    """Return the expiry (ISO 8601), by door, of each previous credential that one more rotation would cut off.
+    """Return the expiry (ISO 8601), by the door's key, of each `previous` credential that this rotation would end.
 
-    The vendor may show it still: only one previous credential is kept, and the last one may never have been pasted.
+    Only one `previous` credential is kept. The vendor may still use it: the current one may never have been pasted.
     """
     found = {}
     for door in DOORS:
@@ -69,13 +68,13 @@ def _is_later(moment: str, now: float) -> bool:
 
 
 def cut_previous(after: SecretDocument) -> None:
-    """Remove the previous credential of every door."""
+    """Remove the `previous` credential of every door."""
     for door in DOORS:
         after.unset(f"{door}.previous")
 
 
 def fresh_header(before: SecretDocument, after: SecretDocument, door: str) -> dict[str, str] | None:
-    """Return the header with the door's new or changed credential, or None if it has none."""
+    """Return the header with the door's new or changed credential; None if no credential changed."""
     old = _members(before.get(door))
     fresh = {name: value for name, value in _members(after.get(door)).items() if old.get(name) != value}
     return header_for(fresh) if fresh else None
@@ -86,7 +85,7 @@ def _members(door: Any) -> dict[str, Any]:
 
 
 def _replaced(before: Any, after: Any) -> dict[str, Any]:
-    """Return the old credentials that the door takes no longer. A door that is gone keeps none."""
+    """Return the old credentials that the door no longer accepts; none if the door was removed."""
     if not isinstance(after, Mapping):
         return {}
     current = _members(after)
@@ -95,7 +94,7 @@ def _replaced(before: Any, after: Any) -> dict[str, Any]:
 
 
 def _is_valid(name: str, value: Any) -> bool:
-    """True if the door took it. What a broken secret held must not make the mended one invalid."""
+    """True if the door accepted the credential. An invalid one of a broken secret must not be kept as `previous`."""
     if name == "token":
         return isinstance(value, str) and re.match(HEADER_PATTERN, value) is not None
     is_login = isinstance(value, Mapping) and value.keys() == {"username", "password"}

@@ -1,31 +1,30 @@
-"""A test incident, shared with a channel as BigPanda would: it rings who the channel rings, and is resolved at once."""
+"""Test incident of `channel test --ring`: shared with the relay as BigPanda would, and resolved at once."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from relay.channels.channel import Channel
 from relay.channels.routes import chosen
 from relay.deadline import Deadline
 from relay.errors import NoAnswer
 from relay.http.client import Outward, json_object
-from relay.http.session import AllowList, Answer
+from relay.http.session import Answer
 from relay.incidents.json_fields import scalar
 from relay.incidents.share import parse_share
-from relayctl.checks import Check, failed, ok, warning
+from relayctl.check_results import Check, failed, ok, warning
 
-# The API answers within 29.
+# API Gateway answers within 29 s.
 SECONDS = 35.0
 DESCRIPTION = "TEST by relayctl: nothing is wrong and nothing is to be done. It is resolved at once."
-# What of the relay's answer is shown.
+# Members of the relay's answer that are shown.
 _SHOWN = ("outcome", "reason", "queue", "transition", "error", "detail", "message", "request_id", "delivery_id")
 _MAX_SHOWN = 200
 
 
 def body(incident_id: str, status: str, started: int, now: int) -> bytes:
-    """The share of a test incident whose status is that; `ok` ends it. Times are epoch seconds."""
+    """Return the share of a test incident; the status `ok` resolves it. Times are epoch seconds."""
     is_over = status == "ok"
     times = {"startedOn": started, "changedOn": now, "updatedOn": now, "endedOn": now if is_over else None}
     alert = {
@@ -53,20 +52,23 @@ def body(incident_id: str, status: str, started: int, now: int) -> bytes:
     return json.dumps({"incident": whole}).encode()
 
 
-def rings(channel: Channel) -> tuple[str, ...]:
-    """Whom the channel itself would ring for it."""
+def recipients_of(channel: Channel) -> tuple[str, ...]:
+    """Return the recipients of the test incident that the channel's secret names."""
     route = chosen(channel.policy.routes, parse_share(body("test", "warning", 1, 1)), is_open=True)
     return route.recipients if route else channel.recipients
 
 
-def hosts_of(url: str, *, is_local: bool) -> AllowList:
-    """The one host that a share is posted to."""
-    return AllowList("API", (urlsplit(url).hostname or "",), loopback=is_local)
-
-
 @dataclass(frozen=True)
 class SampleShare:
-    """Posts a test incident to the relay's `url` with the `header` that opens it. `clock` gives epoch seconds."""
+    """Posts a test incident to the relay.
+
+    Attributes:
+        outward: The HTTP client.
+        url: The channel's URL for BigPanda's webhook.
+        header: `name` and `value` of the header with BigPanda's credential.
+        deadlines: Makes a deadline of a number of seconds.
+        clock: Returns epoch seconds.
+    """
 
     outward: Outward
     url: str
@@ -75,14 +77,14 @@ class SampleShare:
     clock: Callable[[], float]
 
     def ring(self, incident_id: str) -> Iterator[Check]:
-        """Share it, then its end; what the relay made of both. The first failed unless it was delivered."""
+        """Share the incident, then its resolve; yield a result for each. The first is FAILED unless delivered."""
         started = int(self.clock())
         shared = self._post(body(incident_id, "warning", started, started))
         yield _shared(incident_id, shared)
         if isinstance(shared, Answer) and 400 <= shared.status < 500:
             return
-        # What was not delivered may ring later, or may have rung all the same: so its end is shared in any case.
-        yield _ended(self._post(body(incident_id, "ok", started, max(int(self.clock()), started + 1))))
+        # An undelivered share may still be delivered later, or may have been: the resolve is shared in any case.
+        yield _resolved(self._post(body(incident_id, "ok", started, max(int(self.clock()), started + 1))))
 
     def _post(self, content: bytes) -> Answer | NoAnswer:
         headers = {"Content-Type": "application/json", self.header["name"]: self.header["value"]}
@@ -101,7 +103,7 @@ def _shared(incident_id: str, answer: Answer | NoAnswer) -> Check:
     return failed(what, f"not delivered: {_said(answer)}")
 
 
-def _ended(answer: Answer | NoAnswer) -> Check:
+def _resolved(answer: Answer | NoAnswer) -> Check:
     what = "its end"
     if isinstance(answer, NoAnswer):
         return failed(what, f"the relay gave no answer, so the page may still be active: {answer}")

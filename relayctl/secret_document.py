@@ -1,4 +1,4 @@
-"""A channel's secret as an operator edits it: keys by dotted path, values as they are typed, secrets masked."""
+"""A channel's secret as an operator edits it: dotted keys, typed values, masked credentials."""
 
 import copy
 import difflib
@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
+from relay.channels.channel import decode_secret
 from relay.channels.schema import CHANNEL
 from relay.errors import InvalidChannel
 
 MASK = "***"
-# What may be seen; all else in a channel is masked, so that a key that comes later is masked, too.
+# Keys whose values are shown. An allow-list: a key of a later version is masked.
 _OPEN = re.compile(
     r"((inbound|xmatters\.callback)(\.previous)?\.(basic\.username|expires_at)"
     r"|xmatters\.responses\.(acknowledge|escalate)|bigpanda\.(environment_id|environments|assign|email_domain|comments|callbacks|reconcile(_query)?)"
@@ -24,12 +25,12 @@ _PLAIN_URL = re.compile(r"https?://[A-Za-z0-9.:-]+(/(api/integration|reapi|api/x
 
 
 class Change(NamedTuple):
-    """A key whose value another version of the document changes.
+    """A change of one key.
 
     Attributes:
         key: The dotted key.
-        old: The old value, *** for a secret, None if the key was not there.
-        new: The new value, *** for a secret, None if the key is not there any more.
+        old: The old value; *** for a credential, None if the key is new.
+        new: The new value; *** for a credential, None if the key was removed.
     """
 
     key: str
@@ -42,23 +43,23 @@ class Change(NamedTuple):
 
 
 class SecretDocument:
-    """The JSON of a channel's secret, changed by dotted keys such as `policy.max_per_minute`."""
+    """The decoded JSON of a channel's secret, changed by dotted keys such as `policy.max_per_minute`."""
 
     def __init__(self, members: Mapping[str, Any] | None = None) -> None:
         self.members: dict[str, Any] = copy.deepcopy(dict(members or {}))
 
     def get(self, key: str) -> Any:
-        """The value of a key; None if it is not there."""
+        """Return the value of a key; None if the secret does not have the key."""
         place, last = self._find(key.split("."))
         return place.get(last) if place is not None else None
 
     def has(self, key: str) -> bool:
-        """True if the key is there."""
+        """True if the secret has the key."""
         place, last = self._find(key.split("."))
         return place is not None and last in place
 
     def set(self, key: str, value: Any) -> None:
-        """Set a key, making the objects on the way to it. Raises InvalidChannel when one of them is no object."""
+        """Set a key, and make the objects above it. Raises InvalidChannel if a value above it is not an object."""
         *way, last = key.split(".")
         place = self.members
         for step in way:
@@ -68,7 +69,7 @@ class SecretDocument:
         place[last] = value
 
     def unset(self, key: str) -> bool:
-        """Remove a key; false if it was not there."""
+        """Remove a key; return False if the secret does not have it."""
         place, last = self._find(key.split("."))
         if place is None or last not in place:
             return False
@@ -76,12 +77,12 @@ class SecretDocument:
         return True
 
     def masked(self) -> dict[str, Any]:
-        """The document with every secret as ***."""
+        """Return the document with *** for every credential."""
         masked = _mask(self.members, "")
         return masked if isinstance(masked, dict) else {}
 
     def changes(self, newer: "SecretDocument") -> list[Change]:
-        """List the keys that the newer document changes, in the order of their names. No secret is among the values."""
+        """Return the changes of a newer document, sorted by key, with *** for every credential."""
         old, new = dict(_leaves(self.members, "")), dict(_leaves(newer.members, ""))
         return [
             Change(key, _masked_leaf(old, key), _masked_leaf(new, key))
@@ -90,7 +91,7 @@ class SecretDocument:
         ]
 
     def text(self) -> str:
-        """The document as Secrets Manager keeps it."""
+        """Return the JSON text that Secrets Manager stores."""
         return json.dumps(self.members, indent=2)
 
     def _find(self, way: list[str]) -> tuple[dict[str, Any] | None, str]:
@@ -109,7 +110,7 @@ def _mask(value: Any, key: str) -> Any:
 
 
 def _is_plain(value: Any) -> bool:
-    """True if the value has the shape that an open key holds; a value of another shape may be a misplaced secret."""
+    """True if the value has the shape of a shown key's value; another shape may be a misplaced credential."""
     if isinstance(value, list):
         return all(isinstance(item, str) or _is_route(item) for item in value)
     return isinstance(value, str | int | float)
@@ -127,29 +128,29 @@ def _is_text(value: Any) -> bool:
 
 
 def _masked_url(url: str) -> str:
-    """The URL without its query; *** altogether when anything else in it could be a credential."""
+    """Return the URL with *** for its query; *** alone if its path could be a credential."""
     place, mark, _ = url.partition("?")
     return place + (f"?{MASK}" if mark else "") if _PLAIN_URL.fullmatch(place) else MASK
 
 
 def typed_value(key: str, text: str) -> Any:
-    """Return the value that was typed for a key: text where the key holds text, or where it is no JSON; else JSON."""
+    """Return the value of a typed text: decoded JSON, unless the key holds text or the text is not JSON."""
     if holds_text(key):
         return text
     try:
-        return json.loads(text)
-    except ValueError:
+        return decode_secret(text)
+    except InvalidChannel:
         return text
 
 
 def json_fault(key: str, text: str) -> str | None:
-    """Return the complaint about a text for a key that holds JSON: the error and its line; None if it can be read."""
+    """Return error and line if the key holds JSON and the text is not JSON; else None."""
     if _schema_of(key) is None or holds_text(key):
         return None
     try:
         json.loads(text)
     except json.JSONDecodeError as error:
-        # Without what comes after a colon, which may quote the text.
+        # Cut at the colon: the rest may quote the text.
         return f"is not JSON: {error.msg.partition(':')[0]} (line {error.lineno})"
     except (ValueError, RecursionError):
         return "is not JSON"
@@ -157,7 +158,7 @@ def json_fault(key: str, text: str) -> str | None:
 
 
 def is_credential(key: str, value: Any) -> bool:
-    """True if the value, or any part of it, is a credential: masked when it is shown under this key."""
+    """True if the value of this key, or a part of it, is masked as a credential."""
     return any(_is_secret_leaf(key, leaf) for key, leaf in _leaves(value, key))
 
 
@@ -171,7 +172,7 @@ def _is_secret_leaf(key: str, value: Any) -> bool:
 
 
 def unknown_key(key: str) -> str | None:
-    """Return the complaint about a key that no channel has, with the nearest one that there is; else None."""
+    """Return a complaint about an unknown key, with the nearest known key; None if the key is known."""
     schema, place = CHANNEL, ""
     for step in key.split("."):
         if schema.get("additionalProperties") is not False or step in schema["properties"]:
@@ -191,13 +192,13 @@ def _known_keys(schema: Mapping[str, Any], place: str) -> Iterator[str]:
 
 
 def holds_text(key: str) -> bool:
-    """True if the key's value is a text, for which nothing is read as JSON."""
+    """True if the key holds text, which is not decoded as JSON."""
     schema = _schema_of(key) or {}
     return schema.get("type") == "string" or all(isinstance(each, str) for each in schema.get("enum", (None,)))
 
 
 def _schema_of(key: str) -> dict[str, Any] | None:
-    """Return the schema of a key's value; None for a key that no channel has."""
+    """Return the schema of a key's value; None for an unknown key."""
     schema: Any = CHANNEL
     for step in key.split("."):
         known, others = schema.get("properties", {}), schema.get("additionalProperties")
@@ -206,13 +207,13 @@ def _schema_of(key: str) -> dict[str, Any] | None:
         elif isinstance(others, dict):
             schema = others
         else:
-            # The members of an auth are not in the schema by name, and all of them are texts.
+            # The schema does not name the members of `auth`; all of them are texts.
             return {"type": "string"} if "type" in known else None
     return dict(schema)
 
 
 def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
-    """Yield each value that is no object, by its dotted key; an empty object counts as one."""
+    """Yield the dotted key and value of each leaf; an empty object is a leaf."""
     if not isinstance(value, dict) or (key and not value):
         yield key, value
         return

@@ -1,4 +1,4 @@
-"""The deployed stack that a verb works on, and the options that name it."""
+"""The deployed stack of a verb: its outputs, its AWS clients, and the options that select it."""
 
 import os
 from collections.abc import Callable
@@ -11,9 +11,11 @@ import boto3
 import click
 from botocore.exceptions import NoRegionError
 
-from relay.http.session import VendorHosts
+from relay.deadline import Deadline
+from relay.http.session import AllowList, VendorHosts
+from relay.ledger.table import Table
 from relayctl.effects import Effects
-from relayctl.outputs import StackMissingError, read_arn, read_outputs, read_parameters
+from relayctl.stack_outputs import StackMissingError, read_arn, read_outputs, read_parameters
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -27,12 +29,19 @@ STACK_NAME = "bigpanda-xmatters-relay"
 
 
 class EndpointUrlError(ValueError):
-    """AWS_ENDPOINT_URL is not a URL; the message does not quote it."""
+    """AWS_ENDPOINT_URL is not a URL; the message does not quote its value."""
 
 
 @dataclass(frozen=True)
 class Stack:
-    """One deployed stack, asked for its outputs when they are needed."""
+    """One deployed stack; CloudFormation is asked at the first use of an output or a parameter.
+
+    Attributes:
+        name: The name of the stack.
+        session: The boto3 session of the operator.
+        endpoint_url: The URL of the local cloud; None on AWS.
+        effects: Side effects.
+    """
 
     name: str
     session: boto3.Session
@@ -40,46 +49,58 @@ class Stack:
     effects: Effects = field(default_factory=Effects)
 
     def output(self, key: str) -> str:
-        """One of the stack's outputs. Raises StackMissingError, too when the stack is another than the relay's."""
+        """Return an output of the stack. Raises StackMissingError if there is no stack, or it is not a relay."""
         if key not in self.outputs:
             raise StackMissingError(f"the stack {self.name!r} is not a relay: it has no output {key}")
         return self.outputs[key]
 
     @cached_property
     def outputs(self) -> dict[str, str]:
-        """The stack's outputs, with URLs that can be used from here. Raises StackMissingError."""
+        """Outputs by key, with URLs that work from this machine. Raises StackMissingError."""
         return read_outputs(self._cloudformation, self.name, self.endpoint_url)
 
     @cached_property
     def parameters(self) -> dict[str, str]:
-        """The values that the stack was deployed with. Raises StackMissingError."""
+        """Parameters by name. Raises StackMissingError."""
         return read_parameters(self._cloudformation, self.name)
 
     @cached_property
     def arn(self) -> str:
-        """The stack's ARN. Raises StackMissingError."""
+        """ARN of the stack. Raises StackMissingError."""
         return read_arn(self._cloudformation, self.name)
 
     @property
     def hosts(self) -> VendorHosts:
-        """The hosts of each vendor that the relay may call. Raises StackMissingError."""
+        """Allow-lists of the vendors' hosts. Raises StackMissingError."""
         return VendorHosts.of(self._names("XMattersHosts"), self._names("BigPandaHosts"), loopback=self.is_local)
 
     def _names(self, parameter: str) -> list[str]:
-        """A parameter's names. Raises StackMissingError where the stack has no such parameter."""
+        """Return a parameter's list of names. Raises StackMissingError if the stack has no such parameter."""
         if parameter not in self.parameters:
             raise StackMissingError(f"the stack {self.name!r} has no parameter {parameter}; deploy it again")
         return self.parameters[parameter].split(",")
 
     @property
     def key_arn(self) -> str | None:
-        """The KMS key that encrypts what the stack keeps; None for keys of AWS. Raises StackMissingError."""
+        """ARN of the KMS key that encrypts the stack's data; None if AWS's own keys do. Raises StackMissingError."""
         return None if self.is_local else self.parameters.get("KmsKeyArn") or None
 
     @property
     def is_local(self) -> bool:
-        """Whether it lives in a local cloud. Raises StackMissingError."""
+        """True if the stack is in a local cloud. Raises StackMissingError."""
         return self.parameters.get("Profile") == "local"
+
+    def api_host(self, url: str) -> AllowList:
+        """Return the allow-list with one host: that of a URL of the stack's own API. Raises StackMissingError."""
+        return AllowList("API", (urlsplit(url).hostname or "",), loopback=self.is_local)
+
+    def deadline(self, seconds: float) -> Deadline:
+        """Return a deadline of a number of seconds from now."""
+        return Deadline(seconds, self.effects.ticks)
+
+    def table(self) -> Table:
+        """Return the ledger's table. Raises StackMissingError."""
+        return Table(self.dynamodb, self.output("LedgerTableName"), self.effects.clock)
 
     @cached_property
     def _cloudformation(self) -> "CloudFormationClient":
@@ -87,37 +108,37 @@ class Stack:
 
     @cached_property
     def secrets(self) -> "SecretsManagerClient":
-        """Secrets Manager."""
+        """Client of Secrets Manager."""
         return self.session.client("secretsmanager")
 
     @cached_property
     def sqs(self) -> "SQSClient":
-        """SQS."""
+        """Client of SQS."""
         return self.session.client("sqs")
 
     @cached_property
     def sns(self) -> "SNSClient":
-        """SNS."""
+        """Client of SNS."""
         return self.session.client("sns")
 
     @cached_property
     def dynamodb(self) -> "DynamoDBClient":
-        """DynamoDB."""
+        """Client of DynamoDB."""
         return self.session.client("dynamodb")
 
     @cached_property
     def cloudwatch(self) -> Any:
-        """CloudWatch."""
+        """Client of CloudWatch."""
         return self.session.client("cloudwatch")
 
     @cached_property
     def functions(self) -> "LambdaClient":
-        """Lambda."""
+        """Client of Lambda."""
         return self.session.client("lambda")
 
 
 def _endpoint_url() -> str | None:
-    """Return AWS_ENDPOINT_URL, or None on AWS itself. Raises EndpointUrlError."""
+    """Return AWS_ENDPOINT_URL, or None if it is not set. Raises EndpointUrlError."""
     value = os.environ.get("AWS_ENDPOINT_URL") or None
     if value is not None and not _is_url(value):
         raise EndpointUrlError("AWS_ENDPOINT_URL is not a URL such as http://127.0.0.1:4566; unset it to ask AWS")
@@ -127,16 +148,16 @@ def _endpoint_url() -> str | None:
 def _is_url(value: str) -> bool:
     try:
         url = urlsplit(value)
-        # The port is read, and judged, when it is asked for.
+        # `port` raises ValueError for a port that is not a number up to 65535.
         return url.scheme in {"http", "https"} and bool(url.hostname) and (url.port is None or url.port > 0)
     except ValueError:
         return False
 
 
 def on_stack(verb: Callable[..., None]) -> Callable[..., None]:
-    """Give a verb `--stack`, `--region`, `--profile` and `--json`; it is called with `stack` and `as_json`.
+    """Add `--stack`, `--region`, `--profile` and `--json` to a verb, which is called with `stack` and `as_json`.
 
-    The context's object may be other `Effects` than the real ones.
+    Tests pass other `Effects` as the object of click's context.
     """
 
     @click.option(
@@ -145,7 +166,7 @@ def on_stack(verb: Callable[..., None]) -> Callable[..., None]:
         envvar="RELAY_STACK",
         default=STACK_NAME,
         metavar="NAME",
-        # Click would break its own note of the default at a hyphen.
+        # Click's own note of the default would break the name at a hyphen.
         help=f"The stack: {STACK_NAME} if left out.",
     )
     @click.option("--region", metavar="REGION", help="As the AWS CLI takes it.")
@@ -155,7 +176,7 @@ def on_stack(verb: Callable[..., None]) -> Callable[..., None]:
     def wrapped(stack_name: str, region: str | None, profile: str | None, **arguments: Any) -> None:
         effects: Effects = click.get_current_context().obj or Effects()
         session = effects.sessions(profile_name=profile, region_name=region)
-        # Botocore takes an empty name for a region's, and then fails without its name.
+        # Botocore accepts an empty region name, and fails later without naming the region.
         if session.region_name == "":
             raise NoRegionError
         verb(stack=Stack(stack_name, session, _endpoint_url(), effects), **arguments)

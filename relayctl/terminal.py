@@ -1,4 +1,4 @@
-"""Output to a person's terminal, and Ctrl-C."""
+"""Output to the operator's terminal, and Ctrl-C."""
 
 import os
 import shutil
@@ -16,23 +16,23 @@ from rich.text import Text
 
 from relay.foreign_text import printable
 
-# How a shell says that a program was ended by Ctrl-C.
+# Exit code of shells for a program that Ctrl-C ended.
 INTERRUPTED = 130
-# A pipe or a file has no edge: `dlq list | grep ID` must find whole ids.
+# Lines to a pipe or a file are not wrapped: `dlq list | grep ID` must find whole ids.
 UNFOLDED_COLUMNS = 1000
 
 
 def output() -> Console:
-    """Where results go. Square brackets and colons in what is printed mean themselves."""
+    """Return a console on stdout without markup: square brackets and colons are printed as they are."""
     folded = sys.stdout.isatty() or "COLUMNS" in os.environ
     return Console(width=None if folded else UNFOLDED_COLUMNS, markup=False, emoji=False, highlight=False)
 
 
 def show_line(line: str, *, lead: Text | None = None, indent: int = 0) -> None:
-    """Write a line of plain text after `lead` to stdout.
+    """Write `lead` and a line of plain text to stdout.
 
-    On a terminal a line that is too long is wrapped between words; only a word that is longer than a line is broken.
-    The lines that follow are indented by the length of `lead` and `indent`.
+    On a terminal a long line is wrapped between words; only a word longer than a line is broken. Continuation lines
+    are indented by the length of `lead` plus `indent`.
     """
     console, lead = output(), lead or Text()
     if console.width == UNFOLDED_COLUMNS:
@@ -47,9 +47,9 @@ def show_line(line: str, *, lead: Text | None = None, indent: int = 0) -> None:
 
 
 def folded(message: str, prefix: str = "") -> str:
-    """Return a message for stderr that can't steer a terminal, with its lines.
+    """Return a message for stderr without control characters other than line breaks.
 
-    On a terminal its lines are wrapped between words, the first one after `prefix`.
+    On a terminal each line is wrapped between words; `prefix` takes room on the first one.
     """
     message = "\n".join(map(printable, message.splitlines()))
     if not (sys.stderr.isatty() or "COLUMNS" in os.environ):
@@ -60,12 +60,12 @@ def folded(message: str, prefix: str = "") -> str:
 
 
 def say(message: str) -> None:
-    """Write a message to stderr: on a terminal wrapped between words, elsewhere in one line."""
+    """Write a message to stderr; on a terminal it is wrapped between words."""
     click.echo(folded(message), err=True)
 
 
 def labelled(label: str, value: str, columns: int = 15) -> None:
-    """Write a label in so many columns and a value to stdout; a line for each on a terminal too narrow for both."""
+    """Write a label, padded to `columns`, and a value to stdout; on two lines if the terminal is too narrow."""
     is_folded, value = sys.stdout.isatty() or "COLUMNS" in os.environ, printable(value)
     line = f"{label:{columns}}{value}"
     is_too_wide = is_folded and len(line) > shutil.get_terminal_size().columns
@@ -73,14 +73,14 @@ def labelled(label: str, value: str, columns: int = 15) -> None:
 
 
 def nothing(message: str) -> NoReturn:
-    """Say that nothing matched, and end with the exit code for that."""
+    """Write to stderr that nothing matched, and exit with code 3."""
     click.echo(printable(message), err=True)
     click.get_current_context().exit(3)
 
 
 @contextmanager
 def status(text: str) -> Iterator[None]:
-    """Show on stderr, on a terminal, what is under way for as long as the block lasts; it must print nothing."""
+    """Show a status on stderr while the block runs, if stderr is a terminal. The block must print nothing."""
     console = Console(stderr=True, markup=False, emoji=False)
     with console.status(printable(text)) if console.is_terminal else nullcontext():
         yield
@@ -88,14 +88,14 @@ def status(text: str) -> Iterator[None]:
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets, so that the work ends where it is safe; the second is a Ctrl-C again."""
+    """Yield an event that the first Ctrl-C sets, so that the work can stop safely; the second one interrupts."""
     stop = threading.Event()
 
     def on_interrupt(*_: object) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
-        click.echo("stopping after what is under way; Ctrl-C again stops at once", err=True)
+        click.echo("stopping after the current step; Ctrl-C again stops at once", err=True)
 
     before = signal.signal(signal.SIGINT, on_interrupt)
     try:

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 import boto3
 
-from relayctl.outputs import read_outputs
+from relayctl.stack_outputs import read_outputs
 from sandbox import processes
 from sandbox.cloud import REGION, SandboxError, aws_environment, without_aws
 

@@ -1,4 +1,4 @@
-"""relayctl channel: make, change, show and remove the channels of a stack."""
+"""relayctl channel: the verbs show, list and remove. `set`, `revoke` and `test` have modules of their own."""
 
 import json
 import sys
@@ -7,15 +7,15 @@ import click
 from rich.table import Table
 
 from relay.channels import channel as channels
-from relayctl import credential_uses, terminal
+from relayctl import credential_uses, doors, terminal
 from relayctl.channel_store import ChannelStore
-from relayctl.owed import Owed
+from relayctl.queue_depths import UndeliveredJobs
 from relayctl.revocation import put_in_force
 from relayctl.secret_document import SecretDocument
 from relayctl.stack import Stack, on_stack
 
 
-@click.group(short_help="Make, change, show and remove channels.")
+@click.group(short_help="Make, change, check, show and remove channels.")
 def channel() -> None:
     """Channels: each binds one BigPanda sharing channel to one xMatters trigger."""
 
@@ -29,21 +29,13 @@ def _name(_: click.Context, __: click.Parameter, value: str) -> str:
 NAME = click.argument("name", callback=_name)
 
 
-def door_urls(stack: Stack, name: str, document: SecretDocument) -> dict[str, str]:
-    """Return the URLs of the channel's doors: BigPanda's, and xMatters' if it may call back."""
-    outputs = {"callback_url": "BigPandaWebhookUrl"}
-    if document.has("xmatters.callback"):
-        outputs["xmatters_callback_url"] = "XMattersCallbackUrl"
-    return {member: stack.output(output).replace("{channel}", name) for member, output in outputs.items()}
-
-
 @channel.command()
 @NAME
 @on_stack
 def show(stack: Stack, name: str, as_json: bool) -> None:
-    """Show a channel, with every secret masked, and when each credential of its doors was used last.
+    """Show a channel with its credentials masked, and the last use of each credential of BigPanda and xMatters.
 
-    A use is noted once an hour by each function, so the last one may be up to an hour later than is shown.
+    Each function notes a use once an hour, so the true last use may be up to an hour later.
 
     \b
     Example:
@@ -53,15 +45,15 @@ def show(stack: Stack, name: str, as_json: bool) -> None:
     if kept is None:
         terminal.nothing(f"there is no channel {name}")
     document = SecretDocument(kept.document)
-    urls, masked = door_urls(stack, name, document), document.masked()
+    urls, masked = doors.urls(stack, name, document), document.masked()
     uses = credential_uses.of_channel(stack, name, document)
     if as_json:
         used = [each.document() for each in uses]
-        click.echo(json.dumps({"channel": name, **urls, "secret": masked, "credentials": used}))
+        click.echo(json.dumps({"channel": name, **doors.url_members(urls), "secret": masked, "credentials": used}))
         return
     terminal.labelled("channel", name)
-    terminal.labelled("callback URL", urls["callback_url"])
-    if back := urls.get("xmatters_callback_url"):
+    terminal.labelled("callback URL", urls["inbound"])
+    if back := urls.get("xmatters.callback"):
         terminal.labelled("from xMatters", back)
     click.echo("secret         " + json.dumps(masked, indent=2, ensure_ascii=False).replace("\n", "\n" + " " * 15))
     for each in uses:
@@ -94,14 +86,16 @@ def list_(stack: Stack, as_json: bool) -> None:
 @channel.command()
 @NAME
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--drop-owed", is_flag=True, help="Remove it though jobs are owed: its own will not be delivered.")
-@click.option("--days", type=click.IntRange(7, 30), default=7, show_default=True, help="For so long it can come back.")
+@click.option("--drop-owed", is_flag=True, help="Remove it despite undelivered jobs: its own stay undelivered.")
+@click.option(
+    "--days", type=click.IntRange(7, 30), default=7, show_default=True, help="Days in which it can be restored."
+)
 @on_stack
 def remove(stack: Stack, name: str, yes: bool, drop_owed: bool, days: int, as_json: bool) -> None:
     """Remove a channel: its shares are refused within 15 seconds.
 
-    Its jobs that still wait are dead-lettered. Where any job of the stack waits or is dead-lettered, --drop-owed is
-    needed. The secret can be brought back with `aws secretsmanager restore-secret` for some days.
+    Its waiting jobs are dead-lettered. If the retry, chore or dead-letter queue of the stack has any job, --drop-owed
+    is needed. The secret can be restored with `aws secretsmanager restore-secret` within --days.
 
     \b
     Example:
@@ -113,11 +107,11 @@ def remove(stack: Stack, name: str, yes: bool, drop_owed: bool, days: int, as_js
         terminal.nothing(f"there is no channel {name}")
     if not yes and not sys.stdin.isatty():
         raise click.UsageError("not a terminal: give --yes to remove without being asked")
-    owed = Owed.of(stack)
-    if any(owed) and not drop_owed:
+    undelivered = UndeliveredJobs.of(stack)
+    if any(undelivered) and not drop_owed:
         raise click.ClickException(
-            f"{owed}; some may be channel {name}'s, so nothing was removed: wait, replay them with relayctl dlq "
-            "replay, or give --drop-owed"
+            f"{undelivered}; some may be channel {name}'s, so nothing was removed: wait, replay them with relayctl "
+            "dlq replay, or give --drop-owed"
         )
     if not yes:
         click.confirm(
@@ -128,19 +122,19 @@ def remove(stack: Stack, name: str, yes: bool, drop_owed: bool, days: int, as_js
     store.remove(name, days)
     is_in_force = put_in_force(stack, name) is not None
     if as_json:
-        click.echo(json.dumps({"channel": name, "removed": True, **owed._asdict()}))
+        click.echo(json.dumps({"channel": name, "removed": True, **undelivered._asdict()}))
     else:
-        _show_removed(name, owed)
+        _show_removed(name, undelivered)
     if not is_in_force:
         click.get_current_context().exit(1)
 
 
-def _show_removed(name: str, owed: Owed) -> None:
+def _show_removed(name: str, undelivered: UndeliveredJobs) -> None:
     lines = [f"channel {name}: removed"]
-    if any(owed):
+    if any(undelivered):
         lines += [
-            f"{owed}; those of channel {name} that wait are dead-lettered (channel_removed)",
-            f"if you make it again: relayctl dlq replay --channel {name} --yes",
+            f"{undelivered}; waiting jobs of channel {name} will be dead-lettered (channel_removed)",
+            f"to deliver them, make the channel again, then: relayctl dlq replay --channel {name} --yes",
         ]
     for line in lines:
         terminal.output().print(line)

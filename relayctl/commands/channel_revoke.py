@@ -1,50 +1,46 @@
-"""relayctl channel revoke: stop a credential that leaked, everywhere, and make a new one."""
+"""relayctl channel revoke: end a leaked credential in every function, and make a new one."""
 
 import json
 import secrets
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from relay.channels import channel as channels
 from relay.channels import token
 from relay.channels.channel import parse_channel
 from relay.channels.token import Door
-from relayctl import rotation, terminal
+from relayctl import doors, terminal
 from relayctl.channel_store import ChannelStore
-from relayctl.commands.channel import NAME, door_urls
-from relayctl.commands.channel_set import PASTE_COLUMNS, PASTE_PLACES, URL_MEMBERS, store_document, verify
-from relayctl.door_probe import Knock
+from relayctl.commands.channel import NAME
+from relayctl.door_probe import Knock, verify
+from relayctl.doors import DOORS, KEYS
 from relayctl.revocation import put_in_force
 from relayctl.secret_document import SecretDocument
 from relayctl.stack import Stack, on_stack
-
-_KEYS: Mapping[str, str] = {"inbound": "inbound", "callback": "xmatters.callback"}
 
 
 @click.command()
 @NAME
 @click.option(
     "--door",
-    "doors",
-    type=click.Choice(list(_KEYS)),
+    "names",
+    type=click.Choice(list(KEYS)),
     multiple=True,
     required=True,
-    help="Whose credential: inbound is BigPanda's, callback xMatters'. Repeatable.",
+    help="The credential's owner: inbound is BigPanda, callback is xMatters. Repeatable.",
 )
 @click.option(
-    "--previous", "previous_only", is_flag=True, help="Only the one before the last change; makes no new one."
+    "--previous", "previous_only", is_flag=True, help="Only the credential before the last change; makes no new one."
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @on_stack
-def revoke(stack: Stack, name: str, doors: tuple[Door, ...], previous_only: bool, yes: bool, as_json: bool) -> None:
-    """Refuse a door's credentials within 15 seconds, everywhere, and print a new one, once.
+def revoke(stack: Stack, name: str, names: tuple[Door, ...], previous_only: bool, yes: bool, as_json: bool) -> None:
+    """Refuse a door's credentials everywhere within 15 seconds, and print a new one, once.
 
-    What BigPanda or xMatters shows now is refused until the new credential is pasted there: BigPanda does not send a
-    refused share again. With --previous only the credential before the last change stops: the one that was pasted
-    last goes on. A login keeps its user name and gets a new password.
+    BigPanda's or xMatters' requests are refused until the new credential is pasted there. BigPanda does not send a
+    refused share again. With --previous, only the credential before the last change is refused, and the current one
+    stays valid. A login keeps its user name and gets a new password.
 
     Exit codes: 0 done, 1 not stored, or stored and not in force or not verified, 2 usage, 3 no such channel.
 
@@ -58,41 +54,37 @@ def revoke(stack: Stack, name: str, doors: tuple[Door, ...], previous_only: bool
     if kept is None:
         terminal.nothing(f"there is no channel {name}")
     before = SecretDocument(kept.document)
-    if absent := [door for door in doors if not before.has(_KEYS[door])]:
+    if absent := [door for door in names if not before.has(KEYS[door])]:
         raise click.UsageError(f"--door {absent[0]}: channel {name} has no credential for it")
-    after = _revoked(before, name, doors, previous_only=previous_only)
+    keys = [KEYS[door] for door in dict.fromkeys(names)]
+    after = _revoked(before, name, keys, previous_only=previous_only)
     parse_channel(name, after.text(), stack.hosts)
-    _confirm(name, doors, previous_only=previous_only, yes=yes)
+    _confirm(name, keys, previous_only=previous_only, yes=yes)
     if before.changes(after):
-        store_document(store, name, after, replaces=kept.version)
+        store.write(name, after.text(), replaces=kept.version)
         terminal.say(f"channel {name}: changed")
     in_force = put_in_force(stack, name)
-    urls = door_urls(stack, name, after)
-    headers = {} if previous_only else {_KEYS[door]: _headers(after.get(_KEYS[door])) for door in dict.fromkeys(doors)}
-    knocks = {key: Knock(urls[URL_MEMBERS[key]], found[0]) for key, found in headers.items()}
-    verified = verify(stack, name, knocks)
+    urls = doors.urls(stack, name, after)
+    headers = {} if previous_only else {key: doors.headers(after, key) for key in keys}
+    verified = verify(stack, name, {key: Knock(urls[key], found[0]) for key, found in headers.items()})
     if as_json:
-        found = [
-            {"door": key, "url": urls[URL_MEMBERS[key]], "header": header}
-            for key, each in headers.items()
-            for header in each
-        ]
-        document = {"channel": name, "revoked": list(dict.fromkeys(doors)), "in_force_at": in_force}
+        found = [{"door": key, "url": urls[key], "header": each} for key, these in headers.items() for each in these]
+        document = {"channel": name, "revoked": [DOORS[key].name for key in keys], "in_force_at": in_force}
         click.echo(json.dumps(document | {"credentials": found, "verified": verified}))
     else:
-        _show(urls, headers)
+        doors.show(urls, headers)
     if in_force is None or not verified:
         click.get_current_context().exit(1)
 
 
-def _revoked(before: SecretDocument, name: str, doors: tuple[Door, ...], *, previous_only: bool) -> SecretDocument:
-    """Return the secret without what is revoked, and with new credentials of the same kinds in its place."""
+def _revoked(before: SecretDocument, name: str, keys: list[str], *, previous_only: bool) -> SecretDocument:
+    """Return the secret without the revoked credentials, and with new ones of the same kinds."""
     after = SecretDocument(before.members)
-    for door in doors:
-        key = _KEYS[door]
+    for key in keys:
         if previous_only:
             after.unset(f"{key}.previous")
             continue
+        door = DOORS[key].name
         login, fresh = after.get(f"{key}.basic.username"), dict[str, Any]()
         if isinstance(login, str) and login:
             fresh["basic"] = {"username": login, "password": token.make(name, door, secrets.choice)}
@@ -102,27 +94,11 @@ def _revoked(before: SecretDocument, name: str, doors: tuple[Door, ...], *, prev
     return after
 
 
-def _confirm(name: str, doors: tuple[Door, ...], *, previous_only: bool, yes: bool) -> None:
+def _confirm(name: str, keys: list[str], *, previous_only: bool, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
         raise click.UsageError("not a terminal: give --yes to revoke without being asked")
-    who = " and ".join(dict.fromkeys(rotation.DOORS[_KEYS[door]] for door in doors))
-    what = (
-        "the credential before the last change" if previous_only else "what it shows now, until the new one is pasted"
-    )
-    click.confirm(f"Channel {name}: refuse {who} {what}?", abort=True, err=True)
-
-
-def _headers(door: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return the header of each credential of a door."""
-    return [channels.header_for({kind: door[kind]}) for kind in ("token", "basic") if kind in door]
-
-
-def _show(urls: Mapping[str, str], headers: Mapping[str, list[dict[str, str]]]) -> None:
-    for key, found in headers.items():
-        for header in found:
-            click.echo(f"Now paste into {PASTE_PLACES[key]}:")
-            terminal.labelled("  Callback URL", urls[URL_MEMBERS[key]], PASTE_COLUMNS)
-            terminal.labelled("  Header name", header["name"], PASTE_COLUMNS)
-            terminal.labelled("  Header value", header["value"], PASTE_COLUMNS)
+    vendors = " and ".join(DOORS[key].vendor for key in keys)
+    which = "credential before the last change" if previous_only else "current credential, until the new one is pasted"
+    click.confirm(f"Channel {name}: refuse the {which} ({vendors})?", abort=True, err=True)

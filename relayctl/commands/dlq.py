@@ -17,15 +17,14 @@ from relay.errors import Reason
 from relay.jobs.dead_letters import DeadLetters, Depth, Held, Run
 from relay.jobs.queue import Queue
 from relay.ledger.ledger import Ledger
-from relay.ledger.table import Table
-from relayctl import dead_lettered, terminal
+from relayctl import dead_letter_listing, terminal
 from relayctl.replay_report import Report, progress
 from relayctl.stack import Stack, on_stack
 
 
 @click.group(short_help="List, show and replay dead-lettered jobs.")
 def dlq() -> None:
-    """The dead-letter queue: shares that xMatters refused, or did not accept in time."""
+    """The dead-letter queue: jobs that xMatters or BigPanda refused, or did not accept in time."""
 
 
 class _Since(click.ParamType[float]):
@@ -35,24 +34,29 @@ class _Since(click.ParamType[float]):
         if isinstance(value, float):
             return value
         try:
-            return dead_lettered.since(str(value), datetime.now(UTC))
+            return dead_letter_listing.since(str(value), datetime.now(UTC))
         except ValueError:
             self.fail("use an age such as 90m, 12h or 7d, or a time such as 2030-01-31T12:00:00Z", param, ctx)
 
 
 def _filtered(verb: Callable[..., None]) -> Callable[..., None]:
-    """Give a verb the filters; it is called with `wanted` and `limit`."""
+    """Add the filters to a verb, which is called with `wanted` and `limit`."""
 
-    @click.option("--channel", metavar="NAME", help="Only this channel's.")
-    @click.option("--incident", metavar="ID", help="Only this incident's.")
+    @click.option("--channel", metavar="NAME", help="Only jobs of this channel.")
+    @click.option("--incident", metavar="ID", help="Only jobs of this incident.")
     @click.option(
         "--reason",
         type=click.Choice([reason.value for reason in Reason]),
         metavar="REASON",
-        help=f"Only what failed for this: {', '.join(Reason)}.",
+        help=f"Only jobs with this reason: {', '.join(Reason)}.",
     )
-    @click.option("--since", type=_Since(), metavar="AGE|TIME", help="Only what came since: 90m, 12h, 7d or a time.")
-    @click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many, the oldest first.")
+    @click.option(
+        "--since",
+        type=_Since(),
+        metavar="AGE|TIME",
+        help="Only jobs of shares since: 90m, 12h, 7d or a time.",
+    )
+    @click.option("--limit", type=click.IntRange(1), metavar="N", help="At most N jobs, the oldest first.")
     @wraps(verb)
     def wrapped(
         channel: str | None, incident: str | None, reason: str | None, since: float | None, **arguments: Any
@@ -68,8 +72,8 @@ def _filtered(verb: Callable[..., None]) -> Callable[..., None]:
 def list_(stack: Stack, wanted: Filter, limit: int | None, as_json: bool) -> None:
     """List dead-lettered jobs, oldest first.
 
-    Other readers can't receive the messages while the list is made. An incident's id stands in quotes if it is not a
-    single word; --json has it as it is.
+    Other readers cannot receive the messages while relayctl reads them. An incident id that is not a single word is
+    quoted; --json has the id unchanged.
 
     \b
     Example:
@@ -78,10 +82,10 @@ def list_(stack: Stack, wanted: Filter, limit: int | None, as_json: bool) -> Non
     with _reading(_dead_letters(stack)) as (depth, found):
         pass
     matching = _matching(found, wanted, limit)
-    strangers = [held for held in found if held.job is None] if wanted == Filter() else []
-    shown = [*matching, *strangers][:limit]
+    unreadable = [held for held in found if held.job is None] if wanted == Filter() else []
+    shown = [*matching, *unreadable][:limit]
     if as_json:
-        click.echo(json.dumps(dead_lettered.listing(shown, depth)))
+        click.echo(json.dumps(dead_letter_listing.listing(shown, depth)))
     if not shown:
         _nothing_matched(depth)
     if not as_json:
@@ -94,15 +98,15 @@ def _print_list(shown: list[Held]) -> None:
     jobs = [held.job for held in shown if held.job]
     if jobs:
         console = terminal.output()
-        console.print(dead_lettered.table(jobs, datetime.now(UTC), console.width))
+        console.print(dead_letter_listing.table(jobs, datetime.now(UTC), console.width))
     for held in shown[len(jobs) :]:
-        terminal.show_line(dead_lettered.stranger(held), indent=2)
+        terminal.show_line(dead_letter_listing.unreadable(held), indent=2)
 
 
 def _not_empty(_: click.Context, __: click.Parameter, value: str) -> str:
-    """Refuse an empty id: every id begins with it."""
+    """Raise BadParameter for an empty id, which is the beginning of every id."""
     if not value.strip():
-        raise click.BadParameter("it is empty; give a delivery id or a message id, or the beginning of one")
+        raise click.BadParameter("the id is empty; give a delivery id or a message id, or the beginning of one")
     return value
 
 
@@ -110,9 +114,9 @@ def _not_empty(_: click.Context, __: click.Parameter, value: str) -> str:
 @click.argument("identity", metavar="ID", callback=_not_empty)
 @on_stack
 def show(stack: Stack, identity: str, as_json: bool) -> None:
-    """Show one message whole.
+    """Show one message with its body.
 
-    ID is a delivery id or a message id, or enough of its beginning.
+    ID is a delivery id or a message id, or the beginning of one.
 
     \b
     Example:
@@ -120,35 +124,35 @@ def show(stack: Stack, identity: str, as_json: bool) -> None:
     """
     queue = _dead_letters(stack)
     with _reading(queue) as (depth, found):
-        matching = [held for held in found if dead_lettered.is_called(held, identity)]
-        documents = [dead_lettered.whole_document(held, queue.envelope(held)) for held in matching]
+        matching = [held for held in found if dead_letter_listing.is_called(held, identity)]
+        documents = [dead_letter_listing.whole_document(held, queue.envelope(held)) for held in matching]
     if as_json:
         click.echo(json.dumps({"messages": documents}))
     if not matching:
         _nothing_matched(depth)
     if not as_json:
-        click.echo("\n\n".join(map(dead_lettered.text, documents)))
+        click.echo("\n\n".join(map(dead_letter_listing.text, documents)))
 
 
 @dlq.command()
 @_filtered
-@click.option("--yes", is_flag=True, help="Do it. Without it, only what would be done is shown.")
+@click.option("--yes", is_flag=True, help="Replay. Without --yes, only show which jobs match.")
 @click.option(
     "--rate",
     type=click.FloatRange(0.01, 500),
     metavar="N",
-    help="Move at most so many a second. Without it as fast as SQS takes them; the channel's rate limit holds anyway.",
+    help="Move at most N jobs a second. Default: as fast as SQS allows. The channel's rate limit holds in any case.",
 )
-@click.option("--wait/--no-wait", default=True, help="Follow what becomes of each job, or end once all are moved.")
+@click.option("--wait/--no-wait", default=True, help="Wait for the outcome of each job, or exit once all are moved.")
 @on_stack
 def replay(
     stack: Stack, wanted: Filter, limit: int | None, yes: bool, rate: float | None, wait: bool, as_json: bool
 ) -> None:
     """Move dead-lettered jobs to the retry queue, oldest first.
 
-    The worker attempts each of them as soon as the channel's rate limit allows it, unless it was announced or
-    superseded meanwhile. The command then says what became of each, until all are settled or nothing changed for a
-    minute. Ctrl-C stops after the batch under way.
+    The worker attempts each job as soon as the channel's rate limit allows it, unless its state was announced or
+    superseded meanwhile. The command reports the outcome of each job. It ends once all outcomes are final, or nothing
+    changed for a minute. Ctrl-C stops after the current batch.
 
     \b
     Example:
@@ -165,9 +169,9 @@ def replay(
                 found = _scan(queue, depth.about, stop)
                 matching = _matching(found, wanted, limit)
                 report.chosen = [held.job for held in matching if held.job]
-                # Other operators may read, and replay, what this replay is not about.
+                # Other operators may read and replay the jobs that do not match.
                 queue.let_go(set(found) - set(matching))
-                sums = dead_lettered.summary(report.chosen, depth)
+                sums = dead_letter_listing.summary(report.chosen, depth)
                 if matching and not as_json:
                     _print_summary(sums)
                     _say_held(depth)
@@ -190,8 +194,8 @@ def replay(
 
 
 def _print_summary(sums: dict[str, Any]) -> None:
-    for line in dead_lettered.summary_lines(sums):
-        terminal.show_line(line, indent=dead_lettered.SUMMARY_INDENT)
+    for line in dead_letter_listing.summary_lines(sums):
+        terminal.show_line(line, indent=dead_letter_listing.SUMMARY_INDENT)
 
 
 def _dead_letters(stack: Stack, run: Run = map) -> DeadLetters:
@@ -204,7 +208,7 @@ def _retries(stack: Stack) -> Queue:
 
 @contextmanager
 def _reading(queue: DeadLetters) -> Iterator[tuple[Depth, list[Held]]]:
-    """Hold the messages that can be received, for as long as the block lasts."""
+    """Hold the messages that can be received while the block runs."""
     depth = queue.depth()
     with terminal.stop_on_interrupt() as stop, queue.holding():
         yield depth, _scan(queue, depth.about, stop)
@@ -246,15 +250,14 @@ def _move(
 
 def _follow(stack: Stack, stop: threading.Event, report: Report) -> None:
     effects = stack.effects
-    table = Table(stack.dynamodb, stack.output("LedgerTableName"), effects.clock)
-    follower = Follower(Ledger(table), effects.clock, effects.sleep)
+    follower = Follower(Ledger(stack.table()), effects.clock, effects.sleep)
     with progress("following", len(report.moved), effects.clock) as show:
         for changed in follower.follow(report.moved, stop.is_set):
             report.change(changed)
             show(sum(fate.is_settled for fate in report.fates), report.sums())
     report.problem = follower.problem
     if report.problem:
-        terminal.say(f"what became of the jobs is not known, the ledger can't be read: {report.problem}")
+        terminal.say(f"the outcome of the jobs is not known, the ledger cannot be read: {report.problem}")
 
 
 @contextmanager
@@ -293,4 +296,4 @@ def _say_held(depth: Depth) -> None:
 
 
 def _held(depth: Depth) -> str:
-    return f"about {depth.held} messages are held by another reader and can't be seen; try again in two minutes"
+    return f"about {depth.held} messages are held by another reader and cannot be read; try again in two minutes"

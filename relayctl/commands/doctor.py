@@ -1,4 +1,4 @@
-"""relayctl doctor: whether all is well with a stack and its channels."""
+"""relayctl doctor: check a stack and all of its channels."""
 
 import json
 from datetime import UTC, datetime
@@ -6,69 +6,70 @@ from datetime import UTC, datetime
 import click
 
 from relay.foreign_text import printable
-from relayctl import checks, terminal
+from relayctl import check_results, terminal
+from relayctl.channel_checks import ChannelChecks
 from relayctl.channel_store import ChannelStore
-from relayctl.checks import Check
-from relayctl.commands.test import examination
+from relayctl.check_results import Check
 from relayctl.stack import Stack, on_stack
-from relayctl.stack_health import StackHealth
+from relayctl.stack_checks import StackChecks
 
 
 @click.command()
 @on_stack
 def doctor(stack: Stack, as_json: bool) -> None:
-    """Check the whole stack, and every channel as `channel test` does. It changes nothing and rings nobody.
+    """Check the whole stack, and every channel as `channel test` does. Nothing is changed and nobody is notified.
 
-    Exit codes: 0 all is well, maybe with warnings; 1 some failed.
+    Exit codes: 0 no check failed, maybe with warnings; 1 a check failed.
 
     \b
     Example:
       relayctl doctor
       relayctl doctor --json
     """
-    # Of another stack, or none, nothing is worth saying.
+    # First: it raises an error if there is no such stack, or the stack is not a relay.
     store = ChannelStore(stack)
-    with terminal.status(f"looking at the stack {stack.name} …"):
-        its_own = list(StackHealth(stack).of(datetime.now(UTC)))
+    with terminal.status(f"checking the stack {stack.name} …"):
+        of_stack = list(StackChecks(stack).of(datetime.now(UTC)))
         names, listed = _channels(store)
-    its_own.append(listed)
+    of_stack.append(listed)
     if not as_json:
-        _show(f"stack {stack.name}", its_own)
-    examined = _examined(stack, store, names, as_json=as_json)
-    every = [*its_own, *(check for found in examined.values() for check in found)]
+        _show(f"stack {stack.name}", of_stack)
+    of_channels = _checked(stack, store, names, as_json=as_json)
+    every = [*of_stack, *(check for found in of_channels.values() for check in found)]
     if as_json:
-        channels = [{"channel": name, **checks.listing(found)} for name, found in examined.items()]
-        document = {"stack": stack.name, **checks.listing(its_own), "channels": channels, **checks.counts(every)}
-        click.echo(json.dumps(document))
-    click.echo(f"stack {stack.name}: {checks.summary(every)}", err=True)
-    if checks.counts(every)["failed"]:
+        channels = [{"channel": name, **check_results.listing(found)} for name, found in of_channels.items()]
+        document = {"stack": stack.name, **check_results.listing(of_stack), "channels": channels}
+        click.echo(json.dumps(document | check_results.counts(every)))
+    click.echo(f"stack {stack.name}: {check_results.summary(every)}", err=True)
+    if check_results.counts(every)["failed"]:
         click.get_current_context().exit(1)
 
 
 def _channels(store: ChannelStore) -> tuple[list[str], Check]:
-    """The names of the channels, and what there is to say of that there are so many."""
+    """Return the names of the channels, and the result of listing them."""
     names: list[str] = []
 
-    def look() -> Check:
+    def check() -> Check:
         names.extend(name for name, _ in store.names())
         if not names:
-            return checks.warning("channels", "none yet: relayctl channel set NAME makes one")
-        return checks.ok("channels", f"{len(names)} of them")
+            return check_results.warning("channels", "none yet: relayctl channel set NAME makes one")
+        return check_results.ok("channels", f"{len(names)} of them")
 
-    return names, checks.of_aws("channels", look)
+    return names, check_results.of_aws("channels", check)
 
 
-def _examined(stack: Stack, store: ChannelStore, names: list[str], *, as_json: bool) -> dict[str, list[Check]]:
-    doctor_ = examination(stack, store)
-    examined = {}
+def _checked(stack: Stack, store: ChannelStore, names: list[str], *, as_json: bool) -> dict[str, list[Check]]:
+    """Check the channels, and show the results of each as soon as they are there, unless `as_json`."""
+    checks = ChannelChecks.of_stack(stack, store)
+    found = {}
     for name in names:
-        with terminal.status(f"looking at channel {name} …"):
-            examined[name] = list(doctor_.of(name))
+        with terminal.status(f"checking channel {name} …"):
+            found[name] = list(checks.of(name))
         if not as_json:
-            _show(f"channel {name}", examined[name])
-    return examined
+            _show(f"channel {name}", found[name])
+    return found
 
 
 def _show(title: str, found: list[Check]) -> None:
     click.echo(click.style(printable(title), bold=True))
-    checks.show(found)
+    check_results.show(found)

@@ -1,12 +1,12 @@
-"""relayctl policy: the IAM policies that operators need, filled in for a stack."""
+"""relayctl policy: IAM policies for operators, filled in for a stack."""
 
 import json
 
 import click
 
 from relay.foreign_text import printable
-from relayctl import operator_policy, terminal
-from relayctl.operator_policy import ABOUT
+from relayctl import iam_policies, terminal
+from relayctl.iam_policies import ABOUT
 from relayctl.stack import Stack, on_stack
 
 
@@ -14,7 +14,7 @@ from relayctl.stack import Stack, on_stack
 @click.argument("name", required=False, metavar="[NAME]")
 @on_stack
 def policy(stack: Stack, name: str | None, as_json: bool) -> None:
-    """Print an IAM policy for operators, filled in for the stack. Without NAME, list them.
+    """Print an IAM policy for operators, filled in for the stack. Without NAME, list the policies.
 
     The policy names the stack's own queues, table, functions and topic, in its account, region and partition.
 
@@ -28,7 +28,7 @@ def policy(stack: Stack, name: str | None, as_json: bool) -> None:
         return
     if name not in ABOUT:
         raise click.UsageError(f"there is no policy {printable(name)}; there are {', '.join(ABOUT)}")
-    click.echo(json.dumps(operator_policy.filled_in(name, stack), indent=2))
+    click.echo(json.dumps(iam_policies.filled_in(name, stack), indent=2))
 
 
 def _list(*, as_json: bool) -> None:

@@ -10,7 +10,7 @@ import boto3
 import pytest
 from click.testing import CliRunner, Result
 
-from relayctl import operator_policy
+from relayctl import iam_policies
 from relayctl.__main__ import main
 from sandbox import local
 from sandbox.cloud import REGION, aws_environment
@@ -78,7 +78,7 @@ def printed(cloud: local.Local, policy: str) -> dict[str, Any]:
 
 def actions(policy: str) -> list[str]:
     """All that a policy allows for a stack without a key of the operator's."""
-    statements = operator_policy.template(policy)["Statement"]
+    statements = iam_policies.template(policy)["Statement"]
     return [action for each in statements if each["Resource"] != "${KmsKeyArn}" for action in _actions(each)]
 
 

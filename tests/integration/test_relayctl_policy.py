@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from relayctl import operator_policy
-from relayctl.operator_policy import ABOUT
+from relayctl import iam_policies
+from relayctl.iam_policies import ABOUT
 from tests.integration.relayctl_cloud import REGION, STACK, Operator, account
 
 KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-000000000000"
@@ -113,7 +113,7 @@ class TestList:
         assert document["policies"] == [{"policy": name, "about": about} for name, about in ABOUT.items()]
 
     def test_each_template_is_listed(self) -> None:
-        folder = Path(operator_policy.__file__).parent / "policies"
+        folder = Path(iam_policies.__file__).parent / "policies"
         assert sorted(each.name for each in folder.iterdir()) == [f"{name}.json" for name in sorted(ABOUT)]
 
     @pytest.mark.parametrize("name", ["admin", "replay.json", "../policies/replay", ""])

@@ -20,6 +20,7 @@ from relay.channels.policy import Policy
 from relay.channels.schema import AUTH, CHANNEL, CHANNEL_NAME, ENVIRONMENT_PATTERN, HEADER_PATTERN, URL_PATTERN
 from relay.channels.token import Door
 from relay.errors import InvalidChannel
+from relay.http.client import basic
 from relay.http.session import AllowList, ForbiddenUrl, VendorHosts
 from relay.incidents.callback import ACKNOWLEDGE, ESCALATE, WRITTEN, Answers, Callback, Kind
 
@@ -244,13 +245,12 @@ def header_for(inbound: Mapping[str, Any]) -> dict[str, str]:
     """The header, as `name` and `value`, that opens a door with these (valid) members of a secret's `inbound`."""
     if "token" in inbound:
         return {"name": "Authorization", "value": f"Bearer {inbound['token']}"}
-    login = f"{inbound['basic']['username']}:{inbound['basic']['password']}"
-    return {"name": "Authorization", "value": "Basic " + base64.b64encode(login.encode()).decode("ascii")}
+    return {"name": "Authorization", "value": basic(inbound["basic"]["username"], inbound["basic"]["password"])}
 
 
 def parse_channel(name: str, text: str, hosts: VendorHosts) -> Channel:
     """Read a channel from its secret's JSON. Raises InvalidChannel, which names the key at fault, never its value."""
-    document = _decode(text)
+    document = decode_secret(text)
     check(document, hosts)
     _check_tokens(document, name)
     xmatters = document["xmatters"]
@@ -318,7 +318,8 @@ _CHANNEL = _Schema(CHANNEL)
 _AUTH = {kind: _Schema(definition) for kind, definition in AUTH.items()}
 
 
-def _decode(text: str) -> Any:
+def decode_secret(text: str) -> Any:
+    """Decode the JSON of a secret; NaN and Infinity are no JSON. Raises InvalidChannel."""
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):

@@ -1,7 +1,8 @@
 """Secrets Manager as the source of channels' secrets."""
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -17,6 +18,28 @@ READ_SECONDS = 3.0
 _GONE = {"ResourceNotFoundException", "InvalidRequestException"}
 # What lasts until somebody mends it: a policy, or the KMS key.
 _DENIED = {"AccessDeniedException", "AccessDenied", "DecryptionFailure"}
+
+
+class ListedChannel(NamedTuple):
+    """A channel's secret as Secrets Manager lists it: without its content.
+
+    Attributes:
+        name: The name of the channel.
+        changed_at: The time of the secret's last change; None if Secrets Manager does not say.
+    """
+
+    name: str
+    changed_at: datetime | None
+
+
+def list_channels(client: "SecretsManagerClient", prefix: str) -> Iterator[ListedChannel]:
+    """Yield each channel below the prefix, usable or not. Errors of AWS come as botocore raises them."""
+    pages = client.get_paginator("list_secrets").paginate(Filters=[{"Key": "name", "Values": [f"{prefix}/"]}])
+    for page in pages:
+        for secret in page["SecretList"]:
+            name = secret.get("Name", "").removeprefix(f"{prefix}/")
+            if is_channel_name(name) and "DeletedDate" not in secret:
+                yield ListedChannel(name, secret.get("LastChangedDate"))
 
 
 class Secrets:
@@ -49,14 +72,8 @@ class Secrets:
     def names(self) -> Iterator[str]:
         """The names of all channels, usable or not. Raises ChannelUnreadable."""
         try:
-            pages = self._client.get_paginator("list_secrets").paginate(
-                Filters=[{"Key": "name", "Values": [f"{self._prefix}/"]}]
-            )
-            for page in pages:
-                for secret in page["SecretList"]:
-                    name = secret.get("Name", "").removeprefix(f"{self._prefix}/")
-                    if is_channel_name(name) and "DeletedDate" not in secret:
-                        yield name
+            for listed in list_channels(self._client, self._prefix):
+                yield listed.name
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "unknown error")
             raise ChannelUnreadable(f"Secrets Manager refused to list the channels: {code}") from None

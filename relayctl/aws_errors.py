@@ -1,4 +1,4 @@
-"""One-line messages for calls to AWS that failed."""
+"""One-line messages for failed AWS calls."""
 
 import re
 import traceback
@@ -7,7 +7,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.foreign_text import one_line
 
-# Far more than AWS says of a refused call.
+# Longer than any message of AWS about a refused call.
 MAX_LENGTH = 4000
 DENIED = {
     *("AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation"),
@@ -16,8 +16,8 @@ DENIED = {
 
 
 def refusal(error: ClientError) -> str:
-    """Name the operation, the code and AWS's own words; add where to look if a permission is missing."""
-    # An endpoint that is not AWS's may answer an error without any of it.
+    """Name the operation, the error code and AWS's message; point to `relayctl policy` if a permission is missing."""
+    # An endpoint that is not AWS's may answer an error without these members.
     said = error.response.get("Error", {})
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "?")
     code, text = said.get("Code") or f"HTTP {status}", said.get("Message", "")
@@ -26,10 +26,10 @@ def refusal(error: ClientError) -> str:
 
 
 def aws_failure(error: Exception) -> str | None:
-    """Describe an exception of a call to AWS; None if it did not come out of botocore.
+    """Describe an exception of an AWS call; None if the exception did not come out of botocore.
 
-    Botocore raises errors outside of its own tree for endpoints that are no URL and for answers that are not AWS's.
-    Their words may quote the answer, so only the type is named.
+    For an endpoint that is no URL, or an answer that is not AWS's, botocore raises errors outside of its own tree. The
+    messages of these may quote the answer, so only the type is named.
     """
     if isinstance(error, ClientError):
         return refusal(error)

@@ -1,4 +1,4 @@
-"""Results of checks: for people a line each, for programs a document each."""
+"""Results of checks: a line each for people, a document each for programs."""
 
 from collections.abc import Callable, Iterable
 from enum import StrEnum
@@ -9,15 +9,18 @@ from rich.text import Text
 from relay.errors import Reason, SendError
 from relay.foreign_text import printable
 from relayctl import terminal
-from relayctl.outputs import StackMissingError
-from relayctl.refusal import aws_failure
+from relayctl.aws_errors import aws_failure
+from relayctl.stack_outputs import StackMissingError
 
-# What is as it is now, and may be otherwise in a minute.
-_PASSES = {Reason.RATE_LIMITED, Reason.UPSTREAM}
+# Failures of a vendor's call that may be over within a minute.
+_TRANSIENT = {Reason.RATE_LIMITED, Reason.UPSTREAM}
 
 
 class State(StrEnum):
-    """How it stands. WARNING: it works, but not as it could, or it can't be told."""
+    """State of a checked thing.
+
+    OK: it works. WARNING: it works, but not fully, or the check is not possible now. FAILED: it does not work.
+    """
 
     OK = "ok"
     WARNING = "warning"
@@ -28,41 +31,47 @@ _STYLES = {State.OK: "green", State.WARNING: "yellow", State.FAILED: "bold red"}
 
 
 class Check(NamedTuple):
-    """One thing that was looked at; `detail` is a line for people, without anything secret."""
+    """Result of one check.
+
+    Attributes:
+        what: The name of the checked thing.
+        state: Its state.
+        detail: One line for people, without secrets.
+    """
 
     what: str
     state: State
     detail: str
 
     def document(self) -> dict[str, str]:
-        """The same for programs."""
+        """Return the result for programs."""
         return {"check": self.what, "state": self.state, "detail": self.detail}
 
 
 def ok(what: str, detail: str) -> Check:
-    """It is as it must be."""
+    """Return the result OK."""
     return Check(what, State.OK, detail)
 
 
 def warning(what: str, detail: str) -> Check:
-    """It works, but not as it could, or it can't be told."""
+    """Return the result WARNING."""
     return Check(what, State.WARNING, detail)
 
 
 def failed(what: str, detail: str) -> Check:
-    """It does not work."""
+    """Return the result FAILED."""
     return Check(what, State.FAILED, detail)
 
 
 def of_failure(what: str, error: SendError) -> Check:
-    """A vendor that was asked gave another answer than it must, or none."""
-    return warning(what, f"not known now: {error}") if error.reason in _PASSES else failed(what, str(error))
+    """Return the result for a failed call of a vendor: WARNING if the failure is transient, else FAILED."""
+    return warning(what, f"not known now: {error}") if error.reason in _TRANSIENT else failed(what, str(error))
 
 
-def of_aws(what: str, look: Callable[[], Check]) -> Check:
-    """Return what `look` finds; failed where AWS refuses the call or can't be asked."""
+def of_aws(what: str, check: Callable[[], Check]) -> Check:
+    """Return the result of a check that calls AWS; FAILED if AWS refuses the call or cannot be reached."""
     try:
-        return look()
+        return check()
     except StackMissingError as error:
         return failed(what, f"not checked: {error}")
     except Exception as error:
@@ -72,25 +81,25 @@ def of_aws(what: str, look: Callable[[], Check]) -> Check:
 
 
 def show(checks: Iterable[Check]) -> None:
-    """Print a line for each; on a terminal what does not fit goes on below its beginning."""
+    """Print a line for each result; on a terminal a long line is wrapped and indented."""
     for each in checks:
         state = Text(f"{each.state:7}  ", style=_STYLES[each.state])
         terminal.show_line(f"{printable(each.what)}: {printable(each.detail)}", lead=state)
 
 
 def listing(checks: Iterable[Check]) -> dict[str, Any]:
-    """All of them for programs."""
+    """Return all results for programs."""
     return {"checks": [each.document() for each in checks]}
 
 
 def counts(checks: Iterable[Check]) -> dict[str, int]:
-    """How many failed, and how many were warnings."""
+    """Count the results FAILED and WARNING."""
     states = [each.state for each in checks]
     return {"failed": states.count(State.FAILED), "warnings": states.count(State.WARNING)}
 
 
 def summary(checks: Iterable[Check]) -> str:
-    """The same for people."""
+    """Return the counts in words."""
     found = counts(checks)
     words = [f"{found['failed']} failed"] if found["failed"] else []
     words += [f"{found['warnings']} warning{'s' if found['warnings'] > 1 else ''}"] if found["warnings"] else []

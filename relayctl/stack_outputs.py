@@ -1,7 +1,7 @@
-"""A stack's outputs and parameters, with URLs that can be used from here.
+"""Outputs, parameters and ARN of a CloudFormation stack, with URLs that work from the operator's machine.
 
-On AWS they stand as CloudFormation gives them. A local cloud gives the URLs that AWS would, or its own under
-another name; there each is rewritten to the same thing's address on the local cloud.
+On AWS the URLs are those of CloudFormation. A local cloud gives the URLs of AWS, or its own under another host name;
+both are rewritten to addresses on the local cloud.
 """
 
 import re
@@ -20,26 +20,27 @@ _QUEUE_PATH = re.compile(r"/\d{12}/[A-Za-z0-9_-]{1,80}(\.fifo)?")
 
 
 class StackMissingError(LookupError):
-    """There is no such stack in this account and region."""
+    """The account and region have no such stack."""
 
 
 def read_outputs(cloudformation: "CloudFormationClient", stack_name: str, endpoint_url: str | None) -> dict[str, str]:
-    """The outputs of `stack_name` by key; `endpoint_url` is that of the local cloud, or None on AWS.
+    """Return the outputs of a stack by key.
 
-    Raises StackMissingError if there is no such stack; what else AWS refuses comes as botocore raises it.
+    `endpoint_url` is the URL of the local cloud, or None on AWS. Raises StackMissingError if there is no such stack;
+    other errors of AWS come as botocore raises them.
     """
     outputs = _describe(cloudformation, stack_name).get("Outputs", [])
     return {item["OutputKey"]: usable_from_here(item["OutputValue"], endpoint_url) for item in outputs}
 
 
 def read_parameters(cloudformation: "CloudFormationClient", stack_name: str) -> dict[str, str]:
-    """The values `stack_name` was deployed with, defaults among them, by name; raises as `read_outputs` does."""
+    """Return the parameters of a stack by name, those with default values too; raises as `read_outputs` does."""
     parameters = _describe(cloudformation, stack_name).get("Parameters", [])
     return {item["ParameterKey"]: item["ParameterValue"] for item in parameters}
 
 
 def read_arn(cloudformation: "CloudFormationClient", stack_name: str) -> str:
-    """The ARN of `stack_name`, which has its partition, region and account; raises as `read_outputs` does."""
+    """Return the ARN of a stack: it names partition, region and account; raises as `read_outputs` does."""
     return _describe(cloudformation, stack_name)["StackId"]
 
 
@@ -57,9 +58,9 @@ def _describe(cloudformation: "CloudFormationClient", stack_name: str) -> "Stack
 
 
 def usable_from_here(value: str, endpoint_url: str | None) -> str:
-    """An output's value, with an API's or a queue's URL led to the local cloud at `endpoint_url`.
+    """Return an output's value; the URL of an API or a queue is rewritten to the local cloud at `endpoint_url`.
 
-    Everything else, and everything when `endpoint_url` is None, is returned as it is.
+    Other values, and all values if `endpoint_url` is None, are returned unchanged.
 
     >>> usable_from_here("https://a1b2.execute-api.us-east-1.amazonaws.com/v1/x/{y}", "http://127.0.0.1:4566")
     'http://127.0.0.1:4566/_aws/execute-api/a1b2/v1/x/{y}'

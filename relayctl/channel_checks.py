@@ -1,8 +1,9 @@
-"""A channel, looked at from secret to recipients. It rings nobody."""
+"""Checks of a channel, from its secret to its recipients. They notify no person."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, Self
 from urllib.parse import quote, urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -14,38 +15,40 @@ from relay.deadline import Deadline
 from relay.errors import InvalidChannel, LedgerError, SendError, reason_for_status
 from relay.http.client import Outward, json_object
 from relay.http.session import AllowList, Answer, ForbiddenUrl, VendorHosts
-from relay.reconcile.notes import Unannounced
+from relay.ledger.sources import Sources
+from relay.reconcile.notes import Unannounced, read_unannounced
 from relay.xmatters.directory import Directory
-from relayctl import recipients
+from relayctl import recipient_checks
+from relayctl.aws_errors import refusal
 from relayctl.channel_store import ChannelStore
-from relayctl.checks import Check, State, failed, of_failure, ok, warning
-from relayctl.refusal import refusal
+from relayctl.check_results import Check, State, failed, of_failure, ok, warning
+from relayctl.stack import Stack
 
-# Codes of Secrets Manager for whoever may look at a stack, and read no secret.
+# Codes of Secrets Manager for an operator who may check a stack, but not read secrets.
 _NOT_ALLOWED = {"AccessDenied", "AccessDeniedException"}
 _UNSEEN = "So settings, hosts, credentials, recipients and missed shares of the channel are not checked"
-# For all that a channel's vendors are asked.
+# For all requests to the vendors of one channel.
 SECONDS = 30.0
 MAX_SUGGESTED = 5
 _MAY_READ = "the key may read the channel's environments; whether it may write is not checked"
 _ANYBODY = (
-    "whoever has the webhook's token may ring anybody by ?recipients=: policy.allowed_recipients bounds it ([]: nobody)"
+    "the holder of the webhook's token may notify anybody by ?recipients=; set policy.allowed_recipients ([]: nobody)"
 )
 
 
 class _AnyHost(AllowList):
-    """Lets a secret be read whose hosts are looked at later."""
+    """Allow-list that allows every URL: the hosts of a parsed secret are checked later."""
 
     def check(self, url: str) -> None:
-        """Allow it."""
+        """Allow the URL."""
 
 
 class Reconcile(NamedTuple):
-    """What the ledger's table knows of a channel's environments.
+    """Facts about a channel's environments in the ledger's table.
 
     Attributes:
-        unannounced: How many incidents the reconcile runs reported.
-        suggested: Environments that shares named and the secret does not. Anybody with the token may have sent those.
+        unannounced: Numbers of incidents that reconcile runs reported.
+        suggested: Environments that shares named and the secret does not; any holder of the token may send shares.
     """
 
     unannounced: Unannounced = Unannounced()
@@ -53,11 +56,16 @@ class Reconcile(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Examination:
-    """Looks at channels.
+class ChannelChecks:
+    """Checks channels.
 
-    `directory` calls xMatters, `bigpanda` calls BigPanda; `deadlines` gives one of so many seconds; `reconcile` reads
-    what the table knows of a channel's environments, and raises LedgerError.
+    Attributes:
+        store: The channels' secrets.
+        hosts: The allow-lists of the vendors' hosts.
+        bigpanda: HTTP client for BigPanda.
+        directory: People and groups of xMatters.
+        deadlines: Makes a deadline of a number of seconds.
+        reconcile: Reads the facts about a channel's environments; raises LedgerError.
     """
 
     store: ChannelStore
@@ -67,8 +75,16 @@ class Examination:
     deadlines: Callable[[float], Deadline]
     reconcile: Callable[[Channel], Reconcile]
 
+    @classmethod
+    def of_stack(cls, stack: Stack, store: ChannelStore) -> Self:
+        """Return the checks for the channels of a stack."""
+        hosts, effects = stack.hosts, stack.effects
+        directory = Directory(effects.outward(hosts.xmatters))
+        bigpanda = effects.outward(hosts.bigpanda)
+        return cls(store, hosts, bigpanda, directory, stack.deadline, partial(_reconcile, stack))
+
     def of(self, name: str) -> Iterator[Check]:
-        """What there is to say of a channel, in the order of its path. What depends on what failed is left out."""
+        """Yield the results for a channel. A check whose precondition failed is left out."""
         found = self._read(name)
         if isinstance(found, Check):
             yield found
@@ -88,15 +104,15 @@ class Examination:
         yield self._bigpanda(found.bigpanda, deadline)
         yield from self._missed_shares(found)
         if not found.callback:
-            yield warning("answers", "off: without xmatters.callback the relay does not hear what people answer")
+            yield warning("answers", "off: without xmatters.callback the relay does not receive people's answers")
 
     def _missed_shares(self, channel: Channel) -> Iterator[Check]:
-        """Say that reconcile is off or idle; or what its runs reported, and whether `ring` would have been right."""
+        """Yield warnings if reconcile is off or idle; else the incidents that its runs reported, and advice."""
         what, access = "missed shares", channel.bigpanda
         if access is None:
             return
         if not access.reconcile:
-            yield warning(what, "off: bigpanda.reconcile is false, so a share that never comes is not missed")
+            yield warning(what, "off: bigpanda.reconcile is false, so a share that never arrives is not noticed")
             return
         try:
             found, suggested = self.reconcile(channel)
@@ -106,20 +122,20 @@ class Examination:
         named = ", ".join(suggested[:MAX_SUGGESTED]) + (" and others" if len(suggested) > MAX_SUGGESTED else "")
         if not access.environments:
             hint = f"; shares came from {named}: add it, if it is yours" if suggested else ""
-            yield failed(what, f"idle: bigpanda.environments names no environment to look in{hint}")
+            yield failed(what, f"idle: bigpanda.environments names no environment to list{hint}")
             return
         if suggested:
             yield warning(what, f"shares came from {named}, too: add it to bigpanda.environments, if it is yours")
         if access.reconcile == "ring" and misconfiguration.needs_url_recipients(channel):
-            yield warning(what, "reported, not rung: the secret names no recipients, so what never came rings nobody")
+            yield warning(what, "reported, not rung: the secret names no recipients, so a missed share notifies nobody")
         if access.reconcile == "ring" or not found.found:
             return
         never = found.found - found.came
         said = (
             f"in a week {found.found} incidents that no channel with the same listing knew were reported, not rung; "
-            f"shares of {found.came} came later, and bigpanda.reconcile=ring would have been right"
+            f"shares of {found.came} arrived later: for these, bigpanda.reconcile=ring would have been right"
         )
-        lost = f"; {never} never came: they were lost, or shared with others alone, and ring would have rung for them"
+        lost = f"; shares of {never} never arrived: they were lost, or sent to other receivers only"
         yield warning(what, said + lost) if never else ok(what, said)
 
     def _read(self, name: str) -> Channel | Check:
@@ -132,14 +148,14 @@ class Examination:
         except BotoCoreError as error:
             return failed("secret", f"AWS could not be asked: {error}")
         if text is None:
-            return failed("secret", "there is none any more")
+            return failed("secret", "the channel was removed meanwhile")
         try:
             return parse_channel(name, text, VendorHosts(_AnyHost("", ()), _AnyHost("", ())))
         except InvalidChannel as error:
             return failed("secret", str(error))
 
     def _urls(self, channel: Channel) -> Iterator[tuple[str, str, AllowList]]:
-        """Yield each URL that the channel calls: its key in the secret, the URL, and the hosts of its vendor."""
+        """Yield each URL of the secret: its key, the URL, and the allow-list of its vendor."""
         yield "xmatters.trigger_url", channel.trigger_url, self.hosts.xmatters
         if channel.rest:
             yield "xmatters.rest.base_url", channel.rest.base_url, self.hosts.xmatters
@@ -147,9 +163,9 @@ class Examination:
             yield "bigpanda.base_url", channel.bigpanda.base_url, self.hosts.bigpanda
 
     def _xmatters(self, channel: Channel, deadline: Deadline) -> Iterator[Check]:
-        names = recipients.of_channel(channel)
+        names = recipient_checks.of_channel(channel)
         if not names:
-            yield warning("recipients", "none in the channel: the URLs and the workflow in xMatters name them")
+            yield warning("recipients", "the channel names none: the URLs or the workflow in xMatters name them")
         if channel.rest is None:
             off = "off: without xmatters.rest every page is unconfirmed by design, and no recipient is checked"
             yield warning("xMatters REST API", off)
@@ -161,17 +177,17 @@ class Examination:
             if names:
                 yield warning("recipients", "not checked: the REST API could not be used")
             return
-        yield ok("xMatters REST API", f"{_host(channel.rest)} lets the channel's user see alerts")
-        yield from map(recipients.judged, self.directory.check(channel.rest, names, deadline))
+        yield ok("xMatters REST API", f"{_host(channel.rest)} lets the channel's user read pages")
+        yield from map(recipient_checks.judged, self.directory.check(channel.rest, names, deadline))
 
     def _bigpanda(self, access: Access | None, deadline: Deadline) -> Check:
         what = "BigPanda API"
         if access is None:
-            return warning(what, "off: without bigpanda.api_key nothing that people answer comes back")
+            return warning(what, "off: without bigpanda.api_key people's answers are not written to BigPanda")
         if not access.environments:
             return warning(what, "not checked: bigpanda.environments names no environment to read from")
-        others = (self._environment(what, access, each, deadline) for each in access.environments)
-        return next((each for each in others if each.state != State.OK), ok(what, _MAY_READ))
+        found = (self._environment(what, access, each, deadline) for each in access.environments)
+        return next((each for each in found if each.state != State.OK), ok(what, _MAY_READ))
 
     def _environment(self, what: str, access: Access, environment_id: str, deadline: Deadline) -> Check:
         path = f"/resources/v2.0/environments/{quote(environment_id, safe='')}/incidents?page_size=1"
@@ -188,29 +204,38 @@ class Examination:
             return of_failure(what, error)
 
 
+def _reconcile(stack: Stack, channel: Channel) -> Reconcile:
+    """Read the facts about a channel's environments. Raises LedgerError."""
+    if channel.bigpanda is None or "LedgerTableName" not in stack.outputs:
+        return Reconcile()
+    table = stack.table()
+    reported = read_unannounced(table, channel.bigpanda, channel.bigpanda.environments)
+    return Reconcile(reported, Sources(table, stack.effects.clock).suggested(channel))
+
+
 def _tokens(channel: Channel) -> Iterator[Check]:
-    """Yield a warning for each token that is short enough to be guessed."""
+    """Yield a warning for each token that is short enough to guess."""
     for key, door in (("inbound", channel.inbound), ("xmatters.callback", channel.callback)):
         if any(each.token and len(each.token) < LEAST_TYPED_LENGTH for each in door):
-            what = f"a token of {key} has fewer than {LEAST_TYPED_LENGTH} characters, and could be guessed"
-            yield warning("tokens", f"{what}: relayctl channel set {channel.name} --unset {key}.token makes a good one")
+            what = f"a token of {key} has fewer than {LEAST_TYPED_LENGTH} characters, and can be guessed"
+            yield warning("tokens", f"{what}: relayctl channel set {channel.name} --unset {key}.token makes a new one")
 
 
 def _settings(channel: Channel) -> Iterator[Check]:
-    """Yield a failure for each setting by which nobody may be notified, a warning for one by which anybody may."""
+    """Yield FAILED for each setting with which an incident may notify nobody, WARNING if it may notify anybody."""
     problems = misconfiguration.problems(channel)
     yield from (failed("settings", str(each)) for each in problems)
-    if misconfiguration.critical_may_notify_nobody(channel) and recipients.of_channel(channel):
-        yield failed("critical incidents", "one that no route takes notifies nobody: xmatters.recipients names nobody")
+    if misconfiguration.critical_may_notify_nobody(channel) and recipient_checks.of_channel(channel):
+        yield failed("critical incidents", "one that matches no route notifies nobody: xmatters.recipients is empty")
     allowed = channel.policy.allowed_recipients
     if allowed is None:
         yield warning("recipients in the URL", _ANYBODY)
     elif not allowed and misconfiguration.needs_url_recipients(channel):
-        yield failed("recipients in the URL", "policy.allowed_recipients permits none, and the secret names none")
+        yield failed("recipients in the URL", "policy.allowed_recipients allows none, and the secret names none")
 
 
 def _forbidden(url: str, allowed: AllowList) -> str | None:
-    """The reason why a URL must not be called; None if it may."""
+    """Return the reason why a URL must not be called; None if it may be called."""
     try:
         allowed.check(url)
     except ForbiddenUrl as error:

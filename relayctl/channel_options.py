@@ -1,4 +1,4 @@
-"""Options of `relayctl channel set` applied to a channel's secret; what is missing is asked for on a terminal."""
+"""Options of `relayctl channel set`, applied to a channel's secret. Missing values are prompted for on a terminal."""
 
 import secrets
 import sys
@@ -12,7 +12,7 @@ from relayctl.credential_input import ASK, CredentialInput, ask
 from relayctl.secret_document import SecretDocument, typed_value, unknown_key
 
 _AUTH_MEMBERS = ("client_id", "username", "password", "key", "secret")
-# The options that take a credential, and the key of the channel's secret that each sets.
+# Keys of the secret that credential options set, by the options' names.
 _CREDENTIALS = {
     "trigger_url": "xmatters.trigger_url",
     **{name: f"xmatters.auth.{name}" for name in ("password", "key", "secret")},
@@ -21,9 +21,9 @@ _FORMS = "KEY=VALUE, KEY=@FILE, KEY=- or KEY"
 
 
 def resolved(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options with the values that files, standard input and the operator give. Raises UsageError.
+    """Return the options with values read from files, standard input and prompts. Raises UsageError.
 
-    `settings` become pairs of a key and its value. Warnings about credentials are written to stderr.
+    Each of `settings` becomes a pair of key and value. Warnings about credentials are written to stderr.
     """
     source = CredentialInput()
     given = {name: options[name] for name in _CREDENTIALS if options[name] is not None}
@@ -39,7 +39,7 @@ def resolved(options: dict[str, Any]) -> dict[str, Any]:
 def _key_and_text(setting: str) -> tuple[str, str]:
     key, equals, text = setting.partition("=")
     if not key or (not equals and unknown_key(key)):
-        # Not quoted: it may be a credential whose key was forgotten.
+        # The setting is not quoted: it may be a credential without its key.
         raise click.UsageError(f"--set takes {_FORMS}{_hint(key) if key else ''}")
     if complaint := unknown_key(key):
         raise click.UsageError(complaint)
@@ -47,7 +47,7 @@ def _key_and_text(setting: str) -> tuple[str, str]:
 
 
 def apply(document: SecretDocument, options: dict[str, Any], name: str) -> None:
-    """Apply the options, and make the tokens that the channel needs and has not. Raises UsageError, InvalidChannel."""
+    """Apply the options, and make the channel's missing tokens. Raises UsageError and InvalidChannel."""
     _apply_options(document, options)
     _apply_settings(document, options["settings"], options["removals"])
     if not document.has("inbound.token") and not document.has("inbound.basic"):
@@ -75,8 +75,8 @@ def _apply_options(document: SecretDocument, options: dict[str, Any]) -> None:
 
 def _apply_auth(document: SecretDocument, kind: str, given: dict[str, str | None]) -> None:
     known = AUTH[kind]["properties"] if kind in list(AUTH) else {}
-    if strays := [_flag(member) for member, value in given.items() if value is not None and member not in known]:
-        raise click.UsageError(f"{', '.join(strays)}: does not go with --auth {kind}")
+    if unsuitable := [_flag(member) for member, value in given.items() if value is not None and member not in known]:
+        raise click.UsageError(f"{', '.join(unsuitable)}: cannot be combined with --auth {kind}")
     for member in (member for member in given if member in known):
         key, value = f"xmatters.auth.{member}", given[member]
         if value is not None:

@@ -1,4 +1,4 @@
-"""Dead-lettered jobs for people and for programs: tables, documents and sums."""
+"""Dead-lettered jobs for people and for programs: tables, documents and counts."""
 
 import json
 import re
@@ -19,16 +19,17 @@ from relay.jobs.envelope import Job, seconds_of
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _NAME_COLUMNS = 18
-_SHORT_TITLES = ("id", "age", "status", "reason", "tries")
+_REASON = "reason (attempts)"
+_SHORT_TITLES = ("id", "age", "status", _REASON)
 _GAP = "  "
 _MAX_PROBLEM = 200
-# The answer of a vendor has lines of its own.
+# A vendor's answer may have several lines.
 _OF_MANY_LINES = "response_excerpt"
 SUMMARY_INDENT = 14
 
 
 def since(text: str, now: datetime) -> float:
-    """Epoch seconds of an age such as 90m, 12h or 7d before `now`, or of an ISO 8601 time. Raises ValueError."""
+    """Return the epoch seconds of an age (90m, 12h, 7d) before `now`, or of an ISO 8601 time. Raises ValueError."""
     try:
         if age := re.fullmatch(r"([0-9]{1,6})([smhd])", text):
             return (now - timedelta(**{_UNITS[age[2]]: int(age[1])})).timestamp()
@@ -39,7 +40,7 @@ def since(text: str, now: datetime) -> float:
 
 
 def is_called(held: Held, identity: str) -> bool:
-    """Whether the message's id, or its delivery id, is this or begins with it."""
+    """Return True if the message id or the delivery id begins with `identity`."""
     return held.message_id.startswith(identity) or (held.job is not None and held.job.delivery_id.startswith(identity))
 
 
@@ -74,7 +75,7 @@ def document(held: Held) -> dict[str, Any]:
 
 
 def whole_document(held: Held, envelope: str) -> dict[str, Any]:
-    """Return a message for programs with its body as text; what is no UTF-8 is replaced."""
+    """Return a message for programs with its body as text; bytes that are not UTF-8 are replaced."""
     if held.job is None:
         return document(held)
     return {**document(held), "body": Job.from_json(envelope).body.decode("utf-8", "replace")}
@@ -91,10 +92,10 @@ def listing(helds: Sequence[Held], depth: Depth) -> dict[str, Any]:
 
 
 def table(jobs: Sequence[Job], now: datetime, columns: int) -> RenderableType:
-    """Return a list of jobs for people, a row each.
+    """Return a table of jobs for people.
 
-    Where the rows don't fit into so many columns, channel and incident stand on a line of their own, so that no name is
-    broken unless it is longer than a line.
+    If the rows are wider than `columns`, channel and incident get a line of their own. A name is broken only if it is
+    longer than a line.
     """
     rows = [_cells(job, now) for job in jobs]
     widths = {title: max(cell_len(each[title]) for each in (*rows, {title: title})) for title in rows[0]}
@@ -109,17 +110,16 @@ def table(jobs: Sequence[Job], now: datetime, columns: int) -> RenderableType:
 
 
 def _cells(job: Job, now: datetime) -> dict[str, str]:
-    """Return a job's cells by their titles."""
-    # An incident's id is what BigPanda sends, and the rest what anybody may have put on the queue. In quotes a text
-    # with spaces is one cell.
+    """Return the cells of a job by the titles of their columns."""
+    # Incident ids come from BigPanda, and a message may be a stranger's. In quotes a text with spaces is one cell.
+    status = f" {job.http_status}" if job.http_status else ""
     return {
         "id": printable(job.delivery_id[:8]),
         "age": age(job, now),
         "channel": printable(job.channel),
         "incident": identifier(job.incident_id, MAX_ID_LENGTH),
         "status": identifier(job.status) if job.status else "-",
-        "reason": identifier(job.reason) + (f" {job.http_status}" if job.http_status else ""),
-        "tries": str(job.attempts),
+        _REASON: f"{identifier(job.reason)}{status} ({job.attempts})",
     }
 
 
@@ -131,13 +131,13 @@ def _two_lines_each(rows: Sequence[dict[str, str]], widths: dict[str, int]) -> I
         yield Text(f"{_GAP}{row['channel']}{_GAP}{row['incident']}", style, overflow="fold")
 
 
-def stranger(held: Held) -> str:
-    """A message that is no job, for people: one line."""
+def unreadable(held: Held) -> str:
+    """Return one line for people about a message that is not a job."""
     return f"{held.message_id[:8]} unreadable: {printable(held.problem or '', _MAX_PROBLEM)}"
 
 
 def text(members: dict[str, Any]) -> str:
-    """Return a whole document of a message for people."""
+    """Return a document of `whole_document` for people."""
     members = members.copy()
     body = members.pop("body", None)
     lines = [
@@ -146,7 +146,7 @@ def text(members: dict[str, Any]) -> str:
         if value not in (None, "", [])
     ]
     if isinstance(body, str):
-        # Indented, so that no line of it can pass for one of ours.
+        # Indented, so that no line of the body looks like a line of relayctl.
         lines += ["body", *(f"  {printable(line)}" for line in _indented(body).splitlines())]
     return "\n".join(lines)
 
@@ -164,7 +164,7 @@ def _indented(body: str) -> str:
 
 
 def summary(jobs: Sequence[Job], depth: Depth) -> dict[str, Any]:
-    """Count the jobs that a replay would move, by channel, reason and status."""
+    """Count the matching jobs by channel, reason and status."""
     return {
         "matched": len(jobs),
         "about": depth.about,
@@ -179,7 +179,7 @@ def summary(jobs: Sequence[Job], depth: Depth) -> dict[str, Any]:
 
 
 def summary_lines(sums: dict[str, Any]) -> list[str]:
-    """Return the same for people; a line that is too long goes on at SUMMARY_INDENT."""
+    """Return the counts of `summary` for people; continuation lines begin at SUMMARY_INDENT."""
     lines = [f"{sums['matched']} of about {sums['about']} messages match; incidents: {sums['incidents']}"]
     for title, key in (("channel", "by_channel"), ("reason", "by_reason"), ("status", "by_status")):
         counts = ", ".join(f"{name} {count}" for name, count in sorted(sums[key].items()))
@@ -189,7 +189,7 @@ def summary_lines(sums: dict[str, Any]) -> list[str]:
 
 
 def age(job: Job, now: datetime) -> str:
-    """How long ago the share came, in its largest unit."""
+    """Return the time since the share arrived, in its largest unit."""
     seconds = max(0, int(now.timestamp() - seconds_of(job.received_at)))
     for unit, length in (("d", 86_400), ("h", 3600), ("m", 60)):
         if seconds >= length:

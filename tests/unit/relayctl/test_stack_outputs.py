@@ -3,7 +3,7 @@ import pytest
 from botocore.config import Config
 from botocore.stub import Stubber
 
-from relayctl.outputs import StackMissingError, read_outputs, usable_from_here
+from relayctl.stack_outputs import StackMissingError, read_outputs, usable_from_here
 
 LOCAL = "http://127.0.0.1:45661"
 API = "https://a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com/v1/bigpanda/{channel}"

@@ -1,4 +1,4 @@
-"""Checks of a stack through AWS's APIs: queues, the workers and their event sources, table, topic, alarms."""
+"""Checks of a stack through AWS's APIs: queues, workers, event sources, table, topic and alarms."""
 
 import re
 from collections.abc import Iterator
@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
-from relayctl import checks
-from relayctl.checks import Check, failed, ok, warning
-from relayctl.refusal import DENIED, refusal
+from relayctl import check_results
+from relayctl.aws_errors import DENIED, refusal
+from relayctl.check_results import Check, failed, ok, warning
+from relayctl.queue_depths import QueueDepth
 from relayctl.stack import Stack
 
 OUTPUTS = (
@@ -21,17 +22,17 @@ OUTPUTS = (
 
 
 class Woken(NamedTuple):
-    """A queue that wakes a worker.
+    """A queue and the worker that it wakes.
 
     Attributes:
-        what: The queue in words, as its check is named.
-        queue: The stack output with the queue's URL.
-        worker: The worker in words, as its check is named.
-        function: The stack output with the worker's name.
-        reserved: The stack's parameter that reserves concurrency for the worker.
-        invoked: How many executions it may have at the same time that are not of its queue.
-        oldest_seconds: The age of the oldest message at which the queue's alarm goes off. A job that waits is a new
-            message at least every 15 minutes.
+        what: Name of the queue's check.
+        queue: Stack output with the queue's URL.
+        worker: Name of the worker's check.
+        function: Stack output with the worker's function name.
+        reserved: Stack parameter that reserves concurrency for the worker.
+        invoked: Concurrent executions of the worker that do not come from its queue.
+        oldest_seconds: Age of the oldest message, in seconds, at which the queue's alarm goes off. A waiting job
+            becomes a new message at least every 15 minutes.
     """
 
     what: str
@@ -43,8 +44,8 @@ class Woken(NamedTuple):
     oldest_seconds: int
 
 
-# While SQS fails, the sweeper hands jobs to the job worker itself, 200 a minute at most. Lambda keeps those that find
-# no room, so ten executions are enough for jobs of three seconds.
+# While SQS fails, the sweeper invokes the job worker with at most 200 jobs a minute. Lambda keeps the invocations that
+# exceed the concurrency, so ten executions are enough for jobs of three seconds.
 FOR_THE_SWEEPER = 10
 RETRIES = Woken(
     "retry queue", "RetryQueueUrl", "worker", "JobWorkerFunction", "JobWorkerReserved", FOR_THE_SWEEPER, 1200
@@ -53,92 +54,82 @@ CHORES = Woken("chore queue", "ChoreQueueUrl", "chore worker", "ChoreWorkerFunct
 WOKEN = (RETRIES, CHORES)
 # New accounts have a quota of 10 concurrent executions; below 50 a storm of shares is throttled.
 LEAST_CONCURRENCY = 50
-# Of the quota, what the workers must leave for the webhook, the callbacks, the sweeper and reconcile.
+# Executions that the workers must leave for the webhook, the callbacks, the sweeper and reconcile.
 FOR_WEBHOOKS = 20
-# What may stand in each list of hosts, in the order of VendorHosts.
+# An example for each list of hosts, in the order of VendorHosts.
 _EXAMPLES = {"XMattersHosts": "acme.xmatters.com", "BigPandaHosts": "api.bigpanda.io"}
-# What reserves concurrency for functions that no queue wakes.
+# Parameters that reserve concurrency for functions without a queue.
 _RESERVED = ("BigPandaWebhookReserved", "XMattersCallbackReserved", "SweeperReserved", "ReconcileReserved")
-# What a local cloud does not do.
+# Detail of a check that a local cloud cannot answer.
 NOT_EVALUATED = "not evaluated here"
-# SQS writes a figure a minute, and some late.
-_FIGURES = timedelta(minutes=15)
-_DEPTHS: tuple[Any, ...] = (
-    "ApproximateNumberOfMessages",
-    "ApproximateNumberOfMessagesDelayed",
-    "ApproximateNumberOfMessagesNotVisible",
-)
+# SQS writes one datapoint a minute, and some of them late.
+_DATAPOINTS_SINCE = timedelta(minutes=15)
 
 
-class StackHealth:
-    """Looks at one stack. It changes nothing."""
+class StackChecks:
+    """Checks one stack, and changes nothing."""
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
 
     def of(self, now: datetime) -> Iterator[Check]:
-        """What there is to say of it. Raises StackMissingError where there is no such stack."""
+        """Yield the results. Raises StackMissingError if there is no such stack."""
         yield self._outputs()
         for each in WOKEN:
-            yield checks.of_aws(each.what, partial(self._waiting, each, now))
-        yield checks.of_aws("dead-letter queue", self._dead_letters)
+            yield check_results.of_aws(each.what, partial(self._waiting, each, now))
+        yield check_results.of_aws("dead-letter queue", self._dead_letters)
         for each in WOKEN:
-            yield checks.of_aws(each.worker, partial(self._worker, each))
-        yield checks.of_aws("recursion", self._recursion)
-        yield checks.of_aws("concurrency", self._concurrency)
+            yield check_results.of_aws(each.worker, partial(self._worker, each))
+        yield check_results.of_aws("recursion", self._recursion)
+        yield check_results.of_aws("concurrency", self._concurrency)
         for number, parameter in enumerate(_EXAMPLES):
-            yield checks.of_aws(parameter, partial(self._hosts, number))
-        yield checks.of_aws("ledger", self._ledger)
-        yield checks.of_aws("sweeper", partial(self._sweeper, now))
+            yield check_results.of_aws(parameter, partial(self._hosts, number))
+        yield check_results.of_aws("ledger", self._ledger)
+        yield check_results.of_aws("sweeper", partial(self._sweeper, now))
         yield self._missed_shares()
-        yield checks.of_aws("fallback topic", self._fallback)
-        yield checks.of_aws("alarms", self._alarms)
+        yield check_results.of_aws("fallback topic", self._fallback)
+        yield check_results.of_aws("alarms", self._alarms)
 
     def _outputs(self) -> Check:
         missing = [name for name in OUTPUTS if name not in self._stack.outputs]
         if missing:
-            return failed("outputs", f"{', '.join(missing)}: not there; deploy the stack again")
+            return failed("outputs", f"{', '.join(missing)}: missing; deploy the stack again")
         return ok("outputs", "all are there")
 
     def _waiting(self, woken: Woken, now: datetime) -> Check:
-        url = self._stack.output(woken.queue)
-        waiting, sleeping, hidden = self._depths(url)
-        age = self._oldest(url, now)
-        detail = f"{waiting} wait, {sleeping} sleep, {hidden} in work"
+        depth = QueueDepth.of(self._stack, woken.queue)
+        age = self._oldest(self._stack.output(woken.queue), now)
+        detail = f"{depth.visible} waiting, {depth.delayed} delayed, {depth.in_flight} in flight"
         if age is None:
             return ok(woken.what, detail)
         detail += f"; the oldest is {age:.0f} s old"
         if age > woken.oldest_seconds:
-            return failed(woken.what, f"{detail}: nobody works it off")
+            return failed(woken.what, f"{detail}: the {woken.worker} does not process it")
         return ok(woken.what, detail)
 
     def _dead_letters(self) -> Check:
-        count = sum(self._depths(self._stack.output("DeadLetterQueueUrl")))
+        count = sum(QueueDepth.of(self._stack, "DeadLetterQueueUrl"))
         if count:
-            return warning("dead-letter queue", f"about {count} rest there: relayctl dlq list")
+            return warning("dead-letter queue", f"about {count} dead-lettered jobs: relayctl dlq list")
         return ok("dead-letter queue", "empty")
 
-    def _depths(self, url: str) -> list[int]:
-        found: dict[Any, str] = self._stack.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=_DEPTHS)["Attributes"]
-        return [int(found[name]) for name in _DEPTHS]
-
     def _oldest(self, url: str, now: datetime) -> float | None:
-        """The age of the oldest message in seconds; None where there is no figure, as of a queue that is idle."""
+        """Return the age of the oldest message in seconds; None without a datapoint, as for an idle queue."""
         latest = self._latest("AWS/SQS", "ApproximateAgeOfOldestMessage", ("QueueName", _queue_name(url)), now)
         return float(latest["Maximum"]) if latest else None
 
     def _latest(self, namespace: str, metric: str, dimension: tuple[str, str], now: datetime) -> Any | None:
-        """The latest figure of a metric; None where there is none."""
-        figures = self._stack.cloudwatch.get_metric_statistics(
+        """Return the latest datapoint of a metric; None if there is none."""
+        datapoints = self._stack.cloudwatch.get_metric_statistics(
             Namespace=namespace,
             MetricName=metric,
             Dimensions=[{"Name": dimension[0], "Value": dimension[1]}],
-            StartTime=now - _FIGURES,
+            StartTime=now - _DATAPOINTS_SINCE,
             EndTime=now,
             Period=60,
             Statistics=["Maximum"],
         )["Datapoints"]
-        return max(figures, key=lambda each: each["Timestamp"], default=None)
+        return max(datapoints, key=lambda each: each["Timestamp"], default=None)
 
     def _worker(self, woken: Woken) -> Check:
         what, function = woken.worker, self._stack.output(woken.function)
@@ -147,23 +138,23 @@ class StackHealth:
         found = [each for page in pages for each in page["EventSourceMappings"]]
         mapping = next((each for each in found if each.get("EventSourceArn", "").endswith(f":{queue}")), None)
         if mapping is None:
-            return failed(what, f"nothing wakes it for the {woken.what}; deploy the stack again")
+            return failed(what, f"no event source mapping of the {woken.what}; deploy the stack again")
         state = mapping.get("State", "?")
         if state == "Enabled":
             return ok(what, f"the {woken.what} wakes it")
         if state in {"Creating", "Enabling", "Updating"}:
             return warning(what, f"its event source mapping is not ready: {state}")
-        return failed(what, f"its event source mapping is {state}: nobody works the {woken.what} off")
+        return failed(what, f"its event source mapping is {state}: the {woken.what} is not processed")
 
     def _recursion(self) -> Check:
-        """Check the setting without which Lambda drops a job after about 16 waits.
+        """Check that Lambda's recursion detection is off: it drops a job after about 16 waits.
 
-        A local cloud may not know the call, nor set what the template says.
+        A local cloud may not know the call, or not apply the template's setting.
         """
         what = "recursion"
         wrong = {each.worker: setting for each in WOKEN if (setting := self._recursive_loop(each)) != "Allow"}
         if not wrong:
-            return ok(what, "Lambda lets a job that waits wake its worker again")
+            return ok(what, "Lambda lets a waiting job wake its worker again")
         if self._stack.is_local:
             return warning(what, NOT_EVALUATED)
         said = ", ".join(f"the {worker}'s RecursiveLoop is {setting}" for worker, setting in wrong.items())
@@ -179,7 +170,7 @@ class StackHealth:
             return None
 
     def _concurrency(self) -> Check:
-        """Compare the account's concurrency quota with what the stack may use; a local cloud has no such quota."""
+        """Compare the account's concurrency quota with the stack's need; a local cloud has no quota."""
         what, quota = "concurrency", self._quota()
         if quota is None:
             return warning(what, NOT_EVALUATED)
@@ -190,8 +181,8 @@ class StackHealth:
             if 0 < (reserved := self._reserved(woken.reserved)) < each + woken.invoked
         ]
         if small:
-            # Lambda lets a queue's messages be received, and then has no room for them.
-            return failed(what, f"{'; '.join(small)}, or redrive may dead-letter jobs that were never tried")
+            # Lambda receives messages of the queue, and then has no execution for them.
+            return failed(what, f"{'; '.join(small)}, or redrive may dead-letter jobs that were never attempted")
         shared = len(WOKEN) * each - sum(each for woken in WOKEN if self._reserved(woken.reserved))
         taken = sum(map(self._reserved, (*_RESERVED, *(woken.reserved for woken in WOKEN))))
         workers = len(WOKEN) * each
@@ -204,7 +195,7 @@ class StackHealth:
         return ok(what, detail)
 
     def _reserved(self, parameter: str) -> int:
-        """The concurrency that a parameter reserves; 0 if none."""
+        """Return the concurrency that a parameter reserves; 0 if none."""
         return int(self._stack.parameters.get(parameter, "0"))
 
     def _quota(self) -> int | None:
@@ -217,16 +208,16 @@ class StackHealth:
         return None if self._stack.is_local else int(limit["ConcurrentExecutions"])
 
     def _hosts(self, number: int) -> Check:
-        """Check that the hosts of a vendor are named one by one, and stand in one list alone."""
+        """Check that a vendor's hosts are named one by one, and are not in the other vendor's list."""
         hosts = self._stack.hosts
         what, patterns, _ = hosts[number]
         if wild := [pattern for pattern in patterns if pattern.startswith("*.")]:
-            said = f"{', '.join(wild)}: any host below may be sent a channel's credentials"
+            said = f"{', '.join(wild)}: a channel's credentials may be sent to any host below it"
             return warning(what, f"{said}; set {what} to your own, such as {_EXAMPLES[what]}")
         if shared := sorted(set(hosts.xmatters.patterns) & set(hosts.bigpanda.patterns)):
-            said = f"{', '.join(shared)} is in both lists: one vendor may be sent the other's credentials"
+            said = f"{', '.join(shared)} is in both lists: one vendor may receive the other's credentials"
             return warning(what, f"{said}; take it out of one")
-        return ok(what, f"no host but {', '.join(patterns)} may be called")
+        return ok(what, f"only {', '.join(patterns)} may be called")
 
     def _ledger(self) -> Check:
         table = self._stack.output("LedgerTableName")
@@ -236,20 +227,23 @@ class StackHealth:
         return (warning if status == "UPDATING" else failed)("ledger", f"the table is {status}")
 
     def _sweeper(self, now: datetime) -> Check:
-        """Check that the sweeper's runs come to their end: each counts a heartbeat."""
+        """Check the heartbeat metric that each complete run of the sweeper writes."""
         what = "sweeper"
         if self._stack.is_local:
             return warning(what, f"its heartbeat is {NOT_EVALUATED}")
         beat = self._latest(self._stack.name, "sweeper_heartbeat", ("service", "relay"), now)
         if beat is None or not beat["Maximum"]:
-            return failed(what, "no run came to its end for minutes: nobody is told of overdue criticals")
+            return failed(what, "no complete run for minutes: the fallback topic is not notified of overdue criticals")
         return ok(what, f"ran {max(0.0, (now - beat['Timestamp']).total_seconds()):.0f} s ago")
 
     def _missed_shares(self) -> Check:
         what = "missed shares"
         if "ReconcileFunction" not in self._stack.outputs:
-            return warning(what, "off: ReconcileMinutes is 0, so a share that never comes is not missed")
-        return ok(what, f"BigPanda is asked every {self._stack.parameters.get('ReconcileMinutes', '?')} minutes")
+            return warning(what, "off: ReconcileMinutes is 0, so a share that never arrives is not noticed")
+        return ok(
+            what,
+            f"BigPanda's incidents are compared every {self._stack.parameters.get('ReconcileMinutes', '?')} minutes",
+        )
 
     def _fallback(self) -> Check:
         what, topic = "fallback topic", self._stack.output("FallbackTopicArn")
@@ -259,16 +253,16 @@ class StackHealth:
         except ClientError as error:
             if error.response["Error"].get("Code") not in DENIED:
                 raise
-            # It may be another account's, which shows its subscriptions to nobody else.
+            # The topic may belong to another account, which alone may list its subscriptions.
             return warning(what, f"not checked: {refusal(error)}")
         confirmed = sum(arn.startswith("arn:") for arn in arns)
         pending = len(arns) - confirmed
         if confirmed:
             return ok(what, f"{confirmed} confirmed subscription{'s' if confirmed > 1 else ''}")
-        return warning(what, f"nobody hears of it: no confirmed subscription, {pending} to be confirmed")
+        return warning(what, f"notifies nobody: no confirmed subscription, {pending} to be confirmed")
 
     def _alarms(self) -> Check:
-        """Check the stack's own alarms: the names of another stack's may begin with this one's."""
+        """Check the stack's own alarms. The names of another stack's alarms may begin with the same stack name."""
         ours = re.compile(rf"{re.escape(self._stack.name)}-([A-Za-z]+Alarm)-[A-Za-z0-9]+")
         pages = self._stack.cloudwatch.get_paginator("describe_alarms").paginate(
             AlarmNamePrefix=f"{self._stack.name}-", AlarmTypes=["MetricAlarm"]
@@ -279,15 +273,15 @@ class StackHealth:
             for each in page["MetricAlarms"]
             if (match := ours.fullmatch(each["AlarmName"]))
         ]
-        ringing = [name for name, state in found if state == "ALARM"]
-        if ringing:
-            return failed("alarms", f"{', '.join(ringing)} in ALARM; docs/operate.md has a runbook for each")
+        in_alarm = [name for name, state in found if state == "ALARM"]
+        if in_alarm:
+            return failed("alarms", f"{', '.join(in_alarm)} in ALARM; docs/operate.md has a runbook for each")
         if not found:
             return warning("alarms", "there are none")
         if self._stack.is_local:
             return warning("alarms", f"{len(found)} alarms, {NOT_EVALUATED}")
         if not self._stack.parameters.get("AlarmTopicArn"):
-            return warning("alarms", f"none of {len(found)} in ALARM, but they tell nobody: AlarmTopicArn is not set")
+            return warning("alarms", f"none of {len(found)} in ALARM, but they notify nobody: AlarmTopicArn is not set")
         return ok("alarms", f"none of {len(found)} in ALARM")
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from relay.jobs.dead_letters import Depth, Held
 from relay.jobs.envelope import Job
-from relayctl import dead_lettered
+from relayctl import dead_letter_listing
 from tests.samples import job
 from tests.unit.relayctl_fakes import held
 
@@ -23,14 +23,14 @@ def printed(jobs: list[Job], columns: int = 80, *, terminal: bool = True) -> str
     console = Console(
         file=out, width=columns, force_terminal=terminal, color_system=None, markup=False, emoji=False, highlight=False
     )
-    console.print(dead_lettered.table(jobs, NOW, columns))
+    console.print(dead_letter_listing.table(jobs, NOW, columns))
     return out.getvalue()
 
 
 def whole(shown: Held) -> str:
     """The text of a whole message."""
     envelope = shown.job.to_json() if shown.job else ""
-    return dead_lettered.text(dead_lettered.whole_document(shown, envelope))
+    return dead_letter_listing.text(dead_letter_listing.whole_document(shown, envelope))
 
 
 class TestSince:
@@ -38,23 +38,25 @@ class TestSince:
         ("text", "seconds"), [("0s", 0), ("90s", 90), ("90m", 5400), ("12h", 43_200), ("7d", 604_800)]
     )
     def test_an_age_counts_back_from_now(self, text: str, seconds: int) -> None:
-        assert dead_lettered.since(text, NOW) == NOW.timestamp() - seconds
+        assert dead_letter_listing.since(text, NOW) == NOW.timestamp() - seconds
 
     @pytest.mark.parametrize(
         "text", ["2027-01-15T10:00:00Z", "2027-01-15T11:00:00+01:00", "2027-01-15 10:00Z", "20270115T100000Z"]
     )
     def test_a_time_is_that_time(self, text: str) -> None:
-        assert dead_lettered.since(text, NOW) == datetime(2027, 1, 15, 10, tzinfo=UTC).timestamp()
+        assert dead_letter_listing.since(text, NOW) == datetime(2027, 1, 15, 10, tzinfo=UTC).timestamp()
 
     def test_a_time_without_an_offset_is_this_machines(self) -> None:
-        assert dead_lettered.since("2027-01-15T10:00:00", NOW) == datetime(2027, 1, 15, 10).astimezone().timestamp()
+        assert (
+            dead_letter_listing.since("2027-01-15T10:00:00", NOW) == datetime(2027, 1, 15, 10).astimezone().timestamp()
+        )
 
     @pytest.mark.parametrize(
         "text", ["", "7", "7w", "-7d", "7 d", "d", "1.5h", "yesterday", "2027-13-01", "999999d", "9999999s", "٣d"]
     )
     def test_all_else_is_refused(self, text: str) -> None:
         with pytest.raises(ValueError, match=r"."):
-            dead_lettered.since(text, NOW)
+            dead_letter_listing.since(text, NOW)
 
 
 class TestTable:
@@ -94,7 +96,7 @@ class TestTable:
     def test_an_id_of_a_megabyte_is_cut(self) -> None:
         text = printed([job(incident_id="i" * 1_000_000, reason="r" * 1_000_000, status="s" * 1_000_000)])
         assert len(text) < 1000
-        assert len(dead_lettered.stranger(held(None, "m1", "x" * 1_000_000))) < 300
+        assert len(dead_letter_listing.unreadable(held(None, "m1", "x" * 1_000_000))) < 300
 
     def test_long_names_stand_whole_on_a_line_of_their_own(self) -> None:
         jobs = [job(channel="payments-" + "c" * 39, incident_id="65a1b2c3d4e5f60718293a4b"), job(channel="noc")]
@@ -136,7 +138,7 @@ class TestTable:
     ],
 )
 def test_an_age_is_in_its_largest_unit(received_at: str, age: str) -> None:
-    assert dead_lettered.age(job(received_at=received_at), NOW) == age
+    assert dead_letter_listing.age(job(received_at=received_at), NOW) == age
 
 
 class TestText:
@@ -185,14 +187,17 @@ class TestText:
     def test_what_is_no_job_says_why(self) -> None:
         text = whole(held(None, "m1", "it is not\x1b an envelope"))
         assert text == "message id        m1\nunreadable        it is not\ufffd an envelope"
-        assert dead_lettered.stranger(held(None, "0123456789", "no \x1b JSON")) == "01234567 unreadable: no \ufffd JSON"
+        assert (
+            dead_letter_listing.unreadable(held(None, "0123456789", "no \x1b JSON"))
+            == "01234567 unreadable: no \ufffd JSON"
+        )
 
 
 class TestDocuments:
     def test_a_message_has_all_but_the_body_in_a_list(self) -> None:
-        listing = dead_lettered.listing([held(job(body=b"\xffx")), held(None, "m2", "no JSON")], Depth(4, 3))
+        listing = dead_letter_listing.listing([held(job(body=b"\xffx")), held(None, "m2", "no JSON")], Depth(4, 3))
         assert (listing["shown"], listing["about"], listing["held"]) == (2, 7, 3)
-        members = dead_lettered.whole_document(held(job()), job(body=b"\xffx").to_json())
+        members = dead_letter_listing.whole_document(held(job()), job(body=b"\xffx").to_json())
         assert members.pop("body") == "\ufffdx"
         assert listing["messages"] == [members, {"message_id": "m2", "unreadable": "no JSON"}]
         json.dumps(listing)
@@ -202,11 +207,11 @@ class TestDocuments:
         [("m1", True), ("m", True), ("d" * 32, True), ("dd", True), ("1", False), ("d" * 33, False)],
     )
     def test_a_message_is_called_by_the_beginning_of_its_ids(self, identity: str, fits: bool) -> None:
-        assert dead_lettered.is_called(held(job()), identity) is fits
+        assert dead_letter_listing.is_called(held(job()), identity) is fits
 
     def test_what_is_no_job_is_called_by_what_the_table_shows_of_it(self) -> None:
         stranger = held(None, "0123456789", "no JSON")
-        assert dead_lettered.is_called(stranger, dead_lettered.stranger(stranger).split()[0])
+        assert dead_letter_listing.is_called(stranger, dead_letter_listing.unreadable(stranger).split()[0])
 
 
 class TestSummary:
@@ -216,7 +221,7 @@ class TestSummary:
             job(channel="a", reason="timeout", received_at="2027-01-01T00:00:00.000Z"),
             job(channel="b", received_at="2027-01-03T00:00:00.000Z"),
         ]
-        sums: dict[str, Any] = dead_lettered.summary(jobs, Depth(3, 2))
+        sums: dict[str, Any] = dead_letter_listing.summary(jobs, Depth(3, 2))
         assert sums == {
             "matched": 3,
             "about": 5,
@@ -228,17 +233,17 @@ class TestSummary:
             "oldest": "2027-01-01T00:00:00.000Z",
             "newest": "2027-01-03T00:00:00.000Z",
         }
-        lines = dead_lettered.summary_lines(sums)
+        lines = dead_letter_listing.summary_lines(sums)
         assert lines[0] == "3 of about 5 messages match; incidents: 2"
         assert "  by channel  a 2, b 1" in lines
-        assert lines[1].index("a 2") == dead_lettered.SUMMARY_INDENT
+        assert lines[1].index("a 2") == dead_letter_listing.SUMMARY_INDENT
 
     def test_of_nothing_it_is_zero(self) -> None:
-        sums = dead_lettered.summary([], Depth(0, 0))
+        sums = dead_letter_listing.summary([], Depth(0, 0))
         assert (sums["matched"], sums["by_channel"], sums["oldest"]) == (0, {}, None)
 
     def test_it_does_not_steer_the_terminal(self) -> None:
         hostile = [job(channel=STEERING, status=STEERING, reason=STEERING)]
-        lines = dead_lettered.summary_lines(dead_lettered.summary(hostile, Depth(1, 0)))
+        lines = dead_letter_listing.summary_lines(dead_letter_listing.summary(hostile, Depth(1, 0)))
         assert all(line.isprintable() for line in lines)
         assert len(lines) == 5

@@ -1,6 +1,6 @@
 """IAM policies for operators, filled in for one stack.
 
-`policies/` has a template for each. `${Name}` in it stands for what only a stack knows, such as a queue's ARN.
+`policies/` has a template for each. A placeholder `${Name}` stands for a value of the stack, such as a queue's ARN.
 """
 
 import json
@@ -11,18 +11,18 @@ from typing import Any
 
 from relayctl.stack import Stack
 
-# What each policy is for.
+# Purpose of each policy.
 ABOUT = {
-    "channels": "for whoever keeps channels: channel set, revoke, show, list, remove and test. They may read every "
-    "channel's secret, and no incident.",
-    "doctor": "for whoever looks: doctor and channel test. They change nothing and see no incident. Without the "
-    "statements ReadChannels and KeyForChannels doctor still works, and says of each channel what it can't see.",
-    "replay": "for whoever replays: dlq list, show and replay. They may read incidents, and no channel's secret.",
+    "channels": "for operators of channels: channel set, revoke, show, list, remove and test. Reads every channel's "
+    "secret, and no incident.",
+    "doctor": "for checks: doctor and channel test. Changes nothing and reads no incident. Without the statements "
+    "ReadChannels and KeyForChannels, doctor still works: it warns of each channel that it cannot read.",
+    "replay": "for replays: dlq list, show and replay. Reads incidents, and no channel's secret.",
 }
 
 
 def template(name: str) -> dict[str, Any]:
-    """Return a policy of `ABOUT` as it is before it is filled in."""
+    """Return the template of a policy of `ABOUT`."""
     document: dict[str, Any] = json.loads((files("relayctl") / "policies" / f"{name}.json").read_text())
     return document
 
@@ -30,7 +30,7 @@ def template(name: str) -> dict[str, Any]:
 def filled_in(name: str, stack: Stack) -> dict[str, Any]:
     """Return a policy of `ABOUT` for one stack.
 
-    A statement about something that the stack does not have, such as a key of one's own, is left out. Raises
+    A statement about something that the stack does not have, such as a KMS key of its own, is left out. Raises
     StackMissingError.
     """
     names = _names(stack)
@@ -40,7 +40,7 @@ def filled_in(name: str, stack: Stack) -> dict[str, Any]:
 
 
 def _names(stack: Stack) -> dict[str, str | None]:
-    """Return what stands for each placeholder; None for what the stack does not have."""
+    """Return the value of each placeholder; None if the stack has none."""
     _, partition, _, region, account, _ = stack.arn.split(":", 5)
 
     def arn(service: str, resource: str) -> str:
@@ -51,9 +51,9 @@ def _names(stack: Stack) -> dict[str, str | None]:
 
     return {
         "Region": region,
-        # Whoever names a stack is asked for the right to all that ever had this name: nobody knows its id yet.
+        # DescribeStacks by name needs the right to every id: the operator does not know the stack's id yet.
         "StackArn": arn("cloudformation", f"stack/{stack.name}/*"),
-        # Secrets Manager adds six characters to a secret's name, and channels come and go.
+        # Secrets Manager adds six characters to a secret's name, and channels are made and removed.
         "ChannelArns": arn("secretsmanager", f"secret:{stack.output('SecretPrefix')}/*"),
         "RetryQueueArn": queue("RetryQueueUrl"),
         "ChoreQueueArn": queue("ChoreQueueUrl"),
@@ -75,7 +75,7 @@ def _placeholders(statement: Mapping[str, Any]) -> set[str]:
 
 
 def _replaced(node: Any, names: Mapping[str, str | None]) -> Any:
-    """Return a part of a policy with its placeholders replaced."""
+    """Return a part of a policy with the values of its placeholders."""
     match node:
         case str():
             return re.sub(r"\$\{(\w+)\}", lambda found: names[found[1]] or "", node)

@@ -1,10 +1,9 @@
-"""Counts of a stack's undelivered jobs."""
+"""Approximate numbers of messages on the queues of a stack."""
 
 from typing import Any, NamedTuple, Self
 
 from relayctl.stack import Stack
 
-# Visible, delayed and in work: SQS counts a message in one of them.
 _COUNTS: tuple[Any, ...] = (
     "ApproximateNumberOfMessages",
     "ApproximateNumberOfMessagesDelayed",
@@ -12,7 +11,28 @@ _COUNTS: tuple[Any, ...] = (
 )
 
 
-class Owed(NamedTuple):
+class QueueDepth(NamedTuple):
+    """Messages on one queue; SQS counts each message in one of the three.
+
+    Attributes:
+        visible: Messages that a worker can receive now.
+        delayed: Messages that become visible later.
+        in_flight: Messages that a worker has received.
+    """
+
+    visible: int
+    delayed: int
+    in_flight: int
+
+    @classmethod
+    def of(cls, stack: Stack, output: str) -> Self:
+        """Ask SQS about the queue whose URL is this output of the stack."""
+        url = stack.output(output)
+        found: dict[Any, str] = stack.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=_COUNTS)["Attributes"]
+        return cls(*(int(found[name]) for name in _COUNTS))
+
+
+class UndeliveredJobs(NamedTuple):
     """Undelivered jobs of all channels of a stack: SQS cannot count by channel.
 
     Attributes:
@@ -26,8 +46,10 @@ class Owed(NamedTuple):
     @classmethod
     def of(cls, stack: Stack) -> Self:
         """Ask SQS for the counts."""
-        waiting = _count(stack, "RetryQueueUrl") + _count(stack, "ChoreQueueUrl")
-        return cls(waiting, _count(stack, "DeadLetterQueueUrl"))
+        retry, chore, dead = (
+            sum(QueueDepth.of(stack, output)) for output in ("RetryQueueUrl", "ChoreQueueUrl", "DeadLetterQueueUrl")
+        )
+        return cls(retry + chore, dead)
 
     def __str__(self) -> str:
         """Return both counts in words."""
@@ -36,9 +58,3 @@ class Owed(NamedTuple):
             f"{self.waiting} {'job waits' if one else 'jobs wait'} on the retry and chore queues and "
             f"{self.dead_lettered} {'is' if other else 'are'} dead-lettered, of all channels of the stack"
         )
-
-
-def _count(stack: Stack, output: str) -> int:
-    url = stack.output(output)
-    found: dict[Any, str] = stack.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=_COUNTS)["Attributes"]
-    return sum(int(found[name]) for name in _COUNTS)

@@ -1,0 +1,74 @@
+"""Doors of a channel: the URLs that BigPanda and xMatters call, and the headers with their credentials."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import click
+
+from relay.channels.channel import header_for
+from relay.channels.token import Door
+from relayctl import terminal
+from relayctl.secret_document import SecretDocument
+from relayctl.stack import Stack
+
+_PASTE_COLUMNS = 17
+
+
+class VendorDoor(NamedTuple):
+    """A door of a channel.
+
+    Attributes:
+        name: `inbound` or `callback`, as `--door` takes it.
+        vendor: The vendor that calls the door.
+        output: The stack output with the URL; `{channel}` in it stands for the channel's name.
+        url_member: The member of a JSON document that holds the URL.
+        header_member: The member of a JSON document that holds the header.
+        place: The place at the vendor where URL and header are pasted.
+    """
+
+    name: Door
+    vendor: str
+    output: str
+    url_member: str
+    header_member: str
+    place: str
+
+
+# By the key of their credentials in the channel's secret.
+DOORS: Mapping[str, VendorDoor] = {
+    "inbound": VendorDoor(
+        *("inbound", "BigPanda", "BigPandaWebhookUrl", "callback_url", "header", "BigPanda's webhook integration")
+    ),
+    "xmatters.callback": VendorDoor(
+        *("callback", "xMatters", "XMattersCallbackUrl", "xmatters_callback_url", "xmatters_header"),
+        "xMatters' workflow (docs/xmatters)",
+    ),
+}
+KEYS: Mapping[Door, str] = {door.name: key for key, door in DOORS.items()}
+
+
+def urls(stack: Stack, name: str, document: SecretDocument) -> dict[str, str]:
+    """Return the URL of each door by its key; xMatters' door is there only if the channel has credentials for it."""
+    used = [key for key, door in DOORS.items() if door.name == "inbound" or document.has(key)]
+    return {key: stack.output(DOORS[key].output).replace("{channel}", name) for key in used}
+
+
+def url_members(urls_by_key: Mapping[str, str]) -> dict[str, str]:
+    """Return the URLs as members of a JSON document."""
+    return {DOORS[key].url_member: url for key, url in urls_by_key.items()}
+
+
+def headers(document: SecretDocument, key: str) -> list[dict[str, str]]:
+    """Return the header (`name` and `value`) of each current credential of a door: token, then login."""
+    members: Mapping[str, Any] = document.get(key)
+    return [header_for({kind: members[kind]}) for kind in ("token", "basic") if kind in members]
+
+
+def show(urls_by_key: Mapping[str, str], headers_by_key: Mapping[str, Iterable[Mapping[str, str]]]) -> None:
+    """Print URL and headers of each door as the operator pastes them at the vendor."""
+    for key, found in headers_by_key.items():
+        for header in found:
+            click.echo(f"Now paste into {DOORS[key].place}:")
+            terminal.labelled("  Callback URL", urls_by_key[key], _PASTE_COLUMNS)
+            terminal.labelled("  Header name", header["name"], _PASTE_COLUMNS)
+            terminal.labelled("  Header value", header["value"], _PASTE_COLUMNS)
