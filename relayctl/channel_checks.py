@@ -117,7 +117,7 @@ class ChannelChecks:
         try:
             found, suggested = self.reconcile(channel)
         except LedgerError as error:
-            yield warning(what, f"not known, the ledger can't be read: {error}")
+            yield warning(what, f"not known, the ledger cannot be read: {error}")
             found, suggested = Unannounced(), ()
         named = ", ".join(suggested[:MAX_SUGGESTED]) + (" and others" if len(suggested) > MAX_SUGGESTED else "")
         if not access.environments:

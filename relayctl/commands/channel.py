@@ -86,7 +86,7 @@ def list_(stack: Stack, as_json: bool) -> None:
 @channel.command()
 @NAME
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--drop-owed", is_flag=True, help="Remove it despite undelivered jobs: its own stay undelivered.")
+@click.option("--drop-owed", is_flag=True, help="Remove it despite undelivered jobs; its own are not delivered.")
 @click.option(
     "--days", type=click.IntRange(7, 30), default=7, show_default=True, help="Days in which it can be restored."
 )
@@ -95,7 +95,7 @@ def remove(stack: Stack, name: str, yes: bool, drop_owed: bool, days: int, as_js
     """Remove a channel: its shares are refused within 15 seconds.
 
     Its waiting jobs are dead-lettered. If the retry, chore or dead-letter queue of the stack has any job, --drop-owed
-    is needed. The secret can be restored with `aws secretsmanager restore-secret` within --days.
+    is needed. The secret can be restored within --days: `aws secretsmanager restore-secret`.
 
     \b
     Example:

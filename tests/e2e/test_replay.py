@@ -108,7 +108,7 @@ def test_ctrl_c_stops_after_the_batch_under_way_and_the_rest_is_there_at_once(op
 
     document = json.loads(done.stdout)
     moved = [each["incident_id"] for each in document["results"] if each["became"] != "left"]
-    assert done.stderr.splitlines()[-1] == "stopping after what is under way; Ctrl-C again stops at once"
+    assert done.stderr.splitlines()[-1] == "stopping after the current step; Ctrl-C again stops at once"
     assert 2 <= len(moved) < 12
     assert document["left"] == 12 - len(moved)
     assert sorted(moved + visible) == sorted(incidents), "lost, or twice"

@@ -1,4 +1,4 @@
-"""relayctl channel, against Secrets Manager in memory."""
+"""relayctl channel set, show, list and remove with Secrets Manager in memory."""
 
 import base64
 import json
@@ -17,7 +17,7 @@ from tests.samples import job
 
 CANARY = "canary-51d0"
 TRIGGER = "https://acme.xmatters.com/api/integration/1/functions/f1/triggers"
-# The recipient in it keeps a channel from notifying nobody.
+# Without the recipient in the URL, the channel may notify nobody.
 URL = f"{TRIGGER}?apiKey={CANARY}&recipients=Ops"
 KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-000000000000"
 CALLBACK = "https://a1b2c3d4e5.execute-api.us-east-1.amazonaws.com/v1/bigpanda/payments"
@@ -45,7 +45,7 @@ def flags(members: dict[str, str]) -> list[str]:
 
 
 class TestSetANewChannel:
-    def test_it_prints_what_to_paste_and_that_opens_the_door(self, operator: Operator) -> None:
+    def test_set_prints_callback_url_and_header_with_the_stored_token(self, operator: Operator) -> None:
         pasted = made(operator)
         token = operator.secret("payments")["inbound"]["token"]
         assert pasted == {
@@ -62,12 +62,12 @@ class TestSetANewChannel:
         assert re.fullmatch(PATTERN, token)
         assert fits(token, "payments", "inbound")
 
-    def test_every_channel_gets_a_token_of_its_own(self, operator: Operator) -> None:
+    def test_each_new_channel_gets_its_own_token(self, operator: Operator) -> None:
         one = made(operator)["header"]["value"]
         two = operator.run_json("channel", "set", "other", "--trigger-url", URL)["header"]["value"]
         assert one != two
 
-    def test_a_person_reads_the_same(self, operator: Operator) -> None:
+    def test_set_without_json_prints_url_and_header_line_by_line(self, operator: Operator) -> None:
         done = operator.run("channel", "set", "payments", "--trigger-url", "-", typed=URL)
         token = operator.secret("payments")["inbound"]["token"]
         assert done.exit_code == 0
@@ -79,12 +79,12 @@ class TestSetANewChannel:
         assert done.stderr.splitlines() == [
             "channel payments: made",
             "note: a callback URL that was used before its channel was made is refused for up to a minute more",
-            "channel payments: waiting until the relay takes the new credential, for up to 90 s …",
-            "channel payments: the relay takes it",
+            "channel payments: waiting until the relay accepts the new credential, for up to 90 s …",
+            "channel payments: the relay accepts it",
         ]
 
     @pytest.mark.parametrize("kind", AUTHS)
-    def test_each_way_to_authenticate(self, operator: Operator, kind: str) -> None:
+    def test_set_stores_the_members_of_each_kind_of_auth(self, operator: Operator, kind: str) -> None:
         made(operator, "--auth", kind, *flags(AUTHS[kind]), "--recipient", "Network Operations", "--recipient", "jdoe")
         assert operator.secret("payments")["xmatters"] == {
             "trigger_url": URL,
@@ -92,7 +92,7 @@ class TestSetANewChannel:
             "recipients": ["Network Operations", "jdoe"],
         }
 
-    def test_secrets_come_from_files(self, operator: Operator, tmp_path: Path) -> None:
+    def test_set_reads_credentials_from_files(self, operator: Operator, tmp_path: Path) -> None:
         for name, text in {"url": URL, "password": "p w\n", "token": "@a-token-of-24-characters\n"}.items():
             (tmp_path / name).write_text(text)
         done = operator.run(
@@ -105,12 +105,12 @@ class TestSetANewChannel:
         assert secret["xmatters"]["auth"]["password"] == "p w"
         assert secret["inbound"] == {"token": "@a-token-of-24-characters"}
 
-    def test_basic_credentials_for_bigpanda_are_a_header_too(self, operator: Operator) -> None:
+    def test_set_prints_a_basic_header_for_a_login_of_bigpanda(self, operator: Operator) -> None:
         pasted = made(operator, "--set", "inbound.basic.username=bp", "--set", "inbound.basic.password=12345")
         assert pasted["header"]["value"] == "Basic " + base64.b64encode(b"bp:12345").decode()
         assert operator.secret("payments")["inbound"] == {"basic": {"username": "bp", "password": "12345"}}
 
-    def test_every_other_key_can_be_set_in_its_own_type(self, operator: Operator) -> None:
+    def test_set_option_stores_each_key_with_its_type(self, operator: Operator) -> None:
         settings = {
             "policy.min_seconds_between_signals": "0",
             "policy.notify_on": '["opened"]',
@@ -129,14 +129,14 @@ class TestSetANewChannel:
         assert secret["xmatters"]["recipients"] == ["A", "B"]
         assert (secret["inbound"], secret["bigpanda"]) == ({"token": "123456789012345678901234"}, {"api_key": "0x1"})
 
-    def test_credentials_for_the_rest_api_are_kept(self, operator: Operator) -> None:
+    def test_set_stores_credentials_of_the_rest_api(self, operator: Operator) -> None:
         settings = ("base_url=https://acme.xmatters.com", "auth.type=basic", "auth.username=u", "auth.password=p")
         options = [part for setting in settings for part in ("--set", f"xmatters.rest.{setting}")]
         assert operator.run("channel", "set", "payments", "--trigger-url", URL, *options).exit_code == 0
         kept = operator.secret("payments")["xmatters"]["rest"]
         assert kept["auth"] == {"type": "basic", "username": "u", "password": "p"}
 
-    def test_a_policy_is_kept_in_its_own_types(self, operator: Operator) -> None:
+    def test_set_stores_policy_numbers_as_numbers(self, operator: Operator) -> None:
         settings = ("preset=oncall", "min_seconds_between_signals=30", "max_per_minute=30", "max_age_seconds=3600")
         more = ("max_per_minute_per_recipients=4", "fallback_after_seconds=600")
         options = [part for setting in (*settings, *more) for part in ("--set", f"policy.{setting}")]
@@ -145,30 +145,30 @@ class TestSetANewChannel:
         assert operator.secret("payments")["policy"]["max_per_minute_per_recipients"] == 4
 
     @pytest.mark.parametrize("key", [KEY, ""])
-    def test_its_secret_is_encrypted_with_the_stacks_key(self, operator: Operator, key: str) -> None:
+    def test_new_secret_is_encrypted_with_the_stacks_kms_key(self, operator: Operator, key: str) -> None:
         operator.parameters["KmsKeyArn"] = key
         made(operator)
         assert operator.secrets.describe_secret(SecretId="team/relay/payments").get("KmsKeyId", "") == key
 
-    def test_a_url_without_a_key_is_remarked_on(self, operator: Operator) -> None:
+    def test_set_notes_a_trigger_url_without_api_key(self, operator: Operator) -> None:
         done = operator.run("channel", "set", "payments", "--trigger-url", TRIGGER, "--recipient", "jdoe")
         assert done.exit_code == 0
         assert "note: the trigger URL has no apiKey" in done.stderr
 
-    def test_where_the_stack_is_local_it_may_lead_to_this_machine(self, operator: Operator) -> None:
+    def test_loopback_trigger_url_is_allowed_only_for_a_local_stack(self, operator: Operator) -> None:
         here = "http://127.0.0.1:8080/api/integration/1/functions/f1/triggers?recipients=Ops"
         assert operator.run("channel", "set", "payments", "--trigger-url", here).exit_code == 2
         operator.parameters["Profile"] = "local"
         assert made(operator, url=here)["channel"] == "payments"
 
-    def test_the_stack_says_which_hosts_may_be_called(self, operator: Operator) -> None:
+    def test_trigger_url_must_have_a_host_of_the_stacks_list(self, operator: Operator) -> None:
         operator.parameters["XMattersHosts"] = "acme.xmatters.com,hooks.example.org"
         assert made(operator, url=URL.replace("acme.xmatters.com", "hooks.example.org"))["channel"] == "payments"
         refused = operator.run("channel", "set", "payments", "--trigger-url", "https://other.xmatters.com/x")
         assert (refused.exit_code, refused.stdout) == (2, "")
         assert "xmatters.trigger_url: its host is not among the stack's XMattersHosts" in refused.stderr
 
-    def test_host_of_one_vendor_is_not_allowed_for_a_url_of_the_other(self, operator: Operator) -> None:
+    def test_host_of_one_vendor_is_refused_for_a_url_of_the_other(self, operator: Operator) -> None:
         key = ("--set", f"bigpanda.api_key={CANARY}")
         refused = operator.run(
             *("channel", "set", "payments", "--trigger-url", URL, "--recipient", "jdoe", *key),
@@ -181,10 +181,10 @@ class TestSetANewChannel:
         assert "xmatters.trigger_url: its host is not among the stack's XMattersHosts" in refused.stderr
 
 
-class TestAnswers:
-    """What people answer is written into BigPanda once there is a key of BigPanda's."""
+class TestXMattersDoor:
+    """Credentials for xMatters' callbacks, which `set` makes once the channel has bigpanda.api_key."""
 
-    def test_a_key_makes_a_token_for_xmatters_and_both_are_printed(self, operator: Operator) -> None:
+    def test_bigpanda_api_key_makes_a_callback_token_and_both_headers_are_printed(self, operator: Operator) -> None:
         pasted = made(operator, "--set", f"bigpanda.api_key={CANARY}")
         secret = operator.secret("payments")
         token = secret["xmatters"]["callback"]["token"]
@@ -210,7 +210,7 @@ class TestAnswers:
             ("bigpanda.reconcile_query=a", True, False),
         ],
     )
-    def test_it_says_what_is_asked_for_what_never_came(
+    def test_set_notes_that_reconcile_runs_list_the_environment(
         self, operator: Operator, setting: str, is_there: bool, is_told: bool
     ) -> None:
         if is_there:
@@ -221,7 +221,7 @@ class TestAnswers:
         assert ("bigpanda.reconcile_query" in done.stderr) == is_told
         assert ("ring here" in done.stderr) == setting.endswith("ring")
 
-    def test_a_person_reads_the_same(self, operator: Operator) -> None:
+    def test_set_without_json_prints_both_urls_and_headers(self, operator: Operator) -> None:
         done = operator.run("channel", "set", "payments", "--trigger-url", URL, "--set", f"bigpanda.api_key={CANARY}")
         secret = operator.secret("payments")
         assert done.stdout.splitlines() == [
@@ -236,7 +236,7 @@ class TestAnswers:
         ]
         assert CANARY not in done.output
 
-    def test_the_token_is_made_once(self, operator: Operator) -> None:
+    def test_later_set_keeps_tokens_and_prints_them_only_with_reveal(self, operator: Operator) -> None:
         before = made(operator, "--set", "bigpanda.api_key=k")
         again = operator.run_json("channel", "set", "payments", "--set", "bigpanda.assign=true")
         assert (again["header"], again["xmatters_header"]) == ({"name": "Authorization"}, {"name": "Authorization"})
@@ -244,25 +244,25 @@ class TestAnswers:
         assert (revealed["header"], revealed["xmatters_header"]) == (before["header"], before["xmatters_header"])
         assert operator.secret("payments")["bigpanda"] == {"api_key": "k", "assign": True}
 
-    def test_removing_the_old_one_renews_it(self, operator: Operator) -> None:
+    def test_unset_of_the_callback_door_makes_a_new_callback_token(self, operator: Operator) -> None:
         before = made(operator, "--set", "bigpanda.api_key=k")
         after = operator.run_json("channel", "set", "payments", "--unset", "xmatters.callback")
         assert after["xmatters_header"] != before["xmatters_header"]
         assert after["header"] == {"name": "Authorization"}, "BigPanda's did not change"
 
-    def test_credentials_of_ones_own_are_kept(self, operator: Operator) -> None:
+    def test_callback_login_chosen_by_the_operator_is_kept(self, operator: Operator) -> None:
         login = ("--set", "xmatters.callback.basic.username=xm", "--set", "xmatters.callback.basic.password=p")
         pasted = made(operator, *login, "--set", "bigpanda.api_key=k")
         assert operator.secret("payments")["xmatters"]["callback"] == {"basic": {"username": "xm", "password": "p"}}
         assert pasted["xmatters_header"]["value"] == "Basic " + base64.b64encode(b"xm:p").decode()
 
-    def test_without_a_key_nothing_of_it_is_made_or_printed(self, operator: Operator) -> None:
+    def test_without_bigpanda_api_key_no_callback_token_is_made(self, operator: Operator) -> None:
         pasted = made(operator)
         assert "callback" not in operator.secret("payments")["xmatters"]
         assert pasted.keys() == {"channel", "callback_url", "header", "changes", "verified"}
         assert "xMatters'" not in operator.run("channel", "set", "payments", "--recipient", "jdoe").stdout
 
-    def test_a_stack_that_has_no_such_door_is_said_to_be_too_old(self, operator: Operator) -> None:
+    def test_set_fails_if_the_stack_has_no_callback_url_output(self, operator: Operator) -> None:
         del operator.outputs["XMattersCallbackUrl"]
         assert made(operator)["callback_url"] == CALLBACK
         done = operator.run("channel", "set", "payments", "--set", "bigpanda.api_key=k")
@@ -279,14 +279,16 @@ class TestAnswers:
             (f"xmatters.callback.basic.password={CANARY}", "xmatters.callback.basic: needs username"),
         ],
     )
-    def test_what_can_not_work_is_refused_by_its_key(self, operator: Operator, setting: str, names: str) -> None:
+    def test_invalid_callback_setting_is_refused_with_its_key_and_without_its_value(
+        self, operator: Operator, setting: str, names: str
+    ) -> None:
         more = ("--set", "bigpanda.api_key=k") if setting.startswith("bigpanda.secret") else ()
         done = operator.run("channel", "set", "payments", "--trigger-url", URL, *more, "--set", setting)
         assert (done.exit_code, done.stdout) == (2, "")
         assert names in done.stderr
         assert CANARY not in done.output
 
-    def test_shown_are_both_urls_and_no_secret(self, operator: Operator) -> None:
+    def test_show_prints_both_urls_and_masks_credentials(self, operator: Operator) -> None:
         settings = {
             "bigpanda.api_key": f"BPU-{CANARY}",
             "bigpanda.base_url": "https://api.bigpanda.io",
@@ -325,8 +327,8 @@ class TestAnswers:
         assert CANARY not in done.output
 
 
-class TestChange:
-    def test_what_is_not_named_stays(self, operator: Operator) -> None:
+class TestSetAnExistingChannel:
+    def test_set_changes_only_the_given_keys(self, operator: Operator) -> None:
         made(operator, "--auth", "basic", *flags(AUTHS["basic"]), "--recipient", "jdoe")
         secret = operator.secret("payments")
         done = operator.run("channel", "set", "payments", "--set", "policy.max_per_minute=30", "--json")
@@ -336,10 +338,10 @@ class TestChange:
             "header": {"name": "Authorization"},
             "changes": [{"key": "policy.max_per_minute", "old": None, "new": 30}],
         }
-        assert "channel payments: changed; functions that run already see it within 300 s" in done.stderr
+        assert "channel payments: changed; running functions read it within 300 s" in done.stderr
         assert operator.secret("payments") == {**secret, "policy": {"max_per_minute": 30}}
 
-    def test_one_member_of_its_auth_is_changed_alone(self, operator: Operator) -> None:
+    def test_set_of_one_auth_member_keeps_the_others(self, operator: Operator) -> None:
         made(operator, "--auth", "basic", *flags(AUTHS["basic"]))
         for options in (["--username", "new"], ["--auth", "basic", "--username", "new"]):
             assert operator.run("channel", "set", "payments", *options).exit_code == 0
@@ -349,17 +351,17 @@ class TestChange:
                 "password": f"{CANARY}-password",
             }
 
-    def test_another_kind_of_auth_leaves_nothing_of_the_old_one(self, operator: Operator) -> None:
+    def test_set_of_another_auth_kind_removes_the_old_members(self, operator: Operator) -> None:
         made(operator, "--auth", "basic", *flags(AUTHS["basic"]))
         assert operator.run("channel", "set", "payments", "--auth", "api_key", *flags(AUTHS["api_key"])).exit_code == 0
         assert operator.secret("payments")["xmatters"]["auth"] == {"type": "api_key", **AUTHS["api_key"]}
 
-    def test_recipients_named_replace_those_that_were(self, operator: Operator) -> None:
+    def test_given_recipients_replace_the_stored_ones(self, operator: Operator) -> None:
         made(operator, "--recipient", "a", "--recipient", "b")
         operator.run("channel", "set", "payments", "--recipient", "c")
         assert operator.secret("payments")["xmatters"]["recipients"] == ["c"]
 
-    def test_keys_are_removed(self, operator: Operator) -> None:
+    def test_unset_removes_a_key_and_refuses_a_missing_one(self, operator: Operator) -> None:
         made(operator, "--set", "policy.preset=oncall", "--set", "policy.max_per_minute=30")
         assert operator.run("channel", "set", "payments", "--unset", "policy.preset").exit_code == 0
         assert operator.secret("payments")["policy"] == {"max_per_minute": 30}
@@ -367,11 +369,11 @@ class TestChange:
         assert (again.exit_code, again.stdout) == (2, "")
         assert "--unset policy.preset: the channel has no such key" in again.stderr
 
-    def test_a_token_can_be_renewed_by_removing_the_old_one(self, operator: Operator) -> None:
+    def test_unset_of_the_inbound_token_makes_a_new_token(self, operator: Operator) -> None:
         before = made(operator)["header"]
         assert operator.run_json("channel", "set", "payments", "--unset", "inbound.token")["header"] != before
 
-    def test_a_secret_that_lost_its_shape_is_mended_or_refused_not_crashed_on(self, operator: Operator) -> None:
+    def test_malformed_stored_secret_is_repaired_or_refused(self, operator: Operator) -> None:
         made(operator)
         for text in ("no JSON", "[]", '{"xmatters": "x"}', '{"inbound": [], "xmatters": {"auth": {"type": ["x"]}}}'):
             operator.secrets.put_secret_value(SecretId="team/relay/payments", SecretString=text)
@@ -383,7 +385,7 @@ class TestChange:
         assert operator.secret("payments")["xmatters"] == {"trigger_url": URL, "auth": {"type": "url"}}
 
 
-class TestRefused:
+class TestSetIsRefused:
     @pytest.mark.parametrize(
         ("options", "names"),
         [
@@ -406,10 +408,10 @@ class TestRefused:
             (["--set", CANARY], "--set takes KEY=VALUE"),
             (["--set", f"={CANARY}"], "--set takes KEY=VALUE"),
             (["--set", f"later={CANARY}"], "unknown key later"),
-            (["--auth", "url", "--password", CANARY], "--password: does not go with --auth url"),
+            (["--auth", "url", "--password", CANARY], "--password: cannot be combined with --auth url"),
             (
                 ["--auth", "basic", "--key", CANARY, "--secret", CANARY],
-                "--key, --secret: does not go with --auth basic",
+                "--key, --secret: cannot be combined with --auth basic",
             ),
             (["--auth", "basic", "--username", "u"], "--password is needed with --auth basic"),
             (["--auth", "api_key", "--key", CANARY], "--secret is needed with --auth api_key"),
@@ -421,7 +423,7 @@ class TestRefused:
             ),
         ],
     )
-    def test_the_key_is_named_the_value_is_not_and_nothing_is_made(
+    def test_invalid_option_is_refused_with_its_key_and_nothing_is_stored(
         self, operator: Operator, options: list[str], names: str
     ) -> None:
         done = operator.run("channel", "set", "payments", "--trigger-url", URL, *options)
@@ -431,26 +433,26 @@ class TestRefused:
         assert done.stdout == ""
         assert operator.secrets.list_secrets()["SecretList"] == []
 
-    def test_a_channel_that_is_there_stays_as_it_was(self, operator: Operator) -> None:
+    def test_refused_set_leaves_the_stored_channel_unchanged(self, operator: Operator) -> None:
         made(operator)
         before = operator.secret_text("payments")
         for setting in ("policy.max_per_minute=0", "policy.max_per_minute=30", "later=x"):
             assert operator.run("channel", "set", "payments", "--set", setting, "--set", "later=x").exit_code == 2
         assert operator.secret_text("payments") == before
 
-    def test_without_a_terminal_nobody_is_asked_for_the_url(self, operator: Operator) -> None:
+    def test_missing_trigger_url_is_a_usage_error_without_a_terminal(self, operator: Operator) -> None:
         done = operator.run("channel", "set", "payments", typed=URL)
         assert (done.exit_code, done.stdout) == (2, "")
         assert "--trigger-url is needed for a new channel (give @FILE or -, or run in a terminal" in done.stderr
 
     @pytest.mark.parametrize("name", ["", "Payments", "-x", "a/b", "a" * 49, "ä", "a\n"])
-    def test_a_name_that_no_channel_can_have(self, operator: Operator, name: str) -> None:
+    def test_invalid_channel_name_is_a_usage_error(self, operator: Operator, name: str) -> None:
         for verb in ("set", "show", "remove"):
             assert operator.run("channel", verb, "--", name).exit_code == 2
 
 
 class TestShowAndList:
-    def test_every_secret_is_masked(self, operator: Operator) -> None:
+    def test_show_masks_every_credential(self, operator: Operator) -> None:
         made(operator, "--auth", "oauth", *flags(AUTHS["oauth"]), "--set", f"inbound.token={CANARY}-inbound-token")
         shown = operator.run_json("channel", "show", "payments")
         assert shown == {
@@ -473,17 +475,17 @@ class TestShowAndList:
         ]
         assert CANARY not in done.output
 
-    def test_what_is_not_there_is_exit_code_3(self, operator: Operator) -> None:
+    def test_show_of_an_unknown_channel_is_exit_code_3(self, operator: Operator) -> None:
         done = operator.run("channel", "show", "payments")
         assert (done.exit_code, done.stdout, done.stderr) == (3, "", "there is no channel payments\n")
 
-    def test_no_channels_yet(self, operator: Operator) -> None:
+    def test_list_without_channels_is_exit_code_3(self, operator: Operator) -> None:
         assert operator.run_json("channel", "list", code=3) == {"channels": []}
         done = operator.run("channel", "list")
         assert (done.exit_code, done.stdout) == (3, "")
         assert "no channels yet; make one with: relayctl channel set NAME" in done.stderr
 
-    def test_channels_are_listed_by_name_and_nothing_else_is(self, operator: Operator) -> None:
+    def test_list_sorts_channels_and_skips_other_secrets(self, operator: Operator) -> None:
         for name in ("b", "a"):
             assert operator.run("channel", "set", name, "--trigger-url", URL).exit_code == 0
         for other in ("team/relay2/c", "team/relay/Not A Channel", "team/relay/d/e", "other"):
@@ -497,7 +499,7 @@ class TestShowAndList:
 
 
 class TestRemove:
-    def test_it_is_gone_and_can_be_set_again(self, operator: Operator) -> None:
+    def test_removed_channel_is_unknown_and_can_be_set_again(self, operator: Operator) -> None:
         made(operator, "--recipient", "jdoe", "--set", "inbound.token=old-token-of-24-characters")
         removed = {"channel": "payments", "removed": True, "waiting": 0, "dead_lettered": 0}
         assert operator.run_json("channel", "remove", "payments", "--yes") == removed
@@ -511,7 +513,9 @@ class TestRemove:
         assert secret["xmatters"] == {"trigger_url": URL, "auth": {"type": "url"}}
         assert secret["inbound"]["token"] != "old-token-of-24-characters"
 
-    def test_it_can_be_set_again_with_the_answer_that_aws_gives_too(self, operator: Operator) -> None:
+    def test_removed_channel_can_be_set_again_if_create_secret_answers_invalid_request(
+        self, operator: Operator
+    ) -> None:
         made(operator)
         operator.run("channel", "remove", "payments", "--yes")
         operator.refused = {"CreateSecret": "InvalidRequestException"}
@@ -519,7 +523,7 @@ class TestRemove:
         assert again.exit_code == 0
         assert operator.secret("payments")["xmatters"]["trigger_url"] == TRIGGER
 
-    def test_jobs_that_are_owed_keep_a_channel_until_they_may_be_dropped(self, operator: Operator) -> None:
+    def test_remove_is_refused_while_jobs_are_undelivered(self, operator: Operator) -> None:
         made(operator)
         Queue(operator.sqs, operator.retry_queue_url).send(job(), delay_seconds=300)
         Queue(operator.sqs, operator.retry_queue_url).send(job())
@@ -534,7 +538,7 @@ class TestRemove:
         assert "--drop-owed" in done.stderr
         assert operator.run("channel", "show", "payments").exit_code == 0
 
-    def test_with_drop_owed_it_goes_and_the_way_back_is_told(self, operator: Operator) -> None:
+    def test_remove_with_drop_owed_prints_the_replay_command(self, operator: Operator) -> None:
         made(operator)
         operator.put(job())
         done = operator.run("channel", "remove", "payments", "--yes", "--drop-owed")
@@ -544,13 +548,13 @@ class TestRemove:
         assert "relayctl dlq replay --channel payments --yes" in done.stdout
         assert operator.run("channel", "show", "payments").exit_code == 3
 
-    def test_programs_get_the_counts(self, operator: Operator) -> None:
+    def test_remove_with_json_prints_the_numbers_of_undelivered_jobs(self, operator: Operator) -> None:
         made(operator)
         operator.put(job(), job())
         document = operator.run_json("channel", "remove", "payments", "--yes", "--drop-owed")
         assert document == {"channel": "payments", "removed": True, "waiting": 0, "dead_lettered": 2}
 
-    def test_the_refusal_breaks_between_words_at_80_columns(
+    def test_refused_remove_wraps_its_message_at_80_columns(
         self, operator: Operator, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         made(operator)
@@ -561,13 +565,13 @@ class TestRemove:
         assert all(len(line) <= 80 for line in lines)
         assert "or give --drop-owed" in " ".join(lines)
 
-    def test_a_queue_that_may_not_be_looked_at_keeps_the_channel(self, operator: Operator) -> None:
+    def test_channel_stays_if_the_queues_cannot_be_counted(self, operator: Operator) -> None:
         made(operator)
         operator.refused = {"GetQueueAttributes": "AccessDenied"}
         assert operator.run("channel", "remove", "payments", "--yes", "--drop-owed").exit_code == 1
         assert operator.run("channel", "show", "payments").exit_code == 0
 
-    def test_it_can_come_back_for_some_days(self, operator: Operator) -> None:
+    def test_removed_secret_can_be_restored_within_the_given_days(self, operator: Operator) -> None:
         made(operator)
         assert operator.run("channel", "remove", "payments", "--yes", "--days", "30").exit_code == 0
         deleted = operator.secrets.describe_secret(SecretId="team/relay/payments")["DeletedDate"]
@@ -575,14 +579,14 @@ class TestRemove:
         operator.secrets.restore_secret(SecretId="team/relay/payments")
         assert operator.run("channel", "show", "payments").exit_code == 0
 
-    def test_without_a_terminal_it_wants_a_yes(self, operator: Operator) -> None:
+    def test_remove_without_terminal_and_yes_is_a_usage_error(self, operator: Operator) -> None:
         made(operator)
         done = operator.run("channel", "remove", "payments", typed="y\n")
         assert (done.exit_code, done.stdout) == (2, "")
         assert "give --yes to remove without being asked" in done.stderr
         assert operator.run("channel", "show", "payments").exit_code == 0
 
-    def test_a_channel_that_is_broken_can_be_removed(self, operator: Operator) -> None:
+    def test_channel_with_a_malformed_secret_can_be_removed(self, operator: Operator) -> None:
         operator.secrets.create_secret(Name="team/relay/payments", SecretString="no JSON")
         assert operator.run("channel", "remove", "payments", "--yes").exit_code == 0
         assert operator.run("channel", "show", "payments").exit_code == 3

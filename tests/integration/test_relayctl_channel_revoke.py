@@ -1,4 +1,4 @@
-"""relayctl channel revoke, --no-overlap and channel show's last uses, against AWS in memory."""
+"""relayctl channel revoke, the revocation marks of other verbs, and last uses in channel show; AWS in memory."""
 
 import json
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
 
 
 def keep(operator: Operator, **inbound: Any) -> None:
-    """Keep a channel with both doors and previous credentials."""
+    """Store a channel with credentials for both doors."""
     document = samples.secret(inbound=inbound or {"token": OLD, "previous": PREVIOUS})
     document["xmatters"] |= {"recipients": ["Ops"], "callback": {"token": BACK}}
     operator.secrets.create_secret(Name="team/relay/payments", SecretString=json.dumps(document))
@@ -44,7 +44,9 @@ def marks(operator: Operator) -> dict[str, str]:
 
 
 class TestRevoke:
-    def test_both_credentials_of_the_door_stop_and_a_new_one_is_printed_once(self, operator: Operator) -> None:
+    def test_revoke_replaces_current_and_previous_credential_and_prints_the_new_one_once(
+        self, operator: Operator
+    ) -> None:
         keep(operator)
         done = revoke(operator, "--door", "inbound", "--yes")
         secret = operator.secret("payments")
@@ -54,27 +56,27 @@ class TestRevoke:
         assert [each for each in (OLD, PREVIOUS["token"], BACK) if each in done.output] == []
         assert secret["xmatters"]["callback"] == {"token": BACK}, "the other door goes on"
 
-    def test_it_marks_the_channel_twice_and_says_when_it_is_in_force(self, operator: Operator) -> None:
+    def test_revoke_marks_the_channel_twice_and_prints_when_it_is_in_force(self, operator: Operator) -> None:
         keep(operator)
         began, seen = operator.clock.now, list[dict[str, str]]()
         operator.on_pause = lambda: seen.append(marks(operator))
         document = operator.run_json("channel", "revoke", "payments", "--door", "inbound", "--yes")
         assert [each.keys() for each in (seen[0], marks(operator))] == [{"payments"}, {"payments"}]
-        assert seen[0] != marks(operator), "a function may have read the old version after the first"
+        assert seen[0] != marks(operator), "a function may have read the old version after the first mark"
         assert document["in_force_at"] == "2027-01-15T08:00:15+00:00"
         assert began + SETTLE_SECONDS + EPOCH_SECONDS == 1_800_000_015
         assert (document["revoked"], document["verified"]) == (["inbound"], True)
         [credential] = document["credentials"]
         assert credential["header"]["value"] == f"Bearer {operator.secret('payments')['inbound']['token']}"
 
-    def test_both_doors_at_once(self, operator: Operator) -> None:
+    def test_revoke_of_both_doors_replaces_both_tokens(self, operator: Operator) -> None:
         keep(operator)
         revoke(operator, "--door", "callback", "--door", "inbound", "--yes")
         secret = operator.secret("payments")
         assert fits(secret["xmatters"]["callback"]["token"], "payments", "callback")
         assert secret["inbound"]["token"] != OLD
 
-    def test_previous_one_alone_stops_without_a_new_one(self, operator: Operator) -> None:
+    def test_revoke_previous_removes_it_and_makes_no_new_credential(self, operator: Operator) -> None:
         keep(operator)
         done = revoke(operator, "--door", "inbound", "--previous", "--yes")
         assert operator.secret("payments")["inbound"] == {"token": OLD}
@@ -82,7 +84,7 @@ class TestRevoke:
         assert marks(operator).keys() == {"payments"}
         assert operator.knocked == []
 
-    def test_login_keeps_its_user_and_each_kind_is_renewed_and_printed(self, operator: Operator) -> None:
+    def test_revoke_of_token_and_login_renews_both_and_keeps_the_user_name(self, operator: Operator) -> None:
         keep(operator, token=OLD, basic={"username": "bigpanda", "password": "old-password"})
         done = revoke(operator, "--door", "inbound", "--yes")
         inbound = operator.secret("payments")["inbound"]
@@ -90,15 +92,15 @@ class TestRevoke:
         assert inbound["basic"]["password"] not in ("old-password", inbound["token"])
         assert done.stdout.count("Header value") == 2
 
-    def test_when_the_table_can_not_be_written_the_new_one_is_printed_all_the_same(self, operator: Operator) -> None:
+    def test_new_credential_is_printed_if_the_revocation_mark_cannot_be_written(self, operator: Operator) -> None:
         keep(operator)
         operator.dynamodb.delete_table(TableName=operator.table)
         done = revoke(operator, "--door", "inbound", "--yes", code=1)
         assert operator.secret("payments")["inbound"]["token"] in done.stdout
-        assert "warning: stored, but functions that run may take what was revoked for 300 s more" in done.stderr
+        assert "warning: stored, but running functions may accept revoked credentials for 300 s more" in done.stderr
         assert "run the command again" in done.stderr
 
-    def test_ctrl_c_while_it_waits_prints_the_new_one(self, operator: Operator) -> None:
+    def test_ctrl_c_while_revoke_waits_still_prints_the_new_credential(self, operator: Operator) -> None:
         keep(operator)
 
         def interrupted() -> None:
@@ -110,13 +112,13 @@ class TestRevoke:
         assert operator.secret("payments")["inbound"]["token"] in done.stdout
         assert "(interrupted)" in done.stderr
 
-    def test_nothing_happens_without_a_yes(self, operator: Operator) -> None:
+    def test_revoke_without_terminal_and_yes_is_a_usage_error(self, operator: Operator) -> None:
         keep(operator)
         done = revoke(operator, "--door", "inbound", code=2)
         assert "give --yes" in done.stderr
         assert operator.secret("payments")["inbound"]["token"] == OLD
 
-    def test_door_that_the_channel_does_not_have_is_refused(self, operator: Operator) -> None:
+    def test_revoke_of_a_door_without_credentials_is_refused(self, operator: Operator) -> None:
         document = samples.secret()
         document["xmatters"]["recipients"] = ["Ops"]
         operator.secrets.create_secret(Name="team/relay/payments", SecretString=json.dumps(document))
@@ -124,12 +126,12 @@ class TestRevoke:
         assert "--door callback: channel payments has no credential for it" in done.stderr
         assert operator.secret("payments")["inbound"]["token"] == samples.TOKEN
 
-    def test_unknown_channel_is_exit_code_3(self, operator: Operator) -> None:
+    def test_revoke_of_an_unknown_channel_is_exit_code_3(self, operator: Operator) -> None:
         assert "there is no channel payments" in revoke(operator, "--door", "inbound", "--yes", code=3).output
 
 
-class TestOtherVerbs:
-    def test_no_overlap_marks_the_channel_even_if_nothing_changed(self, operator: Operator) -> None:
+class TestMarksOfOtherVerbs:
+    def test_no_overlap_marks_the_channel_even_without_a_change(self, operator: Operator) -> None:
         keep(operator)
         operator.run_json("channel", "set", "payments", "--no-overlap")
         first = marks(operator)
@@ -137,25 +139,25 @@ class TestOtherVerbs:
         assert first.keys() == marks(operator).keys() == {"payments"}
         assert first != marks(operator)
 
-    def test_rotation_with_an_overlap_marks_nothing(self, operator: Operator) -> None:
+    def test_rotation_with_overlap_writes_no_revocation_mark(self, operator: Operator) -> None:
         keep(operator, token=OLD)
         operator.run_json("channel", "set", "payments", "--unset", "inbound.token")
         assert marks(operator) == {}
 
-    def test_removed_channel_is_marked(self, operator: Operator) -> None:
+    def test_remove_marks_the_channel_as_revoked(self, operator: Operator) -> None:
         keep(operator)
         operator.run_json("channel", "remove", "payments", "--yes")
         assert marks(operator).keys() == {"payments"}
 
     @pytest.mark.parametrize("key", ["inbound.token", "xmatters.callback.token"])
-    def test_short_new_token_is_refused_and_a_stored_one_goes_on(self, operator: Operator, key: str) -> None:
+    def test_short_new_token_is_refused_while_a_stored_one_stays_valid(self, operator: Operator, key: str) -> None:
         keep(operator, token="short")
         operator.run_json("channel", "set", "payments", "--set", "policy.max_per_minute=30")
         done = operator.run("channel", "set", "payments", "--set", f"{key}=twenty-three-characters")
         assert done.exit_code == 2
         assert f"{key}: a token has at least 24 characters" in done.stderr
 
-    def test_token_of_another_channel_is_refused_with_what_to_do(self, operator: Operator) -> None:
+    def test_token_made_for_another_channel_is_refused_with_advice(self, operator: Operator) -> None:
         keep(operator)
         other = "bpr_" + "a" * 38
         done = operator.run("channel", "set", "payments", "--set", f"inbound.token={other}", "--no-overlap")
@@ -163,7 +165,7 @@ class TestOtherVerbs:
         assert "was not made for this channel and door, or was cut; make a new one" in done.stderr
         assert other not in done.output
 
-    def test_one_token_for_both_doors_is_refused(self, operator: Operator) -> None:
+    def test_same_token_for_both_doors_is_refused(self, operator: Operator) -> None:
         keep(operator)
         done = operator.run("channel", "set", "payments", "--set", f"xmatters.callback.token={OLD}", "--no-overlap")
         assert done.exit_code == 2
@@ -171,7 +173,7 @@ class TestOtherVerbs:
 
 
 class TestLastUses:
-    def test_they_are_shown_for_each_credential(self, operator: Operator) -> None:
+    def test_show_prints_the_last_use_of_each_credential(self, operator: Operator) -> None:
         keep(operator)
         channel = samples.parsed(operator.secret("payments"))
         table = Table(operator.dynamodb, operator.table, operator.clock)
@@ -187,9 +189,9 @@ class TestLastUses:
         lines = operator.run("channel", "show", "payments").stdout.splitlines()
         assert "last use       inbound previous token: 2027-01-15T08:00:00+00:00" in lines
 
-    def test_channel_is_shown_although_the_table_can_not_be_read(self, operator: Operator) -> None:
+    def test_show_works_without_the_ledgers_table(self, operator: Operator) -> None:
         keep(operator)
         operator.dynamodb.delete_table(TableName=operator.table)
         done = operator.run("channel", "show", "payments")
         assert done.exit_code == 0
-        assert "note: when credentials were used last is not known" in done.stderr
+        assert "note: the last use of credentials is not known" in done.stderr

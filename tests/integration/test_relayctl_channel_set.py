@@ -1,4 +1,4 @@
-"""relayctl channel set: what it refuses, rotates, waits for, compares and prints, against an account in memory."""
+"""relayctl channel set with AWS in memory: refusals, rotation, verification, concurrent writers and output."""
 
 import json
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ def answering(status: int) -> Any:
     return lambda _: Answer(status, {}, b"")
 
 
-class TestNotifiesNobody:
+class TestChannelThatMayNotifyNobody:
     @pytest.mark.parametrize(
         ("options", "words"),
         [
@@ -66,7 +66,7 @@ class TestNotifiesNobody:
             ),
         ],
     )
-    def test_a_channel_that_may_notify_nobody_is_refused_and_nothing_is_stored(
+    def test_channel_that_may_notify_nobody_is_refused_and_not_stored(
         self, operator: Operator, options: list[str], words: str
     ) -> None:
         done = set_(operator, "--trigger-url", TRIGGER, *options, code=2)
@@ -79,7 +79,7 @@ class TestNotifiesNobody:
         ("flag", "kept"),
         [("--recipients-in-workflow", "workflow"), ("--recipients-in-url", "url")],
     )
-    def test_the_operator_may_vouch_that_recipients_are_elsewhere(
+    def test_recipients_in_workflow_or_url_option_allows_a_channel_without_recipients(
         self, operator: Operator, flag: str, kept: str
     ) -> None:
         set_(operator, "--trigger-url", TRIGGER, flag)
@@ -88,7 +88,7 @@ class TestNotifiesNobody:
         done = set_(operator, "--unset", "xmatters.recipients_in", code=2)
         assert "--recipients-in-workflow or --recipients-in-url" in done.stderr
 
-    def test_the_operator_may_vouch_for_another_path(self, operator: Operator) -> None:
+    def test_any_trigger_path_option_allows_an_unknown_trigger_path(self, operator: Operator) -> None:
         url = "https://acme.xmatters.com/agent/7?apiKey=k"
         set_(operator, "--trigger-url", url, "--recipient", "jdoe", "--any-trigger-path")
         assert operator.secret("payments")["xmatters"]["any_trigger_path"] is True
@@ -96,16 +96,16 @@ class TestNotifiesNobody:
     @pytest.mark.parametrize(
         ("options", "is_warned"), [(["--recipients-in-url"], False), (["--recipient", "jdoe"], False), ([], True)]
     )
-    def test_a_critical_that_no_route_takes_is_warned_of(
+    def test_set_warns_if_a_critical_without_route_notifies_nobody(
         self, operator: Operator, options: list[str], is_warned: bool
     ) -> None:
         routes = f"policy.routes={json.dumps([TO_OPS])}"
         done = set_(operator, "--trigger-url", TRIGGER, "--set", routes, *options)
-        assert ("warning: a critical incident that no route takes notifies nobody" in done.stderr) is is_warned
+        assert ("warning: a critical incident that matches no route notifies nobody" in done.stderr) is is_warned
 
 
 class TestRotation:
-    def test_second_rotation_is_refused_while_the_first_old_token_works(self, operator: Operator) -> None:
+    def test_second_rotation_is_refused_while_the_previous_token_is_valid(self, operator: Operator) -> None:
         make(operator)
         set_(operator, "--set", "inbound.token=second-token-of-24-characters")
         done = set_(operator, "--set", "inbound.token=third-token-of-24-characters", code=2)
@@ -114,7 +114,7 @@ class TestRotation:
         set_(operator, "--set", "inbound.token=third-token-of-24-characters", "--no-overlap")
         assert operator.secret("payments")["inbound"] == {"token": "third-token-of-24-characters"}
 
-    def test_the_old_token_is_kept_for_24_hours(self, operator: Operator) -> None:
+    def test_rotated_inbound_token_stays_valid_for_24_hours(self, operator: Operator) -> None:
         make(operator)
         done = set_(operator, "--set", f"inbound.token={CANARY}-new-inbound-token")
         assert operator.secret("payments")["inbound"] == {
@@ -123,32 +123,32 @@ class TestRotation:
         }
         assert "BigPanda's old credential works until 2027-01-16T08:00:05+00:00" in done.stderr
 
-    def test_the_old_callback_token_is_kept_too(self, operator: Operator) -> None:
+    def test_rotated_callback_token_stays_valid_as_previous(self, operator: Operator) -> None:
         make(operator, "--set", "bigpanda.api_key=k", "--set", "xmatters.callback.token=back-token-of-24-characters")
         set_(operator, "--unset", "xmatters.callback")
         callback = operator.secret("payments")["xmatters"]["callback"]
         assert callback["previous"]["token"] == "back-token-of-24-characters"
         assert callback["token"] != "back-token-of-24-characters"
 
-    def test_no_overlap_cuts_the_old_one_at_once(self, operator: Operator) -> None:
+    def test_rotation_with_no_overlap_keeps_no_previous_token(self, operator: Operator) -> None:
         make(operator)
         set_(operator, "--set", "inbound.token=new-token-of-24-characters", "--no-overlap")
         assert operator.secret("payments")["inbound"] == {"token": "new-token-of-24-characters"}
 
-    def test_no_overlap_alone_ends_an_overlap(self, operator: Operator) -> None:
+    def test_no_overlap_alone_removes_the_previous_token(self, operator: Operator) -> None:
         make(operator)
         set_(operator, "--set", "inbound.token=new-token-of-24-characters")
         set_(operator, "--no-overlap")
         assert operator.secret("payments")["inbound"] == {"token": "new-token-of-24-characters"}
 
-    def test_another_change_keeps_no_credential(self, operator: Operator) -> None:
+    def test_change_of_another_key_keeps_no_previous_token(self, operator: Operator) -> None:
         make(operator)
         set_(operator, "--set", "policy.max_per_minute=30")
         assert "previous" not in operator.secret("payments")["inbound"]
 
 
-class TestProbe:
-    def test_what_to_paste_comes_once_the_door_takes_the_new_credential(self, operator: Operator) -> None:
+class TestVerification:
+    def test_set_repeats_the_probe_until_the_door_accepts_the_new_token(self, operator: Operator) -> None:
         answers = [401, 503, 400]
         operator.door = lambda _: Answer(answers.pop(0), {}, b"")
         done = set_(operator, "--trigger-url", TRIGGER, "--recipient", "jdoe")
@@ -157,26 +157,28 @@ class TestProbe:
         assert {each.body for each in operator.knocked} == {b""}
         assert {each.headers["User-Agent"] for each in operator.knocked} == {"relayctl"}
         assert done.stdout.startswith("Now paste into BigPanda's webhook integration:")
-        assert done.stderr.splitlines()[-1] == "channel payments: the relay takes it"
+        assert done.stderr.splitlines()[-1] == "channel payments: the relay accepts it"
 
-    def test_both_doors_are_asked_each_at_its_url(self, operator: Operator) -> None:
+    def test_probe_calls_each_door_at_its_url(self, operator: Operator) -> None:
         make(operator)
         set_(operator, "--set", "bigpanda.api_key=k", "--set", "inbound.token=new-token-of-24-characters")
         assert [each.url.split("/v1/")[1] for each in operator.knocked] == ["bigpanda/payments", "xmatters/payments"]
 
-    def test_a_change_of_anything_else_asks_no_door(self, operator: Operator) -> None:
+    def test_change_without_credentials_sends_no_probe(self, operator: Operator) -> None:
         make(operator)
         set_(operator, "--set", "policy.max_per_minute=30")
         assert (operator.knocked, operator.clock.slept) == ([], [])
 
     @pytest.mark.parametrize("status", [401, 503])
-    def test_a_door_that_stays_shut_is_exit_code_1_with_what_to_paste(self, operator: Operator, status: int) -> None:
+    def test_unverified_credential_is_exit_code_1_and_printed(self, operator: Operator, status: int) -> None:
         operator.door = answering(status)
         done = set_(operator, "--trigger-url", TRIGGER, "--recipient", "jdoe", code=1)
-        assert f"warning: stored, not verified: BigPanda's credential was not taken yet (HTTP {status})" in done.stderr
+        assert (
+            f"warning: stored, not verified: BigPanda's credential is not accepted yet (HTTP {status})" in done.stderr
+        )
         assert f"Bearer {operator.secret('payments')['inbound']['token']}" in done.stdout
 
-    def test_an_api_that_can_not_be_reached_is_exit_code_1_too(self, operator: Operator) -> None:
+    def test_unreachable_api_is_exit_code_1_and_the_header_is_printed(self, operator: Operator) -> None:
         def unreachable(_: Knocked) -> Answer:
             raise UNREACHABLE
 
@@ -186,7 +188,7 @@ class TestProbe:
         assert document["verified"] is False
         assert document["header"]["value"] == f"Bearer {operator.secret('payments')['inbound']['token']}"
 
-    def test_ctrl_c_while_waiting_loses_nothing(self, operator: Operator) -> None:
+    def test_ctrl_c_during_the_probe_still_prints_the_header(self, operator: Operator) -> None:
         def interrupt(_: Knocked) -> Answer:
             raise KeyboardInterrupt
 
@@ -195,7 +197,7 @@ class TestProbe:
         assert "stored, not verified" in done.stderr
         assert f"Bearer {operator.secret('payments')['inbound']['token']}" in done.stdout
 
-    def test_in_a_local_cloud_the_first_knock_does_not_wait(self, operator: Operator) -> None:
+    def test_first_probe_is_immediate_in_a_local_cloud(self, operator: Operator) -> None:
         operator.parameters["Profile"] = "local"
         set_(operator, "--trigger-url", TRIGGER, "--recipient", "jdoe")
         assert operator.clock.slept == [0.0]
@@ -204,7 +206,7 @@ class TestProbe:
 class TestConcurrentWriters:
     @staticmethod
     def meanwhile(operator: Operator, *options: str) -> None:
-        """Let another operator run `channel set` between the read and the write of the next one."""
+        """Let another operator run `channel set` between read and write of the next `channel set`."""
 
         def other() -> None:
             operator.on_put = lambda: None
@@ -212,26 +214,26 @@ class TestConcurrentWriters:
 
         operator.on_put = other
 
-    def test_second_writer_is_told_that_the_channel_changed(self, operator: Operator) -> None:
+    def test_second_of_two_concurrent_writers_fails_and_stores_nothing(self, operator: Operator) -> None:
         make(operator)
         self.meanwhile(operator, "--set", "policy.max_per_minute=30")
         done = set_(operator, "--set", "policy.preset=oncall", code=1)
         assert done.stdout == ""
         assert done.stderr == (
-            "Error: channel payments: changed meanwhile by somebody else; nothing was stored; run the command again\n"
+            "Error: channel payments: changed meanwhile by another operator; nothing was stored; run the command again\n"
         )
         assert operator.secret("payments")["policy"] == {"max_per_minute": 30}
         set_(operator, "--set", "policy.preset=oncall")
         assert operator.secret("payments")["policy"] == {"max_per_minute": 30, "preset": "oncall"}
 
-    def test_no_label_of_either_writer_stays(self, operator: Operator) -> None:
+    def test_concurrent_writers_leave_only_the_labels_of_aws(self, operator: Operator) -> None:
         make(operator)
         self.meanwhile(operator, "--set", "policy.max_per_minute=30")
         set_(operator, "--set", "policy.preset=oncall", code=1)
         stages = operator.secrets.describe_secret(SecretId=SECRET)["VersionIdsToStages"].values()
         assert {stage for each in stages for stage in each} == {"AWSCURRENT", "AWSPREVIOUS"}
 
-    def test_of_two_that_make_a_channel_the_second_is_told(self, operator: Operator) -> None:
+    def test_second_of_two_concurrent_creators_fails(self, operator: Operator) -> None:
         new = ["--trigger-url", TRIGGER, "--recipient", "jdoe"]
         operator.refused = {}
         original = operator.session
@@ -250,10 +252,10 @@ class TestConcurrentWriters:
 
         operator.session = session  # type: ignore[method-assign]
         done = set_(operator, *new, "--set", "inbound.token=second-token-of-24-characters", code=1)
-        assert "changed meanwhile by somebody else" in done.stderr
+        assert "changed meanwhile by another operator" in done.stderr
         assert operator.secret("payments")["inbound"] == {"token": "first-token-of-24-characters"}
 
-    def test_of_two_that_restore_a_removed_channel_one_wins(self, operator: Operator) -> None:
+    def test_one_of_two_concurrent_restores_of_a_removed_channel_succeeds(self, operator: Operator) -> None:
         make(operator)
         assert operator.run("channel", "remove", "payments", "--yes").exit_code == 0
         new = ["--trigger-url", TRIGGER, "--recipient", "jdoe", "--set"]
@@ -262,7 +264,7 @@ class TestConcurrentWriters:
         assert "changed meanwhile" in done.stderr
         assert operator.secret("payments")["policy"] == {"max_per_minute": 30}
 
-    def test_failed_change_does_not_bring_a_removed_channel_back(self, operator: Operator) -> None:
+    def test_failed_write_does_not_restore_a_removed_channel(self, operator: Operator) -> None:
         make(operator)
         assert operator.run("channel", "remove", "payments", "--yes").exit_code == 0
 
@@ -274,7 +276,7 @@ class TestConcurrentWriters:
         assert "AWS refused" in done.stderr
         assert "DeletedDate" in operator.secrets.describe_secret(SecretId=SECRET)
 
-    def test_a_channel_removed_meanwhile_is_not_written(self, operator: Operator) -> None:
+    def test_channel_removed_between_read_and_write_is_not_written(self, operator: Operator) -> None:
         make(operator)
 
         def remove() -> None:
@@ -284,8 +286,8 @@ class TestConcurrentWriters:
         operator.on_put = remove
         assert "changed meanwhile" in set_(operator, "--set", "policy.max_per_minute=30", code=1).stderr
 
-    def test_the_double_refuses_to_move_a_label_from_a_version_without_it_as_aws_does(self, operator: Operator) -> None:
-        """The compare-and-set stands on this refusal. AWS documents it, and moto and MiniStack do the same."""
+    def test_fake_secrets_manager_refuses_to_move_a_label_from_another_version(self, operator: Operator) -> None:
+        """Optimistic locking relies on this refusal. AWS documents it; moto and MiniStack refuse too."""
         make(operator)
         before = operator.secrets.get_secret_value(SecretId=SECRET)["VersionId"]
         set_(operator, "--set", "policy.max_per_minute=30")
@@ -299,8 +301,8 @@ class TestConcurrentWriters:
             )
 
 
-class TestPrinted:
-    def test_credentials_are_printed_only_when_they_changed(self, operator: Operator) -> None:
+class TestOutput:
+    def test_unchanged_credentials_are_not_printed(self, operator: Operator) -> None:
         make(operator)
         done = set_(operator, "--set", "policy.max_per_minute=30", "--set", 'xmatters.recipients=["a", "b"]')
         assert done.stdout.splitlines() == [
@@ -309,7 +311,7 @@ class TestPrinted:
         ]
         assert CANARY not in done.output
 
-    def test_changed_credentials_are_masked_in_the_list_of_changes(self, operator: Operator) -> None:
+    def test_list_of_changes_masks_credentials(self, operator: Operator) -> None:
         make(operator)
         done = set_(operator, "--set", f"inbound.token={CANARY}-new-inbound-token")
         assert done.stdout.splitlines() == [
@@ -322,13 +324,13 @@ class TestPrinted:
             f"  Header value   Bearer {CANARY}-new-inbound-token",
         ]
 
-    def test_the_trigger_urls_key_is_masked(self, operator: Operator) -> None:
+    def test_list_of_changes_masks_the_query_of_the_trigger_url(self, operator: Operator) -> None:
         make(operator)
         done = set_(operator, "--trigger-url", TRIGGER.replace(CANARY, f"{CANARY}-2"))
         url = TRIGGER.partition("?")[0]
         assert done.stdout == f"xmatters.trigger_url: {url}?*** → {url}?***\n"
 
-    def test_settings_that_are_no_secrets_are_shown(self, operator: Operator) -> None:
+    def test_list_of_changes_shows_settings_that_are_no_credentials(self, operator: Operator) -> None:
         make(operator, "--set", "bigpanda.api_key=k")
         done = set_(
             operator, "--set", "bigpanda.reconcile=false", "--set", "bigpanda.reconcile_query=a", "--any-trigger-path"
@@ -339,20 +341,20 @@ class TestPrinted:
             "xmatters.any_trigger_path: (not set) → true",
         ]
 
-    def test_nothing_changed_stores_nothing(self, operator: Operator) -> None:
+    def test_set_without_a_change_stores_no_version(self, operator: Operator) -> None:
         make(operator)
         before = operator.secrets.describe_secret(SecretId=SECRET)["VersionIdsToStages"]
         done = set_(operator, "--recipient", "jdoe")
         assert done.stdout == "nothing changed\n"
         assert operator.secrets.describe_secret(SecretId=SECRET)["VersionIdsToStages"] == before
 
-    def test_reveal_prints_them_without_a_change(self, operator: Operator) -> None:
+    def test_reveal_prints_unchanged_credentials(self, operator: Operator) -> None:
         make(operator)
         done = set_(operator, "--reveal")
         assert f"  Header value   Bearer {CANARY}-old-inbound-token" in done.stdout.splitlines()
         assert operator.knocked == []
 
-    def test_programs_get_no_value_that_did_not_change(self, operator: Operator) -> None:
+    def test_json_has_no_header_value_unless_changed_or_revealed(self, operator: Operator) -> None:
         make(operator)
         document = operator.run_json("channel", "set", "payments", "--set", "policy.max_per_minute=30")
         assert document["header"] == {"name": "Authorization"}
@@ -369,7 +371,7 @@ class TestPrinted:
             ("policy.max_per_minute", CANARY, "is not JSON: Expecting value (line 1)"),
         ],
     )
-    def test_a_broken_file_is_named_by_its_error_and_line(
+    def test_malformed_json_file_is_refused_with_error_and_line(
         self, operator: Operator, tmp_path: Path, key: str, content: str, words: str
     ) -> None:
         make(operator)
@@ -379,15 +381,13 @@ class TestPrinted:
         assert CANARY not in done.output
 
     @pytest.mark.parametrize("key", ["inbound.token", "policy.properties.team", "bigpanda.api_key"])
-    def test_a_file_for_a_key_that_holds_text_need_not_be_json(
-        self, operator: Operator, tmp_path: Path, key: str
-    ) -> None:
+    def test_file_for_a_text_key_is_not_decoded_as_json(self, operator: Operator, tmp_path: Path, key: str) -> None:
         make(operator, "--set", "bigpanda.api_key=k")
         (tmp_path / "value").write_text("{text-of-24-characters-or-more\n")
         set_(operator, "--set", f"{key}=@{tmp_path}/value")
         assert "{text" in operator.secret_text("payments")
 
-    def test_a_missing_file_is_said_to_be_missing(self, operator: Operator) -> None:
+    def test_missing_file_of_a_setting_is_refused(self, operator: Operator) -> None:
         make(operator)
         done = set_(operator, "--set", "policy.routes=@/no/such/file", code=2)
         assert "--set policy.routes: can't read the file that @ names: No such file" in done.stderr
@@ -406,11 +406,13 @@ class TestPrinted:
             ),
         ],
     )
-    def test_an_unknown_key_suggests_the_nearest_one(self, operator: Operator, option: list[str], words: str) -> None:
+    def test_unknown_key_is_refused_with_the_nearest_known_key(
+        self, operator: Operator, option: list[str], words: str
+    ) -> None:
         make(operator)
         assert words in set_(operator, *option, code=2).stderr
 
-    def test_at_80_columns_nothing_breaks_within_a_word(
+    def test_set_output_wraps_between_words_at_80_columns(
         self, operator: Operator, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("COLUMNS", "80")

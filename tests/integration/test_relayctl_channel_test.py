@@ -1,4 +1,4 @@
-"""relayctl channel test, and what channel set says of recipients: against the sandbox, over real sockets."""
+"""relayctl channel test, and the recipient checks of channel set, against the sandbox over real sockets."""
 
 import json
 import time
@@ -32,7 +32,7 @@ def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
 
 @pytest.fixture
 def tenant(box: Box) -> Iterator[Box]:
-    """The stand-in with some people and groups."""
+    """Fake xMatters with some people and groups."""
     box.events.declare(BASIC)
     box.directory.declare(PEOPLE, GROUPS)
     yield box
@@ -48,7 +48,7 @@ def keep(
     path: str = "/api/integration/1/functions/f1/triggers",
     **members: Any,
 ) -> None:
-    """Keep the channel `payments` without anybody checking it."""
+    """Store the channel `payments` directly, so that `channel set` does not check it."""
     xmatters: dict[str, Any] = {
         "trigger_url": f"{box.xmatters_url}{path}?apiKey={CANARY}-url",
         "auth": {"type": "url"},
@@ -66,7 +66,7 @@ def keep(
 
 
 def examined(operator: Operator, *options: str, code: int = 0) -> dict[str, tuple[str, str]]:
-    """State and detail of each check by its name; no secret is in any output."""
+    """Run `channel test`; return state and detail of each check by name. Fail if the output has a secret."""
     document = operator.run_json("channel", "test", "payments", *options, code=code)
     assert CANARY not in json.dumps(document)
     states = [each["state"] for each in document["checks"]]
@@ -79,8 +79,8 @@ def answering(status: int, document: Any) -> Script:
     return lambda _: (status, {}, content)
 
 
-class TestChannelTest:
-    def test_all_is_well(self, operator: Operator, tenant: Box) -> None:
+class TestChecks:
+    def test_all_checks_of_a_working_channel_are_ok(self, operator: Operator, tenant: Box) -> None:
         with site(answering(200, {"items": [], "total": 0})) as bigpanda:
             access = {"api_key": f"{CANARY}-bp", "base_url": bigpanda.url, "environment_id": "e1"}
             keep(operator, tenant, "Ops", "jdoe", bigpanda=access)
@@ -95,9 +95,9 @@ class TestChannelTest:
         asked = bigpanda.received[0]
         assert asked.target == "/resources/v2.0/environments/e1/incidents?page_size=1"
         assert (asked.method, asked.headers["authorization"]) == ("GET", f"Bearer {CANARY}-bp")
-        assert tenant.attempts() == [], "it rings nobody"
+        assert tenant.attempts() == [], "no signal is sent"
 
-    def test_each_recipient_has_a_line_those_of_routes_too(self, operator: Operator, tenant: Box) -> None:
+    def test_each_recipient_of_channel_and_routes_is_checked(self, operator: Operator, tenant: Box) -> None:
         keep(operator, tenant, "Ops", "nope", "gone", policy={"routes": ROUTES})
         found = examined(operator, code=1)
         assert {what: each for what, each in found.items() if what.startswith("recipient")} == {
@@ -108,7 +108,7 @@ class TestChannelTest:
             "recipient jdoe|Phone": ("ok", "user, active"),
         }
 
-    def test_what_is_off_is_said_with_what_that_means(self, operator: Operator, tenant: Box) -> None:
+    def test_features_without_settings_are_warnings(self, operator: Operator, tenant: Box) -> None:
         keep(operator, tenant, rest=False, recipients_in="workflow")
         found = examined(operator)
         assert [found[what][0] for what in ("recipients", "xMatters REST API", "BigPanda API")] == ["warning"] * 3
@@ -116,7 +116,7 @@ class TestChannelTest:
         assert "answers" not in found
         assert tenant.events.calls.all() == []
 
-    def test_a_channel_that_notifies_nobody_is_failed(self, operator: Operator, tenant: Box) -> None:
+    def test_channel_that_notifies_nobody_fails_the_settings_check(self, operator: Operator, tenant: Box) -> None:
         keep(operator, tenant, policy={"routes": [{"when": {}, "recipients": []}]})
         done = operator.run("channel", "test", "payments")
         assert done.exit_code == 1
@@ -127,7 +127,7 @@ class TestChannelTest:
             "neither channel, route nor URL names any",
         ]
 
-    def test_a_trigger_url_that_is_no_trigger_is_failed(self, operator: Operator, tenant: Box) -> None:
+    def test_unknown_trigger_path_fails_the_settings_check(self, operator: Operator, tenant: Box) -> None:
         keep(operator, tenant, "jdoe", path="/")
         state, detail = examined(operator, code=1)["settings"]
         assert (state, detail) == ("failed", "xmatters.trigger_url: its path is not that of an xMatters trigger")
@@ -141,14 +141,14 @@ class TestChannelTest:
             ({"status": "warning"}, ["jdoe"], None),
         ],
     )
-    def test_a_critical_that_would_notify_nobody_is_failed(
+    def test_critical_without_matching_route_fails_if_the_channel_has_no_recipients(
         self, operator: Operator, tenant: Box, when: dict[str, str], recipients: list[str], state: str | None
     ) -> None:
         keep(operator, tenant, *recipients, policy={"routes": [{"when": when, "recipients": ["Ops"]}]})
         found = examined(operator, code=int(state == "failed"))
         assert found.get("critical incidents", (None,))[0] == state
 
-    def test_a_channel_that_hears_no_answers_is_said_to(self, operator: Operator, tenant: Box) -> None:
+    def test_channel_without_callback_credentials_warns_about_answers(self, operator: Operator, tenant: Box) -> None:
         keep(operator, tenant, "jdoe", rest=False)
         secret = operator.secret("payments")
         del secret["xmatters"]["callback"]
@@ -159,13 +159,13 @@ class TestChannelTest:
         ("text", "names"),
         [("no JSON", "the secret is not JSON"), ('{"inbound": {}, "xmatters": {}}', "xmatters")],
     )
-    def test_a_secret_that_is_broken_is_named_by_its_key(self, operator: Operator, text: str, names: str) -> None:
+    def test_malformed_secret_fails_with_the_key_at_fault(self, operator: Operator, text: str, names: str) -> None:
         operator.secrets.create_secret(Name="team/relay/payments", SecretString=text)
         found = examined(operator, code=1)
         assert list(found) == ["secret"]
         assert names in found["secret"][1]
 
-    def test_a_host_that_the_stack_does_not_allow(self, operator: Operator, tenant: Box) -> None:
+    def test_host_outside_the_stacks_list_fails_and_no_vendor_is_called(self, operator: Operator, tenant: Box) -> None:
         keep(operator, tenant, "jdoe", bigpanda={"api_key": f"{CANARY}-bp"})
         operator.parameters["BigPandaHosts"] = "acme.xmatters.com"
         found = examined(operator, code=1)
@@ -185,7 +185,7 @@ class TestChannelTest:
         ],
         ids=lambda value: value if isinstance(value, str) else None,
     )
-    def test_a_login_that_does_not_work_leaves_recipients_unchecked(
+    def test_recipients_are_not_checked_if_the_rest_api_fails(
         self, operator: Operator, tenant: Box, fault: dict[str, Any], state: str, words: str
     ) -> None:
         keep(operator, tenant, "jdoe")
@@ -209,7 +209,7 @@ class TestChannelTest:
             (500, {}, "warning", "not known now: upstream"),
         ],
     )
-    def test_what_bigpanda_answers_to_the_key(
+    def test_answer_of_bigpanda_decides_the_state_of_its_check(
         self, operator: Operator, tenant: Box, status: int, document: Any, state: str, words: str
     ) -> None:
         with site(answering(status, document)) as bigpanda:
@@ -220,17 +220,17 @@ class TestChannelTest:
         assert words in found["BigPanda API"][1]
         assert len(bigpanda.received) == 1
 
-    def test_without_an_environment_bigpanda_is_not_asked(self, operator: Operator, tenant: Box) -> None:
+    def test_bigpanda_is_not_called_without_an_environment(self, operator: Operator, tenant: Box) -> None:
         keep(operator, tenant, "jdoe", bigpanda={"api_key": f"{CANARY}-bp", "base_url": tenant.bigpanda.url})
         found = examined(operator, code=1)
         assert found["BigPanda API"] == (
             "warning",
             "not checked: bigpanda.environments names no environment to read from",
         )
-        assert found["missed shares"] == ("failed", "idle: bigpanda.environments names no environment to look in")
+        assert found["missed shares"] == ("failed", "idle: bigpanda.environments names no environment to list")
         assert tenant.bigpanda.calls.all() == []
 
-    def test_environments_that_shares_named_are_suggested_and_not_used(self, operator: Operator, tenant: Box) -> None:
+    def test_environments_of_shares_are_suggested_and_not_called(self, operator: Operator, tenant: Box) -> None:
         access = {"api_key": f"{CANARY}-bp", "base_url": tenant.bigpanda.url}
         keep(operator, tenant, "jdoe", bigpanda=access)
         named = {f"e{number}": operator.clock() - number for number in range(7)}
@@ -242,7 +242,7 @@ class TestChannelTest:
         assert detail.endswith("; shares came from e0, e1, e2, e3, e4 and others: add it, if it is yours")
         assert tenant.bigpanda.calls.all() == []
 
-    def test_environment_that_the_secret_lacks_is_a_warning(self, operator: Operator, tenant: Box) -> None:
+    def test_environment_of_a_share_that_the_secret_lacks_is_a_warning(self, operator: Operator, tenant: Box) -> None:
         access: dict[str, Any] = {"api_key": f"{CANARY}-bp", "base_url": tenant.bigpanda.url, "environments": ["e1"]}
         tenant.bigpanda.let_in(f"{CANARY}-bp")
         tenant.bigpanda.declare_incidents("e1", [])
@@ -255,23 +255,25 @@ class TestChannelTest:
             "shares came from e2, too: add it to bigpanda.environments, if it is yours",
         )
 
-    def test_each_environment_is_asked_for(self, operator: Operator, tenant: Box) -> None:
+    def test_bigpanda_check_fails_if_one_environment_is_unknown(self, operator: Operator, tenant: Box) -> None:
         access = {"api_key": f"{CANARY}-bp", "base_url": tenant.bigpanda.url, "environments": ["e1", "gone"]}
         tenant.bigpanda.let_in(f"{CANARY}-bp")
         tenant.bigpanda.declare_incidents("e1", [])
         keep(operator, tenant, "jdoe", bigpanda=access)
         assert examined(operator, code=1)["BigPanda API"][0] == "failed"
 
-    def test_anybody_whom_a_webhooks_url_may_name_is_a_warning(self, operator: Operator, tenant: Box) -> None:
+    def test_unlimited_url_recipients_are_a_warning(self, operator: Operator, tenant: Box) -> None:
         keep(operator, tenant, "jdoe", policy={"allowed_recipients": None})
         state, detail = examined(operator)["recipients in the URL"]
         assert (state, "policy.allowed_recipients" in detail) == ("warning", True)
 
-    def test_nobody_may_be_named_and_nobody_is_is_a_failure(self, operator: Operator, tenant: Box) -> None:
+    def test_channel_without_any_allowed_recipient_fails(self, operator: Operator, tenant: Box) -> None:
         keep(operator, tenant, recipients_in="url")
         assert examined(operator, code=1)["recipients in the URL"][0] == "failed"
 
-    def test_what_never_came_and_names_nobody_is_said_to_be_reported(self, operator: Operator, tenant: Box) -> None:
+    def test_reconcile_ring_without_recipients_in_the_secret_is_a_warning(
+        self, operator: Operator, tenant: Box
+    ) -> None:
         access = {"api_key": f"{CANARY}-bp", "base_url": tenant.bigpanda.url, "environment_id": "e1"}
         tenant.bigpanda.let_in(access["api_key"])
         tenant.bigpanda.declare_incidents("e1", [])
@@ -281,7 +283,7 @@ class TestChannelTest:
         assert (state, detail.startswith("reported, not rung")) == ("warning", True)
 
     @pytest.mark.parametrize(("reconcile", "state"), [(True, None), (False, "warning")])
-    def test_that_missed_shares_are_not_looked_for_is_said(
+    def test_reconcile_false_is_a_warning(
         self, operator: Operator, tenant: Box, reconcile: bool, state: str | None
     ) -> None:
         access = {"api_key": f"{CANARY}-bp", "base_url": tenant.bigpanda.url, "reconcile": reconcile}
@@ -294,13 +296,13 @@ class TestChannelTest:
     @pytest.mark.parametrize(
         ("setting", "found", "came", "said"),
         [
-            ("report", 3, 3, ("ok", "shares of 3 came later")),
-            (True, 3, 1, ("warning", "; 2 never came")),
+            ("report", 3, 3, ("ok", "shares of 3 arrived later")),
+            (True, 3, 1, ("warning", "; shares of 2 never arrived")),
             ("report", 0, 0, None),
             ("ring", 3, 1, None),
         ],
     )
-    def test_reports_of_the_last_days_say_whether_ring_would_have_been_right(
+    def test_incidents_reported_by_reconcile_runs_advise_on_ring(
         self, operator: Operator, tenant: Box, setting: Any, found: int, came: int, said: tuple[str, str] | None
     ) -> None:
         known = {"api_key": f"{CANARY}-bp", "base_url": tenant.bigpanda.url, "environment_id": "e1"}
@@ -317,20 +319,20 @@ class TestChannelTest:
             assert shown[0] == said[0]
             assert said[1] in shown[1]
 
-    def test_ledger_that_cannot_be_read_is_said(self, operator: Operator, tenant: Box) -> None:
+    def test_unreadable_ledger_is_a_warning_of_missed_shares(self, operator: Operator, tenant: Box) -> None:
         known = {"api_key": f"{CANARY}-bp", "base_url": tenant.bigpanda.url, "environment_id": "e1"}
         tenant.bigpanda.let_in(known["api_key"])
         tenant.bigpanda.declare_incidents("e1", [])
         keep(operator, tenant, "jdoe", bigpanda=known)
         operator.dynamodb.delete_table(TableName=operator.table)
         state, detail = examined(operator)["missed shares"]
-        assert (state, "can't be read" in detail) == ("warning", True)
+        assert (state, "cannot be read" in detail) == ("warning", True)
 
-    def test_a_channel_that_is_not_there_is_exit_code_3(self, operator: Operator) -> None:
+    def test_check_of_an_unknown_channel_is_exit_code_3(self, operator: Operator) -> None:
         done = operator.run("channel", "test", "payments")
         assert (done.exit_code, done.stdout, done.stderr) == (3, "", "there is no channel payments\n")
 
-    def test_names_can_not_steer_the_terminal(self, operator: Operator, tenant: Box) -> None:
+    def test_control_characters_of_recipient_names_are_not_printed(self, operator: Operator, tenant: Box) -> None:
         keep(operator, tenant, "\x1b[31m\r[bold]x")
         done = operator.run("channel", "test", "payments")
         assert "\x1b" not in done.stdout
@@ -338,7 +340,7 @@ class TestChannelTest:
 
 
 class Relay:
-    """The stack's own API: what it answers to shares, one after the other, and what it was sent."""
+    """Fake API of the stack: it answers shares with the given answers, in order."""
 
     def __init__(self, *answers: tuple[int, Any]) -> None:
         self._answers = list(answers)
@@ -362,7 +364,7 @@ class TestRing:
     def _channel(self, operator: Operator, tenant: Box) -> None:
         keep(operator, tenant, "jdoe", rest=False)
 
-    def test_a_test_incident_is_shared_as_bigpanda_would_and_ends_at_once(self, operator: Operator) -> None:
+    def test_ring_shares_a_test_incident_and_its_resolve(self, operator: Operator) -> None:
         with site(Relay(DELIVERED, DELIVERED)) as api:
             done = rung(operator, api, "--yes")
         assert done.exit_code == 0
@@ -380,7 +382,7 @@ class TestRing:
         assert shared["changedOn"] < ended["changedOn"]
         assert "TEST" in shared["alerts"][0]["description"]
 
-    def test_each_ring_is_an_incident_of_its_own(self, operator: Operator) -> None:
+    def test_each_ring_shares_a_new_incident(self, operator: Operator) -> None:
         with site(Relay(*[DELIVERED] * 4)) as api:
             for _ in range(2):
                 assert rung(operator, api, "--yes").exit_code == 0
@@ -398,7 +400,7 @@ class TestRing:
             ((404, {"message": "Not Found"}), "message Not Found", 1),
         ],
     )
-    def test_what_was_not_delivered_is_exit_code_1(
+    def test_undelivered_test_incident_is_exit_code_1(
         self, operator: Operator, answer: tuple[int, Any], words: str, shares: int
     ) -> None:
         with site(Relay(answer, UNCHANGED)) as api:
@@ -408,45 +410,45 @@ class TestRing:
         assert line.startswith("failed")
         assert "not delivered" in line
         assert words in line
-        assert len(api.received) == shares, "what may ring later is ended, what was turned away is not"
+        assert len(api.received) == shares, "a share that may be delivered later is resolved, a refused one is not"
 
-    def test_an_api_that_is_gone_is_failed(self, operator: Operator) -> None:
+    def test_unreachable_api_fails_the_ring(self, operator: Operator) -> None:
         with site(Relay()) as api:
             pass
         done = rung(operator, api, "--yes")
         assert done.exit_code == 1
         assert "the relay gave no answer: unreachable" in done.stdout
 
-    def test_an_end_that_has_to_wait_is_a_warning(self, operator: Operator) -> None:
+    def test_queued_resolve_of_the_test_incident_is_a_warning(self, operator: Operator) -> None:
         with site(Relay(DELIVERED, (202, {"outcome": "queued", "reason": "paced"}))) as api:
             done = rung(operator, api, "--yes")
         assert done.exit_code == 0
         assert done.stdout.splitlines()[-1] == "warning  its end: HTTP 202, outcome queued, reason paced"
 
-    def test_without_a_terminal_it_wants_a_yes(self, operator: Operator) -> None:
+    def test_ring_without_terminal_and_yes_is_a_usage_error(self, operator: Operator) -> None:
         with site(Relay()) as api:
             done = rung(operator, api)
         assert (done.exit_code, done.stdout, api.received) == (2, "", [])
-        assert "give --yes to ring without being asked" in done.stderr
+        assert "give --yes to share a test incident without being asked" in done.stderr
 
-    def test_a_yes_alone_is_a_mistake(self, operator: Operator) -> None:
+    def test_yes_without_ring_is_a_usage_error(self, operator: Operator) -> None:
         done = operator.run("channel", "test", "payments", "--yes")
         assert (done.exit_code, done.stdout) == (2, "")
 
-    def test_a_channel_that_the_relay_could_not_use_is_not_rung(self, operator: Operator) -> None:
+    def test_channel_with_a_malformed_secret_is_not_rung(self, operator: Operator) -> None:
         operator.secrets.put_secret_value(SecretId="team/relay/payments", SecretString="{}")
         with site(Relay()) as api:
             done = rung(operator, api, "--yes")
         assert (done.exit_code, api.received) == (1, [])
         assert "failed   test incident: not shared" in done.stdout
 
-    def test_for_programs_it_is_one_document(self, operator: Operator) -> None:
+    def test_ring_with_json_prints_one_document(self, operator: Operator) -> None:
         with site(Relay(DELIVERED, UNCHANGED)) as api:
             done = rung(operator, api, "--yes", "--json")
         assert [each["state"] for each in json.loads(done.stdout)["checks"][-2:]] == ["ok", "ok"]
 
 
-class TestChannelSet:
+class TestRecipientChecksOfChannelSet:
     @pytest.fixture(autouse=True)
     def folder(self, tmp_path: Path) -> None:
         self.files = tmp_path
@@ -462,7 +464,7 @@ class TestChannelSet:
         named = [part for name in recipients for part in ("--recipient", name)]
         return ["channel", "set", "payments", "--trigger-url", url, "--set", f"xmatters.rest={rest}", *named]
 
-    def test_who_would_not_be_rung_is_told_on_stderr(self, operator: Operator, tenant: Box) -> None:
+    def test_channel_set_warns_of_recipients_that_would_not_be_notified(self, operator: Operator, tenant: Box) -> None:
         routes = f"policy.routes={json.dumps(ROUTES)}"
         done = operator.run(*self.options(tenant, "Ops", "nope"), "--set", routes)
         assert done.exit_code == 0
@@ -473,7 +475,7 @@ class TestChannelSet:
         assert done.stdout.startswith("Now paste into BigPanda")
         assert operator.secret("payments")["xmatters"]["recipients"] == ["Ops", "nope"]
 
-    def test_programs_get_a_finding_for_each(self, operator: Operator, tenant: Box) -> None:
+    def test_channel_set_with_json_has_a_finding_for_each_recipient(self, operator: Operator, tenant: Box) -> None:
         document = operator.run_json(*self.options(tenant, "Ops", "gone"))
         assert [
             (each["name"], each["kind"], each["is_active"], each["on_call"], each["state"])
@@ -490,7 +492,7 @@ class TestChannelSet:
         ],
         ids=lambda fault: " ".join(map(str, fault.values())),
     )
-    def test_a_check_that_fails_leaves_the_channel_set(
+    def test_channel_is_stored_although_recipients_cannot_be_checked(
         self, operator: Operator, tenant: Box, fault: dict[str, Any]
     ) -> None:
         tenant.script([{**fault, "on": "person", "times": None}])
@@ -501,7 +503,7 @@ class TestChannelSet:
         assert CANARY not in done.stderr
         assert operator.secret("payments")["xmatters"]["recipients"] == ["Ops", "jdoe"]
 
-    def test_without_credentials_for_the_rest_api_nobody_is_asked(self, operator: Operator, tenant: Box) -> None:
+    def test_channel_set_without_rest_credentials_checks_no_recipient(self, operator: Operator, tenant: Box) -> None:
         url = f"{tenant.xmatters_url}/api/integration/1/functions/f1/triggers?apiKey=k"
         document = operator.run_json("channel", "set", "payments", "--trigger-url", url, "--recipient", "nope")
         assert "recipients" not in document

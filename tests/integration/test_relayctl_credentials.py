@@ -1,4 +1,4 @@
-"""Credentials that relayctl takes from files, standard input and the command line, and those that it prints."""
+"""Credentials that relayctl reads from files, standard input and the command line, and credentials that it prints."""
 
 import base64
 import json
@@ -16,8 +16,8 @@ from tests.samples import job
 
 CANARY = "canary-3f7d-of-24-characters"
 TRIGGER = "https://acme.xmatters.com/api/integration/1/functions/f1/triggers"
-WARNING = "a credential on the command line stands in the list of processes and in the shell's history; give @FILE"
-# Every way to name a credential: the arguments before its value, and where the value is kept.
+WARNING = "a credential on the command line is visible in the process list and in the shell's history; give @FILE"
+# By option: the arguments before the value, and the key of the secret that stores the value.
 PLACES: dict[str, tuple[list[str], list[str]]] = {
     "--trigger-url": (["--trigger-url"], ["xmatters", "trigger_url"]),
     "--password": (["--auth", "basic", "--username", "u", "--password"], ["xmatters", "auth", "password"]),
@@ -53,7 +53,7 @@ def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
 
 
 def private(folder: Path, name: str, content: str | bytes) -> Path:
-    """Make a file that this user alone can read."""
+    """Make a file that only its owner can read."""
     path = folder / name
     path.touch(mode=0o600)
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -61,7 +61,7 @@ def private(folder: Path, name: str, content: str | bytes) -> Path:
 
 
 def give(operator: Operator, folder: Path, option: str, text: str | None, typed: str | None = None) -> Result:
-    """Set this option of a new channel, with all that goes with it."""
+    """Run `channel set` for a new channel with this option and the options that it needs."""
     other = private(folder, "other", "x-api-key-other")
     *before, last = [each.format(other=other) for each in PLACES[option][0]]
     value = [last] if text is None else [f"{last}={text}"] if before and before[-1] == "--set" else [last, text]
@@ -83,7 +83,7 @@ def value_of(option: str) -> str:
 
 
 def warnings(done: Result) -> list[str]:
-    """Return the warnings, but for that of a vendor that can't be reached from a test."""
+    """Return the warnings, except that of recipients, which a test cannot check."""
     lines = [line for line in done.stderr.splitlines() if "warning" in line]
     return [line for line in lines if "the recipients were not checked" not in line]
 
@@ -97,7 +97,7 @@ def refused(operator: Operator, done: Result, *words: str) -> None:
 
 class TestFile:
     @each_option
-    def test_value_is_read_from_a_file_without_its_line_end_and_without_a_warning(
+    def test_credential_file_is_read_without_its_line_end(
         self, operator: Operator, tmp_path: Path, option: str
     ) -> None:
         done = give(operator, tmp_path, option, f"@{private(tmp_path, 'file', value_of(option) + '\n')}")
@@ -117,30 +117,32 @@ class TestFile:
         ],
         ids=["empty", "blank", "binary", "too large", "two lines"],
     )
-    def test_file_that_can_be_no_credential_is_refused(
+    def test_file_that_cannot_be_a_credential_is_refused(
         self, operator: Operator, tmp_path: Path, option: str, content: bytes, words: str
     ) -> None:
         refused(operator, give(operator, tmp_path, option, f"@{private(tmp_path, 'file', content)}"), option, words)
 
     @each_option
-    def test_file_that_is_not_there_is_refused_without_its_name(
+    def test_missing_file_is_refused_and_its_name_is_not_printed(
         self, operator: Operator, tmp_path: Path, option: str
     ) -> None:
         done = give(operator, tmp_path, option, f"@{CANARY}")
         refused(operator, done, f"{option}: can't read the file that @ names: No such file", "is written @@")
 
-    def test_folder_is_refused(self, operator: Operator, tmp_path: Path) -> None:
+    def test_folder_as_a_credential_file_is_refused(self, operator: Operator, tmp_path: Path) -> None:
         refused(operator, give(operator, tmp_path, "--password", f"@{tmp_path}"), "--password", "Is a directory")
 
     @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
-    def test_file_that_others_can_read_is_warned_of(self, operator: Operator, tmp_path: Path, mode: int) -> None:
+    def test_credential_file_that_others_can_read_is_a_warning(
+        self, operator: Operator, tmp_path: Path, mode: int
+    ) -> None:
         file = private(tmp_path, "file", CANARY)
         file.chmod(mode)
         done = give(operator, tmp_path, "--password", f"@{file}")
         assert done.exit_code == 0
         assert "warning: --password: other users may read the file that @ names; chmod 600 it" in done.stderr
 
-    def test_settings_that_are_no_credentials_may_be_in_any_file(self, operator: Operator, tmp_path: Path) -> None:
+    def test_file_of_a_setting_that_is_no_credential_may_be_public(self, operator: Operator, tmp_path: Path) -> None:
         file = private(tmp_path, "routes", '[{"when": {"status": "*"}, "recipients": ["Ops"]}]')
         file.chmod(0o644)
         trigger = ("--trigger-url", f"{TRIGGER}?recipients=Ops")
@@ -148,7 +150,7 @@ class TestFile:
         assert done.exit_code == 0
         assert "other users" not in done.stderr
 
-    def test_pipe_of_the_shell_is_a_file_without_readers(self, operator: Operator, tmp_path: Path) -> None:
+    def test_pipe_of_the_shell_is_read_without_a_warning(self, operator: Operator, tmp_path: Path) -> None:
         ours, theirs = os.pipe()
         os.write(theirs, CANARY.encode())
         os.close(theirs)
@@ -160,7 +162,9 @@ class TestFile:
 
 class TestStandardInput:
     @each_option
-    def test_one_line_is_read(self, operator: Operator, tmp_path: Path, option: str) -> None:
+    def test_credential_is_read_from_one_line_of_standard_input(
+        self, operator: Operator, tmp_path: Path, option: str
+    ) -> None:
         done = give(operator, tmp_path, option, "-", typed=f"{value_of(option)}\nmore\n")
         assert done.exit_code == 0, done.output
         assert kept(operator, option) == value_of(option)
@@ -175,17 +179,17 @@ class TestStandardInput:
         ],
         ids=["end", "empty line", "too long"],
     )
-    def test_no_line_or_too_long_a_line_is_refused(
+    def test_empty_or_too_long_line_on_standard_input_is_refused(
         self, operator: Operator, tmp_path: Path, typed: str, words: str
     ) -> None:
         refused(operator, give(operator, tmp_path, "--password", "-", typed=typed), f"--password: {words}")
 
-    def test_two_options_can_not_both_be_read_from_it(self, operator: Operator) -> None:
+    def test_second_option_from_standard_input_is_refused(self, operator: Operator) -> None:
         options = ("--auth", "api_key", "--key", "-", "--secret", "-", "--trigger-url", TRIGGER)
         done = operator.run("channel", "set", "payments", *options, typed=f"{CANARY}\n{CANARY}\n")
-        refused(operator, done, "--secret: standard input is --key's already")
+        refused(operator, done, "--secret: standard input is used by --key")
 
-    def test_json_is_read_from_one_line(self, operator: Operator) -> None:
+    def test_json_is_read_from_one_line_of_standard_input(self, operator: Operator) -> None:
         rest = {"base_url": "https://acme.xmatters.com", "auth": {"type": "basic", "username": "u", "password": CANARY}}
         options = ("--trigger-url", TRIGGER, "--recipients-in-url", "--set", "xmatters.rest=-")
         done = operator.run("channel", "set", "payments", *options, typed=json.dumps(rest) + "\n")
@@ -193,32 +197,36 @@ class TestStandardInput:
         assert operator.secret("payments")["xmatters"]["rest"] == rest
 
 
-class TestAsked:
-    """The questions themselves are in test_relayctl_terminal.py: they need a terminal."""
+class TestPrompt:
+    """Credential options without a value. test_relayctl_terminal.py tests the prompts themselves."""
 
     @each_option
-    def test_without_a_terminal_nobody_is_asked(self, operator: Operator, tmp_path: Path, option: str) -> None:
+    def test_credential_option_without_value_and_terminal_is_refused(
+        self, operator: Operator, tmp_path: Path, option: str
+    ) -> None:
         done = give(operator, tmp_path, option, None)
-        refused(operator, done, f"{option}: no terminal to ask at; give @FILE, or - for a line of standard input")
+        refused(operator, done, f"{option}: not a terminal: give @FILE, or - for a line of standard input")
 
-    def test_value_that_looks_like_an_option_is_not_quoted(self, operator: Operator, tmp_path: Path) -> None:
+    def test_value_that_begins_with_a_hyphen_is_refused_and_not_printed(
+        self, operator: Operator, tmp_path: Path
+    ) -> None:
         done = give(operator, tmp_path, "--password", f"--{CANARY}")
         refused(operator, done, "--password: a value that begins with - must be in a file")
 
-    def test_option_without_a_value_leaves_the_next_option_alone(self, operator: Operator) -> None:
+    def test_credential_option_without_value_does_not_take_the_next_option(self, operator: Operator) -> None:
         done = operator.run("channel", "set", "payments", "--password", "--auth=basic", "--trigger-url", TRIGGER)
-        refused(operator, done, "--password: no terminal to ask at")
+        refused(operator, done, "--password: not a terminal")
 
-    def test_option_name_can_be_another_options_value(self, operator: Operator, tmp_path: Path) -> None:
+    def test_option_name_as_the_value_of_another_option_is_a_value(self, operator: Operator, tmp_path: Path) -> None:
         url = f"@{private(tmp_path, 'url', TRIGGER)}"
         done = operator.run("channel", "set", "payments", "--trigger-url", url, "--recipient", "--password")
         assert done.exit_code == 0, done.output
         assert operator.secret("payments")["xmatters"]["recipients"] == ["--password"]
 
 
-class TestLiteral:
+class TestValueOnTheCommandLine:
     @each_option
-    def test_literal_works_with_one_warning_that_names_the_option(
+    def test_credential_on_the_command_line_is_stored_with_a_warning(
         self, operator: Operator, tmp_path: Path, option: str
     ) -> None:
         done = give(operator, tmp_path, option, value_of(option))
@@ -227,7 +235,7 @@ class TestLiteral:
         assert [line.partition(", or -")[0] for line in warnings(done)] == [f"warning: {option}: {WARNING}"]
         assert CANARY not in done.stderr
 
-    def test_several_literals_are_one_warning(self, operator: Operator) -> None:
+    def test_several_credentials_on_the_command_line_are_one_warning(self, operator: Operator) -> None:
         options = (
             "--auth",
             "api_key",
@@ -244,12 +252,14 @@ class TestLiteral:
             "warning: --key, --secret, --set inbound.token"
         ]
 
-    def test_refused_call_warns_too(self, operator: Operator, tmp_path: Path) -> None:
+    def test_refused_call_warns_of_credentials_on_the_command_line(self, operator: Operator, tmp_path: Path) -> None:
         done = operator.run("channel", "set", "payments", "--password", CANARY, "--set", "inbound.token=@/no/such")
         refused(operator, done, f"warning: --password: {WARNING}", "--set inbound.token: can't read")
 
     @each_option
-    def test_doubled_at_sign_begins_a_value_with_one(self, operator: Operator, tmp_path: Path, option: str) -> None:
+    def test_doubled_at_sign_is_a_value_that_begins_with_an_at_sign(
+        self, operator: Operator, tmp_path: Path, option: str
+    ) -> None:
         done = give(operator, tmp_path, option, f"@@{CANARY}")
         if option == "--trigger-url":
             refused(operator, done, "xmatters.trigger_url: must be a URL")
@@ -266,7 +276,7 @@ class TestLiteral:
             ["--trigger-url", f"{TRIGGER}?recipients=Ops", "--set", "policy.properties.team=@@noc"],
         ],
     )
-    def test_values_that_are_no_credentials_are_not_warned_of(self, operator: Operator, options: list[str]) -> None:
+    def test_values_that_are_no_credentials_cause_no_warning(self, operator: Operator, options: list[str]) -> None:
         done = operator.run("channel", "set", "payments", *options)
         assert done.exit_code == 0, done.output
         assert "warning" not in done.stderr
@@ -280,13 +290,11 @@ class TestLiteral:
             (["--set", "bigpanda.apikey"], "did you mean bigpanda.api_key?"),
         ],
     )
-    def test_misplaced_credential_is_not_quoted(self, operator: Operator, arguments: list[str], words: str) -> None:
+    def test_misplaced_credential_is_not_printed(self, operator: Operator, arguments: list[str], words: str) -> None:
         refused(operator, operator.run("channel", "set", "payments", *arguments), words)
 
 
-def test_channel_that_no_secret_can_hold_is_refused_before_aws_could_quote_it(
-    operator: Operator, tmp_path: Path
-) -> None:
+def test_too_long_secret_is_refused_before_aws_is_called(operator: Operator, tmp_path: Path) -> None:
     url = f"@{private(tmp_path, 'url', f'{TRIGGER}?apiKey={CANARY}&recipients=Ops')}"
     properties = {f"p{number}": "x" * 20_000 for number in range(4)}
     files = [private(tmp_path, name, text) for name, text in properties.items()]
@@ -295,7 +303,7 @@ def test_channel_that_no_secret_can_hold_is_refused_before_aws_could_quote_it(
     refused(operator, done, "Secrets Manager takes 65,536 at most")
 
 
-# --- What the verbs print.
+# --- Output of the verbs.
 
 BASIC = {"username": "user", "password": f"{CANARY}-password"}
 PREVIOUS = {"token": f"{CANARY}-previous", "expires_at": "2030-01-31T12:00:00Z"}
@@ -311,7 +319,7 @@ DOCUMENT: dict[str, Any] = {
     },
     "bigpanda": {"api_key": f"{CANARY}-api-key", "app_key": f"{CANARY}-app-key", "callbacks": True},
 }
-# What may be printed with --reveal: the headers of both doors, and nothing else.
+# Credentials that --reveal prints: the headers of both doors.
 REVEALED = {"inbound": f"Bearer {CANARY}-inbound", "callback": f"Bearer {CANARY}-callback"}
 QUIET = [
     ["channel", "show", "payments"],
@@ -337,14 +345,14 @@ QUIET = [
 
 
 def traces() -> list[str]:
-    """The canary as it is, and what it leaves in base64 wherever it starts there."""
+    """Return the canary, and its parts in base64 for each of the three offsets."""
     encoded = [base64.b64encode(b"?" * shift + CANARY.encode() + b"?").decode() for shift in range(3)]
     return [CANARY, encoded[0][:12], encoded[1][2:12], encoded[2][3:12]]
 
 
 @pytest.fixture
 def furnished(operator: Operator) -> Operator:
-    """An account with a canary in every credential of a channel, and a dead-lettered job."""
+    """Operator of an account with a canary in every credential of a channel, and a dead-lettered job."""
     operator.secrets.create_secret(Name="team/relay/payments", SecretString=json.dumps(DOCUMENT))
     operator.put(job(channel="payments", delivery_id="d-1"))
     operator.worker = lambda _: failing
@@ -353,15 +361,13 @@ def furnished(operator: Operator) -> Operator:
 
 @pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["text", "json"])
 @pytest.mark.parametrize("verb", QUIET, ids=" ".join)
-def test_no_verb_prints_a_credential_that_was_there_before(
-    furnished: Operator, verb: list[str], as_json: list[str]
-) -> None:
+def test_no_verb_prints_a_stored_credential(furnished: Operator, verb: list[str], as_json: list[str]) -> None:
     done = furnished.run(*verb, *as_json)
     assert done.output
     assert [trace for trace in traces() if trace in done.output] == []
 
 
-def test_the_verbs_above_are_all_that_there_are() -> None:
+def test_every_verb_is_checked_for_printed_credentials() -> None:
     from relayctl.__main__ import main  # noqa: PLC0415 - only here
 
     assert set(main.commands) == {"channel", "dlq", "doctor", "policy"}
@@ -370,7 +376,7 @@ def test_the_verbs_above_are_all_that_there_are() -> None:
 
 
 @pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["text", "json"])
-def test_reveal_prints_the_headers_of_the_doors_and_no_other_credential(
+def test_reveal_prints_the_headers_of_both_doors_and_no_other_credential(
     furnished: Operator, as_json: list[str]
 ) -> None:
     done = furnished.run("channel", "set", "payments", "--reveal", *as_json)
@@ -383,7 +389,7 @@ def test_reveal_prints_the_headers_of_the_doors_and_no_other_credential(
 
 
 @pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["text", "json"])
-def test_only_the_credential_that_changed_is_printed(furnished: Operator, tmp_path: Path, as_json: list[str]) -> None:
+def test_set_prints_only_the_changed_credential(furnished: Operator, tmp_path: Path, as_json: list[str]) -> None:
     new = private(tmp_path, "new", "brand-new-token-of-24-characters")
     done = furnished.run("channel", "set", "payments", "--no-overlap", "--set", f"inbound.token=@{new}", *as_json)
     assert done.exit_code == 0

@@ -1,4 +1,4 @@
-"""relayctl dlq, against SQS and DynamoDB in memory and a worker of the test's."""
+"""relayctl dlq with SQS and DynamoDB in memory and a fake worker."""
 
 import json
 import signal
@@ -23,7 +23,7 @@ def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
 
 
 def jobs(count: int, **changes: Any) -> list[Job]:
-    """Jobs of as many incidents, a second apart; the queue gets the newest first."""
+    """Return jobs of different incidents, a second apart, the newest first."""
     return [
         job(delivery_id=f"{n:08x}" * 4, incident_id=f"i{n}", received_at=timestamp(START + n), **DEAD | changes)
         for n in reversed(range(count))
@@ -31,12 +31,12 @@ def jobs(count: int, **changes: Any) -> list[Job]:
 
 
 def some_fail(asked: Job) -> Work:
-    """Delivers those of even numbers."""
+    """Deliver jobs with even numbers, and fail the others."""
     return failing if int(asked.incident_id[1:]) % 2 else delivered
 
 
 def on_queue(operator: Operator) -> dict[str, Job]:
-    """What can be seen on the queue, by incident."""
+    """Return the visible jobs of the dead-letter queue by incident id."""
     found: dict[str, Job] = {}
     while operator.visible():
         for each in operator.sqs.receive_message(QueueUrl=operator.queue_url, MaxNumberOfMessages=10)["Messages"]:
@@ -50,11 +50,11 @@ def incidents(document: Any) -> list[str]:
     return [each["incident_id"] for each in document["messages"]]
 
 
-HELD = "are held by another reader and can't be seen; try again in two minutes"
+HELD = "are held by another reader and cannot be read; try again in two minutes"
 
 
 def hold_one(operator: Operator) -> None:
-    """Put three messages on the queue, of which another reader holds one."""
+    """Put three messages on the queue, and receive one as another reader."""
     operator.put(*jobs(3))
     operator.sqs.receive_message(QueueUrl=operator.queue_url, MaxNumberOfMessages=1, VisibilityTimeout=60)
 
@@ -64,7 +64,7 @@ def nothing(done: Result, message: str) -> bool:
 
 
 class TestList:
-    def test_oldest_first_and_all_visible_afterwards(self, operator: Operator) -> None:
+    def test_list_is_sorted_by_age_and_leaves_messages_visible(self, operator: Operator) -> None:
         operator.put(*jobs(12))
         listed = operator.run_json("dlq", "list")
         assert incidents(listed) == [f"i{n}" for n in range(12)]
@@ -72,7 +72,7 @@ class TestList:
         assert all("body" not in each for each in listed["messages"])
         assert (operator.visible(), operator.hidden()) == (12, 0)
 
-    def test_a_person_reads_a_table_and_how_many_there_are(self, operator: Operator) -> None:
+    def test_list_without_json_prints_a_table_and_the_count(self, operator: Operator) -> None:
         operator.put(*jobs(3, channel="a" * 48))
         done = operator.run("dlq", "list", "--limit", "2")
         assert done.exit_code == 0
@@ -94,13 +94,15 @@ class TestList:
             (["--channel", "noc", "--since", timestamp(START + 1), "--limit", "1"], ["i1"]),
         ],
     )
-    def test_filters(self, operator: Operator, options: list[str], expected: list[str]) -> None:
+    def test_list_filters_by_channel_incident_reason_time_and_limit(
+        self, operator: Operator, options: list[str], expected: list[str]
+    ) -> None:
         other = job(channel="payments", incident_id="i9", reason="timeout", received_at=timestamp(START + 9))
         operator.put(other, *jobs(3))
         assert incidents(operator.run_json("dlq", "list", *options)) == expected
         assert operator.visible() == 4
 
-    def test_what_nobody_can_read_is_listed_after_the_others_unless_filtered(self, operator: Operator) -> None:
+    def test_unreadable_messages_are_listed_last_and_only_without_filters(self, operator: Operator) -> None:
         operator.sqs.send_message(QueueUrl=operator.queue_url, MessageBody="[bold]hello")
         operator.put(*jobs(2))
         listed = operator.run_json("dlq", "list")
@@ -110,23 +112,23 @@ class TestList:
         assert operator.run_json("dlq", "list", "--channel", "noc")["shown"] == 2
         assert "unreadable: it is not an envelope" in operator.run("dlq", "list").stdout.splitlines()[3]
 
-    def test_nothing_there(self, operator: Operator) -> None:
+    def test_list_of_an_empty_queue_is_exit_code_3(self, operator: Operator) -> None:
         assert nothing(operator.run("dlq", "list"), "the dead-letter queue is empty")
         assert operator.run_json("dlq", "list", code=3) == {"messages": [], "shown": 0, "about": 0, "held": 0}
 
-    def test_nothing_that_matches(self, operator: Operator) -> None:
+    def test_list_without_a_match_is_exit_code_3(self, operator: Operator) -> None:
         operator.put(*jobs(2))
         assert nothing(operator.run("dlq", "list", "--channel", "x"), "none of about 2 messages matched")
         assert operator.run_json("dlq", "list", "--channel", "x", code=3)["messages"] == []
 
-    def test_all_in_somebody_elses_hands(self, operator: Operator) -> None:
+    def test_list_counts_messages_that_another_reader_holds_if_none_are_visible(self, operator: Operator) -> None:
         operator.put(*jobs(2))
         operator.sqs.receive_message(QueueUrl=operator.queue_url, MaxNumberOfMessages=10, VisibilityTimeout=60)
         done = operator.run("dlq", "list")
         assert nothing(done, f"about 2 messages {HELD}")
         assert operator.run_json("dlq", "list", code=3) == {"messages": [], "shown": 0, "about": 2, "held": 2}
 
-    def test_some_that_another_reader_holds_are_counted(self, operator: Operator) -> None:
+    def test_list_counts_messages_that_another_reader_holds(self, operator: Operator) -> None:
         hold_one(operator)
         done = operator.run("dlq", "list")
         assert (done.exit_code, done.stderr) == (0, f"2 of about 3\nabout 1 messages {HELD}\n")
@@ -136,7 +138,7 @@ class TestList:
 
 
 class TestShow:
-    def test_one_message_with_its_body(self, operator: Operator) -> None:
+    def test_show_prints_a_message_with_its_body(self, operator: Operator) -> None:
         operator.put(*jobs(3, body=b'{"incident": {"id": "i1"}}', response_excerpt="<h1>Down</h1>"))
         (shown,) = operator.run_json("dlq", "show", "00000001")["messages"]
         assert (shown["incident_id"], shown["body"]) == ("i1", '{"incident": {"id": "i1"}}')
@@ -145,23 +147,23 @@ class TestShow:
         assert text.endswith('body\n  {\n    "incident": {\n      "id": "i1"\n    }\n  }\n')
         assert operator.visible() == 3
 
-    def test_several_that_begin_alike(self, operator: Operator) -> None:
+    def test_show_prints_every_message_whose_id_begins_alike(self, operator: Operator) -> None:
         operator.put(*jobs(3))
         assert len(operator.run_json("dlq", "show", "0000000")["messages"]) == 3
         assert operator.run("dlq", "show", "0000000").stdout.count("message id") == 3
 
-    def test_none_of_that_id(self, operator: Operator) -> None:
+    def test_show_of_an_unknown_id_is_exit_code_3(self, operator: Operator) -> None:
         operator.put(job())
         assert nothing(operator.run("dlq", "show", "xyz"), "none of about 1 messages matched")
         assert operator.run_json("dlq", "show", "xyz", code=3) == {"messages": []}
 
-    def test_one_that_another_reader_may_hold(self, operator: Operator) -> None:
+    def test_show_counts_messages_that_another_reader_holds(self, operator: Operator) -> None:
         hold_one(operator)
         done = operator.run("dlq", "show", "xyz")
         assert nothing(done, f"none of about 2 messages matched; about 1 messages {HELD}")
 
     @pytest.mark.parametrize("identity", ["", " "])
-    def test_an_empty_id_is_a_usage_error(self, operator: Operator, identity: str) -> None:
+    def test_show_of_an_empty_id_is_a_usage_error(self, operator: Operator, identity: str) -> None:
         operator.put(job())
         done = operator.run("dlq", "show", identity)
         assert (done.exit_code, done.stdout) == (2, "")
@@ -169,7 +171,7 @@ class TestShow:
 
 
 class TestDryRun:
-    def test_it_counts_and_changes_nothing(self, operator: Operator) -> None:
+    def test_dry_run_prints_counts_and_moves_nothing(self, operator: Operator) -> None:
         operator.put(*jobs(3))
         done = operator.run("dlq", "replay")
         assert done.exit_code == 0
@@ -185,7 +187,7 @@ class TestDryRun:
         assert operator.asked == []
         assert on_queue(operator) == {each.incident_id: each for each in jobs(3)}
 
-    def test_for_programs(self, operator: Operator) -> None:
+    def test_dry_run_with_json_prints_counts_and_no_results(self, operator: Operator) -> None:
         operator.put(*jobs(3))
         assert operator.run_json("dlq", "replay", "--limit", "2") == {
             "dry_run": True,
@@ -209,7 +211,7 @@ class TestDryRun:
         }
 
     @pytest.mark.parametrize("yes", [[], ["--yes"]])
-    def test_nothing_there_or_nothing_that_matches(self, operator: Operator, yes: list[str]) -> None:
+    def test_replay_without_a_match_is_exit_code_3(self, operator: Operator, yes: list[str]) -> None:
         assert nothing(operator.run("dlq", "replay", *yes), "the dead-letter queue is empty")
         operator.put(job())
         operator.sqs.send_message(QueueUrl=operator.queue_url, MessageBody="hello")
@@ -220,14 +222,14 @@ class TestDryRun:
 
 
 class TestReplay:
-    def test_what_another_reader_holds_is_counted(self, operator: Operator) -> None:
+    def test_replay_counts_messages_that_another_reader_holds(self, operator: Operator) -> None:
         hold_one(operator)
         assert operator.run_json("dlq", "replay")["held"] == 1
         done = operator.run("dlq", "replay", "--yes")
         assert done.stdout.splitlines()[0] == "2 of about 3 messages match; incidents: 2"
         assert (done.exit_code, done.stderr) == (0, f"about 1 messages {HELD}\n")
 
-    def test_all_are_moved_oldest_first_and_delivered(self, operator: Operator) -> None:
+    def test_replay_moves_and_delivers_all_jobs(self, operator: Operator) -> None:
         operator.put(*jobs(12))
         done = operator.run("dlq", "replay", "--yes")
         assert done.exit_code == 0
@@ -236,7 +238,7 @@ class TestReplay:
         assert sorted(each.incident_id for each in operator.asked) == sorted(f"i{n}" for n in range(12))
         assert (operator.visible(), operator.hidden()) == (0, 0)
 
-    def test_what_is_dead_lettered_again_is_told_with_its_reason(self, operator: Operator) -> None:
+    def test_job_dead_lettered_again_is_printed_with_its_reason(self, operator: Operator) -> None:
         operator.worker = some_fail
         operator.put(*jobs(4))
         done = operator.run("dlq", "replay", "--yes")
@@ -247,7 +249,7 @@ class TestReplay:
             "2 delivered, 2 dead-lettered again (refused 2), 0 left",
         ]
 
-    def test_for_programs_each_result_and_one_document(self, operator: Operator) -> None:
+    def test_replay_with_json_prints_one_document_with_each_result(self, operator: Operator) -> None:
         operator.worker = some_fail
         operator.put(*jobs(2))
         done = operator.run("dlq", "replay", "--yes", "--json")
@@ -276,14 +278,14 @@ class TestReplay:
             },
         ]
 
-    def test_what_was_superseded_meanwhile_is_no_longer_owed(self, operator: Operator) -> None:
+    def test_superseded_jobs_are_counted_as_no_longer_owed(self, operator: Operator) -> None:
         operator.worker = lambda asked: delivered if asked.incident_id == "i0" else superseding
         operator.put(*jobs(3))
         done = operator.run("dlq", "replay", "--yes")
         assert done.exit_code == 0
         assert done.stdout.splitlines()[5:] == ["1 delivered, 2 no longer owed, 0 left"]
 
-    def test_what_must_wait_is_told_with_its_reason(self, operator: Operator) -> None:
+    def test_waiting_job_is_printed_with_its_reason(self, operator: Operator) -> None:
         operator.worker = lambda asked: delivered if asked.incident_id == "i0" else paced
         operator.put(*jobs(2))
         done = operator.run("dlq", "replay", "--yes")
@@ -294,27 +296,27 @@ class TestReplay:
         ]
         assert done.stderr.splitlines()[-1].startswith("following: 1 of 2: 1 delivered, 1 waiting")
 
-    def test_waiting_jobs_are_followed_until_nothing_changed_for_a_minute(self, operator: Operator) -> None:
+    def test_replay_follows_waiting_jobs_until_a_minute_without_change(self, operator: Operator) -> None:
         operator.worker = lambda _: paced
         operator.put(*jobs(1))
         before = operator.clock.now
         assert operator.run_json("dlq", "replay", "--yes")["waiting"] == 1
         assert 60 <= operator.clock.now - before <= 70
 
-    def test_many_that_wait_do_not_fill_the_terminal(self, operator: Operator) -> None:
+    def test_replay_prints_at_most_20_jobs_line_by_line(self, operator: Operator) -> None:
         operator.worker = lambda _: paced
         operator.put(*jobs(25))
         lines = operator.run("dlq", "replay", "--yes").stdout.splitlines()
         assert len(lines) == 5 + 20 + 2
         assert lines[-2] == "and 5 more like these; --json lists all"
 
-    def test_jobs_that_are_no_signals_are_moved_and_not_followed(self, operator: Operator) -> None:
+    def test_jobs_other_than_signals_are_moved_and_not_followed(self, operator: Operator) -> None:
         operator.put(*jobs(2, kind="writeback"))
         done = operator.run("dlq", "replay", "--yes")
         assert done.exit_code == 0
         assert done.stdout.splitlines()[-1] == "0 delivered, 2 moved to the retry queue, 0 left"
 
-    def test_without_waiting_it_ends_once_all_are_moved(self, operator: Operator) -> None:
+    def test_replay_with_no_wait_ends_once_all_jobs_are_moved(self, operator: Operator) -> None:
         operator.put(*jobs(2))
         before = operator.clock.now
         document = operator.run_json("dlq", "replay", "--yes", "--no-wait")
@@ -323,25 +325,25 @@ class TestReplay:
         operator.work()
         assert len(operator.asked) == 2
 
-    def test_only_what_is_asked_for_is_moved(self, operator: Operator) -> None:
+    def test_replay_moves_only_matching_jobs(self, operator: Operator) -> None:
         operator.put(*jobs(3), job(channel="payments", incident_id="i9"))
         assert operator.run("dlq", "replay", "--channel", "noc", "--limit", "2", "--yes").exit_code == 0
         assert {each.incident_id for each in operator.asked} == {"i0", "i1"}
         assert set(on_queue(operator)) == {"i2", "i9"}
 
-    def test_what_nobody_can_read_is_left_alone(self, operator: Operator) -> None:
+    def test_replay_leaves_unreadable_messages(self, operator: Operator) -> None:
         operator.sqs.send_message(QueueUrl=operator.queue_url, MessageBody="hello")
         operator.put(*jobs(1))
         assert operator.run("dlq", "replay", "--yes").exit_code == 0
         assert operator.visible() == 1
 
-    def test_rate_limits_how_many_are_moved_in_a_second(self, operator: Operator) -> None:
+    def test_rate_option_limits_moved_jobs_per_second(self, operator: Operator) -> None:
         operator.put(*jobs(5))
         before = operator.clock.now
         operator.run("dlq", "replay", "--yes", "--no-wait", "--rate", "2")
         assert 2 <= operator.clock.now - before <= 3
 
-    def test_messages_that_the_retry_queue_refuses_stay_and_are_told(self, operator: Operator) -> None:
+    def test_jobs_that_the_retry_queue_refuses_stay_dead_lettered(self, operator: Operator) -> None:
         operator.refused = {"SendMessageBatch": "AccessDeniedException"}
         operator.put(*jobs(1))
         done = operator.run("dlq", "replay", "--yes")
@@ -350,22 +352,22 @@ class TestReplay:
         assert done.stdout.splitlines()[-1] == "0 delivered, 1 not moved, 0 left"
         assert operator.visible() == 1
 
-    def test_message_that_is_not_deleted_is_followed_and_told(self, operator: Operator) -> None:
+    def test_moved_job_that_is_not_deleted_is_followed_and_noted(self, operator: Operator) -> None:
         operator.refused = {"DeleteMessageBatch": "AccessDeniedException"}
         operator.put(*jobs(1))
         document = operator.run_json("dlq", "replay", "--yes", code=1)
         assert (document["delivered"], document["failed"]) == (1, 0)
         assert "not deleted from the dead-letter queue: AccessDeniedException" in document["results"][0]["note"]
 
-    def test_ledger_that_can_not_be_read_is_a_failure_that_is_told(self, operator: Operator) -> None:
+    def test_unreadable_ledger_makes_replay_exit_with_code_1(self, operator: Operator) -> None:
         operator.refused = {"BatchGetItem": "AccessDeniedException"}
         operator.put(*jobs(1))
         done = operator.run("dlq", "replay", "--yes")
         assert done.exit_code == 1
-        assert "the ledger can't be read: DynamoDB refused: AccessDeniedException" in done.stderr
+        assert "the ledger cannot be read: DynamoDB refused: AccessDeniedException" in done.stderr
         assert done.stdout.splitlines()[-1] == "0 delivered, 1 waiting on the retry queue (no attempt yet 1), 0 left"
 
-    def test_nothing_an_incident_is_called_steers_the_terminal(self, operator: Operator) -> None:
+    def test_control_characters_of_incident_ids_are_not_printed(self, operator: Operator) -> None:
         operator.worker = lambda _: failing
         operator.put(job(incident_id="\x1b[2J\x9b\u202e\r\n[red]x", **DEAD))
         for verb in (["dlq", "list"], ["dlq", "show", "d"], ["dlq", "replay"], ["dlq", "replay", "--yes"]):
@@ -375,23 +377,23 @@ class TestReplay:
 
 
 class TestCtrlC:
-    def test_it_stops_after_the_batch_under_way_and_the_rest_is_visible(self, operator: Operator) -> None:
+    def test_ctrl_c_stops_replay_after_the_current_batch(self, operator: Operator) -> None:
         operator.put(*jobs(12))
         operator.on_send = lambda: signal.raise_signal(signal.SIGINT)
         done = operator.run("dlq", "replay", "--yes", "--rate", "3")
         assert done.exit_code == 130
         assert done.stdout.splitlines()[-1].endswith(", 9 left")
-        assert done.stderr == "stopping after what is under way; Ctrl-C again stops at once\n"
+        assert done.stderr == "stopping after the current step; Ctrl-C again stops at once\n"
         assert set(on_queue(operator)) == {f"i{n}" for n in range(3, 12)}
 
-    def test_for_programs_the_jobs_that_are_left_are_results_too(self, operator: Operator) -> None:
+    def test_json_of_an_interrupted_replay_has_the_jobs_that_are_left(self, operator: Operator) -> None:
         operator.put(*jobs(4))
         operator.on_send = lambda: signal.raise_signal(signal.SIGINT)
         document = operator.run_json("dlq", "replay", "--yes", "--rate", "3", code=130)
         assert (document["waiting"], document["left"]) == (3, 1)
         assert [each["became"] for each in document["results"]] == ["waiting"] * 3 + ["left"]
 
-    def test_once_all_are_moved_it_ends_the_following_alone(self, operator: Operator) -> None:
+    def test_ctrl_c_after_the_move_only_ends_the_following(self, operator: Operator) -> None:
         operator.put(*jobs(1))
         operator.worker = lambda _: paced
         pauses: list[float] = []
@@ -406,9 +408,7 @@ class TestCtrlC:
         assert (document["waiting"], document["left"], len(pauses)) == (1, 0, 9)
 
     @pytest.mark.parametrize("verb", [["list"], ["show", "0"], ["replay"], ["replay", "--yes"]])
-    def test_while_the_queue_is_read_nothing_is_done_and_all_is_visible(
-        self, operator: Operator, verb: list[str]
-    ) -> None:
+    def test_ctrl_c_while_the_queue_is_read_moves_nothing(self, operator: Operator, verb: list[str]) -> None:
         operator.put(*jobs(12))
         operator.on_receive = lambda: signal.raise_signal(signal.SIGINT)
         done = operator.run("dlq", *verb, "--json")
@@ -419,7 +419,7 @@ class TestCtrlC:
         assert (operator.visible(), operator.hidden()) == (12, 0)
 
 
-def test_a_second_operator_gets_what_the_first_does_not_hold(operator: Operator) -> None:
+def test_second_operator_can_replay_jobs_that_the_first_does_not_hold(operator: Operator) -> None:
     def second_looks() -> None:
         if not others:
             others.append(None)

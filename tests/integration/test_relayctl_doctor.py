@@ -1,4 +1,4 @@
-"""relayctl doctor, against an AWS account in memory: what it says of a stack whose parts are not as they must be."""
+"""relayctl doctor with AWS in memory: the checks of a stack, and of faults in each of its parts."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ ALARM_TOPIC = "arn:aws:sns:us-east-1:123456789012:alarms"
 
 
 class Patient:
-    """A stack that is well, until something is done to it."""
+    """A working stack, with methods that break or change one part of it."""
 
     def __init__(self, operator: Operator) -> None:
         self.operator = operator
@@ -52,7 +52,7 @@ class Patient:
         )
 
     def map(self, state: str, *queues: str) -> None:
-        """Let these queues, or both, wake the workers."""
+        """Make event source mappings in a state, for these queues or for both."""
         self.operator.mappings = [
             {"EventSourceArn": f"arn:aws:sqs:{REGION}:123456789012:{STACK}-{queue}-1", "State": state}
             for queue in queues or ("RetryQueue", "ChoreQueue")
@@ -93,7 +93,7 @@ class Patient:
         self.cloudwatch.set_alarm_state(AlarmName=whole, StateValue=state, StateReason="a test")
 
     def beat(self, count: float = 1) -> None:
-        """Let CloudWatch have a figure of the sweeper's heartbeat."""
+        """Write a datapoint of the sweeper's heartbeat to CloudWatch."""
         figure = {
             "MetricName": "sweeper_heartbeat",
             "Dimensions": [{"Name": "service", "Value": "relay"}],
@@ -103,11 +103,11 @@ class Patient:
         self.cloudwatch.put_metric_data(Namespace=STACK, MetricData=[figure])
 
     def cloudwatch_forgets(self) -> None:
-        """Let CloudWatch have no figures."""
+        """Remove every datapoint from CloudWatch."""
         cloudwatch_backends[DEFAULT_ACCOUNT_ID][REGION].metric_data.clear()
 
     def age(self, seconds: float, *, ago: float = 60, queue: str = "RetryQueue") -> None:
-        """Let CloudWatch have a figure of a queue's oldest message, so many seconds ago."""
+        """Write a datapoint of the age of a queue's oldest message to CloudWatch, `ago` seconds back."""
         figure = {
             "MetricName": "ApproximateAgeOfOldestMessage",
             "Dimensions": [{"Name": "QueueName", "Value": f"{STACK}-{queue}-1"}],
@@ -128,7 +128,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> Iterator[Patient]:
         yield Patient(operator)
 
 
-def test_a_stack_that_is_well(patient: Patient) -> None:
+def test_all_checks_of_a_working_stack_are_ok(patient: Patient) -> None:
     assert {state for state, _ in patient.examined().values()} == {"ok"}
     done = patient.operator.run("doctor")
     assert done.exit_code == 0
@@ -139,7 +139,7 @@ def test_a_stack_that_is_well(patient: Patient) -> None:
     assert "\x1b" not in done.output
 
 
-def test_every_channel_is_looked_at_and_one_that_is_broken_hides_no_other(patient: Patient) -> None:
+def test_malformed_channel_does_not_stop_the_checks_of_others(patient: Patient) -> None:
     patient.operator.secrets.create_secret(Name="team/relay/broken", SecretString="no JSON")
     document = patient.operator.run_json("doctor", code=1)
     found = {each["channel"]: [check["state"] for check in each["checks"]] for each in document["channels"]}
@@ -159,18 +159,23 @@ def _a_mapping(state: str) -> Callable[[Patient], object]:
         (lambda it: it.operator.outputs.pop("XMattersCallbackUrl"), "outputs", "failed", "XMattersCallbackUrl"),
         (lambda it: it.operator.outputs.pop("LedgerTableName"), "ledger", "failed", "LedgerTableName"),
         (lambda it: it.age(36), "retry queue", "ok", "the oldest is 36 s old"),
-        (lambda it: it.age(1300), "retry queue", "failed", "nobody works it off"),
+        (lambda it: it.age(1300), "retry queue", "failed", "the worker does not process it"),
         (lambda it: [it.age(1300, ago=300), it.age(40)], "retry queue", "ok", "the oldest is 40 s old"),
         (lambda it: it.operator.sqs.delete_queue(QueueUrl=it.retry_url), "retry queue", "failed", "AWS refused"),
-        (lambda it: it.operator.put(job(), job()), "dead-letter queue", "warning", "about 2 rest there"),
-        (_a_mapping("Disabled"), "worker", "failed", "is Disabled: nobody works the retry queue off"),
-        (_a_mapping("Disabled"), "chore worker", "failed", "is Disabled: nobody works the chore queue off"),
+        (lambda it: it.operator.put(job(), job()), "dead-letter queue", "warning", "about 2 dead-lettered jobs"),
+        (_a_mapping("Disabled"), "worker", "failed", "is Disabled: the retry queue is not processed"),
+        (_a_mapping("Disabled"), "chore worker", "failed", "is Disabled: the chore queue is not processed"),
         (_a_mapping("Enabling"), "worker", "warning", "Enabling"),
-        (lambda it: it.operator.mappings.clear(), "worker", "failed", "nothing wakes it"),
-        (lambda it: it.map("Enabled", "ChoreQueue"), "worker", "failed", "nothing wakes it for the retry queue"),
-        (lambda it: it.map("Enabled", "RetryQueue"), "chore worker", "failed", "nothing wakes it for the chore queue"),
+        (lambda it: it.operator.mappings.clear(), "worker", "failed", "no event source mapping"),
+        (lambda it: it.map("Enabled", "ChoreQueue"), "worker", "failed", "no event source mapping of the retry queue"),
+        (
+            lambda it: it.map("Enabled", "RetryQueue"),
+            "chore worker",
+            "failed",
+            "no event source mapping of the chore queue",
+        ),
         (lambda it: it.age(1300, queue="ChoreQueue"), "chore queue", "ok", "the oldest is 1300 s old"),
-        (lambda it: it.age(1900, queue="ChoreQueue"), "chore queue", "failed", "nobody works it off"),
+        (lambda it: it.age(1900, queue="ChoreQueue"), "chore queue", "failed", "the chore worker does not process it"),
         (lambda it: it.recursion("Terminate"), "recursion", "failed", "worker's RecursiveLoop is Terminate"),
         (lambda it: it.recursion("Terminate"), "recursion", "failed", "the chore worker's RecursiveLoop is Terminate"),
         (lambda it: it.concurrency(10), "concurrency", "warning", "has 10 concurrent executions"),
@@ -186,10 +191,10 @@ def _a_mapping(state: str) -> Callable[[Patient], object]:
             lambda it: it.hosts("acme.xmatters.com", "*.bigpanda.io"),
             "BigPandaHosts",
             "warning",
-            "*.bigpanda.io: any host",
+            "*.bigpanda.io: a channel's credentials may be sent to any host",
         ),
         (lambda it: it.hosts("acme.xmatters.com", "acme.xmatters.com"), "BigPandaHosts", "warning", "is in both lists"),
-        (lambda it: it.hosts("acme.xmatters.com"), "XMattersHosts", "ok", "no host but acme.xmatters.com"),
+        (lambda it: it.hosts("acme.xmatters.com"), "XMattersHosts", "ok", "only acme.xmatters.com may be called"),
         (lambda it: it.reserve(JobWorker=14), "concurrency", "failed", "JobWorkerReserved is 14: the worker needs 15"),
         (lambda it: it.reserve(JobWorker=15), "concurrency", "ok", "15 are reserved"),
         (
@@ -206,14 +211,14 @@ def _a_mapping(state: str) -> Callable[[Patient], object]:
             "ask for 130 or more",
         ),
         (lambda it: it.dynamodb.delete_table(TableName=it.table), "ledger", "failed", "ResourceNotFoundException"),
-        (lambda it: it.cloudwatch_forgets(), "sweeper", "failed", "nobody is told of overdue criticals"),
+        (lambda it: it.cloudwatch_forgets(), "sweeper", "failed", "the fallback topic is not notified"),
         (lambda it: it.operator.outputs.pop("ReconcileFunction"), "missed shares", "warning", "ReconcileMinutes is 0"),
         (lambda it: it.unsubscribe(), "fallback topic", "warning", "no confirmed subscription, 0 to be confirmed"),
         (lambda it: it.sns.delete_topic(TopicArn=it.topic), "fallback topic", "failed", "NotFound"),
         (lambda it: it.alarm("DeadLettersAlarm", "ALARM"), "alarms", "failed", "DeadLettersAlarm in ALARM"),
         (lambda it: it.alarm("DeadLettersAlarm", "ALARM", f"{STACK}-2"), "alarms", "ok", "none of 1"),
         (lambda it: it.alarm("FallbackAlarm", "INSUFFICIENT_DATA"), "alarms", "ok", "none of 1"),
-        (lambda it: it.operator.parameters.pop("AlarmTopicArn"), "alarms", "warning", "they tell nobody"),
+        (lambda it: it.operator.parameters.pop("AlarmTopicArn"), "alarms", "warning", "they notify nobody"),
         (
             lambda it: it.cloudwatch.delete_alarms(AlarmNames=[f"{STACK}-FallbackAlarm-A1B2C3"]),
             "alarms",
@@ -223,7 +228,7 @@ def _a_mapping(state: str) -> Callable[[Patient], object]:
         (lambda it: it.operator.run("channel", "remove", "payments", "--yes"), "channels", "warning", "none yet"),
     ],
 )
-def test_what_ails_it_is_said_where_it_ails(
+def test_fault_of_one_part_changes_the_state_of_its_check(
     patient: Patient, ails: Callable[[Patient], object], check: str, state: str, words: str
 ) -> None:
     ails(patient)
@@ -235,7 +240,7 @@ def test_what_ails_it_is_said_where_it_ails(
 
 
 def intercept(patient: Patient, monkeypatch: pytest.MonkeyPatch, event: str, handler: Callable[..., Any]) -> None:
-    """Let the handler see, before all others, this event of botocore in each session that relayctl makes."""
+    """Register a handler of a botocore event in each session of relayctl, before all other handlers."""
     session = patient.operator.session
 
     def listened_to(**names: str | None) -> boto3.Session:
@@ -247,13 +252,13 @@ def intercept(patient: Patient, monkeypatch: pytest.MonkeyPatch, event: str, han
     monkeypatch.setattr(patient.operator, "session", listened_to)
 
 
-def test_a_subscription_that_waits_for_its_link_is_none(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unconfirmed_subscription_does_not_count(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     patient.unsubscribe()
     intercept(patient, monkeypatch, "after-call.sns.ListSubscriptionsByTopic", _pending)
     found = patient.examined()
     assert found["fallback topic"] == (
         "warning",
-        "nobody hears of it: no confirmed subscription, 1 to be confirmed",
+        "notifies nobody: no confirmed subscription, 1 to be confirmed",
     )
 
 
@@ -273,22 +278,20 @@ def _pending(parsed: dict[str, Any], **_: Any) -> None:
         ("GetAccountSettings", "concurrency", "failed"),
         ("DescribeTable", "ledger", "failed"),
         ("GetMetricStatistics", "sweeper", "failed"),
-        # A topic of another account shows its subscriptions to nobody else.
+        # Only the topic's own account may list its subscriptions.
         ("ListSubscriptionsByTopic", "fallback topic", "warning"),
         ("DescribeAlarms", "alarms", "failed"),
         ("ListSecrets", "channels", "failed"),
     ],
 )
-def test_what_may_not_be_looked_at_is_not_said_to_be_well(
-    patient: Patient, operation: str, check: str, state: str
-) -> None:
+def test_check_without_permission_is_not_ok(patient: Patient, operation: str, check: str, state: str) -> None:
     patient.operator.refused = {operation: "AccessDenied"}
     found = patient.examined(code=int(state == "failed"))
     assert found[check][0] == state
     assert f"not checked: AWS refused {operation}: AccessDenied" in found[check][1]
 
 
-def test_without_the_right_to_read_secrets_it_says_of_each_channel_what_it_can_not_see(patient: Patient) -> None:
+def test_unreadable_secrets_are_a_warning_for_each_channel(patient: Patient) -> None:
     patient.operator.refused = {"GetSecretValue": "AccessDeniedException"}
     document = patient.operator.run_json("doctor")
     [channel] = document["channels"]
@@ -302,15 +305,13 @@ def test_without_the_right_to_read_secrets_it_says_of_each_channel_what_it_can_n
     assert {each["state"] for each in document["checks"]} == {"ok"}
 
 
-def test_secret_that_secrets_manager_fails_to_read_is_failed(patient: Patient) -> None:
+def test_error_of_secrets_manager_fails_the_secret_check(patient: Patient) -> None:
     patient.operator.refused = {"GetSecretValue": "InternalServiceError"}
     [channel] = patient.operator.run_json("doctor", code=1)["channels"]
     assert channel["checks"][0]["state"] == "failed"
 
 
-def test_an_answer_that_is_not_aws_fails_its_check_and_no_other(
-    patient: Patient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_answer_that_is_not_awss_fails_only_its_check(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     intercept(patient, monkeypatch, "before-call.dynamodb.DescribeTable", _not_aws)
     found = patient.examined(code=1)
     assert [what for what, (state, _) in found.items() if state == "failed"] == ["ledger"]
@@ -323,7 +324,7 @@ def _not_aws(**_: Any) -> None:
 
 
 class TestLocalCloud:
-    """A stack in a local cloud, which evaluates no alarm and does not set the worker's RecursiveLoop."""
+    """A stack in a local cloud, which evaluates no alarm and does not apply RecursiveLoop."""
 
     @pytest.fixture
     def local(self, patient: Patient) -> Patient:
@@ -331,31 +332,29 @@ class TestLocalCloud:
         return patient
 
     @pytest.mark.parametrize("state", ["OK", "INSUFFICIENT_DATA"])
-    def test_alarms_are_not_said_to_be_well(self, local: Patient, state: str) -> None:
+    def test_alarms_of_a_local_cloud_are_a_warning(self, local: Patient, state: str) -> None:
         local.alarm("LedgerAlarm", state)
         assert local.examined()["alarms"] == ("warning", "2 alarms, not evaluated here")
 
     @pytest.mark.parametrize("refused", [{}, {"GetFunctionRecursionConfig": "InvalidAction"}])
-    def test_recursion_is_not_evaluated_where_the_cloud_does_not_know_it(
-        self, local: Patient, refused: dict[str, str]
-    ) -> None:
+    def test_recursion_setting_of_a_local_cloud_is_a_warning(self, local: Patient, refused: dict[str, str]) -> None:
         local.recursion("Terminate")
         local.operator.refused = refused
         assert local.examined()["recursion"] == ("warning", "not evaluated here")
 
     @pytest.mark.parametrize("refused", [{}, {"GetAccountSettings": "InvalidAction"}])
-    def test_concurrency_is_not_evaluated_there(self, local: Patient, refused: dict[str, str]) -> None:
+    def test_concurrency_of_a_local_cloud_is_a_warning(self, local: Patient, refused: dict[str, str]) -> None:
         local.concurrency(10)
         local.operator.refused = refused
         assert local.examined()["concurrency"] == ("warning", "not evaluated here")
 
-    def test_a_right_that_is_missing_is_failed_there_too(self, local: Patient) -> None:
+    def test_missing_permission_fails_the_recursion_check_in_a_local_cloud_too(self, local: Patient) -> None:
         local.operator.refused = {"GetFunctionRecursionConfig": "AccessDeniedException"}
         state, detail = local.examined(code=1)["recursion"]
         assert (state, "AccessDeniedException" in detail) == ("failed", True)
 
 
-def test_it_changes_nothing(patient: Patient) -> None:
+def test_doctor_leaves_queues_unchanged(patient: Patient) -> None:
     patient.operator.put(job())
     patient.examined()
     assert (patient.operator.visible(), patient.operator.hidden(), patient.operator.asked) == (1, 0, [])

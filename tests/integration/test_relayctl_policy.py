@@ -1,4 +1,4 @@
-"""relayctl policy: what operators are allowed, filled in for one stack."""
+"""relayctl policy: IAM policies for operators, filled in for one stack."""
 
 import json
 import re
@@ -16,7 +16,7 @@ KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-0000000000
 TOPIC = f"arn:aws:sns:{REGION}:210987654321:on-call"
 ANY_SECRET = f"arn:aws:secretsmanager:{REGION}:123456789012:secret:team/relay/*"
 ANY_ID = f"arn:aws:cloudformation:{REGION}:123456789012:stack/{STACK}/*"
-# AWS gives no narrower right to these.
+# Actions that AWS cannot limit to a resource.
 WITHOUT_RESOURCE = {
     "secretsmanager:ListSecrets",
     "lambda:ListEventSourceMappings",
@@ -34,7 +34,7 @@ def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
 
 
 def printed(operator: Operator, name: str) -> dict[str, dict[str, Any]]:
-    """The statements of a policy by their ids."""
+    """Return the statements of a printed policy by their ids."""
     done = operator.run("policy", name)
     assert done.exit_code == 0, done.output
     document = json.loads(done.stdout)
@@ -52,7 +52,7 @@ def arn(service: str, resource: str) -> str:
 
 class TestFilledIn:
     @pytest.mark.parametrize("name", ABOUT)
-    def test_nothing_is_left_open_that_the_stack_knows(self, operator: Operator, name: str) -> None:
+    def test_policy_has_no_placeholder_and_no_wildcard_but_for_ids(self, operator: Operator, name: str) -> None:
         operator.parameters["KmsKeyArn"] = KEY
         statements = printed(operator, name)
         assert "${" not in json.dumps(statements)
@@ -61,7 +61,7 @@ class TestFilledIn:
             wild = {resource for resource in listed(statement["Resource"]) if "*" in resource}
             assert wild <= ({"*"} if set(listed(statement["Action"])) <= WITHOUT_RESOURCE else {ANY_SECRET, ANY_ID})
 
-    def test_each_resource_is_the_stacks_own(self, operator: Operator) -> None:
+    def test_resources_of_a_policy_are_those_of_the_stack(self, operator: Operator) -> None:
         replay, channels, doctor = (printed(operator, name) for name in ("replay", "channels", "doctor"))
         queues = [arn("sqs", f"{STACK}-{name}-1") for name in ("RetryQueue", "ChoreQueue", "DeadLetterQueue")]
         assert replay["FindTheStack"]["Resource"] == ANY_ID
@@ -73,16 +73,16 @@ class TestFilledIn:
         workers = [arn("lambda", f"function:{STACK}-{name}Function-1") for name in ("JobWorker", "ChoreWorker")]
         assert doctor["LookAtTheWorkers"]["Resource"] == workers
         assert doctor["LookAtQueues"]["Resource"] == queues
-        # It may be another account's.
+        # The topic may belong to another account.
         assert doctor["LookAtTheFallbackTopic"]["Resource"] == TOPIC
 
-    def test_partition_region_and_account_are_the_stacks(self, operator: Operator) -> None:
+    def test_policy_has_partition_region_and_account_of_the_stack(self, operator: Operator) -> None:
         operator.stack_arn = f"arn:aws-us-gov:cloudformation:us-gov-west-1:999999999999:stack/{STACK}"
         table = printed(operator, "replay")["FollowJobsInTheLedger"]["Resource"]
         assert table == f"arn:aws-us-gov:dynamodb:us-gov-west-1:999999999999:table/{STACK}-LedgerTable-1"
 
     @pytest.mark.parametrize("name", ABOUT)
-    def test_key_of_ones_own_is_used_through_services_alone(self, operator: Operator, name: str) -> None:
+    def test_kms_key_is_allowed_only_through_aws_services(self, operator: Operator, name: str) -> None:
         assert "kms" not in json.dumps(printed(operator, name))
         operator.parameters["KmsKeyArn"] = KEY
         keys = [each for each in printed(operator, name).values() if "kms" in json.dumps(each["Action"])]
@@ -91,11 +91,11 @@ class TestFilledIn:
             service = each["Condition"]["StringEquals"]["kms:ViaService"]
             assert re.fullmatch(rf"(sqs|dynamodb|secretsmanager)\.{REGION}\.amazonaws\.com", service)
 
-    def test_whoever_replays_gets_no_right_to_a_secret(self, operator: Operator) -> None:
+    def test_replay_policy_allows_no_secret(self, operator: Operator) -> None:
         operator.parameters["KmsKeyArn"] = KEY
         assert "secretsmanager" not in json.dumps(printed(operator, "replay"))
 
-    def test_stack_of_something_else_is_said_to_be_none(self, operator: Operator) -> None:
+    def test_policy_for_a_stack_that_is_no_relay_is_refused(self, operator: Operator) -> None:
         del operator.outputs["DeadLetterQueueUrl"]
         done = operator.run("policy", "replay")
         assert (done.exit_code, done.stdout) == (1, "")
@@ -103,8 +103,8 @@ class TestFilledIn:
 
 
 class TestList:
-    def test_each_policy_has_a_name_and_a_sentence(self, operator: Operator) -> None:
-        # It asks AWS for nothing.
+    def test_policy_without_name_lists_each_policy_with_its_purpose(self, operator: Operator) -> None:
+        # The list needs no call of AWS.
         operator.refused = {"DescribeStacks": "AccessDenied"}
         lines = operator.run("policy").stdout.splitlines()
         assert [line.split(":")[0] for line in lines] == list(ABOUT)
@@ -112,12 +112,12 @@ class TestList:
         document = operator.run_json("policy")
         assert document["policies"] == [{"policy": name, "about": about} for name, about in ABOUT.items()]
 
-    def test_each_template_is_listed(self) -> None:
+    def test_each_policy_template_is_listed(self) -> None:
         folder = Path(iam_policies.__file__).parent / "policies"
         assert sorted(each.name for each in folder.iterdir()) == [f"{name}.json" for name in sorted(ABOUT)]
 
     @pytest.mark.parametrize("name", ["admin", "replay.json", "../policies/replay", ""])
-    def test_unknown_name_is_refused_with_those_that_there_are(self, operator: Operator, name: str) -> None:
+    def test_unknown_policy_name_is_refused_with_the_known_names(self, operator: Operator, name: str) -> None:
         done = operator.run("policy", name)
         assert (done.exit_code, done.stdout) == (2, "")
         assert "there are channels, doctor, replay" in " ".join(done.stderr.split())

@@ -1,4 +1,4 @@
-"""What every verb of relayctl says when it can't reach its stack, and how it is told where that is."""
+"""Errors of every verb when the stack cannot be reached, and the options and variables that select the stack."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -38,7 +38,7 @@ def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
 
 
 def complaint(operator: Operator, *arguments: str) -> str:
-    """The one line that is all a verb says when it fails."""
+    """Run a verb that fails with exit code 1; return its only line of output."""
     done = operator.run(*arguments)
     assert (done.exit_code, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
@@ -46,26 +46,28 @@ def complaint(operator: Operator, *arguments: str) -> str:
 
 
 @each_verb
-def test_no_such_stack(operator: Operator, verb: list[str]) -> None:
+def test_missing_stack_is_one_line_with_advice(operator: Operator, verb: list[str]) -> None:
     expected = "Error: there is no stack named 'nope' here; name it with --stack, and its region with --region"
     assert complaint(operator, *verb, "--stack", "nope") == expected
     assert complaint(operator, *verb, "--stack", "nope", "--json") == expected
 
 
 @each_verb
-def test_a_stack_that_is_another(operator: Operator, verb: list[str]) -> None:
+def test_stack_that_is_no_relay_is_one_line(operator: Operator, verb: list[str]) -> None:
     operator.outputs = {}
     assert "the stack 'bigpanda-xmatters-relay' is not a relay: it has no output" in complaint(operator, *verb)
 
 
 @each_verb
-def test_no_region(operator: Operator, verb: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_region_is_one_line_with_advice(
+    operator: Operator, verb: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     assert complaint(operator, *verb) == "Error: no AWS region: set AWS_DEFAULT_REGION, or give --region"
 
 
 @each_verb
-def test_no_credentials(verb: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_aws_credentials_are_one_line_with_advice(verb: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
@@ -77,7 +79,7 @@ def test_no_credentials(verb: list[str], monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @each_verb
-def test_access_denied_to_the_stack(operator: Operator, verb: list[str]) -> None:
+def test_denied_describe_stacks_points_to_relayctl_policy(operator: Operator, verb: list[str]) -> None:
     operator.refused = {"DescribeStacks": "AccessDenied"}
     assert complaint(operator, *verb) == (
         "Error: AWS refused DescribeStacks: AccessDenied: jdoe may not DescribeStacks; "
@@ -100,13 +102,13 @@ def test_access_denied_to_the_stack(operator: Operator, verb: list[str]) -> None
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value[:2]),
 )
-def test_access_denied_later(operator: Operator, operation: str, verb: list[str]) -> None:
+def test_denied_call_names_its_operation(operator: Operator, operation: str, verb: list[str]) -> None:
     operator.put(job())
     operator.refused = {operation: "AccessDeniedException"}
     assert f"AWS refused {operation}: AccessDeniedException: jdoe may not" in complaint(operator, *verb)
 
 
-def test_another_refusal_gives_no_advice_on_permissions(operator: Operator) -> None:
+def test_throttled_call_does_not_point_to_relayctl_policy(operator: Operator) -> None:
     operator.refused = {"DescribeStacks": "Throttling"}
     assert (
         complaint(operator, "dlq", "list")
@@ -114,13 +116,13 @@ def test_another_refusal_gives_no_advice_on_permissions(operator: Operator) -> N
     )
 
 
-def test_the_stack_can_be_named_by_the_environment_too(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_variable_names_the_stack(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RELAY_STACK", "other")
     assert "no stack named 'other'" in complaint(operator, "dlq", "list")
     assert operator.run("dlq", "list", "--stack", "bigpanda-xmatters-relay").exit_code == 3
 
 
-def test_profile_and_region_are_taken_as_the_aws_cli_takes_them(
+def test_profile_and_region_are_found_as_by_the_aws_cli(
     operator: Operator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     keys = "aws_access_key_id = k\naws_secret_access_key = s\n"
@@ -139,7 +141,7 @@ def test_profile_and_region_are_taken_as_the_aws_cli_takes_them(
     assert "The config profile (none) could not be found" in missing.stderr
 
 
-def test_the_endpoint_of_the_environment_is_asked_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_endpoint_of_the_environment_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         endpoint = f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -160,7 +162,7 @@ def test_the_endpoint_of_the_environment_is_asked_and_no_other(monkeypatch: pyte
     assert done.stderr == expected
 
 
-def test_with_an_endpoint_the_urls_shown_are_that_clouds(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_local_endpoint_rewrites_the_printed_urls(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
     operator.run("channel", "set", "x", "--trigger-url", TRIGGER)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")
     monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
@@ -169,7 +171,7 @@ def test_with_an_endpoint_the_urls_shown_are_that_clouds(operator: Operator, mon
 
 
 class Impostor(ThreadingHTTPServer):
-    """An endpoint that is not AWS's: it answers every request with one status and one body."""
+    """HTTP server that is not AWS: each answer has the same status and body."""
 
     status = 200
     body = b""
@@ -193,7 +195,7 @@ class _Answers(BaseHTTPRequestHandler):
         self.wfile.write(self.server.body)
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +210,7 @@ def impostor() -> Iterator[Impostor]:
 
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Run relayctl with real clients and an environment of its own."""
+    """Return a function that runs relayctl with real clients and its own environment."""
     settings = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "canary-key", "AWS_DEFAULT_REGION": "us-east-1"}
     settings |= {"AWS_MAX_ATTEMPTS": "1", "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"}
     for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "RELAYCTL_TRACEBACK", "COLUMNS"):
@@ -223,7 +225,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
 
 
 def one_line(done: Result, codes: set[int]) -> str:
-    """The one line that relayctl says, without a traceback and without secrets."""
+    """Return the only line of output; fail if it has a traceback or a secret."""
     assert done.exit_code in codes, done.output
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
@@ -240,7 +242,7 @@ def one_line(done: Result, codes: set[int]) -> str:
     [b"canary: I am no AWS", b"<html><body>\n<h1>canary</h1></body></html>", b"<html>\n<br>", b"", b'["canary"]'],
     ids=["text", "well-formed html", "html", "nothing", "json"],
 )
-def test_an_endpoint_that_is_not_aws(
+def test_answer_that_is_not_awss_is_one_line_without_the_answer(
     bare: Callable[..., Result], impostor: Impostor, verb: list[str], status: int, body: bytes
 ) -> None:
     impostor.status, impostor.body = status, body
@@ -249,47 +251,47 @@ def test_an_endpoint_that_is_not_aws(
 
 @each_verb
 @pytest.mark.parametrize("url", ["foo", "http://", "http://a..b", "http://127.0.0.1:99999", "ftp://127.0.0.1", "[::1"])
-def test_an_endpoint_that_is_no_url(bare: Callable[..., Result], verb: list[str], url: str) -> None:
+def test_endpoint_that_is_no_url_is_one_line(bare: Callable[..., Result], verb: list[str], url: str) -> None:
     line = one_line(bare(verb, AWS_ENDPOINT_URL=url), {1, 2})
     assert "AWS_ENDPOINT_URL" in line
 
 
 @each_verb
-def test_an_endpoint_of_one_service_that_is_no_url(bare: Callable[..., Result], verb: list[str]) -> None:
+def test_endpoint_of_one_service_that_is_no_url_is_one_line(bare: Callable[..., Result], verb: list[str]) -> None:
     one_line(bare(verb, AWS_ENDPOINT_URL_CLOUDFORMATION="foo"), {1, 2})
 
 
 @each_verb
-def test_nobody_listens_at_the_endpoint(bare: Callable[..., Result], verb: list[str]) -> None:
+def test_unreachable_endpoint_is_one_line_without_its_password(bare: Callable[..., Result], verb: list[str]) -> None:
     line = one_line(bare(verb, AWS_ENDPOINT_URL="http://jdoe:canary@127.0.0.1:1"), {1})
     assert "Could not connect to the endpoint URL" in line
 
 
 @each_verb
-def test_an_empty_region(bare: Callable[..., Result], verb: list[str]) -> None:
+def test_empty_region_is_one_line_with_advice(bare: Callable[..., Result], verb: list[str]) -> None:
     line = one_line(bare(verb, AWS_DEFAULT_REGION=""), {1})
     assert line == "Error: no AWS region: set AWS_DEFAULT_REGION, or give --region"
 
 
 @each_verb
-def test_a_region_that_is_none(bare: Callable[..., Result], verb: list[str]) -> None:
+def test_invalid_region_is_one_line(bare: Callable[..., Result], verb: list[str]) -> None:
     assert "us east" in one_line(bare(verb, AWS_DEFAULT_REGION="us east"), {1})
 
 
 @each_verb
-def test_a_broken_configuration_file(bare: Callable[..., Result], verb: list[str], tmp_path: Path) -> None:
+def test_malformed_aws_config_file_is_one_line(bare: Callable[..., Result], verb: list[str], tmp_path: Path) -> None:
     (tmp_path / "config").write_text("canary\n[profile\n")
     line = one_line(bare(verb, AWS_CONFIG_FILE=str(tmp_path / "config")), {1})
     assert "Unable to parse config file" in line
 
 
 @each_verb
-def test_an_unknown_profile(bare: Callable[..., Result], verb: list[str]) -> None:
+def test_unknown_profile_is_exit_code_2(bare: Callable[..., Result], verb: list[str]) -> None:
     assert "(nope) could not be found" in one_line(bare([*verb, "--profile", "nope"]), {2})
 
 
-class TestFault:
-    """A fault of relayctl's own."""
+class TestUnexpectedError:
+    """Errors that no verb expects: bugs of relayctl."""
 
     @pytest.fixture
     def faulty(self) -> Iterator[list[str]]:
@@ -300,7 +302,7 @@ class TestFault:
         yield ["faulty"]
         del main.commands["faulty"]
 
-    def test_it_is_one_line_that_says_where_and_shows_nothing_secret(
+    def test_unexpected_error_is_one_line_with_its_place_and_without_its_message(
         self, bare: Callable[..., Result], faulty: list[str]
     ) -> None:
         done = bare(faulty)
@@ -311,12 +313,14 @@ class TestFault:
         assert "RELAYCTL_TRACEBACK=1" in line
         assert "canary" not in line
 
-    def test_a_traceback_is_there_for_whoever_asks_for_it(self, bare: Callable[..., Result], faulty: list[str]) -> None:
+    def test_environment_variable_turns_the_traceback_on(self, bare: Callable[..., Result], faulty: list[str]) -> None:
         with pytest.raises(LookupError):
             bare(faulty, RELAYCTL_TRACEBACK="1")
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt(), click.Abort()], ids=["interrupt", "refusal"])
-    def test_only_an_interrupt_is_exit_code_130(self, bare: Callable[..., Result], error: BaseException) -> None:
+    def test_ctrl_c_is_exit_code_130_and_the_answer_no_is_1(
+        self, bare: Callable[..., Result], error: BaseException
+    ) -> None:
         @main.command("stops")
         def stops() -> None:
             raise error

@@ -1,4 +1,4 @@
-"""relayctl in a real terminal: what it asks for, what it shows, and what it does not."""
+"""relayctl in a real terminal of 80 columns: prompts, echo, progress and wrapping."""
 
 import os
 import pty
@@ -17,9 +17,9 @@ URL = "https://acme.xmatters.com/api/integration/1/functions/f1/triggers?apiKey=
 
 
 class Terminal:
-    """A terminal of 80 columns with relayctl in it."""
+    """A terminal of 80 columns that runs relayctl."""
 
-    # Nothing takes so long, on the busiest machine: it ends a test that hangs.
+    # Ends a test that hangs; nothing takes so long, even on a busy machine.
     STUCK_SECONDS = 120
 
     def __init__(self, child: subprocess.Popen[bytes], device: int) -> None:
@@ -29,27 +29,27 @@ class Terminal:
         self.shown = ""
 
     def until(self, text: str) -> None:
-        """Wait until this is shown."""
+        """Wait until the terminal shows the text."""
         while text not in self.shown:
             assert self._read(), f"it ended without {text!r}:\n{self.shown}"
 
     def type(self, text: str) -> None:
-        """Type this."""
+        """Type the text."""
         os.write(self._device, text.encode())
 
     def end(self) -> int:
-        """Wait for the end; the exit code."""
+        """Wait for the end of relayctl; return the exit code."""
         while self._read():
             pass
         return self._child.wait(self.STUCK_SECONDS)
 
     def _read(self) -> bool:
-        """Wait for more to be shown; false at the end."""
+        """Wait for more output; return False at the end."""
         assert select.select([self._device], [], [], self._deadline - time.monotonic())[0], self.shown
         try:
             data = os.read(self._device, 4096)
         except OSError:
-            return False  # how Linux says that nobody is on the other side any more
+            return False  # Linux raises it once the process has closed the terminal
         self.shown += data.decode()
         return bool(data)
 
@@ -68,7 +68,7 @@ def relayctl(*arguments: str) -> Iterator[Terminal]:
         [sys.executable, "-m", "tests.integration.relayctl_process", *arguments],
         cwd=ROOT,
         env=environment,
-        # Only a terminal that is the process's own turns Ctrl-C into a signal.
+        # Only the controlling terminal of the process turns Ctrl-C into a signal.
         preexec_fn=partial(os.login_tty, theirs),  # noqa: PLW1509
     )
     os.close(theirs)
@@ -80,7 +80,7 @@ def relayctl(*arguments: str) -> Iterator[Terminal]:
         os.close(ours)
 
 
-def test_secrets_are_asked_for_and_not_shown() -> None:
+def test_missing_credentials_are_prompted_for_without_echo() -> None:
     with relayctl("channel", "set", "payments", "--auth", "basic") as terminal:
         for question, answer in (
             ("trigger url: ", URL),
@@ -98,7 +98,7 @@ def test_secrets_are_asked_for_and_not_shown() -> None:
     assert '"password": "canary-password"' in kept
 
 
-def test_option_without_a_value_and_dash_are_asked_for_and_not_shown() -> None:
+def test_options_without_value_and_with_dash_are_prompted_for_without_echo() -> None:
     arguments = ("--trigger-url", "-", "--auth", "basic", "--username", "relay", "--set", "inbound.token", "--password")
     with relayctl("channel", "set", "payments", *arguments) as terminal:
         for question, answer in (
@@ -111,7 +111,7 @@ def test_option_without_a_value_and_dash_are_asked_for_and_not_shown() -> None:
         terminal.until("kept ")
         assert terminal.end() == 0
     before, _, kept = terminal.shown.partition("kept ")
-    # The new token is printed once, as the header to paste; what was typed is not.
+    # The new token is printed once, in the header to paste; typed text is not printed.
     assert before.count("canary") == 1
     assert "Bearer canary-token-of-24-characters" in before
     assert "a credential on the command line" not in before
@@ -119,7 +119,7 @@ def test_option_without_a_value_and_dash_are_asked_for_and_not_shown() -> None:
     assert '"password": "canary-password"' in kept
 
 
-def test_ctrl_c_at_a_question_leaves_everything_as_it_was() -> None:
+def test_ctrl_c_at_a_prompt_stores_nothing() -> None:
     with relayctl("channel", "set", "payments") as terminal:
         terminal.until("trigger url: ")
         terminal.type("half of it\x03")
@@ -129,7 +129,7 @@ def test_ctrl_c_at_a_question_leaves_everything_as_it_was() -> None:
     assert "half of it" not in terminal.shown
 
 
-def test_a_replay_shows_how_far_it_is_and_the_sums_in_80_columns() -> None:
+def test_replay_shows_progress_and_counts() -> None:
     with relayctl("dlq", "replay", "--yes") as terminal:
         assert terminal.end() == 0
     assert "moving" in terminal.shown
@@ -138,7 +138,7 @@ def test_a_replay_shows_how_far_it_is_and_the_sums_in_80_columns() -> None:
     assert "3 delivered, 0 left" in terminal.shown
 
 
-def test_a_list_fits_into_80_columns() -> None:
+def test_dlq_list_prints_one_row_for_each_job_in_80_columns() -> None:
     with relayctl("dlq", "list") as terminal:
         assert terminal.end() == 0
     rows = [line.rstrip("\r") for line in terminal.shown.split("\n") if "critical" in line]
@@ -147,11 +147,11 @@ def test_a_list_fits_into_80_columns() -> None:
 
 
 def lines(terminal: Terminal) -> list[str]:
-    """Return what the terminal shows, without colours; a status that is written over counts each time."""
+    """Return the output line by line without colours; each version of an overwritten status is a line."""
     return re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.shown))
 
 
-def test_names_that_are_too_long_for_a_row_are_not_broken() -> None:
+def test_dlq_list_prints_long_names_on_a_line_of_their_own() -> None:
     name = "payments-critical-on-call-emea-and-the-americas"
     with relayctl("dlq", "list", "--channel", name) as terminal:
         assert terminal.end() == 0
@@ -159,21 +159,21 @@ def test_names_that_are_too_long_for_a_row_are_not_broken() -> None:
     assert all(len(line) <= 80 for line in lines(terminal))
 
 
-def test_lines_of_the_doctor_are_wrapped_between_words() -> None:
+def test_doctor_wraps_lines_between_words() -> None:
     with relayctl("doctor") as terminal:
         assert terminal.end() == 1
     shown = lines(terminal)
     assert all(len(line) <= 80 for line in shown)
     at = next(number for number, line in enumerate(shown) if "missed shares" in line)
     assert shown[at : at + 2] == [
-        "warning  missed shares: off: ReconcileMinutes is 0, so a share that never comes",
-        "         is not missed",
+        "warning  missed shares: off: ReconcileMinutes is 0, so a share that never",
+        "         arrives is not noticed",
     ]
 
 
-def test_a_ring_says_whom_it_would_ring_and_a_no_rings_nobody() -> None:
+def test_ring_names_the_recipients_and_the_answer_no_shares_nothing() -> None:
     with relayctl("channel", "test", "payments", "--ring") as terminal:
-        terminal.until("Ring Network Operations now, by a test incident in channel payments? [y/N]: ")
+        terminal.until("Notify Network Operations now, by a test incident in channel payments? [y/N]: ")
         terminal.type("n\n")
         assert terminal.end() == 1
     assert "Aborted!" in terminal.shown

@@ -28,7 +28,7 @@ def printed(jobs: list[Job], columns: int = 80, *, terminal: bool = True) -> str
 
 
 def whole(shown: Held) -> str:
-    """The text of a whole message."""
+    """Return the text of a message with its body."""
     envelope = shown.job.to_json() if shown.job else ""
     return dead_letter_listing.text(dead_letter_listing.whole_document(shown, envelope))
 
@@ -37,16 +37,16 @@ class TestSince:
     @pytest.mark.parametrize(
         ("text", "seconds"), [("0s", 0), ("90s", 90), ("90m", 5400), ("12h", 43_200), ("7d", 604_800)]
     )
-    def test_an_age_counts_back_from_now(self, text: str, seconds: int) -> None:
+    def test_since_age_counts_back_from_now(self, text: str, seconds: int) -> None:
         assert dead_letter_listing.since(text, NOW) == NOW.timestamp() - seconds
 
     @pytest.mark.parametrize(
         "text", ["2027-01-15T10:00:00Z", "2027-01-15T11:00:00+01:00", "2027-01-15 10:00Z", "20270115T100000Z"]
     )
-    def test_a_time_is_that_time(self, text: str) -> None:
+    def test_since_accepts_an_iso_8601_time(self, text: str) -> None:
         assert dead_letter_listing.since(text, NOW) == datetime(2027, 1, 15, 10, tzinfo=UTC).timestamp()
 
-    def test_a_time_without_an_offset_is_this_machines(self) -> None:
+    def test_since_time_without_offset_is_local_time(self) -> None:
         assert (
             dead_letter_listing.since("2027-01-15T10:00:00", NOW) == datetime(2027, 1, 15, 10).astimezone().timestamp()
         )
@@ -54,13 +54,13 @@ class TestSince:
     @pytest.mark.parametrize(
         "text", ["", "7", "7w", "-7d", "7 d", "d", "1.5h", "yesterday", "2027-13-01", "999999d", "9999999s", "٣d"]
     )
-    def test_all_else_is_refused(self, text: str) -> None:
+    def test_since_refuses_other_texts(self, text: str) -> None:
         with pytest.raises(ValueError, match=r"."):
             dead_letter_listing.since(text, NOW)
 
 
 class TestTable:
-    def test_it_says_what_to_know_in_80_columns(self) -> None:
+    def test_table_of_a_usual_job_is_one_row(self) -> None:
         one = job(
             delivery_id="9f2c41d0" * 4,
             channel="payments",
@@ -71,7 +71,7 @@ class TestTable:
             received_at="2027-01-15T09:59:00.000Z",
         )
         heading, row = printed([one]).splitlines()
-        assert heading.split() == ["id", "age", "channel", "incident", "status", "reason", "tries"]
+        assert heading.split() == ["id", "age", "channel", "incident", "status", "reason", "(attempts)"]
         assert row.split() == [
             "9f2c41d0",
             "2h",
@@ -80,29 +80,29 @@ class TestTable:
             "critical",
             "upstream",
             "503",
-            "6",
+            "(6)",
         ]
 
     @pytest.mark.parametrize("field", ["channel", "incident_id", "status", "reason", "delivery_id"])
-    def test_nothing_in_a_message_steers_the_terminal(self, field: str) -> None:
+    def test_table_prints_no_control_character_of_a_job(self, field: str) -> None:
         text = printed([job(**{field: STEERING})], columns=200)
         assert all(character.isprintable() for character in text.replace("\n", ""))
         assert len(text.splitlines()) == 2
 
-    def test_an_id_with_spaces_is_not_taken_for_more_cells(self) -> None:
+    def test_table_quotes_an_incident_id_with_spaces(self) -> None:
         _, row = printed([job(incident_id="i1 ok refused 404 9")], columns=200).splitlines()
         assert ' "i1 ok refused 404 9" critical' in row
 
-    def test_an_id_of_a_megabyte_is_cut(self) -> None:
+    def test_table_cuts_texts_of_a_megabyte(self) -> None:
         text = printed([job(incident_id="i" * 1_000_000, reason="r" * 1_000_000, status="s" * 1_000_000)])
         assert len(text) < 1000
         assert len(dead_letter_listing.unreadable(held(None, "m1", "x" * 1_000_000))) < 300
 
-    def test_long_names_stand_whole_on_a_line_of_their_own(self) -> None:
+    def test_table_prints_long_names_on_a_line_of_their_own(self) -> None:
         jobs = [job(channel="payments-" + "c" * 39, incident_id="65a1b2c3d4e5f60718293a4b"), job(channel="noc")]
         lines = printed(jobs).splitlines()
         assert len(lines) == 6
-        assert lines[0].split() == ["id", "age", "status", "reason", "tries"]
+        assert lines[0].split() == ["id", "age", "status", "reason", "(attempts)"]
         assert [line.split() for line in lines[1::2]] == [
             ["channel", "incident"],
             [jobs[0].channel, jobs[0].incident_id],
@@ -110,14 +110,14 @@ class TestTable:
         ]
         assert all(len(line) <= 80 for line in lines)
 
-    def test_only_a_name_longer_than_a_line_is_broken(self) -> None:
+    def test_table_breaks_only_names_longer_than_a_line(self) -> None:
         text = printed([job(channel="c" * 48, incident_id="i" * 100)])
         assert "c" * 48 in text
         assert "".join(text.split()).count("i" * 100) == 1
         assert all(len(line) <= 80 for line in text.splitlines())
 
     @given(st.text())
-    def test_any_incident_id_is_one_line_of_text(self, incident_id: str) -> None:
+    def test_table_prints_any_incident_id_as_one_printable_line(self, incident_id: str) -> None:
         text = printed([job(incident_id=incident_id)], columns=5000)
         assert len(text.splitlines()) == 2
         assert all(character.isprintable() for character in text.replace("\n", ""))
@@ -137,40 +137,40 @@ class TestTable:
         ("2027-01-01T12:00:00Z", "14d"),
     ],
 )
-def test_an_age_is_in_its_largest_unit(received_at: str, age: str) -> None:
+def test_age_of_a_job_is_in_its_largest_unit(received_at: str, age: str) -> None:
     assert dead_letter_listing.age(job(received_at=received_at), NOW) == age
 
 
 class TestText:
-    def test_a_message_is_shown_whole(self) -> None:
+    def test_text_has_every_member_and_the_body_indented(self) -> None:
         text = whole(held(job(body='{"incident": {"id": "i1", "title": "Überlast"}}'.encode())))
         assert "delivery id       " + "d" * 32 in text.splitlines()
         assert "recipients        Network Operations" in text.splitlines()
         assert text.endswith('body\n  {\n    "incident": {\n      "id": "i1",\n      "title": "Überlast"\n    }\n  }')
 
-    def test_it_says_when_it_was_dead_lettered_and_whether_it_may_have_rung(self) -> None:
+    def test_text_has_time_of_dead_lettering_and_may_have_rung(self) -> None:
         text = whole(held(job(dead_lettered_at="2027-01-15T09:00:00.000Z", may_have_rung=True, rounds=4)))
         assert "dead lettered at  2027-01-15T09:00:00.000Z" in text.splitlines()
         assert "may have rung     True" in text.splitlines()
         assert "rounds            4" in text.splitlines()
 
-    def test_one_that_never_failed_has_no_times_of_that(self) -> None:
+    def test_text_leaves_out_times_that_are_none(self) -> None:
         text = whole(held(job(first_failed_at=None, last_failed_at=None)))
         assert "failed at" not in text
 
-    def test_an_answer_of_many_lines_stays_in_its_column(self) -> None:
+    def test_text_indents_a_response_excerpt_of_several_lines(self) -> None:
         text = whole(held(job(response_excerpt="<html>\n<p>\x1b[31mreason            none</p>")))
         at = text.splitlines().index("response excerpt  <html>")
         assert text.splitlines()[at + 1] == " " * 18 + "<p>\ufffd[31mreason            none</p>"
 
     @pytest.mark.parametrize("body", [STEERING.encode(), b"\xff\x1b[2J", json.dumps({"t": "\x9b2J"}).encode()])
-    def test_nothing_in_it_steers_the_terminal(self, body: bytes) -> None:
+    def test_text_prints_no_control_character_of_a_job(self, body: bytes) -> None:
         dangerous = job(incident_id=STEERING, status=STEERING, recipients=(STEERING,), response_excerpt=STEERING)
         for each in (dangerous, job(body=body)):
             text = whole(held(each))
             assert all(character.isprintable() for character in text.replace("\n", ""))
 
-    def test_no_line_of_a_body_looks_like_a_line_of_relayctl(self) -> None:
+    def test_body_line_cannot_imitate_a_label(self) -> None:
         forged = "message id        m2\nincident id       i2"
         shown = job(body=f"no JSON\n\n{forged}".encode(), incident_id=f"i1\n{forged}", status=f"ok\r{forged}")
         lines = whole(held(shown)).splitlines()
@@ -180,11 +180,11 @@ class TestText:
         ]
         assert all(line.startswith("  ") for line in lines[lines.index("body") + 1 :] if line)
 
-    def test_a_body_nested_beyond_measure_is_shown_as_it_is(self) -> None:
+    def test_text_prints_a_too_deeply_nested_body_unchanged(self) -> None:
         body = b"[" * 100_000
         assert whole(held(job(body=body))).endswith(body.decode())
 
-    def test_what_is_no_job_says_why(self) -> None:
+    def test_unreadable_message_is_printed_with_its_problem(self) -> None:
         text = whole(held(None, "m1", "it is not\x1b an envelope"))
         assert text == "message id        m1\nunreadable        it is not\ufffd an envelope"
         assert (
@@ -194,7 +194,7 @@ class TestText:
 
 
 class TestDocuments:
-    def test_a_message_has_all_but_the_body_in_a_list(self) -> None:
+    def test_listing_has_every_member_except_the_body(self) -> None:
         listing = dead_letter_listing.listing([held(job(body=b"\xffx")), held(None, "m2", "no JSON")], Depth(4, 3))
         assert (listing["shown"], listing["about"], listing["held"]) == (2, 7, 3)
         members = dead_letter_listing.whole_document(held(job()), job(body=b"\xffx").to_json())
@@ -206,16 +206,16 @@ class TestDocuments:
         ("identity", "fits"),
         [("m1", True), ("m", True), ("d" * 32, True), ("dd", True), ("1", False), ("d" * 33, False)],
     )
-    def test_a_message_is_called_by_the_beginning_of_its_ids(self, identity: str, fits: bool) -> None:
+    def test_message_is_found_by_the_beginning_of_its_ids(self, identity: str, fits: bool) -> None:
         assert dead_letter_listing.is_called(held(job()), identity) is fits
 
-    def test_what_is_no_job_is_called_by_what_the_table_shows_of_it(self) -> None:
+    def test_unreadable_message_is_found_by_the_printed_id(self) -> None:
         stranger = held(None, "0123456789", "no JSON")
         assert dead_letter_listing.is_called(stranger, dead_letter_listing.unreadable(stranger).split()[0])
 
 
 class TestSummary:
-    def test_it_counts_by_what_one_can_filter_by(self) -> None:
+    def test_summary_counts_by_channel_reason_and_status(self) -> None:
         jobs = [
             job(channel="a", status=None, received_at="2027-01-02T00:00:00.000Z"),
             job(channel="a", reason="timeout", received_at="2027-01-01T00:00:00.000Z"),
@@ -238,11 +238,11 @@ class TestSummary:
         assert "  by channel  a 2, b 1" in lines
         assert lines[1].index("a 2") == dead_letter_listing.SUMMARY_INDENT
 
-    def test_of_nothing_it_is_zero(self) -> None:
+    def test_summary_of_no_jobs_is_zero(self) -> None:
         sums = dead_letter_listing.summary([], Depth(0, 0))
         assert (sums["matched"], sums["by_channel"], sums["oldest"]) == (0, {}, None)
 
-    def test_it_does_not_steer_the_terminal(self) -> None:
+    def test_summary_prints_no_control_character_of_a_job(self) -> None:
         hostile = [job(channel=STEERING, status=STEERING, reason=STEERING)]
         lines = dead_letter_listing.summary_lines(dead_letter_listing.summary(hostile, Depth(1, 0)))
         assert all(line.isprintable() for line in lines)

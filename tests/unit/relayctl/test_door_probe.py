@@ -14,7 +14,7 @@ UNREACHABLE = NoAnswer(Reason.UNREACHABLE, "NameResolutionError")
 
 
 class Api:
-    """An API that answers each URL by its script; the last answer is repeated."""
+    """Fake API: it answers the requests of each door in the given order, and repeats the last answer."""
 
     def __init__(self, **scripts: list[int | NoAnswer]) -> None:
         self.scripts = scripts
@@ -34,19 +34,19 @@ def probed(api: Any, clock: Clock, *, first: float = FIRST_SECONDS, **knocks: Kn
     return DoorProbe(api, clock, clock.sleep, first).wait(knocks or {"inbound": INBOUND})
 
 
-def test_an_empty_body_with_the_new_credential_is_posted_by_relayctl() -> None:
+def test_probe_posts_an_empty_body_with_the_new_credential() -> None:
     api = Api(bigpanda=[400])
     assert probed(api, Clock()) == {}
     assert api.asked == [(INBOUND.url, b"", {"User-Agent": "relayctl", "Authorization": "Bearer new"})]
 
 
-def test_the_first_knock_comes_after_five_seconds() -> None:
+def test_first_probe_waits_five_seconds() -> None:
     clock = Clock()
     probed(Api(bigpanda=[400]), clock)
     assert clock.slept == [5.0]
 
 
-def test_it_knocks_with_growing_gaps_until_the_credential_is_taken() -> None:
+def test_probe_repeats_with_growing_gaps_until_the_credential_is_accepted() -> None:
     clock = Clock()
     assert probed(Api(bigpanda=[401, 503, 404, 400]), clock) == {}
     assert len(clock.slept) == 4
@@ -54,13 +54,13 @@ def test_it_knocks_with_growing_gaps_until_the_credential_is_taken() -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403, 503, 200])
-def test_after_90_seconds_the_last_answer_is_told(status: int) -> None:
+def test_probe_returns_the_last_answer_after_90_seconds(status: int) -> None:
     clock = Clock()
     assert probed(Api(bigpanda=[status]), clock) == {"inbound": f"HTTP {status}"}
     assert sum(clock.slept) == TOTAL_SECONDS
 
 
-def test_slow_answers_count_against_the_90_seconds() -> None:
+def test_slow_answers_count_against_the_90_seconds_of_the_probe() -> None:
     clock = Clock()
 
     class Slow(Api):
@@ -73,25 +73,25 @@ def test_slow_answers_count_against_the_90_seconds() -> None:
     assert clock.now - started <= TOTAL_SECONDS + 10
 
 
-def test_an_api_that_can_not_be_reached_ends_the_wait_early() -> None:
+def test_probe_ends_early_if_the_api_is_unreachable() -> None:
     clock = Clock()
     said = probed(Api(bigpanda=[UNREACHABLE]), clock)
     assert said == {"inbound": "no answer: unreachable: NameResolutionError"}
     assert sum(clock.slept) < 30
 
 
-def test_one_lost_answer_does_not_end_the_wait() -> None:
+def test_probe_goes_on_after_one_lost_answer() -> None:
     assert probed(Api(bigpanda=[UNREACHABLE, 401, UNREACHABLE, UNREACHABLE, 400]), Clock()) == {}
 
 
-def test_both_doors_share_the_90_seconds_and_a_taken_one_is_not_asked_again() -> None:
+def test_doors_share_the_90_seconds_and_an_accepting_door_is_not_called_again() -> None:
     clock, api = Clock(), Api(bigpanda=[400], xmatters=[401])
     assert probed(api, clock, inbound=INBOUND, callback=CALLBACK) == {"callback": "HTTP 401"}
     assert sum(clock.slept) == TOTAL_SECONDS
     assert [url for url, _, _ in api.asked].count(INBOUND.url) == 1
 
 
-def test_in_a_local_cloud_it_need_not_wait() -> None:
+def test_probe_of_a_local_cloud_does_not_wait() -> None:
     clock = Clock()
     probed(Api(bigpanda=[400]), clock, first=0.0)
     assert clock.slept == [0.0]

@@ -11,7 +11,7 @@ LOGIN = {"username": "bp", "password": "old"}
 
 
 def rotated(before: Any, after: Any, door: str = "inbound") -> Any:
-    """The door after a rotation."""
+    """Return the members of a door after a rotation."""
     old, new = SecretDocument(), SecretDocument()
     old.set(door, before)
     new.set(door, after)
@@ -20,7 +20,7 @@ def rotated(before: Any, after: Any, door: str = "inbound") -> Any:
 
 
 @pytest.mark.parametrize("door", ["inbound", "xmatters.callback"])
-def test_the_replaced_token_is_kept_for_24_hours(door: str) -> None:
+def test_replaced_token_is_kept_as_previous_for_24_hours(door: str) -> None:
     kept = rotated({"token": "old"}, {"token": "new"}, door)
     assert kept == {"token": "new", "previous": {"token": "old", "expires_at": TOMORROW}}
 
@@ -34,7 +34,7 @@ def test_the_replaced_token_is_kept_for_24_hours(door: str) -> None:
         ({"token": "t", "basic": LOGIN}, {"token": "new"}, {"token": "t", "basic": LOGIN}),
     ],
 )
-def test_only_what_was_replaced_is_kept(before: Any, after: Any, previous: Any) -> None:
+def test_only_replaced_credentials_are_kept_as_previous(before: Any, after: Any, previous: Any) -> None:
     assert rotated(before, after)["previous"] == {**previous, "expires_at": TOMORROW}
 
 
@@ -50,22 +50,22 @@ def test_only_what_was_replaced_is_kept(before: Any, after: Any, previous: Any) 
         ({"basic": {"username": "bp"}}, {"token": "t"}),
     ],
 )
-def test_nothing_is_kept_where_nothing_valid_was_replaced(before: Any, after: Any) -> None:
+def test_no_previous_credential_is_kept_if_no_valid_one_was_replaced(before: Any, after: Any) -> None:
     assert "previous" not in rotated(before, after)
 
 
-def test_there_is_one_previous_credential_at_most() -> None:
+def test_newly_replaced_token_displaces_an_older_previous_one() -> None:
     older = {"token": "older", "expires_at": "2027-01-15T20:00:00Z"}
     kept = rotated({"token": "old", "previous": older}, {"token": "new", "previous": older})
     assert kept["previous"] == {"token": "old", "expires_at": TOMORROW}
 
 
-def test_a_previous_credential_that_is_set_by_hand_stays() -> None:
+def test_previous_credential_set_by_the_operator_stays() -> None:
     chosen = {"token": "old", "expires_at": "2027-02-01T00:00:00Z"}
     assert rotated({"token": "old"}, {"token": "new", "previous": chosen})["previous"] == chosen
 
 
-def test_a_removed_door_keeps_nothing() -> None:
+def test_removed_door_keeps_no_previous_credential() -> None:
     before = SecretDocument({"xmatters": {"callback": {"token": "old"}}})
     after = SecretDocument({"xmatters": {}})
     assert rotation.keep_previous(before, after, NOW, "noc") == {}
@@ -78,26 +78,26 @@ class TestDisplaced:
         changed = {"inbound": {**before["inbound"], "token": "c", **after}}
         return rotation.displaced(SecretDocument(before), SecretDocument(changed), NOW)
 
-    def test_second_rotation_would_cut_off_a_credential_that_still_works(self) -> None:
+    def test_second_rotation_displaces_a_previous_credential_that_is_still_valid(self) -> None:
         assert self.rotated_twice("2027-01-15T09:00:00+00:00") == {"inbound": "2027-01-15T09:00:00+00:00"}
 
-    def test_expired_credential_is_not_missed(self) -> None:
+    def test_expired_previous_credential_is_not_displaced(self) -> None:
         assert self.rotated_twice("2027-01-15T07:00:00+00:00") == {}
 
-    def test_previous_credential_set_by_hand_is_meant(self) -> None:
+    def test_previous_credential_set_by_the_operator_is_not_displaced(self) -> None:
         by_hand = {"token": "a", "expires_at": "2027-01-20T08:00:00+00:00"}
         assert self.rotated_twice("2027-01-15T09:00:00+00:00", previous=by_hand) == {}
 
 
 class TestFreshHeader:
-    def test_a_new_credential_is_the_one_to_paste(self) -> None:
+    def test_fresh_header_has_the_changed_credential(self) -> None:
         before = SecretDocument({"inbound": {"token": "t", "basic": LOGIN}})
         after = SecretDocument({"inbound": {"token": "t", "basic": LOGIN | {"password": "new"}}})
         header = rotation.fresh_header(before, after, "inbound")
         assert header is not None
         assert header["value"].startswith("Basic ")
 
-    def test_an_unchanged_credential_is_not_fresh(self) -> None:
+    def test_fresh_header_of_an_unchanged_door_is_none(self) -> None:
         document = SecretDocument({"inbound": {"token": "t"}})
         assert rotation.fresh_header(document, document, "inbound") is None
         assert rotation.fresh_header(document, document, "xmatters.callback") is None

@@ -15,7 +15,7 @@ CANARY = "canary-7c1f"
 
 
 def full(kind: str) -> dict[str, Any]:
-    """A channel with every key there is; each secret holds the canary, and nothing else does."""
+    """Return a secret with every key; the canary is in each credential and in no other value."""
     auths = {
         "url": {"type": "url"},
         "basic": {"type": "basic", "username": "relay", "password": f"{CANARY}-password"},
@@ -76,7 +76,7 @@ def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 @pytest.mark.parametrize("kind", ["url", "basic", "api_key", "oauth"])
 class TestMasked:
-    def test_no_secret_shows_and_everything_else_does(self, kind: str) -> None:
+    def test_masked_document_hides_credentials_and_shows_other_values(self, kind: str) -> None:
         secret = full(kind)
         channel.check(secret, VendorHosts.of(("*.xmatters.com",), ("*.bigpanda.io",)))
         masked = SecretDocument(secret).masked()
@@ -87,12 +87,12 @@ class TestMasked:
             key: value for key, value in hidden.items() if CANARY not in str(value)
         }
 
-    def test_all_of_the_trigger_url_but_its_query_shows(self, kind: str) -> None:
+    def test_masked_trigger_url_shows_all_but_its_query(self, kind: str) -> None:
         masked = SecretDocument(full(kind)).masked()
         url = "https://acme.xmatters.com/api/integration/1/functions/f1/triggers"
         assert masked["xmatters"]["trigger_url"] == f"{url}?***"
 
-    def test_the_document_itself_keeps_its_secrets(self, kind: str) -> None:
+    def test_masking_does_not_change_the_document(self, kind: str) -> None:
         document = SecretDocument(full(kind))
         document.masked()
         assert json.loads(document.text()) == full(kind)
@@ -123,7 +123,7 @@ class TestMasked:
         {"policy": {"properties": {"team": {"token": CANARY}}}},
     ],
 )
-def test_what_a_later_version_may_keep_is_hidden_too(members: dict[str, Any]) -> None:
+def test_unknown_key_or_shape_is_masked(members: dict[str, Any]) -> None:
     assert CANARY not in json.dumps(SecretDocument(members).masked())
 
 
@@ -133,12 +133,12 @@ def test_what_a_later_version_may_keep_is_hidden_too(members: dict[str, Any]) ->
         lambda inner: st.dictionaries(st.text("abz._", min_size=1, max_size=6), inner, max_size=3) | st.lists(inner),
     )
 )
-def test_unknown_keys_are_hidden_whatever_their_shape(value: Any) -> None:
+def test_unknown_key_is_masked_whatever_its_value(value: Any) -> None:
     assert CANARY not in json.dumps(SecretDocument({"later": value}).masked())
 
 
 class TestSetAndUnset:
-    def test_a_key_is_set_and_the_objects_on_the_way_are_made(self) -> None:
+    def test_set_makes_the_objects_above_a_key(self) -> None:
         document = SecretDocument()
         document.set("inbound.basic.username", "bigpanda")
         document.set("inbound.basic.password", "p")
@@ -146,12 +146,12 @@ class TestSetAndUnset:
         assert document.has("inbound.basic")
         assert document.get("inbound.basic.username") == "bigpanda"
 
-    def test_what_it_was_made_of_is_left_alone(self) -> None:
+    def test_set_does_not_change_the_given_members(self) -> None:
         given_members = {"policy": {"body": "bigpanda"}}
         SecretDocument(given_members).set("policy.body", "xmatters")
         assert given_members == {"policy": {"body": "bigpanda"}}
 
-    def test_a_key_below_what_is_no_object_is_refused_without_its_value(self) -> None:
+    def test_set_below_a_text_is_refused_without_its_value(self) -> None:
         document = SecretDocument({"inbound": {"token": CANARY}})
         with pytest.raises(InvalidChannel, match=r"inbound\.token\.x: token is not an object") as caught:
             document.set("inbound.token.x", 1)
@@ -159,14 +159,14 @@ class TestSetAndUnset:
         assert document.members == {"inbound": {"token": CANARY}}
 
     @pytest.mark.parametrize("key", ["inbound.basic", "inbound.token.x", "inbound.token.x.y", "policy", "x.y"])
-    def test_what_is_not_there_is_neither_found_nor_removed(self, key: str) -> None:
+    def test_missing_key_is_not_found_and_not_removed(self, key: str) -> None:
         document = SecretDocument({"inbound": {"token": "t"}})
         assert not document.has(key)
         assert document.get(key) is None
         assert not document.unset(key)
         assert document.members == {"inbound": {"token": "t"}}
 
-    def test_a_key_is_removed_and_the_others_stay(self) -> None:
+    def test_unset_removes_one_key_and_keeps_the_others(self) -> None:
         document = SecretDocument({"inbound": {"token": "t", "basic": {}}, "policy": {}})
         assert document.unset("inbound.basic")
         assert document.unset("policy")
@@ -192,7 +192,7 @@ class TestTypedValue:
         ],
     )
     @pytest.mark.parametrize("text", ["12345", "1e3", "true", "null", '"quoted"', "[1]", "{}", "", " x ", "NaN"])
-    def test_where_text_is_kept_what_was_typed_is_kept(self, key: str, text: str) -> None:
+    def test_typed_value_of_a_text_key_is_the_text(self, key: str, text: str) -> None:
         assert typed_value(key, text) == text
 
     @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ class TestTypedValue:
             ("later.key", "seven", "seven"),
         ],
     )
-    def test_elsewhere_it_is_json_or_else_text(self, key: str, text: str, value: Any) -> None:
+    def test_typed_value_of_another_key_is_json_or_else_text(self, key: str, text: str, value: Any) -> None:
         assert typed_value(key, text) == value
 
 
@@ -226,7 +226,7 @@ class TestIsCredential:
             ("later.key", "k"),
         ],
     )
-    def test_what_is_masked_is_one(self, key: str, value: Any) -> None:
+    def test_masked_value_is_a_credential(self, key: str, value: Any) -> None:
         assert is_credential(key, value)
 
     @pytest.mark.parametrize(
@@ -240,5 +240,5 @@ class TestIsCredential:
             ("bigpanda.reconcile", False),
         ],
     )
-    def test_what_is_shown_is_none(self, key: str, value: Any) -> None:
+    def test_shown_value_is_not_a_credential(self, key: str, value: Any) -> None:
         assert not is_credential(key, value)

@@ -25,7 +25,7 @@ QUEUE = "https://sqs.eu-central-1.amazonaws.com/000000000000/relay-dead-letters"
         ("http://localhost:4566/000000000000/relay-dead-letters", f"{LOCAL}/000000000000/relay-dead-letters"),
     ],
 )
-def test_urls_of_apis_and_queues_lead_to_the_local_cloud(value: str, expected: str) -> None:
+def test_urls_of_apis_and_queues_are_rewritten_to_the_local_cloud(value: str, expected: str) -> None:
     assert usable_from_here(value, LOCAL) == expected
     assert usable_from_here(value, f"{LOCAL}/") == expected
 
@@ -43,12 +43,12 @@ def test_urls_of_apis_and_queues_lead_to_the_local_cloud(value: str, expected: s
         "http://localhost:8080/health",
     ],
 )
-def test_everything_else_stays_as_it_is(value: str) -> None:
+def test_other_outputs_are_not_rewritten(value: str) -> None:
     assert usable_from_here(value, LOCAL) == value
 
 
 @pytest.mark.parametrize("value", [API, QUEUE, "relay"])
-def test_on_aws_nothing_is_rewritten(value: str) -> None:
+def test_no_output_is_rewritten_on_aws(value: str) -> None:
     assert usable_from_here(value, None) == value
 
 
@@ -61,24 +61,24 @@ class TestReadOutputs:
         config=Config(retries={"total_max_attempts": 1}),
     )
 
-    def test_gives_each_output_by_its_key(self) -> None:
+    def test_read_outputs_returns_each_output_by_key(self) -> None:
         with self.answering(Outputs=[_output("ApiId", "a1"), _output("BigPandaWebhookUrl", API)]):
             assert read_outputs(self.client, "relay", LOCAL) == {
                 "ApiId": "a1",
                 "BigPandaWebhookUrl": f"{LOCAL}/_aws/execute-api/a1b2c3d4e5/v1/bigpanda/{{channel}}",
             }
 
-    def test_a_stack_without_outputs_has_none(self) -> None:
+    def test_read_outputs_of_a_stack_without_outputs_is_empty(self) -> None:
         with self.answering():
             assert read_outputs(self.client, "relay", LOCAL) == {}
 
-    def test_a_missing_stack_is_named(self) -> None:
+    def test_missing_stack_error_names_the_stack(self) -> None:
         with Stubber(self.client) as stub:
             stub.add_client_error("describe_stacks", "ValidationError", "Stack with id relay does not exist")
             with pytest.raises(StackMissingError, match="'relay'"):
                 read_outputs(self.client, "relay", None)
 
-    def test_another_refusal_is_not_taken_for_a_missing_stack(self) -> None:
+    def test_denied_describe_stacks_is_not_a_missing_stack(self) -> None:
         with Stubber(self.client) as stub:
             stub.add_client_error("describe_stacks", "AccessDenied", "not authorized")
             with pytest.raises(self.client.exceptions.ClientError, match="not authorized"):

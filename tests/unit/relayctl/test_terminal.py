@@ -7,7 +7,7 @@ from rich.text import Text
 from relayctl import terminal
 
 
-def test_the_first_ctrl_c_is_a_wish_and_the_second_an_order(capsys: pytest.CaptureFixture[str]) -> None:
+def test_first_ctrl_c_sets_the_stop_event_and_the_second_interrupts(capsys: pytest.CaptureFixture[str]) -> None:
     before = signal.getsignal(signal.SIGINT)
     with terminal.stop_on_interrupt() as stop:
         assert not stop.is_set()
@@ -18,11 +18,11 @@ def test_the_first_ctrl_c_is_a_wish_and_the_second_an_order(capsys: pytest.Captu
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
     shown = capsys.readouterr()
-    assert shown.err == "stopping after what is under way; Ctrl-C again stops at once\n"
+    assert shown.err == "stopping after the current step; Ctrl-C again stops at once\n"
     assert shown.out == ""
 
 
-def test_what_goes_into_a_pipe_is_not_folded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_to_a_pipe_is_not_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     with CliRunner().isolation():
         assert terminal.output().width == terminal.UNFOLDED_COLUMNS
@@ -31,7 +31,7 @@ def test_what_goes_into_a_pipe_is_not_folded(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("columns", [None, "40"])
-def test_no_message_steers_the_terminal(monkeypatch: pytest.MonkeyPatch, columns: str | None) -> None:
+def test_message_prints_no_control_character(monkeypatch: pytest.MonkeyPatch, columns: str | None) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     if columns:
         monkeypatch.setenv("COLUMNS", columns)
@@ -49,26 +49,26 @@ def said(monkeypatch: pytest.MonkeyPatch, line: str, lead: str = "", indent: int
     return out.getvalue().decode().splitlines()
 
 
-def test_a_long_line_is_wrapped_between_words_below_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = said(monkeypatch, "relayctl/policies/ has what each verb needs, and dead-letter-queue-1 rests", "ok       ")
+def test_long_line_is_wrapped_between_words_and_indented(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = said(monkeypatch, "relayctl/policies/ has what each verb needs, and dead-letter-queue-1 waits", "ok       ")
     assert lines == [
         "ok       relayctl/policies/ has what",
         "         each verb needs, and",
-        "         dead-letter-queue-1 rests",
+        "         dead-letter-queue-1 waits",
     ]
 
 
-def test_only_a_word_longer_than_a_line_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_line_breaks_only_words_longer_than_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = said(monkeypatch, f"incident {'i' * 50}", indent=2)
     assert "".join(line.strip() for line in lines) == "incident" + "i" * 50
     assert all(len(line) <= 40 for line in lines)
 
 
-def test_markup_means_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_square_brackets_and_colons_are_printed_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     assert said(monkeypatch, "[red]:bomb:") == ["[red]:bomb:"]
 
 
-def test_what_goes_into_a_pipe_is_one_line_however_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_line_to_a_pipe_is_not_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     with CliRunner().isolation() as (out, _, _):
         terminal.show_line("word " * 500 + "end")

@@ -1,4 +1,4 @@
-"""What every verb of relayctl has in common."""
+"""Options, help and usage errors of every verb."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ VERBS = dict(verbs(main))
 each_verb = pytest.mark.parametrize("way", VERBS, ids=" ".join)
 
 
-def test_there_are_these_verbs() -> None:
+def test_relayctl_has_the_documented_verbs() -> None:
     assert set(VERBS) >= {
         *(("channel", verb) for verb in ("set", "revoke", "show", "list", "remove", "test")),
         *(("dlq", verb) for verb in ("list", "show", "replay")),
@@ -30,7 +30,7 @@ def test_there_are_these_verbs() -> None:
 
 
 @each_verb
-def test_its_help_has_an_example_that_is_a_call_of_it(way: tuple[str, ...]) -> None:
+def test_help_of_each_verb_has_an_example_in_80_columns(way: tuple[str, ...]) -> None:
     shown = CliRunner().invoke(main, [*way, "--help"], terminal_width=80)
     assert shown.exit_code == 0
     _, example, after = shown.stdout.partition("Example:\n")
@@ -42,7 +42,7 @@ def test_its_help_has_an_example_that_is_a_call_of_it(way: tuple[str, ...]) -> N
 
 @each_verb
 @pytest.mark.parametrize("option", ["--json", "--stack", "--region", "--profile"])
-def test_it_takes_what_every_verb_takes(way: tuple[str, ...], option: str) -> None:
+def test_each_verb_has_the_common_options(way: tuple[str, ...], option: str) -> None:
     options = {flag: each for each in VERBS[way].params if isinstance(each, click.Option) for flag in each.opts}
     assert option in options
     assert options[option].help
@@ -50,25 +50,25 @@ def test_it_takes_what_every_verb_takes(way: tuple[str, ...], option: str) -> No
 
 
 @each_verb
-def test_every_option_says_what_it_is_for(way: tuple[str, ...]) -> None:
+def test_each_option_has_a_help_text(way: tuple[str, ...]) -> None:
     assert [each.name for each in VERBS[way].params if isinstance(each, click.Option) and not each.help] == []
 
 
 @each_verb
-def test_an_option_that_it_does_not_know_is_exit_code_2(way: tuple[str, ...]) -> None:
+def test_unknown_option_is_exit_code_2(way: tuple[str, ...]) -> None:
     done = CliRunner().invoke(main, [*way, "--no-such-option"])
     assert done.exit_code == 2
     assert done.stdout == ""
 
 
 @pytest.mark.parametrize("arguments", [["channel"], ["dlq"], []])
-def test_without_a_verb_it_shows_the_verbs_as_a_usage_error(arguments: list[str]) -> None:
+def test_missing_verb_is_a_usage_error_that_lists_the_verbs(arguments: list[str]) -> None:
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 2
     assert "Commands:" in done.output
 
 
-def test_it_says_its_version() -> None:
+def test_version_option_prints_the_version() -> None:
     assert CliRunner().invoke(main, ["--version"]).stdout.startswith("relayctl, version ")
 
 
@@ -86,7 +86,7 @@ def test_it_says_its_version() -> None:
         (["channel", "list", "--profile", "no-such-profile"], "could not be found"),
     ],
 )
-def test_bad_usage_is_exit_code_2_before_anything_is_asked(arguments: list[str], complaint: str) -> None:
+def test_invalid_arguments_are_exit_code_2_before_aws_is_called(arguments: list[str], complaint: str) -> None:
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 2, done.output
     assert complaint in done.stderr
