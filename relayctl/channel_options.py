@@ -93,7 +93,7 @@ def _ask(name: str, why: str) -> str:
     is_credential = name in _CREDENTIALS
     if not sys.stdin.isatty():
         ways = "@FILE or -" if is_credential else "a value"
-        raise click.UsageError(f"{_flag(name)} is needed{why} (give {ways}, or run in a terminal to be asked)")
+        raise click.UsageError(f"{_flag(name)} is needed{why} (give {ways}, or run in a terminal for a prompt)")
     return ask(name.replace("_", " "), is_hidden=is_credential)
 
 

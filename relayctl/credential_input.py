@@ -131,7 +131,7 @@ class CredentialInput:
             # The message does not name the file: it may be a password that begins with @.
             cause = error.strerror or "unreadable"
             raise click.UsageError(
-                f"{option}: can't read the file that @ names: {cause}; a value that begins with @ is written @@…"
+                f"{option}: cannot read the file that @ names: {cause}; a value that begins with @ is written @@…"
             ) from error
         # A pipe, such as bash's <(…), is not readable by others, whatever its mode.
         if stat.S_ISREG(mode) and mode & _OTHERS_MAY_READ and _is_credential(key, text):

@@ -58,7 +58,7 @@ class DoorProbe:
     def wait(self, knocks: Mapping[str, Knock]) -> dict[str, str]:
         """Return the doors that do not accept their credential within 90 seconds, each with its last answer."""
         end = Deadline(TOTAL_SECONDS, self.ticks)
-        closed = dict.fromkeys(knocks, "it was not asked")
+        closed = dict.fromkeys(knocks, "not called")
         unanswered = 0
         for gap in _gaps(self.first_seconds):
             if not closed or unanswered >= _MOST_UNANSWERED or gap > end.remaining():

@@ -37,13 +37,23 @@ class VendorDoor(NamedTuple):
 # By the key of their credentials in the channel's secret.
 DOORS: Mapping[str, VendorDoor] = {
     "inbound": VendorDoor(
-        *("inbound", "BigPanda", "BigPandaWebhookUrl", "callback_url", "header", "BigPanda's webhook integration")
+        name="inbound",
+        vendor="BigPanda",
+        output="BigPandaWebhookUrl",
+        url_member="callback_url",
+        header_member="header",
+        place="BigPanda's webhook integration",
     ),
     "xmatters.callback": VendorDoor(
-        *("callback", "xMatters", "XMattersCallbackUrl", "xmatters_callback_url", "xmatters_header"),
-        "xMatters' workflow (docs/xmatters)",
+        name="callback",
+        vendor="xMatters",
+        output="XMattersCallbackUrl",
+        url_member="xmatters_callback_url",
+        header_member="xmatters_header",
+        place="xMatters' workflow (docs/xmatters)",
     ),
 }
+# The same keys by the doors' names.
 KEYS: Mapping[Door, str] = {door.name: key for key, door in DOORS.items()}
 
 

@@ -169,8 +169,8 @@ def on_stack(verb: Callable[..., None]) -> Callable[..., None]:
         # Click's own note of the default would break the name at a hyphen.
         help=f"The stack: {STACK_NAME} if left out.",
     )
-    @click.option("--region", metavar="REGION", help="As the AWS CLI takes it.")
-    @click.option("--profile", metavar="NAME", help="As the AWS CLI takes it.")
+    @click.option("--region", metavar="REGION", help="AWS region; by default that of the AWS CLI.")
+    @click.option("--profile", metavar="NAME", help="AWS profile; by default that of the AWS CLI.")
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
     @wraps(verb)
     def wrapped(stack_name: str, region: str | None, profile: str | None, **arguments: Any) -> None:

@@ -1,4 +1,4 @@
-"""The verbs of relayctl: one module per noun; `channel` has one more for each verb with a long story of its own.
+"""Verbs of relayctl: one module per noun. `channel set`, `revoke` and `test` have modules of their own.
 
 Imports the other modules of `relayctl` and the library.
 """

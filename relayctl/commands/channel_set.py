@@ -120,7 +120,11 @@ def set_(stack: Stack, name: str, as_json: bool, no_overlap: bool, reveal: bool,
     verified = verify(stack, name, {key: Knock(urls[key], header) for key, header in fresh.items()})
     shown = {key: header_for(after.get(key)) for key in urls} if reveal else {}
     if as_json:
-        document = {"channel": name, **doors.url_members(urls), **_header_members(after, urls, shown | fresh)}
+        document: dict[str, Any] = {
+            "channel": name,
+            **doors.url_members(urls),
+            **_header_members(after, urls, shown | fresh),
+        }
         document |= {"changes": [each._asdict() for each in changes]} | ({"verified": verified} if fresh else {})
         click.echo(json.dumps(document | findings))
     else:

@@ -78,7 +78,7 @@ class TestSetANewChannel:
         ]
         assert done.stderr.splitlines() == [
             "channel payments: made",
-            "note: a callback URL that was used before its channel was made is refused for up to a minute more",
+            "note: a callback URL that was used before the channel was made is refused for up to a minute more",
             "channel payments: waiting until the relay accepts the new credential, for up to 90 s …",
             "channel payments: the relay accepts it",
         ]
@@ -416,10 +416,10 @@ class TestSetIsRefused:
             (["--auth", "basic", "--username", "u"], "--password is needed with --auth basic"),
             (["--auth", "api_key", "--key", CANARY], "--secret is needed with --auth api_key"),
             (["--auth", "oauth", "--username", "u", "--password", CANARY], "--client-id is needed with --auth oauth"),
-            (["--password", "@/no/such/file"], "can't read the file that @ names: No such file"),
+            (["--password", "@/no/such/file"], "cannot read the file that @ names: No such file"),
             (
                 ["--set", "inbound.token=@/no/such/file"],
-                "inbound.token: can't read the file that @ names: No such file",
+                "inbound.token: cannot read the file that @ names: No such file",
             ),
         ],
     )

@@ -220,7 +220,8 @@ class TestConcurrentWriters:
         done = set_(operator, "--set", "policy.preset=oncall", code=1)
         assert done.stdout == ""
         assert done.stderr == (
-            "Error: channel payments: changed meanwhile by another operator; nothing was stored; run the command again\n"
+            "Error: channel payments: changed meanwhile by another operator; nothing was stored; "
+            "run the command again\n"
         )
         assert operator.secret("payments")["policy"] == {"max_per_minute": 30}
         set_(operator, "--set", "policy.preset=oncall")
@@ -390,7 +391,7 @@ class TestOutput:
     def test_missing_file_of_a_setting_is_refused(self, operator: Operator) -> None:
         make(operator)
         done = set_(operator, "--set", "policy.routes=@/no/such/file", code=2)
-        assert "--set policy.routes: can't read the file that @ names: No such file" in done.stderr
+        assert "--set policy.routes: cannot read the file that @ names: No such file" in done.stderr
 
     @pytest.mark.parametrize(
         ("option", "words"),

@@ -127,7 +127,7 @@ class TestFile:
         self, operator: Operator, tmp_path: Path, option: str
     ) -> None:
         done = give(operator, tmp_path, option, f"@{CANARY}")
-        refused(operator, done, f"{option}: can't read the file that @ names: No such file", "is written @@")
+        refused(operator, done, f"{option}: cannot read the file that @ names: No such file", "is written @@")
 
     def test_folder_as_a_credential_file_is_refused(self, operator: Operator, tmp_path: Path) -> None:
         refused(operator, give(operator, tmp_path, "--password", f"@{tmp_path}"), "--password", "Is a directory")
@@ -254,7 +254,7 @@ class TestValueOnTheCommandLine:
 
     def test_refused_call_warns_of_credentials_on_the_command_line(self, operator: Operator, tmp_path: Path) -> None:
         done = operator.run("channel", "set", "payments", "--password", CANARY, "--set", "inbound.token=@/no/such")
-        refused(operator, done, f"warning: --password: {WARNING}", "--set inbound.token: can't read")
+        refused(operator, done, f"warning: --password: {WARNING}", "--set inbound.token: cannot read")
 
     @each_option
     def test_doubled_at_sign_is_a_value_that_begins_with_an_at_sign(
