@@ -35,6 +35,25 @@ def test_each_alarm_has_a_runbook() -> None:
     assert [name for name in alarms if f"## Alarm: {name}\n" not in OPERATE] == []
 
 
+def test_each_runbook_says_the_meaning_then_what_to_type_then_when_it_is_over() -> None:
+    runbooks = re.findall(r"^## (Alarm: \w+|A missed critical)\n\n(.+?)(?=^## )", OPERATE, re.MULTILINE | re.DOTALL)
+    assert len(runbooks) > 30
+    for title, text in runbooks:
+        meaning, first, command, *_ = text.split("\n\n")
+        assert meaning.replace("\n", " ").rstrip("*").endswith((".", ".)")), title
+        assert first.startswith("**Type first"), title
+        assert command.startswith("    "), title
+        rest = text.partition("**Over when**")[0].split("\n\n")[2:-1]
+        assert all(part.startswith("    ") for part in rest), f"{title}: nothing stands between the command and its end"
+        assert "\n**Over when** " in text, title
+
+
+def test_each_alarm_is_in_the_table_of_alarms() -> None:
+    table = OPERATE.partition("## An alarm went off\n")[2].partition("\n## ")[0]
+    alarms = set(re.findall(r"^## Alarm: (\w+)$", OPERATE, re.MULTILINE))
+    assert set(re.findall(r"\[(\w+Alarm)\]", table)) == alarms
+
+
 def test_each_reason_and_notice_is_explained() -> None:
     for word in (*(reason.value for reason in Reason), *NOTICES):
         assert f"`{word}`" in OPERATE, word
