@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
 INSTALL = (ROOT / "docs/install.md").read_text()
 OPERATE = (ROOT / "docs/operate.md").read_text()
+DECISIONS = (ROOT / "docs/decisions.md").read_text()
 README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -114,8 +115,27 @@ def test_each_test_that_guards_a_limit_of_aws_is_there() -> None:
     assert len(named) > 20
     assert [name for name in named if f"def {name}(" not in tests] == []
     rows = [line for line in limits.splitlines() if line.startswith("| ")][2:]
-    assert [row for row in rows if "`test_" not in row and "decision 54" not in row] == []
-    assert re.search(r"^54\. \*\*AWS limits", (ROOT / "docs/decisions.md").read_text(), re.MULTILINE)
+    assert [row for row in rows if "`test_" not in row and "D-aws-limits" not in row] == []
+
+
+def test_each_decision_has_its_alternatives_and_what_would_change_it() -> None:
+    decisions = re.findall(r"^### (D-[a-z0-9-]+)\n(.+?)(?=^###? |\Z)", DECISIONS, re.MULTILINE | re.DOTALL)
+    names = [name for name, _ in decisions]
+    assert len(names) == len(set(names)) == DECISIONS.count("\n### ")
+    for name, text in decisions:
+        decided, _, rest = text.partition("\n- **Alternatives:** ")
+        alternatives, _, change = rest.partition("\n- **Reconsider if** ")
+        assert decided.strip(), name
+        assert alternatives.strip(), name
+        assert change.strip(), name
+
+
+def test_each_decision_that_is_cited_stands() -> None:
+    names = set(re.findall(r"^### (D-[a-z0-9-]+)$", DECISIONS, re.MULTILINE))
+    folders = ("layers/relay", "functions", "relayctl", "sandbox", "bench", "tools", "tests", "docs")
+    pages = [ROOT / "template.yaml", *PAGES, *(path for name in folders for path in (ROOT / name).rglob("*.py"))]
+    cited = {name for path in pages for name in re.findall(r"\bD-[a-z]+(?:-[a-z0-9]+)+\b", path.read_text())}
+    assert cited - names == set()
 
 
 def test_the_readme_is_short_enough_to_be_read() -> None:

@@ -45,9 +45,11 @@ HEALED_SECONDS = 180.0
 INVOKED_SECONDS = 60.0
 # Invocations of the worker in a run: they come on top of those by the queue, and the webhook needs concurrency, too.
 MAX_INVOCATIONS = 200
-# After so many jobs that a worker began and that came to nothing, the job is dead-lettered.
+# After so many jobs that a worker began and that came to nothing, the job is dead-lettered (docs/decisions.md,
+# D-poison-debt).
 MAX_BEGUN = 5
-# With more messages than this to be received now, the retry queue is behind, and new ones would make it worse.
+# With more messages than this to be received now, the retry queue is behind, and new ones would make it worse
+# (docs/decisions.md, D-sweeper-backlog).
 BACKLOG = 200
 # Calls at the same time: a client of AWS keeps ten connections.
 AT_ONCE = 10
@@ -56,7 +58,8 @@ MAX_ROWS = 5000
 # A channel is sick, and has a log line, if something is owed for so long.
 SICK_SECONDS = 120.0
 # A run checks and marks no more debts of a channel for the fallback topic; its message counts the others, too. The many
-# debts of one channel must not take the time that the messages of other channels need.
+# debts of one channel must not take the time that the messages of other channels need (docs/decisions.md,
+# D-sweeper-fairness).
 MAX_CHECKED = 500
 # A message names no more of xMatters' request ids for an incident.
 MAX_REQUEST_IDS = 3

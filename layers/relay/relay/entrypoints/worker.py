@@ -46,7 +46,8 @@ NOTIFIED_AGAIN_SECONDS = 900.0
 # A follow-up asks again later; it must not hold up the chores of other channels that wait for a worker.
 FOLLOWUP_SECONDS = 5.0
 # A channel's API that failed so slowly is left alone by this function for so long: while it hangs, the channel's chores
-# must not take all workers from the chores of other channels, such as the notice that no page came of a critical.
+# must not take all workers from the chores of other channels, such as the notice that no page came of a critical
+# (docs/decisions.md, D-hung-api).
 SLOW_SECONDS, SILENT_SECONDS = 3.0, 30.0
 # Until a flow has made its page, in most cases.
 FOLLOW_SECONDS = 10.0

@@ -29,7 +29,8 @@ CONNECT_SECONDS = 3.0
 MAX_ANSWER_BYTES = 64 * 1024
 # Until when a request of this thread may be sent, in epoch seconds: a clock that never goes back may stop when frozen.
 _latest = contextvars.ContextVar("latest", default=math.inf)
-# Lambda freezes a function between two calls, and balancers close idle connections without a word.
+# Lambda freezes a function between two calls, and balancers close idle connections without a word
+# (docs/decisions.md, D-idle-connections).
 MAX_IDLE_SECONDS = 30.0
 
 
