@@ -205,7 +205,7 @@ class Simulation:
     def _known(self, state: SharedState) -> tuple[str, float]:
         item = self.dynamodb.items.get(key(state.channel, state.url_recipients, state.id))
         kept = json.loads(item["text"]["S"]).get("kept") if item else None
-        return (kept[1].removeprefix("~"), kept[2]) if kept else ("", 0.0)
+        return (kept[1], kept[2]) if kept else ("", 0.0)
 
     def _learn(self) -> None:
         self._known_key = NEW_KEY
