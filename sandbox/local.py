@@ -71,14 +71,14 @@ class Places:
 
 @dataclass(frozen=True)
 class Local:
-    """Addresses of everything that runs; `stack.json` holds exactly these.
+    """Addresses and process ids of a running local cloud, exactly as `stack.json` holds them.
 
     Attributes
     ----------
     api_url
         Base URL of the relay: BigPanda posts to `/bigpanda/demo` under it, xMatters to `/xmatters/demo`.
     aws_endpoint_url, region
-        The emulator's, for AWS clients.
+        Address and region of the emulator, for AWS clients.
     stack_name, outputs
         Name and outputs of the relay's stack.
     sandbox_url

@@ -124,7 +124,7 @@ def _outage(stage: Stage, samples: Mapping[str, Sample]) -> list[Answered]:
     )
     stage.claim("a copy of a queued share was answered duplicate", holds=copy.outcome == "duplicate")
     stage.claim(
-        "an incident that resolved before it was announced is owed no signal",
+        "no signal is owed for an incident that resolved before it was announced",
         holds=resolved.change == ("unchanged", "touched"),
     )
     stage.say(f"xMatters is back. Each queued job wakes by itself, {KEEP_SECONDS:.0f} s after its share: see act 4.")
@@ -153,7 +153,7 @@ def _refusal(stage: Stage, samples: Mapping[str, Sample]) -> None:
 def _recovery(stage: Stage, waiting: Sequence[Answered]) -> None:
     stage.title("4  The retry queue drains by itself")
     is_empty = stage.wait(
-        f"waiting for the queued jobs, which wake {KEEP_SECONDS:.0f} s after their shares",
+        f"waiting for the queued jobs, each woken {KEEP_SECONDS:.0f} s after its share",
         lambda: queues.waiting(stage.up) == 0,
         seconds=DRAIN_SECONDS,
     )

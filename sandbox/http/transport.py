@@ -41,7 +41,7 @@ async def _drip(answer: Answer, seconds: float, transport: asyncio.Transport) ->
 
 async def _reset_in_body(answer: Answer, transport: asyncio.Transport) -> None:
     transport.write(answer.encoded()[: -max(1, len(answer.body) // 2)])
-    # A reset discards bytes that the peer's system has not handed to its program yet; this leaves it time.
+    # A reset may discard bytes that the peer's system has not handed to its program yet; this wait prevents that.
     await asyncio.sleep(0.02)
     _reset(transport)
 

@@ -18,14 +18,12 @@ Guesses, to be checked against a tenant:
 - no rate limit.
 """
 
-import re
 import threading
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlencode
 
 from aiohttp import web
 
@@ -35,6 +33,7 @@ from sandbox.http.calls import Call, CallLog
 from sandbox.http.faults import Script
 from sandbox.http.schema import InvalidError, compiled, json_or_none
 from sandbox.xmatters.credentials import Auth, presented
+from sandbox.xmatters.paging import page, whole_number
 from sandbox.xmatters.signals import Signal
 from sandbox.xmatters.tokens import Account, Tokens, lifetime
 
@@ -253,13 +252,13 @@ class Events:
         try:
             if unknown:
                 raise InvalidError(f"{unknown[0]} is an unknown parameter")
-            limit = _number(query, "limit", PAGE_SIZE, range(1, LARGEST_PAGE + 1))
-            offset = _number(query, "offset", 0, range(10**9))
+            limit = whole_number(query, "limit", PAGE_SIZE, range(1, LARGEST_PAGE + 1))
+            offset = whole_number(query, "offset", 0, range(10**9))
         except InvalidError as error:
             return _Verdict(answers.error(400, str(error)))
         request_id = query.get("requestId")
-        wanted = [each for each in reversed(self._visible()) if request_id in (None, each.request_id)]
-        return _Verdict(answers.document(200, _page(query, wanted, limit, offset)))
+        found = [each.document() for each in reversed(self._visible()) if request_id in (None, each.request_id)]
+        return _Verdict(answers.document(200, page(EVENTS_PATH, query, found, limit, offset)))
 
     def _changed(self, _: web.Request, document: Any) -> _Verdict:
         try:
@@ -278,26 +277,6 @@ class Events:
     def _visible(self) -> list[Event]:
         latest = self._now() - timedelta(seconds=self._making["delay_seconds"])
         return [event for event in self.all() if event.created <= latest]
-
-
-def _page(query: Mapping[str, str], wanted: list[Event], limit: int, offset: int) -> dict[str, Any]:
-    def link(start: int) -> str:
-        return f"{EVENTS_PATH}?{urlencode({**query, 'offset': start, 'limit': limit})}"
-
-    links = {"self": link(offset)}
-    if offset + limit < len(wanted):
-        links["next"] = link(offset + limit)
-    if offset:
-        links["previous"] = link(max(0, offset - limit))
-    data = [event.document() for event in wanted[offset : offset + limit]]
-    return {"count": len(data), "total": len(wanted), "data": data, "links": links}
-
-
-def _number(query: Mapping[str, str], name: str, default: int, allowed: range) -> int:
-    value = query.get(name, str(default))
-    if not re.fullmatch("[0-9]{1,9}", value) or int(value) not in allowed:
-        raise InvalidError(f"{name} must be a whole number from {allowed[0]} to {allowed[-1]}")
-    return int(value)
 
 
 def _time(moment: datetime) -> str:
