@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from relay.incidents.callback import parse_callback
-from tests.xmatters.node import TELL_RELAY, Case, Run, run
+from tests.workflow_scripts.node import TELL_RELAY, Case, Run, run
 
 TOKEN = "callback-token-canary-71d0"
 PATH = "/v1/xmatters/payments"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.xmatters.node import SCRIPTS, TELL_RELAY, TRIGGER, Case, node, run
+from tests.workflow_scripts.node import SCRIPTS, TELL_RELAY, TRIGGER, Case, node, run
 
 GUIDE = (SCRIPTS / "README.md").read_text()
 BOTH = pytest.mark.parametrize("script", [TRIGGER, TELL_RELAY], ids=lambda path: path.name)

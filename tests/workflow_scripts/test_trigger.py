@@ -9,7 +9,7 @@ import pytest
 
 from relay.incidents.share import parse_share
 from relay.incidents.transition import State
-from tests.xmatters.node import ROOT, TRIGGER, Case, run
+from tests.workflow_scripts.node import ROOT, TRIGGER, Case, run
 
 ID = "66b0f1c2a94d3e0012ab34cd"
 ENVIRONMENT = "5f3c1a2b9d8e7f6a5b4c3d2e"
