@@ -20,11 +20,11 @@ export SAM_CLI_TELEMETRY := 0
 
 ##@ Use it
 .PHONY: demo
-demo: setup ## set everything up, relay real samples through the local cloud, show what rang
+demo: setup ## set everything up, relay real samples through the local cloud, show the signals
 	@$(PY) -m sandbox demo
 
 .PHONY: local-up
-local-up: setup ## start the local cloud and leave it running; writes .local/stack.json (SANDBOX=off: no xMatters stand-in)
+local-up: setup ## start the local cloud and leave it running; writes .local/stack.json (SANDBOX=off: no stand-ins)
 	@$(PY) -m sandbox up $(if $(filter off,$(SANDBOX)),--no-xmatters)
 
 .PHONY: local-down

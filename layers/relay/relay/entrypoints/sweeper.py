@@ -20,6 +20,7 @@ from relay.channels.policy import Policy
 from relay.deadline import Deadline
 from relay.delivery.debts import OVERAGE_SECONDS, STORED_SECONDS
 from relay.delivery.fallback import MAX_NAMED, Debt, Fallback
+from relay.delivery.task import kept_state
 from relay.entrypoints.sweeper_run import Run
 from relay.errors import ChannelError, LedgerError, Reason
 from relay.jobs.envelope import Job, UnreadableMessage, seconds_of
@@ -330,7 +331,7 @@ class Sweeper:
         """True if the state is too old to be sent; its message did not come to give it up."""
         kept = owed.entry.kept
         is_announced = kept is not None and kept.is_of_same_share(owed.entry.announced)
-        is_kept = kept is not None and (kept.version, kept.digest) == (job.version, job.digest)
+        is_kept = kept is not None and kept.is_same(kept_state(job, kept))
         return is_kept and not is_announced and self.clock() > self._expires_at(owed, job)
 
     def _expires_at(self, owed: Owed, job: Job) -> float:
@@ -345,7 +346,7 @@ class Sweeper:
     def _give_up(self, owed: Owed, job: Job, reason: Reason, deadline: Deadline) -> bool:
         """Dead-letter a job that is too old, or that workers began again and again and never came to an end with."""
         kept = owed.entry.kept
-        if kept is None or (kept.version, kept.digest) != (job.version, job.digest):
+        if kept is None or not kept.is_same(kept_state(job, kept)):
             # A newer state took over, and its own message is on its way.
             self._change(owed, lambda entry: entry.postponed(self.clock() + HEALED_SECONDS))
             return False

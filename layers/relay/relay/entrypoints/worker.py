@@ -31,6 +31,7 @@ from relay.jobs.envelope import Job, UnreadableMessage, seconds_of, timestamp
 from relay.jobs.outbox import Keeper, followup_job
 from relay.jobs.outcome import Outcome, Result, after_failure
 from relay.ledger.entry import Wait
+from relay.ledger.sources import Sources
 from relay.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Worker:
     writeback: "Callable[[], Writeback]"
     reconciler: "Callable[[], Reconciler]"
     channels: ChannelCache
+    sources: Sources
     keeper: Keeper
     fallback: Fallback
     telemetry: Telemetry
@@ -134,6 +136,9 @@ class Worker:
                 return self._done(job, channel, deadline, hold=hold)
             share = parse_share(job.body)
             result = self.delivery.resume(job, share, channel, deadline, hold=hold)
+            if result.outcome in {Outcome.DELIVERED, Outcome.DUPLICATE}:
+                # The function that took the share may have died before it noted that.
+                self.sources.note_incident(channel, job.incident_id, job.url_recipients or (), deadline)
             is_over = not is_open(share)
             ends = is_over or result.outcome == Outcome.SUPERSEDED
             if not channel.follows(ends=ends) or (job.spare and result.outcome != Outcome.DELIVERED):
