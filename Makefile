@@ -20,11 +20,11 @@ export SAM_CLI_TELEMETRY := 0
 
 ##@ Use it
 .PHONY: demo
-demo: setup ## set everything up, relay real samples through the local cloud, show what rang
+demo: setup ## set everything up, relay real samples through the local cloud, show the signals
 	@$(PY) -m sandbox demo
 
 .PHONY: local-up
-local-up: setup ## start the local cloud and leave it running; writes .local/stack.json (SANDBOX=off: no xMatters stand-in)
+local-up: setup ## start the local cloud and leave it running; writes .local/stack.json (SANDBOX=off: no stand-ins)
 	@$(PY) -m sandbox up $(if $(filter off,$(SANDBOX)),--no-xmatters)
 
 .PHONY: local-down
@@ -87,12 +87,13 @@ LOCK = $(VENV)/bin/uv pip compile --quiet --python-version 3.13 --generate-hashe
 
 .PHONY: sbom
 sbom: checks ## write what runs in Lambda, and what relayctl needs, as CycloneDX JSON into sbom/
-	@mkdir -p $(SBOM)
+	@mkdir -p $(SBOM) .cache
+	@sed "s/^dynamic = .*/version = \"$$($(PY) -c 'from relay.version import VERSION; print(VERSION)')\"/" pyproject.toml >.cache/pyproject.toml
 	@$(CYCLONEDX) --output-file $(SBOM)/lambda.cdx.json layers/dependencies/requirements.txt
 	@$(CYCLONEDX) --output-file $(SBOM)/relayctl.cdx.json requirements/relayctl.txt
 SBOM ?= sbom
-# It warns of the graph of dependencies, which files of pinned packages do not have.
-CYCLONEDX = PYTHONWARNINGS=ignore $(AUDIT_VENV)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --output-format JSON
+# It reads no version that setuptools works out, so it gets a pyproject.toml with the version in it. It warns of the graph of dependencies, which files of pinned packages do not have.
+CYCLONEDX = PYTHONWARNINGS=ignore $(AUDIT_VENV)/bin/cyclonedx-py requirements --pyproject .cache/pyproject.toml --output-reproducible --output-format JSON
 
 .PHONY: audit
 audit: checks ## look the pinned packages up in a vulnerability index (1: found some; 69: not checked, no index)
@@ -112,7 +113,7 @@ help: ## list the commands
 setup:
 	@$(MAKE) --silent -j3 --output-sync=line $(VENV)/.relayctl $(SAM_VENV)/.done $(LAMBDA_VENV)/.done
 
-$(VENV)/.relayctl: $(VENV)/.done pyproject.toml
+$(VENV)/.relayctl: $(VENV)/.done pyproject.toml layers/relay/relay/version.py
 	@$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -41,7 +41,8 @@ from bench.figures import Figure, Section
 from bench.functions import ROOT
 from bench.workplace import Workplace, opened
 from relay.telemetry import METRICS
-from sandbox.cloud import SandboxError, leave_aws
+from sandbox.environment import leave_aws
+from sandbox.errors import SandboxError
 from sandbox.steps import Steps
 
 WIDTH = 112

@@ -14,7 +14,7 @@ from bench.traffic import Counted
 from bench.warm import Client, in_words, most_common
 from relay.incidents.callback import FLOW_VERSION
 from relay.jobs.envelope import Job, timestamp
-from sandbox.cloud import SandboxError
+from sandbox.errors import SandboxError
 
 # BigPanda takes 5 comments a second from one account, and each channel here has its own.
 ANSWERS_A_CHANNEL = 4

@@ -13,7 +13,7 @@ from bench import bodies, cold
 from bench.edges import TOKEN
 from bench.figures import Figure, Section, measured
 from bench.functions import Edges
-from sandbox.cloud import aws_environment
+from sandbox.environment import aws_environment
 from tests.artefact.builds import Build
 from tests.artefact.runtime_api import Deployed
 

@@ -17,7 +17,8 @@ from unittest import mock
 
 from botocore.client import BaseClient
 
-from sandbox.cloud import SandboxError, aws_environment, without_aws
+from sandbox.environment import aws_environment, without_aws
+from sandbox.errors import SandboxError
 
 if TYPE_CHECKING:
     from relay.entrypoints.worker import Worker

@@ -11,7 +11,7 @@ from bench.figures import Figure, Section, measured
 from bench.functions import Functions, Spent
 from bench.warm import in_words, most_common
 from relay.entrypoints.worker import JOB_SECONDS
-from sandbox.cloud import SandboxError
+from sandbox.errors import SandboxError
 
 # Open incidents of the channel's environment.
 SIZES = (0, 100, 400)

@@ -13,7 +13,7 @@ from bench.functions import Functions, Spent
 from bench.warm import USUAL_ALERTS, Client, in_words, most_common
 from relay.delivery.task import new_job
 from relay.incidents.share import parse_share
-from sandbox.cloud import SandboxError
+from sandbox.errors import SandboxError
 from tests import samples
 
 

@@ -18,7 +18,7 @@ from bench.edges import TOKEN
 from bench.figures import Aim, Figure, Section, compared, measured
 from bench.functions import Functions, Spent
 from relay.ledger.pace import FAILURES_IN_A_ROW
-from sandbox.cloud import SandboxError
+from sandbox.errors import SandboxError
 
 # A channel takes 60 signals a minute; so each gets no more shares than that.
 SHARES_A_CHANNEL = 40

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.functions import ROOT, Functions, edges
 from bench.warm import USUAL_ALERTS, Warm, measure
-from sandbox import stack
+from sandbox.cloud import stack
 from tests.artefact.builds import Build
 
 REQUIREMENTS = ROOT / "bench" / "requirements-usual.txt"

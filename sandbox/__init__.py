@@ -1,1 +1,9 @@
-"""Both ends on this machine: the local cloud that the relay is deployed into; xMatters and BigPanda as stand-ins."""
+"""The relay on one machine: a local cloud, and stand-ins for xMatters and BigPanda on loopback.
+
+- `xmatters`, `bigpanda`: the stand-ins of the two vendors; `http`: the parts that both of them use.
+- `server`: both stand-ins as one process, with a control API.
+- `cloud`: the AWS emulator, and the relay's stack deployed into it.
+- `local`: all of it, started and stopped together; `demo`: a story told with it.
+
+The relay and relayctl import nothing of this package.
+"""

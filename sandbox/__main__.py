@@ -1,4 +1,7 @@
-"""The local cloud's command line, which `make demo`, `make local-up` and `make local-down` call."""
+"""Run the relay on this machine, in a local cloud with stand-ins for xMatters and BigPanda.
+
+`make demo`, `make local-up` and `make local-down` call this command line.
+"""
 
 import argparse
 import os
@@ -9,8 +12,10 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from sandbox import demo, local
-from sandbox.cloud import SandboxError, aws_environment, leave_aws
+from sandbox import local
+from sandbox.demo import acts
+from sandbox.environment import aws_environment, leave_aws
+from sandbox.errors import SandboxError
 from sandbox.steps import Steps
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,7 +23,7 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main() -> int:
-    """Run one command; 0 done, 1 failed, 2 usage, 130 Ctrl-C."""
+    """Run one command; return 0 (done), 1 (failed) or 130 (Ctrl-C). A wrong usage exits with 2."""
     arguments = _parser().parse_args()
     for number in STOPPING:
         signal.signal(number, _interrupt)
@@ -50,9 +55,9 @@ def _down(arguments: argparse.Namespace) -> int:
 def _demo(arguments: argparse.Namespace) -> int:
     places = _places(arguments.state, "demo")
     try:
-        demo.demo(places, Console())
+        acts.play(places, Console())
     finally:
-        # Empty unless it failed, when its logs are there, or a cloud of local-up is.
+        # Not empty after a failure, whose logs stay, or beside a cloud of `make local-up`.
         local.remove_if_empty(places.folder)
         local.remove_if_empty(ROOT / ".local")
     return 0
@@ -62,17 +67,17 @@ def _where(up: local.Local) -> str:
     channel = [
         f"BigPanda posts to  {up.api_url}/bigpanda/{local.CHANNEL}",
         f"with the header    x-api-key: {local.INBOUND_TOKEN}",
-        f"xMatters           {up.sandbox_url}/signals",
-        f"calls back         {up.api_url}/xmatters/{local.CHANNEL}",
+        f"xMatters received  {up.sandbox_url}/signals",
+        f"xMatters posts to  {up.api_url}/xmatters/{local.CHANNEL}",
         f"with the header    x-api-key: {local.CALLBACK_TOKEN}",
-        f"BigPanda           {up.sandbox_url}/bigpanda/comments",
+        f"BigPanda received  {up.sandbox_url}/bigpanda/comments",
     ]
-    none = ["xMatters           off: make a channel with relayctl channel set NAME --trigger-url @FILE"]
+    none = ["stand-ins          off: make a channel with relayctl channel set NAME --trigger-url @FILE"]
     lines = [
         *(channel if up.sandbox_url else none),
         f"relayctl, aws      {' '.join(f'{name}={value}' for name, value in _credentials(up).items())}",
         "for programs       .local/stack.json",
-        "stop it            make local-down",
+        "to stop            make local-down",
     ]
     return "\n".join(lines) + "\n"
 
@@ -90,21 +95,23 @@ def _places(state: Path | None, name: str) -> local.Places:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
-    parser.add_argument("--state", type=Path, metavar="FOLDER", help="keep everything there, not in .local")
+    parser = argparse.ArgumentParser(prog="python -m sandbox", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--state", type=Path, metavar="FOLDER", help="folder for all files (default: .local)")
     commands = parser.add_subparsers(dest="command", required=True)
-    up = commands.add_parser("up", help="start the local cloud, deploy the relay into it, leave it running")
-    up.add_argument("--no-xmatters", action="store_true", help="without the stand-ins for xMatters and BigPanda")
+    up = commands.add_parser("up", help="start the local cloud, deploy the relay, and leave both running")
+    up.add_argument("--no-xmatters", action="store_true", help="do not start the stand-ins for xMatters and BigPanda")
     up.set_defaults(run=_up)
-    demo_ = commands.add_parser("demo", help="relay the samples, once with xMatters down, and stop again")
+    demo_ = commands.add_parser(
+        "demo", help="relay the sample shares, also while xMatters is down, then stop everything"
+    )
     demo_.set_defaults(run=_demo)
-    down = commands.add_parser("down", help="stop what up started")
+    down = commands.add_parser("down", help="stop everything that `up` started")
     down.set_defaults(run=_down)
     return parser
 
 
 def _interrupt(*_: object) -> NoReturn:
-    # A second Ctrl-C must not cut short what the first one set going: stopping all that was started.
+    # A second Ctrl-C must not interrupt the clean-up that the first one began.
     for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt

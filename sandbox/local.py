@@ -1,4 +1,4 @@
-"""The local cloud with the relay in it and stand-ins for both vendors beside it: up, left running, down."""
+"""Start and stop everything on this machine: the local cloud with the relay, and both vendors' stand-ins."""
 
 import fcntl
 import json
@@ -10,24 +10,39 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sandbox import cloud, processes, stack, standin, verbs
-from sandbox.cloud import REGION, SandboxError
-from sandbox.incidents import ENVIRONMENT
+from sandbox import processes
+from sandbox.bigpanda.incidents import ENVIRONMENT
+from sandbox.cloud import emulator, relayctl, stack
+from sandbox.cloud.emulator import Emulator
+from sandbox.environment import REGION
+from sandbox.errors import SandboxError
+from sandbox.server import background
+from sandbox.server.client import StandIn
 from sandbox.steps import Steps
 
 CHANNEL = "demo"
-# They open nothing but a relay on this very machine, so they may be known; examples can be copied and run.
+# These credentials are public: they open a relay on this machine only, and examples with them can be copied and run.
 INBOUND_TOKEN = "local-demo-token-not-a-secret"
 CALLBACK_TOKEN = "local-callback-token-not-a-secret"
 CALLBACK_USERNAME, CALLBACK_PASSWORD = "xmatters", "local-callback-password-not-a-secret"
 RECIPIENTS = ["Network Operations"]
-# How the samples' users are called in BigPanda.
+# Domain of the samples' users in BigPanda.
 EMAIL_DOMAIN = "acme.example"
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where one local cloud keeps its things: `folder` while it lives, `build` for the next one."""
+    """Folders of one local cloud.
+
+    Attributes
+    ----------
+    root
+        The clone of the project.
+    folder
+        Files of the running cloud; removed when it stops.
+    build
+        Files that make the next build quick; kept.
+    """
 
     root: Path
     folder: Path
@@ -35,28 +50,44 @@ class Places:
 
     @property
     def cloud(self) -> Path:
-        """What the cloud itself writes."""
+        """Folder of the emulator."""
         return self.folder / "cloud"
 
     @property
     def standin(self) -> Path:
-        """What the stand-ins write."""
+        """Folder of the stand-ins' process."""
         return self.folder / "xmatters"
 
     @property
     def stack_file(self) -> Path:
-        """Where others read what is where."""
+        """The file with all addresses, for other programs."""
         return self.folder / "stack.json"
 
     @property
     def workshop(self) -> stack.Workshop:
-        """Where the SAM CLI works."""
+        """Folders of the SAM CLI."""
         return stack.Workshop(self.root, self.build, self.folder)
 
 
 @dataclass(frozen=True)
 class Local:
-    """What is where; `stack.json` holds just this. `api_url` + "/bigpanda/demo" and "/xmatters/demo" take posts."""
+    """Addresses and process ids of a running local cloud, exactly as `stack.json` holds them.
+
+    Attributes
+    ----------
+    api_url
+        Base URL of the relay: BigPanda posts to `/bigpanda/demo` under it, xMatters to `/xmatters/demo`.
+    aws_endpoint_url, region
+        Address and region of the emulator, for AWS clients.
+    stack_name, outputs
+        Name and outputs of the relay's stack.
+    sandbox_url
+        Base URL of the stand-ins' control API; None without stand-ins.
+    xmatters_url, bigpanda_url
+        Base URLs of the stand-ins; None without them.
+    pids
+        Process ids: "cloud", and "xmatters" for the process of both stand-ins.
+    """
 
     api_url: str
     aws_endpoint_url: str
@@ -70,9 +101,9 @@ class Local:
 
 
 def up(places: Places, steps: Steps, *, with_xmatters: bool = True) -> Local:
-    """Bring everything up, or deploy what changed into what runs already; writes `stack.json`.
+    """Start everything, or deploy changes into a running cloud; write `stack.json`.
 
-    What it started is stopped again if anything fails or Ctrl-C comes; what ran before is left running.
+    On a failure or Ctrl-C, everything that this call started is stopped again; a cloud that ran before keeps running.
     """
     with alone(places.folder):
         found = _running(places)
@@ -83,7 +114,7 @@ def up(places: Places, steps: Steps, *, with_xmatters: bool = True) -> Local:
 
 
 def down(places: Places) -> bool:
-    """Stop everything and remove its files, but for what makes the next build quick; whether anything ran."""
+    """Stop everything and remove its files, except `build`; return True if anything ran."""
     if not places.folder.is_dir():
         return False
     with alone(places.folder):
@@ -93,9 +124,9 @@ def down(places: Places) -> bool:
 
 
 def afresh(places: Places, steps: Steps, *, with_xmatters: bool = True) -> Local:
-    """Stop what is left of an earlier run and start from nothing; for one who is `alone` in the folder."""
+    """Stop the remains of an earlier run, and start from nothing; the caller holds the folder with `alone`."""
     if stop(places):
-        steps.say("stopped what an earlier run had left")
+        steps.say("stopped the remains of an earlier run")
     try:
         return _deploy(places, steps, *_start(places, steps, with_xmatters=with_xmatters))
     except BaseException:
@@ -104,24 +135,25 @@ def afresh(places: Places, steps: Steps, *, with_xmatters: bool = True) -> Local
 
 
 def stop(places: Places) -> bool:
-    """Stop everything; whether anything ran. Logs stay: they may say why."""
+    """Stop everything, and keep the logs, which may explain a failure; return True if anything ran."""
     places.stack_file.unlink(missing_ok=True)
-    ran = [standin.stop(places.standin), cloud.stop(places.cloud)]
+    ran = [background.stop(places.standin), emulator.stop(places.cloud)]
     return any(ran)
 
 
 def clear(places: Places) -> None:
-    """Remove the logs, and the folder unless somebody else keeps things in it."""
+    """Remove the logs, and the folder if nothing else is in it."""
     for log in places.folder.glob("*.log"):
         log.unlink()
-    for left_by_a_kill in places.folder.glob("sam-*/"):
-        processes.remove(left_by_a_kill)
+    # A killed `sam` leaves its temporary home folder.
+    for home in places.folder.glob("sam-*/"):
+        processes.remove(home)
     remove_if_empty(places.folder)
 
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Hold `folder` for the length of a `with` block; SandboxError if another command has it."""
+    """Lock `folder` for the length of a `with` block; raise SandboxError if another command holds it."""
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -131,45 +163,45 @@ def alone(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _running(places: Places) -> tuple[cloud.Cloud, standin.StandIn | None] | None:
+def _running(places: Places) -> tuple[Emulator, StandIn | None] | None:
     try:
         known = Local(**json.loads(places.stack_file.read_text()))
     except (OSError, ValueError, TypeError):
         return None
-    its_cloud, its_standin = cloud.running(places.cloud), standin.running(places.standin)
-    if its_cloud is None or (known.sandbox_url is not None and its_standin is None):
+    cloud, vendors = emulator.running(places.cloud), background.running(places.standin)
+    if cloud is None or (known.sandbox_url is not None and vendors is None):
         return None
-    return its_cloud, its_standin
+    return cloud, vendors
 
 
-def _start(places: Places, steps: Steps, *, with_xmatters: bool) -> tuple[cloud.Cloud, standin.StandIn | None]:
+def _start(places: Places, steps: Steps, *, with_xmatters: bool) -> tuple[Emulator, StandIn | None]:
     with steps.step("starting the cloud"):
-        its_cloud = cloud.start(places.cloud)
+        cloud = emulator.start(places.cloud)
     if not with_xmatters:
-        return its_cloud, None
+        return cloud, None
     with steps.step("starting the stand-ins for xMatters and BigPanda"):
-        return its_cloud, standin.start(places.standin, places.root)
+        return cloud, background.start(places.standin, places.root)
 
 
-def _deploy(places: Places, steps: Steps, its_cloud: cloud.Cloud, xmatters: standin.StandIn | None) -> Local:
+def _deploy(places: Places, steps: Steps, cloud: Emulator, vendors: StandIn | None) -> Local:
     with steps.step("building the functions and layers"):
         stack.build(places.workshop)
     with steps.step("deploying the stack"):
-        outputs = stack.deploy(places.workshop, its_cloud.endpoint_url)
-    if xmatters and not places.stack_file.exists():
+        outputs = stack.deploy(places.workshop, cloud.endpoint_url)
+    if vendors and not places.stack_file.exists():
         with steps.step(f"setting up the channel {CHANNEL!r}"):
-            trigger_url = xmatters.add_function(str(uuid.uuid4()), secrets.token_urlsafe(24))
-            set_channel(its_cloud.endpoint_url, trigger_url, bigpanda_settings(xmatters))
-    pids = {"cloud": its_cloud.process.pid} | ({"xmatters": xmatters.process.pid} if xmatters else {})
+            trigger_url = vendors.add_function(str(uuid.uuid4()), secrets.token_urlsafe(24))
+            set_channel(cloud.endpoint_url, trigger_url, bigpanda_settings(vendors))
+    pids = {"cloud": cloud.process.pid} | ({"xmatters": vendors.process.pid} if vendors else {})
     result = Local(
         api_url=outputs["BigPandaWebhookUrl"].removesuffix("/bigpanda/{channel}"),
-        aws_endpoint_url=its_cloud.endpoint_url,
+        aws_endpoint_url=cloud.endpoint_url,
         region=REGION,
         stack_name=stack.STACK_NAME,
         outputs=outputs,
-        sandbox_url=xmatters.control_url if xmatters else None,
-        xmatters_url=xmatters.xmatters_url if xmatters else None,
-        bigpanda_url=xmatters.bigpanda_url if xmatters else None,
+        sandbox_url=vendors.control_url if vendors else None,
+        xmatters_url=vendors.xmatters_url if vendors else None,
+        bigpanda_url=vendors.bigpanda_url if vendors else None,
         pids=pids,
     )
     processes.write_atomically(places.stack_file, json.dumps(asdict(result), indent=2) + "\n")
@@ -177,14 +209,14 @@ def _deploy(places: Places, steps: Steps, its_cloud: cloud.Cloud, xmatters: stan
 
 
 def set_channel(endpoint_url: str, trigger_url: str, settings: Sequence[str]) -> None:
-    """Make the demo channel in the cloud at `endpoint_url`, bound to `trigger_url`, with more of these settings."""
+    """Make the channel `demo` in the cloud at `endpoint_url`, with this trigger and these further settings."""
     recipients = [part for name in RECIPIENTS for part in ("--recipient", name)]
     wanted = (f"inbound.token={INBOUND_TOKEN}", *settings)
-    verbs.set_channel(endpoint_url, CHANNEL, trigger_url, wanted, recipients)
+    relayctl.set_channel(endpoint_url, CHANNEL, trigger_url, wanted, recipients)
 
 
-def bigpanda_settings(vendors: standin.StandIn) -> list[str]:
-    """What a channel needs so that answers are written into BigPanda's stand-in, which is told of its new key."""
+def bigpanda_settings(vendors: StandIn) -> list[str]:
+    """Return a channel's settings for comments and assignments in the BigPanda stand-in, with a new API key for it."""
     api_key = f"BPU-{secrets.token_urlsafe(24)}"
     vendors.let_into_bigpanda(api_key)
     return [
@@ -203,12 +235,12 @@ def _lock(handle: int, folder: Path) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise SandboxError(f"another command is at work in {folder}; wait until it is done") from error
+        raise SandboxError(f"another command is at work in {folder}; wait for its end, then try again") from error
 
 
 def remove_if_empty(folder: Path) -> None:
-    """Remove a folder, unless there is something in it or it is gone already."""
+    """Remove a folder if it exists and is empty."""
     try:
         folder.rmdir()
     except OSError:
-        return  # somebody else's things are in it, and stay
+        return  # it is not empty, or is gone already

@@ -1,8 +1,8 @@
-"""Processes that outlive the command that started them, and are found again by a record on disk.
+"""Background processes that outlive the command that started them, and are found again by a record on disk.
 
-A record is written as soon as its process runs, so that one whose starter was killed can still be stopped. A
-process id alone is not proof: it may belong to somebody else by now. So the record also holds when the
-process began, and nothing is stopped unless both agree.
+The record is written as soon as the process runs, so that the process can be stopped even if its starter was killed.
+The system may give the process id to another process later. So the record also holds the start time, and a process
+is stopped only if both agree.
 """
 
 import json
@@ -21,14 +21,22 @@ POLL_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class Process:
-    """A process of ours: the leader of a process group of its own, which its children belong to."""
+    """A started process: leader of a process group of its own, which holds its children.
+
+    Attributes
+    ----------
+    pid
+        The process id.
+    began
+        Its start time, as the operating system writes it; "" if it ended before that could be read.
+    """
 
     pid: int
     began: str
 
 
 def start(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path, record: Path) -> Process:
-    """Start `command` in a session of its own, output appended to `log`, and write `record`."""
+    """Start `command` in a session of its own, append its output to `log`, and write `record`."""
     with log.open("ab") as output:
         child = subprocess.Popen(
             command,
@@ -39,7 +47,7 @@ def start(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Pat
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    # It outlives this object, which would complain; is_running() reaps it by its id.
+    # The process outlives this object, whose finalizer would warn of that; is_running() reaps the process by its id.
     child.returncode = 0
     process = Process(child.pid, _began(child.pid) or "")
     write_atomically(record, json.dumps(asdict(process)))
@@ -47,7 +55,7 @@ def start(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Pat
 
 
 def recorded(record: Path) -> Process | None:
-    """The process that `record` names, if it still runs."""
+    """Return the process that `record` names; None if it no longer runs, or the record cannot be read."""
     try:
         process = Process(**json.loads(record.read_text()))
     except (OSError, ValueError, TypeError):
@@ -56,13 +64,13 @@ def recorded(record: Path) -> Process | None:
 
 
 def is_running(process: Process) -> bool:
-    """Whether this very process runs, and not another that got its id."""
+    """Return True if this process runs, and not another process with its id."""
     _reap(process.pid)
     return _began(process.pid) == process.began != ""
 
 
 def stop(process: Process, grace_seconds: float = GRACE_SECONDS) -> None:
-    """Stop the process with its whole group: asked first, made to after `grace_seconds`."""
+    """Stop the process and its group: SIGTERM first, SIGKILL after `grace_seconds`."""
     if not is_running(process):
         return
     _signal_group(process.pid, signal.SIGTERM)
@@ -75,7 +83,7 @@ def stop(process: Process, grace_seconds: float = GRACE_SECONDS) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove the folder of processes that were stopped, with what the last of them wrote while it died."""
+    """Remove the folder of stopped processes; retry, since a dying process may still write into it."""
     deadline = time.monotonic() + GRACE_SECONDS
     while folder.exists() and time.monotonic() < deadline:
         shutil.rmtree(folder, ignore_errors=True)
@@ -84,25 +92,25 @@ def remove(folder: Path) -> None:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file that others see either whole or not at all."""
+    """Write a file that readers see either whole or not at all."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_text(text)
     draft.replace(path)
 
 
 def tail(log: Path, lines: int = 30) -> str:
-    """The last lines of a log, indented, to be shown under an error."""
+    """Return the last lines of a log, indented, for an error message."""
     try:
         text = log.read_text(errors="replace")
     except OSError:
-        return "  (it wrote no log)"
-    return "\n".join(f"  {line}" for line in text.splitlines()[-lines:]) or "  (its log is empty)"
+        return "  (there is no log)"
+    return "\n".join(f"  {line}" for line in text.splitlines()[-lines:]) or "  (the log is empty)"
 
 
 def _began(pid: int) -> str | None:
-    """When a process began, as this system counts it; None if there is none, or only its corpse."""
+    """Return the start time of a process as the system writes it; None if it is gone, or a zombie."""
     try:
-        # Fields after the command (which may hold spaces and brackets): state first, start time twentieth.
+        # After the command, which may hold spaces and brackets, field 1 is the state and field 20 the start time.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         if Path("/proc/self/stat").exists():
@@ -126,11 +134,11 @@ def _signal_group(pid: int, number: signal.Signals) -> None:
     try:
         os.killpg(pid, number)
     except (ProcessLookupError, PermissionError):
-        return  # gone already; macOS says PermissionError when only corpses are left
+        return  # the group is gone; macOS raises PermissionError if only zombies are left
 
 
 def _reap(pid: int) -> None:
     try:
         os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:
-        return  # started by an earlier command, so not ours to reap
+        return  # an earlier command started the process, so it is no child of this one

@@ -1,4 +1,4 @@
-"""What a person sees while something long happens: one short line a step, with the seconds it took."""
+"""Progress of long work on a console: one line a step, with its duration."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,9 +10,9 @@ from rich.text import Text
 
 
 class Steps:
-    """Writes `name: what … 1.2 s` for each step; on a terminal the seconds run while it lasts.
+    """Writer of lines such as `name: what … 1.2 s`, one for each step; on a terminal the seconds run during the step.
 
-    `clock` gives seconds and never goes back.
+    `clock` returns seconds and is monotonic.
     """
 
     def __init__(self, name: str, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
@@ -22,7 +22,7 @@ class Steps:
 
     @contextmanager
     def step(self, what: str) -> Iterator[None]:
-        """Show `what` for the length of a `with` block, and how it ended."""
+        """Show the step `what` for the length of a `with` block, then its duration and whether it failed."""
         began = self._clock()
         ended = "failed after"
         try:
@@ -38,7 +38,7 @@ class Steps:
             self.console.print(line.append(shown, style="red" if ended else "green"), soft_wrap=True)
 
     def say(self, what: str) -> None:
-        """Write one line that is no step."""
+        """Write a line that is no step."""
         self.console.print(Text(f"{self.name}: {what}"), soft_wrap=True)
 
     @contextmanager

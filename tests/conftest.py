@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.cloud import leave_aws
+from sandbox.environment import leave_aws
 
 ROOT = Path(__file__).parents[1]
 

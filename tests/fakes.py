@@ -15,46 +15,19 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from relay.bigpanda.client import BigPanda
-from relay.bigpanda.listing import Lister
-from relay.bigpanda.rate_limit import Turns
-from relay.bigpanda.verification import Verifier
-from relay.bigpanda.writeback import Writeback
-from relay.channels.budget import Budgets
-from relay.channels.cache import ChannelCache
-from relay.channels.epoch import Epoch
-from relay.channels.gate import Gate
 from relay.deadline import Deadline
-from relay.delivery.confirmation import Confirmation
-from relay.delivery.delivery import Delivery
-from relay.delivery.fallback import Fallback
-from relay.delivery.followup import Followup
-from relay.delivery.retries import Sender
-from relay.entrypoints.bigpanda_webhook import Shares
-from relay.entrypoints.sweeper import Sweeper
-from relay.entrypoints.webhook import INLINE_SECONDS, Webhook
-from relay.entrypoints.worker import JOB_SECONDS, Worker
-from relay.entrypoints.xmatters_callback import Callbacks
+from relay.entrypoints.webhook import INLINE_SECONDS
+from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiring
+from relay.entrypoints.worker import JOB_SECONDS
 from relay.errors import SendError, UnknownChannel
 from relay.http.client import Outward
 from relay.http.session import Answer, Session, VendorHosts
 from relay.incidents.share import parse_share
 from relay.jobs.envelope import Job
-from relay.jobs.outbox import Keeper
 from relay.jobs.outcome import Found, Result
 from relay.jobs.queue import Queue
-from relay.ledger.credentials import Uses, read_marks
 from relay.ledger.entry import Entry, key
-from relay.ledger.ledger import Ledger
-from relay.ledger.pace import Pace
-from relay.ledger.sources import Sources
-from relay.reconcile.comparison import Comparison
-from relay.reconcile.reconciler import Reconciler
-from relay.reconcile.report import Reporter
-from relay.reconcile.schedule import Schedule
 from relay.telemetry import Telemetry
-from relay.xmatters.directory import Directory
-from relay.xmatters.pages import Pages
 from relay.xmatters.trigger import Signal, XMatters
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
@@ -282,89 +255,43 @@ class Relay:
     invoked: list[Job] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        credentials = self.credentials.table(self.clock)
-        notice = self.recorder.telemetry.notice
-        epoch = Epoch(lambda: read_marks(credentials), self.clock, notice)
-        self.channels = ChannelCache(self.secrets, HOSTS, seconds=300, clock=self.clock, notice=notice, epoch=epoch)
-        self.xmatters = XMatters(Outward(self.session, clock=self.clock))
-        self.sender = Sender(self.channels, self.xmatters, self.clock.sleep, lambda: self.chance)
         self.table = self.dynamodb.table(self.clock)
-        self.ledger = Ledger(self.table)
-        self.turns = Turns(self.table, self.clock, self.clock.sleep)
-        self.keeper = Keeper(self.retries.queue(), self.chores.queue(), self.dead_letters.queue(), self.clock)
-        self.delivery = Delivery(
-            self.sender,
-            self.ledger,
-            Pace(self.table, self.clock, lambda: self.chance),
-            self.keeper,
-            self.clock,
-            lambda: f"owner-{next(_OWNERS)}",
+        wiring = Wiring(self._adapters())
+        self.channels, self.keeper, self.ledger, self.sources = (
+            wiring.channels,
+            wiring.keeper,
+            wiring.ledger,
+            wiring.sources,
         )
-        sns: Any = self.sns
-        fallback = Fallback(lambda: sns, "arn:aws:sns:eu-central-1:000000000000:fallback")
-        telemetry = self.recorder.telemetry
-        self.sources = Sources(self.table, self.clock)
-        shares = Shares(self.delivery, self.sources)
-        self.gates = [Gate(self.channels, Budgets(self.clock), self.clock, door) for door in ("inbound", "callback")]
-        uses = Uses(credentials, self.clock, "inbound")
-        self.webhook = Webhook(self.gates[0], shares.take, telemetry, self.deadline, uses)
-        take = Callbacks(self.keeper, self.clock).take
-        uses = Uses(credentials, self.clock, "callback")
-        self.callbacks = Webhook(self.gates[1], take, telemetry, self.deadline, uses)
-        bigpanda = BigPanda(Outward(self.bigpanda, clock=self.clock))
-        pages = Pages(Outward(self.rest, clock=self.clock))
-        self.schedule = Schedule(
-            lambda: list(self.secrets.texts),
-            self.channels,
-            self.sources,
-            self.keeper,
-            telemetry,
-            self.clock,
-            lambda: self.chance,
-            self.deadline,
-        )
-        self.reconciler = Reconciler(
-            self.channels,
-            Lister(bigpanda, self.turns, self.clock, self.deadline),
-            Comparison(self.channels, self.sources, self.ledger, self.clock),
-            self.table,
-            self.keeper,
-            Reporter(fallback, telemetry, self.clock),
-            telemetry,
-            self.clock,
-        )
-        directory = Directory(Outward(self.rest, clock=self.clock))
-        verifier = Verifier(pages.names_of_request, directory.is_person, self.clock)
-        writeback = Writeback(bigpanda, self.turns, self.sources, self.table, self.ledger, verifier, self.clock)
-        lister = Lister(bigpanda, self.turns, self.clock, self.deadline)
-        confirmation = Confirmation(lister, self.keeper, self.clock)
-        self.worker = Worker(
-            self.delivery,
-            Followup(pages, self.delivery.ledger, lambda: confirmation, self.clock),
-            lambda: writeback,
-            lambda: self.reconciler,
-            self.channels,
-            self.keeper,
-            fallback,
-            telemetry,
-            self.clock,
-            lambda: self.chance,
-            self.deadline,
-        )
+        self.delivery, self.turns, self.reconciler = wiring.delivery, wiring.turns, wiring.reconciler
+        self.sender = self.delivery.sender
+        self.webhook, self.callbacks, self.worker = wiring.webhook, wiring.callbacks, wiring.worker
+        self.sweeper, self.schedule = wiring.sweeper, wiring.schedule
 
-        self.sweeper = Sweeper(
-            self.ledger,
-            self.table,
-            self.channels,
-            self.keeper,
-            fallback,
-            telemetry,
-            self.keeper.retries.backlog,
-            self._invoke,
-            one_by_one,
-            self.clock,
-            self.deadline,
+    def _adapters(self) -> Adapters:
+        sns: Any = self.sns
+        resources = Resources(
+            table=self.table,
+            credentials=self.credentials.table(self.clock),
+            retries=self.retries.queue(),
+            chores=self.chores.queue(),
+            dead_letters=self.dead_letters.queue(),
+            read_secret=self.secrets,
+            secret_names=lambda: list(self.secrets.texts),
+            sns=lambda: sns,
+            topic_arn="arn:aws:sns:eu-central-1:000000000000:fallback",
+            invoke=self._invoke,
         )
+        effects = Effects(
+            clock=self.clock,
+            random=lambda: self.chance,
+            sleep=self.clock.sleep,
+            deadlines=self.deadline,
+            owner=lambda: f"owner-{next(_OWNERS)}",
+            at_once=one_by_one,
+        )
+        vendors = Vendors(HOSTS, lambda: self.session, lambda: self.rest, lambda: self.bigpanda)
+        return Adapters(resources, vendors, effects, self.recorder.telemetry, cache_seconds=300, has_epoch=True)
 
     def _invoke(self, envelope: str) -> bool:
         self.invoked.append(Job.from_json(envelope))

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import stack
-from sandbox.cloud import SandboxError, aws_environment
+from sandbox.cloud import stack
+from sandbox.environment import aws_environment
+from sandbox.errors import SandboxError
 from tests.artefact import templates
 from tests.artefact.runtime_api import PYTHON, Deployed
 

@@ -9,7 +9,7 @@ import pytest
 
 from relay.jobs.envelope import Job
 from sandbox import local
-from sandbox.incidents import ENVIRONMENT
+from sandbox.bigpanda.incidents import ENVIRONMENT
 from tests.artefact.runtime_api import loaded
 from tests.artefact.test_running_worker import NOTHING_STAYS, fresh
 from tests.artefact.world import (

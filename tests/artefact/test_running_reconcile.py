@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from relay.ledger.table import Table
-from sandbox.incidents import ENVIRONMENT
+from sandbox.bigpanda.incidents import ENVIRONMENT
 from tests import reconciling
 from tests.artefact.test_running_worker import NOTHING_STAYS
 from tests.artefact.world import (

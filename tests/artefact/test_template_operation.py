@@ -19,7 +19,7 @@ from relay.jobs.queue import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES
 from relay.ledger.row import AT, INDEX, SHARD, Row
 from relay.telemetry import NOTICES
 from relayctl.stack_checks import WOKEN
-from sandbox.cloud import without_aws
+from sandbox.environment import without_aws
 from tests.artefact import templates
 from tests.artefact.builds import ROOT
 from tests.artefact.templates import TEMPLATE, Stack, of_clone

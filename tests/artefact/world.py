@@ -13,9 +13,9 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.sqs.models import sqs_backends
 
 from sandbox import local
-from sandbox.cloud import REGION
-from sandbox.incidents import ENVIRONMENT
-from sandbox.server import Box, running
+from sandbox.bigpanda.incidents import ENVIRONMENT
+from sandbox.environment import REGION
+from sandbox.server.in_process import Box, running
 from tests.artefact import templates
 from tests.artefact.builds import FUNCTIONS, ROOT, Build
 from tests.artefact.runtime_api import Deployed, Function, loaded

@@ -11,9 +11,9 @@ import requests
 
 from relay.ledger.table import Table
 from sandbox import local
-from sandbox.cloud import REGION
-from sandbox.standin import StandIn
-from sandbox.verbs import set_channel
+from sandbox.cloud.relayctl import set_channel
+from sandbox.environment import REGION
+from sandbox.server.client import StandIn
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -8,7 +8,9 @@ from tempfile import TemporaryDirectory
 import pytest
 from rich.console import Console
 
-from sandbox import local, standin
+from sandbox import local
+from sandbox.server import background
+from sandbox.server.client import StandIn
 from sandbox.steps import Steps
 from tests.e2e import channels
 from tests.e2e.channels import Channel
@@ -42,15 +44,15 @@ def cloud(places: local.Places, quiet: Steps) -> Iterator[local.Local]:
 
 
 @pytest.fixture(scope="package")
-def xmatters(cloud: local.Local, places: local.Places) -> standin.StandIn:
+def xmatters(cloud: local.Local, places: local.Places) -> StandIn:
     """The session's xMatters stand-in."""
-    found = standin.running(places.standin)
+    found = background.running(places.standin)
     assert found, "the xMatters stand-in died"
     return found
 
 
 @pytest.fixture(scope="package")
-def operators_channel(cloud: local.Local, xmatters: standin.StandIn) -> Channel:
+def operators_channel(cloud: local.Local, xmatters: StandIn) -> Channel:
     """The channel of what operators replay."""
     return channels.made(cloud, xmatters)
 

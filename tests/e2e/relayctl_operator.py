@@ -13,7 +13,7 @@ from typing import Any
 
 from relay.jobs.envelope import Job, timestamp
 from relay.jobs.queue import Queue
-from sandbox import queues
+from sandbox.cloud import queues
 from tests import samples
 from tests.e2e.channels import Channel
 

@@ -9,7 +9,7 @@ from random import Random
 
 import requests
 
-from sandbox.samples import ANSWER_SECONDS
+from sandbox.demo.samples import ANSWER_SECONDS
 from tests.e2e.channels import HEADERS, Channel
 from tests.e2e.verify import Posted
 from tests.simulation.story import SharedState

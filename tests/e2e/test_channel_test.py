@@ -2,16 +2,15 @@
 
 import json
 
-from sandbox import local, standin
+from sandbox import local
+from sandbox.server.client import StandIn
 from tests.e2e import channels
 from tests.e2e.relayctl_operator import Operator
 
 AUTH = {"type": "basic", "username": "asker", "password": "e2e-password"}
 
 
-def test_a_ring_reaches_the_recipients_and_ends(
-    cloud: local.Local, xmatters: standin.StandIn, operator: Operator
-) -> None:
+def test_a_ring_reaches_the_recipients_and_ends(cloud: local.Local, xmatters: StandIn, operator: Operator) -> None:
     channel = channels.made(cloud, xmatters)
     xmatters.let_into_rest(AUTH)
     xmatters.have([{"targetName": "jdoe"}])
@@ -26,7 +25,7 @@ def test_a_ring_reaches_the_recipients_and_ends(
 
 
 def test_what_xmatters_refuses_is_told_by_exit_code_1(
-    cloud: local.Local, xmatters: standin.StandIn, operator: Operator
+    cloud: local.Local, xmatters: StandIn, operator: Operator
 ) -> None:
     channel = channels.made(cloud, xmatters)
     operator.script({"kind": "status", "status": 404})

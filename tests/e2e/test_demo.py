@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sandbox import demo, local
-from sandbox.cloud import SandboxError
+from sandbox import local
+from sandbox.demo import acts
+from sandbox.errors import SandboxError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,12 +32,12 @@ def test_it_keeps_every_promise_within_80_columns_and_leaves_nothing(tmp_path: P
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    assert "All as promised" in done.stdout
+    assert "Every claim holds" in done.stdout
     assert [line for line in done.stdout.splitlines() if len(line.rstrip()) > 80] == []
     for promise in (
         "the dead-letter queue is empty",
         "the retry queue and the chore queue are empty",
-        "of each incident that goes on rang, once",
+        "of each open incident reached xMatters once",
     ):
         assert any(line.startswith("✓") and promise in line for line in done.stdout.splitlines()), promise
     assert "✗" not in done.stdout
@@ -57,7 +58,7 @@ def test_a_promise_not_kept_is_said_and_the_logs_stay(own_places: local.Places, 
     (tmp_path / "events" / only).symlink_to(ROOT / "events" / only)
     places = local.Places(tmp_path, own_places.folder, own_places.build)
     with pytest.raises(SandboxError, match=f"4 signals reached xMatters(.|\n)*logs are in {places.folder}"):
-        demo.demo(places, Console(file=io.StringIO()))
+        acts.play(places, Console(file=io.StringIO()))
     assert not places.cloud.exists()
     assert "RequestId" in (places.folder / "functions.log").read_text()
     assert str(places.folder) not in _command_lines()
@@ -81,7 +82,7 @@ def test_ctrl_c_stops_everything(own_places: local.Places) -> None:
 def test_without_samples_it_says_so_before_anything_starts(tmp_path: Path) -> None:
     places = local.Places(tmp_path, tmp_path / "state", tmp_path / "build")
     with pytest.raises(SandboxError, match="no share from BigPanda"):
-        demo.demo(places, Console(file=io.StringIO()))
+        acts.play(places, Console(file=io.StringIO()))
     assert not places.folder.exists()
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import boto3
 import pytest
 
-from sandbox import local, queues
-from sandbox.cloud import REGION
-from sandbox.standin import StandIn
+from sandbox import local
+from sandbox.cloud import queues
+from sandbox.environment import REGION
+from sandbox.server.client import StandIn
 from tests.e2e import channels
 from tests.e2e.channels import Channel
 from tests.e2e.relayctl_operator import Operator, until

@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from sandbox import local
-from sandbox.standin import StandIn
+from sandbox.server.client import StandIn
 from tests.e2e import channels
 from tests.e2e.channels import Channel
 from tests.e2e.relayctl_operator import until

@@ -19,9 +19,11 @@ import pytest
 import requests
 from rich.console import Console
 
-from sandbox import cloud as clouds
-from sandbox import local, processes, stack, standin
-from sandbox.cloud import REGION, SandboxError
+from sandbox import local, processes
+from sandbox.cloud import emulator, stack
+from sandbox.environment import REGION
+from sandbox.errors import SandboxError
+from sandbox.server import background
 from sandbox.steps import Steps
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,7 +72,7 @@ def test_a_sample_callback_is_written_into_the_stand_in(cloud: local.Local, plac
         sample = json.loads((ROOT / "events" / f"{name}.json").read_text())
         url = f"{cloud.api_url}{sample['path']}"
         assert requests.post(url, data=sample["body"], headers=sample["headers"], timeout=30).status_code == 200
-    vendors, incident_id = standin.running(places.standin), json.loads(sample["body"])["incident_id"]
+    vendors, incident_id = background.running(places.standin), json.loads(sample["body"])["incident_id"]
     assert vendors
     _until(lambda: len(vendors.comments(incident_id)) == 1)
     assert "acknowledged xMatters page 408005" in vendors.comments(incident_id)[0]["document"]["comment"]
@@ -119,7 +121,7 @@ def test_without_xmatters_there_is_no_stand_in(own_places: local.Places, quiet: 
     up = local.up(own_places, quiet, with_xmatters=False)
     assert (up.sandbox_url, up.xmatters_url, up.bigpanda_url) == (None, None, None)
     assert list(up.pids) == ["cloud"]
-    assert standin.running(own_places.standin) is None
+    assert background.running(own_places.standin) is None
     local.down(own_places)
 
 
@@ -153,13 +155,13 @@ def test_a_clone_that_is_not_set_up_is_told_so(tmp_path: Path) -> None:
 
 
 def test_a_taken_port_is_not_taken_for_ours(tmp_path: Path) -> None:
-    with clouds.started(tmp_path / "one") as one:
-        process = clouds.running(tmp_path / "one")
+    with emulator.started(tmp_path / "one") as one:
+        process = emulator.running(tmp_path / "one")
         assert process == one
         shutil.copytree(tmp_path / "one", tmp_path / "two", ignore=shutil.ignore_patterns("tmp"))
         (tmp_path / "two" / "address").write_text(f"{one.endpoint_url} another-token")
-        assert clouds.running(tmp_path / "two") is None
-    assert clouds.running(tmp_path / "one") is None
+        assert emulator.running(tmp_path / "two") is None
+    assert emulator.running(tmp_path / "one") is None
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", urlsplit(one.endpoint_url).port or 0)) != 0
 

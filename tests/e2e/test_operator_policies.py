@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from relayctl import iam_policies
 from relayctl.__main__ import main
 from sandbox import local
-from sandbox.cloud import REGION, aws_environment
+from sandbox.environment import REGION, aws_environment
 from tests.e2e.relayctl_operator import Operator
 
 URL = "http://127.0.0.1:9/api/integration/1/functions/f1/triggers?apiKey=k&recipients=Ops"

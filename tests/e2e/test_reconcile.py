@@ -10,8 +10,8 @@ import pytest
 
 from relay.reconcile.comparison import SETTLES_SECONDS
 from sandbox import local
-from sandbox.cloud import REGION
-from sandbox.standin import StandIn
+from sandbox.environment import REGION
+from sandbox.server.client import StandIn
 from tests import reconciling
 from tests.e2e import channels
 from tests.e2e.channels import Channel

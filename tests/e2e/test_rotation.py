@@ -6,8 +6,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from sandbox import local, standin
-from sandbox.cloud import REGION
+from sandbox import local
+from sandbox.environment import REGION
+from sandbox.server.client import StandIn
 from tests import samples
 from tests.e2e import channels
 from tests.e2e.channels import Channel
@@ -15,7 +16,7 @@ from tests.e2e.relayctl_operator import Operator
 
 
 @pytest.fixture
-def channel(cloud: local.Local, xmatters: standin.StandIn) -> Channel:
+def channel(cloud: local.Local, xmatters: StandIn) -> Channel:
     return channels.made(cloud, xmatters)
 
 

@@ -12,8 +12,9 @@ import pytest
 from relay.ledger.entry import Slot, key
 from relay.ledger.ledger import Ledger
 from relay.ledger.pace import WINDOW_SECONDS, count_name
-from sandbox import local, queues
-from sandbox.standin import StandIn
+from sandbox import local
+from sandbox.cloud import queues
+from sandbox.server.client import StandIn
 from tests.e2e import channels
 from tests.e2e.channels import Channel
 from tests.e2e.storm import LIVES, Storm, planned

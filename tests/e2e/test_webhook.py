@@ -6,7 +6,7 @@ import pytest
 import requests
 
 from sandbox import local
-from sandbox.standin import StandIn
+from sandbox.server.client import StandIn
 
 HEADERS = {"Authorization": f"Bearer {local.INBOUND_TOKEN}", "Content-Type": "application/json"}
 

@@ -9,9 +9,9 @@ import boto3
 import pytest
 
 from sandbox import local
-from sandbox.cloud import REGION
-from sandbox.standin import StandIn
-from sandbox.users import USERS
+from sandbox.bigpanda.users import USERS
+from sandbox.environment import REGION
+from sandbox.server.client import StandIn
 from tests.e2e import channels
 from tests.e2e.channels import Channel
 from tests.e2e.relayctl_operator import Operator, until

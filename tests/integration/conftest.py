@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.server import Box, running
+from sandbox.server.in_process import Box, running
 from tests.integration.account import Aws, aws
 
 

@@ -10,52 +10,22 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from relay.bigpanda.client import BigPanda
-from relay.bigpanda.listing import Lister
-from relay.bigpanda.rate_limit import Turns
-from relay.bigpanda.verification import Verifier
-from relay.bigpanda.writeback import Writeback
-from relay.channels.budget import Budgets
-from relay.channels.cache import ChannelCache
-from relay.channels.epoch import Epoch
-from relay.channels.gate import Gate
+from relay.bootstrap import MOST_BIGPANDA_BYTES
 from relay.channels.secrets_manager import Secrets
 from relay.deadline import Deadline
-from relay.delivery.confirmation import Confirmation
-from relay.delivery.delivery import Delivery
-from relay.delivery.fallback import Fallback
-from relay.delivery.followup import Followup
-from relay.delivery.retries import Sender
-from relay.entrypoints.bigpanda_webhook import Shares
-from relay.entrypoints.webhook import Webhook
-from relay.entrypoints.worker import JOB_SECONDS, Worker
-from relay.entrypoints.xmatters_callback import Callbacks
-from relay.http.client import Outward
+from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiring
+from relay.entrypoints.worker import JOB_SECONDS
 from relay.http.session import Session, VendorHosts
 from relay.incidents.share import parse_share
 from relay.jobs.envelope import Job
-from relay.jobs.outbox import Keeper
 from relay.jobs.outcome import Found, Result
-from relay.ledger.credentials import Uses, read_marks
-from relay.ledger.ledger import Ledger
-from relay.ledger.pace import Pace
-from relay.ledger.sources import Sources
 from relay.ledger.table import Table
-from relay.reconcile.comparison import Comparison
-from relay.reconcile.reconciler import Reconciler
-from relay.reconcile.report import Reporter
-from relay.reconcile.schedule import Schedule
-from relay.xmatters.directory import Directory
-from relay.xmatters.pages import Pages
-from relay.xmatters.trigger import XMatters
 from tests import samples
-from tests.fakes import Recorder, together
+from tests.fakes import Recorder, one_by_one, together
 from tests.integration.account import Aws
 
 HOSTS = VendorHosts.of(("*.xmatters.com",), ("*.bigpanda.io",), loopback=True)
 LOOPBACK = HOSTS.xmatters
-# What the function that reconciles reads of an answer.
-MOST_BYTES = 6 * 1024 * 1024
 
 
 @dataclass
@@ -70,86 +40,47 @@ class Live:
     chance: float = 0.0
     ahead: float = 0.0
     ticks: Callable[[], float] = time.time
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], object] = time.sleep
 
     def __post_init__(self) -> None:
         self.session = Session(LOOPBACK, clock=self.clock)
+        wiring = Wiring(self._adapters())
+        self.channels, self.delivery, self.reconciler = wiring.channels, wiring.delivery, wiring.reconciler
+        self.sender = self.delivery.sender
+        self.webhook, self.callbacks, self.worker = wiring.webhook, wiring.callbacks, wiring.worker
+        self.schedule = wiring.schedule
+
+    def _adapters(self) -> Adapters:
         secrets = Secrets(self.aws.secrets, "relay", ticks=time.monotonic)
         table = Table(self.aws.dynamodb, self.aws.table, self.clock)
-        notice = self.recorder.telemetry.notice
-        self.channels = ChannelCache(
-            secrets.read,
-            HOSTS,
-            seconds=300,
+        resources = Resources(
+            table=table,
+            credentials=table,
+            retries=self.aws.retries.queue(),
+            chores=self.aws.chores.queue(),
+            dead_letters=self.aws.dead_letters.queue(),
+            read_secret=secrets.read,
+            secret_names=secrets.names,
+            sns=lambda: self.aws.sns,
+            topic_arn=self.aws.topic_arn,
+            # No test here runs the sweeper.
+            invoke=lambda _: False,
+        )
+        effects = Effects(
             clock=self.clock,
-            notice=notice,
-            epoch=Epoch(lambda: read_marks(table), self.clock, notice),
+            random=lambda: random.random() * self.chance,
+            sleep=self.sleep,
+            deadlines=deadline,
+            owner=lambda: uuid.uuid4().hex,
+            at_once=one_by_one,
         )
-        outward = Outward(self.session, clock=self.clock)
-        self.sender = Sender(self.channels, XMatters(outward), self.sleep, lambda: random.random() * self.chance)
-        queues = (self.aws.retries.queue(), self.aws.chores.queue(), self.aws.dead_letters.queue())
-        keeper = Keeper(*queues, self.clock)
-        pace = Pace(table, self.clock, random.random)
-        self.delivery = Delivery(self.sender, Ledger(table), pace, keeper, self.clock, lambda: uuid.uuid4().hex)
-        telemetry = self.recorder.telemetry
-        budgets = Budgets(self.clock)
-        gate = Gate(self.channels, budgets, self.clock, "inbound")
-        self.webhook = Webhook(
-            gate,
-            Shares(self.delivery, Sources(table, self.clock)).take,
-            telemetry,
-            deadline,
-            Uses(table, self.clock, "inbound"),
-        )
-        take = Callbacks(keeper, self.clock).take
-        gate = Gate(self.channels, budgets, self.clock, "callback")
-        self.callbacks = Webhook(gate, take, telemetry, deadline, Uses(table, self.clock, "callback"))
-        fallback = Fallback(lambda: self.aws.sns, self.aws.topic_arn)
-        sources = Sources(table, self.clock)
-        bigpanda = BigPanda(Outward(Session(HOSTS.bigpanda, clock=self.clock, most=MOST_BYTES), clock=self.clock))
-        lister = Lister(bigpanda, Turns(table, self.clock, self._put_on), self.clock, deadline)
-        confirmation = Confirmation(lister, keeper, self.clock)
-        self.reconciler = Reconciler(
-            self.channels,
-            lister,
-            Comparison(self.channels, sources, Ledger(table), self.clock),
-            table,
-            keeper,
-            Reporter(fallback, telemetry, self.clock),
-            telemetry,
-            self.clock,
-        )
-        self.worker = Worker(
-            self.delivery,
-            Followup(Pages(outward), self.delivery.ledger, lambda: confirmation, self.clock),
-            lambda: Writeback(
-                BigPanda(outward),
-                Turns(table, self.clock, time.sleep),
-                Sources(table, self.clock),
-                table,
-                Ledger(table),
-                Verifier(Pages(outward).names_of_request, Directory(outward).is_person, self.clock),
-                self.clock,
-            ),
-            lambda: self.reconciler,
-            self.channels,
-            keeper,
-            fallback,
-            telemetry,
-            self.clock,
-            lambda: self.chance,
-            deadline,
-        )
-        self.schedule = Schedule(
-            secrets.names, self.channels, sources, keeper, telemetry, self.clock, lambda: 0.5, deadline
-        )
+        bigpanda = Session(HOSTS.bigpanda, clock=self.clock, most=MOST_BIGPANDA_BYTES)
+        vendors = Vendors(HOSTS, lambda: self.session, lambda: self.session, lambda: bigpanda)
+        return Adapters(resources, vendors, effects, self.recorder.telemetry, cache_seconds=300, has_epoch=True)
 
     def clock(self) -> float:
         """Epoch seconds, as the functions see them."""
         return self.ticks() + self.ahead
-
-    def _put_on(self, seconds: float) -> None:
-        self.ahead += seconds
 
     def share(self, body: bytes | None = None, *, seconds: float = 7.0, recipients: tuple[str, ...] = ()) -> Result:
         """Relay one share to the channel `noc` within so many seconds, of which two are the queue's."""

@@ -21,7 +21,7 @@ from click.testing import CliRunner, Result
 from moto import mock_aws
 
 from relay.deadline import Deadline
-from relay.delivery.task import entry_of
+from relay.delivery.task import entry_of, kept_state
 from relay.http.client import Outward
 from relay.http.session import AllowList, Answer, Session
 from relay.incidents.share import parse_share
@@ -271,7 +271,7 @@ class Operator:
         if job.kind != "signal":
             return
         name, state = entry_of(job), State.of(parse_share(job.body), seconds_of(job.received_at))
-        state = replace(state, version=job.version, digest=job.digest or state.digest)
+        state = kept_state(job, state)
         entry = self.ledger.read(name)
         self.ledger.write(name, entry, self.worker(job)(entry, state, job, self.clock.now))
 

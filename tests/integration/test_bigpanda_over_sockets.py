@@ -14,8 +14,8 @@ from relay.deadline import Deadline
 from relay.errors import BadAnswer, Reason, SendError
 from relay.http.client import Outward
 from relay.http.session import Session
-from sandbox.server import Box
-from sandbox.users import USERS
+from sandbox.bigpanda.users import USERS
+from sandbox.server.in_process import Box
 from tests import samples
 from tests.integration.live import LOOPBACK, Received, Script, deadline, site
 

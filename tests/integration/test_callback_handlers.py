@@ -12,8 +12,8 @@ import pytest
 
 from relay.jobs.envelope import Job
 from sandbox import local
-from sandbox.incidents import ENVIRONMENT
-from sandbox.server import Box
+from sandbox.bigpanda.incidents import ENVIRONMENT
+from sandbox.server.in_process import Box
 from tests import samples
 from tests.integration.account import Aws, aws
 from tests.integration.handlers import ROOT, Handler, event, invoke, load

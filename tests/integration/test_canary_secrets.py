@@ -13,7 +13,7 @@ import pytest
 from relay.channels.inbound import Request
 from relay.jobs.envelope import Job
 from relay.ledger.entry import Raised
-from sandbox.server import Box
+from sandbox.server.in_process import Box
 from tests import samples
 from tests.integration.account import Aws, Mailbox
 from tests.integration.handlers import event, invoke, load

@@ -13,7 +13,7 @@ from relay.errors import BadAnswer, NoAnswer, Reason
 from relay.http.client import Outward
 from relay.http.session import Session, VendorHosts
 from relay.xmatters.directory import Directory, Finding, Kind
-from sandbox.server import Box
+from sandbox.server.in_process import Box
 from tests import samples
 
 HOSTS = VendorHosts.of((), (), loopback=True)

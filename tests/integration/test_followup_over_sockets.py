@@ -15,7 +15,7 @@ from relay.http.client import Outward
 from relay.http.session import Session
 from relay.ledger.entry import Raised, key
 from relay.xmatters.pages import MAX_PAGES, Page, Pages
-from sandbox.server import Box
+from sandbox.server.in_process import Box
 from tests import samples
 from tests.integration.account import Aws
 from tests.integration.live import HOSTS, LOOPBACK, Live, Received, deadline, site

@@ -13,7 +13,7 @@ import pytest
 
 from relay.errors import ConfigError
 from relay.ledger.table import Table
-from sandbox.server import Box
+from sandbox.server.in_process import Box
 from tests import reconciling, samples
 from tests.integration.account import Aws, Mailbox, aws
 from tests.integration.handlers import ROOT, Handler, event, invoke, load

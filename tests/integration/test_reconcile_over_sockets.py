@@ -10,7 +10,7 @@ from relay.jobs.envelope import Job
 from relay.ledger.entry import Entry, key
 from relay.reconcile.comparison import QUEUED_SECONDS, SETTLES_SECONDS
 from relay.reconcile.reconciler import OVERLAP_SECONDS
-from sandbox.server import Box, running
+from sandbox.server.in_process import Box, running
 from tests import samples
 from tests.integration.account import Aws
 from tests.integration.live import Live, Received, site

@@ -8,7 +8,7 @@ import pytest
 from relay.errors import HANDLING, Reason
 from relay.jobs.envelope import Job
 from relay.jobs.outcome import Outcome
-from sandbox.server import Box
+from sandbox.server.in_process import Box
 from tests import samples
 from tests.integration.account import Aws
 from tests.integration.live import Live

@@ -11,7 +11,7 @@ from click.testing import Result
 
 from relay.ledger.table import Table
 from relay.reconcile.notes import GroupNote, group_name
-from sandbox.server import Box
+from sandbox.server.in_process import Box
 from tests import reconciling
 from tests.integration.live import Received, Script, Site, site
 from tests.integration.relayctl_cloud import Operator, account

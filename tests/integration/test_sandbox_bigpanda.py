@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import requests
 
-from sandbox.bigpanda import LIMITS
-from sandbox.server import Box, running
-from sandbox.users import USERS
+from sandbox.bigpanda.api import LIMITS
+from sandbox.bigpanda.users import USERS
+from sandbox.server.in_process import Box, running
 
 KEY = "BPU-canary-key"
 APP = "app-canary-key"

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import requests
 
-from sandbox import standin
-from sandbox.schema import InvalidError
-from sandbox.server import Box
+from sandbox.http.schema import InvalidError
+from sandbox.server import background
+from sandbox.server.in_process import Box
 
 ROOT = Path(__file__).parents[2]
 BASIC = {"type": "basic", "username": "asker", "password": "canary-password"}
@@ -118,7 +118,7 @@ class TestWhoAndHow:
 
 
 def test_the_stand_in_as_a_process_has_whom_it_is_told_to(tmp_path: Path) -> None:
-    started = standin.start(tmp_path / "box", ROOT)
+    started = background.start(tmp_path / "box", ROOT)
     try:
         started.let_into_rest(BASIC)
         started.have([{"targetName": "jdoe"}], [{"targetName": "Ops", "onCall": ["jdoe"]}])
@@ -128,4 +128,4 @@ def test_the_stand_in_as_a_process_has_whom_it_is_told_to(tmp_path: Path) -> Non
             url = f"{started.xmatters_url}/api/xm/1/on-call?groups=Ops"
             assert session.get(url, timeout=60).json()["data"][0]["members"]["total"] == 1
     finally:
-        standin.stop(tmp_path / "box")
+        background.stop(tmp_path / "box")

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import requests
 
-from sandbox import standin
-from sandbox.schema import InvalidError
-from sandbox.server import Box, running
+from sandbox.http.schema import InvalidError
+from sandbox.server import background
+from sandbox.server.in_process import Box, running
 
 ROOT = Path(__file__).parents[2]
 URL = {"type": "url", "api_key": "canary-url-key"}
@@ -456,7 +456,7 @@ class TestControl:
         assert len(found(box, http, signal(box, http))) == 1
 
     def test_a_stand_in_of_its_own_process_tells_the_same(self, tmp_path: Path) -> None:
-        vendors = standin.start(tmp_path / "standin", ROOT)
+        vendors = background.start(tmp_path / "standin", ROOT)
         try:
             trigger = vendors.add_function(str(uuid.uuid4()), "k")
             vendors.let_into_rest(BASIC)
@@ -476,4 +476,4 @@ class TestControl:
             assert requests.post(release, json=told, headers={"Authorization": "Bearer api-key"}, timeout=60).ok
             assert [each["document"]["event_type"] for each in vendors.releases("i1")] == ["incident#new"]
         finally:
-            assert standin.stop(tmp_path / "standin")
+            assert background.stop(tmp_path / "standin")

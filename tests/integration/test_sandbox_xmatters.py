@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 import requests
 
-from sandbox.schema import InvalidError
-from sandbox.server import Box, running
+from sandbox.http.schema import InvalidError
+from sandbox.server.in_process import Box, running
 
 ROOT = Path(__file__).parents[2]
 URL = {"type": "url", "api_key": "canary-url-key"}

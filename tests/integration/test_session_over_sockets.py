@@ -19,6 +19,7 @@ from relay.http.session import (
     Session,
     never_sent,
 )
+from relay.version import VERSION
 from tests.fakes import Clock
 from tests.integration.live import LOOPBACK, Received, Site, site
 
@@ -48,7 +49,7 @@ def test_what_goes_over_the_wire_is_what_was_asked_for_and_no_library_adds_to_it
         {
             "host": plain.url.removeprefix("http://"),
             "accept-encoding": "identity",
-            "user-agent": "bigpanda-xmatters-relay/0.1",
+            "user-agent": f"bigpanda-xmatters-relay/{VERSION}",
             "accept": "application/json",
             "authorization": "Basic eA==",
             "content-length": "4",

@@ -330,10 +330,15 @@ class Invariants:
             is_newer_told = is_newer_told or (incident in self.unguarded and self._is_told(state))
             if is_newer_told or changed(told, state) not in self.wanted(incident) or self._is_on_a_queue(state):
                 return
-            if incident in self.unguarded and self._seems_told(incident, [state]):
+            if incident in self.unguarded and (self._seems_told(incident, [state]) or self._is_unplaced(state, states)):
                 return
         if answered:
             self._problem(f"{incident} ends untold: {answered[0]}; people were told {told}")
+
+    def _is_unplaced(self, state: SharedState, others: Iterable[SharedState]) -> bool:
+        """True if its arrival alone places a state, and another came later: the ledger alone knew that order."""
+        later = (max(other.arrivals, default=0.0) for other in others if other is not state)
+        return state.has_wrong_stamps and any(at > max(state.arrivals) for at in later)
 
     def _check_found(self, incident: str) -> None:
         """What is true of an incident at last is told, though its share never came: somebody asked for it."""

@@ -673,8 +673,8 @@ MUTATIONS = (
     Mutation(
         "what is bad again within a second is a copy",
         "delivery.decision",
-        "return state.digest in entry.seen and not state.is_worse_than(kept)",
-        "return state.digest in entry.seen",
+        "return state.name in entry.seen and not state.is_worse_than(kept)",
+        "return state.name in entry.seen",
         seed=35,
     ),
     Mutation(

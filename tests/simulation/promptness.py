@@ -295,10 +295,15 @@ class Promptness:
         return self.world.began + fair + hidden
 
     def _late_expiry(self) -> Iterator[str]:
-        """A debt that is too old is dead-lettered in time; if messages vanish, as late as the sweeper runs."""
-        if self.has_vanishing and self.weather.skips_runs:
+        """A debt that is too old is dead-lettered in time; if it may have no message, as late as the sweeper runs.
+
+        A message that a worker could neither dead-letter nor let wait, since SQS refused that, is hidden for a while.
+        """
+        is_refused = bool(self._spells("sqs"))
+        is_swept = self.has_vanishing or is_refused
+        if is_swept and self.weather.skips_runs:
             return
-        most = EXPIRED_SECONDS + (LATE_SECONDS if self.has_vanishing else 0.0)
+        most = EXPIRED_SECONDS + (LATE_SECONDS if is_swept else 0.0) + (HIDDEN_SECONDS if is_refused else 0.0)
         for job in self.dead_letters.jobs():
             if job["reason"] != "expired" or job["kind"] != "signal" or job["dead_lettered_at"] is None:
                 continue

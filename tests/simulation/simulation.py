@@ -14,49 +14,25 @@ from typing import Any
 
 import pytest
 
-from relay.bigpanda.client import BigPanda
-from relay.bigpanda.listing import Lister
-from relay.bigpanda.rate_limit import Turns
-from relay.bigpanda.verification import Verifier
-from relay.bigpanda.writeback import Writeback
-from relay.channels.budget import Budgets
-from relay.channels.cache import ChannelCache
 from relay.channels.channel import parse_channel
-from relay.channels.gate import Gate
 from relay.channels.inbound import Request
+from relay.channels.token import Door
 from relay.deadline import Deadline
-from relay.delivery.confirmation import Confirmation
-from relay.delivery.delivery import Delivery
-from relay.delivery.fallback import Fallback
-from relay.delivery.followup import Followup
 from relay.delivery.replay import Replay
-from relay.delivery.retries import Sender
-from relay.entrypoints.bigpanda_webhook import Shares
 from relay.entrypoints.sweeper import Sweeper
 from relay.entrypoints.webhook import Webhook
+from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiring
 from relay.entrypoints.worker import Worker
-from relay.entrypoints.xmatters_callback import Callbacks
-from relay.http.client import Outward
 from relay.http.session import VendorHosts
 from relay.jobs.dead_letters import DeadLetters
 from relay.jobs.envelope import timestamp
-from relay.jobs.outbox import Keeper
 from relay.jobs.queue import Queue
 from relay.ledger.credentials import Uses
 from relay.ledger.entry import key
-from relay.ledger.ledger import Ledger
-from relay.ledger.pace import Pace
-from relay.ledger.sources import Sources
 from relay.ledger.table import Table
-from relay.reconcile.comparison import Comparison
 from relay.reconcile.notes import channel_key, group_key, group_name, place_name
-from relay.reconcile.reconciler import Reconciler
-from relay.reconcile.report import Reporter
 from relay.reconcile.schedule import Schedule
 from relay.telemetry import Telemetry
-from relay.xmatters.directory import Directory
-from relay.xmatters.pages import Pages
-from relay.xmatters.trigger import XMatters
 from tests.fakes import one_by_one
 from tests.simulation.capacity import Capacity
 from tests.simulation.console import Console
@@ -97,6 +73,15 @@ class _Unnoted(Uses):
 
     def note(self, channel: str, fingerprint: str, deadline: Deadline) -> None:
         """Do nothing."""
+
+
+class _Wiring(Wiring):
+    """Wiring that notes no use of a credential."""
+
+    def uses(self, door: Door) -> Uses:
+        """Return a record that stays empty."""
+        uses = super().uses(door)
+        return _Unnoted(uses.table, uses.clock, door)
 
 
 @dataclass(frozen=True)
@@ -220,7 +205,7 @@ class Simulation:
     def _known(self, state: SharedState) -> tuple[str, float]:
         item = self.dynamodb.items.get(key(state.channel, state.url_recipients, state.id))
         kept = json.loads(item["text"]["S"]).get("kept") if item else None
-        return (kept[1].removeprefix("~"), kept[2]) if kept else ("", 0.0)
+        return (kept[1], kept[2]) if kept else ("", 0.0)
 
     def _learn(self) -> None:
         self._known_key = NEW_KEY
@@ -272,77 +257,35 @@ class Simulation:
         def deadline(seconds: float) -> Deadline:
             return WorldDeadline(seconds, world, clock)
 
+        wiring = _Wiring(self._adapters(clock, deadline))
+        return Functions(wiring.webhook, wiring.callbacks, wiring.worker, wiring.schedule, wiring.sweeper)
+
+    def _adapters(self, clock: Callable[[], float], deadlines: Callable[[float], Deadline]) -> Adapters:
         sns: Any = self.sns
         client: Any = self.dynamodb
-        table, chance = Table(client, "ledger", clock), world.random.random
-        keeper = Keeper(_queue(self.retries), _queue(self.chores), _queue(self.dead_letters), clock)
-        channels = ChannelCache(self.secrets, HOSTS, seconds=60, clock=clock, notice=_telemetry().notice)
-        sender = Sender(channels, XMatters(Outward(self.phones, clock=clock)), world.wait, chance)
-        delivery = Delivery(
-            sender,
-            Ledger(table),
-            Pace(table, clock, chance),
-            keeper,
-            clock,
-            lambda: f"sender-{next(self._names)}",
+        table = Table(client, "ledger", clock)
+        resources = Resources(
+            table=table,
+            credentials=table,
+            retries=_queue(self.retries),
+            chores=_queue(self.chores),
+            dead_letters=_queue(self.dead_letters),
+            read_secret=self.secrets,
+            secret_names=lambda: [NOC],
+            sns=lambda: sns,
+            topic_arn="arn:aws:sns:eu-central-1:000000000000:fallback",
+            invoke=self._invoke,
         )
-        rest = Outward(self.phones, clock=clock)
-        followup = Followup(Pages(rest), delivery.ledger, lambda: confirmation, clock)
-        turns, sources = Turns(table, clock, world.wait), Sources(table, clock)
-        bigpanda = BigPanda(Outward(self.console, clock=clock))
-        verifier = Verifier(Pages(rest).names_of_request, Directory(rest).is_person, clock)
-        writeback = Writeback(bigpanda, turns, sources, table, Ledger(table), verifier, clock)
-        fallback = Fallback(lambda: sns, "arn:aws:sns:eu-central-1:000000000000:fallback")
-        lister, comparison = (
-            Lister(bigpanda, turns, clock, deadline),
-            Comparison(channels, sources, Ledger(table), clock),
+        effects = Effects(
+            clock=clock,
+            random=self.world.random.random,
+            sleep=self.world.wait,
+            deadlines=deadlines,
+            owner=lambda: f"sender-{next(self._names)}",
+            at_once=one_by_one,
         )
-        confirmation = Confirmation(lister, keeper, clock)
-        reporter = Reporter(fallback, _telemetry(), clock)
-        reconciler = Reconciler(channels, lister, comparison, table, keeper, reporter, _telemetry(), clock)
-        return Functions(
-            Webhook(
-                Gate(channels, Budgets(clock), clock, "inbound"),
-                Shares(delivery, sources).take,
-                _telemetry(),
-                deadline,
-                _Unnoted(table, clock, "inbound"),
-            ),
-            Webhook(
-                Gate(channels, Budgets(clock), clock, "callback"),
-                Callbacks(keeper, clock).take,
-                _telemetry(),
-                deadline,
-                _Unnoted(table, clock, "callback"),
-            ),
-            Worker(
-                delivery,
-                followup,
-                lambda: writeback,
-                lambda: reconciler,
-                channels,
-                keeper,
-                fallback,
-                _telemetry(),
-                clock,
-                chance,
-                deadline,
-            ),
-            Schedule(lambda: ["noc"], channels, sources, keeper, _telemetry(), clock, chance, deadline),
-            Sweeper(
-                Ledger(table),
-                table,
-                channels,
-                keeper,
-                fallback,
-                _telemetry(),
-                keeper.retries.backlog,
-                self._invoke,
-                one_by_one,
-                clock,
-                deadline,
-            ),
-        )
+        vendors = Vendors(HOSTS, lambda: self.phones, lambda: self.phones, lambda: self.console)
+        return Adapters(resources, vendors, effects, _telemetry(), cache_seconds=60)
 
     # ---- The sweeper ------------------------------------------------------------------------------------------------
 
@@ -424,12 +367,17 @@ class Simulation:
     # ---- BigPanda's console, and who asks it -------------------------------------------------------------------------
 
     def _incidents(self) -> Mapping[str, Mapping[str, Any]]:
-        """Its incidents, as they are now."""
+        """Its incidents, as they are now: by time stamps, where there are any, since they say what came after what."""
         now = self.world.now - self.world.began
-        happened = sorted(
-            (state for state in self.invariants.states.values() if state.at <= now and state.incident == state.id),
-            key=lambda state: state.at,
-        )
+        happened = [
+            state for state in self.invariants.states.values() if state.at <= now and state.incident == state.id
+        ]
+        undated = {state.incident for state in happened if state.version is None}
+
+        def place(state: SharedState) -> tuple[tuple[int, int], float]:
+            return (state.version if state.version and state.incident not in undated else (0, 0)), state.at
+
+        happened.sort(key=place)
         asleep = {nap.incident for nap in self.story.naps if nap.begins <= now < nap.ends}
         return {state.incident: state.in_the_api(is_snoozed=state.incident in asleep) for state in happened}
 

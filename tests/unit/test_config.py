@@ -25,8 +25,8 @@ def test_what_is_not_set_has_its_default() -> None:
         retry_queue_url="https://sqs/retries",
         chore_queue_url="https://sqs/chores",
         ledger_table="ledger",
-        fallback_topic_arn=None,
-        job_worker=None,
+        fallback_topic_arn="",
+        job_worker="",
     )
 
 
@@ -104,9 +104,12 @@ def test_where_a_share_is_kept_and_what_is_known_of_it_must_be_named(name: str) 
     assert str(caught.value) == f"{name}: must be set"
 
 
-def test_empty_topic_or_worker_is_none() -> None:
-    config = Config.from_environment(GOOD | {"RELAY_FALLBACK_TOPIC_ARN": "", "RELAY_JOB_WORKER": ""})
-    assert (config.fallback_topic_arn, config.job_worker) == (None, None)
+def test_empty_topic_or_worker_is_refused_only_where_it_is_needed() -> None:
+    environment = GOOD | {"RELAY_FALLBACK_TOPIC_ARN": "", "RELAY_JOB_WORKER": ""}
+    Config.from_environment(environment)
+    with pytest.raises(ConfigError) as caught:
+        Config.from_environment(environment, "RELAY_FALLBACK_TOPIC_ARN", "RELAY_JOB_WORKER")
+    assert str(caught.value) == "RELAY_FALLBACK_TOPIC_ARN: must be set\nRELAY_JOB_WORKER: must be set"
 
 
 def test_only_the_local_profile_allows_loopback() -> None:

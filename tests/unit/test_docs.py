@@ -20,8 +20,9 @@ ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
 INSTALL = (ROOT / "docs/install.md").read_text()
 OPERATE = (ROOT / "docs/operate.md").read_text()
+DECISIONS = (ROOT / "docs/decisions.md").read_text()
 README = (ROOT / "README.md").read_text()
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def test_each_parameter_and_output_of_the_stack_is_explained() -> None:
@@ -33,6 +34,25 @@ def test_each_alarm_has_a_runbook() -> None:
     alarms = [name for name, each in TEMPLATE["Resources"].items() if each["Type"] == "AWS::CloudWatch::Alarm"]
     assert alarms
     assert [name for name in alarms if f"## Alarm: {name}\n" not in OPERATE] == []
+
+
+def test_each_runbook_says_the_meaning_then_what_to_type_then_when_it_is_over() -> None:
+    runbooks = re.findall(r"^## (Alarm: \w+|A missed critical)\n\n(.+?)(?=^## )", OPERATE, re.MULTILINE | re.DOTALL)
+    assert len(runbooks) > 30
+    for title, text in runbooks:
+        meaning, first, command, *_ = text.split("\n\n")
+        assert meaning.replace("\n", " ").rstrip("*").endswith((".", ".)")), title
+        assert first.startswith("**Type first"), title
+        assert command.startswith("    "), title
+        rest = text.partition("**Over when**")[0].split("\n\n")[2:-1]
+        assert all(part.startswith("    ") for part in rest), f"{title}: nothing stands between the command and its end"
+        assert "\n**Over when** " in text, title
+
+
+def test_each_alarm_is_in_the_table_of_alarms() -> None:
+    table = OPERATE.partition("## An alarm went off\n")[2].partition("\n## ")[0]
+    alarms = set(re.findall(r"^## Alarm: (\w+)$", OPERATE, re.MULTILINE))
+    assert set(re.findall(r"\[(\w+Alarm)\]", table)) == alarms
 
 
 def test_each_reason_and_notice_is_explained() -> None:
@@ -66,6 +86,8 @@ def test_each_make_target_that_the_readme_names_is_there() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for link in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        if link.startswith("https://"):
+            continue
         path, _, heading = link.partition("#")
         target = page.parent / path if path else page
         assert target.exists(), link
@@ -95,8 +117,27 @@ def test_each_test_that_guards_a_limit_of_aws_is_there() -> None:
     assert len(named) > 20
     assert [name for name in named if f"def {name}(" not in tests] == []
     rows = [line for line in limits.splitlines() if line.startswith("| ")][2:]
-    assert [row for row in rows if "`test_" not in row and "decision 54" not in row] == []
-    assert re.search(r"^54\. \*\*AWS limits", (ROOT / "docs/decisions.md").read_text(), re.MULTILINE)
+    assert [row for row in rows if "`test_" not in row and "D-aws-limits" not in row] == []
+
+
+def test_each_decision_has_its_alternatives_and_what_would_change_it() -> None:
+    decisions = re.findall(r"^### (D-[a-z0-9-]+)\n(.+?)(?=^###? |\Z)", DECISIONS, re.MULTILINE | re.DOTALL)
+    names = [name for name, _ in decisions]
+    assert len(names) == len(set(names)) == DECISIONS.count("\n### ")
+    for name, text in decisions:
+        decided, _, rest = text.partition("\n- **Alternatives:** ")
+        alternatives, _, change = rest.partition("\n- **Reconsider if** ")
+        assert decided.strip(), name
+        assert alternatives.strip(), name
+        assert change.strip(), name
+
+
+def test_each_decision_that_is_cited_stands() -> None:
+    names = set(re.findall(r"^### (D-[a-z0-9-]+)$", DECISIONS, re.MULTILINE))
+    folders = ("layers/relay", "functions", "relayctl", "sandbox", "bench", "tools", "tests", "docs")
+    pages = [ROOT / "template.yaml", *PAGES, *(path for name in folders for path in (ROOT / name).rglob("*.py"))]
+    cited = {name for path in pages for name in re.findall(r"\bD-[a-z]+(?:-[a-z0-9]+)+\b", path.read_text())}
+    assert cited - names == set()
 
 
 def test_the_readme_is_short_enough_to_be_read() -> None:
@@ -133,6 +174,28 @@ def test_each_module_and_function_in_the_architecture_is_there() -> None:
     assert [name for name in functions if name not in text] == []
     rooms = {path.stem for path in library.glob("*.py")} - {"__init__"} | packages
     assert [room for room in sorted(rooms) if f"`{room}`" not in text] == []
+
+
+def test_each_module_has_a_row_in_the_map_that_names_what_is_in_it() -> None:
+    library = ROOT / "layers/relay/relay"
+    paths = {path.relative_to(library) for path in library.rglob("*.py") if path.stem != "__init__"}
+    modules = {".".join(path.with_suffix("").parts) for path in paths}
+    section = (ROOT / "docs/architecture.md").read_text().partition("## Module map\n")[2]
+    rows = re.findall(r"^\| `([a-z_.]+)` \| [^|]+ \| `(\w+)` \|$", section, re.MULTILINE)
+    assert sorted(module for module, _ in rows) == sorted(modules)
+    sources = {module: (library / f"{module.replace('.', '/')}.py").read_text() for module in modules}
+    defined = r"^ *(?:(?:def|class) {0}\b|{0}\b[^=\n]* = )"
+    assert [row for row in rows if not re.search(defined.format(row[1]), sources[row[0]], re.MULTILINE)] == []
+
+
+def test_each_answer_of_where_it_is_decided_is_there() -> None:
+    section = (ROOT / "docs/architecture.md").read_text().partition("## Where it is decided\n")[2].partition("\n## ")[0]
+    library = ROOT / "layers/relay/relay"
+    answers = re.findall(r"`([a-z_.]+)`, `(\w+)`(?: and `(\w+)`)?", section)
+    assert len(answers) > 15
+    for module, *names in answers:
+        source = (library / f"{module.replace('.', '/')}.py").read_text()
+        assert [name for name in names if name and not re.search(rf"\b{name}\b(\(|\[|:)", source)] == [], module
 
 
 def commands(text: str) -> list[str]:

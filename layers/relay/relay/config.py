@@ -14,8 +14,8 @@ class Config:
 
     `secret_prefix` has no trailing slash. `xmatters_hosts` and `bigpanda_hosts` are the hosts that may
     be called of each vendor: names in lower case, `*.` in front or not.
-    `loopback_allowed` is true for the embedded cloud alone. `fallback_topic_arn` is None where a function does not
-    tell the topic.
+    `loopback_allowed` is true for the embedded cloud alone. `fallback_topic_arn` and `job_worker` are empty for a
+    function that does not need them.
     """
 
     secret_prefix: str
@@ -27,12 +27,15 @@ class Config:
     retry_queue_url: str
     chore_queue_url: str
     ledger_table: str
-    fallback_topic_arn: str | None
-    job_worker: str | None
+    fallback_topic_arn: str
+    job_worker: str
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> "Config":
-        """Read the settings; raise ConfigError with all that is wrong, not just the first of it."""
+    def from_environment(cls, environment: Mapping[str, str], *needs: str) -> "Config":
+        """Read the settings of a function that also `needs` these variables.
+
+        Raises ConfigError with all that is wrong, not just the first of it.
+        """
         problems: list[str] = []
         config = cls(
             secret_prefix=_text(environment, "RELAY_SECRET_PREFIX", problems),
@@ -44,9 +47,10 @@ class Config:
             retry_queue_url=_text(environment, "RELAY_RETRY_QUEUE_URL", problems),
             chore_queue_url=_text(environment, "RELAY_CHORE_QUEUE_URL", problems),
             ledger_table=_text(environment, "RELAY_LEDGER_TABLE", problems),
-            fallback_topic_arn=environment.get("RELAY_FALLBACK_TOPIC_ARN") or None,
-            job_worker=environment.get("RELAY_JOB_WORKER") or None,
+            fallback_topic_arn=environment.get("RELAY_FALLBACK_TOPIC_ARN", ""),
+            job_worker=environment.get("RELAY_JOB_WORKER", ""),
         )
+        problems += [f"{name}: must be set" for name in needs if not environment.get(name)]
         if problems:
             raise ConfigError("\n".join(problems))
         return config

@@ -150,3 +150,13 @@ def test_what_cannot_be_read_is_written_anew(text: str) -> None:
     assert suggested(relay) == ()
     post(relay)
     assert suggested(relay) == ("e1",)
+
+
+def test_recipients_of_an_incident_are_noted_by_the_worker_if_the_webhook_died_before_it_noted_them() -> None:
+    relay = relay_with()
+    channel = relay.channels.get("noc")
+    # The path without the webhook's note: the function died after the signal.
+    relay.share(recipients=("Ann",))
+    assert relay.sources.of_incident(channel, "i1") == ()
+    relay.wake()
+    assert relay.sources.of_incident(channel, "i1") == (("Ann",),)

@@ -7,7 +7,7 @@ import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable
 
-# Of one source, in one container: at once, and a second after that.
+# Of one source, in one container: at once, and a second after that (docs/decisions.md, D-refusal-budget).
 OPAQUE_AT_ONCE, OPAQUE_PER_SECOND = 20.0, 1.0
 # For tokens that check themselves. All channels of a vendor may come from one address.
 CHECKED_AT_ONCE, CHECKED_PER_SECOND = 100.0, 10.0

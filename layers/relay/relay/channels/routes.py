@@ -15,7 +15,7 @@ TAG = "tag."
 MAX_VALUES = 1000
 MAX_LENGTH = 2048
 # Measured: a thousand million comparisons take a second at worst. 512 MB have a third of a processor on Lambda, where
-# BigPanda waits 8 seconds.
+# BigPanda waits 8 seconds (docs/decisions.md, D-route-budget).
 MAX_WORK = 300_000_000
 # A call with a short pattern and a short value takes as long as so many comparisons.
 CALL_WORK = 250

@@ -15,7 +15,7 @@ PREFIX = "bpr_"
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 # 32 characters of 62 have 190 bits.
 RANDOM_LENGTH = 32
-# Of 56 thousand million garbage tokens one passes.
+# Of 56 thousand million garbage tokens one passes (docs/decisions.md, D-token-checksum).
 CHECKSUM_LENGTH = 6
 # For secret scanners (docs/install.md, "Tokens").
 PATTERN = rf"{PREFIX}[0-9A-Za-z]{{{RANDOM_LENGTH + CHECKSUM_LENGTH}}}"

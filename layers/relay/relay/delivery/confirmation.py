@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     # A signal need not wait for it.
     from relay.bigpanda.listing import Lister
 
-# BigPanda's API may be behind its own webhook, by how much is not documented.
+# BigPanda's API may be behind its own webhook, by how much is not documented (docs/decisions.md,
+# D-two-answers-refute).
 APART_SECONDS = 60.0
 # If nobody can ask BigPanda for so long, the resolve is believed.
 UNREACHABLE_SECONDS = 600.0

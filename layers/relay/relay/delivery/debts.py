@@ -19,7 +19,8 @@ from relay.ledger.row import WORDS, Row
 
 # A kept job sleeps until its sender's lease is surely over, and a time-out of the sender's is 30 s ago.
 KEEP_SECONDS = 36.0
-# A debt whose message did not come so long after its time gets a new one from the sweeper.
+# A debt whose message did not come so long after its time gets a new one from the sweeper (docs/decisions.md,
+# D-row-due).
 OVERDUE_SECONDS = 180.0
 # The sweeper looks after a debt so soon after its age's end: by then its own message gave it up, if it came.
 OVERAGE_SECONDS = 15.0

@@ -95,6 +95,7 @@ def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:
         transition=judgement.change.transition if judgement.change else task.job.transition,
         version=state.version,
         digest=state.digest,
+        is_dated_by_another=state.is_dated_by_another,
         attempts=max(task.job.attempts, entry.asked if state.is_same(entry.kept) else 0),
         received_at=task.job.received_at if state is task.state else timestamp(state.came),
     )
@@ -233,7 +234,7 @@ def judge_job(entry: Entry, state: State, notify_on: AbstractSet[Transition], *,
     is_announced = is_announced and (state.version is not None or not (announced and announced.precedes(state)))
     # What is as it was announced is news all the same if it was better meanwhile, or if that may have been announced.
     is_owed_anew = entry.owed_since is not None and state.is_of_same_share(entry.kept)
-    if is_announced and entry.eased is None and not is_owed_anew:
+    if is_announced and not entry.was_better and not is_owed_anew:
         return Judgement(Standing.DUPLICATE)
     if not state.is_of_same_share(entry.kept) and (
         state.precedes(entry.announced) or state.precedes(entry.kept) or _is_copy(entry, state)
@@ -253,6 +254,8 @@ def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition])
     """
     changes = [compare(told, state) for told in entry.last_told()]
     again = compare(entry.eased, state) if entry.eased else changes[0]
+    if entry.is_woken and state.is_open:
+        again = Change(Transition.REOPENED, "its snooze is over")
     if again.transition in _WORSE:
         changes.append(again)
     for change in changes:
@@ -293,7 +296,7 @@ def _is_copy(entry: Entry, state: State) -> bool:
     Of a share that comes twice at once, both may be kept, and the ledger knows the time of one.
     """
     kept = entry.kept
-    is_known = kept is not None and kept.version == state.version and state.digest in entry.seen
+    is_known = kept is not None and kept.version == state.version and state.name in entry.seen
     return is_known and kept is not None and state.came < kept.came + CLOCKS_DIFFER_SECONDS
 
 
@@ -307,4 +310,4 @@ def _came_before(entry: Entry, state: State) -> bool:
     kept = entry.kept
     if kept is None or kept.version != state.version:
         return False
-    return state.digest in entry.seen and not state.is_worse_than(kept)
+    return state.name in entry.seen and not state.is_worse_than(kept)

@@ -17,7 +17,8 @@ from relay.jobs.envelope import seconds_of, timestamp
 from relay.jobs.outcome import Outcome, Result
 from relay.ledger.entry import Audience, Entry, Wait
 
-# A job is safe on its queue: it waits so long for a ledger that is down before it is sent without it.
+# A job is safe on its queue: it waits so long for a ledger that is down before it is sent without it
+# (docs/decisions.md, D-ledger-down).
 UNGUARDED_AFTER_SECONDS = 120.0
 UNGUARDED_WAIT_SECONDS = 30.0
 # The ledger is told as soon as it can be of what was sent without it: the resolve must not come before.

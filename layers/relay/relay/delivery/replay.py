@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from relay.delivery.task import entry_of
+from relay.delivery.task import entry_of, kept_state
 from relay.errors import BadRequest, LedgerError, Reason
 from relay.incidents.share import parse_share
 from relay.incidents.transition import State
@@ -251,7 +251,7 @@ def _state_of(job: Job, envelope: str) -> State | None:
         state = State.of(parse_share(Job.from_json(envelope).body), seconds_of(job.received_at))
     except BadRequest:
         return None
-    return replace(state, version=job.version, digest=job.digest or state.digest, alerts=frozenset())
+    return replace(kept_state(job, state), alerts=frozenset())
 
 
 def fate(moved: Moved, entry: Entry) -> Fate:

@@ -29,7 +29,7 @@ class Sender:
 
     channels: ChannelCache
     xmatters: XMatters
-    sleep: Callable[[float], None]
+    sleep: Callable[[float], object]
     random: Callable[[], float]
 
     def send_signal(self, task: Task, signal: Signal, deadline: Deadline, *, tries: int) -> Sent:

@@ -76,7 +76,7 @@ class Task(NamedTuple):
     def of_job(cls, channel: Channel, share: Share, job: Job, owner: str, hold: Wait | None) -> Self:
         """Return the task of a job that woke up; `share` is what its body says."""
         state = State.of(share, seconds_of(job.received_at))
-        state = state._replace(version=job.version, digest=job.digest or state.digest)
+        state = kept_state(job, state)
         state = state._replace(alerts=frozenset()) if job.found else state
         name, place = entry_of(job), _place(channel, share)
         return cls(job, name, state, channel, owner, is_queued=True, hold=hold, environment_id=place)
@@ -151,6 +151,12 @@ class Task(NamedTuple):
     def waiting(self, wait: Wait, queue: str) -> Result:
         """Return the result of a state that waits in that place."""
         return replace(self.result(Outcome.QUEUED), reason=wait.reason, queue=queue, until=wait.until)
+
+
+def kept_state(job: Job, state: State) -> State:
+    """Return the state of a job as it was kept; `state` is what the job's body says."""
+    digest = job.digest or state.digest
+    return replace(state, version=job.version, digest=digest, is_dated_by_another=job.is_dated_by_another)
 
 
 def entry_of(job: Job) -> str:

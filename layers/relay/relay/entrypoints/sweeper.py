@@ -20,6 +20,7 @@ from relay.channels.policy import Policy
 from relay.deadline import Deadline
 from relay.delivery.debts import OVERAGE_SECONDS, STORED_SECONDS
 from relay.delivery.fallback import MAX_NAMED, Debt, Fallback
+from relay.delivery.task import kept_state
 from relay.entrypoints.sweeper_run import Run
 from relay.errors import ChannelError, LedgerError, Reason
 from relay.jobs.envelope import Job, UnreadableMessage, seconds_of
@@ -45,9 +46,11 @@ HEALED_SECONDS = 180.0
 INVOKED_SECONDS = 60.0
 # Invocations of the worker in a run: they come on top of those by the queue, and the webhook needs concurrency, too.
 MAX_INVOCATIONS = 200
-# After so many jobs that a worker began and that came to nothing, the job is dead-lettered.
+# After so many jobs that a worker began and that came to nothing, the job is dead-lettered (docs/decisions.md,
+# D-poison-debt).
 MAX_BEGUN = 5
-# With more messages than this to be received now, the retry queue is behind, and new ones would make it worse.
+# With more messages than this to be received now, the retry queue is behind, and new ones would make it worse
+# (docs/decisions.md, D-sweeper-backlog).
 BACKLOG = 200
 # Calls at the same time: a client of AWS keeps ten connections.
 AT_ONCE = 10
@@ -56,7 +59,8 @@ MAX_ROWS = 5000
 # A channel is sick, and has a log line, if something is owed for so long.
 SICK_SECONDS = 120.0
 # A run checks and marks no more debts of a channel for the fallback topic; its message counts the others, too. The many
-# debts of one channel must not take the time that the messages of other channels need.
+# debts of one channel must not take the time that the messages of other channels need (docs/decisions.md,
+# D-sweeper-fairness).
 MAX_CHECKED = 500
 # A message names no more of xMatters' request ids for an incident.
 MAX_REQUEST_IDS = 3
@@ -327,7 +331,7 @@ class Sweeper:
         """True if the state is too old to be sent; its message did not come to give it up."""
         kept = owed.entry.kept
         is_announced = kept is not None and kept.is_of_same_share(owed.entry.announced)
-        is_kept = kept is not None and (kept.version, kept.digest) == (job.version, job.digest)
+        is_kept = kept is not None and kept.is_same(kept_state(job, kept))
         return is_kept and not is_announced and self.clock() > self._expires_at(owed, job)
 
     def _expires_at(self, owed: Owed, job: Job) -> float:
@@ -342,7 +346,7 @@ class Sweeper:
     def _give_up(self, owed: Owed, job: Job, reason: Reason, deadline: Deadline) -> bool:
         """Dead-letter a job that is too old, or that workers began again and again and never came to an end with."""
         kept = owed.entry.kept
-        if kept is None or (kept.version, kept.digest) != (job.version, job.digest):
+        if kept is None or not kept.is_same(kept_state(job, kept)):
             # A newer state took over, and its own message is on its way.
             self._change(owed, lambda entry: entry.postponed(self.clock() + HEALED_SECONDS))
             return False

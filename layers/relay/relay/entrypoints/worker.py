@@ -31,6 +31,7 @@ from relay.jobs.envelope import Job, UnreadableMessage, seconds_of, timestamp
 from relay.jobs.outbox import Keeper, followup_job
 from relay.jobs.outcome import Outcome, Result, after_failure
 from relay.ledger.entry import Wait
+from relay.ledger.sources import Sources
 from relay.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ NOTIFIED_AGAIN_SECONDS = 900.0
 # A follow-up asks again later; it must not hold up the chores of other channels that wait for a worker.
 FOLLOWUP_SECONDS = 5.0
 # A channel's API that failed so slowly is left alone by this function for so long: while it hangs, the channel's chores
-# must not take all workers from the chores of other channels, such as the notice that no page came of a critical.
+# must not take all workers from the chores of other channels, such as the notice that no page came of a critical
+# (docs/decisions.md, D-hung-api).
 SLOW_SECONDS, SILENT_SECONDS = 3.0, 30.0
 # Until a flow has made its page, in most cases.
 FOLLOW_SECONDS = 10.0
@@ -71,6 +73,7 @@ class Worker:
     writeback: "Callable[[], Writeback]"
     reconciler: "Callable[[], Reconciler]"
     channels: ChannelCache
+    sources: Sources
     keeper: Keeper
     fallback: Fallback
     telemetry: Telemetry
@@ -133,6 +136,9 @@ class Worker:
                 return self._done(job, channel, deadline, hold=hold)
             share = parse_share(job.body)
             result = self.delivery.resume(job, share, channel, deadline, hold=hold)
+            if result.outcome in {Outcome.DELIVERED, Outcome.DUPLICATE}:
+                # The function that took the share may have died before it noted that.
+                self.sources.note_incident(channel, job.incident_id, job.url_recipients or (), deadline)
             is_over = not is_open(share)
             ends = is_over or result.outcome == Outcome.SUPERSEDED
             if not channel.follows(ends=ends) or (job.spare and result.outcome != Outcome.DELIVERED):

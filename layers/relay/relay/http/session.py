@@ -21,15 +21,18 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NewConnectionError
 
+from relay.version import VERSION
+
 # It warns of odd answers with the whole URL, and the URL may be a credential.
 logging.getLogger("urllib3").setLevel(logging.CRITICAL)
 
-USER_AGENT = "bigpanda-xmatters-relay/0.1"
+USER_AGENT = f"bigpanda-xmatters-relay/{VERSION}"
 CONNECT_SECONDS = 3.0
 MAX_ANSWER_BYTES = 64 * 1024
 # Until when a request of this thread may be sent, in epoch seconds: a clock that never goes back may stop when frozen.
 _latest = contextvars.ContextVar("latest", default=math.inf)
-# Lambda freezes a function between two calls, and balancers close idle connections without a word.
+# Lambda freezes a function between two calls, and balancers close idle connections without a word
+# (docs/decisions.md, D-idle-connections).
 MAX_IDLE_SECONDS = 30.0
 
 

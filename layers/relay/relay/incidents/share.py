@@ -19,7 +19,8 @@ from relay.errors import BadRequest
 from relay.incidents.json_fields import MAX_ID_LENGTH, Fields, environment_id, scalar
 
 MAX_WORD_LENGTH = 100
-# BigPanda's clock and ours may differ by so much. A time stamp further ahead is of a clock that is wrong.
+# BigPanda's clock and ours may differ by so much. A time stamp further ahead is of a clock that is wrong
+# (docs/decisions.md, D-time-stamps).
 MAX_AHEAD_SECONDS = 5.0
 
 type Version = tuple[float, float]

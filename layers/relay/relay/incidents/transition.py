@@ -43,6 +43,7 @@ class State(NamedTuple):
 
     `came` is when the share came, in epoch seconds. `rank` is None where a body has no status, or one that BigPanda
     never named. `alerts` are short hashes of alerts' ids: those of several states must fit into a ledger entry.
+    `is_dated_by_another`: it has no time stamps, and `version` is that of a state that came before it.
     """
 
     version: Version | None
@@ -51,6 +52,7 @@ class State(NamedTuple):
     is_open: bool
     rank: int | None
     alerts: frozenset[str]
+    is_dated_by_another: bool = False
 
     @classmethod
     def of(cls, share: Share, came: float) -> Self:
@@ -65,12 +67,12 @@ class State(NamedTuple):
 
     def dated_by(self, other: "State") -> "State":
         """The state, which has no time stamps, with those of another that came before it."""
-        return self._replace(version=other.version, digest=f"~{self.digest.removeprefix('~')}")
+        return self._replace(version=other.version, is_dated_by_another=True)
 
     @property
-    def is_dated_by_another(self) -> bool:
-        """True if its time stamps are another state's."""
-        return self.digest.startswith("~")
+    def name(self) -> str:
+        """Name of the state among those of one version."""
+        return f"{self.digest}, dated by another" if self.is_dated_by_another else self.digest
 
     @property
     def is_critical(self) -> bool:
@@ -98,7 +100,7 @@ class State(NamedTuple):
 
     def is_same(self, other: "State | None") -> bool:
         """Return True if both have the same version and digest, whenever they came."""
-        return other is not None and (self.version, self.digest) == (other.version, other.digest)
+        return other is not None and (self.version, self.name) == (other.version, other.name)
 
     def is_of_same_share(self, other: "State | None") -> bool:
         """Return True if both come from one share: an incident may be again as it was before."""

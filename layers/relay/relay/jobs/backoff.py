@@ -2,6 +2,7 @@
 
 from relay.errors import AMBIGUOUS_REST_SECONDS, HANDLING, LONGEST_WAIT_SECONDS, Reason
 
+# A longer backoff would ring a critical later after xMatters recovers (docs/decisions.md, D-critical-backoff).
 CRITICAL_WAIT_SECONDS = 60.0
 # No power of two beyond it is ever needed, and a large one is no number any more.
 _MOST_DOUBLINGS = 10

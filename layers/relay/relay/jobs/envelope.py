@@ -43,7 +43,8 @@ class Job(NamedTuple):
         accepted: xMatters accepted it, and the ledger could not be told.
         healed: which one it is of those that the sweeper sent in the place of a message that did not come; 0: it is the
             message itself.
-        digest: name of the state; None: it is in the body.
+        digest: hash of the state; None: the body has the state.
+        is_dated_by_another: the share has no time stamps, and `version` is that of a state that came before it.
         rounds: attempts from the retry queue that failed.
         ledger_down_since: the time at which the job met a ledger that fails.
         dead_lettered_at: the time at which the relay dead-lettered the job last; None: never, or SQS's own redrive
@@ -84,6 +85,7 @@ class Job(NamedTuple):
     accepted: bool = False
     healed: int = 0
     digest: str | None = None
+    is_dated_by_another: bool = False
     rounds: int = 0
     ledger_down_since: str | None = None
     dead_lettered_at: str | None = None

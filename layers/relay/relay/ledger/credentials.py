@@ -9,12 +9,11 @@ from functools import partial
 from relay.channels.token import Door
 from relay.deadline import Deadline
 from relay.errors import LedgerError
-from relay.ledger.table import Table
+from relay.ledger.table import Table, Text
 
 EPOCH_KEY = "channels/epoch"
 # By then no function runs any more that read a channel before its credential was revoked.
 MARK_SECONDS = 7 * 24 * 3600.0
-MAX_RACES = 8
 # A use is noted once in so many seconds, by each function for each credential.
 USE_SECONDS = 3600.0
 # A table that failed is not asked at each share.
@@ -32,14 +31,13 @@ def read_marks(table: Table) -> Mapping[str, str]:
 
 def revoke(table: Table, channel: str, mark: str, now: float) -> None:
     """Give a channel a new mark, so that copies of it are read anew. Raises LedgerError; `now` is in epoch seconds."""
-    for _ in range(MAX_RACES):
-        found = table.read(EPOCH_KEY)
+
+    def marked(found: Text | None) -> str:
         marks = _marks(found.text) if found else {}
         recent = {name: each for name, each in marks.items() if each[1] > now - MARK_SECONDS}
-        text = json.dumps(recent | {channel: (mark, now)})
-        if table.write(EPOCH_KEY, found.sequence if found else 0, text) is not None:
-            return
-    raise LedgerError("others changed the item in the same moment, again and again")
+        return json.dumps(recent | {channel: (mark, now)})
+
+    table.change(EPOCH_KEY, marked)
 
 
 def _marks(text: str) -> dict[str, tuple[str, float]]:

@@ -122,10 +122,11 @@ class Entry(NamedTuple):
 
     Attributes:
         kept: the newest state that is announced, on a queue, or was found to change nothing.
-        seen: digests of the kept state's version.
+        seen: names of the states of the kept state's version.
         announced: the newest state that xMatters accepted.
         doubtful: states that may have been announced: nobody can tell.
         eased: a state better than the announced one, of which nobody wanted to hear.
+        is_woken: the incident is open after a snooze, and people are to be told of it as if it had been over.
         dead_lettered: the state that was dead-lettered last and is not revived.
         dead_lettered_at: the mark of its message.
         revived_at: when the kept state came back from the dead-letter queue; 0 if it was dead-lettered again.
@@ -155,6 +156,7 @@ class Entry(NamedTuple):
     announced: State | None = None
     doubtful: tuple[State, ...] = ()
     eased: State | None = None
+    is_woken: bool = False
     dead_lettered: State | None = None
     dead_lettered_at: float = 0.0
     revived_at: float = 0.0
@@ -218,6 +220,11 @@ class Entry(NamedTuple):
         """True if the newest state says that the incident is over, and nobody confirmed that."""
         return self.over_at > self.confirmed_at and self.kept is not None and not self.kept.is_open
 
+    @property
+    def was_better(self) -> bool:
+        """True if the incident was better since it was announced: to be as announced again is news."""
+        return self.eased is not None or self.is_woken
+
     def last_told(self) -> tuple[State | None, ...]:
         """The states that people may have been told of last; None stands for nothing."""
         in_flight = (self.lease.state,) if self.lease else ()
@@ -236,10 +243,10 @@ class Entry(NamedTuple):
         """The entry with a newer state that nobody wants to hear of, so that nothing is owed any more."""
         is_better = self.announced is not None and compare(self.announced, state).transition in _BETTER
         # A body that says nothing of its status says nothing against what is known.
-        eased = _without_alerts(state) if is_better else self.eased if state.is_open and state.rank is None else None
-        entry = replace(
-            self._knowing(state), owed_since=None, is_notified=False, slot=None, eased=eased
-        )._without_debt()
+        is_silent = state.is_open and state.rank is None
+        eased = _without_alerts(state) if is_better else self.eased if is_silent else None
+        is_woken = self.is_woken and is_silent and not is_better
+        entry = replace(self._knowing(state), eased=eased, is_woken=is_woken).without_debt()
         if state.is_of_same_share(entry.dead_lettered):
             entry = replace(entry, dead_lettered=None)
         if state.is_open:
@@ -313,6 +320,7 @@ class Entry(NamedTuple):
             announced=state,
             doubtful=(),
             eased=None,
+            is_woken=False,
             dead_lettered=None,
             reason="",
             owed_since=entry.owed_since if is_owed else None,
@@ -358,13 +366,8 @@ class Entry(NamedTuple):
         return entry if dead_lettered_at is None else entry.dead_lettering(lease.state, dead_lettered_at, reason)
 
     def woken(self) -> "Entry":
-        """The entry of an incident whose snooze is over: it is as bad as before, and nobody looks after it any more.
-
-        So people are told of it as if it had been over.
-        """
-        if self.announced is None:
-            return self
-        return replace(self, eased=replace(_without_alerts(self.announced), is_open=False))
+        """The entry of an incident whose snooze is over: it is as bad as before, and nobody looks after it any more."""
+        return replace(self, is_woken=True) if self.announced and self.announced.is_open else self
 
     def followed(self, seen: Mapping[str, Raised]) -> "Entry":
         """The entry with what became of signals, by their request ids."""
@@ -390,7 +393,7 @@ class Entry(NamedTuple):
 
     def waiting(self, state: State, row: Row) -> "Entry":
         """Return the entry with the row of a state that is owed, unless the state is no longer owed."""
-        is_announced = self.announced is not None and not self.announced.precedes(state) and self.eased is None
+        is_announced = self.announced is not None and not self.announced.precedes(state) and not self.was_better
         if state.precedes(self.kept) or is_announced or state.is_of_same_share(self.dead_lettered):
             return self
         return replace(self.keeping(state), row=row)._with_alarm()
@@ -434,7 +437,7 @@ class Entry(NamedTuple):
 
     def _knowing(self, state: State) -> "Entry":
         same_version = self.kept is not None and self.kept.version == state.version
-        seen = (*(digest for digest in (self.seen if same_version else ()) if digest != state.digest), state.digest)
+        seen = (*(name for name in (self.seen if same_version else ()) if name != state.name), state.name)
         is_same = state.is_same(self.kept)
         # An end that was in doubt is of no account once the incident is open again.
         refuted_since = 0.0 if state.is_open else self.refuted_since

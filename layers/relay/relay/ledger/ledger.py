@@ -16,12 +16,10 @@ from relay.errors import LedgerError
 from relay.incidents.transition import ALERT_NAME_LENGTH, State
 from relay.ledger.entry import Entry, Lease, Raised, Slot
 from relay.ledger.row import ATTRIBUTES, Row, stored_key
-from relay.ledger.table import Table, Text
+from relay.ledger.table import MAX_RACES, Table, Text
 
 # The ledger is asked in milliseconds; when it takes this long, it is down.
 LEDGER_SECONDS = 1.0
-# Others that change an entry at the same time are few, and each of them wins only once.
-MAX_RACES = 6
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -111,6 +109,7 @@ def _encoded(entry: Entry) -> dict[str, Any]:
         "announced": _encoded_state(entry.announced),
         "doubtful": [_encoded_state(state) for state in entry.doubtful],
         "eased": _encoded_state(entry.eased),
+        "is_woken": entry.is_woken,
         "dead_lettered": _encoded_state(entry.dead_lettered),
         "dead_lettered_at": entry.dead_lettered_at,
         "revived_at": entry.revived_at,
@@ -141,6 +140,7 @@ def _decoded(members: Mapping[str, Any]) -> Entry:
         announced=_decoded_state(members.get("announced")),
         doubtful=tuple(_state(state) for state in members.get("doubtful", ())),
         eased=_decoded_state(members.get("eased")),
+        is_woken=members.get("is_woken", False),
         dead_lettered=_decoded_state(members.get("dead_lettered")),
         dead_lettered_at=members.get("dead_lettered_at", 0.0),
         revived_at=members.get("revived_at", 0.0),
@@ -172,7 +172,8 @@ def _raised(members: list[Any]) -> Raised:
 def _encoded_state(state: State | None) -> list[Any] | None:
     if state is None:
         return None
-    return [state.version, state.digest, state.came, state.is_open, state.rank, "".join(sorted(state.alerts))]
+    members = [state.version, state.digest, state.came, state.is_open, state.rank, "".join(sorted(state.alerts))]
+    return [*members, True] if state.is_dated_by_another else members
 
 
 def _decoded_state(members: list[Any] | None) -> State | None:
@@ -180,6 +181,7 @@ def _decoded_state(members: list[Any] | None) -> State | None:
 
 
 def _state(members: list[Any]) -> State:
-    version, digest, came, is_open, rank, alerts = members
+    version, digest, came, is_open, rank, alerts, *dated = members
     names = (alerts[start : start + ALERT_NAME_LENGTH] for start in range(0, len(alerts), ALERT_NAME_LENGTH))
-    return State((version[0], version[1]) if version else None, digest, came, is_open, rank, frozenset(names))
+    known = (version[0], version[1]) if version else None
+    return State(known, digest, came, is_open, rank, frozenset(names), is_dated_by_another=dated == [True])

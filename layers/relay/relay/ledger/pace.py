@@ -21,7 +21,7 @@ from relay.errors import HANDLING, LedgerError, Reason
 from relay.ledger.entry import Slot, Wait
 from relay.ledger.table import Table
 
-# A signal counts in the second in which it was let through: for 60 to 61 s.
+# A signal counts in the second in which it was let through: for 60 to 61 s (docs/decisions.md, D-61-seconds).
 WINDOW_SECONDS = 61
 # Nothing is set aside further ahead: most of what would be is superseded by then.
 HORIZON_SECONDS = 300.0

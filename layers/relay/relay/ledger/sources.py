@@ -27,7 +27,6 @@ OLD_SECONDS = 30 * 24 * 3600.0
 RETRY_SECONDS = 60.0
 MAX_NOTED = 1000
 TABLE_SECONDS = 1.0
-MAX_RACES = 4
 
 type Recipients = tuple[str, ...]
 
@@ -38,12 +37,10 @@ class _Seen(NamedTuple):
     Attributes:
         environments: When each environment was named last, in epoch seconds.
         names_recipients: The URL of a webhook named recipients.
-        sequence: The sequence of the item.
     """
 
     environments: Mapping[str, float]
     names_recipients: bool = False
-    sequence: int = 0
 
     @classmethod
     def of(cls, found: Text | None) -> "_Seen":
@@ -53,8 +50,8 @@ class _Seen(NamedTuple):
         with suppress(ValueError, TypeError, LookupError, AttributeError):
             said = json.loads(found.text)
             environments = {str(name): float(at) for name, at in said["environments"].items()}
-            return cls(environments, bool(said["names_recipients"]), found.sequence)
-        return cls({}, sequence=found.sequence)
+            return cls(environments, bool(said["names_recipients"]))
+        return cls({})
 
     def with_share(self, environment_id: str | None, recipients: Recipients, now: float) -> "_Seen":
         """Return the same with what a share says; only so many environments are remembered, the latest."""
@@ -101,23 +98,28 @@ class Sources:
         if len(self._noted) >= MAX_NOTED:
             self._noted.clear()
         self._noted[share] = now + RETRY_SECONDS
-        if self._done(partial(self._write, channel.name, unknown, recipients, now), deadline):
+
+        def with_share(found: Text | None) -> str:
+            return _Seen.of(found).with_share(unknown, recipients, now).text()
+
+        if self._is_changed(_key(channel.name), with_share, deadline):
             self._noted[share] = now + AGAIN_SECONDS
 
     def note_incident(self, channel: Channel, incident_id: str, recipients: Recipients, deadline: Deadline) -> None:
         """Remember that an incident was shared for these, if anybody will want to know, and the table takes it."""
         if recipients and (channel.bigpanda or channel.callback):
-            self._done(partial(self._write_incident, channel.name, incident_id, _ordered(recipients)), deadline)
+            key, named = _incident_key(channel.name, incident_id), _ordered(recipients)
+            self._is_changed(key, partial(_with_set, recipients=named), deadline)
 
     def of_incident(self, channel: Channel, incident_id: str) -> tuple[Recipients, ...]:
         """The recipients for which an incident was shared, besides none. Raises LedgerError."""
-        return tuple(_sets(self.table.read(_incident_key(channel.name, incident_id)))[0])
+        return tuple(_sets(self.table.read(_incident_key(channel.name, incident_id))))
 
     def of_incidents(self, channel: str, incident_ids: Collection[str]) -> dict[str, tuple[Recipients, ...]]:
         """Return the same for many incidents, without those that DynamoDB did not answer for. Raises LedgerError."""
         keys = {incident_id: _incident_key(channel, incident_id) for incident_id in incident_ids}
         found = self.table.read_many(set(keys.values()))
-        return {each: tuple(_sets(found[key])[0]) for each, key in keys.items() if key in found}
+        return {each: tuple(_sets(found[key])) for each, key in keys.items() if key in found}
 
     def naming_recipients(self, channels: Sequence[Channel]) -> set[str]:
         """Return the names of the channels of which a webhook's URL may name recipients. Raises LedgerError.
@@ -141,34 +143,26 @@ class Sources:
         recent = [name for name, at in environments.items() if at > self.clock() - OLD_SECONDS and name not in known]
         return tuple(sorted(recent, key=lambda name: -environments[name]))
 
-    def _done(self, write: Callable[[], bool], deadline: Deadline) -> bool:
+    def _is_changed(self, key: str, change: Callable[[Text | None], str | None], deadline: Deadline) -> bool:
+        """Change an item within the time there is; return False if the table does not take it."""
         with suppress(LedgerError, TimeoutError):
-            for _ in range(MAX_RACES):
-                if deadline.run(write, part="ledger", at_most=TABLE_SECONDS):
-                    return True
+            deadline.run(partial(self.table.change, key, change), part="ledger", at_most=TABLE_SECONDS)
+            return True
         return False
 
-    def _write(self, channel: str, environment_id: str | None, recipients: Recipients, now: float) -> bool:
-        seen = _Seen.of(self.table.read(_key(channel)))
-        text = seen.with_share(environment_id, recipients, now).text()
-        return self.table.write(_key(channel), seen.sequence, text) is not None
 
-    def _write_incident(self, channel: str, incident_id: str, recipients: Recipients) -> bool:
-        known, sequence = _sets(self.table.read(_incident_key(channel, incident_id)))
-        if recipients in known:
-            return True
-        newest = [*known, recipients][-MAX_SOURCES:]
-        return self.table.write(_incident_key(channel, incident_id), sequence, json.dumps(newest)) is not None
-
-
-def _sets(found: Text | None) -> tuple[list[Recipients], int]:
-    """Return the sets of recipients of an item, none if it can't be read, and its sequence."""
-    if found is None:
-        return [], 0
+def _sets(found: Text | None) -> list[Recipients]:
+    """Return the sets of recipients of an item, none if it can't be read."""
     with suppress(ValueError, TypeError):
-        sets: list[Any] = json.loads(found.text)
-        return [tuple(map(str, each)) for each in sets], found.sequence
-    return [], found.sequence
+        sets: list[Any] = json.loads(found.text) if found else []
+        return [tuple(map(str, each)) for each in sets]
+    return []
+
+
+def _with_set(found: Text | None, recipients: Recipients) -> str | None:
+    """Return the item's text with one more set of recipients; None if it has that set."""
+    known = _sets(found)
+    return None if recipients in known else json.dumps([*known, recipients][-MAX_SOURCES:])
 
 
 def _ordered(recipients: Recipients) -> Recipients:

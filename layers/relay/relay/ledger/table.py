@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 KEPT_SECONDS = 90 * 24 * 3600
 # What one BatchGetItem may ask for.
 MAX_BATCH = 100
+# Others that change an item at the same time are few, and each of them wins only once.
+MAX_RACES = 6
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _DOCUMENT = frozenset({"pk", "text", "sequence", "expires"})
 # Makes a call and returns its answer.
@@ -97,6 +99,19 @@ class Table:
             if len(unprocessed) < len(asked):
                 left += unprocessed
         return found
+
+    def change(self, key: str, change: Callable[[Text | None], str | None]) -> None:
+        """Replace a document by what `change` makes of it, whatever others write meanwhile; None leaves it as it is.
+
+        Optimistic locking: if another writer comes in between, the document is read and changed again. Raises
+        LedgerError, too, if others win each time.
+        """
+        for _ in range(MAX_RACES):
+            found = self.read(key)
+            text = change(found)
+            if text is None or self.write(key, found.sequence if found else 0, text) is not None:
+                return
+        raise LedgerError("the item was changed each time it was read")
 
     def write(
         self,

@@ -26,7 +26,6 @@ SETTLES_SECONDS = 90.0
 QUEUED_SECONDS = 3600.0
 # A place that no run compared for so long is compared as if for the first time.
 FORGOTTEN_SECONDS = 24 * 3600.0
-MAX_RACES = 6
 
 
 class Group(NamedTuple):
@@ -243,15 +242,15 @@ class Comparison:
         channel = self.channel(group, member) if slept_at is not None and state.is_critical else None
         if slept_at is None or channel is None:
             return False
-        name, entry = key(member.name, known.recipients, seen.share.incident_id), known.entry
-        for _ in range(MAX_RACES):
-            is_told_open = entry.announced is not None and entry.announced.is_open
-            if not is_told_open or (entry.signals and entry.signals[-1] > slept_at):
-                return False
-            if written := self.ledger.write(name, entry, entry.woken()):
-                return judge_change(written, state, channel.policy.notify_on).standing == Standing.OWED
-            entry = self.ledger.read(name)
-        raise LedgerError("the entry was changed each time it was read")
+        name, since = key(member.name, known.recipients, seen.share.incident_id), slept_at
+
+        def is_told(entry: Entry) -> bool:
+            return bool(entry.signals) and entry.signals[-1] > since
+
+        entry = self.ledger.change(name, lambda each: each if is_told(each) else each.woken(), known.entry)
+        if is_told(entry) or not entry.is_woken:
+            return False
+        return judge_change(entry, state, channel.policy.notify_on).standing == Standing.OWED
 
 
 def group_of(channel: Channel) -> tuple[str, str, str | None] | None:

@@ -18,7 +18,7 @@ from relay.telemetry import Telemetry
 # Of the function's 240 seconds.
 ALL_SECONDS = 220.0
 # A run asks three times at least, and BigPanda answers 5 calls a second: with this distance between the first pieces,
-# groups of one key do not wait for each other in the workers that other chores need.
+# groups of one key do not wait for each other in the workers that other chores need (docs/decisions.md, D-run-chain).
 SPACING_SECONDS = 0.6
 
 

@@ -1,0 +1,385 @@
+"""Wiring: every part of a function, put together from adapters. Each part is made once, when it is first needed.
+
+Functions, tests, the simulation and the benchmarks build the library here; they differ in their adapters alone.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from relay.channels.cache import UNKNOWN_SECONDS, ChannelCache
+from relay.deadline import Deadline
+from relay.delivery.delivery import Delivery
+from relay.delivery.retries import Sender
+from relay.http.client import Outward
+from relay.http.session import Session, VendorHosts
+from relay.jobs.outbox import Keeper
+from relay.jobs.queue import Queue
+from relay.ledger.ledger import Ledger
+from relay.ledger.pace import Pace
+from relay.ledger.table import Table
+from relay.telemetry import Telemetry
+from relay.xmatters.trigger import XMatters
+
+if TYPE_CHECKING:
+    from mypy_boto3_sns import SNSClient
+
+    from relay.bigpanda.client import BigPanda
+    from relay.bigpanda.listing import Lister
+    from relay.bigpanda.rate_limit import Turns
+    from relay.bigpanda.writeback import Writeback
+    from relay.channels.epoch import Epoch
+    from relay.channels.gate import Gate
+    from relay.channels.token import Door
+    from relay.delivery.confirmation import Confirmation
+    from relay.delivery.fallback import Fallback
+    from relay.delivery.followup import Followup
+    from relay.entrypoints.sweeper import AtOnce, Sweeper
+    from relay.entrypoints.webhook import Webhook
+    from relay.entrypoints.worker import Worker
+    from relay.ledger.credentials import Uses
+    from relay.ledger.sources import Sources
+    from relay.reconcile.reconciler import Reconciler
+    from relay.reconcile.schedule import Schedule
+    from relay.xmatters.pages import Pages
+
+# A request waits for this read of the table once in ten seconds.
+EPOCH_SECONDS = 0.7
+
+# Parts that not all functions use are imported where they are made: the others would pay for them at each cold start.
+# ruff: noqa: PLC0415
+
+
+class Effects(NamedTuple):
+    """Time, chance and threads.
+
+    Attributes:
+        clock: Gives epoch seconds.
+        random: Gives a number from 0 to 1.
+        sleep: Waits for so many seconds.
+        deadlines: Makes a deadline of so many seconds.
+        owner: Gives a name for a sender that no other sender has.
+        at_once: Makes calls at the same time.
+    """
+
+    clock: Callable[[], float]
+    random: Callable[[], float]
+    sleep: Callable[[float], object]
+    deadlines: Callable[[float], Deadline]
+    owner: Callable[[], str]
+    at_once: "AtOnce"
+
+
+class Resources(NamedTuple):
+    """The stack's resources.
+
+    Attributes:
+        table: The ledger's table.
+        credentials: The table with the epoch and the last uses of credentials: in a stack, the ledger's.
+        retries: The retry queue.
+        chores: The chore queue.
+        dead_letters: The dead-letter queue.
+        read_secret: Returns the text of a channel's secret, by the channel's name.
+        secret_names: Returns the names of the channels that have a secret.
+        sns: Returns the client of the fallback topic.
+        topic_arn: The fallback topic; empty for a function that never notifies it.
+        invoke: Invokes the job worker with an envelope, without SQS; returns False if that fails.
+    """
+
+    table: Table
+    credentials: Table
+    retries: Queue
+    chores: Queue
+    dead_letters: Queue
+    read_secret: Callable[[str], str]
+    secret_names: Callable[[], Iterable[str]]
+    sns: "Callable[[], SNSClient]"
+    topic_arn: str
+    invoke: Callable[[str], bool]
+
+
+class Vendors(NamedTuple):
+    """The HTTP sessions with both vendors.
+
+    Attributes:
+        hosts: The allow-lists, which a channel's URLs are checked against.
+        triggers: Returns the session for signals to xMatters.
+        rest: Returns the session for xMatters' REST API: in a function, the one for signals.
+        bigpanda: Returns the session for BigPanda's API.
+    """
+
+    hosts: VendorHosts
+    triggers: Callable[[], Session]
+    rest: Callable[[], Session]
+    bigpanda: Callable[[], Session]
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """Everything that the library is handed.
+
+    Attributes:
+        resources: The stack's resources.
+        vendors: The HTTP sessions with both vendors.
+        effects: Time, chance and threads.
+        telemetry: Logs and metrics.
+        cache_seconds: Seconds for which a good copy of a channel is used.
+        unknown_seconds: Seconds for which a name without a channel is remembered.
+        has_epoch: True if a revoked credential is to be noticed before the channel's copy is old.
+    """
+
+    resources: Resources
+    vendors: Vendors
+    effects: Effects
+    telemetry: Telemetry
+    cache_seconds: float
+    unknown_seconds: float = UNKNOWN_SECONDS
+    has_epoch: bool = False
+
+
+class Wiring:
+    """The parts of a function."""
+
+    def __init__(self, adapters: Adapters) -> None:
+        self._adapters = adapters
+        self._resources, self._vendors = adapters.resources, adapters.vendors
+        self._clock, self._random, self._sleep, self._deadlines, self._owner, self._at_once = adapters.effects
+
+    # ---- Functions -------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def webhook(self) -> "Webhook":
+        """The function behind POST /bigpanda/{channel}."""
+        from relay.entrypoints.bigpanda_webhook import Shares
+        from relay.entrypoints.webhook import Webhook
+
+        take = Shares(self.delivery, self.sources).take
+        return Webhook(self.gate("inbound"), take, self._adapters.telemetry, self._deadlines, self.uses("inbound"))
+
+    @cached_property
+    def callbacks(self) -> "Webhook":
+        """The function behind POST /xmatters/{channel}."""
+        from relay.entrypoints.webhook import Webhook
+        from relay.entrypoints.xmatters_callback import Callbacks
+
+        take = Callbacks(self.keeper, self._clock).take
+        return Webhook(self.gate("callback"), take, self._adapters.telemetry, self._deadlines, self.uses("callback"))
+
+    @cached_property
+    def worker(self) -> "Worker":
+        """The worker of the retry queue, or of the chore queue."""
+        from relay.entrypoints.worker import Worker
+
+        return Worker(
+            delivery=self.delivery,
+            followup=self.followup,
+            writeback=lambda: self.writeback,
+            reconciler=lambda: self.reconciler,
+            channels=self.channels,
+            sources=self.sources,
+            keeper=self.keeper,
+            fallback=self.fallback,
+            telemetry=self._adapters.telemetry,
+            clock=self._clock,
+            random=self._random,
+            deadlines=self._deadlines,
+        )
+
+    @cached_property
+    def sweeper(self) -> "Sweeper":
+        """The sweeper, which runs every minute."""
+        from relay.entrypoints.sweeper import Sweeper
+
+        return Sweeper(
+            ledger=self.ledger,
+            table=self._resources.table,
+            channels=self.channels,
+            keeper=self.keeper,
+            fallback=self.fallback,
+            telemetry=self._adapters.telemetry,
+            backlog=self._resources.retries.backlog,
+            invoke=self._resources.invoke,
+            at_once=self._at_once,
+            clock=self._clock,
+            deadlines=self._deadlines,
+        )
+
+    @cached_property
+    def schedule(self) -> "Schedule":
+        """The schedule of reconcile runs."""
+        from relay.reconcile.schedule import Schedule
+
+        return Schedule(
+            names=self._resources.secret_names,
+            channels=self.channels,
+            sources=self.sources,
+            keeper=self.keeper,
+            telemetry=self._adapters.telemetry,
+            clock=self._clock,
+            random=self._random,
+            deadlines=self._deadlines,
+        )
+
+    # ---- Channels and doors ----------------------------------------------------------------------------------------
+
+    @cached_property
+    def channels(self) -> ChannelCache:
+        """The channels, cached."""
+        return ChannelCache(
+            self._resources.read_secret,
+            self._vendors.hosts,
+            seconds=self._adapters.cache_seconds,
+            clock=self._clock,
+            notice=self._adapters.telemetry.notice,
+            unknown_seconds=self._adapters.unknown_seconds,
+            epoch=self._epoch if self._adapters.has_epoch else None,
+        )
+
+    @property
+    def _epoch(self) -> "Epoch":
+        from relay.channels.epoch import Epoch
+        from relay.ledger.credentials import read_marks
+
+        def read() -> Mapping[str, str]:
+            deadline = self._deadlines(EPOCH_SECONDS)
+            return read_marks(self._resources.credentials.within(deadline, "epoch", at_most=EPOCH_SECONDS))
+
+        return Epoch(read, self._clock, self._adapters.telemetry.notice)
+
+    def gate(self, door: "Door") -> "Gate":
+        """Return what lets requests in at a door."""
+        from relay.channels.budget import Budgets
+        from relay.channels.gate import Gate
+
+        return Gate(self.channels, Budgets(self._clock), self._clock, door)
+
+    def uses(self, door: "Door") -> "Uses":
+        """Return the record of the last uses of credentials at a door."""
+        from relay.ledger.credentials import Uses
+
+        return Uses(self._resources.credentials, self._clock, door)
+
+    # ---- Ledger, queues and topic ----------------------------------------------------------------------------------
+
+    @cached_property
+    def keeper(self) -> Keeper:
+        """The three queues."""
+        return Keeper(self._resources.retries, self._resources.chores, self._resources.dead_letters, self._clock)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The entries of incidents."""
+        return Ledger(self._resources.table)
+
+    @cached_property
+    def sources(self) -> "Sources":
+        """The environments and recipients that shares name."""
+        from relay.ledger.sources import Sources
+
+        return Sources(self._resources.table, self._clock)
+
+    @cached_property
+    def fallback(self) -> "Fallback":
+        """The fallback topic."""
+        from relay.delivery.fallback import Fallback
+
+        return Fallback(self._resources.sns, self._resources.topic_arn)
+
+    # ---- xMatters --------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def delivery(self) -> Delivery:
+        """The path of a state to xMatters."""
+        xmatters = XMatters(Outward(self._vendors.triggers(), clock=self._clock))
+        return Delivery(
+            sender=Sender(self.channels, xmatters, self._sleep, self._random),
+            ledger=self.ledger,
+            pace=Pace(self._resources.table, self._clock, self._random),
+            keeper=self.keeper,
+            clock=self._clock,
+            owner=self._owner,
+        )
+
+    @cached_property
+    def _rest(self) -> Outward:
+        return Outward(self._vendors.rest(), clock=self._clock)
+
+    @cached_property
+    def pages(self) -> "Pages":
+        """The pages of signals, by xMatters' REST API."""
+        from relay.xmatters.pages import Pages
+
+        return Pages(self._rest)
+
+    @cached_property
+    def followup(self) -> "Followup":
+        """The follow-up of accepted signals."""
+        from relay.delivery.followup import Followup
+
+        return Followup(self.pages, self.ledger, lambda: self.confirmation, self._clock)
+
+    # ---- BigPanda --------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def bigpanda(self) -> "BigPanda":
+        """BigPanda's API."""
+        from relay.bigpanda.client import BigPanda
+
+        return BigPanda(Outward(self._vendors.bigpanda(), clock=self._clock))
+
+    @cached_property
+    def turns(self) -> "Turns":
+        """The rate limit of BigPanda's API."""
+        from relay.bigpanda.rate_limit import Turns
+
+        return Turns(self._resources.table, self._clock, self._sleep)
+
+    @cached_property
+    def lister(self) -> "Lister":
+        """The lists of BigPanda's incidents."""
+        from relay.bigpanda.listing import Lister
+
+        return Lister(self.bigpanda, self.turns, self._clock, self._deadlines)
+
+    @cached_property
+    def confirmation(self) -> "Confirmation":
+        """The confirmation of an incident's end."""
+        from relay.delivery.confirmation import Confirmation
+
+        return Confirmation(self.lister, self.keeper, self._clock)
+
+    @cached_property
+    def writeback(self) -> "Writeback":
+        """The way of an answer back into BigPanda."""
+        from relay.bigpanda.verification import Verifier
+        from relay.bigpanda.writeback import Writeback
+        from relay.xmatters.directory import Directory
+
+        return Writeback(
+            bigpanda=self.bigpanda,
+            turns=self.turns,
+            sources=self.sources,
+            table=self._resources.table,
+            ledger=self.ledger,
+            verifier=Verifier(self.pages.names_of_request, Directory(self._rest).is_person, self._clock),
+            clock=self._clock,
+        )
+
+    @cached_property
+    def reconciler(self) -> "Reconciler":
+        """The worker of reconcile runs."""
+        from relay.reconcile.comparison import Comparison
+        from relay.reconcile.reconciler import Reconciler
+        from relay.reconcile.report import Reporter
+
+        return Reconciler(
+            channels=self.channels,
+            lister=self.lister,
+            comparison=Comparison(self.channels, self.sources, self.ledger, self._clock),
+            table=self._resources.table,
+            keeper=self.keeper,
+            reporter=Reporter(self.fallback, self._adapters.telemetry, self._clock),
+            telemetry=self._adapters.telemetry,
+            clock=self._clock,
+        )

@@ -1,0 +1,135 @@
+"""Incidents of BigPanda's API v2: declared by tests, and listed by folder.
+
+Documented by BigPanda (docs/vendors.md, "BigPanda's API"):
+
+- the members of an incident of API v2; times in epoch seconds; statuses with a capital, such as `Critical`;
+- an alert is its ``alert_id`` alone, or whole with ``expand=alerts``; ``snooze`` has only ``snoozed`` if that is false;
+- folders by name, and all incidents without a name; pages count from 1 and have 10 incidents by default;
+- with ``expand=alerts`` more than 10 incidents a page are 400;
+- incidents are sorted by their last change; a page has ``total`` and ``items``.
+
+Guesses, to be checked against an organisation:
+
+- ``folders`` names the folders of an incident; so `assigned`, which only the page about the object names, is one, too;
+- the last change is ``changed_at``, newest first; ``total`` counts all pages; a page after the last is empty;
+- an unknown folder, page or ``expand`` is 400; a page without alerts has no limit;
+- whole alerts are shown as declared, ``alert_id`` included.
+
+A declared incident may leave out most members: see `parse`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sandbox.http.schema import InvalidError, compiled
+
+type Incident = Mapping[str, Any]
+
+FOLDERS = ("active", "shared", "snoozed", "resolved", "unhandled", "maintenance", "assigned")
+# Incidents on a page, by default.
+PAGE_SIZE = 10
+# The most incidents on a page with their alerts.
+MOST_EXPANDED = 10
+# The environment of the samples in events/. It exists without a declaration, and is empty.
+ENVIRONMENT = "5f3c1a2b9d8e7f6a5b4c3d2e"
+ENVIRONMENTS: Mapping[str, tuple[Incident, ...]] = {ENVIRONMENT: ()}
+
+_TEXT = {"type": "string", "minLength": 1}
+_STATUS = {"type": "string", "pattern": "^([Cc]ritical|[Ww]arning|[Uu]nknown|[Oo]k)$"}
+_TIME = {"type": "integer", "minimum": 1}
+_FLAG = {"type": "boolean"}
+_SNOOZE = {
+    "type": "object",
+    "required": ["snoozed"],
+    "properties": {"snoozed": _FLAG, "end_time": _TIME, "cancel_on_incident_updates": _FLAG},
+    "additionalProperties": False,
+}
+_ALERT = {"type": "object", "required": ["alert_id"], "properties": {"alert_id": _TEXT}}
+_OBJECTS = {"type": "array", "items": {"type": "object"}}
+_PERSON = {"type": ["object", "null"], "properties": {"user_id": _TEXT, "name": _TEXT, "email": _TEXT}}
+_INCIDENT = compiled(
+    {
+        "id": _TEXT,
+        "status": _STATUS,
+        "active": _FLAG,
+        "changed_at": _TIME,
+        "folders": {"type": "array", "items": {"enum": list(FOLDERS)}},
+    },
+    {
+        "severity": _STATUS,
+        "flapping": _FLAG | {"default": False},
+        "shared": _FLAG | {"default": True},
+        "snooze": _SNOOZE | {"default": {"snoozed": False}},
+        "maintenance": {"enum": [None, "partial", "active"], "default": None},
+        "start": _TIME,
+        "updated_at": _TIME,
+        "end": {"type": ["integer", "null"], "default": None},
+        "alerts": {"type": "array", "items": _ALERT, "default": []},
+        "environments": {"type": "array", "items": _TEXT},
+        "incident_tags": _OBJECTS | {"default": []},
+        "assignee": _PERSON | {"default": None},
+        "assigner": _PERSON | {"default": None},
+        "correlation_matchers_log": {"type": "array", "items": _OBJECTS, "default": []},
+    },
+)
+
+
+def parse(declared: object, environment: str) -> tuple[Incident, ...]:
+    """Parse the declared incidents of an environment: objects of API v2.
+
+    ``id``, ``status``, ``active``, ``changed_at`` and ``folders`` are required. By default, ``start`` and
+    ``updated_at`` are ``changed_at``, ``severity`` is ``status``, and the incident is shared.
+
+    Raises InvalidError, which names the entry and the key.
+    """
+    if not isinstance(declared, list):
+        raise InvalidError("incidents must be a list")
+    return tuple(_whole(_INCIDENT(each, f"incidents[{place}]"), environment) for place, each in enumerate(declared))
+
+
+def page(incidents: Sequence[Incident], query: Mapping[str, str]) -> dict[str, Any]:
+    """Return one page of a folder, the last changed incident first. Raises InvalidError if the query is invalid.
+
+    Reads ``folder``, ``page``, ``page_size`` and ``expand``; ignores ``query``, which is in BigPanda's own language.
+    """
+    folder, is_expanded = query.get("folder"), _is_expanded(query)
+    number, size = count(query, "page", 1), count(query, "page_size", PAGE_SIZE)
+    if folder is not None and folder not in FOLDERS:
+        raise InvalidError(f"folder must be one of {', '.join(FOLDERS)}")
+    if is_expanded and size > MOST_EXPANDED:
+        raise InvalidError(f"page_size must be at most {MOST_EXPANDED} with expand=alerts")
+    held = [each for each in incidents if folder is None or folder in each["folders"]]
+    newest = sorted(held, key=lambda each: -each["changed_at"])
+    items = [_shown(each, is_expanded=is_expanded) for each in newest[(number - 1) * size : number * size]]
+    return {"total": len(held), "items": items}
+
+
+def one(incidents: Sequence[Incident], name: str, query: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return the incident of this id, or None; reads ``expand``. Raises InvalidError as `page` does."""
+    is_expanded = _is_expanded(query)
+    return next((_shown(each, is_expanded=is_expanded) for each in incidents if each["id"] == name), None)
+
+
+def count(query: Mapping[str, str], name: str, default: int) -> int:
+    """Return a number of a query. Raises InvalidError if the value is no whole number, or less than 1."""
+    value = query.get(name, str(default))
+    if not value.isdecimal() or int(value) == 0:
+        raise InvalidError(f"{name} must be a whole number, 1 or more")
+    return int(value)
+
+
+def _whole(incident: Incident, environment: str) -> Incident:
+    changed = incident["changed_at"]
+    unsaid = {"severity": incident["status"], "start": changed, "updated_at": changed, "environments": [environment]}
+    return unsaid | dict(incident)
+
+
+def _is_expanded(query: Mapping[str, str]) -> bool:
+    if query.get("expand", "alerts") != "alerts":
+        raise InvalidError("expand must be alerts")
+    return "expand" in query
+
+
+def _shown(incident: Incident, *, is_expanded: bool) -> dict[str, Any]:
+    alerts = incident["alerts"]
+    return {**incident, "alerts": alerts if is_expanded else [{"alert_id": each["alert_id"]} for each in alerts]}

@@ -1,0 +1,154 @@
+"""The AWS emulator: MiniStack as a separate process, reachable from this machine only.
+
+MiniStack runs the functions with its own Python, passes its whole environment on to them, and leaves their code in its
+temporary folder. It therefore gets this project's Python, a clean environment, and a folder that is removed with it.
+"""
+
+import os
+import socket
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+
+from sandbox import processes
+from sandbox.environment import REGION
+from sandbox.errors import SandboxError
+
+START_SECONDS = 30.0
+START_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """A running emulator: its address, its process, and the folder that holds all its files."""
+
+    endpoint_url: str
+    process: processes.Process
+    folder: Path
+
+
+def start(folder: Path) -> Emulator:
+    """Start an emulator on a free port of 127.0.0.1, with all its files in `folder`, and wait until it answers.
+
+    Its log is a file beside `folder`: the folder's name with `.log` appended. The log stays when the folder is removed.
+
+    Raises
+    ------
+    SandboxError
+        If the emulator does not start; the message holds the end of its log.
+    """
+    for _ in range(START_ATTEMPTS):
+        started = _try_to_start(folder, _free_port())
+        if started:
+            return started
+        if "already in use" not in processes.tail(_log(folder)):
+            break
+    raise SandboxError(
+        f"the local cloud did not start; the end of {_log(folder)}:\n{processes.tail(_log(folder))}\n"
+        "Is this machine very busy? Try again; `make clean` and then the same command starts from nothing."
+    )
+
+
+def running(folder: Path) -> Emulator | None:
+    """Return the emulator that was started in `folder`, or None if it no longer runs or does not answer."""
+    process = processes.recorded(_record(folder))
+    if process is None:
+        return None
+    endpoint_url, token = (folder / "address").read_text().split()
+    return Emulator(endpoint_url, process, folder) if _answers(endpoint_url, token) else None
+
+
+def stop(folder: Path) -> bool:
+    """Stop the emulator of `folder` with its workers and remove the folder; return True if it was running."""
+    process = processes.recorded(_record(folder))
+    if process:
+        processes.stop(process)
+    processes.remove(folder)
+    return process is not None
+
+
+@contextmanager
+def started(folder: Path) -> Iterator[Emulator]:
+    """Run an emulator for the length of a `with` block."""
+    try:
+        yield start(folder)
+    finally:
+        stop(folder)
+
+
+def _try_to_start(folder: Path, port: int) -> Emulator | None:
+    home, temporary = folder / "home", folder / "tmp"
+    for place in (home, temporary):
+        place.mkdir(parents=True, exist_ok=True)
+    endpoint_url, token = f"http://127.0.0.1:{port}", uuid.uuid4().hex
+    (folder / "address").write_text(f"{endpoint_url} {token}")
+    _log(folder).unlink(missing_ok=True)
+    process = processes.start(
+        [sys.executable, "-m", "ministack"],
+        env=_environment(home, temporary, port, token),
+        cwd=home,
+        log=_log(folder),
+        record=_record(folder),
+    )
+    deadline = time.monotonic() + START_SECONDS
+    while processes.is_running(process) and time.monotonic() < deadline:
+        if _answers(endpoint_url, token):
+            return Emulator(endpoint_url, process, folder)
+        time.sleep(processes.POLL_SECONDS)
+    processes.stop(process)
+    return None
+
+
+def _environment(home: Path, temporary: Path, port: int, token: str) -> dict[str, str]:
+    return {
+        "PATH": os.defpath,
+        "LANG": "C.UTF-8",
+        "HOME": str(home),
+        "TMPDIR": str(temporary),
+        "STATE_DIR": str(temporary / "state"),
+        "S3_DATA_DIR": str(temporary / "s3"),
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        "AUTH": "true",
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+        "LOG_LEVEL": "WARNING",
+        # On a machine with Docker, MiniStack would look for containers to remove; nothing here needs containers.
+        "DOCKER_HOST": f"unix://{temporary}/no-docker",
+        # The health check shows this value, and so tells this emulator from any other that answers on the port.
+        "MINISTACK_EDITION": token,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": REGION,
+    }
+
+
+def _answers(endpoint_url: str, token: str) -> bool:
+    try:
+        with requests.Session() as session:
+            session.trust_env = False
+            answer = session.get(f"{endpoint_url}/_ministack/health", timeout=2)
+            return bool(answer.ok and answer.json().get("edition") == token)
+    except (requests.RequestException, ValueError):
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _record(folder: Path) -> Path:
+    return folder / "process.json"
+
+
+def _log(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.log")

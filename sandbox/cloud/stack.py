@@ -1,0 +1,159 @@
+"""The relay's stack in the local cloud: built and deployed by the SAM CLI, as for AWS."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import boto3
+
+from relayctl.stack_outputs import read_outputs
+from sandbox import processes
+from sandbox.environment import REGION, aws_environment, without_aws
+from sandbox.errors import SandboxError
+
+STACK_NAME = "bigpanda-xmatters-relay"
+BUILD_SECONDS = 300.0
+DEPLOY_SECONDS = 180.0
+LOG_LINES = 30
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Folders of the SAM CLI.
+
+    Attributes
+    ----------
+    root
+        The clone of the project.
+    build
+        Build results and cache, kept for the next build.
+    state
+        Logs, and a temporary home folder for each command.
+    """
+
+    root: Path
+    build: Path
+    state: Path
+
+    @property
+    def template(self) -> Path:
+        """The built template, which `deploy` deploys."""
+        return self.build / "built" / "template.yaml"
+
+
+def build(shop: Workshop) -> None:
+    """Run `sam build`; unchanged functions and layers come from its cache.
+
+    Raises
+    ------
+    SandboxError
+        If the build fails or takes too long; the message holds the end of its log.
+    """
+    shop.build.mkdir(parents=True, exist_ok=True)
+    folders = ["--build-dir", str(shop.template.parent), "--cache-dir", str(shop.build / "cache")]
+    _sam(
+        ["build", "--cached", *folders],
+        shop,
+        environment={},
+        seconds=BUILD_SECONDS,
+        hint="Is the package index reachable? The first build downloads what requirements.txt lists. "
+        f"If the build cache is broken: rm -r {shop.build}",
+    )
+
+
+def deploy(shop: Workshop, endpoint_url: str) -> dict[str, str]:
+    """Run `sam deploy --config-env local` into the cloud at `endpoint_url`; return the outputs, with local URLs.
+
+    Raises
+    ------
+    SandboxError
+        If the deployment fails or takes too long; the message holds the end of its log.
+    """
+    _sam(
+        [
+            *("deploy", "--template-file", str(shop.template)),
+            *("--stack-name", STACK_NAME, "--region", REGION, "--no-progressbar"),
+        ],
+        shop,
+        # By default the SAM CLI polls the stack every 5 seconds, and the emulator is done much sooner.
+        environment=aws_environment(endpoint_url) | {"SAM_CLI_POLL_DELAY": "0.2"},
+        seconds=DEPLOY_SECONDS,
+        hint="Fix the resource named above in template.yaml. `make local-down` removes the whole cloud.",
+    )
+    cloudformation = boto3.client("cloudformation", region_name=REGION, endpoint_url=endpoint_url)
+    return read_outputs(cloudformation, STACK_NAME, endpoint_url)
+
+
+def _sam(
+    arguments: Sequence[str],
+    shop: Workshop,
+    *,
+    environment: Mapping[str, str],
+    seconds: float,
+    hint: str,
+) -> None:
+    command = shop.root / ".venv-sam" / "bin" / "sam"
+    if not command.exists():
+        raise SandboxError(f"the SAM CLI is not at {command}; `make setup` installs it")
+    shop.state.mkdir(parents=True, exist_ok=True)
+    log = shop.state / f"sam-{arguments[0]}.log"
+    with _home(shop.state) as home, log.open("wb") as output:
+        child = subprocess.Popen(
+            # The SAM CLI looks for its settings beside the template, and the built template is in another folder.
+            [command, *arguments, "--config-file", shop.root / "samconfig.toml", "--config-env", "local"],
+            cwd=shop.root,
+            env=_environment(shop.root, home) | dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        problem = _wait(child, seconds)
+    if problem:
+        raise SandboxError(f"sam {arguments[0]} {problem}; the end of {log}:\n{processes.tail(log, LOG_LINES)}\n{hint}")
+
+
+def _wait(child: subprocess.Popen[bytes], seconds: float) -> str | None:
+    try:
+        code = child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return f"took longer than {seconds:.0f} s"
+    finally:
+        # Ctrl-C does not reach the child, which has a session of its own; without a kill it would outlive this command.
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+    return f"failed (exit code {code})" if code else None
+
+
+@contextmanager
+def _home(state: Path) -> Iterator[Path]:
+    with TemporaryDirectory(prefix="sam-", dir=state, ignore_cleanup_errors=True) as name:
+        # A recent version check in this file keeps the SAM CLI from asking the internet for a newer version.
+        settings = Path(name) / ".aws-sam" / "metadata.json"
+        settings.parent.mkdir()
+        settings.write_text(json.dumps({"telemetryEnabled": False, "lastVersionCheck": time.time()}))
+        yield Path(name)
+
+
+def _environment(root: Path, home: Path) -> dict[str, str]:
+    environment = without_aws(os.environ) | {
+        "PATH": f"{root / '.venv' / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "SAM_CLI_TELEMETRY": "0",
+        "PIP_CACHE_DIR": str(root / ".cache" / "pip"),
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
+    # pip reads its user's settings, such as an index or a proxy, from HOME, which is replaced above.
+    for settings in (".config/pip/pip.conf", ".pip/pip.conf"):
+        if (Path.home() / settings).exists():
+            environment.setdefault("PIP_CONFIG_FILE", str(Path.home() / settings))
+    return environment

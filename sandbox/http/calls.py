@@ -1,0 +1,74 @@
+"""Logs of the requests that a stand-in received, done or not."""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request to a vendor's API, logged before it is answered.
+
+    Attributes
+    ----------
+    index
+        Number of the request, from 0; never reused.
+    route
+        BigPanda's comment, assignment, activities, users, release, incidents or incident; xMatters' events or event.
+    environment_id, incident_id
+        From the path, or the incident from the body of a release; None if the request has none.
+    query
+        The last value of each parameter.
+    document
+        The body as parsed JSON, without secrets; None if it is not JSON.
+    status
+        Status of the answer; None if the connection was cut before an answer.
+    accepted
+        True if the vendor did what was asked, even if a fault hid the answer.
+    fault
+        Kind of the scripted fault that met the request; None without a fault.
+    """
+
+    index: int
+    received_at: datetime
+    route: str
+    environment_id: str | None
+    incident_id: str | None
+    query: Mapping[str, str]
+    document: Any
+    status: int | None
+    accepted: bool
+    fault: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the call for the control API."""
+        return vars(self) | {"received_at": self.received_at.isoformat(), "query": dict(self.query)}
+
+
+class CallLog[Entry]:
+    """Entries in the order of their arrival, each built with its index. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._entries: list[Entry] = []
+        self._next_index = 0
+
+    def add(self, make: Callable[[int], Entry]) -> Entry:
+        """Keep the entry that `make` builds from its index, and return it."""
+        with self._lock:
+            entry = make(self._next_index)
+            self._entries.append(entry)
+            self._next_index += 1
+        return entry
+
+    def all(self) -> list[Entry]:
+        """Return every entry since the last `clear`."""
+        with self._lock:
+            return list(self._entries)
+
+    def clear(self) -> None:
+        """Remove all entries; the index goes on counting."""
+        with self._lock:
+            self._entries.clear()

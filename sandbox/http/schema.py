@@ -1,0 +1,83 @@
+"""Validation of input: JSON, and checkers for JSON objects whose errors name the entry and the key."""
+
+import json
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import fastjsonschema
+
+
+class InvalidError(ValueError):
+    """Invalid input; the message names the entry and the key, never a value."""
+
+
+def parse_json(content: bytes) -> Any:
+    """Parse strict JSON: UTF-8, without NaN and Infinity, which Python would accept.
+
+    Raises
+    ------
+    InvalidError
+        If the content is not JSON, or nested too deep to be read.
+    """
+    try:
+        return json.loads(content.decode(), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise InvalidError("the body is not JSON") from None
+
+
+def json_or_none(content: bytes) -> Any:
+    """Parse strict JSON; return None if the content is not JSON."""
+    try:
+        return parse_json(content)
+    except InvalidError:
+        return None
+
+
+def compiled(required: dict[str, Any], optional: dict[str, Any]) -> Callable[[object, str], dict[str, Any]]:
+    """Return a checker for JSON objects with these keys and no others, each with its JSON Schema.
+
+    The checker takes the object and its name in messages. It returns the object with the schemas' defaults filled in.
+
+    Raises
+    ------
+    InvalidError
+        From the checker, if the object does not fit.
+    """
+    validate = fastjsonschema.compile(
+        {
+            "type": "object",
+            "properties": required | optional,
+            "required": list(required),
+            "additionalProperties": False,
+        }
+    )
+
+    def check(document: object, name: str) -> dict[str, Any]:
+        try:
+            # A copy, since fastjsonschema fills the defaults into the object that it checks.
+            checked: dict[str, Any] = validate(
+                dict(document) if isinstance(document, dict) else document, name_prefix=name
+            )
+        except fastjsonschema.JsonSchemaValueException as error:
+            raise InvalidError(error.message) from None
+        return checked
+
+    return check
+
+
+def one_of(document: object, key: str, choices: list[str], name: str) -> str:
+    """Return the value of `key`, which selects an object's schema.
+
+    Raises
+    ------
+    InvalidError
+        If the key is missing, or its value is not one of the choices.
+    """
+    word = document.get(key) if isinstance(document, dict) else None
+    if not isinstance(word, str) or word not in choices:
+        raise InvalidError(f"{name}.{key} must be one of {', '.join(choices)}")
+    return word
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)

@@ -1,0 +1,116 @@
+"""Client of the sandbox's control API, for use from outside of its process."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import requests
+
+from sandbox import processes
+from sandbox.errors import SandboxError
+
+ANSWER_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """Running stand-ins of both vendors; every method raises SandboxError if the control API fails.
+
+    Attributes
+    ----------
+    control_url
+        Base URL of the control API, for people and tests.
+    xmatters_url, bigpanda_url
+        Base URLs of the two vendors, for the relay.
+    process
+        The process that serves all three.
+    """
+
+    control_url: str
+    xmatters_url: str
+    bigpanda_url: str
+    process: processes.Process
+
+    def check_health(self) -> None:
+        """Raise SandboxError unless the stand-ins answer."""
+        self._call("GET", "/health")
+
+    def signals(self) -> list[dict[str, Any]]:
+        """Return every request to a trigger, oldest first, refused requests included."""
+        found: list[dict[str, Any]] = self._call("GET", "/signals")["signals"]
+        return found
+
+    def listen(self, *, is_open: bool) -> None:
+        """Open or close xMatters' port; a closed port refuses connections."""
+        self._call("PUT", "/listening", {"open": is_open})
+
+    def script(self, *faults: dict[str, Any]) -> None:
+        """Replace the scripted faults; `sandbox.http.faults` describes the entries."""
+        self._call("PUT", "/faults", faults)
+
+    def add_function(self, uuid: str, api_key: str) -> str:
+        """Make a trigger that takes `api_key` in its URL, and return that URL."""
+        self._call("PUT", f"/functions/{uuid}", {"auth": {"type": "url", "api_key": api_key}})
+        return f"{self.xmatters_url}/api/integration/1/functions/{uuid}/triggers?apiKey={api_key}"
+
+    def let_into_rest(self, auth: dict[str, str], token_seconds: int = 900) -> None:
+        """Set the only credentials that xMatters' REST API takes."""
+        self._call("PUT", "/events/credentials", {"auth": auth, "token_seconds": token_seconds})
+
+    def make_events(self, *, per_signal: int = 1, delay_seconds: float = 0) -> None:
+        """Set how many events each later signal makes, and after how many seconds the REST API finds events."""
+        self._call("PUT", "/events/making", {"per_signal": per_signal, "delay_seconds": delay_seconds})
+
+    def events(self, incident_id: str) -> list[dict[str, Any]]:
+        """Return xMatters' events for an incident, oldest first, those that the REST API does not find yet included."""
+        return list(self._call("GET", f"/events?incident_id={quote(incident_id)}")["events"])
+
+    def event_calls(self) -> list[dict[str, Any]]:
+        """Return every request to xMatters' events API, oldest first, done or not."""
+        return list(self._call("GET", "/events/calls")["calls"])
+
+    def have(self, people: Sequence[Mapping[str, Any]] = (), groups: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Replace xMatters' people and groups; `sandbox.xmatters.directory` describes the entries."""
+        self._call("PUT", "/directory", {"people": list(people), "groups": list(groups)})
+
+    def let_into_bigpanda(self, api_key: str) -> None:
+        """Add an API key that BigPanda takes."""
+        self._call("PUT", "/bigpanda/keys", {"api_key": api_key})
+
+    def comments(self, incident_id: str) -> list[dict[str, Any]]:
+        """Return the comments on an incident in BigPanda, oldest first."""
+        return list(self._call("GET", f"/bigpanda/comments?incident_id={quote(incident_id)}")["comments"])
+
+    def assignments(self, incident_id: str) -> list[dict[str, Any]]:
+        """Return the assignments of an incident in BigPanda, oldest first."""
+        return list(self._call("GET", f"/bigpanda/assignments?incident_id={quote(incident_id)}")["assignments"])
+
+    def have_incidents(self, environment_id: str, incidents: Sequence[Mapping[str, Any]]) -> None:
+        """Replace the incidents of a BigPanda environment; no webhook is sent for them.
+
+        `sandbox.bigpanda.incidents` describes the entries.
+        """
+        self._call("PUT", "/bigpanda/incidents", {"environment_id": environment_id, "incidents": list(incidents)})
+
+    def let_app_into_bigpanda(self, app_key: str) -> None:
+        """Add an app key that BigPanda's callback service takes."""
+        self._call("PUT", "/bigpanda/apps", {"app_key": app_key})
+
+    def releases(self, incident_id: str) -> list[dict[str, Any]]:
+        """Return the calls that ended the callback lock of an incident, oldest first."""
+        return list(self._call("GET", f"/bigpanda/releases?incident_id={quote(incident_id)}")["releases"])
+
+    def calls(self, incident_id: str) -> list[dict[str, Any]]:
+        """Return every request to BigPanda's API about an incident, oldest first, done or not."""
+        return list(self._call("GET", f"/bigpanda/calls?incident_id={quote(incident_id)}")["calls"])
+
+    def _call(self, method: str, path: str, body: object = None) -> Any:
+        try:
+            with requests.Session() as session:
+                session.trust_env = False
+                answer = session.request(method, f"{self.control_url}{path}", json=body, timeout=ANSWER_SECONDS)
+                answer.raise_for_status()
+                return answer.json() if answer.content else None
+        except requests.RequestException as error:
+            raise SandboxError(f"the stand-ins for xMatters and BigPanda failed at {method} {path}: {error}") from error

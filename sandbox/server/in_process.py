@@ -1,0 +1,139 @@
+"""Both vendors' stand-ins inside the calling process: `running` for tests, `serving` in an event loop."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+
+from sandbox.bigpanda.api import BigPanda
+from sandbox.http.faults import Script
+from sandbox.server.control import Control
+from sandbox.server.listener import Listener
+from sandbox.xmatters.api import XMatters
+from sandbox.xmatters.signals import Signal
+from sandbox.xmatters.tokens import TokenRequest
+from sandbox.xmatters.triggers import Trigger
+
+
+def utc_now() -> datetime:
+    """Return the time on this machine."""
+    return datetime.now(UTC)
+
+
+class Box:
+    """A running sandbox, for use from any thread but its own.
+
+    Attributes
+    ----------
+    xmatters_url, control_url
+        Base URLs of the xMatters stand-in and of the control API.
+    bigpanda
+        The BigPanda stand-in.
+    events
+        xMatters' events, and their REST API.
+    directory
+        xMatters' people, groups and on-call, and their REST API.
+    """
+
+    def __init__(
+        self, xmatters: XMatters, bigpanda: BigPanda, script: Script, vendor: Listener, control: Listener
+    ) -> None:
+        self.xmatters_url = vendor.url
+        self.control_url = control.url
+        self.bigpanda = bigpanda
+        self.events = xmatters.events
+        self.directory = xmatters.directory
+        self._xmatters = xmatters
+        self._script = script
+        self._vendor = vendor
+        self._loop = asyncio.get_running_loop()
+
+    def declare(self, auth: object, token_seconds: int = 900) -> Trigger:
+        """Make a trigger that takes these credentials, such as ``{"type": "url", "api_key": "k"}``."""
+        return self._xmatters.triggers.declare(auth, token_seconds=token_seconds)
+
+    def script(self, faults: Sequence[Mapping[str, object]]) -> None:
+        """Replace the scripted faults; `sandbox.http.faults` describes the entries."""
+        self._script.rewrite(list(faults))
+
+    def signals(self) -> list[Signal]:
+        """Return the signals that xMatters accepted, in order."""
+        return [each for each in self.attempts() if each.accepted]
+
+    def attempts(self) -> list[Signal]:
+        """Return every request to a trigger in order, refused and faulted requests included."""
+        return self._xmatters.triggers.signals.all()
+
+    def token_requests(self) -> list[TokenRequest]:
+        """Return every request for an OAuth token, in order."""
+        return list(self._xmatters.token_requests)
+
+    def revoke_tokens(self) -> None:
+        """Revoke all OAuth tokens."""
+        self._xmatters.tokens.revoke()
+
+    def listening(self, wanted: bool) -> None:
+        """Open or close xMatters' port; a closed port refuses connections, and open connections are cut."""
+        change = self._vendor.open() if wanted else self._vendor.close()
+        asyncio.run_coroutine_threadsafe(change, self._loop).result(timeout=10)
+
+    def clear(self) -> None:
+        """Forget requests, events and scripted faults; keep declarations, tokens and keys."""
+        self._script.rewrite([])
+        self._xmatters.clear()
+        self.events.make()
+        self.bigpanda.clear()
+
+
+@contextlib.contextmanager
+def running(now: Callable[[], datetime] = utc_now, *, is_paced: bool = False) -> Iterator[Box]:
+    """Run a sandbox on free ports for the length of a `with` block, in a thread of its own.
+
+    With `is_paced`, BigPanda answers 429 above its rate limits.
+    """
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        loop = runner.get_loop()
+        thread = threading.Thread(target=loop.run_forever, name="sandbox", daemon=True)
+        thread.start()
+        stack = contextlib.AsyncExitStack()
+        try:
+            opening = stack.enter_async_context(serving(now=now, is_paced=is_paced))
+            yield asyncio.run_coroutine_threadsafe(opening, loop).result()
+        finally:
+            asyncio.run_coroutine_threadsafe(stack.aclose(), loop).result()
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    port: int = 0,
+    xmatters_port: int = 0,
+    bigpanda_port: int = 0,
+    now: Callable[[], datetime] = utc_now,
+    *,
+    is_paced: bool = False,
+) -> AsyncIterator[Box]:
+    """Serve both vendors and the control API for the length of the block; port 0 is any free port.
+
+    Raises
+    ------
+    OSError
+        If a port is taken.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        vendor, other, control = [_listener(stack, each) for each in (xmatters_port, bigpanda_port, port)]
+        script = Script()
+        xmatters = XMatters(vendor.url, script, now)
+        bigpanda = BigPanda(other.url, script, now, is_paced=is_paced)
+        await vendor.serve(xmatters.application)
+        await other.serve(bigpanda.application)
+        await control.serve(Control(xmatters, bigpanda, script, vendor).application)
+        yield Box(xmatters, bigpanda, script, vendor, control)
+
+
+def _listener(stack: contextlib.AsyncExitStack, port: int) -> Listener:
+    listener = Listener(port)
+    stack.push_async_callback(listener.stop)
+    return listener

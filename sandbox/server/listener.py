@@ -1,0 +1,79 @@
+"""A web application on a loopback port that can be closed and opened again."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+from aiohttp import web
+
+HOST = "127.0.0.1"
+
+
+class Listener:
+    """A port that stays reserved while the listener is closed, so that no other program answers there.
+
+    Raises
+    ------
+    OSError
+        If the port is taken.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._socket = _bound(port)
+        self._application: Callable[[], web.Application] = web.Application
+        self._runner: web.AppRunner | None = None
+        self._changing = asyncio.Lock()
+        self.port: int = self._socket.getsockname()[1]
+        self.url = f"http://{HOST}:{self.port}"
+
+    @property
+    def is_open(self) -> bool:
+        """True if the listener accepts connections."""
+        return self._runner is not None
+
+    async def serve(self, application: Callable[[], web.Application]) -> None:
+        """Open with this application; each later opening makes a new one."""
+        self._application = application
+        await self.open()
+
+    async def open(self) -> None:
+        """Accept connections; no effect if the listener is open."""
+        async with self._changing:
+            if self._runner is None:
+                self._runner = web.AppRunner(
+                    self._application(),
+                    access_log=None,
+                    auto_decompress=False,
+                    max_line_size=65536,
+                    max_field_size=65536,
+                    shutdown_timeout=0.1,
+                )
+                await self._runner.setup()
+                await web.SockSite(self._runner, self._socket, backlog=1024).start()
+
+    async def close(self) -> None:
+        """Refuse connections and cut the existing ones, since an idle connection would go on working."""
+        async with self._changing:
+            if self._runner:
+                await self._runner.cleanup()
+                self._runner = None
+                self._socket = _bound(self.port)
+
+    async def stop(self) -> None:
+        """Close for good, and release the port."""
+        async with self._changing:
+            if self._runner:
+                await self._runner.cleanup()
+            self._socket.close()
+
+
+def _bound(port: int) -> socket.socket:
+    # A socket that is bound but does not listen refuses connections and keeps the port reserved.
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((HOST, port))
+    except OSError as error:
+        bound.close()
+        raise OSError(error.errno, f"{error.strerror}: {HOST}:{port}") from None
+    return bound

@@ -1,0 +1,102 @@
+"""Credentials for xMatters, declared or read from requests: docs/vendors.md, xMatters "Authentication"."""
+
+import base64
+import binascii
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sandbox.http.schema import InvalidError, compiled, one_of
+
+KEYS: Mapping[str, tuple[str, ...]] = {
+    "url": ("api_key",),
+    "basic": ("username", "password"),
+    "api_key": ("key", "secret"),
+    "oauth": ("client_id", "username", "password"),
+}
+API_KEY_PREFIX = "x-api-key-"
+SHOWN = {"username", "client_id"}
+
+
+@dataclass(frozen=True)
+class Auth:
+    """Credentials that a trigger or the REST API accepts.
+
+    Attributes
+    ----------
+    type
+        One kind of `KEYS`, or "any" for each kind whose keys are all in `values`.
+    values
+        The credentials by key.
+    """
+
+    type: str
+    values: Mapping[str, str]
+
+    @classmethod
+    def parse(cls, declared: object) -> "Auth":
+        """Read a declaration such as ``{"type": "basic", "username": …, "password": …}``.
+
+        Raises
+        ------
+        InvalidError
+            If a key is missing, unknown or no text; the message holds no value.
+        """
+        kind = one_of(declared, "type", [*KEYS, "any"], "auth")
+        checked = _checker(kind)(declared, "auth")
+        auth = cls(kind, {key: value for key, value in checked.items() if key != "type"})
+        if not any(auth.expected(each) for each in KEYS):
+            raise InvalidError("auth of type any must hold all keys of url, basic, api_key or oauth")
+        return auth
+
+    def expected(self, kind: str) -> tuple[str, ...] | None:
+        """Return the values of this kind, in the order of `KEYS`; None if the kind is not accepted."""
+        if self.type not in (kind, "any") or not all(key in self.values for key in KEYS[kind]):
+            return None
+        return tuple(self.values[key] for key in KEYS[kind])
+
+    def masked(self) -> dict[str, str]:
+        """Return the declaration with its secrets masked, for listings."""
+        shown = {key: value if key in SHOWN else "****" for key, value in self.values.items()}
+        return {"type": self.type, **shown}
+
+
+@dataclass(frozen=True)
+class Presented:
+    """Credentials that a request showed: their kind, and their values; no values if they cannot be read."""
+
+    kind: str
+    values: tuple[str, ...]
+
+
+def presented(authorization: str | None, api_key: str | None) -> list[Presented]:
+    """Return all credentials of a request: from its Authorization header first, then the API key of its query."""
+    found = []
+    scheme, _, rest = (authorization or "").partition(" ")
+    if scheme.lower() == "basic":
+        found.append(_basic(rest.strip()))
+    if scheme.lower() == "bearer":
+        found.append(Presented("oauth", (rest.strip(),)))
+    if api_key is not None:
+        found.append(Presented("url", (api_key,)))
+    return found
+
+
+def _basic(encoded: str) -> Presented:
+    try:
+        user, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return Presented("basic", ())
+    kind = "api_key" if user.startswith(API_KEY_PREFIX) else "basic"
+    return Presented(kind, (user, password) if colon else ())
+
+
+@functools.cache
+def _checker(kind: str) -> Callable[[object, str], dict[str, Any]]:
+    text = {"type": "string", "minLength": 1}
+    schemas: dict[str, Any] = {key: text for keys in KEYS.values() for key in keys}
+    schemas["key"] = text | {"pattern": f"^{API_KEY_PREFIX}"}
+    if kind == "any":
+        return compiled({"type": {"const": kind}}, schemas)
+    return compiled({"type": {"const": kind}} | {key: schemas[key] for key in KEYS[kind]}, {})

@@ -1,0 +1,177 @@
+"""HTTP triggers of xMatters: declared by tests, called by the relay with signals.
+
+Documented by xMatters, or recorded from a tenant (docs/vendors.md, xMatters "Triggers", "Answers"):
+
+- the path; 202 with ``requestId``, and the same value in ``x-trace``, whatever the body;
+- four kinds of credentials; a trigger set to Basic refuses an API key;
+- ``recipients`` as a comma-separated list in the query;
+- 429 and 5xx exist, and a 429 keeps nothing; the error object; ``invalid_token``.
+
+Guesses, to be checked against a tenant:
+
+- the bodies of 400, 401, 403, 404 and 429; an unknown trigger is answered 404 before credentials are checked;
+- ``Retry-After``, which is sent only when scripted;
+- no limit on the size of a request;
+- ``%2C`` in ``recipients`` separates like a plain comma, and a repeated ``recipients`` adds to the list.
+"""
+
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import quote
+
+from aiohttp import web
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from sandbox.http import answers, transport
+from sandbox.http.answers import Answer
+from sandbox.http.calls import CallLog
+from sandbox.http.faults import Script
+from sandbox.http.schema import InvalidError
+from sandbox.xmatters.credentials import Auth, presented
+from sandbox.xmatters.signals import Signal
+from sandbox.xmatters.tokens import Account, Tokens, lifetime
+
+TRIGGER_PATH = "/api/integration/1/functions/{function}/triggers"
+CREDENTIAL_HEADERS = {"authorization", "proxy-authorization", "cookie"}
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """A declared HTTP trigger.
+
+    Attributes
+    ----------
+    function
+        The uuid in its path.
+    url
+        Its URL, with the API key if the trigger takes one.
+    auth
+        The credentials that it takes.
+    token_seconds
+        Lifetime of the OAuth tokens for it.
+    """
+
+    function: str
+    url: str
+    auth: Auth
+    token_seconds: int
+
+    @property
+    def account(self) -> Account | None:
+        """The account that gets OAuth tokens for the trigger; None if the trigger takes no OAuth."""
+        return Account.of(self.auth, self.token_seconds)
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """Outcome of a call before any scripted fault.
+
+    `auth` is the kind of the matching credentials, or of the first shown (None: none was shown). `request_id` is None
+    if the call is refused.
+    """
+
+    answer: Answer
+    auth: str | None
+    request_id: str | None = None
+
+
+class Triggers:
+    """All triggers, and the log of the signals that they received. Safe to use from several threads.
+
+    `on_signal` is called with every logged signal, refused signals included.
+    """
+
+    def __init__(
+        self, url: str, script: Script, tokens: Tokens, now: Callable[[], datetime], on_signal: Callable[[Signal], None]
+    ) -> None:
+        self.signals = CallLog[Signal]()
+        self._url = url
+        self._script = script
+        self._tokens = tokens
+        self._now = now
+        self._on_signal = on_signal
+        self._lock = threading.Lock()
+        self._triggers: dict[str, Trigger] = {}
+
+    def declare(self, auth: object, function: str | None = None, token_seconds: object = 900) -> Trigger:
+        """Make a trigger, or replace the trigger of this uuid; `token_seconds` is the lifetime of its OAuth tokens.
+
+        Raises
+        ------
+        InvalidError
+            If the declaration is invalid; the message names the key, never the value.
+        """
+        accepts, seconds = Auth.parse(auth), lifetime(token_seconds)
+        name = _uuid(function) if function else str(uuid.uuid4())
+        url = self._url + TRIGGER_PATH.format(function=name)
+        api_key = accepts.expected("url")
+        if api_key:
+            url += f"?apiKey={quote(api_key[0], safe='')}"
+        trigger = Trigger(name, url, accepts, seconds)
+        with self._lock:
+            others = {each: other for each, other in self._triggers.items() if each != name}
+            self._triggers = {name: trigger} | others
+        return trigger
+
+    def all(self) -> list[Trigger]:
+        """Return every trigger, newest first: of two with one account, the newest sets the lifetime of its tokens."""
+        return list(self._triggers.values())
+
+    async def call(self, request: web.Request) -> web.Response:
+        """Route: a signal to a trigger."""
+        body = await request.read()
+        verdict = self._judge(request)
+        fault = self._script.take("trigger")
+        answer = fault.changed(verdict.answer, answers.error) if fault else verdict.answer
+        accepted = verdict.request_id is not None and (fault is None or fault.accept)
+        signal = self.signals.add(
+            lambda index: Signal(
+                index=index,
+                received_at=self._now(),
+                function=request.match_info["function"],
+                request_id=verdict.request_id if accepted else None,
+                recipients=_recipients(request),
+                auth=verdict.auth,
+                headers=_without_credentials(request),
+                body_bytes=body,
+                status=None if fault and fault.cuts_before_answer else answer.status,
+                accepted=accepted,
+                fault=fault.kind if fault else None,
+            )
+        )
+        self._on_signal(signal)
+        return await transport.send(answer, fault, request)
+
+    def _judge(self, request: web.Request) -> _Verdict:
+        trigger = self._triggers.get(request.match_info["function"].lower())
+        shown = presented(request.headers.get("Authorization"), request.query.get("apiKey"))
+        first = shown[0].kind if shown else None
+        if trigger is None:
+            return _Verdict(answers.error(404, "The function does not exist or is not deployed"), first)
+        matching = next((each for each in shown if self._tokens.match(each, trigger.auth)), None)
+        if matching:
+            request_id = str(uuid.uuid4())
+            return _Verdict(answers.accepted(request_id), matching.kind, request_id)
+        if first == "oauth":
+            return _Verdict(answers.invalid_token(), first)
+        return _Verdict(answers.error(401, "The credentials are missing or wrong"), first)
+
+
+def _recipients(request: web.Request) -> tuple[str, ...]:
+    names = ",".join(request.query.getall("recipients", [])).split(",")
+    return tuple(name.strip() for name in names if name.strip())
+
+
+def _without_credentials(request: web.Request) -> CIMultiDictProxy[str]:
+    kept = ((name, value) for name, value in request.headers.items() if name.lower() not in CREDENTIAL_HEADERS)
+    return CIMultiDictProxy(CIMultiDict(kept))
+
+
+def _uuid(text: str) -> str:
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        raise InvalidError("function must be a uuid") from None

@@ -1,0 +1,96 @@
+"""The scripts run where xMatters runs them, and the guide names what they read and write."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.workflow_scripts.node import SCRIPTS, TELL_RELAY, TRIGGER, Case, node, run
+
+GUIDE = (SCRIPTS / "README.md").read_text()
+BOTH = pytest.mark.parametrize("script", [TRIGGER, TELL_RELAY], ids=lambda path: path.name)
+# What xMatters' cloud may not know, and its Agent does not: a pattern for each, and how it is written.
+YOUNGER = {
+    "optional chaining": (r"\?\.(?!\d)", "a?.b"),
+    "a nullish default": (r"\?\?", "a ?? b"),
+    "a power": (r"\*\*", "a ** 2"),
+    "async": (r"\b(async|await)\b", "async function a() {}"),
+    "a module": (r"\b(import|export)\b", "export var a;"),
+    "require": (r"\brequire\b", "require('fs')"),
+    "a class": (r"\bclass\b", "class A {}"),
+    "let or const": (r"\b(let|const)\b", "let a = 1;"),
+    "an arrow": (r"=>", "a => 1"),
+    "a template": (r"`", "`a`"),
+    "a spread": (r"\.\.\.", "f(...a)"),
+    "for of": (r"\bfor\s*\([^;)]*\bof\b", "for (var a of b) {}"),
+    "a trailing comma of arguments": (r",\s*\)", "f(a, )"),
+    "a numeric separator or a bigint": (r"\b\d+(_\d+|n\b)", "1_000"),
+    "a catch without a name": (r"\bcatch\s*\{", "try {} catch {}"),
+    "a timer": (r"\bset(Timeout|Interval|Immediate)\b", "setTimeout(f, 1)"),
+    "eval": (r"\b(eval|Function)\s*\(", "eval(a)"),
+}
+
+
+def _younger(source: str) -> list[str]:
+    code = re.sub(r"/\*.*?\*/|^\s*//[^\n]*", "", source, flags=re.DOTALL | re.MULTILINE)
+    return [name for name, (pattern, _) in YOUNGER.items() if re.search(pattern, code)]
+
+
+@BOTH
+def test_a_script_keeps_to_old_syntax(script: Path) -> None:
+    assert _younger(script.read_text()) == []
+
+
+@pytest.mark.parametrize("name", YOUNGER)
+def test_younger_syntax_would_be_found(name: str) -> None:
+    assert _younger(f"/* async */\n  // import\nvar a;\n{YOUNGER[name][1]}") == [name]
+
+
+@BOTH
+def test_a_script_parses(script: Path) -> None:
+    assert node("--check", str(script)).stderr == ""
+
+
+def test_the_imitated_world_has_nothing_that_is_younger(tmp_path: Path) -> None:
+    names = ["Map", "Set", "Symbol", "Promise", "Proxy", "Reflect", "Intl", "BigInt", "globalThis"]
+    names += ["require", "process", "setTimeout", "Buffer"]
+    members = ["''.includes", "''.padStart", "[].find", "[].includes", "Object.assign", "Object.entries", "Array.from"]
+    script = tmp_path / "asks.js"
+    script.write_text(
+        "".join(f"output[{name!r}] = typeof {name};" for name in (*names, *members, "[].map", "JSON.parse"))
+    )
+    (found,) = run(Case(script))
+    assert [name for name, kind in found.output.items() if kind != "undefined"] == ["[].map", "JSON.parse"]
+
+
+def test_the_guide_names_each_output_and_each_property() -> None:
+    outputs = set(run(Case(TRIGGER))[0].output)
+    listed = re.search(r"add these eighteen, spelt so: (.+?)\.\n", GUIDE, re.DOTALL)
+    assert listed is not None
+    assert set(re.findall(r"`(\w+)`", listed[1])) == outputs
+    assert len(outputs) == 18
+    properties = set(re.findall(r"^\| `(\w+)` \| 2,000 \|", GUIDE, re.MULTILINE))
+    assert outputs - properties == {"priority", "recipients", "is_over", "attempt", "may_repeat"}
+    assert properties < outputs
+    assert "PROPERTY_LIMIT = 2000;" in TRIGGER.read_text()
+
+
+def test_the_guide_names_each_input_and_kind() -> None:
+    read = set(re.findall(r"read\('([\w ]+)'\)", TELL_RELAY.read_text()))
+    listed = re.search(r"\*Inputs\*: add (.+?)\. Only", GUIDE, re.DOTALL)
+    assert listed is not None
+    assert {" ".join(name.split()) for name in re.findall(r"`([^`]+)`", listed[1])} == read
+    kinds = re.search(r"var KINDS = \[(.+)\];", TELL_RELAY.read_text())
+    assert kinds is not None
+    mapped = set(re.findall(r"^\| [\w ]+ \| `(\w+)` \|", GUIDE, re.MULTILINE))
+    assert mapped == {*re.findall(r"'(\w+)'", kinds[1]), "failure"}
+
+
+def test_links_of_the_guide_lead_somewhere() -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", GUIDE):
+        path, _, heading = link.partition("#")
+        target = SCRIPTS / path if path else SCRIPTS / "README.md"
+        assert target.exists(), link
+        if heading:
+            headings = re.findall(r"^#+ (.+)$", target.read_text(), re.MULTILINE)
+            assert heading in {re.sub(r"[^a-z0-9 -]", "", each.lower()).replace(" ", "-") for each in headings}, link

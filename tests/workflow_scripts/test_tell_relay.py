@@ -1,0 +1,229 @@
+"""The step that tells the relay: the very JSON that it posts, and how it fails."""
+
+import json
+from typing import Any
+
+import pytest
+
+from relay.incidents.callback import parse_callback
+from tests.workflow_scripts.node import TELL_RELAY, Case, Run, run
+
+TOKEN = "callback-token-canary-71d0"
+PATH = "/v1/xmatters/payments"
+UUID = "7d1f0a52-5a3e-4c9f-9f60-0d5d2b1c9e10"
+OK = {"statusCode": 200, "body": '{"outcome": "queued"}'}
+COMMON = {
+    "Path": PATH,
+    "Incident ID": "66b0f1c2a94d3e0012ab34cd",
+    "Environment ID": "5f3c1a2b9d8e7f6a5b4c3d2e",
+    "Event ID": UUID,
+    "Event Number": "408005",
+}
+SAID = {
+    "relay": 1,
+    "incident_id": "66b0f1c2a94d3e0012ab34cd",
+    "environment_id": "5f3c1a2b9d8e7f6a5b4c3d2e",
+    "event": {"id": UUID, "number": "408005"},
+}
+JDOE = {"Target": "jdoe", "First Name": "Jane", "Last Name": "Doe", "Email": "jdoe@example.com"}
+JANE = {"target": "jdoe", "first_name": "Jane", "last_name": "Doe", "email": "jdoe@example.com"}
+
+
+def case(*answers: dict[str, Any], constants: Any = None, **inputs: Any) -> Case:
+    named = {name.replace("_", " "): value for name, value in inputs.items()}
+    known = {"RelayToken": TOKEN} if constants is None else constants
+    return Case(TELL_RELAY, {"input": COMMON | named, "constants": known}, answers or (OK,))
+
+
+def told(found: Run) -> dict[str, Any]:
+    assert found.error is None
+    (posted,) = found.posted
+    assert isinstance(posted["body"], str)
+    body: dict[str, Any] = json.loads(posted["body"])
+    return body
+
+
+KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "response": (
+        JDOE
+        | {"Kind": "response", "Device": "Work Phone", "Response": "Acknowledge", "Note": "looking", "At": "14:02"},
+        {
+            "kind": "response",
+            "person": JANE,
+            "device": "Work Phone",
+            "response": "Acknowledge",
+            "note": "looking",
+            "at": "14:02",
+        },
+    ),
+    "annotation": (
+        {"Kind": "Annotation", "First Name": "Jane", "Last Name": "Doe", "Note": "disk replaced", "Response": "null"},
+        {"kind": "annotation", "person": {"first_name": "Jane", "last_name": "Doe"}, "note": "disk replaced"},
+    ),
+    "status": ({"Kind": "status", "Status": "TERMINATED"}, {"kind": "status", "status": "TERMINATED"}),
+    "delivery": (
+        {"Kind": "delivery", "Target": "jdoe", "Device": "Work Phone", "Delivery Status": "FAILED"},
+        {"kind": "delivery", "person": {"target": "jdoe"}, "device": "Work Phone", "delivery_status": "FAILED"},
+    ),
+    "escalation": (
+        {"Kind": "escalation", "Group": "Network Operations", "Reason": "no response"},
+        {"kind": "escalation", "group": "Network Operations", "reason": "no response"},
+    ),
+    "failure": (
+        {"Kind": "failure", "Target": "jdoe", "Reason": "no active device"},
+        {"kind": "failure", "person": {"target": "jdoe"}, "reason": "no active device"},
+    ),
+}
+
+
+def test_each_kind_posts_exactly_what_its_trigger_gives() -> None:
+    runs = run(*(case(**inputs) for inputs, _ in KINDS.values()))
+    for name, found in zip(KINDS, runs, strict=True):
+        assert told(found) == SAID | KINDS[name][1], name
+        assert found.posted[0]["options"] == {
+            "endpoint": "Relay",
+            "method": "POST",
+            "path": PATH,
+            "headers": {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}"},
+        }
+        assert found.output == {"Status Code": "200"}
+
+
+def test_the_relay_reads_what_it_posts() -> None:
+    response, annotation, status, delivery, escalation, failure = (
+        parse_callback(found.posted[0]["body"].encode()) for found in run(*(case(**each) for each, _ in KINDS.values()))
+    )
+    assert (response.kind, response.target, response.name, response.said) == (
+        "response",
+        "jdoe",
+        "Jane Doe",
+        "Acknowledge",
+    )
+    assert (response.incident_id, response.environment_id) == (SAID["incident_id"], SAID["environment_id"])
+    assert (response.event_id, response.event_number, response.note) == (UUID, "408005", "looking")
+    assert (annotation.kind, annotation.name, annotation.note) == ("annotation", "Jane Doe", "disk replaced")
+    assert (status.kind, status.said) == ("status", "TERMINATED")
+    assert (delivery.kind, delivery.target, delivery.device, delivery.said) == (
+        "delivery",
+        "jdoe",
+        "Work Phone",
+        "FAILED",
+    )
+    assert (escalation.kind, escalation.group, escalation.reason) == (
+        "escalation",
+        "Network Operations",
+        "no response",
+    )
+    assert (failure.kind, failure.target, failure.reason) == ("failure", "jdoe", "no active device")
+
+
+@pytest.mark.parametrize("nothing", [None, "", "  ", "null", "undefined", "${triggerOutputRESPONSE.response.comment}"])
+def test_what_the_trigger_does_not_give_is_left_out(nothing: str | None) -> None:
+    inputs = dict.fromkeys(("Note", "Device", "Target", "Email", "Environment ID", "Event Number", "At"), nothing)
+    (found,) = run(case(Kind="response", Response="Acknowledge", **inputs))
+    assert told(found) == {
+        "relay": 1,
+        "kind": "response",
+        "incident_id": SAID["incident_id"],
+        "event": {"id": UUID},
+        "response": "Acknowledge",
+    }
+
+
+@pytest.mark.parametrize("note", ['null pointer in "pay" ${x} \n😀', "it is null", "Null", "${x} and ${y}"])
+def test_a_note_that_speaks_of_null_is_a_note(note: str) -> None:
+    (found,) = run(case(Kind="annotation", Note=note))
+    assert told(found)["note"] == note
+
+
+def test_inputs_that_are_not_there_at_all_are_left_out() -> None:
+    sparse = Case(TELL_RELAY, {"input": {"Kind": "status", "Path": PATH, "Incident ID": "i1"}, "constants": {}}, (OK,))
+    (found,) = run(sparse)
+    assert told(found) == {"relay": 1, "kind": "status", "incident_id": "i1"}
+
+
+def test_without_a_token_the_endpoints_own_authentication_counts() -> None:
+    no_constants = Case(TELL_RELAY, {"input": COMMON | {"Kind": "status"}}, (OK,))
+    for found in run(
+        case(constants={}, Kind="status"), case(constants={"RelayToken": ""}, Kind="status"), no_constants
+    ):
+        assert found.error is None
+        assert found.posted[0]["options"]["headers"] == {"Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize("status", [200, 202, 204, "200"])
+def test_2xx_is_taken(status: int | str) -> None:
+    (found,) = run(case({"statusCode": status, "body": ""}, Kind="status"))
+    assert (found.error, len(found.posted)) == (None, 1)
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (400, "not taken"),
+        (401, "constant RelayToken"),
+        (403, "constant RelayToken"),
+        (404, "is the input Path right?"),
+        (413, "not taken"),
+        (302, "not taken"),
+    ],
+)
+def test_what_will_not_pass_fails_at_once_with_the_relays_words(status: int, words: str) -> None:
+    (found,) = run(case({"statusCode": status, "body": '{"detail": "kind"}'}, Kind="status"))
+    assert found.error is not None
+    assert words in found.error
+    assert f'(status {status}) {{"detail": "kind"}}' in found.error
+    assert len(found.posted) == 1
+    assert found.output == {"Status Code": str(status)}
+
+
+@pytest.mark.parametrize(
+    "answer", [{"statusCode": 500}, {"statusCode": 503}, {"statusCode": 429}, {"throws": "timed out"}, {}]
+)
+def test_what_may_pass_is_tried_once_more_and_no_more(answer: dict[str, Any]) -> None:
+    better, worse = run(case(answer, OK, Kind="status"), case(answer, answer, OK, Kind="status"))
+    assert better.error is None
+    assert [len(better.posted), len(worse.posted)] == [2, 2]
+    assert better.posted[0] == better.posted[1]
+    assert worse.error is not None
+    assert f"status {answer.get('statusCode', 0)}" in worse.error
+
+
+def test_the_token_is_in_no_error_no_log_and_no_output() -> None:
+    echo = {"statusCode": 400, "body": f"you sent Bearer {TOKEN}"}
+    long = {"statusCode": 400, "body": "x" * (500 - 45) + TOKEN}
+    thrown = {"throws": f"cannot send Authorization: Bearer {TOKEN}"}
+    cases = [case(each, each, Kind="status") for each in (OK, echo, long, thrown, {"statusCode": 503, "body": TOKEN})]
+    cases += [case(Kind=TOKEN), case(Kind="status", Path=TOKEN)]
+    for found in run(*cases):
+        assert TOKEN[:8] not in str((found.error, found.logged, found.output))
+        assert found.error is None or len(found.error) < 550
+
+
+@pytest.mark.parametrize("kind", ["", "responses", None, "toString"])
+def test_an_unknown_kind_is_refused_before_anything_is_sent(kind: str | None) -> None:
+    (found,) = run(case(Kind=kind))
+    assert found.posted == []
+    assert found.error is not None
+    assert "Kind must be one of response, annotation, status, delivery, escalation, failure" in found.error
+
+
+@pytest.mark.parametrize(
+    "path", ["", "v1/xmatters/payments", "https://example.com/", "/v1/xmatters/a b", "/v1/x?token=1"]
+)
+def test_a_path_that_is_none_is_refused_before_anything_is_sent(path: str) -> None:
+    (found,) = run(case(Kind="status", Path=path))
+    assert found.posted == []
+    assert found.error == "Error: Relay: the input Path must be a path, as /v1/xmatters/payments"
+
+
+def test_an_alert_that_leads_to_no_incident_is_refused_before_anything_is_sent() -> None:
+    (found,) = run(case(Kind="status", Incident_ID="", Event_ID="null", Event_Number=""))
+    assert found.posted == []
+    assert found.error is not None
+    assert "map Incident ID" in found.error
+
+
+def test_what_it_logs_names_nobody() -> None:
+    (found,) = run(case({"statusCode": 503}, OK, **KINDS["response"][0]))
+    assert found.logged == ["Relay: status 503, trying once more", "Relay: told, status 200"]

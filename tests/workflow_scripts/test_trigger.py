@@ -1,0 +1,430 @@
+"""The trigger's script: what the workflow gets to see of what the relay sends, whatever that is."""
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.incidents.share import parse_share
+from relay.incidents.transition import State
+from tests.workflow_scripts.node import ROOT, TRIGGER, Case, run
+
+ID = "66b0f1c2a94d3e0012ab34cd"
+ENVIRONMENT = "5f3c1a2b9d8e7f6a5b4c3d2e"
+CONSOLE = "https://a.bigpanda.io/#/app/overview/all/active/incidents/"
+TEXTS = 2000
+NOTHING = dict.fromkeys(
+    [
+        "subject",
+        "description",
+        "incident_id",
+        "environment_id",
+        "status",
+        "severity",
+        "priority",
+        "recipients",
+        "source_systems",
+        "host",
+        "check",
+        "link",
+        "alerts_total",
+        "alerts_active",
+        "is_over",
+        "delivery_id",
+        "attempt",
+        "may_repeat",
+    ],
+    "",
+)
+BARE = NOTHING | {"subject": "BigPanda incident", "priority": "MEDIUM", "is_over": "false", "may_repeat": "false"}
+
+
+def request(body: Any, *, recipients: Any = None, headers: dict[str, Any] | None = None) -> Case:
+    text = body if isinstance(body, str) else json.dumps(body)
+    parameters = {} if recipients is None else {"recipients": recipients}
+    return Case(TRIGGER, {"request": {"body": text, "headers": headers or {}, "parameters": parameters}})
+
+
+def outputs(*cases: Case) -> list[dict[str, Any]]:
+    runs = run(*cases)
+    for each in runs:
+        assert each.error is None
+        assert {name: type(value) for name, value in each.output.items()} == dict.fromkeys(NOTHING, str)
+    return [each.output for each in runs]
+
+
+def output(body: Any, **about: Any) -> dict[str, Any]:
+    return outputs(request(body, **about))[0]
+
+
+def alert(number: int, status: str = "critical", **members: Any) -> dict[str, Any]:
+    return {
+        "id": f"a{number}",
+        "status": status,
+        "primary_property": "host",
+        "secondary_property": "check",
+        "source_system": "nagios.east",
+        "description": f"what {number}",
+        "tags": [{"name": "host", "value": f"h{number}"}, {"name": "check", "value": f"c{number}"}],
+    } | members
+
+
+def sample(name: str) -> Case:
+    event = json.loads((ROOT / "events" / name).read_text())
+    return request(event["body"], recipients="Network Operations,jdoe", headers={"X-Relay-Delivery-Id": "d1"})
+
+
+SENT = {"recipients": "Network Operations,jdoe", "delivery_id": "d1"}
+FROM_A_DATABASE = (
+    BARE
+    | SENT
+    | {
+        "incident_id": ID,
+        "environment_id": ENVIRONMENT,
+        "severity": "critical",
+        "source_systems": "nagios.nagios_east",
+        "host": "pay-db-1",
+        "check": "replication",
+        "link": CONSOLE + ID,
+    }
+)
+SAMPLES = {
+    "bigpanda_1_critical.json": FROM_A_DATABASE
+    | {
+        "subject": "CRITICAL pay-db-1 replication: Replica lag is 340 s (limit 30 s)",
+        "description": "CRITICAL pay-db-1 replication: Replica lag is 340 s (limit 30 s)\n"
+        "WARNING pay-api-3 latency: p99 latency is 2.4 s (limit 1 s)",
+        "status": "critical",
+        "priority": "HIGH",
+        "alerts_total": "2",
+        "alerts_active": "2",
+    },
+    "bigpanda_2_more_alerts.json": FROM_A_DATABASE
+    | {
+        "subject": "CRITICAL pay-db-1 replication: Replica lag is 610 s (limit 30 s)",
+        "description": "CRITICAL pay-db-1 replication: Replica lag is 610 s (limit 30 s)\n"
+        "CRITICAL pay-api-3 latency: p99 latency is 9.1 s (limit 1 s)\n"
+        "CRITICAL pay-api-4 latency: p99 latency is 8.7 s (limit 1 s)",
+        "status": "critical",
+        "priority": "HIGH",
+        "alerts_total": "3",
+        "alerts_active": "3",
+    },
+    "bigpanda_3_resolved.json": FROM_A_DATABASE
+    | {
+        "subject": "RESOLVED pay-db-1 replication: Replica lag is 2 s",
+        "description": "OK pay-db-1 replication: Replica lag is 2 s\n"
+        "OK pay-api-3 latency: p99 latency is 0.3 s\nOK pay-api-4 latency: p99 latency is 0.3 s",
+        "status": "ok",
+        "priority": "LOW",
+        "alerts_total": "3",
+        "alerts_active": "0",
+        "is_over": "true",
+    },
+    "bigpanda_4_snake_case_and_group.json": BARE
+    | SENT
+    | {
+        "subject": "WARNING: BigPanda incident 1e8495ed5fow65ieof018f8",
+        "incident_id": "1e8495ed5fow65ieof018f8",
+        "status": "warning",
+        "severity": "warning",
+        "link": CONSOLE + "1e8495ed5fow65ieof018f8",
+        "alerts_total": "2",
+        "alerts_active": "2",
+    },
+    "bigpanda_5_webhook_v2.json": BARE
+    | SENT
+    | {
+        "subject": "CRITICAL dns-eu-2 resolve: DNS resolvers in eu-west time out",
+        "description": "DNS resolvers in eu-west time out",
+        "incident_id": "66b0f4d5a94d3e0012ab34ff",
+        "environment_id": ENVIRONMENT,
+        "status": "critical",
+        "severity": "critical",
+        "priority": "HIGH",
+        "host": "dns-eu-2",
+        "check": "resolve",
+        "link": CONSOLE + "66b0f4d5a94d3e0012ab34ff",
+    },
+    "bigpanda_6_no_incident.json": BARE
+    | SENT
+    | {"subject": "CRITICAL: BigPanda incident", "status": "critical", "priority": "HIGH"},
+}
+
+
+def test_each_sample_gives_what_the_workflow_needs() -> None:
+    names = sorted(path.name for path in Path(ROOT / "events").glob("bigpanda_*.json"))
+    assert names == sorted(SAMPLES)
+    for name, found in zip(names, outputs(*map(sample, names)), strict=True):
+        assert found == SAMPLES[name], name
+
+
+def test_both_spellings_wrapped_or_bare_say_the_same() -> None:
+    camel = {
+        "id": "i1",
+        "status": "critical",
+        "active": True,
+        "environmentId": "e1",
+        "alerts": [alert(1, primaryProperty="site", sourceSystem="x", primary_property=None, source_system=None)],
+    }
+    snake = {
+        "id": "i1",
+        "status": "Critical",
+        "active": "true",
+        "environment_id": "e1",
+        "alerts": [alert(1, source_system="x")],
+    }
+    first, *others = outputs(*map(request, (camel, snake, {"incident": camel}, {"Incident": snake, "metadata": {}})))
+    assert (first["host"], first["source_systems"], first["environment_id"]) == ("h1", "x", "e1")
+    assert others == [first] * 3
+
+
+def test_it_takes_an_incident_for_the_one_and_the_state_that_the_relay_takes_it_for() -> None:
+    said = (None, True, False, "true", "False", 1, 0, "odd")
+    statuses = (None, "critical", "OK", " ok ", "Warning", "unknown", "strange")
+    ids = (
+        {"id": "i1"},
+        {"id": " ", "incident_id": "i2"},
+        {"incidentId": 17},
+        {"incident_id": "i 3"},
+        {"Id": None, "id": "i4", "ID": "i5"},
+    )
+    bodies = []
+    for number, (active, resolved, status) in enumerate(itertools.product(said, said, statuses)):
+        state = {"active": active, "resolved": resolved, "status": status} | ids[number % len(ids)]
+        bodies.append({"incident": state} if number % 3 else state)
+    for body, found in zip(bodies, outputs(*map(request, bodies)), strict=True):
+        share = parse_share(json.dumps(body).encode())
+        expected = (share.incident_id, share.status or "", "false" if State.of(share, 0.0).is_open else "true")
+        assert (found["incident_id"], found["status"], found["is_over"]) == expected, body
+
+
+@pytest.mark.parametrize(
+    ("status", "active", "priority"),
+    [
+        ("critical", True, "HIGH"),
+        ("warning", True, "MEDIUM"),
+        ("unknown", True, "MEDIUM"),
+        (None, True, "MEDIUM"),
+        ("constructor", True, "MEDIUM"),
+        ("ok", True, "LOW"),
+        ("critical", False, "LOW"),
+    ],
+)
+def test_the_priority_follows_the_status(status: str | None, active: bool, priority: str) -> None:
+    assert output({"id": "i1", "status": status, "active": active})["priority"] == priority
+
+
+def test_the_worst_alert_gives_the_subject() -> None:
+    alerts = [alert(1, "warning"), alert(2, "ok"), alert(3, "critical"), alert(4, "critical"), alert(5, "odd")]
+    found = output({"id": "i1", "status": "critical", "alerts": alerts})
+    assert found["subject"] == "CRITICAL h3 c3: what 3"
+    assert [line.split()[0] for line in found["description"].split("\n")] == [
+        "CRITICAL",
+        "CRITICAL",
+        "WARNING",
+        "ODD",
+        "OK",
+    ]
+    assert found["alerts_active"] == "4"
+
+
+def test_300_alerts_fit_and_say_how_many_are_left_out() -> None:
+    alerts = [alert(number, description=f"disk {number} " + "x" * 2048) for number in range(300)]
+    found = output({"id": "i1", "status": "critical", "alerts": alerts})
+    lines = found["description"].split("\n")
+    assert len(found["description"]) <= TEXTS
+    assert all(len(line) <= 400 for line in lines)
+    assert len(lines) > 3
+    assert lines[-1] == f"and {300 - (len(lines) - 1)} more"
+    assert (found["alerts_total"], found["alerts_active"], found["source_systems"]) == ("300", "300", "nagios.east")
+
+
+def test_no_text_is_longer_than_a_property() -> None:
+    long = "é" * 5000
+    body = {
+        "incident": {"id": long, "status": long, "severity": long, "subject": long, "description": long, "link": long},
+        "metadata": {"environment_id": long},
+    }
+    many = [alert(number, source_system=f"system {number} " + "s" * 100) for number in range(300)]
+    headers = {"X-Relay-Delivery-Id": long, "X-Relay-Attempt": long}
+    for found in outputs(request(body, headers=headers), request({"id": "i1", "alerts": many})):
+        assert {name: len(text) for name, text in found.items() if len(text) > TEXTS} == {}
+
+
+def test_a_character_is_never_cut_in_half() -> None:
+    found = outputs(*(request({"id": "i1", "subject": "x" * pad + "😀" * 1500}) for pad in (0, 1)))
+    for each in found:
+        assert each["subject"].endswith("😀…")
+        assert len(each["subject"]) <= TEXTS
+
+
+def test_recipients_are_names_with_commas_in_between() -> None:
+    one, several, none, listed = outputs(
+        *(
+            request({"id": "i1"}, recipients=given)
+            for given in ("Network Operations", " a,b , a,,c", None, ["a,b", "jdoe|Work Phone"])
+        )
+    )
+    assert one["recipients"] == "Network Operations"
+    assert several["recipients"] == "a,b,c"
+    assert none["recipients"] == ""
+    assert listed["recipients"] == "a,b,jdoe|Work Phone"
+
+
+def test_a_name_is_never_cut() -> None:
+    given = [f"group {number:04} " + "n" * 190 for number in range(200)]
+    found = output({"id": "i1"}, recipients=",".join(given))["recipients"]
+    assert len(found) <= 20_000
+    assert found.split(",") == given[: len(found.split(","))]
+    assert len(found.split(",")) > 90
+
+
+def test_bigpanda_names_no_recipients() -> None:
+    assert output({"id": "i1", "recipients": ["everybody"]}, recipients="jdoe")["recipients"] == "jdoe"
+
+
+def test_headers_count_in_any_case() -> None:
+    headers = {"X-Relay-Delivery-Id": "d1", "X-Relay-Attempt": "2", "X-Relay-May-Repeat": "true"}
+    spellings = (str, str.lower, str.upper)
+    found = outputs(
+        *(
+            request({"id": "i1"}, headers={spelled(name): value for name, value in headers.items()})
+            for spelled in spellings
+        )
+    )
+    assert [(each["delivery_id"], each["attempt"], each["may_repeat"]) for each in found] == [("d1", "2", "true")] * 3
+
+
+OWN = {
+    "recipients": [{"id": "Network Operations"}, "jdoe", {"targetName": "asmith"}],
+    "priority": "HIGH",
+    "properties": {
+        "incident_id": "i1",
+        "environment_id": "e1",
+        "status": "warning",
+        "severity": "critical",
+        "subject": "Payments are slow",
+        "description": "one\ntwo",
+        "source_systems": "nagios.east, zabbix",
+        "host": "h1",
+        "check": "c1",
+        "link": "https://a.bigpanda.io/#/x",
+        "alerts_total": 3,
+        "alerts_active": "2",
+        "is_over": False,
+    },
+}
+
+
+def test_the_relays_own_body_is_taken_as_it_is() -> None:
+    assert output(OWN, recipients="jdoe,Storage") == NOTHING | {
+        **{name: str(value) for name, value in OWN["properties"].items()},  # type: ignore[attr-defined]
+        "recipients": "jdoe,Storage,Network Operations,asmith",
+        "priority": "HIGH",
+        "is_over": "false",
+        "may_repeat": "false",
+    }
+
+
+def test_the_relays_own_body_in_another_spelling() -> None:
+    own = {
+        "Properties": {"IncidentId": "i1", "Is-Over": "TRUE", "details": "why", "status": "Critical"},
+        "priority": "x",
+    }
+    found = output(own)
+    assert (found["incident_id"], found["is_over"], found["description"]) == ("i1", "true", "why")
+    assert found["priority"] == "LOW"
+
+
+ODD_BODIES = (
+    "",
+    " ",
+    "not JSON",
+    "null",
+    "17",
+    '"text"',
+    "[]",
+    "[[1]]",
+    "{}",
+    '{"incident": null}',
+    '{"incident": []}',
+    '{"incident": "i1", "metadata": 3, "alerts": {}}',
+    "[" * 100_000,
+    '{"incident": {"id": {}, "status": [], "alerts": [null, 1, "a", [], {}], "links": [null, 1, {"href": 5}]}}',
+    '{"alerts": [{"tags": [null, 3, {"name": 4}, {"value": 1}], "primary_property": "__proto__", "status": 1e999}]}',
+    '{"__proto__": {"id": "x"}, "constructor": 1, "toString": 2, "active": "constructor"}',
+    '{"properties": {"alerts": 3, "subject": {"a": 1}}, "recipients": {"id": "x"}, "priority": {}}',
+    '{"alerts": [{"tags": {"host": {"a": 1}}}]}',
+)
+
+
+def test_nothing_that_comes_makes_it_throw() -> None:
+    for body, found in zip(ODD_BODIES, outputs(*map(request, ODD_BODIES)), strict=True):
+        assert found["subject"] == "BigPanda incident", body
+        assert (found["incident_id"], found["link"], found["status"]) == ("", "", ""), body
+        assert found["is_over"] == "false", body
+
+
+def test_a_request_without_anything_leaves_every_output_empty_or_plain() -> None:
+    requests: list[Any] = [
+        {},
+        {"body": None, "headers": None, "parameters": None},
+        {"body": 5, "headers": [], "parameters": 3},
+    ]
+    assert outputs(*(Case(TRIGGER, {"request": each}) for each in requests)) == [BARE] * 3
+
+
+def test_parts_that_cannot_be_read_take_no_other_part_with_them() -> None:
+    broken = "Object.defineProperty(request, '{}', {{get: function () {{ throw new Error('secret'); }}}});"
+    given = request({"id": "i1", "status": "critical"}, recipients="jdoe", headers={"X-Relay-Delivery-Id": "d1"})
+    no_headers, no_parameters, no_body = (
+        Case(TRIGGER, given.globals, before=broken.format(name)) for name in ("headers", "parameters", "body")
+    )
+    runs = run(no_headers, no_parameters, no_body, Case(TRIGGER))
+    assert [each.error for each in runs] == [None] * 4
+    assert [each.output["incident_id"] for each in runs] == ["i1", "i1", "", ""]
+    assert [each.output["recipients"] for each in runs] == ["jdoe", "", "", ""]
+    assert [each.output["delivery_id"] for each in runs] == ["", "d1", "d1", ""]
+    assert runs[3].output == NOTHING
+    assert "secret" not in str([each.logged for each in runs])
+
+
+def test_hostile_text_stays_text() -> None:
+    hostile = 'a\x00b\x1b[31m "quoted" </b> ${constants.RelayToken} \r\n second \u0085\tline'
+    found = output({"id": "i1", "status": "critical", "alerts": [alert(1, description=hostile)]})
+    assert found["subject"] == 'CRITICAL h1 c1: a b [31m "quoted" </b> $ {constants.RelayToken} second line'
+    assert "\n" not in found["description"]
+    assert output({"id": "i1", "description": hostile})["description"].count("\n") == 1
+
+
+def test_only_an_https_address_becomes_the_link() -> None:
+    links = (
+        "javascript:alert(1)",
+        "http://a.bigpanda.io/",
+        'https://a.bigpanda.io/"onclick=',
+        "https://a.bigpanda.io/ x",
+        "data:text/html,x",
+    )
+    bad = [request({"id": "i1/?", "links": [{"rel": "self", "href": each}]}) for each in links]
+    *refused, taken, half = outputs(
+        *bad,
+        request({"id": "i1", "links": [{"href": links[0]}, {"href": "https://a.bigpanda.io/#/1"}]}),
+        request('{"id": "i\\ud800", "status": "critical"}'),
+    )
+    assert [each["link"] for each in refused] == [CONSOLE + "i1%2F%3F"] * len(links)
+    assert taken["link"] == "https://a.bigpanda.io/#/1"
+    assert (half["link"], half["priority"]) == ("", "HIGH")
+
+
+def test_what_it_logs_has_nothing_of_the_body() -> None:
+    (found,) = run(request("not JSON: canary"))
+    assert found.logged == ["relay: the body is not JSON"]
+
+
+def test_a_long_run_of_blanks_takes_no_long_time() -> None:
+    blanks = f"a{' ' * 1_000_000}b"
+    found = output({"id": "i1", "subject": "x", "description": blanks, "host": blanks}, recipients=blanks)
+    assert (found["subject"], found["host"], found["recipients"]) == ("a b: x", "a b", "")
