@@ -150,8 +150,8 @@ MUTATIONS = (
     Mutation(
         "a signal that may have rung is tried again within seconds",
         "errors",
-        "AMBIGUOUS_REST_SECONDS = 30.0",
-        "AMBIGUOUS_REST_SECONDS = 3.0",
+        "AMBIGUOUS_WAIT_SECONDS = 30.0",
+        "AMBIGUOUS_WAIT_SECONDS = 3.0",
         seed=28,
     ),
     Mutation(

@@ -13,7 +13,7 @@ from relay.delivery.decision import RESTS_LESS_SECONDS
 from relay.delivery.retries import signal_of
 from relay.delivery.services import Services
 from relay.delivery.task import Task
-from relay.errors import AMBIGUOUS_REST_SECONDS, LedgerError
+from relay.errors import AMBIGUOUS_WAIT_SECONDS, LedgerError
 from relay.jobs.envelope import Job, UnreadableMessage
 from relay.jobs.outcome import Outcome, Result, Sent
 from relay.ledger.entry import LEASE_SECONDS, Audience, Entry, Lease
@@ -131,7 +131,7 @@ def _record_failure(services: Services, task: Task, claimed: Entry, lease: Lease
             until=until,
             reason=result.reason or "",
             dead_lettered_at=debts.mark_of(result),
-            rests_until=until + AMBIGUOUS_REST_SECONDS - RESTS_LESS_SECONDS,
+            rests_until=until + AMBIGUOUS_WAIT_SECONDS - RESTS_LESS_SECONDS,
         )
 
     try:

@@ -89,7 +89,7 @@ class Sender:
         if wait is None:
             # Full jitter: senders that failed together must not come back together.
             wait = self.random() * FIRST_WAIT_SECONDS * 2 ** max(0, sent.attempts - 1)
-        if not handling.try_again or wait + SHORTEST_TRY_SECONDS > left:
+        if not handling.retries_inline or wait + SHORTEST_TRY_SECONDS > left:
             return None
         self.sleep(wait)
         return channel
