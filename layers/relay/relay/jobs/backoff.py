@@ -1,9 +1,10 @@
-"""When a job on the retry queue is tried next. Pure code."""
+"""Backoff of jobs on the retry queue. Pure code."""
 
 from relay.errors import AMBIGUOUS_WAIT_SECONDS, HANDLING, LONGEST_WAIT_SECONDS, Reason
 
+# Longest backoff of a critical signal that certainly did not reach anyone.
 CRITICAL_WAIT_SECONDS = 60.0
-# No power of two beyond it is ever needed, and a large one is no number any more.
+# 30 s doubled ten times is far above the longest wait. Without the bound, a large power would overflow a float.
 _MOST_DOUBLINGS = 10
 
 
@@ -16,12 +17,13 @@ def wait_seconds(
     may_have_rung: bool = False,
     is_critical: bool = False,
 ) -> float:
-    """Return the backoff in seconds after the `rounds`-th failed attempt from the retry queue, counted from 0.
+    """Return the backoff in seconds: exponential with full jitter, so that jobs that failed together spread out.
 
-    `retry_after` is what xMatters asked for, in seconds; `chance` a number from 0 to 1. Full jitter: jobs that failed
-    together must not come back together. A signal that may have rung rests for AMBIGUOUS_WAIT_SECONDS at least. A
-    critical that did not ring comes back within CRITICAL_WAIT_SECONDS, however often it failed: the circuit breaker
-    keeps xMatters from being asked too often.
+    `rounds` is the number of earlier failed attempts from the retry queue. `retry_after` is xMatters' Retry-After in
+    seconds, None without one. `chance` is a random number from 0 to 1.
+
+    After an ambiguous failure (`may_have_rung`), the backoff is at least AMBIGUOUS_WAIT_SECONDS. For a critical signal
+    that certainly did not page, it is at most CRITICAL_WAIT_SECONDS; the circuit breaker protects xMatters then.
     """
     handling = HANDLING[reason]
     if handling.steady is not None:
