@@ -515,15 +515,15 @@ MUTATIONS = (
     Mutation(
         "a resolve waits for its distance",
         "delivery.decision",
-        "_HURRY = frozenset({Transition.WORSENED, Transition.RESOLVED})",
-        "_HURRY = frozenset({Transition.WORSENED})",
+        "_UNSPACED = frozenset({Transition.WORSENED, Transition.RESOLVED})",
+        "_UNSPACED = frozenset({Transition.WORSENED})",
         seed=97,
     ),
     Mutation(
         "what got worse waits for its distance",
         "delivery.decision",
-        "_HURRY = frozenset({Transition.WORSENED, Transition.RESOLVED})",
-        "_HURRY = frozenset({Transition.RESOLVED})",
+        "_UNSPACED = frozenset({Transition.WORSENED, Transition.RESOLVED})",
+        "_UNSPACED = frozenset({Transition.RESOLVED})",
         seed=97,
     ),
     Mutation(
