@@ -1,9 +1,9 @@
 """Reconcile runs: compare BigPanda's shared incidents with the ledger, and queue or report missed ones.
 
 A webhook can be lost before it reaches the relay. So every few minutes a run lists an environment's incidents, once for
-all channels that share the listing. A run is a chain of chores. Each chore works one piece of bounded size, and the next
-chore continues after it. If a run is interrupted, the next schedule starts a new one. A missed state is queued as a job;
-the worker compares it with the ledger, so that no announced state pages twice.
+all channels that share the listing. A run is a chain of chores. Each chore works one piece of bounded size, and the
+next chore continues after it. If a run is interrupted, the next schedule starts a new one. A missed state is queued as
+a job. The worker compares it with the ledger, so that no announced state pages twice.
 """
 
 import json
@@ -89,8 +89,8 @@ class Reconciler:
     def work(self, job: Job, deadline: Deadline) -> Found | None:
         """Work one piece of a run, and queue the next piece. Return the run's findings after its last piece.
 
-        Returns None if the run continues, or another run has the group's lease. A failure ends the run. Its chore is not
-        retried, since the next schedule starts a new run. Raises UnreadableMessage.
+        Returns None if the run continues, or another run has the group's lease. A failure ends the run. Its chore is
+        not retried, since the next schedule starts a new run. Raises UnreadableMessage.
         """
         chore = Chore.of(job)
         try:

@@ -72,7 +72,9 @@ class Reporter:
         channels = [member.name for member in run.members if not member.rings]
         publish = partial(self.fallback.missed, channels, [_missed(each.share) for each in criticals])
         try:
-            is_notified = run.deadline.run(publish, part="fallback", at_least=FALLBACK_SECONDS, at_most=FALLBACK_SECONDS)
+            is_notified = run.deadline.run(
+                publish, part="fallback", at_least=FALLBACK_SECONDS, at_most=FALLBACK_SECONDS
+            )
         except TimeoutError:
             is_notified = False
         if not is_notified:
