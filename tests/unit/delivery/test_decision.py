@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.delivery.decision import FLOOD_SECONDS, Judgement, Standing, earliest, judge_job, judge_share, room_for_signals
+from relay.delivery.decision import (
+    FLOOD_SECONDS,
+    Judgement,
+    Standing,
+    earliest,
+    judge_job,
+    judge_share,
+    room_for_signals,
+)
 from relay.incidents.transition import PRESETS, State, Transition
 from relay.ledger.entry import Entry
 from tests.unit.states import NOW, announced, lease, over, state, unstamped

@@ -258,7 +258,9 @@ class TestLedgerDown:
         assert len(relay.session.calls) == 1
         assert relay.recorder.metrics() == {"outcome_delivered": 1, "unguarded": 1}
         [line] = relay.recorder.lines()
-        expected = {"record": "the sent signal could not be recorded"}.get(call, "DynamoDB refused: InternalServerError")
+        expected = {"record": "the sent signal could not be recorded"}.get(
+            call, "DynamoDB refused: InternalServerError"
+        )
         assert line["unguarded"] == expected
 
     def test_or_at_all_of_them(self) -> None:

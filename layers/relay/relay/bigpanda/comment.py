@@ -41,7 +41,7 @@ class Comment(NamedTuple):
         """True if a text from BigPanda contains the deed and, after it, the note and the mark.
 
         The mark alone proves nothing, since another user can write it into a comment. A text with all parts has the
-        comment's content, whoever wrote it.
+        whole content of the comment, so a second one is not needed.
         """
         deed, end, line = map(_spaced, (self.deed, f"{self.note} {self.mark}", found))
         start = line.find(deed)

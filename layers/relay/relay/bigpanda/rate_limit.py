@@ -11,7 +11,7 @@ from relay.ledger.table import Table
 # Limits of one endpoint: docs/vendors.md, "BigPanda's API".
 CALLS_A_SECOND = 5
 USERS_A_SECOND = 2
-# Seconds in which a call is offered to the limit, one after the other, before it fails.
+# Seconds of the clock in which a call looks for room, one after the other, before it fails.
 MAX_WAITS = 4
 # Time to live of a count. It is used within its own second only.
 RATE_KEPT_SECONDS = 3600.0

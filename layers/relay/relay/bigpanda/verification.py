@@ -1,8 +1,8 @@
 """Verification of callbacks against the ledger and xMatters.
 
 A sender with a channel's callback token can claim anything about any incident, in any name. So a callback counts only
-for an incident that the channel announced. If the channel has credentials for xMatters' REST API, the callback must
-also name a page of the incident, and an acknowledgement must name a person whom xMatters knows.
+for an incident that the channel announced. With credentials for xMatters' REST API, more is checked: the callback must
+name a page of the incident, and an acknowledgement must name a person in xMatters.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence

@@ -209,7 +209,7 @@ def _only_acknowledger(task: Task, entry: Entry) -> str | None:
     change = task.change
     if change is None or not entry.acknowledged_by or not task.channel.is_quiet:
         return None
-    changes = [change, *(compare(told, task.state) for told in entry.last_told())]
+    changes = [change, *(compare(state, task.state) for state in entry.last_told())]
     is_calm = all(each.transition not in _FOR_EVERYBODY for each in changes)
     return entry.acknowledged_by if is_calm else None
 
@@ -259,7 +259,7 @@ def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition])
     If the incident eased without a signal, the transition from that eased state counts too: it can worsen again, back
     to the announced state.
     """
-    changes = [compare(told, state) for told in entry.last_told()]
+    changes = [compare(announced, state) for announced in entry.last_told()]
     again = compare(entry.eased, state) if entry.eased else changes[0]
     if again.transition in _WORSE:
         changes.append(again)

@@ -1,8 +1,8 @@
 """Degraded paths: delivery of a state while the ledger or the retry queue fails.
 
 A state on the retry queue waits for the ledger for some time. A state that is not on the queue, and a critical that
-just arrived, is sent without the ledger ("unguarded"): a page out of order is better than a lost page. The ledger
-records the signal afterwards.
+just arrived, is sent without the ledger ("unguarded"). A page out of order is better than a lost page. The signal is
+recorded in the ledger afterwards.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """Delivery of a state to xMatters, for a new share and for a job from the queue.
 
 A loop reads the entry, decides on the next action and performs it, until there is a result. A write that conflicts with
-another sender's starts the next turn of the loop (optimistic locking). If the ledger fails, the degraded paths take
+another sender's starts the next pass of the loop (optimistic locking). If the ledger fails, the degraded paths take
 over.
 """
 

@@ -429,7 +429,7 @@ def _by_channel(rows: Iterable[Owed]) -> dict[str, list[Owed]]:
 
 
 def _interleaved(rows: Iterable[Owed]) -> list[Owed]:
-    """Return the rows with criticals first, and within each kind the channels in rotation, one row of each at a time."""
+    """Return the rows with criticals first, and within each kind one row of each channel at a time."""
     ranks: dict[tuple[bool, str], int] = defaultdict(int)
     placed: list[tuple[bool, int, Owed]] = []
     for each in rows:

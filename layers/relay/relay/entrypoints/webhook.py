@@ -1,4 +1,4 @@
-"""Webhook of the relay: turns a request at one of the two doors into a reply."""
+"""Webhook of the relay: authenticates a request at one of the two doors, processes it, and replies."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

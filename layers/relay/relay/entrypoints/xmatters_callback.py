@@ -33,7 +33,7 @@ class Callbacks:
     def take(self, channel: Channel, request: Request, deadline: Deadline) -> Result:
         """Queue a request's callback. Raises BadRequest if the body is not a callback.
 
-        The result is `queued`, `unchanged` if the channel does not use such callbacks, or `unsafe` if all queues failed.
+        The result is `queued`, `unchanged` if the channel does not use such callbacks, or `unsafe` if no queue took it.
         """
         with deadline.timed("parse"):
             body = read_body(request, MAX_CALLBACK_BYTES)

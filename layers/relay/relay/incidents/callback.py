@@ -248,6 +248,6 @@ def _name(value: Any) -> str | None:
 
 
 def _note(value: Any) -> str | None:
-    """Return a text that a person wrote; None for the word null, which xMatters writes for no text (docs/vendors.md)."""
+    """Return a text that a person wrote; None for `null`, which xMatters writes for no text (docs/vendors.md)."""
     text = (scalar(value) or "").strip()[:MAX_NOTE]
     return text if text and text.lower() != "null" else None

@@ -1,8 +1,9 @@
 """Parser of a share: an incident's state at one moment, in the body of BigPanda's webhook.
 
 BigPanda publishes no complete sample of the body (docs/vendors.md, "What BigPanda sends"). So the parser reads every
-form in BigPanda's pages, clients and exports: wrapped in `incident` or bare, camelCase or snake_case, a status in any
-letter case, numbers as strings. Only an incident id is required. Unreadable members count as missing.
+form in BigPanda's pages, clients and exports. The incident may be wrapped in `incident` or bare, in camelCase or
+snake_case, with a status in any letter case and numbers as strings. Only an incident id is required. Unreadable members
+count as missing.
 """
 
 import hashlib

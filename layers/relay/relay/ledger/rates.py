@@ -1,7 +1,7 @@
 """Detection of flooded channels, in which more states become owed than the rate limit lets through.
 
-The arrivals of the last minute are counted from the debts, which the sweeper reads in any case: each entry has the time
-since which its state is owed. So shares need no extra write. The gate of a channel is read only if the channel owes
+The arrivals of the last minute are counted from the debts, which the sweeper reads in any case. Each entry has the time
+since which its state is owed, so shares need no extra write. The gate of a channel is read only if the channel owes
 more than its limit for a minute.
 """
 

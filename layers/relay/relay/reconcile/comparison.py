@@ -270,8 +270,8 @@ class Comparison:
             return False
         name, entry = key(member.name, known.recipients, seen.share.incident_id), known.entry
         for _ in range(MAX_RACES):
-            is_told_open = entry.announced is not None and entry.announced.is_open
-            if not is_told_open or (entry.signals and entry.signals[-1] > slept_at):
+            is_announced_open = entry.announced is not None and entry.announced.is_open
+            if not is_announced_open or (entry.signals and entry.signals[-1] > slept_at):
                 return False
             if written := self.ledger.write(name, entry, entry.woken()):
                 return judge_change(written, state, channel.policy.notify_on).standing == Standing.OWED

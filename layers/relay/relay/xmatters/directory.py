@@ -169,18 +169,18 @@ class _OnCall:
     Attributes:
         ids: Ids of the people.
         more: Number of further people, whose ids are unknown.
-        is_told: False if a shift could not be read.
+        is_known: False if a shift could not be read.
     """
 
     ids: set[str] = field(default_factory=set)
     more: int = 0
-    is_told: bool = True
+    is_known: bool = True
 
     def add(self, members: Any) -> None:
         """Add the members of a shift."""
         people = nested(members, "data")
         if not isinstance(people, list):
-            self.is_told = False
+            self.is_known = False
             return
         ids, total = [_member_id(each) for each in people], nested(members, "total")
         self.ids |= {each for each in ids if each}
@@ -189,7 +189,7 @@ class _OnCall:
     def count(self, *, is_whole: bool) -> int | None:
         """Return the number of people; None if unknown. A group that a complete answer does not list has zero."""
         found = len(self.ids) + self.more
-        return found if self.is_told and (is_whole or found) else None
+        return found if self.is_known and (is_whole or found) else None
 
 
 def _counts(answer: Answer, groups: list[Finding]) -> list[int | None]:
@@ -197,8 +197,8 @@ def _counts(answer: Answer, groups: list[Finding]) -> list[int | None]:
     entries = listed(answer)
     if entries is None:
         return [None] * len(groups)
-    told = [_OnCall() for _ in groups]
-    by_name = {text.lower(): each for group, each in zip(groups, told, strict=True) for text in (group.name, group.id)}
+    found = [_OnCall() for _ in groups]
+    by_name = {text.lower(): each for group, each in zip(groups, found, strict=True) for text in (group.name, group.id)}
     is_whole = _is_whole(answer, len(entries))
     for entry in entries:
         names = _names(nested(entry, "group"))
@@ -206,7 +206,7 @@ def _counts(answer: Answer, groups: list[Finding]) -> list[int | None]:
         is_whole = is_whole and bool(names)
         if its_group := next((by_name[name] for name in names if name in by_name), None):
             its_group.add(nested(entry, "members"))
-    return [each.count(is_whole=is_whole) for each in told]
+    return [each.count(is_whole=is_whole) for each in found]
 
 
 def _member_id(member: Any) -> str | None:
