@@ -154,7 +154,8 @@ class Telemetry:
         if result.job and result.job.unrouted:
             which = f"channel {result.channel}, incident {identifier(result.incident_id or '')}"
             self.notice(
-                "unrouted", f"{which}: has too many values for the channel's routes, so several routes are notified"
+                "unrouted",
+                f"{which}: has too many values for the channel's routes, so the recipients of several are notified",
             )
         # Without the Lambda request id: one request carries one share, and the gateway's id is logged.
         fields = _fields(result, spent, correlation_id) | {"function_request_id": None}

@@ -102,7 +102,7 @@ class Directory:
     def _find(self, rest: Rest, target: str, deadline: Deadline) -> Finding:
         if not target.strip("."):
             # A name of dots would change the URL's path.
-            return _not_known(target, "a name of dots can't be looked up")
+            return _not_known(target, "an empty name, or one of dots, can't be looked up")
         for path, kind, word in ((PEOPLE_PATH, Kind.USER, "PERSON"), (GROUPS_PATH, Kind.GROUP, "GROUP")):
             answer = self._api.ask(rest, "GET", f"{path}/{_quoted(target)}", None, deadline, also={404})
             if answer.status != 404:
