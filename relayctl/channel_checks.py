@@ -13,7 +13,7 @@ from relay.channels.channel import Access, Channel, Rest, parse_channel
 from relay.channels.token import LEAST_TYPED_LENGTH
 from relay.deadline import Deadline
 from relay.errors import InvalidChannel, LedgerError, SendError, reason_for_status
-from relay.http.client import Outward, json_object
+from relay.http.client import HttpClient, json_object
 from relay.http.session import AllowList, Answer, ForbiddenUrl, VendorHosts
 from relay.ledger.sources import Sources
 from relay.reconcile.notes import Unannounced, read_unannounced
@@ -70,7 +70,7 @@ class ChannelChecks:
 
     store: ChannelStore
     hosts: VendorHosts
-    bigpanda: Outward
+    bigpanda: HttpClient
     directory: Directory
     deadlines: Callable[[float], Deadline]
     reconcile: Callable[[Channel], Reconcile]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from relay.deadline import Deadline
 from relay.errors import NoAnswer
-from relay.http.client import Outward
+from relay.http.client import HttpClient
 from relayctl import terminal
 from relayctl.doors import DOORS
 from relayctl.stack import Stack
@@ -50,7 +50,7 @@ class DoorProbe:
         first_seconds: Seconds before the first request.
     """
 
-    outward: Outward
+    outward: HttpClient
     ticks: Callable[[], float]
     sleep: Callable[[float], None]
     first_seconds: float = FIRST_SECONDS

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import boto3
 
-from relay.http.client import Outward
+from relay.http.client import HttpClient
 from relay.http.session import AllowList, Session
 
 # Takes `profile_name` and `region_name`; None for either means the AWS CLI's own choice.
 type Sessions = Callable[..., boto3.Session]
 
 
-def _outward(hosts: AllowList) -> Outward:
-    return Outward(Session(hosts))
+def _outward(hosts: AllowList) -> HttpClient:
+    return HttpClient(Session(hosts))
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Effects:
     """
 
     sessions: Sessions = boto3.Session
-    outward: Callable[[AllowList], Outward] = _outward
+    outward: Callable[[AllowList], HttpClient] = _outward
     clock: Callable[[], float] = time.time
     ticks: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep

@@ -9,7 +9,7 @@ from relay.channels.channel import Channel
 from relay.channels.routes import chosen
 from relay.deadline import Deadline
 from relay.errors import NoAnswer
-from relay.http.client import Outward, json_object
+from relay.http.client import HttpClient, json_object
 from relay.http.session import Answer
 from relay.incidents.json_fields import scalar
 from relay.incidents.share import parse_share
@@ -70,7 +70,7 @@ class SampleShare:
         clock: Returns epoch seconds.
     """
 
-    outward: Outward
+    outward: HttpClient
     url: str
     header: Mapping[str, str]
     deadlines: Callable[[float], Deadline]

@@ -20,7 +20,7 @@ from relay.entrypoints.webhook import INLINE_SECONDS
 from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiring
 from relay.entrypoints.worker import JOB_SECONDS
 from relay.errors import SendError, UnknownChannel
-from relay.http.client import Outward
+from relay.http.client import HttpClient
 from relay.http.session import Answer, Session, VendorHosts
 from relay.incidents.share import parse_share
 from relay.jobs.envelope import Job
@@ -263,7 +263,7 @@ class Relay:
             wiring.ledger,
             wiring.sources,
         )
-        self.delivery, self.turns, self.reconciler = wiring.delivery, wiring.turns, wiring.reconciler
+        self.delivery, self.rate_limit, self.reconciler = wiring.delivery, wiring.rate_limit, wiring.reconciler
         self.sender = self.delivery.sender
         self.webhook, self.callbacks, self.worker = wiring.webhook, wiring.callbacks, wiring.worker
         self.sweeper, self.schedule = wiring.sweeper, wiring.schedule
@@ -420,7 +420,7 @@ class Line:
     def __init__(self, *steps: Step, auth: dict[str, str] | None = None) -> None:
         self.clock = Clock()
         self.session = FakeSession(*steps)
-        self.xmatters = XMatters(Outward(self.session, clock=self.clock))
+        self.xmatters = XMatters(HttpClient(self.session, clock=self.clock))
         self.channel = samples.parsed(samples.secret(auth=auth))
 
     def send(self, seconds: float = 8, reserve: float = 2, **changes: Any) -> str | None:

@@ -1,4 +1,4 @@
-"""POST /bigpanda/{channel}: BigPanda shares an incident, and xMatters is signalled."""
+"""Handler of POST /bigpanda/{channel}: shares from BigPanda."""
 
 from typing import Any
 
@@ -10,5 +10,5 @@ webhook = bootstrap.webhook()
 
 @webhook.telemetry.instrument
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
-    """Answer one proxy event of API Gateway."""
+    """Answer a proxy event of API Gateway."""
     return webhook.serve(Request.from_event(event)).to_response()

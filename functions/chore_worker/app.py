@@ -1,4 +1,4 @@
-"""Handler of the chore queue: confirm and end pages, write answers into BigPanda, release its callback lock."""
+"""Handler of the chore queue: follow-ups, write-backs, releases and reconcile runs."""
 
 from typing import Any
 
@@ -9,5 +9,5 @@ worker = bootstrap.chore_worker()
 
 @worker.telemetry.instrument
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
-    """Work the jobs off; answer the queue with the messages that must stay on it."""
+    """Work the messages of a batch, and report those that must stay on the queue."""
     return {"batchItemFailures": [{"itemIdentifier": name} for name in worker.work(event["Records"])]}

@@ -1,4 +1,4 @@
-"""Handler of the job worker: signals that wake on the retry queue."""
+"""Handler of the retry queue: signals that wait for their next attempt."""
 
 from typing import Any
 
@@ -9,5 +9,5 @@ worker = bootstrap.job_worker()
 
 @worker.telemetry.instrument
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
-    """Work the jobs off; answer the queue with the messages that must stay on it."""
+    """Work the messages of a batch, and report those that must stay on the queue."""
     return {"batchItemFailures": [{"itemIdentifier": name} for name in worker.work(event["Records"])]}

@@ -1,6 +1,6 @@
 """Handler of the reconcile schedule: puts a chore for each group of channels on the chore queue.
 
-It may be invoked by hand; the event says nothing.
+An operator may invoke it by hand. The content of the event is ignored.
 """
 
 from typing import Any
@@ -12,5 +12,5 @@ schedule = bootstrap.reconcile()
 
 @schedule.telemetry.instrument
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
-    """Plan a run for each group of channels; return how many runs and channels there are."""
+    """Queue a run for each group of channels, and return the numbers of runs and channels."""
     return schedule.start()

@@ -1,6 +1,6 @@
-"""Handler of the sweeper, which a schedule invokes every minute; the event says nothing.
+"""Handler of the sweeper, which a schedule invokes every minute. The content of the event is ignored.
 
-An operator who invokes it by hand gets the counts of what it did.
+An operator who invokes it by hand gets the counts of the run.
 """
 
 from typing import Any

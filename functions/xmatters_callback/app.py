@@ -1,4 +1,4 @@
-"""POST /xmatters/{channel}: xMatters calls back with what became of a page, and it is queued for BigPanda."""
+"""Handler of POST /xmatters/{channel}: callbacks from xMatters."""
 
 from typing import Any
 
@@ -10,5 +10,5 @@ webhook = bootstrap.xmatters_callback()
 
 @webhook.telemetry.instrument
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
-    """Answer one proxy event of API Gateway."""
+    """Answer a proxy event of API Gateway."""
     return webhook.serve(Request.from_event(event)).to_response()

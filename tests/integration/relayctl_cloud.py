@@ -22,7 +22,7 @@ from moto import mock_aws
 
 from relay.deadline import Deadline
 from relay.delivery.task import entry_of, kept_state
-from relay.http.client import Outward
+from relay.http.client import HttpClient
 from relay.http.session import AllowList, Answer, Session
 from relay.incidents.share import parse_share
 from relay.incidents.transition import State
@@ -97,7 +97,7 @@ def taken(_: Knocked) -> Answer:
     return Answer(400, {}, b"{}")
 
 
-class _Outward(Outward):
+class _CloudHttpClient(HttpClient):
     """An HTTP client whose requests to the stack's API are answered by the test; others go over real sockets."""
 
     def __init__(self, hosts: AllowList, operator: "Operator") -> None:
@@ -186,7 +186,7 @@ class Operator:
 
     def effects(self) -> Effects:
         """The effects of a run: everything but real sockets to vendors is the test's."""
-        return Effects(self.session, lambda hosts: _Outward(hosts, self), self.clock, self.clock, self._sleep)
+        return Effects(self.session, lambda hosts: _CloudHttpClient(hosts, self), self.clock, self.clock, self._sleep)
 
     def session(self, *, profile_name: str | None, region_name: str | None) -> boto3.Session:
         """A session whose long polls are short, and which refuses what is in `refused`."""

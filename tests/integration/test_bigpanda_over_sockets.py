@@ -12,7 +12,7 @@ from relay.bigpanda.client import ACTIVITIES_A_PAGE, INCIDENTS_A_PAGE, BigPanda,
 from relay.channels.channel import Access
 from relay.deadline import Deadline
 from relay.errors import BadAnswer, Reason, SendError
-from relay.http.client import Outward
+from relay.http.client import HttpClient
 from relay.http.session import Session
 from sandbox.bigpanda.users import USERS
 from sandbox.server.in_process import Box
@@ -78,7 +78,7 @@ def known(name: str = INCIDENT.id, changed_at: int = 1_800_000_000, **members: A
 
 
 def new_client() -> BigPanda:
-    return BigPanda(Outward(Session(LOOPBACK)))
+    return BigPanda(HttpClient(Session(LOOPBACK)))
 
 
 def access_to(url: str, api_key: str = KEY, app_key: str = APP) -> Access:

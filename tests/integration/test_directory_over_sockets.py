@@ -10,7 +10,7 @@ import pytest
 from relay.channels.channel import Rest, parse_channel
 from relay.deadline import Deadline
 from relay.errors import BadAnswer, NoAnswer, Reason
-from relay.http.client import Outward
+from relay.http.client import HttpClient
 from relay.http.session import Session, VendorHosts
 from relay.xmatters.directory import Directory, Finding, Kind
 from sandbox.server.in_process import Box
@@ -56,7 +56,7 @@ def rest(box: Box) -> Iterator[Rest]:
 
 
 def new_directory() -> Directory:
-    return Directory(Outward(Session(HOSTS.xmatters)))
+    return Directory(HttpClient(Session(HOSTS.xmatters)))
 
 
 def check(rest: Rest, names: list[str], seconds: float = 20) -> list[Finding]:

@@ -11,7 +11,7 @@ from relay.channels.channel import Rest, parse_channel
 from relay.deadline import Deadline
 from relay.delivery.followup import LOOK_FOR_SECONDS
 from relay.errors import BadAnswer, Reason, SendError
-from relay.http.client import Outward
+from relay.http.client import HttpClient
 from relay.http.session import Session
 from relay.ledger.entry import Raised, key
 from relay.xmatters.pages import MAX_PAGES, Page, Pages
@@ -43,7 +43,7 @@ ASKS: dict[str, Ask] = {"events": find, "event": end}
 
 
 def new_pages() -> Pages:
-    return Pages(Outward(Session(LOOPBACK)))
+    return Pages(HttpClient(Session(LOOPBACK)))
 
 
 def rest_at(url: str, auth: dict[str, str]) -> Rest:

@@ -130,7 +130,7 @@ MUTATIONS = (
     Mutation(
         "what got better unheard is forgotten",
         "ledger.entry",
-        "eased = _without_alerts(state) if is_better else self.eased if state.is_open and state.rank is None else None",
+        "eased = _without_alerts(state) if is_better else self.eased if is_silent else None",
         "eased = None",
         seed=106,
     ),
@@ -150,8 +150,8 @@ MUTATIONS = (
     Mutation(
         "a signal that may have rung is tried again within seconds",
         "errors",
-        "AMBIGUOUS_REST_SECONDS = 30.0",
-        "AMBIGUOUS_REST_SECONDS = 3.0",
+        "AMBIGUOUS_WAIT_SECONDS = 30.0",
+        "AMBIGUOUS_WAIT_SECONDS = 3.0",
         seed=28,
     ),
     Mutation(
@@ -359,7 +359,7 @@ MUTATIONS = (
     Mutation(
         "a snooze that is over is not news",
         "ledger.entry",
-        "return replace(self, eased=replace(_without_alerts(self.announced), is_open=False))",
+        "return replace(self, is_woken=True) if self.announced and self.announced.is_open else self",
         "return self",
         seed=462,
     ),
@@ -372,7 +372,7 @@ MUTATIONS = (
     Mutation(
         "what is as announced is never news, though a snooze ended",
         "delivery.decision",
-        "if is_announced and entry.eased is None and not is_owed_anew:",
+        "if is_announced and not entry.was_better and not is_owed_anew:",
         "if is_announced and not is_owed_anew:",
         seed=11562,
     ),
@@ -515,15 +515,15 @@ MUTATIONS = (
     Mutation(
         "a resolve waits for its distance",
         "delivery.decision",
-        "_HURRY = frozenset({Transition.WORSENED, Transition.RESOLVED})",
-        "_HURRY = frozenset({Transition.WORSENED})",
+        "_UNSPACED = frozenset({Transition.WORSENED, Transition.RESOLVED})",
+        "_UNSPACED = frozenset({Transition.WORSENED})",
         seed=97,
     ),
     Mutation(
         "what got worse waits for its distance",
         "delivery.decision",
-        "_HURRY = frozenset({Transition.WORSENED, Transition.RESOLVED})",
-        "_HURRY = frozenset({Transition.RESOLVED})",
+        "_UNSPACED = frozenset({Transition.WORSENED, Transition.RESOLVED})",
+        "_UNSPACED = frozenset({Transition.RESOLVED})",
         seed=97,
     ),
     Mutation(

@@ -72,7 +72,7 @@ def test_all_problems_are_reported_at_once() -> None:
     assert str(caught.value).splitlines() == [
         "RELAY_SECRET_PREFIX: must be set",
         "RELAY_SECRET_CACHE_SECONDS: must be a number of seconds between 0 and 86400, not 'soon'",
-        "RELAY_XMATTERS_HOSTS: 'acme.*.com' has a star elsewhere than in front",
+        "RELAY_XMATTERS_HOSTS: 'acme.*.com' may have a star only in front, as *.example.com",
         "RELAY_BIGPANDA_HOSTS: must name at least one host",
         "RELAY_PROFILE: must be aws or local, not 'prod'",
         "RELAY_DEAD_LETTER_QUEUE_URL: must be set",

@@ -9,7 +9,7 @@ def test_every_reason_has_its_handling_and_nothing_else_has() -> None:
 
 
 def test_only_failures_that_may_pass_soon_are_tried_again_at_once() -> None:
-    assert {reason for reason in Reason if HANDLING[reason].try_again} == {
+    assert {reason for reason in Reason if HANDLING[reason].retries_inline} == {
         Reason.RATE_LIMITED,
         Reason.UPSTREAM,
         Reason.UNREACHABLE,
@@ -27,7 +27,7 @@ def test_what_can_not_pass_is_final() -> None:
 
 
 def test_what_asked_nothing_is_no_try() -> None:
-    assert {reason for reason in Reason if not HANDLING[reason].is_try} == {
+    assert {reason for reason in Reason if not HANDLING[reason].is_attempt} == {
         Reason.CIRCUIT_OPEN,
         Reason.IN_FLIGHT,
         Reason.PACED,

@@ -1,4 +1,4 @@
-"""Settings of a function from its environment variables, read once when Lambda loads it."""
+"""Settings of a function from environment variables, read once at cold start."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -12,10 +12,18 @@ from relay.errors import ConfigError
 class Config:
     """The settings of a function.
 
-    `secret_prefix` has no trailing slash. `xmatters_hosts` and `bigpanda_hosts` are the hosts that may
-    be called of each vendor: names in lower case, `*.` in front or not.
-    `loopback_allowed` is true for the embedded cloud alone. `fallback_topic_arn` and `job_worker` are empty for a
-    function that does not need them.
+    Attributes:
+        secret_prefix: Prefix of the secrets' names, without a trailing slash.
+        secret_cache_seconds: Time for which a channel's copy is used (seconds).
+        xmatters_hosts: Allowed hosts of xMatters: names in lower case, some with `*.` in front.
+        bigpanda_hosts: Allowed hosts of BigPanda, in the same form.
+        loopback_allowed: True to allow plain http to loopback addresses; in the local cloud only.
+        dead_letter_queue_url: URL of the dead-letter queue.
+        retry_queue_url: URL of the retry queue.
+        chore_queue_url: URL of the chore queue.
+        ledger_table: Name of the ledger's table.
+        fallback_topic_arn: ARN of the fallback topic; empty in functions that do not notify it.
+        job_worker: Name of the job worker's function, for the sweeper; empty in other functions.
     """
 
     secret_prefix: str
@@ -34,7 +42,7 @@ class Config:
     def from_environment(cls, environment: Mapping[str, str], *needs: str) -> "Config":
         """Read the settings of a function that also `needs` these variables.
 
-        Raises ConfigError with all that is wrong, not just the first of it.
+        Raises ConfigError that lists every problem.
         """
         problems: list[str] = []
         config = cls(
@@ -79,7 +87,9 @@ def _hosts(environment: Mapping[str, str], name: str, problems: list[str]) -> tu
     if not hosts:
         problems.append(f"{name}: must name at least one host")
     problems.extend(
-        f"{name}: {host!r} has a star elsewhere than in front" for host in hosts if "*" in host.removeprefix("*.")
+        f"{name}: {host!r} may have a star only in front, as *.example.com"
+        for host in hosts
+        if "*" in host.removeprefix("*.")
     )
     return hosts
 
@@ -89,7 +99,7 @@ def _profile(environment: Mapping[str, str], name: str, problems: list[str]) -> 
     if value not in {"aws", "local"}:
         problems.append(f"{name}: must be aws or local, not {value!r}")
     if value == "local" and not _is_on_this_machine(environment.get("AWS_ENDPOINT_URL", "")):
-        # Lambda itself sets no such URL; the local cloud sets its own for each function.
+        # AWS sets no such URL; the local cloud sets a loopback URL for each function.
         problems.append(
             f"{name}: local is for the local cloud alone: AWS_ENDPOINT_URL is no http URL of this machine; "
             "deploy with Profile=aws"

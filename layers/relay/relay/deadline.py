@@ -1,4 +1,4 @@
-"""Deadline of inline work, and the time that each part of the work took."""
+"""Deadline for work in a request, with a record of the time spent on each part of the work."""
 
 import math
 import threading
@@ -8,9 +8,10 @@ from queue import SimpleQueue
 
 
 class Deadline:
-    """A moment after which nobody waits any longer. `clock` gives seconds and never goes back.
+    """Time limit of some work: it ends `seconds` after its creation. `clock` is a monotonic clock in seconds.
 
-    `spent` has the milliseconds of each part of the work, by name.
+    Attributes:
+        spent: Time spent on each part of the work, by the part's name (milliseconds).
     """
 
     def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
@@ -19,7 +20,7 @@ class Deadline:
         self.spent: dict[str, float] = {}
 
     def remaining(self, reserve: float = 0.0) -> float:
-        """Seconds left, less `reserve`; never below zero."""
+        """Return the seconds left until `reserve` seconds before the deadline, at least zero."""
         return max(0.0, self._end - reserve - self._clock())
 
     @contextmanager
@@ -40,13 +41,12 @@ class Deadline:
         at_least: float = 0.0,
         at_most: float = math.inf,
     ) -> T:
-        """Return what `call` returns or raise what it raises; raise TimeoutError when the time less `reserve` is up.
+        """Return the result of `call`, or raise its exception. Raises TimeoutError at `reserve` s before the deadline.
 
-        `at_least` so many seconds are given, even when the time is up: for what must be done all the same; and
-        `at_most` so many: for what is not worth more.
+        The call gets `at_least` seconds even if the deadline has passed, and `at_most` seconds in any case.
 
-        Socket time-outs bound a single read; a name look-up has none, and an answer that trickles in resets them
-        again and again. So the call runs in a thread of its own, which is left behind when it is too late.
+        The call runs in a thread of its own, which is abandoned after the time limit. Socket time-outs are not enough:
+        they limit single reads, a DNS look-up has none, and an answer that trickles in resets them again and again.
         """
         outcome: list[T] = []
         failure: list[BaseException] = []
@@ -55,7 +55,7 @@ class Deadline:
         def work() -> None:
             try:
                 outcome.append(call())
-            except BaseException as error:  # noqa: BLE001 - it is raised again where it is waited for
+            except BaseException as error:  # noqa: BLE001 - raised again in the calling thread
                 failure.append(error)
             _IDLE.append(thread)
             running.release()
@@ -72,14 +72,14 @@ class Deadline:
 
 
 class _Thread:
-    """A thread that does one call after the other: to start one for each costs several times as much."""
+    """Reusable thread that runs calls one after the other. A new thread for each call costs several times as much."""
 
     def __init__(self) -> None:
         self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
         threading.Thread(target=self._work, daemon=True).start()
 
     def begin(self, call: Callable[[], None]) -> None:
-        """Do this next, without waiting for it. It must not raise."""
+        """Run a call in the thread, without waiting for its end. The call must not raise."""
         self._calls.put(call)
 
     def _work(self) -> None:
@@ -87,7 +87,7 @@ class _Thread:
             self._calls.get()()
 
 
-# Those that have nothing to do. One that was left behind comes back once its call is over after all.
+# Idle threads. An abandoned thread returns here when its call ends after all.
 _IDLE: list[_Thread] = []
 
 

@@ -1,22 +1,22 @@
-"""Everything that can go wrong: one tree of exceptions, one list of reasons, one table of what a reason calls for.
+"""Exceptions of the relay, reasons of failed attempts and waits, and the handling of each reason.
 
 RelayError
-├── ConfigError             the function's environment is wrong; nothing can work
-├── BadRequest              the sender's fault; carries the HTTP status to answer with
-│   └── Unauthorized        no credentials, wrong ones, or no such channel; each is answered with the same bytes
+├── ConfigError               environment variables of the function are missing or wrong
+├── BadRequest                the request is wrong; holds the HTTP status of the answer
+│   └── Unauthorized          missing or wrong credentials, or an unknown channel; one answer for all three
 ├── ChannelError
-│   ├── UnknownChannel      there is no such channel, or it was removed
-│   ├── ChannelUnreadable   nobody can tell now: its secret can't be read
-│   │   ├── ChannelForbidden  the function may not read its secret
-│   │   ├── ChannelMalformed  its secret is not what it must be, as a function finds it
-│   │   ├── UndecidedSender  nobody can tell now who is asking, and nothing speaks for a true sender
-│   │   └── LookupsLimited  too many requests of one source were refused to look another one up
-│   └── InvalidChannel      its secret is not what it must be
-├── SendError               a signal was not accepted
-│   ├── NoAnswer            nothing came back in time, or nothing can come back
-│   └── BadAnswer           something came back, and it was not "accepted"
-├── QueueError              a queue did not take a message
-└── LedgerError             the ledger could not be read or written
+│   ├── UnknownChannel        the channel does not exist, or was removed
+│   ├── ChannelUnreadable     the channel's secret can't be read now
+│   │   ├── ChannelForbidden  the function lacks permission to read the secret
+│   │   ├── ChannelMalformed  a function read the secret, and it is not valid
+│   │   ├── UndecidedSender   credentials can't be checked now, and nothing indicates that they are valid
+│   │   └── LookupsLimited    the source address is over its budget of refused requests
+│   └── InvalidChannel        the text of a secret is not a valid channel
+├── SendError                 xMatters did not accept a signal, or BigPanda a request
+│   ├── NoAnswer              no answer in time, or no connection
+│   └── BadAnswer             an error answer
+├── QueueError                a queue did not accept a message
+└── LedgerError               the ledger can't be read or written
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 
 class Reason(StrEnum):
-    """Reason of a failed attempt, or of a wait: the words of logs, metrics, queue attributes, answers and filters."""
+    """Reason of a failed attempt or of a wait, as in logs, metrics, queue attributes, answers and filters."""
 
     RATE_LIMITED = "rate_limited"
     UPSTREAM = "upstream"
@@ -45,26 +45,32 @@ class Reason(StrEnum):
 class Handling(NamedTuple):
     """Handling of a reason.
 
-    `try_again`: at once, while the sender still waits; `renew_credentials` first, where they were refused. Later, on
-    the retry queue: after `first` seconds, doubling up to LONGEST_WAIT_SECONDS, at random below that; every `steady`
-    seconds where that is set; not at all where it `is_final`. `is_try` is false where xMatters was not asked.
-    `breaks_circuit`: it tells of the channel, not of this signal.
+    Attributes:
+        retries_inline: True to retry within the request.
+        renew_credentials: True to read the channel's secret again before an inline retry.
+        first: Upper bound of the first backoff on the retry queue (seconds). It doubles up to LONGEST_WAIT_SECONDS;
+            each wait is drawn at random below the bound.
+        steady: Constant wait on the retry queue in place of the backoff (seconds); None to use the backoff.
+        is_final: True to dead-letter the job without a retry.
+        is_attempt: False if no request was sent to xMatters, so that the job's attempts are not counted up.
+        breaks_circuit: True if the failure counts toward opening the channel's circuit: it is not about one signal.
     """
 
-    try_again: bool = False
+    retries_inline: bool = False
     renew_credentials: bool = False
     first: float = 30.0
     steady: float | None = None
     is_final: bool = False
-    is_try: bool = True
+    is_attempt: bool = True
     breaks_circuit: bool = False
 
 
+# The longest delay of an SQS message.
 LONGEST_WAIT_SECONDS = 900.0
-# After a failure that may have rung: the time that a page has to ring before the signal is sent again.
-AMBIGUOUS_REST_SECONDS = 30.0
-_PASSES = Handling(try_again=True, breaks_circuit=True)
-_WAITS = Handling(is_try=False)
+# Wait after an ambiguous failure, before the signal is sent again: time for a page to appear.
+AMBIGUOUS_WAIT_SECONDS = 30.0
+_PASSES = Handling(retries_inline=True, breaks_circuit=True)
+_WAITS = Handling(is_attempt=False)
 _FINAL = Handling(is_final=True)
 
 HANDLING: Mapping[Reason, Handling] = MappingProxyType(
@@ -72,16 +78,16 @@ HANDLING: Mapping[Reason, Handling] = MappingProxyType(
         Reason.RATE_LIMITED: _PASSES,
         Reason.UPSTREAM: _PASSES,
         Reason.UNREACHABLE: _PASSES,
-        # An inline retry would find no time left, and the signal may have rung.
+        # An inline retry would have no time left, and xMatters may have accepted the signal.
         Reason.TIMEOUT: Handling(breaks_circuit=True),
         Reason.REFUSED: _FINAL,
-        # So that a mended key drains the queue by itself.
+        # Steady, so that the queue drains within minutes of a corrected key.
         Reason.CREDENTIALS: Handling(renew_credentials=True, steady=300.0),
         Reason.CIRCUIT_OPEN: _WAITS,
         Reason.IN_FLIGHT: _WAITS,
         Reason.PACED: _WAITS,
         Reason.EXPIRED: _FINAL,
-        # Made again, the channel can have its jobs replayed.
+        # The dead-lettered jobs can be replayed after the channel is created again.
         Reason.CHANNEL_REMOVED: _FINAL,
         Reason.INTERNAL: Handling(),
     }
@@ -89,9 +95,9 @@ HANDLING: Mapping[Reason, Handling] = MappingProxyType(
 
 
 def reason_for_status(status: int) -> Reason:
-    """The reason that an HTTP status stands for, when the answer is not an acceptance.
+    """Return the reason for the HTTP status of an error answer.
 
-    408 means that the server gave up reading the request, so that nothing came of it.
+    408 is retried as UPSTREAM: the server did not receive the whole request, so it did not act on it.
     """
     if status in {401, 403}:
         return Reason.CREDENTIALS
@@ -103,26 +109,37 @@ def reason_for_status(status: int) -> Reason:
 
 
 def is_ambiguous_status(status: int) -> bool:
-    """True if xMatters may have accepted a signal although it answered this status.
+    """True if xMatters may have accepted a signal in spite of this status.
 
-    A 500, 502 or 504 can come from a proxy in front of a trigger that took the signal. 503 and 429 say that the
-    request was turned away (docs/vendors.md, "Answers").
+    A 500, 502 or 504 can come from a proxy in front of a trigger that accepted the signal. With 503 and 429 the
+    request was not accepted (docs/vendors.md, "Answers").
     """
     return status >= 500 and status != 503
 
 
 class RelayError(Exception):
-    """The root of the tree."""
+    """Base class of the relay's exceptions.
+
+    Attributes:
+        reason: Reason for logs, metrics and retries.
+    """
 
     reason: Reason = Reason.INTERNAL
 
 
 class ConfigError(RelayError):
-    """The environment of the function is wrong; the message lists every problem, a line each."""
+    """Environment variables of the function are wrong. The message lists all problems, one on each line."""
 
 
 class BadRequest(RelayError):
-    """A request that can't be served as it is: `field` names the part at fault, `detail` says what is wrong."""
+    """The request is wrong, and is answered with an error.
+
+    Attributes:
+        field: Part of the request at fault.
+        detail: Description of the problem.
+        status: HTTP status of the answer.
+        error: Error code in the answer.
+    """
 
     reason = Reason.REFUSED
 
@@ -135,10 +152,10 @@ class BadRequest(RelayError):
 
 
 class Unauthorized(BadRequest):
-    """No credentials, wrong credentials, or no such channel. The answer is the same for each.
+    """Missing or wrong credentials, or an unknown channel. The answer is the same for all three.
 
     Attributes:
-        channel_exists: True if the channel exists, so that the refused request may have been a share of BigPanda's.
+        channel_exists: True if the channel exists, so that the refused request may be a share from BigPanda.
     """
 
     def __init__(self, *, channel_exists: bool = False) -> None:
@@ -147,43 +164,43 @@ class Unauthorized(BadRequest):
 
 
 class ChannelError(RelayError):
-    """A channel can't be used."""
+    """Base class of errors about a channel."""
 
 
 class UnknownChannel(ChannelError):
-    """There is no channel of that name, or it was removed."""
+    """The channel does not exist, or was removed."""
 
     reason = Reason.CHANNEL_REMOVED
 
 
 class ChannelUnreadable(ChannelError):
-    """The channel can't be read now, so it is not known to exist. It may pass.
+    """The channel's secret can't be read now. A later read may succeed.
 
     Attributes:
-        exists: True if there is such a channel all the same.
+        exists: True if the channel is known to exist in spite of the failed read.
     """
 
     exists = False
 
 
 class ChannelForbidden(ChannelUnreadable):
-    """AWS denies the function the secret. A function may read all names, so it denies one that there is."""
+    """AWS denies the read of the secret. The secret exists: a function may read every secret below the prefix."""
 
     exists = True
 
 
 class ChannelMalformed(ChannelUnreadable):
-    """The secret was read, and is no valid channel."""
+    """A function read the secret, and it is not a valid channel."""
 
     exists = True
 
 
 class UndecidedSender(ChannelUnreadable):
-    """The channel can't be read to check credentials that nothing speaks for: maybe a stranger's, maybe a share's."""
+    """The channel can't be read to check the credentials, and nothing else indicates that they are valid."""
 
 
 class LookupsLimited(ChannelUnreadable):
-    """Too many requests of one source address were refused: its next one must not cost a look-up yet."""
+    """The source address is over its budget of refused requests, so no channel is looked up for it now."""
 
 
 class InvalidChannel(ChannelError):
@@ -191,9 +208,17 @@ class InvalidChannel(ChannelError):
 
 
 class SendError(RelayError):
-    """A signal was not accepted.
+    """A request to a vendor failed: most often, xMatters did not accept a signal.
 
-    `may_have_rung` says that it may have been, all the same; `asked` is false when the trigger was never called.
+    Attributes:
+        reason: Reason of the failure.
+        detail: Description of the failure, without secrets.
+        http_status: HTTP status of the answer; None if there was no answer.
+        excerpt: Redacted beginning of the answer's body; empty if there was no answer.
+        retry_after: Wait that the answer's Retry-After header asks for (seconds); None if it has none.
+        may_have_rung: True if the failure is ambiguous: the vendor may have acted on the request, so a signal may
+            already have paged.
+        asked: False if the request was never sent.
     """
 
     def __init__(
@@ -218,16 +243,16 @@ class SendError(RelayError):
 
 
 class NoAnswer(SendError):
-    """No answer came: the host can't be reached, closed the connection, or did not answer in time."""
+    """No answer: the host can't be reached, closed the connection, or did not answer in time."""
 
 
 class BadAnswer(SendError):
-    """An answer came that is no acceptance; `http_status` and a redacted `excerpt` of it are there."""
+    """An error answer, with its `http_status` and a redacted `excerpt`."""
 
 
 class QueueError(RelayError):
-    """A queue did not take a message; the message of the error says why, without the message of the queue."""
+    """A queue did not accept a message. The error text gives the cause, without the queued message."""
 
 
 class LedgerError(RelayError):
-    """The ledger can't be read or written now; the message says why, without what was to be written."""
+    """The ledger can't be read or written now. The error text gives the cause, without the data."""

@@ -1,33 +1,34 @@
-"""Foreign text: escaping for messages, comments, terminals and log lines. Pure code.
+"""Escaping of untrusted text for messages, comments, terminals and log lines. Pure code.
 
-Strangers write the texts of a share's body and of a callback. Such a text must not break a line, steer a terminal,
-become a link, or look like words of the relay.
+Texts of a share or a callback are written outside the relay. Such a text must not break a line, control a terminal,
+become a link, or pass for a text of the relay.
 """
 
 import re
 
 ELLIPSIS = "…"
-# An id is looked for by its letters, so this many are kept.
+# Longest id that is shown unquoted. Operators search for ids by their text, so it must not be altered.
 MAX_IDENTIFIER = 64
 MAX_LINK = 500
-# Characters that are read for each one that is kept: most of a hostile text may be invisible, and it may be 4 MiB.
+# Characters that are read for each character that is kept. Bounds the work on a hostile text of 4 MiB, most of it
+# invisible.
 _READ_FACTOR = 16
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:-]*")
-# A scheme and its host, or what mail clients take for one.
+# A scheme and a host, or `www.` and a host, which mail clients turn into a link.
 _LINK = re.compile(r"(?:[a-z][a-z0-9+.-]{0,20}://|\bwww\.)[^\s/]*", re.IGNORECASE)
 _BIGPANDA_LINK = re.compile(
     r"https://(?:[a-z0-9-]+\.)*bigpanda\.io(?::443)?(?:[/?#][a-z0-9\-._~!$&'()*+,;=:@/?#%]*)?",
     re.ASCII | re.IGNORECASE,
 )
-# Double quotes would end ours early. Square brackets are those of the mark that ends a comment of the relay.
+# A double quote would end a quotation early. Square brackets enclose the mark at the end of the relay's comments.
 _QUOTES = '"\u201c\u201d\u201e\u201f\u2033\u301d\u301e\uff02'
 _LOOK_ALIKES = str.maketrans({**dict.fromkeys(_QUOTES, "'"), "[": "(", "]": ")", "\uff3b": "(", "\uff3d": ")"})
 
 
 def printable(text: str, most: int | None = None) -> str:
-    """Return the text with U+FFFD in place of each control, format and bidi character, cut to `most` characters.
+    """Return the text with U+FFFD for each control, format and bidi character, cut to `most` characters.
 
-    Spaces stay, so the result keeps its columns. A line break is a control character, too.
+    A line break is a control character. Spaces stay, so the result keeps its columns. `most` None means no limit.
     """
     shown = text if most is None else cut(text, most)
     return shown if shown.isprintable() else "".join(each if each.isprintable() else "\ufffd" for each in shown)
@@ -42,26 +43,26 @@ def one_line(text: str, most: int) -> str:
 
 
 def quoted(text: str, most: int) -> str:
-    """Return the text as a quotation for a sentence of the relay; with its quotes it has `most` characters at most.
+    """Return the text in double quotes, for a sentence of the relay; at most `most` characters with the quotes.
 
-    The quotation has no double quote, no square bracket and no link: dots of a host are written as `(.)`.
+    The text inside has no double quote, square bracket or link. Dots of a host are written as `(.)`.
     """
     return f'"{cut(_LINK.sub(_without_link, _cleaned(text, most)).translate(_LOOK_ALIKES), most - 2)}"'
 
 
 def identifier(text: str, most: int = MAX_IDENTIFIER) -> str:
-    """Return an id as it is if it is a single word of ASCII letters and digits; else as a quotation."""
+    """Return an id unchanged if it is one plain ASCII word, else in quotes."""
     is_word = len(text) <= most and _IDENTIFIER.fullmatch(text) and not _LINK.match(text)
     return text if is_word else quoted(text, most)
 
 
 def is_bigpanda_link(url: str) -> bool:
-    """True for an https URL of bigpanda.io, or of a host below it, that can stand in a message."""
+    """True for a URL that is safe in a message: https, at bigpanda.io or a host below it."""
     return len(url) <= MAX_LINK and _BIGPANDA_LINK.fullmatch(url) is not None
 
 
 def cut(text: str, most: int) -> str:
-    """Return the text, or as much of it as leaves room for an ellipsis."""
+    """Return the text, cut to `most` characters with an ellipsis at the end if it is longer."""
     return text if len(text) <= most else text[: most - 1] + ELLIPSIS
 
 

@@ -1,7 +1,7 @@
-"""Logs and metrics: one structured line a share, and a metric for each outcome and reason.
+"""Logs and metrics: one structured log line for each share, and a metric for each outcome and reason.
 
-Nothing secret gets here: lines are made of named fields, never of headers, URLs or exceptions' own words. No text of a
-field has control, format or bidi characters, and none is longer than MAX_LOGGED_TEXT.
+Lines consist of named fields. Headers, URLs and exceptions' texts are never logged, since they can hold secrets.
+Control, format and bidi characters are replaced, and texts are cut to MAX_LOGGED_TEXT.
 """
 
 import json
@@ -55,14 +55,16 @@ NOTICES = (
     "debt_overdue_seconds",
     "channels_flooded",
 )
-# A log line names no more incidents than this.
+# Incidents that one log line names at most.
 MAX_LOGGED_IDS = 50
+# Characters of a text in a log line.
 MAX_LOGGED_TEXT = 4096
-# They are the only copy of a share, so not a character of them may change. JSON escapes them.
+# Logged without a change, since they may be the only copy of a share. JSON escapes their control characters.
 _VERBATIM = {"last_copy", "raw_body"}
-# A run compares up to hundreds of channels.
+# Channels that one log line names at most; a reconcile run can compare hundreds.
 MAX_CHANNELS = 3
-# The other reasons make a signal wait, or end it by its age or with its channel, though nothing failed.
+# Reasons that count as a failed signal. With the others nothing failed: the signal waits, or its job ended by its age
+# or with its channel.
 _FAILURES = frozenset(
     {
         Reason.RATE_LIMITED,
@@ -93,7 +95,7 @@ def _reason_metric(reason: Reason) -> str:
     return f"reason_{reason}"
 
 
-# All that is ever counted: each metric that is written costs something, so there is none that is always zero.
+# Every metric of the relay. CloudWatch bills for each metric that is written, so none is here that is always zero.
 METRICS = (
     *map(_outcome_metric, Outcome),
     *map(_callback_metric, (Outcome.QUEUED, Outcome.UNCHANGED, Outcome.UNSAFE)),
@@ -106,7 +108,7 @@ type Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 
 class Telemetry:
-    """A logger and a set of metrics, both Powertools' own; settings come from POWERTOOLS_* variables."""
+    """The log and the metrics of a function, over Powertools. Settings come from POWERTOOLS_* variables."""
 
     def __init__(self, logger: Logger, metrics: Metrics) -> None:
         self._logger = logger
@@ -114,21 +116,20 @@ class Telemetry:
 
     @classmethod
     def from_environment(cls) -> "Telemetry":
-        """The telemetry of a function."""
-        # Nothing is traced, so a trace's id leads nowhere.
+        """Return the telemetry of a Lambda function."""
+        # No trace id in the lines, since the functions are not traced.
         logger = Logger(json_serializer=log_line, use_rfc3339=True, location=None, xray_trace_id=None)
         return cls(logger, Metrics())
 
     def instrument(self, handler: Handler) -> Handler:
-        """The handler with a request id in its log lines and its metrics written when it returns.
+        """Wrap a handler: add the request id to its log lines, and write its metrics when it returns.
 
-        Sets every metric to zero first, once, so that alarms work from the first minute.
+        Writes zero for every metric once, so that alarms have data from the first minute.
         """
         self._zero()
 
-        # Powertools' own decorators would repeat in each line what is the same in all of a log group; would log whole
-        # events, and the callers' credentials with them, where a variable says so; and would warn where there is
-        # nothing to count.
+        # Not Powertools' own decorators: they repeat constant fields in every line, can be switched to log whole
+        # events with the callers' credentials, and warn when there is no metric.
         @wraps(handler)
         def instrumented(event: dict[str, Any], context: Any) -> dict[str, Any]:
             self._logger.append_keys(function_request_id=context.aws_request_id)
@@ -146,29 +147,32 @@ class Telemetry:
         self._metrics.flush_metrics()
 
     def share(self, result: Result, spent: Mapping[str, float], *, correlation_id: str) -> None:
-        """Log and count what became of a share. The last copy of one goes into a line of its own."""
+        """Log and count the result of a share. Its last copy, if there is one, is logged in a line of its own."""
         self._metrics.add_metric(_outcome_metric(result.outcome), MetricUnit.Count, 1)
         self._note_cause(result)
         self._note_failed_signal(result)
         if result.job and result.job.unrouted:
             which = f"channel {result.channel}, incident {identifier(result.incident_id or '')}"
-            self.notice("unrouted", f"{which}: its values are too many for the channel's routes, so it rings several")
-        # One request a share: the gateway's id for it is enough.
+            self.notice(
+                "unrouted",
+                f"{which}: has too many values for the channel's routes, so the recipients of several are notified",
+            )
+        # Without the Lambda request id: one request carries one share, and the gateway's id is logged.
         fields = _fields(result, spent, correlation_id) | {"function_request_id": None}
         self._logger.info("share", extra=fields)
         self._note_last_copy(result, correlation_id)
 
     def called_back(self, result: Result, spent: Mapping[str, float], *, correlation_id: str) -> None:
-        """Log and count what became of a callback. The last copy of one goes into a line of its own."""
+        """Log and count the result of a callback. Its last copy, if there is one, is logged in a line of its own."""
         self._metrics.add_metric(_callback_metric(result.outcome), MetricUnit.Count, 1)
         self._note_cause(result)
         self._logger.info("callback", extra=_fields(result, spent, correlation_id))
         self._note_last_copy(result, correlation_id)
 
     def worked(self, job: Job, result: Result, spent: Mapping[str, float]) -> None:
-        """Log and count what became of a job that woke up on a queue.
+        """Log and count the result of a job that came from a queue.
 
-        Of almost every share that is delivered at once the job wakes for nothing: that is no news, and not counted.
+        The safety job of a share that was delivered inline finds nothing to do. It is logged at DEBUG and not counted.
         """
         fields = _fields(result, spent, job.correlation_id) | _history(job)
         never_failed = job.kind == "signal" and job.first_failed_at is None and not job.accepted
@@ -182,12 +186,12 @@ class Telemetry:
         self._logger.info("job", extra=fields)
 
     def unreadable(self, problem: str) -> None:
-        """Log and count a message that is no job; it stays where it is, until the queue's redrive takes it away."""
+        """Log and count a message that is not a job. It stays on its queue until the redrive policy moves it."""
         self._metrics.add_metric("unreadable_job", MetricUnit.Count, 1)
         self._logger.error("unreadable job", extra={"detail": problem})
 
     def notified(self, channel: str, incident_ids: Sequence[str], *, is_notified: bool) -> None:
-        """Log and count that the fallback topic was notified of overdue criticals, or that SNS did not take it."""
+        """Log and count a notification of overdue criticals to the fallback topic, or its failure."""
         name = "fallback_notified" if is_notified else "fallback_failed"
         self._metrics.add_metric(name, MetricUnit.Count, len(incident_ids) if is_notified else 1)
         text = "fallback notified" if is_notified else "the fallback topic could not be notified of critical incidents"
@@ -195,22 +199,26 @@ class Telemetry:
         self._logger.warning(text, extra=fields)
 
     def swept(self, owed: int, oldest_overdue: float, healed: int) -> None:
-        """Count a run of the sweeper: what is owed, by how many seconds the oldest is overdue, how many were healed."""
+        """Log and count a run of the sweeper.
+
+        `owed` is the number of debts, `oldest_overdue` the time since the oldest was due (seconds), and `healed` the
+        number of debts whose vanished message was replaced.
+        """
         self._metrics.add_metric("sweeper_heartbeat", MetricUnit.Count, 1)
         self._metrics.add_metric("debts_owed", MetricUnit.Count, owed)
-        # Without a unit of its own, since it is zero first as all others are.
+        # Unit Count, as in `_zero`: CloudWatch keeps values of one metric with different units apart.
         self._metrics.add_metric("debt_overdue_seconds", MetricUnit.Count, round(oldest_overdue))
         if healed:
             self._metrics.add_metric("debt_healed", MetricUnit.Count, healed)
         self._logger.info("swept", extra={"owed": owed, "overdue_seconds": round(oldest_overdue), "healed": healed})
 
     def sick(self, channel: str, owed: int, oldest: float, reason: str) -> None:
-        """Log that a channel owes something for long; `oldest` is for how many seconds."""
+        """Log a channel that has owed signals for a long time; `oldest` is the age of the oldest debt (seconds)."""
         fields = {"channel": channel, "owed": owed, "oldest_seconds": round(oldest), "reason": reason or None}
         self._logger.warning("channel owes signals", extra={name: value for name, value in fields.items() if value})
 
     def flooded(self, rates: "Mapping[Rate, float]") -> None:
-        """Count the channels that are above their rate limits, and log each; the values are for how many seconds."""
+        """Log and count the channels above their rate limits; the values are the time above the limit (seconds)."""
         self._metrics.add_metric("channels_flooded", MetricUnit.Count, len(rates))
         for rate, seconds in rates.items():
             fields = {
@@ -225,7 +233,7 @@ class Telemetry:
             self._logger.warning("channel flooded: more arrives than its limit lets through", extra=known)
 
     def unconfirmed(self, job: Job, request_ids: Sequence[str]) -> None:
-        """Log and count that no page came of signals that xMatters accepted; `request_ids` are xMatters' own."""
+        """Log and count signals that xMatters accepted, and for which no page exists; `request_ids` are xMatters'."""
         self._metrics.add_metric("unconfirmed", MetricUnit.Count, 1)
         fields = {"channel": job.channel, "incident_id": job.incident_id, "delivery_id": job.delivery_id}
         fields["request_id"] = ", ".join(request_ids)
@@ -236,7 +244,7 @@ class Telemetry:
     def reconciled(
         self, channels: Sequence[str], environment_id: str, found: Found, spent: Mapping[str, float]
     ) -> None:
-        """Log and count the result of a reconcile run; `spent` has the milliseconds of its last piece."""
+        """Log and count the result of a reconcile run; `spent` is the time of its last job by part (milliseconds)."""
         if found.missed:
             self._metrics.add_metric("share_missed", MetricUnit.Count, found.missed)
         if found.reason:
@@ -248,18 +256,18 @@ class Telemetry:
         log("reconciled", extra=known)
 
     def unannounced(self, incident_id: str, status: str | None, channels: Sequence[str]) -> None:
-        """Log and count an open incident that a reconcile run found and none of these channels knows."""
+        """Log and count an open incident that a reconcile run found, and of which these channels got no share."""
         self._metrics.add_metric("missed_unannounced", MetricUnit.Count, 1)
         fields = {"incident_id": incident_id, "status": status, "channel": _channels(channels)}
         self._logger.warning(
-            "missed unannounced: an incident of which no share came, and that is not rung", extra=fields
+            "missed unannounced: an open incident of which no share came; it is reported, not signalled", extra=fields
         )
 
     def refused(self, request: "Request", error: BadRequest) -> None:
-        """Log and count a request that was turned away.
+        """Log and count a refused request.
 
-        Wrong credentials for a channel that exists count twice: such a request may be a share of BigPanda's. A request
-        without a body is none.
+        A request with a body and wrong credentials for an existing channel may be a share from BigPanda, so it is also
+        counted as `unauthorized_share`.
         """
         self._metrics.add_metric("rejected_request", MetricUnit.Count, 1)
         if isinstance(error, Unauthorized) and error.channel_exists and request.body:
@@ -269,9 +277,9 @@ class Telemetry:
         self._logger.info("request refused", extra=fields)
 
     def crashed(self, error: BaseException, *, raw_body: str | None = None) -> None:
-        """Log where our own code failed; an exception's words may quote what must not be shown, its frames do not.
+        """Log an unexpected exception: its type and its stack frames, but not its text, which may quote secrets.
 
-        `raw_body` is the only copy of a share that was let in and is nowhere else, as API Gateway handed it over.
+        `raw_body` is the only copy of an admitted share, as it came from API Gateway; None if there is another copy.
         """
         self._metrics.add_metric("crash", MetricUnit.Count, 1)
         frames = [
@@ -284,7 +292,7 @@ class Telemetry:
             self._logger.critical("crash", extra=fields | {"raw_body": raw_body[:MAX_LOGGED_CHARACTERS]})
 
     def notice(self, name: str, detail: str) -> None:
-        """Log and count that something had to do in place of something better."""
+        """Log a warning of one of the NOTICES, and count it under its name."""
         self._metrics.add_metric(name, MetricUnit.Count, 1)
         self._logger.warning(name, extra={"detail": detail})
 
@@ -294,12 +302,12 @@ class Telemetry:
             self._logger.critical("last copy: neither delivered nor kept", extra=fields)
 
     def _note_failed_signal(self, result: Result) -> None:
-        """Count a signal that xMatters did not accept, whether or not it is tried again."""
+        """Count a signal that xMatters did not accept, with or without a later retry."""
         if result.outcome in {Outcome.QUEUED, Outcome.UNSAFE} and result.reason in _FAILURES:
             self._metrics.add_metric("signal_failed", MetricUnit.Count, 1)
 
     def _note_cause(self, result: Result) -> None:
-        """Count the reason and what is unusual, and say where it was if it was a fault of our own."""
+        """Count the reason and the unusual facts of a result, and log the fault if it has one."""
         if result.reason:
             self._metrics.add_metric(_reason_metric(result.reason), MetricUnit.Count, 1)
         if result.unguarded:
@@ -317,12 +325,15 @@ class Telemetry:
 
 
 def log_line(fields: Mapping[str, Any]) -> str:
-    """Return the fields of a log line as JSON: one line of ASCII, with texts that can be shown anywhere."""
+    """Return the fields of a log line as JSON: one line of ASCII, safe for any viewer."""
     return json.dumps(_shown(fields), default=str, separators=(",", ":"))
 
 
 def _shown(value: Any) -> Any:
-    """Return a value of a log line with safe texts: strangers choose ids, and viewers of logs decode escapes."""
+    """Return a value of a log line with printable texts.
+
+    Ids come from outside the relay, and log viewers decode JSON escapes into control characters.
+    """
     match value:
         case str():
             return printable(value, MAX_LOGGED_TEXT)
@@ -334,7 +345,7 @@ def _shown(value: Any) -> Any:
 
 
 def _channels(names: Sequence[str]) -> str:
-    """Return names of channels for a log line: three, and how many more there are."""
+    """Return channel names for a log line: at most three, and the number of the others."""
     more = len(names) - MAX_CHANNELS
     return ", ".join(names[:MAX_CHANNELS]) + (f" and {more} more" if more > 0 else "")
 

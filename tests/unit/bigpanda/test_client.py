@@ -11,7 +11,7 @@ from relay.bigpanda.client import ACTIVITIES_A_PAGE, ACTIVITY_PAGES, BigPanda, I
 from relay.channels.channel import Access
 from relay.deadline import Deadline
 from relay.errors import NoAnswer, Reason, SendError
-from relay.http.client import Outward
+from relay.http.client import HttpClient
 from relay.http.session import MAX_ANSWER_BYTES, Answer
 from tests import samples
 from tests.fakes import Clock, FakeSession, Step
@@ -36,7 +36,7 @@ class Api:
     def __init__(self, *steps: Step) -> None:
         self.session = FakeSession(*steps)
         self.clock = Clock()
-        self.client = BigPanda(Outward(self.session, clock=self.clock))
+        self.client = BigPanda(HttpClient(self.session, clock=self.clock))
 
     @property
     def deadline(self) -> Deadline:

@@ -10,7 +10,7 @@ import requests
 from botocore.exceptions import EndpointConnectionError
 
 from relay.bigpanda.client import ACTIVITIES_A_PAGE
-from relay.bigpanda.rate_limit import CALLS_A_SECOND, TURNS, USERS_A_SECOND
+from relay.bigpanda.rate_limit import CALLS_A_SECOND, MAX_WAITS, USERS_A_SECOND
 from relay.bigpanda.writeback import LEASE_SECONDS
 from relay.entrypoints.worker import JOB_SECONDS, SILENT_SECONDS
 from relay.http.session import Answer
@@ -656,7 +656,7 @@ class TestRate:
         relay = room()
         now = int(relay.clock.now)
         account = hashlib.sha256(b"BPU-canary").hexdigest()[:16]
-        for second in range(now, now + TURNS):
+        for second in range(now, now + MAX_WAITS):
             relay.table.update(f"rate/{account}/comments/{second}", add={"calls": CALLS_A_SECOND})
         put(relay, job())
         relay.wake(0)

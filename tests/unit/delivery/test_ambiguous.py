@@ -6,7 +6,7 @@ import pytest
 import requests
 
 from relay.delivery.decision import FLOOD_SECONDS, FLOOD_SIGNALS
-from relay.errors import AMBIGUOUS_REST_SECONDS, Reason
+from relay.errors import AMBIGUOUS_WAIT_SECONDS, Reason
 from relay.jobs.outcome import Outcome
 from tests import samples
 from tests.fakes import Relay, Step, room
@@ -41,9 +41,9 @@ def test_state_is_not_sent_again_within_half_a_minute_of_an_ambiguous_answer(amb
     relay.clock.now += 10
     relay.wake(0)
     assert len(relay.session.calls) == 2
-    relay.wake(AMBIGUOUS_REST_SECONDS)
+    relay.wake(AMBIGUOUS_WAIT_SECONDS)
     assert len(relay.session.calls) == 3
-    assert relay.clock.now >= sent_at + AMBIGUOUS_REST_SECONDS - 2
+    assert relay.clock.now >= sent_at + AMBIGUOUS_WAIT_SECONDS - 2
     assert may_repeat(relay) == [None, "true", "true"]
 
 

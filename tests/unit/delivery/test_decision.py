@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.delivery.decision import FLOOD_SECONDS, Judgement, Standing, earliest, judge_job, judge_share, room_for_rings
+from relay.delivery.decision import (
+    FLOOD_SECONDS,
+    Judgement,
+    Standing,
+    earliest,
+    judge_job,
+    judge_share,
+    room_for_signals,
+)
 from relay.incidents.transition import PRESETS, State, Transition
 from relay.ledger.entry import Entry
 from tests.unit.states import NOW, announced, lease, over, state, unstamped
@@ -327,16 +335,16 @@ class TestEarliest:
     @given(st.lists(st.floats(0, 200), max_size=8), st.sampled_from(Transition))
     def test_who_waits_for_it_is_never_dropped_by_flood_control(self, times: list[float], kind: Transition) -> None:
         entry = rang(*sorted(times))
-        assert room_for_rings(entry, max(NOW + 200, earliest(entry, kind, 0))) >= 1
+        assert room_for_signals(entry, max(NOW + 200, earliest(entry, kind, 0))) >= 1
 
 
 class TestRoom:
     @pytest.mark.parametrize(("now", "room"), [(3, 1), (60, 1), (61, 2), (61.5, 2), (62, 3), (70, 4)])
     def test_it_is_what_flood_control_lets_through(self, now: float, room: int) -> None:
-        assert room_for_rings(rang(0, 1, 2), NOW + now) == room
+        assert room_for_signals(rang(0, 1, 2), NOW + now) == room
 
     def test_there_may_be_less_than_none(self) -> None:
-        assert room_for_rings(rang(0, 1, 1, 1, 1), NOW + 2) == -1
+        assert room_for_signals(rang(0, 1, 1, 1, 1), NOW + 2) == -1
 
 
 STATES = st.builds(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from relay.delivery.degraded import UNGUARDED_AFTER_SECONDS, UNGUARDED_WAIT_SECONDS
-from relay.delivery.delivery import MAX_ROUNDS
+from relay.delivery.delivery import MAX_READS
 from relay.errors import QueueError, Reason
 from relay.http.session import Answer
 from relay.incidents.share import parse_share
@@ -211,7 +211,7 @@ class TestRaces:
 
         relay, table = meddled()
         # The first write enters the gate, and each round has a claim; the leave to send is kept meanwhile.
-        table.before = {("update_item", 1 + number): conflict for number in range(MAX_ROUNDS)}
+        table.before = {("update_item", 1 + number): conflict for number in range(MAX_READS)}
         result = relay.share()
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.IN_FLIGHT, "retry")
         assert _counted(relay) == 0
@@ -258,7 +258,9 @@ class TestLedgerDown:
         assert len(relay.session.calls) == 1
         assert relay.recorder.metrics() == {"outcome_delivered": 1, "unguarded": 1}
         [line] = relay.recorder.lines()
-        expected = {"record": "what was sent is not recorded"}.get(call, "DynamoDB refused: InternalServerError")
+        expected = {"record": "the sent signal could not be recorded"}.get(
+            call, "DynamoDB refused: InternalServerError"
+        )
         assert line["unguarded"] == expected
 
     def test_or_at_all_of_them(self) -> None:
@@ -277,7 +279,7 @@ class TestLedgerDown:
     def test_critical_that_cannot_ask_the_pace_is_sent_and_counted(self, number: int) -> None:
         relay, table = meddled(policy={"max_per_minute_per_recipients": 9})
         table.before["update_item", number] = table_down
-        assert relay.share().unguarded == "the pace could not be asked"
+        assert relay.share().unguarded == "the rate limiter could not be read"
         # The channel's own gate has its place back.
         gate = relay.dynamodb.items.get("gate/noc", {})
         numbers = {name: float(value["N"]) for name, value in gate.items() if "N" in value}

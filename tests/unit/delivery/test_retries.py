@@ -5,8 +5,8 @@ import pytest
 import requests
 
 from relay.deadline import Deadline
-from relay.delivery.decision import MAX_TRIES
-from relay.delivery.retries import FIRST_WAIT_SECONDS, SHORTEST_TRY_SECONDS
+from relay.delivery.decision import MAX_ATTEMPTS
+from relay.delivery.retries import FIRST_WAIT_SECONDS, SHORTEST_ATTEMPT_SECONDS
 from relay.errors import ChannelUnreadable, Reason
 from relay.http.session import Answer
 from relay.jobs.outcome import Sent
@@ -26,10 +26,10 @@ def room(*steps: Step, **changes: Any) -> Relay:
 
 
 def send(
-    relay: Relay, seconds: float = 8, reserve: float = 2, tries: int = MAX_TRIES, *, repeats: bool = False
+    relay: Relay, seconds: float = 8, reserve: float = 2, attempts: int = MAX_ATTEMPTS, *, repeats: bool = False
 ) -> Sent:
     channel, deadline = relay.channels.get("noc"), Deadline(seconds, relay.clock)
-    return relay.sender.send(channel, SIGNAL, deadline, reserve=reserve, tries=tries, repeats=repeats)
+    return relay.sender.send(channel, SIGNAL, deadline, reserve=reserve, attempts=attempts, repeats=repeats)
 
 
 def reason(sent: Sent) -> Reason | None:
@@ -41,20 +41,20 @@ class TestWhatMayPass:
     def test_it_is_tried_three_times(self, failure: Step) -> None:
         relay = room(failure)
         sent = send(relay)
-        assert (sent.attempts, sent.request_id, len(relay.session.calls)) == (3, None, MAX_TRIES)
+        assert (sent.attempts, sent.request_id, len(relay.session.calls)) == (3, None, MAX_ATTEMPTS)
         assert sent.failure
 
-    @pytest.mark.parametrize("tries", [1, 2])
-    def test_but_no_more_often_than_is_asked_for(self, tries: int) -> None:
+    @pytest.mark.parametrize("attempts", [1, 2])
+    def test_but_no_more_often_than_is_asked_for(self, attempts: int) -> None:
         relay = room(DOWN)
-        assert send(relay, tries=tries).attempts == tries
-        assert (len(relay.session.calls), len(relay.clock.slept)) == (tries, tries - 1)
+        assert send(relay, attempts=attempts).attempts == attempts
+        assert (len(relay.session.calls), len(relay.clock.slept)) == (attempts, attempts - 1)
 
     def test_a_renewed_secret_is_no_try_more(self) -> None:
         relay = room(samples.refused(401))
         relay.secrets.texts["noc"] = TestCredentials.ROTATED
         relay.clock.now += 11
-        assert send(relay, tries=1).attempts == 1
+        assert send(relay, attempts=1).attempts == 1
 
     @pytest.mark.parametrize("failures", [0, 1, 2])
     def test_it_ends_with_the_first_that_is_accepted(self, failures: int) -> None:
@@ -164,7 +164,7 @@ class TestRetryAfter:
         assert (sent.attempts, reason(sent), relay.clock.slept) == (1, Reason.RATE_LIMITED, [])
 
     def test_a_wait_that_leaves_too_little_time_is_none(self) -> None:
-        just_fits = str(6 - SHORTEST_TRY_SECONDS)
+        just_fits = str(6 - SHORTEST_ATTEMPT_SECONDS)
         assert send(room(samples.refused(429, retry_after=just_fits), samples.accepted())).request_id == "r1"
         assert send(room(samples.refused(429, retry_after="5.51"), samples.accepted())).request_id is None
 

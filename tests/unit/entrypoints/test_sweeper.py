@@ -197,7 +197,7 @@ class TestOrder:
         assert relay.sweep(60)["healed"] == 2
 
 
-class TestTurns:
+class TestTurnsOfChannels:
     def test_many_debts_of_one_channel_do_not_stand_before_those_of_another(self) -> None:
         relay = room(DOWN, secrets=FakeSecrets(loud=json.dumps(samples.secret()), noc=json.dumps(samples.secret())))
         for number in range(500):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from relay.errors import AMBIGUOUS_REST_SECONDS, Reason
+from relay.errors import AMBIGUOUS_WAIT_SECONDS, Reason
 from relay.jobs.envelope import Job, seconds_of, timestamp
 from tests import samples
 from tests.fakes import Call, Relay, Step, room, worked
@@ -106,7 +106,7 @@ class TestRevival:
         relay = dead_lettered(ZeroDivisionError("canary-words"), samples.accepted())
         moved(relay)
         relay.wake()
-        relay.wake(AMBIGUOUS_REST_SECONDS + 30)
+        relay.wake(AMBIGUOUS_WAIT_SECONDS + 30)
         assert relay.session.calls[-1].headers["X-Relay-May-Repeat"] == "true"
         assert "canary-words" not in relay.recorder.written()
 

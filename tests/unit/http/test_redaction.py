@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from relay.deadline import Deadline
 from relay.errors import BadAnswer, Reason
-from relay.http.client import MAX_EXCERPT, Outward
+from relay.http.client import MAX_EXCERPT, HttpClient
 from relay.http.redaction import redact
 from relay.http.session import MAX_ANSWER_BYTES, Answer
 from tests.fakes import FakeSession
@@ -275,7 +275,7 @@ def test_the_work_for_a_hostile_answer_is_bounded(piece: str) -> None:
 
 
 def excerpt(body: bytes) -> str:
-    outward = Outward(FakeSession(Answer(400, {}, body)), clock=lambda: 0.0)
+    outward = HttpClient(FakeSession(Answer(400, {}, body)), clock=lambda: 0.0)
     answer = outward.ask("GET", "https://x", None, {}, Deadline(8, lambda: 0.0))
     failure = outward.bad_answer(answer, Reason.REFUSED, {"known-secret"})
     assert isinstance(failure, BadAnswer)

@@ -21,7 +21,7 @@ from relay.channels.channel import Access, Auth, Rest
 from relay.channels.routes import MAX_WORK, Route, Work, chosen
 from relay.deadline import Deadline
 from relay.errors import BadRequest, SendError
-from relay.http.client import Outward
+from relay.http.client import HttpClient
 from relay.http.session import Answer
 from relay.incidents import details
 from relay.incidents.callback import MAX_NAME, MAX_NOTE, Answers, Callback, parse_callback
@@ -406,8 +406,8 @@ OAUTH = Auth("oauth", {"client_id": "c", "username": "u", "password": "canary-pw
 REST = Rest("https://acme.xmatters.com", OAUTH)
 
 
-def outward(reply: Answer) -> Outward:
-    return Outward(FakeSession(reply), clock=lambda: 1_800_000_000.0)
+def outward(reply: Answer) -> HttpClient:
+    return HttpClient(FakeSession(reply), clock=lambda: 1_800_000_000.0)
 
 
 def tried(call: Callable[[], object]) -> object:

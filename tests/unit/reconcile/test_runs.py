@@ -154,7 +154,7 @@ class TestPieces:
         access = access_of(this.relay)
         for later in range(10):
             this.relay.clock.now = second + later
-            this.relay.turns.wait(access, "incidents", calls=5)
+            this.relay.rate_limit.wait(access, "incidents", calls=5)
         this.relay.clock.now = second
         assert work(this, job) is None
         assert this.relay.chores.delays() == [PACED_SECONDS]

@@ -11,7 +11,7 @@ import requests
 from relay.channels.channel import Rest, parse_channel
 from relay.deadline import Deadline
 from relay.errors import BadAnswer, NoAnswer, Reason
-from relay.http.client import Outward
+from relay.http.client import HttpClient
 from relay.http.session import Answer
 from relay.xmatters.directory import Directory, Finding, Kind
 from tests import samples
@@ -55,7 +55,7 @@ class Tenant:
         self.asked: list[str] = []
         self.session = FakeSession(self._answer)
         self.clock = Clock()
-        self.directory = Directory(Outward(self.session, clock=self.clock))
+        self.directory = Directory(HttpClient(self.session, clock=self.clock))
 
     def people(self, **replies: Reply) -> "Tenant":
         self.replies |= {f"people/{name}": reply for name, reply in replies.items()}
@@ -286,14 +286,14 @@ class TestFewQuestions:
             return person("a")
 
         tenant.session = FakeSession(slow)
-        tenant.directory = Directory(Outward(tenant.session, clock=tenant.clock))
+        tenant.directory = Directory(HttpClient(tenant.session, clock=tenant.clock))
         found = tenant.check("a", "b", "c", seconds=15)
         assert [each.kind for each in found[1:]] == [Kind.NOT_KNOWN] * 2
         assert len(tenant.session.calls) == 1
 
     def test_a_token_route_that_is_not_there_is_no_missing_person(self) -> None:
         session = FakeSession(said(NOT_FOUND, 404))
-        directory = Directory(Outward(session))
+        directory = Directory(HttpClient(session))
         found = directory.check(rest(samples.OAUTH), ["a", "b"], Deadline(5, Clock()))
         assert [each.kind for each in found] == [Kind.NOT_KNOWN] * 2
         assert [urlsplit(call.url).path for call in session.calls] == ["/api/xm/1/oauth2/token"]

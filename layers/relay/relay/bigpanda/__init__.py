@@ -1,4 +1,4 @@
-"""BigPanda's API: listings of incidents, comments and assignments, within its rate limit.
+"""BigPanda's API: listings of incidents, and write-back of callbacks as comments, within its rate limit.
 
 Imports `relay.ledger`, `relay.jobs` and what they import.
 """

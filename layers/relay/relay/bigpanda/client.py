@@ -1,6 +1,6 @@
-"""BigPanda's API, as far as the relay needs it: comments, assignments, the end of a callback lock, and incidents.
+"""Client for BigPanda's API: comments, assignments, releases of held updates, and incidents.
 
-Facts and what is not known of them: docs/vendors.md, "BigPanda's API".
+Facts and open questions: docs/vendors.md, "BigPanda's API".
 """
 
 import contextlib
@@ -14,50 +14,55 @@ from urllib.parse import quote, urlencode
 from relay.channels.channel import Access
 from relay.deadline import Deadline
 from relay.errors import BadAnswer, Reason, reason_for_status
-from relay.http.client import Outward
+from relay.http.client import HttpClient
 from relay.http.session import MAX_ANSWER_BYTES, Answer
 from relay.incidents.json_fields import Fields, nested, scalar
 
-# Comments are looked for among so many pages of an incident's latest activities.
+# Pages of an incident's latest activities in which a comment is searched.
 ACTIVITY_PAGES = 3
 ACTIVITIES_A_PAGE = 20
-# The most that BigPanda's own page on its limits speaks of.
+# Largest page size that BigPanda documents.
 INCIDENTS_A_PAGE = 100
-# How its API calls what its webhook calls otherwise.
+# Names of members in the API, and in webhooks.
 _WEBHOOK_NAMES = {"start": "startedOn", "changed_at": "changedOn", "updated_at": "updatedOn", "end": "endedOn"}
 
-# A string of JSON; the last one of an answer that was cut off has no end. Possessive: it never backtracks.
+# A JSON string; the last one of a truncated answer has no closing quote. Possessive, so it never backtracks.
 _STRING = re.compile(r'"((?:[^"\\]++|\\.?)*+)(?:"|\Z)', re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Incident:
-    """Address of an incident: environment and id."""
+    """Address of an incident in the API: ids of the environment and the incident."""
 
     environment_id: str
     id: str
 
     @property
     def path(self) -> str:
-        """Its path in the API."""
+        """The incident's path in the API."""
         return f"/resources/v2.0/environments/{_quoted(self.environment_id)}/incidents/{_quoted(self.id)}"
 
 
 class Listing(NamedTuple):
-    """One page of incidents, and how many there are on all pages together, where BigPanda says so."""
+    """A page of incidents.
+
+    Attributes:
+        items: The incidents as JSON objects.
+        total: Number of incidents on all pages; None if the answer has none.
+    """
 
     items: list[dict[str, Any]]
     total: int | None
 
 
 class BigPanda:
-    """Calls BigPanda. Every method raises NoAnswer or BadAnswer when it was not done."""
+    """Client for BigPanda's API. Every method raises NoAnswer or BadAnswer when the request fails."""
 
-    def __init__(self, outward: Outward) -> None:
+    def __init__(self, outward: HttpClient) -> None:
         self._outward = outward
 
     def comment(self, access: Access, incident: Incident, text: str, deadline: Deadline) -> None:
-        """Write a comment; there is no idempotency key, so a repeated one is a second comment."""
+        """Write a comment. The API has no idempotency key, so a repeated call writes a second comment."""
         self._do(access, "POST", f"{incident.path}/comments", {"comment": text}, deadline)
 
     def has_comment(self, access: Access, incident: Incident, is_it: Callable[[str], bool], deadline: Deadline) -> bool:
@@ -66,37 +71,37 @@ class BigPanda:
             query = urlencode({"types": "incident_commented", "page": page, "per_page": ACTIVITIES_A_PAGE})
             path = f"/resources/v2.0/incidents/{_quoted(incident.id)}/activities?{query}"
             answer = self._do(access, "GET", path, None, deadline)
-            # Where in an activity its comment stands is not documented.
+            # The position of the comment in an activity is not documented, so all strings are searched.
             if any(map(is_it, _strings(answer.body))):
                 return True
-            # Of a page that was cut off nobody can tell how much there was.
+            # The number of activities on a truncated page is unknown, so the search continues on the next page.
             is_whole = len(answer.body) < MAX_ANSWER_BYTES
             if is_whole and len(_items(answer, "items", "activities")) < ACTIVITIES_A_PAGE:
                 return False
         return False
 
     def assign(self, access: Access, incident: Incident, user_id: str, deadline: Deadline) -> None:
-        """Assign the incident to a user; to do it twice changes nothing."""
+        """Assign the incident to a user. The call is idempotent."""
         self._do(access, "PUT", f"{incident.path}/assignment", {"assignee": user_id}, deadline)
 
     def user_id(self, access: Access, names: Iterable[str], deadline: Deadline) -> str | None:
-        """The id of the user who has the first of these names that anybody has, as user name or as e-mail."""
+        """Return the id of the user with the first known name (user name or e-mail); None if no name is known."""
         wanted = list(names)
         if not wanted:
             return None
-        # All in one request: few are allowed.
+        # One request for all names, since the rate limit of this endpoint is low.
         literals = [json.dumps(name) for name in wanted]
         terms = [f"userName eq {literal} or emails.value eq {literal}" for literal in literals]
         answer = self._do(access, "GET", f"/scim/v2/Users?{urlencode({'filter': ' or '.join(terms)})}", None, deadline)
         users = [(scalar(Fields(user).first("id")), _known_as(user)) for user in _items(answer, "resources")]
-        # A service that does not know the filter may answer with everybody.
+        # Compared again, in case the service ignored the filter and listed all users.
         found = (identity for name in wanted for identity, known in users if identity and name.lower() in known)
         return next(found, None)
 
     def release(self, access: Access, incident_id: str, event: str, deadline: Deadline) -> None:
-        """Tell the callback service that an incident's first share arrived: BigPanda holds its updates until then.
+        """Report an incident's first share as received, so that BigPanda stops withholding the incident's updates.
 
-        That there is nothing to release is no failure.
+        It is no failure if BigPanda withholds none.
         """
         document = {"event_type": event, "incident_id": incident_id, "app_key": access.app_key}
         try:
@@ -108,7 +113,10 @@ class BigPanda:
     def incidents(
         self, access: Access, environment_id: str, folder: str, page: int, since: float | None, deadline: Deadline
     ) -> Listing:
-        """The incidents of a folder of an environment that were active `since` then; pages count from 1."""
+        """Return a page (from 1) of an environment's folder.
+
+        It lists the incidents that were active after `since` (epoch seconds), or all if `since` is None.
+        """
         query: dict[str, Any] = {"folder": folder, "sort_by": "last_change"}
         query |= {"page": page, "page_size": INCIDENTS_A_PAGE}
         query |= {"from": int(since)} if since else {}
@@ -120,12 +128,12 @@ class BigPanda:
         total = nested(document, "total") if isinstance(document, dict) else None
         total = total if isinstance(total, int) and not isinstance(total, bool) and total >= 0 else None
         if not isinstance(items, list) or (total and page == 1 and not items):
-            # To take it for "there is none" might end what goes on.
+            # An unexpected answer must not count as an empty list: open incidents would seem to be over.
             raise self._outward.bad_answer(answer, Reason.UPSTREAM, {access.api_key})
         return Listing([item for item in items if isinstance(item, dict)], total)
 
     def incident(self, access: Access, incident: Incident, deadline: Deadline) -> dict[str, Any]:
-        """All of an incident, with the details of its alerts."""
+        """Return an incident with the details of its alerts."""
         answer = self._do(access, "GET", f"{incident.path}?expand=alerts", None, deadline)
         document = _json(answer)
         if not isinstance(document, dict):
@@ -143,13 +151,13 @@ class BigPanda:
         failure = self._outward.bad_answer(
             answer, reason_for_status(answer.status), {access.api_key, access.app_key or ""}
         )
-        # What failed on their side may have been done before it failed.
+        # BigPanda may have acted on the request before it failed.
         failure.may_have_rung = answer.status >= 500
         raise failure
 
 
 def _known_as(user: Mapping[str, Any]) -> set[str]:
-    """The names of a SCIM user, in lower case."""
+    """Return the user name and e-mails of a SCIM user, in lower case."""
     fields = Fields(user)
     emails = fields.first("emails")
     addresses = [nested(each, "value") for each in emails] if isinstance(emails, list) else []
@@ -158,7 +166,7 @@ def _known_as(user: Mapping[str, Any]) -> set[str]:
 
 
 def as_webhook(document: Mapping[str, Any], environment_id: str) -> bytes:
-    """Return an incident of the API in the shape of a webhook's body, the only one that xMatters' workflows know."""
+    """Convert an incident of the API into a webhook's body, the only format that xMatters' workflows read."""
     alerts = nested(document, "alerts")
     active = nested(document, "active")
     named = {new: document[old] for old, new in _WEBHOOK_NAMES.items() if old in document}
@@ -177,7 +185,7 @@ def _with_id(alert: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _json(answer: Answer) -> Any:
-    """Return the decoded answer; None if it is no JSON, or was cut off."""
+    """Return the decoded answer; None if it is not JSON, or was truncated."""
     try:
         return json.loads(answer.body)
     except (ValueError, RecursionError):
@@ -185,14 +193,14 @@ def _json(answer: Answer) -> Any:
 
 
 def _strings(body: bytes) -> Iterator[str]:
-    """The strings of a JSON document, whole or cut off."""
+    """Yield the strings of a JSON document, which may be truncated."""
     for found in _STRING.finditer(body.decode("utf-8", "replace")):
         with contextlib.suppress(ValueError):
             yield json.loads(f'"{found[1]}"', strict=False)
 
 
 def _items(answer: Answer, *names: str) -> list[Any]:
-    """The objects of a page, which is a list, or holds one."""
+    """Return the objects of a page: of the list that the answer is, or that it has under one of the names."""
     document = _json(answer)
     items = nested(document, *names) if isinstance(document, dict) else document
     return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []

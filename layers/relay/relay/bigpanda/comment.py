@@ -1,4 +1,4 @@
-"""The comment that a callback becomes in BigPanda, for who reads the incident there. Pure code."""
+"""Text of the BigPanda comment for a callback. Pure code."""
 
 import html
 from typing import NamedTuple
@@ -6,26 +6,26 @@ from typing import NamedTuple
 from relay.foreign_text import identifier, quoted
 from relay.incidents.callback import Answers, Callback, Kind
 
-# No limit is documented for a comment; BigPanda's own for the comment of a resolve is 1,000 characters.
+# No limit of a comment is documented. BigPanda's limit for the comment of a resolve is 1,000 characters.
 MAX_COMMENT = 1000
 MARK_LENGTH = 8
-# The longest quotation of a name, and of a reason.
+# Longest quotation of a name, and of a reason.
 MAX_NAME = 80
 MAX_REASON = 300
 UNVERIFIED = "Unverified, since xMatters did not confirm it:"
-# What came of an assignment, in words of the relay's own.
+# Room for the sentence about the assignment.
 MAX_ASSIGNED = 60
 _STATUSES = {"active", "suspended", "terminated", "terminated_external"}
 
 
 class Comment(NamedTuple):
-    """A comment: the words of the relay, with all foreign text in quotes.
+    """Parts of a comment. Text from outside the relay is in quotes.
 
     Attributes:
-        deed: who did what.
-        note: the note that the person wrote; empty if there is none.
-        mark: the end of the comment, by which it is found again if its write may have failed.
-        doubt: the beginning of a comment that nobody confirmed.
+        deed: Sentence with the person and the action.
+        note: Note that the person wrote; empty if there is none.
+        mark: Mark at the end, to find the comment again after an ambiguous write.
+        doubt: Beginning of a comment for an unverified callback; empty for a verified one.
     """
 
     deed: str
@@ -34,14 +34,14 @@ class Comment(NamedTuple):
     doubt: str = ""
 
     def text(self, assigned: str) -> str:
-        """Return the whole comment; `assigned` says what came of an assignment."""
+        """Return the whole comment; `assigned` is the sentence about the assignment, or empty."""
         return " ".join(filter(None, (self.doubt, self.deed, assigned, self.note, self.mark)))
 
     def stands_in(self, found: str) -> bool:
-        """True if a text of BigPanda's holds the deed and, after it, note and mark.
+        """True if a text from BigPanda contains the deed and, after it, the note and the mark.
 
-        The mark alone proves nothing: anybody may write it into a comment of their own. Whoever writes all of it has
-        told what there is to tell.
+        The mark alone proves nothing, since another user can write it into a comment. A text with all parts has the
+        whole content of the comment, so a second one is not needed.
         """
         deed, end, line = map(_spaced, (self.deed, f"{self.note} {self.mark}", found))
         start = line.find(deed)
@@ -49,12 +49,12 @@ class Comment(NamedTuple):
 
 
 def mark(delivery_id: str) -> str:
-    """Return the mark of a callback's comment. No foreign text in a comment has its square brackets."""
+    """Return the mark of a callback's comment. Quoted text in a comment never has its square brackets."""
     return f"[relay {delivery_id[:MARK_LENGTH]}]"
 
 
 def comment_of(said: Callback, answers: Answers, mark: str, *, is_verified: bool = True) -> Comment:
-    """The comment of a callback: who did what, from which device, with which note."""
+    """Return the comment for a callback, with person, action, device and note."""
     deed, doubt = _deed(said, answers), "" if is_verified else UNVERIFIED
     around = " ".join(filter(None, (doubt, deed, "a" * MAX_ASSIGNED, "Note: ", mark)))
     room = MAX_COMMENT - len(around)
@@ -62,7 +62,7 @@ def comment_of(said: Callback, answers: Answers, mark: str, *, is_verified: bool
 
 
 def _spaced(text: str) -> str:
-    # Whether BigPanda gives a text back as HTML is not documented.
+    # Unescaped, since it is not documented if BigPanda returns comments as HTML.
     return " ".join(html.unescape(text).split())
 
 

@@ -1,4 +1,4 @@
-"""BigPanda's shared incidents, page by page, within its rate limit; and the details of one."""
+"""Listing of BigPanda's shared incidents by page, and details of one incident, within BigPanda's rate limit."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -6,22 +6,22 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from relay.bigpanda.client import BigPanda, Incident, as_webhook
-from relay.bigpanda.rate_limit import Turns
+from relay.bigpanda.rate_limit import RateLimit
 from relay.channels.channel import Access
 from relay.deadline import Deadline
 from relay.errors import BadRequest, NoAnswer, Reason, SendError
 from relay.incidents.share import Share, parse_share
 
-# Snoozed ones first: an incident may lie in two folders, and must not be taken for one that is awake.
+# Snoozed incidents first: an incident may be in two folders, and its snooze must be known before it is compared.
 FOLDERS = ("snoozed", "shared", "resolved")
-# BigPanda's search shows no more than the 10,000th result (docs/vendors.md, "BigPanda's API").
+# BigPanda's search returns at most 10,000 results (docs/vendors.md, "BigPanda's API").
 MAX_PAGES = 100
-# One call to BigPanda must not take the time of a whole piece of a run.
+# Time limit of one call, so that it does not use up the time of a whole part of a run.
 CALL_SECONDS = 10.0
-# After an answer that came too late, or not at all, the function leaves the same host alone for so long: chores of
-# other kinds need the workers.
+# After a failed call that took at least SLOW_SECONDS, the function does not call the host for SILENT_SECONDS. The
+# workers are needed for other chores.
 SLOW_SECONDS, SILENT_SECONDS = 3.0, 30.0
-# BigPanda's seconds need not be ours.
+# Wait after a 429. The seconds in which BigPanda counts calls may begin at other times than the relay's.
 SLOWER_SECONDS = 1.0
 
 
@@ -29,9 +29,9 @@ class Position(NamedTuple):
     """A page of the listing.
 
     Attributes:
-        folder: The index of its folder in FOLDERS.
-        page: Its number, from 1.
-        listed: The number of incidents on the pages before it.
+        folder: Index of the folder in FOLDERS.
+        page: Number of the page, from 1.
+        listed: Number of the folder's incidents on earlier pages.
     """
 
     folder: int = 0
@@ -43,11 +43,11 @@ class Page(NamedTuple):
     """One page of shared incidents.
 
     Attributes:
-        folder: Its folder.
-        shares: Its incidents that are shared, without those that an earlier page had.
-        unreadable: The number of its items that are no incident.
-        after: The next page; None if this is the last of all folders.
-        is_cut: BigPanda has more of the folder than may be listed.
+        folder: Name of the folder.
+        shares: Shared incidents on the page, without those on earlier pages.
+        unreadable: Number of items that can't be read as incidents.
+        after: The next page; None if this is the last page of the last folder.
+        is_cut: True if the folder has more incidents than BigPanda lists.
     """
 
     folder: str
@@ -59,27 +59,34 @@ class Page(NamedTuple):
 
 @dataclass(frozen=True)
 class Lister:
-    """Asks BigPanda for incidents. `clock` gives epoch seconds, `deadlines` a deadline of so many seconds.
+    """Reads incidents from BigPanda.
 
-    Every method raises SendError if BigPanda does not answer, and LedgerError if the rate limit can't be counted.
+    Every method raises SendError if a request fails, and LedgerError if the rate limit's table fails.
+
+    Attributes:
+        bigpanda: Client for BigPanda's API.
+        rate_limit: BigPanda's rate limit.
+        clock: The time in epoch seconds.
+        deadlines: Returns a deadline of a number of seconds.
     """
 
     bigpanda: BigPanda
-    turns: Turns
+    rate_limit: RateLimit
     clock: Callable[[], float]
     deadlines: Callable[[float], Deadline]
-    # By base URL, the time until which this function leaves the host alone.
+    # End of the time in which this function does not call a host (epoch seconds), by base URL.
     silent: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     def page(
         self, access: Access, environment_id: str, at: Position, since: float, ids: set[str], deadline: Deadline
     ) -> Page:
-        """Return a page of a folder; of resolved incidents, those that were active after `since` (epoch seconds).
+        """Return a page of a folder. The folder of resolved incidents is limited to those active after `since`.
 
-        `ids` are the incidents on the folder's earlier pages; those of this page are added.
+        `since` is in epoch seconds. `ids` holds the incidents on the folder's earlier pages; those of this page are
+        added to it.
         """
         folder = FOLDERS[at.folder]
-        # What is over is listed for ever, so a run asks for what ended lately.
+        # BigPanda lists all resolved incidents of the past. Only recent ones are compared.
         start = since if folder == "resolved" else None
         ask = partial(self.bigpanda.incidents, access, environment_id, folder, at.page, start)
         listing = self._asked(access, "incidents", ask, deadline)
@@ -88,7 +95,7 @@ class Lister:
         ids |= {share.incident_id for share in fresh}
         listed = at.listed + len(fresh)
         is_old = all(share.version is not None and share.version[0] < (start or 0.0) for share in shares)
-        # A service that knows no pages answers with the first one again.
+        # A page without new incidents also ends the folder, in case the service repeats its first page for ever.
         is_last = not fresh or is_old or (listing.total is not None and listed >= listing.total)
         is_cut = not is_last and at.page == MAX_PAGES
         after: Position | None = Position(at.folder, at.page + 1, listed)
@@ -98,33 +105,33 @@ class Lister:
         return Page(folder, shared, len(listing.items) - len(shares), after, is_cut)
 
     def details(self, access: Access, environment_id: str, share: Share, deadline: Deadline) -> Share:
-        """Return a share with the details of its alerts; as it is, if BigPanda's answer is poorer or older."""
+        """Return a share with the details of its alerts; unchanged if BigPanda's answer has no status or is older."""
         found = self.incident(access, environment_id, share.incident_id, deadline)
         is_better = found is not None and found.status is not None
         is_newer = found is not None and (found.version or (0, 0)) >= (share.version or (0, 0))
         return found if found and is_better and is_newer else share
 
     def incident(self, access: Access, environment_id: str, incident_id: str, deadline: Deadline) -> Share | None:
-        """Return an incident as it is now; None if the answer is not of it."""
+        """Return the current state of an incident; None if the answer does not describe it."""
         ask = partial(self.bigpanda.incident, access, Incident(environment_id, incident_id))
         found = _share(self._asked(access, "incident", ask, deadline), environment_id)
         is_its = found is not None and found.incident_id == incident_id and (found.active, found.status) != (None, None)
         return found if is_its else None
 
     def _asked[T](self, access: Access, endpoint: str, ask: Callable[[Deadline], T], deadline: Deadline) -> T:
-        """Call BigPanda within its rate limit, and once more if that was too early."""
+        """Call BigPanda within its rate limit, and once more after a 429."""
         try:
             return self._asked_once(access, endpoint, ask, deadline)
         except SendError as error:
             if error.reason != Reason.RATE_LIMITED:
                 raise
-        self.turns.sleep(SLOWER_SECONDS)
+        self.rate_limit.sleep(SLOWER_SECONDS)
         return self._asked_once(access, endpoint, ask, deadline)
 
     def _asked_once[T](self, access: Access, endpoint: str, ask: Callable[[Deadline], T], deadline: Deadline) -> T:
         if self.silent.get(access.base_url, 0.0) > self.clock():
             raise NoAnswer(Reason.CIRCUIT_OPEN, "BigPanda did not answer in time just now", asked=False)
-        self.turns.wait(access, endpoint)
+        self.rate_limit.wait(access, endpoint)
         began, spent, brief = self.clock(), deadline.spent, self.deadlines(min(CALL_SECONDS, deadline.remaining()))
         try:
             return ask(brief)

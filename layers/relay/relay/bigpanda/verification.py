@@ -1,8 +1,8 @@
-"""Verification of callbacks: what the ledger and xMatters confirm of what a callback says.
+"""Verification of callbacks against the ledger and xMatters.
 
-Whoever has a channel's callback token can claim anything of any incident, in anybody's name. So a callback counts only
-for an incident that the channel announced. Where the relay may ask xMatters, it must name one of the incident's pages,
-and an acknowledgement must be of a person whom xMatters knows.
+A sender with a channel's callback token can claim anything about any incident, in any name. So a callback counts only
+for an incident that the channel announced. With credentials for xMatters' REST API, more is checked: the callback must
+name a page of the incident, and an acknowledgement must name a person in xMatters.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -18,39 +18,43 @@ from relay.errors import SendError
 from relay.incidents.callback import Callback
 from relay.ledger.entry import Entry, Raised
 
-# A callback may come before the ledger has noted the signal that it answers, or xMatters has shown its page.
+# A callback may arrive before the ledger has recorded its signal, or before xMatters' API shows its page.
 EARLY_SECONDS = 300.0
-# Clocks of xMatters and of AWS differ by less.
+# Upper bound of the difference between the clocks of xMatters and AWS.
 CLOCKS_DIFFER_SECONDS = 60.0
 
 
 class Verdict(StrEnum):
-    """Verdict on a callback.
-
-    EARLY: it may be confirmed yet. UNVERIFIED: the incident is the channel's, and nothing else is confirmed. STRANGE:
-    the channel does not know the incident.
-    """
+    """Verdict on a callback."""
 
     VERIFIED = "verified"
+    # Not confirmed yet; a later check may confirm it.
     EARLY = "early"
+    # The channel knows the incident, but the rest is not confirmed.
     UNVERIFIED = "unverified"
+    # The channel does not know the incident.
     STRANGE = "strange"
 
 
 class Finding(NamedTuple):
-    """A verdict, and why it is not better, in words for a log."""
+    """Result of a verification.
+
+    Attributes:
+        verdict: The verdict.
+        why: Explanation for the log; empty for a verified callback.
+    """
 
     verdict: Verdict
     why: str = ""
 
 
 class Answered(NamedTuple):
-    """A callback, and when it came.
+    """A callback and its arrival.
 
     Attributes:
         said: The callback.
-        is_acknowledgement: It says that a person took the incident on.
-        came: The time at which it came, in epoch seconds.
+        is_acknowledgement: True if a person acknowledged the incident.
+        came: Arrival of the callback (epoch seconds).
     """
 
     said: Callback
@@ -63,9 +67,9 @@ class Verifier:
     """Verifies callbacks.
 
     Attributes:
-        pages_of: Gives the ids and numbers of the pages of a signal, by its request id. Raises SendError.
-        is_person: True if xMatters has a person of that name, None if it does not say. Raises SendError.
-        clock: Gives epoch seconds.
+        pages_of: Returns the ids and numbers of a signal's pages by its request id. Raises SendError.
+        is_person: Returns True if xMatters has a person of that name, None if unknown. Raises SendError.
+        clock: The time in epoch seconds.
     """
 
     pages_of: Callable[[Rest, str, Deadline], Collection[str]]
@@ -73,9 +77,9 @@ class Verifier:
     clock: Callable[[], float]
 
     def judge(self, answered: Answered, entries: Sequence[Entry], rest: Rest | None, deadline: Deadline) -> Finding:
-        """Return the verdict on a callback; `entries` are those of its incident. xMatters is asked if `rest` is given.
+        """Return the verdict on a callback; `entries` are those of its incident. With `rest`, xMatters is asked too.
 
-        A callback that is not confirmed while it is young is EARLY.
+        A callback that can't be verified within EARLY_SECONDS of its arrival is EARLY.
         """
         found = self._judged(answered, entries, rest, deadline)
         is_young = self.clock() - answered.came < EARLY_SECONDS
@@ -95,7 +99,7 @@ class Verifier:
         try:
             return self._of_page(answered, [each for entry in announced for each in entry.raised], rest, deadline)
         except SendError as error:
-            return Finding(Verdict.UNVERIFIED, f"xMatters did not say whether it is right: {error}")
+            return Finding(Verdict.UNVERIFIED, f"xMatters could not be asked about it: {error}")
 
     def _of_page(self, answered: Answered, raised: Sequence[Raised], rest: Rest, deadline: Deadline) -> Finding:
         """Return the verdict by the page that the callback names. Raises SendError."""
@@ -114,7 +118,7 @@ class Verifier:
         return Finding(Verdict.UNVERIFIED, "xMatters does not know who it says acknowledged")
 
     def _names(self, raised: Raised, rest: Rest, deadline: Deadline) -> set[str]:
-        """Return the names of a signal's pages, in lower case; xMatters is asked for those that nobody found yet."""
+        """Return the ids and numbers of a signal's pages, in lower case, from the ledger or else from xMatters."""
         names = {*raised.pages, raised.number} - {""}
         if not names and not raised.is_lost:
             names = set(self.pages_of(rest, raised.request_id, deadline))
@@ -127,7 +131,7 @@ def _times(entry: Entry) -> Iterator[float]:
 
 
 def _seconds_of(text: str | None) -> float | None:
-    """The epoch seconds of what xMatters wrote as a time; None if it is no ISO 8601 time with an offset."""
+    """Return a time of a callback in epoch seconds; None if it is not an ISO 8601 time with an offset."""
     with suppress(ValueError, OverflowError):
         moment = datetime.fromisoformat(text or "")
         return moment.timestamp() if moment.tzinfo else None

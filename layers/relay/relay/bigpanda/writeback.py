@@ -1,10 +1,10 @@
-"""Write-back: what xMatters called back with becomes a comment, and maybe an assignment, in BigPanda.
+"""Write-back of xMatters' callbacks into BigPanda, as comments and assignments.
 
-A callback is verified first. One that is not becomes a comment that says so; of an incident that the channel does not
-know, nothing is written.
+A callback is verified first. The comment of an unverified callback says so. Nothing is written if the channel does not
+know the incident.
 
-Once, as far as that can be known. A note in the table says how far a callback got. BigPanda has no idempotency key, so
-a comment ends in a mark, and one that may stand there already is looked for before it is written again.
+Each callback is written once. A note in the table records its progress. BigPanda's API has no idempotency key, so a
+comment ends in a mark. After an ambiguous write, the comment is searched by its text before it is written again.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import NamedTuple, Self
 
 from relay.bigpanda.client import ACTIVITY_PAGES, BigPanda, Incident
 from relay.bigpanda.comment import Comment, comment_of, mark
-from relay.bigpanda.rate_limit import Turns
+from relay.bigpanda.rate_limit import RateLimit
 from relay.bigpanda.verification import EARLY_SECONDS, Answered, Verdict, Verifier
 from relay.channels.channel import Access, Channel
 from relay.deadline import Deadline
@@ -28,22 +28,26 @@ from relay.ledger.ledger import Ledger
 from relay.ledger.sources import Sources
 from relay.ledger.table import Table
 
-# Longer than any writer works.
+# Longer than a worker works on one callback, so a lease expires only if its worker died.
 LEASE_SECONDS = 60.0
-# Who lost a race looks again soon: the other one may be done.
+# Wait after a conflicting write: the other worker may be done by then.
 RACE_SECONDS = 5.0
-# What may be verified yet is looked at again: soon at first.
+# First wait before an early callback is verified again; the waits grow with its age.
 SHORTEST_WAIT_SECONDS = 15.0
-# Comments of a channel in a minute: far more than people write, and few enough for who reads an incident.
+# Rate limits of a channel's comments: far above normal use, and low enough that incidents stay readable.
 VERIFIED_A_MINUTE, UNVERIFIED_A_MINUTE = 60, 10
 MINUTE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Note:
-    """Progress of a callback. `until` ends the lease of the worker that writes it, in epoch seconds; 0: no worker does.
+    """Progress of a callback's write-back.
 
-    `in_doubt` says that its comment may stand in BigPanda already.
+    Attributes:
+        is_written: True if its comment was written.
+        in_doubt: True if its comment may have been written.
+        until: End of a worker's lease (epoch seconds); 0 if no worker has one.
+        sequence: Version of the item; 0 if there is none.
     """
 
     is_written: bool = False
@@ -53,7 +57,7 @@ class Note:
 
     @classmethod
     def read(cls, table: Table, name: str) -> Self:
-        """The note of that key, an empty one where there is none. Raises LedgerError."""
+        """Return the note of that key, an empty one if there is none. Raises LedgerError."""
         found = table.read(name)
         if found is None:
             return cls()
@@ -64,13 +68,21 @@ class Note:
             raise LedgerError(f"the note can't be read: {type(error).__name__}") from error
 
     def write(self, table: Table, name: str) -> "Note | None":
-        """Put it in the place of the one it was made of; None when another one stands there. Raises LedgerError."""
+        """Write the note over the version that it was made from; None if the item changed since. Raises LedgerError."""
         sequence = table.write(name, self.sequence, json.dumps([self.is_written, self.in_doubt, self.until]))
         return replace(self, sequence=sequence) if sequence else None
 
 
 class _Deed(NamedTuple):
-    """A callback, the incident to write it to, and if the callback was verified."""
+    """A callback to write into BigPanda.
+
+    Attributes:
+        said: The callback.
+        incident: The incident in BigPanda.
+        access: Access to BigPanda's API.
+        answers: Response texts that acknowledge or escalate.
+        is_verified: True if the callback was verified.
+    """
 
     said: Callback
     incident: Incident
@@ -81,10 +93,20 @@ class _Deed(NamedTuple):
 
 @dataclass(frozen=True)
 class Writeback:
-    """Writes callbacks into BigPanda. `clock` gives epoch seconds."""
+    """Write-back of callbacks.
+
+    Attributes:
+        bigpanda: Client for BigPanda's API.
+        rate_limit: BigPanda's rate limit.
+        sources: The sets of recipients for which incidents were shared.
+        table: Table with the notes of callbacks.
+        ledger: The entries of incidents.
+        verifier: Verifies callbacks.
+        clock: The time in epoch seconds.
+    """
 
     bigpanda: BigPanda
-    turns: Turns
+    rate_limit: RateLimit
     sources: Sources
     table: Table
     ledger: Ledger
@@ -92,9 +114,9 @@ class Writeback:
     clock: Callable[[], float]
 
     def write(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
-        """Write what a job's callback says, if that is wanted and not done yet.
+        """Write a job's callback into BigPanda, unless the channel does not want it or it is written already.
 
-        `unsafe`, with a reason, when it was not done: the caller lets the job wait, or buries it.
+        The result is `unsafe` with a reason if the write failed. The caller then retries or dead-letters the job.
         """
         said, came = parse_callback(job.body), seconds_of(job.received_at)
         if not channel.heeds(said):
@@ -109,7 +131,7 @@ class Writeback:
                 return replace(_failed(job, Reason.IN_FLIGHT, found.why), until=min(now + wait, came + EARLY_SECONDS))
             result = self._written(job, channel, answered, entries, deadline, verdict=found.verdict)
         except LedgerError as error:
-            # Nobody's phone waits for it.
+            # Retried later, since no page depends on a callback.
             return _failed(job, Reason.INTERNAL, str(error))
         return result if found.verdict == Verdict.VERIFIED else replace(result, unverified=found.why)
 
@@ -123,7 +145,7 @@ class Writeback:
         *,
         verdict: Verdict,
     ) -> Result:
-        """Note and write what a callback says, as far as it was verified. Raises LedgerError."""
+        """Record an acknowledgement in the ledger, and write the comment. Raises LedgerError."""
         said, is_verified = answered.said, verdict == Verdict.VERIFIED
         if is_verified and channel.is_quiet and answered.is_acknowledgement and said.target:
             self._note_who_acknowledged(entries, said.target, answered.came)
@@ -132,16 +154,16 @@ class Writeback:
             return _result(job, Outcome.UNCHANGED)
         incident = _incident(said, access, entries)
         if incident is None:
-            return _failed(job, Reason.REFUSED, "nothing tells its environment: set bigpanda.environment_id")
+            return _failed(job, Reason.REFUSED, "its environment is unknown: set bigpanda.environment_id")
         return self._once(job, _Deed(said, incident, access, channel.answers, is_verified), deadline)
 
     def release(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
-        """Tell BigPanda that the first share of an incident arrived. `unsafe`, with a reason, when it was not told."""
+        """Report an incident's first share to BigPanda as received. `unsafe` with a reason if the request failed."""
         access = channel.bigpanda
         if access is None or not access.callbacks:
             return _result(job, Outcome.UNCHANGED)
         try:
-            self.turns.wait(access, "callback")
+            self.rate_limit.wait(access, "callback")
             self.bigpanda.release(access, job.incident_id, json.loads(job.body)["event"], deadline)
         except LedgerError as error:
             return _failed(job, Reason.INTERNAL, str(error))
@@ -150,11 +172,11 @@ class Writeback:
         return replace(_result(job, Outcome.DELIVERED), attempts=1)
 
     def _note_who_acknowledged(self, entries: Sequence[tuple[str, Entry]], target: str, came: float) -> None:
-        """Let the ledger know. Raises LedgerError.
+        """Record an acknowledgement in the incident's entry. Raises LedgerError.
 
-        The job may be tried for hours, or replayed, and the incident be another one by then: what counts is when the
-        acknowledgement came. Of an incident that was announced for several webhooks' recipients, each on its own, a
-        callback does not say which it answers.
+        The arrival of the acknowledgement is compared with the entry, since the job may be retried for hours or
+        replayed. If the incident has several open entries (recipients of several webhook URLs), nothing is recorded: a
+        callback does not name the entry that it answers.
         """
         open_ones = [name for name, entry in entries if entry.announced and entry.announced.is_open]
         if len(open_ones) != 1:
@@ -163,7 +185,7 @@ class Writeback:
         self.ledger.change(name, lambda entry: entry.acknowledged(target, came))
 
     def _entries(self, channel: Channel, incident_id: str) -> list[tuple[str, Entry]]:
-        """Return an incident's entries by key: its shares may have named recipients."""
+        """Return an incident's entries with their keys, one for each set of recipients in webhook URLs."""
         recipients = ((), *self.sources.of_incident(channel, incident_id))
         names = [key(channel.name, each, incident_id) for each in recipients]
         return [(name, self.ledger.read(name)) for name in names]
@@ -174,16 +196,16 @@ class Writeback:
         if note.is_written:
             return _result(job, Outcome.DUPLICATE)
         if note.until > now:
-            return replace(_failed(job, Reason.IN_FLIGHT, "another worker is at it"), until=note.until + 1)
+            return replace(_failed(job, Reason.IN_FLIGHT, "another worker has the lease"), until=note.until + 1)
         what, most = ("verified", VERIFIED_A_MINUTE) if deed.is_verified else ("unverified", UNVERIFIED_A_MINUTE)
-        if not note.sequence and not self.turns.has_room(f"callbacks/{what}/{job.channel}", most):
+        if not note.sequence and not self.rate_limit.has_room(f"callbacks/{what}/{job.channel}", most):
             busy = _failed(job, Reason.PACED, f"the channel had {most} {what} callbacks in this minute")
             return replace(busy, until=now + MINUTE_SECONDS)
-        # Whoever had a lease and did not give it back may have written it.
+        # A worker whose lease expired may have written the comment.
         note = replace(note, in_doubt=note.in_doubt or note.until > 0, until=now + LEASE_SECONDS)
         held = note.write(self.table, name)
         if held is None:
-            return replace(_failed(job, Reason.IN_FLIGHT, "another worker was quicker"), until=now + RACE_SECONDS)
+            return replace(_failed(job, Reason.IN_FLIGHT, "another worker took the lease"), until=now + RACE_SECONDS)
         try:
             self._do(deed, _comment(deed, mark(job.delivery_id)), held, deadline)
         except SendError as error:
@@ -196,23 +218,23 @@ class Writeback:
         is_taken_on = deed.is_verified and deed.access.assign and deed.answers.is_acknowledgement(deed.said)
         assigned = self._assigned(deed, deadline) if is_taken_on else ""
         if note.in_doubt:
-            self.turns.wait(deed.access, "activities", calls=ACTIVITY_PAGES)
+            self.rate_limit.wait(deed.access, "activities", calls=ACTIVITY_PAGES)
             if self.bigpanda.has_comment(deed.access, deed.incident, comment.stands_in, deadline):
                 return
-        self.turns.wait(deed.access, "comments")
+        self.rate_limit.wait(deed.access, "comments")
         self.bigpanda.comment(deed.access, deed.incident, comment.text(assigned), deadline)
 
     def _assigned(self, deed: _Deed, deadline: Deadline) -> str:
-        """Assign the incident to who took it on, and say in words what came of it.
+        """Assign the incident to the acknowledger, and return a sentence about the result for the comment.
 
-        What BigPanda refuses must not keep the comment back; what passes by itself is raised.
+        If BigPanda refuses the assignment, the comment is still written. Temporary failures are raised.
         """
         try:
-            self.turns.wait(deed.access, "users")
+            self.rate_limit.wait(deed.access, "users")
             user_id = self.bigpanda.user_id(deed.access, _names(deed.said, deed.access), deadline)
             if user_id is None:
                 return "(Not assigned: BigPanda has no user of that name.)"
-            self.turns.wait(deed.access, "assignment")
+            self.rate_limit.wait(deed.access, "assignment")
             self.bigpanda.assign(deed.access, deed.incident, user_id, deadline)
         except BadAnswer as error:
             if error.reason not in {Reason.REFUSED, Reason.CREDENTIALS}:
@@ -226,14 +248,14 @@ def _comment(deed: _Deed, mark: str) -> Comment:
 
 
 def _incident(said: Callback, access: Access, entries: Sequence[tuple[str, Entry]]) -> Incident | None:
-    """Return the address of a callback's incident: where the ledger has it from, else what the callback says."""
+    """Return the address of a callback's incident, with the environment from the ledger, the callback or the secret."""
     known = (entry.environment_id for _, entry in entries)
     environment_id = next(filter(None, (*known, access.place(said.environment_id), *access.environments)), None)
     return Incident(environment_id, said.incident_id) if environment_id else None
 
 
 def _names(said: Callback, access: Access) -> Iterable[str]:
-    """The names by which BigPanda may know whom xMatters calls `target`."""
+    """Return the names that the person of a callback may have in BigPanda."""
     at_home = f"{said.target}@{access.email_domain}" if said.target and access.email_domain else None
     return dict.fromkeys(name for name in (said.email, said.target, at_home) if name)
 

@@ -1,4 +1,4 @@
-"""Channels: settings and credentials from Secrets Manager, checked, cached, and used to admit requests.
+"""Channels: parse, validate and cache their settings and credentials; admit or refuse inbound requests.
 
 Imports `relay.http` and `relay.incidents`.
 """

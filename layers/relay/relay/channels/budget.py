@@ -1,22 +1,24 @@
-"""Budgets of refused requests: each source address may have so many, and a sender with a good credential none spent.
+"""Rate limits on refused requests, one budget for each source address.
 
-A source over its budget is answered 503 without a look-up, whatever channel it names.
+A request with a valid credential spends nothing. A source over its budget is answered 503 without a look-up of its
+channel.
 """
 
 import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable
 
-# Of one source, in one container: at once, and a second after that (docs/decisions.md, D-refusal-budget).
+# Refusals of one source in one container: the burst, and the refill in refusals a second (docs/decisions.md,
+# D-refusal-budget).
 OPAQUE_AT_ONCE, OPAQUE_PER_SECOND = 20.0, 1.0
-# For tokens that check themselves. All channels of a vendor may come from one address.
+# The same for tokens with a checksum. Higher, since all requests of a vendor may come from one address.
 CHECKED_AT_ONCE, CHECKED_PER_SECOND = 100.0, 10.0
-# Beyond so many budgets the one that was used longest ago is forgotten.
+# Bounds the memory that a sender with many addresses can take. The least recently used budget is dropped first.
 MAX_BUDGETS = 2048
 
 
 class Budget:
-    """Rate limit: `burst` at once, and `per_second` after that."""
+    """Token bucket: holds at most `burst` permits and gains `per_second` permits a second."""
 
     def __init__(self, burst: float, per_second: float, clock: Callable[[], float]) -> None:
         self._burst = burst
@@ -26,7 +28,7 @@ class Budget:
         self._counted_at = clock()
 
     def take(self) -> bool:
-        """Take one; return False if none is left."""
+        """Take one permit. Return False if none is left."""
         now = self._clock()
         passed = max(0.0, now - self._counted_at)
         self._left = min(self._burst, self._left + passed * self._per_second)
@@ -37,19 +39,19 @@ class Budget:
         return True
 
     def give_back(self) -> None:
-        """Give one back that was taken."""
+        """Return a permit that was taken."""
         self._left = min(self._burst, self._left + 1)
 
 
 class Budgets:
-    """The budgets of source addresses. `clock` gives epoch seconds."""
+    """Budgets by source address, created at first use. `clock` gives epoch seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._budgets: OrderedDict[tuple[str, bool], Budget] = OrderedDict()
 
     def of(self, address: str, *, is_checked: bool) -> Budget:
-        """Return the budget of an address, for tokens that check themselves or for all other credentials."""
+        """Return the budget of an address; tokens with a checksum (`is_checked`) have a budget of their own."""
         key = (source(address), is_checked)
         if key not in self._budgets:
             limits = (CHECKED_AT_ONCE, CHECKED_PER_SECOND) if is_checked else (OPAQUE_AT_ONCE, OPAQUE_PER_SECOND)
@@ -61,7 +63,11 @@ class Budgets:
 
 
 def source(address: str) -> str:
-    """Return the address, or the /64 of an IPv6 address, of which a household has as many as it likes."""
+    """Return the key of an address's budget: the address itself, or the /64 network of an IPv6 address.
+
+    One subscriber has a whole /64, so budgets of single IPv6 addresses would limit nothing. A text that is no address
+    gives an empty key.
+    """
     try:
         found = ipaddress.ip_address(address)
     except ValueError:

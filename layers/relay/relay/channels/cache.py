@@ -1,7 +1,7 @@
-"""Cache of channels, with few reads of Secrets Manager.
+"""Cache of channels that keeps reads of Secrets Manager few.
 
-A channel is read once and used for a while, and read again when a credential of it fails. The last good copy serves
-while Secrets Manager fails or a new version is malformed.
+A copy is used for some time, and read again early when a credential fails. The last good copy stays in use while
+Secrets Manager fails or the new version of the secret is malformed.
 """
 
 from collections import OrderedDict
@@ -21,19 +21,23 @@ from relay.errors import (
 )
 from relay.http.session import VendorHosts
 
+# Shortest time between two reads of one secret after a failed credential or a failed read.
 REFRESH_SECONDS = 10.0
 # A rotated credential must work within seconds, and guessed credentials must not cost a read each.
 RECENT_SECONDS = 2.0
+# Lifetime of a negative entry: a name without a secret is not looked up again during this time.
 UNKNOWN_SECONDS = 60.0
-# For the job worker: nobody guesses names there, and jobs of a channel that was just made again must not be given up.
+# The same for the job worker. Job messages do not come from outside, so their channel names are not guessed; and the
+# jobs of a channel that was just restored must not be given up.
 JOBS_UNKNOWN_SECONDS = 2.0
-# A secret that is malformed, or that the function may not read, is so until somebody mends it.
+# A secret that is malformed, or that the function may not read, stays so until an operator acts.
 MALFORMED_SECONDS = 10.0
+# Bounds the memory that guessed channel names can take.
 MAX_ABSENT = 1024
-# For so long a copy opens a door while neither its secret nor the epoch can be read.
+# Longest time that a copy admits requests while neither its secret nor the epoch can be read.
 UNPROVED_SECONDS = 3600.0
 
-# Gives the secret's text for a channel's name; raises UnknownChannel or ChannelUnreadable.
+# Returns the text of a channel's secret by the channel's name; raises UnknownChannel or ChannelUnreadable.
 type SecretSource = Callable[[str], str]
 # Called with the name of a metric and a text for the log: `stale_channel` when a copy is used in place of the secret,
 # `misconfigured_channel` when the channel may notify nobody.
@@ -45,12 +49,12 @@ class _Copy:
     """The last good version of a channel.
 
     Attributes:
-        channel: The channel as it was read.
+        channel: The parsed channel.
         good_until: Use the copy without a read before this time (epoch seconds).
         read_at: Time of the last read, successful or not (epoch seconds).
-        failure: The reason if that read failed, else None.
+        failure: The error text of that read; None if it succeeded.
         good_at: Time of the last successful read (epoch seconds).
-        mark: The channel's mark in the epoch, as it was known before that read.
+        mark: The channel's revocation mark (see `relay.channels.epoch`), taken before that read; empty if it had none.
     """
 
     channel: Channel
@@ -62,10 +66,10 @@ class _Copy:
 
 
 class ChannelCache:
-    """Channels by name.
+    """Channels by name, read from `source` and parsed.
 
-    `clock` gives epoch seconds. A good copy is used for `seconds`; a name that gave no channel is remembered for
-    `unknown_seconds`. Only functions with a door have an `epoch`.
+    A good copy is used for `seconds`. A name without a secret is not looked up again for `unknown_seconds`. `clock`
+    gives epoch seconds. `epoch` holds the revocation marks; None in functions that admit no requests.
     """
 
     def __init__(
@@ -87,14 +91,14 @@ class ChannelCache:
         self._unknown_seconds = unknown_seconds
         self._epoch = epoch
         self._copies: dict[str, _Copy] = {}
-        # Names that gave no channel, with until when they need not be looked up again, and what is raised for them.
+        # Negative entries by channel name: expiry (epoch seconds), and the class and text of the error to raise.
         self._absent: OrderedDict[str, tuple[float, type[ChannelError], str]] = OrderedDict()
 
     def get(self, name: str) -> Channel:
-        """The channel of that name.
+        """Return the channel of that name.
 
-        Raises UnknownChannel, or ChannelUnreadable when there is no copy to fall back on and the secret can't be read
-        or is malformed.
+        Raises UnknownChannel. Raises ChannelUnreadable when there is no earlier copy, and the secret can't be read or
+        is malformed.
         """
         now = self._clock()
         copy = self._copies.get(name)
@@ -108,15 +112,15 @@ class ChannelCache:
         return self._read(name)
 
     def known(self, name: str) -> Channel | None:
-        """Return the last good copy of a channel, however old it is; None if there is none. Nothing is read."""
+        """Return the last good copy of a channel at any age, without a read; None if there is no copy."""
         copy = self._copies.get(name)
         return copy.channel if copy else None
 
     def current(self, name: str) -> Channel:
-        """Return the channel as a door may use it: read after its last revocation that is known.
+        """Return the channel for the check of a request's credentials: read after its last known revocation.
 
-        A copy goes on while its secret can't be read, for as long as the epoch can: and for an hour if it can't. Raises
-        as `get` does, and ChannelUnreadable for a copy that is too old.
+        A copy stays valid while its secret can't be read, as long as the epoch can be read; without both, for one hour.
+        Raises as `get` does, and ChannelUnreadable for a copy that is too old.
         """
         if self._epoch is None:
             return self.get(name)
@@ -125,7 +129,7 @@ class ChannelCache:
         if copy is None:
             return self.get(name)
         if self._is_revoked(name, copy):
-            # Not at every share: a secret that can't be read is slow to fail.
+            # A failing read takes seconds, so not every share attempts one.
             if copy.failure is None or not 0 <= self._clock() - copy.read_at < RECENT_SECONDS:
                 self._read_again(name, copy)
                 copy = self._copies[name]
@@ -139,21 +143,22 @@ class ChannelCache:
         return channel
 
     def _is_revoked(self, name: str, copy: _Copy) -> bool:
-        """True if a credential of the channel was revoked after the copy was read, or maybe."""
+        """True if a credential of the channel was, or may have been, revoked after the copy was read."""
         mark = self._epoch.mark(name) if self._epoch else ""
         return mark not in ("", copy.mark)
 
     def refresh(self, name: str) -> Channel:
-        """The channel, read anew unless it was within the last ten seconds; for when a credential of it failed."""
+        """Return the channel after a credential of it failed: read again, unless the last read is under 10 s old."""
         copy = self._copies.get(name)
         if copy is None or self._clock() - copy.read_at < REFRESH_SECONDS:
             return self.get(name)
         return self._read_again(name, copy)
 
     def recent(self, name: str) -> Channel:
-        """Return the channel as it was read within the last two seconds; for the door, before it refuses a credential.
+        """Return the channel as read within the last two seconds, for the last check before a credential is refused.
 
-        Raises ChannelUnreadable if that read failed, though an older copy may be there: the credential may be new.
+        Raises ChannelUnreadable if that read failed, even if there is an older copy: the credential may be newer than
+        the copy.
         """
         copy = self._copies.get(name)
         if copy is None:
@@ -167,7 +172,7 @@ class ChannelCache:
         return copy.channel
 
     def _read(self, name: str) -> Channel:
-        # Before the secret: a credential that is revoked meanwhile must make this copy too old.
+        # Read before the secret, so that a revocation during the read makes this copy outdated.
         mark = self._epoch.mark(name) if self._epoch else ""
         try:
             found = parse_channel(name, self._source(name), self._hosts)
@@ -193,7 +198,7 @@ class ChannelCache:
             return self._read(name)
         except ChannelUnreadable as error:
             self._notice("stale_channel", str(error))
-            # Not at every share: a secret that can't be read is slow to fail, too.
+            # A failing read takes seconds, so the next one waits for a while.
             now = self._clock()
             copy.good_until = max(copy.good_until, now + REFRESH_SECONDS)
             copy.read_at, copy.failure = now, str(error)

@@ -29,9 +29,13 @@ BIGPANDA_URL = "https://api.bigpanda.io"
 
 @dataclass(frozen=True)
 class Inbound:
-    """Credentials that open a door of ours: a token, or a user and password, or both.
+    """Credentials that a vendor shows to the relay: a token, or a user name and password, or both.
 
-    `expires_at` is in epoch seconds; None means never.
+    Attributes:
+        token: The token; None if the credentials have none.
+        username: The user name; None if the credentials have no login.
+        password: The password; None if the credentials have no login.
+        expires_at: End of validity (epoch seconds); None means that the credentials do not expire.
     """
 
     token: str | None = field(repr=False)
@@ -42,7 +46,12 @@ class Inbound:
 
 @dataclass(frozen=True)
 class Auth:
-    """Credentials for xMatters: `type` is url, basic, api_key or oauth; `members` are its secrets."""
+    """Credentials that the relay shows to xMatters.
+
+    Attributes:
+        type: `url`, `basic`, `api_key` or `oauth`.
+        members: The other keys of the secret's `auth`, by name.
+    """
 
     type: str
     members: Mapping[str, str] = field(repr=False)
@@ -50,7 +59,12 @@ class Auth:
 
 @dataclass(frozen=True)
 class Rest:
-    """URL and credentials of xMatters' REST API, for questions about the channel's signals."""
+    """Access to xMatters' REST API, for queries about the channel's pages.
+
+    Attributes:
+        base_url: URL without a slash at the end.
+        auth: The credentials.
+    """
 
     base_url: str = field(repr=False)
     auth: Auth
@@ -58,14 +72,21 @@ class Rest:
 
 @dataclass(frozen=True)
 class Access:
-    """URL, credentials and permissions of a channel in BigPanda.
+    """Access to BigPanda's API, and the channel's settings for it.
 
-    `environments` are where its incidents are: reconcile runs look there and nowhere else. `assign` lets who
-    acknowledges have the incident; `email_domain` makes a user name of BigPanda's out of a name of xMatters'.
-    `comments` are the callbacks that are written. `callbacks` says that BigPanda holds an incident's updates until it
-    hears that the first share of it arrived, by the name of `app_key`. `reconcile` lets BigPanda be asked for what was
-    missed, among the incidents that fit `reconcile_query`, if there is one: an incident that the channel never
-    announced is then reported, or rung.
+    Attributes:
+        base_url: URL without a slash at the end.
+        api_key: The API key.
+        environments: Ids of the environments that hold the channel's incidents. Reconcile runs list these only; with
+            none there are no reconcile runs.
+        assign: True to assign an incident to its acknowledger.
+        email_domain: Domain that turns an xMatters user name into a BigPanda user name; None if they are the same.
+        comments: Kinds of callbacks that are written into BigPanda as comments.
+        callbacks: True if BigPanda withholds an incident's updates until the relay reports its first share delivered.
+        app_key: Integration key for these reports, required with `callbacks`; None if the secret has none.
+        reconcile: Action for an incident that the channel never announced: `report` it, or `ring` (signal it). None
+            turns reconcile runs off.
+        reconcile_query: BigPanda query that limits reconcile runs; None for all incidents of the environments.
     """
 
     base_url: str
@@ -80,25 +101,25 @@ class Access:
     reconcile_query: str | None = None
 
     def place(self, environment_id: str | None) -> str | None:
-        """Return the environment that a share or a callback names, if the channel's incidents can be there.
+        """Return the environment that a share or a callback names, or None if the secret does not list it.
 
-        Whoever has a token of the channel's may name any; so only those of the secret count, if it has any.
+        A sender with a valid token can name any environment. If the secret lists environments, only these are allowed.
         """
         return environment_id if not self.environments or environment_id in self.environments else None
 
     def writes(self, said: Callback) -> bool:
-        """True if a callback is written into BigPanda. A device that was reached is not."""
+        """True if a callback is written into BigPanda. A successful delivery to a device is not written."""
         is_news = said.kind != Kind.DELIVERY or said.is_failed_delivery()
         return said.kind in self.comments and is_news
 
 
 class Vouched(NamedTuple):
-    """Statements of the operator that nobody can check from the secret alone.
+    """Statements of the operator that can't be checked from the secret alone.
 
     Attributes:
-        recipients_in: `workflow` if the workflow in xMatters names the recipients, `url` if BigPanda's callback URL
-            does (`?recipients=`), None if neither.
-        any_trigger_path: True if the trigger URL is right although its path is not a documented one.
+        recipients_in: Place outside the secret that names the recipients: `workflow` (in xMatters) or `url` (the URL
+            of BigPanda's webhook, `?recipients=`). None if there is no such place.
+        any_trigger_path: True if the trigger URL is right although its path is undocumented.
     """
 
     recipients_in: str | None = None
@@ -107,9 +128,20 @@ class Vouched(NamedTuple):
 
 @dataclass(frozen=True)
 class Channel:
-    """A valid channel. Nothing secret shows in its repr.
+    """A valid channel. Its repr shows no secrets.
 
-    `inbound` are BigPanda's credentials, `callback` are xMatters': neither's leak opens the other's door.
+    Attributes:
+        name: The channel's name.
+        inbound: Credentials that BigPanda shows to the webhook.
+        trigger_url: URL of the xMatters trigger.
+        auth: Credentials for the trigger.
+        recipients: Recipients of all signals of the channel.
+        policy: The policy.
+        callback: Credentials that xMatters shows to the callback; never valid for the webhook. Empty if there are none.
+        answers: Response texts that acknowledge or escalate.
+        bigpanda: Access to BigPanda's API; None if there is none.
+        rest: Access to xMatters' REST API; None if there is none.
+        vouched: Statements of the operator.
     """
 
     name: str
@@ -125,19 +157,20 @@ class Channel:
     vouched: Vouched = field(default_factory=Vouched)
 
     def admits(self, headers: Mapping[str, str], now: float, *, door: Door = "inbound") -> bool:
-        """True if the request's headers (names in lower case) hold credentials of that door, valid at `now`.
+        """True if the request's headers (names in lower case) hold credentials for that door, valid at `now`.
 
-        Every credential is compared in full, in constant time, whichever of them fits. No credential: no entry.
+        Each credential is compared in constant time. A match does not end the comparison. A channel without
+        credentials for the door admits no request.
         """
         return bool(self._fitting(headers, now, door))
 
     def used(self, headers: Mapping[str, str], now: float, *, door: Door) -> str | None:
-        """Return the fingerprint of the credential in the request's headers that opens that door; None if none does."""
+        """Return the fingerprint of the valid credential in the request's headers; None if there is none."""
         fitting = self._fitting(headers, now, door)
         return self._fingerprint(fitting[0]) if fitting else None
 
     def fingerprints(self, door: Door) -> tuple[tuple[str, str, str], ...]:
-        """Return `current` or `previous`, `token` or `basic`, and the fingerprint of each credential of a door."""
+        """List the credentials of a door: `current` or `previous`, `token` or `basic`, and the fingerprint."""
         ages = zip(("current", "previous"), self._credentials(door), strict=False)
         return tuple(
             (age, secret.partition(b":")[0].decode(), self._fingerprint(secret))
@@ -149,14 +182,14 @@ class Channel:
         return self.inbound if door == "inbound" else self.callback
 
     def _fitting(self, headers: Mapping[str, str], now: float, door: Door) -> list[bytes]:
-        """Return the credentials of a door that the headers hold. All are compared, whichever of them fits."""
+        """Return the credentials of a door that the headers hold, compared without an early exit."""
         offered = _offered(headers)
         valid = [each for each in self._credentials(door) if each.expires_at is None or now < each.expires_at]
         compared = [(secret, _same(secret, offer)) for each in valid for secret in _secrets(each) for offer in offered]
         return [secret for secret, fits in compared if fits]
 
     def _fingerprint(self, secret: bytes) -> str:
-        # Keyed with other secrets of the channel: whoever reads fingerprints can't try passwords against them.
+        # Keyed with other secrets of the channel, so that fingerprints can't be used to test guessed passwords.
         key = json.dumps([self.trigger_url, *sorted(self.auth.members.items())]).encode()
         return hmac.digest(key, secret, "sha256").hex()[:8]
 
@@ -169,16 +202,19 @@ class Channel:
 
     @property
     def confirms_ends(self) -> bool:
-        """True if BigPanda is asked whether an incident is over before its pages end."""
+        """True if an incident's end is confirmed with BigPanda before its pages are terminated."""
         return self.policy.confirm_resolve and self.bigpanda is not None and bool(self.bigpanda.environments)
 
     def follows(self, *, ends: bool) -> bool:
-        """True if a signal is followed: its page is looked for, or an end is confirmed; `ends`: there may be one."""
+        """True if a signal needs a follow-up job: to find its page, or to confirm an incident's end.
+
+        `ends` is True if the signal may be one of an incident's end.
+        """
         return self.rest is not None or (ends and self.confirms_ends)
 
     @property
     def is_quiet(self) -> bool:
-        """True if only the acknowledger gets a signal that is neither worse nor reopened."""
+        """True if, after an acknowledgement, signals go to the acknowledger only, unless it worsened or reopened."""
         return self.policy.quiet_after_acknowledge and bool(self.callback)
 
     def heeds(self, said: Callback) -> bool:
@@ -187,8 +223,8 @@ class Channel:
         return is_written or (self.is_quiet and self.answers.is_acknowledgement(said))
 
     def secrets(self) -> frozenset[str]:
-        """Everything that must not show in what is logged, kept or answered."""
-        # Whatever its name: an agent's or a proxy's URL may call its key otherwise.
+        """Return every text that must be redacted from logs, stored data and answers."""
+        # Values of all query parameters: the URL of an agent or a proxy may have another name for its key.
         pieces = [piece.partition("=") for piece in urlsplit(self.trigger_url).query.split("&")]
         in_url = {text for name, _, value in pieces if name != "recipients" for text in (value, unquote_plus(value))}
         inbound = {text for each in (*self.inbound, *self.callback) for text in (each.token, each.password) if text}
@@ -200,36 +236,36 @@ class Channel:
 
 
 def _fits(name: str, pattern: str) -> bool:
-    # Most channels have no pattern, and a cold start need not wait for it.
+    # Imported here, since most channels have no pattern: this keeps the import out of their cold starts.
     from fnmatch import fnmatchcase  # noqa: PLC0415
 
     return fnmatchcase(name, pattern)
 
 
 def removed(name: str) -> Channel:
-    """Return what is left of a removed channel: its name, and the default policy."""
+    """Return a stand-in for a removed channel: its name and the default policy, without credentials."""
     return Channel(name, (), "", Auth("url", {}), (), Policy())
 
 
 def is_channel_name(name: str) -> bool:
-    """True if a channel can have this name at all."""
+    """True if the text is a valid channel name."""
     return re.match(CHANNEL_NAME, name) is not None
 
 
 class Shown(Enum):
-    """Kinds of credentials that a request shows, as they can be told without the channel's secret."""
+    """Kinds of credentials in a request, as far as they are recognised without the channel's secret."""
 
     NOTHING = "nothing"
-    # Tokens that check themselves, of another channel or door, or garbage.
+    # A token with the relay's prefix whose checksum is wrong for this channel and door.
     FOREIGN = "foreign"
-    # A token that checks itself, for this channel and door.
+    # A token whose checksum is right for this channel and door.
     CHECKED = "checked"
-    # A token that an operator chose, or a login.
+    # A token without a checksum, which an operator chose, or a user name and password.
     OPAQUE = "opaque"
 
 
 def shown(headers: Mapping[str, str], name: str, door: Door) -> Shown:
-    """Return the kind of credentials in a request's headers (names in lower case), the most promising one."""
+    """Return the kind of credentials in a request's headers (names in lower case); of several, the most trusted."""
     kinds = {_kind(offer, name, door) for offer in _offered(headers)}
     return next((kind for kind in (Shown.CHECKED, Shown.OPAQUE, Shown.FOREIGN) if kind in kinds), Shown.NOTHING)
 
@@ -242,14 +278,14 @@ def _kind(offer: bytes, name: str, door: Door) -> Shown:
 
 
 def header_for(inbound: Mapping[str, Any]) -> dict[str, str]:
-    """The header, as `name` and `value`, that opens a door with these (valid) members of a secret's `inbound`."""
+    """Return the header (`name` and `value`) for these valid members of a secret's `inbound` or `callback`."""
     if "token" in inbound:
         return {"name": "Authorization", "value": f"Bearer {inbound['token']}"}
     return {"name": "Authorization", "value": basic(inbound["basic"]["username"], inbound["basic"]["password"])}
 
 
 def parse_channel(name: str, text: str, hosts: VendorHosts) -> Channel:
-    """Read a channel from its secret's JSON. Raises InvalidChannel, which names the key at fault, never its value."""
+    """Parse a channel's secret (JSON). Raises InvalidChannel, which names the key at fault but never its value."""
     document = decode_secret(text)
     check(document, hosts)
     _check_tokens(document, name)
@@ -291,15 +327,15 @@ def check(document: Any, hosts: VendorHosts) -> None:
 
 
 class _Schema:
-    """A JSON Schema and its complaints."""
+    """A compiled JSON Schema, and its error messages."""
 
     def __init__(self, definition: dict[str, Any]) -> None:
         self._definition = definition
-        # It says yes or no. One that says why takes three times as long to compile, at each cold start.
+        # Without details: a validator with detailed errors takes three times as long to compile, at each cold start.
         self._holds: Callable[[Any], Any] = fastjsonschema.compile(definition, detailed_exceptions=False)
 
     def check(self, document: Any, place: str) -> None:
-        """Raise InvalidChannel with the key at fault, which is below `place`, unless the document is like that."""
+        """Raise InvalidChannel with the key at fault, below the key `place`, unless the document is valid."""
         try:
             self._holds(document)
         except fastjsonschema.JsonSchemaValueException:
@@ -311,7 +347,7 @@ class _Schema:
         except fastjsonschema.JsonSchemaValueException as error:
             key = ".".join([place, *(str(part) for part in error.path[1:])]).strip(".") or "the secret"
             return f"{key}: {_complaint(error)}"
-        raise AssertionError("one check finds a fault that the other does not")
+        raise AssertionError("the compiled schema refused a document that the detailed check accepts")
 
 
 _CHANNEL = _Schema(CHANNEL)
@@ -323,7 +359,7 @@ def decode_secret(text: str) -> Any:
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
-        # The decoder's own message may quote what it stumbled over.
+        # The decoder's own message may quote a part of the secret.
         raise InvalidChannel("the secret is not JSON") from None
 
 
@@ -346,7 +382,7 @@ _PATTERNS = {
 
 
 def _complaint(error: fastjsonschema.JsonSchemaValueException) -> str:
-    """Our own words: the library's message may quote the value."""
+    """Return an error message without the value, which the library's own message may quote."""
     wanted = error.rule_definition
     match error.rule:
         case "additionalProperties":
@@ -389,7 +425,7 @@ def _check_credentials(inbound: Mapping[str, Any], key: str) -> None:
 
 
 def _check_tokens(document: Mapping[str, Any], name: str) -> None:
-    """Raise InvalidChannel for a token that was made for another place, and for a credential of both doors."""
+    """Raise InvalidChannel for a token with a wrong checksum, and for a credential that is used for both doors."""
     inbound, callback = (
         dict(_credentials(document.get("inbound", {}), "inbound")),
         dict(_credentials(document["xmatters"].get("callback", {}), "xmatters.callback")),
@@ -408,7 +444,7 @@ def _check_tokens(document: Mapping[str, Any], name: str) -> None:
 
 
 def _credentials(door: Mapping[str, Any], key: str) -> Iterable[tuple[str, Any]]:
-    """Yield the tokens and logins of a door, today's and the previous ones, each with its key."""
+    """Yield the current and previous tokens and logins of a door, each with its key in the secret."""
     for place, members in ((key, door), (f"{key}.previous", door.get("previous", {}))):
         yield from ((f"{place}.{kind}", members[kind]) for kind in ("token", "basic") if kind in members)
 
@@ -423,7 +459,7 @@ def _check_moment(text: str, key: str) -> None:
 
 
 def _urls(document: Mapping[str, Any], hosts: VendorHosts) -> Iterable[tuple[str, str, AllowList]]:
-    """Yield each URL that the channel calls: its key, the URL, and the hosts of the vendor that it is of."""
+    """Yield each URL that the channel calls: its key in the secret, the URL, and the vendor's allow-list."""
     yield "xmatters.trigger_url", document["xmatters"]["trigger_url"], hosts.xmatters
     if "rest" in document["xmatters"]:
         yield "xmatters.rest.base_url", document["xmatters"]["rest"]["base_url"], hosts.xmatters
@@ -432,7 +468,7 @@ def _urls(document: Mapping[str, Any], hosts: VendorHosts) -> Iterable[tuple[str
 
 
 def _door(members: Mapping[str, Any]) -> Iterable[Inbound]:
-    """The credentials that open it: today's, and those that go on for a while."""
+    """Yield the current credentials of a door, and the previous ones that are valid until they expire."""
     yield _inbound(members)
     if "previous" in members:
         yield _inbound(members["previous"])

@@ -1,25 +1,25 @@
-"""Epoch of channels: a mark for each channel of which a credential was revoked. A copy with another mark is too old.
+"""Revocation marks of channels ("the epoch"): they end cached copies of a channel whose credential was revoked.
 
-An operator changes the mark after the secret. A door compares it, so that a revoked credential does not live as long as
-the copies of its channel.
+`relayctl channel revoke` changes the secret, and then the channel's mark in DynamoDB. Before a function admits a
+request, it compares the mark with that of its cached copy, and reads the secret again if they differ.
 """
 
 from collections.abc import Callable, Mapping
 
 from relay.errors import LedgerError
 
-# One read in so many seconds, however many channels and requests there are.
+# Shortest time between two reads of the marks. One read serves all channels and requests.
 EPOCH_SECONDS = 10.0
 
-# Gives the marks by channel; raises LedgerError.
+# Returns the marks by channel; raises LedgerError.
 type MarkSource = Callable[[], Mapping[str, str]]
 
 
 class Epoch:
-    """The marks as they were read last. `clock` gives epoch seconds, `notice` counts and logs a read that failed.
+    """The marks from the last successful read. `clock` gives epoch seconds; `notice` counts and logs failed reads.
 
     Attributes:
-        read_at: Time of the last read that succeeded (epoch seconds); 0 if none did.
+        read_at: Time of the last successful read (epoch seconds); 0 if there was none.
     """
 
     def __init__(self, source: MarkSource, clock: Callable[[], float], notice: Callable[[str, str], None]) -> None:
@@ -31,7 +31,7 @@ class Epoch:
         self.read_at = 0.0
 
     def look(self) -> None:
-        """Read the marks, unless that was tried within the last ten seconds. If it fails, those read last hold."""
+        """Read the marks, unless the last attempt is under ten seconds old. A failed read keeps the earlier marks."""
         now = self._clock()
         # A clock that was set back makes the difference negative.
         if 0 <= now - self._tried_at < EPOCH_SECONDS:
@@ -45,5 +45,5 @@ class Epoch:
             self.read_at = now
 
     def mark(self, channel: str) -> str:
-        """Return the channel's mark; empty if none of its credentials was revoked, or that is not known."""
+        """Return the channel's mark; empty if no revocation of the channel is known."""
         return self._marks.get(channel, "")

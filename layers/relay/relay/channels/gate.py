@@ -1,4 +1,7 @@
-"""Gate of a door: which requests may come in. Garbage costs few look-ups, and learns nothing from the answers."""
+"""Authentication of inbound requests, with a limit on the look-ups that unauthenticated requests can cause.
+
+All refused requests get the same 401, so that an answer does not show if a channel exists.
+"""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,13 +17,13 @@ from relay.errors import ChannelUnreadable, LookupsLimited, Unauthorized, Undeci
 
 @dataclass(frozen=True)
 class Gate:
-    """Checks credentials at one door.
+    """Checks the credentials of requests at one door.
 
     Attributes:
-        channels: The channels.
-        budgets: How many requests of each source address may be refused.
-        clock: Epoch seconds.
-        door: The door.
+        channels: The cached channels.
+        budgets: Limits on refused requests for each source address.
+        clock: The time in epoch seconds.
+        door: The endpoint: BigPanda's webhook (`inbound`) or xMatters' callback (`callback`).
     """
 
     channels: ChannelCache
@@ -29,10 +32,10 @@ class Gate:
     door: Door
 
     def admit(self, request: Request) -> Channel:
-        """Return the channel of a request that may come in.
+        """Return the channel of an authenticated request.
 
-        Raises Unauthorized; LookupsLimited when the source had too many refusals; UndecidedSender or ChannelUnreadable
-        when the secret can't be read to check the credentials.
+        Raises Unauthorized. Raises LookupsLimited when the source is over its budget of refusals. Raises
+        UndecidedSender or ChannelUnreadable when the secret can't be read, so that the credentials can't be checked.
         """
         if not is_channel_name(request.channel):
             raise Unauthorized
@@ -53,7 +56,7 @@ class Gate:
             raise UndecidedSender(str(error)) from None
 
     def _admitted(self, request: Request, kind: Shown, copy: Channel | None) -> Channel:
-        """Return the channel if the credentials fit; those that fit its last good `copy` need no budget."""
+        """Return the channel if the credentials fit. Credentials that fit the last good `copy` spend no budget."""
         if copy:
             with suppress(UnknownChannel):
                 channel = self.channels.current(request.channel)
@@ -64,7 +67,7 @@ class Gate:
             raise LookupsLimited("too many requests of one source address were refused; try again")
         channel = self.channels.current(request.channel)
         if not self._fits(channel, request):
-            # A refused share is not sent again, so a credential that was rotated a moment ago must not be refused.
+            # BigPanda does not resend a refused share, so a credential that was rotated a moment ago must be accepted.
             channel = self.channels.recent(request.channel)
         if not self._fits(channel, request):
             raise Unauthorized(channel_exists=True)

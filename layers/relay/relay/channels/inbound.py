@@ -1,4 +1,4 @@
-"""Requests that come in through the API, and the replies that go out."""
+"""HTTP requests from API Gateway, and replies to them."""
 
 import base64
 import binascii
@@ -12,9 +12,16 @@ MAX_BODY_BYTES = 4 * 1024 * 1024
 
 
 class Request(NamedTuple):
-    """A request as API Gateway hands it over. Header names are in lower case; `body` is as it came, maybe in base64.
+    """A request from API Gateway.
 
-    `source` is the address that the connection came from, as API Gateway saw it; empty if that is not known.
+    Attributes:
+        channel: Name of the channel in the path.
+        headers: Headers; names in lower case.
+        recipients: Names in the URL's `recipients` parameters, each once.
+        body: Body as API Gateway passed it on.
+        is_base64: True if the body is encoded in base64.
+        id: API Gateway's id of the request.
+        source: IP address of the client; empty if unknown.
     """
 
     channel: str
@@ -27,7 +34,7 @@ class Request(NamedTuple):
 
     @classmethod
     def from_event(cls, event: Mapping[str, Any]) -> Self:
-        """Read a proxy event of a REST API. Whatever is missing is empty; nothing is raised."""
+        """Read a proxy event of a REST API. Missing parts give empty values, never an exception."""
         queries = event.get("multiValueQueryStringParameters") or {}
         context = event.get("requestContext") or {}
         single = (event.get("queryStringParameters") or {}).get("recipients")
@@ -48,13 +55,13 @@ def _recipients(values: list[str]) -> tuple[str, ...]:
 
 
 class Reply(NamedTuple):
-    """A status and a JSON document."""
+    """An answer: HTTP status and JSON document."""
 
     status: int
     document: Mapping[str, Any]
 
     def to_response(self) -> dict[str, Any]:
-        """The reply as API Gateway takes it."""
+        """Return the reply in the format of a Lambda proxy integration."""
         return {
             "statusCode": self.status,
             "headers": {"Content-Type": "application/json"},
@@ -64,14 +71,14 @@ class Reply(NamedTuple):
 
 
 def read_body(request: Request, limit: int = MAX_BODY_BYTES) -> bytes:
-    """The bytes that were sent. Raises BadRequest: 413 for too many, 415 for a type that is not JSON's."""
+    """Return the body's bytes. Raises BadRequest: 413 above `limit` bytes, 415 if the content type is not JSON."""
     encoded = limit * 4 // 3 + 4 if request.is_base64 else limit
     if len(request.body) > encoded:
         raise _too_large(limit)
     try:
         body = base64.b64decode(request.body, validate=True) if request.is_base64 else request.body.encode()
     except (binascii.Error, ValueError):
-        raise BadRequest("body", "is not what it is said to be: base64") from None
+        raise BadRequest("body", "is marked as base64, and is not") from None
     if len(body) > limit:
         raise _too_large(limit)
     if not _is_json_type(request.headers.get("content-type", "")):

@@ -1,7 +1,7 @@
-"""Settings of a valid channel with which a signal may notify nobody. Pure code.
+"""Check for settings with which a signal may notify nobody, although the secret is valid. Pure code.
 
-`relayctl` refuses such a channel. A Lambda function signals it all the same, and counts it: a page that may reach
-somebody is better than none.
+`relayctl` refuses such a channel. The Lambda functions count it and still send its signals, since some may reach a
+person.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from urllib.parse import unquote_plus, urlsplit
 
 from relay.channels.channel import Channel
 
-# docs/vendors.md, "Triggers". None stands for an id or a name.
+# docs/vendors.md, "Triggers". None stands for any id or name.
 _TRIGGER_PATHS = (
     ("api", "integration", "1", "functions", None, "triggers"),
     ("reapi", None, "forms", None, "triggers"),
@@ -36,14 +36,14 @@ class Problem(NamedTuple):
 
 
 def problems(channel: Channel) -> tuple[Problem, ...]:
-    """List the settings of a channel with which a signal may notify nobody."""
+    """Return the settings of a channel with which a signal may notify nobody."""
     return tuple(_problems(channel))
 
 
 def critical_may_notify_nobody(channel: Channel) -> bool:
-    """True if a critical incident may match no route, and nobody is named outside the routes.
+    """True if a critical incident may match no route, and no recipient is named outside the routes.
 
-    Only a route whose conditions are all on `status` surely matches: other facts may be missing from a share.
+    Only conditions on `status` are certain to hold: other facts may be missing from a share.
     """
     return not _has_recipients(channel) and not any(
         route.recipients and route.when and all(_holds_for_critical(*condition) for condition in route.when)
@@ -90,6 +90,6 @@ def _is_trigger(url: str) -> bool:
 
 
 def _holds_for_critical(fact: str, patterns: tuple[str, ...]) -> bool:
-    from fnmatch import fnmatchcase  # noqa: PLC0415 - only operators ask
+    from fnmatch import fnmatchcase  # noqa: PLC0415 - only relayctl calls this; keeps it out of cold starts
 
     return fact == "status" and any(fnmatchcase("critical", pattern) for pattern in patterns)

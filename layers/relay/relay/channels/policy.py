@@ -1,4 +1,4 @@
-"""Policy of a channel: the transitions to announce, and limits. docs/install.md explains each key."""
+"""Policy of a channel: transitions to announce, rate limits, routes. docs/install.md explains each key."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -11,11 +11,22 @@ if TYPE_CHECKING:
 
 
 class Policy(NamedTuple):
-    """The settings of a channel that decide what rings, when, and whom. Numbers are in seconds or signals a minute.
+    """Rules for a channel's signals: when to send them, and to which recipients.
 
-    `replace` ends a page when a newer one tells of its incident. `confirm_resolve` asks BigPanda before pages end.
-    `allowed_recipients` are the names, or patterns of names, that a webhook's URL may add; None: any. `own_body` says
-    what the relay's own body is like; None: xMatters gets the bytes that BigPanda sent.
+    Attributes:
+        notify_on: Transitions that are signalled.
+        min_seconds_between_signals: Shortest time between two signals of one incident (seconds).
+        max_per_minute: Rate limit of the channel (signals a minute).
+        max_per_minute_per_recipients: Rate limit of each set of recipients in webhook URLs (signals a minute); None
+            for no such limit.
+        max_age_seconds: Age at which a job is dead-lettered as expired (seconds).
+        fallback_after_seconds: Time that a critical may be owed before the fallback topic is notified (seconds).
+        replace: True to terminate a page when a newer page of its incident exists.
+        confirm_resolve: True to confirm an incident's end with BigPanda before its pages are terminated.
+        quiet_after_acknowledge: True to signal the acknowledger only, until the incident worsens or reopens.
+        routes: Conditional recipients; the first route that matches is used.
+        allowed_recipients: Names and patterns that a webhook's URL may add, in lower case; None for any name.
+        own_body: Settings of the relay's own request body; None to forward BigPanda's bytes unchanged.
     """
 
     notify_on: frozenset[Transition] = PRESETS["parity"]
@@ -33,7 +44,7 @@ class Policy(NamedTuple):
 
     @classmethod
     def of(cls, members: Mapping[str, Any]) -> Self:
-        """Read the (valid) members of a secret's policy; `notify_on` goes before `preset`."""
+        """Read the valid `policy` of a secret. `notify_on` takes precedence over `preset`."""
         chosen = {name: members[name] for name in cls._fields if name in members}
         chosen["notify_on"] = (
             frozenset(map(Transition, members["notify_on"]))
@@ -48,7 +59,7 @@ class Policy(NamedTuple):
         return cls(**chosen)
 
 
-# Most channels need neither, and a cold start need not wait for them.
+# Both functions import late: most channels need neither, and the imports would slow their cold starts.
 def _routes(found: list[dict[str, Any]]) -> tuple["Route", ...]:
     from relay.channels.routes import Route  # noqa: PLC0415
 

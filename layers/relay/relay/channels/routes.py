@@ -1,4 +1,4 @@
-"""Routes: whom a signal rings, chosen by what its incident is. Pure code."""
+"""Routes: conditional recipients, chosen by facts of the incident. Pure code."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,24 +11,28 @@ from relay.incidents.details import Details, details_of
 from relay.incidents.share import Share
 
 TAG = "tag."
-# So many different values of a fact, and so much of each, are compared: a signal must not wait for more.
+# Different values of a fact that are compared, and characters of each value. They bound the delay of a signal.
 MAX_VALUES = 1000
 MAX_LENGTH = 2048
-# Measured: a thousand million comparisons take a second at worst. 512 MB have a third of a processor on Lambda, where
-# BigPanda waits 8 seconds (docs/decisions.md, D-route-budget).
+# Measured: 1,000 million comparisons take a second at worst. On Lambda, 512 MB come with a third of a processor, and
+# BigPanda waits for 8 seconds (docs/decisions.md, D-route-budget).
 MAX_WORK = 300_000_000
-# A call with a short pattern and a short value takes as long as so many comparisons.
+# Measured: cost of one call with a short pattern and a short value, in comparisons.
 CALL_WORK = 250
-# The names stand in a URL, and many servers take 8 KiB of one.
+# The names are sent in a URL, and many servers accept 8 KiB of one.
 MAX_NAMES_LENGTH = 4096
 _WILD = re.compile(r"[*?\[]")
 
 
 class Route(NamedTuple):
-    """Recipients for incidents that fit all of `when`: pairs of a fact and the patterns of which one must match.
+    """Recipients for the incidents that meet all conditions.
 
-    `priority` is xMatters', in a body of the relay's own. `is_undecided`: the route stands for several, of which one or
-    none may fit, so the channel's own recipients are rung, too.
+    Attributes:
+        when: Conditions: pairs of a fact and its patterns, of which at least one must match a value of the fact.
+        recipients: Names of xMatters users and groups.
+        priority: xMatters priority for the relay's own request body; None for the default.
+        is_undecided: True if the route combines several that could not be evaluated. One or none of them may match, so
+            the channel's own recipients are added.
     """
 
     when: tuple[tuple[str, tuple[str, ...]], ...]
@@ -38,7 +42,7 @@ class Route(NamedTuple):
 
     @classmethod
     def of(cls, members: dict[str, Any]) -> Self:
-        """The route that valid members of a channel's policy describe."""
+        """Read a valid route of a secret's policy."""
         return cls(
             when=tuple(
                 (fact, tuple(text.lower() for text in (patterns if isinstance(patterns, list) else [patterns])))
@@ -50,31 +54,32 @@ class Route(NamedTuple):
 
 
 class Work:
-    """Budget of a share: comparisons of a character of a pattern with a character of a value.
+    """Budget of pattern matching for one share, in comparisons of a pattern's character with a value's character.
 
     Attributes:
-        left: The comparisons that are left.
+        left: Comparisons that may still be made.
     """
 
     def __init__(self, most: int = MAX_WORK) -> None:
         self.left = most
 
     def spend(self, comparisons: int) -> None:
-        """Count comparisons before they are made. Raises TooMuchWork if fewer are left."""
+        """Spend comparisons before they are made. Raises TooMuchWork if fewer are left."""
         if comparisons > self.left:
             raise TooMuchWork
         self.left -= comparisons
 
 
 class TooMuchWork(Exception):
-    """A share's values are too many for a channel's patterns."""
+    """Matching a share's values against the channel's patterns exceeds the budget."""
 
 
 def chosen(routes: Sequence[Route], share: Share, *, is_open: bool, work: Work | None = None) -> Route | None:
-    """The first route whose conditions hold; None where none does.
+    """Return the first route whose conditions hold; None if there is none.
 
-    When an incident is over, `status` stands for the worst that it ever was: a resolve reaches those who were rung. If
-    the work comes to its bound, the route is one for all recipients of those that were not ruled out yet.
+    After an incident's end, conditions on `status` are compared with its worst status, so that a resolve reaches the
+    recipients of the earlier pages. If the budget ends first, the result combines the recipients of all routes that are
+    not ruled out yet.
     """
     if not routes:
         return None
@@ -89,7 +94,7 @@ def chosen(routes: Sequence[Route], share: Share, *, is_open: bool, work: Work |
 
 
 def _undecided(routes: Sequence[Route]) -> Route:
-    """Return a route for the recipients of all these, the first ones first, as many as a URL surely has room for."""
+    """Return one route with the recipients of all these routes, in order, cut to the length that fits into a URL."""
     names = dict.fromkeys(name for route in routes for name in route.recipients)
     lengths = accumulate(len(quote(name, safe="", errors="replace")) + 1 for name in names)
     fitting = (name for name, length in zip(names, lengths, strict=True) if length <= MAX_NAMES_LENGTH)
@@ -97,14 +102,19 @@ def _undecided(routes: Sequence[Route]) -> Route:
 
 
 class _Fact(NamedTuple):
-    """The different values of a fact, in lower case, and the sum of their lengths."""
+    """Values of a fact.
+
+    Attributes:
+        values: The different values as keys, in lower case.
+        length: Sum of their lengths (characters).
+    """
 
     values: Mapping[str, None]
     length: int
 
 
 class _Facts:
-    """The facts of a share, each read when a pattern first asks for it."""
+    """The facts of a share, each read at its first use."""
 
     def __init__(self, share: Share, found: Details, is_open: bool) -> None:
         self._share = share
@@ -133,7 +143,7 @@ class _Facts:
             case "source_system":
                 return [alert.source_system for alert in found.alerts]
         if self._tags is None:
-            # Routes may ask for thousands of tags, and an incident may have a hundred thousand.
+            # Built once: routes may name thousands of tags, and an incident may have a hundred thousand.
             self._tags = found.tags_by_name()
         return self._tags.get(fact.removeprefix(TAG).lower(), ())
 
@@ -147,6 +157,6 @@ def _matches(fact: _Fact, pattern: str, work: Work) -> bool:
     if not _WILD.search(pattern):
         work.spend(len(pattern) + CALL_WORK)
         return pattern in fact.values
-    # fnmatch's expressions never backtrack beyond a star, so this is their worst case.
+    # fnmatch's expressions do not backtrack beyond a star, so this is their worst case.
     work.spend(len(pattern) * fact.length + CALL_WORK * len(fact.values))
     return any(fnmatchcase(value, pattern) for value in fact.values)

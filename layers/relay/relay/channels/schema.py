@@ -5,12 +5,12 @@ from typing import Any
 from relay.incidents.json_fields import ENVIRONMENT_ID
 
 CHANNEL_NAME = r"^[a-z0-9][a-z0-9_-]{0,47}\Z"
-# No channel's signals may be older than this: the longest that SQS keeps a message.
+# Upper bound of `max_age_seconds`: the longest time that SQS keeps a message.
 MOST_AGE_SECONDS = 1_209_600
 
 URL_PATTERN = r"^https?://[^\s]+\Z"
 
-# An id stands in a path of BigPanda's API.
+# Strict, since an environment's id is put into paths of BigPanda's API.
 ENVIRONMENT_PATTERN = rf"^{ENVIRONMENT_ID}\Z"
 
 _TEXT = {"type": "string", "minLength": 1, "maxLength": 4096}
@@ -29,7 +29,7 @@ def _count(low: int, high: int) -> dict[str, Any]:
     return {"type": "integer", "minimum": low, "maximum": high}
 
 
-# What a header can carry as it stands.
+# Printable ASCII without spaces: a header can carry it without encoding.
 HEADER_PATTERN = r"^[\x21-\x7e]+\Z"
 _TOKEN = {"type": "string", "maxLength": 4096, "pattern": HEADER_PATTERN}
 _LOGIN = _object(["username", "password"], username=_TEXT, password=_TEXT)
@@ -68,7 +68,7 @@ AUTH: dict[str, dict[str, Any]] = {
         password=_TEXT,
     ),
 }
-# The members of an auth depend on its type; they are checked by AUTH, so that a message can name the one at fault.
+# The members of an auth depend on its type. AUTH checks them separately, so that the message can name the key at fault.
 _AUTH = {"type": "object", "required": ["type"], "properties": {"type": {"enum": list(AUTH)}}}
 
 CHANNEL = _object(

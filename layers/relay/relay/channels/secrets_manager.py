@@ -13,10 +13,11 @@ from relay.errors import ChannelForbidden, ChannelMalformed, ChannelUnreadable, 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
+# Time limit of one read.
 READ_SECONDS = 3.0
-# The second is what a secret says of itself that is marked for deletion.
+# Secrets Manager answers InvalidRequestException for a secret that is marked for deletion.
 _GONE = {"ResourceNotFoundException", "InvalidRequestException"}
-# What lasts until somebody mends it: a policy, or the KMS key.
+# Errors that last until an operator corrects a policy or the KMS key.
 _DENIED = {"AccessDeniedException", "AccessDenied", "DecryptionFailure"}
 
 
@@ -43,7 +44,7 @@ def list_channels(client: "SecretsManagerClient", prefix: str) -> Iterator[Liste
 
 
 class Secrets:
-    """The secrets below one prefix. `ticks` gives seconds that never go back."""
+    """The secrets below one prefix. `ticks` is a monotonic clock in seconds."""
 
     def __init__(self, client: "SecretsManagerClient", prefix: str, *, ticks: Callable[[], float]) -> None:
         self._client = client
@@ -51,7 +52,7 @@ class Secrets:
         self._ticks = ticks
 
     def read(self, channel: str) -> str:
-        """The text of a channel's secret, within three seconds. Raises UnknownChannel or ChannelUnreadable."""
+        """Return the text of a channel's secret within three seconds. Raises UnknownChannel or ChannelUnreadable."""
         try:
             answer = Deadline(READ_SECONDS, self._ticks).run(
                 lambda: self._client.get_secret_value(SecretId=f"{self._prefix}/{channel}"), part="secret"
@@ -70,7 +71,7 @@ class Secrets:
         return answer["SecretString"]
 
     def names(self) -> Iterator[str]:
-        """The names of all channels, usable or not. Raises ChannelUnreadable."""
+        """Yield the names of all channels, valid or not. Raises ChannelUnreadable."""
         try:
             for listed in list_channels(self._client, self._prefix):
                 yield listed.name

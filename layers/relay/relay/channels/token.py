@@ -1,7 +1,7 @@
-"""Tokens that check themselves: a prefix, random characters, and a checksum bound to one channel and one door.
+"""Tokens with a checksum: a prefix, random characters, and a checksum bound to one channel and one door.
 
-The checksum is no secret and proves nothing: it tells garbage from a token that may be good, without a look-up. A token
-of another channel, or of the other door, is told from a good one as well. Pure code.
+The checksum is no secret and proves nothing. It lets the relay refuse garbage, and tokens of another channel or door,
+without a look-up of the channel. Pure code.
 """
 
 import hashlib
@@ -9,34 +9,35 @@ import re
 from collections.abc import Callable
 from typing import Literal
 
+# Door: one of the two endpoints that check credentials, BigPanda's webhook (`inbound`) and xMatters' callback.
 type Door = Literal["inbound", "callback"]
 
 PREFIX = "bpr_"
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 # 32 characters of 62 have 190 bits.
 RANDOM_LENGTH = 32
-# Of 56 thousand million garbage tokens one passes (docs/decisions.md, D-token-checksum).
+# 62 ** 6: one of 56,000 million garbage tokens passes (docs/decisions.md, D-token-checksum).
 CHECKSUM_LENGTH = 6
-# For secret scanners (docs/install.md, "Tokens").
+# Published for secret scanners (docs/install.md, "Tokens").
 PATTERN = rf"{PREFIX}[0-9A-Za-z]{{{RANDOM_LENGTH + CHECKSUM_LENGTH}}}"
 _SHAPE = re.compile(rf"{PATTERN}\Z")
-# A token that an operator types has at least so many characters.
+# Shortest token that an operator may choose, in characters.
 LEAST_TYPED_LENGTH = 24
 
 
 def make(channel: str, door: Door, choose: Callable[[str], str]) -> str:
-    """Return a new token; `choose` picks one of the characters, unpredictably."""
+    """Return a new token. `choose` picks one of the given characters at random."""
     start = PREFIX + "".join(choose(ALPHABET) for _ in range(RANDOM_LENGTH))
     return start + _checksum(start, channel, door)
 
 
 def claims_to_check(token: str) -> bool:
-    """True if the token begins as those do that check themselves."""
+    """True if the token has the prefix of tokens with a checksum."""
     return token.startswith(PREFIX)
 
 
 def fits(token: str, channel: str, door: Door) -> bool:
-    """True if the token is whole and was made for that channel and door."""
+    """True if the token is complete and its checksum is that of this channel and door."""
     start, checksum = token[:-CHECKSUM_LENGTH], token[-CHECKSUM_LENGTH:]
     return _SHAPE.match(token) is not None and checksum == _checksum(start, channel, door)
 

@@ -1,4 +1,4 @@
-"""Delivery: the path of a state to xMatters, from the decision to the page, and what is done while it is owed.
+"""Delivery: decide if a state is signalled, send the signal, retry it, and follow up on its page.
 
 Imports everything but `relay.reconcile` and `relay.entrypoints`.
 """

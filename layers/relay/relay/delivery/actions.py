@@ -1,4 +1,4 @@
-"""Actions: what is to be done next about a state. Pure code."""
+"""Actions that the delivery can take next for a state. Pure code."""
 
 from typing import NamedTuple
 
@@ -8,13 +8,13 @@ from relay.ledger.entry import Entry, Wait
 
 
 class Settle(NamedTuple):
-    """Send nothing: the state is safe already, was overtaken, or changes nothing.
+    """Send nothing: the state is announced or queued already, is superseded, or changes nothing.
 
     Attributes:
-        outcome: the outcome of the share or job.
-        note: the entry to write; None if there is nothing to note.
-        ends_pages: the job of this resolve is kept, to confirm the end and to end pages: no other job will.
-        queue: the place of a state that is safe on a queue.
+        outcome: Outcome of the share or job.
+        note: Entry to write; None to write nothing.
+        ends_pages: True to queue the job of this resolve, since it has to confirm the end and terminate pages.
+        queue: Queue that holds the state (`dead_letter`); None if no queue holds it.
     """
 
     outcome: Outcome
@@ -24,13 +24,21 @@ class Settle(NamedTuple):
 
 
 class Revive(NamedTuple):
-    """Write the entry: a dead-lettered state is owed again."""
+    """Write that a dead-lettered state is owed again, since its job was replayed.
+
+    Attributes:
+        note: Entry to write.
+    """
 
     note: Entry
 
 
 class DeadLetter(NamedTuple):
-    """Give the state up: it is too old, or its channel is gone."""
+    """Dead-letter the state: it expired, or its channel was removed.
+
+    Attributes:
+        reason: `expired` or `channel_removed`.
+    """
 
     reason: Reason
 
@@ -39,11 +47,11 @@ class Send(NamedTuple):
     """Send a signal, unless the channel's rate limit or circuit breaker closes the gate.
 
     Attributes:
-        tries: the number of attempts, at most.
-        alone: the only person to be notified; None for all recipients.
+        attempts: Largest number of attempts.
+        alone: Name of the only recipient, who acknowledged the incident; None for all recipients.
     """
 
-    tries: int
+    attempts: int
     alone: str | None = None
 
 

@@ -1,7 +1,8 @@
-"""One attempt at a signal: keep its job, claim the incident, send, and record what came of it.
+"""One attempt at a signal: queue its job, claim the incident, send, and record the result.
 
-The job is on the retry queue before the signal is sent, so a crash anywhere loses nothing: the job wakes up and asks
-the ledger what is still owed. The claim is a conditional write, so one sender announces an incident at a time.
+The job is on the retry queue before the signal is sent, so a crash at any point loses nothing. The job wakes, and the
+worker reads from the ledger if the state is still owed. The claim is a conditional write that takes a lease, so one
+sender at a time announces an incident.
 """
 
 from contextlib import suppress
@@ -9,11 +10,11 @@ from copy import replace
 
 from relay.delivery import debts, degraded
 from relay.delivery.actions import Send
-from relay.delivery.decision import RESTS_LESS_SECONDS
+from relay.delivery.decision import WAKE_MARGIN_SECONDS
 from relay.delivery.retries import signal_of
 from relay.delivery.services import Services
 from relay.delivery.task import Task
-from relay.errors import AMBIGUOUS_REST_SECONDS, LedgerError
+from relay.errors import AMBIGUOUS_WAIT_SECONDS, LedgerError
 from relay.jobs.envelope import Job, UnreadableMessage
 from relay.jobs.outcome import Outcome, Result, Sent
 from relay.ledger.entry import LEASE_SECONDS, Audience, Entry, Lease
@@ -21,10 +22,10 @@ from relay.ledger.pace import Ticket
 
 
 def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ticket) -> tuple[Task, Result | None]:
-    """Claim the incident and send its signal; no result when the ledger was changed since the entry was read.
+    """Claim the incident and send its signal. Return no result if the entry was changed since it was read.
 
-    `ticket` is the leave that the pace gave. The task keeps it where there is no result; where there is one
-    although nothing was sent, it is given back.
+    `ticket` is the permission of the rate limiter. Without a result, the task keeps it for the next attempt. If there
+    is a result and no signal was sent, it is given back.
     """
     task = debts.keep(services, task)
     lease = _lease(services, task, entry)
@@ -38,22 +39,22 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
     if not ticket.is_unasked:
         task = task.with_ledger()
     signal = signal_of(task, claimed, send.alone)
-    sent = services.sender.send_signal(task, signal, services.deadline, tries=send.tries)
+    sent = services.sender.send_signal(task, signal, services.deadline, attempts=send.attempts)
     until = services.clock()
     if sent.failure is None:
         result = _record_acceptance(services, task, claimed, lease, sent, until, alone=send.alone is not None)
     else:
         result = _record_failure(services, task, claimed, lease, sent, until)
     failure = (sent.failure.reason, sent.failure.retry_after) if sent.failure else (None, None)
-    # A report that fails loses nothing: the next failure is reported, too.
+    # A lost report does no harm: the circuit breaker gets the next failure.
     with suppress(LedgerError):
         services.pace.report(task.rules, ticket, *failure)
     is_unpaced = ticket.is_unasked and result.outcome == Outcome.DELIVERED
-    return task, replace(result, unguarded="the pace could not be asked") if is_unpaced else result
+    return task, replace(result, unguarded="the rate limiter could not be read") if is_unpaced else result
 
 
 def give_back(services: Services, task: Task) -> Task:
-    """Return the task without the ticket that it holds, and give that back to the pace: nothing is sent by it."""
+    """Give an unused ticket back to the rate limiter, and return the task without it."""
     if task.ticket:
         with suppress(LedgerError):
             services.pace.leave(task.ticket)
@@ -66,12 +67,12 @@ def _lease(services: Services, task: Task, entry: Entry) -> Lease:
 
 
 def _claim(services: Services, task: Task, entry: Entry, lease: Lease, send: Send) -> Entry:
-    after = entry.claimed(lease, send.tries, queued=task.is_queued)
+    after = entry.claimed(lease, send.attempts, queued=task.is_queued)
     after = replace(after, environment_id=task.environment_id or after.environment_id)
     if entry.row and task.is_queued and debts.is_stored(services, task, entry):
-        # An older state is owed already. From now on this one is, if its sender dies.
+        # An older state is owed already. The row must name this state, in case its sender dies.
         row = debts.row_of(task, lease.until, services.clock())
-        # A claim is no result: the worker may die before there is one.
+        # The claim does not reset the count of jobs that were begun: the worker may die before it has a result.
         begun = entry.row.begun if entry.row.job == row.job else 0
         after = replace(after, row=replace(row, begun=begun))
     return after
@@ -89,15 +90,15 @@ def _record_acceptance(
     try:
         recorded = services.ledger.change(task.name, change, claimed)
     except LedgerError:
-        return degraded.to_catch_up(services, task, result, change, "what was sent is not recorded")
+        return degraded.to_catch_up(services, task, result, change, "the sent signal could not be recorded")
     _wake_next(services, task, recorded)
     return result
 
 
 def _wake_next(services: Services, task: Task, entry: Entry) -> None:
-    """Wake the newer state of the incident, if one met this sender's lease: it need not wait for the lease's end.
+    """Enqueue a newer state of the incident that met this sender's lease, so that it does not wait for the lease's end.
 
-    The copy is a spare one, since the state's own message comes all the same.
+    The job is marked as spare, since the state's own message is still on the queue.
     """
     if entry.owed_since is None or entry.lease or entry.row_job in {"", task.job.stored_name}:
         return
@@ -109,18 +110,18 @@ def _wake_next(services: Services, task: Task, entry: Entry) -> None:
 
 
 def _record_failure(services: Services, task: Task, claimed: Entry, lease: Lease, sent: Sent, until: float) -> Result:
-    """Keep a state that was not accepted, and note in the ledger what came of it; `until` is when the sends ended.
+    """Queue a state that was not accepted, and record the failure; `until` is the end of the attempts (epoch seconds).
 
-    It is on a queue, or in the ledger's index, or both. What neither takes is dead-lettered.
+    Afterwards the state is on a queue, in the ledger's index, or both. If both fail, it is dead-lettered.
     """
-    result = debts.rest(services, task, task.failed(sent))
+    result = debts.retry_later(services, task, task.failed(sent))
     row = None
     if result.queue != "dead_letter" and debts.is_stored(services, task, claimed):
         wakes, now = result.until or until, services.clock()
         row = debts.row_of(task, wakes, now, has_message=result.queue == "retry")
 
     def change(now: Entry) -> Entry:
-        # The row comes first: attempts and reason are noted of a state that is kept.
+        # The row first: `failed` records attempts and reason only for the state that is kept.
         kept = now.waiting(task.state, row) if row else now
         if row is None and result.queue and not task.state.precedes(now.kept):
             kept = now.keeping(task.state)
@@ -131,7 +132,7 @@ def _record_failure(services: Services, task: Task, claimed: Entry, lease: Lease
             until=until,
             reason=result.reason or "",
             dead_lettered_at=debts.mark_of(result),
-            rests_until=until + AMBIGUOUS_REST_SECONDS - RESTS_LESS_SECONDS,
+            rests_until=until + AMBIGUOUS_WAIT_SECONDS - WAKE_MARGIN_SECONDS,
         )
 
     try:

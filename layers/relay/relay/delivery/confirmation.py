@@ -1,8 +1,8 @@
-"""Confirmation of an incident's end: BigPanda is asked before pages end, since a share can be forged.
+"""Confirmation of an incident's end with BigPanda, before its pages are terminated.
 
-Whoever has a webhook's token can send a resolve. So where the channel has a key of BigPanda's, a follow-up asks
-BigPanda whether the incident is over. Two answers that it is open, a minute apart, refute the resolve: people are told
-once more.
+A resolve can be forged by anyone who has the webhook's token. So, if the channel has an API key, a follow-up asks
+BigPanda if the incident is over. Two answers that it is open, a minute apart, refute the resolve. The incident is then
+signalled again.
 """
 
 import hashlib
@@ -24,34 +24,43 @@ from relay.jobs.outbox import Keeper
 from relay.ledger.entry import Entry
 
 if TYPE_CHECKING:
-    # A signal need not wait for it.
+    # Not imported at run time: this would slow the cold starts of functions that only send signals.
     from relay.bigpanda.listing import Lister
 
-# BigPanda's API may be behind its own webhook, by how much is not documented (docs/decisions.md,
-# D-two-answers-refute).
+# BigPanda's API may lag behind its webhook. By how much is not documented (docs/decisions.md, D-two-answers-refute).
 APART_SECONDS = 60.0
-# If nobody can ask BigPanda for so long, the resolve is believed.
+# After so long without an answer from BigPanda, the resolve is accepted.
 UNREACHABLE_SECONDS = 600.0
 
 
 class Answer(StrEnum):
-    """What came of asking. REFUTED and UNREACHABLE are counted."""
+    """Result of a confirmation. REFUTED and UNREACHABLE are counted as metrics."""
 
+    # The incident is over.
     CONFIRMED = "confirmed"
+    # First answer that it is open; asked again later.
     DOUBTED = "doubted"
+    # Second answer that it is open, a minute later.
     REFUTED = "refuted"
+    # No answer for UNREACHABLE_SECONDS.
     UNREACHABLE = "unreachable"
+    # No answer yet, or too early for the second question.
     WAIT = "wait"
 
 
 class Confirmed(NamedTuple):
-    """An answer, and when to ask again (epoch seconds) if the end is in doubt still."""
+    """Result of a confirmation.
+
+    Attributes:
+        answer: The answer.
+        until: Time of the next question (epoch seconds); 0 if none is needed.
+    """
 
     answer: Answer
     until: float = 0.0
 
     def note(self, entry: Entry, now: float) -> Entry:
-        """Return the entry with this answer: it is of the incident, whatever resolves came meanwhile."""
+        """Return the entry with this answer. It holds for the incident, also if other resolves arrived meanwhile."""
         match self.answer:
             case Answer.CONFIRMED | Answer.UNREACHABLE:
                 return entry.end_confirmed()
@@ -64,14 +73,20 @@ class Confirmed(NamedTuple):
 
 @dataclass(frozen=True)
 class Confirmation:
-    """Asks BigPanda. `clock` gives epoch seconds."""
+    """Confirms ends of incidents with BigPanda.
+
+    Attributes:
+        lister: Reads incidents of BigPanda.
+        keeper: The queues.
+        clock: The time in epoch seconds.
+    """
 
     lister: "Lister"
     keeper: Keeper
     clock: Callable[[], float]
 
     def of_end(self, job: Job, entry: Entry, channel: Channel, deadline: Deadline) -> Confirmed:
-        """Ask whether the incident of a follow-up is over, as its entry says; if that is refuted, let it ring again."""
+        """Ask BigPanda if the incident is over, as its entry says. If that is refuted, enqueue a signal for it."""
         now, access = self.clock(), channel.bigpanda
         share = self._asked(access, entry, job.incident_id, deadline) if access else None
         if share is None:
@@ -83,11 +98,11 @@ class Confirmation:
             return Confirmed(Answer.DOUBTED, now + APART_SECONDS)
         if now < entry.refuted_since + APART_SECONDS:
             return Confirmed(Answer.WAIT, entry.refuted_since + APART_SECONDS)
-        is_kept = self.keeper.keep(self._ringing(job, entry, share, channel), deadline, until=now)
+        is_kept = self.keeper.keep(self._reannouncing(job, entry, share, channel), deadline, until=now)
         return Confirmed(Answer.REFUTED) if is_kept else Confirmed(Answer.WAIT, now + APART_SECONDS)
 
     def _asked(self, access: Access, entry: Entry, incident_id: str, deadline: Deadline) -> Share | None:
-        """Return the incident as BigPanda shows it; None if it did not say."""
+        """Return the incident from BigPanda's API; None if it is not found, or the API fails."""
         places = dict.fromkeys(filter(None, (access.place(entry.environment_id), *access.environments)))
         for environment_id in places:
             try:
@@ -98,10 +113,10 @@ class Confirmation:
                 return share
         return None
 
-    def _ringing(self, job: Job, entry: Entry, share: Share, channel: Channel) -> Job:
-        """Return the job that tells people that the incident goes on; by its arrival it is newer than the resolve."""
+    def _reannouncing(self, job: Job, entry: Entry, share: Share, channel: Channel) -> Job:
+        """Return the job that signals the still open incident. It arrives now, so it is newer than the resolve."""
         body, trail = json.dumps(share.document).encode(), f"refuted-{share.incident_id}"[:100]
         made = new_job(channel, share, body, job.url_recipients or (), trail, self.clock())
-        # A workflow takes a signal with a delivery id that it knows for a repeated one.
+        # A new delivery id: a workflow may treat a known one as a repeated signal.
         again = hashlib.sha256(f"{made.delivery_id} {entry.over_at}".encode()).hexdigest()[:32]
         return replace(made, found=True, version=None, delivery_id=again)

@@ -1,7 +1,7 @@
-"""Debts: states that are owed and wait. Each has a message on the retry queue, a row in the ledger's index, or both.
+"""Debts: owed states that wait. Each has a message on the retry queue, a row in the ledger's index, or both.
 
-The message is put on the queue before the first attempt, to wake when its sender must be done. The row is written when
-the state has to wait longer: the sweeper then sends a new message if the first one vanishes.
+The message is queued before the first attempt, with a delay past the sender's lease. The row is written when the state
+has to wait longer. The sweeper uses it to replace a message that vanished.
 """
 
 from contextlib import suppress
@@ -17,25 +17,24 @@ from relay.jobs.queue import MAX_DELAY_SECONDS
 from relay.ledger.entry import Entry, Wait
 from relay.ledger.row import WORDS, Row
 
-# A kept job sleeps until its sender's lease is surely over, and a time-out of the sender's is 30 s ago.
+# Delay of the safety job. It ends after the sender's lease, and 30 s after an inline time-out, which may have paged.
 KEEP_SECONDS = 36.0
-# A debt whose message did not come so long after its time gets a new one from the sweeper (docs/decisions.md,
-# D-row-due).
+# The sweeper replaces a debt's message that is late by this much (docs/decisions.md, D-row-due).
 OVERDUE_SECONDS = 180.0
-# The sweeper looks after a debt so soon after its age's end: by then its own message gave it up, if it came.
+# The sweeper acts on a debt this long after its age limit. Its own message, if it came, has dead-lettered it by then.
 OVERAGE_SECONDS = 15.0
-# A row that would be overdue sooner than this after its job wakes again is written anew; else it may stay as it is.
+# A row is written again if it would be overdue within this time after its job wakes; else it stays, to save a write.
 RENEWED_SECONDS = 60.0
-# Stored jobs outlive the debt, so that an operator finds them.
+# Stored jobs outlive the debt by this time, so that an operator can find them.
 STORED_SECONDS = 2 * 24 * 3600.0
-# What the dead-letter queue did not take is offered to it again.
+# Wait before a job is offered again to a dead-letter queue that did not accept it.
 DEAD_LETTER_AGAIN_SECONDS = 60.0
 
 
 def keep(services: Services, task: Task, wait: Wait | None = None) -> Task:
-    """Put the job of a live share on the retry queue, once; return the task, which knows whether that was done.
+    """Put the job of a live share on the retry queue, once. The returned task records if that succeeded.
 
-    The job wakes at the end of the wait, or when its sender must be done.
+    The job wakes at the end of the wait. Without a wait it is a safety job: it wakes after the sender's lease.
     """
     if not task.is_live or task.is_queued or task.is_turned_away:
         return task
@@ -47,17 +46,17 @@ def keep(services: Services, task: Task, wait: Wait | None = None) -> Task:
 
 
 def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result | None:
-    """Note that the state is owed, and by when it may be sent; None when the ledger was changed meanwhile.
+    """Record that the state is owed, and the end of its wait. Return None if the entry was changed meanwhile.
 
-    A job that waits for longer than a message can needs no message: the sweeper sends one when the wait ends. Raises
-    LedgerError if the state is neither noted nor on the retry queue.
+    A wait that is longer than SQS's largest delay needs no message: the sweeper sends one at its end. Raises
+    LedgerError if the state is neither recorded nor on the retry queue.
     """
     has_message = task.is_queued and (task.is_live or wait.until - services.clock() <= MAX_DELAY_SECONDS)
     row = row_of(task, wait.until, services.clock(), has_message=has_message)
     try:
         store(services, task, entry)
         owed = entry.waiting(task.state, row)
-        # An operator who replays follows the entry, and reads there what the state waits for.
+        # relayctl follows the entry of a replayed job, and shows the reason for its wait.
         reason = wait.reason if entry.revived_at else owed.reason
         owed = replace(owed, slot=wait.slot or entry.slot, reason=reason)
         is_noted = has_message and _is_noted(task, entry, owed, wait.until)
@@ -66,21 +65,21 @@ def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result
     except LedgerError as error:
         if not task.is_queued:
             raise
-        # What holds it is known, and the job is safe: it must not be sent for want of a note.
+        # The job is on the queue and has a reason to wait, so the failed record is no reason to send it now.
         return replace(task.without_ledger(services.clock()).waiting(wait, "retry"), unguarded=str(error))
-    # What waits for the pace to be asked again remembers since when.
+    # A task that waits for the rate limiter's table keeps `ledger_down_since`, which ends that wait.
     task = task if wait.reason == Reason.INTERNAL else task.with_ledger()
     return task.waiting(wait, "retry" if has_message else "ledger")
 
 
 def row_of(task: Task, until: float, now: float, *, has_message: bool = True) -> Row:
-    """Return the row of a state that waits until then. Times are in epoch seconds.
+    """Return the row of a state that waits until `until` (epoch seconds).
 
-    The sweeper acts on it some minutes after the message is due, but soon after the state is too old to be sent.
+    The row is due some minutes after the message, but at the latest shortly after the state's age limit.
     """
     due = until
     if has_message:
-        # A live share's message wakes no later than SQS can delay it.
+        # SQS delays a live share's message by 15 minutes at most.
         due = min(until, now + MAX_DELAY_SECONDS) + OVERDUE_SECONDS
     return Row(
         min(due, task.wake_at(due, now) + OVERAGE_SECONDS), task.job.stored_name, is_critical=task.state.is_critical
@@ -88,7 +87,7 @@ def row_of(task: Task, until: float, now: float, *, has_message: bool = True) ->
 
 
 def store(services: Services, task: Task, entry: Entry) -> None:
-    """Store the job of a state that is owed, if its row does not name it yet. Raises LedgerError."""
+    """Store the job of an owed state in the ledger, unless the entry's row names it already. Raises LedgerError."""
     if entry.row_job != task.job.stored_name:
         _store_as(services, task.job.stored_name, task)
 
@@ -102,11 +101,11 @@ def is_stored(services: Services, task: Task, entry: Entry) -> bool:
     return True
 
 
-def rest(services: Services, task: Task, result: Result) -> Result:
-    """Keep a state that was not accepted on the retry queue; dead-letter one that can't be sent at all.
+def retry_later(services: Services, task: Task, result: Result) -> Result:
+    """Leave a failed signal to the retry queue, or dead-letter it if its failure is final.
 
-    The result has no queue, and is still `unsafe`, if the retry queue does not take it. A job that woke up waits as
-    its backoff says.
+    A job from the queue gets its next backoff; the worker puts it back on the queue. A live share's safety job is used,
+    or queued now. If the queue does not accept it, the result has no queue and stays `unsafe`.
     """
     now, reason = services.clock(), result.reason or Reason.INTERNAL
     if HANDLING[reason].is_final:
@@ -129,21 +128,21 @@ def rest(services: Services, task: Task, result: Result) -> Result:
 
 
 def give_up(services: Services, task: Task, entry: Entry, reason: Reason) -> Result:
-    """Dead-letter a state that is owed for too long, or whose channel was removed, and note that in the ledger."""
+    """Dead-letter a state that expired, or whose channel was removed, and record that in the ledger."""
     result = dead_letter(services, task, replace(task.result(Outcome.UNSAFE), reason=reason))
     mark, until = mark_of(result), services.clock() + DEAD_LETTER_AGAIN_SECONDS + OVERDUE_SECONDS
 
     def change(now: Entry) -> Entry:
         return now.postponed(until) if mark is None else now.dead_lettering(task.state, mark, reason)
 
-    # If the ledger fails, a leftover message notes it.
+    # If the ledger fails, a remaining message of the debt records it later.
     with suppress(LedgerError):
         services.ledger.change(task.name, change, entry)
     return result
 
 
 def dead_letter(services: Services, task: Task, result: Result) -> Result:
-    """Dead-letter a state; it waits on the retry queue if the dead-letter queue does not take it."""
+    """Dead-letter a state. If the dead-letter queue fails, the state stays on the retry queue for another attempt."""
     job = after_failure(task.job, result, services.clock())
     dead_lettered = services.keeper.dead_letter(job, services.deadline)
     if dead_lettered:
@@ -158,7 +157,7 @@ def dead_letter(services: Services, task: Task, result: Result) -> Result:
 
 
 def mark_of(result: Result) -> float | None:
-    """Return the mark of the message that the result put on the dead-letter queue, in epoch seconds."""
+    """Return the time at which this result's job was dead-lettered (epoch seconds); None if it was not."""
     return result.job.mark if result.queue == "dead_letter" and result.job else None
 
 
@@ -169,9 +168,9 @@ def _store_as(services: Services, name: str, task: Task) -> None:
 
 
 def _is_noted(task: Task, entry: Entry, owed: Entry, until: float) -> bool:
-    """True if the entry says already that the state is owed, and its row is not overdue before the job wakes."""
+    """True if the entry records the debt already, with a row that is not overdue before the job wakes."""
     is_in_time = entry.row_job == task.job.stored_name and entry.row_due >= until + RENEWED_SECONDS
-    # A wait is a result. It has to be written if it ends a count of the sweeper's jobs that came to nothing.
+    # A wait resets the count of the sweeper's jobs that began without a result, so it is written if there is a count.
     is_in_time = is_in_time and entry.row_begun == 0
     is_same = task.state.is_same(entry.kept) and (owed.slot, owed.reason) == (entry.slot, entry.reason)
     return is_in_time and is_same

@@ -1,7 +1,7 @@
-"""Decision: what to do next about a state, given what the ledger knows of its incident. Pure code, one table.
+"""Decision on the next action for a state, from its incident's entry in the ledger. Pure code.
 
-The questions are asked in the order of the rules: is the state safe already, was it overtaken, does it change anything;
-then whether it may be sent now.
+The checks run in this order: is the state announced or queued already, is it superseded, is its transition in the
+policy, may it be sent now.
 """
 
 from collections.abc import Set as AbstractSet
@@ -17,22 +17,22 @@ from relay.jobs.envelope import seconds_of, timestamp
 from relay.jobs.outcome import Outcome
 from relay.ledger.entry import Entry, Wait
 
-# Inline attempts of one signal, at most; a job has one each time it wakes up.
-MAX_TRIES = 3
-# xMatters' flood control drops, silently, what is above 4 signals in a minute (docs/vendors.md, "Flood control").
+# Largest number of inline attempts for one signal. A job makes one attempt each time it wakes.
+MAX_ATTEMPTS = 3
+# xMatters' flood control silently drops signals above 4 in a minute (docs/vendors.md, "Flood control").
 FLOOD_SIGNALS = 4
 FLOOD_SECONDS = 61.0
-# A job that wakes when it was told to must not find that it is a moment too early.
-RESTS_LESS_SECONDS = 2.0
-# Clocks of functions are kept by AWS, and differ by far less.
+# The wait after an ambiguous send ends this much before its job wakes, so that the job does not wake too early.
+WAKE_MARGIN_SECONDS = 2.0
+# Upper bound of the difference of two functions' clocks. AWS keeps them far closer.
 CLOCKS_DIFFER_SECONDS = 0.7
-# What must not wait for its turn: it got worse, or people may lie down again.
-_HURRY = frozenset({Transition.WORSENED, Transition.RESOLVED})
+# Transitions that ignore `min_seconds_between_signals`: more urgent, or the on-call person can stop working.
+_UNSPACED = frozenset({Transition.WORSENED, Transition.RESOLVED})
 _WORSE = frozenset({Transition.WORSENED, Transition.REOPENED})
 
 
 class Standing(StrEnum):
-    """Relation of a state to its incident's entry."""
+    """Relation of a state to its incident's entry. The first four mean what the outcomes of the same names mean."""
 
     OWED = "owed"
     DUPLICATE = "duplicate"
@@ -42,13 +42,18 @@ class Standing(StrEnum):
 
 
 class Judgement(NamedTuple):
-    """The standing of a state, and its transition if that was compared."""
+    """Standing of a state.
+
+    Attributes:
+        standing: The standing.
+        change: The state's transition and its explanation; None if the standing was found without a comparison.
+    """
 
     standing: Standing
     change: Change | None = None
 
 
-_RINGS_ALL = frozenset({Transition.OPENED, Transition.WORSENED, Transition.REOPENED})
+_FOR_EVERYBODY = frozenset({Transition.OPENED, Transition.WORSENED, Transition.REOPENED})
 _SETTLED = {
     Standing.DUPLICATE: Outcome.DUPLICATE,
     Standing.SUPERSEDED: Outcome.SUPERSEDED,
@@ -57,15 +62,15 @@ _SETTLED = {
 
 
 def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Action]:
-    """Return the task as the entry shows it, and what to do next. `now` is in epoch seconds.
+    """Return the task, updated from the entry, and the next action. `now` is in epoch seconds.
 
     | the state | action |
     | --- | --- |
-    | is announced, on a queue, overtaken, or changes nothing that the policy announces | Settle |
-    | is on the dead-letter queue, and this job is not its revival | Settle |
-    | is owed, and its job came back from the dead-letter queue | Revive |
-    | is owed, but is too old, or its channel is gone | DeadLetter |
-    | is owed, but another sender is at it, it may have rung a moment ago, or its incident needs a distance | Wait |
+    | is announced, queued or superseded, or its transition is not in the policy | Settle |
+    | is dead-lettered, and this job is not its replay | Settle |
+    | is owed, and its job was replayed from the dead-letter queue | Revive |
+    | is owed, but expired, or its channel was removed | DeadLetter |
+    | is owed, but is leased by another sender, was just sent ambiguously, or follows a signal too closely | Wait |
     | is owed | Send |
     """
     task, standing = _judged(task, entry)
@@ -76,12 +81,12 @@ def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Action]:
         return task, Revive(entry.reviving(task.state, revived_at))
     if task.hold and task.is_given_up:
         return task, DeadLetter(task.hold.reason)
-    tries = max(1, min(MAX_TRIES, room_for_rings(entry, now))) if task.is_live else 1
-    return task, _wait(task, entry, now) or Send(tries, _who_hears_alone(task, entry))
+    attempts = max(1, min(MAX_ATTEMPTS, room_for_signals(entry, now))) if task.is_live else 1
+    return task, _wait(task, entry, now) or Send(attempts, _only_acknowledger(task, entry))
 
 
 def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:
-    """Return the task with what the ledger says of its state, and how the state stands."""
+    """Return the task, updated from the entry, and the standing of its state."""
     notify_on = task.channel.policy.notify_on
     state = _after(task, entry)
     if _is_kept_by_copy(task, entry):
@@ -105,10 +110,10 @@ def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:
 
 
 def _after(task: Task, entry: Entry) -> State:
-    """Return its state, which comes after all that is kept already, whatever the clocks of those who noted it said.
+    """Return the task's state, ordered after the stored one in spite of clock skew between functions.
 
-    Without time stamps it takes those of what is kept: what is older than that must not pass for newer than this.
-    But no share with these time stamps is a copy of it. Once its job is kept, the job tells all of that.
+    A live state without timestamps inherits the stored version, so that a share older than that version is not taken
+    for newer than this state. A queued job has these values already.
     """
     kept = entry.kept
     if kept and _is_kept_by_copy(task, entry):
@@ -122,28 +127,28 @@ def _after(task: Task, entry: Entry) -> State:
 
 
 def _is_kept_by_copy(task: Task, entry: Entry) -> bool:
-    """True if a copy that came at the same moment kept the state as owed while this sender had leave to send it.
+    """True if a copy of the share recorded the state as owed while this sender had a ticket of the rate limiter.
 
-    The sender that has leave sends it then: the copy found no room, and waits for a later moment.
+    This sender then sends the state: the copy got no ticket, and waits for a later slot.
     """
     return task.ticket is not None and entry.owed_since is not None and task.state.is_same(entry.kept)
 
 
 def _is_to_revive(task: Task, entry: Entry) -> bool:
-    """True if the job came back from the dead-letter queue, and the entry does not know it yet."""
+    """True if the job was replayed from the dead-letter queue, and the entry does not record that yet."""
     job = task.job
     return job.revived_at is not None and job.is_revived and job.mark is not None and job.mark > entry.revived_at
 
 
 def _revived_by(task: Task, entry: Entry) -> Task:
-    """Return the task of a state that another message revived already: its age counts from that revival."""
+    """Return the task with the time of the state's revival if another message revived it: its age counts from then."""
     at = entry.revived_at
     if not at or not task.state.is_of_same_share(entry.kept) or _is_to_revive(task, entry):
         return task
     revived = replace(task, job=replace(task.job, revived_at=timestamp(at)))
     hold = task.hold
     if hold and hold.reason == Reason.EXPIRED and hold.until - at <= task.channel.policy.max_age_seconds:
-        # A leftover message, maybe of an earlier revival: its own age is not that of the revived state.
+        # Another message of the same state has expired by its own age. The revived state has not.
         return replace(revived, hold=None)
     return revived
 
@@ -162,9 +167,10 @@ def _settled(task: Task, entry: Entry, standing: Standing) -> Settle:
 
 
 def _is_to_confirm(task: Task, entry: Entry, *, is_end: bool) -> bool:
-    """True if BigPanda is to be asked whether the incident is over: a forged resolve must not silence what is open.
+    """True if the incident's end has to be confirmed with BigPanda: a forged resolve must not end an open incident.
 
-    Either a resolve settles what was open, or a resolve that nobody confirmed overtook this open state.
+    This is so if a resolve that is not announced ends an open state, or if an unconfirmed resolve superseded this open
+    state.
     """
     if not (task.is_live and task.channel.confirms_ends):
         return False
@@ -173,19 +179,19 @@ def _is_to_confirm(task: Task, entry: Entry, *, is_end: bool) -> bool:
 
 
 def _is_void(task: Task, entry: Entry) -> bool:
-    """True if the entry says that the state is owed, although it was announced; no other job will say so."""
+    """True if the entry records a debt for this announced state, which only this job can clear."""
     return not task.is_live and entry.owed_since is not None and task.state.is_of_same_share(entry.kept)
 
 
 def _wait(task: Task, entry: Entry, now: float) -> Wait | None:
-    """Return why the state must not be sent now, as far as its job and its entry tell; None if it may be."""
+    """Return the wait that the state's job and entry ask for; None if it may be sent now."""
     if task.hold:
         return task.hold
-    # A claim of one's own may have been written although its answer was lost.
+    # The lease may be this sender's own: its claim was written, and DynamoDB's answer was lost.
     if entry.lease and entry.is_busy(now) and entry.lease.owner != task.owner:
         return Wait(Reason.IN_FLIGHT, entry.lease.until + 1)
     if entry.rests_until > now and entry.may_have_rung(task.state):
-        return Wait(Reason.IN_FLIGHT, entry.rests_until + RESTS_LESS_SECONDS)
+        return Wait(Reason.IN_FLIGHT, entry.rests_until + WAKE_MARGIN_SECONDS)
     least = task.channel.policy.min_seconds_between_signals
     moment = earliest(entry, task.change.transition, least) if task.change else 0.0
     if moment > now:
@@ -196,25 +202,26 @@ def _wait(task: Task, entry: Entry, now: float) -> Wait | None:
     return None
 
 
-def _who_hears_alone(task: Task, entry: Entry) -> str | None:
-    """Return who acknowledged, if the others need not hear of the state: it is neither worse nor open again.
+def _only_acknowledger(task: Task, entry: Entry) -> str | None:
+    """Return the acknowledger if only they need this signal (nothing worsened or reopened), else None.
 
-    Not even against a state that people may have been told of, for all that is known.
+    The state is compared with every state that may have been announced.
     """
     change = task.change
     if change is None or not entry.acknowledged_by or not task.channel.is_quiet:
         return None
-    changes = [change, *(compare(told, task.state) for told in entry.last_told())]
-    is_calm = all(each.transition not in _RINGS_ALL for each in changes)
+    changes = [change, *(compare(state, task.state) for state in entry.last_told())]
+    is_calm = all(each.transition not in _FOR_EVERYBODY for each in changes)
     return entry.acknowledged_by if is_calm else None
 
 
 def judge_share(
     entry: Entry, state: State, notify_on: AbstractSet[Transition], *, is_stamped: bool = True
 ) -> Judgement:
-    """Judge the state of a share that just came; `is_stamped`: BigPanda's time stamps order it.
+    """Return the standing of a new share's state. `is_stamped` is True if the share has BigPanda's timestamps.
 
-    A duplicate or a superseded share is safe: the ledger keeps only what is announced, on a queue, or changes nothing.
+    A duplicate or superseded share needs no further work: the entry keeps only states that are announced, queued, or
+    changed nothing.
     """
     if (is_stamped and _came_before(entry, state)) or state.is_same(entry.kept):
         return Judgement(Standing.DUPLICATE)
@@ -224,15 +231,15 @@ def judge_share(
 
 
 def judge_job(entry: Entry, state: State, notify_on: AbstractSet[Transition], *, mark: float | None) -> Judgement:
-    """Return the standing of a job that woke up.
+    """Return the standing of the state of a job from the queue.
 
-    `mark` is the time at which its message was dead-lettered (epoch seconds), None if it was not. Only a mark that is
-    no older than the entry's revives a dead-lettered state: not a leftover, and not a copy of an earlier dead letter.
+    `mark` is the time at which its message was dead-lettered (epoch seconds), None if it never was. A dead-lettered
+    state is revived only by a message whose mark is not older than the entry's. Other copies of the job are ignored.
     """
     announced = entry.announced
     is_announced = announced is not None and state.is_same(announced)
     is_announced = is_announced and (state.version is not None or not (announced and announced.precedes(state)))
-    # What is as it was announced is news all the same if it was better meanwhile, or if that may have been announced.
+    # An announced state is owed again if the incident eased meanwhile, or if another state may have been announced.
     is_owed_anew = entry.owed_since is not None and state.is_of_same_share(entry.kept)
     if is_announced and not entry.was_better and not is_owed_anew:
         return Judgement(Standing.DUPLICATE)
@@ -248,11 +255,12 @@ def judge_job(entry: Entry, state: State, notify_on: AbstractSet[Transition], *,
 
 
 def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Judgement:
-    """Owed if it changes anything against any of the states that people may have been told of last.
+    """OWED if the transition from any state that may have been announced is in `notify_on`, else UNCHANGED.
 
-    Where nobody wanted to hear that it got better, it can get worse again although it is as announced.
+    If the incident eased without a signal, the transition from that eased state counts too: it can worsen again, back
+    to the announced state.
     """
-    changes = [compare(told, state) for told in entry.last_told()]
+    changes = [compare(announced, state) for announced in entry.last_told()]
     again = compare(entry.eased, state) if entry.eased else changes[0]
     if entry.is_woken and state.is_open:
         again = Change(Transition.REOPENED, "its snooze is over")
@@ -265,35 +273,36 @@ def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition])
 
 
 def is_known(entry: Entry, state: State, now: float) -> bool:
-    """Return True if a state from BigPanda's API is nothing new: a share told of it, or of a newer one.
+    """Return True if the ledger knows a state from BigPanda's API, or a newer one, from a share.
 
-    What is being sent is known, and so is what waits on the retry queue, or is dead-lettered.
+    States that are being sent, wait on the retry queue or are dead-lettered are known as well.
     """
     kept = entry.kept
     if entry.is_busy(now) or (kept and kept.version and state.version and state.version <= kept.version):
         return True
-    # A dead letter that was overtaken since says nothing any more.
+    # A dead-lettered state that a newer state superseded is ignored.
     dead_lettered = None if entry.dead_lettered and entry.dead_lettered.precedes(kept) else entry.dead_lettered
     queued = (kept if entry.owed_since is not None else None, dead_lettered)
     return any(known and (known.is_open, known.rank) == (state.is_open, state.rank) for known in queued)
 
 
 def earliest(entry: Entry, transition: Transition, min_seconds: float) -> float:
-    """The moment from which another signal for this incident may be sent, in epoch seconds."""
-    since_last = entry.signals[-1] + min_seconds if entry.signals and transition not in _HURRY else 0.0
+    """Return the earliest time of the incident's next signal (epoch seconds), by the policy and by flood control."""
+    since_last = entry.signals[-1] + min_seconds if entry.signals and transition not in _UNSPACED else 0.0
     flood = entry.signals[-FLOOD_SIGNALS] + FLOOD_SECONDS if len(entry.signals) >= FLOOD_SIGNALS else 0.0
     return max(since_last, flood)
 
 
-def room_for_rings(entry: Entry, now: float) -> int:
-    """Return the number of signals for this incident that xMatters takes now without dropping one."""
+def room_for_signals(entry: Entry, now: float) -> int:
+    """Return the number of signals for this incident that pass xMatters' flood control now; it can be negative."""
     return FLOOD_SIGNALS - sum(now - time < FLOOD_SECONDS for time in entry.signals)
 
 
 def _is_copy(entry: Entry, state: State) -> bool:
-    """Return True if it is one more job of a share that came before the newest one, by a clock that is fast.
+    """Return True if the state is a second copy of a share that arrived at about the same time as the newest state.
 
-    Of a share that comes twice at once, both may be kept, and the ledger knows the time of one.
+    If two copies of a share arrive at once, both may be queued, while the entry holds the arrival time of one. Its
+    clock may be ahead of the other's.
     """
     kept = entry.kept
     is_known = kept is not None and kept.version == state.version and state.name in entry.seen
@@ -301,11 +310,11 @@ def _is_copy(entry: Entry, state: State) -> bool:
 
 
 def _came_before(entry: Entry, state: State) -> bool:
-    """Return True if the very same state came before, at the version of the newest.
+    """Return True if the same state arrived before, with the version of the newest state.
 
-    It may be a copy that comes late, or the incident may be as it was before, within the second that a time stamp
-    counts. Nobody can tell, so what is worse than the newest is taken for new: a page must not be lost. Without a time
-    stamp all is taken for new.
+    Timestamps have a resolution of a second, so the state is either a late copy, or the incident returned to it within
+    that second. A state that is worse than the newest one counts as new, so that no page is lost. The caller skips this
+    check for shares without timestamps.
     """
     kept = entry.kept
     if kept is None or kept.version != state.version:

@@ -1,14 +1,15 @@
-"""Degraded paths: what is done with a state when the ledger or the retry queue fails.
+"""Degraded paths: delivery of a state while the ledger or the retry queue fails.
 
-To lose the order is better than to lose the page. A state that is safe on the retry queue gives the ledger time; one
-that is not, and a critical that just came, is sent without asking the ledger. The ledger is told afterwards.
+A state on the retry queue waits for the ledger for some time. A state that is not on the queue, and a critical that
+just arrived, is sent without the ledger ("unguarded"). A page out of order is better than a lost page. The signal is
+recorded in the ledger afterwards.
 """
 
 from collections.abc import Callable
 from copy import replace
 
 from relay.delivery import debts
-from relay.delivery.decision import MAX_TRIES
+from relay.delivery.decision import MAX_ATTEMPTS
 from relay.delivery.retries import signal_of
 from relay.delivery.services import Services
 from relay.delivery.task import Task
@@ -17,25 +18,25 @@ from relay.jobs.envelope import seconds_of, timestamp
 from relay.jobs.outcome import Outcome, Result
 from relay.ledger.entry import Audience, Entry, Wait
 
-# A job is safe on its queue: it waits so long for a ledger that is down before it is sent without it
+# Time that a queued job waits for a failing ledger before it is sent without it, and the time between two reads
 # (docs/decisions.md, D-ledger-down).
 UNGUARDED_AFTER_SECONDS = 120.0
 UNGUARDED_WAIT_SECONDS = 30.0
-# The ledger is told as soon as it can be of what was sent without it: the resolve must not come before.
+# Wait before an unguarded signal is recorded again. It is short: a resolve is owed only if the signal is recorded.
 CATCH_UP_SECONDS = 5.0
 MAX_CATCH_UP_SECONDS = 300.0
 
 
 def without_ledger(services: Services, task: Task, why: str) -> Result:
-    """Send the state without asking the ledger, or let it wait for the ledger if a queue has it.
+    """Send the state without the ledger, or let it wait for the ledger if it is on the retry queue.
 
-    A live critical is sent at once, maybe for the second time, but once for its incident in a while. Everything else
-    waits. `why` says how the ledger failed.
+    A live critical is sent at once, which may repeat a page, but at most once for an incident in
+    UNGUARDED_AGAIN_SECONDS. All other states wait if the queue accepts them. `why` is the ledger's error.
     """
     now = services.clock()
     task = task.without_ledger(now)
     if task.is_live and not task.state.is_critical:
-        # If it is critical again after this, that is news.
+        # The incident is no longer critical, so its next critical state is sent at once again.
         services.unguarded.forget(task.name)
     elif task.is_live and services.unguarded.was_sent(task.name, now):
         task = replace(task, job=replace(task.job, waits_for_ledger=True))
@@ -46,11 +47,11 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
         if task.is_queued and can_be_late:
             until = max(waiting.until, task.hold.until if task.hold else 0.0)
             return replace(task.waiting(replace(waiting, until=until), "retry"), unguarded=why)
-    tries = MAX_TRIES if task.is_live else 1
+    attempts = MAX_ATTEMPTS if task.is_live else 1
     signal = signal_of(task, Entry(), None)
-    # Another function may have sent the job's signal before, and could not record that.
+    # Another function may have sent this signal before without recording it.
     signal = replace(signal, may_repeat=signal.may_repeat or not task.is_live)
-    sent = services.sender.send_signal(task, signal, services.deadline, tries=tries)
+    sent = services.sender.send_signal(task, signal, services.deadline, attempts=attempts)
     if sent.rings:
         services.unguarded.note(task.name, services.clock())
     if sent.failure is None:
@@ -60,26 +61,26 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
             return entry.announcing(task.state, sent.request_id, sent_at, audience)
 
         return to_catch_up(services, task, task.delivered(sent), change, why)
-    # Not kept before: its job has to say what came of this attempt.
-    result = debts.rest(services, task, task.failed(sent))
+    # Queued after the attempt, so that the job holds the result of the attempt.
+    result = debts.retry_later(services, task, task.failed(sent))
     return replace(result if result.queue else debts.dead_letter(services, task, result), unguarded=why)
 
 
 def wait_for_ledger(now: float) -> Wait:
-    """Return the wait of a state that is safe on the retry queue."""
+    """Return the wait of a queued state for a failing ledger."""
     return Wait(Reason.INTERNAL, now + UNGUARDED_WAIT_SECONDS)
 
 
 def can_wait(task: Task, now: float) -> bool:
-    """True if the state waits for the ledger, or the pace, not for long yet; `now` is in epoch seconds."""
+    """True if the state's wait for the ledger or the rate limiter has not reached its limit; `now`: epoch seconds."""
     since = seconds_of(task.job.ledger_down_since or timestamp(now))
     return now - since < UNGUARDED_AFTER_SECONDS
 
 
 def to_catch_up(services: Services, task: Task, result: Result, change: Callable[[Entry], Entry], why: str) -> Result:
-    """Tell the ledger of what was announced without it, now or by a job later, so that its resolve will be owed.
+    """Record a signal that was sent without the ledger, now or by a queued job, so that its resolve will be owed.
 
-    `change` notes it in the entry.
+    `change` updates the entry.
     """
     try:
         services.ledger.change(task.name, change)
@@ -91,11 +92,11 @@ def to_catch_up(services: Services, task: Task, result: Result, change: Callable
 
 
 def catch_up(services: Services, task: Task) -> Result:
-    """Tell the ledger of a state that was announced without it; the task's job was kept to do that."""
+    """Record a state that was announced without the ledger. The task's job was queued for this."""
     try:
         services.ledger.change(task.name, lambda entry: entry.announcing(task.state, None, 0.0))
     except LedgerError:
-        why = "what was sent is not recorded"
+        why = "the sent signal could not be recorded"
     else:
         return task.result(Outcome.DUPLICATE)
     if task.hold and task.is_given_up:
@@ -106,9 +107,9 @@ def catch_up(services: Services, task: Task) -> Result:
 
 
 def note_later(services: Services, task: Task, why: str) -> Result:
-    """Let the job of a state that must not ring note that as soon as it can; what the state ends must not ring either.
+    """Leave the record of a state that is not signalled to its queued job. `why` is the ledger's error.
 
-    `why` says how the ledger failed.
+    The record matters: without it, an older state that this one superseded could still be sent.
     """
     if task.is_given_up:
         return task.result(Outcome.UNCHANGED)
@@ -116,7 +117,7 @@ def note_later(services: Services, task: Task, why: str) -> Result:
 
 
 def put_off(services: Services, task: Task, wait: Wait, why: str) -> Result:
-    """Leave the state to the retry queue; if the queue does not take it, send it as it is."""
+    """Leave the state to the retry queue. If the queue does not accept it, send it without the ledger."""
     task = debts.keep(services, task, wait)
     if task.is_queued:
         return replace(task.waiting(wait, "retry"), unguarded=why)
@@ -124,6 +125,6 @@ def put_off(services: Services, task: Task, wait: Wait, why: str) -> Result:
 
 
 def _soon(task: Task, now: float) -> Wait:
-    """Soon at first, then the later the longer the ledger fails: a tenth of how long it does already."""
+    """Return a wait that grows with the state's age: a tenth of it, within fixed bounds."""
     seconds = min(max(CATCH_UP_SECONDS, (now - task.state.came) / 10), MAX_CATCH_UP_SECONDS)
     return Wait(Reason.INTERNAL, now + seconds)

@@ -1,7 +1,8 @@
-"""Delivery: the path of a state to xMatters, for a share that just came and for a job that woke up.
+"""Delivery of a state to xMatters, for a new share and for a job from the queue.
 
-Each round reads the ledger, decides what to do next, and does it, until there is a result. When the ledger fails, the
-degraded paths take over.
+A loop reads the entry, decides on the next action and performs it, until there is a result. A write that conflicts with
+another sender's starts the next pass of the loop (optimistic locking). If the ledger fails, the degraded paths take
+over.
 """
 
 from collections.abc import Callable
@@ -27,20 +28,22 @@ from relay.ledger.entry import Entry, Wait
 from relay.ledger.ledger import Ledger
 from relay.ledger.pace import Pace, Ticket
 
-MAX_ROUNDS = 6
+# Reads of the entry for one state. More conflicts than this mean that other senders are busy with the incident.
+MAX_READS = 6
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """Announces states.
+    """Announces states to xMatters.
 
     Attributes:
-        sender: sends signals.
-        ledger: the entries of incidents.
-        pace: rate limits and circuit breakers of channels.
-        keeper: the queues.
-        clock: gives epoch seconds.
-        owner: gives a name that no other sender has.
+        sender: Sends signals.
+        ledger: The entries of incidents.
+        pace: Rate limits and circuit breakers of channels.
+        keeper: The queues.
+        clock: The time in epoch seconds.
+        owner: Returns a unique name for a sender, as the owner of a lease.
+        unguarded: Memory of signals that this function sent without the ledger.
     """
 
     sender: Sender
@@ -61,19 +64,19 @@ class Delivery:
         correlation_id: str,
         deadline: Deadline,
     ) -> Result:
-        """Announce what a share changes, if that is owed; else, and until then, keep it on a queue.
+        """Announce a share's state if it is owed, or queue it until it can be sent.
 
-        `body` is what BigPanda sent and what xMatters gets, byte for byte; `recipients` are the webhook URL's, which
-        join the channel's own. The result is `unsafe` only when xMatters, the ledger and both queues failed.
+        `body` holds BigPanda's bytes, which xMatters gets unchanged. `recipients` are those of the webhook's URL; they
+        are added to the channel's own. The result is `unsafe` only if xMatters, the ledger and both queues failed.
         """
         job = new_job(channel, share, body, recipients, correlation_id, self.clock())
         return self._attend(Task.of_share(channel, share, job, self.owner()), deadline)
 
     def resume(self, job: Job, share: Share, channel: Channel, deadline: Deadline, *, hold: Wait | None) -> Result:
-        """Announce the state of a job that woke up, if that is still owed, and nothing holds it.
+        """Announce the state of a job from the queue, if it is still owed. `hold` is a reason not to send it now.
 
-        `queued` on `retry` leaves it to the caller to let the job wait; `queued` on `dead_letter` means that it is
-        there.
+        With a result `queued` on `retry`, the caller has to put the job back on the queue. With `queued` on
+        `dead_letter`, the job is on the dead-letter queue already.
         """
         task = Task.of_job(channel, share, job, self.owner(), hold)
         if job.accepted:
@@ -81,7 +84,7 @@ class Delivery:
         return self._attend(task, deadline)
 
     def begun(self, job: Job, deadline: Deadline) -> None:
-        """Count that a worker began a job that the sweeper sent, unless a newer state has taken its debt over."""
+        """Record that a worker began a job that the sweeper sent, unless the debt's row names a newer job."""
 
         def change(entry: Entry) -> Entry:
             return entry.begun(job.healed) if entry.row_job == job.stored_name else entry
@@ -90,7 +93,7 @@ class Delivery:
             self.ledger.within(deadline).change(entry_of(job), change)
 
     def postpone(self, job: Job, until: float, deadline: Deadline) -> None:
-        """Note in the row of a job's debt that the job waits until a time, in epoch seconds."""
+        """Move the row of a job's debt past the end of the job's wait (`until`, epoch seconds)."""
         due = until + debts.OVERDUE_SECONDS
         with suppress(LedgerError):
             self.ledger.within(deadline).change(entry_of(job), lambda entry: entry.postponed(due))
@@ -100,28 +103,28 @@ class Delivery:
         return Services(self.sender, ledger, pace, self.keeper, self.clock, deadline, self.unguarded)
 
     def _attend(self, task: Task, deadline: Deadline) -> Result:
-        """Read, decide and act until there is a result."""
+        """Read the entry, decide and act, until there is a result."""
         services = self._within(deadline)
         try:
-            for _ in range(MAX_ROUNDS):
+            for _ in range(MAX_READS):
                 entry = services.ledger.read(task.name)
                 task, action = next_action(task, entry, self.clock())
                 task = task if isinstance(action, Send) else give_back(services, task)
                 task, result = _act(services, task, entry, action)
                 if result and entry.is_unreadable:
-                    return replace(result, unguarded="the entry could not be read, and was begun anew")
+                    return replace(result, unguarded="the entry was unreadable, and was replaced by a new one")
                 if result:
                     return result
         except LedgerError as error:
             return degraded.without_ledger(services, give_back(services, task), str(error))
         task = give_back(services, task)
-        # Others, then, are announcing this incident.
+        # Other senders keep changing the entry, so they are announcing this incident.
         later = Wait(Reason.IN_FLIGHT, self.clock() + debts.KEEP_SECONDS)
         return degraded.put_off(services, task, later, "the entry was changed each time it was read")
 
 
 def _act(services: Services, task: Task, entry: Entry, action: Action) -> tuple[Task, Result | None]:
-    """Do what was decided; no result when the ledger was changed meanwhile. Raises LedgerError."""
+    """Perform an action. Return no result if the entry was changed meanwhile. Raises LedgerError."""
     match action:
         case Settle():
             return task, _settle(services, task, entry, action)
@@ -143,9 +146,10 @@ def _act(services: Services, task: Task, entry: Entry, action: Action) -> tuple[
 
 
 def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket | Wait]:
-    """Ask the pace for leave to send. If it can't be asked, the state waits for it a while, but not a live critical.
+    """Ask the rate limiter for a ticket or a wait.
 
-    A page is worth more than the pace, so after that the state is sent all the same, guarded by the ledger.
+    The rate limiter fails open: if its table can't be read, a live critical gets a ticket at once. Other states wait
+    for some time first. The ledger's lease still applies.
     """
     if task.ticket:
         return replace(task, ticket=None), task.ticket
@@ -161,12 +165,12 @@ def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket
 
 
 def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Result | None:
-    """Note the version of what changes nothing; None when the ledger was changed meanwhile."""
+    """Record the version of a state that is not signalled. Return None if the entry was changed meanwhile."""
     result = replace(task.result(action.outcome), queue=action.queue)
-    # The job comes before the ledger's note: if the note never comes, the worker makes it, and then ends the pages.
+    # The job is queued before the entry is written: after a crash in between, the worker writes it and ends the pages.
     is_kept = not action.ends_pages or services.keeper.keep(task.job, services.deadline, until=services.clock())
     if not is_kept:
-        why = "no queue took the job that ends its pages"
+        why = "no queue accepted the job that terminates its pages"
         return replace(
             result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL, detail=why, last_copy=last_copy(task.job)
         )

@@ -1,7 +1,7 @@
-"""Fallback topic: SNS notifies people of critical incidents that xMatters does not bring to them.
+"""Fallback topic: SNS notifies people of overdue critical incidents that xMatters has not announced.
 
-The topic shares no credential with xMatters. One message tells of all overdue criticals of a channel: up to ten by
-name, the others as a number. Subscriptions can filter by the message attribute `channel`.
+The topic shares no credential with xMatters. One message covers all overdue criticals of a channel: up to ten are
+named, the others are counted. Subscriptions can filter by the message attribute `channel`.
 """
 
 import json
@@ -29,12 +29,12 @@ MAX_RECIPIENTS = 1024
 
 
 class Missed(NamedTuple):
-    """A critical incident that no channel knows, and that the relay does not ring for.
+    """A critical incident that a reconcile run found, of which no share came, and which the relay does not signal.
 
     Attributes:
         incident_id: BigPanda's id.
-        said: words of one of its alerts; empty if there are none.
-        link: the incident in BigPanda's console.
+        said: Description of one of its alerts; empty if there is none.
+        link: URL of the incident in BigPanda's console.
     """
 
     incident_id: str
@@ -43,18 +43,18 @@ class Missed(NamedTuple):
 
 
 class Debt(NamedTuple):
-    """An overdue critical incident, as far as people need to know it.
+    """An overdue critical incident, as the fallback topic's message describes it.
 
     Attributes:
         incident_id: BigPanda's id.
-        since: the time from which it is owed, in epoch seconds.
-        reason: why the last attempt failed; empty if none did.
-        is_given_up: its job is in the dead-letter queue.
-        is_unconfirmed: xMatters accepted the signal and made no page of it.
-        request_ids: xMatters' ids of the signals that no page came of.
-        description: words of one of its alerts; empty if nothing is known.
-        recipients: the names that its signal is for.
-        link: the incident in BigPanda's console.
+        since: Start of the debt (epoch seconds).
+        reason: Reason of the last failed attempt; empty if none failed.
+        is_given_up: True if its job is dead-lettered.
+        is_unconfirmed: True if xMatters accepted the signal, but made no page of it.
+        request_ids: xMatters' ids of the signals without a page.
+        description: Description of one of its alerts, or of the incident; empty if unknown.
+        recipients: Names of the signal's recipients.
+        link: URL of the incident in BigPanda's console; empty if unknown.
     """
 
     incident_id: str
@@ -69,10 +69,10 @@ class Debt(NamedTuple):
 
     @classmethod
     def of_job(cls, job: Job) -> Self:
-        """Return the debt that a job of a signal carries."""
+        """Return the debt of a signal's job."""
         found = _details(job)
         described = (*(alert.description for alert in found.alerts), found.description) if found else ()
-        # A job that never failed says only that it is on its way.
+        # `in_flight` is the reason of a job that never failed.
         reason = "" if job.reason == Reason.IN_FLIGHT else job.reason
         return cls(
             job.incident_id,
@@ -107,23 +107,28 @@ class Debt(NamedTuple):
 
 @dataclass(frozen=True)
 class Fallback:
-    """Publisher to the fallback topic. `client` makes the SNS client when it is needed first."""
+    """Publisher to the fallback topic.
+
+    Attributes:
+        client: Returns the SNS client, which is created at its first use.
+        topic_arn: ARN of the topic.
+    """
 
     client: "Callable[[], SNSClient]"
     topic_arn: str
 
     def notify(self, channel: str, debts: Sequence[Debt], others: int = 0) -> bool:
-        """Publish one message that tells of a channel's overdue criticals; return False if SNS does not take it.
+        """Publish one message about a channel's overdue criticals. Return False if SNS does not accept it.
 
-        `debts` are named, the first ten of them with details; `others` counts more that are not listed.
+        The first ten of `debts` are described, the others counted. `others` is the number of debts not in the list.
         """
         texts = _texts(channel, debts, others)
         return self._publish(_subject(channel, debts, others), texts, {"channel": channel})
 
     def missed(self, channels: Sequence[str], missed: Sequence[Missed]) -> bool:
-        """Publish one message that tells of criticals that BigPanda shows and no share told of.
+        """Publish one message about criticals in BigPanda of which no share came. Return False if SNS refuses it.
 
-        Return False if SNS does not take it. `channels` may be concerned; BigPanda does not say which is.
+        `channels` are all channels that the incidents may belong to, since BigPanda's API does not name the channel.
         """
         more = len(missed) - 1
         subject = (
@@ -136,7 +141,7 @@ class Fallback:
             self.client().publish(
                 TopicArn=self.topic_arn,
                 Subject=subject,
-                # SNS takes 256 KB, and an escaped character can be as long as 12.
+                # Not escaped: SNS accepts 256 KB, and one escaped character can take 12 bytes.
                 Message=json.dumps(texts, ensure_ascii=False),
                 MessageStructure="json",
                 MessageAttributes={
@@ -155,7 +160,7 @@ def _subject(channel: str, debts: Sequence[Debt], others: int) -> str:
 
 
 def _texts(channel: str, debts: Sequence[Debt], others: int) -> dict[str, str]:
-    """The message by protocol: a short one for SMS, and the whole for all others."""
+    """Return the message by protocol: a short text for SMS, and the full text for all others."""
     count = len(debts) + others
     incidents = "1 critical incident" if count == 1 else f"{count} critical incidents"
     lines = [
@@ -203,19 +208,22 @@ def _missed_texts(channels: Sequence[str], missed: Sequence[Missed]) -> dict[str
 
 
 def _plain(text: str, most: int) -> str:
-    """Return the text in printable ASCII: SNS takes nothing else in a subject, and an SMS has half the room for it."""
+    """Return the text in printable ASCII, cut to `most` characters.
+
+    SNS refuses other characters in a subject, and with them an SMS has room for half as many.
+    """
     spelled = text.replace(ELLIPSIS, "...")
     plain = "".join(character if " " <= character <= "~" else "?" for character in spelled)
     return plain if len(plain) <= most else plain[: most - 3] + "..."
 
 
 def _words(incident_id: str, said: str) -> str:
-    """Return an incident in a few words, on one line: its id, and what an alert says."""
+    """Return an incident's id and description on one line."""
     return identifier(incident_id) + (f": {quoted(said, MAX_WORDS)}" if said else "")
 
 
 def _link(link: str, incident_id: str) -> str:
-    """Return the link if it leads to BigPanda, else the incident in BigPanda's console."""
+    """Return the link if it is one of BigPanda's, else the incident's URL in BigPanda's console."""
     return link if is_bigpanda_link(link) else console_link(incident_id)
 
 

@@ -1,9 +1,8 @@
-"""Follow-up of accepted signals: confirm that a page came, and end pages that must end.
+"""Follow-up of accepted signals: find their pages, and terminate pages of past states.
 
-A 202 says that xMatters took a signal; its flow may make a page of it, or none, and says nothing of that. So the job
-that was kept before the signal looks for the page by the signal's request id, a few times within three minutes. And
-pages of ours end when their incident does, or when a newer one takes their place: ours alone, by request id, never by
-guess.
+A 202 says that xMatters accepted a signal. It does not say if the workflow made a page of it. So the follow-up job
+searches for the page by the signal's request id, several times within three minutes. A page is terminated when its
+incident is over or a newer page replaces it. Only pages of the relay's own signals are terminated, by request id.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -24,17 +23,26 @@ from relay.ledger.ledger import Ledger
 from relay.ledger.row import WORDS
 from relay.xmatters.pages import Pages
 
+# A signal without a page after this time is unconfirmed.
 LOOK_FOR_SECONDS = 180.0
+# Bounds of the wait between two searches.
 SHORTEST_WAIT_SECONDS = 10.0
 LONGEST_WAIT_SECONDS = 60.0
-# As long as a job lives, so that an outage of the REST API is outlived. A signal that nobody asked about for longer was
-# sent before the channel had credentials to ask with.
+# The default age limit of a job, so that an outage of the REST API is bridged. Older signals without a search were sent
+# before the channel had credentials for the REST API.
 FORGOTTEN_SECONDS = 6 * 3600.0
 
 
 @dataclass(frozen=True)
 class Followup:
-    """Follows signals. `confirmation` gives what asks BigPanda about ends, `clock` epoch seconds."""
+    """Follow-up of signals.
+
+    Attributes:
+        pages: Client for xMatters' pages.
+        ledger: The entries of incidents.
+        confirmation: Returns the confirmation of ends with BigPanda, created at its first use.
+        clock: The time in epoch seconds.
+    """
 
     pages: Pages
     ledger: Ledger
@@ -42,10 +50,10 @@ class Followup:
     clock: Callable[[], float]
 
     def follow(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
-        """Confirm that a job's incident is over, if it is said to be; find its pages; end those that have to end.
+        """Confirm the incident's end if it is in doubt, find its pages, and terminate those of past states.
 
-        `duplicate` when nothing is left to be done; `queued` when it is too early to tell; `unsafe`, with a reason,
-        when xMatters does not say. `unconfirmed` has the request ids of signals that no page came of, each once.
+        The result is `duplicate` if nothing is left to do, `queued` if it is too early to tell, and `unsafe` with a
+        reason if an API failed. Its `unconfirmed` holds the request ids of signals without a page, each in one result.
         """
         ledger = self.ledger.within(deadline)
         try:
@@ -65,7 +73,7 @@ class Followup:
     def _confirmed(
         self, job: Job, entry: Entry, channel: Channel, ledger: Ledger, deadline: Deadline
     ) -> tuple[Entry, Confirmed]:
-        """Ask BigPanda if an end is in doubt; return the entry with its answer. Raises LedgerError."""
+        """Ask BigPanda if the end is in doubt, and return the entry with the answer. Raises LedgerError."""
         if not (channel.confirms_ends and entry.is_end_in_doubt):
             return entry, Confirmed(Answer.CONFIRMED)
         confirmed, now = self.confirmation().of_end(job, entry, channel, deadline), self.clock()
@@ -76,9 +84,9 @@ class Followup:
     def _pages_followed(
         self, job: Job, entry: Entry, channel: Channel, rest: Rest, ledger: Ledger, deadline: Deadline, *, ends: bool
     ) -> Result:
-        """Find the pages of an incident's signals, and end those that have to end.
+        """Find the pages of an incident's signals, and terminate those of past states.
 
-        `ends`: the end of the incident is sure, as far as anybody can tell.
+        `ends` is True if the incident's end is confirmed, or needs no confirmation.
         """
         seen: dict[str, Raised] = {}
         failure: SendError | None = None
@@ -86,7 +94,7 @@ class Followup:
             for raised in self._unknown(entry):
                 seen[raised.request_id] = self._looked_for(raised, rest, deadline)
             for raised in _to_end(entry.followed(seen), replaces=channel.policy.replace, ends=ends):
-                # Its flow may have made one more since, or have been late.
+                # Searched again: the workflow may have made a page later, or a second one.
                 found = self.pages.of_request(rest, raised.request_id, deadline)
                 pages = tuple(dict.fromkeys((*raised.pages, *(page.id for page in found))))
                 for page in pages:
@@ -100,7 +108,7 @@ class Followup:
         self, job: Job, entry: Entry, seen: dict[str, Raised], failure: SendError | None, ledger: Ledger
     ) -> Result:
         after = entry.followed(seen)
-        # Of a resolve a flow need not make a page.
+        # Only of open incidents: a workflow may make no page of a resolve.
         lost = tuple(raised.request_id for raised in seen.values() if raised.is_lost and raised.is_open)
         is_alarming, now = _is_silent(after, seen), self.clock()
 
@@ -113,7 +121,7 @@ class Followup:
 
         is_noted = after == entry or _is_changed(ledger, job, entry, change)
         if failure and failure.reason == Reason.TIMEOUT and after != entry and is_noted:
-            # The time was up before all pages ended; those that are left must not wait for a backoff.
+            # Time ran out before all pages were terminated. The job continues at once, without a backoff.
             soon = replace(_result(job, Outcome.QUEUED), reason=Reason.IN_FLIGHT, queue="retry", until=now)
             return replace(soon, unconfirmed=lost)
         if failure:
@@ -128,7 +136,7 @@ class Followup:
                 unconfirmed=lost if is_noted else (),
             )
         if not is_noted:
-            return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail="the ledger did not take it")
+            return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail="the ledger write failed")
         waiting = list(self._unknown(after))
         if not waiting:
             return replace(_result(job, Outcome.DUPLICATE), unconfirmed=lost)
@@ -152,9 +160,10 @@ class Followup:
 
 
 def _is_silent(entry: Entry, seen: Mapping[str, Raised]) -> bool:
-    """True if no page came of a critical state's signal, as was just seen, and its incident is open.
+    """True if this run found that a critical signal has no page, and the incident is open.
 
-    The job that looks need not be that signal's own. A later signal that has a page told people of the incident.
+    The signal may belong to another job of the incident. A later signal that has a page for the same recipients makes
+    up for it.
     """
     is_lost = any(
         raised.is_lost
@@ -167,7 +176,7 @@ def _is_silent(entry: Entry, seen: Mapping[str, Raised]) -> bool:
 
 
 def _store(ledger: Ledger, job: Job) -> None:
-    """Store the job for the words of the fallback topic's message, which has the incident's id alone without it."""
+    """Store the job, so that the fallback topic's message can describe the incident, not only name its id."""
     with suppress(LedgerError):
         ledger.store(entry_of(job), WORDS, storable(job).to_json(), lasts=FORGOTTEN_SECONDS)
 
@@ -181,10 +190,10 @@ def _is_changed(ledger: Ledger, job: Job, entry: Entry, change: Callable[[Entry]
 
 
 def _to_end(entry: Entry, *, replaces: bool, ends: bool) -> Iterator[Raised]:
-    """The signals whose pages must end: their incident was resolved since, or a newer page took their place."""
+    """Yield the signals whose pages must be terminated: the incident was resolved, or a newer page replaces them."""
     for place, raised in enumerate(entry.raised):
         is_resolved = ends and raised.is_open and raised.at < entry.over_at
-        # The page of a resolve takes no other's place: the resolve may be forged.
+        # The page of a resolve replaces no other page, since the resolve may be forged.
         newer_ones = (newer for newer in entry.raised[place + 1 :] if newer.is_open)
         is_replaced = replaces and any(_takes_over(newer, raised) for newer in newer_ones)
         if (raised.pages or raised.is_lost) and not raised.is_over and (is_resolved or is_replaced):
@@ -192,9 +201,9 @@ def _to_end(entry: Entry, *, replaces: bool, ends: bool) -> Iterator[Raised]:
 
 
 def _takes_over(newer: Raised, older: Raised) -> bool:
-    """True if the newer signal has a page that is active and notifies everybody whom the older one notified.
+    """True if the newer signal has an active page for all recipients of the older signal.
 
-    A page that is over when it is found may have reached nobody, and another team's page is not this one's to end.
+    A page that is over when it is found may have reached no recipient. A page for other recipients stays.
     """
     return bool(newer.pages) and not newer.is_over and newer.reaches_all_of(older)
 

@@ -1,7 +1,7 @@
 """Replay of dead-lettered jobs: move their messages to the retry queue, then follow their entries in the ledger.
 
-The retry queue has a message before the dead-letter queue loses it. A crash in between leaves the message on both; the
-ledger lets one of the two ring. The worker, not this module, decides what is still owed.
+A message is on the retry queue before it is deleted from the dead-letter queue. After a crash in between it is on both,
+and the ledger lets only one of them page. The worker, not this module, decides what is still owed.
 """
 
 import time
@@ -22,26 +22,27 @@ from relay.jobs.queue import MAX_BATCH, MAX_MESSAGE_BYTES, Message, Queue
 from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger
 
-# Batches that are on their way at once: botocore keeps ten connections.
+# Batches that are moved in parallel. botocore keeps ten connections.
 PARALLEL_BATCHES = 8
-# A Ctrl-C is heeded so soon.
+# Bounds the time until a Ctrl-C takes effect.
 LONGEST_SLEEP_SECONDS = 0.5
+# Time between two reads of the entries.
 POLL_SECONDS = 2.0
-# A replay is followed until nothing changed for so long.
+# The follower stops when no entry changed for this time.
 STILL_SECONDS = 60.0
-# Polls in a row in which the ledger can't be read at all.
+# The follower stops after this many failed reads in a row.
 MAX_FAILED_POLLS = 5
 
 
 @dataclass(frozen=True)
 class Filter:
-    """A choice of jobs; None means any.
+    """A choice of jobs; None in an attribute means any.
 
     Attributes:
         channel: Name of the channel.
         incident: BigPanda's id of the incident.
         reason: Reason for which the job was dead-lettered.
-        since: Earliest arrival of the share, in epoch seconds.
+        since: Earliest arrival of the share (epoch seconds).
     """
 
     channel: str | None = None
@@ -59,7 +60,7 @@ class Filter:
 
 
 class Became(StrEnum):
-    """Outcome of a dead-lettered job that an operator chose."""
+    """Outcome of a dead-lettered job that an operator chose for a replay."""
 
     DELIVERED = "delivered"
     NOT_OWED = "not_owed"
@@ -73,9 +74,9 @@ class Fate(NamedTuple):
     """Outcome of a replayed job, and the reason.
 
     Attributes:
-        became: What became of it.
-        reason: Reason for which it waits or was dead-lettered again; None if there is none, or it is not known.
-        request_id: xMatters' id of the signal; None unless it was delivered, and if it is not known.
+        became: The outcome.
+        reason: Reason for which the job waits, or was dead-lettered again; None if there is none or it is unknown.
+        request_id: xMatters' id of the delivered signal; None if it was not delivered or the id is unknown.
     """
 
     became: Became
@@ -84,19 +85,19 @@ class Fate(NamedTuple):
 
     @property
     def is_settled(self) -> bool:
-        """True if nothing more will become of the job by itself."""
+        """True if the outcome will not change any more."""
         return self.became != Became.WAITING
 
 
 @dataclass(frozen=True)
 class Moved:
-    """A job whose message was moved to the retry queue, or could not be.
+    """Result of moving a job's message to the retry queue.
 
     Attributes:
         job: The job, without its body.
-        state: The state that it announces; None for a job that is no signal.
-        problem: Why it was not moved, so that it is dead-lettered still; None if it was moved.
-        note: Why it is on the dead-letter queue besides; None if it is not.
+        state: The state that it announces; None for a job that is not a signal.
+        problem: Error if it was not moved, and so is still dead-lettered; None if it was moved.
+        note: Error if it was moved, but not deleted from the dead-letter queue; None if it was deleted.
     """
 
     job: Job
@@ -106,18 +107,20 @@ class Moved:
 
     @property
     def is_to_follow(self) -> bool:
-        """True if the ledger will tell what becomes of it."""
+        """True if the job's further outcome can be read from the ledger."""
         return self.problem is None and self.state is not None
 
     @property
     def first_fate(self) -> Fate:
-        """Result of moving one message, or of the failure to."""
+        """The outcome right after the move, or after its failure."""
         if self.problem is not None:
             return Fate(Became.FAILED, self.job.reason)
         return Fate(Became.MOVED if self.state is None else Became.WAITING)
 
 
 class _Item(NamedTuple):
+    """A held message, its copy for the retry queue, and its result if it is moved."""
+
     held: Held
     message: Message
     moved: Moved
@@ -128,12 +131,12 @@ class Replay:
     """Moves held messages to the retry queue.
 
     Attributes:
-        dead_letters: The queue that holds them.
+        dead_letters: The dead-letter queue.
         retries: The retry queue.
-        clock: Epoch seconds.
-        sleep: Waits for so many seconds.
-        rate: Messages a second at most; None for no limit.
-        run: Moves several batches, maybe in threads.
+        clock: The time in epoch seconds.
+        sleep: Waits for a number of seconds.
+        rate: Rate limit (messages a second); None for no limit.
+        run: Calls a function for each batch, maybe in parallel threads.
     """
 
     dead_letters: DeadLetters
@@ -144,10 +147,10 @@ class Replay:
     run: Run = map
 
     def move(self, helds: Iterable[Held], stopping: Callable[[], bool] = lambda: False) -> Iterator[Moved]:
-        """Move the held messages in the order of `in_order`, at no more than the rate, until `stopping` says so.
+        """Move held messages in the order of `in_order`, within the rate limit, until `stopping` returns True.
 
-        A message that is no longer held is left alone: another reader may have it. What is under way when `stopping`
-        says so is ended.
+        A message that is no longer held is skipped, since another reader may have it. Batches that are in progress when
+        `stopping` returns True are completed.
         """
         most = MAX_BATCH * PARALLEL_BATCHES
         if self.rate is not None:
@@ -165,13 +168,13 @@ class Replay:
                 yield from moved
 
     def _wait_until(self, moment: float, stopping: Callable[[], bool]) -> None:
-        # At a low rate the wait is longer than a hold, so holds are renewed meanwhile.
+        # At a low rate the wait is longer than a hold, so the holds are renewed during the wait.
         while (left := moment - self.clock()) > 0 and not stopping():
             self.sleep(min(left, LONGEST_SLEEP_SECONDS))
             self.dead_letters.renew()
 
     def _opened(self, batch: Sequence[tuple[Held, Job]]) -> list[_Item]:
-        """The messages of a batch that are still held, with their envelopes."""
+        """Return the messages of a batch that are still held, with their envelopes."""
         return [self._item(held, job) for held, job in batch if self.dead_letters.is_held(held)]
 
     def _item(self, held: Held, job: Job) -> _Item:
@@ -191,14 +194,14 @@ class Replay:
         if not taken:
             return []
         problems = self.dead_letters.delete_batch([item.held for item in taken])
-        left = "moved, but not deleted from the dead-letter queue: {}; the ledger keeps it from ringing twice"
+        left = "moved, but not deleted from the dead-letter queue: {}; the ledger keeps it from paging twice"
         return [None if problem is None else left.format(problem) for problem in problems]
 
 
 def in_order(helds: Iterable[Held]) -> list[tuple[Held, Job]]:
-    """Jobs by the time at which their shares came, oldest first; but those of one incident in the order of its states.
+    """Sort jobs by the arrival of their shares, oldest first, and the jobs of each incident by its states' versions.
 
-    Shares may overtake each other on their way, and the last to be replayed is what people believe.
+    Shares can arrive out of order. The newest state of an incident must be replayed last.
     """
     jobs = [(held, held.job) for held in helds if held.job is not None]
     jobs.sort(key=lambda pair: seconds_of(pair[1].received_at))
@@ -218,10 +221,10 @@ def _incident(job: Job) -> tuple[str, str]:
 
 
 def waves(pairs: Iterable[tuple[Held, Job]], most: int) -> Iterator[list[list[tuple[Held, Job]]]]:
-    """Cut jobs into waves of batches that may be moved at once, with `most` messages or fewer in each wave.
+    """Split jobs into waves of at most `most` messages. The batches of a wave can be moved in parallel.
 
-    A batch fits into one call of SQS. Messages of one incident are in one batch of a wave, or in different waves, so
-    that their order is kept.
+    A batch fits into one call to SQS. To keep their order, messages of one incident are in one batch of a wave, or in
+    different waves.
     """
     wave: list[list[tuple[Held, Job]]] = [[]]
     places: dict[tuple[str, str], int] = {}
@@ -244,7 +247,7 @@ def waves(pairs: Iterable[tuple[Held, Job]], most: int) -> Iterator[list[list[tu
 
 
 def _state_of(job: Job, envelope: str) -> State | None:
-    """The state that a job announces, as the worker will compare it; None for a job that is no signal."""
+    """Return the state that a job announces, as the worker compares it; None for a job that is not a signal."""
     if job.kind != "signal":
         return None
     try:
@@ -255,7 +258,7 @@ def _state_of(job: Job, envelope: str) -> State | None:
 
 
 def fate(moved: Moved, entry: Entry) -> Fate:
-    """Tell from the entry of its incident what became of a job whose message was moved."""
+    """Return the outcome of a moved job, read from its incident's entry."""
     state, job = moved.state, moved.job
     if state is None:
         return moved.first_fate
@@ -266,7 +269,7 @@ def fate(moved: Moved, entry: Entry) -> Fate:
     if state.precedes(entry.announced) or state.precedes(entry.kept) or state.is_same(entry.announced):
         return Fate(Became.NOT_OWED)
     if state.is_of_same_share(entry.dead_lettered):
-        # The same mark is that of the message itself, which no worker has received yet.
+        # An equal mark is that of the moved message: no worker has received it yet.
         is_again = mark is None or entry.dead_lettered_at > mark
         return Fate(Became.DEAD_LETTERED, entry.reason or None) if is_again else Fate(Became.WAITING)
     if state.is_of_same_share(entry.kept):
@@ -287,10 +290,10 @@ class Follower:
     """Follows the entries of moved jobs.
 
     Attributes:
-        ledger: The ledger; one read is a batch of entries.
-        clock: Epoch seconds.
-        sleep: Waits for so many seconds.
-        problem: Why the ledger could not be read the last time; None if it could.
+        ledger: The ledger; one read gets a batch of entries.
+        clock: The time in epoch seconds.
+        sleep: Waits for a number of seconds.
+        problem: Error of the last read of the ledger; None if it succeeded.
     """
 
     ledger: Ledger
@@ -301,10 +304,10 @@ class Follower:
     def follow(
         self, jobs: Sequence[Moved], stopping: Callable[[], bool] = lambda: False
     ) -> Iterator[Mapping[int, Fate]]:
-        """Give after each poll the fates that changed, by the jobs' places in the sequence.
+        """Yield after each poll the fates that changed, by the jobs' indexes in the sequence.
 
-        It ends when all are settled, when nothing changed for STILL_SECONDS, when the ledger can't be read for
-        MAX_FAILED_POLLS, or when `stopping` says so.
+        The iteration ends when all fates are settled, when none changed for STILL_SECONDS, after MAX_FAILED_POLLS
+        failed reads of the ledger, or when `stopping` returns True.
         """
         fates = {place: moved.first_fate for place, moved in enumerate(jobs) if moved.is_to_follow}
         changed_at, failed = self.clock(), 0

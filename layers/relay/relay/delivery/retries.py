@@ -8,7 +8,7 @@ from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel
 from relay.channels.secrets_manager import READ_SECONDS
 from relay.deadline import Deadline
-from relay.delivery.decision import MAX_TRIES
+from relay.delivery.decision import MAX_ATTEMPTS
 from relay.delivery.task import Task
 from relay.errors import HANDLING, ChannelError, Reason, SendError
 from relay.incidents.share import parse_share
@@ -16,26 +16,36 @@ from relay.jobs.outcome import Sent
 from relay.ledger.entry import Entry
 from relay.xmatters.trigger import Signal, XMatters
 
-# Of the time that somebody waits for, so much is kept back for the record and the queue.
+# Time before the deadline that is reserved for the ledger and the queue.
 RESERVE_SECONDS = 3.0
+# Upper bound of the first wait between two inline attempts; it doubles with each attempt.
 FIRST_WAIT_SECONDS = 0.5
-# Less time than this is not worth another try.
-SHORTEST_TRY_SECONDS = 0.5
+# With less time left, no further attempt is made.
+SHORTEST_ATTEMPT_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class Sender:
-    """Sends signals, trying again what may pass. `random` gives a number from 0 to 1; `sleep` waits for seconds."""
+    """Sends signals with in-request retries.
+
+    Attributes:
+        channels: The cached channels, for a fresh copy after refused credentials.
+        xmatters: Client for xMatters' triggers.
+        sleep: Waits for a number of seconds.
+        random: Returns a random number from 0 to 1.
+    """
 
     channels: ChannelCache
     xmatters: XMatters
     sleep: Callable[[float], object]
     random: Callable[[], float]
 
-    def send_signal(self, task: Task, signal: Signal, deadline: Deadline, *, tries: int) -> Sent:
-        """Send the signal of a task with in-request retries, `tries` at most."""
+    def send_signal(self, task: Task, signal: Signal, deadline: Deadline, *, attempts: int) -> Sent:
+        """Send a task's signal with at most `attempts` attempts. A critical is repeated after an ambiguous failure."""
         is_critical = task.state.is_critical
-        return self.send(task.channel, signal, deadline, reserve=RESERVE_SECONDS, tries=tries, repeats=is_critical)
+        return self.send(
+            task.channel, signal, deadline, reserve=RESERVE_SECONDS, attempts=attempts, repeats=is_critical
+        )
 
     def send(
         self,
@@ -44,29 +54,29 @@ class Sender:
         deadline: Deadline,
         *,
         reserve: float = 0.0,
-        tries: int = MAX_TRIES,
+        attempts: int = MAX_ATTEMPTS,
         repeats: bool = False,
     ) -> Sent:
-        """Send one signal with in-request retries: `tries` at most, none within `reserve` seconds of the deadline.
+        """Send one signal with at most `attempts` attempts, and none within `reserve` seconds of the deadline.
 
-        After a failure that may have rung there is one more attempt if `repeats` (a critical is worth ringing twice),
-        else none.
+        An ambiguous failure may have paged. After it, there is one more attempt if `repeats` is True (for criticals,
+        two pages are better than none), else none.
         """
         sent = Sent(attempts=0)
         while True:
-            tries -= 1
+            attempts -= 1
             try:
                 request_id = self.xmatters.send(channel, signal, deadline, reserve=reserve)
                 return Sent(sent.attempts + 1, sent.rings + 1, request_id)
             except SendError as error:
                 failure = error
-            except Exception as error:  # noqa: BLE001 - a fault of ours must not cost the share its place on a queue
+            except Exception as error:  # noqa: BLE001 - after an unexpected exception the share must still be queued
                 failure = SendError(Reason.INTERNAL, type(error).__name__, may_have_rung=True)
                 failure.__cause__ = error
             sent = _after(sent, failure)
             if sent.rings > 0 and not (repeats and sent.rings == 1 and failure.may_have_rung):
                 return sent
-            again = self._before_next_try(channel, failure, sent, tries, deadline.remaining(reserve))
+            again = self._before_next_attempt(channel, failure, sent, attempts, deadline.remaining(reserve))
             if again is None:
                 return sent
             channel = again
@@ -76,29 +86,30 @@ class Sender:
                 may_repeat=signal.may_repeat or failure.may_have_rung,
             )
 
-    def _before_next_try(
-        self, channel: Channel, failure: SendError, sent: Sent, tries: int, left: float
+    def _before_next_attempt(
+        self, channel: Channel, failure: SendError, sent: Sent, attempts_left: int, seconds_left: float
     ) -> Channel | None:
-        """Wait, or renew what was refused, and return the channel to try with; None when another try is no use."""
+        """Wait, or renew refused credentials, and return the channel for the next attempt; None if there is none."""
         handling = HANDLING[failure.reason]
-        if tries == 0:
+        if attempts_left == 0:
             return None
         if handling.renew_credentials:
-            return self._renewed(channel, left)
+            return self._renewed(channel, seconds_left)
         wait = failure.retry_after
         if wait is None:
-            # Full jitter: senders that failed together must not come back together.
+            # Full jitter: senders that failed together must not retry together.
             wait = self.random() * FIRST_WAIT_SECONDS * 2 ** max(0, sent.attempts - 1)
-        if not handling.try_again or wait + SHORTEST_TRY_SECONDS > left:
+        if not handling.retries_inline or wait + SHORTEST_ATTEMPT_SECONDS > seconds_left:
             return None
         self.sleep(wait)
         return channel
 
-    def _renewed(self, channel: Channel, left: float) -> Channel | None:
+    def _renewed(self, channel: Channel, seconds_left: float) -> Channel | None:
+        """Return the channel with a new token or a changed secret; None if neither is available."""
         if self.xmatters.renew_token(channel):
             return channel
-        # What it takes to read a secret must not be taken from the queue's time.
-        if left < READ_SECONDS + SHORTEST_TRY_SECONDS:
+        # A read of the secret must not use up the time that is reserved for the queue.
+        if seconds_left < READ_SECONDS + SHORTEST_ATTEMPT_SECONDS:
             return None
         try:
             found = self.channels.refresh(channel.name)
@@ -109,7 +120,7 @@ class Sender:
 
 
 def _after(sent: Sent, failure: SendError) -> Sent:
-    """Return the result after another failure. One that asked nothing, for want of time, says less than the last."""
+    """Return the result after another failure. A time-out before the request is sent does not hide the last failure."""
     says_less = sent.failure is not None and failure.reason == Reason.TIMEOUT and not failure.asked
     return Sent(
         attempts=sent.attempts + failure.asked,
@@ -119,7 +130,7 @@ def _after(sent: Sent, failure: SendError) -> Sent:
 
 
 def signal_of(task: Task, entry: Entry, alone: str | None) -> Signal:
-    """Return the signal of a task; `alone` is the only person to be notified, None for all recipients."""
+    """Return the signal of a task. `alone` is the name of its only recipient; None for all recipients."""
     job = task.job
     recipients = (alone,) if alone else job.recipients
     return Signal(
@@ -134,7 +145,7 @@ def signal_of(task: Task, entry: Entry, alone: str | None) -> Signal:
 
 
 def _content(task: Task, recipients: tuple[str, ...]) -> bytes:
-    """Return what xMatters gets: the bytes that BigPanda sent, or the relay's own."""
+    """Return the body for xMatters: BigPanda's bytes, or the relay's own body."""
     rule = task.channel.policy.own_body
     if rule is None:
         return task.job.body

@@ -1,4 +1,4 @@
-"""Services: all that a delivery uses outside itself, bound to the time that its caller waits."""
+"""Adapters that a delivery uses, bound to the deadline of its caller."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,27 +9,32 @@ from relay.jobs.outbox import Keeper
 from relay.ledger.ledger import Ledger
 from relay.ledger.pace import Pace
 
-# While the ledger is down, a function sends live criticals of one incident no more often than this.
+# While the ledger is down: shortest time between two live criticals of one incident from one function.
 UNGUARDED_AGAIN_SECONDS = 120.0
+# Bounds the memory of a function during a long outage of the ledger.
 MAX_UNGUARDED = 1000
 
 
 @dataclass(frozen=True)
 class Unguarded:
-    """Memory of the signals that this function sent without asking the ledger, by the entry's key, in epoch seconds."""
+    """Memory of the signals that this function sent without the ledger.
+
+    Attributes:
+        sent_at: Time of the last such signal by the entry's key (epoch seconds).
+    """
 
     sent_at: dict[str, float] = field(default_factory=dict)
 
     def was_sent(self, name: str, now: float) -> bool:
-        """True if a signal of that incident was sent a moment ago."""
+        """True if a signal of that incident was sent within UNGUARDED_AGAIN_SECONDS."""
         return now - self.sent_at.get(name, 0.0) < UNGUARDED_AGAIN_SECONDS
 
     def forget(self, name: str) -> None:
-        """Forget that a signal of that incident was sent."""
+        """Forget the last signal of that incident."""
         self.sent_at.pop(name, None)
 
     def note(self, name: str, now: float) -> None:
-        """Note that a signal of that incident was sent, or may have been."""
+        """Record a signal of that incident that was, or may have been, accepted."""
         if len(self.sent_at) >= MAX_UNGUARDED:
             self.sent_at.clear()
         self.sent_at[name] = now
@@ -40,13 +45,13 @@ class Services:
     """Adapters of a delivery, bound to its caller's deadline.
 
     Attributes:
-        sender: sends signals.
-        ledger: the entries of incidents, asked within the deadline.
-        pace: rate limits and circuit breakers, asked within the deadline.
-        keeper: the queues.
-        clock: gives epoch seconds.
-        deadline: the time that the caller waits.
-        unguarded: the incidents whose signals this function sent without asking the ledger.
+        sender: Sends signals.
+        ledger: The entries of incidents; calls end at the deadline.
+        pace: Rate limits and circuit breakers; calls end at the deadline.
+        keeper: The queues.
+        clock: The time in epoch seconds.
+        deadline: Deadline of the caller.
+        unguarded: Memory of signals that this function sent without the ledger.
     """
 
     sender: Sender

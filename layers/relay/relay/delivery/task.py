@@ -1,4 +1,4 @@
-"""A state on its way to xMatters: the job that carries it, and what is known of its sender."""
+"""Task: a state to announce, its job, and the progress of its delivery."""
 
 import hashlib
 import json
@@ -17,9 +17,9 @@ from relay.ledger.pace import Rule, Ticket, gate_of
 if TYPE_CHECKING:
     from relay.channels.routes import Route
 
-# What is too old is given up so soon after its age's end: not a moment too early, whatever the clocks say.
+# An expired state is dead-lettered this long after its age limit. The margin covers clock skew between functions.
 PAST_AGE_SECONDS = 1.0
-# A state that is too old already is given up so soon.
+# Wait of a state that is beyond its age limit already.
 SOON_SECONDS = 5.0
 
 
@@ -27,20 +27,21 @@ class Task(NamedTuple):
     """A state to announce.
 
     Attributes:
-        job: the job that carries the state.
-        name: the key of its entry in the ledger.
-        state: the state, as the ledger compares it.
-        channel: the channel.
-        owner: name of the sender, which no other sender has.
-        is_live: BigPanda waits for an answer.
-        is_queued: the job is on the retry queue.
-        is_turned_away: the retry queue did not take the job.
-        hold: the reason not to send it now, by the job's own times.
-        change: what the state changes, if that was asked.
-        environment_id: the place where BigPanda has the incident.
-        is_first: the ledger knew nothing of the incident before.
-        is_stamped: BigPanda's time stamps order the state.
-        ticket: leave of the pace that was not used yet, since another sender changed the entry first.
+        job: Job of the state.
+        name: Key of its entry in the ledger.
+        state: The state, as it is compared with the ledger.
+        channel: The channel.
+        owner: Unique name of the sender, as the owner of its lease.
+        is_live: True if BigPanda waits for an answer; False for a job from the queue.
+        is_queued: True if the job is on the retry queue.
+        is_turned_away: True if the retry queue did not accept the job.
+        hold: Reason and end of a wait that the job itself asks for; None if it may be sent.
+        change: Transition of the state and its explanation; None if the state was not compared.
+        environment_id: BigPanda's environment of the incident; None if unknown.
+        is_first: True if the ledger had no entry of the incident before.
+        is_stamped: True if the share has BigPanda's timestamps.
+        ticket: Unused permission of the rate limiter, kept after a conflicting write of the entry; None if there is
+            none.
     """
 
     job: Job
@@ -60,7 +61,7 @@ class Task(NamedTuple):
 
     @classmethod
     def of_share(cls, channel: Channel, share: Share, job: Job, owner: str) -> Self:
-        """Return the task of a share that BigPanda just sent; `job` is its new job."""
+        """Return the task of a new share; `job` is the job that was made for it."""
         return cls(
             job,
             entry_of(job),
@@ -74,7 +75,7 @@ class Task(NamedTuple):
 
     @classmethod
     def of_job(cls, channel: Channel, share: Share, job: Job, owner: str, hold: Wait | None) -> Self:
-        """Return the task of a job that woke up; `share` is what its body says."""
+        """Return the task of a job from the queue; `share` is parsed from its body."""
         state = State.of(share, seconds_of(job.received_at))
         state = kept_state(job, state)
         state = state._replace(alerts=frozenset()) if job.found else state
@@ -83,7 +84,7 @@ class Task(NamedTuple):
 
     @property
     def rules(self) -> tuple[Rule, ...]:
-        """The gates it has to pass; the first is the channel's circuit, too."""
+        """The rate limits that apply to the signal. The first one also has the channel's circuit breaker."""
         policy = self.channel.policy
         channel = Rule(gate_of(self.job.channel), policy.max_per_minute)
         if policy.max_per_minute_per_recipients is None:
@@ -93,28 +94,28 @@ class Task(NamedTuple):
 
     @property
     def expires_at(self) -> float:
-        """The time from which the state is too old to be sent, in epoch seconds."""
+        """The time at which the state expires (epoch seconds)."""
         return seconds_of(self.job.revived_at or self.job.received_at) + self.channel.policy.max_age_seconds
 
     def wake_at(self, until: float, now: float) -> float:
-        """Return the end of a wait (epoch seconds), cut short for a state that gets too old: it is given up in time."""
+        """Return the end of a wait (epoch seconds), but at the latest shortly after the state expires."""
         return min(until, max(self.expires_at + PAST_AGE_SECONDS, now + SOON_SECONDS))
 
     @property
     def is_given_up(self) -> bool:
-        """True if it must not be signalled any more, but is dead-lettered if it is owed."""
+        """True if the state must not be sent any more: if it is owed, it is dead-lettered."""
         return self.hold is not None and HANDLING[self.hold.reason].is_final
 
     def without_ledger(self, now: float) -> "Task":
-        """The task, now that the ledger failed; its job remembers since when."""
+        """Return the task with the start of the ledger's failure recorded in its job."""
         return replace(self, job=replace(self.job, ledger_down_since=self.job.ledger_down_since or timestamp(now)))
 
     def with_ledger(self) -> "Task":
-        """The task, now that the ledger took a change of its entry."""
+        """Return the task without a failure of the ledger in its job, after a successful write."""
         return replace(self, job=replace(self.job, ledger_down_since=None, waits_for_ledger=False))
 
     def result(self, outcome: Outcome) -> Result:
-        """Return the result with that outcome."""
+        """Return a result with that outcome."""
         change = self.change
         return Result(
             outcome,
@@ -132,7 +133,7 @@ class Task(NamedTuple):
         return replace(self.result(Outcome.DELIVERED), attempts=sent.attempts, request_id=sent.request_id)
 
     def failed(self, sent: Sent) -> Result:
-        """Return the result of a signal that was not accepted, before it is known where its state waits."""
+        """Return the result of a signal that was not accepted: `unsafe` until its state is queued."""
         failure = sent.failure
         if failure is None:
             return self.delivered(sent)
@@ -149,7 +150,7 @@ class Task(NamedTuple):
         )
 
     def waiting(self, wait: Wait, queue: str) -> Result:
-        """Return the result of a state that waits in that place."""
+        """Return the result of a state that waits on that queue (`retry`) or in the ledger (`ledger`)."""
         return replace(self.result(Outcome.QUEUED), reason=wait.reason, queue=queue, until=wait.until)
 
 
@@ -160,9 +161,9 @@ def kept_state(job: Job, state: State) -> State:
 
 
 def entry_of(job: Job) -> str:
-    """The key of the entry of a job's incident.
+    """Return the key of the entry of a job's incident.
 
-    Whom the channel rings may change while an incident is open; it stays the same incident.
+    The key has the recipients of the webhook's URL, not the channel's own: these may change while an incident is open.
     """
     names = job.recipients if job.url_recipients is None else job.url_recipients
     return key(job.channel, names, job.incident_id)
@@ -175,10 +176,10 @@ def _place(channel: Channel, share: Share) -> str | None:
 def new_job(
     channel: Channel, share: Share, body: bytes, url_recipients: tuple[str, ...], correlation_id: str, came: float
 ) -> Job:
-    """The job of a share that just came; it is kept before its first try.
+    """Return the job of a new share, which is queued before the first attempt.
 
-    `url_recipients` join those of the first of the channel's routes that fits, or else its own. If the routes can't be
-    decided with bounded work, they join both. `came` is in epoch seconds.
+    Its recipients are `url_recipients` and those of the first matching route, or the channel's own if no route matches.
+    If the routes can't be evaluated within their budget, both are included. `came` is the arrival (epoch seconds).
     """
     route = _route(channel, share)
     own = () if route and not route.is_undecided else channel.recipients
@@ -205,13 +206,13 @@ def new_job(
 def _route(channel: Channel, share: Share) -> "Route | None":
     if not channel.policy.routes:
         return None
-    # Most channels have none, and a cold start need not wait for them.
+    # Imported here, since most channels have no routes: this keeps the import out of their cold starts.
     from relay.channels.routes import chosen  # noqa: PLC0415
 
     return chosen(channel.policy.routes, share, is_open=is_open(share))
 
 
 def delivery_id(channel: str, recipients: tuple[str, ...], share: Share) -> str:
-    """Return the id of a share's delivery, 32 hexadecimal digits: the same over all attempts and replays."""
+    """Return the id of a share's delivery (32 hexadecimal digits), the same for all attempts and replays."""
     named_by = [channel, list(recipients), share.incident_id, share.version, share.digest]
     return hashlib.sha256(json.dumps(named_by).encode()).hexdigest()[:32]

@@ -1,1 +1,1 @@
-"""Entry points: one object for each Lambda function. `relay.bootstrap` puts them together."""
+"""Entry points: one object for each Lambda function, put together by `relay.bootstrap`."""

@@ -1,4 +1,4 @@
-"""BigPanda's webhook: takes shares."""
+"""BigPanda's webhook: accepts shares and announces them."""
 
 from copy import replace
 from dataclasses import dataclass
@@ -15,15 +15,20 @@ from relay.ledger.sources import Sources
 
 @dataclass(frozen=True)
 class Shares:
-    """Relays shares."""
+    """Handler of shares.
+
+    Attributes:
+        delivery: Delivery of states to xMatters.
+        sources: Store of the sources of shares.
+    """
 
     delivery: Delivery
     sources: Sources
 
     def take(self, channel: Channel, request: Request, deadline: Deadline) -> Result:
-        """Relay a request's share and return the result. Raises BadRequest if the body is no share.
+        """Announce a request's share and return the result. Raises BadRequest if the body is not a share.
 
-        Recipients that the channel does not permit are left out: the page itself must not be lost for them.
+        Recipients that the channel does not permit are left out and counted. The share is announced all the same.
         """
         with deadline.timed("parse"):
             body = read_body(request)
@@ -44,9 +49,9 @@ class Shares:
         return replace(result, refused_recipients=len(request.recipients) - len(recipients))
 
     def _release(self, channel: Channel, share: Share, result: Result, deadline: Deadline) -> None:
-        """Let BigPanda go on with an incident, now that its first share is safe; if it holds its updates at all.
+        """Queue a release job for an incident's first share, if BigPanda withholds the incident's updates until then.
 
-        The chore worker does it. If it can't be asked to, BigPanda goes on by itself after a while.
+        The chore worker reports the share to BigPanda. If the job can't be queued, BigPanda continues after a time-out.
         """
         is_held = channel.bigpanda is not None and channel.bigpanda.callbacks
         if is_held and result.is_first and result.outcome != Outcome.UNSAFE and result.job:

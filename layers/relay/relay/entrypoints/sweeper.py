@@ -1,8 +1,8 @@
 """Sweeper: reads the rows of all debts every minute, notifies the fallback topic, and replaces vanished messages.
 
-A state that is owed after its first attempts has a message on the retry queue and a row in the ledger's `due` index. A
-message can vanish, wait for a busy worker, or not be there at all because the wait is long or SQS is down. The row
-cannot, so the sweeper works from the rows. One run after the other; two at once do no harm, since a lease lets one run.
+A state that is owed after its first attempts has a message on the retry queue and a row in the ledger's `due` index.
+The message can vanish or wait for a busy worker. There may be none if the wait is long or SQS is down. So the sweeper
+works from the rows. A lease keeps two runs from working at the same time.
 """
 
 import math
@@ -32,49 +32,54 @@ from relay.ledger.row import CRITICAL, OTHER, WORDS, Row, shards
 from relay.ledger.table import MAX_BATCH, Table
 from relay.telemetry import Telemetry
 
-# Of the function's 60 seconds: the next run starts when this one is surely over.
+# Time limit of a run. It ends before the function's time-out of 60 seconds and before the next run.
 RUN_SECONDS = 45.0
-# Of those, the fallback topic has so many.
+# The part of it for notifications.
 NOTIFY_SECONDS = 20.0
-# Secrets that can't be read must not take the time of everything else.
+# Time limit of reading policies, so that unreadable secrets do not use up the run.
 POLICY_SECONDS = 8.0
-# One channel is told of no more often than this.
+# Shortest time between two messages to the fallback topic about one channel.
 NOTIFIED_AGAIN_SECONDS = 300.0
-# A message that the sweeper sent has so much time to come, before another takes its place.
+# Time for a message that the sweeper sent to take effect, before the sweeper acts on its debt again.
 HEALED_SECONDS = 180.0
-# A worker that the sweeper invoked has so much time, before it is invoked again.
+# The same for a direct invocation of the worker.
 INVOKED_SECONDS = 60.0
-# Invocations of the worker in a run: they come on top of those by the queue, and the webhook needs concurrency, too.
+# Direct invocations of the worker in a run. They add to those by the queue, and the webhook needs concurrency, too.
 MAX_INVOCATIONS = 200
-# After so many jobs that a worker began and that came to nothing, the job is dead-lettered (docs/decisions.md,
-# D-poison-debt).
+# The job of a debt is dead-lettered after a worker began this many of its jobs without a recorded result
+# (docs/decisions.md, D-poison-debt).
 MAX_BEGUN = 5
-# With more messages than this to be received now, the retry queue is behind, and new ones would make it worse
-# (docs/decisions.md, D-sweeper-backlog).
+# If the retry queue has more visible messages than this, only messages of criticals are replaced (docs/decisions.md,
+# D-sweeper-backlog).
 BACKLOG = 200
-# Calls at the same time: a client of AWS keeps ten connections.
+# Parallel calls. A boto3 client keeps ten connections.
 AT_ONCE = 10
-# What one run reads of a shard: 16 shards hold no more in any storm that was thought of.
+# Rows that a run reads of a shard. Even a large storm should not fill 16 shards of this size.
 MAX_ROWS = 5000
-# A channel is sick, and has a log line, if something is owed for so long.
+# A channel with a debt of this age gets a log line in each run.
 SICK_SECONDS = 120.0
-# A run checks and marks no more debts of a channel for the fallback topic; its message counts the others, too. The many
-# debts of one channel must not take the time that the messages of other channels need (docs/decisions.md,
-# D-sweeper-fairness).
+# Debts of a channel that a run checks and marks for the fallback topic; the message counts the others without a check.
+# The limit keeps time for the messages of other channels (docs/decisions.md, D-sweeper-fairness).
 MAX_CHECKED = 500
-# A message names no more of xMatters' request ids for an incident.
+# Request ids of xMatters that a message names for one incident.
 MAX_REQUEST_IDS = 3
 
 
 class AtOnce(Protocol):
-    """Makes several calls at the same time."""
+    """Runs several calls in parallel."""
 
     def __call__[T](self, calls: Sequence[Callable[[], T]]) -> list[T]:
         """Return the results in the order of the calls."""
 
 
 class Owed(NamedTuple):
-    """A row of the index: the entry's key, the entry as the index has it, and its channel."""
+    """A row of the `due` index.
+
+    Attributes:
+        key: Key of the entry.
+        entry: The entry as the index has it; it may be out of date.
+        channel: Name of the channel.
+    """
 
     key: str
     entry: Entry
@@ -87,7 +92,7 @@ class Owed(NamedTuple):
 
     @property
     def since(self) -> float:
-        """The time from which the state is owed, in epoch seconds; of one without a page, the time when it came."""
+        """The start of the debt (epoch seconds). For an announced state without a page, it is the state's arrival."""
         entry = self.entry
         if entry.owed_since is not None or entry.announced is None:
             return entry.owed_since or entry.row_due
@@ -96,20 +101,20 @@ class Owed(NamedTuple):
 
 @dataclass(frozen=True)
 class Sweeper:
-    """One run of the sweeper after the other.
+    """The sweeper.
 
     Attributes:
-        ledger: the rows and stored jobs.
-        table: the table that holds the run's lease.
-        channels: gives the policies of channels with rows.
-        keeper: the queues.
-        fallback: the fallback topic.
-        telemetry: logs and metrics.
-        backlog: counts the messages of the retry queue that can be received now; None if SQS does not say.
-        invoke: invokes the job worker with an envelope, without SQS; False if that fails.
-        at_once: makes calls, AT_ONCE of them at the same time, and returns their results in order.
-        clock: gives epoch seconds.
-        deadlines: makes a deadline of so many seconds.
+        ledger: The entries, rows and stored jobs.
+        table: Table with the run's lease.
+        channels: The cached channels, for their policies.
+        keeper: The queues.
+        fallback: Publisher to the fallback topic.
+        telemetry: Log and metrics.
+        backlog: Returns the approximate number of visible messages on the retry queue; None if SQS can't be asked.
+        invoke: Invokes the job worker directly with an envelope; returns False if that fails.
+        at_once: Runs calls, AT_ONCE of them in parallel, and returns their results in order.
+        clock: The time in epoch seconds.
+        deadlines: Returns a deadline of a number of seconds.
     """
 
     ledger: Ledger
@@ -128,7 +133,7 @@ class Sweeper:
     _unread: set[str] = field(default_factory=set, init=False, repr=False)
 
     def sweep(self) -> dict[str, Any]:
-        """Run once and return the counts of what was done; empty if another run is at it, or the ledger fails."""
+        """Run once, and return the counts for the log; empty if another run has the lease, or the ledger fails."""
         deadline = self.deadlines(RUN_SECONDS)
         self._policies.clear()
         self._unread.clear()
@@ -137,10 +142,10 @@ class Sweeper:
             if run is None:
                 return {}
             critical = _each_once(self._rows(CRITICAL))
-            # A topic that hangs must leave time for healing.
+            # With a deadline of its own, so that a topic that hangs leaves time for healing.
             notified = self._notify(run, critical, self.deadlines(NOTIFY_SECONDS))
             rows = _each_once([*critical, *self._rows(OTHER)])
-            # Before healing: a flood may leave no time after it.
+            # Before healing, which may use up the run's time during a flood.
             self._judge_rates(run, rows)
             healed = self._heal(run, rows, deadline)
             run.end(self.table)
@@ -163,10 +168,10 @@ class Sweeper:
     # ---- Fallback ------------------------------------------------------------------------------------------------
 
     def _notify(self, run: Run, rows: Sequence[Owed], deadline: Deadline) -> int:
-        """Notify the fallback topic of overdue criticals, one message a channel; return how many channels.
+        """Notify the fallback topic of overdue criticals, with one message a channel. Return the number of channels.
 
-        Channels with few debts come first, and entries are marked only when all channels have their message: the many
-        debts of one channel must not hide those of another.
+        Channels with few debts come first, and entries are marked after all messages are sent. So the many debts of one
+        channel do not delay the message of another.
         """
         self._read_policies(rows)
         overdue = (each for each in rows if self._is_to_notify(each) and self._may_notify(run, each.channel))
@@ -175,13 +180,13 @@ class Sweeper:
         for some in batched(sorted(waiting.items(), key=lambda each: len(each[1])), AT_ONCE, strict=False):
             if not deadline.remaining():
                 break
-            # The index lags: a debt that was settled meanwhile must not wake people.
+            # Read again, since the index lags: no person must be woken for a debt that was settled meanwhile.
             current = self._current(each for _, owed in some for each in owed[:MAX_CHECKED])
             due = _by_channel(each for each in current if self._is_to_notify(each))
             unchecked = {channel: len(owed[MAX_CHECKED:]) for channel, owed in some}
             notified |= self._notify_some(run, due, unchecked)
         marks = (partial(self._mark, each, deadline) for owed in notified.values() for each in owed)
-        self.at_once([partial(self._tried, each, otherwise=None) for each in marks])
+        self.at_once([partial(self._attempted, each, otherwise=None) for each in marks])
         return len(notified)
 
     def _may_notify(self, run: Run, channel: str) -> bool:
@@ -190,12 +195,12 @@ class Sweeper:
     def _notify_some(
         self, run: Run, due: Mapping[str, list[Owed]], unchecked: Mapping[str, int]
     ) -> dict[str, list[Owed]]:
-        """Notify of some channels at once, and note that in the run; return those of which SNS took the message.
+        """Notify of several channels in parallel, and record it in the run. Return the channels that SNS accepted.
 
-        `unchecked` counts more overdue debts of each channel, as the index has them.
+        `unchecked` is the number of further overdue debts of each channel, taken from the index without a check.
         """
         publish = (partial(self._publish, channel, owed, unchecked[channel]) for channel, owed in due.items())
-        answers = self.at_once([partial(self._tried, each, otherwise=False) for each in publish])
+        answers = self.at_once([partial(self._attempted, each, otherwise=False) for each in publish])
         notified = [channel for channel, is_notified in zip(due, answers, strict=True) if is_notified]
         for channel, owed in due.items():
             self.telemetry.notified(channel, [each.incident_id for each in owed], is_notified=channel in notified)
@@ -204,7 +209,7 @@ class Sweeper:
         return {channel: due[channel] for channel in notified}
 
     def _mark(self, owed: Owed, deadline: Deadline) -> None:
-        """Note in an entry that the topic was notified; without time the next message tells of it again."""
+        """Record in an entry that the topic was notified. If there is no time, the next message repeats the debt."""
         if deadline.remaining():
             self._change(owed, Entry.notified)
 
@@ -213,9 +218,9 @@ class Sweeper:
         return self.fallback.notify(channel, debts, others=len(owed) - len(debts) + unchecked)
 
     def _read_policies(self, rows: Iterable[Owed]) -> None:
-        """Read the policies of all rows' channels, several at once: a storm's secrets take long one by one.
+        """Read the policies of all rows' channels in parallel, since one after the other takes long in a storm.
 
-        A channel whose secret can't be read in time has the default policy in this run.
+        A channel whose secret can't be read in time gets the default policy in this run.
         """
         deadline = self.deadlines(POLICY_SECONDS)
 
@@ -228,13 +233,16 @@ class Sweeper:
 
         self.at_once([partial(read, channel) for channel in dict.fromkeys(each.channel for each in rows)])
 
-    def _tried[T](self, call: Callable[[], T], otherwise: T) -> T:
-        """Return what a call returns; if it fails, log that, so that one debt or channel does not keep the others."""
+    def _attempted[T](self, call: Callable[[], T], otherwise: T) -> T:
+        """Return the result of a call, or log its failure and return `otherwise`.
+
+        So a failure in one debt or channel does not stop the others.
+        """
         try:
             return call()
         except LedgerError as error:
             self.telemetry.notice("sweeper_failed", str(error))
-        except Exception as error:  # noqa: BLE001 - see above
+        except Exception as error:  # noqa: BLE001 - see the docstring
             self.telemetry.crashed(error)
         return otherwise
 
@@ -246,17 +254,17 @@ class Sweeper:
         return is_open and self.clock() - owed.since >= self._policy(owed.channel).fallback_after_seconds
 
     def _debt(self, owed: Owed) -> Debt:
-        """Return the debt as people read it, with the words of its stored job, if there is one."""
+        """Return the debt for the fallback topic's message, described by its stored job if there is one."""
         entry = owed.entry
         is_unconfirmed = entry.unconfirmed and entry.owed_since is None
         job = self._stored(owed, WORDS if is_unconfirmed else entry.row_job or WORDS)
-        told = Debt.of_job(job) if job else Debt(owed.incident_id, owed.since)
+        described = Debt.of_job(job) if job else Debt(owed.incident_id, owed.since)
         is_given_up = entry.dead_lettered is not None and entry.dead_lettered.is_of_same_share(entry.kept)
         lost = tuple(raised.request_id for raised in entry.raised if raised.is_lost and raised.is_open)
         return replace(
-            told,
+            described,
             since=owed.since,
-            reason=entry.reason or told.reason,
+            reason=entry.reason or described.reason,
             is_given_up=is_given_up,
             is_unconfirmed=is_unconfirmed,
             request_ids=lost[-MAX_REQUEST_IDS:],
@@ -265,10 +273,10 @@ class Sweeper:
     # ---- Healing -------------------------------------------------------------------------------------------------
 
     def _heal(self, run: Run, rows: Iterable[Owed], deadline: Deadline) -> int:
-        """Send a new message for each debt whose message did not come, criticals first; return how many.
+        """Replace the messages of overdue debts, criticals first. Return the number of replaced messages.
 
-        A channel gets no more of them in a run than its policy lets it send in a minute. Channels take turns: the many
-        debts of one channel must not take the time of the others.
+        In one run, a channel gets at most the messages that its rate limit allows in a minute. Channels are
+        interleaved, so that the many debts of one channel do not use up the time of the others.
         """
         overdue = [each for each in rows if self._is_overdue(each)]
         if not overdue:
@@ -282,13 +290,13 @@ class Sweeper:
         def may_heal(owed: Owed) -> bool:
             return healed[owed.channel] < self._policy(owed.channel).max_per_minute
 
-        for batch in batched(_in_turn(overdue), MAX_BATCH, strict=False):
+        for batch in batched(_interleaved(overdue), MAX_BATCH, strict=False):
             for each in self._current(filter(may_heal, batch)):
                 if not deadline.remaining():
                     return sum(healed.values())
                 if self._is_overdue(each) and may_heal(each):
                     heal = partial(self._heal_one, run, each, deadline)
-                    healed[each.channel] += self._tried(heal, otherwise=False)
+                    healed[each.channel] += self._attempted(heal, otherwise=False)
         return sum(healed.values())
 
     def _is_overdue(self, owed: Owed) -> bool:
@@ -296,9 +304,9 @@ class Sweeper:
         return bool(entry.row_job) and entry.row_due <= now and not entry.is_busy(now)
 
     def _heal_one(self, run: Run, owed: Owed, deadline: Deadline) -> bool:
-        """Send a debt's stored job to the retry queue, or invoke the worker with it.
+        """Send a debt's stored job to the retry queue, or invoke the worker with it directly.
 
-        The worker is invoked if SQS fails, or if no worker began the job that was sent before.
+        The worker is invoked directly if SQS fails, or if no worker began the job that was sent before.
         """
         job = self._stored(owed, owed.entry.row_job)
         if job is None:
@@ -312,12 +320,12 @@ class Sweeper:
         row = owed.entry.row or Row(0.0)
         number = row.begun + 1
         job, now = replace(job, healed=number), self.clock()
-        # A queue that hangs takes seconds of each debt: it is not asked again in this run. Where the job before it was
-        # sent, and no worker began it, nothing may wake the worker.
+        # A queue that failed is not called again in this run, since each call can take seconds. If no worker began the
+        # job that was sent before, the queue may not wake the worker at all.
         if run.has_queue and row.sent < number:
             run.has_queue = self.keeper.keep(job, deadline, until=now)
             if run.has_queue:
-                # A message may vanish again, and then the job must be given up in time.
+                # This message may vanish as well. Then the sweeper must dead-letter the job at its age limit.
                 due = min(now + HEALED_SECONDS, max(self._expires_at(owed, job) + OVERAGE_SECONDS, now))
                 self._change(owed, lambda entry: entry.healing(due, number))
                 return True
@@ -328,26 +336,26 @@ class Sweeper:
         return False
 
     def _is_too_old(self, owed: Owed, job: Job) -> bool:
-        """True if the state is too old to be sent; its message did not come to give it up."""
+        """True if the job's state has expired, is the newest kept one, and is not announced."""
         kept = owed.entry.kept
         is_announced = kept is not None and kept.is_of_same_share(owed.entry.announced)
         is_kept = kept is not None and kept.is_same(kept_state(job, kept))
         return is_kept and not is_announced and self.clock() > self._expires_at(owed, job)
 
     def _expires_at(self, owed: Owed, job: Job) -> float:
-        """Return when the state is too old, in epoch seconds; infinity if the channel's policy can't be read.
+        """Return the time at which the state expires (epoch seconds); infinity if the channel's policy can't be read.
 
-        The channel's own age may be longer than the default one.
+        Without the policy the limit is unknown: the channel's own may be longer than the default.
         """
         since = max(seconds_of(job.revived_at or job.received_at), owed.entry.revived_at)
         age = self._policy(owed.channel).max_age_seconds
         return math.inf if owed.channel in self._unread else since + age
 
     def _give_up(self, owed: Owed, job: Job, reason: Reason, deadline: Deadline) -> bool:
-        """Dead-letter a job that is too old, or that workers began again and again and never came to an end with."""
+        """Dead-letter a job that expired, or that workers began repeatedly without a recorded result."""
         kept = owed.entry.kept
         if kept is None or not kept.is_same(kept_state(job, kept)):
-            # A newer state took over, and its own message is on its way.
+            # A newer state is owed, and has a message of its own.
             self._change(owed, lambda entry: entry.postponed(self.clock() + HEALED_SECONDS))
             return False
         dead_lettered = self.keeper.dead_letter(replace(job, reason=reason), deadline)
@@ -355,18 +363,18 @@ class Sweeper:
         if dead_lettered is None or mark is None:
             return False
         if kept.is_critical:
-            # The fallback topic's message needs the words of the job.
+            # The fallback topic's message describes the incident with this job.
             with suppress(LedgerError):
                 self.ledger.store(owed.key, WORDS, job.to_json(), lasts=STORED_SECONDS)
         self._change(owed, lambda entry: entry.dead_lettering(kept, mark, reason))
-        why = "it is too old" if reason == Reason.EXPIRED else "workers failed at it"
+        why = "it expired" if reason == Reason.EXPIRED else "workers failed repeatedly"
         self.telemetry.notice("dead_lettered", f"the job of incident {owed.incident_id}: {why}")
         return False
 
     # ---- Shared --------------------------------------------------------------------------------------------------
 
     def _current(self, rows: Iterable[Owed]) -> Iterator[Owed]:
-        """Yield the rows with their entries as they are now; one that DynamoDB does not answer for is left out."""
+        """Yield the rows with their current entries, without those that DynamoDB did not process."""
         for batch in batched(rows, MAX_BATCH, strict=False):
             entries = self.ledger.read_many([each.key for each in batch])
             for each in batch:
@@ -384,7 +392,7 @@ class Sweeper:
             return None
 
     def _policy(self, channel: str) -> Policy:
-        """Return a channel's policy, the default if the channel can't be read or is gone."""
+        """Return a channel's policy, or the default policy if the channel can't be read or was removed."""
         if channel not in self._policies:
             self._policies[channel] = Policy()
             self._unread.add(channel)
@@ -393,12 +401,12 @@ class Sweeper:
                 self._unread.discard(channel)
             except ChannelError:
                 pass
-            except Exception as error:  # noqa: BLE001 - one channel's fault must not keep the others' debts
+            except Exception as error:  # noqa: BLE001 - a fault in one channel must not stop the others
                 self.telemetry.crashed(error)
         return self._policies[channel]
 
     def _judge_rates(self, run: Run, rows: Sequence[Owed]) -> None:
-        """Report the channels that are above their rate limits in several runs in a row."""
+        """Report channels that were above their rate limits in several consecutive runs."""
         self._read_policies(rows)
         owed = {channel: [each.entry for each in some] for channel, some in _by_channel(rows).items()}
         now = self.clock()
@@ -408,7 +416,7 @@ class Sweeper:
         self.telemetry.flooded(flooded)
 
     def _report_sick(self, rows: Iterable[Owed]) -> None:
-        """Write a log line for each channel that owes something for long."""
+        """Log each channel that has a debt older than SICK_SECONDS."""
         now = self.clock()
         for channel, owed in _by_channel(rows).items():
             oldest = min(owed, key=lambda each: each.since)
@@ -423,17 +431,17 @@ def _by_channel(rows: Iterable[Owed]) -> dict[str, list[Owed]]:
     return found
 
 
-def _in_turn(rows: Iterable[Owed]) -> list[Owed]:
-    """Return the rows with criticals first, and among them, and the others, the first of each channel, and so on."""
-    turns: dict[tuple[bool, str], int] = defaultdict(int)
+def _interleaved(rows: Iterable[Owed]) -> list[Owed]:
+    """Return the rows with criticals first, and within each kind one row of each channel at a time."""
+    ranks: dict[tuple[bool, str], int] = defaultdict(int)
     placed: list[tuple[bool, int, Owed]] = []
     for each in rows:
         is_other = not (each.entry.row and each.entry.row.is_critical)
-        turns[is_other, each.channel] += 1
-        placed.append((is_other, turns[is_other, each.channel], each))
+        ranks[is_other, each.channel] += 1
+        placed.append((is_other, ranks[is_other, each.channel], each))
     return [each for *_, each in sorted(placed, key=lambda place: place[:2])]
 
 
 def _each_once(rows: Iterable[Owed]) -> list[Owed]:
-    """Return each row once: one that is written while the index is read can stand on a later page, too."""
+    """Return each row once. A row that is written during the query can appear again on a later page."""
     return list({each.key: each for each in rows}.values())

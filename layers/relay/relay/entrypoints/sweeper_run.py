@@ -1,4 +1,4 @@
-"""State of the sweeper between its runs: the lease of the run that goes on, and when channels were notified last."""
+"""State of the sweeper between its runs: the current run's lease, last notifications, and rates above the limits."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping
@@ -8,11 +8,11 @@ from typing import Any, Self
 from relay.ledger.table import Table
 
 KEY = "sweeper"
-# As long as the function may run.
+# The longest time that a run works, so that a lease expires only if its run died.
 LEASE_SECONDS = 55.0
-# Nobody asks for older ones.
+# Older notification times are dropped, since they no longer suppress a message.
 FORGOTTEN_SECONDS = 3600.0
-# Runs that are further apart are not in a row: two of them are missing in between.
+# Runs that are further apart do not count as consecutive: at least two runs are missing between them.
 IN_A_ROW_SECONDS = 180.0
 
 
@@ -21,12 +21,12 @@ class Run:
     """A run of the sweeper that holds the lease.
 
     Attributes:
-        until: the end of the lease, in epoch seconds.
-        notified: by channel, when the fallback topic was notified last, in epoch seconds.
-        above: by channel that was above its rate limit: the first and the last of the runs in a row that found it so,
-            in epoch seconds.
-        has_queue: the retry queue did not fail in this run.
-        invocations: how often the run invoked the worker itself.
+        until: End of the lease (epoch seconds).
+        notified: Time of the fallback topic's last notification (epoch seconds), by channel.
+        above: Times of the first and the last consecutive run that found a channel above its rate limit (epoch
+            seconds), by channel.
+        has_queue: False if the retry queue failed in this run.
+        invocations: Number of times that the run invoked the worker directly.
     """
 
     until: float
@@ -49,14 +49,14 @@ class Run:
         return run if run._write(table) else None
 
     def note(self, table: Table, channels: Iterable[str], now: float) -> None:
-        """Note that the fallback topic was notified of channels. Raises LedgerError."""
+        """Record that the fallback topic was notified of channels. Raises LedgerError."""
         self.notified.update(dict.fromkeys(channels, now))
         self._write(table)
 
     def above_since(self, channels: Collection[str], now: float) -> dict[str, float]:
-        """Note that these channels are above their rate limits, and no others; return since when each of them is.
+        """Record the channels above their rate limits. Return the time since which each is above (epoch seconds).
 
-        The end of the run writes the note.
+        The record is written at the end of the run.
         """
         in_a_row = {name: began for name, (began, last) in self.above.items() if now - last <= IN_A_ROW_SECONDS}
         since = {name: in_a_row.get(name, now) for name in channels}
@@ -64,7 +64,7 @@ class Run:
         return since
 
     def end(self, table: Table) -> None:
-        """Give the lease back. Raises LedgerError."""
+        """Release the lease. Raises LedgerError."""
         self.until = 0.0
         self._write(table)
 

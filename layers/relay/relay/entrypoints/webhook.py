@@ -1,4 +1,4 @@
-"""A webhook of ours: from a request at one of the doors to its reply."""
+"""Webhook of the relay: authenticates a request at one of the two doors, processes it, and replies."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,29 +13,30 @@ from relay.jobs.outcome import Outcome, Result
 from relay.ledger.credentials import Uses
 from relay.telemetry import Telemetry
 
+# Time limit of the work for a request.
 INLINE_SECONDS = 8.0
-# relayctl shows a new credential before the vendor does; that is no use of it.
+# relayctl tests a new credential with a request. That does not count as a use by the vendor.
 _OPERATORS_AGENT = "relayctl"
-# xMatters is told no more than that its callback arrived.
+# A queued callback is answered 200: xMatters only needs to know that it arrived.
 _STATUS: Mapping[Door, Mapping[Outcome, int]] = {
     "inbound": {Outcome.QUEUED: 202, Outcome.UNSAFE: 503},
     "callback": {Outcome.UNSAFE: 503},
 }
 
-# What becomes of a request that was let in. Raises BadRequest for one that can't be served.
+# Processes an admitted request. Raises BadRequest if the request is wrong.
 type Take = Callable[[Channel, Request, Deadline], Result]
 
 
 @dataclass(frozen=True)
 class Webhook:
-    """Serves the requests of one door.
+    """Serves the requests at one door.
 
     Attributes:
-        gate: Lets requests in.
-        take: Does what a request is for.
-        telemetry: Logs and metrics.
-        deadlines: Gives a deadline of so many seconds.
-        uses: Notes which credential was used.
+        gate: Authenticates requests.
+        take: Processes an admitted request.
+        telemetry: Log and metrics.
+        deadlines: Returns a deadline of a number of seconds.
+        uses: Records the uses of credentials.
     """
 
     gate: Gate
@@ -46,11 +47,11 @@ class Webhook:
 
     @property
     def door(self) -> Door:
-        """The door."""
+        """The endpoint: `inbound` or `callback`."""
         return self.gate.door
 
     def serve(self, request: Request) -> Reply:
-        """Answer a request: 2xx only when what it brought is done with, or on a queue; never an exception."""
+        """Answer a request, without raising. A 2xx means that its content is processed, or safely queued."""
         deadline = self.deadlines(INLINE_SECONDS)
         channel: Channel | None = None
         try:
@@ -61,31 +62,31 @@ class Webhook:
             self.telemetry.refused(request, error)
             return Reply(error.status, {"error": error.error, "detail": str(error)})
         except (LookupsLimited, UndecidedSender) as error:
-            # A stranger must not be able to raise the alarm for lost shares.
+            # Only a notice: a sender without valid credentials must not trigger the alarm for lost shares.
             is_limited = isinstance(error, LookupsLimited)
             self.telemetry.notice("lookups_limited" if is_limited else "undecided_request", str(error))
             return self._reply(Result(Outcome.UNSAFE, request.channel, reason=error.reason))
         except ChannelUnreadable as error:
             result = Result(Outcome.UNSAFE, request.channel, reason=error.reason, detail=str(error))
-        except Exception as error:  # noqa: BLE001 - a crash would be answered 502, and the share would be gone
-            # The body of one who was not let in is not worth a line of the log.
+        except Exception as error:  # noqa: BLE001 - API Gateway would answer 502, and the share would be lost
+            # The body is logged only for an admitted request, which may be the only copy of a share.
             self.telemetry.crashed(error, raw_body=request.body if channel else None)
             name = channel.name if channel else "(not known)"
             result = Result(Outcome.UNSAFE, name, reason=Reason.INTERNAL)
-        tell = self.telemetry.share if self.door == "inbound" else self.telemetry.called_back
-        tell(result, deadline.spent, correlation_id=request.id)
+        log = self.telemetry.share if self.door == "inbound" else self.telemetry.called_back
+        log(result, deadline.spent, correlation_id=request.id)
         if channel:
             self._note_use(channel, request, deadline)
         return self._reply(result)
 
     def _note_use(self, channel: Channel, request: Request, deadline: Deadline) -> None:
-        """Note which credential was used, when all else is done: nothing that happens here changes the answer."""
+        """Record the use of the request's credential. Called last; a failure here does not change the answer."""
         if request.headers.get("user-agent", "").startswith(_OPERATORS_AGENT):
             return
         try:
             if fingerprint := channel.used(request.headers, self.gate.clock(), door=self.door):
                 self.uses.note(channel.name, fingerprint, deadline)
-        except Exception as error:  # noqa: BLE001 - the share is done with
+        except Exception as error:  # noqa: BLE001 - the share is processed already
             self.telemetry.crashed(error)
 
     def _reply(self, result: Result) -> Reply:

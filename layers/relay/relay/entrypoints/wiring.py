@@ -12,7 +12,7 @@ from relay.channels.cache import UNKNOWN_SECONDS, ChannelCache
 from relay.deadline import Deadline
 from relay.delivery.delivery import Delivery
 from relay.delivery.retries import Sender
-from relay.http.client import Outward
+from relay.http.client import HttpClient
 from relay.http.session import Session, VendorHosts
 from relay.jobs.outbox import Keeper
 from relay.jobs.queue import Queue
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from relay.bigpanda.client import BigPanda
     from relay.bigpanda.listing import Lister
-    from relay.bigpanda.rate_limit import Turns
+    from relay.bigpanda.rate_limit import RateLimit
     from relay.bigpanda.writeback import Writeback
     from relay.channels.epoch import Epoch
     from relay.channels.gate import Gate
@@ -291,7 +291,7 @@ class Wiring:
     @cached_property
     def delivery(self) -> Delivery:
         """The path of a state to xMatters."""
-        xmatters = XMatters(Outward(self._vendors.triggers(), clock=self._clock))
+        xmatters = XMatters(HttpClient(self._vendors.triggers(), clock=self._clock))
         return Delivery(
             sender=Sender(self.channels, xmatters, self._sleep, self._random),
             ledger=self.ledger,
@@ -302,8 +302,8 @@ class Wiring:
         )
 
     @cached_property
-    def _rest(self) -> Outward:
-        return Outward(self._vendors.rest(), clock=self._clock)
+    def _rest(self) -> HttpClient:
+        return HttpClient(self._vendors.rest(), clock=self._clock)
 
     @cached_property
     def pages(self) -> "Pages":
@@ -326,21 +326,21 @@ class Wiring:
         """BigPanda's API."""
         from relay.bigpanda.client import BigPanda
 
-        return BigPanda(Outward(self._vendors.bigpanda(), clock=self._clock))
+        return BigPanda(HttpClient(self._vendors.bigpanda(), clock=self._clock))
 
     @cached_property
-    def turns(self) -> "Turns":
+    def rate_limit(self) -> "RateLimit":
         """The rate limit of BigPanda's API."""
-        from relay.bigpanda.rate_limit import Turns
+        from relay.bigpanda.rate_limit import RateLimit
 
-        return Turns(self._resources.table, self._clock, self._sleep)
+        return RateLimit(self._resources.table, self._clock, self._sleep)
 
     @cached_property
     def lister(self) -> "Lister":
         """The lists of BigPanda's incidents."""
         from relay.bigpanda.listing import Lister
 
-        return Lister(self.bigpanda, self.turns, self._clock, self._deadlines)
+        return Lister(self.bigpanda, self.rate_limit, self._clock, self._deadlines)
 
     @cached_property
     def confirmation(self) -> "Confirmation":
@@ -358,7 +358,7 @@ class Wiring:
 
         return Writeback(
             bigpanda=self.bigpanda,
-            turns=self.turns,
+            rate_limit=self.rate_limit,
             sources=self.sources,
             table=self._resources.table,
             ledger=self.ledger,

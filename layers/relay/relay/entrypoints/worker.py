@@ -1,11 +1,11 @@
-"""The job worker: jobs wake on a queue, are tried, and wait again or are let go.
+"""Worker for jobs from the queues: attempts each job, then removes it or puts it back to wait.
 
-Two functions run this code: one for the retry queue, with signals, and one for the chore queue, with all other kinds.
-Either function works a job of any kind. The keeper sends each job that waits to the queue of its kind.
+Two functions run this code: one for the retry queue (signals), and one for the chore queue (all other kinds). Both can
+work a job of any kind. A job that has to wait goes to the queue for its kind.
 
-A job that has to wait is put on the queue again, as it is now, and only then is its old message let go. So a receive
-count above one means that a worker crashed, and the queue's redrive catches nothing but poison. A job that comes back
-from the dead-letter queue, however it came, is revived: its age and its backoff begin anew.
+To wait, an updated copy of the job is put on the queue, and then its old message is deleted. So a receive count above
+one means that a worker crashed, and the queue's redrive policy catches only poison messages. A job from the dead-letter
+queue is revived: its age and its backoff start again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -38,23 +38,23 @@ if TYPE_CHECKING:
     from relay.bigpanda.writeback import Writeback
     from relay.reconcile.reconciler import Reconciler
 
-# One job: one try, the ledger, and the few seconds that its turn may be away. After that the fallback topic and the
-# queues get a few seconds each, within the function's 30 seconds.
+# Time limit of one job: one attempt, the calls to the ledger, and short waits for a rate limit. The fallback topic and
+# the queues get a few seconds each after it. The function's time-out is 30 seconds.
 JOB_SECONDS = 15.0
 FALLBACK_SECONDS = 3.0
-# While the ledger is down, this function notifies the fallback topic of a channel no more often than this.
+# While the ledger is down: shortest time between two notifications of the fallback topic about one channel.
 NOTIFIED_AGAIN_SECONDS = 900.0
-# A follow-up asks again later; it must not hold up the chores of other channels that wait for a worker.
+# Time limit of a follow-up. It is short, so that follow-ups do not delay other chores; unfinished work is retried.
 FOLLOWUP_SECONDS = 5.0
-# A channel's API that failed so slowly is left alone by this function for so long: while it hangs, the channel's chores
-# must not take all workers from the chores of other channels, such as the notice that no page came of a critical
-# (docs/decisions.md, D-hung-api).
+# After a failed call that took at least SLOW_SECONDS, the function does not call that API of the channel for
+# SILENT_SECONDS. So an API that hangs does not take all workers from the chores of other channels (docs/decisions.md,
+# D-hung-api).
 SLOW_SECONDS, SILENT_SECONDS = 3.0, 30.0
-# Until a flow has made its page, in most cases.
+# Delay of a follow-up. Most workflows have made their page by then.
 FOLLOW_SECONDS = 10.0
-# A follow-up that no queue took is offered to the queue again.
+# Wait before a follow-up that the queue did not accept is offered again.
 FOLLOW_AGAIN_SECONDS = 30.0
-# A job this close to its time need not wait for it.
+# A job is worked up to this much before its time.
 EARLY_SECONDS = 1.0
 
 type Record = Mapping[str, Any]
@@ -62,10 +62,22 @@ type Record = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Worker:
-    """Works jobs off.
+    """Worker for jobs of all kinds.
 
-    `writeback` gives what writes answers back, `reconciler` what works reconcile runs, `clock` epoch seconds, `random`
-    a number from 0 to 1, `deadlines` a deadline of so many seconds.
+    Attributes:
+        delivery: Delivery of states to xMatters.
+        followup: Follow-up of signals.
+        writeback: Returns the write-back of callbacks, created at its first use.
+        reconciler: Returns the worker for reconcile runs, created at its first use.
+        channels: The cached channels.
+        keeper: The queues.
+        fallback: Publisher to the fallback topic.
+        telemetry: Log and metrics.
+        clock: The time in epoch seconds.
+        random: Returns a random number from 0 to 1.
+        deadlines: Returns a deadline of a number of seconds.
+        silent: End of the time in which an API is not called (epoch seconds), by channel and vendor.
+        notified: Time of the last notification without the ledger (epoch seconds), by channel.
     """
 
     delivery: Delivery
@@ -80,26 +92,24 @@ class Worker:
     clock: Callable[[], float]
     random: Callable[[], float]
     deadlines: Callable[[float], Deadline]
-    # Until when an API of a channel is left alone.
     silent: dict[tuple[str, str], float] = field(default_factory=dict, init=False)
-    # When the fallback topic was notified of a channel without the ledger.
     notified: dict[str, float] = field(default_factory=dict, init=False)
 
     def work(self, records: Sequence[Record]) -> list[str]:
-        """Work the messages of a queue off; return the ids of those that must stay on the queue.
+        """Work messages of a queue. Return the ids of the messages that must stay on it (partial batch failure).
 
-        The event sources hand over one message at a time, so that no job waits behind a slow one. Never raises: a
-        message that stays is no error of the function.
+        The event source mappings pass one message at a time, so that no job waits behind a slow one. No exception is
+        raised: a message that stays on the queue is not an error of the function.
         """
         return [str(record["messageId"]) for record in records if not self._handled(record["body"])]
 
     def _handled(self, envelope: str) -> bool:
-        """Try a job, and see to what comes next; true when its message may be let go."""
+        """Work one message. Return True if it may be deleted."""
         try:
             return self._worked(Job.from_json(envelope))
         except UnreadableMessage as error:
             self.telemetry.unreadable(str(error))
-        except Exception as error:  # noqa: BLE001 - it must not hide what became of the other jobs
+        except Exception as error:  # noqa: BLE001 - a fault in one job must not hide the results of the others
             self.telemetry.crashed(error)
         return False
 
@@ -107,25 +117,26 @@ class Worker:
         now = self.clock()
         deadline = self.deadlines(JOB_SECONDS)
         if job.kind == "reconcile":
-            # A run has a note of its own, and the next schedule begins what failed anew.
+            # Never retried: the run's progress is in its note, and the next schedule replaces a failed run.
             self.reconciler().work(job, deadline)
             return True
         if job.dead_lettered_at is not None and not job.is_revived:
             job = job.revived(now)
         if job.healed:
             self.delivery.begun(job, deadline)
-            # A copy that waits is no job that the sweeper sent.
+            # A copy of this job that waits does not count as one that the sweeper sent.
             job = replace(job, healed=0)
-        result = self._tried(job, deadline)
+        result = self._attempted(job, deadline)
         self.telemetry.worked(job, result, deadline.spent)
         if result.unconfirmed:
             self.telemetry.unconfirmed(job, result.unconfirmed)
         if result.outcome == Outcome.UNSAFE:
-            # A crash of ours, or nothing that can be tried: after a few of these the queue's redrive takes it away.
+            # An unexpected exception or an unknown kind of job. After a few receives the redrive policy moves it.
             return False
         return self._seen_to(result.job or job, result, deadline)
 
-    def _tried(self, job: Job, deadline: Deadline) -> Result:
+    def _attempted(self, job: Job, deadline: Deadline) -> Result:
+        """Attempt a job of any kind but a reconcile run, and return its result."""
         if job.kind not in {"signal", "followup", "writeback", "release"}:
             detail = f"this version does not know jobs of kind {job.kind}"
             return _unsafe(job, Reason.INTERNAL, detail, fault=NotImplementedError(detail))
@@ -146,17 +157,17 @@ class Worker:
             return self._followed(job, result, channel, deadline, is_over=is_over)
         except ChannelError as error:
             return self._without_channel(job, error, deadline)
-        except Exception as error:  # noqa: BLE001 - it must not hide what became of the other jobs
+        except Exception as error:  # noqa: BLE001 - a fault in one job must not hide the results of the others
             return _unsafe(job, Reason.INTERNAL, type(error).__name__, fault=error)
 
     def _done(self, job: Job, channel: Channel, deadline: Deadline, *, hold: Wait | None) -> Result:
-        """Do a chore: follow a signal, write a callback back, or release an incident's updates."""
+        """Do a chore: follow up a signal, write a callback into BigPanda, or release an incident's updates."""
         api = (job.channel, "xmatters" if job.kind == "followup" else "bigpanda")
         began, silent_until = self.clock(), self.silent.get(api, 0.0)
         if hold is None and silent_until > began:
             hold = Wait(Reason.CIRCUIT_OPEN, silent_until)
         if hold:
-            result = replace(_unsafe(job, hold.reason, "not yet, or no longer"), until=hold.until)
+            result = replace(_unsafe(job, hold.reason, "not attempted: it waits or expired"), until=hold.until)
         elif job.kind == "writeback":
             result = self.writeback().write(job, channel, deadline)
         elif job.kind == "release":
@@ -171,33 +182,33 @@ class Worker:
             self.silent[api] = self.clock() + SILENT_SECONDS
         if result.outcome != Outcome.UNSAFE:
             return result
-        return self._rested(job, result, deadline)
+        return self._kept_after_failure(job, result, deadline)
 
     def _followed(self, job: Job, result: Result, channel: Channel, deadline: Deadline, *, is_over: bool) -> Result:
-        """Keep a follow-up of a signal as a job of its own; return the signal's result.
+        """Queue a follow-up job for a signal, and return the signal's result.
 
-        `is_over`: the incident is resolved.
+        `is_over` is True if the job's state is a resolve.
         """
         now = self.clock()
-        # The age of a follow-up counts from now: its signal may have waited for hours, or have been dead-lettered.
+        # The age of a follow-up counts from now, since its signal may have waited for hours or was dead-lettered.
         followup = replace(followup_job(result.job or job), spare=False, revived_at=timestamp(now))
         if result.outcome == Outcome.DELIVERED:
-            # Without it the page is not confirmed; that must not make the signal one that failed.
+            # The result is ignored: without a follow-up the page is not confirmed, but the signal did not fail.
             self.keeper.keep(followup, deadline, until=now + FOLLOW_SECONDS)
         elif result.outcome == Outcome.DUPLICATE or (result.outcome == Outcome.UNCHANGED and is_over):
-            # The job that was kept before its signal was sent, and wakes after it; or a resolve that nobody announces.
+            # Either the safety job of a signal that was sent inline, or a resolve that the policy does not announce.
             if not self.keeper.keep(followup, deadline, until=now):
-                # The job itself waits, so that pages are still confirmed, and ended, once the queue takes a follow-up.
+                # The job itself stays on the queue, so that a later attempt can queue the follow-up.
                 waits = replace(result, outcome=Outcome.QUEUED, reason=Reason.IN_FLIGHT, queue="retry")
-                return replace(waits, until=now + FOLLOW_AGAIN_SECONDS, detail="no queue took its follow-up")
+                return replace(waits, until=now + FOLLOW_AGAIN_SECONDS, detail="no queue accepted its follow-up")
         elif result.outcome == Outcome.SUPERSEDED:
-            # The newer state's job follows all signals, but a page of what was over must not go on until that one
-            # wakes. So this follow-up looks once, unless the newer state is an end that has to be confirmed.
+            # The newer state's job follows up all signals of the incident, but may wake later. This follow-up runs
+            # once, to terminate outdated pages now; repeatedly only if an end has to be confirmed.
             self.keeper.keep(replace(followup, spare=not channel.confirms_ends), deadline, until=now)
         return result
 
-    def _rested(self, job: Job, result: Result, deadline: Deadline) -> Result:
-        """Return a failed result once its job is safe: it waits on the retry queue, or is dead-lettered."""
+    def _kept_after_failure(self, job: Job, result: Result, deadline: Deadline) -> Result:
+        """Return the result of a failed chore: it waits on the queue, or is dead-lettered if its failure is final."""
         waiting = replace(result, outcome=Outcome.QUEUED, queue="retry")
         if not HANDLING[result.reason or Reason.INTERNAL].is_final:
             return waiting
@@ -205,18 +216,18 @@ class Worker:
         return replace(waiting, queue="dead_letter") if is_dead_lettered else replace(waiting, until=None)
 
     def _without_channel(self, job: Job, error: ChannelError, deadline: Deadline) -> Result:
-        """Give up a removed channel's job at once; let a job wait whose channel can't be read now."""
+        """Dead-letter the job of a removed channel at once. If the channel can't be read now, let the job wait."""
         now = self.clock()
         result = _unsafe(job, error.reason, f"{type(error).__name__}: {error}")
         if HANDLING[error.reason].is_final:
             return self._given_up(job, result, Wait(Reason.CHANNEL_REMOVED, now), deadline)
-        # The channel's own age may be longer than the default one.
+        # With the longest possible age limit, since the channel's own limit is unknown.
         hold = self._hold(job, Policy(max_age_seconds=MOST_AGE_SECONDS))
         if hold and HANDLING[hold.reason].is_final:
             return self._given_up(job, replace(result, reason=hold.reason), hold, deadline)
         if job.kind != "signal":
-            return self._rested(job, replace(result, until=hold.until if hold else None), deadline)
-        # Only a signal is owed to people.
+            return self._kept_after_failure(job, replace(result, until=hold.until if hold else None), deadline)
+        # Only signals have debts in the ledger, whose rows move with the wait.
         is_critical = job.status == "critical"
         wait = wait_seconds(error.reason, job.rounds, None, self.random(), is_critical=is_critical)
         again = replace(after_failure(job, result, now), rounds=job.rounds + 1)
@@ -227,20 +238,21 @@ class Worker:
         return result
 
     def _given_up(self, job: Job, result: Result, hold: Wait, deadline: Deadline) -> Result:
-        """Dead-letter a job, unless there is nothing to be done of it any more; its channel can't be read.
+        """Dead-letter a job whose channel can't be read, unless it needs no further work.
 
-        A page can be followed only with the channel's credentials. Of a signal the ledger knows whether it is owed.
+        A follow-up of a removed channel is dropped, since it needs the channel's credentials. A signal is dead-lettered
+        only if the ledger says that it is owed.
         """
         if job.kind == "followup" and hold.reason == Reason.CHANNEL_REMOVED:
             return replace(result, outcome=Outcome.UNCHANGED, reason=None)
         if job.kind == "signal":
             return self.delivery.resume(job, parse_share(job.body), removed(job.channel), deadline, hold=hold)
-        return self._rested(job, result, deadline)
+        return self._kept_after_failure(job, result, deadline)
 
     def _hold(self, job: Job, policy: Policy) -> Wait | None:
-        """Return why a job must not be sent now, by its own times; None if it may be."""
+        """Return the wait that the job's own times ask for (`expired` if it is too old); None if it may be sent."""
         now = self.clock()
-        # How old a page may be is no measure of what comes after it.
+        # The policy's age limit is for signals. Chores get at least the default limit.
         if job.kind != "signal":
             policy = replace(policy, max_age_seconds=max(policy.max_age_seconds, Policy().max_age_seconds))
         if now - seconds_of(job.revived_at or job.received_at) > policy.max_age_seconds:
@@ -249,17 +261,17 @@ class Worker:
         return Wait(Reason(job.reason), not_before) if not_before > now + EARLY_SECONDS else None
 
     def _seen_to(self, job: Job, result: Result, deadline: Deadline) -> bool:
-        """Let the job wait if it is still owed; return True when its old message may go."""
+        """Put the job back on its queue if it has to wait. Return True if its old message may be deleted."""
         if result.unguarded and result.queue == "retry":
             self._notify_without_ledger(job, result, deadline)
-        # A spare job keeps its moment in the line; for any other wait the state's own message comes.
+        # A spare job waits only for its slot in the rate limit's line. In other cases the state has its own message.
         if result.queue != "retry" or (job.spare and result.reason != Reason.PACED):
             return True
         again = self._again(job, result)
         return self.keeper.keep(again, deadline, until=seconds_of(again.not_before or again.received_at))
 
     def _again(self, job: Job, result: Result) -> Job:
-        """The job as it waits for another try."""
+        """Return the job with the time of its next attempt."""
         now = self.clock()
         reason = result.reason or Reason.INTERNAL
         if result.until is not None:
@@ -271,7 +283,7 @@ class Worker:
         return replace(again, rounds=job.rounds + 1, not_before=timestamp(now + wait))
 
     def _notify_without_ledger(self, job: Job, result: Result, deadline: Deadline) -> None:
-        """Notify the fallback topic of a critical that is owed while the ledger is down: the sweeper can't see it."""
+        """Notify the fallback topic of an overdue critical while the ledger is down, since the sweeper can't see it."""
         down_since = (result.job or job).ledger_down_since
         if job.kind != "signal" or job.status != "critical" or job.accepted or down_since is None:
             return

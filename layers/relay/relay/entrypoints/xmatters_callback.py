@@ -1,4 +1,4 @@
-"""xMatters' webhook: queues callbacks, which the chore worker writes into BigPanda."""
+"""xMatters' callback endpoint: queues callbacks, which the chore worker writes into BigPanda."""
 
 import hashlib
 from collections.abc import Callable
@@ -14,21 +14,26 @@ from relay.jobs.envelope import Job, timestamp
 from relay.jobs.outbox import Keeper, last_copy
 from relay.jobs.outcome import Outcome, Result
 
-# Many times what any callback is known to have, and surely small enough for a queue.
+# Many times the size of known callbacks, and small enough for a queue message.
 MAX_CALLBACK_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
 class Callbacks:
-    """Queues callbacks. `clock` gives epoch seconds."""
+    """Handler of callbacks.
+
+    Attributes:
+        keeper: The queues.
+        clock: The time in epoch seconds.
+    """
 
     keeper: Keeper
     clock: Callable[[], float]
 
     def take(self, channel: Channel, request: Request, deadline: Deadline) -> Result:
-        """Queue a request's callback; return `queued`, `unchanged` if nothing is to be done of it, or `unsafe`.
+        """Queue a request's callback. Raises BadRequest if the body is not a callback.
 
-        Raises BadRequest when it is none.
+        The result is `queued`, `unchanged` if the channel does not use such callbacks, or `unsafe` if no queue took it.
         """
         with deadline.timed("parse"):
             body = read_body(request, MAX_CALLBACK_BYTES)
@@ -45,7 +50,7 @@ class Callbacks:
 
 
 def _job(channel: Channel, said: Callback, body: bytes, correlation_id: str, came: float) -> Job:
-    # The same for a callback that comes twice.
+    # The same id for a callback that arrives twice, so that it is written once.
     named = hashlib.sha256(f"{channel.name} {said.digest}".encode()).hexdigest()[:32]
     return Job(
         kind="writeback",

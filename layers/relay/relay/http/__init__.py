@@ -1,4 +1,4 @@
-"""HTTP outward: one session to allowed hosts, asked within the time there is, with secrets redacted.
+"""HTTP client for vendor APIs: keep-alive session, host allow-list, deadlines, redaction of secrets.
 
 Imports `relay.errors` and `relay.deadline`.
 """

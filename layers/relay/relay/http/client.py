@@ -16,13 +16,14 @@ from relay.deadline import Deadline
 from relay.errors import BadAnswer, NoAnswer, Reason
 from relay.http.session import MAX_ANSWER_BYTES, Answer, ForbiddenUrl, Session, cause, never_sent
 
+# With less time left, a request is not started.
 SHORTEST_SECONDS = 0.1
-# Of an answer that is none of the good ones, this many characters are kept.
+# Characters of an error answer that are kept for logs and jobs.
 MAX_EXCERPT = 2048
 
 
-class Outward:
-    """Asks over one session. `clock` gives epoch seconds."""
+class HttpClient:
+    """HTTP client over one session. `clock` gives epoch seconds."""
 
     def __init__(self, session: Session, *, clock: Callable[[], float] = time.time) -> None:
         self._session = session
@@ -38,13 +39,13 @@ class Outward:
         *,
         reserve: float = 0.0,
     ) -> Answer:
-        """Ask, and return the answer, whatever its status. Works until `reserve` seconds before the deadline.
+        """Send a request, and return the answer with any status. Waits until `reserve` seconds before the deadline.
 
-        Raises NoAnswer, whose `may_have_rung` says that the request may have been acted on.
+        Raises NoAnswer. Its `may_have_rung` is True if the vendor may have acted on the request.
         """
         seconds = deadline.remaining(reserve)
         if seconds < SHORTEST_SECONDS:
-            raise NoAnswer(Reason.TIMEOUT, "no time was left to ask", asked=False)
+            raise NoAnswer(Reason.TIMEOUT, "no time was left to send the request", asked=False)
         heard: list[Answer] = []
         call = partial(self._session.call, method, url, body=body, headers=headers, seconds=seconds, heard=heard.append)
         try:
@@ -56,16 +57,16 @@ class Outward:
                 return heard[0]
             raise NoAnswer(Reason.TIMEOUT, f"no answer within {seconds:.1f} s", may_have_rung=True) from None
         except requests.RequestException as error:
-            # The library's message has the URL in it, and the URL may be a credential.
+            # The library's own message quotes the URL, and a trigger URL can be a credential.
             sent = not never_sent(error)
             raise NoAnswer(Reason.UNREACHABLE, cause(error), may_have_rung=sent) from None
 
     def bad_answer(self, answer: Answer, reason: Reason, secrets: Iterable[str]) -> BadAnswer:
-        """Return the error for an answer that is none of the good ones, without any of the secrets."""
-        # Most answers are good ones, and a cold start need not wait for the patterns of redaction.
+        """Return the exception for an error answer, with a redacted excerpt of its body."""
+        # Imported here, since compiling the patterns takes time that a cold start without errors can save.
         from relay.http.redaction import redact  # noqa: PLC0415
 
-        # Redacted before it is cut: half a credential is a credential still.
+        # Redacted before it is cut: a cut could leave a part of a credential that redaction no longer recognises.
         text = answer.body[:MAX_ANSWER_BYTES].decode("utf-8", "replace")
         return BadAnswer(
             reason,
@@ -77,12 +78,12 @@ class Outward:
 
 
 def basic(user: str, password: str) -> str:
-    """The value of an Authorization header."""
+    """Return the value of an Authorization header for Basic authentication."""
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
 
 
 def json_object(body: bytes) -> dict[str, Any]:
-    """The object in a body; an empty one where there is none."""
+    """Return the JSON object in a body; an empty one if the body is not a JSON object."""
     with contextlib.suppress(ValueError, RecursionError):
         document = json.loads(body)
         if isinstance(document, dict):
@@ -91,7 +92,7 @@ def json_object(body: bytes) -> dict[str, Any]:
 
 
 def _retry_after(value: str | None, now: float) -> float | None:
-    """Seconds to wait: the header holds seconds or a date."""
+    """Return the seconds to wait from a Retry-After header (seconds or a date); None if it is missing or invalid."""
     if not value:
         return None
     with contextlib.suppress(ValueError, OverflowError):

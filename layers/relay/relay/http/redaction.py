@@ -1,7 +1,7 @@
-"""Redaction: texts of vendors without credentials, before any of it is kept or logged. Pure code.
+"""Redaction of credentials in vendors' texts, before a text is stored or logged. Pure code.
 
-A vendor's error may quote what it was sent. Known secrets are found in every spelling. Unknown ones are found by their
-name, such as `access_token` or `clientSecret`, whatever holds them: JSON, whole or cut off, a form, a header, HTML.
+A vendor's error may quote the request. Known secrets are found in every spelling (URL, JSON, HTML). Unknown secrets are
+found by their names, such as `access_token` or `clientSecret`, in JSON (also truncated), forms, headers and HTML.
 """
 
 import html
@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 HIDDEN = "***"
-# A part of a name that makes it the name of a credential: `api_key`, `apiKey` and `API-KEY` are one.
+# A name that contains one of these is the name of a credential. `api_key`, `apiKey` and `API-KEY` all match.
 _NAME = (
     r"token|secret|pass[\W_]{0,3}(?:word|wd|phrase|code)|pwd|authorization|credential|cookie|bearer|jwt|signature"
     r"|session[\W_]{0,3}id|(?:api|private|access|signing)[\W_]{0,3}key"
@@ -22,7 +22,7 @@ _NAME = (
 _IS_NAME = re.compile(_NAME, re.IGNORECASE)
 _TAG = r"<[^<>]{0,200}>"
 _QUOTE = r"(?:\\*+[\"']|&quot;|&apos;|&\#0*3[49];|&\#x2[27];|%2[27])"
-# A name with all that stands between it and its value. Possessive quantifiers: a hostile text can't make it backtrack.
+# A name, and the characters between it and its value. Possessive quantifiers: a hostile text can't make it backtrack.
 _NAMED = re.compile(
     rf"""(?:{_NAME})
     (?:[^"'\\<>=:&%,;.\r\n(){{}}\[\]]|\.(?!\s)){{0,32}}+  # the rest of the name, not beyond its sentence
@@ -37,12 +37,12 @@ _NAMED = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _SCHEME = re.compile(r"""(?i)\b(bearer|basic)(\s+)[^\s"'&<>,}]+""")
-# A value without quotes: to the end of its line or of its part, since a password may have spaces.
+# A value without quotes, up to the end of its line or part. It may hold spaces, since a password may.
 _BARE = re.compile(r"""[^\r\n"'<>&,;}\])]*+""")
 _INPUT_VALUE = re.compile(r"""(?i)(\bvalue\s*=\s*)("[^"]*+"?|'[^']*+'?|[^\s<>"']++)""")
 _TAG_WITH_NAME = re.compile(rf"(?i)<[^<>]*?(?:{_NAME})[^<>]*+>?")
 _ENTITIES = re.compile(r"&quot;|&apos;|&#0*3[49];|&#x2[27];|%2[27]", re.IGNORECASE)
-# Each begins with a whole run of backslashes, or a text of nothing else would be read again from each of them.
+# Each match begins with a whole run of backslashes. Without that, a text of backslashes would take quadratic time.
 _QUOTES = re.compile(r"""(?<!\\)(\\*+)(["'])""")
 _PARTS = re.compile(r"""(?<!\\)(\\*+)(["'])|[\[{]|[\]}]""")
 _ESCAPED = re.compile(
@@ -51,7 +51,7 @@ _ESCAPED = re.compile(
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """Return the text without `secrets`, as URL, JSON or HTML may spell them, and without values of a secret's name."""
+    """Return the text without `secrets`, in any spelling, and without values that have a credential's name."""
     known = sorted(filter(None, secrets), key=len, reverse=True)
     return _without_known(_without_named(_without_known(text, known)), known)
 
@@ -64,11 +64,11 @@ def _without_known(text: str, secrets: Iterable[str]) -> str:
 
 
 def _without_named(text: str) -> str:
-    """Return the text without the values of what has a credential's name."""
+    """Return the text without values whose names are those of credentials."""
     try:
         document = json.loads(text, object_pairs_hook=_Members)
         if isinstance(document, _Members | list):
-            # A name in JSON may be spelled in ways that only a parser reads.
+            # Names in JSON may be escaped in ways that only a parser decodes.
             return json.dumps(_hidden(document), ensure_ascii=False).encode("utf-8", "replace").decode()
     except (ValueError, RecursionError):
         pass
@@ -76,13 +76,13 @@ def _without_named(text: str) -> str:
 
 
 class _Members(list[tuple[str, Any]]):
-    """The members of a JSON object, those that stand there twice among them."""
+    """Members of a JSON object in order, with repeated names."""
 
 
 def _hidden(value: Any) -> Any:
     match value:
         case _Members():
-            # Of `{"name": "token", "value": ...}` the value is the credential.
+            # In `{"name": "token", "value": ...}` the value is the credential.
             is_pair = any(_IS_NAME.search(each) for _, each in value if isinstance(each, str))
             return {
                 _scanned(name): HIDDEN
@@ -98,7 +98,7 @@ def _hidden(value: Any) -> Any:
 
 
 def _scanned(text: str) -> str:
-    """Return a text that is no JSON without credentials: they are found by their names, one after the other."""
+    """Return a text that is not JSON without values that follow a credential's name."""
     text = _TAG_WITH_NAME.sub(lambda tag: _INPUT_VALUE.sub(rf"\1{HIDDEN}", tag[0]), _ESCAPED.sub(_unescaped, text))
     parts, end, values = list[str](), 0, _Values(text)
     for named in _NAMED.finditer(text):
@@ -109,20 +109,20 @@ def _scanned(text: str) -> str:
 
 
 def _unescaped(found: re.Match[str]) -> str:
-    """Return a letter, a digit, a hyphen or an underscore that was escaped; anything else stays escaped."""
+    """Unescape a letter, a digit, a hyphen or an underscore; leave other characters escaped."""
     code = int(found[4]) if found[4] else int(found[1] or found[2] or found[3], 16)
     character = chr(code)
     return character if character.isalnum() or character in "_-" else found[0]
 
 
 class _Values:
-    """Places at which the values of a text end; the text's own end for a value that was cut off."""
+    """Finds the ends of values in a text. A truncated value ends at the end of the text."""
 
     def __init__(self, text: str) -> None:
         self._text = text
 
     def end(self, start: int) -> int:
-        """Return the index after the value that begins here: a list or an object, a text in quotes, or a bare text."""
+        """Return the index after the value at `start`: a list or an object, a quoted text, or an unquoted text."""
         if self._text[start : start + 1] in {"[", "{"}:
             return self._end_of_structure(start)
         if quoted := _QUOTES.match(self._text, start):
@@ -136,9 +136,10 @@ class _Values:
         return found.end() if found else len(self._text)
 
     def _end_of_quoted(self, opened: re.Match[str]) -> int:
-        """Return the index after the quote that ends a text.
+        """Return the index after the closing quote of a text.
 
-        In JSON inside of JSON a quote has a backslash, or three. One more or less is a quote inside of the text.
+        In JSON inside JSON a quote has one backslash before it, and three at the next level. The closing quote has as
+        many backslashes as the opening one; a quote with another number belongs to the text.
         """
         slashes = len(opened[1])
         ends = (
@@ -163,9 +164,9 @@ class _Values:
 
 
 def _run(character: str, count: int) -> str:
-    """A pattern of a character so many times in a row.
+    """Return a pattern for a character that is repeated `count` times.
 
-    A backslash may be written as one or as two; to leave it open for each of many takes for ever.
+    A backslash may be written as one or as two. One range for the whole run avoids exponential backtracking.
     """
     if character == "\\":
         return rf"(?:\\{{{count},{2 * count}}}|(?:(?i:%5c|&#x5c;)|&#92;){{{count}}})"
@@ -174,7 +175,7 @@ def _run(character: str, count: int) -> str:
 
 @lru_cache(maxsize=256)
 def _spellings(character: str) -> str:
-    """A pattern of all the ways in which a character of a secret may be written."""
+    """Return a pattern for all spellings of a character of a secret."""
     if character.isascii() and character.isalnum():
         return character
     code = ord(character)

@@ -1,4 +1,4 @@
-"""The way out: which hosts may be called, and one session that keeps connections alive."""
+"""Allow-list of hosts, and the keep-alive HTTP session that enforces it."""
 
 import contextlib
 import contextvars
@@ -23,30 +23,31 @@ from urllib3.exceptions import NewConnectionError
 
 from relay.version import VERSION
 
-# It warns of odd answers with the whole URL, and the URL may be a credential.
+# urllib3's warnings quote the whole URL, and a trigger URL can be a credential.
 logging.getLogger("urllib3").setLevel(logging.CRITICAL)
 
 USER_AGENT = f"bigpanda-xmatters-relay/{VERSION}"
 CONNECT_SECONDS = 3.0
 MAX_ANSWER_BYTES = 64 * 1024
-# Until when a request of this thread may be sent, in epoch seconds: a clock that never goes back may stop when frozen.
+# Latest time at which a request of this thread may still be sent (epoch seconds). Not a monotonic clock, which may
+# stand still while Lambda has the function frozen.
 _latest = contextvars.ContextVar("latest", default=math.inf)
-# Lambda freezes a function between two calls, and balancers close idle connections without a word
-# (docs/decisions.md, D-idle-connections).
+# Connections that were idle for longer are closed first: Lambda freezes a function between two calls, and load
+# balancers close idle connections unnoticed (docs/decisions.md, D-idle-connections).
 MAX_IDLE_SECONDS = 30.0
 
 
 class ForbiddenUrl(ValueError):
-    """A URL that the relay must not call. The message says why, without the URL."""
+    """A URL that the relay must not call. The message gives the reason, without the URL."""
 
 
 class AllowList(NamedTuple):
     """The hosts of one vendor that may be called.
 
     Attributes:
-        parameter: The stack's parameter that names the hosts; a refusal names it.
-        patterns: Host names, or `*.` and a name for anything below it.
-        loopback: True if plain http to this very machine is allowed too, for the embedded cloud.
+        parameter: The stack's parameter that lists the hosts; error messages name it.
+        patterns: Host names; `*.` before a name stands for any host below it.
+        loopback: True to allow plain http to loopback addresses as well, for the local cloud.
     """
 
     parameter: str
@@ -75,14 +76,14 @@ class AllowList(NamedTuple):
 
 
 class VendorHosts(NamedTuple):
-    """The allow-lists of both vendors. A vendor's credential never goes to a host that only the other's list has."""
+    """The allow-lists of both vendors, kept apart so that a vendor's credentials go to its own hosts only."""
 
     xmatters: AllowList
     bigpanda: AllowList
 
     @classmethod
     def of(cls, xmatters: Iterable[str], bigpanda: Iterable[str], *, loopback: bool = False) -> "VendorHosts":
-        """Return both lists, named as the stack's parameters are."""
+        """Return both lists with the names of the stack's parameters."""
         return cls(
             AllowList("XMattersHosts", tuple(xmatters), loopback), AllowList("BigPandaHosts", tuple(bigpanda), loopback)
         )
@@ -105,7 +106,13 @@ def _is_loopback(host: str) -> bool:
 
 
 class Answer(NamedTuple):
-    """An answer: status, headers with names in lower case, and as much of the body as could be read, up to a bound."""
+    """An HTTP answer.
+
+    Attributes:
+        status: HTTP status.
+        headers: Headers; names in lower case.
+        body: Bytes of the body that could be read, up to the session's limit.
+    """
 
     status: int
     headers: Mapping[str, str]
@@ -113,9 +120,9 @@ class Answer(NamedTuple):
 
 
 class Session:
-    """One keep-alive session. No redirect is followed, no proxy, netrc or retry of a library comes in between.
+    """Keep-alive session to allowed hosts, without redirects, proxies, netrc or library retries.
 
-    Of an answer's body no more than `most` bytes are read.
+    At most `most` bytes of an answer's body are read.
     """
 
     def __init__(
@@ -128,7 +135,7 @@ class Session:
         self._session = _Requests()
         self._session.trust_env = False
         self._session.headers.clear()
-        # A cookie given to one channel's user must not speak for another's.
+        # No cookies: a cookie from one channel's login must not authenticate another channel.
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         adapter = _Adapter(ssl.create_default_context(cafile=certifi.where()))
         self._session.mount("https://", adapter)
@@ -144,11 +151,11 @@ class Session:
         seconds: float,
         heard: Callable[[Answer], object] = lambda _: None,
     ) -> Answer:
-        """Ask, and return the answer, whatever its status.
+        """Send a request, and return the answer with any status.
 
-        `seconds` bounds the connection (3 at most) and each read; when they are over, nothing is sent any more. `heard`
-        is called with the answer before its body is read, which may never end. Raises ForbiddenUrl, or what requests
-        raises when no answer came: see `never_sent`.
+        `seconds` limits the connection (to 3 s at most) and each read. After that time the request is no longer sent.
+        `heard` is called with status and headers before the body is read, since a body can take for ever. Raises
+        ForbiddenUrl. Raises an exception of requests if no answer came: see `never_sent`.
         """
         self._hosts.check(url)
         self._drop_idle_connections()
@@ -174,7 +181,7 @@ class Session:
 
 def _read(response: requests.Response, most: int) -> bytes:
     content = bytearray()
-    # The status has been read, and it is what counts: an answer that breaks off after it is still that answer.
+    # The status decides the outcome, so a body that breaks off is no error.
     with contextlib.suppress(requests.RequestException):
         for chunk in response.iter_content(8192):
             content += chunk
@@ -184,36 +191,36 @@ def _read(response: requests.Response, most: int) -> bytes:
 
 
 class _Requests(requests.Session):
-    """Follows no redirect, nor looks at one: requests takes `Location` apart even where it must not be followed."""
+    """Session that ignores redirects. Requests would parse a `Location` header even with redirects turned off."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002 - requests' signature
         return None
 
 
 class _Timely(HTTPConnection):
-    """Sends nothing once its time is up.
+    """Connection that sends no request after its time limit.
 
-    A call that takes too long is left behind in its thread, and Lambda freezes threads between two requests: what was
-    looking a name up, or connecting, might otherwise be sent when the function wakes again, hours later.
+    A call that takes too long is abandoned in its thread, and Lambda freezes threads between two invocations. Without
+    this check, a request that was still connecting could be sent hours later, when the function wakes again.
     """
 
     def connect(self) -> None:
-        """As urllib3 does, or NewConnectionError."""
+        """Connect. Raises NewConnectionError after the time limit."""
         super().connect()
         self._refuse_late()
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        """As urllib3 does, or NewConnectionError: nothing was sent."""
+        """Send the request. Raises NewConnectionError after the time limit, before a byte is sent."""
         self._refuse_late()
         super().request(*args, **kwargs)
 
     def _refuse_late(self) -> None:
         if time.time() > _latest.get():
-            raise NewConnectionError(self, "its time is up")
+            raise NewConnectionError(self, "the time limit of the request has passed")
 
 
 class _TimelyTls(_Timely, HTTPSConnection):
-    """The same over TLS."""
+    """TLS connection that sends no request after its time limit."""
 
 
 class _Pool(HTTPConnectionPool):
@@ -225,7 +232,7 @@ class _TlsPool(HTTPSConnectionPool):
 
 
 class _Adapter(HTTPAdapter):
-    """Uses one TLS context for all connections; requests itself would read the certificates again for each."""
+    """Adapter with one TLS context for all connections; requests would load the certificates for each connection."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self._context = context
@@ -240,12 +247,12 @@ class _Adapter(HTTPAdapter):
 
 
 def cause(error: requests.RequestException) -> str:
-    """The name of what went wrong below requests; its words are left out, for the URL is in them."""
+    """Return the class name of the underlying error. The error's text is left out, since it quotes the URL."""
     return type(_inner(error) or error).__name__
 
 
 def never_sent(error: requests.RequestException) -> bool:
-    """Return True if the request surely did not reach the host: no name, no connection, no valid certificate."""
+    """Return True if the request certainly did not reach the host: no address, no connection, no valid certificate."""
     if isinstance(error, requests.ConnectTimeout | requests.exceptions.InvalidURL):
         return True
     inner = _inner(error)

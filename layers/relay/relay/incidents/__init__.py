@@ -1,4 +1,4 @@
-"""Incidents: what BigPanda and xMatters say of an incident, read and compared. Pure code.
+"""Incidents: parse and compare BigPanda's shares, and parse xMatters' callbacks. Pure code.
 
 Imports only `relay.errors`.
 """

@@ -1,8 +1,9 @@
-"""A callback: what xMatters says of a page, in every shape that it is known to have. Pure code.
+"""Parser of xMatters' callbacks about a page, in all known formats. Pure code.
 
-xMatters publishes no whole sample (docs/vendors.md, "What xMatters calls back with"), so all that its scripts and
-exports show is read: the fixed JSON of an outbound integration, and the JSON of the response step in docs/xmatters.
-Only an incident id, and what tells one kind from another, is required; what can't be read is taken as not said.
+xMatters publishes no complete sample (docs/vendors.md, "What xMatters calls back with"). So the parser reads all forms
+in xMatters' scripts and exports: the fixed JSON of an outbound integration, and the JSON of the response step in
+docs/xmatters. Only an incident id and the members that determine the kind are required. Unreadable members count as
+missing.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ from relay.incidents.json_fields import MAX_ID_LENGTH, Fields, environment_id, n
 FLOW_VERSION = 1
 MAX_NAME = 200
 MAX_NOTE = 2000
-# What is written into BigPanda unless a channel says otherwise, and what responses are called by default.
+# Defaults of a channel: kinds that are written into BigPanda, and response texts that acknowledge or escalate.
 WRITTEN = ("response", "annotation", "delivery", "escalation", "failure")
 ACKNOWLEDGE = frozenset({"acknowledge", "acknowledged", "ack", "accept", "accepted"})
 ESCALATE = frozenset({"escalate", "escalated"})
@@ -52,10 +53,23 @@ _KINDS = {
 
 
 class Callback(NamedTuple):
-    """A person's answer to a page, or the page's fate; None stands for what the callback does not say.
+    """A person's answer to a page, or an event of the page. None in an attribute means that the callback lacks it.
 
-    `event_id` is the page's UUID, `event_number` its number; `target` the name by which xMatters knows a person or
-    a group. `said` is the text of the chosen response, or the word for a status. `at` is the time as xMatters wrote it.
+    Attributes:
+        kind: Kind of the callback.
+        incident_id: BigPanda's id of the incident.
+        environment_id: BigPanda's id of the environment.
+        event_id: UUID of the page.
+        event_number: Number of the page.
+        target: xMatters' name of the person or group (`targetName`).
+        name: Full name of the person.
+        email: E-mail address of the person.
+        device: Name of the device.
+        said: Text of the chosen response, or the status.
+        note: Note that the person wrote.
+        group: Name of the group.
+        reason: Reason of an escalation or a failure.
+        at: Time of the event, as xMatters wrote it.
     """
 
     kind: Kind
@@ -75,11 +89,11 @@ class Callback(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """Name of the callback, 32 hexadecimal digits: the same for one that comes twice."""
+        """Hash of the callback's content (32 hexadecimal digits), the same for a callback that arrives twice."""
         return hashlib.sha256(json.dumps(self).encode()).hexdigest()[:32]
 
     def is_failed_delivery(self) -> bool:
-        """True if it says that a device was not reached."""
+        """True if the callback reports a failed delivery to a device."""
         return self.kind == Kind.DELIVERY and _plain(self.said) in {
             "failed",
             "failure",
@@ -88,22 +102,27 @@ class Callback(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """Which texts of responses mean what, in lower case: texts are whatever a workflow's author chose."""
+    """Meanings of response texts, which the author of a workflow chooses.
+
+    Attributes:
+        acknowledge: Texts that acknowledge, in lower case.
+        escalate: Texts that escalate, in lower case.
+    """
 
     acknowledge: Collection[str] = ACKNOWLEDGE
     escalate: Collection[str] = ESCALATE
 
     def is_acknowledgement(self, said: Callback) -> bool:
-        """Return True if the callback says that a person took the incident on."""
+        """Return True if a person acknowledged the incident."""
         return said.kind == Kind.RESPONSE and _plain(said.said) in self.acknowledge
 
     def is_escalation(self, said: Callback) -> bool:
-        """Return True if the callback says that a person passed the incident on."""
+        """Return True if a person escalated the incident."""
         return said.kind == Kind.RESPONSE and _plain(said.said) in self.escalate
 
 
 def parse_callback(body: bytes) -> Callback:
-    """Read a callback. Raises BadRequest, naming the field, when it is not JSON, or nothing that the relay knows."""
+    """Parse a callback. Raises BadRequest, with the field at fault, if it is not JSON or not a known callback."""
     document = _decode(body)
     fields = Fields(document)
     version = fields.first("relay")
@@ -164,7 +183,7 @@ def _kind(fields: Fields) -> Kind:
         if word not in _KINDS:
             raise BadRequest("kind", f"must be one of {', '.join(Kind)}")
         return _KINDS[word]
-    # The fixed JSON may not name it; then what is there tells.
+    # The fixed JSON may have no kind. Then the members that are present determine it.
     for names, kind in _SHAPES:
         if fields.first(*names) is not None:
             return kind
@@ -182,14 +201,14 @@ _SHAPES = (
 
 
 def _properties(value: Any) -> Iterable[tuple[str, Any]]:
-    """The properties, whether they come as a list of objects or as one; names without their language suffix (`#en`)."""
+    """Yield the properties from one object or a list of objects; names without their language suffix (`#en`)."""
     for each in value if isinstance(value, list) else [value]:
         if isinstance(each, dict):
             yield from ((str(name).partition("#")[0].replace(" ", ""), value) for name, value in each.items())
 
 
 def _event(fields: Fields) -> tuple[str | None, str | None]:
-    """The page's UUID and its number."""
+    """Return the page's UUID and its number; None for each that is missing."""
     event = fields.first("event", "eventidentifier", "eventid")
     said = (event, nested(event, "id"), nested(event, "number", "eventid"), fields.first("eventnumber"))
     texts = [text for value in said if (text := _name(value))]
@@ -212,7 +231,10 @@ def _full_name(person: Any) -> str | None:
 
 
 def _first_text(fields: Fields, names: Iterable[str]) -> str | None:
-    """The first of the ids that is there, whole: a part of one would lead nowhere, and dots elsewhere in a path."""
+    """Return the first non-empty text of these members, uncut, since ids must stay whole.
+
+    A text of dots is skipped, since it would change the path of an API call.
+    """
     texts = ((scalar(fields.first(name)) or "").strip() for name in names)
     return next((text for text in texts if text.strip(".")), None)
 
@@ -226,6 +248,6 @@ def _name(value: Any) -> str | None:
 
 
 def _note(value: Any) -> str | None:
-    """A text that people wrote; the word null stands for none (docs/vendors.md)."""
+    """Return a text that a person wrote; None for `null`, which xMatters writes for no text (docs/vendors.md)."""
     text = (scalar(value) or "").strip()[:MAX_NOTE]
     return text if text and text.lower() != "null" else None

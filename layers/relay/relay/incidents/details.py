@@ -1,6 +1,6 @@
-"""Details of an incident in a webhook's body: environment, alerts, tags and links. Pure code.
+"""Details of an incident in a webhook's body: environments, alerts, tags and link. Pure code.
 
-Read only where a channel routes by it, or has the relay write its own body: most signals need nothing of it.
+They are read only for routes, the relay's own body and the fallback topic, since most signals need no details.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,14 +13,24 @@ from relay.incidents.share import Share
 
 # BigPanda's own order of "worst" (docs/vendors.md, "What BigPanda sends").
 _WORST_FIRST = ("critical", "warning", "unknown", "ok")
-# Several times what BigPanda puts into one incident, a tag, or a list; what is beyond is not read, whatever comes.
+# Limits against hostile bodies: several times BigPanda's own numbers. Further items are not read.
 MAX_ALERTS = 1000
 MAX_TAGS = 200
 MAX_VALUES = 100
 
 
 class AlertDetails(NamedTuple):
-    """An alert. `host` and `check` are the values of the tags that BigPanda calls primary and secondary."""
+    """Details of an alert. Texts are empty if the body has none.
+
+    Attributes:
+        status: Status, in lower case.
+        is_active: True if the alert is active.
+        description: Description.
+        host: Value of the tag `host`, or else of the primary property.
+        check: Value of the tag `check`, or else of the secondary property.
+        source_system: Name of the source system.
+        tags: Pairs of name and value; a name can occur several times.
+    """
 
     status: str
     is_active: bool
@@ -32,7 +42,15 @@ class AlertDetails(NamedTuple):
 
 
 class Details(NamedTuple):
-    """Details of an incident; what the body does not say is empty. `alerts` have the worst first."""
+    """Details of an incident. Members are empty if the body has none.
+
+    Attributes:
+        environments: Ids and names of its environments.
+        alerts: Its alerts, the worst first.
+        tags: Pairs of name and value; a name can occur several times.
+        description: Description.
+        link: URL of the incident in BigPanda.
+    """
 
     environments: tuple[str, ...]
     alerts: tuple[AlertDetails, ...]
@@ -41,7 +59,7 @@ class Details(NamedTuple):
     link: str
 
     def tags_by_name(self) -> dict[str, list[str]]:
-        """The values of the tags of the incident and of its alerts, by name in lower case."""
+        """Return the tag values of the incident and its alerts, by name in lower case."""
         values: dict[str, list[str]] = {}
         for tags in (self.tags, *(alert.tags for alert in self.alerts)):
             for name, value in tags:
@@ -50,7 +68,7 @@ class Details(NamedTuple):
 
 
 def details_of(share: Share) -> Details:
-    """The details of a share."""
+    """Return the details of a share."""
     outside = Fields(share.document)
     wrapped = outside.first("incident")
     incident = Fields(wrapped) if isinstance(wrapped, dict) else outside
@@ -89,7 +107,7 @@ def _alert(fields: Fields) -> AlertDetails:
 
 
 def _tags(value: Any) -> Iterator[tuple[str, str]]:
-    """Names and values, whether tags come as a list of objects or as one object. A value may be a list."""
+    """Yield names and values of tags, which may be one object or a list of objects. A value may be a list."""
     pairs: Iterable[tuple[Any, Any]] = ()
     if isinstance(value, list):
         pairs = ((nested(each, "name", "tagid", "id"), nested(each, "value", "tagvalue")) for each in value)
@@ -105,7 +123,7 @@ def _tags(value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _some(value: Any, most: int) -> list[Any]:
-    """The first members of a list; none of anything else."""
+    """Return the first `most` members of a list; an empty list for any other value."""
     return value[:most] if isinstance(value, list) else []
 
 
@@ -122,15 +140,15 @@ def _rank(status: str) -> int:
 
 
 def console_link(incident_id: str) -> str:
-    """The incident in BigPanda's console.
+    """Return the incident's URL in BigPanda's console.
 
-    The form is taken from a client that BigPanda publishes (docs/vendors.md, "What BigPanda sends").
+    Its form is that of a client published by BigPanda (docs/vendors.md, "What BigPanda sends").
     """
     named = quote(incident_id[:MAX_ID_LENGTH], safe="", errors="replace")
     return f"https://a.bigpanda.io/#/app/overview/all/active/incidents/{named}"
 
 
 def _link(incident: Fields, incident_id: str) -> str:
-    """The body's first link to BigPanda, else the incident in BigPanda's console: strangers may write a link."""
+    """Return the body's first link to BigPanda, or else the console's URL. Other links are not trusted."""
     hrefs = (scalar(nested(each, "href")) or "" for each in _some(incident.first("links"), MAX_VALUES))
     return next(filter(is_bigpanda_link, hrefs), console_link(incident_id))

@@ -1,38 +1,38 @@
-"""Reading JSON that others write: members by name in any spelling, and texts that are there or not. Pure code."""
+"""Tolerant reader of the vendors' JSON: members by name in any spelling, and optional texts. Pure code."""
 
 import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-# Longer than any id that BigPanda is known to have.
+# Longer than any known id of BigPanda.
 MAX_ID_LENGTH = 512
-# Environments' ids stand in paths of BigPanda's API. Of those that are known, each is made of letters and digits.
+# Strict, since environments' ids are put into paths of BigPanda's API. All known ids are letters and digits.
 ENVIRONMENT_ID = r"[A-Za-z0-9][A-Za-z0-9._:-]*"
 
 
 class Fields(dict[str, Any]):
-    """The members of an object that are not null, by names in lower case without hyphens and underscores."""
+    """Members of a JSON object that are not null, by names in lower case without hyphens and underscores."""
 
     def __init__(self, members: Mapping[str, Any]) -> None:
         super().__init__()
         for name, value in members.items():
-            # A spelling that is null must not hide one that is not.
+            # A name can occur in several spellings. One with null must not hide one with a value.
             if value is not None:
                 self.setdefault(_plain(name), value)
 
     def first(self, *names: str) -> Any:
-        """Return the value of the first of the names that is there; None if none is."""
+        """Return the value of the first of these names that is present; None if none is present."""
         return next((self[name] for name in names if name in self), None)
 
 
 def nested(value: Any, *names: str) -> Any:
-    """The first of the names in an object; None where the value is none."""
+    """Return the value of the first of these names in an object; None if `value` is not an object."""
     return Fields(value).first(*names) if isinstance(value, dict) else None
 
 
 def scalar(value: Any) -> str | None:
-    """A text or a number as text; None for anything else."""
+    """Return a text, or a number as text; None for any other value."""
     if isinstance(value, str):
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -41,9 +41,9 @@ def scalar(value: Any) -> str | None:
 
 
 def environment_id(value: Any) -> str | None:
-    """A text that can be the id of one of BigPanda's environments; None for anything else, such as "..".
+    """Return a valid environment id of BigPanda; None for any other value, such as "..".
 
-    Whoever has a webhook's token may write anything there, and the id becomes a part of a path.
+    A sender with a webhook's token can write any text there, and the id becomes a part of an API path.
     """
     if not isinstance(value, str) or len(value) > MAX_ID_LENGTH:
         return None
@@ -51,7 +51,7 @@ def environment_id(value: Any) -> str | None:
 
 
 def _plain(name: str) -> str:
-    # What is longer than any name we look for is not worth remembering, nor safe to.
+    # Longer names are never looked up. They are not cached, so that a hostile body can't fill the cache.
     return _folded(name) if len(name) <= 64 else name
 
 

@@ -1,7 +1,7 @@
-"""The relay's own body for a signal, for a workflow of one's own: recipients, priority, properties. Pure code.
+"""The relay's own request body for a signal, for custom workflows: recipients, priority, properties. Pure code.
 
-Its properties have the names of the outputs of docs/xmatters/trigger.js. All of them are texts: xMatters' text
-properties take nothing else, and no more than so many characters (docs/vendors.md, "Flow Designer").
+The properties have the names of the outputs of docs/xmatters/trigger.js. All are texts of limited length, as xMatters'
+text properties require (docs/vendors.md, "Flow Designer").
 """
 
 import json
@@ -19,7 +19,13 @@ _MAX_ALERT = 400
 
 
 class BodyRule(NamedTuple):
-    """Settings of a channel's own body: the longest text, priorities by status, and further properties."""
+    """Settings of a channel's own body.
+
+    Attributes:
+        max_length: Longest text of a property (characters).
+        priorities: xMatters priorities by BigPanda status.
+        properties: Further properties: pairs of name and text.
+    """
 
     max_length: int = MAX_LENGTH
     priorities: Mapping[str, str] = PRIORITIES
@@ -27,7 +33,10 @@ class BodyRule(NamedTuple):
 
 
 def build_body(share: Share, state: State, recipients: tuple[str, ...], priority: str | None, rule: BodyRule) -> bytes:
-    """The body. `priority` is the route's; without one the status tells. What is over is told as such."""
+    """Return the body. `priority` is the route's; None to derive it from the status.
+
+    A closed incident gets the status `ok`, whatever status its share has.
+    """
     status = (share.status or "unknown") if state.is_open else "ok"
     document = {
         "recipients": [{"id": name} for name in recipients],
@@ -69,7 +78,7 @@ def _headline(word: str, alert: AlertDetails) -> str:
 
 
 def _description(found: Details, room: int) -> str:
-    """The incident's own words, then a line for each alert, the worst first, and how many there was no room for."""
+    """Return the incident's description, a line for each alert (the worst first), and the number of omitted alerts."""
     lines, left = [found.description] if found.description else [], room - len(found.description) - 30
     for place, alert in enumerate(found.alerts):
         line = cut(_headline(alert.status or "unknown", alert) or alert.status, _MAX_ALERT)

@@ -1,8 +1,9 @@
-"""A share: what BigPanda's webhook says of an incident at one moment.
+"""Parser of a share: an incident's state at one moment, in the body of BigPanda's webhook.
 
-BigPanda publishes no whole sample of the body (docs/vendors.md, "What BigPanda sends"), so every spelling that any of
-its pages, clients or exports show is read: wrapped in `incident` or bare, camelCase or snake_case, any letter case of a
-status, numbers as digits in strings. Only an incident id is required; what can't be read is taken as not said.
+BigPanda publishes no complete sample of the body (docs/vendors.md, "What BigPanda sends"). So the parser reads every
+form in BigPanda's pages, clients and exports. The incident may be wrapped in `incident` or bare, in camelCase or
+snake_case, with a status in any letter case and numbers as strings. Only an incident id is required. Unreadable members
+count as missing.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ from relay.errors import BadRequest
 from relay.incidents.json_fields import MAX_ID_LENGTH, Fields, environment_id, scalar
 
 MAX_WORD_LENGTH = 100
-# BigPanda's clock and ours may differ by so much. A time stamp further ahead is of a clock that is wrong
+# Largest difference between BigPanda's clock and the relay's. A timestamp further ahead comes from a wrong clock
 # (docs/decisions.md, D-time-stamps).
 MAX_AHEAD_SECONDS = 5.0
 
@@ -27,7 +28,12 @@ type Version = tuple[float, float]
 
 
 class Alert(NamedTuple):
-    """One alert of an incident, as far as a share is compared by it."""
+    """An alert of an incident, reduced to the members that are compared.
+
+    Attributes:
+        id: BigPanda's id of the alert.
+        status: Status, in lower case; None if the body has none.
+    """
 
     id: str
     status: str | None
@@ -35,10 +41,22 @@ class Alert(NamedTuple):
 
 @dataclass(frozen=True)
 class Share:
-    """An incident's state at one moment.
+    """An incident's state at one moment. None in an attribute means that the body lacks the member.
 
-    Times are epoch seconds. `status` and `severity` are in lower case. None stands for what the body does not say.
-    `document` is the decoded body, for who needs more of it.
+    Attributes:
+        incident_id: BigPanda's id of the incident.
+        event: BigPanda's name of the event that caused the share.
+        status: Status, in lower case.
+        severity: Severity, in lower case: the worst status so far.
+        active: True if BigPanda calls the incident active.
+        resolved: True if BigPanda calls it resolved.
+        snoozed: True if it is snoozed.
+        flapping: True if it is flapping.
+        changed_on: Time of the last change of its state (epoch seconds).
+        updated_on: Time of its last update (epoch seconds).
+        alerts: Its alerts.
+        environment_id: BigPanda's id of the environment.
+        document: The decoded body.
     """
 
     incident_id: str
@@ -57,22 +75,23 @@ class Share:
 
     @property
     def version(self) -> Version | None:
-        """Version that orders the shares of an incident, newest last; None if the body has no time stamp."""
+        """Version that orders the shares of an incident, the newest being the largest; None without timestamps."""
         stamps = [stamp for stamp in (self.changed_on, self.updated_on) if stamp is not None]
         return (max(stamps), self.changed_on or 0.0) if stamps else None
 
     def trusted_version(self, came: float) -> Version | None:
-        """The version of a share that came at `came` (epoch seconds), None if it lies ahead: then arrival orders it.
+        """Return the version of a share that arrived at `came` (epoch seconds), or None if it lies in the future.
 
-        A stamp that is an hour ahead would make every share of the next hour look overtaken. To take the arrival for
-        the stamp would hide a share that is stamped, in whole seconds, with the second of that arrival.
+        Without a version, arrival orders the share. A timestamp an hour ahead would make every share of the next hour
+        seem superseded. The arrival time is no substitute: BigPanda's timestamps are whole seconds, so a later share
+        with the timestamp of that same second would seem older.
         """
         version = self.version
         return None if version and version[0] > came + MAX_AHEAD_SECONDS else version
 
     @cached_property
     def digest(self) -> str:
-        """A hash over all that makes a state this state, and over nothing that changes without meaning."""
+        """Hash of the members that define the state, without members that change without a meaning."""
         alerts = sorted((alert.id, alert.status or "") for alert in self.alerts)
         state = [
             self.incident_id,
@@ -87,7 +106,7 @@ class Share:
 
 
 def parse_share(body: bytes) -> Share:
-    """Read a webhook's body. Raises BadRequest, naming the field, when it is not JSON or has no incident id."""
+    """Parse a webhook's body. Raises BadRequest, with the field at fault, if it is not JSON or has no incident id."""
     document = _decode(body)
     outside = Fields(document)
     wrapped = outside.get("incident")
@@ -118,7 +137,7 @@ def _object(value: Any) -> Mapping[str, Any]:
 
 def _decode(body: bytes) -> dict[str, Any]:
     try:
-        # Strict: what a JSON.parse in a workflow would stumble over must not be forwarded.
+        # Strict: a body that JSON.parse in a workflow would refuse must not be forwarded.
         document = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         raise BadRequest("body", f"is not UTF-8 (byte {error.start})") from None
@@ -143,7 +162,7 @@ def _incident_id(incident: Fields, outside: Fields, wrapped: Any) -> str:
     if not said:
         hint = f"; incident is {_kind(wrapped)}" if wrapped is not None and not isinstance(wrapped, dict) else ""
         raise BadRequest("incident.id", f"is missing (also looked for id and incident_id){hint}")
-    # A template may render a variable that is not set as nothing.
+    # A webhook template may render an unset variable as an empty text.
     text = next((text for value in said if (text := scalar(value)) and text.strip()), None)
     if text is None:
         raise BadRequest("incident.id", f"must be a string or a number, and not blank; it is {_kind(said[0])}")
@@ -179,7 +198,7 @@ def _flag(value: Any) -> bool | None:
 
 
 def _time(value: Any) -> float | None:
-    """Epoch seconds from a number, from digits, from milliseconds by their size, or from ISO 8601 with an offset."""
+    """Return epoch seconds from a number or digits (seconds or milliseconds), or from ISO 8601 with an offset."""
     if isinstance(value, str) and re.fullmatch(r"\s*\d+(\.\d+)?\s*", value) is None:
         return _iso_time(value)
     if isinstance(value, bool) or not isinstance(value, int | float | str):

@@ -1,4 +1,4 @@
-"""Jobs: pieces of work in envelopes, the SQS queues that keep them, and how long they wait.
+"""Jobs: queue messages ("envelopes"), the SQS queues that hold them, backoff, and the dead-letter queue.
 
 Imports `relay.channels` and `relay.incidents`.
 """

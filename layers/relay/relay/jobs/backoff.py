@@ -1,10 +1,10 @@
-"""When a job on the retry queue is tried next. Pure code."""
+"""Backoff of jobs on the retry queue. Pure code."""
 
-from relay.errors import AMBIGUOUS_REST_SECONDS, HANDLING, LONGEST_WAIT_SECONDS, Reason
+from relay.errors import AMBIGUOUS_WAIT_SECONDS, HANDLING, LONGEST_WAIT_SECONDS, Reason
 
-# A longer backoff would ring a critical later after xMatters recovers (docs/decisions.md, D-critical-backoff).
+# Longest backoff of a critical signal that certainly did not reach anyone (docs/decisions.md, D-critical-backoff).
 CRITICAL_WAIT_SECONDS = 60.0
-# No power of two beyond it is ever needed, and a large one is no number any more.
+# 30 s doubled ten times is far above the longest wait. Without the bound, a large power would overflow a float.
 _MOST_DOUBLINGS = 10
 
 
@@ -17,12 +17,13 @@ def wait_seconds(
     may_have_rung: bool = False,
     is_critical: bool = False,
 ) -> float:
-    """Return the backoff in seconds after the `rounds`-th failed attempt from the retry queue, counted from 0.
+    """Return the backoff in seconds: exponential with full jitter, so that jobs that failed together spread out.
 
-    `retry_after` is what xMatters asked for, in seconds; `chance` a number from 0 to 1. Full jitter: jobs that failed
-    together must not come back together. A signal that may have rung rests for AMBIGUOUS_REST_SECONDS at least. A
-    critical that did not ring comes back within CRITICAL_WAIT_SECONDS, however often it failed: the circuit breaker
-    keeps xMatters from being asked too often.
+    `rounds` is the number of earlier failed attempts from the retry queue. `retry_after` is xMatters' Retry-After in
+    seconds, None without one. `chance` is a random number from 0 to 1.
+
+    After an ambiguous failure (`may_have_rung`), the backoff is at least AMBIGUOUS_WAIT_SECONDS. For a critical signal
+    that certainly did not page, it is at most CRITICAL_WAIT_SECONDS; the circuit breaker protects xMatters then.
     """
     handling = HANDLING[reason]
     if handling.steady is not None:
@@ -30,4 +31,4 @@ def wait_seconds(
     most = CRITICAL_WAIT_SECONDS if is_critical and not may_have_rung else LONGEST_WAIT_SECONDS
     longest = min(most, handling.first * 2.0 ** min(rounds, _MOST_DOUBLINGS))
     asked_for = min(retry_after or 0.0, LONGEST_WAIT_SECONDS)
-    return max(chance * longest, AMBIGUOUS_REST_SECONDS if may_have_rung else 0.0, asked_for)
+    return max(chance * longest, AMBIGUOUS_WAIT_SECONDS if may_have_rung else 0.0, asked_for)

@@ -1,10 +1,10 @@
-"""The dead-letter queue as an operator reads it: messages held while relayctl reads them, and let go afterwards.
+"""Reader of the dead-letter queue for relayctl: messages are held during a command and released at its end.
 
-SQS has no way to read a message without receiving it. A held message is invisible to others; the hold is renewed as
-long as it takes, and is given up at the end. If the tool dies, SQS shows the message again within two minutes.
+SQS offers no read without a receive. A held message is invisible to other readers until its visibility timeout, which
+is renewed during the command. If relayctl dies, SQS shows the message again within two minutes.
 
-The memory is bounded however many messages there are. A held message keeps its job without the body. The envelopes are
-in memory up to SPOOL_BYTES, and above that in an anonymous temporary file, which ends with the process.
+Memory use is bounded for any number of messages. A held message keeps its job without the body. The envelopes are in
+memory up to SPOOL_BYTES, and above that in an anonymous temporary file, which ends with the process.
 """
 
 import math
@@ -30,33 +30,36 @@ if TYPE_CHECKING:
         ReceiveMessageResultTypeDef,
     )
 
+# Visibility timeout of a held message.
 HOLD_SECONDS = 120
-# Holds are renewed when less than this is left of them: more than anyone waits for a job.
+# Holds are renewed when less than this is left. It is longer than any pause between two renewals.
 RENEW_SECONDS = 75
-# With less than this left, a batch could still be under way when another reader receives the message.
+# With less than this left, a batch may still be in progress when another reader receives the message.
 MOVE_SECONDS = 30
-# DeleteMessageBatch and ChangeMessageVisibilityBatch take so many.
+# Limit of DeleteMessageBatch and ChangeMessageVisibilityBatch.
 MAX_BATCH = 10
-# A long poll asks all of SQS's servers; a short one may miss messages that are there.
+# A long poll asks all of SQS's servers. A short poll may miss messages.
 POLL_SECONDS = 1
+# A scan ends after this many polls in a row that returned only messages newer than the scan.
 POLLS_OF_NEW_ONES = 3
+# Envelopes in memory before they go to a temporary file.
 SPOOL_BYTES = 32 * 1024 * 1024
 
-# Calls a function with each item, maybe in threads: as `map` does, or an executor's `map`.
+# Calls a function for each item, as `map` or an executor's `map` does.
 type Run = Callable[..., Iterable[Any]]
 
 
 @dataclass(eq=False)
 class Held:
-    """A received message that nobody else can receive.
+    """A received message, invisible to other readers.
 
     Attributes:
         message_id: SQS's id of the message.
-        receipt: The receipt handle of the last time that it was received.
-        until: End of the hold, on the clock of the queue that holds it.
+        receipt: Receipt handle of the last receive.
+        until: End of the hold, in seconds of the `clock` of its DeadLetters.
         job: The job without its body; None if the message is not an envelope of the relay.
-        problem: Why it is not; None if it is.
-        place: First byte and length of its envelope in the spool.
+        problem: The error if the message is not an envelope of the relay, else None.
+        place: Offset and length of its envelope in the spool (bytes).
     """
 
     message_id: str
@@ -68,11 +71,11 @@ class Held:
 
 
 class Depth(NamedTuple):
-    """Approximate counts of the messages on a queue.
+    """Approximate numbers of messages on a queue.
 
     Attributes:
-        visible: Messages that anybody may receive now.
-        held: Messages that a reader holds, so that nobody else can receive them for a while.
+        visible: Messages that can be received now.
+        held: Messages that a reader has received, and that are invisible for now.
     """
 
     visible: int
@@ -80,14 +83,15 @@ class Depth(NamedTuple):
 
     @property
     def about(self) -> int:
-        """All of them."""
+        """The approximate number of all messages."""
         return self.visible + self.held
 
 
 class DeadLetters:
-    """The dead-letter queue. `clock` gives seconds, and counts those that this machine slept through.
+    """The dead-letter queue.
 
-    `run` makes several calls of SQS. What SQS refuses comes as botocore raises it, unless a method says otherwise.
+    `clock` gives seconds and continues while the machine sleeps. `run` makes several calls to SQS, maybe in parallel.
+    Methods raise botocore's exceptions unless their docstrings say otherwise.
     """
 
     def __init__(self, client: "SQSClient", url: str, clock: Callable[[], float], run: Run = map) -> None:
@@ -99,7 +103,7 @@ class DeadLetters:
         self._held: dict[str, Held] = {}
 
     def depth(self) -> Depth:
-        """Return the approximate counts of messages; SQS itself does not know them exactly."""
+        """Return the approximate numbers of messages. SQS offers no exact numbers."""
         counts = self._client.get_queue_attributes(
             QueueUrl=self._url,
             AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
@@ -111,28 +115,28 @@ class DeadLetters:
 
     @contextmanager
     def holding(self) -> Iterator[None]:
-        """Let go of every message that is still held at the end of the block, however it ends, and of the envelopes."""
+        """Hold messages within the block; at its end, release those still held and delete the spooled envelopes."""
         with SpooledTemporaryFile(SPOOL_BYTES) as self._spool:
             try:
                 yield
             except BaseException:
-                # What can't be let go now is visible again soon anyway; what broke the block is what matters.
+                # A failed release is ignored in favour of the block's exception; the messages become visible soon.
                 with suppress(ClientError, BotoCoreError):
                     self.let_go(self._held.values())
                 raise
             self.let_go(self._held.values())
 
     def envelope(self, held: Held) -> str:
-        """Return the envelope of a held message; only inside `holding`."""
+        """Return the envelope of a held message. Valid only inside `holding`."""
         start, length = held.place
         self._spool.seek(start)
         return self._spool.read(length).decode("utf-8", "surrogatepass")
 
     def scan(self) -> Iterator[Held]:
-        """Take every message that is visible, once each; use it inside `holding`.
+        """Receive and hold every visible message, each once. Valid only inside `holding`.
 
-        In a storm new messages come faster than a poll runs empty, so it ends as well when a few polls in a row gave
-        nothing that had been there when it began.
+        The scan ends when a poll is empty. During a storm, new messages may arrive too fast for that. So the scan also
+        ends when POLLS_OF_NEW_ONES polls in a row returned only messages that were sent after its start.
         """
         began, only_new = 0.0, 0
         while only_new < POLLS_OF_NEW_ONES:
@@ -149,13 +153,13 @@ class DeadLetters:
                 return
             began = began or _answered_at(answer)
             only_new = only_new + 1 if all(_sent_at(message) > began for message in messages) else 0
-            # All of them are held before one is given away: whoever looks at it may not come back.
+            # Hold all messages before the first one is yielded: the caller may stop the iteration.
             new = [self._hold(message, until) for message in messages]
             yield from (held for held in new if held)
             self.renew()
 
     def renew(self) -> None:
-        """Go on holding what would soon be visible again. What SQS won't renew is held no longer than it was."""
+        """Renew holds that end soon. A hold that SQS does not renew keeps its end."""
         now = self._clock()
         self._held = {name: held for name, held in self._held.items() if held.until > now}
         with suppress(ClientError, BotoCoreError):
@@ -163,11 +167,11 @@ class DeadLetters:
             self._set_visibility(soon, HOLD_SECONDS)
 
     def is_held(self, held: Held) -> bool:
-        """True if nobody else has the message, or can receive it before a batch is moved."""
+        """True if the message is held for long enough to move a batch."""
         return self._held.get(held.message_id) is held and self._clock() + MOVE_SECONDS < held.until
 
     def delete_batch(self, helds: Sequence[Held]) -> list[str | None]:
-        """Remove up to ten messages for good; return for each why SQS did not delete it, or None where it did."""
+        """Delete up to ten messages. Return a list with None for each deleted message, else the error."""
         entries: list[DeleteMessageBatchRequestEntryTypeDef] = [
             {"Id": str(number), "ReceiptHandle": held.receipt} for number, held in enumerate(helds)
         ]
@@ -186,14 +190,14 @@ class DeadLetters:
         return problems
 
     def let_go(self, helds: Iterable[Held]) -> None:
-        """Let others see these messages at once."""
+        """Release messages: they are visible to other readers at once."""
         gone = list(helds)
         self._set_visibility(gone, 0)
         for held in gone:
             self._held.pop(held.message_id, None)
 
     def _hold(self, message: "MessageTypeDef", until: float) -> Held | None:
-        """Hold a message that was received; None if it was held before."""
+        """Hold a received message. Return None if it was held before, with its receipt and its end updated."""
         if known := self._held.get(message["MessageId"]):
             known.receipt, known.until = message["ReceiptHandle"], until
             return None
@@ -218,7 +222,7 @@ class DeadLetters:
                     for index, held in enumerate(batch)
                 ],
             )
-            # The call succeeds although single messages fail: those are not held any longer.
+            # Single messages can fail in a call that succeeds. Their holds are given up.
             for done in answer.get("Successful", []):
                 batch[int(done["Id"])].until = until
             for failed in answer.get("Failed", []):
@@ -229,7 +233,7 @@ class DeadLetters:
 
 
 def _answered_at(answer: "ReceiveMessageResultTypeDef") -> float:
-    """The end of the second in which SQS answered, by its own clock; never, if it does not say."""
+    """Return the time of an SQS answer by SQS's clock, rounded up to a second; infinity without a date header."""
     with suppress(KeyError, TypeError, ValueError):
         return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp() + 1
     return math.inf

@@ -1,4 +1,4 @@
-"""Queues that keep jobs: the retry queue and the chore queue, the dead-letter queue, and the log as the last resort."""
+"""Outbox: puts jobs on the retry, chore or dead-letter queue, and reduces jobs that are too large for storage."""
 
 import json
 from collections.abc import Callable
@@ -13,29 +13,29 @@ from relay.incidents.share import parse_share
 from relay.jobs.envelope import MILLISECOND, Job, fits, reduced_body, seconds_of, timestamp
 from relay.jobs.queue import MAX_DELAY_SECONDS, Queue
 
-# A queue gets so much time, whatever else took long: it is what keeps the share.
+# Time for a send even after the deadline has passed, since only the queued message makes a share durable.
 QUEUE_SECONDS = 2.0
-# A job of any other kind is a signal, or of a kind that a newer version knows: people may wait for it.
+# Kinds of jobs for the chore queue. Unknown kinds, which a newer version may add, go to the retry queue as signals do.
 CHORES = frozenset({"followup", "writeback", "release", "reconcile"})
-# How BigPanda names the event of a first share, where a body does not say it.
+# BigPanda's name of the event of a first share, for bodies that do not contain it.
 FIRST_EVENT = "incident#new"
-# However badly it packs.
+# Bodies up to this size always fit into a message, even if they do not compress.
 SURELY_FITS_BYTES = 512 * 1024
-# An item of DynamoDB takes 400 KB with its key and all attributes. A body packs to no more than 4/3 of its size.
+# A DynamoDB item may have 400 KB with its key and all attributes. In base64 a body grows to 4/3 of its size at most.
 MAX_STORED_BYTES = 390 * 1024
 SURELY_STORED_BYTES = 256 * 1024
-# Longer log lines are cut, and a cut envelope is worth nothing.
+# CloudWatch cuts longer log events, and an envelope that was cut can't be replayed.
 MAX_LOGGED_CHARACTERS = 200_000
 
 
 def release_job(job: Job, event: str) -> Job:
-    """The job that tells BigPanda that the first share of an incident arrived; `job` is that share's own."""
+    """Return the job that reports the first share of an incident to BigPanda as received; `job` is the share's job."""
     body = json.dumps({"event": event}).encode()
     return replace(job, kind="release", body=body, status=None, not_before=None)
 
 
 def followup_job(job: Job) -> Job:
-    """The job that finds the pages of an incident's signals and ends those that must end; `job` is a signal's."""
+    """Return the job that finds the pages of an incident's signals, and terminates those of past states."""
     return replace(job, kind="followup", not_before=None, rounds=0, dead_lettered_at=None, revived_at=None)
 
 
@@ -45,10 +45,10 @@ class Keeper:
 
     Attributes:
         retries: The retry queue, for signals.
-        chores: The chore queue, for follow-ups, write-backs, releases and reconcile runs: an API that hangs must not
-            hold up signals.
+        chores: The chore queue, for follow-ups, write-backs, releases and reconcile runs. Separate, so that an API
+            that hangs does not delay signals.
         dead_letters: The dead-letter queue, for jobs of all kinds.
-        clock: Gives epoch seconds.
+        clock: The time in epoch seconds.
     """
 
     retries: Queue
@@ -57,17 +57,17 @@ class Keeper:
     clock: Callable[[], float]
 
     def keep(self, job: Job, deadline: Deadline, *, until: float) -> bool:
-        """Put a job on the queue of its kind; return False if the queue does not take it.
+        """Put a job on the queue for its kind. Return False if the queue does not accept it.
 
-        The job wakes at `until` (epoch seconds), or in 15 minutes if that is earlier.
+        The message becomes visible at `until` (epoch seconds), but after 15 minutes at the latest.
         """
         delay = min(MAX_DELAY_SECONDS, max(0, ceil(until - self.clock())))
         return self._put(self.chores if job.kind in CHORES else self.retries, job, deadline, delay)
 
     def dead_letter(self, job: Job, deadline: Deadline) -> Job | None:
-        """Put a job on the dead-letter queue; return it as it is there, with its mark, or None if the queue fails.
+        """Put a job on the dead-letter queue. Return the job with its `dead_lettered_at`, or None if the queue fails.
 
-        The mark is later than the job's revival, whatever the clocks of the two functions say.
+        `dead_lettered_at` is always later than `revived_at`, even if the clocks of two functions differ.
         """
         revived = seconds_of(job.revived_at) if job.revived_at else 0.0
         marked = replace(job, dead_lettered_at=timestamp(max(self.clock(), revived + MILLISECOND)), spare=False)
@@ -83,20 +83,20 @@ class Keeper:
 
 
 def fitting(job: Job) -> Job:
-    """The job as a queue takes it: one that is too large goes without the details of its alerts, and says so."""
-    # To pack most bodies twice, just to measure them, would cost more than all else that is done for a share.
+    """Return the job, or, if it is too large for a message, the job without alert details (`body_reduced`)."""
+    # Small bodies are not measured: compressing a body only for its size costs more than the rest of a share's work.
     is_small = len(job.body) <= SURELY_FITS_BYTES
     return job if is_small or fits(job.to_json()) else _reduced(job)
 
 
 def storable(job: Job) -> Job:
-    """Return the job as an item of DynamoDB takes it; one that is too large goes without the details of its alerts."""
+    """Return the job, or, if it is too large for a DynamoDB item, the job without alert details (`body_reduced`)."""
     is_small = len(job.body) <= SURELY_STORED_BYTES
     return job if is_small or len(job.to_json()) <= MAX_STORED_BYTES else _reduced(job)
 
 
 def last_copy(job: Job) -> str:
-    """The envelope for a log line, where it is the only copy there is."""
+    """Return the envelope for a log line that is the only copy of the job."""
     envelope = job.to_json()
     return envelope if len(envelope) <= MAX_LOGGED_CHARACTERS else _reduced(job).to_json()
 
@@ -105,6 +105,6 @@ def _reduced(job: Job) -> Job:
     try:
         share = parse_share(job.body)
     except BadRequest:
-        # Only what was parsed once gets here; whatever this is, it must not stand in the way.
+        # Should not happen, since the body was parsed before. Try to store the whole job then.
         return job
     return replace(job, body=reduced_body(share), body_reduced=True)

@@ -1,4 +1,4 @@
-"""Queues that keep jobs: SQS, its rules checked before it is asked, since emulators forgive what AWS refuses."""
+"""SQS queue for jobs. Checks SQS's rules for messages itself, since emulators accept messages that AWS refuses."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -14,20 +14,25 @@ if TYPE_CHECKING:
 
 MAX_MESSAGE_BYTES = 1024 * 1024
 MAX_DELAY_SECONDS = 900
-# SendMessageBatch and DeleteMessageBatch take so many; the messages of a batch have MAX_MESSAGE_BYTES together.
+# Limit of SendMessageBatch and DeleteMessageBatch. All messages of a batch together may have MAX_MESSAGE_BYTES.
 MAX_BATCH = 10
 _VISIBLE: Literal["ApproximateNumberOfMessages"] = "ApproximateNumberOfMessages"
 
 
 class Message(NamedTuple):
-    """An envelope as it is, and what the queue shows of it."""
+    """A queue message.
+
+    Attributes:
+        envelope: The body, which is not parsed here.
+        attributes: The message attributes by name.
+    """
 
     envelope: str
     attributes: Mapping[str, str]
 
     @property
     def size(self) -> int:
-        """The bytes that SQS counts."""
+        """The size by SQS's count (bytes)."""
         return size_of(self.envelope, self.attributes)
 
 
@@ -39,9 +44,9 @@ class Queue:
         self._url = url
 
     def send(self, job: Job, *, delay_seconds: int = 0) -> str:
-        """Put a job on the queue, to be seen after the delay (900 s at most), and return the message's id.
+        """Put a job on the queue with a delay (at most 900 s), and return the message's id.
 
-        Raises QueueError when SQS does not take it, or can't.
+        Raises QueueError if SQS refuses the message or can't be reached.
         """
         envelope = job.to_json()
         attributes = job.attributes()
@@ -60,9 +65,9 @@ class Queue:
         return answer["MessageId"]
 
     def backlog(self) -> int | None:
-        """Return about how many messages can be received now; None if SQS does not say.
+        """Return the approximate number of messages that can be received now; None if SQS can't be asked.
 
-        How old the oldest one is, SQS tells only CloudWatch.
+        The age of the oldest message is not available here: SQS reports it to CloudWatch only.
         """
         try:
             answer = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=[_VISIBLE])
@@ -71,9 +76,9 @@ class Queue:
         return int(answer["Attributes"][_VISIBLE])
 
     def send_batch(self, messages: Sequence[Message]) -> list[str | None]:
-        """Put up to ten messages on the queue; return for each why SQS did not take it, or None where it did.
+        """Put up to ten messages on the queue. Return a list with None for each accepted message, else the error.
 
-        SQS answers item by item. A message of a call that failed as a whole may be on the queue all the same.
+        SQS accepts or refuses each message separately. If the whole call fails, its messages may still be on the queue.
         """
         entries: list[SendMessageBatchRequestEntryTypeDef] = [
             {
@@ -100,12 +105,12 @@ def _attribute(name: str, value: str) -> "MessageAttributeValueTypeDef":
 
 
 def size_of(envelope: str, attributes: Mapping[str, str]) -> int:
-    """Return the bytes that SQS counts of a message: its body, and each attribute's name, value and type."""
+    """Return the size of a message by SQS's count (bytes): the body, and each attribute's name, value and type."""
     return len(envelope.encode()) + sum(len((name + value + "String").encode()) for name, value in attributes.items())
 
 
 def _refuse_what_sqs_refuses(envelope: str, attributes: dict[str, str]) -> None:
-    """Legal characters and 1 MiB with all attributes: docs/vendors.md, "What SQS takes"."""
+    """Raise QueueError for a message that SQS would refuse: docs/vendors.md, "What SQS takes"."""
     size = size_of(envelope, attributes)
     if size > MAX_MESSAGE_BYTES or not fits(envelope):
         raise QueueError(f"the message has {size} bytes, and SQS takes {MAX_MESSAGE_BYTES}")

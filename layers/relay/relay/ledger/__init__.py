@@ -1,5 +1,4 @@
 """The ledger in DynamoDB: entries of incidents, rows of debts, rate limits and circuit breakers.
 
-A changed entry is written only if the item is still the one that was read. Imports `relay.channels` and
-`relay.incidents`.
+Concurrent writers of an entry use optimistic locking. Imports `relay.channels` and `relay.incidents`.
 """

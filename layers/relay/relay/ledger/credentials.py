@@ -1,4 +1,4 @@
-"""What the table knows of channels' credentials: revocations, and the last use of each credential."""
+"""Revocations and last uses of channels' credentials, stored in the ledger's table."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -12,25 +12,26 @@ from relay.errors import LedgerError
 from relay.ledger.table import Table, Text
 
 EPOCH_KEY = "channels/epoch"
-# By then no function runs any more that read a channel before its credential was revoked.
+# Lifetime of a mark. After it no function still has a copy of the channel from before the revocation.
 MARK_SECONDS = 7 * 24 * 3600.0
-# A use is noted once in so many seconds, by each function for each credential.
+# Shortest time between two records of one credential's use by one function.
 USE_SECONDS = 3600.0
-# A table that failed is not asked at each share.
+# Wait after a failed write, so that not every share calls a failing table.
 RETRY_SECONDS = 60.0
-# The answer waits for it, once an hour.
+# Time limit of the write, since the answer to the request waits for it.
 WRITE_SECONDS = 0.3
+# Lifetime of a recorded use.
 USE_KEPT_SECONDS = 400 * 24 * 3600.0
 
 
 def read_marks(table: Table) -> Mapping[str, str]:
-    """Return the mark of each channel of which a credential was revoked. Raises LedgerError."""
+    """Return the revocation marks by channel. Raises LedgerError."""
     found = table.read(EPOCH_KEY)
     return {name: mark for name, (mark, _) in _marks(found.text).items()} if found else {}
 
 
 def revoke(table: Table, channel: str, mark: str, now: float) -> None:
-    """Give a channel a new mark, so that copies of it are read anew. Raises LedgerError; `now` is in epoch seconds."""
+    """Change a channel's mark, so that cached copies are read again. Raises LedgerError; `now`: epoch seconds."""
 
     def marked(found: Text | None) -> str:
         marks = _marks(found.text) if found else {}
@@ -48,7 +49,10 @@ def _marks(text: str) -> dict[str, tuple[str, float]]:
 
 
 def last_used(table: Table, channel: str, door: Door, fingerprint: str) -> float | None:
-    """Return the time (epoch seconds) of a credential's last use, up to an hour too early. Raises LedgerError."""
+    """Return the recorded time of a credential's last use (epoch seconds), at most an hour behind; None if never used.
+
+    Raises LedgerError.
+    """
     found = table.read(_key(channel, door, fingerprint))
     with suppress(ValueError):
         return float(found.text) if found else None
@@ -57,16 +61,22 @@ def last_used(table: Table, channel: str, door: Door, fingerprint: str) -> float
 
 @dataclass(frozen=True)
 class Uses:
-    """Notes the use of credentials of one door. `clock` gives epoch seconds."""
+    """Recorder of the uses of one door's credentials.
+
+    Attributes:
+        table: The ledger's table.
+        clock: The time in epoch seconds.
+        door: The door.
+    """
 
     table: Table
     clock: Callable[[], float]
     door: Door
-    # Until when a credential's use need not be noted, by its key.
+    # Time before which a credential's use is not recorded again (epoch seconds), by its key.
     _noted: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     def note(self, channel: str, fingerprint: str, deadline: Deadline) -> None:
-        """Note a use, once an hour. Nothing is raised if the table does not take it."""
+        """Record a use, at most once an hour. Errors of the table are ignored."""
         key, now = _key(channel, self.door, fingerprint), self.clock()
         if self._noted.get(key, 0.0) > now:
             return

@@ -1,13 +1,15 @@
 """Rate limit and circuit breaker of a channel, shared by all functions that signal it.
 
-A gate is one item of the ledger's table, and stays small whatever the limit is. It counts signals by the second, so
-that no minute ever holds more than the limit. A signal that finds no room gets the next free moment of its line,
-critical or other; a line is one number, its end. Critical signals go first: as long as one of them is waited for, the
-others step back. To enter, a sender counts itself and looks at what the gate says then; so there are no locks, and of
-two senders that meet at the last place both step back.
+A gate is one item of the ledger's table. It counts signals by the second (a sliding window), so that no minute holds
+more signals than the limit. A signal above the limit gets a slot: the next free time of its line. There are two lines,
+critical and other; the gate stores only the end of each. Critical signals go first: while one is expected, the others
+give way.
 
-The channel's gate is its circuit breaker, too: after a few failures in a row it is closed to all for a while, then one
-sender may probe.
+To enter, a sender counts itself and reads the result of the same update. So there are no locks, and if two senders meet
+at the last place, both give way.
+
+The gate of a channel is also its circuit breaker. After several failures in a row the circuit opens and blocks all
+signals for some time. Then one sender may probe.
 """
 
 import string
@@ -21,56 +23,65 @@ from relay.errors import HANDLING, LedgerError, Reason
 from relay.ledger.entry import Slot, Wait
 from relay.ledger.table import Table
 
-# A signal counts in the second in which it was let through: for 60 to 61 s (docs/decisions.md, D-61-seconds).
+# A signal is counted for 60 to 61 s, since counts have a resolution of one second (docs/decisions.md, D-61-seconds).
 WINDOW_SECONDS = 61
-# Nothing is set aside further ahead: most of what would be is superseded by then.
+# No slot is further ahead than this: most signals that wait so long are superseded by then.
 HORIZON_SECONDS = 300.0
-# The line waits so long for a signal that does not come to its moment; then nobody need step back any more.
+# Time that a line waits for a signal that misses its slot. After it, other signals no longer give way.
 GRACE_SECONDS = 3.0
-# A signal may come a little before its moment.
+# A signal may use its slot this much too early.
 EARLY_SECONDS = 1.0
-# A gate that was full, or closed, a moment ago is not asked again by this function: that saves two writes each time.
+# A function remembers for this time that a gate was full or its circuit open. That saves two writes for each signal.
 KNOWN_SECONDS = 1.0
-# The gate is asked in milliseconds; when it takes this long, the table is down.
+# Time limit of one call. A gate is updated in milliseconds, so after this time the table counts as down.
 PACE_SECONDS = 1.0
+# Failures in a row that open the circuit.
 FAILURES_IN_A_ROW = 5
+# Time that the circuit stays open after them.
 OPEN_SECONDS = 30.0
-# Longer than an attempt takes, so that a second probe starts only if the first is gone.
+# Longer than an attempt takes, so that a second probe starts only if the sender of the first one died.
 PROBE_SECONDS = 12.0
-# Signals that wait for a circuit come back one after the other, critical ones before others.
+# Signals that wait for a circuit are spread over this time, and critical ones over the first part of it.
 SPREAD_SECONDS = 5.0
+# Bounds of a pause by Retry-After.
 LONGEST_PAUSE_SECONDS = 900.0
 SHORTEST_PAUSE_SECONDS = 5.0
-# Counts of past seconds are removed with the next write; a function that does not know of them does it at so many.
+# Counts of past seconds are removed with the next write. If the function does not know their names before that write,
+# they are removed in a second write once there are more than this.
 MAX_STALE = 40
 
 _DIGITS = string.digits + string.ascii_lowercase
 
 
 class Rule(NamedTuple):
-    """No more than `limit` signals a minute through the gate of that name."""
+    """Rate limit.
+
+    Attributes:
+        gate: Name of the gate.
+        limit: Signals a minute at most.
+    """
 
     gate: str
     limit: int
 
     @property
     def spacing(self) -> float:
-        """The seconds between two moments of a line."""
+        """The time between two slots of a line (seconds)."""
         return WINDOW_SECONDS / self.limit
 
 
 def gate_of(channel: str) -> str:
-    """Return the name of the gate that all signals of a channel pass."""
+    """Return the name of a channel's gate, which all of its signals pass."""
     return f"gate/{channel}"
 
 
 class Ticket(NamedTuple):
-    """Leave to signal.
+    """Permission to send a signal.
 
     Attributes:
-        taken: by gate, the second in which the signal was counted.
-        troubled: the channel failed lately, so that a success has to be told to the circuit.
-        is_unasked: the gate could not be asked.
+        taken: Second in which the signal was counted (epoch seconds), by the gate's name.
+        troubled: True if the circuit has recent failures, so that a success has to be reported to reset it.
+        is_unasked: True if the table failed, and the rate limiter failed open.
     """
 
     taken: Mapping[str, int]
@@ -79,14 +90,14 @@ class Ticket(NamedTuple):
 
 
 class Gate(NamedTuple):
-    """The content of a gate's item.
+    """Content of a gate's item.
 
     Attributes:
-        counts: signals by the epoch second in which they were counted.
-        critical: end of the line of critical signals: the moment after the last that was set aside (epoch seconds).
-        other: end of the line of the others.
-        open_until: the circuit is open until then (epoch seconds); None if it is closed.
-        failures: failures in a row.
+        counts: Number of signals by the second in which they were counted (epoch seconds).
+        critical: End of the line of critical signals: the slot after the last one that was given (epoch seconds).
+        other: End of the line of all other signals (epoch seconds).
+        open_until: End of the circuit's open state (epoch seconds); None if the circuit is closed.
+        failures: Failures in a row.
     """
 
     counts: Mapping[int, int]
@@ -97,7 +108,7 @@ class Gate(NamedTuple):
 
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> "Gate":
-        """Read an item as the table gives it."""
+        """Read a gate from the attributes of its item."""
         counted = {_second(name): int(value) for name, value in item.items() if name.startswith(_PREFIX)}
         return cls(
             counted,
@@ -108,11 +119,11 @@ class Gate(NamedTuple):
         )
 
     def counted(self, now: float) -> int:
-        """The number of signals of the last minute."""
+        """Return the number of signals of the last minute."""
         return sum(count for second, count in self.counts.items() if second > now - WINDOW_SECONDS)
 
     def free(self, now: float, limit: int) -> float:
-        """The earliest moment from `now` on at which one more signal is within the limit, if no other one comes."""
+        """Return the earliest time at which one more signal is within the limit, if no other one comes before it."""
         excess = self.counted(now) - (limit - 1)
         for second in sorted(self.counts):
             if excess <= 0:
@@ -123,18 +134,18 @@ class Gate(NamedTuple):
         return now
 
     def is_waited_for(self, end: float, spacing: float, now: float) -> bool:
-        """True if a line that ends then may have a signal that did not come yet."""
+        """True if a line with that end may have a signal that has yet to use its slot."""
         return end - spacing + GRACE_SECONDS > now
 
     def must_step_back(self, rule: Rule, now: float, *, urgent: bool, is_due: bool) -> bool:
-        """True if signals go first that stand before the asker in line, though there may be room."""
+        """True if other signals are before this one in a line, so that it has to wait even if there is room."""
         is_critical_waited_for = self.is_waited_for(self.critical, rule.spacing, now)
         if urgent:
             return is_critical_waited_for and not is_due
         return is_critical_waited_for or (not is_due and self.is_waited_for(self.other, rule.spacing, now))
 
     def stale(self, now: float) -> list[str]:
-        """The names of the counts that mean nothing any more."""
+        """Return the attribute names of counts that are older than the window."""
         return [count_name(second) for second in self.counts if second <= now - WINDOW_SECONDS - 1]
 
 
@@ -142,7 +153,7 @@ _PREFIX = "s"
 
 
 def count_name(second: int) -> str:
-    """Return the attribute that counts the signals of a second: short, since there are many of them in an item."""
+    """Return the attribute name for the count of a second. It is short, since an item has many of them."""
     digits = ""
     while second:
         second, digit = divmod(second, len(_DIGITS))
@@ -156,14 +167,14 @@ def _second(name: str) -> int:
 
 @dataclass(frozen=True)
 class Pace:
-    """The gates of all channels. Every method raises LedgerError when the table fails.
+    """Rate limiter and circuit breaker of all channels. Every method raises LedgerError when the table fails.
 
     Attributes:
-        table: the table that holds the gates.
-        clock: gives epoch seconds.
-        random: gives a number from 0 to 1.
-        seen: the gates as this function saw them last, and when (epoch seconds): it asks a full gate less often, and
-            knows which counts to remove.
+        table: Table with the gates.
+        clock: The time in epoch seconds.
+        random: Returns a random number from 0 to 1.
+        seen: Last known content of each gate, and its time (epoch seconds). It saves updates of a full gate, and names
+            the counts to remove.
     """
 
     table: Table
@@ -172,14 +183,15 @@ class Pace:
     seen: dict[str, tuple[float, Gate]] = field(default_factory=dict, repr=False)
 
     def within(self, deadline: Deadline) -> "Pace":
-        """Return the gates, whose calls take no longer than there is time, but PACE_SECONDS each in any case."""
+        """Return the rate limiter with calls that get PACE_SECONDS each, even after the deadline."""
         table = self.table.within(deadline, "pace", at_least=PACE_SECONDS, at_most=PACE_SECONDS)
         return Pace(table, self.clock, self.random, self.seen)
 
     def enter(self, rules: Sequence[Rule], *, urgent: bool, slot: Slot | None = None) -> Ticket | Wait:
-        """Return leave to signal now, by all rules; the first one's gate is the circuit's.
+        """Return a ticket if all rules and the circuit allow a signal now, else a wait with a slot.
 
-        `slot` is the moment that was set aside for the asker before. An asker that finds no room gets another.
+        The first rule's gate is the circuit breaker. `urgent` is True for a critical signal. `slot` is the slot that
+        the incident got before; None if it has none.
         """
         now = self.clock()
         is_due = slot is not None and slot.at <= now + EARLY_SECONDS
@@ -196,7 +208,7 @@ class Pace:
                 return entered
             taken[rule.gate] = int(now)
             gates.append(entered)
-        # Last: an asker without room would be no probe, and keep others from being one.
+        # Probe last: a sender without room would not send its probe, but would block the probes of others.
         closed = self._probe(rules[0], gates[0], urgent=urgent)
         ticket = Ticket(taken, troubled=gates[0].failures > 0 or gates[0].open_until is not None)
         if closed:
@@ -208,15 +220,15 @@ class Pace:
         return ticket
 
     def leave(self, ticket: Ticket) -> None:
-        """Give back what was taken: nothing was sent."""
+        """Give back the places of a ticket that was not used."""
         for gate, second in ticket.taken.items():
             self._update(gate, add={count_name(second): -1})
 
     def report(self, rules: Sequence[Rule], ticket: Ticket, failure: Reason | None, retry_after: float | None) -> None:
-        """Tell the circuit what came of a signal; a success without any trouble before needs no telling.
+        """Report a signal's result to the circuit breaker. A success is written only if it resets the circuit.
 
-        `failure` is the reason of its failure, None if it was accepted; `retry_after` what xMatters asked for, in
-        seconds.
+        `failure` is the reason of the failure, None if the signal was accepted. `retry_after` is xMatters' Retry-After
+        in seconds, None without one.
         """
         gate = rules[0].gate
         if failure is None or not HANDLING[failure].breaks_circuit:
@@ -234,7 +246,7 @@ class Pace:
             self._update(gate, put={"open_until": max(failed.open_until or 0.0, now + OPEN_SECONDS)})
 
     def _enter(self, rule: Rule, now: float, *, urgent: bool, is_due: bool, is_circuit: bool) -> Gate | Wait:
-        """Return the gate with the asker counted, or a moment for it."""
+        """Count a signal and return the gate, or return a wait."""
         known = self._known_closed(rule, now, urgent=urgent, is_due=is_due, is_circuit=is_circuit)
         if known:
             return known
@@ -249,7 +261,7 @@ class Pace:
         return gate
 
     def _known_closed(self, rule: Rule, now: float, *, urgent: bool, is_due: bool, is_circuit: bool) -> Wait | None:
-        """Return the answer of a gate that this function asked a moment ago, if it would be the same."""
+        """Return the wait that the gate's last known content asks for; None if that content is too old or allows it."""
         seen_at, gate = self.seen.get(rule.gate, (0.0, None))
         if gate is None or not 0 <= now - seen_at < KNOWN_SECONDS:
             return None
@@ -259,9 +271,9 @@ class Pace:
         return None if is_due or end - now <= HORIZON_SECONDS else self._beyond_the_horizon(now)
 
     def _set_aside(self, rule: Rule, gate: Gate, now: float, *, urgent: bool) -> Wait:
-        """Uncount the asker, and give it the next free moment of its line."""
+        """Remove the signal from the count, and give it the next free slot of its line."""
         uncount = {count_name(int(now)): -1}
-        # The asker itself is counted still.
+        # The gate's content still includes this signal.
         mine = replace(gate, counts={**gate.counts, int(now): gate.counts.get(int(now), 1) - 1})
         free = mine.free(now, rule.limit)
         if not urgent and gate.is_waited_for(gate.critical, rule.spacing, now):
@@ -272,7 +284,7 @@ class Pace:
             return self._beyond_the_horizon(now)
         moment = free
         if end >= free or not self._update(rule.gate, add=uncount, put={line: free + rule.spacing}, below=(line, free)):
-            # There is a line: the end of it, whoever came in between.
+            # Append to the line atomically, also if other senders changed its end meanwhile.
             after = self._update(rule.gate, add={**uncount, line: rule.spacing}) or gate
             moment = (after.critical if urgent else after.other) - rule.spacing
         return Wait(Reason.PACED, moment, Slot(moment, urgent))
@@ -281,7 +293,7 @@ class Pace:
         return Wait(Reason.PACED, now + HORIZON_SECONDS * (0.8 + 0.2 * self.random()))
 
     def _end_line(self, rule: Rule, gate: Gate, slot: Slot) -> None:
-        """Let nobody step back any more for a line whose last signal was let through."""
+        """Reset a line whose last signal was let through, so that other signals no longer give way to it."""
         line, end = ("critical", gate.critical) if slot.urgent else ("other", gate.other)
         if 0 < end <= slot.at + rule.spacing + 0.001:
             self._update(rule.gate, put={line: 0.0}, only_if=(line, end))
@@ -292,23 +304,23 @@ class Pace:
         return self._closed_until(gate.open_until, urgent=urgent)
 
     def _probe(self, rule: Rule, gate: Gate, *, urgent: bool) -> Wait | None:
-        """Return None if the circuit is closed, or was open and the asker is the one that may probe."""
+        """Return None if the circuit is closed, or if this sender may probe it, else a wait."""
         if gate.open_until is None:
             return None
         now = self.clock()
         probes = self._update(
             rule.gate, put={"open_until": now + PROBE_SECONDS}, only_if=("open_until", gate.open_until)
         )
-        # Another one probes: the answer is near.
+        # Another sender probes, and will have its result soon.
         return self._closed_until(now + SPREAD_SECONDS, urgent=urgent) if probes is None else None
 
     def _closed_until(self, moment: float, *, urgent: bool) -> Wait:
-        # Critical ones come back first: there may be room for no more than them.
-        turn = self.random() if urgent else 1 + self.random()
-        return Wait(Reason.CIRCUIT_OPEN, moment + turn * SPREAD_SECONDS)
+        # Critical signals return first, since the rate limit may leave room for them only.
+        delay = self.random() if urgent else 1 + self.random()
+        return Wait(Reason.CIRCUIT_OPEN, moment + delay * SPREAD_SECONDS)
 
     def _update(self, gate: str, **changes: Any) -> Gate | None:
-        """Change a gate and return it; None if a condition did not hold. Counts of past seconds are removed."""
+        """Update a gate, remove counts of past seconds, and return the gate; None if a condition did not hold."""
         now = self.clock()
         _, seen = self.seen.get(gate, (0.0, None))
         old = [name for name in (seen.stale(now) if seen else []) if name not in changes.get("add", {})]

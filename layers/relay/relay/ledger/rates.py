@@ -1,8 +1,8 @@
-"""Rates of channels: which of them get more states than their rate limit lets through, minute after minute.
+"""Detection of flooded channels, in which more states become owed than the rate limit lets through.
 
-The sweeper has read the rows of all debts anyway, and each entry says since when its state is owed. So the arrivals of
-the last minute are counted without any write for a share. The gate of a channel is read only if the channel owes more
-than its limit lets through in a minute.
+The arrivals of the last minute are counted from the debts, which the sweeper reads in any case. Each entry has the time
+since which its state is owed, so shares need no extra write. The gate of a channel is read only if the channel owes
+more than its limit for a minute.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,22 +16,23 @@ from relay.ledger.pace import HORIZON_SECONDS, Gate, gate_of
 from relay.ledger.table import Table
 
 MINUTE = 60.0
-# A critical that comes behind so many minutes' worth of debts gets no moment of the channel's line at all.
+# Length of a full line, in minutes of the rate limit. Further signals get no slot.
 FULL_MINUTES = HORIZON_SECONDS / MINUTE
-# Above its limit in three runs in a row: the schedule's minutes are not exact.
+# A channel counts as flooded after this time above its limit. It covers three runs of the sweeper, whose schedule is
+# not exact to the second.
 FLOODED_SECONDS = 100.0
 
 
 class Rate(NamedTuple):
-    """A channel's states of the last minute, as a run of the sweeper finds them.
+    """Load of a channel in the last minute.
 
     Attributes:
-        channel: the channel's name.
-        limit: the policy's `max_per_minute`.
-        owed: states that are owed and wait.
-        arrived: how many of those became owed in the last minute; more came if the index has more than a run reads.
-        critical_wait: for how many seconds the line of critical signals is set aside; None if the gate was not read.
-        is_failing: the channel's signals fail, so debts say nothing of what arrives.
+        channel: Name of the channel.
+        limit: The policy's `max_per_minute`.
+        owed: Number of owed states that wait.
+        arrived: Number of those that became owed in the last minute; too low if a run can't read the whole index.
+        critical_wait: Length of the line of critical signals (seconds); None if the gate was not read.
+        is_failing: True if the channel's signals fail, so that its debts do not show the arrivals.
     """
 
     channel: str
@@ -43,21 +44,21 @@ class Rate(NamedTuple):
 
     @property
     def is_above(self) -> bool:
-        """True if more arrives than the limit lets through, or more waits than the line holds though signals pass."""
+        """True if more states arrive than the limit allows, or more wait than the line holds while signals succeed."""
         is_full = self.owed > self.limit * FULL_MINUTES and not self.is_failing
         return self.arrived > self.limit or is_full
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Rates of channels. `table` holds the gates."""
+    """Reader of channels' rates. `table` holds the gates."""
 
     table: Table
 
     def above(self, owed: Mapping[str, Sequence[Entry]], policies: Mapping[str, Policy], now: float) -> list[Rate]:
         """Return the rates of the channels that are above their limits now (epoch seconds).
 
-        `owed` are the entries of each channel's rows. A channel whose gate can't be read is judged by arrivals alone.
+        `owed` holds the entries of each channel's debts. If a gate can't be read, only the arrivals count.
         """
         found = (self._rate(name, entries, policies.get(name, Policy()), now) for name, entries in owed.items())
         return [rate for rate in found if rate.is_above]

@@ -1,8 +1,8 @@
-"""Sources of a channel's shares: what shares say of their environment, and whom their webhook's URL names.
+"""Sources of a channel's shares: environments in the shares, and recipients in the webhooks' URLs.
 
-Whoever holds a webhook's token may write both. So nobody acts on the environments: they are suggestions to the operator
-of the channel. Of an incident that was shared for recipients of a webhook's own the relay remembers those, since for
-each set of them an incident is announced on its own.
+Any sender with a webhook's token can write both. So the relay does not act on the environments; it only suggests them
+to the operator of the channel. The recipients are recorded for each incident, since an incident has one ledger entry
+for each set of recipients in a URL.
 """
 
 import json
@@ -19,24 +19,29 @@ from relay.errors import LedgerError
 from relay.ledger.entry import legal
 from relay.ledger.table import Table, Text
 
+# Environments of a channel, and sets of recipients of an incident, that are kept; the oldest is dropped first.
 MAX_SOURCES = 20
+# Shortest time between two writes of the same fact.
 AGAIN_SECONDS = 24 * 3600.0
-# An environment that no share named for so long is suggested no more.
+# An environment is no longer suggested if no share named it for this time.
 OLD_SECONDS = 30 * 24 * 3600.0
-# A table that failed is not asked at each share; and one new environment of a channel is noted in this time.
+# Wait after a failed write, so that not every share calls a failing table. Also the shortest time between two new
+# environments of a channel.
 RETRY_SECONDS = 60.0
+# Bounds the memory of one function.
 MAX_NOTED = 1000
+# Time limit of a write.
 TABLE_SECONDS = 1.0
 
 type Recipients = tuple[str, ...]
 
 
 class _Seen(NamedTuple):
-    """What a channel's shares said that its secret does not.
+    """Facts in a channel's shares that its secret does not contain.
 
     Attributes:
-        environments: When each environment was named last, in epoch seconds.
-        names_recipients: The URL of a webhook named recipients.
+        environments: Time of the last share from each environment (epoch seconds), by the environment's id.
+        names_recipients: True if a webhook's URL named recipients.
     """
 
     environments: Mapping[str, float]
@@ -44,7 +49,7 @@ class _Seen(NamedTuple):
 
     @classmethod
     def of(cls, found: Text | None) -> "_Seen":
-        """Read an item; what can't be read says nothing."""
+        """Read an item. An unreadable item gives empty facts."""
         if found is None:
             return cls({})
         with suppress(ValueError, TypeError, LookupError, AttributeError):
@@ -54,7 +59,7 @@ class _Seen(NamedTuple):
         return cls({})
 
     def with_share(self, environment_id: str | None, recipients: Recipients, now: float) -> "_Seen":
-        """Return the same with what a share says; only so many environments are remembered, the latest."""
+        """Return the facts with those of a share added. Only the latest MAX_SOURCES environments are kept."""
         environments = dict(self.environments) | ({environment_id: now} if environment_id else {})
         latest = sorted(environments, key=lambda name: -environments[name])[:MAX_SOURCES]
         kept = {name: environments[name] for name in latest}
@@ -67,19 +72,24 @@ class _Seen(NamedTuple):
 
 @dataclass(frozen=True)
 class Sources:
-    """Remembers sources. `clock` gives epoch seconds."""
+    """Store of the sources of shares.
+
+    Attributes:
+        table: The ledger's table.
+        clock: The time in epoch seconds.
+    """
 
     table: Table
     clock: Callable[[], float]
-    # Until when it need not be noted again what a channel's share said.
+    # Time before which a fact is not written again (epoch seconds), by channel, environment, and if the URL named any.
     _noted: dict[tuple[str, str | None, bool], float] = field(default_factory=dict, init=False, repr=False)
-    # Until when no other environment of a channel is noted.
+    # Time before which no other new environment of a channel is written (epoch seconds).
     _suggested: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     def note(self, channel: Channel, environment_id: str | None, recipients: Recipients, deadline: Deadline) -> None:
-        """Remember what a share says that the channel's secret does not, if reconcile runs compare the channel.
+        """Record the facts of a share that the channel's secret lacks, if the channel has reconcile runs.
 
-        It is written once a day. Nothing is raised if the table does not take it.
+        Each fact is written once a day. Errors of the table are ignored.
         """
         access = channel.bigpanda
         if access is None or not access.reconcile:
@@ -91,7 +101,7 @@ class Sources:
         if self._noted.get(share, 0.0) > now:
             return
         if unknown is not None:
-            # Whoever has the webhook's token can name a new environment in each share.
+            # Limits the writes of a sender that has the token and names a new environment in each share.
             if self._suggested.get(channel.name, 0.0) > now:
                 return
             self._suggested[channel.name] = now + RETRY_SECONDS
@@ -106,25 +116,25 @@ class Sources:
             self._noted[share] = now + AGAIN_SECONDS
 
     def note_incident(self, channel: Channel, incident_id: str, recipients: Recipients, deadline: Deadline) -> None:
-        """Remember that an incident was shared for these, if anybody will want to know, and the table takes it."""
+        """Record the recipients of an incident's share, if write-backs or reconcile runs need them. Ignores errors."""
         if recipients and (channel.bigpanda or channel.callback):
             key, named = _incident_key(channel.name, incident_id), _ordered(recipients)
             self._is_changed(key, partial(_with_set, recipients=named), deadline)
 
     def of_incident(self, channel: Channel, incident_id: str) -> tuple[Recipients, ...]:
-        """The recipients for which an incident was shared, besides none. Raises LedgerError."""
+        """Return the sets of recipients for which an incident was shared, without the empty set. Raises LedgerError."""
         return tuple(_sets(self.table.read(_incident_key(channel.name, incident_id))))
 
     def of_incidents(self, channel: str, incident_ids: Collection[str]) -> dict[str, tuple[Recipients, ...]]:
-        """Return the same for many incidents, without those that DynamoDB did not answer for. Raises LedgerError."""
+        """Return the same for many incidents, without those that DynamoDB did not process. Raises LedgerError."""
         keys = {incident_id: _incident_key(channel, incident_id) for incident_id in incident_ids}
         found = self.table.read_many(set(keys.values()))
         return {each: tuple(_sets(found[key])) for each, key in keys.items() if key in found}
 
     def naming_recipients(self, channels: Sequence[Channel]) -> set[str]:
-        """Return the names of the channels of which a webhook's URL may name recipients. Raises LedgerError.
+        """Return the names of channels with a webhook URL that may name recipients. Raises LedgerError.
 
-        A channel that DynamoDB did not answer for is one of them: to look for recipients in vain does no harm.
+        A channel that DynamoDB did not process is included: a needless search for recipients does no harm.
         """
         found = self.table.read_many([_key(channel.name) for channel in channels])
         return {
@@ -134,9 +144,9 @@ class Sources:
         }
 
     def suggested(self, channel: Channel) -> tuple[str, ...]:
-        """Return the environments that shares named in the last 30 days and the secret does not, the latest first.
+        """Return environments in shares of the last 30 days that the secret lacks, the latest first.
 
-        Anybody with the webhook's token may have written them. Raises LedgerError.
+        Any sender with the webhook's token may have written them. Raises LedgerError.
         """
         environments = _Seen.of(self.table.read(_key(channel.name))).environments
         known = channel.bigpanda.environments if channel.bigpanda else ()
@@ -152,7 +162,7 @@ class Sources:
 
 
 def _sets(found: Text | None) -> list[Recipients]:
-    """Return the sets of recipients of an item, none if it can't be read."""
+    """Return an item's sets of recipients, none if it is unreadable."""
     with suppress(ValueError, TypeError):
         sets: list[Any] = json.loads(found.text) if found else []
         return [tuple(map(str, each)) for each in sets]

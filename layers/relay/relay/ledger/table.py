@@ -1,9 +1,9 @@
-"""Versioned documents in DynamoDB with optimistic locking, items of numbers that are counted without it, and one index.
+"""Versioned documents in DynamoDB with optimistic locking, atomic counters, and one sparse index.
 
-The sparse index `due` lists items by a shard and a time; an item is in it as long as it has a place there.
+The sparse index `due` lists items by a shard and a time. An item is in the index while it has both attributes.
 
-DynamoDB counts a write that reached it although its answer was lost: who repeats it is told that the item was changed
-meanwhile. So "not written" means "read it again", never "another one won".
+A write can succeed although its answer is lost. Its repetition then fails the version check. So a failed check means
+"read the item again", not "another writer changed it".
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -20,15 +20,15 @@ from relay.ledger.row import INDEX, SHARD
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-# What nobody speaks of for so long is forgotten; an incident's next share opens it anew.
+# Time to live of an item after its last write. A later share of the incident creates a new entry.
 KEPT_SECONDS = 90 * 24 * 3600
-# What one BatchGetItem may ask for.
+# Keys of one BatchGetItem at most.
 MAX_BATCH = 100
 # Others that change an item at the same time are few, and each of them wins only once.
 MAX_RACES = 6
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _DOCUMENT = frozenset({"pk", "text", "sequence", "expires"})
-# Makes a call and returns its answer.
+# Makes a call to DynamoDB, maybe with a time limit, and returns its result.
 type Run = Callable[[Callable[[], Any]], Any]
 
 
@@ -36,10 +36,10 @@ class Text(NamedTuple):
     """A document and its version.
 
     Attributes:
-        text: the document.
-        sequence: counts the document's changes.
-        others: the item's other attributes by name: numbers as floats, texts as they are.
-        key: the item's key.
+        text: The document.
+        sequence: Version of the document: the number of its writes.
+        others: The item's other attributes by name; numbers as floats.
+        key: Key of the item.
     """
 
     text: str
@@ -49,7 +49,10 @@ class Text(NamedTuple):
 
 
 class Table:
-    """One table. `clock` gives epoch seconds. Every method raises LedgerError when DynamoDB fails, or is too slow."""
+    """The ledger's table. Every method raises LedgerError when DynamoDB fails or is too slow.
+
+    `clock` gives epoch seconds. `run` makes the calls, maybe with a time limit.
+    """
 
     def __init__(
         self, client: "DynamoDBClient", name: str, clock: Callable[[], float], run: Run = lambda call: call()
@@ -60,31 +63,32 @@ class Table:
         self._run = run
 
     def within(self, deadline: Deadline, part: str, *, at_least: float = 0.0, at_most: float) -> "Table":
-        """Return the table whose calls each end within the deadline; their time is spent on that part of the work.
+        """Return the table with calls that end within the deadline. Their time is counted for that part of the work.
 
-        A call has `at_least` so many seconds, even when the time is up, and `at_most` so many.
+        Each call gets `at_least` seconds, even after the deadline, and `at_most` seconds in any case.
         """
         run = partial(deadline.run, part=part, at_least=at_least, at_most=at_most)
         return Table(self._client, self._name, self._clock, run)
 
     def read(self, key: str) -> Text | None:
-        """The text at the key, as it is after all writes that were answered."""
+        """Return the document at the key (strongly consistent read); None if there is none."""
         item = self._asked(
             lambda: self._client.get_item(TableName=self._name, Key={"pk": {"S": key}}, ConsistentRead=True).get("Item")
         )
         return _document(item) if item else None
 
     def numbers(self, key: str) -> dict[str, Any]:
-        """Return the attributes of an item that `update` keeps; empty if there is none."""
+        """Return the attributes of an item written by `update` (strongly consistent read); empty if there is none."""
         item = self._asked(
             lambda: self._client.get_item(TableName=self._name, Key={"pk": {"S": key}}, ConsistentRead=True).get("Item")
         )
         return {name: _plain(value) for name, value in (item or {}).items()}
 
     def read_many(self, keys: Collection[str]) -> dict[str, Text | None]:
-        """Return the texts at these keys, as after all answered writes; None where there is none.
+        """Return the documents at these keys (strongly consistent reads); None for a key without a document.
 
-        Keys that DynamoDB leaves unprocessed are asked for again as long as each answer has some; the rest is missing.
+        Unprocessed keys are read again as long as each answer makes progress. Keys that stay unprocessed are missing
+        from the result.
         """
         found: dict[str, Text | None] = {}
         left = list(keys)
@@ -122,10 +126,10 @@ class Table:
         others: Mapping[str, str | float] = _NOTHING,
         remove: Collection[str] = (),
     ) -> int | None:
-        """Write the text if its sequence is still `before` (0: there is none): the new sequence, else None.
+        """Write a document if its sequence is still `before`. Return the new sequence, or None if it is not.
 
-        `others` are further attributes to set, `remove` those to remove. All other attributes stay as they are: a newer
-        version of this code may have written them.
+        `before` 0 means that there is no document yet. `others` are further attributes to set, `remove` attributes to
+        delete. All other attributes stay unchanged, since a newer version of this code may have written them.
         """
         names = {"#text": "text", "#sequence": "sequence", "#expires": "expires"}
         values: dict[str, Any] = {
@@ -157,7 +161,7 @@ class Table:
         return None if written is None else before + 1
 
     def store(self, key: str, text: str, *, lasts: float) -> None:
-        """Put a text that never changes at a key, for `lasts` seconds; a text that is there already is replaced."""
+        """Write a document unconditionally, with a time to live of `lasts` seconds."""
         item: dict[str, Any] = {
             "pk": {"S": key},
             "text": {"S": text},
@@ -167,9 +171,9 @@ class Table:
         self._asked(lambda: self._client.put_item(TableName=self._name, Item=item))
 
     def due(self, shard: str, most: int) -> Iterator[Text]:
-        """Yield the documents of a shard of the index, the earliest first, `most` at most.
+        """Yield at most `most` documents of a shard of the index, the earliest first.
 
-        The index lags behind the table, by seconds at worst: read a document again before it is changed.
+        The index is eventually consistent and may lag by seconds. Read a document again before you change it.
         """
         start: dict[str, Any] = {}
         while most > 0:
@@ -205,11 +209,11 @@ class Table:
         below: tuple[str, float] | None = None,
         lasts: float = KEPT_SECONDS,
     ) -> Mapping[str, Any] | None:
-        """Change numbers of an item and return all of its attributes as they are now; None if a condition fails.
+        """Update numbers of an item atomically, and return all of its attributes; None if the condition fails.
 
-        `add` counts numbers up or down, `put` sets them, `remove` forgets attributes; an attribute may be named once.
-        `only_if` wants an attribute to be that number, `below` to be missing or smaller. The item is forgotten after
-        `lasts` seconds.
+        `add` adds to numbers, `put` sets numbers, `remove` deletes attributes. An attribute may occur in one of them
+        only. Condition: `only_if` requires an attribute to equal the number, `below` to be missing or smaller. The
+        item's time to live is `lasts` seconds.
         """
         names: dict[str, str] = {}
         values: dict[str, Any] = {}
@@ -248,7 +252,7 @@ class Table:
         return {"Responses": {}, "UnprocessedKeys": {}} | dict(answer)
 
     def _asked[T](self, call: Callable[[], T]) -> T | None:
-        """Return what DynamoDB answers; None when a condition did not hold."""
+        """Make a call, and return DynamoDB's answer; None if its condition failed."""
         try:
             answer: T = self._run(call)
         except ClientError as error:

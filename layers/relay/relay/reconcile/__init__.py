@@ -1,4 +1,4 @@
-"""Reconcile runs: BigPanda's incidents compared with the ledger, so that a share that never came is noticed.
+"""Reconcile runs: compare BigPanda's incidents with the ledger, to detect shares that never arrived.
 
 Imports everything but `relay.entrypoints`.
 """

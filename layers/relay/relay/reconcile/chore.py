@@ -1,6 +1,6 @@
-"""The chore of a reconcile run: which channels it compares, and where its next piece goes on.
+"""Chore of a reconcile run: the channels to compare, and the point at which a part of the run ("piece") begins.
 
-It travels as a job of the kind `reconcile`. It names channels, and holds no credential.
+It is queued as a job of the kind `reconcile`. It names channels, and holds no credential.
 """
 
 import hashlib
@@ -20,10 +20,10 @@ class Member(NamedTuple):
     """A channel that a run compares.
 
     Attributes:
-        name: The channel's name.
-        names_recipients: The URL of a webhook of the channel's may have named recipients.
-        rings: An incident that the channel never announced is relayed: `bigpanda.reconcile` is `ring`, and the secret
-            says whom it rings.
+        name: Name of the channel.
+        names_recipients: True if a webhook URL of the channel may have named recipients.
+        rings: True if the channel signals incidents of which no share came: `bigpanda.reconcile` is `ring`, and the
+            secret names recipients.
     """
 
     name: str
@@ -32,20 +32,20 @@ class Member(NamedTuple):
 
 
 class Cursor(NamedTuple):
-    """The point at which a piece of a run begins, and what earlier pieces hand on.
+    """Start of a piece, with the results of earlier pieces.
 
     Attributes:
-        piece: The number of the piece, from 0.
-        position: The page of BigPanda's listing.
-        members: The number of channels that are compared with these pages already.
+        piece: Number of the piece, from 0.
+        position: First page of BigPanda's listing for the piece.
+        members: Number of channels that earlier pieces compared with these pages.
         known: Incidents of these pages that one of those channels knows.
         unknown: Incidents of these pages that one of those channels should know, and does not.
-        is_again: An earlier piece began at the same point.
-        takes_all: The piece may queue what is not critical: all criticals of the run are queued.
-        holds: The run saw something that is not critical, and did not queue it yet.
-        waits: Something that is over must be listed by the next run, too.
-        details: The number of incidents whose details the run asked for.
-        counts: What the run found so far: compared, missed, woken, unannounced, unreadable.
+        is_again: True if an earlier piece began at the same point.
+        takes_all: True if the piece may queue states that are not critical, since all criticals are queued.
+        holds: True if the run found states that are not critical, and has yet to queue them.
+        waits: True if the next run must list a resolved incident again.
+        details: Number of incidents whose details the run requested.
+        counts: Numbers of incidents so far, in the order of `COUNTS`: compared, missed, woken, unannounced, unreadable.
     """
 
     piece: int = 0
@@ -65,11 +65,11 @@ class Chore(NamedTuple):
     """A piece of a reconcile run.
 
     Attributes:
-        run: The id of the run.
-        planned_at: The time at which the run was planned, as in `Job.received_at`.
+        run: Id of the run.
+        planned_at: Time of the schedule that started the run (ISO 8601, UTC).
         environment_id: BigPanda's id of the environment.
         members: The channels.
-        cursor: The point at which the piece begins.
+        cursor: Start of the piece.
     """
 
     run: str
@@ -95,10 +95,10 @@ class Chore(NamedTuple):
                 job.delivery_id, job.received_at, str(document["environment_id"]), members, _cursor(document["cursor"])
             )
         except (ValueError, TypeError, LookupError, AttributeError) as error:
-            raise UnreadableMessage(f"it is no reconcile run ({type(error).__name__})") from None
+            raise UnreadableMessage(f"its body is not a reconcile run's ({type(error).__name__})") from None
 
     def job(self) -> Job:
-        """Return the job that carries the chore."""
+        """Return the job of the chore."""
         body = {"environment_id": self.environment_id, "members": self.members, "cursor": self.cursor._asdict()}
         return Job(
             kind=KIND,
@@ -114,7 +114,7 @@ class Chore(NamedTuple):
         )
 
     def going_on(self, cursor: Cursor) -> "Chore":
-        """Return the piece of the same run that begins at another point."""
+        """Return the next piece of the same run, which begins at `cursor`."""
         return replace(self, cursor=cursor)
 
 

@@ -1,6 +1,6 @@
-"""Comparison of BigPanda's incidents with a channel's ledger: what was missed, and what woke from a snooze.
+"""Comparison of BigPanda's incidents with a channel's ledger: finds missed states and ended snoozes.
 
-The ledger is read in batches. The channel's secret is read only if its ledger differs from what BigPanda says.
+The ledger is read in batches. The channel's secret is read only if its ledger differs from BigPanda.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,16 +20,22 @@ from relay.ledger.sources import Recipients, Sources
 from relay.reconcile.chore import Member
 from relay.reconcile.notes import ChannelNote, Difference, group_name, place_name, short
 
-# BigPanda's own webhook has so much time to come, and a ledger that was down to hear of what was sent without it.
+# A difference counts only after this time: the webhook may be on its way, or the ledger may lack a signal that was sent
+# while it was down.
 SETTLES_SECONDS = 90.0
-# What was queued is not queued again as long as a worker may be about to see to it.
+# A queued state is not queued again for this time, since its job may still be at work.
 QUEUED_SECONDS = 3600.0
-# A place that no run compared for so long is compared as if for the first time.
+# If no run compared a channel's place for this time, its note is outdated and the comparison starts anew.
 FORGOTTEN_SECONDS = 24 * 3600.0
 
 
 class Group(NamedTuple):
-    """The channels that share a listing: their access to BigPanda, and the environment."""
+    """Channels that share a listing.
+
+    Attributes:
+        access: Access to BigPanda, with the key, base URL and query that the channels have in common.
+        environment_id: BigPanda's id of the environment.
+    """
 
     access: Access
     environment_id: str
@@ -41,30 +47,35 @@ class Group(NamedTuple):
 
     @property
     def place(self) -> str:
-        """The name of the place, in the notes of its channels."""
+        """The name of the place in the channels' notes (see `relay.reconcile.notes`)."""
         return place_name(self.access, self.environment_id)
 
     def has(self, channel: Channel) -> bool:
-        """True if the channel is still compared by the group's key, base URL and query."""
+        """True if the channel still has the group's key, base URL and query."""
         return group_of(channel) == _common(self.access)
 
 
 class Seen(NamedTuple):
-    """An incident as BigPanda lists it, and its state."""
+    """An incident of BigPanda's listing.
+
+    Attributes:
+        share: The incident, converted into a share.
+        state: Its state, as it is compared with the ledger.
+    """
 
     share: Share
     state: State
 
 
 class Finding(NamedTuple):
-    """Something that a channel did not hear of.
+    """A state that has to be queued for a channel.
 
     Attributes:
         member: The channel.
-        seen: The incident as BigPanda lists it.
-        recipients: The sets of recipients for which it is relayed.
-        is_first: The channel's ledger knows nothing of the incident.
-        is_woken: A snooze ended on it.
+        seen: The incident in BigPanda's listing.
+        recipients: Sets of recipients for which it is queued.
+        is_first: True if the channel's ledger has no entry of the incident.
+        is_woken: True if a snooze of the incident ended; False if its share is missing.
     """
 
     member: Member
@@ -76,18 +87,18 @@ class Finding(NamedTuple):
 
 @dataclass
 class Compared:
-    """The result for one channel.
+    """Result of the comparison for one channel.
 
     Attributes:
         member: The channel.
         before: Its note as it was read.
-        note: Its note as it is to be written, but for `differing`.
-        differing: What its ledger does not have.
-        findings: What is to be relayed.
-        known: Incidents of which its ledger has something, or for which it rings.
-        unknown: Open incidents of which it has nothing, and that changed since the channel is compared; only where
-            such an incident is reported, not relayed.
-        waits: Something that is over is not settled yet.
+        note: Its note as it will be written, apart from `differing`.
+        differing: Incidents whose state differs from the ledger.
+        findings: States to queue.
+        known: Incidents that have an entry in its ledger, or that it signals without one.
+        unknown: Open incidents without an entry that changed after the channel's first comparison. Only for channels
+            that report such incidents.
+        waits: True if the difference of a resolved incident is younger than SETTLES_SECONDS.
     """
 
     member: Member
@@ -101,31 +112,43 @@ class Compared:
 
     @property
     def changed(self) -> ChannelNote | None:
-        """The note to write; None if it is as it was."""
+        """The note to write; None if it is unchanged."""
         note = replace(self.note, differing=self.differing)
         return None if note == self.before else note
 
     def queued(self, finding: Finding, at: float) -> None:
-        """Note that a missed state was put on the retry queue at a time (epoch seconds)."""
+        """Record that a missed state was put on the retry queue at that time (epoch seconds)."""
         name = short(finding.seen.share.incident_id)
         if not finding.is_woken:
             self.differing[name] = replace(self.differing[name], queued=at)
 
 
 class Known(NamedTuple):
-    """An incident that the ledger knows, by the recipients that shares of it named."""
+    """An incident's entry in the ledger.
+
+    Attributes:
+        recipients: Recipients in the webhook's URL; empty if it names none.
+        entry: The entry.
+    """
 
     recipients: Recipients
     entry: Entry
 
 
-# By incident.
+# Entries by the incident's id.
 type Entries = Mapping[str, list[Known]]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Compares incidents with ledgers. `clock` gives epoch seconds."""
+    """Compares BigPanda's incidents with the ledger.
+
+    Attributes:
+        channels: The cached channels.
+        sources: The sets of recipients for which incidents were shared.
+        ledger: The entries of incidents.
+        clock: The time in epoch seconds.
+    """
 
     channels: ChannelCache
     sources: Sources
@@ -133,16 +156,16 @@ class Comparison:
     clock: Callable[[], float]
 
     def read(self, members: Sequence[Member], incidents: Sequence[Seen]) -> dict[str, Entries]:
-        """Return what the ledgers of channels have of incidents, by channel: one batch for many. Raises LedgerError."""
+        """Return the entries of incidents by channel, read in batches. Raises LedgerError."""
         keys: dict[tuple[str, str, Recipients], str] = {}
         for member in members:
             ids = [each.share.incident_id for each in incidents]
             named = self.sources.of_incidents(member.name, ids) if member.names_recipients else dict.fromkeys(ids, ())
-            # An answer that is missing must not pass for one that there is nothing.
+            # A missing answer must not count as a missing entry.
             if len(named) < len(ids):
                 raise LedgerError("DynamoDB did not answer for all incidents")
             for incident_id in ids:
-                # Webhooks' URLs may have named recipients, and each set of them has an entry.
+                # Each set of recipients in webhook URLs has an entry of its own.
                 for each in ((), *named[incident_id]):
                     keys[member.name, incident_id, each] = key(member.name, each, incident_id)
         found = self.ledger.read_many(set(keys.values()))
@@ -150,7 +173,7 @@ class Comparison:
             raise LedgerError("DynamoDB did not answer for all incidents")
         entries: dict[str, dict[str, list[Known]]] = {member.name: {} for member in members}
         for (channel, incident_id, recipients), name in keys.items():
-            # Whoever has the webhook's token may name anybody. Only who was told of the incident is told more of it.
+            # A sender with the webhook's token can name any recipients. Only recipients of an announced state count.
             if found[name].sequence and (not recipients or found[name].announced):
                 entries[channel].setdefault(incident_id, []).append(Known(recipients, found[name]))
         return dict(entries)
@@ -164,9 +187,10 @@ class Comparison:
         entries: Entries,
         asleep: Mapping[str, float],
     ) -> Compared:
-        """Compare a channel's entries with incidents; `asleep` has when each was seen snoozed (epoch seconds).
+        """Compare a channel's entries with incidents.
 
-        Raises LedgerError, and ChannelError if something differs and the channel can't be read.
+        `asleep` has the time at which an incident was last seen snoozed (epoch seconds), by its short name. Raises
+        LedgerError. Raises ChannelError if an incident differs and the channel can't be read.
         """
         now = self.clock()
         note = before if now - before.seen < FORGOTTEN_SECONDS else ChannelNote(now, now, {}, before.sequence)
@@ -177,7 +201,7 @@ class Comparison:
         return compared
 
     def channel(self, group: Group, member: Member) -> Channel | None:
-        """Return a member's channel, or None if it left the group since the run was planned. Raises ChannelError."""
+        """Return a member's channel; None if it left the group after the run was planned. Raises ChannelError."""
         try:
             channel = self.channels.get(member.name)
         except UnknownChannel:
@@ -195,11 +219,11 @@ class Comparison:
             each for each in known if each.recipients not in woken and self._is_missed(group, member, state, each)
         ]
         missed = [each.recipients for each in differing]
-        # What has no time stamp may well have happened since the channel is compared.
+        # A state without timestamps may be newer than the channel's first comparison, so it counts.
         is_ours = state.version is None or state.version[0] >= compared.note.since
         if not known and state.is_open and is_ours and member.rings:
             missed = [()]
-            # It rings here, so no other channel need report it.
+            # This channel signals the incident, so no other channel has to report it.
             compared.known.add(name)
         elif not known and state.is_open and is_ours:
             compared.unknown.add(name)
@@ -213,10 +237,10 @@ class Comparison:
                 compared.findings.append(Finding(member, seen, tuple(recipients), not known, is_woken))
 
     def _is_settled(self, compared: Compared, name: str, state: State, differing: Sequence[Known]) -> bool:
-        """True if the difference was seen by an earlier reconcile run, too, and no job for it is on the retry queue.
+        """True if an earlier run saw the difference too, and no job for it is on the retry queue.
 
-        A job was queued for an earlier difference of the same kind, if the ledger has since kept that job's state or a
-        later one: an incident that resolved, reopened and resolved again differs anew.
+        A queued job of the same incident may belong to an earlier difference. This is so if the ledger has kept its
+        state or a later one since: an incident can resolve, reopen and resolve again.
         """
         now, known = self.clock(), compared.differing.get(name)
         mark = mark_of(state)
@@ -231,30 +255,30 @@ class Comparison:
         channel = self.channel(group, member)
         if channel is None:
             return False
-        # A resolve that nobody announces ends pages all the same.
+        # A resolve terminates pages even if the policy does not announce it.
         leaves_pages = channel.rest is not None and not state.is_open and known.entry.has_live_pages()
         is_owed = judge_change(known.entry, state, channel.policy.notify_on).standing == Standing.OWED
         return is_owed or leaves_pages
 
     def _is_woken(self, group: Group, member: Member, seen: Seen, known: Known, asleep: Mapping[str, float]) -> bool:
-        """True if a snooze ended on a critical, and no signal was sent since; its entry says so then."""
+        """True if a critical's snooze ended, and no signal was sent since then. Records the end in its entry."""
         state, slept_at = seen.state, asleep.get(short(seen.share.incident_id))
         channel = self.channel(group, member) if slept_at is not None and state.is_critical else None
         if slept_at is None or channel is None:
             return False
         name, since = key(member.name, known.recipients, seen.share.incident_id), slept_at
 
-        def is_told(entry: Entry) -> bool:
+        def was_signalled(entry: Entry) -> bool:
             return bool(entry.signals) and entry.signals[-1] > since
 
-        entry = self.ledger.change(name, lambda each: each if is_told(each) else each.woken(), known.entry)
-        if is_told(entry) or not entry.is_woken:
+        entry = self.ledger.change(name, lambda each: each if was_signalled(each) else each.woken(), known.entry)
+        if was_signalled(entry) or not entry.is_woken:
             return False
         return judge_change(entry, state, channel.policy.notify_on).standing == Standing.OWED
 
 
 def group_of(channel: Channel) -> tuple[str, str, str | None] | None:
-    """Return what a channel has in common with its group, besides the environment; None if it is not compared."""
+    """Return base URL, key and query, which a group's channels have in common; None if the channel is not compared."""
     return _common(channel.bigpanda) if channel.bigpanda and channel.bigpanda.reconcile else None
 
 
@@ -263,18 +287,18 @@ def _common(access: Access) -> tuple[str, str, str | None]:
 
 
 def seen_at(share: Share, now: float) -> Seen:
-    """Return an incident as it is compared at `now` (epoch seconds).
+    """Return an incident with its state at `now` (epoch seconds).
 
-    Its alerts are not compared: that the API gives them the ids that they have in webhooks is not documented.
+    Alerts are not compared, since it is not documented if their ids in the API and in webhooks are the same.
     """
     return Seen(share, replace(State.of(share, now), alerts=frozenset()))
 
 
 def mark_of(state: State) -> str:
-    """Return a short name of a state, as far as two runs must see the same."""
+    """Return the part of a state that must be the same in two runs: open or not, and status."""
     return f"{state.is_open:d}{state.rank}"
 
 
 def _has_moved_on(differing: Sequence[Known], queued: float) -> bool:
-    """True if the ledger kept a state that came no earlier than the job that was queued then."""
+    """True if the ledger kept a state that is at least as new as the job queued at `queued` (epoch seconds)."""
     return any(each.entry.kept is not None and each.entry.kept.came >= queued for each in differing)

@@ -1,7 +1,7 @@
 """Persistent state of reconcile runs: a note for each group of channels, and one for each channel at a place.
 
-A group is the channels that share a key of BigPanda's, a base URL, a query and an environment. A place is the last
-three: a rotated key makes another group, and the channel's note at the place stays.
+A group consists of the channels with the same API key, base URL, query and environment. A place is the base URL, query
+and environment, without the key. So a rotated key makes a new group, but the channel's note at the place stays.
 """
 
 import hashlib
@@ -15,10 +15,10 @@ from typing import Any, NamedTuple, Self
 from relay.channels.channel import Access
 from relay.ledger.table import Table
 
-# A note must fit into an item of DynamoDB, however many incidents there are, and whatever they are called.
+# Limits on the incidents in a note and the length of their names, so that the note fits into a DynamoDB item.
 MAX_REMEMBERED = 2000
 MAX_NAME_LENGTH = 48
-# Days of which a note remembers how many incidents no channel knew.
+# Days for which a note counts unannounced incidents.
 MAX_DAYS = 7
 DAY_SECONDS = 24 * 3600.0
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -28,9 +28,9 @@ class Difference(NamedTuple):
     """A difference between BigPanda's state of an incident and the ledger.
 
     Attributes:
-        mark: The state that BigPanda has.
-        since: The time at which a run saw it first, in epoch seconds.
-        queued: The time at which it was put on the retry queue, or reported, in epoch seconds; 0 if it was not.
+        mark: BigPanda's state, as `mark_of` names it.
+        since: Time at which a run saw the difference first (epoch seconds).
+        queued: Time at which it was put on the retry queue, or reported (epoch seconds); 0 if it was not.
     """
 
     mark: str
@@ -39,11 +39,11 @@ class Difference(NamedTuple):
 
 
 class Unannounced(NamedTuple):
-    """A day's incidents that no channel of a group knew.
+    """Numbers of incidents that no channel of a group knew, on one day.
 
     Attributes:
-        found: How many were reported.
-        came: How many of those came later, as shares of a channel of the group.
+        found: Number that was reported.
+        came: Number of those of which a share arrived after all.
     """
 
     found: int = 0
@@ -51,19 +51,19 @@ class Unannounced(NamedTuple):
 
 
 class GroupNote(NamedTuple):
-    """State of a group's runs; times are in epoch seconds.
+    """State of a group's runs. Times are in epoch seconds.
 
     Attributes:
-        run: The id of the run that has the group; empty between runs.
-        piece: The number of the piece that this run works, or waits for, from 0.
-        is_working: A worker has that piece in hand.
-        until: Until then no other run may begin, and no other worker take a piece that is in hand.
-        began: The time at which the newest run began; 0 if there was none.
-        last: The time at which the newest complete run began; 0 if there was none.
-        asleep: By incident, the time at which a snoozed one was seen last.
-        unannounced: By incident, open ones that no channel of the group knows.
-        days: By day (of the epoch), the number of unannounced incidents.
-        sequence: The version of the item, for optimistic locking.
+        run: Id of the current run; empty between runs.
+        piece: Number of the run's current or next piece, from 0.
+        is_working: True if a worker is working on that piece.
+        until: End of the lease. Before it no other run begins, and no other worker takes a piece that is worked on.
+        began: Start of the newest run; 0 if there was none.
+        last: Start of the newest complete run; 0 if there was none.
+        asleep: Time at which an incident was last seen snoozed, by its short name.
+        unannounced: Open incidents that no channel of the group knows, by their short names.
+        days: Numbers of unannounced incidents by day (days since the epoch).
+        sequence: Version of the item, for optimistic locking; 0 if there is none.
     """
 
     run: str = ""
@@ -79,12 +79,12 @@ class GroupNote(NamedTuple):
 
     @classmethod
     def read(cls, table: Table, group: str) -> Self:
-        """Return a group's note, an empty one where there is none or it can't be read. Raises LedgerError."""
+        """Return a group's note, an empty one if there is none or it is unreadable. Raises LedgerError."""
         return cls.of(*_members(table.read(group_key(group))))
 
     @classmethod
     def of(cls, members: Mapping[str, Any], sequence: int) -> Self:
-        """Return the note with these members, an empty one if they are no note's."""
+        """Return the note with these members, an empty one if they are invalid."""
         try:
             return cls(
                 run=str(members.get("run", "")),
@@ -104,7 +104,7 @@ class GroupNote(NamedTuple):
             return cls(sequence=sequence)
 
     def write(self, table: Table, group: str) -> "GroupNote | None":
-        """Write the note in the place of the one that it was made of; None if the item changed. Raises LedgerError."""
+        """Write the note over the version that it was made from; None if the item changed since. Raises LedgerError."""
         members = self._asdict() | {
             "asleep": dict(sorted(self.asleep.items(), key=lambda each: -each[1])[:MAX_REMEMBERED]),
             "unannounced": _newest(self.unannounced),
@@ -114,7 +114,7 @@ class GroupNote(NamedTuple):
         return replace(self, sequence=sequence) if sequence else None
 
     def counting(self, now: float, *, found: int = 0, came: int = 0) -> "GroupNote":
-        """Return the note with so many more unannounced incidents that were reported, or came after all."""
+        """Return the note with numbers of unannounced incidents added: reported ones, and ones that came after all."""
         if not found and not came:
             return self
         day = str(int(now // DAY_SECONDS))
@@ -123,13 +123,13 @@ class GroupNote(NamedTuple):
 
 
 class ChannelNote(NamedTuple):
-    """State of a channel at a place; times are in epoch seconds.
+    """State of a channel at a place. Times are in epoch seconds.
 
     Attributes:
-        since: What changed before is none of the relay's business.
-        seen: A complete run began then, or later, that compared the channel.
-        differing: By incident, what a channel's ledger does not have.
-        sequence: The version of the item, for optimistic locking.
+        since: Start of the channel's comparisons. Earlier changes of unknown incidents are ignored.
+        seen: Start of a complete run that compared the channel; the newest one may be up to an hour later.
+        differing: Incidents whose state differs from the channel's ledger, by their short names.
+        sequence: Version of the item, for optimistic locking; 0 if there is none.
     """
 
     since: float = 0.0
@@ -139,7 +139,7 @@ class ChannelNote(NamedTuple):
 
     @classmethod
     def of(cls, members: Mapping[str, Any], sequence: int) -> Self:
-        """Return the note with these members, an empty one if they are no note's."""
+        """Return the note with these members, an empty one if they are invalid."""
         try:
             since, seen = float(members.get("since", 0)), float(members.get("seen", 0))
             return cls(since, seen, _differences(members.get("differing", {})), sequence)
@@ -147,13 +147,13 @@ class ChannelNote(NamedTuple):
             return cls(sequence=sequence)
 
     def write(self, table: Table, key: str) -> "ChannelNote | None":
-        """Write the note in the place of the one that it was made of; None if the item changed. Raises LedgerError."""
+        """Write the note over the version that it was made from; None if the item changed since. Raises LedgerError."""
         sequence = _written(table, key, self._asdict() | {"differing": _newest(self.differing)})
         return replace(self, sequence=sequence) if sequence else None
 
 
 def read_channel_notes(table: Table, keys: Mapping[str, str]) -> dict[str, ChannelNote]:
-    """Return notes by channel, of `keys` by channel; without those that DynamoDB did not answer for.
+    """Return the notes at these keys by channel, without those that DynamoDB did not process.
 
     Raises LedgerError.
     """
@@ -162,7 +162,7 @@ def read_channel_notes(table: Table, keys: Mapping[str, str]) -> dict[str, Chann
 
 
 def read_unannounced(table: Table, access: Access, environment_ids: Iterable[str]) -> Unannounced:
-    """Return how many incidents no channel knew in the last days, of the groups of these environments.
+    """Return the numbers of incidents that no channel knew in the last MAX_DAYS days, for these environments' groups.
 
     Raises LedgerError.
     """
@@ -172,34 +172,34 @@ def read_unannounced(table: Table, access: Access, environment_ids: Iterable[str
 
 
 def place_name(access: Access, environment_id: str) -> str:
-    """Return a short name of what is compared: another query or environment is another place."""
+    """Return the short name of a place. A changed query or environment gives another place."""
     return _hashed([access.base_url, access.reconcile_query, environment_id])
 
 
 def group_name(access: Access, environment_id: str) -> str:
-    """Return a short name of a group of channels; nobody learns the key from it."""
+    """Return the short name of a group, from which the API key can't be recovered."""
     account = hashlib.sha256(access.api_key.encode()).hexdigest()
     return _hashed([account, access.base_url, access.reconcile_query, environment_id])
 
 
 def group_key(group: str) -> str:
-    """Return the key of a group's note in the table."""
+    """Return the table's key for a group's note."""
     return f"reconcile/{group}"
 
 
 def channel_key(place: str, channel: str) -> str:
-    """Return the key of the note of a channel at a place."""
+    """Return the table's key for a channel's note at a place."""
     return f"reconcile/{place}/{channel}"
 
 
 def short(name: str) -> str:
-    """Return a name for an incident that is never long: its id, or the hash of one that no BigPanda gives."""
+    """Return an incident's short name: its id, or a hash if the id is long or has unusual characters."""
     is_plain = re.fullmatch(r"[\w.:-]*", name, re.ASCII) and len(name) <= MAX_NAME_LENGTH
     return name if is_plain else hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:MAX_NAME_LENGTH]
 
 
 def _members(found: Any) -> tuple[Mapping[str, Any], int]:
-    """Return the members and the sequence of an item; no members if it can't be read."""
+    """Return the members and the sequence of an item; no members if it is unreadable."""
     if found is None:
         return {}, 0
     try:

@@ -1,9 +1,9 @@
-"""Reconcile runs: BigPanda's shared incidents are compared with the ledger, and missed ones are relayed or reported.
+"""Reconcile runs: compare BigPanda's shared incidents with the ledger, and queue or report missed ones.
 
-A webhook may be lost before the relay has it. So every few minutes a run lists the incidents of an environment once for
-all channels that share the listing. A run is a chain of chores. Each chore works a bounded piece, and the next chore
-goes on where it ended; a run that was interrupted is begun anew by the next schedule. A missed state takes the way of
-all jobs, by which nothing that the ledger knows rings twice.
+A webhook can be lost before it reaches the relay. So every few minutes a run lists an environment's incidents, once for
+all channels that share the listing. A run is a chain of chores. Each chore works one piece of bounded size, and the
+next chore continues after it. If a run is interrupted, the next schedule starts a new one. A missed state is queued as
+a job. The worker compares it with the ledger, so that no announced state pages twice.
 """
 
 import json
@@ -40,41 +40,41 @@ from relay.reconcile.report import Reporter
 from relay.reconcile.run import COUNTS, Run
 from relay.telemetry import Telemetry
 
-# Of a piece's 15 seconds: the listing, the comparison until this much is left, and the queue until that.
+# A piece has 15 seconds. The listing takes 5 s at most; the comparison ends when 5 s are left, the queueing at 1.5 s.
 LISTING_SECONDS, RELAY_SECONDS, LAST_SECONDS = 5.0, 5.0, 1.5
-# Details are worth a call only while there is time for it and the queue.
+# With less time left, no details are requested, so that the states can still be queued.
 DETAILS_SECONDS = 3.0
-# Entries that one piece reads, 200 calls of BatchGetItem, some 3 seconds; and those between two looks at the time.
+# Entries that a piece reads (200 calls of BatchGetItem, about 3 s), and entries between two checks of the time.
 MAX_ENTRIES, ENTRIES_AT_ONCE = 20_000, 1_000
-# A call each; the other incidents are relayed as the listing has them.
+# Incidents of a run whose details are requested, one call each. The others are queued without details.
 MAX_DETAILS = 20
-# Longer than the chore worker's time-out, so that a piece has one worker.
+# Lease of a piece. Longer than the chore worker's time-out, so that a piece has one worker.
 PIECE_SECONDS = 35.0
-# Longer than the queue hides a message whose worker died.
+# Lease between two pieces. Longer than the visibility timeout of a message whose worker died.
 WAIT_SECONDS = 240.0
-# A run that takes longer is given up: the next schedule begins anew.
+# A run that takes longer is abandoned. The next schedule starts a new one.
 RUN_SECONDS = 900.0
-# While others call BigPanda as often as it allows.
+# Delay of the next piece while other calls use up BigPanda's rate limit.
 PACED_SECONDS = 10.0
-# What ended is listed back to so long before the last complete run.
+# Resolved incidents are listed from this time before the last complete run.
 OVERLAP_SECONDS = 900.0
-# The time of a complete run is noted for each channel no more often.
+# Shortest time between two records of a complete run in a channel's note.
 NOTED_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
 class Reconciler:
-    """Works the chores of reconcile runs.
+    """Worker for the chores of reconcile runs.
 
     Attributes:
-        channels: The channels, as long as their secrets are cached.
-        lister: Asks BigPanda.
-        comparison: Compares with the ledger.
-        table: The table with the notes of runs.
-        keeper: Takes the jobs of missed states, and the next chore.
-        reporter: Reports what no channel knows.
+        channels: The cached channels.
+        lister: Reads incidents from BigPanda.
+        comparison: Compares incidents with the ledger.
+        table: Table with the notes of runs.
+        keeper: The queues, for jobs of missed states and for the next chore.
+        reporter: Reports incidents that no channel knows.
         telemetry: Log and metrics.
-        clock: Gives epoch seconds.
+        clock: The time in epoch seconds.
     """
 
     channels: ChannelCache
@@ -87,10 +87,10 @@ class Reconciler:
     clock: Callable[[], float]
 
     def work(self, job: Job, deadline: Deadline) -> Found | None:
-        """Work a piece of a run, and keep the next piece as a chore; return what the run found, once it is over.
+        """Work one piece of a run, and queue the next piece. Return the run's findings after its last piece.
 
-        None if the run goes on, or another one has the group. A failure ends the run: the next schedule begins anew, so
-        the chore need not be tried again. Raises UnreadableMessage.
+        Returns None if the run continues, or another run has the group's lease. A failure ends the run. Its chore is
+        not retried, since the next schedule starts a new run. Raises UnreadableMessage.
         """
         chore = Chore.of(job)
         try:
@@ -98,7 +98,7 @@ class Reconciler:
             run = self._begun(chore, group, deadline) if group else None
         except LedgerError as error:
             return self._said(chore, Found(failure=str(error), reason=error.reason), deadline)
-        except Exception as error:  # noqa: BLE001 - the message would come back for an hour, for a run that is over
+        except Exception as error:  # noqa: BLE001 - else SQS would redeliver the message of an ended run for an hour
             self.telemetry.crashed(error)
             return None
         return self._worked(run) if run else None
@@ -113,13 +113,13 @@ class Reconciler:
             failed = error
         except Exception as error:  # noqa: BLE001 - as above
             self.telemetry.crashed(error)
-            failed = LedgerError("the relay's own fault; the line before says where")
+            failed = LedgerError("a fault of the relay; the log line before has its stack frames")
         if cursor and self.clock() - run.note.began > RUN_SECONDS:
             cursor, failed = None, LedgerError("the run took too long")
         return self._ended(run, cursor, failed)
 
     def _group(self, chore: Chore) -> Group | None:
-        """Return the group, as the first channel's secret has it that can be read; None if none has reconcile on."""
+        """Return the group, from the first member's secret that can be read; None if no member has reconcile runs."""
         for member in chore.members:
             try:
                 channel = self.channels.get(member.name)
@@ -133,7 +133,7 @@ class Reconciler:
         return None
 
     def _begun(self, chore: Chore, group: Group, deadline: Deadline) -> Run | None:
-        """Take the group's lease for a piece; return None if another run or another worker has it, or it is done."""
+        """Take the group's lease for a piece. Return None if another run or worker has it, or the piece is done."""
         note, now, cursor = GroupNote.read(self.table, group.name), self.clock(), chore.cursor
         is_expected = note.run == chore.run and note.piece == cursor.piece
         if now < note.until and (note.is_working or not is_expected):
@@ -170,14 +170,14 @@ class Reconciler:
                 run.asleep.pop(short(incident_id), None)
 
     def _last(self, run: Run) -> float:
-        """Return the time of the last complete run; for a new group, as of another key, its channels' own."""
+        """Return the time of the group's last complete run; for a new group (a new key), that of its channels."""
         now = self.clock()
         if now - run.note.last < FORGOTTEN_SECONDS:
             return run.note.last
         return min(note.seen if now - note.seen < FORGOTTEN_SECONDS else now for note in run.notes.values())
 
     def _list(self, run: Run) -> None:
-        """List pages, as long as there is time for them and for the comparison; keep the incidents that are awake.
+        """List pages while there is time for them and for the comparison. Keep the incidents that are not snoozed.
 
         Raises LedgerError.
         """
@@ -188,7 +188,7 @@ class Reconciler:
             try:
                 page = self.lister.page(run.group.access, run.group.environment_id, at, run.since, ids, run.deadline)
             except SendError as error:
-                # What was listed before is true all the same.
+                # The pages before the failure are still compared.
                 run.trouble = error
                 break
             now = self.clock()
@@ -196,7 +196,7 @@ class Reconciler:
             if page.is_cut and run.is_counted:
                 self.telemetry.notice("reconcile_failed", f"folder {page.folder} holds more than BigPanda shows")
             for share in page.shares:
-                # What lies in a folder need not be what the folder is called.
+                # The folder does not decide alone: the incident's own members may differ from the folder's name.
                 if share.snoozed is True and share.active is not False:
                     run.asleep[short(share.incident_id)] = now
                 elif page.folder != "snoozed":
@@ -211,7 +211,7 @@ class Reconciler:
         run.counts["compared"] += len(run.incidents) if run.is_counted else 0
 
     def _compare(self, run: Run) -> None:
-        """Compare channels with the incidents of this piece, some at least, until too little time is left."""
+        """Compare channels with the incidents of this piece, at least one batch, until too little time is left."""
         incidents = list(run.incidents.values())
         at_once = max(1, ENTRIES_AT_ONCE // max(1, len(incidents)))
         for members in batched(run.members[run.cursor.members :], at_once, strict=False):
@@ -230,7 +230,7 @@ class Reconciler:
             self._not_compared(member, error)
         except LedgerError:
             raise
-        except Exception as error:  # noqa: BLE001 - it must not keep the other channels
+        except Exception as error:  # noqa: BLE001 - a fault in one channel must not stop the others
             self.telemetry.crashed(error)
         else:
             run.compared.append(compared)
@@ -239,7 +239,7 @@ class Reconciler:
             run.waits |= compared.waits
 
     def _relay(self, run: Run) -> None:
-        """Queue what was missed, criticals first; as much as there is time for. Raises QueueError and LedgerError."""
+        """Queue missed states, criticals first, while there is time. Raises QueueError and LedgerError."""
         run.takes_all = run.cursor.takes_all or run.is_last
         findings = [(finding, compared) for compared in run.compared for finding in compared.findings]
         count = 0
@@ -255,14 +255,14 @@ class Reconciler:
                 run.counts["woken" if finding.is_woken else "missed"] += 1
 
     def _keep(self, run: Run, finding: Finding, compared: Compared) -> bool:
-        """Put jobs for a finding on the retry queue; return False if the channel does not want it any more.
+        """Put the jobs of a finding on the retry queue. Return False if the channel no longer wants it.
 
-        Raises QueueError if the retry queue does not take it.
+        Raises QueueError if the retry queue does not accept a job.
         """
         channel = self._channel(run, finding)
         if channel is None:
             return False
-        # What comes while BigPanda is asked for the details is newer than this.
+        # Taken before the request for details: a share that arrives during the request is newer than this state.
         now = self.clock()
         whole = self._whole(run, finding.seen.share)
         body = json.dumps(whole.document).encode()
@@ -274,7 +274,7 @@ class Reconciler:
             if not self.keeper.keep(job, run.deadline, until=now):
                 raise QueueError("the retry queue did not take what was missed")
             if finding.is_first and channel.bigpanda and channel.bigpanda.callbacks:
-                # BigPanda holds what comes after a first share until it hears that it arrived.
+                # BigPanda withholds later updates until the first share is reported as received.
                 self.keeper.keep(release_job(job, FIRST_EVENT), run.deadline, until=now)
         compared.queued(finding, seconds_of(timestamp(now)))
         return True
@@ -289,7 +289,7 @@ class Reconciler:
         return channel if rings or not finding.is_first else None
 
     def _whole(self, run: Run, share: Share) -> Share:
-        """Return the share with the details of its alerts, if the run may ask for them still: a page needs none."""
+        """Return the share with details of its alerts if the run may still request them, else the share unchanged."""
         if share.incident_id in run.whole:
             return run.whole[share.incident_id]
         if run.asked >= MAX_DETAILS or run.deadline.remaining() < DETAILS_SECONDS:
@@ -298,7 +298,7 @@ class Reconciler:
         try:
             found = self.lister.details(run.group.access, run.group.environment_id, share, run.deadline)
         except SendError:
-            # BigPanda does not tell them now; to ask for the others would take the time of what is owed.
+            # No further details in this run: failing requests would use up the time for owed states.
             run.asked, found = MAX_DETAILS, share
         run.whole[share.incident_id] = found
         return found
@@ -306,13 +306,13 @@ class Reconciler:
     def _ended(
         self, run: Run, cursor: Cursor | None, failed: SendError | QueueError | LedgerError | None
     ) -> Found | None:
-        """Write the notes; keep the next piece, or say what the run found. A failure is said, and ends the run."""
+        """Write the notes. Queue the next piece, or log and return the findings if the run is over or failed."""
         now = self.clock()
         try:
             self._write_channel_notes(run, now)
             note = replace(run.note, asleep=run.asleep, unannounced=run.unannounced, is_working=False)
             is_complete = cursor is None and failed is None
-            # What is over is not listed for long.
+            # If a resolved incident is not settled, the next run must list it again: `last` stays as it is.
             is_seen = is_complete and not (run.waits or run.cursor.waits)
             last = note.began if is_seen else self._last(run) if run.notes else note.last
             if cursor:
@@ -320,7 +320,7 @@ class Reconciler:
             else:
                 note = replace(note, run="", piece=0, until=0.0, last=last)
             if note.write(self.table, run.group.name) is None:
-                # The lease was over, and another run has the group.
+                # The lease expired, and another run has taken the group.
                 return None
         except LedgerError as error:
             cursor, failed = None, failed or error
@@ -339,7 +339,7 @@ class Reconciler:
         return self._said(run.chore, found, run.deadline)
 
     def _write_channel_notes(self, run: Run, now: float) -> None:
-        """Write the notes that changed; and now and then, of the others, that a complete run compared the channel."""
+        """Write the changed notes, and once in NOTED_SECONDS the time of the last complete run into the others."""
         for compared in run.compared:
             if run.note.last > compared.note.seen and now - compared.note.seen > NOTED_SECONDS:
                 compared.note = replace(compared.note, seen=run.note.last)
@@ -356,5 +356,5 @@ class Reconciler:
 
 
 def _urgency(finding: Finding) -> tuple[bool, bool]:
-    """Sort criticals first, then what is open, then what is over."""
+    """Return a sort key: criticals first, then open incidents, then resolved ones."""
     return not finding.seen.state.is_critical, not finding.seen.state.is_open

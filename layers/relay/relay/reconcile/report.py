@@ -1,7 +1,7 @@
-"""Reports of a reconcile run: open incidents that no channel of a group knows.
+"""Reports of a reconcile run about open incidents that no channel of a group knows.
 
-BigPanda does not say with whom an incident is shared, so such an incident may be none of the channels'. To ring for it
-would wake people for what is shared with others alone.
+BigPanda's API does not name the channels that an incident is shared with. Such an incident may belong to none of them,
+so a signal could page the wrong people. It is reported instead.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,22 +17,29 @@ from relay.reconcile.notes import Difference, short
 from relay.reconcile.run import Run
 from relay.telemetry import Telemetry
 
+# Time limit of the publication to the fallback topic.
 FALLBACK_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
 class Reporter:
-    """Reports to the log and the fallback topic. `clock` gives epoch seconds."""
+    """Reporter to the log and the fallback topic.
+
+    Attributes:
+        fallback: Publisher to the fallback topic.
+        telemetry: Log and metrics.
+        clock: The time in epoch seconds.
+    """
 
     fallback: Fallback
     telemetry: Telemetry
     clock: Callable[[], float]
 
     def report(self, run: Run) -> None:
-        """Report open incidents that no channel of the group knows: in the log, and criticals to the fallback topic.
+        """Report open incidents that no channel of the group knows: all to the log, criticals to the fallback topic.
 
-        An incident that another channel of the group knows was relayed to somebody. One that did not change since the
-        last complete run was reported by an earlier run, or was none of the channels' business then.
+        An incident that one channel of the group knows is not reported. Neither is one that did not change since the
+        last complete run: an earlier run reported it, or it changed before the comparisons began.
         """
         now, names = self.clock(), {short(name): seen for name, seen in run.incidents.items()}
         came = [name for name in run.known & run.unannounced.keys() if run.unannounced.pop(name).queued]
@@ -48,29 +55,31 @@ class Reporter:
                 run.unannounced[name] = Difference(mark_of(state), now)
             elif not known.queued and now - known.since >= SETTLES_SECONDS:
                 found.append(names[name])
-        told = self._told(run, found)
-        for share, _ in told:
+        reported = self._notified(run, found)
+        for share, _ in reported:
             name = short(share.incident_id)
             run.unannounced[name] = replace(run.unannounced[name], queued=now)
             self.telemetry.unannounced(share.incident_id, share.status, [each.name for each in run.members])
-        run.counts["unannounced"] += len(told)
-        run.note = run.note.counting(now, found=len(told), came=len(came))
+        run.counts["unannounced"] += len(reported)
+        run.note = run.note.counting(now, found=len(reported), came=len(came))
 
-    def _told(self, run: Run, found: Sequence[Seen]) -> list[Seen]:
-        """Notify the fallback topic of the criticals among these; return those that need no other attempt."""
+    def _notified(self, run: Run, found: Sequence[Seen]) -> list[Seen]:
+        """Notify the fallback topic of the criticals. Return the incidents, without criticals if that failed."""
         criticals = [each for each in found if each.state.is_critical]
         others = [each for each in found if not each.state.is_critical]
         if not criticals:
             return others
         channels = [member.name for member in run.members if not member.rings]
-        tell = partial(self.fallback.missed, channels, [_missed(each.share) for each in criticals])
+        publish = partial(self.fallback.missed, channels, [_missed(each.share) for each in criticals])
         try:
-            is_told = run.deadline.run(tell, part="fallback", at_least=FALLBACK_SECONDS, at_most=FALLBACK_SECONDS)
+            is_notified = run.deadline.run(
+                publish, part="fallback", at_least=FALLBACK_SECONDS, at_most=FALLBACK_SECONDS
+            )
         except TimeoutError:
-            is_told = False
-        if not is_told:
-            self.telemetry.notice("fallback_failed", "the fallback topic could not be told of a missed critical")
-        return [*criticals, *others] if is_told else others
+            is_notified = False
+        if not is_notified:
+            self.telemetry.notice("fallback_failed", "the fallback topic could not be notified of a missed critical")
+        return [*criticals, *others] if is_notified else others
 
 
 def _missed(share: Share) -> Missed:

@@ -1,4 +1,4 @@
-"""A piece of a reconcile run, as it is worked: what it listed, compared and found, and where the next piece begins."""
+"""Progress of one piece of a reconcile run, and the start of the next piece."""
 
 from collections import Counter
 from copy import replace
@@ -18,29 +18,31 @@ COUNTS = ("compared", "missed", "woken", "unannounced", "unreadable")
 
 @dataclass
 class Run:
-    """A piece of a run, as it is worked.
+    """Progress of one piece of a run.
 
     Attributes:
         chore: The chore.
-        group: Key, base URL, query and environment.
+        group: The group of channels.
         note: The group's note, with this run's lease.
-        deadline: The time for this piece.
-        asleep: By incident, the time at which a snoozed one was seen last.
-        unannounced: By incident, those that no channel knows.
-        notes: The notes of the channels.
-        since: Incidents that ended later are listed, in epoch seconds.
-        counts: What the run found so far.
-        incidents: Those on the pages of this piece that are not snoozed, by id.
-        after: The first page after this piece; None if there is none.
-        compared: The channels that are compared with these.
-        done: The number of the channels that are compared with these pages, earlier pieces included.
-        known, unknown: As in the cursor.
-        takes_all: What is not critical may be queued.
-        holds: Something was not queued for that.
-        is_unfinished: There was no time to queue all.
-        waits, asked: As `waits` and `details` in the cursor.
-        whole: Shares with details, by incident.
-        trouble: The reason why BigPanda did not tell the page `after`; None if it did.
+        deadline: Deadline of the piece.
+        asleep: Time at which an incident was last seen snoozed (epoch seconds), by its short name.
+        unannounced: Open incidents that no channel knows, by their short names.
+        notes: Notes of the channels, by name.
+        since: Start of the time for which resolved incidents are listed (epoch seconds).
+        counts: Numbers of incidents in the whole run so far, by the names in COUNTS.
+        incidents: Incidents on the pages of this piece that are not snoozed, by id.
+        after: First page after this piece; None if there is none.
+        compared: Results of the channels that this piece compared.
+        done: Number of channels that are compared with these pages, by this and earlier pieces.
+        known: Incidents of these pages that one of those channels knows.
+        unknown: Incidents of these pages that one of those channels should know, and does not.
+        takes_all: True if states that are not critical may be queued.
+        holds: True if a state was not queued because it is not critical.
+        is_unfinished: True if there was no time to queue all states.
+        waits: True if the next run must list a resolved incident again.
+        asked: Number of incidents whose details the run requested.
+        whole: Shares with details, by the incident's id.
+        trouble: Failure of the request for the page `after`; None if it did not fail.
     """
 
     chore: Chore
@@ -76,22 +78,22 @@ class Run:
 
     @property
     def failure(self) -> SendError | None:
-        """The trouble, if it ends the run; others may use BigPanda's whole rate for a while."""
+        """The failed request if it ends the run, else None. A used-up rate limit only delays the next piece."""
         return None if self.trouble is None or self.trouble.reason == Reason.PACED else self.trouble
 
     @property
     def is_last(self) -> bool:
-        """True if nothing of the run comes after this piece, or before it."""
+        """True if this piece is the whole run, or its last piece because of a failure."""
         is_first = self.cursor.position == Position() and not self.cursor.members
         return self.failure is not None or (is_first and self.after is None and self.done == len(self.members))
 
     @property
     def is_counted(self) -> bool:
-        """True if no earlier piece counted what this one lists."""
+        """True if no earlier piece counted the incidents of these pages."""
         return not (self.cursor.takes_all or self.cursor.members or self.cursor.is_again)
 
     def next(self) -> Cursor | None:
-        """Return where the next piece begins; None if the run is complete."""
+        """Return the start of the next piece; None if the run is complete."""
         now, all_of = self.cursor, len(self.members)
         kept = replace(
             now,

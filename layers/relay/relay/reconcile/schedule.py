@@ -1,4 +1,4 @@
-"""Schedule of reconcile runs: channels are grouped by what they ask BigPanda, and each group gets a chore."""
+"""Schedule of reconcile runs: one chore for each group of channels with the same listing in BigPanda."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,19 +15,27 @@ from relay.reconcile.chore import Chore, Member
 from relay.reconcile.comparison import group_of
 from relay.telemetry import Telemetry
 
-# Of the function's 240 seconds.
+# Time limit of the schedule; the function's time-out is 240 seconds.
 ALL_SECONDS = 220.0
-# A run asks three times at least, and BigPanda answers 5 calls a second: with this distance between the first pieces,
-# groups of one key do not wait for each other in the workers that other chores need (docs/decisions.md, D-run-chain).
+# Time between the first pieces of two groups. A run makes at least three calls, and BigPanda allows 5 a second. With
+# this spacing, groups with the same key do not block the workers while they wait for the rate limit (docs/decisions.md,
+# D-run-chain).
 SPACING_SECONDS = 0.6
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Plans runs.
+    """Scheduler of reconcile runs.
 
-    `names` gives the channels, `clock` epoch seconds, `random` a number from 0 to 1, `deadlines` a deadline of so many
-    seconds.
+    Attributes:
+        names: Returns the names of all channels.
+        channels: The cached channels.
+        sources: The sources of channels' shares.
+        keeper: The queues.
+        telemetry: Log and metrics.
+        clock: The time in epoch seconds.
+        random: Returns a random number from 0 to 1.
+        deadlines: Returns a deadline of a number of seconds.
     """
 
     names: Callable[[], Iterable[str]]
@@ -40,9 +48,9 @@ class Schedule:
     deadlines: Callable[[float], Deadline]
 
     def start(self) -> dict[str, Any]:
-        """Put a chore for each group on the chore queue; return how many groups and channels there are.
+        """Put a chore for each group on the chore queue. Return the numbers of groups and channels.
 
-        The groups come in any order, so that each comes first at times.
+        The order of the groups is random, so that no group is always the last.
         """
         whole = self.deadlines(ALL_SECONDS)
         chores = sorted(self.planned(whole), key=lambda _: self.random())
@@ -90,7 +98,7 @@ class Schedule:
             return self.channels.get(name)
         except ChannelError as error:
             self._failed(f"channel {name}: {type(error).__name__}")
-        except Exception as error:  # noqa: BLE001 - it must not keep the other channels
+        except Exception as error:  # noqa: BLE001 - a fault in one channel must not stop the others
             self.telemetry.crashed(error)
         return None
 
@@ -99,6 +107,9 @@ class Schedule:
 
 
 def _rings(channel: Channel) -> bool:
-    """True if the channel rings for incidents that it never announced; their shares, which never came, name nobody."""
+    """True if the channel signals incidents of which no share came.
+
+    Without a share there are no recipients of a webhook's URL, so the secret itself must name recipients.
+    """
     is_wanted = channel.bigpanda is not None and channel.bigpanda.reconcile == "ring"
     return is_wanted and not needs_url_recipients(channel)

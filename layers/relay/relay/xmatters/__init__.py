@@ -1,4 +1,4 @@
-"""xMatters: the trigger that takes signals, and the REST API that knows pages, people and groups.
+"""xMatters: the trigger for signals, and the REST API for pages, people and groups.
 
 Imports `relay.channels`, `relay.http` and `relay.incidents`.
 """

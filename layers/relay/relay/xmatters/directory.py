@@ -1,6 +1,6 @@
-"""xMatters' people and groups, as far as recipients are checked: is there one of that name, and would anybody be rung.
+"""Check of recipients in xMatters: their existence, their status, and the number of people on call.
 
-Facts and what is not known of them: docs/vendors.md, "People, groups, on-call".
+Facts and open questions: docs/vendors.md, "People, groups, on-call".
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from urllib.parse import quote
 from relay.channels.channel import Rest
 from relay.deadline import Deadline
 from relay.errors import Reason, SendError
-from relay.http.client import Outward, json_object
+from relay.http.client import HttpClient, json_object
 from relay.http.session import Answer
 from relay.incidents.json_fields import Fields, nested, scalar
 from relay.xmatters.rest import EVENTS_PATH, RestApi, listed
@@ -21,27 +21,34 @@ from relay.xmatters.rest import EVENTS_PATH, RestApi, listed
 PEOPLE_PATH = "/api/xm/1/people"
 GROUPS_PATH = "/api/xm/1/groups"
 ON_CALL_PATH = "/api/xm/1/on-call"
-# An answer is read up to 64 KiB; how many more there are in a shift is said by its total.
+# Few, since an answer is read up to 64 KiB. The number of the others is in the shift's `total`.
 MEMBERS_A_SHIFT = 10
-# After these there is no use in asking for the next name, and it may do harm.
+# After these failures, further requests would fail as well, and could make an overload worse.
 _GIVE_UP = {Reason.RATE_LIMITED, Reason.UNREACHABLE, Reason.TIMEOUT}
 _ODD = "xMatters' answer is not one that can be read"
 
 
 class Kind(StrEnum):
-    """Kind of a recipient. NOTHING: neither a user nor a group; a dynamic team is not looked for."""
+    """Kind of a recipient."""
 
     USER = "user"
     GROUP = "group"
+    # Neither a user nor a group. Dynamic teams are not searched.
     NOTHING = "nothing"
+    # xMatters gave no usable answer.
     NOT_KNOWN = "not_known"
 
 
 class Finding(NamedTuple):
-    """What xMatters says of a recipient.
+    """Result of a recipient's check.
 
-    None stands for what it does not say. `on_call` is how many are on call now, of an active group alone. `detail` says
-    why something is not known, without anything secret. `id` is xMatters' own name for it.
+    Attributes:
+        name: The recipient as it was given.
+        kind: Its kind.
+        is_active: True if it is active; None if unknown.
+        on_call: Number of people on call now, for an active group; None if unknown, or for other kinds.
+        detail: Cause of an unknown value, without secrets; empty if all is known.
+        id: xMatters' id of the recipient; empty if unknown.
     """
 
     name: str
@@ -53,20 +60,20 @@ class Finding(NamedTuple):
 
 
 class Directory:
-    """Asks xMatters about people and groups, one question after the other."""
+    """Client for xMatters' people and groups. Requests are sent one after the other."""
 
-    def __init__(self, outward: Outward) -> None:
+    def __init__(self, outward: HttpClient) -> None:
         self._api = RestApi(outward)
 
     def log_in(self, rest: Rest, deadline: Deadline) -> None:
-        """Ask for the least that following pages needs. Raises NoAnswer or BadAnswer."""
+        """Send the smallest request that follow-ups need, to test the credentials. Raises NoAnswer or BadAnswer."""
         self._api.ask(rest, "GET", f"{EVENTS_PATH}?limit=1", None, deadline, says=listed)
 
     def check(self, rest: Rest, names: Sequence[str], deadline: Deadline) -> list[Finding]:
-        """A finding for each name, in their order. Nothing is raised: what xMatters does not say is not known.
+        """Return a finding for each name, in their order. A failure gives NOT_KNOWN, never an exception.
 
-        Of `name|Device` the part before the bar is looked for. There are two questions a name at most, and one for all
-        groups; none is asked after one that showed that there is no use in it.
+        For `name|Device`, the part before the bar is checked. There are at most two requests for each name, and one for
+        all groups. After a failure that would affect all requests, none is sent.
         """
         given_up: str | None = None
         found: dict[str, Finding] = {}
@@ -84,7 +91,7 @@ class Directory:
         return [replace(found[_target(name)], name=name) for name in names]
 
     def is_person(self, rest: Rest, name: str, deadline: Deadline) -> bool | None:
-        """True if xMatters has a person of that name, None if it does not say. Raises NoAnswer or BadAnswer."""
+        """True if xMatters has a person of that name; None if unknown. Raises NoAnswer or BadAnswer."""
         if not name.strip("."):
             return None
         answer = self._api.ask(rest, "GET", f"{PEOPLE_PATH}/{_quoted(name)}", None, deadline, also={404})
@@ -94,8 +101,8 @@ class Directory:
 
     def _find(self, rest: Rest, target: str, deadline: Deadline) -> Finding:
         if not target.strip("."):
-            # Dots alone would lead to another path.
-            return _not_known(target, "this is no name that can be asked for")
+            # A name of dots would change the URL's path.
+            return _not_known(target, "an empty name, or one of dots, can't be looked up")
         for path, kind, word in ((PEOPLE_PATH, Kind.USER, "PERSON"), (GROUPS_PATH, Kind.GROUP, "GROUP")):
             answer = self._api.ask(rest, "GET", f"{path}/{_quoted(target)}", None, deadline, also={404})
             if answer.status != 404:
@@ -105,7 +112,7 @@ class Directory:
         return Finding(target, Kind.NOTHING)
 
     def _counted(self, rest: Rest, groups: list[Finding], deadline: Deadline) -> list[Finding]:
-        """The findings of groups with how many are on call."""
+        """Return the findings of groups with their numbers of people on call."""
         asked = ",".join(_quoted(each.id) for each in groups)
         path = f"{ON_CALL_PATH}?groups={asked}&membersPerShift={MEMBERS_A_SHIFT}"
         try:
@@ -124,7 +131,7 @@ def _not_known(name: str, detail: str) -> Finding:
 
 
 def _target(name: str) -> str:
-    """The user or group in a recipient: what is in front of the bar, if there is one."""
+    """Return the user or group of a recipient: the part before the bar, if there is a bar."""
     return name.partition("|")[0].strip()
 
 
@@ -138,12 +145,12 @@ def _given_up(error: SendError) -> str | None:
 
 
 def _says_not_found(answer: Answer) -> bool:
-    """Whether a 404 is xMatters' own word: what stands in between answers 404, too."""
+    """True if a 404 comes from xMatters' API itself, not from a proxy in between."""
     return scalar(json_object(answer.body).get("code")) == "404"
 
 
 def _read(answer: Answer, target: str, kind: Kind, word: str) -> Finding:
-    """Return xMatters' user or group of an answer; `word` is its own for that kind."""
+    """Return the user or group of an answer; `word` is xMatters' name of the expected kind."""
     fields = Fields(json_object(answer.body))
     identity, says = scalar(fields.first("id")), (scalar(fields.first("recipienttype")) or word).upper()
     names = {text.lower() for text in (identity, scalar(fields.first("targetname")) or target) if text}
@@ -157,26 +164,32 @@ def _read(answer: Answer, target: str, kind: Kind, word: str) -> Finding:
 
 @dataclass
 class _OnCall:
-    """People on call for a group: by id, the number of others, and if all shifts could be read."""
+    """People on call for a group.
+
+    Attributes:
+        ids: Ids of the people.
+        more: Number of further people, whose ids are unknown.
+        is_known: False if a shift could not be read.
+    """
 
     ids: set[str] = field(default_factory=set)
     more: int = 0
-    is_told: bool = True
+    is_known: bool = True
 
     def add(self, members: Any) -> None:
-        """Count the members of a shift in."""
+        """Add the members of a shift."""
         people = nested(members, "data")
         if not isinstance(people, list):
-            self.is_told = False
+            self.is_known = False
             return
         ids, total = [_member_id(each) for each in people], nested(members, "total")
         self.ids |= {each for each in ids if each}
         self.more += ids.count(None) + max(0, (total if isinstance(total, int) else 0) - len(people))
 
     def count(self, *, is_whole: bool) -> int | None:
-        """Return their number; None if that is not known. A group of which a whole page says nothing has nobody."""
+        """Return the number of people; None if unknown. A group that a complete answer does not list has zero."""
         found = len(self.ids) + self.more
-        return found if self.is_told and (is_whole or found) else None
+        return found if self.is_known and (is_whole or found) else None
 
 
 def _counts(answer: Answer, groups: list[Finding]) -> list[int | None]:
@@ -184,16 +197,16 @@ def _counts(answer: Answer, groups: list[Finding]) -> list[int | None]:
     entries = listed(answer)
     if entries is None:
         return [None] * len(groups)
-    told = [_OnCall() for _ in groups]
-    by_name = {text.lower(): each for group, each in zip(groups, told, strict=True) for text in (group.name, group.id)}
+    found = [_OnCall() for _ in groups]
+    by_name = {text.lower(): each for group, each in zip(groups, found, strict=True) for text in (group.name, group.id)}
     is_whole = _is_whole(answer, len(entries))
     for entry in entries:
         names = _names(nested(entry, "group"))
-        # An entry that names no group may be any group's.
+        # An entry without a group could belong to any group, so absent groups are unknown.
         is_whole = is_whole and bool(names)
         if its_group := next((by_name[name] for name in names if name in by_name), None):
             its_group.add(nested(entry, "members"))
-    return [each.count(is_whole=is_whole) for each in told]
+    return [each.count(is_whole=is_whole) for each in found]
 
 
 def _member_id(member: Any) -> str | None:
@@ -206,7 +219,7 @@ def _names(group: Any) -> list[str]:
 
 
 def _is_whole(answer: Answer, count: int) -> bool:
-    """Return True if a page has all that there is."""
+    """Return True if a page holds all results."""
     page = Fields(json_object(answer.body))
     total = page.first("total")
     return nested(page.first("links"), "next") is None and (not isinstance(total, int) or total <= count)

@@ -1,4 +1,4 @@
-"""Authorization headers for xMatters: Basic, API key and OAuth; none where the URL is the credential.
+"""Authorization headers for xMatters: Basic, API key, OAuth, or none if the URL is the credential.
 
 Facts: docs/vendors.md, "Credentials".
 """
@@ -12,15 +12,20 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 from relay.channels.channel import Auth
 from relay.deadline import Deadline
 from relay.errors import NoAnswer, Reason, reason_for_status
-from relay.http.client import Outward, basic, json_object
+from relay.http.client import HttpClient, basic, json_object
 
 TOKEN_PATH = "/api/xm/1/oauth2/token"  # noqa: S105 - a path
-# A token this close to its end may be over by the time it arrives.
+# A token is renewed this long before it expires, since it could expire on its way.
 TOKEN_MARGIN_SECONDS = 30.0
 
 
 class Login(NamedTuple):
-    """Credentials, and any URL of the host that they are for."""
+    """Credentials for one host.
+
+    Attributes:
+        auth: The credentials.
+        url: Any URL of the host.
+    """
 
     auth: Auth
     url: str
@@ -28,20 +33,28 @@ class Login(NamedTuple):
 
 @dataclass
 class _Token:
+    """An OAuth access token.
+
+    Attributes:
+        value: The token.
+        good_until: Time of its renewal (epoch seconds).
+        uses: Number of requests that it was used for.
+    """
+
     value: str
     good_until: float
     uses: int = 0
 
 
 class Logins:
-    """Remembers OAuth tokens for as long as they are good."""
+    """Makes Authorization headers, and caches OAuth tokens until they expire."""
 
-    def __init__(self, outward: Outward) -> None:
+    def __init__(self, outward: HttpClient) -> None:
         self._outward = outward
         self._tokens: dict[tuple[str, str, str], _Token] = {}
 
     def headers(self, login: Login, deadline: Deadline, *, reserve: float = 0.0) -> dict[str, str]:
-        """The header that says who is calling; none where the URL does. Raises NoAnswer or BadAnswer."""
+        """Return the Authorization header, or none if the URL is the credential. Raises NoAnswer or BadAnswer."""
         members = login.auth.members
         match login.auth.type:
             case "basic":
@@ -54,7 +67,7 @@ class Logins:
                 return {}
 
     def renew(self, login: Login) -> bool:
-        """Forget the OAuth token that was just refused; true if it was an old one, so that a new one may do better."""
+        """Drop a refused OAuth token. Return True if it had been accepted before, so that a new token may help."""
         token = self._tokens.pop(_key(login), None) if login.auth.type == "oauth" else None
         return token is not None and token.uses > 1
 
@@ -74,7 +87,7 @@ class Logins:
         try:
             answer = self._outward.ask("POST", _token_url(login), form, kind, deadline, reserve=reserve)
         except NoAnswer as error:
-            # Nothing was asked of who wanted the token: a late one is no ring that may have been.
+            # The request that needs the token was not sent, so a time-out here is not ambiguous.
             late = error.reason == Reason.TIMEOUT and error.may_have_rung
             reason = Reason.UNREACHABLE if late else error.reason
             raise NoAnswer(reason, f"token: {error.detail}", asked=False) from error
@@ -82,7 +95,7 @@ class Logins:
         value, seconds = token.get("access_token"), _seconds(token.get("expires_in"))
         if answer.status == 200 and _fits_header(value):
             return _Token(value, self._outward.clock() + seconds - TOKEN_MARGIN_SECONDS)
-        # 400 is how OAuth says that user, password or client are wrong.
+        # OAuth answers 400 to a wrong user, password or client.
         reason = Reason.CREDENTIALS if answer.status == 400 else reason_for_status(answer.status)
         failure = self._outward.bad_answer(answer, reason, {members["password"]})
         failure.asked = False
@@ -103,7 +116,7 @@ def _fits_header(value: Any) -> TypeIs[str]:
 
 
 def _seconds(value: Any) -> float:
-    """The lifetime of a token; one that says nothing sensible of it is used once."""
+    """Return the lifetime of a token in seconds; 0 for an invalid value, so that the token is used once."""
     with contextlib.suppress(TypeError, ValueError, OverflowError):
         seconds = float(value)
         return seconds if math.isfinite(seconds) else 0.0

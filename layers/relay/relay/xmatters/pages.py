@@ -1,6 +1,6 @@
-"""xMatters' REST API, as far as the relay asks what became of its signals: pages are found, and ended.
+"""xMatters' pages over its REST API: find the pages of a signal, and terminate a page.
 
-Facts and what is not known of them: docs/vendors.md, "The REST API".
+Facts and open questions: docs/vendors.md, "The REST API".
 """
 
 from typing import Any, NamedTuple
@@ -8,20 +8,26 @@ from urllib.parse import urlencode
 
 from relay.channels.channel import Rest
 from relay.deadline import Deadline
-from relay.http.client import Outward
+from relay.http.client import HttpClient
 from relay.incidents.json_fields import Fields, scalar
 from relay.xmatters.rest import EVENTS_PATH, RestApi, listed
 
-# A signal makes one page, or as many as its flow has steps that make one.
+# A workflow makes one page of a signal for each step that creates one.
 MAX_PAGES = 10
-# Longer than any UUID or number of a page; the ledger keeps them.
+# Longer than any UUID or number of a page. Bounded, since the ledger stores them.
 MAX_NAME = 100
-# Asked to end what is over already, or what is not there: done.
+# The page does not exist, or is terminated already: nothing is left to do.
 _DONE = frozenset({404, 409})
 
 
 class Page(NamedTuple):
-    """Page of a signal: its UUID, the number that people see, and if it is active still."""
+    """Page of a signal.
+
+    Attributes:
+        id: UUID of the page.
+        number: Number that people see; empty if unknown.
+        is_active: True if it is not terminated.
+    """
 
     id: str
     number: str
@@ -29,30 +35,30 @@ class Page(NamedTuple):
 
 
 class Pages:
-    """Asks xMatters about pages. Every method raises NoAnswer or BadAnswer when xMatters does not say."""
+    """Client for xMatters' pages. Every method raises NoAnswer or BadAnswer when a request fails."""
 
-    def __init__(self, outward: Outward) -> None:
+    def __init__(self, outward: HttpClient) -> None:
         self._api = RestApi(outward)
 
     def of_request(self, rest: Rest, request_id: str, deadline: Deadline) -> list[Page]:
-        """The pages that a signal made so far; none, as long as its flow has not got there."""
+        """Return the pages of a signal so far; empty while the workflow has not made one."""
         query = urlencode({"requestId": request_id, "limit": MAX_PAGES}, errors="replace")
         answer = self._api.ask(rest, "GET", f"{EVENTS_PATH}?{query}", None, deadline, says=listed)
         return _pages(listed(answer) or [], request_id)[:MAX_PAGES]
 
     def names_of_request(self, rest: Rest, request_id: str, deadline: Deadline) -> set[str]:
-        """Return the ids and the numbers of the pages that a signal made so far."""
+        """Return the ids and numbers of a signal's pages so far."""
         pages = self.of_request(rest, request_id, deadline)
         return {name for page in pages for name in (page.id, page.number) if name}
 
     def end(self, rest: Rest, page_id: str, deadline: Deadline) -> None:
-        """Terminate a page: nobody else is notified of it."""
+        """Terminate a page, so that xMatters notifies no further people."""
         document = {"id": page_id, "status": "TERMINATED"}
         self._api.ask(rest, "POST", EVENTS_PATH, document, deadline, also=_DONE)
 
 
 def _pages(found: list[Any], request_id: str) -> list[Page]:
-    """The pages of that signal alone: a service that does not know the filter may answer with everybody's."""
+    """Return the pages of that signal only, in case the service ignored the filter and listed all pages."""
     pages = []
     for each in found:
         fields = Fields(each) if isinstance(each, dict) else Fields({})

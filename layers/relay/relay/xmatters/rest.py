@@ -1,6 +1,6 @@
-"""xMatters' REST API with a channel's credentials; `relay.xmatters.pages` and `relay.xmatters.directory` use it.
+"""Client for xMatters' REST API with a channel's credentials, used by `relay.xmatters.pages` and `.directory`.
 
-Facts and what is not known of them: docs/vendors.md, "The REST API".
+Facts and open questions: docs/vendors.md, "The REST API".
 """
 
 import json
@@ -10,7 +10,7 @@ from typing import Any
 from relay.channels.channel import Rest
 from relay.deadline import Deadline
 from relay.errors import Reason, reason_for_status
-from relay.http.client import Outward, json_object
+from relay.http.client import HttpClient, json_object
 from relay.http.session import Answer
 from relay.xmatters.logins import Login, Logins
 
@@ -18,9 +18,9 @@ EVENTS_PATH = "/api/xm/1/events"
 
 
 class RestApi:
-    """Asks, shows who is calling, and does so anew where an old token was refused."""
+    """REST client that authenticates its requests, and repeats one with a new token if an old token was refused."""
 
-    def __init__(self, outward: Outward) -> None:
+    def __init__(self, outward: HttpClient) -> None:
         self._outward = outward
         self._logins = Logins(outward)
 
@@ -35,9 +35,10 @@ class RestApi:
         says: Callable[[Answer], object] = lambda _: True,
         also: Collection[int] = (),
     ) -> Answer:
-        """Ask; the answer, which is a 2xx of which `says` makes something, or one of the statuses in `also`.
+        """Send a request, and return its answer if it is a valid 2xx or has one of the statuses in `also`.
 
-        Raises NoAnswer or BadAnswer for any other. `path` begins with a slash, and what is special in it is quoted.
+        A 2xx is valid if `says` returns something other than None for it. Raises NoAnswer or BadAnswer. `path` begins
+        with a slash; its special characters are quoted already.
         """
         login = Login(rest.auth, rest.base_url)
         body = None if document is None else json.dumps(document).encode()
@@ -56,6 +57,6 @@ class RestApi:
 
 
 def listed(answer: Answer) -> list[Any] | None:
-    """Return the items of an answer; None if it is of another kind, or cut off: then nothing is known."""
+    """Return the items of a list answer; None if it is not a list, or was truncated."""
     found = json_object(answer.body).get("data")
     return found if isinstance(found, list) else None

@@ -1,6 +1,6 @@
-"""The xMatters trigger: how a signal is sent, who we are to it, and what its answers mean.
+"""Client for xMatters' triggers: request, authentication, and classification of the answer.
 
-Facts and what is not known of them: docs/vendors.md, "The xMatters trigger".
+Facts and open questions: docs/vendors.md, "The xMatters trigger".
 """
 
 import re
@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote_plus, urlsplit, urlunsplit
 from relay.channels.channel import Channel
 from relay.deadline import Deadline
 from relay.errors import is_ambiguous_status, reason_for_status
-from relay.http.client import Outward, json_object
+from relay.http.client import HttpClient, json_object
 from relay.http.session import Answer
 from relay.xmatters.logins import Login, Logins
 
@@ -18,8 +18,14 @@ from relay.xmatters.logins import Login, Logins
 class Signal(NamedTuple):
     """Request to a trigger.
 
-    `may_repeat` says that an earlier try may have rung already; `alone` that nobody but its recipients is to hear of
-    it, whomever the trigger's URL names.
+    Attributes:
+        body: Body of the request.
+        recipients: Names that are added to the recipients in the trigger's URL.
+        delivery_id: Id of the delivery, the same for all attempts.
+        correlation_id: Id for log searches.
+        attempt: Number of the attempt, from 1.
+        may_repeat: True if an earlier attempt may have paged already.
+        alone: True to notify only `recipients`, not those in the trigger's URL.
     """
 
     body: bytes
@@ -32,16 +38,16 @@ class Signal(NamedTuple):
 
 
 class XMatters:
-    """Sends signals."""
+    """Client for xMatters' triggers."""
 
-    def __init__(self, outward: Outward) -> None:
+    def __init__(self, outward: HttpClient) -> None:
         self._outward = outward
         self._logins = Logins(outward)
 
     def send(self, channel: Channel, signal: Signal, deadline: Deadline, *, reserve: float) -> str | None:
-        """Send once; return the request id of the accepted signal, None when the acceptance names none.
+        """Send a signal once. Return xMatters' request id; None if the acceptance has none.
 
-        Works until `reserve` seconds before the deadline. Raises NoAnswer or BadAnswer.
+        Waits until `reserve` seconds before the deadline. Raises NoAnswer or BadAnswer.
         """
         authorization: dict[str, str] = {}
         if channel.auth.type != "url":
@@ -63,7 +69,7 @@ class XMatters:
         raise failure
 
     def renew_token(self, channel: Channel) -> bool:
-        """Forget the OAuth token that was just refused; true if it was an old one, so that a new one may do better."""
+        """Drop a refused OAuth token. Return True if it had been accepted before, so that a new token may help."""
         return self._logins.renew(_login(channel))
 
 
@@ -72,9 +78,9 @@ def _login(channel: Channel) -> Login:
 
 
 def with_recipients(url: str, recipients: tuple[str, ...], *, alone: bool = False) -> str:
-    """The trigger URL with the recipients it already names and these, none twice, as its `recipients` parameter.
+    """Return the trigger's URL with these recipients added to its `recipients` parameter, each once.
 
-    `alone` leaves out those that it names.
+    With `alone`, they replace the recipients that the URL names.
     """
     parts = urlsplit(url)
     pieces = parts.query.split("&") if parts.query else []
@@ -102,10 +108,10 @@ def _headers(signal: Signal) -> dict[str, str]:
 
 
 def _acceptance(answer: Answer) -> tuple[bool, str | None]:
-    """Return if the signal was accepted, and its request id.
+    """Return True if the signal was accepted, and its request id.
 
-    202 is the trigger's acceptance, whatever comes of its body. The older form route answers 200 with an id; any other
-    2xx, say a log-in page, is no acceptance.
+    202 is an acceptance with any body. The older form route answers 200 with an id. Any other 2xx is no acceptance; it
+    may be a log-in page.
     """
     body = json_object(answer.body)
     found = body.get("requestId") or (body.get("id") if answer.status != 202 else None)

@@ -16,7 +16,7 @@ DOWN = samples.refused(503, b"<h1>Service Unavailable</h1>")
 LATER = 1_800_000_001
 
 
-class TestTurns:
+class TestSpacingAndRateLimits:
     """What is owed and must wait: for its own incident's pace, the channel's, or the circuit."""
 
     @pytest.mark.parametrize(("status", "waits"), [("unknown", True), ("critical", False), ("ok", False)])
