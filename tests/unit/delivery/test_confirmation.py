@@ -120,6 +120,15 @@ def test_refuted_resolve_ends_no_page_but_by_the_newer_one() -> None:
     assert scene.ended == []
 
 
+def test_page_before_an_unconfirmed_resolve_ends_once_the_reopened_incident_has_a_page() -> None:
+    scene = Scene(policy={"replace": False}).opened_and_resolved()
+    now = int(scene.relay.clock.now) + 1
+    scene.relay.share(samples.enveloped("e1", active=True, changedOn=now, updatedOn=now))
+    assert scene.rung() == ["critical", "ok", "critical"]
+    scene.wait(200)
+    assert scene.ended == ["page-r1"]
+
+
 def test_true_critical_after_a_refuted_resolve_is_no_news_and_a_true_resolve_is() -> None:
     scene = Scene().opened_and_resolved()
     scene.wait(200)
