@@ -9,7 +9,7 @@ from relay.channels.channel import Channel
 from relay.errors import HANDLING, Reason
 from relay.incidents.share import Share
 from relay.incidents.transition import Change, State, is_open
-from relay.jobs.envelope import Job, seconds_of, timestamp
+from relay.jobs.envelope import Job, JobKind, seconds_of, timestamp
 from relay.jobs.outcome import Outcome, Result, Sent
 from relay.ledger.entry import Wait, key, named
 from relay.ledger.pace import Rule, Ticket, gate_of
@@ -185,7 +185,7 @@ def new_job(
     own = () if route and not route.is_undecided else channel.recipients
     recipients = tuple(dict.fromkeys((*own, *(route.recipients if route else ()), *url_recipients)))
     return Job(
-        kind="signal",
+        kind=JobKind.SIGNAL,
         delivery_id=delivery_id(channel.name, recipients, share),
         channel=channel.name,
         incident_id=share.incident_id,

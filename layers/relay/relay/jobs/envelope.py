@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
 from relay.channels.schema import CHANNEL_NAME
@@ -25,6 +26,16 @@ MAX_REDUCED_BYTES = 60 * 1024
 MILLISECOND = 0.001
 
 
+class JobKind(StrEnum):
+    """Kind of a job: what a worker does with it. A newer version may write kinds that this one does not know."""
+
+    SIGNAL = "signal"
+    FOLLOWUP = "followup"
+    WRITEBACK = "writeback"
+    RELEASE = "release"
+    RECONCILE = "reconcile"
+
+
 class UnreadableMessage(ValueError):
     """A queue message that is no envelope of this schema. The message of the error says what is wrong."""
 
@@ -35,6 +46,7 @@ class Job(NamedTuple):
     A job is kept before its first attempt: then `reason` is `in_flight`, and it never failed. Times are ISO 8601, UTC.
 
     Attributes:
+        kind: a JobKind, or the word of a kind that this version does not know.
         attempts: how often xMatters was really asked.
         not_before: the time before which the job must not be attempted.
         replays: how often an operator replayed it.
