@@ -125,16 +125,8 @@ class Followup:
             soon = replace(_result(job, Outcome.QUEUED), reason=Reason.IN_FLIGHT, queue="retry", until=now)
             return replace(soon, unconfirmed=lost)
         if failure:
-            return replace(
-                _result(job, Outcome.UNSAFE),
-                reason=failure.reason,
-                detail=failure.detail,
-                http_status=failure.http_status,
-                response_excerpt=failure.excerpt,
-                retry_after=failure.retry_after,
-                attempts=int(failure.asked),
-                unconfirmed=lost if is_noted else (),
-            )
+            failed = _result(job, Outcome.UNSAFE).failed(failure)
+            return replace(failed, may_have_rung=False, unconfirmed=lost if is_noted else ())
         if not is_noted:
             return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail="the ledger write failed")
         waiting = list(self._unknown(after))

@@ -137,17 +137,9 @@ class Task(NamedTuple):
         failure = sent.failure
         if failure is None:
             return self.delivered(sent)
-        return replace(
-            self.result(Outcome.UNSAFE),
-            reason=failure.reason,
-            attempts=sent.attempts,
-            http_status=failure.http_status,
-            response_excerpt=failure.excerpt,
-            retry_after=failure.retry_after,
-            detail=failure.detail,
-            may_have_rung=sent.rings > 0,
-            fault=failure.__cause__ if failure.reason == "internal" else None,
-        )
+        failed = self.result(Outcome.UNSAFE).failed(failure)
+        fault = failure.__cause__ if failure.reason == Reason.INTERNAL else None
+        return replace(failed, attempts=sent.attempts, may_have_rung=sent.rings > 0, fault=fault)
 
     def waiting(self, wait: Wait, queue: str) -> Result:
         """Return the result of a state that waits on that queue (`retry`) or in the ledger (`ledger`)."""

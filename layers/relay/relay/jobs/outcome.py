@@ -2,7 +2,7 @@
 
 from copy import replace
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from relay.errors import Reason, SendError
 from relay.jobs.envelope import Job, timestamp
@@ -62,6 +62,19 @@ class Result(NamedTuple):
     end: str | None = None
     unverified: str | None = None
     job: Job | None = None
+
+    def failed(self, error: SendError) -> Self:
+        """Return the result of a request that a vendor's API did not accept."""
+        return self._replace(
+            outcome=Outcome.UNSAFE,
+            reason=error.reason,
+            detail=error.detail,
+            attempts=int(error.asked),
+            http_status=error.http_status,
+            response_excerpt=error.excerpt,
+            retry_after=error.retry_after,
+            may_have_rung=error.may_have_rung,
+        )
 
 
 class Sent(NamedTuple):
