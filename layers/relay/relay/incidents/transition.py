@@ -42,13 +42,13 @@ class State(NamedTuple):
     """An incident's state in one share: the members that decide its order and its transition.
 
     Attributes:
-        version: BigPanda's time stamps; None if the share has none.
+        version: BigPanda's timestamps; None if the share has none.
         digest: Hash of the share's state.
         came: The time at which the share came (epoch seconds).
         is_open: True if the incident is open.
         rank: Severity of the status; None if the share has no known status.
         alerts: Short hashes of the alerts' ids: those of several states must fit into a ledger entry.
-        is_dated_by_another: True if the share has no time stamps, and `version` is that of a state that came before.
+        is_dated_by_another: True if the share has no timestamps, and `version` is that of a state that came before.
     """
 
     version: Version | None
@@ -67,12 +67,12 @@ class State(NamedTuple):
         return cls(share.trusted_version(came), share.digest, came, is_open(share), rank, frozenset(names[:MAX_ALERTS]))
 
     def dated_by(self, other: "State") -> "State":
-        """Return the state, which has no time stamps, with those of another state that came before it."""
+        """Return the state, which has no timestamps, with those of another state that came before it."""
         return self._replace(version=other.version, is_dated_by_another=True)
 
     @property
     def name(self) -> str:
-        """Name of the state among those of one version."""
+        """Name by which `Entry.seen` remembers the state, to recognise copies of a share with the same version."""
         return f"{self.digest}, dated by another" if self.is_dated_by_another else self.digest
 
     @property
@@ -81,10 +81,10 @@ class State(NamedTuple):
         return self.is_open and self.rank == _CRITICAL
 
     def precedes(self, other: "State | None") -> bool:
-        """True if this state is older: by BigPanda's time stamps, or by arrival if the stamps are equal or missing.
+        """True if this state is older: by BigPanda's timestamps, or by arrival if the timestamps are equal or missing.
 
-        A state that is dated by another is older than a state that came later with later stamps, and newer than every
-        state that came before it.
+        A state without timestamps of its own (`is_dated_by_another`) is newer than every state that came before it. It
+        is older than a state that came later and has later timestamps.
         """
         if other is None:
             return False
@@ -127,7 +127,7 @@ class Change(NamedTuple):
 
 
 def compare(announced: State | None, state: State) -> Change:
-    """Return the change from the announced state to `state`. `announced` is None if nothing was announced.
+    """Return the change from the announced state to `state`. The argument is None if nothing was announced.
 
     | announced | open: worse, better | open: same, more alerts | open: same | closed |
     | --- | --- | --- | --- | --- |

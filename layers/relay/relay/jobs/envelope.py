@@ -56,7 +56,7 @@ class Job(NamedTuple):
         received_at: When the share, or the callback, came.
         reason: The reason of the last failure or wait.
         correlation_id: API Gateway's id of the request that began it.
-        version: BigPanda's time stamps of the state; None if it has none.
+        version: BigPanda's timestamps of the state; None if it has none.
         recipients: Names of the recipients.
         transition: The transition against the announced state; None if it was not compared.
         status: The incident's status; None if the share has none.
@@ -72,7 +72,7 @@ class Job(NamedTuple):
         accepted: True if xMatters accepted the signal, and the ledger does not know that yet.
         healed: Number of the sweeper's job that replaces a missing message; 0 for the message itself.
         digest: Hash of the state; None if the body has the state.
-        is_dated_by_another: True if the share has no time stamps, and `version` is that of a state that came before.
+        is_dated_by_another: True if the share has no timestamps, and `version` is that of a state that came before.
         rounds: Number of failed attempts from the retry queue.
         ledger_down_since: When the job first met a failing ledger.
         dead_lettered_at: When the relay dead-lettered the job last; None also if SQS's own redrive moved it.
@@ -266,7 +266,7 @@ def reduced_body(share: Share) -> bytes:
 
 
 def _small_members(members: Mapping[str, Any]) -> dict[str, Any]:
-    """Return short members and cut texts, in their order, as long as there is room."""
+    """Return the members of a JSON object in their order, long texts cut, as long as they fit MAX_REDUCED_BYTES."""
     small, room = {}, MAX_REDUCED_BYTES
     for name, value in members.items():
         cut = value[:MAX_TEXT] if isinstance(value, str) else value

@@ -96,7 +96,10 @@ def storable(job: Job) -> Job:
 
 
 def last_copy(job: Job) -> str:
-    """Return the envelope for a log line that is the only copy of the job."""
+    """Return the envelope of a job that no queue accepted, for the log line that is then its only copy.
+
+    A long envelope is reduced as one that does not fit a queue, so that the log keeps it whole.
+    """
     envelope = job.to_json()
     return envelope if len(envelope) <= MAX_LOGGED_CHARACTERS else _reduced(job).to_json()
 

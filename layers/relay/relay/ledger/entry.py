@@ -508,7 +508,7 @@ def _without_alerts(state: State) -> State:
 
 
 def key(channel: str, recipients: tuple[str, ...], incident_id: str) -> str:
-    """Return the key of an entry. Shares whose URL names other recipients have an entry of their own."""
+    """Return the key of an entry. `recipients` are those of the webhook's URL: each set has an entry of its own."""
     return f"incident/{channel}/{named(recipients)}/{legal(incident_id)}"
 
 
