@@ -522,6 +522,10 @@ def silence() -> contextlib.AbstractContextManager[object]:
 
 
 def judge(seed: int) -> Verdict:
-    """Run the schedule of a seed, and say what is wrong with it."""
+    """Run the schedule of a seed, and say what is wrong with it; a crash of the simulation itself is wrong, too."""
     with silence():
-        return Simulation(seed).run()
+        simulation = Simulation(seed)
+        try:
+            return simulation.run()
+        except Exception as error:  # noqa: BLE001 - one seed must not hide what the others found
+            return Verdict(seed, [f"the simulation crashed: {error!r}"], simulation.world.log)
