@@ -23,23 +23,26 @@ REST = {"base_url": "https://acme.xmatters.com", "auth": {"type": "basic", "user
 
 
 def accepted(call: Call) -> Answer:
-    """xMatters takes a signal, and names a request that is this one's alone."""
+    """Accept a signal with a request id that names its status."""
     return samples.accepted(f"r-{json.loads(call.body)['incident']['status']}")
 
 
 @dataclass
 class Tenant:
-    """BigPanda's answers: incidents by folder, in pages; `faults` answer for calls whose URL holds the text."""
+    """BigPanda, which lists incidents by folder, in pages."""
 
     incidents: list[dict[str, Any]] = field(default_factory=list)
+    # Answers to calls whose URL contains the text.
     faults: dict[str, Callable[[Call], Answer]] = field(default_factory=dict)
-    a_page: int = 100
+    # Incidents of a page, at most.
+    page_size: int = 100
+    # True if a page has the number of all incidents.
     has_total: bool = True
-    # Called before each answer, as to let time pass.
-    passes: Callable[[], object] = lambda: None
+    # Called before each answer, for example to let time pass.
+    before_answer: Callable[[], object] = lambda: None
 
     def __call__(self, call: Call) -> Answer:
-        self.passes()
+        self.before_answer()
         fault = next((fault for text, fault in self.faults.items() if text in call.url), None)
         if fault:
             return fault(call)
@@ -57,7 +60,7 @@ class Tenant:
         since = int(query.get("from", 0))
         inside = [each for each in self.incidents if query["folder"] in _folders(each)]
         inside = [each for each in inside if each["active"] or each["changed_at"] >= since]
-        size = min(self.a_page, int(query["page_size"]))
+        size = min(self.page_size, int(query["page_size"]))
         start = (int(query["page"]) - 1) * size
         page = [{**each, "alerts": [{"alert_id": "a1"}]} for each in inside[start : start + size]]
         return answer({"items": page} | ({"total": len(inside)} if self.has_total else {}))
@@ -74,7 +77,7 @@ def answer(document: Any) -> Answer:
 
 
 def incident(clock: Clock, name: str = "i1", *, ago: float = 300, **members: Any) -> dict[str, Any]:
-    """An incident as the API has it, critical unless it says otherwise, which changed so many seconds ago."""
+    """Return an incident as the API lists it, which changed `ago` seconds before; critical by default."""
     stamp = int(clock.now - ago)
     status = members.get("status", "Critical")
     plain = {"id": name, "status": status, "active": status != "Ok", "shared": True, "snooze": {"snoozed": False}}
@@ -83,7 +86,7 @@ def incident(clock: Clock, name: str = "i1", *, ago: float = 300, **members: Any
 
 @dataclass
 class Scene:
-    """A relay, and the BigPanda that it asks; its channel was compared a day ago for the first time."""
+    """A relay, and the BigPanda that it asks; the first reconcile run of its channel was a day ago."""
 
     relay: Relay
     tenant: Tenant
@@ -92,19 +95,19 @@ class Scene:
         """Let BigPanda have these incidents, and no others."""
         self.tenant.incidents = list(incidents)
 
-    def look(self) -> dict[str, Any]:
-        """Return what the second of two reconcile runs finds."""
-        self.once()
+    def run_twice(self) -> dict[str, Any]:
+        """Make a reconcile run, and a second one after differences had time to settle; return its findings."""
+        self.run()
         self.relay.clock.now += SETTLES_SECONDS
-        return self.once()
+        return self.run()
 
-    def once(self) -> dict[str, Any]:
-        """Return what one reconcile run finds."""
+    def run(self) -> dict[str, Any]:
+        """Make one reconcile run; return its findings."""
         found = self.relay.reconcile().get("noc")
         members = found._asdict() if found else {}
         return {name: value for name, value in members.items() if value or name in {"compared", "missed", "woken"}}
 
-    def told(self) -> list[str]:
+    def signalled(self) -> list[str]:
         """Return the statuses that were signalled, in order."""
         return [json.loads(call.body)["incident"]["status"] for call in self.relay.session.calls]
 
@@ -138,12 +141,12 @@ def access_of(relay: Relay) -> Access:
 
 
 def note_of(this: Scene) -> GroupNote:
-    """The note of the group that compares the environment e1."""
+    """Return the note of the group that compares the environment e1."""
     return GroupNote.read(this.relay.table, group_name(access_of(this.relay), "e1"))
 
 
 def with_channels(this: Scene, **access: dict[str, Any]) -> None:
-    """Let there be more channels, with the access of `noc` but for what is said of each."""
+    """Add channels with the access of `noc`, changed by the members that are given for each."""
     secret = json.loads(str(this.relay.secrets.texts["noc"]))
     for name, changes in access.items():
         known = secret | {"bigpanda": secret["bigpanda"] | changes}
@@ -155,7 +158,7 @@ def with_channels(this: Scene, **access: dict[str, Any]) -> None:
 
 
 def listings(this: Scene) -> int:
-    """Return how often BigPanda was asked for a page of incidents."""
+    """Count the pages of incidents that BigPanda was asked for."""
     return sum("folder=" in call.url for call in this.relay.bigpanda.calls)
 
 
@@ -166,5 +169,5 @@ def chores(this: Scene) -> list[Job]:
 
 
 def work(this: Scene, job: Job) -> Found | None:
-    """Let a worker have a chore."""
+    """Let a worker have a chore; return the findings if the run ended."""
     return this.relay.reconciler.work(job, this.relay.deadline(JOB_SECONDS))

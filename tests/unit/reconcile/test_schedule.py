@@ -12,24 +12,24 @@ from tests.unit.reconcile_scene import Scene, chores, incident, listings, scene,
 
 
 def planned(this: Scene) -> list[list[str]]:
-    """The channels of each planned run."""
+    """Plan runs; return the channels of each."""
     this.relay.schedule.start()
     return sorted([member.name for member in Chore.of(job).members] for job in chores(this))
 
 
 def environments(this: Scene) -> list[str]:
-    """The environments of the planned runs."""
+    """Plan runs; return their environments."""
     this.relay.schedule.start()
     return sorted(Chore.of(job).environment_id for job in chores(this))
 
 
 def share(this: Scene, environment_id: str, recipients: tuple[str, ...] = ()) -> None:
-    """Let a share come from that environment, by a webhook whose URL names these recipients."""
+    """Let BigPanda post a share of that environment to a URL that names these recipients."""
     content = samples.enveloped(environment_id, id=f"of {environment_id}", status="ok")
     this.relay.webhook.serve(samples.request(content, recipients=recipients))
 
 
-def test_channels_that_ask_the_same_share_a_run() -> None:
+def test_channels_that_ask_bigpanda_the_same_share_a_run() -> None:
     this = scene()
     with_channels(this, dba={}, net={"reconcile": "report"})
     assert planned(this) == [["noc", "dba", "net"]]
@@ -45,14 +45,14 @@ def test_channels_that_ask_the_same_share_a_run() -> None:
     ],
     ids=str,
 )
-def test_channel_that_asks_something_else_has_a_run_of_its_own(other: dict[str, Any]) -> None:
+def test_channel_that_asks_bigpanda_something_else_has_its_own_run(other: dict[str, Any]) -> None:
     this = scene()
     with_channels(this, dba=other)
     assert planned(this) == [["dba"], ["noc"]]
 
 
 @pytest.mark.parametrize("off", [False, None])
-def test_channel_that_is_not_compared_is_in_no_run(off: bool | None) -> None:
+def test_channel_that_is_not_reconciled_is_in_no_run(off: bool | None) -> None:
     this = scene()
     with_channels(this, dba={"reconcile": False} if off is False else {"environment_id": "e1"})
     if off is None:
@@ -67,20 +67,20 @@ def test_channel_with_two_environments_is_in_a_run_for_each() -> None:
     assert environments(this) == ["e1", "e2"]
 
 
-def test_channel_without_an_environment_is_in_no_run_whatever_shares_say() -> None:
+def test_channel_without_an_environment_is_in_no_run_although_shares_name_one() -> None:
     this = scene(environment_id=None)
     share(this, "e1")
     assert this.relay.schedule.start() == {"runs": 0, "channels": 0}
 
 
-def test_environment_that_a_share_names_is_not_looked_in() -> None:
+def test_environment_that_only_a_share_names_is_not_reconciled() -> None:
     this = scene()
     share(this, "e-of-a-stranger", recipients=("mallory",))
     assert environments(this) == ["e1"]
 
 
 @pytest.mark.parametrize("recipients", [(), ("dba",)])
-def test_run_knows_whether_a_webhooks_url_named_recipients(recipients: tuple[str, ...]) -> None:
+def test_run_is_told_if_the_url_of_a_webhook_named_recipients(recipients: tuple[str, ...]) -> None:
     this = scene()
     share(this, "e1", recipients=recipients)
     this.relay.schedule.start()
@@ -89,7 +89,7 @@ def test_run_knows_whether_a_webhooks_url_named_recipients(recipients: tuple[str
 
 
 @pytest.mark.parametrize(("own", "rings"), [({"recipients": []}, False), ({"recipients": ["noc"]}, True)])
-def test_channel_rings_for_what_never_came_if_its_secret_says_whom(own: dict[str, Any], rings: bool) -> None:
+def test_channel_relays_missed_incidents_only_if_its_secret_names_recipients(own: dict[str, Any], rings: bool) -> None:
     this = scene()
     secret = json.loads(str(this.relay.secrets.texts["noc"]))
     secret["xmatters"] |= {"recipients_in": "url"} | own
@@ -104,11 +104,11 @@ def test_bigpanda_is_asked_once_for_all_channels_of_a_run() -> None:
     this = scene()
     with_channels(this, dba={}, net={})
     this.has(*(incident(this.relay.clock, f"i{number}") for number in range(3)))
-    this.once()
+    this.run()
     assert listings(this) == 3
 
 
-def test_chore_holds_no_credential() -> None:
+def test_chore_of_a_run_holds_no_credential() -> None:
     this = scene()
     this.relay.schedule.start()
     [job] = chores(this)
@@ -117,21 +117,21 @@ def test_chore_holds_no_credential() -> None:
         assert secret not in job.to_json() + job.body.decode() + json.dumps(job.attributes())
 
 
-def test_runs_begin_with_a_distance_that_bigpandas_rate_limit_allows() -> None:
+def test_runs_are_spaced_by_the_rate_limit_of_bigpanda() -> None:
     this = scene()
     with_channels(this, **{f"c{number}": {"reconcile_query": f"a = {number}"} for number in range(9)})
     this.relay.schedule.start()
     assert this.relay.chores.delays() == [0, 1, 2, 2, 3, 3, 4, 5, 5, 6]
 
 
-def test_run_that_no_queue_takes_is_said() -> None:
+def test_run_that_no_queue_takes_is_counted_as_failed() -> None:
     this = scene()
     this.relay.chores.failure = EndpointConnectionError(endpoint_url="x")
     assert this.relay.schedule.start() == {"runs": 0, "channels": 1}
     assert this.relay.recorder.metrics()["reconcile_failed"] == 1
 
 
-def test_channel_that_dynamodb_does_not_answer_for_is_compared_with_all_recipients() -> None:
+def test_channel_that_dynamodb_leaves_unprocessed_is_compared_with_all_recipients() -> None:
     this = scene()
     this.relay.dynamodb.batch_size = 0
     this.relay.schedule.start()
