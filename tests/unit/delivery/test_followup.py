@@ -368,8 +368,8 @@ class TestFailing:
         relay = room(tenant, rest=FakeSession(samples.refused(404)))
         relay.share()
         relay.wake(36)
-        [rests] = relay.dead_letters.jobs()
-        assert (rests.kind, rests.reason, relay.delays()) == ("followup", "refused", [])
+        [dead] = relay.dead_letters.jobs()
+        assert (dead.kind, dead.reason, relay.delays()) == ("followup", "refused", [])
 
     def test_followup_is_retried_after_a_failure_of_the_ledger(self, tenant: Tenant) -> None:
         relay = room(tenant)
