@@ -4,8 +4,9 @@ import json
 from copy import replace
 from typing import Any
 
-from relay.channels.channel import Channel, parse_channel
+from relay.channels.channel import Channel
 from relay.channels.inbound import Request
+from relay.channels.parsing import parse_channel
 from relay.http.session import Answer, VendorHosts
 from relay.incidents.share import Share, parse_share
 from relay.jobs.envelope import Job

@@ -262,6 +262,7 @@ class Invariants:
         """It, or what overtook it, rang, is on a queue, or is not owed by policy."""
         others = (other for other in self.states.values() if other.incident == state.incident and self._counts(other))
         heirs = [other for other in others if other is state or not surely_newer(state, other)]
+        heirs += self._found_over(state.incident, [state])
         if any(self._is_on_a_queue(heir) or self._is_told(heir) for heir in heirs):
             return
         told = self._told(state.incident)
@@ -273,6 +274,11 @@ class Invariants:
         if not is_guarded and self._seems_told(state.incident, heirs):
             return
         self._problem(f"lost: {state}; people were told {told}")
+
+    def _found_over(self, incident: str, others: Sequence[SharedState]) -> list[SharedState]:
+        """The states by which a reconcile run may have found that an incident is over, though none of the others is."""
+        over = [each for each in self.states.values() if each.incident == incident and each.shown and not each.is_open]
+        return [state for state in over if not any(surely_newer(other, state) for other in others)]
 
     def _counts(self, state: SharedState) -> bool:
         """Whether the relay knows of it, answered or not."""
@@ -324,7 +330,7 @@ class Invariants:
         # What was not answered may have overtaken it all the same.
         known = newest(state for state in states if self._counts(state))
         told = self._told(incident)
-        for state in [*answered, *known]:
+        for state in [*answered, *known, *self._found_over(incident, answered)]:
             is_newer_told = told is not None and not surely_newer(state, told)
             # Without a ledger the order is lost, but not the page.
             is_newer_told = is_newer_told or (incident in self.unguarded and self._is_told(state))
@@ -597,6 +603,8 @@ class Invariants:
         resting = {note for job in self.dead_letters.jobs() for note in _notes(job)}
         # What was announced without the ledger may never be noted there.
         unguarded = {name.partition("@")[0] for name in self.unguarded}
+        # A function that died may have noted recipients of a webhook's URL late: the answer's incident was not known.
+        unguarded |= {name.partition("@")[0] for name in self.died if "+" in name}
         for answer in self.taken & self.expected.keys():
             if self.expected[answer] in unguarded:
                 continue

@@ -51,6 +51,8 @@ class SharedState:
     is_comment: bool = False
     arrivals: list[float] = field(default_factory=list)
     answered: list[float] = field(default_factory=list)
+    # When BigPanda's API showed it.
+    shown: list[float] = field(default_factory=list)
     channel: str = NOC
     url_recipients: tuple[str, ...] = ()
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from relay.channels import channel
-from relay.channels.channel import is_channel_name, parse_channel
+from relay.channels.channel import is_channel_name
+from relay.channels.parsing import parse_channel
 from relay.channels.schema import AUTH
 from relay.errors import InvalidChannel
 from tests import samples

@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from relay.channels import misconfiguration
-from relay.channels.channel import Channel, parse_channel
+from relay.channels.channel import Channel
+from relay.channels.parsing import parse_channel
 from relay.http.session import VendorHosts
 from tests import samples
 

@@ -64,7 +64,7 @@ class Scene:
         name = call.url.partition("requestId=")[2].partition("&")[0]
         return Answer(200, {}, json.dumps({"data": [{"id": f"page-{name}", "status": "ACTIVE"}]}).encode())
 
-    def rung(self) -> list[str]:
+    def signalled(self) -> list[str]:
         """Return the status of each signal."""
         return [json.loads(call.body)["incident"]["status"] for call in self.relay.session.calls]
 
@@ -94,7 +94,7 @@ def test_pages_end_when_bigpanda_confirms_the_resolve() -> None:
     scene.wait(60)
     assert scene.ended == ["page-r1"]
     assert scene.asked == ["/environments/e1/incidents/i1?expand=alerts"]
-    assert scene.rung() == ["critical", "ok"]
+    assert scene.signalled() == ["critical", "ok"]
 
 
 def test_pages_go_on_while_bigpanda_reports_the_incident_open() -> None:
@@ -106,12 +106,12 @@ def test_pages_go_on_while_bigpanda_reports_the_incident_open() -> None:
 def test_forged_resolve_is_refuted_and_the_critical_is_signalled_again() -> None:
     scene = Scene().opened_and_resolved()
     scene.wait(36 + APART_SECONDS + 36)
-    assert scene.rung() == ["critical", "ok", "critical"]
+    assert scene.signalled() == ["critical", "ok", "critical"]
     ids = [call.headers["X-Relay-Delivery-Id"] for call in scene.relay.session.calls]
     assert len(set(ids)) == 3, "a workflow takes a known delivery id for a repeated signal"
     assert scene.relay.recorder.metrics()["resolve_refuted"] == 1
     scene.wait(1200)
-    assert scene.rung() == ["critical", "ok", "critical"]
+    assert scene.signalled() == ["critical", "ok", "critical"]
 
 
 def test_refuted_resolve_ends_no_page() -> None:
@@ -120,13 +120,22 @@ def test_refuted_resolve_ends_no_page() -> None:
     assert scene.ended == []
 
 
+def test_page_before_an_unconfirmed_resolve_ends_once_the_reopened_incident_has_a_page() -> None:
+    scene = Scene(policy={"replace": False}).opened_and_resolved()
+    now = int(scene.relay.clock.now) + 1
+    scene.relay.share(samples.enveloped("e1", active=True, changedOn=now, updatedOn=now))
+    assert scene.signalled() == ["critical", "ok", "critical"]
+    scene.wait(200)
+    assert scene.ended == ["page-r1"]
+
+
 def test_only_a_true_resolve_is_signalled_after_a_refuted_one() -> None:
     scene = Scene().opened_and_resolved()
     scene.wait(200)
     scene.resolve()
     scene.says = scene.incident("ok", active=False)
     scene.wait(200)
-    assert scene.rung() == ["critical", "ok", "critical", "ok"]
+    assert scene.signalled() == ["critical", "ok", "critical", "ok"]
     assert "page-r3" in scene.ended
 
 
@@ -135,7 +144,7 @@ def test_resolves_that_are_forged_repeatedly_are_refuted() -> None:
     for _ in range(20):
         scene.wait(12)
         scene.resolve()
-    assert "critical" in scene.rung()[2:]
+    assert "critical" in scene.signalled()[2:]
 
 
 def test_single_late_answer_of_bigpanda_does_not_refute_a_resolve() -> None:
@@ -144,7 +153,7 @@ def test_single_late_answer_of_bigpanda_does_not_refute_a_resolve() -> None:
     scene.says = scene.incident("ok", active=False)
     scene.wait(120)
     assert scene.ended == ["page-r1"]
-    assert scene.rung() == ["critical", "ok"]
+    assert scene.signalled() == ["critical", "ok"]
     assert "resolve_refuted" not in scene.relay.recorder.metrics()
 
 
@@ -171,7 +180,7 @@ def test_forged_resolve_does_not_silence_a_critical_that_was_not_announced_yet()
     scene.resolve()
     scene.relay.session.steps[:] = works
     scene.wait(36 + APART_SECONDS + 36)
-    assert scene.rung()[-1] == "critical"
+    assert scene.signalled()[-1] == "critical"
     assert scene.relay.entry().announced is not None
 
 
@@ -183,7 +192,7 @@ def test_resolve_forged_ahead_of_the_first_share_does_not_silence_its_critical(r
     result = scene.relay.share(samples.enveloped("e1", active=True, changedOn=earlier, updatedOn=earlier))
     assert result.outcome == "superseded"
     scene.wait(36 + APART_SECONDS + 36)
-    assert scene.rung() == ["critical"]
+    assert scene.signalled() == ["critical"]
 
 
 def test_second_forged_resolve_during_a_refutation_ends_no_page() -> None:
@@ -197,7 +206,7 @@ def test_second_forged_resolve_during_a_refutation_ends_no_page() -> None:
 def test_forged_resolve_is_refuted_without_the_rest_api_of_xmatters() -> None:
     scene = Scene(rest=False).opened_and_resolved()
     scene.wait(36 + APART_SECONDS + 36)
-    assert scene.rung() == ["critical", "ok", "critical"]
+    assert scene.signalled() == ["critical", "ok", "critical"]
 
 
 def test_resolve_of_a_reopened_incident_needs_no_confirmation() -> None:
@@ -206,7 +215,7 @@ def test_resolve_of_a_reopened_incident_needs_no_confirmation() -> None:
     scene.relay.share(samples.enveloped("e1", active=True, changedOn=now, updatedOn=now))
     scene.wait(300)
     assert scene.asked == []
-    assert scene.rung() == ["critical", "ok", "critical"]
+    assert scene.signalled() == ["critical", "ok", "critical"]
     assert "page-r1" in scene.ended, "the newer page took its place"
 
 

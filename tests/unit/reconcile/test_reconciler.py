@@ -492,6 +492,19 @@ class TestOver:
         this.tenant.faults.clear()
         assert this.run_twice()["missed"] == 1
 
+    def test_debt_of_an_incident_whose_resolve_was_lost_is_dropped_and_never_announced(self) -> None:
+        this = scene()
+        this.relay.session.steps[:] = [samples.refused(503)]
+        this.relay.share(status="critical", changedOn=int(this.relay.clock.now - 600))
+        this.has(incident(this.relay.clock, status="Ok"))
+        assert this.run_twice()["missed"] == 1
+        this.relay.wake(0)
+        assert this.relay.entry().owed_since is None
+        this.relay.session.steps[:] = [accepted]
+        signals = len(this.relay.session.calls)
+        this.relay.drain()
+        assert len(this.relay.session.calls) == signals
+
     def test_incidents_that_ended_before_the_last_run_are_not_listed(self) -> None:
         this = scene()
         this.run()

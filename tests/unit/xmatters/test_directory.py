@@ -8,7 +8,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import requests
 
-from relay.channels.channel import Rest, parse_channel
+from relay.channels.channel import Rest
+from relay.channels.parsing import parse_channel
 from relay.deadline import Deadline
 from relay.errors import BadAnswer, NoAnswer, Reason
 from relay.http.client import HttpClient
