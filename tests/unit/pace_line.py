@@ -20,7 +20,7 @@ def on_time() -> float:
     return 0.0
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Asker:
     """A job that asks for a slot. Times are seconds after NOW."""
 
@@ -118,7 +118,7 @@ def storm(line: Line, jobs: int, *, critical: int, within: float = 0, late: Any 
     """Let jobs, some of them critical, come in random order within so many seconds; return them."""
     kinds = [True] * critical + [False] * (jobs - critical)
     line.chance.shuffle(kinds)
-    askers = [Asker(urgent, **({"late": late} if late else {})) for urgent in kinds]
+    askers = [Asker(urgent=urgent, **({"late": late} if late else {})) for urgent in kinds]
     return [line.expect(line.chance.uniform(0, within), asker) for asker in askers]
 
 

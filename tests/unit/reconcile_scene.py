@@ -1,4 +1,4 @@
-"""A relay with one channel, and the BigPanda that its reconcile runs ask."""
+"""A relay with one channel, and a fake BigPanda for its reconcile runs."""
 
 import json
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def accepted(call: Call) -> Answer:
     return samples.accepted(f"r-{json.loads(call.body)['incident']['status']}")
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Tenant:
     """BigPanda, which lists incidents by folder, in pages."""
 

@@ -64,10 +64,17 @@ def test_parts_of_the_workers_share_channels_keeper_and_table(build: Callable[[d
     assert worker.delivery.ledger.table is worker.delivery.pace.table
 
 
-ACCESS = Access("https://acme.xmatters.com", "BPU-key", ("e1",), False, None, frozenset())
+ACCESS = Access(
+    base_url="https://acme.xmatters.com",
+    api_key="BPU-key",
+    environments=("e1",),
+    assign=False,
+    email_domain=None,
+    comments=frozenset(),
+)
 REST = Rest("https://api.bigpanda.io", Auth("basic", {"username": "u", "password": "p"}))
 TO_BIGPANDA = replace(samples.parsed(), trigger_url="https://api.bigpanda.io/api/integration/1/functions/f/triggers")
-SIGNAL = Signal(b"{}", (), "d1", "c1")
+SIGNAL = Signal(body=b"{}", recipients=(), delivery_id="d1", correlation_id="c1")
 
 
 def deadline() -> Deadline:

@@ -16,7 +16,7 @@ from tests import samples
 from tests.fakes import Recorder
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Context:
     """Context of an invocation, as far as telemetry reads it."""
 
@@ -83,7 +83,7 @@ class TestMetrics:
         recorder.telemetry.notified("noc", ["i1"], is_notified=True)
         recorder.telemetry.notified("noc", ["i1"], is_notified=False)
         recorder.telemetry.swept(1, 60.0, 1)
-        recorder.telemetry.flooded({Rate("noc", 60, 100, 70): 120.0})
+        recorder.telemetry.flooded({Rate("noc", limit=60, owed=100, arrived=70): 120.0})
         recorder.telemetry.unconfirmed(samples.job(), ("r1",))
         recorder.telemetry.crashed(ValueError())
         for notice in (
@@ -156,7 +156,12 @@ class TestLines:
     def test_log_line_of_a_share_has_transition_and_reason(self) -> None:
         recorder = Recorder()
         result = Result(
-            Outcome.DELIVERED, "noc", "i1", "worsened", "its status is worse", unguarded="no answer in time"
+            Outcome.DELIVERED,
+            "noc",
+            "i1",
+            transition="worsened",
+            why="its status is worse",
+            unguarded="no answer in time",
         )
         recorder.telemetry.share(result, {}, correlation_id="c1")
         [line] = recorder.lines()
@@ -259,7 +264,8 @@ class TestLines:
 
     def test_flooded_channel_is_logged_as_warning_with_its_rate_and_debts(self) -> None:
         recorder = Recorder()
-        recorder.telemetry.flooded({Rate("noc", 60, 900, 70, 299.6): 120.4, Rate("db", 4, 9, 8): 180.0})
+        flooded = Rate("noc", limit=60, owed=900, arrived=70, critical_wait=299.6)
+        recorder.telemetry.flooded({flooded: 120.4, Rate("db", limit=4, owed=9, arrived=8): 180.0})
         noc, db = recorder.lines()
         expected = {
             "level": "WARNING",

@@ -20,7 +20,7 @@ from relay.ledger.ledger import Ledger
 from relay.ledger.table import Table
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
-from tests.fakes import Call, Clock, FakeSecrets, FakeSession, Meddled, Relay, Step, table_down, worked
+from tests.fakes import Call, Clock, FakeSecrets, FakeSession, HookedDynamoDb, Relay, Step, table_down, worked
 from tests.unit.states import state
 
 ANSWER = {
@@ -383,7 +383,7 @@ class TestReplay:
 
 class TestMeeting:
     def test_callback_that_two_workers_have_is_written_once(self) -> None:
-        table = Meddled()
+        table = HookedDynamoDb()
         relay = room(dynamodb=table)
         other = relay.other()
         # The other worker writes the comment between this one's read and its claim.
@@ -415,7 +415,7 @@ class TestMeeting:
 class TestLedgerDown:
     @pytest.mark.parametrize("place", [("get_item", 0), ("update_item", 0), ("update_item", 1)])
     def test_callback_waits_while_the_ledger_is_down(self, place: tuple[str, int]) -> None:
-        table = Meddled()
+        table = HookedDynamoDb()
         relay = room(EMPTY, dynamodb=table)
         table.before[place] = table_down
         put(relay, job())
@@ -426,7 +426,7 @@ class TestLedgerDown:
         assert len(comments(relay)) == 1
 
     def test_comment_that_could_not_be_recorded_is_looked_for(self) -> None:
-        table = Meddled()
+        table = HookedDynamoDb()
         there = Answer(200, {}, json.dumps([{"comment": f"{WORDS} [relay 00000000]"}]).encode())
         relay = room(DONE, there, dynamodb=table)
         table.before[("update_item", 3)] = table_down
@@ -546,7 +546,7 @@ class TestAcknowledged:
         assert self.recipients_signalled(relay) == ["Ops", "Ops"]
 
     def test_acknowledgement_is_recorded_although_another_write_came_between(self) -> None:
-        table = Meddled()
+        table = HookedDynamoDb()
         document = samples.secret()
         document["xmatters"] |= {"callback": {"token": "t"}}
         relay = Relay(FakeSession(samples.accepted()), secrets=FakeSecrets(noc=json.dumps(document)), dynamodb=table)

@@ -37,7 +37,7 @@ class Scene:
         self._signals = 0
 
     def incident(self, status: str, *, active: bool) -> Answer:
-        """Return BigPanda's answer; its time stamps say that the incident did not change since it opened."""
+        """Return BigPanda's answer; its timestamps say that the incident did not change since it opened."""
         said = {
             "id": "i1",
             "status": status,

@@ -151,8 +151,8 @@ class TestUnsignalledEasing:
         assert Entry().unchanged(over(5)).eased is None
 
 
-class TestEqualTimeStamps:
-    """Shares with equal time stamps: arrival order decides, and the ledger remembers the digests that it saw."""
+class TestEqualTimestamps:
+    """Shares with equal timestamps: arrival order decides, and the ledger remembers the digests that it saw."""
 
     def test_other_state_at_the_same_version_is_owed(self) -> None:
         assert share(announced(state()), over(9, version=0)) == Standing.OWED
@@ -174,18 +174,18 @@ class TestEqualTimeStamps:
         assert share(announced(state()).keeping(over(5)), state(9, version=0)) == Standing.SUPERSEDED
 
 
-class TestWithoutTimeStamps:
-    def test_share_without_time_stamps_that_equals_the_newest_is_a_duplicate(self) -> None:
+class TestWithoutTimestamps:
+    def test_share_without_timestamps_that_equals_the_newest_is_a_duplicate(self) -> None:
         assert share(announced(unstamped()), unstamped(9)) == Standing.DUPLICATE
 
-    def test_share_without_time_stamps_that_returns_to_an_earlier_state_is_no_duplicate(self) -> None:
+    def test_share_without_timestamps_that_returns_to_an_earlier_state_is_no_duplicate(self) -> None:
         entry = announced(unstamped()).keeping(unstamped(5, status="ok"))
         assert share(entry, unstamped(9)) == Standing.UNCHANGED
         resolving = lease(unstamped(5, status="ok"), 5)
         resolved = entry.claimed(resolving, 1, queued=True).accepted(resolving, "r2", 1, until=resolving.began)
         assert share(resolved, unstamped(9)) == Standing.OWED
 
-    def test_seen_digest_does_not_make_a_share_without_time_stamps_a_duplicate(self) -> None:
+    def test_seen_digest_does_not_make_a_share_without_timestamps_a_duplicate(self) -> None:
         entry = announced(unstamped(status="warning")).keeping(unstamped(5))
         assert share(entry, unstamped(9, status="warning")) == Standing.UNCHANGED
 
@@ -194,10 +194,10 @@ class TestWithoutTimeStamps:
         assert share(entry, state(107, version=50)) == Standing.SUPERSEDED
         assert job(entry, state(107, version=50)) == Standing.SUPERSEDED
 
-    def test_job_without_time_stamps_is_superseded_by_a_later_share(self) -> None:
+    def test_job_without_timestamps_is_superseded_by_a_later_share(self) -> None:
         assert job(Entry().keeping(unstamped(5, status="warning")), unstamped(0)) == Standing.SUPERSEDED
 
-    def test_jobs_of_a_state_that_returned_are_told_apart_without_time_stamps(self) -> None:
+    def test_jobs_of_a_state_that_returned_are_told_apart_without_timestamps(self) -> None:
         again = announced(unstamped(0)).keeping(unstamped(5, status="ok")).keeping(unstamped(9))
         assert job(again, unstamped(5, status="ok")) == Standing.SUPERSEDED
         assert job(again, unstamped(0)) == Standing.DUPLICATE

@@ -15,7 +15,7 @@ from relay.jobs.outcome import Outcome
 from relay.ledger.entry import LEASE_SECONDS, Raised, key
 from relay.ledger.row import Row
 from tests import samples
-from tests.fakes import Call, FakeSecrets, Meddled, room, table_down
+from tests.fakes import Call, FakeSecrets, HookedDynamoDb, room, table_down
 
 DOWN = samples.refused(503, b"<h1>Service Unavailable</h1>")
 LATER = 1_800_000_001
@@ -158,7 +158,7 @@ class TestRow:
     """Row and stored job of a state that is owed after its inline attempts."""
 
     def test_failed_share_stores_its_job_before_its_row(self) -> None:
-        table = Meddled()
+        table = HookedDynamoDb()
         relay = room(DOWN, dynamodb=table)
         # Calls before the job is stored: a read, the gate, and the claim.
         table.before["put_item", 0] = lambda: relay.dynamodb.indexed() == [] or pytest.fail("the row came first")
@@ -176,7 +176,7 @@ class TestRow:
         assert [stored] == relay.retries.jobs()
 
     def test_share_that_waits_stores_its_job_before_its_row(self) -> None:
-        table = Meddled()
+        table = HookedDynamoDb()
         relay = room(dynamodb=table, policy={"min_seconds_between_signals": 60})
         relay.share(status="warning")
         table.calls.clear()
@@ -194,7 +194,7 @@ class TestRow:
         def stops() -> None:
             raise SystemExit
 
-        table = Meddled()
+        table = HookedDynamoDb()
         relay = room(DOWN, DOWN, DOWN, samples.accepted(), dynamodb=table)
         # The claim is the second write of an item that is there, and the record with the row is the third.
         table.before["update_item", 2] = stops
@@ -205,7 +205,7 @@ class TestRow:
         assert (len(relay.session.calls), relay.retries.messages) == (4, [])
 
     def test_job_that_can_not_be_stored_has_its_message_alone(self) -> None:
-        table = Meddled()
+        table = HookedDynamoDb()
         relay = room(DOWN, DOWN, DOWN, samples.accepted(), dynamodb=table)
         table.before["put_item", 0] = table_down
         result = relay.share()
@@ -218,7 +218,7 @@ class TestRow:
         def dies(_: Call) -> Answer:
             raise SystemExit
 
-        table = Meddled()
+        table = HookedDynamoDb()
         relay = room(DOWN, DOWN, DOWN, dies, dynamodb=table)
         relay.share(status="warning")
         table.calls.clear()
@@ -233,7 +233,7 @@ class TestRow:
         assert item["due"]["S"].startswith("critical#")
 
     def test_newer_share_is_sent_although_its_job_can_not_be_stored(self) -> None:
-        table = Meddled()
+        table = HookedDynamoDb()
         relay = room(DOWN, DOWN, DOWN, samples.accepted(), dynamodb=table)
         relay.share(status="warning")
         table.before["put_item", table.calls.count("put_item")] = table_down
@@ -379,7 +379,7 @@ class TestNotOwed:
         assert (resolved.outcome, resolved.transition) == (Outcome.DELIVERED, "resolved")
         assert relay.session.calls[-1].url.endswith("&recipients=somebody%20new")
 
-    def test_time_stamp_of_next_year_does_not_mute_the_incident(self) -> None:
+    def test_timestamp_of_next_year_does_not_mute_the_incident(self) -> None:
         relay = room()
         relay.share(status="warning", updatedOn=1_800_000_000 + 365 * 24 * 3600)
         assert relay.share(status="critical", changedOn=LATER).outcome == Outcome.DELIVERED

@@ -14,7 +14,7 @@ from relay.jobs.outbox import MAX_LOGGED_CHARACTERS
 from relay.jobs.outcome import Outcome, Result
 from relay.ledger.row import Row
 from tests import samples
-from tests.fakes import Call, FakeSqs, Meddled, Relay, Step, room, table_down, worked
+from tests.fakes import Call, FakeSqs, HookedDynamoDb, Relay, Step, room, table_down, worked
 
 DOWN = samples.refused(503, b"<h1>Service Unavailable</h1>")
 REFUSED = samples.refused(404, b"no such trigger")
@@ -287,7 +287,7 @@ class TestUnsafe:
         assert (copy.body, copy.reason, copy.attempts) == (samples.body(), "upstream", 3)
 
     def test_share_whose_row_alone_is_refused_is_unsafe(self) -> None:
-        dynamodb = Meddled()
+        dynamodb = HookedDynamoDb()
         relay = room(DOWN, dynamodb=dynamodb)
         relay.retries.failure = relay.dead_letters.failure = NO
         # Of the entry's writes the first is the claim, and the second is the record with the row.

@@ -17,7 +17,7 @@ from relay.ledger.entry import Entry, key
 from relay.xmatters.pages import MAX_PAGES
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
-from tests.fakes import Call, FakeSecrets, FakeSession, Meddled, Relay, Step, worked
+from tests.fakes import Call, FakeSecrets, FakeSession, HookedDynamoDb, Relay, Step, worked
 from tests.unit.states import NOW, over, state
 
 DEAD = "2027-01-15T07:30:00.000Z"
@@ -486,7 +486,7 @@ class TestEnd:
         assert tenant.ended == ["page-1"]
 
     def test_page_that_one_of_two_concurrent_followups_found_is_not_lost(self, tenant: Tenant) -> None:
-        table = Meddled()
+        table = HookedDynamoDb()
         relay = room(tenant, dynamodb=table)
         tenant.after = LOOK_FOR_SECONDS + 1
         relay.share()
@@ -657,7 +657,7 @@ class TestUnannouncedResolve:
     def test_unannounced_resolve_ends_the_page_if_the_worker_is_faster_than_the_ledgers_note(
         self, tenant: Tenant
     ) -> None:
-        table = Meddled()
+        table = HookedDynamoDb()
         relay = room(tenant, policy=SILENT, dynamodb=table)
         relay.share()
         relay.wake(36)
@@ -671,7 +671,7 @@ class TestUnannouncedResolve:
         def dies() -> None:
             raise SystemExit
 
-        table = Meddled()
+        table = HookedDynamoDb()
         relay = room(tenant, policy=SILENT, dynamodb=table)
         relay.share()
         relay.wake(36)

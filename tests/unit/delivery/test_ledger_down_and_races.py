@@ -19,7 +19,7 @@ from relay.ledger.ledger import LEDGER_SECONDS
 from relay.ledger.pace import Gate
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb, Item, condition_failed
-from tests.fakes import Call, Meddled, Relay, Step, room, table_down
+from tests.fakes import Call, HookedDynamoDb, Relay, Step, room, table_down
 
 DOWN = samples.refused(503)
 LONG_AGO = "2027-01-01T00:00:00.000Z"
@@ -28,14 +28,14 @@ LATER = 1_800_000_001
 READ, CLAIM, RECORD = ("get_item", 0), ("update_item", 1), ("update_item", 2)
 
 
-def meddled(*steps: Step, **changes: Any) -> tuple[Relay, Meddled]:
+def hooked(*steps: Step, **changes: Any) -> tuple[Relay, HookedDynamoDb]:
     """Return a relay and its table, whose calls a test can interrupt."""
-    table = Meddled()
+    table = HookedDynamoDb()
     return room(*steps, dynamodb=table, **changes), table
 
 
-def next_write(table: Meddled) -> tuple[str, int]:
-    """Return the key in `Meddled.before` of the next write of an entry or a gate."""
+def next_write(table: HookedDynamoDb) -> tuple[str, int]:
+    """Return the key in `HookedDynamoDb.before` of the next write of an entry or a gate."""
     return "update_item", table.calls.count("update_item")
 
 
@@ -147,7 +147,7 @@ class TestRaces:
     """Races: another function changes the entry between the read and the claim."""
 
     def race(self, meanwhile: Callable[[Relay], object]) -> tuple[Relay, Result]:
-        relay, table = meddled()
+        relay, table = hooked()
         table.before[CLAIM] = lambda: meanwhile(relay.other(samples.accepted("r8")))
         return relay, relay.share()
 
@@ -185,7 +185,7 @@ class TestRaces:
 
     def test_only_one_of_two_copies_that_meet_at_the_last_slot_of_the_minute_is_sent_at_once(self) -> None:
         copies: list[Result] = []
-        relay, table = meddled(policy={"max_per_minute": 2})
+        relay, table = hooked(policy={"max_per_minute": 2})
         relay.share(id="i2")
         before_claim = ("update_item", table.calls.count("update_item") + 1)
         table.before[before_claim] = lambda: copies.append(relay.other().share())
@@ -209,7 +209,7 @@ class TestRaces:
         def conflict() -> None:
             raise condition_failed("UpdateItem")
 
-        relay, table = meddled()
+        relay, table = hooked()
         # The first write enters the gate, and each further one is a claim. The slot is kept between claims.
         table.before = {("update_item", 1 + number): conflict for number in range(MAX_READS)}
         result = relay.share()
@@ -220,7 +220,7 @@ class TestRaces:
         assert len(relay.session.calls) == 1
 
     def test_unchanged_state_is_noted_although_another_write_came_between(self) -> None:
-        relay, table = meddled()
+        relay, table = hooked()
         relay.share()
         other = relay.other(samples.accepted())
         table.before[next_write(table)] = lambda: other.share(changedOn=LATER, tags=["first"])
@@ -251,7 +251,7 @@ class TestLedgerDown:
 
     @pytest.mark.parametrize("call", ["read", "claim", "record"])
     def test_page_is_sent_and_counted_as_unguarded_if_one_ledger_call_fails(self, call: str) -> None:
-        relay, table = meddled()
+        relay, table = hooked()
         table.before[{"read": READ, "claim": CLAIM, "record": RECORD}[call]] = table_down
         answer = relay.webhook.serve(samples.request())
         assert (answer.status, answer.document["outcome"]) == (200, "delivered")
@@ -277,7 +277,7 @@ class TestLedgerDown:
 
     @pytest.mark.parametrize("number", [0, 1])
     def test_critical_is_sent_and_counted_if_the_rate_limiter_fails(self, number: int) -> None:
-        relay, table = meddled(policy={"max_per_minute_per_recipients": 9})
+        relay, table = hooked(policy={"max_per_minute_per_recipients": 9})
         table.before["update_item", number] = table_down
         assert relay.share().unguarded == "the rate limiter could not be read"
         # The channel's own gate has its slot back.
@@ -287,13 +287,13 @@ class TestLedgerDown:
 
     @pytest.mark.parametrize("number", [0, 1])
     def test_attempts_of_a_critical_are_recorded_although_the_rate_limiter_failed(self, number: int) -> None:
-        relay, table = meddled(samples.refused(503), policy={"max_per_minute_per_recipients": 9})
+        relay, table = hooked(samples.refused(503), policy={"max_per_minute_per_recipients": 9})
         table.before["update_item", number] = table_down
         result = relay.share()
         assert (result.attempts, result.unguarded, relay.entry().asked) == (3, None, 3)
 
     def test_warning_waits_on_the_queue_if_the_rate_limiter_fails(self) -> None:
-        relay, table = meddled()
+        relay, table = hooked()
         table.before["update_item", 0] = table_down
         result = relay.share(status="warning")
         assert (result.outcome, result.queue, result.reason) == (Outcome.QUEUED, "retry", Reason.INTERNAL)
@@ -363,7 +363,7 @@ class TestLedgerDown:
         assert (revived.ledger_down_since, revived.waits_for_ledger, revived.replays) == (None, False, 1)
 
     def test_job_that_is_sent_without_the_ledger_says_may_repeat(self) -> None:
-        relay, table = meddled()
+        relay, table = hooked()
 
         def breaks() -> None:
             table.refuses_writes = True
@@ -377,7 +377,7 @@ class TestLedgerDown:
         assert marks == [None, "true"]
 
     def test_lease_is_given_back_although_the_record_fails_once(self) -> None:
-        relay, table = meddled()
+        relay, table = hooked()
         table.before[RECORD] = table_down
         relay.share(status="warning")
         entry = relay.entry()
@@ -417,14 +417,14 @@ class TestLedgerDown:
         assert statuses == ["critical", "ok"]
 
     def test_rate_limit_slot_is_given_back_if_the_claim_fails(self) -> None:
-        relay, table = meddled(policy={"max_per_minute": 1})
+        relay, table = hooked(policy={"max_per_minute": 1})
         table.before[CLAIM] = table_down
         relay.share(id="i1", status="warning")
         assert relay.session.calls == []
         assert relay.share(id="i2").outcome == Outcome.DELIVERED
 
     def test_stored_job_waits_anew_for_the_ledger(self) -> None:
-        relay, table = meddled(policy={"max_per_minute": 1})
+        relay, table = hooked(policy={"max_per_minute": 1})
         relay.share(id="i9")
         table.before[next_write(table)] = table_down
         relay.share(status="warning")
@@ -443,7 +443,7 @@ class TestLedgerDown:
         assert relay.share(id="i2").outcome == Outcome.DELIVERED
 
     def test_ledger_that_hangs_counts_as_down(self) -> None:
-        relay, table = meddled()
+        relay, table = hooked()
         let_go = threading.Event()
         table.before["get_item", 0] = lambda: let_go.wait(LEDGER_SECONDS + 5)
         result = relay.share()
@@ -452,7 +452,7 @@ class TestLedgerDown:
 
     @pytest.mark.parametrize("call", [READ, CLAIM], ids=["read", "claim"])
     def test_failed_share_is_on_the_retry_queue_once_if_the_ledger_is_down(self, call: tuple[str, int]) -> None:
-        relay, table = meddled(DOWN)
+        relay, table = hooked(DOWN)
         table.before[call] = table_down
         result = relay.share()
         assert (result.outcome, result.queue, result.reason) == (Outcome.QUEUED, "retry", Reason.UPSTREAM)
@@ -514,7 +514,7 @@ class TestLedgerDown:
         assert relay.share(changedOn=LATER, status="ok").outcome == Outcome.DUPLICATE
 
     def test_unchanged_state_is_noted_later_if_the_ledger_fails(self) -> None:
-        relay, table = meddled(DOWN, DOWN, DOWN, samples.accepted())
+        relay, table = hooked(DOWN, DOWN, DOWN, samples.accepted())
         relay.share()
         table.before[next_write(table)] = table_down
         over = relay.share(changedOn=LATER, status="ok")
@@ -528,7 +528,7 @@ class TestLedgerDown:
         assert (len(relay.session.calls), relay.retries.messages) == (3, [])
 
     def test_share_waits_for_its_spacing_although_the_wait_cannot_be_recorded(self) -> None:
-        relay, table = meddled(policy={"min_seconds_between_signals": 15})
+        relay, table = hooked(policy={"min_seconds_between_signals": 15})
         relay.share()
         table.before[next_write(table)] = table_down
         result = relay.share(changedOn=LATER, status="warning")
@@ -538,7 +538,7 @@ class TestLedgerDown:
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
 
     def test_failed_share_is_retried_after_its_lease_if_the_failure_cannot_be_recorded(self) -> None:
-        relay, table = meddled(DOWN, DOWN, DOWN, samples.accepted())
+        relay, table = hooked(DOWN, DOWN, DOWN, samples.accepted())
         table.before[RECORD] = table_down
         assert relay.share().queue == "retry"
         assert table.before == {}
@@ -546,7 +546,7 @@ class TestLedgerDown:
         assert (len(relay.session.calls), relay.retries.messages) == (4, [])
 
     def test_resolve_is_signalled_after_a_page_that_was_sent_without_the_ledger(self) -> None:
-        relay, table = meddled()
+        relay, table = hooked()
         table.before["get_item", 0] = table_down
         relay.share()
         relay.wake(5)
@@ -672,8 +672,8 @@ class TestStampsAhead:
         assert (result.outcome, result.transition) == (Outcome.DELIVERED, "reopened")
 
 
-class TestOneShareWithBadTimeStamps:
-    """One share of an incident has no time stamps, or stamps of a wrong clock; the other shares have good ones."""
+class TestOneShareWithBadTimestamps:
+    """One share of an incident has no timestamps, or stamps of a wrong clock; the other shares have good ones."""
 
     AHEAD = 1_800_000_000 + 7200
 

@@ -48,11 +48,13 @@ def noise(size: int) -> bytes:
     return random.Random(7).randbytes(size)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Bench:
-    """Two fake queues; `seconds` is the time that each call of them takes."""
+    """A dead-letter queue and a retry queue, both fake, and the replay between them."""
 
+    # Messages a second; None for no limit.
     rate: float | None = None
+    # Time that each call of a queue takes.
     seconds: float = 0.0
     run: Run = map
     clock: Clock = field(default_factory=Clock)
@@ -427,7 +429,7 @@ def dead_lettered(at: float = MARK, reason: str = "refused") -> Entry:
 
 
 REVIVED = dead_lettered().reviving(state(), MARK + 5)
-LEASE = Lease("a", NOW + 99, MARK + 7, state())
+LEASE = Lease(owner="a", until=NOW + 99, began=MARK + 7, state=state())
 ACCEPTED = REVIVED.claimed(LEASE, 1, queued=True).accepted(LEASE, "r7", 1, until=NOW + 80)
 
 

@@ -14,7 +14,7 @@ from relay.xmatters.trigger import Signal
 from tests import samples
 from tests.fakes import Call, FakeSecrets, FakeSession, Relay, Step
 
-SIGNAL = Signal(b"{}", (), "d1", "c1")
+SIGNAL = Signal(body=b"{}", recipients=(), delivery_id="d1", correlation_id="c1")
 DOWN = samples.refused(503)
 RESET = requests.ConnectionError("reset")
 

@@ -17,7 +17,19 @@ from relay.jobs.envelope import timestamp
 from relay.ledger.entry import key
 from relay.ledger.row import shard
 from tests import samples
-from tests.fakes import Call, Clock, FakeSecrets, FakeSns, FakeSqs, Meddled, Relay, Step, room, table_down, worked
+from tests.fakes import (
+    Call,
+    Clock,
+    FakeSecrets,
+    FakeSns,
+    FakeSqs,
+    HookedDynamoDb,
+    Relay,
+    Step,
+    room,
+    table_down,
+    worked,
+)
 from tests.unit.states import lease, state
 
 DOWN = samples.refused(503, b"down")
@@ -584,7 +596,7 @@ class TestRunLease:
         assert relay.recorder.metrics()["sweeper_heartbeat"] == 1
 
     def test_only_one_of_two_runs_that_begin_at_once_proceeds(self) -> None:
-        table = Meddled()
+        table = HookedDynamoDb()
         relay = vanished(DOWN, dynamodb=table)
         others: list[dict[str, Any]] = []
         table.before["update_item", table.calls.count("update_item")] = lambda: others.append(relay.sweeper.sweep())
@@ -687,7 +699,7 @@ class TestLedgerDown:
     @pytest.mark.parametrize("call", ["get_item", "query", "batch_get_item", "update_item"])
     @pytest.mark.parametrize("number", [0, 1, 2, 3])
     def test_run_that_fails_at_any_call_is_made_up_for_by_the_next_ones(self, call: str, number: int) -> None:
-        table = Meddled()
+        table = HookedDynamoDb()
         relay = vanished(DOWN, dynamodb=table)
         place = (call, table.calls.count(call) + number)
         table.before[place] = table_down
@@ -715,7 +727,7 @@ class TestIndexThatChanges:
     """Index changes during a run: workers write rows while the sweeper reads the index page by page."""
 
     def test_row_that_moves_to_a_later_page_during_a_run_is_one_debt(self) -> None:
-        table = Meddled()
+        table = HookedDynamoDb()
         relay = room(DOWN, dynamodb=table)
         place = shard(key("noc", (), "i0"), is_critical=True)
         names = [name for n in range(99) if shard(key("noc", (), name := f"i{n}"), is_critical=True) == place][:3]
@@ -737,7 +749,7 @@ class TestIndexThatChanges:
         assert sorted(job.incident_id for job in relay.retries.jobs()) == sorted(names)
 
     def test_row_that_moves_to_another_shard_during_a_run_is_one_debt(self) -> None:
-        table = Meddled()
+        table = HookedDynamoDb()
         relay = vanished(DOWN, dynamodb=table)
 
         def eases() -> None:

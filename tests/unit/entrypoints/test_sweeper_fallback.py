@@ -15,7 +15,7 @@ from relay.jobs.envelope import timestamp
 from relay.ledger.entry import key
 from relay.ledger.table import MAX_BATCH
 from tests import samples
-from tests.fakes import FakeSecrets, FakeSns, Meddled, Relay, Step, room, table_down, worked
+from tests.fakes import FakeSecrets, FakeSns, HookedDynamoDb, Relay, Step, room, table_down, worked
 
 DOWN = samples.refused(503, b"down")
 REFUSED = samples.refused(404)
@@ -225,7 +225,7 @@ class TestNotNotified:
         assert (relay.retries.messages, subjects(relay)) == ([], [])
 
     def test_fallback_is_not_notified_of_a_debt_that_was_settled_after_the_index_was_read(self) -> None:
-        table = Meddled()
+        table = HookedDynamoDb()
         relay = room(DOWN, DOWN, DOWN, samples.accepted(), dynamodb=table)
         relay.share()
         table.before["batch_get_item", 0] = lambda: relay.wake(0)
@@ -373,14 +373,14 @@ class TestTopicDown:
 class TestDuringARun:
     """Concurrent changes: entries change, and DynamoDB fails, during a run."""
 
-    def owing(self, *steps: Step) -> tuple[Relay, Meddled]:
-        table = Meddled()
+    def owing(self, *steps: Step) -> tuple[Relay, HookedDynamoDb]:
+        table = HookedDynamoDb()
         relay = room(*steps, dynamodb=table)
         relay.share()
         relay.clock.now += 300
         return relay, table
 
-    def in_write(self, table: Meddled, number: int, happens: Callable[[], object]) -> None:
+    def in_write(self, table: HookedDynamoDb, number: int, happens: Callable[[], object]) -> None:
         """Call `happens` before a write of the next run: 0 is its lease, 1 its note, 2 the entry's mark."""
         table.before["update_item", table.calls.count("update_item") + number] = happens
 

@@ -10,7 +10,7 @@ from relay.entrypoints.sweeper_run import IN_A_ROW_SECONDS
 from relay.incidents.share import parse_share
 from relay.ledger.pace import HORIZON_SECONDS, gate_of
 from tests import samples
-from tests.fakes import FakeSecrets, Meddled, Relay, room, table_down
+from tests.fakes import FakeSecrets, HookedDynamoDb, Relay, room, table_down
 
 LIMIT = 5
 DOWN = samples.refused(503, b"down")
@@ -129,7 +129,7 @@ class TestNoFlood:
 
 class TestTrouble:
     def test_flood_is_judged_by_arrivals_if_the_gate_cannot_be_read(self) -> None:
-        table = Meddled()
+        table = HookedDynamoDb()
         relay = room(policy={"max_per_minute": LIMIT}, dynamodb=table)
         flood(relay, 2, each=20)
         for number in range(20):
@@ -141,7 +141,7 @@ class TestTrouble:
         assert "critical_wait_seconds" not in line
 
     def test_old_debts_are_not_reported_as_flood_if_the_gate_cannot_be_read(self) -> None:
-        table = Meddled()
+        table = HookedDynamoDb()
         relay = room(policy={"max_per_minute": LIMIT}, dynamodb=table)
         flood(relay, 1, each=60)
         for _ in range(5):

@@ -401,7 +401,16 @@ HEADERS = st.fixed_dictionaries(
 )
 STATUSES = st.sampled_from([100, 200, 202, 204, 302, 400, 401, 404, 409, 429, 500, 599, 999])
 REPLIES = st.builds(Answer, STATUSES, HEADERS, ANSWERS)
-ACCESS = Access("https://api.bigpanda.io", "BPU-canary", ("e1",), True, None, frozenset(), True, "app-canary")
+ACCESS = Access(
+    base_url="https://api.bigpanda.io",
+    api_key="BPU-canary",
+    environments=("e1",),
+    assign=True,
+    email_domain=None,
+    comments=frozenset(),
+    callbacks=True,
+    app_key="app-canary",
+)
 OAUTH = Auth("oauth", {"client_id": "c", "username": "u", "password": "canary-pw"})
 REST = Rest("https://acme.xmatters.com", OAUTH)
 

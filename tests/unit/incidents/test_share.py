@@ -215,11 +215,11 @@ def test_last_one_of_duplicate_keys_counts() -> None:
         (1e300, None),
     ],
 )
-def test_time_stamp_is_read_in_any_spelling_and_an_invalid_one_is_none(value: Any, seconds: float | None) -> None:
+def test_timestamp_is_read_in_any_spelling_and_an_invalid_one_is_none(value: Any, seconds: float | None) -> None:
     assert parsed({"id": 1, "changedOn": value}).changed_on == seconds
 
 
-def test_infinite_time_stamp_is_none() -> None:
+def test_infinite_timestamp_is_none() -> None:
     assert parse_share(b'{"id": 1, "changedOn": 1e999}').changed_on is None
 
 

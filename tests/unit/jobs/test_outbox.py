@@ -32,7 +32,12 @@ class Desk:
 
     def __init__(self) -> None:
         self.clock, self.retries, self.chores, self.dead_letters = Clock(), FakeSqs(), FakeSqs(), FakeSqs()
-        self.keeper = Keeper(self.retries.queue(), self.chores.queue(), self.dead_letters.queue(), self.clock)
+        self.keeper = Keeper(
+            retries=self.retries.queue(),
+            chores=self.chores.queue(),
+            dead_letters=self.dead_letters.queue(),
+            clock=self.clock,
+        )
 
     def keep(self, job: Job, until: float) -> bool:
         """Keep a job until so many seconds from now, after the deadline of the caller."""

@@ -22,7 +22,7 @@ class TestAbsent:
         line = Line(limit=10)
         line.fill()
         for _ in range(20):
-            line.expect(1, Asker(urgent, late=lambda: None))
+            line.expect(1, Asker(urgent=urgent, late=lambda: None))
         here = [line.expect(2, Asker()) for _ in range(20)]
         line.run()
         assert max(each.went or 1e9 for each in here) < (10 + 40) / 10 * WINDOW_SECONDS
@@ -114,7 +114,7 @@ def test_no_minute_has_more_signals_than_the_limit(askers: Any, limit: int, seed
     comes = 0.0
     for gap, urgent, lates in askers:
         comes += gap
-        line.expect(comes, Asker(urgent, late=iter([*lates, *[0.0] * 50]).__next__))
+        line.expect(comes, Asker(urgent=urgent, late=iter([*lates, *[0.0] * 50]).__next__))
     line.run()
     assert line.busiest_minute() <= limit
 
@@ -127,7 +127,7 @@ def test_no_signal_passes_a_waiting_critical_whose_workers_are_on_time(
     everyone, comes = list[Asker](), 0.0
     for gap, urgent in askers:
         comes += gap
-        everyone.append(line.expect(comes, Asker(urgent)))
+        everyone.append(line.expect(comes, Asker(urgent=urgent)))
     line.run()
     others = moments(everyone, urgent=False)
     for critical in everyone:

@@ -178,7 +178,7 @@ class TestMissed:
         assert this.run_twice()["missed"] == 1
         assert [job.incident_id for job in this.relay.retries.jobs()] == ["i2"]
 
-    def test_incident_without_time_stamps_is_relayed(self) -> None:
+    def test_incident_without_timestamps_is_relayed(self) -> None:
         this = scene(since=0)
         this.has(incident(this.relay.clock, changed_at=None, updated_at=None))
         assert this.run_twice()["missed"] == 1
@@ -429,7 +429,7 @@ class TestSnoozed:
             this.relay.wake(0)
         assert len(this.signalled()) == 2
 
-    def test_critical_whose_snooze_ended_without_a_new_time_stamp_is_signalled(self) -> None:
+    def test_critical_whose_snooze_ended_without_a_new_timestamp_is_signalled(self) -> None:
         this = scene()
         open_ = incident(this.relay.clock, ago=400)
         this.has(open_)

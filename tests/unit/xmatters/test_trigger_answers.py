@@ -14,7 +14,7 @@ from relay.errors import BadAnswer, NoAnswer, Reason
 from relay.http.session import Answer, ForbiddenUrl
 from relay.xmatters.trigger import with_recipients
 from tests import samples
-from tests.fakes import Line
+from tests.fakes import Trigger
 
 
 class TestAnswer:
@@ -37,7 +37,7 @@ class TestAnswer:
         ],
     )
     def test_accepted_answer_gives_its_request_id(self, answer: Answer, request_id: str | None) -> None:
-        assert Line(answer).send() == request_id
+        assert Trigger(answer).send() == request_id
 
     @pytest.mark.parametrize(
         ("answer", "reason"),
@@ -60,7 +60,7 @@ class TestAnswer:
         ids=lambda value: str(value.status) if isinstance(value, Answer) else str(value),
     )
     def test_answer_that_is_no_acceptance_has_its_reason(self, answer: Answer, reason: Reason) -> None:
-        failure = Line(answer).failure()
+        failure = Trigger(answer).failure()
         assert isinstance(failure, BadAnswer)
         assert (failure.reason, failure.http_status, failure.detail) == (
             reason,
@@ -90,11 +90,11 @@ class TestAnswer:
     )
     def test_retry_after_is_read_as_seconds_or_as_a_date(self, header: str | None, seconds: float | None) -> None:
         answer = samples.refused(429, retry_after=header) if header is not None else samples.refused(429)
-        assert Line(answer).failure().retry_after == seconds
+        assert Trigger(answer).failure().retry_after == seconds
 
     @given(st.text(max_size=30))
     def test_any_retry_after_header_is_read_or_ignored(self, header: str) -> None:
-        wait = Line(samples.refused(429, retry_after=header)).failure().retry_after
+        wait = Trigger(samples.refused(429, retry_after=header)).failure().retry_after
         assert wait is None or 0 <= wait < 1e13
 
 
@@ -126,7 +126,7 @@ class TestNoAnswer:
     def test_connection_failure_has_its_reason_and_says_if_it_may_have_notified(
         self, error: Exception, reason: Reason, may_have_rung: bool
     ) -> None:
-        failure = Line(error).failure()
+        failure = Trigger(error).failure()
         assert isinstance(failure, NoAnswer)
         assert (failure.reason, failure.may_have_rung, failure.asked) == (reason, may_have_rung, True)
         assert failure.http_status is None
@@ -135,7 +135,7 @@ class TestNoAnswer:
             assert "https" not in text
 
     def test_forbidden_url_is_refused_without_a_call(self) -> None:
-        failure = Line(ForbiddenUrl("it is not https")).failure()
+        failure = Trigger(ForbiddenUrl("it is not https")).failure()
         assert (failure.reason, failure.asked) == (Reason.REFUSED, False)
 
 
@@ -160,22 +160,22 @@ class TestExcerpt:
                 return samples.token("canary-token")
             return Answer(500, {}, echo(call.url, call.headers.get("Authorization", "")).encode())
 
-        line = Line(answer, auth=auth)
-        excerpt = line.failure().excerpt
+        trigger = Trigger(answer, auth=auth)
+        excerpt = trigger.failure().excerpt
         login = [":".join(auth[name] for name in names if name in auth) for names in [("username", "password")]]
         login += [":".join(auth[name] for name in ("key", "secret") if name in auth)]
         encoded = [base64.b64encode(text.encode()).decode() for text in login if ":" in text]
-        for hidden in (samples.API_KEY, "canary-token", *line.channel.secrets(), *encoded):
+        for hidden in (samples.API_KEY, "canary-token", *trigger.channel.secrets(), *encoded):
             assert hidden not in excerpt
         assert excerpt
 
     def test_excerpt_does_not_end_in_a_part_of_a_credential(self) -> None:
         content = (samples.API_KEY * 700).encode()
-        excerpt = Line(Answer(500, {}, content)).failure().excerpt
+        excerpt = Trigger(Answer(500, {}, content)).failure().excerpt
         assert set(excerpt) == {"*"}
 
     def test_excerpt_has_two_kibibytes_at_most_and_takes_any_bytes(self) -> None:
-        assert len(Line(Answer(500, {}, b"\xff" * 60_000)).failure().excerpt) == 2048
+        assert len(Trigger(Answer(500, {}, b"\xff" * 60_000)).failure().excerpt) == 2048
 
 
 class TestRecipients:
