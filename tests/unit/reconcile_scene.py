@@ -112,7 +112,9 @@ class Scene:
         return [json.loads(call.body)["incident"]["status"] for call in self.relay.session.calls]
 
 
-def scene(*, since: float = 86_400, policy: dict[str, Any] | None = None, rest: bool = False, **access: Any) -> Scene:
+def make_scene(
+    *, since: float = 86_400, policy: dict[str, Any] | None = None, rest: bool = False, **access: Any
+) -> Scene:
     tenant, clock, table = Tenant(), Clock(), FakeDynamoDb()
     document: dict[str, Any] = {
         "bigpanda": {name: value for name, value in (ACCESS | access).items() if value is not None}
@@ -140,34 +142,34 @@ def access_of(relay: Relay) -> Access:
     return access
 
 
-def note_of(this: Scene) -> GroupNote:
+def note_of(scene: Scene) -> GroupNote:
     """Return the note of the group that compares the environment e1."""
-    return GroupNote.read(this.relay.table, group_name(access_of(this.relay), "e1"))
+    return GroupNote.read(scene.relay.table, group_name(access_of(scene.relay), "e1"))
 
 
-def with_channels(this: Scene, **access: dict[str, Any]) -> None:
+def with_channels(scene: Scene, **access: dict[str, Any]) -> None:
     """Add channels with the access of `noc`, changed by the members that are given for each."""
-    secret = json.loads(str(this.relay.secrets.texts["noc"]))
+    secret = json.loads(str(scene.relay.secrets.texts["noc"]))
     for name, changes in access.items():
         known = secret | {"bigpanda": secret["bigpanda"] | changes}
-        this.relay.secrets.texts[name] = json.dumps(known)
-    known_access = access_of(this.relay)
+        scene.relay.secrets.texts[name] = json.dumps(known)
+    known_access = access_of(scene.relay)
     for name in access:
-        key, last = channel_key(place_name(known_access, "e1"), name), this.relay.clock.now - 600
-        ChannelNote(this.relay.clock.now - 86_400, last).write(this.relay.table, key)
+        key, last = channel_key(place_name(known_access, "e1"), name), scene.relay.clock.now - 600
+        ChannelNote(scene.relay.clock.now - 86_400, last).write(scene.relay.table, key)
 
 
-def listings(this: Scene) -> int:
+def listings(scene: Scene) -> int:
     """Count the pages of incidents that BigPanda was asked for."""
-    return sum("folder=" in call.url for call in this.relay.bigpanda.calls)
+    return sum("folder=" in call.url for call in scene.relay.bigpanda.calls)
 
 
-def chores(this: Scene) -> list[Job]:
+def chores(scene: Scene) -> list[Job]:
     """Take the chores of reconcile runs off the chore queue."""
-    jobs, this.relay.chores.messages = this.relay.chores.jobs(), []
+    jobs, scene.relay.chores.messages = scene.relay.chores.jobs(), []
     return jobs
 
 
-def work(this: Scene, job: Job) -> Found | None:
+def work(scene: Scene, job: Job) -> Found | None:
     """Let a worker have a chore; return the findings if the run ended."""
-    return this.relay.reconciler.work(job, this.relay.deadline(JOB_SECONDS))
+    return scene.relay.reconciler.work(job, scene.relay.deadline(JOB_SECONDS))

@@ -201,7 +201,7 @@ class TestLines:
             (NEVER_FAILED, Outcome.SUPERSEDED),
             (NEVER_FAILED, Outcome.DELIVERED),
         ],
-        ids=["a job that failed", "one that told the ledger", "one that was overtaken", "one that had to be sent"],
+        ids=["failed before", "recorded late", "superseded", "delivered"],
     )
     def test_other_results_of_a_job_are_logged(self, job: Job, outcome: Outcome) -> None:
         recorder = Recorder()
@@ -297,7 +297,7 @@ class TestLines:
             (samples.request()._replace(body=""), Unauthorized(channel_exists=True), False),
             (samples.request(), BadRequest("body", "is not JSON"), False),
         ],
-        ids=["wrong credentials", "no such channel", "a probe without a body", "not JSON"],
+        ids=["wrong credentials", "no such channel", "probe without a body", "not JSON"],
     )
     def test_share_with_wrong_credentials_for_an_existing_channel_is_counted(
         self, request_: Request, error: BadRequest, counted: bool

@@ -127,14 +127,14 @@ class TestRetries:
         post(relay, "noc", id="i1")
         wakes = max(relay.retries.delays()[-1:])
         # There are more messages than workers can handle, so none of them reaches a worker.
-        passed, told_after, handed_after = 0, 0, 0
+        passed, notified_after, handed_after = 0, 0, 0
         while not handed_after and passed < 3600:
             passed += 60
             relay.sweep(60)
-            told = [message["Subject"] for message in relay.sns.published]
-            told_after = told_after or (passed if any("i1 of channel noc" in each for each in told) else 0)
+            subjects = [message["Subject"] for message in relay.sns.published]
+            notified_after = notified_after or (passed if any("i1 of channel noc" in each for each in subjects) else 0)
             handed_after = passed if any(job.channel == "noc" for job in relay.invoked) else 0
-        assert told_after == 300
+        assert notified_after == 300
         assert handed_after <= wakes + OVERDUE_SECONDS + HEALED_SECONDS + 2 * 60
 
     @pytest.mark.parametrize("limit", [LIMIT, 1000])

@@ -102,8 +102,8 @@ class TestAnswers:
             replies = [relay.webhook.serve(asking(name, "garbage")) for name in names]
             replies += [relay.webhook.serve(asking("ghost", "garbage"))]
             assert {reply.status for reply in replies} == {expected}
-            told = {json.dumps(dict(reply.document) | {"channel": "asked for"}) for reply in replies}
-            assert len(told) == 1
+            answers = {json.dumps(dict(reply.document) | {"channel": "asked for"}) for reply in replies}
+            assert len(answers) == 1
             flood(relay)
 
     def test_existing_and_unknown_channels_use_up_the_budget_alike(self) -> None:
@@ -159,7 +159,7 @@ class TestAlarms:
         assert relay.webhook.serve(share).status == 200
 
 
-class TestTokensOfOtherPlaces:
+class TestMisplacedTokens:
     """Misplaced tokens: a token stored for another channel or door is answered 503 and logged, not a silent 401."""
 
     @pytest.mark.parametrize(

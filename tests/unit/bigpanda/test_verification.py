@@ -63,7 +63,7 @@ def no_answer(_: str) -> Any:
     raise NoAnswer(Reason.TIMEOUT, "no answer", asked=True)
 
 
-class TestOfAnIncident:
+class TestIncident:
     def test_callback_of_an_unknown_incident_is_strange(self) -> None:
         assert judged(callback(), Entry()).verdict == Verdict.STRANGE
         assert judged(callback()).verdict == Verdict.STRANGE
@@ -84,7 +84,7 @@ class TestOfAnIncident:
         assert old == Finding(Verdict.UNVERIFIED, "it is older than the signals of the incident")
 
 
-class TestOfAPage:
+class TestPage:
     @pytest.mark.parametrize("named", [{"event_id": PAGE}, {"event_id": None, "event_number": "408005"}])
     def test_callback_that_names_a_page_of_the_incident_is_verified(self, named: dict[str, Any]) -> None:
         assert judged(callback(**named), entry(RAISED)) == Finding(Verdict.VERIFIED)
@@ -125,7 +125,7 @@ class TestOfAPage:
         assert judged(callback(at=at), entry(RAISED)).verdict == verdict
 
 
-class TestOfAPerson:
+class TestPerson:
     def test_acknowledger_who_was_notified_is_verified_without_a_call(self) -> None:
         assert judged(callback(), entry(RAISED), is_person=no_answer).verdict == Verdict.VERIFIED
 

@@ -381,7 +381,7 @@ class TestReplay:
         assert relay.recorder.metrics()["job_duplicate"] == 1
 
 
-class TestMeeting:
+class TestConcurrentWorkers:
     def test_callback_that_two_workers_have_is_written_once(self) -> None:
         table = HookedDynamoDb()
         relay = room(dynamodb=table)

@@ -385,7 +385,7 @@ class TestNotOwed:
         assert relay.share(status="critical", changedOn=LATER).outcome == Outcome.DELIVERED
 
 
-class TestOwedIsMeasuredAgainstWhatWasAnnounced:
+class TestOwedAgainstAnnounced:
     def test_incident_that_opens_and_resolves_within_an_outage_is_not_signalled(self) -> None:
         relay = room(DOWN, DOWN, DOWN, samples.accepted())
         assert relay.share().outcome == Outcome.QUEUED

@@ -42,9 +42,9 @@ class TestNotAccepted:
     def test_failed_share_is_on_the_queue_that_its_reason_calls_for(self, failure: Step, reason: Reason) -> None:
         relay = room(failure)
         result = relay.share()
-        rests = "dead_letter" if HANDLING[reason].is_final else "retry"
-        assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, reason, rests)
-        queue = {"retry": relay.retries, "dead_letter": relay.dead_letters}[rests]
+        queue_name = "dead_letter" if HANDLING[reason].is_final else "retry"
+        assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, reason, queue_name)
+        queue = {"retry": relay.retries, "dead_letter": relay.dead_letters}[queue_name]
         assert [job.body for job in queue.jobs()] == [samples.body()]
         assert len(relay.retries.messages) == 1
 
@@ -197,7 +197,7 @@ class TestNoRetryQueue:
         assert relay.share(status="warning").outcome == Outcome.DELIVERED
         [result] = results
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.IN_FLIGHT, "ledger")
-        assert relay.clock.slept == [], "nobody waits for the other sender"
+        assert relay.clock.slept == [], "the share must not wait for the other sender"
         relay.retries.failure = None
         assert relay.sweep()["healed"] == 1
         other.wake(0)

@@ -108,7 +108,7 @@ class TestWholeMessages:
         assert lines(debt)[-2:] == ["", "What to do: docs/operate.md, FallbackAlarm."]
 
 
-class TestMany:
+class TestManyDebts:
     def test_message_names_ten_debts_and_counts_the_others(self) -> None:
         text = lines(*(owed(f"i{number}") for number in range(MAX_NAMED)), others=32)
         assert text[0] == "xMatters did not notify people of 42 critical incidents of channel noc."
@@ -129,7 +129,7 @@ class TestMany:
         assert sms == 'CRITICAL noc: 92 critical incidents not notified by xMatters. Worst: i7: "disk full"'
 
 
-class TestWhatSnsTakes:
+class TestSnsLimits:
     @pytest.mark.parametrize("hostile", HOSTILE, ids=ascii)
     def test_subject_and_short_message_are_printable_ascii_of_their_length(self, hostile: str) -> None:
         channel = "c" * 48

@@ -659,7 +659,7 @@ class TestJobsWhileTheLedgerIsDown:
         assert result.until == max(until, relay.clock.now + UNGUARDED_WAIT_SECONDS)
 
 
-class TestStampsAhead:
+class TestFutureTimestamps:
     @pytest.mark.parametrize("ahead", [6, 60, 119, 3599])
     def test_resolve_with_a_stamp_in_the_future_does_not_hide_the_next_critical(self, ahead: float) -> None:
         relay = room(policy={"min_seconds_between_signals": 0})

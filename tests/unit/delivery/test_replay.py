@@ -477,13 +477,13 @@ class TestFate:
 
 
 class Following:
-    """A follower of one job for each of `count` incidents; `happens` has calls by the second they are due."""
+    """A follower of one job for each of `count` incidents; `hooks` are called at their seconds after NOW."""
 
     def __init__(self, count: int) -> None:
         self.clock, self.dynamodb = Clock(), FakeDynamoDb()
         self.ledger = Ledger(self.dynamodb.table(self.clock))
         self.jobs = [moved_signal(incident_id=f"i{n}", url_recipients=()) for n in range(count)]
-        self.happens: dict[int, Callable[[], object]] = {}
+        self.hooks: dict[int, Callable[[], object]] = {}
         self.polls = 0
         self.follower = Follower(self.ledger, self.clock, self.sleep)
 
@@ -494,8 +494,8 @@ class Following:
 
     def sleep(self, seconds: float) -> None:
         self.clock.now += seconds
-        for at in [at for at in self.happens if at <= self.clock.now - NOW]:
-            self.happens.pop(at)()
+        for at in [at for at in self.hooks if at <= self.clock.now - NOW]:
+            self.hooks.pop(at)()
 
     def run(self) -> list[Fate]:
         fates = [each.first_fate for each in self.jobs]
@@ -508,68 +508,68 @@ class Following:
 
 class TestFollow:
     def test_following_ends_when_all_jobs_are_settled(self) -> None:
-        it = Following(3)
-        it.put(0, ACCEPTED)
-        it.happens = {5: lambda: it.put(1, announced(state(5))), 9: lambda: it.put(2, ACCEPTED)}
-        assert [each.became for each in it.run()] == [Became.DELIVERED, Became.NOT_OWED, Became.DELIVERED]
-        assert 9 <= it.clock.now - NOW < 12
+        following = Following(3)
+        following.put(0, ACCEPTED)
+        following.hooks = {5: lambda: following.put(1, announced(state(5))), 9: lambda: following.put(2, ACCEPTED)}
+        assert [each.became for each in following.run()] == [Became.DELIVERED, Became.NOT_OWED, Became.DELIVERED]
+        assert 9 <= following.clock.now - NOW < 12
 
     def test_following_ends_when_nothing_changed_for_a_minute(self) -> None:
-        it = Following(2)
-        it.put(0, replace(REVIVED, reason="paced"))
-        it.happens = {50: lambda: it.put(1, replace(REVIVED, reason="upstream"))}
-        assert it.run() == [Fate(Became.WAITING, "paced"), Fate(Became.WAITING, "upstream")]
-        assert 50 + STILL_SECONDS <= it.clock.now - NOW < 54 + STILL_SECONDS
+        following = Following(2)
+        following.put(0, replace(REVIVED, reason="paced"))
+        following.hooks = {50: lambda: following.put(1, replace(REVIVED, reason="upstream"))}
+        assert following.run() == [Fate(Became.WAITING, "paced"), Fate(Became.WAITING, "upstream")]
+        assert 50 + STILL_SECONDS <= following.clock.now - NOW < 54 + STILL_SECONDS
 
     def test_following_reads_a_hundred_entries_at_once_and_asks_again_for_unprocessed_ones(self) -> None:
-        it = Following(250)
+        following = Following(250)
         for number in range(250):
-            it.put(number, ACCEPTED)
-        it.dynamodb.calls.clear()
-        it.dynamodb.batch_size = 60
-        assert {each.became for each in it.run()} == {Became.DELIVERED}
-        assert it.polls == 1
-        assert it.dynamodb.calls == ["batch_get_item"] * 5
+            following.put(number, ACCEPTED)
+        following.dynamodb.calls.clear()
+        following.dynamodb.batch_size = 60
+        assert {each.became for each in following.run()} == {Became.DELIVERED}
+        assert following.polls == 1
+        assert following.dynamodb.calls == ["batch_get_item"] * 5
 
     def test_following_does_not_read_settled_jobs_again(self) -> None:
-        it = Following(101)
+        following = Following(101)
         for number in range(100):
-            it.put(number, ACCEPTED)
-        it.happens = {3: lambda: it.put(100, ACCEPTED)}
-        it.dynamodb.calls.clear()
-        it.run()
-        assert it.dynamodb.calls.count("batch_get_item") == 2 + it.polls - 1
+            following.put(number, ACCEPTED)
+        following.hooks = {3: lambda: following.put(100, ACCEPTED)}
+        following.dynamodb.calls.clear()
+        following.run()
+        assert following.dynamodb.calls.count("batch_get_item") == 2 + following.polls - 1
 
     def test_following_asks_again_at_the_next_poll_if_a_batch_was_answered_empty(self) -> None:
-        it = Following(1)
-        it.put(0, ACCEPTED)
-        it.dynamodb.batch_size = 0
-        it.happens = {3: lambda: setattr(it.dynamodb, "batch_size", 100)}
-        assert it.run()[0].became == Became.DELIVERED
+        following = Following(1)
+        following.put(0, ACCEPTED)
+        following.dynamodb.batch_size = 0
+        following.hooks = {3: lambda: setattr(following.dynamodb, "batch_size", 100)}
+        assert following.run()[0].became == Became.DELIVERED
 
     def test_following_waits_for_a_ledger_that_fails_for_a_while(self) -> None:
-        it = Following(1)
-        it.put(0, ACCEPTED)
-        it.dynamodb.failure = DOWN
-        it.happens = {3: lambda: setattr(it.dynamodb, "failure", None)}
-        assert it.run()[0].became == Became.DELIVERED
-        assert it.follower.problem is None
+        following = Following(1)
+        following.put(0, ACCEPTED)
+        following.dynamodb.failure = DOWN
+        following.hooks = {3: lambda: setattr(following.dynamodb, "failure", None)}
+        assert following.run()[0].became == Became.DELIVERED
+        assert following.follower.problem is None
 
     def test_following_ends_with_the_problem_if_the_ledger_cannot_be_read(self) -> None:
-        it = Following(1)
-        it.dynamodb.failure = DOWN
-        assert it.run() == [Fate(Became.WAITING)]
-        assert it.polls == MAX_FAILED_POLLS
-        assert it.follower.problem == "DynamoDB refused: AccessDeniedException"
+        following = Following(1)
+        following.dynamodb.failure = DOWN
+        assert following.run() == [Fate(Became.WAITING)]
+        assert following.polls == MAX_FAILED_POLLS
+        assert following.follower.problem == "DynamoDB refused: AccessDeniedException"
 
     def test_following_ends_when_interrupted(self) -> None:
-        it = Following(1)
-        assert list(it.follower.follow(it.jobs, lambda: True)) == []
+        following = Following(1)
+        assert list(following.follower.follow(following.jobs, lambda: True)) == []
 
     def test_following_no_jobs_reads_nothing(self) -> None:
-        it = Following(0)
-        assert it.run() == []
-        assert it.dynamodb.calls == []
+        following = Following(0)
+        assert following.run() == []
+        assert following.dynamodb.calls == []
 
 
 @given(st.lists(st.sampled_from(["moved", "refused", "not deleted"]), max_size=30))

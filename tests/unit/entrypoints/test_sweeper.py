@@ -676,9 +676,9 @@ class TestHealth:
             name = key("noc", (), f"i{number}")
             relay.dynamodb.items[name] = {"pk": {"S": name}, **row}
         assert relay.sweep()["owed"] == rows
-        told = [line["detail"] for line in relay.recorder.lines() if line["message"] == "sweeper_failed"]
-        assert len(told) == reports
-        assert all("shard critical#3" in each for each in told)
+        details = [line["detail"] for line in relay.recorder.lines() if line["message"] == "sweeper_failed"]
+        assert len(details) == reports
+        assert all("shard critical#3" in each for each in details)
 
     def test_sweeper_reads_all_pages_of_the_index(self) -> None:
         names = [f"i{number}" for number in range(40)]
@@ -723,7 +723,7 @@ class TestLedgerDown:
         assert relay.sweep(60)["healed"] == 3
 
 
-class TestIndexThatChanges:
+class TestIndexChanges:
     """Index changes during a run: workers write rows while the sweeper reads the index page by page."""
 
     def test_row_that_moves_to_a_later_page_during_a_run_is_one_debt(self) -> None:

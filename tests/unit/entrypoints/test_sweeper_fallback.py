@@ -380,9 +380,9 @@ class TestDuringARun:
         relay.clock.now += 300
         return relay, table
 
-    def in_write(self, table: HookedDynamoDb, number: int, happens: Callable[[], object]) -> None:
-        """Call `happens` before a write of the next run: 0 is its lease, 1 its note, 2 the entry's mark."""
-        table.before["update_item", table.calls.count("update_item") + number] = happens
+    def in_write(self, table: HookedDynamoDb, number: int, hook: Callable[[], object]) -> None:
+        """Call `hook` before a write of the next run: 0 is its lease, 1 its note, 2 the entry's mark."""
+        table.before["update_item", table.calls.count("update_item") + number] = hook
 
     def test_mark_does_not_undo_a_workers_concurrent_record(self) -> None:
         relay, table = self.owing(DOWN)
@@ -647,7 +647,7 @@ class TestBurstOfAnotherChannel:
         relay.sweep(300)
         assert subjects(relay)[1] == f"{MAX_CHECKED + 20} incidents of channel loud"
         batches = relay.dynamodb.calls.count("batch_get_item") - before
-        assert batches <= MAX_CHECKED / MAX_BATCH + 2, "entries that nobody asks for are not read"
+        assert batches <= MAX_CHECKED / MAX_BATCH + 2, "entries beyond the checked ones are not read"
         relay.sweep(NOTIFIED_AGAIN_SECONDS)
         assert subjects(relay)[2:] == ["20 incidents of channel loud"]
 

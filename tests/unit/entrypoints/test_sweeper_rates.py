@@ -127,7 +127,7 @@ class TestNoFlood:
         assert flooded(relay) == 0
 
 
-class TestTrouble:
+class TestGateUnreadable:
     def test_flood_is_judged_by_arrivals_if_the_gate_cannot_be_read(self) -> None:
         table = HookedDynamoDb()
         relay = room(policy={"max_per_minute": LIMIT}, dynamodb=table)

@@ -9,7 +9,7 @@ from relay.ledger.pace import GRACE_SECONDS, WINDOW_SECONDS
 from tests.unit.pace_line import Asker, Line, moments, storm
 
 
-class TestAbsent:
+class TestUnusedSlots:
     def test_unused_slot_blocks_others_for_the_grace_period_alone(self) -> None:
         line = Line(limit=1)
         line.fill()

@@ -151,7 +151,7 @@ class TestOneName:
         assert Tenant().people(JDoe=person("jdoe")).check_one("JDoe").kind == Kind.USER
 
 
-class TestAnswersThatDoNotSay:
+class TestUnclearAnswers:
     @pytest.mark.parametrize(
         "answer",
         [
@@ -248,7 +248,7 @@ class TestOnCall:
         assert re.match(r"groups=id-A,id-B,id-C,a%2Cb%2F%C3%BC&membersPerShift=\d+$", query)
 
 
-class TestFewQuestions:
+class TestFewRequests:
     def test_repeated_name_is_asked_for_once(self) -> None:
         tenant = Tenant().people(jdoe=person("jdoe"))
         found = tenant.check("jdoe|Phone", "jdoe", "jdoe|E-mail", "jdoe")
