@@ -97,7 +97,7 @@ def test_id_of_one_word_needs_no_quotes(word: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["i1 of channel x", "", "-x", "é", "www.phish.example", "x" * 65, "i1\n", "a/b"])
-def test_any_other_id_is_quoted(text: str) -> None:
+def test_id_of_several_words_or_odd_characters_is_quoted(text: str) -> None:
     assert identifier(text).startswith('"')
     assert identifier(text).endswith('"')
     assert len(identifier(text)) <= 64

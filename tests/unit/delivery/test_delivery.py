@@ -204,7 +204,7 @@ class TestRow:
         relay.wake(KEEP_SECONDS)
         assert (len(relay.session.calls), relay.retries.messages) == (4, [])
 
-    def test_job_that_can_not_be_stored_has_its_message_alone(self) -> None:
+    def test_job_that_cannot_be_stored_is_kept_by_its_message_alone(self) -> None:
         table = HookedDynamoDb()
         relay = room(DOWN, DOWN, DOWN, samples.accepted(), dynamodb=table)
         table.before["put_item", 0] = table_down
@@ -232,7 +232,7 @@ class TestRow:
         [item] = table.indexed()
         assert item["due"]["S"].startswith("critical#")
 
-    def test_newer_share_is_sent_although_its_job_can_not_be_stored(self) -> None:
+    def test_newer_share_is_sent_although_its_job_cannot_be_stored(self) -> None:
         table = HookedDynamoDb()
         relay = room(DOWN, DOWN, DOWN, samples.accepted(), dynamodb=table)
         relay.share(status="warning")
@@ -240,7 +240,7 @@ class TestRow:
         assert relay.share(changedOn=LATER).outcome == Outcome.DELIVERED
         assert relay.dynamodb.indexed() == []
 
-    def test_next_attempt_of_the_same_state_stores_nothing_again(self) -> None:
+    def test_next_attempt_of_a_state_does_not_store_its_job_again(self) -> None:
         relay = room(DOWN)
         relay.share()
         for _ in range(3):
@@ -258,7 +258,7 @@ class TestRow:
         assert relay.dynamodb.calls == ["get_item", *["update_item"] * 4]
         assert relay.dynamodb.indexed() == []
 
-    def test_share_too_large_for_an_item_is_stored_without_alert_details_and_rings(self) -> None:
+    def test_share_too_large_for_an_item_is_stored_without_alert_details_and_sent(self) -> None:
         relay = room(DOWN, DOWN, DOWN, samples.accepted())
         alerts = [{"id": f"a{number}", "text": noise(60_000 + 2 * number)} for number in range(20)]
         result = relay.share(alerts=alerts)

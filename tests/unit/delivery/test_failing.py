@@ -173,7 +173,7 @@ class TestNoRetryQueue:
         assert relay.entry().announced
         assert relay.share().outcome == Outcome.DUPLICATE
 
-    def test_paced_share_is_kept_in_the_ledger_and_sent_by_the_sweeper_when_its_turn_comes(self) -> None:
+    def test_paced_share_is_kept_in_the_ledger_and_sent_by_the_sweeper_when_its_spacing_ends(self) -> None:
         relay = self.broken(policy={"min_seconds_between_signals": 60})
         relay.share(status="warning")
         result = relay.share(status="unknown", changedOn=LATER)
@@ -186,7 +186,7 @@ class TestNoRetryQueue:
         relay.wake(0)
         assert [json.loads(call.body)["incident"]["status"] for call in relay.session.calls] == ["warning", "unknown"]
 
-    def test_share_that_meets_a_live_lease_is_kept_in_the_ledger(self) -> None:
+    def test_share_that_meets_a_live_lease_is_kept_in_the_ledger_without_the_retry_queue(self) -> None:
         def meanwhile(_: Call) -> Any:
             results.append(other.share(changedOn=LATER))
             return samples.accepted("r7")
@@ -203,7 +203,7 @@ class TestNoRetryQueue:
         other.wake(0)
         assert [call.headers["X-Relay-Attempt"] for call in other.session.calls] == ["1"]
 
-    def test_state_that_xmatters_would_drop_is_kept_in_the_ledger(self) -> None:
+    def test_state_that_flood_control_would_drop_is_kept_in_the_ledger_without_the_retry_queue(self) -> None:
         relay = self.broken()
         for number in range(5):
             relay.clock.now += 1
@@ -211,7 +211,7 @@ class TestNoRetryQueue:
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.PACED, "ledger")
         assert (len(relay.session.calls), relay.dead_letters.messages) == (4, [])
 
-    def test_state_that_is_not_accepted_is_kept_in_the_ledger(self) -> None:
+    def test_state_that_is_not_accepted_is_kept_in_the_ledger_without_the_retry_queue(self) -> None:
         relay = self.broken(DOWN)
         result = relay.share()
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.UPSTREAM, "ledger")
@@ -286,7 +286,7 @@ class TestUnsafe:
         copy = Job.from_json(result.last_copy or "")
         assert (copy.body, copy.reason, copy.attempts) == (samples.body(), "upstream", 3)
 
-    def test_share_whose_row_alone_is_refused_is_unsafe(self) -> None:
+    def test_share_is_unsafe_if_the_ledger_refuses_its_row_alone(self) -> None:
         dynamodb = HookedDynamoDb()
         relay = room(DOWN, dynamodb=dynamodb)
         relay.retries.failure = relay.dead_letters.failure = NO

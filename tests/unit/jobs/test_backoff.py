@@ -9,7 +9,7 @@ STEADY = [reason for reason in Reason if HANDLING[reason].steady is not None]
 JITTERED = [reason for reason in Reason if HANDLING[reason].steady is None]
 
 
-def test_waits_double_from_30_seconds_up_to_15_minutes() -> None:
+def test_backoff_doubles_from_30_seconds_up_to_15_minutes() -> None:
     longest = [wait_seconds(Reason.UPSTREAM, rounds, None, 1.0) for rounds in range(8)]
     assert longest == [30, 60, 120, 240, 480, 900, 900, 900]
 

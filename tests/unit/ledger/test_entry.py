@@ -725,7 +725,7 @@ class TestRevival:
     def test_mark_of_a_dead_letter_never_goes_back(self) -> None:
         assert self.dead_lettered().dead_lettering(state(), MARK - 9, "refused").dead_lettered_at == MARK
 
-    def test_newer_state_is_not_revived(self) -> None:
+    def test_newer_state_clears_the_revival_of_an_older_one(self) -> None:
         assert self.dead_lettered().reviving(state(), MARK + 9).keeping(state(5)).revived_at == 0.0
 
     def test_unchanged_state_clears_the_dead_lettered_one(self) -> None:
