@@ -35,7 +35,7 @@ def test_no_vulnerability_is_exit_code_0(capsys: pytest.CaptureFixture[str]) -> 
 def test_each_vulnerability_is_a_line_and_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([Path("a.txt")], answering(CLEAN, VULNERABLE, UNKNOWN)) == FOUND == 1
     said = capsys.readouterr()
-    assert said.out == "a.txt: urllib3 2.8.0: PYSEC-1, mended in 2.8.1\n"
+    assert said.out == "a.txt: urllib3 2.8.0: PYSEC-1, fixed in 2.8.1\n"
     assert said.err == "audit: not checked: the vulnerability index does not know 1 packages: idna\n"
 
 
