@@ -446,5 +446,5 @@ def test_no_credential_is_written_when_xmatters_echoes_a_page_search(account: Aw
         live.ahead += 301
         assert live.worker.work([{"messageId": "m1", "body": envelope}]) == []
     assert server.received
-    assert "did not say whether it is right" in live.recorder.written()
+    assert "xMatters could not be asked" in live.recorder.written()
     search.finds_nothing(live.recorder.written())

@@ -39,7 +39,12 @@ def live_with(box: Box, account: Aws, url: str | None = None, **access: Any) -> 
     document = samples.secret(url=box.declare(URL).url, policy=policy, bigpanda=known | access)
     document["xmatters"]["rest"] = {"base_url": box.xmatters_url, "auth": REST}
     account.put_secret("noc", document)
-    live = Live(account, ticks=lambda: NOW)
+
+    def sleep(seconds: float) -> None:
+        # BigPanda's rate limit counts by seconds of this clock, which only the test moves.
+        live.ahead += seconds
+
+    live = Live(account, ticks=lambda: NOW, sleep=sleep)
     look(live)
     live.ahead += 3600
     return live
