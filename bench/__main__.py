@@ -1,8 +1,8 @@
-"""Measure the relay: how fast, how small, what it costs. `make bench` runs it all; it is no test, and fails none.
+"""Measure the relay: latency, size and cost. `make bench` runs all benchmarks; a missed aim is not a failure.
 
-Each figure is compared with something that was measured in the same run, in turns with it. The usual stack, which a
-cold start is compared with, needs packages that nothing else here does: they are installed into .cache/bench, pinned in
-bench/requirements-usual.txt; where the package index can't be reached, its rows are left out.
+Each ratio compares two figures of the same run, measured in alternation. A cold start is compared with the usual stack,
+whose packages nothing else in the project needs. They are pinned in bench/requirements-usual.txt and installed into
+.cache/bench. Without the package index, the rows of the usual stack are left out.
 """
 
 import argparse
@@ -25,11 +25,11 @@ from bench import (
     cost,
     drain,
     fallback,
-    looks,
     machine,
     outage,
     parsing,
     reconcile,
+    reconcile_run,
     replay,
     stranger,
     tables,
@@ -49,10 +49,10 @@ WIDTH = 112
 
 
 def main() -> int:
-    """Run what was asked for; 0 done, 1 failed, 2 usage, 130 Ctrl-C. An aim that is missed is no failure."""
+    """Run the requested benchmarks. Exit codes: 0 done (also with missed aims), 1 failed, 2 usage, 130 Ctrl-C."""
     options = _parser().parse_args()
     leave_aws(os.environ)
-    # The SAM translator speaks of its own feature toggles.
+    # The SAM translator logs warnings about its own feature toggles.
     logging.getLogger("samtranslator").setLevel(logging.CRITICAL)
     errors = Console(stderr=True)
     try:
@@ -61,7 +61,7 @@ def main() -> int:
         errors.print(Text(f"bench: {error}"), soft_wrap=True)
         return 1
     except KeyboardInterrupt:
-        errors.print("bench: stopped; nothing that it started is left running")
+        errors.print("bench: stopped; every process that it started has ended")
         return 130
     text = json.dumps(document, indent=2) + "\n"
     if options.json == "-":
@@ -74,7 +74,7 @@ def main() -> int:
 def _run(options: argparse.Namespace, steps: Steps) -> dict[str, Any]:
     about, sections = machine.described(), list[Section]()
     if machine.is_busy():
-        steps.say("this machine is busy with other things; what waits for a processor looks slower than it is")
+        steps.say("this machine is busy with other processes; figures will be slower than on an idle machine")
     with opened(quick=options.quick) as workplace:
         for name in options.only or BENCHMARKS:
             with steps.step(f"measuring: {name}"):
@@ -98,7 +98,7 @@ def _show(about: Mapping[str, str], sections: list[Section]) -> None:
 
 
 def plain(section: Section) -> dict[str, Any]:
-    """A benchmark as plain data, for JSON."""
+    """Return a benchmark's result as plain data, for JSON."""
     figures = [_plain_figure(figure) for figure in section.figures]
     return {"name": section.name, "title": section.title, "figures": figures, "notes": list(section.notes)}
 
@@ -149,8 +149,8 @@ def _answers(workplace: Workplace) -> Section:
     return answers.section(workplace.functions, workplace.rounds(100))
 
 
-def _looks(workplace: Workplace) -> Section:
-    return looks.section(workplace.functions, workplace.rounds(20))
+def _reconcile_run(workplace: Workplace) -> Section:
+    return reconcile_run.section(workplace.functions, workplace.rounds(20))
 
 
 def _artefact(workplace: Workplace) -> Section:
@@ -182,8 +182,8 @@ BENCHMARKS: dict[str, Callable[[Workplace], Section]] = {
     "fallback": _fallback,
     "replay": _replay,
     "answers": _answers,
-    "looks": _looks,
     "reconcile": _reconcile,
+    "reconcile-run": _reconcile_run,
     "artefact": _artefact,
     "cost": _cost,
     "stranger": _stranger,
@@ -194,9 +194,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", nargs="+", choices=BENCHMARKS, metavar="NAME", help=f"of {', '.join(BENCHMARKS)}")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the rounds: a look, nothing to quote")
-    parser.add_argument("--json", metavar="FILE", help="write one JSON document, too; - for standard output alone")
+    parser.add_argument("--only", nargs="+", choices=BENCHMARKS, metavar="NAME", help=f"any of {', '.join(BENCHMARKS)}")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the rounds: do not quote the figures")
+    parser.add_argument("--json", metavar="FILE", help="also write one JSON document; -: only JSON, on standard output")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""What people answer: a callback's way onto the queue, then into BigPanda, and what a million of them cost."""
+"""Benchmark of people's answers: a callback to the queue, its comment in BigPanda, and the cost of a million."""
 
 import json
 import time
@@ -16,14 +16,14 @@ from relay.incidents.callback import FLOW_VERSION
 from relay.jobs.envelope import Job, timestamp
 from sandbox.errors import SandboxError
 
-# BigPanda takes 5 comments a second from one account, and each channel here has its own.
+# BigPanda takes 5 comments a second from one account. Each channel here has an account of its own, so 4 stay below it.
 ANSWERS_A_CHANNEL = 4
 WARM_UP_ROUNDS = 8
 BIGPANDA_SECONDS = 0.2
 
 
 def section(functions: Functions, rounds: int) -> Section:
-    """The table of answers."""
+    """Measure answers and return their table."""
     client, callbacks, writes, bares = Client(functions), list[Spent](), list[Spent](), list[float]()
     for channel in client.channels("up", rounds + WARM_UP_ROUNDS, shares=40 // ANSWERS_A_CHANNEL):
         content = _answer()
@@ -37,7 +37,7 @@ def section(functions: Functions, rounds: int) -> Section:
     )
     return Section(
         "answers",
-        "What people answer: a callback, and its comment in BigPanda",
+        "People's answers: a callback, and its comment in BigPanda",
         [
             *_figures("callback, queued", callbacks, [0.0] * rounds),
             *_figures("write-back, a comment", writes, bares),
@@ -45,7 +45,8 @@ def section(functions: Functions, rounds: int) -> Section:
         ],
         (
             f"Calls to AWS: callback: {in_words(most_common(callbacks))}; write-back: {in_words(most_common(writes))}.",
-            f"Cost as in the table of costs, without reads of secrets; BigPanda takes {BIGPANDA_SECONDS * 1e3:.0f} ms.",
+            "Cost as in the table of costs, without reads of secrets. "
+            f"Assumed: {BIGPANDA_SECONDS * 1e3:.0f} ms a call of BigPanda.",
         ),
     )
 

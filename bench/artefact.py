@@ -1,4 +1,4 @@
-"""The built artefact: its size, zipped and not, and how much memory a loaded function has needed at most."""
+"""Benchmark of the built artefact: zipped and unzipped size, and the peak memory of a loaded function."""
 
 import io
 import json
@@ -41,9 +41,9 @@ print(json.dumps([loaded, resident()]))
 
 
 def section(build: Build, edges: Edges, folder: Path) -> Section:
-    """The table of sizes and memory. `folder` is for a file that is gone afterwards."""
+    """Measure sizes and memory and return their table. `folder` takes a temporary file."""
     figures = [figure for name in build.places() for figure in _sizes(name, build.files(name))]
-    note = f"Memory is the most that was resident, the runtime client included; a function has {MEMORY_MIB} MiB."
+    note = f"Memory is the peak resident size, the runtime client included; a function has {MEMORY_MIB} MiB."
     title = "Artefact: size, and memory of a loaded function"
     return Section("artefact", title, [*figures, *_memory(build, edges, folder)], (note,))
 
@@ -80,7 +80,7 @@ def _near(function: Deployed, edges: Edges) -> Deployed:
 
 
 def _resident(function: Deployed, events: Sequence[dict[str, Any]], folder: Path) -> tuple[float, float]:
-    """MiB when it is loaded, and after these events."""
+    """Return the peak resident memory in MiB: once the function is loaded, and after these events."""
     with TemporaryDirectory(dir=folder) as name:
         path = Path(name) / "events"
         path.write_text("".join(json.dumps(event) + "\n" for event in events))

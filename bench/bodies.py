@@ -1,16 +1,16 @@
-"""Shares as BigPanda posts them, of any size."""
+"""Request bodies of shares as BigPanda posts them, of any size, and their API Gateway events."""
 
 import base64
 import json
 from typing import Any
 
 LARGEST_BYTES = int(3.9 * 1024 * 1024)
-# A stamp that lies ahead of the clock is not believed, and not compared.
+# In the past: the relay does not believe or compare a time stamp that is ahead of the clock.
 EPOCH = 1_760_000_000
 
 
 def body(incident_id: str, alerts: int, *, age: int = 0, status: str = "critical") -> bytes:
-    """What is posted of an incident with so many alerts, `age` seconds after it began. Status "ok" says it is over."""
+    """Return the share of an incident with so many alerts, `age` seconds after its start. Status "ok" is a resolve."""
     is_open = status != "ok"
     stamps = {"startedOn": EPOCH, "changedOn": EPOCH + age, "updatedOn": EPOCH + age}
     incident = {
@@ -29,13 +29,13 @@ def body(incident_id: str, alerts: int, *, age: int = 0, status: str = "critical
 
 
 def largest(incident_id: str) -> bytes:
-    """A share of 3.9 MiB: as many alerts as fit."""
+    """Return a share of 3.9 MiB: as many alerts as fit."""
     one, two = len(body(incident_id, 1000)), len(body(incident_id, 2000))
     return body(incident_id, 1000 + (LARGEST_BYTES - one) * 1000 // (two - one) - 2)
 
 
 def event(channel: str, token: str, content: bytes) -> dict[str, Any]:
-    """The proxy event that API Gateway makes of it: in base64, since all media types are binary."""
+    """Return the proxy event of API Gateway for a body: in base64, since all media types are binary."""
     return {
         "resource": "/bigpanda/{channel}",
         "path": f"/bigpanda/{channel}",

@@ -1,6 +1,6 @@
-"""What DynamoDB counts: the size of an item, and the units that it costs to read or write one. Pure code.
+"""Capacity units of DynamoDB: the size of an item, and the units of a read or a write. Pure code.
 
-As in "DynamoDB item sizes and formats" and "capacity unit consumption" of AWS's developer guide.
+Source: "DynamoDB item sizes and formats" and "capacity unit consumption" in AWS's developer guide.
 """
 
 from collections.abc import Mapping
@@ -12,17 +12,17 @@ WRITE_UNIT_BYTES = 1024
 
 
 def item_bytes(item: Mapping[str, Mapping[str, Any]]) -> int:
-    """The bytes of an item as the API writes it: strings, numbers and sets of them."""
+    """Return the size of an item, given in the API's form. Attributes are strings or numbers."""
     return sum(len(name.encode()) + _value_bytes(value) for name, value in item.items())
 
 
 def read_units(size: int) -> int:
-    """What one strongly consistent read costs; one of nothing costs the same as a small one."""
+    """Return the units of one strongly consistent read. A read that finds no item costs one unit."""
     return max(1, ceil(size / READ_UNIT_BYTES))
 
 
 def write_units(before: int, after: int) -> int:
-    """What one write costs: the larger of what was there and what is there then."""
+    """Return the units of one write: the larger of the item before and after it counts."""
     return max(1, ceil(max(before, after) / WRITE_UNIT_BYTES))
 
 
@@ -36,6 +36,6 @@ def _value_bytes(value: Mapping[str, Any]) -> int:
 
 
 def _number_bytes(number: str) -> int:
-    # A byte for two digits that mean something, one more, and one for a minus.
+    # One byte for each two significant digits, one more, and one for a minus sign.
     digits = number.lstrip("-").replace(".", "").strip("0")
     return ceil(len(digits) / 2) + 1 + number.startswith("-")

@@ -1,6 +1,6 @@
-"""Cold starts: the CPU that it takes to import a function, in a fresh process of the Lambda environment's Python.
+"""Benchmark of cold starts: CPU time to import a function, in a fresh process with the Lambda environment's packages.
 
-The runtime client is imported before the clock starts, as in Lambda, where it is what imports the function.
+The runtime client is imported before the clock starts: in Lambda, the runtime client imports the function.
 """
 
 import json
@@ -77,12 +77,12 @@ print(json.dumps(time.process_time() - began))
 
 
 def section(build: Build, usual: Usual | None, rounds: int) -> Section:
-    """The table of cold starts."""
+    """Measure cold starts and return their table."""
     scripts = _scripts(build, usual)
     found = interleaved({name: partial(_cpu, *each) for name, each in scripts.items()}, rounds)
     milliseconds = {name: [seconds * 1e3 for seconds in values] for name, values in found.items()}
     notes = [
-        f"{rounds} fresh processes each, in turns; the artefact with its bytecode, as it is deployed. Floor: boto3 "
+        f"{rounds} fresh processes each, alternating; the artefact with its bytecode, as it is deployed. Floor: boto3 "
         "with three clients, a requests session, Logger and Metrics. Usual: the same with APIGatewayRestResolver, "
         "parser, Tracer and idempotency, as `sam build` ships it, without bytecode; compiled: with bytecode made here.",
     ]
@@ -94,7 +94,7 @@ def section(build: Build, usual: Usual | None, rounds: int) -> Section:
 
 
 def deployed(build: Build, name: str) -> Deployed:
-    """A function as it is deployed, against an AWS that is never asked."""
+    """Return a function as deployed, with an AWS endpoint at which no server listens: an import calls no service."""
     return build.deployed(FUNCTIONS[name], NOWHERE, KNOWN)
 
 
@@ -118,7 +118,7 @@ def _with(function: Deployed, layer: Path) -> Deployed:
 
 
 def _cpu(function: Deployed, script: str) -> float:
-    # What comes before the last line are metrics.
+    # The lines before the last are metrics.
     seconds: float = json.loads(function.run(TIMED.format(script=script)).splitlines()[-1])
     return seconds
 

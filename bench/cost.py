@@ -1,7 +1,7 @@
-"""What a million owed shares cost: counted calls, measured CPU and log lines, list prices. Pure arithmetic.
+"""Cost of a million owed shares, from counted calls, measured CPU and log lines, and list prices. Pure arithmetic.
 
-An owed share is one request to the API, one run of the webhook that signals xMatters, and one job that wakes the worker
-once it is delivered. With `xmatters.rest` each signal makes one chore more: a message, and a run of the chore worker.
+An owed share is one request to the API, one run of the webhook that signals xMatters, and one job. The job wakes the
+worker after the delivery. With `xmatters.rest` each signal also makes a chore: a message and a run of the chore worker.
 """
 
 import re
@@ -18,13 +18,13 @@ from bench.traffic import SHARES_A_MINUTE, Counted
 MILLION = 1_000_000
 GIGABYTE = 1_000_000_000
 
-# Assumed: what nobody can measure on loopback.
+# Assumed, since loopback cannot show them: seconds of a signal, and of a call to AWS.
 XMATTERS_SECONDS = 0.2
 AWS_CALL_SECONDS = 0.005
 MEMORY_GB = 0.5
 # Lambda gives a function of 1,769 MB one whole processor.
 PROCESSOR = 512 / 1769
-# START, END and REPORT of an invocation; the API's own line, in the template's format; what CloudWatch adds to each.
+# START, END and REPORT of an invocation; a line of the access log; the bytes that CloudWatch adds to each line.
 PLATFORM_LOG_BYTES = 330
 ACCESS_LOG_BYTES = 340
 LOG_EVENT_BYTES = 26
@@ -33,7 +33,14 @@ PLATFORM_LOG_LINES = 3
 
 @dataclass(frozen=True)
 class Invocation:
-    """One run of a function: seconds of CPU on a whole processor, calls to AWS, bytes and lines that it logs."""
+    """Resources of one run of a function.
+
+    Attributes:
+        cpu: seconds of CPU on a whole processor.
+        aws_calls: calls to AWS.
+        log_bytes: bytes that the function logs, without Lambda's own lines.
+        log_lines: lines that the function logs.
+    """
 
     cpu: float
     aws_calls: float
@@ -42,7 +49,7 @@ class Invocation:
 
     @classmethod
     def of(cls, spent: Sequence[Spent]) -> Self:
-        """The usual one of those that were measured."""
+        """Return the medians of the measured invocations."""
         return cls(
             cpu=median(each.cpu for each in spent),
             aws_calls=median(each.calls.total() for each in spent),
@@ -51,11 +58,11 @@ class Invocation:
         )
 
     def billed_seconds(self, waited: float = 0.0) -> float:
-        """How long it lasts on Lambda, where it has a part of a processor. `waited` is for somebody else."""
+        """Return the seconds that Lambda bills, on a part of a processor. `waited`: seconds of waiting for a vendor."""
         return self.cpu / PROCESSOR + self.aws_calls * AWS_CALL_SECONDS + waited
 
     def all_log_bytes(self) -> float:
-        """What ends up in the log group, with what Lambda writes itself."""
+        """Return the bytes that the log group takes in, Lambda's own lines included."""
         return self.log_bytes + PLATFORM_LOG_BYTES + (self.log_lines + PLATFORM_LOG_LINES) * LOG_EVENT_BYTES
 
 
@@ -66,9 +73,9 @@ def per_million(
     *,
     waits: tuple[float, float] = (XMATTERS_SECONDS, 0.0),
 ) -> dict[str, float]:
-    """Dollars for a million owed shares, or answers, by what they are for. `worker` is one run with one job.
+    """Return the dollars for a million owed shares, or answers, by item of the bill. `worker` is one run with one job.
 
-    `waits` are for how long the webhook and the worker wait for somebody who is not AWS, in seconds.
+    `waits`: seconds for which the webhook and the worker wait for a vendor.
     """
     wakes = counted.jobs
     webhook_seconds, worker_seconds = webhook.billed_seconds(waits[0]), worker.billed_seconds(waits[1])
@@ -81,7 +88,7 @@ def per_million(
         "Lambda, worker time": wakes * worker_seconds * MEMORY_GB * prices.LAMBDA_GB_SECOND * MILLION,
         "DynamoDB writes": counted.write_units * prices.DYNAMODB_WRITE_UNITS,
         "DynamoDB reads": counted.read_units * prices.DYNAMODB_READ_UNITS,
-        # One to send each job, one to receive it, one to delete it.
+        # Each job is sent, received and deleted.
         "SQS requests": (counted.send_requests + 2 * wakes) * prices.SQS_REQUESTS,
         "Secrets Manager reads": counted.secret_reads * prices.SECRET_READS,
         "CloudWatch Logs": log_bytes * MILLION / GIGABYTE * prices.LOG_GB,
@@ -89,22 +96,22 @@ def per_million(
 
 
 def alarms_by_default(template: str) -> int:
-    """Alarms that a deployment with default parameters pays for; SilenceAlarm is off, and would count five times."""
+    """Count the alarms of a deployment with default parameters. SilenceAlarm is off (with it on, AWS charges five)."""
     return len(re.findall(r"Type: AWS::CloudWatch::Alarm\n(?!    Condition: WatchesSilence)", template))
 
 
 def per_month(alarms: int, metrics: int, channels: int) -> Mapping[str, float]:
-    """Dollars a month that are paid though nothing comes, by what they are for."""
+    """Return the fixed dollars of a month, independent of traffic, by item of the bill."""
     return {
         f"{alarms} alarms": alarms * prices.ALARM,
         f"{metrics} custom metrics, in each hour that a function starts cold": metrics * prices.METRIC,
         f"{channels} secret": channels * prices.SECRET,
-        "the workers' two event sources, 15 looks a minute each": 2 * 15 * 60 * 24 * 30 * prices.SQS_REQUESTS / MILLION,
+        "the workers' two event sources, 15 polls a minute each": 2 * 15 * 60 * 24 * 30 * prices.SQS_REQUESTS / MILLION,
     }
 
 
 def section(counted: Counted, webhook: Invocation, worker: Invocation, monthly: Mapping[str, float]) -> Section:
-    """The table of costs."""
+    """Return the table of costs."""
     bill = per_million(counted, webhook, worker)
     figures = [measured(name, "$", dollars) for name, dollars in bill.items()]
     figures.append(measured("a million owed shares", "$", sum(bill.values()), aim=Aim(10.0)))
@@ -123,8 +130,7 @@ def section(counted: Counted, webhook: Invocation, worker: Invocation, monthly: 
             f"{worker.cpu * 1e3:.1f} ms and {worker.log_bytes:.0f} bytes a wake-up.",
             f"Assumed: xMatters takes {XMATTERS_SECONDS * 1e3:.0f} ms, a call to AWS {AWS_CALL_SECONDS * 1e3:.0f} ms; "
             f"512 MB, arm64, as fast as this machine; {PLATFORM_LOG_BYTES} bytes of Lambda's own log lines an "
-            f"invocation, {ACCESS_LOG_BYTES} of the API's.",
-            "Not in it: cold starts, data that leaves AWS, storage, and what is paid each month whatever comes: "
-            f"{fixed}.",
+            f"invocation, {ACCESS_LOG_BYTES} of the API's access log.",
+            f"Not included: cold starts, data that leaves AWS, storage, and the fixed costs of a month: {fixed}.",
         ),
     )

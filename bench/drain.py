@@ -1,7 +1,7 @@
-"""What happens after an outage, in simulated time: the real library, with fakes of the tests at its edges.
+"""Benchmark of the drain after an outage, in simulated time: the real library with the tests' fakes as adapters.
 
-Shares come while xMatters answers 503; when it is back, what waits drains at the pace that the channel allows. One
-worker after the other takes what is due, a job at a time as SQS hands it over.
+Shares arrive while xMatters answers 503. After the outage the waiting jobs drain within the channel's rate limit.
+Workers take due jobs one after the other, as SQS hands them over.
 """
 
 import contextlib
@@ -28,38 +28,43 @@ SEEDS = range(3)
 
 @dataclass(frozen=True)
 class Drained:
-    """When each signal was accepted, in seconds after the first, and which of them were critical, in that order."""
+    """Accepted signals of one drain, in order of acceptance.
+
+    Attributes:
+        moments: seconds after the first accepted signal, one for each signal.
+        critical: True where the signal is critical, one for each signal.
+    """
 
     moments: list[float]
     critical: list[bool]
 
     @property
     def rate(self) -> float:
-        """Percent of the allowed rate, from the first signal to the last."""
+        """Percent of the rate limit that was used, from the first signal to the last."""
         return 100 * len(self.moments) / self.moments[-1] * 60 / LIMIT
 
     @property
     def of_fastest(self) -> float:
-        """Percent of what nobody could beat: each minute's signals at its very beginning."""
+        """Percent of the fastest possible drain, in which each minute's signals leave at its beginning."""
         return 100 * ((len(self.moments) - 1) // LIMIT * 60) / self.moments[-1]
 
     @property
     def critical_first(self) -> float:
-        """Percent of the critical ones that were among as many first signals."""
+        """Percent of criticals among the first N signals, where N is the number of criticals."""
         among_first = self.critical[: sum(self.critical)]
         return 100 * sum(among_first) / len(among_first)
 
     @property
     def last_critical(self) -> float:
-        """When the last critical one was accepted."""
+        """Seconds after the first signal until the last critical was accepted."""
         return max(moment for moment, critical in zip(self.moments, self.critical, strict=True) if critical)
 
 
 def section() -> Section:
-    """The table of drains; each seed is another outage."""
+    """Simulate drains and return their table; each seed is another outage."""
     runs = [drained(seed) for seed in SEEDS]
     figures = [
-        measured("allowed rate reached", "%", *(run.rate for run in runs), aim=Aim(97, at_least=True)),
+        measured("rate limit used", "%", *(run.rate for run in runs), aim=Aim(97, at_least=True)),
         measured("  of the fastest possible", "%", *(run.of_fastest for run in runs)),
         measured(f"critical among the first {CRITICAL}", "%", *(run.critical_first for run in runs)),
         measured("last critical, after the first signal", "s", *(run.last_critical for run in runs)),
@@ -67,14 +72,14 @@ def section() -> Section:
     ]
     note = (
         f"{JOBS} incidents in an outage of {OUTAGE_SECONDS:.0f} s, {CRITICAL} of them critical, {LIMIT} signals a "
-        f"minute allowed; simulated time, {len(SEEDS)} seeds. In the fastest drain possible each minute's signals go "
-        "out at its very beginning."
+        f"minute allowed; simulated time, {len(SEEDS)} seeds. In the fastest possible drain each minute's signals "
+        "leave at its beginning."
     )
     return Section("drain", "Drain after an outage", figures, (note,))
 
 
 class SlowTable(FakeDynamoDb):
-    """A table that takes its time, and with each call gives chance a new value."""
+    """A table that runs a callback on each call: time passes, or the random value changes."""
 
     def __init__(self, called: Callable[[], object]) -> None:
         super().__init__()
@@ -86,7 +91,7 @@ class SlowTable(FakeDynamoDb):
 
 
 class Queue(FakeSqs):
-    """A queue that knows when each message wakes."""
+    """A queue that keeps each message with the time at which it becomes visible."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
@@ -100,7 +105,7 @@ class Queue(FakeSqs):
         return {"MessageId": "m"}
 
     def due(self) -> list[dict[str, Any]]:
-        """Return the message that woke first; time passes until one does."""
+        """Return the next message, after moving the clock to the time at which it becomes visible."""
         due, number, body = heappop(self.waiting)
         self._clock.now = max(self._clock.now, due)
         return [{"messageId": str(number), "body": body}]
@@ -108,7 +113,13 @@ class Queue(FakeSqs):
 
 @dataclass
 class _Outage:
-    """xMatters, down until a moment."""
+    """xMatters during and after an outage.
+
+    Attributes:
+        clock: the simulated clock.
+        ends: end of the outage, in seconds of the clock.
+        accepted: time of each accepted signal, and True if it is critical.
+    """
 
     clock: Clock
     ends: float
@@ -123,7 +134,7 @@ class _Outage:
 
 
 def drained(seed: int) -> Drained:
-    """Let an outage come and go."""
+    """Simulate one outage and return its drain."""
     with contextlib.redirect_stdout(Log()):
         return _drained(seed)
 

@@ -1,8 +1,8 @@
-"""The other side of every connection: both vendors and AWS on loopback, as small as they can be, in their own process.
+"""Minimal stand-ins for both vendors and AWS on loopback, in a process of their own.
 
-All answer in a fraction of a millisecond, and so let no time of ours hide behind them. DynamoDB is the tests' own, over
-the wire; SQS forgets what it is sent; Secrets Manager knows every channel. xMatters accepts what is posted below `/up`,
-and answers 503 below `/down`; BigPanda takes all that is written.
+Each answers in a fraction of a millisecond, so that the relay's own time is not hidden. DynamoDB is the tests' fake,
+served over HTTP. SQS discards its messages, and Secrets Manager has a secret for every channel. xMatters accepts each
+POST below `/up` and answers 503 below `/down`. BigPanda accepts every write.
 """
 
 import asyncio
@@ -26,7 +26,13 @@ RECIPIENT = "Network Operations"
 
 @dataclass(frozen=True)
 class Heard:
-    """A request. Header names are in lower case."""
+    """A received request.
+
+    Attributes:
+        target: path and query of the request line.
+        headers: values by name in lower case.
+        body: bytes of the body.
+    """
 
     target: str
     headers: Mapping[str, str]
@@ -37,7 +43,7 @@ type Answer = tuple[int, bytes]
 
 
 class Wire(asyncio.Protocol):
-    """One connection that is kept alive: whole requests in, answers out."""
+    """Server side of one keep-alive connection: reads whole requests and writes answers."""
 
     def __init__(self, answer: Callable[[Heard], Answer]) -> None:
         self._answer = answer
@@ -56,7 +62,7 @@ class Wire(asyncio.Protocol):
             self._transport.write(head.encode("ascii") + body)
 
     def _whole(self) -> Heard | None:
-        """The next request, once all of it is there."""
+        """Return the next request, or None until all of it has arrived."""
         end = self._bytes.find(b"\r\n\r\n")
         if end < 0:
             return None
@@ -72,14 +78,14 @@ class Wire(asyncio.Protocol):
 
 
 class Aws:
-    """The services that speak JSON over POST, told apart by the target in a header."""
+    """Stand-in for AWS's JSON services; the `x-amz-target` header names the service and the operation."""
 
     def __init__(self, xmatters_url: str) -> None:
         self._xmatters_url = xmatters_url
         self._dynamodb = FakeDynamoDb()
 
     def answer(self, heard: Heard) -> Answer:
-        """What AWS answers."""
+        """Return AWS's answer to a request."""
         service, _, operation = heard.headers["x-amz-target"].partition(".")
         asked = json.loads(heard.body)
         try:
@@ -110,20 +116,20 @@ class Aws:
         return {
             "inbound": {"token": TOKEN},
             "xmatters": trigger | {"recipients": [RECIPIENT], "callback": {"token": CALLBACK_TOKEN}},
-            # An account for each channel, as BigPanda counts calls by account.
+            # An account for each channel, since BigPanda limits calls by account.
             "bigpanda": self._bigpanda(channel),
         }
 
     def _bigpanda(self, channel: str) -> dict[str, Any]:
         access = {"base_url": self._xmatters_url, "api_key": f"BPU-{channel}"}
-        if channel.startswith("looks-"):
+        if channel.startswith("run-"):
             return access | {"environment_id": f"e{channel.split('-')[1]}"}
-        # Where a share came from is written once a day; here nearly each would be the first of its channel.
+        # Reconcile is off: the relay stores a share's origin once a day and channel; here nearly each share would.
         return access | {"reconcile": False}
 
 
 def xmatters(heard: Heard) -> Answer:
-    """What xMatters answers, and BigPanda."""
+    """Return the answer of xMatters, or of BigPanda for the paths of its API."""
     if "/incidents?" in heard.target:
         return 200, _incidents(heard.target)
     if heard.target.startswith("/resources/"):
@@ -135,7 +141,7 @@ def xmatters(heard: Heard) -> Answer:
 
 @cache
 def _incidents(target: str) -> bytes:
-    """A page of an environment's incidents: all are shared, and as many as its name says."""
+    """Return a page of an environment's shared incidents. The environment's name has their number: `e400`."""
     parts = urlsplit(target)
     query = dict(parse_qsl(parts.query))
     total = int(parts.path.split("/")[-2].removeprefix("e")) if query["folder"] == "shared" else 0
@@ -160,7 +166,7 @@ def _incidents(target: str) -> bytes:
 
 
 async def main() -> None:
-    """Serve until standard input ends, which it does when whoever started this is gone."""
+    """Serve until standard input ends, which also happens when the parent process dies."""
     loop = asyncio.get_running_loop()
     outside = await loop.create_server(lambda: Wire(xmatters), "127.0.0.1", 0)
     aws = Aws(_url(outside))

@@ -1,6 +1,6 @@
-"""Time until the fallback topic is notified while 500 channels hang, in simulated time.
+"""Benchmark of the time until the fallback topic is notified while 500 channels hang, in simulated time.
 
-The real library, with fakes of the tests at its edges. The workers get to nothing: the sweeper alone notifies.
+The real library with the tests' fakes as adapters. No worker runs: only the sweeper notifies the topic.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ NOTIFIED_SECONDS, NOTIFIED_LATE_SECONDS = 6.5 * 60, 7.5 * 60
 
 
 def section() -> Section:
-    """The table of notices."""
+    """Simulate the outages and return the table of notifications."""
     with contextlib.redirect_stdout(Log()):
         in_time = [notified(seed, late=0.0) for seed in SEEDS]
         late = [notified(seed, late=MINUTE) for seed in SEEDS]
@@ -38,15 +38,15 @@ def section() -> Section:
     ]
     note = (
         f"{CHANNELS} channels whose xMatters hangs, with one critical each that is owed from the same moment; the "
-        f"topic has to be notified after {FALLBACK_SECONDS / 60:.0f} min. A secret takes {SECRET_SECONDS * 1000:.0f} "
-        f"ms, the topic {TOPIC_SECONDS * 1000:.0f} ms, {AT_ONCE} at once; {len(SEEDS)} seeds choose when in its minute "
-        "the schedule fires."
+        f"topic is due after {FALLBACK_SECONDS / 60:.0f} min. A secret takes {SECRET_SECONDS * 1000:.0f} ms, the topic "
+        f"{TOPIC_SECONDS * 1000:.0f} ms, {AT_ONCE} calls at once; {len(SEEDS)} seeds choose the second of the minute "
+        "at which the schedule fires."
     )
     return Section("fallback", "Fallback topic while 500 channels hang", rows, (note,))
 
 
 class _Parallel:
-    """Calls that are made at the same time: the clock shows the end of the longest of each ten."""
+    """Concurrent calls in batches of AT_ONCE: the clock moves to the end of the longest call of each batch."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -64,7 +64,7 @@ class _Parallel:
 
 
 class _Topic(FakeSns):
-    """A topic that knows when it was notified of each channel."""
+    """A topic that notes the first notification of each channel, in seconds of the clock."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class _Topic(FakeSns):
 
 
 class _Secrets(FakeSecrets):
-    """Secrets that take their time."""
+    """Secrets whose reads take SECRET_SECONDS."""
 
     def __init__(self, clock: Clock, **texts: str | Exception) -> None:
         super().__init__(**texts)
@@ -91,7 +91,10 @@ class _Secrets(FakeSecrets):
 
 
 def notified(seed: int, *, late: float) -> list[float]:
-    """Seconds from the shares until the topic was notified, for each channel; runs are up to `late` seconds late."""
+    """Return the seconds from the shares to the notification, one for each channel.
+
+    The schedule starts the sweeper up to `late` seconds late.
+    """
     clock, chance = Clock(), random.Random(seed)
     names = [f"c{number}" for number in range(CHANNELS)]
     text = json.dumps(samples.secret(policy={"fallback_after_seconds": FALLBACK_SECONDS}))
@@ -107,7 +110,7 @@ def notified(seed: int, *, late: float) -> list[float]:
     relay = room(hangs, clock=clock, secrets=secrets, sns=topic, dynamodb=SlowTable(passes))
     began = clock.now
     for name in names:
-        # Each function has a time of its own; all shares come at once.
+        # All shares arrive at once, each in a function of its own.
         clock.now = began
         _share(relay, name)
     relay.sweeper = replace(relay.sweeper, at_once=_Parallel(clock))

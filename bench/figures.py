@@ -1,4 +1,4 @@
-"""What was measured: figures with their spread, what they are compared with, and what is aimed at. Pure code."""
+"""Results of benchmarks: figures with their spread, the compared figure, the ratio and the aim. Pure code."""
 
 import statistics
 from collections.abc import Sequence
@@ -8,7 +8,14 @@ from typing import Literal, Self
 
 @dataclass(frozen=True)
 class Spread:
-    """The median of some values, and the quartiles below and above it."""
+    """Median and quartiles of some values.
+
+    Attributes:
+        median: the median.
+        low: the first quartile.
+        high: the third quartile.
+        count: number of values.
+    """
 
     median: float
     low: float
@@ -17,9 +24,9 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Self:
-        """The spread of at least one value. Raises ValueError where there is none."""
+        """Return the spread of some values. Raises ValueError if there are none."""
         if not values:
-            raise ValueError("there is nothing to take the median of")
+            raise ValueError("nothing was measured: there is no median")
         if len(values) == 1:
             return cls(values[0], values[0], values[0], 1)
         low, median, high = statistics.quantiles(values, n=4, method="inclusive")
@@ -28,20 +35,36 @@ class Spread:
 
 @dataclass(frozen=True)
 class Aim:
-    """What a figure, or its ratio, should be: at most `limit`, or at least that."""
+    """Aim for a figure.
+
+    Attributes:
+        limit: the bound, in the figure's unit or as a ratio.
+        of: the judged median: that of the value, or that of the ratio.
+        at_least: True if `limit` is a lower bound, False if it is an upper bound.
+    """
 
     limit: float
     of: Literal["value", "ratio"] = "value"
     at_least: bool = False
 
     def is_met_by(self, value: float) -> bool:
-        """Whether a value is as good as that."""
+        """Return True if a value keeps to the limit."""
         return value >= self.limit if self.at_least else value <= self.limit
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One row: a value in its unit, what it is compared with in the same run, and the ratio of both."""
+    """One row of a table.
+
+    Attributes:
+        name: the row's label; two spaces in front indent it below the row before.
+        unit: unit of the value and the base; empty for a plain number.
+        value: the measured spread.
+        against: name of the compared figure; None if the value is not compared.
+        base: spread of the compared figure in the same rounds; None if the value is not compared.
+        ratio: spread of value divided by base, round by round; None if the value is not compared.
+        aim: the aim that judges the row; None if there is none.
+    """
 
     name: str
     unit: str
@@ -53,14 +76,21 @@ class Figure:
 
     @property
     def is_met(self) -> bool | None:
-        """Whether its median is what is aimed at; None where nothing is."""
+        """True if the median keeps to the aim; None without an aim."""
         judged = self.ratio if self.aim and self.aim.of == "ratio" else self.value
         return self.aim.is_met_by(judged.median) if self.aim and judged else None
 
 
 @dataclass(frozen=True)
 class Section:
-    """The figures of one benchmark, and what has to be known to read them."""
+    """Result of one benchmark.
+
+    Attributes:
+        name: the benchmark's name, as `--only` takes it.
+        title: heading of the table.
+        figures: rows of the table.
+        notes: conditions of the measurement, printed below the table.
+    """
 
     name: str
     title: str
@@ -69,16 +99,16 @@ class Section:
 
 
 def measured(name: str, unit: str, *values: float, aim: Aim | None = None) -> Figure:
-    """A figure that stands for itself."""
+    """Return a figure that is not compared with another."""
     return Figure(name, unit, Spread.of(values), aim=aim)
 
 
 def compared(
     name: str, unit: str, values: Sequence[float], bases: Sequence[float], against: str, aim: Aim | None = None
 ) -> Figure:
-    """A figure beside what was measured in the same rounds.
+    """Return a figure with its ratio to a base that was measured in the same rounds.
 
-    The ratio is taken round by round, so that a machine which slows down for a while slows both.
+    The ratio is computed for each round, so that a slow phase of the machine affects both sides alike.
     """
     ratios = [value / base for value, base in zip(values, bases, strict=True)]
     return Figure(name, unit, Spread.of(values), against, Spread.of(bases), Spread.of(ratios), aim)

@@ -1,4 +1,4 @@
-"""The functions loaded into this process as Lambda loads them, and a meter on all that they ask of AWS."""
+"""The functions, loaded into this process as Lambda loads them, with a meter for their calls to AWS."""
 
 import contextlib
 import importlib.util
@@ -31,7 +31,12 @@ type Handler = Callable[[dict[str, Any], object], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Edges:
-    """Where the other process listens."""
+    """URLs of the stand-ins' process (bench/edges.py).
+
+    Attributes:
+        aws_url: endpoint of AWS.
+        xmatters_url: base URL of xMatters and BigPanda.
+    """
 
     aws_url: str
     xmatters_url: str
@@ -39,7 +44,17 @@ class Edges:
 
 @dataclass(frozen=True)
 class Spent:
-    """What one invocation took: seconds and CPU in all and for its calls to AWS, the calls, bytes and lines of log."""
+    """Resources of one invocation.
+
+    Attributes:
+        seconds: wall-clock time, calls to AWS included.
+        cpu: seconds of CPU, calls to AWS included.
+        aws_seconds: wall-clock time of the calls to AWS.
+        aws_cpu: seconds of CPU of the calls to AWS.
+        calls: number of calls to AWS by operation.
+        log_bytes: bytes of log lines and metrics.
+        log_lines: lines of log lines and metrics.
+    """
 
     seconds: float
     cpu: float
@@ -51,9 +66,9 @@ class Spent:
 
 
 class Meter:
-    """Counts and times the calls of all clients of AWS, from the moment they are made to their parsed answer.
+    """Counter and timer of all calls to AWS, from the client's method to the parsed answer.
 
-    Which library makes the clients, and whether a call fails, is all the same to it.
+    Clients of every library count, and so do calls that fail.
     """
 
     def __init__(self) -> None:
@@ -61,16 +76,16 @@ class Meter:
         self.seconds = self.cpu = 0.0
 
     def clear(self) -> None:
-        """Begin again."""
+        """Reset all counts and times to zero."""
         self.calls, self.seconds, self.cpu = Counter(), 0.0, 0.0
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """Read for the length of a `with` block."""
+        """Meter the calls inside a `with` block."""
         call = BaseClient._make_api_call  # type: ignore[attr-defined]
 
         def timed(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:
-            # A call begins and ends in one thread, which does nothing else meanwhile.
+            # A call runs in one thread from start to end, so that thread's CPU time is the call's.
             began, cpu = time.perf_counter(), time.thread_time()
             try:
                 return call(client, operation, parameters)
@@ -85,7 +100,7 @@ class Meter:
 
 @dataclass(frozen=True)
 class Context:
-    """What Lambda hands a handler, as far as Powertools looks."""
+    """Lambda's context object, with the attributes that Powertools reads."""
 
     function_name: str = "bigpanda-xmatters-relay-BigPandaWebhookFunction-0123456789ab"
     memory_limit_in_mb: int = 512
@@ -97,7 +112,12 @@ class Context:
 
 @dataclass
 class Log(io.TextIOBase):
-    """Where log lines and metrics go: they and their bytes are counted."""
+    """Output stream that counts and discards log lines and metrics.
+
+    Attributes:
+        written: characters written so far.
+        lines: lines written so far.
+    """
 
     written: int = field(default=0)
     lines: int = field(default=0)
@@ -109,7 +129,7 @@ class Log(io.TextIOBase):
 
 
 class Functions:
-    """All functions, warm; while they are there, the environment is theirs."""
+    """All functions, loaded and warm. They need their settings in this process's environment, which is changed."""
 
     def __init__(self, edges: Edges) -> None:
         self.edges = edges
@@ -120,12 +140,12 @@ class Functions:
             self.webhook, self.worker = _handler("bigpanda_webhook"), _handler("job_worker")
             self.callback, chores = _handler("xmatters_callback"), _app("chore_worker")
             self.chore_worker: Handler = chores.handler
-            # A reconcile run is worked by the chore worker, and its result is no answer of the handler.
+            # The chore worker works a reconcile run, and its handler does not return the run's result.
             self.chores: Worker = chores.worker
             self.schedule: Schedule = _app("reconcile").schedule
 
     def invoke(self, handler: Handler, event: dict[str, Any]) -> tuple[dict[str, Any], Spent]:
-        """What a handler answers to an event, and what that took."""
+        """Invoke a handler; return its answer and the resources of the invocation."""
         meter, written, lines = self._meter, self._log.written, self._log.lines
         meter.clear()
         with meter.reading(), contextlib.redirect_stdout(self._log):
@@ -138,7 +158,7 @@ class Functions:
 
 @contextlib.contextmanager
 def edges() -> Iterator[Edges]:
-    """The other process, for the length of a `with` block. Raises SandboxError when it does not start."""
+    """Run the stand-ins' process for a `with` block. Raises SandboxError if the process does not start."""
     command = [sys.executable, "-m", "bench.edges"]
     with subprocess.Popen(
         command,
@@ -147,7 +167,7 @@ def edges() -> Iterator[Edges]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        # Ctrl-C reaches us alone; it ends when its input does, whatever becomes of us.
+        # Ctrl-C must reach only this process; the stand-ins end with their standard input.
         start_new_session=True,
     ) as process:
         assert process.stdin

@@ -1,4 +1,4 @@
-"""The machine that measures, described, so that a figure can be read by those who have another."""
+"""Description of the measuring machine, printed with each result so that readers can compare machines."""
 
 import os
 import platform
@@ -10,7 +10,7 @@ PACKAGES = ("boto3", "requests", "aws-lambda-powertools", "fastjsonschema")
 
 
 def described() -> dict[str, str]:
-    """What may matter, by name."""
+    """Return the properties that affect figures, by name."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "processor": f"{_processor()}, {os.cpu_count()} cores, {platform.machine()}",
@@ -22,7 +22,7 @@ def described() -> dict[str, str]:
 
 
 def is_busy() -> bool:
-    """Whether others wait for its processors: then times on the wall say little, and CPU seconds too much."""
+    """Return True if processes wait for a processor: wall-clock times and CPU seconds are then too high."""
     return os.getloadavg()[0] > (os.cpu_count() or 1)
 
 

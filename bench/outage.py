@@ -1,6 +1,6 @@
-"""One critical's recovery after an outage, and a burst into one channel, in simulated time and counted units.
+"""Benchmark of one critical's recovery after an outage, and of a burst into one channel.
 
-The real library, with fakes of the tests at its edges.
+Time is simulated and write units are counted, by the real library with the tests' fakes as adapters.
 """
 
 import contextlib
@@ -18,37 +18,37 @@ from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Call, Clock, FakeSqs, Relay, room
 
-# The outages of one critical, in seconds, and how many of them.
+# Number of outages with one critical each; shortest and longest outage in seconds.
 OUTAGES, SHORTEST_OUTAGE, LONGEST_OUTAGE = 60, 20 * 60.0, 42 * 60.0
 XMATTERS_SECONDS = 0.2
-# Shares a second into one channel, for how long, and the functions that take them.
+# Shares a second into one channel, seconds of the burst, concurrent functions, and signals a minute allowed.
 BURST, BURST_SECONDS, FUNCTIONS, LIMIT = 100, 30, 20, 60
 RECOVERED_SECONDS = 120.0
-# DynamoDB takes 1,000 write units a second on one key.
+# Aim: a fifth of the 1,000 write units a second that DynamoDB takes on one key.
 KEY_UNITS = 200.0
 
 
 def section() -> Section:
-    """The table of one critical's recovery, and of a burst."""
+    """Simulate outages and a burst, and return their table."""
     with contextlib.redirect_stdout(Log()):
         waits = [recovered(seed) for seed in range(OUTAGES)]
         units, signals = burst()
     rows = [
-        measured("a critical rings after recovery, median", "s", *waits, aim=Aim(RECOVERED_SECONDS)),
+        measured("critical accepted after recovery, median", "s", *waits, aim=Aim(RECOVERED_SECONDS)),
         measured("  at the latest", "s", max(waits), aim=Aim(RECOVERED_SECONDS)),
-        measured(f"{BURST} shares a second: units/s on the hottest key", "WU/s", units, aim=Aim(KEY_UNITS)),
+        measured(f"{BURST} shares a second: writes of the hottest key", "WU/s", units, aim=Aim(KEY_UNITS)),
         measured("  signals in the busiest minute", "", signals, aim=Aim(LIMIT)),
     ]
     note = (
-        f"{OUTAGES} outages of {SHORTEST_OUTAGE / 60:.0f} to {LONGEST_OUTAGE / 60:.0f} min of 503, each with one "
-        f"critical that is owed. The burst: {BURST_SECONDS} s into one channel with {LIMIT} signals a minute, through "
-        f"{FUNCTIONS} functions; the busiest second of the busiest key counts."
+        f"{OUTAGES} outages of {SHORTEST_OUTAGE / 60:.0f} to {LONGEST_OUTAGE / 60:.0f} min of 503, each with one owed "
+        f"critical. The burst lasts {BURST_SECONDS} s, through {FUNCTIONS} functions, into one channel with {LIMIT} "
+        "signals a minute. WU/s: write units in the busiest second of the busiest key."
     )
     return Section("outage", "Recovery of one critical, and a burst into one channel", rows, (note,))
 
 
 def recovered(seed: int) -> float:
-    """Seconds from xMatters' recovery to the acceptance of the one critical that is owed."""
+    """Return the seconds from xMatters' recovery to the acceptance of the one owed critical."""
     chance, clock = random.Random(seed), Clock()
     ends = clock.now + chance.uniform(SHORTEST_OUTAGE, LONGEST_OUTAGE)
     accepted: list[float] = []
@@ -92,7 +92,7 @@ class _Metered(FakeDynamoDb):
         finally:
             after, second = self.items.get(key, {}), int(self._clock.now)
             self.units[key, second] += write_units(item_bytes(before), item_bytes(after))
-            # The index is a table of its own: what leaves a place there is deleted, what comes to one is put.
+            # The index is metered like a table: a row that moves costs a delete and a put.
             places = [(item.get("due"), item.get("due_at")) for item in (before, after)]
             for item, (shard, at) in zip((before, after), places, strict=True):
                 if shard and at and places[0] != places[1]:
@@ -100,7 +100,7 @@ class _Metered(FakeDynamoDb):
 
 
 def burst() -> tuple[float, float]:
-    """The write units of the busiest key in its busiest second, and the signals of the busiest minute."""
+    """Simulate a burst; return write units of the busiest key's busiest second, and signals of the busiest minute."""
     clock = Clock()
     table, rings = _Metered(clock), list[float]()
 

@@ -1,4 +1,4 @@
-"""Reading a share: all that the relay makes of a body against `json.loads` alone."""
+"""Benchmark of parsing a share, compared with `json.loads` alone."""
 
 import json
 from collections.abc import Callable
@@ -11,18 +11,18 @@ from relay.incidents.share import parse_share
 from relay.incidents.transition import State
 
 ALERTS = (1, 30, 300)
-# One measurement lasts about so long; a clock does not tell microseconds well.
+# Duration of one measurement: a repeated call, since the clock is not precise for single microseconds.
 SECONDS = 0.01
 
 
 def section(rounds: int) -> Section:
-    """The table of parsing."""
+    """Measure parsing and return its table."""
     incident_id = "66b0f1c2a94d3e0012ab34cd"
     contents = {_alerts(number): bodies.body(incident_id, number) for number in ALERTS}
     largest = bodies.largest(incident_id)
     contents[_alerts(len(json.loads(largest)["incident"]["alerts"]))] = largest
     figures = [_figure(f"{name}, {_size(content)}", content, rounds) for name, content in contents.items()]
-    note = "What is timed: parse_share, State.of and the digest in it; a share takes it once."
+    note = "Timed: parse_share, and State.of with its digest. The webhook calls both once for each share."
     return Section("parse", "Parsing a body", figures, (note,))
 
 

@@ -1,4 +1,4 @@
-"""What AWS charges: list prices in us-east-1, without any free tier. Noted on 2026-11-25; they change, check them."""
+"""List prices of AWS in us-east-1, without any free tier. Noted on 2026-11-25; check them, since prices change."""
 
 NOTED = "us-east-1, noted on 2026-11-25; check them"
 
@@ -10,12 +10,12 @@ SQS_REQUESTS = 0.40  # standard queues, after the first million of a month
 DYNAMODB_WRITE_UNITS = 0.625  # on demand
 DYNAMODB_READ_UNITS = 0.125  # on demand
 SECRET_READS = 5.00  # 0.05 for 10,000
-# As several pages that quote aws.amazon.com/waf/pricing have it (c3x.dev/blog/aws-waf-cost-explained, for one): we did
-# not see AWS's own page. Besides, a web ACL is 5 dollars a month and each of its rules 1.
+# From pages that quote aws.amazon.com/waf/pricing (for example c3x.dev/blog/aws-waf-cost-explained); not checked on
+# AWS's own page. A web ACL also costs 5 dollars a month, and each of its rules 1.
 WAF_REQUESTS = 0.60
 LOG_GB = 0.50  # dollars for one, taken in
 
-# Dollars a month, however much or little comes.
+# Dollars a month, independent of traffic.
 ALARM = 0.10
 METRIC = 0.30
 SECRET = 0.40

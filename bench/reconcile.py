@@ -1,6 +1,6 @@
-"""Reconcile runs in simulated time: the real library, with fakes of the tests at its edges that take their time.
+"""Benchmark of reconcile runs of many channels, in simulated time: the real library with slow fakes as adapters.
 
-Workers take chores when they are due, as many at once as the template has by default.
+Workers take due chores; their number is the template's default.
 """
 
 import contextlib
@@ -28,11 +28,11 @@ from tests.fakes import Call, Clock, FakeSecrets, FakeSession, FakeSqs, Relay
 
 CHANNELS, EACH, MISSED = 500, 10, 1_000
 WORKERS = 5
-# What a call takes, in seconds.
+# Seconds of one call.
 BIGPANDA_SECONDS, SQS_SECONDS, SECRET_SECONDS = 0.3, 0.02, 0.02
 TABLE_SECONDS: dict[str, float] = {"batch_get_item": 0.02}
 ITEM_SECONDS = 0.006
-# From a message to the function that works it.
+# Seconds from a message to the start of its worker.
 WAKE_SECONDS = 0.1
 
 
@@ -70,7 +70,7 @@ class _Secrets(FakeSecrets):
 
 
 class _Scene:
-    """A relay with channels that BigPanda's key may compare, and the incidents of each query."""
+    """A relay whose channels share one BigPanda key, and a BigPanda with incidents for each query."""
 
     def __init__(self, queries: Iterable[str], incidents: Callable[[str], list[dict[str, Any]]]) -> None:
         clock = Clock()
@@ -109,7 +109,7 @@ class _Scene:
         return Answer(200, {}, json.dumps({"items": found[start : start + size], "total": len(found)}).encode())
 
     def run(self) -> tuple[float, list[Found]]:
-        """Let the schedule plan runs, and workers work them; return the seconds that it took, and what was found."""
+        """Plan the runs and work them; return the seconds that this took, and each run's result."""
         self.table.counts.clear()
         self.calls.clear()
         began = self.clock.now
@@ -131,14 +131,14 @@ class _Scene:
         return self.clock.now - began, found
 
     def _sent(self) -> list[tuple[float, dict[str, Any]]]:
-        """Take the chores off the queue, each with the moment at which it wakes."""
+        """Take the chores off the queue; return each with the time at which it becomes visible."""
         messages, self.chores.messages = self.chores.messages, []
         moments, self.chores.moments = self.chores.moments, []
         return [(at + each["DelaySeconds"], each) for at, each in zip(moments, messages, strict=True)]
 
 
 def section() -> Section:
-    """The table of runs."""
+    """Simulate runs and return their table."""
     with contextlib.redirect_stdout(Log()):
         own, shared, missed = (
             _of_many(f"team = {number}" for number in range(CHANNELS)),
@@ -159,16 +159,17 @@ def section() -> Section:
         measured("  calls to BigPanda", "", missed[3]),
     ]
     note = (
-        f"A run of one key, {WORKERS} workers, simulated time: BigPanda takes {BIGPANDA_SECONDS * 1e3:.0f} ms a call "
-        f"and 5 calls a second, SQS {SQS_SECONDS * 1e3:.0f} ms, DynamoDB {ITEM_SECONDS * 1e3:.0f} ms, a batch "
-        f"{TABLE_SECONDS['batch_get_item'] * 1e3:.0f} ms, a secret {SECRET_SECONDS * 1e3:.0f} ms. BigPanda's limit "
-        f"alone is {3 * CHANNELS / 5:.0f} s for {CHANNELS} listings of three calls."
+        f"All channels have one key of BigPanda; {WORKERS} workers, simulated time. BigPanda takes "
+        f"{BIGPANDA_SECONDS * 1e3:.0f} ms a call and 5 calls a second, SQS {SQS_SECONDS * 1e3:.0f} ms, DynamoDB "
+        f"{ITEM_SECONDS * 1e3:.0f} ms, a batch {TABLE_SECONDS['batch_get_item'] * 1e3:.0f} ms, a secret "
+        f"{SECRET_SECONDS * 1e3:.0f} ms. BigPanda's rate limit alone makes {3 * CHANNELS / 5:.0f} s of {CHANNELS} "
+        "listings of three calls."
     )
     return Section("reconcile", "Reconcile runs", rows, (note,))
 
 
 def _of_many(queries: Iterable[str]) -> tuple[float, int, float]:
-    """Seconds, channels that were compared, and calls to BigPanda for each, of a run in which nothing is missed."""
+    """Run without missed incidents; return the seconds, the compared channels, and the calls to BigPanda a channel."""
     made: dict[str, list[dict[str, Any]]] = {}
 
     def incidents(query: str) -> list[dict[str, Any]]:
@@ -196,7 +197,11 @@ def _of_many(queries: Iterable[str]) -> tuple[float, int, float]:
 
 
 def _missed() -> tuple[float, float, float, float]:
-    """Seconds until all are queued, until all criticals are, percent of criticals in time, and calls to BigPanda."""
+    """Run with missed incidents only.
+
+    Return four figures: seconds until all are queued; seconds until all criticals are queued; percentage of criticals
+    queued before all others; calls to BigPanda.
+    """
     made: list[dict[str, Any]] = []
     scene = _Scene(["a"], lambda _: made)
     made += [_incident(f"i{number}", scene.clock.now - 300, number % 4 == 0) for number in range(MISSED)]

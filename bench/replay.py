@@ -1,6 +1,7 @@
-"""A replay of 10,000 dead-lettered messages: calls of SQS counted, time simulated, memory measured.
+"""Benchmark of a replay of 10,000 dead-lettered messages: calls of SQS are counted, memory is measured.
 
-The real library; the two queues are fakes whose calls take as long as SQS's, and batches in threads overlap.
+The real library works with two fake queues in simulated time. A call takes as long as one of SQS, and the batches of
+several threads overlap.
 """
 
 import tracemalloc
@@ -25,7 +26,7 @@ MIB = 1024 * 1024
 
 
 class SlowQueue:
-    """An SQS queue each call of which takes CALL_SECONDS."""
+    """A fake SQS queue; each call takes CALL_SECONDS."""
 
     def __init__(self, clock: Clock, messages: Iterable[str] = ()) -> None:
         self._clock = clock
@@ -61,7 +62,7 @@ class SlowQueue:
 
 
 def overlapping(clock: Clock) -> Callable[..., list[Any]]:
-    """A `map` whose calls overlap as in PARALLEL_BATCHES threads, on the simulated clock."""
+    """Return a `map` whose calls overlap as in PARALLEL_BATCHES threads, on the simulated clock."""
 
     def run(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
         began, free, results = clock.now, [clock.now] * PARALLEL_BATCHES, []
@@ -77,7 +78,7 @@ def overlapping(clock: Clock) -> Callable[..., list[Any]]:
 
 
 def section() -> Section:
-    """The table of one replay."""
+    """Simulate one replay and return its table."""
     clock = Clock()
     envelopes = [_envelope(number) for number in range(MESSAGES)]
     dead, retries = SlowQueue(clock, envelopes), SlowQueue(clock)
@@ -99,18 +100,18 @@ def section() -> Section:
     rows = [
         measured(f"{MESSAGES} messages: moved a second", "/s", MESSAGES / seconds, aim=Aim(RATE, at_least=True)),
         measured(
-            "  with the reading of the queue before",
+            "  the scan of the queue included",
             "/s",
             MESSAGES / (clock.now - started),
             aim=Aim(RATE, at_least=True),
         ),
         measured("  calls for ten messages", "", 10 * calls / MESSAGES),
         measured("  renewals of holds", "calls", dead.calls["renew"]),
-        measured("  memory after the scan, most", "MiB", scanned / MIB),
+        measured("  peak memory of the scan", "MiB", scanned / MIB),
     ]
     note = (
         f"{MESSAGES} messages of {INCIDENTS} incidents, {size / MIB:.0f} MiB, {PARALLEL_BATCHES} batches at once; "
-        f"each call of SQS takes {1000 * CALL_SECONDS:.0f} ms. Envelopes above {SPOOL_BYTES // MIB} MiB are in a file."
+        f"each call of SQS takes {1000 * CALL_SECONDS:.0f} ms. Envelopes beyond {SPOOL_BYTES // MIB} MiB go to a file."
     )
     return Section("replay", "Replay of dead-lettered messages", rows, (note,))
 

@@ -1,4 +1,4 @@
-"""Rounds: in each of them everything is done once, in an order of its own."""
+"""Interleaved rounds of measurements: each round does everything once, in random order."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -6,7 +6,7 @@ from random import Random
 
 
 def interleaved[T](deeds: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
-    """What each deed gave, round by round; so whatever else the machine does falls on all of them alike."""
+    """Run each callable once a round; return its results by name. Other load on the machine affects all alike."""
     chance, found = Random(4711), {name: list[T]() for name in deeds}
     for _ in range(rounds):
         for name in chance.sample(list(deeds), len(deeds)):
@@ -15,7 +15,7 @@ def interleaved[T](deeds: Mapping[str, Callable[[], T]], rounds: int) -> dict[st
 
 
 def seconds(work: Callable[[], object], times: int) -> float:
-    """Seconds that `work` takes, as the mean of so many in a row."""
+    """Return the mean seconds of `work` over so many consecutive calls."""
     began = time.perf_counter()
     for _ in range(times):
         work()

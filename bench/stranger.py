@@ -1,7 +1,7 @@
-"""What a stranger costs in a day who sends as many requests a second as the API lets through. Pure arithmetic.
+"""Cost of a day in which a stranger sends as many requests a second as the API's throttle admits.
 
-Calls, units and bytes are counted with the real library and fakes of the tests at its edges; seconds of a processor are
-assumed, since nobody can measure them without AWS. Prices are list prices.
+Calls, units and bytes are counted in the real library with the tests' fakes as adapters. CPU seconds are assumed, since
+only AWS could show them. Prices are list prices.
 """
 
 import contextlib
@@ -25,30 +25,35 @@ from relay.ledger.pace import HORIZON_SECONDS, gate_of
 from tests import samples
 from tests.fakes import Clock, FakeSecrets, Relay, room
 
-# The template's throttle of each method, and for how long somebody keeps it up.
+# The template's throttle of each method, and the duration in seconds.
 REQUESTS_A_SECOND = 1000
 DAY = 86_400
-# Assumed: seconds of a whole processor. Nobody measured them on AWS.
+# Assumed: seconds of a whole processor; not measured on AWS.
 REFUSED_CPU, SHARE_CPU, LARGE_CPU, JOB_CPU = 0.002, 0.008, 0.030, 0.006
-# The defaults of the template, and of DynamoDB for a table on demand.
+# The template's default concurrency, and DynamoDB's default quota for an on-demand table.
 WORKERS = 5
 TABLE_UNITS_A_SECOND = 40_000
 LINE_IS_FULL, ROUNDS = 400, 100
 SMALL_ALERTS = 3
-# The largest body that is stored whole whatever is in it.
+# The largest body that the relay stores whole, whatever its content.
 LARGE_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
 class Metered:
-    """What one run of a function asks of AWS on the average."""
+    """Average use of AWS by one run of a function.
+
+    Attributes:
+        counted: calls and capacity units.
+        invocation: CPU, calls to AWS and log output.
+    """
 
     counted: Counted
     invocation: Invocation
 
 
 class IndexedDynamoDb(MeteredDynamoDb):
-    """A table that counts the writes of its index, too: a row that moves is one removed and one put."""
+    """A table that also counts the writes of its index: a row that moves costs a delete and a put."""
 
     def update_item(self, **request: Any) -> Any:
         before = dict(self.items.get(request["Key"]["pk"]["S"], {}))
@@ -67,7 +72,7 @@ def _small(number: int) -> bytes:
 
 
 def _large(number: int) -> bytes:
-    """A body that does not pack: its words are random."""
+    """Return a body of random words, which zlib cannot make smaller."""
     document: dict[str, Any] = json.loads(_small(number))
     chance = random.Random(number)
     length = LARGE_BYTES - len(json.dumps(document)) - 2
@@ -81,9 +86,9 @@ class Body:
     """A forged body.
 
     Attributes:
-        of: makes the body of the incident of that number.
-        cpu: seconds of a whole processor that the webhook needs for it; assumed.
-        rounds: over how many of them is averaged.
+        of: function from an incident's number to its body.
+        cpu: seconds of a whole processor that the webhook needs for the body; assumed.
+        rounds: number of bodies that the average is taken over.
     """
 
     of: Callable[[int], bytes]
@@ -95,7 +100,7 @@ SMALL, LARGE = Body(_small, SHARE_CPU, 100), Body(_large, LARGE_CPU, 10)
 
 
 def bills() -> dict[str, float]:
-    """Dollars a day by what the stranger has; what they cannot do is not in them."""
+    """Return the dollars of a day for each kind of stranger, as the table in docs/install.md names them."""
     unknown, small, large = refused(), share(SMALL), share(LARGE)
     return {
         "a wrong credential, a new name each time": _daily(unknown),
@@ -107,7 +112,7 @@ def bills() -> dict[str, float]:
 
 
 def access_log() -> float:
-    """Dollars for a million lines of the API's access log."""
+    """Return the dollars for a million lines of the API's access log."""
     nothing = Counted(0, 0, 0, 0, 0, 0, 0, 0)
     idle = Invocation(0, 0, 0, 0)
     with_it = per_million(nothing, idle, idle, waits=(0, 0))["CloudWatch Logs"]
@@ -115,18 +120,18 @@ def access_log() -> float:
 
 
 def refused() -> Metered:
-    """A request with a wrong credential for a channel that does not exist, another one each time."""
+    """Meter requests with a wrong credential, each for another channel that does not exist."""
     relay, dynamodb, sqs = _relay()
     requests = (samples.request(channel=f"guess-{number}") for number in range(ROUNDS))
     seconds = Invocation(REFUSED_CPU, 0, 0, 0).billed_seconds()
     found = _metered(relay, dynamodb, sqs, [_served(relay, each) for each in requests], REFUSED_CPU, seconds)
-    # Each function that runs may look up one name a second; the burst at its start is not worth counting.
+    # Each running function may look up one name a second; its initial burst is too small to count.
     reads = min(1.0, OPAQUE_PER_SECOND * found.invocation.billed_seconds())
     return replace(found, counted=replace(found.counted, secret_reads=reads))
 
 
 def share(body: Body) -> Metered:
-    """A forged critical with a good token, once the line of the channel is full."""
+    """Meter forged criticals with a valid token, once the channel's rate limit has no free slot."""
     relay, dynamodb, sqs = _flooded()
     requests = [_request(body.of(LINE_IS_FULL + number)) for number in range(body.rounds)]
     seconds = Invocation(body.cpu, 4, 0, 0).billed_seconds()
@@ -134,35 +139,35 @@ def share(body: Body) -> Metered:
 
 
 def woken(body: Body) -> Metered:
-    """A job of such a share that wakes, finds the line full again, and waits on."""
+    """Meter jobs of forged shares that wake, find no free slot of the rate limit, and wait on."""
     relay, dynamodb, sqs = _flooded()
     with contextlib.redirect_stdout(relay.recorder.out):
         for number in range(body.rounds):
             relay.webhook.serve(_request(body.of(LINE_IS_FULL + number)))
     jobs = [text for *_, text in sorted(sqs.waiting)[-body.rounds :]]
     relay.clock.now += HORIZON_SECONDS
-    # Others came meanwhile, and stand in the line.
+    # Newer jobs have taken the slots meanwhile.
     relay.table.update(gate_of("noc"), put={"critical": relay.clock.now + HORIZON_SECONDS + 1})
     return _metered(relay, dynamodb, sqs, [_worked(relay, each) for each in jobs], JOB_CPU, 0.0)
 
 
 def section() -> Section:
-    """The table of a stranger's costs."""
+    """Return the table of a stranger's costs."""
     return Section(
         "stranger",
-        f"What {REQUESTS_A_SECOND:,} requests a second of a stranger cost in a day",
+        f"Cost of a day of {REQUESTS_A_SECOND:,} requests a second from a stranger",
         [measured(name, "$", dollars) for name, dollars in bills().items()],
-        (f"List prices, {prices.NOTED}. docs/install.md has what is assumed.",),
+        (f"List prices, {prices.NOTED}. docs/install.md lists the assumptions.",),
     )
 
 
 def rounded(dollars: float) -> str:
-    """Return dollars with two digits that mean something: the assumptions are not better than that."""
+    """Return dollars with two significant digits, as precise as the assumptions are."""
     return f"${float(f'{dollars:.2g}'):,.0f}"
 
 
 def _daily(metered: Metered) -> float:
-    """Dollars for a day of requests. What exceeds the table's quota is throttled, and not paid for."""
+    """Return the dollars for a day of requests. Writes beyond the table's quota are throttled and cost nothing."""
     idle = Invocation(0, 0, 0, 0)
     bill = per_million(metered.counted, metered.invocation, idle, waits=(0, 0))
     units = min(metered.counted.write_units, TABLE_UNITS_A_SECOND / REQUESTS_A_SECOND)
@@ -171,7 +176,7 @@ def _daily(metered: Metered) -> float:
 
 
 def _workers(metered: Metered) -> float:
-    """Dollars for a day in which all job workers are busy."""
+    """Return the dollars for a day in which all job workers are busy."""
     seconds = metered.invocation.billed_seconds()
     counted = metered.counted
     a_job = {
@@ -216,7 +221,7 @@ def _metered(
     cpu: float,
     seconds: float,
 ) -> Metered:
-    """Let a function run, each `seconds` after the one before, and count what it asks of AWS and what it writes."""
+    """Run a function once for each of `runs`, `seconds` apart; return its average use of AWS and its log output."""
     out = relay.recorder.out
     with contextlib.redirect_stdout(out):
         handler = relay.recorder.telemetry.instrument(lambda event, _: {"answer": event["run"]()})

@@ -1,4 +1,4 @@
-"""What a person reads: a table for each benchmark; each fits into 100 columns."""
+"""Printed tables, one for each benchmark, within 112 columns."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from bench.figures import Aim, Figure, Section, Spread
 
 
 def of(section: Section) -> Iterator[RenderableType]:
-    """A benchmark's title, table and notes."""
+    """Yield a benchmark's title, table and notes."""
     yield Text(f"\n{section.title}", style="bold")
     if section.figures:
         yield _table(section)
@@ -59,7 +59,7 @@ def _limit(aim: Aim) -> str:
 
 
 def number(value: float) -> str:
-    """A number with as many digits as mean something."""
+    """Return a number as text with its significant digits."""
     if value == 0 or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.3f}"

@@ -1,4 +1,4 @@
-"""The job worker: how many jobs one environment works off in a second, one invocation each."""
+"""Benchmark of the job worker: jobs a second of one Lambda environment, one invocation each."""
 
 import time
 import uuid
@@ -19,14 +19,20 @@ from tests import samples
 
 @dataclass(frozen=True)
 class Work:
-    """Measurements of one kind of job, one invocation each; `bare` has the seconds of as many bare POSTs."""
+    """Measurements of one kind of job, one invocation each.
+
+    Attributes:
+        name: label of the row.
+        spent: resources of each invocation.
+        bare: seconds of a bare POST of the same body, one for each invocation; 0 for a job that sends nothing.
+    """
 
     name: str
     spent: Sequence[Spent]
     bare: Sequence[float]
 
     def figures(self) -> list[Figure]:
-        """Its rows: jobs a second, milliseconds a job against what nobody could do without, and CPU."""
+        """Return the rows: jobs a second, milliseconds a job compared with its unavoidable calls, and CPU."""
         milliseconds = [each.seconds * 1e3 for each in self.spent]
         bases = [(each.aws_seconds + bare) * 1e3 for each, bare in zip(self.spent, self.bare, strict=True)]
         against = "POST + AWS calls" if any(self.bare) else "AWS calls"
@@ -38,7 +44,7 @@ class Work:
 
 
 def measure(functions: Functions, rounds: int) -> tuple[Work, Work]:
-    """Work off so many jobs that have to be sent, and as many whose share is delivered already."""
+    """Measure so many jobs that must be sent, and as many whose share is already delivered."""
     client = Client(functions)
     sends, bares, doubles = list[Spent](), list[float](), list[Spent]()
     for channel in client.channels("up", rounds):
@@ -46,15 +52,15 @@ def measure(functions: Functions, rounds: int) -> tuple[Work, Work]:
         job = _job(channel, content)
         bares.append(client.bare(content)[0])
         sends.append(_worked(functions, job))
-        # The same once more: that is what wakes after a share was delivered.
+        # The same job again stands for the safety job that wakes after a delivery.
         doubles.append(_worked(functions, job))
     return Work("sends", sends, bares), Work("wake-ups of delivered shares", doubles, [0.0] * rounds)
 
 
 def section(sends: Work, doubles: Work) -> Section:
-    """The table of the worker."""
+    """Return the table of the worker."""
     calls = "; ".join(f"{work.name}: {in_words(most_common(list(work.spent)))}" for work in (sends, doubles))
-    note = f"One after the other, in one environment. Calls to AWS a job: {calls}."
+    note = f"Sequential invocations in one environment. Calls to AWS a job: {calls}."
     return Section("worker", "Job worker: throughput", [*doubles.figures(), *sends.figures()], (note,))
 
 

@@ -1,7 +1,8 @@
-"""A steady flow of owed shares in simulated time, and all that it asks of AWS, counted.
+"""Counts of calls to AWS for a steady flow of owed shares, in simulated time.
 
-The library is the real one, with fakes of the tests at its edges; DynamoDB's count what AWS would. An incident opens,
-gets worse and ends, and each of the three is owed. Each share leaves a job on the retry queue, which wakes the worker.
+The real library runs with the tests' fakes as adapters; DynamoDB's fake counts capacity units as AWS does. An incident
+opens, worsens and resolves, and each of the three transitions is owed. Each share leaves a job on the retry queue,
+which wakes the worker.
 """
 
 import contextlib
@@ -20,9 +21,9 @@ from relay.jobs.outcome import Outcome
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock, FakeSqs, Relay, room
 
-# A million a month.
+# About a million a month.
 SHARES_A_MINUTE = 23
-# So many that it is as steady as that for nearly all of the time: at its ends a secret is read for few shares.
+# Enough for the flow to be steady nearly all of the time: at both ends a read of a secret serves few shares.
 INCIDENTS = 1000
 STATES = ("warning", "critical", "ok")
 STATE_SECONDS = 600
@@ -32,7 +33,18 @@ SQS_REQUEST_BYTES = 64 * 1024
 
 @dataclass(frozen=True)
 class Counted:
-    """What one owed share asks of AWS on the average; `jobs` are those that wake the worker."""
+    """Average use of AWS by one owed share.
+
+    Attributes:
+        reads: items read from DynamoDB.
+        read_units: read units of them.
+        writes: items written to DynamoDB.
+        write_units: write units of them.
+        sends: messages sent to SQS.
+        send_requests: requests that SQS charges for them, one for each 64 KiB.
+        jobs: jobs that wake the worker.
+        secret_reads: reads of secrets.
+    """
 
     reads: float
     read_units: float
@@ -45,7 +57,7 @@ class Counted:
 
 
 class MeteredDynamoDb(FakeDynamoDb):
-    """A table that counts the units it would cost."""
+    """A table that counts capacity units."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +78,7 @@ class MeteredDynamoDb(FakeDynamoDb):
         try:
             return write()
         finally:
-            # What a condition refuses is charged, too.
+            # DynamoDB also charges a write whose condition fails.
             self._count("write", write_units(before, self._size(key)))
 
     def _count(self, kind: str, units: int) -> None:
@@ -77,7 +89,7 @@ class MeteredDynamoDb(FakeDynamoDb):
 
 
 class MeteredSqs(FakeSqs):
-    """A queue that counts requests as SQS charges them, and knows when each message wakes."""
+    """A queue that counts requests as SQS charges them, and keeps the time at which each message becomes visible."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
@@ -93,7 +105,7 @@ class MeteredSqs(FakeSqs):
 
 
 def counted(incidents: int = INCIDENTS) -> Counted:
-    """Let so many incidents come, get worse and end."""
+    """Simulate so many incidents that open, worsen and resolve; return the averages of a share."""
     with contextlib.redirect_stdout(Log()):
         return _counted(incidents)
 
@@ -123,13 +135,13 @@ def _counted(incidents: int) -> Counted:
         sends=sqs.sends / shares,
         send_requests=sqs.requests / shares,
         jobs=jobs / shares,
-        # Both functions read it, and this is one cache.
+        # Twice, since the webhook and the worker have a cache each, and the simulation has one for both.
         secret_reads=2 * len(relay.secrets.reads) / shares,
     )
 
 
 def _work_until(relay: Relay, sqs: MeteredSqs, moment: float) -> int:
-    """Let the worker have each job as it wakes; how many there were."""
+    """Work each job that becomes visible until a time; return their number."""
     jobs = 0
     while sqs.waiting and sqs.waiting[0][0] <= moment:
         due, number, body = heappop(sqs.waiting)

@@ -1,7 +1,7 @@
-"""The webhook while it is warm: a share's way through it against a bare POST of the same body and its calls to AWS.
+"""Benchmark of the warm webhook: a share, compared with a bare POST of the same body and the calls to AWS.
 
-The handlers run in this process, with real clients and a real session over loopback, as Lambda calls them; telemetry
-is part of it, Lambda's own decoding of the event is not.
+The handlers run in this process as Lambda calls them, with real clients and a real session over loopback. Telemetry is
+included, Lambda's own decoding of the event is not.
 """
 
 import json
@@ -20,7 +20,7 @@ from bench.functions import Functions, Spent
 from relay.ledger.pace import FAILURES_IN_A_ROW
 from sandbox.errors import SandboxError
 
-# A channel takes 60 signals a minute; so each gets no more shares than that.
+# Below the 60 signals a minute that a channel's rate limit allows.
 SHARES_A_CHANNEL = 40
 WARM_UP_ROUNDS = 20
 USUAL_ALERTS = 3
@@ -28,7 +28,14 @@ USUAL_ALERTS = 3
 
 @dataclass
 class Kind:
-    """What was measured of one kind of share, and of bare POSTs of the same bodies in the same rounds."""
+    """Measurements of one kind of share.
+
+    Attributes:
+        outcome: outcome or reason in the webhook's answer.
+        posts: True if the webhook signals xMatters for such a share.
+        spent: resources of each invocation.
+        bare: seconds and CPU seconds of a bare POST of the same body in the same round, one for each invocation.
+    """
 
     outcome: str
     posts: bool
@@ -36,15 +43,15 @@ class Kind:
     bare: list[tuple[float, float]] = field(default_factory=list)
 
     def calls(self) -> Counter[str]:
-        """The calls to AWS of one share, as most shares of this kind make them."""
+        """Return the calls to AWS that most shares of this kind make."""
         return most_common(self.spent)
 
     def bases(self) -> list[float]:
-        """Seconds that nobody could do without: those of the calls to AWS, and of the POST where there is one."""
+        """Return the unavoidable seconds of each share: its calls to AWS, and its POST if there is one."""
         return [each.aws_seconds + self.posts * bare for each, (bare, _) in zip(self.spent, self.bare, strict=True)]
 
     def own_cpu(self) -> list[float]:
-        """Seconds of CPU that were neither the POST's nor those of calls to AWS."""
+        """Return the relay's own CPU seconds of each share, without those of the POST and the calls to AWS."""
         return [
             each.cpu - each.aws_cpu - self.posts * cpu for each, (_, cpu) in zip(self.spent, self.bare, strict=True)
         ]
@@ -52,13 +59,18 @@ class Kind:
 
 @dataclass(frozen=True)
 class Warm:
-    """Everything that was measured of incidents with so many alerts, by kind of share."""
+    """Measurements of incidents with so many alerts.
+
+    Attributes:
+        alerts: number of alerts of each incident.
+        kinds: measurements by outcome.
+    """
 
     alerts: int
     kinds: Mapping[str, Kind]
 
     def figures(self, *, aims: bool) -> list[Figure]:
-        """Its rows: time against what nobody could do without, and CPU."""
+        """Return the rows: time compared with the unavoidable calls, and own CPU."""
         found = []
         for kind in self.kinds.values():
             against = "POST + AWS calls" if kind.posts else "AWS calls"
@@ -73,16 +85,16 @@ class Warm:
 
 
 class Client:
-    """Posts shares to the webhook, each to the channel it is told, and the same bodies bare beside them."""
+    """Client that posts shares to the webhook, and the same bodies directly to xMatters."""
 
     def __init__(self, functions: Functions) -> None:
         self._functions = functions
         self._session = requests.Session()
-        # Bare: no look for proxies or passwords.
+        # Bare: without a search for proxies or passwords.
         self._session.trust_env = False
 
     def channels(self, side: str, rounds: int, *, shares: int = 1) -> Iterator[str]:
-        """A channel for each round of so many shares, its secret read already; `side` is up or down."""
+        """Yield a channel for each round of so many shares, with its secret cached; `side` is up or down."""
         channel = ""
         for number in range(rounds):
             if number % (SHARES_A_CHANNEL // shares) == 0:
@@ -91,7 +103,7 @@ class Client:
             yield channel
 
     def share(self, channel: str, content: bytes, expected: str) -> Spent:
-        """Post a share and say what it took. Raises SandboxError when something else came of it than expected."""
+        """Post a share and return its resources. Raises SandboxError if its outcome and reason are not the expected."""
         answer, spent = self._functions.invoke(self._functions.webhook, bodies.event(channel, TOKEN, content))
         document = json.loads(answer["body"])
         said = {document.get("outcome"), document.get("reason")}
@@ -100,7 +112,7 @@ class Client:
         return spent
 
     def bare(self, content: bytes) -> tuple[float, float]:
-        """Post the same to xMatters without anything around it: seconds, and seconds of CPU."""
+        """Post a body directly to xMatters; return the seconds and the CPU seconds."""
         url, headers = f"{self._functions.edges.xmatters_url}/up", {"Content-Type": "application/json"}
         began, cpu = time.perf_counter(), time.process_time()
         self._session.post(url, data=content, headers=headers).raise_for_status()
@@ -108,13 +120,13 @@ class Client:
 
 
 def measure(functions: Functions, rounds: int, alerts: int) -> Warm:
-    """Relay so many incidents: each share once, then again, then one that changes nothing; a bare POST each round."""
+    """Measure so many rounds: a new share, its duplicate, a share without a change, and a bare POST."""
     client = Client(functions)
     kinds = [Kind("delivered", posts=True), Kind("duplicate", posts=False), Kind("unchanged", posts=False)]
     for number, channel in enumerate(client.channels("up", rounds + WARM_UP_ROUNDS)):
         incident = uuid.uuid4().hex
         content, later = bodies.body(incident, alerts), bodies.body(incident, alerts, age=60)
-        # Now before, now after: whoever comes second finds warmer caches.
+        # The bare POST alternates between first and last, since the second of two finds warmer caches.
         before = client.bare(content) if number % 2 else None
         spent = [
             client.share(channel, each, kind.outcome)
@@ -129,7 +141,7 @@ def measure(functions: Functions, rounds: int, alerts: int) -> Warm:
 
 
 def measure_outage(functions: Functions, rounds: int) -> tuple[Spent, Kind]:
-    """Relay shares while xMatters answers 503: the first of them, and those that come while the circuit is open."""
+    """Relay shares while xMatters answers 503; return the last before the circuit opens, and those after it."""
     client, kind = Client(functions), Kind("circuit_open", posts=False)
     channel = next(client.channels("down", 1))
     for _ in range(FAILURES_IN_A_ROW):
@@ -141,7 +153,7 @@ def measure_outage(functions: Functions, rounds: int) -> tuple[Spent, Kind]:
 
 
 def section(warm: Warm, large: Warm, first: Spent, outage: Kind) -> Section:
-    """The table of the warm webhook."""
+    """Return the table of the warm webhook."""
     figures = [*warm.figures(aims=True), *large.figures(aims=False)]
     queued = Warm(USUAL_ALERTS, {outage.outcome: outage}).figures(aims=False)
     calls = [f"{kind.outcome}: {in_words(kind.calls())}" for kind in (*warm.kinds.values(), outage)]
@@ -150,19 +162,19 @@ def section(warm: Warm, large: Warm, first: Spent, outage: Kind) -> Section:
         "Warm webhook: one share, handler and telemetry included",
         [*figures, *queued],
         (
-            "AWS and xMatters answer on loopback within a fraction of a millisecond, so that none of our time hides "
-            "behind theirs; real ones take 3 to 300 ms a call.",
-            "Calls to AWS: " + "; ".join([*calls, f"queued after tries that failed: {in_words(first.calls)}"]) + ".",
+            "AWS and xMatters answer on loopback within a fraction of a millisecond, so that the relay's own time "
+            "shows; real services take 3 to 300 ms a call.",
+            "Calls to AWS: " + "; ".join([*calls, f"queued after failed attempts: {in_words(first.calls)}"]) + ".",
         ),
     )
 
 
 def most_common(spent: list[Spent]) -> Counter[str]:
-    """The calls that most of these made."""
+    """Return the calls to AWS that most of these invocations made."""
     kinds = Counter(tuple(sorted(each.calls.items())) for each in spent)
     return Counter(dict(kinds.most_common(1)[0][0]))
 
 
 def in_words(calls: Counter[str]) -> str:
-    """How many of each."""
+    """Return calls and their numbers as text."""
     return ", ".join(f"{number} {name}" for name, number in sorted(calls.items())) or "none"

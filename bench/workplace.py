@@ -1,4 +1,4 @@
-"""Where the benchmarks work: what each of them needs is made once, when it is first asked for."""
+"""Shared resources of the benchmarks, each made on first use: loaded functions, the build, the usual stack."""
 
 import os
 import shutil
@@ -21,14 +21,19 @@ INSTALL_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class Usual:
-    """The usual stack's packages, each below `python`, as a layer has them: with bytecode, and as pip leaves them."""
+    """Two installations of the usual stack's packages, each below `python`, as in a layer.
+
+    Attributes:
+        compiled: folder with bytecode.
+        sources: folder as pip leaves it, without bytecode.
+    """
 
     compiled: Path
     sources: Path
 
 
 class Workplace:
-    """The folder `.cache/bench` of the clone, and all that is made there."""
+    """The folder `.cache/bench` of the clone, and the resources in it."""
 
     def __init__(self, started: ExitStack, *, quick: bool) -> None:
         self.folder = ROOT / ".cache" / "bench"
@@ -36,29 +41,29 @@ class Workplace:
         self._quick = quick
 
     def rounds(self, usual: int) -> int:
-        """How many rounds to make in place of so many."""
+        """Return the number of rounds: `usual`, or a tenth of that if the run is quick."""
         return max(5, usual // 10) if self._quick else usual
 
     @cached_property
     def functions(self) -> Functions:
-        """Both functions, loaded into this process."""
+        """The functions, loaded into this process."""
         return Functions(self._started.enter_context(edges()))
 
     @cached_property
     def warm(self) -> Warm:
-        """The webhook's shares, measured."""
+        """Measurements of the warm webhook."""
         return measure(self.functions, self.rounds(300), USUAL_ALERTS)
 
     @cached_property
     def build(self) -> Build:
-        """What `sam build` makes. Raises SandboxError."""
+        """The output of `sam build`. Raises SandboxError."""
         shop = stack.Workshop(ROOT, self.folder / "build", self.folder / "logs")
         stack.build(shop)
         return Build(shop.template.parent)
 
     @cached_property
     def usual(self) -> Usual | None:
-        """The usual stack, installed for this alone; None when its packages can't be had."""
+        """The usual stack, installed for the benchmark; None if its packages cannot be installed."""
         self.folder.mkdir(parents=True, exist_ok=True)
         found, stamp = Usual(self.folder / "usual", self.folder / "usual-sources"), self.folder / "usual.txt"
         if stamp.exists() and stamp.read_bytes() == REQUIREMENTS.read_bytes():
@@ -66,7 +71,7 @@ class Workplace:
         stamp.unlink(missing_ok=True)
         if not _installed(found, self.folder / "usual.log"):
             return None
-        # Last, so that what was interrupted is made again.
+        # Written last, so that an interrupted installation is repeated.
         stamp.write_bytes(REQUIREMENTS.read_bytes())
         return found
 
@@ -84,7 +89,7 @@ def _installed(usual: Usual, log: Path) -> bool:
 
 def _succeeds(arguments: Sequence[str], log: Path) -> bool:
     command = [sys.executable, *arguments]
-    # pip's downloads stay in the clone.
+    # Keep pip's downloads inside the clone.
     environment = os.environ | {"PIP_CACHE_DIR": str(ROOT / ".cache" / "pip")}
     with log.open("ab") as output:
         try:
@@ -98,6 +103,6 @@ def _succeeds(arguments: Sequence[str], log: Path) -> bool:
 
 @contextmanager
 def opened(*, quick: bool) -> Iterator[Workplace]:
-    """A workplace for the length of a `with` block; what was started in it is stopped at its end."""
+    """Open a workplace for a `with` block, and stop its processes at the end."""
     with ExitStack() as started:
         yield Workplace(started, quick=quick)

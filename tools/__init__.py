@@ -1,1 +1,1 @@
-"""Programs for people who work on this project; `make` runs them."""
+"""Development tools of this project, run by `make`."""

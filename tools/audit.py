@@ -1,7 +1,7 @@
-"""Look the pinned packages up in a vulnerability index with pip-audit: `make audit`.
+"""Look up the pinned packages in a vulnerability index with pip-audit: `make audit`.
 
-Exit codes: 0 no known vulnerability; 1 some were found; 69 not all was checked, since no index could be reached or the
-index did not know a package; 70 pip-audit failed.
+Exit codes: 0 no known vulnerability; 1 vulnerabilities found; 70 pip-audit failed; 69 not all packages checked: the
+index could not be reached, or did not know a package.
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 PIP_AUDIT = ROOT / ".venv-audit/bin/pip-audit"
 FOUND, NOT_CHECKED, FAILED = 1, 69, 70
-# A file of 120 packages takes half a minute; nothing that answers takes so long.
+# Well above the half minute that a file of 120 packages takes.
 _SECONDS = 600
 _UNREACHABLE = re.compile(r"connect|proxy|resol|timed? ?out|max retries|unreachable|ssl", re.IGNORECASE)
 
@@ -24,7 +24,7 @@ type Run = Callable[[Path], subprocess.CompletedProcess[str]]
 
 
 class AuditError(Exception):
-    """pip-audit gave no report."""
+    """No report from pip-audit."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
@@ -33,12 +33,12 @@ class AuditError(Exception):
 
 @dataclass
 class Report:
-    """What pip-audit said of some files.
+    """Results of pip-audit for some files.
 
     Attributes:
-        checked: How many packages the index knew.
+        checked: Number of packages that the index knew.
         found: A line for each vulnerability.
-        unknown: The packages that the index did not know.
+        unknown: Packages that the index did not know.
     """
 
     checked: int = 0
@@ -47,13 +47,13 @@ class Report:
 
 
 def pinned_files(root: Path) -> list[Path]:
-    """Return every file of pinned packages, what runs in Lambda first."""
+    """Return every file of pinned packages; those that run in Lambda come first."""
     layers, others = sorted(root.glob("layers/*/requirements.txt")), sorted(root.glob("requirements/*.txt"))
     return [*layers, *others, *sorted(root.glob("bench/requirements*.txt"))]
 
 
 def run_pip_audit(requirements: Path) -> subprocess.CompletedProcess[str]:
-    """Run pip-audit on a file of pinned packages. It installs nothing."""
+    """Run pip-audit on a file of pinned packages, without installing any."""
     command = [str(PIP_AUDIT), "--progress-spinner=off", "--format=json", "--disable-pip", "--require-hashes"]
     return subprocess.run(
         [*command, "--requirement", str(requirements)], capture_output=True, text=True, timeout=_SECONDS, check=False
@@ -61,7 +61,7 @@ def run_pip_audit(requirements: Path) -> subprocess.CompletedProcess[str]:
 
 
 def audit(files: Sequence[Path], run: Run) -> Report:
-    """Audit the files one after the other. Raises AuditError for the first one of which there is no report."""
+    """Audit the files one after the other. Raises AuditError for the first file without a report."""
     report = Report()
     for path in files:
         for package in _packages(path, run):
@@ -71,8 +71,8 @@ def audit(files: Sequence[Path], run: Run) -> Report:
                 continue
             report.checked += 1
             for each in package.get("vulns", []):
-                mended = ", ".join(each.get("fix_versions", [])) or "no version yet"
-                report.found.append(f"{path.name}: {name} {version}: {each['id']}, mended in {mended}")
+                fixed = ", ".join(each.get("fix_versions", [])) or "no version yet"
+                report.found.append(f"{path.name}: {name} {version}: {each['id']}, fixed in {fixed}")
     return report
 
 
@@ -86,7 +86,7 @@ def _packages(path: Path, run: Run) -> Iterator[dict[str, Any]]:
     try:
         yield from json.loads(done.stdout)["dependencies"]
     except (ValueError, KeyError, TypeError):
-        # The last line of a traceback is the error; what follows its name may quote URLs.
+        # The last line of a traceback has the error. Only its name is shown, since its text may quote URLs.
         kind = (done.stderr.strip().splitlines() or ["no output"])[-1].partition(":")[0].rpartition(".")[2]
         if _UNREACHABLE.search(done.stderr):
             raise AuditError(f"the vulnerability index can't be reached ({kind})", NOT_CHECKED) from None

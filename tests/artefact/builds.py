@@ -1,4 +1,4 @@
-"""What `sam build` makes, and where it lies."""
+"""The output of `sam build`: its template, its artefacts and their files."""
 
 import os
 import shutil
@@ -26,13 +26,17 @@ FUNCTIONS = (
 )
 FUNCTION, LAYER = "AWS::Serverless::Function", "AWS::Serverless::LayerVersion"
 LONG_AGO = 1_000_000_000
-# Where Lambda puts a function and its layers.
+# Lambda's folders for a function and its layers.
 TASK, OPT = "/var/task", "/opt"
 
 
 @dataclass(frozen=True)
 class Build:
-    """A finished build: a built template, and a folder for each function and layer."""
+    """A finished build.
+
+    Attributes:
+        folder: folder with the built template, and a folder for each function and layer.
+    """
 
     folder: Path
 
@@ -42,20 +46,20 @@ class Build:
         return self.folder / "template.yaml"
 
     def places(self) -> dict[str, str]:
-        """Each artefact's name, and the folder where Lambda puts it."""
+        """Return Lambda's folder for each artefact, by the artefact's name."""
         resources = templates.read(self.template)["Resources"]
         kinds = {FUNCTION: TASK, LAYER: OPT}
         return {name: kinds[each["Type"]] for name, each in resources.items() if each["Type"] in kinds}
 
     def files(self, artefact: str) -> dict[str, Path]:
-        """The artefact's files by their paths below Lambda's folder, with slashes."""
+        """Return an artefact's files by their paths below Lambda's folder, with slashes."""
         root = self.folder / artefact
         return {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*")) if not path.is_dir()}
 
     def deployed(self, function: str, endpoint_url: str, known: Mapping[str, str]) -> Deployed:
-        """A function as a local deployment has it, against the AWS at `endpoint_url`.
+        """Return a function as in a local deployment, with AWS at `endpoint_url`.
 
-        `known` has what a Ref to a resource stands for. A variable that no value can be given to fails the test.
+        `known` has the value of a Ref to each resource. A variable without a value fails the test.
         """
         stack = templates.stack(self.template, {"Profile": "local"}, known)
         properties = stack.of_type("AWS::Lambda::Function")[function]
@@ -74,7 +78,7 @@ class Build:
 
 
 def build(root: Path, folder: Path) -> Build:
-    """Build the sources in `root` with everything that is written below `folder`; a failure fails the test."""
+    """Build the sources in `root`, writing only below `folder`; a failed build fails the test."""
     if not PYTHON.exists():
         pytest.fail(f"there is no {PYTHON}; run `make setup`", pytrace=False)
     shop = stack.Workshop(root, folder / "build", folder / "logs")
@@ -86,7 +90,7 @@ def build(root: Path, folder: Path) -> Build:
 
 
 def build_elsewhere(folder: Path) -> Build:
-    """Build the same sources as another machine may: other folder and times, strict umask, leftovers of Pythons."""
+    """Build the same sources as on another machine: other folder and file times, strict umask, stray bytecode."""
     root = folder / "another clone"
     _copy_sources(root)
     before = os.umask(0o077)

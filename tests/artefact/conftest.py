@@ -1,4 +1,4 @@
-"""What the artefact tests share: what `sam build` made, once more from another folder, and a world it runs in."""
+"""Fixtures of the artefact tests: the build, a build from another folder, and a world to run the functions in."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.artefact.world import Aws, World
 
 @pytest.fixture(scope="session")
 def workplace() -> Iterator[Path]:
-    """A folder for whatever is built, gone at the end; pytest's own would stay, outside the clone."""
+    """A folder for builds, removed at the end. pytest's own folder would remain, outside the clone."""
     parent = ROOT / ".cache" / "artefact"
     parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=parent) as name:
@@ -24,13 +24,13 @@ def workplace() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def built(workplace: Path) -> Build:
-    """What `sam build` makes of this clone."""
+    """The output of `sam build` for this clone."""
     return build(ROOT, workplace / "this")
 
 
 @pytest.fixture(scope="session")
 def built_elsewhere(workplace: Path) -> Build:
-    """What `sam build` makes of the same sources in another folder."""
+    """The output of `sam build` for the same sources in another folder."""
     return build_elsewhere(workplace)
 
 
@@ -42,7 +42,7 @@ def on_aws() -> Stack:
 
 @pytest.fixture(scope="session")
 def aws() -> Iterator[Aws]:
-    """Moto as AWS, on a free port of this machine, with what the functions need."""
+    """moto as AWS on a free port of this machine, with the functions' resources."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -60,7 +60,7 @@ def _world(built: Build, aws: Aws, workplace: Path) -> Iterator[World]:
 
 @pytest.fixture
 def world(_world: World) -> Iterator[World]:
-    """All functions in a world where nothing was announced; a test that leaves dead letters fails."""
+    """All functions in a world without announced incidents; a test that leaves dead letters fails."""
     yield _world
     _world.box.listening(True)
     _world.box.clear()

@@ -1,7 +1,7 @@
-"""Lambda for one function: its Runtime API on loopback, and AWS's own runtime client (awslambdaric) that calls it.
+"""Lambda for one function: the Runtime API on loopback, called by AWS's own runtime client (awslambdaric).
 
-The interpreter holds the runtime client and boto3, as Lambda's does, and nothing else. The routes are those of
-"Using the Lambda runtime API" in AWS's Lambda developer guide, version 2018-06-01.
+As in Lambda, the interpreter has only the runtime client and boto3 installed. The routes follow "Using the Lambda
+runtime API" in AWS's Lambda developer guide, version 2018-06-01.
 """
 
 import contextlib
@@ -19,12 +19,12 @@ from typing import Any
 
 PYTHON = Path(__file__).parents[2] / ".venv-lambda" / "bin" / "python"
 ROUTES = "/2018-06-01/runtime"
-# Lambda gives ten seconds; a busy machine may need more.
+# Lambda allows ten seconds; a busy machine may need more.
 INIT_SECONDS = 30.0
 
 
 class FunctionError(Exception):
-    """The function could not be loaded, or its handler raised; `type` and `stack` are what Lambda reports."""
+    """The function could not be loaded, or its handler raised; `type` and `stack` are those that Lambda reports."""
 
     def __init__(self, report: Mapping[str, Any]) -> None:
         super().__init__(report["errorMessage"])
@@ -33,12 +33,20 @@ class FunctionError(Exception):
 
 
 class FunctionStopped(Exception):
-    """The process ended without an answer, or was ended because its time was up."""
+    """The process ended without an answer, or was killed at its timeout."""
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """A function as its template describes it: folders, handler, time-out in seconds, its environment variables."""
+    """A function as its template describes it.
+
+    Attributes:
+        code: folder of the function.
+        layers: folders of its layers, in order.
+        handler: module and name of the handler.
+        timeout: seconds of one invocation.
+        variables: environment variables.
+    """
 
     code: Path
     layers: tuple[Path, ...]
@@ -47,13 +55,13 @@ class Deployed:
     variables: Mapping[str, str]
 
     def environment(self) -> dict[str, str]:
-        """All that the process sees: what Lambda sets, then the function's own."""
+        """Return the process's environment: Lambda's variables, then the function's own."""
         return {
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "LANG": "en_US.UTF-8",
             "TZ": ":UTC",
             "PYTHONPATH": ":".join(str(layer / "python") for layer in self.layers),
-            # Lambda's folders can't be written to.
+            # Lambda's folders are read-only.
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONNOUSERSITE": "1",
             "LAMBDA_TASK_ROOT": str(self.code),
@@ -69,7 +77,7 @@ class Deployed:
         }
 
     def run(self, script: str) -> str:
-        """What a script prints that runs where the function would."""
+        """Run a script in the function's environment; return its output."""
         command = [str(PYTHON), "-c", script]
         done = subprocess.run(
             command, cwd=self.code, env=self.environment(), capture_output=True, text=True, timeout=60, check=False
@@ -81,7 +89,13 @@ class Deployed:
 
 @dataclass(frozen=True)
 class _Said:
-    """What the process says: it asks for work, answers, reports an error, or ends."""
+    """A message of the process.
+
+    Attributes:
+        what: kind of message: a request for work, an answer, an error, or the end.
+        request_id: the invocation; empty if the message belongs to none.
+        body: body of the answer or the error.
+    """
 
     what: str
     request_id: str = ""
@@ -105,7 +119,7 @@ class _Invocation:
 
 
 class Function:
-    """A loaded function. It takes one invocation at a time; `init_seconds` is how long it took to load."""
+    """A loaded function, for one invocation at a time; `init_seconds` is the duration of its load."""
 
     def __init__(self, deployed: Deployed, api: "_Api", process: subprocess.Popen[bytes], log: Path) -> None:
         self._deployed = deployed
@@ -115,7 +129,7 @@ class Function:
         self.init_seconds = 0.0
 
     def invoke(self, event: Any) -> Any:
-        """The handler's answer. Raises FunctionError when it raised, FunctionStopped when no answer came in time."""
+        """Return the handler's answer. Raises FunctionError if the handler raises, FunctionStopped at its timeout."""
         invocation = _Invocation(json.dumps(event).encode(), time.time() + self._deployed.timeout)
         self._api.work.put(invocation)
         said = self._hear(self._deployed.timeout)
@@ -125,11 +139,11 @@ class Function:
         return json.loads(said.body)
 
     def log(self) -> str:
-        """All that the process has written, as Lambda would put it into the log group."""
+        """Return the process's output, which Lambda would write to the log group."""
         return self._log.read_text()
 
     def load(self) -> None:
-        """Wait until the function asks for its first invocation. Raises FunctionError when it can't be loaded."""
+        """Wait until the function asks for its first invocation. Raises FunctionError if it cannot be loaded."""
         started = time.perf_counter()
         said = self._hear(INIT_SECONDS, first=True)
         self.init_seconds = time.perf_counter() - started
@@ -152,7 +166,7 @@ class Function:
 
 @contextlib.contextmanager
 def loaded(deployed: Deployed, log: Path) -> Iterator[Function]:
-    """The function in a process of its own, which writes to `log` and is gone afterwards. Raises as Function.load."""
+    """Run the function in a process of its own, which writes to `log`, for a `with` block. Raises as Function.load."""
     with _serving() as api, log.open("wb") as output:
         process = subprocess.Popen(
             [PYTHON, "-m", "awslambdaric", deployed.handler],
@@ -187,12 +201,12 @@ class _Api(ThreadingHTTPServer):
         self.work.put(None)
 
     def handle_error(self, *_: Any) -> None:
-        """A process that is killed breaks its connections: nothing to tell."""
+        """Ignore broken connections, which a killed process leaves."""
 
 
 class _Routes(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # Head and body in one go; two writes wait for each other on a connection that is kept alive.
+    # Head and body in one write: two writes on a keep-alive connection wait for each other (Nagle's algorithm).
     wbufsize = -1
     server: _Api
 
@@ -228,7 +242,7 @@ class _Routes(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
-        """The tests say what they need to."""
+        """Print nothing."""
 
 
 @contextlib.contextmanager

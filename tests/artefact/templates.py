@@ -1,4 +1,4 @@
-"""The template as CloudFormation gets it: after SAM's own transform, for given parameters."""
+"""The template after SAM's transform, as CloudFormation gets it, for given parameters."""
 
 import re
 from collections.abc import Mapping
@@ -29,17 +29,21 @@ _CALLS = {"Fn::GetAtt", "Fn::Split", "Fn::FindInMap"}
 
 @dataclass(frozen=True)
 class Stack:
-    """What a deployment with certain parameters has.
+    """The stack of a deployment with certain parameters.
 
-    Conditions are decided, parameters filled in. What only a deployment knows stands as in Fn::Sub: `${Queue}` for a
-    Ref, `${Queue.Arn}` for an attribute.
+    Conditions are evaluated and parameters filled in. Values that only a deployment knows have Fn::Sub's form:
+    `${Queue}` for a Ref, `${Queue.Arn}` for an attribute.
+
+    Attributes:
+        resources: resources by logical id.
+        outputs: outputs by name.
     """
 
     resources: dict[str, dict[str, Any]]
     outputs: dict[str, dict[str, Any]]
 
     def of_type(self, kind: str) -> dict[str, dict[str, Any]]:
-        """The properties of all resources of a type, by their names."""
+        """Return the properties of all resources of a type, by logical id."""
         return {
             name: resource.get("Properties", {})
             for name, resource in self.resources.items()
@@ -47,20 +51,20 @@ class Stack:
         }
 
     def only(self, kind: str) -> dict[str, Any]:
-        """The properties of the one resource of a type."""
+        """Return the properties of the only resource of a type."""
         [properties] = self.of_type(kind).values()
         return properties
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The template as it is written, its short tags spelled out."""
+    """Return the template as written, with short tags in their long form."""
     return dict(yaml_parse(path.read_text()))
 
 
 def stack(path: Path, parameters: Mapping[str, str], known: Mapping[str, str] | None = None) -> Stack:
-    """Transform the template and settle what can be settled; `known` gives the Refs of resources.
+    """Transform the template and evaluate its conditions and parameters; `known` has the values of resources' Refs.
 
-    Parameters that are not given have their defaults; those that have none are as in `ASKED`.
+    Parameters that are not given have their defaults; those without a default have the value in `ASKED`.
     Raises KeyError for a parameter or condition that the template does not declare.
     """
     document = read(path)
@@ -82,7 +86,7 @@ def stack(path: Path, parameters: Mapping[str, str], known: Mapping[str, str] | 
 
 
 def of_clone(**parameters: str) -> Stack:
-    """What this clone's template makes; parameters that are not given have their defaults."""
+    """Return the stack of this clone's template; parameters that are not given have their defaults."""
     return stack(TEMPLATE, parameters)
 
 

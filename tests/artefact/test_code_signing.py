@@ -13,20 +13,20 @@ SIGNING = "arn:aws:lambda:us-east-1:123456789012:code-signing-config:csc-0f6c334
 
 
 class TestCodeSigning:
-    def test_every_function_takes_signed_code_alone_where_a_configuration_is_given(self) -> None:
+    def test_every_function_requires_signed_code_with_a_signing_configuration(self) -> None:
         functions = of_clone(CodeSigningConfigArn=SIGNING).of_type("AWS::Lambda::Function")
         assert len(functions) >= 6
         assert {each["CodeSigningConfigArn"] for each in functions.values()} == {SIGNING}
-        # A function's configuration holds for its layers, too; layers have no such property.
+        # A function's configuration also applies to its layers, which have no such property.
         assert all(len(each["Layers"]) == 2 for each in functions.values())
 
     @pytest.mark.parametrize("profile", ["aws", "local"])
-    def test_without_one_no_function_has_the_property(self, profile: str) -> None:
+    def test_no_function_requires_signed_code_without_a_signing_configuration(self, profile: str) -> None:
         functions = of_clone(Profile=profile).of_type("AWS::Lambda::Function")
         assert [name for name, each in functions.items() if "CodeSigningConfigArn" in each] == []
 
     @pytest.mark.parametrize("arn", ["csc-0f6c334abcdea4d8b", SIGNING.replace("lambda", "signer"), SIGNING + "0"])
-    def test_what_is_no_such_configuration_is_refused_before_anything_is_deployed(self, arn: str) -> None:
+    def test_invalid_signing_configuration_is_refused_by_its_pattern(self, arn: str) -> None:
         parameter = yaml_parse((ROOT / "template.yaml").read_text())["Parameters"]["CodeSigningConfigArn"]
         assert re.fullmatch(parameter["AllowedPattern"], SIGNING)
         assert re.fullmatch(parameter["AllowedPattern"], "")

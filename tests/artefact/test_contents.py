@@ -1,4 +1,4 @@
-"""What is in the artefacts: bytecode for every module, nothing that must not be there, the same bytes at each build."""
+"""Contents of the artefacts: bytecode for every module, no unwanted files, and reproducible bytes."""
 
 import importlib.util
 import io
@@ -13,13 +13,13 @@ from tests.artefact.builds import FUNCTIONS, ROOT, Build
 
 ARTEFACTS = (*FUNCTIONS, "DependenciesLayer", "RelayLayer")
 KILOBYTE = 1000
-# Unzipped and zipped; a fifth above what was measured.
+# Unzipped and zipped bytes; a fifth above the measured sizes.
 BUDGETS = {
     **dict.fromkeys(FUNCTIONS, (2 * KILOBYTE, 2 * KILOBYTE)),
     "DependenciesLayer": (10_800 * KILOBYTE, 3_900 * KILOBYTE),
     "RelayLayer": (1_560 * KILOBYTE, 740 * KILOBYTE),
 }
-# Come with Lambda, belong to a developer, or are so slow to import that they must not be in reach.
+# Packages that Lambda provides, that only developers need, or that are too slow to import.
 UNWANTED_PACKAGES = {
     *("boto3", "botocore", "s3transfer", "awslambdaric", "pip", "setuptools"),
     *("ministack", "moto", "flask", "aiohttp", "pytest", "hypothesis", "sandbox", "relayctl", "mypy_boto3_sqs"),
@@ -28,7 +28,7 @@ UNWANTED_PACKAGES = {
 UNWANTED_FOLDERS = {"tests", "test", "bin"}
 BINARY = re.compile(r"\.(so|dylib|pyd|dll|a|exe)(\.|$)")
 
-# flags, then a hash of the source in place of its time and size
+# The flags of bytecode that is validated by a hash of its source, without a check at import ("unchecked-hash").
 HASHED, CHECKED = 0b01, 0b10
 
 
@@ -36,11 +36,11 @@ def modules(build: Build, artefact: str) -> dict[str, Path]:
     return {name: path for name, path in build.files(artefact).items() if name.endswith(".py")}
 
 
-def test_every_artefact_is_known_here(built: Build) -> None:
+def test_build_has_exactly_the_known_artefacts(built: Build) -> None:
     assert set(built.places()) == set(ARTEFACTS)
 
 
-def test_the_library_and_its_dependencies_are_there(built: Build) -> None:
+def test_layers_contain_the_library_and_its_dependencies(built: Build) -> None:
     library = ROOT / "layers" / "relay" / "relay"
     sources = {path.relative_to(library).as_posix() for path in library.rglob("*.py")}
     assert set(modules(built, "RelayLayer")) == {f"python/relay/{name}" for name in sources}
@@ -50,12 +50,12 @@ def test_the_library_and_its_dependencies_are_there(built: Build) -> None:
         assert set(built.files(function)) == {"app.py", "__pycache__/app.cpython-313.pyc"}
 
 
-def test_no_two_layers_bring_the_same_file(built: Build) -> None:
+def test_layers_have_no_file_in_common(built: Build) -> None:
     assert not built.files("DependenciesLayer").keys() & built.files("RelayLayer").keys()
 
 
 @pytest.mark.parametrize("artefact", ARTEFACTS)
-def test_nothing_is_in_it_that_must_not_be(built: Build, artefact: str) -> None:
+def test_artefact_contains_no_unwanted_files(built: Build, artefact: str) -> None:
     names = [PurePosixPath(name) for name in built.files(artefact)]
     assert names
     assert [name for name in names if BINARY.search(name.name)] == []
@@ -67,7 +67,7 @@ def test_nothing_is_in_it_that_must_not_be(built: Build, artefact: str) -> None:
 
 
 @pytest.mark.parametrize("artefact", ARTEFACTS)
-def test_every_module_has_bytecode_that_python_takes_without_a_look_at_the_source(built: Build, artefact: str) -> None:
+def test_every_module_has_bytecode_that_python_loads_without_its_source(built: Build, artefact: str) -> None:
     place = built.places()[artefact]
     for name, path in modules(built, artefact).items():
         source, bytecode = path.read_bytes(), Path(importlib.util.cache_from_source(path)).read_bytes()
@@ -78,13 +78,15 @@ def test_every_module_has_bytecode_that_python_takes_without_a_look_at_the_sourc
 
 
 @pytest.mark.parametrize("artefact", ARTEFACTS)
-def test_there_is_no_bytecode_without_its_module(built: Build, artefact: str) -> None:
+def test_artefact_has_no_bytecode_without_a_module(built: Build, artefact: str) -> None:
     expected = {Path(importlib.util.cache_from_source(path)) for path in modules(built, artefact).values()}
     assert {path for name, path in built.files(artefact).items() if name.endswith(".pyc")} == expected
 
 
 @pytest.mark.parametrize("artefact", ARTEFACTS)
-def test_no_file_tells_where_it_was_built(built: Build, built_elsewhere: Build, workplace: Path, artefact: str) -> None:
+def test_no_file_of_an_artefact_contains_its_build_folder(
+    built: Build, built_elsewhere: Build, workplace: Path, artefact: str
+) -> None:
     places = [str(place).encode() for place in (workplace, ROOT / "functions", ROOT / "layers")]
     for build in (built, built_elsewhere):
         telling = [name for name, path in build.files(artefact).items() if any(p in path.read_bytes() for p in places)]
@@ -92,7 +94,7 @@ def test_no_file_tells_where_it_was_built(built: Build, built_elsewhere: Build, 
 
 
 @pytest.mark.parametrize("artefact", ARTEFACTS)
-def test_its_size_is_in_budget(built: Build, artefact: str) -> None:
+def test_artefact_size_is_within_its_budget(built: Build, artefact: str) -> None:
     files = built.files(artefact)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -109,16 +111,16 @@ def test_a_build_in_another_folder_makes_the_same_bytes(built: Build, built_else
     ours, theirs = built.files(artefact), built_elsewhere.files(artefact)
     assert ours.keys() == theirs.keys()
     assert [name for name in ours if ours[name].read_bytes() != theirs[name].read_bytes()] == []
-    # The archive that is uploaded holds modes, too.
+    # The uploaded archive also contains file modes.
     assert [name for name in ours if ours[name].stat().st_mode != theirs[name].stat().st_mode] == []
 
 
-def test_the_built_template_is_the_same_too(built: Build, built_elsewhere: Build) -> None:
+def test_build_in_another_folder_makes_the_same_template(built: Build, built_elsewhere: Build) -> None:
     assert built.template.read_bytes() == built_elsewhere.template.read_bytes()
 
 
 @pytest.mark.parametrize("artefact", ARTEFACTS)
-def test_lambdas_user_can_read_every_file(built_elsewhere: Build, artefact: str) -> None:
+def test_every_file_of_an_artefact_is_readable_by_lambdas_user(built_elsewhere: Build, artefact: str) -> None:
     unreadable = [
         name for name, path in built_elsewhere.files(artefact).items() if path.stat().st_mode & 0o444 != 0o444
     ]

@@ -1,4 +1,4 @@
-"""How the built functions load: from bytecode alone, with nothing that Lambda lacks, and without what is slow."""
+"""Loading of the built functions: from bytecode alone, without modules that Lambda lacks, and without slow modules."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ KNOWN = {
     "FallbackTopic": "arn:aws:sns:us-east-1:123456789012:fallback",
 }
 DOORS = ("BigPandaWebhookFunction", "XMattersCallbackFunction")
-# Each costs every cold start tens of milliseconds, and none of them is needed.
+# Unneeded modules, each of which adds tens of milliseconds to every cold start.
 SLOW = ("aws_xray_sdk", "pydantic", "aws_lambda_powertools.event_handler", "asyncio")
 MODULES = (
     "import json, sys, app; print(json.dumps({name: getattr(m, '__file__', None) for name, m in sys.modules.items()}))"
@@ -32,7 +32,7 @@ def deployed(build: Build, function: str) -> Deployed:
 
 
 def modules(function: Deployed) -> dict[str, str | None]:
-    """The modules that are there once the handler is imported, each with its file."""
+    """Return the modules that are loaded after the handler's import, each with its file."""
     last_line = function.run(MODULES).splitlines()[-1]
     return dict(json.loads(last_line))
 
@@ -43,13 +43,13 @@ def function(request: pytest.FixtureRequest, built: Build) -> Deployed:
     return deployed(built, request.param)
 
 
-def test_what_is_slow_is_not_imported(function: Deployed) -> None:
+def test_functions_import_no_slow_modules(function: Deployed) -> None:
     names = modules(function)
     assert "relay.bootstrap" in names
     assert [name for name in SLOW if name in names] == []
 
 
-def test_every_module_is_the_functions_the_layers_or_lambdas_own(function: Deployed) -> None:
+def test_functions_import_only_modules_of_the_artefact_or_of_lambda(function: Deployed) -> None:
     files = {name: Path(file) for name, file in modules(function).items() if file}
     ours = {name: file for name, file in files.items() if name.split(".")[0] in {"app", "relay"}}
     assert all(file.is_relative_to(function.code) or file.is_relative_to(function.layers[1]) for file in ours.values())
@@ -57,15 +57,15 @@ def test_every_module_is_the_functions_the_layers_or_lambdas_own(function: Deplo
     assert clone == [], "the project's own environment must not help out"
 
 
-def test_a_missing_requirement_is_noticed(function: Deployed, tmp_path: Path) -> None:
+def test_function_without_its_dependencies_fails_to_load(function: Deployed, tmp_path: Path) -> None:
     without = replace(function, layers=function.layers[1:])
     with pytest.raises(FunctionError, match="No module named") as caught, loaded(without, tmp_path / "log"):
         pass
     assert caught.value.type == "Runtime.ImportModuleError"
 
 
-def test_no_source_is_read_or_compiled(built: Build, workplace: Path, tmp_path: Path) -> None:
-    """With every source replaced by one that raises, the functions load all the same."""
+def test_functions_load_from_bytecode_without_reading_sources(built: Build, workplace: Path, tmp_path: Path) -> None:
+    """Load the functions with every source replaced by one that raises."""
     copy = Build(workplace / "without sources")
     shutil.copytree(built.folder, copy.folder)
     for source in copy.folder.rglob("*.py"):
@@ -78,7 +78,7 @@ def test_no_source_is_read_or_compiled(built: Build, workplace: Path, tmp_path: 
             assert function.invoke({})["statusCode"] == 401
 
 
-def test_loading_writes_nothing_beside_the_code(built: Build, tmp_path: Path) -> None:
+def test_loading_a_function_writes_no_files(built: Build, tmp_path: Path) -> None:
     before = {name: sorted(built.files(name)) for name in built.places()}
     with loaded(deployed(built, "BigPandaWebhookFunction"), tmp_path / "log"):
         pass

@@ -1,4 +1,4 @@
-"""The built webhook under AWS's own runtime client: every sample share, what is kept, and what goes to the log."""
+"""The built webhook under AWS's own runtime client: sample shares, queued jobs and log lines."""
 
 import json
 from dataclasses import replace
@@ -31,9 +31,9 @@ from tests.artefact.world import (
     since,
 )
 
-# The field is the one that the answer must name.
+# The field that the answer has to name, by sample.
 REFUSED = {"bigpanda_6_no_incident": "incident.id"}
-# Nobody heard that it began.
+# A resolve of an incident that was never announced.
 UNCHANGED = {"bigpanda_3_resolved"}
 
 
@@ -52,7 +52,7 @@ def test_every_sample_event_belongs_to_a_function() -> None:
 
 @pytest.mark.parametrize("encoded", [False, True], ids=["text", "base64"])
 @pytest.mark.parametrize("path", SHARES, ids=lambda path: path.stem)
-def test_every_sample_share_is_answered(world: World, path: Path, encoded: bool) -> None:
+def test_built_webhook_answers_every_sample_share(world: World, path: Path, encoded: bool) -> None:
     event = read(path)
     response = world.webhook.invoke(in_base64(event) if encoded else event)
     assert response["headers"] == {"Content-Type": "application/json"}
@@ -77,7 +77,7 @@ def test_every_sample_share_is_answered(world: World, path: Path, encoded: bool)
     assert signal.headers["Content-Type"] == "application/json"
 
 
-def test_the_samples_of_one_incident_are_announced_in_their_order_and_once(world: World) -> None:
+def test_samples_of_one_incident_are_announced_once_and_in_order(world: World) -> None:
     opened, grown, resolved = map(read, SHARES[:3])
     assert world.share(opened)["transition"] == "opened"
     assert world.share(opened)["outcome"] == "duplicate"
@@ -89,7 +89,7 @@ def test_the_samples_of_one_incident_are_announced_in_their_order_and_once(world
     ]
 
 
-def test_a_share_is_on_the_retry_queue_before_it_is_sent(world: World) -> None:
+def test_share_is_on_the_retry_queue_before_it_is_sent(world: World) -> None:
     event = read(SHARES[0])
     world.box.listening(False)
     answer = world.share(in_base64(event))
@@ -107,7 +107,7 @@ def test_a_share_is_on_the_retry_queue_before_it_is_sent(world: World) -> None:
     assert json.loads(message["Body"])["delivery_id"] == answer["delivery_id"]
 
 
-def test_what_xmatters_refuses_rests_in_the_dead_letter_queue(world: World) -> None:
+def test_share_that_xmatters_refuses_is_dead_lettered(world: World) -> None:
     world.box.script([{"kind": "status", "status": 400, "times": None}])
     answer = world.share(read(SHARES[0]))
     assert answer["status"] == 202
@@ -117,7 +117,7 @@ def test_what_xmatters_refuses_rests_in_the_dead_letter_queue(world: World) -> N
     assert json.loads(message["Body"])["http_status"] == 400
 
 
-def test_bytes_that_no_json_writer_would_write_arrive_as_they_were_sent(world: World) -> None:
+def test_unusual_json_reaches_xmatters_byte_for_byte(world: World) -> None:
     body = (
         '\r\n { "incident" : {"id":"é-\\u00e9","id":"x 1", "note": "\\ud83d\\ude00 \U0001f600\\/" , "n": 1.50e+01}}\t'
     )
@@ -126,7 +126,7 @@ def test_bytes_that_no_json_writer_would_write_arrive_as_they_were_sent(world: W
     assert signal.body_bytes == body.encode()
 
 
-def test_a_stranger_is_turned_away(world: World) -> None:
+def test_built_webhook_refuses_strangers_with_the_same_401(world: World) -> None:
     event = read(SHARES[0])
     wrong = event | {"headers": event["headers"] | {"Authorization": "Bearer wrong"}}
     unknown = event | {"pathParameters": {"channel": "unknown"}}
@@ -137,7 +137,7 @@ def test_a_stranger_is_turned_away(world: World) -> None:
     assert world.box.attempts() == []
 
 
-def test_every_line_of_the_log_is_json_and_the_share_has_one_of_its_own(world: World) -> None:
+def test_every_log_line_is_json_and_each_share_has_one(world: World) -> None:
     before = world.webhook.log()
     event = read(SHARES[0])
     answer = world.share(event)
@@ -149,7 +149,7 @@ def test_every_line_of_the_log_is_json_and_the_share_has_one_of_its_own(world: W
     assert share["correlation_id"] == event["requestContext"]["requestId"]
 
 
-def test_nothing_secret_is_in_the_logs_or_on_the_queues(world: World) -> None:
+def test_no_secret_is_in_the_functions_logs_or_on_the_queues(world: World) -> None:
     world.box.script([{"kind": "status", "status": 401, "times": 9}, {"kind": "status", "status": 400, "times": None}])
     answers = [world.share(read(path)) for path in (SHARES[0], *SHARES[3:5])]
     assert {answer["outcome"] for answer in answers} == {"queued"}
@@ -163,9 +163,9 @@ def test_nothing_secret_is_in_the_logs_or_on_the_queues(world: World) -> None:
         assert API_KEY not in text
 
 
-def test_alarms_watch_metrics_that_exist_from_the_first_minute(world: World, built: Build) -> None:
+def test_metrics_that_alarms_watch_exist_from_the_first_minute(world: World, built: Build) -> None:
     alarms = templates.stack(built.template, {"Profile": "local"}).of_type("AWS::CloudWatch::Alarm").values()
-    # Without dimensions it is counted in the access log, by no function.
+    # Alarms without dimensions watch the access log's metric, which no function writes.
     ours = [each for each in alarms if not each.get("Namespace", "AWS/").startswith("AWS/") and "Dimensions" in each]
     assert ours
     for function in (world.webhook, world.callback, world.worker, world.chore_worker):
@@ -183,7 +183,7 @@ def test_alarms_watch_metrics_that_exist_from_the_first_minute(world: World, bui
             }
 
 
-def test_a_function_without_its_settings_says_which_are_missing(world: World, tmp_path: Path) -> None:
+def test_function_without_its_settings_names_the_missing_ones(world: World, tmp_path: Path) -> None:
     bare = {name: value for name, value in world.webhook_as_deployed.variables.items() if not name.startswith("RELAY_")}
     with (
         pytest.raises(FunctionError) as caught,
@@ -196,7 +196,7 @@ def test_a_function_without_its_settings_says_which_are_missing(world: World, tm
     assert "RELAY_XMATTERS_HOSTS: must name" in str(caught.value)
 
 
-def test_without_its_ledger_a_share_is_sent_all_the_same_and_counted(world: World, tmp_path: Path) -> None:
+def test_share_without_a_ledger_table_is_sent_and_counted_as_unguarded(world: World, tmp_path: Path) -> None:
     lost = {**world.webhook_as_deployed.variables, "RELAY_LEDGER_TABLE": "gone"}
     with loaded(replace(world.webhook_as_deployed, variables=lost), tmp_path / "log") as webhook:
         answer = json.loads(webhook.invoke(read(SHARES[0]))["body"])

@@ -1,4 +1,4 @@
-"""The built callback function under AWS's own runtime client, and what the built worker writes into BigPanda."""
+"""The built callback function under AWS's own runtime client, and the built worker's writes to BigPanda."""
 
 import json
 from dataclasses import replace
@@ -29,7 +29,7 @@ from tests.artefact.world import (
     since,
 )
 
-# The field is the one that the answer must name.
+# The field that the answer has to name, by sample.
 REFUSED = {"xmatters_callback_4_no_incident": "incident_id"}
 ACKNOWLEDGED = (
     '"Jane Doe" (jdoe) acknowledged xMatters page 408005 from "Work Phone". The incident is assigned to them. '
@@ -38,7 +38,7 @@ ACKNOWLEDGED = (
 
 
 def awake(world: World) -> dict[str, Any]:
-    """What is on the chore queue, as it wakes the worker once its time has come."""
+    """Take the chores off their queue; return the event of their worker, without waiting times."""
     return records(*(changed(message["Body"], not_before=None) for message in world.chores()))
 
 
@@ -48,7 +48,7 @@ def comments(world: World) -> list[str]:
 
 @pytest.mark.parametrize("encoded", [False, True], ids=["text", "base64"])
 @pytest.mark.parametrize("path", CALLBACKS, ids=lambda path: path.stem)
-def test_every_sample_callback_is_answered_and_queued(world: World, path: Path, encoded: bool) -> None:
+def test_built_callback_answers_and_queues_every_sample(world: World, path: Path, encoded: bool) -> None:
     event = read(path)
     answer = world.call_back(in_base64(event) if encoded else event)
     if path.stem in REFUSED:
@@ -65,7 +65,7 @@ def test_every_sample_callback_is_answered_and_queued(world: World, path: Path, 
 
 
 @pytest.mark.parametrize("path", WRITEBACKS, ids=lambda path: path.stem)
-def test_every_sample_of_a_queues_event_is_what_a_callback_becomes_and_is_written(world: World, path: Path) -> None:
+def test_every_sample_write_back_event_matches_its_callback_and_is_written(world: World, path: Path) -> None:
     event = read(path)
     announce(world)
     world.call_back(read(CALLBACKS[0]))
@@ -84,7 +84,7 @@ def test_every_sample_of_a_queues_event_is_what_a_callback_becomes_and_is_writte
 
 
 def announce(world: World) -> None:
-    """Let the channel announce the incident that the samples answer."""
+    """Announce the incident that the samples answer."""
     assert world.share(read(SHARES[0]))["outcome"] in {"delivered", "duplicate"}
     world.waiting()
     world.chores()
@@ -94,7 +94,7 @@ def replace_time(job: Job) -> Job:
     return job._replace(received_at="")
 
 
-def test_a_callback_that_comes_twice_is_written_once(world: World) -> None:
+def test_built_functions_write_a_repeated_callback_once(world: World) -> None:
     announce(world)
     first, second = world.call_back(read(CALLBACKS[0])), world.call_back(in_base64(read(CALLBACKS[0])))
     assert first["delivery_id"] == second["delivery_id"]
@@ -105,7 +105,7 @@ def test_a_callback_that_comes_twice_is_written_once(world: World) -> None:
     assert (world.waiting(), world.chores(), world.resting()) == ([], [], [])
 
 
-def test_a_comment_whose_answer_was_lost_is_not_written_again(world: World) -> None:
+def test_comment_whose_answer_was_lost_is_not_written_again(world: World) -> None:
     announce(world)
     world.box.script([{"kind": "accept_then_reset", "on": "comment"}])
     world.call_back(read(CALLBACKS[0]))
@@ -132,7 +132,7 @@ def test_callback_that_bigpanda_refused_is_written_when_its_dead_letter_comes_ba
     assert len(comments(world)) == 1
 
 
-def test_each_worker_works_a_job_of_the_others_queue(world: World) -> None:
+def test_each_worker_works_jobs_of_the_other_workers_queue(world: World) -> None:
     world.box.listening(False)
     world.share(read(SHARES[0]))
     world.box.listening(True)
@@ -144,7 +144,7 @@ def test_each_worker_works_a_job_of_the_others_queue(world: World) -> None:
     assert (len(world.box.signals()), len(comments(world))) == (1, 1)
 
 
-def test_a_stranger_is_turned_away(world: World) -> None:
+def test_built_callback_refuses_strangers_with_the_same_401(world: World) -> None:
     event = read(CALLBACKS[0])
     wrong = event | {"headers": event["headers"] | {"Authorization": "Bearer wrong"}}
     bigpandas = event | {"headers": event["headers"] | {"Authorization": f"Bearer {TOKEN}"}}
@@ -155,7 +155,7 @@ def test_a_stranger_is_turned_away(world: World) -> None:
     assert world.chores() == []
 
 
-def test_it_needs_no_ledger(world: World, tmp_path: Path) -> None:
+def test_callback_is_queued_without_the_ledgers_table(world: World, tmp_path: Path) -> None:
     lost = {**world.webhook_as_deployed.variables, "RELAY_LEDGER_TABLE": "gone"}
     code = world.webhook_as_deployed.code.with_name("XMattersCallbackFunction")
     with loaded(replace(world.webhook_as_deployed, code=code, variables=lost), tmp_path / "log") as callback:
@@ -163,7 +163,7 @@ def test_it_needs_no_ledger(world: World, tmp_path: Path) -> None:
     assert len(world.chores()) == 1
 
 
-def test_a_callback_has_a_line_of_the_log_and_nothing_secret_is_in_any(world: World) -> None:
+def test_callback_is_logged_in_one_line_without_secrets(world: World) -> None:
     before = world.callback.log()
     world.box.script([{"kind": "status", "status": 401, "on": "comment"}])
     answers = [world.call_back(read(path)) for path in CALLBACKS]
@@ -178,7 +178,7 @@ def test_a_callback_has_a_line_of_the_log_and_nothing_secret_is_in_any(world: Wo
 
 
 @pytest.mark.parametrize("path", FOLLOWUPS, ids=lambda path: path.stem)
-def test_where_nobody_may_ask_xmatters_a_sample_follow_up_goes_without_a_word(world: World, path: Path) -> None:
+def test_sample_followup_of_a_channel_without_rest_access_ends_silently(world: World, path: Path) -> None:
     [record] = read(path)["Records"]
     assert world.chore_worker.invoke(records(fresh(record["body"], age=60))) == NOTHING_STAYS
     assert (world.box.attempts(), world.chores(), world.resting()) == ([], [], [])

@@ -1,4 +1,4 @@
-"""The built functions of a reconcile run under AWS's own runtime client: what never came is found, and rings once."""
+"""The built functions of a reconcile run under AWS's own runtime client: a missed share is signalled once."""
 
 import time
 from typing import Any
@@ -25,7 +25,7 @@ from tests.artefact.world import (
 
 
 def run(world: World) -> dict[str, Any]:
-    """Let both functions do a run; return the line that it ends with."""
+    """Do a run with both functions; return its last log line."""
     before = world.chore_worker.log()
     assert world.reconcile.invoke(read(LOOKS[0])) == {"runs": 1, "channels": 1}
     for message in world.chores():
@@ -35,7 +35,7 @@ def run(world: World) -> dict[str, Any]:
 
 
 def put_back(world: World) -> None:
-    """Let the runs, and what differed in them, be ten minutes older than they are."""
+    """Make the noted runs and their differences ten minutes older."""
     table = Table(world.aws.client("dynamodb"), LEDGER, time.time)
     access = reconciling.access(world.box.bigpanda.url, BIGPANDA_KEY)
     reconciling.put_back(table, access, ENVIRONMENT, "demo", 600)
@@ -59,12 +59,12 @@ def never_came(world: World, name: str = "never-came") -> None:
     )
 
 
-def test_what_never_came_rings_once(world: World) -> None:
+def test_built_reconcile_functions_signal_a_missed_share_once(world: World) -> None:
     assert world.share(read(SHARES[0]))["outcome"] == "delivered"
     world.waiting()
     never_came(world)
     for _ in range(2):
-        # The first run notes when it was, the second what differs.
+        # The first run notes its time, the second the differences.
         assert run(world)["missed"] == 0
         put_back(world)
     assert run(world)["missed"] == 1
@@ -75,7 +75,7 @@ def test_what_never_came_rings_once(world: World) -> None:
     assert run(world)["missed"] == 0
 
 
-def test_what_bigpanda_does_not_tell_is_said_in_the_log_and_nothing_secret_is(world: World) -> None:
+def test_failed_reconcile_run_is_logged_without_secrets(world: World) -> None:
     world.share(read(SHARES[0]))
     world.waiting()
     never_came(world)
@@ -89,6 +89,6 @@ def test_what_bigpanda_does_not_tell_is_said_in_the_log_and_nothing_secret_is(wo
 
 
 @pytest.mark.parametrize("event", [{}, {"anything": ["at", "all"]}], ids=str)
-def test_who_invokes_it_by_hand_need_say_nothing(world: World, event: dict[str, Any]) -> None:
+def test_reconcile_function_accepts_any_event(world: World, event: dict[str, Any]) -> None:
     assert world.reconcile.invoke(event).keys() == {"runs", "channels"}
     world.chores()

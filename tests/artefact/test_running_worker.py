@@ -1,4 +1,4 @@
-"""The built worker under AWS's own runtime client: jobs that wake, dead letters that come back, the fallback."""
+"""The built worker under AWS's own runtime client: jobs that wake, replayed dead letters, the fallback topic."""
 
 import json
 import time
@@ -29,21 +29,19 @@ NOTHING_STAYS: dict[str, Any] = {"batchItemFailures": []}
 
 
 def fresh(envelope: str, *, age: float = 60.0, **members: Any) -> str:
-    """The envelope as if its share came `age` seconds ago, and its time has come."""
+    """Return the envelope of a due job whose share arrived `age` seconds ago."""
     return changed(envelope, received_at=timestamp(time.time() - age), not_before=None, **members)
 
 
 def sample() -> str:
-    """The envelope of the sample that a queue woke the worker with."""
+    """Return the envelope of the sample retry event."""
     body = read(RETRIES[0])["Records"][0]["body"]
     assert isinstance(body, str)
     return body
 
 
 @pytest.mark.parametrize("path", REPLAYS, ids=lambda path: path.stem)
-def test_every_sample_of_a_dead_letter_that_comes_back_is_worked_off_however_old_it_is(
-    world: World, path: Path
-) -> None:
+def test_every_sample_replayed_dead_letter_is_delivered_at_any_age(world: World, path: Path) -> None:
     event = read(path)
     assert world.worker.invoke(event) == NOTHING_STAYS
     jobs = [json.loads(record["body"]) for record in event["Records"]]
@@ -52,7 +50,7 @@ def test_every_sample_of_a_dead_letter_that_comes_back_is_worked_off_however_old
 
 
 @pytest.mark.parametrize("path", RETRIES, ids=lambda path: path.stem)
-def test_every_sample_of_a_queues_event_is_worked_off_while_it_is_young(world: World, path: Path) -> None:
+def test_every_sample_retry_event_is_delivered_within_its_maximum_age(world: World, path: Path) -> None:
     event = read(path)
     young = [record | {"body": fresh(record["body"])} for record in event["Records"]]
     assert world.worker.invoke({"Records": young}) == NOTHING_STAYS
@@ -67,19 +65,19 @@ def test_every_sample_of_a_queues_event_is_worked_off_while_it_is_young(world: W
     assert (world.waiting(), world.resting()) == ([], [])
 
 
-def test_a_job_that_is_too_old_rests_in_the_dead_letter_queue_until_an_operator_moves_it_back(world: World) -> None:
+def test_expired_job_is_dead_lettered_until_an_operator_moves_it_back(world: World) -> None:
     assert world.worker.invoke(records(fresh(sample(), age=7 * 3600))) == NOTHING_STAYS
     assert world.box.attempts() == []
     [message] = world.resting()
     assert message["MessageAttributes"]["reason"]["StringValue"] == "expired"
-    # What AWS's own redrive does: the message as it is, on the other queue.
+    # As AWS's own redrive: the message unchanged, on the other queue.
     assert world.worker.invoke(records(message["Body"])) == NOTHING_STAYS
     assert len(world.box.signals()) == 1
     assert world.worker.invoke(records(message["Body"])) == NOTHING_STAYS
     assert len(world.box.signals()) == 1, "the ledger knows that it was announced"
 
 
-def test_in_an_outage_a_job_waits_by_copy_and_is_delivered_after_it(world: World) -> None:
+def test_job_is_resent_as_a_copy_in_an_outage_and_delivered_after_it(world: World) -> None:
     event = read(SHARES[0])
     world.box.listening(False)
     answer = world.share(in_base64(event))
@@ -99,7 +97,7 @@ def test_in_an_outage_a_job_waits_by_copy_and_is_delivered_after_it(world: World
     assert (world.waiting(), world.resting()) == ([], [])
 
 
-def test_a_job_that_woke_too_early_waits_on_without_a_try(world: World) -> None:
+def test_job_that_wakes_too_early_waits_on_without_an_attempt(world: World) -> None:
     later = timestamp(time.time() + 600)
     assert world.worker.invoke(records(changed(fresh(sample()), not_before=later))) == NOTHING_STAYS
     [copy] = world.waiting()
@@ -107,14 +105,14 @@ def test_a_job_that_woke_too_early_waits_on_without_a_try(world: World) -> None:
     assert world.box.attempts() == []
 
 
-def test_job_that_waits_longer_than_a_message_can_waits_in_the_ledger_alone(world: World) -> None:
+def test_job_that_waits_longer_than_sqs_allows_waits_in_the_ledger_only(world: World) -> None:
     later = timestamp(time.time() + 3600)
     assert world.worker.invoke(records(changed(fresh(sample()), not_before=later))) == NOTHING_STAYS
     assert world.waiting() == []
     assert world.sweeper.invoke({})["owed"] >= 1
 
 
-def test_poison_stays_on_the_queue_and_keeps_no_other_job(world: World) -> None:
+def test_poison_message_stays_on_the_queue_and_blocks_no_other_job(world: World) -> None:
     before = world.worker.log()
     answer = world.worker.invoke(records("no job", fresh(sample()), "{}"))
     assert answer == {"batchItemFailures": [{"itemIdentifier": "0"}, {"itemIdentifier": "2"}]}
@@ -125,7 +123,7 @@ def test_poison_stays_on_the_queue_and_keeps_no_other_job(world: World) -> None:
     assert sum(metrics["unreadable_job"]) == 2
 
 
-def test_dead_letter_that_is_refused_again_is_dead_lettered_again_and_rings_once_at_last(world: World) -> None:
+def test_replayed_job_that_is_refused_again_is_dead_lettered_and_later_delivered_once(world: World) -> None:
     world.box.script([{"kind": "status", "status": 400, "times": None}])
     world.share(read(SHARES[0]))
     [first] = world.resting()
@@ -138,7 +136,7 @@ def test_dead_letter_that_is_refused_again_is_dead_lettered_again_and_rings_once
     assert world.resting() == []
 
 
-def test_a_critical_that_is_owed_for_too_long_is_told_to_the_fallback_topic_once(world: World) -> None:
+def test_overdue_critical_notifies_the_fallback_topic_once(world: World) -> None:
     before = world.sweeper.log()
     world.box.listening(False)
     overdue = changed(read(REPLAYS[0])["Records"][0]["body"], dead_lettered_at=None)
@@ -155,7 +153,7 @@ def test_a_critical_that_is_owed_for_too_long_is_told_to_the_fallback_topic_once
     assert [line for line in logged(since(world.sweeper, before)) if line.get("message") == "fallback notified"]
 
 
-def test_each_job_has_a_line_of_the_log(world: World) -> None:
+def test_each_job_has_one_log_line(world: World) -> None:
     before = world.worker.log()
     world.worker.invoke(records(fresh(sample())))
     world.worker.invoke(read(REPLAYS[0]))
@@ -164,7 +162,7 @@ def test_each_job_has_a_line_of_the_log(world: World) -> None:
     assert {"rounds", "replays", "received_at", "delivery_id", "correlation_id"} <= lines[0].keys()
 
 
-def test_a_worker_that_is_asked_for_nonsense_says_so_and_goes_on(built: Build, aws: Aws, tmp_path: Path) -> None:
+def test_worker_reports_a_malformed_event_and_goes_on(built: Build, aws: Aws, tmp_path: Path) -> None:
     with loaded(built.deployed("JobWorkerFunction", aws.endpoint_url, aws.known), tmp_path / "log") as worker:
         with pytest.raises(FunctionError) as caught:
             worker.invoke({})

@@ -1,4 +1,4 @@
-"""The Runtime API of these tests itself: what Lambda does with a function that answers, raises, hangs or dies."""
+"""The tests' own Runtime API, with functions that answer, raise, hang or die."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def invoked(function: Function, what: str) -> None:
     function.invoke({"do": what})
 
 
-def test_an_answer_comes_back_from_a_clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_function_answers_from_a_clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "somebody")
     with loaded(deployed(tmp_path), tmp_path / "log") as function:
         event, first, remaining, environment = function.invoke({"do": "answer"})
@@ -42,7 +42,7 @@ def test_an_answer_comes_back_from_a_clean_environment(tmp_path: Path, monkeypat
     assert "AWS_PROFILE" not in environment
 
 
-def test_a_function_that_raised_goes_on(tmp_path: Path) -> None:
+def test_function_that_raised_takes_the_next_invocation(tmp_path: Path) -> None:
     with loaded(deployed(tmp_path), tmp_path / "log") as function:
         with pytest.raises(FunctionError, match=r"^wrong$") as caught:
             invoked(function, "raise")
@@ -52,7 +52,7 @@ def test_a_function_that_raised_goes_on(tmp_path: Path) -> None:
         assert "[ERROR] ValueError: wrong" in function.log()
 
 
-def test_a_function_that_hangs_is_stopped_when_its_time_is_up(tmp_path: Path) -> None:
+def test_function_that_hangs_is_stopped_at_its_timeout(tmp_path: Path) -> None:
     with (
         loaded(deployed(tmp_path, timeout=0.5), tmp_path / "log") as function,
         pytest.raises(FunctionStopped, match=r"timed out after 0\.50 seconds"),
@@ -60,7 +60,7 @@ def test_a_function_that_hangs_is_stopped_when_its_time_is_up(tmp_path: Path) ->
         invoked(function, "hang")
 
 
-def test_a_function_that_dies_is_told_at_once(tmp_path: Path) -> None:
+def test_function_process_that_dies_is_reported_at_once(tmp_path: Path) -> None:
     with (
         loaded(deployed(tmp_path), tmp_path / "log") as function,
         pytest.raises(FunctionStopped, match="exited with status 3"),
@@ -68,7 +68,7 @@ def test_a_function_that_dies_is_told_at_once(tmp_path: Path) -> None:
         invoked(function, "die")
 
 
-def test_a_function_that_cannot_be_loaded_says_why(tmp_path: Path) -> None:
+def test_function_that_cannot_be_loaded_reports_the_reason(tmp_path: Path) -> None:
     with (
         pytest.raises(FunctionError, match="No module named 'no_such_module'") as caught,
         loaded(deployed(tmp_path, "import no_such_module"), tmp_path / "log"),

@@ -40,7 +40,7 @@ def pinned(text: str) -> Pins:
 
 
 def listed(sbom: dict[str, Any]) -> Pins:
-    """Return the same of the components of an SBOM."""
+    """Return the hashes of each package and version that an SBOM lists."""
     return {
         (component["name"], component["version"]): {
             digest["content"]
@@ -54,25 +54,25 @@ def listed(sbom: dict[str, Any]) -> Pins:
 
 @pytest.mark.parametrize("name", SBOMS)
 class TestSbom:
-    def test_it_lists_each_pinned_package_with_its_version_and_hashes(self, sboms: dict[str, Any], name: str) -> None:
+    def test_sbom_lists_each_pinned_package_with_its_version_and_hashes(self, sboms: dict[str, Any], name: str) -> None:
         expected = pinned((ROOT / SBOMS[name]).read_text())
         assert all(expected.values())
         assert listed(sboms[name]) == expected
 
-    def test_it_is_cyclonedx_of_this_version_of_the_project(self, sboms: dict[str, Any], name: str) -> None:
+    def test_sbom_is_cyclonedx_of_this_version_of_the_project(self, sboms: dict[str, Any], name: str) -> None:
         subject = sboms[name]["metadata"]["component"]
         assert (sboms[name]["bomFormat"], subject["name"]) == ("CycloneDX", "bigpanda-xmatters-relay")
         assert subject["version"] == VERSION
 
-    def test_packages_can_be_looked_up_by_their_urls(self, sboms: dict[str, Any], name: str) -> None:
+    def test_sbom_packages_have_package_urls(self, sboms: dict[str, Any], name: str) -> None:
         assert {component["purl"].partition("?")[0] for component in sboms[name]["components"]} == {
             f"pkg:pypi/{package}@{version}" for package, version in listed(sboms[name])
         }
 
 
 class TestCheckov:
-    def test_what_fails_without_exceptions_is_what_is_excepted(self, tmp_path: Path) -> None:
-        # Away from the folder with .checkov.yaml, which has the exceptions.
+    def test_checkov_without_exceptions_fails_exactly_the_excepted_checks(self, tmp_path: Path) -> None:
+        # Outside the clone, whose .checkov.yaml has the exceptions.
         done = subprocess.run(
             [
                 CHECKOV,
@@ -93,15 +93,15 @@ class TestCheckov:
         failed = {each["check_id"] for each in json.loads(done.stdout)["results"]["failed_checks"]}
         assert failed == set(yaml_parse((ROOT / ".checkov.yaml").read_text())["skip-check"])
 
-    def test_each_exception_is_argued_above_it(self) -> None:
+    def test_each_checkov_exception_has_a_reason_above_it(self) -> None:
         lines = (ROOT / ".checkov.yaml").read_text().partition("skip-check:\n")[2].splitlines()
         assert lines[0].startswith("  # ")
         rules = [number for number, line in enumerate(lines) if line.startswith("  - ")]
         assert all(lines[number - 1].startswith("  # ") for number in rules)
 
 
-def test_the_real_pip_audit_without_a_network_ends_with_one_line() -> None:
-    """Every way to an index leads to a port that nobody listens on."""
+def test_audit_without_a_network_ends_with_one_line() -> None:
+    """Run the audit with every index at a closed port."""
     nowhere = dict.fromkeys(
         ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy"), "http://127.0.0.1:9"
     )

@@ -1,6 +1,6 @@
-"""The API, the functions and their permissions after SAM's own transform; the local cloud ignores much of it.
+"""The API, the functions and their permissions after SAM's transform; the local cloud ignores many of them.
 
-`${Name}` in what is expected stands for a reference that only a deployment can fill in.
+`${Name}` in an expected value is a reference that only a deployment can fill in.
 """
 
 import json
@@ -23,7 +23,7 @@ READ_CHANNELS = {
     "Resource": "arn:aws:secretsmanager:us-east-1:123456789012:secret:relay/*",
 }
 
-# AWS gives no narrower right.
+# AWS has no narrower permission for this action.
 LIST_CHANNELS = {
     "Sid": "ListChannels",
     "Effect": "Allow",
@@ -59,10 +59,10 @@ def write_logs(group: str) -> dict[str, Any]:
     }
 
 
-# Every permission that a function has. A new one belongs here, after a thought.
+# Every permission of each function. A new permission needs a reason, and an entry here.
 PERMISSIONS = {
     "BigPandaWebhookRole": [READ_CHANNELS, USE_THE_LEDGER, KEEP_JOBS, write_logs("BigPandaWebhookLogGroup")],
-    # It queues chores and no more: no signal, no incident of the ledger, nothing off a queue.
+    # The callback only queues chores: it sends no signal, reads no incident of the ledger and receives no message.
     "XMattersCallbackRole": [
         READ_CHANNELS,
         {
@@ -119,7 +119,7 @@ PERMISSIONS = {
         TELL_THE_FALLBACK,
         write_logs("ChoreWorkerLogGroup"),
     ],
-    # It plans runs: it calls nobody, and takes nothing off a queue.
+    # The function only plans runs: it calls no vendor and receives no message.
     "ReconcileRole": [
         READ_CHANNELS,
         LIST_CHANNELS,
@@ -177,7 +177,7 @@ KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-0000000000
 
 
 def _key(sid: str, service: str, *actions: str) -> dict[str, Any]:
-    """What a role may do with a key of the operator's, when a service asks KMS in its name."""
+    """Return the statement for a customer KMS key, which a role may use only through a service."""
     return {
         "Sid": sid,
         "Effect": "Allow",
@@ -197,7 +197,7 @@ KEY_FOR_THE_LEDGER = _key(
     *("kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext"),
 )
 ALWAYS = [KEY_FOR_CHANNELS, KEY_FOR_QUEUES]
-# What a role may do besides, where the operator has a key of their own.
+# A role's additional permissions with a customer KMS key.
 BY_KEY = {
     "BigPandaWebhookRole": [*ALWAYS, KEY_FOR_THE_LEDGER],
     "XMattersCallbackRole": [*ALWAYS, KEY_FOR_THE_LEDGER],
@@ -208,7 +208,7 @@ BY_KEY = {
 }
 TIMEOUTS = {"BigPandaWebhookFunction": 15, "XMattersCallbackFunction": 15, "ReconcileFunction": 240}
 TIMEOUTS |= {"JobWorkerFunction": 30, "ChoreWorkerFunction": 30, "SweeperFunction": 60}
-# The queue that wakes each worker.
+# The queue of each worker.
 WORKERS = {"JobWorkerFunction": "RetryQueue", "ChoreWorkerFunction": "ChoreQueue"}
 ROUTES = {
     "/bigpanda/{channel}": "BigPandaWebhookFunction",
@@ -231,7 +231,7 @@ TLS_ONLY = ANYBODY | {
 
 
 class _Asked(dict[str, str]):
-    """An environment that remembers what it was asked for."""
+    """An environment that records the names that are read."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         super().__init__(variables)
@@ -244,17 +244,17 @@ class _Asked(dict[str, str]):
 
 class TestApi:
     @pytest.mark.parametrize("kind", ["THROTTLED", "INTEGRATION_FAILURE", "INTEGRATION_TIMEOUT", "DEFAULT_5XX"])
-    def test_what_may_pass_is_answered_503(self, on_aws: Stack, kind: str) -> None:
+    def test_api_gateways_own_transient_failures_are_answered_503(self, on_aws: Stack, kind: str) -> None:
         answer = on_aws.only("AWS::ApiGateway::RestApi")["Body"]["x-amazon-apigateway-gateway-responses"][kind]
         assert answer["statusCode"] == "503"
         assert json.loads(answer["responseTemplates"]["application/json"]).keys() == {"error", "detail"}
 
-    def test_every_body_is_handed_on_as_bytes(self, on_aws: Stack) -> None:
+    def test_api_hands_every_body_on_as_bytes(self, on_aws: Stack) -> None:
         body = on_aws.only("AWS::ApiGateway::RestApi")["Body"]
         assert body["x-amazon-apigateway-binary-media-types"] == ["*/*"]
         assert on_aws.only("AWS::ApiGateway::RestApi")["BinaryMediaTypes"] == ["*~1*"]
 
-    def test_two_doors_are_all_that_it_has_and_each_has_a_function_of_its_own(self, on_aws: Stack) -> None:
+    def test_api_has_only_the_two_routes_each_with_its_function(self, on_aws: Stack) -> None:
         paths = on_aws.only("AWS::ApiGateway::RestApi")["Body"]["paths"]
         assert {path: set(methods) for path, methods in paths.items()} == {path: {"post"} for path in ROUTES}
         for path, function in ROUTES.items():
@@ -262,29 +262,29 @@ class TestApi:
             assert integration["type"] == "aws_proxy"
             assert f"${{{function}.Arn}}" in integration["uri"]
 
-    def test_it_has_one_stage_and_that_one_is_throttled(self, on_aws: Stack) -> None:
+    def test_api_has_one_throttled_stage(self, on_aws: Stack) -> None:
         assert "StageName" not in on_aws.only("AWS::ApiGateway::Deployment"), "SAM makes a second stage of it"
         stage = on_aws.only("AWS::ApiGateway::Stage")
         assert stage["StageName"] == "v1"
         [settings] = stage["MethodSettings"]
         assert (settings["ResourcePath"], settings["HttpMethod"]) == ("/*", "*")
         assert (settings["ThrottlingRateLimit"], settings["ThrottlingBurstLimit"]) == (1000, 2000)
-        # API Gateway's own log of requests would hold headers and bodies.
+        # API Gateway's execution log would contain headers and bodies.
         assert not settings.keys() & {"LoggingLevel", "DataTraceEnabled"}
 
-    def test_clients_need_tls_1_2(self, on_aws: Stack) -> None:
+    def test_api_requires_tls_1_2(self, on_aws: Stack) -> None:
         api = on_aws.only("AWS::ApiGateway::RestApi")
-        # Without a policy a regional API takes TLS 1.0.
+        # Without a security policy a regional API accepts TLS 1.0.
         assert (api["SecurityPolicy"], api["EndpointAccessMode"]) == ("SecurityPolicy_TLS13_1_2_2021_06", "BASIC")
         local = of_clone(Profile="local").only("AWS::ApiGateway::RestApi")
         assert not local.keys() & {"SecurityPolicy", "EndpointAccessMode"}
 
-    def test_anybody_may_call_it_by_tls_where_no_sources_are_named(self, on_aws: Stack) -> None:
+    def test_api_is_open_to_all_addresses_over_tls_by_default(self, on_aws: Stack) -> None:
         assert _policy(on_aws) == [ANYBODY, TLS_ONLY]
-        # The local cloud has no TLS.
+        # Without TLSOnly, since the local cloud has no TLS.
         assert _policy(of_clone(Profile="local", AllowedSourceCidrs="192.0.2.0/24")) == [ANYBODY]
 
-    def test_all_but_named_sources_are_denied(self) -> None:
+    def test_api_denies_all_but_the_allowed_source_addresses(self) -> None:
         assert _policy(of_clone(AllowedSourceCidrs="192.0.2.0/24,2001:db8::/32")) == [
             ANYBODY,
             TLS_ONLY,
@@ -298,12 +298,12 @@ class TestApi:
             },
         ]
 
-    def test_other_sources_are_deployed_and_not_just_stored(self) -> None:
+    def test_change_of_allowed_sources_makes_a_new_api_deployment(self) -> None:
         chosen = [of_clone(AllowedSourceCidrs=each) for each in ("", "192.0.2.0/24", "198.51.100.0/24")]
         deployments = {name for each in chosen for name in each.of_type("AWS::ApiGateway::Deployment")}
         assert len(deployments) == 3
 
-    def test_web_acl_looks_at_the_one_stage(self, on_aws: Stack) -> None:
+    def test_web_acl_is_associated_with_the_api_stage(self, on_aws: Stack) -> None:
         assert on_aws.of_type("AWS::WAFv2::WebACLAssociation") == {}
         arn = "arn:aws:wafv2:us-east-1:123456789012:regional/webacl/relay/a1b2"
         assert of_clone(WebAclArn=arn).only("AWS::WAFv2::WebACLAssociation") == {
@@ -338,16 +338,16 @@ class TestApi:
         assert len(chosen.of_type("AWS::ApiGateway::Account")) == role
         assert ("ApiGatewayRole" in chosen.resources) == bool(role)
 
-    def test_the_stage_waits_for_the_role_of_its_access_logs(self, on_aws: Stack) -> None:
+    def test_api_stage_depends_on_the_role_of_its_access_logs(self, on_aws: Stack) -> None:
         assert on_aws.resources["AccessLogGroup"]["Metadata"]["After"] == "${ApiGatewayAccount}"
         assert of_clone(ApiGatewayLogging="role-exists").resources["AccessLogGroup"]["Metadata"]["After"] == ""
 
-    def test_removing_the_stack_leaves_the_accounts_logging_role(self, on_aws: Stack) -> None:
+    def test_accounts_logging_role_is_retained_when_the_stack_is_removed(self, on_aws: Stack) -> None:
         for name in ("ApiGatewayRole", "ApiGatewayAccount"):
             assert on_aws.resources[name]["DeletionPolicy"] == "Retain"
             assert on_aws.resources[name]["UpdateReplacePolicy"] == "Retain"
 
-    def test_only_this_api_may_invoke_a_function_and_only_by_its_route(self, on_aws: Stack) -> None:
+    def test_only_this_api_may_invoke_each_function_and_only_by_its_route(self, on_aws: Stack) -> None:
         permissions = [each for each in on_aws.of_type("AWS::Lambda::Permission").values() if not _is_scheduled(each)]
         assert {each["Principal"] for each in permissions} == {"apigateway.amazonaws.com"}
         allowed = {each["FunctionName"]: each["SourceArn"].partition(":${Api}")[2] for each in permissions}
@@ -357,7 +357,7 @@ class TestApi:
         }
         assert len(permissions) == len(allowed)
 
-    def test_rules_wake_reconcile_and_the_sweeper_and_nobody_else(self, on_aws: Stack) -> None:
+    def test_schedule_rules_invoke_only_the_reconcile_function_and_the_sweeper(self, on_aws: Stack) -> None:
         rules = on_aws.of_type("AWS::Events::Rule")
         woken = {rule["Targets"][0]["Arn"]: rule["ScheduleExpression"] for rule in rules.values()}
         assert woken == {"${ReconcileFunction.Arn}": "rate(5 minutes)", "${SweeperFunction.Arn}": "rate(1 minute)"}
@@ -365,20 +365,20 @@ class TestApi:
         assert {each["FunctionName"] for each in allowed} == {"${ReconcileFunction}", "${SweeperFunction}"}
         assert {each["SourceArn"] for each in allowed} == {f"${{{name}.Arn}}" for name in rules}
 
-    def test_where_nobody_wants_it_there_is_nothing_of_reconcile(self) -> None:
+    def test_stack_with_reconcile_off_has_no_reconcile_resources(self) -> None:
         chosen = of_clone(ReconcileMinutes="0")
         assert [name for name in (*chosen.resources, *chosen.outputs) if "Reconcile" in name or "Missed" in name] == []
         assert list(chosen.of_type("AWS::Events::Rule")) == ["SweeperFunctionEveryMinute"]
 
     @pytest.mark.parametrize("minutes", ["2", "60"])
-    def test_it_is_woken_as_often_as_is_asked(self, minutes: str) -> None:
+    def test_reconcile_schedule_follows_its_parameter(self, minutes: str) -> None:
         rules = of_clone(ReconcileMinutes=minutes).of_type("AWS::Events::Rule")
         rule = rules["ReconcileFunctionEvery"]
         assert rule["ScheduleExpression"] == f"rate({minutes} minutes)"
 
 
 def _policy(stack: Stack) -> list[dict[str, Any]]:
-    """The statements of the API's resource policy."""
+    """Return the statements of the API's resource policy."""
     policy = stack.only("AWS::ApiGateway::RestApi")["Body"]["x-amazon-apigateway-policy"]
     assert policy["Version"] == "2012-10-17"
     return list(policy["Statement"])
@@ -389,17 +389,17 @@ def _is_scheduled(permission: dict[str, Any]) -> bool:
 
 
 class TestFunctions:
-    def test_time_outs(self, on_aws: Stack) -> None:
+    def test_functions_have_the_expected_timeouts(self, on_aws: Stack) -> None:
         functions = on_aws.of_type("AWS::Lambda::Function")
         assert {name: function["Timeout"] for name, function in functions.items()} == TIMEOUTS
 
-    def test_each_logs_to_its_own_group(self, on_aws: Stack) -> None:
+    def test_each_function_logs_to_its_own_log_group(self, on_aws: Stack) -> None:
         functions, groups = on_aws.of_type("AWS::Lambda::Function"), on_aws.of_type("AWS::Logs::LogGroup")
         names = [function["LoggingConfig"]["LogGroup"].strip("${}") for function in functions.values()]
         assert len(set(names)) == len(functions)
         assert len({groups[name]["LogGroupName"] for name in names}) == len(functions)
 
-    def test_every_log_group_keeps_logs_as_long_as_is_asked(self) -> None:
+    def test_log_retention_follows_its_parameter(self) -> None:
         groups = of_clone(LogRetentionDays="7").of_type("AWS::Logs::LogGroup")
         assert {name: group.get("RetentionInDays") for name, group in groups.items()} == {
             "AccessLogGroup": "7",
@@ -411,20 +411,20 @@ class TestFunctions:
             "SweeperLogGroup": "7",
         }
 
-    def test_lambda_lets_each_worker_wake_itself_and_no_other_function(self, on_aws: Stack) -> None:
+    def test_only_workers_have_recursive_loops_allowed(self, on_aws: Stack) -> None:
         functions = on_aws.of_type("AWS::Lambda::Function")
         loops = {name: function.get("RecursiveLoop") for name, function in functions.items()}
         assert [loops.pop(name) for name in WORKERS] == ["Allow", "Allow"]
         assert set(loops.values()) == {None}
 
-    def test_an_answer_comes_before_api_gateway_gives_up(self, on_aws: Stack) -> None:
+    def test_api_functions_time_out_before_api_gateway_does(self, on_aws: Stack) -> None:
         functions = on_aws.of_type("AWS::Lambda::Function")
         assert all(functions[name]["Timeout"] < 29 for name in ROUTES.values())
 
-    def test_the_longest_settings_fit_into_the_4_kb_that_lambda_has_for_variables(self) -> None:
+    def test_longest_settings_fit_into_lambdas_4_kb_of_variables(self) -> None:
         hosts = {"XMattersHosts": "h" * 1000, "BigPandaHosts": "h" * 1000}
         longest = of_clone(SecretPrefix="p" * 200, FallbackTopicArn="t" * 320, **hosts)
-        # What a deployment fills in: a queue's URL, a table's name.
+        # Values that a deployment fills in: queue URLs, the table's name.
         filled = dict.fromkeys(("RetryQueue", "ChoreQueue", "DeadLetterQueue"), "q" * 150) | {"LedgerTable": "l" * 255}
         for name, function in longest.of_type("AWS::Lambda::Function").items():
             variables = function["Environment"]["Variables"]
@@ -432,18 +432,18 @@ class TestFunctions:
             assert whole < 4096, name
         assert {templates.read(TEMPLATE)["Parameters"][name]["MaxLength"] for name in hosts} == {1000}
 
-    def test_none_has_concurrency_reserved(self, on_aws: Stack) -> None:
+    def test_no_function_has_reserved_concurrency_by_default(self, on_aws: Stack) -> None:
         for function in on_aws.of_type("AWS::Lambda::Function").values():
             assert "ReservedConcurrentExecutions" not in function
 
     @pytest.mark.parametrize("name", TIMEOUTS)
-    def test_concurrency_is_reserved_for_the_function_that_is_named_alone(self, name: str) -> None:
+    def test_reserved_concurrency_applies_only_to_its_function(self, name: str) -> None:
         chosen = of_clone(**{name.removesuffix("Function") + "Reserved": "20"}).of_type("AWS::Lambda::Function")
         reserved = {function: each.get("ReservedConcurrentExecutions") for function, each in chosen.items()}
         assert reserved == dict.fromkeys(TIMEOUTS) | {name: "20"}
 
     @pytest.mark.parametrize("architecture", ["arm64", "x86_64"])
-    def test_functions_and_layers_agree_on_runtime_and_processor(self, architecture: str) -> None:
+    def test_functions_and_layers_have_the_same_runtime_and_architecture(self, architecture: str) -> None:
         chosen = of_clone(Architecture=architecture)
         layers = chosen.of_type("AWS::Lambda::LayerVersion")
         for function in chosen.of_type("AWS::Lambda::Function").values():
@@ -453,11 +453,11 @@ class TestFunctions:
                 assert function["Runtime"] in layer["CompatibleRuntimes"]
                 assert architecture in layer["CompatibleArchitectures"]
 
-    def test_old_layers_go(self, on_aws: Stack) -> None:
+    def test_old_layer_versions_are_deleted(self, on_aws: Stack) -> None:
         layers = [each for each in on_aws.resources.values() if each["Type"] == "AWS::Lambda::LayerVersion"]
         assert [layer["DeletionPolicy"] for layer in layers] == ["Delete", "Delete"]
 
-    def test_the_settings_follow_the_parameters(self) -> None:
+    def test_functions_variables_follow_the_parameters(self) -> None:
         chosen = of_clone(
             SecretPrefix="ops/relay", XMattersHosts="a.xmatters.com", BigPandaHosts="b.c", SecretCacheSeconds="60"
         )
@@ -469,7 +469,7 @@ class TestFunctions:
             assert variables["RELAY_SECRET_CACHE_SECONDS"] == "60"
             assert variables["RELAY_PROFILE"] == "aws"
 
-    def test_each_is_told_of_what_the_library_needs_and_of_nothing_that_it_does_not_know(self, on_aws: Stack) -> None:
+    def test_functions_have_exactly_the_variables_that_the_library_reads(self, on_aws: Stack) -> None:
         for name, function in on_aws.of_type("AWS::Lambda::Function").items():
             ours = {key: each for key, each in function["Environment"]["Variables"].items() if key.startswith("RELAY_")}
             asked = _Asked(ours)
@@ -484,7 +484,7 @@ class TestFunctions:
 
 
 class TestQueuesThatWakeWorkers:
-    def test_each_worker_is_woken_by_its_own_queue_for_one_job_at_a_time(self, on_aws: Stack) -> None:
+    def test_each_worker_gets_single_jobs_from_its_own_queue(self, on_aws: Stack) -> None:
         mappings = on_aws.of_type("AWS::Lambda::EventSourceMapping").values()
         assert {each["FunctionName"].strip("${}"): each for each in mappings} == {
             function: {
@@ -497,31 +497,33 @@ class TestQueuesThatWakeWorkers:
             for function, queue in WORKERS.items()
         }
 
-    def test_concurrency_is_the_one_that_was_chosen(self) -> None:
+    def test_worker_concurrency_follows_its_parameter(self) -> None:
         mappings = of_clone(WorkerConcurrency="40").of_type("AWS::Lambda::EventSourceMapping").values()
         assert [each["ScalingConfig"] for each in mappings] == [{"MaximumConcurrency": "40"}] * 2
 
-    def test_concurrency_has_the_bounds_of_an_event_source(self) -> None:
+    def test_worker_concurrency_parameter_has_sqs_event_source_bounds(self) -> None:
         parameter = templates.read(TEMPLATE)["Parameters"]["WorkerConcurrency"]
         assert (parameter["MinValue"], parameter["MaxValue"]) == (2, 1000)
 
     @pytest.mark.parametrize(("function", "queue"), WORKERS.items())
-    def test_a_job_under_way_is_hidden_until_its_worker_is_surely_gone(
+    def test_queue_hides_a_message_for_six_timeouts_of_its_worker(
         self, on_aws: Stack, function: str, queue: str
     ) -> None:
         time_out = on_aws.of_type("AWS::Lambda::Function")[function]["Timeout"]
-        # What AWS advises where a queue wakes a function.
+        # AWS's recommendation for a queue that is a function's event source.
         assert on_aws.resources[queue]["Properties"]["VisibilityTimeout"] == 6 * time_out
 
     @pytest.mark.parametrize("function", WORKERS)
-    def test_a_job_that_took_all_of_its_time_can_still_be_told_of_and_kept(self, on_aws: Stack, function: str) -> None:
+    def test_worker_timeout_leaves_time_to_notify_and_requeue_after_a_slow_job(
+        self, on_aws: Stack, function: str
+    ) -> None:
         time_out = on_aws.of_type("AWS::Lambda::Function")[function]["Timeout"]
-        # Two notices, of a page that did not come and of a critical that is owed; the dead-letter queue, then a copy.
+        # Two notifications (a page that never appeared, an owed critical), the dead-letter queue, then a copy.
         assert time_out > JOB_SECONDS + 2 * FALLBACK_SECONDS + 2 * QUEUE_SECONDS
 
 
 class TestPermissions:
-    def test_each_role_may_do_this_and_nothing_else(self, on_aws: Stack) -> None:
+    def test_each_role_has_exactly_the_listed_permissions(self, on_aws: Stack) -> None:
         roles = {
             function["Role"].strip("${}").removesuffix(".Arn")
             for function in on_aws.of_type("AWS::Lambda::Function").values()
@@ -533,7 +535,7 @@ class TestPermissions:
             [policy] = role["Policies"]
             assert policy["PolicyDocument"]["Statement"] == PERMISSIONS[name]
 
-    def test_a_key_of_ones_own_is_used_through_the_services_alone_that_a_role_asks(self) -> None:
+    def test_roles_may_use_a_customer_kms_key_only_through_their_services(self) -> None:
         chosen = of_clone(KmsKeyArn=KEY)
         for name, ours in PERMISSIONS.items():
             [policy] = chosen.resources[name]["Properties"]["Policies"]
@@ -542,7 +544,7 @@ class TestPermissions:
             assert keys == BY_KEY[name], name
             assert [each for each in statements if each not in keys] == ours, name
 
-    def test_a_role_is_taken_on_by_lambda_alone(self, on_aws: Stack) -> None:
+    def test_only_lambda_may_assume_the_functions_roles(self, on_aws: Stack) -> None:
         for name in PERMISSIONS:
             [statement] = on_aws.resources[name]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
             assert statement == {
@@ -551,7 +553,7 @@ class TestPermissions:
                 "Action": "sts:AssumeRole",
             }
 
-    def test_nothing_is_allowed_on_everything(self, on_aws: Stack) -> None:
+    def test_no_policy_has_wildcard_actions_or_resources(self, on_aws: Stack) -> None:
         policies = [policy for role in on_aws.of_type("AWS::IAM::Role").values() for policy in role.get("Policies", [])]
         statements = [each for policy in policies for each in policy["PolicyDocument"]["Statement"]]
         assert statements
@@ -563,19 +565,19 @@ class TestPermissions:
                 statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
             )
 
-    def test_each_policy_fits_into_the_10240_characters_that_iam_takes(self) -> None:
+    def test_each_policy_fits_into_iams_size_limit(self) -> None:
         chosen = of_clone(SecretPrefix="p" * 200, FallbackTopicArn="t" * 320, KmsKeyArn=KEY)
         for name in PERMISSIONS:
             [policy] = chosen.resources[name]["Properties"]["Policies"]
             assert len(json.dumps(policy["PolicyDocument"])) < 5000, name
 
-    def test_secrets_are_those_under_the_prefix(self) -> None:
+    def test_roles_may_read_only_secrets_under_the_prefix(self) -> None:
         chosen = of_clone(SecretPrefix="ops/relay")
         for name in PERMISSIONS:
             first = chosen.resources[name]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"][0]
             assert first["Resource"] == "arn:aws:secretsmanager:us-east-1:123456789012:secret:ops/relay/*"
 
-    def test_the_topic_is_the_one_that_was_chosen(self) -> None:
+    def test_workers_may_publish_only_to_the_chosen_fallback_topic(self) -> None:
         topic = "arn:aws:sns:us-east-1:123456789012:on-call"
         chosen = of_clone(FallbackTopicArn=topic)
         for role in ("JobWorkerRole", "ChoreWorkerRole"):

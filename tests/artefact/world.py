@@ -41,17 +41,22 @@ LEDGER = "ledger"
 
 @dataclass(frozen=True)
 class Aws:
-    """Moto as the stack's AWS: `known` has what a Ref to each of the template's resources stands for."""
+    """moto as the stack's AWS.
+
+    Attributes:
+        endpoint_url: URL of moto's server.
+        known: value of a Ref to each of the template's resources.
+    """
 
     endpoint_url: str
     known: Mapping[str, str]
 
     def client(self, service: str) -> Any:
-        """A client of one of its services."""
+        """Return a client of a service."""
         return boto3.client(service, region_name=REGION, endpoint_url=self.endpoint_url)  # type: ignore[call-overload]
 
     def taken_off(self, queue: str) -> list[dict[str, Any]]:
-        """The messages of a queue, those too that are not to be seen yet; they are taken off."""
+        """Take all messages off a queue, delayed ones included."""
         for late in sqs_backends[DEFAULT_ACCOUNT_ID][REGION].queues[queue]._messages:
             late.delayed_until = 0
         sqs = self.client("sqs")
@@ -71,7 +76,19 @@ class Aws:
 
 @dataclass(frozen=True)
 class World:
-    """All functions, loaded; AWS; the stand-ins that the channel "demo" points at."""
+    """All functions, loaded, with AWS and the vendors' stand-ins.
+
+    Attributes:
+        webhook: function of BigPanda's webhook.
+        callback: function of xMatters' callbacks.
+        worker: worker of the retry queue.
+        chore_worker: worker of the chore queue.
+        reconcile: function that plans reconcile runs.
+        sweeper: the sweeper.
+        webhook_as_deployed: the webhook's folders and settings.
+        box: stand-ins that the channel "demo" points at.
+        aws: moto as AWS.
+    """
 
     webhook: Function
     callback: Function
@@ -84,32 +101,32 @@ class World:
     aws: Aws
 
     def share(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """What the webhook answers to a share, its status among it."""
+        """Send a share to the webhook; return its answer, with the HTTP status as `status`."""
         return _answer(self.webhook.invoke(event))
 
     def call_back(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """What the callback function answers to xMatters, its status among it."""
+        """Send a callback to its function; return its answer, with the HTTP status as `status`."""
         return _answer(self.callback.invoke(event))
 
     def waiting(self) -> list[dict[str, Any]]:
-        """What is on the retry queue; it is taken off."""
+        """Take all messages off the retry queue."""
         return self.aws.taken_off(RETRY_QUEUE)
 
     def chores(self) -> list[dict[str, Any]]:
-        """What is on the chore queue; it is taken off."""
+        """Take all messages off the chore queue."""
         return self.aws.taken_off(CHORE_QUEUE)
 
     def resting(self) -> list[dict[str, Any]]:
-        """What is on the dead-letter queue; it is taken off."""
+        """Take all messages off the dead-letter queue."""
         return self.aws.taken_off(DEAD_LETTER_QUEUE)
 
     def told(self) -> list[dict[str, Any]]:
-        """What the fallback topic's subscriber got."""
+        """Return the notifications of the fallback topic's subscriber."""
         return [json.loads(message["Body"]) for message in self.aws.taken_off(TOLD)]
 
 
 def make_aws(endpoint_url: str) -> Aws:
-    """Make in moto what the template makes: queues, the ledger's table, the fallback topic with a subscriber."""
+    """Make the template's resources in moto: queues, the ledger's table, and the fallback topic with a subscriber."""
     bare = Aws(endpoint_url, {})
     sqs, sns = bare.client("sqs"), bare.client("sns")
     urls = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in QUEUES}
@@ -134,7 +151,7 @@ def make_aws(endpoint_url: str) -> Aws:
 
 @contextmanager
 def made(built: Build, aws: Aws, folder: Path) -> Iterator[World]:
-    """The world for the length of a `with` block; the functions' logs are in `folder`."""
+    """Run the world for a `with` block; the functions' logs are in `folder`."""
     functions = [built.deployed(name, aws.endpoint_url, aws.known) for name in FUNCTIONS]
     webhook = functions[0]
     with running() as box:
@@ -177,30 +194,30 @@ def _answer(response: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A sample event."""
+    """Return a sample event."""
     return dict(json.loads(path.read_text()))
 
 
 def in_base64(event: Mapping[str, Any]) -> dict[str, Any]:
-    """As API Gateway sends every body, since all media types are binary."""
+    """Return the event with a base64 body, as API Gateway sends every body, since all media types are binary."""
     return {**event, "body": base64.b64encode(event["body"].encode()).decode(), "isBase64Encoded": True}
 
 
 def records(*envelopes: str) -> dict[str, Any]:
-    """The event of a queue that wakes the worker with these messages; their ids are 0, 1, …"""
+    """Return the worker's event for these messages, whose ids are 0, 1, …"""
     return {"Records": [{"messageId": str(number), "body": body} for number, body in enumerate(envelopes)]}
 
 
 def changed(envelope: str, **members: Any) -> str:
-    """An envelope with other members."""
+    """Return an envelope with changed members."""
     return json.dumps(json.loads(envelope) | members)
 
 
 def logged(text: str) -> list[dict[str, Any]]:
-    """The log's lines; whatever is not JSON fails."""
+    """Return the log's lines, all of which have to be JSON."""
     return [json.loads(line) for line in text.splitlines()]
 
 
 def since(function: Function, before: str) -> str:
-    """What a function wrote after its log was `before`."""
+    """Return the part of a function's log that follows `before`."""
     return function.log().removeprefix(before)

@@ -1,4 +1,4 @@
-"""Channels of the tests' own: what one test does to a channel's pace, circuit and ledger, another does not see."""
+"""A channel for each test, so that tests share no rate limit, circuit or ledger entries."""
 
 import time
 import uuid
@@ -20,13 +20,20 @@ if TYPE_CHECKING:
 
 HEADERS = {"x-api-key": local.INBOUND_TOKEN, "content-type": "application/json"}
 CALLBACK_HEADERS = {"x-api-key": local.CALLBACK_TOKEN, "content-type": "application/json"}
-# Nothing waits for its turn, but for xMatters' flood control.
+# Only xMatters' flood control delays a signal.
 UNPACED = ("policy.max_per_minute=1000", "policy.min_seconds_between_signals=0")
 
 
 @dataclass(frozen=True)
 class Channel:
-    """A channel bound to a trigger that no other channel has."""
+    """A channel bound to a trigger of its own.
+
+    Attributes:
+        name: name of the channel.
+        function: id of its trigger at the stand-in.
+        cloud: the local cloud.
+        xmatters: the stand-in.
+    """
 
     name: str
     function: str
@@ -42,7 +49,7 @@ class Channel:
         return _posted(f"{self.cloud.api_url}/xmatters/{self.name}", body, headers)
 
     def signals(self) -> list[dict[str, Any]]:
-        """The signals that xMatters took from this channel, oldest first."""
+        """Return the signals that xMatters accepted from this channel, oldest first."""
         return [each for each in self.xmatters.signals() if each["accepted"] and each["function"] == self.function]
 
     def ledger(self) -> Table:
@@ -60,7 +67,7 @@ def _posted(url: str, body: bytes, headers: Mapping[str, str]) -> requests.Respo
 
 
 def made(cloud: local.Local, xmatters: StandIn, settings: Sequence[str] = UNPACED) -> Channel:
-    """A new channel, with these settings of its secret."""
+    """Return a new channel with these settings of its secret."""
     function = str(uuid.uuid4())
     channel = Channel(f"e2e-{function[:8]}", function, cloud, xmatters)
     trigger_url = xmatters.add_function(function, "a-key")

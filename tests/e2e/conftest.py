@@ -1,4 +1,4 @@
-"""A whole local cloud for the end-to-end tests: ports of its own, a folder of its own, gone afterwards."""
+"""A local cloud for the end-to-end tests, with ports and a folder of its own, removed afterwards."""
 
 import io
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="package")
 def workroom() -> Iterator[Path]:
-    """A folder in the clone for these tests."""
+    """A folder in the clone for the end-to-end tests."""
     parent = ROOT / ".cache" / "e2e"
     parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=parent) as name:
@@ -30,13 +30,13 @@ def workroom() -> Iterator[Path]:
 
 @pytest.fixture(scope="package")
 def places(workroom: Path) -> local.Places:
-    """Where the session's cloud keeps its things."""
+    """Folders and files of the session's cloud."""
     return local.Places(ROOT, workroom / "session", workroom / "build")
 
 
 @pytest.fixture(scope="package")
 def cloud(places: local.Places, quiet: Steps) -> Iterator[local.Local]:
-    """The deployed stack, with the channel "demo" that points at the xMatters stand-in."""
+    """The deployed stack, whose channel "demo" points at the xMatters stand-in."""
     try:
         yield local.up(places, quiet)
     finally:
@@ -53,22 +53,22 @@ def xmatters(cloud: local.Local, places: local.Places) -> StandIn:
 
 @pytest.fixture(scope="package")
 def operators_channel(cloud: local.Local, xmatters: StandIn) -> Channel:
-    """The channel of what operators replay."""
+    """The channel whose jobs operators replay."""
     return channels.made(cloud, xmatters)
 
 
 @pytest.fixture
 def operator(operators_channel: Channel) -> Iterator[Operator]:
-    """An operator at queues that are empty."""
+    """An operator, with empty queues."""
     its_operator = Operator(operators_channel)
     yield its_operator
-    # Where letting go is forbidden, messages stay hidden.
+    # Messages stay hidden after tests of policies that forbid their release.
     its_operator.close()
 
 
 @pytest.fixture
 def own_places(workroom: Path) -> Iterator[local.Places]:
-    """Places for a test that starts and stops a cloud itself; whatever it leaves running is stopped."""
+    """Places for a test that starts a cloud of its own; remaining processes are stopped at the end."""
     with TemporaryDirectory(dir=workroom) as name:
         places = local.Places(ROOT, Path(name) / "own", workroom / "build")
         try:
@@ -79,5 +79,5 @@ def own_places(workroom: Path) -> Iterator[local.Places]:
 
 @pytest.fixture(scope="package")
 def quiet() -> Steps:
-    """Progress that nobody reads."""
+    """Progress output that is discarded."""
     return Steps("test", Console(file=io.StringIO()))

@@ -1,4 +1,4 @@
-"""An operator at the local cloud: relayctl as a process, the queues, and what rang at the stand-in."""
+"""An operator of the local cloud: relayctl as a process, the queues, and the signals at the stand-in."""
 
 import json
 import os
@@ -22,7 +22,7 @@ SECONDS = 120
 
 
 class Operator:
-    """Runs relayctl in a cloud whose queues are empty to begin with."""
+    """An operator who runs relayctl in a cloud with empty queues."""
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
@@ -30,12 +30,12 @@ class Operator:
         self._url = self.cloud.outputs["DeadLetterQueueUrl"]
         self.sqs = queues.client(self.cloud)
         self._children: list[subprocess.Popen[str]] = []
-        # Incidents of one test are told from another's by this.
+        # Distinguishes the incidents of this test from those of others.
         self.tag = uuid.uuid4().hex[:8]
         self.reset()
 
     def reset(self) -> None:
-        """Empty the queues, held messages too, open xMatters, and forget what was to go wrong there."""
+        """Empty the queues, held messages included; open xMatters' port and clear its faults."""
         queues.purge(self.cloud)
         self.script()
         self.listen(is_open=True)
@@ -55,22 +55,22 @@ class Operator:
         return child
 
     def close(self) -> None:
-        """Leave nothing running, and nothing on the queue."""
+        """Stop all processes and empty the queues."""
         for child in self._children:
             with child:
                 child.kill()
         self.reset()
 
     def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        """Run relayctl; it must end with this exit code."""
+        """Run relayctl and assert its exit code."""
         return finished(self.start(*arguments), code)
 
     def run_json(self, *arguments: str, code: int = 0) -> Any:
-        """Run it with --json; the one document on stdout."""
+        """Run relayctl with --json; return the one document on stdout."""
         return json.loads(self.run(*arguments, "--json", code=code).stdout)
 
     def jobs(self, count: int) -> list[str]:
-        """Put jobs of as many incidents on the queue, a second apart; the incidents' ids."""
+        """Dead-letter one job for each of so many incidents, a second apart; return the incidents' ids."""
         queue = Queue(self.sqs, self._url)
         start = time.time() - 3600
         jobs = [self._job(f"{self.tag}-{n}", start + n) for n in range(count)]
@@ -79,7 +79,7 @@ class Operator:
         return [job.incident_id for job in jobs]
 
     def script(self, *faults: dict[str, Any]) -> None:
-        """What goes wrong at xMatters from now on."""
+        """Set the faults of xMatters from now on."""
         self.channel.xmatters.script(*faults)
 
     def listen(self, *, is_open: bool) -> None:
@@ -87,16 +87,16 @@ class Operator:
         self.channel.xmatters.listen(is_open=is_open)
 
     def rang(self) -> Counter[str]:
-        """How often xMatters took a signal of each of this test's incidents."""
+        """Return the number of accepted signals for each of this test's incidents."""
         ids = [signal["body"]["incident"]["id"] for signal in self.signals()]
         return Counter(ids)
 
     def signals(self) -> list[dict[str, Any]]:
-        """The signals of this test's incidents that xMatters took."""
+        """Return the signals of this test's incidents that xMatters accepted."""
         return [each for each in self.channel.signals() if each["body"]["incident"]["id"].startswith(self.tag)]
 
     def redrive(self) -> int:
-        """Move what lies in the dead-letter queue to the retry queue, as AWS's own redrive does; how many."""
+        """Move all dead-lettered messages to the retry queue as AWS's redrive does; return their number."""
         moved = 0
         while messages := self._receive():
             for message in messages:
@@ -109,7 +109,7 @@ class Operator:
         return moved
 
     def visible(self) -> list[Job]:
-        """All that anybody could receive now; it stays visible."""
+        """Return the visible dead-lettered jobs; they stay visible."""
         found = []
         while messages := self._receive():
             found += messages
@@ -138,7 +138,7 @@ class Operator:
 
 
 def finished(child: subprocess.Popen[str], code: int) -> subprocess.CompletedProcess[str]:
-    """Wait for the end of a relayctl; it must be this exit code."""
+    """Wait for the end of a relayctl process and assert its exit code."""
     with child:
         out, err = child.communicate(timeout=SECONDS)
     assert child.returncode == code, f"exit code {child.returncode}\n{out}\n{err}"
@@ -146,7 +146,7 @@ def finished(child: subprocess.Popen[str], code: int) -> subprocess.CompletedPro
 
 
 def until(holds: Callable[[], bool]) -> None:
-    """Wait until it holds."""
+    """Wait until a condition holds."""
     deadline = time.monotonic() + SECONDS
     while not holds():
         assert time.monotonic() < deadline, "it never came to hold"

@@ -1,4 +1,4 @@
-"""A storm: 200 incidents with what BigPanda shares of them before and during an outage, posted in parallel."""
+"""A storm of shares: 200 incidents, posted in parallel before and during an outage."""
 
 import threading
 import time
@@ -15,11 +15,11 @@ from tests.e2e.verify import Posted
 from tests.simulation.story import SharedState
 
 INCIDENTS = 200
-# A local cloud starts a process for each share that is under way.
+# The local cloud starts a process for each concurrent share.
 SENDERS = 4
 COPIES = 40
 FIRST_SECOND = 1_795_600_000
-# What is shared of an incident before the outage, and while it lasts. Twice the same is a comment.
+# States shared before the outage, and during it, for each kind of incident. A repeated state is a comment.
 LIVES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "ends": (("warning",), ("ok",)),
     "worsens": (("warning",), ("critical", "critical")),
@@ -36,7 +36,12 @@ LIVES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be posted: `before` the outage, and wave by wave `during` it; each may be posted in any order."""
+    """Shares of a storm.
+
+    Attributes:
+        before: states that are posted before the outage, in any order.
+        during: waves of states that are posted during the outage; each wave in any order.
+    """
 
     before: list[SharedState]
     during: list[list[SharedState]]
@@ -44,13 +49,18 @@ class Plan:
 
 @dataclass
 class Storm:
-    """What was posted, in the order of the answers."""
+    """Posts to a channel.
+
+    Attributes:
+        channel: the channel.
+        posts: shares and their answers, in the order of the answers.
+    """
 
     channel: Channel
     posts: list[Posted] = field(default_factory=list)
 
     def post(self, states: Sequence[SharedState]) -> None:
-        """Post these in parallel, and wait for all answers."""
+        """Post states in parallel, and wait for all answers."""
         local = threading.local()
 
         def one(state: SharedState) -> Posted:
@@ -67,7 +77,7 @@ class Storm:
 
 
 def planned(random: Random) -> Plan:
-    """The storm of a seed."""
+    """Return the storm of a random generator."""
     names = [f"{life}, {number}" for life in LIVES for number in range(INCIDENTS // len(LIVES))]
     lives = {name: _states(name, LIVES[name.partition(",")[0]]) for name in names}
     counts = {name: len(LIVES[name.partition(",")[0]][0]) for name in names}
@@ -75,10 +85,10 @@ def planned(random: Random) -> Plan:
     later = [states[counts[name] :] for name, states in lives.items()]
     for number, states in enumerate(later):
         if number % 7 == 0:
-            # On their way some overtake each other.
+            # Some shares overtake each other on their way.
             states.reverse()
     waves = [[states[place] for states in later if place < len(states)] for place in range(max(map(len, later)))]
-    # Copies of what was posted by then.
+    # Copies of earlier posts.
     waves[1] += random.sample(before + waves[0], COPIES)
     for wave in (before, *waves):
         random.shuffle(wave)

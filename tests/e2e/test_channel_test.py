@@ -1,4 +1,4 @@
-"""relayctl channel test --ring, through the deployed relay: somebody is rung, and the page's end is told."""
+"""`relayctl channel test --ring` through the deployed relay: a page is made, and its end is reported."""
 
 import json
 
@@ -10,7 +10,9 @@ from tests.e2e.relayctl_operator import Operator
 AUTH = {"type": "basic", "username": "asker", "password": "e2e-password"}
 
 
-def test_a_ring_reaches_the_recipients_and_ends(cloud: local.Local, xmatters: StandIn, operator: Operator) -> None:
+def test_channel_test_ring_reaches_the_recipients_and_its_page_ends(
+    cloud: local.Local, xmatters: StandIn, operator: Operator
+) -> None:
     channel = channels.made(cloud, xmatters)
     xmatters.let_into_rest(AUTH)
     xmatters.have([{"targetName": "jdoe"}])
@@ -24,7 +26,7 @@ def test_a_ring_reaches_the_recipients_and_ends(cloud: local.Local, xmatters: St
     assert states[f"test incident {opened['id']}"] == "ok"
 
 
-def test_what_xmatters_refuses_is_told_by_exit_code_1(
+def test_channel_test_ring_that_xmatters_refuses_exits_with_code_1(
     cloud: local.Local, xmatters: StandIn, operator: Operator
 ) -> None:
     channel = channels.made(cloud, xmatters)

@@ -1,4 +1,4 @@
-"""The demo as a person runs it, to its end, to a failure, and to Ctrl-C."""
+"""The demo, as a person runs it: to its end, to a failure, and to Ctrl-C."""
 
 import io
 import os
@@ -19,7 +19,7 @@ from sandbox.errors import SandboxError
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_it_keeps_every_promise_within_80_columns_and_leaves_nothing(tmp_path: Path) -> None:
+def test_demo_keeps_every_promise_within_80_columns_and_leaves_no_process(tmp_path: Path) -> None:
     state = tmp_path / "state"
     done = subprocess.run(
         [sys.executable, "-m", "sandbox", "--state", str(state), "demo"],
@@ -45,10 +45,10 @@ def test_it_keeps_every_promise_within_80_columns_and_leaves_nothing(tmp_path: P
     assert str(state) not in _command_lines()
 
 
-def test_a_promise_not_kept_is_said_and_the_logs_stay(own_places: local.Places, tmp_path: Path) -> None:
+def test_demo_reports_a_broken_promise_and_keeps_the_logs(own_places: local.Places, tmp_path: Path) -> None:
     for name in (".cache", ".venv", ".venv-sam", "sandbox"):
         (tmp_path / name).symlink_to(ROOT / name)
-    # Copies, since the SAM CLI takes the way from a link to what it finds there for one that it can go.
+    # Copies, since the SAM CLI builds relative paths that do not exist behind a symbolic link.
     for name in ("functions", "layers"):
         shutil.copytree(ROOT / name, tmp_path / name)
     for name in ("samconfig.toml", "template.yaml"):
@@ -64,7 +64,7 @@ def test_a_promise_not_kept_is_said_and_the_logs_stay(own_places: local.Places, 
     assert str(places.folder) not in _command_lines()
 
 
-def test_ctrl_c_stops_everything(own_places: local.Places) -> None:
+def test_ctrl_c_stops_all_processes_of_the_demo(own_places: local.Places) -> None:
     command = [sys.executable, "-m", "sandbox", "--state", str(own_places.folder), "demo"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as child:
         deadline = time.monotonic() + 300
@@ -79,7 +79,7 @@ def test_ctrl_c_stops_everything(own_places: local.Places) -> None:
     assert not list(own_places.folder.glob("*.log"))
 
 
-def test_without_samples_it_says_so_before_anything_starts(tmp_path: Path) -> None:
+def test_demo_without_samples_fails_before_any_process_starts(tmp_path: Path) -> None:
     places = local.Places(tmp_path, tmp_path / "state", tmp_path / "build")
     with pytest.raises(SandboxError, match="no share from BigPanda"):
         acts.play(places, Console(file=io.StringIO()))

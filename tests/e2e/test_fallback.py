@@ -1,4 +1,4 @@
-"""A critical that xMatters does not take is told to the stack's fallback topic once, and rings when it can."""
+"""An owed critical notifies the stack's fallback topic once, and is delivered when xMatters accepts it."""
 
 import json
 import uuid
@@ -20,7 +20,7 @@ SETTINGS = (*channels.UNPACED, "policy.fallback_after_seconds=1")
 
 
 class Subscriber:
-    """Somebody whom the fallback topic tells."""
+    """A subscriber of the fallback topic."""
 
     def __init__(self, up: local.Local) -> None:
         self._sqs = queues.client(up)
@@ -42,14 +42,14 @@ class Subscriber:
         self.told: list[dict[str, Any]] = []
 
     def hears(self) -> list[dict[str, Any]]:
-        """All that it was told so far: `Subject` and `Message`."""
+        """Return the notifications so far, each with `Subject` and `Message`."""
         for message in self._sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10).get("Messages", []):
             self.told.append(json.loads(message["Body"]))
             self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
         return self.told
 
     def close(self) -> None:
-        """Be told no more."""
+        """Unsubscribe."""
         self._sns.unsubscribe(SubscriptionArn=self._arn)
         self._sqs.delete_queue(QueueUrl=self._url)
 
@@ -67,17 +67,17 @@ def channel(cloud: local.Local, xmatters: StandIn) -> Channel:
 
 
 def sweep(cloud: local.Local) -> bool:
-    """Run the sweeper by hand, besides its schedule; true if it ran."""
+    """Run the sweeper by hand, besides its schedule; return True if it ran."""
     functions = boto3.client("lambda", region_name=REGION, endpoint_url=cloud.aws_endpoint_url)
     answer = functions.invoke(FunctionName=cloud.outputs["SweeperFunction"])
     return bool(json.load(answer["Payload"]))
 
 
-def test_a_critical_that_is_owed_is_told_once_and_rings_by_itself_afterwards(
+def test_owed_critical_notifies_the_fallback_topic_once_and_is_delivered_later(
     channel: Channel, operator: Operator, subscriber: Subscriber
 ) -> None:
     ids = {f"{operator.tag}-critical", f"{operator.tag}-warning"}
-    # What is moved to the retry queue need not be waited for as long as what was kept there.
+    # Messages that are moved to the retry queue are visible at once; those kept there are delayed.
     operator.script({"kind": "status", "status": 404, "times": len(ids)})
     for incident_id in sorted(ids):
         status = incident_id.partition("-")[2]
@@ -98,7 +98,7 @@ def test_a_critical_that_is_owed_is_told_once_and_rings_by_itself_afterwards(
 
     operator.listen(is_open=True)
     until(lambda: {each["body"]["incident"]["id"] for each in channel.signals()} == ids)
-    # Those that were kept when the shares came wake, too, and find nothing to do.
+    # The jobs kept at the time of the shares wake as well, and find nothing owed.
     until(lambda: queues.waiting(channel.cloud) == 0)
     assert len(channel.signals()) == len(ids)
     assert len(subscriber.hears()) == 1

@@ -1,4 +1,4 @@
-"""The relay finds the pages that came of its signals, and ends those that must not go on: through queues and worker."""
+"""Confirmation and termination of pages, through the deployed queues and workers."""
 
 import json
 import time
@@ -18,7 +18,7 @@ CHANGED_ON = int(time.time()) - 60
 
 @pytest.fixture(scope="module")
 def channel(cloud: local.Local, xmatters: StandIn) -> Channel:
-    """A channel that may ask xMatters what became of its signals."""
+    """A channel with access to xMatters' REST API."""
     xmatters.let_into_rest(AUTH)
     rest = [f"xmatters.rest.base_url={xmatters.xmatters_url}"]
     rest += [f"xmatters.rest.auth.{name}={value}" for name, value in AUTH.items()]
@@ -26,7 +26,7 @@ def channel(cloud: local.Local, xmatters: StandIn) -> Channel:
 
 
 def share(channel: Channel, incident_id: str, status: str, seconds: int) -> None:
-    """Share an incident that became so, so many seconds later; it is signalled at once."""
+    """Share an incident whose status changed so many seconds later, and assert that the signal is delivered."""
     incident = {"id": incident_id, "status": status, "changedOn": CHANGED_ON + seconds}
     assert channel.post(json.dumps({"incident": incident}).encode()).json()["outcome"] == "delivered"
 
@@ -35,13 +35,15 @@ def states(xmatters: StandIn, incident_id: str) -> list[str]:
     return [event["status"] for event in xmatters.events(incident_id)]
 
 
-def test_pages_end_when_their_incident_does_or_when_a_newer_one_is_there(channel: Channel, xmatters: StandIn) -> None:
+def test_pages_end_on_resolve_and_when_a_newer_page_of_their_incident_exists(
+    channel: Channel, xmatters: StandIn
+) -> None:
     resolved, worse, others = (f"{kind}-{uuid.uuid4().hex[:8]}" for kind in ("resolved", "worse", "others"))
     share(channel, others, "critical", 0)
     for incident_id, statuses in ((resolved, ("critical", "ok")), (worse, ("warning", "critical"))):
         for seconds, status in enumerate(statuses):
             share(channel, incident_id, status, seconds)
-    # The jobs that were kept before the signals wake 36 seconds after them.
+    # The jobs kept before the signals wake 36 seconds after them.
     until(lambda: [states(xmatters, each) for each in (resolved, worse)] == [["TERMINATED", "ACTIVE"]] * 2)
     assert states(xmatters, others) == ["ACTIVE"]
     ended = [call for call in xmatters.event_calls() if call["route"] == "event"]

@@ -1,4 +1,4 @@
-"""The driver of the local cloud itself: what it starts, what it tells, and that it leaves nothing."""
+"""The driver of the local cloud: its processes, its stack.json, and its clean end."""
 
 import io
 import json
@@ -29,7 +29,7 @@ from sandbox.steps import Steps
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_stack_json_says_where_everything_is(cloud: local.Local, places: local.Places) -> None:
+def test_stack_json_has_all_urls_and_outputs(cloud: local.Local, places: local.Places) -> None:
     written = json.loads(places.stack_file.read_text())
     assert written == asdict(cloud)
     assert set(written["outputs"]) >= {
@@ -48,7 +48,7 @@ def test_stack_json_says_where_everything_is(cloud: local.Local, places: local.P
     assert written["outputs"]["XMattersCallbackUrl"] == f"{written['api_url']}/xmatters/{{channel}}"
 
 
-def test_the_api_and_the_queue_answer_under_the_urls_given(cloud: local.Local) -> None:
+def test_api_and_queue_answer_at_the_urls_of_stack_json(cloud: local.Local) -> None:
     answer = requests.post(f"{cloud.api_url}/bigpanda/no-such-channel", json={}, timeout=30)
     assert answer.status_code == 401
     queue = boto3.client("sqs", region_name=REGION, endpoint_url=cloud.aws_endpoint_url)
@@ -56,7 +56,7 @@ def test_the_api_and_the_queue_answer_under_the_urls_given(cloud: local.Local) -
     assert "DeadLetterQueue" in attributes["Attributes"]["QueueArn"]
 
 
-def test_the_channel_points_at_the_stand_ins(cloud: local.Local) -> None:
+def test_demo_channel_points_at_the_stand_ins(cloud: local.Local) -> None:
     secrets = boto3.client("secretsmanager", region_name=REGION, endpoint_url=cloud.aws_endpoint_url)
     name = f"{cloud.outputs['SecretPrefix']}/demo"
     secret = json.loads(secrets.get_secret_value(SecretId=name)["SecretString"])
@@ -66,8 +66,8 @@ def test_the_channel_points_at_the_stand_ins(cloud: local.Local) -> None:
     assert secret["bigpanda"]["base_url"] == cloud.bigpanda_url
 
 
-def test_a_sample_callback_is_written_into_the_stand_in(cloud: local.Local, places: local.Places) -> None:
-    # Nobody else's incident is written to than one that the channel announced.
+def test_sample_callback_becomes_a_comment_in_the_stand_in(cloud: local.Local, places: local.Places) -> None:
+    # The relay writes only to incidents that the channel announced.
     for name in ("bigpanda_1_critical", "xmatters_callback_1_acknowledge_flow"):
         sample = json.loads((ROOT / "events" / f"{name}.json").read_text())
         url = f"{cloud.api_url}{sample['path']}"
@@ -80,14 +80,14 @@ def test_a_sample_callback_is_written_into_the_stand_in(cloud: local.Local, plac
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only Linux shows sockets as a file")
-def test_it_listens_on_this_machine_only(cloud: local.Local) -> None:
+def test_local_cloud_listens_on_loopback_only(cloud: local.Local) -> None:
     listening = [line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines() if " 0A " in line]
     for url in (cloud.aws_endpoint_url, cloud.sandbox_url, cloud.xmatters_url, cloud.bigpanda_url):
         port = f"{urlsplit(url).port:04X}"
         assert [address for address in listening if address.endswith(f":{port}")] == [f"0100007F:{port}"]
 
 
-def test_up_twice_is_one_cloud_and_keeps_the_channel(cloud: local.Local, places: local.Places) -> None:
+def test_second_local_up_keeps_the_running_cloud_and_its_channel(cloud: local.Local, places: local.Places) -> None:
     secrets = boto3.client("secretsmanager", region_name=REGION, endpoint_url=cloud.aws_endpoint_url)
     name = f"{cloud.outputs['SecretPrefix']}/demo"
     before = secrets.get_secret_value(SecretId=name)["VersionId"]
@@ -97,14 +97,16 @@ def test_up_twice_is_one_cloud_and_keeps_the_channel(cloud: local.Local, places:
     assert secrets.get_secret_value(SecretId=name)["VersionId"] == before
 
 
-def test_a_second_command_at_the_same_time_is_refused(own_places: local.Places, quiet: Steps) -> None:
+def test_concurrent_local_cloud_command_is_refused(own_places: local.Places, quiet: Steps) -> None:
     with local.alone(own_places.folder), pytest.raises(SandboxError, match="another command is at work"):
         local.up(own_places, quiet)
 
 
-def test_up_after_a_kill_starts_afresh_and_down_leaves_nothing(own_places: local.Places, quiet: Steps) -> None:
+def test_local_up_after_a_kill_starts_anew_and_local_down_leaves_no_process(
+    own_places: local.Places, quiet: Steps
+) -> None:
     first = local.up(own_places, quiet)
-    # A function that ran has left the cloud with a worker process.
+    # An invoked function leaves a worker process of the cloud.
     requests.post(f"{first.api_url}/bigpanda/demo", json={}, timeout=30)
     os.kill(first.pids["xmatters"], signal.SIGKILL)
     second = local.up(own_places, quiet)
@@ -117,7 +119,7 @@ def test_up_after_a_kill_starts_afresh_and_down_leaves_nothing(own_places: local
     assert local.down(own_places) is False
 
 
-def test_without_xmatters_there_is_no_stand_in(own_places: local.Places, quiet: Steps) -> None:
+def test_local_up_with_sandbox_off_starts_no_stand_in(own_places: local.Places, quiet: Steps) -> None:
     up = local.up(own_places, quiet, with_xmatters=False)
     assert (up.sandbox_url, up.xmatters_url, up.bigpanda_url) == (None, None, None)
     assert list(up.pids) == ["cloud"]
@@ -126,7 +128,7 @@ def test_without_xmatters_there_is_no_stand_in(own_places: local.Places, quiet: 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_up_stops_what_it_started(own_places: local.Places, number: signal.Signals) -> None:
+def test_interrupted_local_up_stops_its_processes(own_places: local.Places, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "sandbox", "--state", str(own_places.folder), "up"]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as child:
         _until((own_places.folder / "sam-build.log").exists)
@@ -141,7 +143,7 @@ def test_an_interrupted_up_stops_what_it_started(own_places: local.Places, numbe
     assert not own_places.stack_file.exists()
 
 
-def test_a_failed_build_shows_the_end_of_its_log(own_places: local.Places, tmp_path: Path) -> None:
+def test_failed_build_of_the_stack_shows_the_end_of_its_log(own_places: local.Places, tmp_path: Path) -> None:
     for name in (".venv", ".venv-sam", "samconfig.toml"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "template.yaml").write_text("Resources: {F: {Type: AWS::Serverless::Function}}")
@@ -149,12 +151,12 @@ def test_a_failed_build_shows_the_end_of_its_log(own_places: local.Places, tmp_p
         stack.build(stack.Workshop(tmp_path, tmp_path / "build", tmp_path / "state"))
 
 
-def test_a_clone_that_is_not_set_up_is_told_so(tmp_path: Path) -> None:
+def test_build_in_a_clone_without_setup_names_make_setup(tmp_path: Path) -> None:
     with pytest.raises(SandboxError, match="`make setup` installs it"):
         stack.build(stack.Workshop(tmp_path, tmp_path / "build", tmp_path / "state"))
 
 
-def test_a_taken_port_is_not_taken_for_ours(tmp_path: Path) -> None:
+def test_emulator_that_answers_with_another_token_is_not_taken_for_ours(tmp_path: Path) -> None:
     with emulator.started(tmp_path / "one") as one:
         process = emulator.running(tmp_path / "one")
         assert process == one
@@ -172,12 +174,12 @@ def _until_gone(group: int) -> None:
 
 def _groups() -> set[int]:
     shown = subprocess.run(["ps", "-A", "-o", "stat=,pgid="], capture_output=True, text=True, check=True).stdout
-    # A killed worker stays listed (Z) until this machine's first process gets round to burying it.
+    # A killed worker stays listed as a zombie (Z) until the machine's first process reaps it.
     return {int(line.split()[1]) for line in shown.splitlines() if not line.startswith("Z")}
 
 
 def _until(holds: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < deadline, "it never came to hold"
+        assert time.monotonic() < deadline, "the condition never held"
         time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""The policies for operators allow what they are for and nothing else: the local cloud checks them as AWS would."""
+"""The operators' policies: each is sufficient and minimal, as the local cloud checks IAM policies like AWS."""
 
 import copy
 import json
@@ -20,7 +20,7 @@ URL = "http://127.0.0.1:9/api/integration/1/functions/f1/triggers?apiKey=k&recip
 
 
 class Person:
-    """Somebody with an access key and one policy."""
+    """An operator with an access key and one policy."""
 
     def __init__(self, cloud: local.Local, policy: str) -> None:
         self._cloud = cloud
@@ -33,11 +33,11 @@ class Person:
         self.may_do_all()
 
     def may_do_all(self) -> None:
-        """Give them the very policy."""
+        """Attach the whole policy."""
         self._put(self._document)
 
     def may_not(self, action: str) -> None:
-        """Give them the policy without this action."""
+        """Attach the policy without this action."""
         smaller = copy.deepcopy(self._document)
         for statement in smaller["Statement"]:
             statement["Action"] = [each for each in _actions(statement) if each != action]
@@ -45,7 +45,7 @@ class Person:
         self._put(smaller)
 
     def run(self, *arguments: str) -> Result:
-        """Run relayctl with their key."""
+        """Run relayctl with the operator's access key."""
         environment = self._key | {"AWS_ENDPOINT_URL": self._cloud.aws_endpoint_url}
         return CliRunner(env=environment).invoke(main, arguments, catch_exceptions=False)
 
@@ -54,10 +54,10 @@ class Person:
         for statement in document["Statement"]:
             for action in ("sqs:ChangeMessageVisibility", "sqs:SendMessage", "sqs:DeleteMessage"):
                 if action in _actions(statement):
-                    # On AWS this one action stands for the call in batches too; the local cloud tells them apart.
+                    # On AWS this action also covers the batch call; the local cloud has separate actions.
                     statement["Action"] = [*_actions(statement), f"{action}Batch"]
             if "lambda:GetFunctionRecursionConfig" in _actions(statement):
-                # The local cloud takes the call for this one.
+                # The local cloud checks the call as this action.
                 statement["Action"] = [*_actions(statement), "lambda:GetFunction"]
         self._iam.put_user_policy(UserName=self.name, PolicyName="relay", PolicyDocument=json.dumps(document))
 
@@ -68,7 +68,7 @@ def _actions(statement: dict[str, Any]) -> list[str]:
 
 
 def printed(cloud: local.Local, policy: str) -> dict[str, Any]:
-    """A policy as `relayctl policy` fills it in for the stack."""
+    """Return a policy, as `relayctl policy` prints it for the stack."""
     environment = aws_environment(cloud.aws_endpoint_url)
     done = CliRunner(env=environment).invoke(main, ["policy", policy], catch_exceptions=False)
     assert done.exit_code == 0, done.output
@@ -77,7 +77,7 @@ def printed(cloud: local.Local, policy: str) -> dict[str, Any]:
 
 
 def actions(policy: str) -> list[str]:
-    """All that a policy allows for a stack without a key of the operator's."""
+    """Return the actions that a policy allows for a stack without a customer KMS key."""
     statements = iam_policies.template(policy)["Statement"]
     return [action for each in statements if each["Resource"] != "${KmsKeyArn}" for action in _actions(each)]
 
@@ -98,7 +98,7 @@ def looker(cloud: local.Local) -> Person:
 
 
 class TestReplayPolicy:
-    def test_it_is_enough_for_every_verb_of_dlq(self, operator: Operator, replayer: Person) -> None:
+    def test_replay_policy_is_enough_for_every_dlq_verb(self, operator: Operator, replayer: Person) -> None:
         replayer.may_do_all()
         operator.jobs(2)
         operator.script({"kind": "status", "status": 400})
@@ -110,7 +110,9 @@ class TestReplayPolicy:
         assert [job.replays for job in operator.visible()] == [1]
 
     @pytest.mark.parametrize("action", actions("replay"))
-    def test_every_action_of_it_is_needed(self, operator: Operator, replayer: Person, action: str) -> None:
+    def test_every_action_of_the_replay_policy_is_needed(
+        self, operator: Operator, replayer: Person, action: str
+    ) -> None:
         replayer.may_not(action)
         operator.jobs(2)
         done = replayer.run("dlq", "replay", "--limit", "1", "--yes")
@@ -119,7 +121,7 @@ class TestReplayPolicy:
         assert len(done.stdout.splitlines()) in {0, 6, 7}, "either nothing was done, or it is told what was"
 
     @pytest.mark.parametrize("verb", [["show", local.CHANNEL], ["list"], ["remove", local.CHANNEL, "--yes"]])
-    def test_whoever_replays_sees_and_changes_no_channel(
+    def test_replay_policy_gives_no_access_to_channels(
         self, operator: Operator, replayer: Person, verb: list[str]
     ) -> None:
         replayer.may_do_all()
@@ -128,14 +130,14 @@ class TestReplayPolicy:
         assert "AccessDenied" in done.stderr
         assert len(done.stderr.splitlines()) == 1
 
-    def test_it_names_no_secret_and_no_other_stack(self, cloud: local.Local) -> None:
+    def test_replay_policy_names_no_secret_and_no_other_stack(self, cloud: local.Local) -> None:
         policy = printed(cloud, "replay")
         assert [action for action in actions("replay") if "secret" in action or "*" in action] == []
         assert all("bigpanda-xmatters-relay" in each["Resource"] for each in policy["Statement"])
 
 
 class TestChannelsPolicy:
-    def test_it_is_enough_for_every_verb_of_channel(self, keeper: Person) -> None:
+    def test_channels_policy_is_enough_for_every_channel_verb(self, keeper: Person) -> None:
         keeper.may_do_all()
         for verb in (
             ["set", "policy-1", "--trigger-url", URL],
@@ -166,7 +168,7 @@ class TestChannelsPolicy:
             ("secretsmanager:ListSecrets", ["list"]),
         ],
     )
-    def test_every_action_of_it_is_needed(self, keeper: Person, action: str, verb: list[str]) -> None:
+    def test_every_action_of_the_channels_policy_is_needed(self, keeper: Person, action: str, verb: list[str]) -> None:
         assert action in actions("channels")
         keeper.may_do_all()
         for name in ("policy-2", "policy-4"):
@@ -178,7 +180,7 @@ class TestChannelsPolicy:
         assert "AccessDenied" in done.stderr
 
     @pytest.mark.parametrize("verb", [["list"], ["replay"]])
-    def test_whoever_keeps_channels_sees_no_incident(self, keeper: Person, verb: list[str]) -> None:
+    def test_channels_policy_gives_no_access_to_incidents(self, keeper: Person, verb: list[str]) -> None:
         keeper.may_do_all()
         done = keeper.run("dlq", *verb)
         assert (done.exit_code, done.stdout) == (1, "")
@@ -186,7 +188,7 @@ class TestChannelsPolicy:
 
 
 class TestDoctorPolicy:
-    def test_it_is_enough_to_look_at_everything(self, operator: Operator, looker: Person) -> None:
+    def test_doctor_policy_is_enough_for_every_check_of_doctor(self, operator: Operator, looker: Person) -> None:
         looker.may_do_all()
         done = looker.run("doctor", "--json")
         document = json.loads(done.stdout)
@@ -197,13 +199,13 @@ class TestDoctorPolicy:
 
     # The local cloud does not know GetAccountSettings, so it cannot refuse the call.
     @pytest.mark.parametrize("action", [each for each in actions("doctor") if each != "lambda:GetAccountSettings"])
-    def test_every_action_of_it_is_needed(self, operator: Operator, looker: Person, action: str) -> None:
+    def test_every_action_of_the_doctor_policy_is_needed(self, operator: Operator, looker: Person, action: str) -> None:
         looker.may_not(action)
         done = looker.run("doctor", "--json")
         if action == "dynamodb:GetItem":
             assert re.search("missed shares.*not known.*AccessDenied", done.output)
             return
-        # SNS has another word for it.
+        # SNS uses another error code.
         assert re.search("AWS refused .*(AccessDenied|AuthorizationError)", done.output)
         if action in {"sns:ListSubscriptionsByTopic", "secretsmanager:GetSecretValue"}:
             # Other tests' channels may fail.
@@ -214,7 +216,7 @@ class TestDoctorPolicy:
     @pytest.mark.parametrize(
         "verb", [["channel", "set", local.CHANNEL, "--recipient", "x"], ["dlq", "list"], ["dlq", "replay", "--yes"]]
     )
-    def test_whoever_looks_changes_nothing_and_sees_no_incident(
+    def test_doctor_policy_changes_nothing_and_gives_no_access_to_incidents(
         self, operator: Operator, looker: Person, verb: list[str]
     ) -> None:
         looker.may_do_all()

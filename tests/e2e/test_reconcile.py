@@ -1,4 +1,4 @@
-"""A share that never came is found by asking BigPanda: through the deployed functions, queue and worker; once."""
+"""A missed share is found by reconcile runs of the deployed functions, and signalled once."""
 
 import json
 import time
@@ -25,13 +25,13 @@ KEY = "BPU-e2e-reconcile"
 
 @pytest.fixture
 def environment_id() -> str:
-    """An environment of BigPanda's that no other test has."""
+    """A BigPanda environment for this test only."""
     return uuid.uuid4().hex[:24]
 
 
 @pytest.fixture
 def channel(cloud: local.Local, xmatters: StandIn, environment_id: str) -> Channel:
-    """A channel that may ask BigPanda for the incidents of the environment, of which there are none."""
+    """A channel that may read the environment's incidents in BigPanda; there are none yet."""
     xmatters.let_into_bigpanda(KEY)
     xmatters.have_incidents(environment_id, [])
     known = {"base_url": xmatters.bigpanda_url, "api_key": KEY, "environment_id": environment_id}
@@ -42,13 +42,13 @@ def channel(cloud: local.Local, xmatters: StandIn, environment_id: str) -> Chann
 
 
 def put_back(channel: Channel, environment_id: str, seconds: float) -> None:
-    """Let the runs of the channel, and what differed in them, be so many seconds older than they are."""
+    """Make the channel's noted runs and differences so many seconds older."""
     access = reconciling.access(channel.xmatters.bigpanda_url, KEY)
     reconciling.put_back(channel.ledger(), access, environment_id, channel.name, seconds)
 
 
 def run(channel: Channel, environment_id: str) -> None:
-    """Invoke the deployed function, and wait until the channel's run is over."""
+    """Invoke the deployed function, and wait for the end of the channel's run."""
     access = reconciling.access(channel.xmatters.bigpanda_url, KEY)
     before = reconciling.group_note(channel.ledger(), access, environment_id).began
     functions: LambdaClient = boto3.client("lambda", region_name=REGION, endpoint_url=channel.cloud.aws_endpoint_url)
@@ -65,17 +65,17 @@ def run(channel: Channel, environment_id: str) -> None:
 
 
 def runs(channel: Channel, environment_id: str) -> None:
-    """Two runs; what differs in the first is left to its own share."""
+    """Do two runs: the first only notes a difference, since its share may still arrive."""
     run(channel, environment_id)
     put_back(channel, environment_id, SETTLES_SECONDS)
     run(channel, environment_id)
 
 
-def test_what_never_came_rings_once_and_so_does_its_end(
+def test_missed_share_and_its_missed_resolve_are_each_signalled_once(
     channel: Channel, xmatters: StandIn, environment_id: str
 ) -> None:
     run(channel, environment_id)
-    # What changed before an environment was compared first is left alone.
+    # The first run of an environment only notes its time; earlier changes are never missed shares.
     put_back(channel, environment_id, 600)
     changed_at = int(time.time()) - 150
     incident = {

@@ -1,4 +1,4 @@
-"""Dead-lettered shares are replayed through the deployed stack, with relayctl as a process."""
+"""Replay of dead-lettered shares through the deployed stack, with relayctl as a process."""
 
 import base64
 import json
@@ -9,7 +9,7 @@ from tests.e2e.relayctl_operator import Operator, finished, until
 
 
 def share(incident_id: str, indent: int = 0) -> bytes:
-    """A share as nobody else would write it."""
+    """Return a share with unusual white space, which a re-encoding would lose."""
     return json.dumps({"incident": {"id": incident_id, "status": "critical", "note": "ü"}}, indent=indent).encode()
 
 
@@ -59,7 +59,7 @@ def test_refused_shares_are_dead_lettered_until_a_replay_rings_each_once(operato
         assert each["headers"]["x-relay-delivery-id"] == delivery_ids[incident_id]
 
 
-def test_a_replay_rings_for_nothing_that_was_overtaken_or_announced_meanwhile(operator: Operator) -> None:
+def test_replay_signals_nothing_that_was_superseded_or_announced_meanwhile(operator: Operator) -> None:
     overtaken, over = f"{operator.tag}-overtaken", f"{operator.tag}-over"
     operator.script({"kind": "status", "status": 404, "times": 2})
     for incident_id in (overtaken, over):
@@ -75,18 +75,18 @@ def test_a_replay_rings_for_nothing_that_was_overtaken_or_announced_meanwhile(op
 
 
 def stamped(incident_id: str, second: int, status: str) -> bytes:
-    """A share with a time stamp."""
+    """Return a share with a time stamp."""
     incident = {"id": incident_id, "status": status, "active": status != "ok", "changedOn": 1_795_600_000 + second}
     return json.dumps({"incident": incident}).encode()
 
 
-def test_what_aws_itself_moves_back_to_the_retry_queue_is_tried_at_once(operator: Operator) -> None:
+def test_dead_letter_that_an_aws_redrive_moves_back_is_tried_at_once(operator: Operator) -> None:
     incident_id = f"{operator.tag}-moved"
     operator.script({"kind": "status", "status": 404, "times": None})
     operator.channel.post(share(incident_id))
     (before,) = operator.visible()
     assert operator.redrive() == 1
-    # Too early: it is refused again, and lies where it lay.
+    # Too early: the share is refused and dead-lettered again.
     until(lambda: [job.replays for job in operator.visible()] == [1])
     (again,) = operator.visible()
     assert (again.reason, again.attempts, again.delivery_id) == ("refused", before.attempts + 1, before.delivery_id)
@@ -98,7 +98,7 @@ def test_what_aws_itself_moves_back_to_the_retry_queue_is_tried_at_once(operator
     assert base64.b64decode(operator.signals()[0]["body_base64"]) == share(incident_id)
 
 
-def test_ctrl_c_stops_after_the_batch_under_way_and_the_rest_is_there_at_once(operator: Operator) -> None:
+def test_ctrl_c_stops_a_replay_after_its_batch_and_the_rest_is_visible_at_once(operator: Operator) -> None:
     incidents = operator.jobs(12)
     running = operator.start("dlq", "replay", "--yes", "--rate", "2", "--json")
     until(lambda: len(operator.rang()) >= 2)
@@ -118,7 +118,7 @@ def test_ctrl_c_stops_after_the_batch_under_way_and_the_rest_is_there_at_once(op
     assert operator.visible() == []
 
 
-def test_two_operators_at_once_share_the_work(operator: Operator) -> None:
+def test_two_concurrent_replays_share_the_messages(operator: Operator) -> None:
     incidents = operator.jobs(20)
     one = operator.start("dlq", "replay", "--limit", "8", "--yes", "--rate", "4", "--json")
     until(lambda: len(operator.rang()) >= 1)
@@ -129,14 +129,14 @@ def test_two_operators_at_once_share_the_work(operator: Operator) -> None:
     assert operator.visible() == []
 
 
-def test_two_operators_who_start_together_send_nothing_twice(operator: Operator) -> None:
+def test_two_replays_started_together_signal_nothing_twice(operator: Operator) -> None:
     incidents = operator.jobs(30)
     both = [operator.start("dlq", "replay", "--yes", "--json") for _ in range(2)]
     outs = []
     for child in both:
         with child:
             outs.append(json.loads(child.communicate(timeout=120)[0]))
-        # Whoever came too late saw nothing that was free.
+        # The later replay found no visible message.
         assert child.returncode == (0 if outs[-1]["matched"] else 3)
     assert sum(each["delivered"] for each in outs) == 30
     assert operator.rang() == Counter(incidents)

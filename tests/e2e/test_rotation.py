@@ -1,4 +1,4 @@
-"""A rotated credential in the local cloud: warm functions take it, and shares with the old one go on."""
+"""Rotation of a credential in the local cloud: warm functions accept the new token and the old one."""
 
 import uuid
 
@@ -25,7 +25,7 @@ def share(channel: Channel, token: str) -> int:
     return channel.post(samples.body(id=uuid.uuid4().hex), headers).status_code
 
 
-def test_a_warm_function_takes_the_new_token_once_channel_set_returns_and_the_old_one_too(
+def test_warm_function_accepts_the_new_and_the_old_token_once_channel_set_returns(
     operator: Operator, channel: Channel
 ) -> None:
     def rotate(*options: str) -> str:
@@ -41,7 +41,7 @@ def test_a_warm_function_takes_the_new_token_once_channel_set_returns_and_the_ol
     assert (share(channel, third), share(channel, second)) == (200, 401)
 
 
-def test_the_local_cloud_refuses_to_move_a_label_from_a_version_without_it_as_aws_does(channel: Channel) -> None:
+def test_local_cloud_refuses_to_move_a_label_from_a_version_that_lacks_it(channel: Channel) -> None:
     endpoint = channel.cloud.aws_endpoint_url
     secrets = boto3.client("secretsmanager", region_name=REGION, endpoint_url=endpoint)
     name = f"{channel.cloud.outputs['SecretPrefix']}/{channel.name}"

@@ -1,4 +1,4 @@
-"""An outage, a storm of incidents, recovery: each share is accounted for, through the deployed stack and its queues."""
+"""A storm of shares with an outage and a recovery, through the deployed stack: each share is accounted for."""
 
 import json
 import time
@@ -21,14 +21,14 @@ from tests.e2e.storm import LIVES, Storm, planned
 from tests.e2e.verify import IN_FLIGHT_SECONDS, Accounts
 
 SEED = 4
-# More than what rings before, which is 80, and less than the 160 that are owed when xMatters is back.
+# Above the 80 signals before the outage, and below the 160 that are owed after it.
 PER_MINUTE = 130
 MINUTE = 60.0
-# Before the storm; so the room that they take comes back little by little, too.
+# Signals before the storm, so that their slots become free one after the other.
 SHARES_A_SECOND = 10
-# It ends a storm whose queue never runs empty.
+# Upper bound, for a storm whose queue never becomes empty.
 DRAIN_SECONDS = 600.0
-# What people are told of each life; see LIVES. What comes and goes while xMatters is down, nobody hears of.
+# Statuses that are signalled for each kind of incident in LIVES. Those that open and resolve in the outage have none.
 TOLD = {
     "ends": ["warning", "ok"],
     "worsens": ["warning", "critical"],
@@ -45,7 +45,15 @@ TOLD = {
 
 @dataclass(frozen=True)
 class Aftermath:
-    """What is left when the storm is over."""
+    """Results of the storm.
+
+    Attributes:
+        accounts: posts and signals.
+        before: number of shares posted before the outage.
+        rang_while_down: number of signals accepted during the outage.
+        retries: messages left on the retry queue.
+        dead_letters: messages on the dead-letter queue.
+    """
 
     accounts: Accounts
     before: int
@@ -56,7 +64,7 @@ class Aftermath:
 
 @pytest.fixture(scope="module")
 def aftermath(cloud: local.Local, xmatters: StandIn) -> Aftermath:
-    """The storm, from its first share until nothing is left on the retry queue, or for too long."""
+    """Run the storm until the retry queue is empty, or until a time limit."""
     storm = Storm(channels.made(cloud, xmatters, [f"policy.max_per_minute={PER_MINUTE}"]))
     queues.purge(cloud)
     plan = planned(Random(SEED))
@@ -77,7 +85,7 @@ def aftermath(cloud: local.Local, xmatters: StandIn) -> Aftermath:
     return Aftermath(accounts, len(plan.before), rang_while_down, queues.waiting(cloud), queues.dead_letters(cloud))
 
 
-def test_every_share_is_accounted_for(aftermath: Aftermath) -> None:
+def test_every_share_of_a_storm_is_accounted_for(aftermath: Aftermath) -> None:
     accounts = aftermath.accounts
     assert accounts.problems() == []
     sums = accounts.sums()
@@ -86,11 +94,11 @@ def test_every_share_is_accounted_for(aftermath: Aftermath) -> None:
     assert min(sums[end] for end in ("rang later", "overtaken while it waited", "overtaken on its way", "a copy")) > 0
 
 
-def test_the_queues_are_empty_and_nothing_was_given_up(aftermath: Aftermath) -> None:
+def test_storm_leaves_empty_queues_and_no_dead_letters(aftermath: Aftermath) -> None:
     assert (aftermath.retries, aftermath.dead_letters) == (0, 0)
 
 
-def test_people_were_told_what_each_incident_came_to_and_no_more(aftermath: Aftermath) -> None:
+def test_storm_signals_exactly_the_states_that_each_incident_owed(aftermath: Aftermath) -> None:
     lives = aftermath.accounts.lives()
     told = {name: TOLD[name.partition(",")[0]] for name in lives}
     assert lives == told
@@ -98,28 +106,28 @@ def test_people_were_told_what_each_incident_came_to_and_no_more(aftermath: Afte
     assert len(aftermath.accounts.rings) == sum(map(len, told.values()))
 
 
-def test_no_minute_held_more_signals_than_the_policy_allows(aftermath: Aftermath) -> None:
+def test_storm_keeps_to_the_channels_limit_in_every_minute(aftermath: Aftermath) -> None:
     times = [ring.at for ring in aftermath.accounts.rings]
-    # The relay counts from when it gave leave; a signal may arrive as much later as it may be under way.
+    # The relay counts a signal when it is admitted; the signal may arrive up to IN_FLIGHT_SECONDS later.
     shortest = MINUTE - IN_FLIGHT_SECONDS
     assert all(last - first >= shortest for first, last in zip(times, times[PER_MINUTE:], strict=False))
-    assert len(times) > PER_MINUTE, "the limit had nothing to hold back"
+    assert len(times) > PER_MINUTE, "too few signals to reach the limit"
 
 
 class Crowd:
-    """Incidents of a channel whose minute is full for longer than the test takes."""
+    """Incidents of a channel whose rate limit is exhausted for longer than the test takes."""
 
     LIMIT = 4
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._ledger = Ledger(channel.ledger())
-        # Signals of seconds that are yet to come: there is no room before the first of them is a minute ago.
+        # Counted signals in future seconds: no slot is free until a minute after the first of them.
         counts = {count_name(int(time.time()) + 40 + 2 * place): 1 for place in range(self.LIMIT)}
         channel.ledger().update(f"gate/{channel.name}", add=counts)
 
     def wait(self, status: str, count: int) -> list[Slot]:
-        """Post so many incidents; return the slots that the relay set aside for them."""
+        """Post so many incidents; return the slots that the relay reserved for them."""
         return [self._slot(f"{status}-{uuid.uuid4().hex[:8]}", status) for _ in range(count)]
 
     def _slot(self, incident_id: str, status: str) -> Slot:
@@ -134,11 +142,11 @@ class Crowd:
 def crowd(cloud: local.Local, xmatters: StandIn) -> Iterator[Crowd]:
     paced = (f"policy.max_per_minute={Crowd.LIMIT}", "policy.min_seconds_between_signals=0")
     yield Crowd(channels.made(cloud, xmatters, paced))
-    # Jobs that sleep until their slots are none of the next test's.
+    # Delayed jobs of this test must not reach the next test.
     queues.purge(cloud)
 
 
-def test_criticals_get_the_first_room_though_they_come_after_others(crowd: Crowd) -> None:
+def test_criticals_get_the_first_free_slots_although_they_come_after_warnings(crowd: Crowd) -> None:
     early = crowd.wait("warning", Crowd.LIMIT)
     criticals = crowd.wait("critical", Crowd.LIMIT)
     late = crowd.wait("warning", 2)

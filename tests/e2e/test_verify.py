@@ -1,4 +1,4 @@
-"""The accounts bite: whatever a relay could do wrong in a storm is said."""
+"""The storm's accounts report every fault that a relay could have."""
 
 import base64
 from typing import Any
@@ -41,7 +41,7 @@ POSTS = [
 SIGNALS = [signal(0, at=0.2), signal(2, at=50)]
 
 
-def test_an_honest_storm_has_no_problems() -> None:
+def test_accounts_of_a_correct_storm_have_no_problems() -> None:
     accounts = Accounts(POSTS, SIGNALS)
     assert accounts.problems() == []
     assert accounts.sums() == {
@@ -57,19 +57,21 @@ def test_an_honest_storm_has_no_problems() -> None:
 @pytest.mark.parametrize(
     ("posts", "signals", "says"),
     [
-        pytest.param(POSTS, SIGNALS[:1], "ends untold", id="lost"),
+        pytest.param(POSTS, SIGNALS[:1], "ends unannounced", id="lost"),
         pytest.param(POSTS, SIGNALS[1:], "answered 200", id="said to be delivered"),
-        pytest.param(POSTS, [*SIGNALS, signal(2, at=51)], "nothing new", id="twice"),
+        pytest.param(POSTS, [*SIGNALS, signal(2, at=51)], "not owed", id="twice"),
         pytest.param(POSTS, [SIGNALS[0], signal(1, at=49), SIGNALS[1]], "was known", id="stale"),
         pytest.param(POSTS, [SIGNALS[0], SIGNALS[1], signal(1, at=52)], "was known", id="in the wrong order"),
-        pytest.param(POSTS, [*SIGNALS, signal(3, at=52)], "nobody posted", id="made up"),
+        pytest.param(POSTS, [*SIGNALS, signal(3, at=52)], "never posted", id="made up"),
         pytest.param([*POSTS[:3], posted(1, "unsafe", at=START + 12)], SIGNALS, "unsafe", id="not safe"),
         pytest.param([posted(0, "duplicate", at=START), *POSTS[1:]], SIGNALS[1:], "duplicate", id="no copy"),
         pytest.param([posted(0, "unchanged", at=START), *POSTS[1:]], SIGNALS[1:], "unchanged", id="it was owed"),
         pytest.param(
             [*POSTS, posted(3, "superseded", at=START + 14)], SIGNALS, "superseded", id="the newest of all is overtaken"
         ),
-        pytest.param([*POSTS, posted(3, "queued", at=START + 14, queue="retry")], SIGNALS, "ends untold", id="no end"),
+        pytest.param(
+            [*POSTS, posted(3, "queued", at=START + 14, queue="retry")], SIGNALS, "ends unannounced", id="no end"
+        ),
         pytest.param(
             [*POSTS[:2], posted(2, "queued", at=START + 11, queue="dead_letter"), *POSTS[3:]],
             SIGNALS,
@@ -78,5 +80,5 @@ def test_an_honest_storm_has_no_problems() -> None:
         ),
     ],
 )
-def test_what_a_relay_could_do_wrong_is_said(posts: list[Posted], signals: list[dict[str, Any]], says: str) -> None:
+def test_accounts_report_each_fault_of_a_relay(posts: list[Posted], signals: list[dict[str, Any]], says: str) -> None:
     assert says in "\n".join(Accounts(posts, signals).problems())

@@ -1,4 +1,4 @@
-"""The webhook through the deployed API: what BigPanda sends is what xMatters gets, and what is refused is answered."""
+"""The webhook through the deployed API: bytes pass unchanged, and refusals name their reason."""
 
 import base64
 
@@ -25,7 +25,9 @@ def post(cloud: local.Local, body: bytes, query: str = "", **headers: str) -> re
         b'{"id": "first", "id": "e2e-3"}',
     ],
 )
-def test_the_bytes_arrive_as_they_were_sent(cloud: local.Local, xmatters: StandIn, body: bytes) -> None:
+def test_share_reaches_xmatters_byte_for_byte_through_the_deployed_api(
+    cloud: local.Local, xmatters: StandIn, body: bytes
+) -> None:
     before = len(xmatters.signals())
     answer = post(cloud, body, "?recipients=On%20Call%20%26%20DBA,jdoe")
     assert (answer.status_code, answer.json()["outcome"]) == (200, "delivered")
@@ -47,7 +49,7 @@ def test_the_bytes_arrive_as_they_were_sent(cloud: local.Local, xmatters: StandI
         (b'{"id": "a"}', {"Authorization": "Bearer wrong"}, 401, "credentials"),
     ],
 )
-def test_what_is_refused_says_why_and_rings_nobody(
+def test_refused_request_names_its_reason_and_signals_nothing(
     cloud: local.Local, xmatters: StandIn, body: bytes, headers: dict[str, str], status: int, says: str
 ) -> None:
     before = len(xmatters.signals())
@@ -56,7 +58,7 @@ def test_what_is_refused_says_why_and_rings_nobody(
     assert len(xmatters.signals()) == before
 
 
-def test_three_hundred_alerts_arrive(cloud: local.Local, xmatters: StandIn) -> None:
+def test_share_of_300_alerts_reaches_xmatters(cloud: local.Local, xmatters: StandIn) -> None:
     alerts = ",".join(
         f'{{"id":"a{number}","status":"critical","description":"{"x" * 12_000}"}}' for number in range(300)
     )
@@ -66,7 +68,7 @@ def test_three_hundred_alerts_arrive(cloud: local.Local, xmatters: StandIn) -> N
     assert base64.b64decode(xmatters.signals()[-1]["body_base64"]) == body
 
 
-def test_an_unknown_channel_and_a_wrong_credential_are_told_apart_by_nobody(cloud: local.Local) -> None:
+def test_401_is_the_same_for_an_unknown_channel_and_a_wrong_credential(cloud: local.Local) -> None:
     wrong = post(cloud, b"{}", Authorization="Bearer wrong")
     unknown = requests.post(f"{cloud.api_url}/bigpanda/nobody", data=b"{}", headers=HEADERS, timeout=30)
     assert (wrong.status_code, wrong.content) == (unknown.status_code, unknown.content)

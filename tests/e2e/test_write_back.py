@@ -1,4 +1,4 @@
-"""What people answer in xMatters stands in BigPanda: through the deployed API, the queues and the worker; once."""
+"""Write-back of people's answers to BigPanda, through the deployed API, queues and workers."""
 
 import json
 import time
@@ -22,7 +22,7 @@ CHANGED_ON = int(time.time()) - 60
 
 @pytest.fixture(scope="module")
 def channel(cloud: local.Local, xmatters: StandIn) -> Channel:
-    """A channel whose answers are written into BigPanda's stand-in."""
+    """A channel whose answers are written to BigPanda's stand-in."""
     places = f'bigpanda.environments=["{SHARED_IN}"]'
     return channels.made(cloud, xmatters, [*channels.UNPACED, *local.bigpanda_settings(xmatters), places])
 
@@ -35,13 +35,13 @@ def operator(channel: Channel) -> Iterator[Operator]:
 
 
 def share(incident_id: str, seconds: int = 0) -> bytes:
-    """A share of a critical incident that was touched so many seconds after it last changed."""
+    """Return a share of a critical incident that was touched so many seconds after its last change."""
     incident = {"id": incident_id, "status": "critical", "changedOn": CHANGED_ON, "updatedOn": CHANGED_ON + seconds}
     return json.dumps({"incident": incident, "metadata": {"environment_id": SHARED_IN}}).encode()
 
 
 def answer(incident_id: str, **members: Any) -> bytes:
-    """What xMatters calls back with when Jane acknowledges."""
+    """Return the body of xMatters' callback for Jane's acknowledgement."""
     said = {
         "relay": 1,
         "kind": "response",
@@ -55,19 +55,19 @@ def answer(incident_id: str, **members: Any) -> bytes:
 
 
 def called_back(channel: Channel, body: bytes) -> str:
-    """Call back; the name under which it was queued."""
+    """Call back; return the delivery id of the queued job."""
     reply = channel.call_back(body)
     assert (reply.status_code, reply.json()["outcome"], reply.json()["queue"]) == (200, "queued", "retry")
     return str(reply.json()["delivery_id"])
 
 
 def announced(channel: Channel, incident_id: str) -> None:
-    """Let the channel announce an incident: nobody else's is written to."""
+    """Announce an incident, since the relay writes only to announced incidents."""
     assert channel.post(share(incident_id)).json()["outcome"] == "delivered"
 
 
 def outcomes(cloud: local.Local, delivery_id: str) -> list[str]:
-    """What became of a job each time that it woke the worker, from its log."""
+    """Return the outcomes of a job in the worker's log, one for each time that it woke."""
     logs = boto3.client("logs", region_name=REGION, endpoint_url=cloud.aws_endpoint_url)
     group = f"/aws/lambda/{cloud.stack_name}-chore-worker"
     texts = [event["message"] for event in logs.filter_log_events(logGroupName=group)["events"]]
@@ -79,7 +79,7 @@ def comments(xmatters: StandIn, incident_id: str) -> list[str]:
     return [each["document"]["comment"] for each in xmatters.comments(incident_id)]
 
 
-def test_an_acknowledgement_becomes_a_comment_and_an_assignment_and_rings_nobody(
+def test_acknowledgement_becomes_a_comment_and_an_assignment_and_signals_nothing(
     operator: Operator, xmatters: StandIn
 ) -> None:
     incident_id = f"{operator.tag}-ä/1"
@@ -93,16 +93,16 @@ def test_an_acknowledgement_becomes_a_comment_and_an_assignment_and_rings_nobody
         'The incident is assigned to them. Note: "on it ✓"'
     )
     assert assignment["document"] == {"assignee": USERS[0]["id"]}
-    # Where it was shared from, not what the channel says for all.
+    # The share's own environment, not the channel's.
     assert {comment["environment_id"], assignment["environment_id"]} == {SHARED_IN}
 
-    # BigPanda shares what it was told.
+    # BigPanda shares the comment back.
     again = operator.channel.post(share(incident_id, seconds=30))
     assert (again.status_code, again.json()["outcome"]) == (200, "unchanged")
     assert operator.rang() == {incident_id: 1}
 
 
-def test_the_same_callback_twice_is_one_comment(operator: Operator, xmatters: StandIn) -> None:
+def test_repeated_callback_makes_one_comment(operator: Operator, xmatters: StandIn) -> None:
     incident_id = f"{operator.tag}-twice"
     announced(operator.channel, incident_id)
     delivery_id = called_back(operator.channel, answer(incident_id))
@@ -113,7 +113,7 @@ def test_the_same_callback_twice_is_one_comment(operator: Operator, xmatters: St
     assert len(xmatters.assignments(incident_id)) == 1
 
 
-def test_a_connection_that_is_cut_after_the_comment_was_written_makes_no_second_one(
+def test_connection_cut_after_a_comment_was_written_makes_no_second_comment(
     operator: Operator, xmatters: StandIn
 ) -> None:
     incident_id = f"{operator.tag}-cut"
@@ -147,7 +147,7 @@ def test_callback_that_bigpanda_refuses_is_dead_lettered_until_it_is_replayed(
     assert comment.startswith('"Jane Doe" (jdoe) escalated xMatters page 408005 from "Work Phone".')
 
 
-def test_who_may_share_may_not_call_back(channel: Channel, xmatters: StandIn) -> None:
+def test_webhook_credentials_are_refused_for_callbacks(channel: Channel, xmatters: StandIn) -> None:
     nobody = Channel("no-such-channel", channel.function, channel.cloud, xmatters)
     unknown, refused = nobody.call_back(answer("i1")), channel.call_back(answer("i1"), channels.HEADERS)
     assert (refused.status_code, refused.content) == (unknown.status_code, unknown.content)
@@ -155,7 +155,9 @@ def test_who_may_share_may_not_call_back(channel: Channel, xmatters: StandIn) ->
     assert channel.post(share("i1"), channels.CALLBACK_HEADERS).status_code == 401
 
 
-def test_functions_of_both_doors_may_note_that_a_credential_was_used(operator: Operator, channel: Channel) -> None:
+def test_webhook_and_callback_functions_may_record_the_use_of_a_credential(
+    operator: Operator, channel: Channel
+) -> None:
     incident_id = f"used-{channel.name}"
     assert channel.post(share(incident_id)).status_code == 200
     called_back(channel, answer(incident_id))

@@ -1,7 +1,6 @@
-"""The accounts after a storm: what became of each share that was posted, from what was answered and what rang alone.
+"""Accounts of a storm: the end of each posted share, derived from the answers and the signals alone.
 
-Nothing of the relay is asked, and nothing of its code is used. What people should have been told, the oracle of the
-simulation says.
+The accounts use neither the relay's state nor its code. The simulation's oracle says which states are owed.
 """
 
 import base64
@@ -14,13 +13,21 @@ from typing import Any
 from tests.simulation.oracle import PARITY, changed
 from tests.simulation.story import SharedState
 
-# What was sent while a newer share came in can't be called back. So long may a job be worked on, its signal included.
+# Seconds for which a job may be worked, its signal included. A newer share in that time cannot stop the signal.
 IN_FLIGHT_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
 class Posted:
-    """A share as it was posted, and its answer; times are in epoch seconds."""
+    """A posted share and its answer.
+
+    Attributes:
+        state: the incident's state in the share.
+        posted_at: epoch seconds of the request.
+        answered_at: epoch seconds of the answer.
+        status: HTTP status of the answer.
+        answer: document of the answer.
+    """
 
     state: SharedState
     posted_at: float
@@ -31,7 +38,14 @@ class Posted:
 
 @dataclass(frozen=True)
 class Rung:
-    """A signal that xMatters took, and the state that it told of."""
+    """An accepted signal.
+
+    Attributes:
+        state: the state that the signal announced.
+        at: epoch seconds of the acceptance.
+        request_id: xMatters' request id.
+        delivery_id: the relay's delivery id.
+    """
 
     state: SharedState
     at: float
@@ -52,22 +66,22 @@ class Accounts:
         self._posts_of = _by_incident(posts)
 
     def problems(self) -> list[str]:
-        """All that is not as it should be, in words; empty if every share is accounted for."""
-        strangers = [f"rang with bytes that nobody posted: {each['body']}" for each in self.strangers]
+        """Return a sentence for each problem; none if every share is accounted for."""
+        strangers = [f"signalled bytes that were never posted: {each['body']}" for each in self.strangers]
         shares = [problem for posted in self.posts for problem in self._account(posted)[1]]
         incidents = [problem for incident in self._posts_of for problem in self._of_incident(incident)]
         return [*strangers, *shares, *incidents]
 
     def sums(self) -> Counter[str]:
-        """How many shares came to each end."""
+        """Return the number of shares by their end."""
         return Counter(self._account(posted)[0] for posted in self.posts)
 
     def lives(self) -> dict[str, list[str]]:
-        """The statuses that people were told of each incident, oldest first."""
+        """Return the announced statuses of each incident, oldest first."""
         return {name: [str(ring.state.status) for ring in self._rings_of[name]] for name in self._posts_of}
 
     def newest(self, incident: str) -> Posted:
-        """The newest state of an incident that was posted, as it came first."""
+        """Return the first post of an incident's newest state."""
         return max(self._posts_of[incident], key=lambda posted: (posted.state.number, -posted.posted_at))
 
     def _rung(self, signal: Mapping[str, Any]) -> Rung:
@@ -79,7 +93,7 @@ class Accounts:
         )
 
     def _account(self, posted: Posted) -> tuple[str, list[str]]:
-        """To what end a share came, and what is wrong with that, judged by what else is known of its incident."""
+        """Return a share's end and its problems, judged by all posts and signals of its incident."""
         state, outcome = posted.state, posted.answer.get("outcome")
         rings = [ring for ring in self._rings_of[state.incident] if ring.state == state]
         others = self._posts_of[state.incident]
@@ -105,25 +119,25 @@ class Accounts:
         holds = holds and posted.status == (202 if outcome == "queued" else 200)
         holds = holds and (outcome == "queued") == (posted.answer.get("queue") == "retry")
         return end, [] if holds else [
-            f"{state}: answered {posted.status} {dict(posted.answer)}, rang {len(rings)} times"
+            f"{state}: answered {posted.status} {dict(posted.answer)}, signalled {len(rings)} times"
         ]
 
     def _of_incident(self, incident: str) -> Iterator[str]:
         told: SharedState | None = None
         for ring in self._rings_of[incident]:
             if changed(told, ring.state) not in PARITY:
-                yield f"{incident}: {ring.state} told people nothing new after {told}"
+                yield f"{incident}: {ring.state} was signalled but not owed after {told}"
             newer = [
                 posted
                 for posted in self._posts_of[incident]
                 if posted.state.number > ring.state.number and posted.answered_at + IN_FLIGHT_SECONDS < ring.at
             ]
             if newer:
-                yield f"{incident}: {ring.state} rang although {newer[0].state} was known"
+                yield f"{incident}: {ring.state} was signalled although {newer[0].state} was known"
             told = ring.state
         newest = self.newest(incident).state
         if changed(told, newest) in PARITY:
-            yield f"{incident} ends untold: {newest}; people were told {told}"
+            yield f"{incident} ends unannounced: {newest}; announced is {told}"
 
 
 def _by_incident[T: (Posted, Rung)](found: Iterable[T]) -> defaultdict[str, list[T]]:

@@ -1,4 +1,4 @@
-"""An AWS account in this process, moto's, with what the relay's stack has there."""
+"""moto's AWS account in this process, with the resources of the relay's stack."""
 
 import json
 import time
@@ -25,8 +25,8 @@ from tests.ledger_table import LEDGER_TABLE
 
 REGION = "eu-central-1"
 
-# Making a client takes longer than most tests, so there is one of each. In a session of their own: the default one
-# may be older than moto, and would go out to AWS.
+# One client of each kind, since making one takes longer than most tests. The session is a separate one: the default
+# session may be older than moto, and would then call AWS.
 _SESSION = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
 _SQS = _SESSION.client("sqs")
 _SECRETS = _SESSION.client("secretsmanager")
@@ -35,18 +35,18 @@ _SNS = _SESSION.client("sns")
 
 
 class Mailbox:
-    """A queue as a test looks at it."""
+    """A queue, as seen by a test."""
 
     def __init__(self, name: str) -> None:
         self._name = f"{name}-{uuid.uuid4().hex}"
         self.url = _SQS.create_queue(QueueName=self._name)["QueueUrl"]
 
     def queue(self) -> Queue:
-        """The library's queue over it."""
+        """Return the library's adapter for this queue."""
         return Queue(_SQS, self.url)
 
     def messages(self) -> list[dict[str, Any]]:
-        """Take every message off, with its attributes; those that sleep, too."""
+        """Take every message off the queue, with its attributes; delayed messages as well."""
         for sleeping in sqs_backends[DEFAULT_ACCOUNT_ID][REGION].queues[self._name]._messages:
             sleeping.delayed_until = 0
         found: list[dict[str, Any]] = []
@@ -59,15 +59,15 @@ class Mailbox:
         return found
 
     def jobs(self) -> list[Job]:
-        """The same, unpacked."""
+        """Take every message off the queue, as jobs."""
         return [Job.from_json(message["Body"]) for message in self.messages()]
 
     def send(self, body: str) -> None:
-        """Put a message on the queue as it is."""
+        """Put a message on the queue unchanged."""
         _SQS.send_message(QueueUrl=self.url, MessageBody=body)
 
     def delete(self) -> None:
-        """There is no such queue any more."""
+        """Delete the queue."""
         _SQS.delete_queue(QueueUrl=self.url)
 
 
@@ -94,31 +94,31 @@ class Aws:
             self.secrets.put_secret_value(SecretId=name, SecretString=text)
 
     def known(self) -> list[dict[str, Any]]:
-        """Every item of the ledger's table."""
+        """Return every item of the ledger's table."""
         return [dict(item) for item in self.dynamodb.scan(TableName=self.table)["Items"]]
 
     def announce(self, channel: str, *incident_ids: str, raised: tuple[Raised, ...] = ()) -> None:
-        """Let a channel have announced incidents, by these signals, if it knows nothing of them yet."""
+        """Record incidents as announced by a channel, with these signals; existing entries stay unchanged."""
         ledger = Ledger(Table(self.dynamodb, self.table, time.time))
         for incident_id in incident_ids:
             state = State.of(samples.share(id=incident_id), time.time())
             ledger.write(key(channel, (), incident_id), Entry(), Entry(announced=state, kept=state, raised=raised))
 
     def close_circuits(self) -> None:
-        """Let every channel be signalled again, whatever came of it lately."""
+        """Close every circuit, so that each channel may be signalled again."""
         for item in self.known():
             if item["pk"]["S"].startswith("gate/"):
                 self.dynamodb.delete_item(TableName=self.table, Key={"pk": item["pk"]})
 
     def told(self) -> list[str]:
-        """What the fallback topic was told."""
+        """Return the messages that the fallback topic got."""
         published = sns_backends[DEFAULT_ACCOUNT_ID][REGION].topics[self.topic_arn].sent_notifications
         return [str(message) for _, message, *_ in published]
 
 
 @contextmanager
 def aws() -> Iterator[Aws]:
-    """A fresh account for as long as the block lasts; nothing reaches a real one."""
+    """Open a new account for a `with` block; no call reaches a real one."""
     with pytest.MonkeyPatch.context() as environment, mock_aws():
         environment.setenv("AWS_DEFAULT_REGION", REGION)
         yield Aws()

@@ -1,4 +1,4 @@
-"""Integration tests use real sockets, on this machine alone: what reaches for AWS past moto fails at once."""
+"""Fixtures of the integration tests, which use sockets on loopback only: a call to AWS past moto fails at once."""
 
 import ipaddress
 import os
@@ -26,7 +26,7 @@ def _loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_aws_account(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the environment says of AWS, nothing here asks anything but moto."""
+    """Replace the environment's AWS settings, so that tests call only moto."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     for name, value in {
@@ -39,14 +39,14 @@ def _no_aws_account(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def running_box() -> Iterator[Box]:
-    """An xMatters stand-in for a module's tests."""
+    """A stand-in for xMatters, shared by a module's tests."""
     with running() as box:
         yield box
 
 
 @pytest.fixture
 def box(running_box: Box) -> Iterator[Box]:
-    """The stand-in, empty and listening again after each test."""
+    """The stand-in, emptied and listening again after each test."""
     yield running_box
     running_box.listening(True)
     running_box.clear()
@@ -54,6 +54,6 @@ def box(running_box: Box) -> Iterator[Box]:
 
 @pytest.fixture
 def account() -> Iterator[Aws]:
-    """A fresh AWS account in this process."""
+    """A new AWS account in this process."""
     with aws() as account:
         yield account

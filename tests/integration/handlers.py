@@ -1,4 +1,4 @@
-"""The functions' own handlers, loaded from their files as Lambda loads them, with an event and a context."""
+"""Loading and invoking of the functions' handlers, from their files as Lambda does."""
 
 import importlib.util
 import json
@@ -18,7 +18,7 @@ type Handler = Callable[[dict[str, Any], object], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Context:
-    """What Lambda hands a handler, as far as anybody looks."""
+    """Lambda's context object, with the attributes that Powertools reads."""
 
     function_name: str = "relay"
     memory_limit_in_mb: int = 512
@@ -27,7 +27,7 @@ class Context:
 
 
 def load(function: str, environment: pytest.MonkeyPatch, account: Aws, **changes: str) -> Handler:
-    """The handler of `functions/<function>/app.py`, its module freshly run in the template's environment."""
+    """Return the handler of `functions/<function>/app.py`, whose module runs anew with the template's variables."""
     settings = {
         "POWERTOOLS_SERVICE_NAME": f"relay-{account.table}-{function}",
         "POWERTOOLS_METRICS_NAMESPACE": "relay",
@@ -35,7 +35,7 @@ def load(function: str, environment: pytest.MonkeyPatch, account: Aws, **changes
         "RELAY_XMATTERS_HOSTS": "*.xmatters.com",
         "RELAY_BIGPANDA_HOSTS": "*.bigpanda.io",
         "RELAY_PROFILE": "local",
-        # The profile runs nowhere else; moto answers for AWS's own names, so boto3 is to look past the URL.
+        # The local profile requires an endpoint URL. moto answers for AWS's own names, so boto3 has to ignore the URL.
         "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
         "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true",
         "RELAY_DEAD_LETTER_QUEUE_URL": account.dead_letters.url,
@@ -57,13 +57,13 @@ def load(function: str, environment: pytest.MonkeyPatch, account: Aws, **changes
 
 
 def invoke(handler: Handler, event: dict[str, Any]) -> dict[str, Any]:
-    """What the handler answers, after a trip through JSON in both directions as Lambda makes it."""
+    """Invoke a handler and return its answer; event and answer pass through JSON, as in Lambda."""
     answer: dict[str, Any] = json.loads(json.dumps(handler(json.loads(json.dumps(event)), Context())))
     return answer
 
 
 def event(body: str, *, channel: str = "noc", recipients: str | None = None, **headers: str) -> dict[str, Any]:
-    """A proxy event; underscores in header names stand for hyphens."""
+    """Return a proxy event; underscores in header names stand for hyphens."""
     return {
         "pathParameters": {"channel": channel},
         "headers": {"Content-Type": "application/json"}

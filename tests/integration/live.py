@@ -1,4 +1,4 @@
-"""The library over real sockets: moto in this process for AWS, whatever listens on loopback for xMatters."""
+"""The library over real sockets: moto in this process as AWS, servers on loopback as the vendors."""
 
 import random
 import threading
@@ -30,9 +30,15 @@ LOOPBACK = HOSTS.xmatters
 
 @dataclass
 class Live:
-    """The path as it is wired in Lambda, on a clock that can be put on; `chance` of 0 leaves no backoff between tries.
+    """The relay, wired as in Lambda, on a clock that a test can move.
 
-    `ticks` gives epoch seconds where nobody put it on; `sleep` waits between tries.
+    Attributes:
+        aws: the account.
+        recorder: log lines and metrics.
+        chance: factor for each random number; 0 removes the backoff between attempts.
+        ahead: seconds by which a test has moved the clock forward.
+        ticks: epoch seconds of the clock before `ahead` is added.
+        sleep: waits some seconds between attempts.
     """
 
     aws: Aws
@@ -79,11 +85,11 @@ class Live:
         return Adapters(resources, vendors, effects, self.recorder.telemetry, cache_seconds=300, has_epoch=True)
 
     def clock(self) -> float:
-        """Epoch seconds, as the functions see them."""
+        """Return epoch seconds, as the functions see them."""
         return self.ticks() + self.ahead
 
     def share(self, body: bytes | None = None, *, seconds: float = 7.0, recipients: tuple[str, ...] = ()) -> Result:
-        """Relay one share to the channel `noc` within so many seconds, of which two are the queue's."""
+        """Relay one share to the channel `noc` within so many seconds, two of which are reserved for the queue."""
         content = samples.body() if body is None else body
         return self.delivery.relay(
             self.channels.get("noc"),
@@ -95,16 +101,16 @@ class Live:
         )
 
     def wake(self, seconds: float) -> None:
-        """Let the clocks go on, and workers have all jobs: first those on the retry queue, then the chores."""
+        """Move the clock forward and work all jobs: first those on the retry queue, then the chores."""
         self.ahead += seconds
         for mailbox in (self.aws.retries, self.aws.chores):
             for each in mailbox.messages():
                 assert self.worker.work([{"messageId": each["MessageId"], "body": each["Body"]}]) == []
 
     def reconcile(self) -> dict[str, Found]:
-        """Plan runs, work their chores until none is left, and return what was found, by each run's first channel.
+        """Plan runs, work their chores until none is left, and return the results by each run's first channel.
 
-        Chores of other kinds are sent back.
+        Chores of other kinds go back on the queue.
         """
         self.schedule.start()
         found: dict[str, Found] = {}
@@ -121,18 +127,25 @@ class Live:
         return found
 
     def revive(self, job: Job) -> None:
-        """Let the worker have a job as if an operator had moved its message to the retry queue."""
+        """Work a job as if an operator had moved its message to the retry queue."""
         assert self.worker.work([{"messageId": "m1", "body": job.to_json()}]) == []
 
 
 def deadline(seconds: float) -> Deadline:
-    """A deadline on a clock that nobody puts on."""
+    """Return a deadline on the machine's monotonic clock, which no test moves."""
     return Deadline(seconds, time.monotonic)
 
 
 @dataclass
 class Received:
-    """A request as it came in."""
+    """A received request.
+
+    Attributes:
+        target: path and query of the request line.
+        headers: values by name in lower case.
+        body: bytes of the body.
+        method: HTTP method.
+    """
 
     target: str
     headers: Mapping[str, str]
@@ -140,7 +153,7 @@ class Received:
     method: str = "POST"
 
 
-# Gives status, headers and body for a request.
+# Returns status, headers and body for a request.
 type Script = Callable[[Received], tuple[int, Mapping[str, str], bytes]]
 
 
@@ -189,12 +202,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 @contextmanager
 def site(script: Script) -> Iterator[Site]:
-    """A site for as long as the block lasts."""
+    """Run a site for a `with` block."""
     with Site(script) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()

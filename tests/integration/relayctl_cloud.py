@@ -1,7 +1,7 @@
-"""An AWS account in memory with a relay's stack in it, and an operator who runs relayctl there.
+"""An AWS account in memory with a relay's stack, and an operator who runs relayctl there.
 
-SQS, DynamoDB and Secrets Manager are moto's. The stack's description is put in at botocore's edge: no code of ours is
-replaced. The stack's worker is a function of the test's; it works whenever relayctl sleeps.
+SQS, DynamoDB and Secrets Manager are moto's. Botocore's events supply the stack's description, so no code of the relay
+is replaced. A function of the test is the stack's worker, and runs whenever relayctl sleeps.
 """
 
 import json
@@ -48,7 +48,7 @@ PARAMETERS = {
 
 API_HOST = "a1b2c3d4e5.execute-api.us-east-1.amazonaws.com"
 
-# Changes the entry of a job's incident as a worker does that received the job's state.
+# Changes the entry of a job's incident, as a worker would after it received the job's state.
 type Work = Callable[[Entry, State, Job, float], Entry]
 
 
@@ -61,30 +61,37 @@ def _mark(job: Job) -> float:
 
 
 def delivered(entry: Entry, state: State, job: Job, now: float) -> Entry:
-    """A worker that delivers whatever it is given."""
+    """Change the entry as a worker that delivers every job."""
     revived = _revived(entry, state, job, now)
     return revived.announcing(state, f"request-{job.incident_id}", revived.revived_at)
 
 
 def failing(entry: Entry, state: State, job: Job, now: float) -> Entry:
-    """A worker that is refused whatever it sends."""
+    """Change the entry as a worker whose signals are all refused."""
     revived = _revived(entry, state, job, now)
     return revived.dead_lettering(state, revived.revived_at + 1, "refused")
 
 
 def paced(entry: Entry, state: State, job: Job, now: float) -> Entry:
-    """A worker that has to wait for the rate limit."""
+    """Change the entry as a worker that has to wait for the rate limit."""
     return replace(_revived(entry, state, job, now), reason="paced")
 
 
 def superseding(entry: Entry, state: State, job: Job, now: float) -> Entry:
-    """A worker whose ledger has a newer state."""
+    """Change the entry as a worker whose ledger has a newer state."""
     return entry.keeping(replace(state, version=(9e9, 9e9), came=9e9))
 
 
 @dataclass
 class Knocked:
-    """A request to the stack's API."""
+    """A request to the stack's API.
+
+    Attributes:
+        url: URL of the request.
+        headers: headers of the request.
+        body: bytes of the body; None for a request without one.
+        at: epoch seconds of the operator's clock.
+    """
 
     url: str
     headers: Mapping[str, str]
@@ -93,12 +100,12 @@ class Knocked:
 
 
 def taken(_: Knocked) -> Answer:
-    """An API whose functions take any credential, and refuse the empty body."""
+    """Answer as an API whose functions accept any credential and refuse the empty body."""
     return Answer(400, {}, b"{}")
 
 
 class _CloudHttpClient(HttpClient):
-    """An HTTP client whose requests to the stack's API are answered by the test; others go over real sockets."""
+    """An HTTP client whose requests to the stack's API the test answers; other requests use real sockets."""
 
     def __init__(self, hosts: AllowList, operator: "Operator") -> None:
         super().__init__(Session(hosts))
@@ -122,15 +129,24 @@ class _CloudHttpClient(HttpClient):
 
 @dataclass
 class Operator:
-    """Runs relayctl. `worker` says what becomes of a job on the retry queue; what it received is in `asked`.
+    """An operator who runs relayctl against the account.
 
-    `door` is the stack's API: it answers each request in `knocked`, or raises. Nothing really waits: sleeping puts
-    `clock` on. `on_put` happens before a new version of a secret is stored.
-
-    The operations in `refused` fail with the code that stands there; `on_receive` happens when SQS has given
-    messages and nobody has seen them yet, `on_send` when it has taken a batch, `on_pause` when relayctl sleeps.
-    `mappings` are the event sources of the workers, `recursive_loop` their setting, `concurrency` the account's quota;
-    `stack_arn` is the stack's without its id.
+    Attributes:
+        worker: returns the change that the worker makes for a job on the retry queue.
+        asked: the jobs that the worker received.
+        refused: error code by AWS operation; these operations fail.
+        on_receive: called after SQS returned messages, before relayctl sees them.
+        on_send: called after SQS accepted a batch.
+        on_pause: called when relayctl sleeps.
+        on_put: called before a new version of a secret is stored.
+        door: the stack's API; answers a request, or raises.
+        knocked: the requests to the stack's API.
+        clock: the clock; sleeping only moves it forward.
+        parameters: the stack's parameters.
+        mappings: event source mappings of the workers.
+        recursive_loop: the workers' recursion setting.
+        concurrency: the account's quota of concurrent executions.
+        stack_arn: ARN of the stack, without its id.
     """
 
     worker: Callable[[Job], Work] = lambda _: delivered
@@ -175,21 +191,21 @@ class Operator:
         }
 
     def run(self, *arguments: str, typed: str | None = None) -> Result:
-        """Run relayctl with these arguments; anything it does not catch fails the test."""
+        """Run relayctl with these arguments; an uncaught exception fails the test."""
         return CliRunner().invoke(main, arguments, input=typed, obj=self.effects(), catch_exceptions=False)
 
     def run_json(self, *arguments: str, code: int = 0) -> Any:
-        """Run it with --json; the one document on stdout."""
+        """Run relayctl with --json and return the one document on stdout."""
         done = self.run(*arguments, "--json")
         assert done.exit_code == code, done.output
         return json.loads(done.stdout)
 
     def effects(self) -> Effects:
-        """The effects of a run: everything but real sockets to vendors is the test's."""
+        """Return the effects of a run; all but the sockets to vendors are the test's."""
         return Effects(self.session, lambda hosts: _CloudHttpClient(hosts, self), self.clock, self.clock, self._sleep)
 
     def session(self, *, profile_name: str | None, region_name: str | None) -> boto3.Session:
-        """A session whose long polls are short, and which refuses what is in `refused`."""
+        """Return a session with short polls, in which the operations in `refused` fail."""
         session = new_session(profile_name=profile_name, region_name=region_name)
         short_polls(session)
         events: Any = session.events
@@ -210,21 +226,21 @@ class Operator:
             queue.send(job)
 
     def visible(self) -> int:
-        """How many messages anybody could receive now."""
+        """Return the number of visible messages on the dead-letter queue."""
         return self._count("ApproximateNumberOfMessages")
 
     def hidden(self) -> int:
-        """How many messages somebody holds."""
+        """Return the number of held messages on the dead-letter queue."""
         return self._count("ApproximateNumberOfMessagesNotVisible")
 
     def secret(self, channel: str) -> dict[str, Any]:
-        """The secret of a channel."""
+        """Return the secret of a channel."""
         document: dict[str, Any] = json.loads(self.secret_text(channel))
         return document
 
     def secret_text(self, channel: str) -> str:
-        """The very text of it."""
-        # moto's default is the version that was written last, whatever is current; on AWS it is the current one.
+        """Return the text of a channel's secret."""
+        # moto's default is the version that was written last; AWS's default is the current one.
         return self.secrets.get_secret_value(SecretId=f"team/relay/{channel}", VersionStage="AWSCURRENT")[
             "SecretString"
         ]
@@ -245,7 +261,7 @@ class Operator:
         return SimpleNamespace(status_code=200), {"Stacks": [stack]}
 
     def _put_secret(self, params: Mapping[str, Any], **_: Any) -> tuple[SimpleNamespace, dict[str, Any]] | None:
-        """Refuse a new version of a secret that is marked for deletion, as AWS does; moto takes it."""
+        """Refuse a new version of a secret that is marked for deletion, as AWS does; moto accepts it."""
         self.on_put()
         if "DeletedDate" not in self.secrets.describe_secret(SecretId=json.loads(params["body"])["SecretId"]):
             return None
@@ -258,7 +274,7 @@ class Operator:
         self.work()
 
     def work(self) -> None:
-        """Let the worker have all that is on the retry queue."""
+        """Work all jobs on the retry queue."""
         while messages := self.sqs.receive_message(QueueUrl=self.retry_queue_url, MaxNumberOfMessages=10).get(
             "Messages"
         ):
@@ -292,14 +308,14 @@ class Operator:
 
 
 def new_session(**names: str | None) -> boto3.Session:
-    """A session like any other, but for reading boto's large files once and not for every session anew."""
+    """Return a new session; all sessions share one loader, so that boto's large files are read once."""
     core = botocore.session.get_session()
     core.register_component("data_loader", _LOADER)
     return boto3.Session(botocore_session=core, **names)
 
 
 def short_polls(session: boto3.Session) -> None:
-    """Let the session's queues answer at once: moto's have nothing to wait for."""
+    """Make the session's receives return at once, since moto's queues never need a long poll."""
     events: Any = session.events
     events.register("provide-client-params.sqs.ReceiveMessage", _short_poll)
 
@@ -310,14 +326,14 @@ def _short_poll(params: dict[str, Any], **_: Any) -> dict[str, Any]:
 
 @contextmanager
 def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
-    """An account that lives in memory, and an operator in it; no variable leads anywhere else."""
+    """Open an account in memory with an operator; no environment variable leads to another account."""
     for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_PROFILE", "RELAY_STACK", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
-    # A fault of relayctl fails the test.
+    # Without this, relayctl would turn an unexpected exception into a message.
     monkeypatch.setenv("RELAYCTL_TRACEBACK", "1")
     with mock_aws():
         yield Operator()

@@ -1,6 +1,6 @@
-"""relayctl as a process that a terminal can be put around: `python -m tests.integration.relayctl_process ARGUMENT…`
+"""relayctl in a process of its own, for tests with a terminal: `python -m tests.integration.relayctl_process ARGUMENT…`
 
-It has an AWS account in memory to itself. When relayctl is done, the secret of the channel `payments` is printed.
+The process has an AWS account in memory. At the end it prints the secret of the channel `payments`.
 """
 
 import json
@@ -16,7 +16,7 @@ from tests.integration.relayctl_cloud import account
 from tests.samples import job
 
 if __name__ == "__main__":
-    # As in a shell: a runner in the background lets its children ignore Ctrl-C.
+    # Restores a shell's behaviour, since a test runner in the background makes its children ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.MonkeyPatch.context() as environment, account(environment) as operator:
         if sys.argv[1] == "dlq":

@@ -1,4 +1,4 @@
-"""Answers that no sane server gives: what they must not cost, and what they must not reveal."""
+"""Malformed answers of a server: no share is lost, and no secret reaches the log."""
 
 import socket
 import threading
@@ -16,7 +16,7 @@ from tests.integration.live import Live
 
 @contextmanager
 def answering(answer: bytes, *, stall: bool = False) -> Iterator[str]:
-    """The base URL of a server that answers every request with these bytes, and closes, or says nothing more."""
+    """Yield the URL of a server that answers every request with these bytes; it then closes, or stalls."""
     over = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -51,7 +51,7 @@ def live_at(account: Aws, url: str) -> Live:
 
 
 @pytest.mark.parametrize("location", [b"\xff\xfe\xc3", b"http://[bad", b"https://evil.example.com/"])
-def test_a_redirect_to_nonsense_is_refused_and_kept(account: Aws, location: bytes) -> None:
+def test_redirect_with_a_malformed_location_is_refused_and_dead_lettered(account: Aws, location: bytes) -> None:
     answer = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: " + location + b"\r\n\r\n"
     with answering(answer) as url:
         result = live_at(account, url).share()
@@ -59,7 +59,7 @@ def test_a_redirect_to_nonsense_is_refused_and_kept(account: Aws, location: byte
     assert [job.http_status for job in account.dead_letters.jobs()] == [302]
 
 
-def test_a_malformed_header_puts_no_key_into_the_log(account: Aws, caplog: pytest.LogCaptureFixture) -> None:
+def test_malformed_answer_header_puts_no_api_key_into_the_log(account: Aws, caplog: pytest.LogCaptureFixture) -> None:
     answer = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\nx-trace: r1\r\nno colon here\r\n\r\n"
     with answering(answer) as url:
         result = live_at(account, url).share()
@@ -67,7 +67,7 @@ def test_a_malformed_header_puts_no_key_into_the_log(account: Aws, caplog: pytes
     assert "canary-key" not in caplog.text
 
 
-def test_an_acceptance_whose_body_never_comes_is_an_acceptance(account: Aws) -> None:
+def test_202_whose_body_never_arrives_counts_as_accepted(account: Aws) -> None:
     answer = b"HTTP/1.1 202 Accepted\r\nContent-Length: 40\r\nx-trace: r1\r\n\r\n"
     with answering(answer, stall=True) as url:
         result = live_at(account, url).share(seconds=4)

@@ -1,4 +1,4 @@
-"""The client of BigPanda's API over real sockets: what goes out, and what each answer is taken for, shape by shape."""
+"""The client of BigPanda's API over real sockets: its requests, and its reading of each shape of answer."""
 
 import json
 import socket
@@ -72,7 +72,7 @@ ROUTES: dict[str, Ask] = {
 
 
 def known(name: str = INCIDENT.id, changed_at: int = 1_800_000_000, **members: Any) -> dict[str, Any]:
-    """An incident as the stand-in is told of it."""
+    """Return an incident in the form that the stand-in takes."""
     plain = {"id": name, "status": "Critical", "active": True, "changed_at": changed_at, "folders": ["shared"]}
     return plain | members
 
@@ -104,18 +104,18 @@ def failure(ask: Ask, access: Access, seconds: float = 20) -> SendError:
 
 
 class TestDone:
-    def test_a_comment_stands_there_as_it_was_said(self, box: Box, access: Access) -> None:
+    def test_comment_arrives_in_bigpanda_unchanged(self, box: Box, access: Access) -> None:
         comment(new_client(), access, deadline(20))
         [kept] = box.bigpanda.comments()
         assert (kept.environment_id, kept.incident_id) == ("63bd", "i/1 ü")
         assert kept.document == {"comment": f'Jane ("jdoe") — on it {MARK}'}
 
-    def test_an_assignment_is_made(self, box: Box, access: Access) -> None:
+    def test_assignment_arrives_in_bigpanda(self, box: Box, access: Access) -> None:
         assign(new_client(), access, deadline(20))
         [made] = box.bigpanda.assignments()
         assert (made.incident_id, made.document) == ("i/1 ü", {"assignee": JANE["id"]})
 
-    def test_an_incident_is_released(self, box: Box, access: Access) -> None:
+    def test_release_of_an_incident_arrives_in_bigpanda(self, box: Box, access: Access) -> None:
         release(new_client(), access, deadline(20))
         [told] = box.bigpanda.releases()
         assert (told.incident_id, told.status) == ("i/1 ü", 200)
@@ -123,21 +123,19 @@ class TestDone:
 
     @pytest.mark.parametrize("kind", ["status", "html"])
     @pytest.mark.parametrize("status", [404, 409])
-    def test_that_there_is_nothing_to_release_is_no_failure(
-        self, box: Box, access: Access, kind: str, status: int
-    ) -> None:
+    def test_release_answered_404_or_409_counts_as_done(self, box: Box, access: Access, kind: str, status: int) -> None:
         box.script([{"kind": kind, "status": status, "on": "release"}])
         release(new_client(), access, deadline(20))
         assert [(call.route, call.status) for call in box.bigpanda.calls.all()] == [("release", status)]
 
-    def test_a_comment_is_found_and_nobody_elses_is(self, access: Access) -> None:
+    def test_own_comment_is_found_on_its_incident_only(self, access: Access) -> None:
         assert look(new_client(), access, deadline(20)) is False
         comment(new_client(), access, deadline(20))
         assert look(new_client(), access, deadline(20)) is True
         other = Incident("63bd", "i2")
         assert new_client().has_comment(access, other, is_ours, deadline(20)) is False
 
-    def test_a_comment_is_found_behind_a_page_of_others(self, box: Box, access: Access) -> None:
+    def test_own_comment_is_found_on_the_second_page_of_activities(self, box: Box, access: Access) -> None:
         client = new_client()
         comment(client, access, deadline(20))
         for number in range(ACTIVITIES_A_PAGE):
@@ -147,19 +145,21 @@ class TestDone:
         assert [each["page"] for each in asked] == ["1", "2"]
         assert {each["types"] for each in asked} == {"incident_commented"}
 
-    def test_a_user_is_found_by_any_name_in_one_request(self, box: Box, access: Access) -> None:
+    def test_bigpanda_user_is_found_by_any_of_several_names_in_one_request(self, box: Box, access: Access) -> None:
         assert find(new_client(), access, deadline(20)) == JANE["id"]
         assert len(box.bigpanda.calls.all()) == 1
 
     @pytest.mark.parametrize("name", ['quote "here', "back\\slash", "jörg@acme.example", "a or b", "&filter=x#"])
-    def test_odd_names_are_asked_for_as_they_are(self, box: Box, access: Access, name: str) -> None:
+    def test_bigpanda_user_name_with_special_characters_is_searched_for_unchanged(
+        self, box: Box, access: Access, name: str
+    ) -> None:
         box.bigpanda.declare_users([*USERS, {"id": "odd", "userName": name}])
         try:
             assert new_client().user_id(access, [name], deadline(20)) == "odd"
         finally:
             box.bigpanda.declare_users(list(USERS))
 
-    def test_incidents_of_a_folder_are_told_a_page_at_a_time(self, box: Box, access: Access) -> None:
+    def test_incidents_of_a_folder_are_listed_page_by_page(self, box: Box, access: Access) -> None:
         several = [known(f"i{number}", 1_800_000_000 + number) for number in range(INCIDENTS_A_PAGE + 1)]
         box.bigpanda.declare_incidents("63 ü", [*several, known("other", folders=["resolved"])])
         pages = [new_client().incidents(access, "63 ü", "shared", page, None, deadline(20)) for page in (1, 2, 3)]
@@ -171,17 +171,17 @@ class TestDone:
             for page in (1, 2, 3)
         ]
 
-    def test_a_channels_own_query_is_asked_for_as_it_is(self, box: Box, access: Access) -> None:
+    def test_reconcile_query_reaches_bigpanda_unchanged(self, box: Box, access: Access) -> None:
         search(new_client(), replace(access, reconcile_query='team = "ä&b" AND n > 5%'), deadline(20))
         assert box.bigpanda.calls.all()[0].query["query"] == 'team = "ä&b" AND n > 5%'
 
-    def test_an_incident_is_told_with_the_details_of_its_alerts(self, box: Box, access: Access) -> None:
+    def test_incident_is_read_with_the_details_of_its_alerts(self, box: Box, access: Access) -> None:
         alerts = [{"alert_id": "a1", "description": "disk full"}]
         box.bigpanda.declare_incidents(INCIDENT.environment_id, [known(alerts=alerts)])
         assert show(new_client(), access, deadline(20))["alerts"] == alerts
         assert search(new_client(), access, deadline(20)).items[0]["alerts"] == [{"alert_id": "a1"}]
 
-    def test_one_connection_serves_all_that_a_callback_needs(self) -> None:
+    def test_one_connection_serves_all_bigpanda_calls_of_a_callback(self) -> None:
         def script(received: Received) -> tuple[int, dict[str, str], bytes]:
             return (204, {}, b"") if received.method != "GET" else (200, {}, json.dumps([JANE]).encode())
 
@@ -199,7 +199,7 @@ COMMENTED = {"type": "incident_commented", "params": {"comment": f"words {MARK}"
 
 
 class TestShapes:
-    """Where BigPanda's documents are silent, or disagree."""
+    """Shapes of answers that BigPanda's documents leave open, or disagree about."""
 
     @pytest.mark.parametrize(
         "page",
@@ -212,12 +212,12 @@ class TestShapes:
             [{"event": {"deeply": [{"hidden": MARK}]}}],
         ],
     )
-    def test_a_comment_is_found_wherever_it_stands(self, page: Any) -> None:
+    def test_own_comment_is_found_in_any_shape_of_the_activities_answer(self, page: Any) -> None:
         with site(answering(200, json.dumps(page).encode())) as server:
             assert look(new_client(), access_to(server.url), deadline(20)) is True
 
     @pytest.mark.parametrize("body", [b"", b"null", b"[]", b'{"items": []}', b"<html>", b'[{"comment": "[relay 1a2b'])
-    def test_a_page_that_holds_none_is_the_last(self, body: bytes) -> None:
+    def test_activities_page_without_items_is_the_last(self, body: bytes) -> None:
         with site(answering(200, body)) as server:
             assert look(new_client(), access_to(server.url), deadline(20)) is False
             assert len(server.received) == 1
@@ -225,12 +225,12 @@ class TestShapes:
     @pytest.mark.parametrize(
         "page", [{"Resources": [JANE]}, {"resources": [JANE]}, [JANE], {"Resources": [None, "x", {"id": 7}, JANE]}]
     )
-    def test_users_come_as_a_list_or_in_one(self, page: Any) -> None:
+    def test_users_are_read_from_a_list_or_a_wrapped_list(self, page: Any) -> None:
         with site(answering(200, json.dumps(page).encode())) as server:
             assert find(new_client(), access_to(server.url), deadline(20)) == JANE["id"]
 
     @pytest.mark.parametrize("body", [b"", b"{}", b"<html>", b'{"Resources": 7}', json.dumps([USERS[1]]).encode()])
-    def test_somebody_else_or_nobody_is_nobody(self, body: bytes) -> None:
+    def test_users_answer_without_the_wanted_user_finds_none(self, body: bytes) -> None:
         with site(answering(200, body)) as server:
             assert find(new_client(), access_to(server.url), deadline(20)) is None
 
@@ -243,7 +243,7 @@ class TestShapes:
             ([known()], None),
         ],
     )
-    def test_incidents_come_as_a_list_or_in_one(self, page: Any, total: int | None) -> None:
+    def test_incidents_are_read_from_a_list_or_a_wrapped_list(self, page: Any, total: int | None) -> None:
         with site(answering(200, json.dumps(page).encode())) as server:
             assert search(new_client(), access_to(server.url), deadline(20)) == Listing([known()], total)
 
@@ -251,13 +251,13 @@ class TestShapes:
         "body",
         [b"", b"null", b"{}", b"<html>", b'{"items": {}}', b'{"total": 3, "items": []}', b'{"items": [{"id": "i'],
     )
-    def test_what_holds_no_list_does_not_say_that_there_are_none(self, body: bytes) -> None:
+    def test_incidents_answer_without_a_list_is_an_error_and_not_an_empty_list(self, body: bytes) -> None:
         with site(answering(200, body)) as server, pytest.raises(BadAnswer) as caught:
             search(new_client(), access_to(server.url), deadline(20))
         assert (caught.value.reason, caught.value.http_status) == (Reason.UPSTREAM, 200)
 
     @pytest.mark.parametrize("body", [b"", b"null", b"[]", b"<html>", b'{"id": "i/1'])
-    def test_nor_is_it_an_incident(self, body: bytes) -> None:
+    def test_incident_answer_without_an_incident_is_an_error(self, body: bytes) -> None:
         with site(answering(200, body)) as server, pytest.raises(BadAnswer) as caught:
             show(new_client(), access_to(server.url), deadline(20))
         assert caught.value.reason == Reason.UPSTREAM
@@ -266,7 +266,7 @@ class TestShapes:
         ("status", "body"), [(204, b""), (200, b'{"status": 204, "data": {}}'), (201, b""), (202, b"<html>")]
     )
     @pytest.mark.parametrize("ask", [comment, assign, release])
-    def test_any_2xx_is_done_whatever_its_body(self, ask: Ask, status: int, body: bytes) -> None:
+    def test_write_answered_2xx_counts_as_done_whatever_its_body(self, ask: Ask, status: int, body: bytes) -> None:
         with site(answering(status, body)) as server:
             ask(new_client(), access_to(server.url), deadline(20))
             assert len(server.received) == 1
@@ -291,10 +291,10 @@ FAILURES: list[tuple[dict[str, Any], Reason, bool]] = [
     ({"kind": "redirect", "location": "https://evil.example/"}, Reason.REFUSED, False),
     ({"kind": "reset"}, Reason.UNREACHABLE, True),
     ({"kind": "accept_then_reset"}, Reason.UNREACHABLE, True),
-    # An answer that does not come while the test runs: who waited for it would take it for a good one.
+    # Slower than the test's deadline: a client without a deadline would accept this answer.
     ({"kind": "slow", "seconds": 60}, Reason.TIMEOUT, True),
 ]
-# That there is nothing to release is no failure of a release.
+# A release that finds nothing to release (404, 409) is done, and not in this list.
 FAILURES_OF_ROUTES = [
     (route, *failure)
     for route in ROUTES
@@ -309,27 +309,27 @@ class TestFailures:
         FAILURES_OF_ROUTES,
         ids=lambda value: json.dumps(value) if isinstance(value, dict) else value if value in ROUTES else "",
     )
-    def test_each_has_its_reason_and_says_whether_it_may_be_done(
+    def test_bigpanda_failure_has_its_reason_and_tells_if_the_write_may_be_done(
         self, box: Box, access: Access, route: str, fault: dict[str, Any], reason: Reason, may_be_done: bool
     ) -> None:
         box.script([fault | {"on": route}])
         found = failure(ROUTES[route], access, seconds=1 if fault["kind"] == "slow" else 20)
         assert (found.reason, found.may_have_rung, found.asked) == (reason, may_be_done, True)
         assert isinstance(found, BadAnswer) == ("status" in fault or fault["kind"] == "redirect")
-        assert len(box.bigpanda.calls.all()) == 1, "nothing is tried again at once"
+        assert len(box.bigpanda.calls.all()) == 1, "there is no immediate retry"
 
-    def test_a_wrong_key_is_refused(self, box: Box, access: Access) -> None:
+    def test_wrong_bigpanda_api_key_fails_with_reason_credentials(self, box: Box, access: Access) -> None:
         for ask in ROUTES.values():
             assert failure(ask, access_to(box.bigpanda.url, "BPU-wrong")).reason == Reason.CREDENTIALS
         assert [call.accepted for call in box.bigpanda.calls.all()] == [False] * len(ROUTES)
 
-    def test_a_wrong_app_key_is_refused(self, box: Box, access: Access) -> None:
+    def test_wrong_bigpanda_app_key_fails_with_reason_credentials(self, box: Box, access: Access) -> None:
         found = failure(release, replace(access, app_key="app-canary-wrong"))
         assert (found.reason, found.http_status) == (Reason.CREDENTIALS, 403)
         assert box.bigpanda.releases() == []
 
     @pytest.mark.parametrize("ask", [comment, release])
-    def test_what_bigpanda_says_of_it_is_kept_without_the_keys(self, ask: Ask) -> None:
+    def test_excerpt_of_a_bigpanda_answer_is_kept_without_the_keys(self, ask: Ask) -> None:
         def echo(received: Received) -> tuple[int, dict[str, str], bytes]:
             return 400, {}, json.dumps({"errors": ["no", dict(received.headers), received.body.decode()]}).encode()
 
@@ -338,23 +338,23 @@ class TestFailures:
         assert (found.http_status, '"errors"' in found.excerpt) == (400, True)
         assert "canary" not in found.excerpt + str(found)
 
-    def test_retry_after_is_read_where_it_is_there(self, box: Box, access: Access) -> None:
+    def test_retry_after_of_a_bigpanda_429_is_read(self, box: Box, access: Access) -> None:
         box.script([{"kind": "status", "status": 429, "retry_after": "7", "on": "comment"}])
         assert failure(comment, access).retry_after == 7
 
-    def test_nobody_listening_has_surely_written_nothing(self) -> None:
+    def test_bigpanda_write_to_a_closed_port_is_certainly_not_done(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as closed:
             port = closed.getsockname()[1]
         found = failure(comment, access_to(f"http://127.0.0.1:{port}"))
         assert (found.reason, found.may_have_rung) == (Reason.UNREACHABLE, False)
 
-    def test_a_host_that_must_not_be_called_is_not(self) -> None:
+    def test_bigpanda_host_outside_the_allow_list_is_never_called(self) -> None:
         found = failure(comment, access_to("https://evil.example"))
         assert (found.reason, found.asked) == (Reason.REFUSED, False)
 
     @pytest.mark.parametrize("ask", [search, show])
     @pytest.mark.parametrize("kind", ["reset_body", "truncated_json"])
-    def test_an_answer_that_breaks_off_is_none_where_all_of_it_counts(
+    def test_truncated_answer_to_an_incident_search_or_read_is_an_error(
         self, box: Box, access: Access, ask: Ask, kind: str
     ) -> None:
         box.script([{"kind": kind, "on": route} for route in ("incidents", "incident")])
@@ -368,7 +368,7 @@ class TestFailures:
             ({"kind": "truncated_json"}, None),
         ],
     )
-    def test_an_answer_that_breaks_off_after_its_status_is_an_answer(
+    def test_users_answer_with_a_truncated_body_finds_none_and_a_slow_one_is_read(
         self, box: Box, access: Access, fault: dict[str, Any], found: str | None
     ) -> None:
         box.script([fault | {"on": "users"}])

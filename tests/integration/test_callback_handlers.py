@@ -1,4 +1,4 @@
-"""The callback's handler against moto, and what the worker's handler then writes into the BigPanda stand-in."""
+"""The callback's handler against moto, and the worker's writes to the BigPanda stand-in."""
 
 import base64
 import contextlib
@@ -29,7 +29,7 @@ NOTHING_STAYS: dict[str, Any] = {"batchItemFailures": []}
 
 
 def said(**members: Any) -> str:
-    """An acknowledgement, as the flow's step writes it."""
+    """Return an acknowledgement, as the workflow's step writes it."""
     plain = {
         "relay": 1,
         "kind": "response",
@@ -44,7 +44,7 @@ def said(**members: Any) -> str:
 
 @pytest.fixture
 def account(box: Box) -> Iterator[Aws]:
-    """An account with the channel `noc`, and with `demo`, whose credentials are the samples'."""
+    """An account with the channels `noc` and `demo`; `demo` has the samples' credentials."""
     box.bigpanda.let_in(KEY)
     with aws() as account:
         bigpanda = {"api_key": KEY, "base_url": box.bigpanda.url, "assign": True, "email_domain": "acme.example"}
@@ -62,7 +62,7 @@ def callback(account: Aws, monkeypatch: pytest.MonkeyPatch) -> Handler:
 
 @pytest.fixture
 def worker(account: Aws, monkeypatch: pytest.MonkeyPatch) -> Handler:
-    """The worker of the chore queue; the channels announced the incidents that are answered."""
+    """The worker of the chore queue; the answered incidents are announced."""
     account.announce("noc", "i1")
     account.announce("demo", *SAMPLES)
     return load("chore_worker", monkeypatch, account)
@@ -70,24 +70,24 @@ def worker(account: Aws, monkeypatch: pytest.MonkeyPatch) -> Handler:
 
 @pytest.fixture
 def job_worker(account: Aws, monkeypatch: pytest.MonkeyPatch) -> Handler:
-    """The worker of the retry queue, to which a replay moves jobs of all kinds."""
+    """The worker of the retry queue, which a replay fills with jobs of all kinds."""
     return load("job_worker", monkeypatch, account)
 
 
 def work(worker: Handler, account: Aws) -> None:
-    """Let the worker have all that is on the chore queue."""
+    """Work all jobs on the chore queue."""
     records = [{"messageId": each["MessageId"], "body": each["Body"]} for each in account.chores.messages()]
     assert records
     assert invoke(worker, {"Records": records}) == NOTHING_STAYS
 
 
 def hand_over(worker: Handler, job: Job) -> None:
-    """Let the worker have a job as if the retry queue had it."""
+    """Work a job as if the retry queue had delivered it."""
     assert invoke(worker, {"Records": [{"messageId": "m1", "body": job.to_json()}]}) == NOTHING_STAYS
 
 
 @pytest.mark.parametrize("path", EVENTS, ids=lambda path: path.stem)
-def test_every_sample_callback_is_answered(account: Aws, callback: Handler, path: Path) -> None:
+def test_every_sample_callback_gets_its_documented_answer(account: Aws, callback: Handler, path: Path) -> None:
     answer = invoke(callback, json.loads(path.read_text()))
     document = json.loads(answer["body"])
     if path.stem in REFUSED:
@@ -100,7 +100,7 @@ def test_every_sample_callback_is_answered(account: Aws, callback: Handler, path
     assert (job.kind, job.channel, job.delivery_id) == ("writeback", "demo", document["delivery_id"])
 
 
-def test_the_samples_become_comments_and_an_assignment(
+def test_sample_callbacks_become_comments_and_an_assignment(
     box: Box, account: Aws, callback: Handler, worker: Handler
 ) -> None:
     for path in EVENTS:
@@ -118,16 +118,16 @@ def test_the_samples_become_comments_and_an_assignment(
     assert account.chores.messages() == account.dead_letters.messages() == []
 
 
-def test_what_is_answered_does_not_wait_for_bigpanda(box: Box, account: Aws, callback: Handler) -> None:
+def test_callback_is_answered_without_a_call_to_bigpanda(box: Box, account: Aws, callback: Handler) -> None:
     box.script([{"kind": "status", "status": 503, "on": "comment", "times": None}])
     assert invoke(callback, event(said(), **SHOWN))["statusCode"] == 200
     assert box.bigpanda.calls.all() == []
     assert len(account.chores.messages()) == 1
     [known] = account.known()
-    assert known["pk"]["S"].startswith("used/callback/noc/"), "it has no right to the ledger's incidents"
+    assert known["pk"]["S"].startswith("used/callback/noc/"), "the callback's role has no access to incidents"
 
 
-def test_a_callback_that_comes_twice_is_written_once(
+def test_repeated_callback_is_written_to_bigpanda_once(
     box: Box, account: Aws, callback: Handler, worker: Handler
 ) -> None:
     first, second = (invoke(callback, event(said(), **SHOWN)) for _ in range(2))
@@ -139,7 +139,7 @@ def test_a_callback_that_comes_twice_is_written_once(
 
 
 @pytest.mark.parametrize("kind", ["accept_then_reset", "reset"])
-def test_a_comment_that_may_stand_there_is_looked_for_before_it_is_written_again(
+def test_retry_of_an_ambiguous_comment_first_searches_bigpanda_for_it(
     box: Box, account: Aws, callback: Handler, worker: Handler, kind: str
 ) -> None:
     box.script([{"kind": kind, "on": "comment"}])
@@ -165,7 +165,7 @@ def test_callback_that_bigpanda_refused_is_written_when_its_dead_letter_comes_ba
     assert len(box.bigpanda.comments()) == 1
 
 
-def test_the_share_that_was_signalled_tells_the_environment(
+def test_comment_goes_to_the_environment_of_the_signalled_share(
     account: Aws, box: Box, callback: Handler, worker: Handler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     webhook = load("bigpanda_webhook", monkeypatch, account)
@@ -177,8 +177,8 @@ def test_the_share_that_was_signalled_tells_the_environment(
     assert [call.environment_id for call in box.bigpanda.comments()] == ["shared-in"]
 
 
-class TestTheDoor:
-    def test_neither_doors_credentials_open_the_other(
+class TestCallbackRequests:
+    def test_webhook_and_callback_credentials_are_not_interchangeable(
         self, account: Aws, callback: Handler, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         webhook = load("bigpanda_webhook", monkeypatch, account)
@@ -186,7 +186,7 @@ class TestTheDoor:
         assert invoke(webhook, event(samples.body().decode(), **SHOWN))["statusCode"] == 401
         assert account.chores.messages() == []
 
-    def test_a_channel_without_it_and_an_unknown_one_are_told_apart_by_nobody(
+    def test_callback_401_is_the_same_for_unknown_channels_and_channels_without_callback(
         self, account: Aws, callback: Handler
     ) -> None:
         account.put_secret("quiet", samples.secret())
@@ -195,7 +195,7 @@ class TestTheDoor:
         assert answers == [answers[0]] * 3
         assert answers[0]["statusCode"] == 401
 
-    def test_bytes_come_in_base64_and_with_basic_credentials_too(self, account: Aws, callback: Handler) -> None:
+    def test_callback_in_base64_with_basic_credentials_is_queued(self, account: Aws, callback: Handler) -> None:
         login = f"{local.CALLBACK_USERNAME}:{local.CALLBACK_PASSWORD}"
         shown = "Basic " + base64.b64encode(login.encode()).decode()
         encoded = base64.b64encode(said(note="é ✓").encode()).decode()
@@ -207,12 +207,14 @@ class TestTheDoor:
     @pytest.mark.parametrize(
         ("body", "status"), [("not json", 400), ("{}", 400), ("[]", 400), ('{"x": "' + "x" * 262_144 + '"}', 413)]
     )
-    def test_what_is_no_callback_is_refused(self, account: Aws, callback: Handler, body: str, status: int) -> None:
+    def test_malformed_or_oversized_callback_is_refused(
+        self, account: Aws, callback: Handler, body: str, status: int
+    ) -> None:
         assert invoke(callback, event(body, **SHOWN))["statusCode"] == status
         assert account.chores.messages() == []
 
 
-def test_with_no_queue_left_it_is_503_and_the_log_has_the_last_copy(
+def test_callback_without_any_queue_is_503_and_the_log_has_the_last_copy(
     box: Box, account: Aws, worker: Handler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = io.StringIO()
@@ -231,7 +233,7 @@ def test_with_no_queue_left_it_is_503_and_the_log_has_the_last_copy(
     assert "escalated" in box.bigpanda.comments()[0].document["comment"]
 
 
-def test_a_callback_is_logged_and_counted(account: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_callback_is_logged_and_counted_by_outcome(account: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     written = io.StringIO()
     with contextlib.redirect_stdout(written):
         callback = load("xmatters_callback", monkeypatch, account)

@@ -1,4 +1,4 @@
-"""A canary in every secret position of a channel, and a search through everything that the relay ever wrote."""
+"""Canaries in every secret position of a channel, and a search for them in all output of the relay."""
 
 import base64
 import dataclasses
@@ -19,7 +19,7 @@ from tests.integration.account import Aws, Mailbox
 from tests.integration.handlers import event, invoke, load
 from tests.integration.live import Live, Received, site
 
-# Characters that URLs, forms, JSON and HTML each spell in their own way stand around a core that all spell alike.
+# The core has the same spelling in URLs, forms, JSON and HTML; the characters around it have different ones.
 CORE = "canary"
 AUTHS: dict[str, dict[str, str]] = {
     "url": {"type": "url", "api_key": "ä/+ canary-key \"<&%>'=?"},
@@ -28,7 +28,7 @@ AUTHS: dict[str, dict[str, str]] = {
     "oauth": {"type": "oauth", "client_id": "c", "username": "u", "password": "ä/+ canary-oauth \"<&%>'=?"},
 }
 API_KEY = "BPU-canary\"<&%>'=?+/"
-# BigPanda takes an app key in a body, not in a header.
+# BigPanda reads an app key from the body, not from a header.
 APP_KEY = "canary-app\"<&%>'=?+/"
 CALLBACK = {
     "token": "canary-callback",
@@ -43,7 +43,7 @@ INBOUND = {
 
 
 def traces() -> list[str]:
-    """The core, and what it leaves in base64 wherever it starts there."""
+    """Return the core and its base64 forms at each of three offsets."""
     encoded = [base64.b64encode(b"?" * shift + CORE.encode() + b"?").decode() for shift in range(3)]
     return [CORE, encoded[0][:8], encoded[1][2:9], encoded[2][3:10]]
 
@@ -57,7 +57,7 @@ def document(
     rest_url: str | None = "https://acme.xmatters.com",
     callbacks: bool = False,
 ) -> dict[str, Any]:
-    """A secret with a canary wherever it can hold one."""
+    """Return a secret with a canary in every position that takes one."""
     whole = samples.secret(auth={"type": "url"} if auth["type"] == "url" else auth, url=url, inbound=INBOUND)
     whole["xmatters"]["callback"] = CALLBACK
     if rest_url:
@@ -68,13 +68,13 @@ def document(
 
 
 def acknowledgement(number: int) -> str:
-    """What xMatters calls back with when somebody acknowledges."""
+    """Return the body of xMatters' callback for an acknowledgement."""
     said = {"relay": 1, "kind": "response", "incident_id": f"i{number}", "environment_id": "e1"}
     return json.dumps(said | {"person": {"target": "jdoe"}, "response": "Acknowledge"})
 
 
 class Search:
-    """All that was written: answers, streams, log, ledger, fallback, and queues with their attributes, unpacked."""
+    """All output of the relay: answers, streams, log, ledger, fallback topic, and unpacked queue messages."""
 
     def __init__(self, account: Aws, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
         self.answers: list[dict[str, Any]] = []
@@ -84,7 +84,7 @@ class Search:
         self._caplog = caplog
 
     def empty(self, mailbox: Mailbox) -> list[str]:
-        """Take what is on a queue, to be searched later; returns the envelopes."""
+        """Take the messages off a queue, to be searched later; return the envelopes."""
         taken = mailbox.messages()
         self.messages += taken
         return [message["Body"] for message in taken]
@@ -110,7 +110,7 @@ def search(account: Aws, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCa
     return Search(account, capfd, caplog)
 
 
-def test_the_search_would_find_a_canary_in_any_dress() -> None:
+def test_canary_search_finds_a_canary_in_plain_text_and_in_base64() -> None:
     for text in ("x-canary-x", *(base64.b64encode(b"x" * n + b"canary-token" + b"y").decode() for n in range(7))):
         assert any(trace in text for trace in traces()), text
 
@@ -129,7 +129,7 @@ FAULTS: list[dict[str, Any]] = [
 
 
 class Functions:
-    """All handlers in an environment that makes them say as much as they can; they wait for nothing."""
+    """All handlers, with the most verbose logging and without waits."""
 
     def __init__(self, account: Aws, search: Search, environment: pytest.MonkeyPatch) -> None:
         environment.setenv("POWERTOOLS_LOG_LEVEL", "DEBUG")
@@ -144,27 +144,27 @@ class Functions:
         self.start_anew()
 
     def start_anew(self) -> None:
-        """Let every channel be signalled again: no circuit is open, and no function remembers one that was."""
+        """Close all circuits and reload the functions, so that each channel may be signalled again."""
         self.account.close_circuits()
         self.webhook = load("bigpanda_webhook", self._environment, self.account)
         self.worker = load("job_worker", self._environment, self.account)
 
     def sweep(self) -> None:
-        """Run the sweeper, which notifies the fallback topic."""
+        """Run the sweeper, which publishes to the fallback topic."""
         self.search.answers.append(invoke(load("sweeper", self._environment, self.account), {}))
 
     def lose_the_ledger(self) -> None:
-        """Let the webhook's table be gone."""
+        """Reload the webhook with a table that does not exist."""
         self.webhook = load("bigpanda_webhook", self._environment, self.account, RELAY_LEDGER_TABLE="gone")
 
     def share(self, body: str | None = None, channel: str = "noc", **headers: str) -> None:
-        """Share a critical incident that is new, or this body."""
+        """Share a new critical incident, or this body."""
         content = body or json.dumps({"id": f"i{next(self._numbers)}", "status": "critical"})
         shown = headers or {"Authorization": "Bearer canary-token"}
         self.search.answers.append(invoke(self.webhook, event(content, channel=channel, **shown)))
 
     def call_back(self, body: str | None = None, **headers: str) -> None:
-        """Call back with an acknowledgement that is new, or with this body."""
+        """Call back with a new acknowledgement, or with this body."""
         number = next(self._numbers)
         self.account.announce("noc", f"i{number}")
         content = body or acknowledgement(number)
@@ -172,7 +172,7 @@ class Functions:
         self.search.answers.append(invoke(self.callback, event(content, **shown)))
 
     def work(self, *envelopes: str) -> None:
-        """Let the worker have jobs as the retry queue hands them over."""
+        """Work jobs as if the retry queue had delivered them."""
         for envelope in envelopes:
             self.start_anew()
             records = [{"messageId": "m1", "body": envelope}]
@@ -180,7 +180,7 @@ class Functions:
 
 
 @pytest.mark.parametrize("kind", AUTHS)
-def test_no_credential_is_in_anything_the_functions_write(
+def test_no_credential_is_in_any_output_of_webhook_worker_and_sweeper(
     box: Box, account: Aws, search: Search, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     functions = Functions(account, search, monkeypatch)
@@ -216,12 +216,12 @@ def test_no_credential_is_in_anything_the_functions_write(
 
 
 def awake(envelope: str) -> str:
-    """The envelope of a job that need not wait any more."""
+    """Return the envelope without its waiting time."""
     return Job.from_json(envelope)._replace(not_before=None).to_json()
 
 
 def fail_in_every_way(box: Box, functions: Functions, *, tokens: bool) -> None:
-    """Each fault, at the token route too where there is one; then nobody listens."""
+    """Share under each fault of the trigger and, with `tokens`, of the token route; then with xMatters down."""
     for fault in FAULTS:
         box.script([fault | {"times": None}])
         functions.start_anew()
@@ -236,7 +236,7 @@ def fail_in_every_way(box: Box, functions: Functions, *, tokens: bool) -> None:
     functions.share()
 
 
-def test_nor_in_anything_that_write_back_writes(
+def test_no_credential_is_in_any_output_of_write_back(
     box: Box, account: Aws, search: Search, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     functions = Functions(account, search, monkeypatch)
@@ -272,7 +272,7 @@ def test_nor_in_anything_that_write_back_writes(
     search.finds_nothing()
 
 
-def test_nor_in_anything_that_releasing_callback_locks_writes(
+def test_no_credential_is_in_any_output_of_releases(
     box: Box, account: Aws, search: Search, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     functions = Functions(account, search, monkeypatch)
@@ -294,7 +294,7 @@ def test_nor_in_anything_that_releasing_callback_locks_writes(
 
 
 def be_turned_away_as_xmatters(functions: Functions) -> None:
-    """Callbacks that are refused, some of them nearly right; and the other door's credentials."""
+    """Send callbacks that are refused, some nearly valid, some with the webhook's credentials."""
     functions.call_back(Authorization="Bearer canary-wrong")
     functions.call_back(Authorization="Bearer canary-token")
     functions.call_back(Authorization="Basic " + base64.b64encode(b"xmatters:canary-token").decode())
@@ -304,7 +304,7 @@ def be_turned_away_as_xmatters(functions: Functions) -> None:
 
 
 def be_turned_away(functions: Functions) -> None:
-    """Requests that are refused, some of them nearly right."""
+    """Send shares that are refused, some of them nearly valid."""
     functions.share(Authorization="Bearer canary-wrong")
     functions.share(Authorization="Basic " + base64.b64encode(b"bigpanda:canary-token").decode())
     functions.share(x_api_key="canary-old-but-not-quite", Cookie="session=canary")
@@ -315,7 +315,7 @@ def be_turned_away(functions: Functions) -> None:
 
 
 def break_secrets(account: Aws, functions: Functions) -> None:
-    """Malformed secrets, with canaries where a complaint might quote them: of new channels, and of one in use."""
+    """Store malformed secrets with canaries where an error might quote them, for new channels and one in use."""
     good = document("https://acme.xmatters.com/?apiKey=canary", AUTHS["url"])
     wrong: list[Any] = [
         "canary is not JSON",
@@ -331,7 +331,7 @@ def break_secrets(account: Aws, functions: Functions) -> None:
 
 
 def echo(received: Received) -> tuple[int, dict[str, str], bytes]:
-    """An error page in the way that debug pages are: the whole request, spelled in several ways."""
+    """Return a debug page: an error with the whole request, in several spellings."""
     headers = dict(received.headers)
     pieces = [
         f"<pre>POST {received.target}\n{headers}</pre>",
@@ -342,7 +342,7 @@ def echo(received: Received) -> tuple[int, dict[str, str], bytes]:
 
 @pytest.mark.parametrize("kind", AUTHS)
 @pytest.mark.parametrize("granting", [True, False])
-def test_nor_when_the_other_side_echoes_the_whole_request(
+def test_no_credential_is_written_when_xmatters_echoes_a_signal(
     account: Aws, search: Search, kind: str, granting: bool
 ) -> None:
     def script(received: Received) -> tuple[int, dict[str, str], bytes]:
@@ -368,7 +368,7 @@ def test_nor_when_the_other_side_echoes_the_whole_request(
     search.finds_nothing(live.recorder.written())
 
 
-def test_nor_when_bigpanda_echoes_the_whole_request(account: Aws, search: Search) -> None:
+def test_no_credential_is_written_when_bigpanda_echoes_a_comment(account: Aws, search: Search) -> None:
     live = Live(account)
     with site(echo) as server:
         trigger = "https://acme.xmatters.com/?apiKey=canary"
@@ -385,7 +385,7 @@ def test_nor_when_bigpanda_echoes_the_whole_request(account: Aws, search: Search
     search.finds_nothing(live.recorder.written())
 
 
-# Credentials of a vendor's own, that the relay was never told, in answers of many shapes.
+# A vendor's own credentials, unknown to the relay, in answers of many shapes.
 FRESH = {
     "list": '{"access_token":["canary"], "error": "denied"}',
     "object": '{"error": {"auth": {"clientSecret": {"current": "canary", "old": ["x", "canary"]}}}}',
@@ -399,7 +399,7 @@ FRESH = {
 
 
 @pytest.mark.parametrize("shape", FRESH)
-def test_nor_when_an_answer_holds_credentials_that_the_relay_was_never_told(
+def test_no_credential_is_written_when_an_answer_contains_unknown_credentials(
     account: Aws, search: Search, shape: str
 ) -> None:
     live = Live(account)
@@ -418,7 +418,7 @@ def test_nor_when_an_answer_holds_credentials_that_the_relay_was_never_told(
     search.finds_nothing(live.recorder.written())
 
 
-def test_nor_when_our_own_code_crashes(box: Box, account: Aws, search: Search) -> None:
+def test_no_credential_is_written_when_the_relays_code_crashes(box: Box, account: Aws, search: Search) -> None:
     account.put_secret("noc", document(box.declare(AUTHS["url"]).url, AUTHS["url"]))
     live = Live(account)
     broken: Any = None
@@ -433,7 +433,7 @@ def test_nor_when_our_own_code_crashes(box: Box, account: Aws, search: Search) -
     search.finds_nothing(live.recorder.written())
 
 
-def test_nor_when_xmatters_echoes_the_whole_request_about_a_callback(account: Aws, search: Search) -> None:
+def test_no_credential_is_written_when_xmatters_echoes_a_page_search(account: Aws, search: Search) -> None:
     live = Live(account)
     with site(echo) as server:
         trigger = "https://acme.xmatters.com/?apiKey=canary"
@@ -446,5 +446,5 @@ def test_nor_when_xmatters_echoes_the_whole_request_about_a_callback(account: Aw
         live.ahead += 301
         assert live.worker.work([{"messageId": "m1", "body": envelope}]) == []
     assert server.received
-    assert "did not say whether it is right" in live.recorder.written()
+    assert "xMatters could not be asked" in live.recorder.written()
     search.finds_nothing(live.recorder.written())

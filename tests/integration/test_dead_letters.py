@@ -1,4 +1,4 @@
-"""The dead-letter queue against moto's SQS."""
+"""The dead-letter queue's scan and holds against moto's SQS."""
 
 import json
 from collections import Counter
@@ -18,7 +18,7 @@ from tests.samples import job
 
 
 class Bench:
-    """A queue, the calls that changed what can be seen of it, and a clock for the holds."""
+    """A queue, its calls that changed visibility, and a clock for the holds."""
 
     def __init__(self) -> None:
         session = new_session(region_name=REGION)
@@ -58,7 +58,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
 
 
 @pytest.mark.parametrize("count", [0, 1, 10, 11, 125])
-def test_a_scan_gives_each_message_once(bench: Bench, count: int) -> None:
+def test_scan_returns_each_dead_lettered_message_once(bench: Bench, count: int) -> None:
     bench.put(count)
     queue = bench.dead_letters()
     with queue.holding():
@@ -67,7 +67,7 @@ def test_a_scan_gives_each_message_once(bench: Bench, count: int) -> None:
     assert Counter(found) == Counter(f"i{n}" for n in range(count))
 
 
-def test_all_that_was_held_is_visible_at_once_afterwards(bench: Bench) -> None:
+def test_held_messages_are_visible_at_once_after_the_hold(bench: Bench) -> None:
     bench.put(25)
     queue = bench.dead_letters()
     with queue.holding():
@@ -80,7 +80,7 @@ def test_all_that_was_held_is_visible_at_once_afterwards(bench: Bench) -> None:
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, SystemExit, RuntimeError])
 @pytest.mark.parametrize("looked_at", [1, 4, 11])
-def test_they_are_visible_at_once_whatever_ends_the_look(
+def test_held_messages_are_visible_at_once_after_an_interrupted_scan(
     bench: Bench, failure: type[BaseException], looked_at: int
 ) -> None:
     bench.put(25)
@@ -99,7 +99,7 @@ def test_they_are_visible_at_once_whatever_ends_the_look(
         assert len(list(again.scan())) == 25
 
 
-def test_some_can_be_let_go_earlier(bench: Bench) -> None:
+def test_some_held_messages_can_be_released_early(bench: Bench) -> None:
     bench.put(3)
     queue = bench.dead_letters()
     with queue.holding():
@@ -109,7 +109,7 @@ def test_some_can_be_let_go_earlier(bench: Bench) -> None:
         assert not queue.is_held(first)
 
 
-def test_a_deleted_message_is_gone_and_not_let_go(bench: Bench) -> None:
+def test_deleted_message_is_gone_and_its_hold_is_not_released(bench: Bench) -> None:
     bench.put(1)
     queue = bench.dead_letters()
     with queue.holding():
@@ -121,7 +121,7 @@ def test_a_deleted_message_is_gone_and_not_let_go(bench: Bench) -> None:
     assert bench.changes == []
 
 
-def test_holds_are_renewed_in_tens_when_they_run_out_and_not_before(bench: Bench) -> None:
+def test_holds_are_renewed_in_batches_of_ten_shortly_before_they_expire(bench: Bench) -> None:
     bench.put(12)
     queue = bench.dead_letters()
     with queue.holding():
@@ -135,7 +135,7 @@ def test_holds_are_renewed_in_tens_when_they_run_out_and_not_before(bench: Bench
         assert {held.until for held in found} == {bench.clock() + HOLD_SECONDS}
 
 
-def test_held_messages_are_counted_apart(bench: Bench) -> None:
+def test_depth_counts_held_messages_separately(bench: Bench) -> None:
     queue = bench.dead_letters()
     assert queue.depth() == (0, 0)
     bench.put(12)
@@ -146,7 +146,7 @@ def test_held_messages_are_counted_apart(bench: Bench) -> None:
         assert queue.depth().about == 12
 
 
-def test_a_message_that_is_no_job_says_why(bench: Bench) -> None:
+def test_dead_letter_that_is_no_envelope_has_a_problem_text(bench: Bench) -> None:
     bench.client.send_message(QueueUrl=bench.url, MessageBody="hello")
     queue = bench.dead_letters()
     with queue.holding():
@@ -156,7 +156,7 @@ def test_a_message_that_is_no_job_says_why(bench: Bench) -> None:
     assert held.problem.startswith("it is not an envelope of the relay")
 
 
-def test_what_the_relay_puts_on_the_queue_comes_back_as_it_was(bench: Bench) -> None:
+def test_dead_lettered_job_is_read_back_unchanged(bench: Bench) -> None:
     Queue(bench.client, bench.url).send(job(incident_id="a\x00\ud800b", body=b"\xff\x00", replays=4))
     queue = bench.dead_letters()
     with queue.holding():

@@ -1,4 +1,4 @@
-"""Recipients are looked up over real sockets: against the sandbox, fault by fault."""
+"""Look-ups of recipients over real sockets, against the sandbox, under each fault."""
 
 import json
 import time
@@ -43,7 +43,7 @@ def rest_at(url: str, auth: dict[str, str]) -> Rest:
 
 @pytest.fixture
 def rest(box: Box) -> Iterator[Rest]:
-    """The stand-in's REST API with some people and groups."""
+    """The stand-in's REST API, with some people and groups."""
     box.events.declare(BASIC)
     people = [{"targetName": "jdoe"}, {"targetName": "kim"}, {"targetName": "gone", "status": "INACTIVE"}]
     groups: list[dict[str, Any]] = [
@@ -69,7 +69,9 @@ def shapes(found: list[Finding]) -> list[tuple[Kind, bool | None, int | None]]:
 
 
 @pytest.mark.parametrize("auth", KINDS.values(), ids=KINDS)
-def test_each_kind_of_recipient_is_told_by_each_way_to_log_in(box: Box, rest: Rest, auth: dict[str, str]) -> None:
+def test_each_kind_of_recipient_is_found_with_each_kind_of_credentials(
+    box: Box, rest: Rest, auth: dict[str, str]
+) -> None:
     box.events.declare(auth)
     assert shapes(check(rest_at(box.xmatters_url, auth), NAMES)) == FOUND
     asked = [each.route for each in box.directory.calls.all()]
@@ -77,7 +79,7 @@ def test_each_kind_of_recipient_is_told_by_each_way_to_log_in(box: Box, rest: Re
     assert len(box.token_requests()) == (auth is OAUTH)
 
 
-def test_an_old_token_is_renewed_in_between(box: Box, rest: Rest) -> None:
+def test_revoked_oauth_token_is_renewed_during_a_recipient_check(box: Box, rest: Rest) -> None:
     box.events.declare(OAUTH)
     directory, its_rest = new_directory(), rest_at(box.xmatters_url, OAUTH)
     directory.log_in(its_rest, Deadline(20, time.monotonic))
@@ -103,7 +105,9 @@ def test_an_old_token_is_renewed_in_between(box: Box, rest: Rest) -> None:
     ],
     ids=lambda fault: " ".join(str(value) for value in fault.values()),
 )
-def test_what_goes_wrong_is_not_known_and_never_missing(box: Box, rest: Rest, on: str, fault: dict[str, Any]) -> None:
+def test_failed_recipient_lookup_is_not_known_and_never_missing(
+    box: Box, rest: Rest, on: str, fault: dict[str, Any]
+) -> None:
     box.script([{**fault, "on": on}])
     [found] = check(rest, ["Network/Ops 50%"], seconds=2 if fault["kind"] == "slow" else 20)
     expected = Kind.GROUP if on == "on_call" else Kind.NOT_KNOWN
@@ -112,31 +116,33 @@ def test_what_goes_wrong_is_not_known_and_never_missing(box: Box, rest: Rest, on
     assert "canary" not in found.detail
 
 
-def test_wrong_credentials_are_shown_once(box: Box, rest: Rest) -> None:
+def test_wrong_credentials_end_a_recipient_check_after_one_call(box: Box, rest: Rest) -> None:
     found = check(rest_at(box.xmatters_url, {**BASIC, "password": "canary-wrong"}), NAMES)
     assert {each.kind for each in found} == {Kind.NOT_KNOWN}
     assert len(box.directory.calls.all()) == 1
 
 
-def test_too_many_questions_end_the_asking(box: Box, rest: Rest) -> None:
+def test_429_ends_a_recipient_check_after_one_call(box: Box, rest: Rest) -> None:
     box.script([{"kind": "status", "status": 429, "on": "person", "times": None}])
     assert {each.kind for each in check(rest, NAMES)} == {Kind.NOT_KNOWN}
     assert len(box.directory.calls.all()) == 1
 
 
-def test_nobody_waits_longer_than_the_deadline(box: Box, rest: Rest) -> None:
-    # Who waited for the whole answer would know of a person.
+def test_recipient_check_ends_at_its_deadline(box: Box, rest: Rest) -> None:
+    # A client that waited for the whole answer would find a person.
     box.script([{"kind": "drip", "seconds": 60, "on": "person", "times": None}])
     assert {each.kind for each in check(rest, NAMES, seconds=0.5)} == {Kind.NOT_KNOWN}
 
 
 class TestLogIn:
-    def test_good_credentials_are_let_in(self, box: Box, rest: Rest) -> None:
+    def test_directory_log_in_with_valid_credentials_makes_one_small_call(self, box: Box, rest: Rest) -> None:
         new_directory().log_in(rest, Deadline(20, time.monotonic))
         [asked] = box.events.calls.all()
         assert (asked.route, asked.query) == ("events", {"limit": "1"})
 
-    def test_wrong_ones_are_told_from_an_api_that_is_gone(self, box: Box, rest: Rest) -> None:
+    def test_directory_log_in_distinguishes_wrong_credentials_from_an_unreachable_api(
+        self, box: Box, rest: Rest
+    ) -> None:
         wrong = rest_at(box.xmatters_url, {**BASIC, "password": "canary-wrong"})
         with pytest.raises(BadAnswer) as refused:
             new_directory().log_in(wrong, Deadline(20, time.monotonic))

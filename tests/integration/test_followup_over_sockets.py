@@ -1,4 +1,4 @@
-"""Pages are confirmed and ended over real sockets: what is asked, and what each answer is taken for, fault by fault."""
+"""Confirmation and termination of pages over real sockets: requests, and the reading of answers under each fault."""
 
 import json
 import socket
@@ -56,7 +56,7 @@ def rest_at(url: str, auth: dict[str, str]) -> Rest:
 
 
 def rest_in(box: Box, auth: dict[str, str]) -> Rest:
-    """The stand-in's REST API, which takes these credentials."""
+    """Return the stand-in's REST API, which accepts these credentials."""
     box.events.declare(auth)
     return rest_at(box.xmatters_url, auth)
 
@@ -68,7 +68,7 @@ def rest(box: Box) -> Rest:
 
 
 def signal(box: Box) -> str:
-    """Let the stand-in accept a signal; its request id."""
+    """Send a signal to the stand-in; return its request id."""
     Session(LOOPBACK).call("POST", box.declare(URL).url, body=samples.body(), headers={}, seconds=5)
     return str(box.signals()[-1].request_id)
 
@@ -81,7 +81,7 @@ def failure(ask: Ask, rest: Rest, seconds: float = 20) -> SendError:
 
 class TestFind:
     @pytest.mark.parametrize("auth", KINDS.values(), ids=KINDS)
-    def test_the_page_of_a_signal_is_found_and_nobody_elses_is(self, box: Box, auth: dict[str, str]) -> None:
+    def test_page_is_found_by_its_signals_request_id_only(self, box: Box, auth: dict[str, str]) -> None:
         rest = rest_in(box, auth)
         signal(box)
         request_id = signal(box)
@@ -90,26 +90,28 @@ class TestFind:
         [asked] = box.events.calls.all()
         assert (asked.route, asked.query) == ("events", {"requestId": request_id, "limit": str(MAX_PAGES)})
 
-    def test_a_page_that_is_not_there_yet_is_none(self, box: Box, rest: Rest) -> None:
+    def test_delayed_page_is_found_once_xmatters_has_made_it(self, box: Box, rest: Rest) -> None:
         box.events.make(delay_seconds=60)
         request_id, pages = signal(box), new_pages()
         assert pages.of_request(rest, request_id, deadline(20)) == []
         box.events.make()
         assert len(pages.of_request(rest, request_id, deadline(20))) == 1
 
-    def test_a_signal_of_which_no_page_came_has_none(self, box: Box, rest: Rest) -> None:
+    def test_signal_that_made_no_page_has_no_pages(self, box: Box, rest: Rest) -> None:
         box.events.make(per_signal=0)
         assert new_pages().of_request(rest, signal(box), deadline(20)) == []
 
     @pytest.mark.parametrize(("made", "seen"), [(2, 2), (MAX_PAGES + 2, MAX_PAGES)])
-    def test_several_pages_of_a_signal_are_found_to_a_limit(self, box: Box, rest: Rest, made: int, seen: int) -> None:
+    def test_several_pages_of_a_signal_are_found_up_to_the_limit(
+        self, box: Box, rest: Rest, made: int, seen: int
+    ) -> None:
         box.events.make(per_signal=made)
         request_id = signal(box)
         found = new_pages().of_request(rest, request_id, deadline(20))
         assert len({page.id for page in found}) == len(found) == seen
         assert {page.id for page in found} <= {event.id for event in box.events.all()}
 
-    def test_what_somebody_ended_is_not_active(self, box: Box, rest: Rest) -> None:
+    def test_terminated_page_is_found_as_not_active(self, box: Box, rest: Rest) -> None:
         box.events.make(per_signal=2)
         request_id, pages = signal(box), new_pages()
         ended = box.events.all()[0].id
@@ -119,14 +121,14 @@ class TestFind:
             event.id: event.id != ended for event in box.events.all()
         }
 
-    def test_a_request_id_of_odd_characters_is_asked_for_as_it_is(self, box: Box, rest: Rest) -> None:
+    def test_request_id_with_special_characters_is_searched_for_unchanged(self, box: Box, rest: Rest) -> None:
         assert new_pages().of_request(rest, "a&limit=0#ü +%", deadline(20)) == []
         assert box.events.calls.all()[0].query["requestId"] == "a&limit=0#ü +%"
 
 
 class TestEnd:
     @pytest.mark.parametrize("auth", KINDS.values(), ids=KINDS)
-    def test_a_page_is_terminated_and_no_other(self, box: Box, auth: dict[str, str]) -> None:
+    def test_termination_ends_one_page_and_no_other(self, box: Box, auth: dict[str, str]) -> None:
         rest = rest_in(box, auth)
         signal(box)
         signal(box)
@@ -134,7 +136,9 @@ class TestEnd:
         assert [event.status for event in box.events.all()] == ["TERMINATED", "ACTIVE"]
 
     @pytest.mark.parametrize("status", [404, 409])
-    def test_what_is_gone_or_over_is_done(self, box: Box, rest: Rest, status: int) -> None:
+    def test_termination_of_a_missing_or_terminated_page_counts_as_done(
+        self, box: Box, rest: Rest, status: int
+    ) -> None:
         signal(box)
         name = box.events.all()[0].id if status == 409 else PAGE_ID
         for _ in range(2):
@@ -142,7 +146,7 @@ class TestEnd:
         assert box.events.calls.all()[-1].status == status
         assert len(box.events.calls.all()) == 2
 
-    def test_a_token_is_asked_for_once_for_all_that_is_done(self, box: Box) -> None:
+    def test_one_oauth_token_serves_all_calls_of_the_page_client(self, box: Box) -> None:
         rest, pages = rest_in(box, OAUTH), new_pages()
         before = len(box.token_requests())
         request_id = signal(box)
@@ -152,7 +156,7 @@ class TestEnd:
         assert len(box.token_requests()) - before == 1
 
     @pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS)
-    def test_a_token_that_was_revoked_is_renewed(self, box: Box, ask: Ask) -> None:
+    def test_revoked_oauth_token_is_renewed_by_the_page_client(self, box: Box, ask: Ask) -> None:
         rest, pages = rest_in(box, OAUTH), new_pages()
         before = len(box.token_requests())
         ask(pages, rest, deadline(20))
@@ -161,7 +165,7 @@ class TestEnd:
         assert [call.status == 401 for call in box.events.calls.all()] == [False, True, False]
         assert [request.status for request in box.token_requests()[before:]] == [200, 200]
 
-    def test_one_connection_serves_it_all(self) -> None:
+    def test_one_connection_serves_all_calls_of_the_page_client(self) -> None:
         with site(lambda _: (200, {}, json.dumps({"data": [{"id": PAGE_ID}]}).encode())) as server:
             rest, pages = rest_at(server.url, BASIC), new_pages()
             for ask in ASKS.values():
@@ -184,7 +188,7 @@ class TestCredentials:
             (OAUTH, {"client_id": "somebody-else"}, "HTTP 400", False),
         ],
     )
-    def test_wrong_ones_are_told_after_one_try(
+    def test_wrong_rest_credentials_fail_after_one_attempt(
         self, box: Box, route: str, auth: dict[str, str], change: dict[str, str], said: str, asked: bool
     ) -> None:
         rest_in(box, auth)
@@ -196,7 +200,7 @@ class TestCredentials:
         assert len(box.events.calls.all()) == int(asked)
         assert len(box.token_requests()) - before == int(not asked)
 
-    def test_a_token_that_is_never_good_is_not_renewed_for_ever(self, box: Box) -> None:
+    def test_oauth_token_that_is_always_refused_is_renewed_once_only(self, box: Box) -> None:
         rest = rest_in(box, OAUTH)
         box.script([{"kind": "status", "status": 401, "on": "events", "times": None}])
         before, pages = len(box.token_requests()), new_pages()
@@ -208,7 +212,7 @@ class TestCredentials:
 
     @pytest.mark.parametrize("auth", KINDS.values(), ids=KINDS)
     @pytest.mark.parametrize("route", ASKS)
-    def test_no_secret_is_in_what_is_said_of_an_answer_that_echoes_them(self, route: str, auth: dict[str, str]) -> None:
+    def test_excerpt_of_an_answer_that_echoes_credentials_contains_none(self, route: str, auth: dict[str, str]) -> None:
         def echo(received: Received) -> tuple[int, dict[str, str], bytes]:
             if received.target.endswith("/oauth2/token"):
                 return 200, {}, b'{"access_token": "canary-token", "expires_in": 900}'
@@ -234,7 +238,9 @@ class TestCredentials:
         ],
         ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
     )
-    def test_without_a_token_xmatters_is_not_asked(self, box: Box, fault: dict[str, Any], reason: Reason) -> None:
+    def test_failed_token_request_sends_nothing_to_the_events_api(
+        self, box: Box, fault: dict[str, Any], reason: Reason
+    ) -> None:
         rest = rest_in(box, OAUTH)
         box.script([fault | {"on": "token"}])
         found = failure(find, rest, seconds=1 if fault["kind"] == "slow" else 20)
@@ -256,7 +262,7 @@ FAILURES: list[tuple[dict[str, Any], Reason]] = [
     ({"kind": "redirect", "location": "https://evil.example/"}, Reason.REFUSED),
     ({"kind": "reset"}, Reason.UNREACHABLE),
     ({"kind": "accept_then_reset"}, Reason.UNREACHABLE),
-    # An answer that does not come while the test runs: who waited for it would take it for a good one.
+    # Slower than the test's deadline: a client without a deadline would accept this answer.
     ({"kind": "slow", "seconds": 60}, Reason.TIMEOUT),
 ]
 
@@ -266,7 +272,7 @@ class TestFailures:
     @pytest.mark.parametrize(
         ("fault", "reason"), FAILURES, ids=lambda value: json.dumps(value) if isinstance(value, dict) else ""
     )
-    def test_each_has_its_reason_and_is_not_tried_again_at_once(
+    def test_events_api_failure_has_its_reason_and_is_not_retried_at_once(
         self, box: Box, rest: Rest, route: str, fault: dict[str, Any], reason: Reason
     ) -> None:
         box.script([fault | {"on": route}])
@@ -276,15 +282,15 @@ class TestFailures:
         assert len(box.events.calls.all()) == 1
 
     @pytest.mark.parametrize("status", [404, 409])
-    def test_who_is_not_found_by_a_search_is_no_page_that_is_over(self, box: Box, rest: Rest, status: int) -> None:
+    def test_404_or_409_of_a_page_search_is_a_failure(self, box: Box, rest: Rest, status: int) -> None:
         box.script([{"kind": "status", "status": status, "on": "events"}])
         assert failure(find, rest).http_status == status
 
-    def test_retry_after_is_read_where_it_is_there(self, box: Box, rest: Rest) -> None:
+    def test_retry_after_of_an_events_api_429_is_read(self, box: Box, rest: Rest) -> None:
         box.script([{"kind": "status", "status": 429, "retry_after": "7", "on": "event"}])
         assert failure(end, rest).retry_after == 7
 
-    def test_a_page_that_was_ended_although_nobody_heard_is_done_the_next_time(self, box: Box, rest: Rest) -> None:
+    def test_termination_whose_answer_was_lost_is_done_at_the_next_attempt(self, box: Box, rest: Rest) -> None:
         signal(box)
         [event] = box.events.all()
         box.script([{"kind": "accept_then_reset", "on": "event"}])
@@ -295,13 +301,13 @@ class TestFailures:
         assert [call.status for call in box.events.calls.all()] == [None, 409]
 
     @pytest.mark.parametrize("kind", ["truncated_json", "reset_body"])
-    def test_an_end_whose_answer_breaks_off_after_its_status_is_done(self, box: Box, rest: Rest, kind: str) -> None:
+    def test_termination_with_a_truncated_answer_counts_as_done(self, box: Box, rest: Rest, kind: str) -> None:
         signal(box)
         box.script([{"kind": kind, "on": "event"}])
         new_pages().end(rest, box.events.all()[0].id, deadline(20))
         assert box.events.all()[0].status == "TERMINATED"
 
-    def test_a_search_whose_answer_comes_byte_by_byte_is_read(self, box: Box, rest: Rest) -> None:
+    def test_page_search_whose_answer_arrives_slowly_is_read(self, box: Box, rest: Rest) -> None:
         box.script([{"kind": "drip", "seconds": 0.3, "on": "events"}])
         assert len(new_pages().of_request(rest, signal(box), deadline(20))) == 1
 
@@ -314,36 +320,36 @@ class TestFailures:
         ],
         ids=json.dumps,
     )
-    def test_a_search_whose_answer_can_not_be_read_does_not_say_that_there_is_none(
+    def test_page_search_with_an_unreadable_answer_is_an_error_and_not_empty(
         self, box: Box, rest: Rest, fault: dict[str, Any]
     ) -> None:
         box.script([fault | {"on": "events"}])
         found = failure(find, rest)
         assert (found.reason, found.http_status) == (Reason.UPSTREAM, 200)
 
-    def test_nor_does_one_whose_body_never_ends(self) -> None:
+    def test_page_search_whose_body_never_ends_is_an_error_and_not_empty(self) -> None:
         with site(lambda _: (200, {"Content-Length": "999"}, b'{"data": [')) as server:
             found = failure(find, rest_at(server.url, BASIC), seconds=2)
         assert (found.reason, found.http_status) == (Reason.UPSTREAM, 200)
 
     @pytest.mark.parametrize("body", [b"", b"null", b"[]", b"{}", b'{"data": null}', b'{"data": {}}', b'{"data": [{"i'])
-    def test_nor_does_one_that_is_no_page_of_events(self, body: bytes) -> None:
+    def test_page_search_answered_without_a_list_is_an_error_and_not_empty(self, body: bytes) -> None:
         with site(lambda _: (200, {}, body)) as server:
             found = failure(find, rest_at(server.url, BASIC))
         assert (found.reason, found.http_status) == (Reason.UPSTREAM, 200)
 
-    def test_nor_does_one_that_is_too_long_to_be_read(self) -> None:
+    def test_page_search_with_an_oversized_answer_is_an_error_and_not_empty(self) -> None:
         events = [{"id": PAGE_ID, "eventId": "408001", "status": "ACTIVE", "name": "x" * 8192}] * MAX_PAGES
         with site(lambda _: (200, {}, json.dumps({"data": events}).encode())) as server:
             assert failure(find, rest_at(server.url, BASIC)).reason == Reason.UPSTREAM
 
-    def test_pages_of_other_signals_are_not_believed(self) -> None:
+    def test_page_search_drops_pages_of_other_signals(self) -> None:
         events = [{"id": f"page-{name}", "requestId": name} for name in ("r0", "R1", "r2")] + [{"id": "page-of-whom"}]
         with site(lambda _: (200, {}, json.dumps({"data": events}).encode())) as server:
             found = find(new_pages(), rest_at(server.url, BASIC), deadline(20))
         assert [page.id for page in found] == ["page-R1", "page-of-whom"]
 
-    def test_nobody_listening_is_unreachable(self) -> None:
+    def test_page_search_at_a_closed_port_is_unreachable(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as closed:
             port = closed.getsockname()[1]
         for auth in KINDS.values():
@@ -351,7 +357,7 @@ class TestFailures:
             assert (found.reason, found.may_have_rung) == (Reason.UNREACHABLE, False)
 
     @pytest.mark.parametrize("auth", KINDS.values(), ids=KINDS)
-    def test_a_host_that_must_not_be_called_is_not(self, auth: dict[str, str]) -> None:
+    def test_rest_host_outside_the_allow_list_is_never_called(self, auth: dict[str, str]) -> None:
         plain = rest_at("https://acme.xmatters.com", auth)
         found = failure(find, Rest("https://evil.example", plain.auth))
         assert (found.reason, found.asked) == (Reason.REFUSED, False)
@@ -359,7 +365,7 @@ class TestFailures:
 
 @pytest.fixture
 def live(box: Box, account: Aws) -> Live:
-    """The path with a channel that may ask what became of its signals."""
+    """The relay with a channel that has access to xMatters' REST API."""
     return live_with(box, account, BASIC)
 
 
@@ -372,12 +378,12 @@ def live_with(box: Box, account: Aws, auth: dict[str, str], **policy: Any) -> Li
 
 
 def raised(live: Live) -> tuple[Raised, ...]:
-    """What the ledger says of the signals of the incident."""
+    """Return the incident's signals from the ledger."""
     return live.delivery.ledger.read(key("noc", (), "i1")).raised
 
 
 class TestFollowup:
-    def test_a_page_is_confirmed_by_its_number(self, box: Box, live: Live) -> None:
+    def test_followup_records_the_page_and_its_number(self, box: Box, live: Live) -> None:
         live.share()
         live.wake(36)
         [event], [known] = box.events.all(), raised(live)
@@ -385,7 +391,7 @@ class TestFollowup:
         assert (known.is_over, live.aws.retries.messages()) == (False, [])
 
     @pytest.mark.parametrize("auth", KINDS.values(), ids=KINDS)
-    def test_it_is_ended_when_its_incident_is_over(self, box: Box, account: Aws, auth: dict[str, str]) -> None:
+    def test_page_is_terminated_when_its_incident_resolves(self, box: Box, account: Aws, auth: dict[str, str]) -> None:
         live = live_with(box, account, auth)
         live.share()
         live.wake(36)
@@ -394,7 +400,7 @@ class TestFollowup:
         assert [event.status for event in box.events.of_incident("i1")] == ["TERMINATED", "ACTIVE"]
         assert [each.is_over for each in raised(live)] == [True, False]
 
-    def test_all_pages_of_a_signal_are_ended(self, box: Box, live: Live) -> None:
+    def test_all_pages_of_one_signal_are_terminated_on_resolve(self, box: Box, live: Live) -> None:
         box.events.make(per_signal=3)
         live.share()
         box.events.make()
@@ -402,14 +408,14 @@ class TestFollowup:
         live.wake(36)
         assert [event.status for event in box.events.all()] == ["TERMINATED"] * 3 + ["ACTIVE"]
 
-    def test_pages_of_other_incidents_go_on(self, box: Box, live: Live) -> None:
+    def test_resolve_leaves_pages_of_other_incidents_active(self, box: Box, live: Live) -> None:
         live.share(samples.body(id="i2"))
         live.share()
         live.share(samples.body(status="ok", changedOn=LATER))
         live.wake(36)
         assert [event.status for event in box.events.of_incident("i2")] == ["ACTIVE"]
 
-    def test_a_late_page_is_looked_for_again(self, box: Box, live: Live) -> None:
+    def test_late_page_is_found_by_a_later_followup(self, box: Box, live: Live) -> None:
         box.events.make(delay_seconds=60)
         live.share()
         live.wake(36)
@@ -418,7 +424,7 @@ class TestFollowup:
         live.wake(36)
         assert raised(live)[0].pages == (box.events.all()[0].id,)
 
-    def test_a_page_that_never_comes_is_said_once(self, box: Box, live: Live) -> None:
+    def test_page_that_never_appears_is_counted_as_unconfirmed_once(self, box: Box, live: Live) -> None:
         box.events.make(per_signal=0)
         live.share()
         live.wake(36)
@@ -440,12 +446,12 @@ class TestFollowup:
         ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
     )
     @pytest.mark.parametrize("route", ASKS)
-    def test_what_fails_is_done_later_and_rings_nobody_again(
+    def test_failed_followup_is_retried_and_signals_nothing_again(
         self, box: Box, live: Live, route: str, fault: dict[str, Any], reason: str
     ) -> None:
         live.share()
         live.share(samples.body(status="ok", changedOn=LATER))
-        # Both jobs look, that of the overtaken one, too.
+        # Twice, since the follow-up of the superseded signal searches as well.
         box.script([fault | {"on": route, "times": 2}])
         live.wake(36)
         [waiting] = live.aws.chores.jobs()
@@ -455,7 +461,7 @@ class TestFollowup:
         assert [event.status for event in box.events.all()] == ["TERMINATED", "ACTIVE"]
         assert len(box.attempts()) == 2
 
-    def test_an_answer_that_can_not_be_read_is_no_page_that_never_came(self, box: Box, live: Live) -> None:
+    def test_unreadable_search_answer_does_not_mark_the_page_as_lost(self, box: Box, live: Live) -> None:
         live.share()
         box.script([{"kind": "truncated_json", "on": "events"}])
         live.wake(LOOK_FOR_SECONDS + 10)
@@ -463,7 +469,7 @@ class TestFollowup:
         live.wake(60)
         assert raised(live)[0].pages == (box.events.all()[0].id,)
 
-    def test_what_is_refused_rests_without_a_secret(self, box: Box, live: Live) -> None:
+    def test_refused_followup_is_dead_lettered_without_credentials(self, box: Box, live: Live) -> None:
         live.share()
         box.script([{"kind": "status", "status": 400, "on": "events", "times": None}])
         live.wake(36)

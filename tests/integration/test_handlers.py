@@ -48,7 +48,7 @@ def reconcile(account: Aws, monkeypatch: pytest.MonkeyPatch) -> Handler:
 
 
 class Output:
-    """What a function prints. It is loaded here, for its logger keeps the stdout that it finds then."""
+    """A function and its output. The function is loaded here, since its logger keeps the stdout of that moment."""
 
     def __init__(self, name: str, account: Aws, environment: pytest.MonkeyPatch) -> None:
         self.stdout = io.StringIO()
@@ -60,7 +60,7 @@ class Output:
             return invoke(self._handler, sample)
 
     def lines(self) -> list[dict[str, Any]]:
-        """What came since the last look."""
+        """Return the lines since the last call."""
         text = self.stdout.getvalue()
         self.stdout.truncate(0)
         self.stdout.seek(0)
@@ -68,7 +68,7 @@ class Output:
 
 
 @pytest.mark.parametrize("path", EVENTS, ids=lambda path: path.stem)
-def test_every_sample_event_is_answered(box: Box, webhook: Handler, path: Path) -> None:
+def test_every_sample_webhook_event_gets_its_documented_answer(box: Box, webhook: Handler, path: Path) -> None:
     sample = json.loads(path.read_text())
     answer = invoke(webhook, sample)
     expected = {"bigpanda_3_resolved": "unchanged", "bigpanda_6_no_incident": None}.get(path.stem, "delivered")
@@ -78,7 +78,7 @@ def test_every_sample_event_is_answered(box: Box, webhook: Handler, path: Path) 
     assert [signal.body_bytes.decode() for signal in box.signals()] == ([sample["body"]] if is_sent else [])
 
 
-def test_the_samples_tell_a_story(box: Box, webhook: Handler) -> None:
+def test_sample_events_open_grow_and_resolve_one_incident(box: Box, webhook: Handler) -> None:
     transitions = []
     for path in EVENTS[:3]:
         answer = json.loads(invoke(webhook, json.loads(path.read_text()))["body"])
@@ -86,7 +86,7 @@ def test_the_samples_tell_a_story(box: Box, webhook: Handler) -> None:
     assert transitions == [("delivered", "opened"), ("unchanged", "grew"), ("delivered", "resolved")]
 
 
-def test_a_share_is_answered_logged_and_counted(box: Box, account: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_share_is_answered_logged_and_counted(box: Box, account: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     webhook = Output("bigpanda_webhook", account, monkeypatch)
     [zeros] = webhook.lines()
     assert (zeros["outcome_delivered"], zeros["crash"]) == ([0.0], [0.0])
@@ -99,12 +99,12 @@ def test_a_share_is_answered_logged_and_counted(box: Box, account: Aws, monkeypa
 
 
 def records(mailbox: Mailbox) -> dict[str, Any]:
-    """All that is on a queue, as Lambda hands it over."""
+    """Take all messages off a queue, as Lambda hands them over."""
     messages = mailbox.messages()
     return {"Records": [{"messageId": message["MessageId"], "body": message["Body"]} for message in messages]}
 
 
-def test_what_is_kept_is_worked_off_by_the_worker(box: Box, account: Aws, webhook: Handler, worker: Handler) -> None:
+def test_queued_shares_are_delivered_by_the_worker(box: Box, account: Aws, webhook: Handler, worker: Handler) -> None:
     box.script([{"kind": "status", "status": 503, "times": None}])
     for number in range(2):
         answer = invoke(webhook, event(samples.body(id=number).decode(), x_api_key=samples.TOKEN))
@@ -121,14 +121,14 @@ def test_what_is_kept_is_worked_off_by_the_worker(box: Box, account: Aws, webhoo
     assert (account.retries.messages(), account.dead_letters.messages()) == ([], [])
 
 
-def test_what_can_not_be_worked_stays_on_the_queue(account: Aws, worker: Handler) -> None:
+def test_message_that_is_no_envelope_stays_on_the_queue(account: Aws, worker: Handler) -> None:
     strange = {"messageId": "m1", "body": "not an envelope"}
     gone = {"messageId": "m2", "body": samples.job(channel="gone").to_json()}
     assert invoke(worker, {"Records": [strange, gone]}) == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
     assert [(job.channel, job.reason) for job in account.dead_letters.jobs()] == [("gone", "channel_removed")]
 
 
-def test_a_critical_that_is_owed_for_too_long_is_told_on_another_way(
+def test_overdue_critical_is_published_to_the_fallback_topic_once(
     box: Box, account: Aws, webhook: Handler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     document = json.loads(account.secrets.get_secret_value(SecretId="relay/noc")["SecretString"])
@@ -163,7 +163,7 @@ def test_vanished_message_is_replaced_by_the_sweeper_and_rings_once(
 
 
 def move_dead_letters(account: Aws) -> list[str]:
-    """Move all dead-lettered messages to the retry queue as they are; return their bodies."""
+    """Move all dead-lettered messages to the retry queue unchanged; return their bodies."""
     bodies = [message["Body"] for message in account.dead_letters.messages()]
     for body in bodies:
         account.retries.send(body)
@@ -193,17 +193,17 @@ def test_refused_shares_ring_once_when_their_dead_letters_come_back(
 
 
 @pytest.mark.parametrize("sample", [{}, {"body": None, "headers": None}, event("{}"), event("", channel="ghost")])
-def test_an_event_without_credentials_is_401_whatever_else_it_lacks(webhook: Handler, sample: dict[str, Any]) -> None:
+def test_event_without_credentials_is_401_whatever_else_is_missing(webhook: Handler, sample: dict[str, Any]) -> None:
     assert invoke(webhook, sample)["statusCode"] == 401
 
 
 @pytest.mark.parametrize("body", [7, True, [], {"id": 1}])
-def test_a_body_that_is_no_text_is_400(webhook: Handler, body: Any) -> None:
+def test_body_that_is_no_text_is_400(webhook: Handler, body: Any) -> None:
     assert invoke(webhook, event("", x_api_key=samples.TOKEN) | {"body": body})["statusCode"] == 400
 
 
 def watch(box: Box, account: Aws, *incidents: dict[str, Any]) -> None:
-    """Let BigPanda have these incidents in an environment that is compared with the channel `noc`."""
+    """Give BigPanda these incidents, in an environment that is compared with the channel `noc`."""
     box.bigpanda.let_in(KEY)
     box.bigpanda.declare_incidents("e1", list(incidents))
     known = {"api_key": KEY, "base_url": box.bigpanda.url, "environment_id": "e1", "reconcile": "ring"}
@@ -212,7 +212,7 @@ def watch(box: Box, account: Aws, *incidents: dict[str, Any]) -> None:
 
 
 class Runs:
-    """Reconcile runs through the two functions that do them."""
+    """Reconcile runs through their two functions: the schedule and the chore worker."""
 
     def __init__(self, box: Box, account: Aws, environment: pytest.MonkeyPatch) -> None:
         self._account, self._access = account, reconciling.access(box.bigpanda.url, KEY)
@@ -220,7 +220,7 @@ class Runs:
         self.worker = Output("chore_worker", account, environment)
 
     def one(self, sample: dict[str, Any]) -> list[dict[str, Any]]:
-        """Plan a run and work it off; return the lines that the chore worker writes."""
+        """Plan a run and work it; return the chore worker's log lines."""
         assert invoke(self.schedule, sample) == {"runs": 1, "channels": 1}
         self.worker.lines()
         while sent := records(self._account.chores)["Records"]:
@@ -228,20 +228,20 @@ class Runs:
         return self.worker.lines()
 
     def third(self, sample: dict[str, Any]) -> list[dict[str, Any]]:
-        """The same for the third run: the first notes when it was, the second what differs."""
+        """Do three runs and return the third's lines: the first notes its time, the second the differences."""
         for _ in range(2):
             assert self.one(sample)[0]["missed"] == 0
             self.put_back()
         return self.one(sample)
 
     def put_back(self) -> None:
-        """Let the runs be ten minutes older than they are."""
+        """Make the noted runs ten minutes older."""
         table = Table(self._account.dynamodb, self._account.table, time.time)
         reconciling.put_back(table, self._access, "e1", "noc", 600)
 
 
 def missed(incident_id: str = "i1") -> dict[str, Any]:
-    """An incident that was shared five minutes ago, and nobody heard of."""
+    """Return an incident that was shared five minutes ago and never reached the relay."""
     stamp = int(time.time()) - 300
     return {"id": incident_id, "status": "Critical", "active": True, "changed_at": stamp, "folders": ["shared"]}
 
@@ -284,7 +284,7 @@ def test_no_run_is_planned_without_a_key_of_bigpanda(box: Box, account: Aws, rec
 
 @pytest.mark.parametrize("function", ["bigpanda_webhook", "job_worker", "reconcile"])
 @pytest.mark.parametrize("name", ["RELAY_DEAD_LETTER_QUEUE_URL", "RELAY_RETRY_QUEUE_URL", "RELAY_LEDGER_TABLE"])
-def test_a_function_with_a_wrong_environment_does_not_load(
+def test_function_with_an_empty_required_variable_does_not_load(
     account: Aws, monkeypatch: pytest.MonkeyPatch, function: str, name: str
 ) -> None:
     with pytest.raises(ConfigError, match=name):

@@ -1,4 +1,4 @@
-"""What BigPanda shared and the relay never heard of, over real sockets: looked for, queued, worked off, and once."""
+"""Reconcile runs over real sockets: missed shares are found, queued and signalled once."""
 
 import json
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ SLEEPS: dict[str, Any] = {"folders": ["snoozed"], "snooze": {"snoozed": True, "e
 
 @pytest.fixture
 def live(box: Box, account: Aws) -> Live:
-    """The path of a channel that may ask BigPanda, and was looked at for the first time an hour ago."""
+    """The relay with a channel that may read BigPanda, whose first reconcile run was an hour ago."""
     return live_with(box, account)
 
 
@@ -39,44 +39,49 @@ def live_with(box: Box, account: Aws, url: str | None = None, **access: Any) -> 
     document = samples.secret(url=box.declare(URL).url, policy=policy, bigpanda=known | access)
     document["xmatters"]["rest"] = {"base_url": box.xmatters_url, "auth": REST}
     account.put_secret("noc", document)
-    live = Live(account, ticks=lambda: NOW)
+
+    def sleep(seconds: float) -> None:
+        # BigPanda's rate limit counts by seconds of this clock, which only the test moves.
+        live.ahead += seconds
+
+    live = Live(account, ticks=lambda: NOW, sleep=sleep)
     look(live)
     live.ahead += 3600
     return live
 
 
 def incident(live: Live, name: str = "i1", *, ago: float = 300, **members: Any) -> dict[str, Any]:
-    """A shared incident as BigPanda has it, critical unless it says otherwise, which changed so many seconds ago."""
+    """Return a shared incident in BigPanda's form, changed so many seconds ago; critical by default."""
     status = members.get("status", "Critical")
     plain = {"id": name, "status": status, "active": status != "Ok", "changed_at": int(live.clock() - ago)}
     return plain | {"folders": ["active", "shared"] if status != "Ok" else ["resolved"], "alerts": [ALERT]} | members
 
 
 def has(box: Box, *incidents: dict[str, Any]) -> None:
-    """Let BigPanda have these incidents, and no others."""
+    """Give BigPanda these incidents, and no others."""
     box.bigpanda.declare_incidents(ENVIRONMENT, list(incidents))
 
 
 def share(live: Live, ago: float = 300, **members: Any) -> None:
-    """Share an incident that changed so many seconds ago; it is signalled at once."""
+    """Share an incident that changed so many seconds ago, and assert that the signal is delivered."""
     assert live.share(samples.body(changedOn=int(live.clock() - ago), **members)).outcome == "delivered"
 
 
 def look(live: Live) -> dict[str, Any]:
-    """What a look at the channel finds, without what it does not find."""
+    """Do a reconcile run; return the members of its result that are not empty."""
     found = live.reconcile().get("noc")
     return {name: value for name, value in found._asdict().items() if value} if found else {}
 
 
 def looks(live: Live) -> dict[str, Any]:
-    """What the second of two looks at the channel finds."""
+    """Do two reconcile runs, SETTLES_SECONDS apart; return the second's result."""
     look(live)
     live.ahead += SETTLES_SECONDS
     return look(live)
 
 
 def kept(live: Live) -> list[Job]:
-    """Take what is on the retry queue, and let the worker have it at once."""
+    """Work all jobs on the retry queue at once, and return them."""
     messages = live.aws.retries.messages()
     records = [{"messageId": each["MessageId"], "body": each["Body"]} for each in messages]
     assert live.worker.work(records) == []
@@ -88,18 +93,18 @@ def entry(live: Live, name: str = "i1") -> Entry:
 
 
 def transitions(live: Live) -> list[str]:
-    """What was delivered from the retry queue, in order."""
+    """Return the transitions that the worker delivered, in order."""
     lines = [line for line in live.recorder.lines() if line["message"] == "job" and line["kind"] == "signal"]
     return [line["transition"] for line in lines if line["outcome"] == "delivered"]
 
 
 def asked(box: Box, route: str = "incidents") -> list[dict[str, str]]:
-    """The queries of all calls of a route, in order."""
+    """Return the queries of all calls of a route, in order."""
     return [dict(call.query) for call in box.bigpanda.calls.all() if call.route == route]
 
 
 class TestMissed:
-    def test_a_share_that_never_came_rings_once(self, box: Box, live: Live) -> None:
+    def test_missed_share_is_signalled_once(self, box: Box, live: Live) -> None:
         has(box, incident(live))
         assert looks(live) == {"compared": 1, "missed": 1}
         kept(live)
@@ -112,7 +117,7 @@ class TestMissed:
         assert len(box.attempts()) == 1
         assert live.recorder.metrics()["share_missed"] == 1
 
-    def test_what_is_queued_and_sent_has_the_webhooks_names(self, box: Box, live: Live) -> None:
+    def test_missed_share_is_signalled_with_the_webhooks_member_names(self, box: Box, live: Live) -> None:
         changed = int(live.clock()) - 300
         has(box, incident(live, updated_at=changed + 100))
         looks(live)
@@ -127,14 +132,14 @@ class TestMissed:
         assert told["alerts"] == [{"id": "a1", **ALERT}]
         assert asked(box, "incident") == [{"expand": "alerts"}]
 
-    def test_it_rings_without_the_details_that_bigpanda_does_not_tell(self, box: Box, live: Live) -> None:
+    def test_missed_share_is_signalled_without_details_if_bigpanda_cannot_be_read(self, box: Box, live: Live) -> None:
         has(box, incident(live))
         box.script([{"kind": "status", "status": 500, "on": "incident"}])
         assert looks(live) == {"compared": 1, "missed": 1}
         kept(live)
         assert json.loads(box.signals()[0].body_bytes)["incident"]["alerts"] == [{"id": "a1", "alert_id": "a1"}]
 
-    def test_two_looks_before_the_worker_is_there_ring_once(self, box: Box, live: Live) -> None:
+    def test_missed_share_found_by_several_runs_before_the_worker_is_signalled_once(self, box: Box, live: Live) -> None:
         has(box, incident(live))
         assert [looks(live).get("missed", 0) for _ in range(3)] == [1, 0, 0]
         live.ahead += QUEUED_SECONDS
@@ -142,7 +147,7 @@ class TestMissed:
         assert [job.kind for job in kept(live)] == ["signal", "signal"]
         assert len(box.attempts()) == 1
 
-    def test_a_share_that_comes_after_all_rings_nobody(self, box: Box, live: Live) -> None:
+    def test_share_that_arrives_after_its_reconcile_run_is_not_signalled_again(self, box: Box, live: Live) -> None:
         changed = int(live.clock()) - 300
         has(box, incident(live))
         looks(live)
@@ -151,13 +156,13 @@ class TestMissed:
         assert live.share(late).outcome in {"duplicate", "unchanged"}
         assert len(box.attempts()) == 1
 
-    def test_nor_does_what_came_at_the_door(self, box: Box, live: Live) -> None:
+    def test_share_received_by_the_webhook_is_not_missed(self, box: Box, live: Live) -> None:
         share(live)
         has(box, incident(live))
         assert looks(live) == {"compared": 1}
         assert len(box.attempts()) == 1
 
-    def test_what_changed_just_now_has_time_to_come(self, box: Box, live: Live) -> None:
+    def test_recent_change_is_missed_only_after_the_settle_time(self, box: Box, live: Live) -> None:
         has(box, incident(live, ago=10))
         assert look(live) == {"compared": 1}
         live.ahead += SETTLES_SECONDS - 20
@@ -165,15 +170,15 @@ class TestMissed:
         live.ahead += 20
         assert look(live) == {"compared": 1, "missed": 1}
 
-    def test_what_changed_before_the_channel_was_looked_at_is_left_alone(self, box: Box, live: Live) -> None:
+    def test_incident_changed_before_the_channels_first_run_is_not_missed(self, box: Box, live: Live) -> None:
         has(box, incident(live, ago=3700))
         assert looks(live) == {"compared": 1}
 
-    def test_what_nobody_was_told_of_is_left_alone(self, box: Box, live: Live) -> None:
+    def test_incident_that_is_not_shared_is_not_missed(self, box: Box, live: Live) -> None:
         has(box, incident(live, shared=False), incident(live, "i2", folders=["active", "unhandled"]))
         assert looks(live) == {}
 
-    def test_one_that_is_over_already_rings_nobody(self, box: Box, live: Live) -> None:
+    def test_incident_that_resolved_unannounced_is_not_missed(self, box: Box, live: Live) -> None:
         has(box, incident(live, status="Ok"))
         assert looks(live) == {"compared": 1}
 
@@ -181,9 +186,7 @@ class TestMissed:
         ("told", "now", "transition"),
         [("warning", "Critical", "worsened"), ("critical", "Ok", "resolved"), ("ok", "Critical", "reopened")],
     )
-    def test_an_update_that_never_came_rings_once(
-        self, box: Box, live: Live, told: str, now: str, transition: str
-    ) -> None:
+    def test_missed_update_is_signalled_once(self, box: Box, live: Live, told: str, now: str, transition: str) -> None:
         share(live, 900, status="critical")
         if told != "critical":
             share(live, 800, status=told)
@@ -197,18 +200,18 @@ class TestMissed:
         kept(live)
         assert len(box.attempts()) == rang + 1
 
-    def test_what_the_channel_asks_for_is_passed_on(self, box: Box, account: Aws) -> None:
+    def test_reconcile_run_passes_the_channels_query_to_bigpanda(self, box: Box, account: Aws) -> None:
         look(live_with(box, account, reconcile_query='team = "ä & b"'))
         assert {query["query"] for query in asked(box)} == {'team = "ä & b"'}
         assert [query["folder"] for query in asked(box)][-3:] == ["snoozed", "shared", "resolved"]
 
-    def test_a_channel_that_wants_it_not_is_not_looked_at(self, box: Box, account: Aws) -> None:
+    def test_channel_with_reconcile_off_is_not_compared(self, box: Box, account: Aws) -> None:
         live = live_with(box, account, reconcile=False)
         has(box, incident(live))
         assert looks(live) == {}
         assert box.bigpanda.calls.all() == []
 
-    def test_where_a_share_says_that_it_came_from_is_not_looked_at(self, box: Box, account: Aws) -> None:
+    def test_environment_named_only_by_a_share_is_not_compared(self, box: Box, account: Aws) -> None:
         live = live_with(box, account)
         known = json.loads(account.secrets.get_secret_value(SecretId="relay/noc")["SecretString"])
         del known["bigpanda"]["environment_id"]
@@ -224,9 +227,7 @@ class TestMissed:
 
 class TestSnooze:
     @pytest.mark.parametrize("folders", [["snoozed"], ["snoozed", "shared"], ["shared"]])
-    def test_a_critical_rings_again_when_its_snooze_is_over_and_once(
-        self, box: Box, live: Live, folders: list[str]
-    ) -> None:
+    def test_critical_is_signalled_once_when_its_snooze_ends(self, box: Box, live: Live, folders: list[str]) -> None:
         share(live, 900)
         has(box, incident(live, ago=800, **SLEEPS | {"folders": folders}))
         for _ in range(3):
@@ -243,7 +244,7 @@ class TestSnooze:
         assert len(box.attempts()) == 2
 
     @pytest.mark.parametrize(("status", "transition"), [("Warning", "eased"), ("Ok", "resolved")])
-    def test_one_that_got_better_meanwhile_is_told_so_and_no_more(
+    def test_incident_that_eased_while_snoozed_is_signalled_with_that_transition(
         self, box: Box, live: Live, status: str, transition: str
     ) -> None:
         share(live, 900)
@@ -255,7 +256,7 @@ class TestSnooze:
         kept(live)
         assert transitions(live) == [transition]
 
-    def test_one_that_nobody_was_told_of_rings_when_its_snooze_is_over(self, box: Box, live: Live) -> None:
+    def test_unannounced_incident_is_signalled_when_its_snooze_ends(self, box: Box, live: Live) -> None:
         has(box, incident(live, **SLEEPS))
         assert look(live) == {}
         live.ahead += 600
@@ -266,7 +267,7 @@ class TestSnooze:
 
 
 class TestEnded:
-    def test_the_page_of_one_whose_resolve_never_came_is_ended(self, box: Box, live: Live) -> None:
+    def test_page_is_terminated_by_a_reconcile_run_after_a_missed_resolve(self, box: Box, live: Live) -> None:
         share(live, 900)
         live.wake(40)
         assert [event.status for event in box.events.all()] == ["ACTIVE"]
@@ -277,7 +278,7 @@ class TestEnded:
         assert transitions(live) == ["resolved"]
         assert [event.status for event in box.events.all()] == ["TERMINATED", "ACTIVE"]
 
-    def test_the_page_of_one_that_goes_on_is_not(self, box: Box, live: Live) -> None:
+    def test_page_of_an_open_incident_stays_active_after_reconcile_runs(self, box: Box, live: Live) -> None:
         share(live, 900)
         live.wake(40)
         has(box, incident(live, ago=940))
@@ -288,14 +289,14 @@ class TestEnded:
 
 
 def crowd(live: Live, number: int) -> list[dict[str, Any]]:
-    """So many incidents that lie in the folder of shared ones although they are over."""
+    """Return so many resolved incidents that are still in the folder of shared ones."""
     return [
         incident(live, f"over-{each}", ago=200 + each / 10, status="Ok", folders=["shared"]) for each in range(number)
     ]
 
 
 class TestPages:
-    def test_what_stands_on_the_last_of_several_pages_is_found(self, box: Box, live: Live) -> None:
+    def test_missed_incident_on_the_last_of_several_pages_is_found(self, box: Box, live: Live) -> None:
         has(box, *crowd(live, 230), incident(live, ago=600))
         box.bigpanda.calls.clear()
         assert looks(live) == {"compared": 231, "missed": 1}
@@ -304,7 +305,7 @@ class TestPages:
         assert {query["sort_by"] for query in asked(box)} == {"last_change"}
         assert [job.incident_id for job in kept(live)] == ["i1"]
 
-    def test_of_what_is_over_no_more_is_asked_for_than_is_new(self, box: Box, live: Live) -> None:
+    def test_reconcile_run_lists_only_recently_resolved_incidents(self, box: Box, live: Live) -> None:
         old = [incident(live, f"old-{each}", ago=86_400 + each, status="Ok") for each in range(230)]
         share(live, 900)
         has(box, *old, incident(live, status="Ok"))
@@ -316,7 +317,7 @@ class TestPages:
         over = [query for query in asked(box) if query["folder"] == "resolved"]
         assert [(query["page"], query["from"]) for query in over] == [("1", since), ("2", since)]
 
-    def test_an_incident_without_end_is_read_whole(self, box: Box, live: Live) -> None:
+    def test_missed_incident_with_300_large_alerts_is_read_whole(self, box: Box, live: Live) -> None:
         alerts = [ALERT | {"alert_id": f"a{each}", "description": "x" * 2048} for each in range(300)]
         has(box, incident(live, alerts=alerts))
         looks(live)
@@ -324,7 +325,7 @@ class TestPages:
         assert len(json.loads(job.body)["incident"]["alerts"]) == 300
         assert transitions(live) == ["opened"]
 
-    def test_five_a_second_is_kept(self, account: Aws) -> None:
+    def test_reconcile_run_keeps_to_five_bigpanda_calls_a_second(self, account: Aws) -> None:
         lives: list[Live] = []
 
         def now() -> datetime:
@@ -354,15 +355,15 @@ FAULTS: list[tuple[dict[str, Any], str, str]] = [
     ({"kind": "reset_body"}, "upstream", "HTTP 200"),
     ({"kind": "reset"}, "unreachable", "ProtocolError"),
 ]
-# Where in a look, and what was compared until then: the snoozed ones, the first page of the shared ones, the second,
-# those that are over.
+# The listing of a run that fails, and the number of incidents compared before it: snoozed incidents, first page of
+# shared ones, second page, resolved ones.
 PLACES = [(0, 0), (1, 0), (2, 100), (3, 102)]
 
 
 class TestFailures:
     @pytest.mark.parametrize(("place", "compared"), PLACES)
     @pytest.mark.parametrize(("fault", "reason", "said"), FAULTS, ids=[json.dumps(each[0]) for each in FAULTS])
-    def test_nothing_is_taken_for_ended_and_the_next_look_makes_up_for_it(
+    def test_failed_reconcile_run_resolves_nothing_and_the_next_run_catches_up(
         self, box: Box, live: Live, fault: dict[str, Any], reason: str, said: str, place: int, compared: int
     ) -> None:
         share(live, 900, id="known")
@@ -375,7 +376,7 @@ class TestFailures:
         box.script([*honest, fault | {"on": "incidents"}])
         found = look(live)
         assert (found.pop("reason"), found.pop("failure").startswith(said)) == (reason, True), found
-        # What was seen before the fault is true all the same.
+        # The results of the listings before the fault still count.
         missed = {"missed": 1} if compared == 102 else {}
         assert found == ({"compared": compared} if compared else {}) | missed
         jobs = kept(live)
@@ -389,7 +390,7 @@ class TestFailures:
         assert [signal.incident_id for signal in box.attempts()[rang:]] == ["i1"]
         assert entry(live, "known") == before
 
-    def test_what_ended_in_an_outage_of_hours_is_told_after_it(self, box: Box, live: Live) -> None:
+    def test_resolve_missed_during_an_outage_of_hours_is_signalled_after_it(self, box: Box, live: Live) -> None:
         share(live, 900)
         look(live)
         over = [incident(live, f"over-{number}", status="Ok", ago=-600) for number in range(100)]
@@ -403,27 +404,27 @@ class TestFailures:
         kept(live)
         assert transitions(live) == ["resolved"]
 
-    def test_an_environment_that_nobody_knows_is_404_and_ends_nothing(self, box: Box, account: Aws) -> None:
+    def test_reconcile_run_of_an_unknown_environment_fails_and_resolves_nothing(self, box: Box, account: Aws) -> None:
         live = live_with(box, account, environment_id="gone")
         share(live, 900)
         assert look(live) == {"failure": "HTTP 404", "reason": "refused"}
         assert entry(live).announced is not None
         assert len(box.attempts()) == 1
 
-    def test_a_wrong_key_is_said(self, box: Box, account: Aws) -> None:
+    def test_reconcile_run_with_a_wrong_bigpanda_key_reports_credentials(self, box: Box, account: Aws) -> None:
         assert look(live_with(box, account, api_key="BPU-canary-wrong")) == {
             "failure": "HTTP 401",
             "reason": "credentials",
         }
 
-    def test_a_queue_that_is_gone_is_said(self, box: Box, live: Live) -> None:
+    def test_reconcile_run_without_a_retry_queue_reports_internal(self, box: Box, live: Live) -> None:
         has(box, incident(live))
         live.aws.retries.delete()
         assert looks(live)["reason"] == "internal"
         assert box.attempts() == []
         assert entry(live).sequence == 0
 
-    def test_the_key_is_in_no_line_and_in_no_job(self, box: Box, account: Aws) -> None:
+    def test_bigpanda_key_is_in_no_log_line_and_no_job_of_a_reconcile_run(self, box: Box, account: Aws) -> None:
         def echo(received: Received) -> tuple[int, dict[str, str], bytes]:
             return 400, {}, json.dumps({"errors": ["no", dict(received.headers)]}).encode()
 

@@ -1,4 +1,4 @@
-"""The path over real sockets against the xMatters stand-in: every kind of credentials, every kind of fault."""
+"""Delivery over real sockets to the xMatters stand-in, with every kind of credentials and of fault."""
 
 import json
 from typing import Any
@@ -24,13 +24,13 @@ def live(box: Box, account: Aws) -> Live:
 
 
 def point_at(box: Box, account: Aws, auth: dict[str, str], **kwargs: Any) -> None:
-    """Write the secret of the channel `noc` for a new trigger that takes these credentials."""
+    """Write the secret of the channel `noc` for a new trigger that accepts these credentials."""
     shown = {"type": "url"} if auth["type"] == "url" else auth
     account.put_secret("noc", secret(box.declare(auth, **kwargs).url, shown))
 
 
 def secret(url: str, auth: dict[str, str] | None = None) -> dict[str, Any]:
-    """The secret of a channel whose incidents need not keep their distance."""
+    """Return the secret of a channel without a minimum distance between an incident's signals."""
     return samples.secret(auth=auth, url=url, policy={"min_seconds_between_signals": 0})
 
 
@@ -38,7 +38,7 @@ class TestAccepted:
     @pytest.mark.parametrize(
         "auth", [URL, samples.BASIC, samples.KEY, samples.OAUTH], ids=["url", "basic", "api_key", "oauth"]
     )
-    def test_each_kind_of_credentials_gets_the_very_bytes_through(
+    def test_signal_has_the_shares_bytes_with_each_kind_of_credentials(
         self, box: Box, account: Aws, auth: dict[str, str]
     ) -> None:
         point_at(box, account, auth)
@@ -53,20 +53,20 @@ class TestAccepted:
         assert signal.headers["X-Relay-Correlation-Id"] == "request-1"
         assert account.dead_letters.messages() == []
 
-    def test_a_password_in_any_characters_lets_us_in(self, box: Box, account: Aws) -> None:
+    def test_xmatters_password_with_special_characters_is_accepted(self, box: Box, account: Aws) -> None:
         point_at(box, account, {"type": "basic", "username": "rëlay", "password": "密码:✓ +%"})
         assert Live(account).share().outcome == Outcome.DELIVERED
         point_at(box, account, samples.OAUTH | {"password": "pä&=+ %✓"})
         assert Live(account).share(samples.body(id="i2")).outcome == Outcome.DELIVERED
 
-    def test_recipients_arrive_as_they_are_named(self, box: Box, account: Aws) -> None:
+    def test_recipients_with_special_characters_arrive_unchanged(self, box: Box, account: Aws) -> None:
         document = samples.secret(url=box.declare(URL).url)
         document["xmatters"]["recipients"] = ["Net Ops & Co", "Café ✓"]
         account.put_secret("noc", document)
         Live(account).share(recipients=("jdoe|Work Phone", "Café ✓", "a=b?c#d/e+f"))
         assert box.signals()[0].recipients == ("Net Ops & Co", "Café ✓", "jdoe|Work Phone", "a=b?c#d/e+f")
 
-    def test_a_token_is_asked_for_once_and_anew_when_it_is_refused(self, box: Box, account: Aws) -> None:
+    def test_oauth_token_is_requested_once_and_again_after_a_refusal(self, box: Box, account: Aws) -> None:
         point_at(box, account, samples.OAUTH)
         live = Live(account)
         before = len(box.token_requests())
@@ -78,14 +78,14 @@ class TestAccepted:
         assert (result.outcome, result.attempts) == (Outcome.DELIVERED, 2)
         assert len(box.token_requests()) - before == 2
 
-    def test_a_token_about_to_end_is_not_used(self, box: Box, account: Aws) -> None:
+    def test_oauth_token_that_is_about_to_expire_is_not_used(self, box: Box, account: Aws) -> None:
         point_at(box, account, samples.OAUTH | {"client_id": "short"}, token_seconds=20)
         live = Live(account)
         before = len(box.token_requests())
         assert [live.share(samples.body(id=number)).attempts for number in range(2)] == [1, 1]
         assert len(box.token_requests()) - before == 2
 
-    def test_three_mebibytes_go_through(self, box: Box, live: Live) -> None:
+    def test_share_of_nearly_four_megabytes_is_delivered(self, box: Box, live: Live) -> None:
         body = samples.body(text="x" * 3_900_000)
         assert live.webhook.serve(samples.request(body)).status == 200
         assert box.signals()[0].body_bytes == body
@@ -119,7 +119,7 @@ class TestFaults:
         FAILURES,
         ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
     )
-    def test_what_is_not_accepted_is_kept_with_its_reason_and_arrives_when_it_is_over(
+    def test_failed_signal_is_kept_with_its_reason_and_delivered_after_the_fault(
         self, box: Box, live: Live, account: Aws, fault: dict[str, Any], reason: Reason, attempts: int
     ) -> None:
         box.script([fault | FOR_EVER])
@@ -142,42 +142,46 @@ class TestFaults:
         assert signal.headers["X-Relay-Delivery-Id"] == result.delivery_id
         assert signal.headers["X-Relay-Attempt"] == str(attempts + 1)
 
-    def test_a_redirect_is_not_followed(self, box: Box, live: Live) -> None:
+    def test_redirect_of_a_trigger_is_not_followed(self, box: Box, live: Live) -> None:
         url = live.channels.get("noc").trigger_url
         box.script([{"kind": "redirect", "location": url, "status": 307}])
         assert live.share().reason == Reason.REFUSED
         assert len(box.attempts()) == 1
 
     @pytest.mark.parametrize("kind", ["truncated_json", "reset_body"])
-    def test_an_acceptance_whose_body_breaks_off_is_one(self, box: Box, live: Live, account: Aws, kind: str) -> None:
+    def test_202_with_a_truncated_body_counts_as_accepted_once(
+        self, box: Box, live: Live, account: Aws, kind: str
+    ) -> None:
         box.script([{"kind": kind} | FOR_EVER])
         result = live.share()
         [signal] = box.signals()
         assert (result.outcome, result.attempts) == (Outcome.DELIVERED, 1)
-        # The header still names what the body does not.
+        # The request id comes from the header, since the body is incomplete.
         assert result.request_id == signal.request_id
         live.wake(60)
         assert account.retries.messages() == []
         assert len(box.signals()) == 1
 
-    def test_a_reset_after_acceptance_is_tried_again_and_says_that_it_may_repeat(self, box: Box, live: Live) -> None:
+    def test_signal_retried_after_an_ambiguous_reset_is_marked_as_possible_repeat(self, box: Box, live: Live) -> None:
         box.script([{"kind": "accept_then_reset"}])
         assert live.share().outcome == Outcome.DELIVERED
         says = [signal.headers.get("X-Relay-May-Repeat") for signal in box.signals()]
         assert says == [None, "true"]
 
-    def test_a_fault_that_passes_costs_a_try_and_no_more(self, box: Box, live: Live) -> None:
+    def test_transient_faults_are_retried_within_the_request(self, box: Box, live: Live) -> None:
         box.script([{"kind": "status", "status": 503}, {"kind": "reset"}])
         result = live.share()
         assert (result.outcome, result.attempts) == (Outcome.DELIVERED, 3)
 
-    def test_a_short_retry_after_is_waited_for(self, box: Box, live: Live, account: Aws) -> None:
+    def test_short_retry_after_is_waited_for_within_the_request(self, box: Box, live: Live, account: Aws) -> None:
         slept: list[float] = []
         box.script([{"kind": "status", "status": 429, "retry_after": "1"}])
         result = Live(account, sleep=slept.append).share()
         assert (result.outcome, result.attempts, slept) == (Outcome.DELIVERED, 2, [1.0])
 
-    def test_a_closed_port_rings_nobody_and_is_kept(self, box: Box, live: Live, account: Aws) -> None:
+    def test_signal_to_a_closed_port_is_queued_and_its_retry_is_not_marked_as_repeat(
+        self, box: Box, live: Live, account: Aws
+    ) -> None:
         box.listening(False)
         result = live.share()
         assert (result.outcome, result.reason, result.attempts) == (Outcome.QUEUED, Reason.UNREACHABLE, 3)
@@ -186,7 +190,7 @@ class TestFaults:
         assert account.retries.messages() == []
         assert "X-Relay-May-Repeat" not in box.signals()[0].headers
 
-    def test_a_new_secret_lets_us_in_where_the_old_one_does_not(self, box: Box, account: Aws) -> None:
+    def test_refused_credentials_are_replaced_by_a_new_secret(self, box: Box, account: Aws) -> None:
         point_at(box, account, URL)
         live = Live(account)
         live.channels.get("noc")
@@ -198,7 +202,7 @@ class TestFaults:
         live.ahead += 11
         result = live.share(samples.body(id="i2"))
         assert (result.outcome, result.attempts) == (Outcome.DELIVERED, 2)
-        # What met the wrong one drains by itself.
+        # The share that met the wrong secret is retried without an operator.
         live.wake(300)
         assert sorted(signal.incident_id or "" for signal in box.signals()) == ["i1", "i2"]
 
@@ -213,7 +217,7 @@ class TestFaults:
         ],
         ids=lambda value: value["kind"] if isinstance(value, dict) else "",
     )
-    def test_without_a_token_the_trigger_is_not_asked(
+    def test_failed_token_request_sends_nothing_to_the_trigger(
         self, box: Box, account: Aws, fault: dict[str, Any], reason: Reason
     ) -> None:
         point_at(box, account, samples.OAUTH)
@@ -232,11 +236,11 @@ class TestFaults:
 
 class TestTime:
     @pytest.mark.parametrize("kind", ["slow", "drip"])
-    def test_an_answer_that_comes_too_late_may_have_rung_and_the_next_attempt_says_so(
+    def test_signal_retried_after_a_timeout_is_marked_as_possible_repeat(
         self, box: Box, live: Live, account: Aws, kind: str
     ) -> None:
         live.channels.get("noc")
-        # Who waited for it would take it for accepted.
+        # Slower than the deadline: a client without a deadline would take the signal as accepted.
         box.script([{"kind": kind, "seconds": 60}])
         result = live.share(seconds=5)
         assert (result.outcome, result.reason, result.attempts) == (Outcome.QUEUED, Reason.TIMEOUT, 1)
@@ -248,7 +252,7 @@ class TestTime:
         assert again.headers["X-Relay-Delivery-Id"] == first.headers["X-Relay-Delivery-Id"]
 
 
-def test_an_incident_id_that_sqs_would_refuse_is_kept_all_the_same(box: Box, live: Live, account: Aws) -> None:
+def test_share_whose_incident_id_has_characters_that_sqs_refuses_is_queued(box: Box, live: Live, account: Aws) -> None:
     box.script([{"kind": "status", "status": 503} | FOR_EVER])
     answer = live.webhook.serve(samples.request(b'{"id": "a\\u0000\\u001b\\ud800b", "x": "\\u000b"}'))
     assert answer.status == 202
@@ -258,7 +262,7 @@ def test_an_incident_id_that_sqs_would_refuse_is_kept_all_the_same(box: Box, liv
     assert Job.from_json(message["Body"]).incident_id == "a\x00\x1b\ud800b"
 
 
-def test_a_retry_queue_that_is_gone_costs_a_share_nothing(box: Box, live: Live, account: Aws) -> None:
+def test_missing_retry_queue_loses_no_share(box: Box, live: Live, account: Aws) -> None:
     account.retries.delete()
     assert live.webhook.serve(samples.request()).status == 200
     box.script([{"kind": "status", "status": 503} | FOR_EVER])
@@ -269,16 +273,16 @@ def test_a_retry_queue_that_is_gone_costs_a_share_nothing(box: Box, live: Live, 
     assert row["pk"]["S"].endswith("/i2")
 
 
-def test_a_ledger_that_is_gone_costs_a_page_nothing(box: Box, live: Live, account: Aws) -> None:
+def test_missing_ledger_table_does_not_stop_a_signal(box: Box, live: Live, account: Aws) -> None:
     account.dynamodb.delete_table(TableName=account.table)
     assert live.webhook.serve(samples.request()).status == 200
     assert len(box.signals()) == 1
     assert live.recorder.metrics()["unguarded"] == 1
 
 
-def test_an_incident_of_three_hundred_alerts_with_odd_names_is_remembered(box: Box, live: Live, account: Aws) -> None:
+def test_incident_of_300_alerts_with_special_characters_is_deduplicated(box: Box, live: Live, account: Aws) -> None:
     alerts = [{"id": f"\ud800\u0000{number}-{'x' * 100}", "status": "critical"} for number in range(300)]
-    # A stamp of the future is not trusted.
+    # In the past, since the relay does not trust a time stamp in the future.
     changed_on = int(live.clock()) - 60
     odd = {"id": "a/b\ud800\u0000\U0001f514", "alerts": alerts, "changedOn": changed_on}
     assert live.share(samples.body(**odd)).outcome == Outcome.DELIVERED
@@ -289,19 +293,19 @@ def test_an_incident_of_three_hundred_alerts_with_odd_names_is_remembered(box: B
     assert len(json.dumps(known)) < 8 * 1024
 
 
-def test_a_storm_keeps_to_the_pace_of_its_channel(box: Box, account: Aws) -> None:
+def test_burst_of_shares_keeps_to_the_channels_rate_limit(box: Box, account: Aws) -> None:
     account.put_secret("noc", samples.secret(url=box.declare(URL).url, policy={"max_per_minute": 5}))
     live = Live(account)
     outcomes = [live.share(samples.body(id=f"i{number}")).outcome for number in range(8)]
     assert outcomes == [Outcome.DELIVERED] * 5 + [Outcome.QUEUED] * 3
-    # The others come one after the other, at the distance that five a minute have.
+    # The others follow one by one, at the distance of five signals a minute.
     for seconds, signals in ((62, 6), (13, 7), (13, 8)):
         live.wake(seconds)
         assert len(box.signals()) == signals
     assert account.retries.messages() == []
 
 
-def test_an_outage_that_spans_open_and_resolve_rings_nobody(box: Box, live: Live, account: Aws) -> None:
+def test_incident_that_opens_and_resolves_within_an_outage_signals_nothing(box: Box, live: Live, account: Aws) -> None:
     box.listening(False)
     assert live.share().queue == "retry"
     assert live.share(samples.body(status="ok", changedOn=1_800_000_001)).outcome == Outcome.UNCHANGED
@@ -310,7 +314,7 @@ def test_an_outage_that_spans_open_and_resolve_rings_nobody(box: Box, live: Live
     assert (box.signals(), account.retries.messages()) == ([], [])
 
 
-def test_queues_that_are_gone_leave_the_last_copy_in_the_log(box: Box, live: Live, account: Aws) -> None:
+def test_missing_queues_and_ledger_leave_the_last_copy_in_the_log(box: Box, live: Live, account: Aws) -> None:
     box.script([{"kind": "status", "status": 503} | FOR_EVER])
     account.retries.delete()
     account.dead_letters.delete()
@@ -325,7 +329,7 @@ def test_queues_that_are_gone_leave_the_last_copy_in_the_log(box: Box, live: Liv
     assert box.signals()[0].body_bytes == samples.body()
 
 
-def test_a_secret_marked_for_deletion_is_no_channel(box: Box, live: Live, account: Aws) -> None:
+def test_channel_whose_secret_is_marked_for_deletion_is_401(box: Box, live: Live, account: Aws) -> None:
     account.secrets.delete_secret(SecretId="relay/noc")
     assert live.webhook.serve(samples.request()).status == 401
     assert box.attempts() == []

@@ -1,4 +1,4 @@
-"""The way out over real sockets: what goes over the wire, what is kept alive, what is bounded."""
+"""The HTTP session over real sockets: bytes on the wire, keep-alive, and limits."""
 
 import gzip
 import socket
@@ -36,12 +36,12 @@ def post(session: Session, url: str, body: bytes = b"{}", seconds: float = 20, *
     return session.call("POST", url, body=body, headers=headers, seconds=seconds)
 
 
-def test_an_answer_comes_back_with_names_in_lower_case(plain: Site) -> None:
+def test_http_answer_has_header_names_in_lower_case(plain: Site) -> None:
     answer = post(Session(LOOPBACK), plain.url)
     assert (answer.status, answer.headers["x-trace"], answer.body) == (202, "r1", b'{"requestId": "r1"}')
 
 
-def test_what_goes_over_the_wire_is_what_was_asked_for_and_no_library_adds_to_it(plain: Site) -> None:
+def test_http_request_on_the_wire_has_no_headers_added_by_libraries(plain: Site) -> None:
     post(Session(LOOPBACK), plain.url + "/a?apiKey=k%2Fl&recipients=a%20b,c", b"\x00\xff{}", Authorization="Basic eA==")
     [received] = plain.received
     assert received == Received(
@@ -58,7 +58,7 @@ def test_what_goes_over_the_wire_is_what_was_asked_for_and_no_library_adds_to_it
     )
 
 
-def test_what_was_left_behind_is_not_sent_when_it_goes_on(plain: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_request_abandoned_during_name_lookup_is_never_sent(plain: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     look_up = socket.getaddrinfo
 
     def slow(*args: Any, **kwargs: Any) -> Any:
@@ -72,11 +72,11 @@ def test_what_was_left_behind_is_not_sent_when_it_goes_on(plain: Site, monkeypat
             post(session, plain.url, seconds=0.2)
     assert never_sent(caught.value)
     assert plain.received == []
-    # Nor does that keep what comes after it.
+    # The next request is not delayed either.
     assert post(session, plain.url).status == 202
 
 
-def test_neither_proxies_nor_a_netrc_of_the_environment_come_in_between(
+def test_proxies_and_netrc_of_the_environment_are_ignored(
     plain: Site, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     netrc = tmp_path_factory.mktemp("home") / "netrc"
@@ -88,7 +88,7 @@ def test_neither_proxies_nor_a_netrc_of_the_environment_come_in_between(
     assert "authorization" not in plain.received[0].headers
 
 
-def test_cookies_are_not_sent_back() -> None:
+def test_cookies_of_an_answer_are_not_sent_back() -> None:
     with site(lambda _: (202, {"Set-Cookie": "session=1"}, b"")) as server:
         session = Session(LOOPBACK)
         post(session, server.url)
@@ -104,13 +104,13 @@ class TestConnections:
         assert plain.connections == 1
 
     @pytest.mark.parametrize("status", [202, 204, 302, 401, 500])
-    def test_whatever_the_answer(self, status: int) -> None:
+    def test_connection_is_reused_after_an_answer_of_any_status(self, status: int) -> None:
         with site(lambda _: (status, {"Location": "/x"}, b"")) as server:
             session = Session(LOOPBACK)
             assert [post(session, server.url).status for _ in range(3)] == [status] * 3
         assert server.connections == 1
 
-    def test_one_that_was_idle_for_long_is_not_used_again(self, plain: Site) -> None:
+    def test_connection_that_was_idle_for_too_long_is_not_reused(self, plain: Site) -> None:
         clock = Clock()
         session = Session(LOOPBACK, clock=clock)
         for passed in (0, MAX_IDLE_SECONDS, MAX_IDLE_SECONDS + 1):
@@ -118,7 +118,7 @@ class TestConnections:
             post(session, plain.url)
         assert plain.connections == 2
 
-    def test_one_that_the_other_side_closed_meanwhile_is_replaced(self) -> None:
+    def test_connection_closed_by_the_server_is_replaced(self) -> None:
         with site(lambda _: (202, {"Connection": "close"}, b"")) as server:
             session = Session(LOOPBACK)
             assert [post(session, server.url).status for _ in range(3)] == [202] * 3
@@ -126,11 +126,11 @@ class TestConnections:
 
 
 class TestAnswers:
-    def test_a_long_one_is_cut(self) -> None:
+    def test_long_answer_body_is_truncated(self) -> None:
         with site(lambda _: (500, {}, b"x" * 5_000_000)) as server:
             assert len(post(Session(LOOPBACK), server.url).body) == MAX_ANSWER_BYTES
 
-    def test_a_compressed_one_is_read_and_cut_too(self) -> None:
+    def test_compressed_answer_body_is_decoded_and_truncated(self) -> None:
         bomb = gzip.compress(b"x" * 50_000_000)
         with site(lambda _: (500, {"Content-Encoding": "gzip"}, bomb)) as server:
             assert post(Session(LOOPBACK), server.url).body == b"x" * MAX_ANSWER_BYTES
@@ -138,18 +138,18 @@ class TestAnswers:
     @pytest.mark.parametrize(
         "headers", [{"Content-Length": "999"}, {"Content-Encoding": "gzip"}, {"Transfer-Encoding": "chunked"}], ids=str
     )
-    def test_one_whose_body_can_not_be_read_keeps_its_status(self, headers: dict[str, str]) -> None:
+    def test_answer_with_an_unreadable_body_keeps_its_status(self, headers: dict[str, str]) -> None:
         with site(lambda _: (202, headers | {"Connection": "close"}, b"not it")) as server:
             assert post(Session(LOOPBACK), server.url).status == 202
 
 
-def test_a_url_that_must_not_be_called_is_not(plain: Site) -> None:
+def test_url_outside_the_allow_list_is_never_called(plain: Site) -> None:
     with pytest.raises(ForbiddenUrl):
         post(Session(AllowList("XMattersHosts", ("*.xmatters.com",))), plain.url)
     assert plain.connections == 0
 
 
-def test_a_host_that_does_not_answer_is_given_up_in_time() -> None:
+def test_host_that_does_not_answer_times_out() -> None:
     over = threading.Event()
 
     def answer_when_it_is_over(_: Received) -> tuple[int, dict[str, str], bytes]:
@@ -163,7 +163,7 @@ def test_a_host_that_does_not_answer_is_given_up_in_time() -> None:
     assert not never_sent(caught.value)
 
 
-def test_https_is_not_spoken_to_who_can_not_show_a_certificate() -> None:
+def test_https_server_without_a_certificate_gets_no_request() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def answer() -> None:
@@ -177,5 +177,5 @@ def test_https_is_not_spoken_to_who_can_not_show_a_certificate() -> None:
         with pytest.raises(requests.exceptions.SSLError) as caught:
             post(Session(LOOPBACK), f"https://127.0.0.1:{server.getsockname()[1]}")
         thread.join()
-    # That it was the handshake which failed, and not an answer, does not show in the error.
+    # The error does not show that the handshake failed, so the request counts as possibly sent.
     assert not never_sent(caught.value)

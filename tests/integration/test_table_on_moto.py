@@ -1,4 +1,4 @@
-"""The table's calls against moto, and against the fake that unit tests use: they must agree."""
+"""The table's calls against moto and against the unit tests' fake, which have to agree."""
 
 import random
 import uuid
@@ -19,7 +19,7 @@ from tests.fakes import Clock
 from tests.ledger_table import LEDGER_TABLE
 from tests.unit.states import lease, over, state
 
-# In a session of its own: the default one may be older than moto, and would go out to AWS.
+# In a separate session: the default session may be older than moto, and would then call AWS.
 _CLIENT = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="eu-central-1").client(
     "dynamodb"
 )
@@ -27,7 +27,7 @@ _CLIENT = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", 
 
 @pytest.fixture
 def moto() -> Iterator[Table]:
-    """A table as the template makes it."""
+    """A table with the template's keys and index."""
     with mock_aws():
         name = f"ledger-{uuid.uuid4().hex}"
         _CLIENT.create_table(TableName=name, **LEDGER_TABLE)
@@ -39,7 +39,7 @@ def fake() -> Table:
 
 
 def told(table: Table, do: Callable[[Table], Any]) -> Any:
-    """What a call comes to, a failure included."""
+    """Return a call's result, or the text of its failure."""
     try:
         return do(table)
     except LedgerError as error:
@@ -69,7 +69,7 @@ SCRIPT: list[Callable[[Table], Any]] = [
     lambda table: table.update("g", put={"open_until": 8.0}, only_if=("open_until", 1_800_000_030.1234567)),
     lambda table: table.update("g", remove=["failures", "open_until", "never"]),
     lambda table: table.update("g", put={"open_until": 7.0}, only_if=("open_until", 7.0)),
-    # Moto takes such keys for an update; DynamoDB does not.
+    # moto accepts such keys in an update; DynamoDB does not.
     lambda table: table.store("", "text", lasts=60),
     lambda table: table.store("x" * 2049, "text", lasts=60),
     lambda table: table.store("x" * 2048, "text", lasts=60),
@@ -91,14 +91,14 @@ SCRIPT: list[Callable[[Table], Any]] = [
 ]
 
 
-def test_each_call_comes_to_the_same_on_both(moto: Table) -> None:
+def test_each_table_call_gives_the_same_on_moto_and_on_the_fake(moto: Table) -> None:
     both = (moto, fake())
     for number, do in enumerate(SCRIPT):
         theirs, ours = (told(table, do) for table in both)
         assert ours == theirs, f"step {number}"
 
 
-def test_numbers_counted_at_random_are_the_same_on_both(moto: Table) -> None:
+def test_random_counters_are_the_same_on_moto_and_on_the_fake(moto: Table) -> None:
     chance, both = random.Random(7), (moto, fake())
     for _ in range(150):
         grows, gone = chance.sample(["sa", "sb", "sc", "other"], 2)
@@ -107,14 +107,14 @@ def test_numbers_counted_at_random_are_the_same_on_both(moto: Table) -> None:
         assert ours == theirs
 
 
-def test_an_item_expires(moto: Table) -> None:
+def test_written_item_has_an_expiry_time(moto: Table) -> None:
     moto.write("k", 0, "text")
     [name] = _CLIENT.list_tables()["TableNames"]
     item = _CLIENT.get_item(TableName=name, Key={"pk": {"S": "k"}})["Item"]
     assert item["expires"] == {"N": str(int(Clock().now + KEPT_SECONDS))}
 
 
-def test_an_incidents_life_is_the_same_on_both(moto: Table) -> None:
+def test_ledger_entry_lives_the_same_on_moto_and_on_the_fake(moto: Table) -> None:
     alerts = [{"id": number} for number in range(300)]
     name = key("noc", ("Network Operations",), "\ud800/✓")
 
@@ -138,7 +138,7 @@ def test_an_incidents_life_is_the_same_on_both(moto: Table) -> None:
     assert life(fake()) == life(moto)
 
 
-def test_a_line_at_a_gate_and_its_circuit_are_the_same_on_both(moto: Table) -> None:
+def test_rate_limit_and_circuit_are_the_same_on_moto_and_on_the_fake(moto: Table) -> None:
     def drained(table: Table) -> list[Ticket | Wait | Gate]:
         clock, chance = Clock(), random.Random(7)
         pace, rules = Pace(table, clock, chance.random), [Rule("gate/noc", 5), Rule("gate/noc/people", 4)]

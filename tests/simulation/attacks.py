@@ -1,7 +1,7 @@
-"""Attacks: random schedules in which somebody holds one of a channel's tokens, and what must hold all the same.
+"""Attacks: random schedules in which an attacker holds one of a channel's tokens, and their invariants.
 
-BigPanda and xMatters work, but for an outage now and then. Jobs wake when their queue lets them. The attacker knows the
-ids of the channel's incidents, and sends whatever the token lets them send.
+BigPanda and xMatters work, with occasional outages. Jobs wake after their queue's delay. The attacker knows the ids of
+the channel's incidents, and sends any request that the token permits.
 """
 
 import json
@@ -18,9 +18,9 @@ from tests.fakes import Call, FakeSecrets, FakeSession, FakeSqs, Relay
 
 STEP_SECONDS = 6.0
 LASTS_SECONDS = 1500.0
-# A critical that nobody could deliver for so long is told to the fallback topic (the policy's own default).
+# The policy's default: the fallback topic is notified of a critical that is owed for so long.
 FALLBACK_SECONDS = 300.0
-# From a forged resolve to the ring that refutes it: the job sleeps, two answers a minute apart, the gate.
+# From a forged resolve to the signal that refutes it: the job's delay, two answers a minute apart, the rate limit.
 REFUTED_SECONDS = 300.0
 TOKEN, CALLBACK_TOKEN = "attacked-webhook-token", "attacked-callback-token"
 STRANGER = "mallory"
@@ -29,20 +29,32 @@ ENVIRONMENT = "e1"
 
 @dataclass(frozen=True)
 class Truth:
-    """An incident as it is: critical from `opened` on, over from `over` on; times count from the beginning."""
+    """The true course of an incident.
+
+    Attributes:
+        id: the incident's id.
+        opened: start as a critical, in seconds since the beginning.
+        over: end, in seconds since the beginning.
+    """
 
     id: str
     opened: float
     over: float
 
     def is_open(self, at: float) -> bool:
-        """True if it is open at that time."""
+        """Return True if the incident is open at that time."""
         return self.opened <= at < self.over
 
 
 @dataclass
 class Attack:
-    """One schedule; `holds` is the token that the attacker has."""
+    """One schedule.
+
+    Attributes:
+        seed: seed of the schedule.
+        holds: the token that the attacker holds, "webhook" or "callback".
+        problems: broken invariants.
+    """
 
     seed: int
     holds: str
@@ -68,9 +80,9 @@ class Attack:
         )
         self._began = self.relay.clock.now
         self._due: dict[int, float] = {}
-        # By page, the incident, and which of its signals made the page.
+        # The incident of each page, and the number of the signal that made the page.
         self._pages: dict[str, tuple[str, int]] = {}
-        # Of each true incident, when people were told of what.
+        # For each true incident, the time of each signal, and True if the signal announced an open incident.
         self.told: dict[str, list[tuple[float, bool]]] = {}
         self.forged: dict[str, list[float]] = {}
         self.comments: list[tuple[str, str]] = []
@@ -91,7 +103,7 @@ class Attack:
 
     @property
     def refuted(self) -> int:
-        """How often people were told once more of what was open all the time."""
+        """Number of signals that refuted a forged resolve: the incident was announced as over, but was open."""
         pairs = [(truth, *pair) for truth in self.truths for pair in pairwise(self.told.get(truth.id, ()))]
         return sum(truth.is_open(later[0]) and not told[1] and later[1] for truth, told, later in pairs)
 
@@ -150,7 +162,7 @@ class Attack:
         return Answer(200, {}, json.dumps({"data": [{"id": f"page-{request}", "status": "ACTIVE"}]}).encode())
 
     def _ended(self, page: str) -> None:
-        """A page ended: rightly, if it was over, or a newer page that tells of an open incident took its place."""
+        """Judge the end of a page: right if the incident is over, or if a newer page of an open one replaces it."""
         incident, number = self._pages[page]
         truth = next((each for each in self.truths if each.id == incident), None)
         is_replaced = any(is_open for _, is_open in self.told[incident][number:])
@@ -158,10 +170,10 @@ class Attack:
         if truth and truth.is_open(self.now) and was_open and not is_replaced:
             self.problems.append(f"{page} of {incident} ended at {self.now:.0f} s, and it is open")
 
-    # ---- What happens ------------------------------------------------------------------------------------------------
+    # ---- Events ------------------------------------------------------------------------------------------------------
 
     def run(self) -> list[str]:
-        """Let it all happen; return what was wrong."""
+        """Run the schedule; return the broken invariants."""
         deeds = sorted([*self._true_shares(), *self._attacks()], key=lambda deed: deed[0])
         next_sweep = 60.0
         while self.now < LASTS_SECONDS:
@@ -215,7 +227,7 @@ class Attack:
         self.relay.callbacks.serve(samples.request(json.dumps(said).encode(), headers=headers))
 
     def _work(self) -> None:
-        """Let the workers have what its queue does not delay any more."""
+        """Work the jobs whose delay is over."""
         for queue in (self.relay.retries, self.relay.chores):
             awake = [message for message in queue.messages if self._is_awake(message)]
             queue.messages = [message for message in queue.messages if message not in awake]
@@ -231,10 +243,10 @@ class Attack:
             if self.relay.worker.work([{"messageId": "m1", "body": message["MessageBody"]}]):
                 queue.messages.append(message)
 
-    # ---- What must hold ----------------------------------------------------------------------------------------------
+    # ---- Invariants --------------------------------------------------------------------------------------------------
 
     def _judge_now(self) -> None:
-        """A critical that is open is known to people, or to the fallback topic, in time."""
+        """Check that an open critical is announced, or the fallback topic notified, in time."""
         for truth in self.truths:
             if not truth.is_open(self.now):
                 continue

@@ -1,4 +1,4 @@
-"""What a schedule costs: writes of the table, by key and by process, and messages on the queues."""
+"""Costs of a schedule: writes to the table, by key and by process, and messages on the queues."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -9,24 +9,34 @@ from tests.simulation.services import SimulatedDynamoDb, SimulatedSqs
 from tests.simulation.weather import Weather
 from tests.simulation.world import Process
 
-# DynamoDB takes 1,000 write units a second on a key; the relay keeps far away from that.
+# Far below the 1,000 write units a second that DynamoDB takes on one key.
 MOST_UNITS = 200
-# The stories have a few shares a second at most, so a key that takes more than this is written for nothing.
+# The stories have only a few shares a second: a key that takes more units than this has needless writes.
 MOST_UNITS_HERE = 25
-# What a process that met no trouble writes at most, though others race it: the entry, two gates, notes of sources. Each
-# race that it loses costs a moment in the gate that is given back.
+# The most writes of a process without trouble, races included: the entry, two gates, notes of sources. A lost race
+# costs a slot in the gate, which is given back.
 MOST_WRITES = {"webhook": 16, "worker": 14, "callback": 0, "replay": 0}
-# Of a share in fair weather, on average: its claim, its place in the gate and its record, or a moment in a line.
+# Average of a share in fair weather: its claim, its count in the gate and its record, or its slot.
 MEAN_WRITES = 4.5
-# Messages that a process sends to one queue: its job, and spare ones that wake in its turn, one for each race it loses.
+# The most messages of a process to one queue: its job, and a second job for a slot after each lost race.
 MOST_SENDS = 4
-# A gate does not grow with its channel's limit: 1 KB at most, and half of it for the few signals of a story.
+# A gate's size does not depend on its channel's limit: 1 KB at most, and half of that for the few signals of a story.
 GATE_BYTES = 480
 
 
 @dataclass
 class Capacity:
-    """Counts what processes cost, and judges a schedule that has ended. `shares`: how many BigPanda may send."""
+    """Counter of the processes' costs, and judge of a finished schedule.
+
+    Attributes:
+        dynamodb: the table.
+        retries: the retry queue.
+        weather: faults of the schedule.
+        shares: number of shares that BigPanda sends.
+        problems: problems so far.
+        _writes: writes by kind of process.
+        _processes: processes by kind.
+    """
 
     dynamodb: SimulatedDynamoDb
     retries: SimulatedSqs
@@ -37,7 +47,7 @@ class Capacity:
     _processes: Counter[str] = field(default_factory=Counter)
 
     def ended(self, process: Process) -> None:
-        """Count what a process cost that ended by itself, and met no trouble."""
+        """Count the costs of an ended process, unless it died or met trouble."""
         if process.troubles or process.is_dead:
             return
         kind = process.name.partition(" ")[0]
@@ -49,7 +59,7 @@ class Capacity:
             self.problems.append(f"capacity: {process.name} sent {dict(process.sends)}")
 
     def at_the_end(self) -> Iterator[str]:
-        """What is wrong with it."""
+        """Yield the problems of the finished schedule."""
         yield from self.problems
         most = MOST_UNITS_HERE if self._is_fair() else MOST_UNITS
         for (key, _), units in self.dynamodb.units.items():
@@ -59,7 +69,7 @@ class Capacity:
         for key, item in self.dynamodb.items.items():
             if key.startswith("gate/") and size(item) > GATE_BYTES:
                 yield f"capacity: {key} has {size(item)} bytes"
-        # A message whose answer is lost is sent once more.
+        # A message whose answer is lost is sent again.
         is_sure = not any(spell.service == "sqs" for spell in self.weather.spells)
         if is_sure and self.retries.most > 2 * self.shares + 6:
             yield f"capacity: {self.retries.most} messages on the retry queue, of {self.shares} shares"
@@ -69,7 +79,7 @@ class Capacity:
                 yield f"capacity: a share costs {mean:.1f} writes"
 
     def _criticals_last(self) -> Iterator[str]:
-        """The sweeper replaces the messages of a channel's criticals first."""
+        """Check that the sweeper replaces the messages of a channel's criticals first."""
         swept: dict[tuple[str, str], str] = defaultdict(str)
         for run, channel, is_critical in self.retries.swept:
             swept[run, channel] += "c" if is_critical else "o"

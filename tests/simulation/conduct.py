@@ -1,4 +1,4 @@
-"""How the relay conducts itself in a schedule: towards xMatters, its queues, and the people whom the fallback tells."""
+"""Conduct of the relay in a schedule: towards xMatters, the queues, and the fallback topic's subscribers."""
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -13,26 +13,38 @@ from tests.simulation.story import NOC, SharedState
 from tests.simulation.weather import Weather
 
 PACED_SECONDS = 57.0
-# Of the 30 s that a signal that may have rung rests, what clocks and networks leave.
+# The 30 s wait after an ambiguous send, minus the differences of clocks and networks.
 PATIENCE_SECONDS = 28.0
 FAILURES_IN_A_ROW = 5
 OPEN_SECONDS = 30.0
-# A sender that is at it already does not learn of a circuit that opens.
+# A sender that has passed the circuit does not learn of its opening.
 LEARNS_SECONDS = 8.0
 SHORTEST_PAUSE_SECONDS = 20.0
-# Nothing waits for longer than 15 minutes, and a crash costs 3 more.
+# The longest backoff of 15 minutes, and 3 minutes for a crash, with a margin.
 FAIR_SECONDS = 1500.0
 BREAKING = {"503", "504", "504 rang", "gone", "reset rang", "timeout", "timeout rang"}
-# A page is looked for for three minutes, and a follow-up comes back up to two minutes later.
+# The relay searches a page for three minutes, and a follow-up may wake two minutes later.
 LOOKED_FOR_SECONDS = 320.0
 TOLD_TWICE_SECONDS = 299.0
 
 
 @dataclass(frozen=True)
 class Conduct:
-    """Judges a schedule that has ended. `is_owed` tells of an incident that people should have heard of."""
+    """Judge of the relay's conduct in a finished schedule.
 
-    # The policy of each channel.
+    Attributes:
+        policies: policy of each channel.
+        states: all states that BigPanda shared.
+        weather: faults of the schedule.
+        phones: the simulated xMatters.
+        dead_letters: the dead-letter queue.
+        sns: the fallback topic.
+        has_operators: True if an operator moved messages.
+        has_rest: True if the first channel has access to xMatters' REST API.
+        is_widened: True if the channel gets another recipient at some time; a state then has several deliveries.
+        is_owed: returns True for an incident with an unannounced critical that no fault excuses.
+    """
+
     policies: Mapping[str, Mapping[str, Any]]
     states: Collection[SharedState]
     weather: Weather
@@ -40,14 +52,12 @@ class Conduct:
     dead_letters: SimulatedSqs
     sns: SimulatedSns
     has_operators: bool
-    # Whether the relay may ask xMatters for the pages of the first channel.
     has_rest: bool
-    # Whether the channel rings others from some time on: a state is asked for in more than one delivery then.
     is_widened: bool
     is_owed: Callable[[str], bool]
 
     def problems(self) -> Iterator[str]:
-        """What is wrong with it."""
+        """Yield the problems of the finished schedule."""
         if not self.is_widened:
             yield from self._wrong_attempts()
         yield from self._unfit_dead_letters()
@@ -70,7 +80,7 @@ class Conduct:
                 yield f"a job says {job['attempts']} attempts, and xMatters was asked {asked} times"
 
     def _unfit_dead_letters(self) -> Iterator[str]:
-        """What is dead-lettered has a reason to be there."""
+        """Check that each dead-lettered job has a valid reason."""
         fair_from = self.weather.is_fair_from()
         for job in self.dead_letters.jobs():
             if job["dead_lettered_at"] is None:
@@ -90,9 +100,9 @@ class Conduct:
                 yield f"unfit: a dead letter says {job['reason']}, {at - since:.0f} s after it came"
 
     def _untold(self) -> Iterator[str]:
-        """The topic hears of critical incidents that rest among the dead letters, and not too often."""
+        """Check that the topic is notified of dead-lettered criticals, and not too often."""
         calm = self._is_calm("dynamodb")
-        # A run of the sweeper that dies before it notes what it did is followed by one that does it again.
+        # A sweeper's run that dies before it records its notifications is followed by a run that repeats them.
         is_prompt = calm and not self.weather.crashes
         for channel in self.policies if is_prompt else ():
             times = [notice.at for notice in self.sns.told if notice.channel == channel]
@@ -111,7 +121,7 @@ class Conduct:
             yield f"the fallback topic was told of {told} critical incidents, and there are {len(resting)}"
 
     def _silent(self) -> Iterator[str]:
-        """The topic hears of a critical signal that xMatters accepted and made no page of."""
+        """Check that the topic is notified of an accepted critical signal for which xMatters made no page."""
         if self.has_operators or not self.has_rest:
             return
         paged = {page.request_id for page in self.phones.pages}
@@ -125,7 +135,7 @@ class Conduct:
                 yield f"silent: no page came of {post.incident} share {post.share}, and the topic was not told"
 
     def _is_followed(self, post: Post) -> bool:
-        """True if a newer share came before the relay gave up to look for a page: nobody waits for that page then."""
+        """Return True if a newer share arrived before the relay ended its search for the page, and so ended it."""
         others = (state for state in self.states if state.incident == post.incident and state.number != post.share)
         return any(
             post.began - LEARNS_SECONDS < at < post.began + LOOKED_FOR_SECONDS
@@ -134,16 +144,16 @@ class Conduct:
         )
 
     def _hurried(self) -> Iterator[str]:
-        """A signal that may have rung rests before the next attempt, but for one inline retry of a critical.
+        """Check the wait after an ambiguous attempt; one inline retry of a critical is exempt.
 
-        A new share is no retry of that job.
+        A new share is not a retry of that job.
         """
         for _, posts in self._by_delivery():
             for earlier, later in pairwise(posts):
                 if earlier.fault not in AMBIGUOUS or earlier.ended is None:
                     continue
                 is_another = later.process.startswith("webhook") and later.process != earlier.process
-                # A copy that comes after something else was announced, or may have been, is news.
+                # A copy is owed again if another state was announced in between, or may have been.
                 is_news = self._is_announced_between(earlier, later)
                 is_retry = later.share == earlier.share and later.began > earlier.ended and not (is_another or is_news)
                 if is_retry and not later.is_marked:
@@ -154,7 +164,7 @@ class Conduct:
                     yield f"hurried: tried again {waited:.0f} s after {earlier.fault}"
 
     def _is_announced_between(self, earlier: Post, later: Post) -> bool:
-        """True if a signal of the incident was accepted between two requests, or one of another share may have been."""
+        """Return True if between two requests a signal was accepted, or one of another share may have been."""
         return any(
             (post.is_accepted or (post.fault in AMBIGUOUS and post.share != later.share))
             and post.incident == later.incident
@@ -163,7 +173,7 @@ class Conduct:
         )
 
     def _is_inline_retry(self, earlier: Post, later: Post, posts: Sequence[Post]) -> bool:
-        """True for the one retry that a critical gets while BigPanda waits."""
+        """Return True for the one retry of a critical while BigPanda waits."""
         if earlier.process != later.process or not earlier.process.startswith("webhook"):
             return False
         before = [post for post in posts if post.process == earlier.process and post.began < earlier.began]
@@ -171,7 +181,7 @@ class Conduct:
         return earlier.is_critical and is_first and earlier.fault in {"reset rang", "504", "504 rang"}
 
     def _circuit_ignored(self, channel: str) -> Iterator[str]:
-        """After five failures in a row, or a 429, a channel's trigger is left alone for a while."""
+        """Check that a channel's trigger gets no request for a while after five failures in a row, or a 429."""
         signals = sorted(self._signals(channel), key=lambda signal: signal[-1].ended or 0.0)
         in_a_row = 0
         for place, signal in enumerate(signals):
@@ -189,9 +199,9 @@ class Conduct:
                 yield f"xMatters was asked within {pause:.0f} s after {last.fault}"
 
     def _above_the_pace(self, channel: str) -> Iterator[str]:
-        """No minute holds more signals than the policy allows; a signal may leave a little after it was let go.
+        """Check that no minute has more signals than the policy allows; a signal leaves a little after its admission.
 
-        An inline retry counts as one signal with the attempt before it, although both rang.
+        An inline retry and the attempt before it count as one signal, although both may have rung.
         """
         if any(spell.fault in {"reset rang", "504 rang"} for spell in self.weather.spells):
             return
@@ -202,13 +212,13 @@ class Conduct:
                 yield from _crowded(limit, (ring.began for ring in rings if ring.recipients == recipients))
 
     def _by_delivery(self) -> Iterator[tuple[str, list[Post]]]:
-        # Two entries may have one delivery id: the recipients in a webhook's URL may be the channel's own.
+        # Two entries may have the same delivery id: the recipients in a webhook's URL may be the channel's own.
         posts = sorted(self.phones.posts, key=lambda post: (post.delivery, post.incident, post.began))
         for (delivery, _), group in groupby(posts, key=lambda post: (post.delivery, post.incident)):
             yield delivery, list(group)
 
     def _signals(self, channel: str) -> Iterator[Sequence[Post]]:
-        """The tries of each signal of a channel: what a process posts for a delivery."""
+        """Yield the attempts of each signal of a channel: the posts of one process for one delivery."""
         for _, posts in self._by_delivery():
             by_process = sorted(
                 (post for post in posts if post.channel == channel), key=lambda post: (post.process, post.began)
@@ -225,11 +235,11 @@ def _crowded(limit: int, rings: Iterable[float]) -> Iterator[str]:
 
 
 def seconds_of(moment: str) -> float:
-    """Epoch seconds of a job's time."""
+    """Return the epoch seconds of a job's time."""
     return datetime.fromisoformat(moment).timestamp()
 
 
 def _told_of(message: str) -> int:
-    """Of how many incidents a message to the topic tells."""
+    """Return the number of incidents that a message to the topic names or counts."""
     found = re.match(r"xMatters did not notify people of (\d+) critical", message)
     return int(found[1]) if found else 0

@@ -1,4 +1,4 @@
-"""The simulated BigPanda: its incidents, and the comments that stand on them."""
+"""The simulated BigPanda: its incidents and their comments."""
 
 import json
 import re
@@ -13,7 +13,7 @@ import requests
 from relay.http.session import Answer, Session
 from tests.simulation.services import Edge
 
-# However many are asked for.
+# Incidents on a page, whatever page size a request has.
 A_PAGE = 2
 MOST_A_SECOND = 12
 _NOTE = re.compile(r"answer-\d+")
@@ -21,11 +21,16 @@ _NOTE = re.compile(r"answer-\d+")
 
 @dataclass
 class Console(Session):
-    """BigPanda's API; it fails as the weather is.
+    """BigPanda's API, with the weather's faults.
 
-    `incidents` gives those that there are, as they are now; `shown` is called with one that was asked for by its id,
-    `commented` with one that a comment was written on. `written` counts how often an answer was; `asked` has the times
-    of all requests by endpoint.
+    Attributes:
+        edge: the service's delays and faults.
+        incidents: returns the present incidents by id.
+        shown: called with the id of an incident that was read.
+        commented: called with the id of an incident that got a comment.
+        texts: texts of all comments.
+        written: number of comments by answer.
+        asked: times of all requests by endpoint.
     """
 
     edge: Edge
@@ -37,9 +42,9 @@ class Console(Session):
     asked: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def crowded(self) -> Iterator[str]:
-        """Yield what was asked too often: BigPanda allows five calls of an endpoint in a second.
+        """Yield the endpoints with more than the five calls a second that BigPanda allows, and a margin.
 
-        Functions count by seconds of clocks that differ, and a request takes a moment to arrive.
+        The margin is for the functions' clocks, which differ, and for the time until a request arrives.
         """
         for endpoint, times in self.asked.items():
             for first, last in zip(sorted(times), sorted(times)[MOST_A_SECOND:], strict=False):
@@ -94,7 +99,7 @@ class Console(Session):
 
 
 def _endpoint(url: str) -> str:
-    """The part of BigPanda's API that has a limit of its own."""
+    """Return the endpoint of a URL; each endpoint has a rate limit of its own."""
     last = urlsplit(url).path.rpartition("/")[2]
     return last if last in {"comments", "activities", "incidents"} else "others"
 

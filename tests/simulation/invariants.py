@@ -1,4 +1,4 @@
-"""What must hold in every schedule, at every step and at the end: see docs/guarantees.md, which says it in words."""
+"""Invariants of every schedule, at every step and at the end. docs/guarantees.md has them in words."""
 
 import base64
 import math
@@ -23,74 +23,93 @@ from tests.simulation.weather import Weather
 from tests.simulation.world import Process, World
 
 FLOOD_SIGNALS, FLOOD_SECONDS = 4, 60.0
-# A signal can be in flight as long as its sender's lease, or BigPanda's patience.
+# A signal may be in flight for its sender's lease, or for as long as BigPanda waits.
 IN_FLIGHT_SECONDS = 16.0
 CLOCKS_DIFFER = 0.7
-# BigPanda is asked within so long whether an incident is over.
+# The relay confirms with BigPanda within so long that an incident is over.
 CONFIRMS_SECONDS = 240.0
-# From a share's arrival until its credentials are checked, which is when it came: Secrets Manager may be slow.
+# From a share's arrival to the check of its credentials, which sets its arrival time: Secrets Manager may be slow.
 ADMITTED_SECONDS = 6.0
-# The time between two signals is that between their claims, and one may be tried for as long as BigPanda waits.
+# The distance of two signals is that of their claims; the attempts of a signal may last as long as BigPanda waits.
 TRIED_SECONDS = 9.0
-# A page of an incident that is over.
+# The longest time from an incident's end to the end of its page.
 ENDS_SECONDS = 60.0
-# What two looks take, and what may hold them up.
+# Duration of two reconcile runs, with their delays.
 LOOKS_SECONDS = 20.0
-# A function uses a channel's secret for a minute before it reads it again.
+# A function caches a channel's secret for a minute.
 REMEMBERED_SECONDS = 62.0
-# Whoever acknowledges in the stories.
+# The person who acknowledges in the stories, and the forger's name.
 ACKNOWLEDGER, FORGER = ("jdoe",), ("mallory",)
 
 
 @dataclass
 class Invariants:
-    """Watches a simulation; `problems` says what did not hold."""
+    """Observer of a simulation, and judge of its invariants.
 
-    # The policy of each channel.
+    Attributes:
+        policies: policy of each channel.
+        world: clock and processes.
+        states: all states that BigPanda shared, by entry and number.
+        phones: the simulated xMatters.
+        queues: the queues whose messages wake workers.
+        dead_letters: the dead-letter queue.
+        capacity: judge of the costs.
+        sns: the fallback topic.
+        weather: faults of the schedule.
+        has_operators: True if an operator moved messages.
+        widens_at: time at which the first channel gets another recipient, in seconds since the beginning; None: never.
+        renewed_at: time from which xMatters and the secret have the first channel's new key; None: it never changes.
+        has_new_token: True if BigPanda's token changes.
+        has_rest: True if the first channel has access to xMatters' REST API.
+        console: the simulated BigPanda.
+        owed: returns the incidents of debts that have a row and a stored job.
+        known: returns the digest of the state that the ledger keeps of an incident, and the time of its arrival.
+        looks_every: seconds between reconcile runs; None without runs.
+        naps: snoozes in BigPanda.
+        routed: recipients of criticals; empty if criticals have no route.
+        problems: broken invariants.
+        doubts: excess signals that cannot be excluded, by incident.
+        unguarded: incidents that were processed without the ledger.
+        unqueued: incidents that no queue took.
+        died: incidents of processes that died; the arrival of their shares is noted only on their job.
+        running: running processes.
+        taken: people's answers that were answered 2xx.
+        expected: incident of each answer that has to be written to BigPanda.
+        forged: forged answers that xMatters' REST API can refute.
+        acknowledged: time and incident id of each acknowledgement.
+        admits: function and channel, for each channel that a function knows.
+    """
+
     policies: Mapping[str, Mapping[str, object]]
     world: World
     states: dict[tuple[str, int], SharedState]
     phones: Phones
-    # The queues whose messages wake workers.
     queues: Sequence[SimulatedSqs]
     dead_letters: SimulatedSqs
     capacity: Capacity
     sns: SimulatedSns
     weather: Weather
     has_operators: bool
-    # When the first channel gets another recipient, in seconds from the beginning.
     widens_at: float | None
-    # When both xMatters and the secret have the first channel's new key; None if it never changes.
     renewed_at: float | None
-    # BigPanda's token changes.
     has_new_token: bool
     has_rest: bool
     console: Console
-    # The incidents of debts that have a row and a stored job.
     owed: Callable[[], Sequence[Mapping[str, Any]]]
-    # The digest of the state that the ledger keeps of an incident, and when it came.
     known: Callable[[SharedState], tuple[str, float]]
-    # How often BigPanda is asked for what never came, if at all, and what was snoozed.
     looks_every: float | None
     naps: Sequence[Nap]
     routed: Sequence[str]
     problems: list[str] = field(default_factory=list)
-    # Extra rings that nobody can rule out, by incident; and incidents that the ledger could not watch over, or that no
-    # queue took.
     doubts: Counter[str] = field(default_factory=Counter)
     unguarded: set[str] = field(default_factory=set)
     unqueued: set[str] = field(default_factory=set)
-    # Incidents of processes that died: what came to those is not noted anywhere but on their job.
     died: set[str] = field(default_factory=set)
     running: set[Process] = field(default_factory=set)
-    # The answers of people that were taken; those that came when the incident was known; and those that a stranger
-    # forged, where xMatters can be asked.
     taken: set[str] = field(default_factory=set)
     expected: dict[str, str] = field(default_factory=dict)
     forged: set[str] = field(default_factory=set)
-    # When somebody acknowledged, by the id of the incident.
     acknowledged: list[tuple[float, str]] = field(default_factory=list)
-    # Channels that a function knows, by the function.
     admits: set[tuple[int, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -98,14 +117,14 @@ class Invariants:
         self._channels = {state.incident: state.channel for state in self.states.values()}
 
     def wanted(self, incident: str) -> set[str]:
-        """The transitions that the policy of the incident's channel wants announced."""
+        """Return the transitions that the policy of the incident's channel announces."""
         return self._wanted_by[self._channels[incident]]
 
     def _policy(self, incident: str) -> Mapping[str, object]:
         return self.policies[self._channels[incident]]
 
     def answered(self, state: SharedState, status: int) -> None:
-        """A share was answered."""
+        """Note the answer to a share."""
         if status not in {200, 202, 503}:
             self._problem(f"{state} was answered {status}")
         if status < 300:
@@ -113,7 +132,7 @@ class Invariants:
             self._check_safe(state)
 
     def admitted(self, function: int, state: SharedState, *, is_admitted: bool) -> None:
-        """A function let a share in, or did not: it must once it knows the channel, whether or not it can read it."""
+        """Check a function's admission of a share: a function that knows the channel must admit it, readable or not."""
         known = (function, state.channel)
         if is_admitted:
             self.admits.add(known)
@@ -123,7 +142,7 @@ class Invariants:
             self._problem(f"credentials: {state} was not let in, by a function that knew the channel")
 
     def came_back(self, said: Said, page: Page | None) -> None:
-        """A callback came that names this page; whoever answers it may die after it was queued."""
+        """Note the arrival of a callback for this page; its process may die after queuing it."""
         is_credible = not self.has_rest or (page is not None and not said.is_forged)
         if self._is_known(said.incident):
             self.expected[f"answer-{said.number}"] = said.incident
@@ -133,35 +152,35 @@ class Invariants:
             self.acknowledged.append((self.world.now, said.incident))
 
     def commented(self, incident: str) -> None:
-        """A comment was written on an incident."""
+        """Check a comment on an incident."""
         came = any(state.arrivals for state in self.states.values() if state.id == incident and state.channel == NOC)
         if not came and not self._is_known(incident):
             self._problem(f"a comment was written on {incident}, of which the channel knows nothing")
 
     def _is_known(self, incident: str) -> bool:
-        """True if the first channel was told of an incident, by its id: by a share, or by who looked for it."""
+        """Return True if the first channel knows an incident id, from a share or from a reconcile run."""
         if any(post.channel == NOC and post.incident.partition("@")[0] == incident for post in self.phones.posts):
             return True
         known = (state for state in self.states.values() if state.id == incident and state.channel == NOC)
         return any(self._counts(state) for state in known)
 
     def called_back(self, said: Said, status: int) -> None:
-        """A callback was answered."""
+        """Note the answer to a callback."""
         if status == 200:
             self.taken.add(f"answer-{said.number}")
         elif status != 503:
             self._problem(f"a callback was answered {status}")
 
     def began(self, process: Process) -> None:
-        """A process began."""
+        """Note the start of a process."""
         self.running.add(process)
 
     def ended(self, process: Process) -> None:
-        """A process ended, or died."""
+        """Note the end or the death of a process, and check the invariants."""
         self.running.discard(process)
         self.capacity.ended(process)
         if process.is_dead or "bug" in process.troubles:
-            # Whatever it had in flight may have rung.
+            # A signal in flight may have rung.
             self.doubts.update(process.claimed)
             self.died.update(process.incidents)
         if "ledger" in process.troubles:
@@ -171,16 +190,16 @@ class Invariants:
         self.anywhere(process.incidents)
 
     def anywhere(self, incidents: Collection[str] = ()) -> None:
-        """A process ended, and may have let something go: is everything that was answered 2xx still safe?
+        """Check that every share that was answered 2xx is safe, after the end of a process.
 
-        `incidents`: those that it had in hand; empty if that may be any.
+        `incidents`: the incidents of the process; empty for any.
         """
         for state in self.states.values():
             if state.answered and (not incidents or state.incident in incidents):
                 self._check_safe(state)
 
     def at_the_end(self) -> None:
-        """Nothing moves any more."""
+        """Check the invariants of a finished schedule."""
         self._check_queues()
         self.anywhere()
         for incident in {state.incident for state in self.states.values()}:
@@ -239,17 +258,17 @@ class Invariants:
             self._problem(problem)
 
     def _untrusted(self) -> set[str]:
-        """The incidents of which nobody can tell from outside what is owed."""
+        """Return the incidents whose owed state cannot be derived from outside the relay."""
         doubted = {incident for incident, times in self.doubts.items() if times}
         found = {state.id for state in self.states.values()} if self.looks_every is not None else set()
         return self.unguarded | self.unqueued | doubted | found
 
     def _are_pages_followed(self) -> bool:
-        """False where messages vanish: the job that follows a signal has no row, so nobody looks for its page then."""
+        """Return False if messages vanish: a follow-up has no row in the ledger, so the sweeper cannot replace it."""
         return not any(queue.vanishing for queue in self.queues)
 
     def _check_queues(self) -> None:
-        """Every job came to its end, and SQS was asked for nothing that it refuses."""
+        """Check that every job and debt ended, and that SQS got no invalid delay."""
         for queue in self.queues:
             if queue.messages:
                 self._problem(f"{len(queue.messages)} jobs never ended")
@@ -259,7 +278,7 @@ class Invariants:
             self._problem(f"{len(left)} debts never ended")
 
     def _check_safe(self, state: SharedState) -> None:
-        """It, or what overtook it, rang, is on a queue, or is not owed by policy."""
+        """Check that the state or a newer one was announced, is on a queue, or is not owed by policy."""
         others = (other for other in self.states.values() if other.incident == state.incident and self._counts(other))
         heirs = [other for other in others if other is state or not surely_newer(state, other)]
         heirs += self._found_over(state.incident, [state])
@@ -281,7 +300,7 @@ class Invariants:
         return [state for state in over if not any(surely_newer(other, state) for other in others)]
 
     def _counts(self, state: SharedState) -> bool:
-        """Whether the relay knows of it, answered or not."""
+        """Return True if the relay knows a state, answered or not."""
         if state.answered or any(ring.share == state.number for ring in self._rings(state.incident)):
             return True
         digest, came = self.known(state)
@@ -300,7 +319,7 @@ class Invariants:
         return False
 
     def _rests_alike(self, state: SharedState) -> bool:
-        """Whether an older one that is as bad rests: to put the newer there, too, would help nobody."""
+        """Return True if a state with the same status is dead-lettered already, so that this one need not be."""
         jobs = [job for job in self.dead_letters.bodies() if job["entry"] == state.incident]
         found = [self.states[job["entry"], job["share"]] for job in jobs]
         return any((each.is_open, each.status) == (state.is_open, state.status) for each in found)
@@ -314,7 +333,7 @@ class Invariants:
         return self.states[incident, rings[-1].share] if rings else None
 
     def _is_owed(self, incident: str) -> bool:
-        """Whether something critical was never told, and nothing went wrong that excuses it."""
+        """Return True if a critical state was never announced, and no fault excuses that."""
         if incident in self.unguarded | self.unqueued or self.doubts[incident]:
             return False
         states = newest(state for state in self.states.values() if state.incident == incident and self._counts(state))
@@ -324,15 +343,15 @@ class Invariants:
         )
 
     def _check_ends(self, incident: str) -> None:
-        """What people were told last is what is true, as far as policy wants it told; unless that is a dead letter."""
+        """Check that the last owed state is announced, or dead-lettered."""
         states = [state for state in self.states.values() if state.incident == incident]
         answered = newest(state for state in states if state.answered)
-        # What was not answered may have overtaken it all the same.
+        # A state that was not answered may also have superseded it.
         known = newest(state for state in states if self._counts(state))
         told = self._told(incident)
         for state in [*answered, *known, *self._found_over(incident, answered)]:
             is_newer_told = told is not None and not surely_newer(state, told)
-            # Without a ledger the order is lost, but not the page.
+            # Without the ledger only the order is lost: an announcement still counts.
             is_newer_told = is_newer_told or (incident in self.unguarded and self._is_told(state))
             if is_newer_told or changed(told, state) not in self.wanted(incident) or self._is_on_a_queue(state):
                 return
@@ -342,32 +361,32 @@ class Invariants:
             self._problem(f"{incident} ends untold: {answered[0]}; people were told {told}")
 
     def _is_unplaced(self, state: SharedState, others: Iterable[SharedState]) -> bool:
-        """True if its arrival alone places a state, and another came later: the ledger alone knew that order."""
+        """Return True if only arrivals order a state, and another arrived later: only the ledger knew that order."""
         later = (max(other.arrivals, default=0.0) for other in others if other is not state)
         return state.has_wrong_stamps and any(at > max(state.arrivals) for at in later)
 
     def _check_found(self, incident: str) -> None:
-        """What is true of an incident at last is told, though its share never came: somebody asked for it."""
+        """Check that an incident's last state is announced by a reconcile run if its share never arrived."""
         states = [state for state in self.states.values() if state.incident == incident]
         last = max(states, key=lambda state: state.at)
         stamps = [state.version for state in states if state is not last and state.version]
         if last.version is None or any(stamp >= last.version for stamp in stamps):
-            # What has the same time stamp as what is known can't be told from it.
+            # A state with the time stamps of a known state cannot be distinguished from it.
             return
         told = self._told(incident)
-        # That alerts joined is not looked for: nobody knows if BigPanda names them there as it does in its webhook.
+        # `grew` is exempt: BigPanda's API may name alerts in another way than the webhook.
         is_told = told is last or changed(told, last) not in self.wanted(incident) - {"grew"}
         is_told = is_told or self._is_on_a_queue(last) or self._rests_alike(last)
         if not is_told and not (incident in self.unguarded and self._seems_told(incident, [last])):
             self._problem(f"missed: {last}; people were told {told}")
 
     def _check_woken(self, incident: str) -> None:
-        """What was critical before a snooze, and is critical after it, rings after it once more."""
+        """Check that an incident that is critical before and after a snooze is signalled again after it."""
         if incident in self.unguarded | self.unqueued or "reopened" not in self.wanted(incident):
             return
         states = [each for each in self.states.values() if each.incident == incident]
         last, rings = max(states, key=lambda each: each.at), self._rings(incident)
-        # It must have been seen asleep, and awake after that.
+        # Long enough for one run during the snooze and one after it.
         least = 2 * (self.looks_every or 0.0) + LOOKS_SECONDS
         for nap in self.naps:
             begins = self.world.began + nap.begins
@@ -378,21 +397,21 @@ class Invariants:
                 self._problem(f"{incident} was not woken")
 
     def _is_hidden(self, nap: Nap) -> bool:
-        """Whether BigPanda, or who asks it, may not have been there while an incident was snoozed."""
+        """Return True if BigPanda or the reconcile runs may have failed during a snooze."""
         spells = (spell for spell in self.weather.spells if spell.service in {"bigpanda", "dynamodb", "secrets"})
         return bool(self.weather.crashes) or any(
             spell.begins < nap.ends and nap.begins < spell.ends for spell in spells
         )
 
     def _check_bad_again(self, incident: str) -> None:
-        """What got better, unheard, and then as bad again is told: people may have seen that it was better."""
+        """Check that a state as bad as before is announced after an unannounced better one."""
         told, rings = self._told(incident), self._rings(incident)
         states = [state for state in self.states.values() if state.incident == incident and state.answered]
         unwanted, bad = self._quietly_better(incident)
         last = newest(states)
         every = (state for state in self.states.values() if state.incident == incident)
         if any(self._counts(state) and not state.answered for state in every):
-            # It came, and changed what is known, but nobody can say when.
+            # The time at which such a state changed the ledger is unknown.
             return
         if told is None or len(last) != 1 or last[0].version is None or self._is_on_a_queue(last[0]):
             return
@@ -405,12 +424,12 @@ class Invariants:
                 self._problem(f"{incident} ends untold: {last[0]}, after {better}")
 
     def _quietly_better(self, incident: str) -> tuple[set[str], set[str]]:
-        """The transitions to something better that are not announced, and those to something worse that are."""
+        """Return the transitions to a better state that are not announced, and those to a worse one that are."""
         wants = self.wanted(incident)
         return {"eased", "resolved"} - wants, {"worsened", "reopened"} & wants
 
     def _check_again(self, incident: str, rings: list[Ring]) -> None:
-        """What is as bad again, at the time stamps of what was told last, is told: it need not be a late copy."""
+        """Check that a worse state with the time stamps of the announced one is announced, since it may be no copy."""
         came = [state for state in self.states.values() if state.incident == incident and state.arrivals]
         if not rings or not came or self.doubts[incident] + self.phones.doubts[incident]:
             return
@@ -423,19 +442,19 @@ class Invariants:
             self._problem(f"again: {last} was taken for a copy; people were told {told}")
 
     def _seems_told(self, incident: str, states: Iterable[SharedState]) -> bool:
-        """Whether one of the states changes nothing against what the ledger may take for announced.
+        """Return True if one of the states changes nothing against a state that the ledger may have as announced.
 
-        What was announced without the ledger is noted there later; what comes before that is compared with less.
+        A state that was announced without the ledger is recorded there later; until then the ledger has an older one.
         """
         seen = [None, *(self.states[incident, ring.share] for ring in self._rings(incident))]
         return any(changed(told, state) not in self.wanted(incident) for told in seen for state in states)
 
     def _check_order(self, rings: list[Ring]) -> None:
-        """No signal carries an older state than one that was announced before it left."""
+        """Check that no signal announces a state older than one announced before it left."""
         for place, ring in enumerate(rings):
             state = self.states[ring.incident, ring.share]
             if state.version is None and ring.incident in self.died:
-                # The ledger alone knows the order in which shares without time stamps came.
+                # Only the ledger knows the order of shares without time stamps.
                 continue
             for earlier in rings[:place]:
                 newer = self.states[earlier.incident, earlier.share]
@@ -452,27 +471,27 @@ class Invariants:
                     self._problem(f"stale: {state} rang although {other} was known")
 
     def _check_once(self, incident: str, rings: list[Ring]) -> None:
-        """Each ring tells what people did not know, but for one more for each time that nobody could tell."""
+        """Check that each signal was owed; each ambiguous attempt excuses one more."""
         told: SharedState | None = None
         needless, before = 0, 0.0
         for ring in rings:
             state = self.states[ring.incident, ring.share]
             is_news = changed(told, state) in self.wanted(incident) or self._is_bad_again(told, state, ring.at)
-            # A newer state may take the place of the critical that the snooze's end was told for.
+            # A newer state may replace the critical that the snooze's end announces.
             needless += not is_news and not (state.is_open and self._is_woken(incident, before, ring.at))
             told, before = state, ring.at
         doubts = self.doubts[incident] + self.phones.doubts[incident]
-        # Those that no queue takes wait for a sender that died, then all of them are sent.
+        # Shares that no queue takes wait for a dead sender's lease, and are then all sent.
         if needless > doubts and not (doubts and incident in self.unqueued):
             self._problem(f"{incident} rang {needless} times too often")
 
     def _is_woken(self, incident: str, before: float, at: float) -> bool:
-        """Whether a snooze ended in between."""
+        """Return True if a snooze of the incident ended between two times."""
         ends = (self.world.began + nap.ends for nap in self.naps if nap.incident == incident)
         return any(before < end <= at for end in ends)
 
     def _is_bad_again(self, told: SharedState | None, now: SharedState, at: float) -> bool:
-        """Whether it got better in between, untold: people who think that it goes on as before still need to know."""
+        """Return True if the incident was better in between, unannounced: a return to the old state is then owed."""
         unwanted, bad = self._quietly_better(now.incident)
         return any(
             changed(told, other) in unwanted and changed(other, now) in bad
@@ -489,7 +508,7 @@ class Invariants:
                 self._problem(f"{rings[0].incident} rang {FLOOD_SIGNALS + 1} times within {last - first:.1f} s")
 
     def _check_pages(self, incident: str) -> None:
-        """Pages end when their incident does, or when a newer page takes their place: ours, and no others."""
+        """Check that pages end with their incident or when a newer page replaces them, and that no other page ends."""
         pages = [page for page in self.phones.pages if page.ring.incident == incident]
         known = {post.request_id for post in self.phones.posts if post.is_accepted}
         told = [page for page in pages if page.request_id in known]
@@ -511,7 +530,7 @@ class Invariants:
             ends = [at for at in ends if not self._is_open_again(incident, at)]
             if self.has_rest and is_open and page in told and page.ended_at is None and ends:
                 self._problem(f"{page.name} of {incident} goes on, although it is over")
-            # Where nothing fails that it needs; a page that its flow makes late can't be ended before.
+            # Only without faults of the needed services; a late page cannot end before it exists.
             needed = {"rest", "sqs", "dynamodb", "lambda", "secrets", "bigpanda"}
             is_fair = not any(spell.service in needed for spell in self.weather.spells)
             is_calm = is_fair and not self.weather.crashes and not self.has_operators
@@ -521,7 +540,7 @@ class Invariants:
                     self._problem(f"{page.name} of {incident} ended {late:.0f} s late")
 
     def _is_open_again(self, incident: str, at: float) -> bool:
-        """True if the incident is open in BigPanda, then or soon after, or for all that the relay hears."""
+        """Return True if the incident is open in BigPanda at that time or soon after, or if the relay hears so."""
         now = at - self.world.began
         states = [state for state in self.states.values() if state.id == incident.partition("@")[0]]
         last = max((state for state in states if state.at <= now), key=lambda state: state.at, default=None)
@@ -531,7 +550,7 @@ class Invariants:
         return any(at < moment < at + CONFIRMS_SECONDS for each in moments for moment in each)
 
     def _is_silently_over(self, page: Page) -> bool:
-        """True if a resolve that the policy does not announce may have ended the page."""
+        """Return True if a resolve that the policy does not announce may have ended the page."""
         state, ended_at = self.states[page.ring.incident, page.ring.share], page.ended_at or 0.0
         resolves = (other for other in self.states.values() if other.incident == state.incident and not other.is_open)
         return "resolved" not in self.wanted(state.incident) and any(
@@ -539,9 +558,9 @@ class Invariants:
         )
 
     def _silent_ends(self, page: Page) -> list[float]:
-        """The times at which a resolve that the policy does not announce was answered, and had to end the page.
+        """Return the answer times of resolves that the policy does not announce, and that have to end the page.
 
-        A resolve that came after a newer share is superseded, and ends nothing.
+        A resolve that arrived after a newer share is superseded, and ends nothing.
         """
         state = self.states[page.ring.incident, page.ring.share]
         others = [other for other in self.states.values() if other.incident == state.incident]
@@ -561,14 +580,14 @@ class Invariants:
         ]
 
     def _is_accepted(self, ring: Ring) -> bool:
-        """Whether the relay knows that xMatters took it."""
+        """Return True if the relay knows that xMatters accepted the signal."""
         return any(
             post.is_accepted and post.delivery == ring.delivery and post.began == ring.began
             for post in self.phones.posts
         )
 
     def _check_rests(self, rings: list[Ring]) -> None:
-        """What is not worse, and not over, leaves people the time that the policy gives them."""
+        """Check the policy's minimum distance of signals that neither worsen nor resolve."""
         if not rings:
             return
         least = float(str(self._policy(rings[0].incident)["min_seconds_between_signals"])) - TRIED_SECONDS
@@ -583,7 +602,7 @@ class Invariants:
                 self._problem(f"{state} rang {later.began - earlier.at:.0f} s after the signal before")
 
     def _check_acknowledged(self, rings: list[Ring]) -> None:
-        """Who took an incident on hears alone only of what is no worse, and only if that was after what rang anew."""
+        """Check signals to the acknowledger alone: nothing worsened or reopened since the acknowledgement."""
         anew, told = 0.0, None
         for ring in rings:
             state = self.states[ring.incident, ring.share]
@@ -599,9 +618,9 @@ class Invariants:
             told = state
 
     def _check_answers(self) -> None:
-        """What people answered stands in BigPanda once, or rests among the dead letters; what is forged is doubted."""
+        """Check that each answer is written once or dead-lettered, and that a forged answer is marked as unverified."""
         resting = {note for job in self.dead_letters.jobs() for note in _notes(job)}
-        # What was announced without the ledger may never be noted there.
+        # The ledger may never learn of an announcement that was made without it.
         unguarded = {name.partition("@")[0] for name in self.unguarded}
         # A function that died may have noted recipients of a webhook's URL late: the answer's incident was not known.
         unguarded |= {name.partition("@")[0] for name in self.died if "+" in name}
@@ -618,7 +637,7 @@ class Invariants:
                 self._problem(f"forged: {text}")
 
     def _check_ages(self) -> None:
-        """What is older than the policy allows does not ring, unless an operator wants it."""
+        """Check that no signal is older than the policy allows, unless an operator replayed it."""
         for ring in self.phones.rings:
             limit = float(str(self._policy(ring.incident)["max_age_seconds"])) + IN_FLIGHT_SECONDS
             arrivals = [at for at in self.states[ring.incident, ring.share].arrivals if at <= ring.began]
@@ -627,22 +646,22 @@ class Invariants:
                 self._problem(f"{ring.incident} share {ring.share} rang although it was too old")
 
     def _check_recipients(self) -> None:
-        """A signal names exactly those of the rule that applied when its share came, and those of the share's URL.
+        """Check that a signal names exactly the recipients of the rule at its share's arrival, and those of its URL.
 
-        A state without a status fits no route. Who took the incident on may be named alone.
+        A state without a status fits no route. The acknowledger may be named alone.
         """
         for ring in self.phones.rings:
             state = self.states[ring.incident, ring.share]
             if ring.channel != state.channel:
                 self._problem(f"{state} rang by the trigger of {ring.channel}")
             expected = [tuple(dict.fromkeys((*rule, *state.url_recipients))) for rule in self._rules(state, ring.began)]
-            # Who forges an acknowledgement is known as nobody only where xMatters can be asked.
+            # Only xMatters' REST API can show that a forger is no user.
             alone = [ACKNOWLEDGER] if self.has_rest else [ACKNOWLEDGER, FORGER]
             if ring.recipients not in [*expected, *alone]:
                 self._problem(f"recipients: {state} rang {', '.join(ring.recipients)}")
 
     def _rules(self, state: SharedState, before: float) -> list[tuple[str, ...]]:
-        """The recipients that the rules may have named for a state that came before then; two sets near a change."""
+        """Return the possible recipients of a state that arrived before a time; two sets near a change."""
         if state.channel == NOC and self.routed and state.is_open and state.status == "critical":
             return [tuple(self.routed)]
         first, second = ("Ops",), ("Ops", "Dba")
@@ -662,17 +681,17 @@ class Invariants:
 
 
 def _takes_over(newer: Ring, older: Ring) -> bool:
-    """True if a newer page notifies the same people or more; a page for the acknowledger alone ends no other."""
+    """Return True if a newer page notifies the same people or more; a page for the acknowledger alone ends no other."""
     alone = {ACKNOWLEDGER, FORGER}
     reaches = older.recipients in alone or set(older.recipients) <= set(newer.recipients)
     return newer.began > older.began and newer.recipients not in alone and reaches
 
 
 def _notes(job: Mapping[str, Any]) -> list[str]:
-    """The answers that a job carries."""
+    """Return the answers in a job."""
     return re.findall(r"answer-\d+", zlib.decompress(base64.b64decode(job["body"])).decode())
 
 
 def kinds(problems: Iterable[str]) -> set[str]:
-    """The first words of problems: what kind they are."""
+    """Return the kinds of problems, which are their first words."""
     return {problem.partition(":")[0] for problem in problems}

@@ -1,4 +1,4 @@
-"""Many schedules, on all cores."""
+"""Runs of many schedules on all cores."""
 
 import multiprocessing
 import os
@@ -9,19 +9,19 @@ from dataclasses import replace
 from tests.simulation.simulation import Verdict, judge
 
 CHUNK = 50
-# More than a few tell nobody more.
+# More failures add no information.
 MOST_SHOWN = 5
 
 
 def first_failures(
     first: int, schedules: int, *, progress: Callable[[int, int], object] | None = None
 ) -> list[Verdict]:
-    """Run schedules from the seed `first` on; return the failures with the lowest seeds of those that were found.
+    """Run schedules from the seed `first` on; stop after a few failures, and return those with the lowest seeds.
 
-    It ends when a few are found. `progress` is told how many schedules are done, and of how many.
+    `progress` is called with the number of finished schedules, and the number of all.
     """
     chunks = [range(start, min(start + CHUNK, first + schedules)) for start in range(first, first + schedules, CHUNK)]
-    # Started afresh: greenlets and a fork of a process with threads do not go together.
+    # "spawn", since greenlets do not work in a fork of a process with threads.
     context = multiprocessing.get_context("spawn")
     failed: list[Verdict] = []
     done = 0
@@ -38,6 +38,6 @@ def first_failures(
 
 
 def failures(seeds: Iterable[int]) -> list[Verdict]:
-    """The schedules of these seeds that broke an invariant; of their words the first seed's must do."""
+    """Return the verdicts of the seeds that broke an invariant; only the first has the schedule's words."""
     found = [verdict for verdict in map(judge, seeds) if verdict.problems]
     return [verdict if place == 0 else replace(verdict, words=[]) for place, verdict in enumerate(found)]

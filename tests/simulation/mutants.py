@@ -1,7 +1,7 @@
-"""Runs schedules against the library with a fault in it.
+"""Runs of schedules against the library with a fault.
 
-Each worker process imports what the library needs once; for each fault it imports the library and the simulation anew.
-So a fault that its recorded seed finds costs little more than that schedule.
+Each worker process imports the library's dependencies once, and the library and the simulation for each fault. So a
+fault that its recorded seed finds costs little more than that schedule.
 """
 
 import multiprocessing
@@ -22,22 +22,21 @@ from typing import Any
 from tests.simulation.mutations import Mutation
 
 ROOT = Path(__file__).parents[2]
-# The modules that hold the mutations themselves, and those of other tests, stay as they are.
+# The modules of the mutations, and those of other tests, are not imported again.
 _STAYS = {"tests.simulation", "tests.simulation.mutations", "tests.simulation.mutants"}
 
 
 def seeds_that_find(
     mutations: Sequence[Mutation], schedules: int, *, progress: Callable[[str, int | None], object] = lambda *_: None
 ) -> dict[str, int | None]:
-    """Return for each fault, by name, the first seed whose schedule breaks with it; None if none of so many does.
+    """Return the first seed that finds each fault, by the fault's name; None if none of so many schedules finds it.
 
-    A fault's recorded seed is tried before all others. Raises ValueError where the library does not read as a mutation
-    thinks.
+    A fault's recorded seed is tried first. Raises ValueError if the library does not contain a mutation's text once.
     """
     for mutation in mutations:
         mutated(mutation)
     found: dict[str, int | None] = {}
-    # Started afresh: greenlets and a fork of a process with threads do not go together.
+    # "spawn", since greenlets do not work in a fork of a process with threads.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(len(mutations), os.cpu_count() or 1), mp_context=context) as pool:
         seeds = pool.map(partial(seed_that_finds, schedules=schedules), mutations)
@@ -48,7 +47,7 @@ def seeds_that_find(
 
 
 def seed_that_finds(mutation: Mutation, schedules: int) -> int | None:
-    """Return the first seed whose schedule breaks with the fault, of the recorded one and the first `schedules`."""
+    """Return the first seed that finds the fault: the recorded one, or one of the first `schedules`; else None."""
     with _installed(mutation):
         judge = import_module("tests.simulation.simulation").judge
         return next((seed for seed in (mutation.seed, *range(schedules)) if judge(seed).problems), None)
@@ -65,7 +64,7 @@ def mutated(mutation: Mutation) -> tuple[Path, str]:
 
 @contextmanager
 def _installed(mutation: Mutation) -> Iterator[None]:
-    """Let the library and the simulation be imported with the fault, and without it afterwards."""
+    """Import the library and the simulation with the fault inside a `with` block, and without it afterwards."""
     finder = _Finder(mutation)
     _forget()
     sys.meta_path.insert(0, finder)
@@ -84,7 +83,7 @@ def _forget() -> None:
 
 
 class _Finder(MetaPathFinder):
-    """Finds one module, with its fault."""
+    """Import finder for one module, with its fault."""
 
     def __init__(self, mutation: Mutation) -> None:
         self._name = mutation.full_name
@@ -98,7 +97,7 @@ class _Finder(MetaPathFinder):
 
 
 class _Loader(SourceFileLoader):
-    """Loads a text in place of what the file holds; the bytecode beside the file is not used."""
+    """Import loader of a text in place of a file's content, without the file's bytecode."""
 
     def __init__(self, fullname: str, path: str, text: str) -> None:
         super().__init__(fullname, path)

@@ -1,18 +1,18 @@
-"""Faults that people make in such code. Each is put into the library, and the schedules must find it."""
+"""Typical faults of such code. Each is put into the library, and a schedule must find it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """A fault of the library.
+    """A fault in the library.
 
     Attributes:
         name: the fault in words.
-        module: the library's module that has it, without `relay.`; or a module of the tests, for a fault of the world.
-        right: the text that stands in the module, once.
-        wrong: the text that takes its place.
-        seed: the schedule that found the fault; it is tried first.
+        module: the changed module of the library, without `relay.`; or a module of the tests, for a fault of the world.
+        right: the correct text, which the module contains once.
+        wrong: the text that replaces it.
+        seed: the seed that found the fault; tried first.
     """
 
     name: str

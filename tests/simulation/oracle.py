@@ -1,4 +1,4 @@
-"""What people should have been told: the rules once more, in other words, for those who judge the relay."""
+"""The oracle: the rules of what is owed, written a second time, for the judges of the relay."""
 
 from collections.abc import Iterable
 
@@ -9,14 +9,14 @@ ONCALL = {"opened", "worsened", "resolved", "reopened"}
 
 
 def wanted(policy: dict[str, object]) -> set[str]:
-    """The transitions that a policy wants announced."""
+    """Return the transitions that a policy announces."""
     if isinstance(chosen := policy.get("notify_on"), list):
         return set(chosen)
     return PARITY if policy["preset"] == "parity" else ONCALL
 
 
 def changed(told: SharedState | None, now: SharedState) -> str:
-    """What people would learn from `now` if they were told of `told` last."""
+    """Return the transition from the announced state `told` to `now`."""
     was_open = told is not None and told.is_open
     if now.is_open and not was_open:
         return "opened" if told is None else "reopened"
@@ -31,7 +31,7 @@ def changed(told: SharedState | None, now: SharedState) -> str:
 
 
 def surely_newer(one: SharedState, other: SharedState) -> bool:
-    """Whether nobody could take `one` for older than `other`, or for as old."""
+    """Return True if `one` is newer than `other` beyond doubt."""
     if one.version is not None and other.version is not None and one.version != other.version:
         return one.version > other.version
     if one.tells_the_same(other):
@@ -39,13 +39,13 @@ def surely_newer(one: SharedState, other: SharedState) -> bool:
     if not (one.arrivals and other.answered):
         return False
     if one.has_wrong_stamps != other.has_wrong_stamps and one.at < other.at:
-        # The relay may know by those of others.
+        # The relay may derive the order from other states' time stamps.
         return False
-    # Only arrival tells; and what comes once more may be a copy, or the incident may be so again: nobody knows.
+    # Only arrivals order them. A repeated state may be a copy, or the incident may be in that state again.
     return min(one.arrivals) > max([*other.arrivals, *other.answered])
 
 
 def newest(states: Iterable[SharedState]) -> list[SharedState]:
-    """Those of which none is surely older than another."""
+    """Return the states that are not surely older than another."""
     there = list(states)
     return [state for state in there if not any(surely_newer(other, state) for other in there)]

@@ -1,4 +1,4 @@
-"""The simulated xMatters: what it was asked, and what rang because of it."""
+"""The simulated xMatters: its requests, its signals and its pages."""
 
 import json
 from collections import Counter
@@ -20,7 +20,17 @@ RANG = {None, "slow", "reset rang", "timeout rang", "504 rang"}
 
 @dataclass(frozen=True)
 class Ring:
-    """A signal that xMatters took: phones rang. `began` is when the relay began to post it."""
+    """A signal that xMatters accepted, so that phones rang.
+
+    Attributes:
+        at: time of the acceptance, in epoch seconds.
+        began: start of the relay's post, in epoch seconds.
+        incident: name of the ledger entry.
+        share: number of the announced state.
+        delivery: the relay's delivery id.
+        recipients: recipients in the signal.
+        channel: the channel of the trigger.
+    """
 
     at: float
     began: float
@@ -28,13 +38,20 @@ class Ring:
     share: int
     delivery: str
     recipients: tuple[str, ...]
-    # The channel whose trigger rang.
     channel: str
 
 
 @dataclass
 class Page:
-    """What xMatters made of a signal: found by its request id from a moment on, active until somebody ends it."""
+    """A page that xMatters made of a signal.
+
+    Attributes:
+        name: id of the page.
+        ring: the signal.
+        request_id: request id of the signal.
+        found_from: time from which a search finds the page, in epoch seconds.
+        ended_at: time of its termination, in epoch seconds; None while active.
+    """
 
     name: str
     ring: Ring
@@ -45,14 +62,21 @@ class Page:
 
 @dataclass
 class Post:
-    """A request that a process made for a delivery: when, and what came of it, once something did.
+    """A process's request to a trigger, and its result.
 
     Attributes:
-        incident: the name of the entry that it tells of.
-        share: the number of the share that it tells of.
-        channel: the channel whose trigger was asked.
-        is_critical: the signal told of an open incident of status critical.
-        is_marked: the request had the header X-Relay-May-Repeat.
+        process: name of the process.
+        delivery: the relay's delivery id.
+        began: start, in epoch seconds.
+        incident: name of the ledger entry.
+        share: number of the announced state.
+        channel: the channel of the trigger.
+        is_critical: True if the state is open and critical.
+        is_marked: True if the request had the header X-Relay-May-Repeat.
+        request_id: xMatters' request id; None if the signal was not accepted.
+        ended: end, in epoch seconds; None until then.
+        fault: the weather's fault; None without one.
+        is_accepted: True if the process got the status 202.
     """
 
     process: str
@@ -71,9 +95,16 @@ class Post:
 
 @dataclass
 class Phones(Session):
-    """Triggers that ring phones: each channel has one, which knows one key, and fails as its weather is.
+    """The triggers and the REST API of xMatters, with the weather's faults.
 
-    `posts` are all that was asked of it; `doubts` count, by incident, those of which the relay can't know if they rang.
+    Attributes:
+        edge: delays and faults of the triggers.
+        rest: delays and faults of the REST API.
+        keys: the API key of each channel's trigger.
+        rings: accepted signals, oldest first.
+        posts: requests to triggers, oldest first.
+        pages: pages, oldest first.
+        doubts: number of requests with an unknown result for the relay, by incident.
     """
 
     edge: Edge
@@ -107,22 +138,22 @@ class Phones(Session):
         post = Post(world.process().name, delivery, began, incident, share, channel, is_critical, is_marked)
         self.edge.reach()
         if world.now > began + seconds:
-            # The real one looks at the clock, too, before the first byte: a function may have been frozen. Whoever gave
-            # it up by then can't know.
+            # The real session also checks the clock before the first byte, since a function may have been frozen. A
+            # caller that timed out before cannot know if the request was sent.
             self.doubts[incident] += 1
             raise requests.ConnectTimeout("too late to be sent")
         self.posts.append(post)
         try:
             answer = self._answered(post, url, seconds)
         except GreenletExit:
-            # It was left behind, and never went on: whether it got there, its sender can't know.
+            # The call was abandoned and never resumed: its sender cannot know if the request arrived.
             self.doubts[incident] += post.fault not in AMBIGUOUS
             raise
         else:
             post.is_accepted = answer.status == 202
             return answer
         finally:
-            # Whoever was left behind may be frozen by now.
+            # The process of an abandoned call may be frozen by now.
             post.ended = min(world.now, began + seconds)
 
     def _answered(self, post: Post, url: str, seconds: float) -> Answer:
@@ -156,7 +187,7 @@ class Phones(Session):
         return self._failed(fault, seconds)
 
     def _ring_in(self, delay: float, post: Post, recipients: tuple[str, ...]) -> None:
-        """Take a signal: it rings after `delay` seconds, whether or not its sender is frozen by then."""
+        """Accept a signal after `delay` seconds, even if its sender is frozen by then."""
         world = self.edge.world
 
         def rings() -> None:
@@ -173,16 +204,16 @@ class Phones(Session):
     def _ring(self, ring: Ring) -> None:
         self.rings.append(ring)
         if ring.channel != NOC:
-            # The relay asks for the pages of the first channel alone.
+            # The relay reads only the pages of the first channel.
             return
-        # Most flows make one page of a signal, some none, some two.
+        # Most workflows make one page of a signal, some none, some two.
         world, number = self.edge.world, len(self.rings)
         found_from = world.now + world.random.choice([0.0, world.random.uniform(0, 60)])
         for place in range(world.random.choice([0, 1, 1, 1, 1, 1, 2])):
             self.pages.append(Page(f"page-{number}-{place}", ring, f"r{number}", found_from))
 
     def _of_pages(self, url: str, said: Mapping[str, str], seconds: float) -> Answer:
-        """xMatters' REST API: what came of a signal, and the end of it."""
+        """Answer a search for a signal's pages, or a termination of a page."""
         world, fault = self.rest.world, self.rest.begin()
         if fault == "timeout":
             world.wait(seconds)
@@ -202,7 +233,7 @@ class Phones(Session):
         return Answer(200, {}, json.dumps({"data": found}).encode())
 
     def _of_people(self, url: str, seconds: float) -> Answer:
-        """xMatters' REST API: whether it knows a person."""
+        """Answer a look-up of a person."""
         fault = self.rest.begin()
         if fault == "timeout":
             self.rest.world.wait(seconds)
@@ -217,12 +248,12 @@ class Phones(Session):
         return Answer(200, {}, json.dumps(person).encode())
 
     def last_page(self, incident: str) -> Page | None:
-        """The latest page of an incident on the first channel, by the incident's id."""
+        """Return the latest page of an incident, by its id, on the first channel."""
         pages = (page for page in self.pages if page.ring.incident.partition("@")[0] == incident)
         return max(pages, key=lambda page: page.ring.at, default=None)
 
     def asked(self, delivery: str) -> int:
-        """How often it was asked to take a delivery."""
+        """Return the number of requests for a delivery."""
         return sum(post.delivery == delivery for post in self.posts)
 
     def _failed(self, fault: str, seconds: float) -> Answer:
@@ -251,5 +282,5 @@ class Phones(Session):
 
 
 def _channel(url: str) -> str:
-    """The channel of a trigger."""
+    """Return the channel of a trigger's URL."""
     return urlsplit(url).path.split("/")[-2]

@@ -1,7 +1,7 @@
-"""How soon the relay does what it owes: criticals ring in time and first, debts end and the fallback knows in time.
+"""Promptness of the relay: criticals ring in time and first, debts end, and the fallback topic is notified in time.
 
-Everything is judged from outside: when shares were answered, what xMatters was asked and when, what the topic was told.
-So only those criticals are judged of which that is enough: no doubt, no trouble, no operator.
+The judge sees only the answers to shares, the requests to xMatters and the notifications, each with its time. It judges
+only the criticals for which that is enough: those without doubt, trouble or operators.
 """
 
 import math
@@ -22,39 +22,39 @@ from tests.simulation.world import World
 RINGS_SECONDS = 120.0
 EXPIRED_SECONDS = 120.0
 LONGEST_BACKOFF_SECONDS = 900.0
-# What an inline attempt takes, where nothing is slow.
+# Duration of an inline attempt if no service is slow.
 INLINE_SECONDS = 4.0
-# A moment is set aside so far ahead.
+# The farthest slot that the rate limit reserves.
 HORIZON_SECONDS = 300.0
-# A minute's schedule, what a run takes, and how late EventBridge may be.
+# The sweeper's interval and the duration of a run; the delay of EventBridge.
 NOTIFIED_SECONDS, LATE_SECONDS = 90.0, 60.0
-# A channel's next message.
+# The distance of a channel's notifications.
 BETWEEN_MESSAGES_SECONDS = 360.0
-# A message that was received by a worker that died, or that Lambda throttled, is hidden for so long.
+# The queue's visibility timeout, which hides the message of a dead or throttled worker.
 HIDDEN_SECONDS = 185.0
-# From the gate to the trigger, and what a queue rounds.
+# From the rate limit to the trigger, and the queue's rounding of delays.
 PASSES_SECONDS = 1.0
-# What a sender does before it posts and after it; a message that wakes a worker at once.
+# A sender's work before and after its post; the time from a message without delay to its worker.
 AROUND_SECONDS, WAKES_SECONDS = 1.0, 5.0
-# A lease, and what a queue rounds.
+# A lease, and the queue's rounding of delays.
 LEASE_SECONDS = 18.0
-# A function uses a secret for a minute, and reads it again for a refused key unless it did so within ten seconds. A job
-# whose key was refused comes back after five minutes.
+# A function caches a secret for a minute, and reads it again for a refused key, at most every ten seconds. A job with a
+# refused key is retried after five minutes.
 REMEMBERED_SECONDS, READ_AGAIN_SECONDS, REFUSED_SECONDS, QUICK_SECONDS = 62.0, 11.0, 300.0, 1.0
 WINDOW_SECONDS, FLOOD_SECONDS, FLOOD_SIGNALS = 62.0, 62.0, 4
-# What a signal needs; the others may fail.
+# Services that a signal needs.
 _NEEDED = ("sqs", "dynamodb", "secrets", "lambda")
 
 
 class Debt(NamedTuple):
-    """A state that was owed for a while, if only while it was sent.
+    """A state that was owed for some time, if only while it was being sent.
 
     Attributes:
-        state: the newest of its incident, during that time.
-        comes: when it came first.
-        begins: when it was answered first.
-        ends: when xMatters was asked to take it, and did, or a newer share came; infinity if neither happened.
-        allowed_at: from when on its own incident's distances let it ring.
+        state: the newest state of its incident in that time.
+        comes: time of its first arrival.
+        begins: time of its first answer.
+        ends: start of its accepted request, or arrival of a newer share; infinity if neither happened.
+        allowed_at: time from which its incident's own limits allow the signal.
     """
 
     state: SharedState
@@ -65,21 +65,32 @@ class Debt(NamedTuple):
 
     @property
     def is_critical(self) -> bool:
-        """True if people are to be woken."""
+        """True if the state is critical."""
         return self.state.is_open and self.state.status == "critical"
 
     @property
     def is_left(self) -> bool:
-        """True if it was owed still when its webhook was answered."""
+        """True if the state was still owed when its webhook was answered."""
         return self.ends > self.begins
 
 
 @dataclass(frozen=True)
 class Promptness:
-    """Judges a schedule that has ended.
+    """Judge of the relay's promptness in a finished schedule.
 
-    `untrusted` are the incidents of which nobody can tell what is owed; `doubted` those of which the relay can't tell
-    what rang; `has_operators`: an operator moved messages; `has_vanishing`: messages vanish.
+    Attributes:
+        policies: policy of each channel.
+        states: all states that BigPanda shared.
+        world: clock and processes.
+        weather: faults of the schedule.
+        phones: the simulated xMatters.
+        dead_letters: the dead-letter queue.
+        sns: the fallback topic.
+        untrusted: incidents whose owed state cannot be derived from outside.
+        doubted: incidents with a signal whose result the relay cannot know.
+        has_operators: True if an operator moved messages.
+        has_vanishing: True if messages vanish.
+        renewed_at: time from which xMatters and the secret have the first channel's new key; None: it never changes.
     """
 
     policies: Mapping[str, Mapping[str, Any]]
@@ -93,11 +104,10 @@ class Promptness:
     doubted: Collection[str]
     has_operators: bool
     has_vanishing: bool
-    # When both xMatters and the secret had the first channel's new key; None if it never changed.
     renewed_at: float | None
 
     def problems(self) -> Iterator[str]:
-        """What came too late, or out of turn."""
+        """Yield the late signals and notifications, and those out of order."""
         yield from self._stale_keys()
         yield from self._late_expiry()
         if self.has_operators:
@@ -106,7 +116,7 @@ class Promptness:
         every = [debt for debt in with_doubted if debt.state.incident not in self.doubted]
         yield from self._not_prompt(every)
         left = [debt for debt in every if debt.is_left]
-        # The sweeper comes to a debt whose message vanished minutes later.
+        # The sweeper replaces a vanished message only minutes later.
         if not self.has_vanishing:
             yield from self._asleep(left)
             yield from self._late_rings(left)
@@ -114,7 +124,7 @@ class Promptness:
         yield from self._late_notices([debt for debt in with_doubted if debt.is_left and debt.is_critical])
 
     def _stale_keys(self) -> Iterator[str]:
-        """A new key is used as soon as a function reads it: when the old one is refused, or after a minute."""
+        """Check that a new key is used once the old one is refused, or after a minute."""
         if self.renewed_at is None or self.weather.crashes or self._spells("secrets", "dynamodb", "sqs"):
             return
         refused = [post for post in self.phones.posts if post.fault == "credentials" and post.channel == NOC]
@@ -122,12 +132,12 @@ class Promptness:
             if post.began > self.renewed_at + REMEMBERED_SECONDS:
                 yield f"credentials: an old key was used {post.began - self.renewed_at:.0f} s after it changed"
             later = [other for other in self.phones.posts if other.process == post.process and other.began > post.began]
-            # A slow refusal leaves no time to read the secret and to try once more.
+            # A slow refusal leaves no time to read the secret and to retry.
             has_time = post.process.startswith("webhook") and (post.ended or math.inf) - post.began < QUICK_SECONDS
             if has_time and post.began > self.renewed_at + READ_AGAIN_SECONDS and not later:
                 yield f"credentials: {post.process} did not try again with the new key"
 
-    # ---- What is owed, and when ----------------------------------------------------------------------------------
+    # ---- Debts ---------------------------------------------------------------------------------------------------
 
     def _debts(self, channel: str) -> Iterator[Debt]:
         by_incident: dict[str, list[SharedState]] = {}
@@ -162,7 +172,7 @@ class Promptness:
             yield Debt(state, comes, begins, ends, max(begins, allowed_at))
 
     def _met(self, state: SharedState) -> list[Post]:
-        """Return the signals of the same incident that may have been under way when the state came."""
+        """Return the signals of the same incident that may have been in flight when the state arrived."""
         came, answered = min(state.arrivals) - AROUND_SECONDS, min(state.answered) + AROUND_SECONDS
         return [
             post
@@ -171,12 +181,12 @@ class Promptness:
         ]
 
     def _wakes(self, post: Post) -> float:
-        """Return when a share that met this signal is tried at the latest."""
+        """Return the latest time of the next attempt for a share that met this signal's lease."""
         ended = post.ended or math.inf
         return ended + WAKES_SECONDS if post.is_accepted else max(ended, post.began + LEASE_SECONDS)
 
     def _distance(self, channel: str, change: str, times: Sequence[float]) -> float:
-        """The moment from which on the distance to the incident's own signals is kept."""
+        """Return the time from which the incident's minimum distance and flood limit allow a signal."""
         least = float(self.policies[channel]["min_seconds_between_signals"])
         is_hurried = change in {"worsened", "resolved"}
         since_last = times[-1] + least + 1 if times and not is_hurried else 0.0
@@ -186,7 +196,7 @@ class Promptness:
     # ---- Time ----------------------------------------------------------------------------------------------------
 
     def _late_rings(self, debts: Sequence[Debt]) -> Iterator[str]:
-        """An owed critical rings within two minutes of being allowed to, and anything else a backoff later at most."""
+        """Check that an owed critical is signalled within two minutes of its allowed time; others a backoff later."""
         for debt in debts:
             channel = debt.state.channel
             if self._has(channel, "429 for long") or self._is_dead(debt.state):
@@ -200,7 +210,7 @@ class Promptness:
                 yield f"late: {debt.state} rang {debt.ends - allowed:.0f} s after it was allowed to"
 
     def _not_prompt(self, debts: Sequence[Debt]) -> Iterator[str]:
-        """What nothing holds rings while BigPanda waits."""
+        """Check that a state that nothing delays is signalled while BigPanda waits."""
         for debt in debts:
             channel = debt.state.channel
             is_rotated = channel == NOC and self.renewed_at is not None
@@ -212,7 +222,7 @@ class Promptness:
                 yield f"prompt: {debt.state} was not sent at once"
 
     def _asleep(self, debts: Sequence[Debt]) -> Iterator[str]:
-        """What met a lease is sent as soon as its holder is done, if nothing else holds it."""
+        """Check that a state that met a lease is sent at the end of the other signal, if nothing else delays it."""
         for debt in debts:
             state, channel = debt.state, debt.state.channel
             is_rotated = channel == NOC and self.renewed_at is not None
@@ -224,13 +234,13 @@ class Promptness:
                 yield f"asleep: {state} was sent {debt.ends - freed:.0f} s after its incident was free"
 
     def _has_room(self, debt: Debt, debts: Sequence[Debt]) -> bool:
-        """True if the channel's limit lets a signal through at once: fewer were sent, and none waits."""
+        """Return True if the channel's rate limit admits a signal at once: it has free slots, and no signal waits."""
         policy, channel = self.policies[debt.state.channel], debt.state.channel
         limits = [policy.get(name) for name in ("max_per_minute", "max_per_minute_per_recipients")]
         limit = min(limit for limit in limits if isinstance(limit, int))
         since = debt.comes - WINDOW_SECONDS
         sent = [post for post in self.phones.posts if post.channel == channel and since < post.began < debt.begins + 1]
-        # A line keeps its moment for a signal that does not come to it, until its grace is over.
+        # A reserved slot stays reserved until its grace period is over, even if its signal never uses it.
         waits = any(
             other is not debt
             and other.state.channel == channel
@@ -242,7 +252,7 @@ class Promptness:
         return len(sent) < limit and not waits and not self._has_unclear(channel)
 
     def _has_unclear(self, channel: str) -> bool:
-        """True if the channel has incidents of which nobody can tell whether they wait for the pace."""
+        """Return True if the channel has incidents that may or may not wait for the rate limit."""
         by_incident: dict[str, list[SharedState]] = {}
         for state in self.states:
             if state.channel == channel and state.arrivals:
@@ -258,9 +268,9 @@ class Promptness:
         return at > min(debt.state.arrivals) + age
 
     def _turn(self, debt: Debt, debts: Sequence[Debt], allowed: float) -> float:
-        """The seconds that the channel's limit may hold a critical: for signals before it, and for other criticals.
+        """Return the seconds for which the channel's rate limit may delay a debt: earlier signals and other criticals.
 
-        A moment that was set aside for a critical passes unused if a newer share takes the critical's place.
+        A slot that was reserved for a critical stays unused if a newer share supersedes the critical.
         """
         policy, channel = self.policies[debt.state.channel], debt.state.channel
         limits = [policy.get(name) for name in ("max_per_minute", "max_per_minute_per_recipients")]
@@ -273,7 +283,7 @@ class Promptness:
             for other in debts
             if other.is_critical or not debt.is_critical
         )
-        # Of some incidents nobody can tell what is owed; their signals take places in the line all the same.
+        # Signals of untrusted incidents use slots as well.
         before = sum(
             post.channel == channel and post.incident != debt.state.incident and allowed < post.began < debt.ends
             for post in self.phones.posts
@@ -287,7 +297,7 @@ class Promptness:
         return (state.incident, state.number) in found
 
     def _fair_from(self, channel: str) -> float:
-        """The moment from which on nothing that a channel's signals need fails any more."""
+        """Return the time from which no service that a channel's signals need fails."""
         hidden = HIDDEN_SECONDS if self.weather.crashes or self._spells("lambda", "secrets") else 0.0
         spells = self._spells(*_NEEDED, _trigger(channel))
         crashes = self.weather.crashes_end if self.weather.crashes else 0.0
@@ -295,9 +305,9 @@ class Promptness:
         return self.world.began + fair + hidden
 
     def _late_expiry(self) -> Iterator[str]:
-        """A debt that is too old is dead-lettered in time; if it may have no message, as late as the sweeper runs.
+        """Check that an expired debt is dead-lettered in time, or by the sweeper if it may have no message.
 
-        A message that a worker could neither dead-letter nor let wait, since SQS refused that, is hidden for a while.
+        If SQS refuses both the dead letter and the next message, the job's message stays hidden for a while.
         """
         is_refused = bool(self._spells("sqs"))
         is_swept = self.has_vanishing or is_refused
@@ -314,7 +324,7 @@ class Promptness:
                 yield f"late: {job['incident_id']} was dead-lettered {late:.0f} s after it was too old"
 
     def _late_notices(self, debts: Sequence[Debt]) -> Iterator[str]:
-        """The fallback topic knows in time of a critical that is owed."""
+        """Check that the fallback topic is notified of an owed critical in time."""
         if self.weather.crashes or self.weather.skips_runs or self._spells(*_NEEDED, "sns"):
             return
         for debt in debts:
@@ -332,7 +342,7 @@ class Promptness:
     # ---- Priority ------------------------------------------------------------------------------------------------
 
     def _overtaken(self, debts: Sequence[Debt]) -> Iterator[str]:
-        """Nothing else of a channel is sent while a critical could be, but what was in flight, and other criticals."""
+        """Check that a channel sends only criticals, and signals in flight, while a critical could be sent."""
         for debt in debts:
             channel = debt.state.channel
             if self.weather.crashes or self._spells(*_NEEDED, _trigger(channel)):
@@ -340,10 +350,10 @@ class Promptness:
             if channel == NOC and self.renewed_at is not None:
                 continue
             first = min((post.began for post in self._posts(debt.state)), default=debt.ends)
-            # What met a lease is woken when its holder is done, or wakes when the lease is over.
+            # A job that met a lease is woken by the lease's holder, or wakes at the lease's end.
             woken = max((self._wakes(post) for post in self._met(debt.state)), default=0.0)
             allowed_at = max(debt.allowed_at, woken)
-            # A debt that is too old waits no more.
+            # An expired debt no longer waits.
             first = min(first, debt.begins + self.policies[channel]["max_age_seconds"] - PASSES_SECONDS)
             for post in self.phones.posts:
                 is_other = post.channel == channel and post.incident != debt.state.incident and not post.is_critical
@@ -361,7 +371,7 @@ class Promptness:
 
 
 def _may_be_bad_again(states: Sequence[SharedState], wants: Collection[str]) -> bool:
-    """True if an incident got better, untold, and then worse again: that is news if the two came in that order."""
+    """Return True if an incident may have been better, unannounced, and then worse again, which is then owed."""
     return any(
         changed(one, better) in {"eased", "resolved"} - set(wants)
         and changed(better, worse) in {"worsened", "reopened"} & set(wants)
@@ -371,7 +381,7 @@ def _may_be_bad_again(states: Sequence[SharedState], wants: Collection[str]) -> 
 
 
 def _is_clear(states: Sequence[SharedState]) -> bool:
-    """True if the order of the states is beyond doubt, and each of them was answered."""
+    """Return True if the order of the states is beyond doubt, and each of them was answered."""
     versions = [state.version for state in states]
     return all(state.answered for state in states) and None not in versions and len(set(versions)) == len(versions)
 
@@ -381,5 +391,5 @@ def _trigger(channel: str) -> str:
 
 
 def _tells_of(message: str, incident: str) -> bool:
-    """True if a message to the topic names an incident, or may count it."""
+    """Return True if a message to the topic names an incident, or may count it."""
     return bool(re.search(rf"\b{re.escape(incident)}\b", message)) or " more " in message

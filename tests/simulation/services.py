@@ -1,4 +1,4 @@
-"""The edges of a simulated world, with the semantics of the real ones: SQS, DynamoDB, Secrets Manager, SNS."""
+"""Simulated services with the semantics of the real ones: SQS, DynamoDB, Secrets Manager, SNS."""
 
 import base64
 import json
@@ -20,10 +20,10 @@ from tests.simulation.world import World
 
 DELIVERED_TWICE = 0.02
 LONGEST_DELAY = 900
-# As long as a webhook may work.
+# The longest run of a webhook.
 SENDING_SECONDS = 16.0
 UNIT_BYTES = 1024
-# A key that took more than its ceiling is throttled for so long.
+# Duration of the throttling of a key that exceeded its ceiling.
 THROTTLED_SECONDS = 3.0
 
 
@@ -37,7 +37,15 @@ def _lost() -> ConnectTimeoutError:
 
 @dataclass
 class Edge:
-    """A service that takes its time, fails as the weather is, and at whose door processes die."""
+    """Delays and faults of one service; a process may die before and after each call.
+
+    Attributes:
+        world: clock and processes.
+        weather: faults of the schedule.
+        service: name of the service in the weather.
+        quickest: shortest delay in each direction, in seconds.
+        slowest: longest delay in each direction, in seconds.
+    """
 
     world: World
     weather: Weather
@@ -46,27 +54,27 @@ class Edge:
     slowest: float = 0.02
 
     def begin(self) -> str | None:
-        """Go there; what goes wrong on the way."""
+        """Send a request; return its fault, or None."""
         self.reach()
         return self.fault()
 
     def reach(self) -> None:
-        """Go there."""
+        """Let a request travel to the service; the process may die before it."""
         self._take()
 
     def fault(self) -> str | None:
-        """What goes wrong, once one is there."""
+        """Return the fault of a request that has arrived, or None."""
         fault = self.weather.fault(self.service)
         if fault == "slow":
             self.world.wait(self.slowness())
         return fault
 
     def slowness(self) -> float:
-        """The seconds that a slow service takes for a request."""
+        """Return the seconds that a slow service takes for a request."""
         return self.world.random.uniform(0.5, 4)
 
     def end(self) -> None:
-        """Come back."""
+        """Let an answer travel back; the process may die after it."""
         self._take()
 
     def _take(self) -> None:
@@ -77,7 +85,17 @@ class Edge:
 
 @dataclass
 class Message:
-    """A message on a queue."""
+    """A message on a queue.
+
+    Attributes:
+        name: id of the message.
+        body: the envelope.
+        visible_at: time at which the message becomes visible, in epoch seconds.
+        sent_at: time of the send, in epoch seconds.
+        receives: number of receives.
+        receipt: handle of the latest receive; empty before the first.
+        hops: number of earlier messages in its chain, each sent by the worker that its predecessor woke.
+    """
 
     name: str
     body: str
@@ -85,18 +103,17 @@ class Message:
     sent_at: float
     receives: int = 0
     receipt: str = ""
-    # The messages before it in its chain: each was sent by the worker that its predecessor woke.
     hops: int = 0
 
     @cached_property
     def job(self) -> dict[str, Any]:
-        """Its envelope, as plain data."""
+        """Return the envelope as plain data."""
         found: dict[str, Any] = json.loads(self.body)
         return found
 
     @cached_property
     def incident(self) -> dict[str, Any] | None:
-        """The incident in a signal's envelope, as BigPanda sent it, with the name of its entry."""
+        """Return the incident in a signal's envelope, as BigPanda sent it, with the name of its entry."""
         if self.job["kind"] != "signal":
             return None
         incident: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(self.job["body"])))["incident"]
@@ -105,7 +122,24 @@ class Message:
 
 @dataclass
 class SimulatedSqs:
-    """One SQS queue as a client of it sees it: delays, visibility, receive counts, redrive, at least once."""
+    """One SQS queue, as its client: delays, visibility, receive counts, redrive, at-least-once delivery.
+
+    Attributes:
+        world: clock and processes.
+        edge: delays and faults of SQS.
+        label: name of the queue.
+        visibility: visibility timeout in seconds.
+        redrive: the dead-letter queue; None without one.
+        max_receives: receives before the redrive.
+        woken: called with the time at which a sent message becomes visible.
+        vanishing: fraction of messages that vanish before they are received.
+        luck: random generator that chooses the vanishing messages.
+        most: the most messages that were on the queue at once.
+        messages: messages on the queue by id.
+        wrong_delays: invalid delays that SQS was asked for.
+        swept: the sweeper's messages in order: the run, the job's channel, and True if its state is critical.
+        _count: number of messages so far.
+    """
 
     world: World
     edge: Edge
@@ -113,16 +147,12 @@ class SimulatedSqs:
     visibility: float
     redrive: "SimulatedSqs | None" = None
     max_receives: int = 0
-    # Called when a message will be visible, with the moment.
     woken: Callable[[float], None] = lambda _: None
-    # The share of messages that are gone before they are received, and the chance that chooses them.
     vanishing: float = 0.0
     luck: Random = field(default_factory=Random)
-    # The most messages that were on the queue at once.
     most: int = 0
     messages: dict[str, Message] = field(default_factory=dict)
     wrong_delays: list[int] = field(default_factory=list)
-    # What the sweeper sent, in order: the run, the job's channel, and whether its state is critical.
     swept: list[tuple[str, str, bool]] = field(default_factory=list)
     _count: int = 0
 
@@ -130,11 +160,11 @@ class SimulatedSqs:
         if not 0 <= DelaySeconds <= LONGEST_DELAY:
             self.wrong_delays.append(DelaySeconds)
             raise _refused("SendMessage")
-        # At once: a call that is left behind may come to its end after its process did.
+        # Noted first, since an abandoned call may end after its process.
         if self.edge.weather.is_bad(self.edge.service):
             self.world.process().troubles.add("queue")
         fault = self.edge.begin()
-        # A spell may begin while a message is on its way.
+        # A spell may begin while the message travels.
         if fault:
             self.world.process().troubles.add("queue")
         if fault == "refuses":
@@ -153,27 +183,27 @@ class SimulatedSqs:
         return {"MessageId": name}
 
     def put(self, body: str, delay: float = 0.0, *, hops: int = 0) -> str:
-        """Let a message be there, however it came."""
+        """Add a message, whoever sent it."""
         self._count += 1
         name = f"{self.label}-{self._count}"
         self.messages[name] = Message(name, body, self.world.now + delay, self.world.now, hops=hops)
         self.most = max(self.most, len(self.messages))
         self.woken(self.world.now + delay)
         if self.vanishing and self.luck.random() < self.vanishing:
-            # Until its sender is done there is no row: a sender that works on needs no message.
+            # Not before its sender ends: until then there is no row, and a running sender needs no message.
             after = max(delay * self.luck.random(), min(delay, SENDING_SECONDS))
             self.world.at(self.world.now + after, lambda: self._lose(name))
         return name
 
     def _lose(self, name: str) -> None:
-        """Let a message vanish: a purge, the end of its retention, or a chain that AWS stopped."""
+        """Remove a message without a trace: a purge, the end of its retention, or a chain that AWS stopped."""
         message = self.messages.get(name)
         if message and not message.receives:
             self.world.say(f"{self.label}: {name} vanishes")
             del self.messages[name]
 
     def receive(self, most: int) -> list[Message]:
-        """Take messages for as long as the visibility time-out is; those received too often go to the redrive queue."""
+        """Receive messages for the visibility timeout; those received too often go to the dead-letter queue."""
         taken: list[Message] = []
         waiting = list(self.messages.values())
         self.world.random.shuffle(waiting)
@@ -192,7 +222,7 @@ class SimulatedSqs:
         return taken
 
     def delete(self, message: Message) -> None:
-        """Let a message go; now and then SQS delivers one once more all the same."""
+        """Delete a message; occasionally SQS delivers it again."""
         if message.name in self.messages:
             if self.weather_doubles():
                 self.world.say(f"{self.label}: {message.name} is delivered twice")
@@ -200,7 +230,7 @@ class SimulatedSqs:
             del self.messages[message.name]
 
     def weather_doubles(self) -> bool:
-        """Whether a message that was let go comes again."""
+        """Return True if a deleted message is delivered again."""
         calm = self.world.now - self.world.began > self.edge.weather.crashes_end
         return not calm and self.world.chance(DELIVERED_TWICE)
 
@@ -225,7 +255,7 @@ class SimulatedSqs:
         }
 
     def send_message_batch(self, *, Entries: list[dict[str, Any]], **_: Any) -> dict[str, Any]:
-        """Take some of the messages, as SQS may: it answers item by item."""
+        """Accept some of the messages, as SQS may; the answer is item by item."""
         fault = self.edge.begin()
         if fault == "refuses":
             self.world.say(f"{self.label}: refuses a batch")
@@ -245,7 +275,7 @@ class SimulatedSqs:
         return answer
 
     def delete_message_batch(self, *, Entries: list[dict[str, Any]], **_: Any) -> dict[str, Any]:
-        """Delete messages; a message is delivered once more now and then, or is not deleted."""
+        """Delete messages; occasionally one is delivered again, or is not deleted."""
         self.edge.begin()
         answer: dict[str, list[dict[str, Any]]] = {"Successful": [], "Failed": []}
         for entry in Entries:
@@ -274,26 +304,26 @@ class SimulatedSqs:
         return {"Attributes": {"ApproximateNumberOfMessages": str(visible)}}
 
     def jobs(self) -> list[dict[str, Any]]:
-        """The envelopes on the queue, as plain data."""
+        """Return the envelopes on the queue as plain data."""
         return [message.job for message in self.messages.values()]
 
     def bodies(self) -> list[dict[str, Any]]:
-        """The incidents in the envelopes of signals."""
+        """Return the incidents in the envelopes of signals."""
         return [message.incident for message in self.messages.values() if message.incident]
 
 
 class SimulatedDynamoDb(FakeDynamoDb):
-    """A table that fails before or after it did what it was asked; botocore asks once more, and so does this."""
+    """A table whose calls fail before or after their effect. After a lost answer, botocore's retry may fail."""
 
     def __init__(self, edge: Edge, entries: Mapping[str, str], ceiling: int | None = None) -> None:
         super().__init__()
         self.page_size = 100
         self._edge = edge
-        # Write units by key and second; a second with more than the ceiling makes DynamoDB throttle the key.
+        # Write units by key and second. A key that exceeds the ceiling in a second is throttled.
         self.units: Counter[tuple[str, int]] = Counter()
         self._ceiling = ceiling
         self._throttled_until: dict[str, float] = {}
-        # The simulation's names of entries, by their keys.
+        # The simulation's names of entries by key.
         self._entries = entries
 
     def get_item(self, **request: Any) -> Any:
@@ -312,25 +342,25 @@ class SimulatedDynamoDb(FakeDynamoDb):
         return self._asked("UpdateItem", super().update_item, request)
 
     def owed(self) -> list[dict[str, Any]]:
-        """The incidents in the stored jobs of all debts, as BigPanda sent them."""
+        """Return the incidents in the stored jobs of all debts, as BigPanda sent them."""
         names = [f"job/{item['pk']['S'].removeprefix('incident/')}/{item['job']['S']}" for item in self.indexed()]
         found = [Message(name, self.items[name]["text"]["S"], 0, 0).incident for name in names if name in self.items]
         return [incident for incident in found if incident]
 
     def entry_name(self, pk: str) -> str:
-        """The simulation's name of an entry, by its key."""
+        """Return the simulation's name of an entry, by its key."""
         return self._entries.get(pk, pk.rpartition("/")[2])
 
     def _asked(self, operation: str, do: Callable[..., Any], request: dict[str, Any]) -> Any:
         world, process = self._edge.world, self._edge.world.process()
-        # At once: a call that is left behind may come to its end after its process did.
+        # Noted first, since an abandoned call may end after its process.
         if self._edge.weather.is_bad(self._edge.service):
             process.troubles.add("ledger")
         pk = request.get("Key", {}).get("pk", {}).get("S", "")
         if operation == "UpdateItem" and pk.startswith("incident/"):
             process.claimed.add(self.entry_name(pk))
         fault = self._edge.begin()
-        # A spell may begin while a request is on its way.
+        # A spell may begin while the request travels.
         if fault:
             process.troubles.add("ledger")
         if fault == "refuses" or (fault == "refuses writes" and operation in {"PutItem", "UpdateItem"}):
@@ -348,7 +378,7 @@ class SimulatedDynamoDb(FakeDynamoDb):
         return answer
 
     def _count(self, operation: str, request: Mapping[str, Any]) -> None:
-        """Count the units of a write, whether or not its condition holds; raise if its key is throttled."""
+        """Count the units of a write, also if its condition fails; raise if its key is throttled."""
         world, process = self._edge.world, self._edge.world.process()
         key = (request.get("Item") or request["Key"])["pk"]["S"]
         process.writes += 1
@@ -370,7 +400,12 @@ class SimulatedDynamoDb(FakeDynamoDb):
 
 @dataclass
 class SimulatedSecrets:
-    """Secrets Manager, which holds the channels; they can be changed at any time."""
+    """Secrets Manager with the channels' secrets.
+
+    Attributes:
+        edge: delays and faults of Secrets Manager.
+        texts: secret of each channel; may change at any time.
+    """
 
     edge: Edge
     texts: dict[str, str]
@@ -391,7 +426,13 @@ class SimulatedSecrets:
 
 
 class Notice(NamedTuple):
-    """A message to the topic: when, its text, and the channel that it tells of, if it is one's."""
+    """A message to the topic.
+
+    Attributes:
+        at: time, in epoch seconds.
+        text: the text.
+        channel: the message's channel; empty if it belongs to none.
+    """
 
     at: float
     text: str
@@ -400,7 +441,12 @@ class Notice(NamedTuple):
 
 @dataclass
 class SimulatedSns:
-    """A topic that remembers what it was told."""
+    """A topic that records its messages.
+
+    Attributes:
+        edge: delays and faults of SNS.
+        told: messages, oldest first.
+    """
 
     edge: Edge
     told: list[Notice] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""One schedule: the library's own code, wired to a simulated world, until nothing moves any more."""
+"""One schedule: the library's own code, wired to a simulated world, until no process or message is left."""
 
 import contextlib
 import io
@@ -48,35 +48,36 @@ TOKEN, NEW_TOKEN, CALLBACK_TOKEN = "inbound-token", "new-inbound-token", "callba
 TRIGGER = "https://acme.xmatters.com/api/integration/1/functions/{channel}/triggers?apiKey={key}"
 REST = {"base_url": "https://acme.xmatters.com", "auth": {"type": "basic", "username": "u", "password": "p"}}
 RESENDS = 2
-# As in the template: visibility, and receives before redrive.
+# The template's visibility timeout, and its receives before the redrive.
 VISIBILITY_SECONDS, RECEIVES = 180.0, 20
-# A function reads a secret again for a credential that does not fit, unless it did so within two seconds.
+# From the new token's storage until BigPanda uses it. A function reads a secret again for a wrong credential, at most
+# every two seconds.
 PASTED_SECONDS = 3.0
-# AWS stops a function that sends to the queue that invokes it after so many messages of one chain.
+# AWS stops a chain of messages, in which each worker sends to its own queue, at this length.
 LONGEST_CHAIN = 16
 # The template sets `RecursiveLoop: Allow`, so AWS stops no chain.
 CUTS_CHAINS = False
-# Workers of each queue at once, as the template has it by default.
+# Concurrent workers of each queue: the template's default.
 WORKERS = 5
-# What Lambda lets them run for.
+# Timeouts of the functions.
 WEBHOOK_SECONDS, WORKER_SECONDS, LOOK_SECONDS, SWEEPER_SECONDS = 15.0, 30.0, 240.0, 60.0
-# The sweeper's schedule is late by up to so much; how often a run starts twice, or, in some stories, not at all.
+# Largest delay of a sweeper's run; probability of a second start, and, in some stories, of none.
 SWEPT_LATE_SECONDS, SWEPT_TWICE, SWEPT_NEVER = 60.0, 0.05, 0.3
-# BigPanda is asked for what never came until so long after the storm and the last share: several reconcile runs.
+# Reconcile runs go on for so long after the last share, for several runs.
 LOOKED_AT_SECONDS = 1500.0
-# All that waits for a pause or a backoff comes to its end in so long, once it is too old to be sent.
+# The longest time from a job's expiry to its end: its backoff or wait, with a margin.
 SETTLED_SECONDS = 4000.0
 
 
 class _Unnoted(Uses):
-    """Notes no use: it guards nothing, and would shift what happens at a recorded seed."""
+    """A record of uses that stays empty: writes of uses would change the schedules of recorded seeds."""
 
     def note(self, channel: str, fingerprint: str, deadline: Deadline) -> None:
         """Do nothing."""
 
 
 class _Wiring(Wiring):
-    """Wiring that notes no use of a credential."""
+    """Wiring without a record of the uses of credentials."""
 
     def uses(self, door: Door) -> Uses:
         """Return a record that stays empty."""
@@ -86,7 +87,15 @@ class _Wiring(Wiring):
 
 @dataclass(frozen=True)
 class Functions:
-    """One warm environment of each function, with a clock that may be wrong."""
+    """One warm environment of each function, with a clock that may be wrong.
+
+    Attributes:
+        webhook: entry point of BigPanda's webhook.
+        callbacks: entry point of xMatters' callbacks.
+        worker: entry point of both workers.
+        schedule: entry point of the function that plans reconcile runs.
+        sweeper: entry point of the sweeper.
+    """
 
     webhook: Webhook
     callbacks: Webhook
@@ -97,7 +106,13 @@ class Functions:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is wrong with a schedule, if anything, and the schedule in words."""
+    """Result of a schedule.
+
+    Attributes:
+        seed: seed of the schedule.
+        problems: broken invariants; empty if all held.
+        words: the schedule in words, line by line.
+    """
 
     seed: int
     problems: list[str]
@@ -105,7 +120,7 @@ class Verdict:
 
 
 class Simulation:
-    """A world in which a story happens."""
+    """A world that plays one story."""
 
     def __init__(self, seed: int, story: Story | None = None) -> None:
         self.seed = seed
@@ -162,7 +177,7 @@ class Simulation:
         )
 
     def run(self) -> Verdict:
-        """Let it all happen, then say what is wrong with it."""
+        """Play the story and return its verdict."""
         began = self.world.began
         last = max(STORM_SECONDS, *(post.at for post in self.story.posts))
         for post in self.story.posts:
@@ -189,11 +204,11 @@ class Simulation:
         return Verdict(self.seed, self.invariants.problems, [*self.story.words(), "", *self.world.log])
 
     def _look_at_bigpanda(self, last: float) -> None:
-        """Let reconcile runs begin, if there are any; `last` is when the last share comes, from the beginning."""
+        """Schedule reconcile runs, if the story has any; `last` is the time of the last share since the beginning."""
         began = self.world.began
         if not self.story.looks_every:
             return
-        # The channel has been looked at for long, so that nothing is older than that.
+        # Earlier runs have already covered the channel, so that no incident predates its first run.
         access = parse_channel("noc", self._secret(), HOSTS).bigpanda
         assert access
         note = {"last": began - 1000, "since": began - 1000, "seen": began - 1000}
@@ -216,11 +231,11 @@ class Simulation:
         self.secrets.texts[NOC] = self._secret()
 
     def _change_token(self) -> None:
-        """Put a new token into the secret, and the old one beside it for an hour, as `relayctl channel rotate` does."""
+        """Store a new token in the secret and keep the old one for an hour, as `relayctl channel rotate` does."""
         previous = {"token": TOKEN, "expires_at": timestamp(self.world.now + 3600)}
         self._inbound = {"token": NEW_TOKEN, "previous": previous}
         self.secrets.texts[NOC] = self._secret()
-        # An operator pastes it into BigPanda, in which time every function may read the secret again.
+        # An operator pastes the token into BigPanda; meanwhile every function may read the secret again.
         self.world.at(self.world.now + PASTED_SECONDS, lambda: setattr(self, "_token", NEW_TOKEN))
 
     def _secret(self) -> str:
@@ -230,7 +245,7 @@ class Simulation:
             xmatters["rest"] = REST
         policy = self.story.policy
         if any(post.state.url_recipients for post in self.story.posts):
-            # What BigPanda's API says of an incident names no webhook, so nobody could tell whose signal it becomes.
+            # BigPanda's API names no webhook for an incident, so a confirmed state could not be assigned to an entry.
             policy = policy | {"confirm_resolve": False}
         if self.story.routed:
             policy = policy | {"routes": [{"when": {"status": "critical"}, "recipients": self.story.routed}]}
@@ -290,7 +305,7 @@ class Simulation:
     # ---- The sweeper ------------------------------------------------------------------------------------------------
 
     def _sweep(self, until: float) -> None:
-        """Run the sweeper each minute: sometimes late, sometimes twice, sometimes not at all."""
+        """Run the sweeper each minute: sometimes late, sometimes twice, sometimes never."""
         lateness = self.world.random.uniform(0, SWEPT_LATE_SECONDS)
         is_skipped = self.weather.skips_runs and self.world.chance(SWEPT_NEVER)
         is_needed = bool(self.dynamodb.indexed()) and not is_skipped
@@ -308,7 +323,7 @@ class Simulation:
         self.world.say(f"{process.name}: {self._any().sweeper.sweep()}")
 
     def _invoke(self, envelope: str) -> bool:
-        """Start a worker for a job as Lambda does for an asynchronous invocation."""
+        """Start a worker for a job, as Lambda does for an asynchronous invocation."""
         job = json.loads(envelope)
         incidents = [entry_name(job["channel"], job["url_recipients"] or (), job["incident_id"])]
         process = Process(f"worker {next(self._names)}, invoked", incidents, lambda: self._ended(process))
@@ -354,7 +369,7 @@ class Simulation:
         self._start(process, lambda: self._take(process, said), WEBHOOK_SECONDS)
 
     def _take(self, process: Process, said: Said) -> None:
-        # A copy says what the first one said.
+        # A copy has the same page as the first callback.
         page = self._answered.setdefault(said.number, self.phones.last_page(said.incident))
         self.invariants.came_back(said, page)
         headers = {"authorization": f"Bearer {CALLBACK_TOKEN}"}
@@ -364,10 +379,10 @@ class Simulation:
         self.world.say(f"{process.name} answers {reply.status} {reply.document.get('outcome')}")
         self.invariants.called_back(said, reply.status)
 
-    # ---- BigPanda's console, and who asks it -------------------------------------------------------------------------
+    # ---- BigPanda's console and the reconcile runs -------------------------------------------------------------------
 
     def _incidents(self) -> Mapping[str, Mapping[str, Any]]:
-        """Its incidents, as they are now: by time stamps, where there are any, since they say what came after what."""
+        """Return BigPanda's present incidents; time stamps, where there are any, decide the newest state."""
         now = self.world.now - self.world.began
         happened = [
             state for state in self.invariants.states.values() if state.at <= now and state.incident == state.id
@@ -383,7 +398,7 @@ class Simulation:
         return {name: state.in_the_api(is_snoozed=name in asleep) for name, state in newest.items()}
 
     def _came_by_api(self, incident: str) -> None:
-        """A state came by the API: the newest that there is."""
+        """Note the arrival of an incident's newest state, by BigPanda's API."""
         shown = self._incidents().get(incident)
         if shown:
             state = self.invariants.states[incident, shown["share"]]
@@ -391,13 +406,13 @@ class Simulation:
             state.shown.append(self.world.now)
 
     def _echo(self, incident: str) -> None:
-        """Our own comment is a reason to share an incident once more, as it is but for when it was touched."""
+        """Share an incident again after the relay's own comment: only its time of update differs."""
         self.invariants.commented(incident)
         now = self.world.now - self.world.began
         states = self.invariants.states
         happened = [state for state in states.values() if state.incident == incident and state.at <= now]
         last = max(happened, key=lambda state: state.at, default=None)
-        # With stamps that count minutes an echo would pass for newer than what comes after it within the minute.
+        # With stamps in whole minutes an echo would look newer than later states of the same minute.
         counts_seconds = any((state.updated_on or 0) % 60 for state in happened)
         if last and counts_seconds and last.version and last.version == (last.updated_on, last.changed_on):
             number = 1000 + sum(state.number >= 1000 for state in states.values())
@@ -414,13 +429,13 @@ class Simulation:
             self.world.at(again, lambda: self._look(until))
 
     def _told(self) -> set[str]:
-        """All incidents of the story: a reconcile run may meet any of them."""
+        """Return all incidents of the story, any of which a reconcile run may meet."""
         return {post.state.incident for post in self.story.posts}
 
     # ---- SQS and the workers -------------------------------------------------------------------------------------
 
     def _waking(self, label: str, edge: Edge) -> SimulatedSqs:
-        """Return a queue whose messages wake workers of its own, one message each."""
+        """Return a queue with workers of its own, one message each."""
 
         def wake_at(moment: float) -> None:
             self.world.at(moment + self.world.random.uniform(0, 1.5), lambda: self._poll(queue))
@@ -510,19 +525,19 @@ def _telemetry() -> Telemetry:
 
 
 class _Nowhere(io.TextIOBase):
-    """Where log lines and metrics go."""
+    """Output stream that discards log lines and metrics."""
 
     def write(self, text: str) -> int:
         return len(text)
 
 
 def silence() -> contextlib.AbstractContextManager[object]:
-    """Let nothing be printed: metrics go to standard output."""
+    """Discard standard output, to which metrics are written, for a `with` block."""
     return contextlib.redirect_stdout(_Nowhere())
 
 
 def judge(seed: int) -> Verdict:
-    """Run the schedule of a seed, and say what is wrong with it; a crash of the simulation itself is wrong, too."""
+    """Run the schedule of a seed, and return its verdict. A crash of the simulation itself is a problem, too."""
     with silence():
         simulation = Simulation(seed)
         try:

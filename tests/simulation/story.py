@@ -1,4 +1,4 @@
-"""What happens in a schedule: incidents and their shares, the weather, and what operators do. All of it from a seed."""
+"""Stories: the incidents, shares, faults and operators' actions of a schedule, all derived from a seed."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,12 +11,12 @@ from tests.simulation.weather import FAULTS, Spell
 from tests.simulation.world import BEGINS_AT
 
 STORM_SECONDS = 700.0
-# A clock that is wrong by so much: nobody believes it.
+# Error of a wrong clock; the relay does not believe such time stamps.
 AHEAD_SECONDS = (20, 90, 7200)
 BELIEVED_SECONDS = 5
-# A stamp that is nearly so far ahead is believed by one function and not by another: no story has one.
+# No story has a time stamp about this far ahead: one function would believe it, and another not.
 UNCLEAR_SECONDS = 4.0
-# Only its arrival orders a share of such a clock among the others, and no two functions' clocks are the same.
+# Only arrivals order the shares of a wrong clock, and the clocks of functions differ.
 APART_SECONDS = 2.0
 RANKS = {"ok": 0, "unknown": 1, "warning": 2, "critical": 3}
 
@@ -26,18 +26,29 @@ NOC = "noc"
 
 
 def entry_name(channel: str, url_recipients: Iterable[str], incident: str) -> str:
-    """The simulation's name for the ledger's entry of an incident."""
+    """Return the simulation's name for the ledger's entry of an incident."""
     extra = "+".join((channel, *sorted(url_recipients)))
     return incident if extra == NOC else f"{incident}@{extra}"
 
 
 @dataclass
 class SharedState:
-    """A state of an incident that BigPanda shares, number by number as it happened.
+    """A state of an incident that BigPanda shares.
 
-    `arrivals` are when copies of it came in; `answered` when copies of it were answered 2xx. `incident` names the
-    entry that the ledger should have of it: the incident's id, and, where those are not the usual, its channel and
-    the recipients in the webhook's URL.
+    Attributes:
+        incident: name of the ledger entry: the incident's id, plus channel and URL recipients if not the usual ones.
+        number: number of the state, in the true order.
+        at: time of the state, in seconds since the beginning.
+        is_open: True if the incident is open.
+        status: BigPanda's status; None if the share has none.
+        alerts: ids of the alerts.
+        changed_on: BigPanda's `changedOn`, in epoch seconds; None without it.
+        updated_on: BigPanda's `updatedOn`, in epoch seconds; None without it.
+        is_comment: True if only a comment made the state.
+        arrivals: times at which copies arrived, in epoch seconds.
+        answered: times at which copies were answered 2xx, in epoch seconds.
+        channel: channel of the webhook.
+        url_recipients: recipients in the webhook's URL.
     """
 
     incident: str
@@ -62,13 +73,13 @@ class SharedState:
         return self.incident.partition("@")[0]
 
     def elsewhere(self, channel: str, url_recipients: tuple[str, ...] = ()) -> "SharedState":
-        """The same state as another webhook of BigPanda's tells it."""
+        """Return the same state as another BigPanda webhook shares it."""
         name = entry_name(channel, url_recipients, self.id)
         return replace(self, incident=name, channel=channel, url_recipients=url_recipients, arrivals=[], answered=[])
 
     @property
     def version(self) -> tuple[int, int] | None:
-        """What BigPanda's time stamps say of its place."""
+        """The state's version, from BigPanda's time stamps; None without them, or if the relay disbelieves them."""
         ahead = BEGINS_AT + self.at + BELIEVED_SECONDS
         stamps = [stamp for stamp in (self.changed_on, self.updated_on) if stamp is not None]
         if any(stamp > ahead for stamp in stamps):
@@ -77,15 +88,15 @@ class SharedState:
 
     @property
     def has_wrong_stamps(self) -> bool:
-        """Whether its time stamps are of a clock that is wrong, so that only its arrival orders it among others."""
+        """True if the time stamps are those of a wrong clock, so that only arrivals order the state among others."""
         return self.version is None and self.updated_on is not None
 
     def tells_the_same(self, other: "SharedState") -> bool:
-        """Whether it differs in nothing that makes a state this state."""
+        """Return True if both states are equal in openness, status and alerts."""
         return (self.is_open, self.status, self.alerts) == (other.is_open, other.status, other.alerts)
 
     def body(self) -> bytes:
-        """The webhook's body."""
+        """Return the webhook's body."""
         stamps = {"changedOn": self.changed_on, "updatedOn": self.updated_on}
         incident: dict[str, Any] = {
             "id": self.id,
@@ -97,12 +108,12 @@ class SharedState:
         if self.status:
             incident["status"] = self.status
         if self.incident != self.id:
-            # For the simulated xMatters, which sees no more than a body.
+            # For the simulated xMatters, which sees only the body.
             incident["entry"] = self.incident
         return json.dumps({"incident": incident | {k: v for k, v in stamps.items() if v is not None}}).encode()
 
     def in_the_api(self, *, is_snoozed: bool) -> dict[str, Any]:
-        """What BigPanda says of it to those who ask."""
+        """Return the state as BigPanda's API shows it."""
         stamps = {"changed_at": self.changed_on, "updated_at": self.updated_on}
         return {
             "id": self.incident,
@@ -124,7 +135,13 @@ class SharedState:
 
 @dataclass(frozen=True)
 class Post:
-    """A copy of a share that BigPanda sends at a moment; one that `is_lost` never gets anywhere."""
+    """A copy of a share that BigPanda sends.
+
+    Attributes:
+        at: time, in seconds since the beginning.
+        state: the shared state.
+        is_lost: True if the copy never arrives.
+    """
 
     at: float
     state: SharedState
@@ -133,9 +150,17 @@ class Post:
 
 @dataclass(frozen=True)
 class Said:
-    """What somebody answers in xMatters, at a moment; it is called back once or twice.
+    """A person's answer in xMatters, or a forged callback.
 
-    Or what somebody forged who has the callback's token: they know no page, and xMatters does not know them.
+    A forger has the callback's token, but knows no page, and is no xMatters user.
+
+    Attributes:
+        at: time, in seconds since the beginning.
+        number: number of the answer.
+        incident: id of the incident.
+        response: text of the response.
+        copies: number of callbacks.
+        is_forged: True if a forger sent the callback.
     """
 
     at: float
@@ -147,11 +172,11 @@ class Said:
 
     @property
     def who(self) -> str:
-        """Who answers, in words."""
+        """Description of the answering person."""
         return "a stranger" if self.is_forged else "somebody"
 
     def body(self, page: str) -> bytes:
-        """The callback's body; `page` is the one that is answered."""
+        """Return the callback's body; `page` is the id of the answered page."""
         event = {"number": "page-of-a-stranger" if self.is_forged else page}
         members = {"relay": 1, "kind": "response", "incident_id": self.incident, "event": event}
         person = {"target": "mallory" if self.is_forged else "jdoe"}
@@ -162,7 +187,13 @@ class Said:
 
 @dataclass(frozen=True)
 class Nap:
-    """While an incident is snoozed in BigPanda; times count from the beginning."""
+    """A snooze of an incident in BigPanda.
+
+    Attributes:
+        incident: id of the incident.
+        begins: start, in seconds since the beginning.
+        ends: end, in seconds since the beginning.
+    """
 
     incident: str
     begins: float
@@ -171,7 +202,28 @@ class Nap:
 
 @dataclass(frozen=True)
 class Story:
-    """All that a seed decides beforehand; times count from the beginning."""
+    """Choices of a seed for one schedule. Times are in seconds since the beginning.
+
+    Attributes:
+        policy: policy of the first channel.
+        posts: shares that BigPanda sends, in order of time.
+        spells: faults of services.
+        crashes: probability of a process's death at each call.
+        operations: time and kind of each operator's action: "redrive" or "replay".
+        rotates_at: time at which xMatters changes the first channel's key; None: never.
+        learns_at: time at which the secret gets the new key.
+        widens_at: time at which the first channel gets another recipient; None: never.
+        has_rest: True if the first channel has access to xMatters' REST API.
+        answers: people's answers; without any, the channel takes no callbacks.
+        looks_every: seconds between reconcile runs; None without runs.
+        naps: snoozes in BigPanda.
+        routed: recipients of criticals, if criticals have a route of their own; else empty.
+        vanishing: fraction of the retry queue's messages that vanish.
+        others: policies of other channels, which share the queues, the workers and the table with the first.
+        ceiling: write units a second above which DynamoDB throttles a key for a while; None: never.
+        token_changes_at: time at which the first channel's inbound token changes, in its secret and in BigPanda; None:
+            never.
+    """
 
     policy: dict[str, Any]
     posts: list[Post]
@@ -180,33 +232,24 @@ class Story:
     operations: list[tuple[float, str]]
     rotates_at: float | None
     learns_at: float
-    # When the channel rings somebody else, too.
     widens_at: float | None
-    # Whether the relay may ask xMatters what became of its signals.
     has_rest: bool
-    # What people answer; without any, the channel takes no callbacks.
     answers: list[Said]
-    # How often BigPanda is asked for what never came, if at all, and what is snoozed meanwhile.
     looks_every: float | None
     naps: list[Nap]
-    # Who is rung for what is critical, if not who is rung for all else.
     routed: list[str]
-    # The share of messages on the retry queue that vanish.
     vanishing: float = 0.0
-    # The policies of other channels, which share the queues, the workers and the table with the first.
     others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    # Write units a second above which DynamoDB throttles a key for a while; None: never.
     ceiling: int | None = None
-    # When the first channel's inbound token changes, in its secret and in BigPanda.
     token_changes_at: float | None = None
 
     @property
     def policies(self) -> Mapping[str, Mapping[str, Any]]:
-        """The policy of each channel."""
+        """Policy of each channel."""
         return {NOC: self.policy, **self.others}
 
     def words(self) -> Iterator[str]:
-        """The story as a person reads it."""
+        """Yield the story in words, line by line."""
         yield f"policy: {self.policy}"
         yield from (f"policy of {channel}: {policy}" for channel, policy in self.others.items())
         yield f"processes die at {self.crashes:.1%} of all steps"
@@ -239,7 +282,7 @@ class Story:
 
 
 def tell(seed: int) -> Story:
-    """The story of a seed."""
+    """Return the story of a seed."""
     random = Random(seed)
     incidents = [_states(random, f"i{number}") for number in range(random.choice([1, 1, 2, 3, 4]))]
     for states in incidents:
@@ -247,16 +290,16 @@ def tell(seed: int) -> Story:
     posts = [post for states in incidents for post in _posts(random, states)]
     rotates_at = random.uniform(0, 300) if random.random() < 0.15 else None
     policy = _policy(random)
-    # What has been told of a seed stays so.
+    # Another generator, so that the earlier choices of a seed stay the same.
     more = Random(f"more of {seed}")
     looks_every = more.choice([120.0, 300.0]) if more.random() < 0.25 else None
     if looks_every:
-        # Of what BigPanda was asked for nobody knows which alerts joined.
+        # `grew` cannot be judged, since BigPanda's API may name alerts in another way than the webhook.
         policy |= (
             {"notify_on": [each for each in policy["notify_on"] if each != "grew"]} if "notify_on" in policy else {}
         )
         posts = [replace(post, is_lost=more.random() < 0.25) for post in posts]
-    # With other recipients it is another limit.
+    # A limit by recipients would change with the recipients.
     widens = random.random() < 0.1 and "max_per_minute_per_recipients" not in policy
     story = Story(
         policy=policy,
@@ -290,13 +333,13 @@ def tell(seed: int) -> Story:
 
 
 def _calmed(random: Random, story: Story) -> Story:
-    """Let nothing fail but xMatters' triggers, if anything; the relay asks what became of its signals."""
+    """Return the story with faults of xMatters' triggers at most, and with access to the REST API."""
     spells = [spell for spell in story.spells if spell.service.startswith("xmatters") and random.random() < 0.5]
     return replace(story, spells=spells, crashes=0.0, operations=[], ceiling=None, has_rest=True)
 
 
 def _with_haste(random: Random, story: Story) -> Story:
-    """Let some incidents get worse, or end, while the signal before that is still being sent."""
+    """Return the story with incidents that worsen or end while their previous signal is being sent."""
     if random.random() > 0.08:
         return story
     posts = list(story.posts)
@@ -314,7 +357,7 @@ def _with_haste(random: Random, story: Story) -> Story:
 
 
 def _with_a_chorus(random: Random, story: Story) -> Story:
-    """Let many people answer at the same moment, so that BigPanda would be asked too often."""
+    """Return the story with many answers at the same time, which would exceed BigPanda's rate limit."""
     if not story.answers or random.random() > 0.08:
         return story
     at, first = random.uniform(10, 400), len(story.answers)
@@ -326,14 +369,14 @@ def _with_a_chorus(random: Random, story: Story) -> Story:
 
 
 def _with_url_recipients(random: Random, story: Story) -> Story:
-    """Let another webhook, whose URL names recipients, tell of some of the incidents, too."""
+    """Return the story with a second webhook, whose URL names recipients, for some of the incidents."""
     if story.looks_every is not None or random.random() > 0.15:
         return story
     states = list({id(post.state): post.state for post in story.posts}.values())
     for incident in sorted({state.incident for state in states}):
         if random.random() < 0.7:
             names = random.choice([("Ann",), ("Ann", "Bob"), ("Ops",)])
-            # It need not tell of all, and it may tell of a state that the first one does not.
+            # The second webhook need not share all states, and may share states that the first does not.
             told = [state for state in states if state.incident == incident and random.random() < 0.8]
             copies = sorted((state.elsewhere(NOC, names) for state in told), key=lambda state: state.number)
             _pair_twins(copies)
@@ -342,7 +385,7 @@ def _with_url_recipients(random: Random, story: Story) -> Story:
 
 
 def _with_other_channels(random: Random, story: Story) -> Story:
-    """Let other channels share the queues, the workers and the table; one of them all may be sick for long."""
+    """Return the story with other channels that share queues, workers and table; one channel may fail for long."""
     if random.random() > 0.25:
         return story
     others, posts, spells = {}, list(story.posts), list(story.spells)
@@ -363,10 +406,10 @@ def _with_other_channels(random: Random, story: Story) -> Story:
 
 
 def _vanishing(random: Random, story: Story) -> float:
-    """The share of messages that vanish. A debt has its second leg only if its sender lives and the ledger works."""
+    """Return the fraction of messages that vanish; 0 if a failing sender or ledger may leave a debt without a row."""
     is_steady = (
         not story.crashes
-        # What an operator moves, or a reconcile run queues, has no row until a worker has it.
+        # Jobs that an operator moves, or that a reconcile run queues, have no row until a worker receives them.
         and not story.operations
         and not story.looks_every
         and story.ceiling is None
@@ -376,7 +419,7 @@ def _vanishing(random: Random, story: Story) -> float:
 
 
 def _with_a_ceiling(random: Random, story: Story) -> Story:
-    """Let DynamoDB throttle keys that are written often: the real ceiling is 1,000 units a second."""
+    """Return the story with DynamoDB throttling keys above a ceiling; the real one is 1,000 units a second."""
     if random.random() > 0.08:
         return story
     spell = Spell("dynamodb", "throttles", 0.0, STORM_SECONDS, 0.0)
@@ -384,9 +427,10 @@ def _with_a_ceiling(random: Random, story: Story) -> Story:
 
 
 def _with_a_rush(random: Random, story: Story) -> Story:
-    """Let many incidents come to one channel within a minute, so that they wait; perhaps its trigger fails for a while.
+    """Return the story with more incidents of one channel in a minute than its rate limit admits.
 
-    Nothing else that it needs fails. Another channel's trigger may hang meanwhile, with as many incidents.
+    The channel's trigger may fail for a while; no other service that the channel needs fails. Another channel's trigger
+    may hang meanwhile, with as many incidents.
     """
     if random.random() > 0.15:
         return story
@@ -399,7 +443,7 @@ def _with_a_rush(random: Random, story: Story) -> Story:
         begins = random.uniform(0, 100)
         is_long = random.random() < 0.3
         if is_long:
-            # Long enough for the longest backoff, so that nothing may be too old before.
+            # Longer than the longest backoff, so that no job expires before its next attempt.
             policy["max_age_seconds"] = 21600
         ends = begins + (random.uniform(1500, 2500) if is_long else random.uniform(20, 500))
         fault = random.choice(["503", "gone", "429"])
@@ -414,7 +458,7 @@ def _with_a_rush(random: Random, story: Story) -> Story:
 
 
 def _rush(random: Random, channel: str, incidents: int) -> Iterator[Post]:
-    """Shares of many incidents that open within a minute, in good order."""
+    """Yield shares of many incidents that open within a minute, in order."""
     for number in range(incidents):
         at, is_open, status = random.uniform(0, 60), True, random.choice(["critical", "warning", "unknown"])
         for place in range(random.choice([1, 1, 2, 3, 4])):
@@ -480,9 +524,9 @@ def _states(random: Random, incident: str) -> list[SharedState]:
 
 
 def _pair_twins(states: list[SharedState]) -> None:
-    """What tells the very same with the very same time stamps comes, for all that anybody can know, once.
+    """Give equal states with equal time stamps the same arrivals, since the relay cannot distinguish them.
 
-    Without time stamps, only what comes right after the same is taken for it.
+    Without time stamps, only directly successive equal states count as one.
     """
     for place, state in enumerate(states):
         for earlier in states[:place] if state.version else states[max(0, place - 1) : place]:

@@ -1,4 +1,4 @@
-"""Random attacks with each of a channel's tokens."""
+"""Random attacks with each of a channel's tokens, and their invariants."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A mutation reaches the library that the schedules drive, and nothing of it stays."""
+"""Mutations change the library that the schedules drive, and leave no trace afterwards."""
 
 from copy import replace
 
@@ -20,7 +20,7 @@ HARMLESS = Mutation(
 
 
 def test_recorded_seed_finds_the_fault_and_later_mutations_run_without_it() -> None:
-    # More of them than most machines have cores, so that a process runs several.
+    # More mutations than most machines have cores, so that a process runs several.
     again = [replace(HARMLESS, name=f"{HARMLESS.name}, {place}") for place in range(8)]
     found = seeds_that_find([NOTHING_IS_SENT, *again], 0)
     assert found == {NOTHING_IS_SENT.name: 1} | {mutation.name: None for mutation in again}

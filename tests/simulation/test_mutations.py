@@ -1,4 +1,4 @@
-"""The schedules bite: each fault that people make in such code is found by one of them."""
+"""The schedules are strict: one of them finds each typical fault."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from tests.simulation.test_simulation import SCHEDULES
 
 @pytest.fixture(scope="module")
 def found() -> Mapping[str, int | None]:
-    """The seeds that find the faults, by name."""
+    """Seeds that find the faults, by the fault's name."""
     return seeds_that_find(MUTATIONS, SCHEDULES)
 
 

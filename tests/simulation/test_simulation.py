@@ -1,4 +1,4 @@
-"""Two thousand random schedules of everything that can go wrong, and the invariants that hold in all of them."""
+"""Two thousand random schedules with all kinds of faults, and the invariants of all of them."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def test_the_same_seed_makes_the_same_schedule() -> None:
 
 
 def test_the_schedules_hold_what_they_promise() -> None:
-    """Every kind of trouble comes, and often enough to find what it breaks."""
+    """Check that every kind of trouble occurs often enough to find its faults."""
     stories = [tell(seed) for seed in range(SCHEDULES)]
     faults = [(spell.service.partition("/")[0], spell.fault) for story in stories for spell in story.spells]
     assert min(map(faults.count, set(faults))) >= 20

@@ -1,4 +1,4 @@
-"""Fixed stories: schedules that once broke an invariant, kept although the random schedules change."""
+"""Fixed stories: schedules that once broke an invariant, kept as tests, since the random schedules change."""
 
 from typing import Any
 
@@ -17,13 +17,13 @@ PLAIN: dict[str, Any] = {
 
 
 def state(number: int, at: float, status: str) -> SharedState:
-    """Share `number` of incident i0, stamped with the second at which it happened."""
+    """Return state `number` of incident i0, with the second of the state as its time stamp."""
     stamp = BEGINS_AT + int(at)
     return SharedState("i0", number, at, status != "ok", status, frozenset({"a0"}), stamp, stamp)
 
 
 def story(posts: list[Post], **members: Any) -> Story:
-    """A story of these posts in fair weather."""
+    """Return a story of these posts in fair weather."""
     fair: dict[str, Any] = {
         "spells": [],
         "crashes": 0.0,
@@ -41,12 +41,12 @@ def story(posts: list[Post], **members: Any) -> Story:
 
 
 def signalled(simulation: Simulation) -> list[int]:
-    """The numbers of the shares that xMatters accepted, in order."""
+    """Return the numbers of the states that xMatters accepted, in order."""
     return [ring.share for ring in simulation.phones.rings]
 
 
 def test_second_lost_resolve_within_an_hour_is_found_by_a_reconcile_run() -> None:
-    """Seed 500222 told it first: both resolves lost their webhooks, and the second was taken for the first."""
+    """Found by seed 500222: both resolves lost their webhooks, and the second was taken for the first."""
     shares = [state(0, 10, "critical"), state(1, 1240, "ok"), state(2, 1480, "critical"), state(3, 1528, "ok")]
     posts = [Post(each.at, each, is_lost=each.status == "ok") for each in shares]
     simulation = Simulation(500222, story(posts, looks_every=120.0))

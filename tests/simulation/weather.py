@@ -1,11 +1,11 @@
-"""What goes wrong, where and when: each schedule has a weather of its own, and fair weather at the end."""
+"""Faults of services over time: each schedule has a weather of its own, which is fair at the end."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tests.simulation.world import World
 
-# What can go wrong with each service, and how often it is chosen.
+# Faults of each service; a repeated fault is chosen more often.
 FAULTS = {
     "xmatters": (
         "503",
@@ -14,10 +14,10 @@ FAULTS = {
         "refused",
         "redirect",
         "gone",
-        # Twice, for it is the worst: three tries may ring before anybody can say so.
+        # Twice, since this fault is the worst: three attempts may ring before the relay knows of any.
         "reset rang",
         "reset rang",
-        # A proxy answers for a trigger that took the signal, or did not.
+        # A proxy answers in place of a trigger that accepted the signal, or did not.
         "504",
         "504 rang",
         "timeout",
@@ -29,17 +29,25 @@ FAULTS = {
     "bigpanda": ("503", "429", "timeout", "timeout did it"),
     "sqs": ("refuses", "answer lost", "slow"),
     "dynamodb": ("refuses", "refuses writes", "answer lost", "slow"),
-    # "bug" is an exception that nobody thought of.
+    # "bug" is an unexpected exception.
     "secrets": ("refuses", "bug", "bug", "slow"),
     "sns": ("refuses", "slow"),
-    # A message is received, and no worker gets it.
+    # Lambda receives a message, and no worker gets it.
     "lambda": ("throttled",),
 }
 
 
 @dataclass(frozen=True)
 class Spell:
-    """For a while, a service fails in one way, as often as `share` says; 0 if that depends on what it is asked."""
+    """A time in which a service has one fault.
+
+    Attributes:
+        service: the service.
+        fault: the fault.
+        begins: start, in seconds since the beginning.
+        ends: end, in seconds since the beginning.
+        share: fraction of calls that fail; 0 if the failing calls depend on their content.
+    """
 
     service: str
     fault: str
@@ -54,17 +62,24 @@ class Spell:
 
 @dataclass
 class Weather:
-    """The spells of a schedule, and how often processes die; times count from the beginning of the world."""
+    """Faults and crashes of a schedule.
+
+    Attributes:
+        world: clock and processes.
+        spells: faults of services.
+        crashes: probability of a process's death at each call.
+        crashes_end: end of the crashes, in seconds since the beginning.
+        skips_runs: True if some of the sweeper's runs never start.
+    """
 
     world: World
     spells: Sequence[Spell]
     crashes: float
     crashes_end: float
-    # Some of the sweeper's runs do not begin.
     skips_runs: bool = False
 
     def fault(self, service: str) -> str | None:
-        """What goes wrong with a call that is made now."""
+        """Return the fault of a call at this time, or None."""
         now = self.world.now - self.world.began
         for spell in self.spells:
             if spell.service == service and spell.begins <= now < spell.ends and self.world.chance(spell.share):
@@ -72,16 +87,16 @@ class Weather:
         return None
 
     def is_bad(self, service: str) -> bool:
-        """Whether a service may fail now."""
+        """Return True if a service may fail at this time."""
         now = self.world.now - self.world.began
         spells = (spell for spell in self.spells if spell.service == service and spell.share)
         return any(spell.begins <= now < spell.ends + 1 for spell in spells)
 
     def is_fair_from(self) -> float:
-        """The moment from which on nothing goes wrong any more."""
+        """Return the time after which no service fails and no process dies."""
         return self.world.began + max([self.crashes_end if self.crashes else 0.0, *(each.ends for each in self.spells)])
 
     def strike(self) -> None:
-        """Let the process that runs now die, sometimes."""
+        """Kill the current process, with the schedule's probability."""
         if self.world.now - self.world.began < self.crashes_end and self.world.chance(self.crashes):
             self.world.die()

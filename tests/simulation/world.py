@@ -1,7 +1,7 @@
-"""Time, chance and the processes of a simulated world: each step of each process happens at one moment, in one order.
+"""Clock, random choices and processes of a simulated world, which runs one step at a time.
 
-A process is a greenlet: it goes on until it asks something of the outside, then others go on until the answer is there.
-So every interleaving that real processes may have can happen, and the same seed makes the same one again.
+A process is a greenlet: it runs until it calls a service, and other processes run until the answer arrives. So every
+interleaving of real processes is possible, and a seed always gives the same one.
 """
 
 import heapq
@@ -16,20 +16,26 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from relay.deadline import Deadline
 
-# The time, in epoch seconds, at which a simulated world begins.
+# The beginning of a simulated world, in epoch seconds.
 BEGINS_AT = 1_800_000_000
 
 
 class Crash(BaseException):
-    """A process dies: no `except Exception` of its own may hold it up."""
+    """Death of a process, which its own `except Exception` must not catch."""
 
 
 class Process:
-    """Something that runs, may die, and then neither goes on nor answers.
+    """A process that may die, and then neither continues nor answers.
 
-    `incidents` are those that it has in hand, `claimed` those that it may have rung for; `troubles` are what it met:
-    "bug", "ledger", "queue". `at_its_end` is called once, however it ends. `woken_by` is the queue whose message began
-    it, and `hops` the length of that message's chain. `writes` counts writes of the table, `sends` messages by queue.
+    Attributes:
+        incidents: incidents that the process handles.
+        claimed: incidents that it may have signalled.
+        troubles: kinds of trouble that it met: "bug", "ledger", "queue".
+        at_its_end: called once at its end or death.
+        woken_by: the queue whose message started it.
+        hops: length of that message's chain.
+        writes: number of writes to the table.
+        sends: number of messages by queue.
     """
 
     def __init__(
@@ -45,18 +51,18 @@ class Process:
         self.at_its_end = at_its_end
         self.is_dead = False
         self.is_over = False
-        # What it left behind does not go on before that.
+        # Calls that the process abandoned do not continue before this time.
         self.thaws_at = 0.0
 
     def end(self) -> None:
-        """It is over, for those who watch."""
+        """Call `at_its_end`, once."""
         if not self.is_over:
             self.is_over = True
             self.at_its_end()
 
 
 class World:
-    """The clock of a world, its chance, and what happens next."""
+    """Clock, random generator and future events of a world."""
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
@@ -69,24 +75,24 @@ class World:
         self._processes: dict[greenlet, Process] = {}
 
     def at(self, moment: float, happen: Callable[[], object]) -> None:
-        """Let something happen at a moment."""
+        """Schedule an event."""
         heapq.heappush(self._next, (max(moment, self.now), next(self._numbers), happen))
 
     def run(self, until: float) -> None:
-        """Let everything happen that is due by then."""
+        """Run all events that are due by a time."""
         while self._next and self._next[0][0] <= until:
             self.now, _, happen = heapq.heappop(self._next)
             happen()
         self.now = max(self.now, until)
 
     def is_idle(self) -> bool:
-        """Whether nothing will ever happen again."""
+        """Return True if there are no future events."""
         return not self._next
 
     def start(self, process: Process, work: Callable[[], object], *, at_most: float = math.inf) -> None:
-        """Let a process begin; its death is nobody else's. It is killed when it runs for longer than `at_most`.
+        """Start a process, whose death affects no other. After `at_most` seconds it is killed.
 
-        Then its environment is frozen, as Lambda does it, until the next one begins there, or for ever.
+        Its environment is then frozen, as in Lambda, until the next process starts there, or for ever.
         """
 
         def life() -> None:
@@ -106,22 +112,22 @@ class World:
             self.at(self.now + at_most, lambda: self._kill(process))
 
     def process(self) -> Process:
-        """The process that runs now."""
+        """Return the running process."""
         return self._processes[getcurrent()]
 
     def wait(self, seconds: float) -> None:
-        """Let others go on for so long. A process that died meanwhile ends here."""
+        """Let other processes run for so long. A process that died meanwhile ends here."""
         self.at(self.now + seconds, getcurrent().switch)
         self._hub.switch()
         self._go_on()
 
     def die(self) -> None:
-        """The end of the process that runs now, with all that it started."""
+        """End the running process, with all calls that it started."""
         self.process().is_dead = True
         raise Crash
 
     def call[T](self, work: Callable[[], T], seconds: float) -> T:
-        """What `work` returns, or raises, within so many seconds; else TimeoutError, and it goes on, left behind."""
+        """Return or raise the result of `work` within so many seconds; else abandon the call and raise TimeoutError."""
         me, process = getcurrent(), self.process()
         ended: list[tuple[str, Any]] = []
         is_waiting = True
@@ -158,15 +164,15 @@ class World:
         return result
 
     def chance(self, probability: float) -> bool:
-        """True as often as that."""
+        """Return True with a probability."""
         return self.random.random() < probability
 
     def say(self, what: str) -> None:
-        """Write down what happens, for a schedule that failed."""
+        """Log an event, for the words of a failed schedule."""
         self.log.append(f"{self.now - self.began:9.3f} s  {what}")
 
     def _go_on(self) -> None:
-        """Go on, if the process lives and is not frozen."""
+        """Continue, unless the process is dead or frozen."""
         me = getcurrent()
         process = self._processes[me]
         while process.thaws_at > self.now and not process.is_dead:
@@ -190,7 +196,7 @@ class World:
 
 
 class WorldDeadline(Deadline):
-    """A deadline in a world's time: a call that is late is left behind, as the real one's thread is."""
+    """A deadline in a world's time: a late call is abandoned, as the real one's thread is."""
 
     def __init__(self, seconds: float, world: World, clock: Callable[[], float]) -> None:
         super().__init__(seconds, clock)
@@ -205,5 +211,5 @@ class WorldDeadline(Deadline):
         at_least: float = 0.0,
         at_most: float = float("inf"),
     ) -> T:
-        """As the real one does, but for the thread."""
+        """Run a call as the real deadline does, without a thread."""
         return self._world.call(call, min(at_most, max(at_least, self.remaining(reserve))))

@@ -35,7 +35,7 @@ def test_audit_without_a_vulnerability_exits_with_0(capsys: pytest.CaptureFixtur
 def test_audit_prints_a_line_for_each_vulnerability_and_exits_with_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([Path("a.txt")], answering(CLEAN, VULNERABLE, UNKNOWN)) == FOUND == 1
     said = capsys.readouterr()
-    assert said.out == "a.txt: urllib3 2.8.0: PYSEC-1, mended in 2.8.1\n"
+    assert said.out == "a.txt: urllib3 2.8.0: PYSEC-1, fixed in 2.8.1\n"
     assert said.err == "audit: not checked: the vulnerability index does not know 1 packages: idna\n"
 
 

@@ -1,8 +1,9 @@
-"""The pure parts of the benchmarks: medians, ratios, aims, tables, what DynamoDB counts, what it all costs."""
+"""Tests of the benchmarks' pure parts: medians, ratios, aims, tables, capacity units and costs."""
 
 import contextlib
 import io
 import json
+import re
 from collections import Counter
 from copy import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from rich.console import Console
 from samtranslator.yaml_helper import yaml_parse
 
+import bench
 from bench import bodies, capacity, cost, prices, stranger, tables, traffic
 from bench.__main__ import plain
 from bench.drain import Drained
@@ -37,46 +39,46 @@ def shown(*sections: Section) -> str:
 
 
 class TestSpread:
-    def test_the_median_and_the_quartiles(self) -> None:
+    def test_spread_is_the_median_and_the_quartiles(self) -> None:
         assert Spread.of([5, 1, 2, 4, 3]) == Spread(3, 2, 4, 5)
         assert Spread.of([1, 2]) == Spread(1.5, 1.25, 1.75, 2)
 
-    def test_one_value_is_all_of_them(self) -> None:
+    def test_spread_of_one_value_has_that_value_as_median_and_quartiles(self) -> None:
         assert Spread.of([7.0]) == Spread(7, 7, 7, 1)
 
-    def test_nothing_has_no_median(self) -> None:
+    def test_spread_of_no_values_is_refused(self) -> None:
         with pytest.raises(ValueError, match="nothing"):
             Spread.of([])
 
 
 class TestRatio:
-    def test_it_is_taken_round_by_round(self) -> None:
+    def test_ratio_is_computed_for_each_round(self) -> None:
         # A machine that slows down tenfold in the second round slows both.
         figure = compared("path", "ms", [2, 20, 2], [1, 10, 2], "POST")
         assert figure.ratio == Spread.of([2, 2, 1])
         assert figure.base
         assert figure.base.median == 2
 
-    def test_each_round_has_both(self) -> None:
+    def test_ratio_of_lists_of_different_lengths_is_refused(self) -> None:
         with pytest.raises(ValueError, match="shorter"):
             compared("path", "ms", [1, 2], [1], "POST")
 
 
 class TestAim:
     @pytest.mark.parametrize(("limit", "is_met"), [(1.9, False), (2.0, True), (2.1, True)])
-    def test_at_most(self, limit: float, is_met: bool) -> None:
+    def test_aim_at_most_a_limit_is_met_up_to_the_limit(self, limit: float, is_met: bool) -> None:
         assert compared("path", "ms", [4, 4], [2, 2], "POST", Aim(limit, "ratio")).is_met is is_met
 
     @pytest.mark.parametrize(("limit", "is_met"), [(94.9, True), (95.0, True), (95.1, False)])
-    def test_at_least(self, limit: float, is_met: bool) -> None:
+    def test_aim_at_least_a_limit_is_met_from_the_limit(self, limit: float, is_met: bool) -> None:
         assert measured("rate", "%", 95.0, aim=Aim(limit, at_least=True)).is_met is is_met
 
-    def test_where_nothing_is_aimed_at_nothing_is_met(self) -> None:
+    def test_figure_without_an_aim_is_neither_met_nor_missed(self) -> None:
         assert measured("size", "kB", 1.0).is_met is None
 
 
 class TestTable:
-    def test_a_row_says_what_is_compared_with_what_and_whether_that_is_good(self) -> None:
+    def test_table_row_shows_the_comparison_and_whether_the_aim_is_met(self) -> None:
         aim = Aim(1.5, "ratio")
         figures = [
             compared("delivered", "ms", [6.0, 6.0], [4.0, 4.0], "bare POST", aim),
@@ -93,17 +95,17 @@ class TestTable:
         assert size.split() == ["size", "3,202", "kB"]
         assert note.strip() == "a note"
 
-    def test_a_benchmark_that_could_measure_nothing_says_why(self) -> None:
+    def test_benchmark_without_figures_shows_its_note(self) -> None:
         assert shown(Section("cold", "Cold start", [], ("left out",))).split() == ["Cold", "start", "left", "out"]
 
     @pytest.mark.parametrize(
         ("value", "text"), [(0, "0"), (0.0123, "0.012"), (0.5, "0.50"), (12.34, "12.3"), (1234.5, "1,234")]
     )
-    def test_as_many_digits_as_mean_something(self, value: float, text: str) -> None:
+    def test_table_shows_significant_digits_only(self, value: float, text: str) -> None:
         assert tables.number(value) == text
 
 
-def test_in_each_round_everything_is_done_once() -> None:
+def test_each_round_calls_everything_once_in_a_random_order() -> None:
     done: list[str] = []
 
     def deed(name: str) -> int:
@@ -119,18 +121,18 @@ def test_in_each_round_everything_is_done_once() -> None:
 
 
 class TestBodies:
-    def test_a_body_is_a_share_of_so_many_alerts(self) -> None:
+    def test_body_is_a_share_with_the_requested_alerts(self) -> None:
         share = parse_share(bodies.body("i1", 30, age=60))
         assert (share.incident_id, share.status, len(share.alerts)) == ("i1", "critical", 30)
         assert parse_share(bodies.body("i1", 1, status="ok")).active is False
 
-    def test_the_largest_is_let_in_just_so(self) -> None:
+    def test_largest_body_is_just_below_the_relays_limit(self) -> None:
         assert bodies.LARGEST_BYTES * 0.999 < len(bodies.largest("i1")) <= bodies.LARGEST_BYTES < MAX_BODY_BYTES
 
 
 class TestCapacity:
-    def test_an_item_is_as_large_as_its_names_and_values(self) -> None:
-        # 18 digits are 9 bytes and one more; zeros at either end mean nothing.
+    def test_item_size_is_the_sum_of_its_names_and_values(self) -> None:
+        # 18 digits are 9 bytes and one more; zeros at either end do not count.
         item: dict[str, dict[str, Any]] = {
             "pk": {"S": "gäte"},
             "other": {"N": "1800000000.12345678"},
@@ -139,30 +141,30 @@ class TestCapacity:
         }
         assert capacity.item_bytes(item) == (2 + 5) + (5 + 10) + (2 + 2) + (1 + 3)
 
-    def test_what_no_item_of_ours_has_is_not_guessed_at(self) -> None:
+    def test_item_size_of_an_unknown_attribute_type_is_refused(self) -> None:
         with pytest.raises(NotImplementedError):
             capacity.item_bytes({"a": {"BOOL": True}})
 
     @pytest.mark.parametrize(("size", "units"), [(0, 1), (4096, 1), (4097, 2)])
-    def test_reads(self, size: int, units: int) -> None:
+    def test_read_units_are_one_for_each_4_kib_begun(self, size: int, units: int) -> None:
         assert capacity.read_units(size) == units
 
     @pytest.mark.parametrize(("before", "after", "units"), [(0, 0, 1), (0, 1024, 1), (1025, 10, 2), (10, 2049, 3)])
-    def test_writes_cost_what_the_larger_of_both_does(self, before: int, after: int, units: int) -> None:
+    def test_write_units_follow_the_larger_item_of_before_and_after(self, before: int, after: int, units: int) -> None:
         assert capacity.write_units(before, after) == units
 
 
 class TestTraffic:
-    def test_an_owed_share_costs_what_the_rules_allow(self) -> None:
+    def test_owed_share_makes_two_reads_three_writes_one_message_and_one_job(self) -> None:
         counted = traffic.counted(incidents=6)
-        # Read, keep, claim, record, and the pace; then the kept job wakes, and reads that it is announced.
+        # Read, keep, claim, record, and the rate limit; then the kept job wakes, and reads that its state is announced.
         assert (counted.reads, counted.writes, counted.sends, counted.jobs) == (2, 3, 1, 1)
-        # Shares of one minute have one look at the secret.
+        # Shares within the cache's lifetime use one read of the secret.
         assert 0 < counted.secret_reads < 1
 
 
 class TestCost:
-    def test_each_line_is_a_count_times_a_price(self) -> None:
+    def test_each_line_of_the_bill_is_a_count_times_a_price(self) -> None:
         bill = cost.per_million(COUNTED, WEBHOOK, WORKER)
         assert bill["API Gateway requests"] == 3.5
         assert bill["DynamoDB writes"] == pytest.approx(4 * 0.625)
@@ -174,7 +176,7 @@ class TestCost:
         assert bill["Lambda, webhook time"] == pytest.approx(seconds * 0.5 * 0.0000133334 * 1e6)
         assert bill["Lambda, worker time"] == pytest.approx((0.002 * 1769 / 512 + 0.005) * 0.5 * 13.3334)
 
-    def test_log_lines_count_with_what_aws_writes_itself(self) -> None:
+    def test_bill_for_logs_includes_the_bytes_that_aws_adds(self) -> None:
         quiet = cost.per_million(COUNTED, replace(WEBHOOK, log_bytes=0), replace(WORKER, log_bytes=0))
         bill = cost.per_million(COUNTED, WEBHOOK, WORKER)
         assert bill["CloudWatch Logs"] - quiet["CloudWatch Logs"] == pytest.approx(1900 * 1e6 / 1e9 * 0.5)
@@ -182,12 +184,12 @@ class TestCost:
         silent = cost.per_million(COUNTED, WEBHOOK, replace(WORKER, log_bytes=0, log_lines=0))
         assert bill["CloudWatch Logs"] - silent["CloudWatch Logs"] == pytest.approx((900 + 2 * 26) * 1e6 / 1e9 * 0.5)
 
-    def test_each_queue_that_wakes_a_worker_is_looked_at_all_the_time(self) -> None:
+    def test_fixed_costs_include_the_polls_of_both_event_sources(self) -> None:
         monthly = cost.per_month(alarms=0, metrics=0, channels=0)
         [sources] = [dollars for name, dollars in monthly.items() if "event sources" in name]
         assert sources == pytest.approx(2 * 15 * 60 * 24 * 30 * 0.4 / 1e6)
 
-    def test_the_sum_is_shown_and_judged(self) -> None:
+    def test_cost_table_shows_the_sum_and_judges_it_by_its_aim(self) -> None:
         section = cost.section(COUNTED, WEBHOOK, WORKER, cost.per_month(alarms=10, metrics=30, channels=2))
         total = next(figure for figure in section.figures if figure.name == "a million owed shares")
         lines = [figure.value.median for figure in section.figures[: section.figures.index(total)]]
@@ -197,41 +199,41 @@ class TestCost:
         assert "10 alarms $1.00" in text
         assert prices.NOTED in text
 
-    def test_an_alarm_that_is_off_by_default_is_not_paid_for(self) -> None:
+    def test_alarm_that_is_off_by_default_is_not_in_the_fixed_costs(self) -> None:
         template = (Path(__file__).parents[2] / "template.yaml").read_text()
         alarms = yaml_parse(template)["Resources"].values()
         conditions = [each.get("Condition") for each in alarms if each["Type"] == "AWS::CloudWatch::Alarm"]
         assert cost.alarms_by_default(template) == len(conditions) - conditions.count("WatchesSilence")
         assert "WatchesSilence" in conditions
 
-    def test_an_invocation_is_the_usual_one(self) -> None:
+    def test_invocation_has_the_medians_of_the_measured_ones(self) -> None:
         spent = [Spent(1, cpu, 0, 0, Counter(GetItem=1, PutItem=2), 100, 2) for cpu in (0.001, 0.002, 0.9)]
         assert cost.Invocation.of(spent) == cost.Invocation(0.002, 3, 100, 2)
 
 
 @pytest.fixture(scope="module")
 def bills() -> dict[str, float]:
-    """What a stranger costs in a day, by what they have."""
+    """Dollars of a day for each kind of stranger."""
     with contextlib.redirect_stdout(io.StringIO()):
         return stranger.bills()
 
 
 class TestStranger:
-    def test_documents_have_the_figures_that_the_prices_give(self, bills: dict[str, float]) -> None:
+    def test_install_guide_has_the_strangers_costs_that_the_benchmark_computes(self, bills: dict[str, float]) -> None:
         install = (Path(__file__).parents[2] / "docs/install.md").read_text()
         section = install.partition("### What a stranger can cost\n")[2].partition("\n### ")[0]
         rows = [line for line in section.splitlines() if line.startswith("| ")][2:]
         assert rows == stranger.table(bills)
         assert f"${prices.WAF_REQUESTS:.2f} a million requests" in section
 
-    def test_documents_say_what_a_reservation_of_twenty_lets_in(self) -> None:
+    def test_install_guide_has_the_shares_and_refusals_that_a_reservation_of_twenty_admits(self) -> None:
         install = (Path(__file__).parents[2] / "docs/install.md").read_text()
         shares = 20 / stranger.share(stranger.SMALL).invocation.billed_seconds()
         refusals = 20 / stranger.refused().invocation.billed_seconds()
         assert "20 let in some 400 small shares a second, or 2,900 refusals" in install
         assert (round(shares, -2), round(refusals, -2)) == (400, 2900)
 
-    def test_rate_is_the_templates_throttle_and_workers_are_its_default(self) -> None:
+    def test_strangers_rate_is_the_templates_throttle_and_workers_are_its_default(self) -> None:
         template = yaml_parse((Path(__file__).parents[2] / "template.yaml").read_text())
         [setting] = template["Resources"]["Api"]["Properties"]["MethodSettings"]
         assert setting["ThrottlingRateLimit"] == stranger.REQUESTS_A_SECOND
@@ -243,39 +245,39 @@ class TestStranger:
         assert 0 < found.counted.secret_reads < 0.01
         assert found.invocation.log_bytes > 100
 
-    def test_forged_share_costs_its_entry_its_row_and_its_stored_job(self) -> None:
+    def test_forged_share_writes_its_entry_its_due_row_and_its_stored_job(self) -> None:
         found = stranger.share(stranger.SMALL).counted
         assert (found.reads, found.sends) == (1, 1)
-        # The gate is asked now and then, too.
+        # Some shares also write the rate limit's item.
         assert 2 <= found.writes < 2.5
-        assert found.write_units > found.writes + 1, "the index is written, too"
+        assert found.write_units > found.writes + 1, "the index is written as well"
 
-    def test_job_that_wakes_is_written_and_sent_once_more(self) -> None:
+    def test_forged_job_that_wakes_is_written_and_sent_again(self) -> None:
         found = stranger.woken(stranger.SMALL).counted
         assert found.sends == 1
         assert 0 < found.writes < 2
 
-    def test_what_exceeds_the_tables_quota_is_not_paid_for(self, bills: dict[str, float]) -> None:
+    def test_writes_beyond_the_tables_quota_cost_nothing(self, bills: dict[str, float]) -> None:
         most = 40_000 * 86_400 * prices.DYNAMODB_WRITE_UNITS / 1e6
         assert most < bills["a channel's token, bodies of 256 KiB"] < most + 1000
 
     @pytest.mark.parametrize(("dollars", "text"), [(16.4, "$16"), (384.9, "$380"), (2949, "$2,900")])
-    def test_figures_have_two_digits(self, dollars: float, text: str) -> None:
+    def test_strangers_dollars_are_rounded_to_two_digits(self, dollars: float, text: str) -> None:
         assert stranger.rounded(dollars) == text
 
 
 class TestDrained:
     RUN = Drained([0.0, 1.0, 2.0, 60.0, 61.0, 120.0], [True, False, True, True, False, False])
 
-    def test_the_rate_is_that_of_all_signals(self) -> None:
+    def test_drain_rate_counts_all_signals(self) -> None:
         assert self.RUN.rate == pytest.approx(100 * 6 / 2 / 60)
 
-    def test_critical_ones_are_looked_for_in_front(self) -> None:
+    def test_drain_counts_criticals_among_the_first_signals(self) -> None:
         assert self.RUN.critical_first == pytest.approx(100 * 2 / 3)
         assert self.RUN.last_critical == 60.0
 
 
-def test_a_section_is_plain_data() -> None:
+def test_section_becomes_plain_data_without_empty_members() -> None:
     aimed = compared("  own", "ms", [1.0, 3.0], [1.0, 1.0], "POST", Aim(1.5, "ratio"))
     document = json.loads(json.dumps(plain(Section("warm", "Warm", [aimed, measured("size", "kB", 1.0)]))))
     own, size = document["figures"]
@@ -284,3 +286,8 @@ def test_a_section_is_plain_data() -> None:
     assert own["is_met"] is False
     assert "is_met" not in size
     assert "ratio" not in size
+
+
+def test_overview_of_the_package_names_every_module() -> None:
+    modules = {path.stem for path in Path(bench.__file__).parent.glob("*.py")} - {"__init__", "__main__"}
+    assert modules == set(re.findall(r"`([a-z_]+)`", bench.__doc__ or ""))

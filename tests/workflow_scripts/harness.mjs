@@ -1,10 +1,10 @@
-// Runs scripts of docs/xmatters as xMatters would, one case after another, each in a world of its own.
+// Runs scripts of docs/xmatters as xMatters does, one case after another, each in a world of its own.
 //
 // In: a JSON list of cases on stdin, each {"script": path, "globals": {name: value}, "answers": [answer, ...],
 // "before": source}. Out: a JSON list, each {"output", "logged", "posted", "error"}.
 //
-// The world has what ECMAScript 5.1 has, and xMatters' own `output`, `console`, `http` and, if a case gives them,
-// `request`, `input` and `constants`. An answer is what the endpoint answers; {"throws": words} is one that does not.
+// The world has ECMAScript 5.1's globals, xMatters' own `output`, `console` and `http`, and a case's own globals, such
+// as `request`, `input` and `constants`. An answer is the endpoint's; for {"throws": words} the request throws.
 import { readFileSync } from 'node:fs';
 import { createContext, runInContext } from 'node:vm';
 
@@ -48,7 +48,7 @@ function listed(names) {
   return JSON.stringify(names.trim().split(/\s+/));
 }
 
-// Takes away what is younger than ECMAScript 5.1. Symbols stay: the engine itself needs them.
+// Removes globals and members newer than ECMAScript 5.1. Symbols stay, since the engine itself needs them.
 function trimming() {
   const objects = Object.entries(OF_OBJECTS).map(([name, kept]) => `__trim(${name}, ${listed(kept)});`);
   return `(function (world) {
@@ -65,7 +65,7 @@ function trimming() {
 function ran({ script, globals, answers = [], before = '' }) {
   const world = createContext({}, { codeGeneration: { strings: false, wasm: false } });
   const stated = Object.entries({ ...globals, __answers: answers });
-  // Values are made inside, so that they have that world's prototypes.
+  // Values are parsed inside the world, so that they have its prototypes.
   const made = stated.map(([name, value]) => `var ${name} = JSON.parse(${JSON.stringify(JSON.stringify(value))});`);
   runInContext(trimming() + made.join('\n') + WORLD + before, world);
   let error = null;

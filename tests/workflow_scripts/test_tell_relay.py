@@ -1,4 +1,4 @@
-"""The step that tells the relay: the very JSON that it posts, and how it fails."""
+"""The workflow step that calls the relay: the JSON that it posts, and its failures."""
 
 import json
 from typing import Any
@@ -76,7 +76,7 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
-def test_each_kind_posts_exactly_what_its_trigger_gives() -> None:
+def test_tell_relay_script_posts_exactly_the_inputs_of_each_kind() -> None:
     runs = run(*(case(**inputs) for inputs, _ in KINDS.values()))
     for name, found in zip(KINDS, runs, strict=True):
         assert told(found) == SAID | KINDS[name][1], name
@@ -89,7 +89,7 @@ def test_each_kind_posts_exactly_what_its_trigger_gives() -> None:
         assert found.output == {"Status Code": "200"}
 
 
-def test_the_relay_reads_what_it_posts() -> None:
+def test_relay_parses_what_the_tell_relay_script_posts() -> None:
     response, annotation, status, delivery, escalation, failure = (
         parse_callback(found.posted[0]["body"].encode()) for found in run(*(case(**each) for each, _ in KINDS.values()))
     )
@@ -118,7 +118,7 @@ def test_the_relay_reads_what_it_posts() -> None:
 
 
 @pytest.mark.parametrize("nothing", [None, "", "  ", "null", "undefined", "${triggerOutputRESPONSE.response.comment}"])
-def test_what_the_trigger_does_not_give_is_left_out(nothing: str | None) -> None:
+def test_tell_relay_script_leaves_out_empty_inputs(nothing: str | None) -> None:
     inputs = dict.fromkeys(("Note", "Device", "Target", "Email", "Environment ID", "Event Number", "At"), nothing)
     (found,) = run(case(Kind="response", Response="Acknowledge", **inputs))
     assert told(found) == {
@@ -131,18 +131,18 @@ def test_what_the_trigger_does_not_give_is_left_out(nothing: str | None) -> None
 
 
 @pytest.mark.parametrize("note", ['null pointer in "pay" ${x} \n😀', "it is null", "Null", "${x} and ${y}"])
-def test_a_note_that_speaks_of_null_is_a_note(note: str) -> None:
+def test_tell_relay_script_keeps_a_note_that_contains_null(note: str) -> None:
     (found,) = run(case(Kind="annotation", Note=note))
     assert told(found)["note"] == note
 
 
-def test_inputs_that_are_not_there_at_all_are_left_out() -> None:
+def test_tell_relay_script_leaves_out_missing_inputs() -> None:
     sparse = Case(TELL_RELAY, {"input": {"Kind": "status", "Path": PATH, "Incident ID": "i1"}, "constants": {}}, (OK,))
     (found,) = run(sparse)
     assert told(found) == {"relay": 1, "kind": "status", "incident_id": "i1"}
 
 
-def test_without_a_token_the_endpoints_own_authentication_counts() -> None:
+def test_tell_relay_script_without_a_token_uses_the_endpoints_authentication() -> None:
     no_constants = Case(TELL_RELAY, {"input": COMMON | {"Kind": "status"}}, (OK,))
     for found in run(
         case(constants={}, Kind="status"), case(constants={"RelayToken": ""}, Kind="status"), no_constants
@@ -152,7 +152,7 @@ def test_without_a_token_the_endpoints_own_authentication_counts() -> None:
 
 
 @pytest.mark.parametrize("status", [200, 202, 204, "200"])
-def test_2xx_is_taken(status: int | str) -> None:
+def test_tell_relay_script_takes_any_2xx_as_success(status: int | str) -> None:
     (found,) = run(case({"statusCode": status, "body": ""}, Kind="status"))
     assert (found.error, len(found.posted)) == (None, 1)
 
@@ -168,7 +168,7 @@ def test_2xx_is_taken(status: int | str) -> None:
         (302, "not taken"),
     ],
 )
-def test_what_will_not_pass_fails_at_once_with_the_relays_words(status: int, words: str) -> None:
+def test_tell_relay_script_fails_at_once_on_4xx_and_quotes_the_relays_answer(status: int, words: str) -> None:
     (found,) = run(case({"statusCode": status, "body": '{"detail": "kind"}'}, Kind="status"))
     assert found.error is not None
     assert words in found.error
@@ -180,7 +180,7 @@ def test_what_will_not_pass_fails_at_once_with_the_relays_words(status: int, wor
 @pytest.mark.parametrize(
     "answer", [{"statusCode": 500}, {"statusCode": 503}, {"statusCode": 429}, {"throws": "timed out"}, {}]
 )
-def test_what_may_pass_is_tried_once_more_and_no_more(answer: dict[str, Any]) -> None:
+def test_tell_relay_script_retries_a_transient_failure_once(answer: dict[str, Any]) -> None:
     better, worse = run(case(answer, OK, Kind="status"), case(answer, answer, OK, Kind="status"))
     assert better.error is None
     assert [len(better.posted), len(worse.posted)] == [2, 2]
@@ -189,7 +189,7 @@ def test_what_may_pass_is_tried_once_more_and_no_more(answer: dict[str, Any]) ->
     assert f"status {answer.get('statusCode', 0)}" in worse.error
 
 
-def test_the_token_is_in_no_error_no_log_and_no_output() -> None:
+def test_tell_relay_script_never_reveals_its_token() -> None:
     echo = {"statusCode": 400, "body": f"you sent Bearer {TOKEN}"}
     long = {"statusCode": 400, "body": "x" * (500 - 45) + TOKEN}
     thrown = {"throws": f"cannot send Authorization: Bearer {TOKEN}"}
@@ -201,7 +201,7 @@ def test_the_token_is_in_no_error_no_log_and_no_output() -> None:
 
 
 @pytest.mark.parametrize("kind", ["", "responses", None, "toString"])
-def test_an_unknown_kind_is_refused_before_anything_is_sent(kind: str | None) -> None:
+def test_tell_relay_script_refuses_an_unknown_kind_before_sending(kind: str | None) -> None:
     (found,) = run(case(Kind=kind))
     assert found.posted == []
     assert found.error is not None
@@ -211,19 +211,19 @@ def test_an_unknown_kind_is_refused_before_anything_is_sent(kind: str | None) ->
 @pytest.mark.parametrize(
     "path", ["", "v1/xmatters/payments", "https://example.com/", "/v1/xmatters/a b", "/v1/x?token=1"]
 )
-def test_a_path_that_is_none_is_refused_before_anything_is_sent(path: str) -> None:
+def test_tell_relay_script_refuses_an_invalid_path_before_sending(path: str) -> None:
     (found,) = run(case(Kind="status", Path=path))
     assert found.posted == []
     assert found.error == "Error: Relay: the input Path must be a path, as /v1/xmatters/payments"
 
 
-def test_an_alert_that_leads_to_no_incident_is_refused_before_anything_is_sent() -> None:
+def test_tell_relay_script_refuses_an_alert_without_an_incident_before_sending() -> None:
     (found,) = run(case(Kind="status", Incident_ID="", Event_ID="null", Event_Number=""))
     assert found.posted == []
     assert found.error is not None
     assert "map Incident ID" in found.error
 
 
-def test_what_it_logs_names_nobody() -> None:
+def test_tell_relay_script_logs_no_personal_data() -> None:
     (found,) = run(case({"statusCode": 503}, OK, **KINDS["response"][0]))
     assert found.logged == ["Relay: status 503, trying once more", "Relay: told, status 200"]

@@ -1,4 +1,4 @@
-"""The trigger's script: what the workflow gets to see of what the relay sends, whatever that is."""
+"""The trigger's script: the workflow's outputs for the relay's requests, malformed ones included."""
 
 import itertools
 import json
@@ -154,14 +154,14 @@ SAMPLES = {
 }
 
 
-def test_each_sample_gives_what_the_workflow_needs() -> None:
+def test_trigger_script_gives_the_expected_outputs_for_each_sample() -> None:
     names = sorted(path.name for path in Path(ROOT / "events").glob("bigpanda_*.json"))
     assert names == sorted(SAMPLES)
     for name, found in zip(names, outputs(*map(sample, names)), strict=True):
         assert found == SAMPLES[name], name
 
 
-def test_both_spellings_wrapped_or_bare_say_the_same() -> None:
+def test_trigger_script_reads_camel_and_snake_case_wrapped_or_bare_alike() -> None:
     camel = {
         "id": "i1",
         "status": "critical",
@@ -181,7 +181,7 @@ def test_both_spellings_wrapped_or_bare_say_the_same() -> None:
     assert others == [first] * 3
 
 
-def test_it_takes_an_incident_for_the_one_and_the_state_that_the_relay_takes_it_for() -> None:
+def test_trigger_script_reads_incident_id_and_state_as_the_relay_does() -> None:
     said = (None, True, False, "true", "False", 1, 0, "odd")
     statuses = (None, "critical", "OK", " ok ", "Warning", "unknown", "strange")
     ids = (
@@ -213,11 +213,11 @@ def test_it_takes_an_incident_for_the_one_and_the_state_that_the_relay_takes_it_
         ("critical", False, "LOW"),
     ],
 )
-def test_the_priority_follows_the_status(status: str | None, active: bool, priority: str) -> None:
+def test_trigger_script_derives_the_priority_from_the_status(status: str | None, active: bool, priority: str) -> None:
     assert output({"id": "i1", "status": status, "active": active})["priority"] == priority
 
 
-def test_the_worst_alert_gives_the_subject() -> None:
+def test_trigger_script_takes_the_subject_from_the_worst_alert() -> None:
     alerts = [alert(1, "warning"), alert(2, "ok"), alert(3, "critical"), alert(4, "critical"), alert(5, "odd")]
     found = output({"id": "i1", "status": "critical", "alerts": alerts})
     assert found["subject"] == "CRITICAL h3 c3: what 3"
@@ -231,7 +231,7 @@ def test_the_worst_alert_gives_the_subject() -> None:
     assert found["alerts_active"] == "4"
 
 
-def test_300_alerts_fit_and_say_how_many_are_left_out() -> None:
+def test_description_of_300_alerts_fits_and_counts_those_left_out() -> None:
     alerts = [alert(number, description=f"disk {number} " + "x" * 2048) for number in range(300)]
     found = output({"id": "i1", "status": "critical", "alerts": alerts})
     lines = found["description"].split("\n")
@@ -242,7 +242,7 @@ def test_300_alerts_fit_and_say_how_many_are_left_out() -> None:
     assert (found["alerts_total"], found["alerts_active"], found["source_systems"]) == ("300", "300", "nagios.east")
 
 
-def test_no_text_is_longer_than_a_property() -> None:
+def test_trigger_script_truncates_every_output_to_a_propertys_length() -> None:
     long = "é" * 5000
     body = {
         "incident": {"id": long, "status": long, "severity": long, "subject": long, "description": long, "link": long},
@@ -254,14 +254,14 @@ def test_no_text_is_longer_than_a_property() -> None:
         assert {name: len(text) for name, text in found.items() if len(text) > TEXTS} == {}
 
 
-def test_a_character_is_never_cut_in_half() -> None:
+def test_truncated_subject_keeps_characters_whole() -> None:
     found = outputs(*(request({"id": "i1", "subject": "x" * pad + "😀" * 1500}) for pad in (0, 1)))
     for each in found:
         assert each["subject"].endswith("😀…")
         assert len(each["subject"]) <= TEXTS
 
 
-def test_recipients_are_names_with_commas_in_between() -> None:
+def test_trigger_script_joins_recipients_with_commas_without_duplicates() -> None:
     one, several, none, listed = outputs(
         *(
             request({"id": "i1"}, recipients=given)
@@ -274,7 +274,7 @@ def test_recipients_are_names_with_commas_in_between() -> None:
     assert listed["recipients"] == "a,b,jdoe|Work Phone"
 
 
-def test_a_name_is_never_cut() -> None:
+def test_truncated_list_of_recipients_keeps_names_whole() -> None:
     given = [f"group {number:04} " + "n" * 190 for number in range(200)]
     found = output({"id": "i1"}, recipients=",".join(given))["recipients"]
     assert len(found) <= 20_000
@@ -282,11 +282,11 @@ def test_a_name_is_never_cut() -> None:
     assert len(found.split(",")) > 90
 
 
-def test_bigpanda_names_no_recipients() -> None:
+def test_trigger_script_ignores_recipients_in_bigpandas_body() -> None:
     assert output({"id": "i1", "recipients": ["everybody"]}, recipients="jdoe")["recipients"] == "jdoe"
 
 
-def test_headers_count_in_any_case() -> None:
+def test_trigger_script_reads_headers_in_any_case() -> None:
     headers = {"X-Relay-Delivery-Id": "d1", "X-Relay-Attempt": "2", "X-Relay-May-Repeat": "true"}
     spellings = (str, str.lower, str.upper)
     found = outputs(
@@ -319,7 +319,7 @@ OWN = {
 }
 
 
-def test_the_relays_own_body_is_taken_as_it_is() -> None:
+def test_trigger_script_passes_the_relays_own_body_through() -> None:
     assert output(OWN, recipients="jdoe,Storage") == NOTHING | {
         **{name: str(value) for name, value in OWN["properties"].items()},  # type: ignore[attr-defined]
         "recipients": "jdoe,Storage,Network Operations,asmith",
@@ -329,7 +329,7 @@ def test_the_relays_own_body_is_taken_as_it_is() -> None:
     }
 
 
-def test_the_relays_own_body_in_another_spelling() -> None:
+def test_trigger_script_reads_the_relays_own_body_in_other_spellings() -> None:
     own = {
         "Properties": {"IncidentId": "i1", "Is-Over": "TRUE", "details": "why", "status": "Critical"},
         "priority": "x",
@@ -361,14 +361,14 @@ ODD_BODIES = (
 )
 
 
-def test_nothing_that_comes_makes_it_throw() -> None:
+def test_trigger_script_never_throws_on_malformed_bodies() -> None:
     for body, found in zip(ODD_BODIES, outputs(*map(request, ODD_BODIES)), strict=True):
         assert found["subject"] == "BigPanda incident", body
         assert (found["incident_id"], found["link"], found["status"]) == ("", "", ""), body
         assert found["is_over"] == "false", body
 
 
-def test_a_request_without_anything_leaves_every_output_empty_or_plain() -> None:
+def test_trigger_script_sets_default_outputs_for_an_empty_request() -> None:
     requests: list[Any] = [
         {},
         {"body": None, "headers": None, "parameters": None},
@@ -377,7 +377,7 @@ def test_a_request_without_anything_leaves_every_output_empty_or_plain() -> None
     assert outputs(*(Case(TRIGGER, {"request": each}) for each in requests)) == [BARE] * 3
 
 
-def test_parts_that_cannot_be_read_take_no_other_part_with_them() -> None:
+def test_trigger_script_reads_the_rest_of_a_request_with_an_unreadable_part() -> None:
     broken = "Object.defineProperty(request, '{}', {{get: function () {{ throw new Error('secret'); }}}});"
     given = request({"id": "i1", "status": "critical"}, recipients="jdoe", headers={"X-Relay-Delivery-Id": "d1"})
     no_headers, no_parameters, no_body = (
@@ -392,7 +392,7 @@ def test_parts_that_cannot_be_read_take_no_other_part_with_them() -> None:
     assert "secret" not in str([each.logged for each in runs])
 
 
-def test_hostile_text_stays_text() -> None:
+def test_trigger_script_neutralises_control_characters_and_placeholders() -> None:
     hostile = 'a\x00b\x1b[31m "quoted" </b> ${constants.RelayToken} \r\n second \u0085\tline'
     found = output({"id": "i1", "status": "critical", "alerts": [alert(1, description=hostile)]})
     assert found["subject"] == 'CRITICAL h1 c1: a b [31m "quoted" </b> $ {constants.RelayToken} second line'
@@ -400,7 +400,7 @@ def test_hostile_text_stays_text() -> None:
     assert output({"id": "i1", "description": hostile})["description"].count("\n") == 1
 
 
-def test_only_an_https_address_becomes_the_link() -> None:
+def test_trigger_script_accepts_only_https_links() -> None:
     links = (
         "javascript:alert(1)",
         "http://a.bigpanda.io/",
@@ -419,12 +419,12 @@ def test_only_an_https_address_becomes_the_link() -> None:
     assert (half["link"], half["priority"]) == ("", "HIGH")
 
 
-def test_what_it_logs_has_nothing_of_the_body() -> None:
+def test_trigger_script_logs_nothing_of_the_body() -> None:
     (found,) = run(request("not JSON: canary"))
     assert found.logged == ["relay: the body is not JSON"]
 
 
-def test_a_long_run_of_blanks_takes_no_long_time() -> None:
+def test_trigger_script_handles_a_million_blanks_in_time() -> None:
     blanks = f"a{' ' * 1_000_000}b"
     found = output({"id": "i1", "subject": "x", "description": blanks, "host": blanks}, recipients=blanks)
     assert (found["subject"], found["host"], found["recipients"]) == ("a b: x", "a b", "")

@@ -1,4 +1,4 @@
-"""A reconcile run of one channel: how long it takes, and what a month of runs costs."""
+"""Benchmark of one channel's reconcile run: its duration, and the cost of a month of runs."""
 
 import json
 import uuid
@@ -13,7 +13,7 @@ from bench.warm import in_words, most_common
 from relay.entrypoints.worker import JOB_SECONDS
 from sandbox.errors import SandboxError
 
-# Open incidents of the channel's environment.
+# Numbers of open incidents in the channel's environment.
 SIZES = (0, 100, 400)
 MINUTES = 5
 RUNS_A_MONTH = 30 * 24 * 60 / MINUTES
@@ -24,11 +24,11 @@ CHORE_REQUESTS = 3
 
 
 def section(functions: Functions, rounds: int) -> Section:
-    """The table of runs."""
-    spent = {size: [_looked(functions, size) for _ in range(rounds)] for size in SIZES}
+    """Measure runs and return their table."""
+    spent = {size: [_run(functions, size) for _ in range(rounds)] for size in SIZES}
     usual = spent[USUAL]
     return Section(
-        "looks",
+        "reconcile-run",
         "A reconcile run of one channel",
         [
             *(figure for size in SIZES for figure in _figures(size, spent[size])),
@@ -37,14 +37,14 @@ def section(functions: Functions, rounds: int) -> Section:
         (
             f"Calls to AWS with {USUAL} open incidents: {in_words(most_common(usual))}.",
             f"Cost as in the table of costs; BigPanda takes {BIGPANDA_SECONDS * 1e3:.0f} ms a call, three calls a "
-            "run. It is paid for each channel, however much or little comes.",
+            "run. Each channel pays it, independent of its traffic.",
         ),
     )
 
 
-def _looked(functions: Functions, size: int) -> Spent:
-    # A channel of its own, and so an account: BigPanda may be asked 5 times a second.
-    name = f"looks-{size}-{uuid.uuid4().hex[:12]}"
+def _run(functions: Functions, size: int) -> Spent:
+    # A new channel has an account of its own, so that BigPanda's limit of 5 calls a second does not slow the run.
+    name = f"run-{size}-{uuid.uuid4().hex[:12]}"
     schedule = replace(functions.schedule, names=lambda: [name])
 
     def run(_: dict[str, Any], __: Any) -> dict[str, Any]:
@@ -70,19 +70,19 @@ def _month(spent: list[Spent]) -> float:
     run, calls = cost.Invocation.of(spent), most_common(spent)
     asked = _bigpanda_calls(calls)
     seconds = run.billed_seconds(asked * BIGPANDA_SECONDS)
-    # The schedule's function, which is shared by all channels, and the chore worker.
+    # Two invocations: the scheduled function, which all channels share, and the chore worker.
     each = 2 * prices.LAMBDA_REQUESTS / cost.MILLION
     each += CHORE_REQUESTS * prices.SQS_REQUESTS / cost.MILLION
     each += seconds * cost.MEMORY_GB * prices.LAMBDA_GB_SECOND
     each += (calls["PutItem"] + calls["UpdateItem"]) * prices.DYNAMODB_WRITE_UNITS / cost.MILLION
-    # A unit for each incident that a batch asks for.
+    # BatchGetItem costs a unit for each incident.
     each += (calls["GetItem"] + calls["BatchGetItem"] + USUAL) * prices.DYNAMODB_READ_UNITS / cost.MILLION
-    # A secret is read again after as long as lies between two runs.
+    # The cache's lifetime equals the interval of runs, so each run reads the secret.
     each += calls["GetSecretValue"] * prices.SECRET_READS / cost.MILLION
     each += run.all_log_bytes() * prices.LOG_GB / cost.GIGABYTE
     return each * RUNS_A_MONTH
 
 
 def _bigpanda_calls(calls: Counter[str]) -> int:
-    """Before each call its turn is counted."""
+    """Return the number of calls to BigPanda: the rate limit takes one update before each call."""
     return calls["UpdateItem"]
