@@ -65,13 +65,6 @@ class TestByCopy:
         relay.retries.failure = TimeoutError("hangs")
         assert woken(relay) == ["m1"]
 
-    def test_job_wakes_when_its_age_ends_though_its_wait_is_longer(self) -> None:
-        relay = room(samples.refused(401), policy={"max_age_seconds": 100})
-        woken(relay)
-        assert relay.retries.delays() == [101]
-        relay.wake(101)
-        assert [job.reason for job in relay.dead_letters.jobs()] == ["expired"]
-
     def test_copy_that_a_crash_doubled_is_dropped_as_duplicate(self) -> None:
         relay = room(DOWN, samples.accepted())
         woken(relay)
