@@ -9,7 +9,8 @@ from urllib.parse import quote, urlsplit
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.channels import misconfiguration
-from relay.channels.channel import Access, Channel, Rest, parse_channel
+from relay.channels.channel import Access, Channel, Rest
+from relay.channels.parsing import parse_channel
 from relay.channels.token import LEAST_TYPED_LENGTH
 from relay.deadline import Deadline
 from relay.errors import InvalidChannel, LedgerError, SendError, reason_for_status

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from relay.channels.channel import decode_secret
+from relay.channels.parsing import decode_secret
 from relay.channels.secrets_manager import list_channels
 from relay.errors import InvalidChannel
 from relayctl.stack import Stack

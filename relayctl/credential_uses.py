@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from relay.channels.channel import parse_channel
+from relay.channels.parsing import parse_channel
 from relay.channels.token import Door
 from relay.errors import InvalidChannel, LedgerError
 from relay.foreign_text import printable

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
-from relay.channels.channel import decode_secret
+from relay.channels.parsing import decode_secret
 from relay.channels.schema import CHANNEL
 from relay.errors import InvalidChannel
 

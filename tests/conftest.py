@@ -1,4 +1,4 @@
-"""What holds for every test."""
+"""Set-up for all tests."""
 
 import os
 from collections.abc import Iterator
@@ -12,16 +12,16 @@ ROOT = Path(__file__).parents[1]
 
 
 def pytest_configure() -> None:
-    """Make the folder of `--basetemp`'s parent: in a fresh clone pytest would fail for want of it."""
+    """Make the parent folder of `--basetemp`, because pytest fails in a fresh clone without it."""
     (ROOT / ".cache").mkdir(exist_ok=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_aws_account() -> Iterator[None]:
-    """Nothing here may reach the AWS account that the environment leads to."""
+    """Take AWS settings out of the environment, so that no test reaches the AWS account of the machine."""
     before = dict(os.environ)
     leave_aws(os.environ)
-    # The runner's workers have it, and relayctl wraps its lines where it is set.
+    # Workers of the test runner have COLUMNS set, and relayctl would wrap its lines to that width.
     os.environ.pop("COLUMNS", None)
     yield
     os.environ.clear()

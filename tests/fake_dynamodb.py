@@ -1,4 +1,4 @@
-"""A DynamoDB client in memory that knows what the library asks of it, and refuses to guess at anything else."""
+"""A DynamoDB client in memory for the calls that the library makes; any other call fails."""
 
 import re
 from collections.abc import Mapping
@@ -19,32 +19,35 @@ _NONE: Mapping[str, Any] = {}
 
 
 class FakeDynamoDb:
-    """One table with the key `pk`; `calls` names all that was asked of it.
-
-    `failure` is raised by every call while it is set; `refuses_writes` says that only reads work.
-    """
+    """One table with the key `pk`."""
 
     def __init__(self) -> None:
+        # Items by key.
         self.items: dict[str, Item] = {}
+        # Names of all operations that were called, in order.
         self.calls: list[str] = []
+        # Raised by every call while it is set.
         self.failure: Exception | None = None
+        # True if reads work and writes fail.
         self.refuses_writes = False
+        # Number of keys that BatchGetItem answers for; it leaves the others unprocessed.
         self.batch_size = MAX_BATCH_KEYS
+        # Number of items in a page of Query.
         self.page_size = 2
 
     def table(self, clock: Any) -> Table:
-        """The library's table over this client."""
+        """Return the library's table over this client."""
         client: Any = self
         return Table(client, "ledger", clock)
 
     def get_item(self, *, TableName: str, Key: Item, ConsistentRead: bool) -> Item:
         self._called("get_item")
-        assert ConsistentRead, "a stale read would ring twice"
+        assert ConsistentRead, "a stale read could send a signal twice"
         item = self.items.get(Key["pk"]["S"])
         return {"Item": deepcopy(item)} if item else {}
 
     def batch_get_item(self, *, RequestItems: Mapping[str, Any]) -> Item:
-        """Answer for `batch_size` keys at most; the others are unprocessed, as DynamoDB leaves them when it is busy."""
+        """Answer for `batch_size` keys at most; leave the others unprocessed, as DynamoDB does when it is busy."""
         self._called("batch_get_item")
         [(table, request)] = RequestItems.items()
         keys = request["Keys"]
@@ -67,12 +70,12 @@ class FakeDynamoDb:
         ExpressionAttributeValues: Mapping[str, Any] = _NONE,
     ) -> Item:
         self._called("put_item")
-        names, values = _spoken_of(ConditionExpression, ExpressionAttributeNames, ExpressionAttributeValues)
+        names, values = _stored_placeholders(ConditionExpression, ExpressionAttributeNames, ExpressionAttributeValues)
         there = self.items.get(Item["pk"]["S"], {})
         if ConditionExpression and not _holds(ConditionExpression, there, names, values):
             raise condition_failed("PutItem")
         item = {name: _stored(value) for name, value in Item.items()}
-        _refuse_what_does_not_fit(item, "PutItem")
+        _check_item(item, "PutItem")
         self.items[Item["pk"]["S"]] = item
         return {}
 
@@ -89,7 +92,7 @@ class FakeDynamoDb:
     ) -> Item:
         self._called("update_item")
         assert ReturnValues in {"ALL_NEW", "NONE"}
-        names, values = _spoken_of(
+        names, values = _stored_placeholders(
             f"{UpdateExpression} {ConditionExpression}", ExpressionAttributeNames, ExpressionAttributeValues
         )
         there = self.items.get(Key["pk"]["S"], {})
@@ -103,7 +106,7 @@ class FakeDynamoDb:
                 touched.append(names[name])
                 _change(item, verb, names[name], values.get(value))
         assert len(touched) == len(set(touched)), "DynamoDB refuses an attribute that is named twice"
-        _refuse_what_does_not_fit(item, "UpdateItem")
+        _check_item(item, "UpdateItem")
         self.items[Key["pk"]["S"]] = item
         return {"Attributes": deepcopy(item)} if ReturnValues == "ALL_NEW" else {}
 
@@ -118,7 +121,7 @@ class FakeDynamoDb:
         Limit: int,
         ExclusiveStartKey: Item | None = None,
     ) -> Item:
-        """A shard of the index `due`, in pages of `page_size` items."""
+        """Return a page of a shard of the index `due`."""
         self._called("query")
         assert (IndexName, KeyConditionExpression) == ("due", "#shard = :shard")
         assert ExpressionAttributeNames == {"#shard": "due"}
@@ -133,7 +136,7 @@ class FakeDynamoDb:
         return answer
 
     def indexed(self) -> list[Item]:
-        """The items that are in the index `due`, which lists what has both of its keys."""
+        """Return the items of the index `due`, which lists all items with both of its keys."""
         return [item for item in self.items.values() if {"due", "due_at"} <= item.keys()]
 
     def _called(self, name: str) -> None:
@@ -145,17 +148,17 @@ class FakeDynamoDb:
 
 
 def condition_failed(operation: str) -> ClientError:
-    """What DynamoDB raises when a condition does not hold."""
+    """Return the error that DynamoDB raises if a condition does not hold."""
     return ClientError({"Error": {"Code": "ConditionalCheckFailedException", "Message": "no"}}, operation)
 
 
 def invalid(operation: str, why: str) -> ClientError:
-    """What DynamoDB raises when it is asked for what it can't do."""
+    """Return the error that DynamoDB raises for an invalid request."""
     return ClientError({"Error": {"Code": "ValidationException", "Message": why}}, operation)
 
 
 def size(item: Item) -> int:
-    """The bytes that count for an item's limit: names and values, numbers at their longest."""
+    """Return the bytes that count for an item's limit: names and values, numbers at their longest."""
     return sum(len(name.encode()) + sum(map(_length, value.values())) for name, value in item.items())
 
 
@@ -163,20 +166,20 @@ def _length(value: Any) -> int:
     return len(value.encode())
 
 
-def _refuse_what_does_not_fit(item: Item, operation: str) -> None:
+def _check_item(item: Item, operation: str) -> None:
     try:
         if not 0 < len(item["pk"]["S"].encode()) <= MAX_KEY_BYTES:
             raise invalid(operation, "the key is empty, or too long")
         if size(item) > MAX_ITEM_BYTES:
             raise invalid(operation, "the item is too large")
     except UnicodeEncodeError:
-        raise invalid(operation, "a text is none") from None
+        raise invalid(operation, "a text is not UTF-8") from None
 
 
-def _spoken_of(
+def _stored_placeholders(
     expressions: str, names: Mapping[str, str], values: Mapping[str, Any]
 ) -> tuple[Mapping[str, str], Mapping[str, Any]]:
-    """The names and values as they are stored, if the expressions use each, and no other."""
+    """Return the placeholders' names and stored values; fail unless the expressions use each of them and no other."""
     assert set(re.findall(r"#\w+", expressions)) == set(names), "DynamoDB refuses names that are not used"
     assert set(re.findall(r":\w+", expressions)) == set(values), "DynamoDB refuses values that are not used"
     return names, {name: _stored(value) for name, value in values.items()}
@@ -187,7 +190,7 @@ def _stored(value: Any) -> Any:
 
 
 def _plain(number: str) -> str:
-    # However a number is written, it is one number.
+    # Equal numbers in different spellings must compare as equal.
     return format(Decimal(number).normalize(), "f")
 
 
@@ -198,7 +201,7 @@ def _holds(condition: str, item: Item, names: Mapping[str, str], values: Mapping
         there = item.get(names[found[1]])
         return there is None or Decimal(there["N"]) < Decimal(values[found[2]]["N"])
     found = re.fullmatch(r"(#\w+) = (:\w+)", condition)
-    assert found, f"it is not known what this means: {condition}"
+    assert found, f"the fake does not know this condition: {condition}"
     return bool(item.get(names[found[1]]) == values[found[2]])
 
 

@@ -1,4 +1,4 @@
-"""Stand-ins for what the library is handed: clock, sleep, random, session, queue, secrets, and a telemetry to read."""
+"""Fakes of the library's adapters: clock, sleep, random, session, queues, secrets, and telemetry that can be read."""
 
 import contextlib
 import io
@@ -8,7 +8,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from copy import replace
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from itertools import count
 from typing import Any
 
@@ -37,7 +37,7 @@ HOSTS = VendorHosts.of(("*.xmatters.com",), ("*.bigpanda.io",))
 
 
 class Clock:
-    """Seconds that pass when somebody sleeps, or says so."""
+    """A clock that stands still until `sleep` is called or `now` is set (epoch seconds)."""
 
     def __init__(self, now: float = 1_800_000_000.0) -> None:
         self.now = now
@@ -51,9 +51,17 @@ class Clock:
         self.now += seconds
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Call:
-    """What a session was asked to post."""
+    """A request to a session.
+
+    Attributes:
+        url: URL with its query.
+        body: Body; empty if there is none.
+        headers: Headers by the names that the caller gave them.
+        seconds: Time that the caller gave for the answer.
+        method: HTTP method.
+    """
 
     url: str
     body: bytes
@@ -66,7 +74,7 @@ type Step = Answer | Exception | Callable[[Call], Answer]
 
 
 class FakeSession(Session):
-    """Answers with one step after the other; the last one goes on for ever."""
+    """A session that answers with one step after the other, and repeats the last one for ever."""
 
     def __init__(self, *steps: Step) -> None:
         self.calls: list[Call] = []
@@ -82,7 +90,7 @@ class FakeSession(Session):
         seconds: float,
         heard: Callable[[Answer], object] = lambda _: None,
     ) -> Answer:
-        call = Call(url, body or b"", dict(headers), seconds, method)
+        call = Call(url=url, body=body or b"", headers=dict(headers), seconds=seconds, method=method)
         self.calls.append(call)
         step = self.steps.pop(0) if len(self.steps) > 1 else self.steps[0]
         if isinstance(step, Exception):
@@ -91,12 +99,12 @@ class FakeSession(Session):
 
 
 class FakeSqs:
-    """An SQS client that keeps what it is sent, or raises `failure`."""
+    """An SQS client that keeps the messages it is sent, or raises `failure`."""
 
     def __init__(self) -> None:
         self.messages: list[dict[str, Any]] = []
         self.failure: Exception | None = None
-        # How many messages it says that can be received now.
+        # Number of messages that can be received now, as the queue's attributes tell it.
         self.visible = 0
 
     def send_message(self, **message: Any) -> dict[str, str]:
@@ -109,30 +117,30 @@ class FakeSqs:
         return {"Attributes": {"ApproximateNumberOfMessages": str(self.visible)}}
 
     def queue(self) -> Queue:
-        """The library's queue over this client, with all the checks it makes itself."""
+        """Return the library's queue over this client, with all its own checks."""
         client: Any = self
         return Queue(client, "https://sqs.eu-central-1.amazonaws.com/000000000000/jobs")
 
     def delays(self) -> list[int]:
-        """For how many seconds each message sleeps."""
+        """Return the delay of each message in seconds."""
         return [message["DelaySeconds"] for message in self.messages]
 
     def records(self) -> list[dict[str, Any]]:
-        """Take all messages off, as an event source hands them to a function."""
+        """Take all messages off the queue, in the form that an event source passes to a function."""
         taken, self.messages = self.messages, []
         return [
             {"messageId": f"m{number}", "body": message["MessageBody"]} for number, message in enumerate(taken, start=1)
         ]
 
     def jobs(self) -> list[Job]:
-        """What was kept, unpacked."""
+        """Return the jobs of all messages."""
         return [Job.from_json(message["MessageBody"]) for message in self.messages]
 
 
-class Meddled(FakeDynamoDb):
-    """A table that things happen to: `before` says what, by an operation and how often it was called before.
+class HookedDynamoDb(FakeDynamoDb):
+    """A DynamoDB client that calls a hook in `before`, once, before an operation.
 
-    What happens may raise: then the call fails.
+    The key of a hook is the operation and the number of its calls so far. If the hook raises, the operation fails.
     """
 
     def __init__(self) -> None:
@@ -140,19 +148,19 @@ class Meddled(FakeDynamoDb):
         self.before: dict[tuple[str, int], Callable[[], object]] = {}
 
     def _called(self, name: str) -> None:
-        happens = self.before.pop((name, self.calls.count(name)), None)
+        hook = self.before.pop((name, self.calls.count(name)), None)
         super()._called(name)
-        if happens:
-            happens()
+        if hook:
+            hook()
 
 
 def table_down() -> None:
-    """What a call of a table comes to when DynamoDB is down."""
+    """Raise the error that a call of the table raises while DynamoDB is down."""
     raise ClientError({"Error": {"Code": "InternalServerError", "Message": "come again"}}, "PutItem")
 
 
 class FakeSns:
-    """An SNS client that keeps what it is told, or raises `failure`."""
+    """An SNS client that keeps the messages it publishes, or raises `failure`."""
 
     def __init__(self) -> None:
         self.published: list[dict[str, Any]] = []
@@ -166,7 +174,7 @@ class FakeSns:
 
 
 class FakeSecrets:
-    """The texts of secrets by channel; an exception in place of a text is raised. Other channels are unknown."""
+    """The texts of secrets by channel. An exception in place of a text is raised; other channels are unknown."""
 
     def __init__(self, **texts: str | Exception) -> None:
         self.texts = texts
@@ -181,12 +189,12 @@ class FakeSecrets:
 
 
 def secrets_of(**members: Any) -> FakeSecrets:
-    """The secret of the channel `noc`, which has these members, too; its incidents need not keep their distance."""
+    """Return the secret of the channel `noc` with these members; the spacing of its signals is 0 by default."""
     return FakeSecrets(noc=json.dumps(samples.secret(**{"policy": {"min_seconds_between_signals": 0}} | members)))
 
 
 class Recorder:
-    """The library's own telemetry, set up as in Lambda; all that it writes can be read."""
+    """The library's own telemetry, set up as in Lambda; its output can be read."""
 
     def __init__(self) -> None:
         self.out = io.StringIO()
@@ -201,18 +209,18 @@ class Recorder:
         self._metrics.clear_metrics()
 
     def written(self) -> str:
-        """Everything, metrics too, as it would stand in the log."""
+        """Return the whole output, metrics included, as Lambda would log it."""
         with contextlib.redirect_stdout(self.out):
             if self._metrics.metric_set:
                 self._metrics.flush_metrics()
         return self.out.getvalue()
 
     def lines(self) -> list[dict[str, Any]]:
-        """The log lines, without metrics."""
+        """Return the log lines, without metrics."""
         return [line for line in self._documents() if "_aws" not in line]
 
     def metrics(self) -> dict[str, float]:
-        """The sum of each metric that is not zero."""
+        """Return the sum of each metric that is not zero."""
         total: Counter[str] = Counter()
         for document in self._documents():
             for group in document.get("_aws", {}).get("CloudWatchMetrics", []):
@@ -231,19 +239,32 @@ def one_by_one[T](calls: Sequence[Callable[[], T]]) -> list[T]:
 
 @dataclass
 class Relay:
-    """The whole path on fakes: one channel named `noc`, unless `secrets` says otherwise.
+    """All functions of the relay on fakes.
 
-    `retries`, `chores` and `dead_letters` stand for the queues; `rest` is xMatters' REST API, which knows of no page,
-    `bigpanda` BigPanda's API, which accepts whatever comes.
+    Attributes:
+        session: xMatters' triggers.
+        secrets: Secrets of the channels; one channel `noc` by default.
+        retries: Retry queue.
+        chores: Chore queue.
+        dead_letters: Dead-letter queue.
+        dynamodb: Table of the ledger.
+        credentials: The same table for epoch and uses of credentials, with its own count of calls.
+        sns: Fallback topic.
+        rest: xMatters' REST API; by default it has no page.
+        bigpanda: BigPanda's API; by default it accepts every call.
+        clock: Clock of all functions.
+        recorder: Logs and metrics.
+        chance: Result of the random numbers, from 0 to 1.
+        invoked: Jobs for which the sweeper invoked the worker.
     """
 
     session: FakeSession
+    _: KW_ONLY
     secrets: FakeSecrets = field(default_factory=lambda: FakeSecrets(noc=json.dumps(samples.secret())))
     retries: FakeSqs = field(default_factory=FakeSqs)
     chores: FakeSqs = field(default_factory=FakeSqs)
     dead_letters: FakeSqs = field(default_factory=FakeSqs)
     dynamodb: FakeDynamoDb = field(default_factory=FakeDynamoDb)
-    # The same table as the ledger's, but its calls are counted on their own.
     credentials: FakeDynamoDb = field(default_factory=FakeDynamoDb)
     sns: FakeSns = field(default_factory=FakeSns)
     rest: FakeSession = field(default_factory=lambda: FakeSession(Answer(200, {}, b'{"data": []}')))
@@ -251,7 +272,6 @@ class Relay:
     clock: Clock = field(default_factory=Clock)
     recorder: Recorder = field(default_factory=Recorder)
     chance: float = 1.0
-    # Jobs for which the sweeper invoked the worker.
     invoked: list[Job] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -290,20 +310,29 @@ class Relay:
             owner=lambda: f"owner-{next(_OWNERS)}",
             at_once=one_by_one,
         )
-        vendors = Vendors(HOSTS, lambda: self.session, lambda: self.rest, lambda: self.bigpanda)
-        return Adapters(resources, vendors, effects, self.recorder.telemetry, cache_seconds=300, has_epoch=True)
+        vendors = Vendors(
+            hosts=HOSTS, triggers=lambda: self.session, rest=lambda: self.rest, bigpanda=lambda: self.bigpanda
+        )
+        return Adapters(
+            resources=resources,
+            vendors=vendors,
+            effects=effects,
+            telemetry=self.recorder.telemetry,
+            cache_seconds=300,
+            has_epoch=True,
+        )
 
     def _invoke(self, envelope: str) -> bool:
         self.invoked.append(Job.from_json(envelope))
         return True
 
     def sweep(self, seconds: float = 60.0) -> dict[str, Any]:
-        """Let time pass, and let the sweeper run once."""
+        """Let time pass, and let the sweeper run once; return the result of the run."""
         self.clock.now += seconds
         return self.sweeper.sweep()
 
     def deadline(self, seconds: float) -> Deadline:
-        """A deadline on this relay's clock."""
+        """Return a deadline on this relay's clock."""
         return Deadline(seconds, self.clock)
 
     def share(
@@ -314,7 +343,7 @@ class Relay:
         seconds: float = INLINE_SECONDS,
         **said: Any,
     ) -> Result:
-        """Relay a share to the channel `noc`: this body, or one that says these things of the incident `i1`."""
+        """Relay a share of the channel `noc`, with this body or with these members of the incident `i1`."""
         content = samples.body(**said) if body is None else body
         return self.delivery.relay(
             self.channels.get("noc"),
@@ -326,9 +355,10 @@ class Relay:
         )
 
     def wake(self, seconds: float = 30.0) -> None:
-        """Let time pass, and let workers have all jobs of both queues, one by one; what must stay there does.
+        """Let time pass, and let workers have all jobs of both queues, one by one.
 
-        A chore that a signal leaves behind meanwhile is worked, too, unless it sleeps.
+        A message that its worker does not finish stays on its queue. Chores that signals queue meanwhile are worked,
+        too, unless they have a delay.
         """
         self.clock.now += seconds
         signals, self.retries.messages = self.retries.messages, []
@@ -339,9 +369,9 @@ class Relay:
         self._work(self.chores, chores)
 
     def reconcile(self) -> dict[str, Found]:
-        """Plan runs, work their chores until none is left, and return what was found, by each run's first channel.
+        """Plan reconcile runs, work their chores until none is left, and return the findings by first channel.
 
-        Other chores stay on the queue. Time passes only as the library lets it.
+        Other chores stay on the queue. Time passes only by the library's own sleeps.
         """
         self.schedule.start()
         found: dict[str, Found] = {}
@@ -360,7 +390,7 @@ class Relay:
             self.wake(max(1, min(delays)))
 
     def delays(self) -> list[int]:
-        """For how many seconds each message on the retry queue and the chore queue sleeps."""
+        """Return the delay in seconds of each message on the retry queue and the chore queue."""
         return [*self.retries.delays(), *self.chores.delays()]
 
     def _work(self, queue: FakeSqs, messages: list[dict[str, Any]]) -> None:
@@ -369,15 +399,15 @@ class Relay:
                 queue.messages.append(message)
 
     def other(self, *steps: Step) -> "Relay":
-        """Another function on the same queues, table, topic and clock, with an xMatters of its own."""
+        """Return a relay on the same queues, table, topic and clock, with other steps of xMatters."""
         return replace(self, session=FakeSession(*steps), recorder=Recorder())
 
     def with_rest(self, rest: FakeSession) -> "Relay":
-        """The same, with another REST API of xMatters'."""
+        """Return the same relay with another REST API of xMatters."""
         return replace(self, rest=rest)
 
     def entry(self, incident_id: str = "i1", recipients: tuple[str, ...] = ()) -> Entry:
-        """What the ledger holds of an incident."""
+        """Return the ledger's entry of an incident."""
         return self.ledger.read(key("noc", recipients, incident_id))
 
 
@@ -386,36 +416,36 @@ def _job(message: Mapping[str, Any]) -> Job:
 
 
 def together(one: Found | None, other: Found) -> Found:
-    """What two runs found, as for two environments of a channel."""
+    """Return the sum of the findings of two reconcile runs, as for two environments of a channel."""
     if one is None:
         return other
     return Found(
-        one.compared + other.compared,
-        one.missed + other.missed,
-        one.woken + other.woken,
-        one.unannounced + other.unannounced,
-        one.failure or other.failure,
-        one.reason or other.reason,
+        compared=one.compared + other.compared,
+        missed=one.missed + other.missed,
+        woken=one.woken + other.woken,
+        unannounced=one.unannounced + other.unannounced,
+        failure=one.failure or other.failure,
+        reason=one.reason or other.reason,
     )
 
 
 def worked(relay: Relay, *jobs: Job) -> list[str]:
-    """Let the worker have these jobs as if the retry queue had them; return the ids of those that must stay there."""
+    """Let the worker have these jobs from the retry queue; return the ids of the messages that stay there."""
     return relay.worker.work([{"messageId": f"m{n}", "body": job.to_json()} for n, job in enumerate(jobs, 1)])
 
 
 def room(*steps: Step, policy: Mapping[str, Any] | None = None, **changes: Any) -> Relay:
-    """The whole path of a channel with this policy, whose incidents need not keep their distance unless it says so.
+    """Return a relay whose channel has this policy; the spacing of its signals is 0 by default.
 
-    Without steps xMatters accepts whatever comes.
+    Without steps xMatters accepts every signal.
     """
     document = samples.secret(policy={"min_seconds_between_signals": 0, **(policy or {})})
     parts = {"secrets": FakeSecrets(noc=json.dumps(document))} | changes
     return Relay(FakeSession(*steps or (samples.accepted("r7"),)), **parts)
 
 
-class Line:
-    """A client over scripted answers, and a channel to send to."""
+class Trigger:
+    """A client of xMatters' triggers over scripted answers, and a channel to send to."""
 
     def __init__(self, *steps: Step, auth: dict[str, str] | None = None) -> None:
         self.clock = Clock()
@@ -424,11 +454,12 @@ class Line:
         self.channel = samples.parsed(samples.secret(auth=auth))
 
     def send(self, seconds: float = 8, reserve: float = 2, **changes: Any) -> str | None:
-        signal = replace(Signal(samples.ODD_BODY, (), "d1", "c1"), **changes)
+        plain = Signal(body=samples.ODD_BODY, recipients=(), delivery_id="d1", correlation_id="c1")
+        signal = replace(plain, **changes)
         return self.xmatters.send(self.channel, signal, Deadline(seconds, self.clock), reserve=reserve)
 
     def failure(self, **changes: Any) -> SendError:
-        """Send what is not accepted."""
+        """Send a signal that is not accepted; return the error."""
         try:
             self.send(**changes)
         except SendError as error:
@@ -438,5 +469,5 @@ class Line:
     def urls(self) -> list[str]:
         return [call.url for call in self.session.calls]
 
-    def shown(self) -> list[str | None]:
+    def authorizations(self) -> list[str | None]:
         return [call.headers.get("Authorization") for call in self.session.calls]

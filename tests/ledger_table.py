@@ -1,8 +1,8 @@
-"""The ledger's table as the template declares it, for doubles of DynamoDB that must be told."""
+"""Definition of the ledger's table as in the template, for emulators of DynamoDB."""
 
 from typing import Any
 
-# Arguments of CreateTable, but for the name. tests/artefact/test_template.py compares them with the template.
+# Arguments of CreateTable without the name. tests/artefact/test_template.py compares them with the template.
 LEDGER_TABLE: dict[str, Any] = {
     "AttributeDefinitions": [
         {"AttributeName": "pk", "AttributeType": "S"},

@@ -1,4 +1,4 @@
-"""The notes of reconcile runs, as tests look at them and put them back in time."""
+"""Notes of reconcile runs: tests read them and set them back in time."""
 
 from copy import replace
 
@@ -15,22 +15,22 @@ from relay.reconcile.notes import (
 
 
 def access(base_url: str, api_key: str) -> Access:
-    """A channel's access to BigPanda, as far as it names notes."""
+    """Return a channel's access to BigPanda with the members that the names of notes depend on."""
     return Access(base_url, api_key, (), assign=False, email_domain=None, comments=frozenset())
 
 
 def group_note(table: Table, known: Access, environment_id: str) -> GroupNote:
-    """The note of the channels that list this environment."""
+    """Return the note of the group of channels that list this environment."""
     return GroupNote.read(table, group_name(known, environment_id))
 
 
 def channel_note(table: Table, known: Access, environment_id: str, channel: str) -> ChannelNote:
-    """The note of a channel that lists this environment."""
+    """Return the note of a channel that lists this environment."""
     return read_channel_notes(table, {channel: channel_key(place_name(known, environment_id), channel)})[channel]
 
 
 def put_back(table: Table, known: Access, environment_id: str, channel: str, seconds: float) -> None:
-    """Let the runs of a channel, and what differed in them, be so many seconds older than they are."""
+    """Make the runs of a channel, and the differences that they noted, older by so many seconds."""
     note = group_note(table, known, environment_id)
     unannounced = {name: each._replace(since=each.since - seconds) for name, each in note.unannounced.items()}
     older = replace(note, began=note.began - seconds, last=note.last - seconds, unannounced=unannounced)

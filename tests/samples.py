@@ -1,11 +1,12 @@
-"""Samples that tests change to what they are about: secrets, shares, requests, jobs, answers."""
+"""Samples of secrets, shares, requests, jobs and answers, which tests change as they need."""
 
 import json
 from copy import replace
 from typing import Any
 
-from relay.channels.channel import Channel, parse_channel
+from relay.channels.channel import Channel
 from relay.channels.inbound import Request
+from relay.channels.parsing import parse_channel
 from relay.http.session import Answer, VendorHosts
 from relay.incidents.share import Share, parse_share
 from relay.jobs.envelope import Job
@@ -24,7 +25,7 @@ OPEN = {"authorization": f"Bearer {TOKEN}"}
 
 
 def secret(*, auth: dict[str, str] | None = None, url: str | None = None, **members: Any) -> dict[str, Any]:
-    """A channel's secret; `members` replace whole top-level members."""
+    """Return a channel's secret; `members` replace whole top-level members."""
     kind = auth or {"type": "url"}
     plain = url or (TRIGGER_URL if kind["type"] == "url" else TRIGGER_URL.partition("?")[0])
     xmatters = {"trigger_url": plain, "auth": kind, "recipients_in": "workflow"}
@@ -32,30 +33,30 @@ def secret(*, auth: dict[str, str] | None = None, url: str | None = None, **memb
 
 
 def parsed(document: dict[str, Any] | None = None) -> Channel:
-    """The channel `noc` of a secret."""
+    """Return the channel `noc` of a secret."""
     return parse_channel(
         "noc", json.dumps(document or secret()), VendorHosts.of(("*.xmatters.com",), ("*.bigpanda.io",))
     )
 
 
 def body(**members: Any) -> bytes:
-    """A webhook's body whose incident has these members, too."""
+    """Return a webhook's body whose incident has these members."""
     return json.dumps({"incident": {"id": "i1", "status": "critical", "changedOn": 1_800_000_000} | members}).encode()
 
 
 def enveloped(environment_id: str | None, **members: Any) -> bytes:
-    """Such a body, from that environment."""
+    """Return a webhook's body from an environment."""
     document = json.loads(body(**members))
     return json.dumps(document | {"metadata": {"environment_id": environment_id}}).encode()
 
 
 def share(**members: Any) -> Share:
-    """What such a body says."""
+    """Return the share of a webhook's body whose incident has these members."""
     return parse_share(body(**members))
 
 
 def request(content: bytes | None = None, **changes: Any) -> Request:
-    """A request to the channel `noc` with good credentials."""
+    """Return a request to the channel `noc` with valid credentials."""
     plain = Request(
         channel="noc",
         headers=OPEN | {"content-type": "application/json"},
@@ -68,7 +69,7 @@ def request(content: bytes | None = None, **changes: Any) -> Request:
 
 
 def job(**changes: Any) -> Job:
-    """A signal that was kept."""
+    """Return the job of a signal that failed three times."""
     plain = Job(
         kind="signal",
         delivery_id="d" * 32,
@@ -92,21 +93,21 @@ def job(**changes: Any) -> Job:
 
 
 def accepted(request_id: str = "r1") -> Answer:
-    """What xMatters answers when it takes a signal."""
+    """Return the answer of xMatters to a signal that it accepts."""
     return Answer(202, {"x-trace": request_id}, json.dumps({"requestId": request_id}).encode())
 
 
 def refused(status: int, content: bytes = b"", **headers: str) -> Answer:
-    """An answer that is no acceptance; underscores in header names stand for hyphens."""
+    """Return an answer that is no acceptance; underscores in header names stand for hyphens."""
     return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, content)
 
 
 def token(value: str = "access-token-1", seconds: float = 900) -> Answer:
-    """What xMatters answers when it gives an OAuth token out."""
+    """Return the answer of xMatters with an OAuth token."""
     return Answer(200, {}, json.dumps({"access_token": value, "expires_in": seconds}).encode())
 
 
-# A channel in the middle of a rotation, until the usual now.
+# A channel in the middle of a rotation, which ends at the start of `Clock`.
 ROTATED = parsed(
     secret(
         inbound={

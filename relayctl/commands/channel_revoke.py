@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from relay.channels import token
-from relay.channels.channel import parse_channel
+from relay.channels.parsing import parse_channel
 from relay.channels.token import Door
 from relayctl import doors, terminal
 from relayctl.channel_store import ChannelStore

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from relay.channels import misconfiguration
-from relay.channels.channel import Channel, header_for, parse_channel
+from relay.channels.channel import Channel, header_for
+from relay.channels.parsing import parse_channel
 from relay.channels.schema import AUTH
 from relay.channels.token import LEAST_TYPED_LENGTH
 from relay.foreign_text import printable

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import click
 
-from relay.channels.channel import header_for, parse_channel
+from relay.channels.channel import header_for
+from relay.channels.parsing import parse_channel
 from relay.errors import InvalidChannel
 from relay.foreign_text import printable
 from relayctl import check_results, doors, terminal

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from relay.channels.channel import Rest, parse_channel
+from relay.channels.channel import Rest
+from relay.channels.parsing import parse_channel
 from relay.deadline import Deadline
 from relay.errors import BadAnswer, NoAnswer, Reason
 from relay.http.client import HttpClient

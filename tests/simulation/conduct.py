@@ -153,14 +153,14 @@ class Conduct:
                 if earlier.fault not in AMBIGUOUS or earlier.ended is None:
                     continue
                 is_another = later.process.startswith("webhook") and later.process != earlier.process
-                is_retry = later.share == earlier.share and later.began > earlier.ended and not is_another
                 # A copy is owed again if another state was announced in between, or may have been.
-                is_retry = is_retry and not self._is_announced_between(earlier, later)
+                is_news = self._is_announced_between(earlier, later)
+                is_retry = later.share == earlier.share and later.began > earlier.ended and not (is_another or is_news)
                 if is_retry and not later.is_marked:
                     yield f"unmarked: asked again after {earlier.fault}, without X-Relay-May-Repeat"
                 is_fit = is_another or self.has_operators or self._is_inline_retry(earlier, later, posts)
                 waited = later.began - earlier.ended
-                if waited < PATIENCE_SECONDS and not is_fit:
+                if waited < PATIENCE_SECONDS and not is_fit and not is_news:
                     yield f"hurried: tried again {waited:.0f} s after {earlier.fault}"
 
     def _is_announced_between(self, earlier: Post, later: Post) -> bool:

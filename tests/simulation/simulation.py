@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from relay.channels.channel import parse_channel
 from relay.channels.inbound import Request
+from relay.channels.parsing import parse_channel
 from relay.channels.token import Door
 from relay.deadline import Deadline
 from relay.delivery.replay import Replay
@@ -387,20 +387,23 @@ class Simulation:
         happened = [
             state for state in self.invariants.states.values() if state.at <= now and state.incident == state.id
         ]
-        undated = {state.incident for state in happened if state.version is None}
-
-        def place(state: SharedState) -> tuple[tuple[int, int], float]:
-            return (state.version if state.version and state.incident not in undated else (0, 0)), state.at
-
-        happened.sort(key=place)
+        # In the true order. Contradicting time stamps win; a state without stamps follows all earlier ones.
+        happened.sort(key=lambda state: state.at)
+        newest: dict[str, SharedState] = {}
+        for state in happened:
+            known = newest.get(state.incident)
+            is_older = known and known.version and state.version and state.version < known.version
+            newest[state.incident] = known if known and is_older else state
         asleep = {nap.incident for nap in self.story.naps if nap.begins <= now < nap.ends}
-        return {state.incident: state.in_the_api(is_snoozed=state.incident in asleep) for state in happened}
+        return {name: state.in_the_api(is_snoozed=name in asleep) for name, state in newest.items()}
 
     def _came_by_api(self, incident: str) -> None:
         """Note the arrival of an incident's newest state, by BigPanda's API."""
         shown = self._incidents().get(incident)
         if shown:
-            self.invariants.states[incident, shown["share"]].arrivals.append(self.world.now)
+            state = self.invariants.states[incident, shown["share"]]
+            state.arrivals.append(self.world.now)
+            state.shown.append(self.world.now)
 
     def _echo(self, incident: str) -> None:
         """Share an incident again after the relay's own comment: only its time of update differs."""
@@ -414,7 +417,7 @@ class Simulation:
         if last and counts_seconds and last.version and last.version == (last.updated_on, last.changed_on):
             number = 1000 + sum(state.number >= 1000 for state in states.values())
             echo = replace(last, number=number, at=now, updated_on=int(self.world.now), is_comment=True)
-            echo = replace(echo, arrivals=[], answered=[])
+            echo = replace(echo, arrivals=[], answered=[], shown=[])
             states[incident, number] = echo
             self.world.at(self.world.now + self.world.random.uniform(0.5, 5), lambda: self._post(Post(now, echo)))
 
@@ -534,6 +537,10 @@ def silence() -> contextlib.AbstractContextManager[object]:
 
 
 def judge(seed: int) -> Verdict:
-    """Run the schedule of a seed, and return its verdict."""
+    """Run the schedule of a seed, and return its verdict; a crash of the simulation itself is a problem."""
     with silence():
-        return Simulation(seed).run()
+        simulation = Simulation(seed)
+        try:
+            return simulation.run()
+        except Exception as error:  # noqa: BLE001 - one seed must not hide what the others found
+            return Verdict(seed, [f"the simulation crashed: {error!r}"], simulation.world.log)

@@ -1,4 +1,4 @@
-"""Unit tests touch no network, and hypothesis draws the same examples every time."""
+"""Set-up of unit tests: no network, and the same examples of Hypothesis in every run."""
 
 import socket
 

@@ -1,4 +1,4 @@
-"""Workers that ask a pace for leave, one after the other, and come back when they are told to, or not."""
+"""A queue of jobs that ask a rate limit for a slot, one after the other, and come back at their slots or never."""
 
 import random
 from collections.abc import Callable
@@ -20,20 +20,24 @@ def on_time() -> float:
     return 0.0
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Asker:
-    """A job that wants to be sent; `late` says how many seconds after its moment it comes, None that it never does."""
+    """A job that asks for a slot. Times are seconds after NOW."""
 
     urgent: bool = False
+    # Seconds by which the job comes late to its slot; None if it never comes.
     late: Callable[[], float | None] = on_time
+    # Number of times that the job asked.
     asked: int = 0
+    # Time of the first question; None before it.
     came: float | None = None
+    # Time of the ticket; None without one.
     went: float | None = None
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Line:
-    """One channel's gate, and all who ask at it. Moments are seconds after NOW."""
+    """The gate of a channel and the jobs that ask at it. Times are seconds after NOW."""
 
     limit: int = 60
     chance: random.Random = field(default_factory=lambda: random.Random(7))
@@ -49,7 +53,7 @@ class Line:
         self._count = 0
 
     def ask(self, *, urgent: bool = False, slot: Slot | None = None) -> Ticket | Wait:
-        """Ask now; that takes some milliseconds."""
+        """Ask now; the call takes some milliseconds."""
         self.clock.now += 0.002
         answer = self.pace.enter(self.rules, urgent=urgent, slot=slot)
         if isinstance(answer, Ticket):
@@ -57,30 +61,30 @@ class Line:
         return answer
 
     def ticket(self, **how: Any) -> Ticket:
-        """Ask now, and get leave."""
+        """Ask now, and get a ticket."""
         answer = self.ask(**how)
         assert isinstance(answer, Ticket)
         return answer
 
     def closed(self, **how: Any) -> Wait:
-        """Ask now, and get none."""
+        """Ask now, and get a wait."""
         answer = self.ask(**how)
         assert isinstance(answer, Wait)
         return answer
 
     def fill(self) -> None:
-        """Take all there is."""
+        """Take all signals of the minute."""
         for _ in range(self.limit):
             self.ticket()
 
     def expect(self, comes: float, asker: Asker, slot: Slot | None = None) -> Asker:
-        """Let somebody come at a moment."""
+        """Let a job come at a time."""
         self._count += 1
         heappush(self._coming, (comes, self._count, asker, slot))
         return asker
 
     def run(self, until: float = 1e6) -> None:
-        """Let all come who come before a moment, and come back when they are told to."""
+        """Let all jobs ask that come before a time, and ask again at the slots that they got."""
         while self._coming and self._coming[0][0] < until:
             comes, _, asker, slot = heappop(self._coming)
             self.clock.now = max(self.clock.now, NOW + comes)
@@ -93,28 +97,28 @@ class Line:
                 self.expect(answer.until - NOW + late, asker, answer.slot)
 
     def report(self, ticket: Ticket, failure: Reason | None = None, retry_after: float | None = None) -> None:
-        """Tell what came of a signal."""
+        """Report the result of a signal."""
         self.pace.report(self.rules, ticket, failure, retry_after)
 
     def item(self) -> dict[str, Any]:
-        """What stands in the gate's item."""
+        """Return the gate's item, as DynamoDB has it."""
         return self.dynamodb.items.get(self.gate, {})
 
     def numbers(self) -> dict[str, float]:
-        """The same, as the table gives it."""
+        """Return the numbers of the gate's item, as the table gives them."""
         return {name: float(value["N"]) for name, value in self.item().items() if "N" in value}
 
     def busiest_minute(self) -> int:
-        """The most signals in any 60 seconds."""
+        """Return the most signals in any 60 seconds."""
         given = sorted(self.given)
         return max(sum(start <= moment < start + 60 for moment in given) for start in given)
 
 
-def storm(line: Line, jobs: int, critical: int, within: float = 0, late: Any = None) -> list[Asker]:
-    """So many jobs, the critical ones anywhere among them, that ask within so many seconds."""
+def storm(line: Line, jobs: int, *, critical: int, within: float = 0, late: Any = None) -> list[Asker]:
+    """Let jobs, some of them critical, come in random order within so many seconds; return them."""
     kinds = [True] * critical + [False] * (jobs - critical)
     line.chance.shuffle(kinds)
-    askers = [Asker(urgent, **({"late": late} if late else {})) for urgent in kinds]
+    askers = [Asker(urgent=urgent, **({"late": late} if late else {})) for urgent in kinds]
     return [line.expect(line.chance.uniform(0, within), asker) for asker in askers]
 
 

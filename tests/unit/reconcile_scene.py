@@ -1,4 +1,4 @@
-"""A relay with one channel, and the BigPanda that its reconcile runs ask."""
+"""A relay with one channel, and a fake BigPanda for its reconcile runs."""
 
 import json
 from collections.abc import Callable
@@ -23,23 +23,26 @@ REST = {"base_url": "https://acme.xmatters.com", "auth": {"type": "basic", "user
 
 
 def accepted(call: Call) -> Answer:
-    """xMatters takes a signal, and names a request that is this one's alone."""
+    """Accept a signal with a request id that names its status."""
     return samples.accepted(f"r-{json.loads(call.body)['incident']['status']}")
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Tenant:
-    """BigPanda's answers: incidents by folder, in pages; `faults` answer for calls whose URL holds the text."""
+    """BigPanda, which lists incidents by folder, in pages."""
 
     incidents: list[dict[str, Any]] = field(default_factory=list)
+    # Answers to calls whose URL contains the text.
     faults: dict[str, Callable[[Call], Answer]] = field(default_factory=dict)
-    a_page: int = 100
+    # Incidents of a page, at most.
+    page_size: int = 100
+    # True if a page has the number of all incidents.
     has_total: bool = True
-    # Called before each answer, as to let time pass.
-    passes: Callable[[], object] = lambda: None
+    # Called before each answer, for example to let time pass.
+    before_answer: Callable[[], object] = lambda: None
 
     def __call__(self, call: Call) -> Answer:
-        self.passes()
+        self.before_answer()
         fault = next((fault for text, fault in self.faults.items() if text in call.url), None)
         if fault:
             return fault(call)
@@ -57,7 +60,7 @@ class Tenant:
         since = int(query.get("from", 0))
         inside = [each for each in self.incidents if query["folder"] in _folders(each)]
         inside = [each for each in inside if each["active"] or each["changed_at"] >= since]
-        size = min(self.a_page, int(query["page_size"]))
+        size = min(self.page_size, int(query["page_size"]))
         start = (int(query["page"]) - 1) * size
         page = [{**each, "alerts": [{"alert_id": "a1"}]} for each in inside[start : start + size]]
         return answer({"items": page} | ({"total": len(inside)} if self.has_total else {}))
@@ -74,7 +77,7 @@ def answer(document: Any) -> Answer:
 
 
 def incident(clock: Clock, name: str = "i1", *, ago: float = 300, **members: Any) -> dict[str, Any]:
-    """An incident as the API has it, critical unless it says otherwise, which changed so many seconds ago."""
+    """Return an incident as the API lists it, which changed `ago` seconds before; critical by default."""
     stamp = int(clock.now - ago)
     status = members.get("status", "Critical")
     plain = {"id": name, "status": status, "active": status != "Ok", "shared": True, "snooze": {"snoozed": False}}
@@ -83,7 +86,7 @@ def incident(clock: Clock, name: str = "i1", *, ago: float = 300, **members: Any
 
 @dataclass
 class Scene:
-    """A relay, and the BigPanda that it asks; its channel was compared a day ago for the first time."""
+    """A relay, and the BigPanda that it asks; the first reconcile run of its channel was a day ago."""
 
     relay: Relay
     tenant: Tenant
@@ -92,24 +95,26 @@ class Scene:
         """Let BigPanda have these incidents, and no others."""
         self.tenant.incidents = list(incidents)
 
-    def look(self) -> dict[str, Any]:
-        """Return what the second of two reconcile runs finds."""
-        self.once()
+    def run_twice(self) -> dict[str, Any]:
+        """Make a reconcile run, and a second one after differences had time to settle; return its findings."""
+        self.run()
         self.relay.clock.now += SETTLES_SECONDS
-        return self.once()
+        return self.run()
 
-    def once(self) -> dict[str, Any]:
-        """Return what one reconcile run finds."""
+    def run(self) -> dict[str, Any]:
+        """Make one reconcile run; return its findings."""
         found = self.relay.reconcile().get("noc")
         members = found._asdict() if found else {}
         return {name: value for name, value in members.items() if value or name in {"compared", "missed", "woken"}}
 
-    def told(self) -> list[str]:
+    def signalled(self) -> list[str]:
         """Return the statuses that were signalled, in order."""
         return [json.loads(call.body)["incident"]["status"] for call in self.relay.session.calls]
 
 
-def scene(*, since: float = 86_400, policy: dict[str, Any] | None = None, rest: bool = False, **access: Any) -> Scene:
+def make_scene(
+    *, since: float = 86_400, policy: dict[str, Any] | None = None, rest: bool = False, **access: Any
+) -> Scene:
     tenant, clock, table = Tenant(), Clock(), FakeDynamoDb()
     document: dict[str, Any] = {
         "bigpanda": {name: value for name, value in (ACCESS | access).items() if value is not None}
@@ -137,34 +142,34 @@ def access_of(relay: Relay) -> Access:
     return access
 
 
-def note_of(this: Scene) -> GroupNote:
-    """The note of the group that compares the environment e1."""
-    return GroupNote.read(this.relay.table, group_name(access_of(this.relay), "e1"))
+def note_of(scene: Scene) -> GroupNote:
+    """Return the note of the group that compares the environment e1."""
+    return GroupNote.read(scene.relay.table, group_name(access_of(scene.relay), "e1"))
 
 
-def with_channels(this: Scene, **access: dict[str, Any]) -> None:
-    """Let there be more channels, with the access of `noc` but for what is said of each."""
-    secret = json.loads(str(this.relay.secrets.texts["noc"]))
+def with_channels(scene: Scene, **access: dict[str, Any]) -> None:
+    """Add channels with the access of `noc`, changed by the members that are given for each."""
+    secret = json.loads(str(scene.relay.secrets.texts["noc"]))
     for name, changes in access.items():
         known = secret | {"bigpanda": secret["bigpanda"] | changes}
-        this.relay.secrets.texts[name] = json.dumps(known)
-    known_access = access_of(this.relay)
+        scene.relay.secrets.texts[name] = json.dumps(known)
+    known_access = access_of(scene.relay)
     for name in access:
-        key, last = channel_key(place_name(known_access, "e1"), name), this.relay.clock.now - 600
-        ChannelNote(this.relay.clock.now - 86_400, last).write(this.relay.table, key)
+        key, last = channel_key(place_name(known_access, "e1"), name), scene.relay.clock.now - 600
+        ChannelNote(scene.relay.clock.now - 86_400, last).write(scene.relay.table, key)
 
 
-def listings(this: Scene) -> int:
-    """Return how often BigPanda was asked for a page of incidents."""
-    return sum("folder=" in call.url for call in this.relay.bigpanda.calls)
+def listings(scene: Scene) -> int:
+    """Count the pages of incidents that BigPanda was asked for."""
+    return sum("folder=" in call.url for call in scene.relay.bigpanda.calls)
 
 
-def chores(this: Scene) -> list[Job]:
+def chores(scene: Scene) -> list[Job]:
     """Take the chores of reconcile runs off the chore queue."""
-    jobs, this.relay.chores.messages = this.relay.chores.jobs(), []
+    jobs, scene.relay.chores.messages = scene.relay.chores.jobs(), []
     return jobs
 
 
-def work(this: Scene, job: Job) -> Found | None:
-    """Let a worker have a chore."""
-    return this.relay.reconciler.work(job, this.relay.deadline(JOB_SECONDS))
+def work(scene: Scene, job: Job) -> Found | None:
+    """Let a worker have a chore; return the findings if the run ended."""
+    return scene.relay.reconciler.work(job, scene.relay.deadline(JOB_SECONDS))

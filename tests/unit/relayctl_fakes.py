@@ -1,4 +1,4 @@
-"""Queues with the rules of SQS that a replay must reckon with, on a clock that tests move."""
+"""Fake queues with the rules of SQS that matter for a replay, on a clock that tests move."""
 
 import itertools
 from collections.abc import Sequence
@@ -15,9 +15,16 @@ from tests.fakes import Clock
 URL = "https://sqs.eu-central-1.amazonaws.com/000000000000/dead-letters"
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Message:
-    """A message on the queue, as SQS has it."""
+    """A message on the queue.
+
+    Attributes:
+        id: Id of the message.
+        body: Text of the message.
+        visible_at: Time from which it can be received (epoch seconds).
+        receipt: Handle of the last receive call; empty before the first.
+    """
 
     id: str
     body: str
@@ -26,48 +33,51 @@ class Message:
 
 
 class FakeQueue:
-    """An SQS client over one queue.
-
-    Operations named in `refusing` raise; messages in `stubborn` fail inside a ChangeMessageVisibilityBatch that
-    succeeds, and incidents in `refused` and `undeleted` inside a SendMessageBatch and a DeleteMessageBatch. Every call
-    takes `seconds`. `done` tells what changed the queue, in order, `calls` names each call, `sizes` the incidents of
-    each batch that was sent; `changes` counts messages whose visibility was to change.
-    """
+    """An SQS client over one queue; every call takes `seconds`."""
 
     def __init__(self, clock: Clock, *, seconds: float = 0.0) -> None:
         self.clock = clock
         self.seconds = seconds
-        self.calls: list[str] = []
-        self.refused: set[str] = set()
-        self.undeleted: set[str] = set()
-        self.sizes: list[list[str]] = []
+        # Messages by id, hidden ones included.
         self.messages: dict[str, Message] = {}
+        # Operations that raise: get, receive, change, delete, send.
         self.refusing: set[str] = set()
+        # Incidents whose messages fail inside a SendMessageBatch that succeeds.
+        self.refused: set[str] = set()
+        # Incidents whose messages fail inside a DeleteMessageBatch that succeeds.
+        self.undeleted: set[str] = set()
+        # Ids of messages that fail inside a ChangeMessageVisibilityBatch that succeeds.
         self.stubborn: set[str] = set()
+        # Names of the calls, in order.
+        self.calls: list[str] = []
+        # Changes of the queue, in order, such as "send i1".
         self.done: list[str] = []
+        # Incidents of each batch that was sent.
+        self.sizes: list[list[str]] = []
+        # Number of messages in all requests to change visibility.
         self.changes = 0
         self._numbers = itertools.count(1)
 
     def put(self, *bodies: str) -> list[str]:
-        """Put messages on the queue as if somebody had sent them; their ids."""
+        """Put messages on the queue as if they were sent; return their ids."""
         return [self._put(body).id for body in bodies]
 
     def dead_letters(self, run: Run = map) -> DeadLetters:
-        """The queue as one operator's tool has it."""
+        """Return the dead-letter queue of one operator's relayctl."""
         client: Any = self
         return DeadLetters(client, URL, self.clock, run)
 
     def queue(self) -> Queue:
-        """The queue for sending."""
+        """Return the library's queue for sending."""
         client: Any = self
         return Queue(client, URL)
 
     def jobs(self) -> list[Job]:
-        """All jobs on the queue, hidden ones too, in the order of their arrival."""
+        """Return all jobs on the queue, hidden ones included, in the order of arrival."""
         return [Job.from_json(message.body) for message in self.messages.values()]
 
     def visible(self) -> list[Message]:
-        """What the next to look would see."""
+        """Return the messages that a receive call could return now."""
         return [message for message in list(self.messages.values()) if message.visible_at <= self.clock()]
 
     def get_queue_attributes(self, **_: Any) -> dict[str, dict[str, str]]:
@@ -101,9 +111,9 @@ class FakeQueue:
         return {name: entries for name, entries in answer.items() if entries}
 
     def delete_message_batch(self, *, Entries: Sequence[dict[str, Any]], **_: Any) -> dict[str, Any]:
-        """Delete messages; the answer tells of each, and is HTTP 200 although some fail."""
+        """Delete messages; the answer has a result for each, and is HTTP 200 although some fail."""
         self._check("delete")
-        _refuse_what_is_no_batch(Entries)
+        _check_batch(Entries)
         answer: dict[str, list[dict[str, str]]] = {"Successful": [], "Failed": []}
         for entry in Entries:
             message = self._by_receipt(entry["ReceiptHandle"])
@@ -118,9 +128,9 @@ class FakeQueue:
         return {name: entries for name, entries in answer.items() if entries}
 
     def send_message_batch(self, *, Entries: Sequence[dict[str, Any]], **_: Any) -> dict[str, Any]:
-        """Take messages; the answer tells of each, and is HTTP 200 although some fail."""
+        """Accept messages; the answer has a result for each, and is HTTP 200 although some fail."""
         self._check("send")
-        _refuse_what_is_no_batch(Entries)
+        _check_batch(Entries)
         bodies = [entry["MessageBody"] for entry in Entries]
         assert sum(map(len, bodies)) <= MAX_MESSAGE_BYTES, "SQS refuses a batch of this size"
         incidents = [Job.from_json(body).incident_id for body in bodies]
@@ -136,7 +146,7 @@ class FakeQueue:
         return {name: entries for name, entries in answer.items() if entries}
 
     def _put(self, body: str) -> Message:
-        message = Message(f"m{next(self._numbers)}", body, self.clock())
+        message = Message(id=f"m{next(self._numbers)}", body=body, visible_at=self.clock())
         self.messages[message.id] = message
         return message
 
@@ -150,11 +160,11 @@ class FakeQueue:
             raise ClientError({"Error": {"Code": "ServiceUnavailable", "Message": "come again"}}, operation)
 
 
-def _refuse_what_is_no_batch(entries: Sequence[dict[str, Any]]) -> None:
+def _check_batch(entries: Sequence[dict[str, Any]]) -> None:
     assert 1 <= len(entries) <= 10
     assert len({entry["Id"] for entry in entries}) == len(entries)
 
 
 def held(job: Job | None, message_id: str = "m1", problem: str | None = None) -> Held:
-    """A message in somebody's hand."""
-    return Held(message_id, "receipt", 0.0, job, problem)
+    """Return a message that is held."""
+    return Held(message_id=message_id, receipt="receipt", until=0.0, job=job, problem=problem)

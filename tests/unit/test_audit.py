@@ -1,4 +1,4 @@
-"""`make audit`: its result, and its exit code where no index can be reached."""
+"""`make audit`: its results and exit codes, also if the vulnerability index is unreachable."""
 
 import json
 import subprocess
@@ -27,19 +27,19 @@ def failing(stderr: str, stdout: str = "") -> Any:
     return lambda _: subprocess.CompletedProcess([], 1, stdout, stderr)
 
 
-def test_no_vulnerability_is_exit_code_0(capsys: pytest.CaptureFixture[str]) -> None:
+def test_audit_without_a_vulnerability_exits_with_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([Path("a.txt"), Path("b.txt")], answering(CLEAN)) == 0
     assert capsys.readouterr() == ("audit: 2 pinned packages, no known vulnerability\n", "")
 
 
-def test_each_vulnerability_is_a_line_and_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
+def test_audit_prints_a_line_for_each_vulnerability_and_exits_with_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([Path("a.txt")], answering(CLEAN, VULNERABLE, UNKNOWN)) == FOUND == 1
     said = capsys.readouterr()
     assert said.out == "a.txt: urllib3 2.8.0: PYSEC-1, fixed in 2.8.1\n"
     assert said.err == "audit: not checked: the vulnerability index does not know 1 packages: idna\n"
 
 
-def test_an_index_that_can_not_be_reached_is_one_line_and_an_exit_code_of_its_own(
+def test_audit_prints_one_line_and_exits_with_69_if_the_index_cannot_be_reached(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main([Path("a.txt"), Path("b.txt")], failing(TRACEBACK)) == NOT_CHECKED == 69
@@ -47,7 +47,7 @@ def test_an_index_that_can_not_be_reached_is_one_line_and_an_exit_code_of_its_ow
     assert (said.out, said.err) == ("", "audit: not checked: the vulnerability index can't be reached (ProxyError)\n")
 
 
-def test_an_index_that_hangs_is_not_checked_either(capsys: pytest.CaptureFixture[str]) -> None:
+def test_audit_exits_with_69_if_the_index_does_not_answer_in_time(capsys: pytest.CaptureFixture[str]) -> None:
     def hang(_: Path) -> Any:
         raise subprocess.TimeoutExpired("pip-audit", 600)
 
@@ -55,7 +55,7 @@ def test_an_index_that_hangs_is_not_checked_either(capsys: pytest.CaptureFixture
     assert capsys.readouterr().err == "audit: not checked: the vulnerability index did not answer in time\n"
 
 
-def test_a_mirror_that_knows_no_vulnerabilities_is_not_an_all_clear(capsys: pytest.CaptureFixture[str]) -> None:
+def test_audit_exits_with_69_if_the_mirror_knows_no_vulnerabilities(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([Path("a.txt")], answering(UNKNOWN)) == NOT_CHECKED
     said = capsys.readouterr()
     assert (said.out, said.err) == (
@@ -67,12 +67,12 @@ def test_a_mirror_that_knows_no_vulnerabilities_is_not_an_all_clear(capsys: pyte
 @pytest.mark.parametrize(
     "run", [failing("ValueError: no hash in line 3"), failing("", "not JSON"), failing("", '{"other": 1}')]
 )
-def test_a_failure_of_pip_audit_is_one_line(capsys: pytest.CaptureFixture[str], run: Any) -> None:
+def test_audit_prints_a_failure_of_pip_audit_as_one_line(capsys: pytest.CaptureFixture[str], run: Any) -> None:
     assert main([Path("a.txt")], run) == FAILED
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_pip_audit_that_is_not_installed_says_what_to_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_audit_without_pip_audit_says_what_to_run(capsys: pytest.CaptureFixture[str]) -> None:
     def missing(_: Path) -> Any:
         raise FileNotFoundError(2, "No such file or directory")
 
@@ -80,7 +80,7 @@ def test_pip_audit_that_is_not_installed_says_what_to_run(capsys: pytest.Capture
     assert "run 'make checks'" in capsys.readouterr().err
 
 
-def test_every_file_of_pinned_packages_is_audited() -> None:
+def test_audit_reads_every_file_of_pinned_packages() -> None:
     names = [str(path.relative_to(ROOT)) for path in pinned_files(ROOT)]
     assert names[0] == "layers/dependencies/requirements.txt"
     assert set(names) >= {

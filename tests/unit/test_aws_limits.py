@@ -1,4 +1,4 @@
-"""Limits of AWS that no emulator enforces, for what the relay sends and answers (docs/vendors.md, "AWS limits")."""
+"""Limits of AWS that no emulator enforces, for requests and answers of the relay (docs/vendors.md, "AWS limits")."""
 
 import contextlib
 import json
@@ -14,19 +14,19 @@ LAMBDA_EVENT_BYTES = 6 * 1024 * 1024
 API_GATEWAY_HEADER_BYTES = 10_240
 
 
-def test_the_largest_body_fits_into_a_lambda_event_with_its_headers() -> None:
+def test_largest_body_fits_into_a_lambda_event_with_its_headers() -> None:
     in_base64 = MAX_BODY_BYTES * 4 / 3
-    # API Gateway hands headers over twice, and the query in as many bytes at most.
+    # API Gateway passes headers twice, and a query that is no longer than they are.
     assert in_base64 + 3 * API_GATEWAY_HEADER_BYTES < LAMBDA_EVENT_BYTES
 
 
-def test_a_message_has_no_more_attributes_and_waits_no_longer_than_sqs_takes() -> None:
+def test_message_has_no_more_attributes_and_waits_no_longer_than_sqs_allows() -> None:
     assert len(samples.job().attributes()) <= 10
     assert MAX_DELAY_SECONDS <= 900
     assert MAX_MESSAGE_BYTES <= 1024 * 1024
 
 
-def test_a_line_of_embedded_metrics_has_no_more_than_cloudwatch_reads() -> None:
+def test_line_of_embedded_metrics_has_no_more_metrics_than_cloudwatch_reads() -> None:
     recorder = Recorder()
     with contextlib.redirect_stdout(recorder.out):
         recorder.telemetry.instrument(lambda event, context: event)
@@ -47,5 +47,5 @@ def test_no_metric_has_a_dimension_of_a_channel_or_an_incident() -> None:
     assert directive["Dimensions"] == [["service"]]
 
 
-def test_a_subject_for_sns_is_shorter_than_100_characters() -> None:
+def test_subject_for_sns_is_shorter_than_100_characters() -> None:
     assert fallback.MAX_SUBJECT < 100

@@ -35,20 +35,20 @@ BUILDS = [bootstrap.webhook, bootstrap.job_worker, bootstrap.chore_worker, boots
 
 @pytest.fixture(autouse=True)
 def _lambda(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What Lambda sets for every function."""
+    """Set the environment variables that Lambda sets for every function."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "relay")
 
 
-def test_the_parts_of_the_webhook_fit_together_without_a_call_to_anybody() -> None:
+def test_webhook_is_wired_without_a_call_to_aws() -> None:
     webhook = bootstrap.webhook(ENVIRONMENT)
     assert webhook.door == "inbound"
 
 
 @pytest.mark.parametrize(("build", "door"), [(bootstrap.webhook, "inbound"), (bootstrap.xmatters_callback, "callback")])
-def test_each_door_heeds_the_epoch_and_notes_the_uses_of_its_own_credentials(
+def test_each_door_reads_the_epoch_and_records_uses_of_its_own_credentials(
     build: Callable[[dict[str, str]], Webhook], door: str
 ) -> None:
     webhook = build(ENVIRONMENT)
@@ -57,17 +57,24 @@ def test_each_door_heeds_the_epoch_and_notes_the_uses_of_its_own_credentials(
 
 
 @pytest.mark.parametrize("build", [bootstrap.job_worker, bootstrap.chore_worker])
-def test_so_do_those_of_the_workers(build: Callable[[dict[str, str]], Worker]) -> None:
+def test_parts_of_the_workers_share_channels_keeper_and_table(build: Callable[[dict[str, str]], Worker]) -> None:
     worker = build(ENVIRONMENT)
     assert worker.channels is worker.delivery.sender.channels
     assert worker.keeper is worker.delivery.keeper
     assert worker.delivery.ledger.table is worker.delivery.pace.table
 
 
-ACCESS = Access("https://acme.xmatters.com", "BPU-key", ("e1",), False, None, frozenset())
+ACCESS = Access(
+    base_url="https://acme.xmatters.com",
+    api_key="BPU-key",
+    environments=("e1",),
+    assign=False,
+    email_domain=None,
+    comments=frozenset(),
+)
 REST = Rest("https://api.bigpanda.io", Auth("basic", {"username": "u", "password": "p"}))
 TO_BIGPANDA = replace(samples.parsed(), trigger_url="https://api.bigpanda.io/api/integration/1/functions/f/triggers")
-SIGNAL = Signal(b"{}", (), "d1", "c1")
+SIGNAL = Signal(body=b"{}", recipients=(), delivery_id="d1", correlation_id="c1")
 
 
 def deadline() -> Deadline:
@@ -97,14 +104,14 @@ def test_client_of_one_vendor_calls_no_host_of_the_other(
     assert not caught.value.may_have_rung
 
 
-def test_parts_of_the_sweeper_fit_together_without_a_call_to_aws() -> None:
+def test_sweeper_is_wired_without_a_call_to_aws() -> None:
     sweeper = bootstrap.sweeper(ENVIRONMENT)
     assert sweeper.table is sweeper.ledger.table
     assert sweeper.backlog == sweeper.keeper.retries.backlog
 
 
 class FakeLambda:
-    """A client of Lambda that keeps what it is asked, or raises `failure`."""
+    """A client of Lambda that keeps its requests, or raises `failure`."""
 
     def __init__(self) -> None:
         self.invoked: list[dict[str, Any]] = []
@@ -127,7 +134,7 @@ def awslambda(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeLambda]:
     bootstrap._lambda.cache_clear()
 
 
-def test_sweeper_invokes_the_worker_with_an_event_as_sqs_would(awslambda: FakeLambda) -> None:
+def test_sweeper_invokes_the_worker_with_an_event_like_that_of_sqs(awslambda: FakeLambda) -> None:
     assert bootstrap.sweeper(ENVIRONMENT).invoke('{"schema":1}')
     [request] = awslambda.invoked
     assert (request["FunctionName"], request["InvocationType"]) == ("stack-job-worker", "Event")
@@ -142,12 +149,12 @@ def test_sweeper_invokes_the_worker_with_an_event_as_sqs_would(awslambda: FakeLa
         EndpointConnectionError(endpoint_url="https://lambda"),
     ],
 )
-def test_worker_that_can_not_be_invoked_is_said(awslambda: FakeLambda, failure: Exception) -> None:
+def test_invocation_returns_false_if_lambda_fails(awslambda: FakeLambda, failure: Exception) -> None:
     awslambda.failure = failure
     assert not bootstrap.sweeper(ENVIRONMENT).invoke("{}")
 
 
-def test_no_two_senders_have_the_same_name() -> None:
+def test_every_sender_has_a_name_of_its_own() -> None:
     delivery = bootstrap.job_worker(ENVIRONMENT).delivery
     assert len({delivery.owner() for _ in range(100)}) == 100
 
@@ -156,12 +163,12 @@ def test_no_two_senders_have_the_same_name() -> None:
 @pytest.mark.parametrize(
     "name", ["RELAY_DEAD_LETTER_QUEUE_URL", "RELAY_RETRY_QUEUE_URL", "RELAY_CHORE_QUEUE_URL", "RELAY_LEDGER_TABLE"]
 )
-def test_each_function_needs_its_queues_and_the_ledger(build: Callable[[dict[str, str]], object], name: str) -> None:
+def test_each_function_needs_its_queues_and_its_ledger(build: Callable[[dict[str, str]], object], name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name}: must be set"):
         build(ENVIRONMENT | {name: ""})
 
 
-def test_only_the_workers_and_the_sweeper_need_the_fallback_topic() -> None:
+def test_fallback_topic_is_required_by_workers_and_sweeper_alone() -> None:
     environment = ENVIRONMENT | {"RELAY_FALLBACK_TOPIC_ARN": ""}
     bootstrap.webhook(environment)
     for build in (bootstrap.job_worker, bootstrap.chore_worker, bootstrap.sweeper):
@@ -169,7 +176,7 @@ def test_only_the_workers_and_the_sweeper_need_the_fallback_topic() -> None:
             build(environment)
 
 
-def test_only_the_sweeper_needs_the_name_of_the_job_worker() -> None:
+def test_name_of_the_job_worker_is_required_by_the_sweeper_alone() -> None:
     environment = ENVIRONMENT | {"RELAY_JOB_WORKER": ""}
     for build in (bootstrap.webhook, bootstrap.job_worker, bootstrap.chore_worker):
         build(environment)
@@ -178,7 +185,7 @@ def test_only_the_sweeper_needs_the_name_of_the_job_worker() -> None:
 
 
 @pytest.mark.parametrize("build", BUILDS)
-def test_a_wrong_environment_is_refused_with_all_that_is_wrong(build: Callable[[dict[str, str]], object]) -> None:
+def test_invalid_environment_is_refused_with_all_its_problems(build: Callable[[dict[str, str]], object]) -> None:
     with pytest.raises(ConfigError) as caught:
         build({})
     refused = {line.partition(":")[0] for line in str(caught.value).splitlines()}

@@ -14,7 +14,7 @@ GOOD = {
 }
 
 
-def test_what_is_not_set_has_its_default() -> None:
+def test_missing_settings_have_their_defaults() -> None:
     assert Config.from_environment(GOOD) == Config(
         secret_prefix="relay",
         secret_cache_seconds=300,
@@ -30,7 +30,7 @@ def test_what_is_not_set_has_its_default() -> None:
     )
 
 
-def test_every_setting_is_read_and_tidied() -> None:
+def test_every_setting_is_read_and_trimmed() -> None:
     environment = {
         "RELAY_SECRET_PREFIX": " team/relay/ ",
         "RELAY_SECRET_CACHE_SECONDS": "0.5",
@@ -60,7 +60,7 @@ def test_every_setting_is_read_and_tidied() -> None:
     )
 
 
-def test_all_problems_are_reported_at_once() -> None:
+def test_all_invalid_settings_are_reported_at_once() -> None:
     wrong = {
         "RELAY_SECRET_CACHE_SECONDS": "soon",
         "RELAY_XMATTERS_HOSTS": "acme.*.com,fine.com",
@@ -83,14 +83,14 @@ def test_all_problems_are_reported_at_once() -> None:
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "86401", "nan", "inf", "", "5 minutes"])
-def test_a_time_that_is_no_time_is_refused(seconds: str) -> None:
+def test_invalid_number_of_cache_seconds_is_refused(seconds: str) -> None:
     with pytest.raises(ConfigError, match="RELAY_SECRET_CACHE_SECONDS"):
         Config.from_environment(GOOD | {"RELAY_SECRET_CACHE_SECONDS": seconds})
 
 
 @pytest.mark.parametrize("name", ["RELAY_XMATTERS_HOSTS", "RELAY_BIGPANDA_HOSTS"])
 @pytest.mark.parametrize("hosts", ["", " , ", "*", "*.*.com", "a*.xmatters.com"])
-def test_hosts_that_would_allow_none_or_too_many_are_refused(name: str, hosts: str) -> None:
+def test_host_lists_that_allow_none_or_too_many_are_refused(name: str, hosts: str) -> None:
     with pytest.raises(ConfigError, match=name):
         Config.from_environment(GOOD | {name: hosts})
 
@@ -98,13 +98,13 @@ def test_hosts_that_would_allow_none_or_too_many_are_refused(name: str, hosts: s
 @pytest.mark.parametrize(
     "name", ["RELAY_DEAD_LETTER_QUEUE_URL", "RELAY_RETRY_QUEUE_URL", "RELAY_CHORE_QUEUE_URL", "RELAY_LEDGER_TABLE"]
 )
-def test_where_a_share_is_kept_and_what_is_known_of_it_must_be_named(name: str) -> None:
+def test_blank_queue_or_table_is_refused(name: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Config.from_environment(GOOD | {name: " "})
     assert str(caught.value) == f"{name}: must be set"
 
 
-def test_empty_topic_or_worker_is_refused_only_where_it_is_needed() -> None:
+def test_empty_topic_or_worker_is_refused_only_if_the_function_needs_it() -> None:
     environment = GOOD | {"RELAY_FALLBACK_TOPIC_ARN": "", "RELAY_JOB_WORKER": ""}
     Config.from_environment(environment)
     with pytest.raises(ConfigError) as caught:
@@ -116,14 +116,14 @@ def test_only_the_local_profile_allows_loopback() -> None:
     assert not Config.from_environment(GOOD | {"RELAY_PROFILE": "aws"}).loopback_allowed
     local = {"RELAY_PROFILE": "local", "AWS_ENDPOINT_URL": "http://localhost:4566"}
     assert Config.from_environment(GOOD | local).loopback_allowed
-    # The profile decides, not where AWS is.
+    # The profile decides, and not the endpoint.
     assert not Config.from_environment(GOOD | local | {"RELAY_PROFILE": "aws"}).loopback_allowed
 
 
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1:4566", "http://localhost:4566", "http://[::1]:4566", "http://127.9.9.9"]
 )
-def test_local_profile_runs_where_aws_is_a_local_cloud(url: str) -> None:
+def test_local_profile_is_accepted_if_aws_is_a_local_cloud(url: str) -> None:
     assert Config.from_environment(GOOD | {"RELAY_PROFILE": "local", "AWS_ENDPOINT_URL": url}).loopback_allowed
 
 

@@ -6,11 +6,11 @@ import pytest
 from relay.deadline import Deadline
 from tests.fakes import Clock
 
-# No good run waits so long: a call that is not left behind ends after it, and what it returns makes the test fail.
+# Longer than any successful run. A call that is not abandoned ends after it, and its result makes the test fail.
 STUCK_SECONDS = 20.0
 
 
-def test_what_remains_shrinks_with_the_clock_and_never_goes_below_zero() -> None:
+def test_remaining_time_shrinks_with_the_clock_and_never_goes_below_zero() -> None:
     clock = Clock()
     deadline = Deadline(8, clock)
     assert (deadline.remaining(), deadline.remaining(2)) == (8, 6)
@@ -20,7 +20,7 @@ def test_what_remains_shrinks_with_the_clock_and_never_goes_below_zero() -> None
     assert deadline.remaining() == 0
 
 
-def test_the_time_of_each_part_adds_up_in_milliseconds() -> None:
+def test_time_spent_is_added_up_by_part_in_milliseconds() -> None:
     clock = Clock()
     deadline = Deadline(8, clock)
     for part in ("send", "keep", "send"):
@@ -29,7 +29,7 @@ def test_the_time_of_each_part_adds_up_in_milliseconds() -> None:
     assert deadline.spent == {"send": 500, "keep": 250}
 
 
-def test_the_time_of_a_part_that_fails_counts_too() -> None:
+def test_time_of_a_failed_part_counts_as_spent() -> None:
     clock = Clock()
     deadline = Deadline(8, clock)
 
@@ -42,19 +42,19 @@ def test_the_time_of_a_part_that_fails_counts_too() -> None:
     assert deadline.spent == {"send": 500}
 
 
-def test_a_call_gives_what_it_returns() -> None:
+def test_run_returns_the_result_of_the_call() -> None:
     assert Deadline(8, Clock()).run(lambda: None, part="send") is None
     assert Deadline(8, Clock()).run(lambda: 7, part="send") == 7
 
 
-def test_one_call_after_the_other_needs_one_thread() -> None:
+def test_consecutive_calls_use_one_thread() -> None:
     deadline = Deadline(60, time.monotonic)
     threads = {deadline.run(threading.get_ident, part="send") for _ in range(20)}
     assert len(threads) == 1
     assert threads != {threading.get_ident()}
 
 
-def test_a_call_within_a_call_has_a_thread_of_its_own() -> None:
+def test_nested_call_has_a_thread_of_its_own() -> None:
     deadline = Deadline(60, time.monotonic)
     inner, outer = deadline.run(
         lambda: (deadline.run(threading.get_ident, part="secret"), threading.get_ident()), part="send"
@@ -62,7 +62,7 @@ def test_a_call_within_a_call_has_a_thread_of_its_own() -> None:
     assert inner != outer
 
 
-def test_what_must_be_done_gets_its_time_though_there_is_none() -> None:
+def test_call_with_at_least_gets_that_time_after_the_deadline() -> None:
     clock = Clock()
     deadline = Deadline(1, clock)
     clock.now += 5
@@ -73,7 +73,7 @@ def test_what_must_be_done_gets_its_time_though_there_is_none() -> None:
     assert deadline.run(lambda: not threading.Event().wait(0.02), part="keep", at_least=60)
 
 
-def test_what_is_not_worth_more_is_left_behind_earlier() -> None:
+def test_call_with_at_most_is_abandoned_before_the_deadline() -> None:
     let_go = threading.Event()
     deadline = Deadline(3 * STUCK_SECONDS, time.monotonic)
     with pytest.raises(TimeoutError):
@@ -81,23 +81,23 @@ def test_what_is_not_worth_more_is_left_behind_earlier() -> None:
     let_go.set()
 
 
-def test_a_call_that_takes_too_long_is_left_behind() -> None:
+def test_call_that_takes_too_long_is_abandoned() -> None:
     let_go = threading.Event()
     with pytest.raises(TimeoutError):
         Deadline(0.05, time.monotonic).run(lambda: let_go.wait(STUCK_SECONDS), part="send")
     let_go.set()
 
 
-def test_a_call_is_left_behind_before_the_reserve_is_touched() -> None:
+def test_call_is_abandoned_before_its_reserve_is_used() -> None:
     let_go = threading.Event()
-    # A clock that stands still: all of the time is the reserve, so none is left to wait.
+    # The clock stands still, and all of the time is the reserve, so no time is left to wait.
     deadline = Deadline(3 * STUCK_SECONDS, Clock())
     with pytest.raises(TimeoutError):
         deadline.run(lambda: let_go.wait(STUCK_SECONDS), part="send", reserve=3 * STUCK_SECONDS)
     let_go.set()
 
 
-def test_what_a_call_gives_that_was_left_behind_is_not_taken_for_the_next_ones() -> None:
+def test_late_result_of_an_abandoned_call_is_not_returned_by_the_next_call() -> None:
     let_go = threading.Event()
 
     def late() -> str:

@@ -1,4 +1,4 @@
-"""The documents say what there is: nothing that they name is missing, nothing that a user meets is left out."""
+"""Documents and code agree: the code has all that documents name, and documents explain all that users meet."""
 
 import json
 import re
@@ -25,7 +25,7 @@ README = (ROOT / "README.md").read_text()
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def test_each_parameter_and_output_of_the_stack_is_explained() -> None:
+def test_each_parameter_and_output_of_the_stack_is_in_the_install_guide() -> None:
     for name in (*TEMPLATE["Parameters"], *TEMPLATE["Outputs"]):
         assert re.search(rf"\b{name}\b", INSTALL), name
 
@@ -36,7 +36,7 @@ def test_each_alarm_has_a_runbook() -> None:
     assert [name for name in alarms if f"## Alarm: {name}\n" not in OPERATE] == []
 
 
-def test_each_runbook_says_the_meaning_then_what_to_type_then_when_it_is_over() -> None:
+def test_each_runbook_has_meaning_then_command_then_its_end() -> None:
     runbooks = re.findall(r"^## (Alarm: \w+|A missed critical)\n\n(.+?)(?=^## )", OPERATE, re.MULTILINE | re.DOTALL)
     assert len(runbooks) > 30
     for title, text in runbooks:
@@ -55,12 +55,12 @@ def test_each_alarm_is_in_the_table_of_alarms() -> None:
     assert set(re.findall(r"\[(\w+Alarm)\]", table)) == alarms
 
 
-def test_each_reason_and_notice_is_explained() -> None:
+def test_each_reason_and_notice_is_in_the_operations_guide() -> None:
     for word in (*(reason.value for reason in Reason), *NOTICES):
         assert f"`{word}`" in OPERATE, word
 
 
-def test_each_key_of_a_channel_is_explained() -> None:
+def test_each_key_of_a_channel_is_in_the_install_guide() -> None:
     def keys(schema: dict[str, Any]) -> set[str]:
         inner = schema.get("properties", {})
         return set(inner) | {key for each in inner.values() for key in keys(each)}
@@ -68,7 +68,7 @@ def test_each_key_of_a_channel_is_explained() -> None:
     assert [key for key in sorted(keys(CHANNEL)) if not re.search(rf"\b{key}\b", INSTALL)] == []
 
 
-def test_each_verb_is_shown_to_people() -> None:
+def test_each_verb_of_relayctl_is_shown_in_a_document() -> None:
     text = "".join(page.read_text() for page in PAGES)
     for noun, group in main.commands.items():
         if not isinstance(group, click.Group):
@@ -78,13 +78,13 @@ def test_each_verb_is_shown_to_people() -> None:
             assert re.search(rf"relayctl {noun} ({verb}\b|[a-z|]*\b{verb}\b)", text), f"{noun} {verb}"
 
 
-def test_each_make_target_that_the_readme_names_is_there() -> None:
+def test_each_make_target_in_the_readme_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"make ([a-z-]+)", README)) <= targets
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_in_documents_have_a_target(page: Path) -> None:
     for link in re.findall(r"\]\(([^)]+)\)", page.read_text()):
         if link.startswith("https://"):
             continue
@@ -99,7 +99,7 @@ def _anchor(line: str) -> str:
     return re.sub(r"[^a-z0-9 -]", "", line.lstrip("# ").lower()).replace(" ", "-")
 
 
-def test_sections_that_the_code_cites_are_there() -> None:
+def test_sections_of_documents_that_code_cites_exist() -> None:
     headings = re.findall(r"^#+ (.+)$", (ROOT / "docs/vendors.md").read_text(), re.MULTILINE)
     cited = 0
     for source in (path for name in ("layers", "sandbox", "relayctl") for path in (ROOT / name).rglob("*.py")):
@@ -110,7 +110,7 @@ def test_sections_that_the_code_cites_are_there() -> None:
     assert cited > 5
 
 
-def test_each_test_that_guards_a_limit_of_aws_is_there() -> None:
+def test_each_test_that_guards_a_limit_of_aws_exists() -> None:
     limits = (ROOT / "docs/vendors.md").read_text().partition("### AWS limits\n")[2]
     tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     named = re.findall(r"`(test_\w+)`", limits)
@@ -120,7 +120,7 @@ def test_each_test_that_guards_a_limit_of_aws_is_there() -> None:
     assert [row for row in rows if "`test_" not in row and "D-aws-limits" not in row] == []
 
 
-def test_each_decision_has_its_alternatives_and_what_would_change_it() -> None:
+def test_each_decision_has_alternatives_and_a_reason_to_reconsider() -> None:
     decisions = re.findall(r"^### (D-[a-z0-9-]+)\n(.+?)(?=^###? |\Z)", DECISIONS, re.MULTILINE | re.DOTALL)
     names = [name for name, _ in decisions]
     assert len(names) == len(set(names)) == DECISIONS.count("\n### ")
@@ -132,7 +132,7 @@ def test_each_decision_has_its_alternatives_and_what_would_change_it() -> None:
         assert change.strip(), name
 
 
-def test_each_decision_that_is_cited_stands() -> None:
+def test_each_cited_decision_exists() -> None:
     names = set(re.findall(r"^### (D-[a-z0-9-]+)$", DECISIONS, re.MULTILINE))
     folders = ("layers/relay", "functions", "relayctl", "sandbox", "bench", "tools", "tests", "docs")
     pages = [ROOT / "template.yaml", *PAGES, *(path for name in folders for path in (ROOT / name).rglob("*.py"))]
@@ -140,11 +140,11 @@ def test_each_decision_that_is_cited_stands() -> None:
     assert cited - names == set()
 
 
-def test_the_readme_is_short_enough_to_be_read() -> None:
+def test_readme_has_less_than_150_lines() -> None:
     assert len(README.splitlines()) < 150
 
 
-def test_our_template_for_webhook_v2_is_read_once_it_is_filled_in() -> None:
+def test_filled_in_template_for_webhook_v2_is_parsed_as_a_share() -> None:
     template = json.loads((ROOT / "docs/bigpanda-webhook-v2.json").read_text())
     values = {"incident.id": "i-1", "incident.status": "Critical", "incident.updated_at": "1795565100"}
     filled = {
@@ -155,13 +155,13 @@ def test_our_template_for_webhook_v2_is_read_once_it_is_filled_in() -> None:
     assert share.version == (1795565100.0, 0.0)
 
 
-def test_the_v2_sample_has_what_the_template_has() -> None:
+def test_sample_for_webhook_v2_has_the_members_of_the_template() -> None:
     event = json.loads((ROOT / "events/bigpanda_5_webhook_v2.json").read_text())
     template = json.loads((ROOT / "docs/bigpanda-webhook-v2.json").read_text())
     assert json.loads(event["body"]).keys() == template.keys()
 
 
-def test_each_module_and_function_in_the_architecture_is_there() -> None:
+def test_each_module_and_function_in_the_architecture_exists() -> None:
     text = (ROOT / "docs/architecture.md").read_text()
     library = ROOT / "layers/relay/relay"
     packages = {path.name for path in library.iterdir() if path.is_dir() and path.name != "__pycache__"}
@@ -176,7 +176,7 @@ def test_each_module_and_function_in_the_architecture_is_there() -> None:
     assert [room for room in sorted(rooms) if f"`{room}`" not in text] == []
 
 
-def test_each_module_has_a_row_in_the_map_that_names_what_is_in_it() -> None:
+def test_each_module_has_a_row_in_the_module_map_that_names_its_content() -> None:
     library = ROOT / "layers/relay/relay"
     paths = {path.relative_to(library) for path in library.rglob("*.py") if path.stem != "__init__"}
     modules = {".".join(path.with_suffix("").parts) for path in paths}
@@ -188,7 +188,7 @@ def test_each_module_has_a_row_in_the_map_that_names_what_is_in_it() -> None:
     assert [row for row in rows if not re.search(defined.format(row[1]), sources[row[0]], re.MULTILINE)] == []
 
 
-def test_each_answer_of_where_it_is_decided_is_there() -> None:
+def test_each_answer_of_where_it_is_decided_exists() -> None:
     section = (ROOT / "docs/architecture.md").read_text().partition("## Where it is decided\n")[2].partition("\n## ")[0]
     library = ROOT / "layers/relay/relay"
     answers = re.findall(r"`([a-z_.]+)`, `(\w+)`(?: and `(\w+)`)?", section)
@@ -212,7 +212,7 @@ def literals(command: str) -> list[str]:
     return [value for value in values if not re.match(r"@|-(\s|-|$)", value)]
 
 
-def test_a_literal_credential_in_a_command_would_be_found() -> None:
+def test_check_for_literal_credentials_finds_them_in_a_command() -> None:
     assert literals("relayctl channel set x --password p --set inbound.token=t --set policy.max_per_minute=3") == [
         "p",
         "t",
@@ -220,7 +220,7 @@ def test_a_literal_credential_in_a_command_would_be_found() -> None:
     assert literals("relayctl channel set x --password @p --key - --secret --auth basic --set inbound.token=@t") == []
 
 
-def test_no_document_help_text_or_message_shows_a_credential_on_the_command_line() -> None:
+def test_no_document_or_help_text_shows_a_credential_on_the_command_line() -> None:
     sources = [path for name in ("relayctl", "sandbox") for path in (ROOT / name).rglob("*.py")]
     pages = [*PAGES, *(ROOT / "docs/xmatters").glob("*.md"), *(ROOT / "events").glob("*.md"), *sources]
     found = {str(page): commands(page.read_text()) for page in pages}

@@ -1,4 +1,4 @@
-"""Foreign text in messages, comments, terminals and log lines: what a hostile text can't do."""
+"""Foreign text in messages, comments, terminals and log lines: hostile text stays harmless."""
 
 import pytest
 from hypothesis import given
@@ -36,12 +36,12 @@ def test_one_line_has_no_control_format_or_bidi_character(text: str, line: str) 
     assert one_line(text, 100) == line
 
 
-def test_a_long_text_ends_in_an_ellipsis() -> None:
+def test_long_text_ends_in_an_ellipsis() -> None:
     assert one_line("x" * 11, 10) == "x" * 9 + "…"
     assert one_line("x" * 10, 10) == "x" * 10
 
 
-def test_no_more_of_a_hostile_text_is_read_than_may_be_shown() -> None:
+def test_long_hostile_text_is_read_up_to_a_limit() -> None:
     class Counted(str):
         __slots__ = ()
 
@@ -53,7 +53,7 @@ def test_no_more_of_a_hostile_text_is_read_than_may_be_shown() -> None:
 
 
 @given(ANY, st.integers(4, 50))
-def test_any_text_is_a_printable_line_of_its_length(text: str, most: int) -> None:
+def test_any_text_becomes_a_printable_line_of_limited_length(text: str, most: int) -> None:
     for line in (one_line(text, most), quoted(text, most), identifier(text, most), printable(text, most)):
         assert line.isprintable()
         assert len(line) <= most
@@ -61,14 +61,14 @@ def test_any_text_is_a_printable_line_of_its_length(text: str, most: int) -> Non
 
 
 @given(ANY)
-def test_a_quotation_ends_where_the_relay_ends_it(text: str) -> None:
+def test_quotation_holds_no_quote_or_bracket_of_its_text(text: str) -> None:
     line = quoted(text, 200)
     assert line[0] == line[-1] == '"'
     assert not set(line[1:-1]) & set('"[]“”')
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=ascii)
-def test_no_attack_leaves_its_quotation(attack: str) -> None:
+def test_hostile_text_does_not_leave_its_quotation(attack: str) -> None:
     line = quoted(attack, 200)
     assert line.count('"') == 2
     assert line.isprintable()
@@ -87,23 +87,23 @@ def test_no_attack_leaves_its_quotation(attack: str) -> None:
         ("db-1.prod.example is down", '"db-1.prod.example is down"'),
     ],
 )
-def test_links_of_strangers_can_be_read_and_not_followed(text: str, shown: str) -> None:
+def test_links_in_foreign_text_are_shown_and_cannot_be_followed(text: str, shown: str) -> None:
     assert quoted(text, 200) == shown
 
 
 @pytest.mark.parametrize("word", ["65a1b2c3d4e5f60718293a4b", "jdoe@acme.example", "i-1", "408005", "a:b_c"])
-def test_an_id_that_is_one_word_needs_no_quotes(word: str) -> None:
+def test_id_of_one_word_needs_no_quotes(word: str) -> None:
     assert identifier(word) == word
 
 
 @pytest.mark.parametrize("text", ["i1 of channel x", "", "-x", "é", "www.phish.example", "x" * 65, "i1\n", "a/b"])
-def test_any_other_id_is_quoted(text: str) -> None:
+def test_id_of_several_words_or_odd_characters_is_quoted(text: str) -> None:
     assert identifier(text).startswith('"')
     assert identifier(text).endswith('"')
     assert len(identifier(text)) <= 64
 
 
-def test_what_would_steer_a_terminal_is_marked_and_columns_stay() -> None:
+def test_characters_that_steer_a_terminal_are_marked_and_columns_stay() -> None:
     assert printable("  a\x1b[2J\tb\u202e \n") == "  a\ufffd[2J\ufffdb\ufffd \ufffd"
     assert printable("a\nbcd", 3) == "a\ufffd…"
 
@@ -117,7 +117,7 @@ def test_what_would_steer_a_terminal_is_marked_and_columns_stay() -> None:
         "https://a.b.bigpanda.io#x",
     ],
 )
-def test_links_to_bigpanda_are_links(url: str) -> None:
+def test_links_to_bigpanda_are_recognised(url: str) -> None:
     assert is_bigpanda_link(url)
 
 
@@ -148,5 +148,5 @@ def test_links_to_bigpanda_are_links(url: str) -> None:
         "https://a.bigpanda.io/" + "x" * 500,
     ],
 )
-def test_all_else_is_no_link_to_bigpanda(url: str) -> None:
+def test_other_links_are_not_taken_for_links_to_bigpanda(url: str) -> None:
     assert not is_bigpanda_link(url)

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
-def test_workflow_runs_what_ci_runs_with_the_runtimes_python() -> None:
+def test_workflow_runs_the_ci_script_with_the_python_of_the_project() -> None:
     [job] = yaml_parse((ROOT / ".github/workflows/ci.yml").read_text())["jobs"].values()
     *_, python, run = job["steps"]
     assert run == {"run": ".ci/run"}
@@ -35,13 +35,13 @@ def test_pre_commit_runs_each_check_of_make_lint() -> None:
     assert [check for check in checks if check not in entries] == []
 
 
-def test_version_has_one_place() -> None:
+def test_version_is_defined_in_one_place() -> None:
     assert "version" not in PROJECT["project"]
     assert PROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "relay.version.VERSION"}
     assert USER_AGENT.endswith(f"/{VERSION}")
 
 
-def test_changelog_has_the_version() -> None:
+def test_changelog_has_a_heading_for_the_version() -> None:
     released = VERSION.partition(".dev")[0]
     heading = rf"^## \[{re.escape(released)}\] - (?:unreleased|\d{{4}}-\d{{2}}-\d{{2}})$"
     assert re.search(heading, (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)

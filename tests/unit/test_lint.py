@@ -1,4 +1,4 @@
-"""The linter stands in for bandit: its S rules are on, and each exception says why."""
+"""The linter replaces bandit: its S rules are on, and each exception has a reason."""
 
 import json
 import re
@@ -31,7 +31,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_faults_that_bandit_finds_are_found(folder: str) -> None:
+def test_linter_finds_the_faults_that_bandit_finds(folder: str) -> None:
     names = ("hashlib", "random", "requests", "subprocess", "yaml")
     code = "\n".join([*(f"import {name}" for name in names), *FAULTS.values(), ""])
     command = [sys.executable, "-m", "ruff", "check", "--no-cache", "--output-format=json"]
@@ -47,7 +47,7 @@ def test_faults_that_bandit_finds_are_found(folder: str) -> None:
     assert set(FAULTS) - found == set()
 
 
-def test_each_exception_from_a_security_rule_is_argued_beside_it() -> None:
+def test_each_exception_from_a_security_rule_has_a_reason_beside_it() -> None:
     sources = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
     exceptions = [line for path in sources for line in path.read_text().splitlines() if re.search(r"noqa: S\d", line)]
     config = (ROOT / "pyproject.toml").read_text()

@@ -1,4 +1,4 @@
-"""The files of pinned packages: complete, agreeing with each other, and free of any machine's own settings."""
+"""Files of pinned packages: complete, consistent, and free of the settings of any machine."""
 
 import re
 import tomllib
@@ -23,7 +23,7 @@ def pins(path: Path) -> dict[str, str]:
 
 
 def asked_for() -> list[Requirement]:
-    """Return what an installation of relayctl from this repository needs, to build it and to run it."""
+    """Return the requirements of relayctl, to build it from this repository and to run it."""
     return [Requirement(each) for each in (*PROJECT["project"]["dependencies"], *PROJECT["build-system"]["requires"])]
 
 
@@ -39,7 +39,7 @@ def closure(requirements: list[Requirement], seen: set[str] | None = None) -> It
         yield from closure([Requirement(text) for text in metadata.requires(name) or ()], known)
 
 
-def test_relayctls_file_pins_what_pyproject_asks_for() -> None:
+def test_pins_of_relayctl_match_pyproject() -> None:
     pinned = pins(RELAYCTL)
     for each in asked_for():
         version = pinned.get(canonicalize_name(each.name))
@@ -47,23 +47,23 @@ def test_relayctls_file_pins_what_pyproject_asks_for() -> None:
         assert each.specifier.contains(version), f"{each}: {version}; run 'make lock'"
 
 
-def test_relayctls_file_pins_what_its_packages_need_in_turn() -> None:
+def test_pins_of_relayctl_include_what_its_packages_need() -> None:
     needed = set(closure(asked_for()))
     assert needed >= {"botocore", "certifi", "urllib3"}
     assert needed == set(pins(RELAYCTL))
 
 
-def test_what_relayctl_is_built_with_is_what_pyproject_says() -> None:
+def test_build_pins_are_those_of_pyproject() -> None:
     assert (ROOT / "requirements/build.in").read_text().split() == PROJECT["build-system"]["requires"]
 
 
-def test_relayctl_is_installed_with_the_versions_that_it_is_tested_with() -> None:
+def test_relayctl_is_installed_with_the_versions_of_its_tests() -> None:
     tested = pins(ROOT / "requirements/dev.txt")
     assert {name: version for name, version in pins(RELAYCTL).items() if tested.get(name) != version} == {}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_package_is_pinned_with_a_hash_and_no_file_names_a_registry_or_a_path(path: Path) -> None:
+def test_every_package_is_pinned_with_a_hash_and_without_a_registry_or_a_path(path: Path) -> None:
     text = path.read_text()
     blocks = [block for block in re.split(r"\n(?=\S)", text.strip()) if block]
     assert len(blocks) == len(pins(path)) > 0

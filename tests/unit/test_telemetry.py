@@ -16,9 +16,9 @@ from tests import samples
 from tests.fakes import Recorder
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Context:
-    """What Lambda hands a handler, as far as anybody here looks."""
+    """Context of an invocation, as far as telemetry reads it."""
 
     function_name: str = "webhook"
     memory_limit_in_mb: int = 512
@@ -64,7 +64,7 @@ class TestMetrics:
             "channels_flooded",
         }
 
-    def test_nothing_is_counted_that_was_not_zero_before(self) -> None:
+    def test_every_counted_metric_was_zeroed_at_start(self) -> None:
         recorder = Recorder()
         with contextlib.redirect_stdout(recorder.out):
             recorder.telemetry.instrument(lambda event, context: event)
@@ -83,7 +83,7 @@ class TestMetrics:
         recorder.telemetry.notified("noc", ["i1"], is_notified=True)
         recorder.telemetry.notified("noc", ["i1"], is_notified=False)
         recorder.telemetry.swept(1, 60.0, 1)
-        recorder.telemetry.flooded({Rate("noc", 60, 100, 70): 120.0})
+        recorder.telemetry.flooded({Rate("noc", limit=60, owed=100, arrived=70): 120.0})
         recorder.telemetry.unconfirmed(samples.job(), ("r1",))
         recorder.telemetry.crashed(ValueError())
         for notice in (
@@ -103,7 +103,7 @@ class TestMetrics:
         recorder.telemetry.refused(samples.request(), Unauthorized(channel_exists=True))
         assert set(recorder.metrics()) == names
 
-    def test_where_nothing_is_counted_nothing_is_written(self) -> None:
+    def test_nothing_is_written_if_nothing_was_counted(self) -> None:
         recorder = Recorder()
         with contextlib.redirect_stdout(recorder.out):
             instrumented = recorder.telemetry.instrument(lambda event, context: event)
@@ -111,7 +111,7 @@ class TestMetrics:
             instrumented({}, Context())
         assert recorder.written() == before
 
-    def test_they_are_written_when_the_handler_returns(self) -> None:
+    def test_metrics_are_written_when_the_handler_returns(self) -> None:
         recorder = Recorder()
 
         def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -127,8 +127,8 @@ class TestMetrics:
 
 
 class TestLines:
-    # Cured by `log_event=False`: Powertools logs whole events, headers and all, when a variable asks for it.
-    def test_an_event_with_its_headers_is_not_logged_even_if_powertools_is_told_to(
+    # Powertools logs whole events, headers included, if a variable asks for it; `log_event=False` prevents that.
+    def test_event_with_its_headers_is_not_logged_although_powertools_is_told_to(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("POWERTOOLS_LOGGER_LOG_EVENT", "true")
@@ -144,7 +144,7 @@ class TestLines:
         assert "canary" not in recorder.written()
         assert len(recorder.lines()) == 1
 
-    def test_a_share_is_one_line_of_named_fields_and_what_is_not_known_is_left_out(self) -> None:
+    def test_share_is_one_log_line_without_unknown_fields(self) -> None:
         recorder = Recorder()
         recorder.telemetry.share(Result(Outcome.DELIVERED, "noc", "i1"), {"send": 12.6}, correlation_id="c1")
         [line] = recorder.lines()
@@ -153,10 +153,15 @@ class TestLines:
         assert (line["level"], line["milliseconds"]) == ("INFO", {"send": 13})
         assert not {"reason", "detail", "http_status", "last_copy", "queue", "attempts"} & set(line)
 
-    def test_a_shares_line_says_what_it_changes_and_why(self) -> None:
+    def test_log_line_of_a_share_has_transition_and_reason(self) -> None:
         recorder = Recorder()
         result = Result(
-            Outcome.DELIVERED, "noc", "i1", "worsened", "its status is worse", unguarded="no answer in time"
+            Outcome.DELIVERED,
+            "noc",
+            "i1",
+            transition="worsened",
+            why="its status is worse",
+            unguarded="no answer in time",
         )
         recorder.telemetry.share(result, {}, correlation_id="c1")
         [line] = recorder.lines()
@@ -164,7 +169,7 @@ class TestLines:
         assert line["unguarded"] == "no answer in time"
         assert recorder.metrics() == {"outcome_delivered": 1, "unguarded": 1}
 
-    def test_a_jobs_line_says_how_often_it_was_tried_and_since_when(self) -> None:
+    def test_log_line_of_a_job_has_its_attempts_and_times(self) -> None:
         recorder = Recorder()
         result = Result(Outcome.QUEUED, "noc", "i1", reason=Reason.UPSTREAM, queue="retry", attempts=1)
         recorder.telemetry.worked(samples.job(rounds=4, replays=1), result, {"send": 3.5})
@@ -183,7 +188,7 @@ class TestLines:
         assert {name: line[name] for name in expected} == expected
         assert recorder.metrics() == {"job_queued": 1, "reason_upstream": 1, "signal_failed": 1}
 
-    def test_that_a_kept_job_wakes_for_nothing_is_no_news(self) -> None:
+    def test_kept_job_that_wakes_as_duplicate_is_not_logged(self) -> None:
         recorder = Recorder()
         recorder.telemetry.worked(NEVER_FAILED, Result(Outcome.DUPLICATE, "noc", "i1"), {})
         assert (recorder.lines(), recorder.metrics()) == ([], {})
@@ -196,15 +201,15 @@ class TestLines:
             (NEVER_FAILED, Outcome.SUPERSEDED),
             (NEVER_FAILED, Outcome.DELIVERED),
         ],
-        ids=["a job that failed", "one that told the ledger", "one that was overtaken", "one that had to be sent"],
+        ids=["failed before", "recorded late", "superseded", "delivered"],
     )
-    def test_all_else_that_comes_of_a_job_is(self, job: Job, outcome: Outcome) -> None:
+    def test_other_results_of_a_job_are_logged(self, job: Job, outcome: Outcome) -> None:
         recorder = Recorder()
         recorder.telemetry.worked(job, Result(outcome, "noc", "i1"), {})
         assert [line["outcome"] for line in recorder.lines()] == [outcome]
         assert recorder.metrics() == {f"job_{outcome}": 1}
 
-    def test_what_goes_to_the_dead_letters_is_counted_once_and_not_each_time_it_is_looked_at(self) -> None:
+    def test_dead_lettered_job_is_counted_once(self) -> None:
         recorder = Recorder()
         dead_lettered = Result(Outcome.QUEUED, "noc", queue="dead_letter")
         recorder.telemetry.worked(samples.job(), dead_lettered, {})
@@ -212,14 +217,14 @@ class TestLines:
         recorder.telemetry.worked(samples.job(), replace(dead_lettered, reason=Reason.EXPIRED), {})
         assert recorder.metrics()["dead_lettered"] == 1
 
-    def test_a_message_that_is_no_job_is_an_error_without_its_content(self) -> None:
+    def test_unreadable_message_is_logged_as_error_without_its_content(self) -> None:
         recorder = Recorder()
         recorder.telemetry.unreadable("it is not an envelope of the relay")
         [line] = recorder.lines()
         assert (line["level"], line["detail"]) == ("ERROR", "it is not an envelope of the relay")
         assert recorder.metrics() == {"unreadable_job": 1}
 
-    def test_notified_fallback_topic_is_a_warning_that_names_and_counts_the_incidents(self) -> None:
+    def test_notified_fallback_topic_is_logged_as_warning_with_its_incidents(self) -> None:
         recorder = Recorder()
         recorder.telemetry.notified("noc", ["i1", "i2"], is_notified=True)
         [line] = recorder.lines()
@@ -227,19 +232,19 @@ class TestLines:
         assert (line["incident_ids"], line["count"]) == (["i1", "i2"], 2)
         assert recorder.metrics() == {"fallback_notified": 2}
 
-    def test_fallback_topic_that_could_not_be_notified_is_counted_once(self) -> None:
+    def test_fallback_topic_that_failed_is_counted_once(self) -> None:
         recorder = Recorder()
         recorder.telemetry.notified("noc", ["i1", "i2"], is_notified=False)
         assert [line["level"] for line in recorder.lines()] == ["WARNING"]
         assert recorder.metrics() == {"fallback_failed": 1}
 
-    def test_line_of_a_notified_topic_names_no_more_than_fifty_incidents(self) -> None:
+    def test_log_line_of_a_notified_topic_names_fifty_incidents_at_most(self) -> None:
         recorder = Recorder()
         recorder.telemetry.notified("noc", [f"i{number}" for number in range(51)], is_notified=True)
         [line] = recorder.lines()
         assert (len(line["incident_ids"]), line["count"]) == (50, 51)
 
-    def test_run_of_the_sweeper_is_a_line_and_a_heartbeat(self) -> None:
+    def test_run_of_the_sweeper_is_logged_and_counted_as_heartbeat(self) -> None:
         recorder = Recorder()
         recorder.telemetry.swept(3, 12.4, 0)
         [line] = recorder.lines()
@@ -247,7 +252,7 @@ class TestLines:
         assert {name: line[name] for name in expected} == expected
         assert recorder.metrics() == {"sweeper_heartbeat": 1, "debts_owed": 3, "debt_overdue_seconds": 12}
 
-    def test_sick_channel_is_a_warning_that_names_its_reason_if_there_is_one(self) -> None:
+    def test_sick_channel_is_logged_as_warning_with_its_reason_if_known(self) -> None:
         recorder = Recorder()
         recorder.telemetry.sick("noc", 2, 300.4, "upstream")
         recorder.telemetry.sick("noc", 2, 300.4, "")
@@ -257,9 +262,10 @@ class TestLines:
         assert (with_reason["oldest_seconds"], with_reason["reason"]) == (300, "upstream")
         assert "reason" not in without
 
-    def test_flooded_channel_is_a_warning_with_its_rate_and_what_it_owes(self) -> None:
+    def test_flooded_channel_is_logged_as_warning_with_its_rate_and_debts(self) -> None:
         recorder = Recorder()
-        recorder.telemetry.flooded({Rate("noc", 60, 900, 70, 299.6): 120.4, Rate("db", 4, 9, 8): 180.0})
+        flooded = Rate("noc", limit=60, owed=900, arrived=70, critical_wait=299.6)
+        recorder.telemetry.flooded({flooded: 120.4, Rate("db", limit=4, owed=9, arrived=8): 180.0})
         noc, db = recorder.lines()
         expected = {
             "level": "WARNING",
@@ -274,7 +280,7 @@ class TestLines:
         assert (db["channel"], "critical_wait_seconds" in db) == ("db", False)
         assert recorder.metrics() == {"channels_flooded": 2}
 
-    def test_the_last_copy_is_critical_and_stands_in_a_line_of_its_own(self) -> None:
+    def test_last_copy_is_logged_as_critical_in_its_own_line(self) -> None:
         recorder = Recorder()
         result = Result(Outcome.UNSAFE, "noc", "i1", reason=Reason.UPSTREAM, last_copy='{"schema":1}')
         recorder.telemetry.share(result, {}, correlation_id="c1")
@@ -291,9 +297,9 @@ class TestLines:
             (samples.request()._replace(body=""), Unauthorized(channel_exists=True), False),
             (samples.request(), BadRequest("body", "is not JSON"), False),
         ],
-        ids=["wrong credentials", "no such channel", "a probe without a body", "not JSON"],
+        ids=["wrong credentials", "no such channel", "probe without a body", "not JSON"],
     )
-    def test_a_refused_share_of_a_channel_that_exists_is_counted_apart(
+    def test_share_with_wrong_credentials_for_an_existing_channel_is_counted(
         self, request_: Request, error: BadRequest, counted: bool
     ) -> None:
         recorder = Recorder()
@@ -303,27 +309,25 @@ class TestLines:
 
     @pytest.mark.parametrize("outcome", list(Outcome))
     @pytest.mark.parametrize("reason", [None, *Reason])
-    def test_a_signal_that_failed_is_counted_and_one_that_only_waits_is_not(
-        self, outcome: Outcome, reason: Reason | None
-    ) -> None:
+    def test_failed_signal_is_counted_and_a_waiting_one_is_not(self, outcome: Outcome, reason: Reason | None) -> None:
         waits = {None, Reason.PACED, Reason.IN_FLIGHT, Reason.EXPIRED, Reason.CHANNEL_REMOVED}
         failed = outcome in {Outcome.QUEUED, Outcome.UNSAFE} and reason not in waits
         result = Result(outcome, "noc", reason=reason)
         recorder = Recorder()
         recorder.telemetry.share(result, {}, correlation_id="c1")
         assert ("signal_failed" in recorder.metrics()) is failed
-        # What is counted belongs to the process: a recorder begins anew.
+        # Powertools counts per process, so a new recorder begins at zero.
         recorder = Recorder()
         recorder.telemetry.worked(samples.job(), result, {})
         assert ("signal_failed" in recorder.metrics()) is failed
 
     @pytest.mark.parametrize("kind", ["followup", "writeback", "release"])
-    def test_a_failed_job_of_another_kind_is_no_failed_signal(self, kind: str) -> None:
+    def test_failed_chore_is_not_counted_as_failed_signal(self, kind: str) -> None:
         recorder = Recorder()
         recorder.telemetry.worked(samples.job(kind=kind), Result(Outcome.QUEUED, "noc", reason=Reason.UPSTREAM), {})
         assert "signal_failed" not in recorder.metrics()
 
-    def test_a_share_beyond_the_work_for_its_routes_is_counted_and_logged_once(self) -> None:
+    def test_unrouted_share_is_counted_and_logged_once(self) -> None:
         recorder, job = Recorder(), replace(samples.job(), unrouted=True)
         recorder.telemetry.share(Result(Outcome.QUEUED, "noc", "i1", job=job), {}, correlation_id="c1")
         recorder.telemetry.worked(job, Result(Outcome.DELIVERED, "noc", "i1", job=job), {})
@@ -344,7 +348,7 @@ class TestLines:
         ],
         ids=lambda value: ascii(value)[:20],
     )
-    def test_no_incident_id_breaks_a_line_or_steers_a_viewer(self, incident_id: str, shown: str) -> None:
+    def test_incident_id_breaks_no_log_line_and_steers_no_terminal(self, incident_id: str, shown: str) -> None:
         recorder = Recorder()
         recorder.telemetry.share(Result(Outcome.DELIVERED, "noc", incident_id), {}, correlation_id="c1")
         recorder.telemetry.notified("noc", [incident_id], is_notified=True)
@@ -353,13 +357,13 @@ class TestLines:
         share, notified, notice = recorder.lines()
         assert [share["incident_id"], *notified["incident_ids"], notice["detail"]] == [shown] * 3
 
-    def test_the_only_copy_of_a_share_is_logged_character_by_character(self) -> None:
+    def test_last_copy_is_logged_character_by_character(self) -> None:
         recorder, only = Recorder(), "\x1b\u202e\n" + "x" * (MAX_LOGGED_TEXT + 1)
         recorder.telemetry.share(replace(Result(Outcome.UNSAFE, "noc"), last_copy=only), {}, correlation_id="c1")
         recorder.telemetry.crashed(KeyError(), raw_body=only)
         assert recorder.lines()[1]["last_copy"] == recorder.lines()[2]["raw_body"] == only
 
-    def test_a_crash_is_told_by_its_type_and_its_frames_never_by_its_words(self) -> None:
+    def test_crash_is_logged_by_type_and_frames_without_its_message(self) -> None:
         recorder = Recorder()
         try:
             raise KeyError("canary")
@@ -371,20 +375,20 @@ class TestLines:
         assert "test_telemetry.py" in frame
         assert "canary" not in recorder.written()
 
-    # An error path that logs all headers logs the credential among them; `refused` names its fields.
-    def test_a_refused_request_is_logged_without_its_headers(self) -> None:
+    # An error path that logs all headers logs the credential, too, so `refused` names the fields that it logs.
+    def test_refused_request_is_logged_without_its_headers(self) -> None:
         recorder = Recorder()
         recorder.telemetry.refused(samples.request(), BadRequest("body", "is not JSON"))
         assert samples.TOKEN not in recorder.written()
         [line] = recorder.lines()
         assert (line["channel"], line["status"], line["field"]) == ("noc", 400, "body")
 
-    def test_a_name_that_no_channel_has_is_not_repeated(self) -> None:
+    def test_invalid_channel_name_is_not_repeated_in_the_log(self) -> None:
         recorder = Recorder()
         recorder.telemetry.refused(samples.request(channel="<script>"), BadRequest("credentials", "", status=401))
         assert recorder.lines()[0]["channel"] == "(not a channel name)"
 
-    def test_a_notice_is_a_warning_and_counted(self) -> None:
+    def test_notice_is_logged_as_warning_and_counted(self) -> None:
         recorder = Recorder()
         recorder.telemetry.notice("stale_channel", "Secrets Manager could not be reached")
         [line] = recorder.lines()

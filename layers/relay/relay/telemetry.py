@@ -16,7 +16,7 @@ from aws_lambda_powertools.metrics import Metrics, MetricUnit
 from relay.channels.channel import is_channel_name
 from relay.errors import BadRequest, Reason, Unauthorized
 from relay.foreign_text import identifier, printable
-from relay.jobs.envelope import Job
+from relay.jobs.envelope import Job, JobKind
 from relay.jobs.outbox import MAX_LOGGED_CHARACTERS
 from relay.jobs.outcome import Found, Outcome, Result
 
@@ -175,13 +175,13 @@ class Telemetry:
         The safety job of a share that was delivered inline finds nothing to do. It is logged at DEBUG and not counted.
         """
         fields = _fields(result, spent, job.correlation_id) | _history(job)
-        never_failed = job.kind == "signal" and job.first_failed_at is None and not job.accepted
+        never_failed = job.kind == JobKind.SIGNAL and job.first_failed_at is None and not job.accepted
         if result.outcome == Outcome.DUPLICATE and never_failed:
             self._logger.debug("job", extra=fields)
             return
         self._metrics.add_metric(_job_metric(result.outcome), MetricUnit.Count, 1)
         self._note_cause(result)
-        if job.kind == "signal":
+        if job.kind == JobKind.SIGNAL:
             self._note_failed_signal(result)
         self._logger.info("job", extra=fields)
 

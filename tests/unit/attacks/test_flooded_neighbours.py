@@ -1,4 +1,4 @@
-"""Somebody with the webhook's token of one channel floods it with forged criticals: what that does to the others."""
+"""Floods of forged criticals by a stranger with the token of one channel: their effect on other channels."""
 
 import json
 from collections import Counter
@@ -58,9 +58,9 @@ def writes(relay: Relay) -> Counter[str]:
 
 
 class TestLiveShares:
-    """The webhook sends a share itself, so what waits on queues does not stand before it."""
+    """Live shares: the webhook sends them inline, so jobs on queues do not delay them."""
 
-    def test_critical_of_another_channel_is_sent_at_once_with_no_call_more(self) -> None:
+    def test_critical_of_another_channel_is_sent_at_once_without_extra_calls_during_a_flood(self) -> None:
         def asked(relay: Relay) -> tuple[Counter[str], int]:
             before, signals = Counter(relay.dynamodb.calls), len(relay.session.calls)
             assert post(relay, "noc")["outcome"] == Outcome.DELIVERED
@@ -75,7 +75,7 @@ class TestLiveShares:
         assert messages_in_a_flood == FLOOD + messages
         assert flooded.clock.slept == []
 
-    def test_flood_writes_no_key_that_another_channels_share_needs(self) -> None:
+    def test_flood_writes_no_key_that_a_share_of_another_channel_needs(self) -> None:
         relay = two_channels()
         flood(relay)
         own = set(writes(relay))
@@ -83,26 +83,26 @@ class TestLiveShares:
         post(relay, "noc")
         assert own & set(writes(relay)) == set()
 
-    def test_debts_are_spread_over_all_shards_of_the_index(self) -> None:
+    def test_debts_of_a_flood_are_spread_over_all_shards_of_the_index(self) -> None:
         relay = two_channels()
         flood(relay)
         shards = Counter(item["due"]["S"] for item in relay.dynamodb.items.values() if "due" in item)
         assert len(shards) == SHARDS
         assert max(shards.values()) < 1.5 * shards.total() / SHARDS
 
-    def test_gate_that_is_full_is_not_written_for_each_share(self) -> None:
+    def test_full_gate_is_not_written_for_each_share_of_a_flood(self) -> None:
         relay = two_channels()
         flood(relay)
         writes(relay).clear()
         flood(relay, 500, prefix="g")
-        # A key takes 1,000 writes a second; each function that knows that the line is full asks once a second.
+        # DynamoDB's limit is 1,000 writes a second on a key. A function that found the line full asks once a second.
         assert writes(relay)["gate/loud"] <= 2
-        # The entry, its stored job, and the environments that share with the channel.
+        # Each share writes its entry and its stored job; the sources of the channel are written now and then.
         assert writes(relay).total() <= 2 * 500 + 3
 
 
 class TestRetries:
-    """The retry queue and its workers are shared by all channels."""
+    """Retries: all channels use the same retry queue and workers."""
 
     def test_share_of_a_flood_is_one_message_that_wakes_once_in_four_minutes_at_most(self) -> None:
         relay = two_channels()
@@ -111,14 +111,14 @@ class TestRetries:
         full = [seconds for seconds in relay.retries.delays() if seconds > 0.8 * HORIZON_SECONDS - 1]
         assert len(full) >= FLOOD - LIMIT - LIMIT * HORIZON_SECONDS / 60
 
-    def test_worker_lets_a_job_of_the_flood_go_without_asking_xmatters(self) -> None:
+    def test_worker_handles_a_job_of_a_flood_without_calling_xmatters(self) -> None:
         relay = two_channels()
         flood(relay)
         asked = len(relay.session.calls)
         relay.wake(1)
         assert len(relay.session.calls) == asked, "it takes a worker for calls of AWS alone"
 
-    def test_critical_whose_message_waits_behind_the_flood_is_handed_to_a_worker_by_the_sweeper(self) -> None:
+    def test_critical_behind_a_flood_is_notified_in_time_and_handed_to_a_worker_by_the_sweeper(self) -> None:
         def answer(call: Call) -> Any:
             return DOWN if b'"i1"' in call.body else samples.accepted()
 
@@ -126,15 +126,15 @@ class TestRetries:
         flood(relay)
         post(relay, "noc", id="i1")
         wakes = max(relay.retries.delays()[-1:])
-        # No worker gets to any message: there are more than they can work off.
-        passed, told_after, handed_after = 0, 0, 0
+        # There are more messages than workers can handle, so none of them reaches a worker.
+        passed, notified_after, handed_after = 0, 0, 0
         while not handed_after and passed < 3600:
             passed += 60
             relay.sweep(60)
-            told = [message["Subject"] for message in relay.sns.published]
-            told_after = told_after or (passed if any("i1 of channel noc" in each for each in told) else 0)
+            subjects = [message["Subject"] for message in relay.sns.published]
+            notified_after = notified_after or (passed if any("i1 of channel noc" in each for each in subjects) else 0)
             handed_after = passed if any(job.channel == "noc" for job in relay.invoked) else 0
-        assert told_after == 300
+        assert notified_after == 300
         assert handed_after <= wakes + OVERDUE_SECONDS + HEALED_SECONDS + 2 * 60
 
     @pytest.mark.parametrize("limit", [LIMIT, 1000])
@@ -148,7 +148,7 @@ class TestRetries:
 
 
 class TestSignals:
-    def test_flooded_channel_rings_no_more_than_its_own_limit_in_any_minute(self) -> None:
+    def test_flooded_channel_sends_no_more_than_its_rate_limit_in_any_minute(self) -> None:
         relay = two_channels()
         for minute in range(5):
             before = len(relay.session.calls)

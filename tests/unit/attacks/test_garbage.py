@@ -1,4 +1,4 @@
-"""Attacks of strangers who have no credential: garbage that uses up look-ups, finds channels out, or raises alarms."""
+"""Attacks without a credential: garbage that uses up look-ups, reveals channel names, or raises alarms."""
 
 import json
 import secrets
@@ -20,7 +20,7 @@ DOWN = ChannelUnreadable("Secrets Manager could not be reached")
 
 
 def relay_of(**texts: Any) -> Relay:
-    """A relay with these secrets; `noc` has a token that checks itself, `plain` one that an operator chose."""
+    """Return a relay with these secrets; the token of `noc` has a checksum, that of `plain` has none."""
     known = {
         "noc": json.dumps(samples.secret(inbound={"token": CHECKED})),
         "plain": json.dumps(samples.secret()),
@@ -33,18 +33,18 @@ def asking(channel: str, credential: str, source: str = STRANGER, **changes: Any
 
 
 def flood(relay: Relay, source: str = STRANGER, requests: int = 40) -> list[Reply]:
-    """Send garbage for channels that there are not."""
+    """Send garbage for channels that do not exist; return the replies."""
     return [relay.webhook.serve(asking(f"guess-{number}", "garbage", source)) for number in range(requests)]
 
 
 class TestLookUps:
-    def test_garbage_of_a_stranger_keeps_no_channel_out_that_is_not_cached(self) -> None:
+    def test_garbage_of_a_stranger_does_not_lock_out_a_channel_that_is_not_cached(self) -> None:
         relay = relay_of()
         flood(relay)
         for channel, credential in (("noc", CHECKED), ("plain", samples.TOKEN)):
             assert relay.webhook.serve(asking(channel, credential, BIGPANDA)).status == 200
 
-    def test_garbage_from_the_vendors_own_address_keeps_no_token_out_that_checks_itself(self) -> None:
+    def test_garbage_from_the_address_of_bigpanda_does_not_lock_out_a_token_with_a_valid_checksum(self) -> None:
         relay = relay_of()
         flood(relay, BIGPANDA)
         assert relay.webhook.serve(asking("noc", CHECKED, BIGPANDA)).status == 200
@@ -56,7 +56,7 @@ class TestLookUps:
         relay.clock.now += 300
         assert relay.webhook.serve(asking("plain", samples.TOKEN, BIGPANDA)).document["outcome"] == "duplicate"
 
-    def test_valid_credentials_of_hundreds_of_channels_spend_no_budget(self) -> None:
+    def test_valid_credentials_of_hundreds_of_channels_use_up_no_budget(self) -> None:
         secret = json.dumps(samples.secret())
         relay = relay_of(**{f"team-{number}": secret for number in range(300)})
         replies = [relay.webhook.serve(asking(f"team-{number}", samples.TOKEN, BIGPANDA)) for number in range(300)]
@@ -73,13 +73,13 @@ class TestLookUps:
         ],
         ids=["other channel", "other door", "cut", "one wrong character", "garbage"],
     )
-    def test_token_whose_checksum_does_not_fit_costs_no_look_up(self, credential: str) -> None:
+    def test_token_with_a_wrong_checksum_costs_no_lookup(self, credential: str) -> None:
         relay = relay_of()
         replies = [relay.webhook.serve(asking("noc", credential)) for _ in range(3 * int(CHECKED_AT_ONCE))]
         assert {reply.status for reply in replies} == {401}
         assert relay.secrets.reads == []
 
-    def test_forged_checksums_have_a_bound_too(self) -> None:
+    def test_tokens_with_forged_checksums_have_a_budget_of_lookups(self) -> None:
         relay = relay_of()
         forged = [token.make(f"guess-{number}", "inbound", secrets.choice) for number in range(150)]
         replies = [relay.webhook.serve(asking(f"guess-{number}", each)) for number, each in enumerate(forged)]
@@ -93,20 +93,20 @@ class TestLookUps:
 
 
 class TestAnswers:
-    def test_they_do_not_tell_which_channels_exist(self) -> None:
+    def test_answers_to_garbage_do_not_tell_which_channels_exist(self) -> None:
         relay = relay_of()
-        # One is cached, one is not, one is no channel, and one was asked for before and is none.
+        # `noc` is cached, `plain` is not, `ghost` does not exist; its second request finds that remembered.
         relay.webhook.serve(asking("noc", CHECKED, BIGPANDA))
         names = ("noc", "plain", "ghost")
         for expected in (401, 503):
             replies = [relay.webhook.serve(asking(name, "garbage")) for name in names]
             replies += [relay.webhook.serve(asking("ghost", "garbage"))]
             assert {reply.status for reply in replies} == {expected}
-            told = {json.dumps(dict(reply.document) | {"channel": "asked for"}) for reply in replies}
-            assert len(told) == 1
+            answers = {json.dumps(dict(reply.document) | {"channel": "asked for"}) for reply in replies}
+            assert len(answers) == 1
             flood(relay)
 
-    def test_budget_is_spent_by_a_channel_that_exists_as_by_one_that_does_not(self) -> None:
+    def test_existing_and_unknown_channels_use_up_the_budget_alike(self) -> None:
         spent = []
         for name in ("plain", "ghost"):
             relay = relay_of()
@@ -117,14 +117,16 @@ class TestAnswers:
 
 class TestAlarms:
     @pytest.mark.parametrize("door", ["inbound", "callback"])
-    def test_strangers_raise_none_for_lost_shares_while_secrets_can_not_be_read(self, door: Door) -> None:
+    def test_requests_of_strangers_raise_no_alarm_for_lost_shares_while_secrets_are_unreadable(
+        self, door: Door
+    ) -> None:
         relay = relay_of(ghost=DOWN)
         webhook = {"inbound": relay.webhook, "callback": relay.callbacks}[door]
         for _ in range(40):
             assert webhook.serve(asking("ghost", "garbage")).status == 503
         assert relay.recorder.metrics() == {"undecided_request": OPAQUE_AT_ONCE, "lookups_limited": 20}
 
-    def test_nor_with_garbage_for_a_channel_that_is_cached(self) -> None:
+    def test_garbage_for_a_cached_channel_raises_no_alarm_for_lost_shares(self) -> None:
         relay = relay_of()
         relay.webhook.serve(asking("plain", samples.TOKEN, BIGPANDA))
         relay.secrets.texts["plain"] = DOWN
@@ -132,7 +134,7 @@ class TestAlarms:
         assert relay.webhook.serve(asking("plain", "garbage")).status == 503
         assert "outcome_unsafe" not in relay.recorder.metrics()
 
-    def test_share_with_a_token_that_checks_itself_does_raise_it(self) -> None:
+    def test_share_with_a_valid_checksum_raises_the_alarm_if_its_secret_is_unreadable(self) -> None:
         relay = relay_of(noc=DOWN)
         reply = relay.webhook.serve(asking("noc", CHECKED, BIGPANDA))
         assert (reply.status, reply.document["outcome"]) == (503, "unsafe")
@@ -140,7 +142,7 @@ class TestAlarms:
 
     @pytest.mark.parametrize("trouble", ["{}", "no json", ChannelForbidden("AccessDeniedException")])
     @pytest.mark.parametrize("credential", [samples.TOKEN, CHECKED], ids=["typed", "checked"])
-    def test_so_does_any_share_for_a_channel_that_is_malformed_or_denied(
+    def test_share_of_a_malformed_or_denied_channel_raises_the_alarm(
         self, trouble: str | Exception, credential: str
     ) -> None:
         relay = relay_of(noc=trouble)
@@ -149,7 +151,7 @@ class TestAlarms:
             assert relay.recorder.metrics()["outcome_unsafe"] == number
         assert relay.secrets.reads == ["noc"], "it is remembered for some seconds"
 
-    def test_hiccup_of_secrets_manager_refuses_no_page_that_comes_after_it(self) -> None:
+    def test_failure_of_secrets_manager_refuses_no_share_after_it(self) -> None:
         relay = relay_of(plain=DOWN)
         share = asking("plain", samples.TOKEN, BIGPANDA)
         assert relay.webhook.serve(share).status == 503
@@ -157,8 +159,8 @@ class TestAlarms:
         assert relay.webhook.serve(share).status == 200
 
 
-class TestTokensOfOtherPlaces:
-    """A token that is stored where it does not belong is loud: each request is 503, not a silent 401."""
+class TestMisplacedTokens:
+    """Misplaced tokens: a token stored for another channel or door is answered 503 and logged, not a silent 401."""
 
     @pytest.mark.parametrize(
         "inbound",
@@ -176,7 +178,7 @@ class TestTokensOfOtherPlaces:
         ],
         ids=["other channel", "other door", "cut", "previous"],
     )
-    def test_it_makes_the_secret_malformed(self, inbound: dict[str, Any]) -> None:
+    def test_token_of_another_channel_or_door_makes_the_secret_malformed(self, inbound: dict[str, Any]) -> None:
         relay = relay_of(noc=json.dumps(samples.secret(inbound=inbound)))
         assert relay.webhook.serve(asking("noc", CHECKED, BIGPANDA)).status == 503
         [line] = relay.recorder.lines()
@@ -189,7 +191,7 @@ class TestTokensOfOtherPlaces:
         [{"token": "shared-by-both-doors-of-it"}, {"basic": {"username": "u", "password": "p"}}],
         ids=["token", "basic"],
     )
-    def test_so_does_one_credential_for_both_doors(self, credential: dict[str, Any]) -> None:
+    def test_same_credential_for_both_doors_makes_the_secret_malformed(self, credential: dict[str, Any]) -> None:
         document = samples.secret(
             inbound={"token": CHECKED, "previous": credential | {"expires_at": "2030-01-31T12:00:00Z"}}
         )

@@ -1,4 +1,4 @@
-"""Attacks with a leaked token of a channel's, each as somebody would try it."""
+"""Attacks with a leaked token of a channel."""
 
 import json
 from collections import Counter
@@ -20,44 +20,44 @@ def relay_with(**policy: Any) -> Relay:
 
 
 def recipients_of(relay: Relay) -> list[list[str]]:
-    """Whom each signal named."""
+    """Return the recipients of each signal."""
     queries = [parse_qs(urlsplit(call.url).query) for call in relay.session.calls]
     return [query.get("recipients", [""])[0].split(",") for query in queries]
 
 
 class TestRecipientsInTheUrl:
-    """Whoever has the webhook's token can add `?recipients=` to its URL."""
+    """Recipients in the URL: an attacker with the webhook's token can add `?recipients=`."""
 
     @pytest.mark.parametrize("names", [("mallory",), ("ceo", "mallory")])
-    def test_those_whom_the_channel_does_not_permit_are_not_rung(self, names: tuple[str, ...]) -> None:
+    def test_url_recipients_that_the_channel_does_not_allow_get_no_signal(self, names: tuple[str, ...]) -> None:
         relay = relay_with(allowed_recipients=["dba", "Storage*"])
         reply = relay.webhook.serve(samples.request(samples.body(), recipients=("DBA", *names, "storage on-call")))
         assert reply.document["outcome"] == "delivered"
-        [rung] = recipients_of(relay)
-        assert not {"mallory", "ceo"} & set(rung)
-        assert {"DBA", "storage on-call"} <= set(rung)
+        [recipients] = recipients_of(relay)
+        assert not {"mallory", "ceo"} & set(recipients)
+        assert {"DBA", "storage on-call"} <= set(recipients)
         assert relay.recorder.metrics()["refused_recipients"] == len(names)
 
-    def test_the_channels_own_are_rung_although_nobody_else_is_permitted(self) -> None:
+    def test_recipients_of_the_channel_get_the_signal_although_no_url_recipients_are_allowed(self) -> None:
         relay = relay_with(allowed_recipients=[])
         relay.webhook.serve(samples.request(samples.body(), recipients=("mallory",)))
         usual = relay_with(allowed_recipients=[])
         usual.webhook.serve(samples.request(samples.body()))
         assert recipients_of(relay) == recipients_of(usual)
 
-    def test_share_with_refused_recipients_is_of_the_same_incident_as_one_without(self) -> None:
+    def test_share_with_refused_recipients_is_a_duplicate_of_one_without(self) -> None:
         relay = relay_with(allowed_recipients=[])
         relay.webhook.serve(samples.request(samples.body()))
         reply = relay.webhook.serve(samples.request(samples.body(), recipients=("mallory",)))
         assert reply.document["outcome"] == "duplicate"
 
-    def test_without_that_policy_anybody_may_be_named(self) -> None:
+    def test_any_url_recipients_get_the_signal_without_allowed_recipients(self) -> None:
         relay = relay_with()
         relay.webhook.serve(samples.request(samples.body(), recipients=("anybody",)))
         assert "anybody" in recipients_of(relay)[0]
 
 
-def test_environment_of_a_stranger_becomes_neither_the_incidents_place_nor_the_channels() -> None:
+def test_environment_of_a_stranger_is_kept_neither_for_the_incident_nor_for_the_channel() -> None:
     relay = relay_with()
     document = {"incident": json.loads(samples.body()), "metadata": {"environment_id": "e-of-a-stranger"}}
     relay.webhook.serve(samples.request(json.dumps(document).encode()))
@@ -68,7 +68,7 @@ def test_environment_of_a_stranger_becomes_neither_the_incidents_place_nor_the_c
 
 
 class TestCallbacks:
-    """Whoever has the callback's token can claim anything of any incident, in anybody's name."""
+    """Callbacks: an attacker with the callback's token can claim anything of any incident in any name."""
 
     PAGE = "7d9a1c0e-0000-4000-8000-000000000001"
 
@@ -95,7 +95,7 @@ class TestCallbacks:
         return Answer(200, {}, json.dumps({"data": found}).encode())
 
     def tell(self, relay: Relay, **members: Any) -> list[str]:
-        """Send a callback, let six minutes go by, and return what was written into BigPanda."""
+        """Send a callback, let six minutes pass, and return the writes to BigPanda."""
         self.send(relay, **members)
         for _ in range(12):
             relay.wake(30)
@@ -112,17 +112,17 @@ class TestCallbacks:
         assert reply.status == 200
 
     @pytest.mark.parametrize("rest", [True, False])
-    def test_nothing_is_written_into_an_incident_that_the_channel_does_not_know(self, rest: bool) -> None:
+    def test_callback_for_an_incident_that_the_channel_does_not_know_writes_nothing(self, rest: bool) -> None:
         relay = self.relay(rest=rest)
         assert self.tell(relay, incident_id="of-a-stranger", environment_id="e1") == []
         assert relay.recorder.metrics()["unverified_callback"] == 1
         assert relay.chores.messages == relay.dead_letters.messages == []
 
-    def test_environment_of_a_stranger_is_not_written_into(self) -> None:
+    def test_callback_does_not_write_into_an_environment_of_a_stranger(self) -> None:
         [written] = self.tell(self.relay(rest=False), environment_id="e-of-a-stranger", response="Later")
         assert written.startswith("e1/incidents/i1/comments")
 
-    def test_acknowledgement_in_anybodys_name_is_doubted_and_makes_nothing_quiet(self) -> None:
+    def test_acknowledgement_in_a_false_name_is_unverified_and_quiets_no_signal(self) -> None:
         relay = self.relay(rest=True)
         [written] = self.tell(relay)
         assert "Unverified" in written
@@ -130,19 +130,19 @@ class TestCallbacks:
         relay.share(samples.enveloped("e1", status="ok", changedOn=int(relay.clock.now)))
         assert recipients_of(relay) == [["Ops"], ["Ops"]]
 
-    def test_acknowledgement_of_a_page_that_never_was_is_doubted(self) -> None:
+    def test_acknowledgement_of_a_page_that_does_not_exist_is_unverified(self) -> None:
         relay = self.relay(rest=True)
         [written] = self.tell(relay, event={"number": "1"}, person={"target": "Ops"})
         assert "Unverified" in written
         assert relay.entry().acknowledged_by == ""
 
-    def test_true_one_is_not_doubted(self) -> None:
+    def test_true_acknowledgement_is_not_called_unverified(self) -> None:
         relay = self.relay(rest=True)
         [written] = self.tell(relay, person={"target": "Ops"})
         assert "Unverified" not in written
         assert relay.entry().acknowledged_by == "Ops"
 
-    def test_flood_writes_a_few_comments_a_minute_and_the_rest_later(self) -> None:
+    def test_flood_of_callbacks_writes_a_few_comments_a_minute_and_the_rest_later(self) -> None:
         relay, clock, commented = self.relay(rest=True), Clock(), list[float]()
 
         def noted(call: Call) -> Answer:

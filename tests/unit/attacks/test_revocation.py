@@ -1,4 +1,4 @@
-"""Attacks with a credential that was revoked, in functions that hold a copy of its channel."""
+"""Attacks with a revoked credential, in functions that have its channel cached."""
 
 import json
 from collections import Counter
@@ -39,7 +39,7 @@ def status(relay: Relay, token: str, **changes: Any) -> int:
 
 
 def revoke(relay: Relay, mark: str = "m1", channel: str = "noc") -> None:
-    """What relayctl does after it wrote the secret."""
+    """Write the mark of a revocation, as relayctl does after it wrote the secret."""
     credentials.revoke(relay.credentials.table(relay.clock), channel, mark, relay.clock.now)
 
 
@@ -51,7 +51,7 @@ def seconds_until_refused(relay: Relay) -> float:
 
 
 class TestRevoked:
-    def test_it_is_refused_within_ten_seconds_of_its_mark_although_its_channel_is_cached(self) -> None:
+    def test_revoked_token_is_refused_within_ten_seconds_of_its_mark_although_its_channel_is_cached(self) -> None:
         relay = relay_that_knows_the_leaked_token()
         relay.secrets.texts["noc"] = secret(NEW)
         revoke(relay)
@@ -59,18 +59,18 @@ class TestRevoked:
         assert status(relay, LEAKED) == 401
         assert status(relay, NEW) == 200
 
-    def test_without_a_mark_it_would_live_as_long_as_the_copy(self) -> None:
+    def test_revoked_token_without_a_mark_is_admitted_as_long_as_the_cached_channel(self) -> None:
         relay = relay_that_knows_the_leaked_token()
         relay.secrets.texts["noc"] = secret(NEW)
         assert seconds_until_refused(relay) == 300
 
-    def test_function_that_can_not_read_the_new_secret_opens_to_nobody_and_refuses_nobody(self) -> None:
+    def test_function_that_cannot_read_the_new_secret_answers_503_to_every_token(self) -> None:
         relay = relay_that_knows_the_leaked_token()
         relay.secrets.texts["noc"] = DOWN
         revoke(relay)
         relay.clock.now += EPOCH_SECONDS
         assert (status(relay, LEAKED), status(relay, NEW)) == (503, 503)
-        assert relay.recorder.metrics()["outcome_unsafe"] == 1, "whoever showed the old one may be BigPanda"
+        assert relay.recorder.metrics()["outcome_unsafe"] == 1, "the sender with the old token may be BigPanda"
         relay.secrets.texts["noc"] = secret(NEW)
         relay.clock.now += 2
         assert (status(relay, LEAKED), status(relay, NEW)) == (401, 200)
@@ -82,7 +82,7 @@ class TestRevoked:
         relay.clock.now += EPOCH_SECONDS
         assert status(relay, LEAKED) == 503
 
-    def test_copy_that_was_read_while_secrets_manager_still_served_the_old_version_is_cured_by_the_second_mark(
+    def test_second_mark_revokes_a_token_that_secrets_manager_served_again_after_the_first(
         self,
     ) -> None:
         relay = relay_that_knows_the_leaked_token()
@@ -93,7 +93,7 @@ class TestRevoked:
         revoke(relay, "m2")
         assert seconds_until_refused(relay) <= EPOCH_SECONDS
 
-    def test_function_that_starts_between_the_secret_and_the_mark_reads_the_channel_again(self) -> None:
+    def test_function_that_starts_between_secret_and_mark_reads_the_channel_again(self) -> None:
         relay = Relay(FakeSession(samples.accepted()), secrets=FakeSecrets(noc=secret(LEAKED)))
 
         def revoked_meanwhile(name: str) -> str:
@@ -107,7 +107,7 @@ class TestRevoked:
         relay.channels._source = relay.secrets
         assert seconds_until_refused(relay) <= EPOCH_SECONDS
 
-    def test_other_channels_go_on_although_their_secrets_can_not_be_read(self) -> None:
+    def test_other_channels_are_served_after_a_revocation_although_their_secrets_are_unreadable(self) -> None:
         relay = relay_that_knows_the_leaked_token()
         assert status(relay, LEAKED, channel="other") == 200
         relay.secrets.texts["other"] = DOWN
@@ -122,7 +122,7 @@ class TestRevoked:
         assert seconds_until_refused(relay) <= EPOCH_SECONDS
         assert status(relay, LEAKED) == 401
 
-    def test_mark_that_is_forgotten_changes_nothing(self) -> None:
+    def test_forgotten_mark_of_a_revocation_changes_nothing(self) -> None:
         relay = relay_that_knows_the_leaked_token()
         revoke(relay)
         relay.clock.now += EPOCH_SECONDS
@@ -134,14 +134,14 @@ class TestRevoked:
 
 
 class TestOutages:
-    def test_stale_copy_opens_the_door_as_long_as_the_epoch_confirms_it(self) -> None:
+    def test_cached_channel_is_served_as_long_as_the_epoch_confirms_it(self) -> None:
         relay = relay_that_knows_the_leaked_token()
         relay.secrets.texts["noc"] = DOWN
         for _ in range(30):
             relay.clock.now += 600
             assert status(relay, LEAKED) == 200
 
-    def test_epoch_that_was_read_last_holds_while_it_can_not_be_read(self) -> None:
+    def test_last_epoch_holds_while_the_epoch_cannot_be_read(self) -> None:
         relay = relay_that_knows_the_leaked_token()
         relay.credentials.failure = _down()
         for _ in range(30):
@@ -150,7 +150,7 @@ class TestOutages:
         assert relay.recorder.metrics()["epoch_unread"] == 30
 
     @pytest.mark.parametrize("token", [LEAKED, NEW])
-    def test_an_hour_without_either_is_503_and_never_401(self, token: str) -> None:
+    def test_hour_without_secret_and_epoch_is_answered_503_and_never_401(self, token: str) -> None:
         relay = relay_that_knows_the_leaked_token()
         relay.secrets.texts["noc"] = DOWN
         relay.credentials.failure = _down()
@@ -164,7 +164,7 @@ class TestOutages:
         relay.clock.now += EPOCH_SECONDS
         assert status(relay, LEAKED) == 200
 
-    def test_epoch_that_holds_something_else_is_not_read_as_no_revocation(self) -> None:
+    def test_unreadable_epoch_is_not_taken_for_no_revocation(self) -> None:
         relay = relay_that_knows_the_leaked_token()
         relay.secrets.texts["noc"] = DOWN
         revoke(relay)
@@ -176,7 +176,7 @@ class TestOutages:
 
 
 class TestCost:
-    def test_it_is_one_read_in_ten_seconds_whatever_comes(self) -> None:
+    def test_epoch_is_read_once_in_ten_seconds_whatever_comes(self) -> None:
         relay = relay_that_knows_the_leaked_token()
         relay.credentials.calls.clear()
         relay.secrets.reads.clear()
@@ -188,7 +188,7 @@ class TestCost:
         assert (calls["get_item"] in {4, 5}, calls["put_item"]) == (True, 1)
         assert relay.secrets.reads == ["other"]
 
-    def test_outage_of_the_table_costs_no_more(self) -> None:
+    def test_epoch_is_read_no_more_often_while_the_table_is_down(self) -> None:
         relay = relay_that_knows_the_leaked_token()
         relay.credentials.failure = _down()
         relay.credentials.calls.clear()
@@ -197,14 +197,14 @@ class TestCost:
             assert status(relay, LEAKED) == 200
         assert relay.credentials.calls.count("get_item") in {4, 5}
 
-    def test_clock_that_is_set_back_does_not_end_it(self) -> None:
+    def test_clock_that_is_set_back_does_not_hide_a_revocation(self) -> None:
         relay = relay_that_knows_the_leaked_token()
         relay.clock.now -= 86_400
         relay.secrets.texts["noc"] = secret(NEW)
         revoke(relay)
         assert status(relay, LEAKED) == 401
 
-    def test_marks_of_longer_ago_than_a_week_are_forgotten(self) -> None:
+    def test_marks_older_than_a_week_are_deleted(self) -> None:
         relay = relay_that_knows_the_leaked_token()
         table = relay.credentials.table(relay.clock)
         for number in range(20):
@@ -215,7 +215,7 @@ class TestCost:
 
 
 class TestUses:
-    """Which credential is in use still: an operator asks before the overlap ends."""
+    """Uses of credentials: an operator reads the last uses before the overlap of a rotation ends."""
 
     def uses(self, relay: Relay) -> dict[str, float | None]:
         channel, table = relay.channels.get("noc"), relay.credentials.table(relay.clock)
@@ -228,18 +228,18 @@ class TestUses:
         relay.clock.now += 300
         return relay
 
-    def test_each_has_its_own_time(self) -> None:
+    def test_each_credential_has_its_own_time_of_last_use(self) -> None:
         relay = self.rotated()
         first = relay.clock.now - 300
         assert status(relay, NEW) == 200
         assert self.uses(relay) == {"current": relay.clock.now, "previous": first}
 
-    def test_new_credential_does_not_inherit_the_use_of_the_one_before_it(self) -> None:
+    def test_new_credential_does_not_inherit_the_last_use_of_the_previous_one(self) -> None:
         relay = self.rotated()
         assert status(relay, LEAKED) == 200
         assert self.uses(relay)["current"] is None
 
-    def test_it_is_written_once_an_hour(self) -> None:
+    def test_last_use_of_a_credential_is_written_once_an_hour(self) -> None:
         relay = relay_that_knows_the_leaked_token()
         for _ in range(100):
             relay.clock.now += USE_SECONDS / 50
@@ -254,12 +254,12 @@ class TestUses:
         ],
         ids=["no share", "relayctl"],
     )
-    def test_probe_of_an_operator_is_no_use(self, request_: Request) -> None:
+    def test_probe_of_an_operator_is_not_recorded_as_use(self, request_: Request) -> None:
         relay = Relay(FakeSession(samples.accepted()), secrets=FakeSecrets(noc=secret(LEAKED)))
         relay.webhook.serve(request_)
         assert relay.credentials.items == {}
 
-    def test_table_that_fails_changes_no_answer_and_is_asked_again_a_minute_later(self) -> None:
+    def test_failing_table_for_uses_changes_no_answer_and_is_tried_again_a_minute_later(self) -> None:
         relay = Relay(FakeSession(samples.accepted()), secrets=FakeSecrets(noc=secret(LEAKED)))
         relay.credentials.failure = _down()
         for _ in range(10):
@@ -269,15 +269,15 @@ class TestUses:
         status(relay, LEAKED)
         assert relay.credentials.calls.count("put_item") == 2
 
-    def test_fault_of_our_own_there_changes_no_answer_either(self) -> None:
+    def test_fault_of_our_own_in_recording_a_use_changes_no_answer(self) -> None:
         relay = Relay(FakeSession(samples.accepted()), secrets=FakeSecrets(noc=secret(LEAKED)))
         relay.credentials.failure = ZeroDivisionError()
         relay.channels._epoch = None
         assert status(relay, LEAKED) == 200
         assert relay.recorder.metrics()["crash"] == 1
 
-    def test_neither_name_nor_content_of_an_item_tells_a_weak_password(self) -> None:
-        """The same password has another fingerprint in a channel with another trigger's key."""
+    def test_item_of_a_use_does_not_reveal_a_weak_password(self) -> None:
+        """The fingerprint of a password depends on the key of the channel's trigger."""
         found = set()
         for key in ("1", "2"):
             login = {"basic": {"username": "u", "password": "hunter2"}}

@@ -1,4 +1,4 @@
-"""BigPanda's API: what is asked, and what its answers mean."""
+"""Client of BigPanda's API: its requests, and the meaning of the answers."""
 
 import json
 from typing import Any
@@ -31,7 +31,7 @@ def access(**members: Any) -> Access:
 
 
 class Api:
-    """The client over scripted answers."""
+    """A client over scripted answers."""
 
     def __init__(self, *steps: Step) -> None:
         self.session = FakeSession(*steps)
@@ -51,13 +51,13 @@ def page(*items: Any, member: str | None = None) -> Answer:
 
 
 class TestComment:
-    def test_it_is_posted_to_the_incident_with_the_key(self) -> None:
+    def test_comment_is_posted_to_the_incident_with_the_api_key(self) -> None:
         api = Api(DONE)
         api.client.comment(access(), INCIDENT, "words", api.deadline)
         assert api.asked() == [("POST", f"{PATH}/comments", {"comment": "words"})]
         assert api.session.calls[0].headers["Authorization"] == f"Bearer {KEY}"
 
-    def test_another_region_is_asked_where_it_is(self) -> None:
+    def test_comment_is_posted_to_the_base_url_of_the_region(self) -> None:
         api = Api(DONE)
         api.client.comment(access(base_url="https://eu.bigpanda.io/"), INCIDENT, "w", api.deadline)
         assert api.asked()[0][1].startswith("https://eu.bigpanda.io/resources/")
@@ -76,7 +76,7 @@ class TestComment:
             (requests.ConnectionError(), Reason.UNREACHABLE, True),
         ],
     )
-    def test_each_failure_has_its_reason_and_says_whether_it_may_be_done(
+    def test_failed_comment_has_its_reason_and_says_if_it_may_be_written(
         self, step: Step, reason: Reason, may_be_done: bool
     ) -> None:
         api = Api(step)
@@ -84,14 +84,14 @@ class TestComment:
             api.client.comment(access(), INCIDENT, "w", api.deadline)
         assert (caught.value.reason, caught.value.may_have_rung) == (reason, may_be_done)
 
-    def test_the_key_is_not_in_what_is_said_of_a_failure(self) -> None:
+    def test_api_key_is_not_in_the_error_of_a_failed_comment(self) -> None:
         api = Api(samples.refused(400, f'{{"errors": ["Bearer {KEY} {KEY}"]}}'.encode()))
         with pytest.raises(SendError) as caught:
             api.client.comment(access(), INCIDENT, "w", api.deadline)
         assert "errors" in caught.value.excerpt
         assert KEY not in caught.value.excerpt + str(caught.value)
 
-    def test_without_time_nobody_is_asked(self) -> None:
+    def test_comment_is_not_posted_after_the_deadline(self) -> None:
         api = Api(DONE)
         with pytest.raises(NoAnswer) as caught:
             api.client.comment(access(), INCIDENT, "w", Deadline(0, api.clock))
@@ -100,47 +100,47 @@ class TestComment:
 
 class TestHasComment:
     @pytest.mark.parametrize("member", [None, "items", "activities"])
-    def test_it_looks_through_the_latest_comments(self, member: str | None) -> None:
+    def test_has_comment_reads_the_latest_comments_of_the_incident(self, member: str | None) -> None:
         api = Api(page({"type": "incident_commented", "params": {"comment": OURS}}, member=member))
         assert api.client.has_comment(access(), INCIDENT, IS_OURS, api.deadline)
         [(method, url, _)] = api.asked()
         assert (method, urlsplit(url).path) == ("GET", "/resources/v2.0/incidents/i%2F1/activities")
         assert parse_qs(urlsplit(url).query)["types"] == ["incident_commented"]
 
-    def test_it_ends_with_the_last_page(self) -> None:
+    def test_has_comment_ends_with_the_last_page(self) -> None:
         api = Api(page({"comment": "other"}))
         assert not api.client.has_comment(access(), INCIDENT, IS_OURS, api.deadline)
         assert len(api.session.calls) == 1
 
-    def test_a_page_that_was_cut_off_is_not_the_last(self) -> None:
+    def test_has_comment_reads_on_after_a_truncated_page(self) -> None:
         cut = json.dumps([{"comment": "x" * 4000}] * ACTIVITIES_A_PAGE).encode()[:MAX_ANSWER_BYTES]
         api = Api(Answer(200, {}, cut), page({"comment": OURS}))
         assert api.client.has_comment(access(), INCIDENT, IS_OURS, api.deadline)
 
-    def test_full_pages_go_on_but_not_for_ever(self) -> None:
+    def test_has_comment_reads_a_limited_number_of_full_pages(self) -> None:
         api = Api(page(*[{"comment": str(number)} for number in range(ACTIVITIES_A_PAGE)]))
         assert not api.client.has_comment(access(), INCIDENT, IS_OURS, api.deadline)
         pages = [parse_qs(urlsplit(url).query)["page"] for _, url, _ in api.asked()]
         assert pages == [[str(number)] for number in range(1, ACTIVITY_PAGES + 1)]
 
-    def test_a_comment_on_a_page_that_was_cut_off_is_found(self) -> None:
+    def test_has_comment_finds_a_comment_on_a_truncated_page(self) -> None:
         cut = json.dumps([{"comment": OURS}, {"comment": "x" * MAX_ANSWER_BYTES}]).encode()[:MAX_ANSWER_BYTES]
         api = Api(Answer(200, {}, cut))
         assert api.client.has_comment(access(), INCIDENT, IS_OURS, api.deadline)
 
     @pytest.mark.parametrize("ending", [b'"', b"\\", b'\\"', b"\\\\"], ids=repr)
-    def test_a_page_of_strings_without_end_is_read_in_linear_time(self, ending: bytes) -> None:
+    def test_has_comment_reads_an_unterminated_string_in_linear_time(self, ending: bytes) -> None:
         api = Api(Answer(200, {}, (b'"' + ending * MAX_ANSWER_BYTES)[:MAX_ANSWER_BYTES]))
         assert not api.client.has_comment(access(), INCIDENT, IS_OURS, api.deadline)
 
     @pytest.mark.parametrize("body", [b"", b"<html>", b"7", b'{"items": 7}'])
-    def test_an_odd_page_holds_nothing(self, body: bytes) -> None:
+    def test_has_comment_is_false_for_an_unreadable_page(self, body: bytes) -> None:
         api = Api(Answer(200, {}, body))
         assert not api.client.has_comment(access(), INCIDENT, IS_OURS, api.deadline)
 
 
 class TestAssign:
-    def test_it_is_put(self) -> None:
+    def test_assignee_is_put_to_the_incident(self) -> None:
         api = Api(DONE)
         api.client.assign(access(), INCIDENT, "u1", api.deadline)
         assert api.asked() == [("PUT", f"{PATH}/assignment", {"assignee": "u1"})]
@@ -151,18 +151,18 @@ USER = {"id": "u1", "userName": "Jane@Acme.example", "emails": [{"value": "jd@ac
 
 class TestUserId:
     @pytest.mark.parametrize("name", ["jane@acme.example", "JD@ACME.EXAMPLE"])
-    def test_a_user_is_known_by_user_name_and_email(self, name: str) -> None:
+    def test_user_id_is_found_by_user_name_and_email(self, name: str) -> None:
         api = Api(page(USER, member="Resources"))
         assert api.client.user_id(access(), [name], api.deadline) == "u1"
         [(method, url, _)] = api.asked()
         assert (method, urlsplit(url).path) == ("GET", "/scim/v2/Users")
         assert parse_qs(urlsplit(url).query)["filter"] == [f'userName eq "{name}" or emails.value eq "{name}"']
 
-    def test_who_is_given_but_was_not_asked_for_is_not_taken(self) -> None:
+    def test_user_id_is_none_if_the_answer_has_other_users_alone(self) -> None:
         api = Api(page(USER, {"id": "u2"}, {"userName": "jdoe"}, member="Resources"))
         assert api.client.user_id(access(), ["jdoe", "x"], api.deadline) is None
 
-    def test_all_names_are_asked_for_at_once_and_the_first_counts_most(self) -> None:
+    def test_user_id_asks_for_all_names_at_once_and_the_first_one_wins(self) -> None:
         api = Api(page(USER, {"id": "u2", "userName": "jdoe"}, member="Resources"))
         assert api.client.user_id(access(), ["nobody", "jdoe", "jd@acme.example"], api.deadline) == "u2"
         [query] = [parse_qs(urlsplit(url).query)["filter"][0] for _, url, _ in api.asked()]
@@ -172,13 +172,13 @@ class TestUserId:
             'userName eq "jd@acme.example"',
         ]
 
-    def test_a_quote_in_a_name_stays_in_its_literal(self) -> None:
+    def test_user_id_escapes_a_quote_in_a_name(self) -> None:
         api = Api(page(member="Resources"))
         api.client.user_id(access(), ['a" or id pr'], api.deadline)
         [query] = parse_qs(urlsplit(api.asked()[0][1]).query)["filter"]
         assert query.startswith('userName eq "a\\" or id pr" or ')
 
-    def test_of_nobody_nobody_is_asked(self) -> None:
+    def test_user_id_without_names_makes_no_call(self) -> None:
         api = Api(DONE)
         assert api.client.user_id(access(), [], api.deadline) is None
         assert api.session.calls == []

@@ -1,4 +1,4 @@
-"""What people read in BigPanda."""
+"""Texts of the comments that callbacks become in BigPanda."""
 
 import html
 import json
@@ -21,7 +21,7 @@ def words(assigned: str = "", **members: Any) -> str:
     return comment(**members).text(assigned)
 
 
-def test_what_is_not_verified_says_so_first() -> None:
+def test_comment_of_an_unverified_callback_begins_with_unverified() -> None:
     plain = {"relay": 1, "kind": "response", "response": "ack", "incident_id": "i1", "person": {"target": "ceo"}}
     said = parse_callback(json.dumps(plain).encode())
     doubted = comment_of(said, Answers(), MARK, is_verified=False)
@@ -67,26 +67,26 @@ def test_what_is_not_verified_says_so_first() -> None:
         ({"kind": "response", "person": {}, "event": None}, "Somebody answered xMatters page (no number)."),
     ],
 )
-def test_it_says_who_did_what(members: dict[str, Any], text: str) -> None:
+def test_comment_says_who_did_what(members: dict[str, Any], text: str) -> None:
     assert words(**members) == f"{text} {MARK}"
 
 
-def test_what_came_of_the_assignment_stands_before_the_note() -> None:
+def test_comment_has_the_result_of_the_assignment_before_the_note() -> None:
     text = words("The incident is assigned to them.", kind="response", response="ack", note="n")
     assert text == f'jdoe acknowledged xMatters page 408005. The incident is assigned to them. Note: "n" {MARK}'
 
 
-def test_a_long_note_is_cut_and_the_comment_keeps_its_mark() -> None:
+def test_comment_with_a_long_note_is_cut_and_keeps_its_mark() -> None:
     text = words("a" * MAX_ASSIGNED, kind="response", response="ack", note="n" * 1999)
     assert len(text) == MAX_COMMENT
     assert text.endswith(f'n…" {MARK}')
 
 
-def test_characters_that_nobody_can_read_are_left_out() -> None:
+def test_comment_leaves_out_unprintable_characters() -> None:
     assert 'Note: "abc"' in words(kind="response", response="ack", note="a\x00b\ud800c\u202e")
 
 
-def test_the_mark_is_short_and_of_one_callback() -> None:
+def test_mark_is_eight_digits_of_the_delivery_id() -> None:
     assert MARK == "[relay 1a2b3c4d]"
 
 
@@ -113,17 +113,17 @@ def test_no_foreign_text_imitates_the_relay(kind: str, place: str) -> None:
     assert "phish" not in outside
 
 
-class TestStandsIn:
+class TestRecognition:
     ours = comment(kind="response", response="ack", note='5 < 6 & "so"')
 
     @pytest.mark.parametrize("assigned", ["", "The incident is assigned to them."])
-    def test_the_comment_itself_is_recognised_however_the_assignment_went(self, assigned: str) -> None:
+    def test_comment_is_recognised_whatever_the_result_of_its_assignment_is(self, assigned: str) -> None:
         text = self.ours.text(assigned)
         assert self.ours.stands_in(text)
         assert self.ours.stands_in(html.escape(text))
         assert self.ours.stands_in(f"<p>{text}\n</p>")
 
-    def test_neither_the_mark_alone_nor_a_comment_without_the_note_is_it(self) -> None:
+    def test_comment_is_not_recognised_by_its_mark_alone_or_without_its_note(self) -> None:
         assert not self.ours.stands_in(MARK)
         assert not self.ours.stands_in(f"{self.ours.deed} {MARK}")
         assert not self.ours.stands_in(f"{self.ours.note} {MARK} {self.ours.deed}")

@@ -1,4 +1,4 @@
-"""Verification of callbacks: what nobody confirms is not believed, and what may be confirmed yet is waited for."""
+"""Verification of callbacks: an unconfirmed one is not believed, and an early one waits for its confirmation."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,8 +26,23 @@ def entry(*raised: Raised, **members: Any) -> Entry:
 
 
 def callback(**members: Any) -> Callback:
-    plain = Callback(Kind.RESPONSE, "i1", None, PAGE, None, "jdoe", None, None, None, None, None, None, None, None)
-    return plain._replace(said="Acknowledge", **members)
+    plain = Callback(
+        kind=Kind.RESPONSE,
+        incident_id="i1",
+        environment_id=None,
+        event_id=PAGE,
+        event_number=None,
+        target="jdoe",
+        name=None,
+        email=None,
+        device=None,
+        said="Acknowledge",
+        note=None,
+        group=None,
+        reason=None,
+        at=None,
+    )
+    return plain._replace(**members)
 
 
 def judged(
@@ -48,51 +63,51 @@ def no_answer(_: str) -> Any:
     raise NoAnswer(Reason.TIMEOUT, "no answer", asked=True)
 
 
-class TestOfAnIncident:
-    def test_incident_that_the_channel_does_not_know_is_strange(self) -> None:
+class TestIncident:
+    def test_callback_of_an_unknown_incident_is_strange(self) -> None:
         assert judged(callback(), Entry()).verdict == Verdict.STRANGE
         assert judged(callback()).verdict == Verdict.STRANGE
 
-    def test_incident_that_was_never_announced_leaves_it_unverified(self) -> None:
+    def test_callback_of_an_unannounced_incident_is_unverified(self) -> None:
         assert judged(callback(), Entry(kept=state(), sequence=1)).verdict == Verdict.UNVERIFIED
 
     @pytest.mark.parametrize("entries", [(), (Entry(kept=state(), sequence=1),)])
-    def test_what_is_not_announced_yet_may_be_soon(self, entries: tuple[Entry, ...]) -> None:
+    def test_callback_shortly_before_an_announcement_is_early(self, entries: tuple[Entry, ...]) -> None:
         assert judged(callback(), *entries, now=LATE - 0.1).verdict == Verdict.EARLY
 
-    def test_without_rest_it_is_enough_that_the_incident_was_announced_before(self) -> None:
+    def test_callback_of_an_announced_incident_is_verified_without_the_rest_api(self) -> None:
         strange = callback(event_id=None, target="anybody")
         assert judged(strange, entry(), rest=None) == Finding(Verdict.VERIFIED)
 
-    def test_callback_that_is_older_than_the_first_signal_is_of_another_one(self) -> None:
+    def test_callback_older_than_the_first_signal_is_unverified(self) -> None:
         old = judged(callback(), entry(), rest=None, came=NOW - 61)
         assert old == Finding(Verdict.UNVERIFIED, "it is older than the signals of the incident")
 
 
-class TestOfAPage:
+class TestPage:
     @pytest.mark.parametrize("named", [{"event_id": PAGE}, {"event_id": None, "event_number": "408005"}])
-    def test_page_that_is_known_is_verified(self, named: dict[str, Any]) -> None:
+    def test_callback_that_names_a_page_of_the_incident_is_verified(self, named: dict[str, Any]) -> None:
         assert judged(callback(**named), entry(RAISED)) == Finding(Verdict.VERIFIED)
 
     @pytest.mark.parametrize(
         "named",
         [{"event_id": None}, {"event_id": PAGE.replace("1", "2")}, {"event_id": None, "event_number": "408006"}],
     )
-    def test_page_that_nobody_knows_is_not(self, named: dict[str, Any]) -> None:
+    def test_callback_that_names_no_page_of_the_incident_is_unverified(self, named: dict[str, Any]) -> None:
         found = judged(callback(**named), entry(RAISED))
         assert found == Finding(Verdict.UNVERIFIED, "it names no page of the incident")
         assert judged(callback(**named), entry(RAISED), now=CAME).verdict == Verdict.EARLY
 
-    def test_xmatters_is_asked_for_pages_that_nobody_found_yet(self) -> None:
+    def test_xmatters_is_asked_for_pages_that_no_followup_found_yet(self) -> None:
         unfollowed = RAISED._replace(pages=(), number="")
         found = judged(callback(), entry(unfollowed), now=CAME, pages_of=lambda name: {PAGE} if name == "r1" else set())
         assert found.verdict == Verdict.VERIFIED
 
-    def test_signal_of_which_no_page_came_is_not_asked_for_again(self) -> None:
+    def test_xmatters_is_not_asked_for_the_page_of_a_signal_without_one(self) -> None:
         lost = RAISED._replace(pages=(), number="", is_lost=True)
         assert judged(callback(), entry(lost), pages_of=no_answer).why == "it names no page of the incident"
 
-    def test_what_xmatters_does_not_say_is_not_confirmed(self) -> None:
+    def test_callback_is_unverified_if_xmatters_does_not_answer_for_its_page(self) -> None:
         unfollowed = RAISED._replace(pages=(), number="")
         assert judged(callback(), entry(unfollowed), now=CAME, pages_of=no_answer).verdict == Verdict.EARLY
         assert judged(callback(), entry(unfollowed), pages_of=no_answer).verdict == Verdict.UNVERIFIED
@@ -106,15 +121,15 @@ class TestOfAPage:
             ("2027-01-15T07:00:00", Verdict.VERIFIED),
         ],
     )
-    def test_what_is_older_than_the_page_that_it_names_is_not(self, at: str, verdict: Verdict) -> None:
+    def test_callback_older_than_its_page_is_unverified(self, at: str, verdict: Verdict) -> None:
         assert judged(callback(at=at), entry(RAISED)).verdict == verdict
 
 
-class TestOfAPerson:
-    def test_somebody_who_was_rung_is_verified_without_a_question(self) -> None:
+class TestPerson:
+    def test_acknowledger_who_was_notified_is_verified_without_a_call(self) -> None:
         assert judged(callback(), entry(RAISED), is_person=no_answer).verdict == Verdict.VERIFIED
 
-    def test_person_of_a_group_is_asked_for(self) -> None:
+    def test_acknowledger_from_a_group_is_looked_up_in_xmatters(self) -> None:
         asked: list[str] = []
 
         def is_person(name: str) -> bool:
@@ -125,10 +140,12 @@ class TestOfAPerson:
         assert asked == ["jane"]
 
     @pytest.mark.parametrize(("target", "says"), [("mallory", False), ("mallory", None), (None, True)])
-    def test_nobody_whom_xmatters_does_not_know_acknowledges(self, target: str | None, says: bool | None) -> None:
+    def test_acknowledgement_by_a_person_unknown_to_xmatters_is_unverified(
+        self, target: str | None, says: bool | None
+    ) -> None:
         found = judged(callback(target=target), entry(RAISED), is_person=lambda _: says)
         assert found == Finding(Verdict.UNVERIFIED, "xMatters does not know who it says acknowledged")
 
-    def test_who_says_something_else_is_not_looked_up(self) -> None:
+    def test_person_of_a_callback_that_is_no_acknowledgement_is_not_looked_up(self) -> None:
         said = callback(kind=Kind.ANNOTATION, target="mallory")
         assert judged(said, entry(RAISED), is_person=no_answer).verdict == Verdict.VERIFIED

@@ -1,4 +1,4 @@
-"""Write-back: callbacks become comments and assignments, once as far as that can be known; never lost."""
+"""Write-back: callbacks become comments and assignments; none is lost, and a comment is repeated only in doubt."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ from relay.ledger.ledger import Ledger
 from relay.ledger.table import Table
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
-from tests.fakes import Call, Clock, FakeSecrets, FakeSession, Meddled, Relay, Step, table_down, worked
+from tests.fakes import Call, Clock, FakeSecrets, FakeSession, HookedDynamoDb, Relay, Step, table_down, worked
 from tests.unit.states import state
 
 ANSWER = {
@@ -69,7 +69,7 @@ def room(*steps: Step, dynamodb: FakeDynamoDb | None = None, clock: Clock | None
 
 
 def put(relay: Relay, *jobs: Job) -> None:
-    """Queue callbacks, of incidents that the channel announced."""
+    """Queue callbacks of incidents that the channel announced."""
     for each in jobs:
         if not relay.session.calls:
             announce(relay, json.loads(each.body)["incident_id"])
@@ -77,7 +77,7 @@ def put(relay: Relay, *jobs: Job) -> None:
 
 
 def announce(relay: Relay, incident_id: str) -> None:
-    """Let the channel have announced an incident, if it knows nothing of it yet."""
+    """Record an incident as announced, if the channel's ledger has none of that id."""
     name, elsewhere = key("noc", (), incident_id), FakeDynamoDb()
     client: Any = elsewhere
     Ledger(Table(client, "ledger", relay.clock)).write(name, Entry(), Entry(announced=state(), kept=state()))
@@ -93,7 +93,7 @@ def comments(relay: Relay) -> list[str]:
 
 
 class TestWrite:
-    def test_a_comment_is_written_and_the_job_is_gone(self) -> None:
+    def test_callback_becomes_a_comment_and_its_job_is_deleted(self) -> None:
         relay = room()
         put(relay, job())
         relay.wake(0)
@@ -103,14 +103,14 @@ class TestWrite:
         assert relay.chores.messages == relay.dead_letters.messages == []
         assert relay.recorder.metrics()["job_delivered"] == 1
 
-    def test_a_callback_that_came_twice_is_written_once(self) -> None:
+    def test_callback_that_came_twice_becomes_one_comment(self) -> None:
         relay = room()
         put(relay, job(), job())
         relay.wake(0)
         assert len(comments(relay)) == 1
         assert relay.chores.messages == []
 
-    def test_what_the_channel_no_longer_wants_is_let_go(self) -> None:
+    def test_callback_of_a_kind_that_the_channel_no_longer_comments_is_dropped(self) -> None:
         relay = room(comments=["annotation"])
         put(relay, job())
         relay.wake(0)
@@ -118,7 +118,7 @@ class TestWrite:
 
 
 class TestEnvironment:
-    def test_where_bigpanda_shared_it_from_counts_most(self) -> None:
+    def test_comment_goes_to_the_environment_of_the_share(self) -> None:
         relay = room(environments=["fixed", "shared-in", "e1"])
         share = {"incident": {"id": "i1", "status": "critical"}, "metadata": {"environment_id": "shared-in"}}
         relay.share(json.dumps(share).encode())
@@ -127,13 +127,13 @@ class TestEnvironment:
         relay.wake(0)
         assert "/environments/shared-in/" in relay.bigpanda.calls[0].url
 
-    def test_then_what_the_callback_says(self) -> None:
+    def test_comment_goes_to_the_environment_of_the_callback_if_no_share_named_one(self) -> None:
         relay = room(environments=["fixed", "e1"])
         put(relay, job())
         relay.wake(0)
         assert "/environments/e1/" in relay.bigpanda.calls[0].url
 
-    def test_place_that_the_secret_does_not_name_is_no_place(self) -> None:
+    def test_environment_of_a_share_is_ignored_if_the_secret_does_not_name_it(self) -> None:
         relay = room(environment_id="fixed")
         share = {"incident": {"id": "i1", "status": "critical"}, "metadata": {"environment_id": "of-a-stranger"}}
         relay.share(json.dumps(share).encode())
@@ -142,7 +142,7 @@ class TestEnvironment:
         relay.wake(0)
         assert "/environments/fixed/" in relay.bigpanda.calls[0].url
 
-    def test_where_the_secret_names_none_the_share_does(self) -> None:
+    def test_comment_goes_to_the_environment_of_the_share_if_the_secret_names_none(self) -> None:
         relay = room()
         share = {"incident": {"id": "i1", "status": "critical"}, "metadata": {"environment_id": "shared-in"}}
         relay.share(json.dumps(share).encode())
@@ -151,7 +151,7 @@ class TestEnvironment:
         relay.wake(0)
         assert "/environments/shared-in/" in relay.bigpanda.calls[0].url
 
-    def test_or_of_a_share_for_a_webhooks_own_recipients(self) -> None:
+    def test_comment_goes_to_the_environment_of_a_share_with_url_recipients(self) -> None:
         relay = room(environments=["fixed", "shared-in"])
         relay.webhook.serve(samples.request(samples.enveloped("shared-in"), recipients=("dba",)))
         relay.chores.messages.clear()
@@ -159,23 +159,23 @@ class TestEnvironment:
         relay.wake(0)
         assert "/environments/shared-in/" in relay.bigpanda.calls[0].url
 
-    def test_then_the_channels_own(self) -> None:
+    def test_comment_goes_to_the_channels_environment_if_share_and_callback_name_none(self) -> None:
         relay = room(environment_id="fixed")
         put(relay, job(environment_id=None))
         relay.wake(0)
         assert "/environments/fixed/" in relay.bigpanda.calls[0].url
 
-    def test_without_any_it_rests_until_somebody_sets_one(self) -> None:
+    def test_callback_without_any_environment_is_dead_lettered(self) -> None:
         relay = room()
         put(relay, job(environment_id=None))
         relay.wake(0)
-        [rests] = relay.dead_letters.jobs()
-        assert (rests.reason, relay.bigpanda.calls) == ("refused", [])
+        [dead] = relay.dead_letters.jobs()
+        assert (dead.reason, relay.bigpanda.calls) == ("refused", [])
         assert "bigpanda.environment_id" in relay.recorder.written()
 
 
 class TestAssign:
-    def test_who_acknowledged_has_the_incident(self) -> None:
+    def test_incident_is_assigned_to_the_acknowledger(self) -> None:
         relay = room(JANE, DONE, assign=True)
         put(relay, job())
         relay.wake(0)
@@ -183,7 +183,7 @@ class TestAssign:
         assert json.loads(relay.bigpanda.calls[1].body) == {"assignee": "u1"}
         assert "is assigned to them" in comments(relay)[0]
 
-    def test_by_the_name_that_bigpanda_has_for_them(self) -> None:
+    def test_incident_is_assigned_to_the_acknowledger_by_e_mail_address(self) -> None:
         known = Answer(200, {}, b'{"Resources": [{"id": "u1", "userName": "jdoe@acme.example"}]}')
         relay = room(known, DONE, assign=True, email_domain="acme.example")
         put(relay, job())
@@ -192,26 +192,26 @@ class TestAssign:
         assert json.loads(relay.bigpanda.calls[1].body) == {"assignee": "u1"}
 
     @pytest.mark.parametrize("response", ["Escalate", "Later"])
-    def test_nobody_else_has(self, response: str) -> None:
+    def test_answer_that_is_no_acknowledgement_assigns_nobody(self, response: str) -> None:
         relay = room(assign=True)
         put(relay, job(response=response))
         relay.wake(0)
         assert asked(relay) == ["POST comments"]
 
-    def test_whom_bigpanda_does_not_know_is_said_so(self) -> None:
+    def test_comment_says_that_bigpanda_does_not_know_the_acknowledger(self) -> None:
         relay = room(NOBODY, DONE, assign=True)
         put(relay, job())
         relay.wake(0)
         assert "(Not assigned: BigPanda has no user of that name.)" in comments(relay)[0]
 
     @pytest.mark.parametrize("steps", [(samples.refused(403), DONE), (JANE, samples.refused(404), DONE)])
-    def test_what_is_refused_does_not_keep_the_comment_back(self, steps: tuple[Step, ...]) -> None:
+    def test_comment_is_written_although_the_assignment_is_refused(self, steps: tuple[Step, ...]) -> None:
         relay = room(*steps, assign=True)
         put(relay, job())
         relay.wake(0)
         assert "(Not assigned: BigPanda answered 40" in comments(relay)[0]
 
-    def test_what_passes_by_itself_is_tried_again(self) -> None:
+    def test_assignment_that_was_rate_limited_is_retried_before_the_comment(self) -> None:
         relay = room(JANE, samples.refused(429), JANE, DONE, assign=True)
         put(relay, job())
         relay.wake(0)
@@ -229,7 +229,9 @@ class TestFailing:
             (samples.refused(401), "credentials"),
         ],
     )
-    def test_what_was_surely_not_written_is_written_later_without_a_look(self, step: Step, reason: str) -> None:
+    def test_comment_that_was_surely_not_written_is_retried_without_reading_activities(
+        self, step: Step, reason: str
+    ) -> None:
         relay = room(step, DONE)
         put(relay, job())
         relay.wake(0)
@@ -240,7 +242,7 @@ class TestFailing:
         assert relay.chores.messages == []
 
     @pytest.mark.parametrize("step", [requests.ReadTimeout(), samples.refused(502), requests.ConnectionError()])
-    def test_what_may_be_written_is_looked_for_first(self, step: Step) -> None:
+    def test_comment_that_may_be_written_is_looked_for_before_a_retry(self, step: Step) -> None:
         there = Answer(200, {}, json.dumps([{"params": {"comment": f"{WORDS} [relay 00000000]"}}]).encode())
         relay = room(step, there)
         put(relay, job())
@@ -258,7 +260,7 @@ class TestFailing:
             f"jdoe commented on xMatters page 7. Note: {WORDS} [relay 11111111]",
         ],
     )
-    def test_a_mark_that_somebody_else_wrote_does_not_keep_a_comment_back(self, forged: str) -> None:
+    def test_forged_mark_in_another_comment_does_not_suppress_the_retry(self, forged: str) -> None:
         there = Answer(200, {}, json.dumps([{"params": {"comment": forged}}]).encode())
         relay = room(requests.ReadTimeout(), there, DONE)
         put(relay, job())
@@ -266,7 +268,7 @@ class TestFailing:
         relay.wake(60)
         assert asked(relay) == ["POST comments", "GET activities", "POST comments"]
 
-    def test_a_note_with_the_mark_of_another_callback_does_not_keep_its_comment_back(self) -> None:
+    def test_note_with_the_mark_of_another_callback_does_not_suppress_its_comment(self) -> None:
         written: list[str] = []
         lost = iter([False, True])
 
@@ -286,43 +288,43 @@ class TestFailing:
         assert [words.count("[relay") for words in written] == [1, 1]
         assert written[1] == f"{WORDS} [relay 00000000]"
 
-    def test_if_it_is_not_there_it_is_written(self) -> None:
+    def test_comment_that_is_not_found_is_written_again(self) -> None:
         relay = room(requests.ReadTimeout(), EMPTY, DONE)
         put(relay, job())
         relay.wake(0)
         relay.wake(60)
         assert asked(relay) == ["POST comments", "GET activities", "POST comments"]
 
-    def test_the_doubt_stays_while_nobody_could_look(self) -> None:
+    def test_doubt_about_a_comment_stays_until_the_activities_are_read(self) -> None:
         relay = room(requests.ReadTimeout(), samples.refused(429), EMPTY, DONE)
         put(relay, job())
         for seconds in (0, 60, 60):
             relay.wake(seconds)
         assert asked(relay) == ["POST comments", "GET activities", "GET activities", "POST comments"]
 
-    def test_what_bigpanda_refuses_rests_at_once(self) -> None:
+    def test_callback_that_bigpanda_refuses_is_dead_lettered_at_once(self) -> None:
         relay = room(samples.refused(404, b"no such incident"))
         put(relay, job())
         relay.wake(0)
-        [rests] = relay.dead_letters.jobs()
-        assert (rests.reason, rests.http_status, rests.response_excerpt) == ("refused", 404, "no such incident")
-        assert (rests.attempts, rests.kind, relay.chores.messages) == (1, "writeback", [])
+        [dead] = relay.dead_letters.jobs()
+        assert (dead.reason, dead.http_status, dead.response_excerpt) == ("refused", 404, "no such incident")
+        assert (dead.attempts, dead.kind, relay.chores.messages) == (1, "writeback", [])
 
-    def test_what_is_refused_and_not_dead_lettered_is_offered_again(self) -> None:
+    def test_refused_callback_waits_if_the_dead_letter_queue_fails(self) -> None:
         relay = room(samples.refused(404))
         relay.dead_letters.failure = EndpointConnectionError(endpoint_url="https://sqs")
         put(relay, job())
         relay.wake(0)
         assert relay.chores.delays() == [60]
 
-    def test_what_is_too_old_rests_with_its_last_reason(self) -> None:
+    def test_callback_past_its_age_is_dead_lettered_as_expired(self) -> None:
         relay = room(samples.refused(503))
         put(relay, job())
         relay.wake(21_601)
-        [rests] = relay.dead_letters.jobs()
-        assert (rests.reason, relay.bigpanda.calls) == ("expired", [])
+        [dead] = relay.dead_letters.jobs()
+        assert (dead.reason, relay.bigpanda.calls) == ("expired", [])
 
-    def test_no_secret_is_in_what_is_kept_or_logged(self) -> None:
+    def test_bigpanda_key_is_not_in_the_dead_letter_or_log_of_a_callback(self) -> None:
         relay = room(samples.refused(400, b"key BPU-canary is odd"))
         put(relay, job())
         relay.wake(0)
@@ -332,9 +334,9 @@ class TestFailing:
 
 
 class TestHanging:
-    """BigPanda does not answer: signals that wait for a worker must not wait for that."""
+    """BigPanda does not answer: a worker must not wait for it again and again."""
 
-    def test_one_time_out_is_enough_for_a_while(self) -> None:
+    def test_timeout_of_bigpanda_holds_the_other_callbacks_back_for_a_while(self) -> None:
         def hangs(call: Call) -> Answer:
             relay.clock.now += call.seconds
             raise requests.ReadTimeout
@@ -347,7 +349,7 @@ class TestHanging:
         assert {waiting.reason for waiting in relay.chores.jobs()} == {"timeout", "circuit_open"}
         assert len(relay.chores.jobs()) == 5
 
-    def test_then_it_is_asked_again(self) -> None:
+    def test_bigpanda_is_asked_again_after_its_silence(self) -> None:
         def hangs(call: Call) -> Answer:
             relay.clock.now += call.seconds
             raise requests.ReadTimeout
@@ -359,7 +361,7 @@ class TestHanging:
         relay.wake(SILENT_SECONDS)
         assert (relay.chores.messages, len(comments(relay))) == ([], 3)
 
-    def test_what_fails_fast_takes_nobodys_time(self) -> None:
+    def test_fast_failure_of_bigpanda_holds_no_other_callback_back(self) -> None:
         relay = room(requests.ConnectionError("reset"), Answer(204, {}, b""))
         put(relay, job(1), job(2, incident_id="i2"))
         relay.wake(0)
@@ -367,7 +369,7 @@ class TestHanging:
 
 
 class TestReplay:
-    def test_dead_lettered_callback_that_comes_back_is_tried_however_old_it_is_and_written_once(self) -> None:
+    def test_replayed_callback_is_written_once_however_old_it_is(self) -> None:
         relay = room(samples.refused(404), DONE)
         put(relay, job())
         relay.wake(0)
@@ -379,12 +381,12 @@ class TestReplay:
         assert relay.recorder.metrics()["job_duplicate"] == 1
 
 
-class TestMeeting:
-    def test_two_workers_with_the_same_callback_write_it_once(self) -> None:
-        table = Meddled()
+class TestConcurrentWorkers:
+    def test_callback_that_two_workers_have_is_written_once(self) -> None:
+        table = HookedDynamoDb()
         relay = room(dynamodb=table)
         other = relay.other()
-        # The other one is quicker between this one's look and its claim.
+        # The other worker writes the comment between this one's read and its claim.
         table.before[("update_item", 0)] = lambda: worked(other, job())
         put(relay, job())
         relay.wake(0)
@@ -394,7 +396,7 @@ class TestMeeting:
         assert len(comments(relay)) == 1
         assert relay.chores.messages == []
 
-    def test_whoever_died_at_it_may_have_written_it(self) -> None:
+    def test_callback_of_a_crashed_worker_is_looked_for_before_a_retry(self) -> None:
         def dies(_: Call) -> Answer:
             raise SystemExit
 
@@ -412,8 +414,8 @@ class TestMeeting:
 
 class TestLedgerDown:
     @pytest.mark.parametrize("place", [("get_item", 0), ("update_item", 0), ("update_item", 1)])
-    def test_nobodys_phone_waits_so_it_waits(self, place: tuple[str, int]) -> None:
-        table = Meddled()
+    def test_callback_waits_while_the_ledger_is_down(self, place: tuple[str, int]) -> None:
+        table = HookedDynamoDb()
         relay = room(EMPTY, dynamodb=table)
         table.before[place] = table_down
         put(relay, job())
@@ -423,8 +425,8 @@ class TestLedgerDown:
         relay.wake(LEASE_SECONDS + 1)
         assert len(comments(relay)) == 1
 
-    def test_a_comment_that_could_not_be_noted_is_looked_for(self) -> None:
-        table = Meddled()
+    def test_comment_that_could_not_be_recorded_is_looked_for(self) -> None:
+        table = HookedDynamoDb()
         there = Answer(200, {}, json.dumps([{"comment": f"{WORDS} [relay 00000000]"}]).encode())
         relay = room(DONE, there, dynamodb=table)
         table.before[("update_item", 3)] = table_down
@@ -436,7 +438,7 @@ class TestLedgerDown:
 
 
 class TestAcknowledged:
-    """Who acknowledged hears alone of what is no worse; all hear of the rest."""
+    """Quiet after an acknowledgement: the acknowledger alone gets signals that are no worse; all get the others."""
 
     LATER = 1_800_000_001
 
@@ -449,7 +451,7 @@ class TestAcknowledged:
         relay.chores.messages.clear()
         return relay
 
-    def rung(self, relay: Relay) -> list[str]:
+    def recipients_signalled(self, relay: Relay) -> list[str]:
         return [call.url.partition("&recipients=")[2] for call in relay.session.calls]
 
     def acknowledge(self, relay: Relay) -> None:
@@ -458,14 +460,14 @@ class TestAcknowledged:
         relay.chores.messages.clear()
 
     @pytest.mark.parametrize("status", ["warning", "ok"])
-    def test_what_is_no_worse_goes_to_who_acknowledged(self, relay: Relay, status: str) -> None:
+    def test_signal_that_is_no_worse_goes_to_the_acknowledger_alone(self, relay: Relay, status: str) -> None:
         self.acknowledge(relay)
         relay.share(status=status, changedOn=self.LATER)
-        assert self.rung(relay) == ["Ops", "jdoe"]
+        assert self.recipients_signalled(relay) == ["Ops", "jdoe"]
 
-    @pytest.mark.parametrize(("others", "rung"), [(0, ["Ops,dba", "jdoe"]), (1, ["Ops,dba", "Ops", "Ops,dba"])])
-    def test_shares_for_a_webhooks_own_recipients_are_quiet_too_unless_there_are_several(
-        self, others: int, rung: list[str]
+    @pytest.mark.parametrize(("others", "signalled"), [(0, ["Ops,dba", "jdoe"]), (1, ["Ops,dba", "Ops", "Ops,dba"])])
+    def test_shares_with_url_recipients_go_to_the_acknowledger_alone_if_they_are_the_only_ones(
+        self, others: int, signalled: list[str]
     ) -> None:
         document = samples.secret(policy={"min_seconds_between_signals": 0}, bigpanda={"api_key": "k"})
         document["xmatters"] |= {"callback": {"token": "t"}, "recipients": ["Ops"]}
@@ -475,31 +477,31 @@ class TestAcknowledged:
         relay.chores.messages.clear()
         self.acknowledge(relay)
         relay.share(status="warning", changedOn=self.LATER, recipients=("dba",))
-        assert self.rung(relay) == rung
+        assert self.recipients_signalled(relay) == signalled
 
-    def test_what_is_worse_or_open_again_goes_to_all(self, relay: Relay) -> None:
+    def test_worsened_or_reopened_incident_is_signalled_to_all(self, relay: Relay) -> None:
         self.acknowledge(relay)
         for second, status in enumerate(["warning", "critical", "ok", "critical"]):
             relay.clock.now += 20
             relay.share(status=status, changedOn=self.LATER + second)
-        assert self.rung(relay) == ["Ops", "jdoe", "Ops", "Ops", "Ops"]
+        assert self.recipients_signalled(relay) == ["Ops", "jdoe", "Ops", "Ops", "Ops"]
 
-    def test_what_is_open_again_for_all_that_is_known_goes_to_all(self, relay: Relay) -> None:
+    def test_incident_that_may_have_been_reopened_is_signalled_to_all(self, relay: Relay) -> None:
         self.acknowledge(relay)
         relay = relay.other(requests.ReadTimeout(), samples.accepted("r3"))
         relay.share(status="ok", changedOn=self.LATER)
         relay.clock.now += 20
         relay.share(status="warning", changedOn=self.LATER + 1)
-        assert self.rung(relay) == ["jdoe", "Ops"]
+        assert self.recipients_signalled(relay) == ["jdoe", "Ops"]
         assert relay.entry().acknowledged_by == ""
 
-    def test_what_was_answered_before_the_last_signal_says_nothing_of_it(self, relay: Relay) -> None:
+    def test_acknowledgement_older_than_the_last_signal_does_not_count(self, relay: Relay) -> None:
         relay.clock.now += 20
         relay.share(status="warning", changedOn=self.LATER)
         self.acknowledge(relay)
         assert relay.entry().acknowledged_by == ""
 
-    def test_nor_does_a_comment_that_is_tried_again_when_the_incident_is_another_one(self) -> None:
+    def test_retried_comment_does_not_acknowledge_a_reopened_incident(self) -> None:
         document = samples.secret(policy={"min_seconds_between_signals": 0}, bigpanda={"api_key": "k"})
         document["xmatters"] |= {"callback": {"token": "t"}, "recipients": ["Ops"]}
         relay = Relay(
@@ -523,28 +525,28 @@ class TestAcknowledged:
         put(relay, job())
         relay.wake(0)
 
-    def test_an_escalation_changes_nothing(self, relay: Relay) -> None:
+    def test_escalation_does_not_count_as_acknowledgement(self, relay: Relay) -> None:
         put(relay, job(response="Escalate"))
         relay.wake(0)
         relay.share(status="ok", changedOn=self.LATER)
-        assert self.rung(relay) == ["Ops", "Ops"]
+        assert self.recipients_signalled(relay) == ["Ops", "Ops"]
 
-    def test_nor_does_an_answer_to_what_is_over(self, relay: Relay) -> None:
+    def test_acknowledgement_of_a_resolved_incident_does_not_count(self, relay: Relay) -> None:
         relay.share(status="ok", changedOn=self.LATER)
         self.acknowledge(relay)
         assert relay.entry().acknowledged_by == ""
 
-    def test_the_channel_may_want_all_to_hear_of_all(self, relay: Relay) -> None:
+    def test_quiet_after_acknowledge_false_signals_all_recipients(self, relay: Relay) -> None:
         document = samples.secret(policy={"quiet_after_acknowledge": False, "min_seconds_between_signals": 0})
         document["xmatters"] |= {"callback": {"token": "t"}, "recipients": ["Ops"]}
         relay.secrets.texts["noc"] = json.dumps(document)
         relay.clock.now += 301
         self.acknowledge(relay)
         relay.share(status="ok", changedOn=self.LATER)
-        assert self.rung(relay) == ["Ops", "Ops"]
+        assert self.recipients_signalled(relay) == ["Ops", "Ops"]
 
-    def test_another_who_writes_meanwhile_is_not_lost(self) -> None:
-        table = Meddled()
+    def test_acknowledgement_is_recorded_although_another_write_came_between(self) -> None:
+        table = HookedDynamoDb()
         document = samples.secret()
         document["xmatters"] |= {"callback": {"token": "t"}}
         relay = Relay(FakeSession(samples.accepted()), secrets=FakeSecrets(noc=json.dumps(document)), dynamodb=table)
@@ -563,9 +565,9 @@ HELD: dict[str, Any] = {"callbacks": True, "app_key": "app-canary"}
 
 
 class TestRelease:
-    """BigPanda holds an incident's updates until it hears that its first share arrived."""
+    """Release: BigPanda holds an incident's updates until the relay confirms its first share."""
 
-    def test_the_first_share_of_an_incident_releases_it_once_it_is_safe(self) -> None:
+    def test_first_share_of_an_incident_releases_it_in_bigpanda(self) -> None:
         relay = room(**HELD)
         shared(relay, status="critical")
         assert relay.bigpanda.calls == []
@@ -576,26 +578,26 @@ class TestRelease:
         relay.wake(36)
         assert len(relay.bigpanda.calls) == 1
 
-    def test_one_that_is_over_when_it_is_first_seen_is_released_too(self) -> None:
+    def test_first_share_that_is_resolved_releases_its_incident(self) -> None:
         relay = room(**HELD)
         shared(relay, status="ok")
         relay.wake(0)
         assert len(relay.bigpanda.calls) == 1
 
-    def test_without_the_setting_nobody_is_told(self) -> None:
+    def test_incident_is_not_released_without_the_setting(self) -> None:
         relay = room()
         shared(relay)
         relay.wake(0)
         assert relay.bigpanda.calls == []
 
     @pytest.mark.parametrize("status", [404, 409])
-    def test_that_there_is_nothing_to_release_is_no_failure(self, status: int) -> None:
+    def test_release_that_bigpanda_does_not_need_is_no_failure(self, status: int) -> None:
         relay = room(samples.refused(status), **HELD)
         shared(relay)
         relay.wake(0)
         assert (len(relay.bigpanda.calls), relay.dead_letters.messages) == (1, [])
 
-    def test_what_fails_is_tried_again(self) -> None:
+    def test_failed_release_is_retried(self) -> None:
         relay = room(samples.refused(503), DONE, **HELD)
         shared(relay)
         relay.wake(0)
@@ -609,7 +611,7 @@ def shared(relay: Relay, **said: Any) -> None:
 
 
 class TestRate:
-    def test_no_more_than_five_comments_a_second(self) -> None:
+    def test_worker_writes_five_comments_a_second_at_most(self) -> None:
         clock, moments = Clock(), list[float]()
 
         def noted(_: Call) -> Answer:
@@ -622,7 +624,7 @@ class TestRate:
         seconds = Counter(map(int, moments))
         assert (len(moments), max(seconds.values())) == (12, CALLS_A_SECOND)
 
-    def test_no_more_than_two_look_ups_of_users_a_second(self) -> None:
+    def test_worker_looks_up_two_users_a_second_at_most(self) -> None:
         clock, moments = Clock(), list[float]()
 
         def noted(call: Call) -> Answer:
@@ -636,7 +638,7 @@ class TestRate:
         seconds = Counter(map(int, moments))
         assert (len(moments), max(seconds.values())) == (5, USERS_A_SECOND)
 
-    def test_no_more_than_five_pages_of_activities_a_second(self) -> None:
+    def test_worker_reads_five_pages_of_activities_a_second_at_most(self) -> None:
         clock, moments = Clock(), list[float]()
         full = Answer(200, {}, json.dumps([{"comment": "x"}] * ACTIVITIES_A_PAGE).encode())
 
@@ -652,7 +654,7 @@ class TestRate:
         relay.wake(60)
         assert (len(moments), max(Counter(map(int, moments)).values())) == (9, 3)
 
-    def test_whose_turn_does_not_come_waits_on_the_queue(self) -> None:
+    def test_callback_without_a_rate_limit_slot_waits_on_the_queue(self) -> None:
         relay = room()
         now = int(relay.clock.now)
         account = hashlib.sha256(b"BPU-canary").hexdigest()[:16]

@@ -11,19 +11,19 @@ def taken(budgets: Budgets, address: str, *, is_checked: bool = False) -> int:
     return count
 
 
-def test_each_source_has_a_budget_of_its_own() -> None:
+def test_each_source_has_its_own_budget() -> None:
     budgets = Budgets(Clock())
     assert taken(budgets, "192.0.2.1") == OPAQUE_AT_ONCE
     assert taken(budgets, "192.0.2.1") == 0
     assert taken(budgets, "192.0.2.2") == OPAQUE_AT_ONCE
 
 
-def test_tokens_that_check_themselves_have_another_and_larger_one() -> None:
+def test_tokens_with_a_valid_checksum_have_a_larger_budget_of_their_own() -> None:
     budgets = Budgets(Clock())
     assert taken(budgets, "192.0.2.1") < taken(budgets, "192.0.2.1", is_checked=True) == CHECKED_AT_ONCE
 
 
-def test_budget_comes_back_one_a_second() -> None:
+def test_budget_is_refilled_by_one_a_second() -> None:
     clock = Clock()
     budgets = Budgets(clock)
     taken(budgets, "192.0.2.1")
@@ -31,7 +31,7 @@ def test_budget_comes_back_one_a_second() -> None:
     assert taken(budgets, "192.0.2.1") == 3
 
 
-def test_clock_that_is_set_back_takes_nothing_away() -> None:
+def test_clock_that_is_set_back_takes_nothing_from_a_budget() -> None:
     clock = Clock()
     budgets = Budgets(clock)
     budgets.of("192.0.2.1", is_checked=False)
@@ -39,7 +39,7 @@ def test_clock_that_is_set_back_takes_nothing_away() -> None:
     assert taken(budgets, "192.0.2.1") == OPAQUE_AT_ONCE
 
 
-def test_memory_is_bounded_and_the_source_of_longest_ago_is_forgotten() -> None:
+def test_budgets_are_bounded_and_the_oldest_source_is_forgotten() -> None:
     budgets = Budgets(Clock())
     for number in range(MAX_BUDGETS + 10):
         budgets.of(f"10.0.{number // 256}.{number % 256}", is_checked=False)
@@ -59,5 +59,5 @@ def test_memory_is_bounded_and_the_source_of_longest_ago_is_forgotten() -> None:
         ("test-invoke-source-ip", ""),
     ],
 )
-def test_addresses_of_one_ipv6_network_are_one_source(address: str, found: str) -> None:
+def test_addresses_of_one_ipv6_network_are_one_source_of_lookups(address: str, found: str) -> None:
     assert source(address) == found

@@ -23,7 +23,7 @@ DOWN = ChannelUnreadable("Secrets Manager could not be reached")
 
 
 class Room:
-    """A cache of five minutes over fakes; `notices` is what it said."""
+    """A cache of five minutes over fakes; `notices` has its notices, each with its detail."""
 
     def __init__(self, unknown_seconds: float = UNKNOWN_SECONDS, **texts: str | Exception) -> None:
         self.clock = Clock()
@@ -49,14 +49,14 @@ class Room:
 
 
 class TestKnown:
-    def test_many_shares_cost_one_read(self) -> None:
+    def test_many_shares_cost_one_read_of_the_secret(self) -> None:
         room = Room(noc=OLD)
         for _ in range(100):
             room.clock.now += 2.9
             assert room.token() == samples.TOKEN
         assert room.secrets.reads == ["noc"]
 
-    def test_a_change_is_seen_when_the_time_is_over(self) -> None:
+    def test_changed_secret_is_seen_when_the_cached_one_is_five_minutes_old(self) -> None:
         room = Room(noc=OLD)
         room.token()
         room.secrets.texts["noc"] = NEW
@@ -65,7 +65,7 @@ class TestKnown:
         room.clock.now += 0.1
         assert room.token() == "new-token"
 
-    def test_a_refresh_reads_at_once_what_was_read_a_while_ago(self) -> None:
+    def test_refresh_reads_a_secret_that_is_ten_seconds_old(self) -> None:
         room = Room(noc=OLD)
         room.token()
         room.secrets.texts["noc"] = NEW
@@ -73,19 +73,19 @@ class TestKnown:
         assert room.refreshed() == "new-token"
         assert room.token() == "new-token"
 
-    def test_refreshes_come_ten_seconds_apart_however_often_they_are_asked_for(self) -> None:
+    def test_refreshes_are_ten_seconds_apart_however_often_they_are_asked_for(self) -> None:
         room = Room(noc=OLD)
         room.token()
         for _ in range(1000):
             room.clock.now += 0.05
             room.refreshed()
-        # 50 seconds: the first read, and one every ten seconds.
+        # Within 50 seconds there is one read every ten seconds after the first one.
         assert 4 <= len(room.secrets.reads) - 1 <= 5
 
-    def test_a_refresh_of_what_was_never_read_reads_it(self) -> None:
+    def test_refresh_of_an_uncached_channel_reads_it(self) -> None:
         assert Room(noc=OLD).refreshed() == samples.TOKEN
 
-    def test_a_removed_channel_is_unknown_as_soon_as_it_is_asked_for(self) -> None:
+    def test_removed_channel_is_unknown_when_its_cached_secret_is_five_minutes_old(self) -> None:
         room = Room(noc=OLD)
         room.token()
         del room.secrets.texts["noc"]
@@ -96,7 +96,7 @@ class TestKnown:
             room.token()
         assert room.secrets.reads == ["noc", "noc"]
 
-    def test_a_removed_channel_is_unknown_at_a_refresh_too(self) -> None:
+    def test_removed_channel_is_unknown_after_a_refresh(self) -> None:
         room = Room(noc=OLD)
         room.token()
         del room.secrets.texts["noc"]
@@ -106,9 +106,9 @@ class TestKnown:
 
 
 class TestLastGoodCopy:
-    # Cured by the `except ChannelUnreadable` in `ChannelCache._read_again`.
+    # The `except ChannelUnreadable` in `ChannelCache._read_again` serves the cached channel.
     @pytest.mark.parametrize("trouble", [DOWN, MALFORMED, "not json", ""])
-    def test_a_cache_must_not_raise_with_a_good_copy_in_its_hand(self, trouble: str | Exception) -> None:
+    def test_cached_channel_is_served_while_its_secret_is_unreadable(self, trouble: str | Exception) -> None:
         room = Room(noc=OLD)
         room.token()
         room.secrets.texts["noc"] = trouble
@@ -116,7 +116,7 @@ class TestLastGoodCopy:
         assert room.token() == samples.TOKEN
         assert [name for name, _ in room.notices] == ["stale_channel"]
 
-    def test_the_notice_says_why_without_the_secret(self) -> None:
+    def test_notice_of_a_stale_channel_has_the_problem_without_the_secret(self) -> None:
         room = Room(noc=OLD)
         room.token()
         room.secrets.texts["noc"] = json.dumps(samples.secret(policy={"body": "canary"}))
@@ -129,7 +129,7 @@ class TestLastGoodCopy:
             )
         ]
 
-    def test_while_it_fails_it_is_asked_every_ten_seconds_only(self) -> None:
+    def test_unreadable_secret_is_read_every_ten_seconds_at_most(self) -> None:
         room = Room(noc=OLD)
         room.token()
         room.secrets.texts["noc"] = DOWN
@@ -141,7 +141,7 @@ class TestLastGoodCopy:
         assert 5 <= len(room.secrets.reads) - 1 <= 6
         assert len(room.notices) == len(room.secrets.reads) - 1
 
-    def test_it_serves_however_long_that_lasts_and_the_mended_secret_afterwards(self) -> None:
+    def test_cached_channel_is_served_for_days_and_then_the_corrected_secret(self) -> None:
         room = Room(noc=OLD)
         room.token()
         room.secrets.texts["noc"] = DOWN
@@ -152,7 +152,7 @@ class TestLastGoodCopy:
         room.clock.now += REFRESH_SECONDS
         assert room.token() == "new-token"
 
-    def test_a_failed_refresh_leaves_a_fresh_copy_fresh(self) -> None:
+    def test_failed_refresh_keeps_a_fresh_copy_fresh(self) -> None:
         room = Room(noc=OLD)
         room.token()
         room.secrets.texts["noc"] = DOWN
@@ -163,7 +163,9 @@ class TestLastGoodCopy:
         assert len(room.secrets.reads) == 2
 
     @pytest.mark.parametrize("trouble", [DOWN, MALFORMED, "not json"])
-    def test_without_a_copy_nobody_can_tell(self, trouble: str | Exception) -> None:
+    def test_unreadable_secret_without_a_cached_channel_is_an_error_until_it_is_corrected(
+        self, trouble: str | Exception
+    ) -> None:
         room = Room(noc=trouble)
         with pytest.raises(ChannelUnreadable):
             room.token()
@@ -174,7 +176,7 @@ class TestLastGoodCopy:
         assert room.token() == samples.TOKEN
         assert room.notices == []
 
-    def test_a_secret_that_may_not_be_read_is_asked_for_once_in_ten_seconds(self) -> None:
+    def test_forbidden_secret_is_read_once_in_ten_seconds(self) -> None:
         room = Room(noc=ChannelForbidden("AccessDeniedException"))
         for _ in range(60):
             with pytest.raises(ChannelUnreadable, match="AccessDenied"):
@@ -184,14 +186,14 @@ class TestLastGoodCopy:
         room.clock.now += MALFORMED_SECONDS
         assert room.token() == samples.TOKEN
 
-    def test_hiccup_of_secrets_manager_is_not_remembered_at_all(self) -> None:
+    def test_failure_of_secrets_manager_without_a_cached_channel_is_not_remembered(self) -> None:
         room = Room(noc=DOWN)
         with pytest.raises(ChannelUnreadable):
             room.token()
         room.secrets.texts["noc"] = OLD
         assert room.token() == samples.TOKEN
 
-    def test_a_malformed_secret_is_read_once_in_ten_seconds(self) -> None:
+    def test_malformed_secret_is_read_once_in_ten_seconds(self) -> None:
         room = Room(noc=MALFORMED)
         for _ in range(60):
             with pytest.raises(ChannelUnreadable, match="malformed"):
@@ -200,26 +202,28 @@ class TestLastGoodCopy:
 
 
 class TestRecent:
-    """The door reads the secret again before it refuses a credential."""
+    """Reads for admission: the gate reads the secret again before it refuses a credential."""
 
-    def test_a_credential_that_was_made_valid_two_seconds_ago_is_known(self) -> None:
+    def test_credential_that_became_valid_two_seconds_ago_is_admitted(self) -> None:
         room = Room(noc=OLD)
         room.token()
         room.secrets.texts["noc"] = NEW
         room.clock.now += RECENT_SECONDS
         assert room.recent() == "new-token"
 
-    def test_reads_come_two_seconds_apart_however_often_the_door_asks(self) -> None:
+    def test_reads_for_admission_are_two_seconds_apart_however_often_they_are_asked_for(self) -> None:
         room = Room(noc=OLD)
         room.token()
         for _ in range(1000):
             room.clock.now += 0.01
             room.recent()
-        # 10 seconds: the first read, and one every two seconds.
+        # Within 10 seconds there is one read every two seconds after the first one.
         assert 4 <= len(room.secrets.reads) - 1 <= 5
 
     @pytest.mark.parametrize("trouble", [DOWN, MALFORMED])
-    def test_an_unreadable_secret_is_an_error_though_an_old_copy_is_there(self, trouble: str | Exception) -> None:
+    def test_unreadable_secret_is_an_error_for_admission_although_a_cached_channel_exists(
+        self, trouble: str | Exception
+    ) -> None:
         room = Room(noc=OLD)
         room.token()
         room.secrets.texts["noc"] = trouble
@@ -231,7 +235,7 @@ class TestRecent:
         assert [name for name, _ in room.notices] == ["stale_channel"]
         assert room.token() == samples.TOKEN, "requests with the known credential are served from the copy"
 
-    def test_a_failed_read_is_remembered_for_two_seconds_only(self) -> None:
+    def test_failed_read_for_admission_is_remembered_for_two_seconds(self) -> None:
         room = Room(noc=OLD)
         room.token()
         room.secrets.texts["noc"] = DOWN
@@ -242,7 +246,7 @@ class TestRecent:
         room.clock.now += RECENT_SECONDS
         assert room.recent() == "new-token"
 
-    def test_a_failed_read_for_a_share_counts_as_the_doors_read(self) -> None:
+    def test_failed_read_for_a_share_counts_as_a_read_for_admission(self) -> None:
         room = Room(noc=OLD)
         room.token()
         room.secrets.texts["noc"] = DOWN
@@ -252,7 +256,7 @@ class TestRecent:
             room.recent()
         assert len(room.secrets.reads) == 2
 
-    def test_the_doors_reads_do_not_keep_a_refused_outbound_credential(self) -> None:
+    def test_reads_for_admission_leave_no_outdated_outbound_credential(self) -> None:
         room = Room(noc=OLD)
         room.token()
         for _ in range(10):
@@ -263,21 +267,21 @@ class TestRecent:
         room.recent()
         assert room.refreshed() == "new-token"
 
-    def test_a_clock_that_is_set_back_does_not_keep_an_old_copy(self) -> None:
+    def test_clock_that_is_set_back_does_not_keep_an_old_secret(self) -> None:
         room = Room(noc=OLD)
         room.token()
         room.secrets.texts["noc"] = NEW
         room.clock.now -= 3600
         assert room.recent() == "new-token"
 
-    def test_unknown_names_cost_no_more_look_ups_than_a_get(self) -> None:
+    def test_unknown_names_cost_one_lookup_at_admission(self) -> None:
         room = Room()
         for _ in range(50):
             with pytest.raises(UnknownChannel):
                 room.recent("ghost")
         assert room.secrets.reads == ["ghost"]
 
-    def test_a_removed_channel_is_unknown_to_the_door_within_two_seconds(self) -> None:
+    def test_removed_channel_is_refused_within_two_seconds(self) -> None:
         room = Room(noc=OLD)
         room.token()
         del room.secrets.texts["noc"]
@@ -287,9 +291,9 @@ class TestRecent:
 
 
 class TestMisconfigured:
-    """A channel that may notify nobody is signalled all the same, and counted."""
+    """Misconfigured channels: a channel that may notify nobody is served nevertheless, and counted."""
 
-    def test_it_is_loaded_and_counted_once_a_read(self) -> None:
+    def test_misconfigured_channel_is_served_and_counted_once_a_read(self) -> None:
         room = Room(noc=json.dumps(samples.secret(policy={"routes": [{"when": {}, "recipients": []}]})))
         for _ in range(3):
             assert room.token() == samples.TOKEN
@@ -299,14 +303,14 @@ class TestMisconfigured:
         room.token()
         assert [name for name, _ in room.notices] == ["misconfigured_channel"] * 2
 
-    def test_nothing_is_counted_for_a_channel_that_notifies_somebody(self) -> None:
+    def test_well_configured_channel_is_not_counted_as_misconfigured(self) -> None:
         room = Room(noc=OLD)
         room.token()
         assert room.notices == []
 
 
 class TestUnknown:
-    def test_an_unknown_name_is_remembered_for_a_minute(self) -> None:
+    def test_unknown_channel_is_remembered_for_a_minute(self) -> None:
         room = Room()
         for _ in range(50):
             with pytest.raises(UnknownChannel):
@@ -316,7 +320,7 @@ class TestUnknown:
         room.secrets.texts["ghost"] = OLD
         assert room.token("ghost") == samples.TOKEN
 
-    def test_job_worker_finds_a_channel_that_was_made_again_within_two_seconds(self) -> None:
+    def test_worker_finds_a_channel_that_was_made_again_within_two_seconds(self) -> None:
         room = Room(unknown_seconds=JOBS_UNKNOWN_SECONDS)
         with pytest.raises(UnknownChannel):
             room.token()
@@ -324,14 +328,14 @@ class TestUnknown:
         room.clock.now += 2
         assert room.token() == samples.TOKEN
 
-    def test_a_refresh_does_not_get_around_that(self) -> None:
+    def test_refresh_of_an_unknown_channel_is_remembered_for_a_minute(self) -> None:
         room = Room()
         for _ in range(50):
             with pytest.raises(UnknownChannel):
                 room.refreshed("ghost")
         assert room.secrets.reads == ["ghost"]
 
-    def test_a_known_channel_is_read_again_whatever_was_guessed(self) -> None:
+    def test_known_channel_is_read_again_after_many_guessed_names(self) -> None:
         room = Room(noc=OLD)
         room.token()
         room.secrets.texts["noc"] = NEW
@@ -341,14 +345,14 @@ class TestUnknown:
                 room.token(f"guess-{number}")
         assert room.token() == "new-token"
 
-    def test_a_clock_that_is_set_back_does_not_lock_new_channels_out(self) -> None:
+    def test_clock_that_is_set_back_does_not_lock_new_channels_out(self) -> None:
         room = Room(noc=OLD)
         with pytest.raises(UnknownChannel):
             room.token("ghost")
         room.clock.now -= 3600
         assert room.token() == samples.TOKEN
 
-    def test_what_is_remembered_of_guesses_is_bounded(self) -> None:
+    def test_memory_for_guessed_channel_names_is_bounded(self) -> None:
         room = Room()
         for number in range(MAX_ABSENT + 200):
             room.clock.now += 1
@@ -357,6 +361,6 @@ class TestUnknown:
         assert len(room.cache._absent) == MAX_ABSENT
 
 
-def test_the_limits_are_those_of_the_contract() -> None:
+def test_cache_times_are_those_of_the_contract() -> None:
     limits = (channel_cache.RECENT_SECONDS, channel_cache.REFRESH_SECONDS, channel_cache.UNKNOWN_SECONDS)
     assert limits == (2, 10, 60)

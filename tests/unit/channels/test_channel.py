@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from relay.channels import channel
-from relay.channels.channel import is_channel_name, parse_channel
+from relay.channels.channel import is_channel_name
+from relay.channels.parsing import parse_channel
 from relay.channels.schema import AUTH
 from relay.errors import InvalidChannel
 from tests import samples
@@ -71,17 +72,17 @@ def complaint(document: Any) -> str:
 
 
 class TestParse:
-    def test_a_whole_secret_is_read(self) -> None:
+    def test_complete_secret_is_parsed(self) -> None:
         found = parse_channel("noc", json.dumps(WHOLE), HOSTS)
         assert (found.name, found.trigger_url) == ("noc", f"https://acme.xmatters.com/{CANARY}?apiKey={CANARY}")
         assert (found.auth.type, found.recipients) == ("oauth", (CANARY, "Network Operations"))
         assert [each.expires_at for each in found.inbound] == [None, 1_896_091_200.0]
 
-    def test_nothing_secret_shows_in_its_repr(self) -> None:
+    def test_repr_of_a_channel_shows_no_secret(self) -> None:
         document = WHOLE | {"xmatters": WHOLE["xmatters"] | {"recipients": ["Network Operations"]}}
         assert CANARY not in repr(parse_channel("noc", json.dumps(document), HOSTS))
 
-    def test_recipients_are_trimmed_and_named_once(self) -> None:
+    def test_recipients_are_trimmed_and_deduplicated(self) -> None:
         document = changed(("xmatters", "recipients"), [" jdoe ", "jdoe", "Net Ops"])
         assert parse_channel("noc", json.dumps(document), HOSTS).recipients == ("jdoe", "Net Ops")
 
@@ -199,23 +200,25 @@ class TestParse:
             ),
         ],
     )
-    def test_what_is_wrong_is_told_by_its_key(self, path: tuple[Any, ...], value: Any, message: str) -> None:
+    def test_invalid_secret_is_refused_with_the_key_that_is_wrong(
+        self, path: tuple[Any, ...], value: Any, message: str
+    ) -> None:
         assert complaint(changed(path, value)).startswith(message)
 
     @pytest.mark.parametrize("text", ["", "{", CANARY, "[" * 100_000, '{"policy": NaN}', "null"])
-    def test_what_is_no_json_object_is_refused_without_quoting_it(self, text: str) -> None:
+    def test_secret_that_is_no_json_object_is_refused_without_quoting_it(self, text: str) -> None:
         with pytest.raises(InvalidChannel) as caught:
             parse_channel("noc", text, HOSTS)
         assert CANARY not in str(caught.value)
 
     @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
-    def test_a_number_that_is_none_is_refused(self, number: str) -> None:
+    def test_secret_with_a_number_that_json_does_not_have_is_refused(self, number: str) -> None:
         text = json.dumps(WHOLE).replace('"max_per_minute": 60', f'"max_per_minute": {number}')
         with pytest.raises(InvalidChannel, match="not JSON"):
             parse_channel("noc", text, HOSTS)
 
     @pytest.mark.parametrize("path", list(positions(WHOLE)), ids=lambda path: ".".join(map(str, path)) or "whole")
-    def test_no_complaint_ever_quotes_a_value(self, path: tuple[Any, ...]) -> None:
+    def test_refusal_of_a_secret_never_quotes_a_value(self, path: tuple[Any, ...]) -> None:
         wrong = [
             CANARY,
             f"{CANARY},{CANARY}",
@@ -248,41 +251,41 @@ class TestParse:
 
 class TestNames:
     @pytest.mark.parametrize("name", ["a", "0", "noc-1_eu", "a" * 48])
-    def test_good_names(self, name: str) -> None:
+    def test_valid_channel_names_are_accepted(self, name: str) -> None:
         assert is_channel_name(name)
 
     @pytest.mark.parametrize("name", ["", "-a", "_a", "A", "a.b", "a/b", "a" * 49, "a\n", "ä", "a b", "../a", "%61"])
-    def test_names_that_no_channel_has(self, name: str) -> None:
+    def test_invalid_channel_names_are_refused(self, name: str) -> None:
         assert not is_channel_name(name)
 
 
 class TestSecrets:
     @pytest.mark.parametrize("auth", [samples.BASIC, samples.KEY, samples.OAUTH], ids=lambda auth: auth["type"])
-    def test_everything_that_opens_something_is_secret(self, auth: dict[str, str]) -> None:
+    def test_every_credential_of_a_channel_is_a_secret(self, auth: dict[str, str]) -> None:
         named = {"type", "username", "client_id"}
         assert {value for name, value in auth.items() if name not in named} | {samples.TOKEN} <= samples.parsed(
             samples.secret(auth=auth)
         ).secrets()
 
-    def test_old_credentials_are_secret_still(self) -> None:
+    def test_previous_credentials_are_secrets(self) -> None:
         assert {"new-token", "old-token", "pä:ss", "old"} <= samples.ROTATED.secrets()
 
     @pytest.mark.parametrize("name", ["apiKey", "apikey", "APIKEY", "api-key", "sig"])
-    def test_the_key_in_the_url_is_secret_as_it_stands_and_as_it_is_meant(self, name: str) -> None:
+    def test_api_key_in_the_trigger_url_is_a_secret_raw_and_decoded(self, name: str) -> None:
         url = f"https://acme.xmatters.com/x?a=1&{name}=k%2Fe+y&b=2"
         assert {url, "k%2Fe+y", "k/e y"} <= samples.parsed(samples.secret(url=url)).secrets()
 
-    def test_an_empty_key_is_none(self) -> None:
+    def test_empty_api_key_in_the_trigger_url_is_no_secret(self) -> None:
         url = "https://acme.xmatters.com/x?apiKey="
         assert samples.parsed(samples.secret(url=url)).secrets() == {url, samples.TOKEN}
 
 
-def test_every_kind_of_credentials_has_its_schema() -> None:
+def test_every_kind_of_credentials_has_a_schema() -> None:
     assert set(AUTH) == {"url", "basic", "api_key", "oauth"}
 
 
 @pytest.mark.parametrize("inbound", [{"token": "t~!"}, {"basic": {"username": "u", "password": "p:ä"}}])
-def test_the_header_to_paste_into_bigpanda_opens_the_door(inbound: dict[str, Any]) -> None:
+def test_header_for_bigpanda_is_admitted_by_the_channel(inbound: dict[str, Any]) -> None:
     header = channel.header_for(inbound)
     found = samples.parsed(samples.secret(inbound=inbound))
     assert found.admits({header["name"].lower(): header["value"]}, NOW)

@@ -25,11 +25,11 @@ class TestAdmits:
             {"authorization": "Bearer wrong", "x-api-key": "new-token"},
         ],
     )
-    def test_good_credentials_open_in_every_way_they_may_be_shown(self, headers: dict[str, str]) -> None:
+    def test_valid_credentials_are_admitted_in_every_accepted_header(self, headers: dict[str, str]) -> None:
         assert samples.ROTATED.admits(headers, NOW)
 
-    # Cured by `any` over what was offered: of nothing, nothing fits (`Channel.admits`).
-    def test_a_missing_header_never_passes(self) -> None:
+    # `Channel.admits` takes `any` over the offered credentials, which is false for an empty list.
+    def test_missing_header_is_never_admitted(self) -> None:
         for document in (samples.secret(), samples.secret(inbound={"basic": {"username": "u", "password": "p"}})):
             assert not samples.parsed(document).admits({}, NOW)
             assert not samples.parsed(document).admits({"content-type": "application/json"}, NOW)
@@ -66,15 +66,15 @@ class TestAdmits:
         ],
         ids=str,
     )
-    def test_anything_else_stays_out(self, headers: dict[str, str]) -> None:
+    def test_invalid_credentials_are_not_admitted(self, headers: dict[str, str]) -> None:
         assert not samples.ROTATED.admits(headers, NOW)
 
     @pytest.mark.parametrize("headers", [{"x-api-key": "old-token"}, {"authorization": basic(b"bigpanda:old")}])
-    def test_old_credentials_open_until_they_expire(self, headers: dict[str, str]) -> None:
+    def test_previous_credentials_are_admitted_until_they_expire(self, headers: dict[str, str]) -> None:
         assert samples.ROTATED.admits(headers, NOW - 0.001)
         assert not samples.ROTATED.admits(headers, NOW)
 
-    def test_a_login_and_a_token_do_not_stand_in_for_one_another(self) -> None:
+    def test_login_is_not_admitted_as_token_nor_token_as_login(self) -> None:
         only_login = samples.parsed(samples.secret(inbound={"basic": {"username": "u", "password": "p"}}))
         assert not only_login.admits({"x-api-key": "u:p"}, NOW)
         only_token = samples.parsed(samples.secret(inbound={"token": "u:p"}))

@@ -9,7 +9,7 @@ from tests.fakes import FakeSession, Relay
 
 
 class TestAdmit:
-    def test_good_credentials_give_the_channel(self) -> None:
+    def test_valid_credentials_are_admitted_to_the_channel(self) -> None:
         relay = Relay(FakeSession())
         assert relay.webhook.gate.admit(samples.request()).name == "noc"
 
@@ -24,14 +24,14 @@ class TestAdmit:
             samples.request(channel="NOC"),
         ],
     )
-    def test_what_can_not_be_right_is_refused_without_a_look_at_any_secret(self, request_: Request) -> None:
+    def test_impossible_request_is_refused_without_reading_a_secret(self, request_: Request) -> None:
         relay = Relay(FakeSession())
         with pytest.raises(BadRequest) as caught:
             relay.webhook.gate.admit(request_)
         assert caught.value.status == 401
         assert relay.secrets.reads == []
 
-    def test_every_refusal_is_the_same(self) -> None:
+    def test_every_refusal_has_the_same_error(self) -> None:
         relay = Relay(FakeSession())
         wrong = [
             samples.request(channel="ghost"),
@@ -46,7 +46,7 @@ class TestAdmit:
             refusals.add((caught.value.status, caught.value.error, str(caught.value)))
         assert refusals == {(401, "unauthorized", "credentials: missing or wrong")}
 
-    def test_credentials_changed_a_moment_ago_are_found_out(self) -> None:
+    def test_credentials_changed_two_seconds_ago_are_admitted_and_the_old_ones_refused(self) -> None:
         relay = Relay(FakeSession())
         relay.channels.get("noc")
         relay.secrets.texts["noc"] = json.dumps(samples.secret(inbound={"token": "new-token"}))
@@ -66,7 +66,7 @@ class TestAdmit:
                 relay.webhook.gate.admit(samples.request(headers={"x-api-key": "wrong"}, source=f"192.0.2.{number}"))
         assert 9 <= len(relay.secrets.reads) <= 11
 
-    def test_a_credential_is_not_refused_while_the_secret_can_not_be_read(self) -> None:
+    def test_credential_is_not_refused_while_the_secret_cannot_be_read(self) -> None:
         relay = Relay(FakeSession())
         relay.channels.get("noc")
         relay.secrets.texts["noc"] = ChannelUnreadable("down")
@@ -77,7 +77,7 @@ class TestAdmit:
                 relay.webhook.gate.admit(new)
         assert relay.webhook.gate.admit(samples.request()).name == "noc"
 
-    def test_when_nobody_can_tell_that_is_said(self) -> None:
+    def test_admission_raises_channel_unreadable_if_secret_and_cache_are_missing(self) -> None:
         relay = Relay(FakeSession())
         relay.secrets.texts["noc"] = ChannelUnreadable("down")
         with pytest.raises(ChannelUnreadable):

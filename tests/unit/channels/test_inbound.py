@@ -9,7 +9,7 @@ from tests import samples
 
 
 class TestFromEvent:
-    def test_a_proxy_event_is_read(self) -> None:
+    def test_request_is_read_from_a_proxy_event(self) -> None:
         event = {
             "pathParameters": {"channel": "noc"},
             "headers": {"Authorization": "Bearer t", "X-API-Key": "k", "content-type": "application/json"},
@@ -44,10 +44,11 @@ class TestFromEvent:
             {"multiValueQueryStringParameters": {"recipients": None}, "queryStringParameters": {"recipients": ""}},
         ],
     )
-    def test_what_is_missing_is_empty(self, event: dict[str, Any]) -> None:
-        assert Request.from_event(event) == Request("", {}, (), "", is_base64=False, id="")
+    def test_missing_members_of_a_proxy_event_are_empty(self, event: dict[str, Any]) -> None:
+        empty = Request(channel="", headers={}, recipients=(), body="", is_base64=False, id="")
+        assert Request.from_event(event) == empty
 
-    def test_recipients_are_read_where_only_single_values_are_given(self) -> None:
+    def test_recipients_are_read_from_single_query_values(self) -> None:
         event = {"queryStringParameters": {"recipients": "a,b c"}, "multiValueQueryStringParameters": {}}
         assert Request.from_event(event).recipients == ("a", "b c")
 
@@ -63,12 +64,12 @@ def refusal(request: Request) -> tuple[int, str]:
 
 
 class TestReadBody:
-    def test_the_bytes_come_out_as_they_were_sent(self) -> None:
+    def test_body_is_read_as_the_bytes_that_were_sent(self) -> None:
         every = bytes(range(256))
         assert read_body(encoded(every)) == every
         assert read_body(samples.request(body='{"id": "é"}')) == '{"id": "é"}'.encode()
 
-    def test_four_mebibytes_are_taken_and_a_byte_more_is_not(self) -> None:
+    def test_body_of_four_mebibytes_is_accepted_and_a_larger_one_is_413(self) -> None:
         full = b" " * MAX_BODY_BYTES
         assert read_body(encoded(full)) == full
         assert read_body(samples.request(full)) == full
@@ -89,7 +90,7 @@ class TestReadBody:
             " ",
         ],
     )
-    def test_every_json_type_is_fine(self, kind: str) -> None:
+    def test_every_json_content_type_is_accepted(self, kind: str) -> None:
         assert read_body(samples.request(b"{}", headers={"content-type": kind})) == b"{}"
         assert read_body(samples.request(b"{}", headers={})) == b"{}"
 
@@ -104,22 +105,22 @@ class TestReadBody:
             "text/x+json",
         ],
     )
-    def test_other_types_are_not(self, kind: str) -> None:
+    def test_other_content_types_are_415(self, kind: str) -> None:
         assert refusal(samples.request(b"{}", headers={"content-type": kind})) == (415, "content-type")
 
-    def test_size_comes_before_type(self) -> None:
+    def test_size_of_a_body_is_checked_before_its_type(self) -> None:
         large = samples.request(b" " * (MAX_BODY_BYTES + 1), headers={"content-type": "text/plain"})
         assert refusal(large) == (413, "body")
 
     @pytest.mark.parametrize("body", ["e30", "e30=\n", "!", "é"])
-    def test_base64_that_is_none_is_refused(self, body: str) -> None:
+    def test_invalid_base64_body_is_400(self, body: str) -> None:
         assert refusal(samples.request(body=body, is_base64=True)) == (400, "body")
 
-    def test_half_a_character_is_refused(self) -> None:
+    def test_body_with_a_lone_surrogate_is_400(self) -> None:
         assert refusal(samples.request(body="\ud800")) == (400, "body")
 
 
-def test_an_answer_is_json_as_api_gateway_takes_it() -> None:
+def test_reply_becomes_a_json_response_of_api_gateway() -> None:
     assert Reply(202, {"outcome": "queued", "id": "\ud800"}).to_response() == {
         "statusCode": 202,
         "headers": {"Content-Type": "application/json"},

@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from relay.channels import misconfiguration
-from relay.channels.channel import Channel, parse_channel
+from relay.channels.channel import Channel
+from relay.channels.parsing import parse_channel
 from relay.http.session import VendorHosts
 from tests import samples
 
@@ -45,7 +46,7 @@ def keys(found: Channel) -> list[str]:
         (made(url=f"{TRIGGER}/more", recipients=["Ops"]), "xmatters.trigger_url"),
     ],
 )
-def test_a_channel_that_may_notify_nobody_has_a_problem_by_its_key(found: Channel, key: str) -> None:
+def test_channel_that_may_notify_nobody_has_a_problem_with_its_key(found: Channel, key: str) -> None:
     assert keys(found) == [key]
     assert CANARY not in repr(misconfiguration.problems(found))
 
@@ -59,7 +60,7 @@ def test_a_channel_that_may_notify_nobody_has_a_problem_by_its_key(found: Channe
         f"/api/xm/1/plans/{UUID}/forms/My%20Form/triggers",
     ],
 )
-def test_each_documented_trigger_path_is_known(path: str) -> None:
+def test_each_documented_trigger_path_is_accepted(path: str) -> None:
     assert keys(made(url=f"{HOST}{path}?apiKey=k", recipients=["Ops"])) == []
 
 
@@ -75,11 +76,11 @@ def test_each_documented_trigger_path_is_known(path: str) -> None:
         samples.parsed(),
     ],
 )
-def test_a_channel_that_notifies_somebody_has_no_problem(found: Channel) -> None:
+def test_channel_that_notifies_somebody_has_no_problem(found: Channel) -> None:
     assert keys(found) == []
 
 
-def test_problems_do_not_keep_a_channel_from_being_read() -> None:
+def test_misconfigured_channel_is_parsed() -> None:
     found = made(url=f"{HOST}/", routes=[{"when": {}, "recipients": []}])
     expected = ["policy.routes.0.when", "policy.routes.0.recipients", "xmatters.recipients", "xmatters.trigger_url"]
     assert keys(found) == expected
@@ -98,7 +99,7 @@ class TestCritical:
             ({"environment": "*"}, False),
         ],
     )
-    def test_a_route_surely_takes_each_critical_only_if_it_asks_for_the_status_alone(
+    def test_route_covers_every_critical_only_if_its_condition_is_the_status_alone(
         self, when: dict[str, Any], is_reached: bool
     ) -> None:
         found = made(routes=[TO_OPS, {"when": when, "recipients": ["Ops"]}])
@@ -113,9 +114,9 @@ class TestCritical:
             made(url=f"{TRIGGER}?recipients=Ops", routes=[TO_OPS]),
         ],
     )
-    def test_recipients_outside_the_routes_are_notified_of_each_critical(self, found: Channel) -> None:
+    def test_critical_is_notified_by_recipients_outside_the_routes(self, found: Channel) -> None:
         assert not misconfiguration.critical_may_notify_nobody(found)
 
-    def test_a_route_without_recipients_takes_a_critical_to_nobody(self) -> None:
+    def test_critical_that_a_route_without_recipients_takes_notifies_nobody(self) -> None:
         found = made(recipients=[], routes=[{"when": {"status": "critical"}, "recipients": []}])
         assert misconfiguration.critical_may_notify_nobody(found)

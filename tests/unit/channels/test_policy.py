@@ -9,7 +9,7 @@ from relay.incidents.transition import PRESETS, Transition
 from tests import samples
 
 
-def test_a_channel_that_says_nothing_gets_what_the_documents_promise() -> None:
+def test_empty_policy_has_the_documented_defaults() -> None:
     assert Policy.of({}) == Policy()
     assert Policy() == Policy(
         notify_on=PRESETS["parity"],
@@ -32,7 +32,7 @@ def test_a_channel_that_says_nothing_gets_what_the_documents_promise() -> None:
     ],
     ids=lambda value: ", ".join(sorted(value)) or "nothing",
 )
-def test_what_rings_is_a_preset_or_a_list_which_goes_first(members: dict[str, Any], chosen: set[Transition]) -> None:
+def test_notify_on_is_a_preset_or_a_list_that_overrides_it(members: dict[str, Any], chosen: set[Transition]) -> None:
     assert Policy.of(members).notify_on == chosen
 
 
@@ -45,21 +45,21 @@ NUMBERS = {
 }
 
 
-def test_each_number_is_taken_as_it_is_zero_too() -> None:
+def test_numbers_of_a_policy_are_taken_as_given_zero_included() -> None:
     policy = Policy.of(NUMBERS)
     assert {name: getattr(policy, name) for name in NUMBERS} == NUMBERS
 
 
-def test_what_it_does_not_know_is_left_to_others() -> None:
+def test_policy_ignores_members_of_other_readers() -> None:
     assert Policy.of({"body": "bigpanda", "preset": "oncall"}) == Policy(PRESETS["oncall"])
 
 
-def test_routes_are_read_in_their_order() -> None:
+def test_routes_of_a_policy_are_read_in_their_order() -> None:
     routes = [{"when": {"status": "critical"}, "recipients": ["a"]}, {"when": {}, "recipients": ["b"]}]
     assert Policy.of({"routes": routes}).routes == tuple(map(Route.of, routes))
 
 
-def test_the_relays_own_body_has_rules_of_its_own() -> None:
+def test_own_body_has_its_rules_from_the_policy() -> None:
     assert Policy.of({"body": "xmatters"}).own_body == BodyRule()
     changed = {"max_property_length": 300, "priorities": {"warning": "LOW"}, "properties": {"team": "payments"}}
     assert Policy.of({"body": "xmatters", **changed}).own_body == BodyRule(
@@ -68,7 +68,7 @@ def test_the_relays_own_body_has_rules_of_its_own() -> None:
     assert Policy.of(changed).own_body is None
 
 
-def test_a_secret_may_say_all_of_it_and_a_channel_has_it() -> None:
+def test_policy_of_a_channel_is_read_from_its_secret() -> None:
     policy = {"preset": "oncall", "body": "bigpanda", **NUMBERS}
     assert samples.parsed(samples.secret(policy=policy)).policy == Policy.of(policy)
     assert samples.parsed(samples.secret()).policy == Policy()

@@ -1,4 +1,4 @@
-"""Routes: the first whose conditions hold names who is rung."""
+"""Routes: the first one whose conditions match the share names its recipients."""
 
 import json
 from typing import Any
@@ -50,7 +50,7 @@ def first(*routes: Route, document: dict[str, Any] | None = None, is_open: bool 
     ],
     ids=str,
 )
-def test_it_holds(when: dict[str, Any]) -> None:
+def test_conditions_of_a_route_match_the_share(when: dict[str, Any]) -> None:
     assert first(route(**when)) == "r"
 
 
@@ -67,26 +67,26 @@ def test_it_holds(when: dict[str, Any]) -> None:
     ],
     ids=str,
 )
-def test_it_does_not_hold(when: dict[str, Any]) -> None:
+def test_conditions_of_a_route_do_not_match_the_share(when: dict[str, Any]) -> None:
     assert first(route(**when)) is None
 
 
-def test_the_first_that_holds_is_taken() -> None:
+def test_first_matching_route_is_chosen() -> None:
     assert first(route("a", status="warning"), route("b", tag_team="*"), route("c")) == "b"
 
 
-def test_a_resolve_goes_to_those_who_were_rung_for_the_worst_of_it() -> None:
+def test_resolve_is_routed_by_the_worst_status_of_the_incident() -> None:
     over = {"incident": {"id": "i1", "status": "ok", "severity": "critical"}}
     assert first(route("a", status="critical"), route("b", status="ok"), document=over, is_open=False) == "a"
     unknown = {"incident": {"id": "i1", "status": "ok"}}
     assert first(route("a", status="critical"), route("b", status="ok"), document=unknown, is_open=False) == "b"
 
 
-def test_without_routes_the_body_is_not_looked_at() -> None:
+def test_body_is_not_read_without_routes() -> None:
     assert chosen((), parse_share(b'{"id": "i1"}'), is_open=True) is None
 
 
-def test_names_are_trimmed_and_none_stands_twice() -> None:
+def test_recipients_of_a_route_are_trimmed_and_deduplicated() -> None:
     found = Route.of({"when": {}, "recipients": [" a ", "b", "a"], "priority": "HIGH"})
     assert (found.recipients, found.priority) == (("a", "b"), "HIGH")
 
@@ -96,14 +96,14 @@ def many_values(count: int, length: int = 100) -> dict[str, Any]:
 
 
 class TestBoundedWork:
-    """Work is counted in comparisons of characters; a share that would take more rings all who may be meant."""
+    """Bound of work, in comparisons of characters: beyond it all routes that may match name the recipients."""
 
-    def test_work_is_the_length_of_patterns_times_that_of_values(self) -> None:
+    def test_work_of_matching_is_the_length_of_patterns_times_that_of_values(self) -> None:
         work, share = Work(10_000), parse_share(json.dumps(SHARE).encode())
         assert chosen([route(tag_team=["x*", "payments"])], share, is_open=True, work=work) is not None
         assert 10_000 - work.left == 2 * len("paymentsstorage") + 2 * CALL_WORK + len("payments") + CALL_WORK
 
-    def test_a_share_beyond_the_bound_rings_those_of_every_route_that_was_not_ruled_out(self) -> None:
+    def test_share_beyond_the_bound_of_work_goes_to_every_route_that_was_not_ruled_out(self) -> None:
         share = parse_share(json.dumps(SHARE).encode())
         routes = [
             route("no", status="warning"),
@@ -115,13 +115,13 @@ class TestBoundedWork:
         found = chosen(routes, share, is_open=True, work=Work(2 * CALL_WORK))
         assert found == Route((), ("a", "b", "c"), is_undecided=True)
 
-    def test_an_exact_pattern_costs_the_same_however_many_values_there_are(self) -> None:
+    def test_exact_pattern_costs_the_same_for_any_number_of_values(self) -> None:
         share = parse_share(json.dumps(many_values(200, 2000)).encode())
         work = Work(10_000)
         assert chosen([route(tag_t0="x"), route(tag_t1="y")], share, is_open=True, work=work) is None
         assert work.left == 10_000 - 2 * (CALL_WORK + 1)
 
-    def test_names_beyond_what_a_url_takes_are_left_out_from_the_end(self) -> None:
+    def test_recipients_beyond_the_length_of_a_url_are_cut_from_the_end(self) -> None:
         share = parse_share(json.dumps(SHARE).encode())
         routes = [route(f"{n:03}" + "é" * 97, tag_team="*x") for n in range(100)]
         found = chosen(routes, share, is_open=True, work=Work(0))
@@ -139,7 +139,7 @@ class TestBoundedWork:
         ][: len(found.recipients)]
         assert 0 < len(quote(",".join(found.recipients))) <= MAX_NAMES_LENGTH
 
-    def test_ordinary_routes_and_the_largest_real_incident_are_far_below_the_bound(self) -> None:
+    def test_ordinary_routes_and_the_largest_real_incident_stay_far_below_the_bound_of_work(self) -> None:
         alerts = [{"id": n, "tags": {"host": f"db-{n}.prod.example", "team": "payments"}} for n in range(300)]
         share = parse_share(json.dumps({"incident": {"id": "i1", "status": "critical", "alerts": alerts}}).encode())
         work = Work()

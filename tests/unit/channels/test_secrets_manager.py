@@ -28,26 +28,26 @@ def secrets() -> Secrets:
     return Secrets(CLIENT, "team/relay", ticks=time.monotonic)
 
 
-def test_a_secret_is_read_by_prefix_and_channel(aws: Stubber) -> None:
+def test_secret_is_read_by_prefix_and_channel(aws: Stubber) -> None:
     aws.add_response("get_secret_value", {"SecretString": "{}"}, {"SecretId": "team/relay/noc"})
     assert secrets().read("noc") == "{}"
 
 
 @pytest.mark.parametrize("code", ["ResourceNotFoundException", "InvalidRequestException"])
-def test_a_secret_that_is_gone_or_going_is_an_unknown_channel(aws: Stubber, code: str) -> None:
+def test_deleted_secret_is_an_unknown_channel(aws: Stubber, code: str) -> None:
     aws.add_client_error("get_secret_value", code)
     with pytest.raises(UnknownChannel):
         secrets().read("noc")
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException", "DecryptionFailure", "InternalError"])
-def test_any_other_refusal_is_no_news_of_the_channel(aws: Stubber, code: str) -> None:
+def test_other_refusals_of_secrets_manager_make_the_channel_unreadable(aws: Stubber, code: str) -> None:
     aws.add_client_error("get_secret_value", code, "words that may quote something")
     with pytest.raises(ChannelUnreadable, match=f"channel noc: {code}$"):
         secrets().read("noc")
 
 
-def test_a_binary_secret_is_unreadable(aws: Stubber) -> None:
+def test_binary_secret_makes_the_channel_unreadable(aws: Stubber) -> None:
     aws.add_response("get_secret_value", {"SecretBinary": b"{}"})
     with pytest.raises(ChannelUnreadable, match="binary"):
         secrets().read("noc")
@@ -61,7 +61,7 @@ class _Client:
 @pytest.mark.parametrize(
     "error", [ConnectTimeoutError(endpoint_url="https://secretsmanager.test"), NoCredentialsError()], ids=type
 )
-def test_what_never_reached_aws_is_unreadable_too(error: Exception) -> None:
+def test_connection_failure_makes_the_channel_unreadable(error: Exception) -> None:
     def fail(**_: str) -> None:
         raise error
 
@@ -70,10 +70,10 @@ def test_what_never_reached_aws_is_unreadable_too(error: Exception) -> None:
         Secrets(client, "relay", ticks=time.monotonic).read("noc")
 
 
-def test_a_read_that_hangs_is_given_up() -> None:
+def test_read_of_a_secret_that_hangs_times_out() -> None:
     let_go = threading.Event()
     client: Any = _Client(lambda **_: {"SecretString": str(let_go.wait(20))})
-    # A clock on which every look costs more than a read may take.
+    # On this clock more time passes between two calls than a read may take.
     ticks = itertools.count(0.0, READ_SECONDS + 1)
     with pytest.raises(ChannelUnreadable, match="TimeoutError"):
         Secrets(client, "relay", ticks=lambda: next(ticks)).read("noc")

@@ -13,21 +13,21 @@ def made(channel: str = "noc", door: Literal["inbound", "callback"] = "inbound")
     return token.make(channel, door, secrets.choice)
 
 
-def test_token_fits_the_channel_and_the_door_that_it_was_made_for_and_no_other() -> None:
+def test_token_fits_its_own_channel_and_door_alone() -> None:
     text = made()
     assert token.fits(text, "noc", "inbound")
     assert not token.fits(text, "noc", "callback")
     assert not token.fits(text, "noc2", "inbound")
 
 
-def test_token_has_190_bits_of_chance() -> None:
+def test_token_has_190_random_bits() -> None:
     assert len(ALPHABET) ** RANDOM_LENGTH > 2**190
     assert len(set(ALPHABET)) == len(ALPHABET)
     chosen = cycle(ALPHABET)
     assert token.make("noc", "inbound", lambda _: next(chosen))[4 : 4 + RANDOM_LENGTH] == ALPHABET[:RANDOM_LENGTH]
 
 
-def test_scanners_find_it_by_its_pattern() -> None:
+def test_secret_scanners_find_a_token_by_its_pattern() -> None:
     text = made()
     assert re.fullmatch(PATTERN, text)
     assert re.findall(rf"\b{PATTERN}\b", f'header: "Bearer {text}", x') == [text]
@@ -36,20 +36,20 @@ def test_scanners_find_it_by_its_pattern() -> None:
 @pytest.mark.parametrize(
     "broken", [lambda it: it[:-1], lambda it: it + "a", lambda it: it[:-1] + "-", lambda it: "bpr_"]
 )
-def test_token_that_is_not_whole_fits_nowhere(broken: object) -> None:
+def test_truncated_or_extended_token_fits_no_channel(broken: object) -> None:
     assert callable(broken)
     assert not token.fits(broken(made()), "noc", "inbound")
 
 
-def test_each_single_wrong_character_is_noticed() -> None:
+def test_token_with_one_wrong_character_fits_no_channel() -> None:
     text = made()
     for place in range(len(token.PREFIX), len(text)):
         other = "b" if text[place] == "a" else "a"
         assert not token.fits(text[:place] + other + text[place + 1 :], "noc", "inbound")
 
 
-def test_checksum_is_the_same_in_every_version() -> None:
-    # Tokens that are stored must go on working.
+def test_checksum_of_a_token_is_the_same_in_every_version() -> None:
+    # Stored tokens must stay valid.
     assert token.make("noc", "inbound", lambda _: "a") == EXPECTED
 
 

@@ -1,4 +1,4 @@
-"""xMatters answers 500, 502 or 504, or cuts the connection: the signal may have rung all the same."""
+"""Ambiguous failures: after a 500, 502, 504 or a cut connection xMatters may have notified people."""
 
 from typing import Any
 
@@ -47,13 +47,13 @@ def test_state_is_not_sent_again_within_half_a_minute_of_an_ambiguous_answer(amb
     assert may_repeat(relay) == [None, "true", "true"]
 
 
-def test_warning_gets_no_inline_retry(ambiguous: Step) -> None:
+def test_warning_gets_no_inline_retry_after_an_ambiguous_answer(ambiguous: Step) -> None:
     relay = room(ambiguous)
     relay.share(status="warning")
     assert may_repeat(relay) == [None]
 
 
-def test_xmatters_that_answers_504_is_asked_four_times_a_minute_at_most(ambiguous: Step) -> None:
+def test_ambiguous_attempts_of_one_incident_stay_within_four_a_minute(ambiguous: Step) -> None:
     relay = room(ambiguous, policy={"min_seconds_between_signals": 0})
     began = relay.clock.now
     for number, status in enumerate(["warning", "critical", "ok", "critical", "ok", "critical"]):
@@ -64,7 +64,7 @@ def test_xmatters_that_answers_504_is_asked_four_times_a_minute_at_most(ambiguou
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_answers_that_did_not_ring_leave_no_doubt(status: int) -> None:
+def test_answer_429_or_503_leaves_no_state_in_doubt(status: int) -> None:
     relay = room(samples.refused(status))
     result = relay.share(status="critical")
     entry: Any = relay.entry()

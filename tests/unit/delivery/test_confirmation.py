@@ -1,4 +1,4 @@
-"""Confirmation: pages end when BigPanda says that their incident is over, and a forged resolve silences nobody."""
+"""Confirmation: pages end when BigPanda confirms the resolve, and a forged resolve silences no critical."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ BASIC = {"type": "basic", "username": "u", "password": "p"}
 
 
 class Scene:
-    """A channel, the pages that xMatters made for it, and what BigPanda says of its incident."""
+    """A channel, the pages that xMatters made for it, and BigPanda's answer about its incident."""
 
     def __init__(self, *, rest: bool = True, policy: dict[str, Any] | None = None, **access: Any) -> None:
         known = {name: value for name, value in (ACCESS | access).items() if value is not None}
@@ -37,7 +37,7 @@ class Scene:
         self._signals = 0
 
     def incident(self, status: str, *, active: bool) -> Answer:
-        """BigPanda's answer: the incident did not change since it opened."""
+        """Return BigPanda's answer; its timestamps say that the incident did not change since it opened."""
         said = {
             "id": "i1",
             "status": status,
@@ -64,94 +64,105 @@ class Scene:
         name = call.url.partition("requestId=")[2].partition("&")[0]
         return Answer(200, {}, json.dumps({"data": [{"id": f"page-{name}", "status": "ACTIVE"}]}).encode())
 
-    def rung(self) -> list[str]:
-        """The status of each signal."""
+    def signalled(self) -> list[str]:
+        """Return the status of each signal."""
         return [json.loads(call.body)["incident"]["status"] for call in self.relay.session.calls]
 
     def resolve(self) -> None:
-        """Let a resolve come: true or forged."""
+        """Share a resolve; whether it is true or forged depends on BigPanda's answer."""
         now = int(self.relay.clock.now)
         self.relay.share(
             samples.enveloped("e1", status="ok", active=False, resolved=True, changedOn=now, updatedOn=now)
         )
 
     def opened_and_resolved(self) -> "Scene":
-        """Let a critical be announced and followed, and then a resolve come."""
+        """Share a critical, let it be announced and followed, and then share a resolve."""
         self.relay.share(samples.enveloped("e1", active=True))
         self.wait(120)
         self.resolve()
         return self
 
     def wait(self, seconds: float) -> None:
-        """Let time go by; jobs wake."""
+        """Let time pass in steps of 12 seconds, and let workers have the jobs that wake."""
         for _ in range(int(seconds // 12)):
             self.relay.wake(12)
 
 
-def test_pages_end_when_bigpanda_says_that_it_is_over() -> None:
+def test_pages_end_when_bigpanda_confirms_the_resolve() -> None:
     scene = Scene().opened_and_resolved()
     scene.says = scene.incident("ok", active=False)
     scene.wait(60)
     assert scene.ended == ["page-r1"]
     assert scene.asked == ["/environments/e1/incidents/i1?expand=alerts"]
-    assert scene.rung() == ["critical", "ok"]
+    assert scene.signalled() == ["critical", "ok"]
 
 
-def test_pages_go_on_while_bigpanda_says_that_it_is_open() -> None:
+def test_pages_go_on_while_bigpanda_reports_the_incident_open() -> None:
     scene = Scene().opened_and_resolved()
     scene.wait(60)
     assert (len(scene.asked), scene.ended) == (1, [])
 
 
-def test_forged_resolve_is_refuted_and_rung_again() -> None:
+def test_forged_resolve_is_refuted_and_the_critical_is_signalled_again() -> None:
     scene = Scene().opened_and_resolved()
     scene.wait(36 + APART_SECONDS + 36)
-    assert scene.rung() == ["critical", "ok", "critical"]
+    assert scene.signalled() == ["critical", "ok", "critical"]
     ids = [call.headers["X-Relay-Delivery-Id"] for call in scene.relay.session.calls]
     assert len(set(ids)) == 3, "a workflow takes a known delivery id for a repeated signal"
     assert scene.relay.recorder.metrics()["resolve_refuted"] == 1
     scene.wait(1200)
-    assert scene.rung() == ["critical", "ok", "critical"]
+    assert scene.signalled() == ["critical", "ok", "critical"]
 
 
-def test_refuted_resolve_ends_no_page_but_by_the_newer_one() -> None:
+def test_refuted_resolve_ends_no_page() -> None:
     scene = Scene(policy={"replace": False}).opened_and_resolved()
     scene.wait(600)
     assert scene.ended == []
 
 
-def test_true_critical_after_a_refuted_resolve_is_no_news_and_a_true_resolve_is() -> None:
+def test_page_before_an_unconfirmed_resolve_ends_once_the_reopened_incident_has_a_page() -> None:
+    scene = Scene(policy={"replace": False}).opened_and_resolved()
+    now = int(scene.relay.clock.now) + 1
+    scene.relay.share(samples.enveloped("e1", active=True, changedOn=now, updatedOn=now))
+    assert scene.signalled() == ["critical", "ok", "critical"]
+    scene.wait(200)
+    assert scene.ended == ["page-r1"]
+
+
+def test_only_a_true_resolve_is_signalled_after_a_refuted_one() -> None:
     scene = Scene().opened_and_resolved()
     scene.wait(200)
     scene.resolve()
     scene.says = scene.incident("ok", active=False)
     scene.wait(200)
-    assert scene.rung() == ["critical", "ok", "critical", "ok"]
+    assert scene.signalled() == ["critical", "ok", "critical", "ok"]
     assert "page-r3" in scene.ended
 
 
-def test_resolves_that_are_forged_again_and_again_are_refuted_all_the_same() -> None:
+def test_resolves_that_are_forged_repeatedly_are_refuted() -> None:
     scene = Scene().opened_and_resolved()
     for _ in range(20):
         scene.wait(12)
         scene.resolve()
-    assert "critical" in scene.rung()[2:]
+    assert "critical" in scene.signalled()[2:]
 
 
-def test_answer_that_is_late_once_is_no_refutation() -> None:
+def test_single_late_answer_of_bigpanda_does_not_refute_a_resolve() -> None:
     scene = Scene().opened_and_resolved()
     scene.wait(48)
     scene.says = scene.incident("ok", active=False)
     scene.wait(120)
     assert scene.ended == ["page-r1"]
-    assert scene.rung() == ["critical", "ok"]
+    assert scene.signalled() == ["critical", "ok"]
     assert "resolve_refuted" not in scene.relay.recorder.metrics()
 
 
 @pytest.mark.parametrize(
     "says", [requests.ConnectTimeout(), samples.refused(503), samples.refused(404), Answer(200, {}, b"[]")]
 )
-def test_what_bigpanda_does_not_say_for_ten_minutes_is_believed_and_counted(says: Answer | Exception) -> None:
+def test_resolve_is_believed_and_counted_if_bigpanda_does_not_confirm_it_for_ten_minutes(
+    says: Answer | Exception,
+) -> None:
     scene = Scene().opened_and_resolved()
     scene.says = says
     scene.wait(UNREACHABLE_SECONDS - 60)
@@ -161,7 +172,7 @@ def test_what_bigpanda_does_not_say_for_ten_minutes_is_believed_and_counted(says
     assert scene.relay.recorder.metrics()["resolve_unreachable"] == 1
 
 
-def test_resolve_of_what_was_never_announced_does_not_silence_it() -> None:
+def test_forged_resolve_does_not_silence_a_critical_that_was_not_announced_yet() -> None:
     scene = Scene()
     works = scene.relay.session.steps[:]
     scene.relay.session.steps[:] = [samples.refused(503)]
@@ -169,22 +180,22 @@ def test_resolve_of_what_was_never_announced_does_not_silence_it() -> None:
     scene.resolve()
     scene.relay.session.steps[:] = works
     scene.wait(36 + APART_SECONDS + 36)
-    assert scene.rung()[-1] == "critical"
+    assert scene.signalled()[-1] == "critical"
     assert scene.relay.entry().announced is not None
 
 
 @pytest.mark.parametrize("rest", [True, False])
-def test_resolve_that_is_forged_ahead_of_the_first_share_does_not_silence_it(rest: bool) -> None:
+def test_resolve_forged_ahead_of_the_first_share_does_not_silence_its_critical(rest: bool) -> None:
     scene = Scene(rest=rest)
     scene.resolve()
     earlier = int(scene.relay.clock.now) - 3
     result = scene.relay.share(samples.enveloped("e1", active=True, changedOn=earlier, updatedOn=earlier))
     assert result.outcome == "superseded"
     scene.wait(36 + APART_SECONDS + 36)
-    assert scene.rung() == ["critical"]
+    assert scene.signalled() == ["critical"]
 
 
-def test_resolve_that_is_forged_while_the_first_is_refuted_ends_nothing() -> None:
+def test_second_forged_resolve_during_a_refutation_ends_no_page() -> None:
     scene = Scene(policy={"replace": False}).opened_and_resolved()
     scene.wait(24 + APART_SECONDS)
     scene.resolve()
@@ -192,30 +203,30 @@ def test_resolve_that_is_forged_while_the_first_is_refuted_ends_nothing() -> Non
     assert scene.ended == []
 
 
-def test_without_rest_it_is_rung_again_all_the_same() -> None:
+def test_forged_resolve_is_refuted_without_the_rest_api_of_xmatters() -> None:
     scene = Scene(rest=False).opened_and_resolved()
     scene.wait(36 + APART_SECONDS + 36)
-    assert scene.rung() == ["critical", "ok", "critical"]
+    assert scene.signalled() == ["critical", "ok", "critical"]
 
 
-def test_incident_that_is_open_again_needs_no_confirmation() -> None:
+def test_resolve_of_a_reopened_incident_needs_no_confirmation() -> None:
     scene = Scene().opened_and_resolved()
     now = int(scene.relay.clock.now) + 1
     scene.relay.share(samples.enveloped("e1", active=True, changedOn=now, updatedOn=now))
     scene.wait(300)
     assert scene.asked == []
-    assert scene.rung() == ["critical", "ok", "critical"]
+    assert scene.signalled() == ["critical", "ok", "critical"]
     assert "page-r1" in scene.ended, "the newer page took its place"
 
 
 @pytest.mark.parametrize("off", [{"policy": {"confirm_resolve": False}}, {"environment_id": None}])
-def test_without_it_bigpanda_is_not_asked(off: dict[str, Any]) -> None:
+def test_bigpanda_is_not_asked_if_confirmation_is_off(off: dict[str, Any]) -> None:
     scene = Scene(**off).opened_and_resolved()
     scene.wait(60)
     assert (scene.asked, scene.ended) == ([], ["page-r1"])
 
 
-def test_another_environment_of_the_channel_is_asked_if_the_first_does_not_know_it() -> None:
+def test_resolve_is_confirmed_in_another_environment_if_the_first_does_not_know_the_incident() -> None:
     scene = Scene(environments=["e2"]).opened_and_resolved()
     over = scene.incident("ok", active=False)
     answers = {"e1": samples.refused(404), "e2": over}
@@ -224,7 +235,7 @@ def test_another_environment_of_the_channel_is_asked_if_the_first_does_not_know_
     assert scene.ended == ["page-r1"]
 
 
-def test_bigpandas_key_is_in_nothing_that_is_kept_or_logged() -> None:
+def test_confirmation_keeps_the_bigpanda_key_out_of_jobs_and_logs() -> None:
     scene = Scene().opened_and_resolved()
     scene.says = samples.refused(403, b"key BPU-1 is odd")
     scene.wait(700)

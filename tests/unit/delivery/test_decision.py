@@ -24,12 +24,12 @@ ONCALL = PRESETS["oncall"]
 
 
 def share(entry: Entry, of: State) -> Standing:
-    """How a share stands that just came."""
+    """Return the standing of a share that just came."""
     return judge_share(entry, of, PARITY, is_stamped=of.version is not None).standing
 
 
 def dead_lettered() -> Entry:
-    """The entry of a state that was dead-lettered at MARK."""
+    """Return the entry of a state that was dead-lettered at MARK."""
     return Entry().keeping(state()).dead_lettering(state(), MARK, "refused")
 
 
@@ -46,11 +46,11 @@ COMMENT: dict[str, Any] = {"comments": ["seen"]}
 
 
 class TestShare:
-    def test_the_first_share_of_an_open_incident_is_owed(self) -> None:
+    def test_first_share_of_an_open_incident_is_owed(self) -> None:
         judgement = judge_share(Entry(), state(), PARITY)
         assert (judgement.standing, transition(judgement)) == (Standing.OWED, "opened")
 
-    def test_one_that_is_over_when_it_is_first_seen_rings_nobody(self) -> None:
+    def test_first_share_of_a_resolved_incident_is_unchanged(self) -> None:
         judgement = judge_share(Entry(), over(), PARITY)
         assert (judgement.standing, transition(judgement)) == (Standing.UNCHANGED, "touched")
 
@@ -64,140 +64,140 @@ class TestShare:
         ],
         ids=["announced", "waiting", "dead-lettered", "unchanged"],
     )
-    def test_the_very_same_again_is_a_duplicate_of_what_is_safe(self, entry: Entry) -> None:
+    def test_repeated_share_is_a_duplicate_of_a_state_that_is_safe(self, entry: Entry) -> None:
         assert share(entry, state(9, version=0)) == Standing.DUPLICATE
 
-    def test_it_is_no_duplicate_of_what_is_on_no_queue(self) -> None:
+    def test_repeated_share_is_owed_if_its_state_is_on_no_queue(self) -> None:
         alone = lease(state())
         assert share(Entry().claimed(alone, 1, queued=False), state(9, version=0)) == Standing.OWED
         assert share(Entry().claimed(alone, 1, queued=False).failed(alone, 1, 0, until=alone.began), state()) == "owed"
 
     @pytest.mark.parametrize("entry", [announced(state()), Entry().keeping(state()), Entry().unchanged(over())])
-    def test_an_older_one_is_superseded_by_what_is_safe(self, entry: Entry) -> None:
+    def test_older_share_is_superseded_by_a_state_that_is_safe(self, entry: Entry) -> None:
         assert share(entry, state(9, version=-1)) == Standing.SUPERSEDED
 
-    def test_an_older_one_is_not_superseded_by_what_is_on_no_queue(self) -> None:
+    def test_older_share_is_owed_if_the_newer_state_is_on_no_queue(self) -> None:
         assert share(Entry().claimed(lease(state()), 1, queued=False), state(9, version=-1)) == Standing.OWED
 
-    def test_a_comment_on_what_is_announced_changes_nothing(self) -> None:
+    def test_comment_on_an_announced_state_is_unchanged(self) -> None:
         judgement = judge_share(announced(state()), state(9, **COMMENT), PARITY)
         assert (judgement.standing, transition(judgement)) == (Standing.UNCHANGED, "touched")
 
-    def test_a_comment_never_swallows_a_page(self) -> None:
+    def test_comment_does_not_swallow_an_owed_page(self) -> None:
         judgement = judge_share(Entry().keeping(state()), state(9, **COMMENT), PARITY)
         assert (judgement.standing, transition(judgement)) == (Standing.OWED, "opened")
         worse = announced(state(status="warning")).keeping(state(5))
         assert transition(judge_share(worse, state(9, **COMMENT), PARITY)) == "worsened"
 
-    def test_an_outage_that_spans_open_and_resolve_rings_nobody(self) -> None:
+    def test_incident_that_opens_and_resolves_within_an_outage_is_not_signalled(self) -> None:
         waiting = Entry().keeping(state())
         assert share(waiting, over(9)) == Standing.UNCHANGED
         assert job(waiting.unchanged(over(9)), state()) == Standing.SUPERSEDED
 
-    def test_an_outage_that_spans_resolve_and_reopen_rings_nobody_either(self) -> None:
+    def test_incident_that_resolves_and_reopens_within_an_outage_is_not_signalled(self) -> None:
         waiting = announced(state()).keeping(over(5))
         assert share(waiting, state(9)) == Standing.UNCHANGED
         assert job(waiting.unchanged(state(9)), over(5)) == Standing.SUPERSEDED
 
-    def test_what_the_channel_does_not_want_is_not_owed(self) -> None:
+    def test_transition_that_the_policy_does_not_name_is_not_owed(self) -> None:
         entry, eased = announced(state()), state(9, status="warning")
         assert judge_share(entry, eased, PARITY).standing == Standing.OWED
         assert judge_share(entry, eased, PRESETS["oncall"]).standing == Standing.UNCHANGED
         assert judge_share(Entry(), state(), frozenset()).standing == Standing.UNCHANGED
 
 
-class TestBetterUnheard:
-    """It got better, and nobody wanted to hear of it: it can get worse again although it is as announced."""
+class TestUnsignalledEasing:
+    """An easing that was not signalled: the incident can worsen again although its state is the announced one."""
 
-    def test_what_is_as_bad_again_rings(self) -> None:
+    def test_incident_that_is_as_bad_again_after_an_unsignalled_easing_is_owed_as_worsened(self) -> None:
         entry = announced(state()).unchanged(state(5, status="warning"))
         judged = judge_share(entry, state(9), ONCALL)
         assert (judged.standing, transition(judged)) == (Standing.OWED, "worsened")
         assert judge_job(entry, state(9), ONCALL, mark=None).standing == Standing.OWED
 
-    def test_what_is_open_again_rings_though_nobody_heard_that_it_was_over(self) -> None:
+    def test_incident_that_is_open_again_after_an_unsignalled_resolve_is_owed_as_reopened(self) -> None:
         entry = announced(state()).unchanged(over(5))
         judged = judge_share(entry, state(9), ONCALL - {Transition.RESOLVED})
         assert (judged.standing, transition(judged)) == (Standing.OWED, "reopened")
 
-    def test_a_comment_on_the_better_state_rings_nobody(self) -> None:
+    def test_comment_on_an_eased_state_is_unchanged(self) -> None:
         entry = announced(state()).unchanged(state(5, status="warning")).unchanged(state(6, status="warning"))
         assert judge_share(entry, state(7, status="warning"), ONCALL).standing == Standing.UNCHANGED
         assert judge_share(entry, over(8), ONCALL).standing == Standing.OWED
 
-    def test_a_status_that_is_missing_is_no_better_one(self) -> None:
+    def test_share_without_a_status_does_not_count_as_eased(self) -> None:
         entry = announced(state()).unchanged(state(5, status=None))
         assert judge_share(entry, state(9), ONCALL).standing == Standing.UNCHANGED
 
-    def test_a_status_that_is_missing_says_nothing_against_a_better_one_before(self) -> None:
+    def test_share_without_a_status_does_not_reset_an_unsignalled_easing(self) -> None:
         entry = announced(state()).unchanged(state(5, status="unknown")).unchanged(state(6, status=None))
         judged = judge_share(entry, state(9, status="warning"), ONCALL)
         assert (judged.standing, transition(judged)) == (Standing.OWED, "worsened")
 
-    def test_more_alerts_are_counted_against_what_was_announced(self) -> None:
+    def test_alerts_of_an_eased_state_are_compared_with_the_announced_state(self) -> None:
         entry = announced(state()).unchanged(state(5, status="warning"))
         only_grown = frozenset({Transition.GREW, Transition.WORSENED})
         assert judge_share(entry, state(6, status="warning"), only_grown).standing == Standing.UNCHANGED
 
-    def test_once_it_rang_it_is_as_if_it_had_never_been_better(self) -> None:
+    def test_accepted_signal_clears_the_unsignalled_easing(self) -> None:
         mine = lease(state(9))
         entry = announced(state()).unchanged(state(5, status="warning")).claimed(mine, 1, queued=True)
         entry = entry.accepted(mine, "r2", 1, until=mine.began)
         assert entry.eased is None
         assert judge_share(entry, state(11), ONCALL).standing == Standing.UNCHANGED
 
-    def test_where_every_change_rings_there_is_nothing_better_unheard(self) -> None:
+    def test_no_easing_is_kept_where_every_transition_is_signalled(self) -> None:
         assert announced(state()).unchanged(state(5)).eased is None
         assert Entry().unchanged(over(5)).eased is None
 
 
-class TestEqualTimeStamps:
-    """Shares of one second: arrival decides, and the digests that were seen are remembered."""
+class TestEqualTimestamps:
+    """Shares with equal timestamps: arrival order decides, and the ledger remembers the digests that it saw."""
 
-    def test_another_state_at_the_same_version_is_new(self) -> None:
+    def test_other_state_at_the_same_version_is_owed(self) -> None:
         assert share(announced(state()), over(9, version=0)) == Standing.OWED
 
-    def test_a_copy_of_one_that_was_seen_before_is_a_duplicate(self) -> None:
+    def test_repeated_share_at_the_same_version_is_a_duplicate_although_a_newer_one_came(self) -> None:
         entry = announced(state()).keeping(over(5, version=0))
         assert share(entry, over(8, version=0)) == Standing.DUPLICATE
         eased = announced(state()).keeping(state(5, version=0, status="warning"))
         flapping = eased.keeping(state(6, version=0, status="warning", flapping=True))
         assert share(flapping, state(8, version=0, status="warning")) == Standing.DUPLICATE
 
-    def test_one_that_is_worse_than_the_newest_is_taken_for_new_though_it_was_seen(self) -> None:
+    def test_share_at_the_same_version_is_owed_if_it_is_worse_than_the_newest_although_it_was_seen(self) -> None:
         entry = announced(state())
         resolving = lease(over(5, version=0), 5)
         resolved = entry.claimed(resolving, 1, queued=True).accepted(resolving, "r2", 1, until=resolving.began)
         assert share(resolved, state(9, version=0)) == Standing.OWED
 
-    def test_what_was_seen_at_an_older_version_is_superseded(self) -> None:
+    def test_share_that_was_seen_at_an_older_version_is_superseded(self) -> None:
         assert share(announced(state()).keeping(over(5)), state(9, version=0)) == Standing.SUPERSEDED
 
 
-class TestWithoutTimeStamps:
-    def test_the_same_as_the_newest_is_a_duplicate(self) -> None:
+class TestWithoutTimestamps:
+    def test_share_without_timestamps_that_equals_the_newest_is_a_duplicate(self) -> None:
         assert share(announced(unstamped()), unstamped(9)) == Standing.DUPLICATE
 
-    def test_an_incident_that_went_back_to_what_it_was_is_not(self) -> None:
+    def test_share_without_timestamps_that_returns_to_an_earlier_state_is_no_duplicate(self) -> None:
         entry = announced(unstamped()).keeping(unstamped(5, status="ok"))
         assert share(entry, unstamped(9)) == Standing.UNCHANGED
         resolving = lease(unstamped(5, status="ok"), 5)
         resolved = entry.claimed(resolving, 1, queued=True).accepted(resolving, "r2", 1, until=resolving.began)
         assert share(resolved, unstamped(9)) == Standing.OWED
 
-    def test_that_it_was_seen_before_tells_nothing(self) -> None:
+    def test_seen_digest_does_not_make_a_share_without_timestamps_a_duplicate(self) -> None:
         entry = announced(unstamped(status="warning")).keeping(unstamped(5))
         assert share(entry, unstamped(9, status="warning")) == Standing.UNCHANGED
 
-    def test_among_states_with_and_without_them_what_was_announced_counts_by_itself(self) -> None:
+    def test_stamped_share_is_compared_with_the_announced_version_although_an_unstamped_one_came_between(self) -> None:
         entry = announced(state(100)).keeping(unstamped(105, status="ok"))
         assert share(entry, state(107, version=50)) == Standing.SUPERSEDED
         assert job(entry, state(107, version=50)) == Standing.SUPERSEDED
 
-    def test_an_older_job_is_superseded_by_what_came_later(self) -> None:
+    def test_job_without_timestamps_is_superseded_by_a_later_share(self) -> None:
         assert job(Entry().keeping(unstamped(5, status="warning")), unstamped(0)) == Standing.SUPERSEDED
 
-    def test_a_job_of_what_the_incident_is_again_is_told_from_the_first(self) -> None:
+    def test_jobs_of_a_state_that_returned_are_told_apart_without_timestamps(self) -> None:
         again = announced(unstamped(0)).keeping(unstamped(5, status="ok")).keeping(unstamped(9))
         assert job(again, unstamped(5, status="ok")) == Standing.SUPERSEDED
         assert job(again, unstamped(0)) == Standing.DUPLICATE
@@ -205,33 +205,33 @@ class TestWithoutTimeStamps:
 
 
 class TestJob:
-    def test_what_was_kept_and_not_announced_is_owed(self) -> None:
+    def test_job_of_a_kept_state_that_was_not_announced_is_owed(self) -> None:
         assert job(Entry().keeping(state()), state()) == Standing.OWED
 
-    def test_what_was_announced_meanwhile_is_a_duplicate(self) -> None:
+    def test_job_of_an_announced_state_is_a_duplicate(self) -> None:
         assert job(announced(state()), state()) == Standing.DUPLICATE
 
-    def test_what_was_overtaken_is_superseded(self) -> None:
+    def test_job_of_an_overtaken_state_is_superseded(self) -> None:
         assert job(Entry().keeping(state(5)), state()) == Standing.SUPERSEDED
         assert job(announced(state(5)), state()) == Standing.SUPERSEDED
 
     @pytest.mark.parametrize(("after", "standing"), [(0.2, "superseded"), (0.6, "superseded"), (0.8, "owed")])
-    def test_one_more_of_a_share_that_came_twice_at_once_is_superseded(self, after: float, standing: str) -> None:
+    def test_second_job_of_a_share_that_came_twice_at_once_is_superseded(self, after: float, standing: str) -> None:
         assert job(Entry().keeping(state()), state(after, version=0)) == standing
         assert job(Entry().keeping(unstamped()), unstamped(after)) == standing
 
-    def test_another_state_that_came_at_the_same_time_is_not(self) -> None:
+    def test_job_of_another_state_that_came_at_the_same_time_is_owed(self) -> None:
         assert job(Entry().keeping(state()), state(0.5, version=0, flapping=True)) == Standing.OWED
         assert job(Entry().keeping(state()), state(0.5, version=1)) == Standing.OWED
 
-    def test_what_the_ledger_never_heard_of_is_owed_if_it_is_newer(self) -> None:
+    def test_job_that_is_newer_than_the_ledger_is_owed(self) -> None:
         assert job(Entry(), state()) == Standing.OWED
         assert job(announced(state()), over(5)) == Standing.OWED
 
-    def test_what_changes_nothing_any_more_is_unchanged(self) -> None:
+    def test_job_of_a_comment_on_an_announced_state_is_unchanged(self) -> None:
         assert job(announced(state()).keeping(state(5, **COMMENT)), state(5, **COMMENT)) == Standing.UNCHANGED
 
-    def test_a_resolve_is_owed_only_if_something_was_announced(self) -> None:
+    def test_job_of_a_resolve_is_owed_only_if_something_was_announced(self) -> None:
         assert job(Entry().keeping(over()), over()) == Standing.UNCHANGED
         assert job(announced(state()).keeping(over(5)), over(5)) == Standing.OWED
 
@@ -248,24 +248,24 @@ class TestDeadLettered:
     def test_mark_revives_where_the_ledger_could_not_note_the_dead_letter(self) -> None:
         assert job(Entry().keeping(state()), state(), mark=MARK) == Standing.OWED
 
-    def test_mark_never_goes_past_what_is_announced_or_superseded(self) -> None:
+    def test_mark_does_not_revive_an_announced_or_superseded_state(self) -> None:
         assert job(announced(state()), state(), mark=MARK) == Standing.DUPLICATE
         assert job(announced(state(5)), state(), mark=MARK) == Standing.SUPERSEDED
         assert job(Entry().keeping(state()).unchanged(over(5)), state(), mark=MARK) == Standing.SUPERSEDED
 
-    def test_a_newer_share_that_tells_the_same_is_not_dead_lettered(self) -> None:
+    def test_newer_share_of_the_same_state_revives_a_dead_lettered_one(self) -> None:
         entry = dead_lettered().keeping(state(5))
         assert state().digest == state(5).digest
         assert job(entry, state(5)) == Standing.OWED
 
-    def test_nor_one_that_tells_something_else(self) -> None:
+    def test_newer_share_of_another_state_revives_a_dead_lettered_one(self) -> None:
         assert job(dead_lettered().keeping(state(5, **COMMENT)), state(5)) == Standing.OWED
 
 
-class TestDoubt:
-    """Where nobody can tell what people were told last, what changes anything against any of it is owed."""
+class TestDoubtfulStates:
+    """After an ambiguous failure a state is owed if it changes anything against any state that may be announced."""
 
-    def test_job_of_a_state_that_is_as_bad_again_as_announced_is_owed_as_its_share_was(self) -> None:
+    def test_job_of_a_critical_after_a_doubtful_warning_is_owed_until_it_is_announced(self) -> None:
         # Within one second: critical was announced, a warning may have been, and it is critical again.
         warning = lease(state(5, version=0, status="warning"))
         doubtful = announced(state()).claimed(warning, 1, queued=True).failed(warning, 1, 1, until=warning.began)
@@ -274,27 +274,27 @@ class TestDoubt:
         assert job(doubtful.keeping(again), again) == Standing.OWED
         assert job(doubtful.keeping(again).announcing(again, "r2", NOW + 9), again) == Standing.DUPLICATE
 
-    def test_a_resolve_is_owed_after_a_page_that_may_have_rung(self) -> None:
+    def test_resolve_is_owed_after_a_page_that_may_have_been_announced(self) -> None:
         first = lease(state())
         timed_out = Entry().claimed(first, 1, queued=True).failed(first, 1, 1, until=first.began)
         assert transition(judge_share(timed_out, over(9), PARITY)) == "resolved"
         assert job(timed_out, state()) == Standing.OWED
 
-    def test_a_resolve_is_not_owed_after_a_page_that_surely_did_not_ring(self) -> None:
+    def test_resolve_is_not_owed_after_a_page_that_was_refused(self) -> None:
         first = lease(state())
         refused = Entry().claimed(first, 1, queued=True).failed(first, 1, 0, until=first.began)
         assert share(refused, over(9)) == Standing.UNCHANGED
 
-    def test_a_page_in_flight_may_ring(self) -> None:
+    def test_resolve_is_owed_while_the_page_is_in_flight(self) -> None:
         assert transition(judge_share(Entry().claimed(lease(state()), 1, queued=True), over(9), PARITY)) == "resolved"
 
-    def test_a_reopen_is_owed_after_a_resolve_that_may_have_rung(self) -> None:
+    def test_reopening_is_owed_after_a_resolve_that_may_have_been_announced(self) -> None:
         second = lease(over(5), 5)
         entry = announced(state()).claimed(second, 1, queued=True).failed(second, 1, 1, until=second.began)
         judgement = judge_share(entry, state(9), PARITY)
         assert (judgement.standing, transition(judgement)) == (Standing.OWED, "reopened")
 
-    def test_what_changes_nothing_against_any_of_it_is_told_by_what_was_announced(self) -> None:
+    def test_transition_that_changes_no_possible_state_is_explained_by_the_announced_one(self) -> None:
         doubtful = lease(over(5), 5)
         entry = Entry().claimed(doubtful, 1, queued=True).failed(doubtful, 1, 1, until=doubtful.began)
         judgement = judge_share(entry, over(9), PARITY)
@@ -323,27 +323,29 @@ class TestEarliest:
             ((0, 1, 2, 50), "eased", 65),
         ],
     )
-    def test_signals_keep_their_distance_and_hurried_ones_no_more_than_they_must(
+    def test_signals_of_an_incident_keep_their_spacing_and_worsened_and_resolved_skip_it(
         self, signals: tuple[float, ...], kind: str, after: float | None
     ) -> None:
         moment = earliest(rang(*signals), Transition(kind), 15)
         assert moment == (0 if after is None else NOW + after)
 
-    def test_a_channel_may_want_no_distance(self) -> None:
+    def test_spacing_of_zero_seconds_lets_the_next_signal_go_at_once(self) -> None:
         assert earliest(rang(0), Transition.EASED, 0) == NOW
 
     @given(st.lists(st.floats(0, 200), max_size=8), st.sampled_from(Transition))
-    def test_who_waits_for_it_is_never_dropped_by_flood_control(self, times: list[float], kind: Transition) -> None:
+    def test_flood_control_never_drops_a_signal_that_waited_for_its_earliest_time(
+        self, times: list[float], kind: Transition
+    ) -> None:
         entry = rang(*sorted(times))
         assert room_for_signals(entry, max(NOW + 200, earliest(entry, kind, 0))) >= 1
 
 
 class TestRoom:
     @pytest.mark.parametrize(("now", "room"), [(3, 1), (60, 1), (61, 2), (61.5, 2), (62, 3), (70, 4)])
-    def test_it_is_what_flood_control_lets_through(self, now: float, room: int) -> None:
+    def test_room_for_signals_is_what_flood_control_leaves_of_the_last_minute(self, now: float, room: int) -> None:
         assert room_for_signals(rang(0, 1, 2), NOW + now) == room
 
-    def test_there_may_be_less_than_none(self) -> None:
+    def test_room_for_signals_is_negative_after_more_than_four_in_a_minute(self) -> None:
         assert room_for_signals(rang(0, 1, 1, 1, 1), NOW + 2) == -1
 
 
@@ -361,7 +363,7 @@ STEPS = st.lists(
 
 
 def grown(steps: list[tuple[State, str]]) -> Entry:
-    """The entry after shares that had these fates, as far as they were owed at all."""
+    """Return the entry after shares with these fates; a share that is not owed has no fate."""
     entry = Entry()
     for began, (of, fate) in enumerate(steps):
         standing = share(entry, of)
@@ -384,7 +386,7 @@ def grown(steps: list[tuple[State, str]]) -> Entry:
 
 
 @given(STEPS)
-def test_the_newest_kept_state_is_announced_or_owed_or_changes_nothing(steps: list[tuple[State, str]]) -> None:
+def test_newest_kept_state_is_announced_or_owed_or_changes_nothing(steps: list[tuple[State, str]]) -> None:
     entry = grown(steps)
     if entry.kept is None:
         return
@@ -395,9 +397,7 @@ def test_the_newest_kept_state_is_announced_or_owed_or_changes_nothing(steps: li
 
 
 @given(STEPS, STATES)
-def test_a_share_that_is_called_safe_would_change_nothing_or_is_not_the_newest(
-    steps: list[tuple[State, str]], of: State
-) -> None:
+def test_share_that_is_not_owed_changes_nothing_or_is_not_the_newest(steps: list[tuple[State, str]], of: State) -> None:
     entry = grown(steps)
     standing = share(entry, of)
     if standing in {Standing.DUPLICATE, Standing.SUPERSEDED}:

@@ -1,4 +1,4 @@
-"""What is owed is kept, sent and recorded, with as few calls as that takes; what is not owed rings nobody."""
+"""Delivery of a share: an owed state is kept, claimed, sent and recorded; any other sends no signal."""
 
 import json
 import random
@@ -15,7 +15,7 @@ from relay.jobs.outcome import Outcome
 from relay.ledger.entry import LEASE_SECONDS, Raised, key
 from relay.ledger.row import Row
 from tests import samples
-from tests.fakes import Call, FakeSecrets, Meddled, room, table_down
+from tests.fakes import Call, FakeSecrets, HookedDynamoDb, room, table_down
 
 DOWN = samples.refused(503, b"<h1>Service Unavailable</h1>")
 LATER = 1_800_000_001
@@ -32,7 +32,7 @@ def huge() -> bytes:
 
 
 class TestDelivered:
-    def test_what_xmatters_accepts_is_delivered(self) -> None:
+    def test_accepted_share_is_delivered(self) -> None:
         relay = room()
         result = relay.share()
         assert (result.outcome, result.request_id, result.attempts) == (Outcome.DELIVERED, "r7", 1)
@@ -41,7 +41,7 @@ class TestDelivered:
         assert (result.queue, result.unguarded) == (None, None)
         assert relay.dead_letters.messages == []
 
-    def test_it_takes_one_read_two_writes_and_one_look_at_the_pace(self) -> None:
+    def test_delivered_share_takes_one_read_two_writes_and_one_rate_limit_call(self) -> None:
         relay = room()
         relay.share()
         assert relay.dynamodb.calls == DELIVERED
@@ -55,7 +55,7 @@ class TestDelivered:
         assert [name for name in relay.dynamodb.items if name.startswith("job/")] == []
         assert relay.dynamodb.calls == DELIVERED * 4
 
-    def test_what_was_announced_is_recorded(self) -> None:
+    def test_announced_state_is_recorded_in_the_ledger(self) -> None:
         relay = room()
         relay.share()
         entry = relay.entry()
@@ -66,7 +66,7 @@ class TestDelivered:
         assert entry.signals == (relay.clock.now,)
         assert entry.raised == (Raised("r7", relay.clock.now, is_open=True, is_critical=True),)
 
-    def test_it_is_kept_before_it_is_sent_until_its_sender_must_be_done(self) -> None:
+    def test_job_is_on_the_retry_queue_before_the_signal_is_sent_and_sleeps_past_the_lease(self) -> None:
         on_queue: list[Job] = []
 
         def accept(call: Call) -> Answer:
@@ -101,7 +101,7 @@ class TestDelivered:
         assert relay.retries.delays() == [KEEP_SECONDS]
         assert KEEP_SECONDS > LEASE_SECONDS
 
-    def test_it_is_claimed_before_it_is_sent_so_that_nobody_else_sends_it(self) -> None:
+    def test_share_is_claimed_before_it_is_sent(self) -> None:
         leases: list[float] = []
 
         def accept(call: Call) -> Answer:
@@ -115,7 +115,7 @@ class TestDelivered:
         assert relay.share().outcome == Outcome.DELIVERED
         assert leases == [LEASE_SECONDS]
 
-    def test_the_kept_job_is_let_go_when_it_wakes(self) -> None:
+    def test_job_of_a_delivered_share_is_deleted_when_it_wakes(self) -> None:
         relay = room()
         relay.share()
         relay.wake()
@@ -123,14 +123,14 @@ class TestDelivered:
         assert len(relay.session.calls) == 1
         assert relay.recorder.lines() == []
 
-    def test_recipients_are_the_channels_then_the_webhooks_each_once(self) -> None:
+    def test_recipients_are_the_channels_and_then_the_urls_without_repetition(self) -> None:
         document = samples.secret()
         document["xmatters"]["recipients"] = ["Net Ops", "jdoe"]
         relay = room(secrets=FakeSecrets(noc=json.dumps(document)))
         relay.share(recipients=("jdoe", "night shift"))
         assert relay.session.calls[0].url.endswith("&recipients=Net%20Ops,jdoe,night%20shift")
 
-    def test_a_body_that_no_queue_takes_is_sent_as_it_came_and_kept_without_alert_details(self) -> None:
+    def test_body_too_large_for_a_queue_is_sent_whole_and_kept_without_alert_details(self) -> None:
         relay = room()
         body = huge()
         assert len(body) > 3_000_000
@@ -142,23 +142,23 @@ class TestDelivered:
         assert (kept["id"], len(kept["alerts"])) == ("i1", 300)
         assert kept["relay_note"] == "cut to fit: alerts are here by id and status alone"
 
-    def test_a_job_whose_body_was_cut_is_the_same_state_still(self) -> None:
+    def test_job_with_a_reduced_body_is_a_duplicate_of_its_announced_share(self) -> None:
         relay = room()
         relay.share(huge())
         relay.wake()
         assert (len(relay.session.calls), relay.retries.messages) == (1, [])
 
-    def test_a_giant_word_does_not_keep_a_share_off_the_queue(self) -> None:
+    def test_share_with_a_giant_status_is_kept_on_the_retry_queue(self) -> None:
         relay = room(DOWN)
         assert relay.share(status=noise(3_000_000)).queue == "retry"
         assert relay.entry().row_job
 
 
 class TestRow:
-    """A state that is owed after its inline attempts has a stored job and a row."""
+    """Row and stored job of a state that is owed after its inline attempts."""
 
     def test_failed_share_stores_its_job_before_its_row(self) -> None:
-        table = Meddled()
+        table = HookedDynamoDb()
         relay = room(DOWN, dynamodb=table)
         # Calls before the job is stored: a read, the gate, and the claim.
         table.before["put_item", 0] = lambda: relay.dynamodb.indexed() == [] or pytest.fail("the row came first")
@@ -176,7 +176,7 @@ class TestRow:
         assert [stored] == relay.retries.jobs()
 
     def test_share_that_waits_stores_its_job_before_its_row(self) -> None:
-        table = Meddled()
+        table = HookedDynamoDb()
         relay = room(dynamodb=table, policy={"min_seconds_between_signals": 60})
         relay.share(status="warning")
         table.calls.clear()
@@ -190,11 +190,11 @@ class TestRow:
         )
         assert (stored.not_before, stored.status) == (None, "unknown")
 
-    def test_crash_between_stored_job_and_row_loses_nothing(self) -> None:
+    def test_share_is_sent_after_a_crash_between_stored_job_and_row(self) -> None:
         def stops() -> None:
             raise SystemExit
 
-        table = Meddled()
+        table = HookedDynamoDb()
         relay = room(DOWN, DOWN, DOWN, samples.accepted(), dynamodb=table)
         # The claim is the second write of an item that is there, and the record with the row is the third.
         table.before["update_item", 2] = stops
@@ -204,8 +204,8 @@ class TestRow:
         relay.wake(KEEP_SECONDS)
         assert (len(relay.session.calls), relay.retries.messages) == (4, [])
 
-    def test_job_that_can_not_be_stored_has_its_message_alone(self) -> None:
-        table = Meddled()
+    def test_job_that_cannot_be_stored_is_kept_by_its_message_alone(self) -> None:
+        table = HookedDynamoDb()
         relay = room(DOWN, DOWN, DOWN, samples.accepted(), dynamodb=table)
         table.before["put_item", 0] = table_down
         result = relay.share()
@@ -218,7 +218,7 @@ class TestRow:
         def dies(_: Call) -> Answer:
             raise SystemExit
 
-        table = Meddled()
+        table = HookedDynamoDb()
         relay = room(DOWN, DOWN, DOWN, dies, dynamodb=table)
         relay.share(status="warning")
         table.calls.clear()
@@ -232,15 +232,15 @@ class TestRow:
         [item] = table.indexed()
         assert item["due"]["S"].startswith("critical#")
 
-    def test_newer_share_is_sent_although_its_job_can_not_be_stored(self) -> None:
-        table = Meddled()
+    def test_newer_share_is_sent_although_its_job_cannot_be_stored(self) -> None:
+        table = HookedDynamoDb()
         relay = room(DOWN, DOWN, DOWN, samples.accepted(), dynamodb=table)
         relay.share(status="warning")
         table.before["put_item", table.calls.count("put_item")] = table_down
         assert relay.share(changedOn=LATER).outcome == Outcome.DELIVERED
         assert relay.dynamodb.indexed() == []
 
-    def test_next_attempt_of_the_same_state_stores_nothing_again(self) -> None:
+    def test_next_attempt_of_a_state_does_not_store_its_job_again(self) -> None:
         relay = room(DOWN)
         relay.share()
         for _ in range(3):
@@ -258,7 +258,7 @@ class TestRow:
         assert relay.dynamodb.calls == ["get_item", *["update_item"] * 4]
         assert relay.dynamodb.indexed() == []
 
-    def test_share_too_large_for_an_item_is_stored_without_alert_details_and_rings(self) -> None:
+    def test_share_too_large_for_an_item_is_stored_without_alert_details_and_sent(self) -> None:
         relay = room(DOWN, DOWN, DOWN, samples.accepted())
         alerts = [{"id": f"a{number}", "text": noise(60_000 + 2 * number)} for number in range(20)]
         result = relay.share(alerts=alerts)
@@ -277,7 +277,7 @@ class TestRow:
 
 
 class TestNotOwed:
-    def test_the_same_again_is_a_duplicate_by_the_read_alone(self) -> None:
+    def test_repeated_share_is_a_duplicate_after_one_read(self) -> None:
         relay = room()
         first = relay.share()
         relay.dynamodb.calls.clear()
@@ -286,14 +286,14 @@ class TestNotOwed:
         assert relay.dynamodb.calls == ["get_item"]
         assert (len(relay.session.calls), len(relay.retries.messages)) == (1, 1)
 
-    def test_so_is_one_that_waits_on_the_queue_already(self) -> None:
+    def test_repeated_share_is_a_duplicate_of_one_on_the_retry_queue(self) -> None:
         relay = room(DOWN)
         assert relay.share().outcome == Outcome.QUEUED
         asked = len(relay.session.calls)
         assert relay.share().outcome == Outcome.DUPLICATE
         assert (len(relay.session.calls), len(relay.retries.messages)) == (asked, 1)
 
-    def test_what_is_older_than_what_was_announced_is_superseded_by_the_read_alone(self) -> None:
+    def test_share_older_than_the_announced_state_is_superseded_after_one_read(self) -> None:
         relay = room()
         relay.share()
         relay.dynamodb.calls.clear()
@@ -301,7 +301,7 @@ class TestNotOwed:
         assert relay.dynamodb.calls == ["get_item"]
         assert (len(relay.session.calls), len(relay.retries.messages)) == (1, 1)
 
-    def test_what_changes_nothing_is_noted_by_one_write(self) -> None:
+    def test_unchanged_share_is_noted_by_one_write(self) -> None:
         relay = room()
         relay.share()
         relay.dynamodb.calls.clear()
@@ -314,33 +314,33 @@ class TestNotOwed:
         assert announced
         assert (kept.version, announced.version) == ((LATER, LATER), (LATER - 1, LATER - 1))
 
-    def test_and_what_is_older_than_that_is_superseded(self) -> None:
+    def test_share_older_than_an_unchanged_one_is_superseded(self) -> None:
         relay = room()
         relay.share(status="ok", changedOn=LATER)
         assert relay.share(changedOn=LATER - 1).outcome == Outcome.SUPERSEDED
         assert relay.session.calls == []
 
-    def test_what_the_policy_does_not_name_rings_nobody(self) -> None:
+    def test_transition_that_the_policy_does_not_name_is_not_signalled(self) -> None:
         relay = room(policy={"preset": "oncall"})
         relay.share()
         eased = relay.share(status="warning", changedOn=LATER)
         assert (eased.outcome, eased.transition) == (Outcome.UNCHANGED, "eased")
         assert len(relay.session.calls) == 1
 
-    def test_but_what_is_as_bad_again_rings_again(self) -> None:
+    def test_critical_after_an_unsignalled_easing_is_signalled(self) -> None:
         relay = room(policy={"preset": "oncall"})
         relay.share()
         relay.share(status="warning", changedOn=LATER)
         assert relay.share(status="critical", changedOn=LATER + 1).transition == "worsened"
         assert len(relay.session.calls) == 2
 
-    def test_other_recipients_are_announced_to_on_their_own(self) -> None:
+    def test_other_url_recipients_get_signals_of_their_own(self) -> None:
         relay = room()
         for recipients in ((), ("jdoe",), ("jdoe", "ops"), ("ops", "jdoe")):
             relay.share(recipients=recipients)
         assert len(relay.session.calls) == 3
 
-    def test_a_route_names_who_is_rung_in_place_of_the_channels_own(self) -> None:
+    def test_route_replaces_the_recipients_of_the_channel(self) -> None:
         routes = [{"when": {"tag.team": "storage"}, "recipients": ["Storage On-Call"], "priority": "HIGH"}]
         relay = room(policy={"routes": routes})
         tags = [{"name": "team", "value": "Storage"}]
@@ -351,7 +351,7 @@ class TestNotOwed:
         job, _ = relay.retries.jobs()
         assert (job.recipients, job.url_recipients, job.priority) == (("Storage On-Call", "jdoe"), ("jdoe",), "HIGH")
 
-    def test_a_resolve_finds_its_incident_whoever_the_route_names_then(self) -> None:
+    def test_resolve_finds_its_incident_although_another_route_matches(self) -> None:
         routes = [{"when": {"status": "critical"}, "recipients": ["a"]}, {"when": {}, "recipients": ["b"]}]
         relay = room(policy={"routes": routes})
         relay.share(severity="critical")
@@ -359,16 +359,16 @@ class TestNotOwed:
         relay.share(status="warning", severity="warning", changedOn=LATER + 1)
         assert [call.url.rpartition("=")[2] for call in relay.session.calls] == ["a", "a", "b"]
 
-    def test_a_workflow_of_ones_own_gets_the_relays_own_body(self) -> None:
+    def test_channel_with_the_relays_own_body_sends_it_and_keeps_bigpandas(self) -> None:
         relay = room(policy={"body": "xmatters", "properties": {"team": "payments"}})
         relay.share(alerts=[{"id": "a1", "status": "critical", "description": "lag"}])
         document = json.loads(relay.session.calls[0].body)
         assert (document["priority"], document["properties"]["subject"]) == ("HIGH", "CRITICAL lag")
         assert (document["properties"]["incident_id"], document["properties"]["team"]) == ("i1", "payments")
-        # What is kept is BigPanda's own, so that a replay goes by what the channel says then.
+        # The job keeps BigPanda's body, so that a replay makes its own from the channel's settings of then.
         assert json.loads(relay.retries.jobs()[0].body)["incident"]["id"] == "i1"
 
-    def test_an_incident_stays_itself_when_the_channel_rings_others(self) -> None:
+    def test_incident_stays_the_same_after_the_channel_changes_its_recipients(self) -> None:
         relay = room()
         relay.share()
         document = samples.secret(policy={"min_seconds_between_signals": 0})
@@ -379,14 +379,14 @@ class TestNotOwed:
         assert (resolved.outcome, resolved.transition) == (Outcome.DELIVERED, "resolved")
         assert relay.session.calls[-1].url.endswith("&recipients=somebody%20new")
 
-    def test_a_time_stamp_of_next_year_does_not_mute_the_incident(self) -> None:
+    def test_timestamp_of_next_year_does_not_mute_the_incident(self) -> None:
         relay = room()
         relay.share(status="warning", updatedOn=1_800_000_000 + 365 * 24 * 3600)
         assert relay.share(status="critical", changedOn=LATER).outcome == Outcome.DELIVERED
 
 
-class TestOwedIsMeasuredAgainstWhatWasAnnounced:
-    def test_an_outage_that_spans_open_and_resolve_rings_nobody(self) -> None:
+class TestOwedAgainstAnnounced:
+    def test_incident_that_opens_and_resolves_within_an_outage_is_not_signalled(self) -> None:
         relay = room(DOWN, DOWN, DOWN, samples.accepted())
         assert relay.share().outcome == Outcome.QUEUED
         assert relay.share(status="ok", changedOn=LATER).outcome == Outcome.UNCHANGED
@@ -394,7 +394,7 @@ class TestOwedIsMeasuredAgainstWhatWasAnnounced:
         assert (len(relay.session.calls), relay.retries.messages) == (3, [])
         assert relay.entry().owed_since is None
 
-    def test_a_comment_does_not_swallow_a_page_that_is_owed(self) -> None:
+    def test_comment_does_not_swallow_an_owed_page(self) -> None:
         relay = room(DOWN, DOWN, DOWN, samples.accepted())
         relay.share()
         commented = relay.share(changedOn=LATER, comments=["on it"])
@@ -402,13 +402,13 @@ class TestOwedIsMeasuredAgainstWhatWasAnnounced:
         relay.wake()
         assert (len(relay.session.calls), relay.retries.messages) == (4, [])
 
-    def test_a_resolve_is_owed_if_the_page_may_have_rung(self) -> None:
+    def test_resolve_is_owed_after_a_timeout(self) -> None:
         relay = room(requests.ReadTimeout("late"), samples.accepted())
         assert relay.share().reason == Reason.TIMEOUT
         resolved = relay.share(status="ok", changedOn=LATER)
         assert (resolved.outcome, resolved.transition) == (Outcome.DELIVERED, "resolved")
 
-    def test_each_change_has_its_signal(self) -> None:
+    def test_each_transition_is_signalled(self) -> None:
         relay = room()
         story = [("warning", "opened"), ("critical", "worsened"), ("warning", "eased"), ("ok", "resolved")]
         for number, (status, transition) in enumerate([*story, ("critical", "reopened")]):
@@ -419,7 +419,7 @@ class TestOwedIsMeasuredAgainstWhatWasAnnounced:
 
 
 class TestDeliveryId:
-    def test_it_is_the_same_over_tries_and_what_changes_without_meaning(self) -> None:
+    def test_delivery_id_is_the_same_over_attempts_and_comments(self) -> None:
         first = delivery_id("noc", ("a",), samples.share(alerts=["x", "y"]))
         assert first == delivery_id("noc", ("a",), samples.share(alerts=["y", "x"], comments=["new"]))
         assert len(first) == 32
@@ -440,5 +440,5 @@ class TestDeliveryId:
             delivery_id("noc", ("a",), samples.share(status="ok")),
         ],
     )
-    def test_it_differs_with_whatever_makes_another_delivery(self, other: str) -> None:
+    def test_delivery_id_differs_by_channel_recipients_incident_version_and_state(self, other: str) -> None:
         assert delivery_id("noc", ("a",), samples.share()) != other

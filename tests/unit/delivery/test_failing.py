@@ -1,4 +1,4 @@
-"""What xMatters does not accept, and what no queue takes: where it rests, and what is known of it there."""
+"""Shares that xMatters does not accept or no queue takes: the queue or ledger row that keeps them."""
 
 import json
 from typing import Any
@@ -14,7 +14,7 @@ from relay.jobs.outbox import MAX_LOGGED_CHARACTERS
 from relay.jobs.outcome import Outcome, Result
 from relay.ledger.row import Row
 from tests import samples
-from tests.fakes import Call, FakeSqs, Meddled, Relay, Step, room, table_down, worked
+from tests.fakes import Call, FakeSqs, HookedDynamoDb, Relay, Step, room, table_down, worked
 
 DOWN = samples.refused(503, b"<h1>Service Unavailable</h1>")
 REFUSED = samples.refused(404, b"no such trigger")
@@ -23,7 +23,7 @@ LATER = 1_800_000_001
 
 
 class TestNotAccepted:
-    # A relay that answers 400 while the provider is down makes the sender give up: `_rest` answers `queued` here.
+    # A relay that answers 400 while the provider is down makes the sender give up; ours answers `queued`.
     @pytest.mark.parametrize(
         ("failure", "reason"),
         [
@@ -39,16 +39,16 @@ class TestNotAccepted:
         ],
         ids=lambda value: str(value) if isinstance(value, Reason) else "",
     )
-    def test_whatever_the_reason_it_rests_on_a_queue(self, failure: Step, reason: Reason) -> None:
+    def test_failed_share_is_on_the_queue_that_its_reason_calls_for(self, failure: Step, reason: Reason) -> None:
         relay = room(failure)
         result = relay.share()
-        rests = "dead_letter" if HANDLING[reason].is_final else "retry"
-        assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, reason, rests)
-        queue = {"retry": relay.retries, "dead_letter": relay.dead_letters}[rests]
+        queue_name = "dead_letter" if HANDLING[reason].is_final else "retry"
+        assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, reason, queue_name)
+        queue = {"retry": relay.retries, "dead_letter": relay.dead_letters}[queue_name]
         assert [job.body for job in queue.jobs()] == [samples.body()]
         assert len(relay.retries.messages) == 1
 
-    def test_what_the_ledger_knows_of_it_is_enough_to_go_on(self) -> None:
+    def test_ledger_keeps_attempts_and_debt_of_a_failed_share(self) -> None:
         relay = room(DOWN, chance=0.5)
         started = relay.clock.now
         result = relay.share()
@@ -60,7 +60,7 @@ class TestNotAccepted:
         assert entry.kept
         assert entry.kept.version == (1_800_000_000, 1_800_000_000)
 
-    def test_the_next_try_counts_on_from_there(self) -> None:
+    def test_attempts_of_the_worker_count_on_from_the_inline_attempts(self) -> None:
         relay = room(DOWN, DOWN, DOWN, samples.accepted("r9"))
         relay.share()
         relay.wake()
@@ -74,20 +74,22 @@ class TestNotAccepted:
         [(requests.ReadTimeout("late"), "true"), (requests.ConnectTimeout("gone"), None), (DOWN, None)],
         ids=["late", "never connected", "down"],
     )
-    def test_only_what_may_have_rung_says_so_when_it_is_tried_again(self, failure: Step, says: str | None) -> None:
+    def test_retry_says_may_repeat_only_after_an_attempt_that_may_have_notified(
+        self, failure: Step, says: str | None
+    ) -> None:
         relay = room(failure)
         relay.share()
         relay.wake()
         assert relay.session.calls[-1].headers.get("X-Relay-May-Repeat") == says
 
-    def test_what_may_have_rung_is_remembered_as_that(self) -> None:
+    def test_timeout_is_kept_as_doubtful_state_and_counted_signal(self) -> None:
         relay = room(requests.ReadTimeout("late"))
         result = relay.share()
         entry = relay.entry()
         assert result.may_have_rung
         assert (len(entry.doubtful), entry.signals, entry.announced) == (1, (relay.clock.now,), None)
 
-    def test_time_that_was_never_there_asks_nothing(self) -> None:
+    def test_share_without_time_for_an_attempt_is_queued_and_sends_nothing(self) -> None:
         relay = room()
         result = relay.share(seconds=1.5)
         assert (result.outcome, result.reason, result.attempts) == (Outcome.QUEUED, Reason.TIMEOUT, 0)
@@ -96,7 +98,7 @@ class TestNotAccepted:
 
 
 class TestRefused:
-    def test_it_is_a_dead_letter_at_once_and_whole(self) -> None:
+    def test_refused_share_is_dead_lettered_at_once_with_its_whole_body(self) -> None:
         relay = room(REFUSED)
         result = relay.share(recipients=("jdoe",))
         [job] = relay.dead_letters.jobs()
@@ -124,26 +126,26 @@ class TestRefused:
         )
         assert relay.dead_letters.delays() == [0]
 
-    def test_its_kept_job_is_let_go_when_it_wakes(self) -> None:
+    def test_kept_job_of_a_refused_share_is_deleted_when_it_wakes(self) -> None:
         relay = room(REFUSED)
         relay.share(status="warning")
         relay.wake()
         assert (relay.retries.messages, len(relay.session.calls)) == ([], 1)
         assert len(relay.dead_letters.messages) == 1
 
-    def test_the_same_again_is_a_duplicate_of_it(self) -> None:
+    def test_repeated_share_is_a_duplicate_of_a_dead_lettered_one(self) -> None:
         relay = room(REFUSED)
         relay.share()
         assert relay.share().outcome == Outcome.DUPLICATE
         assert len(relay.dead_letters.messages) == 1
 
-    def test_a_newer_state_is_tried_all_the_same(self) -> None:
+    def test_newer_state_is_sent_after_a_refused_one(self) -> None:
         relay = room(REFUSED, samples.accepted())
         relay.share()
         result = relay.share(changedOn=LATER, comments=["on it"])
         assert (result.outcome, result.transition) == (Outcome.DELIVERED, "opened")
 
-    def test_if_the_dead_letter_queue_does_not_take_it_the_retry_queue_has_it(self) -> None:
+    def test_refused_share_stays_on_the_retry_queue_if_the_dead_letter_queue_fails(self) -> None:
         relay = room(REFUSED)
         relay.dead_letters.failure = NO
         result = relay.share(status="warning")
@@ -156,14 +158,14 @@ class TestRefused:
 
 
 class TestNoRetryQueue:
-    """A share is sent although the retry queue refuses it; a state that is still owed then is kept in the ledger."""
+    """Retry queue down: a share is sent nevertheless, and kept in the ledger if it is still owed then."""
 
     def broken(self, *steps: Step, **changes: Any) -> Relay:
         relay = room(*steps, **changes)
         relay.retries.failure = NO
         return relay
 
-    def test_it_is_sent_all_the_same(self) -> None:
+    def test_share_is_sent_although_the_retry_queue_refuses_its_job(self) -> None:
         relay = self.broken()
         result = relay.share()
         assert (result.outcome, result.unguarded) == (Outcome.DELIVERED, None)
@@ -171,7 +173,7 @@ class TestNoRetryQueue:
         assert relay.entry().announced
         assert relay.share().outcome == Outcome.DUPLICATE
 
-    def test_paced_share_is_kept_in_the_ledger_and_sent_by_the_sweeper_when_its_turn_comes(self) -> None:
+    def test_paced_share_is_kept_in_the_ledger_and_sent_by_the_sweeper_when_its_spacing_ends(self) -> None:
         relay = self.broken(policy={"min_seconds_between_signals": 60})
         relay.share(status="warning")
         result = relay.share(status="unknown", changedOn=LATER)
@@ -184,7 +186,7 @@ class TestNoRetryQueue:
         relay.wake(0)
         assert [json.loads(call.body)["incident"]["status"] for call in relay.session.calls] == ["warning", "unknown"]
 
-    def test_share_that_meets_a_live_lease_is_kept_in_the_ledger(self) -> None:
+    def test_share_that_meets_a_live_lease_is_kept_in_the_ledger_without_the_retry_queue(self) -> None:
         def meanwhile(_: Call) -> Any:
             results.append(other.share(changedOn=LATER))
             return samples.accepted("r7")
@@ -195,13 +197,13 @@ class TestNoRetryQueue:
         assert relay.share(status="warning").outcome == Outcome.DELIVERED
         [result] = results
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.IN_FLIGHT, "ledger")
-        assert relay.clock.slept == [], "nobody waits for the other sender"
+        assert relay.clock.slept == [], "the share must not wait for the other sender"
         relay.retries.failure = None
         assert relay.sweep()["healed"] == 1
         other.wake(0)
         assert [call.headers["X-Relay-Attempt"] for call in other.session.calls] == ["1"]
 
-    def test_state_that_xmatters_would_drop_is_kept_in_the_ledger(self) -> None:
+    def test_state_that_flood_control_would_drop_is_kept_in_the_ledger_without_the_retry_queue(self) -> None:
         relay = self.broken()
         for number in range(5):
             relay.clock.now += 1
@@ -209,7 +211,7 @@ class TestNoRetryQueue:
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.PACED, "ledger")
         assert (len(relay.session.calls), relay.dead_letters.messages) == (4, [])
 
-    def test_state_that_is_not_accepted_is_kept_in_the_ledger(self) -> None:
+    def test_state_that_is_not_accepted_is_kept_in_the_ledger_without_the_retry_queue(self) -> None:
         relay = self.broken(DOWN)
         result = relay.share()
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.UPSTREAM, "ledger")
@@ -220,7 +222,7 @@ class TestNoRetryQueue:
         assert (entry.reason, entry.asked) == ("upstream", 3)
         assert relay.dead_letters.messages == []
 
-    def test_state_that_is_refused_is_a_dead_letter(self) -> None:
+    def test_state_that_is_refused_is_dead_lettered_without_the_retry_queue(self) -> None:
         relay = self.broken(REFUSED)
         result = relay.share()
         assert (result.outcome, result.queue) == (Outcome.QUEUED, "dead_letter")
@@ -239,14 +241,14 @@ class TestNoRetryQueue:
         relay.wake(0)
         assert [job.reason for job in relay.dead_letters.jobs()] == ["refused"]
 
-    def test_same_share_again_is_a_duplicate_of_the_one_in_the_ledger(self) -> None:
+    def test_repeated_share_is_a_duplicate_of_one_kept_in_the_ledger(self) -> None:
         relay = self.broken(DOWN)
         relay.share()
         before = len(relay.session.calls)
         assert relay.share().outcome == Outcome.DUPLICATE
         assert len(relay.session.calls) == before
 
-    def test_worker_that_is_invoked_by_the_sweeper_sends_it_while_the_queue_is_down(self) -> None:
+    def test_worker_that_the_sweeper_invokes_sends_the_share_while_the_queue_is_down(self) -> None:
         relay = self.broken(DOWN, DOWN, DOWN, samples.accepted("r9"))
         relay.share()
         assert relay.sweep()["healed"] == 1
@@ -255,12 +257,12 @@ class TestNoRetryQueue:
         assert [raised.request_id for raised in relay.entry().raised] == ["r9"]
         assert relay.entry().row is None
 
-    def test_a_queue_that_does_not_answer_is_given_up(self) -> None:
+    def test_share_is_sent_although_the_retry_queue_does_not_answer(self) -> None:
         relay = room()
         relay.retries.failure = TimeoutError("hangs")
         assert relay.share().outcome == Outcome.DELIVERED
 
-    def test_share_is_dead_lettered_if_the_ledger_does_not_take_it_either(self) -> None:
+    def test_share_is_dead_lettered_if_retry_queue_and_ledger_refuse_it(self) -> None:
         relay = self.broken(DOWN)
         relay.dynamodb.refuses_writes = True
         result = relay.share()
@@ -268,7 +270,7 @@ class TestNoRetryQueue:
 
 
 class TestUnsafe:
-    """Neither a queue nor the ledger keeps the share."""
+    """Unsafe shares: neither a queue nor the ledger keeps them."""
 
     def nowhere(self, *steps: Step) -> Relay:
         relay = room(*steps)
@@ -276,7 +278,7 @@ class TestUnsafe:
         relay.dynamodb.refuses_writes = True
         return relay
 
-    def test_when_nothing_takes_it_the_result_holds_the_last_copy(self) -> None:
+    def test_unsafe_result_holds_the_last_copy_of_the_share(self) -> None:
         relay = self.nowhere(DOWN)
         result = relay.share()
         assert (result.outcome, result.reason, result.queue) == (Outcome.UNSAFE, Reason.UPSTREAM, None)
@@ -284,8 +286,8 @@ class TestUnsafe:
         copy = Job.from_json(result.last_copy or "")
         assert (copy.body, copy.reason, copy.attempts) == (samples.body(), "upstream", 3)
 
-    def test_share_whose_row_alone_is_refused_is_unsafe(self) -> None:
-        dynamodb = Meddled()
+    def test_share_is_unsafe_if_the_ledger_refuses_its_row_alone(self) -> None:
+        dynamodb = HookedDynamoDb()
         relay = room(DOWN, dynamodb=dynamodb)
         relay.retries.failure = relay.dead_letters.failure = NO
         # Of the entry's writes the first is the claim, and the second is the record with the row.
@@ -295,20 +297,20 @@ class TestUnsafe:
         assert result.last_copy
 
     @pytest.mark.parametrize("failure", [DOWN, REFUSED, requests.ReadTimeout("late")], ids=["down", "refused", "late"])
-    def test_the_same_again_is_no_duplicate_of_what_is_nowhere(self, failure: Step) -> None:
+    def test_repeated_share_is_no_duplicate_of_an_unsafe_one(self, failure: Step) -> None:
         relay = self.nowhere(failure)
         relay.share()
         before = len(relay.session.calls)
         assert relay.share().outcome == Outcome.UNSAFE
         assert len(relay.session.calls) > before
 
-    def test_nor_does_it_make_an_older_one_superseded(self) -> None:
+    def test_older_share_is_not_superseded_by_an_unsafe_one(self) -> None:
         relay = self.nowhere(DOWN)
         relay.share(changedOn=LATER)
         relay.retries.failure, relay.dynamodb.refuses_writes = None, False
         assert relay.share(changedOn=LATER - 1).outcome == Outcome.QUEUED
 
-    def test_a_last_copy_too_long_for_a_log_line_is_reduced_not_cut(self) -> None:
+    def test_last_copy_too_long_for_a_log_line_is_reduced_and_stays_valid(self) -> None:
         relay = self.nowhere(DOWN)
         alerts = [{"id": f"a{number}", "text": f"{number:032x}" * 400} for number in range(300)]
         copy = relay.share(alerts=alerts, noise=[f"{n * 7919**5:x}" for n in range(60_000)]).last_copy or ""
@@ -316,7 +318,7 @@ class TestUnsafe:
         assert Job.from_json(copy).body_reduced
         assert json.loads(Job.from_json(copy).body)["incident"]["id"] == "i1"
 
-    def test_a_dead_letter_queue_that_does_not_answer_is_given_up_when_the_time_is_over(self) -> None:
+    def test_share_is_unsafe_if_the_dead_letter_queue_does_not_answer_in_time(self) -> None:
         def slow(call: Call) -> Any:
             relay.clock.now += INLINE_SECONDS + 0.5
             return DOWN
@@ -325,7 +327,7 @@ class TestUnsafe:
         relay.dead_letters.failure = TimeoutError("hangs")
         assert relay.share().outcome == Outcome.UNSAFE
 
-    def test_the_queues_get_their_time_though_the_senders_is_over(self) -> None:
+    def test_refused_share_is_dead_lettered_although_the_sender_used_up_its_time(self) -> None:
         def slow(call: Call) -> Any:
             relay.clock.now += INLINE_SECONDS + 0.5
             return REFUSED
@@ -335,7 +337,7 @@ class TestUnsafe:
         assert relay.entry().dead_lettered
 
 
-def test_retry_queue_is_asked_once_more_after_the_attempts_and_the_dead_letter_queue_only_without_a_row() -> None:
+def test_retry_queue_is_tried_again_after_the_attempts_and_the_dead_letter_queue_only_without_a_row() -> None:
     asked: list[str] = []
 
     class Counting(FakeSqs):

@@ -1,4 +1,4 @@
-"""Message to the fallback topic: what people read, and what SNS takes, whatever the incidents are called."""
+"""Message to the fallback topic: its texts, SNS's limits, and incident ids that try to forge lines."""
 
 import json
 from copy import replace
@@ -18,13 +18,13 @@ TOPIC = "arn:aws:sns:eu-central-1:000000000000:fallback"
 REFUSED = ClientError({"Error": {"Code": "AuthorizationError", "Message": "no"}}, "Publish")
 NOW = 1_800_000_000.0
 LINK = "https://a.bigpanda.io/#/app/overview/all/active/incidents/"
-# What SNS takes of a message, in bytes.
+# SNS's limit for a message, in bytes.
 MAX_MESSAGE_BYTES = 256 * 1024
 HOSTILE = ["x" * 512, "ü\n\x00\ud800✓", "\U0001f600" * 512, " ", "", 'a"b\\c{}', "%s{0}$(id)"]
 
 
 def published(*debts: Debt, others: int = 0, channel: str = "noc") -> dict[str, Any]:
-    """The one message that SNS got, with its texts by protocol."""
+    """Return the one message that SNS got, with its texts by protocol."""
     sns = FakeSns()
     client: Any = sns
     assert Fallback(lambda: client, TOPIC).notify(channel, debts, others)
@@ -33,7 +33,7 @@ def published(*debts: Debt, others: int = 0, channel: str = "noc") -> dict[str, 
 
 
 def lines(*debts: Debt, others: int = 0) -> list[str]:
-    """The lines of the e-mail."""
+    """Return the lines of the e-mail."""
     text: str = published(*debts, others=others)["Message"]["email"]
     return text.splitlines()
 
@@ -43,7 +43,7 @@ def owed(incident_id: str = "i1", **changes: Any) -> Debt:
 
 
 class TestWholeMessages:
-    def test_one_debt(self) -> None:
+    def test_message_of_one_debt_is_complete(self) -> None:
         debt = Debt.of_job(samples.job(body=samples.body(alerts=[{"id": "a1", "description": "disk full"}])))
         whole = (
             "xMatters did not notify people of 1 critical incident of channel noc.\n"
@@ -69,7 +69,7 @@ class TestWholeMessages:
             "MessageAttributes": {"channel": {"DataType": "String", "StringValue": "noc"}},
         }
 
-    def test_several_debts(self) -> None:
+    def test_message_of_several_debts_is_complete(self) -> None:
         given_up = owed("i2", reason="refused", is_given_up=True, description="router down", recipients=("A", "B"))
         unconfirmed = owed(
             "i3", since=NOW + 60, is_unconfirmed=True, request_ids=("r1", "r2"), link="https://eu.bigpanda.io/i3"
@@ -104,32 +104,32 @@ class TestWholeMessages:
         }
 
     @pytest.mark.parametrize("debt", [owed(is_given_up=True), owed(is_unconfirmed=True)], ids=["given up", "no page"])
-    def test_relay_promises_no_page_where_it_does_not_go_on_trying(self, debt: Debt) -> None:
+    def test_message_promises_no_page_if_the_relay_does_not_go_on_trying(self, debt: Debt) -> None:
         assert lines(debt)[-2:] == ["", "What to do: docs/operate.md, FallbackAlarm."]
 
 
-class TestMany:
-    def test_ten_are_named_and_all_others_counted(self) -> None:
+class TestManyDebts:
+    def test_message_names_ten_debts_and_counts_the_others(self) -> None:
         text = lines(*(owed(f"i{number}") for number in range(MAX_NAMED)), others=32)
         assert text[0] == "xMatters did not notify people of 42 critical incidents of channel noc."
         assert [line for line in text if line.startswith("- ")] == [f"- Incident i{number}" for number in range(10)]
         assert "And 32 more critical incidents." in text
 
-    def test_debts_beyond_the_tenth_are_counted_too(self) -> None:
+    def test_message_counts_debts_beyond_the_tenth(self) -> None:
         message = published(*(owed(f"i{number}") for number in range(12)), others=1)
         assert message["Subject"] == "CRITICAL, xMatters did not notify: 13 incidents of channel noc"
         assert message["Message"]["email"].count("- Incident") == 10
         assert "And 3 more critical incidents." in message["Message"]["email"]
 
-    def test_ten_alone_need_no_count_of_others(self) -> None:
+    def test_message_of_exactly_ten_debts_counts_no_others(self) -> None:
         assert "more critical" not in "\n".join(lines(*(owed(f"i{number}") for number in range(10))))
 
-    def test_short_message_tells_channel_count_and_the_first(self) -> None:
+    def test_short_message_names_channel_count_and_first_debt(self) -> None:
         sms = published(owed("i7", description="disk full"), owed("i8"), others=90)["Message"]["sms"]
         assert sms == 'CRITICAL noc: 92 critical incidents not notified by xMatters. Worst: i7: "disk full"'
 
 
-class TestWhatSnsTakes:
+class TestSnsLimits:
     @pytest.mark.parametrize("hostile", HOSTILE, ids=ascii)
     def test_subject_and_short_message_are_printable_ascii_of_their_length(self, hostile: str) -> None:
         channel = "c" * 48
@@ -144,7 +144,7 @@ class TestWhatSnsTakes:
             assert sms.startswith(f"CRITICAL {channel}: ")
 
     @pytest.mark.parametrize("hostile", HOSTILE, ids=ascii)
-    def test_debt_keeps_its_lines_whatever_its_incident_is_called(self, hostile: str) -> None:
+    def test_debt_keeps_its_lines_whatever_its_incident_id_is(self, hostile: str) -> None:
         plain = lines(owed(description="d", recipients=("r",)))
         text = lines(owed(hostile, description=hostile + "d", recipients=(hostile + "r",), link=f"https://{hostile}"))
         assert len(text) == len(plain)
@@ -156,7 +156,7 @@ class TestWhatSnsTakes:
         assert '- Incident i1: "line one line two"' in lines(owed(description=words))
         assert published(owed(description=words))["Message"]["sms"].endswith('Worst: i1: "line one line two"')
 
-    def test_characters_that_can_not_stand_in_the_subject_are_marked(self) -> None:
+    def test_characters_that_sns_refuses_in_a_subject_become_question_marks(self) -> None:
         subject = published(owed("é~ a\n"))["Subject"]
         assert subject == 'CRITICAL, xMatters did not notify: incident "?~ a" of channel noc'
 
@@ -183,7 +183,7 @@ class TestWhatSnsTakes:
         assert message["Message"]["sms"].isprintable()
 
 
-# It ends our quotation, begins lines of its own, and offers a link.
+# A text that ends our quotation, begins lines of its own, and offers a link.
 FORGED = """i9" is resolved.
 
 - Incident i2: "all well"
@@ -193,7 +193,7 @@ What to do: https://phish.example. \u202e\x1b[2J"""
 
 
 def check_forgery(message: dict[str, Any], like: dict[str, Any]) -> None:
-    """Nothing forged is outside of quotes, and there are as many lines as in a message that is `like` it."""
+    """Check that forged text stays inside quotes, and that the message has as many lines as `like`."""
     whole, plain = message["Message"]["email"].splitlines(), like["Message"]["email"].splitlines()
     assert len(whole) == len(plain)
     assert all(line.isprintable() for line in whole)
@@ -223,7 +223,7 @@ class TestForgery:
         [message] = sns.published
         return message | {"Message": json.loads(message["Message"])}
 
-    def test_a_description_of_a_megabyte_is_cut(self) -> None:
+    def test_description_of_a_megabyte_is_cut(self) -> None:
         message = published(owed("i" * 1_000_000, description="x" * 1_000_000))
         assert len(message["Message"]["email"]) < 4000
         assert message["Message"]["sms"].endswith("...")
@@ -231,20 +231,20 @@ class TestForgery:
 
 class TestTopicDown:
     @pytest.mark.parametrize("failure", [REFUSED, EndpointConnectionError(endpoint_url="https://sns")])
-    def test_topic_that_fails_is_said(self, failure: Exception) -> None:
+    def test_notify_returns_false_if_the_topic_fails(self, failure: Exception) -> None:
         sns = FakeSns()
         sns.failure = failure
         client: Any = sns
         assert not Fallback(lambda: client, TOPIC).notify("noc", [owed()])
 
-    def test_fault_of_our_own_is_not_hidden(self) -> None:
+    def test_programming_error_of_the_client_is_raised(self) -> None:
         sns = FakeSns()
         sns.failure = ZeroDivisionError()
         client: Any = sns
         with pytest.raises(ZeroDivisionError):
             Fallback(lambda: client, TOPIC).notify("noc", [owed()])
 
-    def test_client_is_not_made_before_it_is_needed(self) -> None:
+    def test_sns_client_is_made_at_the_first_notification(self) -> None:
         made: list[FakeSns] = []
 
         def client() -> Any:
@@ -262,11 +262,11 @@ def of(**changes: Any) -> Debt:
 
 
 class TestDebtOfAJob:
-    def test_job_that_never_failed_names_no_reason(self) -> None:
+    def test_debt_of_a_job_that_never_failed_has_no_reason(self) -> None:
         assert of(reason="in_flight").reason == ""
         assert of(reason="credentials").reason == "credentials"
 
-    def test_debt_is_owed_since_the_share_came(self) -> None:
+    def test_debt_of_a_job_is_owed_since_the_share_came(self) -> None:
         assert of(received_at="2027-01-15T08:00:07.000Z").since == NOW + 7
 
     @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ class TestDebtOfAJob:
         ],
         ids=lambda value: value[:40] if isinstance(value, str) else "",
     )
-    def test_description_of_an_alert_is_there_in_short(self, body: bytes, words: str) -> None:
+    def test_debt_of_a_job_has_the_description_of_its_first_alert(self, body: bytes, words: str) -> None:
         assert f'- Incident i1: "{words}"' in lines(of(body=body))
 
     @pytest.mark.parametrize(
@@ -299,13 +299,13 @@ class TestDebtOfAJob:
         ],
         ids=str,
     )
-    def test_incident_without_a_description_is_named_alone(self, body: bytes) -> None:
+    def test_debt_without_a_description_is_named_by_its_incident_alone(self, body: bytes) -> None:
         assert "- Incident i1" in lines(of(body=body))
 
-    def test_debt_without_recipients_has_no_such_line(self) -> None:
+    def test_debt_without_recipients_has_no_line_for_them(self) -> None:
         assert [line for line in lines(of(recipients=())) if "recipients:" in line] == []
 
-    def test_body_and_answers_of_xmatters_are_not_in_it(self) -> None:
+    def test_body_and_answers_of_xmatters_are_not_in_the_message(self) -> None:
         debt = of(response_excerpt="canary-1", body=samples.body(tags=[{"name": "t", "value": "canary-2"}]))
         assert "canary" not in repr(published(debt))
 
@@ -319,8 +319,8 @@ class TestDebtOfAJob:
         ],
         ids=str,
     )
-    def test_link_leads_to_the_incident(self, links: Any, expected: str) -> None:
+    def test_link_of_a_debt_leads_to_the_incident_in_bigpanda(self, links: Any, expected: str) -> None:
         assert f"  {expected}" in lines(of(body=samples.body(links=links)))
 
-    def test_link_is_there_although_the_body_can_not_be_read(self) -> None:
+    def test_link_of_a_debt_is_made_from_the_incident_id_if_the_body_is_unreadable(self) -> None:
         assert f"  {LINK}a%2Fb%3F" in lines(of(body=b"no JSON", incident_id="a/b\ud800"))

@@ -1,4 +1,4 @@
-"""Following signals: a page is found or missed, and pages of ours end when they must."""
+"""Follow-up of signals: pages are found or reported missing, and pages of ours end with their incident."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from relay.ledger.entry import Entry, key
 from relay.xmatters.pages import MAX_PAGES
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
-from tests.fakes import Call, FakeSecrets, FakeSession, Meddled, Relay, Step, worked
+from tests.fakes import Call, FakeSecrets, FakeSession, HookedDynamoDb, Relay, Step, worked
 from tests.unit.states import NOW, over, state
 
 DEAD = "2027-01-15T07:30:00.000Z"
@@ -31,12 +31,12 @@ DOWN = samples.refused(503)
 
 
 class Tenant:
-    """xMatters: each signal makes a page, a while after it was accepted, unless its flow makes none."""
+    """xMatters, which makes a page of each signal, `after` seconds after it accepted the signal."""
 
     def __init__(self) -> None:
         self.after = 0.0
         self.makes_pages = True
-        # Request ids of signals that no page comes of.
+        # Request ids of signals without a page.
         self.hidden: set[str] = set()
         self.signals: list[float] = []
         self.ended: list[str] = []
@@ -93,7 +93,7 @@ def pages(relay: Relay) -> list[tuple[tuple[str, ...], str, bool, bool]]:
 
 
 class TestConfirm:
-    def test_the_job_that_was_kept_finds_the_page(self, tenant: Tenant) -> None:
+    def test_kept_job_finds_the_page_of_its_signal(self, tenant: Tenant) -> None:
         relay = room(tenant)
         relay.share()
         assert tenant.asked == []
@@ -104,7 +104,7 @@ class TestConfirm:
         assert call.url.startswith("https://acme.xmatters.com/api/xm/1/events?requestId=r1")
         assert call.headers["Authorization"].startswith("Basic ")
 
-    def test_a_page_that_is_late_is_looked_for_a_few_times(self, tenant: Tenant) -> None:
+    def test_late_page_is_looked_for_a_few_times(self, tenant: Tenant) -> None:
         tenant.after = 100
         relay = room(tenant)
         relay.share()
@@ -113,7 +113,7 @@ class TestConfirm:
         assert 2 <= len(tenant.asked) <= 6
         assert "unconfirmed" not in {line["message"][:11] for line in relay.recorder.lines()}
 
-    def test_critical_without_a_page_is_logged_and_told_by_the_sweeper(self, tenant: Tenant) -> None:
+    def test_critical_without_a_page_is_logged_and_notified_by_the_sweeper(self, tenant: Tenant) -> None:
         tenant.makes_pages = False
         relay = room(tenant)
         relay.share(description="disk full")
@@ -132,7 +132,7 @@ class TestConfirm:
         [line] = [line for line in relay.recorder.lines() if line["message"].startswith("unconfirmed")]
         assert line["request_id"] == "r1"
         assert pages(relay)[0][3]
-        # It was told of, and so nobody has to come back to it.
+        # The fallback topic was notified, so nothing is left to do.
         assert (relay.entry().unconfirmed, relay.entry().row) == (False, None)
         assert len(relay.session.calls) == 1
 
@@ -144,7 +144,7 @@ class TestConfirm:
         relay.sweep()
         assert (relay.sns.published, relay.recorder.metrics()["unconfirmed"]) == ([], 1)
 
-    def test_it_is_notified_of_a_critical_though_the_job_of_an_earlier_warning_looks_for_its_page(
+    def test_fallback_is_notified_of_a_critical_without_a_page_although_the_job_of_a_warning_looks_for_it(
         self, tenant: Tenant
     ) -> None:
         tenant.makes_pages = False
@@ -159,7 +159,7 @@ class TestConfirm:
         [message] = relay.sns.published
         assert "made no page of it" in message["Message"]
 
-    def test_it_is_not_notified_if_a_later_signal_has_a_page(self, tenant: Tenant) -> None:
+    def test_fallback_is_not_notified_if_a_later_signal_has_a_page(self, tenant: Tenant) -> None:
         tenant.makes_pages = False
         relay = room(tenant)
         relay.share()
@@ -175,7 +175,7 @@ class TestConfirm:
         assert pages(relay)[0][3], "the first page is lost"
         assert relay.sns.published == []
 
-    def test_share_that_was_kept_in_the_ledger_alone_and_woken_by_a_sender_is_followed(self, tenant: Tenant) -> None:
+    def test_signal_of_a_share_that_was_kept_in_the_ledger_alone_is_followed(self, tenant: Tenant) -> None:
         def meets(call: Call) -> Answer:
             relay.retries.failure = QueueError("SQS refused the message: AccessDenied")
             assert relay.share(status="warning", changedOn=LATER).queue == "ledger"
@@ -189,7 +189,7 @@ class TestConfirm:
         assert [each[3] for each in pages(relay)] == [True, True]
         assert relay.entry().unconfirmed
 
-    def test_a_resolve_need_not_make_a_page(self, tenant: Tenant) -> None:
+    def test_resolve_without_a_page_is_not_unconfirmed(self, tenant: Tenant) -> None:
         relay = room(tenant)
         relay.share()
         relay.wake(36)
@@ -199,7 +199,7 @@ class TestConfirm:
         relay.sweep()
         assert (relay.sns.published, relay.recorder.metrics().get("unconfirmed")) == ([], None)
 
-    def test_one_that_never_comes_is_said_though_another_cannot_be_asked_for(self, tenant: Tenant) -> None:
+    def test_missing_page_is_reported_although_the_next_page_cannot_be_asked_for(self, tenant: Tenant) -> None:
         tenant.makes_pages = False
         relay = room(tenant, rest=FakeSession(tenant.rest, DOWN, tenant.rest))
         relay.share()
@@ -211,7 +211,7 @@ class TestConfirm:
         assert (len(relay.sns.published), relay.recorder.metrics()["unconfirmed"]) == (1, 1)
 
     @pytest.mark.parametrize("content", [b"<html>log in, rest-pw", b'{"data": [{"id": "page-1', b'{"data": {}}', b"[]"])
-    def test_an_answer_of_another_kind_does_not_say_that_there_is_none(self, tenant: Tenant, content: bytes) -> None:
+    def test_unreadable_answer_of_xmatters_does_not_count_as_no_page(self, tenant: Tenant, content: bytes) -> None:
         relay = room(tenant, rest=FakeSession(Answer(200, {}, content)))
         relay.share()
         relay.wake(LOOK_FOR_SECONDS + 36)
@@ -219,7 +219,7 @@ class TestConfirm:
         assert not pages(relay)[0][3]
         assert "rest-pw" not in repr(relay.chores.jobs()) + relay.recorder.written()
 
-    def test_what_others_made_is_not_ours(self, tenant: Tenant) -> None:
+    def test_page_of_another_request_is_not_taken_for_ours(self, tenant: Tenant) -> None:
         theirs = {"id": "page-9", "eventId": "1", "status": "ACTIVE", "requestId": "another"}
         ours = {"id": "page-1", "eventId": "2", "status": "ACTIVE", "requestId": "R1"}
         found = Answer(200, {}, json.dumps({"data": [theirs, ours]}).encode())
@@ -228,7 +228,7 @@ class TestConfirm:
         relay.wake(36)
         assert pages(relay)[0][:2] == (("page-1",), "2")
 
-    def test_however_many_are_found_the_ledger_can_keep_them(self, tenant: Tenant) -> None:
+    def test_pages_and_numbers_are_cut_to_the_size_that_the_ledger_keeps(self, tenant: Tenant) -> None:
         many = [{"id": f"p{number}", "eventId": "7" * 9000} for number in range(1000)]
         relay = room(
             tenant, rest=FakeSession(Answer(200, {}, json.dumps({"data": [{"id": "x" * 101}, *many]}).encode()))
@@ -238,7 +238,7 @@ class TestConfirm:
         found = relay.entry().raised[0]
         assert (found.pages, len(found.number)) == (tuple(f"p{number}" for number in range(MAX_PAGES)), 100)
 
-    def test_a_page_of_a_channel_whose_signals_are_soon_too_old_is_looked_for_as_long(self, tenant: Tenant) -> None:
+    def test_page_is_looked_for_past_the_channels_max_age(self, tenant: Tenant) -> None:
         tenant.makes_pages = False
         relay = room(tenant, policy={"max_age_seconds": 60})
         relay.share()
@@ -251,7 +251,7 @@ class TestConfirm:
         relay.wake(10)
         assert (tenant.asked, relay.dead_letters.messages) == (["r1"], [])
 
-    def test_worker_of_signals_leaves_the_follow_up_to_the_chore_queue(self, tenant: Tenant) -> None:
+    def test_worker_of_signals_leaves_the_followup_to_the_chore_queue(self, tenant: Tenant) -> None:
         relay = room(tenant)
         relay.share()
         relay.clock.now += 36
@@ -260,7 +260,7 @@ class TestConfirm:
         assert (followup.kind, followup.incident_id, relay.chores.delays()) == ("followup", "i1", [0])
         assert relay.rest.calls == [], "an API that hangs must not take the time of signals"
 
-    def test_signal_waits_on_while_no_queue_takes_its_follow_up(self, tenant: Tenant) -> None:
+    def test_signal_stays_on_the_retry_queue_while_no_queue_takes_its_followup(self, tenant: Tenant) -> None:
         relay = room(tenant)
         relay.share()
         relay.chores.failure = EndpointConnectionError(endpoint_url="https://sqs")
@@ -271,7 +271,7 @@ class TestConfirm:
         relay.drain()
         assert (pages(relay)[0][0], len(relay.session.calls)) == (("page-1",), 1)
 
-    def test_follow_up_on_the_retry_queue_is_worked_all_the_same(self, tenant: Tenant) -> None:
+    def test_followup_on_the_retry_queue_is_worked(self, tenant: Tenant) -> None:
         tenant.after = 60
         relay = room(tenant)
         relay.share()
@@ -284,7 +284,7 @@ class TestConfirm:
         relay.drain()
         assert pages(relay)[0][0] == ("page-1",)
 
-    def test_follow_up_of_an_overtaken_signal_looks_once(self, tenant: Tenant) -> None:
+    def test_followup_of_an_overtaken_signal_looks_once(self, tenant: Tenant) -> None:
         tenant.after = 100
         relay = room(tenant)
         relay.share(status="warning")
@@ -297,7 +297,7 @@ class TestConfirm:
         relay.drain()
         assert [found[0] for found in pages(relay)] == [("page-1",), ("page-2",)]
 
-    def test_a_signal_from_the_retry_queue_is_followed_too(self, tenant: Tenant) -> None:
+    def test_signal_from_the_retry_queue_is_followed(self, tenant: Tenant) -> None:
         relay = room(tenant, DOWN, DOWN, DOWN)
         relay.share()
         relay.wake(36)
@@ -312,7 +312,7 @@ class TestConfirm:
         relay.wake(10)
         assert tenant.asked == ["r1"]
 
-    def test_without_credentials_nobody_is_asked(self) -> None:
+    def test_pages_are_not_looked_for_without_credentials_for_the_rest_api(self) -> None:
         relay = Relay(FakeSession(samples.accepted()))
         relay.share()
         relay.wake(36)
@@ -324,7 +324,7 @@ class TestFailing:
         ("step", "reason"),
         [(DOWN, "upstream"), (requests.ReadTimeout(), "timeout"), (samples.refused(401), "credentials")],
     )
-    def test_what_xmatters_does_not_say_is_asked_later(self, tenant: Tenant, step: Step, reason: str) -> None:
+    def test_failed_followup_is_retried_later(self, tenant: Tenant, step: Step, reason: str) -> None:
         relay = room(tenant, rest=FakeSession(step, tenant.rest))
         relay.share()
         relay.wake(36)
@@ -334,7 +334,7 @@ class TestFailing:
         assert (pages(relay)[0][0], len(relay.session.calls)) == (("page-1",), 1)
 
     @pytest.mark.parametrize("makes_pages", [True, False])
-    def test_an_outage_of_hours_is_outlived(self, tenant: Tenant, makes_pages: bool) -> None:
+    def test_followup_outlives_an_outage_of_hours(self, tenant: Tenant, makes_pages: bool) -> None:
         tenant.makes_pages = makes_pages
         rest: list[Step] = [DOWN]
 
@@ -353,7 +353,7 @@ class TestFailing:
             (("page-1",), 0) if makes_pages else ((), 1)
         )
 
-    def test_one_that_hangs_does_not_hold_up_those_who_wait_for_a_worker(self, tenant: Tenant) -> None:
+    def test_followup_that_hangs_ends_within_its_time_limit(self, tenant: Tenant) -> None:
         def hangs(call: Call) -> Answer:
             relay.clock.now += call.seconds
             raise requests.ReadTimeout
@@ -364,14 +364,14 @@ class TestFailing:
         relay.wake(36)
         assert relay.clock.now - began == pytest.approx(36 + FOLLOWUP_SECONDS)
 
-    def test_a_base_url_that_is_wrong_rests_where_it_is_seen(self, tenant: Tenant) -> None:
+    def test_followup_with_a_wrong_base_url_is_dead_lettered(self, tenant: Tenant) -> None:
         relay = room(tenant, rest=FakeSession(samples.refused(404)))
         relay.share()
         relay.wake(36)
-        [rests] = relay.dead_letters.jobs()
-        assert (rests.kind, rests.reason, relay.delays()) == ("followup", "refused", [])
+        [dead] = relay.dead_letters.jobs()
+        assert (dead.kind, dead.reason, relay.delays()) == ("followup", "refused", [])
 
-    def test_a_ledger_that_fails_is_asked_again(self, tenant: Tenant) -> None:
+    def test_followup_is_retried_after_a_failure_of_the_ledger(self, tenant: Tenant) -> None:
         relay = room(tenant)
         relay.share()
         relay.dynamodb.refuses_writes = True
@@ -381,7 +381,7 @@ class TestFailing:
         relay.wake(60)
         assert pages(relay)[0][0] == ("page-1",)
 
-    def test_no_credential_is_in_what_is_kept_or_logged(self, tenant: Tenant) -> None:
+    def test_credential_is_not_in_jobs_or_logs_of_a_failed_followup(self, tenant: Tenant) -> None:
         relay = room(tenant, rest=FakeSession(samples.refused(400, b"rest-pw is odd")))
         relay.share()
         relay.wake(36)
@@ -391,7 +391,7 @@ class TestFailing:
 
 
 class TestEnd:
-    def test_a_resolve_ends_what_was_raised_before_it_and_not_its_own(self, tenant: Tenant) -> None:
+    def test_resolve_ends_the_pages_before_it_and_not_its_own(self, tenant: Tenant) -> None:
         relay = room(tenant)
         relay.share()
         relay.wake(36)
@@ -400,7 +400,7 @@ class TestEnd:
         assert tenant.ended == ["page-1"]
         assert [is_over for _, _, is_over, _ in pages(relay)] == [True, False]
 
-    def test_even_if_both_came_at_once(self, tenant: Tenant) -> None:
+    def test_resolve_ends_a_page_that_was_not_followed_yet(self, tenant: Tenant) -> None:
         relay = room(tenant)
         relay.share()
         relay.share(status="ok", changedOn=LATER)
@@ -408,14 +408,14 @@ class TestEnd:
         assert tenant.ended == ["page-1"]
         assert relay.delays() == []
 
-    def test_a_newer_page_takes_the_older_ones_place(self, tenant: Tenant) -> None:
+    def test_newer_page_replaces_the_older_one(self, tenant: Tenant) -> None:
         relay = room(tenant)
         relay.share(status="warning")
         relay.share(status="critical", changedOn=LATER)
         relay.wake(36)
         assert tenant.ended == ["page-1"]
 
-    def test_but_not_before_it_is_there(self, tenant: Tenant) -> None:
+    def test_older_page_is_not_ended_before_the_newer_one_is_found(self, tenant: Tenant) -> None:
         relay = room(tenant)
         relay.share(status="warning")
         relay.wake(36)
@@ -426,23 +426,23 @@ class TestEnd:
         relay.drain()
         assert tenant.ended == ["page-1"]
 
-    def test_nor_if_it_is_over_before_it_is_found(self, tenant: Tenant) -> None:
+    def test_older_page_is_not_ended_if_the_newer_one_is_over_when_it_is_found(self, tenant: Tenant) -> None:
         relay = room(tenant)
         relay.share(status="warning")
         relay.share(status="critical", changedOn=LATER)
-        # xMatters ended it by itself: maybe it reached nobody.
+        # xMatters ended the newer page by itself, perhaps because it could notify nobody.
         tenant.ended.append("page-2")
         relay.wake(36)
         assert tenant.ended == ["page-2"]
 
-    def test_nor_where_the_channel_wants_both(self, tenant: Tenant) -> None:
+    def test_older_page_is_not_ended_by_a_newer_one_if_replace_is_off(self, tenant: Tenant) -> None:
         relay = room(tenant, policy={"replace": False})
         for second, status in enumerate(("warning", "critical", "ok")):
             relay.share(status=status, changedOn=LATER + second)
             relay.wake(36)
             assert tenant.ended == ([] if status != "ok" else ["page-1", "page-2"])
 
-    def test_that_it_is_open_again_by_then_keeps_no_page_that_was_over(self, tenant: Tenant) -> None:
+    def test_followup_of_a_resolve_ends_the_page_although_the_incident_is_open_again(self, tenant: Tenant) -> None:
         relay = room(tenant, policy={"replace": False})
         for seconds, status in enumerate(("critical", "ok")):
             relay.clock.now += 20
@@ -456,7 +456,7 @@ class TestEnd:
         assert tenant.ended == ["page-1"]
         assert relay.delays() == [], "the newer one's job sees to the rest"
 
-    def test_a_reopened_incident_keeps_its_new_page(self, tenant: Tenant) -> None:
+    def test_page_of_a_reopened_incident_is_not_ended_by_the_resolve_before_it(self, tenant: Tenant) -> None:
         relay = room(tenant, policy={"replace": False})
         for second, status in enumerate(("critical", "ok", "critical")):
             relay.share(status=status, changedOn=LATER + second)
@@ -464,7 +464,7 @@ class TestEnd:
         assert tenant.ended == ["page-1"]
 
     @pytest.mark.parametrize("status", [404, 409])
-    def test_what_is_over_already_is_done(self, tenant: Tenant, status: int) -> None:
+    def test_page_that_xmatters_says_is_over_already_counts_as_ended(self, tenant: Tenant, status: int) -> None:
         relay = room(tenant)
         relay.share()
         relay.wake(36)
@@ -474,9 +474,9 @@ class TestEnd:
         assert [is_over for _, _, is_over, _ in pages(relay)] == [True, False]
         assert relay.delays() == []
 
-    def test_a_resolve_that_is_noted_late_does_not_end_what_was_raised_after_it(self, tenant: Tenant) -> None:
+    def test_resolve_that_is_noted_late_does_not_end_a_page_that_was_raised_after_it(self, tenant: Tenant) -> None:
         relay = room(tenant, policy={"replace": False})
-        # Its sender was so slow to note it that another one told of the next state meanwhile.
+        # The sender of the resolve was so slow to record it that another sender announced the next state meanwhile.
         entry = Entry().announcing(state(), "r1", NOW).announcing(state(40), "r3", NOW + 40)
         entry = entry.announcing(over(20), "r2", NOW + 20)
         assert relay.ledger.write(key("noc", (), "i1"), Entry(), entry)
@@ -485,8 +485,8 @@ class TestEnd:
         relay.wake(60)
         assert tenant.ended == ["page-1"]
 
-    def test_two_who_follow_at_once_lose_nothing_that_one_of_them_found(self, tenant: Tenant) -> None:
-        table = Meddled()
+    def test_page_that_one_of_two_concurrent_followups_found_is_not_lost(self, tenant: Tenant) -> None:
+        table = HookedDynamoDb()
         relay = room(tenant, dynamodb=table)
         tenant.after = LOOK_FOR_SECONDS + 1
         relay.share()
@@ -495,7 +495,7 @@ class TestEnd:
         job = samples.job(kind="followup", recipients=())
 
         def meanwhile() -> None:
-            # This one has looked in vain, for the last time.
+            # The first follow-up has asked for the last time, and found nothing.
             relay.clock.now += 1
             worked(other, job)
 
@@ -504,7 +504,7 @@ class TestEnd:
         worked(relay, job)
         assert pages(relay)[0][0] == ("page-1",)
 
-    def test_followup_whose_time_is_up_goes_on_at_once_if_it_got_anywhere(self, tenant: Tenant) -> None:
+    def test_followup_out_of_time_goes_on_at_once_if_it_made_progress(self, tenant: Tenant) -> None:
         def slow(call: Call) -> Answer:
             relay.clock.now += 2
             return tenant.rest(call)
@@ -518,7 +518,7 @@ class TestEnd:
         relay.drain()
         assert tenant.ended == ["page-1", "page-2", "page-3"]
 
-    def test_followup_whose_time_is_up_before_it_got_anywhere_waits_for_its_backoff(self, tenant: Tenant) -> None:
+    def test_followup_out_of_time_without_progress_waits_for_its_backoff(self, tenant: Tenant) -> None:
         def hangs(_: Call) -> Answer:
             relay.clock.now += FOLLOWUP_SECONDS
             raise requests.ReadTimeout
@@ -530,7 +530,7 @@ class TestEnd:
         assert (again.reason, again.rounds) == ("timeout", 1)
         assert relay.chores.delays()[0] > 0
 
-    def test_what_somebody_ended_is_not_ended_once_more(self, tenant: Tenant) -> None:
+    def test_page_that_a_person_ended_is_not_ended_again(self, tenant: Tenant) -> None:
         relay = room(tenant)
         relay.share()
         tenant.ended.append("page-1")
@@ -538,7 +538,7 @@ class TestEnd:
         relay.wake(36)
         assert tenant.ended == ["page-1"]
 
-    def test_what_a_flow_made_later_ends_too(self, tenant: Tenant) -> None:
+    def test_page_that_a_flow_made_later_is_ended_by_the_resolve(self, tenant: Tenant) -> None:
         relay = room(tenant)
         relay.share()
         relay.wake(36)
@@ -553,7 +553,7 @@ class TestEnd:
         relay.with_rest(FakeSession(rest)).wake(36)
         assert ended == ["page-1", "page-2"]
 
-    def test_a_page_that_came_when_nobody_looked_any_more_ends_too(self, tenant: Tenant) -> None:
+    def test_page_that_came_after_the_search_is_ended_by_the_resolve(self, tenant: Tenant) -> None:
         relay = room(tenant)
         relay.share()
         nothing = relay.with_rest(FakeSession(Answer(200, {}, b'{"data": []}')))
@@ -564,7 +564,7 @@ class TestEnd:
         relay.wake(36)
         assert tenant.ended == ["page-1"]
 
-    def test_a_page_for_who_acknowledged_does_not_end_that_of_all(self, tenant: Tenant) -> None:
+    def test_page_for_the_acknowledger_alone_does_not_end_the_page_of_all(self, tenant: Tenant) -> None:
         document = samples.secret(policy={"min_seconds_between_signals": 0})
         document["xmatters"] |= {"callback": {"token": "t"}, "rest": REST}
         secrets = FakeSecrets(noc=json.dumps(document))
@@ -614,11 +614,11 @@ class TestEnd:
         relay.wake(36)
         assert tenant.ended == ended
 
-    def test_a_fault_in_the_middle_ends_the_rest_later_and_nothing_twice(self, tenant: Tenant) -> None:
+    def test_fault_while_pages_are_ended_leaves_the_rest_for_later_and_ends_none_twice(self, tenant: Tenant) -> None:
         relay = room(tenant, policy={"replace": False})
         for second, status in enumerate(("warning", "critical", "ok")):
             relay.share(status=status, changedOn=LATER + second)
-        # Each of the three jobs meets one; the last of them tries again.
+        # Each of the three jobs meets a fault; the last one retries.
         failing = FakeSession(*[tenant.rest] * 6, DOWN, DOWN, DOWN, tenant.rest)
         relay = relay.with_rest(failing)
         relay.wake(36)
@@ -631,9 +631,9 @@ SILENT: dict[str, Any] = {"notify_on": ["opened", "worsened", "reopened"], "repl
 
 
 class TestUnannouncedResolve:
-    """The policy does not name `resolved`: nobody is signalled, and the pages end all the same."""
+    """Resolves that the policy does not name: no signal is sent, and the pages end."""
 
-    def test_resolve_ends_the_pages(self, tenant: Tenant) -> None:
+    def test_unannounced_resolve_ends_the_pages(self, tenant: Tenant) -> None:
         relay = room(tenant, policy=SILENT)
         relay.share()
         relay.wake(36)
@@ -641,12 +641,12 @@ class TestUnannouncedResolve:
         relay.wake(0)
         assert (tenant.ended, len(tenant.signals), relay.retries.messages) == (["page-1"], 1, [])
 
-    def test_resolve_of_an_incident_without_a_page_costs_no_job(self, tenant: Tenant) -> None:
+    def test_unannounced_resolve_without_a_page_keeps_no_job(self, tenant: Tenant) -> None:
         relay = room(tenant, policy=SILENT)
         relay.share(status="ok")
         assert relay.delays() == []
 
-    def test_its_repetition_costs_no_job(self, tenant: Tenant) -> None:
+    def test_repeated_unannounced_resolve_keeps_no_job(self, tenant: Tenant) -> None:
         relay = room(tenant, policy=SILENT)
         relay.share()
         relay.retries.messages.clear()
@@ -654,8 +654,10 @@ class TestUnannouncedResolve:
             relay.share(status="ok", changedOn=LATER + seconds)
         assert [(job.kind, job.status) for job in relay.retries.jobs()] == [("signal", "ok")]
 
-    def test_worker_that_is_faster_than_the_ledgers_note_ends_the_page(self, tenant: Tenant) -> None:
-        table = Meddled()
+    def test_unannounced_resolve_ends_the_page_if_the_worker_is_faster_than_the_ledgers_note(
+        self, tenant: Tenant
+    ) -> None:
+        table = HookedDynamoDb()
         relay = room(tenant, policy=SILENT, dynamodb=table)
         relay.share()
         relay.wake(36)
@@ -665,11 +667,11 @@ class TestUnannouncedResolve:
         relay.wake(60)
         assert relay.delays() == []
 
-    def test_crash_before_the_ledgers_note_leaves_no_page_active(self, tenant: Tenant) -> None:
+    def test_unannounced_resolve_ends_the_page_after_a_crash_before_the_ledgers_note(self, tenant: Tenant) -> None:
         def dies() -> None:
             raise SystemExit
 
-        table = Meddled()
+        table = HookedDynamoDb()
         relay = room(tenant, policy=SILENT, dynamodb=table)
         relay.share()
         relay.wake(36)
@@ -679,7 +681,7 @@ class TestUnannouncedResolve:
         relay.wake(0)
         assert tenant.ended == ["page-1"]
 
-    def test_page_of_a_reopened_incident_goes_on(self, tenant: Tenant) -> None:
+    def test_unannounced_resolve_does_not_end_the_page_of_the_reopened_incident(self, tenant: Tenant) -> None:
         relay = room(tenant, policy=SILENT)
         for seconds, status in enumerate(("critical", "ok", "critical")):
             relay.share(status=status, changedOn=LATER + seconds)
@@ -687,7 +689,7 @@ class TestUnannouncedResolve:
         assert tenant.ended == ["page-1"]
         assert [is_over for _, _, is_over, _ in pages(relay)] == [True, False]
 
-    def test_resolve_that_comes_while_the_signal_is_in_flight_ends_its_page(self, tenant: Tenant) -> None:
+    def test_unannounced_resolve_ends_the_page_of_a_signal_that_was_in_flight(self, tenant: Tenant) -> None:
         results: list[Outcome] = []
 
         def meets(call: Call) -> Answer:
@@ -700,7 +702,7 @@ class TestUnannouncedResolve:
         relay.wake(36)
         assert tenant.ended == ["page-1"]
 
-    def test_resolve_is_unsafe_and_not_noted_if_no_queue_takes_the_job(self, tenant: Tenant) -> None:
+    def test_unannounced_resolve_is_unsafe_and_not_noted_if_no_queue_takes_the_job(self, tenant: Tenant) -> None:
         relay = room(tenant, policy=SILENT)
         relay.share()
         relay.wake(36)
@@ -712,7 +714,7 @@ class TestUnannouncedResolve:
         relay.wake(0)
         assert tenant.ended == ["page-1"]
 
-    def test_resolve_that_waited_on_the_retry_queue_ends_the_pages(self, tenant: Tenant) -> None:
+    def test_unannounced_resolve_from_the_retry_queue_ends_the_pages(self, tenant: Tenant) -> None:
         relay = room(tenant, policy=SILENT)
         relay.share()
         relay.wake(36)
@@ -722,7 +724,7 @@ class TestUnannouncedResolve:
         relay.wake(0)
         assert (tenant.ended, len(tenant.signals)) == (["page-1"], 1)
 
-    def test_without_credentials_for_the_rest_api_no_job_is_kept(self) -> None:
+    def test_unannounced_resolve_keeps_no_job_without_credentials_for_the_rest_api(self) -> None:
         document = samples.secret(policy=SILENT)
         relay = Relay(FakeSession(samples.accepted()), secrets=FakeSecrets(noc=json.dumps(document)))
         relay.share()
@@ -731,7 +733,7 @@ class TestUnannouncedResolve:
         assert relay.delays() == []
 
 
-def test_a_table_that_is_down_is_no_reason_to_guess(tenant: Tenant) -> None:
+def test_followup_asks_nothing_while_the_table_is_down(tenant: Tenant) -> None:
     relay = room(tenant)
     relay.share()
     relay.dynamodb.failure = EndpointConnectionError(endpoint_url="https://dynamodb")

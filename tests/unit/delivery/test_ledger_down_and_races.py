@@ -1,4 +1,4 @@
-"""Senders that meet, and a ledger that fails at any single call: no page is lost."""
+"""Concurrent senders, and a ledger that fails at any single call: no page is lost."""
 
 import json
 import threading
@@ -19,7 +19,7 @@ from relay.ledger.ledger import LEDGER_SECONDS
 from relay.ledger.pace import Gate
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb, Item, condition_failed
-from tests.fakes import Call, Meddled, Relay, Step, room, table_down
+from tests.fakes import Call, HookedDynamoDb, Relay, Step, room, table_down
 
 DOWN = samples.refused(503)
 LONG_AGO = "2027-01-01T00:00:00.000Z"
@@ -28,29 +28,29 @@ LATER = 1_800_000_001
 READ, CLAIM, RECORD = ("get_item", 0), ("update_item", 1), ("update_item", 2)
 
 
-def meddled(*steps: Step, **changes: Any) -> tuple[Relay, Meddled]:
-    """A path, and its table, which a test can let things happen to."""
-    table = Meddled()
+def hooked(*steps: Step, **changes: Any) -> tuple[Relay, HookedDynamoDb]:
+    """Return a relay and its table, whose calls a test can interrupt."""
+    table = HookedDynamoDb()
     return room(*steps, dynamodb=table, **changes), table
 
 
-def next_write(table: Meddled) -> tuple[str, int]:
-    """The next write of an entry, or of the gate."""
+def next_write(table: HookedDynamoDb) -> tuple[str, int]:
+    """Return the key in `HookedDynamoDb.before` of the next write of an entry or a gate."""
     return "update_item", table.calls.count("update_item")
 
 
 def resumed(relay: Relay, job: Job, *, hold: Wait | None = None) -> Result:
-    """What becomes of a job that woke up."""
+    """Let the relay resume a job; return the result."""
     return relay.delivery.resume(job, parse_share(job.body), relay.channels.get("noc"), relay.deadline(15), hold=hold)
 
 
 def dies(_: Call) -> Answer:
-    """The function is stopped while it waits for xMatters."""
+    """Stop the function while it waits for xMatters."""
     raise SystemExit
 
 
 class TestAnotherSender:
-    def test_a_share_that_meets_a_live_lease_waits_on_the_queue(self) -> None:
+    def test_share_that_meets_a_live_lease_waits_on_the_queue(self) -> None:
         def meets(_: Call) -> Answer:
             results.append(relay.share(changedOn=LATER, status="warning"))
             return samples.accepted()
@@ -64,14 +64,14 @@ class TestAnotherSender:
         assert result.until == relay.clock.now + LEASE_SECONDS + 1
         _, waiting, _ = relay.retries.jobs()
         assert (waiting.reason, waiting.not_before) == ("in_flight", "2027-01-15T08:00:16.000Z")
-        # Its state is kept now, and owed still, though an older one was announced.
+        # The newer state is kept and still owed, although an older one was announced.
         entry = relay.entry()
         assert entry.kept
         assert (entry.kept.version, entry.owed_since) == ((LATER, LATER), relay.clock.now)
         relay.wake()
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
 
-    def test_the_sender_wakes_the_share_that_met_its_lease(self) -> None:
+    def test_sender_wakes_the_share_that_met_its_lease(self) -> None:
         def meets(_: Call) -> Answer:
             relay.share(changedOn=LATER, status="warning")
             return samples.accepted()
@@ -85,7 +85,7 @@ class TestAnotherSender:
         relay.wake(1)
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
 
-    def test_share_that_is_woken_and_finds_the_channel_full_comes_back_at_its_moment(self) -> None:
+    def test_woken_share_waits_for_its_rate_limit_slot_if_the_channel_is_full(self) -> None:
         def meets(_: Call) -> Answer:
             relay.share(changedOn=LATER)
             return samples.accepted()
@@ -99,7 +99,7 @@ class TestAnotherSender:
         relay.wake(relay.retries.delays()[0])
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
 
-    def test_a_sender_that_failed_wakes_nobody(self) -> None:
+    def test_sender_that_failed_wakes_no_waiting_share(self) -> None:
         def meets(_: Call) -> Answer:
             relay.share(changedOn=LATER, status="warning")
             return samples.refused(400)
@@ -108,7 +108,7 @@ class TestAnotherSender:
         relay.share()
         assert [job.spare for job in relay.retries.jobs()] == [False, False]
 
-    def test_a_sender_that_is_gone_may_have_rung(self) -> None:
+    def test_share_of_a_crashed_sender_is_sent_again_as_a_possible_repeat(self) -> None:
         relay = room(dies, samples.accepted())
         with pytest.raises(SystemExit):
             relay.share()
@@ -117,7 +117,7 @@ class TestAnotherSender:
         assert [call.headers.get("X-Relay-May-Repeat") for call in relay.session.calls] == [None, "true"]
         assert (relay.retries.messages, relay.entry().announced is None) == ([], False)
 
-    def test_and_then_its_resolve_is_owed(self) -> None:
+    def test_resolve_is_owed_after_the_sender_of_the_page_crashed(self) -> None:
         relay = room(dies, samples.accepted())
         with pytest.raises(SystemExit):
             relay.share()
@@ -125,7 +125,7 @@ class TestAnotherSender:
         resolved = relay.share(changedOn=LATER, status="ok")
         assert (resolved.outcome, resolved.transition) == (Outcome.DELIVERED, "resolved")
 
-    def test_an_older_state_that_is_accepted_last_leaves_doubt_and_the_resolve_is_owed_again(self) -> None:
+    def test_resolve_is_owed_again_if_an_older_state_is_accepted_after_it(self) -> None:
         def resolves(_: Call) -> Answer:
             relay.clock.now += LEASE_SECONDS
             results.append(other.share(changedOn=LATER, status="ok"))
@@ -144,28 +144,28 @@ class TestAnotherSender:
 
 
 class TestRaces:
-    """Another function changes the entry between the read and the claim."""
+    """Races: another function changes the entry between the read and the claim."""
 
     def race(self, meanwhile: Callable[[Relay], object]) -> tuple[Relay, Result]:
-        relay, table = meddled()
+        relay, table = hooked()
         table.before[CLAIM] = lambda: meanwhile(relay.other(samples.accepted("r8")))
         return relay, relay.share()
 
-    def test_if_it_sent_the_same_this_one_is_a_duplicate(self) -> None:
+    def test_share_that_another_sender_announced_before_the_claim_is_a_duplicate(self) -> None:
         relay, result = self.race(lambda other: other.share())
         assert (result.outcome, relay.session.calls) == (Outcome.DUPLICATE, [])
         relay.wake()
         assert (relay.retries.messages, relay.session.calls) == ([], [])
 
-    def test_if_it_sent_a_newer_state_this_one_is_superseded(self) -> None:
+    def test_share_is_superseded_if_a_newer_state_is_announced_before_the_claim(self) -> None:
         relay, result = self.race(lambda other: other.share(changedOn=LATER))
         assert (result.outcome, relay.session.calls) == (Outcome.SUPERSEDED, [])
 
-    def test_if_it_sent_an_older_state_this_one_is_measured_against_that(self) -> None:
+    def test_share_is_compared_with_an_older_state_that_is_announced_before_the_claim(self) -> None:
         _, result = self.race(lambda other: other.share(changedOn=LATER - 2, status="warning"))
         assert (result.outcome, result.transition) == (Outcome.DELIVERED, "worsened")
 
-    def test_if_it_is_sending_this_one_waits_and_is_kept_once(self) -> None:
+    def test_share_waits_and_is_kept_once_if_another_sender_claims_first(self) -> None:
         def starts(other: Relay) -> None:
             with pytest.raises(SystemExit):
                 other.other(dies).share(changedOn=LATER - 2, status="warning")
@@ -174,7 +174,7 @@ class TestRaces:
         assert (result.outcome, result.reason, relay.session.calls) == (Outcome.QUEUED, Reason.IN_FLIGHT, [])
         assert [job.version for job in relay.retries.jobs()] == [(LATER - 1, LATER - 1), (LATER - 2, LATER - 2)]
 
-    def test_the_place_that_the_loser_took_in_the_channels_minute_is_given_back(self) -> None:
+    def test_rate_limit_slot_is_given_back_if_another_sender_announced_the_share(self) -> None:
         def sends(other: Relay) -> None:
             other.clock.now += 0.5
             other.share()
@@ -183,9 +183,9 @@ class TestRaces:
         assert result.outcome == Outcome.DUPLICATE
         assert _counted(relay) == 1
 
-    def test_of_two_copies_that_meet_at_the_last_place_of_the_minute_one_is_sent_at_once(self) -> None:
+    def test_only_one_of_two_copies_that_meet_at_the_last_slot_of_the_minute_is_sent_at_once(self) -> None:
         copies: list[Result] = []
-        relay, table = meddled(policy={"max_per_minute": 2})
+        relay, table = hooked(policy={"max_per_minute": 2})
         relay.share(id="i2")
         before_claim = ("update_item", table.calls.count("update_item") + 1)
         table.before[before_claim] = lambda: copies.append(relay.other().share())
@@ -197,7 +197,7 @@ class TestRaces:
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
         assert relay.entry().owed_since is None
 
-    def test_if_another_copy_is_sending_the_one_that_had_leave_gives_it_back(self) -> None:
+    def test_rate_limit_slot_is_given_back_if_another_copy_is_being_sent(self) -> None:
         def starts(other: Relay) -> None:
             with pytest.raises(SystemExit):
                 other.other(dies).share()
@@ -205,12 +205,12 @@ class TestRaces:
         relay, result = self.race(starts)
         assert (result.outcome, _counted(relay)) == (Outcome.QUEUED, 1)
 
-    def test_if_others_change_it_each_time_they_are_at_it(self) -> None:
+    def test_share_waits_on_the_queue_after_max_reads_conflicting_writes(self) -> None:
         def conflict() -> None:
             raise condition_failed("UpdateItem")
 
-        relay, table = meddled()
-        # The first write enters the gate, and each round has a claim; the leave to send is kept meanwhile.
+        relay, table = hooked()
+        # The first write enters the gate, and each further one is a claim. The slot is kept between claims.
         table.before = {("update_item", 1 + number): conflict for number in range(MAX_READS)}
         result = relay.share()
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.IN_FLIGHT, "retry")
@@ -219,8 +219,8 @@ class TestRaces:
         relay.wake()
         assert len(relay.session.calls) == 1
 
-    def test_a_state_that_changes_nothing_is_noted_over_what_came_between(self) -> None:
-        relay, table = meddled()
+    def test_unchanged_state_is_noted_although_another_write_came_between(self) -> None:
+        relay, table = hooked()
         relay.share()
         other = relay.other(samples.accepted())
         table.before[next_write(table)] = lambda: other.share(changedOn=LATER, tags=["first"])
@@ -228,7 +228,7 @@ class TestRaces:
         assert table.before == {}
         assert relay.share(changedOn=LATER).outcome == Outcome.SUPERSEDED
 
-    def test_what_came_while_it_was_sent_stays_kept_and_owed(self) -> None:
+    def test_state_that_comes_during_the_send_stays_kept_and_owed(self) -> None:
         def worsens(_: Call) -> Answer:
             results.append(relay.share(changedOn=LATER))
             return samples.accepted()
@@ -247,11 +247,11 @@ class TestRaces:
 
 
 class TestLedgerDown:
-    """The page is sent all the same: to lose the order is better than to lose the page."""
+    """Ledger down: the page is sent, because losing the order is better than losing the page."""
 
     @pytest.mark.parametrize("call", ["read", "claim", "record"])
-    def test_at_any_single_call_the_page_is_sent_and_counted_as_unguarded(self, call: str) -> None:
-        relay, table = meddled()
+    def test_page_is_sent_and_counted_as_unguarded_if_one_ledger_call_fails(self, call: str) -> None:
+        relay, table = hooked()
         table.before[{"read": READ, "claim": CLAIM, "record": RECORD}[call]] = table_down
         answer = relay.webhook.serve(samples.request())
         assert (answer.status, answer.document["outcome"]) == (200, "delivered")
@@ -263,11 +263,11 @@ class TestLedgerDown:
         )
         assert line["unguarded"] == expected
 
-    def test_or_at_all_of_them(self) -> None:
+    def test_page_is_sent_if_every_ledger_call_fails_and_recorded_by_a_job_later(self) -> None:
         relay = room()
         relay.dynamodb.failure = _down()
         assert relay.share().outcome == Outcome.DELIVERED
-        # A job tells the ledger later, so that the resolve will be owed.
+        # A job records the signal later, so that the resolve will be owed.
         [note] = relay.retries.jobs()
         assert (note.accepted, relay.retries.delays()) == (True, [5])
         relay.dynamodb.failure = None
@@ -276,24 +276,24 @@ class TestLedgerDown:
         assert len(relay.session.calls) == 1
 
     @pytest.mark.parametrize("number", [0, 1])
-    def test_critical_that_cannot_ask_the_pace_is_sent_and_counted(self, number: int) -> None:
-        relay, table = meddled(policy={"max_per_minute_per_recipients": 9})
+    def test_critical_is_sent_and_counted_if_the_rate_limiter_fails(self, number: int) -> None:
+        relay, table = hooked(policy={"max_per_minute_per_recipients": 9})
         table.before["update_item", number] = table_down
         assert relay.share().unguarded == "the rate limiter could not be read"
-        # The channel's own gate has its place back.
+        # The channel's own gate has its slot back.
         gate = relay.dynamodb.items.get("gate/noc", {})
         numbers = {name: float(value["N"]) for name, value in gate.items() if "N" in value}
         assert Gate.of(numbers).counted(relay.clock.now) == 0
 
     @pytest.mark.parametrize("number", [0, 1])
-    def test_critical_that_cannot_ask_the_pace_either_is_noted_when_it_fails(self, number: int) -> None:
-        relay, table = meddled(samples.refused(503), policy={"max_per_minute_per_recipients": 9})
+    def test_attempts_of_a_critical_are_recorded_although_the_rate_limiter_failed(self, number: int) -> None:
+        relay, table = hooked(samples.refused(503), policy={"max_per_minute_per_recipients": 9})
         table.before["update_item", number] = table_down
         result = relay.share()
         assert (result.attempts, result.unguarded, relay.entry().asked) == (3, None, 3)
 
-    def test_at_the_pace_what_is_not_critical_waits_on_the_queue(self) -> None:
-        relay, table = meddled()
+    def test_warning_waits_on_the_queue_if_the_rate_limiter_fails(self) -> None:
+        relay, table = hooked()
         table.before["update_item", 0] = table_down
         result = relay.share(status="warning")
         assert (result.outcome, result.queue, result.reason) == (Outcome.QUEUED, "retry", Reason.INTERNAL)
@@ -301,7 +301,7 @@ class TestLedgerDown:
         relay.wake(UNGUARDED_WAIT_SECONDS)
         assert (len(relay.session.calls), relay.entry().announced is None) == (1, False)
 
-    def test_what_is_not_critical_waits_for_the_ledger(self) -> None:
+    def test_warning_waits_on_the_queue_for_the_ledger(self) -> None:
         relay = room()
         relay.dynamodb.failure = _down()
         result = relay.share(status="warning")
@@ -311,13 +311,13 @@ class TestLedgerDown:
             relay.wake(UNGUARDED_WAIT_SECONDS)
         assert len(relay.session.calls) == 1
 
-    def test_what_is_not_critical_is_sent_if_no_queue_takes_it(self) -> None:
+    def test_warning_is_sent_without_the_ledger_if_no_queue_takes_it(self) -> None:
         relay = room()
         relay.dynamodb.failure = _down()
         relay.retries.failure = QueueError("SQS refused the message: AccessDenied")
         assert relay.share(status="warning").outcome == Outcome.DELIVERED
 
-    def test_what_cannot_be_claimed_rings_once_more_and_says_so_if_the_outage_lasts(self) -> None:
+    def test_page_that_cannot_be_claimed_is_sent_at_most_twice_and_marked_as_repeat(self) -> None:
         relay = room()
         relay.dynamodb.refuses_writes = True
         assert relay.share().outcome == Outcome.DELIVERED
@@ -326,7 +326,7 @@ class TestLedgerDown:
             relay.wake(30)
         assert [call.headers.get("X-Relay-May-Repeat") for call in relay.session.calls] == [None, "true"]
 
-    def test_dead_lettered_critical_is_owed_for_the_fallback_though_no_queue_kept_it_before(self) -> None:
+    def test_dead_lettered_critical_is_owed_for_the_fallback_although_no_queue_kept_it_before(self) -> None:
         relay = room(samples.accepted(), samples.refused(400))
         relay.share(status="warning")
         relay.retries.failure = QueueError("SQS refused the message: AccessDenied")
@@ -338,7 +338,7 @@ class TestLedgerDown:
             relay.sweep()
         assert len(relay.sns.published) == 1
 
-    def test_attempt_without_the_ledger_that_may_have_rung_is_told_by_its_job(self) -> None:
+    def test_job_says_may_repeat_after_an_ambiguous_attempt_without_the_ledger(self) -> None:
         relay = room(samples.refused(504), samples.refused(504), samples.accepted())
         relay.dynamodb.failure = _down()
         relay.share()
@@ -347,7 +347,7 @@ class TestLedgerDown:
         relay.drain()
         assert relay.session.calls[-1].headers.get("X-Relay-May-Repeat") == "true"
 
-    def test_job_that_waited_for_the_ledger_may_be_sent_without_it_once_the_ledger_was_back(self) -> None:
+    def test_job_that_waited_for_the_ledger_is_sent_without_it_only_after_a_new_wait(self) -> None:
         relay = room(samples.refused(504), samples.refused(504), DOWN)
         relay.dynamodb.failure = _down()
         relay.share()
@@ -357,13 +357,13 @@ class TestLedgerDown:
         relay.wake(40)
         assert not any(job.waits_for_ledger for job in relay.retries.jobs())
 
-    def test_revived_job_has_its_time_with_the_ledger_again(self) -> None:
+    def test_revived_job_waits_anew_for_the_ledger(self) -> None:
         job = samples.job(ledger_down_since=LONG_AGO, waits_for_ledger=True, dead_lettered_at=LONG_AGO)
         revived = job.revived(1_800_000_000.0)
         assert (revived.ledger_down_since, revived.waits_for_ledger, revived.replays) == (None, False, 1)
 
-    def test_job_that_is_sent_without_the_ledger_may_repeat(self) -> None:
-        relay, table = meddled()
+    def test_job_that_is_sent_without_the_ledger_says_may_repeat(self) -> None:
+        relay, table = hooked()
 
         def breaks() -> None:
             table.refuses_writes = True
@@ -376,15 +376,15 @@ class TestLedgerDown:
         marks = [call.headers.get("X-Relay-May-Repeat") for call in relay.session.calls]
         assert marks == [None, "true"]
 
-    def test_record_that_fails_once_gives_the_lease_back_all_the_same(self) -> None:
-        relay, table = meddled()
+    def test_lease_is_given_back_although_the_record_fails_once(self) -> None:
+        relay, table = hooked()
         table.before[RECORD] = table_down
         relay.share(status="warning")
         entry = relay.entry()
         assert (entry.lease, len(entry.signals), entry.announced is None) == (None, 1, False)
         assert relay.share(changedOn=LATER).outcome == Outcome.DELIVERED
 
-    def test_share_that_waits_since_its_incident_rang_is_never_sent_without_the_ledger(self) -> None:
+    def test_share_that_waits_for_the_ledger_after_its_incident_was_sent_is_not_sent_unguarded(self) -> None:
         relay = room()
         relay.dynamodb.failure = _down()
         relay.share()
@@ -397,7 +397,7 @@ class TestLedgerDown:
         assert len(relay.session.calls) == 1
         assert relay.entry().announced
 
-    def test_incident_that_is_critical_again_rings_again_without_the_ledger(self) -> None:
+    def test_incident_that_is_critical_again_is_signalled_again_without_the_ledger(self) -> None:
         relay = room()
         relay.dynamodb.failure = _down()
         outcomes = [
@@ -406,7 +406,7 @@ class TestLedgerDown:
         ]
         assert outcomes == [Outcome.DELIVERED, Outcome.QUEUED, Outcome.DELIVERED]
 
-    def test_resolve_is_sent_without_the_ledger_after_two_minutes_though_its_incident_rang(self) -> None:
+    def test_resolve_is_sent_without_the_ledger_after_two_minutes_although_its_incident_was_sent(self) -> None:
         relay = room()
         relay.dynamodb.failure = _down()
         relay.share()
@@ -416,15 +416,15 @@ class TestLedgerDown:
         statuses = [json.loads(call.body)["incident"]["status"] for call in relay.session.calls]
         assert statuses == ["critical", "ok"]
 
-    def test_claim_that_fails_gives_its_place_in_the_gate_back(self) -> None:
-        relay, table = meddled(policy={"max_per_minute": 1})
+    def test_rate_limit_slot_is_given_back_if_the_claim_fails(self) -> None:
+        relay, table = hooked(policy={"max_per_minute": 1})
         table.before[CLAIM] = table_down
         relay.share(id="i1", status="warning")
         assert relay.session.calls == []
         assert relay.share(id="i2").outcome == Outcome.DELIVERED
 
-    def test_stored_job_has_its_time_with_the_ledger_again(self) -> None:
-        relay, table = meddled(policy={"max_per_minute": 1})
+    def test_stored_job_waits_anew_for_the_ledger(self) -> None:
+        relay, table = hooked(policy={"max_per_minute": 1})
         relay.share(id="i9")
         table.before[next_write(table)] = table_down
         relay.share(status="warning")
@@ -432,7 +432,7 @@ class TestLedgerDown:
         stored = relay.ledger.stored(key("noc", (), "i1"), relay.entry().row_job)
         assert Job.from_json(stored or "").ledger_down_since is None
 
-    def test_criticals_of_one_incident_ring_once_in_two_minutes(self) -> None:
+    def test_criticals_of_one_incident_are_sent_once_in_two_minutes_without_the_ledger(self) -> None:
         relay = room()
         relay.dynamodb.failure = _down()
         outcomes = []
@@ -442,8 +442,8 @@ class TestLedgerDown:
         assert outcomes == [Outcome.DELIVERED, Outcome.QUEUED, Outcome.DELIVERED]
         assert relay.share(id="i2").outcome == Outcome.DELIVERED
 
-    def test_one_that_hangs_is_as_good_as_down(self) -> None:
-        relay, table = meddled()
+    def test_ledger_that_hangs_counts_as_down(self) -> None:
+        relay, table = hooked()
         let_go = threading.Event()
         table.before["get_item", 0] = lambda: let_go.wait(LEDGER_SECONDS + 5)
         result = relay.share()
@@ -451,15 +451,15 @@ class TestLedgerDown:
         assert (result.outcome, result.unguarded) == (Outcome.DELIVERED, "no answer in time")
 
     @pytest.mark.parametrize("call", [READ, CLAIM], ids=["read", "claim"])
-    def test_what_is_not_accepted_then_is_on_the_retry_queue_once(self, call: tuple[str, int]) -> None:
-        relay, table = meddled(DOWN)
+    def test_failed_share_is_on_the_retry_queue_once_if_the_ledger_is_down(self, call: tuple[str, int]) -> None:
+        relay, table = hooked(DOWN)
         table.before[call] = table_down
         result = relay.share()
         assert (result.outcome, result.queue, result.reason) == (Outcome.QUEUED, "retry", Reason.UPSTREAM)
         assert result.unguarded
         assert len(relay.retries.messages) == 1
 
-    def test_a_job_is_sent_after_two_minutes_although_the_ledger_can_still_be_read(self) -> None:
+    def test_job_is_sent_after_two_minutes_of_failed_writes_although_reads_work(self) -> None:
         relay = room(DOWN, DOWN, DOWN, samples.accepted())
         relay.share()
         relay.dynamodb.refuses_writes = True
@@ -471,7 +471,7 @@ class TestLedgerDown:
             relay.wake(30)
         assert len(relay.session.calls) == 4
 
-    def test_a_table_that_took_a_write_again_has_its_time_again(self) -> None:
+    def test_job_waits_anew_after_the_ledger_took_a_write_again(self) -> None:
         relay = room(DOWN)
         relay.share()
         relay.dynamodb.refuses_writes = True
@@ -486,7 +486,7 @@ class TestLedgerDown:
         assert len(relay.session.calls) == calls
 
     @pytest.mark.parametrize("what", ["note", "comment"])
-    def test_what_can_not_be_noted_for_hours_is_not_tried_every_few_seconds_nor_for_ever(self, what: str) -> None:
+    def test_job_that_cannot_be_noted_for_hours_backs_off_and_ends(self, what: str) -> None:
         relay = room()
         if what == "comment":
             relay.share()
@@ -500,10 +500,10 @@ class TestLedgerDown:
             relay.wake(relay.retries.delays()[0])
             rounds += 1
         assert (rounds < 200, len(relay.session.calls)) == (True, 1)
-        # What was sent and never noted is there for who looks, and can be noted by a replay.
+        # A sent signal that was never recorded is dead-lettered, and a replay can record it.
         assert [letter.accepted for letter in relay.dead_letters.jobs()] == ([True] if what == "note" else [])
 
-    def test_an_entry_that_was_lost_is_begun_anew_and_counted(self) -> None:
+    def test_unreadable_entry_is_begun_anew_and_counted(self) -> None:
         relay = room()
         relay.share()
         name = key("noc", (), "i1")
@@ -513,8 +513,8 @@ class TestLedgerDown:
         assert resolved.unguarded
         assert relay.share(changedOn=LATER, status="ok").outcome == Outcome.DUPLICATE
 
-    def test_a_state_that_changes_nothing_rings_nobody_and_is_noted_later(self) -> None:
-        relay, table = meddled(DOWN, DOWN, DOWN, samples.accepted())
+    def test_unchanged_state_is_noted_later_if_the_ledger_fails(self) -> None:
+        relay, table = hooked(DOWN, DOWN, DOWN, samples.accepted())
         relay.share()
         table.before[next_write(table)] = table_down
         over = relay.share(changedOn=LATER, status="ok")
@@ -527,8 +527,8 @@ class TestLedgerDown:
         relay.wake(25)
         assert (len(relay.session.calls), relay.retries.messages) == (3, [])
 
-    def test_what_must_wait_waits_though_that_can_not_be_noted(self) -> None:
-        relay, table = meddled(policy={"min_seconds_between_signals": 15})
+    def test_share_waits_for_its_spacing_although_the_wait_cannot_be_recorded(self) -> None:
+        relay, table = hooked(policy={"min_seconds_between_signals": 15})
         relay.share()
         table.before[next_write(table)] = table_down
         result = relay.share(changedOn=LATER, status="warning")
@@ -537,16 +537,16 @@ class TestLedgerDown:
         relay.wake(15)
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
 
-    def test_a_signal_that_failed_and_is_not_recorded_is_tried_again_when_its_lease_is_over(self) -> None:
-        relay, table = meddled(DOWN, DOWN, DOWN, samples.accepted())
+    def test_failed_share_is_retried_after_its_lease_if_the_failure_cannot_be_recorded(self) -> None:
+        relay, table = hooked(DOWN, DOWN, DOWN, samples.accepted())
         table.before[RECORD] = table_down
         assert relay.share().queue == "retry"
         assert table.before == {}
         relay.wake()
         assert (len(relay.session.calls), relay.retries.messages) == (4, [])
 
-    def test_a_resolve_follows_what_was_sent_without_the_ledger(self) -> None:
-        relay, table = meddled()
+    def test_resolve_is_signalled_after_a_page_that_was_sent_without_the_ledger(self) -> None:
+        relay, table = hooked()
         table.before["get_item", 0] = table_down
         relay.share()
         relay.wake(5)
@@ -557,13 +557,13 @@ class TestLedgerDown:
 def _down() -> Exception:
     try:
         table_down()
-    except Exception as error:  # noqa: BLE001 - whatever it is, that is what is wanted
+    except Exception as error:  # noqa: BLE001 - the exception itself is the result
         return error
     raise AssertionError("it is up")
 
 
 class GateDown(FakeDynamoDb):
-    """A table that throttles the gates' items, and no others."""
+    """A table that throttles the gates' items, and no other item."""
 
     def update_item(self, **asked: Any) -> Item:
         if asked["Key"]["pk"]["S"].startswith("gate/"):
@@ -572,9 +572,9 @@ class GateDown(FakeDynamoDb):
 
 
 class TestGateDown:
-    """DynamoDB throttles the channel's gate, and works for everything else."""
+    """Gate down: DynamoDB throttles the channel's gate, and no other item."""
 
-    def test_job_waits_for_two_minutes_and_then_goes_guarded_by_the_ledger(self) -> None:
+    def test_job_waits_two_minutes_for_the_gate_and_is_then_sent_guarded_by_the_ledger(self) -> None:
         relay = room(samples.refused(500), samples.accepted(), dynamodb=GateDown())
         relay.share(status="warning")
         assert relay.session.calls == []
@@ -589,7 +589,7 @@ class TestGateDown:
             relay.wake(UNGUARDED_WAIT_SECONDS)
         assert [call.headers.get("X-Relay-May-Repeat") for call in relay.session.calls] == [None, "true"]
 
-    def test_long_outage_of_xmatters_leaves_one_message_and_no_dead_letter(self) -> None:
+    def test_long_outage_of_xmatters_without_the_gate_leaves_one_message_and_no_dead_letter(self) -> None:
         relay = room(DOWN, dynamodb=GateDown())
         relay.share()
         for _ in range(40):
@@ -601,7 +601,7 @@ class TestGateDown:
 
 
 class TestJobsWhileTheLedgerIsDown:
-    """What is safe on a queue gives the ledger some time; an operator's wish gives it all it needs."""
+    """Jobs while the ledger is down: a queued job waits two minutes for it, a replayed one as long as it takes."""
 
     def job(self, relay: Relay, age: float, **changes: Any) -> Job:
         return samples.job(received_at=timestamp(relay.clock.now - age), **changes)
@@ -612,7 +612,7 @@ class TestJobsWhileTheLedgerIsDown:
         return relay
 
     @pytest.mark.parametrize("seconds", [None, UNGUARDED_AFTER_SECONDS - 1])
-    def test_at_first_they_wait_however_old_they_are(self, seconds: float | None) -> None:
+    def test_job_waits_two_minutes_for_the_ledger_however_old_it_is(self, seconds: float | None) -> None:
         relay = self.down()
         since = None if seconds is None else timestamp(relay.clock.now - seconds)
         result = resumed(relay, self.job(relay, 3600, ledger_down_since=since))
@@ -622,13 +622,13 @@ class TestJobsWhileTheLedgerIsDown:
         assert result.job
         assert result.job.ledger_down_since == (since or timestamp(relay.clock.now))
 
-    def test_then_they_are_sent(self) -> None:
+    def test_job_is_sent_without_the_ledger_after_two_minutes(self) -> None:
         relay = self.down()
         since = timestamp(relay.clock.now - UNGUARDED_AFTER_SECONDS)
         result = resumed(relay, self.job(relay, UNGUARDED_AFTER_SECONDS, ledger_down_since=since))
         assert (result.outcome, result.unguarded) == (Outcome.DELIVERED, "DynamoDB refused: InternalServerError")
 
-    def test_so_does_each_copy_of_them(self) -> None:
+    def test_each_copy_of_a_waiting_job_counts_the_same_two_minutes(self) -> None:
         relay = self.down()
         relay.retries.queue().send(self.job(relay, 0, recipients=()))
         for _ in range(4):
@@ -637,7 +637,7 @@ class TestJobsWhileTheLedgerIsDown:
         relay.wake(UNGUARDED_WAIT_SECONDS)
         assert len(relay.session.calls) == 1
 
-    def test_a_ledger_that_was_back_in_between_counts_anew(self) -> None:
+    def test_job_starts_its_wait_anew_after_the_ledger_was_back(self) -> None:
         relay = room(DOWN)
         since = timestamp(relay.clock.now - UNGUARDED_AFTER_SECONDS)
         result = resumed(relay, self.job(relay, 3600, ledger_down_since=since))
@@ -651,7 +651,7 @@ class TestJobsWhileTheLedgerIsDown:
         assert (result.outcome, result.queue, relay.session.calls) == (Outcome.QUEUED, "retry", [])
 
     @pytest.mark.parametrize(("reason", "seconds"), [(Reason.EXPIRED, 0), (Reason.CREDENTIALS, 200)])
-    def test_nor_one_that_its_own_times_hold(self, reason: Reason, seconds: float) -> None:
+    def test_held_job_is_not_sent_without_the_ledger(self, reason: Reason, seconds: float) -> None:
         relay = self.down()
         until = relay.clock.now + seconds
         result = resumed(relay, self.job(relay, 86_400, ledger_down_since=LONG_AGO), hold=Wait(reason, until))
@@ -659,7 +659,7 @@ class TestJobsWhileTheLedgerIsDown:
         assert result.until == max(until, relay.clock.now + UNGUARDED_WAIT_SECONDS)
 
 
-class TestStampsAhead:
+class TestFutureTimestamps:
     @pytest.mark.parametrize("ahead", [6, 60, 119, 3599])
     def test_resolve_with_a_stamp_in_the_future_does_not_hide_the_next_critical(self, ahead: float) -> None:
         relay = room(policy={"min_seconds_between_signals": 0})
@@ -672,12 +672,12 @@ class TestStampsAhead:
         assert (result.outcome, result.transition) == (Outcome.DELIVERED, "reopened")
 
 
-class TestWithoutItsOwnTimeStamps:
-    """One share of an incident has no time stamps, or those of a wrong clock; the others have good ones."""
+class TestOneShareWithBadTimestamps:
+    """One share of an incident has no timestamps, or stamps of a wrong clock; the other shares have good ones."""
 
     AHEAD = 1_800_000_000 + 7200
 
-    def test_what_is_older_than_what_came_before_it_does_not_pass_for_newer(self) -> None:
+    def test_older_share_is_superseded_although_the_newest_one_has_a_stamp_in_the_future(self) -> None:
         relay = room()
         relay.share(status="ok", active=False, resolved=True, changedOn=1_800_000_005)
         relay.share(status="ok", active=False, resolved=True, changedOn=self.AHEAD)
@@ -685,14 +685,14 @@ class TestWithoutItsOwnTimeStamps:
         assert relay.share(changedOn=1_800_000_001, updatedOn=1_800_000_001).outcome == Outcome.SUPERSEDED
         assert relay.session.calls == []
 
-    def test_what_is_newer_than_what_came_before_it_is_announced(self) -> None:
+    def test_newer_share_is_announced_although_the_share_before_it_has_a_stamp_in_the_future(self) -> None:
         relay = room()
         relay.share(status="warning", changedOn=1_800_000_001, updatedOn=1_800_000_001)
         relay.share(changedOn=self.AHEAD)
         result = relay.share(status="ok", active=False, resolved=True, changedOn=1_800_000_002)
         assert (result.outcome, result.transition) == (Outcome.DELIVERED, "resolved")
 
-    def test_no_share_with_good_stamps_is_a_copy_of_it(self) -> None:
+    def test_well_stamped_share_is_no_duplicate_of_one_with_a_stamp_in_the_future(self) -> None:
         relay = room()
         stamps: dict[str, Any] = {"changedOn": 1_800_000_000, "updatedOn": 1_800_000_000}
         over: dict[str, Any] = {"status": "ok", "active": False, "resolved": True}
@@ -703,7 +703,7 @@ class TestWithoutItsOwnTimeStamps:
         relay.clock.now += 20
         assert relay.share(**over, **stamps).transition == "resolved"
 
-    def test_a_copy_of_it_is_one(self) -> None:
+    def test_repeated_share_with_a_stamp_in_the_future_is_a_duplicate(self) -> None:
         relay = room()
         relay.share(changedOn=1_800_000_001, updatedOn=1_800_000_001)
         ahead: dict[str, Any] = {"status": "warning", "changedOn": self.AHEAD}
@@ -711,6 +711,6 @@ class TestWithoutItsOwnTimeStamps:
 
 
 def _counted(relay: Relay) -> int:
-    """The signals of the last minute, as the channel's gate counts them."""
+    """Return the signals of the last minute, as the channel's gate counts them."""
     numbers = {name: float(each["N"]) for name, each in relay.dynamodb.items["gate/noc"].items() if "N" in each}
     return Gate.of(numbers).counted(relay.clock.now)

@@ -1,4 +1,4 @@
-"""Replay: moves from the dead-letter queue to the retry queue, and what the ledger then tells of each job."""
+"""Replay: moves from the dead-letter queue to the retry queue, and the fate of each job by the ledger."""
 
 import random
 from collections import Counter
@@ -44,15 +44,17 @@ DOWN = ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}
 
 
 def noise(size: int) -> bytes:
-    """Bytes that do not pack."""
+    """Return bytes that do not compress."""
     return random.Random(7).randbytes(size)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Bench:
-    """Two fake queues; `seconds` is the time that each call of them takes."""
+    """A dead-letter queue and a retry queue, both fake, and the replay between them."""
 
+    # Messages a second; None for no limit.
     rate: float | None = None
+    # Time that each call of a queue takes.
     seconds: float = 0.0
     run: Run = map
     clock: Clock = field(default_factory=Clock)
@@ -68,13 +70,13 @@ class Bench:
         )
 
     def move(self, stopping: Callable[[], bool] = lambda: False) -> list[Moved]:
-        """Scan, move all, let go."""
+        """Scan the queue, move all messages, and release the rest."""
         with self.scanned() as found:
             return list(self.replay().move(found, stopping))
 
     @contextmanager
     def scanned(self) -> Iterator[list[Held]]:
-        """All messages, held."""
+        """Yield all messages, held for the time of the block."""
         with self.dead_letters.holding():
             yield list(self.dead_letters.scan())
 
@@ -86,7 +88,7 @@ class Bench:
 
 
 def jobs(count: int, **changes: Any) -> list[Job]:
-    """Jobs of as many incidents, a second apart."""
+    """Return one job for each of `count` incidents, received a second apart."""
     return [
         job(delivery_id=f"d{n}", incident_id=f"i{n}", received_at=timestamp(1_790_000_000 + n), **changes)
         for n in range(count)
@@ -111,27 +113,27 @@ class TestMove:
         assert order == ["send i0", "send i1", "send i2", "delete i0", "delete i1", "delete i2"]
         assert bench.queue.messages == {}
 
-    def test_envelopes_arrive_byte_for_byte_oldest_first(self) -> None:
+    def test_envelopes_are_moved_byte_for_byte_oldest_first(self) -> None:
         bench = Bench()
         envelopes = bodies(jobs(25))
         bench.queue.put(*reversed(envelopes))
         bench.move()
         assert [message.body for message in bench.retries.messages.values()] == envelopes
 
-    def test_messages_go_in_batches_of_ten(self) -> None:
+    def test_messages_are_moved_in_batches_of_ten(self) -> None:
         bench = Bench()
         bench.queue.put(*bodies(jobs(25)))
         bench.move()
         assert [len(batch) for batch in bench.retries.sizes] == [10, 10, 5]
         assert bench.queue.calls.count("delete") == 3
 
-    def test_large_messages_go_in_batches_that_sqs_takes(self) -> None:
+    def test_large_messages_are_moved_in_batches_that_sqs_takes(self) -> None:
         bench = Bench()
         bench.queue.put(*bodies(jobs(7, body=noise(300_000))))
         assert len(bench.move()) == 7
         assert [len(batch) for batch in bench.retries.sizes] == [2, 2, 2, 1]
 
-    def test_message_that_the_retry_queue_refuses_stays_and_is_told(self) -> None:
+    def test_message_that_the_retry_queue_refuses_stays_and_is_reported(self) -> None:
         bench = Bench()
         bench.queue.put(*bodies(jobs(3)))
         bench.retries.refused = {"i1"}
@@ -140,7 +142,7 @@ class TestMove:
         assert [each.incident_id for each in bench.queue.jobs()] == ["i1"]
         assert len(bench.queue.visible()) == 1
 
-    def test_batch_that_the_retry_queue_refuses_stays_and_is_told(self) -> None:
+    def test_batch_that_the_retry_queue_refuses_stays_and_is_reported(self) -> None:
         bench = Bench()
         bench.queue.put(*bodies(jobs(12)))
         bench.retries.refusing = {"send"}
@@ -148,7 +150,7 @@ class TestMove:
         assert len(bench.queue.visible()) == 12
         assert bench.queue.calls.count("delete") == 0
 
-    def test_message_that_is_not_deleted_is_moved_and_told(self) -> None:
+    def test_message_that_is_not_deleted_is_reported_as_moved(self) -> None:
         bench = Bench()
         bench.queue.put(*bodies(jobs(2)))
         bench.queue.undeleted = {"i0"}
@@ -157,14 +159,14 @@ class TestMove:
         assert (first.note or "").startswith("moved, but not deleted from the dead-letter queue: InternalError")
         assert len(bench.retries.messages) == 2
 
-    def test_batch_that_can_not_be_deleted_is_moved_and_told(self) -> None:
+    def test_batch_that_cannot_be_deleted_is_reported_as_moved(self) -> None:
         bench = Bench()
         bench.queue.put(*bodies(jobs(2)))
         bench.queue.refusing = {"delete"}
         assert all("ServiceUnavailable" in (each.note or "") for each in bench.move())
         assert (len(bench.retries.messages), len(bench.queue.visible())) == (2, 2)
 
-    def test_states_of_one_incident_keep_their_order_although_batches_go_in_threads(self) -> None:
+    def test_states_of_one_incident_keep_their_order_although_batches_are_sent_in_threads(self) -> None:
         some = [
             job(incident_id=f"i{n % 3}", version=(float(n), 0.0), received_at=timestamp(1_790_000_000 + n))
             for n in range(200)
@@ -178,7 +180,7 @@ class TestMove:
             states = [each.version for each in bench.retries.jobs() if each.incident_id == name]
             assert states == sorted(states, key=lambda version: version or (0.0, 0.0))
 
-    def test_interrupted_replay_ends_after_the_wave_under_way_and_the_rest_is_visible(self) -> None:
+    def test_interrupted_replay_ends_after_the_current_wave_and_shows_the_rest(self) -> None:
         bench = Bench(rate=10)
         bench.queue.put(*bodies(jobs(25)))
         done = bench.move(lambda: len(bench.retries.messages) >= 10)
@@ -213,27 +215,27 @@ class TestMove:
 
 
 class TestRate:
-    def test_no_more_than_the_rate_leaves_in_a_second(self) -> None:
+    def test_replay_moves_no_more_than_its_rate_per_second(self) -> None:
         bench = Bench(rate=20)
         bench.queue.put(*bodies(jobs(100)))
         started = bench.clock.now
         bench.move()
         assert bench.clock.now - started == pytest.approx(4, abs=0.1)
 
-    def test_slow_rate_moves_one_at_a_time(self) -> None:
+    def test_slow_rate_moves_one_message_at_a_time(self) -> None:
         bench = Bench(rate=0.5)
         bench.queue.put(*bodies(jobs(3)))
         bench.move()
         assert [len(batch) for batch in bench.retries.sizes] == [1, 1, 1]
         assert sum(bench.clock.slept) == pytest.approx(4)
 
-    def test_slow_queue_is_not_waited_for_twice(self) -> None:
+    def test_time_of_slow_queue_calls_counts_towards_the_rate(self) -> None:
         bench = Bench(rate=1, seconds=0.4)
         bench.queue.put(*bodies(jobs(3)))
         bench.move()
         assert sum(bench.clock.slept) < 1
 
-    def test_stop_is_heeded_within_a_wait(self) -> None:
+    def test_stop_is_obeyed_during_a_wait_for_the_rate(self) -> None:
         bench = Bench(rate=0.01)
         bench.queue.put(*bodies(jobs(2)))
         started = bench.clock.now
@@ -241,7 +243,7 @@ class TestRate:
         assert len(done) == 1
         assert bench.clock.now - started < 5
 
-    def test_ten_thousand_messages_need_two_calls_for_ten_and_so_200_a_second_at_50_milliseconds(self) -> None:
+    def test_replay_of_ten_thousand_messages_reaches_200_a_second_at_50_milliseconds_a_call(self) -> None:
         some = list(zip([held(None)] * 10_000, jobs(10_000), strict=True))
         cut = list(waves(some, 10 * PARALLEL_BATCHES))
         assert all(len(wave) == PARALLEL_BATCHES for wave in cut)
@@ -250,7 +252,7 @@ class TestRate:
 
 
 class TestWaves:
-    def test_incident_is_in_one_batch_of_a_wave(self) -> None:
+    def test_incident_is_in_at_most_one_batch_of_a_wave(self) -> None:
         some = [(held(each), each) for each in (*jobs(9), job(incident_id="i0"), *jobs(12)[9:], job(incident_id="i0"))]
         for wave in waves(some, 80):
             where = [{each.incident_id for _, each in batch} for batch in wave]
@@ -261,7 +263,7 @@ class TestWaves:
         assert [[len(batch) for batch in wave] for wave in waves(some, 80)] == [[10], [10], [5]]
 
     @given(st.lists(st.integers(0, 5), max_size=60), st.integers(1, 100))
-    def test_nothing_is_left_out_and_the_order_of_an_incident_stays(self, names: list[int], most: int) -> None:
+    def test_waves_leave_nothing_out_and_keep_the_order_of_each_incident(self, names: list[int], most: int) -> None:
         some = [(held(None), job(incident_id=f"i{n}", attempts=place)) for place, n in enumerate(names)]
         cut = [[pair for batch in wave for pair in batch] for wave in waves(some, most)]
         assert all(0 < len(wave) <= most for wave in cut)
@@ -269,7 +271,7 @@ class TestWaves:
 
 
 class TestHolds:
-    def test_a_message_that_somebody_else_took_meanwhile_is_left_alone(self) -> None:
+    def test_message_that_another_operator_holds_meanwhile_is_left_alone(self) -> None:
         bench = Bench()
         bench.queue.put(*bodies(jobs(2)))
         other = bench.queue.dead_letters()
@@ -280,7 +282,7 @@ class TestHolds:
             assert all(other.is_held(each) for each in theirs)
         assert bench.retries.messages == {}
 
-    def test_while_one_holds_another_sees_nothing(self) -> None:
+    def test_messages_held_by_one_operator_are_hidden_from_another(self) -> None:
         bench = Bench()
         bench.queue.put(*bodies(jobs(12)))
         with bench.scanned() as found:
@@ -306,7 +308,7 @@ class TestHolds:
         assert incidents(done) == ["i0", "i2"]
         assert list(bench.queue.messages) == [ids[1]]
 
-    def test_holds_that_cannot_be_renewed_are_used_up_and_no_longer(self) -> None:
+    def test_holds_that_cannot_be_renewed_are_used_until_they_end(self) -> None:
         bench = Bench(rate=0.05)
         bench.queue.put(*bodies(jobs(10)))
         with bench.scanned() as found:
@@ -317,7 +319,7 @@ class TestHolds:
         assert len(done) == 5
         assert len(bench.queue.messages) == 5
 
-    def test_a_message_seen_again_is_moved_once_with_its_newest_receipt(self) -> None:
+    def test_message_that_is_received_again_is_moved_once_with_its_newest_receipt(self) -> None:
         bench = Bench()
         (name,) = bench.queue.put(job().to_json())
         with bench.dead_letters.holding():
@@ -328,7 +330,7 @@ class TestHolds:
             assert len(list(bench.replay().move([first]))) == 1
         assert bench.queue.messages == {}
 
-    def test_a_hold_that_was_lost_and_found_during_the_scan_counts_once(self) -> None:
+    def test_message_whose_hold_was_lost_and_found_during_the_scan_is_moved_once(self) -> None:
         bench = Bench()
         (name,) = bench.queue.put(job().to_json())
         with bench.dead_letters.holding():
@@ -344,7 +346,7 @@ class TestHolds:
             assert len(list(bench.replay().move(found))) == 1
         assert len(bench.retries.messages) == 1
 
-    def test_what_is_let_go_is_visible_to_others_and_not_moved(self) -> None:
+    def test_released_message_is_visible_to_others_and_not_moved(self) -> None:
         bench = Bench()
         bench.queue.put(*bodies(jobs(12)))
         with bench.scanned() as found:
@@ -362,7 +364,7 @@ class TestMemory:
             assert only.job.body == b""
             assert Job.from_json(bench.dead_letters.envelope(only)).body == noise(200_000)
 
-    def test_envelopes_above_the_limit_are_in_a_file(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_envelopes_above_the_limit_are_kept_in_a_file(self, monkeypatch: pytest.MonkeyPatch) -> None:
         bench = Bench()
         monkeypatch.setattr("relay.jobs.dead_letters.SPOOL_BYTES", 10_000)
         envelopes = bodies(jobs(40))
@@ -373,25 +375,25 @@ class TestMemory:
 
 class TestUnreadable:
     @pytest.mark.parametrize("body", ["", "no JSON", "[]", '{"schema": 2}', '{"schema": 1}', "\ud800"])
-    def test_it_is_never_moved_and_never_deleted(self, body: str) -> None:
+    def test_unreadable_message_is_never_moved_and_never_deleted(self, body: str) -> None:
         bench = Bench()
         bench.queue.put(body, job().to_json())
         assert len(bench.move()) == 1
         assert [each.body for each in bench.queue.visible()] == [body]
 
-    def test_without_versions_arrival_decides(self) -> None:
+    def test_jobs_without_versions_are_ordered_by_arrival(self) -> None:
         first, second = (
             job(version=None, status=status, received_at=timestamp(1_790_000_000 + n))
             for n, status in enumerate(("critical", "resolved"))
         )
         assert [each for _, each in in_order([held(second), held(first)])] == [first, second]
 
-    def test_incidents_of_the_same_name_in_two_channels_are_two(self) -> None:
+    def test_incidents_of_the_same_id_in_two_channels_are_ordered_on_their_own(self) -> None:
         late = job(channel="a", version=(1.0, 1.0), received_at=timestamp(1_790_000_009))
         early = job(channel="b", version=(2.0, 2.0), received_at=timestamp(1_790_000_001))
         assert [each for _, each in in_order([held(late), held(early)])] == [early, late]
 
-    def test_what_is_no_job_is_left_out(self) -> None:
+    def test_message_that_is_no_job_is_left_out_of_the_order(self) -> None:
         assert in_order([held(None, problem="no envelope")]) == []
 
 
@@ -408,16 +410,16 @@ class TestFilter:
             (Filter(reason="timeout"), False),
             (Filter(since=1_800_000_000.0), True),
             (Filter(since=1_800_000_000.001), False),
-            (Filter("noc", "i1", "upstream", 0.0), True),
-            (Filter("noc", "i1", "timeout", 0.0), False),
+            (Filter(channel="noc", incident="i1", reason="upstream", since=0.0), True),
+            (Filter(channel="noc", incident="i1", reason="timeout", since=0.0), False),
         ],
     )
-    def test_all_that_is_asked_for_must_hold(self, wanted: Filter, matches: bool) -> None:
+    def test_filter_matches_a_job_that_meets_all_its_criteria(self, wanted: Filter, matches: bool) -> None:
         assert wanted.matches(job(received_at="2027-01-15T08:00:00.000Z")) is matches
 
 
 def moved_signal(of: State | None = None, *, mark: float | None = MARK, **changes: Any) -> Moved:
-    """A signal's job whose message was moved."""
+    """Return the job of a signal whose message was moved."""
     dead_lettered_at = None if mark is None else timestamp(mark)
     return Moved(job(dead_lettered_at=dead_lettered_at, recipients=(), **changes), of or state())
 
@@ -427,7 +429,7 @@ def dead_lettered(at: float = MARK, reason: str = "refused") -> Entry:
 
 
 REVIVED = dead_lettered().reviving(state(), MARK + 5)
-LEASE = Lease("a", NOW + 99, MARK + 7, state())
+LEASE = Lease(owner="a", until=NOW + 99, began=MARK + 7, state=state())
 ACCEPTED = REVIVED.claimed(LEASE, 1, queued=True).accepted(LEASE, "r7", 1, until=NOW + 80)
 
 
@@ -456,7 +458,7 @@ class TestFate:
             *("announced before", "newer announced", "newer kept", "nothing to announce", "unknown"),
         ],
     )
-    def test_entry_tells_what_became_of_a_signal(self, entry: Entry, expected: Fate) -> None:
+    def test_fate_of_a_replayed_signal_is_read_from_its_entry(self, entry: Entry, expected: Fate) -> None:
         assert fate(moved_signal(), entry) == expected
 
     def test_message_without_a_mark_is_delivered_once_its_state_is_announced(self) -> None:
@@ -465,23 +467,23 @@ class TestFate:
     def test_message_without_a_mark_that_expires_is_dead_lettered_again(self) -> None:
         assert fate(moved_signal(mark=None), dead_lettered(reason="expired")) == Fate(Became.DEAD_LETTERED, "expired")
 
-    def test_job_that_is_no_signal_is_moved_and_nothing_is_asked(self) -> None:
+    def test_fate_of_a_job_that_is_no_signal_is_moved_and_is_not_followed(self) -> None:
         no_signal = Moved(job(kind="writeback"), None)
         assert (no_signal.first_fate, no_signal.is_to_follow) == (Fate(Became.MOVED), False)
 
-    def test_job_that_was_not_moved_failed_and_is_not_followed(self) -> None:
+    def test_fate_of_a_job_that_was_not_moved_is_failed_and_is_not_followed(self) -> None:
         stuck = Moved(job(reason="refused"), state(), problem="no")
         assert (stuck.first_fate, stuck.is_to_follow) == (Fate(Became.FAILED, "refused"), False)
 
 
 class Following:
-    """A follower of jobs of as many incidents; `happens` changes entries at each sleep."""
+    """A follower of one job for each of `count` incidents; `hooks` are called at their seconds after NOW."""
 
     def __init__(self, count: int) -> None:
         self.clock, self.dynamodb = Clock(), FakeDynamoDb()
         self.ledger = Ledger(self.dynamodb.table(self.clock))
         self.jobs = [moved_signal(incident_id=f"i{n}", url_recipients=()) for n in range(count)]
-        self.happens: dict[int, Callable[[], object]] = {}
+        self.hooks: dict[int, Callable[[], object]] = {}
         self.polls = 0
         self.follower = Follower(self.ledger, self.clock, self.sleep)
 
@@ -492,8 +494,8 @@ class Following:
 
     def sleep(self, seconds: float) -> None:
         self.clock.now += seconds
-        for at in [at for at in self.happens if at <= self.clock.now - NOW]:
-            self.happens.pop(at)()
+        for at in [at for at in self.hooks if at <= self.clock.now - NOW]:
+            self.hooks.pop(at)()
 
     def run(self) -> list[Fate]:
         fates = [each.first_fate for each in self.jobs]
@@ -505,73 +507,73 @@ class Following:
 
 
 class TestFollow:
-    def test_it_ends_once_all_are_settled(self) -> None:
-        it = Following(3)
-        it.put(0, ACCEPTED)
-        it.happens = {5: lambda: it.put(1, announced(state(5))), 9: lambda: it.put(2, ACCEPTED)}
-        assert [each.became for each in it.run()] == [Became.DELIVERED, Became.NOT_OWED, Became.DELIVERED]
-        assert 9 <= it.clock.now - NOW < 12
+    def test_following_ends_when_all_jobs_are_settled(self) -> None:
+        following = Following(3)
+        following.put(0, ACCEPTED)
+        following.hooks = {5: lambda: following.put(1, announced(state(5))), 9: lambda: following.put(2, ACCEPTED)}
+        assert [each.became for each in following.run()] == [Became.DELIVERED, Became.NOT_OWED, Became.DELIVERED]
+        assert 9 <= following.clock.now - NOW < 12
 
-    def test_it_ends_when_nothing_changed_for_a_minute(self) -> None:
-        it = Following(2)
-        it.put(0, replace(REVIVED, reason="paced"))
-        it.happens = {50: lambda: it.put(1, replace(REVIVED, reason="upstream"))}
-        assert it.run() == [Fate(Became.WAITING, "paced"), Fate(Became.WAITING, "upstream")]
-        assert 50 + STILL_SECONDS <= it.clock.now - NOW < 54 + STILL_SECONDS
+    def test_following_ends_when_nothing_changed_for_a_minute(self) -> None:
+        following = Following(2)
+        following.put(0, replace(REVIVED, reason="paced"))
+        following.hooks = {50: lambda: following.put(1, replace(REVIVED, reason="upstream"))}
+        assert following.run() == [Fate(Became.WAITING, "paced"), Fate(Became.WAITING, "upstream")]
+        assert 50 + STILL_SECONDS <= following.clock.now - NOW < 54 + STILL_SECONDS
 
-    def test_hundred_entries_are_one_read_and_unprocessed_ones_are_asked_for_again(self) -> None:
-        it = Following(250)
+    def test_following_reads_a_hundred_entries_at_once_and_asks_again_for_unprocessed_ones(self) -> None:
+        following = Following(250)
         for number in range(250):
-            it.put(number, ACCEPTED)
-        it.dynamodb.calls.clear()
-        it.dynamodb.batch_size = 60
-        assert {each.became for each in it.run()} == {Became.DELIVERED}
-        assert it.polls == 1
-        assert it.dynamodb.calls == ["batch_get_item"] * 5
+            following.put(number, ACCEPTED)
+        following.dynamodb.calls.clear()
+        following.dynamodb.batch_size = 60
+        assert {each.became for each in following.run()} == {Became.DELIVERED}
+        assert following.polls == 1
+        assert following.dynamodb.calls == ["batch_get_item"] * 5
 
-    def test_jobs_that_are_settled_are_not_read_again(self) -> None:
-        it = Following(101)
+    def test_following_does_not_read_settled_jobs_again(self) -> None:
+        following = Following(101)
         for number in range(100):
-            it.put(number, ACCEPTED)
-        it.happens = {3: lambda: it.put(100, ACCEPTED)}
-        it.dynamodb.calls.clear()
-        it.run()
-        assert it.dynamodb.calls.count("batch_get_item") == 2 + it.polls - 1
+            following.put(number, ACCEPTED)
+        following.hooks = {3: lambda: following.put(100, ACCEPTED)}
+        following.dynamodb.calls.clear()
+        following.run()
+        assert following.dynamodb.calls.count("batch_get_item") == 2 + following.polls - 1
 
-    def test_ledger_that_answers_nothing_of_a_batch_is_asked_again_at_the_next_poll(self) -> None:
-        it = Following(1)
-        it.put(0, ACCEPTED)
-        it.dynamodb.batch_size = 0
-        it.happens = {3: lambda: setattr(it.dynamodb, "batch_size", 100)}
-        assert it.run()[0].became == Became.DELIVERED
+    def test_following_asks_again_at_the_next_poll_if_a_batch_was_answered_empty(self) -> None:
+        following = Following(1)
+        following.put(0, ACCEPTED)
+        following.dynamodb.batch_size = 0
+        following.hooks = {3: lambda: setattr(following.dynamodb, "batch_size", 100)}
+        assert following.run()[0].became == Became.DELIVERED
 
-    def test_ledger_that_fails_for_a_while_is_waited_for(self) -> None:
-        it = Following(1)
-        it.put(0, ACCEPTED)
-        it.dynamodb.failure = DOWN
-        it.happens = {3: lambda: setattr(it.dynamodb, "failure", None)}
-        assert it.run()[0].became == Became.DELIVERED
-        assert it.follower.problem is None
+    def test_following_waits_for_a_ledger_that_fails_for_a_while(self) -> None:
+        following = Following(1)
+        following.put(0, ACCEPTED)
+        following.dynamodb.failure = DOWN
+        following.hooks = {3: lambda: setattr(following.dynamodb, "failure", None)}
+        assert following.run()[0].became == Became.DELIVERED
+        assert following.follower.problem is None
 
-    def test_ledger_that_can_not_be_read_ends_it_and_says_why(self) -> None:
-        it = Following(1)
-        it.dynamodb.failure = DOWN
-        assert it.run() == [Fate(Became.WAITING)]
-        assert it.polls == MAX_FAILED_POLLS
-        assert it.follower.problem == "DynamoDB refused: AccessDeniedException"
+    def test_following_ends_with_the_problem_if_the_ledger_cannot_be_read(self) -> None:
+        following = Following(1)
+        following.dynamodb.failure = DOWN
+        assert following.run() == [Fate(Became.WAITING)]
+        assert following.polls == MAX_FAILED_POLLS
+        assert following.follower.problem == "DynamoDB refused: AccessDeniedException"
 
-    def test_interrupted_it_ends(self) -> None:
-        it = Following(1)
-        assert list(it.follower.follow(it.jobs, lambda: True)) == []
+    def test_following_ends_when_interrupted(self) -> None:
+        following = Following(1)
+        assert list(following.follower.follow(following.jobs, lambda: True)) == []
 
-    def test_nothing_to_follow_asks_nobody(self) -> None:
-        it = Following(0)
-        assert it.run() == []
-        assert it.dynamodb.calls == []
+    def test_following_no_jobs_reads_nothing(self) -> None:
+        following = Following(0)
+        assert following.run() == []
+        assert following.dynamodb.calls == []
 
 
 @given(st.lists(st.sampled_from(["moved", "refused", "not deleted"]), max_size=30))
-def test_nothing_is_lost_whatever_fails(fates: list[str]) -> None:
+def test_every_message_is_on_a_queue_after_a_replay_whatever_fails(fates: list[str]) -> None:
     bench = Bench()
     bench.queue.put(*bodies(jobs(len(fates))))
     named = {name: {f"i{n}" for n, each in enumerate(fates) if each == name} for name in ("refused", "not deleted")}

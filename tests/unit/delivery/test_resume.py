@@ -1,4 +1,4 @@
-"""A job that woke up: what it says is announced, if the ledger still owes it."""
+"""Jobs that wake on the retry queue: the worker sends a job's state if the ledger still owes it."""
 
 from copy import replace
 
@@ -16,12 +16,12 @@ LATER = 1_800_000_001
 
 
 def resumed(relay: Relay, job: Job) -> Result:
-    """What becomes of a job that woke up."""
+    """Let the relay resume a job; return the result."""
     return relay.delivery.resume(job, parse_share(job.body), relay.channels.get("noc"), relay.deadline(15), hold=None)
 
 
 class TestResume:
-    def test_it_sends_what_was_kept_to_whom_it_was_meant_for(self) -> None:
+    def test_resumed_job_is_sent_to_its_own_recipients_with_its_delivery_id_and_next_attempt(self) -> None:
         relay = room(samples.accepted("r9"))
         result = resumed(relay, samples.job(recipients=("a b", "c")))
         assert (result.outcome, result.request_id) == (Outcome.DELIVERED, "r9")
@@ -30,19 +30,21 @@ class TestResume:
         assert call.headers["X-Relay-Delivery-Id"] == "d" * 32
         assert call.headers["X-Relay-Attempt"] == "4"
 
-    def test_it_tries_once(self) -> None:
+    def test_resumed_job_is_sent_once_per_wake(self) -> None:
         relay = room(DOWN)
         result = resumed(relay, samples.job())
         assert (result.outcome, result.queue, result.attempts) == (Outcome.QUEUED, "retry", 1)
         assert (len(relay.session.calls), relay.retries.messages) == (1, [])
 
     @pytest.mark.parametrize(("may_have_rung", "says"), [(True, "true"), (False, None)])
-    def test_only_what_may_have_rung_says_so(self, may_have_rung: bool, says: str | None) -> None:
+    def test_resumed_job_says_may_repeat_only_after_an_attempt_that_may_have_notified(
+        self, may_have_rung: bool, says: str | None
+    ) -> None:
         relay = room()
         resumed(relay, samples.job(may_have_rung=may_have_rung))
         assert relay.session.calls[0].headers.get("X-Relay-May-Repeat") == says
 
-    def test_it_obeys_the_ledger(self) -> None:
+    def test_resumed_job_that_the_ledger_does_not_owe_is_not_sent(self) -> None:
         relay = room()
         relay.share(changedOn=LATER)
         recipients: tuple[str, ...] = ()
@@ -53,7 +55,7 @@ class TestResume:
         assert resumed(relay, newer).outcome == Outcome.UNCHANGED
         assert len(relay.session.calls) == 1
 
-    def test_its_turn_is_set_aside_for_it(self) -> None:
+    def test_resumed_job_that_the_rate_limit_holds_reserves_a_slot(self) -> None:
         relay = room(policy={"max_per_minute": 1})
         relay.share(id="i9")
         relay.clock.now += 30

@@ -14,7 +14,7 @@ from relay.xmatters.trigger import Signal
 from tests import samples
 from tests.fakes import Call, FakeSecrets, FakeSession, Relay, Step
 
-SIGNAL = Signal(b"{}", (), "d1", "c1")
+SIGNAL = Signal(body=b"{}", recipients=(), delivery_id="d1", correlation_id="c1")
 DOWN = samples.refused(503)
 RESET = requests.ConnectionError("reset")
 
@@ -26,7 +26,7 @@ def room(*steps: Step, **changes: Any) -> Relay:
 
 
 def send(
-    relay: Relay, seconds: float = 8, reserve: float = 2, attempts: int = MAX_ATTEMPTS, *, repeats: bool = False
+    relay: Relay, *, seconds: float = 8, reserve: float = 2, attempts: int = MAX_ATTEMPTS, repeats: bool = False
 ) -> Sent:
     channel, deadline = relay.channels.get("noc"), Deadline(seconds, relay.clock)
     return relay.sender.send(channel, SIGNAL, deadline, reserve=reserve, attempts=attempts, repeats=repeats)
@@ -36,28 +36,28 @@ def reason(sent: Sent) -> Reason | None:
     return sent.failure.reason if sent.failure else None
 
 
-class TestWhatMayPass:
+class TestPassingFailures:
     @pytest.mark.parametrize("failure", [DOWN, samples.refused(429), samples.refused(408)], ids=str)
-    def test_it_is_tried_three_times(self, failure: Step) -> None:
+    def test_passing_failure_is_attempted_three_times(self, failure: Step) -> None:
         relay = room(failure)
         sent = send(relay)
         assert (sent.attempts, sent.request_id, len(relay.session.calls)) == (3, None, MAX_ATTEMPTS)
         assert sent.failure
 
     @pytest.mark.parametrize("attempts", [1, 2])
-    def test_but_no_more_often_than_is_asked_for(self, attempts: int) -> None:
+    def test_attempts_are_limited_by_the_caller(self, attempts: int) -> None:
         relay = room(DOWN)
         assert send(relay, attempts=attempts).attempts == attempts
         assert (len(relay.session.calls), len(relay.clock.slept)) == (attempts, attempts - 1)
 
-    def test_a_renewed_secret_is_no_try_more(self) -> None:
+    def test_attempt_with_a_renewed_secret_counts_against_the_limit(self) -> None:
         relay = room(samples.refused(401))
         relay.secrets.texts["noc"] = TestCredentials.ROTATED
         relay.clock.now += 11
         assert send(relay, attempts=1).attempts == 1
 
     @pytest.mark.parametrize("failures", [0, 1, 2])
-    def test_it_ends_with_the_first_that_is_accepted(self, failures: int) -> None:
+    def test_attempts_end_with_the_first_that_is_accepted(self, failures: int) -> None:
         relay = room(*[DOWN] * failures, samples.accepted())
         assert send(relay) == Sent(failures + 1, 1, "r1")
         assert [call.headers["X-Relay-Attempt"] for call in relay.session.calls] == ["1", "2", "3"][: failures + 1]
@@ -80,19 +80,19 @@ class TestWhatMayPass:
             *("never connected", "late", "our own fault"),
         ],
     )
-    def test_what_rang_or_may_have_is_counted(self, steps: tuple[Step, ...], rings: int) -> None:
+    def test_attempts_that_notified_or_may_have_are_counted(self, steps: tuple[Step, ...], rings: int) -> None:
         assert send(room(*steps), repeats=True).rings == rings
 
-    def test_of_several_failures_the_last_one_is_told(self) -> None:
+    def test_last_of_several_failures_is_returned(self) -> None:
         assert reason(send(room(DOWN, RESET, samples.refused(404)), repeats=True)) == Reason.REFUSED
 
     @pytest.mark.parametrize("chance", [0.0, 0.25, 1.0])
-    def test_waits_are_full_jitter_up_to_a_bound_that_doubles(self, chance: float) -> None:
+    def test_waits_between_attempts_are_full_jitter_up_to_a_bound_that_doubles(self, chance: float) -> None:
         relay = room(DOWN, chance=chance)
         send(relay)
         assert relay.clock.slept == [chance * FIRST_WAIT_SECONDS, chance * FIRST_WAIT_SECONDS * 2]
 
-    def test_a_repeat_of_what_may_have_rung_says_so_and_goes_on_saying_so(self) -> None:
+    def test_every_attempt_after_an_ambiguous_one_says_may_repeat(self) -> None:
         relay = room(DOWN, RESET, DOWN)
         send(relay, repeats=True)
         repeats = [call.headers.get("X-Relay-May-Repeat") for call in relay.session.calls]
@@ -100,31 +100,33 @@ class TestWhatMayPass:
 
 
 class TestAmbiguousFailures:
-    """A cut connection, or a 500, 502 or 504: the signal may have rung."""
+    """Ambiguous failures: after a cut connection, a 500, 502 or 504 people may have been notified."""
 
     @pytest.fixture(params=[RESET, *(samples.refused(status) for status in (500, 502, 504))], ids=str)
     def failure(self, request: pytest.FixtureRequest) -> Step:
         step: Step = request.param
         return step
 
-    def test_critical_gets_one_marked_retry(self, failure: Step) -> None:
+    def test_critical_gets_one_marked_retry_after_an_ambiguous_failure(self, failure: Step) -> None:
         relay = room(failure)
         sent = send(relay, repeats=True)
         assert (sent.attempts, sent.rings) == (2, 2)
         assert [call.headers.get("X-Relay-May-Repeat") for call in relay.session.calls] == [None, "true"]
 
-    def test_other_signals_get_no_inline_retry(self, failure: Step) -> None:
+    def test_other_signals_get_no_inline_retry_after_an_ambiguous_failure(self, failure: Step) -> None:
         sent = send(room(failure))
         assert (sent.attempts, sent.rings) == (1, 1)
         assert sent.failure
         assert sent.failure.may_have_rung
 
     @pytest.mark.parametrize("second", [DOWN, samples.refused(429), samples.refused(401)], ids=str)
-    def test_failure_of_the_retry_ends_the_inline_attempts(self, failure: Step, second: Step) -> None:
+    def test_failure_of_the_retry_after_an_ambiguous_one_ends_the_inline_attempts(
+        self, failure: Step, second: Step
+    ) -> None:
         assert send(room(failure, second), repeats=True).attempts == 2
 
 
-class TestWhatStays:
+class TestLastingFailures:
     @pytest.mark.parametrize(
         "failure",
         [
@@ -136,46 +138,46 @@ class TestWhatStays:
         ],
         ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value.status),
     )
-    def test_it_is_not_tried_again(self, failure: Step) -> None:
+    def test_lasting_failure_is_not_retried_inline(self, failure: Step) -> None:
         relay = room(failure)
         assert send(relay).attempts == 1
         assert (len(relay.session.calls), relay.clock.slept) == (1, [])
 
-    def test_a_time_out_may_have_rung(self) -> None:
+    def test_timeout_may_have_notified(self) -> None:
         sent = send(room(requests.ReadTimeout("late")))
         assert sent.failure
         assert (sent.failure.reason, sent.failure.may_have_rung) == (Reason.TIMEOUT, True)
 
 
 class TestRetryAfter:
-    def test_it_is_waited_for_when_there_is_time(self) -> None:
+    def test_retry_after_is_waited_for_if_there_is_time(self) -> None:
         relay = room(samples.refused(429, retry_after="3"), samples.accepted())
         assert send(relay).request_id == "r1"
         assert relay.clock.slept == [3]
 
-    def test_a_zero_is_an_answer(self) -> None:
+    def test_retry_after_of_zero_seconds_retries_at_once(self) -> None:
         relay = room(samples.refused(503, retry_after="0"), samples.accepted())
         send(relay)
         assert relay.clock.slept == [0]
 
-    def test_otherwise_nothing_is_asked_before_its_time(self) -> None:
+    def test_retry_after_beyond_the_deadline_ends_the_attempts(self) -> None:
         relay = room(samples.refused(429, retry_after="30"))
         sent = send(relay)
         assert (sent.attempts, reason(sent), relay.clock.slept) == (1, Reason.RATE_LIMITED, [])
 
-    def test_a_wait_that_leaves_too_little_time_is_none(self) -> None:
+    def test_retry_after_that_leaves_too_little_time_for_an_attempt_ends_the_attempts(self) -> None:
         just_fits = str(6 - SHORTEST_ATTEMPT_SECONDS)
         assert send(room(samples.refused(429, retry_after=just_fits), samples.accepted())).request_id == "r1"
         assert send(room(samples.refused(429, retry_after="5.51"), samples.accepted())).request_id is None
 
-    def test_it_does_not_make_a_refusal_worth_another_try(self) -> None:
+    def test_retry_after_does_not_make_a_refusal_retriable(self) -> None:
         assert send(room(samples.refused(404, retry_after="0"))).attempts == 1
 
 
 class TestCredentials:
     ROTATED = json.dumps(samples.secret(url=samples.TRIGGER_URL.replace(samples.API_KEY, "new-key")))
 
-    def test_a_new_secret_is_fetched_and_tried(self) -> None:
+    def test_attempt_is_repeated_with_a_rotated_secret_after_401(self) -> None:
         relay = room(samples.refused(401), samples.accepted())
         relay.secrets.texts["noc"] = self.ROTATED
         relay.clock.now += 11
@@ -184,14 +186,14 @@ class TestCredentials:
         assert relay.clock.slept == []
 
     @pytest.mark.parametrize("status", [401, 403])
-    def test_the_same_secret_is_not_tried_again(self, status: int) -> None:
+    def test_unchanged_secret_is_not_tried_again_after_401_or_403(self, status: int) -> None:
         relay = room(samples.refused(status))
         relay.clock.now += 11
         assert (sent := send(relay)).attempts == 1
         assert reason(sent) == Reason.CREDENTIALS
         assert relay.secrets.reads == ["noc", "noc"]
 
-    def test_it_is_fetched_every_ten_seconds_at_most(self) -> None:
+    def test_secret_is_read_again_every_ten_seconds_at_most(self) -> None:
         relay = room(samples.refused(401))
         for _ in range(100):
             relay.clock.now += 0.5
@@ -199,13 +201,13 @@ class TestCredentials:
         assert 5 <= len(relay.secrets.reads) <= 6
 
     @pytest.mark.parametrize("trouble", [ChannelUnreadable("down"), "not json"])
-    def test_a_secret_that_can_not_be_read_leaves_the_failure_as_it_is(self, trouble: str | Exception) -> None:
+    def test_unreadable_secret_leaves_the_reason_credentials(self, trouble: str | Exception) -> None:
         relay = room(samples.refused(401))
         relay.secrets.texts["noc"] = trouble
         relay.clock.now += 11
         assert reason(send(relay)) == Reason.CREDENTIALS
 
-    def test_so_does_a_channel_that_was_removed_meanwhile(self) -> None:
+    def test_removed_channel_leaves_the_reason_credentials(self) -> None:
         relay = room(samples.refused(401))
         channel = relay.channels.get("noc")
         del relay.secrets.texts["noc"]
@@ -213,7 +215,7 @@ class TestCredentials:
         sent = relay.sender.send(channel, SIGNAL, Deadline(8, relay.clock))
         assert (sent.attempts, reason(sent)) == (1, Reason.CREDENTIALS)
 
-    def test_another_instance_that_read_the_new_secret_first_is_enough(self) -> None:
+    def test_secret_that_was_refreshed_meanwhile_is_used_after_401(self) -> None:
         relay = room(samples.refused(401), samples.accepted())
         old = relay.channels.get("noc")
         relay.secrets.texts["noc"] = self.ROTATED
@@ -226,7 +228,7 @@ class TestToken:
     def secrets(self, **changes: str) -> FakeSecrets:
         return FakeSecrets(noc=json.dumps(samples.secret(auth=samples.OAUTH | changes)))
 
-    def test_an_old_token_is_renewed_once(self) -> None:
+    def test_expired_token_is_renewed_once_and_the_signal_is_sent(self) -> None:
         relay = room(
             *(samples.token("t1"), samples.accepted("r1"), samples.refused(401)),
             *(samples.token("t2"), samples.accepted("r2")),
@@ -237,7 +239,7 @@ class TestToken:
         shown = [call.headers.get("Authorization") for call in relay.session.calls]
         assert shown == [None, "Bearer t1", "Bearer t1", None, "Bearer t2"]
 
-    def test_a_new_token_that_is_refused_is_not_renewed_for_ever(self) -> None:
+    def test_fresh_token_that_is_refused_is_not_renewed_again(self) -> None:
         def answer(call: Call) -> Answer:
             return samples.token() if call.url.endswith("/token") else samples.refused(401)
 
@@ -245,7 +247,7 @@ class TestToken:
         assert send(relay).attempts == 1
         assert len(relay.session.calls) == 2
 
-    def test_only_what_the_trigger_was_asked_counts_as_an_attempt(self) -> None:
+    def test_failed_token_request_is_no_attempt(self) -> None:
         relay = room(DOWN, secrets=self.secrets())
         sent = send(relay)
         assert (sent.attempts, reason(sent), len(relay.session.calls)) == (0, Reason.UPSTREAM, 3)
@@ -253,7 +255,7 @@ class TestToken:
         assert send(relay).attempts == 1
         assert relay.session.calls[-1].headers["X-Relay-Attempt"] == "1"
 
-    def test_a_new_password_gets_a_token_where_the_old_one_did_not(self) -> None:
+    def test_rotated_password_gets_a_token_after_invalid_grant(self) -> None:
         relay = room(
             samples.refused(400, b'{"error":"invalid_grant"}'),
             *(samples.token(), samples.accepted()),
@@ -268,7 +270,7 @@ class TestToken:
 class TestBudget:
     @pytest.mark.parametrize("takes", [0.0, 0.4, 1.0, 1.9, 2.9, 5.8])
     @pytest.mark.parametrize("chance", [0.0, 0.5, 1.0])
-    def test_no_try_starts_or_waits_beyond_what_is_left(self, takes: float, chance: float) -> None:
+    def test_no_attempt_or_wait_goes_beyond_the_deadline(self, takes: float, chance: float) -> None:
         begun: list[tuple[float, float]] = []
 
         def slow(call: Call) -> Answer:
@@ -283,7 +285,7 @@ class TestBudget:
         assert all(moment - start + seconds <= 6 + 1e-6 for moment, seconds in begun)
         assert sent.attempts == len(begun)
 
-    def test_a_drip_of_retry_afters_does_not_stretch_it(self) -> None:
+    def test_repeated_retry_afters_do_not_stretch_the_deadline(self) -> None:
         relay = room(samples.refused(429, retry_after="4"))
         start = relay.clock.now
         assert send(relay).attempts == 2

@@ -1,4 +1,4 @@
-"""What is owed waits for its turn: its incident's, its channel's and its recipients', and while a circuit is open."""
+"""Waits before a signal: spacing of an incident, rate limits of channel and recipients, the circuit breaker."""
 
 import json
 
@@ -17,10 +17,10 @@ LATER = 1_800_000_001
 
 
 class TestSpacingAndRateLimits:
-    """What is owed and must wait: for its own incident's pace, the channel's, or the circuit."""
+    """Owed states that wait for spacing, a rate limit or the circuit."""
 
     @pytest.mark.parametrize(("status", "waits"), [("unknown", True), ("critical", False), ("ok", False)])
-    def test_signals_of_an_incident_keep_their_distance_but_not_what_got_worse_or_is_over(
+    def test_signals_of_an_incident_keep_their_spacing_unless_critical_or_resolved(
         self, status: str, waits: bool
     ) -> None:
         relay = room(policy={"min_seconds_between_signals": 15})
@@ -39,7 +39,7 @@ class TestSpacingAndRateLimits:
         relay.wake(15)
         assert [json.loads(call.body)["incident"]["status"] for call in relay.session.calls] == ["warning", status]
 
-    def test_no_more_than_four_in_a_minute_however_it_flaps(self) -> None:
+    def test_flapping_incident_is_signalled_four_times_a_minute_at_most(self) -> None:
         relay = room(policy={"min_seconds_between_signals": 0})
         outcomes = []
         for number in range(5):
@@ -51,7 +51,7 @@ class TestSpacingAndRateLimits:
         relay.wake(60)
         assert len(relay.session.calls) == 5
 
-    def test_a_signal_counts_from_when_xmatters_took_it(self) -> None:
+    def test_flood_control_counts_from_when_xmatters_accepted(self) -> None:
         def slow(_: object) -> Answer:
             relay.clock.now += 3
             return samples.accepted()
@@ -63,7 +63,7 @@ class TestSpacingAndRateLimits:
             relay.clock.now += 1
         assert (result.reason, result.until) == (Reason.PACED, began + 3 + FLOOD_SECONDS)
 
-    def test_tries_that_may_have_rung_count_among_the_four(self) -> None:
+    def test_ambiguous_attempts_count_towards_flood_control(self) -> None:
         reset = requests.ConnectionError("reset")
         assert room(reset).share().attempts == 2
         relay = room(*[samples.accepted()] * 3, reset)
@@ -72,7 +72,7 @@ class TestSpacingAndRateLimits:
             result = relay.share(status=status, changedOn=LATER + number)
         assert (result.reason, result.attempts, len(relay.session.calls)) == (Reason.UNREACHABLE, 1, 4)
 
-    def test_a_full_channel_lets_a_share_wait(self) -> None:
+    def test_share_of_a_full_channel_waits_on_the_retry_queue(self) -> None:
         relay = room(policy={"max_per_minute": 2})
         for number in range(3):
             relay.clock.now += 1
@@ -82,7 +82,7 @@ class TestSpacingAndRateLimits:
         assert relay.entry("i2").owed_since == relay.clock.now
         assert (relay.retries.delays(), relay.retries.jobs()[2].attempts) == ([36, 36, 59], 0)
 
-    def test_it_wakes_when_its_turn_comes(self) -> None:
+    def test_waiting_share_wakes_at_its_rate_limit_slot(self) -> None:
         relay = room(policy={"max_per_minute": 1})
         relay.share(id="i1")
         relay.clock.now += 59.5
@@ -93,7 +93,7 @@ class TestSpacingAndRateLimits:
         relay.wake(again)
         assert [json.loads(call.body)["incident"]["id"] for call in relay.session.calls] == ["i1", "i2"]
 
-    def test_what_may_have_rung_just_now_is_not_tried_by_another_job_either(self) -> None:
+    def test_state_that_may_have_been_announced_is_not_sent_by_another_job_for_30_seconds(self) -> None:
         relay = room(requests.ReadTimeout(), samples.accepted())
         timed_out = relay.clock.now
         assert relay.share().reason == Reason.TIMEOUT
@@ -102,20 +102,20 @@ class TestSpacingAndRateLimits:
         relay.wake(10)
         assert (len(relay.session.calls), relay.clock.now - timed_out >= 28) == (2, True)
 
-    def test_what_became_worse_does_not_wait_for_what_may_have_rung(self) -> None:
+    def test_worsened_state_does_not_wait_for_one_that_may_have_been_announced(self) -> None:
         relay = room(requests.ReadTimeout(), samples.accepted())
         relay.share(status="warning")
         assert relay.share(status="critical", changedOn=LATER).outcome == Outcome.DELIVERED
 
-    def test_recipients_may_have_a_limit_of_their_own(self) -> None:
+    def test_rate_limit_per_recipients_counts_each_set_of_recipients(self) -> None:
         relay = room(policy={"max_per_minute_per_recipients": 1})
         outcomes = []
-        for name, who in (("i1", "jdoe"), ("i2", "jdoe"), ("i3", "ops")):
+        for name, recipient in (("i1", "jdoe"), ("i2", "jdoe"), ("i3", "ops")):
             relay.clock.now += 1
-            outcomes.append(relay.share(id=name, recipients=(who,)).outcome)
+            outcomes.append(relay.share(id=name, recipients=(recipient,)).outcome)
         assert outcomes == [Outcome.DELIVERED, Outcome.QUEUED, Outcome.DELIVERED]
 
-    def test_an_open_circuit_asks_xmatters_nothing(self) -> None:
+    def test_share_is_queued_without_an_attempt_while_the_circuit_is_open(self) -> None:
         relay = room(DOWN)
         for number in range(5):
             assert relay.share(id=f"i{number}").reason == Reason.UPSTREAM
@@ -125,7 +125,7 @@ class TestSpacingAndRateLimits:
         assert len(relay.session.calls) == asked
         assert relay.retries.jobs()[-1].attempts == 0
 
-    def test_one_that_asks_to_be_left_alone_is(self) -> None:
+    def test_retry_after_of_429_opens_the_circuit_for_that_time(self) -> None:
         relay = room(samples.refused(429, retry_after="40"), samples.accepted())
         assert relay.share().reason == Reason.RATE_LIMITED
         assert relay.share(id="i2").reason == Reason.CIRCUIT_OPEN

@@ -1,4 +1,4 @@
-"""The sweeper replaces messages that vanished, rings when long waits end, and says what is owed."""
+"""Sweeper: it replaces vanished messages, ends long waits, and reports the debts of each channel."""
 
 import json
 from collections import Counter
@@ -17,7 +17,19 @@ from relay.jobs.envelope import timestamp
 from relay.ledger.entry import key
 from relay.ledger.row import shard
 from tests import samples
-from tests.fakes import Call, Clock, FakeSecrets, FakeSns, FakeSqs, Meddled, Relay, Step, room, table_down, worked
+from tests.fakes import (
+    Call,
+    Clock,
+    FakeSecrets,
+    FakeSns,
+    FakeSqs,
+    HookedDynamoDb,
+    Relay,
+    Step,
+    room,
+    table_down,
+    worked,
+)
 from tests.unit.states import lease, state
 
 DOWN = samples.refused(503, b"down")
@@ -27,7 +39,7 @@ DAY = 86_400
 
 
 def vanished(*steps: Step, shares: tuple[dict[str, Any], ...] = ({},), **changes: Any) -> Relay:
-    """A relay that owes these shares, whose messages are gone."""
+    """Return a relay that owes these shares and whose retry queue lost their messages."""
     relay = room(*steps, **changes)
     for said in shares:
         relay.share(**said)
@@ -36,7 +48,7 @@ def vanished(*steps: Step, shares: tuple[dict[str, Any], ...] = ({},), **changes
 
 
 def due(relay: Relay, name: str = "i1") -> float:
-    """The time from which the sweeper acts on an incident's debt."""
+    """Return the time from which the sweeper acts on an incident's debt, in epoch seconds."""
     row = relay.entry(name).row
     assert row
     return row.due
@@ -54,17 +66,17 @@ def begun(relay: Relay) -> int:
 
 
 def sent(relay: Relay) -> list[str]:
-    """The incidents that xMatters was asked to signal, in order."""
+    """Return the incidents of the signals to xMatters, in order."""
     return [json.loads(call.body)["incident"]["id"] for call in relay.session.calls]
 
 
 def dies(_: Call) -> Any:
-    """The worker is stopped while it waits for xMatters."""
+    """Stop the worker while it waits for xMatters."""
     raise SystemExit
 
 
 class TestVanishedMessages:
-    def test_vanished_message_is_replaced_once_and_rings_once(self) -> None:
+    def test_vanished_message_is_replaced_once_and_its_state_is_sent_once(self) -> None:
         relay = vanished(DOWN, DOWN, DOWN, samples.accepted("r9"))
         assert sweep_at(relay, due(relay)) == {"owed": 1, "notified": 0, "healed": 1}
         [job] = relay.retries.jobs()
@@ -78,7 +90,7 @@ class TestVanishedMessages:
             assert relay.sweep()["owed"] == 0
         assert (len(relay.session.calls), relay.retries.messages) == (4, [])
 
-    def test_message_that_comes_after_all_rings_nobody_again(self) -> None:
+    def test_message_that_comes_after_its_replacement_sends_nothing(self) -> None:
         relay = room(DOWN, DOWN, DOWN, samples.accepted())
         relay.share()
         late = relay.retries.jobs()
@@ -125,7 +137,7 @@ class TestVanishedMessages:
         assert relay.sweep(14)["healed"] == 0
         assert relay.sweep(1)["healed"] == 1
 
-    def test_recipients_and_priority_of_the_share_come_back(self) -> None:
+    def test_healed_job_keeps_recipients_and_priority_of_the_share(self) -> None:
         relay = room(DOWN, DOWN, DOWN, samples.accepted())
         relay.share(recipients=("jdoe", "DBA"))
         [before] = relay.retries.jobs()
@@ -142,7 +154,7 @@ class TestVanishedMessages:
         relay.sweep(300)
         assert [job.status for job in relay.retries.jobs()] == ["critical"]
 
-    def test_job_starts_anew_after_it_was_healed(self) -> None:
+    def test_healed_job_goes_on_with_its_backoff_after_the_next_attempt(self) -> None:
         relay = vanished(DOWN)
         relay.sweep(300)
         relay.wake(0)
@@ -157,12 +169,12 @@ class TestOrder:
         relay.sweep(300)
         assert [job.status == "critical" for job in relay.retries.jobs()] == [True, True, False, False]
 
-    def test_channel_gets_no_more_in_a_run_than_it_may_send_in_a_minute(self) -> None:
+    def test_channel_has_no_more_jobs_healed_in_a_run_than_its_rate_limit_per_minute(self) -> None:
         shares = tuple({"id": f"i{number}"} for number in range(5))
         relay = vanished(DOWN, shares=shares, policy={"max_per_minute": 2})
         assert [relay.sweep(seconds)["healed"] for seconds in (1000, 60, 60, 60)] == [2, 2, 1, 2]
 
-    def test_each_channel_has_a_measure_of_its_own(self) -> None:
+    def test_each_channel_has_its_own_limit_of_healed_jobs(self) -> None:
         document = samples.secret(policy={"max_per_minute": 1})
         relay = room(DOWN, secrets=FakeSecrets(noc=json.dumps(document), db=json.dumps(document)))
         for channel in ("noc", "db"):
@@ -181,7 +193,7 @@ class TestOrder:
         relay.retries.visible = 0
         assert relay.sweep(60)["healed"] == 2 - healed
 
-    def test_run_that_has_no_time_left_leaves_the_rest_to_the_next_one(self) -> None:
+    def test_run_without_time_left_leaves_the_rest_to_the_next_one(self) -> None:
         class Slow(FakeSqs):
             takes = 0.0
 
@@ -197,8 +209,8 @@ class TestOrder:
         assert relay.sweep(60)["healed"] == 2
 
 
-class TestTurnsOfChannels:
-    def test_many_debts_of_one_channel_do_not_stand_before_those_of_another(self) -> None:
+class TestSharesOfChannels:
+    def test_many_debts_of_one_channel_do_not_delay_those_of_another(self) -> None:
         relay = room(DOWN, secrets=FakeSecrets(loud=json.dumps(samples.secret()), noc=json.dumps(samples.secret())))
         for number in range(500):
             relay.webhook.serve(samples.request(samples.body(id=f"f{number}"), channel="loud"))
@@ -211,7 +223,7 @@ class TestTurnsOfChannels:
         jobs = relay.retries.jobs()
         assert "i1" in [job.incident_id for job in jobs[:2]]
         assert jobs[-1].incident_id == "i2"
-        # Six batches for the fallback topic; rows of a channel that had its share of the run are not read any more.
+        # Six batches are for the fallback topic. A channel that used up its part of the run has no more rows read.
         assert relay.dynamodb.calls.count("batch_get_item") - before - 6 <= 2
 
 
@@ -221,7 +233,7 @@ class TestQueueDown:
         relay.retries.failure = NO
         return relay
 
-    def test_worker_is_invoked_with_the_job(self) -> None:
+    def test_worker_is_invoked_with_the_job_while_the_retry_queue_is_down(self) -> None:
         relay = self.down(DOWN, DOWN, DOWN, samples.accepted())
         moment = due(relay)
         assert sweep_at(relay, moment)["healed"] == 1
@@ -231,14 +243,14 @@ class TestQueueDown:
         assert worked(relay, job) == []
         assert (len(relay.session.calls), relay.entry().row) == (4, None)
 
-    def test_worker_is_invoked_again_each_minute_as_long_as_it_gets_nowhere(self) -> None:
+    def test_worker_is_invoked_again_each_minute_while_the_debt_stays(self) -> None:
         relay = self.down(DOWN)
         sweep_at(relay, due(relay))
         for _ in range(3):
             assert relay.sweep(INVOKED_SECONDS)["healed"] == 1
         assert len(relay.invoked) == 4
 
-    def test_worker_is_invoked_where_no_worker_began_the_job_that_was_sent(self) -> None:
+    def test_worker_is_invoked_if_no_worker_began_the_job_that_was_sent(self) -> None:
         relay = vanished(DOWN, DOWN, DOWN, samples.accepted())
         assert sweep_at(relay, due(relay))["healed"] == 1
         assert (len(relay.retries.messages), relay.invoked) == (1, [])
@@ -248,7 +260,7 @@ class TestQueueDown:
         assert worked(relay, job) == []
         assert relay.entry().row is None
 
-    def test_job_that_a_worker_began_and_that_waits_on_is_sent_by_the_queue_again(self) -> None:
+    def test_job_that_a_worker_began_and_that_waits_is_sent_by_the_queue_again(self) -> None:
         relay = vanished(DOWN)
         sweep_at(relay, due(relay))
         relay.wake(0)
@@ -256,7 +268,7 @@ class TestQueueDown:
         assert sweep_at(relay, due(relay))["healed"] == 1
         assert (len(relay.retries.messages), relay.invoked) == (1, [])
 
-    def test_job_of_the_sweepers_that_has_to_wait_counts_as_one_that_came_to_a_result(self) -> None:
+    def test_healed_job_that_has_to_wait_does_not_count_as_begun(self) -> None:
         relay = vanished(DOWN)
         sweep_at(relay, due(relay))
         [job] = relay.retries.jobs()
@@ -264,7 +276,7 @@ class TestQueueDown:
         assert worked(relay, replace(job, not_before=later, reason="circuit_open")) == []
         assert (len(relay.session.calls), relay.entry().row_begun) == (3, 0)
 
-    def test_debt_is_left_for_the_next_run_if_the_worker_can_not_be_invoked_either(self) -> None:
+    def test_debt_is_left_for_the_next_run_if_queue_and_invocation_fail(self) -> None:
         relay = self.down(DOWN)
         moment = due(relay)
         relay.sweeper = replace(relay.sweeper, invoke=lambda _: False)
@@ -273,7 +285,7 @@ class TestQueueDown:
         relay.retries.failure = None
         assert relay.sweep(60)["healed"] == 1
 
-    def test_queue_that_hangs_does_not_hold_up_the_criticals_of_a_run(self) -> None:
+    def test_queue_that_hangs_does_not_delay_the_criticals_of_a_run(self) -> None:
         class Hanging(FakeSqs):
             hangs = False
 
@@ -289,7 +301,7 @@ class TestQueueDown:
         queue.hangs = True
         assert relay.sweep(1000)["healed"] == 100
 
-    def test_backlog_that_sqs_does_not_tell_keeps_nothing_back(self) -> None:
+    def test_unknown_backlog_of_the_retry_queue_holds_no_job_back(self) -> None:
         relay = vanished(DOWN, shares=({"status": "warning"},))
         relay.sweeper = replace(relay.sweeper, backlog=lambda: None)
         assert relay.sweep(300)["healed"] == 1
@@ -297,7 +309,7 @@ class TestQueueDown:
 
 class TestStoredJobs:
     @pytest.mark.parametrize("text", [None, "{", '{"schema": 2}'], ids=["missing", "no JSON", "newer schema"])
-    def test_stored_job_that_can_not_be_read_is_counted_and_asked_for_later(self, text: str | None) -> None:
+    def test_unreadable_stored_job_is_counted_and_asked_for_later(self, text: str | None) -> None:
         relay = vanished(DOWN)
         [name] = [name for name in relay.dynamodb.items if name.startswith("job/")]
         stored = relay.dynamodb.items.pop(name)
@@ -313,7 +325,7 @@ class TestStoredJobs:
         relay.dynamodb.items[name] = stored
         assert relay.sweep(HEALED_SECONDS)["healed"] == 1
 
-    def test_others_are_healed_all_the_same(self) -> None:
+    def test_other_debts_are_healed_although_one_stored_job_is_missing(self) -> None:
         relay = vanished(DOWN, shares=({"id": "i1"}, {"id": "i2"}))
         relay.dynamodb.items.pop(next(name for name in relay.dynamodb.items if name.startswith("job/")))
         assert relay.sweep(300)["healed"] == 1
@@ -325,10 +337,10 @@ class TestStoredJobs:
 
 
 class TestPoison:
-    """A job that workers begin again and again, and never come to an end with."""
+    """Poison: jobs that workers begin repeatedly without a result."""
 
     def begin_and_die(self, relay: Relay) -> None:
-        """Let the sweeper send the job, and the worker be stopped in the middle of it."""
+        """Let the sweeper send the job, and stop the worker in the middle of it."""
         sweep_at(relay, due(relay) + 60)
         jobs = relay.retries.jobs()
         relay.retries.messages.clear()
@@ -351,7 +363,7 @@ class TestPoison:
         assert relay.recorder.metrics()["dead_lettered"] == 1
         assert relay.retries.messages == []
 
-    def test_message_that_sqs_delivers_five_times_counts_once(self) -> None:
+    def test_message_that_sqs_delivers_five_times_counts_as_begun_once(self) -> None:
         relay = vanished(DOWN, DOWN, DOWN, dies)
         sweep_at(relay, due(relay))
         [job] = relay.retries.jobs()
@@ -361,7 +373,7 @@ class TestPoison:
                 worked(relay, job)
         assert begun(relay) == 1
 
-    def test_job_of_a_state_that_was_overtaken_since_is_not_dead_lettered(self) -> None:
+    def test_overtaken_state_is_not_dead_lettered_although_its_job_was_begun_five_times(self) -> None:
         relay = vanished(DOWN)
         entry = relay.entry()
         assert entry.row
@@ -371,7 +383,7 @@ class TestPoison:
         assert (relay.dead_letters.messages, relay.entry().dead_lettered) == ([], None)
         assert relay.entry().row, "the newer state is owed still"
 
-    def test_leftover_message_of_an_older_state_is_not_counted_for_the_newer_one(self) -> None:
+    def test_leftover_message_of_an_older_state_does_not_count_as_begun_for_the_newer_one(self) -> None:
         relay = vanished(DOWN)
         relay.sweep(300)
         [older] = relay.retries.jobs()
@@ -379,7 +391,7 @@ class TestPoison:
         worked(relay, replace(older, healed=MAX_BEGUN))
         assert begun(relay) == 0
 
-    def test_its_debt_stays_while_the_dead_letter_queue_does_not_take_it(self) -> None:
+    def test_debt_of_a_poison_job_stays_while_the_dead_letter_queue_refuses_it(self) -> None:
         relay = vanished(DOWN, DOWN, DOWN, dies)
         for _ in range(MAX_BEGUN):
             self.begin_and_die(relay)
@@ -390,7 +402,7 @@ class TestPoison:
         relay.sweep()
         assert len(relay.dead_letters.messages) == 1
 
-    def test_its_replay_rings(self) -> None:
+    def test_replay_of_a_poison_job_is_sent(self) -> None:
         relay = vanished(DOWN, DOWN, DOWN, *[dies] * MAX_BEGUN, samples.accepted())
         for _ in range(MAX_BEGUN):
             self.begin_and_die(relay)
@@ -400,7 +412,7 @@ class TestPoison:
         assert relay.entry().announced
         assert relay.entry().row is None
 
-    def test_attempt_that_fails_is_a_result(self) -> None:
+    def test_failed_attempt_resets_the_count_of_begun_jobs(self) -> None:
         relay = vanished(DOWN)
         for _ in range(2 * MAX_BEGUN):
             sweep_at(relay, due(relay))
@@ -409,7 +421,7 @@ class TestPoison:
             assert begun(relay) == 0
         assert relay.dead_letters.messages == []
 
-    def test_healed_job_that_only_waits_is_not_counted_again_and_again(self) -> None:
+    def test_healed_job_that_only_waits_is_not_counted_as_poison(self) -> None:
         relay = vanished(DOWN)
         relay.sweep(300)
         [job] = relay.retries.jobs()
@@ -441,7 +453,7 @@ class TestTooOld:
         assert len(relay.session.calls) == 3
         assert relay.recorder.metrics()["dead_lettered"] == 1
 
-    def test_fallback_topic_is_told_of_it_in_the_words_of_its_job(self) -> None:
+    def test_fallback_is_notified_of_an_expired_debt_with_the_words_of_its_share(self) -> None:
         said = {"alerts": [{"id": "a1", "description": "disk of db-1 is full", "status": "critical"}]}
         policy = {"max_age_seconds": 100, "fallback_after_seconds": 150}
         relay = vanished(DOWN, shares=(said,), policy=policy)
@@ -452,7 +464,7 @@ class TestTooOld:
         [message] = relay.sns.published
         assert "disk of db-1 is full" in message["Message"]
 
-    def test_its_leftover_message_finds_it_dead_lettered(self) -> None:
+    def test_leftover_message_of_an_expired_debt_is_deleted(self) -> None:
         relay = room(DOWN, policy={"max_age_seconds": 100})
         relay.share()
         messages = relay.retries.messages
@@ -463,7 +475,7 @@ class TestTooOld:
         assert (len(relay.dead_letters.messages), relay.retries.messages) == (1, [])
         assert len(relay.session.calls) == 3
 
-    def test_job_that_the_sweeper_sent_and_that_vanished_too_is_dead_lettered_in_time(self) -> None:
+    def test_healed_job_that_vanished_again_is_dead_lettered_when_its_age_ends(self) -> None:
         began = Clock().now
         relay = vanished(DOWN, policy={"max_age_seconds": 300})
         sweep_at(relay, due(relay))
@@ -473,7 +485,7 @@ class TestTooOld:
         sweep_at(relay, due(relay))
         assert [job.reason for job in relay.dead_letters.jobs()] == ["expired"]
 
-    def test_state_that_is_overtaken_is_left_to_the_newer_one(self) -> None:
+    def test_overtaken_state_is_not_dead_lettered_when_its_age_ends(self) -> None:
         relay = room(DOWN, policy={"max_age_seconds": 100})
         relay.share(status="warning")
         relay.clock.now += 90
@@ -482,7 +494,7 @@ class TestTooOld:
         sweep_at(relay, relay.clock.now + 60)
         assert relay.dead_letters.messages == []
 
-    def test_state_whose_channel_cannot_be_read_is_not_called_too_old(self) -> None:
+    def test_state_of_an_unreadable_channel_does_not_expire(self) -> None:
         relay = vanished(DOWN, policy={"max_age_seconds": DAY})
         relay.clock.now += 7 * 3600
         known = dict(relay.secrets.texts)
@@ -494,7 +506,7 @@ class TestTooOld:
         other.wake(0)
         assert len(other.session.calls) == 1
 
-    def test_state_of_an_entry_that_cannot_be_read_is_left_to_a_worker(self) -> None:
+    def test_unreadable_entry_is_left_to_a_worker_when_its_age_ends(self) -> None:
         relay = vanished(DOWN, policy={"max_age_seconds": 100})
         name = key("noc", (), "i1")
         relay.dynamodb.items[name]["text"] = {"S": "[]"}
@@ -503,7 +515,7 @@ class TestTooOld:
         relay.wake(0)
         assert [job.reason for job in relay.dead_letters.jobs()] == ["expired"]
 
-    def test_words_that_cannot_be_stored_do_not_dead_letter_it_again_and_again(self) -> None:
+    def test_expired_debt_is_dead_lettered_once_although_its_words_cannot_be_stored(self) -> None:
         relay = vanished(DOWN, policy={"max_age_seconds": 100})
 
         def refuse(**_: Any) -> Any:
@@ -514,7 +526,7 @@ class TestTooOld:
             sweep_at(relay, relay.clock.now + 300)
         assert len(relay.dead_letters.messages) == 1
 
-    def test_revived_state_is_as_old_as_its_revival(self) -> None:
+    def test_age_of_a_revived_state_counts_from_its_revival(self) -> None:
         relay = vanished(DOWN, policy={"max_age_seconds": 100})
         sweep_at(relay, due(relay))
         [job] = relay.dead_letters.jobs()
@@ -529,7 +541,7 @@ class TestTooOld:
 
 
 class TestLongWaits:
-    def test_state_that_keeps_its_distance_for_a_day_is_sent_when_the_day_is_over(self) -> None:
+    def test_state_with_a_spacing_of_a_day_is_sent_when_the_day_is_over(self) -> None:
         relay = room(policy={"min_seconds_between_signals": DAY, "max_age_seconds": 2 * DAY})
         for second, status in enumerate(("critical", "ok", "critical")):
             result = relay.share(status=status, changedOn=LATER + second)
@@ -547,7 +559,7 @@ class TestLongWaits:
         assert 0 <= relay.entry().signals[-1] - (result.until or 0) <= 60
         assert relay.entry().row is None
 
-    def test_newer_state_that_may_be_sent_at_once_ends_the_wait(self) -> None:
+    def test_newer_state_that_may_be_sent_at_once_ends_a_long_wait(self) -> None:
         relay = room(policy={"min_seconds_between_signals": DAY, "max_age_seconds": 2 * DAY})
         for second, status in enumerate(("critical", "ok", "warning")):
             relay.share(status=status, changedOn=LATER + second)
@@ -558,7 +570,7 @@ class TestLongWaits:
         assert resolved.outcome == "unchanged"
         assert relay.dynamodb.indexed() == []
 
-    def test_message_chain_is_short_however_long_the_wait(self) -> None:
+    def test_long_wait_takes_one_message_hop(self) -> None:
         relay = room(policy={"min_seconds_between_signals": DAY, "max_age_seconds": 2 * DAY})
         for second, status in enumerate(("critical", "ok", "critical")):
             relay.share(status=status, changedOn=LATER + second)
@@ -570,7 +582,7 @@ class TestLongWaits:
 
 
 class TestRunLease:
-    def test_second_run_at_once_does_nothing(self) -> None:
+    def test_second_run_during_a_run_does_nothing(self) -> None:
         class Meeting(FakeSns):
             def publish(self, **message: Any) -> dict[str, str]:
                 others.append(relay.sweeper.sweep())
@@ -583,8 +595,8 @@ class TestRunLease:
         assert (len(relay.sns.published), len(relay.retries.messages)) == (1, 1)
         assert relay.recorder.metrics()["sweeper_heartbeat"] == 1
 
-    def test_of_two_that_begin_at_once_one_runs(self) -> None:
-        table = Meddled()
+    def test_only_one_of_two_runs_that_begin_at_once_proceeds(self) -> None:
+        table = HookedDynamoDb()
         relay = vanished(DOWN, dynamodb=table)
         others: list[dict[str, Any]] = []
         table.before["update_item", table.calls.count("update_item")] = lambda: others.append(relay.sweeper.sweep())
@@ -597,7 +609,7 @@ class TestRunLease:
         assert relay.sweep(0)["owed"] == 1
         assert relay.sweep(0)["owed"] == 1
 
-    def test_run_that_died_holds_the_next_one_up_until_its_lease_ends(self) -> None:
+    def test_next_run_waits_for_the_lease_of_a_run_that_crashed(self) -> None:
         class Dying(FakeSns):
             def publish(self, **message: Any) -> dict[str, str]:
                 raise SystemExit
@@ -611,11 +623,11 @@ class TestRunLease:
         assert other.sweep(LEASE_SECONDS - 1) == {}
         assert other.sweep(1) == {"owed": 1, "notified": 1, "healed": 1}
 
-    def test_lease_ends_before_the_next_minute(self) -> None:
+    def test_lease_of_a_run_ends_before_the_next_minute(self) -> None:
         assert LEASE_SECONDS < 60
 
     @pytest.mark.parametrize("text", ["", "no JSON", "[]", "7", "null"])
-    def test_state_of_the_runs_that_can_not_be_read_is_begun_anew(self, text: str) -> None:
+    def test_unreadable_state_of_the_sweeper_is_begun_anew(self, text: str) -> None:
         relay = vanished(DOWN)
         relay.table.write("sweeper", 0, text)
         assert relay.sweep(300)["healed"] == 1
@@ -639,7 +651,7 @@ class TestHealth:
         relay.sweep(60)
         assert "debt_overdue_seconds" not in relay.recorder.metrics()
 
-    def test_channel_that_owes_for_two_minutes_is_a_line_with_its_reason(self) -> None:
+    def test_channel_that_owes_for_two_minutes_is_logged_with_its_reason(self) -> None:
         relay = vanished(DOWN, shares=({"id": "i1", "status": "warning"}, {"id": "i2", "status": "warning"}))
         since = relay.entry("i1").owed_since or 0
         sweep_at(relay, since + SICK_SECONDS - 1)
@@ -649,14 +661,14 @@ class TestHealth:
         assert (line["channel"], line["owed"], line["oldest_seconds"]) == ("noc", 2, SICK_SECONDS)
         assert line["reason"] == "upstream"
 
-    def test_channels_that_owe_nothing_have_no_line(self) -> None:
+    def test_channel_that_owes_nothing_is_not_logged(self) -> None:
         relay = room(samples.accepted())
         relay.share()
         relay.sweep(600)
         assert [line["message"] for line in relay.recorder.lines()] == ["swept"]
 
     @pytest.mark.parametrize(("rows", "reports"), [(MAX_ROWS - 1, 0), (MAX_ROWS, 1)])
-    def test_run_that_does_not_see_all_rows_says_so(self, rows: int, reports: int) -> None:
+    def test_run_that_does_not_see_all_rows_is_logged_as_failed(self, rows: int, reports: int) -> None:
         relay = room()
         relay.dynamodb.page_size = MAX_ROWS
         row = {"text": {"S": "{}"}, "sequence": {"N": "1"}, "due": {"S": "critical#3"}, "due_at": {"N": "1900000000"}}
@@ -664,11 +676,11 @@ class TestHealth:
             name = key("noc", (), f"i{number}")
             relay.dynamodb.items[name] = {"pk": {"S": name}, **row}
         assert relay.sweep()["owed"] == rows
-        told = [line["detail"] for line in relay.recorder.lines() if line["message"] == "sweeper_failed"]
-        assert len(told) == reports
-        assert all("shard critical#3" in each for each in told)
+        details = [line["detail"] for line in relay.recorder.lines() if line["message"] == "sweeper_failed"]
+        assert len(details) == reports
+        assert all("shard critical#3" in each for each in details)
 
-    def test_all_pages_of_the_index_are_read(self) -> None:
+    def test_sweeper_reads_all_pages_of_the_index(self) -> None:
         names = [f"i{number}" for number in range(40)]
         relay = vanished(DOWN, shares=tuple({"id": name, "status": "warning"} for name in names))
         assert max(Counter(shard(key("noc", (), name), is_critical=False) for name in names).values()) > 2
@@ -686,8 +698,8 @@ class TestLedgerDown:
 
     @pytest.mark.parametrize("call", ["get_item", "query", "batch_get_item", "update_item"])
     @pytest.mark.parametrize("number", [0, 1, 2, 3])
-    def test_run_that_fails_at_any_call_is_made_up_for_by_the_next_one(self, call: str, number: int) -> None:
-        table = Meddled()
+    def test_run_that_fails_at_any_call_is_made_up_for_by_the_next_ones(self, call: str, number: int) -> None:
+        table = HookedDynamoDb()
         relay = vanished(DOWN, dynamodb=table)
         place = (call, table.calls.count(call) + number)
         table.before[place] = table_down
@@ -699,11 +711,11 @@ class TestLedgerDown:
         for _ in range(5):
             relay.sweep(60)
         assert relay.entry().is_notified
-        # No worker takes them, and so there is one more after three minutes.
+        # No worker takes the messages, so the sweeper sends one more after three minutes.
         assert 1 <= len(relay.retries.messages) <= 3
         assert 1 <= len(relay.sns.published) <= 2
 
-    def test_debt_that_dynamodb_does_not_answer_for_is_left_for_the_next_run(self) -> None:
+    def test_debt_that_dynamodb_leaves_unprocessed_is_left_for_the_next_run(self) -> None:
         relay = vanished(DOWN, shares=tuple({"id": f"i{number}", "status": "warning"} for number in range(3)))
         relay.dynamodb.batch_size = 0
         assert relay.sweep(300)["healed"] == 0
@@ -711,11 +723,11 @@ class TestLedgerDown:
         assert relay.sweep(60)["healed"] == 3
 
 
-class TestIndexThatChanges:
-    """Workers write rows while the sweeper reads the index page by page."""
+class TestIndexChanges:
+    """Index changes during a run: workers write rows while the sweeper reads the index page by page."""
 
-    def test_row_that_moves_to_a_later_page_is_one_debt(self) -> None:
-        table = Meddled()
+    def test_row_that_moves_to_a_later_page_during_a_run_is_one_debt(self) -> None:
+        table = HookedDynamoDb()
         relay = room(DOWN, dynamodb=table)
         place = shard(key("noc", (), "i0"), is_critical=True)
         names = [name for n in range(99) if shard(key("noc", (), name := f"i{n}"), is_critical=True) == place][:3]
@@ -736,8 +748,8 @@ class TestIndexThatChanges:
         assert message["Subject"] == "CRITICAL, xMatters did not notify: 3 incidents of channel noc"
         assert sorted(job.incident_id for job in relay.retries.jobs()) == sorted(names)
 
-    def test_row_that_moves_to_the_other_shards_is_one_debt(self) -> None:
-        table = Meddled()
+    def test_row_that_moves_to_another_shard_during_a_run_is_one_debt(self) -> None:
+        table = HookedDynamoDb()
         relay = vanished(DOWN, dynamodb=table)
 
         def eases() -> None:

@@ -1,4 +1,4 @@
-"""The fallback topic is notified of criticals that are owed for too long: by the sweeper, once, in time."""
+"""Fallback by the sweeper: the topic is notified once, in time, of a critical that is owed for too long."""
 
 import json
 import threading
@@ -15,7 +15,7 @@ from relay.jobs.envelope import timestamp
 from relay.ledger.entry import key
 from relay.ledger.table import MAX_BATCH
 from tests import samples
-from tests.fakes import FakeSecrets, FakeSns, Meddled, Relay, Step, room, table_down, worked
+from tests.fakes import FakeSecrets, FakeSns, HookedDynamoDb, Relay, Step, room, table_down, worked
 
 DOWN = samples.refused(503, b"down")
 REFUSED = samples.refused(404)
@@ -25,32 +25,32 @@ SNS_DOWN = EndpointConnectionError(endpoint_url="https://sns.test")
 LEDGER_DOWN = EndpointConnectionError(endpoint_url="https://dynamodb")
 
 
-def pass_by(relay: Relay, seconds: int, *, step: int = 60) -> None:
-    """Let time pass, in which workers have all jobs and the sweeper runs, every so many seconds."""
+def let_pass(relay: Relay, seconds: int, *, step: int = 60) -> None:
+    """Let time pass; every `step` seconds workers have all jobs and the sweeper runs."""
     for _ in range(seconds // step):
         relay.wake(step)
         relay.sweep(0)
 
 
 def sweep_when_owed_for(relay: Relay, seconds: float) -> dict[str, Any]:
-    """Let the sweeper run once, when the incident `i1` is owed for so long."""
+    """Let the sweeper run once, when the incident `i1` has been owed for `seconds`."""
     since = relay.entry().owed_since
     assert since
     return relay.sweep(since + seconds - relay.clock.now)
 
 
-def told(relay: Relay) -> list[str]:
-    """The subjects that the fallback topic was notified with, without what all of them say."""
+def subjects(relay: Relay) -> list[str]:
+    """Return the subjects of the fallback messages, without their common beginning."""
     return [message["Subject"].removeprefix("CRITICAL, xMatters did not notify: ") for message in relay.sns.published]
 
 
 def email(relay: Relay, number: int = 0) -> str:
-    """The whole text of a message to the fallback topic."""
+    """Return the whole text of a message to the fallback topic."""
     return str(json.loads(relay.sns.published[number]["Message"])["email"])
 
 
 def channels(*names: str, **policy: Any) -> FakeSecrets:
-    """Secrets of channels with this policy."""
+    """Return secrets of channels with this policy."""
     document = samples.secret(policy={"min_seconds_between_signals": 0} | policy)
     return FakeSecrets(**dict.fromkeys(names, json.dumps(document)))
 
@@ -61,223 +61,223 @@ def post(relay: Relay, channel: str, **said: Any) -> None:
 
 
 class TestInTime:
-    def test_critical_that_is_owed_for_too_long_is_told_once(self) -> None:
+    def test_fallback_is_notified_once_of_a_critical_that_is_owed_for_too_long(self) -> None:
         relay = room(DOWN)
         relay.share()
-        pass_by(relay, 240)
-        assert told(relay) == []
-        pass_by(relay, 60)
-        assert told(relay) == ["incident i1 of channel noc"]
-        pass_by(relay, 3600)
-        assert len(told(relay)) == 1
+        let_pass(relay, 240)
+        assert subjects(relay) == []
+        let_pass(relay, 60)
+        assert subjects(relay) == ["incident i1 of channel noc"]
+        let_pass(relay, 3600)
+        assert len(subjects(relay)) == 1
         assert relay.recorder.metrics()["fallback_notified"] == 1
         assert relay.entry().is_notified
         assert "last reason: upstream" in email(relay)
         assert "The relay goes on trying" in email(relay)
 
-    def test_critical_is_told_in_time_though_its_next_attempt_is_later(self) -> None:
+    def test_fallback_is_notified_in_time_although_the_next_attempt_is_later(self) -> None:
         relay = room(samples.refused(503, retry_after="900"))
         relay.share()
         relay.wake(36)
         assert relay.retries.delays() == [900]
         asked = len(relay.session.calls)
         sweep_when_owed_for(relay, 299.5)
-        assert told(relay) == []
+        assert subjects(relay) == []
         sweep_when_owed_for(relay, 300)
-        assert len(told(relay)) == 1
-        # The job sleeps on, undisturbed.
+        assert len(subjects(relay)) == 1
+        # The job still waits for its next attempt.
         assert (relay.retries.delays(), len(relay.session.calls)) == ([900], asked)
 
-    def test_critical_is_told_in_time_though_no_worker_is_free(self) -> None:
+    def test_fallback_is_notified_in_time_although_no_worker_is_free(self) -> None:
         relay = room(DOWN)
         relay.share()
         for _ in range(5):
             relay.sweep()
-        assert len(told(relay)) == 1
+        assert len(subjects(relay)) == 1
 
-    def test_critical_whose_turn_is_far_away_is_told_in_time(self) -> None:
+    def test_fallback_is_notified_in_time_although_the_spacing_ends_later(self) -> None:
         relay = room(policy={"min_seconds_between_signals": 3000, "fallback_after_seconds": 60})
         for second, status in ((0, "critical"), (1, "ok"), (2, "critical")):
             relay.share(status=status, changedOn=1_800_000_000 + second)
         sweep_when_owed_for(relay, 59.5)
-        assert told(relay) == []
+        assert subjects(relay) == []
         sweep_when_owed_for(relay, 60)
-        assert len(told(relay)) == 1
+        assert len(subjects(relay)) == 1
 
-    def test_newer_state_is_owed_since_the_first_one(self) -> None:
+    def test_newer_state_is_owed_since_the_first_one_for_the_fallback(self) -> None:
         relay = room(DOWN)
         relay.share()
         relay.clock.now += 200
         relay.share(changedOn=LATER, comments=["on it"])
         sweep_when_owed_for(relay, 299.5)
-        assert told(relay) == []
+        assert subjects(relay) == []
         sweep_when_owed_for(relay, 300)
-        assert len(told(relay)) == 1
+        assert len(subjects(relay)) == 1
         assert f"owed since {NOW}" in email(relay)
 
     @pytest.mark.parametrize("seconds", [0, 60, 900])
-    def test_policy_of_the_channel_says_when(self, seconds: int) -> None:
+    def test_fallback_after_seconds_of_the_channel_decides_when_to_notify(self, seconds: int) -> None:
         relay = room(DOWN, policy={"fallback_after_seconds": seconds})
         relay.share()
         if seconds:
             sweep_when_owed_for(relay, seconds - 0.5)
-            assert told(relay) == []
+            assert subjects(relay) == []
         sweep_when_owed_for(relay, seconds + 2)
-        assert len(told(relay)) == 1
+        assert len(subjects(relay)) == 1
 
-    def test_channel_that_can_not_be_read_has_the_default_time(self) -> None:
+    def test_unreadable_channel_has_the_default_fallback_time(self) -> None:
         relay = room(DOWN)
         relay.share()
         relay.secrets.texts["noc"] = "not json"
         gone = relay.other(DOWN)
         sweep_when_owed_for(gone, 299.5)
-        assert told(gone) == []
+        assert subjects(gone) == []
         sweep_when_owed_for(gone, 300)
-        assert len(told(gone)) == 1
+        assert len(subjects(gone)) == 1
 
-    def test_entry_that_can_not_be_read_is_told_of(self) -> None:
+    def test_fallback_is_notified_of_an_unreadable_entry(self) -> None:
         relay = room(DOWN)
         relay.share()
         relay.dynamodb.items[key("noc", (), "i1")]["text"] = {"S": "{"}
-        pass_by(relay, 900)
-        assert told(relay)[0] == "incident i1 of channel noc"
+        let_pass(relay, 900)
+        assert subjects(relay)[0] == "incident i1 of channel noc"
 
-    def test_entry_that_can_not_be_read_is_told_of_though_no_worker_comes(self) -> None:
+    def test_fallback_is_notified_of_an_unreadable_entry_although_no_worker_is_free(self) -> None:
         relay = room(DOWN)
         relay.share()
         relay.dynamodb.items[key("noc", (), "i1")]["text"] = {"S": "{"}
         for _ in range(15):
             relay.sweep()
-        assert told(relay)[0] == "incident i1 of channel noc"
+        assert subjects(relay)[0] == "incident i1 of channel noc"
 
 
 class TestGivenUp:
-    def test_refused_critical_is_told_and_then_nobody_comes_back_to_it(self) -> None:
+    def test_fallback_is_notified_once_of_a_refused_critical_and_its_row_goes(self) -> None:
         relay = room(REFUSED)
         relay.share()
         relay.wake()
         assert relay.retries.messages == []
         sweep_when_owed_for(relay, 299.5)
-        assert told(relay) == []
+        assert subjects(relay) == []
         sweep_when_owed_for(relay, 300)
         assert "last reason: refused; the relay has given up: relayctl dlq list" in email(relay)
         assert "The relay goes on trying" not in email(relay)
         assert (len(relay.dead_letters.messages), len(relay.session.calls)) == (1, 1)
         assert relay.dynamodb.indexed() == []
-        pass_by(relay, 1200)
-        assert len(told(relay)) == 1
+        let_pass(relay, 1200)
+        assert len(subjects(relay)) == 1
 
-    def test_those_that_are_refused_together_are_one_message_that_counts_each(self) -> None:
+    def test_criticals_that_are_refused_together_are_counted_in_one_message(self) -> None:
         relay = room(REFUSED, policy={"max_per_minute": 100})
         for number in range(20):
             relay.share(id=f"i{number}")
-        pass_by(relay, 600)
-        assert told(relay) == ["20 incidents of channel noc"]
+        let_pass(relay, 600)
+        assert subjects(relay) == ["20 incidents of channel noc"]
         assert email(relay).count("- Incident i") == 10
         assert "And 10 more critical incidents." in email(relay)
         assert relay.recorder.metrics()["fallback_notified"] == 20
         assert (relay.retries.messages, len(relay.dead_letters.messages)) == ([], 20)
         assert relay.dynamodb.indexed() == []
 
-    def test_dead_letter_that_is_replayed_and_refused_again_is_not_told_again(self) -> None:
+    def test_fallback_is_not_notified_again_of_a_replayed_critical_that_is_refused_again(self) -> None:
         relay = room(REFUSED)
         relay.share()
-        pass_by(relay, 300)
+        let_pass(relay, 300)
         [dead] = relay.dead_letters.jobs()
         worked(relay, dead)
         assert len(relay.session.calls) == 2
-        pass_by(relay, 900)
-        assert len(told(relay)) == 1
+        let_pass(relay, 900)
+        assert len(subjects(relay)) == 1
         assert relay.dynamodb.indexed() == []
 
-    def test_expired_critical_is_told_at_its_time(self) -> None:
+    def test_fallback_is_notified_of_an_expired_critical_at_its_time(self) -> None:
         relay = room(DOWN, policy={"max_age_seconds": 60, "fallback_after_seconds": 300})
         relay.share()
         relay.wake(61)
         assert [job.reason for job in relay.dead_letters.jobs()] == ["expired"]
         sweep_when_owed_for(relay, 299.5)
-        assert told(relay) == []
+        assert subjects(relay) == []
         sweep_when_owed_for(relay, 300)
         assert "last reason: expired; the relay has given up" in email(relay)
 
-    def test_refused_warning_is_not_told_and_leaves_no_row(self) -> None:
+    def test_refused_warning_is_not_notified_and_leaves_no_row(self) -> None:
         relay = room(REFUSED)
         relay.share(status="warning")
         assert relay.dynamodb.indexed() == []
-        pass_by(relay, 1200)
-        assert told(relay) == []
+        let_pass(relay, 1200)
+        assert subjects(relay) == []
 
 
-class TestNotTold:
+class TestNotNotified:
     @pytest.mark.parametrize("status", ["warning", "unknown"])
-    def test_state_that_is_not_critical_is_not_told(self, status: str) -> None:
+    def test_fallback_is_not_notified_of_a_state_that_is_not_critical(self, status: str) -> None:
         relay = room(DOWN)
         relay.share(status=status)
-        pass_by(relay, 1200)
-        assert told(relay) == []
+        let_pass(relay, 1200)
+        assert subjects(relay) == []
         assert len(relay.retries.messages) == 1
 
-    def test_state_that_is_announced_in_time_is_not_told(self) -> None:
+    def test_fallback_is_not_notified_of_a_critical_that_is_announced_in_time(self) -> None:
         relay = room(DOWN, DOWN, DOWN, samples.accepted())
         relay.share()
         relay.wake(30)
-        pass_by(relay, 600)
-        assert (relay.retries.messages, told(relay)) == ([], [])
+        let_pass(relay, 600)
+        assert (relay.retries.messages, subjects(relay)) == ([], [])
 
-    def test_debt_that_was_settled_since_the_index_saw_it_wakes_nobody(self) -> None:
-        table = Meddled()
+    def test_fallback_is_not_notified_of_a_debt_that_was_settled_after_the_index_was_read(self) -> None:
+        table = HookedDynamoDb()
         relay = room(DOWN, DOWN, DOWN, samples.accepted(), dynamodb=table)
         relay.share()
         table.before["batch_get_item", 0] = lambda: relay.wake(0)
         relay.sweep(300)
         assert len(relay.session.calls) == 4
-        assert told(relay) == []
+        assert subjects(relay) == []
 
-    def test_state_that_nobody_wants_to_hear_of_any_more_is_not_told(self) -> None:
+    def test_fallback_is_not_notified_of_a_critical_that_was_resolved_unannounced(self) -> None:
         relay = room(DOWN)
         relay.share()
         relay.share(status="ok", changedOn=LATER)
         assert relay.dynamodb.indexed() == []
-        pass_by(relay, 600)
-        assert told(relay) == []
+        let_pass(relay, 600)
+        assert subjects(relay) == []
 
-    def test_it_is_told_again_only_after_it_was_announced_in_between(self) -> None:
+    def test_fallback_is_notified_again_only_after_the_critical_was_announced_in_between(self) -> None:
         down = [True]
         relay = room(lambda _: DOWN if down[0] else samples.accepted())
         relay.share()
-        pass_by(relay, 600)
+        let_pass(relay, 600)
         relay.share(changedOn=LATER, comments=["still owed"])
-        pass_by(relay, 600)
-        assert len(told(relay)) == 1
+        let_pass(relay, 600)
+        assert len(subjects(relay)) == 1
         down[0] = False
-        pass_by(relay, 900)
+        let_pass(relay, 900)
         assert (relay.retries.messages, relay.entry().is_notified, relay.entry().row) == ([], False, None)
         down[0] = True
         relay.share(changedOn=LATER + 1, status="warning")
         relay.share(changedOn=LATER + 2, status="critical", alerts=["another"])
-        pass_by(relay, 600)
-        assert len(told(relay)) == 1
+        let_pass(relay, 600)
+        assert len(subjects(relay)) == 1
         relay.share(changedOn=LATER + 3, status="ok")
         down[0] = False
-        pass_by(relay, 900)
+        let_pass(relay, 900)
         down[0] = True
         relay.share(changedOn=LATER + 4, status="critical")
-        pass_by(relay, 900)
-        assert len(told(relay)) == 2
+        let_pass(relay, 900)
+        assert len(subjects(relay)) == 2
 
 
 class TestOneMessage:
-    def test_each_channel_has_one_message_in_a_run_with_its_name_as_attribute(self) -> None:
+    def test_each_channel_has_one_fallback_message_in_a_run_with_its_name_as_attribute(self) -> None:
         relay = room(DOWN, secrets=channels("noc", "db"))
         for channel in ("noc", "db"):
             for number in range(2):
                 post(relay, channel, id=f"{channel}-{number}")
         assert relay.sweep(300)["notified"] == 2
-        assert sorted(told(relay)) == ["2 incidents of channel db", "2 incidents of channel noc"]
+        assert sorted(subjects(relay)) == ["2 incidents of channel db", "2 incidents of channel noc"]
         attributes = [message["MessageAttributes"]["channel"]["StringValue"] for message in relay.sns.published]
         assert sorted(attributes) == ["db", "noc"]
 
-    def test_channel_has_no_more_than_one_message_in_five_minutes(self) -> None:
+    def test_channel_has_no_more_than_one_fallback_message_in_five_minutes(self) -> None:
         relay = room(DOWN, policy={"fallback_after_seconds": 60})
         relay.share()
         relay.sweep(60)
@@ -286,19 +286,19 @@ class TestOneMessage:
         relay.share(id="i3")
         relay.clock.now = notified_at + NOTIFIED_AGAIN_SECONDS
         relay.sweep(-0.5)
-        assert told(relay) == ["incident i1 of channel noc"]
+        assert subjects(relay) == ["incident i1 of channel noc"]
         relay.sweep(0.5)
-        assert told(relay) == ["incident i1 of channel noc", "2 incidents of channel noc"]
+        assert subjects(relay) == ["incident i1 of channel noc", "2 incidents of channel noc"]
 
-    def test_other_channels_need_not_wait_for_that(self) -> None:
+    def test_five_minutes_between_fallback_messages_count_for_each_channel_alone(self) -> None:
         relay = room(DOWN, secrets=channels("noc", "db", fallback_after_seconds=60))
         post(relay, "noc")
         relay.sweep(60)
         post(relay, "db")
         relay.sweep(60)
-        assert told(relay) == ["incident i1 of channel noc", "incident i1 of channel db"]
+        assert subjects(relay) == ["incident i1 of channel noc", "incident i1 of channel db"]
 
-    def test_oldest_debt_stands_first(self) -> None:
+    def test_oldest_debt_is_first_in_the_fallback_message(self) -> None:
         relay = room(DOWN)
         for name in ("i3", "i1", "i2"):
             relay.share(id=name)
@@ -307,7 +307,7 @@ class TestOneMessage:
         short = json.loads(relay.sns.published[0]["Message"])["sms"]
         assert short == "CRITICAL noc: 3 critical incidents not notified by xMatters. Worst: i3"
 
-    def test_incident_is_told_of_with_the_words_and_recipients_of_its_share(self) -> None:
+    def test_fallback_message_has_the_words_and_recipients_of_the_share(self) -> None:
         relay = room(DOWN)
         relay.share(recipients=("DBA", "jdoe"), alerts=[{"id": 1, "description": "disk full"}])
         relay.sweep(300)
@@ -321,23 +321,23 @@ class TestTopicDown:
         relay.share()
         relay.sns.failure = SNS_DOWN
         assert relay.sweep(300)["notified"] == 0
-        assert told(relay) == []
+        assert subjects(relay) == []
         assert relay.recorder.metrics()["fallback_failed"] == 1
         assert not relay.entry().is_notified
         relay.sns.failure = None
         relay.sweep(60)
-        assert (len(told(relay)), relay.entry().is_notified) == (1, True)
+        assert (len(subjects(relay)), relay.entry().is_notified) == (1, True)
 
-    def test_dead_letter_is_told_once_the_topic_works_again(self) -> None:
+    def test_fallback_is_notified_of_a_dead_letter_once_the_topic_works_again(self) -> None:
         relay = room(REFUSED)
         relay.share()
         relay.sns.failure = SNS_DOWN
-        pass_by(relay, 1200)
+        let_pass(relay, 1200)
         relay.sns.failure = None
         relay.sweep(60)
-        assert len(told(relay)) == 1
+        assert len(subjects(relay)) == 1
 
-    def test_secrets_that_hang_do_not_keep_channels_from_being_told_of(self) -> None:
+    def test_secrets_that_hang_do_not_keep_the_fallback_from_being_notified(self) -> None:
         class Hanging(FakeSecrets):
             hangs = False
 
@@ -353,7 +353,7 @@ class TestTopicDown:
         for name in names:
             post(relay, name)
         secrets.hangs = True
-        # The copies are too old to be used without a look at the secret.
+        # The cached channels are too old to be used without reading the secrets.
         assert relay.sweep(400)["notified"] == 40
 
     def test_topic_that_hangs_does_not_keep_vanished_messages_from_being_replaced(self) -> None:
@@ -370,59 +370,59 @@ class TestTopicDown:
         assert relay.sweep(300)["healed"] == 60
 
 
-class TestMeanwhile:
-    """Entries change, and DynamoDB fails, while a run goes on."""
+class TestDuringARun:
+    """Concurrent changes: entries change, and DynamoDB fails, during a run."""
 
-    def owing(self, *steps: Step) -> tuple[Relay, Meddled]:
-        table = Meddled()
+    def owing(self, *steps: Step) -> tuple[Relay, HookedDynamoDb]:
+        table = HookedDynamoDb()
         relay = room(*steps, dynamodb=table)
         relay.share()
         relay.clock.now += 300
         return relay, table
 
-    def in_write(self, table: Meddled, number: int, happens: Callable[[], object]) -> None:
-        """Let something happen before a write of the next run: 0 is its lease, 1 its note, 2 the entry's mark."""
-        table.before["update_item", table.calls.count("update_item") + number] = happens
+    def in_write(self, table: HookedDynamoDb, number: int, hook: Callable[[], object]) -> None:
+        """Call `hook` before a write of the next run: 0 is its lease, 1 its note, 2 the entry's mark."""
+        table.before["update_item", table.calls.count("update_item") + number] = hook
 
-    def test_mark_does_not_undo_what_a_worker_recorded_meanwhile(self) -> None:
+    def test_mark_does_not_undo_a_workers_concurrent_record(self) -> None:
         relay, table = self.owing(DOWN)
         self.in_write(table, 2, lambda: relay.wake(0))
         relay.sweep(0)
         entry = relay.entry()
-        assert (len(told(relay)), entry.is_notified, entry.asked) == (1, True, 4)
+        assert (len(subjects(relay)), entry.is_notified, entry.asked) == (1, True, 4)
 
     def test_debt_that_is_announced_while_the_topic_is_notified_is_not_marked(self) -> None:
         relay, table = self.owing(DOWN, DOWN, DOWN, samples.accepted())
         self.in_write(table, 2, lambda: relay.wake(0))
         relay.sweep(0)
-        assert (len(told(relay)), relay.entry().is_notified, relay.entry().row) == (1, False, None)
+        assert (len(subjects(relay)), relay.entry().is_notified, relay.entry().row) == (1, False, None)
 
     def test_mark_that_fails_leads_to_one_more_message_after_five_minutes(self) -> None:
         relay, table = self.owing(DOWN)
         self.in_write(table, 2, table_down)
         assert relay.sweep(0)["notified"] == 1
-        assert (len(told(relay)), relay.entry().is_notified) == (1, False)
+        assert (len(subjects(relay)), relay.entry().is_notified) == (1, False)
         for _ in range(4):
             relay.sweep(60)
-        assert len(told(relay)) == 1
+        assert len(subjects(relay)) == 1
         relay.sweep(60)
-        assert (len(told(relay)), relay.entry().is_notified) == (2, True)
+        assert (len(subjects(relay)), relay.entry().is_notified) == (2, True)
 
-    def test_nobody_is_told_while_the_sweeper_can_not_take_its_lease(self) -> None:
+    def test_fallback_is_not_notified_while_the_sweeper_cannot_take_its_lease(self) -> None:
         relay, _ = self.owing(DOWN)
         relay.dynamodb.refuses_writes = True
         relay.sweep(0)
-        assert told(relay) == []
+        assert subjects(relay) == []
         relay.dynamodb.refuses_writes = False
         relay.sweep(60)
-        assert len(told(relay)) == 1
+        assert len(subjects(relay)) == 1
 
 
 class TestUnconfirmed:
-    """xMatters accepted the signal of a critical and made no page of it."""
+    """Unconfirmed criticals: xMatters accepted the signal and made no page of it."""
 
     def accepted(self, relay: Relay, *names: str) -> None:
-        """Let signals of these incidents be accepted, and no page be found."""
+        """Let signals of these incidents be accepted, and let no page be found."""
         for name in names:
             relay.share(id=name)
             entry = relay.entry(name)
@@ -430,43 +430,43 @@ class TestUnconfirmed:
         relay.clock.now += LOOK_FOR_SECONDS
         relay.retries.messages.clear()
 
-    def test_all_of_them_are_told_of_in_the_next_run(self) -> None:
+    def test_fallback_is_notified_of_all_unconfirmed_criticals_in_the_next_run(self) -> None:
         relay = room()
         names = [f"i{number}" for number in range(5)]
         self.accepted(relay, *names)
         relay.sweep()
-        assert told(relay) == ["5 incidents of channel noc"]
+        assert subjects(relay) == ["5 incidents of channel noc"]
         assert [name for name in names if f"- Incident {name}\n" not in email(relay)] == []
         assert email(relay).count("xMatters accepted its signal and made no page of it") == 5
         assert "The relay goes on trying" not in email(relay)
 
-    def test_it_is_told_once_and_not_sent_again(self) -> None:
+    def test_fallback_is_notified_once_of_an_unconfirmed_critical_and_no_signal_is_sent(self) -> None:
         relay = room()
         self.accepted(relay, "i1")
         for _ in range(20):
             relay.sweep()
-        assert (len(told(relay)), len(relay.session.calls), relay.retries.messages) == (1, 1, [])
+        assert (len(subjects(relay)), len(relay.session.calls), relay.retries.messages) == (1, 1, [])
         assert relay.dynamodb.indexed() == []
 
-    def test_it_is_told_although_the_next_state_was_announced_meanwhile(self) -> None:
+    def test_fallback_is_notified_of_an_unconfirmed_critical_although_the_next_state_was_announced(self) -> None:
         relay = room()
         self.accepted(relay, "i1")
         relay.share(status="warning", changedOn=LATER)
         relay.sweep()
-        assert told(relay) == ["incident i1 of channel noc"]
+        assert subjects(relay) == ["incident i1 of channel noc"]
         assert relay.dynamodb.indexed() == []
 
-    def test_it_is_told_although_the_next_state_is_owed(self) -> None:
+    def test_fallback_is_notified_of_an_unconfirmed_critical_although_the_next_state_is_owed(self) -> None:
         relay = room(samples.accepted(), DOWN)
         self.accepted(relay, "i1")
         relay.share(status="ok", changedOn=LATER)
         relay.sweep()
-        assert told(relay) == ["incident i1 of channel noc"]
+        assert subjects(relay) == ["incident i1 of channel noc"]
         assert relay.entry().row, "the resolve is owed still"
         relay.sweep()
-        assert len(told(relay)) == 1
+        assert len(subjects(relay)) == 1
 
-    def test_topic_that_fails_is_notified_later(self) -> None:
+    def test_topic_that_fails_is_notified_later_of_an_unconfirmed_critical(self) -> None:
         relay = room()
         self.accepted(relay, "i1")
         relay.sns.failure = SNS_DOWN
@@ -474,11 +474,11 @@ class TestUnconfirmed:
         assert relay.entry().unconfirmed
         relay.sns.failure = None
         relay.sweep()
-        assert (len(told(relay)), relay.entry().unconfirmed) == (1, False)
+        assert (len(subjects(relay)), relay.entry().unconfirmed) == (1, False)
 
 
 class TestWorkerWhileTheLedgerIsDown:
-    """The sweeper is blind then, so the worker notifies the topic itself, sparsely."""
+    """Ledger down: the sweeper sees no debt then, so the worker notifies the topic, at a limited rate."""
 
     def down(self, **changes: Any) -> Relay:
         relay = room(DOWN, **changes)
@@ -486,7 +486,7 @@ class TestWorkerWhileTheLedgerIsDown:
         return relay
 
     def put(self, relay: Relay, name: str = "i1", channel: str = "noc", **changes: Any) -> None:
-        """Put a job on the retry queue that met a ledger that is down just now."""
+        """Put a job on the retry queue that found the ledger down just now."""
         job = samples.job(
             incident_id=name,
             channel=channel,
@@ -498,60 +498,60 @@ class TestWorkerWhileTheLedgerIsDown:
         )
         relay.retries.queue().send(job)
 
-    def test_critical_is_told_once_the_ledger_was_down_for_fallback_after(self) -> None:
+    def test_worker_notifies_the_fallback_once_the_ledger_was_down_for_fallback_after_seconds(self) -> None:
         relay = self.down()
         self.put(relay)
         for _ in range(9):
             relay.wake(30)
-        assert told(relay) == []
+        assert subjects(relay) == []
         relay.wake(30)
-        assert told(relay) == ["incident i1 of channel noc"]
+        assert subjects(relay) == ["incident i1 of channel noc"]
         assert relay.recorder.metrics()["fallback_notified"] == 1
         assert len(relay.retries.messages) == 1, "the job is tried on"
 
-    def test_channel_is_told_of_no_more_than_once_in_15_minutes(self) -> None:
+    def test_worker_notifies_the_fallback_at_most_once_in_15_minutes_for_a_channel(self) -> None:
         relay = self.down(policy={"fallback_after_seconds": 60})
         self.put(relay)
         self.put(relay, "i2")
         relay.wake(60)
-        assert len(told(relay)) == 1
+        assert len(subjects(relay)) == 1
         for _ in range(14):
             relay.wake(60)
-        assert len(told(relay)) == 1
+        assert len(subjects(relay)) == 1
         relay.wake(60)
-        assert len(told(relay)) == 2
+        assert len(subjects(relay)) == 2
 
-    def test_each_channel_is_told_of_for_itself(self) -> None:
+    def test_worker_notifies_the_fallback_of_each_channel_while_the_ledger_is_down(self) -> None:
         relay = self.down(secrets=channels("noc", "db", fallback_after_seconds=60))
         for channel in ("noc", "db"):
             self.put(relay, channel=channel)
         relay.wake(60)
-        assert sorted(told(relay)) == ["incident i1 of channel db", "incident i1 of channel noc"]
+        assert sorted(subjects(relay)) == ["incident i1 of channel db", "incident i1 of channel noc"]
 
     @pytest.mark.parametrize("changes", [{"status": "warning"}, {"kind": "followup"}, {"kind": "writeback"}], ids=str)
-    def test_warnings_and_chores_are_not_told(self, changes: dict[str, str]) -> None:
+    def test_worker_does_not_notify_the_fallback_of_warnings_and_chores(self, changes: dict[str, str]) -> None:
         relay = self.down(policy={"fallback_after_seconds": 0})
         self.put(relay, **changes)
         relay.wake(600)
-        assert told(relay) == []
+        assert subjects(relay) == []
 
-    def test_critical_that_xmatters_accepted_without_the_ledger_is_not_told(self) -> None:
+    def test_worker_does_not_notify_the_fallback_of_a_critical_that_xmatters_accepted_without_the_ledger(self) -> None:
         relay = room()
         relay.dynamodb.failure = LEDGER_DOWN
         relay.share()
         for _ in range(30):
             relay.wake(30)
         assert len(relay.session.calls) == 1
-        assert told(relay) == []
+        assert subjects(relay) == []
 
-    def test_worker_tells_nobody_while_the_ledger_works(self) -> None:
+    def test_worker_does_not_notify_the_fallback_while_the_ledger_works(self) -> None:
         relay = room(DOWN, policy={"fallback_after_seconds": 0})
         relay.share()
         for _ in range(20):
             relay.wake(60)
-        assert told(relay) == []
+        assert subjects(relay) == []
 
-    def test_topic_that_fails_is_notified_with_the_next_attempt(self) -> None:
+    def test_worker_notifies_a_topic_that_failed_with_the_next_attempt(self) -> None:
         relay = self.down(policy={"fallback_after_seconds": 60})
         self.put(relay)
         relay.sns.failure = SNS_DOWN
@@ -559,9 +559,9 @@ class TestWorkerWhileTheLedgerIsDown:
         assert relay.recorder.metrics()["fallback_failed"] == 1
         relay.sns.failure = None
         relay.wake(60)
-        assert len(told(relay)) == 1
+        assert len(subjects(relay)) == 1
 
-    def test_fault_in_it_keeps_the_message_and_not_the_other_jobs(self) -> None:
+    def test_fault_of_the_fallback_keeps_the_message_of_that_job_alone(self) -> None:
         class Broken(FakeSns):
             def publish(self, **message: str) -> dict[str, str]:
                 raise ZeroDivisionError
@@ -574,7 +574,7 @@ class TestWorkerWhileTheLedgerIsDown:
         assert worked(relay, *jobs) == ["m1"]
         assert [job.incident_id for job in relay.retries.jobs()] == ["i2"]
 
-    def test_topic_that_hangs_holds_no_job_up(self) -> None:
+    def test_topic_that_hangs_does_not_delay_the_worker(self) -> None:
         let_go = threading.Event()
 
         class Hanging(FakeSns):
@@ -585,18 +585,18 @@ class TestWorkerWhileTheLedgerIsDown:
         relay = self.down(sns=Hanging(), policy={"fallback_after_seconds": 0})
         self.put(relay)
         relay.wake(1)
-        assert told(relay) == [], "the worker waited for the topic"
+        assert subjects(relay) == [], "the worker waited for the topic"
         let_go.set()
         assert len(relay.retries.messages) == 1
 
 
 class TestBurstOfAnotherChannel:
-    """One channel owes hundreds; the others are told of, healed, and counted as if it were not there."""
+    """Burst of one channel: the others are notified, healed and counted as without it."""
 
     BURST = 500
 
     def owing(self, *quiet: str, policy: Mapping[str, int] = {}, **changes: Any) -> Relay:
-        """A relay that owes a burst of channel `loud`, and after it a critical of each of the others."""
+        """Return a relay that owes a burst of channel `loud`, and after it a critical of each quiet channel."""
         relay = room(DOWN, secrets=channels("loud", *quiet, **policy), **changes)
         for number in range(self.BURST):
             post(relay, "loud", id=f"f{number}")
@@ -605,13 +605,13 @@ class TestBurstOfAnotherChannel:
             post(relay, channel, id=f"{channel}-1")
         return relay
 
-    def test_critical_of_another_channel_is_told_of_in_the_same_run(self) -> None:
+    def test_fallback_is_notified_of_another_channels_critical_in_the_same_run_as_a_burst(self) -> None:
         relay = self.owing("noc")
         assert relay.sweep(300)["notified"] == 2
-        assert told(relay) == ["incident noc-1 of channel noc", f"{self.BURST} incidents of channel loud"]
+        assert subjects(relay) == ["incident noc-1 of channel noc", f"{self.BURST} incidents of channel loud"]
         assert '"loud"' not in relay.sns.published[0]["Message"]
 
-    def test_others_are_told_of_before_entries_of_the_burst_are_read_or_marked(self) -> None:
+    def test_other_channels_are_notified_before_entries_of_a_burst_are_read_or_marked(self) -> None:
         marked: list[int] = []
 
         class Watched(FakeSns):
@@ -623,9 +623,9 @@ class TestBurstOfAnotherChannel:
         relay = self.owing(*(f"c{number}" for number in range(AT_ONCE)), sns=Watched())
         assert relay.sweep(300)["notified"] == AT_ONCE + 1
         assert marked == [0] * (AT_ONCE + 1)
-        assert told(relay)[-1] == f"{self.BURST} incidents of channel loud"
+        assert subjects(relay)[-1] == f"{self.BURST} incidents of channel loud"
 
-    def test_burst_that_takes_all_time_of_the_topic_delays_only_its_own_marks(self) -> None:
+    def test_burst_that_takes_all_time_of_the_topic_delays_its_own_marks_alone(self) -> None:
         class Slow(FakeSns):
             def publish(self, **message: str) -> dict[str, str]:
                 if "channel loud" in message["Subject"]:
@@ -637,27 +637,27 @@ class TestBurstOfAnotherChannel:
         assert (run["notified"], len(relay.sns.published)) == (2, 2)
         assert not any(relay.ledger.read(key("loud", (), f"f{number}")).is_notified for number in range(self.BURST))
         relay.sweep(NOTIFIED_AGAIN_SECONDS)
-        assert told(relay)[2:] == ["incident noc-1 of channel noc", f"{self.BURST} incidents of channel loud"]
+        assert subjects(relay)[2:] == ["incident noc-1 of channel noc", f"{self.BURST} incidents of channel loud"]
 
-    def test_more_than_a_run_checks_are_counted_and_the_oldest_are_marked(self) -> None:
+    def test_debts_beyond_the_checked_ones_of_a_run_are_counted_and_the_oldest_are_marked(self) -> None:
         relay = self.owing("noc")
         for number in range(MAX_CHECKED - self.BURST + 20):
             post(relay, "loud", id=f"g{number}")
         before = relay.dynamodb.calls.count("batch_get_item")
         relay.sweep(300)
-        assert told(relay)[1] == f"{MAX_CHECKED + 20} incidents of channel loud"
+        assert subjects(relay)[1] == f"{MAX_CHECKED + 20} incidents of channel loud"
         batches = relay.dynamodb.calls.count("batch_get_item") - before
-        assert batches <= MAX_CHECKED / MAX_BATCH + 2, "entries that nobody asks for are not read"
+        assert batches <= MAX_CHECKED / MAX_BATCH + 2, "entries beyond the checked ones are not read"
         relay.sweep(NOTIFIED_AGAIN_SECONDS)
-        assert told(relay)[2:] == ["20 incidents of channel loud"]
+        assert subjects(relay)[2:] == ["20 incidents of channel loud"]
 
-    def test_debts_of_a_channel_that_was_told_of_a_moment_ago_are_not_read(self) -> None:
+    def test_debts_of_a_channel_that_was_notified_moments_ago_are_not_read(self) -> None:
         relay = self.owing(policy={"fallback_after_seconds": 60})
         relay.sweep(60)
         for number in range(200):
             post(relay, "loud", id=f"g{number}")
         before = relay.dynamodb.calls.count("batch_get_item")
-        # Nothing is to be healed yet.
+        # No debt is due for healing yet.
         relay.sweep(90)
-        assert len(told(relay)) == 1
+        assert len(subjects(relay)) == 1
         assert relay.dynamodb.calls.count("batch_get_item") == before

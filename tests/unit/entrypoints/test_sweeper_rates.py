@@ -1,4 +1,4 @@
-"""The sweeper reports channels that get more than their rate limits let through, for minutes in a row."""
+"""Flood reports: the sweeper logs a channel that gets more than its rate limit for minutes in a row."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ from relay.entrypoints.sweeper_run import IN_A_ROW_SECONDS
 from relay.incidents.share import parse_share
 from relay.ledger.pace import HORIZON_SECONDS, gate_of
 from tests import samples
-from tests.fakes import FakeSecrets, Meddled, Relay, room, table_down
+from tests.fakes import FakeSecrets, HookedDynamoDb, Relay, room, table_down
 
 LIMIT = 5
 DOWN = samples.refused(503, b"down")
@@ -18,7 +18,7 @@ FLOODED = "channel flooded: more arrives than its limit lets through"
 
 
 def flood(relay: Relay, minutes: int, *, each: int, channel: str = "noc", prefix: str = "f", **said: Any) -> None:
-    """Let so many new criticals come in each minute, workers have all jobs, and the sweeper run at its end."""
+    """Share `each` new criticals in every minute, let workers have all jobs, and run the sweeper at its end."""
     start = int(relay.clock.now)
     for _ in range(minutes):
         for number in range(each):
@@ -35,12 +35,12 @@ def lines(relay: Relay) -> list[dict[str, Any]]:
 
 
 def flooded(relay: Relay) -> int:
-    """How many reports there were, over all runs and channels."""
+    """Count the reports over all runs and channels."""
     return len(lines(relay))
 
 
 class TestFlood:
-    def test_channel_that_gets_more_than_its_limit_is_reported_in_the_third_run(self) -> None:
+    def test_flooded_channel_is_reported_in_the_third_run(self) -> None:
         relay = room(policy={"max_per_minute": LIMIT})
         flood(relay, 2, each=20)
         assert lines(relay) == []
@@ -52,7 +52,7 @@ class TestFlood:
         assert line["critical_wait_seconds"] > 60
         assert line["above_seconds"] == 120
 
-    def test_each_run_reports_it_until_it_is_over(self) -> None:
+    def test_flooded_channel_is_reported_in_each_run_until_the_flood_is_over(self) -> None:
         relay = room(policy={"max_per_minute": LIMIT})
         flood(relay, 4, each=20)
         assert flooded(relay) == 2
@@ -62,12 +62,12 @@ class TestFlood:
         flood(relay, 3, each=LIMIT, prefix="g")
         assert flooded(relay) == before
 
-    def test_flood_of_what_is_not_critical_is_reported_too(self) -> None:
+    def test_flood_of_warnings_is_reported(self) -> None:
         relay = room(policy={"max_per_minute": LIMIT})
         flood(relay, 3, each=20, status="warning")
         assert lines(relay)[0]["critical_wait_seconds"] == 0
 
-    def test_burst_that_fills_the_whole_line_is_reported_though_little_comes_after_it(self) -> None:
+    def test_burst_that_fills_the_horizon_is_reported_although_little_comes_after_it(self) -> None:
         relay = room(policy={"max_per_minute": LIMIT})
         flood(relay, 1, each=60)
         flood(relay, 2, each=LIMIT, prefix="g")
@@ -75,7 +75,7 @@ class TestFlood:
         assert line["arrived_per_minute"] <= LIMIT
         assert line["owed"] > LIMIT * HORIZON_SECONDS / 60
 
-    def test_channel_is_judged_by_its_own_limit(self) -> None:
+    def test_flooded_channel_is_judged_by_its_own_limit(self) -> None:
         policies = {"noc": {"max_per_minute": LIMIT}, "db": {"max_per_minute": 50}}
         texts = {name: json.dumps(samples.secret(policy=policy)) for name, policy in policies.items()}
         relay = room(secrets=FakeSecrets(**texts))
@@ -85,41 +85,41 @@ class TestFlood:
             flood(relay, 1, each=20, channel="noc", prefix=f"noc-{part}")
         assert [line["channel"] for line in lines(relay)] == ["noc"]
 
-    def test_shares_cost_no_write_more_for_it(self) -> None:
+    def test_flood_reports_take_no_write_per_share(self) -> None:
         relay = room(policy={"max_per_minute": LIMIT})
         flood(relay, 3, each=20)
         before = len(relay.dynamodb.calls)
         relay.sweep()
         counts = relay.dynamodb.calls[before:]
-        # Its lease, and the gate of the one channel.
+        # One call each for the run's lease and for the gate of the one channel.
         assert counts.count("get_item") == 2
         assert counts.count("update_item") == 2
 
 
 class TestNoFlood:
-    def test_channel_that_gets_what_its_limit_lets_through_is_not_reported(self) -> None:
+    def test_channel_within_its_rate_limit_is_not_reported_as_flooded(self) -> None:
         relay = room(policy={"max_per_minute": LIMIT})
         flood(relay, 10, each=LIMIT)
         assert lines(relay) == []
 
-    def test_storm_of_a_minute_is_not_reported(self) -> None:
+    def test_storm_of_a_minute_is_not_reported_as_flood(self) -> None:
         relay = room(policy={"max_per_minute": LIMIT})
         flood(relay, 1, each=4 * LIMIT)
         flood(relay, 6, each=0)
         assert flooded(relay) == 0
 
-    def test_debts_of_an_outage_are_no_flood(self) -> None:
+    def test_debts_of_an_outage_are_not_reported_as_flood(self) -> None:
         relay = room(DOWN, policy={"max_per_minute": LIMIT})
         flood(relay, 12, each=LIMIT)
         assert relay.sweep(0)["owed"] == 12 * LIMIT
         assert flooded(relay) == 0
 
-    def test_flood_during_an_outage_is_one_all_the_same(self) -> None:
+    def test_flood_during_an_outage_is_reported(self) -> None:
         relay = room(DOWN, policy={"max_per_minute": LIMIT})
         flood(relay, 3, each=4 * LIMIT)
         assert flooded(relay) == 1
 
-    def test_minutes_that_are_not_in_a_row_do_not_add_up(self) -> None:
+    def test_flooded_minutes_that_are_not_in_a_row_do_not_add_up(self) -> None:
         relay = room(policy={"max_per_minute": LIMIT})
         flood(relay, 2, each=20)
         relay.clock.now += IN_A_ROW_SECONDS
@@ -127,9 +127,9 @@ class TestNoFlood:
         assert flooded(relay) == 0
 
 
-class TestTrouble:
-    def test_gate_that_can_not_be_read_leaves_the_arrivals_to_judge_by(self) -> None:
-        table = Meddled()
+class TestGateUnreadable:
+    def test_flood_is_judged_by_arrivals_if_the_gate_cannot_be_read(self) -> None:
+        table = HookedDynamoDb()
         relay = room(policy={"max_per_minute": LIMIT}, dynamodb=table)
         flood(relay, 2, each=20)
         for number in range(20):
@@ -140,8 +140,8 @@ class TestTrouble:
         [line] = lines(relay)
         assert "critical_wait_seconds" not in line
 
-    def test_without_the_gate_old_debts_are_taken_for_those_of_an_outage(self) -> None:
-        table = Meddled()
+    def test_old_debts_are_not_reported_as_flood_if_the_gate_cannot_be_read(self) -> None:
+        table = HookedDynamoDb()
         relay = room(policy={"max_per_minute": LIMIT}, dynamodb=table)
         flood(relay, 1, each=60)
         for _ in range(5):
@@ -150,7 +150,7 @@ class TestTrouble:
         assert lines(relay) == []
 
     @pytest.mark.parametrize("policy", [{}, {"max_per_minute_per_recipients": 3}], ids=str)
-    def test_gate_that_is_read_is_the_one_that_signals_pass(self, policy: dict[str, int]) -> None:
+    def test_sweeper_reads_the_gate_that_signals_pass(self, policy: dict[str, int]) -> None:
         channel = samples.parsed(samples.secret(policy=policy))
         share = parse_share(samples.body())
         job = new_job(channel, share, samples.body(), (), "c1", 1_800_000_000.0)

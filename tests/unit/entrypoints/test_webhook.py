@@ -22,7 +22,7 @@ def answered(request: Request, *steps: Step) -> Reply:
 
 
 class TestAnswers:
-    def test_delivered_is_200_with_the_request_id(self) -> None:
+    def test_delivered_share_is_answered_200_with_the_request_id(self) -> None:
         answer = answered(samples.request())
         assert answer.status == 200
         assert {name: value for name, value in answer.document.items() if name != "delivery_id"} == {
@@ -34,7 +34,7 @@ class TestAnswers:
         }
         assert len(answer.document["delivery_id"]) == 32
 
-    # A relay that answers 400 while the provider is down makes the sender give up; cured by `_STATUS`.
+    # A relay that answers 400 while the provider is down makes the sender give up; `_STATUS` has 202 instead.
     @pytest.mark.parametrize(
         ("failure", "reason", "queue"),
         [
@@ -45,9 +45,7 @@ class TestAnswers:
         ],
         ids=["down", "refused", "credentials", "timeout"],
     )
-    def test_what_xmatters_does_not_take_is_202_with_the_queue_and_the_reason(
-        self, failure: Step, reason: str, queue: str
-    ) -> None:
+    def test_failed_share_is_answered_202_with_queue_and_reason(self, failure: Step, reason: str, queue: str) -> None:
         relay = room(failure)
         answer = relay.webhook.serve(samples.request())
         document = answer.document
@@ -57,7 +55,7 @@ class TestAnswers:
         assert job.delivery_id == document["delivery_id"]
         assert (document["transition"], "request_id" in document) == ("opened", False)
 
-    def test_share_that_no_queue_takes_is_202_if_the_ledger_keeps_it(self) -> None:
+    def test_share_that_no_queue_takes_is_answered_202_if_the_ledger_keeps_it(self) -> None:
         relay = room(DOWN)
         relay.retries.failure = relay.dead_letters.failure = QueueError("SQS refused the message: AccessDenied")
         answer = relay.webhook.serve(samples.request())
@@ -65,7 +63,7 @@ class TestAnswers:
         assert (answer.status, document["outcome"], document["reason"]) == (202, "queued", "upstream")
         assert document["queue"] == "ledger"
 
-    def test_neither_taken_nor_kept_is_503(self) -> None:
+    def test_share_that_is_neither_delivered_nor_kept_is_answered_503(self) -> None:
         relay = room(DOWN)
         relay.dynamodb.refuses_writes = True
         relay.retries.failure = relay.dead_letters.failure = QueueError("SQS refused the message: AccessDenied")
@@ -82,7 +80,9 @@ class TestAnswers:
         ],
         ids=["duplicate", "superseded", "unchanged"],
     )
-    def test_what_needs_no_signal_is_200_too(self, second: bytes, outcome: str, transition: str | None) -> None:
+    def test_share_that_needs_no_signal_is_answered_200(
+        self, second: bytes, outcome: str, transition: str | None
+    ) -> None:
         relay = room()
         first = relay.webhook.serve(samples.request())
         answer = relay.webhook.serve(samples.request(second))
@@ -92,7 +92,7 @@ class TestAnswers:
         assert len(relay.session.calls) == 1
         assert not {"reason", "queue", "request_id"} & set(answer.document)
 
-    def test_what_waits_for_its_turn_is_202_and_says_for_what(self) -> None:
+    def test_share_that_waits_for_its_spacing_is_answered_202_with_reason_paced(self) -> None:
         relay = room()
         relay.webhook.serve(samples.request())
         eased = samples.request(samples.body(status="warning", changedOn=1_800_000_001))
@@ -100,7 +100,7 @@ class TestAnswers:
         assert (answer.status, answer.document["outcome"], answer.document["reason"]) == (202, "queued", "paced")
         assert (answer.document["queue"], answer.document["transition"]) == ("retry", "eased")
 
-    def test_a_secret_that_can_not_be_read_is_503(self) -> None:
+    def test_unreadable_secret_is_answered_503(self) -> None:
         relay = room()
         relay.secrets.texts["noc"] = ChannelUnreadable("Secrets Manager refused")
         answer = relay.webhook.serve(samples.request())
@@ -119,7 +119,7 @@ class TestAnswers:
         ],
         ids=["not json", "list", "no id", "type", "size", "credentials"],
     )
-    def test_what_can_not_be_served_is_told_with_the_field(
+    def test_invalid_request_is_answered_with_the_field_that_is_wrong(
         self, request_: Request, status: int, error: str, names: str
     ) -> None:
         relay = room()
@@ -145,7 +145,7 @@ class TestAnswers:
 
 
 class TestOrder:
-    """Credentials, size, type, JSON: each request is wrong from one point on."""
+    """Order of checks: credentials, size, type, JSON. Each request fails one of them and all later ones."""
 
     LARGE = " " * (MAX_BODY_BYTES + 1)
     PLAIN = samples.OPEN | {"content-type": "text/plain"}
@@ -160,12 +160,12 @@ class TestOrder:
         ],
         ids=["credentials", "size", "type", "json"],
     )
-    def test_the_first_check_that_fails_is_the_answer(self, request_: Request, status: int) -> None:
+    def test_first_check_that_fails_decides_the_answer(self, request_: Request, status: int) -> None:
         assert answered(request_).status == status
 
 
 class TestTime:
-    def test_inline_work_ends_within_eight_seconds_with_the_queue_in_it(self) -> None:
+    def test_inline_work_with_the_queue_ends_within_eight_seconds(self) -> None:
         def slow(call: Call) -> Any:
             relay.clock.now += call.seconds
             raise requests.ReadTimeout("late")
@@ -175,14 +175,14 @@ class TestTime:
         assert relay.webhook.serve(samples.request()).status == 202
         assert relay.clock.now - started <= INLINE_SECONDS - 2
 
-    def test_a_slow_secret_leaves_less_for_the_signal(self) -> None:
+    def test_slow_secret_leaves_less_time_for_the_signal(self) -> None:
         relay = room(samples.accepted())
         real = relay.secrets.texts["noc"]
         relay.secrets.texts = _Slow(relay, noc=real)
         relay.webhook.serve(samples.request())
         assert relay.session.calls[0].seconds == pytest.approx(INLINE_SECONDS - 3 - 3)
 
-    def test_when_it_left_nothing_the_share_is_kept(self) -> None:
+    def test_share_is_kept_if_a_slow_secret_left_no_time_for_the_signal(self) -> None:
         relay = room(samples.accepted())
         relay.secrets.texts = _Slow(relay, 6.5, noc=relay.secrets.texts["noc"])
         assert relay.webhook.serve(samples.request()).status == 202
@@ -200,7 +200,7 @@ class _Slow(dict[str, str | Exception]):
 
 
 class TestGuessing:
-    def test_who_guesses_names_raises_no_alarm_for_lost_shares(self) -> None:
+    def test_guessed_channel_names_are_counted_as_rejected_and_not_as_unsafe(self) -> None:
         relay = room()
         answers = [relay.webhook.serve(samples.request(channel=f"guess-{number}")) for number in range(30)]
         assert [answer.status for answer in answers] == [401] * 20 + [503] * 10
@@ -208,7 +208,7 @@ class TestGuessing:
 
 
 class TestCrash:
-    def test_our_own_fault_while_sending_costs_the_share_nothing(self) -> None:
+    def test_fault_of_our_own_while_sending_leaves_the_share_queued(self) -> None:
         relay = room(ZeroDivisionError("canary-words"))
         answer = relay.webhook.serve(samples.request())
         assert (answer.status, answer.document["outcome"], answer.document["reason"]) == (202, "queued", "internal")
@@ -219,7 +219,7 @@ class TestCrash:
         assert any("fakes.py" in frame and frame.endswith(" call") for frame in crash["frames"])
         assert relay.recorder.metrics()["crash"] == 1
 
-    def test_elsewhere_it_is_503_and_the_body_is_in_the_log(self) -> None:
+    def test_fault_of_our_own_elsewhere_is_answered_503_and_the_body_is_logged(self) -> None:
         relay = room(ZeroDivisionError())
         relay.retries.failure = ZeroDivisionError("canary-words")
         answer = relay.webhook.serve(samples.request())
@@ -229,13 +229,13 @@ class TestCrash:
         assert last["raw_body"] == samples.body().decode()
         assert "canary-words" not in relay.recorder.written()
 
-    def test_the_body_of_a_stranger_is_not(self) -> None:
+    def test_body_of_an_unauthenticated_request_is_not_logged_after_a_fault(self) -> None:
         relay = room()
         relay.secrets.texts["noc"] = KeyError("canary-words")
         assert relay.webhook.serve(samples.request(b"canary-body")).status == 503
         assert "canary" not in relay.recorder.written()
 
-    def test_a_fault_in_the_source_of_secrets_is_no_500_either(self) -> None:
+    def test_fault_while_reading_secrets_is_answered_503(self) -> None:
         relay = room()
         relay.secrets.texts["noc"] = KeyError("canary-words")
         assert relay.webhook.serve(samples.request()).status == 503
@@ -243,7 +243,7 @@ class TestCrash:
 
 
 class TestLog:
-    def test_a_share_is_one_line_with_what_became_of_it(self) -> None:
+    def test_share_is_logged_in_one_line_with_its_outcome(self) -> None:
         relay = room(DOWN, samples.accepted("r7"))
         answer = relay.webhook.serve(samples.request())
         [line] = relay.recorder.lines()
@@ -262,7 +262,7 @@ class TestLog:
         assert {name: line[name] for name in expected} == expected
         assert set(line["milliseconds"]) == {"admit", "parse", "ledger", "keep", "pace", "send"}
 
-    def test_a_refused_request_is_one_line_without_headers_or_body(self) -> None:
+    def test_refused_request_is_logged_in_one_line_without_headers_or_body(self) -> None:
         relay = room()
         relay.webhook.serve(samples.request(b'{"canary": 1', headers=samples.OPEN | {"x-note": "canary"}))
         relay.webhook.serve(samples.request(channel="canary/..", headers={"authorization": "Bearer canary"}))
@@ -270,7 +270,7 @@ class TestLog:
         assert "canary" not in relay.recorder.written()
         assert relay.recorder.metrics() == {"rejected_request": 2}
 
-    def test_outcomes_and_reasons_are_counted(self) -> None:
+    def test_outcomes_and_reasons_are_counted_as_metrics(self) -> None:
         relay = room(DOWN)
         relay.webhook.serve(samples.request())
         relay.retries.failure = QueueError("no")

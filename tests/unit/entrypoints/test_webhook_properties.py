@@ -1,4 +1,4 @@
-"""Whatever BigPanda sends: an answer, never a 5xx, never a credential, and xMatters gets the very bytes."""
+"""Properties of the webhook: any body is answered below 500, shows no credential, and is forwarded unchanged."""
 
 import base64
 import json
@@ -27,7 +27,7 @@ SECRET = {
         "recipients": ["Net Ops"],
     },
 }
-# The ways an incident id, a status, an alert or a tag can come, and many in which they can't.
+# Incident ids, statuses, alerts and tags in every spelling of BigPanda's, and in many that it never sends.
 TEXT = st.text(st.characters(exclude_categories=()), max_size=30)
 SCALARS = (
     st.none()
@@ -70,7 +70,7 @@ DOCUMENTS = NAMED | st.builds(lambda incident, rest: rest | {"incident": inciden
 
 
 def doubled(document: dict[str, Any], again: dict[str, Any]) -> bytes:
-    """An object in which keys stand twice."""
+    """Return a JSON object with duplicate keys."""
     first, second = json.dumps(document), json.dumps(again)
     return f"{first[:-1]}{', ' if document and again else ''}{second[1:]}".encode()
 
@@ -128,11 +128,11 @@ def check(body: bytes, trigger: Step, make: Callable[[bytes], Request]) -> None:
         assert (sent, kept, relay.dynamodb.calls) == ([], [], [])
         assert answer.document["detail"]
     elif answer.document["outcome"] == "unchanged":
-        # An incident that is over, and of which nothing was announced, rings nobody.
+        # An incident that is over, and was never announced, sends no signal.
         assert (sent, kept) == ([], [])
         assert answer.document["transition"] == "touched"
     else:
-        # Kept before it is sent, whatever comes of that.
+        # The job is kept before the signal is sent, whatever xMatters answers.
         assert (set(sent), kept) == ({body}, [body])
     if answer.status == 202 and answer.document["queue"] == "dead_letter":
         assert [job.body for job in relay.dead_letters.jobs()] == [body]
@@ -155,12 +155,12 @@ DEEP = b'{"id": 1, "deep": ' + b"[" * 5000 + b"]" * 5000 + b"}"
 @example(b'{"incident": {"id": "a/b\\u0000\\u001b\\n"}}', REFUSED)
 @example(b'\xef\xbb\xbf{"id": 1}', REFUSED)
 @example(b"", REFUSED)
-def test_whatever_comes_is_answered_and_what_is_taken_is_forwarded_byte_for_byte(body: bytes, trigger: Step) -> None:
+def test_any_body_is_answered_and_a_valid_one_is_forwarded_byte_for_byte(body: bytes, trigger: Step) -> None:
     check(body, trigger, as_base64)
 
 
 @given(st.dictionaries(TEXT, TEXT, max_size=4), st.lists(TEXT, max_size=4), TEXT, TEXT)
-def test_nor_does_anything_around_the_body_break_it(
+def test_any_headers_recipients_and_ids_leave_the_body_forwarded_byte_for_byte(
     headers: dict[str, str], recipients: list[str], correlation_id: str, channel: str
 ) -> None:
     def make(body: bytes) -> Request:
@@ -179,7 +179,7 @@ def test_nor_does_anything_around_the_body_break_it(
 
 
 @given(st.dictionaries(st.sampled_from(["Authorization", "x-api-key", "Cookie"]), TEXT))
-def test_no_header_but_the_right_one_opens_the_door(headers: dict[str, str]) -> None:
+def test_random_headers_are_answered_401(headers: dict[str, str]) -> None:
     relay = room(samples.accepted())
     answer = relay.webhook.serve(Request.from_event({"pathParameters": {"channel": "noc"}, "headers": headers}))
     assert answer.status == 401

@@ -14,7 +14,7 @@ DOWN = samples.refused(503)
 
 
 def owing(*kinds: str) -> Relay:
-    """A relay whose channel was removed while jobs of these kinds were on the retry queue."""
+    """Return a relay whose channel was removed while jobs of these kinds were on the retry queue."""
     relay = room(samples.accepted())
     for kind in kinds:
         body = samples.body(status="warning")
@@ -24,7 +24,7 @@ def owing(*kinds: str) -> Relay:
 
 
 def removed_from(relay: Relay) -> Relay:
-    """The same relay, with functions that have no copy of the channel, after the channel was removed."""
+    """Return the relay with new functions, which have no cached copy of the removed channel."""
     return replace(relay, secrets=FakeSecrets())
 
 
@@ -37,7 +37,7 @@ def test_job_of_a_removed_channel_is_dead_lettered_at_its_first_attempt(kind: st
     assert relay.recorder.metrics()["dead_lettered"] == 1
 
 
-def test_signal_that_was_delivered_leaves_no_dead_letter() -> None:
+def test_delivered_signal_of_a_removed_channel_leaves_no_dead_letter() -> None:
     relay = room(samples.accepted())
     relay.share()
     gone = removed_from(relay)
@@ -51,7 +51,7 @@ def test_followup_of_a_removed_channel_leaves_no_dead_letter() -> None:
     assert (relay.dead_letters.messages, relay.retries.messages) == ([], [])
 
 
-def test_fallback_topic_is_notified_once_of_a_critical_that_was_given_up() -> None:
+def test_fallback_is_notified_once_of_a_critical_of_a_removed_channel() -> None:
     relay = room(DOWN)
     relay.share()
     gone = removed_from(relay)
@@ -65,7 +65,7 @@ def test_fallback_topic_is_notified_once_of_a_critical_that_was_given_up() -> No
     assert (len(gone.dead_letters.messages), gone.retries.messages) == (1, [])
 
 
-def test_job_waits_while_the_dead_letter_queue_does_not_take_it() -> None:
+def test_job_of_a_removed_channel_waits_while_the_dead_letter_queue_refuses_it() -> None:
     relay = owing("signal")
     relay.dead_letters.failure = EndpointConnectionError(endpoint_url="https://sqs")
     relay.wake(0)
@@ -75,7 +75,7 @@ def test_job_waits_while_the_dead_letter_queue_does_not_take_it() -> None:
     assert (len(relay.dead_letters.messages), relay.retries.messages) == (1, [])
 
 
-def test_channel_made_again_can_have_its_jobs_replayed() -> None:
+def test_dead_letters_of_a_removed_channel_can_be_replayed_after_it_is_made_again() -> None:
     relay = owing("signal")
     secret = json.dumps(samples.secret(policy={"min_seconds_between_signals": 0}))
     relay.wake(0)

@@ -1,4 +1,4 @@
-"""Jobs that come back to the retry queue from the dead-letter queue: each is owed again, once, and obeys the ledger."""
+"""Replayed jobs: a dead letter that returns to the retry queue is owed again, once, and obeys the ledger."""
 
 import json
 from copy import replace
@@ -18,7 +18,7 @@ DAYS = 3 * 86_400
 
 
 def sent(relay: Relay) -> list[str]:
-    """The incidents that xMatters was asked to signal, in order."""
+    """Return the incidents of the signals to xMatters, in order."""
     return [json.loads(call.body)["incident"]["id"] for call in relay.session.calls]
 
 
@@ -31,7 +31,7 @@ def moved(relay: Relay) -> Job:
 
 
 def dead_lettered(*steps: Step, **changes: Any) -> Relay:
-    """A path on which a share was refused, and dead-lettered, some days ago."""
+    """Return a relay whose only share was refused, and dead-lettered, some days ago."""
     relay = room(REFUSED, *steps, **changes)
     relay.share()
     relay.retries.messages.clear()
@@ -60,14 +60,14 @@ class TestRevival:
         relay.wake()
         assert seen == [(None, relay.clock.now, True)]
 
-    def test_time_before_which_the_job_must_not_be_attempted_is_over(self) -> None:
+    def test_revived_job_ignores_its_earlier_not_before(self) -> None:
         relay = room()
         not_before = timestamp(relay.clock.now + 600)
         dead = samples.job(not_before=not_before, reason="credentials", dead_lettered_at="2027-01-15T07:00:00.000Z")
         assert worked(relay, dead) == []
         assert sent(relay) == ["i1"]
 
-    def test_backoff_counts_from_the_revival(self) -> None:
+    def test_backoff_of_a_revived_job_counts_from_the_revival(self) -> None:
         relay = dead_lettered(DOWN)
         before = replace(moved(relay), rounds=9)
         relay.retries.messages.clear()
@@ -76,7 +76,7 @@ class TestRevival:
         assert (job.rounds, job.replays, job.attempts) == (1, 1, 2)
         assert relay.retries.delays()[0] <= 60
 
-    def test_age_counts_from_the_revival(self) -> None:
+    def test_age_of_a_revived_job_counts_from_the_revival(self) -> None:
         relay = dead_lettered(DOWN)
         moved(relay)
         relay.wake()
@@ -89,7 +89,7 @@ class TestRevival:
         assert (job.reason, job.replays, job.dead_lettered_at) == ("expired", 1, timestamp(relay.clock.now))
         assert len(relay.session.calls) == 2
 
-    def test_refused_again_is_dead_lettered_again_with_a_newer_mark(self) -> None:
+    def test_revived_job_that_is_refused_again_is_dead_lettered_with_a_newer_mark(self) -> None:
         relay = dead_lettered()
         first = moved(relay)
         relay.wake()
@@ -102,7 +102,7 @@ class TestRevival:
         relay.wake()
         assert len(relay.session.calls) == 3
 
-    def test_revived_job_of_an_ambiguous_attempt_rests_and_is_marked(self) -> None:
+    def test_revived_job_after_an_ambiguous_attempt_waits_and_says_may_repeat(self) -> None:
         relay = dead_lettered(ZeroDivisionError("canary-words"), samples.accepted())
         moved(relay)
         relay.wake()
@@ -112,7 +112,7 @@ class TestRevival:
 
 
 class TestOnce:
-    def test_copy_of_a_dead_letter_that_was_dead_lettered_again_does_not_ring(self) -> None:
+    def test_copy_of_a_dead_letter_that_was_dead_lettered_again_sends_nothing(self) -> None:
         relay = dead_lettered()
         first = moved(relay)
         relay.wake()
@@ -120,7 +120,7 @@ class TestOnce:
         assert worked(relay, first) == []
         assert (len(relay.session.calls), len(relay.dead_letters.messages)) == (2, 1)
 
-    def test_copy_of_a_dead_letter_that_was_delivered_does_not_ring(self) -> None:
+    def test_copy_of_a_dead_letter_that_was_delivered_sends_nothing(self) -> None:
         relay = dead_lettered(samples.accepted())
         first = moved(relay)
         relay.wake()
@@ -159,7 +159,7 @@ class TestOnce:
         worked(relay, leftover)
         assert len(relay.session.calls) == 1
 
-    def test_leftover_message_does_not_expire_a_state_that_was_revived(self) -> None:
+    def test_leftover_message_does_not_expire_a_revived_state(self) -> None:
         relay = dead_lettered(DOWN, samples.accepted())
         leftover = replace(relay.dead_letters.jobs()[0], dead_lettered_at=None)
         moved(relay)
@@ -182,7 +182,7 @@ class TestOnce:
         worked(relay, leftover)
         assert relay.dead_letters.messages == []
 
-    def test_superseded_dead_letter_does_not_ring(self) -> None:
+    def test_superseded_dead_letter_sends_nothing(self) -> None:
         relay = dead_lettered(samples.accepted())
         relay.share(status="warning", changedOn=LATER)
         relay.retries.messages.clear()
@@ -191,7 +191,7 @@ class TestOnce:
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
         assert relay.recorder.metrics()["job_superseded"] == 1
 
-    def test_dead_letter_of_an_incident_that_ended_unannounced_does_not_ring(self) -> None:
+    def test_dead_letter_of_an_incident_that_ended_unannounced_sends_nothing(self) -> None:
         relay = dead_lettered()
         relay.share(status="ok", changedOn=LATER)
         relay.retries.messages.clear()
@@ -201,7 +201,7 @@ class TestOnce:
 
 
 class TestWithoutTheLedger:
-    def test_revived_job_waits_for_a_ledger_that_is_down_and_is_attempted_then(self) -> None:
+    def test_revived_job_waits_until_the_ledger_is_back(self) -> None:
         relay = dead_lettered(samples.accepted())
         moved(relay)
         relay.dynamodb.failure = TimeoutError()
@@ -211,7 +211,7 @@ class TestWithoutTheLedger:
         relay.wake()
         assert len(relay.session.calls) == 2
 
-    def test_ledger_that_was_down_when_the_job_was_dead_lettered_does_not_hold_it(self) -> None:
+    def test_dead_letter_that_the_ledger_could_not_record_is_sent_when_replayed(self) -> None:
         relay = room(REFUSED, samples.accepted())
         relay.dynamodb.refuses_writes = True
         relay.share()
@@ -223,7 +223,7 @@ class TestWithoutTheLedger:
         relay.wake()
         assert len(relay.session.calls) == 2
 
-    def test_copy_that_waited_for_the_ledger_keeps_its_old_mark(self) -> None:
+    def test_copy_of_a_dead_letter_that_waited_for_the_ledger_keeps_its_old_mark(self) -> None:
         relay = dead_lettered()
         first = moved(relay)
         relay.wake()
@@ -236,7 +236,7 @@ class TestWithoutTheLedger:
 
 
 class TestHolds:
-    def test_rate_limit_holds_for_a_revived_job_and_the_entry_says_so(self) -> None:
+    def test_revived_job_waits_for_its_rate_limit_slot_and_the_entry_has_the_reason(self) -> None:
         relay = room(policy={"max_per_minute": 1})
         relay.share(id="i9")
         relay.retries.messages.clear()
@@ -248,7 +248,7 @@ class TestHolds:
         assert sent(relay) == ["i9", "i1"]
         assert relay.retries.messages == []
 
-    def test_unmarked_job_that_redrive_moved_obeys_its_age(self) -> None:
+    def test_unmarked_job_that_redrive_moved_expires_at_its_age(self) -> None:
         relay = room()
         worked(relay, samples.job(received_at="2027-01-01T00:00:00.000Z", dead_lettered_at=None))
         [job] = relay.dead_letters.jobs()
@@ -265,7 +265,7 @@ class TestUnknownKind:
         assert relay.worker.work([{"messageId": "m1", "body": envelope}]) == ["m1"]
         assert relay.session.calls == []
 
-    def test_job_of_a_kind_to_come_is_left_alone(self) -> None:
+    def test_job_of_an_unknown_kind_stays_and_sends_nothing(self) -> None:
         relay = room()
         assert worked(relay, samples.job(kind="from-a-newer-version")) == ["m1"]
         assert relay.session.calls == []

@@ -1,4 +1,4 @@
-"""How a job waits: by a copy that is on the queue before the old message goes, until it is announced or expired."""
+"""Waits of a job: the worker sends an updated copy, deletes the old message, and repeats until the job ends."""
 
 from typing import Any
 
@@ -21,19 +21,19 @@ MAX_AGE = 21_600
 
 
 def woken(relay: Relay, **changes: Any) -> list[str]:
-    """What must stay when this job wakes up now."""
+    """Let a job wake now; return the ids of the messages that stay on the queue."""
     job = samples.job(**{"received_at": NOW, "attempts": 0} | changes)
     return relay.worker.work([{"messageId": "m1", "body": job.to_json()}])
 
 
 def waiting(relay: Relay) -> Job:
-    """The one job that waits on the retry queue."""
+    """Return the one job that waits on the retry queue."""
     [job] = relay.retries.jobs()
     return job
 
 
 class TestByCopy:
-    def test_the_copy_is_on_the_queue_with_what_became_of_the_try(self) -> None:
+    def test_copy_of_a_failed_job_has_the_result_of_the_attempt(self) -> None:
         relay = room(DOWN, chance=0.5)
         assert woken(relay, attempts=3, rounds=1, first_failed_at=None) == []
         job = samples.job(
@@ -52,7 +52,7 @@ class TestByCopy:
         assert waiting(relay) == job
         assert relay.retries.delays() == [30]
 
-    def test_the_old_message_stays_if_the_copy_can_not_be_sent(self) -> None:
+    def test_old_message_stays_if_the_copy_cannot_be_sent(self) -> None:
         relay = room(DOWN, samples.accepted())
         relay.retries.failure = NO
         assert woken(relay) == ["m1"]
@@ -60,7 +60,7 @@ class TestByCopy:
         assert woken(relay) == []
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
 
-    def test_the_copy_is_sent_before_the_old_message_goes(self) -> None:
+    def test_old_message_stays_if_the_queue_does_not_answer_for_the_copy(self) -> None:
         relay = room(DOWN)
         relay.retries.failure = TimeoutError("hangs")
         assert woken(relay) == ["m1"]
@@ -72,7 +72,7 @@ class TestByCopy:
         relay.wake(101)
         assert [job.reason for job in relay.dead_letters.jobs()] == ["expired"]
 
-    def test_a_copy_doubled_by_a_crash_is_dropped_by_the_ledger(self) -> None:
+    def test_copy_that_a_crash_doubled_is_dropped_as_duplicate(self) -> None:
         relay = room(DOWN, samples.accepted())
         woken(relay)
         relay.retries.messages *= 2
@@ -92,7 +92,7 @@ class TestByCopy:
         relay.wake(0)
         assert (len(relay.session.calls), relay.retries.messages) == (1, [])
 
-    def test_job_that_waits_as_long_as_a_message_can_has_one(self) -> None:
+    def test_job_that_waits_as_long_as_a_message_can_has_a_message(self) -> None:
         relay = room()
         until = timestamp(relay.clock.now + 900)
         woken(relay, reason="credentials", not_before=until)
@@ -109,12 +109,12 @@ class TestByCopy:
         relay.wake(900)
         assert (relay.retries.delays(), relay.session.calls) == ([600], [])
 
-    def test_a_second_too_early_is_no_matter(self) -> None:
+    def test_job_that_wakes_a_second_early_is_attempted(self) -> None:
         relay = room()
         woken(relay, not_before=timestamp(relay.clock.now + 0.9))
         assert len(relay.session.calls) == 1
 
-    def test_a_newer_state_takes_its_place(self) -> None:
+    def test_job_of_an_older_state_is_superseded_by_the_newer_one(self) -> None:
         relay = room(*[DOWN] * 6, samples.accepted())
         relay.share()
         relay.share(changedOn=LATER, comments=["on it"])
@@ -146,7 +146,7 @@ class TestSchedule:
             (requests.ConnectTimeout("gone"), 0.0, 0, 0),
         ],
     )
-    def test_each_reason_has_its_wait(self, failure: Step, chance: float, rounds: int, delay: float) -> None:
+    def test_each_reason_has_its_backoff(self, failure: Step, chance: float, rounds: int, delay: float) -> None:
         relay = room(failure, chance=chance)
         woken(relay, rounds=rounds)
         job = waiting(relay)
@@ -154,12 +154,12 @@ class TestSchedule:
         assert job.not_before == timestamp(relay.clock.now + delay)
 
     @pytest.mark.parametrize(("rounds", "delay"), [(2, 120), (9, 900), (10_000, 900)])
-    def test_warning_waits_for_up_to_fifteen_minutes(self, rounds: int, delay: float) -> None:
+    def test_warning_waits_up_to_fifteen_minutes_between_attempts(self, rounds: int, delay: float) -> None:
         relay = room(DOWN, chance=1.0)
         woken(relay, rounds=rounds, status="warning", body=samples.body(status="warning"))
         assert relay.retries.delays() == [delay]
 
-    def test_a_time_out_says_so_when_it_is_tried_again(self) -> None:
+    def test_retry_after_a_timeout_says_may_repeat(self) -> None:
         relay = room(requests.ReadTimeout("late"), samples.accepted())
         woken(relay)
         assert (waiting(relay).reason, waiting(relay).may_have_rung) == ("timeout", True)
@@ -167,7 +167,7 @@ class TestSchedule:
         assert [call.headers.get("X-Relay-May-Repeat") for call in relay.session.calls] == [None, "true"]
         assert relay.session.calls[1].headers["X-Relay-Attempt"] == "2"
 
-    def test_a_mended_key_drains_by_itself(self) -> None:
+    def test_job_is_sent_by_itself_after_its_key_was_corrected(self) -> None:
         relay = room(samples.refused(401), samples.accepted())
         woken(relay)
         assert waiting(relay).reason == "credentials"
@@ -175,7 +175,7 @@ class TestSchedule:
         relay.wake(300)
         assert ("apiKey=mended" in relay.session.calls[1].url, relay.retries.messages) == (True, [])
 
-    def test_it_is_tried_once_each_time(self) -> None:
+    def test_worker_makes_one_attempt_per_wake(self) -> None:
         relay = room(DOWN)
         woken(relay)
         for number in range(2, 5):
@@ -183,8 +183,8 @@ class TestSchedule:
             assert (len(relay.session.calls), waiting(relay).attempts) == (number, number)
 
 
-class TestNoTries:
-    """What xMatters was not asked for is no try: the job does not grow old by it."""
+class TestNoAttempt:
+    """A wake without a request to xMatters does not count as an attempt, and does not lengthen the backoff."""
 
     def unchanged(self, relay: Relay, reason: Reason, asked: int) -> None:
         job = waiting(relay)
@@ -192,7 +192,7 @@ class TestNoTries:
         assert (job.first_failed_at, job.http_status) == ("2027-01-15T08:00:02.000Z", 503)
         assert len(relay.session.calls) == asked
 
-    def test_an_open_circuit(self) -> None:
+    def test_open_circuit_does_not_count_as_an_attempt(self) -> None:
         relay = room(samples.refused(429, retry_after="200"))
         relay.share(id="i9")
         relay.retries.messages.clear()
@@ -200,7 +200,7 @@ class TestNoTries:
         self.unchanged(relay, Reason.CIRCUIT_OPEN, asked=1)
         assert 200 <= relay.retries.delays()[0] <= 205
 
-    def test_a_full_minute(self) -> None:
+    def test_full_rate_limit_does_not_count_as_an_attempt(self) -> None:
         relay = room(policy={"max_per_minute": 1})
         relay.share(id="i9")
         relay.retries.messages.clear()
@@ -209,19 +209,19 @@ class TestNoTries:
         self.unchanged(relay, Reason.PACED, asked=1)
         assert 60 <= relay.retries.delays()[0] <= 61
 
-    def test_another_sender(self) -> None:
+    def test_lease_of_another_sender_does_not_count_as_an_attempt(self) -> None:
         def meets(_: Call) -> Any:
             woken(relay, attempts=2, rounds=5, recipients=(), version=(LATER, LATER), digest="other")
             return samples.accepted()
 
         relay = room(meets)
         relay.share()
-        # Its own message, the one that waits, and the one by which the sender wakes it.
+        # The messages are: the sender's own, the waiting one, and the one by which the sender wakes the waiting one.
         relay.retries.messages = relay.retries.messages[1:2]
         self.unchanged(relay, Reason.IN_FLIGHT, asked=1)
         assert relay.retries.delays() == [16]
 
-    def test_a_ledger_that_is_down(self) -> None:
+    def test_ledger_that_is_down_does_not_count_as_an_attempt(self) -> None:
         relay = room()
         relay.dynamodb.failure = TimeoutError()
         woken(relay, attempts=2, rounds=5)
@@ -230,13 +230,13 @@ class TestNoTries:
 
 
 class TestExpiry:
-    def test_what_is_owed_for_too_long_is_a_dead_letter(self) -> None:
+    def test_job_that_is_owed_past_its_age_is_dead_lettered_as_expired(self) -> None:
         relay = room(DOWN)
         woken(relay, attempts=7, rounds=30)
         relay.wake(MAX_AGE + 1)
         [job] = relay.dead_letters.jobs()
         assert (job.reason, job.attempts, job.dead_lettered_at) == ("expired", 8, timestamp(relay.clock.now))
-        # What has to be mended is what xMatters answered last.
+        # The operator needs the last answer of xMatters to find the cause.
         assert (job.http_status, job.response_excerpt, job.last_failed_at) == (503, "down", NOW)
         assert len(relay.session.calls) == 1
         assert relay.recorder.metrics()["dead_lettered"] == 1
@@ -249,26 +249,26 @@ class TestExpiry:
         relay.wake(101)
         assert [job.reason for job in relay.dead_letters.jobs()] == ["expired"]
 
-    def test_a_copy_doubled_by_a_crash_is_dead_lettered_once(self) -> None:
+    def test_copy_that_a_crash_doubled_is_dead_lettered_once(self) -> None:
         relay = room(DOWN)
         woken(relay, status="warning", body=samples.body(status="warning"))
         relay.retries.messages *= 2
         relay.wake(MAX_AGE + 1)
         assert (len(relay.dead_letters.messages), relay.retries.messages) == (1, [])
 
-    def test_not_a_second_before(self) -> None:
+    def test_job_is_attempted_until_the_end_of_its_age(self) -> None:
         relay = room()
         relay.clock.now += MAX_AGE
         woken(relay)
         assert (len(relay.session.calls), relay.dead_letters.messages) == (1, [])
 
-    def test_nor_if_it_is_not_owed_any_more(self) -> None:
+    def test_job_past_its_age_is_not_dead_lettered_if_it_is_not_owed(self) -> None:
         relay = room()
         relay.clock.now += MAX_AGE + 1
         woken(relay, body=samples.body(status="ok"), status="ok")
         assert (relay.dead_letters.messages, relay.retries.messages) == ([], [])
 
-    def test_if_no_queue_takes_it_it_waits_and_is_offered_again(self) -> None:
+    def test_expired_job_waits_a_minute_if_the_dead_letter_queue_refuses_it(self) -> None:
         relay = room()
         relay.dead_letters.failure = NO
         relay.clock.now += MAX_AGE + 1
@@ -278,13 +278,13 @@ class TestExpiry:
         relay.wake(60)
         assert (len(relay.dead_letters.messages), relay.retries.messages, relay.session.calls) == (1, [], [])
 
-    def test_refused_ones_too(self) -> None:
+    def test_refused_job_waits_a_minute_if_the_dead_letter_queue_refuses_it(self) -> None:
         relay = room(REFUSED)
         relay.dead_letters.failure = NO
         woken(relay, status="warning", body=samples.body(status="warning"))
         assert (waiting(relay).reason, waiting(relay).rounds, relay.retries.delays()) == ("refused", 0, [60])
 
-    def test_a_channels_own_age_counts(self) -> None:
+    def test_max_age_of_the_channel_decides_when_a_job_expires(self) -> None:
         relay = room(policy={"max_age_seconds": 60})
         relay.clock.now += 61
         woken(relay)
@@ -292,7 +292,7 @@ class TestExpiry:
 
 
 class TestRefused:
-    def test_it_is_a_dead_letter_and_its_message_goes(self) -> None:
+    def test_refused_job_is_dead_lettered_and_its_message_is_deleted(self) -> None:
         relay = room(REFUSED)
         assert woken(relay, status="warning", body=samples.body(status="warning")) == []
         [job] = relay.dead_letters.jobs()
@@ -301,7 +301,7 @@ class TestRefused:
 
 
 class TestChannelUnreadable:
-    def test_the_job_waits_for_it_to_come_back(self) -> None:
+    def test_job_of_an_unreadable_channel_waits_until_it_can_be_read(self) -> None:
         relay = room()
         good, relay.secrets.texts["noc"] = relay.secrets.texts["noc"], "not json"
         assert woken(relay) == []
@@ -310,28 +310,28 @@ class TestChannelUnreadable:
         relay.wake(60)
         assert (len(relay.session.calls), relay.retries.messages) == (1, [])
 
-    def test_in_its_own_time(self) -> None:
+    def test_job_of_an_unreadable_channel_keeps_its_own_not_before(self) -> None:
         relay = unreadable()
         not_before = timestamp(relay.clock.now + 500)
         woken(relay, reason="credentials", not_before=not_before)
         assert (waiting(relay).reason, waiting(relay).not_before) == ("credentials", not_before)
         assert waiting(relay).rounds == 0
 
-    def test_though_it_is_older_than_the_default_age(self) -> None:
+    def test_job_of_an_unreadable_channel_does_not_expire_at_the_default_age(self) -> None:
         # The channel's own age may be longer.
         relay = unreadable()
         relay.clock.now += MAX_AGE + 1
         woken(relay)
         assert (waiting(relay).reason, relay.dead_letters.messages) == ("internal", [])
 
-    def test_but_not_for_ever(self) -> None:
+    def test_job_of_an_unreadable_channel_expires_at_the_largest_age(self) -> None:
         relay = unreadable()
         relay.clock.now += MOST_AGE_SECONDS + 1
         assert woken(relay) == []
         assert [job.reason for job in relay.dead_letters.jobs()] == ["expired"]
         assert relay.retries.messages == []
 
-    def test_if_no_queue_takes_it_then_it_is_offered_again(self) -> None:
+    def test_expired_job_of_an_unreadable_channel_waits_a_minute_if_the_dead_letter_queue_refuses_it(self) -> None:
         relay = unreadable()
         relay.clock.now += MOST_AGE_SECONDS + 1
         relay.dead_letters.failure = NO
@@ -340,11 +340,11 @@ class TestChannelUnreadable:
 
 
 def unreadable() -> Relay:
-    """A relay whose channel has a malformed secret."""
+    """Return a relay whose channel has a malformed secret."""
     return room(secrets=FakeSecrets(noc="not json"))
 
 
-def test_a_receive_count_above_one_means_a_crash_for_every_wait_is_a_new_message() -> None:
+def test_every_wait_is_a_new_message_so_that_a_receive_count_above_one_means_a_crash() -> None:
     sent: list[dict[str, Any]] = []
 
     class Watched(FakeSqs):

@@ -1,4 +1,4 @@
-"""xMatters' door: callbacks come in with credentials of their own, are queued, and only then answered."""
+"""Callback function: callbacks are authenticated by credentials of their own, queued, and only then answered."""
 
 import json
 from typing import Any
@@ -33,7 +33,7 @@ def answered(relay: Relay, request_: Request) -> Reply:
 
 
 class TestAnswers:
-    def test_it_is_queued_as_it_came_and_answered_200(self) -> None:
+    def test_callback_is_queued_as_it_came_and_answered_200(self) -> None:
         relay = room()
         answer = answered(relay, request())
         [job] = relay.chores.jobs()
@@ -51,12 +51,12 @@ class TestAnswers:
         assert (job.kind, job.incident_id, json.loads(job.body)) == ("writeback", "i1", ANSWER)
         assert relay.chores.delays() == [0]
 
-    def test_bigpanda_is_never_called_inline(self) -> None:
+    def test_callback_never_calls_bigpanda_inline(self) -> None:
         relay = room()
         answered(relay, request())
         assert relay.bigpanda.calls == relay.session.calls == []
 
-    def test_the_same_callback_has_the_same_name_and_another_has_another(self) -> None:
+    def test_repeated_callback_has_the_same_delivery_id_and_another_a_different_one(self) -> None:
         relay = room()
         for document in (ANSWER, ANSWER, ANSWER | {"response": "Escalate"}):
             answered(relay, request(document))
@@ -71,18 +71,18 @@ class TestAnswers:
         ],
         ids=["delivered", "status"],
     )
-    def test_what_is_not_written_is_not_queued(self, document: dict[str, Any]) -> None:
+    def test_callback_that_makes_no_comment_is_not_queued(self, document: dict[str, Any]) -> None:
         relay = room()
         answer = answered(relay, request(document))
         assert (answer.status, answer.document["outcome"], relay.chores.jobs()) == (200, "unchanged", [])
 
-    def test_a_channel_may_choose_what_is_written(self) -> None:
+    def test_channel_chooses_which_callbacks_become_comments(self) -> None:
         relay = room(bigpanda={"comments": ["status"]})
         assert answered(relay, request(ANSWER | {"kind": "status", "status": "x"})).document["outcome"] == "queued"
         assert answered(relay, request(ANSWER | {"response": "Escalate"})).document["outcome"] == "unchanged"
 
     @pytest.mark.parametrize(("response", "outcome"), [("Acknowledge", "queued"), ("Escalate", "unchanged")])
-    def test_without_a_key_of_bigpandas_only_an_acknowledgement_counts(self, response: str, outcome: str) -> None:
+    def test_channel_without_a_bigpanda_key_queues_acknowledgements_alone(self, response: str, outcome: str) -> None:
         document = samples.secret()
         document["xmatters"]["callback"] = {"token": TOKEN}
         relay = Relay(FakeSession(samples.accepted()), secrets=FakeSecrets(noc=json.dumps(document)))
@@ -90,7 +90,7 @@ class TestAnswers:
 
 
 class TestQueues:
-    def test_what_the_retry_queue_does_not_take_goes_to_the_dead_letters(self) -> None:
+    def test_callback_that_the_chore_queue_refuses_is_dead_lettered(self) -> None:
         relay = room()
         relay.chores.failure = DOWN
         answer = answered(relay, request())
@@ -98,7 +98,7 @@ class TestQueues:
         [job] = relay.dead_letters.jobs()
         assert job.dead_lettered_at is not None
 
-    def test_what_no_queue_takes_is_answered_503_and_its_last_copy_is_logged(self) -> None:
+    def test_callback_that_no_queue_takes_is_answered_503_and_logged_as_last_copy(self) -> None:
         relay = room()
         relay.chores.failure = relay.dead_letters.failure = DOWN
         answer = answered(relay, request())
@@ -112,24 +112,24 @@ class TestDoor:
     @pytest.mark.parametrize(
         "headers", [samples.OPEN, {}, {"authorization": "Bearer x"}], ids=["bigpanda", "no", "bad"]
     )
-    def test_only_its_own_credentials_open_it(self, headers: dict[str, str]) -> None:
+    def test_callback_with_other_credentials_is_answered_401(self, headers: dict[str, str]) -> None:
         relay = room()
         answer = answered(relay, request(headers=headers))
         assert (answer.status, answer.document["error"], relay.chores.jobs()) == (401, "unauthorized", [])
 
-    def test_they_open_no_other(self) -> None:
+    def test_callback_credentials_do_not_open_the_webhook(self) -> None:
         relay = room()
         assert relay.webhook.serve(samples.request(headers=OPEN)).status == 401
         assert relay.webhook.serve(samples.request()).status == 200
 
-    def test_a_channel_that_takes_no_callbacks_answers_as_an_unknown_one(self) -> None:
+    def test_channel_without_callback_credentials_is_answered_as_an_unknown_one(self) -> None:
         relay = Relay(FakeSession(samples.accepted()))
         answers = [answered(relay, request()), answered(relay, request(channel="nobody"))]
         assert answers[0] == answers[1]
         assert answers[0].status == 401
 
     @pytest.mark.parametrize("old", [False, True], ids=["basic", "during a rotation"])
-    def test_basic_and_old_credentials(self, old: bool) -> None:
+    def test_callback_accepts_basic_and_previous_credentials(self, old: bool) -> None:
         basic = {"basic": {"username": "xm", "password": "pw"}}
         later = {"token": TOKEN, "previous": basic | {"expires_at": "2099-01-01T00:00:00Z"}}
         relay = room(callback=later if old else basic)
@@ -137,18 +137,18 @@ class TestDoor:
 
 
 class TestRefused:
-    def test_what_is_no_callback_is_told_why(self) -> None:
+    def test_invalid_callback_is_answered_400_with_the_missing_field(self) -> None:
         relay = room()
         answer = answered(relay, request({"response": "Acknowledge"}))
         assert answer.status == 400
         assert "incident_id" in answer.document["detail"]
         assert relay.recorder.metrics()["rejected_request"] == 1
 
-    def test_what_is_too_large_for_a_callback(self) -> None:
+    def test_callback_that_is_too_large_is_answered_413(self) -> None:
         relay = room()
         assert answered(relay, request(ANSWER | {"note": "n" * MAX_CALLBACK_BYTES})).status == 413
 
-    def test_the_log_line_tells_the_callback_but_no_note_and_no_credential(self) -> None:
+    def test_callback_is_logged_without_notes_and_credentials(self) -> None:
         relay = room()
         answered(relay, request(ANSWER | {"note": "canary-note"}))
         [line] = [line for line in relay.recorder.lines() if line["message"] == "callback"]

@@ -1,4 +1,4 @@
-"""Redaction: no credential is in what is kept of an answer, whatever shape the answer has."""
+"""Redaction: no credential is in an excerpt of an answer, whatever shape the answer has."""
 
 import html
 import json
@@ -35,25 +35,25 @@ SECRET = 'p/ä s&wörd+=%"<~'
     ],
     ids=["plain", "path", "quoted", "form", "lower quoted", "lower form", "json", "ascii json", "html"],
 )
-def test_a_secret_is_redacted_in_every_spelling(spelling: str) -> None:
+def test_secret_is_redacted_in_every_spelling(spelling: str) -> None:
     assert redact(f"before {spelling} after", {SECRET}) == "before *** after"
 
 
 @pytest.mark.parametrize("spelling", ["a\\\\\\b", "a\\\\\\\\\\\\b", "a%5C%5c%5Cb", "a&#92;&#92;&#92;b"])
-def test_a_secret_of_backslashes_is_redacted_in_every_spelling(spelling: str) -> None:
+def test_secret_of_backslashes_is_redacted_in_every_spelling(spelling: str) -> None:
     assert redact(f"before {spelling} after", {"a\\\\\\b"}) == "before *** after"
 
 
-def test_many_backslashes_take_no_time() -> None:
+def test_many_backslashes_are_redacted_in_no_time() -> None:
     text = "\\" * 2000
     assert redact(text, {"\\" * 30 + "x"}) == text
 
 
-def test_the_longer_secret_goes_first() -> None:
+def test_longer_secret_is_redacted_first() -> None:
     assert redact("abcdef abc", {"abc", "abcdef"}) == "*** ***"
 
 
-def test_an_empty_secret_hides_nothing() -> None:
+def test_empty_secret_redacts_nothing() -> None:
     assert redact("as it was", {""}) == "as it was"
 
 
@@ -73,19 +73,19 @@ def test_an_empty_secret_hides_nothing() -> None:
         "client_secret=HIDDEN",
     ],
 )
-def test_what_looks_like_a_credential_is_redacted_unknown_as_it_is(text: str) -> None:
+def test_text_that_looks_like_a_credential_is_redacted_although_it_is_unknown(text: str) -> None:
     redacted = redact(text, ())
     assert "HIDDEN" not in redacted
     assert "***" in redacted
 
 
 @pytest.mark.parametrize("text", ["the password was refused", "Basic authentication", "a secret", "no apiKey", ""])
-def test_plain_words_survive_as_far_as_they_can(text: str) -> None:
+def test_plain_words_about_credentials_are_not_redacted(text: str) -> None:
     assert redact(text, ()).startswith(text[:5])
 
 
 @given(st.text(min_size=1, max_size=20), st.text(max_size=20), st.text(max_size=20))
-def test_a_redacted_text_never_holds_the_secret(secret: str, before: str, after: str) -> None:
+def test_redacted_text_never_holds_the_secret(secret: str, before: str, after: str) -> None:
     if secret not in "***":
         assert secret not in redact(before + secret + after, {secret}).replace("***", "")
 
@@ -100,7 +100,7 @@ def test_a_redacted_text_never_holds_the_secret(secret: str, before: str, after:
         "pa&#47;ss&#61;wo&#38;rd&#x27;x",
     ],
 )
-def test_a_secret_is_found_in_whatever_mixture_of_spellings(spelling: str) -> None:
+def test_secret_is_redacted_in_mixed_spellings(spelling: str) -> None:
     assert redact(f"<<{spelling}>>", ["pa/ss=wo&rd'x"]) == "<<***>>"
 
 
@@ -130,7 +130,7 @@ NAMES = (
     *("authorization", "Authorization", "proxy-authorization", "private_key", "AccessKey", "secret key", "credentials"),
     *("Set-Cookie", "sessionId", "jwt", "my_password_hash"),
 )
-# No piece of it is in anything else that the tests write.
+# No other text of these tests contains a part of it.
 CANARY = "qzcanaryzq"
 
 
@@ -166,14 +166,16 @@ def shows(text: str) -> bool:
 
 
 @given(HOLDERS, st.booleans(), st.sampled_from([None, 1]))
-def test_no_scalar_of_a_member_with_a_secret_name_shows(document: Any, ascii_only: bool, indent: int | None) -> None:
+def test_scalar_below_a_secret_name_in_json_is_redacted(document: Any, ascii_only: bool, indent: int | None) -> None:
     text = json.dumps(document, ensure_ascii=ascii_only, indent=indent)
     assert shows(text)
     assert not shows(redact(text, ()))
 
 
 @given(HOLDERS, st.integers(0, 400), st.booleans())
-def test_nor_in_json_that_was_cut_off_or_stands_in_other_text(document: Any, cut: int, is_page: bool) -> None:
+def test_scalar_below_a_secret_name_is_redacted_in_truncated_or_embedded_json(
+    document: Any, cut: int, is_page: bool
+) -> None:
     text = json.dumps(document)
     text = text[: max(1, len(text) - 1 - cut % len(text))]
     assert not shows(redact(f"<html>It failed: {text}</html>" if is_page else text, ()))
@@ -209,7 +211,7 @@ def test_nor_in_json_that_was_cut_off_or_stands_in_other_text(document: Any, cut
         "%22NAME%22%3A%5B%22HIDDEN%22%5D",
     ],
 )
-def test_a_value_is_found_by_its_name_in_any_text(shape: str, name: str) -> None:
+def test_value_beside_a_secret_name_is_redacted_in_any_text(shape: str, name: str) -> None:
     redacted = redact(shape.replace("NAME", name), ())
     assert "HIDDEN" not in redacted
     assert "***" in redacted
@@ -227,7 +229,7 @@ def test_a_value_is_found_by_its_name_in_any_text(shape: str, name: str) -> None
         '{"x?apiKey=HIDDEN": 1}',
     ],
 )
-def test_a_name_is_read_as_its_reader_would(text: str) -> None:
+def test_escaped_secret_name_is_recognised(text: str) -> None:
     assert "HIDDEN" not in redact(text, ())
 
 
@@ -241,12 +243,12 @@ def test_a_name_is_read_as_its_reader_would(text: str) -> None:
         "<h1>Service Unavailable</h1> the password was refused",
     ],
 )
-def test_what_helps_to_find_the_fault_stays(text: str) -> None:
+def test_error_message_without_a_credential_is_not_redacted(text: str) -> None:
     assert redact(text, ()) == text
 
 
 @given(st.text(st.sampled_from('token"\\:[]{}=<>&%u0061 value\n,') | st.characters(), max_size=200))
-def test_any_text_can_be_redacted(text: str) -> None:
+def test_any_text_can_be_redacted_repeatedly_with_the_same_result(text: str) -> None:
     assert redact(text, ()) == redact(text, ())
 
 
@@ -269,7 +271,7 @@ def test_any_text_can_be_redacted(text: str) -> None:
         *("\\", '\\"', '"', "{", "[", " ", "<a>", "bearer ", "&quot;", "%74", "\\u0074", "value=", "passpass_"),
     ],
 )
-def test_the_work_for_a_hostile_answer_is_bounded(piece: str) -> None:
+def test_work_for_redaction_of_a_hostile_answer_is_bounded(piece: str) -> None:
     hostile = "token" + piece * (MAX_ANSWER_BYTES // len(piece))
     check_work(lambda: redact(hostile, {"canary" * 5}))
 
@@ -283,7 +285,7 @@ def excerpt(body: bytes) -> str:
 
 
 @pytest.mark.parametrize("size", [0, MAX_EXCERPT, MAX_ANSWER_BYTES, 6_000_000])
-def test_an_excerpt_has_no_credential_however_long_the_answer_is(size: int) -> None:
+def test_excerpt_has_no_credential_however_long_the_answer_is(size: int) -> None:
     for body in (
         {"x": "y" * size, "access_token": ["HIDDEN"], "k": "known-secret"},
         {"access_token": ["y" * size, "HIDDEN"], "k": "known-secret"},

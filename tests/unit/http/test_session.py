@@ -15,7 +15,7 @@ LOCAL = AllowList("XMattersHosts", ("*.xmatters.com",), loopback=True)
 
 
 def tls(error: ssl.SSLError) -> MaxRetryError:
-    """What requests wraps when TLS fails."""
+    """Return the error that requests wraps when TLS fails."""
     return MaxRetryError(HTTPSConnectionPool("acme.xmatters.com"), "/x", urllib3.exceptions.SSLError(error))
 
 
@@ -29,7 +29,7 @@ def tls(error: ssl.SSLError) -> MaxRetryError:
         "https://api.bigpanda.io",
     ],
 )
-def test_hosts_of_the_list_may_be_called(url: str) -> None:
+def test_hosts_of_the_allow_list_may_be_called(url: str) -> None:
     HOSTS.check(url)
 
 
@@ -77,7 +77,7 @@ def test_hosts_of_the_list_may_be_called(url: str) -> None:
         ("", "https"),
     ],
 )
-def test_look_alikes_and_other_ways_out_are_refused(url: str, why: str) -> None:
+def test_look_alike_hosts_and_other_forbidden_urls_are_refused(url: str, why: str) -> None:
     with pytest.raises(ForbiddenUrl, match=why) as caught:
         HOSTS.check(url)
     assert not url or url not in str(caught.value)
@@ -86,7 +86,7 @@ def test_look_alikes_and_other_ways_out_are_refused(url: str, why: str) -> None:
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1:9/", "http://localhost/", "http://[::1]:8080/", "https://127.9.9.9:1/"]
 )
-def test_the_local_profile_allows_plain_http_to_this_machine(url: str) -> None:
+def test_local_profile_allows_plain_http_to_loopback(url: str) -> None:
     LOCAL.check(url)
 
 
@@ -104,13 +104,13 @@ def test_the_local_profile_allows_plain_http_to_this_machine(url: str) -> None:
         "file://localhost/etc/passwd",
     ],
 )
-def test_the_local_profile_allows_nothing_more(url: str) -> None:
+def test_local_profile_allows_no_other_plain_http(url: str) -> None:
     with pytest.raises(ForbiddenUrl):
         LOCAL.check(url)
 
 
 @given(st.text(max_size=60))
-def test_no_text_makes_the_check_fail_otherwise(text: str) -> None:
+def test_allow_list_refuses_any_text_with_forbidden_url_alone(text: str) -> None:
     for url in (text, f"https://{text}", f"https://acme.xmatters.com{text}", f"https://{text}.xmatters.com/"):
         try:
             HOSTS.check(url)
@@ -143,7 +143,7 @@ RESET = requests.ConnectionError(urllib3.exceptions.ProtocolError("Connection ab
         (requests.ConnectionError(), False, "ConnectionError"),
     ],
 )
-def test_an_error_is_told_by_its_name_and_by_whether_the_request_went_out(
+def test_connection_error_has_its_name_and_says_if_the_request_was_sent(
     error: requests.RequestException, never: bool, name: str
 ) -> None:
     assert never_sent(error) is never

@@ -1,4 +1,4 @@
-"""What xMatters calls back with, in every shape that it is known to have."""
+"""Callbacks of xMatters, in every shape that is known."""
 
 import json
 from typing import Any
@@ -43,7 +43,7 @@ def problem(document: Any) -> BadRequest:
 
 
 class TestFlow:
-    def test_everything_that_our_own_json_says(self) -> None:
+    def test_callback_of_our_workflow_is_read_in_full(self) -> None:
         assert parsed(FLOW) == Callback(
             kind=Kind.RESPONSE,
             incident_id="i1",
@@ -62,11 +62,11 @@ class TestFlow:
         )
 
     @pytest.mark.parametrize("kind", list(Kind))
-    def test_each_kind_by_its_name(self, kind: Kind) -> None:
+    def test_each_kind_of_callback_is_read_by_its_name(self, kind: Kind) -> None:
         assert parsed({"relay": 1, "kind": kind.upper(), "incident_id": "i1"}).kind == kind
 
     @pytest.mark.parametrize("version", [2, "1", 0])
-    def test_another_version_is_refused_rather_than_misread(self, version: Any) -> None:
+    def test_callback_of_another_version_is_refused(self, version: Any) -> None:
         assert problem(FLOW | {"relay": version}).field == "relay"
 
 
@@ -82,19 +82,19 @@ class TestFixedJson:
             pytest.param([{"bigpanda_incident_id": "i1"}], id="a longer name"),
         ],
     )
-    def test_the_incident_is_found_in_properties_of_any_shape(self, properties: Any) -> None:
+    def test_incident_id_is_found_in_callback_properties_of_any_shape(self, properties: Any) -> None:
         found = parsed(FIXED | {"eventProperties": properties})
         assert (found.incident_id, found.kind, found.event_number) == ("i1", Kind.RESPONSE, "408005")
         assert (found.target, found.device, found.said, found.note) == ("jdoe", "Work Phone", "Acknowledge", "on it")
 
-    def test_without_properties_it_may_stand_outside(self) -> None:
+    def test_incident_id_is_found_outside_of_the_properties(self) -> None:
         assert parsed(FIXED | {"incidentId": 17}).incident_id == "17"
 
     @pytest.mark.parametrize("annotation", [None, "null", "NULL", "  ", ""])
-    def test_no_note_is_no_note(self, annotation: Any) -> None:
+    def test_empty_annotation_of_a_callback_is_none(self, annotation: Any) -> None:
         assert parsed(FIXED | {"incident_id": "i1", "annotation": annotation}).note is None
 
-    def test_names_in_lower_case_as_an_agent_writes_them(self) -> None:
+    def test_callback_with_lower_case_names_is_read(self) -> None:
         found = parsed(
             {
                 "eventidentifier": 408005,
@@ -117,7 +117,9 @@ class TestFixedJson:
             ({"recipient": "jdoe", "reason": "no device"}, Kind.FAILURE),
         ],
     )
-    def test_where_the_type_is_missing_what_is_there_tells_it(self, members: dict[str, Any], kind: Kind) -> None:
+    def test_kind_of_a_callback_without_a_type_is_told_by_its_members(
+        self, members: dict[str, Any], kind: Kind
+    ) -> None:
         assert parsed({"eventIdentifier": "1", "incident_id": "i1"} | members).kind == kind
 
     @pytest.mark.parametrize(
@@ -129,10 +131,10 @@ class TestFixedJson:
             ("Escalation", Kind.ESCALATION),
         ],
     )
-    def test_the_words_that_xmatters_has_for_kinds(self, word: str, kind: Kind) -> None:
+    def test_each_word_of_xmatters_for_a_kind_is_read(self, word: str, kind: Kind) -> None:
         assert parsed({"xmatters_callback_type": word, "incident_id": "i1"}).kind == kind
 
-    def test_who_commented_and_who_ended_it(self) -> None:
+    def test_commenter_and_terminator_are_read_from_a_callback(self) -> None:
         comment = parsed({"incident_id": "i1", "comment": "c", "author": {"firstName": "Jane", "lastName": "Doe"}})
         assert (comment.name, comment.note) == ("Jane Doe", "c")
         assert parsed({"incident_id": "i1", "status": "terminated_external", "username": "jdoe"}).target == "jdoe"
@@ -152,25 +154,25 @@ class TestRefused:
         ],
         ids=["no object", "nothing known", "unknown kind", "no incident", "blank incident", "odd incident", "long"],
     )
-    def test_what_is_no_callback_is_told_which_field(self, document: Any, field: str) -> None:
+    def test_invalid_callback_is_refused_with_its_field(self, document: Any, field: str) -> None:
         found = problem(document)
         assert (found.field, found.status) == (field, 400)
 
     @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000])
-    def test_what_is_not_json(self, body: bytes) -> None:
+    def test_callback_that_is_not_json_is_refused(self, body: bytes) -> None:
         with pytest.raises(BadRequest, match="JSON"):
             parse_callback(body)
 
 
 class TestDigest:
-    def test_the_same_callback_is_the_same_in_any_spelling(self) -> None:
+    def test_digest_of_a_callback_is_the_same_in_any_spelling(self) -> None:
         one = parsed(FIXED | {"eventProperties": [{"incident_id": "i1"}]})
         assert one.digest == parsed(FIXED | {"eventProperties": {"Incident_Id": "i1"}}).digest
 
     @pytest.mark.parametrize(
         "change", [{"response": "Escalate"}, {"date": "later"}, {"recipient": "x"}, {"device": "y"}]
     )
-    def test_another_one_is_another(self, change: dict[str, str]) -> None:
+    def test_digest_differs_for_another_callback(self, change: dict[str, str]) -> None:
         whole = FIXED | {"incident_id": "i1"}
         assert parsed(whole).digest != parsed(whole | change).digest
 
@@ -186,15 +188,15 @@ class TestAnswers:
             ("", False, False),
         ],
     )
-    def test_the_texts_that_workflows_usually_have(self, said: str, acknowledges: bool, escalates: bool) -> None:
+    def test_usual_response_texts_acknowledge_or_escalate(self, said: str, acknowledges: bool, escalates: bool) -> None:
         found = parsed(FLOW | {"response": said})
         assert Answers().is_acknowledgement(found) is acknowledges
         assert Answers().is_escalation(found) is escalates
 
-    def test_texts_of_ones_own_take_their_place(self) -> None:
+    def test_response_texts_of_a_channel_replace_the_usual_ones(self) -> None:
         mine = Answers(acknowledge={"ich mach's"})
         assert mine.is_acknowledgement(parsed(FLOW | {"response": "Ich mach's"}))
         assert not mine.is_acknowledgement(parsed(FLOW))
 
-    def test_a_status_is_no_answer(self) -> None:
+    def test_callback_that_is_no_response_does_not_acknowledge(self) -> None:
         assert not Answers().is_acknowledgement(parsed(FLOW | {"kind": "annotation"}))

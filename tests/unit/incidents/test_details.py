@@ -1,4 +1,4 @@
-"""What a body says of an incident beyond its state, in any spelling."""
+"""Details of an incident beyond its state, in any spelling."""
 
 import json
 from typing import Any
@@ -35,54 +35,54 @@ def of_incident(**members: Any) -> Details:
 
 
 class TestAlerts:
-    def test_everything_an_alert_says(self) -> None:
+    def test_details_of_an_alert_are_read_in_full(self) -> None:
         [alert] = of_incident(alerts=[ALERT]).alerts
         assert (alert.status, alert.is_active, alert.description) == ("critical", True, "lag is 340 s")
         assert (alert.host, alert.check, alert.source_system) == ("db-1", "lag", "nagios.east")
         assert alert.tags == (("node", "db-1"), ("Probe", "lag"), ("team", "a"), ("team", "b"))
 
-    def test_the_worst_comes_first_and_equals_stay_in_order(self) -> None:
+    def test_alerts_are_ordered_worst_first_and_equal_ones_keep_their_order(self) -> None:
         statuses = ["ok", "warning", "odd", "critical", "unknown", "critical"]
         alerts = [
             {"id": number, "status": status, "description": str(number)} for number, status in enumerate(statuses)
         ]
         assert [alert.description for alert in of_incident(alerts=alerts).alerts] == ["3", "5", "1", "2", "4", "0"]
 
-    def test_camel_case_and_tags_as_an_object(self) -> None:
+    def test_alert_is_read_in_camel_case_with_tags_as_an_object(self) -> None:
         alert = {"primaryProperty": "h", "sourceSystem": "s", "tags": {"h": "db", "check": 7, "odd": {"x": 1}}}
         [read] = of_incident(alerts=[alert]).alerts
         assert (read.host, read.check, read.source_system, read.is_active) == ("db", "7", "s", True)
         assert read.tags == (("h", "db"), ("check", "7"))
 
     @pytest.mark.parametrize("alerts", [None, 7, "x", [7, None, "a1"], {}])
-    def test_odd_alerts_are_none(self, alerts: Any) -> None:
+    def test_invalid_alerts_are_left_out(self, alerts: Any) -> None:
         assert of_incident(alerts=alerts).alerts == ()
 
-    def test_an_alert_that_is_over_is_not_active(self) -> None:
+    def test_resolved_or_inactive_alert_is_not_active(self) -> None:
         assert not of_incident(alerts=[{"status": "ok"}]).alerts[0].is_active
         assert not of_incident(alerts=[{"status": "critical", "active": False}]).alerts[0].is_active
 
 
 class TestIncident:
-    def test_where_it_is_by_id_and_by_name(self) -> None:
+    def test_environments_are_read_by_id_and_by_name(self) -> None:
         share = {
             "incident": {"id": "i1", "environments": ["e1", {"id": "e2", "name": "Payments"}]},
             "metadata": {"environment_id": "e0", "environment": "Prod"},
         }
         assert found(share).environments == ("e0", "Prod", "e1", "Payments")
 
-    def test_bare_bodies_too(self) -> None:
+    def test_details_of_a_bare_body_are_read(self) -> None:
         bare = found(
             {"id": "i1", "environment_id": "e1", "description": "d", "incident_tags": [{"tag_id": "p", "tag_value": 1}]}
         )
         assert (bare.environments, bare.description, bare.tags) == (("e1",), "d", (("p", "1"),))
 
-    def test_a_tag_of_the_incident_or_of_any_alert(self) -> None:
+    def test_tags_of_the_incident_and_of_all_alerts_are_found_by_name(self) -> None:
         share = of_incident(incidentTags={"Team": "x"}, alerts=[ALERT, ALERT])
         assert share.tags_by_name()["team"] == ["x", "a", "b", "a", "b"]
         assert "none" not in share.tags_by_name()
 
-    def test_tags_without_end_have_one(self) -> None:
+    def test_tags_are_read_up_to_a_limit(self) -> None:
         assert len(of_incident(tags={str(number): "v" for number in range(5000)}).tags) == details.MAX_TAGS
 
 
@@ -94,7 +94,7 @@ class TestLink:
             ([{"href": "https://phish.example/x"}, {"href": "https://bigpanda.io/1"}], "https://bigpanda.io/1"),
         ],
     )
-    def test_the_bodys_own_is_taken(self, links: Any, expected: str) -> None:
+    def test_first_bigpanda_link_of_the_body_is_taken(self, links: Any, expected: str) -> None:
         assert of_incident(links=links).link == expected
 
     @pytest.mark.parametrize(
@@ -102,6 +102,6 @@ class TestLink:
         [None, [], {}, "https://x", [{"href": "javascript:alert(1)"}], [{}], [{"href": "https://bigp.io/1"}]],
         ids=str,
     )
-    def test_else_it_is_the_consoles_usual_form(self, links: Any) -> None:
+    def test_link_to_the_console_is_made_if_the_body_has_no_bigpanda_link(self, links: Any) -> None:
         assert of_incident(links=links).link == f"{CONSOLE}i1"
         assert details.console_link("a/b ?#é\ud800") == f"{CONSOLE}a%2Fb%20%3F%23%C3%A9%3F"

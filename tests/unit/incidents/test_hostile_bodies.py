@@ -1,4 +1,4 @@
-"""Whatever the vendors send or answer: no exception but the declared ones, bounded work, bounded results."""
+"""Hostile bodies and answers of the vendors: declared exceptions alone, bounded work, bounded results."""
 
 import json
 import re
@@ -56,7 +56,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 
 
 def members(*names: str) -> st.SearchStrategy[dict[str, Any]]:
-    """An object with some of these members, of any type."""
+    """Return a strategy for objects with some of these members, of any type."""
     return st.fixed_dictionaries({}, optional=dict.fromkeys(names, JSON))
 
 
@@ -108,7 +108,7 @@ ROUTES = st.lists(
 
 @contextmanager
 def interrupted_when_stuck(seconds: float = STUCK_SECONDS) -> Iterator[None]:
-    """Raise in a block that backtracks without end: what one regular expression does inside can't be counted."""
+    """Raise in a block that backtracks without end, because the work inside a regular expression can't be counted."""
 
     def give_up(number: int, frame: FrameType | None) -> NoReturn:
         raise AssertionError(f"it did not end within {seconds} s of processor time")
@@ -123,7 +123,7 @@ def interrupted_when_stuck(seconds: float = STUCK_SECONDS) -> Iterator[None]:
 
 
 def counted(work: Callable[[], object]) -> Counter[str]:
-    """Count the calls, generator steps and loop rounds of some work, and the characters that its calls are handed.
+    """Count the calls, generator steps and loop rounds of some work, and the characters that its calls get.
 
     The counts are the same on every machine, however busy it is.
     """
@@ -177,13 +177,13 @@ def check_share(content: bytes, rule: BodyRule, routes: list[Route]) -> None:
 @given(SHARES, RULES, ROUTES)
 @example({"id": 1, "alerts": [], "tags": [], "environments": [], "links": []}, BodyRule(30), [])
 @example({"id": 1, "alerts": [{"status": None, "tags": [None, {}, {"name": []}]}]}, BodyRule(30), [])
-def test_whatever_a_share_says_it_is_routed_and_has_a_body_that_fits(
+def test_any_share_is_routed_and_has_a_body_that_fits(
     document: dict[str, Any], rule: BodyRule, routes: list[Route]
 ) -> None:
     check_share(json.dumps(document).encode(), rule, routes)
 
 
-# As large as a body may be, and in many ways.
+# Bodies of the largest size, in many shapes.
 LARGE: dict[str, dict[str, Any]] = {
     "ten thousand alerts": {
         "alerts": [{"id": n, "status": "critical", "tags": {"team": f"{n:0200}"}} for n in range(10_000)]
@@ -206,14 +206,14 @@ MANY = [f"*{n}x" for n in range(45)]
 
 
 @pytest.mark.parametrize("large", LARGE.values(), ids=LARGE)
-def test_the_work_for_a_large_share_is_bounded(large: dict[str, Any]) -> None:
+def test_work_for_a_large_share_is_bounded(large: dict[str, Any]) -> None:
     facts = ("tag.team", "environment", "source_system", "status")
     routes = [Route.of({"when": {fact: COSTLY + MANY}, "recipients": ["a"]}) for fact in facts for _ in range(5)]
     content = json.dumps({"id": 1, "environment": "a" * 10_000} | large).encode()
     check_work(lambda: check_share(content, BodyRule(20_000), routes))
 
 
-def test_the_work_for_as_many_routes_as_there_may_be_is_bounded_on_a_real_incident() -> None:
+def test_work_for_a_hundred_costly_routes_is_bounded_for_a_large_real_incident() -> None:
     tags = [{"name": f"t{n}", "value": f"value {n} of a tag"} for n in range(29)]
     alerts = [{"id": n, "tags": [*tags, {"name": "team", "value": f"host-{n}.example"}]} for n in range(300)]
     routes = [Route.of({"when": {"tag.team": COSTLY + MANY}, "recipients": ["a"]}) for _ in range(100)]
@@ -221,7 +221,7 @@ def test_the_work_for_as_many_routes_as_there_may_be_is_bounded_on_a_real_incide
     check_work(lambda: check_share(content, BodyRule(), routes))
 
 
-def test_the_work_for_routes_by_thousands_of_tags_is_bounded() -> None:
+def test_work_for_routes_by_thousands_of_tags_is_bounded() -> None:
     when = [{f"tag.t{place}-{n}": "a*" for n in range(10)} for place in range(100)]
     routes = [Route.of({"when": each, "recipients": ["a"]}) for each in when]
     alerts = [{"tags": {f"t{n}": "x" for n in range(200)}} for _ in range(1000)]
@@ -231,7 +231,7 @@ def test_the_work_for_routes_by_thousands_of_tags_is_bounded() -> None:
 
 @pytest.mark.parametrize("pattern", ["*" + "a" * 190 + "b", "*" + "?" * 198 + "b", "*?" * 95 + "b", "*b"])
 @pytest.mark.parametrize("length", [1, 20, 2048])
-def test_a_share_with_more_values_than_its_routes_can_be_compared_with_is_routed_with_counted_work(
+def test_share_with_too_many_values_for_its_routes_is_routed_within_the_bound_of_work(
     pattern: str, length: int
 ) -> None:
     alerts = [{"tags": {"team": [f"{n}{'a' * length}{place}" for place in range(10)]}} for n in range(100)]
@@ -249,7 +249,7 @@ def test_a_share_with_more_values_than_its_routes_can_be_compared_with_is_routed
     assert route.recipients[-1] == "r99"
 
 
-def test_work_that_grows_with_the_square_of_a_share_is_noticed() -> None:
+def test_counter_notices_work_that_grows_with_the_square_of_a_share() -> None:
     def operations(size: int) -> int:
         names = [str(n) for n in range(size)]
         work = counted(lambda: [name for name in names for other in names if name.lower() == other.lower()])
@@ -258,18 +258,18 @@ def test_work_that_grows_with_the_square_of_a_share_is_noticed() -> None:
     assert operations(200) > 3.9 * operations(100)
 
 
-def test_characters_that_are_read_again_and_again_are_noticed() -> None:
+def test_counter_notices_characters_that_are_read_repeatedly() -> None:
     text = "a" * 1_000_000
     with pytest.raises(AssertionError, match="characters"):
         check_work(lambda: [text.count("b") for _ in range(250)])
 
 
-def test_a_pattern_that_backtracks_without_end_is_interrupted() -> None:
+def test_pattern_that_backtracks_without_end_is_interrupted() -> None:
     with pytest.raises(AssertionError, match="did not end"), interrupted_when_stuck(0.2):
         re.fullmatch("(a|aa)*b", "a" * 100)
 
 
-def test_what_is_beyond_the_bounds_is_left_out_and_the_rest_is_there() -> None:
+def test_values_and_alerts_beyond_the_limits_are_left_out_and_the_rest_is_kept() -> None:
     values = [f"v{n}" for n in range(details.MAX_VALUES + 5)]
     alerts = [{"status": "warning"}] * (details.MAX_ALERTS + 5)
     document = {"id": 1, "tags": {"team": values}, "environments": values, "alerts": alerts}
@@ -279,7 +279,7 @@ def test_what_is_beyond_the_bounds_is_left_out_and_the_rest_is_there() -> None:
 
 
 @pytest.mark.parametrize("length", [512, 500_000])
-def test_an_environment_that_is_no_id_does_not_cost_the_incident_its_entry(length: int) -> None:
+def test_overlong_environment_id_does_not_cost_the_incident_its_entry(length: int) -> None:
     relay = room()
     document = {"incident": {"id": "i1", "status": "critical"}, "metadata": {"environment_id": "e" * length}}
     result = relay.share(json.dumps(document).encode())
@@ -288,7 +288,7 @@ def test_an_environment_that_is_no_id_does_not_cost_the_incident_its_entry(lengt
 
 
 @pytest.mark.parametrize("name", ["..", ".", "a/b", "a?b", "a b", "a%2fb", "-x", "ä", ["env-1"], 5])
-def test_an_environment_that_would_change_a_path_is_none(name: object) -> None:
+def test_environment_id_that_would_change_a_path_is_ignored(name: object) -> None:
     document = {"id": "i1", "metadata": {"environment_id": name}, "environment_id": "env-2"}
     assert parse_share(json.dumps(document).encode()).environment_id == "env-2"
 
@@ -365,12 +365,12 @@ def check_callback(content: bytes) -> None:
 @example(json.dumps({"relay": LONG, "kind": "response", "incident_id": "i1"}).encode())
 @example(json.dumps({"kind": "response", "incident_id": "i1", "environment_id": LONG, "response": LONG}).encode())
 @example(json.dumps({"kind": "response", "incident_id": "i1", "person": {"first_name": LONG}, "note": LONG}).encode())
-def test_whatever_xmatters_calls_back_with_is_refused_or_bounded(content: bytes) -> None:
+def test_any_callback_is_refused_or_bounded(content: bytes) -> None:
     check_callback(content)
 
 
 @pytest.mark.parametrize("dots", [".", "..", " .. "])
-def test_an_id_that_would_lead_elsewhere_is_none(dots: str) -> None:
+def test_callback_with_a_relative_path_as_id_is_refused(dots: str) -> None:
     document = {"kind": "response", "incident_id": dots, "environment_id": "e1"}
     with pytest.raises(BadRequest, match="incident_id"):
         parse_callback(json.dumps(document).encode())
@@ -401,7 +401,16 @@ HEADERS = st.fixed_dictionaries(
 )
 STATUSES = st.sampled_from([100, 200, 202, 204, 302, 400, 401, 404, 409, 429, 500, 599, 999])
 REPLIES = st.builds(Answer, STATUSES, HEADERS, ANSWERS)
-ACCESS = Access("https://api.bigpanda.io", "BPU-canary", ("e1",), True, None, frozenset(), True, "app-canary")
+ACCESS = Access(
+    base_url="https://api.bigpanda.io",
+    api_key="BPU-canary",
+    environments=("e1",),
+    assign=True,
+    email_domain=None,
+    comments=frozenset(),
+    callbacks=True,
+    app_key="app-canary",
+)
 OAUTH = Auth("oauth", {"client_id": "c", "username": "u", "password": "canary-pw"})
 REST = Rest("https://acme.xmatters.com", OAUTH)
 
@@ -411,7 +420,7 @@ def outward(reply: Answer) -> HttpClient:
 
 
 def tried(call: Callable[[], object]) -> object:
-    """What comes of a call: nothing of one that fails, and nothing secret is in what is said of it."""
+    """Return the result of a call, or None if it fails; its error must not show a secret."""
     try:
         return call()
     except SendError as error:
@@ -422,7 +431,7 @@ def tried(call: Callable[[], object]) -> object:
 
 
 @given(REPLIES)
-def test_whatever_bigpanda_answers_only_declared_errors_come_out(reply: Answer) -> None:
+def test_any_answer_of_bigpanda_raises_declared_errors_alone(reply: Answer) -> None:
     client, where = BigPanda(outward(reply)), Incident("e/..", "\ud800")
     tried(lambda: client.comment(ACCESS, where, "words\ud800", Deadline(8, time.monotonic)))
     tried(lambda: client.has_comment(ACCESS, where, "words".__eq__, Deadline(8, time.monotonic)))
@@ -433,7 +442,7 @@ def test_whatever_bigpanda_answers_only_declared_errors_come_out(reply: Answer) 
 
 
 @given(REPLIES)
-def test_whatever_xmatters_answers_only_declared_errors_come_out(reply: Answer) -> None:
+def test_any_answer_of_xmatters_raises_declared_errors_alone(reply: Answer) -> None:
     tried(lambda: Logins(outward(reply)).headers(Login(OAUTH, REST.base_url), Deadline(8, time.monotonic)))
     basic = Rest(REST.base_url, Auth("basic", {"username": "u", "password": "canary-pw"}))
     client = Pages(outward(reply))

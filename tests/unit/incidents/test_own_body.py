@@ -1,4 +1,4 @@
-"""The relay's own body: texts alone, within their length, the worst alert first."""
+"""The relay's own body: texts alone, within their length, worst alert first."""
 
 import json
 from typing import Any
@@ -34,7 +34,7 @@ def built(
     return found
 
 
-def test_everything_that_it_says() -> None:
+def test_own_body_is_built_in_full() -> None:
     assert built() == {
         "recipients": [{"id": "Ops"}],
         "priority": "HIGH",
@@ -57,13 +57,13 @@ def test_everything_that_it_says() -> None:
     }
 
 
-def test_all_properties_are_texts_even_when_nothing_is_said() -> None:
+def test_own_body_has_texts_alone_even_for_an_empty_share() -> None:
     document = built(status=None, severity=None, alerts=[])
     assert all(isinstance(value, str) for value in document["properties"].values())
     assert document["properties"]["subject"] == "OPEN: BigPanda incident i1"
 
 
-def test_what_is_over_says_so() -> None:
+def test_own_body_of_a_resolved_incident_says_resolved_with_low_priority() -> None:
     document = built(status="ok", active=False)
     assert document["priority"] == "LOW"
     assert document["properties"]["is_over"] == "true"
@@ -74,31 +74,31 @@ def test_what_is_over_says_so() -> None:
     ("members", "priority"),
     [({"status": "critical"}, "HIGH"), ({"status": "warning"}, "MEDIUM"), ({"status": None}, "MEDIUM")],
 )
-def test_the_status_tells_the_priority(members: dict[str, Any], priority: str) -> None:
+def test_priority_of_the_own_body_follows_the_status(members: dict[str, Any], priority: str) -> None:
     assert built(**members)["priority"] == priority
 
 
-def test_the_channel_may_have_other_priorities_and_the_route_has_the_last_word() -> None:
+def test_priority_of_the_channel_overrides_the_default_and_that_of_the_route_overrides_both() -> None:
     rule = BodyRule(priorities={"critical": "MEDIUM"})
     assert built(rule=rule)["priority"] == "MEDIUM"
     assert built(rule=rule, status="warning")["priority"] == "MEDIUM"
     assert built(rule=rule, priority="LOW")["priority"] == "LOW"
 
 
-def test_properties_of_the_channels_own_join_and_override() -> None:
+def test_properties_of_the_channel_join_and_override_those_of_the_own_body() -> None:
     properties = built(rule=BodyRule(properties=(("team", "payments"), ("host", "fixed"))))["properties"]
     assert (properties["team"], properties["host"], properties["check"]) == ("payments", "fixed", "lag")
 
 
 @pytest.mark.parametrize("length", [100, 2000])
-def test_no_text_is_longer_than_it_may_be(length: int) -> None:
+def test_texts_of_the_own_body_are_cut_to_their_length(length: int) -> None:
     alerts = [{"id": number, "status": "critical", "description": "d" * 3000} for number in range(300)]
     properties = built(rule=BodyRule(max_length=length), alerts=alerts)["properties"]
     assert max(map(len, properties.values())) <= length
     assert properties["alerts_total"] == "300"
 
 
-def test_how_many_alerts_there_was_no_room_for_is_said() -> None:
+def test_own_body_counts_the_alerts_that_were_left_out() -> None:
     alerts = [
         {"id": number, "status": "critical", "description": f"alert {number} " + "d" * 90} for number in range(40)
     ]

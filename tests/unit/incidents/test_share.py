@@ -59,7 +59,7 @@ TEMPLATED = {
 
 
 @pytest.mark.parametrize("document", [WRAPPED, BARE, TEMPLATED], ids=["wrapped", "bare", "templated"])
-def test_every_spelling_says_the_same(document: Any) -> None:
+def test_share_is_read_the_same_in_every_spelling(document: Any) -> None:
     share = parsed(document)
     assert (share.incident_id, share.event) == ("66b0", "incident#new")
     assert (share.status, share.severity) == ("critical", "critical")
@@ -69,9 +69,23 @@ def test_every_spelling_says_the_same(document: Any) -> None:
     assert share.digest == parsed(WRAPPED).digest
 
 
-def test_only_an_id_is_required() -> None:
+def test_share_needs_an_incident_id_alone() -> None:
     share = parsed({"id": "i1"})
-    assert share == Share("i1", None, None, None, None, None, None, None, None, None, (), None, {"id": "i1"})
+    assert share == Share(
+        incident_id="i1",
+        event=None,
+        status=None,
+        severity=None,
+        active=None,
+        resolved=None,
+        flapping=None,
+        snoozed=None,
+        changed_on=None,
+        updated_on=None,
+        alerts=(),
+        environment_id=None,
+        document={"id": "i1"},
+    )
     assert share.version is None
 
 
@@ -89,7 +103,7 @@ def test_only_an_id_is_required() -> None:
         {"incident_id": None, "incidentId": "i1"},
     ],
 )
-def test_the_id_is_found_wherever_it_stands(document: Any) -> None:
+def test_incident_id_is_found_in_each_place_and_spelling(document: Any) -> None:
     assert parsed(document).incident_id == "i1"
 
 
@@ -108,7 +122,7 @@ def test_the_id_is_found_wherever_it_stands(document: Any) -> None:
         ("x" * 512, "x" * 512),
     ],
 )
-def test_an_id_may_have_any_form(given_id: Any, read: str) -> None:
+def test_incident_id_may_have_any_form(given_id: Any, read: str) -> None:
     assert parsed({"incident": {"id": given_id}}).incident_id == read
 
 
@@ -124,7 +138,7 @@ def test_an_id_may_have_any_form(given_id: Any, read: str) -> None:
         (10**600, "is longer than 512 characters"),
     ],
 )
-def test_an_id_that_is_none_is_refused_by_its_name(given_id: Any, detail: str) -> None:
+def test_invalid_incident_id_is_refused_with_its_field(given_id: Any, detail: str) -> None:
     with pytest.raises(BadRequest) as caught:
         parsed({"incident": {"id": given_id}})
     assert (caught.value.field, caught.value.detail, caught.value.status) == ("incident.id", detail, 400)
@@ -139,7 +153,7 @@ def test_an_id_that_is_none_is_refused_by_its_name(given_id: Any, detail: str) -
         ({"incident": [1]}, "is missing (also looked for id and incident_id); incident is a list"),
     ],
 )
-def test_a_missing_id_says_where_it_was_looked_for(document: Any, hint: str) -> None:
+def test_missing_incident_id_is_refused_with_the_names_that_were_looked_for(document: Any, hint: str) -> None:
     with pytest.raises(BadRequest) as caught:
         parsed(document)
     assert (caught.value.field, caught.value.detail) == ("incident.id", hint)
@@ -166,13 +180,13 @@ def test_a_missing_id_says_where_it_was_looked_for(document: Any, hint: str) -> 
     ],
     ids=lambda value: value[:24] if isinstance(value, bytes) else "",
 )
-def test_what_is_no_json_object_is_refused_with_its_place(body: bytes, detail: str) -> None:
+def test_body_that_is_no_json_object_is_refused_with_the_position(body: bytes, detail: str) -> None:
     with pytest.raises(BadRequest) as caught:
         parse_share(body)
     assert (caught.value.field, caught.value.detail, caught.value.status) == ("body", detail, 400)
 
 
-def test_of_a_key_that_stands_twice_the_last_counts() -> None:
+def test_last_one_of_duplicate_keys_counts() -> None:
     assert parse_share(b'{"id": "i1", "status": "ok", "status": "critical"}').status == "critical"
 
 
@@ -201,11 +215,11 @@ def test_of_a_key_that_stands_twice_the_last_counts() -> None:
         (1e300, None),
     ],
 )
-def test_a_time_is_read_in_any_spelling_or_taken_as_not_said(value: Any, seconds: float | None) -> None:
+def test_timestamp_is_read_in_any_spelling_and_an_invalid_one_is_none(value: Any, seconds: float | None) -> None:
     assert parsed({"id": 1, "changedOn": value}).changed_on == seconds
 
 
-def test_an_endless_number_is_no_time() -> None:
+def test_infinite_timestamp_is_none() -> None:
     assert parse_share(b'{"id": 1, "changedOn": 1e999}').changed_on is None
 
 
@@ -222,16 +236,16 @@ def test_an_endless_number_is_no_time() -> None:
         ([{"id": 1, "status": 7}], (Alert("1", None),)),
     ],
 )
-def test_alerts_may_be_of_any_kind(alerts: Any, read: tuple[Alert, ...]) -> None:
+def test_alerts_of_any_type_are_read_or_left_out(alerts: Any, read: tuple[Alert, ...]) -> None:
     assert parsed({"id": 1, "alerts": alerts}).alerts == read
 
 
 @pytest.mark.parametrize("value", [7, True, [], {}, "", "  ", "x" * 101, "x" * 3_000_000])
-def test_a_status_that_is_no_word_is_taken_as_not_said(value: Any) -> None:
+def test_status_that_is_no_word_is_none(value: Any) -> None:
     assert parsed({"id": 1, "status": value}).status is None
 
 
-def test_versions_order_by_the_newest_stamp_and_then_by_the_last_change() -> None:
+def test_versions_are_ordered_by_the_newest_stamp_and_then_by_the_last_change() -> None:
     stamps = [
         {"updatedOn": 50},
         {"changedOn": 100},
@@ -267,11 +281,11 @@ STATE: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("change", MEANINGFUL, ids=str)
-def test_the_digest_changes_with_whatever_means_something(change: dict[str, Any]) -> None:
+def test_digest_changes_with_each_meaningful_member(change: dict[str, Any]) -> None:
     assert samples.share(**STATE | change).digest != samples.share(**STATE).digest
 
 
-# `digest` names the fields that count; a hash over the whole document would fail here.
+# `digest` names the members that count. A hash over the whole document would differ for each of these.
 @pytest.mark.parametrize(
     "change",
     [
@@ -285,7 +299,7 @@ def test_the_digest_changes_with_whatever_means_something(change: dict[str, Any]
     ],
     ids=str,
 )
-def test_a_fingerprint_over_volatile_fields_would_never_match(change: dict[str, Any]) -> None:
+def test_digest_does_not_change_with_volatile_members(change: dict[str, Any]) -> None:
     assert samples.share(**STATE | change).digest == samples.share(**STATE).digest
 
 
@@ -298,7 +312,7 @@ NAMES = st.sampled_from(["id", "status", "alerts", "snooze", "changedOn", "updat
 
 
 @given(st.dictionaries(NAMES, JSON))
-def test_whatever_the_fields_hold_a_share_comes_out_or_a_bad_request(document: dict[str, Any]) -> None:
+def test_any_document_is_a_share_or_a_bad_request(document: dict[str, Any]) -> None:
     for body in (document, {"incident": document}):
         try:
             share = parsed(body)
@@ -317,5 +331,5 @@ def test_whatever_the_fields_hold_a_share_comes_out_or_a_bad_request(document: d
         b'{"incident": {"id": []}, "id": "x"}',
     ],
 )
-def test_a_blank_spelling_of_the_id_hides_no_good_one(body: bytes) -> None:
+def test_blank_spelling_of_the_incident_id_hides_no_valid_one(body: bytes) -> None:
     assert parse_share(body).incident_id == "x"

@@ -10,7 +10,7 @@ from relay.incidents.transition import MAX_ALERTS, PRESETS, State, Transition, c
 from tests import samples
 from tests.unit.states import NOW, over, state, unstamped
 
-# What a body may say, contradictions included. `None` in it means that the body does not say it.
+# Members of a body, contradictions included. `None` means that the body lacks the member.
 BODIES: dict[str, dict[str, Any]] = {
     "critical": {"active": True, "resolved": False},
     "warning": {"status": "warning", "active": True, "resolved": False},
@@ -67,7 +67,7 @@ ANNOUNCED: dict[str, State | None] = {
 }
 
 
-def test_the_table_has_each_body_and_each_announced_state() -> None:
+def test_table_of_transitions_has_each_body_and_each_announced_state() -> None:
     assert [row[0] for row in ROWS] == list(BODIES)
     assert HEAD[1:] == list(ANNOUNCED)
 
@@ -76,7 +76,7 @@ def test_the_table_has_each_body_and_each_announced_state() -> None:
     ("body", "announced", "expected"),
     [(row[0], name, cell) for row in ROWS for name, cell in zip(HEAD[1:], row[1:], strict=True)],
 )
-def test_each_share_changes_what_the_table_says(body: str, announced: str, expected: str) -> None:
+def test_transition_of_each_share_is_that_of_the_table(body: str, announced: str, expected: str) -> None:
     assert compare(ANNOUNCED[announced], state(9, **BODIES[body])).transition == expected
 
 
@@ -85,13 +85,13 @@ TWO = [{"id": "a2"}, {"id": "a1"}]
 
 
 class TestAlerts:
-    def test_an_alert_that_joined_is_a_transition_of_its_own(self) -> None:
+    def test_alert_that_joined_makes_the_transition_grew(self) -> None:
         assert compare(state(alerts=ONE), state(9, alerts=TWO)).transition == Transition.GREW
 
-    def test_one_that_joined_while_another_left_counts_too(self) -> None:
+    def test_alert_that_joined_while_another_left_makes_the_transition_grew(self) -> None:
         assert compare(state(alerts=ONE), state(9, alerts=[{"id": "a2"}])).transition == Transition.GREW
 
-    def test_one_that_left_or_changed_is_nothing_to_ring_for(self) -> None:
+    def test_alert_that_left_or_changed_makes_the_transition_touched(self) -> None:
         assert compare(state(alerts=TWO), state(9, alerts=ONE)).transition == Transition.TOUCHED
         changed = state(9, alerts=[{"id": "a1", "status": "ok"}])
         assert compare(state(alerts=ONE), changed).transition == Transition.TOUCHED
@@ -107,7 +107,9 @@ class TestAlerts:
             (state(alerts=ONE), state(9, status=None, alerts=TWO), Transition.GREW),
         ],
     )
-    def test_what_matters_more_is_said_instead(self, announced: State, share: State, expected: Transition) -> None:
+    def test_transition_of_the_status_outranks_joined_alerts(
+        self, announced: State, share: State, expected: Transition
+    ) -> None:
         assert compare(announced, share).transition == expected
 
 
@@ -128,39 +130,39 @@ class TestWhy:
             (state(), state(9), "it is as announced"),
         ],
     )
-    def test_each_change_says_why_it_is_this_one(self, announced: State | None, share: State, why: str) -> None:
+    def test_transition_has_its_reason_in_words(self, announced: State | None, share: State, why: str) -> None:
         assert compare(announced, share).why == why
 
 
 class TestPresets:
-    def test_parity_is_a_call_for_each_change_of_status(self) -> None:
+    def test_preset_parity_signals_each_change_of_status(self) -> None:
         assert PRESETS["parity"] == {"opened", "worsened", "eased", "resolved", "reopened"}
 
-    def test_oncall_rings_for_what_gets_worse_and_ends_with_the_resolve(self) -> None:
+    def test_preset_oncall_signals_what_gets_worse_and_the_resolve(self) -> None:
         assert PRESETS["oncall"] == {"opened", "worsened", "reopened", "resolved"}
 
-    def test_nothing_rings_for_what_is_only_touched(self) -> None:
+    def test_touched_is_in_no_preset(self) -> None:
         assert not any(Transition.TOUCHED in preset for preset in PRESETS.values())
 
 
 class TestState:
-    def test_it_says_what_a_share_says_and_when_it_came(self) -> None:
+    def test_state_has_version_digest_rank_and_arrival_of_its_share(self) -> None:
         share = samples.share(status="warning", alerts=TWO)
         made = State.of(share, NOW + 12.5)
         assert (made.version, made.digest, made.came) == (share.version, share.digest, NOW + 12.5)
         assert (made.is_open, made.rank, len(made.alerts)) == (True, 2, 2)
 
-    def test_of_a_stamp_ahead_of_its_arrival_it_says_nothing(self) -> None:
+    def test_stamp_more_than_five_seconds_ahead_of_arrival_gives_no_version(self) -> None:
         share = samples.share(changedOn=NOW + 20)
         assert State.of(share, NOW + 15).version == (NOW + 20, NOW + 20)
         assert State.of(share, NOW + 14.9).version is None
 
-    def test_statuses_have_the_order_of_bigpandas_own_worst(self) -> None:
+    def test_statuses_are_ranked_as_bigpanda_ranks_them(self) -> None:
         ranks = [state(status=status).rank for status in ("ok", "unknown", "warning", "critical")]
         assert ranks == [0, 1, 2, 3]
 
     @pytest.mark.parametrize("status", [None, "acknowledged", "", 7])
-    def test_a_status_that_is_missing_or_never_heard_of_has_no_rank(self, status: Any) -> None:
+    def test_missing_or_unknown_status_has_no_rank(self, status: Any) -> None:
         assert state(status=status).rank is None
 
     @pytest.mark.parametrize(
@@ -175,12 +177,12 @@ class TestState:
             ({"resolved": True, "active": True}, True),
         ],
     )
-    def test_only_what_is_open_and_has_the_worst_status_now_is_critical(
+    def test_state_is_critical_only_if_it_is_open_and_its_status_is_critical_now(
         self, members: dict[str, Any], critical: bool
     ) -> None:
         assert state(**members).is_critical is critical
 
-    def test_alerts_are_known_by_short_names_whatever_their_ids_are(self) -> None:
+    def test_alerts_have_short_names_whatever_their_ids_are(self) -> None:
         ids = ["a", "b" * 500, "\ud800", "ü", 7]
         names = state(alerts=[{"id": each} for each in ids]).alerts
         assert len(names) == len(ids)
@@ -189,7 +191,7 @@ class TestState:
     def test_names_of_alerts_are_the_same_in_every_process(self) -> None:
         assert state(alerts=ONE).alerts == {"f55ff16f"}
 
-    def test_alerts_without_end_are_compared_up_to_a_limit(self) -> None:
+    def test_alerts_are_compared_up_to_a_limit(self) -> None:
         many = [{"id": number} for number in range(MAX_ALERTS + 500)]
         announced = state(alerts=many)
         assert len(announced.alerts) == MAX_ALERTS
@@ -197,19 +199,19 @@ class TestState:
 
 
 class TestOrder:
-    def test_the_newer_time_stamp_is_the_newer_state_however_they_came(self) -> None:
+    def test_state_with_the_newer_stamp_is_newer_whatever_the_order_of_arrival(self) -> None:
         older, newer = state(came=5, version=1), state(came=0, version=2)
         assert older.precedes(newer)
         assert not newer.precedes(older)
 
-    def test_a_reopen_with_an_older_change_and_a_newer_update_is_newer(self) -> None:
+    def test_reopening_with_an_older_change_and_a_newer_update_is_newer(self) -> None:
         closed = over(160, changedOn=NOW + 100, updatedOn=NOW + 100)
         reopened = state(161, changedOn=NOW + 50, updatedOn=NOW + 160)
         assert closed.precedes(reopened)
         assert not reopened.precedes(closed)
         assert compare(closed, reopened).transition == Transition.REOPENED
 
-    def test_of_equal_updates_the_later_change_is_newer(self) -> None:
+    def test_later_change_is_newer_at_equal_updates(self) -> None:
         older = state(165, changedOn=NOW + 50, updatedOn=NOW + 160)
         newer = state(160, changedOn=NOW + 100, updatedOn=NOW + 160)
         assert older.precedes(newer)
@@ -225,29 +227,29 @@ class TestOrder:
         ],
         ids=["equal", "missing", "first missing", "second missing"],
     )
-    def test_where_time_stamps_do_not_tell_arrival_decides(self, first: State, second: State) -> None:
+    def test_order_of_arrival_decides_if_stamps_are_equal_or_missing(self, first: State, second: State) -> None:
         assert first.precedes(second)
         assert not second.precedes(first)
 
-    def test_nothing_precedes_nothing_nor_itself(self) -> None:
+    def test_state_precedes_neither_none_nor_itself(self) -> None:
         assert not state().precedes(None)
         assert not state().precedes(state())
 
-    def test_two_are_the_same_that_tell_the_same_whenever_they_came(self) -> None:
+    def test_states_of_equal_version_and_digest_are_the_same_whenever_they_came(self) -> None:
         assert state(0, version=1).is_same(state(9, version=1))
         assert unstamped(0).is_same(unstamped(9))
 
     @pytest.mark.parametrize("other", [None, state(1), state(version=0, status="warning"), unstamped()])
-    def test_another_version_or_another_digest_is_not_the_same(self, other: State | None) -> None:
+    def test_states_of_another_version_or_digest_are_not_the_same(self, other: State | None) -> None:
         assert not state().is_same(other)
 
-    def test_two_come_from_one_share_that_came_at_once(self) -> None:
+    def test_states_are_of_one_share_if_they_came_at_the_same_time(self) -> None:
         assert unstamped(0).is_of_same_share(unstamped(0))
         assert not unstamped(0).is_of_same_share(unstamped(9))
         assert not unstamped(0).is_of_same_share(unstamped(0, status="ok"))
         assert not unstamped(0).is_of_same_share(None)
 
-    def test_open_is_worse_than_over_and_then_the_status_counts(self) -> None:
+    def test_open_is_worse_than_over_and_then_the_status_decides(self) -> None:
         ladder = [
             over(),
             state(active=False),
@@ -287,21 +289,21 @@ OPPOSITES = {
 
 
 @given(STATES, STATES)
-def test_the_way_back_is_the_opposite_of_the_way_there(one: State, other: State) -> None:
+def test_transition_back_is_the_opposite_of_the_transition_there(one: State, other: State) -> None:
     assert compare(other, one).transition in OPPOSITES[compare(one, other).transition]
 
 
 @given(STATES)
-def test_against_itself_nothing_changes_whenever_it_comes_again(one: State) -> None:
+def test_repeated_state_is_touched(one: State) -> None:
     assert compare(one, replace(one, came=one.came + 99)).transition == Transition.TOUCHED
 
 
 @given(STATES, STATES)
-def test_an_incident_that_is_over_rings_for_nothing_but_its_resolve(one: State, other: State) -> None:
+def test_resolved_incident_has_no_transition_but_touched_and_resolved(one: State, other: State) -> None:
     transitions = {compare(None, one).transition, compare(other, one).transition}
     assert one.is_open or transitions <= {Transition.TOUCHED, Transition.RESOLVED}
 
 
 @given(STATES, STATES)
-def test_of_two_states_one_came_first_or_they_came_together(one: State, other: State) -> None:
+def test_two_states_with_different_version_or_arrival_are_ordered(one: State, other: State) -> None:
     assert one.precedes(other) + other.precedes(one) == ((one.version, one.came) != (other.version, other.came))

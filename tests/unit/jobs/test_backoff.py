@@ -9,34 +9,34 @@ STEADY = [reason for reason in Reason if HANDLING[reason].steady is not None]
 JITTERED = [reason for reason in Reason if HANDLING[reason].steady is None]
 
 
-def test_waits_double_from_30_seconds_up_to_15_minutes() -> None:
+def test_backoff_doubles_from_30_seconds_up_to_15_minutes() -> None:
     longest = [wait_seconds(Reason.UPSTREAM, rounds, None, 1.0) for rounds in range(8)]
     assert longest == [30, 60, 120, 240, 480, 900, 900, 900]
 
 
-def test_critical_that_did_not_ring_comes_back_within_a_minute_however_often_it_failed() -> None:
+def test_critical_that_surely_did_not_notify_is_retried_within_a_minute_however_often_it_failed() -> None:
     longest = [wait_seconds(Reason.UPSTREAM, rounds, None, 1.0, is_critical=True) for rounds in range(8)]
     assert longest == [30, *[60] * 7]
     assert wait_seconds(Reason.UPSTREAM, 7, None, 1.0, is_critical=True, may_have_rung=True) == 900
 
 
 @pytest.mark.parametrize("reason", [Reason.UPSTREAM, Reason.UNREACHABLE, Reason.RATE_LIMITED, Reason.INTERNAL])
-def test_the_jitter_is_full(reason: Reason) -> None:
+def test_backoff_has_full_jitter(reason: Reason) -> None:
     assert [wait_seconds(reason, 1, None, chance) for chance in (0.0, 0.25, 1.0)] == [0, 15, 60]
 
 
 @pytest.mark.parametrize("reason", [Reason.TIMEOUT, Reason.UPSTREAM, Reason.UNREACHABLE, Reason.INTERNAL])
-def test_signal_that_may_have_rung_rests_for_at_least_half_a_minute(reason: Reason) -> None:
+def test_signal_that_may_have_notified_waits_at_least_half_a_minute(reason: Reason) -> None:
     waits = [wait_seconds(reason, 1, None, chance, may_have_rung=True) for chance in (0.0, 0.25, 1.0)]
     assert waits == [30, 30, 60]
 
 
-def test_refused_credentials_are_tried_every_five_minutes() -> None:
+def test_refused_credentials_are_retried_every_five_minutes() -> None:
     assert STEADY == [Reason.CREDENTIALS]
     assert {wait_seconds(Reason.CREDENTIALS, rounds, 7, chance) for rounds in (0, 9) for chance in (0.0, 1.0)} == {300}
 
 
-def test_what_xmatters_asks_for_is_honoured_but_not_for_ever() -> None:
+def test_retry_after_is_honoured_up_to_the_longest_wait() -> None:
     assert wait_seconds(Reason.RATE_LIMITED, 0, 77, 0.0) == 77
     assert wait_seconds(Reason.RATE_LIMITED, 3, 77, 1.0) == 240
     assert wait_seconds(Reason.RATE_LIMITED, 0, 86_400, 0.0) == LONGEST_WAIT_SECONDS
@@ -50,12 +50,12 @@ def test_what_xmatters_asks_for_is_honoured_but_not_for_ever() -> None:
     st.floats(0, 1),
     st.booleans(),
 )
-def test_however_often_it_failed_it_waits_no_longer_than_a_message_can_sleep(
+def test_backoff_is_never_longer_than_the_delay_of_a_message(
     reason: Reason, rounds: int, retry_after: float | None, chance: float, may_have_rung: bool
 ) -> None:
     assert 0 <= wait_seconds(reason, rounds, retry_after, chance, may_have_rung=may_have_rung) <= 900
 
 
 @given(st.sampled_from(JITTERED), st.integers(0, 20), st.floats(0, 1))
-def test_who_failed_more_often_never_waits_less_at_equal_luck(reason: Reason, rounds: int, chance: float) -> None:
+def test_backoff_never_shrinks_with_more_failures_at_equal_jitter(reason: Reason, rounds: int, chance: float) -> None:
     assert wait_seconds(reason, rounds, None, chance) <= wait_seconds(reason, rounds + 1, None, chance)

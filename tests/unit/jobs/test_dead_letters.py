@@ -1,4 +1,4 @@
-"""When a scan of the dead-letter queue ends; the rest is tested against moto's SQS."""
+"""End of a scan of the dead-letter queue; all else of it is tested against moto's SQS."""
 
 from itertools import chain, count
 from typing import Any, cast
@@ -12,7 +12,7 @@ BEGAN = 1_800_000_000
 
 
 class Storm:
-    """An SQS that has a message sent at each of these times, one a poll, and never runs empty after them."""
+    """An SQS client that returns one message a poll, sent at these times, and new ones for ever after them."""
 
     def __init__(self, *sent: float, says_when: bool = True) -> None:
         self.sent = chain(sent, (BEGAN + 60 + n for n in range(500)))
@@ -37,17 +37,17 @@ def scanned(storm: Storm) -> int:
         return len(list(queue.scan()))
 
 
-def test_it_ends_although_new_messages_keep_coming() -> None:
+def test_scan_ends_although_new_messages_keep_coming() -> None:
     assert scanned(Storm(BEGAN - 5, BEGAN - 4)) == 2 + POLLS_OF_NEW_ONES
 
 
-def test_an_old_one_among_the_new_ones_keeps_it_going() -> None:
+def test_old_message_among_new_ones_keeps_the_scan_going() -> None:
     assert scanned(Storm(BEGAN + 9, BEGAN + 9, BEGAN - 4)) == 3 + POLLS_OF_NEW_ONES
 
 
-def test_what_was_sent_in_the_second_in_which_it_began_is_not_new() -> None:
+def test_message_sent_in_the_second_in_which_the_scan_began_is_not_new() -> None:
     assert scanned(Storm(*[BEGAN + 0.9] * 40)) == 40 + POLLS_OF_NEW_ONES
 
 
-def test_without_a_clock_of_sqs_it_goes_on_until_a_poll_is_empty() -> None:
+def test_scan_without_the_time_of_sqs_ends_at_an_empty_poll() -> None:
     assert scanned(Storm(says_when=False)) == 500

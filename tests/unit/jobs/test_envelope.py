@@ -47,7 +47,7 @@ class TestEnvelope:
         digest=st.none() | st.just("0" * 64),
         http_status=st.none() | st.integers(100, 599),
     )
-    def test_what_goes_in_comes_out_and_travels_as_printable_ascii(
+    def test_job_is_read_as_it_was_written_and_is_printable_ascii(
         self, incident_id: str, excerpt: str, **changes: Any
     ) -> None:
         job = samples.job(incident_id=incident_id, response_excerpt=excerpt, **changes)
@@ -56,27 +56,27 @@ class TestEnvelope:
         assert envelope.isascii()
         assert envelope.isprintable()
 
-    # Cured by `json.dumps` escaping what is not ASCII, in `Job.to_json`.
+    # SQS refuses control characters, so `Job.to_json` escapes all that is not ASCII.
     @pytest.mark.parametrize("character", ["\x00", "\x0b", "\x1b", "\x7f", "\x85", "\ud800", "\ufffe", "\uffff", "😀"])
-    def test_a_control_character_must_not_lose_the_dead_letter_itself(self, character: str) -> None:
+    def test_control_character_does_not_lose_the_dead_letter(self, character: str) -> None:
         job = samples.job(incident_id=character, body=character.encode("utf-8", "surrogatepass"))
         assert job.to_json().isascii()
         assert job.to_json().isprintable()
         assert Job.from_json(job.to_json()) == job
         assert all(legal_text(value) == value for value in job.attributes().values())
 
-    def test_it_holds_the_members_of_the_contract(self) -> None:
+    def test_envelope_holds_the_members_of_the_contract(self) -> None:
         assert set(json.loads(samples.job().to_json())) >= {
             *("schema", "kind", "delivery_id", "channel", "incident_id", "version", "transition", "status"),
             *("recipients", "body", "received_at", "first_failed_at", "last_failed_at", "attempts", "reason"),
             *("http_status", "response_excerpt", "not_before", "correlation_id", "replays"),
         }
 
-    def test_it_is_kept_before_it_ever_failed(self) -> None:
+    def test_envelope_of_a_job_that_never_failed_is_read_back(self) -> None:
         job = samples.job(first_failed_at=None, last_failed_at=None, attempts=0, reason="in_flight", http_status=None)
         assert Job.from_json(job.to_json()) == job
 
-    def test_its_attributes_can_be_filtered_by(self) -> None:
+    def test_attributes_of_a_job_are_channel_incident_reason_kind_and_schema(self) -> None:
         assert samples.job().attributes() == {
             "channel": "noc",
             "incident_id": "i1",
@@ -85,13 +85,13 @@ class TestEnvelope:
             "schema": "1",
         }
 
-    def test_the_largest_body_is_read_back(self) -> None:
+    def test_envelope_of_the_largest_body_is_read_back(self) -> None:
         job = samples.job(body=b" " * MAX_BODY_BYTES)
         assert Job.from_json(job.to_json()) == job
 
 
 MEMBERS = json.loads(samples.job().to_json())
-# Without these a job can't be done; what else is missing has its default.
+# Members that every job needs; all others have a default.
 FIRST = {
     *("schema", "kind", "delivery_id", "channel", "incident_id", "body", "received_at", "reason", "correlation_id"),
     *("version", "recipients"),
@@ -104,21 +104,21 @@ def without(name: str) -> str:
 
 class TestUnreadable:
     @pytest.mark.parametrize("text", ["", "{", "[]", "null", "7", '"x"', "{}", "[" * 100_000, '{"schema": 2}'])
-    def test_what_is_no_envelope_is_refused(self, text: str) -> None:
+    def test_text_that_is_no_envelope_is_refused(self, text: str) -> None:
         with pytest.raises(UnreadableMessage):
             Job.from_json(text)
 
-    def test_another_schema_is_named(self) -> None:
+    def test_envelope_of_another_schema_is_refused_with_its_number(self) -> None:
         with pytest.raises(UnreadableMessage, match="its schema is 2, and this version reads 1"):
             Job.from_json(json.dumps({"schema": 2}))
 
     @pytest.mark.parametrize("name", sorted(FIRST))
-    def test_every_member_must_be_there(self, name: str) -> None:
+    def test_envelope_without_a_required_member_is_refused_with_its_name(self, name: str) -> None:
         with pytest.raises(UnreadableMessage, match=name):
             Job.from_json(without(name))
 
     @pytest.mark.parametrize("name", sorted(MEMBERS.keys() - FIRST))
-    def test_what_else_is_missing_has_its_default(self, name: str) -> None:
+    def test_missing_optional_member_has_its_default(self, name: str) -> None:
         expected = samples.job()._replace(**{name: Job._field_defaults[name]})
         assert Job.from_json(without(name)) == expected
 
@@ -149,14 +149,14 @@ class TestUnreadable:
             ("ledger_down_since", "yesterday"),
         ],
     )
-    def test_a_member_of_the_wrong_kind_is_refused(self, name: str, value: Any) -> None:
+    def test_envelope_with_an_invalid_member_is_refused(self, name: str, value: Any) -> None:
         with pytest.raises(UnreadableMessage):
             Job.from_json(json.dumps(json.loads(samples.job().to_json()) | {name: value}))
 
 
 class TestLegalText:
     @given(TEXT)
-    def test_what_sqs_refuses_is_replaced_and_the_rest_stays(self, text: str) -> None:
+    def test_characters_that_sqs_refuses_are_replaced_and_others_stay(self, text: str) -> None:
         legal = legal_text(text)
         assert legal
         for character in legal:
@@ -164,7 +164,7 @@ class TestLegalText:
             assert code in {0x9, 0xA, 0xD} or 0x20 <= code <= 0xD7FF or 0xE000 <= code <= 0xFFFD or code > 0xFFFF
         assert legal_text(legal) == legal
 
-    def test_a_plain_text_is_left_alone_and_an_empty_one_is_not(self) -> None:
+    def test_legal_text_keeps_a_plain_text_and_fills_an_empty_one(self) -> None:
         assert legal_text("66b0/é 😀\t") == "66b0/é 😀\t"
         assert legal_text("") == "-"
         assert legal_text("a\x00b") == "a\ufffdb"
@@ -206,13 +206,13 @@ class TestReducedBody:
         ],
         ids=["alerts", "long alerts", "ids", "words", "members", "name", "nested", "astral", "numbers"],
     )
-    def test_the_envelope_of_what_is_left_always_fits(self, document: dict[str, Any] | bytes) -> None:
+    def test_envelope_of_a_reduced_body_always_fits(self, document: dict[str, Any] | bytes) -> None:
         text = envelope(document)
         assert fits(text)
         left = json.loads(Job.from_json(text).body)
         assert parse_share(json.dumps(left).encode()).incident_id
 
-    def test_what_is_left_says_the_same_of_the_incident_and_that_something_is_missing(self) -> None:
+    def test_reduced_body_keeps_the_state_of_the_incident_and_says_that_it_was_cut(self) -> None:
         alerts = [{"id": "a1", "status": "Critical", "description": "long"}, {"id": "a2"}]
         share = samples.share(severity="critical", active=True, alerts=alerts, tags={"x": 1}, links=[1])
         left = json.loads(reduced_body(share))
@@ -231,21 +231,21 @@ class TestReducedBody:
         }
         assert parse_share(reduced_body(share)).version == share.version
 
-    def test_what_is_read_of_it_is_not_lost_behind_many_other_members(self) -> None:
+    def test_reduced_body_keeps_the_status_behind_many_other_members(self) -> None:
         others = {f"field-{number}": "x" * 50 for number in range(200)}
         share = parse_share(json.dumps({"incident": {"id": "i1", **others, "status": "critical"}}).encode())
         assert parse_share(reduced_body(share)).status == "critical"
 
-    def test_a_bare_body_stays_bare(self) -> None:
+    def test_reduced_bare_body_stays_bare(self) -> None:
         left = json.loads(reduced_body(parse_share(b'{"incident_id": 7, "event": "incident#new"}')))
         assert (left["id"], left["incident_id"], left["event"]) == ("7", 7, "incident#new")
 
-    def test_an_id_beside_the_incident_is_kept(self) -> None:
+    def test_reduced_body_keeps_an_incident_id_beside_the_incident(self) -> None:
         left = json.loads(reduced_body(parse_share(b'{"incident": {"status": "ok"}, "id": 7}')))
         assert left["incident"]["id"] == "7"
 
     @given(st.dictionaries(TEXT, st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT))
-    def test_whatever_the_members_the_rest_is_strict_json(self, members: dict[str, Any]) -> None:
+    def test_reduced_body_of_any_members_is_strict_json(self, members: dict[str, Any]) -> None:
         # Another spelling of `id` may come first, and hold no id.
         others = {name: value for name, value in members.items() if not name.lower().startswith(("id", "incident"))}
         share = parse_share(json.dumps(others | {"id": "i1"}).replace("Infinity", "1e999").encode())
@@ -253,7 +253,7 @@ class TestReducedBody:
         assert left.incident_id == share.incident_id
 
 
-def test_an_envelope_fits_up_to_its_limit_which_leaves_room_for_attributes() -> None:
+def test_envelope_fits_up_to_a_limit_that_leaves_room_for_attributes() -> None:
     assert fits("x" * MAX_ENVELOPE_BYTES)
     assert not fits("x" * (MAX_ENVELOPE_BYTES + 1))
     job = samples.job(channel="c" * 48, incident_id="\U0010ffff" * 512)
@@ -261,14 +261,14 @@ def test_an_envelope_fits_up_to_its_limit_which_leaves_room_for_attributes() -> 
     assert attributes + MAX_ENVELOPE_BYTES <= 1024 * 1024
 
 
-def test_moments_are_utc_to_the_millisecond_and_read_back() -> None:
+def test_timestamps_are_utc_with_milliseconds_and_read_back() -> None:
     assert timestamp(1_795_564_860.1249) == "2026-11-25T00:01:00.124Z"
     assert seconds_of("2026-11-25T00:01:00.124Z") == 1_795_564_860.124
     with pytest.raises(ValueError, match="yesterday"):
         seconds_of("yesterday")
 
 
-def test_two_copies_of_a_share_are_stored_as_two_jobs() -> None:
+def test_two_copies_of_a_share_are_stored_under_two_names() -> None:
     first = samples.job(received_at="2027-01-15T08:00:00.000Z")
     assert first.delivery_id == first._replace(received_at="2027-01-15T08:00:00.009Z").delivery_id
     assert first.stored_name != first._replace(received_at="2027-01-15T08:00:00.009Z").stored_name

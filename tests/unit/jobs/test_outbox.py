@@ -32,10 +32,15 @@ class Desk:
 
     def __init__(self) -> None:
         self.clock, self.retries, self.chores, self.dead_letters = Clock(), FakeSqs(), FakeSqs(), FakeSqs()
-        self.keeper = Keeper(self.retries.queue(), self.chores.queue(), self.dead_letters.queue(), self.clock)
+        self.keeper = Keeper(
+            retries=self.retries.queue(),
+            chores=self.chores.queue(),
+            dead_letters=self.dead_letters.queue(),
+            clock=self.clock,
+        )
 
     def keep(self, job: Job, until: float) -> bool:
-        """Keep a job until so many seconds from now; nobody has time to wait for it."""
+        """Keep a job until so many seconds from now, after the deadline of the caller."""
         return self.keeper.keep(job, Deadline(0, self.clock), until=self.clock() + until)
 
     def dead_letter(self, job: Job) -> Job | None:
@@ -43,14 +48,14 @@ class Desk:
 
 
 class TestKeep:
-    def test_a_job_waits_on_the_retry_queue_as_it_is(self) -> None:
+    def test_kept_signal_waits_unchanged_on_the_retry_queue(self) -> None:
         desk = Desk()
         assert desk.keep(samples.job(), 30)
         assert desk.retries.jobs() == [samples.job()]
         assert desk.dead_letters.jobs() == []
 
     @pytest.mark.parametrize("kind", ["followup", "writeback", "release"])
-    def test_chore_waits_on_the_chore_queue_so_that_it_holds_up_no_signal(self, kind: str) -> None:
+    def test_kept_chore_waits_on_the_chore_queue(self, kind: str) -> None:
         desk = Desk()
         assert desk.keep(samples.job(kind=kind), 30)
         assert (desk.chores.jobs(), desk.retries.jobs()) == ([samples.job(kind=kind)], [])
@@ -60,9 +65,7 @@ class TestKeep:
         ("until", "delay"),
         [(30, 30), (0, 0), (-500, 0), (0.001, 1), (29.2, 30), (900, 900), (901, MAX_DELAY_SECONDS), (1e6, 900)],
     )
-    def test_it_sleeps_in_whole_seconds_never_too_short_and_no_longer_than_sqs_lets_it(
-        self, until: float, delay: int
-    ) -> None:
+    def test_delay_is_rounded_up_to_seconds_and_cut_to_the_limit_of_sqs(self, until: float, delay: int) -> None:
         desk = Desk()
         desk.keep(samples.job(), until)
         assert desk.retries.delays() == [delay]
@@ -76,17 +79,17 @@ class TestKeep:
         ],
         ids=lambda failure: type(failure).__name__,
     )
-    def test_a_queue_that_does_not_take_it_is_said_and_nothing_breaks(self, failure: Exception) -> None:
+    def test_keep_and_dead_letter_report_a_failing_queue_without_raising(self, failure: Exception) -> None:
         desk = Desk()
         desk.retries.failure = desk.dead_letters.failure = failure
         assert not desk.keep(samples.job(), 30)
         assert not desk.dead_letter(samples.job())
 
-    def test_what_sqs_would_refuse_is_not_called_kept(self) -> None:
+    def test_job_that_sqs_would_refuse_does_not_count_as_kept(self) -> None:
         desk = Desk()
         assert not desk.keep(samples.job(response_excerpt="x" * MAX_MESSAGE_BYTES), 30)
 
-    def test_a_queue_gets_its_time_although_there_is_none_left(self) -> None:
+    def test_queue_gets_its_minimum_time_after_the_deadline(self) -> None:
         class Slow(FakeSqs):
             def send_message(self, **message: Any) -> dict[str, str]:
                 time.sleep(0.05)
@@ -96,7 +99,7 @@ class TestKeep:
         desk.keeper = replace(desk.keeper, retries=Slow().queue())
         assert desk.keep(samples.job(), 30)
 
-    def test_a_fault_of_our_own_is_not_hidden(self) -> None:
+    def test_programming_error_is_raised_as_it_is(self) -> None:
         desk = Desk()
         desk.retries.failure = ZeroDivisionError()
         with pytest.raises(ZeroDivisionError):
@@ -104,7 +107,7 @@ class TestKeep:
 
 
 class TestDeadLetter:
-    def test_a_job_is_on_the_dead_letter_queue_with_the_time(self) -> None:
+    def test_dead_lettered_job_is_on_the_dead_letter_queue_with_the_time(self) -> None:
         desk = Desk()
         marked = desk.dead_letter(samples.job())
         assert desk.dead_letters.jobs() == [marked]
@@ -117,34 +120,34 @@ class TestDeadLetter:
         desk.dead_letter(samples.job(revived_at="2027-01-15T08:00:01.500Z"))
         assert desk.dead_letters.jobs()[0].dead_lettered_at == "2027-01-15T08:00:01.501Z"
 
-    def test_it_says_the_last_time(self) -> None:
+    def test_dead_lettered_job_has_the_time_of_the_last_dead_lettering(self) -> None:
         desk = Desk()
         desk.clock.now += 1.5
         desk.dead_letter(samples.job(dead_lettered_at="2026-01-01T00:00:00.000Z"))
         assert desk.dead_letters.jobs()[0].dead_lettered_at == "2027-01-15T08:00:01.500Z"
 
 
-# Packs to no less than half.
+# Hexadecimal digits, which compress to half their size at best.
 NOISE = random.Random(7).randbytes(900_000).hex()
 
 
 def large(**changes: Any) -> Job:
-    """A job that no queue takes as it is."""
+    """Return a job that is too large for a queue."""
     members = {"alerts": [{"id": "a1", "status": "critical", "description": "x"}], "noise": NOISE}
     return samples.job(body=samples.body(**members), **changes)
 
 
 class TestFitting:
-    def test_what_fits_goes_as_it_is(self) -> None:
+    def test_small_job_is_sent_unchanged(self) -> None:
         job = samples.job()
         assert fitting(job) is job
 
-    def test_a_large_body_that_packs_well_goes_as_it_is(self) -> None:
+    def test_large_body_that_compresses_well_is_sent_unchanged(self) -> None:
         job = samples.job(body=samples.body(filler="x" * 3_000_000))
         assert len(job.body) > SURELY_FITS_BYTES
         assert fitting(job) is job
 
-    def test_what_is_too_large_goes_without_the_details_of_its_alerts_and_says_so(self) -> None:
+    def test_job_too_large_for_a_queue_is_sent_without_alert_details_and_says_so(self) -> None:
         job = large()
         assert not fits(job.to_json())
         reduced = fitting(job)
@@ -155,34 +158,34 @@ class TestFitting:
         assert [alert.id for alert in read.alerts] == ["a1"]
         assert "relay_note" in read.document["incident"]
 
-    def test_what_is_reduced_is_kept(self) -> None:
+    def test_reduced_job_is_kept_and_dead_lettered(self) -> None:
         desk = Desk()
         assert desk.keep(large(), 30)
         assert desk.dead_letter(large())
         assert [job.body_reduced for job in (*desk.retries.jobs(), *desk.dead_letters.jobs())] == [True, True]
 
-    def test_what_surely_fits_does_fit(self) -> None:
+    def test_job_below_the_safe_size_always_fits_a_queue(self) -> None:
         worst = random.Random(7).randbytes(SURELY_FITS_BYTES)
         assert fits(samples.job(body=worst, recipients=("x" * 200,) * 200, response_excerpt="\u2713" * 2048).to_json())
 
-    def test_what_cannot_be_read_any_more_does_not_stand_in_the_way(self) -> None:
+    def test_job_whose_body_is_no_share_is_left_unchanged(self) -> None:
         job = samples.job(body=random.Random(7).randbytes(900_000))
         assert fitting(job) is job
 
 
 class TestStorable:
-    """A stored job is one item of DynamoDB, which takes less than a queue does."""
+    """Stored jobs: a job is one item of DynamoDB, whose limit is below that of a queue."""
 
-    def test_job_that_fits_is_stored_as_it_is(self) -> None:
+    def test_small_job_is_stored_unchanged(self) -> None:
         job = samples.job()
         assert storable(job) is job
 
-    def test_large_body_that_packs_well_is_stored_as_it_is(self) -> None:
+    def test_large_body_that_compresses_well_is_stored_unchanged(self) -> None:
         job = samples.job(body=samples.body(filler="x" * 3_000_000))
         assert len(job.body) > SURELY_STORED_BYTES
         assert storable(job) is job
 
-    def test_job_that_a_queue_takes_and_an_item_does_not_is_stored_without_the_details_of_its_alerts(self) -> None:
+    def test_job_too_large_for_an_item_is_stored_without_alert_details(self) -> None:
         alerts = [{"id": "a1", "status": "critical", "description": NOISE[:700_000]}]
         job = samples.job(body=samples.body(alerts=alerts))
         assert fitting(job) is job
@@ -197,29 +200,29 @@ class TestStorable:
         job = samples.job(body=body[: size - 2] + b'"}' if len(body) < size else body)
         FakeDynamoDb().table(Clock()).store("job/" + "x" * 1100, storable(job).to_json(), lasts=60)
 
-    def test_job_of_a_body_that_surely_fits_does_fit_an_item(self) -> None:
+    def test_job_below_the_safe_size_always_fits_an_item(self) -> None:
         worst = random.Random(7).randbytes(SURELY_STORED_BYTES)
         job = samples.job(body=worst, recipients=("x" * 200,) * 200, response_excerpt="\u2713" * 1024)
         FakeDynamoDb().table(Clock()).store("job/" + "x" * 1100, storable(job).to_json(), lasts=60)
 
 
 class TestLastCopy:
-    def test_it_is_the_envelope(self) -> None:
+    def test_last_copy_is_the_envelope_of_the_job(self) -> None:
         assert Job.from_json(last_copy(samples.job())) == samples.job()
 
-    def test_one_too_long_for_a_log_line_is_reduced_not_cut(self) -> None:
+    def test_last_copy_too_long_for_a_log_line_is_reduced_and_stays_valid(self) -> None:
         copy = last_copy(samples.job(body=samples.body(noise=NOISE[:400_000])))
         assert len(copy) <= MAX_LOGGED_CHARACTERS
         assert Job.from_json(copy).body_reduced
 
-    def test_one_that_fits_a_log_line_is_whole(self) -> None:
+    def test_last_copy_that_fits_a_log_line_is_whole(self) -> None:
         job = samples.job(body=samples.body(noise=NOISE[:200_000]))
         assert MAX_LOGGED_CHARACTERS / 4 < len(last_copy(job)) <= MAX_LOGGED_CHARACTERS
         assert Job.from_json(last_copy(job)) == job
 
 
 class TestNewJob:
-    def test_it_has_all_that_another_try_needs_and_no_failure_yet(self) -> None:
+    def test_new_job_has_its_share_and_no_failure(self) -> None:
         share = samples.share(status="warning")
         channel = replace(samples.parsed(), recipients=("a",))
         assert new_job(channel, share, b"{}", ("b", "a"), "c1", 1_800_000_000.25) == Job(
@@ -244,7 +247,7 @@ class TestNewJob:
             url_recipients=("b", "a"),
         )
 
-    def test_share_whose_routes_take_too_much_work_rings_the_channels_own_and_all_who_may_be_meant(self) -> None:
+    def test_new_job_beyond_the_work_for_routes_goes_to_the_channel_and_every_possible_route(self) -> None:
         values = [f"{n:02000}" for n in range(100)]
         share = samples.share(alerts=[{"id": n, "tags": {"team": values}} for n in range(20)])
         routes = [{"when": {"tag.team": ["*x" + "y" * 190] * 40}, "recipients": [f"r{n}"]} for n in range(30)]
@@ -258,17 +261,17 @@ class TestNewJob:
     @pytest.mark.parametrize(
         ("ahead", "counts"), [(-60, True), (0, True), (5, True), (5.1, False), (120, False), (7200, False)]
     )
-    def test_stamp_counts_if_it_is_no_more_than_five_seconds_ahead_of_arrival(self, ahead: float, counts: bool) -> None:
+    def test_stamp_counts_if_it_is_at_most_five_seconds_ahead_of_arrival(self, ahead: float, counts: bool) -> None:
         came = 1_800_000_000
         share = samples.share(changedOn=came + ahead, updatedOn=came + ahead)
         job = new_job(samples.parsed(), share, b"{}", (), "c1", came)
         assert job.version == (share.version if counts else None)
 
-    def test_it_survives_its_queue(self) -> None:
+    def test_new_job_is_read_back_from_its_envelope(self) -> None:
         job = new_job(samples.parsed(), samples.share(id="\ud800\x00", changedOn=None), b"\x00\xff", ("ü",), "c1", 0.0)
         assert Job.from_json(job.to_json()) == job
 
-    def test_its_delivery_is_named_by_what_it_delivers_and_to_whom(self) -> None:
+    def test_delivery_id_differs_by_channel_recipients_incident_version_and_state(self) -> None:
         names = [
             delivery_id("noc", ("a",), samples.share()),
             delivery_id("ops", ("a",), samples.share()),
@@ -282,6 +285,6 @@ class TestNewJob:
         assert len(set(names)) == len(names)
         assert all(len(name) == 32 and set(name) <= set("0123456789abcdef") for name in names)
 
-    def test_a_share_that_comes_again_is_the_same_delivery(self) -> None:
+    def test_delivery_id_of_a_repeated_share_is_the_same(self) -> None:
         again = samples.share(comments=["new"])
         assert delivery_id("noc", ("a",), samples.share()) == delivery_id("noc", ("a",), again)

@@ -12,7 +12,7 @@ from tests import samples
 from tests.fakes import FakeSqs
 
 
-def test_a_job_travels_in_the_body_and_its_attributes_beside_it() -> None:
+def test_job_is_sent_as_body_with_its_attributes() -> None:
     sqs = FakeSqs()
     job = samples.job()
     assert sqs.queue().send(job) == "m1"
@@ -42,7 +42,7 @@ def test_backlog_is_the_number_of_messages_that_can_be_received() -> None:
         EndpointConnectionError(endpoint_url="https://sqs"),
     ],
 )
-def test_backlog_that_sqs_does_not_tell_is_none(failure: Exception) -> None:
+def test_backlog_is_none_if_sqs_fails(failure: Exception) -> None:
     class Failing(FakeSqs):
         def get_queue_attributes(self, **_: object) -> dict[str, dict[str, str]]:
             raise failure
@@ -50,14 +50,14 @@ def test_backlog_that_sqs_does_not_tell_is_none(failure: Exception) -> None:
     assert Failing().queue().backlog() is None
 
 
-def test_a_job_sleeps_for_as_long_as_it_is_told_to() -> None:
+def test_job_is_sent_with_its_delay() -> None:
     sqs = FakeSqs()
     sqs.queue().send(samples.job(), delay_seconds=MAX_DELAY_SECONDS)
     assert sqs.delays() == [900]
 
 
-# Emulators take what AWS refuses; cured by `_refuse_what_sqs_refuses`.
-def test_more_than_sqs_takes_is_refused_before_sqs_is_asked() -> None:
+# Emulators accept what AWS refuses, so `Queue` checks the message itself.
+def test_message_larger_than_sqs_takes_is_refused_before_the_call() -> None:
     sqs = FakeSqs()
     with pytest.raises(QueueError, match=r"has \d+ bytes, and SQS takes 1048576"):
         sqs.queue().send(samples.job(status="x" * 1_048_576))
@@ -65,7 +65,7 @@ def test_more_than_sqs_takes_is_refused_before_sqs_is_asked() -> None:
 
 
 class _Odd(Job):
-    """A job whose envelope and attributes are not what they should be."""
+    """A job with a chosen envelope and chosen attributes, as a bug would make them."""
 
     envelope: str
     wrong: Mapping[str, str]
@@ -84,7 +84,7 @@ def odd(envelope: str = "{}", **wrong: str) -> Job:
 
 
 @pytest.mark.parametrize("character", ["\x00", "\x1b", "\x7f", "é", "\ufffe"])
-def test_an_envelope_with_a_control_character_would_be_refused_by_aws_and_is_by_us(character: str) -> None:
+def test_envelope_with_a_control_character_is_refused_before_the_call(character: str) -> None:
     sqs = FakeSqs()
     with pytest.raises(QueueError, match="the message has characters"):
         sqs.queue().send(odd(envelope=f'{{"a": "{character}"}}'))
@@ -92,20 +92,20 @@ def test_an_envelope_with_a_control_character_would_be_refused_by_aws_and_is_by_
 
 
 @pytest.mark.parametrize("value", ["\x00", "a\x0bb", "\ufffe", ""])
-def test_an_attribute_with_a_control_character_or_nothing_in_it_is_refused(value: str) -> None:
+def test_attribute_that_is_empty_or_has_a_control_character_is_refused(value: str) -> None:
     sqs = FakeSqs()
     with pytest.raises(QueueError, match="an attribute has characters"):
         sqs.queue().send(odd(incident_id=value))
     assert sqs.messages == []
 
 
-def test_attributes_count_towards_the_size() -> None:
+def test_attributes_count_towards_the_size_of_a_message() -> None:
     with pytest.raises(QueueError, match="bytes"):
         FakeSqs().queue().send(odd(envelope="x" * 1_030_000, note="x" * 20_000))
 
 
 @given(st.text(st.characters(exclude_categories=()), min_size=1, max_size=512))
-def test_no_incident_id_keeps_a_job_from_the_queue(incident_id: str) -> None:
+def test_job_of_any_incident_id_can_be_sent(incident_id: str) -> None:
     sqs = FakeSqs()
     sqs.queue().send(samples.job(incident_id=incident_id))
     assert sqs.jobs()[0].incident_id == incident_id
@@ -125,7 +125,7 @@ def test_no_incident_id_keeps_a_job_from_the_queue(incident_id: str) -> None:
     ],
     ids=["refused", "unreachable"],
 )
-def test_a_queue_that_does_not_take_it_says_why_in_our_words(error: Exception, message: str) -> None:
+def test_failing_queue_raises_an_error_in_our_words(error: Exception, message: str) -> None:
     sqs = FakeSqs()
     sqs.failure = error
     with pytest.raises(QueueError) as caught:

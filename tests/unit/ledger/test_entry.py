@@ -24,55 +24,55 @@ ONE_ALERT = [{"id": "a1"}]
 
 
 def leased(of: State | None = None) -> tuple[Entry, Lease]:
-    """An entry whose state is kept, and in flight."""
+    """Return an entry whose state is kept and in flight, and its lease."""
     mine = lease(of or state())
     return Entry().keeping(mine.state).claimed(mine, 1, queued=True), mine
 
 
 class TestBusy:
-    def test_nobody_is_announcing_where_there_is_no_lease(self) -> None:
+    def test_entry_without_a_lease_is_not_busy(self) -> None:
         assert not Entry().is_busy(NOW)
 
-    def test_a_lease_lasts_until_its_end(self) -> None:
+    def test_entry_is_busy_until_its_lease_ends(self) -> None:
         entry, mine = leased()
         assert entry.is_busy(mine.until - 0.001)
         assert not entry.is_busy(mine.until)
 
 
 class TestKeeping:
-    def test_it_is_the_newest_and_owed_since_it_came(self) -> None:
+    def test_kept_state_is_the_newest_and_owed_since_it_came(self) -> None:
         entry = Entry().keeping(state(5))
         assert entry == Entry(kept=state(5), seen=(state().digest,), owed_since=NOW + 5)
 
-    def test_what_is_owed_already_is_owed_since_then(self) -> None:
+    def test_newer_state_is_owed_since_the_first_owed_one(self) -> None:
         assert Entry().keeping(state(5)).keeping(state(9)).owed_since == NOW + 5
 
-    def test_alerts_are_not_kept_twice(self) -> None:
+    def test_kept_state_has_no_alerts(self) -> None:
         assert Entry().keeping(state(alerts=ONE_ALERT)).kept == bare(state(alerts=ONE_ALERT))
 
-    def test_a_slot_stays_until_another_is_given(self) -> None:
+    def test_slot_stays_until_another_is_given(self) -> None:
         first, second = Slot(NOW + 9, urgent=False), Slot(NOW + 99, urgent=True)
         entry = Entry().keeping(state(), slot=first)
         assert entry.slot == first
         assert entry.keeping(state(1)).slot == first
         assert entry.keeping(state(1), slot=second).slot == second
 
-    def test_tries_of_an_older_state_do_not_count_for_a_newer_one(self) -> None:
+    def test_attempts_of_an_older_state_do_not_count_for_a_newer_one(self) -> None:
         entry = replace(Entry().keeping(state()), asked=3)
         assert entry.keeping(state(9, version=0)).asked == 3
         assert entry.keeping(state(9)).asked == 0
 
 
 class TestSeen:
-    def test_digests_of_one_version_are_remembered_once_each_the_newest_last(self) -> None:
+    def test_digests_of_one_version_are_remembered_once_each_newest_last(self) -> None:
         first, second = state(0), state(1, version=0, status="warning")
         entry = Entry().keeping(first).keeping(second).keeping(first)
         assert entry.seen == (second.digest, first.digest)
 
-    def test_a_newer_version_forgets_them(self) -> None:
+    def test_newer_version_forgets_the_digests_of_the_older_one(self) -> None:
         assert Entry().keeping(state()).keeping(over(5)).seen == (over().digest,)
 
-    def test_they_do_not_grow_without_end(self) -> None:
+    def test_remembered_digests_are_bounded(self) -> None:
         entry = Entry()
         for number in range(MAX_SEEN + 5):
             entry = entry.keeping(state(number, version=0, alerts=[{"id": number}]))
@@ -81,82 +81,82 @@ class TestSeen:
 
 
 def raised(request_id: str) -> Raised:
-    """The signal of a critical state that was claimed now."""
+    """Return the page of a critical state that was claimed at NOW."""
     return Raised(request_id, NOW, is_open=True, is_critical=True)
 
 
 class TestUnchanged:
-    def test_nothing_is_owed_any_more(self) -> None:
+    def test_unchanged_state_settles_the_debt(self) -> None:
         entry = replace(Entry().keeping(state(), slot=Slot(NOW, urgent=True)), is_notified=True)
         after = entry.unchanged(over(5))
         assert after == Entry(kept=over(5), seen=(over().digest,), over_at=over(5).came)
 
-    def test_what_was_announced_and_when_it_rang_stays(self) -> None:
+    def test_unchanged_state_keeps_announced_state_and_signals(self) -> None:
         before = announced(state())
         after = before.unchanged(state(5))
         assert (after.announced, after.signals, after.raised) == (state(), (NOW,), (raised("r1"),))
 
 
-class TestNotedLate:
-    """Signals that were sent without the ledger are noted in it later."""
+class TestRecordedLate:
+    """Late records: signals that were sent without the ledger are recorded in it later."""
 
-    def test_superseded_resolve_does_not_end_the_page_of_the_newer_state(self) -> None:
+    def test_resolve_recorded_late_does_not_end_the_page_of_a_newer_state(self) -> None:
         entry = Entry().announcing(state(), "r1", NOW).announcing(state(40), "r3", NOW + 40)
         noted = entry.announcing(over(20), "r2", NOW + 99)
         assert NOW < noted.over_at <= NOW + 40
 
-    def test_resolve_ends_the_pages_before_it(self) -> None:
+    def test_resolve_recorded_late_ends_the_pages_before_it(self) -> None:
         entry = Entry().announcing(state(), "r1", NOW)
         assert entry.announcing(over(20), None, 0.0).over_at > NOW
 
-    def test_page_of_a_signal_that_a_resolve_superseded_must_end(self) -> None:
+    def test_page_recorded_late_must_end_if_a_resolve_superseded_it(self) -> None:
         entry = Entry().unchanged(over(5))
         noted = entry.announcing(state(), "r1", NOW + 8)
         assert noted.raised[0].at < noted.over_at
 
 
 class TestClaimed:
-    def test_its_signal_counts_from_when_it_began_and_its_slot_is_used(self) -> None:
+    def test_claimed_signal_counts_from_its_beginning_and_its_slot_is_used(self) -> None:
         entry = Entry().keeping(state(), slot=Slot(NOW, urgent=True))
         mine = lease(state(), 7)
         after = entry.claimed(mine, 1, queued=True)
         assert (after.lease, after.signals, after.slot) == (mine, (NOW + 7,), None)
         assert after.owed_since == NOW
 
-    def test_all_tries_that_its_sender_may_make_count_until_he_says_better(self) -> None:
+    def test_claim_counts_all_attempts_that_its_sender_may_make(self) -> None:
         assert Entry().claimed(lease(state()), 3, queued=True).signals == (NOW, NOW, NOW)
 
-    def test_only_what_is_on_a_queue_is_called_kept(self) -> None:
+    def test_claimed_state_is_kept_only_if_it_is_on_a_queue(self) -> None:
         mine = lease(state())
         assert Entry().claimed(mine, 1, queued=True).kept == state()
         alone = Entry().claimed(mine, 1, queued=False)
         assert (alone.kept, alone.seen, alone.owed_since) == (None, (), None)
 
-    def test_who_held_it_before_and_is_gone_may_have_rung(self) -> None:
+    def test_state_of_an_expired_lease_is_doubtful_after_the_next_claim(self) -> None:
         entry, gone = leased(state(alerts=ONE_ALERT))
         after = entry.claimed(lease(over(20), 20, "b"), 1, queued=True)
         assert after.doubtful == (gone.state,)
         assert after.signals == (NOW, NOW + 20)
 
-    def test_signals_do_not_grow_without_end_and_the_newest_stay(self) -> None:
+    def test_signals_are_bounded_and_the_newest_stay(self) -> None:
         entry = Entry()
         for began in range(20):
             entry = entry.claimed(lease(state(), began, f"owner-{began}"), 1, queued=True)
         assert entry.signals == tuple(NOW + began for began in range(20 - MAX_SIGNALS, 20))
 
-    def test_a_slow_clock_does_not_put_them_out_of_order(self) -> None:
+    def test_signals_stay_in_order_although_one_clock_is_slow(self) -> None:
         fast, slow = lease(state(), 10, "fast"), lease(state(), 9, "slow")
         entry = Entry().claimed(fast, 1, queued=True).claimed(slow, 1, queued=True)
         assert entry.signals == (NOW + 9, NOW + 10)
 
-    def test_who_claims_again_for_want_of_an_answer_did_not_ring_before(self) -> None:
+    def test_sender_that_claims_again_leaves_no_doubt_and_no_signal_of_its_first_claim(self) -> None:
         first, again = lease(state(), 0, "a"), lease(state(), 1, "a")
         entry = announced(state(-30)).claimed(first, 3, queued=True).claimed(again, 2, queued=True)
         assert (entry.lease, entry.doubtful, entry.signals) == (again, (), (NOW - 30, NOW + 1, NOW + 1))
 
 
 class TestAccepted:
-    def test_it_is_announced_and_nothing_is_owed(self) -> None:
+    def test_accepted_state_is_announced_and_nothing_is_owed(self) -> None:
         entry, mine = leased(state(alerts=ONE_ALERT))
         after = replace(entry, is_notified=True).accepted(mine, "r1", 1, until=mine.began)
         assert after == Entry(
@@ -167,22 +167,22 @@ class TestAccepted:
             raised=(raised("r1"),),
         )
 
-    def test_tries_that_may_have_rung_are_signals_too(self) -> None:
+    def test_attempts_that_may_have_notified_count_as_signals(self) -> None:
         entry, mine = leased()
         assert entry.accepted(mine, "r1", 3, until=mine.began).signals == (NOW, NOW, NOW)
 
-    def test_what_was_on_no_queue_is_kept_now(self) -> None:
+    def test_accepted_state_is_kept_although_it_was_on_no_queue(self) -> None:
         mine = lease(state())
         assert Entry().claimed(mine, 1, queued=False).accepted(mine, None, 1, until=mine.began).kept == state()
 
-    def test_a_newer_state_that_came_meanwhile_is_owed_still(self) -> None:
+    def test_newer_state_that_came_during_the_send_is_still_owed(self) -> None:
         entry, mine = leased()
         entry = replace(entry.keeping(over(5), slot=Slot(NOW + 9, urgent=False)), is_notified=True)
         after = entry.accepted(mine, "r1", 1, until=mine.began)
         assert (after.kept, after.announced, after.owed_since, after.is_notified) == (over(5), state(), NOW, True)
         assert after.slot == Slot(NOW + 9, urgent=False)
 
-    def test_an_older_one_than_is_announced_may_be_what_people_were_told_last(self) -> None:
+    def test_older_state_that_is_accepted_after_a_newer_one_is_doubtful(self) -> None:
         slow = lease(state())
         entry = Entry().claimed(slow, 1, queued=True)
         quick = lease(over(16), 16, "b")
@@ -190,11 +190,11 @@ class TestAccepted:
         after = entry.accepted(slow, "r1", 1, until=slow.began)
         assert (after.announced, after.kept) == (over(16), over(16))
         assert after.last_told() == (over(16), state())
-        # By when they were sent: else the page that a slow resolve is found after would be taken for one before it.
+        # Pages are ordered by the time of sending, so that a slow resolve ends only the pages before it.
         assert [each.request_id for each in after.raised] == ["r1", "r2"]
         assert after.signals == (NOW, NOW + 16)
 
-    def test_signals_keep_their_order_though_clocks_differ(self) -> None:
+    def test_signals_keep_their_order_although_clocks_differ(self) -> None:
         first = lease(state())
         entry = Entry().claimed(first, 1, queued=True).accepted(first, "r1", 1, until=first.began)
         assert entry.next_claim(NOW - 0.5) > NOW
@@ -205,7 +205,7 @@ class TestAccepted:
         after = held.accepted(second, "r2", 1, until=NOW)
         assert [each.request_id for each in after.raised] == ["r1", "r2"]
 
-    def test_doubts_and_what_rests_elsewhere_are_settled(self) -> None:
+    def test_accepted_state_settles_doubts_and_its_dead_letter(self) -> None:
         mine = lease(state())
         entry = (
             Entry()
@@ -216,18 +216,18 @@ class TestAccepted:
         after = entry.claimed(again, 1, queued=True).accepted(again, "r1", 1, until=again.began)
         assert (after.doubtful, after.dead_lettered) == ((), None)
 
-    def test_another_senders_lease_is_left_alone(self) -> None:
+    def test_acceptance_leaves_another_senders_lease(self) -> None:
         entry, slow = leased()
         other = lease(over(16), 16, "b")
         after = entry.claimed(other, 1, queued=True).accepted(slow, "r1", 1, until=slow.began)
         assert after.lease == other
         assert after.is_busy(NOW + 16)
 
-    def test_an_answer_without_an_id_leaves_none(self) -> None:
+    def test_acceptance_without_a_request_id_records_no_page(self) -> None:
         entry, mine = leased()
         assert entry.accepted(mine, None, 1, until=mine.began).raised == ()
 
-    def test_ids_do_not_grow_without_end_and_the_newest_stay(self) -> None:
+    def test_pages_are_bounded_and_the_newest_stay(self) -> None:
         entry = Entry()
         for number in range(MAX_RAISED + 3):
             mine = lease(state(number), number)
@@ -236,13 +236,13 @@ class TestAccepted:
 
 
 class TestFailed:
-    def test_what_surely_did_not_ring_leaves_no_signal_and_no_doubt(self) -> None:
+    def test_failure_that_surely_did_not_notify_leaves_no_signal_and_no_doubt(self) -> None:
         entry, mine = leased()
         after = entry.failed(mine, 2, 0, until=mine.began)
         assert (after.lease, after.signals, after.doubtful, after.announced) == (None, (), (), None)
         assert (after.asked, after.owed_since, after.kept) == (2, NOW, state())
 
-    def test_what_may_have_rung_is_in_doubt_and_counts_as_often_as_it_was_tried(self) -> None:
+    def test_failure_that_may_have_notified_leaves_a_doubtful_state_and_a_signal_per_attempt(self) -> None:
         entry, mine = leased(state(alerts=ONE_ALERT))
         after = entry.failed(mine, 3, 2, until=mine.began)
         assert after.doubtful == (mine.state,)
@@ -250,44 +250,44 @@ class TestFailed:
         assert after.may_have_rung(state(9, version=0, alerts=ONE_ALERT))
         assert not after.may_have_rung(over(9))
 
-    def test_tries_add_up(self) -> None:
+    def test_attempts_of_one_state_add_up(self) -> None:
         entry, mine = leased()
         again = lease(state(), 60, "b")
         entry = entry.failed(mine, 2, 0, until=mine.began).claimed(again, 1, queued=True)
         assert entry.failed(again, 1, 0, until=again.began).asked == 3
 
-    def test_tries_of_a_state_that_was_overtaken_are_not_those_of_the_newer(self) -> None:
+    def test_attempts_of_an_overtaken_state_do_not_count_for_the_newer_one(self) -> None:
         entry, mine = leased()
         assert entry.keeping(over(5)).failed(mine, 2, 0, until=mine.began).asked == 0
 
-    def test_it_keeps_the_dead_lettered_state_with_the_mark_and_the_reason_of_its_message(self) -> None:
+    def test_final_failure_records_the_dead_lettered_state_without_alerts(self) -> None:
         entry, mine = leased(state(alerts=ONE_ALERT))
         assert entry.failed(mine, 1, 0, until=mine.began).dead_lettered is None
         assert entry.failed(
             mine, 1, 0, until=mine.began, dead_lettered_at=MARK, reason="refused"
         ).dead_lettered == bare(mine.state)
 
-    def test_signals_of_others_stay(self) -> None:
+    def test_failure_leaves_the_signals_of_other_senders(self) -> None:
         entry = announced(state(-30))
         mine = lease(state())
         assert entry.claimed(mine, 1, queued=True).failed(mine, 1, 0, until=mine.began).signals == (NOW - 30,)
 
-    def test_of_doubts_that_are_alike_the_newest_stands_for_all(self) -> None:
+    def test_newest_of_equal_doubtful_states_stays(self) -> None:
         entry = doubting(state(0), state(1), state(2))
         assert entry.doubtful == (state(2),)
 
-    def test_no_doubt_is_forgotten_however_many_others_come(self) -> None:
+    def test_different_doubtful_states_are_never_forgotten(self) -> None:
         entry = doubting(state(0, status="unknown"), *(over(number) for number in range(1, 20)))
         assert entry.doubtful == (state(0, status="unknown"), over(19))
 
-    def test_what_is_alike_has_the_alerts_that_all_of_them_had(self) -> None:
+    def test_equal_doubtful_states_are_merged_to_their_common_alerts(self) -> None:
         entry = doubting(state(0, alerts=[{"id": "a"}, {"id": "b"}]), state(1, alerts=[{"id": "b"}, {"id": "c"}]))
         [doubtful] = entry.doubtful
         assert doubtful.alerts == state(0, alerts=[{"id": "b"}]).alerts
 
 
 def doubting(*states: State) -> Entry:
-    """An entry of states that may have rung, one after the other."""
+    """Return an entry of states that may have been announced, one after the other."""
     entry = Entry()
     for number, each in enumerate(states):
         mine = lease(each, number)
@@ -296,7 +296,7 @@ def doubting(*states: State) -> Entry:
 
 
 class TestLastTold:
-    def test_it_is_what_was_announced_and_all_that_may_have_been_since(self) -> None:
+    def test_last_told_are_the_announced_state_and_all_doubtful_ones(self) -> None:
         assert Entry().last_told() == (None,)
         second, third = lease(over(5), 5), lease(state(9), 9)
         entry = announced(state()).claimed(second, 1, queued=True).failed(second, 1, 1, until=second.began)
@@ -305,19 +305,19 @@ class TestLastTold:
 
 
 class TestKey:
-    def test_it_names_channel_recipients_and_incident(self) -> None:
+    def test_key_names_channel_recipients_and_incident(self) -> None:
         name = key("noc", ("Network Operations",), "66b0")
         assert name == f"incident/noc/{key('noc', ('Network Operations',), '').split('/')[2]}/66b0"
         others = {key("noc2", ("Network Operations",), "66b0"), key("noc", (), "66b0"), key("noc", ("x",), "66b0")}
         assert len(others | {name}) == 4
 
-    def test_the_order_of_recipients_does_not_matter(self) -> None:
+    def test_key_does_not_depend_on_the_order_of_recipients(self) -> None:
         assert key("noc", ("a", "b"), "i1") == key("noc", ("b", "a"), "i1")
 
-    def test_names_of_recipients_do_not_run_together(self) -> None:
+    def test_key_separates_the_names_of_recipients(self) -> None:
         assert len({key("noc", names, "i1") for names in [("a", "b"), ("a,b",), ("ab",), ('a","b',)]}) == 4
 
-    def test_an_incident_may_be_named_like_a_path(self) -> None:
+    def test_key_takes_an_incident_id_with_slashes(self) -> None:
         assert key("noc", (), "a/b/../c").endswith("/a/b/../c")
         assert key("noc", (), "a/b").split("/")[2] == key("noc", (), "c").split("/")[2]
 
@@ -326,19 +326,19 @@ class TestKey:
         ["\ud800", "a\udfff", "\ud83d\ude00", "\U0001f600" * 512, "\ud800" * 512, "x" * 512, "ü" * 512, "\x00\n", " "],
         ids=repr,
     )
-    def test_dynamodb_takes_it_whatever_the_incident_is_called(self, incident_id: str) -> None:
+    def test_key_fits_into_dynamodb_whatever_the_incident_id_is(self, incident_id: str) -> None:
         name = key("a" * 48, ("x" * 200,) * 100, incident_id)
         assert 0 < len(name.encode()) <= MAX_KEY_BYTES
 
-    def test_what_is_legal_stands_as_it_is_so_that_people_find_it(self) -> None:
+    def test_key_shows_a_legal_incident_id_as_it_is(self) -> None:
         assert key("noc", (), "ïd-✓").endswith("/ïd-✓")
 
     @given(st.text(st.characters(), min_size=1, max_size=4), st.text(st.characters(), min_size=1, max_size=4))
-    def test_two_incidents_are_two_entries(self, one: str, other: str) -> None:
+    def test_different_incident_ids_have_different_keys(self, one: str, other: str) -> None:
         assert (key("noc", (), one) == key("noc", (), other)) == (one == other)
 
     @pytest.mark.parametrize(("one", "other"), [("\ud800", "\\ud800"), ("\ud800", "\ufffd"), ("\ud800", "?")])
-    def test_nor_is_an_odd_id_the_same_as_its_spelling(self, one: str, other: str) -> None:
+    def test_key_of_an_odd_incident_id_differs_from_that_of_its_spelling(self, one: str, other: str) -> None:
         assert key("noc", (), one) != key("noc", (), other)
 
 
@@ -404,18 +404,18 @@ ENTRIES = st.builds(
 
 
 class TestLedger:
-    def test_an_incident_nobody_heard_of_has_an_empty_entry(self) -> None:
+    def test_unknown_incident_has_an_empty_entry(self) -> None:
         ledger, _ = fresh()
         assert ledger.read("k") == Entry()
 
     @given(ENTRIES)
-    def test_what_was_written_is_read_as_it_was(self, entry: Entry) -> None:
+    def test_entry_is_read_as_it_was_written(self, entry: Entry) -> None:
         ledger, _ = fresh()
         written = ledger.write("k", Entry(), entry)
         assert written == replace(entry, sequence=1)
         assert ledger.read("k") == written
 
-    def test_of_two_writers_one_wins_and_the_other_reads_again(self) -> None:
+    def test_only_one_of_two_concurrent_writers_succeeds(self) -> None:
         ledger, _ = fresh()
         first, second = ledger.read("k"), ledger.read("k")
         assert ledger.write("k", first, first.keeping(state()))
@@ -426,14 +426,14 @@ class TestLedger:
         assert after
         assert (after.kept, after.sequence) == (over(5), 2)
 
-    def test_who_wrote_may_write_on_without_reading(self) -> None:
+    def test_written_entry_can_be_written_again_without_a_read(self) -> None:
         ledger, dynamodb = fresh()
         one = ledger.write("k", Entry(), Entry().keeping(state()))
         assert one
         assert ledger.write("k", one, one.unchanged(over(5)))
         assert dynamodb.calls == ["update_item", "update_item"]
 
-    def test_an_old_copy_does_not_win_after_the_item_is_gone(self) -> None:
+    def test_stale_entry_is_not_written_after_its_item_was_deleted(self) -> None:
         ledger, dynamodb = fresh()
         old = ledger.write("k", Entry(), Entry().keeping(state()))
         assert old
@@ -441,19 +441,19 @@ class TestLedger:
         assert ledger.write("k", old, old.unchanged(over(5))) is None
         assert ledger.read("k") == Entry()
 
-    def test_what_is_not_known_takes_no_room(self) -> None:
+    def test_empty_entry_is_written_as_an_empty_object(self) -> None:
         ledger, dynamodb = fresh()
         ledger.write("k", Entry(), Entry(asked=0, is_notified=False))
         assert dynamodb.items["k"]["text"] == {"S": "{}"}
 
-    def test_300_alerts_fit_by_far(self) -> None:
+    def test_entry_with_300_alerts_takes_less_than_a_tenth_of_an_item(self) -> None:
         assert full(300) < MAX_ITEM_BYTES / 10
 
-    def test_alerts_without_end_fit_too(self) -> None:
+    def test_entry_with_thousands_of_alerts_fits_into_an_item(self) -> None:
         assert full(5_000) < MAX_ITEM_BYTES / 4
         assert full(5_000) < full(MAX_ALERTS) + 100
 
-    def test_a_usual_entry_costs_one_write_unit(self) -> None:
+    def test_usual_entry_costs_one_write_unit(self) -> None:
         ledger, dynamodb = fresh()
         name = key("noc", ("Network Operations",), "66b0a1b2c3d4e5f6a7b8c9d0")
         entry = announced(state(alerts=[{"id": number} for number in range(10)]))
@@ -466,7 +466,7 @@ class TestLedger:
         "text",
         ["", "no JSON", "[]", "7", "null", '{"kept": 7}', '{"kept": [1, 2]}', '{"lease": ["a"]}', '{"seen": 7}'],
     )
-    def test_an_item_that_cannot_be_read_is_begun_anew_and_people_may_have_been_told(self, text: str) -> None:
+    def test_unreadable_entry_is_begun_anew_and_its_resolve_is_owed(self, text: str) -> None:
         ledger, _ = fresh()
         ledger.table.write("k", 0, text)
         lost = ledger.read("k")
@@ -476,7 +476,7 @@ class TestLedger:
         assert written
         assert ledger.read("k").kept == bare(state())
 
-    def test_members_that_another_version_added_are_kept(self) -> None:
+    def test_members_of_another_version_are_kept_when_the_entry_is_written(self) -> None:
         ledger, dynamodb = fresh()
         ledger.table.write("k", 0, json.dumps({"asked": 2, "colour": "blue"}))
         entry = ledger.read("k")
@@ -490,7 +490,7 @@ class TestLedger:
         ledger.write("k", Entry(), Entry(asked=2, others={"asked": 7}))
         assert ledger.read("k").asked == 2
 
-    def test_a_table_that_fails_is_said(self) -> None:
+    def test_failing_table_raises_a_ledger_error(self) -> None:
         ledger, dynamodb = fresh()
         dynamodb.failure = EndpointConnectionError(endpoint_url="https://dynamodb")
         with pytest.raises(LedgerError):
@@ -499,12 +499,12 @@ class TestLedger:
             ledger.write("k", Entry(), Entry())
 
 
-# As many states as can be told apart.
+# One status for each state that the ledger tells apart.
 STATUSES = ("critical", "warning", "unknown", "odd", "ok")
 
 
 def full(alerts: int) -> int:
-    """The bytes of the largest item that so many alerts can make."""
+    """Return the bytes of the largest item of an incident with so many alerts."""
     members: dict[str, Any] = {"alerts": [{"id": f"alert-{number}"} for number in range(alerts)]}
     entry = Entry()
     for number in range(MAX_SEEN):
@@ -529,23 +529,23 @@ CALM = replace(ROW, is_critical=False)
 
 
 def owing(of: State | None = None) -> Entry:
-    """The entry of a state that is owed after its inline attempts."""
+    """Return the entry of a state that is owed after its inline attempts."""
     return Entry().waiting(of or state(), ROW)
 
 
 class TestRow:
     def place(self, dynamodb: FakeDynamoDb) -> tuple[str, float] | None:
-        """Shard and time of the item, if it is in the index."""
+        """Return shard and due time of the item, or None if the index does not have it."""
         items = dynamodb.indexed()
         return (items[0]["due"]["S"], float(items[0]["due_at"]["N"])) if items else None
 
-    def test_state_that_waits_is_owed_and_has_its_row(self) -> None:
+    def test_waiting_state_is_owed_and_has_its_row(self) -> None:
         entry = owing()
         assert (entry.kept, entry.owed_since, entry.row) == (bare(state()), NOW, ROW)
         assert (entry.row_due, entry.row_job) == (ROW.due, ROW.job)
         assert (Entry().row_due, Entry().row_job) == (0.0, "")
 
-    def test_newer_state_takes_the_row_over_and_keeps_the_time(self) -> None:
+    def test_newer_state_takes_over_the_row_and_keeps_the_time(self) -> None:
         later = Row(NOW + 500, "e" * 32)
         entry = owing().waiting(state(5), later)
         assert (entry.kept, entry.owed_since, entry.row) == (bare(state(5)), NOW, later)
@@ -555,10 +555,10 @@ class TestRow:
         [owing(state(5)), announced(state()), owing().dead_lettering(state(), MARK, "refused")],
         ids=["older", "announced", "dead-lettered"],
     )
-    def test_state_that_is_not_owed_any_more_gets_no_row(self, entry: Entry) -> None:
+    def test_state_that_is_not_owed_gets_no_row(self, entry: Entry) -> None:
         assert entry.waiting(state(), Row(NOW + 999, "f" * 32)) == entry
 
-    def test_row_is_written_with_the_entry_and_read_with_it(self) -> None:
+    def test_row_is_written_and_read_with_its_entry(self) -> None:
         ledger, dynamodb = fresh()
         written = ledger.write("k", Entry(), owing())
         assert written
@@ -577,7 +577,7 @@ class TestRow:
         ],
         ids=["announced", "overtaken", "unchanged", "dead-lettered"],
     )
-    def test_row_is_removed_when_nothing_is_owed_any_more(self, settle: Callable[[Entry], Entry]) -> None:
+    def test_row_is_removed_when_nothing_is_owed(self, settle: Callable[[Entry], Entry]) -> None:
         ledger, dynamodb = fresh()
         before = ledger.write("k", Entry(), owing())
         assert before
@@ -591,14 +591,14 @@ class TestRow:
         entry = owing(state(5)).announcing(state(), "r1", NOW)
         assert (entry.row, entry.owed_since) == (ROW, NOW + 5)
 
-    def test_row_moves_to_the_other_shards_when_a_warning_takes_it_over(self) -> None:
+    def test_row_moves_to_the_other_shards_if_a_warning_takes_it_over(self) -> None:
         ledger, dynamodb = fresh()
         before = ledger.write("k", Entry(), owing())
         assert before
         ledger.write("k", before, before.waiting(state(5, status="warning"), CALM))
         assert self.place(dynamodb) == (shard("k", is_critical=False), ROW.due)
 
-    def test_dead_lettered_critical_stays_in_the_index_without_a_job_until_it_was_told(self) -> None:
+    def test_dead_lettered_critical_stays_in_the_index_until_the_fallback_is_notified(self) -> None:
         entry = owing().dead_lettering(state(), MARK, "refused")
         assert (entry.row, entry.owed_since, entry.reason) == (Row(MARK, is_critical=True), NOW, "refused")
         assert (entry.notified().row, entry.notified().is_notified) == (None, True)
@@ -607,33 +607,33 @@ class TestRow:
         warning = state(status="warning")
         assert owing(warning).dead_lettering(warning, MARK, "refused").row is None
 
-    def test_notice_leaves_the_row_of_a_job_that_is_tried_on(self) -> None:
+    def test_notification_leaves_the_row_of_a_job_that_goes_on(self) -> None:
         entry = owing().notified()
         assert (entry.row, entry.is_notified) == (ROW, True)
 
-    def test_wait_is_put_off_and_begins_a_new_count(self) -> None:
+    def test_postponed_row_is_due_later_and_counts_anew(self) -> None:
         entry = replace(owing(), row=replace(ROW, begun=3))
-        assert entry.postponed(NOW + 999).row == Row(NOW + 999, ROW.job, 0, is_critical=True)
-        assert entry.postponed(NOW).row == Row(ROW.due, ROW.job, 0, is_critical=True)
+        assert entry.postponed(NOW + 999).row == Row(NOW + 999, ROW.job, begun=0, is_critical=True)
+        assert entry.postponed(NOW).row == Row(ROW.due, ROW.job, begun=0, is_critical=True)
         assert Entry().postponed(NOW + 999) == Entry()
 
-    def test_new_message_puts_the_row_off_and_keeps_the_count(self) -> None:
+    def test_healed_row_is_due_later_and_keeps_its_count(self) -> None:
         entry = replace(owing(), row=replace(ROW, begun=3))
-        assert entry.healing(NOW + 400, 4).row == Row(NOW + 400, ROW.job, 3, 4, is_critical=True)
+        assert entry.healing(NOW + 400, 4).row == Row(NOW + 400, ROW.job, begun=3, sent=4, is_critical=True)
         assert (Entry().healing(NOW, 1), Entry().begun(1)) == (Entry(), Entry())
 
-    def test_begun_jobs_are_counted_by_their_number_so_that_a_copy_counts_once(self) -> None:
+    def test_begun_jobs_are_counted_by_number_so_that_a_copy_counts_once(self) -> None:
         entry = replace(owing(), row=replace(ROW, begun=3))
         assert entry.begun(4).row == entry.begun(4).begun(4).row == Row(ROW.due, ROW.job, 4, is_critical=True)
         assert entry.begun(2) == entry
         assert (entry.row_begun, Entry().row_begun) == (3, 0)
 
-    def test_state_that_turned_out_to_be_announced_leaves_the_index(self) -> None:
+    def test_entry_without_debt_leaves_the_index(self) -> None:
         entry = replace(owing(), is_notified=True).without_debt()
         assert (entry.row, entry.owed_since, entry.is_notified) == (None, None, False)
         assert owing().unconfirming(NOW).without_debt().row, "the notice that no page came is owed still"
 
-    def test_attributes_that_this_version_does_not_know_are_kept(self) -> None:
+    def test_attributes_of_another_version_are_kept_when_the_entry_is_written(self) -> None:
         ledger, dynamodb = fresh()
         before = ledger.write("k", Entry(), owing())
         assert before
@@ -642,7 +642,7 @@ class TestRow:
         assert dynamodb.items["k"]["colour"] == {"S": "blue"}
 
     @pytest.mark.parametrize("text", ["{", "[]", '{"kept": 7}'])
-    def test_entry_that_can_not_be_read_keeps_its_debt(self, text: str) -> None:
+    def test_unreadable_entry_keeps_its_row(self, text: str) -> None:
         ledger, dynamodb = fresh()
         ledger.write("k", Entry(), owing())
         dynamodb.items["k"]["text"] = {"S": text}
@@ -662,7 +662,7 @@ class TestRow:
 
 
 class TestUnconfirmed:
-    def test_critical_without_a_page_is_in_the_index_until_it_was_told(self) -> None:
+    def test_unconfirmed_critical_is_in_the_index_until_the_fallback_is_notified(self) -> None:
         entry = announced(state()).unconfirming(NOW + 180)
         assert (entry.unconfirmed, entry.row, entry.is_critical) == (True, Row(NOW + 180, is_critical=True), True)
         assert (entry.notified().unconfirmed, entry.notified().row, entry.notified().is_notified) == (
@@ -671,7 +671,7 @@ class TestUnconfirmed:
             False,
         )
 
-    def test_it_stays_there_whatever_becomes_of_the_next_state(self) -> None:
+    def test_unconfirmed_critical_stays_in_the_index_whatever_its_next_state_is(self) -> None:
         entry = announced(state()).unconfirming(NOW + 180)
         for after in (
             entry.unchanged(over(200)),
@@ -682,14 +682,14 @@ class TestUnconfirmed:
             assert after.row is not None
             assert after.is_critical
 
-    def test_row_of_a_debt_serves_for_both(self) -> None:
+    def test_row_of_a_debt_serves_the_unconfirmed_critical(self) -> None:
         entry = announced(state()).waiting(over(200), CALM).unconfirming(NOW + 180)
         assert entry.row == ROW
         assert (entry.notified().row, entry.notified().is_notified) == (CALM, True)
 
 
 class TestStoredJobs:
-    def test_stored_job_is_read_by_entry_and_delivery(self) -> None:
+    def test_stored_job_is_read_by_entry_and_delivery_id(self) -> None:
         ledger, dynamodb = fresh()
         name = key("noc", (), "a/b")
         ledger.store(name, "d" * 32, "envelope", lasts=60)
@@ -698,7 +698,7 @@ class TestStoredJobs:
         assert ledger.stored(key("noc", (), "a"), "d" * 32) is None
         assert dynamodb.indexed() == []
 
-    def test_key_of_a_stored_job_is_no_longer_than_dynamodb_takes(self) -> None:
+    def test_key_of_a_stored_job_fits_into_dynamodb(self) -> None:
         name = key("c" * 48, (), "x" * 9999)
         assert len(stored_key(key("c" * 48, (), "é" * (1024 // 2)), "d" * 32).encode()) <= MAX_KEY_BYTES
         assert len(stored_key(name, "d" * 32).encode()) <= MAX_KEY_BYTES
@@ -718,22 +718,22 @@ class TestRevival:
         assert (again.dead_lettered, again.dead_lettered_at, again.revived_at) == (bare(state()), MARK + 60, 0.0)
         assert again.reason == "expired"
 
-    def test_dead_letter_that_is_noted_after_its_revival_changes_nothing(self) -> None:
+    def test_dead_letter_that_is_recorded_after_its_revival_changes_nothing(self) -> None:
         revived = Entry().keeping(state()).reviving(state(), MARK + 9)
         assert revived.dead_lettering(state(), MARK, "refused") == revived
 
-    def test_mark_never_goes_back(self) -> None:
+    def test_mark_of_a_dead_letter_never_goes_back(self) -> None:
         assert self.dead_lettered().dead_lettering(state(), MARK - 9, "refused").dead_lettered_at == MARK
 
-    def test_newer_state_is_not_revived(self) -> None:
+    def test_newer_state_clears_the_revival_of_an_older_one(self) -> None:
         assert self.dead_lettered().reviving(state(), MARK + 9).keeping(state(5)).revived_at == 0.0
 
-    def test_dead_lettered_state_that_changes_nothing_any_more_is_dead_lettered_no_longer(self) -> None:
+    def test_unchanged_state_clears_the_dead_lettered_one(self) -> None:
         assert self.dead_lettered().unchanged(state()).dead_lettered is None
 
 
 class TestAcknowledged:
-    def test_what_is_announced_without_a_request_id_can_be_taken_on(self) -> None:
+    def test_page_without_a_request_id_can_be_acknowledged(self) -> None:
         mine = lease(state())
         entry = Entry().claimed(mine, 1, queued=True).accepted(mine, None, 1, until=mine.began)
         assert entry.acknowledged("jdoe", NOW + 1).acknowledged_by == "jdoe"

@@ -1,4 +1,4 @@
-"""The rate limit of a channel: so many signals a minute, critical ones first, in an item of constant size."""
+"""Rate limit of a channel: a number of signals a minute, criticals first, in an item of constant size."""
 
 from copy import replace
 from typing import Any
@@ -28,14 +28,19 @@ from tests.unit.states import NOW
 ONE_A_SECOND = Rule(GATE, 61)
 
 
-def gate(counts: dict[int, int] | None = None, critical: float = 0, other: float = 0) -> Gate:
-    """A gate with these counts and ends of lines, in seconds after NOW; 0 is a line that nobody stands in."""
-    counted = {int(NOW) + second: count for second, count in (counts or {}).items()}
-    return Gate(counted, NOW + critical if critical else 0.0, NOW + other if other else 0.0, None, 0)
+def gate(counts: dict[int, int] | None = None, *, critical: float = 0, other: float = 0) -> Gate:
+    """Return a gate with these counts and ends of lines, in seconds after NOW; 0 is the end of an empty line."""
+    return Gate(
+        counts={int(NOW) + second: count for second, count in (counts or {}).items()},
+        critical=NOW + critical if critical else 0.0,
+        other=NOW + other if other else 0.0,
+        open_until=None,
+        failures=0,
+    )
 
 
 class TestGate:
-    def test_signals_of_the_last_minute_count(self) -> None:
+    def test_gate_counts_the_signals_of_the_last_minute(self) -> None:
         assert gate({0: 2, -30: 3, -60: 4, -61: 5}).counted(NOW) == 9
         assert gate({-60: 4}).counted(NOW + 0.999) == 4
         assert gate({-60: 4}).counted(NOW + 1) == 0
@@ -52,7 +57,7 @@ class TestGate:
             ({-70: 9}, 1, 0),
         ],
     )
-    def test_next_free_moment_is_when_enough_counts_leave_the_window(
+    def test_gate_has_room_when_enough_counts_leave_the_window(
         self, counts: dict[int, int], limit: int, free: float
     ) -> None:
         assert gate(counts).free(NOW, limit) == NOW + free
@@ -73,16 +78,16 @@ class TestGate:
     def test_critical_signals_go_first_and_each_line_keeps_its_order(
         self, critical: float, other: float, urgent: bool, is_due: bool, steps_back: bool
     ) -> None:
-        there = gate({}, critical, other)
+        there = gate(critical=critical, other=other)
         assert there.must_step_back(ONE_A_SECOND, NOW, urgent=urgent, is_due=is_due) == steps_back
 
-    def test_signal_that_does_not_come_is_waited_for_a_few_seconds(self) -> None:
-        absent = gate({}, critical=10)
+    def test_gate_waits_a_few_seconds_for_a_signal_that_does_not_come(self) -> None:
+        absent = gate(critical=10)
         last = 10 - ONE_A_SECOND.spacing
         assert absent.is_waited_for(absent.critical, ONE_A_SECOND.spacing, NOW + last + GRACE_SECONDS - 0.01)
         assert not absent.is_waited_for(absent.critical, ONE_A_SECOND.spacing, NOW + last + GRACE_SECONDS)
 
-    def test_item_is_read_as_the_table_gives_it(self) -> None:
+    def test_gate_is_read_from_the_item_of_the_table(self) -> None:
         line = Line()
         line.ticket()
         line.report(line.ticket(), Reason.UPSTREAM)
@@ -90,33 +95,33 @@ class TestGate:
         assert (found.counts, found.failures, found.open_until) == ({int(NOW): 2}, 1, None)
 
     @given(st.integers(1_000_000, 4_000_000_000))
-    def test_count_of_a_second_is_found_under_its_name(self, second: int) -> None:
+    def test_gate_finds_the_count_of_a_second_by_its_attribute(self, second: int) -> None:
         line = Line(clock=Clock(float(second)))
         line.ticket()
         assert Gate.of(line.numbers()).counts == {second: 1}
 
 
 class TestEnter:
-    def test_leave_costs_one_call_and_so_does_nothing_else_while_all_is_well(self) -> None:
+    def test_ticket_costs_one_call_and_its_success_none(self) -> None:
         line = Line()
         line.report(line.ticket())
         assert line.dynamodb.calls == ["update_item"]
 
-    def test_no_leave_costs_two(self) -> None:
+    def test_wait_costs_two_calls(self) -> None:
         line = Line(limit=1)
         line.fill()
         line.dynamodb.calls.clear()
         line.closed()
         assert line.dynamodb.calls == ["update_item"] * 2
 
-    def test_without_room_it_says_from_when_there_is_some(self) -> None:
+    def test_full_gate_answers_the_time_of_the_next_slot(self) -> None:
         line = Line(limit=2)
         line.fill()
         line.clock.now += 10
         closed = line.closed()
         assert (closed.reason, closed.until) == (Reason.PACED, NOW + WINDOW_SECONDS)
 
-    def test_each_line_gives_its_moments_one_after_the_other(self) -> None:
+    def test_each_line_gives_its_slots_one_after_the_other(self) -> None:
         line = Line(limit=2)
         line.fill()
         others, critical = [line.closed() for _ in range(3)], line.closed(urgent=True)
@@ -128,7 +133,7 @@ class TestEnter:
             Slot(critical.until, urgent=True),
         ]
 
-    def test_signal_that_comes_to_its_moment_gets_leave(self) -> None:
+    def test_signal_that_comes_at_its_slot_gets_a_ticket(self) -> None:
         line = Line(limit=1)
         line.fill()
         mine, behind = line.closed(), line.closed()
@@ -137,7 +142,7 @@ class TestEnter:
         line.clock.now = behind.until
         line.ticket(slot=behind.slot)
 
-    def test_signal_without_a_moment_does_not_jump_the_line(self) -> None:
+    def test_signal_without_a_slot_does_not_jump_the_line(self) -> None:
         line = Line(limit=1)
         line.fill()
         mine = line.closed()
@@ -145,7 +150,7 @@ class TestEnter:
         assert line.closed().until >= mine.until + WINDOW_SECONDS
         line.ticket(slot=mine.slot)
 
-    def test_newer_critical_goes_before_all_others_that_wait(self) -> None:
+    def test_newer_critical_goes_before_waiting_signals(self) -> None:
         line = Line(limit=1)
         line.fill()
         waiting = line.closed()
@@ -155,7 +160,7 @@ class TestEnter:
         assert line.closed(slot=waiting.slot).until > line.clock.now + WINDOW_SECONDS - 1
         line.ticket(urgent=True, slot=critical.slot)
 
-    def test_others_go_on_once_the_last_critical_has_come(self) -> None:
+    def test_other_signals_go_on_after_the_last_critical_has_come(self) -> None:
         line = Line(limit=10)
         line.fill()
         critical = line.closed(urgent=True)
@@ -163,22 +168,22 @@ class TestEnter:
         line.ticket(urgent=True, slot=critical.slot)
         line.ticket()
 
-    def test_two_at_the_same_instant_are_counted_as_two(self) -> None:
+    def test_two_signals_at_the_same_instant_count_as_two(self) -> None:
         line = Line(limit=20)
         for _ in range(20):
             assert isinstance(line.pace.enter(line.rules, urgent=False), Ticket)
         assert line.clock.now == NOW
         assert isinstance(line.pace.enter(line.rules, urgent=False), Wait)
 
-    def test_two_functions_that_set_a_moment_aside_at_once_get_two(self) -> None:
+    def test_two_functions_that_reserve_a_slot_at_once_get_two_slots(self) -> None:
         line = Line(limit=1)
         line.fill()
-        other = Line(1, clock=line.clock, dynamodb=line.dynamodb)
+        other = Line(limit=1, clock=line.clock, dynamodb=line.dynamodb)
         moments: list[float] = []
         table = line.pace.table
 
         class Slow:
-            """A function that is overtaken between its look at the gate and its booking."""
+            """A table through which a function is overtaken between its read of the gate and its reservation."""
 
             def update(self, name: str, **changes: Any) -> Any:
                 if changes.get("below") and not moments:
@@ -190,13 +195,13 @@ class TestEnter:
         assert isinstance(answer, Wait)
         assert answer.until == pytest.approx(moments[0] + WINDOW_SECONDS)
 
-    def test_what_was_taken_is_in_the_ticket_by_its_gate(self) -> None:
+    def test_ticket_names_the_gates_and_seconds_that_were_taken(self) -> None:
         line = Line()
         ticket = line.ticket()
         assert ticket == Ticket({GATE: int(line.clock.now)})
 
     @pytest.mark.parametrize("do", [lambda line: line.ask(), lambda line: line.pace.leave(Ticket({GATE: int(NOW)}))])
-    def test_a_table_that_fails_is_said(self, do: Any) -> None:
+    def test_failing_table_raises_a_ledger_error(self, do: Any) -> None:
         line = Line()
         line.dynamodb.failure = EndpointConnectionError(endpoint_url="https://dynamodb")
         with pytest.raises(LedgerError):
@@ -209,20 +214,20 @@ class TestSeveralGates:
         line.rules.append(Rule("gate/noc/people", people))
         return line
 
-    def test_all_of_them_must_have_room(self) -> None:
+    def test_ticket_needs_room_at_every_gate(self) -> None:
         assert self.both(5, 5).ticket().taken.keys() == {GATE, "gate/noc/people"}
         for line in (self.both(5, 1), self.both(1, 5)):
             line.ticket()
             assert line.closed().reason == Reason.PACED
 
-    def test_without_room_at_the_second_the_first_gets_its_place_back(self) -> None:
+    def test_slot_of_the_first_gate_is_given_back_if_the_second_is_full(self) -> None:
         line = self.both(2, 1)
         line.ticket()
         line.closed()
         del line.rules[1]
         line.ticket()
 
-    def test_a_moment_is_set_aside_where_there_was_no_room(self) -> None:
+    def test_slot_is_reserved_at_the_gate_that_was_full(self) -> None:
         line = self.both(5, 1)
         line.ticket()
         mine = line.closed()
@@ -233,19 +238,19 @@ class TestSeveralGates:
 
 
 class TestLeave:
-    def test_what_was_not_used_is_given_back_at_every_gate(self) -> None:
+    def test_unused_ticket_is_given_back_at_every_gate(self) -> None:
         line = TestSeveralGates().both(1, 1)
         line.pace.leave(line.ticket())
         line.ticket()
 
-    def test_nothing_taken_is_nothing_to_give_back(self) -> None:
+    def test_empty_ticket_is_given_back_without_a_call(self) -> None:
         line = Line()
         line.pace.leave(Ticket({}))
         assert line.dynamodb.calls == []
 
 
 class TestHorizon:
-    def test_nothing_is_set_aside_too_far_ahead_and_the_asker_comes_back_before(self) -> None:
+    def test_no_slot_is_reserved_beyond_the_horizon_and_the_wait_ends_before_it(self) -> None:
         line = Line(limit=1)
         line.fill()
         near = [line.closed() for _ in range(4)]
@@ -255,14 +260,14 @@ class TestHorizon:
             assert (far.reason, far.slot) == (Reason.PACED, None)
             assert 0.8 * HORIZON_SECONDS <= far.until - line.clock.now <= HORIZON_SECONDS
 
-    def test_a_critical_sees_a_line_of_its_own(self) -> None:
+    def test_critical_gets_a_slot_although_the_line_of_others_is_full(self) -> None:
         line = Line(limit=1)
         line.fill()
         for _ in range(10):
             line.closed()
         assert line.closed(urgent=True).slot
 
-    def test_gate_whose_line_is_that_long_is_not_asked_again_for_a_second(self) -> None:
+    def test_gate_with_a_full_line_is_not_asked_again_for_a_second(self) -> None:
         line = Line(limit=1)
         line.fill()
         for _ in range(6):
@@ -293,7 +298,7 @@ class TestGrowth:
             most = max(most, size(line.item()) if number % 7 == 0 else 0)
         assert most <= 1024
 
-    def test_item_stays_small_though_no_function_lives_for_two_signals(self) -> None:
+    def test_item_stays_small_although_each_signal_has_a_new_function(self) -> None:
         line, most = Line(), 0
         for _ in range(1000):
             line.clock.now += 1.1
@@ -304,10 +309,10 @@ class TestGrowth:
         assert len(Gate.of(line.numbers()).counts) <= 61 + MAX_STALE + 1
 
 
-def test_a_burst_of_a_hundred_shares_a_second_stays_far_below_what_one_key_takes() -> None:
-    """DynamoDB takes 1,000 writes a second on one key; the aim is 200. Twenty functions share the burst."""
+def test_burst_of_a_hundred_shares_a_second_stays_below_200_writes_a_second_on_one_key() -> None:
+    """DynamoDB's limit is 1,000 writes a second on one key; ours is 200. Twenty functions share the burst."""
     first = Line(limit=60)
-    functions = [first, *(Line(60, clock=first.clock, dynamodb=first.dynamodb) for _ in range(19))]
+    functions = [first, *(Line(limit=60, clock=first.clock, dynamodb=first.dynamodb) for _ in range(19))]
     writes: list[int] = []
     for second in range(120):
         before = len(first.dynamodb.calls)
@@ -321,7 +326,7 @@ def test_a_burst_of_a_hundred_shares_a_second_stays_far_below_what_one_key_takes
     assert max(sum(start <= moment < start + 60 for moment in given) for start in given) <= 60
 
 
-def test_channels_have_gates_of_their_own() -> None:
+def test_each_channel_has_its_own_gate() -> None:
     dynamodb, clock = FakeDynamoDb(), Clock(NOW)
     line, other = Line(limit=1, clock=clock), Line(limit=1, clock=clock)
     other.pace = replace(other.pace, table=dynamodb.table(clock))

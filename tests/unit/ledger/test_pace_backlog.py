@@ -9,8 +9,8 @@ from relay.ledger.pace import GRACE_SECONDS, WINDOW_SECONDS
 from tests.unit.pace_line import Asker, Line, moments, storm
 
 
-class TestAbsent:
-    def test_a_moment_nobody_uses_blocks_nobody_for_long(self) -> None:
+class TestUnusedSlots:
+    def test_unused_slot_blocks_others_for_the_grace_period_alone(self) -> None:
         line = Line(limit=1)
         line.fill()
         absent = line.closed()
@@ -18,24 +18,24 @@ class TestAbsent:
         line.ticket()
 
     @pytest.mark.parametrize("urgent", [True, False])
-    def test_half_a_line_that_never_comes_costs_its_moments_and_no_more(self, urgent: bool) -> None:
+    def test_jobs_that_never_come_cost_their_slots_alone(self, urgent: bool) -> None:
         line = Line(limit=10)
         line.fill()
         for _ in range(20):
-            line.expect(1, Asker(urgent, late=lambda: None))
+            line.expect(1, Asker(urgent=urgent, late=lambda: None))
         here = [line.expect(2, Asker()) for _ in range(20)]
         line.run()
         assert max(each.went or 1e9 for each in here) < (10 + 40) / 10 * WINDOW_SECONDS
 
 
 class TestBacklog:
-    """200 jobs, 60 of them critical, wait at a gate that lets 60 a minute through."""
+    """Backlog: 200 jobs, 60 of them critical, at a gate with a rate of 60 a minute."""
 
     @pytest.mark.parametrize("seed", range(3))
     @pytest.mark.parametrize("within", [0, 10, 60])
-    def test_it_drains_at_no_less_than_95_percent_of_the_rate(self, seed: int, within: float) -> None:
-        line = Line(60, random.Random(seed))
-        askers = storm(line, 200, 60, within)
+    def test_backlog_drains_at_95_percent_of_the_rate_or_more(self, seed: int, within: float) -> None:
+        line = Line(limit=60, chance=random.Random(seed))
+        askers = storm(line, 200, critical=60, within=within)
         line.run()
         assert all(asker.went is not None for asker in askers)
         assert line.given[-1] <= 200 / 60 * 60 / 0.95
@@ -43,10 +43,10 @@ class TestBacklog:
 
     @pytest.mark.parametrize("seed", range(3))
     @pytest.mark.parametrize("within", [0, 10])
-    def test_critical_ones_all_go_before_others(self, seed: int, within: float) -> None:
-        line = Line(60, random.Random(seed))
+    def test_criticals_of_a_backlog_go_before_all_others(self, seed: int, within: float) -> None:
+        line = Line(limit=60, chance=random.Random(seed))
         line.fill()
-        askers = storm(line, 200, 60, within)
+        askers = storm(line, 200, critical=60, within=within)
         line.run()
         critical, others = moments(askers, urgent=True), moments(askers, urgent=False)
         assert (len(critical), len(others)) == (60, 140)
@@ -54,26 +54,26 @@ class TestBacklog:
         assert max(critical) < 2 * WINDOW_SECONDS
 
     @pytest.mark.parametrize("seed", range(3))
-    def test_workers_that_come_some_seconds_late_cost_no_more_than_those_seconds(self, seed: int) -> None:
+    def test_workers_that_come_seconds_late_do_not_slow_the_backlog_down(self, seed: int) -> None:
         chance = random.Random(seed)
-        line = Line(60, random.Random(seed))
-        askers = storm(line, 200, 60, 5, lambda: chance.uniform(0, 2))
+        line = Line(limit=60, chance=random.Random(seed))
+        askers = storm(line, 200, critical=60, within=5, late=lambda: chance.uniform(0, 2))
         line.run()
         assert line.given[-1] <= 200 / 60 * 60 / 0.95
         assert line.busiest_minute() <= 60
         assert all(asker.went is not None for asker in askers)
 
     @pytest.mark.parametrize("within", [0, 10, 60])
-    def test_nobody_asks_again_and_again(self, within: float) -> None:
+    def test_jobs_of_a_backlog_ask_the_gate_a_few_times_each(self, within: float) -> None:
         line = Line()
-        askers = storm(line, 200, 60, within)
+        askers = storm(line, 200, critical=60, within=within)
         line.run()
         assert sum(asker.asked for asker in askers) <= 3 * len(askers)
         assert max(asker.asked for asker in askers) <= 8
 
-    def test_a_critical_one_that_comes_in_the_middle_goes_before_all_that_wait(self) -> None:
+    def test_critical_that_comes_during_a_backlog_goes_first(self) -> None:
         line = Line()
-        storm(line, 200, 0)
+        storm(line, 200, critical=0)
         line.run(until=100)
         late_comers = [line.expect(100 + n, Asker(urgent=True)) for n in range(5)]
         waiting = 200 - len(line.given)
@@ -84,18 +84,18 @@ class TestBacklog:
         assert line.given[-1] <= 205 / 60 * 60 / 0.95
         assert line.busiest_minute() <= 60
 
-    def test_a_backlog_beyond_the_horizon_drains_all_the_same(self) -> None:
+    def test_backlog_beyond_the_horizon_drains_at_95_percent_of_the_rate(self) -> None:
         line = Line()
-        askers = storm(line, 600, 200, 30)
+        askers = storm(line, 600, critical=200, within=30)
         line.run()
         assert line.given[-1] <= 600 / 60 * 60 / 0.95
         assert max(moments(askers, urgent=True)) <= (200 + 60) / 60 * 60 / 0.95
         assert line.busiest_minute() <= 60
         assert sum(asker.asked for asker in askers) <= 5 * len(askers)
 
-    def test_four_a_minute_are_kept_to_as_well(self) -> None:
+    def test_rate_of_four_a_minute_is_kept_and_used(self) -> None:
         line = Line(limit=4)
-        askers = storm(line, 20, 5)
+        askers = storm(line, 20, critical=5)
         line.run()
         assert line.given[-1] <= 20 / 4 * 60 / 0.95
         assert line.busiest_minute() <= 4
@@ -109,25 +109,25 @@ ASKERS = st.lists(
 
 
 @given(ASKERS, st.integers(1, 5), st.integers(0, 999))
-def test_no_minute_ever_holds_more_than_the_limit(askers: Any, limit: int, seed: int) -> None:
-    line = Line(limit, random.Random(seed))
+def test_no_minute_has_more_signals_than_the_limit(askers: Any, limit: int, seed: int) -> None:
+    line = Line(limit=limit, chance=random.Random(seed))
     comes = 0.0
     for gap, urgent, lates in askers:
         comes += gap
-        line.expect(comes, Asker(urgent, late=iter([*lates, *[0.0] * 50]).__next__))
+        line.expect(comes, Asker(urgent=urgent, late=iter([*lates, *[0.0] * 50]).__next__))
     line.run()
     assert line.busiest_minute() <= limit
 
 
 @given(st.lists(st.tuples(st.floats(0, 20), st.booleans()), min_size=1, max_size=25), st.integers(1, 4))
-def test_nobody_goes_while_a_critical_one_waits_whose_workers_are_on_time(
+def test_no_signal_passes_a_waiting_critical_whose_workers_are_on_time(
     askers: list[tuple[float, bool]], limit: int
 ) -> None:
-    line = Line(limit)
+    line = Line(limit=limit)
     everyone, comes = list[Asker](), 0.0
     for gap, urgent in askers:
         comes += gap
-        everyone.append(line.expect(comes, Asker(urgent)))
+        everyone.append(line.expect(comes, Asker(urgent=urgent)))
     line.run()
     others = moments(everyone, urgent=False)
     for critical in everyone:

@@ -14,7 +14,7 @@ HARMLESS = [None, *(reason for reason in Reason if not HANDLING[reason].breaks_c
 
 
 def broken() -> Line:
-    """A line whose circuit opened just now."""
+    """Return a line whose circuit opened just now."""
     line = Line()
     for _ in range(5):
         line.report(line.ticket(), Reason.UPSTREAM)
@@ -23,7 +23,7 @@ def broken() -> Line:
 
 class TestCircuit:
     @pytest.mark.parametrize("failure", BREAKING)
-    def test_it_opens_after_five_failures_in_a_row(self, failure: Reason) -> None:
+    def test_circuit_opens_after_five_failures_in_a_row(self, failure: Reason) -> None:
         line = Line()
         for _ in range(4):
             line.report(line.ticket(), failure)
@@ -32,11 +32,11 @@ class TestCircuit:
         assert (closed.reason, closed.slot) == (Reason.CIRCUIT_OPEN, None)
         assert closed.until >= line.clock.now + OPEN_SECONDS
 
-    def test_which_failures_tell_of_the_channel(self) -> None:
+    def test_circuit_counts_upstream_unreachable_and_timeout(self) -> None:
         assert BREAKING == [Reason.UPSTREAM, Reason.UNREACHABLE, Reason.TIMEOUT]
 
     @pytest.mark.parametrize("between", HARMLESS, ids=str)
-    def test_what_lies_between_failures_breaks_the_row(self, between: Reason | None) -> None:
+    def test_other_result_between_failures_resets_the_count_of_the_circuit(self, between: Reason | None) -> None:
         line = Line()
         for _ in range(4):
             line.report(line.ticket(), Reason.UPSTREAM)
@@ -46,21 +46,21 @@ class TestCircuit:
         line.ticket()
 
     @pytest.mark.parametrize("failure", [Reason.REFUSED, Reason.CREDENTIALS, Reason.INTERNAL])
-    def test_what_tells_of_the_signal_alone_does_not_count_nor_cost_a_call(self, failure: Reason) -> None:
+    def test_failure_of_the_signal_alone_does_not_count_and_takes_no_call(self, failure: Reason) -> None:
         line = Line()
         for _ in range(9):
             line.report(line.ticket(), failure)
         assert line.dynamodb.calls == ["update_item"] * 9
         line.ticket()
 
-    def test_an_open_circuit_takes_no_place_and_sets_none_aside(self) -> None:
+    def test_open_circuit_takes_no_slot_and_reserves_none(self) -> None:
         line = broken()
         closed = line.closed(urgent=True)
         assert closed.slot is None
         assert Gate.of(line.numbers()).counted(line.clock.now) == 5
         assert "critical" not in line.item()
 
-    def test_who_waits_for_it_comes_back_in_turn_the_critical_ones_first(self) -> None:
+    def test_signals_that_wait_for_the_circuit_come_back_spread_out_criticals_first(self) -> None:
         line = broken()
         opens = line.clock.now + OPEN_SECONDS
         urgent = [line.closed(urgent=True).until - opens for _ in range(50)]
@@ -68,7 +68,7 @@ class TestCircuit:
         assert 0 <= min(urgent) < max(urgent) <= SPREAD_SECONDS <= min(others) < max(others) <= 2 * SPREAD_SECONDS
         assert len(set(urgent)) == 50
 
-    def test_after_a_while_one_may_try_and_only_one(self) -> None:
+    def test_single_probe_passes_after_the_circuit_was_open_for_its_time(self) -> None:
         line = broken()
         line.clock.now += OPEN_SECONDS - 0.01
         line.closed()
@@ -78,13 +78,13 @@ class TestCircuit:
         assert closed.reason == Reason.CIRCUIT_OPEN
         assert closed.until >= line.clock.now + PROBE_SECONDS
 
-    def test_of_two_that_try_at_once_one_may(self) -> None:
+    def test_only_one_of_two_concurrent_probes_passes(self) -> None:
         line, others = broken(), list[Ticket | Wait]()
         line.clock.now += OPEN_SECONDS
         table = line.pace.table
 
         class Slow:
-            """The first to come, who is overtaken between its look at the gate and its try."""
+            """A table through which a probe is overtaken between its read of the gate and its claim."""
 
             def update(self, name: str, **changes: Any) -> Any:
                 if changes.get("only_if") and not others:
@@ -100,14 +100,14 @@ class TestCircuit:
         assert SPREAD_SECONDS <= answer.until - line.clock.now <= 2 * SPREAD_SECONDS
         assert Gate.of(line.numbers()).counted(line.clock.now) == 6
 
-    def test_a_probe_that_is_never_heard_of_again_is_followed_by_another(self) -> None:
+    def test_second_probe_passes_if_the_first_never_reports(self) -> None:
         line = broken()
         line.clock.now += OPEN_SECONDS
         line.ticket()
         line.clock.now += PROBE_SECONDS
         line.ticket()
 
-    def test_its_success_closes_the_circuit(self) -> None:
+    def test_successful_probe_closes_the_circuit(self) -> None:
         line = broken()
         line.clock.now += OPEN_SECONDS
         probe = line.ticket()
@@ -120,33 +120,33 @@ class TestCircuit:
         line.ticket()
 
     @pytest.mark.parametrize("failure", BREAKING)
-    def test_its_failure_opens_it_again_at_once(self, failure: Reason) -> None:
+    def test_failed_probe_opens_the_circuit_again_at_once(self, failure: Reason) -> None:
         line = broken()
         line.clock.now += OPEN_SECONDS
         line.report(line.ticket(), failure)
         assert line.closed().until >= line.clock.now + OPEN_SECONDS
 
     @pytest.mark.parametrize("failure", HARMLESS, ids=str)
-    def test_an_answer_that_tells_nothing_of_the_channel_closes_it(self, failure: Reason | None) -> None:
+    def test_probe_with_a_failure_of_the_signal_alone_closes_the_circuit(self, failure: Reason | None) -> None:
         line = broken()
         line.clock.now += OPEN_SECONDS
         line.report(line.ticket(), failure)
         line.ticket()
         line.ticket()
 
-    def test_who_has_no_room_is_no_probe_and_keeps_nobody_from_being_one(self) -> None:
+    def test_signal_without_room_at_another_gate_is_no_probe_and_blocks_none(self) -> None:
         line = broken()
         line.rules.append(Rule("gate/noc/people", 1))
         line.clock.now += OPEN_SECONDS
-        Line(1, clock=line.clock, dynamodb=line.dynamodb, gate="gate/noc/people").ticket()
+        Line(limit=1, clock=line.clock, dynamodb=line.dynamodb, gate="gate/noc/people").ticket()
         assert line.closed().reason == Reason.PACED
         line.rules[1] = Rule("gate/noc/others", 1)
         assert line.ticket().troubled
 
-    def test_a_recovery_uses_the_rate_and_lets_critical_ones_go_first(self) -> None:
+    def test_recovery_uses_the_whole_rate_and_lets_criticals_go_first(self) -> None:
         line = broken()
         line.given.clear()
-        askers = storm(line, 200, 40, 20)
+        askers = storm(line, 200, critical=40, within=20)
         line.run(until=OPEN_SECONDS)
         assert line.given == []
         line.clock.now = NOW + OPEN_SECONDS + 0.1
@@ -162,7 +162,7 @@ class TestRateLimited:
     @pytest.mark.parametrize(
         ("retry_after", "pause"), [(None, OPEN_SECONDS), (77, 77), (0, 5), (-3, 5), (5, 5), (900, 900), (86_400, 900)]
     )
-    def test_it_opens_the_circuit_at_once_for_as_long_as_it_asks_within_reason(
+    def test_answer_429_opens_the_circuit_for_its_clamped_retry_after(
         self, retry_after: float | None, pause: float
     ) -> None:
         line = Line()
@@ -173,7 +173,7 @@ class TestRateLimited:
         line.clock.now += pause
         assert line.ticket().troubled
 
-    def test_a_failure_of_one_that_was_under_way_does_not_cut_the_pause_short(self) -> None:
+    def test_failure_of_an_earlier_signal_does_not_shorten_the_retry_after(self) -> None:
         line = Line()
         tickets = [line.ticket() for _ in range(6)]
         line.report(tickets[0], Reason.RATE_LIMITED, 600)
@@ -181,7 +181,7 @@ class TestRateLimited:
             line.report(ticket, Reason.TIMEOUT)
         assert line.closed().until >= line.clock.now + 600
 
-    def test_a_probe_that_is_limited_again_waits_again(self) -> None:
+    def test_probe_that_gets_429_again_opens_the_circuit_for_the_new_retry_after(self) -> None:
         line = Line()
         line.report(line.ticket(), Reason.RATE_LIMITED, 30)
         line.clock.now += 30

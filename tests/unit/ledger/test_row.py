@@ -22,7 +22,7 @@ NAMES = [key("noc", (), f"66b0a1b2c3d4e5f6a7b8c{number:03}") for number in range
 def test_row_is_read_from_the_attributes_it_was_written_as(
     due: float, job: str, begun: int, sent: int, is_critical: bool
 ) -> None:
-    row = Row(due, job, begun, sent, is_critical)
+    row = Row(due=due, job=job, begun=begun, sent=sent, is_critical=is_critical)
     attributes = row.attributes("k")
     assert set(attributes) == set(ATTRIBUTES)
     assert Row.of(attributes) == row
@@ -39,7 +39,7 @@ def test_row_of_an_older_version_has_defaults() -> None:
 
 
 @pytest.mark.parametrize("is_critical", [True, False])
-def test_each_entry_has_one_shard_of_its_kind(is_critical: bool) -> None:
+def test_entry_has_one_of_the_shards_of_its_kind(is_critical: bool) -> None:
     kind = CRITICAL if is_critical else OTHER
     found = Counter(shard(name, is_critical=is_critical) for name in NAMES)
     assert set(found) == set(shards(kind))
@@ -55,6 +55,6 @@ def test_sixteen_queries_read_the_whole_index() -> None:
     assert len({*shards(CRITICAL), *shards(OTHER)}) == 2 * SHARDS == 16
 
 
-def test_job_is_stored_apart_from_its_entry_by_its_delivery() -> None:
+def test_key_of_a_stored_job_names_entry_and_delivery() -> None:
     assert stored_key("incident/noc/0123/a/b", "d1") == "job/noc/0123/a/b/d1"
     assert stored_key("incident/noc/0123/a", "d1") != stored_key("incident/noc/0123/a", "d2")

@@ -1,4 +1,4 @@
-"""Sources: what shares say of themselves is remembered, suggested, and never in a share's way."""
+"""Sources: environments and recipients that shares name are remembered and suggested, and delay no share."""
 
 import json
 from typing import Any
@@ -31,7 +31,7 @@ def item(relay: Relay) -> Any:
     return json.loads(relay.dynamodb.items["sources/noc"]["text"]["S"])
 
 
-def test_environment_of_a_share_is_suggested_the_latest_first() -> None:
+def test_environments_of_shares_are_suggested_latest_first() -> None:
     relay = relay_with()
     for place in ("e1", "e2"):
         post(relay, place, id=place)
@@ -39,7 +39,7 @@ def test_environment_of_a_share_is_suggested_the_latest_first() -> None:
     assert suggested(relay) == ("e2", "e1")
 
 
-def test_environments_that_each_share_invents_cost_one_write_a_minute_and_bounded_memory() -> None:
+def test_invented_environments_take_one_write_a_minute_and_bounded_memory() -> None:
     relay = relay_with(environments=["e1"])
     for number in range(3 * MAX_NOTED):
         channel, place = relay.channels.get("noc"), f"invented-{number}"
@@ -50,7 +50,7 @@ def test_environments_that_each_share_invents_cost_one_write_a_minute_and_bounde
     assert suggested(relay) == ("e2", "invented-0")
 
 
-def test_environment_that_the_secret_names_needs_no_suggestion() -> None:
+def test_environment_that_the_secret_names_is_not_suggested() -> None:
     relay = relay_with(environments=["e1"])
     post(relay)
     assert "sources/noc" not in relay.dynamodb.items
@@ -58,7 +58,7 @@ def test_environment_that_the_secret_names_needs_no_suggestion() -> None:
     assert suggested(relay) == ("e2",)
 
 
-def test_it_is_written_once_and_again_after_a_day() -> None:
+def test_source_is_written_once_and_again_after_a_day() -> None:
     relay = relay_with()
     post(relay)
     relay.dynamodb.calls.clear()
@@ -69,14 +69,14 @@ def test_it_is_written_once_and_again_after_a_day() -> None:
     assert item(relay) == {"environments": {"e1": relay.clock.now}, "names_recipients": False}
 
 
-def test_environment_that_no_share_named_for_long_is_suggested_no_more() -> None:
+def test_environment_that_no_share_named_for_long_is_not_suggested() -> None:
     relay = relay_with()
     post(relay)
     relay.clock.now += OLD_SECONDS + 1
     assert suggested(relay) == ()
 
 
-def test_channel_whose_webhook_named_recipients_is_known_by_that() -> None:
+def test_channel_whose_webhook_named_recipients_is_remembered() -> None:
     relay = relay_with(environments=["e1"])
     channel = relay.channels.get("noc")
     post(relay)
@@ -86,7 +86,7 @@ def test_channel_whose_webhook_named_recipients_is_known_by_that() -> None:
     assert relay.sources.naming_recipients([channel]) == {"noc"}
 
 
-def test_no_more_are_remembered_than_so_many_the_latest_stay() -> None:
+def test_latest_sources_are_kept_up_to_a_limit() -> None:
     relay = relay_with()
     for number in range(MAX_SOURCES + 5):
         relay.clock.now += RETRY_SECONDS + 1
@@ -95,7 +95,7 @@ def test_no_more_are_remembered_than_so_many_the_latest_stay() -> None:
     assert suggested(relay)[0] == f"e{MAX_SOURCES + 4}"
 
 
-def test_an_incident_is_remembered_with_the_recipients_that_its_shares_named() -> None:
+def test_incident_is_remembered_with_the_recipients_of_its_shares() -> None:
     relay = relay_with()
     channel = relay.channels.get("noc")
     post(relay)
@@ -106,32 +106,34 @@ def test_an_incident_is_remembered_with_the_recipients_that_its_shares_named() -
     assert relay.sources.of_incidents("noc", ["i1", "i2"]) == {"i1": (("a", "b"), ("c",)), "i2": ()}
 
 
-def test_nobody_needs_to_know_that_without_a_key_and_without_callbacks() -> None:
+def test_recipients_of_an_incident_are_not_noted_without_key_and_callbacks() -> None:
     relay = room()
     post(relay, recipients=("a",))
     assert not any(name.startswith("shared/") for name in relay.dynamodb.items)
 
 
 @pytest.mark.parametrize(("access", "environment_id"), [({"reconcile": False}, "e1"), ({}, None), ({}, "e" * 513)])
-def test_what_nobody_will_ask_for_is_not_written(access: dict[str, Any], environment_id: str | None) -> None:
+def test_source_of_a_channel_that_is_not_reconciled_or_without_valid_environment_is_not_written(
+    access: dict[str, Any], environment_id: str | None
+) -> None:
     relay = relay_with(**access)
     post(relay, environment_id)
     assert "sources/noc" not in relay.dynamodb.items
 
 
-def test_a_channel_without_a_key_of_bigpandas_has_no_sources() -> None:
+def test_channel_without_a_bigpanda_key_writes_no_source() -> None:
     relay = room()
     post(relay)
     assert "sources/noc" not in relay.dynamodb.items
 
 
-def test_channel_that_dynamodb_does_not_answer_for_may_name_recipients() -> None:
+def test_channel_that_dynamodb_leaves_unprocessed_counts_as_naming_recipients() -> None:
     relay = relay_with(environment_id="e1")
     relay.dynamodb.batch_size = 0
     assert relay.sources.naming_recipients([relay.channels.get("noc")]) == {"noc"}
 
 
-def test_a_table_that_fails_keeps_no_share_and_is_asked_again_later() -> None:
+def test_failing_table_delays_no_share_and_is_tried_again_later() -> None:
     relay = relay_with()
     relay.dynamodb.failure = EndpointConnectionError(endpoint_url="x")
     post(relay)
@@ -144,7 +146,7 @@ def test_a_table_that_fails_keeps_no_share_and_is_asked_again_later() -> None:
 
 
 @pytest.mark.parametrize("text", ["[[1]]", "{", '{"environments": 1}', '{"environments": {"e1": "x"}}', "null"])
-def test_what_cannot_be_read_is_written_anew(text: str) -> None:
+def test_unreadable_sources_are_written_anew(text: str) -> None:
     relay = relay_with()
     relay.table.write("sources/noc", 0, text)
     assert suggested(relay) == ()
@@ -152,10 +154,10 @@ def test_what_cannot_be_read_is_written_anew(text: str) -> None:
     assert suggested(relay) == ("e1",)
 
 
-def test_recipients_of_an_incident_are_noted_by_the_worker_if_the_webhook_died_before_it_noted_them() -> None:
+def test_worker_notes_the_recipients_of_an_incident_if_the_webhook_crashed_before() -> None:
     relay = relay_with()
     channel = relay.channels.get("noc")
-    # The path without the webhook's note: the function died after the signal.
+    # Relay a share without the webhook's note, as if the function crashed after the signal.
     relay.share(recipients=("Ann",))
     assert relay.sources.of_incident(channel, "i1") == ()
     relay.wake()

@@ -18,11 +18,11 @@ def fresh() -> tuple[Table, FakeDynamoDb]:
 
 
 class TestTexts:
-    def test_where_nothing_was_written_there_is_nothing(self) -> None:
+    def test_key_that_was_never_written_reads_as_none(self) -> None:
         table, _ = fresh()
         assert table.read("k") is None
 
-    def test_what_was_written_is_read_with_the_count_of_its_changes(self) -> None:
+    def test_text_is_read_with_the_number_of_its_writes(self) -> None:
         table, _ = fresh()
         assert table.write("k", 0, "one") == 1
         assert table.read("k") == Text("one", 1, {}, "k")
@@ -31,27 +31,27 @@ class TestTexts:
         assert table.read("other") is None
 
     @pytest.mark.parametrize("before", [0, 1, 3])
-    def test_who_does_not_know_what_it_was_writes_nothing(self, before: int) -> None:
+    def test_write_with_a_stale_sequence_is_refused(self, before: int) -> None:
         table, _ = fresh()
         table.write("k", 0, "one")
         table.write("k", 1, "two")
         assert table.write("k", before, "lost") is None
         assert table.read("k") == Text("two", 2, {}, "k")
 
-    def test_what_is_gone_is_not_written_on(self) -> None:
+    def test_write_on_a_deleted_item_is_refused_unless_it_begins_anew(self) -> None:
         table, dynamodb = fresh()
         table.write("k", 0, "one")
         dynamodb.items.clear()
         assert table.write("k", 1, "two") is None
         assert table.write("k", 0, "anew") == 1
 
-    def test_each_is_one_call(self) -> None:
+    def test_read_and_write_are_one_call_each(self) -> None:
         table, dynamodb = fresh()
         table.write("k", 0, "one")
         table.read("k")
         assert dynamodb.calls == ["update_item", "get_item"]
 
-    def test_what_nobody_speaks_of_any_more_expires(self) -> None:
+    def test_item_expires_after_ninety_days(self) -> None:
         table, dynamodb = fresh()
         table.write("k", 0, "one")
         assert dynamodb.items["k"]["expires"] == {"N": str(int(Clock().now + KEPT_SECONDS))}
@@ -73,7 +73,7 @@ class TestTexts:
         table.write("k", 2, "three", remove=["due"])
         assert table.read("k") == Text("three", 3, {"colour": "blue", "weight": 7.0}, "k")
 
-    def test_write_that_loses_changes_no_attribute(self) -> None:
+    def test_refused_write_changes_no_attribute(self) -> None:
         table, _ = fresh()
         table.write("k", 0, "one", others={"due": "critical#1"})
         assert table.write("k", 0, "lost", others={"due": "other#1"}) is None
@@ -82,14 +82,14 @@ class TestTexts:
 
 
 class TestStoredTexts:
-    def test_text_is_there_for_its_time_by_one_call(self) -> None:
+    def test_stored_text_lasts_for_its_time_and_takes_one_call(self) -> None:
         table, dynamodb = fresh()
         table.store("job/1", "envelope", lasts=600)
         assert table.read("job/1") == Text("envelope", 1, {}, "job/1")
         assert dynamodb.items["job/1"]["expires"] == {"N": str(int(Clock().now + 600))}
         assert dynamodb.calls == ["put_item", "get_item"]
 
-    def test_text_that_is_stored_again_is_replaced(self) -> None:
+    def test_stored_text_is_replaced_when_it_is_stored_again(self) -> None:
         table, _ = fresh()
         table.store("job/1", "one", lasts=600)
         table.store("job/1", "two", lasts=600)
@@ -105,13 +105,13 @@ class TestIndex:
     def full(self, items: int) -> tuple[Table, FakeDynamoDb]:
         table, dynamodb = fresh()
         for number in range(items):
-            # They are written in another order than they are due.
+            # The order of writing differs from the order in which items are due.
             at = float((number * 7) % items)
             table.write(f"k{at:.0f}", 0, "text", others={"due": "critical#1", "due_at": at})
         return table, dynamodb
 
     @pytest.mark.parametrize("items", [0, 1, 2, 3, 4, 5, 11])
-    def test_all_pages_of_a_shard_are_read_the_earliest_first(self, items: int) -> None:
+    def test_shard_is_read_over_all_pages_earliest_first(self, items: int) -> None:
         table, dynamodb = self.full(items)
         assert dynamodb.page_size == 2
         found = list(table.due("critical#1", 5000))
@@ -119,27 +119,27 @@ class TestIndex:
         assert [each.others["due_at"] for each in found] == list(range(items))
 
     @pytest.mark.parametrize("most", [1, 2, 3, 4])
-    def test_no_more_is_read_than_was_asked_for(self, most: int) -> None:
+    def test_shard_is_read_no_further_than_the_limit(self, most: int) -> None:
         table, dynamodb = self.full(11)
         dynamodb.calls.clear()
         assert [each.key for each in table.due("critical#1", most)] == [f"k{number}" for number in range(most)]
         assert dynamodb.calls == ["query"] * ((most + 1) // 2)
 
-    def test_items_of_other_shards_and_items_without_a_place_are_left_out(self) -> None:
+    def test_shard_lists_neither_items_of_other_shards_nor_unindexed_ones(self) -> None:
         table, _ = self.full(3)
         table.write("other", 0, "text", others={"due": "other#1", "due_at": 1.0})
         table.write("none", 0, "text")
         assert [each.key for each in table.due("other#1", 5000)] == ["other"]
         assert list(table.due("other#2", 5000)) == []
 
-    def test_item_leaves_the_index_with_its_attributes(self) -> None:
+    def test_item_leaves_the_index_when_its_attributes_are_removed(self) -> None:
         table, _ = self.full(3)
         table.write("k1", 1, "text", remove=["due", "due_at"])
         assert [each.key for each in table.due("critical#1", 5000)] == ["k0", "k2"]
 
 
 class TestUpdate:
-    def test_numbers_are_counted_up_set_and_forgotten(self) -> None:
+    def test_numbers_are_added_set_and_removed(self) -> None:
         table, _ = fresh()
         assert (table.update("g", add={"failures": 1}) or {})["failures"] == 1
         both = table.update("g", add={"failures": 2}, put={"open_until": 7.25}) or {}
@@ -147,7 +147,7 @@ class TestUpdate:
         gone = table.update("g", remove=["failures", "open_until", "never"]) or {}
         assert gone.keys() == {"pk", "expires"}
 
-    def test_they_are_read_without_a_change(self) -> None:
+    def test_numbers_are_read_without_a_change(self) -> None:
         table, dynamodb = fresh()
         changed = table.update("k", add={"a": 2}, put={"b": 3.5})
         before = dynamodb.items["k"].copy()
@@ -155,12 +155,12 @@ class TestUpdate:
         assert dynamodb.items["k"] == before
         assert table.numbers("other") == {}
 
-    def test_all_at_once_is_one_call(self) -> None:
+    def test_add_set_and_remove_take_one_call(self) -> None:
         table, dynamodb = fresh()
         table.update("g", add={"calls": 1, "sa": -1}, put={"open_until": 2.0}, remove=["failures"])
         assert dynamodb.calls == ["update_item"]
 
-    def test_a_condition_that_holds_lets_the_change_through_once(self) -> None:
+    def test_conditional_update_succeeds_once(self) -> None:
         table, _ = fresh()
         table.update("g", put={"open_until": 1_800_000_000.123457})
         changed = table.update("g", put={"open_until": 9.0}, only_if=("open_until", 1_800_000_000.123457))
@@ -168,24 +168,24 @@ class TestUpdate:
         assert table.update("g", put={"open_until": 10.0}, only_if=("open_until", 1_800_000_000.123457)) is None
         assert (table.update("g", add={"failures": 1}) or {})["open_until"] == 9
 
-    def test_number_that_is_missing_or_smaller_is_below(self) -> None:
+    def test_update_below_a_bound_succeeds_if_the_number_is_missing_or_smaller(self) -> None:
         table, _ = fresh()
         assert (table.update("g", put={"other": 5.5}, below=("other", 3.0)) or {})["other"] == 5.5
         assert table.update("g", put={"other": 9.0}, below=("other", 5.5)) is None
         assert (table.update("g", put={"other": 9.0}, below=("other", 5.6)) or {})["other"] == 9
 
-    def test_fractions_are_counted_up_and_down(self) -> None:
+    def test_fractions_are_added_and_subtracted(self) -> None:
         table, _ = fresh()
         table.update("g", put={"other": 1_800_000_000.25})
         assert (table.update("g", add={"other": 1.5}) or {})["other"] == 1_800_000_001.75
         assert (table.update("g", add={"other": -1.5}) or {})["other"] == 1_800_000_000.25
 
-    def test_a_condition_on_what_is_not_there_does_not_hold_and_makes_nothing(self) -> None:
+    def test_conditional_update_of_a_missing_item_fails_and_creates_nothing(self) -> None:
         table, dynamodb = fresh()
         assert table.update("g", put={"open_until": 9.0}, only_if=("open_until", 1.0)) is None
         assert dynamodb.items == {}
 
-    def test_each_change_puts_its_end_off(self) -> None:
+    def test_each_update_extends_the_expiry(self) -> None:
         dynamodb, clock = FakeDynamoDb(), Clock()
         table = dynamodb.table(clock)
         table.update("g", add={"calls": 1})
@@ -193,7 +193,7 @@ class TestUpdate:
         assert (table.update("g", add={"calls": 1}) or {})["expires"] == int(clock.now + KEPT_SECONDS)
 
     @given(st.floats(0, 4e9, allow_subnormal=False))
-    def test_a_moment_comes_back_as_the_very_number_it_was(self, moment: float) -> None:
+    def test_float_is_read_as_it_was_written(self, moment: float) -> None:
         table, _ = fresh()
         assert (table.update("g", put={"open_until": moment}) or {})["open_until"] == moment
 
@@ -234,7 +234,7 @@ class TestFailures:
         ],
         ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
     )
-    def test_they_are_one_kind_of_error_that_says_why_and_quotes_nothing(
+    def test_each_failure_of_dynamodb_is_a_ledger_error_that_quotes_no_item(
         self, do: Callable[[Table], Any], failure: Exception, said: str
     ) -> None:
         table, dynamodb = fresh()
@@ -254,13 +254,13 @@ class TestFailures:
         ],
         ids=["no key", "long key", "no text", "large", "large to store"],
     )
-    def test_what_dynamodb_does_not_take_is_such_an_error_too(self, do: Callable[[Table], Any]) -> None:
+    def test_item_that_dynamodb_refuses_is_a_ledger_error(self, do: Callable[[Table], Any]) -> None:
         table, dynamodb = fresh()
         with pytest.raises(LedgerError, match=r"^DynamoDB refused: ValidationException$"):
             do(table)
         assert dynamodb.items == {}
 
-    def test_a_fault_of_our_own_is_not_hidden(self) -> None:
+    def test_programming_error_is_raised_as_it_is(self) -> None:
         table, dynamodb = fresh()
         dynamodb.failure = ZeroDivisionError()
         with pytest.raises(ZeroDivisionError):

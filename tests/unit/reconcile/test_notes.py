@@ -1,4 +1,4 @@
-"""The notes of reconcile runs: they always fit into an item, and what can't be read is no note."""
+"""Notes of reconcile runs: they always fit into an item, and an unreadable note counts as none."""
 
 import json
 from copy import replace
@@ -38,15 +38,25 @@ def table(dynamodb: FakeDynamoDb) -> Table:
     return dynamodb.table(lambda: NOW)
 
 
-def test_groups_note_is_read_as_it_was_written(table: Table) -> None:
+def test_group_note_is_read_as_it_was_written(table: Table) -> None:
     differing = {"i2": Difference("13", NOW, NOW + 1)}
-    note = GroupNote("r1", 3, True, NOW, NOW - 1, NOW - 2, {"i1": NOW}, differing, {"20833": Unannounced(2, 1)})
+    note = GroupNote(
+        run="r1",
+        piece=3,
+        is_working=True,
+        until=NOW,
+        began=NOW - 1,
+        last=NOW - 2,
+        asleep={"i1": NOW},
+        unannounced=differing,
+        days={"20833": Unannounced(2, 1)},
+    )
     written = note.write(table, "g")
     assert written == GroupNote.read(table, "g") == note._replace(sequence=1)
     assert note.write(table, "g") is None, "another writer was there"
 
 
-def test_channels_notes_are_read_as_they_were_written(table: Table) -> None:
+def test_channel_notes_are_read_as_they_were_written(table: Table) -> None:
     note = ChannelNote(NOW - 9, NOW, {"i2": Difference("13", NOW, 0.0)})
     assert note.write(table, "reconcile/p/noc")
     assert note.write(table, "reconcile/p/noc") is None, "another writer was there"
@@ -54,7 +64,7 @@ def test_channels_notes_are_read_as_they_were_written(table: Table) -> None:
     assert read_channel_notes(table, keys) == {"noc": note._replace(sequence=1), "dba": ChannelNote()}
 
 
-def test_nothing_is_an_empty_note(table: Table) -> None:
+def test_missing_note_is_read_as_an_empty_one(table: Table) -> None:
     assert GroupNote.read(table, "g") == GroupNote()
 
 
@@ -72,7 +82,7 @@ def test_unreadable_channel_note_is_begun_anew(table: Table, text: str) -> None:
     assert read_channel_notes(table, {"noc": "k"}) == {"noc": ChannelNote(sequence=1)}
 
 
-def test_members_that_a_newer_version_wrote_do_no_harm(table: Table) -> None:
+def test_unknown_members_of_a_group_note_are_ignored(table: Table) -> None:
     table.write(group_key("g"), 0, json.dumps({"until": NOW, "more": [1]}))
     assert GroupNote.read(table, "g") == GroupNote(until=NOW, sequence=1)
 
@@ -100,7 +110,7 @@ def test_unannounced_incidents_are_counted_by_day_for_a_week(table: Table) -> No
     assert list(GroupNote.read(table, "g").days.values()) == [Unannounced(2, 1)] * MAX_DAYS
 
 
-def test_another_key_is_another_group_at_the_same_place() -> None:
+def test_group_name_differs_by_api_key_and_place_name_does_not() -> None:
     rotated = replace(ACCESS, api_key="BPU-2")
     assert group_name(ACCESS, "e1") != group_name(rotated, "e1")
     assert place_name(ACCESS, "e1") == place_name(rotated, "e1")
@@ -112,11 +122,11 @@ def test_another_key_is_another_group_at_the_same_place() -> None:
 
 
 @pytest.mark.parametrize("name", ["66b0f1c2a94d3e0012ab34cd", "i-1", "a.b:c_d"])
-def test_an_ordinary_id_is_its_own_name(name: str) -> None:
+def test_ordinary_incident_id_is_its_own_short_name(name: str) -> None:
     assert short(name) == name
 
 
 @pytest.mark.parametrize("name", ["x" * (MAX_NAME_LENGTH + 1), "a b", "\ud800", "\u00e9", '"'])
-def test_another_one_has_a_hash_for_a_name(name: str) -> None:
+def test_long_or_odd_incident_id_has_a_hash_as_short_name(name: str) -> None:
     assert len(short(name)) == MAX_NAME_LENGTH
     assert short(name) == short(name) != name

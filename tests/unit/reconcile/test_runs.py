@@ -1,4 +1,4 @@
-"""Reconcile runs as chains of chores: pieces, leases, what is interrupted, and who comes first."""
+"""Reconcile runs as chains of chores: pieces, leases, interruptions and the order of signals."""
 
 import json
 from collections import Counter
@@ -32,430 +32,430 @@ from tests.unit.reconcile_scene import (
     chores,
     incident,
     listings,
+    make_scene,
     note_of,
-    scene,
     with_channels,
     work,
 )
 
 
-def pages(this: Scene, number: int, *, seconds: float = 2.0, statuses: Sequence[str] = ("Critical",)) -> None:
-    """Let BigPanda have so many pages of ten, each answer taking so long; incidents have the statuses in turn."""
+def pages(scene: Scene, number: int, *, seconds: float = 2.0, statuses: Sequence[str] = ("Critical",)) -> None:
+    """Let BigPanda have so many pages of ten incidents, with these statuses in turn; each answer takes `seconds`."""
     names = [f"i{each:03}" for each in range(10 * number)]
     turns = zip(names, cycle(statuses), strict=False)
-    this.has(*(incident(this.relay.clock, name, status=status) for name, status in turns))
-    this.tenant.a_page = 10
+    scene.has(*(incident(scene.relay.clock, name, status=status) for name, status in turns))
+    scene.tenant.page_size = 10
 
-    def passes() -> None:
-        this.relay.clock.now += seconds
+    def slow() -> None:
+        scene.relay.clock.now += seconds
 
-    this.tenant.passes = passes
-
-
-def settled(this: Scene) -> None:
-    """Let a first run see what differs, so that the next one queues it."""
-    this.once()
-    this.relay.clock.now += SETTLES_SECONDS
+    scene.tenant.before_answer = slow
 
 
-def queued(this: Scene) -> list[str]:
-    """The incidents of the signals on the retry queue, in order."""
-    return [job.incident_id for job in this.relay.retries.jobs()]
+def settled(scene: Scene) -> None:
+    """Make a first run that notes the differences, so that the next one queues them."""
+    scene.run()
+    scene.relay.clock.now += SETTLES_SECONDS
+
+
+def queued(scene: Scene) -> list[str]:
+    """Return the incidents of the signals on the retry queue, in order."""
+    return [job.incident_id for job in scene.relay.retries.jobs()]
 
 
 class TestPieces:
-    def test_run_that_has_no_time_left_goes_on_with_the_next_page(self) -> None:
-        this = scene()
-        pages(this, 6)
-        settled(this)
-        this.relay.schedule.start()
-        began, sizes, found = this.relay.clock.now, list[float](), None
-        while waiting := chores(this):
+    def test_run_out_of_time_goes_on_with_the_next_page(self) -> None:
+        scene = make_scene()
+        pages(scene, 6)
+        settled(scene)
+        scene.relay.schedule.start()
+        began, sizes, found = scene.relay.clock.now, list[float](), None
+        while waiting := chores(scene):
             [job] = waiting
-            found = work(this, job)
-            sizes.append(this.relay.clock.now - began)
-            began = this.relay.clock.now
+            found = work(scene, job)
+            sizes.append(scene.relay.clock.now - began)
+            began = scene.relay.clock.now
         assert found
         assert (found.compared, found.missed) == (60, 60)
         assert len(sizes) > 2
         assert max(sizes) < PIECE_SECONDS
-        assert len(queued(this)) == len(set(queued(this))) == 60
+        assert len(queued(scene)) == len(set(queued(scene))) == 60
 
     def test_criticals_of_all_pages_are_queued_before_anything_else(self) -> None:
-        this = scene()
-        pages(this, 6, statuses=("Warning", "Critical"))
-        settled(this)
-        found = this.once()
+        scene = make_scene()
+        pages(scene, 6, statuses=("Warning", "Critical"))
+        settled(scene)
+        found = scene.run()
         assert (found["compared"], found["missed"]) == (60, 60)
-        status = [job.status for job in this.relay.retries.jobs()]
+        status = [job.status for job in scene.relay.retries.jobs()]
         assert status == ["critical"] * 30 + ["warning"] * 30
 
     def test_criticals_of_one_piece_are_queued_first_and_resolves_last(self) -> None:
-        this = scene()
+        scene = make_scene()
         for name in ("i1", "i2"):
-            this.relay.share(id=name, status="critical", changedOn=int(this.relay.clock.now - 900))
-        this.relay.retries.messages.clear()
-        clock = this.relay.clock
-        this.has(incident(clock, "i1", status="Ok"), incident(clock, "i3", status="Warning"), incident(clock, "i4"))
-        this.look()
-        assert queued(this) == ["i4", "i3", "i1"]
+            scene.relay.share(id=name, status="critical", changedOn=int(scene.relay.clock.now - 900))
+        scene.relay.retries.messages.clear()
+        clock = scene.relay.clock
+        scene.has(incident(clock, "i1", status="Ok"), incident(clock, "i3", status="Warning"), incident(clock, "i4"))
+        scene.run_twice()
+        assert queued(scene) == ["i4", "i3", "i1"]
 
-    def test_queueing_goes_on_in_the_next_piece_where_the_time_was_over(self) -> None:
-        this = scene()
-        this.has(*(incident(this.relay.clock, f"i{number:02}") for number in range(40)))
-        settled(this)
-        send = this.relay.retries.send_message
+    def test_next_piece_goes_on_queueing_if_the_time_of_a_piece_is_over(self) -> None:
+        scene = make_scene()
+        scene.has(*(incident(scene.relay.clock, f"i{number:02}") for number in range(40)))
+        settled(scene)
+        send = scene.relay.retries.send_message
 
         def slow(**message: object) -> dict[str, str]:
-            this.relay.clock.now += 0.9
+            scene.relay.clock.now += 0.9
             return send(**message)
 
-        this.relay.retries.send_message = slow  # type: ignore[method-assign]
-        assert this.once()["missed"] == 40
-        assert len(queued(this)) == len(set(queued(this))) == 40
+        scene.relay.retries.send_message = slow  # type: ignore[method-assign]
+        assert scene.run()["missed"] == 40
+        assert len(queued(scene)) == len(set(queued(scene))) == 40
 
-    def test_channels_that_were_not_reached_are_compared_in_the_next_piece(self) -> None:
-        this = scene()
-        with_channels(this, **{f"c{number}": {} for number in range(5)})
-        this.has(*(incident(this.relay.clock, f"i{number}") for number in range(ENTRIES_AT_ONCE // 4)))
-        settled(this)
-        batch = this.relay.dynamodb.batch_get_item
+    def test_channels_that_a_piece_did_not_reach_are_compared_in_the_next_one(self) -> None:
+        scene = make_scene()
+        with_channels(scene, **{f"c{number}": {} for number in range(5)})
+        scene.has(*(incident(scene.relay.clock, f"i{number}") for number in range(ENTRIES_AT_ONCE // 4)))
+        settled(scene)
+        batch = scene.relay.dynamodb.batch_get_item
 
         def slow(**request: object) -> dict[str, object]:
-            this.relay.clock.now += 1
+            scene.relay.clock.now += 1
             return batch(**request)  # type: ignore[arg-type]
 
-        this.relay.dynamodb.batch_get_item = slow  # type: ignore[method-assign]
-        asked = listings(this)
-        assert this.once() == {"compared": 250, "missed": 1500, "woken": 0}
-        assert listings(this) - asked > 5, "there was more than one piece"
-        channels = Counter(job.channel for job in this.relay.retries.jobs())
+        scene.relay.dynamodb.batch_get_item = slow  # type: ignore[method-assign]
+        asked = listings(scene)
+        assert scene.run() == {"compared": 250, "missed": 1500, "woken": 0}
+        assert listings(scene) - asked > 5, "there was more than one piece"
+        channels = Counter(job.channel for job in scene.relay.retries.jobs())
         assert channels == dict.fromkeys(["c0", "c1", "c2", "c3", "c4", "noc"], 250)
 
-    def test_details_are_asked_for_few_criticals_first(self) -> None:
-        this = scene()
-        clock = this.relay.clock
+    def test_details_are_asked_for_a_few_incidents_criticals_first(self) -> None:
+        scene = make_scene()
+        clock = scene.relay.clock
         warnings = [incident(clock, f"w{number}", status="Warning") for number in range(MAX_DETAILS)]
-        this.has(*warnings, *(incident(clock, f"c{number}") for number in range(MAX_DETAILS - 5)))
-        settled(this)
-        assert this.once()["missed"] == 2 * MAX_DETAILS - 5
-        asked = [call.url for call in this.relay.bigpanda.calls if "/incidents/" in call.url]
+        scene.has(*warnings, *(incident(clock, f"c{number}") for number in range(MAX_DETAILS - 5)))
+        settled(scene)
+        assert scene.run()["missed"] == 2 * MAX_DETAILS - 5
+        asked = [call.url for call in scene.relay.bigpanda.calls if "/incidents/" in call.url]
         assert len(asked) == MAX_DETAILS
         assert sum("/incidents/c" in url for url in asked) == MAX_DETAILS - 5
-        plain = [json.loads(job.body)["incident"] for job in this.relay.retries.jobs()][MAX_DETAILS:]
+        plain = [json.loads(job.body)["incident"] for job in scene.relay.retries.jobs()][MAX_DETAILS:]
         assert {tuple(each["alerts"][0]) for each in plain} == {("id", "alert_id")}
 
-    def test_run_waits_while_others_use_bigpandas_rate_limit(self) -> None:
-        this = scene()
-        this.has(incident(this.relay.clock))
-        this.relay.schedule.start()
-        [job] = chores(this)
-        second = int(this.relay.clock.now)
-        access = access_of(this.relay)
+    def test_run_waits_while_other_calls_use_the_rate_limit_of_bigpanda(self) -> None:
+        scene = make_scene()
+        scene.has(incident(scene.relay.clock))
+        scene.relay.schedule.start()
+        [job] = chores(scene)
+        second = int(scene.relay.clock.now)
+        access = access_of(scene.relay)
         for later in range(10):
-            this.relay.clock.now = second + later
-            this.relay.rate_limit.wait(access, "incidents", calls=5)
-        this.relay.clock.now = second
-        assert work(this, job) is None
-        assert this.relay.chores.delays() == [PACED_SECONDS]
-        this.relay.clock.now += PACED_SECONDS
-        [again] = chores(this)
-        found = work(this, again)
+            scene.relay.clock.now = second + later
+            scene.relay.rate_limit.wait(access, "incidents", calls=5)
+        scene.relay.clock.now = second
+        assert work(scene, job) is None
+        assert scene.relay.chores.delays() == [PACED_SECONDS]
+        scene.relay.clock.now += PACED_SECONDS
+        [again] = chores(scene)
+        found = work(scene, again)
         assert found
         assert found.compared == 1
-        assert "reconcile_failed" not in this.relay.recorder.metrics()
+        assert "reconcile_failed" not in scene.relay.recorder.metrics()
 
-    def test_run_that_never_ends_is_given_up(self) -> None:
-        this = scene()
-        this.has(incident(this.relay.clock))
-        this.relay.schedule.start()
-        [job] = chores(this)
-        pages(this, 6)
-        assert work(this, job) is None
-        [job] = chores(this)
-        this.relay.clock.now += RUN_SECONDS
-        found = work(this, job)
+    def test_run_that_takes_too_long_is_given_up(self) -> None:
+        scene = make_scene()
+        scene.has(incident(scene.relay.clock))
+        scene.relay.schedule.start()
+        [job] = chores(scene)
+        pages(scene, 6)
+        assert work(scene, job) is None
+        [job] = chores(scene)
+        scene.relay.clock.now += RUN_SECONDS
+        found = work(scene, job)
         assert found
         assert found.failure == "the run took too long"
-        assert chores(this) == []
+        assert chores(scene) == []
 
-    def test_chore_queue_that_does_not_take_the_rest_is_said(self) -> None:
-        this = scene()
-        this.relay.schedule.start()
-        [job] = chores(this)
-        pages(this, 6)
-        this.relay.chores.failure = EndpointConnectionError(endpoint_url="x")
-        found = work(this, job)
+    def test_run_fails_if_the_chore_queue_refuses_its_next_piece(self) -> None:
+        scene = make_scene()
+        scene.relay.schedule.start()
+        [job] = chores(scene)
+        pages(scene, 6)
+        scene.relay.chores.failure = EndpointConnectionError(endpoint_url="x")
+        found = work(scene, job)
         assert found
         assert found.failure == "the chore queue did not take the rest of the run"
-        this.relay.chores.failure = None
-        this.relay.clock.now += WAIT_SECONDS
-        assert this.once()["compared"] == 60
+        scene.relay.chores.failure = None
+        scene.relay.clock.now += WAIT_SECONDS
+        assert scene.run()["compared"] == 60
 
-    def test_listed_page_is_relayed_whole_although_another_folder_fails(self) -> None:
-        this = scene()
-        this.has(incident(this.relay.clock, status="Warning"))
-        this.tenant.faults["folder=resolved"] = lambda _: Answer(500, {}, b"")
-        found = this.look()
+    def test_listed_incident_is_relayed_although_another_folder_fails(self) -> None:
+        scene = make_scene()
+        scene.has(incident(scene.relay.clock, status="Warning"))
+        scene.tenant.faults["folder=resolved"] = lambda _: Answer(500, {}, b"")
+        found = scene.run_twice()
         assert (found["missed"], found["reason"]) == (1, "upstream")
-        assert queued(this) == ["i1"]
+        assert queued(scene) == ["i1"]
 
-    def test_first_run_lists_what_ended_in_the_last_minutes(self) -> None:
-        this = scene(since=0)
-        this.once()
-        [since] = [parse_qs(urlsplit(call.url).query)["from"] for call in this.relay.bigpanda.calls[2:]]
-        assert since == [str(int(this.relay.clock.now - OVERLAP_SECONDS))]
+    def test_first_run_lists_incidents_that_ended_in_the_last_minutes(self) -> None:
+        scene = make_scene(since=0)
+        scene.run()
+        [since] = [parse_qs(urlsplit(call.url).query)["from"] for call in scene.relay.bigpanda.calls[2:]]
+        assert since == [str(int(scene.relay.clock.now - OVERLAP_SECONDS))]
 
-    def test_channel_is_compared_from_its_first_run_on_though_that_run_failed(self) -> None:
-        this = scene(since=0)
-        this.tenant.faults["folder="] = lambda _: Answer(500, {}, b"")
-        this.once()
-        this.relay.clock.now += 3600
-        this.tenant.faults.clear()
-        this.has(incident(this.relay.clock, ago=1800))
-        assert this.look()["missed"] == 1
+    def test_channel_is_compared_from_its_first_run_on_although_that_run_failed(self) -> None:
+        scene = make_scene(since=0)
+        scene.tenant.faults["folder="] = lambda _: Answer(500, {}, b"")
+        scene.run()
+        scene.relay.clock.now += 3600
+        scene.tenant.faults.clear()
+        scene.has(incident(scene.relay.clock, ago=1800))
+        assert scene.run_twice()["missed"] == 1
 
-    def test_incident_that_woke_is_not_remembered_as_snoozed(self) -> None:
-        this = scene()
-        this.has(incident(this.relay.clock, snooze={"snoozed": True}))
-        this.once()
-        assert list(note_of(this).asleep) == ["i1"]
-        this.relay.clock.now += 300
-        this.has(incident(this.relay.clock))
-        this.once()
-        assert note_of(this).asleep == {}
+    def test_incident_whose_snooze_ended_is_not_remembered_as_snoozed(self) -> None:
+        scene = make_scene()
+        scene.has(incident(scene.relay.clock, snooze={"snoozed": True}))
+        scene.run()
+        assert list(note_of(scene).asleep) == ["i1"]
+        scene.relay.clock.now += 300
+        scene.has(incident(scene.relay.clock))
+        scene.run()
+        assert note_of(scene).asleep == {}
 
 
 class TestLease:
-    def interrupted(self, this: Scene) -> tuple[Job, Job]:
-        """A run after its first piece: the chore of that piece, and the next."""
-        pages(this, 6)
-        this.relay.schedule.start()
-        [first] = chores(this)
-        assert work(this, first) is None
-        [second] = chores(this)
+    def interrupted(self, scene: Scene) -> tuple[Job, Job]:
+        """Work the first piece of a run; return the chore of that piece and of the next."""
+        pages(scene, 6)
+        scene.relay.schedule.start()
+        [first] = chores(scene)
+        assert work(scene, first) is None
+        [second] = chores(scene)
         return first, second
 
-    def test_another_run_is_dropped_while_the_first_goes_on(self) -> None:
-        this = scene()
-        _, second = self.interrupted(this)
-        asked = listings(this)
-        this.relay.clock.now += WAIT_SECONDS - 30
-        this.relay.schedule.start()
-        [other] = chores(this)
-        assert work(this, other) is None
-        assert (chores(this), listings(this)) == ([], asked)
-        work(this, second)
-        assert listings(this) > asked
+    def test_second_run_is_dropped_while_the_first_one_goes_on(self) -> None:
+        scene = make_scene()
+        _, second = self.interrupted(scene)
+        asked = listings(scene)
+        scene.relay.clock.now += WAIT_SECONDS - 30
+        scene.relay.schedule.start()
+        [other] = chores(scene)
+        assert work(scene, other) is None
+        assert (chores(scene), listings(scene)) == ([], asked)
+        work(scene, second)
+        assert listings(scene) > asked
 
-    def test_piece_that_comes_twice_is_worked_once(self) -> None:
-        this = scene()
-        first, second = self.interrupted(this)
-        asked = listings(this)
-        assert work(this, first) is None
-        assert listings(this) == asked
-        work(this, second)
-        asked, third = listings(this), chores(this)
-        assert work(this, second) is None
-        assert (listings(this), len(third)) == (asked, 1)
+    def test_piece_of_a_run_that_comes_twice_is_worked_once(self) -> None:
+        scene = make_scene()
+        first, second = self.interrupted(scene)
+        asked = listings(scene)
+        assert work(scene, first) is None
+        assert listings(scene) == asked
+        work(scene, second)
+        asked, third = listings(scene), chores(scene)
+        assert work(scene, second) is None
+        assert (listings(scene), len(third)) == (asked, 1)
 
-    def test_piece_is_left_to_the_worker_that_has_it(self) -> None:
-        this = scene()
-        _, second = self.interrupted(this)
-        busy = note_of(this)._replace(is_working=True, until=this.relay.clock.now + PIECE_SECONDS)
-        busy.write(this.relay.table, group_name(access_of(this.relay), "e1"))
-        assert work(this, second) is None
-        assert chores(this) == []
-        this.relay.clock.now += PIECE_SECONDS
-        work(this, second)
-        assert len(chores(this)) == 1, "its worker died"
+    def test_piece_of_a_run_is_left_to_the_worker_that_has_it(self) -> None:
+        scene = make_scene()
+        _, second = self.interrupted(scene)
+        busy = note_of(scene)._replace(is_working=True, until=scene.relay.clock.now + PIECE_SECONDS)
+        busy.write(scene.relay.table, group_name(access_of(scene.relay), "e1"))
+        assert work(scene, second) is None
+        assert chores(scene) == []
+        scene.relay.clock.now += PIECE_SECONDS
+        work(scene, second)
+        assert len(chores(scene)) == 1, "its worker died"
 
-    def test_run_that_was_interrupted_is_begun_anew(self) -> None:
-        this = scene()
-        _, second = self.interrupted(this)
-        this.relay.clock.now += WAIT_SECONDS
-        assert this.once()["compared"] == 60
-        asked = listings(this)
-        assert work(this, second) is None
-        assert listings(this) == asked, "the old run is over"
+    def test_interrupted_run_is_begun_anew(self) -> None:
+        scene = make_scene()
+        _, second = self.interrupted(scene)
+        scene.relay.clock.now += WAIT_SECONDS
+        assert scene.run()["compared"] == 60
+        asked = listings(scene)
+        assert work(scene, second) is None
+        assert listings(scene) == asked, "the old run is over"
 
     def test_run_planned_before_a_newer_one_began_is_dropped(self) -> None:
-        this = scene()
-        this.relay.schedule.start()
-        [late] = chores(this)
-        this.relay.clock.now += 300
-        this.once()
-        asked = listings(this)
-        assert work(this, late) is None
-        assert listings(this) == asked
+        scene = make_scene()
+        scene.relay.schedule.start()
+        [late] = chores(scene)
+        scene.relay.clock.now += 300
+        scene.run()
+        asked = listings(scene)
+        assert work(scene, late) is None
+        assert listings(scene) == asked
 
     def test_run_that_loses_its_lease_queues_no_next_piece(self) -> None:
-        this = scene()
-        pages(this, 6)
-        this.relay.schedule.start()
-        [job] = chores(this)
-        taken = this.tenant.passes
+        scene = make_scene()
+        pages(scene, 6)
+        scene.relay.schedule.start()
+        [job] = chores(scene)
+        earlier = scene.tenant.before_answer
 
         def stolen() -> None:
-            taken()
-            note_of(this)._replace(run="other").write(this.relay.table, group_name(access_of(this.relay), "e1"))
-            this.tenant.passes = taken
+            earlier()
+            note_of(scene)._replace(run="other").write(scene.relay.table, group_name(access_of(scene.relay), "e1"))
+            scene.tenant.before_answer = earlier
 
-        this.tenant.passes = stolen
-        assert work(this, job) is None
-        assert chores(this) == []
+        scene.tenant.before_answer = stolen
+        assert work(scene, job) is None
+        assert chores(scene) == []
 
 
 class TestGroups:
-    def test_channel_that_left_the_group_since_the_plan_rings_nobody(self) -> None:
-        this = scene()
-        with_channels(this, dba={})
-        this.has(incident(this.relay.clock))
-        settled(this)
-        this.relay.schedule.start()
-        [job] = chores(this)
-        secret = json.loads(str(this.relay.secrets.texts["dba"]))
+    def test_channel_that_left_the_group_after_the_plan_relays_nothing(self) -> None:
+        scene = make_scene()
+        with_channels(scene, dba={})
+        scene.has(incident(scene.relay.clock))
+        settled(scene)
+        scene.relay.schedule.start()
+        [job] = chores(scene)
+        secret = json.loads(str(scene.relay.secrets.texts["dba"]))
         secret["bigpanda"]["api_key"] = "BPU-of-another-tenant"
-        this.relay.secrets.texts["dba"] = json.dumps(secret)
-        this.relay.clock.now += 301
-        work(this, job)
-        assert [each.channel for each in this.relay.retries.jobs()] == ["noc"]
+        scene.relay.secrets.texts["dba"] = json.dumps(secret)
+        scene.relay.clock.now += 301
+        work(scene, job)
+        assert [each.channel for each in scene.relay.retries.jobs()] == ["noc"]
 
-    def test_channel_that_does_not_want_to_ring_any_more_rings_nobody(self) -> None:
-        this = scene()
-        this.has(incident(this.relay.clock))
-        settled(this)
-        this.relay.schedule.start()
-        [job] = chores(this)
-        secret = json.loads(str(this.relay.secrets.texts["noc"]))
+    def test_channel_that_changed_to_report_after_the_plan_relays_nothing(self) -> None:
+        scene = make_scene()
+        scene.has(incident(scene.relay.clock))
+        settled(scene)
+        scene.relay.schedule.start()
+        [job] = chores(scene)
+        secret = json.loads(str(scene.relay.secrets.texts["noc"]))
         secret["bigpanda"]["reconcile"] = "report"
-        this.relay.secrets.texts["noc"] = json.dumps(secret)
-        this.relay.clock.now += 301
-        work(this, job)
-        assert queued(this) == []
+        scene.relay.secrets.texts["noc"] = json.dumps(secret)
+        scene.relay.clock.now += 301
+        work(scene, job)
+        assert queued(scene) == []
 
-    def test_secrets_are_read_only_where_something_differs(self) -> None:
-        this = scene()
-        with_channels(this, **{f"c{number}": {} for number in range(5)})
-        this.relay.schedule.start()
-        [job] = chores(this)
-        this.relay.clock.now += 301
-        this.relay.secrets.reads.clear()
-        work(this, job)
-        assert this.relay.secrets.reads == ["noc"]
+    def test_run_reads_secrets_only_of_channels_that_differ(self) -> None:
+        scene = make_scene()
+        with_channels(scene, **{f"c{number}": {} for number in range(5)})
+        scene.relay.schedule.start()
+        [job] = chores(scene)
+        scene.relay.clock.now += 301
+        scene.relay.secrets.reads.clear()
+        work(scene, job)
+        assert scene.relay.secrets.reads == ["noc"]
 
-    def rotate(self, this: Scene) -> None:
-        """Let the channel have another key of BigPanda's, and functions see it."""
-        secret = json.loads(str(this.relay.secrets.texts["noc"]))
+    def rotate(self, scene: Scene) -> None:
+        """Give the channel another BigPanda key, and let the functions read it."""
+        secret = json.loads(str(scene.relay.secrets.texts["noc"]))
         secret["bigpanda"]["api_key"] = "BPU-rotated"
-        this.relay.secrets.texts["noc"] = json.dumps(secret)
-        this.relay.clock.now += 301
+        scene.relay.secrets.texts["noc"] = json.dumps(secret)
+        scene.relay.clock.now += 301
 
-    def test_rotated_key_forgets_no_incident_that_came_before(self) -> None:
-        this = scene()
-        this.has(incident(this.relay.clock, ago=3600))
-        self.rotate(this)
-        assert this.look()["missed"] == 1
+    def test_incident_from_before_a_key_rotation_is_relayed_after_it(self) -> None:
+        scene = make_scene()
+        scene.has(incident(scene.relay.clock, ago=3600))
+        self.rotate(scene)
+        assert scene.run_twice()["missed"] == 1
 
-    def test_rotated_key_forgets_no_resolve_that_came_before(self) -> None:
-        this = scene()
-        this.relay.share(status="critical", changedOn=int(this.relay.clock.now - 3000))
-        this.relay.retries.messages.clear()
-        this.has(incident(this.relay.clock, status="Ok", ago=1400))
-        self.rotate(this)
-        assert this.look()["missed"] == 1
+    def test_resolve_from_before_a_key_rotation_is_relayed_after_it(self) -> None:
+        scene = make_scene()
+        scene.relay.share(status="critical", changedOn=int(scene.relay.clock.now - 3000))
+        scene.relay.retries.messages.clear()
+        scene.has(incident(scene.relay.clock, status="Ok", ago=1400))
+        self.rotate(scene)
+        assert scene.run_twice()["missed"] == 1
 
-    def test_channels_note_says_within_hours_that_it_is_compared(self) -> None:
-        this = scene()
-        name = channel_key(place_name(access_of(this.relay), "e1"), "noc")
-        written = this.relay.dynamodb.items[name]["sequence"]
-        this.once()
-        assert this.relay.dynamodb.items[name]["sequence"] == written, "not at each run"
+    def test_channel_note_is_updated_every_few_hours(self) -> None:
+        scene = make_scene()
+        name = channel_key(place_name(access_of(scene.relay), "e1"), "noc")
+        written = scene.relay.dynamodb.items[name]["sequence"]
+        scene.run()
+        assert scene.relay.dynamodb.items[name]["sequence"] == written, "not at each run"
         for _ in range(2):
-            this.relay.clock.now += NOTED_SECONDS
-            last = this.relay.clock.now
-            this.once()
-        note = read_channel_notes(this.relay.table, {"noc": name})["noc"]
+            scene.relay.clock.now += NOTED_SECONDS
+            last = scene.relay.clock.now
+            scene.run()
+        note = read_channel_notes(scene.relay.table, {"noc": name})["noc"]
         assert note.seen == last - NOTED_SECONDS
 
-    def test_entries_that_dynamodb_does_not_answer_for_are_not_taken_for_missing(self) -> None:
-        this = scene()
-        this.relay.share(status="critical", changedOn=int(this.relay.clock.now - 600))
-        this.relay.retries.messages.clear()
-        this.has(incident(this.relay.clock, ago=600))
-        settled(this)
-        this.relay.schedule.start()
-        [job] = chores(this)
-        batch, asked = this.relay.dynamodb.batch_get_item, []
+    def test_entries_that_dynamodb_leaves_unprocessed_do_not_count_as_missing(self) -> None:
+        scene = make_scene()
+        scene.relay.share(status="critical", changedOn=int(scene.relay.clock.now - 600))
+        scene.relay.retries.messages.clear()
+        scene.has(incident(scene.relay.clock, ago=600))
+        settled(scene)
+        scene.relay.schedule.start()
+        [job] = chores(scene)
+        batch, asked = scene.relay.dynamodb.batch_get_item, []
 
         def unprocessed(**request: object) -> dict[str, object]:
             asked.append(request)
             # The notes are there, and the entries are not answered for.
-            this.relay.dynamodb.batch_size = 100 if len(asked) == 1 else 0
+            scene.relay.dynamodb.batch_size = 100 if len(asked) == 1 else 0
             return batch(**request)  # type: ignore[arg-type]
 
-        this.relay.dynamodb.batch_get_item = unprocessed  # type: ignore[method-assign]
-        found = work(this, job)
+        scene.relay.dynamodb.batch_get_item = unprocessed  # type: ignore[method-assign]
+        found = work(scene, job)
         assert found
         assert found.failure == "DynamoDB did not answer for all incidents"
-        assert queued(this) == []
+        assert queued(scene) == []
 
-    def test_host_that_hangs_is_left_alone_for_a_while(self) -> None:
-        this = scene()
-        with_channels(this, dba={"reconcile_query": "a = 1"})
+    def test_host_that_hangs_is_not_asked_again_for_a_while(self) -> None:
+        scene = make_scene()
+        with_channels(scene, dba={"reconcile_query": "a = 1"})
 
         def hangs() -> None:
-            this.relay.clock.now += 5
+            scene.relay.clock.now += 5
 
-        this.tenant.passes = hangs
-        this.tenant.faults["folder="] = lambda _: Answer(504, {}, b"")
-        found = this.relay.reconcile()
+        scene.tenant.before_answer = hangs
+        scene.tenant.faults["folder="] = lambda _: Answer(504, {}, b"")
+        found = scene.relay.reconcile()
         assert [each.reason for each in found.values()] == ["upstream", "circuit_open"]
-        assert listings(this) == 1
-        this.relay.clock.now += SILENT_SECONDS
-        this.once()
-        assert listings(this) == 2
+        assert listings(scene) == 1
+        scene.relay.clock.now += SILENT_SECONDS
+        scene.run()
+        assert listings(scene) == 2
 
 
 class TestChore:
-    def test_worker_works_a_run_and_lets_its_message_go(self) -> None:
-        this = scene()
-        this.relay.schedule.start()
-        assert this.relay.worker.work(this.relay.chores.records()) == []
-        [line] = [line for line in this.relay.recorder.lines() if line["message"] == "reconciled"]
+    def test_worker_works_a_reconcile_run_and_deletes_its_message(self) -> None:
+        scene = make_scene()
+        scene.relay.schedule.start()
+        assert scene.relay.worker.work(scene.relay.chores.records()) == []
+        [line] = [line for line in scene.relay.recorder.lines() if line["message"] == "reconciled"]
         assert (line["channel"], line["environment_id"], line["compared"]) == ("noc", "e1", 0)
 
     @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"environment_id": "e1", "members": [], "cursor": 1}'])
-    def test_chore_that_cannot_be_read_is_said_and_stays(self, body: bytes) -> None:
-        this = scene()
-        this.relay.schedule.start()
-        [job] = chores(this)
+    def test_unreadable_chore_is_reported_and_its_message_stays(self, body: bytes) -> None:
+        scene = make_scene()
+        scene.relay.schedule.start()
+        [job] = chores(scene)
         broken = replace(job, body=body)
         with pytest.raises(UnreadableMessage):
             Chore.of(broken)
-        assert this.relay.worker.work([{"messageId": "m1", "body": broken.to_json()}]) == ["m1"]
+        assert scene.relay.worker.work([{"messageId": "m1", "body": broken.to_json()}]) == ["m1"]
 
     def test_chore_is_read_as_it_was_written(self) -> None:
-        this = scene()
-        pages(this, 6)
-        this.relay.schedule.start()
-        [job] = chores(this)
-        work(this, job)
-        [second] = chores(this)
+        scene = make_scene()
+        pages(scene, 6)
+        scene.relay.schedule.start()
+        [job] = chores(scene)
+        work(scene, job)
+        [second] = chores(scene)
         chore = Chore.of(Job.from_json(second.to_json()))
         assert chore.cursor.piece == 1
         assert Chore.of(chore.job()) == chore
 
     def test_fault_of_our_own_ends_the_run_and_is_counted(self) -> None:
-        this = scene()
+        scene = make_scene()
 
         def fails(_: object) -> Answer:
             raise KeyError("bug")
 
-        this.tenant.faults["folder="] = fails
-        found = this.once()
+        scene.tenant.faults["folder="] = fails
+        found = scene.run()
         assert found["reason"] == "internal"
-        assert this.relay.recorder.metrics()["crash"] == 1
-        this.tenant.faults.clear()
-        this.relay.clock.now += 1
-        assert this.once() == {"compared": 0, "missed": 0, "woken": 0}
+        assert scene.relay.recorder.metrics()["crash"] == 1
+        scene.tenant.faults.clear()
+        scene.relay.clock.now += 1
+        assert scene.run() == {"compared": 0, "missed": 0, "woken": 0}

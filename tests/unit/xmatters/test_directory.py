@@ -1,4 +1,4 @@
-"""Recipients are looked up: what each kind of answer is taken for, and how little is asked."""
+"""Look-ups of recipients in xMatters: the meaning of each answer, and the number of requests."""
 
 import json
 import re
@@ -8,7 +8,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import requests
 
-from relay.channels.channel import Rest, parse_channel
+from relay.channels.channel import Rest
+from relay.channels.parsing import parse_channel
 from relay.deadline import Deadline
 from relay.errors import BadAnswer, NoAnswer, Reason
 from relay.http.client import HttpClient
@@ -48,7 +49,7 @@ def shift(name: str, *members: str, **more: Any) -> dict[str, Any]:
 
 
 class Tenant:
-    """xMatters: what stands in `replies` under the path of a question, and 404 for all else."""
+    """xMatters: the answer in `replies` by the path of a request, and 404 for any other path."""
 
     def __init__(self, **replies: Reply) -> None:
         self.replies: dict[str, Reply] = replies
@@ -92,30 +93,30 @@ def of_shape(finding: Finding) -> tuple[Kind, bool | None, int | None]:
 
 
 class TestOneName:
-    def test_an_active_user_takes_one_question(self) -> None:
+    def test_active_user_takes_one_request(self) -> None:
         tenant = Tenant().people(jdoe=person("jdoe"))
         assert tenant.check_one("jdoe") == Finding("jdoe", Kind.USER, is_active=True, id="id-jdoe")
         assert tenant.asked == ["people/jdoe"]
 
-    def test_an_inactive_user_is_told_from_an_active_one(self) -> None:
+    def test_inactive_user_is_reported_as_inactive(self) -> None:
         tenant = Tenant().people(jdoe=person("jdoe", status="INACTIVE"))
         assert of_shape(tenant.check_one("jdoe")) == (Kind.USER, False, None)
 
-    def test_what_is_no_user_is_looked_for_among_groups_and_its_shifts_are_counted(self) -> None:
+    def test_group_is_looked_for_after_users_and_its_on_call_people_are_counted(self) -> None:
         tenant = Tenant().groups(Net=group("Net")).on_call(said({"data": [shift("Net", "a", "b")], "total": 1}))
         assert of_shape(tenant.check_one("Net")) == (Kind.GROUP, True, 2)
         assert tenant.asked == ["people/Net", "groups/Net", "on-call"]
 
-    def test_nobody_is_asked_who_is_on_call_for_an_inactive_group(self) -> None:
+    def test_inactive_group_is_not_asked_for_its_on_call_people(self) -> None:
         tenant = Tenant().groups(Net=group("Net", status="INACTIVE"))
         assert of_shape(tenant.check_one("Net")) == (Kind.GROUP, False, None)
         assert "on-call" not in tenant.asked
 
-    def test_what_is_neither_is_nothing(self) -> None:
+    def test_name_of_neither_user_nor_group_is_nothing(self) -> None:
         tenant = Tenant()
         assert tenant.check_one("nope") == Finding("nope", Kind.NOTHING)
 
-    def test_of_a_device_its_user_is_looked_for(self) -> None:
+    def test_device_is_looked_for_by_its_user(self) -> None:
         tenant = Tenant().people(jdoe=person("jdoe"))
         assert tenant.check_one("jdoe|Work Phone").is_active
         assert tenant.asked == ["people/jdoe"]
@@ -131,26 +132,26 @@ class TestOneName:
             ("\ud800", "people/%3F"),
         ],
     )
-    def test_a_name_is_quoted_in_a_path(self, name: str, path: str) -> None:
+    def test_name_is_quoted_in_the_path(self, name: str, path: str) -> None:
         tenant = Tenant()
         assert tenant.check_one(name).kind == Kind.NOTHING
         assert tenant.asked[0] == path
 
     @pytest.mark.parametrize("name", [".", "..", "|Phone", " | "])
-    def test_what_would_lead_to_another_path_is_not_asked_for(self, name: str) -> None:
+    def test_name_that_would_change_the_path_is_not_asked_for(self, name: str) -> None:
         tenant = Tenant()
         assert tenant.check_one(name).kind == Kind.NOT_KNOWN
         assert tenant.asked == []
 
-    def test_a_uuid_is_a_name_too(self) -> None:
+    def test_uuid_of_a_user_is_accepted_as_name(self) -> None:
         tenant = Tenant().people(**{"5c1f": person("jdoe", id="5C1F")})
         assert tenant.check_one("5c1f").kind == Kind.USER
 
-    def test_letter_case_does_not_matter(self) -> None:
+    def test_letter_case_of_a_name_does_not_matter(self) -> None:
         assert Tenant().people(JDoe=person("jdoe")).check_one("JDoe").kind == Kind.USER
 
 
-class TestAnswersThatDoNotSay:
+class TestUnclearAnswers:
     @pytest.mark.parametrize(
         "answer",
         [
@@ -174,30 +175,30 @@ class TestAnswersThatDoNotSay:
         ],
         ids=lambda answer: f"{answer.status} {answer.body[:30]!r}",
     )
-    def test_an_odd_answer_is_not_known_and_never_nothing(self, answer: Answer) -> None:
+    def test_odd_answer_for_a_name_is_not_known_and_never_nothing(self, answer: Answer) -> None:
         finding = Tenant().people(jdoe=answer).check_one("jdoe")
         assert of_shape(finding) == (Kind.NOT_KNOWN, None, None)
         assert finding.detail
 
     @pytest.mark.parametrize("status", [400, 401, 403, 429, 302, 500, 503])
     @pytest.mark.parametrize("route", ["people", "groups"])
-    def test_neither_is_a_refusal(self, status: int, route: str) -> None:
+    def test_refused_request_for_a_name_is_not_known(self, status: int, route: str) -> None:
         tenant = Tenant(**{f"{route}/jdoe": said(NOT_FOUND, status)})
         finding = tenant.check_one("jdoe")
         assert finding.kind == Kind.NOT_KNOWN
         assert finding.detail.endswith(f"HTTP {status}")
 
     @pytest.mark.parametrize("status", ["SUSPENDED", "", 7, None, ["ACTIVE"]])
-    def test_a_status_that_is_not_known_says_nothing(self, status: Any) -> None:
+    def test_unknown_status_of_a_user_is_neither_active_nor_inactive(self, status: Any) -> None:
         finding = Tenant().people(jdoe=person("jdoe", status=status)).check_one("jdoe")
         assert (finding.kind, finding.is_active) == (Kind.USER, None)
         assert "active" in finding.detail
 
-    def test_members_that_are_not_needed_may_be_missing(self) -> None:
+    def test_optional_members_of_a_user_may_be_missing(self) -> None:
         answer = said({"id": "x", "status": "active"})
         assert of_shape(Tenant().people(jdoe=answer).check_one("jdoe")) == (Kind.USER, True, None)
 
-    def test_no_secret_is_in_what_is_said(self) -> None:
+    def test_detail_of_a_finding_shows_no_secret(self) -> None:
         echo = said({"message": f"{samples.BASIC['password']}"}, 403)
         assert samples.BASIC["password"] not in Tenant().people(jdoe=echo).check_one("jdoe").detail
 
@@ -213,7 +214,7 @@ class TestOnCall:
             ({"data": [], "count": 0, "total": 0}, 0),
             ({"data": [{"group": {"targetName": "net"}, "members": {"data": [{}, {"member": {"id": 1}}]}}]}, 2),
             ({"data": [shift("Net", "a")], "links": {"next": "/more"}}, 1),
-            # What does not say is not nobody.
+            # An answer that lists no people is not taken for an empty list.
             ({"data": [], "links": {"next": "/more"}}, None),
             ({"data": [], "total": 5}, None),
             ({"data": [{"members": {"data": []}}]}, None),
@@ -226,18 +227,18 @@ class TestOnCall:
             ("<html>", None),
         ],
     )
-    def test_people_are_counted_where_the_answer_says_them(self, page: Any, count: int | None) -> None:
+    def test_on_call_people_are_counted_only_if_the_answer_lists_them(self, page: Any, count: int | None) -> None:
         finding = Tenant().groups(Net=group("Net")).on_call(said(page)).check_one("Net")
         assert of_shape(finding) == (Kind.GROUP, True, count)
         assert bool(finding.detail) is (count is None)
 
     @pytest.mark.parametrize("status", [400, 403, 404, 429, 500])
-    def test_a_refusal_leaves_what_is_known_of_the_group(self, status: int) -> None:
+    def test_refused_on_call_request_leaves_the_group_known_without_a_count(self, status: int) -> None:
         finding = Tenant().groups(Net=group("Net")).on_call(said(NOT_FOUND, status)).check_one("Net")
         assert of_shape(finding) == (Kind.GROUP, True, None)
         assert f"HTTP {status}" in finding.detail
 
-    def test_one_question_is_for_all_groups(self) -> None:
+    def test_on_call_people_of_all_groups_take_one_request(self) -> None:
         page = {"data": [shift("A", "x"), shift("C", "y", "z"), shift("Other", "w")]}
         tenant = Tenant().groups(**{name: group(name, id=f"id-{name}") for name in "ABC"}).on_call(said(page))
         tenant.groups(D=group("D", id="a,b/ü"))
@@ -247,14 +248,14 @@ class TestOnCall:
         assert re.match(r"groups=id-A,id-B,id-C,a%2Cb%2F%C3%BC&membersPerShift=\d+$", query)
 
 
-class TestFewQuestions:
-    def test_a_name_is_asked_for_once(self) -> None:
+class TestFewRequests:
+    def test_repeated_name_is_asked_for_once(self) -> None:
         tenant = Tenant().people(jdoe=person("jdoe"))
         found = tenant.check("jdoe|Phone", "jdoe", "jdoe|E-mail", "jdoe")
         assert [each.name for each in found] == ["jdoe|Phone", "jdoe", "jdoe|E-mail", "jdoe"]
         assert (tenant.asked, {each.kind for each in found}) == (["people/jdoe"], {Kind.USER})
 
-    def test_without_names_nothing_is_asked(self) -> None:
+    def test_check_without_names_makes_no_request(self) -> None:
         tenant = Tenant()
         assert (tenant.check(), tenant.asked) == ([], [])
 
@@ -263,7 +264,7 @@ class TestFewQuestions:
         [said({}, 429), said({}, 401), requests.ConnectTimeout(), requests.ReadTimeout()],
         ids=["429", "401", "unreachable", "late"],
     )
-    def test_after_what_would_go_on_nobody_is_asked_for_any_more(self, reply: Reply) -> None:
+    def test_lasting_failure_ends_the_requests_for_other_names(self, reply: Reply) -> None:
         tenant = Tenant().groups(Net=group("Net")).people(b=reply, c=person("c"))
         found = tenant.check("Net", "b", "c", "d")
         assert [of_shape(each) for each in found] == [
@@ -274,11 +275,11 @@ class TestFewQuestions:
         assert tenant.asked == ["people/Net", "groups/Net", "people/b"]
 
     @pytest.mark.parametrize("status", [403, 500, 400])
-    def test_what_may_be_about_one_name_does_not_end_it(self, status: int) -> None:
+    def test_failure_of_one_name_does_not_end_the_requests_for_others(self, status: int) -> None:
         tenant = Tenant().people(a=said({}, status), b=person("b"))
         assert [each.kind for each in tenant.check("a", "b")] == [Kind.NOT_KNOWN, Kind.USER]
 
-    def test_when_the_time_is_up_the_rest_is_not_known(self) -> None:
+    def test_names_after_the_deadline_are_not_known(self) -> None:
         tenant = Tenant()
 
         def slow(_: Call) -> Answer:
@@ -291,7 +292,7 @@ class TestFewQuestions:
         assert [each.kind for each in found[1:]] == [Kind.NOT_KNOWN] * 2
         assert len(tenant.session.calls) == 1
 
-    def test_a_token_route_that_is_not_there_is_no_missing_person(self) -> None:
+    def test_missing_token_route_is_not_taken_for_a_missing_person(self) -> None:
         session = FakeSession(said(NOT_FOUND, 404))
         directory = Directory(HttpClient(session))
         found = directory.check(rest(samples.OAUTH), ["a", "b"], Deadline(5, Clock()))
@@ -300,7 +301,7 @@ class TestFewQuestions:
 
 
 class TestLogIn:
-    def test_the_least_is_asked_of_what_pages_are_followed_with(self) -> None:
+    def test_log_in_reads_one_page_as_the_followup_does(self) -> None:
         tenant = Tenant(events=said({"data": []}))
         tenant.directory.log_in(rest(), Deadline(5, tenant.clock))
         [call] = tenant.session.calls
@@ -315,13 +316,13 @@ class TestLogIn:
             (Answer(200, {}, b"<html>log in</html>"), Reason.UPSTREAM),
         ],
     )
-    def test_what_is_no_page_of_alerts_is_no_log_in(self, reply: Answer, reason: Reason) -> None:
+    def test_log_in_fails_if_the_answer_is_no_list_of_pages(self, reply: Answer, reason: Reason) -> None:
         tenant = Tenant(events=reply)
         with pytest.raises(BadAnswer) as caught:
             tenant.directory.log_in(rest(), Deadline(5, tenant.clock))
         assert caught.value.reason == reason
 
-    def test_no_answer_is_none(self) -> None:
+    def test_log_in_raises_no_answer_if_xmatters_is_unreachable(self) -> None:
         tenant = Tenant(events=requests.ConnectTimeout())
         with pytest.raises(NoAnswer):
             tenant.directory.log_in(rest(), Deadline(5, tenant.clock))

@@ -8,14 +8,14 @@ from relay.errors import Reason
 from relay.http.session import Answer
 from relay.xmatters.logins import TOKEN_MARGIN_SECONDS
 from tests import samples
-from tests.fakes import Line
+from tests.fakes import Trigger
 
 
 class TestRequest:
-    def test_the_bytes_are_sent_as_they_came_with_what_names_them(self) -> None:
-        line = Line(samples.accepted())
-        assert line.send(recipients=("jdoe", "Net Ops"), attempt=2, may_repeat=True) == "r1"
-        [call] = line.session.calls
+    def test_signal_is_sent_byte_for_byte_with_its_headers(self) -> None:
+        trigger = Trigger(samples.accepted())
+        assert trigger.send(recipients=("jdoe", "Net Ops"), attempt=2, may_repeat=True) == "r1"
+        [call] = trigger.session.calls
         assert call.body == samples.ODD_BODY
         assert call.url == samples.TRIGGER_URL + "&recipients=jdoe,Net%20Ops"
         assert call.seconds == 6
@@ -27,31 +27,31 @@ class TestRequest:
             "X-Relay-May-Repeat": "true",
         }
 
-    def test_only_a_signal_that_may_have_rung_says_so(self) -> None:
-        line = Line(samples.accepted())
-        line.send()
-        assert "X-Relay-May-Repeat" not in line.session.calls[0].headers
+    def test_may_repeat_header_is_missing_by_default(self) -> None:
+        trigger = Trigger(samples.accepted())
+        trigger.send()
+        assert "X-Relay-May-Repeat" not in trigger.session.calls[0].headers
 
     @pytest.mark.parametrize("correlation_id", ["a\r\nX-Evil: 1", "ä✓\ud800", "\x00", "Root=1-5e1b"])
-    def test_a_correlation_id_can_not_break_a_header(self, correlation_id: str) -> None:
-        line = Line(samples.accepted())
-        line.send(correlation_id=correlation_id)
-        sent = line.session.calls[0].headers["X-Relay-Correlation-Id"]
+    def test_correlation_id_cannot_break_a_header(self, correlation_id: str) -> None:
+        trigger = Trigger(samples.accepted())
+        trigger.send(correlation_id=correlation_id)
+        sent = trigger.session.calls[0].headers["X-Relay-Correlation-Id"]
         assert sent.isascii()
         assert not set(sent) & set("\r\n\x00 ")
 
-    def test_when_no_time_is_left_nothing_is_asked(self) -> None:
-        line = Line(samples.accepted())
-        failure = line.failure(seconds=2.05)
+    def test_signal_is_not_sent_without_time(self) -> None:
+        trigger = Trigger(samples.accepted())
+        failure = trigger.failure(seconds=2.05)
         assert (failure.reason, failure.asked, failure.may_have_rung) == (Reason.TIMEOUT, False, False)
-        assert line.session.calls == []
+        assert trigger.session.calls == []
 
 
-class TestWho:
-    def test_a_key_in_the_url_needs_no_header(self) -> None:
-        line = Line(samples.accepted())
-        line.send()
-        assert line.shown() == [None]
+class TestAuthentication:
+    def test_api_key_in_the_url_needs_no_header(self) -> None:
+        trigger = Trigger(samples.accepted())
+        trigger.send()
+        assert trigger.authorizations() == [None]
 
     @pytest.mark.parametrize(
         ("auth", "login"),
@@ -61,57 +61,57 @@ class TestWho:
             ({"type": "basic", "username": "rëlay", "password": "密码:✓ "}, "rëlay:密码:✓ "),
         ],
     )
-    def test_a_login_is_sent_as_basic_in_utf_8(self, auth: dict[str, str], login: str) -> None:
-        line = Line(samples.accepted(), auth=auth)
-        line.send()
-        assert line.shown() == ["Basic " + base64.b64encode(login.encode()).decode()]
-        assert "apiKey" not in line.urls()[0]
+    def test_login_is_sent_as_basic_in_utf_8(self, auth: dict[str, str], login: str) -> None:
+        trigger = Trigger(samples.accepted(), auth=auth)
+        trigger.send()
+        assert trigger.authorizations() == ["Basic " + base64.b64encode(login.encode()).decode()]
+        assert "apiKey" not in trigger.urls()[0]
 
 
 class TestToken:
-    def test_it_is_asked_for_once_and_used_until_shortly_before_its_end(self) -> None:
-        line = Line(samples.token("t1", 900), samples.accepted(), auth=samples.OAUTH)
-        line.send()
-        line.clock.now += 900 - TOKEN_MARGIN_SECONDS - 1
-        line.send()
-        assert line.shown() == [None, "Bearer t1", "Bearer t1"]
-        assert line.urls()[0] == "https://acme.xmatters.com/api/xm/1/oauth2/token"
-        assert parse_qs(line.session.calls[0].body.decode()) == {
+    def test_token_is_requested_once_and_used_until_shortly_before_its_end(self) -> None:
+        trigger = Trigger(samples.token("t1", 900), samples.accepted(), auth=samples.OAUTH)
+        trigger.send()
+        trigger.clock.now += 900 - TOKEN_MARGIN_SECONDS - 1
+        trigger.send()
+        assert trigger.authorizations() == [None, "Bearer t1", "Bearer t1"]
+        assert trigger.urls()[0] == "https://acme.xmatters.com/api/xm/1/oauth2/token"
+        assert parse_qs(trigger.session.calls[0].body.decode()) == {
             "grant_type": ["password"],
             "client_id": ["client-1"],
             "username": ["relay"],
             "password": ["oauth-password-a7d5"],
         }
-        assert line.session.calls[0].headers == {"Content-Type": "application/x-www-form-urlencoded"}
+        assert trigger.session.calls[0].headers == {"Content-Type": "application/x-www-form-urlencoded"}
 
-    def test_it_is_renewed_before_it_ends(self) -> None:
-        line = Line(
+    def test_token_is_renewed_before_it_ends(self) -> None:
+        trigger = Trigger(
             samples.token("t1"), samples.accepted(), samples.token("t2"), samples.accepted(), auth=samples.OAUTH
         )
-        line.send()
-        line.clock.now += 900 - TOKEN_MARGIN_SECONDS
-        line.send()
-        assert line.shown() == [None, "Bearer t1", None, "Bearer t2"]
+        trigger.send()
+        trigger.clock.now += 900 - TOKEN_MARGIN_SECONDS
+        trigger.send()
+        assert trigger.authorizations() == [None, "Bearer t1", None, "Bearer t2"]
 
-    def test_an_old_token_is_worth_a_new_one_and_a_new_one_is_not(self) -> None:
-        line = Line(samples.token("t1"), samples.accepted(), samples.refused(401), auth=samples.OAUTH)
-        line.send()
-        line.failure()
-        assert line.xmatters.renew_token(line.channel)
-        line = Line(samples.token("t1"), samples.refused(401), auth=samples.OAUTH)
-        line.failure()
-        assert not line.xmatters.renew_token(line.channel)
+    def test_used_token_is_renewed_after_401_and_a_fresh_one_is_not(self) -> None:
+        trigger = Trigger(samples.token("t1"), samples.accepted(), samples.refused(401), auth=samples.OAUTH)
+        trigger.send()
+        trigger.failure()
+        assert trigger.xmatters.renew_token(trigger.channel)
+        trigger = Trigger(samples.token("t1"), samples.refused(401), auth=samples.OAUTH)
+        trigger.failure()
+        assert not trigger.xmatters.renew_token(trigger.channel)
 
-    def test_other_kinds_of_credentials_have_none_to_renew(self) -> None:
-        line = Line(samples.refused(401), auth=samples.BASIC)
-        line.failure()
-        assert not line.xmatters.renew_token(line.channel)
+    def test_credentials_without_a_token_cannot_be_renewed(self) -> None:
+        trigger = Trigger(samples.refused(401), auth=samples.BASIC)
+        trigger.failure()
+        assert not trigger.xmatters.renew_token(trigger.channel)
 
-    def test_a_password_in_any_characters_is_sent_as_a_form(self) -> None:
+    def test_password_of_any_characters_is_sent_as_a_form(self) -> None:
         auth = samples.OAUTH | {"password": "pä&=+ %✓"}
-        line = Line(samples.token(), samples.accepted(), auth=auth)
-        line.send()
-        assert parse_qs(line.session.calls[0].body.decode())["password"] == ["pä&=+ %✓"]
+        trigger = Trigger(samples.token(), samples.accepted(), auth=auth)
+        trigger.send()
+        assert parse_qs(trigger.session.calls[0].body.decode())["password"] == ["pä&=+ %✓"]
 
     @pytest.mark.parametrize(
         ("answer", "reason"),
@@ -130,38 +130,38 @@ class TestToken:
         ],
         ids=lambda value: str(value.status) if isinstance(value, Answer) else str(value),
     )
-    def test_without_one_the_trigger_is_never_asked(self, answer: Answer, reason: Reason) -> None:
-        line = Line(answer, auth=samples.OAUTH)
-        failure = line.failure()
+    def test_trigger_is_not_called_without_a_token(self, answer: Answer, reason: Reason) -> None:
+        trigger = Trigger(answer, auth=samples.OAUTH)
+        failure = trigger.failure()
         assert (failure.reason, failure.asked, failure.http_status) == (reason, False, answer.status)
         assert not failure.may_have_rung
-        assert len(line.session.calls) == 1
+        assert len(trigger.session.calls) == 1
 
-    def test_a_token_that_can_not_be_fetched_in_time_has_rung_nothing(self) -> None:
-        failure = Line(requests.ReadTimeout("late"), auth=samples.OAUTH).failure()
+    def test_token_request_that_times_out_surely_notified_nobody(self) -> None:
+        failure = Trigger(requests.ReadTimeout("late"), auth=samples.OAUTH).failure()
         assert (failure.reason, failure.asked, failure.may_have_rung) == (Reason.UNREACHABLE, False, False)
         assert failure.detail.startswith("token: ")
 
     @pytest.mark.parametrize("lifetime", ['"soon"', "NaN", "Infinity", "null", "1e999"])
-    def test_a_token_of_no_sensible_lifetime_is_used_once(self, lifetime: str) -> None:
+    def test_token_of_an_invalid_lifetime_is_used_once(self, lifetime: str) -> None:
         token = Answer(200, {}, f'{{"access_token": "t", "expires_in": {lifetime}}}'.encode())
-        line = Line(token, samples.accepted(), token, samples.accepted(), auth=samples.OAUTH)
-        line.send()
-        line.send()
-        assert line.shown() == [None, "Bearer t", None, "Bearer t"]
+        trigger = Trigger(token, samples.accepted(), token, samples.accepted(), auth=samples.OAUTH)
+        trigger.send()
+        trigger.send()
+        assert trigger.authorizations() == [None, "Bearer t", None, "Bearer t"]
 
-    def test_a_lifetime_in_digits_is_one(self) -> None:
+    def test_token_lifetime_may_be_a_text_of_digits(self) -> None:
         token = Answer(200, {}, b'{"access_token": "t", "expires_in": "900"}')
-        line = Line(token, samples.accepted(), samples.accepted(), auth=samples.OAUTH)
-        line.send()
-        line.send()
-        assert line.shown() == [None, "Bearer t", "Bearer t"]
+        trigger = Trigger(token, samples.accepted(), samples.accepted(), auth=samples.OAUTH)
+        trigger.send()
+        trigger.send()
+        assert trigger.authorizations() == [None, "Bearer t", "Bearer t"]
 
-    def test_two_logins_on_one_host_share_no_token(self) -> None:
-        line = Line(
+    def test_logins_of_one_host_have_their_own_tokens(self) -> None:
+        trigger = Trigger(
             samples.token("t1"), samples.accepted(), samples.token("t2"), samples.accepted(), auth=samples.OAUTH
         )
-        line.send()
-        line.channel = samples.parsed(samples.secret(auth=samples.OAUTH | {"username": "other"}))
-        line.send()
-        assert line.shown() == [None, "Bearer t1", None, "Bearer t2"]
+        trigger.send()
+        trigger.channel = samples.parsed(samples.secret(auth=samples.OAUTH | {"username": "other"}))
+        trigger.send()
+        assert trigger.authorizations() == [None, "Bearer t1", None, "Bearer t2"]

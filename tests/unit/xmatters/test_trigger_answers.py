@@ -14,7 +14,7 @@ from relay.errors import BadAnswer, NoAnswer, Reason
 from relay.http.session import Answer, ForbiddenUrl
 from relay.xmatters.trigger import with_recipients
 from tests import samples
-from tests.fakes import Line
+from tests.fakes import Trigger
 
 
 class TestAnswer:
@@ -36,8 +36,8 @@ class TestAnswer:
             (Answer(202, {}, b'{"requestId": "%s"}' % (b"x" * 999)), "x" * 200),
         ],
     )
-    def test_what_counts_as_accepted(self, answer: Answer, request_id: str | None) -> None:
-        assert Line(answer).send() == request_id
+    def test_accepted_answer_gives_its_request_id(self, answer: Answer, request_id: str | None) -> None:
+        assert Trigger(answer).send() == request_id
 
     @pytest.mark.parametrize(
         ("answer", "reason"),
@@ -59,8 +59,8 @@ class TestAnswer:
         ],
         ids=lambda value: str(value.status) if isinstance(value, Answer) else str(value),
     )
-    def test_what_does_not(self, answer: Answer, reason: Reason) -> None:
-        failure = Line(answer).failure()
+    def test_answer_that_is_no_acceptance_has_its_reason(self, answer: Answer, reason: Reason) -> None:
+        failure = Trigger(answer).failure()
         assert isinstance(failure, BadAnswer)
         assert (failure.reason, failure.http_status, failure.detail) == (
             reason,
@@ -88,13 +88,13 @@ class TestAnswer:
             ("Fri, 99 Jan 2027 08:00:07 GMT", None),
         ],
     )
-    def test_retry_after_is_seconds_or_a_date(self, header: str | None, seconds: float | None) -> None:
+    def test_retry_after_is_read_as_seconds_or_as_a_date(self, header: str | None, seconds: float | None) -> None:
         answer = samples.refused(429, retry_after=header) if header is not None else samples.refused(429)
-        assert Line(answer).failure().retry_after == seconds
+        assert Trigger(answer).failure().retry_after == seconds
 
     @given(st.text(max_size=30))
-    def test_no_retry_after_makes_it_fail(self, header: str) -> None:
-        wait = Line(samples.refused(429, retry_after=header)).failure().retry_after
+    def test_any_retry_after_header_is_read_or_ignored(self, header: str) -> None:
+        wait = Trigger(samples.refused(429, retry_after=header)).failure().retry_after
         assert wait is None or 0 <= wait < 1e13
 
 
@@ -123,10 +123,10 @@ class TestNoAnswer:
         ],
         ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
     )
-    def test_each_has_its_reason_and_says_whether_it_may_have_rung(
+    def test_connection_failure_has_its_reason_and_says_if_it_may_have_notified(
         self, error: Exception, reason: Reason, may_have_rung: bool
     ) -> None:
-        failure = Line(error).failure()
+        failure = Trigger(error).failure()
         assert isinstance(failure, NoAnswer)
         assert (failure.reason, failure.may_have_rung, failure.asked) == (reason, may_have_rung, True)
         assert failure.http_status is None
@@ -134,8 +134,8 @@ class TestNoAnswer:
             assert samples.API_KEY not in text
             assert "https" not in text
 
-    def test_a_url_that_must_not_be_called_is_refused(self) -> None:
-        failure = Line(ForbiddenUrl("it is not https")).failure()
+    def test_forbidden_url_is_refused_without_a_call(self) -> None:
+        failure = Trigger(ForbiddenUrl("it is not https")).failure()
         assert (failure.reason, failure.asked) == (Reason.REFUSED, False)
 
 
@@ -152,7 +152,7 @@ ECHOES: list[tuple[str, Callable[[str, str], str]]] = [
 class TestExcerpt:
     @pytest.mark.parametrize(("_", "echo"), ECHOES, ids=[name for name, _ in ECHOES])
     @pytest.mark.parametrize("auth", [{"type": "url"}, samples.BASIC, samples.KEY, samples.OAUTH], ids=str)
-    def test_an_error_page_that_echoes_the_request_shows_no_credential(
+    def test_excerpt_of_an_error_page_that_echoes_the_request_shows_no_credential(
         self, _: str, echo: Callable[[str, str], str], auth: dict[str, str]
     ) -> None:
         def answer(call: Any) -> Answer:
@@ -160,22 +160,22 @@ class TestExcerpt:
                 return samples.token("canary-token")
             return Answer(500, {}, echo(call.url, call.headers.get("Authorization", "")).encode())
 
-        line = Line(answer, auth=auth)
-        excerpt = line.failure().excerpt
+        trigger = Trigger(answer, auth=auth)
+        excerpt = trigger.failure().excerpt
         login = [":".join(auth[name] for name in names if name in auth) for names in [("username", "password")]]
         login += [":".join(auth[name] for name in ("key", "secret") if name in auth)]
         encoded = [base64.b64encode(text.encode()).decode() for text in login if ":" in text]
-        for hidden in (samples.API_KEY, "canary-token", *line.channel.secrets(), *encoded):
+        for hidden in (samples.API_KEY, "canary-token", *trigger.channel.secrets(), *encoded):
             assert hidden not in excerpt
         assert excerpt
 
-    def test_half_a_credential_is_not_left_over_where_the_excerpt_ends(self) -> None:
+    def test_excerpt_does_not_end_in_a_part_of_a_credential(self) -> None:
         content = (samples.API_KEY * 700).encode()
-        excerpt = Line(Answer(500, {}, content)).failure().excerpt
+        excerpt = Trigger(Answer(500, {}, content)).failure().excerpt
         assert set(excerpt) == {"*"}
 
-    def test_an_excerpt_has_two_kibibytes_at_most_and_any_bytes_in_it(self) -> None:
-        assert len(Line(Answer(500, {}, b"\xff" * 60_000)).failure().excerpt) == 2048
+    def test_excerpt_has_two_kibibytes_at_most_and_takes_any_bytes(self) -> None:
+        assert len(Trigger(Answer(500, {}, b"\xff" * 60_000)).failure().excerpt) == 2048
 
 
 class TestRecipients:
@@ -207,11 +207,11 @@ class TestRecipients:
             ("https://h/t", ("\ud800",), "https://h/t?recipients=%3F"),
         ],
     )
-    def test_they_join_those_of_the_url(self, url: str, names: tuple[str, ...], result: str) -> None:
+    def test_recipients_join_those_of_the_trigger_url(self, url: str, names: tuple[str, ...], result: str) -> None:
         assert with_recipients(url, names) == result
 
     @given(st.lists(st.text(min_size=1, max_size=20).filter(lambda name: name.strip() and "," not in name), max_size=5))
-    def test_whoever_reads_the_url_finds_every_name(self, names: list[str]) -> None:
+    def test_every_recipient_can_be_read_from_the_url(self, names: list[str]) -> None:
         url = with_recipients("https://h/t?apiKey=k", tuple(names))
         read = parse_qs(urlsplit(url).query, keep_blank_values=True)
         assert read["apiKey"] == ["k"]

@@ -168,7 +168,7 @@ class Writeback:
         except LedgerError as error:
             return _failed(job, Reason.INTERNAL, str(error))
         except SendError as error:
-            return _not_accepted(job, error)
+            return _result(job, Outcome.UNSAFE).failed(error)
         return replace(_result(job, Outcome.DELIVERED), attempts=1)
 
     def _note_who_acknowledged(self, entries: Sequence[tuple[str, Entry]], target: str, came: float) -> None:
@@ -210,7 +210,7 @@ class Writeback:
             self._do(deed, _comment(deed, mark(job.delivery_id)), held, deadline)
         except SendError as error:
             replace(held, in_doubt=held.in_doubt or error.may_have_rung, until=0.0).write(self.table, name)
-            return _not_accepted(job, error)
+            return _result(job, Outcome.UNSAFE).failed(error)
         replace(held, is_written=True, until=0.0).write(self.table, name)
         return replace(_result(job, Outcome.DELIVERED), attempts=1)
 
@@ -266,14 +266,3 @@ def _result(job: Job, outcome: Outcome) -> Result:
 
 def _failed(job: Job, reason: Reason, detail: str) -> Result:
     return replace(_result(job, Outcome.UNSAFE), reason=reason, detail=detail)
-
-
-def _not_accepted(job: Job, error: SendError) -> Result:
-    return replace(
-        _failed(job, error.reason, error.detail),
-        attempts=int(error.asked),
-        http_status=error.http_status,
-        response_excerpt=error.excerpt,
-        retry_after=error.retry_after,
-        may_have_rung=error.may_have_rung,
-    )

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from relay.channels import misconfiguration
-from relay.channels.channel import Channel, parse_channel
+from relay.channels.channel import Channel
 from relay.channels.epoch import Epoch
+from relay.channels.parsing import parse_channel
 from relay.errors import (
     ChannelError,
     ChannelForbidden,

@@ -96,9 +96,10 @@ def _record_acceptance(
 
 
 def _wake_next(services: Services, task: Task, entry: Entry) -> None:
-    """Enqueue a newer state of the incident that met this sender's lease, so that it does not wait for the lease's end.
+    """Enqueue the job of a newer share that came while this sender had the lease, so that the job wakes now.
 
-    The job is marked as spare, since the state's own message is still on the queue.
+    Its own message stays on the queue until the lease would have ended. So this copy is marked as spare: it does
+    nothing that the message will do.
     """
     if entry.owed_since is None or entry.lease or entry.row_job in {"", task.job.stored_name}:
         return

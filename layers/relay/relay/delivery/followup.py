@@ -125,16 +125,8 @@ class Followup:
             soon = replace(_result(job, Outcome.QUEUED), reason=Reason.IN_FLIGHT, queue="retry", until=now)
             return replace(soon, unconfirmed=lost)
         if failure:
-            return replace(
-                _result(job, Outcome.UNSAFE),
-                reason=failure.reason,
-                detail=failure.detail,
-                http_status=failure.http_status,
-                response_excerpt=failure.excerpt,
-                retry_after=failure.retry_after,
-                attempts=int(failure.asked),
-                unconfirmed=lost if is_noted else (),
-            )
+            failed = _result(job, Outcome.UNSAFE).failed(failure)
+            return replace(failed, may_have_rung=False, unconfirmed=lost if is_noted else ())
         if not is_noted:
             return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail="the ledger write failed")
         waiting = list(self._unknown(after))
@@ -192,10 +184,12 @@ def _is_changed(ledger: Ledger, job: Job, entry: Entry, change: Callable[[Entry]
 def _to_end(entry: Entry, *, replaces: bool, ends: bool) -> Iterator[Raised]:
     """Yield the signals whose pages must be terminated: the incident was resolved, or a newer page replaces them."""
     for place, raised in enumerate(entry.raised):
-        is_resolved = ends and raised.is_open and raised.at < entry.over_at
         # The page of a resolve replaces no other page, since the resolve may be forged.
-        newer_ones = (newer for newer in entry.raised[place + 1 :] if newer.is_open)
-        is_replaced = replaces and any(_takes_over(newer, raised) for newer in newer_ones)
+        newer_ones = [newer for newer in entry.raised[place + 1 :] if newer.is_open and _takes_over(newer, raised)]
+        # BigPanda is not asked about an end if the incident is open again and has a page since.
+        is_past = ends or any(newer.at >= entry.over_at for newer in newer_ones)
+        is_resolved = is_past and raised.is_open and raised.at < entry.over_at
+        is_replaced = replaces and bool(newer_ones)
         if (raised.pages or raised.is_lost) and not raised.is_over and (is_resolved or is_replaced):
             yield raised
 

@@ -17,7 +17,7 @@ from relay.errors import BadRequest, LedgerError, Reason
 from relay.incidents.share import parse_share
 from relay.incidents.transition import State
 from relay.jobs.dead_letters import DeadLetters, Held, Run
-from relay.jobs.envelope import Job, seconds_of
+from relay.jobs.envelope import Job, JobKind, seconds_of
 from relay.jobs.queue import MAX_BATCH, MAX_MESSAGE_BYTES, Message, Queue
 from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger
@@ -248,7 +248,7 @@ def waves(pairs: Iterable[tuple[Held, Job]], most: int) -> Iterator[list[list[tu
 
 def _state_of(job: Job, envelope: str) -> State | None:
     """Return the state that a job announces, as the worker compares it; None for a job that is not a signal."""
-    if job.kind != "signal":
+    if job.kind != JobKind.SIGNAL:
         return None
     try:
         state = State.of(parse_share(Job.from_json(envelope).body), seconds_of(job.received_at))

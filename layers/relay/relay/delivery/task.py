@@ -9,7 +9,7 @@ from relay.channels.channel import Channel
 from relay.errors import HANDLING, Reason
 from relay.incidents.share import Share
 from relay.incidents.transition import Change, State, is_open
-from relay.jobs.envelope import Job, seconds_of, timestamp
+from relay.jobs.envelope import Job, JobKind, seconds_of, timestamp
 from relay.jobs.outcome import Outcome, Result, Sent
 from relay.ledger.entry import Wait, key, named
 from relay.ledger.pace import Rule, Ticket, gate_of
@@ -137,17 +137,9 @@ class Task(NamedTuple):
         failure = sent.failure
         if failure is None:
             return self.delivered(sent)
-        return replace(
-            self.result(Outcome.UNSAFE),
-            reason=failure.reason,
-            attempts=sent.attempts,
-            http_status=failure.http_status,
-            response_excerpt=failure.excerpt,
-            retry_after=failure.retry_after,
-            detail=failure.detail,
-            may_have_rung=sent.rings > 0,
-            fault=failure.__cause__ if failure.reason == "internal" else None,
-        )
+        failed = self.result(Outcome.UNSAFE).failed(failure)
+        fault = failure.__cause__ if failure.reason == Reason.INTERNAL else None
+        return replace(failed, attempts=sent.attempts, may_have_rung=sent.rings > 0, fault=fault)
 
     def waiting(self, wait: Wait, queue: str) -> Result:
         """Return the result of a state that waits on that queue (`retry`) or in the ledger (`ledger`)."""
@@ -185,7 +177,7 @@ def new_job(
     own = () if route and not route.is_undecided else channel.recipients
     recipients = tuple(dict.fromkeys((*own, *(route.recipients if route else ()), *url_recipients)))
     return Job(
-        kind="signal",
+        kind=JobKind.SIGNAL,
         delivery_id=delivery_id(channel.name, recipients, share),
         channel=channel.name,
         incident_id=share.incident_id,

@@ -27,7 +27,7 @@ from relay.errors import HANDLING, ChannelError, Reason
 from relay.incidents.share import parse_share
 from relay.incidents.transition import is_open
 from relay.jobs.backoff import wait_seconds
-from relay.jobs.envelope import Job, UnreadableMessage, seconds_of, timestamp
+from relay.jobs.envelope import Job, JobKind, UnreadableMessage, seconds_of, timestamp
 from relay.jobs.outbox import Keeper, followup_job
 from relay.jobs.outcome import Outcome, Result, after_failure
 from relay.ledger.entry import Wait
@@ -116,7 +116,7 @@ class Worker:
     def _worked(self, job: Job) -> bool:
         now = self.clock()
         deadline = self.deadlines(JOB_SECONDS)
-        if job.kind == "reconcile":
+        if job.kind == JobKind.RECONCILE:
             # Never retried: the run's progress is in its note, and the next schedule replaces a failed run.
             self.reconciler().work(job, deadline)
             return True
@@ -137,13 +137,13 @@ class Worker:
 
     def _attempted(self, job: Job, deadline: Deadline) -> Result:
         """Attempt a job of any kind but a reconcile run, and return its result."""
-        if job.kind not in {"signal", "followup", "writeback", "release"}:
+        if job.kind not in list(JobKind):
             detail = f"this version does not know jobs of kind {job.kind}"
             return _unsafe(job, Reason.INTERNAL, detail, fault=NotImplementedError(detail))
         try:
             channel = self.channels.get(job.channel)
             hold = self._hold(job, channel.policy)
-            if job.kind != "signal":
+            if job.kind != JobKind.SIGNAL:
                 return self._done(job, channel, deadline, hold=hold)
             share = parse_share(job.body)
             result = self.delivery.resume(job, share, channel, deadline, hold=hold)
@@ -162,15 +162,15 @@ class Worker:
 
     def _done(self, job: Job, channel: Channel, deadline: Deadline, *, hold: Wait | None) -> Result:
         """Do a chore: follow up a signal, write a callback into BigPanda, or release an incident's updates."""
-        api = (job.channel, "xmatters" if job.kind == "followup" else "bigpanda")
+        api = (job.channel, "xmatters" if job.kind == JobKind.FOLLOWUP else "bigpanda")
         began, silent_until = self.clock(), self.silent.get(api, 0.0)
         if hold is None and silent_until > began:
             hold = Wait(Reason.CIRCUIT_OPEN, silent_until)
         if hold:
             result = replace(_unsafe(job, hold.reason, "not attempted: it waits or expired"), until=hold.until)
-        elif job.kind == "writeback":
+        elif job.kind == JobKind.WRITEBACK:
             result = self.writeback().write(job, channel, deadline)
-        elif job.kind == "release":
+        elif job.kind == JobKind.RELEASE:
             result = self.writeback().release(job, channel, deadline)
         elif channel.rest or channel.confirms_ends:
             brief = self.deadlines(min(FOLLOWUP_SECONDS, deadline.remaining()))
@@ -225,7 +225,7 @@ class Worker:
         hold = self._hold(job, Policy(max_age_seconds=MOST_AGE_SECONDS))
         if hold and HANDLING[hold.reason].is_final:
             return self._given_up(job, replace(result, reason=hold.reason), hold, deadline)
-        if job.kind != "signal":
+        if job.kind != JobKind.SIGNAL:
             return self._kept_after_failure(job, replace(result, until=hold.until if hold else None), deadline)
         # Only signals have debts in the ledger, whose rows move with the wait.
         is_critical = job.status == "critical"
@@ -243,9 +243,9 @@ class Worker:
         A follow-up of a removed channel is dropped, since it needs the channel's credentials. A signal is dead-lettered
         only if the ledger says that it is owed.
         """
-        if job.kind == "followup" and hold.reason == Reason.CHANNEL_REMOVED:
+        if job.kind == JobKind.FOLLOWUP and hold.reason == Reason.CHANNEL_REMOVED:
             return replace(result, outcome=Outcome.UNCHANGED, reason=None)
-        if job.kind == "signal":
+        if job.kind == JobKind.SIGNAL:
             return self.delivery.resume(job, parse_share(job.body), removed(job.channel), deadline, hold=hold)
         return self._kept_after_failure(job, result, deadline)
 
@@ -253,7 +253,7 @@ class Worker:
         """Return the wait that the job's own times ask for (`expired` if it is too old); None if it may be sent."""
         now = self.clock()
         # The policy's age limit is for signals. Chores get at least the default limit.
-        if job.kind != "signal":
+        if job.kind != JobKind.SIGNAL:
             policy = replace(policy, max_age_seconds=max(policy.max_age_seconds, Policy().max_age_seconds))
         if now - seconds_of(job.revived_at or job.received_at) > policy.max_age_seconds:
             return Wait(Reason.EXPIRED, now)
@@ -285,7 +285,7 @@ class Worker:
     def _notify_without_ledger(self, job: Job, result: Result, deadline: Deadline) -> None:
         """Notify the fallback topic of an overdue critical while the ledger is down, since the sweeper can't see it."""
         down_since = (result.job or job).ledger_down_since
-        if job.kind != "signal" or job.status != "critical" or job.accepted or down_since is None:
+        if job.kind != JobKind.SIGNAL or job.status != "critical" or job.accepted or down_since is None:
             return
         now = self.clock()
         is_due = now - seconds_of(down_since) >= self._fallback_after(job)

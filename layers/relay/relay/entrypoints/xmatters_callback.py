@@ -10,7 +10,7 @@ from relay.channels.inbound import Request, read_body
 from relay.deadline import Deadline
 from relay.errors import Reason
 from relay.incidents.callback import Callback, parse_callback
-from relay.jobs.envelope import Job, timestamp
+from relay.jobs.envelope import Job, JobKind, timestamp
 from relay.jobs.outbox import Keeper, last_copy
 from relay.jobs.outcome import Outcome, Result
 
@@ -53,7 +53,7 @@ def _job(channel: Channel, said: Callback, body: bytes, correlation_id: str, cam
     # The same id for a callback that arrives twice, so that it is written once.
     named = hashlib.sha256(f"{channel.name} {said.digest}".encode()).hexdigest()[:32]
     return Job(
-        kind="writeback",
+        kind=JobKind.WRITEBACK,
         delivery_id=named,
         channel=channel.name,
         incident_id=said.incident_id,

@@ -21,7 +21,7 @@ from relay.incidents.json_fields import MAX_ID_LENGTH, Fields, environment_id, s
 
 MAX_WORD_LENGTH = 100
 # Largest difference between BigPanda's clock and the relay's. A timestamp further ahead comes from a wrong clock
-# (docs/decisions.md, D-time-stamps).
+# (docs/decisions.md, D-timestamps).
 MAX_AHEAD_SECONDS = 5.0
 
 type Version = tuple[float, float]

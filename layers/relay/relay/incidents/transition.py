@@ -39,11 +39,16 @@ PRESETS: Mapping[str, frozenset[Transition]] = {
 
 
 class State(NamedTuple):
-    """An incident's state at one moment, as far as it decides what is announced, and what orders it among others.
+    """An incident's state in one share: the members that decide its order and its transition.
 
-    `came` is when the share came, in epoch seconds. `rank` is None where a body has no status, or one that BigPanda
-    never named. `alerts` are short hashes of alerts' ids: those of several states must fit into a ledger entry.
-    `is_dated_by_another`: it has no time stamps, and `version` is that of a state that came before it.
+    Attributes:
+        version: BigPanda's timestamps; None if the share has none.
+        digest: Hash of the share's state.
+        came: The time at which the share came (epoch seconds).
+        is_open: True if the incident is open.
+        rank: Severity of the status; None if the share has no known status.
+        alerts: Short hashes of the alerts' ids: those of several states must fit into a ledger entry.
+        is_dated_by_another: True if the share has no timestamps, and `version` is that of a state that came before.
     """
 
     version: Version | None
@@ -56,34 +61,30 @@ class State(NamedTuple):
 
     @classmethod
     def of(cls, share: Share, came: float) -> Self:
-        """The state that a share tells of, which came at `came` (epoch seconds).
-
-        Bodies may contradict themselves. What is called active, with a status that is not ok, is open: to take an open
-        incident for closed would lose a page, the other way round rings once too often.
-        """
+        """Return the state of a share that came at `came` (epoch seconds)."""
         names = sorted({_name(alert.id) for alert in share.alerts})
         rank = _RANKS.get(share.status or "")
         return cls(share.trusted_version(came), share.digest, came, is_open(share), rank, frozenset(names[:MAX_ALERTS]))
 
     def dated_by(self, other: "State") -> "State":
-        """The state, which has no time stamps, with those of another that came before it."""
+        """Return the state, which has no timestamps, with those of another state that came before it."""
         return self._replace(version=other.version, is_dated_by_another=True)
 
     @property
     def name(self) -> str:
-        """Name of the state among those of one version."""
+        """Name by which `Entry.seen` remembers the state, to recognise copies of a share with the same version."""
         return f"{self.digest}, dated by another" if self.is_dated_by_another else self.digest
 
     @property
     def is_critical(self) -> bool:
-        """True if it is open and its status is critical."""
+        """True if the incident is open and critical."""
         return self.is_open and self.rank == _CRITICAL
 
     def precedes(self, other: "State | None") -> bool:
-        """Return True if this state is older: by BigPanda's time stamps, or by arrival if they are equal or missing.
+        """True if this state is older: by BigPanda's timestamps, or by arrival if the timestamps are equal or missing.
 
-        What has its time stamps from another is older, too, than what came later and has a later one; and newer than
-        all that came before.
+        A state without timestamps of its own (`is_dated_by_another`) is newer than every state that came before it. It
+        is older than a state that came later and has later timestamps.
         """
         if other is None:
             return False
@@ -95,15 +96,15 @@ class State(NamedTuple):
         return came_before and other.is_dated_by_another
 
     def is_worse_than(self, other: "State") -> bool:
-        """Return True if it is open and the other is over, or if its status is worse."""
+        """True if this state is open and the other is over, or if this status is worse."""
         return (self.is_open, self.rank or 0) > (other.is_open, other.rank or 0)
 
     def is_same(self, other: "State | None") -> bool:
-        """Return True if both have the same version and digest, whenever they came."""
+        """True if both have the same version and digest, whenever they came."""
         return other is not None and (self.version, self.name) == (other.version, other.name)
 
     def is_of_same_share(self, other: "State | None") -> bool:
-        """Return True if both come from one share: an incident may be again as it was before."""
+        """True if both come from one share. An incident may return to an earlier state in a later share."""
         return other is not None and self.is_same(other) and self.came == other.came
 
 
@@ -112,21 +113,21 @@ def _name(alert_id: str) -> str:
 
 
 def is_open(share: Share) -> bool:
-    """Return True if a share tells of an open incident; a body that contradicts itself counts as open."""
+    """True if a share's incident is open. A contradictory body counts as open: a page too many beats a lost page."""
     if share.active is False or share.status == "ok":
         return False
     return share.active is True or share.resolved is not True
 
 
 class Change(NamedTuple):
-    """A transition, and why it is this one, in words for a log."""
+    """A transition, and the reason for it in words for a log."""
 
     transition: Transition
     why: str
 
 
 def compare(announced: State | None, state: State) -> Change:
-    """Return the change from the announced state to `state`; None means that nothing was announced.
+    """Return the change from the announced state to `state`. The argument is None if nothing was announced.
 
     | announced | open: worse, better | open: same, more alerts | open: same | closed |
     | --- | --- | --- | --- | --- |
@@ -134,7 +135,7 @@ def compare(announced: State | None, state: State) -> Change:
     | open | worsened, eased | grew | touched | resolved |
     | closed | reopened | reopened | reopened | touched |
 
-    Snooze, flapping and maintenance are in none of its columns: BigPanda decides by them whether it shares at all.
+    Snooze, flapping and maintenance do not count: BigPanda decides by them whether it shares at all.
     """
     if announced is None:
         if state.is_open:
@@ -150,14 +151,14 @@ def compare(announced: State | None, state: State) -> Change:
 
 
 def _compare_open(announced: State, state: State) -> Change:
-    # A status that is missing is no better status; one that was missing may have hidden a worse one.
+    # A missing status is not better. A status that was missing before may have hidden a worse one.
     if state.rank is not None and state.rank != announced.rank:
         if announced.rank is None:
             return Change(Transition.WORSENED, "it was announced without a status, and has one")
         if state.rank > announced.rank:
             return Change(Transition.WORSENED, "its status is worse than announced")
         return Change(Transition.EASED, "its status is better than announced")
-    # An incident has alerts; where none are known, nobody can tell which joined.
+    # Without known alerts, new ones can't be told from old ones.
     if announced.alerts and state.alerts - announced.alerts:
         return Change(Transition.GREW, "alerts joined since it was announced")
     return Change(Transition.TOUCHED, "it is as announced")

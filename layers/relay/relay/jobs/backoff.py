@@ -23,7 +23,8 @@ def wait_seconds(
     seconds, None without one. `chance` is a random number from 0 to 1.
 
     After an ambiguous failure (`may_have_rung`), the backoff is at least AMBIGUOUS_WAIT_SECONDS. For a critical signal
-    that certainly did not page, it is at most CRITICAL_WAIT_SECONDS; the circuit breaker protects xMatters then.
+    that certainly did not page, the random part is at most CRITICAL_WAIT_SECONDS; the circuit breaker protects xMatters
+    then. A longer `retry_after` is honoured all the same, and a reason with a steady wait has that wait.
     """
     handling = HANDLING[reason]
     if handling.steady is not None:

@@ -1,6 +1,7 @@
-"""The envelope in which a job travels on a queue: all that another try needs, and nothing that is secret.
+"""Envelope of a job on a queue: everything that the next attempt needs, and no secret.
 
-ASCII-escaped JSON, so that no character of a body can make SQS refuse it; the body zlib-compressed in base64.
+The envelope is ASCII-escaped JSON, so that SQS refuses no character of a body. The body is compressed with zlib, and
+encoded in base64.
 """
 
 import base64
@@ -10,13 +11,14 @@ import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
 from relay.channels.schema import CHANNEL_NAME
 from relay.incidents.share import Share, Version
 
 SCHEMA = 1
-# Of SQS's 1 MiB, attributes take their share too.
+# SQS accepts 1 MiB with attributes.
 MAX_ENVELOPE_BYTES = 1024 * 1024 - 8 * 1024
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_TEXT = 1024
@@ -25,40 +27,65 @@ MAX_REDUCED_BYTES = 60 * 1024
 MILLISECOND = 0.001
 
 
+class JobKind(StrEnum):
+    """Kind of a job: what a worker does with it. A newer version may write kinds that this one does not know."""
+
+    SIGNAL = "signal"
+    FOLLOWUP = "followup"
+    WRITEBACK = "writeback"
+    RELEASE = "release"
+    RECONCILE = "reconcile"
+
+
 class UnreadableMessage(ValueError):
-    """A queue message that is no envelope of this schema. The message of the error says what is wrong."""
+    """A queue message that is no envelope of this schema. The error's message says what is wrong."""
 
 
 class Job(NamedTuple):
-    """A piece of work that can be done from itself alone.
+    """A self-contained piece of work for a worker.
 
-    A job is kept before its first attempt: then `reason` is `in_flight`, and it never failed. Times are ISO 8601, UTC.
+    A job is queued before its first attempt: then `reason` is `in_flight`, and there is no failure yet. Times are ISO
+    8601 in UTC, and None for never.
 
     Attributes:
-        attempts: how often xMatters was really asked.
-        not_before: the time before which the job must not be attempted.
-        replays: how often an operator replayed it.
-        body_reduced: `body` is not the bytes that BigPanda sent, but as much of them as fitted.
-        may_have_rung: xMatters may have accepted one of the attempts.
-        accepted: xMatters accepted it, and the ledger could not be told.
-        healed: which one it is of those that the sweeper sent in the place of a message that did not come; 0: it is the
-            message itself.
-        digest: hash of the state; None: the body has the state.
-        is_dated_by_another: the share has no time stamps, and `version` is that of a state that came before it.
-        rounds: attempts from the retry queue that failed.
-        ledger_down_since: the time at which the job met a ledger that fails.
-        dead_lettered_at: the time at which the relay dead-lettered the job last; None: never, or SQS's own redrive
-            moved it.
-        revived_at: the time at which the worker received the job from the dead-letter queue; the job's age counts from
-            then. The job is revived if that is later than `dead_lettered_at`.
-        url_recipients: the recipients that the webhook's URL named, None if nobody noted them. For each set of them an
-            incident is announced on its own.
-        priority: xMatters' priority, if the channel's route names one.
-        spare: the same job is on the queue once more, and that one sees to what this one can't do.
-        found: BigPanda was asked for the share; its alerts need not have the ids that they have in a webhook.
-        waits_for_ledger: the job is not sent before the ledger can be asked, since a critical of its incident was sent
-            without it.
-        unrouted: to decide the channel's routes would have taken too much work, so its recipients are those of several.
+        kind: A JobKind, or a word that this version does not know.
+        delivery_id: Id of the delivery, the same over all attempts and replays.
+        channel: Name of the channel.
+        incident_id: Id of the incident.
+        body: The share's body, or a chore's own.
+        received_at: When the share, or the callback, came.
+        reason: The reason of the last failure or wait.
+        correlation_id: API Gateway's id of the request that began it.
+        version: BigPanda's timestamps of the state; None if it has none.
+        recipients: Names of the recipients.
+        transition: The transition against the announced state; None if it was not compared.
+        status: The incident's status; None if the share has none.
+        first_failed_at: When an attempt failed first.
+        last_failed_at: When an attempt failed last.
+        attempts: Number of requests that were really sent.
+        http_status: Status of the last answer; None if there was none.
+        response_excerpt: Redacted start of the last answer.
+        not_before: The time before which the job must not be attempted.
+        replays: Number of replays by operators.
+        body_reduced: True if `body` is cut to fit, and no longer BigPanda's bytes.
+        may_have_rung: True if xMatters may have accepted one of the attempts.
+        accepted: True if xMatters accepted the signal, and the ledger does not know that yet.
+        healed: Number of the sweeper's job that replaces a missing message; 0 for the message itself.
+        digest: Hash of the state; None if the body has the state.
+        is_dated_by_another: True if the share has no timestamps, and `version` is that of a state that came before.
+        rounds: Number of failed attempts from the retry queue.
+        ledger_down_since: When the job first met a failing ledger.
+        dead_lettered_at: When the relay dead-lettered the job last; None also if SQS's own redrive moved it.
+        revived_at: When a worker received the job from the dead-letter queue. The job's age counts from then. The job
+            is revived if that is later than `dead_lettered_at`.
+        url_recipients: Recipients that the webhook's URL named; None if unknown. Each set of them has an entry of its
+            own.
+        priority: xMatters' priority by the channel's route; None if the route sets none.
+        spare: True for an additional copy of a job. The job's own message does everything else.
+        found: True if a reconcile run asked BigPanda for the share. Its alerts may have other ids than in webhooks.
+        waits_for_ledger: True if the job must wait for the ledger, since a critical of the incident was sent unguarded.
+        unrouted: True if the channel's routes took too much work, so that several routes' recipients are in.
+        schema: Version of the envelope.
     """
 
     kind: str
@@ -100,40 +127,40 @@ class Job(NamedTuple):
 
     @property
     def stored_name(self) -> str:
-        """The name under which the job is stored for a debt: two copies of one share are two jobs."""
+        """Name under which the job is stored for a debt. Two copies of one share are two jobs."""
         return f"{self.delivery_id}/{self.received_at}"
 
     @property
     def mark(self) -> float | None:
-        """The time at which the job was dead-lettered last, in epoch seconds; None if it was not."""
+        """Time at which the job was dead-lettered last (epoch seconds); None if it was not."""
         return seconds_of(self.dead_lettered_at) if self.dead_lettered_at else None
 
     @property
     def is_revived(self) -> bool:
-        """True if the worker received the job again after it was dead-lettered last."""
+        """True if a worker received the job after it was dead-lettered last."""
         if self.revived_at is None or self.dead_lettered_at is None:
             return self.revived_at is not None
         return seconds_of(self.revived_at) > seconds_of(self.dead_lettered_at)
 
     def revived(self, now: float) -> Self:
-        """Return the dead-lettered job as it starts anew at `now` (epoch seconds): its age and its backoff begin.
+        """Return the dead-lettered job as it starts again at `now` (epoch seconds), with a new age and backoff.
 
-        The revival is later than the mark, whatever the clocks of the two functions say.
+        The revival is later than the mark, although clocks of functions differ.
         """
         mark = seconds_of(self.dead_lettered_at) if self.dead_lettered_at else 0.0
         at = timestamp(max(now, mark + MILLISECOND))
         return self.fresh()._replace(revived_at=at, replays=self.replays + 1, rounds=0)
 
     def fresh(self) -> Self:
-        """Return the job without what is true of one message alone, or for a while."""
+        """Return the job without the members that belong to one message or one wait."""
         return self._replace(not_before=None, spare=False, ledger_down_since=None, waits_for_ledger=False)
 
     def waiting(self, reason: str, until: float) -> Self:
-        """Return the job as it waits, for that reason, until a time in epoch seconds."""
+        """Return the job with a wait, for a reason, until a time (epoch seconds)."""
         return self._replace(reason=reason, not_before=timestamp(until))
 
     def to_json(self) -> str:
-        """The envelope: printable ASCII only."""
+        """Return the envelope, in printable ASCII."""
         packed = base64.b64encode(zlib.compress(self.body)).decode("ascii")
         return json.dumps({**self._asdict(), "body": packed}, separators=(",", ":"))
 
@@ -144,7 +171,7 @@ class Job(NamedTuple):
             members = json.loads(text)
             if members["schema"] != SCHEMA:
                 raise UnreadableMessage(f"its schema is {members['schema']!r}, and this version reads {SCHEMA}")
-            # What has a default may be missing: an older version wrote the envelope.
+            # An older version's envelope lacks newer members, which have defaults.
             known = {name: members[name] for name in cls._fields if name in members or name not in cls._field_defaults}
         except UnreadableMessage:
             raise
@@ -209,7 +236,7 @@ def _typed(members: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def legal_text(text: str) -> str:
-    """The text without what SQS refuses in an attribute: control characters and lone surrogates; never empty."""
+    """Return the text without characters that SQS refuses in an attribute (control, lone surrogates); never empty."""
     return "".join(character if _is_legal(character) else "\ufffd" for character in text[:MAX_TEXT]) or "-"
 
 
@@ -224,11 +251,11 @@ def fits(envelope: str) -> bool:
 
 
 def reduced_body(share: Share) -> bytes:
-    """A body that always fits: small members as they are, long texts cut, alerts by id and status alone."""
+    """Return a body that always fits: small members as they are, long texts cut, alerts with id and status only."""
     wrapped = share.document.get("incident")
     outside = _small_members(share.document)
     small = _small_members(wrapped) if isinstance(wrapped, dict) else outside
-    # First, since of two spellings of a name the first is read.
+    # These come first, since the first of two spellings of a name is read.
     kept = {
         "id": share.incident_id,
         "alerts": [{"id": alert.id[:100], "status": (alert.status or "unknown")[:20]} for alert in share.alerts[:300]],
@@ -239,7 +266,7 @@ def reduced_body(share: Share) -> bytes:
 
 
 def _small_members(members: Mapping[str, Any]) -> dict[str, Any]:
-    """The members that are short, or texts cut short, in their order, as long as there is room."""
+    """Return the members of a JSON object in their order, long texts cut, as long as they fit MAX_REDUCED_BYTES."""
     small, room = {}, MAX_REDUCED_BYTES
     for name, value in members.items():
         cut = value[:MAX_TEXT] if isinstance(value, str) else value
@@ -252,10 +279,10 @@ def _small_members(members: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def timestamp(seconds: float) -> str:
-    """Epoch seconds as ISO 8601 in UTC, to the millisecond."""
+    """Return epoch seconds as ISO 8601 in UTC, to the millisecond."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def seconds_of(moment: str) -> float:
-    """The epoch seconds of an ISO 8601 moment; raises ValueError."""
+    """Return the epoch seconds of an ISO 8601 time. Raises ValueError."""
     return datetime.fromisoformat(moment).timestamp()

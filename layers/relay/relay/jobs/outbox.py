@@ -10,13 +10,13 @@ from math import ceil
 from relay.deadline import Deadline
 from relay.errors import BadRequest, QueueError
 from relay.incidents.share import parse_share
-from relay.jobs.envelope import MILLISECOND, Job, fits, reduced_body, seconds_of, timestamp
+from relay.jobs.envelope import MILLISECOND, Job, JobKind, fits, reduced_body, seconds_of, timestamp
 from relay.jobs.queue import MAX_DELAY_SECONDS, Queue
 
 # Time for a send even after the deadline has passed, since only the queued message makes a share durable.
 QUEUE_SECONDS = 2.0
 # Kinds of jobs for the chore queue. Unknown kinds, which a newer version may add, go to the retry queue as signals do.
-CHORES = frozenset({"followup", "writeback", "release", "reconcile"})
+CHORES = frozenset(JobKind) - {JobKind.SIGNAL}
 # BigPanda's name of the event of a first share, for bodies that do not contain it.
 FIRST_EVENT = "incident#new"
 # Bodies up to this size always fit into a message, even if they do not compress.
@@ -31,12 +31,12 @@ MAX_LOGGED_CHARACTERS = 200_000
 def release_job(job: Job, event: str) -> Job:
     """Return the job that reports the first share of an incident to BigPanda as received; `job` is the share's job."""
     body = json.dumps({"event": event}).encode()
-    return replace(job, kind="release", body=body, status=None, not_before=None)
+    return replace(job, kind=JobKind.RELEASE, body=body, status=None, not_before=None)
 
 
 def followup_job(job: Job) -> Job:
     """Return the job that finds the pages of an incident's signals, and terminates those of past states."""
-    return replace(job, kind="followup", not_before=None, rounds=0, dead_lettered_at=None, revived_at=None)
+    return replace(job, kind=JobKind.FOLLOWUP, not_before=None, rounds=0, dead_lettered_at=None, revived_at=None)
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,10 @@ def storable(job: Job) -> Job:
 
 
 def last_copy(job: Job) -> str:
-    """Return the envelope for a log line that is the only copy of the job."""
+    """Return the envelope of a job that no queue accepted, for the log line that is then its only copy.
+
+    A long envelope is reduced as one that does not fit a queue, so that the log keeps it whole.
+    """
     envelope = job.to_json()
     return envelope if len(envelope) <= MAX_LOGGED_CHARACTERS else _reduced(job).to_json()
 

@@ -2,7 +2,7 @@
 
 from copy import replace
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from relay.errors import Reason, SendError
 from relay.jobs.envelope import Job, timestamp
@@ -23,18 +23,31 @@ class Result(NamedTuple):
     """Result of a share or a job, and the reason for it.
 
     Attributes:
-        queue: the place where a queued state waits: `retry`, `dead_letter`, or `ledger` for a row without a message.
-        until: the time from which it may be attempted, in epoch seconds, if that is known.
-        attempts: how often xMatters was really asked.
-        fault: an exception of our own code that came in between.
-        last_copy: an envelope that no queue took: the only copy there is.
-        unguarded: the help that the ledger could not give.
-        unconfirmed: xMatters' request ids of signals that no page came of.
-        is_first: the ledger knew nothing of the incident before.
-        end: what BigPanda said of an end that was to be confirmed, if that is worth counting.
-        unverified: why a callback is not taken for what it says.
-        refused_recipients: how many recipients of the webhook's URL the channel does not permit.
-        job: the job with what the ledger knows of its attempts.
+        outcome: The outcome.
+        channel: Name of the channel.
+        incident_id: Id of the incident; None if it is not known.
+        transition: The transition against the announced state; None if it was not compared.
+        why: The reason for the transition, in words.
+        delivery_id: Id of the delivery, the same over all attempts and replays.
+        request_id: xMatters' id of the accepted signal.
+        reason: The reason of a failure or a wait; None if there is none.
+        queue: Place of a queued state: `retry`, `dead_letter`, or `ledger` for a row without a message.
+        until: Earliest time of the next attempt (epoch seconds); None if it is not known.
+        attempts: Number of requests that were really sent.
+        http_status: Status of the vendor's answer; None if there was none.
+        response_excerpt: Redacted start of the vendor's answer.
+        retry_after: Wait that the vendor asked for (seconds).
+        detail: Details of the failure, in words.
+        may_have_rung: True if the vendor may have accepted the request all the same.
+        fault: An exception of our own code.
+        last_copy: An envelope that no queue accepted: the only copy there is.
+        unguarded: What the ledger could not do for the signal, in words.
+        unconfirmed: xMatters' request ids of signals that have no page.
+        is_first: True if the ledger knew nothing of the incident before.
+        refused_recipients: Number of recipients of the webhook's URL that the channel does not permit.
+        end: BigPanda's answer about an end that had to be confirmed, if it is counted.
+        unverified: The reason why a callback is not verified.
+        job: The job with the ledger's count of its attempts.
     """
 
     outcome: Outcome
@@ -63,11 +76,28 @@ class Result(NamedTuple):
     unverified: str | None = None
     job: Job | None = None
 
+    def failed(self, error: SendError) -> Self:
+        """Return the result of a request that a vendor's API did not accept."""
+        return self._replace(
+            outcome=Outcome.UNSAFE,
+            reason=error.reason,
+            detail=error.detail,
+            attempts=int(error.asked),
+            http_status=error.http_status,
+            response_excerpt=error.excerpt,
+            retry_after=error.retry_after,
+            may_have_rung=error.may_have_rung,
+        )
+
 
 class Sent(NamedTuple):
-    """Result of a signal: accepted, with xMatters' request id if it named one, or the last failure.
+    """Result of a signal with its in-request retries.
 
-    `attempts` counts what the trigger was really asked; `rings` those of them that were, or may have been, accepted.
+    Attributes:
+        attempts: Number of requests that were really sent to the trigger.
+        rings: Number of attempts that xMatters accepted, or may have accepted.
+        request_id: xMatters' id of the signal; None if xMatters named none, or did not accept the signal.
+        failure: The last failure; None if xMatters accepted the signal.
     """
 
     attempts: int
@@ -80,11 +110,11 @@ class Found(NamedTuple):
     """Findings of a reconcile run.
 
     Attributes:
-        compared: The number of incidents that were compared.
-        missed: The number of states that a channel missed and that were relayed.
-        woken: The number of criticals whose snooze is over, and that were relayed.
-        unannounced: The number of open incidents that no channel knew, and that were reported.
-        failure: Why the run did not see all; None if it did.
+        compared: Number of incidents that were compared.
+        missed: Number of states that a channel missed and that were queued.
+        woken: Number of criticals that were queued since their snooze is over.
+        unannounced: Number of open incidents that were reported since no channel knew them.
+        failure: Why the run is not complete; None if it is.
         reason: The reason of the failure.
     """
 
@@ -97,9 +127,9 @@ class Found(NamedTuple):
 
 
 def after_failure(job: Job, result: Result, now: float) -> Job:
-    """The job with what came of its last tries. `now` is in epoch seconds.
+    """Return the job with the result of its last attempts. `now` is in epoch seconds.
 
-    A job that expired, or whose channel was removed, keeps what xMatters answered last.
+    A job that expired, or whose channel was removed, keeps xMatters' last answer.
     """
     if result.reason in {Reason.EXPIRED, Reason.CHANNEL_REMOVED}:
         return replace(job, reason=result.reason)

@@ -1,7 +1,7 @@
-"""Entry of the ledger: what is known of an incident, what was announced of it, and who is announcing now. Pure code.
+"""Entry of the ledger: the states, signals, pages and lease of one incident. Pure code.
 
-One entry per channel, recipients of the webhook's URL, and incident. An entry is a value; a change of it is a new
-value.
+There is one entry for each channel, set of recipients of the webhook's URL, and incident. An entry is immutable: each
+change returns a new one.
 """
 
 import hashlib
@@ -18,33 +18,38 @@ from relay.ledger.row import Row
 
 # A key has 2,048 bytes at most; an incident's id stands in it beside a channel and a hash of recipients.
 MAX_KEY_BYTES = 1024
-# Longer than any sender works, so that a lease ends only when its holder is gone.
+# Longer than any sender works, so that a lease expires only if its sender died.
 LEASE_SECONDS = 15.0
-# Between two claims of an incident, so that their order is known whatever the clocks of their senders say.
+# Distance between two claims of an incident. It keeps their order although clocks of functions differ.
 TICK_SECONDS = 0.0005
 MAX_SEEN = 16
 MAX_SIGNALS = 8
 MAX_RAISED = 16
-# After these it is somebody's turn once more, or nobody's.
+# After these transitions an earlier acknowledgement counts no more.
 _ANEW = frozenset({Transition.OPENED, Transition.WORSENED, Transition.REOPENED, Transition.RESOLVED})
 _BETTER = frozenset({Transition.EASED, Transition.RESOLVED})
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Slot(NamedTuple):
-    """A moment, in epoch seconds, that the pace set aside; `urgent` says in which line."""
+    """A reserved time for a signal, within the rate limit.
+
+    Attributes:
+        at: The time (epoch seconds).
+        urgent: True in the line of critical signals.
+    """
 
     at: float
     urgent: bool
 
 
 class Wait(NamedTuple):
-    """Do not send now, but from `until` on (epoch seconds).
+    """A wait before the next attempt.
 
     Attributes:
-        reason: the reason for the wait.
-        until: the end of the wait.
-        slot: the moment that the pace set aside.
+        reason: The reason for the wait.
+        until: The end of the wait (epoch seconds).
+        slot: The slot that the rate limiter reserved; None if it reserved none.
     """
 
     reason: Reason
@@ -53,7 +58,14 @@ class Wait(NamedTuple):
 
 
 class Lease(NamedTuple):
-    """A sender's right to announce a state, until a moment in epoch seconds. `began` is when it was given."""
+    """A sender's exclusive right to send for an incident.
+
+    Attributes:
+        owner: Name of the sender.
+        until: The end of the lease (epoch seconds).
+        began: The time of the claim (epoch seconds).
+        state: The state that the sender announces.
+    """
 
     owner: str
     until: float
@@ -62,11 +74,11 @@ class Lease(NamedTuple):
 
 
 class Audience(NamedTuple):
-    """The people whom a signal is for.
+    """Recipients of a signal.
 
     Attributes:
-        recipients: the names that its job is for; empty if the workflow chooses them.
-        is_for_one: it went to the person who had acknowledged, and to nobody else.
+        recipients: Names of the job's recipients; empty if the workflow chooses them.
+        is_for_one: True if the signal was for the acknowledger alone.
     """
 
     recipients: tuple[str, ...] = ()
@@ -77,20 +89,20 @@ NOBODY_NAMED = Audience()
 
 
 class Raised(NamedTuple):
-    """A signal that xMatters accepted, and what became of it.
+    """A signal that xMatters accepted, and its pages.
 
     Attributes:
-        request_id: xMatters' id for the signal.
-        at: the time at which its sender claimed it, in epoch seconds.
-        is_open: the signal told of an open incident.
-        pages: UUIDs of the pages that xMatters made of it; empty as long as none is known.
-        number: the number that people see on the first page.
-        is_over: none of its pages is active any more.
-        is_lost: no page was found in time.
-        is_for_one: it went to the person who had acknowledged, and to nobody else.
-        recipients: short hashes of the names that its job is for, one after the other, as `hashes_of` makes them; empty
-            if there are none, so that the workflow chooses them.
-        is_critical: the signal told of an open incident of status critical.
+        request_id: xMatters' id of the signal.
+        at: The time of the sender's claim (epoch seconds).
+        is_open: True if the announced state was open.
+        pages: UUIDs of the signal's pages; empty as long as none is known.
+        number: The first page's number, as people see it; empty if unknown.
+        is_over: True if none of the pages is active any more.
+        is_lost: True if no page was found in time.
+        is_for_one: True if the signal was for the acknowledger alone.
+        recipients: Short hashes of the recipients' names, concatenated, as `hashes_of` makes them; empty if the
+            workflow chooses the recipients.
+        is_critical: True if the announced state was open and critical.
     """
 
     request_id: str
@@ -105,11 +117,11 @@ class Raised(NamedTuple):
     is_critical: bool = False
 
     def notified(self, name: str) -> bool:
-        """True if the signal's job is for that name."""
+        """True if the name is a recipient of the signal."""
         return hashes_of((name,)) in _split(self.recipients)
 
     def reaches_all_of(self, older: "Raised") -> bool:
-        """True if the signal notified every recipient of the older one; whom a workflow chooses is not known."""
+        """True if every recipient of the older signal is one of this signal; False if the workflow chooses them."""
         if self.is_for_one:
             return False
         if not older.recipients:
@@ -121,34 +133,34 @@ class Entry(NamedTuple):
     """Entry of an incident. Times are epoch seconds, 0 for never.
 
     Attributes:
-        kept: the newest state that is announced, on a queue, or was found to change nothing.
-        seen: names of the states of the kept state's version.
-        announced: the newest state that xMatters accepted.
-        doubtful: states that may have been announced: nobody can tell.
-        eased: a state better than the announced one, of which nobody wanted to hear.
-        is_woken: the incident is open after a snooze, and people are to be told of it as if it had been over.
-        dead_lettered: the state that was dead-lettered last and is not revived.
-        dead_lettered_at: the mark of its message.
-        revived_at: when the kept state came back from the dead-letter queue; 0 if it was dead-lettered again.
-        reason: why the last attempt failed, or why a revived state waits.
-        lease: the right of the sender that is announcing now, or was when it died.
-        slot: the moment that the pace set aside for the incident.
-        signals: the times of those signals that rang or may have.
-        owed_since: when the first state came that is owed and not announced; None if nothing is owed.
-        is_notified: the fallback topic was notified of the debt.
-        asked: how often xMatters was asked to take the kept state.
-        raised: the last signals that xMatters accepted, oldest first.
-        environment_id: where BigPanda has the incident, if that is known.
-        acknowledged_by: who took on what was announced.
-        rests_until: until then nobody can tell whether the state that was sent last will ring yet.
-        over_at: pages of signals that were claimed before belong to an incident that was resolved since, and must end.
-        confirmed_at: the newest `over_at` that BigPanda confirmed, or that nobody could ask about.
-        refuted_since: when BigPanda first said that the incident is open after all.
-        row: the debt's row in the table's index; an entry without one owes nothing, or has not been tried yet.
-        unconfirmed: no page came of a critical state's signal, and the fallback topic has to be notified of that.
-        others: members that this version does not know, kept as they are.
-        sequence: counts the changes of the item.
-        is_unreadable: the entry was lost, and this one stands for it.
+        kept: The newest state that is announced, on a queue, or changed nothing; None if there is none.
+        seen: Names of the states with the kept state's version that came before.
+        announced: The newest state that xMatters accepted; None if there is none.
+        doubtful: States that xMatters may have accepted: the answer to the signal was ambiguous, or the sender died.
+        eased: A state better than the announced one that the policy did not announce; None if there is none.
+        is_woken: True if the incident is open after a snooze, and is announced again for that.
+        dead_lettered: The last dead-lettered state; None if there is none, or it was revived.
+        dead_lettered_at: The mark of the dead-lettered state's message: when it was dead-lettered.
+        revived_at: When the kept state came back from the dead-letter queue; 0 if it did not, or did not stay.
+        reason: The reason of the last failed attempt, or of a revived state's wait; empty if there is none.
+        lease: The lease of the sender that works now, or that died; None if there is none.
+        slot: The slot that the rate limiter reserved for the incident; None if there is none.
+        signals: Times of the last signals that xMatters accepted, or may have accepted, oldest first.
+        owed_since: When the first owed state came; None if nothing is owed.
+        is_notified: True if the fallback topic was notified of the debt.
+        asked: Number of attempts of the kept state.
+        raised: The last accepted signals and their pages, oldest first.
+        environment_id: Id of the incident's environment in BigPanda; empty if unknown.
+        acknowledged_by: Name of the person who acknowledged the announced state; empty if nobody did.
+        rests_until: After an ambiguous attempt, the time before which the same state is not sent again.
+        over_at: When the incident was resolved last. Pages of signals that were claimed before have to end.
+        confirmed_at: The newest `over_at` that BigPanda confirmed, or that BigPanda could not be asked about in time.
+        refuted_since: When BigPanda first answered that the incident is open after all.
+        row: The debt's row in the table's index; None if nothing is owed, or the first attempts are not over.
+        unconfirmed: True if a critical signal has no page, and the fallback topic is not notified of that yet.
+        others: Members that this version does not know, kept as they are.
+        sequence: Number of changes of the item; 0 if there is none.
+        is_unreadable: True if the item could not be read, and this entry replaces it.
     """
 
     kept: State | None = None
@@ -182,17 +194,17 @@ class Entry(NamedTuple):
 
     @property
     def is_critical(self) -> bool:
-        """True if the debt is a critical one."""
+        """True if the debt is critical."""
         return self.row is not None and self.row.is_critical
 
     @property
     def row_due(self) -> float:
-        """The time from which the sweeper acts on the debt, in epoch seconds; 0 if there is no row."""
+        """Time from which the sweeper acts on the debt (epoch seconds); 0 if there is no row."""
         return self.row.due if self.row else 0.0
 
     @property
     def row_begun(self) -> int:
-        """The number of the last job of the sweeper's that a worker began without a recorded result."""
+        """Number of the sweeper's last job that a worker began without a recorded result; 0 if there is none."""
         return self.row.begun if self.row else 0
 
     @property
@@ -205,44 +217,44 @@ class Entry(NamedTuple):
         return self.lease is not None and now < self.lease.until
 
     def next_claim(self, now: float) -> float:
-        """When the next sender's lease begins, in epoch seconds: after all others', whatever their clocks said."""
+        """Return the start of the next lease (epoch seconds): after all others', although clocks differ."""
         return max(now, self._last_claim() + 2 * TICK_SECONDS, self.over_at + TICK_SECONDS)
 
     def _last_claim(self) -> float:
         return max([0.0, *(raised.at for raised in self.raised), *([self.lease.began] if self.lease else [])])
 
     def has_live_pages(self) -> bool:
-        """True if a signal may have an active page that no known resolve has ended."""
+        """True if a signal may have an active page, and no resolve came since."""
         return any(raised.is_open and not raised.is_over and raised.at >= self.over_at for raised in self.raised)
 
     @property
     def is_end_in_doubt(self) -> bool:
-        """True if the newest state says that the incident is over, and nobody confirmed that."""
+        """True if the newest state is over, and the end is not confirmed."""
         return self.over_at > self.confirmed_at and self.kept is not None and not self.kept.is_open
 
     @property
     def was_better(self) -> bool:
-        """True if the incident was better since it was announced: to be as announced again is news."""
+        """True if the incident was better since it was announced, so that the announced state is news again."""
         return self.eased is not None or self.is_woken
 
     def last_told(self) -> tuple[State | None, ...]:
-        """The states that people may have been told of last; None stands for nothing."""
+        """Return the states that may have been announced last; None stands for no state."""
         in_flight = (self.lease.state,) if self.lease else ()
         return (self.announced, *self.doubtful, *in_flight)
 
     def may_have_rung(self, state: State) -> bool:
-        """Return True if this very state may have been announced."""
+        """True if exactly this state may have been announced."""
         return any(state.is_same(doubtful) for doubtful in self.doubtful)
 
     def keeping(self, state: State, *, slot: Slot | None = None) -> "Entry":
-        """The entry with a newer state on a queue that is owed."""
+        """Return the entry with a newer owed state, which is on a queue."""
         since = state.came if self.owed_since is None else self.owed_since
         return replace(self._knowing(state), owed_since=since, slot=slot or self.slot)
 
     def unchanged(self, state: State) -> "Entry":
-        """The entry with a newer state that nobody wants to hear of, so that nothing is owed any more."""
+        """Return the entry with a newer state that the policy does not announce: nothing is owed any more."""
         is_better = self.announced is not None and compare(self.announced, state).transition in _BETTER
-        # A body that says nothing of its status says nothing against what is known.
+        # A body without a status does not contradict the known status.
         is_silent = state.is_open and state.rank is None
         eased = _without_alerts(state) if is_better else self.eased if is_silent else None
         is_woken = self.is_woken and is_silent and not is_better
@@ -251,27 +263,27 @@ class Entry(NamedTuple):
             entry = replace(entry, dead_lettered=None)
         if state.is_open:
             return entry
-        # The newest state is over: so is every page that was signalled until now, whatever the clocks of its senders.
+        # The newest state is over, so every page until now has to end, although clocks of senders differ.
         entry = entry._over(max(state.came, self._last_claim() + TICK_SECONDS))
         is_sure = self.kept is not None and not self.kept.is_open and 0 < self.over_at <= self.confirmed_at
         return replace(entry, confirmed_at=entry.over_at) if is_sure else entry
 
     def end_confirmed(self) -> "Entry":
-        """The entry once its incident is over for sure, or nobody can be asked; one that is open again stays."""
+        """Return the entry with its end confirmed, or accepted without an answer; unchanged if it is open again."""
         return replace(self, confirmed_at=self.over_at, refuted_since=0.0) if self.is_end_in_doubt else self
 
     def end_doubted(self, now: float) -> "Entry":
-        """The entry once BigPanda said that its incident is open; the first time counts."""
+        """Return the entry after BigPanda answered that the incident is open. The first such answer counts."""
         return replace(self, refuted_since=self.refuted_since or now) if self.is_end_in_doubt else self
 
     def end_refuted(self) -> "Entry":
-        """The entry once its end was refuted: no page ends for it."""
+        """Return the entry with its end refuted, so that no page ends."""
         return replace(self, over_at=0.0, refuted_since=0.0) if self.is_end_in_doubt else self
 
     def claimed(self, lease: Lease, tries: int, *, queued: bool) -> "Entry":
-        """The entry with its sender's lease. Only a state that is on a queue may be called kept.
+        """Return the entry with a sender's lease. `queued`: the state is on a queue, so that it counts as kept.
 
-        All of the `tries` that the sender may make are taken for signals until it says how many rang: it may die.
+        All `tries` that the sender may make count as signals until it records how many were accepted: it may die.
         """
         entry = self._without_lease(lease.owner)
         entry = entry.keeping(lease.state) if queued else entry
@@ -280,24 +292,25 @@ class Entry(NamedTuple):
     def accepted(
         self, lease: Lease, request_id: str | None, rings: int, *, until: float, audience: Audience = NOBODY_NAMED
     ) -> "Entry":
-        """The entry once xMatters accepted the lease's state; `rings` counts the tries that may have rung.
+        """Return the entry after xMatters accepted the lease's state.
 
-        They rang by `until` (epoch seconds): xMatters, which is slow at times, counts them from when it took them.
+        `rings` counts the attempts that were accepted, or may have been, by `until` (epoch seconds). The rate limit
+        counts from that time, since xMatters counts from when it accepted a signal.
         """
         entry = self._released(lease)._rung(lease, rings, until)
         return entry.announcing(lease.state, request_id, lease.began, audience)
 
     def announcing(self, state: State, request_id: str | None, at: float, audience: Audience = NOBODY_NAMED) -> "Entry":
-        """The entry with a state that xMatters accepted; `at` is when it was asked, in epoch seconds.
+        """Return the entry with an accepted state; `at` is the time of the claim (epoch seconds).
 
-        A newer one that is announced already stays, and then this one is what people may have been told last.
+        If a newer state is announced already, it stays, and this state is doubtful: people may have heard it last.
         """
         raised = self.raised
         if self.kept and not self.kept.is_open and self.over_at >= self.kept.came and state.precedes(self.kept):
-            # That resolve is announced, or will not be: the page must end, though its sender notes it late.
+            # The kept resolve came later than this state. Its page must end, although the record comes late.
             at = min(at, self.over_at - TICK_SECONDS)
         if request_id and all(request_id != each.request_id for each in raised):
-            # Whoever was slow to say what it sent sent it before those that began after it.
+            # Sorted by claims: a slow sender may record its signal after later ones.
             is_for_one, names = audience.is_for_one, hashes_of(audience.recipients)
             one = Raised(
                 request_id, at, state.is_open, is_for_one=is_for_one, recipients=names, is_critical=state.is_critical
@@ -306,7 +319,7 @@ class Entry(NamedTuple):
             raised = tuple(known[-MAX_RAISED:])
         entry = replace(self, raised=raised)
         if not state.is_open:
-            # A resolve that was superseded while it was sent must not end the pages of the newer state.
+            # A resolve that was superseded in flight must not end the pages of the newer state.
             is_old = state.precedes(entry.kept) or state.precedes(entry.announced)
             entry = entry._over(min(at, state.came) if is_old else max(at, state.came))
         if state.precedes(entry.announced):
@@ -329,9 +342,9 @@ class Entry(NamedTuple):
         )
 
     def acknowledged(self, target: str, came: float) -> "Entry":
-        """The entry once somebody took its incident on; of one that is over nobody need take care.
+        """Return the entry with an acknowledgement, unless the incident is over.
 
-        What `came` (epoch seconds) before the last signal was sent answers another, which says nothing of this one.
+        An acknowledgement that `came` (epoch seconds) before the last signal belongs to an earlier one, and is ignored.
         """
         announced = self.announced
         if announced is None or not announced.is_open:
@@ -351,13 +364,13 @@ class Entry(NamedTuple):
         dead_lettered_at: float | None = None,
         rests_until: float = 0.0,
     ) -> "Entry":
-        """The entry once the lease's state was not accepted.
+        """Return the entry after the lease's state was not accepted.
 
-        `rings` counts those of the attempts that may have rung all the same, by `until`. `dead_lettered_at` is the mark
-        of the state's message on the dead-letter queue, None if it is not there.
+        `rings` counts the attempts that may have been accepted all the same, by `until` (epoch seconds).
+        `dead_lettered_at` is the mark of the state's dead-lettered message; None if it was not dead-lettered.
         """
         entry = self._released(lease)
-        # Once only: a write may have been done although its answer was lost.
+        # Only once: the write may have succeeded before, with its answer lost.
         if entry is not self and lease.state.is_same(entry.kept):
             entry = replace(entry, asked=entry.asked + attempts, reason=reason)
         entry = entry._rung(lease, rings, until)
@@ -366,23 +379,23 @@ class Entry(NamedTuple):
         return entry if dead_lettered_at is None else entry.dead_lettering(lease.state, dead_lettered_at, reason)
 
     def woken(self) -> "Entry":
-        """The entry of an incident whose snooze is over: it is as bad as before, and nobody looks after it any more."""
+        """Return the entry of an open incident whose snooze is over, so that its state is announced again."""
         return replace(self, is_woken=True) if self.announced and self.announced.is_open else self
 
     def followed(self, seen: Mapping[str, Raised]) -> "Entry":
-        """The entry with what became of signals, by their request ids."""
+        """Return the entry with the pages that were found; `seen` has the signals by request id."""
         return replace(self, raised=tuple(_followed(each, seen.get(each.request_id, each)) for each in self.raised))
 
     def dead_lettering(self, state: State, at: float, reason: str) -> "Entry":
         """Return the entry with a dead-lettered state; `at` is the mark of its message."""
         if state.is_of_same_share(self.kept) and self.revived_at > at:
-            # An operator moved the message before its sender noted it.
+            # An operator moved the message back before its sender recorded it.
             return self
         at = max(at, self.dead_lettered_at) if state.is_of_same_share(self.dead_lettered) else at
         entry = replace(self, dead_lettered=_without_alerts(state), dead_lettered_at=at, revived_at=0.0, reason=reason)
         if self.kept and not state.is_of_same_share(self.kept):
             return entry
-        # The fallback topic has to be notified of it all the same, once it is owed for too long.
+        # A dead-lettered critical stays owed, so that the fallback topic is notified in time.
         owed_since = state.came if entry.owed_since is None else entry.owed_since
         row = Row(at, is_critical=True) if state.is_critical and not entry.is_notified else None
         return replace(entry, owed_since=owed_since, row=row)._with_alarm()
@@ -399,11 +412,11 @@ class Entry(NamedTuple):
         return replace(self.keeping(state), row=row)._with_alarm()
 
     def postponed(self, until: float) -> "Entry":
-        """Return the entry whose debt waits until a time (epoch seconds) that a worker knows."""
+        """Return the entry with a debt that its worker lets wait until a time (epoch seconds)."""
         return replace(self, row=replace(self.row, due=max(self.row.due, until), begun=0, sent=0)) if self.row else self
 
     def healing(self, until: float, number: int) -> "Entry":
-        """Return the entry for whose debt the sweeper sent the job of that number; it comes back at `until`."""
+        """Return the entry after the sweeper sent the debt's job of that number; the next check is at `until`."""
         return replace(self, row=replace(self.row, due=until, sent=number)) if self.row else self
 
     def begun(self, number: int) -> "Entry":
@@ -411,7 +424,7 @@ class Entry(NamedTuple):
         return replace(self, row=replace(self.row, begun=max(self.row.begun, number))) if self.row else self
 
     def unconfirming(self, now: float) -> "Entry":
-        """Return the entry of a critical state that has no page: the fallback topic has to be notified."""
+        """Return the entry of a critical signal without a page, with a row so that the fallback topic is notified."""
         return replace(self, unconfirmed=True, row=replace(self.row or Row(now), is_critical=True))
 
     def notified(self) -> "Entry":
@@ -423,11 +436,11 @@ class Entry(NamedTuple):
         return replace(self, is_notified=self.is_notified or is_owed, unconfirmed=False, row=row)
 
     def without_debt(self) -> "Entry":
-        """Return the entry of a state that turned out to be announced: nothing is owed."""
+        """Return the entry with nothing owed."""
         return replace(self, owed_since=None, is_notified=False, slot=None)._without_debt()
 
     def _without_debt(self) -> "Entry":
-        """Nothing is owed any more; what is left is the notice that no page came."""
+        """Return the entry without a row, except for the notice that a signal has no page."""
         return replace(self, row=None)._with_alarm()
 
     def _with_alarm(self) -> "Entry":
@@ -439,21 +452,21 @@ class Entry(NamedTuple):
         same_version = self.kept is not None and self.kept.version == state.version
         seen = (*(name for name in (self.seen if same_version else ()) if name != state.name), state.name)
         is_same = state.is_same(self.kept)
-        # An end that was in doubt is of no account once the incident is open again.
+        # A doubt about an end is void once the incident is open again.
         refuted_since = 0.0 if state.is_open else self.refuted_since
         known = replace(self, kept=_without_alerts(state), seen=seen[-MAX_SEEN:], refuted_since=refuted_since)
         return known if is_same else replace(known, asked=0, revived_at=0.0, reason="")
 
     def _rung(self, lease: Lease, rings: int, at: float) -> "Entry":
-        """Return the entry with that many signals of a lease, in place of those it had: a write may be done twice."""
+        """Return the entry with `rings` signals for a lease; they replace the lease's earlier ones."""
         others = (time for time in self.signals if time not in {lease.began, at})
         return replace(self, signals=tuple(sorted([*others, *[at] * rings])[-MAX_SIGNALS:]))
 
     def _doubting(self, state: State) -> "Entry":
-        """One more state that may have rung.
+        """Return the entry with one more doubtful state.
 
-        None of them may be forgotten, or its resolve would be, so they are told apart by no more than what is compared:
-        there are few. Of those that are alike the newest stands for all, with the alerts that all of them had.
+        No doubtful state may be dropped, or its resolve would never be owed. To keep them few, states with the same
+        status are merged: the newest stands for all, with the alerts that all of them had.
         """
         alike = [other for other in self.doubtful if (other.is_open, other.rank) == (state.is_open, state.rank)]
         alerts = state.alerts.intersection(*(other.alerts for other in alike))
@@ -461,7 +474,7 @@ class Entry(NamedTuple):
         return replace(self, doubtful=(*others, replace(state, alerts=alerts)))
 
     def _without_lease(self, owner: str) -> "Entry":
-        """Return the entry without its lease; the state of another owner's lease may have rung."""
+        """Return the entry without its lease; the state of another owner's lease becomes doubtful."""
         if self.lease is None:
             return self
         lease, entry = self.lease, replace(self, lease=None)
@@ -475,7 +488,7 @@ class Entry(NamedTuple):
 
 
 def hashes_of(recipients: tuple[str, ...]) -> str:
-    """Short hashes of recipients' names, one after the other: an entry keeps those of several signals."""
+    """Return short hashes of recipients' names, concatenated: an entry stores those of several signals."""
     return "".join(sorted(hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8] for name in recipients))
 
 
@@ -484,30 +497,30 @@ def _split(hashes: str) -> list[str]:
 
 
 def _followed(known: Raised, seen: Raised) -> Raised:
-    """Merge what two jobs saw of a signal at the same time: a page that was found, or ended, stays so."""
+    """Merge two jobs' findings about a signal: a page that one of them found or ended stays so."""
     found = known if known.pages and not seen.pages else seen
     return replace(found, is_over=known.is_over or seen.is_over)
 
 
 def _without_alerts(state: State) -> State:
-    """Alerts are compared with those that people were told of, and nowhere else."""
+    """Return the state without alerts, which only announced states need."""
     return replace(state, alerts=frozenset())
 
 
 def key(channel: str, recipients: tuple[str, ...], incident_id: str) -> str:
-    """Return the key of an entry. Shares whose URL names other recipients have an entry of their own."""
+    """Return the key of an entry. `recipients` are those of the webhook's URL: each set has an entry of its own."""
     return f"incident/{channel}/{named(recipients)}/{legal(incident_id)}"
 
 
-# A channel's shares come for the same people, again and again.
+# Cached, since a channel's shares have the same recipients again and again.
 @lru_cache(maxsize=256)
 def named(recipients: tuple[str, ...]) -> str:
-    """A short name of a set of recipients: 16 hexadecimal digits."""
+    """Return a short name of a set of recipients: 16 hexadecimal digits."""
     return hashlib.sha256(json.dumps(sorted(recipients)).encode()).hexdigest()[:16]
 
 
 def legal(incident_id: str) -> str:
-    """Return the id itself, or its hash where DynamoDB would not take it: too long, or with a lone surrogate."""
+    """Return the id, or its hash if DynamoDB refuses the id: too long, or with a lone surrogate."""
     encoded = incident_id.encode("utf-8", "surrogatepass")
     is_text = encoded.decode("utf-8", "replace") == incident_id
     return incident_id if is_text and len(encoded) <= MAX_KEY_BYTES else f"sha256/{hashlib.sha256(encoded).hexdigest()}"

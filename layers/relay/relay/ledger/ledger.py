@@ -30,11 +30,11 @@ class Ledger:
     table: Table
 
     def within(self, deadline: Deadline) -> "Ledger":
-        """Return the ledger whose calls take no longer than there is time, but LEDGER_SECONDS each in any case."""
+        """Return the ledger with calls that get LEDGER_SECONDS each, even after the deadline."""
         return Ledger(self.table.within(deadline, "ledger", at_least=LEDGER_SECONDS, at_most=LEDGER_SECONDS))
 
     def read(self, name: str) -> Entry:
-        """The entry of that key, empty where there is none; one that can't be read is begun anew."""
+        """Return the entry of a key: an empty one if there is none, a new one if the item is unreadable."""
         found = self.table.read(name)
         if found is None:
             return Entry()
@@ -55,12 +55,12 @@ class Ledger:
             yield found.key, _entry(found)
 
     def read_many(self, names: Collection[str]) -> dict[str, Entry]:
-        """Return the entries of these keys, empty where there is none, but not where DynamoDB did not answer."""
+        """Return the entries by key: empty ones for missing keys, none for keys that DynamoDB did not process."""
         found = self.table.read_many(names)
         return {name: Entry() if text is None else _entry(text) for name, text in found.items()}
 
     def write(self, name: str, before: Entry, after: Entry) -> Entry | None:
-        """Write `after` if the item is still `before`: the entry as it is now, or None if it was not."""
+        """Write `after` if the item is still `before`. Return the written entry; None if the item had changed."""
         others: Mapping[str, str | float] = _NOTHING
         if after.row:
             others = after.row.attributes(name)
@@ -70,9 +70,10 @@ class Ledger:
         return replace(after, sequence=sequence, is_unreadable=False) if sequence else None
 
     def change(self, name: str, change: Callable[[Entry], Entry], entry: Entry | None = None) -> Entry:
-        """Change an entry, whatever others write meanwhile; return it as it is then.
+        """Change an entry with optimistic locking; return the written entry.
 
-        `entry` is as it was read last, None if it was not. Raises LedgerError, too, if others win each time.
+        `entry` is the entry as it was read last; None if it was not read. Raises LedgerError, also if other writers win
+        each time.
         """
         for _ in range(MAX_RACES):
             entry = entry or self.read(name)
@@ -90,14 +91,14 @@ def _entry(found: Text) -> Entry:
     try:
         return replace(_decoded(json.loads(found.text)), sequence=found.sequence, row=row)
     except (ValueError, TypeError, AttributeError, LookupError):
-        # Written by another version, or by hand. People may have been told of it, so its resolve is owed, and its debt
+        # Another version or an operator wrote it. A state may have been announced, so a resolve is owed and the debt
         # stays.
         owed_since = row.due if row else None
         return Entry(doubtful=(_UNKNOWN,), sequence=found.sequence, row=row, owed_since=owed_since, is_unreadable=True)
 
 
 _MEMBERS = frozenset(Entry._fields) - {"row", "others", "sequence", "is_unreadable"}
-# An incident of which nothing is known but that people may have been told of it.
+# Stands for a state that may have been announced, and of which nothing else is known.
 _UNKNOWN = State(None, "", 0.0, is_open=True, rank=None, alerts=frozenset())
 
 

@@ -11,9 +11,7 @@ from typing import Any, NamedTuple, Self
 
 from relay.bigpanda.listing import Position
 from relay.errors import Reason
-from relay.jobs.envelope import Job, UnreadableMessage, timestamp
-
-KIND = "reconcile"
+from relay.jobs.envelope import Job, JobKind, UnreadableMessage, timestamp
 
 
 class Member(NamedTuple):
@@ -101,7 +99,7 @@ class Chore(NamedTuple):
         """Return the job of the chore."""
         body = {"environment_id": self.environment_id, "members": self.members, "cursor": self.cursor._asdict()}
         return Job(
-            kind=KIND,
+            kind=JobKind.RECONCILE,
             delivery_id=self.run,
             channel=self.members[0].name,
             incident_id="",

@@ -256,9 +256,12 @@ class Comparison:
         if channel is None:
             return False
         # A resolve terminates pages even if the policy does not announce it.
-        leaves_pages = channel.rest is not None and not state.is_open and known.entry.has_live_pages()
-        is_owed = judge_change(known.entry, state, channel.policy.notify_on).standing == Standing.OWED
-        return is_owed or leaves_pages
+        entry, kept = known.entry, known.entry.kept
+        leaves_pages = channel.rest is not None and not state.is_open and entry.has_live_pages()
+        # The debt of an incident that is over would announce a state that has passed.
+        is_stale = entry.owed_since is not None and kept is not None and kept.is_open and not state.is_open
+        is_owed = judge_change(entry, state, channel.policy.notify_on).standing == Standing.OWED
+        return is_owed or leaves_pages or is_stale
 
     def _is_woken(self, group: Group, member: Member, seen: Seen, known: Known, asleep: Mapping[str, float]) -> bool:
         """True if a critical's snooze ended, and no signal was sent since then. Records the end in its entry."""

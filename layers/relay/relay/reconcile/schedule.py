@@ -25,12 +25,12 @@ SPACING_SECONDS = 0.6
 
 @dataclass(frozen=True)
 class Schedule:
-    """Scheduler of reconcile runs.
+    """Starts the reconcile runs, every five minutes: it enqueues the first chore of each group of channels.
 
     Attributes:
         names: Returns the names of all channels.
         channels: The cached channels.
-        sources: The sources of channels' shares.
+        sources: Knows which channels' webhook URLs may name recipients.
         keeper: The queues.
         telemetry: Log and metrics.
         clock: The time in epoch seconds.

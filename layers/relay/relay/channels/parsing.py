@@ -1,0 +1,257 @@
+"""Parser of a channel's secret: JSON, schema, rules that a schema can't express, and allowed hosts."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any, Literal, Never
+
+import fastjsonschema
+
+from relay.channels import token
+from relay.channels.channel import BIGPANDA_URL, Access, Auth, Channel, Inbound, Rest, Vouched
+from relay.channels.policy import Policy
+from relay.channels.schema import AUTH, CHANNEL, ENVIRONMENT_PATTERN, HEADER_PATTERN, URL_PATTERN
+from relay.errors import InvalidChannel
+from relay.http.session import AllowList, ForbiddenUrl, VendorHosts
+from relay.incidents.callback import ACKNOWLEDGE, ESCALATE, WRITTEN, Answers, Kind
+
+
+def parse_channel(name: str, text: str, hosts: VendorHosts) -> Channel:
+    """Parse a channel's secret (JSON). Raises InvalidChannel, which names the key at fault but never its value."""
+    document = decode_secret(text)
+    check(document, hosts)
+    _check_tokens(document, name)
+    xmatters = document["xmatters"]
+    return Channel(
+        name=name,
+        inbound=tuple(_door(document["inbound"])),
+        trigger_url=xmatters["trigger_url"],
+        auth=_auth(xmatters["auth"]),
+        recipients=tuple(dict.fromkeys(name.strip() for name in xmatters.get("recipients", ()))),
+        policy=Policy.of(document.get("policy", {})),
+        callback=tuple(_door(xmatters["callback"])) if "callback" in xmatters else (),
+        answers=_answers(xmatters.get("responses", {})),
+        bigpanda=_access(document["bigpanda"]) if "bigpanda" in document else None,
+        rest=_rest(xmatters["rest"]) if "rest" in xmatters else None,
+        vouched=Vouched(xmatters.get("recipients_in"), xmatters.get("any_trigger_path", False)),
+    )
+
+
+def check(document: Any, hosts: VendorHosts) -> None:
+    """Raise InvalidChannel unless the decoded secret is a valid channel whose URLs may be called."""
+    _CHANNEL.check(document, "")
+    _check_text(document)
+    inbound, xmatters = document["inbound"], document["xmatters"]
+    _check_door(inbound, "inbound")
+    if "callback" in xmatters:
+        _check_door(xmatters["callback"], "xmatters.callback")
+    _AUTH[xmatters["auth"]["type"]].check(xmatters["auth"], "xmatters.auth")
+    if "rest" in xmatters:
+        _AUTH[xmatters["rest"]["auth"]["type"]].check(xmatters["rest"]["auth"], "xmatters.rest.auth")
+    bigpanda = document.get("bigpanda", {})
+    if bigpanda.get("callbacks") and "app_key" not in bigpanda:
+        raise InvalidChannel("bigpanda: needs app_key for callbacks")
+    for key, url, allowed in _urls(document, hosts):
+        try:
+            allowed.check(url)
+        except ForbiddenUrl as error:
+            raise InvalidChannel(f"{key}: {error}") from None
+
+
+class _Schema:
+    """A compiled JSON Schema, and its error messages."""
+
+    def __init__(self, definition: dict[str, Any]) -> None:
+        self._definition = definition
+        # Without details: a validator with detailed errors takes three times as long to compile, at each cold start.
+        self._holds: Callable[[Any], Any] = fastjsonschema.compile(definition, detailed_exceptions=False)
+
+    def check(self, document: Any, place: str) -> None:
+        """Raise InvalidChannel with the key at fault, below the key `place`, unless the document is valid."""
+        try:
+            self._holds(document)
+        except fastjsonschema.JsonSchemaValueException:
+            raise InvalidChannel(self._fault(document, place)) from None
+
+    def _fault(self, document: Any, place: str) -> str:
+        try:
+            fastjsonschema.validate(self._definition, document)
+        except fastjsonschema.JsonSchemaValueException as error:
+            key = ".".join([place, *(str(part) for part in error.path[1:])]).strip(".") or "the secret"
+            return f"{key}: {_complaint(error)}"
+        raise AssertionError("the compiled schema refused a document that the detailed check accepts")
+
+
+_CHANNEL = _Schema(CHANNEL)
+_AUTH = {kind: _Schema(definition) for kind, definition in AUTH.items()}
+
+
+def decode_secret(text: str) -> Any:
+    """Decode the JSON of a secret; NaN and Infinity are no JSON. Raises InvalidChannel."""
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        # The decoder's own message may quote a part of the secret.
+        raise InvalidChannel("the secret is not JSON") from None
+
+
+def _refuse_constant(name: str) -> Never:
+    raise ValueError(name)
+
+
+def _check_text(document: Any) -> None:
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise InvalidChannel("the secret holds a character that is cut in half (a lone surrogate)") from None
+
+
+_PATTERNS = {
+    URL_PATTERN: "must be a URL",
+    HEADER_PATTERN: "must be printable ASCII without spaces, as a header carries it",
+    ENVIRONMENT_PATTERN: "must be an environment's id: letters, digits and ._:-, the first a letter or digit",
+}
+
+
+def _complaint(error: fastjsonschema.JsonSchemaValueException) -> str:
+    """Return an error message without the value, which the library's own message may quote."""
+    wanted = error.rule_definition
+    match error.rule:
+        case "additionalProperties":
+            return (
+                f"unknown key {', '.join(sorted(key for key in error.value if not _is_known(key, error.definition)))}"
+            )
+        case "required":
+            return f"needs {', '.join(key for key in wanted if key not in error.value)}"
+        case "enum":
+            return f"must be one of {', '.join(each if isinstance(each, str) else json.dumps(each) for each in wanted)}"
+        case "type":
+            return f"must be of type {wanted}"
+        case "minimum" | "maximum":
+            return f"must be {wanted} or {'more' if error.rule == 'minimum' else 'less'}"
+        case "maxLength" | "maxItems":
+            return f"must have {wanted} {'characters' if error.rule == 'maxLength' else 'items'} at most"
+        case "pattern":
+            return _PATTERNS.get(wanted, "must not be blank or hold a comma")
+        case "uniqueItems":
+            return "must not name anything twice"
+        case _:
+            return "must not be empty"
+
+
+def _is_known(key: str, definition: Mapping[str, Any]) -> bool:
+    patterns = definition.get("patternProperties", {})
+    return key in definition.get("properties", {}) or any(re.search(pattern, key) for pattern in patterns)
+
+
+def _check_door(door: Mapping[str, Any], key: str) -> None:
+    _check_credentials(door, key)
+    if "previous" in door:
+        _check_credentials(door["previous"], f"{key}.previous")
+        _check_moment(door["previous"]["expires_at"], f"{key}.previous.expires_at")
+
+
+def _check_credentials(inbound: Mapping[str, Any], key: str) -> None:
+    if not {"basic", "token"} & inbound.keys():
+        raise InvalidChannel(f"{key}: needs basic or token")
+
+
+def _check_tokens(document: Mapping[str, Any], name: str) -> None:
+    """Raise InvalidChannel for a token with a wrong checksum, and for a credential that is used for both doors."""
+    inbound, callback = (
+        dict(_credentials(document.get("inbound", {}), "inbound")),
+        dict(_credentials(document["xmatters"].get("callback", {}), "xmatters.callback")),
+    )
+    doors: tuple[tuple[token.Door, dict[str, Any]], ...] = (("inbound", inbound), ("callback", callback))
+    for door, found in doors:
+        for key, value in found.items():
+            if isinstance(value, str) and token.claims_to_check(value) and not token.fits(value, name, door):
+                raise InvalidChannel(
+                    f"{key}: begins with {token.PREFIX} and was not made for this channel and door, or was cut; "
+                    "make a new one"
+                )
+    for key, value in callback.items():
+        if twin := next((each for each, other in inbound.items() if other == value), None):
+            raise InvalidChannel(f"{key}: opens BigPanda's door, too (it is the same as {twin}); make a new one")
+
+
+def _credentials(door: Mapping[str, Any], key: str) -> Iterable[tuple[str, Any]]:
+    """Yield the current and previous tokens and logins of a door, each with its key in the secret."""
+    for place, members in ((key, door), (f"{key}.previous", door.get("previous", {}))):
+        yield from ((f"{place}.{kind}", members[kind]) for kind in ("token", "basic") if kind in members)
+
+
+def _check_moment(text: str, key: str) -> None:
+    try:
+        aware = datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        aware = False
+    if not aware:
+        raise InvalidChannel(f"{key}: must be an ISO 8601 time with an offset, such as 2030-01-31T12:00:00Z")
+
+
+def _urls(document: Mapping[str, Any], hosts: VendorHosts) -> Iterable[tuple[str, str, AllowList]]:
+    """Yield each URL that the channel calls: its key in the secret, the URL, and the vendor's allow-list."""
+    yield "xmatters.trigger_url", document["xmatters"]["trigger_url"], hosts.xmatters
+    if "rest" in document["xmatters"]:
+        yield "xmatters.rest.base_url", document["xmatters"]["rest"]["base_url"], hosts.xmatters
+    if "base_url" in document.get("bigpanda", {}):
+        yield "bigpanda.base_url", document["bigpanda"]["base_url"], hosts.bigpanda
+
+
+def _door(members: Mapping[str, Any]) -> Iterable[Inbound]:
+    """Yield the current credentials of a door, and the previous ones that are valid until they expire."""
+    yield _inbound(members)
+    if "previous" in members:
+        yield _inbound(members["previous"])
+
+
+def _answers(members: Mapping[str, Any]) -> Answers:
+    return Answers(
+        frozenset(text.strip().lower() for text in members.get("acknowledge", ACKNOWLEDGE)),
+        frozenset(text.strip().lower() for text in members.get("escalate", ESCALATE)),
+    )
+
+
+def _auth(members: Mapping[str, str]) -> Auth:
+    return Auth(members["type"], {name: value for name, value in members.items() if name != "type"})
+
+
+def _rest(members: Mapping[str, Any]) -> Rest:
+    return Rest(members["base_url"].rstrip("/"), _auth(members["auth"]))
+
+
+_RECONCILE: Mapping[Any, Literal["report", "ring"] | None] = {
+    "report": "report",
+    "ring": "ring",
+    True: "report",
+    False: None,
+}
+
+
+def _access(members: Mapping[str, Any]) -> Access:
+    environments = (members.get("environment_id"), *members.get("environments", ()))
+    return Access(
+        base_url=members.get("base_url", BIGPANDA_URL).rstrip("/"),
+        api_key=members["api_key"],
+        environments=tuple(dict.fromkeys(filter(None, environments))),
+        assign=members.get("assign", False),
+        email_domain=members.get("email_domain"),
+        comments=frozenset(map(Kind, members.get("comments", WRITTEN))),
+        callbacks=members.get("callbacks", False),
+        app_key=members.get("app_key"),
+        reconcile=_RECONCILE[members.get("reconcile", True)],
+        reconcile_query=members.get("reconcile_query"),
+    )
+
+
+def _inbound(members: Mapping[str, Any]) -> Inbound:
+    login = members.get("basic", {})
+    expires_at = members.get("expires_at")
+    return Inbound(
+        token=members.get("token"),
+        username=login.get("username"),
+        password=login.get("password"),
+        expires_at=datetime.fromisoformat(expires_at).timestamp() if expires_at else None,
+    )
