@@ -42,12 +42,12 @@ def live_with(box: Box, account: Aws, url: str | None = None, **access: Any) -> 
 
     def sleep(seconds: float) -> None:
         # BigPanda's rate limit counts by seconds of this clock, which only the test moves.
-        live.ahead += seconds
+        relay.ahead += seconds
 
-    live = Live(account, ticks=lambda: NOW, sleep=sleep)
-    look(live)
-    live.ahead += 3600
-    return live
+    relay = Live(account, ticks=lambda: NOW, sleep=sleep)
+    look(relay)
+    relay.ahead += 3600
+    return relay
 
 
 def incident(live: Live, name: str = "i1", *, ago: float = 300, **members: Any) -> dict[str, Any]:
