@@ -21,7 +21,7 @@ from bench.functions import Context
 from bench.traffic import Counted, MeteredDynamoDb, MeteredSqs
 from relay.channels.budget import OPAQUE_PER_SECOND
 from relay.channels.inbound import Request
-from relay.ledger.pace import HORIZON_SECONDS, gate_of
+from relay.ledger.rate_limiter import HORIZON_SECONDS, gate_of
 from tests import samples
 from tests.fakes import Clock, FakeSecrets, Relay, room
 

@@ -11,7 +11,7 @@ import pytest
 
 from relay.ledger.entry import Slot, key
 from relay.ledger.ledger import Ledger
-from relay.ledger.pace import WINDOW_SECONDS, count_name
+from relay.ledger.rate_limiter import WINDOW_SECONDS, count_name
 from sandbox import local
 from sandbox.cloud import queues
 from sandbox.server.client import StandIn

@@ -12,7 +12,7 @@ from moto import mock_aws
 from relay.errors import LedgerError, Reason
 from relay.ledger.entry import Entry, Slot, Wait, key
 from relay.ledger.ledger import Ledger
-from relay.ledger.pace import Gate, Pace, Rule, Ticket
+from relay.ledger.rate_limiter import Gate, RateLimiter, Rule, Ticket
 from relay.ledger.table import KEPT_SECONDS, Table
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
@@ -141,7 +141,7 @@ def test_ledger_entry_lives_the_same_on_moto_and_on_the_fake(moto: Table) -> Non
 def test_rate_limit_and_circuit_are_the_same_on_moto_and_on_the_fake(moto: Table) -> None:
     def drained(table: Table) -> list[Ticket | Wait | Gate]:
         clock, chance = Clock(), random.Random(7)
-        pace, rules = Pace(table, clock, chance.random), [Rule("gate/noc", 5), Rule("gate/noc/people", 4)]
+        pace, rules = RateLimiter(table, clock, chance.random), [Rule("gate/noc", 5), Rule("gate/noc/people", 4)]
         waiting: list[tuple[float, bool, Slot | None]] = [(clock.now, number % 3 == 0, None) for number in range(14)]
         got: list[Ticket | Wait | Gate] = []
         while waiting:

@@ -295,7 +295,7 @@ class Invariants:
         self._problem(f"lost: {state}; people were told {told}")
 
     def _found_over(self, incident: str, others: Sequence[SharedState]) -> list[SharedState]:
-        """The states by which a reconcile run may have found that an incident is over, though none of the others is."""
+        """Return the ended states that BigPanda's API showed, so that a reconcile run may have found the end."""
         over = [each for each in self.states.values() if each.incident == incident and each.shown and not each.is_open]
         return [state for state in over if not any(surely_newer(other, state) for other in others)]
 
@@ -622,7 +622,7 @@ class Invariants:
         resting = {note for job in self.dead_letters.jobs() for note in _notes(job)}
         # The ledger may never learn of an announcement that was made without it.
         unguarded = {name.partition("@")[0] for name in self.unguarded}
-        # A function that died may have noted recipients of a webhook's URL late: the answer's incident was not known.
+        # A dead function may have noted a webhook's URL recipients late, so that the answer's incident was unknown.
         unguarded |= {name.partition("@")[0] for name in self.died if "+" in name}
         for answer in self.taken & self.expected.keys():
             if self.expected[answer] in unguarded:
@@ -641,7 +641,7 @@ class Invariants:
         for ring in self.phones.rings:
             limit = float(str(self._policy(ring.incident)["max_age_seconds"])) + IN_FLIGHT_SECONDS
             arrivals = [at for at in self.states[ring.incident, ring.share].arrivals if at <= ring.began]
-            # A state that only a list of BigPanda's API showed has no arrival.
+            # A state that only BigPanda's listing showed has no arrival.
             if not self.has_operators and ring.began > max(arrivals, default=ring.began) + limit:
                 self._problem(f"{ring.incident} share {ring.share} rang although it was too old")
 

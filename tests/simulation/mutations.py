@@ -156,21 +156,21 @@ MUTATIONS = (
     ),
     Mutation(
         "the circuit never opens",
-        "ledger.pace",
+        "ledger.rate_limiter",
         "FAILURES_IN_A_ROW = 5",
         "FAILURES_IN_A_ROW = 5000",
         seed=307,
     ),
     Mutation(
         "Retry-After is not kept",
-        "ledger.pace",
+        "ledger.rate_limiter",
         'self._update(gate, put={"open_until": now + pause})',
         'self._update(gate, put={"open_until": now})',
         seed=32,
     ),
     Mutation(
         "the pace counts half of the minute",
-        "ledger.pace",
+        "ledger.rate_limiter",
         "WINDOW_SECONDS = 61",
         "WINDOW_SECONDS = 31",
         seed=29,
@@ -247,14 +247,14 @@ MUTATIONS = (
     ),
     Mutation(
         "a warning that may have rung is tried again at once",
-        "delivery.retries",
+        "delivery.sender",
         "not (repeats and sent.rings == 1 and failure.may_have_rung)",
         "not (sent.rings == 1 and failure.may_have_rung)",
         seed=28,
     ),
     Mutation(
         "what may have rung is not marked when it is repeated",
-        "delivery.retries",
+        "delivery.sender",
         "may_repeat=job.may_have_rung or entry.may_have_rung(task.state)",
         "may_repeat=False",
         seed=13,
@@ -443,14 +443,14 @@ MUTATIONS = (
     ),
     Mutation(
         "others do not step back for a critical",
-        "ledger.pace",
+        "ledger.rate_limiter",
         "return is_critical_waited_for or (not is_due and",
         "return (not is_due and",
         seed=9,
     ),
     Mutation(
         "a critical gets a moment in the line of the others",
-        "ledger.pace",
+        "ledger.rate_limiter",
         'line, end = ("critical", gate.critical) if urgent else ("other", gate.other)\n        if max',
         'line, end = ("other", gate.other)\n        if max',
         seed=9,
@@ -500,14 +500,14 @@ MUTATIONS = (
     ),
     Mutation(
         "the circuit is half open for ever",
-        "ledger.pace",
+        "ledger.rate_limiter",
         "return self._closed_until(now + SPREAD_SECONDS, urgent=urgent) if probes is None else None",
         "return self._closed_until(now + SPREAD_SECONDS, urgent=urgent)",
         seed=1,
     ),
     Mutation(
         "a circuit stays open for an hour",
-        "ledger.pace",
+        "ledger.rate_limiter",
         "\nOPEN_SECONDS = 30.0",
         "\nOPEN_SECONDS = 3600.0",
         seed=13,
@@ -528,14 +528,14 @@ MUTATIONS = (
     ),
     Mutation(
         "unused pace is never given back",
-        "ledger.pace",
+        "ledger.rate_limiter",
         "for gate, second in ticket.taken.items():",
         "for gate, second in ():",
         seed=97,
     ),
     Mutation(
         "an asker that found no room stays counted",
-        "ledger.pace",
+        "ledger.rate_limiter",
         "uncount = {count_name(int(now)): -1}",
         "uncount = {count_name(int(now)): 0}",
         seed=43,
@@ -607,7 +607,7 @@ MUTATIONS = (
     # ---- Capacity --------------------------------------------------------------------------------------------
     Mutation(
         "the gate keeps the counts of all seconds",
-        "ledger.pace",
+        "ledger.rate_limiter",
         "return [count_name(second) for second in self.counts if second <= now - WINDOW_SECONDS - 1]",
         "return []",
         seed=85,
@@ -622,7 +622,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a success is told to the circuit each time",
-        "ledger.pace",
+        "ledger.rate_limiter",
         "            if ticket.troubled:\n",
         "            for _ in range(3):\n",
         seed=255,
@@ -637,14 +637,14 @@ MUTATIONS = (
     # ---- Credentials -----------------------------------------------------------------------------------------
     Mutation(
         "a new token of BigPanda's is not read",
-        "channels.gate",
+        "channels.admission",
         "channel = self.channels.recent(request.channel)",
         "channel = self.channels.current(request.channel)",
         seed=24,
     ),
     Mutation(
         "a key that was refused is not read again",
-        "delivery.retries",
+        "delivery.sender",
         "found = self.channels.refresh(channel.name)",
         "found = channel",
         seed=482,

@@ -387,7 +387,7 @@ class Simulation:
         happened = [
             state for state in self.invariants.states.values() if state.at <= now and state.incident == state.id
         ]
-        # Where stamps contradict the order in which states came, those without stamps follow all that came before them.
+        # In the true order. Contradicting time stamps win; a state without stamps follows all earlier ones.
         happened.sort(key=lambda state: state.at)
         newest: dict[str, SharedState] = {}
         for state in happened:

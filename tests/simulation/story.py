@@ -47,6 +47,7 @@ class SharedState:
         is_comment: True if only a comment made the state.
         arrivals: times at which copies arrived, in epoch seconds.
         answered: times at which copies were answered 2xx, in epoch seconds.
+        shown: times at which BigPanda's API showed the state, in epoch seconds.
         channel: channel of the webhook.
         url_recipients: recipients in the webhook's URL.
     """
@@ -62,7 +63,6 @@ class SharedState:
     is_comment: bool = False
     arrivals: list[float] = field(default_factory=list)
     answered: list[float] = field(default_factory=list)
-    # When BigPanda's API showed it.
     shown: list[float] = field(default_factory=list)
     channel: str = NOC
     url_recipients: tuple[str, ...] = ()

@@ -52,8 +52,8 @@ def test_each_door_reads_the_epoch_and_records_uses_of_its_own_credentials(
     build: Callable[[dict[str, str]], Webhook], door: str
 ) -> None:
     webhook = build(ENVIRONMENT)
-    assert webhook.gate.channels._epoch is not None
-    assert webhook.gate.door == webhook.uses.door == door
+    assert webhook.admission.channels._epoch is not None
+    assert webhook.admission.door == webhook.uses.door == door
 
 
 @pytest.mark.parametrize("build", [bootstrap.job_worker, bootstrap.chore_worker])
@@ -61,7 +61,7 @@ def test_parts_of_the_workers_share_channels_keeper_and_table(build: Callable[[d
     worker = build(ENVIRONMENT)
     assert worker.channels is worker.delivery.sender.channels
     assert worker.keeper is worker.delivery.keeper
-    assert worker.delivery.ledger.table is worker.delivery.pace.table
+    assert worker.delivery.ledger.table is worker.delivery.rate_limiter.table
 
 
 ACCESS = Access(

@@ -10,7 +10,7 @@ from relay.channels.inbound import Request
 from relay.errors import BadRequest, Reason, Unauthorized
 from relay.jobs.envelope import Job
 from relay.jobs.outcome import Found, Outcome, Result
-from relay.ledger.rates import Rate
+from relay.ledger.share_rates import Rate
 from relay.telemetry import MAX_LOGGED_TEXT
 from tests import samples
 from tests.fakes import Recorder

@@ -22,7 +22,7 @@ from relay.jobs.outcome import Found, Outcome, Result
 
 if TYPE_CHECKING:
     from relay.channels.inbound import Request
-    from relay.ledger.rates import Rate
+    from relay.ledger.share_rates import Rate
 
 NOTICES = (
     "unrouted",

@@ -16,7 +16,7 @@ from relay.jobs.envelope import Job, timestamp
 from relay.jobs.outcome import Outcome, Result
 from relay.ledger.entry import LEASE_SECONDS, Wait, key
 from relay.ledger.ledger import LEDGER_SECONDS
-from relay.ledger.pace import Gate
+from relay.ledger.rate_limiter import Gate
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb, Item, condition_failed
 from tests.fakes import Call, HookedDynamoDb, Relay, Step, room, table_down

@@ -8,7 +8,7 @@ import pytest
 from relay.delivery.task import Task, new_job
 from relay.entrypoints.sweeper_run import IN_A_ROW_SECONDS
 from relay.incidents.share import parse_share
-from relay.ledger.pace import HORIZON_SECONDS, gate_of
+from relay.ledger.rate_limiter import HORIZON_SECONDS, gate_of
 from tests import samples
 from tests.fakes import FakeSecrets, HookedDynamoDb, Relay, room, table_down
 

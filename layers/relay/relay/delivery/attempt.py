@@ -11,14 +11,14 @@ from copy import replace
 from relay.delivery import debts, degraded
 from relay.delivery.actions import Send
 from relay.delivery.decision import WAKE_MARGIN_SECONDS
-from relay.delivery.retries import signal_of
+from relay.delivery.sender import signal_of
 from relay.delivery.services import Services
 from relay.delivery.task import Task
 from relay.errors import AMBIGUOUS_WAIT_SECONDS, LedgerError
 from relay.jobs.envelope import Job, UnreadableMessage
 from relay.jobs.outcome import Outcome, Result, Sent
 from relay.ledger.entry import LEASE_SECONDS, Audience, Entry, Lease
-from relay.ledger.pace import Ticket
+from relay.ledger.rate_limiter import Ticket
 
 
 def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ticket) -> tuple[Task, Result | None]:
@@ -48,7 +48,7 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
     failure = (sent.failure.reason, sent.failure.retry_after) if sent.failure else (None, None)
     # A lost report does no harm: the circuit breaker gets the next failure.
     with suppress(LedgerError):
-        services.pace.report(task.rules, ticket, *failure)
+        services.rate_limiter.report(task.rules, ticket, *failure)
     is_unpaced = ticket.is_unasked and result.outcome == Outcome.DELIVERED
     return task, replace(result, unguarded="the rate limiter could not be read") if is_unpaced else result
 
@@ -57,7 +57,7 @@ def give_back(services: Services, task: Task) -> Task:
     """Give an unused ticket back to the rate limiter, and return the task without it."""
     if task.ticket:
         with suppress(LedgerError):
-            services.pace.leave(task.ticket)
+            services.rate_limiter.leave(task.ticket)
     return replace(task, ticket=None)
 
 

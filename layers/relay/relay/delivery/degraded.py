@@ -10,7 +10,7 @@ from copy import replace
 
 from relay.delivery import debts
 from relay.delivery.decision import MAX_ATTEMPTS
-from relay.delivery.retries import signal_of
+from relay.delivery.sender import signal_of
 from relay.delivery.services import Services
 from relay.delivery.task import Task
 from relay.errors import LedgerError, Reason

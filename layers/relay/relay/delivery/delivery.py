@@ -16,7 +16,7 @@ from relay.delivery import debts, degraded
 from relay.delivery.actions import Action, DeadLetter, Revive, Send, Settle
 from relay.delivery.attempt import attempt, give_back
 from relay.delivery.decision import next_action
-from relay.delivery.retries import Sender
+from relay.delivery.sender import Sender
 from relay.delivery.services import Services, Unguarded
 from relay.delivery.task import Task, entry_of, new_job
 from relay.errors import LedgerError, Reason
@@ -26,7 +26,7 @@ from relay.jobs.outbox import Keeper, last_copy
 from relay.jobs.outcome import Outcome, Result
 from relay.ledger.entry import Entry, Wait
 from relay.ledger.ledger import Ledger
-from relay.ledger.pace import Pace, Ticket
+from relay.ledger.rate_limiter import RateLimiter, Ticket
 
 # Reads of the entry for one state. More conflicts than this mean that other senders are busy with the incident.
 MAX_READS = 6
@@ -39,7 +39,7 @@ class Delivery:
     Attributes:
         sender: Sends signals.
         ledger: The entries of incidents.
-        pace: Rate limits and circuit breakers of channels.
+        rate_limiter: Rate limits and circuit breakers of channels.
         keeper: The queues.
         clock: The time in epoch seconds.
         owner: Returns a unique name for a sender, as the owner of a lease.
@@ -48,7 +48,7 @@ class Delivery:
 
     sender: Sender
     ledger: Ledger
-    pace: Pace
+    rate_limiter: RateLimiter
     keeper: Keeper
     clock: Callable[[], float]
     owner: Callable[[], str]
@@ -99,8 +99,8 @@ class Delivery:
             self.ledger.within(deadline).change(entry_of(job), lambda entry: entry.postponed(due))
 
     def _within(self, deadline: Deadline) -> Services:
-        ledger, pace = self.ledger.within(deadline), self.pace.within(deadline)
-        return Services(self.sender, ledger, pace, self.keeper, self.clock, deadline, self.unguarded)
+        ledger, rate_limiter = self.ledger.within(deadline), self.rate_limiter.within(deadline)
+        return Services(self.sender, ledger, rate_limiter, self.keeper, self.clock, deadline, self.unguarded)
 
     def _attend(self, task: Task, deadline: Deadline) -> Result:
         """Read the entry, decide and act, until there is a result."""
@@ -154,7 +154,7 @@ def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket
     if task.ticket:
         return replace(task, ticket=None), task.ticket
     try:
-        gate = services.pace.enter(task.rules, urgent=task.state.is_critical, slot=entry.slot)
+        gate = services.rate_limiter.enter(task.rules, urgent=task.state.is_critical, slot=entry.slot)
     except LedgerError:
         now = services.clock()
         task = task.without_ledger(now)

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from relay.deadline import Deadline
-from relay.delivery.retries import Sender
+from relay.delivery.sender import Sender
 from relay.jobs.outbox import Keeper
 from relay.ledger.ledger import Ledger
-from relay.ledger.pace import Pace
+from relay.ledger.rate_limiter import RateLimiter
 
 # While the ledger is down: shortest time between two live criticals of one incident from one function.
 UNGUARDED_AGAIN_SECONDS = 120.0
@@ -47,7 +47,7 @@ class Services:
     Attributes:
         sender: Sends signals.
         ledger: The entries of incidents; calls end at the deadline.
-        pace: Rate limits and circuit breakers; calls end at the deadline.
+        rate_limiter: Rate limits and circuit breakers; calls end at the deadline.
         keeper: The queues.
         clock: The time in epoch seconds.
         deadline: Deadline of the caller.
@@ -56,7 +56,7 @@ class Services:
 
     sender: Sender
     ledger: Ledger
-    pace: Pace
+    rate_limiter: RateLimiter
     keeper: Keeper
     clock: Callable[[], float]
     deadline: Deadline

@@ -12,7 +12,7 @@ from relay.incidents.transition import Change, State, is_open
 from relay.jobs.envelope import Job, JobKind, seconds_of, timestamp
 from relay.jobs.outcome import Outcome, Result, Sent
 from relay.ledger.entry import Wait, key, named
-from relay.ledger.pace import Rule, Ticket, gate_of
+from relay.ledger.rate_limiter import Rule, Ticket, gate_of
 
 if TYPE_CHECKING:
     from relay.channels.routes import Route

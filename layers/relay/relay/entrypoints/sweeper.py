@@ -27,8 +27,8 @@ from relay.jobs.envelope import Job, UnreadableMessage, seconds_of
 from relay.jobs.outbox import Keeper
 from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger
-from relay.ledger.rates import FLOODED_SECONDS, Rates
 from relay.ledger.row import CRITICAL, OTHER, WORDS, Row, shards
+from relay.ledger.share_rates import FLOODED_SECONDS, Rates
 from relay.ledger.table import MAX_BATCH, Table
 from relay.telemetry import Telemetry
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from relay.channels.admission import Admission
 from relay.channels.channel import Channel
-from relay.channels.gate import Gate
 from relay.channels.inbound import Reply, Request
 from relay.channels.token import Door
 from relay.deadline import Deadline
@@ -32,14 +32,14 @@ class Webhook:
     """Serves the requests at one door.
 
     Attributes:
-        gate: Authenticates requests.
+        admission: Authenticates requests.
         take: Processes an admitted request.
         telemetry: Log and metrics.
         deadlines: Returns a deadline of a number of seconds.
         uses: Records the uses of credentials.
     """
 
-    gate: Gate
+    admission: Admission
     take: Take
     telemetry: Telemetry
     deadlines: Callable[[float], Deadline]
@@ -48,7 +48,7 @@ class Webhook:
     @property
     def door(self) -> Door:
         """The endpoint: `inbound` or `callback`."""
-        return self.gate.door
+        return self.admission.door
 
     def serve(self, request: Request) -> Reply:
         """Answer a request, without raising. A 2xx means that its content is processed, or safely queued."""
@@ -56,7 +56,7 @@ class Webhook:
         channel: Channel | None = None
         try:
             with deadline.timed("admit"):
-                channel = self.gate.admit(request)
+                channel = self.admission.admit(request)
             result = self.take(channel, request, deadline)
         except BadRequest as error:
             self.telemetry.refused(request, error)
@@ -84,7 +84,7 @@ class Webhook:
         if request.headers.get("user-agent", "").startswith(_OPERATORS_AGENT):
             return
         try:
-            if fingerprint := channel.used(request.headers, self.gate.clock(), door=self.door):
+            if fingerprint := channel.used(request.headers, self.admission.clock(), door=self.door):
                 self.uses.note(channel.name, fingerprint, deadline)
         except Exception as error:  # noqa: BLE001 - the share is processed already
             self.telemetry.crashed(error)

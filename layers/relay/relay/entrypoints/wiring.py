@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from relay.channels.cache import UNKNOWN_SECONDS, ChannelCache
 from relay.deadline import Deadline
 from relay.delivery.delivery import Delivery
-from relay.delivery.retries import Sender
+from relay.delivery.sender import Sender
 from relay.http.client import HttpClient
 from relay.http.session import Session, VendorHosts
 from relay.jobs.outbox import Keeper
 from relay.jobs.queue import Queue
 from relay.ledger.ledger import Ledger
-from relay.ledger.pace import Pace
+from relay.ledger.rate_limiter import RateLimiter
 from relay.ledger.table import Table
 from relay.telemetry import Telemetry
 from relay.xmatters.trigger import XMatters
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from relay.bigpanda.listing import Lister
     from relay.bigpanda.rate_limit import RateLimit
     from relay.bigpanda.writeback import Writeback
+    from relay.channels.admission import Admission
     from relay.channels.epoch import Epoch
-    from relay.channels.gate import Gate
     from relay.channels.token import Door
     from relay.delivery.confirmation import Confirmation
     from relay.delivery.fallback import Fallback
@@ -155,7 +155,7 @@ class Wiring:
         from relay.entrypoints.webhook import Webhook
 
         take = Shares(self.delivery, self.sources).take
-        return Webhook(self.gate("inbound"), take, self._adapters.telemetry, self._deadlines, self.uses("inbound"))
+        return Webhook(self.admission("inbound"), take, self._adapters.telemetry, self._deadlines, self.uses("inbound"))
 
     @cached_property
     def callbacks(self) -> "Webhook":
@@ -164,7 +164,9 @@ class Wiring:
         from relay.entrypoints.xmatters_callback import Callbacks
 
         take = Callbacks(self.keeper, self._clock).take
-        return Webhook(self.gate("callback"), take, self._adapters.telemetry, self._deadlines, self.uses("callback"))
+        return Webhook(
+            self.admission("callback"), take, self._adapters.telemetry, self._deadlines, self.uses("callback")
+        )
 
     @cached_property
     def worker(self) -> "Worker":
@@ -247,12 +249,12 @@ class Wiring:
 
         return Epoch(read, self._clock, self._adapters.telemetry.notice)
 
-    def gate(self, door: "Door") -> "Gate":
+    def admission(self, door: "Door") -> "Admission":
         """Return what lets requests in at a door."""
+        from relay.channels.admission import Admission
         from relay.channels.budget import Budgets
-        from relay.channels.gate import Gate
 
-        return Gate(self.channels, Budgets(self._clock), self._clock, door)
+        return Admission(self.channels, Budgets(self._clock), self._clock, door)
 
     def uses(self, door: "Door") -> "Uses":
         """Return the record of the last uses of credentials at a door."""
@@ -295,7 +297,7 @@ class Wiring:
         return Delivery(
             sender=Sender(self.channels, xmatters, self._sleep, self._random),
             ledger=self.ledger,
-            pace=Pace(self._resources.table, self._clock, self._random),
+            rate_limiter=RateLimiter(self._resources.table, self._clock, self._random),
             keeper=self.keeper,
             clock=self._clock,
             owner=self._owner,

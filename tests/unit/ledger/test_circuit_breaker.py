@@ -5,8 +5,8 @@ import pytest
 
 from relay.errors import HANDLING, Reason
 from relay.ledger.entry import Wait
-from relay.ledger.pace import OPEN_SECONDS, PROBE_SECONDS, SPREAD_SECONDS, Gate, Rule, Ticket
-from tests.unit.pace_line import Line, moments, storm
+from relay.ledger.rate_limiter import OPEN_SECONDS, PROBE_SECONDS, SPREAD_SECONDS, Gate, Rule, Ticket
+from tests.unit.rate_limiter_line import Line, moments, storm
 from tests.unit.states import NOW
 
 BREAKING = [reason for reason in Reason if HANDLING[reason].breaks_circuit and reason != Reason.RATE_LIMITED]
@@ -81,7 +81,7 @@ class TestCircuit:
     def test_only_one_of_two_concurrent_probes_passes(self) -> None:
         line, others = broken(), list[Ticket | Wait]()
         line.clock.now += OPEN_SECONDS
-        table = line.pace.table
+        table = line.rate_limiter.table
 
         class Slow:
             """A table through which a probe is overtaken between its read of the gate and its claim."""
@@ -93,7 +93,7 @@ class TestCircuit:
                 return table.update(name, **changes)
 
         slow: Any = Slow()
-        answer = replace(line.pace, table=slow).enter(line.rules, urgent=True)
+        answer = replace(line.rate_limiter, table=slow).enter(line.rules, urgent=True)
         assert isinstance(others[0], Ticket)
         assert isinstance(answer, Wait)
         assert answer.reason == Reason.CIRCUIT_OPEN

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.ledger.pace import GRACE_SECONDS, WINDOW_SECONDS
-from tests.unit.pace_line import Asker, Line, moments, storm
+from relay.ledger.rate_limiter import GRACE_SECONDS, WINDOW_SECONDS
+from tests.unit.rate_limiter_line import Asker, Line, moments, storm
 
 
 class TestUnusedSlots:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from relay.errors import LedgerError, Reason
 from relay.ledger.entry import Slot, Wait
-from relay.ledger.pace import (
+from relay.ledger.rate_limiter import (
     GRACE_SECONDS,
     HORIZON_SECONDS,
     KNOWN_SECONDS,
@@ -22,7 +22,7 @@ from relay.ledger.pace import (
 )
 from tests.fake_dynamodb import FakeDynamoDb, size
 from tests.fakes import Clock
-from tests.unit.pace_line import GATE, Line
+from tests.unit.rate_limiter_line import GATE, Line
 from tests.unit.states import NOW
 
 ONE_A_SECOND = Rule(GATE, 61)
@@ -171,16 +171,16 @@ class TestEnter:
     def test_two_signals_at_the_same_instant_count_as_two(self) -> None:
         line = Line(limit=20)
         for _ in range(20):
-            assert isinstance(line.pace.enter(line.rules, urgent=False), Ticket)
+            assert isinstance(line.rate_limiter.enter(line.rules, urgent=False), Ticket)
         assert line.clock.now == NOW
-        assert isinstance(line.pace.enter(line.rules, urgent=False), Wait)
+        assert isinstance(line.rate_limiter.enter(line.rules, urgent=False), Wait)
 
     def test_two_functions_that_reserve_a_slot_at_once_get_two_slots(self) -> None:
         line = Line(limit=1)
         line.fill()
         other = Line(limit=1, clock=line.clock, dynamodb=line.dynamodb)
         moments: list[float] = []
-        table = line.pace.table
+        table = line.rate_limiter.table
 
         class Slow:
             """A table through which a function is overtaken between its read of the gate and its reservation."""
@@ -191,7 +191,7 @@ class TestEnter:
                 return table.update(name, **changes)
 
         slow: Any = Slow()
-        answer = replace(line.pace, table=slow).enter(line.rules, urgent=False)
+        answer = replace(line.rate_limiter, table=slow).enter(line.rules, urgent=False)
         assert isinstance(answer, Wait)
         assert answer.until == pytest.approx(moments[0] + WINDOW_SECONDS)
 
@@ -200,7 +200,9 @@ class TestEnter:
         ticket = line.ticket()
         assert ticket == Ticket({GATE: int(line.clock.now)})
 
-    @pytest.mark.parametrize("do", [lambda line: line.ask(), lambda line: line.pace.leave(Ticket({GATE: int(NOW)}))])
+    @pytest.mark.parametrize(
+        "do", [lambda line: line.ask(), lambda line: line.rate_limiter.leave(Ticket({GATE: int(NOW)}))]
+    )
     def test_failing_table_raises_a_ledger_error(self, do: Any) -> None:
         line = Line()
         line.dynamodb.failure = EndpointConnectionError(endpoint_url="https://dynamodb")
@@ -240,12 +242,12 @@ class TestSeveralGates:
 class TestLeave:
     def test_unused_ticket_is_given_back_at_every_gate(self) -> None:
         line = TestSeveralGates().both(1, 1)
-        line.pace.leave(line.ticket())
+        line.rate_limiter.leave(line.ticket())
         line.ticket()
 
     def test_empty_ticket_is_given_back_without_a_call(self) -> None:
         line = Line()
-        line.pace.leave(Ticket({}))
+        line.rate_limiter.leave(Ticket({}))
         assert line.dynamodb.calls == []
 
 
@@ -302,7 +304,7 @@ class TestGrowth:
         line, most = Line(), 0
         for _ in range(1000):
             line.clock.now += 1.1
-            line.pace = replace(line.pace)
+            line.rate_limiter = replace(line.rate_limiter)
             line.ticket()
             most = max(most, size(line.item()))
         assert most <= 1024
@@ -329,8 +331,8 @@ def test_burst_of_a_hundred_shares_a_second_stays_below_200_writes_a_second_on_o
 def test_each_channel_has_its_own_gate() -> None:
     dynamodb, clock = FakeDynamoDb(), Clock(NOW)
     line, other = Line(limit=1, clock=clock), Line(limit=1, clock=clock)
-    other.pace = replace(other.pace, table=dynamodb.table(clock))
-    line.pace = replace(line.pace, table=dynamodb.table(clock))
+    other.rate_limiter = replace(other.rate_limiter, table=dynamodb.table(clock))
+    line.rate_limiter = replace(line.rate_limiter, table=dynamodb.table(clock))
     other.rules = [Rule("gate/ops", 1)]
     line.ticket()
     other.ticket()

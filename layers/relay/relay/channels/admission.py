@@ -16,7 +16,7 @@ from relay.errors import ChannelUnreadable, LookupsLimited, Unauthorized, Undeci
 
 
 @dataclass(frozen=True)
-class Gate:
+class Admission:
     """Checks the credentials of requests at one door.
 
     Attributes:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from relay.channels.policy import Policy
 from relay.errors import LedgerError
 from relay.ledger.entry import Entry
-from relay.ledger.pace import HORIZON_SECONDS, Gate, gate_of
+from relay.ledger.rate_limiter import HORIZON_SECONDS, Gate, gate_of
 from relay.ledger.table import Table
 
 MINUTE = 60.0

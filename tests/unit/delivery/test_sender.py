@@ -6,7 +6,7 @@ import requests
 
 from relay.deadline import Deadline
 from relay.delivery.decision import MAX_ATTEMPTS
-from relay.delivery.retries import FIRST_WAIT_SECONDS, SHORTEST_ATTEMPT_SECONDS
+from relay.delivery.sender import FIRST_WAIT_SECONDS, SHORTEST_ATTEMPT_SECONDS
 from relay.errors import ChannelUnreadable, Reason
 from relay.http.session import Answer
 from relay.jobs.outcome import Sent

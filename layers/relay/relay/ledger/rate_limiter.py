@@ -34,7 +34,7 @@ EARLY_SECONDS = 1.0
 # A function remembers for this time that a gate was full or its circuit open. That saves two writes for each signal.
 KNOWN_SECONDS = 1.0
 # Time limit of one call. A gate is updated in milliseconds, so after this time the table counts as down.
-PACE_SECONDS = 1.0
+LIMITER_SECONDS = 1.0
 # Failures in a row that open the circuit.
 FAILURES_IN_A_ROW = 5
 # Time that the circuit stays open after them.
@@ -166,7 +166,7 @@ def _second(name: str) -> int:
 
 
 @dataclass(frozen=True)
-class Pace:
+class RateLimiter:
     """Rate limiter and circuit breaker of all channels. Every method raises LedgerError when the table fails.
 
     Attributes:
@@ -182,10 +182,10 @@ class Pace:
     random: Callable[[], float]
     seen: dict[str, tuple[float, Gate]] = field(default_factory=dict, repr=False)
 
-    def within(self, deadline: Deadline) -> "Pace":
-        """Return the rate limiter with calls that get PACE_SECONDS each, even after the deadline."""
-        table = self.table.within(deadline, "pace", at_least=PACE_SECONDS, at_most=PACE_SECONDS)
-        return Pace(table, self.clock, self.random, self.seen)
+    def within(self, deadline: Deadline) -> "RateLimiter":
+        """Return the rate limiter with calls that get LIMITER_SECONDS each, even after the deadline."""
+        table = self.table.within(deadline, "rate_limit", at_least=LIMITER_SECONDS, at_most=LIMITER_SECONDS)
+        return RateLimiter(table, self.clock, self.random, self.seen)
 
     def enter(self, rules: Sequence[Rule], *, urgent: bool, slot: Slot | None = None) -> Ticket | Wait:
         """Return a ticket if all rules and the circuit allow a signal now, else a wait with a slot.

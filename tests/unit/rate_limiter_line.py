@@ -8,7 +8,7 @@ from typing import Any
 
 from relay.errors import Reason
 from relay.ledger.entry import Slot, Wait
-from relay.ledger.pace import Pace, Rule, Ticket
+from relay.ledger.rate_limiter import RateLimiter, Rule, Ticket
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
 from tests.unit.states import NOW
@@ -46,7 +46,7 @@ class Line:
     gate: str = GATE
 
     def __post_init__(self) -> None:
-        self.pace = Pace(self.dynamodb.table(self.clock), self.clock, self.chance.random)
+        self.rate_limiter = RateLimiter(self.dynamodb.table(self.clock), self.clock, self.chance.random)
         self.rules = [Rule(self.gate, self.limit)]
         self.given: list[float] = []
         self._coming: list[tuple[float, int, Asker, Slot | None]] = []
@@ -55,7 +55,7 @@ class Line:
     def ask(self, *, urgent: bool = False, slot: Slot | None = None) -> Ticket | Wait:
         """Ask now; the call takes some milliseconds."""
         self.clock.now += 0.002
-        answer = self.pace.enter(self.rules, urgent=urgent, slot=slot)
+        answer = self.rate_limiter.enter(self.rules, urgent=urgent, slot=slot)
         if isinstance(answer, Ticket):
             self.given.append(self.clock.now - NOW)
         return answer
@@ -98,7 +98,7 @@ class Line:
 
     def report(self, ticket: Ticket, failure: Reason | None = None, retry_after: float | None = None) -> None:
         """Report the result of a signal."""
-        self.pace.report(self.rules, ticket, failure, retry_after)
+        self.rate_limiter.report(self.rules, ticket, failure, retry_after)
 
     def item(self) -> dict[str, Any]:
         """Return the gate's item, as DynamoDB has it."""
