@@ -142,7 +142,7 @@ MUTATIONS = (
     ),
     Mutation(
         "signals of an incident need no time in between",
-        "delivery.decision",
+        "delivery.incident_rate_limit",
         "entry.signals[-1] + min_seconds if",
         "entry.signals[-1] if",
         seed=6,
@@ -337,7 +337,7 @@ MUTATIONS = (
     ),
     Mutation(
         "flood control is not thought of",
-        "delivery.decision",
+        "delivery.incident_rate_limit",
         "FLOOD_SIGNALS = 4\n",
         "FLOOD_SIGNALS = 40\n",
         seed=496,
@@ -514,14 +514,14 @@ MUTATIONS = (
     ),
     Mutation(
         "a resolve waits for its distance",
-        "delivery.decision",
+        "delivery.incident_rate_limit",
         "_UNSPACED = frozenset({Transition.WORSENED, Transition.RESOLVED})",
         "_UNSPACED = frozenset({Transition.WORSENED})",
         seed=97,
     ),
     Mutation(
         "what got worse waits for its distance",
-        "delivery.decision",
+        "delivery.incident_rate_limit",
         "_UNSPACED = frozenset({Transition.WORSENED, Transition.RESOLVED})",
         "_UNSPACED = frozenset({Transition.RESOLVED})",
         seed=97,

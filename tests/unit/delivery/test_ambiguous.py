@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import requests
 
-from relay.delivery.decision import FLOOD_SECONDS, FLOOD_SIGNALS
+from relay.delivery.incident_rate_limit import FLOOD_SECONDS, FLOOD_SIGNALS
 from relay.errors import AMBIGUOUS_WAIT_SECONDS, Reason
 from relay.jobs.outcome import Outcome
 from tests import samples

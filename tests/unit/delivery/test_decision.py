@@ -5,13 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.delivery.decision import (
-    FLOOD_SECONDS,
     Judgement,
     Standing,
-    earliest,
     judge_job,
     judge_share,
-    room_for_signals,
 )
 from relay.incidents.transition import PRESETS, State, Transition
 from relay.ledger.entry import Entry
@@ -301,52 +298,6 @@ class TestDoubtfulStates:
         assert judgement.change is not None
         assert judgement == Judgement(Standing.UNCHANGED, judgement.change)
         assert judgement.change.why == "it is over, and nothing of it was announced"
-
-
-def rang(*seconds: float) -> Entry:
-    return Entry(signals=tuple(NOW + each for each in seconds))
-
-
-class TestEarliest:
-    @pytest.mark.parametrize(
-        ("signals", "kind", "after"),
-        [
-            ((), "opened", None),
-            ((0,), "eased", 15),
-            ((0, 30), "reopened", 45),
-            ((0,), "worsened", None),
-            ((0,), "resolved", None),
-            ((0, 1, 2), "worsened", None),
-            ((0, 1, 2, 3), "worsened", FLOOD_SECONDS),
-            ((0, 1, 2, 3), "resolved", FLOOD_SECONDS),
-            ((0, 1, 2, 3, 20), "resolved", 1 + FLOOD_SECONDS),
-            ((0, 1, 2, 50), "eased", 65),
-        ],
-    )
-    def test_signals_of_an_incident_keep_their_spacing_and_worsened_and_resolved_skip_it(
-        self, signals: tuple[float, ...], kind: str, after: float | None
-    ) -> None:
-        moment = earliest(rang(*signals), Transition(kind), 15)
-        assert moment == (0 if after is None else NOW + after)
-
-    def test_spacing_of_zero_seconds_lets_the_next_signal_go_at_once(self) -> None:
-        assert earliest(rang(0), Transition.EASED, 0) == NOW
-
-    @given(st.lists(st.floats(0, 200), max_size=8), st.sampled_from(Transition))
-    def test_flood_control_never_drops_a_signal_that_waited_for_its_earliest_time(
-        self, times: list[float], kind: Transition
-    ) -> None:
-        entry = rang(*sorted(times))
-        assert room_for_signals(entry, max(NOW + 200, earliest(entry, kind, 0))) >= 1
-
-
-class TestRoom:
-    @pytest.mark.parametrize(("now", "room"), [(3, 1), (60, 1), (61, 2), (61.5, 2), (62, 3), (70, 4)])
-    def test_room_for_signals_is_what_flood_control_leaves_of_the_last_minute(self, now: float, room: int) -> None:
-        assert room_for_signals(rang(0, 1, 2), NOW + now) == room
-
-    def test_room_for_signals_is_negative_after_more_than_four_in_a_minute(self) -> None:
-        assert room_for_signals(rang(0, 1, 1, 1, 1), NOW + 2) == -1
 
 
 STATES = st.builds(

@@ -5,7 +5,7 @@ import json
 import pytest
 import requests
 
-from relay.delivery.decision import FLOOD_SECONDS
+from relay.delivery.incident_rate_limit import FLOOD_SECONDS
 from relay.errors import Reason
 from relay.http.session import Answer
 from relay.jobs.outcome import Outcome

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from relay.delivery.actions import Action, DeadLetter, Revive, Send, Settle
+from relay.delivery.incident_rate_limit import earliest, room_for_signals
 from relay.delivery.task import Task
 from relay.errors import Reason
 from relay.incidents.transition import Change, State, Transition, compare
@@ -19,15 +20,10 @@ from relay.ledger.entry import Entry, Wait
 
 # Largest number of inline attempts for one signal. A job makes one attempt each time it wakes.
 MAX_ATTEMPTS = 3
-# xMatters' flood control silently drops signals above 4 in a minute (docs/vendors.md, "Flood control").
-FLOOD_SIGNALS = 4
-FLOOD_SECONDS = 61.0
 # The wait after an ambiguous send ends this much before its job wakes, so that the job does not wake too early.
 WAKE_MARGIN_SECONDS = 2.0
 # Upper bound of the difference of two functions' clocks. AWS keeps them far closer.
 CLOCKS_DIFFER_SECONDS = 0.7
-# Transitions that ignore `min_seconds_between_signals`: more urgent, or the on-call person can stop working.
-_UNSPACED = frozenset({Transition.WORSENED, Transition.RESOLVED})
 _WORSE = frozenset({Transition.WORSENED, Transition.REOPENED})
 
 
@@ -284,18 +280,6 @@ def is_known(entry: Entry, state: State, now: float) -> bool:
     dead_lettered = None if entry.dead_lettered and entry.dead_lettered.precedes(kept) else entry.dead_lettered
     queued = (kept if entry.owed_since is not None else None, dead_lettered)
     return any(known and (known.is_open, known.rank) == (state.is_open, state.rank) for known in queued)
-
-
-def earliest(entry: Entry, transition: Transition, min_seconds: float) -> float:
-    """Return the earliest time of the incident's next signal (epoch seconds), by the policy and by flood control."""
-    since_last = entry.signals[-1] + min_seconds if entry.signals and transition not in _UNSPACED else 0.0
-    flood = entry.signals[-FLOOD_SIGNALS] + FLOOD_SECONDS if len(entry.signals) >= FLOOD_SIGNALS else 0.0
-    return max(since_last, flood)
-
-
-def room_for_signals(entry: Entry, now: float) -> int:
-    """Return the number of signals for this incident that pass xMatters' flood control now; it can be negative."""
-    return FLOOD_SIGNALS - sum(now - time < FLOOD_SECONDS for time in entry.signals)
 
 
 def _is_copy(entry: Entry, state: State) -> bool:

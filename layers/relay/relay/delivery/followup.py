@@ -93,7 +93,7 @@ class Followup:
         try:
             for raised in self._unknown(entry):
                 seen[raised.request_id] = self._looked_for(raised, rest, deadline)
-            for raised in _to_end(entry.followed(seen), replaces=channel.policy.replace, ends=ends):
+            for raised in _to_terminate(entry.followed(seen), replaces=channel.policy.replace, ends=ends):
                 # Searched again: the workflow may have made a page later, or a second one.
                 found = self.pages.of_request(rest, raised.request_id, deadline)
                 pages = tuple(dict.fromkeys((*raised.pages, *(page.id for page in found))))
@@ -181,7 +181,7 @@ def _is_changed(ledger: Ledger, job: Job, entry: Entry, change: Callable[[Entry]
     return True
 
 
-def _to_end(entry: Entry, *, replaces: bool, ends: bool) -> Iterator[Raised]:
+def _to_terminate(entry: Entry, *, replaces: bool, ends: bool) -> Iterator[Raised]:
     """Yield the signals whose pages must be terminated: the incident was resolved, or a newer page replaces them."""
     for place, raised in enumerate(entry.raised):
         # The page of a resolve replaces no other page, since the resolve may be forged.

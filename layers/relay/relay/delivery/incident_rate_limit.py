@@ -1,0 +1,26 @@
+"""Rate limit of one incident: xMatters' flood control, and the policy's distance between two signals. Pure code.
+
+The limit of a channel is `ledger.rate_limiter`.
+"""
+
+from relay.incidents.transition import Transition
+from relay.ledger.entry import Entry
+
+# xMatters' flood control silently drops signals above 4 in a minute (docs/vendors.md, "Flood control"). One second more
+# covers the difference of two functions' clocks.
+FLOOD_SIGNALS = 4
+FLOOD_SECONDS = 61.0
+# Transitions that ignore `min_seconds_between_signals`: more urgent, or the on-call person can stop working.
+_UNSPACED = frozenset({Transition.WORSENED, Transition.RESOLVED})
+
+
+def earliest(entry: Entry, transition: Transition, min_seconds: float) -> float:
+    """Return the earliest time of the incident's next signal (epoch seconds), by the policy and by flood control."""
+    since_last = entry.signals[-1] + min_seconds if entry.signals and transition not in _UNSPACED else 0.0
+    flood = entry.signals[-FLOOD_SIGNALS] + FLOOD_SECONDS if len(entry.signals) >= FLOOD_SIGNALS else 0.0
+    return max(since_last, flood)
+
+
+def room_for_signals(entry: Entry, now: float) -> int:
+    """Return the number of signals for this incident that pass xMatters' flood control now; it can be negative."""
+    return FLOOD_SIGNALS - sum(now - time < FLOOD_SECONDS for time in entry.signals)
