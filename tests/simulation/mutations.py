@@ -501,8 +501,8 @@ MUTATIONS = (
     Mutation(
         "the circuit is half open for ever",
         "ledger.rate_limiter",
-        "return self._closed_until(now + SPREAD_SECONDS, urgent=urgent) if probes is None else None",
-        "return self._closed_until(now + SPREAD_SECONDS, urgent=urgent)",
+        "return self._wait_for_circuit(now + SPREAD_SECONDS, urgent=urgent) if probes is None else None",
+        "return self._wait_for_circuit(now + SPREAD_SECONDS, urgent=urgent)",
         seed=1,
     ),
     Mutation(

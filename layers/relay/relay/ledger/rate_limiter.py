@@ -209,11 +209,11 @@ class RateLimiter:
             taken[rule.gate] = int(now)
             gates.append(entered)
         # Probe last: a sender without room would not send its probe, but would block the probes of others.
-        closed = self._probe(rules[0], gates[0], urgent=urgent)
+        wait = self._probe(rules[0], gates[0], urgent=urgent)
         ticket = Ticket(taken, troubled=gates[0].failures > 0 or gates[0].open_until is not None)
-        if closed:
+        if wait:
             self.leave(ticket)
-            return closed
+            return wait
         if slot and is_due:
             for rule, gate in zip(rules, gates, strict=True):
                 self._end_line(rule, gate, slot)
@@ -247,26 +247,26 @@ class RateLimiter:
 
     def _enter(self, rule: Rule, now: float, *, urgent: bool, is_due: bool, is_circuit: bool) -> Gate | Wait:
         """Count a signal and return the gate, or return a wait."""
-        known = self._known_closed(rule, now, urgent=urgent, is_due=is_due, is_circuit=is_circuit)
+        known = self._known_wait(rule, now, urgent=urgent, is_due=is_due, is_circuit=is_circuit)
         if known:
             return known
         gate = self._update(rule.gate, add={count_name(int(now)): 1}) or Gate.of({})
-        closed = self._circuit(gate, now, urgent=urgent) if is_circuit else None
-        if closed:
+        wait = self._circuit(gate, now, urgent=urgent) if is_circuit else None
+        if wait:
             self._update(rule.gate, add={count_name(int(now)): -1})
-            return closed
+            return wait
         is_full = gate.counted(now) > rule.limit
         if is_full or gate.must_step_back(rule, now, urgent=urgent, is_due=is_due):
             return self._set_aside(rule, gate, now, urgent=urgent)
         return gate
 
-    def _known_closed(self, rule: Rule, now: float, *, urgent: bool, is_due: bool, is_circuit: bool) -> Wait | None:
+    def _known_wait(self, rule: Rule, now: float, *, urgent: bool, is_due: bool, is_circuit: bool) -> Wait | None:
         """Return the wait that the gate's last known content asks for; None if that content is too old or allows it."""
         seen_at, gate = self.seen.get(rule.gate, (0.0, None))
         if gate is None or not 0 <= now - seen_at < KNOWN_SECONDS:
             return None
-        if is_circuit and (closed := self._circuit(gate, now, urgent=urgent)):
-            return closed
+        if is_circuit and (wait := self._circuit(gate, now, urgent=urgent)):
+            return wait
         end = gate.critical if urgent else max(gate.critical, gate.other)
         return None if is_due or end - now <= HORIZON_SECONDS else self._beyond_the_horizon(now)
 
@@ -301,7 +301,7 @@ class RateLimiter:
     def _circuit(self, gate: Gate, now: float, *, urgent: bool) -> Wait | None:
         if gate.open_until is None or now >= gate.open_until:
             return None
-        return self._closed_until(gate.open_until, urgent=urgent)
+        return self._wait_for_circuit(gate.open_until, urgent=urgent)
 
     def _probe(self, rule: Rule, gate: Gate, *, urgent: bool) -> Wait | None:
         """Return None if the circuit is closed, or if this sender may probe it, else a wait."""
@@ -312,9 +312,9 @@ class RateLimiter:
             rule.gate, put={"open_until": now + PROBE_SECONDS}, only_if=("open_until", gate.open_until)
         )
         # Another sender probes, and will have its result soon.
-        return self._closed_until(now + SPREAD_SECONDS, urgent=urgent) if probes is None else None
+        return self._wait_for_circuit(now + SPREAD_SECONDS, urgent=urgent) if probes is None else None
 
-    def _closed_until(self, moment: float, *, urgent: bool) -> Wait:
+    def _wait_for_circuit(self, moment: float, *, urgent: bool) -> Wait:
         # Critical signals return first, since the rate limit may leave room for them only.
         delay = self.random() if urgent else 1 + self.random()
         return Wait(Reason.CIRCUIT_OPEN, moment + delay * SPREAD_SECONDS)
