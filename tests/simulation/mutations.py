@@ -69,7 +69,7 @@ MUTATIONS = (
         "ledger.entry",
         "entry = entry.keeping(lease.state) if queued else entry",
         "entry = entry.keeping(lease.state)",
-        seed=111,
+        seed=215,
     ),
     Mutation(
         "the lease is dropped",
@@ -271,7 +271,7 @@ MUTATIONS = (
         "delivery.followup",
         "return bool(newer.pages) and not newer.is_over",
         "return not newer.is_over",
-        seed=62,
+        seed=76,
     ),
     Mutation(
         "nobody follows what the worker sent",
@@ -327,7 +327,7 @@ MUTATIONS = (
         "delivery.decision",
         "state.is_of_same_share(entry.dead_lettered) and (mark",
         "entry.dead_lettered is not None and state.digest == entry.dead_lettered.digest and (mark",
-        seed=1014,
+        seed=1560,
     ),
     Mutation(
         "a write of the ledger is not conditional",
@@ -482,7 +482,7 @@ MUTATIONS = (
         "errors",
         "LONGEST_WAIT_SECONDS = 900.0",
         "LONGEST_WAIT_SECONDS = 9000.0",
-        seed=110,
+        seed=124,
     ),
     Mutation(
         "the backoff of a critical doubles as that of others",
@@ -496,14 +496,14 @@ MUTATIONS = (
         "delivery.debts",
         "KEEP_SECONDS = 36.0",
         "KEEP_SECONDS = 900.0",
-        seed=20,
+        seed=22,
     ),
     Mutation(
         "the circuit is half open for ever",
         "ledger.rate_limiter",
         "return self._wait_for_circuit(now + SPREAD_SECONDS, urgent=urgent) if probes is None else None",
         "return self._wait_for_circuit(now + SPREAD_SECONDS, urgent=urgent)",
-        seed=1,
+        seed=13,
     ),
     Mutation(
         "a circuit stays open for an hour",
@@ -588,7 +588,7 @@ MUTATIONS = (
         "ledger.entry",
         "if came < max([announced.came, *(each.at for each in self.raised)]):",
         "if came < 0:",
-        seed=148,
+        seed=369,
     ),
     Mutation(
         "what got worse rings the acknowledger alone",
@@ -647,7 +647,7 @@ MUTATIONS = (
         "delivery.sender",
         "found = self.channels.refresh(channel.name)",
         "found = channel",
-        seed=482,
+        seed=28,
     ),
     Mutation(
         "a refused key is tried again after an hour",
@@ -668,7 +668,7 @@ MUTATIONS = (
         "ledger.entry",
         "LEASE_SECONDS = 15.0",
         "LEASE_SECONDS = 3.0",
-        seed=185,
+        seed=403,
     ),
     Mutation(
         "what is bad again within a second is a copy",
@@ -732,7 +732,7 @@ MUTATIONS = (
         "bigpanda.rate_limit",
         'if counted is None or counted["calls"] <= limit:',
         "if counted is None or limit:",
-        seed=241,
+        seed=692,
     ),
     Mutation(
         "the sweeper replaces the messages of criticals last",
