@@ -479,8 +479,8 @@ class TestFunctions:
             assert config.dead_letter_queue_url == "${DeadLetterQueue}"
             assert config.ledger_table == "${LedgerTable}"
             notifies = name in {*WORKERS, "SweeperFunction"}
-            assert config.fallback_topic_arn == ("${FallbackTopic}" if notifies else None)
-            assert config.job_worker == ("${JobWorkerFunction}" if name == "SweeperFunction" else None)
+            assert config.fallback_topic_arn == ("${FallbackTopic}" if notifies else "")
+            assert config.job_worker == ("${JobWorkerFunction}" if name == "SweeperFunction" else "")
 
 
 class TestQueuesThatWakeWorkers:
