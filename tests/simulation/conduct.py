@@ -128,19 +128,24 @@ class Conduct:
         for post in self.phones.posts:
             is_silent = post.is_accepted and post.is_critical and post.channel == NOC and post.request_id not in paged
             identity = re.compile(rf"\b{re.escape(post.incident.partition('@')[0])}\b")
-            if not is_silent or self._is_followed(post):
+            if not is_silent or self._is_followed(post, paged):
                 continue
             notices = (notice for notice in self.sns.told if notice.channel == NOC and notice.at > post.began)
             if not any(identity.search(notice.text) or " more " in notice.text for notice in notices):
-                yield f"silent: no page came of {post.incident} share {post.share}, and the topic was not told"
+                yield f"silent: no page came of {post.incident} share {post.share}, and the topic was not notified"
 
-    def _is_followed(self, post: Post) -> bool:
-        """Return True if a newer share arrived before the relay ended its search for the page, and so ended it."""
+    def _is_followed(self, post: Post, paged: Collection[str]) -> bool:
+        """Return True if the incident was over before the relay ended its search for the page, or has a newer page."""
         others = (state for state in self.states if state.incident == post.incident and state.number != post.share)
-        return any(
+        is_over = any(
             post.began - LEARNS_SECONDS < at < post.began + LOOKED_FOR_SECONDS
             for state in others
+            if not state.is_open
             for at in state.arrivals
+        )
+        return is_over or any(
+            other.incident == post.incident and other.began > post.began and other.request_id in paged
+            for other in self.phones.posts
         )
 
     def _hurried(self) -> Iterator[str]:

@@ -753,7 +753,7 @@ MUTATIONS = (
         "delivery.followup",
         "is_alarming, now = _is_silent(after, seen), self.clock()",
         'is_alarming, now = _is_silent(after, seen) and job.status == "critical", self.clock()',
-        seed=304,
+        seed=261,
     ),
     Mutation(
         "the fallback topic is told of a critical when its next attempt is due",
