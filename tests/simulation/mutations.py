@@ -63,6 +63,7 @@ MUTATIONS = (
         "        return replace(task, is_queued=True)\n"
         "    if task.is_queued:\n"
         "        return task\n",
+        seed=3,
     ),
     Mutation(
         "duplicate is answered against a share that nobody kept",
@@ -661,6 +662,7 @@ MUTATIONS = (
         "channels.cache",
         "copy.read_at, copy.failure = now, str(error)\n            return copy.channel",
         "copy.read_at, copy.failure = now, str(error)\n            raise",
+        seed=403,
     ),
     # ---- Loss and order --------------------------------------------------------------------------------------
     Mutation(
@@ -668,7 +670,7 @@ MUTATIONS = (
         "ledger.entry",
         "LEASE_SECONDS = 15.0",
         "LEASE_SECONDS = 3.0",
-        seed=403,
+        seed=185,
     ),
     Mutation(
         "what is bad again within a second is a copy",
