@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from tests.simulation.story import RANKS, SharedState
+from tests.simulation.world import BEGINS_AT
 
 PARITY = {"opened", "worsened", "eased", "resolved", "reopened"}
 ONCALL = {"opened", "worsened", "resolved", "reopened"}
@@ -37,6 +38,12 @@ def surely_newer(one: SharedState, other: SharedState) -> bool:
     if one.tells_the_same(other):
         return False
     if not (one.arrivals and other.answered):
+        return False
+    # A share for our own comment shows the state of the second in which the comment was written.
+    if one.is_comment and one.version is not None:
+        return False
+    if other.has_wrong_stamps and one.version is not None and one.version[0] < BEGINS_AT + other.at:
+        # By its timestamps it may be older than states that the relay knew when the other one came.
         return False
     if one.has_wrong_stamps != other.has_wrong_stamps and one.at < other.at:
         # The relay may derive the order from other states' time stamps.

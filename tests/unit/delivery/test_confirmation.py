@@ -114,6 +114,15 @@ def test_forged_resolve_is_refuted_and_the_critical_is_signalled_again() -> None
     assert scene.signalled() == ["critical", "ok", "critical"]
 
 
+def test_late_copy_of_an_older_resolve_is_superseded_after_a_refutation() -> None:
+    scene = Scene().opened_and_resolved()
+    scene.wait(36 + APART_SECONDS + 36)
+    old = OPENED + 1
+    late = samples.enveloped("e1", status="ok", active=False, resolved=True, changedOn=old, updatedOn=old)
+    assert scene.relay.share(late).outcome == "superseded"
+    assert scene.signalled() == ["critical", "ok", "critical"]
+
+
 def test_refuted_resolve_ends_no_page() -> None:
     scene = Scene(policy={"replace": False}).opened_and_resolved()
     scene.wait(600)
