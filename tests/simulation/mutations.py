@@ -535,6 +535,13 @@ MUTATIONS = (
         seed=97,
     ),
     Mutation(
+        "a critical that meets another sender at its slot loses the slot",
+        "ledger.rate_limiter",
+        "if slot and urgent and is_full and is_due and now + AGAIN_SECONDS < slot.at + GRACE_SECONDS:",
+        "if slot and urgent and False:",
+        seed=28015220,
+    ),
+    Mutation(
         "an asker that found no room stays counted",
         "ledger.rate_limiter",
         "uncount = {count_name(int(now)): -1}",

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from relay.errors import LedgerError, Reason
 from relay.ledger.entry import Slot, Wait
 from relay.ledger.rate_limiter import (
+    AGAIN_SECONDS,
     GRACE_SECONDS,
     HORIZON_SECONDS,
     KNOWN_SECONDS,
@@ -19,6 +20,7 @@ from relay.ledger.rate_limiter import (
     Gate,
     Rule,
     Ticket,
+    count_name,
 )
 from tests.fake_dynamodb import FakeDynamoDb, size
 from tests.fakes import Clock
@@ -99,6 +101,33 @@ class TestGate:
         line = Line(clock=Clock(float(second)))
         line.ticket()
         assert Gate.of(line.numbers()).counts == {second: 1}
+
+
+class TestMeetingAtASlot:
+    """Two senders that ask at the same moment, when the minute has one place left."""
+
+    def test_critical_keeps_its_slot_if_a_sender_that_steps_back_was_counted_at_the_same_moment(self) -> None:
+        line = Line(limit=2)
+        line.fill()
+        mine = line.closed(urgent=True)
+        line.clock.now = mine.until
+        # The other sender is counted, and did not step back yet.
+        other = count_name(int(line.clock.now))
+        line.rate_limiter.table.update(GATE, add={other: 2})
+        again = line.closed(urgent=True, slot=mine.slot)
+        assert (again.slot, round(again.until - line.clock.now)) == (mine.slot, AGAIN_SECONDS)
+        line.rate_limiter.table.update(GATE, add={other: -2})
+        line.clock.now = again.until
+        line.ticket(urgent=True, slot=again.slot)
+
+    def test_critical_gets_another_slot_once_the_grace_of_its_own_is_over(self) -> None:
+        line = Line(limit=2)
+        line.fill()
+        mine = line.closed(urgent=True)
+        line.clock.now = mine.until + GRACE_SECONDS
+        line.rate_limiter.table.update(GATE, add={count_name(int(line.clock.now)): 2})
+        again = line.closed(urgent=True, slot=mine.slot)
+        assert again.slot != mine.slot
 
 
 class TestEnter:

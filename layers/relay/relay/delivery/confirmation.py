@@ -119,8 +119,8 @@ class Confirmation:
         made = new_job(channel, share, body, job.url_recipients or (), trail, self.clock())
         # A new delivery id: a workflow may treat a known one as a repeated signal.
         again = hashlib.sha256(f"{made.delivery_id} {entry.over_at}".encode()).hexdigest()[:32]
-        # BigPanda's own timestamps may be those from before the forged resolve. With the resolve's, a late copy of an older
-        # share stays older.
+        # BigPanda's own timestamps may be those from before the forged resolve. With the resolve's, a late copy of an
+        # older share stays older.
         version = entry.kept.version if entry.kept else None
         dated = version is not None
         return replace(made, found=True, version=version, is_dated_by_another=dated, delivery_id=again)

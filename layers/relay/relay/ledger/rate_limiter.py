@@ -29,6 +29,8 @@ WINDOW_SECONDS = 61
 HORIZON_SECONDS = 300.0
 # Time that a line waits for a signal that misses its slot. After it, other signals no longer give way.
 GRACE_SECONDS = 3.0
+# A critical that finds no room in its own slot asks again after this time, until its grace is over.
+AGAIN_SECONDS = 1.0
 # A signal may use its slot this much too early.
 EARLY_SECONDS = 1.0
 # A function remembers for this time that a gate was full or its circuit open. That saves two writes for each signal.
@@ -194,12 +196,12 @@ class RateLimiter:
         the incident got before; None if it has none.
         """
         now = self.clock()
-        is_due = slot is not None and slot.at <= now + EARLY_SECONDS
+        is_due = _is_due(slot, now)
         taken: dict[str, int] = {}
         gates: list[Gate] = []
         for rule in rules:
             try:
-                entered = self._enter(rule, now, urgent=urgent, is_due=is_due, is_circuit=not taken)
+                entered = self._enter(rule, now, urgent=urgent, slot=slot, is_circuit=not taken)
             except LedgerError:
                 self.leave(Ticket(taken))
                 raise
@@ -245,8 +247,9 @@ class RateLimiter:
         if failed and failed.failures >= FAILURES_IN_A_ROW:
             self._update(gate, put={"open_until": max(failed.open_until or 0.0, now + OPEN_SECONDS)})
 
-    def _enter(self, rule: Rule, now: float, *, urgent: bool, is_due: bool, is_circuit: bool) -> Gate | Wait:
+    def _enter(self, rule: Rule, now: float, *, urgent: bool, slot: Slot | None, is_circuit: bool) -> Gate | Wait:
         """Count a signal and return the gate, or return a wait."""
+        is_due = _is_due(slot, now)
         known = self._known_wait(rule, now, urgent=urgent, is_due=is_due, is_circuit=is_circuit)
         if known:
             return known
@@ -256,6 +259,10 @@ class RateLimiter:
             self._update(rule.gate, add={count_name(int(now)): -1})
             return wait
         is_full = gate.counted(now) > rule.limit
+        if slot and urgent and is_full and is_due and now + AGAIN_SECONDS < slot.at + GRACE_SECONDS:
+            # Another sender that steps back was counted at the same moment (docs/decisions.md, D-slot-kept).
+            self._update(rule.gate, add={count_name(int(now)): -1})
+            return Wait(Reason.PACED, now + AGAIN_SECONDS, slot)
         if is_full or gate.must_step_back(rule, now, urgent=urgent, is_due=is_due):
             return self._set_aside(rule, gate, now, urgent=urgent)
         return gate
@@ -335,3 +342,8 @@ class RateLimiter:
             found = Gate.of(self.table.update(gate, remove=stale) or item)
         self.seen[gate] = (now, found)
         return found
+
+
+def _is_due(slot: Slot | None, now: float) -> bool:
+    """True if a signal may use its slot now."""
+    return slot is not None and slot.at <= now + EARLY_SECONDS
