@@ -28,7 +28,11 @@ _WORSE = frozenset({Transition.WORSENED, Transition.REOPENED})
 
 
 class Standing(StrEnum):
-    """Relation of a state to its incident's entry. The first four mean what the outcomes of the same names mean."""
+    """Relation of a state to its incident's entry.
+
+    OWED: the policy announces the state, and it is not announced yet. DUPLICATE, SUPERSEDED, UNCHANGED: as the outcomes
+    of the same names. DEAD_LETTERED: the state is on the dead-letter queue, and no operator moved it back.
+    """
 
     OWED = "owed"
     DUPLICATE = "duplicate"

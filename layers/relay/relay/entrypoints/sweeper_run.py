@@ -49,7 +49,7 @@ class Run:
         return run if run._write(table) else None
 
     def note(self, table: Table, channels: Iterable[str], now: float) -> None:
-        """Record that the fallback topic was notified of channels. Raises LedgerError."""
+        """Record that a message about each of these channels went to the fallback topic. Raises LedgerError."""
         self.notified.update(dict.fromkeys(channels, now))
         self._write(table)
 

@@ -1,4 +1,4 @@
-"""Webhook of the relay: authenticates a request at one of the two doors, processes it, and replies."""
+"""Webhook of the relay: the reply to a request at one of the two doors. `channels.admission` checks its credentials."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -346,7 +346,7 @@ class Wiring:
 
     @cached_property
     def confirmation(self) -> "Confirmation":
-        """The confirmation of an incident's end."""
+        """The part that asks BigPanda whether an incident is over, before its pages end."""
         from relay.delivery.confirmation import Confirmation
 
         return Confirmation(self.lister, self.keeper, self._clock)

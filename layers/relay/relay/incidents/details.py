@@ -107,7 +107,7 @@ def _alert(fields: Fields) -> AlertDetails:
 
 
 def _tags(value: Any) -> Iterator[tuple[str, str]]:
-    """Yield names and values of tags, which may be one object or a list of objects. A value may be a list."""
+    """Yield the name and each single value of each tag. `value` is one object or a list of objects."""
     pairs: Iterable[tuple[Any, Any]] = ()
     if isinstance(value, list):
         pairs = ((nested(each, "name", "tagid", "id"), nested(each, "value", "tagvalue")) for each in value)

@@ -24,7 +24,8 @@ def wait_seconds(
 
     After an ambiguous failure (`may_have_rung`), the backoff is at least AMBIGUOUS_WAIT_SECONDS. For a critical signal
     that certainly did not page, the random part is at most CRITICAL_WAIT_SECONDS; the circuit breaker protects xMatters
-    then. A longer `retry_after` is honoured all the same, and a reason with a steady wait has that wait.
+    then. A longer `retry_after` is honoured all the same, up to LONGEST_WAIT_SECONDS. A reason with a steady wait has
+    that wait in any case.
     """
     handling = HANDLING[reason]
     if handling.steady is not None:

@@ -136,7 +136,7 @@ class Gate(NamedTuple):
         return now
 
     def is_waited_for(self, end: float, spacing: float, now: float) -> bool:
-        """True if a line with that end may have a signal that has yet to use its slot."""
+        """True if the last slot of a line may still be used; `end` is the line's end (`critical` or `other`)."""
         return end - spacing + GRACE_SECONDS > now
 
     def must_step_back(self, rule: Rule, now: float, *, urgent: bool, is_due: bool) -> bool:
@@ -278,7 +278,7 @@ class RateLimiter:
         return None if is_due or end - now <= HORIZON_SECONDS else self._beyond_the_horizon(now)
 
     def _set_aside(self, rule: Rule, gate: Gate, now: float, *, urgent: bool) -> Wait:
-        """Remove the signal from the count, and give it the next free slot of its line."""
+        """Take the signal out of this second's count again, and reserve the next free slot of its line for it."""
         uncount = {count_name(int(now)): -1}
         # The gate's content still includes this signal.
         mine = replace(gate, counts={**gate.counts, int(now): gate.counts.get(int(now), 1) - 1})
