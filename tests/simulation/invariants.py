@@ -667,7 +667,8 @@ class Invariants:
         first, second = ("Ops",), ("Ops", "Dba")
         if state.channel != NOC or self.widens_at is None:
             return [first]
-        arrivals = [at for at in state.arrivals if at <= before]
+        # A state that only a list of BigPanda's API showed has no arrival.
+        arrivals = [at for at in state.arrivals if at <= before] or [before]
         changes = self.world.began + self.widens_at
         if max(arrivals) < changes:
             return [first]
