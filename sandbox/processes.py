@@ -82,6 +82,20 @@ def stop(process: Process, grace_seconds: float = GRACE_SECONDS) -> None:
         time.sleep(POLL_SECONDS)
 
 
+def record_in(folder: Path) -> Path:
+    """Return the path of the record of the process that keeps its files in `folder`."""
+    return folder / "process.json"
+
+
+def stop_in(folder: Path) -> bool:
+    """Stop the process that keeps its files in `folder`, and remove the folder; return True if it was running."""
+    process = recorded(record_in(folder))
+    if process:
+        stop(process)
+    remove(folder)
+    return process is not None
+
+
 def remove(folder: Path) -> None:
     """Remove the folder of stopped processes; retry, since a dying process may still write into it."""
     deadline = time.monotonic() + GRACE_SECONDS

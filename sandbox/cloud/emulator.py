@@ -57,7 +57,7 @@ def start(folder: Path) -> Emulator:
 
 def running(folder: Path) -> Emulator | None:
     """Return the emulator that was started in `folder`, or None if it no longer runs or does not answer."""
-    process = processes.recorded(_record(folder))
+    process = processes.recorded(processes.record_in(folder))
     if process is None:
         return None
     endpoint_url, token = (folder / "address").read_text().split()
@@ -66,11 +66,7 @@ def running(folder: Path) -> Emulator | None:
 
 def stop(folder: Path) -> bool:
     """Stop the emulator of `folder` with its workers and remove the folder; return True if it was running."""
-    process = processes.recorded(_record(folder))
-    if process:
-        processes.stop(process)
-    processes.remove(folder)
-    return process is not None
+    return processes.stop_in(folder)
 
 
 @contextmanager
@@ -94,7 +90,7 @@ def _try_to_start(folder: Path, port: int) -> Emulator | None:
         env=_environment(home, temporary, port, token),
         cwd=home,
         log=_log(folder),
-        record=_record(folder),
+        record=processes.record_in(folder),
     )
     deadline = time.monotonic() + START_SECONDS
     while processes.is_running(process) and time.monotonic() < deadline:
@@ -144,10 +140,6 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _record(folder: Path) -> Path:
-    return folder / "process.json"
 
 
 def _log(folder: Path) -> Path:

@@ -33,7 +33,7 @@ def start(folder: Path, root: Path) -> StandIn:
         env=without_aws(os.environ) | {"HOME": str(folder), "TMPDIR": str(folder)},
         cwd=root,
         log=log,
-        record=_record(folder),
+        record=processes.record_in(folder),
     )
     deadline = time.monotonic() + START_SECONDS
     while processes.is_running(process) and time.monotonic() < deadline:
@@ -48,7 +48,7 @@ def start(folder: Path, root: Path) -> StandIn:
 
 def running(folder: Path) -> StandIn | None:
     """Return the server that was started in `folder`, or None if it no longer runs or is not ready."""
-    process = processes.recorded(_record(folder))
+    process = processes.recorded(processes.record_in(folder))
     if process is None:
         return None
     try:
@@ -62,15 +62,7 @@ def running(folder: Path) -> StandIn | None:
 
 def stop(folder: Path) -> bool:
     """Stop the server of `folder` and remove the folder; return True if it was running."""
-    process = processes.recorded(_record(folder))
-    if process:
-        processes.stop(process)
-    processes.remove(folder)
-    return process is not None
-
-
-def _record(folder: Path) -> Path:
-    return folder / "process.json"
+    return processes.stop_in(folder)
 
 
 def _ready(folder: Path) -> Path:
