@@ -18,6 +18,8 @@ MOST_UNITS_HERE = 25
 MOST_WRITES = {"webhook": 16, "worker": 14, "callback": 0, "replay": 0}
 # Average of a share in fair weather: its claim, its count in the gate and its record, or its slot.
 MEAN_WRITES = 4.5
+# A lost race doubles the writes of a share: with few shares, it alone moves the average.
+ENOUGH_FOR_A_MEAN = 8
 # The most messages of a process to one queue: its job, and a second job for a slot after each lost race.
 MOST_SENDS = 4
 # A gate's size does not depend on its channel's limit: 1 KB at most, and half of that for the few signals of a story.
@@ -73,7 +75,7 @@ class Capacity:
         is_sure = not any(spell.service == "sqs" for spell in self.weather.spells)
         if is_sure and self.retries.most > 2 * self.shares + 6:
             yield f"capacity: {self.retries.most} messages on the retry queue, of {self.shares} shares"
-        if self._is_fair() and self._processes["webhook"] >= 3:
+        if self._is_fair() and self._processes["webhook"] >= ENOUGH_FOR_A_MEAN:
             mean = self._writes["webhook"] / self._processes["webhook"]
             if mean > MEAN_WRITES:
                 yield f"capacity: a share costs {mean:.1f} writes"
