@@ -256,8 +256,8 @@ MUTATIONS = (
     Mutation(
         "what may have rung is not marked when it is repeated",
         "delivery.sender",
-        "may_repeat=job.may_have_rung or entry.may_have_rung(task.state)",
-        "may_repeat=False",
+        "may_repeat = may_repeat or job.may_have_rung or entry.may_have_rung(task.state)",
+        "may_repeat = False",
         seed=13,
     ),
     Mutation(
@@ -438,7 +438,7 @@ MUTATIONS = (
     Mutation(
         "criticals do not go first",
         "delivery.delivery",
-        "urgent=task.state.is_critical, slot",
+        "urgent=is_critical, slot",
         "urgent=False, slot",
         seed=9,
     ),

@@ -81,8 +81,10 @@ def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Action]:
         return task, Revive(entry.reviving(task.state, revived_at))
     if task.hold and task.is_given_up:
         return task, DeadLetter(task.hold.reason)
+    if wait := _wait(task, entry, now):
+        return task, wait
     attempts = max(1, min(MAX_ATTEMPTS, room_for_signals(entry, now))) if task.is_live else 1
-    return task, _wait(task, entry, now) or Send(attempts, _only_acknowledger(task, entry))
+    return task, Send(attempts, _only_acknowledger(task, entry))
 
 
 def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:

@@ -40,9 +40,33 @@ class Sender:
     sleep: Callable[[float], object]
     random: Callable[[], float]
 
-    def send_signal(self, task: Task, signal: Signal, deadline: Deadline, *, attempts: int) -> Sent:
-        """Send a task's signal with at most `attempts` attempts. A critical is repeated after an ambiguous failure."""
-        is_critical = task.state.is_critical
+    def announce(
+        self,
+        task: Task,
+        entry: Entry,
+        deadline: Deadline,
+        *,
+        attempts: int,
+        alone: str | None = None,
+        may_repeat: bool = False,
+    ) -> Sent:
+        """Send the signal of a task with at most `attempts` attempts. `entry` is the entry of its incident.
+
+        A critical is repeated after an ambiguous failure. `alone` is the name of the only recipient; None for all
+        recipients. `may_repeat` is True if the signal may have been sent before, although the entry does not say so.
+        """
+        is_critical, job = task.state.is_critical, task.job
+        may_repeat = may_repeat or job.may_have_rung or entry.may_have_rung(task.state)
+        recipients = (alone,) if alone else job.recipients
+        signal = Signal(
+            _content(task, recipients),
+            recipients,
+            job.delivery_id,
+            job.correlation_id,
+            attempt=job.attempts + 1,
+            may_repeat=may_repeat,
+            alone=alone is not None,
+        )
         return self.send(
             task.channel, signal, deadline, reserve=RESERVE_SECONDS, attempts=attempts, repeats=is_critical
         )
@@ -126,21 +150,6 @@ def _after(sent: Sent, failure: SendError) -> Sent:
         attempts=sent.attempts + failure.asked,
         rings=sent.rings + failure.may_have_rung,
         failure=sent.failure if says_less else failure,
-    )
-
-
-def signal_of(task: Task, entry: Entry, alone: str | None) -> Signal:
-    """Return the signal of a task. `alone` is the name of its only recipient; None for all recipients."""
-    job = task.job
-    recipients = (alone,) if alone else job.recipients
-    return Signal(
-        _content(task, recipients),
-        recipients,
-        job.delivery_id,
-        job.correlation_id,
-        attempt=job.attempts + 1,
-        may_repeat=job.may_have_rung or entry.may_have_rung(task.state),
-        alone=alone is not None,
     )
 
 

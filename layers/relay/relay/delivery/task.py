@@ -62,16 +62,9 @@ class Task(NamedTuple):
     @classmethod
     def of_share(cls, channel: Channel, share: Share, job: Job, owner: str) -> Self:
         """Return the task of a new share; `job` is the job that was made for it."""
-        return cls(
-            job,
-            entry_of(job),
-            State.of(share, seconds_of(job.received_at)),
-            channel,
-            owner,
-            is_live=True,
-            environment_id=_place(channel, share),
-            is_stamped=job.version is not None,
-        )
+        place, is_stamped = _place(channel, share), job.version is not None
+        name, state = entry_of(job), State.of(share, seconds_of(job.received_at))
+        return cls(job, name, state, channel, owner, is_live=True, environment_id=place, is_stamped=is_stamped)
 
     @classmethod
     def of_job(cls, channel: Channel, share: Share, job: Job, owner: str, hold: Wait | None) -> Self:
