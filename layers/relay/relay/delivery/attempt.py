@@ -80,7 +80,7 @@ def _record_acceptance(
     audience = Audience(task.job.recipients, is_for_one=alone)
 
     def change(now: Entry) -> Entry:
-        return now.accepted(lease, sent.request_id, sent.rings, until=until, audience=audience)
+        return now.accepted(lease, sent.request_id, sent.maybe_accepted, until=until, audience=audience)
 
     result = task.delivered(sent)
     try:
@@ -125,7 +125,7 @@ def _record_failure(services: Services, task: Task, claimed: Entry, lease: Lease
         return kept.failed(
             lease,
             sent.attempts,
-            sent.rings,
+            sent.maybe_accepted,
             until=until,
             reason=result.reason or "",
             dead_lettered_at=debts.mark_of(result),

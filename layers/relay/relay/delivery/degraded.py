@@ -49,7 +49,7 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
     attempts = MAX_ATTEMPTS if task.is_live else 1
     # Another function may have sent this signal before without recording it.
     sent = services.sender.announce(task, Entry(), services.deadline, attempts=attempts, may_repeat=not task.is_live)
-    if sent.rings:
+    if sent.maybe_accepted:
         services.unguarded.note(task.name, services.clock())
     if sent.failure is None:
         sent_at, audience = services.clock(), Audience(task.job.recipients)

@@ -56,7 +56,7 @@ class Sender:
         recipients. `may_repeat` is True if the signal may have been sent before, although the entry does not say so.
         """
         is_critical, job = task.state.is_critical, task.job
-        may_repeat = may_repeat or job.may_have_rung or entry.may_have_rung(task.state)
+        may_repeat = may_repeat or job.may_have_paged or entry.may_have_paged(task.state)
         recipients = (alone,) if alone else job.recipients
         signal = Signal(
             _content(task, recipients),
@@ -91,14 +91,14 @@ class Sender:
             attempts -= 1
             try:
                 request_id = self.xmatters.send(channel, signal, deadline, reserve=reserve)
-                return Sent(sent.attempts + 1, sent.rings + 1, request_id)
+                return Sent(sent.attempts + 1, sent.maybe_accepted + 1, request_id)
             except SendError as error:
                 failure = error
             except Exception as error:  # noqa: BLE001 - after an unexpected exception the share must still be queued
-                failure = SendError(Reason.INTERNAL, type(error).__name__, may_have_rung=True)
+                failure = SendError(Reason.INTERNAL, type(error).__name__, may_have_paged=True)
                 failure.__cause__ = error
             sent = _after(sent, failure)
-            if sent.rings > 0 and not (repeats and sent.rings == 1 and failure.may_have_rung):
+            if sent.maybe_accepted > 0 and not (repeats and sent.maybe_accepted == 1 and failure.may_have_paged):
                 return sent
             again = self._before_next_attempt(channel, failure, sent, attempts, deadline.remaining(reserve))
             if again is None:
@@ -107,7 +107,7 @@ class Sender:
             signal = replace(
                 signal,
                 attempt=signal.attempt + failure.asked,
-                may_repeat=signal.may_repeat or failure.may_have_rung,
+                may_repeat=signal.may_repeat or failure.may_have_paged,
             )
 
     def _before_next_attempt(
@@ -148,7 +148,7 @@ def _after(sent: Sent, failure: SendError) -> Sent:
     says_less = sent.failure is not None and failure.reason == Reason.TIMEOUT and not failure.asked
     return Sent(
         attempts=sent.attempts + failure.asked,
-        rings=sent.rings + failure.may_have_rung,
+        maybe_accepted=sent.maybe_accepted + failure.may_have_paged,
         failure=sent.failure if says_less else failure,
     )
 

@@ -132,7 +132,7 @@ class Task(NamedTuple):
             return self.delivered(sent)
         failed = self.result(Outcome.UNSAFE).failed(failure)
         fault = failure.__cause__ if failure.reason == Reason.INTERNAL else None
-        return replace(failed, attempts=sent.attempts, may_have_rung=sent.rings > 0, fault=fault)
+        return replace(failed, attempts=sent.attempts, may_have_paged=sent.maybe_accepted > 0, fault=fault)
 
     def waiting(self, wait: Wait, queue: str) -> Result:
         """Return the result of a state that waits on that queue (`retry`) or in the ledger (`ledger`)."""
