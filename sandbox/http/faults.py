@@ -20,7 +20,8 @@ truncated_json                                    a complete answer whose JSON i
 
 - of xMatters: "trigger" (the default), "token", "events" (list events), "event" (change the status of one), "person",
   "group", "on_call";
-- of BigPanda: "incidents" (of an environment), "incident", "comment", "assignment", "activities", "users", "release".
+- of BigPanda: "incidents" (of an environment), "incident", "comment", "assignment", "unassign", "resolve", "snooze",
+  "unsnooze", "activities", "users", "release".
 
 ``done`` tells whether the vendor does what was asked. With "yes" it does so exactly as without the fault: wrong
 credentials stay refused. With ``accept`` false, a slow or dripping answer is a 504.
@@ -55,7 +56,8 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 ROUTES = [
     *("trigger", "token", "events", "event", "person", "group", "on_call"),
-    *("incidents", "incident", "comment", "assignment", "activities", "users", "release"),
+    *("incidents", "incident", "comment", "assignment", "unassign", "resolve", "snooze", "unsnooze"),
+    *("activities", "users", "release"),
 ]
 _EVERY_KIND = {
     "kind": {"type": "string"},

@@ -105,6 +105,28 @@ class StandIn:
         """Return every request to BigPanda's API about an incident, oldest first, done or not."""
         return list(self._call("GET", f"/bigpanda/calls?incident_id={quote(incident_id)}")["calls"])
 
+    def live(self) -> dict[str, Any]:
+        """Return BigPanda's live incidents and webhooks; `sandbox.server.control_bigpanda` describes them."""
+        return dict(self._call("GET", "/bigpanda/live"))
+
+    def share_with(self, url: str, header: tuple[str, str], **settings: Any) -> None:
+        """Declare the channel that BigPanda posts webhooks to, with the name and value of its header."""
+        said = {"url": url, "header": {"name": header[0], "value": header[1]}}
+        self._call("PUT", "/bigpanda/live/channel", said | settings)
+
+    def silence_bigpanda(self, *, is_silent: bool) -> None:
+        """Let BigPanda send no webhook, or send again."""
+        self._call("PUT", "/bigpanda/live/silent", {"silent": is_silent})
+
+    def open_incident(self, **said: Any) -> dict[str, Any]:
+        """Open an incident in BigPanda, and return it; `said` may have title, status and alerts."""
+        return dict(self._call("POST", "/bigpanda/live/incidents", said))
+
+    def act_on_incident(self, incident_id: str, action: str, **options: Any) -> dict[str, Any]:
+        """Do an action on an incident in BigPanda, such as `worsen`, and return the incident."""
+        path = f"/bigpanda/live/incidents/{quote(incident_id, safe='')}/{quote(action, safe='')}"
+        return dict(self._call("POST", path, options))
+
     def _call(self, method: str, path: str, body: object = None) -> Any:
         try:
             with requests.Session() as session:

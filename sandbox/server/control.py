@@ -31,6 +31,7 @@ GET, PUT /bigpanda/users     ``{"users": […]}``, each ``{"id", "userName", "em
 GET /bigpanda/incidents      ``{"incidents": {environment: […]}}``
 PUT /bigpanda/incidents      ``{"environment_id", "incidents": […]}``: replace the incidents of an environment, each
                              ``{"id", "status", "active", "changed_at", "folders"}`` and optional members of API v2
+/bigpanda/live…              live incidents and their sharing: `sandbox.server.control_bigpanda`
 ===========================  =======================================================================
 
 Invalid input is answered 400 with ``{"error"}``, which names the entry and the key.
@@ -46,6 +47,7 @@ from sandbox.bigpanda.api import BigPanda
 from sandbox.http.calls import Call
 from sandbox.http.faults import Script
 from sandbox.http.schema import InvalidError, compiled, parse_json
+from sandbox.server.control_bigpanda import LiveControl
 from sandbox.server.listener import Listener
 from sandbox.xmatters.api import XMatters
 from sandbox.xmatters.events import Event
@@ -108,6 +110,7 @@ class Control:
         app.router.add_put("/bigpanda/users", self.declare_users)
         app.router.add_get("/bigpanda/incidents", self.incidents)
         app.router.add_put("/bigpanda/incidents", self.declare_incidents)
+        LiveControl(self._bigpanda).add_to(app)
         return app
 
     async def health(self, _: web.Request) -> web.Response:

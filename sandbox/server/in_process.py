@@ -79,11 +79,12 @@ class Box:
         asyncio.run_coroutine_threadsafe(change, self._loop).result(timeout=10)
 
     def clear(self) -> None:
-        """Forget requests, events and scripted faults; keep declarations, tokens and keys."""
+        """Forget requests, events, live incidents, their channel and scripted faults; keep declarations and keys."""
         self._script.rewrite([])
         self._xmatters.clear()
         self.events.make()
         self.bigpanda.clear()
+        self.bigpanda.live.clear()
 
 
 @contextlib.contextmanager
@@ -127,6 +128,7 @@ async def serving(
         script = Script()
         xmatters = XMatters(vendor.url, script, now)
         bigpanda = BigPanda(other.url, script, now, is_paced=is_paced)
+        stack.callback(bigpanda.live.stop)
         await vendor.serve(xmatters.application)
         await other.serve(bigpanda.application)
         await control.serve(Control(xmatters, bigpanda, script, vendor).application)
