@@ -81,11 +81,13 @@ class Clock:
         """Run `action` at `when`, or as soon as possible if that time has passed; never within this call."""
         alarm = Alarm(when, action)
         with self._changed:
+            is_first = not self._alarms or when < self._alarms[0][0]
             heapq.heappush(self._alarms, (when, next(self._order), alarm))
             if self._thread is None and not self._is_closed:
                 self._thread = threading.Thread(target=self._watch, name="sandbox-clock", daemon=True)
                 self._thread.start()
-            self._changed.notify_all()
+            elif is_first:
+                self._changed.notify_all()
         return alarm
 
     def turn(self, seconds: float) -> None:

@@ -42,6 +42,8 @@ class XMatters:
         HTTP triggers, and the signals that they received.
     tokens, token_requests
         OAuth tokens, and every request for one.
+    pages
+        Pages that signals made, with their logs, annotations and audits.
     people
         People with devices, and groups with members.
     notifier
@@ -62,16 +64,16 @@ class XMatters:
         self.token_requests: list[TokenRequest] = []
         self.people = People()
         self.callbacks = Callbacks(script, self.clock.now)
-        self._pages = Pages(self.clock.now)
+        self.pages = Pages(self.clock.now)
         floods = Floods(self.clock.now)
-        self.notifier = Notifier(self.clock, self._pages, self.people, floods, self.callbacks)
-        self.events = Events(self._pages, self.people, self.notifier, script, self.tokens, now, self.clock.now)
+        self.notifier = Notifier(self.clock, self.pages, self.people, floods, self.callbacks)
+        self.events = Events(self.pages, self.people, self.notifier, script, self.tokens, now, self.clock.now)
         self.workflow = Workflow(
-            self._pages, self.notifier, floods, self.clock.now, lambda: int(self.events.making()["per_signal"])
+            self.pages, self.notifier, floods, self.clock.now, lambda: int(self.events.making()["per_signal"])
         )
         self.triggers = Triggers(url, script, self.tokens, now, self.workflow.take)
         self.directory = Directory(self.people, script, now, self.clock.now, self.events.refusal)
-        self._records = Records(self._pages, self.events, self.notifier)
+        self._records = Records(self.pages, self.events, self.notifier)
         self._script = script
         self._now = now
 
@@ -99,13 +101,13 @@ class XMatters:
 
     def story(self) -> dict[str, Any]:
         """Return people, groups, pages, notifications and callbacks as JSON types, for the page and for tests."""
-        with self._pages.lock:
+        with self.pages.lock:
             return {
                 "clock": {"now": self.clock.now().isoformat(), "ahead_seconds": self.clock.ahead_seconds},
                 "flow": dict(self.workflow.settings()),
                 "people": [each.as_json() for each in self.people.people()],
                 "groups": [each.as_json() for each in self.people.groups()],
-                "pages": [self._told(each) for each in self._pages.all()[-SHOWN_PAGES:]],
+                "pages": [self._told(each) for each in self.pages.all()[-SHOWN_PAGES:]],
                 "notifications": [each.as_json() for each in self.notifier.notifications.newest(SHOWN_NOTIFICATIONS)],
                 "callbacks": self.callbacks.log(),
                 "without_page": self.workflow.without_page(),
@@ -146,5 +148,5 @@ class XMatters:
             "details": [list(each) for each in order.details],
             "ended_because": page.ended_because,
             "recipients": list(order.recipients),
-            "log": self._pages.log(page.id),
+            "log": self.pages.log(page.id),
         }

@@ -9,7 +9,7 @@ Documented by xMatters, or recorded from a tenant (docs/vendors.md, "People, gro
 - on-call-summary: a bare array, at most 1,000 entries, active members in the order of escalation, each with ``group``,
   ``shift``, ``recipient``, ``delay`` and ``escalationLevel``;
 - lists have ``limit`` and ``offset``, 100 entries by default, 1,000 at most; ``webLogin`` finds a person;
-- the types of devices; the error object; credentials as for events.
+- the types of devices, and their members in a public client; the error object; credentials as for events.
 
 Guesses, to be checked against a tenant:
 
@@ -18,7 +18,7 @@ Guesses, to be checked against a tenant:
 - ``members`` is a listing of people, one a shift by default, with a ``total`` of all;
 - on-call and its summary leave out unknown groups, and groups with no member on call;
 - ``escalationLevel`` counts from 1; ``delay`` is in minutes, rounded up; ``webLogin`` is the target name;
-- the members of a device, with ``sequence`` from 1; ``search`` finds parts of names;
+- the values of a device's members, with ``sequence`` from 1; ``search`` finds parts of names;
 - an unknown parameter is 400;
 - every caller with credentials sees everything; 403 and 429 are answered only when scripted.
 """

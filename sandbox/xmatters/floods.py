@@ -28,7 +28,7 @@ EXEMPT = {"EMAIL", "FAX"}
 
 
 class Floods:
-    """Counters of the three controls. Not safe for several threads: its callers hold a lock."""
+    """Counters of the three controls, which count while they are on. Its callers hold a lock."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self.are_on = False
@@ -41,18 +41,18 @@ class Floods:
 
     def suppressing_signal(self, function: str, order: Order) -> str | None:
         """Count a signal, and return the name of the control that suppresses it; None if none does."""
-        alike = self._is_above(("trigger", function, order.incident_id, order.status, order.recipients))
-        same_recipients = self._is_above(("alert", function, order.recipients))
         if not self.are_on:
             return None
+        alike = self._is_above(("trigger", function, order.incident_id, order.status, order.recipients))
+        same_recipients = self._is_above(("alert", function, order.recipients))
         return "trigger flood control" if alike else "the alert rate filter" if same_recipients else None
 
     def suppresses_notification(self, person: str, device: str, kind: str) -> bool:
         """Return True if notification flood control suppresses this notification; count it otherwise."""
-        if kind in EXEMPT:
+        if kind in EXEMPT or not self.are_on:
             return False
         times, now = self._times["notification", person, device], self._now()
-        if self.are_on and times and now - times[-1] < PAUSE:
+        if times and now - times[-1] < PAUSE:
             return True
         times.clear()
         times.append(now)

@@ -99,10 +99,14 @@ class Bells:
         """
         later = Later()
 
+        def act() -> None:
+            # Asked when the action runs: a suspended page may hold it back, and an answer cancel it meanwhile.
+            if not later.is_cancelled:
+                action()
+
         def run() -> None:
             with self._pages.lock:
-                if not later.is_cancelled:
-                    self.do(page, action, if_suspended=if_suspended)
+                self.do(page, act, if_suspended=if_suspended)
 
         later.alarm = self._clock.call_at(self._clock.now() + timedelta(seconds=seconds), run)
         self._all[page.id].laters.append(later)
