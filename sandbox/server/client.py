@@ -107,6 +107,10 @@ class StandIn:
         """Set what xMatters' flow does with later signals: "page" or "no_page", with flood control or without."""
         self._call("PUT", "/flow", {"mode": mode, "floods": floods})
 
+    def limit(self, *, trigger: int | None = None, rest: int | None = None) -> None:
+        """Set xMatters' rate limits in requests a minute; None for no limit."""
+        self._call("PUT", "/limits", {"trigger": trigger, "rest": rest})
+
     def let_into_bigpanda(self, api_key: str) -> None:
         """Add an API key that BigPanda takes."""
         self._call("PUT", "/bigpanda/keys", {"api_key": api_key})

@@ -9,6 +9,7 @@ POST /phones/end             ``{"page": UUID or number}``: terminate a page, as 
 PUT /phones/callbacks        ``{"url", "header"?: {"name", "value"}, "shape"?: "flow"|"legacy", "kinds"?: […],
                              "function"?: uuid}``: where callbacks go, of one trigger or of all; answers it masked
 POST /clock                  ``{"seconds": n}``: turn xMatters' clock ahead; answers ``{"now", "ahead_seconds"}``
+GET, PUT /limits             ``{"trigger"?: n, "rest"?: n}``: xMatters' rate limits in requests a minute; null for none
 GET, PUT /flow               ``{"mode"?: "page"|"no_page", "floods"?: bool}``: the flow behind the triggers
 ===========================  =======================================================================
 
@@ -19,7 +20,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from sandbox.clock import LONGEST_TURN_SECONDS
-from sandbox.http.schema import compiled, parse_json
+from sandbox.http.schema import InvalidError, compiled, parse_json
 from sandbox.xmatters.api import XMatters
 from sandbox.xmatters.notifying import UnknownError
 
@@ -45,6 +46,8 @@ class PhonesControl:
         app.router.add_post("/phones/end", _unknown_is_404(self.end))
         app.router.add_put("/phones/callbacks", self.callbacks)
         app.router.add_post("/clock", self.turn)
+        app.router.add_get("/limits", self.limits)
+        app.router.add_put("/limits", self.set_limits)
         app.router.add_get("/flow", self.flow)
         app.router.add_put("/flow", self.set_flow)
 
@@ -68,8 +71,19 @@ class PhonesControl:
         return web.json_response(self._xmatters.callbacks.declare(parse_json(await request.read())))
 
     async def turn(self, request: web.Request) -> web.Response:
-        self._xmatters.clock.turn(_TURN(parse_json(await request.read()), "clock")["seconds"])
+        seconds = _TURN(parse_json(await request.read()), "clock")["seconds"]
+        try:
+            self._xmatters.clock.turn(seconds)
+        except ValueError as error:
+            raise InvalidError(str(error)) from None
         return web.json_response(self._xmatters.story()["clock"])
+
+    async def limits(self, _: web.Request) -> web.Response:
+        return web.json_response(dict(self._xmatters.limits.settings()))
+
+    async def set_limits(self, request: web.Request) -> web.Response:
+        self._xmatters.limits.set(parse_json(await request.read()))
+        return await self.limits(request)
 
     async def flow(self, _: web.Request) -> web.Response:
         return web.json_response(dict(self._xmatters.workflow.settings()))

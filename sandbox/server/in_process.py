@@ -80,6 +80,7 @@ class Box:
         self.xmatters.clear()
         self.events.make()
         self.xmatters.workflow.reset()
+        self.xmatters.limits.set({"trigger": None, "rest": None})
         self.bigpanda.clear()
 
 

@@ -21,6 +21,7 @@ from sandbox.xmatters.floods import Floods
 from sandbox.xmatters.notifying import Notifier
 from sandbox.xmatters.pages import EVENTS_PATH, Page, Pages
 from sandbox.xmatters.people import People
+from sandbox.xmatters.rate_limits import RateLimits
 from sandbox.xmatters.records import Records
 from sandbox.xmatters.tokens import TokenRequest, Tokens
 from sandbox.xmatters.triggers import TRIGGER_PATH, Triggers
@@ -50,6 +51,8 @@ class XMatters:
         Notifies people of pages, and takes their answers.
     callbacks
         xMatters' callbacks to the relay.
+    limits
+        Rate limits of triggers and REST API.
     workflow
         The flow behind the triggers, and its settings.
     events
@@ -62,16 +65,19 @@ class XMatters:
         self.clock = Clock(now)
         self.tokens = Tokens(now)
         self.token_requests: list[TokenRequest] = []
+        self.limits = RateLimits(now)
         self.people = People()
         self.callbacks = Callbacks(script, self.clock.now)
         self.pages = Pages(self.clock.now)
         floods = Floods(self.clock.now)
         self.notifier = Notifier(self.clock, self.pages, self.people, floods, self.callbacks)
-        self.events = Events(self.pages, self.people, self.notifier, script, self.tokens, now, self.clock.now)
+        self.events = Events(
+            self.pages, self.people, self.notifier, script, self.tokens, self.limits, now, self.clock.now
+        )
         self.workflow = Workflow(
             self.pages, self.notifier, floods, self.clock.now, lambda: int(self.events.making()["per_signal"])
         )
-        self.triggers = Triggers(url, script, self.tokens, now, self.workflow.take)
+        self.triggers = Triggers(url, script, self.tokens, self.limits, now, self.workflow.take)
         self.directory = Directory(self.people, script, now, self.clock.now, self.events.refusal)
         self._records = Records(self.pages, self.events, self.notifier)
         self._script = script

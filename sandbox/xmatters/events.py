@@ -17,7 +17,7 @@ Guesses, to be checked against a tenant:
 - wrong credentials are answered 401 before anything else is checked; where a password is declared, an API key is wrong;
 - an unknown parameter, member or status is 400, and so is a limit outside of 1 to 1,000;
 - ``terminated``; the members of embedded recipients and messages;
-- no rate limit.
+- no rate limit, unless `sandbox.xmatters.rate_limits` has one.
 """
 
 from collections.abc import Callable, Mapping
@@ -37,6 +37,7 @@ from sandbox.xmatters.notifying import Notifier
 from sandbox.xmatters.pages import EVENTS_PATH, RESPONSES, STATUSES, Page, Pages
 from sandbox.xmatters.paging import LARGEST_PAGE, limit_and_offset, page
 from sandbox.xmatters.people import People
+from sandbox.xmatters.rate_limits import RateLimits
 from sandbox.xmatters.rest import Rest, Verdict
 from sandbox.xmatters.tokens import Tokens
 
@@ -74,10 +75,11 @@ class Events(Rest):
         notifier: Notifier,
         script: Script,
         tokens: Tokens,
+        limits: RateLimits,
         now: Callable[[], datetime],
         page_now: Callable[[], datetime],
     ) -> None:
-        super().__init__(script, tokens, now)
+        super().__init__(script, tokens, limits, now)
         self._pages = pages
         self._people = people
         self._notifier = notifier

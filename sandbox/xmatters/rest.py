@@ -14,6 +14,7 @@ from sandbox.http.calls import Call, CallLog
 from sandbox.http.faults import Script
 from sandbox.http.schema import InvalidError, json_or_none
 from sandbox.xmatters.credentials import Auth, presented
+from sandbox.xmatters.rate_limits import RateLimits
 from sandbox.xmatters.tokens import Account, Tokens, lifetime
 
 
@@ -43,10 +44,11 @@ class Rest:
         Every request to the routes about events, by route.
     """
 
-    def __init__(self, script: Script, tokens: Tokens, now: Callable[[], datetime]) -> None:
+    def __init__(self, script: Script, tokens: Tokens, limits: RateLimits, now: Callable[[], datetime]) -> None:
         self.calls = CallLog[Call]()
         self._script = script
         self._tokens = tokens
+        self._limits = limits
         self._call_now = now
         self._credentials = threading.Lock()
         self._auth: Auth | None = None
@@ -76,12 +78,12 @@ class Rest:
             return Account.of(self._auth, self._token_seconds) if self._auth else None
 
     def refusal(self, request: web.Request) -> Answer | None:
-        """Return the answer to a request without the right credentials; None if its credentials are right."""
+        """Return the answer to a request without the right credentials, or above the rate limit; None for others."""
         shown = presented(request.headers.get("Authorization"), None)
         with self._credentials:
             auth = self._auth
         if auth and any(self._tokens.match(each, auth) for each in shown):
-            return None
+            return self._limits.refusal("rest")
         if shown and shown[0].kind == "oauth":
             return answers.invalid_token()
         return answers.error(401, "The credentials are missing or wrong")

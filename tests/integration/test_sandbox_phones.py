@@ -4,6 +4,7 @@ import base64
 import json
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import requests
 from relay.incidents.callback import Answers, Kind, parse_callback
 from sandbox.errors import SandboxError
 from sandbox.server import background
-from sandbox.server.in_process import Box
+from sandbox.server.in_process import Box, running
 
 ROOT = Path(__file__).parents[2]
 URL = {"type": "url", "api_key": "canary-url-key"}
@@ -142,6 +143,7 @@ class TestControl:
             ("POST", "clock", {"seconds": -5}, 400, "seconds"),
             ("POST", "clock", {"seconds": 1e300}, 400, "seconds"),
             ("POST", "clock", [], 400, "clock must be object"),
+            ("PUT", "limits", {"trigger": -1}, 400, "trigger"),
             ("PUT", "flow", {"mode": "siren"}, 400, "mode"),
             ("PUT", "flow", {"floods": 1}, 400, "floods"),
             ("PUT", "phones/callbacks", {"url": "ftp://x"}, 400, "url"),
@@ -167,6 +169,38 @@ class TestControl:
         signal(box, "x", {"properties": {"incident_id": "\ud800"}})
         assert phones(box)["pages"][0]["incident_id"] == "\ud800"
         assert get(box, http, "people").json()["data"][0]["targetName"] == "\ud800"
+
+
+class TestRateLimits:
+    def test_signal_above_the_limit_is_429_and_makes_no_page(self, box: Box, http: requests.Session) -> None:
+        assert control(box, "PUT", "limits", {"trigger": 2}).json() == {"trigger": 2, "rest": None}
+        trigger = box.declare(URL)
+        found = [requests.post(trigger.url, json=OPEN, timeout=60) for _ in range(3)]
+        assert [each.status_code for each in found] == [202, 202, 429]
+        assert (found[2].headers["X-Rate-Limit-Limit"], found[2].json()["code"]) == ("2", 429)
+        assert (len(box.events.all()), len(box.signals())) == (2, 2)
+        assert requests.post(trigger.url + "-wrong", json=OPEN, timeout=60).status_code == 401
+
+    def test_rest_api_above_the_limit_is_429(self, box: Box, http: requests.Session) -> None:
+        control(box, "PUT", "limits", {"rest": 1})
+        assert [get(box, http, path).status_code for path in ("people", "events", "on-call?groups=a")] == [
+            200,
+            429,
+            429,
+        ]
+        box.clear()
+        assert get(box, http, "events").status_code == 200
+
+    def test_limit_counts_a_sliding_minute(self) -> None:
+        now = [datetime(2030, 1, 1, tzinfo=UTC)]
+        with running(now=lambda: now[0]) as box:
+            box.xmatters.limits.set({"trigger": 1})
+            trigger = box.declare(URL)
+            statuses = []
+            for seconds in (0, 59, 1, 1):
+                now[0] += timedelta(seconds=seconds)
+                statuses.append(requests.post(trigger.url, json=OPEN, timeout=60).status_code)
+        assert statuses == [202, 429, 202, 429]
 
 
 class TestEvents:

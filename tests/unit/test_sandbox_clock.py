@@ -79,6 +79,14 @@ def test_turn_that_is_no_turn_ahead_is_refused(clock: Clock, seconds: float) -> 
     assert clock.now() == START
 
 
+def test_turns_have_a_limit_together(clock: Clock) -> None:
+    for _ in range(10):
+        clock.turn(LONGEST_TURN_SECONDS)
+    with pytest.raises(ValueError, match="can be ahead by"):
+        clock.turn(1)
+    assert clock.ahead_seconds == 10 * LONGEST_TURN_SECONDS
+
+
 def test_actions_run_as_the_real_time_goes_on() -> None:
     clock, done = Clock(), threading.Event()
     try:
