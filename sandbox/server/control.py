@@ -34,6 +34,8 @@ PUT /bigpanda/incidents      ``{"environment_id", "incidents": […]}``: replace
 /bigpanda/live…              live incidents and their sharing: `sandbox.server.control_bigpanda`
 ===========================  =======================================================================
 
+The routes of phones, clock and flow are in `sandbox.server.control_phones`.
+
 Invalid input is answered 400 with ``{"error"}``, which names the entry and the key.
 """
 
@@ -48,9 +50,10 @@ from sandbox.http.calls import Call
 from sandbox.http.faults import Script
 from sandbox.http.schema import InvalidError, compiled, parse_json
 from sandbox.server.control_bigpanda import LiveControl
+from sandbox.server.control_phones import PhonesControl
 from sandbox.server.listener import Listener
 from sandbox.xmatters.api import XMatters
-from sandbox.xmatters.events import Event
+from sandbox.xmatters.pages import Page
 from sandbox.xmatters.signals import Signal
 from sandbox.xmatters.triggers import Trigger
 
@@ -98,6 +101,7 @@ class Control:
         app.router.add_get("/directory", self.directory)
         app.router.add_put("/directory", self.declare_directory)
         app.router.add_get("/directory/calls", self.directory_calls)
+        PhonesControl(self._xmatters).add_to(app)
         app.router.add_get("/bigpanda", self.bigpanda)
         app.router.add_get("/bigpanda/comments", self.comments)
         app.router.add_get("/bigpanda/assignments", self.assignments)
@@ -259,7 +263,7 @@ def _masked(trigger: Trigger) -> dict[str, Any]:
     }
 
 
-def _of_incident(request: web.Request, found: Sequence[Call | Event]) -> list[dict[str, Any]]:
+def _of_incident(request: web.Request, found: Sequence[Call | Page]) -> list[dict[str, Any]]:
     incident_id = request.query.get("incident_id")
     return [each.as_json() for each in found if incident_id in (None, each.incident_id)]
 
