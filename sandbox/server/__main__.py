@@ -33,6 +33,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--xmatters-port", type=_port, default=0, help="port of xMatters (default: a free port)")
     parser.add_argument("--bigpanda-port", type=_port, default=0, help="port of BigPanda (default: a free port)")
     parser.add_argument("--paced", action="store_true", help="apply BigPanda's rate limits: answer 429 above them")
+    parser.add_argument(
+        "--https", action="store_true", help="xMatters speaks https; the line names the certificate to trust"
+    )
     parser.add_argument("--ready-file", type=Path, help="file that holds the line of JSON, too, while the server runs")
     return parser
 
@@ -48,13 +51,15 @@ async def _until_stopped(options: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     ports = (options.port, options.xmatters_port, options.bigpanda_port)
-    async with serving(*ports, is_paced=options.paced) as box:
+    async with serving(*ports, is_paced=options.paced, is_https=options.https) as box:
         where = {
             "control_url": box.control_url,
             "xmatters_url": box.xmatters_url,
             "bigpanda_url": box.bigpanda.url,
             "pid": os.getpid(),
         }
+        if box.xmatters_authority:
+            where["xmatters_authority"] = str(box.xmatters_authority)
         with _written(json.dumps(where), options.ready_file):
             await stopped.wait()
 

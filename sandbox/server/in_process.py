@@ -2,15 +2,19 @@
 
 import asyncio
 import contextlib
+import ssl
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 
 from sandbox.bigpanda.api import BigPanda
 from sandbox.clock import utc_now
 from sandbox.http.faults import Script
+from sandbox.server.certificate import https_context
 from sandbox.server.control import Control
-from sandbox.server.listener import Listener
+from sandbox.server.listener import HOST, Listener
 from sandbox.xmatters.api import XMatters
 from sandbox.xmatters.signals import Signal
 from sandbox.xmatters.tokens import TokenRequest
@@ -24,6 +28,8 @@ class Box:
     ----------
     xmatters_url, control_url
         Base URLs of the xMatters stand-in and of the control API.
+    xmatters_authority
+        File with the certificate that a client of xMatters has to trust; None if xMatters speaks http.
     xmatters, bigpanda
         The two stand-ins.
     events
@@ -33,8 +39,15 @@ class Box:
     """
 
     def __init__(
-        self, xmatters: XMatters, bigpanda: BigPanda, script: Script, vendor: Listener, control: Listener
+        self,
+        xmatters: XMatters,
+        bigpanda: BigPanda,
+        script: Script,
+        vendor: Listener,
+        control: Listener,
+        xmatters_authority: Path | None = None,
     ) -> None:
+        self.xmatters_authority = xmatters_authority
         self.xmatters_url = vendor.url
         self.control_url = control.url
         self.bigpanda = bigpanda
@@ -86,10 +99,10 @@ class Box:
 
 
 @contextlib.contextmanager
-def running(now: Callable[[], datetime] = utc_now, *, is_paced: bool = False) -> Iterator[Box]:
+def running(now: Callable[[], datetime] = utc_now, *, is_paced: bool = False, is_https: bool = False) -> Iterator[Box]:
     """Run a sandbox on free ports for the length of a `with` block, in a thread of its own.
 
-    With `is_paced`, BigPanda answers 429 above its rate limits.
+    With `is_paced`, BigPanda answers 429 above its rate limits. With `is_https`, xMatters speaks https.
     """
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         loop = runner.get_loop()
@@ -97,7 +110,7 @@ def running(now: Callable[[], datetime] = utc_now, *, is_paced: bool = False) ->
         thread.start()
         stack = contextlib.AsyncExitStack()
         try:
-            opening = stack.enter_async_context(serving(now=now, is_paced=is_paced))
+            opening = stack.enter_async_context(serving(now=now, is_paced=is_paced, is_https=is_https))
             yield asyncio.run_coroutine_threadsafe(opening, loop).result()
         finally:
             asyncio.run_coroutine_threadsafe(stack.aclose(), loop).result()
@@ -113,8 +126,11 @@ async def serving(
     now: Callable[[], datetime] = utc_now,
     *,
     is_paced: bool = False,
+    is_https: bool = False,
 ) -> AsyncIterator[Box]:
     """Serve both vendors and the control API for the length of the block; port 0 is any free port.
+
+    With `is_https`, xMatters speaks https, with a certificate that is made now.
 
     Raises
     ------
@@ -122,7 +138,9 @@ async def serving(
         If a port is taken.
     """
     async with contextlib.AsyncExitStack() as stack:
-        vendor, other, control = [_listener(stack, each) for each in (xmatters_port, bigpanda_port, port)]
+        tls, authority = _https(stack) if is_https else (None, None)
+        vendor = _listener(stack, xmatters_port, tls)
+        other, control = [_listener(stack, each) for each in (bigpanda_port, port)]
         script = Script()
         xmatters = XMatters(vendor.url, script, now)
         stack.callback(xmatters.close)
@@ -131,10 +149,15 @@ async def serving(
         await vendor.serve(xmatters.application)
         await other.serve(bigpanda.application)
         await control.serve(Control(xmatters, bigpanda, script, vendor).application)
-        yield Box(xmatters, bigpanda, script, vendor, control)
+        yield Box(xmatters, bigpanda, script, vendor, control, authority)
 
 
-def _listener(stack: contextlib.AsyncExitStack, port: int) -> Listener:
-    listener = Listener(port)
+def _https(stack: contextlib.AsyncExitStack) -> tuple[ssl.SSLContext, Path]:
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sandbox-https-"))
+    return https_context(HOST, Path(folder))
+
+
+def _listener(stack: contextlib.AsyncExitStack, port: int, tls: ssl.SSLContext | None = None) -> Listener:
+    listener = Listener(port, tls)
     stack.push_async_callback(listener.stop)
     return listener

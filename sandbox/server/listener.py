@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable
 
 from aiohttp import web
@@ -12,19 +13,22 @@ HOST = "127.0.0.1"
 class Listener:
     """A port that stays reserved while the listener is closed, so that no other program answers there.
 
+    With a TLS context, the listener speaks https.
+
     Raises
     ------
     OSError
         If the port is taken.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
         self._socket = _bound(port)
         self._application: Callable[[], web.Application] = web.Application
         self._runner: web.AppRunner | None = None
+        self._tls = tls
         self._changing = asyncio.Lock()
         self.port: int = self._socket.getsockname()[1]
-        self.url = f"http://{HOST}:{self.port}"
+        self.url = f"{'https' if tls else 'http'}://{HOST}:{self.port}"
 
     @property
     def is_open(self) -> bool:
@@ -49,7 +53,7 @@ class Listener:
                     shutdown_timeout=0.1,
                 )
                 await self._runner.setup()
-                await web.SockSite(self._runner, self._socket, backlog=1024).start()
+                await web.SockSite(self._runner, self._socket, ssl_context=self._tls, backlog=1024).start()
 
     async def close(self) -> None:
         """Refuse connections and cut the existing ones, since an idle connection would go on working."""
