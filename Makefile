@@ -10,6 +10,7 @@ SAM_VENV := .venv-sam
 LAMBDA_VENV := .venv-lambda
 CHECKOV_VENV := .venv-checkov
 AUDIT_VENV := .venv-audit
+CLIENT_VENV := .venv-python-xmatters
 PY := $(VENV)/bin/python
 
 # Nothing is left outside the clone: pip's downloads stay here too.
@@ -78,11 +79,12 @@ fmt: setup ## format the code and mend what can be mended by itself
 
 .PHONY: lock
 lock: setup ## pin again what pyproject.toml and the *.in files ask for
-	@for name in sam lambda checkov audit; do $(LOCK) --universal requirements/$$name.in -o requirements/$$name.txt; done
+	@for name in sam lambda checkov audit python-xmatters; do $(LOCK) --universal requirements/$$name.in -o requirements/$$name.txt; done
 	@$(LOCK) --universal pyproject.toml --extra dev -o requirements/dev.txt
 	@$(LOCK) --universal --constraint requirements/dev.txt pyproject.toml requirements/build.in -o requirements/relayctl.txt
 	@$(LOCK) --no-emit-package botocore bench/requirements-usual.in -o bench/requirements-usual.txt
 	@$(LOCK) layers/dependencies/requirements.in -o layers/dependencies/requirements.txt
+	@$(PY) -m tools.npm_packages --lock requirements/xmtoolbox
 LOCK = $(VENV)/bin/uv pip compile --quiet --python-version 3.13 --generate-hashes --no-header --no-annotate
 
 .PHONY: sbom
@@ -101,7 +103,7 @@ audit: checks ## look the pinned packages up in a vulnerability index (1: found 
 
 .PHONY: clean
 clean: ## remove what was built, downloaded and set up
-	@rm -rf $(VENV) $(SAM_VENV) $(LAMBDA_VENV) $(CHECKOV_VENV) $(AUDIT_VENV) .aws-sam .cache .local .hypothesis sbom
+	@rm -rf $(VENV) $(SAM_VENV) $(LAMBDA_VENV) $(CHECKOV_VENV) $(AUDIT_VENV) $(CLIENT_VENV) .aws-sam .cache .local .hypothesis sbom
 
 .PHONY: help
 help: ## list the commands
@@ -133,7 +135,7 @@ $(LAMBDA_VENV)/.done: requirements/lambda.txt
 # only pip is set up for.
 .PHONY: checks
 checks: setup
-	@$(MAKE) --silent -j2 --output-sync=line $(CHECKOV_VENV)/.done $(AUDIT_VENV)/.done
+	@$(MAKE) --silent -j2 --output-sync=line $(CHECKOV_VENV)/.done $(AUDIT_VENV)/.done $(CLIENT_VENV)/.done .cache/xmtoolbox/.done
 
 $(CHECKOV_VENV)/.done: requirements/checkov.txt
 	@$(call fetched,$(CHECKOV_VENV),requirements/checkov.txt,checkov)
@@ -142,6 +144,16 @@ $(CHECKOV_VENV)/.done: requirements/checkov.txt
 $(AUDIT_VENV)/.done: requirements/audit.txt
 	@$(call fetched,$(AUDIT_VENV),requirements/audit.txt,pip-audit and cyclonedx-bom)
 	@touch $@
+
+# Clients of xMatters that others wrote, which tests/clients runs against the stand-in.
+$(CLIENT_VENV)/.done: requirements/python-xmatters.txt
+	@$(call fetched,$(CLIENT_VENV),requirements/python-xmatters.txt,python-xmatters)
+	@touch $@
+
+# 69: the npm registry cannot be reached. The tests with xmtoolbox are skipped then, and say so.
+.cache/xmtoolbox/.done: requirements/xmtoolbox/package-lock.json
+	@echo "setup: installing xmtoolbox into $(@D) …" >&2
+	@$(PY) -m tools.npm_packages requirements/xmtoolbox $(@D) || [ $$? -eq 69 ]
 
 define fetched
 	echo "setup: installing $(3) into $(1) …" >&2; \

@@ -101,8 +101,9 @@ class XMatters:
         app.router.add_get(directory.DEVICES_PATH, self.directory.devices)
         app.router.add_get(directory.GROUPS_PATH, self.directory.groups)
         app.router.add_get(directory.GROUP_PATH, self.directory.group)
-        app.router.add_get(directory.ON_CALL_PATH, self.directory.on_call)
-        app.router.add_get(directory.SUMMARY_PATH, self.directory.on_call_summary)
+        for slash in ("", "/"):
+            app.router.add_get(directory.ON_CALL_PATH + slash, self.directory.on_call)
+            app.router.add_get(directory.SUMMARY_PATH + slash, self.directory.on_call_summary)
         return app
 
     def story(self) -> dict[str, Any]:
@@ -135,7 +136,8 @@ class XMatters:
 
     async def token(self, request: web.Request) -> web.Response:
         """Route: a request for an OAuth token."""
-        form = dict(parse_qsl((await request.read()).decode(errors="replace")))
+        body = (await request.read()).decode(errors="replace")
+        form = {**request.query, **dict(parse_qsl(body))}
         accounts = [self.events.account, *(trigger.account for trigger in self.triggers.all())]
         honest = self.tokens.grant(form, [each for each in accounts if each])
         fault = self._script.take("token")

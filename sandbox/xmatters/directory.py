@@ -4,18 +4,29 @@ Documented by xMatters, or recorded from a tenant (docs/vendors.md, "People, gro
 
 - the routes of one person, one group and on-call; a name in a path is a target name or a UUID;
 - ``recipientType``, ``targetName``, and ``status`` as ACTIVE;
-- on-call: ``groups`` is required, names separated by commas; ``membersPerShift`` is 1 to 100; an entry has ``group``,
-  ``shift``, ``members``, ``start`` and ``end``;
+- on-call: ``groups`` is required, names separated by commas; ``membersPerShift`` is 1 to 100; ``at``, or ``from`` and
+  ``to``, are times; an entry has ``group``, ``shift``, ``members``, ``start`` and ``end``;
 - on-call-summary: a bare array, at most 1,000 entries, active members in the order of escalation, each with ``group``,
   ``shift``, ``recipient``, ``delay`` and ``escalationLevel``;
 - lists have ``limit`` and ``offset``, 100 entries by default, 1,000 at most; ``webLogin`` finds a person;
 - the types of devices, and their members in a public client; the error object; credentials as for events.
 
+Seen in the public clients that tests/clients runs against this stand-in:
+
+- an on-call member is an object with ``member``, ``position``, ``delay`` and ``escalationType``; the ``total`` of
+  ``members`` counts the members that are listed, since python-xmatters never ends at a listing with a larger total;
+- the paths of on-call and its summary may end with a slash.
+
+The clients differ from a fact above in one point: they encode each comma in ``groups``. A comma between names is plain,
+and an encoded one is part of a name, so one call of such a client can ask for one group. python-xmatters can repeat
+``groups`` instead.
+
 Guesses, to be checked against a tenant:
 
 - 404 for an unknown name; names are compared without regard to letter case;
 - INACTIVE as the other ``status``;
-- ``members`` is a listing of people, one a shift by default, with a ``total`` of all;
+- ``members`` has one member a shift by default; ``position`` counts from 1; ``escalationType`` is always PEER;
+- who is on call never changes with time, so ``at``, ``from`` and ``to`` are checked, and select nothing;
 - on-call and its summary leave out unknown groups, and groups with no member on call;
 - ``escalationLevel`` counts from 1; ``delay`` is in minutes, rounded up; ``webLogin`` is the target name;
 - the values of a device's members, with ``sequence`` from 1; ``search`` finds parts of names;
@@ -37,7 +48,7 @@ from sandbox.http.answers import Answer
 from sandbox.http.calls import CallLog
 from sandbox.http.faults import Script
 from sandbox.http.schema import InvalidError
-from sandbox.xmatters.paging import LARGEST_PAGE, check_parameters, limit_and_offset, page
+from sandbox.xmatters.paging import LARGEST_PAGE, check_parameters, limit_and_offset, moment, page, whole_number
 from sandbox.xmatters.people import Device, Group, People, Person, identity
 
 PEOPLE_PATH = "/api/xm/1/people"
@@ -47,6 +58,7 @@ GROUPS_PATH = "/api/xm/1/groups"
 GROUP_PATH = "/api/xm/1/groups/{name}"
 ON_CALL_PATH = "/api/xm/1/on-call"
 SUMMARY_PATH = "/api/xm/1/on-call-summary"
+_TIMES = ("at", "from", "to")
 
 
 @dataclass(frozen=True)
@@ -197,15 +209,17 @@ class Directory:
         return answers.document(200, page(request.path, query, found, limit, offset))
 
     def _on_call(self, request: web.Request, names: Sequence[str]) -> Answer:
-        check_parameters(request.query, {"groups", "membersPerShift", "embed"})
+        query = request.query
+        limit, offset = limit_and_offset(query, {"groups", "membersPerShift", "embed", *_TIMES})
         groups = self._wanted(names)
-        most = request.query.get("membersPerShift", "1")
-        if not (most.isascii() and most.isdecimal() and len(most) < 4 and 1 <= int(most) <= 100):
-            raise InvalidError("membersPerShift must be a whole number from 1 to 100")
-        data = [self._shift(group, int(most)) for group in groups]
-        data = [each for each in data if each["members"]["total"]]
-        links = {"self": str(request.rel_url)}
-        return answers.document(200, {"count": len(data), "total": len(data), "data": data, "links": links})
+        most = whole_number(query, "membersPerShift", 1, range(1, 101))
+        for name in _TIMES:
+            moment(query, name)
+        found = [self._shift(group, most) for group in groups]
+        found = [each for each in found if each["members"]["total"]]
+        # The query as it came: encoded anew, a comma between two names would become part of a name.
+        raw = request.rel_url.raw_query_string
+        return answers.document(200, page(ON_CALL_PATH, raw, found, limit, offset))
 
     def _wanted(self, names: Sequence[str]) -> list[Group]:
         if not names:
@@ -214,12 +228,16 @@ class Directory:
         return [each for each in self._people.groups() if wanted & {each.name.lower(), each.id}]
 
     def _shift(self, group: Group, most: int) -> dict[str, Any]:
-        reached = [shown(person) for person, _ in self._people.active_members(group)]
+        members = [
+            {"position": place, "delay": _minutes(seconds) if place > 1 else 0, "escalationType": "PEER"}
+            | {"member": shown(person)}
+            for place, (person, seconds) in enumerate(self._people.active_members(group)[:most], start=1)
+        ]
         now = self._shift_now().astimezone(UTC).replace(microsecond=0)
         return {
             "group": shown(group),
             "shift": _shown_shift(group),
-            "members": {"count": len(reached[:most]), "total": len(reached), "data": reached[:most]},
+            "members": {"count": len(members), "total": len(members), "data": members},
             "start": (now - timedelta(hours=1)).isoformat(),
             "end": (now + timedelta(hours=1)).isoformat(),
         }

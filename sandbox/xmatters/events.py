@@ -10,18 +10,27 @@ Documented by xMatters, or recorded from a tenant (docs/vendors.md, "The REST AP
 - 404 for an unknown id, 409 for a terminated event; the error object, ``invalid_token``;
 - credentials as for triggers, without the key in the URL.
 
+Seen in the public clients that tests/clients runs against this stand-in: python-xmatters adds the parameter
+``responseOptions.translations``, without a value, to one event with ``embed=responseOptions``. It is ignored.
+
+The clients differ from facts above, or from the triggers', in two points. Neither is imitated:
+
+- xmtoolbox's ``events.create`` fails with a TypeError after a 202, because it expects an ``id`` or ``data``;
+- python-xmatters' ``Event.get_annotations`` looks for the listing in a member ``annotations``, and finds none.
+
 Guesses, to be checked against a tenant:
 
 - one signal makes one event, at once, unless `Events.make` says otherwise; an event that is not found yet is 404;
 - every caller with credentials sees every event, newest first; 403 is only answered if scripted;
 - wrong credentials are answered 401 before anything else is checked; where a password is declared, an API key is wrong;
+- ``plan`` and ``form`` are ids or names; ``search`` finds parts of the name; all three without regard to letter case;
 - an unknown parameter, member or status is 400, and so is a limit outside of 1 to 1,000;
 - ``terminated``; the members of embedded recipients and messages;
 - no rate limit, unless `sandbox.xmatters.rate_limits` has one.
 """
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from aiohttp import web
@@ -35,7 +44,7 @@ from sandbox.xmatters.flow import PRIORITIES
 from sandbox.xmatters.notifications import response_option
 from sandbox.xmatters.notifying import Notifier
 from sandbox.xmatters.pages import EVENTS_PATH, RESPONSES, STATUSES, Page, Pages
-from sandbox.xmatters.paging import LARGEST_PAGE, limit_and_offset, page
+from sandbox.xmatters.paging import LARGEST_PAGE, limit_and_offset, moment, page
 from sandbox.xmatters.people import People
 from sandbox.xmatters.rate_limits import RateLimits
 from sandbox.xmatters.rest import Rest, Verdict
@@ -51,7 +60,10 @@ _MAKING = compiled(
     },
 )
 _CHANGE = compiled({"id": {"type": "string", "minLength": 1}, "status": {"enum": STATUSES}}, {})
-_FILTERS = {"requestId", "status", "priority", "propertyName", "propertyValue", "from", "to"}
+_FILTERS = {
+    *("requestId", "status", "priority", "propertyName", "propertyValue", "from", "to"),
+    *("eventType", "plan", "form", "search"),
+}
 _SORTS: Mapping[str, Callable[[Page], Any]] = {
     "EVENT_ID": lambda each: int(each.number),
     "START_TIME": lambda each: (each.created, int(each.number)),
@@ -149,7 +161,7 @@ class Events(Rest):
         return Verdict(answers.document(200, sheet))
 
     def _one(self, request: web.Request, _: Any) -> Verdict:
-        unknown = sorted(set(request.query) - {"embed", "targeted"})
+        unknown = sorted(set(request.query) - {"embed", "targeted", "responseOptions.translations"})
         if unknown:
             raise InvalidError(f"{unknown[0]} is an unknown parameter")
         embeds = _words(request.query, "embed", _EMBEDS)
@@ -213,11 +225,14 @@ def _filter(query: Mapping[str, str]) -> Callable[[Page], bool]:
     statuses = _words(query, "status", STATUSES) or set(STATUSES)
     priorities = _words(query, "priority", PRIORITIES) or set(PRIORITIES)
     request_id, properties = query.get("requestId"), _properties(query)
-    earliest, latest = _time(query, "from"), _time(query, "to")
+    earliest, latest = moment(query, "from"), moment(query, "to")
+    types = _words(query, "eventType", ["USER", "SYSTEM"]) or {"USER"}
 
     def wanted(event: Page) -> bool:
         return (
-            request_id in (None, event.request_id)
+            "USER" in types
+            and _is_of_workflow(event, query)
+            and request_id in (None, event.request_id)
             and event.status in statuses
             and event.order.priority in priorities
             and all(event.properties.get(name, "").lower() == value for name, value in properties)
@@ -226,6 +241,14 @@ def _filter(query: Mapping[str, str]) -> Callable[[Page], bool]:
         )
 
     return wanted
+
+
+def _is_of_workflow(event: Page, query: Mapping[str, str]) -> bool:
+    """Return True if the event fits ``plan``, ``form`` and ``search``."""
+    document = event.document()
+    names = [(query[name].lower(), document[name].values()) for name in ("plan", "form") if name in query]
+    is_named = all(name in {each.lower() for each in known} for name, known in names)
+    return is_named and query.get("search", "").lower() in event.order.subject.lower()
 
 
 def _properties(query: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -255,13 +278,3 @@ def _sort(query: Mapping[str, str]) -> tuple[Callable[[Page], Any], bool]:
     if order not in ("ASCENDING", "DESCENDING"):
         raise InvalidError("sortOrder must be ASCENDING or DESCENDING")
     return _SORTS[sort], order == "ASCENDING"
-
-
-def _time(query: Mapping[str, str], name: str) -> datetime | None:
-    if name not in query:
-        return None
-    try:
-        moment = datetime.fromisoformat(query[name])
-    except ValueError:
-        raise InvalidError(f"{name} must be a time, such as 2026-03-04T14:00:00.000Z") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

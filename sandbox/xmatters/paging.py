@@ -1,7 +1,8 @@
-"""Listings of xMatters' REST API: ``limit`` and ``offset``, and the links between pages."""
+"""Listings of xMatters' REST API: ``limit`` and ``offset``, times in a query, and the links between pages."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -38,11 +39,27 @@ def whole_number(query: Mapping[str, str], name: str, default: int, allowed: ran
     return int(value)
 
 
-def page(path: str, query: Mapping[str, str], found: Sequence[Any], limit: int, offset: int) -> dict[str, Any]:
-    """Return one page of JSON objects, with links to itself, the next and the previous page."""
+def moment(query: Mapping[str, str], name: str) -> datetime | None:
+    """Return a time of a query; None if the query has none. Raises InvalidError if the value is no time."""
+    if name not in query:
+        return None
+    try:
+        found = datetime.fromisoformat(query[name])
+    except ValueError:
+        raise InvalidError(f"{name} must be a time, such as 2026-03-04T14:00:00.000Z") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def page(path: str, query: Mapping[str, str] | str, found: Sequence[Any], limit: int, offset: int) -> dict[str, Any]:
+    """Return one page of JSON objects, with links to itself, the next and the previous page.
+
+    A query that is a text is encoded already.
+    """
+    texts = query.split("&") if isinstance(query, str) else urlencode(query).split("&")
+    kept = [each for each in texts if each and each.partition("=")[0] not in ("limit", "offset")]
 
     def link(start: int) -> str:
-        return f"{path}?{urlencode({**query, 'offset': start, 'limit': limit})}"
+        return f"{path}?{'&'.join([*kept, f'limit={limit}', f'offset={start}'])}"
 
     links = {"self": link(offset)}
     if offset + limit < len(found):

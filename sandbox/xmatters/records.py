@@ -6,6 +6,9 @@ Documented by xMatters, or recorded from a tenant (docs/vendors.md, "The REST AP
 - audits: ``eventId`` and ``auditType``, with several types separated by commas; the members of a response's audit;
 - listings have ``limit`` and ``offset``; the form of the times; the error object; credentials as for events.
 
+python-xmatters, which tests/clients runs against this stand-in, differs from the recordings in one point: in a
+response's audit it looks for a listing ``options``, not for ``option``. That is not imitated.
+
 Guesses, to be checked against a tenant:
 
 - 201 for a new annotation; audits without ``eventId`` are 400; audits are listed newest first;

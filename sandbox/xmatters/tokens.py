@@ -1,7 +1,7 @@
 """OAuth tokens: password and refresh grants, lifetimes, revocation.
 
 Documented (docs/vendors.md, xMatters "OAuth"): the token route, the two grants, their form fields, the keys of a good
-answer, 900 seconds.
+answer, 900 seconds. Credentials in the query were accepted in 2018, and xmtoolbox sends them there.
 
 Guesses, to be checked against a tenant:
 

@@ -57,15 +57,33 @@ class TestOnCall:
         [entry] = page["data"]
         assert (page["count"], page["total"]) == (1, 1)
         assert entry["group"]["targetName"] == "Network, Ops"
-        assert [each["targetName"] for each in entry["members"]["data"]] == ["jdoe", "Zoë K/1"]
+        assert [each["member"]["targetName"] for each in entry["members"]["data"]] == ["jdoe", "Zoë K/1"]
         assert {"shift", "start", "end"} < entry.keys()
 
-    def test_a_shift_shows_so_many_and_says_how_many_there_are(self, box: Box, http: requests.Session) -> None:
+    def test_shift_lists_one_member_by_default_and_counts_those_that_it_lists(
+        self, box: Box, http: requests.Session
+    ) -> None:
         [entry] = get(box, http, "on-call?groups=Network%2C+Ops").json()["data"]
-        assert (entry["members"]["count"], entry["members"]["total"]) == (1, 2)
+        assert (entry["members"]["count"], entry["members"]["total"]) == (1, 1)
+
+    def test_links_of_on_call_keep_commas_between_names_and_inside_of_names_apart(
+        self, box: Box, http: requests.Session
+    ) -> None:
+        path = "on-call?groups=Network%2C%20Ops,Network%2C%20Ops&limit=1&from=2026-03-04T14:00:00.000Z"
+        page = get(box, http, path).json()
+        assert "groups=Network%2C%20Ops,Network%2C%20Ops&" in page["links"]["self"]
+        assert get(box, http, page["links"]["self"].removeprefix("/api/xm/1/")).json()["total"] == 1
 
     @pytest.mark.parametrize(
-        "query", ["", "groups=", "groups=a&membersPerShift=0", "groups=a&membersPerShift=101", "groups=a&x=1"]
+        "query",
+        [
+            "",
+            "groups=",
+            "groups=a&membersPerShift=0",
+            "groups=a&membersPerShift=101",
+            "groups=a&x=1",
+            "groups=a&at=now",
+        ],
     )
     def test_what_can_not_be_asked_is_400(self, box: Box, http: requests.Session, query: str) -> None:
         assert get(box, http, f"on-call?{query}").status_code == 400

@@ -235,6 +235,10 @@ class TestEvents:
             ("sortBy=START_TIME", ["i2", "i1"]),
             ("from=2000-01-01T00:00:00.000Z", ["i2", "i1"]),
             ("to=2000-01-01T00:00:00.000Z", []),
+            ("plan=sandbox&form=Sandbox&eventType=USER", ["i2", "i1"]),
+            ("plan=other", []),
+            ("eventType=SYSTEM", []),
+            ("search=DATABASE", ["i1"]),
         ],
     )
     def test_filters(self, box: Box, http: requests.Session, query: str, found: list[str]) -> None:
@@ -246,7 +250,15 @@ class TestEvents:
 
     @pytest.mark.parametrize(
         "query",
-        ["priority=high", "sortBy=AGE", "sortOrder=UP", "from=soon", "embed=recipients", "propertyName=a,b", "plan=x"],
+        [
+            "priority=high",
+            "sortBy=AGE",
+            "sortOrder=UP",
+            "from=soon",
+            "embed=recipients",
+            "propertyName=a,b",
+            "folder=x",
+        ],
     )
     def test_filter_that_is_none_is_400(self, box: Box, http: requests.Session, query: str) -> None:
         answer = get(box, http, f"events?{query}")
@@ -344,7 +356,7 @@ class TestDirectory:
 
     def test_on_call_follows_the_order_of_the_members(self, box: Box, http: requests.Session) -> None:
         [entry] = get(box, http, "on-call?groups=dba&membersPerShift=9").json()["data"]
-        assert [each["targetName"] for each in entry["members"]["data"]] == ["kim", "jo"]
+        assert [each["member"]["targetName"] for each in entry["members"]["data"]] == ["kim", "jo"]
 
     @pytest.mark.parametrize(
         ("path", "names"),

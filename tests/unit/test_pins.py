@@ -1,5 +1,6 @@
 """Files of pinned packages: complete, consistent, and free of the settings of any machine."""
 
+import json
 import re
 import tomllib
 from collections.abc import Iterator
@@ -69,3 +70,13 @@ def test_every_package_is_pinned_with_a_hash_and_without_a_registry_or_a_path(pa
     assert len(blocks) == len(pins(path)) > 0
     assert [block.splitlines()[0] for block in blocks if not re.search(r"--hash=sha256:[0-9a-f]{64}", block)] == []
     assert re.findall(r"://|--(?:extra-)?index-url|--find-links|--trusted-host|^#|\s/\w", text, re.MULTILINE) == []
+
+
+def test_npm_packages_are_pinned_with_a_hash_and_without_a_registry() -> None:
+    folder = ROOT / "requirements/xmtoolbox"
+    asked = json.loads((folder / "package.json").read_text())["dependencies"]
+    packages = json.loads((folder / "package-lock.json").read_text())["packages"]
+    assert packages.pop("")["dependencies"] == asked
+    assert {name.removeprefix("node_modules/"): each["version"] for name, each in packages.items()} == asked
+    assert [name for name, each in packages.items() if not each["integrity"].startswith("sha512-")] == []
+    assert [name for name, each in packages.items() if "resolved" in each] == []

@@ -1,0 +1,29 @@
+"""Clients of xMatters that others wrote, run against the stand-in over https.
+
+python-xmatters and xmtoolbox were written for the real xMatters, so they judge the stand-in independently. Both run as
+processes of their own, in environments that `make checks` installs; requirements/ pins them with hashes. Where a client
+contradicts xMatters' documents or recordings, a test states the difference, and the docstring of the stand-in's module
+names it.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from sandbox.server.in_process import Box, running
+from tests.clients.tenant import TENANT_OF_TESTS
+
+
+@pytest.fixture(scope="module")
+def running_box() -> Iterator[Box]:
+    """A stand-in whose xMatters speaks https, shared by a module's tests."""
+    with running(is_https=True) as box:
+        yield box
+
+
+@pytest.fixture
+def box(running_box: Box) -> Iterator[Box]:
+    """The stand-in with the tests' people and groups; emptied after each test."""
+    running_box.xmatters.people.declare_phones(TENANT_OF_TESTS)
+    yield running_box
+    running_box.clear()

@@ -1,0 +1,64 @@
+"""Run of a client that others wrote, as a process of its own: what it is told, and its outcomes."""
+
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox.server.in_process import Box
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+PYTHON = ROOT / ".venv-python-xmatters/bin/python"
+# Well above the time of any test: a client that never ends must not stop the whole run.
+_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Outcome of one call of a client.
+
+    Attributes:
+        value: what the client returned, as JSON types; None after an error.
+        error: name of the exception that the client raised; None without one.
+        status: HTTP status of the exception, if the client says it.
+        message: the exception's text.
+    """
+
+    value: Any = None
+    error: str | None = None
+    status: int | None = None
+    message: str = ""
+
+
+def python_xmatters(box: Box, login: Mapping[str, str], calls: Sequence[Sequence[Any]]) -> list[Outcome]:
+    """Let python-xmatters do calls, each a list of steps from its session; `drive_python_xmatters` describes them."""
+    if not PYTHON.exists():
+        pytest.fail("python-xmatters is not installed: run 'make checks'")
+    steps = [[[each] if isinstance(each, str) else list(each) for each in call] for call in calls]
+    command = [str(PYTHON), "-I", str(HERE / "drive_python_xmatters.py")]
+    said = {"url": box.xmatters_url, "login": dict(login), "calls": steps}
+    return _run(command, said, {"REQUESTS_CA_BUNDLE": str(box.xmatters_authority)})
+
+
+def xmtoolbox(
+    box: Box, node: Path, packages: Path, login: tuple[str, str], calls: Sequence[Sequence[Any]]
+) -> list[Outcome]:
+    """Let xmtoolbox do calls, each a module, a function and its arguments; `login` is a user or key, and its secret."""
+    command = [str(node), str(HERE / "drive_xmtoolbox.cjs"), str(packages)]
+    said = {"url": box.xmatters_url, "user": login[0], "pass": login[1], "calls": list(calls)}
+    return _run(command, said, {"NODE_EXTRA_CA_CERTS": str(box.xmatters_authority)})
+
+
+def _run(command: list[str], said: Mapping[str, Any], trust: Mapping[str, str]) -> list[Outcome]:
+    # Nothing else of this process's environment: a proxy would be asked for 127.0.0.1.
+    environment = {"PATH": "/usr/bin:/bin", **trust}
+    done = subprocess.run(
+        command, input=json.dumps(said), env=environment, capture_output=True, text=True, timeout=_SECONDS, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return [Outcome(**each) for each in json.loads(done.stdout)]

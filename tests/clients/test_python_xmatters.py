@@ -1,0 +1,295 @@
+"""python-xmatters against xMatters' stand-in: events, people, groups, on-call, audits, annotations, errors, OAuth."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sandbox.server.in_process import Box
+from tests.clients.driving import Outcome, python_xmatters
+from tests.clients.tenant import API_KEY, BASIC, OAUTH, acknowledge, signal
+
+PASSWORD = {"username": BASIC["username"], "password": BASIC["password"]}
+CLIENT = {"client_id": OAUTH["client_id"], **PASSWORD}
+
+
+def event(name: str) -> list[Any]:
+    """Return the steps to one event."""
+    return ["events_endpoint", ("get_event_by_id", name)]
+
+
+def outcomes(box: Box, *calls: Sequence[Any]) -> list[Outcome]:
+    """Let the client do calls with Basic credentials."""
+    box.events.declare(BASIC)
+    return python_xmatters(box, PASSWORD, calls)
+
+
+def values(box: Box, *calls: Sequence[Any]) -> list[Any]:
+    """Let the client do calls that must succeed; return their values."""
+    done = outcomes(box, *calls)
+    assert [(each.error, each.message) for each in done if each.error] == []
+    return [each.value for each in done]
+
+
+class TestEvents:
+    def test_event_of_a_signal_is_found_by_its_request_id_and_its_properties(self, box: Box) -> None:
+        signal(box, "i1")
+        request_id = signal(box, "i2")
+        by_request, by_property, none = values(
+            box,
+            ["events_endpoint", ("get_events", {"request_id": request_id})],
+            ["events_endpoint", ("get_events", {"propertyName": "incident_id#en", "propertyValue": "I2"})],
+            ["events_endpoint", ("get_events", {"status": "TERMINATED,SUSPENDED"})],
+        )
+        [found] = by_request
+        newest = box.events.all()[-1]
+        assert (found["id"], found["event_id"], found["status"]) == (newest.id, newest.number, "ACTIVE")
+        assert (found["plan"]["name"], found["form"]["name"]) == ("Sandbox", "Sandbox")
+        assert found["created"][:23] == newest.created.isoformat(timespec="milliseconds")[:23]
+        assert [each["id"] for each in by_property] == [newest.id]
+        assert none == []
+
+    def test_events_are_listed_over_several_pages_newest_first(self, box: Box) -> None:
+        box.events.make(per_signal=5)
+        signal(box)
+        [found] = values(box, ["events_endpoint", ("get_events", {"limit": 2})])
+        assert [each["id"] for each in found] == [each.id for each in reversed(box.events.all())]
+        assert [call.query.get("offset") for call in box.events.calls.all()] == [None, "2", "4"]
+
+    def test_times_of_a_search_are_understood(self, box: Box) -> None:
+        signal(box)
+        since, until = values(
+            box,
+            ["events_endpoint", ("get_events", {"from": "2000-01-01T00:00:00.000Z"})],
+            ["events_endpoint", ("get_events", {"to": "2000-01-01T00:00:00.000Z"})],
+        )
+        assert (len(since), until) == (1, [])
+
+    def test_event_is_read_by_uuid_and_by_number(self, box: Box) -> None:
+        signal(box)
+        [made] = box.events.all()
+        first, second = values(box, event(made.id), event(made.number))
+        assert first == second
+
+    def test_event_is_suspended_resumed_and_terminated_once(self, box: Box) -> None:
+        signal(box)
+        [made] = box.events.all()
+        suspended, resumed, ended, again, unknown = outcomes(
+            box,
+            [*event(made.id), ("update_status", "SUSPENDED")],
+            ["events_endpoint", ("change_event_status", {"id": made.number, "status": "ACTIVE"})],
+            [*event(made.id), ("update_status", "TERMINATED")],
+            [*event(made.id), ("update_status", "TERMINATED")],
+            ["events_endpoint", ("change_event_status", {"id": "1", "status": "TERMINATED"})],
+        )
+        assert [each.value["status"] for each in (suspended, resumed, ended)] == ["SUSPENDED", "ACTIVE", "TERMINATED"]
+        assert ended.value["terminated"]
+        assert (again.error, unknown.error) == ("ConflictError", "NotFoundError")
+
+    def test_embedded_members_are_read(self, box: Box) -> None:
+        signal(box)
+        [made] = box.events.all()
+        properties, recipients, targeted, options, messages = values(
+            box,
+            *([*event(made.id), name] for name in ("properties", "recipients", "targeted_recipients")),
+            *([*event(made.id), name] for name in ("response_options", "messages")),
+        )
+        assert properties["incident_id#en"] == "i1"
+        group = box.xmatters.people.group("dba")
+        assert group
+        # The client makes messages of recipients, with nothing but the id.
+        assert [[each["id"] for each in found] for found in (recipients, targeted)] == [[group.id]] * 2
+        assert [(each["text"], each["action"]) for each in options] == [
+            ("Acknowledge", "END"),
+            ("Escalate", "ESCALATE"),
+        ]
+        assert [each["subject"] for each in messages] == ["CRITICAL: Database is down"]
+
+
+class TestRecords:
+    def test_audits_tell_who_answered_what_from_which_device(self, box: Box) -> None:
+        signal(box)
+        acknowledge(box, "on it")
+        [made] = box.events.all()
+        every, some = values(
+            box,
+            [*event(made.id), ("get_audits", {"event_id": made.id, "sort_order": "ASCENDING"})],
+            ["audits_endpoint", ("get_audits", {"event_id": made.id, "audit_type": "RESPONSE_RECEIVED"})],
+        )
+        assert [each["type"] for each in every] == [
+            *("EVENT_CREATED", "NOTIFICATION_DELIVERED", "RESPONSE_RECEIVED", "EVENT_TERMINATED")
+        ]
+        [answered] = some
+        response = answered["response"]
+        assert (response["response"], response["comment"], response["source"]) == ("Acknowledge", "on it", "EMAIL")
+        assert response["notification"]["recipient"]["target_name"] == "kim|Work Email"
+        assert response["notification"]["delivery_status"] == "RESPONDED"
+        assert response["notification"]["event"]["id"] == made.id
+        # A tenant's recordings have one `option`, and the client looks for a listing `options`.
+        assert response["options"] is None
+
+    def test_annotation_is_added_as_its_author_and_read(self, box: Box) -> None:
+        signal(box)
+        [made] = box.events.all()
+        [added] = values(box, [*event(made.id), ("add_annotation", {"comment": "from python-xmatters"})])
+        assert (added["comment"], added["author"]["target_name"]) == ("from python-xmatters", "asker")
+        assert added["event"]["event_id"] == made.number
+        read, listed, audits = values(
+            box,
+            [*event(made.id), ("get_annotation_by_id", added["id"])],
+            [*event(made.id), ("get_annotations",)],
+            ["audits_endpoint", ("get_audits", {"event_id": made.id, "audit_type": "EVENT_ANNOTATED"})],
+        )
+        assert read == added
+        assert audits[0]["annotation"]["comment"] == "from python-xmatters"
+        # The client looks for the listing in a member `annotations`; xMatters' listings have `data`.
+        assert listed == []
+
+
+class TestDirectory:
+    def test_person_is_read_by_name_with_devices_of_their_types(self, box: Box) -> None:
+        person, devices, found = values(
+            box,
+            ["people_endpoint", ("get_person_by_id", "kim")],
+            ["people_endpoint", ("get_person_by_id", "kim"), ("get_devices", {"limit": 2})],
+            ["people_endpoint", ("get_people", {"web_login": "KIM"})],
+        )
+        names = ("target_name", "first_name", "last_name", "web_login", "recipient_type", "status")
+        assert [person[name] for name in names] == ["kim", "Kim", "Lee", "kim", "PERSON", "ACTIVE"]
+        assert [(each["class"], each["name"], each["delay"], each["sequence"]) for each in devices] == [
+            ("EmailDevice", "Work Email", 0, 1),
+            ("AndroidPushDevice", "Mobile", 2, 2),
+            ("SMSDevice", "Cell", 0, 3),
+            ("VoiceDevice", "Home", 0, 4),
+        ]
+        assert devices[0]["email_address"] == "kim@acme.example"
+        assert devices[0]["owner"]["target_name"] == "kim"
+        assert found == [person]
+
+    def test_people_and_groups_are_listed_over_several_pages(self, box: Box) -> None:
+        people, groups = values(
+            box, ["people_endpoint", ("get_people", {"limit": 1})], ["groups_endpoint", ("get_groups", {"limit": 1})]
+        )
+        assert [(each["target_name"], each["status"]) for each in people] == [
+            *(("kim", "ACTIVE"), ("jo", "ACTIVE"), ("asker", "ACTIVE"), ("away", "INACTIVE"))
+        ]
+        assert [(each["class"], each["target_name"]) for each in groups] == [
+            ("Group", "dba"),
+            ("Group", "Network, Ops"),
+        ]
+
+    def test_unknown_names_are_not_found(self, box: Box) -> None:
+        done = outcomes(
+            box,
+            ["people_endpoint", ("get_person_by_id", "nope")],
+            ["groups_endpoint", ("get_group_by_id", "nope")],
+            event("nope"),
+        )
+        assert [each.error for each in done] == ["NotFoundError"] * 3
+
+    def test_on_call_lists_members_in_order_with_their_delays(self, box: Box) -> None:
+        wanted = {"groups": ["dba", "Network, Ops"], "members_per_shift": 10, "at": "2026-03-04T14:00:00.000Z"}
+        both, default = values(
+            box,
+            ["oncall_endpoint", ("get_oncall", wanted)],
+            ["groups_endpoint", ("get_group_by_id", "dba"), ("get_oncall",)],
+        )
+        assert [each["group"]["target_name"] for each in both] == ["dba", "Network, Ops"]
+        members = [(each["position"], each["member"]["target_name"], each["delay"]) for each in both[0]["members"]]
+        assert members == [(1, "kim", 0), (2, "jo", 7)]
+        assert both[0]["start"] < both[0]["end"]
+        assert [each["member"]["target_name"] for each in default[0]["members"]] == ["kim"]
+
+    def test_on_call_summary_is_in_the_order_of_escalation(self, box: Box) -> None:
+        [found] = values(box, ["oncall_summary_endpoint", ("get_oncall_summary", {"groups": "dba"})])
+        assert [(each["recipient"]["target_name"], each["delay"], each["escalation_level"]) for each in found] == [
+            *(("kim", 0, 1), ("jo", 7, 2))
+        ]
+        assert (found[0]["group"]["target_name"], found[0]["shift"]["name"]) == ("dba", "Default Shift")
+
+
+class TestErrors:
+    def test_wrong_password_is_unauthorized(self, box: Box) -> None:
+        box.events.declare(BASIC)
+        [done] = python_xmatters(box, PASSWORD | {"password": "wrong"}, [["people_endpoint", ("get_people",)]])
+        assert done.error == "UnauthorizedError"
+        assert "reason: Unauthorized" in done.message
+
+    def test_api_key_and_secret_are_taken_as_user_and_password(self, box: Box) -> None:
+        box.events.declare(API_KEY)
+        login = {"username": API_KEY["key"], "password": API_KEY["secret"]}
+        [done] = python_xmatters(box, login, [["people_endpoint", ("get_person_by_id", "jo")]])
+        assert done.value["target_name"] == "jo"
+
+    def test_error_objects_are_understood(self, box: Box) -> None:
+        errors = {
+            400: "BadRequestError",
+            403: "ForbiddenError",
+            406: "NotAcceptableError",
+            409: "ConflictError",
+            415: "UnsupportedMediaError",
+            500: "ApiError",
+        }
+        box.script([{"kind": "status", "status": status, "on": "event"} for status in errors])
+        change = ["events_endpoint", ("change_event_status", {"id": "1", "status": "TERMINATED"})]
+        done = outcomes(box, *([change] * len(errors)))
+        assert [each.error for each in done] == list(errors.values())
+        assert [f"code: {status}" in each.message for status, each in zip(errors, done, strict=True)] == [True] * 6
+
+    def test_invalid_parameters_are_bad_requests(self, box: Box) -> None:
+        done = outcomes(
+            box,
+            ["events_endpoint", ("get_events", {"status": "OPEN"})],
+            ["events_endpoint", ("get_events", {"limit": 1001})],
+            ["oncall_endpoint", ("get_oncall",)],
+            ["audits_endpoint", ("get_audits",)],
+        )
+        assert [each.error for each in done] == ["BadRequestError"] * 4
+
+    def test_429_is_retried_for_a_get_and_reported_for_a_post(self, box: Box) -> None:
+        box.script(
+            [
+                {"kind": "status", "status": 429, "on": "people"},
+                {"kind": "status", "status": 429, "on": "event"},
+            ]
+        )
+        listed, changed = outcomes(
+            box,
+            ["people_endpoint", ("get_people",)],
+            ["events_endpoint", ("change_event_status", {"id": "1", "status": "TERMINATED"})],
+        )
+        assert len(listed.value) == 4
+        assert [each.status for each in box.directory.calls.all()] == [429, 200]
+        assert changed.error == "TooManyRequestsError"
+
+    def test_page_of_html_is_an_error_with_its_text(self, box: Box) -> None:
+        box.script([{"kind": "html", "status": 502, "on": "event"}])
+        [done] = outcomes(box, ["events_endpoint", ("change_event_status", {"id": "1", "status": "TERMINATED"})])
+        assert done.error == "ApiError"
+        assert "Bad Gateway" in done.message
+
+
+class TestOAuth:
+    def test_token_is_got_with_a_password_and_renewed_with_the_refresh_token(self, box: Box) -> None:
+        box.events.declare(OAUTH)
+        first, renewed, after = python_xmatters(
+            box,
+            CLIENT,
+            [["con", "token"], ["con", ("refresh_token",)], ["people_endpoint", ("get_person_by_id", "jo")]],
+        )
+        assert (first.value["token_type"], first.value["expires_in"]) == ("bearer", 900)
+        assert renewed.value["access_token"] != first.value["access_token"]
+        assert after.value["target_name"] == "jo"
+        grants = [(each.grant_type, each.status) for each in box.token_requests()]
+        assert grants == [("password", 200), ("refresh_token", 200)]
+
+    def test_refused_token_is_renewed_and_the_request_repeated(self, box: Box) -> None:
+        box.events.declare(OAUTH)
+        box.script([{"kind": "status", "status": 401, "on": "person"}])
+        [done] = python_xmatters(box, CLIENT, [["people_endpoint", ("get_person_by_id", "jo")]])
+        assert done.value["target_name"] == "jo"
+        assert [each.grant_type for each in box.token_requests()] == ["password", "refresh_token"]
+        assert [each.status for each in box.directory.calls.all()] == [401, 200]
+
+    def test_wrong_password_gets_no_token(self, box: Box) -> None:
+        box.events.declare(OAUTH)
+        [done] = python_xmatters(box, CLIENT | {"password": "wrong"}, [["people_endpoint", ("get_people",)]])
+        assert done.error == "InvalidGrantError"

@@ -1,0 +1,187 @@
+"""xmtoolbox, under Node, against xMatters' stand-in: events, people, groups, on-call, audits, annotations, OAuth."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox.server.in_process import Box
+from tests.clients.driving import Outcome, xmtoolbox
+from tests.clients.tenant import API_KEY, BASIC, OAUTH, acknowledge, signal
+from tools.npm_packages import NODE, UnreachableError, install
+
+ROOT = Path(__file__).parents[2]
+LOGIN = (BASIC["username"], BASIC["password"])
+
+type Run = Callable[..., list[Outcome]]
+
+
+@pytest.fixture(scope="module")
+def packages() -> Path:
+    """Folder with the client; a test is skipped only if it is not installed and the registry cannot be reached."""
+    try:
+        return install(ROOT / "requirements/xmtoolbox", ROOT / ".cache/xmtoolbox")
+    except UnreachableError as error:
+        pytest.skip(f"xmtoolbox is not installed: {error}")
+
+
+@pytest.fixture
+def run(box: Box, packages: Path) -> Run:
+    """Let the client do calls, with Basic credentials that the REST API takes, or others."""
+    box.events.declare(BASIC)
+
+    def run(*calls: Sequence[Any], login: tuple[str, str] = LOGIN) -> list[Outcome]:
+        return xmtoolbox(box, NODE, packages, login, calls)
+
+    return run
+
+
+def values(done: list[Outcome]) -> list[Any]:
+    """Return the values of outcomes, none of which may be an error."""
+    assert [(each.error, each.message) for each in done if each.error] == []
+    return [each.value for each in done]
+
+
+class TestEvents:
+    def test_trigger_accepts_a_signal_and_the_client_fails_on_its_answer(self, box: Box, run: Run) -> None:
+        trigger = box.declare(BASIC)
+        [done] = run(["events", "create", {"incident": {"id": "i1"}, "recipients": "dba"}, trigger.function])
+        # The client expects an `id` or `data`; a trigger's 202 has a `requestId`.
+        assert done.error == "TypeError"
+        [accepted] = box.signals()
+        assert accepted.body["incident"] == {"id": "i1"}
+        [found] = values(run(["events", "getMany", {"requestId": accepted.request_id}]))
+        assert [each["requestId"] for each in found] == [accepted.request_id]
+
+    def test_more_than_a_page_of_events_is_listed_whole(self, box: Box, run: Run) -> None:
+        box.events.make(per_signal=201)
+        signal(box)
+        [found] = values(run(["events", "getMany", {"status": "ACTIVE,SUSPENDED", "embed": "properties"}]))
+        assert {each["id"] for each in found} == {each.id for each in box.events.all()}
+        assert {each["properties"]["incident_id#en"] for each in found} == {"i1"}
+
+    def test_property_with_a_language_is_found(self, box: Box, run: Run) -> None:
+        signal(box, "i1")
+        signal(box, "i2")
+        query = {"propertyName": "incident_id#en,status#en", "propertyValue": "i2,critical"}
+        [[found]] = values(run(["events", "getMany", query]))
+        assert found["id"] == box.events.all()[1].id
+
+    def test_event_is_read_and_terminated_once(self, box: Box, run: Run) -> None:
+        signal(box)
+        [made] = box.events.all()
+        read, suspended, ended, again, unknown = run(
+            ["events", "get", made.number, {"embed": "properties,recipients"}],
+            ["events", "update", {"status": "SUSPENDED"}, made.id],
+            ["events", "update", {"status": "TERMINATED"}, made.id],
+            ["events", "update", {"status": "TERMINATED"}, made.id],
+            ["events", "update", {"status": "TERMINATED"}, "1"],
+        )
+        assert read.value["recipients"]["data"][0]["targetName"] == "dba"
+        assert [each.value["status"] for each in (suspended, ended)] == ["SUSPENDED", "TERMINATED"]
+        assert [each.status for each in (again, unknown)] == [409, 404]
+        assert json.loads(again.message)["reason"] == "Conflict"
+
+
+class TestRecords:
+    def test_audits_tell_who_answered(self, box: Box, run: Run) -> None:
+        signal(box)
+        acknowledge(box, "on it")
+        query = {"eventId": box.events.all()[0].id, "auditType": "EVENT_ANNOTATED,RESPONSE_RECEIVED"}
+        [[answered]] = values(run(["audits", "getMany", query]))
+        assert (answered["response"]["response"], answered["response"]["comment"]) == ("Acknowledge", "on it")
+        assert answered["response"]["option"]["action"] == "END"
+
+    def test_annotation_is_added_read_and_listed(self, box: Box, run: Run) -> None:
+        signal(box)
+        made = box.events.all()[0].id
+        [added] = values(run(["annotations", "create", {"comment": "from xmtoolbox"}, made]))
+        read, listed = values(run(["annotations", "get", added["id"], {}, made], ["annotations", "getMany", {}, made]))
+        assert (added["comment"], added["author"]["targetName"]) == ("from xmtoolbox", "asker")
+        assert (read, listed) == (added, [added])
+
+
+class TestDirectory:
+    def test_people_and_groups_are_read_and_listed(self, run: Run) -> None:
+        person, devices, people, group, groups = values(
+            run(
+                ["people", "get", "kim", {}],
+                ["people", "getDevices", {}, "kim"],
+                ["people", "getMany", {"search": "lee"}],
+                ["groups", "get", "Network, Ops", {}],
+                ["groups", "getMany", {}],
+            )
+        )
+        assert (person["firstName"], person["status"]) == ("Kim", "ACTIVE")
+        assert [each["deviceType"] for each in devices] == ["EMAIL", "ANDROID_PUSH", "TEXT_PHONE", "VOICE"]
+        assert people == [person]
+        assert [each["targetName"] for each in groups] == ["dba", group["targetName"]]
+
+    def test_on_call_and_its_summary_are_read(self, box: Box, run: Run) -> None:
+        group = box.xmatters.people.group("dba")
+        assert group
+        on_call, summary = values(
+            run(
+                ["onCall", "getMany", {"groups": group.id, "membersPerShift": 10, "embed": "shift,members.owner"}],
+                ["onCallSummary", "getMany", {"groups": "dba"}],
+            )
+        )
+        [shift] = on_call
+        assert [each["member"]["targetName"] for each in shift["members"]["data"]] == ["kim", "jo"]
+        assert [each["recipient"]["targetName"] for each in summary] == ["kim", "jo"]
+
+    def test_encoded_comma_is_part_of_a_groups_name(self, run: Run) -> None:
+        one, none = values(
+            run(
+                ["onCallSummary", "getMany", {"groups": "Network, Ops"}],
+                ["onCallSummary", "getMany", {"groups": "dba,Network"}],
+            )
+        )
+        assert [each["group"]["name"] for each in one] == ["Network, Ops"]
+        assert none == []
+
+
+class TestErrors:
+    def test_errors_have_their_status_and_the_error_object(self, run: Run) -> None:
+        done = run(
+            ["people", "get", "nope", {}],
+            ["groups", "get", "nope", {}],
+            ["events", "getMany", {"status": "OPEN"}],
+            ["onCall", "getMany", {}],
+        )
+        assert [each.status for each in done] == [404, 404, 400, 400]
+        assert json.loads(done[0].message).keys() == {"code", "reason", "message"}
+
+    def test_wrong_password_is_401(self, run: Run) -> None:
+        [done] = run(["people", "getMany", {}], login=("asker", "wrong"))
+        assert done.status == 401
+
+    def test_api_key_and_secret_are_taken_as_user_and_password(self, box: Box, run: Run) -> None:
+        box.events.declare(API_KEY)
+        [done] = run(["people", "get", "jo", {}], login=(API_KEY["key"], API_KEY["secret"]))
+        assert done.value["targetName"] == "jo"
+
+    def test_429_is_retried(self, box: Box, run: Run) -> None:
+        box.script([{"kind": "status", "status": 429, "on": "person"}])
+        [done] = run(["people", "get", "jo", {}])
+        assert done.value["targetName"] == "jo"
+        assert [each.status for each in box.directory.calls.all()] == [429, 200]
+
+
+class TestOAuth:
+    def test_tokens_are_got_and_renewed_with_credentials_in_the_query(self, box: Box, run: Run) -> None:
+        box.events.declare(OAUTH)
+        password = {"grant_type": "password"} | {key: OAUTH[key] for key in ("client_id", "username", "password")}
+        [token] = values(run(["oauth", "getToken", password]))
+        assert token.keys() == {"access_token", "token_type", "refresh_token", "expires_in", "jti"}
+        refresh = {"grant_type": "refresh_token", "client_id": "client-1", "refresh_token": token["refresh_token"]}
+        [renewed] = values(run(["oauth", "refreshToken", refresh]))
+        assert renewed["access_token"] != token["access_token"]
+
+    def test_wrong_password_gets_no_token(self, box: Box, run: Run) -> None:
+        box.events.declare(OAUTH)
+        wrong = {"grant_type": "password", "client_id": "client-1", "username": "asker", "password": "wrong"}
+        [done] = run(["oauth", "getToken", wrong])
+        assert (done.status, json.loads(done.message)["error"]) == (400, "invalid_grant")
