@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from sandbox.xmatters.directory import shown_device
-from sandbox.xmatters.pages import RESPONSES, Page, rest_time
+from sandbox.xmatters.pages import RESPONSES, Page, record_time
 from sandbox.xmatters.people import Device, Person, identity
 
 _SPOKEN, _TYPED = {"VOICE"}, {"TEXT_PHONE", "TEXT_PAGER", "NUMERIC_PAGER"}
@@ -87,7 +87,7 @@ class Notification:
             "category": "PRIMARY",
             "recipient": shown_device(self.person, self.device),
             "deliveryStatus": self.delivery_status,
-            "created": rest_time(self.at),
+            "created": record_time(self.at),
             "event": self.page.reference(),
         }
 

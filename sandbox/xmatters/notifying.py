@@ -32,7 +32,7 @@ from sandbox.xmatters.notifications import (
     response_option,
     text_with_details,
 )
-from sandbox.xmatters.pages import Page, Pages, rest_time
+from sandbox.xmatters.pages import Page, Pages, record_time
 from sandbox.xmatters.people import ESCALATION_SECONDS, Device, Group, People, Person
 from sandbox.xmatters.ringing import Bells, Escalation
 
@@ -263,7 +263,7 @@ class Notifier:
             "response": answered.answer,
             "comment": comment,
             "source": answered.source,
-            "received": rest_time(self._clock.now()),
+            "received": record_time(self._clock.now()),
             "option": response_option(answered.answer or ""),
             "notification": answered.document(),
         }

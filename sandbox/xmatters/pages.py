@@ -179,7 +179,7 @@ class Pages:
                     "type": audit_type,
                     "auditType": audit_type,
                     "orderId": order,
-                    "at": _zulu(self._now()),
+                    "at": record_time(self._now()),
                     **event,
                     **members,
                 }
@@ -196,7 +196,7 @@ class Pages:
                 "event": reference,
                 "author": dict(author),
                 "comment": comment,
-                "created": _zulu(self._now()),
+                "created": record_time(self._now()),
                 "links": {"self": f"{EVENTS_PATH}/{page_id}/annotations/{identifier}"},
             }
             record.annotations.append(annotation)
@@ -230,6 +230,6 @@ def rest_time(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "+0000")
 
 
-def _zulu(moment: datetime) -> str:
+def record_time(moment: datetime) -> str:
     """Return a time in the form of audits and annotations: ``2026-03-04T02:58:14.301Z``."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

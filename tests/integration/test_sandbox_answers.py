@@ -1,0 +1,288 @@
+"""Shapes of both stand-ins' answers, held against schemas that are made from the vendors' documents and recordings."""
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+import fastjsonschema
+import pytest
+import requests
+
+from sandbox.bigpanda.users import USERS
+from sandbox.server.in_process import Box
+from tests.integration.answer_schemas import VENDORS, check, definitions
+from tests.integration.bigpanda_tenant import APP, Tenant, documents, receiving, tenant_of, until
+
+URL = {"type": "url", "api_key": "canary-url-key"}
+OAUTH = {"client_id": "client-1", "username": "asker", "password": "canary-password"}
+ANY = {"type": "any", "key": "x-api-key-canary", "secret": "canary-secret"} | OAUTH
+PEOPLE: list[dict[str, Any]] = [
+    {
+        "name": "kim",
+        "full_name": "Kim Lee",
+        "email": "kim@acme.example",
+        "devices": [
+            {"name": "Work Email", "kind": "EMAIL", "fails": True},
+            {"name": "Mobile", "kind": "ANDROID_PUSH"},
+            {"name": "Pager", "kind": "TEXT_PAGER", "delay_seconds": 90},
+        ],
+    },
+    {"name": "jo", "full_name": "Jo Roe"},
+    {"name": "away", "status": "INACTIVE"},
+]
+GROUPS = [{"name": "dba", "members": [{"name": "kim"}, {"name": "away"}, {"name": "jo"}]}, {"name": "empty"}]
+
+
+class XMattersTenant:
+    """xMatters as a caller of its API uses it."""
+
+    def __init__(self, box: Box, session: requests.Session) -> None:
+        self.box = box
+        self.session = session
+
+    def signal(self, body: Any) -> requests.Response:
+        """Post a signal for a group, a user and a device."""
+        url = f"{self.box.declare(URL).url}&recipients=dba,jo,kim%7CMobile"
+        return requests.post(url, json=body, timeout=60)
+
+    def page(self, status: str = "critical") -> str:
+        """Make an event for an incident, and return its id."""
+        incident = {"id": "i1", "status": status, "title": "Database is down"}
+        self.signal({"incident": incident, "metadata": {"environment_id": "e1"}})
+        return self.box.events.all()[-1].id
+
+    def call(self, method: str, path: str, document: Any = None, status: int = 200) -> Any:
+        """Call the REST API, which must answer this status; return the answer's document."""
+        answer = self.session.request(method, f"{self.box.xmatters_url}/api/xm/1/{path}", json=document, timeout=60)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/json;charset=utf-8")
+        return answer.json()
+
+    def get(self, name: str, path: str) -> Any:
+        """Read a path; the answer must fit the schema of this name."""
+        document = self.call("GET", path)
+        check("xmatters", name, document)
+        return document
+
+
+@pytest.fixture
+def xmatters(box: Box) -> Iterator[XMattersTenant]:
+    """A tenant of xMatters with people and groups."""
+    box.events.declare(ANY)
+    box.xmatters.people.declare_phones({"people": PEOPLE, "groups": GROUPS})
+    with requests.Session() as session:
+        session.trust_env = False
+        session.auth = (ANY["username"], ANY["password"])
+        yield XMattersTenant(box, session)
+    box.directory.declare()
+
+
+@pytest.fixture
+def bigpanda(box: Box) -> Iterator[Tenant]:
+    """A tenant of BigPanda whose incidents live."""
+    with tenant_of(box) as tenant:
+        yield tenant
+
+
+class TestXMatters:
+    def test_trigger(self, xmatters: XMattersTenant) -> None:
+        answer = xmatters.signal({"id": "i1"})
+        check("xmatters", "accepted", answer.json())
+        assert answer.headers["x-trace"] == answer.json()["requestId"]
+        url = xmatters.box.declare(URL).url
+        check("xmatters", "error", requests.post(url.replace("canary", "wrong"), timeout=60).json())
+        check("xmatters", "error", requests.post(url.replace("functions/", "functions/0"), timeout=60).json())
+
+    @pytest.mark.parametrize("status", ["critical", "warning", "unknown", "ok"])
+    def test_events(self, xmatters: XMattersTenant, status: str) -> None:
+        made = xmatters.page(status)
+        xmatters.call("POST", f"events/{made}/annotations", {"comment": "on it"}, 201)
+        xmatters.get("eventPage", "events?limit=1&embed=properties,annotations")
+        xmatters.get("event", f"events/{made}")
+        embedded = xmatters.get(
+            "event", f"events/{made}?embed=properties,annotations,recipients,responseOptions,messages"
+        )
+        assert embedded.keys() > {"properties", "annotations", "recipients", "responseOptions", "messages"}
+        assert [each["targetName"] for each in embedded["recipients"]["data"]] == ["dba", "jo", "kim"]
+
+    def test_changes_of_an_events_status(self, xmatters: XMattersTenant) -> None:
+        made = xmatters.page()
+        for status in ("SUSPENDED", "ACTIVE", "TERMINATED"):
+            check("xmatters", "event", xmatters.call("POST", "events", {"id": made, "status": status}))
+        xmatters.get("eventPage", "events?status=TERMINATED")
+        xmatters.get("eventPage", "events?status=ACTIVE")
+
+    def test_annotations(self, xmatters: XMattersTenant) -> None:
+        made = xmatters.page()
+        added = xmatters.call("POST", f"events/{made}/annotations", {"comment": "on it"}, 201)
+        check("xmatters", "annotation", added)
+        xmatters.get("annotation", f"events/{made}/annotations/{added['id']}")
+        xmatters.get("annotationPage", f"events/{made}/annotations")
+
+    def test_audits(self, xmatters: XMattersTenant) -> None:
+        made, notifier = xmatters.page(), xmatters.box.xmatters.notifier
+        xmatters.call("POST", f"events/{made}/annotations", {"comment": "on it"}, 201)
+        for status in ("SUSPENDED", "ACTIVE"):
+            xmatters.call("POST", "events", {"id": made, "status": status})
+        newest = next(each for each in notifier.notifications.of_page(made) if each.responses)
+        notifier.answer(newest.id, "Escalate", "in a tunnel")
+        newest = next(each for each in notifier.notifications.of_page(made) if each.responses)
+        notifier.answer(newest.id, "Acknowledge")
+        xmatters.page()
+        xmatters.box.xmatters.clock.turn(180 * 60)
+        seen = [each["auditType"] for each in xmatters.get("auditPage", f"audits?eventId={made}")["data"]]
+        expired = xmatters.box.events.all()[-1].number
+        seen += [each["auditType"] for each in xmatters.get("auditPage", f"audits?eventId={expired}")["data"]]
+        assert set(seen) == set(definitions("xmatters")["auditType"]["enum"])
+
+    def test_people_and_devices(self, xmatters: XMattersTenant) -> None:
+        xmatters.get("person", "people/kim")
+        xmatters.get("personPage", "people?limit=2&offset=1")
+        assert len(xmatters.get("devicePage", "people/kim/devices")["data"]) == 3
+
+    def test_groups_and_on_call(self, xmatters: XMattersTenant) -> None:
+        xmatters.get("group", "groups/dba")
+        xmatters.get("groupPage", "groups")
+        assert len(xmatters.get("onCallPage", "on-call?groups=dba,empty&membersPerShift=100")["data"]) == 1
+        assert len(xmatters.get("onCallSummary", "on-call-summary?groups=dba,empty")) == 2
+        assert xmatters.get("onCallSummary", "on-call-summary?groups=empty") == []
+
+    @pytest.mark.parametrize(
+        ("path", "status"),
+        [
+            *((f"{each}/nope", 404) for each in ("events", "people", "groups")),
+            ("people/nope/devices", 404),
+            ("events/nope/annotations", 404),
+            ("events/nope/annotations/nope", 404),
+            ("audits?eventId=nope", 404),
+            *((f"{each}?limit=0", 400) for each in ("events", "people", "groups", "audits")),
+            ("on-call", 400),
+            ("on-call-summary", 400),
+        ],
+    )
+    def test_errors_of_reading(self, xmatters: XMattersTenant, path: str, status: int) -> None:
+        document = xmatters.call("GET", path, status=status)
+        check("xmatters", "error", document)
+        assert document["code"] == status
+
+    def test_errors_of_changing(self, xmatters: XMattersTenant) -> None:
+        made = xmatters.page()
+        change = {"id": made, "status": "TERMINATED"}
+        xmatters.call("POST", "events", change)
+        check("xmatters", "error", xmatters.call("POST", "events", change, 409))
+        check("xmatters", "error", xmatters.call("POST", "events", change | {"status": "OVER"}, 400))
+        check("xmatters", "error", xmatters.call("POST", "events", change | {"id": "1"}, 404))
+        check("xmatters", "error", xmatters.call("POST", f"events/{made}/annotations", {}, 400))
+
+    def test_refused_credentials(self, xmatters: XMattersTenant) -> None:
+        xmatters.session.auth = ("asker", "wrong")
+        check("xmatters", "error", xmatters.call("GET", "people", status=401))
+        xmatters.session.auth = None
+        xmatters.session.headers["Authorization"] = "Bearer " + base64.b64encode(b"unknown").decode()
+        check("xmatters", "invalidToken", xmatters.call("GET", "people", status=401))
+
+    def test_oauth_tokens(self, xmatters: XMattersTenant) -> None:
+        token = self.token(xmatters, {"grant_type": "password"} | OAUTH)
+        grant = {"grant_type": "refresh_token", "client_id": "client-1", "refresh_token": token["refresh_token"]}
+        self.token(xmatters, grant)
+
+    def token(self, xmatters: XMattersTenant, form: dict[str, str]) -> Any:
+        answer = requests.post(f"{xmatters.box.xmatters_url}/api/xm/1/oauth2/token", data=form, timeout=60)
+        check("xmatters", "token", answer.json())
+        return answer.json()
+
+
+class TestBigPanda:
+    def test_incidents_in_every_state(self, bigpanda: Tenant) -> None:
+        for actions in ([], ["worsen"], ["gain_alert"], ["snooze"], ["flap"], ["resolve"], ["resolve", "reopen"]):
+            opened = bigpanda.people.open_incident(status="warning")["id"]
+            for action in actions:
+                bigpanda.people.act_on_incident(opened, action)
+            for query in ("", "?expand=alerts"):
+                check("bigpanda", "incident", bigpanda.call("GET", opened, query).json())
+        for query in ("", "?folder=active", "?folder=snoozed&expand=alerts", "?folder=resolved&page_size=1&page=2"):
+            check("bigpanda", "incidentPage", bigpanda.call("GET", "", query).json())
+
+    def test_assigned_incident_and_answers_to_changes(self, bigpanda: Tenant) -> None:
+        opened = bigpanda.people.open_incident()["id"]
+        for method, path, body in (
+            ("POST", "/comments", {"comment": "on it"}),
+            ("PUT", "/assignment", {"assignee": USERS[0]["id"]}),
+        ):
+            answer = bigpanda.call(method, opened, path, body)
+            assert (answer.status_code, answer.content) == (204, b"")
+        check("bigpanda", "incident", bigpanda.call("GET", opened).json())
+        assert bigpanda.call("GET", opened).json()["assignee"]["user_id"] == USERS[0]["id"]
+        resolved = bigpanda.call("POST", opened, "/resolve", {"comments": "done"})
+        assert resolved.status_code == 202
+        check("bigpanda", "done", resolved.json())
+
+    def test_activities(self, bigpanda: Tenant) -> None:
+        opened = bigpanda.people.open_incident()["id"]
+        for action in ("snooze", "unsnooze", "flap", "resolve", "reopen"):
+            bigpanda.people.act_on_incident(opened, action)
+        bigpanda.call("POST", opened, "/comments", {"comment": "on it"})
+        bigpanda.call("PUT", opened, "/assignment", {"assignee": USERS[0]["id"]})
+        bigpanda.call("DELETE", opened, "/assignment")
+        url = f"{bigpanda.box.bigpanda.url}/resources/v2.0/incidents/{opened}/activities"
+        found = bigpanda.api.get(url, timeout=60).json()
+        check("bigpanda", "activities", found)
+        assert len({each["type"] for each in found}) >= 8
+
+    def test_users(self, bigpanda: Tenant) -> None:
+        for query in ("", '?filter=userName eq "nope"'):
+            answer = bigpanda.api.get(f"{bigpanda.box.bigpanda.url}/scim/v2/Users{query}", timeout=60)
+            check("bigpanda", "users", answer.json())
+
+    def test_callback_service(self, bigpanda: Tenant) -> None:
+        bigpanda.people.let_app_into_bigpanda(APP)
+        said = {"event_type": "incident#new", "incident_id": "i1", "app_key": APP}
+        url = f"{bigpanda.box.bigpanda.url}/resources/v2.1/outbound/callback"
+        check("bigpanda", "released", bigpanda.api.post(url, json=said, timeout=60).json())
+        for wrong, status in ((said | {"app_key": "other"}, 403), ({}, 400)):
+            answer = bigpanda.api.post(url, json=wrong, timeout=60)
+            assert answer.status_code == status
+            check("bigpanda", "error", answer.json())
+
+    def test_errors(self, bigpanda: Tenant) -> None:
+        opened = bigpanda.people.open_incident()["id"]
+        bigpanda.people.act_on_incident(opened, "resolve")
+        for answer, status in (
+            (bigpanda.call("GET", "nope"), 404),
+            (bigpanda.call("GET", "", environment="nope"), 404),
+            (bigpanda.call("GET", "", "?folder=nope"), 400),
+            (bigpanda.call("POST", opened, "/resolve", {"comments": "again"}), 409),
+            (bigpanda.call("POST", opened, "/comments", {}), 400),
+        ):
+            assert answer.status_code == status
+            check("bigpanda", "error", answer.json())
+        bigpanda.api.headers["Authorization"] = "Bearer wrong"
+        answer = bigpanda.call("GET", opened)
+        assert answer.status_code == 401
+        check("bigpanda", "error", answer.json())
+
+    def test_webhooks_of_version_1(self, bigpanda: Tenant) -> None:
+        with receiving() as receiver:
+            bigpanda.share_with(receiver)
+            opened = bigpanda.people.open_incident(alerts=2)["id"]
+            for action in ("snooze", "unsnooze", "resolve"):
+                bigpanda.people.act_on_incident(opened, action)
+            until(lambda: any(each["incident"]["resolved"] for each in documents(receiver)))
+            for each in documents(receiver):
+                check("bigpanda", "webhook", each)
+
+
+class TestSchemas:
+    @pytest.mark.parametrize(("vendor", "name"), [(each, name) for each in VENDORS for name in definitions(each)])
+    def test_schema_compiles_and_refers_to_known_schemas(self, vendor: str, name: str) -> None:
+        schema = {"definitions": definitions(vendor), "allOf": [{"$ref": f"#/definitions/{name}"}]}
+        assert fastjsonschema.compile(schema)
+
+    def test_member_that_no_document_names_is_refused(self, xmatters: XMattersTenant) -> None:
+        event = xmatters.get("event", f"events/{xmatters.page()}")
+        with pytest.raises(pytest.fail.Exception, match="must not contain"):
+            check("xmatters", "event", event | {"state": "ACTIVE"})
+
+    def test_time_in_another_form_is_refused(self, xmatters: XMattersTenant) -> None:
+        event = xmatters.get("event", f"events/{xmatters.page()}")
+        with pytest.raises(pytest.fail.Exception, match="created"):
+            check("xmatters", "event", event | {"created": "2026-03-04T02:58:14.301Z"})
