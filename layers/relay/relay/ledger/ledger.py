@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import Any
 
 from relay.deadline import Deadline
-from relay.errors import LedgerError
 from relay.incidents.transition import ALERT_NAME_LENGTH, State
 from relay.ledger.entry import Entry, Lease, Raised, Slot
 from relay.ledger.row import ATTRIBUTES, Row, stored_key

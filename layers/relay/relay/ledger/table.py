@@ -37,7 +37,7 @@ class Text(NamedTuple):
 
     Attributes:
         text: The document.
-        sequence: Version of the document: the number of its writes.
+        sequence: Number that grows with each conditional write, used for optimistic locking.
         others: The item's other attributes by name; numbers as floats.
         key: Key of the item.
     """
@@ -184,7 +184,7 @@ class Table:
         self._asked(lambda: self._client.put_item(TableName=self._name, Item=item))
 
     def due(self, shard: str, most: int) -> Iterator[Text]:
-        """Yield at most `most` documents of a shard of the index, the earliest first.
+        """Yield up to `most` documents of a shard of the index, the earliest first, those not due yet included.
 
         The index is eventually consistent and may lag by seconds. Read a document again before you change it.
         """
