@@ -6,6 +6,7 @@ A script is a list of entries. The next request to a route meets the first entry
 kind                 keys                         effect                                                done
 ===================  ===========================  ====================================================  =====
 status               status, retry_after?         that status with the vendor's error object            no
+accept_then_status   status                       the same, but the vendor does what was asked          yes
 html                 status                       that status with a page of HTML                       no
 redirect             location, status? (302)      a redirect                                            no
 slow                 seconds, accept? (true)      the answer is sent after that time                    accept
@@ -44,6 +45,7 @@ _REDIRECT = {"type": "integer", "minimum": 300, "maximum": 399, "default": 302}
 # Per kind: the required keys, and the optional keys.
 KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "status": ({"status": _STATUS}, {"retry_after": _HEADER}),
+    "accept_then_status": ({"status": _STATUS}, {"accept": {"const": True, "default": True}}),
     "html": ({"status": _STATUS}, {}),
     "redirect": ({"location": _HEADER}, {"status": _REDIRECT}),
     "slow": ({"seconds": _SECONDS}, {"accept": _ACCEPT}),
@@ -112,7 +114,7 @@ class Fault:
         """Return the answer to send instead of the honest one; `error` makes the vendor's error object."""
         status = self.status or honest.status
         match self.kind:
-            case "status":
+            case "status" | "accept_then_status":
                 retry_after = {"Retry-After": self.retry_after} if self.retry_after else {}
                 return error(status, "This answer was scripted in the sandbox", retry_after)
             case "html":
