@@ -2,7 +2,8 @@
 
 ======================  ===========================================================================================
 GET /                   the page; its files are under ``/page/``
-GET /page/state         ``{"bigpanda", "relay", "xmatters", "faults"}``
+GET /page/state         ``{"bigpanda", "relay", "xmatters", "faults"}``: the vendors' stories, without the time of
+                        xMatters' clock, since it changes always; `relay_view`; `switches`
 GET /page/events        the same as server-sent events: at once, and whenever it changed
 PUT /page/faults        ``{"xmatters"?: a name of `switches.ANSWERS`, "denied"?: [services]}``; answers all switches
 POST /page/replay       ``{"incident_id"?}``: `relayctl dlq replay` of an incident, or of all; answers ``{"output"}``
@@ -151,7 +152,7 @@ class Site:
             state = {
                 "bigpanda": self._bigpanda(),
                 "relay": self._relay.value,
-                "xmatters": self._xmatters(),
+                "xmatters": _without_time(self._xmatters()),
                 "faults": self._switches.state(),
             }
             self._text, self._built_at = json.dumps(state, default=str), time.monotonic()
@@ -215,6 +216,11 @@ def _story(vendor: object) -> Mapping[str, Any]:
     """Return a vendor's story; empty for a stand-in that has none."""
     story: Callable[[], Mapping[str, Any]] | None = getattr(vendor, "story", None)
     return story() if story else {}
+
+
+def _without_time(story: Mapping[str, Any]) -> Mapping[str, Any]:
+    clock = story.get("clock") or {}
+    return {**story, "clock": {name: value for name, value in clock.items() if name != "now"}}
 
 
 def _replayed(find: Find, incident_id: str | None) -> str:

@@ -88,33 +88,38 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def served() -> Iterator[Stage]:
-    """The running server."""
+    """The running server. It has a thread of its own, since Playwright's event loop runs in the main thread."""
     stage = Stage()
-    with asyncio.Runner() as runner:
-        loop = runner.get_loop()
-        thread = threading.Thread(target=loop.run_forever, daemon=True)
-        thread.start()
-        listener = Listener(0)
-        site = Site(
-            bigpanda=lambda: stage.state["bigpanda"],
-            xmatters=lambda: stage.state["xmatters"],
-            relay=lambda: stage.state["relay"],
-            switches=_Switches(stage),
-            replay=stage.replay,
-        )
+    ready, done = threading.Event(), threading.Event()
+    thread = threading.Thread(target=lambda: asyncio.run(_serve(stage, ready, done)), daemon=True)
+    thread.start()
+    assert ready.wait(PATIENCE)
+    yield stage
+    done.set()
+    thread.join()
 
-        def application() -> web.Application:
-            app = web.Application(middlewares=[own_pages_only])
-            site.join(app)
-            app.router.add_route("*", "/{path:.*}", stage.record)
-            return app
 
-        stage.url = f"{listener.url}/"
-        asyncio.run_coroutine_threadsafe(listener.serve(application), loop).result()
-        yield stage
-        asyncio.run_coroutine_threadsafe(listener.stop(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
+async def _serve(stage: Stage, ready: threading.Event, done: threading.Event) -> None:
+    listener = Listener(0)
+    site = Site(
+        bigpanda=lambda: stage.state["bigpanda"],
+        xmatters=lambda: stage.state["xmatters"],
+        relay=lambda: stage.state["relay"],
+        switches=_Switches(stage),
+        replay=stage.replay,
+    )
+
+    def application() -> web.Application:
+        app = web.Application(middlewares=[own_pages_only])
+        site.join(app)
+        app.router.add_route("*", "/{path:.*}", stage.record)
+        return app
+
+    stage.url = f"{listener.url}/"
+    await listener.serve(application)
+    ready.set()
+    await asyncio.to_thread(done.wait)
+    await listener.stop()
 
 
 @pytest.fixture

@@ -63,7 +63,8 @@ export function list(parent, items, key, create, update) {
 
 /** Give the focus back to an element that was moved; if it is gone, to the nearest place that may take it. */
 function restore(focused, parent) {
-  if (!focused || document.activeElement === focused) return;
+  // The body has the focus when it was lost; a nested list may have given it to another place meanwhile.
+  if (!focused || document.activeElement !== document.body) return;
   if (focused.isConnected) focused.focus({ preventScroll: true });
   else parent.closest("section")?.querySelector("h2")?.focus({ preventScroll: true });
 }

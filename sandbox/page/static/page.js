@@ -1,10 +1,11 @@
 // The page: it draws the state that the server sends, and turns clicks into calls of the control API.
 
 import { icon, list, make, mark, say } from "./dom.js";
-import { ACTIONS, SLOTS, device, facts, outcome, time, timeline, until } from "./parts.js";
+import { ACTIONS, SLOTS, device, facts, outcome, sentence, time, timeline, until } from "./parts.js";
 
-const FEW = 8;
-const FEW_INCIDENTS = 6;
+const IS_NARROW = window.matchMedia("(max-width: 719px)").matches;
+const FEW = IS_NARROW ? 4 : 8;
+const FEW_INCIDENTS = IS_NARROW ? 4 : 6;
 const $ = (id) => document.getElementById(id);
 const LABELS = Object.fromEntries(ACTIONS);
 let state = null;
@@ -53,7 +54,8 @@ function choose(id) {
   chosen = id;
   isChosenByHand = true;
   draw();
-  announce([`${title(id)}: its story is shown below.`]);
+  // A click on a title leads to the story, wherever it stands.
+  $("timeline-title").focus();
 }
 
 function incidents() {
@@ -94,7 +96,8 @@ function makeIncident(incident) {
   return make(
     "li",
     { class: "card incident" },
-    make("div", { class: "row" }, make("span", { class: "chip" }), make("h3", {}, reference(id)), make("time", { class: "muted" })),
+    make("div", { class: "row" }, make("span", { class: "chip" }), make("time", { class: "muted" })),
+    make("h3", {}, reference(id)),
     make("p", { class: "facts muted" }),
     buttons,
   );
@@ -155,19 +158,22 @@ function makeShare(share) {
   return make(
     "li",
     { class: "card share" },
-    make("div", { class: "row" }, make("span", { class: "chip" }), reference(share.incident_id), make("time", { class: "muted" })),
+    make("div", { class: "row" }, make("span", { class: "chip" }), make("span", { class: "muted change" }), make("time", { class: "muted" })),
+    reference(share.incident_id),
     make("p", { class: "why" }),
   );
 }
 
 function drawShare(card, share) {
-  const words = { retry: " by a retry" };
   const [tone, word] = outcome(share);
-  chip(card.querySelector(".chip"), tone, `${word}${tone === "good" ? (words[share.kind] ?? "") : ""}`);
+  chip(card.querySelector(".chip"), tone, word);
   drawReference(card.querySelector(".reference"), share.incident_id);
   say(card.querySelector("time"), time(share.at));
-  const change = share.kind === "share" && share.transition && share.transition !== "touched" ? `${share.transition}: ` : "";
-  say(card.querySelector(".why"), change ? change[0].toUpperCase() + change.slice(1) + share.why : share.why);
+  const change = share.kind !== "chore" && share.transition !== "touched" ? share.transition : null;
+  say(card.querySelector(".change"), [change, share.kind === "retry" ? "retry" : null].filter(Boolean).join(", "));
+  // The chip says the outcome already.
+  const why = share.why ?? "";
+  say(card.querySelector(".why"), why.startsWith(`${word}: `) ? sentence(why.slice(word.length + 2)) : why);
   mark(card, "data-chosen", share.incident_id === chosen ? "true" : null);
 }
 
@@ -175,7 +181,8 @@ function makeOwed(owed) {
   return make(
     "li",
     { class: "card" },
-    make("div", { class: "row" }, make("span", { class: "chip" }), reference(owed.incident_id), make("span", { class: "muted next" })),
+    make("div", { class: "row" }, make("span", { class: "chip" }), make("span", { class: "muted next" })),
+    reference(owed.incident_id),
     make("p", { class: "why" }),
   );
 }
@@ -184,11 +191,15 @@ function drawOwed(card, owed) {
   chip(card.querySelector(".chip"), owed.is_critical ? "bad" : "wait", owed.is_critical ? "critical" : "owed");
   drawReference(card.querySelector(".reference"), owed.incident_id);
   mark(card.querySelector(".next"), "data-until", owed.next_attempt);
-  say(card.querySelector(".next"), owed.next_attempt ? until(owed.next_attempt, Date.now()) : "soon");
+  say(card.querySelector(".next"), owed.next_attempt ? next(owed.next_attempt) : "next attempt soon");
   const what = owed.transition ? `${owed.transition}, ` : "";
   const reason = owed.reason ? `: ${owed.reason}` : "";
   say(card.querySelector(".why"), `Owed since ${time(owed.since)} (${what}not announced)${reason}.`);
   mark(card, "data-chosen", owed.incident_id === chosen ? "true" : null);
+}
+
+function next(moment) {
+  return `next attempt ${until(moment, Date.now())}`;
 }
 
 function makeDead(letter) {
@@ -196,7 +207,8 @@ function makeDead(letter) {
   return make(
     "li",
     { class: "card" },
-    make("div", { class: "row" }, make("span", { class: "chip" }), reference(letter.incident_id), make("time", { class: "muted" })),
+    make("div", { class: "row" }, make("span", { class: "chip" }), make("time", { class: "muted" })),
+    reference(letter.incident_id),
     make("p", { class: "why" }),
     make("div", { class: "buttons" }, action("Replay", about, (me) => replay(me, letter.incident_id))),
   );
@@ -206,8 +218,7 @@ function drawDead(card, letter) {
   chip(card.querySelector(".chip"), "bad", "dead letter");
   drawReference(card.querySelector(".reference"), letter.incident_id);
   say(card.querySelector("time"), time(letter.since));
-  const reason = letter.reason ?? "the reason is not known";
-  say(card.querySelector(".why"), `${reason[0].toUpperCase()}${reason.slice(1)}.`);
+  say(card.querySelector(".why"), `${sentence(letter.reason ?? "the reason is not known")}.`);
   mark(card, "data-chosen", letter.incident_id === chosen ? "true" : null);
 }
 
@@ -223,6 +234,8 @@ function drawPhones() {
   const { people = [], groups = [], notifications = [] } = state.xmatters;
   $("xmatters-empty").hidden = people.length > 0;
   say($("groups"), groups.map(inWords).join(" "));
+  const ringing = notifications.filter((each) => each.state === "ringing").length;
+  say($("jump-phones"), ringing > 0 ? `Phones (${ringing} ringing)` : "Phones");
   list($("people"), people, (each) => each.name, makePerson, (card, person) => drawPerson(card, person, notifications));
 }
 
@@ -276,7 +289,8 @@ function drawDevice(item, each, person, told) {
   say(item.querySelector("strong"), each.name);
   // Everything that rings, else what it was told last.
   const ringing = told.filter((one) => one.state === "ringing");
-  const notices = ringing.length > 0 ? ringing : told.slice(-1);
+  const newest = told.reduce((one, other) => (one && one.id > other.id ? one : other), null);
+  const notices = ringing.length > 0 ? ringing : newest ? [newest] : [];
   const delay = each.delay_seconds ? `rings after ${Math.round(each.delay_seconds / 60) || "<1"} min` : word;
   say(item.querySelector(".state"), ringing.length > 0 ? `${word}, ringing` : told.length > 0 ? word : delay);
   mark(item, "data-state", ringing.length > 0 ? "ringing" : "quiet");
@@ -303,7 +317,7 @@ function drawNotice(item, notice, person) {
   const answers = item.querySelector(".answers");
   const had = answers.contains(document.activeElement);
   const responses = notice.state === "ringing" ? (notice.responses ?? []) : [];
-  const about = `page ${notice.page} on ${person.full_name || person.name}’s ${notice.device}`;
+  const about = `page ${notice.page} on ${person.full_name || person.name}'s ${notice.device}`;
   list(answers, responses, (each) => each, (each) => makeAnswer(each, about, notice.id), () => {});
   if (had && responses.length === 0) item.focus({ preventScroll: true });
 }
@@ -318,10 +332,11 @@ function makeAnswer(response, about, id) {
 
 function drawTimeline() {
   const events = chosen ? timeline(state, chosen) : [];
-  say($("timeline-title"), chosen ? title(chosen) : "One incident’s story");
+  $("back").hidden = !chosen;
+  say($("timeline-title"), chosen ? title(chosen) : "One incident's story");
   const hint = "Choose an incident: its whole story stands here, from BigPanda through the relay to the phones and back.";
   const count = events.length === 1 ? "1 step" : `${events.length} steps`;
-  say($("timeline-about"), chosen ? `One incident’s story, ${count}, oldest first.` : hint);
+  say($("timeline-about"), chosen ? `One incident's story, ${count}, oldest first.` : hint);
   list($("timeline"), events, (each) => `${each.at} ${each.where} ${each.text} ${each.place}`, makeEvent, () => {});
 }
 
@@ -352,7 +367,7 @@ function drawTrouble() {
   if ($("flow-no-page").checked) wrong.push("the flow makes no page");
   if (state.bigpanda.is_silent) wrong.push("BigPanda sends nothing");
   if (denied.length > 0) wrong.push("AWS denies the relay a service");
-  if (ahead > 0) wrong.push(`xMatters’ clock is ${minutes} min ahead`);
+  if (ahead > 0) wrong.push(`xMatters' clock is ${minutes} min ahead`);
   say($("trouble-sum"), wrong.join("; ") || "everything works, and the clock is on time");
   mark($("trouble"), "data-wrong", wrong.length > 0 ? "true" : null);
 }
@@ -377,7 +392,7 @@ function connectTrouble() {
   for (const button of document.querySelectorAll("[data-turn]")) {
     button.addEventListener("click", () => call(button, "POST", "/clock", { seconds: Number(button.dataset.turn) }));
   }
-  if (window.matchMedia("(max-width: 719px)").matches) $("trouble-details").open = false;
+  if (IS_NARROW) $("trouble-details").open = false;
 }
 
 // Announcements: a few words for people who do not see what changed.
@@ -396,7 +411,7 @@ function news(before, after) {
   const found = [];
   const rang = new Set((before.xmatters.notifications ?? []).map((each) => each.id));
   for (const each of after.xmatters.notifications ?? []) {
-    if (!rang.has(each.id) && each.state === "ringing") found.push(`${fullName(each.person)}’s ${each.device} rings.`);
+    if (!rang.has(each.id) && each.state === "ringing") found.push(`${fullName(each.person)}'s ${each.device} rings.`);
   }
   const were = new Map((before.bigpanda.incidents ?? []).map((each) => [each.id, each]));
   for (const each of after.bigpanda.incidents ?? []) {
@@ -453,6 +468,7 @@ function connectForms() {
     if (opened.id) chosen = opened.id;
     announce([`${opened.title ?? "The incident"} is open.`]);
   });
+  $("back").addEventListener("click", () => $("incidents").querySelector("[aria-pressed=true]")?.focus());
   $("incidents-more").addEventListener("click", () => more("incidents", FEW_INCIDENTS));
   $("shares-more").addEventListener("click", () => more("shares", FEW));
 }
@@ -466,5 +482,5 @@ connectForms();
 connectTrouble();
 connect();
 setInterval(() => {
-  for (const each of document.querySelectorAll("[data-until]")) say(each, until(each.dataset.until, Date.now()));
+  for (const each of document.querySelectorAll("[data-until]")) say(each, next(each.dataset.until));
 }, 1000);

@@ -46,6 +46,12 @@ export function time(text) {
   return Number.isNaN(moment.getTime()) ? "" : TIME.format(moment);
 }
 
+/** A clause as a sentence: a capital letter first, except in a name that has none. */
+export function sentence(clause) {
+  const text = clause ?? "";
+  return /^xMatters/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1);
+}
+
 /** The time from now to a moment, in words. */
 export function until(text, now) {
   const seconds = Math.round((new Date(text).getTime() - now) / 1000);
@@ -56,7 +62,7 @@ export function until(text, now) {
 
 /** The facts about an incident, in words. */
 export function facts(incident) {
-  const found = [incident.is_open ? "open" : "resolved"];
+  const found = incident.is_open ? ["open"] : [];
   const alerts = incident.alerts?.length ?? 0;
   found.push(alerts === 1 ? "1 alert" : `${alerts} alerts`);
   if (incident.snoozed_until) found.push(`snoozed until ${time(new Date(incident.snoozed_until * 1000).toISOString())}`);
@@ -84,8 +90,11 @@ export function timeline(state, id) {
   }
   const pages = (xmatters.pages ?? []).filter((each) => each.incident_id === id);
   for (const page of pages) {
-    for (const each of page.log ?? []) add(each.at, "xMatters", `Page ${page.number}: ${each.text}`);
+    // A number only where it is needed to tell pages apart.
+    const prefix = (text) => (pages.length > 1 && !text?.includes(page.number) ? `Page ${page.number}: ` : "");
+    for (const each of page.log ?? []) add(each.at, "xMatters", prefix(each.text) + each.text);
   }
+  for (const each of xmatters.without_page ?? []) if (each.incident_id === id) add(each.at, "xMatters", each.text, "bad");
   const numbers = new Set(pages.map((each) => each.number));
   for (const each of xmatters.callbacks ?? []) {
     if (numbers.has(each.page)) add(each.at, "xMatters", each.text, each.status >= 200 && each.status < 300 ? "calm" : "bad");
