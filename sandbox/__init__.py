@@ -3,6 +3,7 @@
 - `xmatters`, `bigpanda`: the stand-ins of the two vendors; `http`: the parts that both of them use.
 - `server`: both stand-ins as one process, with a control API.
 - `cloud`: the AWS emulator, and the relay's stack deployed into it.
+- `page`: a page in the browser that shows BigPanda, the relay and xMatters side by side.
 - `local`: all of it, started and stopped together; `demo`: a story told with it.
 
 The relay and relayctl import nothing of this package.

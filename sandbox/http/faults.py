@@ -6,13 +6,13 @@ A script is a list of entries. The next request to a route meets the first entry
 kind                 keys                         effect                                                done
 ===================  ===========================  ====================================================  =====
 status               status, retry_after?         that status with the vendor's error object            no
-accept_then_status   status                       the same, but the vendor does what was asked          yes
 html                 status                       that status with a page of HTML                       no
 redirect             location, status? (302)      a redirect                                            no
 slow                 seconds, accept? (true)      the answer is sent after that time                    accept
 drip                 seconds, accept? (true)      the answer is sent byte by byte over that time        accept
 reset                                             the connection is reset before any answer             no
 accept_then_reset                                 the same, but the vendor does what was asked          yes
+accept_then_status   status                       like status, but the vendor does what was asked       yes
 reset_body                                        a reset in the middle of the answer's body            yes
 truncated_json                                    a complete answer whose JSON is cut short             yes
 ===================  ===========================  ====================================================  =====
@@ -45,13 +45,13 @@ _REDIRECT = {"type": "integer", "minimum": 300, "maximum": 399, "default": 302}
 # Per kind: the required keys, and the optional keys.
 KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "status": ({"status": _STATUS}, {"retry_after": _HEADER}),
-    "accept_then_status": ({"status": _STATUS}, {"accept": {"const": True, "default": True}}),
     "html": ({"status": _STATUS}, {}),
     "redirect": ({"location": _HEADER}, {"status": _REDIRECT}),
     "slow": ({"seconds": _SECONDS}, {"accept": _ACCEPT}),
     "drip": ({"seconds": _SECONDS}, {"accept": _ACCEPT}),
     "reset": ({}, {}),
     "accept_then_reset": ({}, {"accept": {"const": True, "default": True}}),
+    "accept_then_status": ({"status": _STATUS}, {"accept": {"const": True, "default": True}}),
     "reset_body": ({}, {"accept": {"const": True, "default": True}}),
     "truncated_json": ({}, {"accept": {"const": True, "default": True}}),
 }

@@ -67,7 +67,9 @@ def _of_signal(line: Mapping[str, Any]) -> str:
             again = " after a retry" if line.get("message") == "job" else ""
             return _sentence(f"Sent to xMatters{again}", change or _unguarded(line))
         case "queued" if line.get("queue") == "dead_letter":
-            return _sentence("Dead-lettered", f"{reason(line)}, and an operator has to replay it")
+            return _sentence(
+                "Dead-lettered", f"{reason(line) or 'it failed for good'}, and an operator has to replay it"
+            )
         case "queued":
             return _sentence("Owed", f"{reason(line) or 'it was not sent yet'}; the relay tries again by itself")
         case "duplicate":
@@ -77,7 +79,7 @@ def _of_signal(line: Mapping[str, Any]) -> str:
         case "unchanged":
             return _sentence("No signal", _unsignalled(line, change))
         case "unsafe":
-            return _sentence("Not kept", f"{reason(line)}; BigPanda is asked to send it again")
+            return _sentence("Not kept", f"{reason(line) or 'no queue took it'}; BigPanda is asked to send it again")
     return _sentence(str(line.get("outcome") or "Unknown outcome"), change)
 
 
