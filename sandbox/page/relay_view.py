@@ -29,8 +29,9 @@ FIRST_MILLISECONDS = 3_600_000
 MAX_LOG_PAGES = 20
 ANSWER_SECONDS = 3.0
 _SHOWN = frozenset({"share", "job", "callback"})
-# Jobs that woke too early, or had nothing to do, say nothing new.
+# Jobs that woke too early or had nothing to do, and callbacks of deliveries and states, say nothing new.
 _SILENT_CHORES = frozenset({("followup", "queued"), ("followup", "duplicate")})
+_SILENT_CALLBACKS = frozenset({("delivery", "unchanged"), ("status", "unchanged")})
 
 
 class RelayView:
@@ -155,7 +156,10 @@ def _parsed(text: str) -> dict[str, Any] | None:
         return None
     if not isinstance(line, dict) or line.get("message") not in _SHOWN or "outcome" not in line:
         return None
-    is_silent = line["message"] == "job" and (line.get("kind"), line["outcome"]) in _SILENT_CHORES
+    if line["message"] == "job":
+        is_silent = (line.get("kind"), line["outcome"]) in _SILENT_CHORES
+    else:
+        is_silent = line["message"] == "callback" and (line.get("transition"), line["outcome"]) in _SILENT_CALLBACKS
     return None if is_silent else line
 
 

@@ -116,7 +116,8 @@ class Site:
         async with self._watched():
             shown, spoke_at = "", 0.0
             with contextlib.suppress(ConnectionError):
-                while True:
+                # A closed page is noticed here, not only by the next write, so that polling ends with it.
+                while request.transport and not request.transport.is_closing():
                     text, now = self._built(), time.monotonic()
                     if text != shown:
                         await response.write(f"data: {text}\n\n".encode())

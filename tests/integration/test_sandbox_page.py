@@ -1,6 +1,9 @@
 """The sandbox's page over sockets: files, state, events, switches, and what other sites may not do."""
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from sandbox.page.switches import ANSWERS
 from sandbox.server.in_process import Box, running
 
 URL = {"type": "url", "api_key": "k"}
+ROOT = Path(__file__).resolve().parents[2]
 NO_CLOUD = "The relay is not deployed: there is no local cloud yet."
 
 
@@ -93,6 +97,26 @@ class TestPage:
     def test_stack_file_that_cannot_be_read_is_no_cloud(self, tmp_path: Path, text: str) -> None:
         (tmp_path / "stack.json").write_text(text)
         assert StackFile(tmp_path / "stack.json").find() is None
+
+    def test_cloud_is_not_read_before_a_page_is_connected(self, http: requests.Session) -> None:
+        reads: list[None] = []
+        with running(joining=joining(lambda: reads.append(None))) as box:
+            http.get(f"{box.control_url}/signals", timeout=60)
+            assert reads == []
+            with http.get(f"{box.control_url}/page/events", stream=True, timeout=60) as answer:
+                next(_events(answer))
+            assert reads
+
+    def test_server_stops_cleanly_with_a_page_connected(self, http: requests.Session) -> None:
+        command = [sys.executable, "-m", "sandbox.server"]
+        with subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdout
+            address = json.loads(process.stdout.readline())["control_url"]
+            with http.get(f"{address}/page/events", stream=True, timeout=60) as answer:
+                next(_events(answer))
+                process.send_signal(signal.SIGTERM)
+                _, errors = process.communicate(timeout=60)
+        assert (process.returncode, errors) == (0, "")
 
     def test_replay_without_a_cloud_is_refused_in_words(self, box: Box, http: requests.Session) -> None:
         answer = http.post(f"{box.control_url}/page/replay", json={}, timeout=60)

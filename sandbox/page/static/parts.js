@@ -9,12 +9,13 @@ export const ACTIONS = [
   ["snooze", "Snooze"],
   ["unsnooze", "End snooze"],
   ["flap", "Flap"],
+  ["calm", "End flapping"],
   ["share", "Share"],
   ["resolve", "Resolve"],
   ["reopen", "Reopen"],
 ];
 // Pairs that take turns in one place, so that nothing moves.
-export const SLOTS = [["worsen"], ["ease"], ["gain_alert"], ["snooze", "unsnooze"], ["flap"], ["share"], ["resolve", "reopen"]];
+export const SLOTS = [["worsen"], ["ease"], ["gain_alert"], ["snooze", "unsnooze"], ["flap", "calm"], ["share"], ["resolve", "reopen"]];
 
 export const OUTCOMES = {
   delivered: ["good", "Signalled"],
@@ -25,7 +26,7 @@ export const OUTCOMES = {
   unchanged: ["calm", "No signal"],
   unsafe: ["bad", "Not kept"],
 };
-const DONE = { answer: ["good", "Answer"], chore: ["calm", "Chore"] };
+const DONE = { answer: ["good", "Answer"], chore: ["good", "Done"] };
 const DEVICES = { EMAIL: ["email", "E-mail"], VOICE: ["voice", "Voice call"], TEXT_PHONE: ["sms", "SMS"] };
 
 /** The tone and the word of a share, retry, chore or answer. */
@@ -97,7 +98,9 @@ export function timeline(state, id) {
   for (const each of xmatters.without_page ?? []) if (each.incident_id === id) add(each.at, "xMatters", each.text, "bad");
   const numbers = new Set(pages.map((each) => each.number));
   for (const each of xmatters.callbacks ?? []) {
-    if (numbers.has(each.page)) add(each.at, "xMatters", each.text, each.status >= 200 && each.status < 300 ? "calm" : "bad");
+    const isTaken = each.status >= 200 && each.status < 300;
+    // That a delivery or a status was reported says nothing new.
+    if (numbers.has(each.page) && (each.kind === "response" || !isTaken)) add(each.at, "xMatters", each.text, isTaken ? "calm" : "bad");
   }
   return events
     .map((each, place) => ({ ...each, place, moment: new Date(each.at).getTime() }))
