@@ -231,6 +231,6 @@ def _xmatters() -> dict[str, Any]:
             notification(3, "jo", "Phone app", "APPLE_PUSH", "answered", answer="Acknowledge", group=None),
         ],
         "callbacks": [
-            {"at": at(4), "page": "1001", "kind": "delivery", "status": 202, "text": "Told the relay of a delivery."}
+            {"at": at(4), "page": "1001", "kind": "response", "status": 200, "text": "The relay took the response."}
         ],
     }
