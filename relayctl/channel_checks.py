@@ -128,12 +128,12 @@ class ChannelChecks:
         if suggested:
             yield warning(what, f"shares came from {named}, too: add it to bigpanda.environments, if it is yours")
         if access.reconcile == "ring" and misconfiguration.needs_url_recipients(channel):
-            yield warning(what, "reported, not rung: the secret names no recipients, so a missed share notifies nobody")
+            yield warning(what, "reported only: the secret names no recipients, so a missed share notifies nobody")
         if access.reconcile == "ring" or not found.found:
             return
         never = found.found - found.came
         said = (
-            f"in a week {found.found} incidents that no channel with the same listing knew were reported, not rung; "
+            f"in a week {found.found} incidents that no channel with the same listing knew were reported, not paged; "
             f"shares of {found.came} arrived later: for these, bigpanda.reconcile=ring would have been right"
         )
         lost = f"; shares of {never} never arrived: they were lost, or sent to other receivers only"

@@ -64,7 +64,7 @@ def document(held: Held) -> dict[str, Any]:
         "attempts": job.attempts,
         "rounds": job.rounds,
         "replays": job.replays,
-        "may_have_rung": job.may_have_rung,
+        "may_have_paged": job.may_have_paged,
         "received_at": job.received_at,
         "first_failed_at": job.first_failed_at,
         "last_failed_at": job.last_failed_at,

@@ -1,10 +1,10 @@
-"""The BigPanda stand-in: incidents, comments, assignments, activities, users and the callback service.
+"""The BigPanda stand-in: incidents, comments, assignments, activities, users, the callback service, and sharing.
 
 Documented by BigPanda (docs/vendors.md, "BigPanda's API"):
 
-- comments and assignments: paths, methods and bodies; 204 without a body; a comment written twice is two comments;
+- what changes an incident: comment, assignment, resolve and snooze (`sandbox.bigpanda.writes`);
 - incidents of an environment by folder, and one incident (`sandbox.bigpanda.incidents`);
-- an incident's activities, newest first, with ``types``, ``page`` and ``per_page`` (20 by default);
+- an incident's activities (`sandbox.bigpanda.activities`);
 - a user's API key as bearer token;
 - ``GET /scim/v2/Users``;
 - 5 requests a second for each endpoint, 2 for users; above that 429 without a header (only if `is_paced`);
@@ -14,17 +14,15 @@ Documented by BigPanda (docs/vendors.md, "BigPanda's API"):
 Guesses, to be checked against an organisation:
 
 - every caller with a key sees everything; 403 is answered only when scripted;
-- comments and assignments are accepted for every incident in every environment, and change no incident; 404 and 409 are
-  answered only when scripted;
 - reads know declared incidents and environments only; anything else is 404;
 - an unknown key is answered 401 before anything else is checked;
-- a body without a required text is 400, and so is an unknown assignee;
+- a body without a required text is 400;
 - an unknown app key of a callback is 403; any event is 200, and so is an incident without a lock;
-- activities are a list, and a comment is in ``params.comment``;
 - SCIM takes ``filter``; an unknown filter is 400 (`sandbox.bigpanda.users`);
 - the rate limit counts by seconds of the clock, refused requests included.
 """
 
+import functools
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -34,8 +32,12 @@ from typing import Any
 from aiohttp import web
 
 from sandbox.bigpanda import incidents, users
-from sandbox.bigpanda.incidents import Incident, count
+from sandbox.bigpanda.activities import Activities
+from sandbox.bigpanda.incidents import Incident
+from sandbox.bigpanda.live import Live
+from sandbox.bigpanda.store import Store
 from sandbox.bigpanda.users import User
+from sandbox.bigpanda.writes import Verdict, Writes, text
 from sandbox.http import answers, transport
 from sandbox.http.answers import Answer
 from sandbox.http.calls import Call, CallLog
@@ -47,13 +49,18 @@ INCIDENT_PATH = f"{INCIDENTS_PATH}/{{incident}}"
 ACTIVITIES_PATH = "/resources/v2.0/incidents/{incident}/activities"
 USERS_PATH = "/scim/v2/Users"
 RELEASE_PATH = "/resources/v2.1/outbound/callback"
+# Changes of an incident, by route: method, and path under the incident.
+WRITES = {
+    "comment": ("POST", "comments"),
+    "assignment": ("PUT", "assignment"),
+    "unassign": ("DELETE", "assignment"),
+    "resolve": ("POST", "resolve"),
+    "snooze": ("PUT", "snooze"),
+    "unsnooze": ("DELETE", "snooze"),
+}
 RELEASE_TEXTS = ("event_type", "incident_id", "app_key")
 # Requests a second, by route.
-LIMITS = {"incidents": 5, "incident": 5, "comment": 5, "assignment": 5, "activities": 5, "users": 2, "release": 5}
-# Activities on a page, by default.
-PAGE_SIZE = 20
-# Type of the activity that a request becomes, by route; the other routes make none.
-ACTIVITY_TYPES = {"comment": "incident_commented", "assignment": "incident_assigned"}
+LIMITS = {"incidents": 5, "incident": 5, "activities": 5, "users": 2, "release": 5} | dict.fromkeys(WRITES, 5)
 
 
 class BigPanda:
@@ -67,6 +74,8 @@ class BigPanda:
         Base URL of the API.
     calls
         Every request, done or not.
+    live
+        Live incidents, and their sharing.
     """
 
     def __init__(self, url: str, script: Script, now: Callable[[], datetime], *, is_paced: bool = False) -> None:
@@ -79,7 +88,10 @@ class BigPanda:
         self._keys: frozenset[str] = frozenset()
         self._apps: frozenset[str] = frozenset()
         self._users: Sequence[User] = users.USERS
-        self._incidents: Mapping[str, Sequence[Incident]] = incidents.ENVIRONMENTS
+        self._store = Store()
+        self._activity_log = Activities()
+        self.live = Live(self._store, self._activity_log, now)
+        self._writes = Writes(self._store, self.live, self.users, now)
         self._asked: Counter[tuple[str, int]] = Counter()
 
     def application(self) -> web.Application:
@@ -87,8 +99,8 @@ class BigPanda:
         app = web.Application(client_max_size=0)
         app.router.add_get(INCIDENTS_PATH, self.find_incidents)
         app.router.add_get(INCIDENT_PATH, self.incident)
-        app.router.add_post(f"{INCIDENT_PATH}/comments", self.comment)
-        app.router.add_put(f"{INCIDENT_PATH}/assignment", self.assign)
+        for route, (method, path) in WRITES.items():
+            app.router.add_route(method, f"{INCIDENT_PATH}/{path}", functools.partial(self.write, route))
         app.router.add_get(ACTIVITIES_PATH, self.activities)
         app.router.add_get(USERS_PATH, self.find_users)
         app.router.add_post(RELEASE_PATH, self.release)
@@ -113,14 +125,17 @@ class BigPanda:
         self._users = users.parse(declared)
 
     def incidents(self) -> Mapping[str, Sequence[Incident]]:
-        """Return the declared incidents, by environment."""
-        return self._incidents
+        """Return all incidents, by environment."""
+        return self._store.environments()
 
     def declare_incidents(self, environment: str, declared: object) -> None:
         """Replace the incidents of an environment. Raises InvalidError if an entry is invalid."""
-        checked = incidents.parse(declared, environment)
-        with self._lock:
-            self._incidents = {**self._incidents, environment: checked}
+        self._store.replace_all(environment, incidents.parse(declared, environment))
+        self.live.forget_missing()
+
+    def story(self) -> dict[str, Any]:
+        """Return the live incidents with their logs, and the newest webhooks, for people."""
+        return self.live.story()
 
     def comments(self) -> list[Call]:
         """Return the accepted comments, oldest first."""
@@ -137,6 +152,7 @@ class BigPanda:
     def clear(self) -> None:
         """Forget all calls, comments and assignments included; keep keys, users and incidents."""
         self.calls.clear()
+        self._activity_log.clear()
 
     async def find_incidents(self, request: web.Request) -> web.Response:
         """Route: list the incidents of an environment."""
@@ -146,13 +162,9 @@ class BigPanda:
         """Route: one incident."""
         return await self._serve("incident", request, self._incident_found)
 
-    async def comment(self, request: web.Request) -> web.Response:
-        """Route: comment on an incident."""
-        return await self._serve("comment", request, _written)
-
-    async def assign(self, request: web.Request) -> web.Response:
-        """Route: assign an incident to a user."""
-        return await self._serve("assignment", request, self._assigned)
+    async def write(self, route: str, request: web.Request) -> web.Response:
+        """Route: a change of an incident."""
+        return await self._serve(route, request, getattr(self._writes, route))
 
     async def activities(self, request: web.Request) -> web.Response:
         """Route: list the activities of an incident."""
@@ -167,23 +179,27 @@ class BigPanda:
         return await self._serve("release", request, self._released)
 
     async def _serve(
-        self, route: str, request: web.Request, honest: Callable[[web.Request, Any], Answer]
+        self, route: str, request: web.Request, honest: Callable[[web.Request, Any], Answer | Verdict]
     ) -> web.Response:
         document = json_or_none(await request.read())
-        verdict = self._refused(route, request) or honest(request, document)
+        found = self._refused(route, request) or honest(request, document)
+        verdict = Verdict(found) if isinstance(found, Answer) else found
         fault = self._script.take(route)
-        answer = fault.changed(verdict, answers.errors) if fault else verdict
+        answer = fault.changed(verdict.answer, answers.errors) if fault else verdict.answer
+        is_accepted = verdict.answer.status < 300 and (fault is None or fault.accept)
+        if is_accepted:
+            verdict.change()
         self.calls.add(
             lambda index: Call(
                 index=index,
                 received_at=self._now(),
                 route=route,
                 environment_id=request.match_info.get("environment"),
-                incident_id=request.match_info.get("incident") or _text(document, "incident_id"),
+                incident_id=request.match_info.get("incident") or text(document, "incident_id"),
                 query=dict(request.query),
                 document=_without_app_key(document),
                 status=None if fault and fault.cuts_before_answer else answer.status,
-                accepted=verdict.status < 300 and (fault is None or fault.accept),
+                accepted=is_accepted,
                 fault=fault.kind if fault else None,
             )
         )
@@ -200,7 +216,7 @@ class BigPanda:
         return answers.errors(429, "Too many requests") if self._is_paced and is_too_much else None
 
     def _incidents_found(self, request: web.Request, _: Any) -> Answer:
-        known = self._incidents.get(request.match_info["environment"])
+        known = self._store.of(request.match_info["environment"])
         if known is None:
             return answers.errors(404, "There is no such environment")
         try:
@@ -209,32 +225,18 @@ class BigPanda:
             return answers.errors(400, str(error))
 
     def _incident_found(self, request: web.Request, _: Any) -> Answer:
-        known = self._incidents.get(request.match_info["environment"], ())
+        known = self._store.of(request.match_info["environment"]) or ()
         try:
             found = incidents.one(known, request.match_info["incident"], request.query)
         except InvalidError as error:
             return answers.errors(400, str(error))
         return answers.document(200, found) if found else answers.errors(404, "There is no such incident")
 
-    def _assigned(self, _: web.Request, document: Any) -> Answer:
-        assignee = _text(document, "assignee")
-        if all(assignee != user["id"] for user in self._users):
-            return answers.errors(400, "assignee must be the id of a user")
-        return Answer(204)
-
     def _activities(self, request: web.Request, _: Any) -> Answer:
         try:
-            page, per_page = count(request.query, "page", 1), count(request.query, "per_page", PAGE_SIZE)
+            return answers.document(200, self._activity_log.page(request.match_info["incident"], request.query))
         except InvalidError as error:
             return answers.errors(400, str(error))
-        types = [name.strip() for name in request.query.get("types", "").split(",") if name.strip()]
-        happened = [
-            _activity(call)
-            for call in reversed(self.calls.all())
-            if call.accepted and call.route in ACTIVITY_TYPES and call.incident_id == request.match_info["incident"]
-        ]
-        wanted = [each for each in happened if not types or each["type"] in types]
-        return answers.document(200, wanted[(page - 1) * per_page : page * per_page])
 
     def _users_found(self, request: web.Request, _: Any) -> Answer:
         try:
@@ -242,35 +244,19 @@ class BigPanda:
         except InvalidError as error:
             return answers.errors(400, str(error))
 
-    def _released(self, _: web.Request, document: Any) -> Answer:
-        missing = next((name for name in RELEASE_TEXTS if not _text(document, name)), None)
+    def _released(self, _: web.Request, document: Any) -> Answer | Verdict:
+        missing = next((name for name in RELEASE_TEXTS if not text(document, name)), None)
         if missing:
             return answers.errors(400, f"{missing} must be a text")
         if document["app_key"] not in self._apps:
             return answers.errors(403, "The app key is not known")
-        return answers.document(200, {"status": 200})
+        return Verdict(
+            answers.document(200, {"status": 200}), lambda: self.live.sharing.release(document["incident_id"])
+        )
 
     def _done(self, route: str) -> list[Call]:
         return [call for call in self.calls.all() if call.route == route and call.accepted]
 
 
-def _written(_: web.Request, document: Any) -> Answer:
-    return Answer(204) if _text(document, "comment") else answers.errors(400, "comment must be a text")
-
-
-def _activity(call: Call) -> Mapping[str, Any]:
-    return {
-        "id": f"activity-{call.index}",
-        "type": ACTIVITY_TYPES[call.route],
-        "timestamp": int(call.received_at.timestamp()),
-        "params": call.document,
-    }
-
-
 def _without_app_key(document: Any) -> Any:
     return document | {"app_key": "****"} if isinstance(document, dict) and "app_key" in document else document
-
-
-def _text(document: Any, name: str) -> str | None:
-    value = document.get(name) if isinstance(document, dict) else None
-    return value if isinstance(value, str) and value.strip() else None

@@ -16,7 +16,7 @@ class Call:
     index
         Number of the request, from 0; never reused.
     route
-        BigPanda's comment, assignment, activities, users, release, incidents or incident; xMatters' events or event.
+        A route of BigPanda or xMatters, by its name in `sandbox.http.faults`.
     environment_id, incident_id
         From the path, or the incident from the body of a release; None if the request has none.
     query

@@ -19,9 +19,13 @@ truncated_json                                    a complete answer whose JSON i
 
 ``times`` is the number of requests in a row (default 1; null: until cleared). ``on`` is the route:
 
-- of xMatters: "trigger" (the default), "token", "events" (list events), "event" (change the status of one), "person",
-  "group", "on_call";
-- of BigPanda: "incidents" (of an environment), "incident", "comment", "assignment", "activities", "users", "release".
+- of xMatters: "trigger" (the default), "token", "events" (list events), "event" (change the status of one),
+  "one_event" (read one), "annotations" (list them), "annotation" (add one), "audits", "person", "people", "devices",
+  "group", "groups", "on_call", "on_call_summary";
+- from xMatters to the relay: "callback". A fault that is not done loses the callback; a slow or dripping one sends it
+  after that time; the others send it twice;
+- of BigPanda: "incidents" (of an environment), "incident", "comment", "assignment", "unassign", "resolve", "snooze",
+  "unsnooze", "activities", "users", "release".
 
 ``done`` tells whether the vendor does what was asked. With "yes" it does so exactly as without the fault: wrong
 credentials stay refused. With ``accept`` false, a slow or dripping answer is a 504.
@@ -56,8 +60,10 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "truncated_json": ({}, {"accept": {"const": True, "default": True}}),
 }
 ROUTES = [
-    *("trigger", "token", "events", "event", "person", "group", "on_call"),
-    *("incidents", "incident", "comment", "assignment", "activities", "users", "release"),
+    *("trigger", "token", "events", "event", "one_event", "annotations", "annotation", "audits", "callback"),
+    *("person", "people", "devices", "group", "groups", "on_call", "on_call_summary"),
+    *("incidents", "incident", "comment", "assignment", "unassign", "resolve", "snooze", "unsnooze"),
+    *("activities", "users", "release"),
 ]
 _EVERY_KIND = {
     "kind": {"type": "string"},

@@ -202,8 +202,8 @@ def joining(find: Find) -> Joining:
 
     def joined(parts: Parts) -> Callable[[web.Application], None]:
         site = Site(
-            bigpanda=lambda: _story(parts.bigpanda),
-            xmatters=lambda: _story(parts.xmatters),
+            bigpanda=parts.bigpanda.story,
+            xmatters=parts.xmatters.story,
             relay=RelayView(find).read,
             switches=Switches(parts.script, parts.vendor, find),
             replay=lambda incident_id: _replayed(find, incident_id),
@@ -211,12 +211,6 @@ def joining(find: Find) -> Joining:
         return site.join
 
     return joined
-
-
-def _story(vendor: object) -> Mapping[str, Any]:
-    """Return a vendor's story; empty for a stand-in that has none."""
-    story: Callable[[], Mapping[str, Any]] | None = getattr(vendor, "story", None)
-    return story() if story else {}
 
 
 def _without_time(story: Mapping[str, Any]) -> Mapping[str, Any]:

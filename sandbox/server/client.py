@@ -74,6 +74,43 @@ class StandIn:
         """Replace xMatters' people and groups; `sandbox.xmatters.directory` describes the entries."""
         self._call("PUT", "/directory", {"people": list(people), "groups": list(groups)})
 
+    def phones(self) -> dict[str, Any]:
+        """Return xMatters' people, groups, pages, notifications and callbacks."""
+        story: dict[str, Any] = self._call("GET", "/phones")
+        return story
+
+    def have_phones(self, people: Sequence[Mapping[str, Any]] = (), groups: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Replace xMatters' people and groups, with devices and delays; `sandbox.xmatters.people` describes them."""
+        self._call("PUT", "/phones", {"people": list(people), "groups": list(groups)})
+
+    def answer(self, notification: int, response: str, comment: str | None = None) -> dict[str, Any]:
+        """Answer a notification as the person whose device it is; return the notification."""
+        document = {"notification": notification, "response": response, "comment": comment}
+        return dict(self._call("POST", "/phones/answer", document))
+
+    def end_page(self, page: str) -> dict[str, Any]:
+        """Terminate the page of a UUID or a number, and return the page."""
+        return dict(self._call("POST", "/phones/end", {"page": page}))
+
+    def send_callbacks(
+        self, url: str | None, header: tuple[str, str] | None = None, shape: str = "flow", function: str | None = None
+    ) -> None:
+        """Set where xMatters' callbacks go, of one trigger's pages or of all; None for no callbacks."""
+        shown = {"name": header[0], "value": header[1]} if header else None
+        self._call("PUT", "/phones/callbacks", {"url": url, "header": shown, "shape": shape, "function": function})
+
+    def turn_clock(self, seconds: float) -> None:
+        """Turn xMatters' clock ahead."""
+        self._call("POST", "/clock", {"seconds": seconds})
+
+    def set_flow(self, *, mode: str = "page", floods: bool = False) -> None:
+        """Set what xMatters' flow does with later signals: "page" or "no_page", with flood control or without."""
+        self._call("PUT", "/flow", {"mode": mode, "floods": floods})
+
+    def limit(self, *, trigger: int | None = None, rest: int | None = None) -> None:
+        """Set xMatters' rate limits in requests a minute; None for no limit."""
+        self._call("PUT", "/limits", {"trigger": trigger, "rest": rest})
+
     def let_into_bigpanda(self, api_key: str) -> None:
         """Add an API key that BigPanda takes."""
         self._call("PUT", "/bigpanda/keys", {"api_key": api_key})
@@ -104,6 +141,28 @@ class StandIn:
     def calls(self, incident_id: str) -> list[dict[str, Any]]:
         """Return every request to BigPanda's API about an incident, oldest first, done or not."""
         return list(self._call("GET", f"/bigpanda/calls?incident_id={quote(incident_id)}")["calls"])
+
+    def live(self) -> dict[str, Any]:
+        """Return BigPanda's live incidents and webhooks; `sandbox.server.control_bigpanda` describes them."""
+        return dict(self._call("GET", "/bigpanda/live"))
+
+    def share_with(self, url: str, header: tuple[str, str], **settings: Any) -> None:
+        """Declare the channel that BigPanda posts webhooks to, with the name and value of its header."""
+        said = {"url": url, "header": {"name": header[0], "value": header[1]}}
+        self._call("PUT", "/bigpanda/live/channel", said | settings)
+
+    def silence_bigpanda(self, *, is_silent: bool) -> None:
+        """Let BigPanda send no webhook, or send again."""
+        self._call("PUT", "/bigpanda/live/silent", {"silent": is_silent})
+
+    def open_incident(self, **said: Any) -> dict[str, Any]:
+        """Open an incident in BigPanda, and return it; `said` may have title, status and alerts."""
+        return dict(self._call("POST", "/bigpanda/live/incidents", said))
+
+    def act_on_incident(self, incident_id: str, action: str, **options: Any) -> dict[str, Any]:
+        """Do an action on an incident in BigPanda, such as `worsen`, and return the incident."""
+        path = f"/bigpanda/live/incidents/{quote(incident_id, safe='')}/{quote(action, safe='')}"
+        return dict(self._call("POST", path, options))
 
     def _call(self, method: str, path: str, body: object = None) -> Any:
         try:

@@ -31,10 +31,12 @@ GET, PUT /bigpanda/users     ``{"users": […]}``, each ``{"id", "userName", "em
 GET /bigpanda/incidents      ``{"incidents": {environment: […]}}``
 PUT /bigpanda/incidents      ``{"environment_id", "incidents": […]}``: replace the incidents of an environment, each
                              ``{"id", "status", "active", "changed_at", "folders"}`` and optional members of API v2
+/bigpanda/live…              live incidents and their sharing: `sandbox.server.control_bigpanda`
 ===========================  =======================================================================
 
 Invalid input is answered 400 with ``{"error"}``, which names the entry and the key. Requests from other sites'
 pages are answered 403 (`sandbox.server.guard`). The page of the sandbox joins this API (`sandbox.page.site`).
+The routes of phones, clock and flow are in `sandbox.server.control_phones`.
 """
 
 from collections.abc import Callable, Sequence
@@ -47,10 +49,12 @@ from sandbox.bigpanda.api import BigPanda
 from sandbox.http.calls import Call
 from sandbox.http.faults import Script
 from sandbox.http.schema import InvalidError, compiled, parse_json
+from sandbox.server.control_bigpanda import LiveControl
+from sandbox.server.control_phones import PhonesControl
 from sandbox.server.guard import own_pages_only
 from sandbox.server.listener import Listener
 from sandbox.xmatters.api import XMatters
-from sandbox.xmatters.events import Event
+from sandbox.xmatters.pages import Page
 from sandbox.xmatters.signals import Signal
 from sandbox.xmatters.triggers import Trigger
 
@@ -100,6 +104,7 @@ class Control:
         app.router.add_get("/directory", self.directory)
         app.router.add_put("/directory", self.declare_directory)
         app.router.add_get("/directory/calls", self.directory_calls)
+        PhonesControl(self._xmatters).add_to(app)
         app.router.add_get("/bigpanda", self.bigpanda)
         app.router.add_get("/bigpanda/comments", self.comments)
         app.router.add_get("/bigpanda/assignments", self.assignments)
@@ -112,6 +117,7 @@ class Control:
         app.router.add_put("/bigpanda/users", self.declare_users)
         app.router.add_get("/bigpanda/incidents", self.incidents)
         app.router.add_put("/bigpanda/incidents", self.declare_incidents)
+        LiveControl(self._bigpanda).add_to(app)
         return app
 
     async def health(self, _: web.Request) -> web.Response:
@@ -260,7 +266,7 @@ def _masked(trigger: Trigger) -> dict[str, Any]:
     }
 
 
-def _of_incident(request: web.Request, found: Sequence[Call | Event]) -> list[dict[str, Any]]:
+def _of_incident(request: web.Request, found: Sequence[Call | Page]) -> list[dict[str, Any]]:
     incident_id = request.query.get("incident_id")
     return [each.as_json() for each in found if incident_id in (None, each.incident_id)]
 

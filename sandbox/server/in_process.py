@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 from aiohttp import web
 
 from sandbox.bigpanda.api import BigPanda
+from sandbox.clock import utc_now
 from sandbox.http.faults import Script
 from sandbox.server.control import Control
 from sandbox.server.listener import Listener
@@ -17,11 +18,6 @@ from sandbox.xmatters.api import XMatters
 from sandbox.xmatters.signals import Signal
 from sandbox.xmatters.tokens import TokenRequest
 from sandbox.xmatters.triggers import Trigger
-
-
-def utc_now() -> datetime:
-    """Return the time on this machine."""
-    return datetime.now(UTC)
 
 
 class Parts(NamedTuple):
@@ -54,8 +50,8 @@ class Box:
     ----------
     xmatters_url, control_url
         Base URLs of the xMatters stand-in and of the control API.
-    bigpanda
-        The BigPanda stand-in.
+    xmatters, bigpanda
+        The two stand-ins.
     events
         xMatters' events, and their REST API.
     directory
@@ -70,14 +66,14 @@ class Box:
         self.bigpanda = bigpanda
         self.events = xmatters.events
         self.directory = xmatters.directory
-        self._xmatters = xmatters
+        self.xmatters = xmatters
         self._script = script
         self._vendor = vendor
         self._loop = asyncio.get_running_loop()
 
     def declare(self, auth: object, token_seconds: int = 900) -> Trigger:
         """Make a trigger that takes these credentials, such as ``{"type": "url", "api_key": "k"}``."""
-        return self._xmatters.triggers.declare(auth, token_seconds=token_seconds)
+        return self.xmatters.triggers.declare(auth, token_seconds=token_seconds)
 
     def script(self, faults: Sequence[Mapping[str, object]]) -> None:
         """Replace the scripted faults; `sandbox.http.faults` describes the entries."""
@@ -89,15 +85,15 @@ class Box:
 
     def attempts(self) -> list[Signal]:
         """Return every request to a trigger in order, refused and faulted requests included."""
-        return self._xmatters.triggers.signals.all()
+        return self.xmatters.triggers.signals.all()
 
     def token_requests(self) -> list[TokenRequest]:
         """Return every request for an OAuth token, in order."""
-        return list(self._xmatters.token_requests)
+        return list(self.xmatters.token_requests)
 
     def revoke_tokens(self) -> None:
         """Revoke all OAuth tokens."""
-        self._xmatters.tokens.revoke()
+        self.xmatters.tokens.revoke()
 
     def listening(self, wanted: bool) -> None:
         """Open or close xMatters' port; a closed port refuses connections, and open connections are cut."""
@@ -105,11 +101,14 @@ class Box:
         asyncio.run_coroutine_threadsafe(change, self._loop).result(timeout=10)
 
     def clear(self) -> None:
-        """Forget requests, events and scripted faults; keep declarations, tokens and keys."""
+        """Forget requests, events, live incidents, their channel and scripted faults; keep declarations and keys."""
         self._script.rewrite([])
-        self._xmatters.clear()
+        self.xmatters.clear()
         self.events.make()
+        self.xmatters.workflow.reset()
+        self.xmatters.limits.set({"trigger": None, "rest": None})
         self.bigpanda.clear()
+        self.bigpanda.live.clear()
 
 
 @contextlib.contextmanager
@@ -157,7 +156,9 @@ async def serving(
         vendor, other, control = [_listener(stack, each) for each in (xmatters_port, bigpanda_port, port)]
         script = Script()
         xmatters = XMatters(vendor.url, script, now)
+        stack.callback(xmatters.close)
         bigpanda = BigPanda(other.url, script, now, is_paced=is_paced)
+        stack.callback(bigpanda.live.stop)
         await vendor.serve(xmatters.application)
         await other.serve(bigpanda.application)
         api = Control(xmatters, bigpanda, script, vendor)

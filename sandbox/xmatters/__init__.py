@@ -1,5 +1,6 @@
-"""The xMatters stand-in: triggers, OAuth tokens, and the REST API for events, people, groups and on-call.
+"""The xMatters stand-in: triggers, OAuth tokens, pages that ring phones, callbacks, and the REST API.
 
-`api.XMatters` puts the parts together, and lists all routes. Imports `sandbox.http` only, and nothing
-of the relay, which it is there to test.
+`api.XMatters` puts the parts together, and lists all routes. A signal's way: `triggers`, `workflow` (`flow` reads the
+body), `pages`, `notifying`, `callbacks`. Imports `sandbox.http` and `sandbox.clock` only, and nothing of the relay,
+which it is there to test.
 """

@@ -5,18 +5,31 @@ The facts about OAuth, and the guesses, are in `sandbox.xmatters.tokens`.
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from sandbox.clock import Clock
 from sandbox.http import answers, transport
 from sandbox.http.faults import Script
-from sandbox.xmatters.directory import GROUP_PATH, ON_CALL_PATH, PERSON_PATH, Directory
-from sandbox.xmatters.events import EVENTS_PATH, Events
+from sandbox.xmatters import directory, events, records
+from sandbox.xmatters.callbacks import Callbacks
+from sandbox.xmatters.directory import Directory
+from sandbox.xmatters.events import Events
+from sandbox.xmatters.floods import Floods
+from sandbox.xmatters.notifying import Notifier
+from sandbox.xmatters.pages import EVENTS_PATH, Page, Pages
+from sandbox.xmatters.people import People
+from sandbox.xmatters.rate_limits import RateLimits
+from sandbox.xmatters.records import Records
 from sandbox.xmatters.tokens import TokenRequest, Tokens
 from sandbox.xmatters.triggers import TRIGGER_PATH, Triggers
+from sandbox.xmatters.workflow import Workflow
 
 TOKEN_PATH = "/api/xm/1/oauth2/token"
+# A story shows the newest only, so that it stays readable, and is quick to build after a storm.
+SHOWN_PAGES, SHOWN_NOTIFICATIONS = 200, 500
 
 
 class XMatters:
@@ -24,22 +37,49 @@ class XMatters:
 
     Attributes
     ----------
+    clock
+        The clock of pages and phones, which can be turned.
     triggers
         HTTP triggers, and the signals that they received.
     tokens, token_requests
         OAuth tokens, and every request for one.
+    pages
+        Pages that signals made, with their logs, annotations and audits.
+    people
+        People with devices, and groups with members.
+    notifier
+        Notifies people of pages, and takes their answers.
+    callbacks
+        xMatters' callbacks to the relay.
+    limits
+        Rate limits of triggers and REST API.
+    workflow
+        The flow behind the triggers, and its settings.
     events
         Events made by signals, and their REST API.
     directory
-        People, groups and on-call, and their REST API.
+        REST API of people, groups and on-call.
     """
 
     def __init__(self, url: str, script: Script, now: Callable[[], datetime]) -> None:
+        self.clock = Clock(now)
         self.tokens = Tokens(now)
         self.token_requests: list[TokenRequest] = []
-        self.events = Events(script, self.tokens, now)
-        self.triggers = Triggers(url, script, self.tokens, now, self.events.take)
-        self.directory = Directory(script, now, self.events.refusal)
+        self.limits = RateLimits(now)
+        self.people = People()
+        self.callbacks = Callbacks(script, self.clock.now)
+        self.pages = Pages(self.clock.now)
+        floods = Floods(self.clock.now)
+        self.notifier = Notifier(self.clock, self.pages, self.people, floods, self.callbacks)
+        self.events = Events(
+            self.pages, self.people, self.notifier, script, self.tokens, self.limits, now, self.clock.now
+        )
+        self.workflow = Workflow(
+            self.pages, self.notifier, floods, self.clock.now, lambda: int(self.events.making()["per_signal"])
+        )
+        self.triggers = Triggers(url, script, self.tokens, self.limits, now, self.workflow.take)
+        self.directory = Directory(self.people, script, now, self.clock.now, self.events.refusal)
+        self._records = Records(self.pages, self.events, self.notifier)
         self._script = script
         self._now = now
 
@@ -51,17 +91,47 @@ class XMatters:
         app.router.add_post(TOKEN_PATH, self.token)
         app.router.add_get(EVENTS_PATH, self.events.find)
         app.router.add_post(EVENTS_PATH, self.events.change)
-        app.router.add_get(PERSON_PATH, self.directory.person)
-        app.router.add_get(GROUP_PATH, self.directory.group)
-        app.router.add_get(ON_CALL_PATH, self.directory.on_call)
+        app.router.add_get(events.EVENT_PATH, self.events.one)
+        app.router.add_get(records.ANNOTATIONS_PATH, self._records.annotations)
+        app.router.add_post(records.ANNOTATIONS_PATH, self._records.annotate)
+        app.router.add_get(records.ANNOTATION_PATH, self._records.annotation)
+        app.router.add_get(records.AUDITS_PATH, self._records.audits)
+        app.router.add_get(directory.PEOPLE_PATH, self.directory.people)
+        app.router.add_get(directory.PERSON_PATH, self.directory.person)
+        app.router.add_get(directory.DEVICES_PATH, self.directory.devices)
+        app.router.add_get(directory.GROUPS_PATH, self.directory.groups)
+        app.router.add_get(directory.GROUP_PATH, self.directory.group)
+        app.router.add_get(directory.ON_CALL_PATH, self.directory.on_call)
+        app.router.add_get(directory.SUMMARY_PATH, self.directory.on_call_summary)
         return app
 
+    def story(self) -> dict[str, Any]:
+        """Return people, groups, pages, notifications and callbacks as JSON types, for the page and for tests."""
+        with self.pages.lock:
+            return {
+                "clock": {"now": self.clock.now().isoformat(), "ahead_seconds": self.clock.ahead_seconds},
+                "flow": dict(self.workflow.settings()),
+                "people": [each.as_json() for each in self.people.people()],
+                "groups": [each.as_json() for each in self.people.groups()],
+                "pages": [self._told(each) for each in self.pages.all()[-SHOWN_PAGES:]],
+                "notifications": [each.as_json() for each in self.notifier.notifications.newest(SHOWN_NOTIFICATIONS)],
+                "callbacks": self.callbacks.log(),
+                "without_page": self.workflow.without_page(),
+            }
+
     def clear(self) -> None:
-        """Forget signals, events and requests; keep triggers, tokens, people and groups."""
+        """Forget signals, pages, callbacks and requests; keep triggers, tokens, people and groups, and the clock."""
         self.triggers.signals.clear()
         self.token_requests.clear()
         self.events.clear()
         self.directory.calls.clear()
+        self.callbacks.clear()
+        self.workflow.clear()
+
+    def close(self) -> None:
+        """End the threads of the clock and the callbacks; nothing rings any more."""
+        self.clock.close()
+        self.callbacks.close()
 
     async def token(self, request: web.Request) -> web.Response:
         """Route: a request for an OAuth token."""
@@ -75,3 +145,14 @@ class XMatters:
             TokenRequest(self._now(), form.get("grant_type"), status, fault.kind if fault else None)
         )
         return await transport.send(answer, fault, request)
+
+    def _told(self, page: Page) -> dict[str, Any]:
+        order = page.order
+        return page.as_json() | {
+            "priority": order.priority,
+            "subject": order.subject,
+            "details": [list(each) for each in order.details],
+            "ended_because": page.ended_because,
+            "recipients": list(order.recipients),
+            "log": self.pages.log(page.id),
+        }

@@ -2,24 +2,28 @@
 
 Documented by xMatters, or recorded from a tenant (docs/vendors.md, "People, groups, on-call"):
 
-- the three routes; a name in a path is a target name or a UUID;
+- the routes of one person, one group and on-call; a name in a path is a target name or a UUID;
 - ``recipientType``, ``targetName``, and ``status`` as ACTIVE;
 - on-call: ``groups`` is required, names separated by commas; ``membersPerShift`` is 1 to 100; an entry has ``group``,
   ``shift``, ``members``, ``start`` and ``end``;
-- the error object; credentials as for events.
+- on-call-summary: a bare array, at most 1,000 entries, active members in the order of escalation, each with ``group``,
+  ``shift``, ``recipient``, ``delay`` and ``escalationLevel``;
+- lists have ``limit`` and ``offset``, 100 entries by default, 1,000 at most; ``webLogin`` finds a person;
+- the types of devices, and their members in a public client; the error object; credentials as for events.
 
 Guesses, to be checked against a tenant:
 
 - 404 for an unknown name; names are compared without regard to letter case;
 - INACTIVE as the other ``status``;
 - ``members`` is a listing of people, one a shift by default, with a ``total`` of all;
-- on-call leaves out unknown groups, and groups with no member on call;
+- on-call and its summary leave out unknown groups, and groups with no member on call;
+- ``escalationLevel`` counts from 1; ``delay`` is in minutes, rounded up; ``webLogin`` is the target name;
+- the values of a device's members, with ``sequence`` from 1; ``search`` finds parts of names;
 - an unknown parameter is 400;
 - every caller with credentials sees everything; 403 and 429 are answered only when scripted.
 """
 
-import threading
-import uuid
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -32,19 +36,17 @@ from sandbox.http import answers, transport
 from sandbox.http.answers import Answer
 from sandbox.http.calls import CallLog
 from sandbox.http.faults import Script
-from sandbox.http.schema import InvalidError, compiled
+from sandbox.http.schema import InvalidError
+from sandbox.xmatters.paging import LARGEST_PAGE, check_parameters, limit_and_offset, page
+from sandbox.xmatters.people import Device, Group, People, Person, identity
 
+PEOPLE_PATH = "/api/xm/1/people"
 PERSON_PATH = "/api/xm/1/people/{name}"
+DEVICES_PATH = "/api/xm/1/people/{name}/devices"
+GROUPS_PATH = "/api/xm/1/groups"
 GROUP_PATH = "/api/xm/1/groups/{name}"
 ON_CALL_PATH = "/api/xm/1/on-call"
-
-_TEXT = {"type": "string", "minLength": 1}
-_STATUS = {"enum": ["ACTIVE", "INACTIVE"], "default": "ACTIVE"}
-_PERSON = compiled({"targetName": _TEXT}, {"status": _STATUS})
-_GROUP = compiled(
-    {"targetName": _TEXT}, {"status": _STATUS, "onCall": {"type": "array", "items": _TEXT, "default": []}}
-)
-_PARAMETERS = {"groups", "membersPerShift", "embed"}
+SUMMARY_PATH = "/api/xm/1/on-call-summary"
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Asked:
     index
         Number of the request, from 0; never reused.
     route
-        person, group or on_call.
+        person, people, devices, group, groups, on_call or on_call_summary.
     names
         The person or the groups that the request names.
     status
@@ -78,24 +80,29 @@ class Asked:
 
 
 class Directory:
-    """All people and groups; none at the start. Safe to use from several threads.
+    """REST API of people and groups. Safe to use from several threads.
 
-    `refusal` returns the answer to a request without the right credentials, and None if they are right.
+    `now` is the time of the log, `shift_now` that of shifts. `refusal` returns the answer to a request without the
+    right credentials, and None if they are right.
     """
 
     def __init__(
-        self, script: Script, now: Callable[[], datetime], refusal: Callable[[web.Request], Answer | None]
+        self,
+        people: People,
+        script: Script,
+        now: Callable[[], datetime],
+        shift_now: Callable[[], datetime],
+        refusal: Callable[[web.Request], Answer | None],
     ) -> None:
         self.calls = CallLog[Asked]()
+        self._people = people
         self._script = script
         self._now = now
+        self._shift_now = shift_now
         self._refusal = refusal
-        self._lock = threading.Lock()
-        self._people: tuple[Mapping[str, Any], ...] = ()
-        self._groups: tuple[Mapping[str, Any], ...] = ()
 
     def declare(self, people: object = (), groups: object = ()) -> None:
-        """Replace all people and groups.
+        """Replace all people and groups; their devices and delays are then the defaults of `sandbox.xmatters.people`.
 
         Each has a ``targetName`` and an optional ``status``. A group may have ``onCall``: the names of its members on
         call now.
@@ -105,107 +112,177 @@ class Directory:
         InvalidError
             If an entry is invalid; the message names the entry and the key, and nothing has changed.
         """
-        checked = _entries(people, _PERSON, "people"), _entries(groups, _GROUP, "groups")
-        with self._lock:
-            self._people, self._groups = checked
+        self._people.declare(people, groups)
 
     def document(self) -> dict[str, Any]:
         """Return the declared people and groups, for the control API."""
-        with self._lock:
-            return {"people": list(self._people), "groups": list(self._groups)}
+        people = [{"targetName": each.name, "status": each.status} for each in self._people.people()]
+        groups = [
+            {"targetName": each.name, "status": each.status, "onCall": [member.name for member in each.members]}
+            for each in self._people.groups()
+        ]
+        return {"people": people, "groups": groups}
 
     async def person(self, request: web.Request) -> web.Response:
         """Route: one person."""
-        return await self._one(request, "person", "PERSON", self.document()["people"])
+        return await self._one(request, "person", self._people.person(request.match_info["name"]))
 
     async def group(self, request: web.Request) -> web.Response:
         """Route: one group."""
-        return await self._one(request, "group", "GROUP", self.document()["groups"])
+        return await self._one(request, "group", self._people.group(request.match_info["name"]))
+
+    async def people(self, request: web.Request) -> web.Response:
+        """Route: list people."""
+        return await self._serve(request, "people", [], lambda: self._listed(request, self._people.people()))
+
+    async def groups(self, request: web.Request) -> web.Response:
+        """Route: list groups."""
+        return await self._serve(request, "groups", [], lambda: self._listed(request, self._people.groups()))
+
+    async def devices(self, request: web.Request) -> web.Response:
+        """Route: the devices of a person."""
+        name = request.match_info["name"]
+
+        def honest() -> Answer:
+            limit, offset = limit_and_offset(request.query, {"embed"})
+            person = self._people.person(name)
+            if person is None:
+                return answers.error(404, "The name is unknown")
+            found = [shown_device(person, each) for each in person.devices]
+            return answers.document(200, page(request.path, request.query, found, limit, offset))
+
+        return await self._serve(request, "devices", [name], honest)
 
     async def on_call(self, request: web.Request) -> web.Response:
         """Route: the members on call of some groups."""
         names = _listed_names(request)
-        try:
-            honest = answers.document(200, self._page(request, names))
-        except InvalidError as error:
-            honest = answers.error(400, str(error))
-        return await self._serve(request, "on_call", names, honest)
+        return await self._serve(request, "on_call", names, lambda: self._on_call(request, names))
 
-    async def _one(
-        self, request: web.Request, route: str, kind: str, entries: Sequence[Mapping[str, Any]]
+    async def on_call_summary(self, request: web.Request) -> web.Response:
+        """Route: the members on call of some groups in the order of escalation, as a bare array."""
+        names = _listed_names(request)
+
+        def honest() -> Answer:
+            check_parameters(request.query, {"groups"})
+            found = [each for group in self._wanted(names) for each in self._summary(group)]
+            return answers.document(200, found[:LARGEST_PAGE])
+
+        return await self._serve(request, "on_call_summary", names, honest)
+
+    async def _one(self, request: web.Request, route: str, found: Person | Group | None) -> web.Response:
+        honest = answers.document(200, shown(found)) if found else answers.error(404, "The name is unknown")
+        return await self._serve(request, route, [request.match_info["name"]], lambda: honest)
+
+    async def _serve(
+        self, request: web.Request, route: str, names: Sequence[str], honest: Callable[[], Answer]
     ) -> web.Response:
-        name = request.match_info["name"]
-        found = _named(entries, kind, name)
-        honest = answers.document(200, found) if found else answers.error(404, "The name is unknown")
-        return await self._serve(request, route, [name], honest)
-
-    async def _serve(self, request: web.Request, route: str, names: Sequence[str], honest: Answer) -> web.Response:
-        honest = self._refusal(request) or honest
+        verdict = self._refusal(request) or _valid(honest)
         fault = self._script.take(route)
-        answer = fault.changed(honest, answers.error) if fault else honest
+        answer = fault.changed(verdict, answers.error) if fault else verdict
         status = None if fault and fault.cuts_before_answer else answer.status
         kind = fault.kind if fault else None
         self.calls.add(lambda index: Asked(index, self._now(), route, tuple(names), status, kind))
         return await transport.send(answer, fault, request)
 
-    def _page(self, request: web.Request, names: Sequence[str]) -> dict[str, Any]:
-        unknown = sorted(request.query.keys() - _PARAMETERS)
-        if unknown:
-            raise InvalidError(f"{unknown[0]} is an unknown parameter")
+    def _listed(self, request: web.Request, entries: Sequence[Person | Group]) -> Answer:
+        query = request.query
+        limit, offset = limit_and_offset(query, {"webLogin", "targetName", "search", "embed"})
+        names = [query[key].lower() for key in ("webLogin", "targetName") if key in query]
+        part = query.get("search", "").lower()
+        found = [
+            shown(each)
+            for each in entries
+            if all(each.name.lower() == name for name in names) and part in _searched(each)
+        ]
+        return answers.document(200, page(request.path, query, found, limit, offset))
+
+    def _on_call(self, request: web.Request, names: Sequence[str]) -> Answer:
+        check_parameters(request.query, {"groups", "membersPerShift", "embed"})
+        groups = self._wanted(names)
+        most = request.query.get("membersPerShift", "1")
+        if not (most.isascii() and most.isdecimal() and len(most) < 4 and 1 <= int(most) <= 100):
+            raise InvalidError("membersPerShift must be a whole number from 1 to 100")
+        data = [self._shift(group, int(most)) for group in groups]
+        data = [each for each in data if each["members"]["total"]]
+        links = {"self": str(request.rel_url)}
+        return answers.document(200, {"count": len(data), "total": len(data), "data": data, "links": links})
+
+    def _wanted(self, names: Sequence[str]) -> list[Group]:
         if not names:
             raise InvalidError("groups must name at least one group")
-        most = request.query.get("membersPerShift", "1")
-        if not most.isdecimal() or not 1 <= int(most) <= 100:
-            raise InvalidError("membersPerShift must be a whole number from 1 to 100")
-        declared = self.document()
         wanted = {name.lower() for name in names}
-        groups = [each for each in declared["groups"] if wanted & _keys("GROUP", each)]
-        shifts = [self._shift(group, declared["people"], int(most)) for group in groups]
-        data = [each for each in shifts if each["members"]["total"]]
-        return {"count": len(data), "total": len(data), "data": data, "links": {"self": str(request.rel_url)}}
+        return [each for each in self._people.groups() if wanted & {each.name.lower(), each.id}]
 
-    def _shift(self, group: Mapping[str, Any], people: Sequence[Mapping[str, Any]], most: int) -> dict[str, Any]:
-        members = [_named(people, "PERSON", name) or _shown("PERSON", {"targetName": name}) for name in group["onCall"]]
-        reached = [each for each in members if each["status"] == "ACTIVE"]
-        now = self._now().astimezone(UTC).replace(microsecond=0)
+    def _shift(self, group: Group, most: int) -> dict[str, Any]:
+        reached = [shown(person) for person, _ in self._people.active_members(group)]
+        now = self._shift_now().astimezone(UTC).replace(microsecond=0)
         return {
-            "group": _shown("GROUP", group),
-            "shift": {"id": _uuid("SHIFT", group["targetName"]), "name": "Default Shift"},
+            "group": shown(group),
+            "shift": _shown_shift(group),
             "members": {"count": len(reached[:most]), "total": len(reached), "data": reached[:most]},
             "start": (now - timedelta(hours=1)).isoformat(),
             "end": (now + timedelta(hours=1)).isoformat(),
         }
 
-
-def _entries(declared: object, check: Callable[[object, str], dict[str, Any]], name: str) -> tuple[dict[str, Any], ...]:
-    if not isinstance(declared, list | tuple):
-        raise InvalidError(f"{name} must be a list")
-    return tuple(check(each, f"{name}[{place}]") for place, each in enumerate(declared))
-
-
-def _named(entries: Sequence[Mapping[str, Any]], kind: str, name: str) -> dict[str, Any] | None:
-    return next((_shown(kind, each) for each in entries if name.lower() in _keys(kind, each)), None)
-
-
-def _keys(kind: str, entry: Mapping[str, Any]) -> set[str]:
-    return {entry["targetName"].lower(), _uuid(kind, entry["targetName"])}
+    def _summary(self, group: Group) -> list[dict[str, Any]]:
+        return [
+            {
+                "group": {"id": group.id, "name": group.name, "targetName": group.name},
+                "shift": _shown_shift(group),
+                "recipient": shown(person),
+                "delay": _minutes(seconds) if level > 1 else 0,
+                "escalationLevel": level,
+            }
+            for level, (person, seconds) in enumerate(self._people.active_members(group), start=1)
+        ]
 
 
-def _shown(kind: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+def shown(entry: Person | Group) -> dict[str, Any]:
     """Return a person or a group as xMatters' REST API shows it."""
-    identity = _uuid(kind, entry["targetName"])
-    route = {"PERSON": "people", "GROUP": "groups"}[kind]
+    kind, route = ("PERSON", "people") if isinstance(entry, Person) else ("GROUP", "groups")
+    document: dict[str, Any] = {"id": entry.id, "targetName": entry.name, "recipientType": kind, "status": entry.status}
+    if isinstance(entry, Person):
+        document |= {"firstName": entry.first_name, "lastName": entry.last_name, "webLogin": entry.name}
+    return document | {"links": {"self": f"/api/xm/1/{route}/{entry.id}"}}
+
+
+def shown_device(person: Person, device: Device) -> dict[str, Any]:
+    """Return a person's device as xMatters' REST API shows it."""
+    name = f"{person.name}|{device.name}"
+    identifier = identity("DEVICE", name)
+    address: Mapping[str, Any] = {"emailAddress": person.email} if device.kind == "EMAIL" and person.email else {}
     return {
-        "id": identity,
-        "targetName": entry["targetName"],
-        "recipientType": kind,
-        "status": entry.get("status", "ACTIVE"),
-        "links": {"self": f"/api/xm/1/{route}/{identity}"},
+        "id": identifier,
+        "name": device.name,
+        "targetName": name,
+        "recipientType": "DEVICE",
+        "deviceType": device.kind,
+        "status": "ACTIVE",
+        "delay": _minutes(device.delay_seconds),
+        "sequence": person.devices.index(device) + 1 if device in person.devices else 1,
+        "owner": {key: value for key, value in shown(person).items() if key != "status"},
+        **address,
+        "links": {"self": f"/api/xm/1/devices/{identifier}"},
     }
 
 
-def _uuid(kind: str, name: str) -> str:
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{kind}/{name}"))
+def _valid(honest: Callable[[], Answer]) -> Answer:
+    try:
+        return honest()
+    except InvalidError as error:
+        return answers.error(400, str(error))
+
+
+def _shown_shift(group: Group) -> dict[str, Any]:
+    return {"id": identity("SHIFT", group.name), "name": "Default Shift"}
+
+
+def _searched(entry: Person | Group) -> str:
+    return f"{entry.name} {entry.full_name}".lower() if isinstance(entry, Person) else entry.name.lower()
+
+
+def _minutes(seconds: float) -> int:
+    return math.ceil(seconds / 60)
 
 
 def _listed_names(request: web.Request) -> list[str]:

@@ -1,11 +1,33 @@
 """Listings of xMatters' REST API: ``limit`` and ``offset``, and the links between pages."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
 from sandbox.http.schema import InvalidError
+
+PAGE_SIZE, LARGEST_PAGE = 100, 1000
+
+
+def check_parameters(query: Mapping[str, str], known: Collection[str]) -> None:
+    """Raise InvalidError if a query has a parameter that is not in `known`."""
+    unknown = sorted(set(query) - set(known))
+    if unknown:
+        raise InvalidError(f"{unknown[0]} is an unknown parameter")
+
+
+def limit_and_offset(query: Mapping[str, str], known: Collection[str]) -> tuple[int, int]:
+    """Return ``limit`` and ``offset`` of a query, which has no further parameters but those in `known`.
+
+    Raises
+    ------
+    InvalidError
+        If a parameter is unknown, or its number not allowed.
+    """
+    check_parameters(query, {*known, "limit", "offset"})
+    limit = whole_number(query, "limit", PAGE_SIZE, range(1, LARGEST_PAGE + 1))
+    return limit, whole_number(query, "offset", 0, range(10**9))
 
 
 def whole_number(query: Mapping[str, str], name: str, default: int, allowed: range) -> int:

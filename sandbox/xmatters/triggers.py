@@ -31,6 +31,7 @@ from sandbox.http.calls import CallLog
 from sandbox.http.faults import Script
 from sandbox.http.schema import InvalidError
 from sandbox.xmatters.credentials import Auth, presented
+from sandbox.xmatters.rate_limits import RateLimits
 from sandbox.xmatters.signals import Signal
 from sandbox.xmatters.tokens import Account, Tokens, lifetime
 
@@ -85,12 +86,19 @@ class Triggers:
     """
 
     def __init__(
-        self, url: str, script: Script, tokens: Tokens, now: Callable[[], datetime], on_signal: Callable[[Signal], None]
+        self,
+        url: str,
+        script: Script,
+        tokens: Tokens,
+        limits: RateLimits,
+        now: Callable[[], datetime],
+        on_signal: Callable[[Signal], None],
     ) -> None:
         self.signals = CallLog[Signal]()
         self._url = url
         self._script = script
         self._tokens = tokens
+        self._limits = limits
         self._now = now
         self._on_signal = on_signal
         self._lock = threading.Lock()
@@ -152,6 +160,9 @@ class Triggers:
         if trigger is None:
             return _Verdict(answers.error(404, "The function does not exist or is not deployed"), first)
         matching = next((each for each in shown if self._tokens.match(each, trigger.auth)), None)
+        refusal = self._limits.refusal("trigger") if matching else None
+        if matching and refusal:
+            return _Verdict(refusal, matching.kind)
         if matching:
             request_id = str(uuid.uuid4())
             return _Verdict(answers.accepted(request_id), matching.kind, request_id)

@@ -280,7 +280,7 @@ class TestChecks:
         policy = {"allowed_recipients": ["dba"]}
         keep(operator, tenant, recipients_in="url", bigpanda=access | {"reconcile": "ring"}, policy=policy)
         state, detail = examined(operator)["missed shares"]
-        assert (state, detail.startswith("reported, not rung")) == ("warning", True)
+        assert (state, detail.startswith("reported only")) == ("warning", True)
 
     @pytest.mark.parametrize(("reconcile", "state"), [(True, None), (False, "warning")])
     def test_reconcile_false_is_a_warning(

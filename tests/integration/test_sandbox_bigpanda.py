@@ -228,7 +228,7 @@ class TestIncidents:
 
     def test_other_methods_and_paths_are_refused(self, box: Box, http: requests.Session) -> None:
         assert http.get(incident(box, "comments"), timeout=60).status_code == 405
-        assert http.post(incident(box, "resolve"), timeout=60).status_code == 404
+        assert http.post(incident(box, "merge"), timeout=60).status_code == 404
         assert box.bigpanda.calls.all() == []
 
 

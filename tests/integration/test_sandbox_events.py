@@ -219,11 +219,11 @@ class TestChange:
         assert (answer.status_code, answer.json()["code"]) == (400, 400)
         assert box.events.all()[0].status == "ACTIVE"
 
-    def test_there_is_no_put_and_no_path_of_one_event(self, box: Box, http: requests.Session) -> None:
+    def test_there_is_no_put(self, box: Box, http: requests.Session) -> None:
         signal(box, http)
         url = f"{box.xmatters_url}/api/xm/1/events"
         assert http.put(url, json={}, timeout=60).status_code == 405
-        assert http.put(f"{url}/{box.events.all()[0].id}", json={}, timeout=60).status_code == 404
+        assert http.put(f"{url}/{box.events.all()[0].id}", json={}, timeout=60).status_code == 405
         assert box.events.calls.all() == []
 
 

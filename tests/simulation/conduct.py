@@ -206,7 +206,7 @@ class Conduct:
     def _above_the_pace(self, channel: str) -> Iterator[str]:
         """Check that no minute has more signals than the policy allows; a signal leaves a little after its admission.
 
-        An inline retry and the attempt before it count as one signal, although both may have rung.
+        An inline retry and the attempt before it count as one signal, although both may have paged.
         """
         if any(spell.fault in {"reset rang", "504 rang"} for spell in self.weather.spells):
             return

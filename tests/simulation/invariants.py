@@ -180,7 +180,7 @@ class Invariants:
         self.running.discard(process)
         self.capacity.ended(process)
         if process.is_dead or "bug" in process.troubles:
-            # A signal in flight may have rung.
+            # A signal in flight may have paged.
             self.doubts.update(process.claimed)
             self.died.update(process.incidents)
         if "ledger" in process.troubles:

@@ -82,12 +82,12 @@ MUTATIONS = (
     Mutation(
         "an expired lease is forgotten, not doubted",
         "ledger.entry",
-        "return entry._rung(lease, 0, lease.began) if lease.owner == owner else entry._doubting(lease.state)",
+        "return entry._counting(lease, 0, lease.began) if lease.owner == owner else entry._doubting(lease.state)",
         "return entry",
         seed=832,
     ),
     Mutation(
-        "what may have rung is forgotten",
+        "what may have paged is forgotten",
         "ledger.entry",
         "entry = replace(entry._doubting(lease.state), rests_until=rests_until)",
         "entry = replace(entry, rests_until=rests_until)",
@@ -149,7 +149,7 @@ MUTATIONS = (
         seed=6,
     ),
     Mutation(
-        "a signal that may have rung is tried again within seconds",
+        "a signal that may have paged is tried again within seconds",
         "errors",
         "AMBIGUOUS_WAIT_SECONDS = 30.0",
         "AMBIGUOUS_WAIT_SECONDS = 3.0",
@@ -247,17 +247,17 @@ MUTATIONS = (
         seed=111,
     ),
     Mutation(
-        "a warning that may have rung is tried again at once",
+        "a warning that may have paged is tried again at once",
         "delivery.sender",
-        "not (repeats and sent.rings == 1 and failure.may_have_rung)",
-        "not (sent.rings == 1 and failure.may_have_rung)",
+        "not (repeats and sent.maybe_accepted == 1 and failure.may_have_paged)",
+        "not (sent.maybe_accepted == 1 and failure.may_have_paged)",
         seed=28,
     ),
     Mutation(
-        "what may have rung is not marked when it is repeated",
+        "what may have paged is not marked when it is repeated",
         "delivery.sender",
-        "may_repeat=job.may_have_rung or entry.may_have_rung(task.state)",
-        "may_repeat=False",
+        "may_repeat = may_repeat or job.may_have_paged or entry.may_have_paged(task.state)",
+        "may_repeat = False",
         seed=13,
     ),
     Mutation(
@@ -438,7 +438,7 @@ MUTATIONS = (
     Mutation(
         "criticals do not go first",
         "delivery.delivery",
-        "urgent=task.state.is_critical, slot",
+        "urgent=is_critical, slot",
         "urgent=False, slot",
         seed=9,
     ),
@@ -488,7 +488,7 @@ MUTATIONS = (
     Mutation(
         "the backoff of a critical doubles as that of others",
         "jobs.backoff",
-        "most = CRITICAL_WAIT_SECONDS if is_critical and not may_have_rung else LONGEST_WAIT_SECONDS",
+        "most = CRITICAL_WAIT_SECONDS if is_critical and not may_have_paged else LONGEST_WAIT_SECONDS",
         "most = LONGEST_WAIT_SECONDS",
         seed=300,
     ),

@@ -216,7 +216,7 @@ class SendError(RelayError):
         http_status: HTTP status of the answer; None if there was no answer.
         excerpt: Redacted beginning of the answer's body; empty if there was no answer.
         retry_after: Wait that the answer's Retry-After header asks for (seconds); None if it has none.
-        may_have_rung: True if the failure is ambiguous: the vendor may have acted on the request, so a signal may
+        may_have_paged: True if the failure is ambiguous: the vendor may have acted on the request, so a signal may
             already have paged.
         asked: False if the request was never sent.
     """
@@ -229,7 +229,7 @@ class SendError(RelayError):
         http_status: int | None = None,
         excerpt: str = "",
         retry_after: float | None = None,
-        may_have_rung: bool = False,
+        may_have_paged: bool = False,
         asked: bool = True,
     ) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -238,7 +238,7 @@ class SendError(RelayError):
         self.http_status = http_status
         self.excerpt = excerpt
         self.retry_after = retry_after
-        self.may_have_rung = may_have_rung
+        self.may_have_paged = may_have_paged
         self.asked = asked
 
 

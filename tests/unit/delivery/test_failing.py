@@ -86,14 +86,14 @@ class TestNotAccepted:
         relay = room(requests.ReadTimeout("late"))
         result = relay.share()
         entry = relay.entry()
-        assert result.may_have_rung
+        assert result.may_have_paged
         assert (len(entry.doubtful), entry.signals, entry.announced) == (1, (relay.clock.now,), None)
 
     def test_share_without_time_for_an_attempt_is_queued_and_sends_nothing(self) -> None:
         relay = room()
         result = relay.share(seconds=1.5)
         assert (result.outcome, result.reason, result.attempts) == (Outcome.QUEUED, Reason.TIMEOUT, 0)
-        assert not result.may_have_rung
+        assert not result.may_have_paged
         assert (relay.session.calls, relay.entry().asked) == ([], 0)
 
 

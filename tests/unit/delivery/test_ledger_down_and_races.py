@@ -343,7 +343,7 @@ class TestLedgerDown:
         relay.dynamodb.failure = _down()
         relay.share()
         relay.dynamodb.failure = None
-        assert [job.may_have_rung for job in relay.retries.jobs()] == [True]
+        assert [job.may_have_paged for job in relay.retries.jobs()] == [True]
         relay.drain()
         assert relay.session.calls[-1].headers.get("X-Relay-May-Repeat") == "true"
 

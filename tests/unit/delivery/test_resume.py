@@ -36,12 +36,12 @@ class TestResume:
         assert (result.outcome, result.queue, result.attempts) == (Outcome.QUEUED, "retry", 1)
         assert (len(relay.session.calls), relay.retries.messages) == (1, [])
 
-    @pytest.mark.parametrize(("may_have_rung", "says"), [(True, "true"), (False, None)])
+    @pytest.mark.parametrize(("may_have_paged", "says"), [(True, "true"), (False, None)])
     def test_resumed_job_says_may_repeat_only_after_an_attempt_that_may_have_notified(
-        self, may_have_rung: bool, says: str | None
+        self, may_have_paged: bool, says: str | None
     ) -> None:
         relay = room()
-        resumed(relay, samples.job(may_have_rung=may_have_rung))
+        resumed(relay, samples.job(may_have_paged=may_have_paged))
         assert relay.session.calls[0].headers.get("X-Relay-May-Repeat") == says
 
     def test_resumed_job_that_the_ledger_does_not_owe_is_not_sent(self) -> None:

@@ -81,7 +81,7 @@ class TestPassingFailures:
         ],
     )
     def test_attempts_that_notified_or_may_have_are_counted(self, steps: tuple[Step, ...], rings: int) -> None:
-        assert send(room(*steps), repeats=True).rings == rings
+        assert send(room(*steps), repeats=True).maybe_accepted == rings
 
     def test_last_of_several_failures_is_returned(self) -> None:
         assert reason(send(room(DOWN, RESET, samples.refused(404)), repeats=True)) == Reason.REFUSED
@@ -110,14 +110,14 @@ class TestAmbiguousFailures:
     def test_critical_gets_one_marked_retry_after_an_ambiguous_failure(self, failure: Step) -> None:
         relay = room(failure)
         sent = send(relay, repeats=True)
-        assert (sent.attempts, sent.rings) == (2, 2)
+        assert (sent.attempts, sent.maybe_accepted) == (2, 2)
         assert [call.headers.get("X-Relay-May-Repeat") for call in relay.session.calls] == [None, "true"]
 
     def test_other_signals_get_no_inline_retry_after_an_ambiguous_failure(self, failure: Step) -> None:
         sent = send(room(failure))
-        assert (sent.attempts, sent.rings) == (1, 1)
+        assert (sent.attempts, sent.maybe_accepted) == (1, 1)
         assert sent.failure
-        assert sent.failure.may_have_rung
+        assert sent.failure.may_have_paged
 
     @pytest.mark.parametrize("second", [DOWN, samples.refused(429), samples.refused(401)], ids=str)
     def test_failure_of_the_retry_after_an_ambiguous_one_ends_the_inline_attempts(
@@ -146,7 +146,7 @@ class TestLastingFailures:
     def test_timeout_may_have_notified(self) -> None:
         sent = send(room(requests.ReadTimeout("late")))
         assert sent.failure
-        assert (sent.failure.reason, sent.failure.may_have_rung) == (Reason.TIMEOUT, True)
+        assert (sent.failure.reason, sent.failure.may_have_paged) == (Reason.TIMEOUT, True)
 
 
 class TestRetryAfter:

@@ -73,7 +73,7 @@ class TestMessages:
         relay = room(ZeroDivisionError("canary-words"), samples.accepted())
         assert relay.worker.work(jobs("i1")) == []
         [again] = relay.retries.jobs()
-        assert (again.reason, again.attempts, again.rounds, again.may_have_rung) == ("internal", 4, 1, True)
+        assert (again.reason, again.attempts, again.rounds, again.may_have_paged) == ("internal", 4, 1, True)
         assert "canary-words" not in relay.recorder.written()
 
     def test_job_is_logged_in_one_line(self) -> None:

@@ -155,7 +155,7 @@ class TestSchedule:
     def test_retry_after_a_timeout_says_may_repeat(self) -> None:
         relay = room(requests.ReadTimeout("late"), samples.accepted())
         woken(relay)
-        assert (waiting(relay).reason, waiting(relay).may_have_rung) == ("timeout", True)
+        assert (waiting(relay).reason, waiting(relay).may_have_paged) == ("timeout", True)
         relay.wake()
         assert [call.headers.get("X-Relay-May-Repeat") for call in relay.session.calls] == [None, "true"]
         assert relay.session.calls[1].headers["X-Relay-Attempt"] == "2"
@@ -181,7 +181,7 @@ class TestNoAttempt:
 
     def unchanged(self, relay: Relay, reason: Reason, asked: int) -> None:
         job = waiting(relay)
-        assert (job.reason, job.attempts, job.rounds, job.may_have_rung) == (reason, 2, 5, False)
+        assert (job.reason, job.attempts, job.rounds, job.may_have_paged) == (reason, 2, 5, False)
         assert (job.first_failed_at, job.http_status) == ("2027-01-15T08:00:02.000Z", 503)
         assert len(relay.session.calls) == asked
 

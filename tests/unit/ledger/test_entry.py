@@ -189,7 +189,7 @@ class TestAccepted:
         entry = entry.claimed(quick, 1, queued=True).accepted(quick, "r2", 1, until=quick.began)
         after = entry.accepted(slow, "r1", 1, until=slow.began)
         assert (after.announced, after.kept) == (over(16), over(16))
-        assert after.last_told() == (over(16), state())
+        assert after.maybe_announced() == (over(16), state())
         # Pages are ordered by the time of sending, so that a slow resolve ends only the pages before it.
         assert [each.request_id for each in after.raised] == ["r1", "r2"]
         assert after.signals == (NOW, NOW + 16)
@@ -247,8 +247,8 @@ class TestFailed:
         after = entry.failed(mine, 3, 2, until=mine.began)
         assert after.doubtful == (mine.state,)
         assert after.signals == (NOW, NOW)
-        assert after.may_have_rung(state(9, version=0, alerts=ONE_ALERT))
-        assert not after.may_have_rung(over(9))
+        assert after.may_have_paged(state(9, version=0, alerts=ONE_ALERT))
+        assert not after.may_have_paged(over(9))
 
     def test_attempts_of_one_state_add_up(self) -> None:
         entry, mine = leased()
@@ -297,11 +297,11 @@ def doubting(*states: State) -> Entry:
 
 class TestLastTold:
     def test_last_told_are_the_announced_state_and_all_doubtful_ones(self) -> None:
-        assert Entry().last_told() == (None,)
+        assert Entry().maybe_announced() == (None,)
         second, third = lease(over(5), 5), lease(state(9), 9)
         entry = announced(state()).claimed(second, 1, queued=True).failed(second, 1, 1, until=second.began)
-        assert entry.last_told() == (state(), over(5))
-        assert entry.claimed(third, 1, queued=True).last_told() == (state(), over(5), state(9))
+        assert entry.maybe_announced() == (state(), over(5))
+        assert entry.claimed(third, 1, queued=True).maybe_announced() == (state(), over(5), state(9))
 
 
 class TestKey:
@@ -518,7 +518,9 @@ def full(alerts: int) -> int:
             mine, 1, 1, until=mine.began, dead_lettered_at=MARK, reason="refused"
         )
     entry = entry.claimed(lease(state(200, **members), 200), 1, queued=True)
-    assert [len(told.alerts) for told in entry.last_told() if told] == [min(alerts, MAX_ALERTS)] * (len(STATUSES) + 2)
+    assert [len(each.alerts) for each in entry.maybe_announced() if each] == [min(alerts, MAX_ALERTS)] * (
+        len(STATUSES) + 2
+    )
     ledger, dynamodb = fresh()
     ledger.write("k", Entry(), entry)
     return size(dynamodb.items["k"])

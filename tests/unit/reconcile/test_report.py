@@ -50,7 +50,7 @@ def test_unknown_critical_is_reported_once_and_not_signalled(setting: Any) -> No
     scene.relay.clock.now += SETTLES_SECONDS
     assert scene.run() == {"compared": 1, "missed": 0, "woken": 0, "unannounced": 1}
     [message] = scene.relay.sns.published
-    assert message["Subject"] == "CRITICAL, not rung: incident i1"
+    assert message["Subject"] == "CRITICAL, not paged: incident i1"
     assert 'i1: \\"disk full\\"' in message["Message"]
     assert "channel noc" in message["Message"]
     for _ in range(3):
@@ -123,7 +123,7 @@ def test_one_message_names_the_criticals_of_a_run() -> None:
     scene.has(*(incident(scene.relay.clock, f"i{number:02}") for number in range(MAX_NAMED + 3)))
     assert scene.run_twice()["unannounced"] == MAX_NAMED + 3
     [message] = scene.relay.sns.published
-    assert message["Subject"] == f"CRITICAL, not rung: incident i00 and {MAX_NAMED + 2} more"
+    assert message["Subject"] == f"CRITICAL, not paged: incident i00 and {MAX_NAMED + 2} more"
     assert "Incident i09" in message["Message"]
     assert "Incident i10" not in message["Message"]
     assert "And 3 more." in message["Message"]

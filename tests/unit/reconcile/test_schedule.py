@@ -97,7 +97,7 @@ def test_channel_relays_missed_incidents_only_if_its_secret_names_recipients(own
     scene.relay.clock.now += 301
     scene.relay.schedule.start()
     [chore] = [Chore.of(job) for job in chores(scene)]
-    assert chore.members[0].rings == rings
+    assert chore.members[0].signals == rings
 
 
 def test_bigpanda_is_asked_once_for_all_channels_of_a_run() -> None:

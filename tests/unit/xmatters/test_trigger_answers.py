@@ -68,7 +68,7 @@ class TestAnswer:
             f"HTTP {answer.status}",
         )
         assert failure.asked
-        assert failure.may_have_rung == (answer.status in {500, 502, 504})
+        assert failure.may_have_paged == (answer.status in {500, 502, 504})
 
     @pytest.mark.parametrize(
         ("header", "seconds"),
@@ -111,7 +111,7 @@ NO_CONNECTION = _lost(urllib3.exceptions.NewConnectionError(urllib3.connection.H
 
 class TestNoAnswer:
     @pytest.mark.parametrize(
-        ("error", "reason", "may_have_rung"),
+        ("error", "reason", "may_have_paged"),
         [
             (requests.ReadTimeout(samples.TRIGGER_URL), Reason.TIMEOUT, True),
             (TimeoutError(samples.TRIGGER_URL), Reason.TIMEOUT, True),
@@ -124,11 +124,11 @@ class TestNoAnswer:
         ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
     )
     def test_connection_failure_has_its_reason_and_says_if_it_may_have_notified(
-        self, error: Exception, reason: Reason, may_have_rung: bool
+        self, error: Exception, reason: Reason, may_have_paged: bool
     ) -> None:
         failure = Trigger(error).failure()
         assert isinstance(failure, NoAnswer)
-        assert (failure.reason, failure.may_have_rung, failure.asked) == (reason, may_have_rung, True)
+        assert (failure.reason, failure.may_have_paged, failure.asked) == (reason, may_have_paged, True)
         assert failure.http_status is None
         for text in (str(failure), repr(failure), failure.detail, failure.excerpt):
             assert samples.API_KEY not in text

@@ -152,7 +152,7 @@ class BigPanda:
             answer, reason_for_status(answer.status), {access.api_key, access.app_key or ""}
         )
         # BigPanda may have acted on the request before it failed.
-        failure.may_have_rung = answer.status >= 500
+        failure.may_have_paged = answer.status >= 500
         raise failure
 
 

@@ -209,7 +209,7 @@ class Writeback:
         try:
             self._do(deed, _comment(deed, mark(job.delivery_id)), held, deadline)
         except SendError as error:
-            replace(held, in_doubt=held.in_doubt or error.may_have_rung, until=0.0).write(self.table, name)
+            replace(held, in_doubt=held.in_doubt or error.may_have_paged, until=0.0).write(self.table, name)
             return _result(job, Outcome.UNSAFE).failed(error)
         replace(held, is_written=True, until=0.0).write(self.table, name)
         return replace(_result(job, Outcome.DELIVERED), attempts=1)

@@ -65,6 +65,10 @@ class _Copy:
     good_at: float = 0.0
     mark: str = ""
 
+    def is_revoked(self, mark: str) -> bool:
+        """True if the channel's current `mark` says that a credential was, or may have been, revoked since the read."""
+        return mark not in ("", self.mark)
+
 
 class ChannelCache:
     """Channels by name, read from `source` and parsed.
@@ -125,16 +129,16 @@ class ChannelCache:
         """
         if self._epoch is None:
             return self.get(name)
-        self._epoch.look()
+        mark = self._epoch.current_mark(name)
         copy = self._copies.get(name)
         if copy is None:
             return self.get(name)
-        if self._is_revoked(name, copy):
+        if copy.is_revoked(mark):
             # A failing read takes seconds, so not every share attempts one.
             if copy.failure is None or not 0 <= self._clock() - copy.read_at < RECENT_SECONDS:
                 self._read_again(name, copy)
                 copy = self._copies[name]
-            if self._is_revoked(name, copy):
+            if copy.is_revoked(mark):
                 raise ChannelUnreadable(f"a credential was revoked, and {copy.failure}")
             return copy.channel
         channel = self.get(name)
@@ -142,11 +146,6 @@ class ChannelCache:
         if self._clock() - max(copy.good_at, self._epoch.read_at) >= UNPROVED_SECONDS:
             raise ChannelUnreadable(f"neither the secret nor the epoch could be read for an hour: {copy.failure}")
         return channel
-
-    def _is_revoked(self, name: str, copy: _Copy) -> bool:
-        """True if a credential of the channel was, or may have been, revoked after the copy was read."""
-        mark = self._epoch.mark(name) if self._epoch else ""
-        return mark not in ("", copy.mark)
 
     def refresh(self, name: str) -> Channel:
         """Return the channel after a credential of it failed: read again, unless the last read is under 10 s old."""
@@ -174,7 +173,7 @@ class ChannelCache:
 
     def _read(self, name: str) -> Channel:
         # Read before the secret, so that a revocation during the read makes this copy outdated.
-        mark = self._epoch.mark(name) if self._epoch else ""
+        mark = self._epoch.known_mark(name) if self._epoch else ""
         try:
             found = parse_channel(name, self._source(name), self._hosts)
         except UnknownChannel as error:

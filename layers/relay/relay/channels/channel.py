@@ -259,10 +259,14 @@ class Shown(Enum):
     OPAQUE = "opaque"
 
 
+# The most trusted kind first.
+_TRUST = (Shown.CHECKED, Shown.OPAQUE, Shown.FOREIGN)
+
+
 def shown(headers: Mapping[str, str], name: str, door: Door) -> Shown:
     """Return the kind of credentials in a request's headers (names in lower case); of several, the most trusted."""
     kinds = {_kind(offer, name, door) for offer in _offered(headers)}
-    return next((kind for kind in (Shown.CHECKED, Shown.OPAQUE, Shown.FOREIGN) if kind in kinds), Shown.NOTHING)
+    return min(kinds, key=_TRUST.index, default=Shown.NOTHING)
 
 
 def _kind(offer: bytes, name: str, door: Door) -> Shown:

@@ -30,12 +30,22 @@ class Epoch:
         self._tried_at = 0.0
         self.read_at = 0.0
 
-    def look(self) -> None:
-        """Read the marks, unless the last attempt is under ten seconds old. A failed read keeps the earlier marks."""
+    def current_mark(self, channel: str) -> str:
+        """Return the channel's mark, from a read that was attempted at most ten seconds ago.
+
+        A failed read keeps the earlier marks.
+        """
         now = self._clock()
         # A clock that was set back makes the difference negative.
-        if 0 <= now - self._tried_at < EPOCH_SECONDS:
-            return
+        if not 0 <= now - self._tried_at < EPOCH_SECONDS:
+            self._read(now)
+        return self._marks.get(channel, "")
+
+    def known_mark(self, channel: str) -> str:
+        """Return the channel's mark from the last read; empty if no revocation of the channel is known."""
+        return self._marks.get(channel, "")
+
+    def _read(self, now: float) -> None:
         self._tried_at = now
         try:
             self._marks = self._source()
@@ -43,7 +53,3 @@ class Epoch:
             self._notice("epoch_unread", f"a revoked credential may pass until a channel is read again: {error}")
         else:
             self.read_at = now
-
-    def mark(self, channel: str) -> str:
-        """Return the channel's mark; empty if no revocation of the channel is known."""
-        return self._marks.get(channel, "")

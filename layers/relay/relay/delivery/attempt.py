@@ -11,7 +11,6 @@ from copy import replace
 from relay.delivery import debts, degraded
 from relay.delivery.actions import Send
 from relay.delivery.decision import WAKE_MARGIN_SECONDS
-from relay.delivery.sender import signal_of
 from relay.delivery.services import Services
 from relay.delivery.task import Task
 from relay.errors import AMBIGUOUS_WAIT_SECONDS, LedgerError
@@ -28,18 +27,17 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
     is a result and no signal was sent, it is given back.
     """
     task = debts.keep(services, task)
-    lease = _lease(services, task, entry)
+    claim, lease = _claim(services, task, entry, send)
     try:
-        claimed = services.ledger.write(task.name, entry, _claim(services, task, entry, lease, send))
+        claimed = services.ledger.write(task.name, entry, claim)
     except LedgerError as error:
         result = degraded.without_ledger(services, task, str(error))
         return task if result.attempts else give_back(services, replace(task, ticket=ticket)), result
     if claimed is None:
         return replace(task, ticket=ticket), None
-    if not ticket.is_unasked:
+    if (task.job.ledger_down_since or task.job.waits_for_ledger) and not ticket.is_unasked:
         task = task.with_ledger()
-    signal = signal_of(task, claimed, send.alone)
-    sent = services.sender.send_signal(task, signal, services.deadline, attempts=send.attempts)
+    sent = services.sender.announce(task, claimed, services.deadline, attempts=send.attempts, alone=send.alone)
     until = services.clock()
     if sent.failure is None:
         result = _record_acceptance(services, task, claimed, lease, sent, until, alone=send.alone is not None)
@@ -61,12 +59,10 @@ def give_back(services: Services, task: Task) -> Task:
     return replace(task, ticket=None)
 
 
-def _lease(services: Services, task: Task, entry: Entry) -> Lease:
+def _claim(services: Services, task: Task, entry: Entry, send: Send) -> tuple[Entry, Lease]:
+    """Return the entry with the sender's lease, and the lease."""
     now = services.clock()
-    return Lease(task.owner, now + LEASE_SECONDS, entry.next_claim(now), task.state)
-
-
-def _claim(services: Services, task: Task, entry: Entry, lease: Lease, send: Send) -> Entry:
+    lease = Lease(task.owner, now + LEASE_SECONDS, entry.next_claim(now), task.state)
     after = entry.claimed(lease, send.attempts, queued=task.is_queued)
     after = replace(after, environment_id=task.environment_id or after.environment_id)
     if entry.row and task.is_queued and debts.is_stored(services, task, entry):
@@ -75,7 +71,7 @@ def _claim(services: Services, task: Task, entry: Entry, lease: Lease, send: Sen
         # The claim does not reset the count of jobs that were begun: the worker may die before it has a result.
         begun = entry.row.begun if entry.row.job == row.job else 0
         after = replace(after, row=replace(row, begun=begun))
-    return after
+    return after, lease
 
 
 def _record_acceptance(
@@ -84,7 +80,7 @@ def _record_acceptance(
     audience = Audience(task.job.recipients, is_for_one=alone)
 
     def change(now: Entry) -> Entry:
-        return now.accepted(lease, sent.request_id, sent.rings, until=until, audience=audience)
+        return now.accepted(lease, sent.request_id, sent.maybe_accepted, until=until, audience=audience)
 
     result = task.delivered(sent)
     try:
@@ -129,7 +125,7 @@ def _record_failure(services: Services, task: Task, claimed: Entry, lease: Lease
         return kept.failed(
             lease,
             sent.attempts,
-            sent.rings,
+            sent.maybe_accepted,
             until=until,
             reason=result.reason or "",
             dead_lettered_at=debts.mark_of(result),

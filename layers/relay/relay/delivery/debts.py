@@ -120,7 +120,7 @@ def retry_later(services: Services, task: Task, result: Result) -> Result:
         task.job.rounds,
         result.retry_after,
         services.sender.random(),
-        may_have_rung=result.may_have_rung,
+        may_have_paged=result.may_have_paged,
         is_critical=task.state.is_critical,
     )
     job = replace(after_failure(task.job, result, now), rounds=task.job.rounds + 1)

@@ -81,8 +81,10 @@ def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Action]:
         return task, Revive(entry.reviving(task.state, revived_at))
     if task.hold and task.is_given_up:
         return task, DeadLetter(task.hold.reason)
+    if wait := _wait(task, entry, now):
+        return task, wait
     attempts = max(1, min(MAX_ATTEMPTS, room_for_signals(entry, now))) if task.is_live else 1
-    return task, _wait(task, entry, now) or Send(attempts, _only_acknowledger(task, entry))
+    return task, Send(attempts, _only_acknowledger(task, entry))
 
 
 def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:
@@ -190,7 +192,7 @@ def _wait(task: Task, entry: Entry, now: float) -> Wait | None:
     # The lease may be this sender's own: its claim was written, and DynamoDB's answer was lost.
     if entry.lease and entry.is_busy(now) and entry.lease.owner != task.owner:
         return Wait(Reason.IN_FLIGHT, entry.lease.until + 1)
-    if entry.rests_until > now and entry.may_have_rung(task.state):
+    if entry.rests_until > now and entry.may_have_paged(task.state):
         return Wait(Reason.IN_FLIGHT, entry.rests_until + WAKE_MARGIN_SECONDS)
     least = task.channel.policy.min_seconds_between_signals
     moment = earliest(entry, task.change.transition, least) if task.change else 0.0
@@ -210,7 +212,7 @@ def _only_acknowledger(task: Task, entry: Entry) -> str | None:
     change = task.change
     if change is None or not entry.acknowledged_by or not task.channel.is_quiet:
         return None
-    changes = [change, *(compare(state, task.state) for state in entry.last_told())]
+    changes = [change, *(compare(state, task.state) for state in entry.maybe_announced())]
     is_calm = all(each.transition not in _FOR_EVERYBODY for each in changes)
     return entry.acknowledged_by if is_calm else None
 
@@ -260,7 +262,7 @@ def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition])
     If the incident eased without a signal, the transition from that eased state counts too: it can worsen again, back
     to the announced state.
     """
-    changes = [compare(announced, state) for announced in entry.last_told()]
+    changes = [compare(announced, state) for announced in entry.maybe_announced()]
     again = compare(entry.eased, state) if entry.eased else changes[0]
     if entry.is_woken and state.is_open:
         again = Change(Transition.REOPENED, "its snooze is over")

@@ -10,7 +10,6 @@ from copy import replace
 
 from relay.delivery import debts
 from relay.delivery.decision import MAX_ATTEMPTS
-from relay.delivery.sender import signal_of
 from relay.delivery.services import Services
 from relay.delivery.task import Task
 from relay.errors import LedgerError, Reason
@@ -48,11 +47,9 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
             until = max(waiting.until, task.hold.until if task.hold else 0.0)
             return replace(task.waiting(replace(waiting, until=until), "retry"), unguarded=why)
     attempts = MAX_ATTEMPTS if task.is_live else 1
-    signal = signal_of(task, Entry(), None)
     # Another function may have sent this signal before without recording it.
-    signal = replace(signal, may_repeat=signal.may_repeat or not task.is_live)
-    sent = services.sender.send_signal(task, signal, services.deadline, attempts=attempts)
-    if sent.rings:
+    sent = services.sender.announce(task, Entry(), services.deadline, attempts=attempts, may_repeat=not task.is_live)
+    if sent.maybe_accepted:
         services.unguarded.note(task.name, services.clock())
     if sent.failure is None:
         sent_at, audience = services.clock(), Audience(task.job.recipients)

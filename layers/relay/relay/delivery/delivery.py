@@ -153,12 +153,13 @@ def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket
     """
     if task.ticket:
         return replace(task, ticket=None), task.ticket
+    is_critical = task.state.is_critical
     try:
-        gate = services.rate_limiter.enter(task.rules, urgent=task.state.is_critical, slot=entry.slot)
+        gate = services.rate_limiter.enter(task.rules, urgent=is_critical, slot=entry.slot)
     except LedgerError:
         now = services.clock()
         task = task.without_ledger(now)
-        if (task.is_live and task.state.is_critical) or not degraded.can_wait(task, now):
+        if (task.is_live and is_critical) or not degraded.can_wait(task, now):
             return task, Ticket({}, is_unasked=True)
         return task, degraded.wait_for_ledger(now)
     return task, gate

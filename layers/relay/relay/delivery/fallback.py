@@ -132,7 +132,7 @@ class Fallback:
         """
         more = len(missed) - 1
         subject = (
-            f"CRITICAL, not rung: incident {identifier(missed[0].incident_id)}{f' and {more} more' if more else ''}"
+            f"CRITICAL, not paged: incident {identifier(missed[0].incident_id)}{f' and {more} more' if more else ''}"
         )
         return self._publish(_plain(subject, MAX_SUBJECT), _missed_texts(channels, missed), {})
 
@@ -201,9 +201,8 @@ def _missed_texts(channels: Sequence[str], missed: Sequence[Missed]) -> dict[str
         'What to do: docs/operate.md, "A missed critical".',
     ]
     whole = "\n".join(lines)
-    sms = (
-        f"CRITICAL, not rung: {len(missed)} incidents that no share told of. First: {identifier(missed[0].incident_id)}"
-    )
+    first = identifier(missed[0].incident_id)
+    sms = f"CRITICAL, not paged: {len(missed)} incidents that no share told of. First: {first}"
     return {"default": whole, "email": whole, "sms": _plain(sms, MAX_SMS)}
 
 

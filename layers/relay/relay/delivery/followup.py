@@ -126,7 +126,7 @@ class Followup:
             return replace(soon, unconfirmed=lost)
         if failure:
             failed = _result(job, Outcome.UNSAFE).failed(failure)
-            return replace(failed, may_have_rung=False, unconfirmed=lost if is_noted else ())
+            return replace(failed, may_have_paged=False, unconfirmed=lost if is_noted else ())
         if not is_noted:
             return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail="the ledger write failed")
         waiting = list(self._unknown(after))

@@ -40,9 +40,33 @@ class Sender:
     sleep: Callable[[float], object]
     random: Callable[[], float]
 
-    def send_signal(self, task: Task, signal: Signal, deadline: Deadline, *, attempts: int) -> Sent:
-        """Send a task's signal with at most `attempts` attempts. A critical is repeated after an ambiguous failure."""
-        is_critical = task.state.is_critical
+    def announce(
+        self,
+        task: Task,
+        entry: Entry,
+        deadline: Deadline,
+        *,
+        attempts: int,
+        alone: str | None = None,
+        may_repeat: bool = False,
+    ) -> Sent:
+        """Send the signal of a task with at most `attempts` attempts. `entry` is the entry of its incident.
+
+        A critical is repeated after an ambiguous failure. `alone` is the name of the only recipient; None for all
+        recipients. `may_repeat` is True if the signal may have been sent before, although the entry does not say so.
+        """
+        is_critical, job = task.state.is_critical, task.job
+        may_repeat = may_repeat or job.may_have_paged or entry.may_have_paged(task.state)
+        recipients = (alone,) if alone else job.recipients
+        signal = Signal(
+            _content(task, recipients),
+            recipients,
+            job.delivery_id,
+            job.correlation_id,
+            attempt=job.attempts + 1,
+            may_repeat=may_repeat,
+            alone=alone is not None,
+        )
         return self.send(
             task.channel, signal, deadline, reserve=RESERVE_SECONDS, attempts=attempts, repeats=is_critical
         )
@@ -67,14 +91,14 @@ class Sender:
             attempts -= 1
             try:
                 request_id = self.xmatters.send(channel, signal, deadline, reserve=reserve)
-                return Sent(sent.attempts + 1, sent.rings + 1, request_id)
+                return Sent(sent.attempts + 1, sent.maybe_accepted + 1, request_id)
             except SendError as error:
                 failure = error
             except Exception as error:  # noqa: BLE001 - after an unexpected exception the share must still be queued
-                failure = SendError(Reason.INTERNAL, type(error).__name__, may_have_rung=True)
+                failure = SendError(Reason.INTERNAL, type(error).__name__, may_have_paged=True)
                 failure.__cause__ = error
             sent = _after(sent, failure)
-            if sent.rings > 0 and not (repeats and sent.rings == 1 and failure.may_have_rung):
+            if sent.maybe_accepted > 0 and not (repeats and sent.maybe_accepted == 1 and failure.may_have_paged):
                 return sent
             again = self._before_next_attempt(channel, failure, sent, attempts, deadline.remaining(reserve))
             if again is None:
@@ -83,7 +107,7 @@ class Sender:
             signal = replace(
                 signal,
                 attempt=signal.attempt + failure.asked,
-                may_repeat=signal.may_repeat or failure.may_have_rung,
+                may_repeat=signal.may_repeat or failure.may_have_paged,
             )
 
     def _before_next_attempt(
@@ -124,23 +148,8 @@ def _after(sent: Sent, failure: SendError) -> Sent:
     says_less = sent.failure is not None and failure.reason == Reason.TIMEOUT and not failure.asked
     return Sent(
         attempts=sent.attempts + failure.asked,
-        rings=sent.rings + failure.may_have_rung,
+        maybe_accepted=sent.maybe_accepted + failure.may_have_paged,
         failure=sent.failure if says_less else failure,
-    )
-
-
-def signal_of(task: Task, entry: Entry, alone: str | None) -> Signal:
-    """Return the signal of a task. `alone` is the name of its only recipient; None for all recipients."""
-    job = task.job
-    recipients = (alone,) if alone else job.recipients
-    return Signal(
-        _content(task, recipients),
-        recipients,
-        job.delivery_id,
-        job.correlation_id,
-        attempt=job.attempts + 1,
-        may_repeat=job.may_have_rung or entry.may_have_rung(task.state),
-        alone=alone is not None,
     )
 
 

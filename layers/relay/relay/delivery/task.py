@@ -62,16 +62,9 @@ class Task(NamedTuple):
     @classmethod
     def of_share(cls, channel: Channel, share: Share, job: Job, owner: str) -> Self:
         """Return the task of a new share; `job` is the job that was made for it."""
-        return cls(
-            job,
-            entry_of(job),
-            State.of(share, seconds_of(job.received_at)),
-            channel,
-            owner,
-            is_live=True,
-            environment_id=_place(channel, share),
-            is_stamped=job.version is not None,
-        )
+        place, is_stamped = _place(channel, share), job.version is not None
+        name, state = entry_of(job), State.of(share, seconds_of(job.received_at))
+        return cls(job, name, state, channel, owner, is_live=True, environment_id=place, is_stamped=is_stamped)
 
     @classmethod
     def of_job(cls, channel: Channel, share: Share, job: Job, owner: str, hold: Wait | None) -> Self:
@@ -139,7 +132,7 @@ class Task(NamedTuple):
             return self.delivered(sent)
         failed = self.result(Outcome.UNSAFE).failed(failure)
         fault = failure.__cause__ if failure.reason == Reason.INTERNAL else None
-        return replace(failed, attempts=sent.attempts, may_have_rung=sent.rings > 0, fault=fault)
+        return replace(failed, attempts=sent.attempts, may_have_paged=sent.maybe_accepted > 0, fault=fault)
 
     def waiting(self, wait: Wait, queue: str) -> Result:
         """Return the result of a state that waits on that queue (`retry`) or in the ledger (`ledger`)."""

@@ -30,9 +30,8 @@ class Shares:
 
         Recipients that the channel does not permit are left out and counted. The share is announced all the same.
         """
-        with deadline.timed("parse"):
-            body = read_body(request)
-            share = parse_share(body)
+        body = read_body(request)
+        share = parse_share(body)
         recipients = tuple(filter(channel.permits, request.recipients))
         result = self.delivery.relay(
             channel,

@@ -55,8 +55,7 @@ class Webhook:
         deadline = self.deadlines(INLINE_SECONDS)
         channel: Channel | None = None
         try:
-            with deadline.timed("admit"):
-                channel = self.admission.admit(request)
+            channel = self.admission.admit(request)
             result = self.take(channel, request, deadline)
         except BadRequest as error:
             self.telemetry.refused(request, error)

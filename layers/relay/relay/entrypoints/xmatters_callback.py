@@ -35,9 +35,8 @@ class Callbacks:
 
         The result is `queued`, `unchanged` if the channel does not use such callbacks, or `unsafe` if no queue took it.
         """
-        with deadline.timed("parse"):
-            body = read_body(request, MAX_CALLBACK_BYTES)
-            said = parse_callback(body)
+        body = read_body(request, MAX_CALLBACK_BYTES)
+        said = parse_callback(body)
         job = _job(channel, said, body, request.id, self.clock())
         result = Result(Outcome.QUEUED, channel.name, said.incident_id, said.kind, delivery_id=job.delivery_id)
         if not channel.heeds(said):

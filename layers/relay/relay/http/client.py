@@ -41,7 +41,7 @@ class HttpClient:
     ) -> Answer:
         """Send a request, and return the answer with any status. Waits until `reserve` seconds before the deadline.
 
-        Raises NoAnswer. Its `may_have_rung` is True if the vendor may have acted on the request.
+        Raises NoAnswer. Its `may_have_paged` is True if the vendor may have acted on the request.
         """
         seconds = deadline.remaining(reserve)
         if seconds < SHORTEST_SECONDS:
@@ -55,11 +55,11 @@ class HttpClient:
         except (TimeoutError, requests.ReadTimeout):
             if heard:
                 return heard[0]
-            raise NoAnswer(Reason.TIMEOUT, f"no answer within {seconds:.1f} s", may_have_rung=True) from None
+            raise NoAnswer(Reason.TIMEOUT, f"no answer within {seconds:.1f} s", may_have_paged=True) from None
         except requests.RequestException as error:
             # The library's own message quotes the URL, and a trigger URL can be a credential.
             sent = not never_sent(error)
-            raise NoAnswer(Reason.UNREACHABLE, cause(error), may_have_rung=sent) from None
+            raise NoAnswer(Reason.UNREACHABLE, cause(error), may_have_paged=sent) from None
 
     def bad_answer(self, answer: Answer, reason: Reason, secrets: Iterable[str]) -> BadAnswer:
         """Return the exception for an error answer, with a redacted excerpt of its body."""

@@ -26,9 +26,14 @@ class Fields(dict[str, Any]):
         return next((self[name] for name in names if name in self), None)
 
 
+def fields_of(value: Any) -> Fields:
+    """Return the members of an object; none if `value` is not an object."""
+    return Fields(value if isinstance(value, dict) else {})
+
+
 def nested(value: Any, *names: str) -> Any:
     """Return the value of the first of these names in an object; None if `value` is not an object."""
-    return Fields(value).first(*names) if isinstance(value, dict) else None
+    return fields_of(value).first(*names)
 
 
 def scalar(value: Any) -> str | None:

@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from relay.errors import BadRequest
-from relay.incidents.json_fields import MAX_ID_LENGTH, Fields, environment_id, scalar
+from relay.incidents.json_fields import MAX_ID_LENGTH, Fields, environment_id, fields_of, scalar
 
 MAX_WORD_LENGTH = 100
 # Largest difference between BigPanda's clock and the relay's. A timestamp further ahead comes from a wrong clock
@@ -111,8 +111,9 @@ def parse_share(body: bytes) -> Share:
     outside = Fields(document)
     wrapped = outside.get("incident")
     incident = Fields(wrapped) if isinstance(wrapped, dict) else outside
-    metadata = _object(outside.get("metadata"))
+    metadata = fields_of(outside.get("metadata"))
     snooze = incident.get("snooze")
+    place = environment_id(metadata.get("environmentid")) or environment_id(outside.get("environmentid"))
     event = _text(outside.get("event", outside.get("eventtype")))
     return Share(
         incident_id=_incident_id(incident, outside, wrapped),
@@ -121,18 +122,14 @@ def parse_share(body: bytes) -> Share:
         severity=_word(incident.get("severity")),
         active=_flag(incident.get("active")),
         resolved=_flag(incident.get("resolved")),
-        snoozed=_flag(_object(snooze).get("snoozed") if isinstance(snooze, dict) else snooze),
+        snoozed=_flag(fields_of(snooze).get("snoozed") if isinstance(snooze, dict) else snooze),
         flapping=_flag(incident.get("flapping")),
         changed_on=_time(incident.get("changedon", incident.get("changedat"))),
         updated_on=_time(incident.get("updatedon", incident.get("updatedat"))),
         alerts=tuple(_alerts(incident.get("alerts"))),
-        environment_id=environment_id(metadata.get("environmentid")) or environment_id(outside.get("environmentid")),
+        environment_id=place,
         document=document,
     )
-
-
-def _object(value: Any) -> Mapping[str, Any]:
-    return Fields(value) if isinstance(value, dict) else {}
 
 
 def _decode(body: bytes) -> dict[str, Any]:

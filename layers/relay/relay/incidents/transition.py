@@ -63,8 +63,8 @@ class State(NamedTuple):
     def of(cls, share: Share, came: float) -> Self:
         """Return the state of a share that came at `came` (epoch seconds)."""
         names = sorted({_name(alert.id) for alert in share.alerts})
-        rank = _RANKS.get(share.status or "")
-        return cls(share.trusted_version(came), share.digest, came, is_open(share), rank, frozenset(names[:MAX_ALERTS]))
+        rank, opened = _RANKS.get(share.status or ""), is_open(share)
+        return cls(share.trusted_version(came), share.digest, came, opened, rank, frozenset(names[:MAX_ALERTS]))
 
     def dated_by(self, other: "State") -> "State":
         """Return the state, which has no timestamps, with those of another state that came before it."""

@@ -68,7 +68,7 @@ class Job(NamedTuple):
         not_before: The time before which the job must not be attempted.
         replays: Number of replays by operators.
         body_reduced: True if `body` is cut to fit, and no longer BigPanda's bytes.
-        may_have_rung: True if xMatters may have accepted one of the attempts.
+        may_have_paged: True if xMatters may have accepted one of the attempts.
         accepted: True if xMatters accepted the signal, and the ledger does not know that yet.
         healed: Number of the sweeper's job that replaces a missing message; 0 for the message itself.
         digest: Hash of the state; None if the body has the state.
@@ -108,7 +108,7 @@ class Job(NamedTuple):
     not_before: str | None = None
     replays: int = 0
     body_reduced: bool = False
-    may_have_rung: bool = False
+    may_have_paged: bool = False
     accepted: bool = False
     healed: int = 0
     digest: str | None = None

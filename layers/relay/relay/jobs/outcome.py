@@ -38,7 +38,7 @@ class Result(NamedTuple):
         response_excerpt: Redacted start of the vendor's answer.
         retry_after: Wait that the vendor asked for (seconds).
         detail: Details of the failure, in words.
-        may_have_rung: True if the vendor may have accepted the request all the same.
+        may_have_paged: True if the vendor may have accepted the request all the same.
         fault: An exception of our own code.
         last_copy: An envelope that no queue accepted: the only copy there is.
         unguarded: What the ledger could not do for the signal, in words.
@@ -65,7 +65,7 @@ class Result(NamedTuple):
     response_excerpt: str = ""
     retry_after: float | None = None
     detail: str | None = None
-    may_have_rung: bool = False
+    may_have_paged: bool = False
     fault: BaseException | None = None
     last_copy: str | None = None
     unguarded: str | None = None
@@ -86,7 +86,7 @@ class Result(NamedTuple):
             http_status=error.http_status,
             response_excerpt=error.excerpt,
             retry_after=error.retry_after,
-            may_have_rung=error.may_have_rung,
+            may_have_paged=error.may_have_paged,
         )
 
 
@@ -95,13 +95,13 @@ class Sent(NamedTuple):
 
     Attributes:
         attempts: Number of requests that were really sent to the trigger.
-        rings: Number of attempts that xMatters accepted, or may have accepted.
+        maybe_accepted: Number of attempts that xMatters accepted, or may have accepted.
         request_id: xMatters' id of the signal; None if xMatters named none, or did not accept the signal.
         failure: The last failure; None if xMatters accepted the signal.
     """
 
     attempts: int
-    rings: int = 0
+    maybe_accepted: int = 0
     request_id: str | None = None
     failure: SendError | None = None
 
@@ -142,5 +142,5 @@ def after_failure(job: Job, result: Result, now: float) -> Job:
         reason=result.reason or Reason.INTERNAL,
         http_status=result.http_status,
         response_excerpt=result.response_excerpt,
-        may_have_rung=job.may_have_rung or result.may_have_rung,
+        may_have_paged=job.may_have_paged or result.may_have_paged,
     )

@@ -237,12 +237,12 @@ class Entry(NamedTuple):
         """True if the incident was better since it was announced, so that the announced state is news again."""
         return self.eased is not None or self.is_woken
 
-    def last_told(self) -> tuple[State | None, ...]:
+    def maybe_announced(self) -> tuple[State | None, ...]:
         """Return the states that may have been announced last; None stands for no state."""
         in_flight = (self.lease.state,) if self.lease else ()
         return (self.announced, *self.doubtful, *in_flight)
 
-    def may_have_rung(self, state: State) -> bool:
+    def may_have_paged(self, state: State) -> bool:
         """True if exactly this state may have been announced."""
         return any(state.is_same(doubtful) for doubtful in self.doubtful)
 
@@ -287,17 +287,23 @@ class Entry(NamedTuple):
         """
         entry = self._without_lease(lease.owner)
         entry = entry.keeping(lease.state) if queued else entry
-        return replace(entry._rung(lease, tries, lease.began), lease=lease, slot=None)
+        return replace(entry._counting(lease, tries, lease.began), lease=lease, slot=None)
 
     def accepted(
-        self, lease: Lease, request_id: str | None, rings: int, *, until: float, audience: Audience = NOBODY_NAMED
+        self,
+        lease: Lease,
+        request_id: str | None,
+        maybe_accepted: int,
+        *,
+        until: float,
+        audience: Audience = NOBODY_NAMED,
     ) -> "Entry":
         """Return the entry after xMatters accepted the lease's state.
 
-        `rings` counts the attempts that were accepted, or may have been, by `until` (epoch seconds). The rate limit
-        counts from that time, since xMatters counts from when it accepted a signal.
+        `maybe_accepted` counts the attempts that were accepted, or may have been, by `until` (epoch seconds). The rate
+        limit counts from that time, since xMatters counts from when it accepted a signal.
         """
-        entry = self._released(lease)._rung(lease, rings, until)
+        entry = self._released(lease)._counting(lease, maybe_accepted, until)
         return entry.announcing(lease.state, request_id, lease.began, audience)
 
     def announcing(self, state: State, request_id: str | None, at: float, audience: Audience = NOBODY_NAMED) -> "Entry":
@@ -324,7 +330,7 @@ class Entry(NamedTuple):
             entry = entry._over(min(at, state.came) if is_old else max(at, state.came))
         if state.precedes(entry.announced):
             return entry._doubting(state)
-        is_anew = any(compare(told, state).transition in _ANEW for told in entry.last_told())
+        is_anew = any(compare(told, state).transition in _ANEW for told in entry.maybe_announced())
         entry = entry if state.precedes(entry.kept) else entry._knowing(state)
         is_owed = state.precedes(entry.kept)
         entry = entry if is_owed else entry._without_debt()
@@ -357,7 +363,7 @@ class Entry(NamedTuple):
         self,
         lease: Lease,
         attempts: int,
-        rings: int,
+        maybe_accepted: int,
         *,
         until: float,
         reason: str = "",
@@ -366,15 +372,15 @@ class Entry(NamedTuple):
     ) -> "Entry":
         """Return the entry after the lease's state was not accepted.
 
-        `rings` counts the attempts that may have been accepted all the same, by `until` (epoch seconds).
+        `maybe_accepted` counts the attempts that may have been accepted all the same, by `until` (epoch seconds).
         `dead_lettered_at` is the mark of the state's dead-lettered message; None if it was not dead-lettered.
         """
         entry = self._released(lease)
         # Only once: the write may have succeeded before, with its answer lost.
         if entry is not self and lease.state.is_same(entry.kept):
             entry = replace(entry, asked=entry.asked + attempts, reason=reason)
-        entry = entry._rung(lease, rings, until)
-        if rings:
+        entry = entry._counting(lease, maybe_accepted, until)
+        if maybe_accepted:
             entry = replace(entry._doubting(lease.state), rests_until=rests_until)
         return entry if dead_lettered_at is None else entry.dead_lettering(lease.state, dead_lettered_at, reason)
 
@@ -457,10 +463,10 @@ class Entry(NamedTuple):
         known = replace(self, kept=_without_alerts(state), seen=seen[-MAX_SEEN:], refuted_since=refuted_since)
         return known if is_same else replace(known, asked=0, revived_at=0.0, reason="")
 
-    def _rung(self, lease: Lease, rings: int, at: float) -> "Entry":
-        """Return the entry with `rings` signals for a lease; they replace the lease's earlier ones."""
+    def _counting(self, lease: Lease, maybe_accepted: int, at: float) -> "Entry":
+        """Return the entry with `maybe_accepted` signals for a lease; they replace the lease's earlier ones."""
         others = (time for time in self.signals if time not in {lease.began, at})
-        return replace(self, signals=tuple(sorted([*others, *[at] * rings])[-MAX_SIGNALS:]))
+        return replace(self, signals=tuple(sorted([*others, *[at] * maybe_accepted])[-MAX_SIGNALS:]))
 
     def _doubting(self, state: State) -> "Entry":
         """Return the entry with one more doubtful state.
@@ -478,7 +484,7 @@ class Entry(NamedTuple):
         if self.lease is None:
             return self
         lease, entry = self.lease, replace(self, lease=None)
-        return entry._rung(lease, 0, lease.began) if lease.owner == owner else entry._doubting(lease.state)
+        return entry._counting(lease, 0, lease.began) if lease.owner == owner else entry._doubting(lease.state)
 
     def _over(self, at: float) -> "Entry":
         return replace(self, over_at=max(self.over_at, at))

@@ -20,13 +20,13 @@ class Member(NamedTuple):
     Attributes:
         name: Name of the channel.
         names_recipients: True if a webhook URL of the channel may have named recipients.
-        rings: True if the channel signals incidents of which no share came: `bigpanda.reconcile` is `ring`, and the
+        signals: True if the channel signals incidents of which no share came: `bigpanda.reconcile` is `ring`, and the
             secret names recipients.
     """
 
     name: str
     names_recipients: bool = False
-    rings: bool = False
+    signals: bool = False
 
 
 class Cursor(NamedTuple):
@@ -88,7 +88,9 @@ class Chore(NamedTuple):
         """Read the chore of a job. Raises UnreadableMessage."""
         try:
             document = json.loads(job.body)
-            members = tuple(Member(str(name), bool(names), bool(rings)) for name, names, rings in document["members"])
+            members = tuple(
+                Member(str(name), bool(names), bool(signals)) for name, names, signals in document["members"]
+            )
             return cls(
                 job.delivery_id, job.received_at, str(document["environment_id"]), members, _cursor(document["cursor"])
             )

@@ -221,7 +221,7 @@ class Comparison:
         missed = [each.recipients for each in differing]
         # A state without timestamps may be newer than the channel's first comparison, so it counts.
         is_ours = state.version is None or state.version[0] >= compared.note.since
-        if not known and state.is_open and is_ours and member.rings:
+        if not known and state.is_open and is_ours and member.signals:
             missed = [()]
             # This channel signals the incident, so no other channel has to report it.
             compared.known.add(name)

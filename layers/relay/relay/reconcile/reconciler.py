@@ -285,8 +285,8 @@ class Reconciler:
         except ChannelError as error:
             self._not_compared(finding.member, error)
             return None
-        rings = channel is not None and channel.bigpanda is not None and channel.bigpanda.reconcile == "ring"
-        return channel if rings or not finding.is_first else None
+        signals = channel is not None and channel.bigpanda is not None and channel.bigpanda.reconcile == "ring"
+        return channel if signals or not finding.is_first else None
 
     def _whole(self, run: Run, share: Share) -> Share:
         """Return the share with details of its alerts if the run may still request them, else the share unchanged."""

@@ -69,7 +69,7 @@ class Reporter:
         others = [each for each in found if not each.state.is_critical]
         if not criticals:
             return others
-        channels = [member.name for member in run.members if not member.rings]
+        channels = [member.name for member in run.members if not member.signals]
         publish = partial(self.fallback.missed, channels, [_missed(each.share) for each in criticals])
         try:
             is_notified = run.deadline.run(

@@ -1,0 +1,113 @@
+"""Alerts of live incidents: made from what a caller says, and turned to another status. Pure code.
+
+Documented by BigPanda (docs/vendors.md, "What BigPanda sends"): an alert's members, and its limits of 2,048 characters
+a description and 300 alerts an incident.
+
+Guesses, to be checked against an organisation: in API v2, too, a whole alert has ``description``,
+``primary_property``, ``secondary_property``, ``source_system`` and ``tags``; its times are named as the incident's.
+"""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sandbox.http.schema import InvalidError, compiled
+
+type Alert = Mapping[str, Any]
+
+# From good to bad.
+STATUSES = ("ok", "unknown", "warning", "critical")
+MOST_ALERTS = 300
+MOST_DESCRIPTION = 2048
+MOST_TAGS = 30
+
+_TEXT = {"type": "string", "minLength": 1, "maxLength": 512}
+_TAG = {
+    "type": "object",
+    "required": ["name", "value"],
+    "properties": {"name": _TEXT, "value": _TEXT},
+    "additionalProperties": False,
+}
+# Checker of what a caller says about an alert.
+CHECKED = compiled(
+    {},
+    {
+        "description": {"type": "string", "minLength": 1, "maxLength": MOST_DESCRIPTION},
+        "status": {"enum": list(STATUSES)},
+        "tags": {"type": "array", "items": _TAG, "maxItems": MOST_TAGS},
+    },
+)
+# Description, host and check of the alerts that a caller says nothing about, in turn.
+_SAMPLES = (
+    ("Replica lag is 340 s (limit 30 s)", "pay-db-1", "replication"),
+    ("p99 latency is 2.4 s (limit 1 s)", "pay-api-3", "latency"),
+    ("Error rate is 7 % (limit 1 %)", "pay-api-4", "errors"),
+    ("Queue depth is 48,000 (limit 1,000)", "pay-queue-2", "depth"),
+)
+
+
+def rank(status: str) -> int:
+    """Return a number for a status: the worse, the larger."""
+    return STATUSES.index(status)
+
+
+def word(status: object) -> str:
+    """Return a status in lower case; unknown if it is none."""
+    lowered = status.lower() if isinstance(status, str) else ""
+    return lowered if lowered in STATUSES else "unknown"
+
+
+def description(alert: Alert) -> str:
+    """Return an alert's description; empty if it has none."""
+    found = alert.get("description")
+    return found if isinstance(found, str) else ""
+
+
+def tag(alert: Alert, name: str) -> str:
+    """Return the value of an alert's tag; empty if it has none."""
+    tags = alert.get("tags")
+    values = (
+        [each.get("value") for each in tags if isinstance(each, dict) and each.get("name") == name]
+        if isinstance(tags, list)
+        else []
+    )
+    return next((value for value in values if isinstance(value, str)), "")
+
+
+def primary(alerts: Sequence[Alert]) -> Alert:
+    """Return the primary alert: the first of the most severe; an empty one if there is none."""
+    return max(alerts, key=lambda each: rank(word(each.get("status"))), default={})
+
+
+def made(said: Any, title: str | None, status: str, now: int, *, place: int = 0) -> list[Alert]:
+    """Return new alerts, from a list of what is said about each, or from their number.
+
+    `title` describes the first, unless it has a description of its own. `status` is that of alerts without one.
+    `place` is the number of alerts before them.
+
+    Raises InvalidError, which names the entry and the key.
+    """
+    entries = [{} for _ in range(min(int(said), MOST_ALERTS + 1))] if isinstance(said, int | float) else said
+    if not 1 <= len(entries) <= MOST_ALERTS:
+        raise InvalidError(f"incident.alerts must be 1 to {MOST_ALERTS} alerts, or their number")
+    checked = [CHECKED(each, f"incident.alerts[{number}]") for number, each in enumerate(entries)]
+    if title and "description" not in checked[0]:
+        checked[0] = {**checked[0], "description": title}
+    return [_made({"status": status, **each}, now, place + number) for number, each in enumerate(checked)]
+
+
+def turned(alert: Alert, status: str, now: int) -> Alert:
+    """Return the alert with another status; ok ends it."""
+    is_over = status == "ok"
+    stamps = {"changed_at": now, "updated_at": now, "end": now if is_over else None}
+    return {**alert, "status": status.title(), "active": not is_over, **stamps}
+
+
+def _made(said: Mapping[str, Any], now: int, place: int) -> Alert:
+    text, host, check = _SAMPLES[place % len(_SAMPLES)]
+    tags = said.get("tags", [{"name": "host", "value": host}, {"name": "check", "value": check}])
+    plain = {
+        "alert_id": secrets.token_hex(12), "start": now, "primary_property": "host", "secondary_property": "check",
+        "source_system": "nagios.nagios_east", "description": said.get("description", text), "tags": tags,
+    }  # fmt: skip
+    return turned(plain, said["status"], now)

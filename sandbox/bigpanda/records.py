@@ -1,0 +1,122 @@
+"""Memory of live incidents beside the store: title, log, callback lock, and the newest webhooks.
+
+Not safe to use from several threads: `Live` and `Sharing` use it under the store's lock.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sandbox.bigpanda import alerts, states
+from sandbox.bigpanda.alerts import word
+from sandbox.bigpanda.incidents import Incident
+from sandbox.bigpanda.sender import Answered
+from sandbox.bigpanda.webhooks import Webhook
+
+MOST_ENTRIES = 50
+MOST_HELD = 50
+MOST_WEBHOOKS = 200
+MOST_TEXT = 300
+
+
+@dataclass
+class Record:
+    """Memory of one live incident.
+
+    Attributes
+    ----------
+    title
+        Title for people; BigPanda makes it from the primary alert.
+    environment_id
+        Id of the environment in which the incident was opened; None if the incident was declared.
+    log
+        The newest entries, oldest first.
+    held
+        Webhooks that the callback lock holds; None without a lock.
+    had_lock
+        True once the incident had its callback lock; there is no second one.
+    """
+
+    title: str
+    environment_id: str | None = None
+    log: deque[dict[str, str]] = field(default_factory=lambda: deque(maxlen=MOST_ENTRIES))
+    held: deque[Webhook] | None = None
+    had_lock: bool = False
+
+    def say(self, at: datetime, kind: str, text: str) -> None:
+        """Add an entry of the kind change, share, comment or assignment."""
+        self.log.append({"at": at.isoformat(), "kind": kind, "text": text})
+
+
+class Records:
+    """Records by incident id, oldest first, and the newest webhooks."""
+
+    def __init__(self) -> None:
+        self.by_id: OrderedDict[str, Record] = OrderedDict()
+        self.webhooks: deque[dict[str, Any]] = deque(maxlen=MOST_WEBHOOKS)
+
+    def of(self, incident: Incident) -> Record:
+        """Return the record of an incident; one is made for a declared incident that had none."""
+        return self.by_id.setdefault(incident["id"], Record(_title(incident)))
+
+    def sent(self, webhook: Webhook, answer: Answered, at: datetime) -> None:
+        """Keep a webhook and its answer."""
+        self.webhooks.append(
+            {
+                "at": at.isoformat(),
+                "incident_id": webhook.incident_id,
+                "event": webhook.event,
+                "attempt": webhook.attempt,
+                "status": answer.status,
+                "outcome": answer.outcome,
+                "document": answer.document,
+            }
+        )
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.by_id.clear()
+        self.webhooks.clear()
+
+    def shown(self, incident: Incident, possible: Sequence[str]) -> dict[str, Any]:
+        """Return one incident for people: its state, its log, and the actions that are `possible` now."""
+        record = self.by_id.get(incident["id"])
+        return {
+            "id": incident["id"],
+            "title": record.title if record else _title(incident),
+            "status": word(incident["status"]),
+            "is_open": states.is_open(incident),
+            "snoozed_until": incident["snooze"].get("end_time") if states.is_snoozed(incident) else None,
+            "is_flapping": incident["flapping"],
+            "is_shared": incident["shared"],
+            "alerts": [_alert(each) for each in incident["alerts"]],
+            "assignee": _name(incident["assignee"]),
+            "opened_at": incident["start"],
+            "changed_at": incident["changed_at"],
+            "is_locked": bool(record and record.held is not None),
+            "can": list(possible),
+            "log": list(record.log) if record else [],
+        }
+
+
+def cut(text: str) -> str:
+    """Return a text, cut to a length that fits into a log."""
+    return text if len(text) <= MOST_TEXT else f"{text[: MOST_TEXT - 1]}…"
+
+
+def _title(incident: Incident) -> str:
+    return alerts.description(alerts.primary(incident["alerts"])) or f"Incident {incident['id']}"
+
+
+def _alert(alert: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "id": alert["alert_id"],
+        "status": word(alert.get("status")),
+        "description": alerts.description(alert),
+    }
+
+
+def _name(person: Mapping[str, Any] | None) -> str | None:
+    return next((person[key] for key in ("name", "email", "user_id") if key in person), None) if person else None

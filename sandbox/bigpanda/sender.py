@@ -1,0 +1,149 @@
+"""Sender of webhooks: background threads, in order for each incident, several incidents at a time.
+
+Guesses, to be checked against an organisation: webhooks of one incident arrive in order and wait for one another's
+answer; BigPanda waits 30 s for an answer, and follows no redirect.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+import urllib3
+
+from sandbox.bigpanda.webhooks import Webhook
+from sandbox.http.schema import json_or_none
+
+WORKERS = 8
+ANSWER_SECONDS = 30.0
+MOST_ANSWER_BYTES = 65_536
+# Webhooks that wait to be sent.
+MOST_WAITING = 1000
+# Depth of JSON up to which an answer is kept.
+MOST_DEPTH = 8
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The receiver's answer to a webhook.
+
+    Attributes
+    ----------
+    status
+        HTTP status; None if no answer came.
+    document
+        The answer's JSON object; None if it is none, or too large.
+    """
+
+    status: int | None
+    document: dict[str, Any] | None
+
+    @property
+    def outcome(self) -> str | None:
+        """The text under `outcome` in the answer; None if there is none."""
+        found = self.document.get("outcome") if self.document else None
+        return found if isinstance(found, str) else None
+
+
+class Sender:
+    """Posts webhooks. Safe to use from several threads; `answered` is called on the sender's own threads."""
+
+    def __init__(self, answered: Callable[[Webhook, Answered], None]) -> None:
+        self._answered = answered
+        self._changed = threading.Condition()
+        # By incident, the webhooks that are waiting or in flight; an incident is in `_ready` unless one is in flight.
+        self._lanes: dict[str, deque[Webhook]] = {}
+        self._ready: deque[str] = deque()
+        self._is_running = False
+
+    def send(self, webhook: Webhook) -> bool:
+        """Send a webhook after the earlier ones of its incident; return False if too many wait."""
+        with self._changed:
+            if sum(map(len, self._lanes.values())) >= MOST_WAITING:
+                return False
+            lane = self._lanes.get(webhook.incident_id)
+            if lane is None:
+                self._lanes[webhook.incident_id] = deque([webhook])
+                self._ready.append(webhook.incident_id)
+            else:
+                lane.append(webhook)
+            self._start()
+            self._changed.notify()
+        return True
+
+    def clear(self) -> None:
+        """Drop the webhooks that wait; one in flight stays in flight."""
+        with self._changed:
+            self._lanes.clear()
+            self._ready.clear()
+
+    def stop(self) -> None:
+        """Drop the webhooks that wait, and end the threads once their requests are answered."""
+        with self._changed:
+            self.clear()
+            self._is_running = False
+            self._changed.notify_all()
+
+    def _start(self) -> None:
+        if not self._is_running:
+            self._is_running = True
+            for number in range(WORKERS):
+                threading.Thread(target=self._work, name=f"bigpanda-sender-{number}", daemon=True).start()
+
+    def _work(self) -> None:
+        while webhook := self._next():
+            answer = _post(webhook)
+            self._answered(webhook, answer)
+            self._done(webhook)
+
+    def _next(self) -> Webhook | None:
+        with self._changed:
+            while self._is_running and not self._ready:
+                self._changed.wait()
+            return self._lanes[self._ready.popleft()][0] if self._is_running else None
+
+    def _done(self, webhook: Webhook) -> None:
+        with self._changed:
+            lane = self._lanes.get(webhook.incident_id)
+            # After `clear` the lane is gone, or a new one that another thread works.
+            if lane and lane[0] is webhook:
+                lane.popleft()
+                if lane:
+                    self._ready.append(webhook.incident_id)
+                    self._changed.notify()
+                else:
+                    del self._lanes[webhook.incident_id]
+
+
+def _post(webhook: Webhook) -> Answered:
+    name, value = webhook.channel.header
+    headers = {"Content-Type": "application/json", name: value}
+    try:
+        with requests.Session() as session:
+            session.trust_env = False
+            with session.post(
+                webhook.channel.url,
+                data=webhook.body(),
+                headers=headers,
+                timeout=ANSWER_SECONDS,
+                allow_redirects=False,
+                stream=True,
+            ) as answer:
+                return Answered(answer.status_code, _document(answer))
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError, RecursionError):
+        return Answered(None, None)
+
+
+def _document(answer: requests.Response) -> dict[str, Any] | None:
+    content = answer.raw.read(MOST_ANSWER_BYTES + 1, decode_content=True)
+    found = json_or_none(content) if len(content) <= MOST_ANSWER_BYTES else None
+    return found if isinstance(found, dict) and _is_shallow(found, MOST_DEPTH) else None
+
+
+def _is_shallow(value: Any, depth: int) -> bool:
+    if not isinstance(value, dict | list):
+        return True
+    inner = value.values() if isinstance(value, dict) else value
+    return depth > 0 and all(_is_shallow(each, depth - 1) for each in inner)

@@ -1,0 +1,71 @@
+"""State of an incident of API v2: open, snoozed, shared, its folders and times. Pure code.
+
+Documented by BigPanda (docs/vendors.md, "What BigPanda sends"):
+
+- ``status`` is the worst status of the alerts now, ``severity`` the worst that any alert ever had;
+- ``active`` is false when all alerts are resolved, or the incident was resolved by hand;
+- ``changed_at`` is the last change that triggers sharing updates, ``updated_at`` the last change of any kind.
+
+Guesses, to be checked against an organisation: a snoozed incident is not in the folder `active`; `unhandled` is open,
+not shared, not assigned and not snoozed.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sandbox.bigpanda.alerts import rank, word
+from sandbox.bigpanda.incidents import Incident
+
+
+def is_open(incident: Incident) -> bool:
+    """Return True until the incident is resolved."""
+    return bool(incident["active"])
+
+
+def is_snoozed(incident: Incident) -> bool:
+    """Return True while the incident is snoozed."""
+    return bool(incident["snooze"]["snoozed"])
+
+
+def is_quiet(incident: Incident) -> bool:
+    """Return True while the incident is snoozed or flapping."""
+    return is_snoozed(incident) or bool(incident["flapping"])
+
+
+def stamped(incident: Incident, now: int, *, is_update: bool = True, **members: Any) -> Incident:
+    """Return the incident with other members and times; `is_update` is True if that triggers a sharing update."""
+    stamps = {"updated_at": max(now, incident["updated_at"])}
+    if is_update:
+        stamps["changed_at"] = max(now, incident["changed_at"])
+    return in_folders({**incident, **stamps, **members})
+
+
+def with_status(incident: Incident, status: str) -> Incident:
+    """Return the incident with another status; its severity never falls."""
+    worst = max(word(incident["severity"]), status, key=rank)
+    return {**incident, "status": status.title(), "severity": worst.title()}
+
+
+def assigned(incident: Incident, person: Mapping[str, Any] | None, now: int) -> Incident:
+    """Return the incident with another assignee, or with none; that triggers no sharing update."""
+    return stamped(incident, now, is_update=False, assignee=person)
+
+
+def shared(incident: Incident) -> Incident:
+    """Return the incident as one that recipients have been told of."""
+    return in_folders({**incident, "shared": True})
+
+
+def in_folders(incident: Incident) -> Incident:
+    """Return the incident in the folders that its state puts it into."""
+    is_awake = is_open(incident) and not is_snoozed(incident)
+    held = {
+        "active": is_awake,
+        "shared": incident["shared"],
+        "snoozed": is_snoozed(incident),
+        "resolved": not is_open(incident),
+        "unhandled": is_awake and not incident["shared"] and incident["assignee"] is None,
+        "maintenance": incident["maintenance"] is not None,
+        "assigned": incident["assignee"] is not None,
+    }
+    return {**incident, "folders": [folder for folder, is_in in held.items() if is_in]}

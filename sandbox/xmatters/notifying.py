@@ -1,0 +1,292 @@
+"""Notifying: devices ring in order, groups escalate, answers and expiry end a page.
+
+Documented by xMatters, or by BigPanda for its workflow (docs/vendors.md, "The BigPanda workflow of xMatters"):
+
+- a user's devices are notified in the user's own order; a group's members in their order, with escalation delays;
+- absent or inactive members are skipped without waiting;
+- a user who is a recipient can Acknowledge, a group's member can Acknowledge or Escalate; Acknowledge terminates;
+- Escalate stops the user, and notifies the next member at once;
+- a suspended page notifies nobody new, and what has been sent can still be answered; a terminated page stays so;
+- a page expires; it then looks terminated.
+
+Guesses, to be checked against a tenant:
+
+- after an escalation delay the members before can still answer;
+- a page for information notifies a group's first active member, and ends when its last device has been notified;
+- an unknown or inactive recipient is skipped, and the others are notified;
+- with nobody left in a group the page stays active until it expires;
+- notifications that a suspended page holds back are sent when it becomes active again.
+"""
+
+from typing import Any
+
+from sandbox.clock import Clock
+from sandbox.http.schema import InvalidError
+from sandbox.xmatters.callbacks import Callbacks
+from sandbox.xmatters.directory import shown
+from sandbox.xmatters.floods import Floods
+from sandbox.xmatters.notifications import (
+    Notification,
+    Notifications,
+    first_text,
+    response_option,
+    text_with_details,
+)
+from sandbox.xmatters.pages import Page, Pages, rest_time
+from sandbox.xmatters.people import ESCALATION_SECONDS, Device, Group, People, Person
+from sandbox.xmatters.ringing import Bells, Escalation
+
+
+class UnknownError(InvalidError):
+    """A name or an id that does not exist."""
+
+
+class Notifier:
+    """Notifies the recipients of pages, and takes their answers. Safe to use from several threads."""
+
+    def __init__(self, clock: Clock, pages: Pages, people: People, floods: Floods, callbacks: Callbacks) -> None:
+        self.notifications = Notifications()
+        self._clock = clock
+        self._pages = pages
+        self._people = people
+        self._floods = floods
+        self._callbacks = callbacks
+        self._lock = pages.lock
+        self._bells = Bells(clock, pages)
+
+    def start(self, page: Page) -> None:
+        """Notify the recipients of a new page."""
+        with self._lock:
+            self._bells.start(page)
+            self._pages.audit(page.id, "EVENT_CREATED")
+            self._pages.note(page.id, f"Page {page.number} was made with priority {page.order.priority}.")
+            self._callbacks.status(page, "active")
+            self._bells.after(
+                page, page.order.expiration_minutes * 60, lambda: self._expire(page.id), if_suspended=True
+            )
+            if not page.order.recipients:
+                self._pages.note(page.id, "The signal names no recipients, so nobody is notified.")
+            for name in page.order.recipients:
+                self._notify(page, name)
+            self._end_if_informed(page)
+
+    def answer(self, notification_id: int, response: str, comment: str | None = None) -> Notification:
+        """Record a person's answer on a device, and do what it says.
+
+        Raises
+        ------
+        UnknownError
+            If there is no such notification.
+        InvalidError
+            If the notification can't be answered so.
+        """
+        with self._lock:
+            asked = self.notifications.get(notification_id)
+            if asked is None:
+                raise UnknownError(f"there is no notification {notification_id}")
+            if response not in asked.responses:
+                possible = " or ".join(asked.responses)
+                hint = f"its responses are {possible}" if possible else "it can no longer be answered"
+                raise InvalidError(f"notification {notification_id} does not take this response: {hint}")
+            acknowledges = response == "Acknowledge"
+            text = text_with_details(asked.page) if acknowledges else asked.text
+            answered = self.notifications.answered(asked, response, text)
+            self._record_answer(answered, comment)
+            if acknowledges:
+                self._end(asked.page.id, "EVENT_TERMINATED", "terminated", f"{asked.person.full_name} acknowledged")
+            else:
+                self._escalate(answered)
+            return answered
+
+    def set_status(self, page_id: str, status: str, username: str = "") -> Page:
+        """Suspend, resume or terminate a page that is not terminated; `username` is the API's user, "" for a person."""
+        with self._lock:
+            page, who = self._pages.get(page_id), username or "A user"
+            if page is None or page.status in (status, "TERMINATED"):
+                raise InvalidError("the page has that status, or has ended")
+            if status == "TERMINATED":
+                return self._end(page_id, "EVENT_TERMINATED", "terminated_external", f"{who} ended it", username)
+            page = self._pages.change(page_id, status)
+            self._pages.audit(page_id, "EVENT_SUSPENDED" if status == "SUSPENDED" else "EVENT_RESUMED")
+            self._pages.note(page_id, f"{who} {'suspended' if status == 'SUSPENDED' else 'resumed'} the page.")
+            self._callbacks.status(page, status.lower(), username)
+            if status == "ACTIVE":
+                self._bells.resume(page)
+            return page
+
+    def end(self, name: str) -> Page:
+        """Terminate the page of a UUID or a number.
+
+        Raises
+        ------
+        UnknownError
+            If there is no such page.
+        InvalidError
+            If the page has ended.
+        """
+        with self._lock:
+            page = self._pages.get(name)
+            if page is None:
+                raise UnknownError("there is no such page")
+            return self.set_status(page.id, "TERMINATED")
+
+    def annotate(self, page: Page, comment: str, author: str) -> dict[str, Any]:
+        """Add a user's annotation to a page, and return it as the REST API shows it."""
+        with self._lock:
+            person = self._people.member(author)
+            added = self._pages.annotate(page.id, comment, shown(person))
+            self._pages.note(page.id, f"{person.full_name} commented: {comment}")
+            self._callbacks.annotation(page, person, comment)
+            return added
+
+    def clear(self) -> None:
+        """Forget all pages and notifications; nothing rings any more."""
+        with self._lock:
+            self._bells.clear()
+            self.notifications.clear()
+            self._pages.clear()
+            self._floods.clear()
+
+    def _notify(self, page: Page, name: str) -> None:
+        target, bar, device = (part.strip() for part in name.partition("|"))
+        person = self._people.person(target)
+        group = None if person or bar else self._people.group(target)
+        if person and person.status == "ACTIVE":
+            devices = tuple(each for each in person.devices if not bar or each.name.lower() == device.lower())
+            if not devices:
+                self._pages.note(page.id, f"{person.full_name} has no such device, and is not notified.")
+            self._ring(page, person, devices, None)
+        elif group and group.status == "ACTIVE":
+            self._notify_group(page, group)
+        else:
+            found = person or group
+            what = f"{found.name} is inactive" if found else f"xMatters knows no user and no group {name}"
+            self._pages.note(page.id, f"{what}, so nobody is notified for this recipient.")
+
+    def _notify_group(self, page: Page, group: Group) -> None:
+        ringing = self._bells.of(page.id)
+        if ringing is None or group.name in ringing.escalations:
+            return
+        escalation = ringing.escalations[group.name] = Escalation(group, self._people.active_members(group))
+        skipped = len(group.members) - len(escalation.left)
+        if skipped:
+            self._pages.note(page.id, f"The group {group.name} has {skipped} inactive: skipped without waiting.")
+        self._next_member(page, escalation)
+
+    def _next_member(self, page: Page, escalation: Escalation) -> None:
+        if escalation.later:
+            escalation.later.cancel()
+        if not escalation.left:
+            self._pages.note(page.id, f"Nobody is left in the group {escalation.group.name}.")
+            self._callbacks.failure(page, escalation.group.name, "nobody is left in the group")
+            return
+        person, _ = escalation.left.pop(0)
+        self._ring(page, person, person.devices, escalation.group.name)
+        if not page.order.is_over:
+            seconds = escalation.left[0][1] if escalation.left else ESCALATION_SECONDS
+            escalation.later = self._bells.after(page, seconds, lambda: self._unanswered(page, escalation, person))
+
+    def _unanswered(self, page: Page, escalation: Escalation, person: Person) -> None:
+        self._pages.note(page.id, f"{person.full_name} did not answer in time.")
+        if escalation.left:
+            reason = f"{person.full_name} did not answer in time"
+            self._callbacks.escalation(page, person, escalation.group.name, reason)
+        self._next_member(page, escalation)
+
+    def _escalate(self, answered: Notification) -> None:
+        page, person, ringing = answered.page, answered.person, self._bells.of(answered.page.id)
+        if ringing is None or answered.group is None:
+            return
+        ringing.stopped.add((person.name, answered.group))
+        self.notifications.stop(
+            each
+            for each in self.notifications.of_page(page.id)
+            if (each.person.name, each.group) == (person.name, answered.group)
+        )
+        escalation = ringing.escalations[answered.group]
+        self._callbacks.escalation(page, person, answered.group, f"{person.full_name} escalated")
+        if escalation.later:
+            escalation.later.cancel()
+        self._bells.do(page, lambda: self._next_member(page, escalation))
+
+    def _ring(self, page: Page, person: Person, devices: tuple[Device, ...], group: str | None) -> None:
+        """Notify the devices in order, each after its delay."""
+        for place, device in enumerate(devices):
+            if device.delay_seconds:
+                self._ring_later(page, person, devices[place:], group)
+                return
+            self._ring_device(page, person, device, group)
+
+    def _ring_later(self, page: Page, person: Person, devices: tuple[Device, ...], group: str | None) -> None:
+        def ring() -> None:
+            ringing = self._bells.of(page.id)
+            if ringing is None:
+                return
+            ringing.waiting_devices -= 1
+            if (person.name, group) not in ringing.stopped:
+                self._ring_device(page, person, devices[0], group)
+                self._ring(page, person, devices[1:], group)
+            self._end_if_informed(page)
+
+        if ringing := self._bells.of(page.id):
+            ringing.waiting_devices += 1
+            self._bells.after(page, devices[0].delay_seconds, ring)
+
+    def _ring_device(self, page: Page, person: Person, device: Device, group: str | None) -> None:
+        whose, for_group = f"{person.full_name} ({device.name})", f" for the group {group}" if group else ""
+        if self._floods.suppresses_notification(person.name, device.name, device.kind):
+            self._pages.note(page.id, f"Notification flood control suppressed the notification to {whose}.")
+            return
+        responses = () if page.order.is_over or device.fails else ("Acknowledge", "Escalate")[: 2 if group else 1]
+        made = self.notifications.add(
+            lambda identifier: Notification(
+                id=identifier,
+                page=page,
+                person=person,
+                device=device,
+                group=group,
+                at=self._clock.now(),
+                text=first_text(page, device.kind, responses),
+                responses=responses,
+                state="ringing" if responses else "over",
+                delivery_status="FAILED" if device.fails else "DELIVERED",
+            )
+        )
+        audit_type = "NOTIFICATION_FAILED" if device.fails else "NOTIFICATION_DELIVERED"
+        self._pages.audit(page.id, audit_type, notification=made.document())
+        said = f"Delivery to {whose} failed" if device.fails else f"{whose} is notified"
+        self._pages.note(page.id, f"{said}{for_group}.")
+        self._callbacks.delivery(made)
+
+    def _record_answer(self, answered: Notification, comment: str | None) -> None:
+        response: dict[str, Any] = {
+            "response": answered.answer,
+            "comment": comment,
+            "source": answered.source,
+            "received": rest_time(self._clock.now()),
+            "option": response_option(answered.answer or ""),
+            "notification": answered.document(),
+        }
+        self._pages.audit(answered.page.id, "RESPONSE_RECEIVED", response=response)
+        words = f", saying: {comment}" if comment else ""
+        said = f"{answered.person.full_name} answered {answered.answer} on {answered.device.name}{words}."
+        self._pages.note(answered.page.id, said)
+        self._callbacks.response(answered, comment)
+
+    def _expire(self, page_id: str) -> None:
+        self._end(page_id, "EVENT_COMPLETED", "terminated", "it expired, and no answer had ended it")
+
+    def _end_if_informed(self, page: Page) -> None:
+        ringing = self._bells.of(page.id)
+        is_informed = self.notifications.of_page(page.id) and ringing and not ringing.waiting_devices
+        if page.order.is_over and is_informed:
+            self._end(page.id, "EVENT_COMPLETED", "terminated", "it was for information, and all are notified")
+
+    def _end(self, page_id: str, audit_type: str, word: str, because: str, username: str = "") -> Page:
+        self._bells.stop(page_id)
+        page = self._pages.change(page_id, "TERMINATED", because)
+        self.notifications.stop(self.notifications.of_page(page_id))
+        self._pages.audit(page_id, audit_type)
+        self._pages.note(page_id, f"The page ended: {because}.")
+        self._callbacks.status(page, word, username)
+        return page

@@ -1,0 +1,100 @@
+"""Annotations and audits of events in xMatters' REST API.
+
+Documented by xMatters, or recorded from a tenant (docs/vendors.md, "The REST API"):
+
+- annotations: a POST with ``comment``, whose author is the authenticated user; a GET lists them;
+- audits: ``eventId`` and ``auditType``, with several types separated by commas; the members of a response's audit;
+- listings have ``limit`` and ``offset``; the form of the times; the error object; credentials as for events.
+
+Guesses, to be checked against a tenant:
+
+- 201 for a new annotation; audits without ``eventId`` are 400; audits are listed newest first;
+- the audit types that `sandbox.xmatters.pages` lists, other than EVENT_ANNOTATED and RESPONSE_RECEIVED;
+- an unknown parameter is 400; an unknown event is 404.
+"""
+
+from typing import Any
+
+from aiohttp import web
+
+from sandbox.http import answers
+from sandbox.http.answers import Answer
+from sandbox.http.schema import InvalidError, compiled
+from sandbox.xmatters.events import EVENT_PATH, Events, no_such_event
+from sandbox.xmatters.notifying import Notifier
+from sandbox.xmatters.pages import AUDIT_TYPES, Pages
+from sandbox.xmatters.paging import limit_and_offset, page
+from sandbox.xmatters.rest import Verdict
+
+ANNOTATIONS_PATH = EVENT_PATH + "/annotations"
+ANNOTATION_PATH = ANNOTATIONS_PATH + "/{annotation}"
+AUDITS_PATH = "/api/xm/1/audits"
+_COMMENT = compiled({"comment": {"type": "string", "minLength": 1, "maxLength": 4000}}, {})
+
+
+class Records:
+    """Routes of annotations and audits."""
+
+    def __init__(self, pages: Pages, events: Events, notifier: Notifier) -> None:
+        self._pages = pages
+        self._events = events
+        self._notifier = notifier
+
+    async def annotations(self, request: web.Request) -> web.Response:
+        """Route: list the annotations of an event."""
+        return await self._events.serve("annotations", request, self._annotations)
+
+    async def annotation(self, request: web.Request) -> web.Response:
+        """Route: one annotation."""
+        return await self._events.serve("annotations", request, self._annotation)
+
+    async def annotate(self, request: web.Request) -> web.Response:
+        """Route: add an annotation to an event."""
+        return await self._events.serve("annotation", request, self._annotated)
+
+    async def audits(self, request: web.Request) -> web.Response:
+        """Route: list the audits of an event."""
+        return await self._events.serve("audits", request, self._audits)
+
+    def _annotations(self, request: web.Request, _: Any) -> Verdict:
+        limit, offset = limit_and_offset(request.query, ())
+        event = self._events.visible_one(request.match_info["event"])
+        if event is None:
+            return Verdict(no_such_event())
+        found = self._pages.annotations(event.id)
+        return Verdict(answers.document(200, page(request.path, request.query, found, limit, offset)))
+
+    def _annotation(self, request: web.Request, _: Any) -> Verdict:
+        event = self._events.visible_one(request.match_info["event"])
+        found = self._pages.annotations(event.id) if event else []
+        wanted = next((each for each in found if each["id"] == request.match_info["annotation"]), None)
+        return Verdict(answers.document(200, wanted) if wanted else answers.error(404, "There is no such annotation"))
+
+    def _annotated(self, request: web.Request, document: Any) -> Verdict:
+        comment = _COMMENT(document, "annotation")["comment"]
+        event = self._events.visible_one(request.match_info["event"])
+        if event is None:
+            return Verdict(no_such_event())
+        author = self._events.username(request)
+
+        def apply() -> Answer:
+            return answers.document(201, self._notifier.annotate(event, comment, author))
+
+        return Verdict(answers.document(201, {}), apply)
+
+    def _audits(self, request: web.Request, _: Any) -> Verdict:
+        query = request.query
+        limit, offset = limit_and_offset(query, {"eventId", "auditType", "sortOrder"})
+        types = [word for word in query.get("auditType", "").split(",") if word]
+        unknown = next((word for word in types if word not in AUDIT_TYPES), None)
+        if "eventId" not in query or unknown:
+            raise InvalidError("auditType must be of " + ", ".join(AUDIT_TYPES) if unknown else "eventId is missing")
+        order = query.get("sortOrder", "DESCENDING")
+        if order not in ("ASCENDING", "DESCENDING"):
+            raise InvalidError("sortOrder must be ASCENDING or DESCENDING")
+        event = self._events.visible_one(query["eventId"])
+        if event is None:
+            return Verdict(no_such_event())
+        found = [each for each in self._pages.audits(event.id) if not types or each["auditType"] in types]
+        found = found if order == "ASCENDING" else found[::-1]
+        return Verdict(answers.document(200, page(request.path, query, found, limit, offset)))

@@ -1,0 +1,121 @@
+"""A tenant of BigPanda whose incidents live, and the small server that receives its webhooks."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from sandbox.bigpanda.incidents import ENVIRONMENT
+from sandbox.processes import Process
+from sandbox.server.client import StandIn
+from sandbox.server.in_process import Box
+from tests.integration.live import Received, Script, Site, site
+
+KEY = "BPU-canary-key"
+APP = "app-canary-key"
+HEADER = ("x-api-key", "inbound-canary")
+
+
+def delivered(_: Received) -> tuple[int, Mapping[str, str], bytes]:
+    """Answer 200 as a receiver that delivered the share."""
+    return 200, {"Content-Type": "application/json"}, b'{"outcome": "delivered"}'
+
+
+def until(holds: Callable[[], object]) -> None:
+    """Wait until something holds, or fail after a minute."""
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline, "it never came to hold"
+        time.sleep(0.01)
+
+
+@dataclass
+class Tenant:
+    """BigPanda as a person and as a caller of its API use it.
+
+    Attributes:
+        box: The sandbox.
+        people: Client of the control API.
+        api: Session that BigPanda lets in.
+    """
+
+    box: Box
+    people: StandIn
+    api: requests.Session
+
+    def story(self, incident_id: str) -> dict[str, Any]:
+        """Return one incident as the control API shows it."""
+        [found] = [each for each in self.people.live()["incidents"] if each["id"] == incident_id]
+        return dict(found)
+
+    def log(self, incident_id: str, kind: str) -> list[str]:
+        """Return the sentences of one kind in an incident's log."""
+        return [each["text"] for each in self.story(incident_id)["log"] if each["kind"] == kind]
+
+    def call(
+        self, method: str, incident_id: str, path: str = "", body: object = None, environment: str = ENVIRONMENT
+    ) -> requests.Response:
+        """Call BigPanda's API about an incident, or about the list of them without an id."""
+        place = f"incidents/{incident_id}" if incident_id else "incidents"
+        url = f"{self.box.bigpanda.url}/resources/v2.0/environments/{environment}/{place}{path}"
+        return self.api.request(method, url, json=body, timeout=60)
+
+    def shown(self, incident_id: str) -> dict[str, Any]:
+        """Return an incident of API v2 with whole alerts."""
+        answer = self.call("GET", incident_id, "?expand=alerts")
+        assert answer.status_code == 200
+        return dict(answer.json())
+
+    def comment(self, incident_id: str, text: str = "Jane acknowledged") -> int:
+        """Write a comment through the API; return the status."""
+        return self.call("POST", incident_id, "/comments", {"comment": text}).status_code
+
+    def activities(self, incident_id: str) -> list[str]:
+        """Return the types of an incident's activities, newest first."""
+        url = f"{self.box.bigpanda.url}/resources/v2.0/incidents/{incident_id}/activities"
+        return [each["type"] for each in self.api.get(url, timeout=60).json()]
+
+    def release(self, incident_id: str, app_key: str = APP) -> int:
+        """Call the callback service; return the status."""
+        said = {"event_type": "incident#new", "incident_id": incident_id, "app_key": app_key}
+        return self.api.post(
+            f"{self.box.bigpanda.url}/resources/v2.1/outbound/callback", json=said, timeout=60
+        ).status_code
+
+    def control(self, method: str, path: str, body: object = None) -> requests.Response:
+        """Call the control API of live incidents, whatever it answers."""
+        return self.api.request(method, f"{self.box.control_url}/bigpanda/live{path}", json=body, timeout=60)
+
+    def share_with(self, receiver: Site, **settings: Any) -> None:
+        """Declare the receiver as the channel, whose failed webhooks are sent again at once."""
+        self.people.share_with(f"{receiver.url}/bigpanda/noc", HEADER, **{"resend_seconds": 0} | settings)
+
+
+@contextmanager
+def tenant_of(box: Box) -> Iterator[Tenant]:
+    """A tenant with an API key and an app key, for a `with` block."""
+    box.bigpanda.declare_incidents(ENVIRONMENT, [])
+    box.bigpanda.let_in(KEY)
+    box.bigpanda.let_app_in(APP)
+    process = Process(os.getpid(), "")
+    with requests.Session() as session:
+        session.trust_env = False
+        session.headers["Authorization"] = f"Bearer {KEY}"
+        yield Tenant(box, StandIn(box.control_url, box.xmatters_url, box.bigpanda.url, process), session)
+
+
+@contextmanager
+def receiving(script: Script = delivered) -> Iterator[Site]:
+    """A receiver of webhooks, for a `with` block."""
+    with site(script) as receiver:
+        yield receiver
+
+
+def documents(receiver: Site) -> list[dict[str, Any]]:
+    """Return the bodies that a receiver got, oldest first."""
+    return [json.loads(each.body) for each in receiver.received]
