@@ -74,9 +74,12 @@ class _Switches:
         self._stage.state["faults"]["denied"] = services
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Headless Chromium."""
+    """Headless Chromium.
+
+    It ends with its module, since Playwright's event loop would keep later tests from running their own.
+    """
     path = chromium.executable(ROOT)
     if path is None:
         pytest.skip("no Chromium is installed, and `make checks` did not install the one of requirements/browser")
@@ -86,7 +89,7 @@ def browser() -> Iterator[Browser]:
         running.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def served() -> Iterator[Stage]:
     """The running server. It has a thread of its own, since Playwright's event loop runs in the main thread."""
     stage = Stage()
