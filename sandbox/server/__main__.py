@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from sandbox.page.deployment import StackFile
+from sandbox.page.site import joining
 from sandbox.server.in_process import serving
 
 
@@ -37,6 +39,9 @@ def _parser() -> argparse.ArgumentParser:
         "--https", action="store_true", help="xMatters speaks https; the line names the certificate to trust"
     )
     parser.add_argument("--ready-file", type=Path, help="file that holds the line of JSON, too, while the server runs")
+    parser.add_argument(
+        "--stack-file", type=Path, help="stack.json of the local cloud, for the page; it may come later"
+    )
     return parser
 
 
@@ -51,7 +56,8 @@ async def _until_stopped(options: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     ports = (options.port, options.xmatters_port, options.bigpanda_port)
-    async with serving(*ports, is_paced=options.paced, is_https=options.https) as box:
+    join = joining(StackFile(options.stack_file).find)
+    async with serving(*ports, is_paced=options.paced, is_https=options.https, joining=join) as box:
         where = {
             "control_url": box.control_url,
             "xmatters_url": box.xmatters_url,

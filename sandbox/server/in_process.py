@@ -8,6 +8,9 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
+
+from aiohttp import web
 
 from sandbox.bigpanda.api import BigPanda
 from sandbox.clock import utc_now
@@ -19,6 +22,29 @@ from sandbox.xmatters.api import XMatters
 from sandbox.xmatters.signals import Signal
 from sandbox.xmatters.tokens import TokenRequest
 from sandbox.xmatters.triggers import Trigger
+
+
+class Parts(NamedTuple):
+    """Parts of a sandbox, for routes that join the control API.
+
+    Attributes
+    ----------
+    xmatters, bigpanda
+        The stand-ins.
+    script
+        The scripted faults.
+    vendor
+        The listener of xMatters' port.
+    """
+
+    xmatters: XMatters
+    bigpanda: BigPanda
+    script: Script
+    vendor: Listener
+
+
+# Returns the function that adds routes to each new application of the control API.
+type Joining = Callable[[Parts], Callable[[web.Application], None]]
 
 
 class Box:
@@ -99,10 +125,17 @@ class Box:
 
 
 @contextlib.contextmanager
-def running(now: Callable[[], datetime] = utc_now, *, is_paced: bool = False, is_https: bool = False) -> Iterator[Box]:
+def running(
+    now: Callable[[], datetime] = utc_now,
+    *,
+    is_paced: bool = False,
+    is_https: bool = False,
+    joining: Joining | None = None,
+) -> Iterator[Box]:
     """Run a sandbox on free ports for the length of a `with` block, in a thread of its own.
 
-    With `is_paced`, BigPanda answers 429 above its rate limits. With `is_https`, xMatters speaks https.
+    With `is_paced`, BigPanda answers 429 above its rate limits. With `is_https`, xMatters speaks https. `joining` adds
+    routes to the control API.
     """
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         loop = runner.get_loop()
@@ -110,7 +143,8 @@ def running(now: Callable[[], datetime] = utc_now, *, is_paced: bool = False, is
         thread.start()
         stack = contextlib.AsyncExitStack()
         try:
-            opening = stack.enter_async_context(serving(now=now, is_paced=is_paced, is_https=is_https))
+            serves = serving(now=now, is_paced=is_paced, is_https=is_https, joining=joining)
+            opening = stack.enter_async_context(serves)
             yield asyncio.run_coroutine_threadsafe(opening, loop).result()
         finally:
             asyncio.run_coroutine_threadsafe(stack.aclose(), loop).result()
@@ -127,10 +161,12 @@ async def serving(
     *,
     is_paced: bool = False,
     is_https: bool = False,
+    joining: Joining | None = None,
 ) -> AsyncIterator[Box]:
     """Serve both vendors and the control API for the length of the block; port 0 is any free port.
 
-    With `is_https`, xMatters speaks https, with a certificate that is made now.
+    With `is_https`, xMatters speaks https, with a certificate that is made now. `joining` adds routes to the control
+    API.
 
     Raises
     ------
@@ -148,7 +184,9 @@ async def serving(
         stack.callback(bigpanda.live.stop)
         await vendor.serve(xmatters.application)
         await other.serve(bigpanda.application)
-        await control.serve(Control(xmatters, bigpanda, script, vendor).application)
+        api = Control(xmatters, bigpanda, script, vendor)
+        join = joining(Parts(xmatters, bigpanda, script, vendor)) if joining else None
+        await control.serve(lambda: api.application(join))
         yield Box(xmatters, bigpanda, script, vendor, control, authority)
 
 
