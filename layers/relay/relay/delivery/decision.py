@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from relay.delivery.actions import Action, DeadLetter, Revive, Send, Settle
-from relay.delivery.incident_rate_limit import earliest, room_for_signals
+from relay.delivery.incident_rate_limit import earliest_send_time, room_for_signals
 from relay.delivery.task import Task
 from relay.errors import Reason
 from relay.incidents.transition import Change, State, Transition, compare
@@ -91,7 +91,7 @@ def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Action]:
 def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:
     """Return the task, updated from the entry, and the standing of its state."""
     notify_on = task.channel.policy.notify_on
-    state = _after(task, entry)
+    state = _ordered_after_newest(task, entry)
     if _is_kept_by_copy(task, entry):
         judgement = judge_change(entry, state, notify_on)
     elif task.is_live:
@@ -112,7 +112,7 @@ def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:
     return _revived_by(task, entry), judgement.standing
 
 
-def _after(task: Task, entry: Entry) -> State:
+def _ordered_after_newest(task: Task, entry: Entry) -> State:
     """Return the task's state, ordered after the stored one in spite of clock skew between functions.
 
     A live state without timestamps inherits the stored version, so that a share older than that version is not taken
@@ -196,7 +196,7 @@ def _wait(task: Task, entry: Entry, now: float) -> Wait | None:
     if entry.rests_until > now and entry.may_have_paged(task.state):
         return Wait(Reason.IN_FLIGHT, entry.rests_until + WAKE_MARGIN_SECONDS)
     least = task.channel.policy.min_seconds_between_signals
-    moment = earliest(entry, task.change.transition, least) if task.change else 0.0
+    moment = earliest_send_time(entry, task.change.transition, least) if task.change else 0.0
     if moment > now:
         return Wait(Reason.PACED, moment)
     slot = entry.slot
