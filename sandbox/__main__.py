@@ -75,6 +75,7 @@ def _sandbox(arguments: argparse.Namespace) -> int:
 
 def _where(up: local.Local) -> str:
     channel = [
+        f"the page           {up.sandbox_url}/",
         f"BigPanda posts to  {up.api_url}/bigpanda/{local.CHANNEL}",
         f"with the header    x-api-key: {local.INBOUND_TOKEN}",
         f"xMatters received  {up.sandbox_url}/signals",

@@ -270,7 +270,7 @@ def _start(places: Places, steps: Steps, *, with_xmatters: bool) -> tuple[Emulat
     if not with_xmatters:
         return cloud, None
     with steps.step("starting the stand-ins for xMatters and BigPanda"):
-        return cloud, background.start(places.standin, places.root)
+        return cloud, background.start(places.standin, places.root, places.stack_file)
 
 
 def _deploy(places: Places, steps: Steps, cloud: Emulator, vendors: StandIn | None) -> Local:

@@ -16,7 +16,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from relay.deadline import Deadline
-from relay.entrypoints.webhook import INLINE_SECONDS
+from relay.entrypoints.endpoint import INLINE_SECONDS
 from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiring
 from relay.entrypoints.worker import JOB_SECONDS
 from relay.errors import SendError, UnknownChannel
@@ -245,7 +245,7 @@ class Relay:
         session: xMatters' triggers.
         secrets: Secrets of the channels; one channel `noc` by default.
         retries: Retry queue.
-        chores: Chore queue.
+        chores: Piece queue.
         dead_letters: Dead-letter queue.
         dynamodb: Table of the ledger.
         credentials: The same table for epoch and uses of credentials, with its own count of calls.

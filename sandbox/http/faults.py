@@ -12,6 +12,7 @@ slow                 seconds, accept? (true)      the answer is sent after that 
 drip                 seconds, accept? (true)      the answer is sent byte by byte over that time        accept
 reset                                             the connection is reset before any answer             no
 accept_then_reset                                 the same, but the vendor does what was asked          yes
+accept_then_status   status                       like status, but the vendor does what was asked       yes
 reset_body                                        a reset in the middle of the answer's body            yes
 truncated_json                                    a complete answer whose JSON is cut short             yes
 ===================  ===========================  ====================================================  =====
@@ -54,6 +55,7 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "drip": ({"seconds": _SECONDS}, {"accept": _ACCEPT}),
     "reset": ({}, {}),
     "accept_then_reset": ({}, {"accept": {"const": True, "default": True}}),
+    "accept_then_status": ({"status": _STATUS}, {"accept": {"const": True, "default": True}}),
     "reset_body": ({}, {"accept": {"const": True, "default": True}}),
     "truncated_json": ({}, {"accept": {"const": True, "default": True}}),
 }
@@ -118,7 +120,7 @@ class Fault:
         """Return the answer to send instead of the honest one; `error` makes the vendor's error object."""
         status = self.status or honest.status
         match self.kind:
-            case "status":
+            case "status" | "accept_then_status":
                 retry_after = {"Retry-After": self.retry_after} if self.retry_after else {}
                 return error(status, "This answer was scripted in the sandbox", retry_after)
             case "html":

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from sandbox.page.deployment import StackFile
+from sandbox.page.site import joining
 from sandbox.server.in_process import serving
 
 
@@ -34,6 +36,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--bigpanda-port", type=_port, default=0, help="port of BigPanda (default: a free port)")
     parser.add_argument("--paced", action="store_true", help="apply BigPanda's rate limits: answer 429 above them")
     parser.add_argument("--ready-file", type=Path, help="file that holds the line of JSON, too, while the server runs")
+    parser.add_argument(
+        "--stack-file", type=Path, help="stack.json of the local cloud, for the page; it may come later"
+    )
     return parser
 
 
@@ -48,7 +53,7 @@ async def _until_stopped(options: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     ports = (options.port, options.xmatters_port, options.bigpanda_port)
-    async with serving(*ports, is_paced=options.paced) as box:
+    async with serving(*ports, is_paced=options.paced, joining=joining(StackFile(options.stack_file).find)) as box:
         where = {
             "control_url": box.control_url,
             "xmatters_url": box.xmatters_url,

@@ -14,8 +14,10 @@ from sandbox.server.client import StandIn
 START_SECONDS = 20.0
 
 
-def start(folder: Path, root: Path) -> StandIn:
+def start(folder: Path, root: Path, stack_file: Path | None = None) -> StandIn:
     """Start the server on free ports of 127.0.0.1 from the clone at `root`, and wait until it is ready.
+
+    Its page shows the relay that `stack_file` names; the file may come later.
 
     Its log is a file beside `folder`: the folder's name with `.log` appended. The log stays when the folder is removed.
 
@@ -28,8 +30,9 @@ def start(folder: Path, root: Path) -> StandIn:
     log = folder.with_name(f"{folder.name}.log")
     _ready(folder).unlink(missing_ok=True)
     ports = ("--port", "0", "--xmatters-port", "0", "--bigpanda-port", "0")
+    cloud = ("--stack-file", str(stack_file.absolute())) if stack_file else ()
     process = processes.start(
-        [sys.executable, "-m", "sandbox.server", *ports, "--ready-file", str(_ready(folder))],
+        [sys.executable, "-m", "sandbox.server", *ports, "--ready-file", str(_ready(folder)), *cloud],
         env=without_aws(os.environ) | {"HOME": str(folder), "TMPDIR": str(folder)},
         cwd=root,
         log=log,

@@ -34,9 +34,9 @@ PUT /bigpanda/incidents      ``{"environment_id", "incidents": […]}``: replace
 /bigpanda/live…              live incidents and their sharing: `sandbox.server.control_bigpanda`
 ===========================  =======================================================================
 
+Invalid input is answered 400 with ``{"error"}``, which names the entry and the key. Requests from other sites'
+pages are answered 403 (`sandbox.server.guard`). The page of the sandbox joins this API (`sandbox.page.site`).
 The routes of phones, clock and flow are in `sandbox.server.control_phones`.
-
-Invalid input is answered 400 with ``{"error"}``, which names the entry and the key.
 """
 
 from collections.abc import Callable, Sequence
@@ -51,6 +51,7 @@ from sandbox.http.faults import Script
 from sandbox.http.schema import InvalidError, compiled, parse_json
 from sandbox.server.control_bigpanda import LiveControl
 from sandbox.server.control_phones import PhonesControl
+from sandbox.server.guard import own_pages_only
 from sandbox.server.listener import Listener
 from sandbox.xmatters.api import XMatters
 from sandbox.xmatters.pages import Page
@@ -77,9 +78,11 @@ class Control:
         self._script = script
         self._vendor = vendor
 
-    def application(self) -> web.Application:
-        """Return the routes as a web application."""
-        app = web.Application(middlewares=[_invalid_is_400], client_max_size=0)
+    def application(self, join: Callable[[web.Application], None] | None = None) -> web.Application:
+        """Return the routes as a web application; `join` adds further routes."""
+        app = web.Application(middlewares=[own_pages_only, _invalid_is_400], client_max_size=0)
+        if join:
+            join(app)
         app.router.add_get("/health", self.health)
         app.router.add_get("/signals", self.signals)
         app.router.add_delete("/signals", self.forget_signals)

@@ -5,6 +5,9 @@ import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import NamedTuple
+
+from aiohttp import web
 
 from sandbox.bigpanda.api import BigPanda
 from sandbox.clock import utc_now
@@ -15,6 +18,29 @@ from sandbox.xmatters.api import XMatters
 from sandbox.xmatters.signals import Signal
 from sandbox.xmatters.tokens import TokenRequest
 from sandbox.xmatters.triggers import Trigger
+
+
+class Parts(NamedTuple):
+    """Parts of a sandbox, for routes that join the control API.
+
+    Attributes
+    ----------
+    xmatters, bigpanda
+        The stand-ins.
+    script
+        The scripted faults.
+    vendor
+        The listener of xMatters' port.
+    """
+
+    xmatters: XMatters
+    bigpanda: BigPanda
+    script: Script
+    vendor: Listener
+
+
+# Returns the function that adds routes to each new application of the control API.
+type Joining = Callable[[Parts], Callable[[web.Application], None]]
 
 
 class Box:
@@ -86,10 +112,12 @@ class Box:
 
 
 @contextlib.contextmanager
-def running(now: Callable[[], datetime] = utc_now, *, is_paced: bool = False) -> Iterator[Box]:
+def running(
+    now: Callable[[], datetime] = utc_now, *, is_paced: bool = False, joining: Joining | None = None
+) -> Iterator[Box]:
     """Run a sandbox on free ports for the length of a `with` block, in a thread of its own.
 
-    With `is_paced`, BigPanda answers 429 above its rate limits.
+    With `is_paced`, BigPanda answers 429 above its rate limits. `joining` adds routes to the control API.
     """
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         loop = runner.get_loop()
@@ -97,7 +125,7 @@ def running(now: Callable[[], datetime] = utc_now, *, is_paced: bool = False) ->
         thread.start()
         stack = contextlib.AsyncExitStack()
         try:
-            opening = stack.enter_async_context(serving(now=now, is_paced=is_paced))
+            opening = stack.enter_async_context(serving(now=now, is_paced=is_paced, joining=joining))
             yield asyncio.run_coroutine_threadsafe(opening, loop).result()
         finally:
             asyncio.run_coroutine_threadsafe(stack.aclose(), loop).result()
@@ -113,8 +141,11 @@ async def serving(
     now: Callable[[], datetime] = utc_now,
     *,
     is_paced: bool = False,
+    joining: Joining | None = None,
 ) -> AsyncIterator[Box]:
     """Serve both vendors and the control API for the length of the block; port 0 is any free port.
+
+    `joining` adds routes to the control API.
 
     Raises
     ------
@@ -130,7 +161,9 @@ async def serving(
         stack.callback(bigpanda.live.stop)
         await vendor.serve(xmatters.application)
         await other.serve(bigpanda.application)
-        await control.serve(Control(xmatters, bigpanda, script, vendor).application)
+        api = Control(xmatters, bigpanda, script, vendor)
+        join = joining(Parts(xmatters, bigpanda, script, vendor)) if joining else None
+        await control.serve(lambda: api.application(join))
         yield Box(xmatters, bigpanda, script, vendor, control)
 
 

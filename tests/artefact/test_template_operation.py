@@ -17,7 +17,7 @@ from relay.errors import Reason
 from relay.jobs.outcome import Outcome
 from relay.jobs.queue import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES
 from relay.ledger.row import AT, INDEX, SHARD, Row
-from relay.telemetry import NOTICES
+from relay.telemetry import OTHER_METRICS
 from relayctl.stack_checks import WOKEN
 from sandbox.environment import without_aws
 from tests.artefact import templates
@@ -302,7 +302,7 @@ class TestAlarms:
         }
         assert {name: alarm["MetricName"] for name, alarm in ours.items()} == OURS | OF_ACCESS_LOG
         outcomes = {f"{what}_{each}" for what in ("outcome", "callback") for each in Outcome}
-        counted = outcomes | {f"reason_{each}" for each in Reason} | set(NOTICES)
+        counted = outcomes | {f"reason_{each}" for each in Reason} | set(OTHER_METRICS)
         for name in OURS:
             alarm = ours[name]
             assert alarm["MetricName"] in counted, name

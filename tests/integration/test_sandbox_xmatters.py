@@ -405,9 +405,20 @@ class TestFaults:
         http.delete(f"{box.control_url}/faults", timeout=60)
         assert http.post(url, timeout=60).status_code == 202
 
-    @pytest.mark.parametrize("kind", ["accept_then_reset", "truncated_json"])
-    def test_a_fault_does_not_let_wrong_credentials_in(self, box: Box, http: requests.Session, kind: str) -> None:
-        box.script([{"kind": kind}])
+    def test_accept_then_status_rings_and_answers_the_status(self, box: Box, http: requests.Session) -> None:
+        box.script([{"kind": "accept_then_status", "status": 504}])
+        answer = http.post(box.declare(URL).url, timeout=60)
+        assert (answer.status_code, answer.json()["reason"]) == (504, "Gateway Timeout")
+        assert self.tried(box) == (504, True, "accept_then_status")
+
+    @pytest.mark.parametrize(
+        "fault",
+        [{"kind": "accept_then_reset"}, {"kind": "truncated_json"}, {"kind": "accept_then_status", "status": 504}],
+    )
+    def test_a_fault_does_not_let_wrong_credentials_in(
+        self, box: Box, http: requests.Session, fault: dict[str, object]
+    ) -> None:
+        box.script([fault])
         with contextlib.suppress(requests.ConnectionError):
             http.post(box.declare(URL).url + "-wrong", timeout=60)
         assert [each.accepted for each in box.attempts()] == [False]
@@ -536,6 +547,7 @@ class TestControl:
             {"kind": "reset_body", "on": "token"},
             {"kind": "truncated_json"},
             {"kind": "accept_then_reset"},
+            {"kind": "accept_then_status", "status": 504},
         ]
         url = f"{box.control_url}/faults"
         http.put(url, json=script, timeout=60)

@@ -348,6 +348,8 @@ class Invariants:
             return False
         states = newest(state for state in self.states.values() if state.incident == incident and self._counts(state))
         told = self._told(incident)
+        if self._found_over(incident, states):
+            return False
         return bool(states) and all(state.status == "critical" and self._is_wanted(told, state) for state in states)
 
     def _check_ends(self, incident: str) -> None:

@@ -380,7 +380,7 @@ MUTATIONS = (
     Mutation(
         "a page of what is over goes on for minutes",
         "delivery.followup",
-        "wait = min(max((now - youngest) / 2, SHORTEST_WAIT_SECONDS), LONGEST_WAIT_SECONDS)",
+        "wait = min(max((now - youngest) / 2, SHORTEST_SEARCH_WAIT_SECONDS), LONGEST_SEARCH_WAIT_SECONDS)",
         "wait = 170.0",
         seed=954,
     ),
@@ -537,7 +537,7 @@ MUTATIONS = (
     Mutation(
         "a critical that meets another sender at its slot loses the slot",
         "ledger.rate_limiter",
-        "if slot and urgent and is_full and is_due and now + AGAIN_SECONDS < slot.at + GRACE_SECONDS:",
+        "if slot and urgent and is_full and is_due and now + SLOT_AGAIN_SECONDS < slot.at + GRACE_SECONDS:",
         "if slot and urgent and False:",
         seed=28015220,
     ),

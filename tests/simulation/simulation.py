@@ -19,8 +19,8 @@ from relay.channels.parsing import parse_channel
 from relay.channels.token import Door
 from relay.deadline import Deadline
 from relay.delivery.replay import Replay
+from relay.entrypoints.endpoint import Endpoint
 from relay.entrypoints.sweeper import Sweeper
-from relay.entrypoints.webhook import Webhook
 from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiring
 from relay.entrypoints.worker import Worker
 from relay.http.session import VendorHosts
@@ -97,8 +97,8 @@ class Functions:
         sweeper: entry point of the sweeper.
     """
 
-    webhook: Webhook
-    callbacks: Webhook
+    webhook: Endpoint
+    callbacks: Endpoint
     worker: Worker
     schedule: Schedule
     sweeper: Sweeper

@@ -12,7 +12,7 @@ from relay import bootstrap
 from relay.bigpanda.client import Incident
 from relay.channels.channel import Access, Auth, Rest
 from relay.deadline import Deadline
-from relay.entrypoints.webhook import Webhook
+from relay.entrypoints.endpoint import Endpoint
 from relay.entrypoints.worker import Worker
 from relay.errors import ConfigError, SendError
 from relay.xmatters.trigger import Signal
@@ -49,7 +49,7 @@ def test_webhook_is_wired_without_a_call_to_aws() -> None:
 
 @pytest.mark.parametrize(("build", "door"), [(bootstrap.webhook, "inbound"), (bootstrap.xmatters_callback, "callback")])
 def test_each_door_reads_the_epoch_and_records_uses_of_its_own_credentials(
-    build: Callable[[dict[str, str]], Webhook], door: str
+    build: Callable[[dict[str, str]], Endpoint], door: str
 ) -> None:
     webhook = build(ENVIRONMENT)
     assert webhook.admission.channels._epoch is not None

@@ -12,7 +12,7 @@ from samtranslator.yaml_helper import yaml_parse
 from relay.channels.schema import CHANNEL
 from relay.errors import Reason
 from relay.incidents.share import parse_share
-from relay.telemetry import NOTICES
+from relay.telemetry import OTHER_METRICS
 from relayctl.__main__ import main
 from relayctl.secret_document import is_credential
 
@@ -56,7 +56,7 @@ def test_each_alarm_is_in_the_table_of_alarms() -> None:
 
 
 def test_each_reason_and_notice_is_in_the_operations_guide() -> None:
-    for word in (*(reason.value for reason in Reason), *NOTICES):
+    for word in (*(reason.value for reason in Reason), *OTHER_METRICS):
         assert f"`{word}`" in OPERATE, word
 
 

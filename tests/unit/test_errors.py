@@ -26,14 +26,6 @@ def test_lasting_reasons_are_final() -> None:
     assert {reason for reason in Reason if HANDLING[reason].is_final} == final
 
 
-def test_reasons_without_a_request_are_no_attempt() -> None:
-    assert {reason for reason in Reason if not HANDLING[reason].is_attempt} == {
-        Reason.CIRCUIT_OPEN,
-        Reason.IN_FLIGHT,
-        Reason.PACED,
-    }
-
-
 @pytest.mark.parametrize("status", range(400, 600))
 def test_every_5xx_but_503_is_ambiguous(status: int) -> None:
     assert is_ambiguous_status(status) == (status in set(range(500, 600)) - {503})

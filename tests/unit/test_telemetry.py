@@ -44,7 +44,7 @@ class TestMetrics:
             *("callback_queued", "callback_unchanged", "callback_unsafe"),
             *(f"job_{outcome}" for outcome in Outcome),
             *(f"reason_{reason}" for reason in Reason),
-            "unrouted",
+            "routes_undecided",
             *("stale_channel", "lookups_limited", "undecided_request", "rejected_request", "crash", "epoch_unread"),
             *("unguarded", "dead_lettered"),
             *("unreadable_job", "fallback_notified", "fallback_failed", "unconfirmed"),
@@ -87,7 +87,7 @@ class TestMetrics:
         recorder.telemetry.unconfirmed(samples.job(), ("r1",))
         recorder.telemetry.crashed(ValueError())
         for notice in (
-            "unrouted",
+            "routes_undecided",
             "stale_channel",
             "misconfigured_channel",
             "lookups_limited",
@@ -328,11 +328,11 @@ class TestLines:
         assert "signal_failed" not in recorder.metrics()
 
     def test_unrouted_share_is_counted_and_logged_once(self) -> None:
-        recorder, job = Recorder(), replace(samples.job(), unrouted=True)
+        recorder, job = Recorder(), replace(samples.job(), routes_undecided=True)
         recorder.telemetry.share(Result(Outcome.QUEUED, "noc", "i1", job=job), {}, correlation_id="c1")
         recorder.telemetry.worked(job, Result(Outcome.DELIVERED, "noc", "i1", job=job), {})
-        assert recorder.metrics()["unrouted"] == 1
-        [line] = [line for line in recorder.lines() if line["message"] == "unrouted"]
+        assert recorder.metrics()["routes_undecided"] == 1
+        [line] = [line for line in recorder.lines() if line["message"] == "routes_undecided"]
         assert line["detail"].startswith("channel noc, incident i1: ")
 
     @pytest.mark.parametrize(

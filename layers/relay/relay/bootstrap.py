@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
 
+    from relay.entrypoints.endpoint import Endpoint
     from relay.entrypoints.sweeper import Sweeper
-    from relay.entrypoints.webhook import Webhook
     from relay.entrypoints.worker import Worker
     from relay.reconcile.schedule import Schedule
 
@@ -55,12 +55,12 @@ _HASTE = _TWICE.merge(ClientConfig(connect_timeout=0.5, read_timeout=0.7))
 MOST_BIGPANDA_BYTES = 6 * 1024 * 1024
 
 
-def webhook(environment: Mapping[str, str] = os.environ) -> "Webhook":
+def webhook(environment: Mapping[str, str] = os.environ) -> "Endpoint":
     """Return the handler of POST /bigpanda/{channel}. Raises ConfigError."""
     return _loaded(Wiring(_adapters(environment, has_epoch=True)).webhook)
 
 
-def xmatters_callback(environment: Mapping[str, str] = os.environ) -> "Webhook":
+def xmatters_callback(environment: Mapping[str, str] = os.environ) -> "Endpoint":
     """Return the handler of POST /xmatters/{channel}. Raises ConfigError."""
     return _loaded(Wiring(_adapters(environment, has_epoch=True)).callbacks)
 

@@ -52,7 +52,6 @@ class Handling(NamedTuple):
             each wait is drawn at random below the bound.
         steady: Constant wait on the retry queue in place of the backoff (seconds); None to use the backoff.
         is_final: True to dead-letter the job without a retry.
-        is_attempt: False if no request was sent to xMatters, so that the job's attempts are not counted up.
         breaks_circuit: True if the failure counts toward opening the channel's circuit: it is not about one signal.
     """
 
@@ -61,7 +60,6 @@ class Handling(NamedTuple):
     first: float = 30.0
     steady: float | None = None
     is_final: bool = False
-    is_attempt: bool = True
     breaks_circuit: bool = False
 
 
@@ -69,15 +67,15 @@ class Handling(NamedTuple):
 LONGEST_WAIT_SECONDS = 900.0
 # Wait after an ambiguous failure, before the signal is sent again: time for a page to appear.
 AMBIGUOUS_WAIT_SECONDS = 30.0
-_PASSES = Handling(retries_inline=True, breaks_circuit=True)
-_WAITS = Handling(is_attempt=False)
+_TRANSIENT = Handling(retries_inline=True, breaks_circuit=True)
+_WAITS = Handling()
 _FINAL = Handling(is_final=True)
 
 HANDLING: Mapping[Reason, Handling] = MappingProxyType(
     {
-        Reason.RATE_LIMITED: _PASSES,
-        Reason.UPSTREAM: _PASSES,
-        Reason.UNREACHABLE: _PASSES,
+        Reason.RATE_LIMITED: _TRANSIENT,
+        Reason.UPSTREAM: _TRANSIENT,
+        Reason.UNREACHABLE: _TRANSIENT,
         # An inline retry would have no time left, and xMatters may have accepted the signal.
         Reason.TIMEOUT: Handling(breaks_circuit=True),
         Reason.REFUSED: _FINAL,

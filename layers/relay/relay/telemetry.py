@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from relay.channels.inbound import Request
     from relay.ledger.share_rates import Rate
 
-NOTICES = (
-    "unrouted",
+OTHER_METRICS = (
+    "routes_undecided",
     "stale_channel",
     "misconfigured_channel",
     "lookups_limited",
@@ -95,13 +95,13 @@ def _reason_metric(reason: Reason) -> str:
     return f"reason_{reason}"
 
 
-# Every metric of the relay. CloudWatch bills for each metric that is written, so none is here that is always zero.
+# Every metric of the relay. CloudWatch bills for each metric that is written, so each one here is counted somewhere.
 METRICS = (
     *map(_outcome_metric, Outcome),
     *map(_callback_metric, (Outcome.QUEUED, Outcome.UNCHANGED, Outcome.UNSAFE)),
     *map(_job_metric, Outcome),
     *map(_reason_metric, Reason),
-    *NOTICES,
+    *OTHER_METRICS,
 )
 
 type Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
@@ -151,10 +151,10 @@ class Telemetry:
         self._metrics.add_metric(_outcome_metric(result.outcome), MetricUnit.Count, 1)
         self._note_cause(result)
         self._note_failed_signal(result)
-        if result.job and result.job.unrouted:
+        if result.job and result.job.routes_undecided:
             which = f"channel {result.channel}, incident {identifier(result.incident_id or '')}"
             self.notice(
-                "unrouted",
+                "routes_undecided",
                 f"{which}: has too many values for the channel's routes, so the recipients of several are notified",
             )
         # Without the Lambda request id: one request carries one share, and the gateway's id is logged.
@@ -292,7 +292,7 @@ class Telemetry:
             self._logger.critical("crash", extra=fields | {"raw_body": raw_body[:MAX_LOGGED_CHARACTERS]})
 
     def notice(self, name: str, detail: str) -> None:
-        """Log a warning of one of the NOTICES, and count it under its name."""
+        """Log a warning of one of the OTHER_METRICS, and count it under its name."""
         self._metrics.add_metric(name, MetricUnit.Count, 1)
         self._logger.warning(name, extra={"detail": detail})
 

@@ -26,7 +26,7 @@ def test_comment_of_an_unverified_callback_begins_with_unverified() -> None:
     said = parse_callback(json.dumps(plain).encode())
     doubted = comment_of(said, Answers(), MARK, is_verified=False)
     assert doubted.text("").startswith("Unverified, since xMatters did not confirm it:")
-    assert comment_of(said, Answers(), MARK).stands_in(doubted.text(""))
+    assert comment_of(said, Answers(), MARK).is_contained_in(doubted.text(""))
 
 
 @pytest.mark.parametrize(
@@ -119,12 +119,12 @@ class TestRecognition:
     @pytest.mark.parametrize("assigned", ["", "The incident is assigned to them."])
     def test_comment_is_recognised_whatever_the_result_of_its_assignment_is(self, assigned: str) -> None:
         text = self.ours.text(assigned)
-        assert self.ours.stands_in(text)
-        assert self.ours.stands_in(html.escape(text))
-        assert self.ours.stands_in(f"<p>{text}\n</p>")
+        assert self.ours.is_contained_in(text)
+        assert self.ours.is_contained_in(html.escape(text))
+        assert self.ours.is_contained_in(f"<p>{text}\n</p>")
 
     def test_comment_is_not_recognised_by_its_mark_alone_or_without_its_note(self) -> None:
-        assert not self.ours.stands_in(MARK)
-        assert not self.ours.stands_in(f"{self.ours.deed} {MARK}")
-        assert not self.ours.stands_in(f"{self.ours.note} {MARK} {self.ours.deed}")
-        assert not self.ours.stands_in(self.ours.text("").replace("1a2b3c4d", "00000000"))
+        assert not self.ours.is_contained_in(MARK)
+        assert not self.ours.is_contained_in(f"{self.ours.deed} {MARK}")
+        assert not self.ours.is_contained_in(f"{self.ours.note} {MARK} {self.ours.deed}")
+        assert not self.ours.is_contained_in(self.ours.text("").replace("1a2b3c4d", "00000000"))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from relay.bigpanda.verification import EARLY_SECONDS, Answered, Finding, Verdict, Verifier
+from relay.bigpanda.verification import EARLY_CALLBACK_SECONDS, Answered, CallbackVerdict, Verdict, Verifier
 from relay.channels.channel import Auth, Rest
 from relay.deadline import Deadline
 from relay.errors import NoAnswer, Reason
@@ -17,7 +17,7 @@ REST = Rest("https://acme.xmatters.com", Auth("basic", {"username": "u", "passwo
 PAGE = "7d9a1c0e-0000-4000-8000-000000000001"
 RAISED = Raised("r1", NOW, is_open=True, pages=(PAGE,), number="408005", recipients=hashes_of(("Ops", "jdoe")))
 CAME = NOW + 30
-LATE = CAME + EARLY_SECONDS
+LATE = CAME + EARLY_CALLBACK_SECONDS
 DEADLINE = Deadline(5.0, lambda: 0.0)
 
 
@@ -53,7 +53,7 @@ def judged(
     came: float = CAME,
     pages_of: Callable[[str], set[str]] = lambda _: set(),
     is_person: Callable[[str], bool | None] = lambda _: False,
-) -> Finding:
+) -> CallbackVerdict:
     verifier = Verifier(lambda _, request, __: pages_of(request), lambda _, name, __: is_person(name), lambda: now)
     is_acknowledgement = said.kind == Kind.RESPONSE
     return verifier.judge(Answered(said, is_acknowledgement, came), entries, rest, DEADLINE)
@@ -77,17 +77,17 @@ class TestIncident:
 
     def test_callback_of_an_announced_incident_is_verified_without_the_rest_api(self) -> None:
         strange = callback(event_id=None, target="anybody")
-        assert judged(strange, entry(), rest=None) == Finding(Verdict.VERIFIED)
+        assert judged(strange, entry(), rest=None) == CallbackVerdict(Verdict.VERIFIED)
 
     def test_callback_older_than_the_first_signal_is_unverified(self) -> None:
         old = judged(callback(), entry(), rest=None, came=NOW - 61)
-        assert old == Finding(Verdict.UNVERIFIED, "it is older than the signals of the incident")
+        assert old == CallbackVerdict(Verdict.UNVERIFIED, "it is older than the signals of the incident")
 
 
 class TestPage:
     @pytest.mark.parametrize("named", [{"event_id": PAGE}, {"event_id": None, "event_number": "408005"}])
     def test_callback_that_names_a_page_of_the_incident_is_verified(self, named: dict[str, Any]) -> None:
-        assert judged(callback(**named), entry(RAISED)) == Finding(Verdict.VERIFIED)
+        assert judged(callback(**named), entry(RAISED)) == CallbackVerdict(Verdict.VERIFIED)
 
     @pytest.mark.parametrize(
         "named",
@@ -95,7 +95,7 @@ class TestPage:
     )
     def test_callback_that_names_no_page_of_the_incident_is_unverified(self, named: dict[str, Any]) -> None:
         found = judged(callback(**named), entry(RAISED))
-        assert found == Finding(Verdict.UNVERIFIED, "it names no page of the incident")
+        assert found == CallbackVerdict(Verdict.UNVERIFIED, "it names no page of the incident")
         assert judged(callback(**named), entry(RAISED), now=CAME).verdict == Verdict.EARLY
 
     def test_xmatters_is_asked_for_pages_that_no_followup_found_yet(self) -> None:
@@ -144,7 +144,7 @@ class TestPerson:
         self, target: str | None, says: bool | None
     ) -> None:
         found = judged(callback(target=target), entry(RAISED), is_person=lambda _: says)
-        assert found == Finding(Verdict.UNVERIFIED, "xMatters does not know who it says acknowledged")
+        assert found == CallbackVerdict(Verdict.UNVERIFIED, "xMatters does not know who it says acknowledged")
 
     def test_person_of_a_callback_that_is_no_acknowledgement_is_not_looked_up(self) -> None:
         said = callback(kind=Kind.ANNOTATION, target="mallory")

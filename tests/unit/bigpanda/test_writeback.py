@@ -11,7 +11,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from relay.bigpanda.client import ACTIVITIES_A_PAGE
 from relay.bigpanda.rate_limit import CALLS_A_SECOND, MAX_WAITS, USERS_A_SECOND
-from relay.bigpanda.writeback import LEASE_SECONDS
+from relay.bigpanda.writeback import WRITEBACK_LEASE_SECONDS
 from relay.entrypoints.worker import JOB_SECONDS, SILENT_SECONDS
 from relay.http.session import Answer
 from relay.jobs.envelope import Job
@@ -392,7 +392,7 @@ class TestConcurrentWorkers:
         relay.wake(0)
         assert table.before == {}
         assert len(comments(relay)) == 1
-        relay.wake(LEASE_SECONDS + 1)
+        relay.wake(WRITEBACK_LEASE_SECONDS + 1)
         assert len(comments(relay)) == 1
         assert relay.chores.messages == []
 
@@ -408,7 +408,7 @@ class TestConcurrentWorkers:
         relay.wake(0)
         [waiting] = relay.chores.jobs()
         assert (waiting.reason, asked(relay)) == ("in_flight", ["POST comments"])
-        relay.wake(LEASE_SECONDS + 1)
+        relay.wake(WRITEBACK_LEASE_SECONDS + 1)
         assert asked(relay) == ["POST comments", "GET activities", "POST comments"]
 
 
@@ -422,7 +422,7 @@ class TestLedgerDown:
         relay.wake(0)
         [waiting] = relay.chores.jobs()
         assert (waiting.reason, comments(relay)) == ("internal", [])
-        relay.wake(LEASE_SECONDS + 1)
+        relay.wake(WRITEBACK_LEASE_SECONDS + 1)
         assert len(comments(relay)) == 1
 
     def test_comment_that_could_not_be_recorded_is_looked_for(self) -> None:
@@ -432,7 +432,7 @@ class TestLedgerDown:
         table.before[("update_item", 3)] = table_down
         put(relay, job())
         relay.wake(0)
-        relay.wake(LEASE_SECONDS + 1)
+        relay.wake(WRITEBACK_LEASE_SECONDS + 1)
         assert asked(relay) == ["POST comments", "GET activities"]
         assert relay.chores.messages == []
 

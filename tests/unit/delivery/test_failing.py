@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from relay.delivery.debts import KEEP_SECONDS
-from relay.entrypoints.webhook import INLINE_SECONDS
+from relay.entrypoints.endpoint import INLINE_SECONDS
 from relay.errors import HANDLING, QueueError, Reason
 from relay.jobs.envelope import Job
 from relay.jobs.outbox import MAX_LOGGED_CHARACTERS

@@ -11,7 +11,7 @@ from botocore.exceptions import EndpointConnectionError
 from relay.delivery.debts import OVERAGE_SECONDS
 from relay.delivery.task import PAST_AGE_SECONDS
 from relay.entrypoints.sweeper import BACKLOG, HEALED_SECONDS, INVOKED_SECONDS, MAX_BEGUN, MAX_ROWS, SICK_SECONDS
-from relay.entrypoints.sweeper_run import LEASE_SECONDS
+from relay.entrypoints.sweeper_run import SWEEP_LEASE_SECONDS
 from relay.errors import ChannelUnreadable, QueueError
 from relay.jobs.envelope import timestamp
 from relay.ledger.entry import key
@@ -620,11 +620,11 @@ class TestRunLease:
         other = relay.other(DOWN)
         other.sns = FakeSns()
         other = replace(other)
-        assert other.sweep(LEASE_SECONDS - 1) == {}
+        assert other.sweep(SWEEP_LEASE_SECONDS - 1) == {}
         assert other.sweep(1) == {"owed": 1, "notified": 1, "healed": 1}
 
     def test_lease_of_a_run_ends_before_the_next_minute(self) -> None:
-        assert LEASE_SECONDS < 60
+        assert SWEEP_LEASE_SECONDS < 60
 
     @pytest.mark.parametrize("text", ["", "no JSON", "[]", "7", "null"])
     def test_unreadable_state_of_the_sweeper_is_begun_anew(self, text: str) -> None:

@@ -349,7 +349,7 @@ def check_callback(content: bytes) -> None:
     assert words.endswith(" [relay 00000000]")
     assert words.count("[") == words.count("]") == 1
     assert words.isprintable()
-    assert whole.stands_in(words)
+    assert whole.is_contained_in(words)
     words.encode()
 
 

@@ -253,9 +253,9 @@ class TestNewJob:
         routes = [{"when": {"tag.team": ["*x" + "y" * 190] * 40}, "recipients": [f"r{n}"]} for n in range(30)]
         channel = replace(samples.parsed(samples.secret(policy={"routes": routes})), recipients=("own",))
         job = new_job(channel, share, b"{}", ("url",), "c1", 1_800_000_000.0)
-        assert job.unrouted
+        assert job.routes_undecided
         assert (job.recipients[0], job.recipients[-2:], job.url_recipients) == ("own", ("r29", "url"), ("url",))
-        assert Job.from_json(job.to_json()).unrouted
+        assert Job.from_json(job.to_json()).routes_undecided
         assert job == new_job(channel, share, b"{}", ("url",), "c1", 1_800_000_000.0)
 
     @pytest.mark.parametrize(

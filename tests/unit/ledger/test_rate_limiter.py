@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from relay.errors import LedgerError, Reason
 from relay.ledger.entry import Slot, Wait
 from relay.ledger.rate_limiter import (
-    AGAIN_SECONDS,
     GRACE_SECONDS,
     HORIZON_SECONDS,
     KNOWN_SECONDS,
     MAX_STALE,
+    SLOT_AGAIN_SECONDS,
     WINDOW_SECONDS,
     Gate,
     Rule,
@@ -115,7 +115,7 @@ class TestMeetingAtASlot:
         other = count_name(int(line.clock.now))
         line.rate_limiter.table.update(GATE, add={other: 2})
         again = line.closed(urgent=True, slot=mine.slot)
-        assert (again.slot, round(again.until - line.clock.now)) == (mine.slot, AGAIN_SECONDS)
+        assert (again.slot, round(again.until - line.clock.now)) == (mine.slot, SLOT_AGAIN_SECONDS)
         line.rate_limiter.table.update(GATE, add={other: -2})
         line.clock.now = again.until
         line.ticket(urgent=True, slot=again.slot)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from relay.ledger.sources import AGAIN_SECONDS, MAX_NOTED, MAX_SOURCES, OLD_SECONDS, RETRY_SECONDS
+from relay.ledger.sources import MAX_NOTED, MAX_SOURCES, NOTE_AGAIN_SECONDS, OLD_SECONDS, SOURCES_RETRY_SECONDS
 from tests import samples
 from tests.fakes import Relay, room, secrets_of
 
@@ -35,7 +35,7 @@ def test_environments_of_shares_are_suggested_latest_first() -> None:
     relay = relay_with()
     for place in ("e1", "e2"):
         post(relay, place, id=place)
-        relay.clock.now += RETRY_SECONDS + 1
+        relay.clock.now += SOURCES_RETRY_SECONDS + 1
     assert suggested(relay) == ("e2", "e1")
 
 
@@ -45,7 +45,7 @@ def test_invented_environments_take_one_write_a_minute_and_bounded_memory() -> N
         channel, place = relay.channels.get("noc"), f"invented-{number}"
         relay.sources.note(channel, place, (), relay.deadline(8))
     assert item(relay)["environments"].keys() == {"invented-0"}
-    relay.clock.now += RETRY_SECONDS + 1
+    relay.clock.now += SOURCES_RETRY_SECONDS + 1
     relay.sources.note(channel, "e2", (), relay.deadline(8))
     assert suggested(relay) == ("e2", "invented-0")
 
@@ -64,7 +64,7 @@ def test_source_is_written_once_and_again_after_a_day() -> None:
     relay.dynamodb.calls.clear()
     post(relay, id="i2")
     assert relay.dynamodb.calls == ["get_item", "update_item", "update_item", "update_item"]
-    relay.clock.now += AGAIN_SECONDS + 1
+    relay.clock.now += NOTE_AGAIN_SECONDS + 1
     post(relay, id="i3")
     assert item(relay) == {"environments": {"e1": relay.clock.now}, "names_recipients": False}
 
@@ -89,7 +89,7 @@ def test_channel_whose_webhook_named_recipients_is_remembered() -> None:
 def test_latest_sources_are_kept_up_to_a_limit() -> None:
     relay = relay_with()
     for number in range(MAX_SOURCES + 5):
-        relay.clock.now += RETRY_SECONDS + 1
+        relay.clock.now += SOURCES_RETRY_SECONDS + 1
         post(relay, f"e{number}", id=f"i{number}")
     assert len(suggested(relay)) == MAX_SOURCES
     assert suggested(relay)[0] == f"e{MAX_SOURCES + 4}"
@@ -140,7 +140,7 @@ def test_failing_table_delays_no_share_and_is_tried_again_later() -> None:
     relay.dynamodb.failure = None
     post(relay, id="i2")
     assert suggested(relay) == ()
-    relay.clock.now += RETRY_SECONDS + 1
+    relay.clock.now += SOURCES_RETRY_SECONDS + 1
     post(relay, id="i3")
     assert suggested(relay) == ("e1",)
 

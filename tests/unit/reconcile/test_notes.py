@@ -20,7 +20,7 @@ from relay.reconcile.notes import (
     group_name,
     place_name,
     read_channel_notes,
-    short,
+    short_name,
 )
 from tests.fake_dynamodb import MAX_ITEM_BYTES, FakeDynamoDb
 
@@ -91,7 +91,7 @@ def test_unknown_members_of_a_group_note_are_ignored(table: Table) -> None:
 def test_notes_fit_into_an_item_however_many_incidents_there_are(
     table: Table, dynamodb: FakeDynamoDb, name: str
 ) -> None:
-    names = [short(name.format(number)) for number in range(MAX_REMEMBERED + 500)]
+    names = [short_name(name.format(number)) for number in range(MAX_REMEMBERED + 500)]
     assert len(set(names)) == len(names)
     asleep = {each: NOW + number for number, each in enumerate(names)}
     differing = {each: Difference("13", NOW + number, NOW) for number, each in enumerate(names)}
@@ -123,10 +123,10 @@ def test_group_name_differs_by_api_key_and_place_name_does_not() -> None:
 
 @pytest.mark.parametrize("name", ["66b0f1c2a94d3e0012ab34cd", "i-1", "a.b:c_d"])
 def test_ordinary_incident_id_is_its_own_short_name(name: str) -> None:
-    assert short(name) == name
+    assert short_name(name) == name
 
 
 @pytest.mark.parametrize("name", ["x" * (MAX_NAME_LENGTH + 1), "a b", "\ud800", "\u00e9", '"'])
 def test_long_or_odd_incident_id_has_a_hash_as_short_name(name: str) -> None:
-    assert len(short(name)) == MAX_NAME_LENGTH
-    assert short(name) == short(name) != name
+    assert len(short_name(name)) == MAX_NAME_LENGTH
+    assert short_name(name) == short_name(name) != name

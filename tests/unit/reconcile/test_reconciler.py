@@ -13,7 +13,7 @@ from relay.errors import ChannelUnreadable
 from relay.http.session import Answer
 from relay.jobs.outcome import Outcome
 from relay.ledger.entry import key
-from relay.reconcile.comparison import FORGOTTEN_SECONDS, QUEUED_SECONDS, SETTLES_SECONDS
+from relay.reconcile.comparison import LAST_RUN_FORGOTTEN_SECONDS, QUEUED_SECONDS, SETTLES_SECONDS
 from relay.reconcile.notes import channel_key, group_key, group_name, place_name
 from relay.reconcile.reconciler import OVERLAP_SECONDS, PIECE_SECONDS
 from tests import samples
@@ -395,7 +395,7 @@ class TestEnvironments:
     def test_environment_that_was_not_compared_for_a_day_is_begun_anew(self) -> None:
         scene = make_scene()
         scene.run()
-        scene.relay.clock.now += FORGOTTEN_SECONDS + 1
+        scene.relay.clock.now += LAST_RUN_FORGOTTEN_SECONDS + 1
         scene.has(incident(scene.relay.clock, ago=3600))
         assert scene.run_twice()["missed"] == 0
 

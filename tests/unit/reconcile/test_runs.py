@@ -13,9 +13,9 @@ from botocore.exceptions import EndpointConnectionError
 from relay.bigpanda.listing import SILENT_SECONDS
 from relay.http.session import Answer
 from relay.jobs.envelope import Job, UnreadableMessage
-from relay.reconcile.chore import Chore
 from relay.reconcile.comparison import SETTLES_SECONDS
 from relay.reconcile.notes import channel_key, group_name, place_name, read_channel_notes
+from relay.reconcile.piece import Piece
 from relay.reconcile.reconciler import (
     ENTRIES_AT_ONCE,
     MAX_DETAILS,
@@ -432,7 +432,7 @@ class TestChore:
         [job] = chores(scene)
         broken = replace(job, body=body)
         with pytest.raises(UnreadableMessage):
-            Chore.of(broken)
+            Piece.of(broken)
         assert scene.relay.worker.work([{"messageId": "m1", "body": broken.to_json()}]) == ["m1"]
 
     def test_chore_is_read_as_it_was_written(self) -> None:
@@ -442,9 +442,9 @@ class TestChore:
         [job] = chores(scene)
         work(scene, job)
         [second] = chores(scene)
-        chore = Chore.of(Job.from_json(second.to_json()))
+        chore = Piece.of(Job.from_json(second.to_json()))
         assert chore.cursor.piece == 1
-        assert Chore.of(chore.job()) == chore
+        assert Piece.of(chore.job()) == chore
 
     def test_fault_of_our_own_ends_the_run_and_is_counted(self) -> None:
         scene = make_scene()

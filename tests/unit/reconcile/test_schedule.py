@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from relay.reconcile.chore import Chore
+from relay.reconcile.piece import Piece
 from tests import samples
 from tests.unit.reconcile_scene import Scene, chores, incident, listings, make_scene, with_channels
 
@@ -14,13 +14,13 @@ from tests.unit.reconcile_scene import Scene, chores, incident, listings, make_s
 def planned(scene: Scene) -> list[list[str]]:
     """Plan runs; return the channels of each."""
     scene.relay.schedule.start()
-    return sorted([member.name for member in Chore.of(job).members] for job in chores(scene))
+    return sorted([member.name for member in Piece.of(job).members] for job in chores(scene))
 
 
 def environments(scene: Scene) -> list[str]:
     """Plan runs; return their environments."""
     scene.relay.schedule.start()
-    return sorted(Chore.of(job).environment_id for job in chores(scene))
+    return sorted(Piece.of(job).environment_id for job in chores(scene))
 
 
 def share(scene: Scene, environment_id: str, recipients: tuple[str, ...] = ()) -> None:
@@ -84,7 +84,7 @@ def test_run_is_told_if_the_url_of_a_webhook_named_recipients(recipients: tuple[
     scene = make_scene()
     share(scene, "e1", recipients=recipients)
     scene.relay.schedule.start()
-    [chore] = [Chore.of(job) for job in chores(scene)]
+    [chore] = [Piece.of(job) for job in chores(scene)]
     assert chore.members[0].names_recipients == bool(recipients)
 
 
@@ -96,7 +96,7 @@ def test_channel_relays_missed_incidents_only_if_its_secret_names_recipients(own
     scene.relay.secrets.texts["noc"] = json.dumps(secret)
     scene.relay.clock.now += 301
     scene.relay.schedule.start()
-    [chore] = [Chore.of(job) for job in chores(scene)]
+    [chore] = [Piece.of(job) for job in chores(scene)]
     assert chore.members[0].signals == rings
 
 
@@ -135,5 +135,5 @@ def test_channel_that_dynamodb_leaves_unprocessed_is_compared_with_all_recipient
     scene = make_scene()
     scene.relay.dynamodb.batch_size = 0
     scene.relay.schedule.start()
-    [chore] = [Chore.of(job) for job in chores(scene)]
+    [chore] = [Piece.of(job) for job in chores(scene)]
     assert chore.members[0].names_recipients

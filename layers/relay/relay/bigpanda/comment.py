@@ -37,7 +37,7 @@ class Comment(NamedTuple):
         """Return the whole comment; `assigned` is the sentence about the assignment, or empty."""
         return " ".join(filter(None, (self.doubt, self.deed, assigned, self.note, self.mark)))
 
-    def stands_in(self, found: str) -> bool:
+    def is_contained_in(self, found: str) -> bool:
         """True if a text from BigPanda contains the deed and, after it, the note and the mark.
 
         The mark alone proves nothing, since another user can write it into a comment. A text with all parts has the

@@ -19,9 +19,9 @@ from relay.incidents.callback import Callback
 from relay.ledger.entry import Entry, Raised
 
 # A callback may arrive before the ledger has recorded its signal, or before xMatters' API shows its page.
-EARLY_SECONDS = 300.0
+EARLY_CALLBACK_SECONDS = 300.0
 # Upper bound of the difference between the clocks of xMatters and AWS.
-CLOCKS_DIFFER_SECONDS = 60.0
+VENDOR_CLOCKS_DIFFER_SECONDS = 60.0
 
 
 class Verdict(StrEnum):
@@ -36,12 +36,12 @@ class Verdict(StrEnum):
     STRANGE = "strange"
 
 
-class Finding(NamedTuple):
-    """Result of a verification.
+class CallbackVerdict(NamedTuple):
+    """Verdict on a callback.
 
     Attributes:
         verdict: The verdict.
-        why: Explanation for the log; empty for a verified callback.
+        why: The reason why the callback is not verified; empty if it is.
     """
 
     verdict: Verdict
@@ -76,46 +76,51 @@ class Verifier:
     is_person: Callable[[Rest, str, Deadline], bool | None]
     clock: Callable[[], float]
 
-    def judge(self, answered: Answered, entries: Sequence[Entry], rest: Rest | None, deadline: Deadline) -> Finding:
+    def judge(
+        self, answered: Answered, entries: Sequence[Entry], rest: Rest | None, deadline: Deadline
+    ) -> CallbackVerdict:
         """Return the verdict on a callback; `entries` are those of its incident. With `rest`, xMatters is asked too.
 
-        A callback that can't be verified within EARLY_SECONDS of its arrival is EARLY.
+        Until EARLY_CALLBACK_SECONDS after its arrival, a callback that is not verified is EARLY. Later the verdict is
+        final.
         """
         found = self._judged(answered, entries, rest, deadline)
-        is_young = self.clock() - answered.came < EARLY_SECONDS
+        is_young = self.clock() - answered.came < EARLY_CALLBACK_SECONDS
         return found._replace(verdict=Verdict.EARLY) if found.verdict != Verdict.VERIFIED and is_young else found
 
-    def _judged(self, answered: Answered, entries: Sequence[Entry], rest: Rest | None, deadline: Deadline) -> Finding:
+    def _judged(
+        self, answered: Answered, entries: Sequence[Entry], rest: Rest | None, deadline: Deadline
+    ) -> CallbackVerdict:
         announced = [entry for entry in entries if entry.announced]
         if not announced:
             is_known = any(entry.sequence for entry in entries)
             verdict = Verdict.UNVERIFIED if is_known else Verdict.STRANGE
-            return Finding(verdict, "the channel did not announce the incident")
+            return CallbackVerdict(verdict, "the channel did not announce the incident")
         first = min((at for entry in announced for at in _times(entry)), default=0.0)
-        if answered.came < first - CLOCKS_DIFFER_SECONDS:
-            return Finding(Verdict.UNVERIFIED, "it is older than the signals of the incident")
+        if answered.came < first - VENDOR_CLOCKS_DIFFER_SECONDS:
+            return CallbackVerdict(Verdict.UNVERIFIED, "it is older than the signals of the incident")
         if rest is None:
-            return Finding(Verdict.VERIFIED)
+            return CallbackVerdict(Verdict.VERIFIED)
         try:
             return self._of_page(answered, [each for entry in announced for each in entry.raised], rest, deadline)
         except SendError as error:
-            return Finding(Verdict.UNVERIFIED, f"xMatters could not be asked about it: {error}")
+            return CallbackVerdict(Verdict.UNVERIFIED, f"xMatters could not be asked about it: {error}")
 
-    def _of_page(self, answered: Answered, raised: Sequence[Raised], rest: Rest, deadline: Deadline) -> Finding:
+    def _of_page(self, answered: Answered, raised: Sequence[Raised], rest: Rest, deadline: Deadline) -> CallbackVerdict:
         """Return the verdict by the page that the callback names. Raises SendError."""
         names = {name.lower() for name in (answered.said.event_id, answered.said.event_number) if name}
         page = next((each for each in raised if names & self._names(each, rest, deadline)), None) if names else None
         if page is None:
-            return Finding(Verdict.UNVERIFIED, "it names no page of the incident")
+            return CallbackVerdict(Verdict.UNVERIFIED, "it names no page of the incident")
         said_at = _seconds_of(answered.said.at)
-        if min(answered.came, said_at or answered.came) < page.at - CLOCKS_DIFFER_SECONDS:
-            return Finding(Verdict.UNVERIFIED, "it is older than the page that it names")
+        if min(answered.came, said_at or answered.came) < page.at - VENDOR_CLOCKS_DIFFER_SECONDS:
+            return CallbackVerdict(Verdict.UNVERIFIED, "it is older than the page that it names")
         target = answered.said.target
         if not answered.is_acknowledgement or (target and page.notified(target)):
-            return Finding(Verdict.VERIFIED)
+            return CallbackVerdict(Verdict.VERIFIED)
         if target and self.is_person(rest, target, deadline):
-            return Finding(Verdict.VERIFIED)
-        return Finding(Verdict.UNVERIFIED, "xMatters does not know who it says acknowledged")
+            return CallbackVerdict(Verdict.VERIFIED)
+        return CallbackVerdict(Verdict.UNVERIFIED, "xMatters does not know who it says acknowledged")
 
     def _names(self, raised: Raised, rest: Rest, deadline: Deadline) -> set[str]:
         """Return the ids and numbers of a signal's pages, in lower case, from the ledger or else from xMatters."""

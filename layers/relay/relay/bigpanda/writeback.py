@@ -16,7 +16,7 @@ from typing import NamedTuple, Self
 from relay.bigpanda.client import ACTIVITY_PAGES, BigPanda, Incident
 from relay.bigpanda.comment import Comment, comment_of, mark
 from relay.bigpanda.rate_limit import RateLimit
-from relay.bigpanda.verification import EARLY_SECONDS, Answered, Verdict, Verifier
+from relay.bigpanda.verification import EARLY_CALLBACK_SECONDS, Answered, Verdict, Verifier
 from relay.channels.channel import Access, Channel
 from relay.deadline import Deadline
 from relay.errors import BadAnswer, LedgerError, Reason, SendError
@@ -29,11 +29,11 @@ from relay.ledger.sources import Sources
 from relay.ledger.table import Table
 
 # Longer than a worker works on one callback, so a lease expires only if its worker died.
-LEASE_SECONDS = 60.0
+WRITEBACK_LEASE_SECONDS = 60.0
 # Wait after a conflicting write: the other worker may be done by then.
 RACE_SECONDS = 5.0
 # First wait before an early callback is verified again; the waits grow with its age.
-SHORTEST_WAIT_SECONDS = 15.0
+SHORTEST_WRITEBACK_WAIT_SECONDS = 15.0
 # Rate limits of a channel's comments: far above normal use, and low enough that incidents stay readable.
 VERIFIED_A_MINUTE, UNVERIFIED_A_MINUTE = 60, 10
 MINUTE_SECONDS = 60.0
@@ -127,8 +127,10 @@ class Writeback:
             found = self.verifier.judge(answered, [entry for _, entry in entries], channel.rest, deadline)
             if found.verdict == Verdict.EARLY:
                 now = self.clock()
-                wait = max(SHORTEST_WAIT_SECONDS, now - came)
-                return replace(_failed(job, Reason.IN_FLIGHT, found.why), until=min(now + wait, came + EARLY_SECONDS))
+                wait = max(SHORTEST_WRITEBACK_WAIT_SECONDS, now - came)
+                return replace(
+                    _failed(job, Reason.IN_FLIGHT, found.why), until=min(now + wait, came + EARLY_CALLBACK_SECONDS)
+                )
             result = self._written(job, channel, answered, entries, deadline, verdict=found.verdict)
         except LedgerError as error:
             # Retried later, since no page depends on a callback.
@@ -202,7 +204,7 @@ class Writeback:
             busy = _failed(job, Reason.PACED, f"the channel had {most} {what} callbacks in this minute")
             return replace(busy, until=now + MINUTE_SECONDS)
         # A worker whose lease expired may have written the comment.
-        note = replace(note, in_doubt=note.in_doubt or note.until > 0, until=now + LEASE_SECONDS)
+        note = replace(note, in_doubt=note.in_doubt or note.until > 0, until=now + WRITEBACK_LEASE_SECONDS)
         held = note.write(self.table, name)
         if held is None:
             return replace(_failed(job, Reason.IN_FLIGHT, "another worker took the lease"), until=now + RACE_SECONDS)
@@ -219,7 +221,7 @@ class Writeback:
         assigned = self._assigned(deed, deadline) if is_taken_on else ""
         if note.in_doubt:
             self.rate_limit.wait(deed.access, "activities", calls=ACTIVITY_PAGES)
-            if self.bigpanda.has_comment(deed.access, deed.incident, comment.stands_in, deadline):
+            if self.bigpanda.has_comment(deed.access, deed.incident, comment.is_contained_in, deadline):
                 return
         self.rate_limit.wait(deed.access, "comments")
         self.bigpanda.comment(deed.access, deed.incident, comment.text(assigned), deadline)

@@ -75,10 +75,12 @@ class Access:
         environments: Ids of the environments that hold the channel's incidents. Reconcile runs list these only; with
             none there are no reconcile runs.
         assign: True to assign an incident to its acknowledger.
-        email_domain: Domain that turns an xMatters user name into a BigPanda user name; None if they are the same.
+        email_domain: Domain that is appended to an xMatters user name (`name@domain`) to look up the BigPanda user;
+            None to append none.
         comments: Kinds of callbacks that are written into BigPanda as comments.
-        callbacks: True if BigPanda withholds an incident's updates until the relay reports its first share delivered.
-        app_key: Integration key for these reports, required with `callbacks`; None if the secret has none.
+        callbacks: True if BigPanda holds back an incident's updates until the relay has confirmed its first share to
+            BigPanda's callback service.
+        app_key: Integration key for these confirmations, required with `callbacks`; None if the secret has none.
         reconcile: Action for an incident that the channel never announced: `report` it, or `ring` (signal it). None
             turns reconcile runs off.
         reconcile_query: BigPanda query that limits reconcile runs; None for all incidents of the environments.

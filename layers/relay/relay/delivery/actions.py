@@ -13,13 +13,13 @@ class Settle(NamedTuple):
     Attributes:
         outcome: Outcome of the share or job.
         note: Entry to write; None to write nothing.
-        ends_pages: True to queue the job of this resolve, since it has to confirm the end and terminate pages.
+        queues_job: True to queue the job of this resolve, since it has to confirm the end and terminate pages.
         queue: Queue that holds the state (`dead_letter`); None if no queue holds it.
     """
 
     outcome: Outcome
     note: Entry | None = None
-    ends_pages: bool = False
+    queues_job: bool = False
     queue: str | None = None
 
 

@@ -17,11 +17,13 @@ from relay.jobs.queue import MAX_DELAY_SECONDS
 from relay.ledger.entry import Entry, Wait
 from relay.ledger.row import WORDS, Row
 
-# Delay of the safety job. It ends after the sender's lease, and 30 s after an inline time-out, which may have paged.
+# Delay of the job that is queued before the first attempt. It is longer than the sender's lease. After an inline
+# time-out it leaves 30 s at least, since that attempt may have paged.
 KEEP_SECONDS = 36.0
 # The sweeper replaces a debt's message that is late by this much (docs/decisions.md, D-row-due).
 OVERDUE_SECONDS = 180.0
-# The sweeper acts on a debt this long after its age limit. Its own message, if it came, has dead-lettered it by then.
+# The sweeper acts on a debt this long after its age limit. By then the worker has dead-lettered it, if
+# the debt's own message arrived.
 OVERAGE_SECONDS = 15.0
 # A row is written again if it would be overdue within this time after its job wakes; else it stays, to save a write.
 RENEWED_SECONDS = 60.0

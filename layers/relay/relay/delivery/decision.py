@@ -30,8 +30,9 @@ _WORSE = frozenset({Transition.WORSENED, Transition.REOPENED})
 class Standing(StrEnum):
     """Relation of a state to its incident's entry.
 
-    OWED: the policy announces the state, and it is not announced yet. DUPLICATE, SUPERSEDED, UNCHANGED: as the outcomes
-    of the same names. DEAD_LETTERED: the state is on the dead-letter queue, and no operator moved it back.
+    OWED: the policy announces the state, and it is not announced yet. DUPLICATE, SUPERSEDED and UNCHANGED have the
+    meaning that `Outcome` describes. DEAD_LETTERED: the state is on the dead-letter queue, and no operator moved it
+    back.
     """
 
     OWED = "owed"
@@ -129,7 +130,7 @@ def _after(task: Task, entry: Entry) -> State:
 
 
 def _is_kept_by_copy(task: Task, entry: Entry) -> bool:
-    """True if a copy of the share recorded the state as owed while this sender had a ticket of the rate limiter.
+    """True if this sender has an unused ticket, and another copy of its share meanwhile recorded the state as owed.
 
     This sender then sends the state: the copy got no ticket, and waits for a later slot.
     """
@@ -161,11 +162,11 @@ def _settled(task: Task, entry: Entry, standing: Standing) -> Settle:
     note = None
     if standing == Standing.UNCHANGED and not (task.state.is_same(entry.kept) and not entry.owed_since):
         note = entry.unchanged(task.state)
-    elif standing == Standing.DUPLICATE and _is_void(task, entry):
+    elif standing == Standing.DUPLICATE and _clears_debt(task, entry):
         note = entry.without_debt()
     is_end = task.is_live and not task.state.is_open and note is not None
-    ends_pages = is_end and task.channel.rest is not None and entry.has_live_pages()
-    return Settle(_SETTLED[standing], note, ends_pages or _is_to_confirm(task, entry, is_end=is_end))
+    queues_job = is_end and task.channel.rest is not None and entry.has_live_pages()
+    return Settle(_SETTLED[standing], note, queues_job or _is_to_confirm(task, entry, is_end=is_end))
 
 
 def _is_to_confirm(task: Task, entry: Entry, *, is_end: bool) -> bool:
@@ -180,7 +181,7 @@ def _is_to_confirm(task: Task, entry: Entry, *, is_end: bool) -> bool:
     return silences or (task.state.is_open and entry.is_end_in_doubt)
 
 
-def _is_void(task: Task, entry: Entry) -> bool:
+def _clears_debt(task: Task, entry: Entry) -> bool:
     """True if the entry records a debt for this announced state, which only this job can clear."""
     return not task.is_live and entry.owed_since is not None and task.state.is_of_same_share(entry.kept)
 
@@ -222,8 +223,8 @@ def judge_share(
 ) -> Judgement:
     """Return the standing of a new share's state. `is_stamped` is True if the share has BigPanda's timestamps.
 
-    A duplicate or superseded share needs no further work: the entry keeps only states that are announced, queued, or
-    changed nothing.
+    A duplicate or superseded share needs no further work: its state, or a newer one, is in the entry already. So that
+    state is announced, on a queue, or need not be announced.
     """
     if (is_stamped and _came_before(entry, state)) or state.is_same(entry.kept):
         return Judgement(Standing.DUPLICATE)
@@ -291,8 +292,8 @@ def is_known(entry: Entry, state: State, now: float) -> bool:
 def _is_copy(entry: Entry, state: State) -> bool:
     """Return True if the state is a second copy of a share that arrived at about the same time as the newest state.
 
-    If two copies of a share arrive at once, both may be queued, while the entry holds the arrival time of one. Its
-    clock may be ahead of the other's.
+    If two copies of a share arrive at once, both may be queued, while the entry holds the arrival time of one. That
+    time can be later than this copy's, since the functions' clocks differ.
     """
     kept = entry.kept
     is_known = kept is not None and kept.version == state.version and state.name in entry.seen

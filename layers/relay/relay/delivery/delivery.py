@@ -169,7 +169,7 @@ def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Res
     """Record the version of a state that is not signalled. Return None if the entry was changed meanwhile."""
     result = replace(task.result(action.outcome), queue=action.queue)
     # The job is queued before the entry is written: after a crash in between, the worker writes it and ends the pages.
-    is_kept = not action.ends_pages or services.keeper.keep(task.job, services.deadline, until=services.clock())
+    is_kept = not action.queues_job or services.keeper.keep(task.job, services.deadline, until=services.clock())
     if not is_kept:
         why = "no queue accepted the job that terminates its pages"
         return replace(

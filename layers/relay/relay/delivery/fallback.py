@@ -182,7 +182,7 @@ def _texts(channel: str, debts: Sequence[Debt], others: int) -> dict[str, str]:
 
 def _missed_texts(channels: Sequence[str], missed: Sequence[Missed]) -> dict[str, str]:
     lines = [
-        "No share of these came to the relay, which did not notify anybody. BigPanda has them as critical:",
+        "BigPanda shows these incidents as critical. The relay got no webhook for them, and notified nobody:",
         "",
     ]
     for each in missed[:MAX_NAMED]:
@@ -195,14 +195,14 @@ def _missed_texts(channels: Sequence[str], missed: Sequence[Missed]) -> dict[str
         lines += [f"And {len(missed) - MAX_NAMED} more.", ""]
     others = " or others" if len(channels) > MAX_NAMED else ""
     lines += [
-        f"They may be of channel {', '.join(channels[:MAX_NAMED])}{others}, or shared with others alone: BigPanda does "
-        "not say with whom.",
+        f"They may be of channel {', '.join(channels[:MAX_NAMED])}{others}, or belong to another team: BigPanda does "
+        "not say with whom an incident is shared.",
         "If they are yours, notify the recipients by other means now.",
         'What to do: docs/operate.md, "A missed critical".',
     ]
     whole = "\n".join(lines)
     first = identifier(missed[0].incident_id)
-    sms = f"CRITICAL, not paged: {len(missed)} incidents that no share told of. First: {first}"
+    sms = f"CRITICAL, not paged: {len(missed)} incidents without a webhook. First: {first}"
     return {"default": whole, "email": whole, "sms": _plain(sms, MAX_SMS)}
 
 

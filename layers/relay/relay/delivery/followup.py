@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from relay.channels.channel import Channel, Rest
 from relay.deadline import Deadline
-from relay.delivery.confirmation import Answer, Confirmation, Confirmed
+from relay.delivery.end_confirmation import Answer, Confirmed, EndConfirmation
 from relay.delivery.task import entry_of
 from relay.errors import LedgerError, Reason, SendError
 from relay.jobs.envelope import Job
@@ -26,11 +26,11 @@ from relay.xmatters.pages import Pages
 # A signal without a page after this time is unconfirmed.
 LOOK_FOR_SECONDS = 180.0
 # Bounds of the wait between two searches.
-SHORTEST_WAIT_SECONDS = 10.0
-LONGEST_WAIT_SECONDS = 60.0
+SHORTEST_SEARCH_WAIT_SECONDS = 10.0
+LONGEST_SEARCH_WAIT_SECONDS = 60.0
 # The default age limit of a job, so that an outage of the REST API is bridged. Older signals without a search were sent
 # before the channel had credentials for the REST API.
-FORGOTTEN_SECONDS = 6 * 3600.0
+OLD_SIGNAL_SECONDS = 6 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,15 @@ class Followup:
 
     pages: Pages
     ledger: Ledger
-    confirmation: Callable[[], Confirmation]
+    confirmation: Callable[[], EndConfirmation]
     clock: Callable[[], float]
 
     def follow(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
         """Confirm the incident's end if it is in doubt, find its pages, and terminate those of past states.
 
         The result is `duplicate` if nothing is left to do, `queued` if it is too early to tell, and `unsafe` with a
-        reason if an API failed. Its `unconfirmed` holds the request ids of signals without a page, each in one result.
+        reason if an API failed. Its `unconfirmed` holds the request ids of signals without a page; each id is reported
+        once.
         """
         ledger = self.ledger.within(deadline)
         try:
@@ -133,14 +134,14 @@ class Followup:
         if not waiting:
             return replace(_result(job, Outcome.DUPLICATE), unconfirmed=lost)
         youngest = max(raised.at for raised in waiting)
-        wait = min(max((now - youngest) / 2, SHORTEST_WAIT_SECONDS), LONGEST_WAIT_SECONDS)
+        wait = min(max((now - youngest) / 2, SHORTEST_SEARCH_WAIT_SECONDS), LONGEST_SEARCH_WAIT_SECONDS)
         waits = replace(_result(job, Outcome.QUEUED), reason=Reason.IN_FLIGHT, queue="retry", until=now + wait)
         return replace(waits, unconfirmed=lost)
 
     def _unknown(self, entry: Entry) -> Iterator[Raised]:
         now = self.clock()
         for raised in entry.raised:
-            if not raised.pages and not raised.is_lost and now - raised.at < FORGOTTEN_SECONDS:
+            if not raised.pages and not raised.is_lost and now - raised.at < OLD_SIGNAL_SECONDS:
                 yield raised
 
     def _looked_for(self, raised: Raised, rest: Rest, deadline: Deadline) -> Raised:
@@ -170,7 +171,7 @@ def _is_silent(entry: Entry, seen: Mapping[str, Raised]) -> bool:
 def _store(ledger: Ledger, job: Job) -> None:
     """Store the job, so that the fallback topic's message can describe the incident, not only name its id."""
     with suppress(LedgerError):
-        ledger.store(entry_of(job), WORDS, storable(job).to_json(), lasts=FORGOTTEN_SECONDS)
+        ledger.store(entry_of(job), WORDS, storable(job).to_json(), lasts=OLD_SIGNAL_SECONDS)
 
 
 def _is_changed(ledger: Ledger, job: Job, entry: Entry, change: Callable[[Entry], Entry]) -> bool:

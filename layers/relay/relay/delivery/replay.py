@@ -60,7 +60,16 @@ class Filter:
 
 
 class Became(StrEnum):
-    """Outcome of a dead-lettered job that an operator chose for a replay."""
+    """Outcome of a dead-lettered job that an operator chose for a replay.
+
+    Attributes:
+        DELIVERED: xMatters accepted its signal.
+        NOT_OWED: The worker found that its state need not be announced any more.
+        WAITING: It waits for its next attempt.
+        MOVED: It is on its queue again; its worker did not report yet.
+        DEAD_LETTERED: It came back to the dead-letter queue.
+        FAILED: It could not be moved.
+    """
 
     DELIVERED = "delivered"
     NOT_OWED = "not_owed"

@@ -184,7 +184,7 @@ def new_job(
         digest=share.digest,
         url_recipients=url_recipients,
         priority=route.priority if route else None,
-        unrouted=bool(route and route.is_undecided),
+        routes_undecided=bool(route and route.is_undecided),
     )
 
 

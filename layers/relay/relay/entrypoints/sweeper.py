@@ -33,7 +33,7 @@ from relay.ledger.table import MAX_BATCH, Table
 from relay.telemetry import Telemetry
 
 # Time limit of a run. It ends before the function's time-out of 60 seconds and before the next run.
-RUN_SECONDS = 45.0
+SWEEP_SECONDS = 45.0
 # The part of it for notifications.
 NOTIFY_SECONDS = 20.0
 # Time limit of reading policies, so that unreadable secrets do not use up the run.
@@ -134,7 +134,7 @@ class Sweeper:
 
     def sweep(self) -> dict[str, Any]:
         """Run once, and return the counts for the log; empty if another run has the lease, or the ledger fails."""
-        deadline = self.deadlines(RUN_SECONDS)
+        deadline = self.deadlines(SWEEP_SECONDS)
         self._policies.clear()
         self._unread.clear()
         try:
@@ -195,9 +195,10 @@ class Sweeper:
     def _notify_some(
         self, run: Run, due: Mapping[str, list[Owed]], unchecked: Mapping[str, int]
     ) -> dict[str, list[Owed]]:
-        """Notify of several channels in parallel, and record it in the run. Return the channels that SNS accepted.
+        """Publish one message for each channel, in parallel, and note the time in the run.
 
-        `unchecked` is the number of further overdue debts of each channel, taken from the index without a check.
+        Return the debts of each channel whose message SNS accepted. `unchecked` is, by channel, the number of further
+        overdue debts, which are counted from the index without a read of their entries.
         """
         publish = (partial(self._publish, channel, owed, unchecked[channel]) for channel, owed in due.items())
         answers = self.at_once([partial(self._attempted, each, otherwise=False) for each in publish])

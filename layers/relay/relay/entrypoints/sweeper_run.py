@@ -9,9 +9,9 @@ from relay.ledger.table import Table
 
 KEY = "sweeper"
 # The longest time that a run works, so that a lease expires only if its run died.
-LEASE_SECONDS = 55.0
+SWEEP_LEASE_SECONDS = 55.0
 # Older notification times are dropped, since they no longer suppress a message.
-FORGOTTEN_SECONDS = 3600.0
+NOTES_KEPT_SECONDS = 3600.0
 # Runs that are further apart do not count as consecutive: at least two runs are missing between them.
 IN_A_ROW_SECONDS = 180.0
 
@@ -43,9 +43,9 @@ class Run:
         before = _read(found.text) if found else {}
         if float(before.get("until", 0.0)) > now:
             return None
-        notified = {name: at for name, at in before.get("notified", {}).items() if now - at < FORGOTTEN_SECONDS}
+        notified = {name: at for name, at in before.get("notified", {}).items() if now - at < NOTES_KEPT_SECONDS}
         above = {name: (began, last) for name, (began, last) in before.get("above", {}).items()}
-        run = cls(now + LEASE_SECONDS, notified, above, _sequence=found.sequence if found else 0)
+        run = cls(now + SWEEP_LEASE_SECONDS, notified, above, _sequence=found.sequence if found else 0)
         return run if run._write(table) else None
 
     def note(self, table: Table, channels: Iterable[str], now: float) -> None:

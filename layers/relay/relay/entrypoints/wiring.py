@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from relay.channels.admission import Admission
     from relay.channels.epoch import Epoch
     from relay.channels.token import Door
-    from relay.delivery.confirmation import Confirmation
+    from relay.delivery.end_confirmation import EndConfirmation
     from relay.delivery.fallback import Fallback
     from relay.delivery.followup import Followup
+    from relay.entrypoints.endpoint import Endpoint
     from relay.entrypoints.sweeper import AtOnce, Sweeper
-    from relay.entrypoints.webhook import Webhook
     from relay.entrypoints.worker import Worker
     from relay.ledger.credentials import Uses
     from relay.ledger.sources import Sources
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from relay.xmatters.pages import Pages
 
 # A request waits for this read of the table once in ten seconds.
-EPOCH_SECONDS = 0.7
+EPOCH_READ_SECONDS = 0.7
 
 # Parts that not all functions use are imported where they are made: the others would pay for them at each cold start.
 # ruff: noqa: PLC0415
@@ -149,22 +149,24 @@ class Wiring:
     # ---- Functions -------------------------------------------------------------------------------------------------
 
     @cached_property
-    def webhook(self) -> "Webhook":
+    def webhook(self) -> "Endpoint":
         """The function behind POST /bigpanda/{channel}."""
         from relay.entrypoints.bigpanda_webhook import Shares
-        from relay.entrypoints.webhook import Webhook
+        from relay.entrypoints.endpoint import Endpoint
 
         take = Shares(self.delivery, self.sources).take
-        return Webhook(self.admission("inbound"), take, self._adapters.telemetry, self._deadlines, self.uses("inbound"))
+        return Endpoint(
+            self.admission("inbound"), take, self._adapters.telemetry, self._deadlines, self.uses("inbound")
+        )
 
     @cached_property
-    def callbacks(self) -> "Webhook":
+    def callbacks(self) -> "Endpoint":
         """The function behind POST /xmatters/{channel}."""
-        from relay.entrypoints.webhook import Webhook
+        from relay.entrypoints.endpoint import Endpoint
         from relay.entrypoints.xmatters_callback import Callbacks
 
         take = Callbacks(self.keeper, self._clock).take
-        return Webhook(
+        return Endpoint(
             self.admission("callback"), take, self._adapters.telemetry, self._deadlines, self.uses("callback")
         )
 
@@ -244,13 +246,13 @@ class Wiring:
         from relay.ledger.credentials import read_marks
 
         def read() -> Mapping[str, str]:
-            deadline = self._deadlines(EPOCH_SECONDS)
-            return read_marks(self._resources.credentials.within(deadline, "epoch", at_most=EPOCH_SECONDS))
+            deadline = self._deadlines(EPOCH_READ_SECONDS)
+            return read_marks(self._resources.credentials.within(deadline, "epoch", at_most=EPOCH_READ_SECONDS))
 
         return Epoch(read, self._clock, self._adapters.telemetry.notice)
 
     def admission(self, door: "Door") -> "Admission":
-        """Return what lets requests in at a door."""
+        """Return the check of credentials at one endpoint: `inbound` (BigPanda's webhook) or `callback` (xMatters')."""
         from relay.channels.admission import Admission
         from relay.channels.budget import Budgets
 
@@ -345,11 +347,11 @@ class Wiring:
         return Lister(self.bigpanda, self.rate_limit, self._clock, self._deadlines)
 
     @cached_property
-    def confirmation(self) -> "Confirmation":
+    def confirmation(self) -> "EndConfirmation":
         """The part that asks BigPanda whether an incident is over, before its pages end."""
-        from relay.delivery.confirmation import Confirmation
+        from relay.delivery.end_confirmation import EndConfirmation
 
-        return Confirmation(self.lister, self.keeper, self._clock)
+        return EndConfirmation(self.lister, self.keeper, self._clock)
 
     @cached_property
     def writeback(self) -> "Writeback":

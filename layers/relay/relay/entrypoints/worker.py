@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 JOB_SECONDS = 15.0
 FALLBACK_SECONDS = 3.0
 # While the ledger is down: shortest time between two notifications of the fallback topic about one channel.
-NOTIFIED_AGAIN_SECONDS = 900.0
+UNGUARDED_NOTICE_SECONDS = 900.0
 # Time limit of a follow-up. It is short, so that follow-ups do not delay other chores; unfinished work is retried.
 FOLLOWUP_SECONDS = 5.0
 # After a failed call that took at least SLOW_SECONDS, the function does not call that API of the channel for
@@ -55,7 +55,7 @@ FOLLOW_SECONDS = 10.0
 # Wait before a follow-up that the queue did not accept is offered again.
 FOLLOW_AGAIN_SECONDS = 30.0
 # A job is worked up to this much before its time.
-EARLY_SECONDS = 1.0
+EARLY_JOB_SECONDS = 1.0
 
 type Record = Mapping[str, Any]
 
@@ -258,7 +258,7 @@ class Worker:
         if now - seconds_of(job.revived_at or job.received_at) > policy.max_age_seconds:
             return Wait(Reason.EXPIRED, now)
         not_before = seconds_of(job.not_before) if job.not_before else 0.0
-        return Wait(Reason(job.reason), not_before) if not_before > now + EARLY_SECONDS else None
+        return Wait(Reason(job.reason), not_before) if not_before > now + EARLY_JOB_SECONDS else None
 
     def _seen_to(self, job: Job, result: Result, deadline: Deadline) -> bool:
         """Put the job back on its queue if it has to wait. Return True if its old message may be deleted."""
@@ -289,7 +289,7 @@ class Worker:
             return
         now = self.clock()
         is_due = now - seconds_of(down_since) >= self._fallback_after(job)
-        if not is_due or self.notified.get(job.channel, 0.0) > now - NOTIFIED_AGAIN_SECONDS:
+        if not is_due or self.notified.get(job.channel, 0.0) > now - UNGUARDED_NOTICE_SECONDS:
             return
         notify = partial(self.fallback.notify, job.channel, [Debt.of_job(job)])
         try:

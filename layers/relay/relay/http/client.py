@@ -39,9 +39,10 @@ class HttpClient:
         *,
         reserve: float = 0.0,
     ) -> Answer:
-        """Send a request, and return the answer with any status. Waits until `reserve` seconds before the deadline.
+        """Send a request, and return the answer with any status.
 
-        Raises NoAnswer. Its `may_have_paged` is True if the vendor may have acted on the request.
+        The answer must come by `reserve` seconds before the deadline. Raises NoAnswer. Its
+        `may_have_paged` is True if the vendor may have acted on the request.
         """
         seconds = deadline.remaining(reserve)
         if seconds < SHORTEST_SECONDS:

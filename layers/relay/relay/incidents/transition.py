@@ -1,7 +1,7 @@
 """Transition of a share against the announced state: pure code, one table.
 
-A share is compared with the announced state, never with one that was merely seen: a state that xMatters did not accept
-changes nothing, and a comment that comes while a page is owed does not swallow the page.
+A share is compared with the announced state, never with one that was merely seen. A state that xMatters did not accept
+does not count as announced, so a comment that arrives while a page is owed does not cancel the page.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ class Transition(StrEnum):
 
 
 PRESETS: Mapping[str, frozenset[Transition]] = {
-    # The vendors' own sentence: a call for each change of status.
+    # What the vendors document for their own integration: one page for each change of status.
     "parity": frozenset(Transition) - {Transition.GREW, Transition.TOUCHED},
     "oncall": frozenset({Transition.OPENED, Transition.WORSENED, Transition.REOPENED, Transition.RESOLVED}),
 }
@@ -127,7 +127,7 @@ class Change(NamedTuple):
 
 
 def compare(announced: State | None, state: State) -> Change:
-    """Return the change from the announced state to `state`. The argument is None if nothing was announced.
+    """Return the change from the announced state to `state`. `announced` is None if nothing was announced.
 
     | announced | open: worse, better | open: same, more alerts | open: same | closed |
     | --- | --- | --- | --- | --- |

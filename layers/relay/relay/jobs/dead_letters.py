@@ -39,7 +39,7 @@ MOVE_SECONDS = 30
 # Limit of DeleteMessageBatch and ChangeMessageVisibilityBatch.
 MAX_BATCH = 10
 # A long poll asks all of SQS's servers. A short poll may miss messages.
-POLL_SECONDS = 1
+RECEIVE_SECONDS = 1
 # A scan ends after this many polls in a row that returned only messages newer than the scan.
 POLLS_OF_NEW_ONES = 3
 # Envelopes in memory before they go to a temporary file.
@@ -144,7 +144,7 @@ class DeadLetters:
             answer = self._client.receive_message(
                 QueueUrl=self._url,
                 MaxNumberOfMessages=10,
-                WaitTimeSeconds=POLL_SECONDS,
+                WaitTimeSeconds=RECEIVE_SECONDS,
                 VisibilityTimeout=HOLD_SECONDS,
                 MessageSystemAttributeNames=["SentTimestamp"],
             )

@@ -28,7 +28,10 @@ MILLISECOND = 0.001
 
 
 class JobKind(StrEnum):
-    """Kind of a job: what a worker does with it. A newer version may write kinds that this one does not know."""
+    """Kind of a job: what a worker does with it.
+
+    A newer version of the relay may write kinds that this one does not know.
+    """
 
     SIGNAL = "signal"
     FOLLOWUP = "followup"
@@ -81,10 +84,12 @@ class Job(NamedTuple):
         url_recipients: Recipients that the webhook's URL named; None if unknown. Each set of them has an entry of its
             own.
         priority: xMatters' priority by the channel's route; None if the route sets none.
-        spare: True for an additional copy of a job. The job's own message does everything else.
+        spare: True for an additional copy of a job, which only tries to send. Waits and follow-ups are left to the
+            job's own message.
         found: True if a reconcile run asked BigPanda for the share. Its alerts may have other ids than in webhooks.
         waits_for_ledger: True if the job must wait for the ledger, since a critical of the incident was sent unguarded.
-        unrouted: True if the channel's routes took too much work, so that several routes' recipients are in.
+        routes_undecided: True if the channel's routes could not be evaluated within their budget, so that `recipients`
+            has those of several routes.
         schema: Version of the envelope.
     """
 
@@ -122,7 +127,7 @@ class Job(NamedTuple):
     spare: bool = False
     found: bool = False
     waits_for_ledger: bool = False
-    unrouted: bool = False
+    routes_undecided: bool = False
     schema: int = SCHEMA
 
     @property

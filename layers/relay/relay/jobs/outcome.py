@@ -9,7 +9,17 @@ from relay.jobs.envelope import Job, timestamp
 
 
 class Outcome(StrEnum):
-    """Outcome of a share or a job."""
+    """Outcome of a share or a job.
+
+    Attributes:
+        DELIVERED: xMatters accepted its signal.
+        QUEUED: It waits on a queue or in the ledger.
+        DUPLICATE: The same state came before, and is announced or queued. For a chore: nothing is left to do.
+        SUPERSEDED: A newer state of the incident is announced or queued.
+        UNCHANGED: The policy does not announce its transition.
+        UNSAFE: It is neither delivered nor queued, so the sender must send it again. For a chore: it failed, and its
+            worker tries again later.
+    """
 
     DELIVERED = "delivered"
     QUEUED = "queued"
@@ -45,7 +55,7 @@ class Result(NamedTuple):
         unconfirmed: xMatters' request ids of signals that have no page.
         is_first: True if the ledger knew nothing of the incident before.
         refused_recipients: Number of recipients of the webhook's URL that the channel does not permit.
-        end: BigPanda's answer about an end that had to be confirmed, if it is counted.
+        end: Answer about an end that had to be confirmed, set for `refuted` and `unreachable` only; else None.
         unverified: The reason why a callback is not verified.
         job: The job with the ledger's count of its attempts.
     """

@@ -17,7 +17,7 @@ MARK_SECONDS = 7 * 24 * 3600.0
 # Shortest time between two records of one credential's use by one function.
 USE_SECONDS = 3600.0
 # Wait after a failed write, so that not every share calls a failing table.
-RETRY_SECONDS = 60.0
+USES_RETRY_SECONDS = 60.0
 # Time limit of the write, since the answer to the request waits for it.
 WRITE_SECONDS = 0.3
 # Lifetime of a recorded use.
@@ -80,7 +80,7 @@ class Uses:
         key, now = _key(channel, self.door, fingerprint), self.clock()
         if self._noted.get(key, 0.0) > now:
             return
-        self._noted[key] = now + RETRY_SECONDS
+        self._noted[key] = now + USES_RETRY_SECONDS
         with suppress(LedgerError, TimeoutError):
             write = partial(self.table.store, key, str(round(now)), lasts=USE_KEPT_SECONDS)
             deadline.run(write, part="used", at_most=WRITE_SECONDS)

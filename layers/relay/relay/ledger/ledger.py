@@ -12,11 +12,10 @@ from types import MappingProxyType
 from typing import Any
 
 from relay.deadline import Deadline
-from relay.errors import LedgerError
 from relay.incidents.transition import ALERT_NAME_LENGTH, State
 from relay.ledger.entry import Entry, Lease, Raised, Slot
 from relay.ledger.row import ATTRIBUTES, Row, stored_key
-from relay.ledger.table import MAX_RACES, Table, Text
+from relay.ledger.table import Table, Text, until_written
 
 # The ledger is asked in milliseconds; when it takes this long, it is down.
 LEDGER_SECONDS = 1.0
@@ -72,18 +71,15 @@ class Ledger:
     def change(self, name: str, change: Callable[[Entry], Entry], entry: Entry | None = None) -> Entry:
         """Change an entry with optimistic locking; return the written entry.
 
-        `entry` is the entry as it was read last; None if it was not read. Raises LedgerError, also if other writers win
-        each time.
+        `entry` is the entry as it was read last; None if it was not read. Raises LedgerError, also if other writers
+        change the entry each time.
         """
-        for _ in range(MAX_RACES):
-            entry = entry or self.read(name)
-            after = change(entry)
-            if after == entry:
-                return entry
-            if written := self.write(name, entry, after):
-                return written
-            entry = None
-        raise LedgerError("the entry was changed each time it was read")
+
+        def write(before: Entry) -> Entry | None:
+            after = change(before)
+            return before if after == before else self.write(name, before, after)
+
+        return until_written(lambda: self.read(name), write, entry)
 
 
 def _entry(found: Text) -> Entry:

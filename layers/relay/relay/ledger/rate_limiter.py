@@ -30,9 +30,9 @@ HORIZON_SECONDS = 300.0
 # Time that a line waits for a signal that misses its slot. After it, other signals no longer give way.
 GRACE_SECONDS = 3.0
 # A critical that finds no room in its own slot asks again after this time, until its grace is over.
-AGAIN_SECONDS = 1.0
+SLOT_AGAIN_SECONDS = 1.0
 # A signal may use its slot this much too early.
-EARLY_SECONDS = 1.0
+EARLY_SLOT_SECONDS = 1.0
 # A function remembers for this time that a gate was full or its circuit open. That saves two writes for each signal.
 KNOWN_SECONDS = 1.0
 # Time limit of one call. A gate is updated in milliseconds, so after this time the table counts as down.
@@ -259,10 +259,10 @@ class RateLimiter:
             self._update(rule.gate, add={count_name(int(now)): -1})
             return wait
         is_full = gate.counted(now) > rule.limit
-        if slot and urgent and is_full and is_due and now + AGAIN_SECONDS < slot.at + GRACE_SECONDS:
+        if slot and urgent and is_full and is_due and now + SLOT_AGAIN_SECONDS < slot.at + GRACE_SECONDS:
             # Another sender that steps back was counted at the same moment (docs/decisions.md, D-slot-kept).
             self._update(rule.gate, add={count_name(int(now)): -1})
-            return Wait(Reason.PACED, now + AGAIN_SECONDS, slot)
+            return Wait(Reason.PACED, now + SLOT_AGAIN_SECONDS, slot)
         if is_full or gate.must_step_back(rule, now, urgent=urgent, is_due=is_due):
             return self._set_aside(rule, gate, now, urgent=urgent)
         return gate
@@ -346,4 +346,4 @@ class RateLimiter:
 
 def _is_due(slot: Slot | None, now: float) -> bool:
     """True if a signal may use its slot now."""
-    return slot is not None and slot.at <= now + EARLY_SECONDS
+    return slot is not None and slot.at <= now + EARLY_SLOT_SECONDS

@@ -22,12 +22,12 @@ from relay.ledger.table import Table, Text
 # Environments of a channel, and sets of recipients of an incident, that are kept; the oldest is dropped first.
 MAX_SOURCES = 20
 # Shortest time between two writes of the same fact.
-AGAIN_SECONDS = 24 * 3600.0
+NOTE_AGAIN_SECONDS = 24 * 3600.0
 # An environment is no longer suggested if no share named it for this time.
 OLD_SECONDS = 30 * 24 * 3600.0
 # Wait after a failed write, so that not every share calls a failing table. Also the shortest time between two new
 # environments of a channel.
-RETRY_SECONDS = 60.0
+SOURCES_RETRY_SECONDS = 60.0
 # Bounds the memory of one function.
 MAX_NOTED = 1000
 # Time limit of a write.
@@ -104,16 +104,16 @@ class Sources:
             # Limits the writes of a sender that has the token and names a new environment in each share.
             if self._suggested.get(channel.name, 0.0) > now:
                 return
-            self._suggested[channel.name] = now + RETRY_SECONDS
+            self._suggested[channel.name] = now + SOURCES_RETRY_SECONDS
         if len(self._noted) >= MAX_NOTED:
             self._noted.clear()
-        self._noted[share] = now + RETRY_SECONDS
+        self._noted[share] = now + SOURCES_RETRY_SECONDS
 
         def with_share(found: Text | None) -> str:
             return _Seen.of(found).with_share(unknown, recipients, now).text()
 
         if self._is_changed(_key(channel.name), with_share, deadline):
-            self._noted[share] = now + AGAIN_SECONDS
+            self._noted[share] = now + NOTE_AGAIN_SECONDS
 
     def note_incident(self, channel: Channel, incident_id: str, recipients: Recipients, deadline: Deadline) -> None:
         """Record the recipients of an incident's share, if write-backs or reconcile runs need them. Ignores errors."""

@@ -37,7 +37,7 @@ class Text(NamedTuple):
 
     Attributes:
         text: The document.
-        sequence: Version of the document: the number of its writes.
+        sequence: Number that grows with each conditional write, used for optimistic locking.
         others: The item's other attributes by name; numbers as floats.
         key: Key of the item.
     """
@@ -46,6 +46,20 @@ class Text(NamedTuple):
     sequence: int
     others: Mapping[str, Any] = _NOTHING
     key: str = ""
+
+
+def until_written[T, W](read: Callable[[], T], write: Callable[[T], W | None], known: T | None = None) -> W:
+    """Read an item and write it, again while another writer comes in between (optimistic locking).
+
+    `write` gets the item as it was read, and returns None if the item was changed since. `known` is the item as it was
+    read before; None if it was not. Raises LedgerError if others change the item each time.
+    """
+    for _ in range(MAX_RACES):
+        found, known = read() if known is None else known, None
+        written = write(found)
+        if written is not None:
+            return written
+    raise LedgerError("the item was changed each time it was read")
 
 
 class Table:
@@ -107,15 +121,14 @@ class Table:
     def change(self, key: str, change: Callable[[Text | None], str | None]) -> None:
         """Replace a document by what `change` makes of it, whatever others write meanwhile; None leaves it as it is.
 
-        Optimistic locking: if another writer comes in between, the document is read and changed again. Raises
-        LedgerError, too, if others win each time.
+        Raises LedgerError, too, if others change the document each time.
         """
-        for _ in range(MAX_RACES):
-            found = self.read(key)
+
+        def write(found: Text | None) -> int | None:
             text = change(found)
-            if text is None or self.write(key, found.sequence if found else 0, text) is not None:
-                return
-        raise LedgerError("the item was changed each time it was read")
+            return 0 if text is None else self.write(key, found.sequence if found else 0, text)
+
+        until_written(lambda: self.read(key), write)
 
     def write(
         self,
@@ -171,7 +184,7 @@ class Table:
         self._asked(lambda: self._client.put_item(TableName=self._name, Item=item))
 
     def due(self, shard: str, most: int) -> Iterator[Text]:
-        """Yield at most `most` documents of a shard of the index, the earliest first.
+        """Yield up to `most` documents of a shard of the index, the earliest first, those not due yet included.
 
         The index is eventually consistent and may lag by seconds. Read a document again before you change it.
         """

@@ -17,8 +17,8 @@ from relay.incidents.transition import State
 from relay.ledger.entry import Entry, key
 from relay.ledger.ledger import Ledger
 from relay.ledger.sources import Recipients, Sources
-from relay.reconcile.chore import Member
-from relay.reconcile.notes import ChannelNote, Difference, group_name, place_name, short
+from relay.reconcile.notes import ChannelNote, Difference, group_name, place_name, short_name
+from relay.reconcile.piece import Member
 
 # A difference counts only after this time: the webhook may be on its way, or the ledger may lack a signal that was sent
 # while it was down.
@@ -26,7 +26,7 @@ SETTLES_SECONDS = 90.0
 # A queued state is not queued again for this time, since its job may still be at work.
 QUEUED_SECONDS = 3600.0
 # If no run compared a channel's place for this time, its note is outdated and the comparison starts anew.
-FORGOTTEN_SECONDS = 24 * 3600.0
+LAST_RUN_FORGOTTEN_SECONDS = 24 * 3600.0
 
 
 class Group(NamedTuple):
@@ -118,7 +118,7 @@ class Compared:
 
     def queued(self, finding: Finding, at: float) -> None:
         """Record that a missed state was put on the retry queue at that time (epoch seconds)."""
-        name = short(finding.seen.share.incident_id)
+        name = short_name(finding.seen.share.incident_id)
         if not finding.is_woken:
             self.differing[name] = replace(self.differing[name], queued=at)
 
@@ -193,8 +193,8 @@ class Comparison:
         LedgerError. Raises ChannelError if an incident differs and the channel can't be read.
         """
         now = self.clock()
-        note = before if now - before.seen < FORGOTTEN_SECONDS else ChannelNote(now, now, {}, before.sequence)
-        recent = {name: each for name, each in note.differing.items() if now - each.since < FORGOTTEN_SECONDS}
+        note = before if now - before.seen < LAST_RUN_FORGOTTEN_SECONDS else ChannelNote(now, now, {}, before.sequence)
+        recent = {name: each for name, each in note.differing.items() if now - each.since < LAST_RUN_FORGOTTEN_SECONDS}
         compared = Compared(member, before, note, recent)
         for seen in incidents:
             self._compare_one(group, compared, seen, entries.get(seen.share.incident_id, []), asleep)
@@ -211,7 +211,7 @@ class Comparison:
     def _compare_one(
         self, group: Group, compared: Compared, seen: Seen, known: list[Known], asleep: Mapping[str, float]
     ) -> None:
-        state, name, member = seen.state, short(seen.share.incident_id), compared.member
+        state, name, member = seen.state, short_name(seen.share.incident_id), compared.member
         if known:
             compared.known.add(name)
         woken = [each.recipients for each in known if self._is_woken(group, member, seen, each, asleep)]
@@ -265,7 +265,7 @@ class Comparison:
 
     def _is_woken(self, group: Group, member: Member, seen: Seen, known: Known, asleep: Mapping[str, float]) -> bool:
         """True if a critical's snooze ended, and no signal was sent since then. Records the end in its entry."""
-        state, slept_at = seen.state, asleep.get(short(seen.share.incident_id))
+        state, slept_at = seen.state, asleep.get(short_name(seen.share.incident_id))
         channel = self.channel(group, member) if slept_at is not None and state.is_critical else None
         if slept_at is None or channel is None:
             return False

@@ -192,7 +192,7 @@ def channel_key(place: str, channel: str) -> str:
     return f"reconcile/{place}/{channel}"
 
 
-def short(name: str) -> str:
+def short_name(name: str) -> str:
     """Return an incident's short name: its id, or a hash if the id is long or has unusual characters."""
     is_plain = re.fullmatch(r"[\w.:-]*", name, re.ASCII) and len(name) <= MAX_NAME_LENGTH
     return name if is_plain else hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:MAX_NAME_LENGTH]

@@ -24,9 +24,8 @@ from relay.jobs.envelope import Job, seconds_of, timestamp
 from relay.jobs.outbox import FIRST_EVENT, Keeper, release_job
 from relay.jobs.outcome import Found
 from relay.ledger.table import Table
-from relay.reconcile.chore import Chore, Cursor, Member
 from relay.reconcile.comparison import (
-    FORGOTTEN_SECONDS,
+    LAST_RUN_FORGOTTEN_SECONDS,
     Compared,
     Comparison,
     Entries,
@@ -35,7 +34,8 @@ from relay.reconcile.comparison import (
     Seen,
     seen_at,
 )
-from relay.reconcile.notes import GroupNote, channel_key, read_channel_notes, short
+from relay.reconcile.notes import GroupNote, channel_key, read_channel_notes, short_name
+from relay.reconcile.piece import Cursor, Member, Piece
 from relay.reconcile.report import Reporter
 from relay.reconcile.run import COUNTS, Run
 from relay.telemetry import Telemetry
@@ -92,12 +92,12 @@ class Reconciler:
         Returns None if the run continues, or another run has the group's lease. A failure ends the run. Its chore is
         not retried, since the next schedule starts a new run. Raises UnreadableMessage.
         """
-        chore = Chore.of(job)
+        piece = Piece.of(job)
         try:
-            group = self._group(chore)
-            run = self._begun(chore, group, deadline) if group else None
+            group = self._group(piece)
+            run = self._begun(piece, group, deadline) if group else None
         except LedgerError as error:
-            return self._said(chore, Found(failure=str(error), reason=error.reason), deadline)
+            return self._said(piece, Found(failure=str(error), reason=error.reason), deadline)
         except Exception as error:  # noqa: BLE001 - else SQS would redeliver the message of an ended run for an hour
             self.telemetry.crashed(error)
             return None
@@ -118,9 +118,9 @@ class Reconciler:
             cursor, failed = None, LedgerError("the run took too long")
         return self._ended(run, cursor, failed)
 
-    def _group(self, chore: Chore) -> Group | None:
+    def _group(self, piece: Piece) -> Group | None:
         """Return the group, from the first member's secret that can be read; None if no member has reconcile runs."""
-        for member in chore.members:
+        for member in piece.members:
             try:
                 channel = self.channels.get(member.name)
             except UnknownChannel:
@@ -129,26 +129,28 @@ class Reconciler:
                 self._not_compared(member, error)
                 continue
             if channel.bigpanda and channel.bigpanda.reconcile:
-                return Group(channel.bigpanda, chore.environment_id)
+                return Group(channel.bigpanda, piece.environment_id)
         return None
 
-    def _begun(self, chore: Chore, group: Group, deadline: Deadline) -> Run | None:
+    def _begun(self, piece: Piece, group: Group, deadline: Deadline) -> Run | None:
         """Take the group's lease for a piece. Return None if another run or worker has it, or the piece is done."""
-        note, now, cursor = GroupNote.read(self.table, group.name), self.clock(), chore.cursor
-        is_expected = note.run == chore.run and note.piece == cursor.piece
+        note, now, cursor = GroupNote.read(self.table, group.name), self.clock(), piece.cursor
+        is_expected = note.run == piece.run and note.piece == cursor.piece
         if now < note.until and (note.is_working or not is_expected):
             return None
         if not is_expected:
-            if cursor.piece or seconds_of(chore.planned_at) < note.began:
+            if cursor.piece or seconds_of(piece.planned_at) < note.began:
                 return None
             note = replace(note, began=now)
-        leased = replace(note, run=chore.run, piece=cursor.piece, is_working=True, until=now + PIECE_SECONDS)
+        leased = replace(note, run=piece.run, piece=cursor.piece, is_working=True, until=now + PIECE_SECONDS)
         taken = leased.write(self.table, group.name)
         if taken is None:
             return None
-        recent = {name: each for name, each in taken.unannounced.items() if now - each.since < FORGOTTEN_SECONDS}
+        recent = {
+            name: each for name, each in taken.unannounced.items() if now - each.since < LAST_RUN_FORGOTTEN_SECONDS
+        }
         counts = Counter(dict(zip(COUNTS, cursor.counts, strict=True)))
-        run = Run(chore, group, taken, deadline, dict(taken.asleep), recent, counts=counts)
+        run = Run(piece, group, taken, deadline, dict(taken.asleep), recent, counts=counts)
         run.done, run.known, run.unknown = cursor.members, set(cursor.known), set(cursor.unknown)
         run.asked = cursor.details
         return run
@@ -167,14 +169,14 @@ class Reconciler:
         self._relay(run)
         if run.done == len(run.members) and not run.is_unfinished:
             for incident_id in run.incidents:
-                run.asleep.pop(short(incident_id), None)
+                run.asleep.pop(short_name(incident_id), None)
 
     def _last(self, run: Run) -> float:
         """Return the time of the group's last complete run; for a new group (a new key), that of its channels."""
         now = self.clock()
-        if now - run.note.last < FORGOTTEN_SECONDS:
+        if now - run.note.last < LAST_RUN_FORGOTTEN_SECONDS:
             return run.note.last
-        return min(note.seen if now - note.seen < FORGOTTEN_SECONDS else now for note in run.notes.values())
+        return min(note.seen if now - note.seen < LAST_RUN_FORGOTTEN_SECONDS else now for note in run.notes.values())
 
     def _list(self, run: Run) -> None:
         """List pages while there is time for them and for the comparison. Keep the incidents that are not snoozed.
@@ -198,7 +200,7 @@ class Reconciler:
             for share in page.shares:
                 # The folder does not decide alone: the incident's own members may differ from the folder's name.
                 if share.snoozed is True and share.active is not False:
-                    run.asleep[short(share.incident_id)] = now
+                    run.asleep[short_name(share.incident_id)] = now
                 elif page.folder != "snoozed":
                     run.incidents[share.incident_id] = seen_at(share, now)
             ids = ids if page.after and page.after.folder == at.folder else set()
@@ -206,7 +208,7 @@ class Reconciler:
             if run.deadline.remaining() < until or len(run.incidents) * len(run.members) >= MAX_ENTRIES:
                 break
         run.after = at
-        awake = {name for name in run.incidents if run.asleep.get(short(name), 0.0) < run.note.began}
+        awake = {name for name in run.incidents if run.asleep.get(short_name(name), 0.0) < run.note.began}
         run.incidents = {name: seen for name, seen in run.incidents.items() if name in awake}
         run.counts["compared"] += len(run.incidents) if run.is_counted else 0
 
@@ -326,7 +328,7 @@ class Reconciler:
             cursor, failed = None, failed or error
         if cursor and failed is None:
             delay = PACED_SECONDS if run.trouble else 0.0
-            if self.keeper.keep(run.chore.going_on(cursor).job(), run.deadline, until=now + delay):
+            if self.keeper.keep(run.piece.going_on(cursor).job(), run.deadline, until=now + delay):
                 return None
             failed = QueueError("the chore queue did not take the rest of the run")
         counts = run.counts
@@ -336,7 +338,7 @@ class Reconciler:
         if failed:
             detail = failed.detail if isinstance(failed, SendError) else str(failed)
             found = replace(found, failure=detail, reason=failed.reason)
-        return self._said(run.chore, found, run.deadline)
+        return self._said(run.piece, found, run.deadline)
 
     def _write_channel_notes(self, run: Run, now: float) -> None:
         """Write the changed notes, and once in NOTED_SECONDS the time of the last complete run into the others."""
@@ -346,9 +348,9 @@ class Reconciler:
             if changed := compared.changed:
                 changed.write(self.table, channel_key(run.group.place, compared.member.name))
 
-    def _said(self, chore: Chore, found: Found, deadline: Deadline) -> Found:
-        names = [member.name for member in chore.members]
-        self.telemetry.reconciled(names, chore.environment_id, found, deadline.spent)
+    def _said(self, piece: Piece, found: Found, deadline: Deadline) -> Found:
+        names = [member.name for member in piece.members]
+        self.telemetry.reconciled(names, piece.environment_id, found, deadline.spent)
         return found
 
     def _not_compared(self, member: Member, error: ChannelError) -> None:

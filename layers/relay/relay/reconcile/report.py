@@ -13,7 +13,7 @@ from relay.delivery.fallback import Fallback, Missed
 from relay.incidents.details import details_of
 from relay.incidents.share import Share
 from relay.reconcile.comparison import SETTLES_SECONDS, Seen, mark_of
-from relay.reconcile.notes import Difference, short
+from relay.reconcile.notes import Difference, short_name
 from relay.reconcile.run import Run
 from relay.telemetry import Telemetry
 
@@ -41,7 +41,7 @@ class Reporter:
         An incident that one channel of the group knows is not reported. Neither is one that did not change since the
         last complete run: an earlier run reported it, or it changed before the comparisons began.
         """
-        now, names = self.clock(), {short(name): seen for name, seen in run.incidents.items()}
+        now, names = self.clock(), {short_name(name): seen for name, seen in run.incidents.items()}
         came = [name for name in run.known & run.unannounced.keys() if run.unannounced.pop(name).queued]
         for name in names.keys() - run.unknown:
             run.unannounced.pop(name, None)
@@ -57,7 +57,7 @@ class Reporter:
                 found.append(names[name])
         reported = self._notified(run, found)
         for share, _ in reported:
-            name = short(share.incident_id)
+            name = short_name(share.incident_id)
             run.unannounced[name] = replace(run.unannounced[name], queued=now)
             self.telemetry.unannounced(share.incident_id, share.status, [each.name for each in run.members])
         run.counts["unannounced"] += len(reported)

@@ -8,9 +8,9 @@ from relay.bigpanda.listing import Position
 from relay.deadline import Deadline
 from relay.errors import Reason, SendError
 from relay.incidents.share import Share
-from relay.reconcile.chore import Chore, Cursor, Member
 from relay.reconcile.comparison import Compared, Group, Seen
 from relay.reconcile.notes import ChannelNote, Difference, GroupNote
+from relay.reconcile.piece import Cursor, Member, Piece
 
 # The order of Cursor.counts.
 COUNTS = ("compared", "missed", "woken", "unannounced", "unreadable")
@@ -21,7 +21,7 @@ class Run:
     """Progress of one piece of a run.
 
     Attributes:
-        chore: The chore.
+        piece: The piece, as its job describes it.
         group: The group of channels.
         note: The group's note, with this run's lease.
         deadline: Deadline of the piece.
@@ -45,7 +45,7 @@ class Run:
         trouble: Failure of the request for the page `after`; None if it did not fail.
     """
 
-    chore: Chore
+    piece: Piece
     group: Group
     note: GroupNote
     deadline: Deadline
@@ -70,11 +70,11 @@ class Run:
 
     @property
     def cursor(self) -> Cursor:
-        return self.chore.cursor
+        return self.piece.cursor
 
     @property
     def members(self) -> tuple[Member, ...]:
-        return self.chore.members
+        return self.piece.members
 
     @property
     def failure(self) -> SendError | None:

@@ -1,4 +1,4 @@
-"""Schedule of reconcile runs: one chore for each group of channels with the same listing in BigPanda."""
+"""Schedule of reconcile runs: one run for each group of channels with the same listing in BigPanda."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from relay.deadline import Deadline
 from relay.errors import ChannelError, LedgerError
 from relay.jobs.outbox import Keeper
 from relay.ledger.sources import Sources
-from relay.reconcile.chore import Chore, Member
 from relay.reconcile.comparison import group_of
+from relay.reconcile.piece import Member, Piece
 from relay.telemetry import Telemetry
 
 # Time limit of the schedule; the function's time-out is 240 seconds.
@@ -25,7 +25,7 @@ SPACING_SECONDS = 0.6
 
 @dataclass(frozen=True)
 class Schedule:
-    """Starts the reconcile runs, every five minutes: it enqueues the first chore of each group of channels.
+    """Starts the reconcile runs, every five minutes: it enqueues the first piece of the run of each group of channels.
 
     Attributes:
         names: Returns the names of all channels.
@@ -48,23 +48,23 @@ class Schedule:
     deadlines: Callable[[float], Deadline]
 
     def start(self) -> dict[str, Any]:
-        """Put a chore for each group on the chore queue. Return the numbers of groups and channels.
+        """Put the first piece of each group's run on the chore queue. Return the numbers of groups and channels.
 
         The order of the groups is random, so that no group is always the last.
         """
         whole = self.deadlines(ALL_SECONDS)
-        chores = sorted(self.planned(whole), key=lambda _: self.random())
+        pieces = sorted(self.planned(whole), key=lambda _: self.random())
         began, queued = self.clock(), 0
-        for number, chore in enumerate(chores):
+        for number, piece in enumerate(pieces):
             if not whole.remaining():
                 break
-            queued += self.keeper.keep(chore.job(), whole, until=began + number * SPACING_SECONDS)
-        if queued < len(chores):
-            self._failed(f"{len(chores) - queued} of {len(chores)} runs could not be queued")
-        return {"runs": queued, "channels": len({each.name for chore in chores for each in chore.members})}
+            queued += self.keeper.keep(piece.job(), whole, until=began + number * SPACING_SECONDS)
+        if queued < len(pieces):
+            self._failed(f"{len(pieces) - queued} of {len(pieces)} runs could not be queued")
+        return {"runs": queued, "channels": len({each.name for piece in pieces for each in piece.members})}
 
-    def planned(self, whole: Deadline) -> list[Chore]:
-        """Return the first chore of each group's run."""
+    def planned(self, whole: Deadline) -> list[Piece]:
+        """Return the first piece of each group's run."""
         channels = list(self._channels(whole))
         try:
             named = self.sources.naming_recipients(channels)
@@ -77,7 +77,7 @@ class Schedule:
                 member = Member(channel.name, channel.name in named, _rings(channel))
                 groups.setdefault((environment_id, group_of(channel)), []).append(member)
         now = self.clock()
-        return [Chore.planned(environment_id, members, now) for (environment_id, _), members in groups.items()]
+        return [Piece.planned(environment_id, members, now) for (environment_id, _), members in groups.items()]
 
     def _channels(self, whole: Deadline) -> Iterator[Channel]:
         try:

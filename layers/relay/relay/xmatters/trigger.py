@@ -47,7 +47,7 @@ class XMatters:
     def send(self, channel: Channel, signal: Signal, deadline: Deadline, *, reserve: float) -> str | None:
         """Send a signal once. Return xMatters' request id; None if the acceptance has none.
 
-        Waits until `reserve` seconds before the deadline. Raises NoAnswer or BadAnswer.
+        The answer must come by `reserve` seconds before the deadline. Raises NoAnswer or BadAnswer.
         """
         authorization: dict[str, str] = {}
         if channel.auth.type != "url":

@@ -5,7 +5,7 @@ import pytest
 import requests
 
 from relay.channels.inbound import MAX_BODY_BYTES, Reply, Request
-from relay.entrypoints.webhook import INLINE_SECONDS
+from relay.entrypoints.endpoint import INLINE_SECONDS
 from relay.errors import ChannelUnreadable, QueueError
 from tests import samples
 from tests.fakes import Call, FakeSession, Relay, Step

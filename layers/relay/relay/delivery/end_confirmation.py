@@ -1,4 +1,4 @@
-"""Confirmation of an incident's end with BigPanda, before its pages are terminated.
+"""EndConfirmation of an incident's end with BigPanda, before its pages are terminated.
 
 A resolve can be forged by anyone who has the webhook's token. So, if the channel has an API key, a follow-up asks
 BigPanda if the incident is over. Two answers that it is open, a minute apart, refute the resolve. The incident is then
@@ -72,7 +72,7 @@ class Confirmed(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Confirmation:
+class EndConfirmation:
     """Confirms ends of incidents with BigPanda.
 
     Attributes:

@@ -1,4 +1,7 @@
-"""Webhook of the relay: the reply to a request at one of the two doors. `channels.admission` checks its credentials."""
+"""One of the two endpoints: it answers requests to BigPanda's webhook, or those to xMatters' callback.
+
+`channels.admission` checks the credentials.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,7 +31,7 @@ type Take = Callable[[Channel, Request, Deadline], Result]
 
 
 @dataclass(frozen=True)
-class Webhook:
+class Endpoint:
     """Serves the requests at one door.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Chore of a reconcile run: the channels to compare, and the point at which a part of the run ("piece") begins.
+"""Piece of a reconcile run: the channels to compare, and the point at which a part of the run ("piece") begins.
 
 It is queued as a job of the kind `reconcile`. It names channels, and holds no credential.
 """
@@ -59,7 +59,7 @@ class Cursor(NamedTuple):
     counts: tuple[int, ...] = (0, 0, 0, 0, 0)
 
 
-class Chore(NamedTuple):
+class Piece(NamedTuple):
     """A piece of a reconcile run.
 
     Attributes:
@@ -85,7 +85,7 @@ class Chore(NamedTuple):
 
     @classmethod
     def of(cls, job: Job) -> Self:
-        """Read the chore of a job. Raises UnreadableMessage."""
+        """Parse a `reconcile` job into its piece of a run. Raises UnreadableMessage if the body is none."""
         try:
             document = json.loads(job.body)
             members = tuple(
@@ -98,7 +98,7 @@ class Chore(NamedTuple):
             raise UnreadableMessage(f"its body is not a reconcile run's ({type(error).__name__})") from None
 
     def job(self) -> Job:
-        """Return the job of the chore."""
+        """Return the job that has a worker do this piece."""
         body = {"environment_id": self.environment_id, "members": self.members, "cursor": self.cursor._asdict()}
         return Job(
             kind=JobKind.RECONCILE,
@@ -113,7 +113,7 @@ class Chore(NamedTuple):
             recipients=(),
         )
 
-    def going_on(self, cursor: Cursor) -> "Chore":
+    def going_on(self, cursor: Cursor) -> "Piece":
         """Return the next piece of the same run, which begins at `cursor`."""
         return replace(self, cursor=cursor)
 

@@ -1,0 +1,262 @@
+"""The relay as a person sees it: shares with their reasons, owed states, dead letters.
+
+It is read from the local cloud: log lines of the functions, the `due` index of the ledger's table, and the queues.
+The queues are read through MiniStack's own listing of messages, which neither receives nor hides a message. Amazon SQS
+has no such call.
+"""
+
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import requests
+from botocore.exceptions import BotoCoreError, ClientError
+
+from sandbox.page import sentences
+from sandbox.page.deployment import Deployment, Find
+
+# Shares that the page shows at most, newest first.
+MAX_SHARES = 100
+MAX_OWED = 100
+MAX_DEAD_LETTERS = 100
+# Log lines can arrive a little out of order, so each read begins this long before the newest line.
+OVERLAP_MILLISECONDS = 3000
+# Lines of the last hour are shown when a page connects first.
+FIRST_MILLISECONDS = 3_600_000
+MAX_LOG_PAGES = 20
+ANSWER_SECONDS = 3.0
+_SHOWN = frozenset({"share", "job", "callback"})
+# Jobs that woke too early or had nothing to do, and callbacks of deliveries and states, say nothing new.
+_SILENT_CHORES = frozenset({("followup", "queued"), ("followup", "duplicate")})
+_SILENT_CALLBACKS = frozenset({("delivery", "unchanged"), ("status", "unchanged")})
+
+
+class RelayView:
+    """Reader of the relay's view. It keeps the log lines that it read, so that each read asks for new ones only."""
+
+    def __init__(self, find: Find) -> None:
+        self._find = find
+        self._lock = threading.Lock()
+        self._deployment: Deployment | None = None
+        self._log = _Log()
+
+    def read(self) -> dict[str, Any]:
+        """Return the view; a local cloud that fails is named in `problem`, and never raises."""
+        with self._lock:
+            deployment = self._find()
+            if deployment is not self._deployment:
+                self._deployment, self._log = deployment, _Log()
+            if deployment is None:
+                return _view(problem="The relay is not deployed: there is no local cloud yet.")
+            try:
+                return self._read(deployment)
+            except (BotoCoreError, ClientError, requests.RequestException, ValueError, KeyError, TypeError):
+                return _view(shares=self._log.newest(), problem="The local cloud does not answer.")
+
+    def _read(self, deployment: Deployment) -> dict[str, Any]:
+        self._log.read(deployment)
+        shares = self._log.newest()
+        queues = _messages(deployment)
+        waiting = queues.get(_name(deployment.outputs["RetryQueueUrl"]), [])
+        dead = queues.get(_name(deployment.outputs["DeadLetterQueueUrl"]), [])
+        return _view(
+            is_there=True,
+            shares=shares,
+            owed=list(_owed(deployment, waiting, shares)),
+            dead_letters=[_dead_letter(each) for each in dead[:MAX_DEAD_LETTERS]],
+        )
+
+
+class _Log:
+    """Log lines about shares, retries and answers, read once each.
+
+    Attributes
+    ----------
+    groups
+        Names of the functions' log groups; a group appears with the first call of its function.
+    since
+        Time of the newest line that was read (epoch milliseconds); 0 before the first read.
+    """
+
+    def __init__(self) -> None:
+        self.groups: list[str] = []
+        self.since = 0
+        # By the text of the line, which holds ids and a timestamp: a line that is read twice is kept once.
+        self._lines: OrderedDict[str, dict[str, Any]] = OrderedDict()
+
+    def read(self, deployment: Deployment) -> None:
+        """Read the lines that are new since the last read."""
+        newest = self.since
+        start = self.since - OVERLAP_MILLISECONDS if self.since else _now_milliseconds() - FIRST_MILLISECONDS
+        for group in self._groups(deployment):
+            for moment, text in _lines(deployment, group, start):
+                newest = max(newest, moment)
+                self._keep(text)
+        self.since = newest
+
+    def newest(self) -> list[dict[str, Any]]:
+        """Return the newest lines as shares, newest first."""
+        found = sorted(self._lines.values(), key=lambda each: str(each["at"]), reverse=True)
+        return found[:MAX_SHARES]
+
+    def _groups(self, deployment: Deployment) -> list[str]:
+        prefix = f"/aws/lambda/{deployment.stack_name}-"
+        found = deployment.logs.describe_log_groups(logGroupNamePrefix=prefix)["logGroups"]
+        # They never come back with other names, so a group that a busy emulator leaves out is still read.
+        self.groups = sorted({*self.groups, *(each["logGroupName"] for each in found)})
+        return self.groups
+
+    def _keep(self, text: str) -> None:
+        line = _parsed(text)
+        if line is None or text in self._lines:
+            return
+        self._lines[text] = _share(line)
+        while len(self._lines) > 5 * MAX_SHARES:
+            self._lines.popitem(last=False)
+
+
+def _view(
+    *,
+    is_there: bool = False,
+    shares: list[dict[str, Any]] | None = None,
+    owed: list[dict[str, Any]] | None = None,
+    dead_letters: list[dict[str, Any]] | None = None,
+    problem: str | None = None,
+) -> dict[str, Any]:
+    return {
+        "is_there": is_there,
+        "shares": shares or [],
+        "owed": owed or [],
+        "dead_letters": dead_letters or [],
+        "problem": problem,
+    }
+
+
+def _lines(deployment: Deployment, group: str, start: int) -> Iterator[tuple[int, str]]:
+    further: dict[str, Any] = {}
+    for _ in range(MAX_LOG_PAGES):
+        page = deployment.logs.filter_log_events(logGroupName=group, startTime=max(0, start), limit=1000, **further)
+        for event in page["events"]:
+            yield event["timestamp"], event["message"].strip()
+        if not page.get("nextToken"):
+            return
+        further = {"nextToken": page["nextToken"]}
+
+
+def _parsed(text: str) -> dict[str, Any] | None:
+    """Return a log line that the page shows; None for any other."""
+    if not text.startswith("{"):
+        return None
+    try:
+        line = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(line, dict) or line.get("message") not in _SHOWN or "outcome" not in line:
+        return None
+    if line["message"] == "job":
+        is_silent = (line.get("kind"), line["outcome"]) in _SILENT_CHORES
+    else:
+        is_silent = line["message"] == "callback" and (line.get("transition"), line["outcome"]) in _SILENT_CALLBACKS
+    return None if is_silent else line
+
+
+def _share(line: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a log line as an entry of `shares`; `kind` is share, retry, chore or answer."""
+    kinds = {"share": "share", "callback": "answer"}
+    kind = kinds.get(str(line["message"])) or ("retry" if line.get("kind", "signal") == "signal" else "chore")
+    return {
+        "at": line.get("timestamp"),
+        "kind": kind,
+        "incident_id": line.get("incident_id"),
+        "channel": line.get("channel"),
+        "outcome": "dead_lettered" if line.get("queue") == "dead_letter" else line.get("outcome"),
+        "transition": line.get("transition"),
+        "reason": line.get("reason"),
+        "why": sentences.why(line),
+        "delivery_id": line.get("delivery_id"),
+    }
+
+
+def _messages(deployment: Deployment) -> dict[str, list[dict[str, Any]]]:
+    """Return all messages of all queues by the queue's name, the oldest first, without receiving any of them."""
+    with requests.Session() as session:
+        session.trust_env = False
+        answer = session.get(f"{deployment.aws_endpoint_url}/_ministack/sqs/messages", timeout=ANSWER_SECONDS)
+        answer.raise_for_status()
+        accounts = answer.json()["messages"]
+    return {
+        _name(url): sorted(messages, key=lambda each: float(each.get("SentTimestamp") or 0))
+        for regions in accounts.values()
+        for queues in regions.values()
+        for url, messages in queues.items()
+    }
+
+
+def _name(queue_url: str) -> str:
+    return queue_url.rpartition("/")[2]
+
+
+def _owed(
+    deployment: Deployment, waiting: list[dict[str, Any]], shares: list[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """Yield the states that are owed: rows of the ledger's `due` index with the times of their messages."""
+    rows = deployment.dynamodb.scan(TableName=deployment.outputs["LedgerTableName"], IndexName="due", Limit=MAX_OWED)
+    jobs = [job for job in map(_job, waiting) if job.get("kind") == "signal"]
+    for row in sorted(rows["Items"], key=lambda each: float(each["due_at"]["N"])):
+        entry = json.loads(row["text"]["S"])
+        if entry.get("owed_since") is None or entry.get("dead_lettered"):
+            # A dead letter is listed as such; the row is there so that the fallback topic is notified.
+            continue
+        _, channel, _, incident_id = row["pk"]["S"].split("/", 3)
+        mine = [each for each in jobs if (each["channel"], each["incident_id"]) == (channel, incident_id)]
+        last = mine[-1] if mine else {}
+        word = str(entry.get("reason") or last.get("reason") or "")
+        yield {
+            "incident_id": incident_id,
+            "channel": channel,
+            "transition": last.get("transition") or _last_transition(incident_id, shares),
+            "is_critical": row["due"]["S"].startswith("critical#"),
+            "since": _iso(float(entry["owed_since"])),
+            "next_attempt": min((each["visible_at"] for each in mine), default=None),
+            "reason": sentences.reason({"reason": word}) or None,
+        }
+
+
+def _job(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the members of a queued job that the page needs; empty for a message that is no job."""
+    try:
+        body = json.loads(str(message["Body"]))
+        names = ("kind", "channel", "incident_id", "transition", "reason", "http_status", "dead_lettered_at")
+        job = {name: body.get(name) for name in names}
+    except (ValueError, KeyError, AttributeError):
+        return {}
+    # MiniStack gives whole seconds.
+    return job | {"visible_at": _iso(float(message.get("VisibleAt") or 0))}
+
+
+def _last_transition(incident_id: str, shares: list[dict[str, Any]]) -> str | None:
+    found = (each["transition"] for each in shares if each["incident_id"] == incident_id and each["transition"])
+    return next(found, None)
+
+
+def _dead_letter(message: Mapping[str, Any]) -> dict[str, Any]:
+    job = _job(message)
+    clause = sentences.reason(job)
+    return {
+        "id": message["MessageId"],
+        "kind": job.get("kind"),
+        "incident_id": job.get("incident_id"),
+        "reason": clause or "the message is no job of the relay",
+        "since": job.get("dead_lettered_at") or _iso(float(message.get("SentTimestamp") or 0)),
+    }
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+def _now_milliseconds() -> int:
+    return int(datetime.now(UTC).timestamp() * 1000)

@@ -1,0 +1,278 @@
+"""The sandbox's page in a real browser: what it shows, which routes its controls call, and barriers for people."""
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from tests.browser import story
+from tests.browser.conftest import PATIENCE, ROOT, Stage, opened
+from tools import chromium
+
+WIDTHS = (360, 800, 1280, 1600)
+expect.set_options(timeout=PATIENCE)
+
+
+def card(page: Page, title: str) -> Any:
+    """Return the card of an incident in BigPanda's column."""
+    return page.locator("#incidents > li").filter(has_text=title)
+
+
+def phone(page: Page, name: str) -> Any:
+    """Return the card of a person in xMatters' column."""
+    return page.locator(".person").filter(has=page.get_by_role("heading", name=name))
+
+
+def expect_calls(page: Page, stage: Stage, *wanted: tuple[str, str, Any]) -> None:
+    """Wait until the page made these calls, and no others."""
+    for _ in range(PATIENCE // 50):
+        if len(stage.calls) >= len(wanted):
+            break
+        page.wait_for_timeout(50)
+    assert stage.calls == list(wanted)
+
+
+class TestStory:
+    def test_each_part_shows_its_side_in_words(self, page: Page) -> None:
+        expect(card(page, "Replica lag")).to_contain_text("critical")
+        expect(card(page, "Replica lag")).to_contain_text("locked until the relay calls back")
+        expect(card(page, "Checkout latency")).to_contain_text("snoozed until 19:00:00")
+        expect(page.locator("#shares > li").nth(2)).to_contain_text("Signalled")
+        expect(page.locator("#shares > li").nth(2)).to_contain_text("nothing of this open incident was announced")
+        expect(page.locator("#owed")).to_contain_text("next attempt in")
+        expect(page.locator("#owed")).to_contain_text("xMatters could not be reached")
+        expect(page.locator("#dead")).to_contain_text("xMatters refused the signal (HTTP 404).")
+        expect(phone(page, "Kim Lee")).to_contain_text("Voice call, ringing")
+        expect(phone(page, "Jo Park")).to_contain_text("answered Acknowledge")
+        expect(page.locator("#groups")).to_have_text("database-oncall rings Kim Lee first, Jo Park after 5 min.")
+
+    def test_title_of_an_incident_is_never_read_as_markup(self, page: Page) -> None:
+        expect(card(page, "Checkout latency")).to_contain_text(story.HOSTILE)
+        assert page.locator("main img").count() == 0
+        expect(page).to_have_title("Sandbox: BigPanda → relay → xMatters")
+
+    def test_chosen_incident_shows_its_story_over_all_three_parts_in_order(self, page: Page) -> None:
+        card(page, "Replica lag").get_by_role("button", name="Replica lag on pay-db-1", exact=True).click()
+        expect(page.locator("#timeline-title")).to_be_focused()
+        expect(page.locator("#timeline-title")).to_have_text("Replica lag on pay-db-1")
+        expect(page.locator("#timeline strong")).to_have_text(
+            ["BigPanda", "BigPanda", "Relay", "xMatters", "xMatters", "xMatters", "Relay"]
+        )
+        page.get_by_role("button", name="Back to the incident").click()
+        expect(card(page, "Replica lag").locator(".reference")).to_be_focused()
+
+    def test_change_is_shown_and_announced_without_a_reload(self, page: Page, stage: Stage) -> None:
+        stage.state["bigpanda"]["incidents"][0] |= {"status": "warning"}
+        stage.state["xmatters"]["notifications"].append(
+            story.notification(9, "jo", "Phone app", "APPLE_PUSH", "ringing")
+        )
+        expect(card(page, "Replica lag").locator(".chip")).to_have_text("warning")
+        expect(phone(page, "Jo Park")).to_contain_text("ringing")
+        expect(page.get_by_role("status")).to_have_text(
+            "Jo Park's Phone app rings. Replica lag on pay-db-1 is warning."
+        )
+
+    def test_empty_state_says_what_to_click_first(self, context: BrowserContext, stage: Stage) -> None:
+        stage.state = story.empty()
+        page = opened(context, stage)
+        expect(page.locator("#bigpanda-empty")).to_contain_text("Press Open")
+        expect(page.locator("#relay-empty")).to_be_visible()
+        expect(page.locator("#timeline li")).to_have_count(0)
+
+    def test_missing_relay_is_explained(self, context: BrowserContext, stage: Stage) -> None:
+        problem = "The local cloud does not answer."
+        stage.state["relay"] = {"is_there": False, "shares": [], "owed": [], "dead_letters": [], "problem": problem}
+        page = opened(context, stage)
+        expect(page.locator("#relay-problem")).to_have_text(problem)
+        expect(page.get_by_label("its queues (SQS)")).to_be_disabled()
+
+    def test_missing_parts_show_an_explanation_instead_of_an_error(self, context: BrowserContext, stage: Stage) -> None:
+        failures: list[str] = []
+        stage.state |= {"bigpanda": {}, "relay": {}, "xmatters": {}}
+        page = context.new_page()
+        page.on("pageerror", lambda error: failures.append(str(error)))
+        page.goto(stage.url)
+        expect(page.locator("#xmatters-empty")).to_be_visible()
+        expect(page.locator("#bigpanda-empty")).to_be_visible()
+        assert failures == []
+
+
+class TestClicks:
+    def test_incident_is_opened_with_title_and_status(self, page: Page, stage: Stage) -> None:
+        page.get_by_label("New incident").fill("Queue is full")
+        page.get_by_label("Status").select_option("warning")
+        page.get_by_role("button", name="Open", exact=True).click()
+        expect_calls(page, stage, ("POST", "/bigpanda/live/incidents", {"status": "warning", "title": "Queue is full"}))
+
+    @pytest.mark.parametrize(
+        ("title", "button", "action"),
+        [
+            ("Replica lag", "Ease", "ease"),
+            ("Replica lag", "Add alert", "gain_alert"),
+            ("Replica lag", "Snooze", "snooze"),
+            ("Replica lag", "Flap", "flap"),
+            ("Replica lag", "Resolve", "resolve"),
+            ("Checkout latency", "Worsen", "worsen"),
+            ("Checkout latency", "End snooze", "unsnooze"),
+            ("Disk is full", "Reopen", "reopen"),
+        ],
+    )
+    def test_button_changes_the_incident(self, page: Page, stage: Stage, title: str, button: str, action: str) -> None:
+        ident = {"Rep": story.LAG, "Che": story.LATENCY, "Dis": story.DISK}[title[:3]]
+        card(page, title).locator(".buttons").get_by_text(button, exact=False).first.click()
+        expect_calls(page, stage, ("POST", f"/bigpanda/live/incidents/{ident}/{action}", {}))
+
+    def test_impossible_action_calls_nothing(self, page: Page, stage: Stage) -> None:
+        impossible = card(page, "Replica lag").get_by_role("button", name="Worsen")
+        expect(impossible).to_have_attribute("aria-disabled", "true")
+        impossible.click(force=True)
+        card(page, "Replica lag").get_by_role("button", name="Ease").click()
+        expect_calls(page, stage, ("POST", f"/bigpanda/live/incidents/{story.LAG}/ease", {}))
+
+    @pytest.mark.parametrize("response", ["Acknowledge", "Escalate"])
+    def test_answer_names_notification_and_response(self, page: Page, stage: Stage, response: str) -> None:
+        page.get_by_role("button", name=f"{response} page 1001 on Kim Lee's Mobile").click()
+        expect_calls(page, stage, ("POST", "/phones/answer", {"notification": 2, "response": response}))
+
+    def test_replay_is_of_the_incident(self, page: Page, stage: Stage) -> None:
+        page.get_by_role("button", name="Replay").click()
+        expect_calls(page, stage, ("POST", "/page/replay", {"incident_id": story.DISK}))
+        expect(page.get_by_role("status")).to_have_text("Replayed. 1 moved to the retry queue")
+
+    def test_switches_and_clock_call_their_routes(self, page: Page, stage: Stage) -> None:
+        page.get_by_label("xMatters", exact=False).first.select_option("rings_then_504")
+        page.get_by_label("The flow makes no page").check()
+        page.get_by_label("BigPanda sends nothing").check()
+        page.get_by_role("button", name="5 min", exact=True).click()
+        page.get_by_label("its ledger (DynamoDB)").check()
+        for _ in range(100):
+            if len(stage.calls) == 5:
+                break
+            page.wait_for_timeout(50)
+        assert sorted(stage.calls, key=str) == [
+            ("POST", "/clock", {"seconds": 300}),
+            ("PUT", "/bigpanda/live/silent", {"silent": True}),
+            ("PUT", "/flow", {"mode": "no_page"}),
+            ("PUT", "/page/faults", {"denied": ["dynamodb"]}),
+            ("PUT", "/page/faults", {"xmatters": "rings_then_504"}),
+        ]
+        expect(page.locator("#trouble-sum")).to_contain_text("xMatters rings, then answers 504")
+
+    def test_refusal_of_a_call_is_shown_as_an_alert(self, page: Page, stage: Stage) -> None:
+        stage.error = "The incident is resolved already."
+        card(page, "Replica lag").get_by_role("button", name="Resolve").click()
+        expect(page.get_by_role("alert")).to_have_text("The incident is resolved already.")
+
+
+class TestKeyboard:
+    def test_whole_story_needs_no_mouse(self, page: Page, stage: Stage) -> None:
+        page.get_by_label("New incident").focus()
+        page.keyboard.type("Queue is full")
+        page.keyboard.press("Enter")
+        reached = card(page, "Replica lag").get_by_role("button", name="Ease")
+        _tab_to(page, reached)
+        page.keyboard.press("Space")
+        answer = page.get_by_role("button", name="Acknowledge page 1001 on Kim Lee's Mobile")
+        _tab_to(page, answer)
+        page.keyboard.press("Enter")
+        expect_calls(
+            page,
+            stage,
+            ("POST", "/bigpanda/live/incidents", {"status": "critical", "title": "Queue is full"}),
+            ("POST", f"/bigpanda/live/incidents/{story.LAG}/ease", {}),
+            ("POST", "/phones/answer", {"notification": 2, "response": "Acknowledge"}),
+        )
+
+    def test_focus_stays_on_a_button_while_the_lists_change(self, page: Page, stage: Stage) -> None:
+        button = card(page, "Replica lag").get_by_role("button", name="Ease")
+        button.focus()
+        newer = story.incident("new", "A newer incident", "critical", 500, ["resolve"])
+        stage.state["bigpanda"]["incidents"] = [newer, *reversed(stage.state["bigpanda"]["incidents"])]
+        expect(page.locator("#incidents > li").first).to_contain_text("A newer incident")
+        expect(button).to_be_focused()
+
+    def test_focus_moves_to_the_notification_when_its_buttons_go(self, page: Page, stage: Stage) -> None:
+        page.get_by_role("button", name="Acknowledge page 1001").focus()
+        stage.state["xmatters"]["notifications"][1] |= {"state": "answered", "answer": "Acknowledge", "responses": []}
+        expect(phone(page, "Kim Lee").locator(".notice:focus")).to_contain_text("answered Acknowledge")
+
+    def test_skip_link_leads_to_the_incidents(self, page: Page) -> None:
+        page.keyboard.press("Tab")
+        expect(page.get_by_role("link", name="Skip to the incidents")).to_be_focused()
+
+
+class TestLook:
+    @pytest.mark.parametrize("width", WIDTHS)
+    def test_no_width_needs_sideways_scrolling(self, browser: Browser, stage: Stage, width: int) -> None:
+        context = browser.new_context(viewport={"width": width, "height": 800})
+        page = opened(context, stage)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        context.close()
+
+    def test_dark_mode_follows_the_system(self, browser: Browser, stage: Stage) -> None:
+        grounds = {}
+        for scheme in ("light", "dark"):
+            context = browser.new_context(color_scheme="dark" if scheme == "dark" else "light")
+            shown = opened(context, stage).evaluate("getComputedStyle(document.body).backgroundColor")
+            grounds[scheme] = sum(map(int, shown.removeprefix("rgb(").removesuffix(")").split(",")))
+            context.close()
+        assert grounds["light"] > 600
+        assert grounds["dark"] < 120
+
+    def test_nothing_moves_if_reduced_motion_is_asked_for(self, browser: Browser, stage: Stage) -> None:
+        context = browser.new_context(reduced_motion="reduce")
+        page = opened(context, stage)
+        assert (
+            page.locator(".device[data-state=ringing] .icon").evaluate("e => getComputedStyle(e).animationName")
+            == "none"
+        )
+        context.close()
+
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    @pytest.mark.parametrize("width", [360, 1280])
+    @pytest.mark.parametrize("state", ["evening", "empty"])
+    def test_axe_finds_no_barrier(self, browser: Browser, stage: Stage, scheme: Any, width: int, state: str) -> None:
+        source = chromium.axe(ROOT)
+        if source is None:
+            pytest.skip("axe-core is not installed; `make checks` installs it")
+        stage.state = getattr(story, state)()
+        # The page's own policy keeps the checker's script out.
+        context = browser.new_context(
+            color_scheme=scheme, viewport={"width": width, "height": 900}, bypass_csp=True, reduced_motion="reduce"
+        )
+        page = opened(context, stage)
+        page.evaluate(source)
+        found = page.evaluate("axe.run({ resultTypes: ['violations'] })")
+        assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found["violations"]] == []
+        context.close()
+
+
+class TestSecurity:
+    def test_nothing_is_loaded_from_elsewhere_and_the_policy_is_kept(
+        self, context: BrowserContext, stage: Stage
+    ) -> None:
+        asked: list[str] = []
+        said: list[str] = []
+        page = context.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: said.append(message.text))
+        page.goto(stage.url)
+        page.locator(".person").first.wait_for()
+        assert {url for url in asked if not url.startswith(stage.url)} == set()
+        assert said == []
+
+    def test_other_sites_page_cannot_change_anything(self, context: BrowserContext, stage: Stage) -> None:
+        page = context.new_page()
+        page.route("http://elsewhere.example/", lambda route: route.fulfill(content_type="text/html", body="<p>hi"))
+        page.goto("http://elsewhere.example/")
+        sent = "fetch(url, {method: 'POST', mode: 'no-cors', body: '{}'}).then(() => 'sent', () => 'kept')"
+        page.evaluate(f"url => {sent}", f"{stage.url}bigpanda/live/incidents")
+        assert stage.calls == []
+
+
+def _tab_to(page: Page, wanted: Any) -> None:
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        if wanted.evaluate("each => each === document.activeElement"):
+            return
+    raise AssertionError("the Tab key never reached it")

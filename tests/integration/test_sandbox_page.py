@@ -1,0 +1,214 @@
+"""The sandbox's page over sockets: files, state, events, switches, and what other sites may not do."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from sandbox.page.deployment import StackFile
+from sandbox.page.site import FILES, joining
+from sandbox.page.switches import ANSWERS
+from sandbox.server.in_process import Box, running
+
+URL = {"type": "url", "api_key": "k"}
+ROOT = Path(__file__).resolve().parents[2]
+NO_CLOUD = "The relay is not deployed: there is no local cloud yet."
+
+
+@pytest.fixture(scope="module")
+def running_box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+    """The stand-ins with the page, whose stack.json does not exist yet."""
+    missing = tmp_path_factory.mktemp("local") / "stack.json"
+    with running(joining=joining(StackFile(missing).find)) as box:
+        yield box
+
+
+@pytest.fixture
+def http() -> Iterator[requests.Session]:
+    """Session that ignores the environment's proxies."""
+    with requests.Session() as session:
+        session.trust_env = False
+        yield session
+
+
+def switch(http: requests.Session, box: Box, **wanted: Any) -> dict[str, Any]:
+    """Set switches, and return all of them."""
+    answer = http.put(f"{box.control_url}/page/faults", json=wanted, timeout=60)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+class TestPage:
+    @pytest.mark.parametrize("path", FILES)
+    def test_files_come_with_a_strict_policy(self, box: Box, http: requests.Session, path: str) -> None:
+        answer = http.get(f"{box.control_url}{path}", timeout=60)
+        assert answer.status_code == 200
+        assert answer.headers["Content-Type"].startswith(FILES[path][1])
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+
+    def test_page_has_no_inline_script_or_style(self, box: Box, http: requests.Session) -> None:
+        html = http.get(f"{box.control_url}/", timeout=60).text
+        assert "<style" not in html
+        assert " style=" not in html
+        assert html.count("<script") == html.count('<script type="module" src="/page/page.js"></script>') == 1
+        assert "://" not in html.replace("http://www.w3.org/2000/svg", "")
+
+    def test_state_has_all_parts_and_explains_the_missing_cloud(self, box: Box, http: requests.Session) -> None:
+        state = http.get(f"{box.control_url}/page/state", timeout=60).json()
+        assert set(state) == {"bigpanda", "relay", "xmatters", "faults"}
+        assert state["relay"] == {
+            "is_there": False,
+            "shares": [],
+            "owed": [],
+            "dead_letters": [],
+            "problem": NO_CLOUD,
+        }
+        assert state["faults"] == {"xmatters": "normal", "denied": []}
+
+    def test_events_send_the_state_at_once_and_after_a_change(self, box: Box, http: requests.Session) -> None:
+        with http.get(f"{box.control_url}/page/events", stream=True, timeout=60) as answer:
+            assert answer.headers["Content-Type"].startswith("text/event-stream")
+            events = _events(answer)
+            assert next(events)["faults"]["xmatters"] == "normal"
+            switch(http, box, xmatters="rate_limited")
+            assert any(event["faults"]["xmatters"] == "rate_limited" for event in events)
+
+    def test_cloud_that_does_not_answer_is_named(self, tmp_path: Path, http: requests.Session) -> None:
+        stack = tmp_path / "stack.json"
+        with running(joining=joining(StackFile(stack).find)) as box:
+            address = f"{box.control_url}/page/state"
+            assert http.get(address, timeout=60).json()["relay"]["problem"] == NO_CLOUD
+            closed = {"aws_endpoint_url": "http://127.0.0.1:1", "region": "us-east-1", "stack_name": "s", "outputs": {}}
+            stack.write_text(json.dumps(closed))
+            problems = (http.get(address, timeout=60).json()["relay"]["problem"] for _ in range(1000))
+            assert next(each for each in problems if each != NO_CLOUD) == "The local cloud does not answer."
+
+    @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"outputs": 1}', "\x00"])
+    def test_stack_file_that_cannot_be_read_is_no_cloud(self, tmp_path: Path, text: str) -> None:
+        (tmp_path / "stack.json").write_text(text)
+        assert StackFile(tmp_path / "stack.json").find() is None
+
+    def test_cloud_is_not_read_before_a_page_is_connected(self, http: requests.Session) -> None:
+        reads: list[None] = []
+        with running(joining=joining(lambda: reads.append(None))) as box:
+            http.get(f"{box.control_url}/signals", timeout=60)
+            assert reads == []
+            with http.get(f"{box.control_url}/page/events", stream=True, timeout=60) as answer:
+                next(_events(answer))
+            assert reads
+
+    def test_server_stops_cleanly_with_a_page_connected(self, http: requests.Session) -> None:
+        command = [sys.executable, "-m", "sandbox.server"]
+        with subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdout
+            address = json.loads(process.stdout.readline())["control_url"]
+            with http.get(f"{address}/page/events", stream=True, timeout=60) as answer:
+                next(_events(answer))
+                process.send_signal(signal.SIGTERM)
+                _, errors = process.communicate(timeout=60)
+        assert (process.returncode, errors) == (0, "")
+
+    def test_replay_without_a_cloud_is_refused_in_words(self, box: Box, http: requests.Session) -> None:
+        answer = http.post(f"{box.control_url}/page/replay", json={}, timeout=60)
+        assert (answer.status_code, answer.json()) == (
+            502,
+            {"error": "there is no local cloud, so there are no dead letters"},
+        )
+
+
+class TestSwitches:
+    @pytest.mark.parametrize(
+        ("way", "status", "accepted"),
+        [("normal", 202, True), ("rate_limited", 429, False), ("rings_then_504", 504, True), ("refuses", 404, False)],
+    )
+    def test_xmatters_answers_as_the_switch_says(
+        self, box: Box, http: requests.Session, way: str, status: int, accepted: bool
+    ) -> None:
+        assert switch(http, box, xmatters=way)["xmatters"] == way
+        trigger = box.declare(URL).url
+        answers = [http.post(trigger, json={}, timeout=60).status_code for _ in range(2)]
+        assert answers == [status, status]
+        assert [each.accepted for each in box.attempts()] == [accepted, accepted]
+
+    def test_xmatters_goes_down_and_comes_back(self, box: Box, http: requests.Session) -> None:
+        assert switch(http, box, xmatters="down")["xmatters"] == "down"
+        with pytest.raises(requests.ConnectionError):
+            http.get(box.xmatters_url, timeout=60)
+        assert switch(http, box, xmatters="normal")["xmatters"] == "normal"
+        assert http.get(box.xmatters_url, timeout=60).status_code == 404
+
+    def test_each_way_to_answer_is_read_back(self, box: Box, http: requests.Session) -> None:
+        assert [switch(http, box, xmatters=way)["xmatters"] for way in ANSWERS] == list(ANSWERS)
+
+    def test_faults_of_other_routes_stay_and_others_faults_are_told_apart(
+        self, box: Box, http: requests.Session
+    ) -> None:
+        box.script([{"kind": "reset", "on": "trigger"}, {"kind": "status", "status": 503, "on": "comment"}])
+        state = http.get(f"{box.control_url}/page/state", timeout=60).json()
+        assert state["faults"]["xmatters"] == "scripted"
+        assert switch(http, box, xmatters="normal")["xmatters"] == "normal"
+        left = http.get(f"{box.control_url}/faults", timeout=60).json()["faults"]
+        assert [each["on"] for each in left] == ["comment"]
+
+    @pytest.mark.parametrize(
+        "wanted", [{"xmatters": "explodes"}, {"denied": ["ec2"]}, {"denied": "sqs"}, {"other": 1}, [], 1]
+    )
+    def test_unknown_switch_is_refused(self, box: Box, http: requests.Session, wanted: object) -> None:
+        assert http.put(f"{box.control_url}/page/faults", json=wanted, timeout=60).status_code == 400
+
+    def test_service_cannot_be_denied_without_a_cloud(self, box: Box, http: requests.Session) -> None:
+        answer = http.put(f"{box.control_url}/page/faults", json={"denied": ["sqs"]}, timeout=60)
+        assert (answer.status_code, "no local cloud" in answer.json()["error"]) == (502, True)
+
+
+class TestOtherSites:
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {"Host": "rebound.example"},
+            {"Origin": "https://elsewhere.example"},
+            {"Origin": "null"},
+            {"Origin": "http://127.0.0.1:1"},
+            {"Sec-Fetch-Site": "cross-site"},
+            {"Sec-Fetch-Site": "same-site"},
+        ],
+    )
+    @pytest.mark.parametrize(("method", "path"), [("PUT", "/faults"), ("DELETE", "/signals"), ("POST", "/page/replay")])
+    def test_requests_of_other_sites_change_nothing(
+        self, box: Box, http: requests.Session, method: str, path: str, headers: dict[str, str]
+    ) -> None:
+        answer = http.request(method, f"{box.control_url}{path}", data="[]", headers=headers, timeout=60)
+        assert answer.status_code == 403
+
+    def test_state_is_not_read_through_another_name(self, box: Box, http: requests.Session) -> None:
+        answer = http.get(f"{box.control_url}/page/state", headers={"Host": "rebound.example:80"}, timeout=60)
+        assert answer.status_code == 403
+
+    def test_own_page_and_programs_are_served(self, box: Box, http: requests.Session) -> None:
+        own = {"Origin": box.control_url, "Sec-Fetch-Site": "same-origin"}
+        for headers in ({}, own):
+            answer = http.put(f"{box.control_url}/faults", json=[], headers=headers, timeout=60)
+            assert answer.status_code == 200
+
+    def test_large_body_is_taken_from_programs_only(self, box: Box, http: requests.Session) -> None:
+        body = json.dumps([{"kind": "reset"}] * 10_000)
+        address, own = f"{box.control_url}/faults", {"Origin": box.control_url}
+        assert http.put(address, data=body, timeout=60).status_code == 200
+        assert http.put(address, data=body, headers=own, timeout=60).status_code == 413
+        assert http.put(address, data=iter([b"[]"]), headers=own, timeout=60).status_code == 413
+
+
+def _events(answer: requests.Response) -> Iterator[dict[str, Any]]:
+    for line in answer.iter_lines():
+        if line.startswith(b"data: "):
+            yield json.loads(line.removeprefix(b"data: "))

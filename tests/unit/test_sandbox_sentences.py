@@ -1,0 +1,82 @@
+"""Sentences of the sandbox's page about the relay's log lines."""
+
+from typing import Any
+
+import pytest
+
+from relay.errors import Reason
+from relay.jobs.envelope import JobKind
+from relay.jobs.outcome import Outcome
+from sandbox.page import sentences
+
+OPENED = "nothing of this open incident was announced"
+
+
+def line(**fields: Any) -> dict[str, Any]:
+    """Return a log line of a share."""
+    return {"message": "share", "outcome": "delivered", "transition": "opened", "why": OPENED} | fields
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        ({}, f"Sent to xMatters: {OPENED}."),
+        ({"message": "job"}, f"Sent to xMatters after a retry: {OPENED}."),
+        (
+            {"why": None, "transition": None, "unguarded": "DynamoDB refused: AccessDeniedException"},
+            "Sent to xMatters: the ledger did not answer, and a page too many is better than none.",
+        ),
+        (
+            {"outcome": "queued", "queue": "retry", "reason": "unreachable"},
+            "Owed: xMatters could not be reached; the relay tries again by itself.",
+        ),
+        (
+            {"outcome": "queued", "queue": "dead_letter", "reason": "refused", "http_status": 404},
+            "Dead-lettered: xMatters refused the signal (HTTP 404), and an operator has to replay it.",
+        ),
+        (
+            {"outcome": "unchanged", "transition": "grew", "why": "alerts joined since it was announced"},
+            "No signal: alerts joined since it was announced, and this channel does not signal a new alert.",
+        ),
+        (
+            {"outcome": "unchanged", "transition": "touched", "why": "it is as announced"},
+            "No signal: it is as announced.",
+        ),
+        (
+            {"outcome": "unsafe", "reason": "internal"},
+            "Not kept: a part of the relay's own cloud failed; BigPanda is asked to send it again.",
+        ),
+        (
+            {"message": "job", "kind": "writeback", "outcome": "delivered"},
+            "xMatters' answer was written into BigPanda.",
+        ),
+        (
+            {"message": "job", "kind": "writeback", "outcome": "queued", "reason": "upstream", "http_status": 503},
+            "Writing xMatters' answer into BigPanda: the vendor answered with a server error (HTTP 503).",
+        ),
+        (
+            {"message": "callback", "outcome": "queued"},
+            "xMatters' answer was kept, and is written into BigPanda next.",
+        ),
+    ],
+)
+def test_log_line_is_told_in_one_sentence(fields: dict[str, Any], wanted: str) -> None:
+    assert sentences.why(line(**fields)) == wanted
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+@pytest.mark.parametrize("message", ["share", "job", "callback"])
+@pytest.mark.parametrize("kind", JobKind)
+def test_each_outcome_is_a_sentence_without_gaps(outcome: Outcome, message: str, kind: JobKind) -> None:
+    said = sentences.why({"message": message, "outcome": str(outcome), "kind": str(kind)})
+    assert said.endswith(".")
+    assert [gap for gap in (": .", ": ;", ": ,", "  ", "None") if gap in said] == []
+
+
+def test_each_reason_of_the_relay_has_words() -> None:
+    assert set(sentences.REASONS) == set(map(str, Reason))
+
+
+def test_unknown_line_of_a_newer_version_is_still_told() -> None:
+    assert sentences.why({"message": "share", "outcome": "postponed"}) == "postponed."
+    assert sentences.reason({"reason": "a_new_one"}) == "a new one"
