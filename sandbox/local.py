@@ -176,6 +176,8 @@ def down(places: Places) -> bool:
     if not places.folder.is_dir():
         return False
     with alone(places.folder):
+        # First, so that a command that uses the cloud does not try to stop it, too.
+        places.owner.unlink(missing_ok=True)
         ran = stop(places)
         clear(places)
     return ran

@@ -51,7 +51,8 @@ def wake_times(up: Deployment) -> dict[str, float]:
         answer = session.get(f"{up.aws_endpoint_url}/_ministack/sqs/messages", timeout=LISTING_SECONDS)
         answer.raise_for_status()
     queues = [queue for regions in answer.json()["messages"].values() for queue in regions.values()]
-    found = [message for queue in queues for message in queue.get(up.outputs["RetryQueueUrl"], [])]
+    name = _name(up.outputs["RetryQueueUrl"])
+    found = [message for queue in queues for url, held in queue.items() if _name(url) == name for message in held]
     found.sort(key=lambda message: float(message["SentTimestamp"]))
     return {json.loads(message["Body"])["incident_id"]: float(message["VisibleAt"]) for message in found}
 
@@ -65,6 +66,10 @@ def purge(up: Deployment) -> None:
 def client(up: Deployment) -> "SQSClient":
     """Return a client of the local cloud's SQS."""
     return boto3.client("sqs", region_name=REGION, endpoint_url=up.aws_endpoint_url)
+
+
+def _name(queue_url: str) -> str:
+    return queue_url.rpartition("/")[2]
 
 
 def _count(up: Deployment, output: str) -> int:
