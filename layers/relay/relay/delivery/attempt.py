@@ -94,7 +94,7 @@ def _record_acceptance(
 def _wake_next(services: Services, task: Task, entry: Entry) -> None:
     """Enqueue the job of a newer share that came while this sender had the lease, so that the job wakes now.
 
-    Its own message stays on the queue until the lease would have ended. So this copy is marked as spare: it only
+    The newer share's own message wakes only when this lease would have ended. So this copy is marked as spare: it only
     tries to send. Waits and follow-ups are left to the message.
     """
     if entry.owed_since is None or entry.lease or entry.row_job in {"", task.job.stored_name}:

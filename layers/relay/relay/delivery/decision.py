@@ -130,9 +130,9 @@ def _ordered_after_newest(task: Task, entry: Entry) -> State:
 
 
 def _is_kept_by_copy(task: Task, entry: Entry) -> bool:
-    """True if this sender has an unused ticket, and another copy of its share meanwhile recorded the state as owed.
+    """True if another function handled a copy of this share, got no ticket, and recorded the state as owed.
 
-    This sender then sends the state: the copy got no ticket, and waits for a later slot.
+    This sender has a ticket, so it sends the state now. The copy waits for a later slot.
     """
     return task.ticket is not None and entry.owed_since is not None and task.state.is_same(entry.kept)
 
@@ -223,8 +223,8 @@ def judge_share(
 ) -> Judgement:
     """Return the standing of a new share's state. `is_stamped` is True if the share has BigPanda's timestamps.
 
-    A duplicate or superseded share needs no further work: its state, or a newer one, is in the entry already. So that
-    state is announced, on a queue, or need not be announced.
+    A duplicate or superseded share needs no further work: its state, or a newer one, is in the entry already. The
+    entry's states are announced, queued, or not to be announced.
     """
     if (is_stamped and _came_before(entry, state)) or state.is_same(entry.kept):
         return Judgement(Standing.DUPLICATE)

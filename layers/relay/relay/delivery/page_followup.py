@@ -74,7 +74,10 @@ class Followup:
     def _confirmed(
         self, job: Job, entry: Entry, channel: Channel, ledger: Ledger, deadline: Deadline
     ) -> tuple[Entry, Confirmed]:
-        """Ask BigPanda if the end is in doubt, and return the entry with the answer. Raises LedgerError."""
+        """Ask BigPanda whether the incident is over, if its end is in doubt. Raises LedgerError.
+
+        Return the entry, updated by the answer, and the answer.
+        """
         if not (channel.confirms_ends and entry.is_end_in_doubt):
             return entry, Confirmed(ResolveAnswer.CONFIRMED)
         confirmed, now = self.confirmation().of_end(job, entry, channel, deadline), self.clock()
@@ -187,7 +190,7 @@ def _to_terminate(entry: Entry, *, replaces: bool, ends: bool) -> Iterator[Raise
     for place, raised in enumerate(entry.raised):
         # The page of a resolve replaces no other page, since the resolve may be forged.
         newer_ones = [newer for newer in entry.raised[place + 1 :] if newer.is_open and _takes_over(newer, raised)]
-        # BigPanda is not asked about an end if the incident is open again and has a page since.
+        # If the incident reopened and a newer page took over, the old page may end without a confirmation.
         is_past = ends or any(newer.at >= entry.over_at for newer in newer_ones)
         is_resolved = is_past and raised.is_open and raised.at < entry.over_at
         is_replaced = replaces and bool(newer_ones)

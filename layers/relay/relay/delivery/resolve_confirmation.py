@@ -91,9 +91,9 @@ class ResolveConfirmation:
         share = self._asked(access, entry, job.incident_id, deadline) if access else None
         if share is None:
             is_late = now - entry.over_at > UNREACHABLE_SECONDS
-            return (
-                Confirmed(ResolveAnswer.UNREACHABLE) if is_late else Confirmed(ResolveAnswer.WAIT, now + APART_SECONDS)
-            )
+            if is_late:
+                return Confirmed(ResolveAnswer.UNREACHABLE)
+            return Confirmed(ResolveAnswer.WAIT, now + APART_SECONDS)
         if not is_open(share):
             return Confirmed(ResolveAnswer.CONFIRMED)
         if not entry.refuted_since:
