@@ -63,6 +63,10 @@ mutations: setup ## put known faults into the library, one at a time, and find e
 bench: setup ## measure how fast it is, how small, what it costs (ONLY="warm cost": those alone; JSON=FILE: as JSON, too)
 	@$(PY) -m bench $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json $(JSON))
 
+.PHONY: pictures
+pictures: checks ## make the README's pictures anew, from runs of the demo and of the page (ONLY=page or demo)
+	@$(PY) -m tools.pictures $(if $(ONLY),--only $(ONLY))
+
 .PHONY: lint
 lint: setup checks ## format check, lint, strict types, import order, template
 	@$(VENV)/bin/ruff format --check --quiet . || { echo "lint: not formatted; run 'make fmt'" >&2; exit 1; }
