@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ INSTALL = (ROOT / "docs/install.md").read_text()
 OPERATE = (ROOT / "docs/operate.md").read_text()
 DECISIONS = (ROOT / "docs/decisions.md").read_text()
 README = (ROOT / "README.md").read_text()
+PICTURES = ROOT / "docs" / "pictures"
+LARGEST_PICTURE_BYTES = 300_000
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -138,6 +141,27 @@ def test_each_cited_decision_exists() -> None:
     pages = [ROOT / "template.yaml", *PAGES, *(path for name in folders for path in (ROOT / name).rglob("*.py"))]
     cited = {name for path in pages for name in re.findall(r"\bD-[a-z]+(?:-[a-z0-9]+)+\b", path.read_text())}
     assert cited - names == set()
+
+
+def test_each_picture_in_the_readme_exists_is_small_and_has_an_alternative_text() -> None:
+    images = re.findall(r"<img ([^>]*)>", README)
+    assert images
+    assert [image for image in images if not re.search(r'alt="[^"]{40,}"', image)] == []
+    named = re.findall(r'(?:src|srcset)="([^"]+)"', README)
+    assert {path.name for path in PICTURES.iterdir()} == {Path(name).name for name in named}
+    assert [name for name in named if (ROOT / name).parent != PICTURES] == []
+    assert [path.name for path in PICTURES.iterdir() if path.stat().st_size >= LARGEST_PICTURE_BYTES] == []
+
+
+def test_pictures_of_the_terminal_load_nothing_from_elsewhere() -> None:
+    texts = [path.read_text() for path in PICTURES.glob("*.svg")]
+    assert texts
+    assert [url for text in texts for url in re.findall(r"url\(([^)]+)\)|href", text) if not url.startswith("#")] == []
+
+
+def test_make_help_names_the_target_that_makes_the_pictures() -> None:
+    said = subprocess.run(["make", "help"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert re.search(r"^  make pictures +\S", said, re.MULTILINE)
 
 
 def test_readme_has_less_than_150_lines() -> None:
