@@ -22,8 +22,12 @@ export SAM_CLI_TELEMETRY := 0
 
 ##@ Use it
 .PHONY: demo
-demo: setup ## set everything up, relay real samples through the local cloud, show the signals
+demo: setup ## tell the relay's story in the terminal, in a local cloud of its own; each claim is checked
 	@$(PY) -m sandbox demo
+
+.PHONY: sandbox
+sandbox: setup ## both vendors, the relay and their page, until Ctrl-C (SCRIPT=day or incident; BROWSER_OPEN=1)
+	@$(PY) -m sandbox sandbox $(if $(SCRIPT),--script "$(SCRIPT)") $(if $(BROWSER_OPEN),--open-browser)
 
 .PHONY: local-up
 local-up: setup ## start the local cloud and leave it running; writes .local/stack.json (SANDBOX=off: no stand-ins)

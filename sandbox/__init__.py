@@ -5,7 +5,8 @@
 - `server`: both stand-ins as one process, with a control API.
 - `cloud`: the AWS emulator, and the relay's stack deployed into it.
 - `page`: a page in the browser that shows BigPanda, the relay and xMatters side by side.
-- `local`: all of it, started and stopped together; `demo`: a story told with it.
+- `team`: the people, the group and the routes of the channel `demo`.
+- `local`: all of it, started and stopped together; `demo`: stories told with it.
 
 The relay and relayctl import nothing of this package.
 """

@@ -1,6 +1,6 @@
 """Run the relay on this machine, in a local cloud with stand-ins for xMatters and BigPanda.
 
-`make demo`, `make local-up` and `make local-down` call this command line.
+`make demo`, `make sandbox`, `make local-up` and `make local-down` call this command line.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from typing import NoReturn
 from rich.console import Console
 
 from sandbox import local
-from sandbox.demo import acts
+from sandbox.demo import acts, sandbox_run
 from sandbox.environment import aws_environment, leave_aws
 from sandbox.errors import SandboxError
 from sandbox.steps import Steps
@@ -63,6 +63,16 @@ def _demo(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _sandbox(arguments: argparse.Namespace) -> int:
+    places = _places(arguments.state, "local")
+    try:
+        sandbox_run.run(places, Console(), script=arguments.script, opens_browser=arguments.open_browser)
+    finally:
+        # Not empty after a failure, whose logs stay, or while the cloud stays up.
+        local.remove_if_empty(places.folder)
+    return 0
+
+
 def _where(up: local.Local) -> str:
     channel = [
         f"the page           {up.sandbox_url}/",
@@ -102,13 +112,19 @@ def _parser() -> argparse.ArgumentParser:
     up = commands.add_parser("up", help="start the local cloud, deploy the relay, and leave both running")
     up.add_argument("--no-xmatters", action="store_true", help="do not start the stand-ins for xMatters and BigPanda")
     up.set_defaults(run=_up)
-    demo_ = commands.add_parser(
-        "demo", help="relay the sample shares, also while xMatters is down, then stop everything"
-    )
+    demo_ = commands.add_parser("demo", help="tell the relay's story in the terminal, check it, then stop everything")
     demo_.set_defaults(run=_demo)
+    _add_sandbox(commands)
     down = commands.add_parser("down", help="stop everything that `up` started")
     down.set_defaults(run=_down)
     return parser
+
+
+def _add_sandbox(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    sandbox_ = commands.add_parser("sandbox", help="bring everything up with its page, until Ctrl-C")
+    sandbox_.add_argument("--script", default="", metavar="NAME", help="play a script: day, incident")
+    sandbox_.add_argument("--open-browser", action="store_true", help="open the page in a browser")
+    sandbox_.set_defaults(run=_sandbox)
 
 
 def _interrupt(*_: object) -> NoReturn:

@@ -5,12 +5,12 @@ import json
 import os
 import secrets
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sandbox import processes
+from sandbox import processes, team
 from sandbox.bigpanda.incidents import ENVIRONMENT
 from sandbox.cloud import emulator, relayctl, stack
 from sandbox.cloud.emulator import Emulator
@@ -25,7 +25,9 @@ CHANNEL = "demo"
 INBOUND_TOKEN = "local-demo-token-not-a-secret"
 CALLBACK_TOKEN = "local-callback-token-not-a-secret"
 CALLBACK_USERNAME, CALLBACK_PASSWORD = "xmatters", "local-callback-password-not-a-secret"
-RECIPIENTS = ["Network Operations"]
+RECIPIENTS = team.RECIPIENTS
+# Shorter than the default of 15 s, since people at the page do not want to wait so long between two clicks.
+SECONDS_BETWEEN_SIGNALS = 5
 # Domain of the samples' users in BigPanda.
 EMAIL_DOMAIN = "acme.example"
 
@@ -64,6 +66,16 @@ class Places:
         return self.folder / "stack.json"
 
     @property
+    def owner(self) -> Path:
+        """The record of the process that stops the cloud at its own end; no file for a cloud that stays up."""
+        return self.folder / "owner.json"
+
+    @property
+    def deployed_file(self) -> Path:
+        """The fingerprint of the sources that were deployed last; removed with the cloud."""
+        return self.cloud / "deployed"
+
+    @property
     def workshop(self) -> stack.Workshop:
         """Folders of the SAM CLI."""
         return stack.Workshop(self.root, self.build, self.folder)
@@ -100,17 +112,63 @@ class Local:
     pids: dict[str, int]
 
 
+@dataclass(frozen=True)
+class Joined:
+    """A running local cloud that a command uses.
+
+    Attributes
+    ----------
+    up
+        Its addresses.
+    vendors
+        Client of both stand-ins.
+    stays
+        True if the cloud ran before, and stays up after the command.
+    """
+
+    up: Local
+    vendors: StandIn
+    stays: bool
+
+
 def up(places: Places, steps: Steps, *, with_xmatters: bool = True) -> Local:
     """Start everything, or deploy changes into a running cloud; write `stack.json`.
 
     On a failure or Ctrl-C, everything that this call started is stopped again; a cloud that ran before keeps running.
     """
     with alone(places.folder):
-        found = _running(places)
-        if found and (found[1] is not None) == with_xmatters:
-            steps.say(f"already running on {found[0].endpoint_url}; deploying what changed")
-            return _deploy(places, steps, *found)
-        return afresh(places, steps, with_xmatters=with_xmatters)
+        places.owner.unlink(missing_ok=True)
+        return _up(places, steps, with_xmatters=with_xmatters)
+
+
+@contextmanager
+def joined(places: Places, steps: Steps) -> Iterator[Joined]:
+    """Use the local cloud that runs already, and leave it up; or start one, and stop it at the end of the block.
+
+    A cloud of an earlier command that was killed is taken over, and stopped at the end.
+
+    Raises
+    ------
+    SandboxError
+        If the cloud does not start; or if it runs without stand-ins, and so has nothing to show.
+    """
+    is_guest = True
+    try:
+        with alone(places.folder):
+            is_guest = _is_anothers(places)
+            if not is_guest:
+                processes.write_atomically(places.owner, processes.own_record())
+            up = _up(places, steps)
+        vendors = background.running(places.standin)
+        if vendors is None:
+            raise SandboxError("the stand-ins for xMatters and BigPanda ended right after their start")
+        yield Joined(up, vendors, is_guest)
+    except SandboxError:
+        # The logs stay, since they may explain the failure.
+        _leave(places, steps, is_guest=is_guest, keeps_logs=True)
+        raise
+    finally:
+        _leave(places, steps, is_guest=is_guest)
 
 
 def down(places: Places) -> bool:
@@ -118,6 +176,8 @@ def down(places: Places) -> bool:
     if not places.folder.is_dir():
         return False
     with alone(places.folder):
+        # First, so that a command that uses the cloud does not try to stop it, too.
+        places.owner.unlink(missing_ok=True)
         ran = stop(places)
         clear(places)
     return ran
@@ -145,6 +205,7 @@ def clear(places: Places) -> None:
     """Remove the logs, and the folder if nothing else is in it."""
     for log in places.folder.glob("*.log"):
         log.unlink()
+    places.owner.unlink(missing_ok=True)
     # A killed `sam` leaves its temporary home folder.
     for home in places.folder.glob("sam-*/"):
         processes.remove(home)
@@ -163,7 +224,38 @@ def alone(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _running(places: Places) -> tuple[Emulator, StandIn | None] | None:
+def _is_anothers(places: Places) -> bool:
+    """Return True if a cloud runs that is not to be stopped; raise SandboxError if that cloud has no stand-ins."""
+    known = _running(places)
+    if known and known[1] is None:
+        raise SandboxError("the local cloud runs without stand-ins; stop it first: make local-down")
+    return known is not None and (not places.owner.exists() or processes.recorded(places.owner) is not None)
+
+
+def _leave(places: Places, steps: Steps, *, is_guest: bool, keeps_logs: bool = False) -> None:
+    """Stop the cloud, unless it is another's: the record names another command, or none, if one took it over."""
+    if is_guest or not processes.is_own(places.owner):
+        return
+    with steps.step("stopping the local cloud"), alone(places.folder):
+        places.owner.unlink()
+        stop(places)
+        if not keeps_logs:
+            clear(places)
+
+
+def _up(places: Places, steps: Steps, *, with_xmatters: bool = True) -> Local:
+    found = _running(places)
+    if found is None or (found[1] is not None) != with_xmatters:
+        return afresh(places, steps, with_xmatters=with_xmatters)
+    cloud, vendors, known = found
+    if places.deployed_file.exists() and places.deployed_file.read_text() == places.workshop.fingerprint():
+        steps.say(f"already running on {cloud.endpoint_url}; nothing changed since it was deployed")
+        return known
+    steps.say(f"already running on {cloud.endpoint_url}; deploying what changed")
+    return _deploy(places, steps, cloud, vendors)
+
+
+def _running(places: Places) -> tuple[Emulator, StandIn | None, Local] | None:
     try:
         known = Local(**json.loads(places.stack_file.read_text()))
     except (OSError, ValueError, TypeError):
@@ -171,7 +263,7 @@ def _running(places: Places) -> tuple[Emulator, StandIn | None] | None:
     cloud, vendors = emulator.running(places.cloud), background.running(places.standin)
     if cloud is None or (known.sandbox_url is not None and vendors is None):
         return None
-    return cloud, vendors
+    return cloud, vendors, known
 
 
 def _start(places: Places, steps: Steps, *, with_xmatters: bool) -> tuple[Emulator, StandIn | None]:
@@ -184,17 +276,17 @@ def _start(places: Places, steps: Steps, *, with_xmatters: bool) -> tuple[Emulat
 
 
 def _deploy(places: Places, steps: Steps, cloud: Emulator, vendors: StandIn | None) -> Local:
+    fingerprint = places.workshop.fingerprint()
     with steps.step("building the functions and layers"):
         stack.build(places.workshop)
     with steps.step("deploying the stack"):
         outputs = stack.deploy(places.workshop, cloud.endpoint_url)
     if vendors and not places.stack_file.exists():
         with steps.step(f"setting up the channel {CHANNEL!r}"):
-            trigger_url = vendors.add_function(str(uuid.uuid4()), secrets.token_urlsafe(24))
-            set_channel(cloud.endpoint_url, trigger_url, bigpanda_settings(vendors))
+            _set_up_channel(cloud, vendors, _api_url(outputs))
     pids = {"cloud": cloud.process.pid} | ({"xmatters": vendors.process.pid} if vendors else {})
     result = Local(
-        api_url=outputs["BigPandaWebhookUrl"].removesuffix("/bigpanda/{channel}"),
+        api_url=_api_url(outputs),
         aws_endpoint_url=cloud.endpoint_url,
         region=REGION,
         stack_name=stack.STACK_NAME,
@@ -204,8 +296,24 @@ def _deploy(places: Places, steps: Steps, cloud: Emulator, vendors: StandIn | No
         bigpanda_url=vendors.bigpanda_url if vendors else None,
         pids=pids,
     )
+    processes.write_atomically(places.deployed_file, fingerprint)
     processes.write_atomically(places.stack_file, json.dumps(asdict(result), indent=2) + "\n")
     return result
+
+
+def _api_url(outputs: Mapping[str, str]) -> str:
+    return outputs["BigPandaWebhookUrl"].removesuffix("/bigpanda/{channel}")
+
+
+def _set_up_channel(cloud: Emulator, vendors: StandIn, api_url: str) -> None:
+    """Make the channel `demo`, and declare it to both stand-ins: people, callbacks, BigPanda's webhook."""
+    function = str(uuid.uuid4())
+    trigger_url = vendors.add_function(function, secrets.token_urlsafe(24))
+    vendors.have_phones(team.PEOPLE, team.GROUPS)
+    # For the pages of this trigger only: callbacks for other channels' pages would be strange to this channel.
+    vendors.send_callbacks(f"{api_url}/xmatters/{CHANNEL}", ("x-api-key", CALLBACK_TOKEN), function=function)
+    set_channel(cloud.endpoint_url, trigger_url, [*bigpanda_settings(vendors), *xmatters_settings(vendors)])
+    vendors.share_with(f"{api_url}/bigpanda/{CHANNEL}", ("Authorization", f"Bearer {INBOUND_TOKEN}"))
 
 
 def set_channel(endpoint_url: str, trigger_url: str, settings: Sequence[str]) -> None:
@@ -228,6 +336,17 @@ def bigpanda_settings(vendors: StandIn) -> list[str]:
         f"bigpanda.environment_id={ENVIRONMENT}",
         "bigpanda.assign=true",
         f"bigpanda.email_domain={EMAIL_DOMAIN}",
+    ]
+
+
+def xmatters_settings(vendors: StandIn) -> list[str]:
+    """Return a channel's settings for xMatters' REST API in the stand-in, and for the team's routes."""
+    vendors.let_into_rest(team.REST_AUTH)
+    rest = {"base_url": vendors.xmatters_url, "auth": team.REST_AUTH}
+    return [
+        f"xmatters.rest={json.dumps(rest)}",
+        f"policy.routes={json.dumps(team.ROUTES)}",
+        f"policy.min_seconds_between_signals={SECONDS_BETWEEN_SIGNALS}",
     ]
 
 

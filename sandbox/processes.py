@@ -63,6 +63,17 @@ def recorded(record: Path) -> Process | None:
     return process if is_running(process) else None
 
 
+def own_record() -> str:
+    """Return the record of this process, in the form that `recorded` reads."""
+    return json.dumps(asdict(Process(os.getpid(), _began(os.getpid()) or "")))
+
+
+def is_own(record: Path) -> bool:
+    """Return True if `record` names this process."""
+    process = recorded(record)
+    return process is not None and process.pid == os.getpid()
+
+
 def is_running(process: Process) -> bool:
     """Return True if this process runs, and not another process with its id."""
     _reap(process.pid)

@@ -1,14 +1,19 @@
 """The queues of the relay in the local cloud: counts, purge, client."""
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import boto3
+import requests
 
 from sandbox.environment import REGION
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
+
+
+LISTING_SECONDS = 10.0
 
 
 class Deployment(Protocol):
@@ -23,12 +28,33 @@ class Deployment(Protocol):
 
 def waiting(up: Deployment) -> int:
     """Count the jobs on the retry queue and the chore queue, delayed jobs and jobs in flight included."""
-    return _count(up, "RetryQueueUrl") + _count(up, "ChoreQueueUrl")
+    return retrying(up) + _count(up, "ChoreQueueUrl")
+
+
+def retrying(up: Deployment) -> int:
+    """Count the jobs on the retry queue, delayed jobs and jobs in flight included."""
+    return _count(up, "RetryQueueUrl")
 
 
 def dead_letters(up: Deployment) -> int:
     """Count the jobs on the dead-letter queue, jobs in flight included."""
     return _count(up, "DeadLetterQueueUrl")
+
+
+def wake_times(up: Deployment) -> dict[str, float]:
+    """Return the time at which the newest queued job of each incident wakes, in whole epoch seconds, by incident id.
+
+    Read from MiniStack's own listing, which receives no message; Amazon SQS has none.
+    """
+    with requests.Session() as session:
+        session.trust_env = False
+        answer = session.get(f"{up.aws_endpoint_url}/_ministack/sqs/messages", timeout=LISTING_SECONDS)
+        answer.raise_for_status()
+    queues = [queue for regions in answer.json()["messages"].values() for queue in regions.values()]
+    name = _name(up.outputs["RetryQueueUrl"])
+    found = [message for queue in queues for url, held in queue.items() if _name(url) == name for message in held]
+    found.sort(key=lambda message: float(message["SentTimestamp"]))
+    return {json.loads(message["Body"])["incident_id"]: float(message["VisibleAt"]) for message in found}
 
 
 def purge(up: Deployment) -> None:
@@ -40,6 +66,10 @@ def purge(up: Deployment) -> None:
 def client(up: Deployment) -> "SQSClient":
     """Return a client of the local cloud's SQS."""
     return boto3.client("sqs", region_name=REGION, endpoint_url=up.aws_endpoint_url)
+
+
+def _name(queue_url: str) -> str:
+    return queue_url.rpartition("/")[2]
 
 
 def _count(up: Deployment, output: str) -> int:

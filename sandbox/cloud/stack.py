@@ -1,5 +1,6 @@
 """The relay's stack in the local cloud: built and deployed by the SAM CLI, as for AWS."""
 
+import hashlib
 import json
 import os
 import signal
@@ -22,6 +23,9 @@ STACK_NAME = "bigpanda-xmatters-relay"
 BUILD_SECONDS = 300.0
 DEPLOY_SECONDS = 180.0
 LOG_LINES = 30
+# Folders and files whose content a build or a deployment depends on.
+SOURCES = ("functions", "layers")
+SETTINGS = ("samconfig.toml", "template.yaml")
 
 
 @dataclass(frozen=True)
@@ -47,9 +51,24 @@ class Workshop:
         """The built template, which `deploy` deploys."""
         return self.build / "built" / "template.yaml"
 
+    @property
+    def fingerprint_file(self) -> Path:
+        """The fingerprint of the sources of the last complete build."""
+        return self.build / "fingerprint"
+
+    def fingerprint(self) -> str:
+        """Return a text that changes with each file that a build or a deployment reads."""
+        found = [path for folder in SOURCES for path in (self.root / folder).rglob("*") if _is_source(path)]
+        digest = hashlib.sha256()
+        for path in sorted([*found, *(self.root / name for name in SETTINGS)]):
+            if path.is_file():
+                content = path.read_bytes()
+                digest.update(f"{path.relative_to(self.root)} {len(content)}\0".encode() + content)
+        return digest.hexdigest()
+
 
 def build(shop: Workshop) -> None:
-    """Run `sam build`; unchanged functions and layers come from its cache.
+    """Run `sam build`, unless nothing changed since the last one; unchanged parts come from its cache.
 
     Raises
     ------
@@ -57,6 +76,11 @@ def build(shop: Workshop) -> None:
         If the build fails or takes too long; the message holds the end of its log.
     """
     shop.build.mkdir(parents=True, exist_ok=True)
+    fingerprint = shop.fingerprint()
+    if shop.template.exists() and _text(shop.fingerprint_file) == fingerprint:
+        return
+    # An interrupted build must not count as one of the old sources.
+    shop.fingerprint_file.unlink(missing_ok=True)
     folders = ["--build-dir", str(shop.template.parent), "--cache-dir", str(shop.build / "cache")]
     _sam(
         ["build", "--cached", *folders],
@@ -66,6 +90,7 @@ def build(shop: Workshop) -> None:
         hint="Is the package index reachable? The first build downloads what requirements.txt lists. "
         f"If the build cache is broken: rm -r {shop.build}",
     )
+    processes.write_atomically(shop.fingerprint_file, fingerprint)
 
 
 def deploy(shop: Workshop, endpoint_url: str) -> dict[str, str]:
@@ -89,6 +114,17 @@ def deploy(shop: Workshop, endpoint_url: str) -> dict[str, str]:
     )
     cloudformation = boto3.client("cloudformation", region_name=REGION, endpoint_url=endpoint_url)
     return read_outputs(cloudformation, STACK_NAME, endpoint_url)
+
+
+def _is_source(path: Path) -> bool:
+    return path.suffix != ".pyc" and path.is_file()
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 def _sam(

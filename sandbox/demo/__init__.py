@@ -1,4 +1,4 @@
-"""The demo behind `make demo`: samples relayed through the local cloud in four acts, each claim checked.
+"""The stories told with the sandbox: the demo in four acts, each claim checked, and the scripts of `make sandbox`.
 
 May import everything else of the sandbox.
 """

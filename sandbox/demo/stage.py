@@ -1,9 +1,9 @@
-"""Setting of the demo's acts: a running relay, the stand-ins, and a console to show results on."""
+"""Setting of the demo's acts: a running relay, the stand-ins, and a console on which each claim is checked."""
 
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,55 +16,110 @@ from rich.table import Table
 from rich.text import Text
 
 from sandbox import local
-from sandbox.bigpanda.incidents import ENVIRONMENT
 from sandbox.cloud import relayctl
-from sandbox.demo.samples import Sample
-from sandbox.demo.tables import Answered, Signals
 from sandbox.environment import REGION
 from sandbox.errors import SandboxError
 from sandbox.server.client import StandIn
 from sandbox.steps import Steps
 
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.1
+# Longer than any single thing of the story takes, also on a busy machine.
+PATIENCE_SECONDS = 60.0
+
+type Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A running relay to show; its methods raise SandboxError on failure."""
+    """A running relay to show; its methods raise SandboxError on failure.
+
+    Attributes
+    ----------
+    up
+        Addresses of the local cloud.
+    vendors
+        Client of both stand-ins.
+    steps
+        Progress lines.
+    console
+        The terminal.
+    patience_seconds
+        Time within which a claim has to hold, unless the claim names a longer one.
+    """
 
     up: local.Local
     vendors: StandIn
     steps: Steps
     console: Console
-    # BigPanda's incidents by id, as the last shares say.
-    incidents: dict[str, dict[str, Any]] = field(default_factory=dict)
+    patience_seconds: float = PATIENCE_SECONDS
 
-    def post(self, sample: Sample) -> Answered:
-        """Put the share's incident into BigPanda, and post the share to the relay."""
-        posted_at = time.time()
-        if sample.incident_id:
-            self.incidents[sample.incident_id] = _in_bigpanda(sample, int(posted_at))
-            self.vendors.have_incidents(ENVIRONMENT, list(self.incidents.values()))
-        answer = sample.post(self.up.api_url)
-        try:
-            said = dict(answer.json())
-        except ValueError:
-            said = {"error": answer.text[:40]}
-        return Answered(sample, posted_at, answer.status_code, said)
+    def open(self, title: str, status: str = "warning") -> str:
+        """Open an incident in BigPanda, which shares it with the relay; return its id."""
+        return str(self.vendors.open_incident(title=title, status=status)["id"])
 
-    def accepted(self) -> Signals:
-        """Return the signals that xMatters accepted, by request id, oldest first."""
-        return {signal["request_id"]: signal for signal in self.vendors.signals() if signal["accepted"]}
+    def act(self, incident_id: str, action: str) -> None:
+        """Do an action of `sandbox.bigpanda.life.ACTIONS` on an incident in BigPanda."""
+        self.vendors.act_on_incident(incident_id, action)
 
-    def wait(self, what: str, holds: Callable[[], bool], seconds: float) -> bool:
-        """Show the step `what` until `holds` returns True, or `seconds` are over; return True if it holds."""
+    def incident(self, incident_id: str) -> Json:
+        """Return an incident as BigPanda shows it."""
+        found = (each for each in self.vendors.live()["incidents"] if each["id"] == incident_id)
+        return next(found, {})
+
+    def webhooks(self, incident_id: str) -> list[Json]:
+        """Return the shares of an incident with the relay's answers, oldest first."""
+        return [each for each in self.vendors.live()["webhooks"] if each["incident_id"] == incident_id]
+
+    def pages(self, incident_id: str) -> list[Json]:
+        """Return xMatters' pages for an incident, oldest first."""
+        return [each for each in self.vendors.phones()["pages"] if each["incident_id"] == incident_id]
+
+    def told(self, incident_id: str, person: str) -> list[Json]:
+        """Return what the devices of a person were told of an incident, oldest first."""
+        said = self.vendors.phones()["notifications"]
+        return [each for each in said if (each["incident_id"], each["person"]) == (incident_id, person)]
+
+    def ringing(self, incident_id: str, person: str) -> list[Json]:
+        """Return the notifications of a person about an incident that can still be answered."""
+        return [each for each in self.told(incident_id, person) if each["responses"]]
+
+    def until[T](self, what: str, find: Callable[[], T], seconds: float | None = None) -> T:
+        """Return what `find` finds, as soon as that is true; raise SandboxError after so many seconds."""
+        seconds = self.patience_seconds if seconds is None else seconds
         deadline = time.monotonic() + seconds
-        with self.steps.step(what):
-            while not holds():
+        with self.console.status(Text(what)) if self.console.is_terminal else nullcontext():
+            while not (found := find()):
                 if time.monotonic() > deadline:
-                    return False
+                    raise SandboxError(f"this claim does not hold, also not after {seconds:.0f} s: {what}")
                 time.sleep(POLL_SECONDS)
-        return True
+        return found
+
+    def soon[T](self, text: str, find: Callable[[], T], seconds: float | None = None) -> T:
+        """Wait until a claim holds, print the claim with the time that it took, and return what `find` found."""
+        began = time.monotonic()
+        found = self.until(text, find, seconds)
+        self._print_claim(text, f" ({time.monotonic() - began:.1f} s)")
+        return found
+
+    def claim(self, text: str, *, holds: bool) -> None:
+        """Print a claim that holds; end the demo with SandboxError if the claim does not hold."""
+        if not holds:
+            raise SandboxError(f"this claim does not hold: {text}")
+        self._print_claim(text)
+
+    def title(self, text: str) -> None:
+        """Print the title of an act."""
+        self.console.print()
+        self.console.rule(f"[bold]{escape(text)}", align="left", style="cyan")
+
+    def say(self, text: str) -> None:
+        """Print a sentence of the story."""
+        self.console.print(Text(text))
+
+    def quote(self, *lines: str) -> None:
+        """Print what a phone or a vendor shows."""
+        for line in lines:
+            self.console.print(Padding(Text(line, style="dim"), (0, 0, 0, 4)))
 
     def show(self, table: Table) -> None:
         """Print a table."""
@@ -79,21 +134,6 @@ class Stage:
             said = relayctl.run(self.up.aws_endpoint_url, arguments, columns=self.console.width - 2)
         self.console.print(Padding(Text(said, style="dim"), (0, 0, 0, 2)))
 
-    def title(self, text: str) -> None:
-        """Print the title of an act."""
-        self.console.print()
-        self.console.rule(f"[bold]{escape(text)}", align="left", style="cyan")
-
-    def say(self, text: str) -> None:
-        """Print a sentence of the story."""
-        self.console.print(Text(text))
-
-    def claim(self, text: str, *, holds: bool) -> None:
-        """Print a claim that holds; end the demo with SandboxError if the claim does not hold."""
-        if not holds:
-            raise SandboxError(f"this claim does not hold: {text}")
-        self.console.print(Text("✓ ", style="bold green").append(text, style="default"))
-
     def save_function_logs(self, log: Path) -> None:
         """Write the logs of all functions to a file."""
         logs = boto3.client("logs", region_name=REGION, endpoint_url=self.up.aws_endpoint_url)
@@ -103,15 +143,5 @@ class Stage:
                 for event in logs.filter_log_events(logGroupName=group["logGroupName"])["events"]:
                     kept.write(f"{group['logGroupName']}  {event['message'].rstrip()}\n")
 
-
-def _in_bigpanda(sample: Sample, changed_at: int) -> dict[str, Any]:
-    """Return a share's incident as BigPanda's API has it, in no folder that a reconcile run reads."""
-    is_over = sample.status.lower() == "ok" or sample.incident.get("active") is False
-    status = "ok" if is_over else sample.status.lower() or "unknown"
-    return {
-        "id": sample.incident_id,
-        "status": status,
-        "active": not is_over,
-        "changed_at": changed_at,
-        "folders": ["active"],
-    }
+    def _print_claim(self, text: str, seconds: str = "") -> None:
+        self.console.print(Text("✓ ", style="bold green").append(text, style="default").append(seconds, style="dim"))

@@ -11,6 +11,8 @@ from sandbox import processes
 from sandbox.errors import SandboxError
 
 ANSWER_SECONDS = 5.0
+# Invalid input, an unknown name, and an action that is not possible now; each says why.
+_REFUSALS = {400, 404, 409}
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,17 @@ class StandIn:
             with requests.Session() as session:
                 session.trust_env = False
                 answer = session.request(method, f"{self.control_url}{path}", json=body, timeout=ANSWER_SECONDS)
+                if answer.status_code in _REFUSALS and (why := _error(answer)):
+                    raise SandboxError(why)
                 answer.raise_for_status()
                 return answer.json() if answer.content else None
         except requests.RequestException as error:
             raise SandboxError(f"the stand-ins for xMatters and BigPanda failed at {method} {path}: {error}") from error
+
+
+def _error(answer: requests.Response) -> str:
+    """Return the reason of a refusal; "" if the answer has none."""
+    try:
+        return str(answer.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        return ""

@@ -9,8 +9,8 @@ from random import Random
 
 import requests
 
-from sandbox.demo.samples import ANSWER_SECONDS
 from tests.e2e.channels import HEADERS, Channel
+from tests.e2e.samples import ANSWER_SECONDS
 from tests.e2e.verify import Posted
 from tests.simulation.story import SharedState
 

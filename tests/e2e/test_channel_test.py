@@ -2,21 +2,17 @@
 
 import json
 
-from sandbox import local
+from sandbox import local, team
 from sandbox.server.client import StandIn
 from tests.e2e import channels
 from tests.e2e.relayctl_operator import Operator
-
-AUTH = {"type": "basic", "username": "asker", "password": "e2e-password"}
 
 
 def test_channel_test_ring_reaches_the_recipients_and_its_page_ends(
     cloud: local.Local, xmatters: StandIn, operator: Operator
 ) -> None:
     channel = channels.made(cloud, xmatters)
-    xmatters.let_into_rest(AUTH)
-    xmatters.have([{"targetName": "jdoe"}])
-    rest = json.dumps({"base_url": xmatters.xmatters_url, "auth": AUTH})
+    rest = json.dumps({"base_url": xmatters.xmatters_url, "auth": team.REST_AUTH})
     operator.run("channel", "set", channel.name, "--set", f"xmatters.rest={rest}", "--recipient", "jdoe")
     document = operator.run_json("channel", "test", channel.name, "--ring", "--yes")
     states = {each["check"]: each["state"] for each in document["checks"]}

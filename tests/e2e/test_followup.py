@@ -6,22 +6,21 @@ import uuid
 
 import pytest
 
-from sandbox import local
+from sandbox import local, team
 from sandbox.server.client import StandIn
 from tests.e2e import channels
 from tests.e2e.channels import Channel
 from tests.e2e.relayctl_operator import until
 
-AUTH = {"type": "api_key", "key": "x-api-key-e2e", "secret": "rest-secret"}
 CHANGED_ON = int(time.time()) - 60
 
 
 @pytest.fixture(scope="module")
 def channel(cloud: local.Local, xmatters: StandIn) -> Channel:
     """A channel with access to xMatters' REST API."""
-    xmatters.let_into_rest(AUTH)
+    # The stand-in has one login, that of the channel `demo`.
     rest = [f"xmatters.rest.base_url={xmatters.xmatters_url}"]
-    rest += [f"xmatters.rest.auth.{name}={value}" for name, value in AUTH.items()]
+    rest += [f"xmatters.rest.auth.{name}={value}" for name, value in team.REST_AUTH.items()]
     return channels.made(cloud, xmatters, [*channels.UNPACED, *rest])
 
 

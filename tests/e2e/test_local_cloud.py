@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
@@ -24,6 +25,7 @@ from sandbox.cloud import emulator, stack
 from sandbox.environment import REGION
 from sandbox.errors import SandboxError
 from sandbox.server import background
+from sandbox.server.client import StandIn
 from sandbox.steps import Steps
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,17 +68,31 @@ def test_demo_channel_points_at_the_stand_ins(cloud: local.Local) -> None:
     assert secret["bigpanda"]["base_url"] == cloud.bigpanda_url
 
 
-def test_sample_callback_becomes_a_comment_in_the_stand_in(cloud: local.Local, places: local.Places) -> None:
-    # The relay writes only to incidents that the channel announced.
-    for name in ("bigpanda_1_critical", "xmatters_callback_1_acknowledge_flow"):
-        sample = json.loads((ROOT / "events" / f"{name}.json").read_text())
-        url = f"{cloud.api_url}{sample['path']}"
-        assert requests.post(url, data=sample["body"], headers=sample["headers"], timeout=30).status_code == 200
-    vendors, incident_id = background.running(places.standin), json.loads(sample["body"])["incident_id"]
-    assert vendors
-    _until(lambda: len(vendors.comments(incident_id)) == 1)
-    assert "acknowledged xMatters page 408005" in vendors.comments(incident_id)[0]["document"]["comment"]
-    assert len(vendors.assignments(incident_id)) == 1
+def test_acknowledgement_on_a_phone_becomes_a_comment_and_assigns_the_incident(
+    cloud: local.Local, xmatters: StandIn
+) -> None:
+    incident_id = xmatters.open_incident(title="Replica lag", status="warning")["id"]
+    _until(lambda: bool(_ringing(xmatters, incident_id)))
+    assert {each["person"] for each in _ringing(xmatters, incident_id)} == {"jdoe"}
+    xmatters.answer(_ringing(xmatters, incident_id)[0]["id"], "Acknowledge", "on it")
+    _until(lambda: len(xmatters.comments(incident_id)) == 1)
+    assert "acknowledged xMatters page" in xmatters.comments(incident_id)[0]["document"]["comment"]
+    assert len(xmatters.assignments(incident_id)) == 1
+    # BigPanda shares the incident again for the comment: a duplicate, if that is in the same second.
+    _until(lambda: len(_webhooks(xmatters, incident_id)) == 2)
+    assert {each["outcome"] for each in _webhooks(xmatters, incident_id)[1:]} <= {"unchanged", "duplicate"}
+    assert [each["status"] for each in xmatters.events(incident_id)] == ["TERMINATED"]
+
+
+def test_incident_of_the_network_team_rings_its_person_alone_and_its_page_ends_on_resolve(
+    cloud: local.Local, xmatters: StandIn
+) -> None:
+    alert = {"description": "Packet loss", "tags": [{"name": "team", "value": "network"}]}
+    incident_id = xmatters.open_incident(title="Packet loss", alerts=[alert])["id"]
+    _until(lambda: bool(_ringing(xmatters, incident_id)))
+    assert {each["person"] for each in _ringing(xmatters, incident_id)} == {"lchen"}
+    xmatters.act_on_incident(incident_id, "resolve")
+    _until(lambda: [each["status"] for each in xmatters.events(incident_id)] == ["TERMINATED"] * 2, seconds=120)
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only Linux shows sockets as a file")
@@ -95,6 +111,30 @@ def test_second_local_up_keeps_the_running_cloud_and_its_channel(cloud: local.Lo
     assert local.up(places, Steps("local", Console(file=heard))) == cloud
     assert "already running" in heard.getvalue()
     assert secrets.get_secret_value(SecretId=name)["VersionId"] == before
+
+
+def test_changed_source_is_deployed_into_the_running_cloud_by_the_next_local_up(
+    cloud: local.Local, places: local.Places
+) -> None:
+    deployed = places.deployed_file.read_text()
+    assert deployed == places.workshop.fingerprint()
+    places.deployed_file.write_text("older sources")
+    heard = io.StringIO()
+    assert local.up(places, Steps("local", Console(file=heard))) == cloud
+    assert "deploying what changed" in heard.getvalue()
+    assert places.deployed_file.read_text() == deployed
+
+
+def test_fingerprint_changes_with_a_source_and_not_with_compiled_files(tmp_path: Path) -> None:
+    source = tmp_path / "functions" / "webhook" / "app.py"
+    source.parent.mkdir(parents=True)
+    source.write_text("one = 1")
+    shop = stack.Workshop(tmp_path, tmp_path / "build", tmp_path / "state")
+    before = shop.fingerprint()
+    (source.parent / "app.pyc").write_text("compiled")
+    assert shop.fingerprint() == before
+    source.write_text("two = 2")
+    assert shop.fingerprint() != before
 
 
 def test_concurrent_local_cloud_command_is_refused(own_places: local.Places, quiet: Steps) -> None:
@@ -166,6 +206,15 @@ def test_emulator_that_answers_with_another_token_is_not_taken_for_ours(tmp_path
     assert emulator.running(tmp_path / "one") is None
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", urlsplit(one.endpoint_url).port or 0)) != 0
+
+
+def _ringing(xmatters: StandIn, incident_id: str) -> list[dict[str, Any]]:
+    said = xmatters.phones()["notifications"]
+    return [each for each in said if each["incident_id"] == incident_id and each["responses"]]
+
+
+def _webhooks(xmatters: StandIn, incident_id: str) -> list[dict[str, Any]]:
+    return [each for each in xmatters.live()["webhooks"] if each["incident_id"] == incident_id]
 
 
 def _until_gone(group: int) -> None:

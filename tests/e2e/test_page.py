@@ -11,8 +11,8 @@ import requests
 
 from sandbox import local
 from sandbox.cloud import queues
-from sandbox.demo.samples import Sample, read_samples
 from sandbox.server.client import StandIn
+from tests.e2e.samples import Sample, read_samples
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_SECONDS = 30.0

@@ -10,7 +10,7 @@ import pytest
 from relay.channels.channel import Rest
 from relay.channels.parsing import parse_channel
 from relay.deadline import Deadline
-from relay.delivery.followup import LOOK_FOR_SECONDS
+from relay.delivery.page_followup import LOOK_FOR_SECONDS
 from relay.errors import BadAnswer, Reason, SendError
 from relay.http.client import HttpClient
 from relay.http.session import Session

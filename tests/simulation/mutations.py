@@ -193,8 +193,8 @@ MUTATIONS = (
     Mutation(
         "a job that is kept is taken for a spare one",
         "delivery.debts",
-        "job, until = task.job, services.clock() + KEEP_SECONDS",
-        "job, until = replace(task.job, spare=True), services.clock() + KEEP_SECONDS",
+        "job, until = task.job, services.clock() + FIRST_WAKE_SECONDS",
+        "job, until = replace(task.job, spare=True), services.clock() + FIRST_WAKE_SECONDS",
         seed=22,
     ),
     Mutation(
@@ -213,14 +213,14 @@ MUTATIONS = (
     ),
     Mutation(
         "pages outlive their incident",
-        "delivery.followup",
+        "delivery.page_followup",
         "raised.is_open and raised.at < entry.over_at",
         "raised.is_open and raised.at < 0",
         seed=13,
     ),
     Mutation(
         "the page of a resolve ends with the others",
-        "delivery.followup",
+        "delivery.page_followup",
         "raised.is_open and raised.at < entry.over_at",
         "raised.at <= entry.over_at",
         seed=13,
@@ -262,14 +262,14 @@ MUTATIONS = (
     ),
     Mutation(
         "a page is looked for once",
-        "delivery.followup",
+        "delivery.page_followup",
         "if not raised.pages and not raised.is_lost and now",
         "if not raised.pages and now - raised.at < 40 and now",
         seed=15,
     ),
     Mutation(
         "a replacement that is not there yet ends the page before",
-        "delivery.followup",
+        "delivery.page_followup",
         "return bool(newer.pages) and not newer.is_over",
         "return not newer.is_over",
         seed=76,
@@ -379,7 +379,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a page of what is over goes on for minutes",
-        "delivery.followup",
+        "delivery.page_followup",
         "wait = min(max((now - youngest) / 2, SHORTEST_SEARCH_WAIT_SECONDS), LONGEST_SEARCH_WAIT_SECONDS)",
         "wait = 170.0",
         seed=954,
@@ -495,8 +495,8 @@ MUTATIONS = (
     Mutation(
         "a kept job sleeps for a quarter of an hour",
         "delivery.debts",
-        "KEEP_SECONDS = 36.0",
-        "KEEP_SECONDS = 900.0",
+        "FIRST_WAKE_SECONDS = 36.0",
+        "FIRST_WAKE_SECONDS = 900.0",
         seed=22,
     ),
     Mutation(
@@ -731,14 +731,14 @@ MUTATIONS = (
     ),
     Mutation(
         "nobody is told that no page came",
-        "delivery.followup",
+        "delivery.page_followup",
         "is_alarming, now = _is_silent(after, seen), self.clock()",
         "is_alarming, now = False, self.clock()",
         seed=524,
     ),
     Mutation(
         "BigPanda is asked as often as there is something to ask",
-        "bigpanda.rate_limit",
+        "bigpanda.api_rate_limit",
         'if counted is None or counted["calls"] <= limit:',
         "if counted is None or limit:",
         seed=692,
@@ -759,7 +759,7 @@ MUTATIONS = (
     ),
     Mutation(
         "whether no page came of a critical is asked of the job that looks",
-        "delivery.followup",
+        "delivery.page_followup",
         "is_alarming, now = _is_silent(after, seen), self.clock()",
         'is_alarming, now = _is_silent(after, seen) and job.status == "critical", self.clock()',
         seed=261,

@@ -47,7 +47,8 @@ class Handling(NamedTuple):
 
     Attributes:
         retries_inline: True to retry within the request.
-        renew_credentials: True to read the channel's secret again before an inline retry.
+        renew_credentials: True to retry within the request if a new token or a changed secret is available, whatever
+            `retries_inline` says.
         first: Upper bound of the first backoff on the retry queue (seconds). It doubles up to LONGEST_WAIT_SECONDS;
             each wait is drawn at random below the bound.
         steady: Constant wait on the retry queue in place of the backoff (seconds); None to use the backoff.

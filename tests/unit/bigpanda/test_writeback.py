@@ -9,8 +9,8 @@ import pytest
 import requests
 from botocore.exceptions import EndpointConnectionError
 
+from relay.bigpanda.api_rate_limit import CALLS_A_SECOND, MAX_WAITS, USERS_A_SECOND
 from relay.bigpanda.client import ACTIVITIES_A_PAGE
-from relay.bigpanda.rate_limit import CALLS_A_SECOND, MAX_WAITS, USERS_A_SECOND
 from relay.bigpanda.writeback import WRITEBACK_LEASE_SECONDS
 from relay.entrypoints.worker import JOB_SECONDS, SILENT_SECONDS
 from relay.http.session import Answer

@@ -6,7 +6,7 @@ import random
 import pytest
 import requests
 
-from relay.delivery.debts import KEEP_SECONDS, OVERDUE_SECONDS
+from relay.delivery.debts import FIRST_WAKE_SECONDS, OVERDUE_SECONDS
 from relay.delivery.task import delivery_id
 from relay.errors import Reason
 from relay.http.session import Answer
@@ -98,8 +98,8 @@ class TestDelivered:
                 url_recipients=("jdoe",),
             )
         ]
-        assert relay.retries.delays() == [KEEP_SECONDS]
-        assert KEEP_SECONDS > LEASE_SECONDS
+        assert relay.retries.delays() == [FIRST_WAKE_SECONDS]
+        assert FIRST_WAKE_SECONDS > LEASE_SECONDS
 
     def test_share_is_claimed_before_it_is_sent(self) -> None:
         leases: list[float] = []
@@ -165,7 +165,7 @@ class TestRow:
         result = relay.share()
         assert table.calls == ["get_item", "update_item", "update_item", "put_item", "update_item", "update_item"]
         assert relay.entry().row == Row(
-            relay.clock.now + KEEP_SECONDS + OVERDUE_SECONDS,
+            relay.clock.now + FIRST_WAKE_SECONDS + OVERDUE_SECONDS,
             result.job.stored_name if result.job else "",
             is_critical=True,
         )
@@ -201,7 +201,7 @@ class TestRow:
         with pytest.raises(SystemExit):
             relay.share()
         assert relay.dynamodb.indexed() == []
-        relay.wake(KEEP_SECONDS)
+        relay.wake(FIRST_WAKE_SECONDS)
         assert (len(relay.session.calls), relay.retries.messages) == (4, [])
 
     def test_job_that_cannot_be_stored_is_kept_by_its_message_alone(self) -> None:
@@ -211,7 +211,7 @@ class TestRow:
         result = relay.share()
         assert (result.outcome, result.queue, relay.entry().row) == (Outcome.QUEUED, "retry", None)
         assert relay.entry().reason == "upstream"
-        relay.wake(KEEP_SECONDS)
+        relay.wake(FIRST_WAKE_SECONDS)
         assert len(relay.session.calls) == 4
 
     def test_newer_share_that_takes_over_a_debt_stores_its_job_before_its_claim(self) -> None:
@@ -253,7 +253,7 @@ class TestRow:
         relay = room(DOWN, DOWN, DOWN, samples.accepted())
         relay.share()
         relay.dynamodb.calls.clear()
-        relay.wake(KEEP_SECONDS)
+        relay.wake(FIRST_WAKE_SECONDS)
         # A read, the gate, the claim, the record, and the circuit that closes again.
         assert relay.dynamodb.calls == ["get_item", *["update_item"] * 4]
         assert relay.dynamodb.indexed() == []

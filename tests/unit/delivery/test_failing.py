@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import requests
 
-from relay.delivery.debts import KEEP_SECONDS
+from relay.delivery.debts import FIRST_WAKE_SECONDS
 from relay.entrypoints.endpoint import INLINE_SECONDS
 from relay.errors import HANDLING, QueueError, Reason
 from relay.jobs.envelope import Job
@@ -217,7 +217,7 @@ class TestNoRetryQueue:
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.UPSTREAM, "ledger")
         entry = relay.entry()
         assert entry.row == Row(
-            relay.clock.now + KEEP_SECONDS, result.job.stored_name if result.job else "", is_critical=True
+            relay.clock.now + FIRST_WAKE_SECONDS, result.job.stored_name if result.job else "", is_critical=True
         )
         assert (entry.reason, entry.asked) == ("upstream", 3)
         assert relay.dead_letters.messages == []

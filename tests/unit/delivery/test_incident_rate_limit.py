@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.delivery.incident_rate_limit import FLOOD_SECONDS, earliest, room_for_signals
+from relay.delivery.incident_rate_limit import FLOOD_SECONDS, earliest_send_time, room_for_signals
 from relay.incidents.transition import Transition
 from relay.ledger.entry import Entry
 from tests.unit.states import NOW
@@ -31,18 +31,18 @@ class TestEarliest:
     def test_signals_of_an_incident_keep_their_spacing_and_worsened_and_resolved_skip_it(
         self, signals: tuple[float, ...], kind: str, after: float | None
     ) -> None:
-        moment = earliest(rang(*signals), Transition(kind), 15)
+        moment = earliest_send_time(rang(*signals), Transition(kind), 15)
         assert moment == (0 if after is None else NOW + after)
 
     def test_spacing_of_zero_seconds_lets_the_next_signal_go_at_once(self) -> None:
-        assert earliest(rang(0), Transition.EASED, 0) == NOW
+        assert earliest_send_time(rang(0), Transition.EASED, 0) == NOW
 
     @given(st.lists(st.floats(0, 200), max_size=8), st.sampled_from(Transition))
     def test_flood_control_never_drops_a_signal_that_waited_for_its_earliest_time(
         self, times: list[float], kind: Transition
     ) -> None:
         entry = rang(*sorted(times))
-        assert room_for_signals(entry, max(NOW + 200, earliest(entry, kind, 0))) >= 1
+        assert room_for_signals(entry, max(NOW + 200, earliest_send_time(entry, kind, 0))) >= 1
 
 
 class TestRoom:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from relay.delivery.followup import LOOK_FOR_SECONDS
+from relay.delivery.page_followup import LOOK_FOR_SECONDS
 from relay.entrypoints.sweeper import AT_ONCE, MAX_CHECKED, NOTIFIED_AGAIN_SECONDS, NOTIFY_SECONDS
 from relay.errors import ChannelUnreadable
 from relay.jobs.envelope import timestamp

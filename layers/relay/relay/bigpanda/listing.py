@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
+from relay.bigpanda.api_rate_limit import RateLimit
 from relay.bigpanda.client import BigPanda, Incident, as_webhook
-from relay.bigpanda.rate_limit import RateLimit
 from relay.channels.channel import Access
 from relay.deadline import Deadline
 from relay.errors import BadRequest, NoAnswer, Reason, SendError

@@ -13,9 +13,9 @@ from copy import replace
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
+from relay.bigpanda.api_rate_limit import RateLimit
 from relay.bigpanda.client import ACTIVITY_PAGES, BigPanda, Incident
 from relay.bigpanda.comment import Comment, comment_of, mark
-from relay.bigpanda.rate_limit import RateLimit
 from relay.bigpanda.verification import EARLY_CALLBACK_SECONDS, Answered, Verdict, Verifier
 from relay.channels.channel import Access, Channel
 from relay.deadline import Deadline
@@ -157,7 +157,7 @@ class Writeback:
         incident = _incident(said, access, entries)
         if incident is None:
             return _failed(job, Reason.REFUSED, "its environment is unknown: set bigpanda.environment_id")
-        return self._once(job, _Deed(said, incident, access, channel.answers, is_verified), deadline)
+        return self._write_once(job, _Deed(said, incident, access, channel.answers, is_verified), deadline)
 
     def release(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
         """Report an incident's first share to BigPanda as received. `unsafe` with a reason if the request failed."""
@@ -192,7 +192,7 @@ class Writeback:
         names = [key(channel.name, each, incident_id) for each in recipients]
         return [(name, self.ledger.read(name)) for name in names]
 
-    def _once(self, job: Job, deed: _Deed, deadline: Deadline) -> Result:
+    def _write_once(self, job: Job, deed: _Deed, deadline: Deadline) -> Result:
         name, now = f"writeback/{job.channel}/{job.delivery_id}", self.clock()
         note = Note.read(self.table, name)
         if note.is_written:

@@ -65,7 +65,7 @@ def _claim(services: Services, task: Task, entry: Entry, send: Send) -> tuple[En
     lease = Lease(task.owner, now + LEASE_SECONDS, entry.next_claim(now), task.state)
     after = entry.claimed(lease, send.attempts, queued=task.is_queued)
     after = replace(after, environment_id=task.environment_id or after.environment_id)
-    if entry.row and task.is_queued and debts.is_stored(services, task, entry):
+    if entry.row and task.is_queued and debts.try_store(services, task, entry):
         # An older state is owed already. The row must name this state, in case its sender dies.
         row = debts.row_of(task, lease.until, services.clock())
         # The claim does not reset the count of jobs that were begun: the worker may die before it has a result.
@@ -94,7 +94,7 @@ def _record_acceptance(
 def _wake_next(services: Services, task: Task, entry: Entry) -> None:
     """Enqueue the job of a newer share that came while this sender had the lease, so that the job wakes now.
 
-    Its own message stays on the queue until the lease would have ended. So this copy is marked as spare: it only
+    The newer share's own message wakes only when this lease would have ended. So this copy is marked as spare: it only
     tries to send. Waits and follow-ups are left to the message.
     """
     if entry.owed_since is None or entry.lease or entry.row_job in {"", task.job.stored_name}:
@@ -113,7 +113,7 @@ def _record_failure(services: Services, task: Task, claimed: Entry, lease: Lease
     """
     result = debts.retry_later(services, task, task.failed(sent))
     row = None
-    if result.queue != "dead_letter" and debts.is_stored(services, task, claimed):
+    if result.queue != "dead_letter" and debts.try_store(services, task, claimed):
         wakes, now = result.until or until, services.clock()
         row = debts.row_of(task, wakes, now, has_message=result.queue == "retry")
 

@@ -19,7 +19,7 @@ from relay.ledger.row import WORDS, Row
 
 # Delay of the job that is queued before the first attempt. It is longer than the sender's lease. After an inline
 # time-out it leaves 30 s at least, since that attempt may have paged.
-KEEP_SECONDS = 36.0
+FIRST_WAKE_SECONDS = 36.0
 # The sweeper replaces a debt's message that is late by this much (docs/decisions.md, D-row-due).
 OVERDUE_SECONDS = 180.0
 # The sweeper acts on a debt this long after its age limit. By then the worker has dead-lettered it, if
@@ -40,7 +40,7 @@ def keep(services: Services, task: Task, wait: Wait | None = None) -> Task:
     """
     if not task.is_live or task.is_queued or task.is_turned_away:
         return task
-    job, until = task.job, services.clock() + KEEP_SECONDS
+    job, until = task.job, services.clock() + FIRST_WAKE_SECONDS
     if wait:
         job, until = task.job.waiting(wait.reason, wait.until), wait.until
     is_kept = services.keeper.keep(job, services.deadline, until=until)
@@ -94,7 +94,7 @@ def store(services: Services, task: Task, entry: Entry) -> None:
         _store_as(services, task.job.stored_name, task)
 
 
-def is_stored(services: Services, task: Task, entry: Entry) -> bool:
+def try_store(services: Services, task: Task, entry: Entry) -> bool:
     """Store the job as `store` does; return False if the ledger fails."""
     try:
         store(services, task, entry)
@@ -115,8 +115,8 @@ def retry_later(services: Services, task: Task, result: Result) -> Result:
     queued = replace(result, outcome=Outcome.QUEUED, queue="retry")
     if task.is_live:
         job = after_failure(task.job, result, now)
-        is_kept = task.is_queued or services.keeper.keep(job, services.deadline, until=now + KEEP_SECONDS)
-        return replace(queued if is_kept else result, until=now + KEEP_SECONDS)
+        is_kept = task.is_queued or services.keeper.keep(job, services.deadline, until=now + FIRST_WAKE_SECONDS)
+        return replace(queued if is_kept else result, until=now + FIRST_WAKE_SECONDS)
     wait = wait_seconds(
         reason,
         task.job.rounds,

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from relay.delivery.actions import Action, DeadLetter, Revive, Send, Settle
-from relay.delivery.incident_rate_limit import earliest, room_for_signals
+from relay.delivery.incident_rate_limit import earliest_send_time, room_for_signals
 from relay.delivery.task import Task
 from relay.errors import Reason
 from relay.incidents.transition import Change, State, Transition, compare
@@ -91,7 +91,7 @@ def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Action]:
 def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:
     """Return the task, updated from the entry, and the standing of its state."""
     notify_on = task.channel.policy.notify_on
-    state = _after(task, entry)
+    state = _ordered_after_newest(task, entry)
     if _is_kept_by_copy(task, entry):
         judgement = judge_change(entry, state, notify_on)
     elif task.is_live:
@@ -112,7 +112,7 @@ def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:
     return _revived_by(task, entry), judgement.standing
 
 
-def _after(task: Task, entry: Entry) -> State:
+def _ordered_after_newest(task: Task, entry: Entry) -> State:
     """Return the task's state, ordered after the stored one in spite of clock skew between functions.
 
     A live state without timestamps inherits the stored version, so that a share older than that version is not taken
@@ -130,9 +130,9 @@ def _after(task: Task, entry: Entry) -> State:
 
 
 def _is_kept_by_copy(task: Task, entry: Entry) -> bool:
-    """True if this sender has an unused ticket, and another copy of its share meanwhile recorded the state as owed.
+    """True if another function handled a copy of this share, got no ticket, and recorded the state as owed.
 
-    This sender then sends the state: the copy got no ticket, and waits for a later slot.
+    This sender has a ticket, so it sends the state now. The copy waits for a later slot.
     """
     return task.ticket is not None and entry.owed_since is not None and task.state.is_same(entry.kept)
 
@@ -196,7 +196,7 @@ def _wait(task: Task, entry: Entry, now: float) -> Wait | None:
     if entry.rests_until > now and entry.may_have_paged(task.state):
         return Wait(Reason.IN_FLIGHT, entry.rests_until + WAKE_MARGIN_SECONDS)
     least = task.channel.policy.min_seconds_between_signals
-    moment = earliest(entry, task.change.transition, least) if task.change else 0.0
+    moment = earliest_send_time(entry, task.change.transition, least) if task.change else 0.0
     if moment > now:
         return Wait(Reason.PACED, moment)
     slot = entry.slot
@@ -223,8 +223,8 @@ def judge_share(
 ) -> Judgement:
     """Return the standing of a new share's state. `is_stamped` is True if the share has BigPanda's timestamps.
 
-    A duplicate or superseded share needs no further work: its state, or a newer one, is in the entry already. So that
-    state is announced, on a queue, or need not be announced.
+    A duplicate or superseded share needs no further work: its state, or a newer one, is in the entry already. The
+    entry's states are announced, queued, or not to be announced.
     """
     if (is_stamped and _came_before(entry, state)) or state.is_same(entry.kept):
         return Judgement(Standing.DUPLICATE)

@@ -119,7 +119,7 @@ class Delivery:
             return degraded.without_ledger(services, give_back(services, task), str(error))
         task = give_back(services, task)
         # Other senders keep changing the entry, so they are announcing this incident.
-        later = Wait(Reason.IN_FLIGHT, self.clock() + debts.KEEP_SECONDS)
+        later = Wait(Reason.IN_FLIGHT, self.clock() + debts.FIRST_WAKE_SECONDS)
         return degraded.put_off(services, task, later, "the entry was changed each time it was read")
 
 

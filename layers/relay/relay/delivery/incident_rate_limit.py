@@ -14,7 +14,7 @@ FLOOD_SECONDS = 61.0
 _UNSPACED = frozenset({Transition.WORSENED, Transition.RESOLVED})
 
 
-def earliest(entry: Entry, transition: Transition, min_seconds: float) -> float:
+def earliest_send_time(entry: Entry, transition: Transition, min_seconds: float) -> float:
     """Return the earliest time of the incident's next signal (epoch seconds), by the policy and by flood control."""
     since_last = entry.signals[-1] + min_seconds if entry.signals and transition not in _UNSPACED else 0.0
     flood = entry.signals[-FLOOD_SIGNALS] + FLOOD_SECONDS if len(entry.signals) >= FLOOD_SIGNALS else 0.0

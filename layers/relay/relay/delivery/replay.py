@@ -66,7 +66,7 @@ class Became(StrEnum):
         DELIVERED: xMatters accepted its signal.
         NOT_OWED: The worker found that its state need not be announced any more.
         WAITING: It waits for its next attempt.
-        MOVED: It is on its queue again; its worker did not report yet.
+        MOVED: It is on its queue again. It is no readable signal, so its outcome is in its worker's log only.
         DEAD_LETTERED: It came back to the dead-letter queue.
         FAILED: It could not be moved.
     """

@@ -97,7 +97,7 @@ class Sender:
             except Exception as error:  # noqa: BLE001 - after an unexpected exception the share must still be queued
                 failure = SendError(Reason.INTERNAL, type(error).__name__, may_have_paged=True)
                 failure.__cause__ = error
-            sent = _after(sent, failure)
+            sent = _with_failure(sent, failure)
             if sent.maybe_accepted > 0 and not (repeats and sent.maybe_accepted == 1 and failure.may_have_paged):
                 return sent
             again = self._before_next_attempt(channel, failure, sent, attempts, deadline.remaining(reserve))
@@ -143,7 +143,7 @@ class Sender:
         return found if changed else None
 
 
-def _after(sent: Sent, failure: SendError) -> Sent:
+def _with_failure(sent: Sent, failure: SendError) -> Sent:
     """Return the result after another failure. A time-out before the request is sent does not hide the last failure."""
     says_less = sent.failure is not None and failure.reason == Reason.TIMEOUT and not failure.asked
     return Sent(

@@ -1,4 +1,4 @@
-"""One of the two endpoints: it answers requests to BigPanda's webhook, or those to xMatters' callback.
+"""HTTP endpoint, used twice: for BigPanda's webhook and for xMatters' callback.
 
 `channels.admission` checks the credentials.
 """

@@ -25,16 +25,16 @@ from relay.xmatters.trigger import XMatters
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
 
+    from relay.bigpanda.api_rate_limit import RateLimit
     from relay.bigpanda.client import BigPanda
     from relay.bigpanda.listing import Lister
-    from relay.bigpanda.rate_limit import RateLimit
     from relay.bigpanda.writeback import Writeback
     from relay.channels.admission import Admission
     from relay.channels.epoch import Epoch
     from relay.channels.token import Door
-    from relay.delivery.end_confirmation import EndConfirmation
     from relay.delivery.fallback import Fallback
-    from relay.delivery.followup import Followup
+    from relay.delivery.page_followup import Followup
+    from relay.delivery.resolve_confirmation import ResolveConfirmation
     from relay.entrypoints.endpoint import Endpoint
     from relay.entrypoints.sweeper import AtOnce, Sweeper
     from relay.entrypoints.worker import Worker
@@ -319,7 +319,7 @@ class Wiring:
     @cached_property
     def followup(self) -> "Followup":
         """The follow-up of accepted signals."""
-        from relay.delivery.followup import Followup
+        from relay.delivery.page_followup import Followup
 
         return Followup(self.pages, self.ledger, lambda: self.confirmation, self._clock)
 
@@ -335,7 +335,7 @@ class Wiring:
     @cached_property
     def rate_limit(self) -> "RateLimit":
         """The rate limit of BigPanda's API."""
-        from relay.bigpanda.rate_limit import RateLimit
+        from relay.bigpanda.api_rate_limit import RateLimit
 
         return RateLimit(self._resources.table, self._clock, self._sleep)
 
@@ -347,11 +347,11 @@ class Wiring:
         return Lister(self.bigpanda, self.rate_limit, self._clock, self._deadlines)
 
     @cached_property
-    def confirmation(self) -> "EndConfirmation":
+    def confirmation(self) -> "ResolveConfirmation":
         """The part that asks BigPanda whether an incident is over, before its pages end."""
-        from relay.delivery.end_confirmation import EndConfirmation
+        from relay.delivery.resolve_confirmation import ResolveConfirmation
 
-        return EndConfirmation(self.lister, self.keeper, self._clock)
+        return ResolveConfirmation(self.lister, self.keeper, self._clock)
 
     @cached_property
     def writeback(self) -> "Writeback":

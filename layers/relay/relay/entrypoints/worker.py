@@ -22,7 +22,7 @@ from relay.deadline import Deadline
 from relay.delivery.debts import DEAD_LETTER_AGAIN_SECONDS
 from relay.delivery.delivery import Delivery
 from relay.delivery.fallback import Debt, Fallback
-from relay.delivery.followup import Followup
+from relay.delivery.page_followup import Followup
 from relay.errors import HANDLING, ChannelError, Reason
 from relay.incidents.share import parse_share
 from relay.incidents.transition import is_open

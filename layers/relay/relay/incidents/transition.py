@@ -1,4 +1,4 @@
-"""Transition of a share against the announced state: pure code, one table.
+"""Transition of a share against the announced state. Pure code. The docstring of `compare` lists every case.
 
 A share is compared with the announced state, never with one that was merely seen. A state that xMatters did not accept
 does not count as announced, so a comment that arrives while a page is owed does not cancel the page.

@@ -14,7 +14,8 @@ class Outcome(StrEnum):
     Attributes:
         DELIVERED: xMatters accepted its signal.
         QUEUED: It waits on a queue or in the ledger.
-        DUPLICATE: The same state came before, and is announced or queued. For a chore: nothing is left to do.
+        DUPLICATE: The same state came before, and is announced or queued. For a chore (any job but a signal): nothing
+            is left to do.
         SUPERSEDED: A newer state of the incident is announced or queued.
         UNCHANGED: The policy does not announce its transition.
         UNSAFE: It is neither delivered nor queued, so the sender must send it again. For a chore: it failed, and its

@@ -217,7 +217,10 @@ class Entry(NamedTuple):
         return self.lease is not None and now < self.lease.until
 
     def next_claim(self, now: float) -> float:
-        """Return the start of the next lease (epoch seconds): after all others', although clocks differ."""
+        """Return the time to record for the next claim (epoch seconds).
+
+        It is later than every earlier claim and the last resolve, even if this function's clock is behind.
+        """
         return max(now, self._last_claim() + 2 * TICK_SECONDS, self.over_at + TICK_SECONDS)
 
     def _last_claim(self) -> float:
@@ -277,7 +280,7 @@ class Entry(NamedTuple):
         return replace(self, refuted_since=self.refuted_since or now) if self.is_end_in_doubt else self
 
     def end_refuted(self) -> "Entry":
-        """Return the entry with its end refuted, so that no page ends."""
+        """Return the entry after BigPanda refuted the resolve: the incident counts as open, and its pages stay."""
         return replace(self, over_at=0.0, refuted_since=0.0) if self.is_end_in_doubt else self
 
     def claimed(self, lease: Lease, tries: int, *, queued: bool) -> "Entry":

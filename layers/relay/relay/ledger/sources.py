@@ -112,14 +112,14 @@ class Sources:
         def with_share(found: Text | None) -> str:
             return _Seen.of(found).with_share(unknown, recipients, now).text()
 
-        if self._is_changed(_key(channel.name), with_share, deadline):
+        if self._try_change(_key(channel.name), with_share, deadline):
             self._noted[share] = now + NOTE_AGAIN_SECONDS
 
     def note_incident(self, channel: Channel, incident_id: str, recipients: Recipients, deadline: Deadline) -> None:
         """Record the recipients of an incident's share, if write-backs or reconcile runs need them. Ignores errors."""
         if recipients and (channel.bigpanda or channel.callback):
             key, named = _incident_key(channel.name, incident_id), _ordered(recipients)
-            self._is_changed(key, partial(_with_set, recipients=named), deadline)
+            self._try_change(key, partial(_with_set, recipients=named), deadline)
 
     def of_incident(self, channel: Channel, incident_id: str) -> tuple[Recipients, ...]:
         """Return the sets of recipients for which an incident was shared, without the empty set. Raises LedgerError."""
@@ -153,7 +153,7 @@ class Sources:
         recent = [name for name, at in environments.items() if at > self.clock() - OLD_SECONDS and name not in known]
         return tuple(sorted(recent, key=lambda name: -environments[name]))
 
-    def _is_changed(self, key: str, change: Callable[[Text | None], str | None], deadline: Deadline) -> bool:
+    def _try_change(self, key: str, change: Callable[[Text | None], str | None], deadline: Deadline) -> bool:
         """Change an item within the time there is; return False if the table does not take it."""
         with suppress(LedgerError, TimeoutError):
             deadline.run(partial(self.table.change, key, change), part="ledger", at_most=TABLE_SECONDS)

@@ -8,7 +8,7 @@ import pytest
 import requests
 from botocore.exceptions import EndpointConnectionError
 
-from relay.delivery.followup import LOOK_FOR_SECONDS
+from relay.delivery.page_followup import LOOK_FOR_SECONDS
 from relay.entrypoints.worker import FOLLOWUP_SECONDS
 from relay.errors import QueueError
 from relay.http.session import Answer

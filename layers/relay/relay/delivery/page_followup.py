@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from relay.channels.channel import Channel, Rest
 from relay.deadline import Deadline
-from relay.delivery.end_confirmation import Answer, Confirmed, EndConfirmation
+from relay.delivery.resolve_confirmation import Confirmed, ResolveAnswer, ResolveConfirmation
 from relay.delivery.task import entry_of
 from relay.errors import LedgerError, Reason, SendError
 from relay.jobs.envelope import Job
@@ -46,7 +46,7 @@ class Followup:
 
     pages: Pages
     ledger: Ledger
-    confirmation: Callable[[], EndConfirmation]
+    confirmation: Callable[[], ResolveConfirmation]
     clock: Callable[[], float]
 
     def follow(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
@@ -68,17 +68,20 @@ class Followup:
         if confirmed.until and result.outcome != Outcome.UNSAFE:
             until = min(confirmed.until, result.until or confirmed.until)
             result = replace(result, outcome=Outcome.QUEUED, reason=Reason.IN_FLIGHT, queue="retry", until=until)
-        is_news = confirmed.answer in {Answer.REFUTED, Answer.UNREACHABLE}
+        is_news = confirmed.answer in {ResolveAnswer.REFUTED, ResolveAnswer.UNREACHABLE}
         return replace(result, end=str(confirmed.answer)) if is_news else result
 
     def _confirmed(
         self, job: Job, entry: Entry, channel: Channel, ledger: Ledger, deadline: Deadline
     ) -> tuple[Entry, Confirmed]:
-        """Ask BigPanda if the end is in doubt, and return the entry with the answer. Raises LedgerError."""
+        """Ask BigPanda whether the incident is over, if its end is in doubt. Raises LedgerError.
+
+        Return the entry, updated by the answer, and the answer.
+        """
         if not (channel.confirms_ends and entry.is_end_in_doubt):
-            return entry, Confirmed(Answer.CONFIRMED)
+            return entry, Confirmed(ResolveAnswer.CONFIRMED)
         confirmed, now = self.confirmation().of_end(job, entry, channel, deadline), self.clock()
-        if confirmed.answer == Answer.WAIT:
+        if confirmed.answer == ResolveAnswer.WAIT:
             return entry, confirmed
         return ledger.change(entry_of(job), lambda each: confirmed.note(each, now), entry), confirmed
 
@@ -120,7 +123,7 @@ class Followup:
             followed = current.followed(seen)
             return followed.unconfirming(now) if is_alarming else followed
 
-        is_noted = after == entry or _is_changed(ledger, job, entry, change)
+        is_noted = after == entry or _try_change(ledger, job, entry, change)
         if failure and failure.reason == Reason.TIMEOUT and after != entry and is_noted:
             # Time ran out before all pages were terminated. The job continues at once, without a backoff.
             soon = replace(_result(job, Outcome.QUEUED), reason=Reason.IN_FLIGHT, queue="retry", until=now)
@@ -174,7 +177,7 @@ def _store(ledger: Ledger, job: Job) -> None:
         ledger.store(entry_of(job), WORDS, storable(job).to_json(), lasts=OLD_SIGNAL_SECONDS)
 
 
-def _is_changed(ledger: Ledger, job: Job, entry: Entry, change: Callable[[Entry], Entry]) -> bool:
+def _try_change(ledger: Ledger, job: Job, entry: Entry, change: Callable[[Entry], Entry]) -> bool:
     try:
         ledger.change(entry_of(job), change, entry)
     except LedgerError:
@@ -187,7 +190,7 @@ def _to_terminate(entry: Entry, *, replaces: bool, ends: bool) -> Iterator[Raise
     for place, raised in enumerate(entry.raised):
         # The page of a resolve replaces no other page, since the resolve may be forged.
         newer_ones = [newer for newer in entry.raised[place + 1 :] if newer.is_open and _takes_over(newer, raised)]
-        # BigPanda is not asked about an end if the incident is open again and has a page since.
+        # If the incident reopened and a newer page took over, the old page may end without a confirmation.
         is_past = ends or any(newer.at >= entry.over_at for newer in newer_ones)
         is_resolved = is_past and raised.is_open and raised.at < entry.over_at
         is_replaced = replaces and bool(newer_ones)

@@ -1,4 +1,4 @@
-"""EndConfirmation: pages end when BigPanda confirms the resolve, and a forged resolve silences no critical."""
+"""ResolveConfirmation: pages end when BigPanda confirms the resolve, and a forged resolve silences no critical."""
 
 import json
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import requests
 
-from relay.delivery.end_confirmation import APART_SECONDS, UNREACHABLE_SECONDS
+from relay.delivery.resolve_confirmation import APART_SECONDS, UNREACHABLE_SECONDS
 from relay.http.session import Answer
 from tests import samples
 from tests.fakes import Call, FakeSecrets, FakeSession, Relay

@@ -1,4 +1,4 @@
-"""EndConfirmation of an incident's end with BigPanda, before its pages are terminated.
+"""Confirmation with BigPanda that an incident is over, before its pages are terminated.
 
 A resolve can be forged by anyone who has the webhook's token. So, if the channel has an API key, a follow-up asks
 BigPanda if the incident is over. Two answers that it is open, a minute apart, refute the resolve. The incident is then
@@ -33,7 +33,7 @@ APART_SECONDS = 60.0
 UNREACHABLE_SECONDS = 600.0
 
 
-class Answer(StrEnum):
+class ResolveAnswer(StrEnum):
     """Result of a confirmation. REFUTED and UNREACHABLE are counted as metrics."""
 
     # The incident is over.
@@ -56,23 +56,23 @@ class Confirmed(NamedTuple):
         until: Time of the next question (epoch seconds); 0 if none is needed.
     """
 
-    answer: Answer
+    answer: ResolveAnswer
     until: float = 0.0
 
     def note(self, entry: Entry, now: float) -> Entry:
         """Return the entry with this answer. It holds for the incident, also if other resolves arrived meanwhile."""
         match self.answer:
-            case Answer.CONFIRMED | Answer.UNREACHABLE:
+            case ResolveAnswer.CONFIRMED | ResolveAnswer.UNREACHABLE:
                 return entry.end_confirmed()
-            case Answer.DOUBTED:
+            case ResolveAnswer.DOUBTED:
                 return entry.end_doubted(now)
-            case Answer.REFUTED:
+            case ResolveAnswer.REFUTED:
                 return entry.end_refuted()
         return entry
 
 
 @dataclass(frozen=True)
-class EndConfirmation:
+class ResolveConfirmation:
     """Confirms ends of incidents with BigPanda.
 
     Attributes:
@@ -91,15 +91,17 @@ class EndConfirmation:
         share = self._asked(access, entry, job.incident_id, deadline) if access else None
         if share is None:
             is_late = now - entry.over_at > UNREACHABLE_SECONDS
-            return Confirmed(Answer.UNREACHABLE) if is_late else Confirmed(Answer.WAIT, now + APART_SECONDS)
+            if is_late:
+                return Confirmed(ResolveAnswer.UNREACHABLE)
+            return Confirmed(ResolveAnswer.WAIT, now + APART_SECONDS)
         if not is_open(share):
-            return Confirmed(Answer.CONFIRMED)
+            return Confirmed(ResolveAnswer.CONFIRMED)
         if not entry.refuted_since:
-            return Confirmed(Answer.DOUBTED, now + APART_SECONDS)
+            return Confirmed(ResolveAnswer.DOUBTED, now + APART_SECONDS)
         if now < entry.refuted_since + APART_SECONDS:
-            return Confirmed(Answer.WAIT, entry.refuted_since + APART_SECONDS)
+            return Confirmed(ResolveAnswer.WAIT, entry.refuted_since + APART_SECONDS)
         is_kept = self.keeper.keep(self._reannouncing(job, entry, share, channel), deadline, until=now)
-        return Confirmed(Answer.REFUTED) if is_kept else Confirmed(Answer.WAIT, now + APART_SECONDS)
+        return Confirmed(ResolveAnswer.REFUTED) if is_kept else Confirmed(ResolveAnswer.WAIT, now + APART_SECONDS)
 
     def _asked(self, access: Access, entry: Entry, incident_id: str, deadline: Deadline) -> Share | None:
         """Return the incident from BigPanda's API; None if it is not found, or the API fails."""

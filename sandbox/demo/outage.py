@@ -1,0 +1,142 @@
+"""Acts 2 and 3: xMatters is down while incidents change, and comes back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sandbox.cloud import queues
+from sandbox.demo import incident, tables
+from sandbox.demo.stage import Json, Stage
+
+SHORT, DISK, CERTIFICATE, ERRORS = (
+    "Checkout latency is 2.4 s",
+    "Disk on log-3 is 91 % full",
+    "Certificate of shop.acme ends in 7 days",
+    "Payments fail",
+)
+# Failed signals in a row that open the relay's circuit: the changes of the incident SHORT.
+CHANGES = ("worsen", "gain_alert", "gain_alert", "ease")
+# The circuit is open for 30 s; then critical signals go first, within 5 s, and the others within 10 s.
+BACK_SECONDS = 120.0
+CLEAR_SECONDS = 3.0
+MOST_CHANGES = 12
+
+
+@dataclass(frozen=True)
+class Outage:
+    """Ids of the incidents that changed during the outage.
+
+    Attributes
+    ----------
+    short
+        Opened, changed and resolved.
+    warnings
+        Opened as warnings.
+    critical
+        Opened last, as a warning, and worsened.
+    signals
+        Number of signals that xMatters had accepted before.
+    """
+
+    short: str
+    warnings: tuple[str, ...]
+    critical: str
+    signals: int
+
+    @property
+    def incident_ids(self) -> tuple[str, ...]:
+        """All of them, in the order in which they opened."""
+        return (self.short, *self.warnings, self.critical)
+
+
+def down(stage: Stage) -> Outage:
+    """Play act 2: shares come while xMatters refuses connections."""
+    stage.title("2  xMatters is down while incidents change")
+    before = _accepted(stage)
+    stage.vendors.listen(is_open=False)
+    short = _short_lived(stage)
+    warnings = tuple(_shared(stage, stage.open(title), 1) for title in (DISK, CERTIFICATE))
+    critical = _worst_of_all(stage, warnings)
+    outage = Outage(short, warnings, critical, before)
+    answers = [answer for each in outage.incident_ids for answer in stage.webhooks(each)]
+    stage.show(tables.of_shares([(stage.incident(each["incident_id"]), each) for each in answers]))
+    stage.claim(
+        "each owed state was answered 202, and is on the retry queue",
+        holds=all(_is_kept(each) for each in answers if each["status"] == 202)
+        and sum(each["status"] == 202 for each in answers) == len(answers) - 1,
+    )
+    stage.claim(
+        "an incident that resolved before it was announced owes no signal",
+        holds=[each["outcome"] for each in stage.webhooks(short)][-1] == "unchanged",
+    )
+    stage.claim(
+        "after 5 failures in a row the relay leaves xMatters alone for 30 s",
+        holds={each["document"]["reason"] for each in stage.webhooks(critical)} == {"circuit_open"},
+    )
+    stage.claim("xMatters accepted no signal", holds=_accepted(stage) == before)
+    stage.vendors.listen(is_open=True)
+    return outage
+
+
+def back(stage: Stage, outage: Outage, resolved: str) -> None:
+    """Play act 3: the retry queue drains by itself; `resolved` is the incident of act 1, whose page ends meanwhile."""
+    stage.title("3  xMatters is back, and nobody has to do anything")
+    stage.soon("the critical incident rings", lambda: stage.pages(outage.critical), BACK_SECONDS)
+    stage.soon("the warnings ring", lambda: all(map(stage.pages, outage.warnings)), BACK_SECONDS)
+    stage.soon("the retry queue is empty", lambda: queues.retrying(stage.up) == 0, BACK_SECONDS)
+    incident.ends(stage, resolved)
+    pages = {each: stage.pages(each) for each in outage.incident_ids}
+    stage.show(tables.of_pages([(stage.incident(each), pages[each]) for each in outage.incident_ids]))
+    others = [int(page["number"]) for each in outage.warnings for page in pages[each]]
+    stage.claim(
+        "nothing is lost: each incident that is still open rang once",
+        holds=all(len(pages[each]) == 1 for each in (outage.critical, *outage.warnings)),
+    )
+    stage.claim(
+        "nothing is stale: a state that has passed rang nobody",
+        holds=pages[outage.short] == [] and pages[outage.critical][0]["priority"] == "HIGH",
+    )
+    stage.claim(
+        "critical first: the incident that came last rang before the others",
+        holds=int(pages[outage.critical][0]["number"]) < min(others),
+    )
+    stage.claim("xMatters accepted one signal for each", holds=_accepted(stage) == outage.signals + len(pages) - 1)
+
+
+def _short_lived(stage: Stage) -> str:
+    incident_id = _shared(stage, stage.open(SHORT), 1)
+    for number, action in enumerate(CHANGES, start=2):
+        stage.act(incident_id, action)
+        _shared(stage, incident_id, number)
+    stage.act(incident_id, "resolve")
+    return _shared(stage, incident_id, len(CHANGES) + 2)
+
+
+def _worst_of_all(stage: Stage, warnings: Sequence[str]) -> str:
+    """Open a warning that worsens, and return its id."""
+    incident_id = _shared(stage, stage.open(ERRORS), 1)
+    stage.act(incident_id, "worsen")
+    _shared(stage, incident_id, 2)
+    # The relay draws each wait at random, critical ones from an earlier span. The spans touch, and the emulator counts
+    # in whole seconds. So the incident changes, and is drawn anew, until it is clearly first.
+    for number in range(3, MOST_CHANGES):
+        wakes = queues.wake_times(stage.up)
+        if wakes[incident_id] + CLEAR_SECONDS <= min(wakes[each] for each in warnings):
+            break
+        stage.act(incident_id, "gain_alert")
+        _shared(stage, incident_id, number)
+    return incident_id
+
+
+def _shared(stage: Stage, incident_id: str, number: int) -> str:
+    """Wait until the relay answered so many shares of an incident, and return the incident's id."""
+    stage.until("the relay answers each share", lambda: len(stage.webhooks(incident_id)) >= number)
+    return incident_id
+
+
+def _is_kept(share: Json) -> bool:
+    document = share["document"] or {}
+    return (share["outcome"], document.get("queue")) == ("queued", "retry")
+
+
+def _accepted(stage: Stage) -> int:
+    return sum(signal["accepted"] for signal in stage.vendors.signals())

@@ -1,0 +1,154 @@
+"""Scripts of `make sandbox`, played on the stand-ins without a relay."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox.bigpanda.life import ACTIONS
+from sandbox.demo.day import SCRIPTS
+from sandbox.demo.script import Player, Step
+from sandbox.errors import SandboxError
+from sandbox.server import background
+from sandbox.server.client import StandIn
+
+ROOT = Path(__file__).parents[2]
+URL_KEY = "canary-url-key"
+
+
+class Time:
+    """A clock that waits move ahead."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        """Move the clock ahead, and let the stand-ins work for a moment."""
+        time.sleep(0.01)
+        self.now += seconds
+
+    def read(self) -> float:
+        """Return the time."""
+        return self.now
+
+
+class Listener:
+    """A terminal."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        """Keep a line."""
+        self.lines.append(line)
+
+    @property
+    def skipped(self) -> list[str]:
+        """The reasons of skipped steps."""
+        return [line.partition("skipped: ")[2] for line in self.lines if "skipped: " in line]
+
+
+@pytest.fixture
+def vendors(tmp_path: Path) -> Iterator[StandIn]:
+    folder = tmp_path / "standin"
+    try:
+        yield background.start(folder, ROOT)
+    finally:
+        background.stop(folder)
+
+
+@pytest.fixture
+def heard() -> Listener:
+    return Listener()
+
+
+@pytest.fixture
+def player(vendors: StandIn, heard: Listener) -> Player:
+    clock = Time()
+    return Player(vendors, heard.say, clock.read, clock.sleep)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_script_is_in_the_order_of_its_times_and_opens_each_incident_before_it_is_changed(name: str) -> None:
+    steps = SCRIPTS[name]
+    assert [step.at for step in steps] == sorted(step.at for step in steps)
+    opened: set[str] = set()
+    for step in steps:
+        if step.act == "open":
+            assert step.incident not in opened
+            opened.add(step.incident)
+        assert step.incident in {*opened, ""}
+        assert bool(step.incident) == (step.act in {*ACTIONS, "open", "acknowledge", "escalate"})
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_sentence_of_each_step_fits_into_80_columns(name: str) -> None:
+    assert [step.says for step in SCRIPTS[name] if len(f"00:00  {step.says}") > 80] == []
+
+
+def test_each_step_is_done_at_its_time(vendors: StandIn, player: Player, heard: Listener) -> None:
+    player.play(
+        [
+            Step(0, "It opens.", "open", "lag", {"title": "Replica lag", "status": "warning"}),
+            Step(5, "It worsens.", "worsen", "lag"),
+            Step(65, "xMatters' clock is turned.", "turn_clock", options={"seconds": 90}),
+            Step(70, "xMatters is down.", "xmatters_down"),
+        ]
+    )
+    assert heard.lines == [
+        "00:00  It opens.",
+        "00:05  It worsens.",
+        "01:05  xMatters' clock is turned.",
+        "01:10  xMatters is down.",
+    ]
+    assert [(each["title"], each["status"]) for each in vendors.live()["incidents"]] == [("Replica lag", "critical")]
+    assert vendors.phones()["clock"]["ahead_seconds"] == 90
+
+
+def test_step_that_is_no_longer_possible_is_skipped_with_its_reason(
+    vendors: StandIn, player: Player, heard: Listener
+) -> None:
+    player.play(
+        [
+            Step(0, "It opens.", "open", "lag", {"title": "Replica lag"}),
+            Step(1, "It resolves.", "resolve", "lag"),
+            Step(2, "It resolves again.", "resolve", "lag"),
+            Step(3, "It eases.", "ease", "another"),
+            Step(4, "Somebody acknowledges.", "acknowledge", "lag"),
+        ]
+    )
+    assert heard.skipped == [
+        "The incident is resolved already.",
+        "the incident was not opened",
+        "no phone rings that takes Acknowledge",
+    ]
+
+
+def test_answer_is_given_on_the_first_device_of_the_person_who_was_notified_last(
+    vendors: StandIn, player: Player, heard: Listener
+) -> None:
+    kim = {"name": "kim", "devices": [{"name": "App", "kind": "APPLE_PUSH"}, {"name": "Mail", "kind": "EMAIL"}]}
+    vendors.have_phones([kim], [{"name": "dba", "members": [{"name": "kim"}, {"name": "jo"}]}])
+    trigger_url = vendors.add_function("8f1c0a52-6d0b-4b5e-9a43-1f0c6f1f7a0a", URL_KEY)
+    vendors.share_with(f"{trigger_url}&recipients=dba", ("x-unused", "none"))
+    player.play(
+        [
+            Step(0, "It opens.", "open", "lag", {"title": "Replica lag"}),
+            Step(1, "Kim escalates.", "escalate", "lag"),
+            Step(2, "Jo acknowledges.", "acknowledge", "lag", {"comment": "on it"}),
+        ]
+    )
+    assert heard.skipped == []
+    said = vendors.phones()["notifications"]
+    assert [(each["person"], each["device"], each["answer"]) for each in said] == [
+        ("kim", "App", "Escalate"),
+        ("kim", "Mail", None),
+        ("jo", "Work Email", "Acknowledge"),
+    ]
+
+
+def test_stand_ins_that_ended_end_the_script(tmp_path: Path, player: Player) -> None:
+    background.stop(tmp_path / "standin")
+    with pytest.raises(SandboxError, match="failed at GET /health"):
+        player.play([Step(0, "It opens.", "open", "lag", {"title": "Replica lag"})])
