@@ -5,28 +5,31 @@ import traceback
 from typing import Any
 
 import click
-from botocore.exceptions import NoCredentialsError, NoRegionError, ProfileNotFound
 
-from relay.errors import InvalidChannel
 from relayctl import terminal
-from relayctl.aws_errors import aws_failure
-from relayctl.channel_store import ChannelChangedError
-from relayctl.commands.channel import channel
-from relayctl.commands.channel_revoke import revoke
-from relayctl.commands.channel_set import set_
-from relayctl.commands.channel_test import test
-from relayctl.commands.dlq import dlq
-from relayctl.commands.doctor import doctor
-from relayctl.commands.policy import policy
-from relayctl.stack import EndpointUrlError
-from relayctl.stack_outputs import StackMissingError
+from relayctl.lazy_group import LazyCommand, LazyGroup
 from relayctl.terminal import INTERRUPTED
 
 # If this environment variable is 1, an unexpected error ends with a traceback, which may show secrets.
 TRACEBACK = "RELAYCTL_TRACEBACK"
 
+_VERBS = {
+    "bigpanda": LazyCommand("relayctl.commands.bigpanda:bigpanda", "Print what to set up in BigPanda."),
+    "channel": LazyCommand("relayctl.commands.channels:channel", "Make, change, check, show and remove channels."),
+    "dlq": LazyCommand("relayctl.commands.dlq:dlq", "List, show and replay dead-lettered jobs."),
+    "doctor": LazyCommand(
+        "relayctl.commands.doctor:doctor", "Check the whole stack, and every channel as `channel test` does."
+    ),
+    "explain": LazyCommand(
+        "relayctl.commands.explain:explain", "Explain what a share would do, or check a channel's routes."
+    ),
+    "policy": LazyCommand(
+        "relayctl.commands.policy:policy", "Print an IAM policy for operators, filled in for the stack."
+    ),
+}
 
-class _Relayctl(click.Group):
+
+class _Relayctl(LazyGroup):
     """Turn each error into one line and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -62,6 +65,15 @@ class _Relayctl(click.Group):
 
 def _known(error: Exception) -> click.ClickException | None:
     """Return the message for an error that the operator can fix; None for a bug of relayctl."""
+    # Imported here: `relayctl --help` must not import the AWS SDK, and has no error of it.
+    from botocore.exceptions import NoCredentialsError, NoRegionError, ProfileNotFound  # noqa: PLC0415
+
+    from relay.errors import InvalidChannel  # noqa: PLC0415
+    from relayctl.aws_errors import aws_failure  # noqa: PLC0415
+    from relayctl.channel_store import ChannelChangedError  # noqa: PLC0415
+    from relayctl.stack import EndpointUrlError  # noqa: PLC0415
+    from relayctl.stack_outputs import StackMissingError  # noqa: PLC0415
+
     match error:
         case InvalidChannel() | ProfileNotFound() | EndpointUrlError():
             return click.UsageError(str(error))
@@ -87,22 +99,16 @@ def _fault(error: Exception) -> str:
     )
 
 
-@click.group(cls=_Relayctl, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=_Relayctl, lazy=_VERBS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(package_name="bigpanda-xmatters-relay", prog_name="relayctl")
 def main() -> None:
-    """Set up channels of the BigPanda to xMatters relay, check the stack, and replay dead-lettered jobs.
+    """Set up channels of the BigPanda to xMatters relay, check it, explain shares, and replay dead-lettered jobs.
 
     Exit codes: 0 done, 1 all or a part failed, 2 usage, 3 nothing matched, 130 interrupted.
     """
 
-
-channel.add_command(set_)
-channel.add_command(revoke)
-channel.add_command(test)
-main.add_command(channel)
-main.add_command(dlq)
-main.add_command(doctor)
-main.add_command(policy)
 
 if __name__ == "__main__":
     main(prog_name="relayctl")

@@ -23,6 +23,7 @@ from relayctl import recipient_checks
 from relayctl.aws_errors import refusal
 from relayctl.channel_store import ChannelStore
 from relayctl.check_results import Check, State, failed, of_failure, ok, warning
+from relayctl.policy_file import ANY_HOSTS
 from relayctl.stack import Stack
 
 # Codes of Secrets Manager for an operator who may check a stack, but not read secrets.
@@ -35,13 +36,6 @@ _MAY_READ = "the key may read the channel's environments; whether it may write i
 _ANYBODY = (
     "the holder of the webhook's token may notify anybody by ?recipients=; set policy.allowed_recipients ([]: nobody)"
 )
-
-
-class _AnyHost(AllowList):
-    """Allow-list that allows every URL: the hosts of a parsed secret are checked later."""
-
-    def check(self, url: str) -> None:
-        """Allow the URL."""
 
 
 class Reconcile(NamedTuple):
@@ -151,7 +145,7 @@ class ChannelChecks:
         if text is None:
             return failed("secret", "the channel was removed meanwhile")
         try:
-            return parse_channel(name, text, VendorHosts(_AnyHost("", ()), _AnyHost("", ())))
+            return parse_channel(name, text, ANY_HOSTS)
         except InvalidChannel as error:
             return failed("secret", str(error))
 

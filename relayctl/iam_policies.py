@@ -13,10 +13,11 @@ from relayctl.stack import Stack
 
 # Purpose of each policy.
 ABOUT = {
-    "channels": "for operators of channels: channel set, revoke, show, list, remove and test. Reads every channel's "
-    "secret, and no incident.",
+    "channels": "for operators of channels: channel set, revoke, show, list, remove and test, bigpanda webhook. Reads "
+    "every channel's secret, and no incident.",
     "doctor": "for checks: doctor and channel test. Changes nothing and reads no incident. Without the statements "
     "ReadChannels and KeyForChannels, doctor still works: it warns of each channel that it cannot read.",
+    "explain": "for explain: changes nothing. Reads every channel's secret, and states of incidents in the ledger.",
     "replay": "for replays: dlq list, show and replay. Reads incidents, and no channel's secret.",
 }
 

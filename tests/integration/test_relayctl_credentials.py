@@ -341,6 +341,10 @@ QUIET = [
     ["dlq", "replay"],
     ["dlq", "replay", "--yes"],
     ["doctor"],
+    ["bigpanda", "webhook", "payments"],
+    ["bigpanda", "webhook", "payments", "--v2"],
+    ["explain", "docs/bigpanda-webhook-v2.json", "--channel", "payments"],
+    ["explain", "--lint", "--channel", "payments"],
 ]
 
 
@@ -370,9 +374,9 @@ def test_no_verb_prints_a_stored_credential(furnished: Operator, verb: list[str]
 def test_every_verb_is_checked_for_printed_credentials() -> None:
     from relayctl.__main__ import main  # noqa: PLC0415 - only here
 
-    assert set(main.commands) == {"channel", "dlq", "doctor", "policy"}
-    nested = {(noun, verb) for noun in ("channel", "dlq") for verb in main.commands[noun].commands}  # type: ignore[attr-defined]
-    assert nested == {(verb[0], verb[1]) for verb in QUIET if len(verb) > 1}
+    assert set(main.commands) == {"bigpanda", "channel", "dlq", "doctor", "explain", "policy"}
+    nested = {(noun, verb) for noun in ("bigpanda", "channel", "dlq") for verb in main.commands[noun].commands}  # type: ignore[attr-defined]
+    assert nested == {(verb[0], verb[1]) for verb in QUIET if len(verb) > 1 and verb[0] != "explain"}
 
 
 @pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["text", "json"])

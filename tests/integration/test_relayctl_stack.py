@@ -27,6 +27,9 @@ VERBS = [
     ["dlq", "show", "x"],
     ["dlq", "replay", "--yes"],
     ["doctor"],
+    ["bigpanda", "webhook", "x"],
+    ["explain", "docs/bigpanda-webhook-v2.json", "--channel", "x"],
+    ["explain", "--lint", "--channel", "x"],
 ]
 each_verb = pytest.mark.parametrize("verb", VERBS, ids=lambda verb: " ".join(verb[:2]))
 

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from relay.channels.routes import CALL_WORK, MAX_NAMES_LENGTH, MAX_WORK, Route, Work, chosen
+from relay.channels.routes import CALL_WORK, MAX_NAMES_LENGTH, MAX_WORK, Route, Work, chosen, values_of
 from relay.incidents.share import parse_share
 
 SHARE = {
@@ -148,3 +148,12 @@ class TestBoundedWork:
             "last", tag_team="pay*"
         )
         assert work.left > MAX_WORK / 2
+
+
+def test_values_of_a_fact_are_those_that_patterns_are_compared_with() -> None:
+    share = parse_share(json.dumps(SHARE).encode())
+    assert values_of("tag.Team", share, is_open=True) == ("payments", "storage")
+    assert values_of("environment", share, is_open=True) == ("e1", "production")
+    assert values_of("tag.none", share, is_open=True) == ()
+    over = parse_share(b'{"id": "i1", "status": "ok", "severity": "Critical"}')
+    assert values_of("status", over, is_open=False) == ("critical",)

@@ -26,6 +26,8 @@ def test_relayctl_has_the_documented_verbs() -> None:
         *(("channel", verb) for verb in ("set", "revoke", "show", "list", "remove", "test")),
         *(("dlq", verb) for verb in ("list", "show", "replay")),
         ("doctor",),
+        ("explain",),
+        ("bigpanda", "webhook"),
     }
 
 

@@ -101,6 +101,11 @@ def _undecided(routes: Sequence[Route]) -> Route:
     return Route((), tuple(fitting), is_undecided=True)
 
 
+def values_of(fact: str, share: Share, *, is_open: bool) -> tuple[str, ...]:
+    """Return the different values of a fact that the patterns of a condition are compared with."""
+    return tuple(_Facts(share, details_of(share), is_open).read(fact).values)
+
+
 class _Fact(NamedTuple):
     """Values of a fact.
 
@@ -125,10 +130,15 @@ class _Facts:
 
     def fits(self, fact: str, patterns: Sequence[str], work: Work) -> bool:
         """Return True if one of the patterns matches a value of the fact. Raises TooMuchWork."""
+        found = self.read(fact)
+        return any(_matches(found, pattern, work) for pattern in patterns)
+
+    def read(self, fact: str) -> _Fact:
+        """Return the values of a fact, read at the first use."""
         if fact not in self._known:
             values = dict.fromkeys(islice(dict.fromkeys(map(_compared, self._values(fact))), MAX_VALUES))
             self._known[fact] = _Fact(values, sum(map(len, values)))
-        return any(_matches(self._known[fact], pattern, work) for pattern in patterns)
+        return self._known[fact]
 
     def _values(self, fact: str) -> Iterable[str]:
         share, found = self._share, self._found

@@ -59,7 +59,7 @@ class Sender:
         may_repeat = may_repeat or job.may_have_paged or entry.may_have_paged(task.state)
         recipients = (alone,) if alone else job.recipients
         signal = Signal(
-            _content(task, recipients),
+            content(task, recipients),
             recipients,
             job.delivery_id,
             job.correlation_id,
@@ -153,7 +153,7 @@ def _with_failure(sent: Sent, failure: SendError) -> Sent:
     )
 
 
-def _content(task: Task, recipients: tuple[str, ...]) -> bytes:
+def content(task: Task, recipients: tuple[str, ...]) -> bytes:
     """Return the body for xMatters: BigPanda's bytes, or the relay's own body."""
     rule = task.channel.policy.own_body
     if rule is None:

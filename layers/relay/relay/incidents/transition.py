@@ -11,9 +11,9 @@ from typing import NamedTuple, Self
 
 from relay.incidents.share import Share, Version
 
-# BigPanda's own order of "worst" (docs/vendors.md, "What BigPanda sends").
-_RANKS: Mapping[str, int] = {"ok": 0, "unknown": 1, "warning": 2, "critical": 3}
-_CRITICAL = _RANKS["critical"]
+# Statuses that BigPanda documents, and its own order of "worst" (docs/vendors.md, "What BigPanda sends").
+RANKS: Mapping[str, int] = {"ok": 0, "unknown": 1, "warning": 2, "critical": 3}
+_CRITICAL = RANKS["critical"]
 ALERT_NAME_LENGTH = 8
 # Several times what BigPanda puts into one incident; what is beyond is not compared, so that an entry stays small.
 MAX_ALERTS = 1000
@@ -63,7 +63,7 @@ class State(NamedTuple):
     def of(cls, share: Share, came: float) -> Self:
         """Return the state of a share that came at `came` (epoch seconds)."""
         names = sorted({_name(alert.id) for alert in share.alerts})
-        rank, opened = _RANKS.get(share.status or ""), is_open(share)
+        rank, opened = RANKS.get(share.status or ""), is_open(share)
         return cls(share.trusted_version(came), share.digest, came, opened, rank, frozenset(names[:MAX_ALERTS]))
 
     def dated_by(self, other: "State") -> "State":

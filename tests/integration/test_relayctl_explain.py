@@ -1,0 +1,238 @@
+"""relayctl explain and relayctl bigpanda webhook, with AWS in memory."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.incidents.share import parse_share
+from relay.incidents.transition import State
+from relay.ledger.entry import Entry, key
+from tests.integration.relayctl_cloud import Operator, account
+from tests.samples import API_KEY, TOKEN, body, secret
+
+ROUTES = [
+    {"when": {"status": "warning"}, "recipients": ["Day Shift"]},
+    {"when": {"status": "critical"}, "recipients": ["Ops"], "priority": "HIGH"},
+]
+
+
+@pytest.fixture
+def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
+    with account(monkeypatch) as its_operator:
+        store(its_operator, policy={"routes": ROUTES, "body": "xmatters"})
+        yield its_operator
+
+
+def store(operator: Operator, name: str = "payments", **members: Any) -> None:
+    operator.secrets.create_secret(Name=f"team/relay/{name}", SecretString=json.dumps(secret(**members)))
+
+
+@pytest.fixture
+def share(tmp_path: Path) -> str:
+    path = tmp_path / "share.json"
+    path.write_bytes(body())
+    return str(path)
+
+
+def written(tmp_path: Path, document: Any) -> str:
+    path = tmp_path / "policy.json"
+    path.write_text(document if isinstance(document, str) else json.dumps(document))
+    return str(path)
+
+
+def announce(operator: Operator, incident_id: str = "i1", *named: str, **members: Any) -> None:
+    """Store the entry of an incident whose share was announced."""
+    found = parse_share(body(**{"changedOn": 1_700_000_000} | members))
+    state = State.of(found, operator.clock.now - 1000)
+    entry = Entry().announcing(state, "r1", operator.clock.now - 1000)
+    operator.ledger.write(key("payments", named, incident_id), Entry(), entry)
+
+
+class TestExplain:
+    def test_share_is_explained_against_the_ledger_and_nothing_is_written(self, operator: Operator, share: str) -> None:
+        announce(operator, status="warning")
+        before = operator.dynamodb.scan(TableName=operator.table)["Items"]
+        found = operator.run_json("explain", share, "--channel", "payments")
+        assert (found["verdict"]["action"], found["transition"]["transition"]) == ("signal", "worsened")
+        assert (found["transition"]["compared_with"], found["transition"]["ledger_has_entry"]) == ("ledger", True)
+        assert [each["result"] for each in found["routes"]] == ["no", "matched"]
+        assert found["recipients"]["names"] == ["Ops"]
+        assert found["rate_limit"]["limits"][0]["used"] == 0
+        assert json.loads(found["request"]["body"])["priority"] == "HIGH"
+        status = next(each for each in found["parsed"] if each["name"] == "status")
+        assert (status["value"], status["read_from"]) == ("critical", ["incident.status"])
+        assert operator.dynamodb.scan(TableName=operator.table)["Items"] == before
+        assert operator.knocked == []
+
+    def test_text_fits_into_80_columns_and_shows_no_credential(
+        self, operator: Operator, share: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("COLUMNS", "80")
+        done = operator.run("explain", share, "--channel", "payments")
+        assert done.exit_code == 0, done.output
+        assert max(map(len, done.stdout.splitlines())) <= 80
+        assert "result         would be signalled to xMatters now, opened" in done.stdout
+        assert "policy.routes.0: did not match, status is critical, not warning" in done.stdout
+        assert TOKEN not in done.output
+        assert API_KEY not in done.output
+
+    def test_credential_in_the_share_is_masked(self, operator: Operator, tmp_path: Path) -> None:
+        path = written(tmp_path, body(description=f"see {API_KEY}").decode())
+        store(operator, "plain")
+        for options in (["--json"], []):
+            done = operator.run("explain", path, "--channel", "plain", *options)
+            assert API_KEY not in done.output
+            assert "it is shown as ***" in " ".join(done.stdout.split())
+
+    def test_share_comes_from_standard_input(self, operator: Operator) -> None:
+        done = operator.run("explain", "-", "--channel", "payments", "--json", typed=body(status="warning").decode())
+        assert json.loads(done.stdout)["recipients"]["names"] == ["Day Shift"]
+
+    def test_incident_and_recipients_of_the_url_choose_the_entry(self, operator: Operator, share: str) -> None:
+        announce(operator, "i7", "jdoe", status="warning")
+        options = ("--incident", "i7", "--recipients", "jdoe")
+        found = operator.run_json("explain", share, "--channel", "payments", *options)
+        assert (found["incident_id"], found["transition"]["transition"]) == ("i7", "worsened")
+        assert found["recipients"]["names"] == ["Ops", "jdoe"]
+        assert any("--incident" in each for each in found["notes"])
+
+    def test_unreadable_ledger_is_named_and_the_share_compared_with_nothing(
+        self, operator: Operator, share: str
+    ) -> None:
+        operator.refused = {"GetItem": "AccessDeniedException"}
+        found = operator.run_json("explain", share, "--channel", "payments")
+        assert found["transition"]["compared_with"] == "nothing"
+        assert "the ledger was not read" in found["transition"]["ledger_missing"]
+        assert found["verdict"]["action"] == "signal"
+
+    def test_policy_file_replaces_the_stored_policy(self, operator: Operator, share: str, tmp_path: Path) -> None:
+        path = written(tmp_path, {"policy": {"routes": [{"when": {"status": "c*"}, "recipients": ["New"]}]}})
+        found = operator.run_json("explain", share, "--channel", "payments", "--policy", path)
+        assert found["source"] == "from the stack, with the file's policy"
+        assert found["recipients"]["names"] == ["New"]
+        assert found["request"]["body"].encode() == body()
+
+    def test_offline_asks_no_aws_service(self, operator: Operator, share: str, tmp_path: Path) -> None:
+        operator.refused = dict.fromkeys(("DescribeStacks", "GetSecretValue", "GetItem"), "AccessDenied")
+        whole = written(tmp_path, secret(policy={"routes": ROUTES}))
+        found = operator.run_json("explain", share, "--channel", "new", "--policy", whole, "--offline")
+        assert (found["source"], found["transition"]["ledger_missing"]) == ("from the file", "--offline")
+        assert TOKEN not in json.dumps(found)
+        policy = written(tmp_path, {"routes": ROUTES})
+        found = operator.run_json("explain", share, "--channel", "new", "--policy", policy)
+        assert found["source"] == "policy from the file"
+        assert "AccessDenied" in found["notes"][0]
+        assert found["recipients"]["names"] == ["Ops"]
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("content", "complaint"),
+        [
+            (b"{", "the relay would answer 400: body: is not JSON"),
+            (b"\xff", "the relay would answer 400: body: is not UTF-8"),
+            (b"{}", "the relay would answer 400: incident.id: is missing"),
+            (b'{"httpMethod": "POST", "body": "{}"}', "the file is an event of API Gateway: give its body"),
+            (b" " * (4 * 1024 * 1024 + 1), "the relay would answer 413"),
+        ],
+    )
+    def test_refused_share_is_exit_code_1_with_the_relays_answer(
+        self, operator: Operator, tmp_path: Path, content: bytes, complaint: str
+    ) -> None:
+        path = tmp_path / "share.json"
+        path.write_bytes(content)
+        done = operator.run("explain", str(path), "--channel", "payments")
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert complaint in done.stderr
+
+    @pytest.mark.parametrize(
+        ("arguments", "complaint"),
+        [
+            (["nowhere.json", "--channel", "payments"], "cannot read the share nowhere.json: No such file"),
+            (["docs", "--channel", "payments"], "cannot read the share docs: Is a directory"),
+            ([], "Missing argument"),
+            (["-"], "name the channel with --channel"),
+            (["--lint"], "or give --policy"),
+            (["x", "--lint", "--channel", "payments"], "takes no FILE"),
+            (["-", "--channel", "payments", "--offline"], "--offline needs --policy"),
+            (["-", "--channel", "No Name"], "use 1 to 48"),
+            (["-", "--channel", "payments", "--policy", "nowhere"], "cannot read the policy file nowhere"),
+            (["-", "--channel", "payments", "--policy", "README.md"], "the policy file is not JSON"),
+        ],
+    )
+    def test_usage_errors_are_exit_code_2(self, operator: Operator, arguments: list[str], complaint: str) -> None:
+        done = operator.run("explain", *arguments, typed="{}")
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert complaint in " ".join(done.stderr.split())
+
+    def test_unknown_channel_is_exit_code_3(self, operator: Operator, share: str) -> None:
+        for arguments in (("explain", share, "--channel", "nope"), ("bigpanda", "webhook", "nope")):
+            done = operator.run(*arguments)
+            assert (done.exit_code, done.stdout, done.stderr) == (3, "", "there is no channel nope\n")
+
+    def test_invalid_policy_names_the_key_and_not_the_value(
+        self, operator: Operator, share: str, tmp_path: Path
+    ) -> None:
+        path = written(tmp_path, {"max_per_minute": "canary"})
+        done = operator.run("explain", share, "--channel", "payments", "--policy", path)
+        assert done.exit_code == 2
+        assert "policy.max_per_minute: must be of type integer" in done.stderr
+        assert "canary" not in done.stderr
+
+
+class TestLint:
+    def test_routes_of_a_stored_channel_are_checked(self, operator: Operator) -> None:
+        done = operator.run("explain", "--lint", "--channel", "payments")
+        assert (done.exit_code, done.stderr) == (0, "2 routes, no findings\n")
+        assert all(line.startswith("not decided: ") for line in done.stdout.splitlines())
+
+    def test_findings_are_exit_code_1(self, operator: Operator, tmp_path: Path) -> None:
+        path = written(tmp_path, {"routes": [*ROUTES, {"when": {"status": "crit*"}, "recipients": []}]})
+        found = operator.run_json("explain", "--lint", "--policy", path, code=1)
+        assert [(each["key"], each["problem"]) for each in found["findings"]] == [
+            ("policy.routes.2.recipients", "notifies_nobody"),
+            ("policy.routes.2", "never_matches"),
+        ]
+        assert found["not_decided"]
+        done = operator.run("explain", "--lint", "--policy", path)
+        assert done.exit_code == 1
+        assert "policy.routes.2: never matches: policy.routes.1 matches every incident" in done.stdout
+
+
+class TestWebhook:
+    def test_both_versions_are_printed_with_masked_credentials(self, operator: Operator) -> None:
+        done = operator.run("bigpanda", "webhook", "payments")
+        assert done.exit_code == 0
+        assert TOKEN not in done.output
+        assert "Bearer ***" in done.stdout
+        assert "--reveal prints it" in done.stderr
+        assert "Webhook v1." in done.stdout
+        assert "Webhook v2." in done.stdout
+        assert "curl --fail-with-body -X POST https://api.bigpanda.io/resources/v2.1/integrations" in done.stdout
+        grades = {line.partition(":")[0] for line in done.stdout.splitlines()}
+        assert {"documented", "guess"} <= grades
+
+    def test_v2_is_one_document_with_the_call_to_bigpandas_api(self, operator: Operator) -> None:
+        access = {"api_key": "canary-key", "base_url": "https://eu-api.bigpanda.io", "app_key": "k", "callbacks": True}
+        store(operator, "eu", bigpanda=access)
+        found = operator.run_json("bigpanda", "webhook", "eu", "--v2", "--reveal")
+        assert set(found) == {"channel", "v2"}
+        assert found["v2"]["request"]["url"] == "https://eu-api.bigpanda.io/resources/v2.1/integrations"
+        config = found["v2"]["request"]["body"]["workflow_config"]
+        assert config["events"][0]["authorization"] == f"Bearer {TOKEN}"
+        assert config["config"] == {
+            "base_url": operator.outputs["BigPandaWebhookUrl"].replace("{channel}", "eu"),
+            "expects_callbacks": True,
+        }
+        assert "canary" not in json.dumps(found)
+
+    def test_v1_prints_url_and_header(self, operator: Operator) -> None:
+        found = operator.run_json("bigpanda", "webhook", "payments", "--v1", "--reveal")
+        assert set(found) == {"channel", "v1"}
+        assert found["v1"]["header"] == {"name": "Authorization", "value": f"Bearer {TOKEN}"}
+        text = operator.run("bigpanda", "webhook", "payments", "--v1", "--reveal")
+        assert f"Bearer {TOKEN}" in text.stdout
+        assert text.stderr == ""

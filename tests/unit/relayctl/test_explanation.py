@@ -1,0 +1,151 @@
+"""Explanation of a share against an entry of the ledger."""
+
+import json
+from copy import replace
+from typing import Any
+
+import pytest
+
+from relay.channels.channel import Channel
+from relay.incidents.share import parse_share
+from relay.incidents.transition import State
+from relay.ledger.entry import Entry
+from relay.ledger.rate_limiter import Gate, gate_of
+from relayctl import explanation_text
+from relayctl.explanation import Case, Explanation, Knowledge
+from tests.samples import body, parsed, secret
+
+NOW = 1_800_000_100.0
+ROUTES = [
+    {"when": {"status": "warning"}, "recipients": ["Day Shift"]},
+    {"when": {"status": "crit*", "tag.team": "pay*"}, "recipients": ["Pay On-Call"], "priority": "HIGH"},
+    {"when": {"status": "critical"}, "recipients": ["Ops"]},
+]
+ALERT = {"id": "a1", "status": "critical", "tags": [{"name": "team", "value": "Payments"}]}
+
+
+def channel(*, recipients: list[str] | None = None, **policy: Any) -> Channel:
+    document = secret(policy=policy)
+    document["xmatters"]["recipients"] = recipients or []
+    return parsed(document)
+
+
+def case(to: Channel | None = None, named: tuple[str, ...] = (), **members: Any) -> Case:
+    content = body(**members)
+    return Case(to or channel(), parse_share(content), content, named, NOW)
+
+
+def announced(**members: Any) -> Entry:
+    """Return the entry of an incident whose share with these members was announced."""
+    state = State.of(parse_share(body(**{"changedOn": 1_700_000_000} | members)), NOW - 1000)
+    return replace(Entry().announcing(state, "r1", NOW - 1000), sequence=1)
+
+
+def explained(a_case: Case, entry: Entry | None = None, **known: Any) -> Explanation:
+    return Explanation.of(a_case, Knowledge(entry or Entry(), **known))
+
+
+def test_share_of_a_new_incident_would_be_signalled() -> None:
+    found = explained(case())
+    assert (found.verdict["action"], found.verdict["outcome"]) == ("signal", "delivered")
+    assert found.transition["transition"] == "opened"
+    assert found.policy["is_announced"] is True
+    assert found.request["body"].encode() == body()
+    assert found.request["is_bigpandas_body"]
+
+
+@pytest.mark.parametrize(
+    ("before", "share", "transition", "outcome"),
+    [
+        ({"status": "warning"}, {}, "worsened", "delivered"),
+        ({"status": "critical"}, {"status": "warning"}, "eased", "unchanged"),
+        ({"status": "critical"}, {}, "touched", "unchanged"),
+        ({"status": "critical"}, {"changedOn": 1_600_000_000}, None, "superseded"),
+        ({}, {"changedOn": 1_700_000_000}, None, "duplicate"),
+    ],
+)
+def test_transition_against_the_ledger_decides(
+    before: dict[str, Any], share: dict[str, Any], transition: str | None, outcome: str
+) -> None:
+    found = explained(case(channel(preset="oncall"), **share), announced(**before))
+    assert (found.transition["transition"], found.verdict["outcome"]) == (transition, outcome)
+    assert found.verdict["why"]
+    assert found.request["is_sent"] is (outcome == "delivered")
+
+
+def test_each_route_says_why_it_matched_or_did_not() -> None:
+    found = explained(case(channel(routes=ROUTES), alerts=[ALERT]))
+    assert [each["result"] for each in found.routes] == ["no", "matched", "not_reached"]
+    assert found.routes[0]["conditions"] == [
+        {"fact": "status", "patterns": ["warning"], "values": ["critical"], "holds": False}
+    ]
+    assert found.routes[1]["conditions"][1]["values"] == ["payments"]
+    assert found.recipients["names"] == ["Pay On-Call"]
+
+
+def test_without_a_matching_route_the_recipients_are_the_channels_own_and_the_urls() -> None:
+    to = channel(recipients=["Ops"], routes=ROUTES[:1], allowed_recipients=["jdoe"])
+    found = explained(case(to, ("jdoe", "boss")))
+    assert found.recipients["names"] == ["Ops", "jdoe"]
+    assert (found.recipients["in_url"], found.recipients["refused_in_url"]) == (["jdoe"], ["boss"])
+
+
+def test_own_body_has_recipients_and_the_priority_of_the_route() -> None:
+    found = explained(case(channel(routes=ROUTES, body="xmatters"), alerts=[ALERT]))
+    sent = json.loads(found.request["body"])
+    assert (sent["recipients"], sent["priority"]) == ([{"id": "Pay On-Call"}], "HIGH")
+    assert found.request["priority"] == "HIGH"
+    assert sent["properties"]["incident_id"] == "i1"
+
+
+def test_acknowledged_incident_that_only_grew_goes_to_the_acknowledger_alone() -> None:
+    document = secret(policy={"notify_on": ["opened", "grew"]})
+    document["xmatters"] |= {"recipients": ["Ops"], "callback": {"token": "callback-token-5f1c"}}
+    entry = replace(announced(alerts=[ALERT]), acknowledged_by="jdoe")
+    found = explained(case(parsed(document), alerts=[ALERT, ALERT | {"id": "a2"}]), entry)
+    assert found.transition["transition"] == "grew"
+    assert (found.recipients["names"], found.recipients["only_acknowledger"]) == (["jdoe"], "jdoe")
+
+
+def test_signal_too_soon_after_the_last_one_would_wait() -> None:
+    entry = replace(announced(), signals=(NOW - 5,))
+    found = explained(case(channel(notify_on=["opened", "eased"]), status="warning"), entry)
+    assert (found.verdict["action"], found.verdict["reason"]) == ("wait", "paced")
+    assert found.verdict["until"] == "2027-01-15T08:01:50.000Z"
+
+
+@pytest.mark.parametrize(
+    ("gate", "reason"),
+    [
+        (Gate({int(NOW) - 10: 3}, 0.0, 0.0, None, 0), "paced"),
+        (Gate({}, 0.0, 0.0, NOW + 20, 5), "circuit_open"),
+        (Gate({int(NOW) - 10: 2}, 0.0, 0.0, None, 0), None),
+        (Gate({int(NOW) - 90: 9}, 0.0, 0.0, None, 0), None),
+    ],
+)
+def test_full_or_broken_channel_would_wait(gate: Gate, reason: str | None) -> None:
+    found = explained(case(channel(max_per_minute=3)), gates={gate_of("noc"): gate})
+    assert found.verdict.get("reason") == reason
+    assert found.rate_limit["limits"][0]["waits"] is (reason is not None)
+
+
+def test_share_that_ends_an_unknown_incident_is_not_signalled() -> None:
+    found = explained(case(status="ok"), missing="--offline")
+    assert found.verdict["outcome"] == "unchanged"
+    assert "touched is never signalled" in found.verdict["why"]
+    assert found.transition["compared_with"] == "nothing"
+
+
+def test_text_names_each_part() -> None:
+    found = explained(case(channel(routes=ROUTES), alerts=[ALERT]), announced(status="warning"))
+    document = {"channel": "noc", "source": "from the stack", "incident_id": "i1", **found._asdict()}
+    document |= {"parsed": [], "details": [], "ignored": [], "notes": ["a note"]}
+    shown = list(explanation_text.lines(document))
+    labels = [label for label, _ in shown if label]
+    assert labels == [
+        *("incident", "result", "compared with", "ignored", "policy", "routes", "recipients", "priority"),
+        *("rate limit", "request", "note"),
+    ]
+    lines = [line for _, line in shown]
+    assert "policy.routes.0: did not match, status is critical, not warning" in lines
+    assert "policy.routes.1: matched, status is critical; tag.team is payments" in lines

@@ -1,0 +1,111 @@
+"""Lint of routes."""
+
+from typing import Any
+
+import pytest
+
+from relayctl.route_lint import Lint, lint
+from tests.samples import parsed, secret
+
+
+def linted(*routes: dict[str, Any], is_whole: bool = True, recipients: list[str] | None = None, **policy: Any) -> Lint:
+    """Lint a channel with these routes."""
+    document = secret(policy={"routes": list(routes), **policy})
+    if recipients is not None:
+        document["xmatters"].pop("recipients_in")
+        document["xmatters"]["recipients"] = recipients
+    return lint(parsed(document), is_whole=is_whole)
+
+
+def route(*recipients: str, **when: Any) -> dict[str, Any]:
+    """Return a route; a condition on a tag is written `tag_NAME`."""
+    conditions = {fact.replace("tag_", "tag."): patterns for fact, patterns in when.items()}
+    return {"when": conditions, "recipients": list(recipients or ("Ops",))}
+
+
+def keys(found: Lint) -> list[tuple[str, str]]:
+    return [(each.key, each.problem) for each in found.findings]
+
+
+def test_routes_that_can_all_match_have_no_findings() -> None:
+    found = linted(
+        route(status="critical", tag_team="pay*"),
+        route(status="critical"),
+        route(status=["warning", "unknown"], environment="prod*"),
+        route(severity="critical"),
+        route(status="ok"),
+    )
+    assert found.findings == ()
+    assert any("several earlier routes" in each for each in found.undecided)
+
+
+@pytest.mark.parametrize(
+    ("first", "later"),
+    [
+        ({"status": "critical"}, {"status": "critical", "tag_team": "pay"}),
+        ({"status": "crit*"}, {"status": "CRITICAL"}),
+        ({"tag_Team": "pay*"}, {"tag_team": ["payments", "pay-*"], "severity": "critical"}),
+        ({"status": ["critical", "warning", "unknown", "ok"]}, {"status": "*"}),
+        ({}, {"status": "critical"}),
+    ],
+)
+def test_route_behind_a_wider_one_never_matches(first: dict[str, Any], later: dict[str, Any]) -> None:
+    found = linted(route(**first), route(**later))
+    assert ("policy.routes.1", "never_matches") in keys(found)
+    assert "policy.routes.0 matches every incident" in str(found.findings[-1])
+
+
+@pytest.mark.parametrize(
+    ("first", "later"),
+    [
+        ({"status": "critical", "tag_team": "pay"}, {"status": "critical"}),
+        ({"tag_team": "pay-*"}, {"tag_team": "pay*"}),
+        ({"tag_team": "*"}, {"status": "critical"}),
+        ({"tag_team": "a", "tag_app": "b"}, {"tag_team": "a", "tag_app": "c"}),
+    ],
+)
+def test_route_behind_a_narrower_one_has_no_finding(first: dict[str, Any], later: dict[str, Any]) -> None:
+    assert linted(route(**first), route(**later)).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("when", "complaint"),
+    [
+        ({"status": "critcal"}, "BigPanda's status is one of"),
+        ({"severity": ["high", "low"]}, "BigPanda's severity is one of"),
+        ({"status": "critical", "severity": "warning"}, "contradict each other"),
+    ],
+)
+def test_contradictory_conditions_on_status_and_severity_are_found(when: dict[str, Any], complaint: str) -> None:
+    found = linted(route(**when))
+    assert keys(found) == [("policy.routes.0", "never_matches")]
+    assert complaint in found.findings[0].detail
+
+
+def test_status_below_severity_is_no_contradiction() -> None:
+    assert linted(route(status="warning", severity="critical")).findings == ()
+
+
+def test_comparison_that_takes_too_long_is_named_as_undecided() -> None:
+    found = linted(route(tag_a="*a" + "?" * 14), route(tag_a="*[a]" + "?" * 14))
+    assert found.findings == ()
+    assert any("policy.routes.0 takes all that policy.routes.1" in each for each in found.undecided)
+
+
+def test_routes_that_notify_nobody_are_found() -> None:
+    found = linted({"when": {"status": "critical"}, "recipients": []}, recipients=[])
+    assert set(keys(found)) == {
+        ("policy.routes.0.recipients", "notifies_nobody"),
+        ("xmatters.recipients", "notifies_nobody"),
+    }
+
+
+def test_critical_that_matches_no_route_and_no_transition_that_is_signalled_are_found() -> None:
+    found = linted(route(status="warning"), recipients=[], notify_on=[])
+    assert keys(found) == [("policy.notify_on", "notifies_nobody"), ("xmatters.recipients", "notifies_nobody")]
+
+
+def test_policy_alone_has_no_findings_about_the_channel() -> None:
+    found = linted(route(status="warning"), recipients=[], is_whole=False)
+    assert found.findings == ()
+    assert any("the file has no recipients" in each for each in found.undecided)
