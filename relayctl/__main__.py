@@ -17,6 +17,7 @@ from relayctl.commands.channel_set import set_
 from relayctl.commands.channel_test import test
 from relayctl.commands.dlq import dlq
 from relayctl.commands.doctor import doctor
+from relayctl.commands.incident import incident
 from relayctl.commands.policy import policy
 from relayctl.stack import EndpointUrlError
 from relayctl.stack_outputs import StackMissingError
@@ -102,6 +103,7 @@ channel.add_command(test)
 main.add_command(channel)
 main.add_command(dlq)
 main.add_command(doctor)
+main.add_command(incident)
 main.add_command(policy)
 
 if __name__ == "__main__":
