@@ -19,6 +19,7 @@ from relayctl.commands.dlq import dlq
 from relayctl.commands.doctor import doctor
 from relayctl.commands.incident import incident
 from relayctl.commands.policy import policy
+from relayctl.commands.status import status
 from relayctl.stack import EndpointUrlError
 from relayctl.stack_outputs import StackMissingError
 from relayctl.terminal import INTERRUPTED
@@ -91,7 +92,7 @@ def _fault(error: Exception) -> str:
 @click.group(cls=_Relayctl, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="bigpanda-xmatters-relay", prog_name="relayctl")
 def main() -> None:
-    """Set up channels of the BigPanda to xMatters relay, check the stack, and replay dead-lettered jobs.
+    """Set up channels of the BigPanda to xMatters relay, see what they do, and replay dead-lettered jobs.
 
     Exit codes: 0 done, 1 all or a part failed, 2 usage, 3 nothing matched, 130 interrupted.
     """
@@ -105,6 +106,7 @@ main.add_command(dlq)
 main.add_command(doctor)
 main.add_command(incident)
 main.add_command(policy)
+main.add_command(status)
 
 if __name__ == "__main__":
     main(prog_name="relayctl")

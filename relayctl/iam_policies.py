@@ -17,9 +17,9 @@ ABOUT = {
     "secret, and no incident.",
     "doctor": "for checks: doctor and channel test. Changes nothing and reads no incident. Without the statements "
     "ReadChannels and KeyForChannels, doctor still works: it warns of each channel that it cannot read.",
-    "observe": "for people on call: incident show and status. Changes nothing, but holds dead-lettered messages while it "
-    "reads them. Without the statements ReadChannels and KeyForChannels, both work without the vendors' APIs, limits "
-    "and ages of credentials.",
+    "observe": "for people on call: incident show and status. Changes nothing, but holds dead-lettered messages while "
+    "it reads them. Without the statements ReadChannels and KeyForChannels, both work without the vendors' APIs, "
+    "limits and ages of credentials.",
     "replay": "for replays: dlq list, show and replay. Reads incidents, and no channel's secret.",
 }
 

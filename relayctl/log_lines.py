@@ -75,6 +75,19 @@ class Slice(NamedTuple):
         return dropped + ([f"{last} were not read: they are too many, so give a later --since"] if self.is_cut else [])
 
 
+@dataclass
+class Budget:
+    """Number of answers of FilterLogEvents that a reader may still use.
+
+    Attributes:
+        left: Number of answers.
+        is_cut: True if it ended before all lines were read.
+    """
+
+    left: int
+    is_cut: bool = False
+
+
 @dataclass(frozen=True)
 class LogReader:
     """Reader of the log groups of a stack. Errors of AWS come as botocore raises them.
@@ -97,21 +110,26 @@ class LogReader:
         keep: Callable[[Line], bool],
         most_answers: int = MAX_ANSWERS,
     ) -> Slice:
-        """Return the lines of a function from `start` to `end` (epoch seconds) for which `keep` is true.
+        """Return the lines of a function from `start` to before `end` (epoch seconds) for which `keep` is true.
 
         A log group that does not exist has no lines: the function never ran, or its lines expired.
         """
         lines: deque[Line] = deque(maxlen=MAX_LINES)
-        found, is_cut = 0, False
-        for answers, page in enumerate(self._pages(function, pattern, start, end), start=1):
-            for event in page["events"]:
-                if (line := parsed(event)) and keep(line):
-                    lines.append(line)
-                    found += 1
-            if answers >= most_answers and page.get("nextToken"):
-                is_cut = True
-                break
-        return Slice(sorted(lines, key=lambda each: each.at), found - len(lines), is_cut)
+        found, budget = 0, Budget(most_answers)
+        for line in self.scan(function, pattern, start, end, budget):
+            if keep(line):
+                lines.append(line)
+                found += 1
+        return Slice(sorted(lines, key=lambda each: each.at), found - len(lines), budget.is_cut)
+
+    def scan(self, function: str, pattern: str, start: float, end: float, budget: Budget) -> Iterator[Line]:
+        """Yield all lines of the relay of a function from `start` to before `end` (epoch seconds), within a budget."""
+        for page in self._pages(function, pattern, start, end):
+            yield from filter(None, map(parsed, page["events"]))
+            budget.left -= 1
+            if budget.left <= 0 and page.get("nextToken"):
+                budget.is_cut = True
+                return
 
     def _pages(self, function: str, pattern: str, start: float, end: float) -> Iterator[Mapping[str, Any]]:
         more: dict[str, Any] = {"filterPattern": pattern} if pattern else {}
@@ -120,7 +138,8 @@ class LogReader:
                 page = self.client.filter_log_events(
                     logGroupName=group(self.stack_name, function),
                     startTime=max(0, int(start * 1000)),
-                    endTime=max(0, int(end * 1000)),
+                    # CloudWatch's own end is inclusive.
+                    endTime=max(0, int(end * 1000) - 1),
                     **more,
                 )
             except ClientError as error:
