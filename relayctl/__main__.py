@@ -23,9 +23,11 @@ _VERBS = {
     "explain": LazyCommand(
         "relayctl.commands.explain:explain", "Explain what a share would do, or check a channel's routes."
     ),
+    "incident": LazyCommand("relayctl.commands.incident:incident", "Incidents: what BigPanda shared, what was signalled, who was rung, and what they answered."),
     "policy": LazyCommand(
         "relayctl.commands.policy:policy", "Print an IAM policy for operators, filled in for the stack."
     ),
+    "status": LazyCommand("relayctl.commands.status:status", "Show the status of each channel, the least healthy first."),
 }
 
 
@@ -104,7 +106,7 @@ def _fault(error: Exception) -> str:
 )
 @click.version_option(package_name="bigpanda-xmatters-relay", prog_name="relayctl")
 def main() -> None:
-    """Set up channels of the BigPanda to xMatters relay, check it, explain shares, and replay dead-lettered jobs.
+    """Set up channels of the BigPanda to xMatters relay, see what they do, and replay dead-lettered jobs.
 
     Exit codes: 0 done, 1 all or a part failed, 2 usage, 3 nothing matched, 130 interrupted.
     """

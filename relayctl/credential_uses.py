@@ -3,11 +3,13 @@
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
 from relay.channels.token import Door
 from relay.errors import InvalidChannel, LedgerError
 from relay.foreign_text import printable
 from relay.ledger import credentials
+from relay.ledger.table import Table
 from relayctl import terminal
 from relayctl.doors import KEYS
 from relayctl.revocation import bounded_table
@@ -43,15 +45,19 @@ class Use(NamedTuple):
 def of_channel(stack: Stack, name: str, document: SecretDocument) -> list[Use]:
     """Return the last use of each credential; an empty list, with a note on stderr, if the uses cannot be read."""
     try:
-        channel, table = parse_channel(name, document.text(), stack.hosts), bounded_table(stack)
-        return [
-            Use(door, age, kind, _moment(credentials.last_used(table, name, door, fingerprint)))
-            for door in KEYS
-            for age, kind, fingerprint in channel.fingerprints(door)
-        ]
+        return read(bounded_table(stack), parse_channel(name, document.text(), stack.hosts))
     except (InvalidChannel, LedgerError, StackMissingError) as error:
         terminal.say(f"note: the last use of credentials is not known: {printable(str(error))}")
         return []
+
+
+def read(table: Table, channel: Channel) -> list[Use]:
+    """Return the last use of each credential of a channel. Raises LedgerError."""
+    return [
+        Use(door, age, kind, _moment(credentials.last_used(table, channel.name, door, fingerprint)))
+        for door in KEYS
+        for age, kind, fingerprint in channel.fingerprints(door)
+    ]
 
 
 def _moment(at: float | None) -> str | None:

@@ -1,10 +1,9 @@
 """Dead-lettered jobs for people and for programs: tables, documents and counts."""
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
@@ -16,8 +15,8 @@ from relay.foreign_text import identifier, printable
 from relay.incidents.json_fields import MAX_ID_LENGTH
 from relay.jobs.dead_letters import Depth, Held
 from relay.jobs.envelope import Job, seconds_of
+from relayctl import moments
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _NAME_COLUMNS = 18
 _REASON = "reason (attempts)"
 _SHORT_TITLES = ("id", "age", "status", _REASON)
@@ -26,17 +25,6 @@ _MAX_PROBLEM = 200
 # A vendor's answer may have several lines.
 _OF_MANY_LINES = "response_excerpt"
 SUMMARY_INDENT = 14
-
-
-def since(text: str, now: datetime) -> float:
-    """Return the epoch seconds of an age (90m, 12h, 7d) before `now`, or of an ISO 8601 time. Raises ValueError."""
-    try:
-        if age := re.fullmatch(r"([0-9]{1,6})([smhd])", text):
-            return (now - timedelta(**{_UNITS[age[2]]: int(age[1])})).timestamp()
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.astimezone()).timestamp()
-    except OverflowError as error:
-        raise ValueError(str(error)) from error
 
 
 def is_called(held: Held, identity: str) -> bool:
@@ -190,8 +178,4 @@ def summary_lines(sums: dict[str, Any]) -> list[str]:
 
 def age(job: Job, now: datetime) -> str:
     """Return the time since the share arrived, in its largest unit."""
-    seconds = max(0, int(now.timestamp() - seconds_of(job.received_at)))
-    for unit, length in (("d", 86_400), ("h", 3600), ("m", 60)):
-        if seconds >= length:
-            return f"{seconds // length}{unit}"
-    return f"{seconds}s"
+    return moments.age(now.timestamp() - seconds_of(job.received_at))

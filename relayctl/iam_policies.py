@@ -18,6 +18,9 @@ ABOUT = {
     "doctor": "for checks: doctor and channel test. Changes nothing and reads no incident. Without the statements "
     "ReadChannels and KeyForChannels, doctor still works: it warns of each channel that it cannot read.",
     "explain": "for explain: changes nothing. Reads every channel's secret, and states of incidents in the ledger.",
+    "observe": "for people on call: incident show and status. Changes nothing, but holds dead-lettered messages while "
+    "it reads them. Without the statements ReadChannels and KeyForChannels, both work without the vendors' APIs, "
+    "limits and ages of credentials.",
     "replay": "for replays: dlq list, show and replay. Reads incidents, and no channel's secret.",
 }
 
@@ -62,6 +65,7 @@ def _names(stack: Stack) -> dict[str, str | None]:
         "LedgerTableArn": arn("dynamodb", f"table/{stack.output('LedgerTableName')}"),
         "JobWorkerArn": arn("lambda", f"function:{stack.output('JobWorkerFunction')}"),
         "ChoreWorkerArn": arn("lambda", f"function:{stack.output('ChoreWorkerFunction')}"),
+        "LogGroupArnPrefix": arn("logs", f"log-group:/aws/lambda/{stack.name}"),
         "FallbackTopicArn": stack.output("FallbackTopicArn"),
         "KmsKeyArn": stack.key_arn,
     }

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
@@ -130,6 +131,11 @@ class Stack:
     def cloudwatch(self) -> Any:
         """Client of CloudWatch."""
         return self.session.client("cloudwatch")
+
+    @cached_property
+    def logs(self) -> "CloudWatchLogsClient":
+        """Client of CloudWatch Logs."""
+        return self.session.client("logs")
 
     @cached_property
     def functions(self) -> "LambdaClient":

@@ -18,6 +18,7 @@ from relay.jobs.dead_letters import DeadLetters, Depth, Held, Run
 from relay.jobs.queue import Queue
 from relay.ledger.ledger import Ledger
 from relayctl import dead_letter_listing, terminal
+from relayctl.moments import Since
 from relayctl.replay_report import Report, progress
 from relayctl.stack import Stack, on_stack
 
@@ -25,18 +26,6 @@ from relayctl.stack import Stack, on_stack
 @click.group(short_help="List, show and replay dead-lettered jobs.")
 def dlq() -> None:
     """The dead-letter queue: jobs that xMatters or BigPanda refused, or did not accept in time."""
-
-
-class _Since(click.ParamType[float]):
-    name = "since"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        try:
-            return dead_letter_listing.since(str(value), datetime.now(UTC))
-        except ValueError:
-            self.fail("use an age such as 90m, 12h or 7d, or a time such as 2030-01-31T12:00:00Z", param, ctx)
 
 
 def _filtered(verb: Callable[..., None]) -> Callable[..., None]:
@@ -52,7 +41,7 @@ def _filtered(verb: Callable[..., None]) -> Callable[..., None]:
     )
     @click.option(
         "--since",
-        type=_Since(),
+        type=Since(),
         metavar="AGE|TIME",
         help="Only jobs of shares since: 90m, 12h, 7d or a time.",
     )

@@ -27,6 +27,8 @@ if __name__ == "__main__":
             channel = samples.secret()
             channel["xmatters"]["recipients"] = ["Network Operations"]
             operator.secrets.create_secret(Name="team/relay/payments", SecretString=json.dumps(channel))
+        if sys.argv[1] == "status":
+            operator.secrets.create_secret(Name="team/relay/noc", SecretString=json.dumps(samples.secret()))
         try:
             main(sys.argv[1:], prog_name="relayctl", obj=operator.effects())
         except SystemExit as done:

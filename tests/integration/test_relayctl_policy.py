@@ -10,6 +10,7 @@ import pytest
 
 from relayctl import iam_policies
 from relayctl.iam_policies import ABOUT
+from relayctl.log_lines import FUNCTIONS, group
 from tests.integration.relayctl_cloud import REGION, STACK, Operator, account
 
 KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-000000000000"
@@ -59,6 +60,9 @@ class TestFilledIn:
         for statement in statements.values():
             assert not [action for action in listed(statement["Action"]) if "*" in action]
             wild = {resource for resource in listed(statement["Resource"]) if "*" in resource}
+            if statement["Action"] == "logs:FilterLogEvents":
+                # AWS names a log group with ":*" at the end.
+                wild = {resource for resource in wild if "*" in resource.removesuffix(":*")}
             assert wild <= ({"*"} if set(listed(statement["Action"])) <= WITHOUT_RESOURCE else {ANY_SECRET, ANY_ID})
 
     def test_resources_of_a_policy_are_those_of_the_stack(self, operator: Operator) -> None:
@@ -75,6 +79,13 @@ class TestFilledIn:
         assert doctor["LookAtQueues"]["Resource"] == queues
         # The topic may belong to another account.
         assert doctor["LookAtTheFallbackTopic"]["Resource"] == TOPIC
+
+    def test_observe_policy_names_each_log_group_that_is_read_and_the_index(self, operator: Operator) -> None:
+        observe = printed(operator, "observe")
+        groups = [arn("logs", f"log-group:{group(STACK, function)}:*") for function in FUNCTIONS]
+        assert observe["ReadLogLines"]["Resource"] == groups
+        assert observe["ReadDebts"]["Resource"] == arn("dynamodb", f"table/{STACK}-LedgerTable-1/index/due")
+        assert not re.search(r":(Delete|Put|Update|Create|Send|Write)", json.dumps(observe))
 
     def test_policy_has_partition_region_and_account_of_the_stack(self, operator: Operator) -> None:
         operator.stack_arn = f"arn:aws-us-gov:cloudformation:us-gov-west-1:999999999999:stack/{STACK}"
@@ -120,4 +131,4 @@ class TestList:
     def test_unknown_policy_name_is_refused_with_the_known_names(self, operator: Operator, name: str) -> None:
         done = operator.run("policy", name)
         assert (done.exit_code, done.stdout) == (2, "")
-        assert "there are channels, doctor, explain, replay" in " ".join(done.stderr.split())
+        assert "there are channels, doctor, explain, observe, replay" in " ".join(done.stderr.split())

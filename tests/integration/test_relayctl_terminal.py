@@ -179,3 +179,13 @@ def test_ring_names_the_recipients_and_the_answer_no_shares_nothing() -> None:
     assert "Aborted!" in terminal.shown
     assert "test incident relayctl-test" not in terminal.shown
     assert "\x1b[32mok" in terminal.shown, "on a terminal there is colour"
+
+
+def test_watch_redraws_the_terminal_until_ctrl_c() -> None:
+    with relayctl("status", "--watch") as terminal:
+        terminal.until("noc: 0 shares, 0 signals in the last hour")
+        terminal.shown = ""
+        terminal.until("\x1b[2J")
+        terminal.until("noc: 0 shares, 0 signals in the last hour")
+        terminal.type("\x03")
+        assert terminal.end() == 130

@@ -25,9 +25,11 @@ def test_relayctl_has_the_documented_verbs() -> None:
     assert set(VERBS) >= {
         *(("channel", verb) for verb in ("set", "revoke", "show", "list", "remove", "test")),
         *(("dlq", verb) for verb in ("list", "show", "replay")),
+        ("incident", "show"),
         ("doctor",),
         ("explain",),
         ("bigpanda", "webhook"),
+        ("status",),
     }
 
 

@@ -18,7 +18,7 @@ from relay.http.client import HttpClient
 from relay.http.session import MAX_ANSWER_BYTES, Answer
 from relay.incidents.json_fields import Fields, nested, scalar
 
-# Pages of an incident's latest activities in which a comment is searched.
+# Pages of an incident's latest activities in which a comment is searched, or that are read for its history.
 ACTIVITY_PAGES = 3
 ACTIVITIES_A_PAGE = 20
 # Largest page size that BigPanda documents.
@@ -79,6 +79,21 @@ class BigPanda:
             if is_whole and len(_items(answer, "items", "activities")) < ACTIVITIES_A_PAGE:
                 return False
         return False
+
+    def activities(self, access: Access, incident_id: str, deadline: Deadline) -> list[dict[str, Any]]:
+        """Return the incident's latest activities as BigPanda writes them, newest first: ACTIVITY_PAGES at most."""
+        found: list[dict[str, Any]] = []
+        for page in range(1, ACTIVITY_PAGES + 1):
+            query = urlencode({"page": page, "per_page": ACTIVITIES_A_PAGE})
+            path = f"/resources/v2.0/incidents/{_quoted(incident_id)}/activities?{query}"
+            answer = self._do(access, "GET", path, None, deadline)
+            if _json(answer) is None:
+                raise self._outward.bad_answer(answer, Reason.UPSTREAM, {access.api_key})
+            items = _items(answer, "items", "activities")
+            found += items
+            if len(items) < ACTIVITIES_A_PAGE:
+                break
+        return found
 
     def assign(self, access: Access, incident: Incident, user_id: str, deadline: Deadline) -> None:
         """Assign the incident to a user. The call is idempotent."""

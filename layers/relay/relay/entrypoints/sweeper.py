@@ -25,7 +25,7 @@ from relay.entrypoints.sweeper_run import Run
 from relay.errors import ChannelError, LedgerError, Reason
 from relay.jobs.envelope import Job, UnreadableMessage, seconds_of
 from relay.jobs.outbox import Keeper
-from relay.ledger.entry import Entry
+from relay.ledger.entry import Entry, channel_of, incident_of
 from relay.ledger.ledger import Ledger
 from relay.ledger.row import CRITICAL, OTHER, WORDS, Row, shards
 from relay.ledger.share_rates import FLOODED_SECONDS, Rates
@@ -88,7 +88,7 @@ class Owed(NamedTuple):
     @property
     def incident_id(self) -> str:
         """The incident's id, or its hash if the id is too long for a key."""
-        return self.key.split("/", 3)[3]
+        return incident_of(self.key)
 
     @property
     def since(self) -> float:
@@ -159,7 +159,7 @@ class Sweeper:
 
     def _rows(self, kind: str) -> Iterator[Owed]:
         for shard in shards(kind):
-            found = [Owed(key, entry, key.split("/", 2)[1]) for key, entry in self.ledger.due(shard, MAX_ROWS)]
+            found = [Owed(key, entry, channel_of(key)) for key, entry in self.ledger.due(shard, MAX_ROWS)]
             yield from found
             if len(found) == MAX_ROWS:
                 detail = f"shard {shard} of the index has more rows than a run reads: newer debts are not seen"

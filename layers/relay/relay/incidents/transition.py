@@ -76,6 +76,11 @@ class State(NamedTuple):
         return f"{self.digest}, dated by another" if self.is_dated_by_another else self.digest
 
     @property
+    def status(self) -> str:
+        """BigPanda's word for the severity; empty if the share has no known status."""
+        return next((word for word, rank in _RANKS.items() if rank == self.rank), "")
+
+    @property
     def is_critical(self) -> bool:
         """True if the incident is open and critical."""
         return self.is_open and self.rank == _CRITICAL

@@ -521,6 +521,16 @@ def key(channel: str, recipients: tuple[str, ...], incident_id: str) -> str:
     return f"incident/{channel}/{named(recipients)}/{legal(incident_id)}"
 
 
+def channel_of(name: str) -> str:
+    """Return the channel in an entry's key."""
+    return name.split("/", 2)[1]
+
+
+def incident_of(name: str) -> str:
+    """Return the incident's id in an entry's key; its hash if the id is too long for a key (see `legal`)."""
+    return name.split("/", 3)[3]
+
+
 # Cached, since a channel's shares have the same recipients again and again.
 @lru_cache(maxsize=256)
 def named(recipients: tuple[str, ...]) -> str:

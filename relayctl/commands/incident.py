@@ -1,0 +1,98 @@
+"""relayctl incident: the whole story of one incident."""
+
+import json
+
+import click
+
+from relay.channels import channel as channels
+from relay.foreign_text import identifier
+from relay.incidents.json_fields import MAX_ID_LENGTH
+from relayctl import terminal, timeline_views
+from relayctl.moments import Since
+from relayctl.stack import Stack, on_stack
+from relayctl.timeline import Timeline
+from relayctl.timeline_sources import Collector
+
+# Log lines are read from this long ago, unless --since says otherwise.
+DEFAULT_SECONDS = 7 * 24 * 3600.0
+
+
+def _channel(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not channels.is_channel_name(value):
+        raise click.BadParameter("use 1 to 48 of a-z, 0-9, - and _, beginning with a letter or digit")
+    return value
+
+
+CHANNEL = click.option("--channel", metavar="NAME", callback=_channel, help="Only this channel.")
+
+
+@click.group(short_help="Show what happened to an incident.")
+def incident() -> None:
+    """Incidents: what BigPanda shared, what was signalled, who was rung, and what they answered."""
+
+
+def _identity(_: click.Context, __: click.Parameter, value: str) -> str:
+    if not value.strip():
+        raise click.BadParameter("the id is empty; give BigPanda's id of the incident")
+    if len(value) > MAX_ID_LENGTH:
+        raise click.BadParameter(f"an id has {MAX_ID_LENGTH} characters at most")
+    return value
+
+
+@incident.command()
+@click.argument("incident_id", metavar="ID", callback=_identity)
+@CHANNEL
+@click.option(
+    "--since",
+    type=Since(),
+    metavar="AGE|TIME",
+    help="Only events since: 90m, 12h, 7d or a time. Without it, log lines of 7 days and all else.",
+)
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown for a post-mortem.")
+@on_stack
+def show(
+    stack: Stack, incident_id: str, channel: str | None, since: float | None, as_markdown: bool, as_json: bool
+) -> None:
+    """Show an incident's timeline: shares, signals, pages, answers, retries and dead letters.
+
+    Sources: the ledger, the functions' logs, the dead-letter queue, and the APIs of xMatters and BigPanda for channels
+    with xmatters.rest and bigpanda.api_key. Each line names its source. A source that is missing or fails is named on
+    stderr. Nothing is changed; dead-lettered messages are held for seconds. Times are local.
+
+    Exit codes: 0 shown, 1 nothing found and a source failed, 2 usage, 3 no source knows the incident.
+
+    \b
+    Example:
+      relayctl incident show 65a1b2c3d4e5f60718293a4b
+      relayctl incident show 65a1b2c3d4e5f60718293a4b --since 12h
+      relayctl incident show 65a1b2c3d4e5f60718293a4b --markdown > incident.md
+    """
+    if as_json and as_markdown:
+        raise click.UsageError("give --json or --markdown, not both")
+    now = stack.effects.clock()
+    with terminal.status("reading the ledger, the logs and the queue …"):
+        start = now - DEFAULT_SECONDS if since is None else since
+        found = Collector(stack, incident_id, channel, start).collect(since)
+    if as_json:
+        click.echo(json.dumps(found.document()))
+    elif not found.is_empty:
+        _print(found, now, as_markdown=as_markdown)
+    if not as_json:
+        for note in timeline_views.notes(found):
+            terminal.say(note)
+    if found.is_empty:
+        _nothing(found)
+
+
+def _print(found: Timeline, now: float, *, as_markdown: bool) -> None:
+    if as_markdown:
+        click.echo(timeline_views.markdown(found, now))
+    else:
+        timeline_views.show(found, now)
+
+
+def _nothing(found: Timeline) -> None:
+    shown = identifier(found.incident_id, MAX_ID_LENGTH)
+    if found.has_failures:
+        raise click.ClickException(f"nothing is known of incident {shown}, but not all sources could be read")
+    terminal.nothing(f"nothing is known of incident {shown}")

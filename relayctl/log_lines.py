@@ -1,0 +1,198 @@
+"""Reader of the functions' log lines in CloudWatch Logs.
+
+Filter patterns only save transfer: every caller checks the lines itself, so that a pattern may match too much. The
+number of answers that are read of a log group is bounded, since CloudWatch answers in small and even empty pages.
+"""
+
+import json
+import re
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from botocore.exceptions import ClientError
+
+from relay.foreign_text import printable
+from relayctl import moments
+
+if TYPE_CHECKING:
+    from mypy_boto3_logs import CloudWatchLogsClient
+
+# Functions by the last part of their log groups' names, as template.yaml has them.
+WEBHOOK, CALLBACK = "bigpanda-webhook", "xmatters-callback"
+JOB_WORKER, CHORE_WORKER, SWEEPER = "job-worker", "chore-worker", "sweeper"
+FUNCTIONS = (WEBHOOK, CALLBACK, JOB_WORKER, CHORE_WORKER, SWEEPER)
+# Answers of FilterLogEvents that are read of one log group. An answer has 1 MB at most, and may be empty.
+MAX_ANSWERS = 200
+# Lines of one log group that are kept, the newest.
+MAX_LINES = 2000
+# Characters that a filter pattern takes within double quotes as they are.
+_PLAIN = re.compile(r"[A-Za-z0-9._:@/-]*")
+
+
+class Line(NamedTuple):
+    """A log line of the relay.
+
+    Attributes:
+        at: Time of the line (epoch seconds), as the function wrote it, else as CloudWatch received it.
+        fields: The fields of the line.
+    """
+
+    at: float
+    fields: Mapping[str, Any]
+
+    @property
+    def message(self) -> str:
+        """The line's message, such as `share`; empty if it has none."""
+        return self.text("message")
+
+    def text(self, name: str) -> str:
+        """Return a field as text; empty if it is missing."""
+        value = self.fields.get(name)
+        return "" if value is None else str(value)
+
+
+class Slice(NamedTuple):
+    """Lines of one log group within a time.
+
+    Attributes:
+        lines: The newest lines, oldest first; MAX_LINES at most.
+        dropped: Number of older lines that were left out.
+        is_cut: True if later lines were not read, since there were too many answers.
+    """
+
+    lines: list[Line]
+    dropped: int = 0
+    is_cut: bool = False
+
+    @property
+    def notes(self) -> list[str]:
+        """What is missing, in words."""
+        dropped = [f"{self.dropped} older lines were left out"] if self.dropped else []
+        last = f"the lines after {moments.iso(self.lines[-1].at)}" if self.lines else "the later lines"
+        return dropped + ([f"{last} were not read: they are too many, so give a later --since"] if self.is_cut else [])
+
+
+@dataclass
+class Budget:
+    """Number of answers of FilterLogEvents that a reader may still use.
+
+    Attributes:
+        left: Number of answers.
+        is_cut: True if it ended before all lines were read.
+    """
+
+    left: int
+    is_cut: bool = False
+
+
+@dataclass(frozen=True)
+class LogReader:
+    """Reader of the log groups of a stack. Errors of AWS come as botocore raises them.
+
+    Attributes:
+        client: Client of CloudWatch Logs.
+        stack_name: Name of the stack.
+    """
+
+    client: "CloudWatchLogsClient"
+    stack_name: str
+
+    def read(
+        self,
+        function: str,
+        pattern: str,
+        start: float,
+        end: float,
+        *,
+        keep: Callable[[Line], bool],
+        most_answers: int = MAX_ANSWERS,
+    ) -> Slice:
+        """Return the lines of a function from `start` to before `end` (epoch seconds) for which `keep` is true.
+
+        A log group that does not exist has no lines: the function never ran, or its lines expired.
+        """
+        lines: deque[Line] = deque(maxlen=MAX_LINES)
+        found, budget = 0, Budget(most_answers)
+        for line in self.scan(function, pattern, start, end, budget):
+            if keep(line):
+                lines.append(line)
+                found += 1
+        return Slice(sorted(lines, key=lambda each: each.at), found - len(lines), budget.is_cut)
+
+    def scan(self, function: str, pattern: str, start: float, end: float, budget: Budget) -> Iterator[Line]:
+        """Yield all lines of the relay of a function from `start` to before `end` (epoch seconds), within a budget."""
+        for page in self._pages(function, pattern, start, end):
+            yield from filter(None, map(parsed, page["events"]))
+            budget.left -= 1
+            if budget.left <= 0 and page.get("nextToken"):
+                budget.is_cut = True
+                return
+
+    def _pages(self, function: str, pattern: str, start: float, end: float) -> Iterator[Mapping[str, Any]]:
+        more: dict[str, Any] = {"filterPattern": pattern} if pattern else {}
+        while True:
+            try:
+                page = self.client.filter_log_events(
+                    logGroupName=group(self.stack_name, function),
+                    startTime=max(0, int(start * 1000)),
+                    # CloudWatch's own end is inclusive.
+                    endTime=max(0, int(end * 1000) - 1),
+                    **more,
+                )
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") == "ResourceNotFoundException":
+                    return
+                raise
+            yield page
+            if not page.get("nextToken"):
+                return
+            more["nextToken"] = page["nextToken"]
+
+
+def group(stack_name: str, function: str) -> str:
+    """Return the name of a function's log group."""
+    return f"/aws/lambda/{stack_name}-{function}"
+
+
+def parsed(event: Mapping[str, Any]) -> Line | None:
+    """Return the line of an event of CloudWatch; None if it is no line of the relay, such as Lambda's own."""
+    text = str(event.get("message", "")).strip()
+    if not text.startswith("{"):
+        return None
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(fields, dict) or "message" not in fields:
+        return None
+    return Line(_written_at(fields) or float(event.get("timestamp", 0)) / 1000, fields)
+
+
+def _written_at(fields: Mapping[str, Any]) -> float | None:
+    try:
+        return datetime.fromisoformat(str(fields.get("timestamp"))).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def pattern_of(incident_id: str) -> str:
+    """Return a filter pattern for the lines of an incident, and for those that name a list of incidents.
+
+    An id with characters that have a meaning in a pattern is cut before the first of them.
+    """
+    plain = _PLAIN.match(incident_id)
+    start = plain[0] if plain else ""
+    text = start if start == incident_id else f"{start}*"
+    return f'{{ ($.incident_id = "{text}") || ($.incident_ids[0] = "*") }}'
+
+
+def is_about(line: Line, incident_id: str) -> bool:
+    """True if a line is about the incident."""
+    logged = printable(incident_id)
+    if line.fields.get("incident_id") == logged:
+        return True
+    ids = line.fields.get("incident_ids")
+    return isinstance(ids, list) and logged in ids

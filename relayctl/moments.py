@@ -1,0 +1,69 @@
+"""Times for people: local times, ages, and the option `--since`."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_LENGTHS = (("d", 86_400), ("h", 3600), ("m", 60))
+
+
+class Since(click.ParamType[float]):
+    """Type of an option: an age such as 90m, or an ISO 8601 time; its value is in epoch seconds."""
+
+    name = "since"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the epoch seconds."""
+        if isinstance(value, float):
+            return value
+        try:
+            return since(str(value), datetime.now(UTC))
+        except ValueError:
+            self.fail("use an age such as 90m, 12h or 7d, or a time such as 2030-01-31T12:00:00Z", param, ctx)
+
+
+def since(text: str, now: datetime) -> float:
+    """Return the epoch seconds of an age (90m, 12h, 7d) before `now`, or of an ISO 8601 time. Raises ValueError."""
+    try:
+        if found := re.fullmatch(r"([0-9]{1,6})([smhd])", text):
+            return (now - timedelta(**{_UNITS[found[2]]: int(found[1])})).timestamp()
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.astimezone()).timestamp()
+    except OverflowError as error:
+        raise ValueError(str(error)) from error
+
+
+def age(seconds: float) -> str:
+    """Return a duration in its largest unit, rounded down; a negative one is 0s."""
+    whole = max(0, int(seconds))
+    for unit, length in _LENGTHS:
+        if whole >= length:
+            return f"{whole // length}{unit}"
+    return f"{whole}s"
+
+
+def iso(at: float) -> str:
+    """Return epoch seconds as ISO 8601 in UTC, to the second."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def iso_or_none(at: float | None) -> str | None:
+    """Return the time as `iso` does; None for None."""
+    return None if at is None else iso(at)
+
+
+def day(at: float) -> str:
+    """Return the local date of epoch seconds, with the name of the zone."""
+    return f"{_local(at):%Y-%m-%d (%Z)}"
+
+
+def clock(at: float) -> str:
+    """Return the local time of day of epoch seconds, to the second."""
+    return f"{_local(at):%H:%M:%S}"
+
+
+def _local(at: float) -> datetime:
+    return datetime.fromtimestamp(at, UTC).astimezone()

@@ -1,0 +1,219 @@
+"""Reading of the status of a stack's channels, once or again and again. A source that fails is named."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any, NamedTuple
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from relay.channels.channel import Channel
+from relay.channels.parsing import parse_channel
+from relay.errors import InvalidChannel, LedgerError
+from relay.ledger.entry import channel_of, key
+from relay.ledger.ledger import Ledger
+from relay.ledger.rate_limiter import Gate, gate_of
+from relay.ledger.row import CRITICAL, OTHER, shards
+from relay.ledger.sources import Sources
+from relay.ledger.table import Table
+from relayctl import credential_uses
+from relayctl.aws_errors import aws_failure
+from relayctl.channel_health import ChannelStatus, Debts
+from relayctl.channel_store import ChannelStore
+from relayctl.credential_uses import Use
+from relayctl.hour_traffic import PATTERNS, HourTraffic
+from relayctl.log_lines import LogReader
+from relayctl.queue_depths import UndeliveredJobs
+from relayctl.revocation import bounded_table
+from relayctl.stack import Stack
+
+# Rows that are read of a shard of the ledger's index, as the sweeper reads them.
+MAX_ROWS = 5000
+# A use is recorded once an hour, so it is read less often than the rest.
+USES_SECONDS = 60.0
+
+
+class StackStatus(NamedTuple):
+    """Status of the channels of a stack.
+
+    Attributes:
+        at: Time of the reading (epoch seconds).
+        channels: The channels.
+        undelivered: Jobs on the queues, of all channels; None if SQS could not be asked.
+        problems: Sources that failed or were not read wholly, in words.
+        is_partial: True if the numbers of shares and signals are too low, since there were too many log lines.
+    """
+
+    at: float
+    channels: list[ChannelStatus]
+    undelivered: UndeliveredJobs | None
+    problems: list[str]
+    is_partial: bool
+
+
+class _Secret(NamedTuple):
+    """A channel's secret as it was read.
+
+    Attributes:
+        changed_at: Time of its last change (ISO 8601); None if unknown.
+        channel: The channel; None if the secret was not read, or is not valid.
+        problem: Why the secret is not valid; None if it is, or was not read.
+    """
+
+    changed_at: str | None = None
+    channel: Channel | None = None
+    problem: str | None = None
+
+
+@dataclass
+class StatusReader:
+    """Reads the status of channels.
+
+    Attributes:
+        stack: The stack.
+        only: Name of the only channel to read; None for all channels.
+    """
+
+    stack: Stack
+    only: str | None = None
+    _traffic: HourTraffic = field(default_factory=HourTraffic)
+    _names: dict[str, str | None] = field(default_factory=dict)
+    _secrets: dict[str, _Secret] = field(default_factory=dict)
+    _uses: dict[str, tuple[float, list[Use]]] = field(default_factory=dict)
+    _problems: list[str] = field(default_factory=list)
+
+    def read(self) -> StackStatus:
+        """Read the status of the channels now. Raises StackMissingError."""
+        now, self._problems = self.stack.effects.clock(), []
+        store, table = ChannelStore(self.stack), bounded_table(self.stack)
+        self._list(store)
+        debts = self._debts(Ledger(table))
+        has_traffic = self._count(now)
+        names = {*self._names, *(debts or {})}
+        wanted = sorted(names if self.only is None else names & {self.only})
+        channels = [
+            self._channel(store, table, name, None if debts is None else debts.get(name, Debts()), now, has_traffic)
+            for name in wanted
+        ]
+        undelivered = self._guarded("queues", lambda: UndeliveredJobs.of(self.stack))
+        if self._traffic.is_partial:
+            self._problems.append("log: more lines than are read; shares and signals are at least what is shown")
+        problems = list(dict.fromkeys(self._problems))
+        return StackStatus(now, channels, undelivered, problems, self._traffic.is_partial)
+
+    def _list(self, store: ChannelStore) -> None:
+        found = self._guarded("channels", lambda: dict(store.names()))
+        if found is not None:
+            self._names = found
+        elif self.only is not None:
+            self._names.setdefault(self.only, None)
+
+    def _debts(self, ledger: Ledger) -> dict[str, Debts] | None:
+        """Return the debts by channel; None if the ledger cannot be read."""
+
+        def read() -> dict[str, Debts]:
+            found: dict[str, Debts] = {}
+            for shard in (*shards(CRITICAL), *shards(OTHER)):
+                rows = list(ledger.due(shard, MAX_ROWS))
+                # A row that is written during the query can appear twice.
+                for name, entry in dict(rows).items():
+                    found.setdefault(channel_of(name), Debts()).add(entry)
+                if len(rows) == MAX_ROWS:
+                    self._problems.append(f"ledger: more debts than are read; shard {shard} has {MAX_ROWS} or more")
+            return found
+
+        return self._guarded("ledger", read)
+
+    def _count(self, now: float) -> bool:
+        """Count the new log lines; return False if they cannot be read."""
+        reader = LogReader(self.stack.logs, self.stack.name)
+
+        def read(function: str) -> bool:
+            self._traffic.read(reader, function, now)
+            return True
+
+        unread = [function for function in PATTERNS if not self._guarded(f"log {function}", partial(read, function))]
+        return not unread
+
+    def _channel(
+        self, store: ChannelStore, table: Table, name: str, debts: Debts | None, now: float, has_traffic: bool
+    ) -> ChannelStatus:
+        secret = self._secret(store, name)
+        channel, traffic = secret.channel, self._traffic.of(name, now)
+        gate = self._guarded("ledger", lambda: Gate.of(table.numbers(gate_of(name))))
+        status = ChannelStatus(
+            name,
+            changed_at=_seconds(self._names.get(name)),
+            problem=secret.problem,
+            traffic=traffic if has_traffic else None,
+            debts=debts,
+            gate=gate,
+        )
+        if channel is None:
+            return status
+        status = status._replace(limit=channel.policy.max_per_minute, confirms_pages=channel.rest is not None)
+        if channel.rest and traffic.incidents:
+            at, page = self._guarded("ledger", lambda: self._page(table, name, traffic.incidents)) or (None, "")
+            status = status._replace(page_at=at, page=page)
+        return status._replace(uses=self._last_uses(table, channel, now))
+
+    def _secret(self, store: ChannelStore, name: str) -> _Secret:
+        """Return the channel's secret; it is read again only after a change."""
+        if name not in self._names:
+            return _Secret(problem="the channel was removed")
+        changed_at, known = self._names[name], self._secrets.get(name)
+        if known and known.changed_at == changed_at and changed_at is not None:
+            return known
+        texts = self._guarded(f"secret of channel {name}", lambda: [store.text(name)])
+        if texts is None:
+            return _Secret()
+        self._secrets[name] = self._parsed(name, texts[0], changed_at)
+        return self._secrets[name]
+
+    def _parsed(self, name: str, text: str | None, changed_at: str | None) -> _Secret:
+        if text is None:
+            return _Secret(problem="the channel was removed")
+        try:
+            return _Secret(changed_at, parse_channel(name, text, self.stack.hosts))
+        except InvalidChannel as error:
+            return _Secret(changed_at, problem=f"its secret is not valid: {error}")
+
+    def _page(self, table: Table, name: str, incidents: tuple[str, ...]) -> tuple[float | None, str]:
+        """Return time and number of the newest signal whose page is known, of these incidents. Raises LedgerError."""
+        shared = Sources(table, self.stack.effects.clock).of_incidents(name, incidents)
+        keys = [key(name, each, incident) for incident in incidents for each in ((), *shared.get(incident, ()))]
+        entries = Ledger(table).read_many(keys).values()
+        signals = [raised for entry in entries for raised in entry.raised if raised.pages]
+        newest = max(signals, key=lambda each: each.at, default=None)
+        return (newest.at, newest.number) if newest else (None, "")
+
+    def _last_uses(self, table: Table, channel: Channel, now: float) -> list[Use]:
+        at, known = self._uses.get(channel.name, (0.0, []))
+        if now - at < USES_SECONDS:
+            return known
+        found = self._guarded("ledger", lambda: credential_uses.read(table, channel))
+        if found is not None:
+            self._uses[channel.name] = (now, found)
+        return found or []
+
+    def _guarded[T](self, source: str, read: Callable[[], T]) -> T | None:
+        """Read a source; return None if it failed, with the reason among the problems."""
+        try:
+            return read()
+        except LedgerError as error:
+            self._problems.append(f"{source}: {error}")
+        except (ClientError, BotoCoreError) as error:
+            self._problems.append(f"{source}: {aws_failure(error) or type(error).__name__}")
+        return None
+
+
+def _seconds(moment: str | None) -> float | None:
+    return None if moment is None else datetime.fromisoformat(moment).timestamp()
+
+
+def watched(reader: StatusReader, every: float, sleep: Callable[[float], Any]) -> Iterator[StackStatus]:
+    """Yield the status again and again, with a pause of `every` seconds."""
+    while True:
+        yield reader.read()
+        sleep(every)

@@ -1,0 +1,119 @@
+"""Status of channels for people and for programs."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.text import Text
+
+from relay.foreign_text import printable
+from relay.jobs.envelope import seconds_of
+from relayctl import channel_health, moments, terminal
+from relayctl.channel_health import ChannelStatus, Health
+from relayctl.credential_uses import Use
+from relayctl.status_reading import StackStatus
+
+_STYLES = {Health.SICK: "red", Health.UNKNOWN: "yellow", Health.OWES: "yellow", Health.OK: "green"}
+_UNKNOWN = "?"
+_INDENT = " " * 9
+
+
+def document(stack: str, status: StackStatus) -> dict[str, Any]:
+    """Return the status for programs."""
+    judged = channel_health.in_order(status.channels, status.at)
+    return {
+        "stack": stack,
+        "at": moments.iso(status.at),
+        "channels": [channel_health.document(each, judgement, status.at) for each, judgement in judged],
+        "queues": status.undelivered._asdict() if status.undelivered else None,
+        "is_partial": status.is_partial,
+        "problems": status.problems,
+    }
+
+
+def show(status: StackStatus, *, whole: bool) -> None:
+    """Print the status, the least healthy channel first. Healthy channels have one line, or all lines if `whole`."""
+    for each, judgement in channel_health.in_order(status.channels, status.at):
+        lead = Text(f"{judgement.health:7}  ", style=_STYLES[judgement.health])
+        is_brief = judgement.health == Health.OK and not whole
+        said = [_traffic(each, status)] if is_brief else list(judgement.why)
+        terminal.show_line(printable(": ".join([each.name, "; ".join(said)] if said else [each.name])), lead=lead)
+        for line in () if is_brief else _lines(each, status):
+            terminal.show_line(printable(line), lead=Text(_INDENT), indent=2)
+    if status.undelivered:
+        terminal.show_line(str(status.undelivered))
+
+
+def lines(status: StackStatus) -> Iterator[str]:
+    """Yield a line for each channel, with the time, for a log of a watch."""
+    for each, judgement in channel_health.in_order(status.channels, status.at):
+        why = f": {'; '.join(judgement.why)}" if judgement.why else ""
+        facts = "; ".join((_owed(each, status.at), _traffic(each, status), _pace(each, status.at)))
+        yield printable(f"{moments.iso(status.at)} {each.name} {judgement.health}{why}; {facts}")
+
+
+def _lines(each: ChannelStatus, status: StackStatus) -> Iterator[str]:
+    yield _owed(each, status.at)
+    yield _traffic(each, status)
+    yield _page(each, status.at)
+    yield _pace(each, status.at)
+    yield _credentials(each, status.at)
+
+
+def _owed(each: ChannelStatus, now: float) -> str:
+    debts = each.debts
+    if debts is None:
+        return f"owed {_UNKNOWN}"
+    if not debts.owed:
+        return "nothing is owed"
+    oldest = f"; oldest {moments.age(now - debts.oldest)}" if debts.oldest is not None else ""
+    attempt = debts.next_attempt
+    by = "" if attempt is None else f"; next attempt by {moments.clock(max(attempt, now))}"
+    return f"owed {debts.critical} critical, {debts.other} other{oldest}{by}"
+
+
+def _traffic(each: ChannelStatus, status: StackStatus) -> str:
+    traffic, at_least = each.traffic, "at least " if status.is_partial else ""
+    if traffic is None:
+        return f"shares and signals in the last hour {_UNKNOWN}"
+    last = [f"last share {_ago(traffic.last_share, status.at)}"] if traffic.last_share is not None else []
+    last += [f"last signal {_ago(traffic.last_signal, status.at)}"] if traffic.last_signal is not None else []
+    counts = f"{at_least}{_count(traffic.shares, 'share')}, {_count(traffic.signals, 'signal')} in the last hour"
+    return "; ".join([counts, *last])
+
+
+def _page(each: ChannelStatus, now: float) -> str:
+    if each.page_at is not None:
+        number = f" ({each.page})" if each.page else ""
+        return f"last signal with a confirmed page{number} {_ago(each.page_at, now)}"
+    if each.confirms_pages is False:
+        return "pages are not confirmed: the channel has no xmatters.rest"
+    return "no page of the last hour is confirmed" if each.confirms_pages else f"confirmed pages {_UNKNOWN}"
+
+
+def _pace(each: ChannelStatus, now: float) -> str:
+    gate = each.gate
+    if gate is None:
+        return f"circuit and rate {_UNKNOWN}"
+    until = f" until {moments.clock(gate.open_until)}" if gate.open_until and channel_health.is_open(gate, now) else ""
+    failed = f" after {_count(gate.failures, 'failure')} in a row" if gate.failures else ""
+    limit = _UNKNOWN if each.limit is None else str(each.limit)
+    state = channel_health.circuit(gate, now)
+    return f"circuit {state}{until}{failed}; {gate.counted(now)} of {limit} signals a minute"
+
+
+def _credentials(each: ChannelStatus, now: float) -> str:
+    changed = f"secret changed {_ago(each.changed_at, now)}" if each.changed_at is not None else "secret's age ?"
+    return "; ".join([changed, *(_use(use, now) for use in each.uses)])
+
+
+def _use(use: Use, now: float) -> str:
+    used = f"used {_ago(seconds_of(use.used_at), now)}" if use.used_at else "no use known"
+    return f"{use.door} {use.age} {use.kind} {used}"
+
+
+def _ago(at: float | None, now: float) -> str:
+    return _UNKNOWN if at is None else f"{moments.age(now - at)} ago"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

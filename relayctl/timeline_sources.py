@@ -1,0 +1,270 @@
+"""Reading of all sources of an incident's timeline. A source that fails is named, and the others are still read."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from relay.bigpanda.client import BigPanda
+from relay.channels.channel import Channel, Rest
+from relay.channels.parsing import parse_channel
+from relay.errors import InvalidChannel, LedgerError, SendError
+from relay.jobs.dead_letters import DeadLetters
+from relay.jobs.envelope import Job, seconds_of
+from relay.ledger.entry import Entry, key
+from relay.ledger.ledger import Ledger
+from relay.ledger.sources import Sources
+from relay.xmatters.history import Histories
+from relay.xmatters.pages import Pages
+from relayctl import log_lines, timeline, timeline_ledger, timeline_logs, timeline_vendors
+from relayctl.aws_errors import aws_failure
+from relayctl.channel_store import ChannelStore
+from relayctl.log_lines import FUNCTIONS, LogReader
+from relayctl.revocation import bounded_table
+from relayctl.stack import Stack
+from relayctl.timeline import BIGPANDA, DEAD_LETTERS, LEDGER, LOG, XMATTERS, Event, Reading, Standing, Timeline
+
+# Time for all requests to the vendors of one channel.
+VENDOR_SECONDS = 30.0
+# Signals and pages of a channel that xMatters is asked about, the newest.
+MAX_SIGNALS, MAX_PAGES = 8, 8
+
+# Recipients that a webhook's URL named.
+type Recipients = tuple[str, ...]
+
+
+class Known(NamedTuple):
+    """An entry of the ledger that exists.
+
+    Attributes:
+        channel: Name of the channel.
+        recipients: Recipients that the webhook's URL named.
+        entry: The entry.
+    """
+
+    channel: str
+    recipients: Recipients
+    entry: Entry
+
+
+@dataclass
+class Collector:
+    """Reads the sources of one incident.
+
+    Attributes:
+        stack: The stack.
+        incident_id: BigPanda's id of the incident.
+        channel: Name of the only channel to read; None for all channels.
+        since: Start of the log lines to read (epoch seconds).
+        events: The events so far.
+        readings: The results so far.
+        url_recipients: Sets of recipients of webhook URLs by channel, found so far.
+    """
+
+    stack: Stack
+    incident_id: str
+    channel: str | None
+    since: float
+    events: list[Event] = field(default_factory=list)
+    readings: list[Reading] = field(default_factory=list)
+    url_recipients: dict[str, set[Recipients]] = field(default_factory=dict)
+
+    def collect(self, since: float | None) -> Timeline:
+        """Read all sources, and return the timeline without events before `since` (epoch seconds).
+
+        Raises StackMissingError.
+        """
+        # First: it raises an error if there is no such stack, or the stack is not a relay.
+        store = ChannelStore(self.stack)
+        names = self._names(store)
+        self._logs()
+        self._dead_letters()
+        channels = sorted({*names, *(each.channel for each in self.events if each.channel)})
+        known = self._ledger(channels)
+        standings: list[Standing] = [
+            timeline_ledger.standing(each.channel, each.recipients, each.entry, self.stack.effects.clock())
+            for each in known
+        ]
+        seen = {*(each.channel for each in known), *(each.channel for each in self.events if each.channel)}
+        for name in sorted(seen):
+            self._vendors(store, name, [each.entry for each in known if each.channel == name])
+        return timeline.of(self.incident_id, standings, self.events, self.readings, since)
+
+    def _names(self, store: ChannelStore) -> list[str]:
+        """Return the names of the channels to read; those that the other sources name are added later."""
+        if self.channel:
+            return [self.channel]
+        found: list[str] = []
+        self._guarded("channels", lambda: found.extend(name for name, _ in store.names()))
+        return found
+
+    def _logs(self) -> None:
+        reader = LogReader(self.stack.logs, self.stack.name)
+        pattern, end = log_lines.pattern_of(self.incident_id), self.stack.effects.clock() + 60
+        for function in FUNCTIONS:
+            found: list[Event] = []
+            notes: list[str] = []
+
+            def read(function: str = function, found: list[Event] = found, notes: list[str] = notes) -> None:
+                kept = reader.read(
+                    function, pattern, self.since, end, keep=lambda line: log_lines.is_about(line, self.incident_id)
+                )
+                made = (timeline_logs.event_of(line, function) for line in kept.lines)
+                found.extend(each for each in made if each and self._is_wanted(each.channel))
+                notes += kept.notes
+
+            if self._guarded(f"{LOG} {function}", read):
+                self.events += found
+                problem = "; ".join(notes) or None
+                self.readings.append(Reading(f"{LOG} {function}", len(found), problem, is_failure=bool(problem)))
+
+    def _dead_letters(self) -> None:
+        """Read the dead-letter queue: each message is received, and released at once."""
+        effects = self.stack.effects
+        held: list[int] = []
+        jobs: list[Job] = []
+
+        def read() -> None:
+            queue = DeadLetters(self.stack.sqs, self.stack.output("DeadLetterQueueUrl"), effects.clock)
+            depth = queue.depth()
+            held.append(depth.held)
+            if not depth.visible:
+                return
+            with queue.holding():
+                jobs.extend(each.job for each in queue.scan() if each.job and self._is_mine(each.job))
+
+        if not self._guarded(DEAD_LETTERS, read):
+            return
+        for job in jobs:
+            if job.url_recipients:
+                self.url_recipients.setdefault(job.channel, set()).add(job.url_recipients)
+        self.events += map(_dead_letter, jobs)
+        unseen = f"about {held[0]} messages are held by another reader and were not read" if held[0] else None
+        self.readings.append(Reading(DEAD_LETTERS, len(jobs), unseen, is_failure=unseen is not None))
+
+    def _ledger(self, channels: Iterable[str]) -> list[Known]:
+        """Return the entries that exist: one for each channel and set of recipients of the webhook's URL."""
+        known: list[Known] = []
+
+        def read() -> None:
+            table = bounded_table(self.stack)
+            ledger, sources = Ledger(table), Sources(table, self.stack.effects.clock)
+            places: dict[str, tuple[str, Recipients]] = {}
+            for name in channels:
+                shared = sources.of_incidents(name, [self.incident_id]).get(self.incident_id, ())
+                for recipients in sorted({(), *shared, *self.url_recipients.get(name, ())}):
+                    places[key(name, recipients, self.incident_id)] = (name, recipients)
+            entries = ledger.read_many(places)
+            found = ((*places[place], entry) for place, entry in entries.items())
+            known.extend(Known(*each) for each in found if timeline_ledger.known_since(each[2]))
+
+        if self._guarded(LEDGER, read):
+            known.sort(key=lambda each: (each.channel, each.recipients))
+            made = (event for each in known for event in timeline_ledger.events(each.channel, each.entry))
+            found = [each for each in made if self._is_news(each)]
+            self.events += found
+            self.readings.append(Reading(LEDGER, len(found)))
+        return known
+
+    def _vendors(self, store: ChannelStore, name: str, entries: list[Entry]) -> None:
+        secrets: list[str | None] = []
+        source = f"channel {name}"
+        if not self._guarded(source, lambda: secrets.append(store.text(name))):
+            return
+        [text] = secrets
+        if text is None:
+            self.readings.append(Reading(source, problem="it was removed, so the vendors were not asked"))
+            return
+        try:
+            channel = parse_channel(name, text, self.stack.hosts)
+        except InvalidChannel as error:
+            self.readings.append(Reading.failed(source, error))
+            return
+        self._xmatters(channel, entries)
+        self._bigpanda(channel)
+
+    def _xmatters(self, channel: Channel, entries: list[Entry]) -> None:
+        source = f"{XMATTERS} {channel.name}"
+        if channel.rest is None:
+            problem = "not asked: the channel has no xmatters.rest"
+            self.readings.append(Reading(source, problem=problem))
+            return
+        rest, found, notes = channel.rest, list[Event](), list[str]()
+        if self._guarded(source, lambda: found.extend(self._pages(channel.name, rest, entries, notes))):
+            self.events += found
+            self.readings.append(Reading(source, len(found), "; ".join(notes) or None))
+
+    def _pages(self, name: str, rest: Rest, entries: list[Entry], notes: list[str]) -> Iterator[Event]:
+        deadline = self.stack.deadline(VENDOR_SECONDS)
+        outward = self.stack.effects.outward(self.stack.hosts.xmatters)
+        signals = sorted((each for entry in entries for each in entry.raised), key=lambda each: each.at)
+        if len(signals) > MAX_SIGNALS:
+            notes.append(f"only the newest {MAX_SIGNALS} of {len(signals)} signals were looked up")
+        pages, histories, asked = Pages(outward), Histories(outward), set[str]()
+        for raised in reversed(signals[-MAX_SIGNALS:]):
+            found = raised.pages or tuple(each.id for each in pages.of_request(rest, raised.request_id, deadline))
+            for page in found:
+                if page in asked or len(asked) >= MAX_PAGES:
+                    continue
+                asked.add(page)
+                yield from timeline_vendors.of_page(name, histories.of_page(rest, page, deadline))
+
+    def _bigpanda(self, channel: Channel) -> None:
+        source, access = f"{BIGPANDA} {channel.name}", channel.bigpanda
+        if access is None:
+            self.readings.append(Reading(source, problem="not asked: the channel has no bigpanda.api_key"))
+            return
+        found: list[Event] = []
+
+        def read() -> None:
+            client = BigPanda(self.stack.effects.outward(self.stack.hosts.bigpanda))
+            activities = client.activities(access, self.incident_id, self.stack.deadline(VENDOR_SECONDS))
+            # The activities of one incident are the same for each channel with a key.
+            known = {(each.at, each.text) for each in self.events if each.source == BIGPANDA}
+            made = timeline_vendors.of_activities("", activities)
+            found.extend(each for each in made if (each.at, each.text) not in known)
+
+        if self._guarded(source, read):
+            self.events += found
+            self.readings.append(Reading(source, len(found)))
+
+    def _guarded(self, source: str, read: Callable[[], object]) -> bool:
+        """Read a source; return False if it failed, with the reason among the readings."""
+        try:
+            read()
+        except (LedgerError, SendError) as error:
+            self.readings.append(Reading.failed(source, error))
+        except (ClientError, BotoCoreError) as error:
+            self.readings.append(Reading.failed(source, aws_failure(error) or type(error).__name__))
+        else:
+            return True
+        return False
+
+    def _is_wanted(self, channel: str) -> bool:
+        """True if events of a channel are wanted. An empty name stands for all channels."""
+        return self.channel in {None, channel} or not channel
+
+    def _is_news(self, event: Event) -> bool:
+        """False for a signal of the ledger that a log line has already, and of which no page is known."""
+        logged = {each.details.get("request_id") for each in self.events if each.source == LOG}
+        details = event.details
+        is_bare = event.kind == "signal" and not details.get("pages") and not details.get("is_lost")
+        return not (is_bare and details.get("request_id") in logged)
+
+    def _is_mine(self, job: Job) -> bool:
+        return job.incident_id == self.incident_id and self._is_wanted(job.channel)
+
+
+def _dead_letter(job: Job) -> Event:
+    status = f" (HTTP {job.http_status})" if job.http_status else ""
+    text = f"on the dead-letter queue: {job.kind}, {job.reason}{status}, {job.attempts} attempts"
+    at = job.dead_lettered_at or job.last_failed_at or job.received_at
+    members: Mapping[str, object] = {
+        "delivery_id": job.delivery_id,
+        "reason": job.reason,
+        "http_status": job.http_status,
+        "attempts": job.attempts,
+        "replays": job.replays,
+    }
+    return Event(seconds_of(at), DEAD_LETTERS, "dead_letter", text, job.channel, members)

@@ -1,0 +1,74 @@
+"""Events of an incident from xMatters' and BigPanda's APIs. Pure code."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from relay.foreign_text import identifier, quoted
+from relay.incidents.json_fields import nested, scalar
+from relay.xmatters.history import Answered, PageHistory
+from relayctl.timeline import BIGPANDA, XMATTERS, Event
+
+_MAX_TEXT = 200
+_MAX_NAMES = 10
+# Epoch milliseconds are larger than this, and epoch seconds smaller until the year 5138.
+_MILLISECONDS = 1e11
+
+
+def of_page(channel: str, history: PageHistory) -> Iterator[Event]:
+    """Yield the events of a page in xMatters. Events without a time are left out."""
+    page = f"page {identifier(history.number or history.id)}"
+    details = {"page": history.number, "page_id": history.id}
+    if history.created is not None:
+        names = [identifier(name) for name in history.recipients]
+        more = len(names) - _MAX_NAMES
+        rang = ", ".join(names[:_MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
+        text = f"{page} made; recipients: {rang}" if rang else f"{page} made; xMatters names no recipients"
+        yield Event(history.created, XMATTERS, "page", text, channel, details | {"recipients": history.recipients})
+    for answer in history.answers:
+        if answer.at is not None:
+            yield _answer(channel, page, answer, details)
+    if history.terminated is not None:
+        yield Event(history.terminated, XMATTERS, "page", f"{page} ended", channel, details)
+
+
+def _answer(channel: str, page: str, answer: Answered, details: Mapping[str, Any]) -> Event:
+    who = identifier(answer.person) if answer.person else "somebody"
+    device = f" on {quoted(answer.device, _MAX_TEXT)}" if answer.device else ""
+    said = f" {quoted(answer.said, _MAX_TEXT)}" if answer.said else ""
+    text = f"{who} answered{said} to {page}{device}" if said or device else f"{who} commented on {page}"
+    comment = f": {quoted(answer.comment, _MAX_TEXT)}" if answer.comment else ""
+    members = {"person": answer.person, "device": answer.device, "response": answer.said, "comment": answer.comment}
+    kind = "answer" if said or device else "comment"
+    return Event(answer.at or 0.0, XMATTERS, kind, text + comment, channel, {**details, **members})
+
+
+def of_activities(channel: str, activities: Iterable[Mapping[str, Any]]) -> Iterator[Event]:
+    """Yield the events of BigPanda's activities. Activities without a time or a type are left out.
+
+    Where an activity has its comment is not documented (docs/vendors.md), so the likely members are read.
+    """
+    for each in activities:
+        at = _moment(nested(each, "timestamp", "createdat", "time"))
+        kind = scalar(nested(each, "type", "activitytype"))
+        if at is None or not kind:
+            continue
+        comment = scalar(nested(nested(each, "params"), "comment")) or scalar(nested(each, "comment"))
+        words = identifier(kind.removeprefix("incident_").replace("_", "-")).replace("-", " ")
+        text = f"{words}: {quoted(comment, _MAX_TEXT)}" if comment else words
+        yield Event(at, BIGPANDA, "activity", text, channel, {"activity": kind, "comment": comment})
+
+
+def _moment(value: Any) -> float | None:
+    """Return the epoch seconds of epoch seconds, epoch milliseconds or an ISO 8601 time; None for other values."""
+    text = scalar(value) or ""
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            return datetime.fromisoformat(text).timestamp()
+        except (ValueError, OverflowError):
+            return None
+    seconds = seconds / 1000 if seconds > _MILLISECONDS else seconds
+    # Years beyond 9999 cannot be shown.
+    return seconds if 0 <= seconds < 2e11 else None

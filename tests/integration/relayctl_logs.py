@@ -1,0 +1,43 @@
+"""Log lines of the relay's functions in the CloudWatch Logs of an account in memory."""
+
+import json
+import time
+from typing import Any
+
+from relay.jobs.envelope import timestamp
+from tests.integration.relayctl_cloud import REGION, STACK, Operator, new_session
+
+
+class Logs:
+    """Writer of log lines.
+
+    moto takes no lines of another time than the real one, so the operator's clock is set to it.
+    """
+
+    def __init__(self, operator: Operator) -> None:
+        operator.clock.now = float(int(time.time()))
+        self.now = operator.clock.now
+        self._client = new_session(region_name=REGION).client("logs")
+        self._groups: set[str] = set()
+
+    def write(self, function: str, ago: float, message: str, **fields: Any) -> None:
+        """Write a line of a function, as if it was logged `ago` seconds before the operator's time."""
+        at = self.now - ago
+        line = {"level": "INFO", "message": message, "timestamp": timestamp(at), **fields}
+        self.write_texts(function, (at, json.dumps(line)))
+
+    def write_texts(self, function: str, *events: tuple[float, str]) -> None:
+        """Write texts with their times (epoch seconds)."""
+        group = f"/aws/lambda/{STACK}-{function}"
+        if group not in self._groups:
+            self._client.create_log_group(logGroupName=group)
+            self._client.create_log_stream(logGroupName=group, logStreamName="s")
+            self._groups.add(group)
+        for start in range(0, len(events), 1000):
+            self._client.put_log_events(
+                logGroupName=group,
+                logStreamName="s",
+                logEvents=[
+                    {"timestamp": round(at * 1000), "message": text} for at, text in events[start : start + 1000]
+                ],
+            )

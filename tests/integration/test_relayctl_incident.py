@@ -1,0 +1,336 @@
+"""relayctl incident show: all sources in memory, and the vendors' stand-ins over real sockets."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from relay.incidents.transition import State
+from relay.jobs.envelope import timestamp
+from relay.ledger.entry import Entry, Raised, key
+from relay.ledger.row import Row
+from sandbox.server.in_process import Box
+from tests import samples
+from tests.integration.live import site
+from tests.integration.relayctl_cloud import Operator, account
+from tests.integration.relayctl_logs import Logs
+
+ID = "65a1b2c3d4e5f60718293a4b"
+CANARY = "canary-51c0"
+BASIC = {"type": "basic", "username": "asker", "password": f"{CANARY}-rest"}
+
+
+@pytest.fixture
+def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
+    monkeypatch.setenv("COLUMNS", "80")
+    with account(monkeypatch) as its_operator:
+        its_operator.parameters["Profile"] = "local"
+        monkeypatch.setenv("COLUMNS", "80")
+        yield its_operator
+
+
+@pytest.fixture
+def logs(operator: Operator) -> Logs:
+    return Logs(operator)
+
+
+def keep(operator: Operator, name: str, **members: Any) -> None:
+    """Store a channel's secret directly."""
+    operator.secrets.create_secret(Name=f"team/relay/{name}", SecretString=json.dumps(samples.secret() | members))
+
+
+def announced(operator: Operator, ago: float, **members: Any) -> Entry:
+    """Write the entry of a critical that was announced, with further members."""
+    state = State.of(samples.share(id=ID), operator.clock.now - ago)
+    entry = Entry(kept=state, announced=state)._replace(**members)
+    written = operator.ledger.write(key("payments", (), ID), Entry(), entry)
+    assert written
+    return written
+
+
+def texts(document: Any, source: str) -> list[str]:
+    return [each["text"] for each in document["events"] if each["source"] == source]
+
+
+def problems(document: Any) -> dict[str, str]:
+    return {each["source"]: each["problem"] for each in document["sources"] if each["problem"]}
+
+
+class TestSources:
+    def test_events_of_ledger_logs_and_dead_letter_queue_are_in_one_order(self, operator: Operator, logs: Logs) -> None:
+        keep(operator, "payments")
+        raised = Raised("r-1", operator.clock.now - 200, is_open=True, pages=("u-1",), number="1001")
+        announced(operator, 200, raised=(raised,), acknowledged_by="jdoe")
+        line: dict[str, Any] = {"channel": "payments", "incident_id": ID}
+        signal = {"outcome": "delivered", "transition": "opened", "why": "it is new", "request_id": "r-1"}
+        logs.write("bigpanda-webhook", 200, "share", **line, **signal, attempts=2)
+        logs.write("xmatters-callback", 150, "callback", **line, outcome="queued", transition="response")
+        logs.write("xmatters-callback", 160, "callback", **line, outcome="unchanged", transition="delivery")
+        logs.write("chore-worker", 140, "job", **line, kind="writeback", outcome="delivered")
+        logs.write("chore-worker", 141, "job", **line, kind="followup", outcome="duplicate")
+        logs.write("job-worker", 100, "job", **line, kind="signal", outcome="queued", queue="retry", reason="upstream")
+        logs.write("sweeper", 50, "fallback notified", channel="payments", incident_ids=["other", ID], count=2)
+        logs.write("sweeper", 40, "fallback notified", channel="payments", incident_ids=["other"], count=1)
+        logs.write("bigpanda-webhook", 30, "share", channel="payments", incident_id="other", outcome="delivered")
+        dead_at = timestamp(operator.clock.now - 20)
+        operator.put(samples.job(channel="payments", incident_id=ID, reason="refused", dead_lettered_at=dead_at))
+        shown = operator.run_json("incident", "show", ID)
+        assert [(each["source"], each["kind"]) for each in shown["events"]] == [
+            *(("log", "share"), ("ledger", "share"), ("ledger", "signal")),
+            *(("log", "answer"), ("log", "writeback"), ("log", "retry"), ("log", "fallback"), ("dlq", "dead_letter")),
+        ]
+        assert texts(shown, "log")[0] == "share: opened (it is new); signal accepted at attempt 2, request r-1"
+        assert texts(shown, "ledger") == [
+            "newest state came: open, critical",
+            "signal accepted, request r-1: page 1001",
+        ]
+        [standing] = shown["channels"]
+        assert (standing["channel"], standing["acknowledged_by"], standing["page"]) == ("payments", "jdoe", "1001")
+        assert (operator.visible(), operator.hidden()) == (1, 0), "the message is released"
+
+    def test_signal_of_the_ledger_is_left_out_if_a_log_line_has_it_and_no_page_is_known(
+        self, operator: Operator, logs: Logs
+    ) -> None:
+        keep(operator, "payments")
+        announced(operator, 10, raised=(Raised("r-1", operator.clock.now - 10, is_open=True),))
+        line = {"channel": "payments", "incident_id": ID, "outcome": "delivered", "request_id": "r-1"}
+        logs.write("bigpanda-webhook", 10, "share", **line)
+        assert texts(operator.run_json("incident", "show", ID), "ledger") == ["newest state came: open, critical"]
+
+    def test_entries_of_recipients_in_urls_are_found(self, operator: Operator, logs: Logs) -> None:
+        keep(operator, "payments")
+        state = State.of(samples.share(id=ID), operator.clock.now - 9)
+        for names in (("ops",), ("dba",)):
+            assert operator.ledger.write(key("payments", names, ID), Entry(), Entry(kept=state, announced=state))
+        operator.ledger.table.store(f"shared/payments/{ID}", json.dumps([["dba"]]), lasts=60)
+        operator.put(samples.job(channel="payments", incident_id=ID, url_recipients=("ops",)))
+        shown = operator.run_json("incident", "show", ID)
+        assert [each["url_recipients"] for each in shown["channels"]] == [["dba"], ["ops"]]
+
+    def test_debt_shows_its_reason_and_the_latest_time_of_the_next_attempt(
+        self, operator: Operator, logs: Logs
+    ) -> None:
+        keep(operator, "payments")
+        now = operator.clock.now
+        state = State.of(samples.share(id=ID), now - 90)
+        row = Row(now + 60 + 180, job="d/1", is_critical=True)
+        entry = Entry(kept=state, owed_since=now - 90, reason="upstream", row=row)
+        assert operator.ledger.write(key("payments", (), ID), Entry(), entry)
+        shown = operator.run_json("incident", "show", ID)
+        assert shown["channels"][0]["reason"] == "upstream"
+        assert shown["channels"][0]["owed_seconds"] == 90
+        assert shown["events"][-1]["kind"] == "next_attempt"
+        assert "in 1m  ledger    next attempt" in operator.run("incident", "show", ID).stdout
+
+    def test_only_the_named_channel_is_shown(self, operator: Operator, logs: Logs) -> None:
+        keep(operator, "payments")
+        keep(operator, "noc")
+        announced(operator, 10)
+        for name in ("payments", "noc"):
+            line = {"channel": name, "incident_id": ID, "outcome": "unchanged"}
+            logs.write("bigpanda-webhook", 10, "share", **line)
+        shown = operator.run_json("incident", "show", ID, "--channel", "noc")
+        assert {each["channel"] for each in shown["events"]} == {"noc"}
+        assert shown["channels"] == []
+        both = operator.run("incident", "show", ID).stdout
+        assert "noc: share: no signal" in both
+
+    def test_since_leaves_out_what_was_before(self, operator: Operator, logs: Logs) -> None:
+        keep(operator, "payments")
+        announced(operator, 7200)
+        line = {"channel": "payments", "incident_id": ID, "outcome": "unchanged"}
+        logs.write("bigpanda-webhook", 7200, "share", **line)
+        logs.write("bigpanda-webhook", 60, "share", **line)
+        shown = operator.run_json("incident", "show", ID, "--since", "1h")
+        assert [each["source"] for each in shown["events"]] == ["log"]
+
+    def test_ids_with_special_characters_are_found(self, operator: Operator, logs: Logs) -> None:
+        odd = 'i 1" || { $.x = * }'
+        keep(operator, "payments")
+        logs.write("bigpanda-webhook", 5, "share", channel="payments", incident_id=odd, outcome="unchanged")
+        assert len(operator.run_json("incident", "show", odd)["events"]) == 1
+
+
+class TestVendors:
+    def test_pages_recipients_and_answers_of_xmatters_are_shown(self, operator: Operator, logs: Logs, box: Box) -> None:
+        box.events.declare(BASIC)
+        page = {
+            "id": "u-1",
+            "eventId": "1001",
+            "status": "TERMINATED",
+            "created": timestamp(logs.now - 90),
+            "terminated": timestamp(logs.now - 10),
+            "recipients": {"data": [{"targetName": "Ops", "recipientType": "GROUP"}]},
+        }
+        device = {"name": "Work Phone", "owner": {"targetName": "jdoe"}}
+        response = {
+            "response": "Acknowledge",
+            "comment": "on it",
+            "received": timestamp(logs.now - 60),
+            "notification": {"recipient": device},
+        }
+
+        def answer(asked: Any) -> Any:
+            document = {"data": [{"response": response}]} if "/audits?" in asked.target else page
+            return 200, {}, json.dumps(document).encode()
+
+        with site(answer) as xmatters:
+            xm = samples.secret()["xmatters"] | {"rest": {"base_url": xmatters.url, "auth": BASIC}}
+            keep(operator, "payments", xmatters=xm)
+            raised = Raised("r-1", logs.now - 91, is_open=True, pages=("u-1",), number="1001", is_over=True)
+            announced(operator, 91, raised=(raised,))
+            shown = operator.run_json("incident", "show", ID)
+        assert texts(shown, "xMatters") == [
+            "page 1001 made; recipients: Ops",
+            'jdoe answered "Acknowledge" to page 1001 on "Work Phone": "on it"',
+            "page 1001 ended",
+        ]
+        assert CANARY not in json.dumps(shown)
+
+    def test_activities_of_bigpanda_are_shown_once_for_all_channels(self, operator: Operator, logs: Logs) -> None:
+        activities = [
+            {"type": "incident_commented", "timestamp": logs.now - 5, "params": {"comment": "Jane acknowledged"}},
+            {"type": "incident_shared", "timestamp": logs.now - 50, "params": {}},
+            {"type": "incident_created"},
+        ]
+        with site(lambda _: (200, {}, json.dumps({"items": activities}).encode())) as bigpanda:
+            for name in ("noc", "payments"):
+                keep(operator, name, bigpanda={"api_key": f"{CANARY}-bp", "base_url": bigpanda.url})
+                logs.write("bigpanda-webhook", 60, "share", channel=name, incident_id=ID, outcome="unchanged")
+            shown = operator.run_json("incident", "show", ID)
+        assert texts(shown, "BigPanda") == ["shared", 'commented: "Jane acknowledged"']
+        assert CANARY not in json.dumps(shown)
+
+    def test_vendors_that_fail_are_named_in_one_line(self, operator: Operator, logs: Logs) -> None:
+        with site(lambda _: (503, {}, f"down {CANARY}-bp".encode())) as vendor:
+            xm = samples.secret()["xmatters"] | {"rest": {"base_url": vendor.url, "auth": BASIC}}
+            access = {"api_key": f"{CANARY}-bp", "base_url": vendor.url}
+            keep(operator, "payments", xmatters=xm, bigpanda=access)
+            announced(operator, 10, raised=(Raised("r-1", logs.now - 10, is_open=True),))
+            done = operator.run("incident", "show", ID)
+        assert done.exit_code == 0
+        lines = " ".join(done.stderr.split())
+        assert "FAILED: xMatters payments: upstream" in lines
+        assert "FAILED: BigPanda payments: upstream" in lines
+        assert CANARY not in done.output
+
+    def test_channel_without_keys_is_said(self, operator: Operator, logs: Logs) -> None:
+        keep(operator, "payments")
+        announced(operator, 10)
+        assert problems(operator.run_json("incident", "show", ID)) == {
+            "xMatters payments": "not asked: the channel has no xmatters.rest",
+            "BigPanda payments": "not asked: the channel has no bigpanda.api_key",
+        }
+
+
+class TestFailures:
+    def test_unknown_incident_is_exit_code_3(self, operator: Operator, logs: Logs) -> None:
+        keep(operator, "payments")
+        done = operator.run("incident", "show", ID)
+        assert (done.exit_code, done.stdout) == (3, "")
+        assert done.stderr == f"nothing is known of incident {ID}\n"
+        assert operator.run_json("incident", "show", ID, code=3)["events"] == []
+
+    def test_nothing_found_with_a_failed_source_is_exit_code_1(self, operator: Operator, logs: Logs) -> None:
+        operator.refused = {"FilterLogEvents": "AccessDeniedException"}
+        done = operator.run("incident", "show", ID)
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert "not all sources could be read" in " ".join(done.stderr.split())
+
+    @pytest.mark.parametrize(
+        ("operation", "source"),
+        [
+            ("ListSecrets", "channels"),
+            ("FilterLogEvents", "log job-worker"),
+            ("ReceiveMessage", "dlq"),
+            ("BatchGetItem", "ledger"),
+            ("GetSecretValue", "channel payments"),
+        ],
+    )
+    def test_refused_source_is_named_and_the_others_are_shown(
+        self, operator: Operator, logs: Logs, operation: str, source: str
+    ) -> None:
+        keep(operator, "payments")
+        announced(operator, 10)
+        logs.write("bigpanda-webhook", 10, "share", channel="payments", incident_id=ID, outcome="unchanged")
+        operator.put(samples.job(channel="payments", incident_id=ID))
+        operator.refused = {operation: "AccessDeniedException"}
+        shown = operator.run_json("incident", "show", ID)
+        assert shown["events"]
+        assert "AccessDenied" in problems(shown)[source]
+
+    def test_malformed_secret_is_named(self, operator: Operator, logs: Logs) -> None:
+        operator.secrets.create_secret(Name="team/relay/payments", SecretString="{")
+        announced(operator, 10)
+        assert "channel payments" in problems(operator.run_json("incident", "show", ID))
+
+    def test_messages_that_another_reader_holds_are_said(self, operator: Operator, logs: Logs) -> None:
+        keep(operator, "payments")
+        announced(operator, 10)
+        operator.put(samples.job(channel="payments", incident_id=ID))
+        operator.sqs.receive_message(QueueUrl=operator.queue_url, MaxNumberOfMessages=10, VisibilityTimeout=60)
+        assert "held by another reader" in problems(operator.run_json("incident", "show", ID))["dlq"]
+
+    def test_unreadable_entry_and_lines_that_are_no_json_do_no_harm(self, operator: Operator, logs: Logs) -> None:
+        keep(operator, "payments")
+        operator.ledger.table.write(key("payments", (), ID), 0, "no entry")
+        logs.write_texts("job-worker", (logs.now - 5, "START RequestId: 1"), (logs.now - 4, "{"), (logs.now - 3, "[]"))
+        shown = operator.run_json("incident", "show", ID)
+        assert shown["channels"][0]["is_unreadable"] is True
+
+    @pytest.mark.parametrize(
+        ("arguments", "complaint"),
+        [
+            ([""], "the id is empty"),
+            (["x" * 513], "512 characters at most"),
+            ([ID, "--channel", "No Name"], "use 1 to 48"),
+            ([ID, "--since", "yesterday"], "use an age such as 90m"),
+            ([ID, "--json", "--markdown"], "not both"),
+        ],
+    )
+    def test_invalid_arguments_are_exit_code_2(self, operator: Operator, arguments: list[str], complaint: str) -> None:
+        done = operator.run("incident", "show", *arguments)
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert complaint in " ".join(done.stderr.split())
+
+
+class TestViews:
+    def test_text_has_80_columns_and_names_the_source_of_each_line(self, operator: Operator, logs: Logs) -> None:
+        keep(operator, "payments")
+        announced(operator, 100)
+        why = "its status is worse than announced, and this sentence goes on beyond the end of a line of text"
+        line = {"channel": "payments", "incident_id": ID, "outcome": "unchanged", "transition": "worsened"}
+        logs.write("bigpanda-webhook", 90, "share", **line, why=why)
+        done = operator.run("incident", "show", ID)
+        assert done.exit_code == 0
+        lines = done.stdout.splitlines()
+        assert max(map(len, lines)) <= 80
+        assert lines[0] == f"incident {ID}"
+        assert lines[1] == "channel payments: open, critical; announced"
+        assert [line[16:26].strip() for line in lines[3:5]] == ["ledger", "log"]
+        assert lines[5].startswith(" " * 26)
+
+    def test_markdown_is_a_table_whose_cells_hold_no_markup_of_others(self, operator: Operator, logs: Logs) -> None:
+        keep(operator, "payments")
+        line = {"channel": "payments", "incident_id": ID, "outcome": "queued", "reason": "refused", "queue": "retry"}
+        logs.write("job-worker", 9, "job", **line, detail="a | <b>[x](y)</b> \x1b[31m")
+        done = operator.run("incident", "show", ID, "--markdown")
+        assert done.exit_code == 0
+        assert done.stdout.startswith(f"# Incident {ID}\n\n## Timeline\n")
+        row = next(line for line in done.stdout.splitlines() if "| log |" in line)
+        assert row.count(" | ") == 5 - 1 + row.count("\\ | ")
+        assert "\\|" in row
+        assert "\\<b\\>" in row
+        assert "\x1b" not in done.stdout
+        assert "## Sources" in done.stdout
+
+    def test_incident_with_many_lines_keeps_the_newest(self, operator: Operator, logs: Logs) -> None:
+        keep(operator, "payments")
+        line = {"message": "share", "channel": "payments", "incident_id": ID, "outcome": "unchanged"}
+        made = [(logs.now - 5000 + n, json.dumps(line | {"transition": f"t{n}"})) for n in range(2500)]
+        logs.write_texts("bigpanda-webhook", *made)
+        shown = operator.run_json("incident", "show", ID)
+        assert len(shown["events"]) == 2000
+        assert shown["events"][-1]["transition"] == "t2499"
+        assert problems(shown)["log bigpanda-webhook"] == "500 older lines were left out"

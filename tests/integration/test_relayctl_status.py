@@ -1,0 +1,236 @@
+"""relayctl status: traffic from logs, debts from the ledger, circuit and rate from the gate."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from relay.incidents.transition import State
+from relay.ledger import credentials
+from relay.ledger.entry import Entry, Raised, key
+from relay.ledger.rate_limiter import count_name, gate_of
+from relay.ledger.row import Row
+from tests import samples
+from tests.integration.relayctl_cloud import Operator, account
+from tests.integration.relayctl_logs import Logs
+
+CANARY = "canary-90f3"
+
+
+@pytest.fixture
+def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
+    with account(monkeypatch) as its_operator:
+        monkeypatch.setenv("COLUMNS", "80")
+        yield its_operator
+
+
+@pytest.fixture
+def logs(operator: Operator) -> Logs:
+    return Logs(operator)
+
+
+def keep(operator: Operator, *names: str, **members: Any) -> None:
+    """Store the secrets of channels directly."""
+    for name in names:
+        operator.secrets.create_secret(Name=f"team/relay/{name}", SecretString=json.dumps(samples.secret() | members))
+
+
+def owe(operator: Operator, channel: str, incident_id: str, ago: float, **members: Any) -> None:
+    """Write an entry that has been owed for `ago` seconds."""
+    now = operator.clock.now
+    state = State.of(samples.share(id=incident_id), now - ago)
+    row = Row(now + 30 + 180, job="d/1", is_critical=members.pop("is_critical", True))
+    entry = Entry(kept=state, owed_since=now - ago, row=row, reason="upstream")._replace(**members)
+    assert operator.ledger.write(key(channel, (), incident_id), Entry(), entry)
+
+
+def shared(logs: Logs, channel: str, ago: float, outcome: str = "delivered", incident_id: str = "i1") -> None:
+    fields = {"channel": channel, "incident_id": incident_id, "outcome": outcome, "delivery_id": f"{channel}-{ago}"}
+    logs.write("bigpanda-webhook", ago, "share", **fields)
+
+
+def channels(document: Any) -> dict[str, Any]:
+    return {each["channel"]: each for each in document["channels"]}
+
+
+class TestFacts:
+    def test_traffic_of_the_last_hour_is_counted_by_channel(self, operator: Operator, logs: Logs) -> None:
+        keep(operator, "noc", "payments")
+        shared(logs, "noc", 30)
+        shared(logs, "noc", 1900, "queued")
+        shared(logs, "noc", 4000)
+        job = {"channel": "noc", "kind": "signal", "outcome": "delivered", "delivery_id": "d1", "incident_id": "i2"}
+        logs.write("job-worker", 1800, "job", **job)
+        logs.write("job-worker", 1800, "job", **job | {"kind": "writeback", "delivery_id": "d2"})
+        found = channels(operator.run_json("status"))
+        assert (found["noc"]["shares_last_hour"], found["noc"]["signals_last_hour"]) == (2, 2)
+        assert found["noc"]["last_share_at"] == found["noc"]["last_signal_at"]
+        assert (found["payments"]["shares_last_hour"], found["payments"]["last_share_at"]) == (0, None)
+
+    def test_debts_are_counted_and_the_sickest_channel_is_first(self, operator: Operator, logs: Logs) -> None:
+        keep(operator, "healthy", "owing", "sick")
+        owe(operator, "sick", "i1", 600)
+        owe(operator, "sick", "i2", 30, is_critical=False)
+        owe(operator, "owing", "i3", 20, is_critical=False, reason="paced")
+        document = operator.run_json("status")
+        assert [(each["channel"], each["health"]) for each in document["channels"]] == [
+            *(("sick", "sick"), ("owing", "owes"), ("healthy", "ok")),
+        ]
+        sick = channels(document)["sick"]
+        assert (sick["owed_critical"], sick["owed_other"], sick["oldest_debt_seconds"]) == (1, 1, 600)
+        assert sick["why"] == ["a critical is owed for 10m (upstream 2)"]
+        assert sick["next_attempt_by"] is not None
+        assert channels(document)["owing"]["why"] == ["owed for 20s (paced 1)"]
+
+    def test_circuit_and_rate_are_those_of_the_gate(self, operator: Operator, logs: Logs) -> None:
+        keep(operator, "noc", policy={"max_per_minute": 7})
+        now = operator.clock.now
+        table = operator.ledger.table
+        table.update(gate_of("noc"), put={count_name(int(now) - 5): 3, "failures": 5, "open_until": now + 20})
+        found = channels(operator.run_json("status"))["noc"]
+        assert (found["circuit"], found["rate_used"], found["rate_limit"], found["failures"]) == ("open", 3, 7, 5)
+        assert found["health"] == "sick"
+        operator.clock.now += 25
+        found = channels(operator.run_json("status"))["noc"]
+        assert (found["circuit"], found["circuit_open_until"]) == ("probing", None)
+
+    def test_last_confirmed_page_and_uses_of_credentials_are_shown(self, operator: Operator, logs: Logs) -> None:
+        rest = {"base_url": "https://acme.xmatters.com", "auth": samples.BASIC}
+        keep(operator, "noc", xmatters=samples.secret()["xmatters"] | {"rest": rest})
+        shared(logs, "noc", 120)
+        raised = Raised("r1", operator.clock.now - 119, is_open=True, pages=("u-1",), number="1001")
+        operator.ledger.write(key("noc", (), "i1"), Entry(), Entry(raised=(raised,)))
+        channel = samples.parsed()
+        [(_, _, fingerprint)] = channel.fingerprints("inbound")
+        operator.ledger.table.store(f"used/inbound/noc/{fingerprint}", str(operator.clock.now - 60), lasts=3600)
+        assert credentials.last_used(operator.ledger.table, "noc", "inbound", fingerprint)
+        document = operator.run_json("status", "--channel", "noc")
+        found = channels(document)["noc"]
+        assert found["last_page"] == "1001"
+        assert found["last_page_confirmed_at"] is not None
+        assert found["credentials"][0]["used_at"] is not None
+        assert found["secret_changed_at"] is not None
+        assert samples.TOKEN not in json.dumps(document)
+
+    def test_channel_that_owes_and_was_removed_is_sick(self, operator: Operator, logs: Logs) -> None:
+        keep(operator, "noc")
+        owe(operator, "gone", "i1", 5)
+        assert channels(operator.run_json("status"))["gone"]["why"][0] == "the channel was removed"
+
+    def test_malformed_secret_makes_the_channel_sick(self, operator: Operator, logs: Logs) -> None:
+        operator.secrets.create_secret(Name="team/relay/noc", SecretString="{")
+        found = channels(operator.run_json("status"))["noc"]
+        assert (found["health"], found["why"][0].split(":")[0]) == ("sick", "its secret is not valid")
+
+    def test_dead_lettered_criticals_and_missing_pages_make_a_channel_sick(
+        self, operator: Operator, logs: Logs
+    ) -> None:
+        keep(operator, "noc")
+        state = State.of(samples.share(), 1.0)
+        owe(operator, "noc", "i1", 5, dead_lettered=state)
+        owe(operator, "noc", "i2", 5, owed_since=None, unconfirmed=True)
+        found = channels(operator.run_json("status"))["noc"]
+        assert found["why"] == ["1 dead-lettered criticals", "1 critical signals made no page"]
+        assert (found["owed_critical"], found["given_up"], found["unconfirmed"]) == (0, 1, 1)
+
+
+class TestOutput:
+    def test_sick_channel_has_all_lines_and_a_healthy_one_has_one(self, operator: Operator, logs: Logs) -> None:
+        keep(operator, "healthy", "sick")
+        owe(operator, "sick", "i1", 600)
+        shared(logs, "healthy", 30)
+        done = operator.run("status")
+        assert done.exit_code == 0
+        lines = done.stdout.splitlines()
+        assert max(map(len, lines)) <= 80
+        assert lines[0] == "sick     sick: a critical is owed for 10m (upstream 1)"
+        assert lines[1].startswith("         owed 1 critical, 0 other; oldest 10m; next attempt by ")
+        assert "ok       healthy: 1 share, 1 signal in the last hour; last share 30s ago" in done.stdout
+        assert "0 jobs wait on the retry and chore queues" in done.stdout
+        assert "circuit closed" in operator.run("status", "--channel", "healthy").stdout
+
+    def test_without_a_terminal_a_watch_prints_a_line_for_each_channel_until_ctrl_c(
+        self, operator: Operator, logs: Logs
+    ) -> None:
+        keep(operator, "noc", "payments")
+        pauses = interrupted_after(operator, 3)
+        done = operator.run("status", "--watch", "5")
+        assert done.exit_code == 130
+        lines = done.stdout.splitlines()
+        assert [line.split()[1] for line in lines] == ["noc", "payments"] * 3
+        assert lines[0].split()[2] == "ok;"
+        assert len(pauses) == 3
+
+    def test_watch_with_json_prints_a_document_a_line_and_counts_each_line_once(
+        self, operator: Operator, logs: Logs
+    ) -> None:
+        keep(operator, "noc")
+        shared(logs, "noc", 10)
+        interrupted_after(operator, 3, lambda: shared(logs, "noc", 1))
+        done = operator.run("status", "--watch", "--json")
+        counts = [channels(json.loads(line))["noc"]["shares_last_hour"] for line in done.stdout.splitlines()]
+        assert counts == [1, 2, 2]
+        assert done.exit_code == 130
+
+    @pytest.mark.parametrize(
+        ("operation", "problem"),
+        [
+            ("FilterLogEvents", "log bigpanda-webhook"),
+            ("Query", "ledger"),
+            ("GetItem", "ledger"),
+            ("GetSecretValue", "secret of channel noc"),
+            ("GetQueueAttributes", "queues"),
+        ],
+    )
+    def test_refused_source_is_named_and_the_rest_is_shown(
+        self, operator: Operator, logs: Logs, operation: str, problem: str
+    ) -> None:
+        keep(operator, "noc")
+        operator.refused = {operation: "AccessDeniedException"}
+        document = operator.run_json("status")
+        assert [each["channel"] for each in document["channels"]] == ["noc"]
+        assert any(each.startswith(problem) for each in document["problems"])
+        done = operator.run("status", "--channel", "noc")
+        assert (done.exit_code, "AccessDenied" in done.stderr) == (0, True)
+        assert max(map(len, done.stdout.splitlines())) <= 80
+
+    def test_unread_ledger_is_unknown_not_ok(self, operator: Operator, logs: Logs) -> None:
+        keep(operator, "noc")
+        operator.refused = {"Query": "AccessDeniedException"}
+        assert channels(operator.run_json("status"))["noc"]["health"] == "unknown"
+
+    def test_no_channel_is_exit_code_3(self, operator: Operator, logs: Logs) -> None:
+        done = operator.run("status")
+        assert (done.exit_code, done.stdout) == (3, "")
+        assert done.stderr.startswith("no channels yet")
+        keep(operator, "noc")
+        done = operator.run("status", "--channel", "payments", "--watch")
+        assert (done.exit_code, done.stderr) == (3, "there is no channel payments\n")
+
+    def test_unlisted_channels_are_exit_code_1(self, operator: Operator, logs: Logs) -> None:
+        operator.refused = {"ListSecrets": "AccessDeniedException"}
+        done = operator.run("status")
+        assert (done.exit_code, done.stdout) == (1, "")
+        keep(operator, "noc")
+        assert operator.run("status", "--channel", "noc").exit_code == 0, "a named channel needs no list"
+
+    @pytest.mark.parametrize("arguments", [["--watch", "0"], ["--watch", "soon"], ["--channel", "No Name"]])
+    def test_invalid_options_are_exit_code_2(self, operator: Operator, arguments: list[str]) -> None:
+        done = operator.run("status", *arguments)
+        assert (done.exit_code, done.stdout) == (2, "")
+
+
+def interrupted_after(operator: Operator, readings: int, between: Any = lambda: None) -> list[int]:
+    """Interrupt relayctl in the pause after so many readings; call `between` in the first pause."""
+    pauses: list[int] = []
+
+    def pause() -> None:
+        pauses.append(1)
+        if len(pauses) == readings:
+            raise KeyboardInterrupt
+        if len(pauses) == 1:
+            between()
+
+    operator.on_pause = pause
+    return pauses

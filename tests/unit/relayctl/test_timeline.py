@@ -1,0 +1,119 @@
+"""Events of a timeline: their words, their order, and what is left out."""
+
+from typing import Any
+
+import pytest
+
+from relay.incidents.transition import State
+from relay.ledger.entry import Entry, Raised, Slot
+from relay.ledger.row import Row
+from relay.xmatters.history import Answered, PageHistory
+from relayctl import timeline, timeline_ledger, timeline_logs, timeline_vendors, timeline_views
+from relayctl.log_lines import Line
+from relayctl.timeline import LOG, MAX_EVENTS, Event
+from tests import samples
+
+NOW = 1_800_000_000.0
+STATE = State.of(samples.share(), NOW - 60)
+
+
+def words(message: str, **fields: Any) -> str | None:
+    found = timeline_logs.event_of(Line(NOW, {"message": message, "channel": "noc", **fields}), "job-worker")
+    return found.text if found else None
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"outcome": "delivered", "request_id": "r1"}, "share: signal accepted, request r1"),
+        ({"outcome": "queued", "reason": "paced", "queue": "retry"}, "share: owed: paced"),
+        (
+            {"outcome": "queued", "queue": "dead_letter", "reason": "refused", "http_status": 400},
+            "share: DEAD-LETTERED: refused (HTTP 400)",
+        ),
+        ({"outcome": "duplicate"}, "share: no signal: a copy of a known share"),
+        ({"outcome": "superseded"}, "share: no signal: a newer state takes its place"),
+        ({"outcome": "unsafe", "reason": "internal"}, "share: NOT KEPT: internal"),
+        ({"outcome": "new word"}, 'share: "new word"'),
+        ({}, "share: unknown"),
+    ],
+)
+def test_share_is_described_by_its_outcome(fields: dict[str, Any], text: str) -> None:
+    assert words("share", **fields) == text
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"kind": "followup", "outcome": "queued"}, None),
+        ({"kind": "followup", "outcome": "duplicate"}, None),
+        (
+            {"kind": "followup", "outcome": "unsafe", "reason": "credentials", "http_status": 401},
+            "follow-up of the pages: waits, credentials (HTTP 401)",
+        ),
+        (
+            {"kind": "followup", "outcome": "duplicate", "end": "refuted"},
+            "end of the incident, asked of BigPanda: refuted",
+        ),
+        ({"kind": "writeback", "outcome": "delivered"}, "write-back of an answer into BigPanda: done"),
+        (
+            {"kind": "writeback", "outcome": "queued", "queue": "dead_letter", "reason": "refused"},
+            "write-back of an answer into BigPanda: DEAD-LETTERED, refused",
+        ),
+        ({"kind": "release", "outcome": "delivered"}, "release of BigPanda's held updates: done"),
+        ({"kind": "later", "outcome": "delivered"}, "job later: done"),
+    ],
+)
+def test_chore_is_described_unless_it_says_nothing_new(fields: dict[str, Any], text: str | None) -> None:
+    assert words("job", **fields) == text
+
+
+@pytest.mark.parametrize("message", ["swept", "request refused", "crash", ""])
+def test_other_lines_are_no_events(message: str) -> None:
+    assert words(message) is None
+
+
+def test_line_about_several_channels_belongs_to_none_of_them() -> None:
+    line = Line(NOW, {"message": "missed unannounced: x", "channel": "noc, payments and 2 more"})
+    found = timeline_logs.event_of(line, "chore-worker")
+    assert found
+    assert (found.channel, found.details["channels"]) == ("", "noc, payments and 2 more")
+
+
+def test_next_attempt_is_the_reserved_slot_or_before_the_sweeper_acts() -> None:
+    row = Row(NOW + 180, job="d/1")
+    assert timeline_ledger.next_attempt(Entry(row=row)) == NOW
+    assert timeline_ledger.next_attempt(Entry(row=row, slot=Slot(NOW + 5, urgent=True))) == NOW + 5
+    assert timeline_ledger.next_attempt(Entry(row=Row(NOW))) is None
+    assert timeline_ledger.next_attempt(Entry(row=row, dead_lettered=STATE)) is None
+
+
+def test_standing_names_all_that_a_person_has_to_know() -> None:
+    lost = Raised("r1", NOW, is_open=True, is_lost=True)
+    entry = Entry(
+        kept=STATE, dead_lettered=STATE, owed_since=NOW - 60, reason="refused", raised=(lost,), is_notified=True
+    )
+    standing = timeline_ledger.standing("noc", (), entry, NOW)
+    assert standing.words == (
+        *("open, critical", "OWED for 1m (refused)", "DEAD-LETTERED: relayctl dlq list"),
+        *("a signal made NO PAGE", "the fallback topic was notified"),
+    )
+
+
+def test_texts_of_other_people_are_quoted_and_activities_without_time_left_out() -> None:
+    answer = Answered(NOW, "jdoe\n", "", "", "see https://evil.example")
+    history = PageHistory("u-1", "", "ACTIVE", NOW, None, (), (answer,))
+    texts = [each.text for each in timeline_vendors.of_page("noc", history)]
+    assert texts == [
+        "page u-1 made; xMatters names no recipients",
+        '"jdoe" commented on page u-1: "see https(:)//evil(.)example"',
+    ]
+    times = [{"type": "incident_shared", "timestamp": at} for at in (NOW, NOW * 1000, "2027-01-15T08:00:00Z", -1, 1e30)]
+    assert [each.at for each in timeline_vendors.of_activities("", times)] == [NOW, NOW, NOW]
+
+
+def test_newest_events_are_kept_and_the_others_counted() -> None:
+    made = [Event(NOW - number, LOG, "share", str(number)) for number in range(MAX_EVENTS + 5)]
+    found = timeline.of("i1", [], made, [])
+    assert (len(found.events), found.dropped, found.events[-1].text) == (MAX_EVENTS, 5, "0")
+    assert "5 older events are left out" in timeline_views.markdown(found, NOW)
