@@ -23,11 +23,16 @@ _VERBS = {
     "explain": LazyCommand(
         "relayctl.commands.explain:explain", "Explain what a share would do, or check a channel's routes."
     ),
-    "incident": LazyCommand("relayctl.commands.incident:incident", "Incidents: what BigPanda shared, what was signalled, who was rung, and what they answered."),
+    "incident": LazyCommand(
+        "relayctl.commands.incident:incident",
+        "Incidents: what BigPanda shared, what was signalled, who was rung, and what they answered.",
+    ),
     "policy": LazyCommand(
         "relayctl.commands.policy:policy", "Print an IAM policy for operators, filled in for the stack."
     ),
-    "status": LazyCommand("relayctl.commands.status:status", "Show the status of each channel, the least healthy first."),
+    "status": LazyCommand(
+        "relayctl.commands.status:status", "Show the status of each channel, the least healthy first."
+    ),
 }
 
 

@@ -78,7 +78,7 @@ class State(NamedTuple):
     @property
     def status(self) -> str:
         """BigPanda's word for the severity; empty if the share has no known status."""
-        return next((word for word, rank in _RANKS.items() if rank == self.rank), "")
+        return next((word for word, rank in RANKS.items() if rank == self.rank), "")
 
     @property
     def is_critical(self) -> bool:
