@@ -23,10 +23,7 @@ _VERBS = {
     "explain": LazyCommand(
         "relayctl.commands.explain:explain", "Explain what a share would do, or check a channel's routes."
     ),
-    "incident": LazyCommand(
-        "relayctl.commands.incident:incident",
-        "Incidents: what BigPanda shared, what was signalled, who was rung, and what they answered.",
-    ),
+    "incident": LazyCommand("relayctl.commands.incident:incident", "Show what happened to an incident."),
     "policy": LazyCommand(
         "relayctl.commands.policy:policy", "Print an IAM policy for operators, filled in for the stack."
     ),
