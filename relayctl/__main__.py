@@ -28,7 +28,7 @@ _VERBS = {
         "relayctl.commands.policy:policy", "Print an IAM policy for operators, filled in for the stack."
     ),
     "status": LazyCommand(
-        "relayctl.commands.status:status", "Show the status of each channel, the least healthy first."
+        "relayctl.commands.status:status", "Show the channels: traffic, debts, circuit, rate, credentials."
     ),
 }
 
