@@ -15,12 +15,12 @@ from relay.jobs.envelope import Job, seconds_of
 from relay.ledger.entry import Entry, key
 from relay.ledger.ledger import Ledger
 from relay.ledger.sources import Sources
-from relay.xmatters.history import Histories
 from relay.xmatters.pages import Pages
 from relayctl import log_lines, timeline, timeline_ledger, timeline_logs, timeline_vendors
 from relayctl.aws_errors import aws_failure
 from relayctl.channel_store import ChannelStore
 from relayctl.log_lines import FUNCTIONS, LogReader
+from relayctl.page_history import Histories
 from relayctl.revocation import bounded_table
 from relayctl.stack import Stack
 from relayctl.timeline import BIGPANDA, DEAD_LETTERS, LEDGER, LOG, XMATTERS, Event, Reading, Standing, Timeline

@@ -6,7 +6,7 @@ from typing import Any
 
 from relay.foreign_text import identifier, quoted
 from relay.incidents.json_fields import nested, scalar
-from relay.xmatters.history import Answered, PageHistory
+from relayctl.page_history import Answered, PageHistory
 from relayctl.timeline import BIGPANDA, XMATTERS, Event
 
 _MAX_TEXT = 200

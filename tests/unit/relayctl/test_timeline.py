@@ -7,9 +7,9 @@ import pytest
 from relay.incidents.transition import State
 from relay.ledger.entry import Entry, Raised, Slot
 from relay.ledger.row import Row
-from relay.xmatters.history import Answered, PageHistory
 from relayctl import timeline, timeline_ledger, timeline_logs, timeline_vendors, timeline_views
 from relayctl.log_lines import Line
+from relayctl.page_history import Answered, PageHistory
 from relayctl.timeline import LOG, MAX_EVENTS, Event
 from tests import samples
 

@@ -8,7 +8,7 @@ from relay.deadline import Deadline
 from relay.errors import BadAnswer
 from relay.http.client import HttpClient
 from relay.http.session import Answer
-from relay.xmatters.history import Answered, Histories, PageHistory
+from relayctl.page_history import Answered, Histories, PageHistory
 from tests.fakes import Call, Clock, FakeSession
 from tests.unit.xmatters.test_directory import rest, said
 
