@@ -16,10 +16,9 @@ MOST_UNITS_HERE = 25
 # The most writes of a process without trouble, races included: the entry, two gates, notes of sources. A lost race
 # costs a slot in the gate, which is given back.
 MOST_WRITES = {"webhook": 16, "worker": 14, "callback": 0, "replay": 0}
-# Average of a share in fair weather: its claim, its count in the gate and its record, or its slot.
+# Average of a share in fair weather that lost no race: its claim, its count in the gate and its record, or its slot.
+# MOST_WRITES bounds the writes of a share that lost one.
 MEAN_WRITES = 4.5
-# A lost race doubles the writes of a share: with few shares, it alone moves the average.
-ENOUGH_FOR_A_MEAN = 8
 # The most messages of a process to one queue: its job, and a second job for a slot after each lost race.
 MOST_SENDS = 4
 # A gate's size does not depend on its channel's limit: 1 KB at most, and half of that for the few signals of a story.
@@ -36,8 +35,8 @@ class Capacity:
         weather: faults of the schedule.
         shares: number of shares that BigPanda sends.
         problems: problems so far.
-        _writes: writes by kind of process.
-        _processes: processes by kind.
+        _writes: writes by kind of process, of processes that lost no race.
+        _processes: those processes by kind.
     """
 
     dynamodb: SimulatedDynamoDb
@@ -53,8 +52,9 @@ class Capacity:
         if process.troubles or process.is_dead:
             return
         kind = process.name.partition(" ")[0]
-        self._writes[kind] += process.writes
-        self._processes[kind] += 1
+        if not process.lost_races:
+            self._writes[kind] += process.writes
+            self._processes[kind] += 1
         if process.writes > MOST_WRITES.get(kind, process.writes):
             self.problems.append(f"capacity: {process.name} wrote {process.writes} times to the table")
         if kind in MOST_WRITES and max(process.sends.values(), default=0) > MOST_SENDS:
@@ -75,7 +75,7 @@ class Capacity:
         is_sure = not any(spell.service == "sqs" for spell in self.weather.spells)
         if is_sure and self.retries.most > 2 * self.shares + 6:
             yield f"capacity: {self.retries.most} messages on the retry queue, of {self.shares} shares"
-        if self._is_fair() and self._processes["webhook"] >= ENOUGH_FOR_A_MEAN:
+        if self._is_fair() and self._processes["webhook"] >= 3:
             mean = self._writes["webhook"] / self._processes["webhook"]
             if mean > MEAN_WRITES:
                 yield f"capacity: a share costs {mean:.1f} writes"

@@ -368,7 +368,11 @@ class SimulatedDynamoDb(FakeDynamoDb):
             raise _refused(operation)
         if operation in {"PutItem", "UpdateItem"}:
             self._count(operation, request)
-        answer = do(**request)
+        try:
+            answer = do(**request)
+        except ClientError as error:
+            process.lost_races += error.response["Error"]["Code"] == "ConditionalCheckFailedException"
+            raise
         self._edge.end()
         if fault == "answer lost":
             self._suffered(operation, "did it, and its answer is lost")

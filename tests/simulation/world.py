@@ -35,6 +35,7 @@ class Process:
         woken_by: the queue whose message started it.
         hops: length of that message's chain.
         writes: number of writes to the table.
+        lost_races: number of those whose condition failed, since another process wrote in between.
         sends: number of messages by queue.
     """
 
@@ -46,7 +47,7 @@ class Process:
         self.claimed: set[str] = set()
         self.troubles: set[str] = set()
         self.woken_by, self.hops = "", 0
-        self.writes = 0
+        self.writes = self.lost_races = 0
         self.sends: Counter[str] = Counter()
         self.at_its_end = at_its_end
         self.is_dead = False
