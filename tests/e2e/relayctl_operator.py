@@ -7,7 +7,6 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -143,11 +142,3 @@ def finished(child: subprocess.Popen[str], code: int) -> subprocess.CompletedPro
         out, err = child.communicate(timeout=SECONDS)
     assert child.returncode == code, f"exit code {child.returncode}\n{out}\n{err}"
     return subprocess.CompletedProcess(child.args, child.returncode, out, err)
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Wait until a condition holds."""
-    deadline = time.monotonic() + SECONDS
-    while not holds():
-        assert time.monotonic() < deadline, "it never came to hold"
-        time.sleep(0.02)

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from rich.console import Console
 from sandbox import local
 from sandbox.demo import acts
 from sandbox.errors import SandboxError
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -76,10 +76,7 @@ def test_demo_reports_a_broken_promise_and_keeps_the_logs(own_places: local.Plac
 def test_ctrl_c_stops_all_processes_of_the_demo(own_places: local.Places) -> None:
     command = [sys.executable, "-m", "sandbox", "--state", str(own_places.folder), "demo"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as child:
-        deadline = time.monotonic() + 300
-        while not own_places.stack_file.exists():
-            assert time.monotonic() < deadline, "it never came up"
-            time.sleep(0.02)
+        until(own_places.stack_file.exists, 300)
         child.send_signal(signal.SIGINT)
         said, _ = child.communicate(timeout=120)
     assert child.returncode == 130

@@ -10,7 +10,7 @@ from sandbox import local, team
 from sandbox.server.client import StandIn
 from tests.e2e import channels
 from tests.e2e.channels import Channel
-from tests.e2e.relayctl_operator import until
+from tests.waiting import until
 
 CHANGED_ON = int(time.time()) - 60
 

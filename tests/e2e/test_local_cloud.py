@@ -8,8 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from sandbox.errors import SandboxError
 from sandbox.server import background
 from sandbox.server.client import StandIn
 from sandbox.steps import Steps
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -72,14 +71,14 @@ def test_acknowledgement_on_a_phone_becomes_a_comment_and_assigns_the_incident(
     cloud: local.Local, xmatters: StandIn
 ) -> None:
     incident_id = xmatters.open_incident(title="Replica lag", status="warning")["id"]
-    _until(lambda: bool(_ringing(xmatters, incident_id)))
+    until(lambda: bool(_ringing(xmatters, incident_id)))
     assert {each["person"] for each in _ringing(xmatters, incident_id)} == {"jdoe"}
     xmatters.answer(_ringing(xmatters, incident_id)[0]["id"], "Acknowledge", "on it")
-    _until(lambda: len(xmatters.comments(incident_id)) == 1)
+    until(lambda: len(xmatters.comments(incident_id)) == 1)
     assert "acknowledged xMatters page" in xmatters.comments(incident_id)[0]["document"]["comment"]
     assert len(xmatters.assignments(incident_id)) == 1
     # BigPanda shares the incident again for the comment: a duplicate, if that is in the same second.
-    _until(lambda: len(_webhooks(xmatters, incident_id)) == 2)
+    until(lambda: len(_webhooks(xmatters, incident_id)) == 2)
     assert {each["outcome"] for each in _webhooks(xmatters, incident_id)[1:]} <= {"unchanged", "duplicate"}
     assert [each["status"] for each in xmatters.events(incident_id)] == ["TERMINATED"]
 
@@ -89,10 +88,10 @@ def test_incident_of_the_network_team_rings_its_person_alone_and_its_page_ends_o
 ) -> None:
     alert = {"description": "Packet loss", "tags": [{"name": "team", "value": "network"}]}
     incident_id = xmatters.open_incident(title="Packet loss", alerts=[alert])["id"]
-    _until(lambda: bool(_ringing(xmatters, incident_id)))
+    until(lambda: bool(_ringing(xmatters, incident_id)))
     assert {each["person"] for each in _ringing(xmatters, incident_id)} == {"lchen"}
     xmatters.act_on_incident(incident_id, "resolve")
-    _until(lambda: [each["status"] for each in xmatters.events(incident_id)] == ["TERMINATED"] * 2, seconds=120)
+    until(lambda: [each["status"] for each in xmatters.events(incident_id)] == ["TERMINATED"] * 2, seconds=120)
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only Linux shows sockets as a file")
@@ -171,7 +170,7 @@ def test_local_up_with_sandbox_off_starts_no_stand_in(own_places: local.Places, 
 def test_interrupted_local_up_stops_its_processes(own_places: local.Places, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "sandbox", "--state", str(own_places.folder), "up"]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as child:
-        _until((own_places.folder / "sam-build.log").exists)
+        until((own_places.folder / "sam-build.log").exists)
         its_cloud = processes.recorded(own_places.cloud / "process.json")
         child.send_signal(number)
         _, said = child.communicate(timeout=120)
@@ -218,17 +217,10 @@ def _webhooks(xmatters: StandIn, incident_id: str) -> list[dict[str, Any]]:
 
 
 def _until_gone(group: int) -> None:
-    _until(lambda: group not in _groups())
+    until(lambda: group not in _groups())
 
 
 def _groups() -> set[int]:
     shown = subprocess.run(["ps", "-A", "-o", "stat=,pgid="], capture_output=True, text=True, check=True).stdout
     # A killed worker stays listed as a zombie (Z) until the machine's first process reaps it.
     return {int(line.split()[1]) for line in shown.splitlines() if not line.startswith("Z")}
-
-
-def _until(holds: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "the condition never held"
-        time.sleep(0.02)

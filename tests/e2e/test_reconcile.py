@@ -15,7 +15,7 @@ from sandbox.server.client import StandIn
 from tests import reconciling
 from tests.e2e import channels
 from tests.e2e.channels import Channel
-from tests.e2e.relayctl_operator import until
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient

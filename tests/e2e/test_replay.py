@@ -5,7 +5,8 @@ import json
 import signal
 from collections import Counter
 
-from tests.e2e.relayctl_operator import Operator, finished, until
+from tests.e2e.relayctl_operator import Operator, finished
+from tests.waiting import until
 
 
 def share(incident_id: str, indent: int = 0) -> bytes:

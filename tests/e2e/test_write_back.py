@@ -14,7 +14,8 @@ from sandbox.environment import REGION
 from sandbox.server.client import StandIn
 from tests.e2e import channels
 from tests.e2e.channels import Channel
-from tests.e2e.relayctl_operator import Operator, until
+from tests.e2e.relayctl_operator import Operator
+from tests.waiting import until
 
 SHARED_IN = "63bd0a1f2c"
 CHANGED_ON = int(time.time()) - 60

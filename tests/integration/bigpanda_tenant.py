@@ -2,8 +2,7 @@
 
 import json
 import os
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -24,14 +23,6 @@ HEADER = ("x-api-key", "inbound-canary")
 def delivered(_: Received) -> tuple[int, Mapping[str, str], bytes]:
     """Answer 200 as a receiver that delivered the share."""
     return 200, {"Content-Type": "application/json"}, b'{"outcome": "delivered"}'
-
-
-def until(holds: Callable[[], object]) -> None:
-    """Wait until something holds, or fail after a minute."""
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline, "it never came to hold"
-        time.sleep(0.01)
 
 
 @dataclass

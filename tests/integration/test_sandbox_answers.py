@@ -11,7 +11,8 @@ import requests
 from sandbox.bigpanda.users import USERS
 from sandbox.server.in_process import Box
 from tests.integration.answer_schemas import VENDORS, check, definitions
-from tests.integration.bigpanda_tenant import APP, Tenant, documents, receiving, tenant_of, until
+from tests.integration.bigpanda_tenant import APP, Tenant, documents, receiving, tenant_of
+from tests.waiting import until
 
 URL = {"type": "url", "api_key": "canary-url-key"}
 OAUTH = {"client_id": "client-1", "username": "asker", "password": "canary-password"}

@@ -15,7 +15,8 @@ from sandbox.bigpanda.records import MOST_ENTRIES
 from sandbox.bigpanda.users import USERS
 from sandbox.errors import SandboxError
 from sandbox.server.in_process import Box, running
-from tests.integration.bigpanda_tenant import Tenant, tenant_of, until
+from tests.integration.bigpanda_tenant import Tenant, tenant_of
+from tests.waiting import until
 
 JANE = USERS[0]
 

@@ -19,9 +19,9 @@ from tests.integration.bigpanda_tenant import (
     documents,
     receiving,
     tenant_of,
-    until,
 )
 from tests.integration.live import Received, Script, Site
+from tests.waiting import until
 
 
 @pytest.fixture

@@ -7,9 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +19,7 @@ import requests
 
 from sandbox.http.schema import InvalidError
 from sandbox.server.in_process import Box, running
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 URL = {"type": "url", "api_key": "canary-url-key"}
@@ -50,14 +50,6 @@ def raw_signal(box: Box, url: str) -> bytes:
     """The bytes of a signal with an empty body."""
     path = url.removeprefix(box.xmatters_url)
     return f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode()
-
-
-def until(holds: Callable[[], object]) -> None:
-    """Wait until something holds, or fail after a minute."""
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline, "it never came to hold"
-        time.sleep(0.01)
 
 
 def token(box: Box, http: requests.Session, form: dict[str, str] = PASSWORD_GRANT) -> requests.Response:
