@@ -45,8 +45,8 @@ def test_pages_end_on_resolve_and_when_a_newer_page_of_their_incident_exists(
     # The jobs kept before the signals wake 36 seconds after them.
     until(lambda: [states(xmatters, each) for each in (resolved, worse)] == [["TERMINATED", "ACTIVE"]] * 2)
     assert states(xmatters, others) == ["ACTIVE"]
-    # An incident's two jobs may wake at once, and both end its page: the second call changes nothing. Other tests of this
-    # cloud end pages of their own.
+    # An incident's two jobs may wake at once, and both end its page: the second call changes nothing. Other tests of
+    # this cloud end pages of their own.
     pages = {each: [event["id"] for event in xmatters.events(each)] for each in (resolved, worse, others)}
     asked = {call["document"]["id"] for call in xmatters.event_calls() if call["route"] == "event"}
     ended = {each: [page for page in pages[each] if page in asked] for each in pages}
