@@ -5,10 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from sandbox.environment import leave_aws
 
 ROOT = Path(__file__).parents[1]
+# End-to-end tests that start local clouds of their own.
+STARTS_CLOUDS = {"test_demo.py", "test_sandbox_command.py"}
 
 
 def pytest_configure() -> None:
@@ -16,25 +20,35 @@ def pytest_configure() -> None:
     (ROOT / ".cache").mkdir(exist_ok=True)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Divide the tests among the processes of the test runner.
+class Scheduler(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no types
+    """Divides the tests among the processes of the test runner.
 
-    All tests of the shared local cloud run in one process, which deploys it once. Other tests of a file run in one
-    process. What takes longest comes first, so that no process is left alone with it at the end. This runs before the
-    hook of pytest-xdist that reads the groups.
+    The tests of the shared local cloud run in one process, which deploys it once. Other tests of a file run in one
+    process.
     """
-    for item in items:
-        uses_cloud = "cloud" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("cloud" if uses_cloud else str(item.path)))
-    items.sort(key=_place)
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "the shared cloud" if _shares_cloud(file) else file
 
 
-def _place(item: pytest.Item) -> int:
-    if "cloud" in getattr(item, "fixturenames", ()):
-        return 0
-    folder = item.path.relative_to(ROOT / "tests").parts[0]
-    return {"simulation": 1, "e2e": 2}.get(folder, 3)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduler:
+    """Return the scheduler of a run with several processes."""
+    return Scheduler(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put first what takes longest, so that no process is left alone with it at the end."""
+    items.sort(key=lambda item: _place(item.nodeid.partition("::")[0]))
+
+
+def _place(file: str) -> int:
+    folder = file.split("/")[1]
+    return 0 if _shares_cloud(file) else {"simulation": 1, "e2e": 2}.get(folder, 3)
+
+
+def _shares_cloud(file: str) -> bool:
+    return file.startswith("tests/e2e/") and file.rpartition("/")[2] not in STARTS_CLOUDS
 
 
 @pytest.fixture(scope="session", autouse=True)
