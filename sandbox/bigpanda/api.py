@@ -96,7 +96,7 @@ class BigPanda:
 
     def application(self) -> web.Application:
         """Return BigPanda's routes as a web application."""
-        app = web.Application(client_max_size=0)
+        app = web.Application(client_max_size=0, middlewares=[answers.unknown_routes_with(answers.errors)])
         app.router.add_get(INCIDENTS_PATH, self.find_incidents)
         app.router.add_get(INCIDENT_PATH, self.incident)
         for route, (method, path) in WRITES.items():

@@ -1,16 +1,18 @@
 """Answers of both vendors, as bytes.
 
 xMatters' 202, the shape of its error object and ``invalid_token`` are documented or recorded: docs/vendors.md, xMatters
-"Answers". BigPanda's error object is documented. The messages in error objects, and the HTML page, are guesses.
+"Answers". BigPanda's error object is documented. The messages in error objects, the HTML page, and 405 for a
+method that a path does not take, are guesses.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 JSON = "application/json;charset=utf-8"
 
@@ -55,6 +57,23 @@ def error(status: int, message: str, headers: Mapping[str, str] | None = None) -
 def errors(status: int, message: str, headers: Mapping[str, str] | None = None) -> Answer:
     """Return an answer with BigPanda's error object."""
     return document(status, {"status": status, "errors": [message]}, headers)
+
+
+def unknown_routes_with(error: Callable[[int, str], Answer]) -> Middleware:
+    """Return middleware that answers an unknown path, or a method that a path does not take, with a vendor's error."""
+
+    @web.middleware
+    async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except web.HTTPNotFound:
+            return error(404, f"There is nothing at {request.path}").response()
+        except web.HTTPMethodNotAllowed as refusal:
+            answer = error(405, f"{request.path} takes {' and '.join(sorted(refusal.allowed_methods))}").response()
+            answer.headers["Allow"] = refusal.headers["Allow"]
+            return answer
+
+    return answered
 
 
 def invalid_token() -> Answer:

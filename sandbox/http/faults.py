@@ -20,8 +20,8 @@ truncated_json                                    a complete answer whose JSON i
 ``times`` is the number of requests in a row (default 1; null: until cleared). ``on`` is the route:
 
 - of xMatters: "trigger" (the default), "token", "events" (list events), "event" (change the status of one),
-  "one_event" (read one), "annotations" (list them), "annotation" (add one), "audits", "person", "people", "devices",
-  "group", "groups", "on_call", "on_call_summary";
+  "one_event" (read one), "annotations" (list them), "annotation" (add one), "audits", "deliveries", "person", "people",
+  "devices", "group", "groups", "shift", "shifts", "members", "on_call", "on_call_summary";
 - from xMatters to the relay: "callback". A fault that is not done loses the callback; a slow or dripping one sends it
   after that time; the others send it twice;
 - of BigPanda: "incidents" (of an environment), "incident", "comment", "assignment", "unassign", "resolve", "snooze",
@@ -60,8 +60,19 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "truncated_json": ({}, {"accept": {"const": True, "default": True}}),
 }
 ROUTES = [
-    *("trigger", "token", "events", "event", "one_event", "annotations", "annotation", "audits", "callback"),
-    *("person", "people", "devices", "group", "groups", "on_call", "on_call_summary"),
+    *(
+        "trigger",
+        "token",
+        "events",
+        "event",
+        "one_event",
+        "annotations",
+        "annotation",
+        "audits",
+        "deliveries",
+        "callback",
+    ),
+    *("person", "people", "devices", "group", "groups", "shift", "shifts", "members", "on_call", "on_call_summary"),
     *("incidents", "incident", "comment", "assignment", "unassign", "resolve", "snooze", "unsnooze"),
     *("activities", "users", "release"),
 ]

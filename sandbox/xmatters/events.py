@@ -40,12 +40,11 @@ from sandbox.http.answers import Answer
 from sandbox.http.faults import Script
 from sandbox.http.schema import InvalidError, compiled
 from sandbox.xmatters.directory import shown
-from sandbox.xmatters.flow import PRIORITIES
 from sandbox.xmatters.notifications import response_option
 from sandbox.xmatters.notifying import Notifier
 from sandbox.xmatters.pages import EVENTS_PATH, RESPONSES, STATUSES, Page, Pages
 from sandbox.xmatters.paging import LARGEST_PAGE, limit_and_offset, moment, page
-from sandbox.xmatters.people import People
+from sandbox.xmatters.people import PRIORITIES, People
 from sandbox.xmatters.rate_limits import RateLimits
 from sandbox.xmatters.rest import Rest, Verdict
 from sandbox.xmatters.tokens import Tokens
