@@ -485,6 +485,7 @@ class TestOutputs:
             "ChoreWorkerFunction": "${ChoreWorkerFunction}",
             "SweeperFunction": "${SweeperFunction}",
             "ReconcileFunction": "${ReconcileFunction}",
+            "DashboardUrl": "https://us-east-1.console.aws.amazon.com/cloudwatch/home?region=us-east-1#dashboards/dashboard/relay",
         }
         assert all(output["Description"] for output in on_aws.outputs.values())
 
