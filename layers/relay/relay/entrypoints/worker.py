@@ -30,8 +30,8 @@ from relay.jobs.backoff import wait_seconds
 from relay.jobs.envelope import Job, JobKind, UnreadableMessage, seconds_of, timestamp
 from relay.jobs.outbox import Keeper, followup_job
 from relay.jobs.outcome import Outcome, Result, after_failure
-from relay.ledger.entry import Wait
 from relay.ledger.sources import Sources
+from relay.ledger.wait import Wait
 from relay.telemetry import Telemetry
 
 if TYPE_CHECKING:
