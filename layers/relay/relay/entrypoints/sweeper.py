@@ -19,7 +19,7 @@ from relay.channels.cache import ChannelCache
 from relay.channels.policy import Policy
 from relay.deadline import Deadline
 from relay.delivery.debts import OVERAGE_SECONDS, STORED_SECONDS
-from relay.delivery.fallback import MAX_NAMED, Debt, Fallback
+from relay.delivery.fallback import MAX_NAMED, Fallback, OverdueDebt
 from relay.delivery.task import recorded_state
 from relay.entrypoints.sweeper_run import Run
 from relay.errors import ChannelError, LedgerError, Reason
@@ -255,12 +255,12 @@ class Sweeper:
         is_open = entry.debt.is_critical and not entry.debt.is_notified and entry.debt.since is not None
         return is_open and self.clock() - owed.since >= self._policy(owed.channel).fallback_after_seconds
 
-    def _debt(self, owed: Owed) -> Debt:
+    def _debt(self, owed: Owed) -> OverdueDebt:
         """Return the debt for the fallback topic's message, described by its stored job if there is one."""
         entry = owed.entry
         is_unconfirmed = entry.debt.unconfirmed and entry.debt.since is None
         job = self._stored(owed, WORDS if is_unconfirmed else entry.debt.job or WORDS)
-        described = Debt.of_job(job) if job else Debt(owed.incident_id, owed.since)
+        described = OverdueDebt.of_job(job) if job else OverdueDebt(owed.incident_id, owed.since)
         is_given_up = entry.dead_letter.state is not None and entry.dead_letter.state.is_of_same_share(entry.newest)
         lost = tuple(signal.request_id for signal in entry.accepted_signals if signal.is_lost and signal.is_open)
         return replace(
