@@ -12,7 +12,8 @@ from relay.channels.parsing import parse_channel
 from relay.errors import InvalidChannel, LedgerError, SendError
 from relay.jobs.dead_letters import DeadLetters
 from relay.jobs.envelope import Job, seconds_of
-from relay.ledger.entry import Entry, key
+from relay.ledger.entry import Entry
+from relay.ledger.entry_key import key
 from relay.ledger.ledger import Ledger
 from relay.ledger.sources import Sources
 from relay.xmatters.pages import Pages
@@ -198,12 +199,12 @@ class Collector:
     def _pages(self, name: str, rest: Rest, entries: list[Entry], notes: list[str]) -> Iterator[Event]:
         deadline = self.stack.deadline(VENDOR_SECONDS)
         outward = self.stack.effects.outward(self.stack.hosts.xmatters)
-        signals = sorted((each for entry in entries for each in entry.raised), key=lambda each: each.at)
+        signals = sorted((each for entry in entries for each in entry.accepted_signals), key=lambda each: each.at)
         if len(signals) > MAX_SIGNALS:
             notes.append(f"only the newest {MAX_SIGNALS} of {len(signals)} signals were looked up")
         pages, histories, asked = Pages(outward), Histories(outward), set[str]()
-        for raised in reversed(signals[-MAX_SIGNALS:]):
-            found = raised.pages or tuple(each.id for each in pages.of_request(rest, raised.request_id, deadline))
+        for signal in reversed(signals[-MAX_SIGNALS:]):
+            found = signal.pages or tuple(each.id for each in pages.of_request(rest, signal.request_id, deadline))
             for page in found:
                 if page in asked or len(asked) >= MAX_PAGES:
                     continue

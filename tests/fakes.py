@@ -26,7 +26,8 @@ from relay.incidents.share import parse_share
 from relay.jobs.envelope import Job
 from relay.jobs.outcome import Found, Result
 from relay.jobs.queue import Queue
-from relay.ledger.entry import Entry, key
+from relay.ledger.entry import Entry
+from relay.ledger.entry_key import key
 from relay.telemetry import Telemetry
 from relay.xmatters.trigger import Signal, XMatters
 from tests import samples

@@ -21,7 +21,7 @@ from click.testing import CliRunner, Result
 from moto import mock_aws
 
 from relay.deadline import Deadline
-from relay.delivery.task import entry_of, kept_state
+from relay.delivery.task import entry_of, recorded_state
 from relay.http.client import HttpClient
 from relay.http.session import AllowList, Answer, Session
 from relay.incidents.share import parse_share
@@ -63,23 +63,24 @@ def _mark(job: Job) -> float:
 def delivered(entry: Entry, state: State, job: Job, now: float) -> Entry:
     """Change the entry as a worker that delivers every job."""
     revived = _revived(entry, state, job, now)
-    return revived.announcing(state, f"request-{job.incident_id}", revived.revived_at)
+    return revived.announcing(state, f"request-{job.incident_id}", revived.dead_letter.revived_at)
 
 
 def failing(entry: Entry, state: State, job: Job, now: float) -> Entry:
     """Change the entry as a worker whose signals are all refused."""
     revived = _revived(entry, state, job, now)
-    return revived.dead_lettering(state, revived.revived_at + 1, "refused")
+    return revived.dead_lettering(state, revived.dead_letter.revived_at + 1, "refused")
 
 
 def paced(entry: Entry, state: State, job: Job, now: float) -> Entry:
     """Change the entry as a worker that has to wait for the rate limit."""
-    return replace(_revived(entry, state, job, now), reason="paced")
+    revived = _revived(entry, state, job, now)
+    return replace(revived, debt=replace(revived.debt, reason="paced"))
 
 
 def superseding(entry: Entry, state: State, job: Job, now: float) -> Entry:
     """Change the entry as a worker whose ledger has a newer state."""
-    return entry.keeping(replace(state, version=(9e9, 9e9), came=9e9))
+    return entry.owing(replace(state, version=(9e9, 9e9), came=9e9))
 
 
 @dataclass
@@ -287,7 +288,7 @@ class Operator:
         if job.kind != "signal":
             return
         name, state = entry_of(job), State.of(parse_share(job.body), seconds_of(job.received_at))
-        state = kept_state(job, state)
+        state = recorded_state(job, state)
         entry = self.ledger.read(name)
         self.ledger.write(name, entry, self.worker(job)(entry, state, job, self.clock.now))
 

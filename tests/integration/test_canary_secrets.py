@@ -12,7 +12,7 @@ import pytest
 
 from relay.channels.inbound import Request
 from relay.jobs.envelope import Job
-from relay.ledger.entry import Raised
+from relay.ledger.accepted_signal import AcceptedSignal
 from sandbox.server.in_process import Box
 from tests import samples
 from tests.integration.account import Aws, Mailbox
@@ -438,7 +438,7 @@ def test_no_credential_is_written_when_xmatters_echoes_a_page_search(account: Aw
     with site(echo) as server:
         trigger = "https://acme.xmatters.com/?apiKey=canary"
         account.put_secret("noc", document(trigger, AUTHS["url"], server.url, rest_url=server.url))
-        account.announce("noc", "i1", raised=(Raised("r1", live.clock(), is_open=True),))
+        account.announce("noc", "i1", signals=(AcceptedSignal("r1", live.clock(), is_open=True),))
         said = json.loads(acknowledgement(1)) | {"event": {"number": "1"}}
         called_back = samples.request(json.dumps(said).encode(), headers={"authorization": "Bearer canary-callback"})
         assert live.callbacks.serve(called_back).status == 200

@@ -14,7 +14,8 @@ from relay.delivery.page_followup import LOOK_FOR_SECONDS
 from relay.errors import BadAnswer, Reason, SendError
 from relay.http.client import HttpClient
 from relay.http.session import Session
-from relay.ledger.entry import Raised, key
+from relay.ledger.accepted_signal import AcceptedSignal
+from relay.ledger.entry_key import key
 from relay.xmatters.pages import MAX_PAGES, Page, Pages
 from sandbox.server.in_process import Box
 from tests import samples
@@ -377,9 +378,9 @@ def live_with(box: Box, account: Aws, auth: dict[str, str], **policy: Any) -> Li
     return Live(account)
 
 
-def raised(live: Live) -> tuple[Raised, ...]:
+def raised(live: Live) -> tuple[AcceptedSignal, ...]:
     """Return the incident's signals from the ledger."""
-    return live.delivery.ledger.read(key("noc", (), "i1")).raised
+    return live.delivery.ledger.read(key("noc", (), "i1")).accepted_signals
 
 
 class TestFollowup:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from relay.jobs.envelope import Job
-from relay.ledger.entry import Entry, key
+from relay.ledger.entry import Entry
+from relay.ledger.entry_key import key
 from relay.reconcile.comparison import QUEUED_SECONDS, SETTLES_SECONDS
 from relay.reconcile.reconciler import OVERLAP_SECONDS
 from sandbox.server.in_process import Box, running

@@ -68,8 +68,8 @@ MUTATIONS = (
     Mutation(
         "duplicate is answered against a share that nobody kept",
         "ledger.entry",
-        "entry = entry.keeping(lease.state) if queued else entry",
-        "entry = entry.keeping(lease.state)",
+        "entry = entry.owing(lease.state) if queued else entry",
+        "entry = entry.owing(lease.state)",
         seed=215,
     ),
     Mutation(
@@ -89,15 +89,15 @@ MUTATIONS = (
     Mutation(
         "what may have paged is forgotten",
         "ledger.entry",
-        "entry = replace(entry._doubting(lease.state), rests_until=rests_until)",
-        "entry = replace(entry, rests_until=rests_until)",
+        "entry = replace(entry._doubting(lease.state), debt=replace(",
+        "entry = replace(entry, debt=replace(",
         seed=14,
     ),
     Mutation(
         "owed is measured against what was seen",
         "ledger.entry",
         "return (self.announced, *self.doubtful, *in_flight)",
-        "return (self.kept or self.announced, *self.doubtful, *in_flight)",
+        "return (self.newest or self.announced, *self.doubtful, *in_flight)",
         seed=2,
     ),
     Mutation(
@@ -131,7 +131,7 @@ MUTATIONS = (
     Mutation(
         "what got better unheard is forgotten",
         "ledger.entry",
-        "eased = _without_alerts(state) if is_better else self.eased if is_silent else None",
+        "eased = state.without_alerts() if is_better else self.eased if is_silent else None",
         "eased = None",
         seed=106,
     ),
@@ -144,8 +144,8 @@ MUTATIONS = (
     Mutation(
         "signals of an incident need no time in between",
         "delivery.incident_rate_limit",
-        "entry.signals[-1] + min_seconds if",
-        "entry.signals[-1] if",
+        "entry.signal_times[-1] + min_seconds if",
+        "entry.signal_times[-1] if",
         seed=6,
     ),
     Mutation(
@@ -157,16 +157,16 @@ MUTATIONS = (
     ),
     Mutation(
         "the circuit never opens",
-        "ledger.rate_limiter",
+        "ledger.circuit_breaker",
         "FAILURES_IN_A_ROW = 5",
         "FAILURES_IN_A_ROW = 5000",
         seed=307,
     ),
     Mutation(
         "Retry-After is not kept",
-        "ledger.rate_limiter",
-        'self._update(gate, put={"open_until": now + pause})',
-        'self._update(gate, put={"open_until": now})',
+        "ledger.circuit_breaker",
+        'self.update(gate, put={"open_until": now + pause})',
+        'self.update(gate, put={"open_until": now})',
         seed=32,
     ),
     Mutation(
@@ -206,23 +206,23 @@ MUTATIONS = (
     ),
     Mutation(
         "the fallback is not thought of once the job is dead-lettered",
-        "ledger.entry",
-        "row = Row(at, is_critical=True) if state.is_critical and not entry.is_notified else None",
+        "ledger.debt",
+        "row = Row(mark, is_critical=True) if state.is_critical and not self.is_notified else None",
         "row = None",
         seed=9,
     ),
     Mutation(
         "pages outlive their incident",
         "delivery.page_followup",
-        "raised.is_open and raised.at < entry.over_at",
-        "raised.is_open and raised.at < 0",
+        "signal.is_open and signal.at < entry.end.at",
+        "signal.is_open and signal.at < 0",
         seed=13,
     ),
     Mutation(
         "the page of a resolve ends with the others",
         "delivery.page_followup",
-        "raised.is_open and raised.at < entry.over_at",
-        "raised.at <= entry.over_at",
+        "signal.is_open and signal.at < entry.end.at",
+        "signal.at <= entry.end.at",
         seed=13,
     ),
     Mutation(
@@ -234,7 +234,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a newer page ends another team's",
-        "ledger.entry",
+        "ledger.accepted_signal",
         "return set(_split(older.recipients)) <= set(_split(self.recipients))",
         "return True",
         seed=591,
@@ -263,8 +263,8 @@ MUTATIONS = (
     Mutation(
         "a page is looked for once",
         "delivery.page_followup",
-        "if not raised.pages and not raised.is_lost and now",
-        "if not raised.pages and now - raised.at < 40 and now",
+        "if not signal.pages and not signal.is_lost and now",
+        "if not signal.pages and now - signal.at < 40 and now",
         seed=15,
     ),
     Mutation(
@@ -326,8 +326,8 @@ MUTATIONS = (
     Mutation(
         "what rests among the dead letters is told by its digest alone",
         "delivery.decision",
-        "state.is_of_same_share(entry.dead_lettered) and (mark",
-        "entry.dead_lettered is not None and state.digest == entry.dead_lettered.digest and (mark",
+        "entry.dead_letter.holds(state) and (mark",
+        "entry.dead_letter.state is not None and state.digest == entry.dead_letter.state.digest and (mark",
         seed=1560,
     ),
     Mutation(
@@ -353,8 +353,8 @@ MUTATIONS = (
     Mutation(
         "what came once is not looked for again",
         "delivery.decision",
-        "if entry.is_busy(now) or (kept",
-        "if entry.sequence or (kept",
+        "if entry.is_busy(now) or (newest",
+        "if entry.sequence or (newest",
         seed=132,
     ),
     Mutation(
@@ -416,8 +416,8 @@ MUTATIONS = (
     Mutation(
         "what comes back from the dead-letter queue is dead-lettered still",
         "delivery.decision",
-        "mark < entry.dead_lettered_at",
-        "mark <= entry.dead_lettered_at",
+        "mark < entry.dead_letter.mark",
+        "mark <= entry.dead_letter.mark",
         seed=73,
     ),
     Mutation(
@@ -474,7 +474,7 @@ MUTATIONS = (
     Mutation(
         "a message that vanished is not replaced",
         "entrypoints.sweeper",
-        "return bool(entry.row_job) and entry.row_due <= now and not entry.is_busy(now)",
+        "return bool(entry.debt.job) and entry.debt.due <= now and not entry.is_busy(now)",
         "return False",
         seed=1,
     ),
@@ -501,14 +501,14 @@ MUTATIONS = (
     ),
     Mutation(
         "the circuit is half open for ever",
-        "ledger.rate_limiter",
-        "return self._wait_for_circuit(now + SPREAD_SECONDS, urgent=urgent) if probes is None else None",
-        "return self._wait_for_circuit(now + SPREAD_SECONDS, urgent=urgent)",
+        "ledger.circuit_breaker",
+        "return self._wait(now + SPREAD_SECONDS, urgent=urgent) if probes is None else None",
+        "return self._wait(now + SPREAD_SECONDS, urgent=urgent)",
         seed=13,
     ),
     Mutation(
         "a circuit stays open for an hour",
-        "ledger.rate_limiter",
+        "ledger.circuit_breaker",
         "\nOPEN_SECONDS = 30.0",
         "\nOPEN_SECONDS = 3600.0",
         seed=13,
@@ -579,7 +579,7 @@ MUTATIONS = (
     ),
     Mutation(
         "channels share an entry",
-        "ledger.entry",
+        "ledger.entry_key",
         'return f"incident/{channel}/{named(recipients)}',
         'return f"incident/{named(recipients)}',
         seed=1,
@@ -594,7 +594,7 @@ MUTATIONS = (
     Mutation(
         "an old acknowledgement silences others",
         "ledger.entry",
-        "if came < max([announced.came, *(each.at for each in self.raised)]):",
+        "if came < max([announced.came, *(signal.at for signal in self.accepted_signals)]):",
         "if came < 0:",
         seed=369,
     ),
@@ -630,8 +630,8 @@ MUTATIONS = (
     ),
     Mutation(
         "a success is told to the circuit each time",
-        "ledger.rate_limiter",
-        "            if ticket.troubled:\n",
+        "ledger.circuit_breaker",
+        "            if troubled:\n",
         "            for _ in range(3):\n",
         seed=817,
     ),
@@ -674,7 +674,7 @@ MUTATIONS = (
     # ---- Loss and order --------------------------------------------------------------------------------------
     Mutation(
         "a lease lasts for three seconds",
-        "ledger.entry",
+        "ledger.lease",
         "LEASE_SECONDS = 15.0",
         "LEASE_SECONDS = 3.0",
         seed=185,
@@ -682,7 +682,7 @@ MUTATIONS = (
     Mutation(
         "what is bad again within a second is a copy",
         "delivery.decision",
-        "return state.name in entry.seen and not state.is_worse_than(kept)",
+        "return state.name in entry.seen and not state.is_worse_than(newest)",
         "return state.name in entry.seen",
         seed=35,
     ),
@@ -697,15 +697,15 @@ MUTATIONS = (
     Mutation(
         "a failed signal has no row",
         "delivery.attempt",
-        "kept = now.waiting(task.state, row) if row else now",
-        "kept = now",
+        "owed = now.waiting(task.state, row) if row else now",
+        "owed = now",
         seed=32,
     ),
     Mutation(
         "a state that waits has no row",
         "delivery.debts",
         "owed = entry.waiting(task.state, row)",
-        "owed = entry.keeping(task.state)",
+        "owed = entry.owing(task.state)",
         seed=1,
     ),
     Mutation(
@@ -717,9 +717,9 @@ MUTATIONS = (
     ),
     Mutation(
         "a row outlives its debt",
-        "ledger.entry",
-        "entry = entry if is_owed else entry._without_debt()",
-        "entry = entry if is_owed else replace(entry)",
+        "ledger.debt",
+        "return replace(self.without_row(), since=None, is_notified=False, reason",
+        "return replace(self, since=None, is_notified=False, reason",
         seed=1,
     ),
     Mutation(
@@ -768,7 +768,7 @@ MUTATIONS = (
         "the fallback topic is told of a critical when its next attempt is due",
         "entrypoints.sweeper",
         "return is_open and self.clock() - owed.since >=",
-        "return is_open and entry.row_due <= self.clock() and self.clock() - owed.since >=",
+        "return is_open and entry.debt.due <= self.clock() and self.clock() - owed.since >=",
         seed=34,
     ),
 )

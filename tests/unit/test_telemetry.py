@@ -10,7 +10,7 @@ from relay.channels.inbound import Request
 from relay.errors import BadRequest, Reason, Unauthorized
 from relay.jobs.envelope import Job
 from relay.jobs.outcome import Found, Outcome, Result
-from relay.ledger.share_rates import Rate
+from relay.ledger.flood_detector import Load
 from relay.telemetry import MAX_LOGGED_TEXT
 from tests import samples
 from tests.fakes import Recorder
@@ -83,7 +83,7 @@ class TestMetrics:
         recorder.telemetry.notified("noc", ["i1"], is_notified=True)
         recorder.telemetry.notified("noc", ["i1"], is_notified=False)
         recorder.telemetry.swept(1, 60.0, 1)
-        recorder.telemetry.flooded({Rate("noc", limit=60, owed=100, arrived=70): 120.0})
+        recorder.telemetry.flooded({Load("noc", limit=60, owed=100, arrived=70): 120.0})
         recorder.telemetry.unconfirmed(samples.job(), ("r1",))
         recorder.telemetry.crashed(ValueError())
         for notice in (
@@ -264,8 +264,8 @@ class TestLines:
 
     def test_flooded_channel_is_logged_as_warning_with_its_rate_and_debts(self) -> None:
         recorder = Recorder()
-        flooded = Rate("noc", limit=60, owed=900, arrived=70, critical_wait=299.6)
-        recorder.telemetry.flooded({flooded: 120.4, Rate("db", limit=4, owed=9, arrived=8): 180.0})
+        flooded = Load("noc", limit=60, owed=900, arrived=70, critical_wait=299.6)
+        recorder.telemetry.flooded({flooded: 120.4, Load("db", limit=4, owed=9, arrived=8): 180.0})
         noc, db = recorder.lines()
         expected = {
             "level": "WARNING",

@@ -22,7 +22,7 @@ from relay.jobs.outcome import Found, Outcome, Result
 
 if TYPE_CHECKING:
     from relay.channels.inbound import Request
-    from relay.ledger.share_rates import Rate
+    from relay.ledger.flood_detector import Load
 
 OTHER_METRICS = (
     "routes_undecided",
@@ -217,16 +217,16 @@ class Telemetry:
         fields = {"channel": channel, "owed": owed, "oldest_seconds": round(oldest), "reason": reason or None}
         self._logger.warning("channel owes signals", extra={name: value for name, value in fields.items() if value})
 
-    def flooded(self, rates: "Mapping[Rate, float]") -> None:
+    def flooded(self, loads: "Mapping[Load, float]") -> None:
         """Log and count the channels above their rate limits; the values are the time above the limit (seconds)."""
-        self._metrics.add_metric("channels_flooded", MetricUnit.Count, len(rates))
-        for rate, seconds in rates.items():
+        self._metrics.add_metric("channels_flooded", MetricUnit.Count, len(loads))
+        for load, seconds in loads.items():
             fields = {
-                "channel": rate.channel,
-                "arrived_per_minute": rate.arrived,
-                "max_per_minute": rate.limit,
-                "owed": rate.owed,
-                "critical_wait_seconds": None if rate.critical_wait is None else round(rate.critical_wait),
+                "channel": load.channel,
+                "arrived_per_minute": load.arrived,
+                "max_per_minute": load.limit,
+                "owed": load.owed,
+                "critical_wait_seconds": None if load.critical_wait is None else round(load.critical_wait),
                 "above_seconds": round(seconds),
             }
             known = {name: value for name, value in fields.items() if value is not None}

@@ -15,7 +15,8 @@ from relay.bigpanda.writeback import WRITEBACK_LEASE_SECONDS
 from relay.entrypoints.worker import JOB_SECONDS, SILENT_SECONDS
 from relay.http.session import Answer
 from relay.jobs.envelope import Job
-from relay.ledger.entry import Entry, key
+from relay.ledger.entry import Entry
+from relay.ledger.entry_key import key
 from relay.ledger.ledger import Ledger
 from relay.ledger.table import Table
 from tests import samples
@@ -80,7 +81,7 @@ def announce(relay: Relay, incident_id: str) -> None:
     """Record an incident as announced, if the channel's ledger has none of that id."""
     name, elsewhere = key("noc", (), incident_id), FakeDynamoDb()
     client: Any = elsewhere
-    Ledger(Table(client, "ledger", relay.clock)).write(name, Entry(), Entry(announced=state(), kept=state()))
+    Ledger(Table(client, "ledger", relay.clock)).write(name, Entry(), Entry(newest=state(), announced=state()))
     relay.dynamodb.items.setdefault(name, elsewhere.items[name])
 
 

@@ -12,7 +12,9 @@ from relay.errors import Reason
 from relay.http.session import Answer
 from relay.jobs.envelope import Job
 from relay.jobs.outcome import Outcome
-from relay.ledger.entry import LEASE_SECONDS, Raised, key
+from relay.ledger.accepted_signal import AcceptedSignal
+from relay.ledger.entry_key import key
+from relay.ledger.lease import LEASE_SECONDS
 from relay.ledger.row import Row
 from tests import samples
 from tests.fakes import Call, FakeSecrets, HookedDynamoDb, room, table_down
@@ -60,11 +62,11 @@ class TestDelivered:
         relay.share()
         entry = relay.entry()
         assert entry.announced
-        assert entry.announced.is_same(entry.kept)
+        assert entry.announced.is_same(entry.newest)
         assert (entry.announced.version, entry.announced.is_critical) == ((1_800_000_000, 1_800_000_000), True)
-        assert (entry.lease, entry.owed_since, entry.dead_lettered) == (None, None, None)
-        assert entry.signals == (relay.clock.now,)
-        assert entry.raised == (Raised("r7", relay.clock.now, is_open=True, is_critical=True),)
+        assert (entry.lease, entry.debt.since, entry.dead_letter.state) == (None, None, None)
+        assert entry.signal_times == (relay.clock.now,)
+        assert entry.accepted_signals == (AcceptedSignal("r7", relay.clock.now, is_open=True, is_critical=True),)
 
     def test_job_is_on_the_retry_queue_before_the_signal_is_sent_and_sleeps_past_the_lease(self) -> None:
         on_queue: list[Job] = []
@@ -107,7 +109,7 @@ class TestDelivered:
         def accept(call: Call) -> Answer:
             entry = relay.entry()
             assert entry.lease
-            assert entry.kept
+            assert entry.newest
             leases.append(entry.lease.until - relay.clock.now)
             return samples.accepted()
 
@@ -151,7 +153,7 @@ class TestDelivered:
     def test_share_with_a_giant_status_is_kept_on_the_retry_queue(self) -> None:
         relay = room(DOWN)
         assert relay.share(status=noise(3_000_000)).queue == "retry"
-        assert relay.entry().row_job
+        assert relay.entry().debt.job
 
 
 class TestRow:
@@ -164,7 +166,7 @@ class TestRow:
         table.before["put_item", 0] = lambda: relay.dynamodb.indexed() == [] or pytest.fail("the row came first")
         result = relay.share()
         assert table.calls == ["get_item", "update_item", "update_item", "put_item", "update_item", "update_item"]
-        assert relay.entry().row == Row(
+        assert relay.entry().debt.row == Row(
             relay.clock.now + FIRST_WAKE_SECONDS + OVERDUE_SECONDS,
             result.job.stored_name if result.job else "",
             is_critical=True,
@@ -182,7 +184,7 @@ class TestRow:
         table.calls.clear()
         result = relay.share(status="unknown", changedOn=LATER)
         assert table.calls == ["get_item", "put_item", "update_item"]
-        assert relay.entry().row == Row(
+        assert relay.entry().debt.row == Row(
             (result.until or 0) + OVERDUE_SECONDS, result.job.stored_name if result.job else ""
         )
         stored = Job.from_json(
@@ -209,8 +211,8 @@ class TestRow:
         relay = room(DOWN, DOWN, DOWN, samples.accepted(), dynamodb=table)
         table.before["put_item", 0] = table_down
         result = relay.share()
-        assert (result.outcome, result.queue, relay.entry().row) == (Outcome.QUEUED, "retry", None)
-        assert relay.entry().reason == "upstream"
+        assert (result.outcome, result.queue, relay.entry().debt.row) == (Outcome.QUEUED, "retry", None)
+        assert relay.entry().debt.reason == "upstream"
         relay.wake(FIRST_WAKE_SECONDS)
         assert len(relay.session.calls) == 4
 
@@ -226,9 +228,9 @@ class TestRow:
             relay.share(changedOn=LATER)
         assert table.calls == ["get_item", "update_item", "put_item", "update_item"]
         entry = relay.entry()
-        stored = Job.from_json(relay.ledger.stored(key("noc", (), "i1"), entry.row_job) or "")
+        stored = Job.from_json(relay.ledger.stored(key("noc", (), "i1"), entry.debt.job) or "")
         assert stored.status == "critical"
-        assert entry.row_due == relay.clock.now + LEASE_SECONDS + OVERDUE_SECONDS
+        assert entry.debt.due == relay.clock.now + LEASE_SECONDS + OVERDUE_SECONDS
         [item] = table.indexed()
         assert item["due"]["S"].startswith("critical#")
 
@@ -247,7 +249,7 @@ class TestRow:
             relay.dynamodb.calls.clear()
             relay.wake(60)
             assert "put_item" not in relay.dynamodb.calls
-            assert relay.entry().row_due == relay.clock.now + relay.retries.delays()[0] + OVERDUE_SECONDS
+            assert relay.entry().debt.due == relay.clock.now + relay.retries.delays()[0] + OVERDUE_SECONDS
 
     def test_announced_state_leaves_the_index_by_the_write_that_records_it(self) -> None:
         relay = room(DOWN, DOWN, DOWN, samples.accepted())
@@ -273,7 +275,7 @@ class TestRow:
         relay.wake(0)
         rang = json.loads(relay.session.calls[-1].body)["incident"]
         assert (rang["id"], len(rang["alerts"])) == ("i1", 20)
-        assert relay.entry().row is None
+        assert relay.entry().debt.row is None
 
 
 class TestNotOwed:
@@ -309,10 +311,10 @@ class TestNotOwed:
         assert (touched.outcome, touched.transition) == (Outcome.UNCHANGED, "touched")
         assert relay.dynamodb.calls == ["get_item", "update_item"]
         assert (len(relay.session.calls), len(relay.retries.messages)) == (1, 1)
-        kept, announced = relay.entry().kept, relay.entry().announced
-        assert kept
+        newest, announced = relay.entry().newest, relay.entry().announced
+        assert newest
         assert announced
-        assert (kept.version, announced.version) == ((LATER, LATER), (LATER - 1, LATER - 1))
+        assert (newest.version, announced.version) == ((LATER, LATER), (LATER - 1, LATER - 1))
 
     def test_share_older_than_an_unchanged_one_is_superseded(self) -> None:
         relay = room()
@@ -392,7 +394,7 @@ class TestOwedAgainstAnnounced:
         assert relay.share(status="ok", changedOn=LATER).outcome == Outcome.UNCHANGED
         relay.wake()
         assert (len(relay.session.calls), relay.retries.messages) == (3, [])
-        assert relay.entry().owed_since is None
+        assert relay.entry().debt.since is None
 
     def test_comment_does_not_swallow_an_owed_page(self) -> None:
         relay = room(DOWN, DOWN, DOWN, samples.accepted())

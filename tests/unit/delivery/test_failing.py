@@ -55,10 +55,10 @@ class TestNotAccepted:
         assert (result.attempts, result.http_status) == (3, 503)
         assert relay.clock.now - started == 0.75
         entry = relay.entry()
-        assert (entry.lease, entry.announced, entry.signals, entry.doubtful) == (None, None, (), ())
-        assert (entry.asked, entry.owed_since, entry.dead_lettered) == (3, started, None)
-        assert entry.kept
-        assert entry.kept.version == (1_800_000_000, 1_800_000_000)
+        assert (entry.lease, entry.announced, entry.signal_times, entry.doubtful) == (None, None, (), ())
+        assert (entry.debt.attempts, entry.debt.since, entry.dead_letter.state) == (3, started, None)
+        assert entry.newest
+        assert entry.newest.version == (1_800_000_000, 1_800_000_000)
 
     def test_attempts_of_the_worker_count_on_from_the_inline_attempts(self) -> None:
         relay = room(DOWN, DOWN, DOWN, samples.accepted("r9"))
@@ -67,7 +67,7 @@ class TestNotAccepted:
         assert [call.headers["X-Relay-Attempt"] for call in relay.session.calls] == ["1", "2", "3", "4"]
         assert relay.retries.messages == []
         entry = relay.entry()
-        assert ([each.request_id for each in entry.raised], entry.owed_since) == (["r9"], None)
+        assert ([each.request_id for each in entry.accepted_signals], entry.debt.since) == (["r9"], None)
 
     @pytest.mark.parametrize(
         ("failure", "says"),
@@ -87,14 +87,14 @@ class TestNotAccepted:
         result = relay.share()
         entry = relay.entry()
         assert result.may_have_paged
-        assert (len(entry.doubtful), entry.signals, entry.announced) == (1, (relay.clock.now,), None)
+        assert (len(entry.doubtful), entry.signal_times, entry.announced) == (1, (relay.clock.now,), None)
 
     def test_share_without_time_for_an_attempt_is_queued_and_sends_nothing(self) -> None:
         relay = room()
         result = relay.share(seconds=1.5)
         assert (result.outcome, result.reason, result.attempts) == (Outcome.QUEUED, Reason.TIMEOUT, 0)
         assert not result.may_have_paged
-        assert (relay.session.calls, relay.entry().asked) == ([], 0)
+        assert (relay.session.calls, relay.entry().debt.attempts) == ([], 0)
 
 
 class TestRefused:
@@ -150,7 +150,7 @@ class TestRefused:
         relay.dead_letters.failure = NO
         result = relay.share(status="warning")
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.REFUSED, "retry")
-        assert relay.entry().dead_lettered is None
+        assert relay.entry().dead_letter.state is None
         relay.dead_letters.failure = None
         relay.wake()
         assert (len(relay.dead_letters.messages), relay.retries.messages) == (1, [])
@@ -178,7 +178,7 @@ class TestNoRetryQueue:
         relay.share(status="warning")
         result = relay.share(status="unknown", changedOn=LATER)
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.PACED, "ledger")
-        assert relay.entry().row == Row(result.until or 0.0, result.job.stored_name if result.job else "")
+        assert relay.entry().debt.row == Row(result.until or 0.0, result.job.stored_name if result.job else "")
         relay.retries.failure = None
         relay.sweep(59)
         assert relay.retries.messages == []
@@ -216,10 +216,10 @@ class TestNoRetryQueue:
         result = relay.share()
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.UPSTREAM, "ledger")
         entry = relay.entry()
-        assert entry.row == Row(
+        assert entry.debt.row == Row(
             relay.clock.now + FIRST_WAKE_SECONDS, result.job.stored_name if result.job else "", is_critical=True
         )
-        assert (entry.reason, entry.asked) == ("upstream", 3)
+        assert (entry.debt.reason, entry.debt.attempts) == ("upstream", 3)
         assert relay.dead_letters.messages == []
 
     def test_state_that_is_refused_is_dead_lettered_without_the_retry_queue(self) -> None:
@@ -228,7 +228,7 @@ class TestNoRetryQueue:
         assert (result.outcome, result.queue) == (Outcome.QUEUED, "dead_letter")
         [job] = relay.dead_letters.jobs()
         assert (job.reason, job.attempts, job.dead_lettered_at is None) == (result.reason, result.attempts, False)
-        assert relay.entry().dead_lettered
+        assert relay.entry().dead_letter.state
 
     def test_refused_state_that_the_dead_letter_queue_does_not_take_is_kept_in_the_ledger(self) -> None:
         relay = self.broken(REFUSED)
@@ -254,8 +254,8 @@ class TestNoRetryQueue:
         assert relay.sweep()["healed"] == 1
         [job] = relay.invoked
         assert worked(relay, job) == []
-        assert [raised.request_id for raised in relay.entry().raised] == ["r9"]
-        assert relay.entry().row is None
+        assert [raised.request_id for raised in relay.entry().accepted_signals] == ["r9"]
+        assert relay.entry().debt.row is None
 
     def test_share_is_sent_although_the_retry_queue_does_not_answer(self) -> None:
         relay = room()
@@ -334,7 +334,7 @@ class TestUnsafe:
 
         relay = room(slow)
         assert relay.share().queue == "dead_letter"
-        assert relay.entry().dead_lettered
+        assert relay.entry().dead_letter.state
 
 
 def test_retry_queue_is_tried_again_after_the_attempts_and_the_dead_letter_queue_only_without_a_row() -> None:

@@ -14,9 +14,11 @@ from relay.http.session import Answer
 from relay.incidents.share import parse_share
 from relay.jobs.envelope import Job, timestamp
 from relay.jobs.outcome import Outcome, Result
-from relay.ledger.entry import LEASE_SECONDS, Wait, key
+from relay.ledger.entry_key import key
+from relay.ledger.lease import LEASE_SECONDS
 from relay.ledger.ledger import LEDGER_SECONDS
 from relay.ledger.rate_limiter import Gate
+from relay.ledger.wait import Wait
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb, Item, condition_failed
 from tests.fakes import Call, HookedDynamoDb, Relay, Step, room, table_down
@@ -64,10 +66,10 @@ class TestAnotherSender:
         assert result.until == relay.clock.now + LEASE_SECONDS + 1
         _, waiting, _ = relay.retries.jobs()
         assert (waiting.reason, waiting.not_before) == ("in_flight", "2027-01-15T08:00:16.000Z")
-        # The newer state is kept and still owed, although an older one was announced.
+        # The newer state is recorded and still owed, although an older one was announced.
         entry = relay.entry()
-        assert entry.kept
-        assert (entry.kept.version, entry.owed_since) == ((LATER, LATER), relay.clock.now)
+        assert entry.newest
+        assert (entry.newest.version, entry.debt.since) == ((LATER, LATER), relay.clock.now)
         relay.wake()
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
 
@@ -195,7 +197,7 @@ class TestRaces:
         # Both copies' jobs wake, and find that it was announced.
         relay.wake(90)
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
-        assert relay.entry().owed_since is None
+        assert relay.entry().debt.since is None
 
     def test_rate_limit_slot_is_given_back_if_another_copy_is_being_sent(self) -> None:
         def starts(other: Relay) -> None:
@@ -238,10 +240,10 @@ class TestRaces:
         relay.share(status="warning")
         assert [result.reason for result in results] == [Reason.IN_FLIGHT]
         entry = relay.entry()
-        assert entry.kept
+        assert entry.newest
         assert entry.announced
-        assert entry.announced.precedes(entry.kept)
-        assert entry.owed_since
+        assert entry.announced.precedes(entry.newest)
+        assert entry.debt.since
         relay.wake()
         assert b"critical" in relay.session.calls[1].body
 
@@ -290,14 +292,14 @@ class TestLedgerDown:
         relay, table = hooked(samples.refused(503), policy={"max_per_minute_per_recipients": 9})
         table.before["update_item", number] = table_down
         result = relay.share()
-        assert (result.attempts, result.unguarded, relay.entry().asked) == (3, None, 3)
+        assert (result.attempts, result.unguarded, relay.entry().debt.attempts) == (3, None, 3)
 
     def test_warning_waits_on_the_queue_if_the_rate_limiter_fails(self) -> None:
         relay, table = hooked()
         table.before["update_item", 0] = table_down
         result = relay.share(status="warning")
         assert (result.outcome, result.queue, result.reason) == (Outcome.QUEUED, "retry", Reason.INTERNAL)
-        assert relay.entry().row, "the ledger works, so the debt has its row"
+        assert relay.entry().debt.row, "the ledger works, so the debt has its row"
         relay.wake(UNGUARDED_WAIT_SECONDS)
         assert (len(relay.session.calls), relay.entry().announced is None) == (1, False)
 
@@ -333,7 +335,7 @@ class TestLedgerDown:
         relay.share(changedOn=LATER)
         relay.retries.failure = None
         assert len(relay.dead_letters.messages) == 1
-        assert relay.entry().owed_since
+        assert relay.entry().debt.since
         for _ in range(12):
             relay.sweep()
         assert len(relay.sns.published) == 1
@@ -381,7 +383,7 @@ class TestLedgerDown:
         table.before[RECORD] = table_down
         relay.share(status="warning")
         entry = relay.entry()
-        assert (entry.lease, len(entry.signals), entry.announced is None) == (None, 1, False)
+        assert (entry.lease, len(entry.signal_times), entry.announced is None) == (None, 1, False)
         assert relay.share(changedOn=LATER).outcome == Outcome.DELIVERED
 
     def test_share_that_waits_for_the_ledger_after_its_incident_was_sent_is_not_sent_unguarded(self) -> None:
@@ -429,7 +431,7 @@ class TestLedgerDown:
         table.before[next_write(table)] = table_down
         relay.share(status="warning")
         relay.wake(30)
-        stored = relay.ledger.stored(key("noc", (), "i1"), relay.entry().row_job)
+        stored = relay.ledger.stored(key("noc", (), "i1"), relay.entry().debt.job)
         assert Job.from_json(stored or "").ledger_down_since is None
 
     def test_criticals_of_one_incident_are_sent_once_in_two_minutes_without_the_ledger(self) -> None:
@@ -581,10 +583,10 @@ class TestGateDown:
         while not relay.session.calls:
             relay.wake(UNGUARDED_WAIT_SECONDS)
             assert len(relay.retries.messages) == 1
-            assert relay.entry().row
+            assert relay.entry().debt.row
         assert relay.clock.now >= 1_800_000_000 + UNGUARDED_AFTER_SECONDS
         entry = relay.entry()
-        assert (entry.asked, len(entry.doubtful), len(entry.signals)) == (1, 1, 1)
+        assert (entry.debt.attempts, len(entry.doubtful), len(entry.signal_times)) == (1, 1, 1)
         while len(relay.session.calls) < 2:
             relay.wake(UNGUARDED_WAIT_SECONDS)
         assert [call.headers.get("X-Relay-May-Repeat") for call in relay.session.calls] == [None, "true"]
@@ -597,7 +599,7 @@ class TestGateDown:
             relay.sweep(0)
             assert len(relay.retries.messages) <= 2
         assert relay.dead_letters.messages == []
-        assert relay.entry().asked == len(relay.session.calls)
+        assert relay.entry().debt.attempts == len(relay.session.calls)
 
 
 class TestJobsWhileTheLedgerIsDown:

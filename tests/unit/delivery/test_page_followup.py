@@ -13,7 +13,8 @@ from relay.entrypoints.worker import FOLLOWUP_SECONDS
 from relay.errors import QueueError
 from relay.http.session import Answer
 from relay.jobs.outcome import Outcome
-from relay.ledger.entry import Entry, key
+from relay.ledger.entry import Entry
+from relay.ledger.entry_key import key
 from relay.xmatters.pages import MAX_PAGES
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
@@ -89,7 +90,7 @@ def tenant() -> Tenant:
 
 
 def pages(relay: Relay) -> list[tuple[tuple[str, ...], str, bool, bool]]:
-    return [(each.pages, each.number, each.is_over, each.is_lost) for each in relay.entry().raised]
+    return [(each.pages, each.number, each.is_over, each.is_lost) for each in relay.entry().accepted_signals]
 
 
 class TestConfirm:
@@ -121,7 +122,7 @@ class TestConfirm:
         relay.drain()
         assert LOOK_FOR_SECONDS < relay.clock.now - began < LOOK_FOR_SECONDS + 90
         assert relay.recorder.metrics()["unconfirmed"] == 1
-        assert (relay.sns.published, relay.entry().unconfirmed) == ([], True)
+        assert (relay.sns.published, relay.entry().debt.unconfirmed) == ([], True)
         for _ in range(10):
             relay.sweep()
         [message] = relay.sns.published
@@ -133,7 +134,7 @@ class TestConfirm:
         assert line["request_id"] == "r1"
         assert pages(relay)[0][3]
         # The fallback topic was notified, so nothing is left to do.
-        assert (relay.entry().unconfirmed, relay.entry().row) == (False, None)
+        assert (relay.entry().debt.unconfirmed, relay.entry().debt.row) == (False, None)
         assert len(relay.session.calls) == 1
 
     def test_fallback_topic_is_not_notified_of_a_warning_without_a_page(self, tenant: Tenant) -> None:
@@ -187,7 +188,7 @@ class TestConfirm:
         relay.share()
         relay.drain()
         assert [each[3] for each in pages(relay)] == [True, True]
-        assert relay.entry().unconfirmed
+        assert relay.entry().debt.unconfirmed
 
     def test_resolve_without_a_page_is_not_unconfirmed(self, tenant: Tenant) -> None:
         relay = room(tenant)
@@ -235,7 +236,7 @@ class TestConfirm:
         )
         relay.share()
         relay.wake(36)
-        found = relay.entry().raised[0]
+        found = relay.entry().accepted_signals[0]
         assert (found.pages, len(found.number)) == (tuple(f"p{number}" for number in range(MAX_PAGES)), 100)
 
     def test_page_is_looked_for_past_the_channels_max_age(self, tenant: Tenant) -> None:
@@ -559,7 +560,7 @@ class TestEnd:
         nothing = relay.with_rest(FakeSession(Answer(200, {}, b'{"data": []}')))
         nothing.wake(36)
         nothing.wake(LOOK_FOR_SECONDS)
-        assert relay.entry().raised[0].is_lost
+        assert relay.entry().accepted_signals[0].is_lost
         relay.share(status="ok", changedOn=LATER)
         relay.wake(36)
         assert tenant.ended == ["page-1"]
@@ -576,7 +577,7 @@ class TestEnd:
         relay.ledger.write(key("noc", (), "i1"), entry, entry.acknowledged("jdoe", relay.clock.now))
         relay.share(status="warning", changedOn=LATER)
         relay.wake(36)
-        assert [raised.is_for_one for raised in relay.entry().raised] == [False, True]
+        assert [raised.is_for_one for raised in relay.entry().accepted_signals] == [False, True]
         assert tenant.ended == []
         relay.share(status="critical", changedOn=LATER + 1)
         relay.wake(36)

@@ -31,7 +31,9 @@ from relay.delivery.replay import (
 from relay.incidents.transition import State
 from relay.jobs.dead_letters import Held, Run
 from relay.jobs.envelope import Job, timestamp
-from relay.ledger.entry import Entry, Lease, key
+from relay.ledger.entry import Entry
+from relay.ledger.entry_key import key
+from relay.ledger.lease import Lease
 from relay.ledger.ledger import Ledger
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
@@ -425,7 +427,12 @@ def moved_signal(of: State | None = None, *, mark: float | None = MARK, **change
 
 
 def dead_lettered(at: float = MARK, reason: str = "refused") -> Entry:
-    return Entry().keeping(state()).dead_lettering(state(), at, reason)
+    return Entry().owing(state()).dead_lettering(state(), at, reason)
+
+
+def waiting(reason: str) -> Entry:
+    """Return the entry of a revived state that waits for that reason."""
+    return replace(REVIVED, debt=replace(REVIVED.debt, reason=reason))
 
 
 REVIVED = dead_lettered().reviving(state(), MARK + 5)
@@ -439,7 +446,7 @@ class TestFate:
         [
             (dead_lettered(), Fate(Became.WAITING)),
             (REVIVED, Fate(Became.WAITING)),
-            (replace(REVIVED, reason="paced"), Fate(Became.WAITING, "paced")),
+            (waiting("paced"), Fate(Became.WAITING, "paced")),
             (REVIVED.claimed(LEASE, 1, queued=True), Fate(Became.WAITING, "in_flight")),
             (
                 REVIVED.claimed(LEASE, 1, queued=True).failed(LEASE, 1, 0, until=NOW + 80, reason="upstream"),
@@ -449,7 +456,7 @@ class TestFate:
             (REVIVED.dead_lettering(state(), MARK + 9, "expired"), Fate(Became.DEAD_LETTERED, "expired")),
             (announced(state()), Fate(Became.NOT_OWED)),
             (announced(state(5)), Fate(Became.NOT_OWED)),
-            (dead_lettered().keeping(state(5)), Fate(Became.NOT_OWED)),
+            (dead_lettered().owing(state(5)), Fate(Became.NOT_OWED)),
             (REVIVED.unchanged(state()), Fate(Became.NOT_OWED)),
             (Entry(), Fate(Became.WAITING)),
         ],
@@ -516,8 +523,8 @@ class TestFollow:
 
     def test_following_ends_when_nothing_changed_for_a_minute(self) -> None:
         following = Following(2)
-        following.put(0, replace(REVIVED, reason="paced"))
-        following.hooks = {50: lambda: following.put(1, replace(REVIVED, reason="upstream"))}
+        following.put(0, waiting("paced"))
+        following.hooks = {50: lambda: following.put(1, waiting("upstream"))}
         assert following.run() == [Fate(Became.WAITING, "paced"), Fate(Became.WAITING, "upstream")]
         assert 50 + STILL_SECONDS <= following.clock.now - NOW < 54 + STILL_SECONDS
 

@@ -61,6 +61,6 @@ class TestResume:
         relay.clock.now += 30
         result = resumed(relay, samples.job())
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.PACED, "retry")
-        slot = relay.entry(recipients=("Network Operations",)).slot
+        slot = relay.entry(recipients=("Network Operations",)).debt.slot
         assert slot
         assert (slot.at, slot.urgent) == (result.until, True)

@@ -79,7 +79,7 @@ class TestSpacingAndRateLimits:
             result = relay.share(id=f"i{number}")
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.PACED, "retry")
         assert len(relay.session.calls) == 2
-        assert relay.entry("i2").owed_since == relay.clock.now
+        assert relay.entry("i2").debt.since == relay.clock.now
         assert (relay.retries.delays(), relay.retries.jobs()[2].attempts) == ([36, 36, 59], 0)
 
     def test_waiting_share_wakes_at_its_rate_limit_slot(self) -> None:

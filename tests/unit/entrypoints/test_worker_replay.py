@@ -45,14 +45,14 @@ class TestRevival:
         moved(relay)
         relay.wake()
         assert (len(relay.session.calls), relay.retries.messages, relay.dead_letters.messages) == (2, [], [])
-        assert relay.entry().raised[-1].request_id == "r9"
+        assert relay.entry().accepted_signals[-1].request_id == "r9"
 
     def test_entry_knows_the_revival_before_xmatters_is_asked(self) -> None:
         seen: list[Any] = []
 
         def looks(_: Call) -> Any:
             entry = relay.entry()
-            seen.append((entry.dead_lettered, entry.revived_at, entry.owed_since is not None))
+            seen.append((entry.dead_letter.state, entry.dead_letter.revived_at, entry.debt.since is not None))
             return samples.accepted()
 
         relay = dead_lettered(looks)
@@ -97,7 +97,7 @@ class TestRevival:
         assert (again.reason, again.attempts) == ("refused", 2)
         assert seconds_of(again.dead_lettered_at or "") > seconds_of(first.dead_lettered_at or "")
         entry = relay.entry()
-        assert (entry.dead_lettered_at, entry.reason) == (seconds_of(again.dead_lettered_at or ""), "refused")
+        assert (entry.dead_letter.mark, entry.debt.reason) == (seconds_of(again.dead_lettered_at or ""), "refused")
         moved(relay)
         relay.wake()
         assert len(relay.session.calls) == 3
@@ -217,7 +217,7 @@ class TestWithoutTheLedger:
         relay.share()
         relay.dynamodb.refuses_writes = False
         relay.retries.messages.clear()
-        assert relay.entry().dead_lettered is None
+        assert relay.entry().dead_letter.state is None
         relay.clock.now += DAYS
         moved(relay)
         relay.wake()
@@ -243,7 +243,7 @@ class TestHolds:
         relay.clock.now += 20
         worked(relay, samples.job(dead_lettered_at="2027-01-15T06:00:00.000Z", recipients=(), url_recipients=()))
         assert sent(relay) == ["i9"]
-        assert relay.entry().reason == Reason.PACED
+        assert relay.entry().debt.reason == Reason.PACED
         relay.wake(42)
         assert sent(relay) == ["i9", "i1"]
         assert relay.retries.messages == []

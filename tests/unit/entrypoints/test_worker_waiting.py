@@ -78,7 +78,7 @@ class TestByCopy:
         until = relay.clock.now + 1500
         assert woken(relay, reason="credentials", not_before=timestamp(until)) == []
         assert relay.retries.messages == []
-        assert relay.entry(recipients=("Network Operations",)).row_due == until
+        assert relay.entry(recipients=("Network Operations",)).debt.due == until
         relay.sweep(1499)
         assert (relay.retries.messages, relay.session.calls) == ([], [])
         relay.sweep(1)

@@ -12,7 +12,7 @@ from relay.bigpanda.listing import MAX_PAGES
 from relay.errors import ChannelUnreadable
 from relay.http.session import Answer
 from relay.jobs.outcome import Outcome
-from relay.ledger.entry import key
+from relay.ledger.entry_key import key
 from relay.reconcile.comparison import LAST_RUN_FORGOTTEN_SECONDS, QUEUED_SECONDS, SETTLES_SECONDS
 from relay.reconcile.notes import channel_key, group_key, group_name, place_name
 from relay.reconcile.reconciler import OVERLAP_SECONDS, PIECE_SECONDS
@@ -265,7 +265,7 @@ class TestKnown:
         assert scene.run_twice()["missed"] == 1
         scene.relay.wake(0)
         assert scene.signalled() == ["critical"]
-        assert scene.relay.entry().over_at > 0
+        assert scene.relay.entry().end.at > 0
         scene.has(incident(scene.relay.clock, status="Ok", ago=5))
         assert scene.run_twice()["missed"] == 0
 
@@ -499,7 +499,7 @@ class TestMissedResolves:
         scene.has(incident(scene.relay.clock, status="Ok"))
         assert scene.run_twice()["missed"] == 1
         scene.relay.wake(0)
-        assert scene.relay.entry().owed_since is None
+        assert scene.relay.entry().debt.since is None
         scene.relay.session.steps[:] = [accepted]
         signals = len(scene.relay.session.calls)
         scene.relay.drain()

@@ -16,7 +16,8 @@ from relay.channels.channel import Rest
 from relay.deadline import Deadline
 from relay.errors import SendError
 from relay.incidents.callback import Callback
-from relay.ledger.entry import Entry, Raised
+from relay.ledger.accepted_signal import AcceptedSignal
+from relay.ledger.entry import Entry
 
 # A callback may arrive before the ledger has recorded its signal, or before xMatters' API shows its page.
 EARLY_CALLBACK_SECONDS = 300.0
@@ -102,14 +103,18 @@ class Verifier:
         if rest is None:
             return CallbackVerdict(Verdict.VERIFIED)
         try:
-            return self._of_page(answered, [each for entry in announced for each in entry.raised], rest, deadline)
+            return self._of_page(
+                answered, [each for entry in announced for each in entry.accepted_signals], rest, deadline
+            )
         except SendError as error:
             return CallbackVerdict(Verdict.UNVERIFIED, f"xMatters could not be asked about it: {error}")
 
-    def _of_page(self, answered: Answered, raised: Sequence[Raised], rest: Rest, deadline: Deadline) -> CallbackVerdict:
+    def _of_page(
+        self, answered: Answered, signals: Sequence[AcceptedSignal], rest: Rest, deadline: Deadline
+    ) -> CallbackVerdict:
         """Return the verdict by the page that the callback names. Raises SendError."""
         names = {name.lower() for name in (answered.said.event_id, answered.said.event_number) if name}
-        page = next((each for each in raised if names & self._names(each, rest, deadline)), None) if names else None
+        page = next((each for each in signals if names & self._names(each, rest, deadline)), None) if names else None
         if page is None:
             return CallbackVerdict(Verdict.UNVERIFIED, "it names no page of the incident")
         said_at = _seconds_of(answered.said.at)
@@ -122,17 +127,17 @@ class Verifier:
             return CallbackVerdict(Verdict.VERIFIED)
         return CallbackVerdict(Verdict.UNVERIFIED, "xMatters does not know who it says acknowledged")
 
-    def _names(self, raised: Raised, rest: Rest, deadline: Deadline) -> set[str]:
+    def _names(self, signal: AcceptedSignal, rest: Rest, deadline: Deadline) -> set[str]:
         """Return the ids and numbers of a signal's pages, in lower case, from the ledger or else from xMatters."""
-        names = {*raised.pages, raised.number} - {""}
-        if not names and not raised.is_lost:
-            names = set(self.pages_of(rest, raised.request_id, deadline))
+        names = {*signal.pages, signal.number} - {""}
+        if not names and not signal.is_lost:
+            names = set(self.pages_of(rest, signal.request_id, deadline))
         return {name.lower() for name in names}
 
 
 def _times(entry: Entry) -> Iterator[float]:
-    yield from entry.signals
-    yield from (raised.at for raised in entry.raised)
+    yield from entry.signal_times
+    yield from (signal.at for signal in entry.accepted_signals)
 
 
 def _seconds_of(text: str | None) -> float | None:

@@ -23,7 +23,8 @@ from relay.errors import BadAnswer, LedgerError, Reason, SendError
 from relay.incidents.callback import Answers, Callback, parse_callback
 from relay.jobs.envelope import Job, seconds_of
 from relay.jobs.outcome import Outcome, Result
-from relay.ledger.entry import Entry, key
+from relay.ledger.entry import Entry
+from relay.ledger.entry_key import key
 from relay.ledger.ledger import Ledger
 from relay.ledger.sources import Sources
 from relay.ledger.table import Table

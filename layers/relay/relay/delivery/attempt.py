@@ -16,7 +16,9 @@ from relay.delivery.task import Task
 from relay.errors import AMBIGUOUS_WAIT_SECONDS, LedgerError
 from relay.jobs.envelope import Job, UnreadableMessage
 from relay.jobs.outcome import Outcome, Result, Sent
-from relay.ledger.entry import LEASE_SECONDS, Audience, Entry, Lease
+from relay.ledger.accepted_signal import Audience
+from relay.ledger.entry import Entry
+from relay.ledger.lease import LEASE_SECONDS, Lease
 from relay.ledger.rate_limiter import Ticket
 
 
@@ -65,12 +67,12 @@ def _claim(services: Services, task: Task, entry: Entry, send: Send) -> tuple[En
     lease = Lease(task.owner, now + LEASE_SECONDS, entry.next_claim(now), task.state)
     after = entry.claimed(lease, send.attempts, queued=task.is_queued)
     after = replace(after, environment_id=task.environment_id or after.environment_id)
-    if entry.row and task.is_queued and debts.try_store(services, task, entry):
+    if entry.debt.row and task.is_queued and debts.try_store(services, task, entry):
         # An older state is owed already. The row must name this state, in case its sender dies.
         row = debts.row_of(task, lease.until, services.clock())
         # The claim does not reset the count of jobs that were begun: the worker may die before it has a result.
-        begun = entry.row.begun if entry.row.job == row.job else 0
-        after = replace(after, row=replace(row, begun=begun))
+        begun = entry.debt.row.begun if entry.debt.row.job == row.job else 0
+        after = replace(after, debt=replace(after.debt, row=replace(row, begun=begun)))
     return after, lease
 
 
@@ -97,10 +99,10 @@ def _wake_next(services: Services, task: Task, entry: Entry) -> None:
     The newer share's own message wakes only when this lease would have ended. So this copy is marked as spare: it only
     tries to send. Waits and follow-ups are left to the message.
     """
-    if entry.owed_since is None or entry.lease or entry.row_job in {"", task.job.stored_name}:
+    if entry.debt.since is None or entry.lease or entry.debt.job in {"", task.job.stored_name}:
         return
     with suppress(LedgerError, UnreadableMessage):
-        envelope = services.ledger.stored(task.name, entry.row_job)
+        envelope = services.ledger.stored(task.name, entry.debt.job)
         if envelope:
             job = replace(Job.from_json(envelope), spare=True)
             services.keeper.keep(job, services.deadline, until=services.clock())
@@ -118,11 +120,11 @@ def _record_failure(services: Services, task: Task, claimed: Entry, lease: Lease
         row = debts.row_of(task, wakes, now, has_message=result.queue == "retry")
 
     def change(now: Entry) -> Entry:
-        # The row first: `failed` records attempts and reason only for the state that is kept.
-        kept = now.waiting(task.state, row) if row else now
-        if row is None and result.queue and not task.state.precedes(now.kept):
-            kept = now.keeping(task.state)
-        return kept.failed(
+        # The row first: `failed` records attempts and reason only for the newest state.
+        owed = now.waiting(task.state, row) if row else now
+        if row is None and result.queue and not task.state.precedes(now.newest):
+            owed = now.owing(task.state)
+        return owed.failed(
             lease,
             sent.attempts,
             sent.maybe_accepted,

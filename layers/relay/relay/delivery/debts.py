@@ -14,8 +14,9 @@ from relay.jobs.backoff import wait_seconds
 from relay.jobs.outbox import last_copy, storable
 from relay.jobs.outcome import Outcome, Result, after_failure
 from relay.jobs.queue import MAX_DELAY_SECONDS
-from relay.ledger.entry import Entry, Wait
+from relay.ledger.entry import Entry
 from relay.ledger.row import WORDS, Row
+from relay.ledger.wait import Wait
 
 # Delay of the job that is queued before the first attempt. It is longer than the sender's lease. After an inline
 # time-out it leaves 30 s at least, since that attempt may have paged.
@@ -59,8 +60,8 @@ def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result
         store(services, task, entry)
         owed = entry.waiting(task.state, row)
         # relayctl follows the entry of a replayed job, and shows the reason for its wait.
-        reason = wait.reason if entry.revived_at else owed.reason
-        owed = replace(owed, slot=wait.slot or entry.slot, reason=reason)
+        reason = wait.reason if entry.dead_letter.revived_at else owed.debt.reason
+        owed = replace(owed, debt=replace(owed.debt, slot=wait.slot or entry.debt.slot, reason=reason))
         is_noted = has_message and _is_noted(task, entry, owed, wait.until)
         if not is_noted and services.ledger.write(task.name, entry, owed) is None:
             return None
@@ -90,7 +91,7 @@ def row_of(task: Task, until: float, now: float, *, has_message: bool = True) ->
 
 def store(services: Services, task: Task, entry: Entry) -> None:
     """Store the job of an owed state in the ledger, unless the entry's row names it already. Raises LedgerError."""
-    if entry.row_job != task.job.stored_name:
+    if entry.debt.job != task.job.stored_name:
         _store_as(services, task.job.stored_name, task)
 
 
@@ -135,7 +136,9 @@ def give_up(services: Services, task: Task, entry: Entry, reason: Reason) -> Res
     mark, until = mark_of(result), services.clock() + DEAD_LETTER_AGAIN_SECONDS + OVERDUE_SECONDS
 
     def change(now: Entry) -> Entry:
-        return now.postponed(until) if mark is None else now.dead_lettering(task.state, mark, reason)
+        if mark is None:
+            return replace(now, debt=now.debt.postponed(until))
+        return now.dead_lettering(task.state, mark, reason)
 
     # If the ledger fails, a remaining message of the debt records it later.
     with suppress(LedgerError):
@@ -171,8 +174,11 @@ def _store_as(services: Services, name: str, task: Task) -> None:
 
 def _is_noted(task: Task, entry: Entry, owed: Entry, until: float) -> bool:
     """True if the entry records the debt already, with a row that is not overdue before the job wakes."""
-    is_in_time = entry.row_job == task.job.stored_name and entry.row_due >= until + RENEWED_SECONDS
+    is_in_time = entry.debt.job == task.job.stored_name and entry.debt.due >= until + RENEWED_SECONDS
     # A wait resets the count of the sweeper's jobs that began without a result, so it is written if there is a count.
-    is_in_time = is_in_time and entry.row_begun == 0
-    is_same = task.state.is_same(entry.kept) and (owed.slot, owed.reason) == (entry.slot, entry.reason)
+    is_in_time = is_in_time and entry.debt.begun == 0
+    is_same = task.state.is_same(entry.newest) and (owed.debt.slot, owed.debt.reason) == (
+        entry.debt.slot,
+        entry.debt.reason,
+    )
     return is_in_time and is_same

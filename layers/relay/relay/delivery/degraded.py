@@ -15,7 +15,9 @@ from relay.delivery.task import Task
 from relay.errors import LedgerError, Reason
 from relay.jobs.envelope import seconds_of, timestamp
 from relay.jobs.outcome import Outcome, Result
-from relay.ledger.entry import Audience, Entry, Wait
+from relay.ledger.accepted_signal import Audience
+from relay.ledger.entry import Entry
+from relay.ledger.wait import Wait
 
 # Time that a queued job waits for a failing ledger before it is sent without it, and the time between two reads
 # (docs/decisions.md, D-ledger-down).

@@ -24,9 +24,10 @@ from relay.incidents.share import Share
 from relay.jobs.envelope import Job
 from relay.jobs.outbox import Keeper, last_copy
 from relay.jobs.outcome import Outcome, Result
-from relay.ledger.entry import Entry, Wait
+from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger
 from relay.ledger.rate_limiter import RateLimiter, Ticket
+from relay.ledger.wait import Wait
 
 # Reads of the entry for one state. More conflicts than this mean that other senders are busy with the incident.
 MAX_READS = 6
@@ -87,16 +88,20 @@ class Delivery:
         """Record that a worker began a job that the sweeper sent, unless the debt's row names a newer job."""
 
         def change(entry: Entry) -> Entry:
-            return entry.begun(job.healed) if entry.row_job == job.stored_name else entry
+            is_named = entry.debt.job == job.stored_name
+            return replace(entry, debt=entry.debt.with_job_begun(job.healed)) if is_named else entry
 
         with suppress(LedgerError):
             self.ledger.within(deadline).change(entry_of(job), change)
 
     def postpone(self, job: Job, until: float, deadline: Deadline) -> None:
         """Move the row of a job's debt past the end of the job's wait (`until`, epoch seconds)."""
-        due = until + debts.OVERDUE_SECONDS
+
+        def change(entry: Entry) -> Entry:
+            return replace(entry, debt=entry.debt.postponed(until + debts.OVERDUE_SECONDS))
+
         with suppress(LedgerError):
-            self.ledger.within(deadline).change(entry_of(job), lambda entry: entry.postponed(due))
+            self.ledger.within(deadline).change(entry_of(job), change)
 
     def _within(self, deadline: Deadline) -> Services:
         ledger, rate_limiter = self.ledger.within(deadline), self.rate_limiter.within(deadline)
@@ -155,7 +160,7 @@ def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket
         return replace(task, ticket=None), task.ticket
     is_critical = task.state.is_critical
     try:
-        gate = services.rate_limiter.enter(task.rules, urgent=is_critical, slot=entry.slot)
+        gate = services.rate_limiter.enter(task.rules, urgent=is_critical, slot=entry.debt.slot)
     except LedgerError:
         now = services.clock()
         task = task.without_ledger(now)

@@ -42,7 +42,7 @@ class Missed(NamedTuple):
     link: str
 
 
-class Debt(NamedTuple):
+class OverdueDebt(NamedTuple):
     """An overdue critical incident, as the fallback topic's message describes it.
 
     Attributes:
@@ -117,7 +117,7 @@ class Fallback:
     client: "Callable[[], SNSClient]"
     topic_arn: str
 
-    def notify(self, channel: str, debts: Sequence[Debt], others: int = 0) -> bool:
+    def notify(self, channel: str, debts: Sequence[OverdueDebt], others: int = 0) -> bool:
         """Publish one message about a channel's overdue criticals. Return False if SNS does not accept it.
 
         The first ten of `debts` are described, the others counted. `others` is the number of debts not in the list.
@@ -153,13 +153,13 @@ class Fallback:
         return True
 
 
-def _subject(channel: str, debts: Sequence[Debt], others: int) -> str:
+def _subject(channel: str, debts: Sequence[OverdueDebt], others: int) -> str:
     count = len(debts) + others
     what = f"incident {identifier(debts[0].incident_id)}" if count == 1 else f"{count} incidents"
     return _plain(f"CRITICAL, xMatters did not notify: {what} of channel {channel}", MAX_SUBJECT)
 
 
-def _texts(channel: str, debts: Sequence[Debt], others: int) -> dict[str, str]:
+def _texts(channel: str, debts: Sequence[OverdueDebt], others: int) -> dict[str, str]:
     """Return the message by protocol: a short text for SMS, and the full text for all others."""
     count = len(debts) + others
     incidents = "1 critical incident" if count == 1 else f"{count} critical incidents"

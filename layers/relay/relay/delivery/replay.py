@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from relay.delivery.task import entry_of, kept_state
+from relay.delivery.task import entry_of, recorded_state
 from relay.errors import BadRequest, LedgerError, Reason
 from relay.incidents.share import parse_share
 from relay.incidents.transition import State
@@ -263,7 +263,7 @@ def _state_of(job: Job, envelope: str) -> State | None:
         state = State.of(parse_share(Job.from_json(envelope).body), seconds_of(job.received_at))
     except BadRequest:
         return None
-    return replace(kept_state(job, state), alerts=frozenset())
+    return recorded_state(job, state).without_alerts()
 
 
 def fate(moved: Moved, entry: Entry) -> Fate:
@@ -272,26 +272,26 @@ def fate(moved: Moved, entry: Entry) -> Fate:
     if state is None:
         return moved.first_fate
     mark = seconds_of(job.dead_lettered_at) if job.dead_lettered_at else None
-    is_received = mark is None or entry.revived_at > mark
+    is_received = mark is None or entry.dead_letter.revived_at > mark
     if state.is_of_same_share(entry.announced):
         return Fate(Became.DELIVERED, request_id=_request_id(entry)) if is_received else Fate(Became.NOT_OWED)
-    if state.precedes(entry.announced) or state.precedes(entry.kept) or state.is_same(entry.announced):
+    if state.precedes(entry.announced) or state.precedes(entry.newest) or state.is_same(entry.announced):
         return Fate(Became.NOT_OWED)
-    if state.is_of_same_share(entry.dead_lettered):
+    if entry.dead_letter.holds(state):
         # An equal mark is that of the moved message: no worker has received it yet.
-        is_again = mark is None or entry.dead_lettered_at > mark
-        return Fate(Became.DEAD_LETTERED, entry.reason or None) if is_again else Fate(Became.WAITING)
-    if state.is_of_same_share(entry.kept):
-        if entry.owed_since is None:
+        is_again = mark is None or entry.dead_letter.mark > mark
+        return Fate(Became.DEAD_LETTERED, entry.debt.reason or None) if is_again else Fate(Became.WAITING)
+    if state.is_of_same_share(entry.newest):
+        if entry.debt.since is None:
             return Fate(Became.NOT_OWED)
         if is_received:
-            return Fate(Became.WAITING, Reason.IN_FLIGHT if entry.lease else entry.reason or None)
+            return Fate(Became.WAITING, Reason.IN_FLIGHT if entry.lease else entry.debt.reason or None)
     return Fate(Became.WAITING)
 
 
 def _request_id(entry: Entry) -> str | None:
-    newest = entry.raised[-1] if entry.raised else None
-    return newest.request_id if newest and newest.at >= entry.revived_at else None
+    last = entry.accepted_signals[-1] if entry.accepted_signals else None
+    return last.request_id if last and last.at >= entry.dead_letter.revived_at else None
 
 
 @dataclass

@@ -11,8 +11,9 @@ from relay.incidents.share import Share
 from relay.incidents.transition import Change, State, is_open
 from relay.jobs.envelope import Job, JobKind, seconds_of, timestamp
 from relay.jobs.outcome import Outcome, Result, Sent
-from relay.ledger.entry import Wait, key, named
+from relay.ledger.entry_key import key, named
 from relay.ledger.rate_limiter import Rule, Ticket, gate_of
+from relay.ledger.wait import Wait
 
 if TYPE_CHECKING:
     from relay.channels.routes import Route
@@ -70,8 +71,8 @@ class Task(NamedTuple):
     def of_job(cls, channel: Channel, share: Share, job: Job, owner: str, hold: Wait | None) -> Self:
         """Return the task of a job from the queue; `share` is parsed from its body."""
         state = State.of(share, seconds_of(job.received_at))
-        state = kept_state(job, state)
-        state = state._replace(alerts=frozenset()) if job.found else state
+        state = recorded_state(job, state)
+        state = state.without_alerts() if job.found else state
         name, place = entry_of(job), _place(channel, share)
         return cls(job, name, state, channel, owner, is_queued=True, hold=hold, environment_id=place)
 
@@ -139,8 +140,8 @@ class Task(NamedTuple):
         return replace(self.result(Outcome.QUEUED), reason=wait.reason, queue=queue, until=wait.until)
 
 
-def kept_state(job: Job, state: State) -> State:
-    """Return the state of a job as it was kept; `state` is what the job's body says."""
+def recorded_state(job: Job, state: State) -> State:
+    """Return the state of a job with the version and digest that the job records; `state` is that of its body."""
     digest = job.digest or state.digest
     return replace(state, version=job.version, digest=digest, is_dated_by_another=job.is_dated_by_another)
 

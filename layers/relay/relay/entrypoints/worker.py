@@ -21,7 +21,7 @@ from relay.channels.schema import MOST_AGE_SECONDS
 from relay.deadline import Deadline
 from relay.delivery.debts import DEAD_LETTER_AGAIN_SECONDS
 from relay.delivery.delivery import Delivery
-from relay.delivery.fallback import Debt, Fallback
+from relay.delivery.fallback import Fallback, OverdueDebt
 from relay.delivery.page_followup import Followup
 from relay.errors import HANDLING, ChannelError, Reason
 from relay.incidents.share import parse_share
@@ -30,8 +30,8 @@ from relay.jobs.backoff import wait_seconds
 from relay.jobs.envelope import Job, JobKind, UnreadableMessage, seconds_of, timestamp
 from relay.jobs.outbox import Keeper, followup_job
 from relay.jobs.outcome import Outcome, Result, after_failure
-from relay.ledger.entry import Wait
 from relay.ledger.sources import Sources
+from relay.ledger.wait import Wait
 from relay.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -291,7 +291,7 @@ class Worker:
         is_due = now - seconds_of(down_since) >= self._fallback_after(job)
         if not is_due or self.notified.get(job.channel, 0.0) > now - UNGUARDED_NOTICE_SECONDS:
             return
-        notify = partial(self.fallback.notify, job.channel, [Debt.of_job(job)])
+        notify = partial(self.fallback.notify, job.channel, [OverdueDebt.of_job(job)])
         try:
             is_notified = deadline.run(notify, part="fallback", at_least=FALLBACK_SECONDS, at_most=FALLBACK_SECONDS)
         except TimeoutError:
