@@ -40,7 +40,7 @@ from bench import (
 from bench.figures import Figure, Section
 from bench.functions import ROOT
 from bench.workplace import Workplace, opened
-from relay.telemetry import METRICS
+from relay.telemetry.metrics import METRICS
 from sandbox.environment import leave_aws
 from sandbox.errors import SandboxError
 from sandbox.steps import Steps

@@ -18,7 +18,7 @@ from relay.entrypoints.endpoint import INLINE_SECONDS
 from relay.entrypoints.worker import JOB_SECONDS
 from relay.http.session import Answer
 from relay.incidents.share import parse_share
-from relay.jobs.envelope import Job
+from relay.jobs.envelope import read_envelope
 from relay.jobs.outcome import Found
 from relay.reconcile.comparison import SETTLES_SECONDS
 from relay.reconcile.notes import ChannelNote, GroupNote, channel_key, group_name, place_name
@@ -121,7 +121,7 @@ class _Scene:
         while waiting:
             due, _, message = heappop(waiting)
             self.clock.now = max(due, heappop(free)) + WAKE_SECONDS
-            job = Job.from_json(message["MessageBody"])
+            job = read_envelope(message["MessageBody"])
             result = self.relay.reconciler.work(job, self.relay.deadline(JOB_SECONDS))
             found += [result] if result else []
             heappush(free, self.clock.now)
@@ -210,7 +210,7 @@ def _missed() -> tuple[float, float, float, float]:
     began, scene.retries.moments = scene.clock.now, []
     _, found = scene.run()
     assert [each.missed for each in found] == [MISSED]
-    status = [job.status for job in scene.retries.jobs()]
+    status = [job.payload.status for job in scene.retries.jobs()]
     criticals = status.count("critical")
     in_time = 100 * status[:criticals].count("critical") / criticals
     moments = scene.retries.moments

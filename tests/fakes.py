@@ -23,11 +23,12 @@ from relay.errors import SendError, UnknownChannel
 from relay.http.client import HttpClient
 from relay.http.session import Answer, Session, VendorHosts
 from relay.incidents.share import parse_share
-from relay.jobs.envelope import Job
+from relay.jobs.envelope import envelope_of, read_envelope
+from relay.jobs.job import Job
 from relay.jobs.outcome import Found, Result
 from relay.jobs.queue import Queue
 from relay.ledger.entry import Entry, key
-from relay.telemetry import Telemetry
+from relay.telemetry.telemetry import Telemetry
 from relay.xmatters.trigger import Signal, XMatters
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
@@ -134,7 +135,7 @@ class FakeSqs:
 
     def jobs(self) -> list[Job]:
         """Return the jobs of all messages."""
-        return [Job.from_json(message["MessageBody"]) for message in self.messages]
+        return [read_envelope(message["MessageBody"]) for message in self.messages]
 
 
 class HookedDynamoDb(FakeDynamoDb):
@@ -323,7 +324,7 @@ class Relay:
         )
 
     def _invoke(self, envelope: str) -> bool:
-        self.invoked.append(Job.from_json(envelope))
+        self.invoked.append(read_envelope(envelope))
         return True
 
     def sweep(self, seconds: float = 60.0) -> dict[str, Any]:
@@ -412,7 +413,7 @@ class Relay:
 
 
 def _job(message: Mapping[str, Any]) -> Job:
-    return Job.from_json(message["MessageBody"])
+    return read_envelope(message["MessageBody"])
 
 
 def together(one: Found | None, other: Found) -> Found:
@@ -431,7 +432,7 @@ def together(one: Found | None, other: Found) -> Found:
 
 def worked(relay: Relay, *jobs: Job) -> list[str]:
     """Let the worker have these jobs from the retry queue; return the ids of the messages that stay there."""
-    return relay.worker.work([{"messageId": f"m{n}", "body": job.to_json()} for n, job in enumerate(jobs, 1)])
+    return relay.worker.work([{"messageId": f"m{n}", "body": envelope_of(job)} for n, job in enumerate(jobs, 1)])
 
 
 def room(*steps: Step, policy: Mapping[str, Any] | None = None, **changes: Any) -> Relay:

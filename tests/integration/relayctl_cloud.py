@@ -26,7 +26,8 @@ from relay.http.client import HttpClient
 from relay.http.session import AllowList, Answer, Session
 from relay.incidents.share import parse_share
 from relay.incidents.transition import State
-from relay.jobs.envelope import Job, seconds_of
+from relay.jobs.envelope import read_envelope
+from relay.jobs.job import Job, seconds_of
 from relay.jobs.queue import Queue
 from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger
@@ -57,7 +58,7 @@ def _revived(entry: Entry, state: State, job: Job, now: float) -> Entry:
 
 
 def _mark(job: Job) -> float:
-    return seconds_of(job.dead_lettered_at) if job.dead_lettered_at else 0.0
+    return seconds_of(job.revival.dead_lettered_at) if job.revival.dead_lettered_at else 0.0
 
 
 def delivered(entry: Entry, state: State, job: Job, now: float) -> Entry:
@@ -279,14 +280,14 @@ class Operator:
             "Messages"
         ):
             for message in messages:
-                self._work_off(Job.from_json(message["Body"]))
+                self._work_off(read_envelope(message["Body"]))
                 self.sqs.delete_message(QueueUrl=self.retry_queue_url, ReceiptHandle=message["ReceiptHandle"])
 
     def _work_off(self, job: Job) -> None:
         self.asked.append(job)
         if job.kind != "signal":
             return
-        name, state = entry_of(job), State.of(parse_share(job.body), seconds_of(job.received_at))
+        name, state = entry_of(job), State.of(parse_share(job.payload.body), seconds_of(job.received_at))
         state = kept_state(job, state)
         entry = self.ledger.read(name)
         self.ledger.write(name, entry, self.worker(job)(entry, state, job, self.clock.now))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from relay.incidents.transition import State
-from relay.jobs.envelope import timestamp
+from relay.jobs.job import timestamp
 from relay.ledger.entry import Entry, Raised, key
 from relay.ledger.row import Row
 from sandbox.server.in_process import Box

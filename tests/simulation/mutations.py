@@ -37,8 +37,8 @@ MUTATIONS = (
     Mutation(
         "a job is let go although its copy was not taken",
         "entrypoints.worker",
-        "return self.keeper.keep(again, deadline, until=seconds_of(again.not_before or again.received_at))",
-        "return self.keeper.keep(again, deadline, until=seconds_of(again.not_before or again.received_at)) or True",
+        "until=seconds_of(again.message.not_before or again.received_at))",
+        "until=seconds_of(again.message.not_before or again.received_at)) or True",
         seed=8,
     ),
     Mutation(
@@ -138,8 +138,8 @@ MUTATIONS = (
     Mutation(
         "an incident of other recipients is another one",
         "delivery.task",
-        "names = job.recipients if job.url_recipients is None else job.url_recipients",
-        "names = job.recipients",
+        "names = routing.recipients if routing.url_recipients is None else routing.url_recipients",
+        "names = routing.recipients",
     ),
     Mutation(
         "signals of an incident need no time in between",
@@ -256,7 +256,7 @@ MUTATIONS = (
     Mutation(
         "what may have paged is not marked when it is repeated",
         "delivery.sender",
-        "may_repeat = may_repeat or job.may_have_paged or entry.may_have_paged(task.state)",
+        "may_repeat = may_repeat or job.failures.may_have_paged or entry.may_have_paged(task.state)",
         "may_repeat = False",
         seed=13,
     ),
@@ -304,7 +304,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a comment that BigPanda did not take is given up",
-        "entrypoints.worker",
+        "entrypoints.chores",
         "if result.outcome == Outcome.UNSAFE and self.clock() - began > SLOW_SECONDS:",
         "if result.reason == Reason.UPSTREAM:\n            return replace(result, outcome=Outcome.UNCHANGED)\n"
         "        if result.outcome == Outcome.UNSAFE and self.clock() - began > SLOW_SECONDS:",
@@ -559,7 +559,7 @@ MUTATIONS = (
     Mutation(
         "webhooks whose URLs name recipients share an entry",
         "delivery.task",
-        "names = job.recipients if job.url_recipients is None else job.url_recipients",
+        "names = routing.recipients if routing.url_recipients is None else routing.url_recipients",
         "names = ()",
         seed=6,
     ),

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 from relay.channels.channel import Access
 from relay.entrypoints.worker import JOB_SECONDS
 from relay.http.session import Answer
-from relay.jobs.envelope import Job
+from relay.jobs.job import Job
 from relay.jobs.outcome import Found
 from relay.reconcile.comparison import SETTLES_SECONDS
 from relay.reconcile.notes import ChannelNote, GroupNote, channel_key, group_name, place_name

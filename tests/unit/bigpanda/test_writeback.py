@@ -12,9 +12,10 @@ from botocore.exceptions import EndpointConnectionError
 from relay.bigpanda.api_rate_limit import CALLS_A_SECOND, MAX_WAITS, USERS_A_SECOND
 from relay.bigpanda.client import ACTIVITIES_A_PAGE
 from relay.bigpanda.writeback import WRITEBACK_LEASE_SECONDS
-from relay.entrypoints.worker import JOB_SECONDS, SILENT_SECONDS
+from relay.entrypoints.chores import SILENT_SECONDS
+from relay.entrypoints.worker import JOB_SECONDS
 from relay.http.session import Answer
-from relay.jobs.envelope import Job
+from relay.jobs.job import Job
 from relay.ledger.entry import Entry, key
 from relay.ledger.ledger import Ledger
 from relay.ledger.table import Table
@@ -72,7 +73,7 @@ def put(relay: Relay, *jobs: Job) -> None:
     """Queue callbacks of incidents that the channel announced."""
     for each in jobs:
         if not relay.session.calls:
-            announce(relay, json.loads(each.body)["incident_id"])
+            announce(relay, json.loads(each.payload.body)["incident_id"])
         relay.chores.queue().send(each)
 
 
@@ -170,7 +171,7 @@ class TestEnvironment:
         put(relay, job(environment_id=None))
         relay.wake(0)
         [dead] = relay.dead_letters.jobs()
-        assert (dead.reason, relay.bigpanda.calls) == ("refused", [])
+        assert (dead.failures.reason, relay.bigpanda.calls) == ("refused", [])
         assert "bigpanda.environment_id" in relay.recorder.written()
 
 
@@ -236,7 +237,7 @@ class TestFailing:
         put(relay, job())
         relay.wake(0)
         [waiting] = relay.chores.jobs()
-        assert (waiting.reason, waiting.rounds, waiting.attempts) == (reason, 1, 1)
+        assert (waiting.failures.reason, waiting.failures.rounds, waiting.failures.attempts) == (reason, 1, 1)
         relay.wake(301)
         assert asked(relay) == ["POST comments", "POST comments"]
         assert relay.chores.messages == []
@@ -307,8 +308,12 @@ class TestFailing:
         put(relay, job())
         relay.wake(0)
         [dead] = relay.dead_letters.jobs()
-        assert (dead.reason, dead.http_status, dead.response_excerpt) == ("refused", 404, "no such incident")
-        assert (dead.attempts, dead.kind, relay.chores.messages) == (1, "writeback", [])
+        assert (dead.failures.reason, dead.failures.http_status, dead.failures.response_excerpt) == (
+            "refused",
+            404,
+            "no such incident",
+        )
+        assert (dead.failures.attempts, dead.kind, relay.chores.messages) == (1, "writeback", [])
 
     def test_refused_callback_waits_if_the_dead_letter_queue_fails(self) -> None:
         relay = room(samples.refused(404))
@@ -322,7 +327,7 @@ class TestFailing:
         put(relay, job())
         relay.wake(21_601)
         [dead] = relay.dead_letters.jobs()
-        assert (dead.reason, relay.bigpanda.calls) == ("expired", [])
+        assert (dead.failures.reason, relay.bigpanda.calls) == ("expired", [])
 
     def test_bigpanda_key_is_not_in_the_dead_letter_or_log_of_a_callback(self) -> None:
         relay = room(samples.refused(400, b"key BPU-canary is odd"))
@@ -346,7 +351,7 @@ class TestHanging:
         began = relay.clock.now
         relay.wake(0)
         assert (len(relay.bigpanda.calls), relay.clock.now - began <= JOB_SECONDS) == (1, True)
-        assert {waiting.reason for waiting in relay.chores.jobs()} == {"timeout", "circuit_open"}
+        assert {waiting.failures.reason for waiting in relay.chores.jobs()} == {"timeout", "circuit_open"}
         assert len(relay.chores.jobs()) == 5
 
     def test_bigpanda_is_asked_again_after_its_silence(self) -> None:
@@ -407,7 +412,7 @@ class TestConcurrentWorkers:
         put(relay, job())
         relay.wake(0)
         [waiting] = relay.chores.jobs()
-        assert (waiting.reason, asked(relay)) == ("in_flight", ["POST comments"])
+        assert (waiting.failures.reason, asked(relay)) == ("in_flight", ["POST comments"])
         relay.wake(WRITEBACK_LEASE_SECONDS + 1)
         assert asked(relay) == ["POST comments", "GET activities", "POST comments"]
 
@@ -421,7 +426,7 @@ class TestLedgerDown:
         put(relay, job())
         relay.wake(0)
         [waiting] = relay.chores.jobs()
-        assert (waiting.reason, comments(relay)) == ("internal", [])
+        assert (waiting.failures.reason, comments(relay)) == ("internal", [])
         relay.wake(WRITEBACK_LEASE_SECONDS + 1)
         assert len(comments(relay)) == 1
 
@@ -663,6 +668,6 @@ class TestRate:
         put(relay, job())
         relay.wake(0)
         [waiting] = relay.chores.jobs()
-        assert (waiting.reason, waiting.attempts, comments(relay)) == ("paced", 0, [])
+        assert (waiting.failures.reason, waiting.failures.attempts, comments(relay)) == ("paced", 0, [])
         relay.wake(60)
         assert len(comments(relay)) == 1

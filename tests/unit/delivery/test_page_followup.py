@@ -9,7 +9,7 @@ import requests
 from botocore.exceptions import EndpointConnectionError
 
 from relay.delivery.page_followup import LOOK_FOR_SECONDS
-from relay.entrypoints.worker import FOLLOWUP_SECONDS
+from relay.entrypoints.chores import FOLLOWUP_SECONDS
 from relay.errors import QueueError
 from relay.http.session import Answer
 from relay.jobs.outcome import Outcome
@@ -215,7 +215,7 @@ class TestConfirm:
         relay = room(tenant, rest=FakeSession(Answer(200, {}, content)))
         relay.share()
         relay.wake(LOOK_FOR_SECONDS + 36)
-        assert [(job.kind, job.reason) for job in relay.chores.jobs()] == [("followup", "upstream")]
+        assert [(job.kind, job.failures.reason) for job in relay.chores.jobs()] == [("followup", "upstream")]
         assert not pages(relay)[0][3]
         assert "rest-pw" not in repr(relay.chores.jobs()) + relay.recorder.written()
 
@@ -265,7 +265,7 @@ class TestConfirm:
         relay.share()
         relay.chores.failure = EndpointConnectionError(endpoint_url="https://sqs")
         relay.wake(36)
-        assert [(job.kind, job.reason) for job in relay.retries.jobs()] == [("signal", "in_flight")]
+        assert [(job.kind, job.failures.reason) for job in relay.retries.jobs()] == [("signal", "in_flight")]
         assert relay.recorder.metrics().get("signal_failed") is None
         relay.chores.failure = None
         relay.drain()
@@ -329,7 +329,7 @@ class TestFailing:
         relay.share()
         relay.wake(36)
         [waiting] = relay.chores.jobs()
-        assert (waiting.kind, waiting.reason, waiting.rounds) == ("followup", reason, 1)
+        assert (waiting.kind, waiting.failures.reason, waiting.failures.rounds) == ("followup", reason, 1)
         relay.wake(301)
         assert (pages(relay)[0][0], len(relay.session.calls)) == (("page-1",), 1)
 
@@ -369,14 +369,14 @@ class TestFailing:
         relay.share()
         relay.wake(36)
         [dead] = relay.dead_letters.jobs()
-        assert (dead.kind, dead.reason, relay.delays()) == ("followup", "refused", [])
+        assert (dead.kind, dead.failures.reason, relay.delays()) == ("followup", "refused", [])
 
     def test_followup_is_retried_after_a_failure_of_the_ledger(self, tenant: Tenant) -> None:
         relay = room(tenant)
         relay.share()
         relay.dynamodb.refuses_writes = True
         relay.wake(36)
-        assert [job.reason for job in relay.chores.jobs()] == ["internal"]
+        assert [job.failures.reason for job in relay.chores.jobs()] == ["internal"]
         relay.dynamodb.refuses_writes = False
         relay.wake(60)
         assert pages(relay)[0][0] == ("page-1",)
@@ -514,7 +514,7 @@ class TestEnd:
             relay.share(status=status, changedOn=LATER + seconds)
         worked(relay, samples.job(kind="followup", recipients=()))
         [again] = relay.chores.jobs()
-        assert (again.reason, again.rounds, relay.chores.delays()) == ("in_flight", 0, [0])
+        assert (again.failures.reason, again.failures.rounds, relay.chores.delays()) == ("in_flight", 0, [0])
         relay.drain()
         assert tenant.ended == ["page-1", "page-2", "page-3"]
 
@@ -527,7 +527,7 @@ class TestEnd:
         relay.share()
         worked(relay, samples.job(kind="followup", recipients=()))
         [again] = relay.chores.jobs()
-        assert (again.reason, again.rounds) == ("timeout", 1)
+        assert (again.failures.reason, again.failures.rounds) == ("timeout", 1)
         assert relay.chores.delays()[0] > 0
 
     def test_page_that_a_person_ended_is_not_ended_again(self, tenant: Tenant) -> None:
@@ -652,7 +652,7 @@ class TestUnannouncedResolve:
         relay.retries.messages.clear()
         for seconds in range(3):
             relay.share(status="ok", changedOn=LATER + seconds)
-        assert [(job.kind, job.status) for job in relay.retries.jobs()] == [("signal", "ok")]
+        assert [(job.kind, job.payload.status) for job in relay.retries.jobs()] == [("signal", "ok")]
 
     def test_unannounced_resolve_ends_the_page_if_the_worker_is_faster_than_the_ledgers_note(
         self, tenant: Tenant
@@ -708,7 +708,7 @@ class TestUnannouncedResolve:
         relay.wake(36)
         relay.retries.failure = EndpointConnectionError(endpoint_url="https://sqs")
         result = relay.share(status="ok", changedOn=LATER)
-        assert (result.outcome, bool(result.last_copy)) == (Outcome.UNSAFE, True)
+        assert (result.outcome, bool(result.notices.last_copy)) == (Outcome.UNSAFE, True)
         relay.retries.failure = None
         assert relay.share(status="ok", changedOn=LATER).outcome == Outcome.UNCHANGED
         relay.wake(0)

@@ -30,7 +30,8 @@ from relay.delivery.replay import (
 )
 from relay.incidents.transition import State
 from relay.jobs.dead_letters import Held, Run
-from relay.jobs.envelope import Job, timestamp
+from relay.jobs.envelope import envelope_of, read_envelope
+from relay.jobs.job import Job, timestamp
 from relay.ledger.entry import Entry, Lease, key
 from relay.ledger.ledger import Ledger
 from tests.fake_dynamodb import FakeDynamoDb
@@ -96,7 +97,7 @@ def jobs(count: int, **changes: Any) -> list[Job]:
 
 
 def bodies(some: list[Job]) -> list[str]:
-    return [each.to_json() for each in some]
+    return [envelope_of(each) for each in some]
 
 
 def incidents(some: list[Moved]) -> list[str]:
@@ -177,7 +178,7 @@ class TestMove:
             bench.queue.put(*bodies(some))
             bench.move()
         for name in ("i0", "i1", "i2"):
-            states = [each.version for each in bench.retries.jobs() if each.incident_id == name]
+            states = [each.payload.version for each in bench.retries.jobs() if each.incident_id == name]
             assert states == sorted(states, key=lambda version: version or (0.0, 0.0))
 
     def test_interrupted_replay_ends_after_the_current_wave_and_shows_the_rest(self) -> None:
@@ -321,7 +322,7 @@ class TestHolds:
 
     def test_message_that_is_received_again_is_moved_once_with_its_newest_receipt(self) -> None:
         bench = Bench()
-        (name,) = bench.queue.put(job().to_json())
+        (name,) = bench.queue.put(envelope_of(job()))
         with bench.dead_letters.holding():
             scan = bench.dead_letters.scan()
             first = next(scan)
@@ -332,7 +333,7 @@ class TestHolds:
 
     def test_message_whose_hold_was_lost_and_found_during_the_scan_is_moved_once(self) -> None:
         bench = Bench()
-        (name,) = bench.queue.put(job().to_json())
+        (name,) = bench.queue.put(envelope_of(job()))
         with bench.dead_letters.holding():
             scan = bench.dead_letters.scan()
             found = [next(scan)]
@@ -358,11 +359,11 @@ class TestHolds:
 class TestMemory:
     def test_held_message_keeps_no_body(self) -> None:
         bench = Bench()
-        bench.queue.put(job(body=noise(200_000)).to_json())
+        bench.queue.put(envelope_of(job(body=noise(200_000))))
         with bench.scanned() as [only]:
             assert only.job
-            assert only.job.body == b""
-            assert Job.from_json(bench.dead_letters.envelope(only)).body == noise(200_000)
+            assert only.job.payload.body == b""
+            assert read_envelope(bench.dead_letters.envelope(only)).payload.body == noise(200_000)
 
     def test_envelopes_above_the_limit_are_kept_in_a_file(self, monkeypatch: pytest.MonkeyPatch) -> None:
         bench = Bench()
@@ -377,7 +378,7 @@ class TestUnreadable:
     @pytest.mark.parametrize("body", ["", "no JSON", "[]", '{"schema": 2}', '{"schema": 1}', "\ud800"])
     def test_unreadable_message_is_never_moved_and_never_deleted(self, body: str) -> None:
         bench = Bench()
-        bench.queue.put(body, job().to_json())
+        bench.queue.put(body, envelope_of(job()))
         assert len(bench.move()) == 1
         assert [each.body for each in bench.queue.visible()] == [body]
 

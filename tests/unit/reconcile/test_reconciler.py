@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from relay.bigpanda.listing import MAX_PAGES
 from relay.errors import ChannelUnreadable
 from relay.http.session import Answer
+from relay.jobs.envelope import envelope_of
 from relay.jobs.outcome import Outcome
 from relay.ledger.entry import key
 from relay.reconcile.comparison import LAST_RUN_FORGOTTEN_SECONDS, QUEUED_SECONDS, SETTLES_SECONDS
@@ -43,13 +44,13 @@ class TestMissed:
         scene.run_twice()
         [job] = scene.relay.retries.jobs()
         stamp = scene.tenant.incidents[0]["changed_at"]
-        assert json.loads(job.body)["metadata"] == {"environment_id": "e1"}
-        said = json.loads(job.body)["incident"]
+        assert json.loads(job.payload.body)["metadata"] == {"environment_id": "e1"}
+        said = json.loads(job.payload.body)["incident"]
         assert (said["id"], said["status"], said["resolved"]) == ("i1", "critical", False)
         assert (said["startedOn"], said["changedOn"], said["updatedOn"]) == (stamp, stamp, stamp)
         assert said["alerts"] == [{"id": "a1", "alert_id": "a1", "status": "Critical"}]
         assert said["incident_tags"] == [{"name": "x"}]
-        assert (job.kind, job.incident_id, job.version) == ("signal", "i1", (stamp, stamp))
+        assert (job.kind, job.incident_id, job.payload.version) == ("signal", "i1", (stamp, stamp))
 
     def test_missed_incident_is_relayed_although_bigpanda_does_not_answer_for_its_details(self) -> None:
         scene = make_scene()
@@ -84,7 +85,10 @@ class TestMissed:
             scene.tenant.faults["/incidents/"] = lambda _, document=document: answer(document)  # type: ignore[misc]
             scene.run_twice()
             job = scene.relay.retries.jobs()[-1]
-            assert (job.status, job.version) == ("critical", (scene.tenant.incidents[0]["changed_at"],) * 2)
+            assert (job.payload.status, job.payload.version) == (
+                "critical",
+                (scene.tenant.incidents[0]["changed_at"],) * 2,
+            )
             scene.relay.clock.now += QUEUED_SECONDS
 
     def test_relayed_incident_is_not_signalled_again_if_a_webhook_names_its_alerts_otherwise(self) -> None:
@@ -205,7 +209,7 @@ class TestMissed:
         scene.tenant.faults.clear()
         scene.run_twice()
         assert "BPU-canary" not in scene.relay.recorder.written() + json.dumps(scene.relay.dynamodb.items)
-        assert all("BPU-canary" not in job.to_json() for job in scene.relay.retries.jobs())
+        assert all("BPU-canary" not in envelope_of(job) for job in scene.relay.retries.jobs())
 
 
 class TestKnown:
@@ -331,7 +335,7 @@ class TestKnown:
         scene.has(incident(scene.relay.clock, status="Critical", ago=200), incident(scene.relay.clock, "i2", ago=200))
         assert scene.run_twice()["missed"] == 2
         worse, new = scene.relay.retries.jobs()[1:]
-        assert (worse.url_recipients, new.url_recipients) == (("dba",), ())
+        assert (worse.routing.url_recipients, new.routing.url_recipients) == (("dba",), ())
         assert scene.relay.ledger.read(key("noc", (), "i1")).sequence == 0
 
     def test_recipients_that_only_an_unannounced_share_named_get_no_signal(self) -> None:
@@ -342,7 +346,9 @@ class TestKnown:
         assert reply.document["outcome"] == "unchanged"
         scene.has(incident(scene.relay.clock, ago=200))
         assert scene.run_twice()["missed"] == 1
-        assert [job.url_recipients for job in scene.relay.retries.jobs() if job.status == "critical"] == [()]
+        assert [
+            job.routing.url_recipients for job in scene.relay.retries.jobs() if job.payload.status == "critical"
+        ] == [()]
 
     def test_recipients_that_the_channel_no_longer_permits_get_no_signal(self) -> None:
         scene = make_scene()
@@ -354,7 +360,7 @@ class TestKnown:
         scene.relay.clock.now += 301
         scene.has(incident(scene.relay.clock, status="Critical", ago=200))
         scene.run_twice()
-        assert [job.status for job in scene.relay.retries.jobs()] == ["warning"]
+        assert [job.payload.status for job in scene.relay.retries.jobs()] == ["warning"]
 
 
 class TestEnvironments:

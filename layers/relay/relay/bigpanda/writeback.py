@@ -21,8 +21,8 @@ from relay.channels.channel import Access, Channel
 from relay.deadline import Deadline
 from relay.errors import BadAnswer, LedgerError, Reason, SendError
 from relay.incidents.callback import Answers, Callback, parse_callback
-from relay.jobs.envelope import Job, seconds_of
-from relay.jobs.outcome import Outcome, Result
+from relay.jobs.job import Job, seconds_of
+from relay.jobs.outcome import Exchange, Outcome, Result, Subject
 from relay.ledger.entry import Entry, key
 from relay.ledger.ledger import Ledger
 from relay.ledger.sources import Sources
@@ -118,7 +118,7 @@ class Writeback:
 
         The result is `unsafe` with a reason if the write failed. The caller then retries or dead-letters the job.
         """
-        said, came = parse_callback(job.body), seconds_of(job.received_at)
+        said, came = parse_callback(job.payload.body), seconds_of(job.received_at)
         if not channel.heeds(said):
             return _result(job, Outcome.UNCHANGED)
         try:
@@ -135,7 +135,9 @@ class Writeback:
         except LedgerError as error:
             # Retried later, since no page depends on a callback.
             return _failed(job, Reason.INTERNAL, str(error))
-        return result if found.verdict == Verdict.VERIFIED else replace(result, unverified=found.why)
+        if found.verdict == Verdict.VERIFIED:
+            return result
+        return replace(result, notices=replace(result.notices, unverified=found.why))
 
     def _written(
         self,
@@ -166,12 +168,12 @@ class Writeback:
             return _result(job, Outcome.UNCHANGED)
         try:
             self.rate_limit.wait(access, "callback")
-            self.bigpanda.release(access, job.incident_id, json.loads(job.body)["event"], deadline)
+            self.bigpanda.release(access, job.incident_id, json.loads(job.payload.body)["event"], deadline)
         except LedgerError as error:
             return _failed(job, Reason.INTERNAL, str(error))
         except SendError as error:
             return _result(job, Outcome.UNSAFE).failed(error)
-        return replace(_result(job, Outcome.DELIVERED), attempts=1)
+        return _delivered(job)
 
     def _note_who_acknowledged(self, entries: Sequence[tuple[str, Entry]], target: str, came: float) -> None:
         """Record an acknowledgement in the incident's entry. Raises LedgerError.
@@ -214,7 +216,7 @@ class Writeback:
             replace(held, in_doubt=held.in_doubt or error.may_have_paged, until=0.0).write(self.table, name)
             return _result(job, Outcome.UNSAFE).failed(error)
         replace(held, is_written=True, until=0.0).write(self.table, name)
-        return replace(_result(job, Outcome.DELIVERED), attempts=1)
+        return _delivered(job)
 
     def _do(self, deed: _Deed, comment: Comment, note: Note, deadline: Deadline) -> None:
         is_taken_on = deed.is_verified and deed.access.assign and deed.answers.is_acknowledgement(deed.said)
@@ -263,7 +265,11 @@ def _names(said: Callback, access: Access) -> Iterable[str]:
 
 
 def _result(job: Job, outcome: Outcome) -> Result:
-    return Result(outcome, job.channel, job.incident_id, delivery_id=job.delivery_id)
+    return Result(outcome, Subject.of_job(job))
+
+
+def _delivered(job: Job) -> Result:
+    return replace(_result(job, Outcome.DELIVERED), exchange=Exchange(attempts=1))
 
 
 def _failed(job: Job, reason: Reason, detail: str) -> Result:

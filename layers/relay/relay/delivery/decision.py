@@ -14,7 +14,7 @@ from relay.delivery.incident_rate_limit import earliest_send_time, room_for_sign
 from relay.delivery.task import Task
 from relay.errors import Reason
 from relay.incidents.transition import Change, State, Transition, compare
-from relay.jobs.envelope import seconds_of, timestamp
+from relay.jobs.job import seconds_of, timestamp
 from relay.jobs.outcome import Outcome
 from relay.ledger.entry import Entry, Wait
 
@@ -78,8 +78,7 @@ def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Action]:
     if standing != Standing.OWED:
         return task, _settled(task, entry, standing)
     if _is_to_revive(task, entry):
-        revived_at = seconds_of(task.job.revived_at or task.job.received_at)
-        return task, Revive(entry.reviving(task.state, revived_at))
+        return task, Revive(entry.reviving(task.state, task.job.age_counts_from))
     if task.hold and task.is_given_up:
         return task, DeadLetter(task.hold.reason)
     if wait := _wait(task, entry, now):
@@ -97,16 +96,19 @@ def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:
     elif task.is_live:
         judgement = judge_share(entry, state, notify_on, is_stamped=task.is_stamped)
     else:
-        judgement = judge_job(entry, state, notify_on, mark=task.job.mark)
-    job = replace(
-        task.job,
-        transition=judgement.change.transition if judgement.change else task.job.transition,
+        judgement = judge_job(entry, state, notify_on, mark=task.job.revival.mark)
+    job = task.job
+    attempts = max(job.failures.attempts, entry.asked if state.is_same(entry.kept) else 0)
+    payload = replace(
+        job.payload,
+        transition=judgement.change.transition if judgement.change else job.payload.transition,
         version=state.version,
         digest=state.digest,
         is_dated_by_another=state.is_dated_by_another,
-        attempts=max(task.job.attempts, entry.asked if state.is_same(entry.kept) else 0),
-        received_at=task.job.received_at if state is task.state else timestamp(state.came),
     )
+    received_at = job.received_at if state is task.state else timestamp(state.came)
+    failures = replace(job.failures, attempts=attempts)
+    job = replace(job, received_at=received_at, payload=payload, failures=failures)
     is_first = task.is_first or entry.sequence == 0
     task = replace(task, state=state, change=judgement.change, job=job, is_first=is_first)
     return _revived_by(task, entry), judgement.standing
@@ -139,7 +141,7 @@ def _is_kept_by_copy(task: Task, entry: Entry) -> bool:
 
 def _is_to_revive(task: Task, entry: Entry) -> bool:
     """True if the job was replayed from the dead-letter queue, and the entry does not record that yet."""
-    job = task.job
+    job = task.job.revival
     return job.revived_at is not None and job.is_revived and job.mark is not None and job.mark > entry.revived_at
 
 
@@ -148,7 +150,7 @@ def _revived_by(task: Task, entry: Entry) -> Task:
     at = entry.revived_at
     if not at or not task.state.is_of_same_share(entry.kept) or _is_to_revive(task, entry):
         return task
-    revived = replace(task, job=replace(task.job, revived_at=timestamp(at)))
+    revived = replace(task, job=replace(task.job, revival=replace(task.job.revival, revived_at=timestamp(at))))
     hold = task.hold
     if hold and hold.reason == Reason.EXPIRED and hold.until - at <= task.channel.policy.max_age_seconds:
         # Another message of the same state has expired by its own age. The revived state has not.

@@ -17,7 +17,8 @@ from relay.errors import BadRequest, LedgerError, Reason
 from relay.incidents.share import parse_share
 from relay.incidents.transition import State
 from relay.jobs.dead_letters import DeadLetters, Held, Run
-from relay.jobs.envelope import Job, JobKind, seconds_of
+from relay.jobs.envelope import attributes_of, read_envelope
+from relay.jobs.job import Job, JobKind, seconds_of
 from relay.jobs.queue import MAX_BATCH, MAX_MESSAGE_BYTES, Message, Queue
 from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger
@@ -53,7 +54,7 @@ class Filter:
     def matches(self, job: Job) -> bool:
         """True if the job is chosen."""
         wanted = (self.channel, self.incident, self.reason)
-        found = (job.channel, job.incident_id, job.reason)
+        found = (job.channel, job.incident_id, job.failures.reason)
         if any(want is not None and want != have for want, have in zip(wanted, found, strict=True)):
             return False
         return self.since is None or seconds_of(job.received_at) >= self.since
@@ -123,7 +124,7 @@ class Moved:
     def first_fate(self) -> Fate:
         """The outcome right after the move, or after its failure."""
         if self.problem is not None:
-            return Fate(Became.FAILED, self.job.reason)
+            return Fate(Became.FAILED, self.job.failures.reason)
         return Fate(Became.MOVED if self.state is None else Became.WAITING)
 
 
@@ -188,7 +189,7 @@ class Replay:
 
     def _item(self, held: Held, job: Job) -> _Item:
         envelope = self.dead_letters.envelope(held)
-        return _Item(held, Message(envelope, job.attributes()), Moved(job, _state_of(job, envelope)))
+        return _Item(held, Message(envelope, attributes_of(job)), Moved(job, _state_of(job, envelope)))
 
     def _move(self, batch: Sequence[_Item]) -> list[Moved]:
         problems = self.retries.send_batch([item.message for item in batch])
@@ -222,7 +223,7 @@ def in_order(helds: Iterable[Held]) -> list[tuple[Held, Job]]:
 
 def _version(job: Job) -> tuple[float, float]:
     came = seconds_of(job.received_at)
-    return job.version or (came, came)
+    return job.payload.version or (came, came)
 
 
 def _incident(job: Job) -> tuple[str, str]:
@@ -239,7 +240,7 @@ def waves(pairs: Iterable[tuple[Held, Job]], most: int) -> Iterator[list[list[tu
     places: dict[tuple[str, str], int] = {}
     count = size = 0
     for held, job in pairs:
-        bytes_of = held.place[1] + sum(len(name + value) + 8 for name, value in job.attributes().items()) * 4
+        bytes_of = held.place[1] + sum(len(name + value) + 8 for name, value in attributes_of(job).items()) * 4
         is_full = bool(wave[-1]) and (len(wave[-1]) == MAX_BATCH or size + bytes_of > MAX_MESSAGE_BYTES)
         place = len(wave) - 1 + is_full
         if count == most or place == PARALLEL_BATCHES or places.get(_incident(job), place) != place:
@@ -260,7 +261,7 @@ def _state_of(job: Job, envelope: str) -> State | None:
     if job.kind != JobKind.SIGNAL:
         return None
     try:
-        state = State.of(parse_share(Job.from_json(envelope).body), seconds_of(job.received_at))
+        state = State.of(parse_share(read_envelope(envelope).payload.body), seconds_of(job.received_at))
     except BadRequest:
         return None
     return replace(kept_state(job, state), alerts=frozenset())
@@ -271,7 +272,7 @@ def fate(moved: Moved, entry: Entry) -> Fate:
     state, job = moved.state, moved.job
     if state is None:
         return moved.first_fate
-    mark = seconds_of(job.dead_lettered_at) if job.dead_lettered_at else None
+    mark = job.revival.mark
     is_received = mark is None or entry.revived_at > mark
     if state.is_of_same_share(entry.announced):
         return Fate(Became.DELIVERED, request_id=_request_id(entry)) if is_received else Fate(Became.NOT_OWED)
