@@ -21,7 +21,7 @@ from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiri
 from relay.entrypoints.worker import JOB_SECONDS
 from relay.errors import SendError, UnknownChannel
 from relay.http.client import HttpClient
-from relay.http.session import Answer, Session, VendorHosts
+from relay.http.session import HttpAnswer, Session, VendorHosts
 from relay.incidents.share import parse_share
 from relay.jobs.envelope import envelope_of, read_envelope
 from relay.jobs.job import Job
@@ -71,7 +71,7 @@ class Call:
     method: str = "POST"
 
 
-type Step = Answer | Exception | Callable[[Call], Answer]
+type Step = HttpAnswer | Exception | Callable[[Call], HttpAnswer]
 
 
 class FakeSession(Session):
@@ -89,14 +89,14 @@ class FakeSession(Session):
         body: bytes | None,
         headers: Mapping[str, str],
         seconds: float,
-        heard: Callable[[Answer], object] = lambda _: None,
-    ) -> Answer:
+        heard: Callable[[HttpAnswer], object] = lambda _: None,
+    ) -> HttpAnswer:
         call = Call(url=url, body=body or b"", headers=dict(headers), seconds=seconds, method=method)
         self.calls.append(call)
         step = self.steps.pop(0) if len(self.steps) > 1 else self.steps[0]
         if isinstance(step, Exception):
             raise step
-        return step if isinstance(step, Answer) else step(call)
+        return step if isinstance(step, HttpAnswer) else step(call)
 
 
 class FakeSqs:
@@ -268,8 +268,8 @@ class Relay:
     dynamodb: FakeDynamoDb = field(default_factory=FakeDynamoDb)
     credentials: FakeDynamoDb = field(default_factory=FakeDynamoDb)
     sns: FakeSns = field(default_factory=FakeSns)
-    rest: FakeSession = field(default_factory=lambda: FakeSession(Answer(200, {}, b'{"data": []}')))
-    bigpanda: FakeSession = field(default_factory=lambda: FakeSession(Answer(204, {}, b"")))
+    rest: FakeSession = field(default_factory=lambda: FakeSession(HttpAnswer(200, {}, b'{"data": []}')))
+    bigpanda: FakeSession = field(default_factory=lambda: FakeSession(HttpAnswer(204, {}, b"")))
     clock: Clock = field(default_factory=Clock)
     recorder: Recorder = field(default_factory=Recorder)
     chance: float = 1.0

@@ -7,7 +7,7 @@ from typing import Any
 from relay.channels.channel import Channel
 from relay.channels.inbound import Request
 from relay.channels.parsing import parse_channel
-from relay.http.session import Answer, VendorHosts
+from relay.http.session import HttpAnswer, VendorHosts
 from relay.incidents.share import Share, parse_share
 from relay.jobs.job import Failures, Job, Payload, Routing
 
@@ -100,19 +100,19 @@ def changed(job: Job, **members: Any) -> Job:
     return replace(job, **members)
 
 
-def accepted(request_id: str = "r1") -> Answer:
+def accepted(request_id: str = "r1") -> HttpAnswer:
     """Return the answer of xMatters to a signal that it accepts."""
-    return Answer(202, {"x-trace": request_id}, json.dumps({"requestId": request_id}).encode())
+    return HttpAnswer(202, {"x-trace": request_id}, json.dumps({"requestId": request_id}).encode())
 
 
-def refused(status: int, content: bytes = b"", **headers: str) -> Answer:
+def refused(status: int, content: bytes = b"", **headers: str) -> HttpAnswer:
     """Return an answer that is no acceptance; underscores in header names stand for hyphens."""
-    return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, content)
+    return HttpAnswer(status, {name.replace("_", "-"): value for name, value in headers.items()}, content)
 
 
-def token(value: str = "access-token-1", seconds: float = 900) -> Answer:
+def token(value: str = "access-token-1", seconds: float = 900) -> HttpAnswer:
     """Return the answer of xMatters with an OAuth token."""
-    return Answer(200, {}, json.dumps({"access_token": value, "expires_in": seconds}).encode())
+    return HttpAnswer(200, {}, json.dumps({"access_token": value, "expires_in": seconds}).encode())
 
 
 # A channel in the middle of a rotation, which ends at the start of `Clock`.

@@ -44,7 +44,7 @@ from urllib.parse import unquote_plus
 from aiohttp import web
 
 from sandbox.http import answers, transport
-from sandbox.http.answers import Answer
+from sandbox.http.answers import HttpAnswer
 from sandbox.http.calls import CallLog
 from sandbox.http.faults import Script
 from sandbox.http.schema import InvalidError
@@ -104,7 +104,7 @@ class Directory:
         script: Script,
         now: Callable[[], datetime],
         shift_now: Callable[[], datetime],
-        refusal: Callable[[web.Request], Answer | None],
+        refusal: Callable[[web.Request], HttpAnswer | None],
     ) -> None:
         self.calls = CallLog[Asked]()
         self._people = people
@@ -155,7 +155,7 @@ class Directory:
         """Route: the devices of a person."""
         name = request.match_info["name"]
 
-        def honest() -> Answer:
+        def honest() -> HttpAnswer:
             limit, offset = limit_and_offset(request.query, {"embed"})
             person = self._people.person(name)
             if person is None:
@@ -174,7 +174,7 @@ class Directory:
         """Route: the members on call of some groups in the order of escalation, as a bare array."""
         names = _listed_names(request)
 
-        def honest() -> Answer:
+        def honest() -> HttpAnswer:
             check_parameters(request.query, {"groups"})
             found = [each for group in self._wanted(names) for each in self._summary(group)]
             return answers.document(200, found[:LARGEST_PAGE])
@@ -186,7 +186,7 @@ class Directory:
         return await self._serve(request, route, [request.match_info["name"]], lambda: honest)
 
     async def _serve(
-        self, request: web.Request, route: str, names: Sequence[str], honest: Callable[[], Answer]
+        self, request: web.Request, route: str, names: Sequence[str], honest: Callable[[], HttpAnswer]
     ) -> web.Response:
         verdict = self._refusal(request) or _valid(honest)
         fault = self._script.take(route)
@@ -196,7 +196,7 @@ class Directory:
         self.calls.add(lambda index: Asked(index, self._now(), route, tuple(names), status, kind))
         return await transport.send(answer, fault, request)
 
-    def _listed(self, request: web.Request, entries: Sequence[Person | Group]) -> Answer:
+    def _listed(self, request: web.Request, entries: Sequence[Person | Group]) -> HttpAnswer:
         query = request.query
         limit, offset = limit_and_offset(query, {"webLogin", "targetName", "search", "embed"})
         names = [query[key].lower() for key in ("webLogin", "targetName") if key in query]
@@ -208,7 +208,7 @@ class Directory:
         ]
         return answers.document(200, page(request.path, query, found, limit, offset))
 
-    def _on_call(self, request: web.Request, names: Sequence[str]) -> Answer:
+    def _on_call(self, request: web.Request, names: Sequence[str]) -> HttpAnswer:
         query = request.query
         limit, offset = limit_and_offset(query, {"groups", "membersPerShift", "embed", *_TIMES})
         groups = self._wanted(names)
@@ -284,7 +284,7 @@ def shown_device(person: Person, device: Device) -> dict[str, Any]:
     }
 
 
-def _valid(honest: Callable[[], Answer]) -> Answer:
+def _valid(honest: Callable[[], HttpAnswer]) -> HttpAnswer:
     try:
         return honest()
     except InvalidError as error:

@@ -23,7 +23,7 @@ from moto import mock_aws
 from relay.deadline import Deadline
 from relay.delivery.task import entry_of, kept_state
 from relay.http.client import HttpClient
-from relay.http.session import AllowList, Answer, Session
+from relay.http.session import AllowList, HttpAnswer, Session
 from relay.incidents.share import parse_share
 from relay.incidents.transition import State
 from relay.jobs.envelope import read_envelope
@@ -100,9 +100,9 @@ class Knocked:
     at: float
 
 
-def taken(_: Knocked) -> Answer:
+def taken(_: Knocked) -> HttpAnswer:
     """Answer as an API whose functions accept any credential and refuse the empty body."""
-    return Answer(400, {}, b"{}")
+    return HttpAnswer(400, {}, b"{}")
 
 
 class _CloudHttpClient(HttpClient):
@@ -121,7 +121,7 @@ class _CloudHttpClient(HttpClient):
         deadline: Deadline,
         *,
         reserve: float = 0.0,
-    ) -> Answer:
+    ) -> HttpAnswer:
         if urlsplit(url).hostname != API_HOST:
             return super().ask(method, url, body, headers, deadline, reserve=reserve)
         self._operator.knocked.append(Knocked(url, headers, body, self._operator.clock.now))
@@ -157,7 +157,7 @@ class Operator:
     on_send: Callable[[], object] = lambda: None
     on_pause: Callable[[], object] = lambda: None
     on_put: Callable[[], object] = lambda: None
-    door: Callable[[Knocked], Answer] = taken
+    door: Callable[[Knocked], HttpAnswer] = taken
     knocked: list[Knocked] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
     parameters: dict[str, str] = field(default_factory=PARAMETERS.copy)

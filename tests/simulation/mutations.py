@@ -318,14 +318,14 @@ MUTATIONS = (
     ),
     Mutation(
         "a job that was overtaken is sent all the same",
-        "delivery.decision",
+        "delivery.standing",
         "        return Judgement(Standing.DUPLICATE if is_announced else Standing.SUPERSEDED)\n",
         "        return judge_change(entry, state, notify_on)\n",
         seed=2,
     ),
     Mutation(
         "what rests among the dead letters is told by its digest alone",
-        "delivery.decision",
+        "delivery.standing",
         "state.is_of_same_share(entry.dead_lettered) and (mark",
         "entry.dead_lettered is not None and state.digest == entry.dead_lettered.digest and (mark",
         seed=1560,
@@ -352,7 +352,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what came once is not looked for again",
-        "delivery.decision",
+        "delivery.standing",
         "if entry.is_busy(now) or (kept",
         "if entry.sequence or (kept",
         seed=132,
@@ -372,7 +372,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what is as announced is never news, though a snooze ended",
-        "delivery.decision",
+        "delivery.standing",
         "if is_announced and not entry.was_better and not is_owed_anew:",
         "if is_announced and not is_owed_anew:",
         seed=11562,
@@ -415,7 +415,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what comes back from the dead-letter queue is dead-lettered still",
-        "delivery.decision",
+        "delivery.standing",
         "mark < entry.dead_lettered_at",
         "mark <= entry.dead_lettered_at",
         seed=73,
@@ -660,8 +660,8 @@ MUTATIONS = (
     Mutation(
         "a refused key is tried again after an hour",
         "errors",
-        "steady=300.0",
-        "steady=3600.0",
+        "constant_wait_seconds=300.0",
+        "constant_wait_seconds=3600.0",
         seed=44,
     ),
     Mutation(
@@ -681,7 +681,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what is bad again within a second is a copy",
-        "delivery.decision",
+        "delivery.standing",
         "return state.name in entry.seen and not state.is_worse_than(kept)",
         "return state.name in entry.seen",
         seed=35,

@@ -14,7 +14,7 @@ from relay.bigpanda.client import ACTIVITIES_A_PAGE
 from relay.bigpanda.writeback import WRITEBACK_LEASE_SECONDS
 from relay.entrypoints.chores import SILENT_SECONDS
 from relay.entrypoints.worker import JOB_SECONDS
-from relay.http.session import Answer
+from relay.http.session import HttpAnswer
 from relay.jobs.job import Job
 from relay.ledger.entry import Entry, key
 from relay.ledger.ledger import Ledger
@@ -34,10 +34,10 @@ ANSWER = {
     "response": "Acknowledge",
 }
 WORDS = "jdoe acknowledged xMatters page 408005."
-DONE = Answer(204, {}, b"")
-NOBODY = Answer(200, {}, b'{"Resources": []}')
-JANE = Answer(200, {}, b'{"Resources": [{"id": "u1", "userName": "jdoe"}]}')
-EMPTY = Answer(200, {}, b"[]")
+DONE = HttpAnswer(204, {}, b"")
+NOBODY = HttpAnswer(200, {}, b'{"Resources": []}')
+JANE = HttpAnswer(200, {}, b'{"Resources": [{"id": "u1", "userName": "jdoe"}]}')
+EMPTY = HttpAnswer(200, {}, b"[]")
 
 
 def job(number: int = 1, *, attempts: int = 0, **members: Any) -> Job:
@@ -185,7 +185,7 @@ class TestAssign:
         assert "is assigned to them" in comments(relay)[0]
 
     def test_incident_is_assigned_to_the_acknowledger_by_e_mail_address(self) -> None:
-        known = Answer(200, {}, b'{"Resources": [{"id": "u1", "userName": "jdoe@acme.example"}]}')
+        known = HttpAnswer(200, {}, b'{"Resources": [{"id": "u1", "userName": "jdoe@acme.example"}]}')
         relay = room(known, DONE, assign=True, email_domain="acme.example")
         put(relay, job())
         relay.wake(0)
@@ -244,7 +244,7 @@ class TestFailing:
 
     @pytest.mark.parametrize("step", [requests.ReadTimeout(), samples.refused(502), requests.ConnectionError()])
     def test_comment_that_may_be_written_is_looked_for_before_a_retry(self, step: Step) -> None:
-        there = Answer(200, {}, json.dumps([{"params": {"comment": f"{WORDS} [relay 00000000]"}}]).encode())
+        there = HttpAnswer(200, {}, json.dumps([{"params": {"comment": f"{WORDS} [relay 00000000]"}}]).encode())
         relay = room(step, there)
         put(relay, job())
         relay.wake(0)
@@ -262,7 +262,7 @@ class TestFailing:
         ],
     )
     def test_forged_mark_in_another_comment_does_not_suppress_the_retry(self, forged: str) -> None:
-        there = Answer(200, {}, json.dumps([{"params": {"comment": forged}}]).encode())
+        there = HttpAnswer(200, {}, json.dumps([{"params": {"comment": forged}}]).encode())
         relay = room(requests.ReadTimeout(), there, DONE)
         put(relay, job())
         relay.wake(0)
@@ -273,9 +273,9 @@ class TestFailing:
         written: list[str] = []
         lost = iter([False, True])
 
-        def bigpanda(call: Call) -> Answer:
+        def bigpanda(call: Call) -> HttpAnswer:
             if call.method == "GET":
-                return Answer(200, {}, json.dumps([{"params": {"comment": words}} for words in written]).encode())
+                return HttpAnswer(200, {}, json.dumps([{"params": {"comment": words}} for words in written]).encode())
             if next(lost, False):
                 return samples.refused(502)
             written.append(json.loads(call.body)["comment"])
@@ -342,7 +342,7 @@ class TestHanging:
     """BigPanda does not answer: a worker must not wait for it again and again."""
 
     def test_timeout_of_bigpanda_holds_the_other_callbacks_back_for_a_while(self) -> None:
-        def hangs(call: Call) -> Answer:
+        def hangs(call: Call) -> HttpAnswer:
             relay.clock.now += call.seconds
             raise requests.ReadTimeout
 
@@ -355,11 +355,11 @@ class TestHanging:
         assert len(relay.chores.jobs()) == 5
 
     def test_bigpanda_is_asked_again_after_its_silence(self) -> None:
-        def hangs(call: Call) -> Answer:
+        def hangs(call: Call) -> HttpAnswer:
             relay.clock.now += call.seconds
             raise requests.ReadTimeout
 
-        relay = room(hangs, Answer(200, {}, b"[]"), Answer(204, {}, b""))
+        relay = room(hangs, HttpAnswer(200, {}, b"[]"), HttpAnswer(204, {}, b""))
         put(relay, job(1), job(2, incident_id="i2"))
         relay.wake(0)
         relay.wake(SILENT_SECONDS)
@@ -367,7 +367,7 @@ class TestHanging:
         assert (relay.chores.messages, len(comments(relay))) == ([], 3)
 
     def test_fast_failure_of_bigpanda_holds_no_other_callback_back(self) -> None:
-        relay = room(requests.ConnectionError("reset"), Answer(204, {}, b""))
+        relay = room(requests.ConnectionError("reset"), HttpAnswer(204, {}, b""))
         put(relay, job(1), job(2, incident_id="i2"))
         relay.wake(0)
         assert len(relay.bigpanda.calls) == 2
@@ -402,7 +402,7 @@ class TestConcurrentWorkers:
         assert relay.chores.messages == []
 
     def test_callback_of_a_crashed_worker_is_looked_for_before_a_retry(self) -> None:
-        def dies(_: Call) -> Answer:
+        def dies(_: Call) -> HttpAnswer:
             raise SystemExit
 
         relay = room(dies, EMPTY, DONE)
@@ -432,7 +432,7 @@ class TestLedgerDown:
 
     def test_comment_that_could_not_be_recorded_is_looked_for(self) -> None:
         table = HookedDynamoDb()
-        there = Answer(200, {}, json.dumps([{"comment": f"{WORDS} [relay 00000000]"}]).encode())
+        there = HttpAnswer(200, {}, json.dumps([{"comment": f"{WORDS} [relay 00000000]"}]).encode())
         relay = room(DONE, there, dynamodb=table)
         table.before[("update_item", 3)] = table_down
         put(relay, job())
@@ -619,7 +619,7 @@ class TestRate:
     def test_worker_writes_five_comments_a_second_at_most(self) -> None:
         clock, moments = Clock(), list[float]()
 
-        def noted(_: Call) -> Answer:
+        def noted(_: Call) -> HttpAnswer:
             moments.append(clock.now)
             return DONE
 
@@ -632,7 +632,7 @@ class TestRate:
     def test_worker_looks_up_two_users_a_second_at_most(self) -> None:
         clock, moments = Clock(), list[float]()
 
-        def noted(call: Call) -> Answer:
+        def noted(call: Call) -> HttpAnswer:
             if call.method == "GET":
                 moments.append(clock.now)
             return NOBODY
@@ -645,9 +645,9 @@ class TestRate:
 
     def test_worker_reads_five_pages_of_activities_a_second_at_most(self) -> None:
         clock, moments = Clock(), list[float]()
-        full = Answer(200, {}, json.dumps([{"comment": "x"}] * ACTIVITIES_A_PAGE).encode())
+        full = HttpAnswer(200, {}, json.dumps([{"comment": "x"}] * ACTIVITIES_A_PAGE).encode())
 
-        def noted(call: Call) -> Answer:
+        def noted(call: Call) -> HttpAnswer:
             if call.method == "GET":
                 moments.append(clock.now)
                 return full

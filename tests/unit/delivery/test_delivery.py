@@ -10,7 +10,7 @@ import requests
 from relay.delivery.debts import FIRST_WAKE_SECONDS, OVERDUE_SECONDS
 from relay.delivery.task import delivery_id
 from relay.errors import Reason
-from relay.http.session import Answer
+from relay.http.session import HttpAnswer
 from relay.jobs.envelope import read_envelope
 from relay.jobs.outcome import Outcome
 from relay.ledger.entry import LEASE_SECONDS, Raised, key
@@ -76,7 +76,7 @@ class TestDelivered:
     def test_job_is_on_the_retry_queue_before_the_signal_is_sent_and_sleeps_past_the_lease(self) -> None:
         on_queue: list[Job] = []
 
-        def accept(call: Call) -> Answer:
+        def accept(call: Call) -> HttpAnswer:
             on_queue.extend(relay.retries.jobs())
             return samples.accepted()
 
@@ -111,7 +111,7 @@ class TestDelivered:
     def test_share_is_claimed_before_it_is_sent(self) -> None:
         leases: list[float] = []
 
-        def accept(call: Call) -> Answer:
+        def accept(call: Call) -> HttpAnswer:
             entry = relay.entry()
             assert entry.lease
             assert entry.kept
@@ -222,7 +222,7 @@ class TestRow:
         assert len(relay.session.calls) == 4
 
     def test_newer_share_that_takes_over_a_debt_stores_its_job_before_its_claim(self) -> None:
-        def dies(_: Call) -> Answer:
+        def dies(_: Call) -> HttpAnswer:
             raise SystemExit
 
         table = HookedDynamoDb()

@@ -10,7 +10,7 @@ import pytest
 from relay.delivery.degraded import UNGUARDED_AFTER_SECONDS, UNGUARDED_WAIT_SECONDS
 from relay.delivery.delivery import MAX_READS
 from relay.errors import QueueError, Reason
-from relay.http.session import Answer
+from relay.http.session import HttpAnswer
 from relay.incidents.share import parse_share
 from relay.jobs.envelope import read_envelope
 from relay.jobs.job import Job, timestamp
@@ -47,14 +47,14 @@ def resumed(relay: Relay, job: Job, *, hold: Wait | None = None) -> Result:
     )
 
 
-def dies(_: Call) -> Answer:
+def dies(_: Call) -> HttpAnswer:
     """Stop the function while it waits for xMatters."""
     raise SystemExit
 
 
 class TestAnotherSender:
     def test_share_that_meets_a_live_lease_waits_on_the_queue(self) -> None:
-        def meets(_: Call) -> Answer:
+        def meets(_: Call) -> HttpAnswer:
             results.append(relay.share(changedOn=LATER, status="warning"))
             return samples.accepted()
 
@@ -75,7 +75,7 @@ class TestAnotherSender:
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
 
     def test_sender_wakes_the_share_that_met_its_lease(self) -> None:
-        def meets(_: Call) -> Answer:
+        def meets(_: Call) -> HttpAnswer:
             relay.share(changedOn=LATER, status="warning")
             return samples.accepted()
 
@@ -89,7 +89,7 @@ class TestAnotherSender:
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
 
     def test_woken_share_waits_for_its_rate_limit_slot_if_the_channel_is_full(self) -> None:
-        def meets(_: Call) -> Answer:
+        def meets(_: Call) -> HttpAnswer:
             relay.share(changedOn=LATER)
             return samples.accepted()
 
@@ -103,7 +103,7 @@ class TestAnotherSender:
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
 
     def test_sender_that_failed_wakes_no_waiting_share(self) -> None:
-        def meets(_: Call) -> Answer:
+        def meets(_: Call) -> HttpAnswer:
             relay.share(changedOn=LATER, status="warning")
             return samples.refused(400)
 
@@ -129,7 +129,7 @@ class TestAnotherSender:
         assert (resolved.outcome, resolved.subject.transition) == (Outcome.DELIVERED, "resolved")
 
     def test_resolve_is_owed_again_if_an_older_state_is_accepted_after_it(self) -> None:
-        def resolves(_: Call) -> Answer:
+        def resolves(_: Call) -> HttpAnswer:
             relay.clock.now += LEASE_SECONDS
             results.append(other.share(changedOn=LATER, status="ok"))
             return samples.accepted()
@@ -232,7 +232,7 @@ class TestRaces:
         assert relay.share(changedOn=LATER).outcome == Outcome.SUPERSEDED
 
     def test_state_that_comes_during_the_send_stays_kept_and_owed(self) -> None:
-        def worsens(_: Call) -> Answer:
+        def worsens(_: Call) -> HttpAnswer:
             results.append(relay.share(changedOn=LATER))
             return samples.accepted()
 

@@ -7,7 +7,7 @@ import requests
 
 from relay.delivery.incident_rate_limit import FLOOD_SECONDS
 from relay.errors import Reason
-from relay.http.session import Answer
+from relay.http.session import HttpAnswer
 from relay.jobs.outcome import Outcome
 from tests import samples
 from tests.fakes import room
@@ -52,7 +52,7 @@ class TestSpacingAndRateLimits:
         assert len(relay.session.calls) == 5
 
     def test_flood_control_counts_from_when_xmatters_accepted(self) -> None:
-        def slow(_: object) -> Answer:
+        def slow(_: object) -> HttpAnswer:
             relay.clock.now += 3
             return samples.accepted()
 

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from relay.channels.inbound import Request
-from relay.http.session import Answer
+from relay.http.session import HttpAnswer
 from tests import samples
 from tests.fakes import Call, FakeSecrets, FakeSession, Relay, Step
 
@@ -86,8 +86,8 @@ BODIES = (
 REFUSED = samples.refused(503, b"down")
 
 
-def echo(call: Call) -> Answer:
-    return Answer(500, {}, json.dumps({"url": call.url, "headers": dict(call.headers)}).encode() + call.body[:500])
+def echo(call: Call) -> HttpAnswer:
+    return HttpAnswer(500, {}, json.dumps({"url": call.url, "headers": dict(call.headers)}).encode() + call.body[:500])
 
 
 TRIGGER: st.SearchStrategy[Step] = st.sampled_from(
@@ -96,12 +96,12 @@ TRIGGER: st.SearchStrategy[Step] = st.sampled_from(
 
 
 def room(trigger: Step) -> Relay:
-    def answer(call: Call) -> Answer:
+    def answer(call: Call) -> HttpAnswer:
         if call.url.endswith("/token"):
             return samples.token(CANARIES["access"])
         if isinstance(trigger, Exception):
             raise trigger
-        return trigger if isinstance(trigger, Answer) else trigger(call)
+        return trigger if isinstance(trigger, HttpAnswer) else trigger(call)
 
     return Relay(FakeSession(answer), secrets=FakeSecrets(noc=json.dumps(SECRET)))
 

@@ -8,7 +8,7 @@ from botocore.exceptions import EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.delivery.decision import Standing, judge_share
+from relay.delivery.standing import Standing, judge_share
 from relay.errors import LedgerError
 from relay.incidents.transition import MAX_ALERTS, PRESETS, State
 from relay.ledger.entry import MAX_RAISED, MAX_SEEN, MAX_SIGNALS, Entry, Lease, Raised, Slot, key

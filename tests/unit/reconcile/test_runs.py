@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from relay.bigpanda.listing import SILENT_SECONDS
-from relay.http.session import Answer
+from relay.http.session import HttpAnswer
 from relay.jobs.envelope import UnreadableMessage, envelope_of, read_envelope
 from relay.jobs.job import Job
 from relay.reconcile.comparison import SETTLES_SECONDS
@@ -195,7 +195,7 @@ class TestPieces:
     def test_listed_incident_is_relayed_although_another_folder_fails(self) -> None:
         scene = make_scene()
         scene.has(incident(scene.relay.clock, status="Warning"))
-        scene.tenant.faults["folder=resolved"] = lambda _: Answer(500, {}, b"")
+        scene.tenant.faults["folder=resolved"] = lambda _: HttpAnswer(500, {}, b"")
         found = scene.run_twice()
         assert (found["missed"], found["reason"]) == (1, "upstream")
         assert queued(scene) == ["i1"]
@@ -208,7 +208,7 @@ class TestPieces:
 
     def test_channel_is_compared_from_its_first_run_on_although_that_run_failed(self) -> None:
         scene = make_scene(since=0)
-        scene.tenant.faults["folder="] = lambda _: Answer(500, {}, b"")
+        scene.tenant.faults["folder="] = lambda _: HttpAnswer(500, {}, b"")
         scene.run()
         scene.relay.clock.now += 3600
         scene.tenant.faults.clear()
@@ -408,7 +408,7 @@ class TestGroups:
             scene.relay.clock.now += 5
 
         scene.tenant.before_answer = hangs
-        scene.tenant.faults["folder="] = lambda _: Answer(504, {}, b"")
+        scene.tenant.faults["folder="] = lambda _: HttpAnswer(504, {}, b"")
         found = scene.relay.reconcile()
         assert [each.reason for each in found.values()] == ["upstream", "circuit_open"]
         assert listings(scene) == 1
@@ -449,7 +449,7 @@ class TestChore:
     def test_fault_of_our_own_ends_the_run_and_is_counted(self) -> None:
         scene = make_scene()
 
-        def fails(_: object) -> Answer:
+        def fails(_: object) -> HttpAnswer:
             raise KeyError("bug")
 
         scene.tenant.faults["folder="] = fails

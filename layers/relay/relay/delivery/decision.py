@@ -4,16 +4,14 @@ The checks run in this order: is the state announced or queued already, is it su
 policy, may it be sent now.
 """
 
-from collections.abc import Set as AbstractSet
 from copy import replace
-from enum import StrEnum
-from typing import NamedTuple
 
 from relay.delivery.actions import Action, DeadLetter, Revive, Send, Settle
 from relay.delivery.incident_rate_limit import earliest_send_time, room_for_signals
+from relay.delivery.standing import Standing, judge_change, judge_job, judge_share
 from relay.delivery.task import Task
 from relay.errors import Reason
-from relay.incidents.transition import Change, State, Transition, compare
+from relay.incidents.transition import State, Transition, compare
 from relay.jobs.job import seconds_of, timestamp
 from relay.jobs.outcome import Outcome
 from relay.ledger.entry import Entry, Wait
@@ -22,38 +20,6 @@ from relay.ledger.entry import Entry, Wait
 MAX_ATTEMPTS = 3
 # The wait after an ambiguous send ends this much before its job wakes, so that the job does not wake too early.
 WAKE_MARGIN_SECONDS = 2.0
-# Upper bound of the difference of two functions' clocks. AWS keeps them far closer.
-CLOCKS_DIFFER_SECONDS = 0.7
-_WORSE = frozenset({Transition.WORSENED, Transition.REOPENED})
-
-
-class Standing(StrEnum):
-    """Relation of a state to its incident's entry.
-
-    OWED: the policy announces the state, and it is not announced yet. DUPLICATE, SUPERSEDED and UNCHANGED have the
-    meaning that `Outcome` describes. DEAD_LETTERED: the state is on the dead-letter queue, and no operator moved it
-    back.
-    """
-
-    OWED = "owed"
-    DUPLICATE = "duplicate"
-    SUPERSEDED = "superseded"
-    UNCHANGED = "unchanged"
-    DEAD_LETTERED = "dead_lettered"
-
-
-class Judgement(NamedTuple):
-    """Standing of a state.
-
-    Attributes:
-        standing: The standing.
-        change: The state's transition and its explanation; None if the standing was found without a comparison.
-    """
-
-    standing: Standing
-    change: Change | None = None
-
-
 _FOR_EVERYBODY = frozenset({Transition.OPENED, Transition.WORSENED, Transition.REOPENED})
 _SETTLED = {
     Standing.DUPLICATE: Outcome.DUPLICATE,
@@ -81,16 +47,17 @@ def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Action]:
         return task, Revive(entry.reviving(task.state, task.job.age_counts_from))
     if task.hold and task.is_given_up:
         return task, DeadLetter(task.hold.reason)
+    alone = _only_acknowledger(task, entry)
     if wait := _wait(task, entry, now):
         return task, wait
     attempts = max(1, min(MAX_ATTEMPTS, room_for_signals(entry, now))) if task.is_live else 1
-    return task, Send(attempts, _only_acknowledger(task, entry))
+    return task, Send(attempts, alone)
 
 
 def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:
     """Return the task, updated from the entry, and the standing of its state."""
     notify_on = task.channel.policy.notify_on
-    state = _ordered_after_newest(task, entry)
+    state = _state_after_kept(task, entry)
     if _is_kept_by_copy(task, entry):
         judgement = judge_change(entry, state, notify_on)
     elif task.is_live:
@@ -114,7 +81,7 @@ def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:
     return _revived_by(task, entry), judgement.standing
 
 
-def _ordered_after_newest(task: Task, entry: Entry) -> State:
+def _state_after_kept(task: Task, entry: Entry) -> State:
     """Return the task's state, ordered after the stored one in spite of clock skew between functions.
 
     A live state without timestamps inherits the stored version, so that a share older than that version is not taken
@@ -218,98 +185,3 @@ def _only_acknowledger(task: Task, entry: Entry) -> str | None:
     changes = [change, *(compare(state, task.state) for state in entry.maybe_announced())]
     is_calm = all(each.transition not in _FOR_EVERYBODY for each in changes)
     return entry.acknowledged_by if is_calm else None
-
-
-def judge_share(
-    entry: Entry, state: State, notify_on: AbstractSet[Transition], *, is_stamped: bool = True
-) -> Judgement:
-    """Return the standing of a new share's state. `is_stamped` is True if the share has BigPanda's timestamps.
-
-    A duplicate or superseded share needs no further work: its state, or a newer one, is in the entry already. The
-    entry's states are announced, queued, or not to be announced.
-    """
-    if (is_stamped and _came_before(entry, state)) or state.is_same(entry.kept):
-        return Judgement(Standing.DUPLICATE)
-    if state.precedes(entry.announced) or state.precedes(entry.kept):
-        return Judgement(Standing.SUPERSEDED)
-    return judge_change(entry, state, notify_on)
-
-
-def judge_job(entry: Entry, state: State, notify_on: AbstractSet[Transition], *, mark: float | None) -> Judgement:
-    """Return the standing of the state of a job from the queue.
-
-    `mark` is the time at which its message was dead-lettered (epoch seconds), None if it never was. A dead-lettered
-    state is revived only by a message whose mark is not older than the entry's. Other copies of the job are ignored.
-    """
-    announced = entry.announced
-    is_announced = announced is not None and state.is_same(announced)
-    is_announced = is_announced and (state.version is not None or not (announced and announced.precedes(state)))
-    # An announced state is owed again if the incident eased meanwhile, or if another state may have been announced.
-    is_owed_anew = entry.owed_since is not None and state.is_of_same_share(entry.kept)
-    if is_announced and not entry.was_better and not is_owed_anew:
-        return Judgement(Standing.DUPLICATE)
-    if not state.is_of_same_share(entry.kept) and (
-        state.precedes(entry.announced) or state.precedes(entry.kept) or _is_copy(entry, state)
-    ):
-        return Judgement(Standing.DUPLICATE if is_announced else Standing.SUPERSEDED)
-    if state.is_of_same_share(entry.dead_lettered) and (mark is None or mark < entry.dead_lettered_at):
-        return Judgement(Standing.DEAD_LETTERED)
-    judgement = judge_change(entry, state, notify_on)
-    is_news = judgement.standing == Standing.OWED or not is_announced
-    return judgement if is_news else Judgement(Standing.DUPLICATE)
-
-
-def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Judgement:
-    """OWED if the transition from any state that may have been announced is in `notify_on`, else UNCHANGED.
-
-    If the incident eased without a signal, the transition from that eased state counts too: it can worsen again, back
-    to the announced state.
-    """
-    changes = [compare(announced, state) for announced in entry.maybe_announced()]
-    again = compare(entry.eased, state) if entry.eased else changes[0]
-    if entry.is_woken and state.is_open:
-        again = Change(Transition.REOPENED, "its snooze is over")
-    if again.transition in _WORSE:
-        changes.append(again)
-    for change in changes:
-        if change.transition in notify_on:
-            return Judgement(Standing.OWED, change)
-    return Judgement(Standing.UNCHANGED, changes[0])
-
-
-def is_known(entry: Entry, state: State, now: float) -> bool:
-    """Return True if the ledger knows a state from BigPanda's API, or a newer one, from a share.
-
-    States that are being sent, wait on the retry queue or are dead-lettered are known as well.
-    """
-    kept = entry.kept
-    if entry.is_busy(now) or (kept and kept.version and state.version and state.version <= kept.version):
-        return True
-    # A dead-lettered state that a newer state superseded is ignored.
-    dead_lettered = None if entry.dead_lettered and entry.dead_lettered.precedes(kept) else entry.dead_lettered
-    queued = (kept if entry.owed_since is not None else None, dead_lettered)
-    return any(known and (known.is_open, known.rank) == (state.is_open, state.rank) for known in queued)
-
-
-def _is_copy(entry: Entry, state: State) -> bool:
-    """Return True if the state is a second copy of a share that arrived at about the same time as the newest state.
-
-    If two copies of a share arrive at once, both may be queued, while the entry holds the arrival time of one. That
-    time can be later than this copy's, since the functions' clocks differ.
-    """
-    kept = entry.kept
-    is_known = kept is not None and kept.version == state.version and state.name in entry.seen
-    return is_known and kept is not None and state.came < kept.came + CLOCKS_DIFFER_SECONDS
-
-
-def _came_before(entry: Entry, state: State) -> bool:
-    """Return True if the same state arrived before, with the version of the newest state.
-
-    Timestamps have a resolution of a second, so the state is either a late copy, or the incident returned to it within
-    that second. A state that is worse than the newest one counts as new, so that no page is lost. The caller skips this
-    check for shares without timestamps.
-    """
-    kept = entry.kept
-    if kept is None or kept.version != state.version:
-        return False
-    return state.name in entry.seen and not state.is_worse_than(kept)
