@@ -18,7 +18,7 @@ from relay.delivery.task import Task, new_job
 from relay.errors import Reason
 from relay.incidents.share import Share
 from relay.incidents.transition import State, Transition, is_open
-from relay.jobs.envelope import timestamp
+from relay.jobs.job import timestamp
 from relay.jobs.outcome import Outcome
 from relay.ledger.entry import Entry
 from relay.ledger.rate_limiter import Gate, Rule
@@ -221,7 +221,7 @@ def _condition(share: Share, fact: str, patterns: tuple[str, ...]) -> dict[str, 
 
 
 def _recipients(case: Case, task: Task, alone: str | None) -> dict[str, Any]:
-    names = (alone,) if alone else task.job.recipients
+    names = (alone,) if alone else task.job.routing.recipients
     url = with_recipients(case.channel.trigger_url, names, alone=alone is not None)
     sent = [name for each in parse_qs(urlsplit(url).query).get("recipients", []) for name in each.split(",")]
     return {
@@ -258,7 +258,7 @@ def _gate(rule: Rule, gate: Gate | None, task: Task, now: float) -> dict[str, An
 
 
 def _request(task: Task, alone: str | None, *, is_sent: bool) -> dict[str, Any]:
-    body = content(task, (alone,) if alone else task.job.recipients)
+    body = content(task, (alone,) if alone else task.job.routing.recipients)
     is_own = task.channel.policy.own_body is not None
     return {
         "is_sent": is_sent,

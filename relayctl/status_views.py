@@ -6,7 +6,7 @@ from typing import Any
 from rich.text import Text
 
 from relay.foreign_text import printable
-from relay.jobs.envelope import seconds_of
+from relay.jobs.job import seconds_of
 from relayctl import channel_health, moments, terminal
 from relayctl.channel_health import ChannelStatus, Health
 from relayctl.credential_uses import Use

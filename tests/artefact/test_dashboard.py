@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from relay.jobs.envelope import JobKind
+from relay.jobs.job import JobKind
 from relay.jobs.outcome import Outcome
-from relay.telemetry import METRICS
+from relay.telemetry.metrics import METRICS
 from tests.artefact.templates import TEMPLATE, Stack, of_clone
 from tools import dashboard_picture
 

@@ -17,7 +17,7 @@ from relay.errors import Reason
 from relay.jobs.outcome import Outcome
 from relay.jobs.queue import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES
 from relay.ledger.row import AT, INDEX, SHARD, Row
-from relay.telemetry import OTHER_METRICS
+from relay.telemetry.metrics import OTHER_METRICS
 from relayctl.stack_checks import WOKEN
 from sandbox.environment import without_aws
 from tests.artefact import templates

@@ -15,7 +15,8 @@ from moto.sns.models import sns_backends
 from moto.sqs.models import sqs_backends
 
 from relay.incidents.transition import State
-from relay.jobs.envelope import Job
+from relay.jobs.envelope import read_envelope
+from relay.jobs.job import Job
 from relay.jobs.queue import Queue
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.entry import Entry
@@ -62,7 +63,7 @@ class Mailbox:
 
     def jobs(self) -> list[Job]:
         """Take every message off the queue, as jobs."""
-        return [Job.from_json(message["Body"]) for message in self.messages()]
+        return [read_envelope(message["Body"]) for message in self.messages()]
 
     def send(self, body: str) -> None:
         """Put a message on the queue unchanged."""

@@ -14,6 +14,7 @@ from relay.delivery.page_followup import LOOK_FOR_SECONDS
 from relay.errors import BadAnswer, Reason, SendError
 from relay.http.client import HttpClient
 from relay.http.session import Session
+from relay.jobs.envelope import envelope_of
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.entry_key import key
 from relay.xmatters.pages import MAX_PAGES, Page, Pages
@@ -456,9 +457,9 @@ class TestFollowup:
         box.script([fault | {"on": route, "times": 2}])
         live.wake(36)
         [waiting] = live.aws.chores.jobs()
-        assert (waiting.kind, waiting.reason, waiting.rounds) == ("followup", reason, 1)
+        assert (waiting.kind, waiting.failures.reason, waiting.failures.rounds) == ("followup", reason, 1)
         live.ahead += 301
-        assert live.worker.work([{"messageId": "m1", "body": waiting.to_json()}]) == []
+        assert live.worker.work([{"messageId": "m1", "body": envelope_of(waiting)}]) == []
         assert [event.status for event in box.events.all()] == ["TERMINATED", "ACTIVE"]
         assert len(box.attempts()) == 2
 
@@ -475,8 +476,8 @@ class TestFollowup:
         box.script([{"kind": "status", "status": 400, "on": "events", "times": None}])
         live.wake(36)
         [rests] = live.aws.dead_letters.jobs()
-        assert (rests.kind, rests.reason) == ("followup", "refused")
-        written = rests.to_json() + live.recorder.written()
+        assert (rests.kind, rests.failures.reason) == ("followup", "refused")
+        written = envelope_of(rests) + live.recorder.written()
         assert "canary" not in written
         assert URL["api_key"] not in written
 

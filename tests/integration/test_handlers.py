@@ -5,13 +5,13 @@ import io
 import json
 import time
 from collections.abc import Iterator
-from copy import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from relay.errors import ConfigError
+from relay.jobs.envelope import envelope_of
 from relay.ledger.table import Table
 from sandbox.server.in_process import Box
 from tests import reconciling, samples
@@ -113,7 +113,7 @@ def test_queued_shares_are_delivered_by_the_worker(box: Box, account: Aws, webho
     assert box.signals() == []
     box.clear()
     due = [
-        {"messageId": f"m{job.incident_id}", "body": replace(job, not_before=None).to_json()}
+        {"messageId": f"m{job.incident_id}", "body": envelope_of(samples.changed(job, not_before=None))}
         for job in account.retries.jobs()
     ]
     assert invoke(worker, {"Records": due}) == {"batchItemFailures": []}
@@ -123,9 +123,9 @@ def test_queued_shares_are_delivered_by_the_worker(box: Box, account: Aws, webho
 
 def test_message_that_is_no_envelope_stays_on_the_queue(account: Aws, worker: Handler) -> None:
     strange = {"messageId": "m1", "body": "not an envelope"}
-    gone = {"messageId": "m2", "body": samples.job(channel="gone").to_json()}
+    gone = {"messageId": "m2", "body": envelope_of(samples.job(channel="gone"))}
     assert invoke(worker, {"Records": [strange, gone]}) == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
-    assert [(job.channel, job.reason) for job in account.dead_letters.jobs()] == [("gone", "channel_removed")]
+    assert [(job.channel, job.failures.reason) for job in account.dead_letters.jobs()] == [("gone", "channel_removed")]
 
 
 def test_overdue_critical_is_published_to_the_fallback_topic_once(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from relay.incidents.transition import State
-from relay.jobs.envelope import timestamp
+from relay.jobs.job import timestamp
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.debt import Debt
 from relay.ledger.entry import Entry

@@ -37,8 +37,8 @@ MUTATIONS = (
     Mutation(
         "a job is let go although its copy was not taken",
         "entrypoints.worker",
-        "return self.keeper.keep(again, deadline, until=seconds_of(again.not_before or again.received_at))",
-        "return self.keeper.keep(again, deadline, until=seconds_of(again.not_before or again.received_at)) or True",
+        "until=seconds_of(again.message.not_before or again.received_at))",
+        "until=seconds_of(again.message.not_before or again.received_at)) or True",
         seed=8,
     ),
     Mutation(
@@ -138,8 +138,8 @@ MUTATIONS = (
     Mutation(
         "an incident of other recipients is another one",
         "delivery.task",
-        "names = job.recipients if job.url_recipients is None else job.url_recipients",
-        "names = job.recipients",
+        "names = routing.recipients if routing.url_recipients is None else routing.url_recipients",
+        "names = routing.recipients",
     ),
     Mutation(
         "signals of an incident need no time in between",
@@ -256,7 +256,7 @@ MUTATIONS = (
     Mutation(
         "what may have paged is not marked when it is repeated",
         "delivery.sender",
-        "may_repeat = may_repeat or job.may_have_paged or entry.may_have_paged(task.state)",
+        "may_repeat = may_repeat or job.failures.may_have_paged or entry.may_have_paged(task.state)",
         "may_repeat = False",
         seed=13,
     ),
@@ -304,7 +304,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a comment that BigPanda did not take is given up",
-        "entrypoints.worker",
+        "entrypoints.chores",
         "if result.outcome == Outcome.UNSAFE and self.clock() - began > SLOW_SECONDS:",
         "if result.reason == Reason.UPSTREAM:\n            return replace(result, outcome=Outcome.UNCHANGED)\n"
         "        if result.outcome == Outcome.UNSAFE and self.clock() - began > SLOW_SECONDS:",
@@ -318,14 +318,14 @@ MUTATIONS = (
     ),
     Mutation(
         "a job that was overtaken is sent all the same",
-        "delivery.decision",
+        "delivery.standing",
         "        return Judgement(Standing.DUPLICATE if is_announced else Standing.SUPERSEDED)\n",
         "        return judge_change(entry, state, notify_on)\n",
         seed=2,
     ),
     Mutation(
         "what rests among the dead letters is told by its digest alone",
-        "delivery.decision",
+        "delivery.standing",
         "entry.dead_letter.holds(state) and (mark",
         "entry.dead_letter.state is not None and state.digest == entry.dead_letter.state.digest and (mark",
         seed=1560,
@@ -352,9 +352,9 @@ MUTATIONS = (
     ),
     Mutation(
         "what came once is not looked for again",
-        "delivery.decision",
-        "if entry.is_busy(now) or (newest",
-        "if entry.sequence or (newest",
+        "delivery.standing",
+        "if entry.is_busy(now) or (kept",
+        "if entry.sequence or (kept",
         seed=132,
     ),
     Mutation(
@@ -372,7 +372,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what is as announced is never news, though a snooze ended",
-        "delivery.decision",
+        "delivery.standing",
         "if is_announced and not entry.was_better and not is_owed_anew:",
         "if is_announced and not is_owed_anew:",
         seed=11562,
@@ -415,7 +415,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what comes back from the dead-letter queue is dead-lettered still",
-        "delivery.decision",
+        "delivery.standing",
         "mark < entry.dead_letter.mark",
         "mark <= entry.dead_letter.mark",
         seed=73,
@@ -559,7 +559,7 @@ MUTATIONS = (
     Mutation(
         "webhooks whose URLs name recipients share an entry",
         "delivery.task",
-        "names = job.recipients if job.url_recipients is None else job.url_recipients",
+        "names = routing.recipients if routing.url_recipients is None else routing.url_recipients",
         "names = ()",
         seed=6,
     ),
@@ -660,8 +660,8 @@ MUTATIONS = (
     Mutation(
         "a refused key is tried again after an hour",
         "errors",
-        "steady=300.0",
-        "steady=3600.0",
+        "constant_wait_seconds=300.0",
+        "constant_wait_seconds=3600.0",
         seed=44,
     ),
     Mutation(
@@ -681,8 +681,8 @@ MUTATIONS = (
     ),
     Mutation(
         "what is bad again within a second is a copy",
-        "delivery.decision",
-        "return state.name in entry.seen and not state.is_worse_than(newest)",
+        "delivery.standing",
+        "return state.name in entry.seen and not state.is_worse_than(kept)",
         "return state.name in entry.seen",
         seed=35,
     ),

@@ -25,14 +25,14 @@ from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiri
 from relay.entrypoints.worker import Worker
 from relay.http.session import VendorHosts
 from relay.jobs.dead_letters import DeadLetters
-from relay.jobs.envelope import timestamp
+from relay.jobs.job import timestamp
 from relay.jobs.queue import Queue
 from relay.ledger.credentials import Uses
 from relay.ledger.entry_key import key
 from relay.ledger.table import Table
 from relay.reconcile.notes import channel_key, group_key, group_name, place_name
 from relay.reconcile.schedule import Schedule
-from relay.telemetry import Telemetry
+from relay.telemetry.telemetry import Telemetry
 from tests.fakes import one_by_one
 from tests.simulation.capacity import Capacity
 from tests.simulation.console import Console

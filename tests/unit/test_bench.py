@@ -22,6 +22,8 @@ from bench.functions import Spent
 from bench.rounds import interleaved
 from relay.channels.inbound import MAX_BODY_BYTES
 from relay.incidents.share import parse_share
+from relay.ledger.row import SHARDS
+from relay.telemetry.metrics import ALWAYS
 
 COUNTED = traffic.Counted(
     reads=2, read_units=2, writes=3, write_units=4, sends=1, send_requests=1, jobs=1, secret_reads=0.02
@@ -195,10 +197,14 @@ class TestCost:
 
     def test_alarm_that_is_off_by_default_is_not_counted_and_one_on_two_metrics_twice(self) -> None:
         template = (Path(__file__).parents[2] / "template.yaml").read_text()
-        alarms = [each for each in yaml_parse(template)["Resources"].values() if each["Type"] == "AWS::CloudWatch::Alarm"]
+        alarms = [
+            each for each in yaml_parse(template)["Resources"].values() if each["Type"] == "AWS::CloudWatch::Alarm"
+        ]
         on = [each["Properties"] for each in alarms if each.get("Condition") != "WatchesSilence"]
         assert len(on) == len(alarms) - 1
-        watched = sum(len([1 for each in alarm.get("Metrics", [{"MetricStat": 1}]) if "MetricStat" in each]) for alarm in on)
+        watched = sum(
+            len([1 for each in alarm.get("Metrics", [{"MetricStat": 1}]) if "MetricStat" in each]) for alarm in on
+        )
         assert cost.alarm_metrics_by_default(template) == watched > len(on)
 
     def test_invocation_has_the_medians_of_the_measured_ones(self) -> None:

@@ -13,7 +13,7 @@ from samtranslator.yaml_helper import yaml_parse
 from relay.channels.schema import CHANNEL
 from relay.errors import Reason
 from relay.incidents.share import parse_share
-from relay.telemetry import OTHER_METRICS
+from relay.telemetry.metrics import OTHER_METRICS
 from relayctl.__main__ import main
 from relayctl.secret_document import is_credential
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from relay.bigpanda.verification import EARLY_CALLBACK_SECONDS, Answered, CallbackVerdict, Verdict, Verifier
+from relay.bigpanda.verification import EARLY_CALLBACK_SECONDS, CallbackVerdict, ReceivedCallback, Verdict, Verifier
 from relay.channels.channel import Auth, Rest
 from relay.deadline import Deadline
 from relay.errors import NoAnswer, Reason
@@ -58,7 +58,7 @@ def judged(
 ) -> CallbackVerdict:
     verifier = Verifier(lambda _, request, __: pages_of(request), lambda _, name, __: is_person(name), lambda: now)
     is_acknowledgement = said.kind == Kind.RESPONSE
-    return verifier.judge(Answered(said, is_acknowledgement, came), entries, rest, DEADLINE)
+    return verifier.judge(ReceivedCallback(said, is_acknowledgement, came), entries, rest, DEADLINE)
 
 
 def no_answer(_: str) -> Any:

@@ -9,7 +9,7 @@ import requests
 from relay.delivery.debts import FIRST_WAKE_SECONDS
 from relay.entrypoints.endpoint import INLINE_SECONDS
 from relay.errors import HANDLING, QueueError, Reason
-from relay.jobs.envelope import Job
+from relay.jobs.envelope import read_envelope
 from relay.jobs.outbox import MAX_LOGGED_CHARACTERS
 from relay.jobs.outcome import Outcome, Result
 from relay.ledger.row import Row
@@ -45,14 +45,14 @@ class TestNotAccepted:
         queue_name = "dead_letter" if HANDLING[reason].is_final else "retry"
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, reason, queue_name)
         queue = {"retry": relay.retries, "dead_letter": relay.dead_letters}[queue_name]
-        assert [job.body for job in queue.jobs()] == [samples.body()]
+        assert [job.payload.body for job in queue.jobs()] == [samples.body()]
         assert len(relay.retries.messages) == 1
 
     def test_ledger_keeps_attempts_and_debt_of_a_failed_share(self) -> None:
         relay = room(DOWN, chance=0.5)
         started = relay.clock.now
         result = relay.share()
-        assert (result.attempts, result.http_status) == (3, 503)
+        assert (result.exchange.attempts, result.exchange.http_status) == (3, 503)
         assert relay.clock.now - started == 0.75
         entry = relay.entry()
         assert (entry.lease, entry.announced, entry.signal_times, entry.doubtful) == (None, None, (), ())
@@ -86,14 +86,14 @@ class TestNotAccepted:
         relay = room(requests.ReadTimeout("late"))
         result = relay.share()
         entry = relay.entry()
-        assert result.may_have_paged
+        assert result.exchange.may_have_paged
         assert (len(entry.doubtful), entry.signal_times, entry.announced) == (1, (relay.clock.now,), None)
 
     def test_share_without_time_for_an_attempt_is_queued_and_sends_nothing(self) -> None:
         relay = room()
         result = relay.share(seconds=1.5)
-        assert (result.outcome, result.reason, result.attempts) == (Outcome.QUEUED, Reason.TIMEOUT, 0)
-        assert not result.may_have_paged
+        assert (result.outcome, result.reason, result.exchange.attempts) == (Outcome.QUEUED, Reason.TIMEOUT, 0)
+        assert not result.exchange.may_have_paged
         assert (relay.session.calls, relay.entry().debt.attempts) == ([], 0)
 
 
@@ -102,9 +102,9 @@ class TestRefused:
         relay = room(REFUSED)
         result = relay.share(recipients=("jdoe",))
         [job] = relay.dead_letters.jobs()
-        assert job == Job(
+        assert job == samples.job(
             kind="signal",
-            delivery_id=result.delivery_id or "",
+            delivery_id=result.subject.delivery_id or "",
             channel="noc",
             incident_id="i1",
             version=(1_800_000_000, 1_800_000_000),
@@ -143,7 +143,7 @@ class TestRefused:
         relay = room(REFUSED, samples.accepted())
         relay.share()
         result = relay.share(changedOn=LATER, comments=["on it"])
-        assert (result.outcome, result.transition) == (Outcome.DELIVERED, "opened")
+        assert (result.outcome, result.subject.transition) == (Outcome.DELIVERED, "opened")
 
     def test_refused_share_stays_on_the_retry_queue_if_the_dead_letter_queue_fails(self) -> None:
         relay = room(REFUSED)
@@ -154,7 +154,7 @@ class TestRefused:
         relay.dead_letters.failure = None
         relay.wake()
         assert (len(relay.dead_letters.messages), relay.retries.messages) == (1, [])
-        assert relay.dead_letters.jobs()[0].attempts == len(relay.session.calls) == 2
+        assert relay.dead_letters.jobs()[0].failures.attempts == len(relay.session.calls) == 2
 
 
 class TestNoRetryQueue:
@@ -168,7 +168,7 @@ class TestNoRetryQueue:
     def test_share_is_sent_although_the_retry_queue_refuses_its_job(self) -> None:
         relay = self.broken()
         result = relay.share()
-        assert (result.outcome, result.unguarded) == (Outcome.DELIVERED, None)
+        assert (result.outcome, result.notices.unguarded) == (Outcome.DELIVERED, None)
         assert (len(relay.session.calls), relay.dead_letters.messages) == (1, [])
         assert relay.entry().announced
         assert relay.share().outcome == Outcome.DUPLICATE
@@ -227,7 +227,11 @@ class TestNoRetryQueue:
         result = relay.share()
         assert (result.outcome, result.queue) == (Outcome.QUEUED, "dead_letter")
         [job] = relay.dead_letters.jobs()
-        assert (job.reason, job.attempts, job.dead_lettered_at is None) == (result.reason, result.attempts, False)
+        assert (job.failures.reason, job.failures.attempts, job.revival.dead_lettered_at is None) == (
+            result.reason,
+            result.exchange.attempts,
+            False,
+        )
         assert relay.entry().dead_letter.state
 
     def test_refused_state_that_the_dead_letter_queue_does_not_take_is_kept_in_the_ledger(self) -> None:
@@ -235,11 +239,11 @@ class TestNoRetryQueue:
         relay.dead_letters.failure = NO
         result = relay.share()
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.REFUSED, "ledger")
-        assert result.last_copy is None, "it is not the only copy"
+        assert result.notices.last_copy is None, "it is not the only copy"
         relay.retries.failure = relay.dead_letters.failure = None
         relay.sweep()
         relay.wake(0)
-        assert [job.reason for job in relay.dead_letters.jobs()] == ["refused"]
+        assert [job.failures.reason for job in relay.dead_letters.jobs()] == ["refused"]
 
     def test_repeated_share_is_a_duplicate_of_one_kept_in_the_ledger(self) -> None:
         relay = self.broken(DOWN)
@@ -283,8 +287,8 @@ class TestUnsafe:
         result = relay.share()
         assert (result.outcome, result.reason, result.queue) == (Outcome.UNSAFE, Reason.UPSTREAM, None)
         assert result.detail == "HTTP 503; no queue took it"
-        copy = Job.from_json(result.last_copy or "")
-        assert (copy.body, copy.reason, copy.attempts) == (samples.body(), "upstream", 3)
+        copy = read_envelope(result.notices.last_copy or "")
+        assert (copy.payload.body, copy.failures.reason, copy.failures.attempts) == (samples.body(), "upstream", 3)
 
     def test_share_is_unsafe_if_the_ledger_refuses_its_row_alone(self) -> None:
         dynamodb = HookedDynamoDb()
@@ -294,7 +298,7 @@ class TestUnsafe:
         dynamodb.before["update_item", 2] = table_down
         result = relay.share()
         assert (result.outcome, result.reason, result.queue) == (Outcome.UNSAFE, Reason.UPSTREAM, None)
-        assert result.last_copy
+        assert result.notices.last_copy
 
     @pytest.mark.parametrize("failure", [DOWN, REFUSED, requests.ReadTimeout("late")], ids=["down", "refused", "late"])
     def test_repeated_share_is_no_duplicate_of_an_unsafe_one(self, failure: Step) -> None:
@@ -313,10 +317,10 @@ class TestUnsafe:
     def test_last_copy_too_long_for_a_log_line_is_reduced_and_stays_valid(self) -> None:
         relay = self.nowhere(DOWN)
         alerts = [{"id": f"a{number}", "text": f"{number:032x}" * 400} for number in range(300)]
-        copy = relay.share(alerts=alerts, noise=[f"{n * 7919**5:x}" for n in range(60_000)]).last_copy or ""
+        copy = relay.share(alerts=alerts, noise=[f"{n * 7919**5:x}" for n in range(60_000)]).notices.last_copy or ""
         assert 0 < len(copy) <= MAX_LOGGED_CHARACTERS
-        assert Job.from_json(copy).body_reduced
-        assert json.loads(Job.from_json(copy).body)["incident"]["id"] == "i1"
+        assert read_envelope(copy).payload.body_reduced
+        assert json.loads(read_envelope(copy).payload.body)["incident"]["id"] == "i1"
 
     def test_share_is_unsafe_if_the_dead_letter_queue_does_not_answer_in_time(self) -> None:
         def slow(call: Call) -> Any:

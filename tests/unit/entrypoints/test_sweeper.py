@@ -13,7 +13,7 @@ from relay.delivery.task import PAST_AGE_SECONDS
 from relay.entrypoints.sweeper import BACKLOG, HEALED_SECONDS, INVOKED_SECONDS, MAX_BEGUN, MAX_ROWS, SICK_SECONDS
 from relay.entrypoints.sweeper_run import SWEEP_LEASE_SECONDS
 from relay.errors import ChannelUnreadable, QueueError
-from relay.jobs.envelope import timestamp
+from relay.jobs.job import timestamp
 from relay.ledger.entry_key import key
 from relay.ledger.row import shard
 from tests import samples
@@ -80,7 +80,7 @@ class TestVanishedMessages:
         relay = vanished(DOWN, DOWN, DOWN, samples.accepted("r9"))
         assert sweep_at(relay, due(relay)) == {"owed": 1, "notified": 0, "healed": 1}
         [job] = relay.retries.jobs()
-        assert (job.healed, job.body, relay.retries.delays()) == (1, samples.body(), [0])
+        assert (job.message.healed, job.payload.body, relay.retries.delays()) == (1, samples.body(), [0])
         assert relay.sweep(60)["healed"] == 0
         assert relay.sweep(60)["healed"] == 0
         relay.wake(0)
@@ -144,7 +144,7 @@ class TestVanishedMessages:
         relay.retries.messages.clear()
         relay.sweep(300)
         [job] = relay.retries.jobs()
-        assert replace(job, healed=0) == before
+        assert job.healing(0) == before
         relay.wake(0)
         assert relay.session.calls[-1].url.endswith("recipients=jdoe,DBA")
         assert relay.entry(recipients=("jdoe", "DBA")).announced
@@ -152,14 +152,14 @@ class TestVanishedMessages:
     def test_newer_state_takes_over_the_debt_of_an_older_one(self) -> None:
         relay = vanished(DOWN, shares=({"status": "warning"}, {"status": "critical", "changedOn": LATER}))
         relay.sweep(300)
-        assert [job.status for job in relay.retries.jobs()] == ["critical"]
+        assert [job.payload.status for job in relay.retries.jobs()] == ["critical"]
 
     def test_healed_job_goes_on_with_its_backoff_after_the_next_attempt(self) -> None:
         relay = vanished(DOWN)
         relay.sweep(300)
         relay.wake(0)
         [job] = relay.retries.jobs()
-        assert (job.rounds, job.attempts, begun(relay)) == (1, 4, 0)
+        assert (job.failures.rounds, job.failures.attempts, begun(relay)) == (1, 4, 0)
 
 
 class TestOrder:
@@ -167,7 +167,7 @@ class TestOrder:
         statuses = ("warning", "critical", "unknown", "critical")
         relay = vanished(DOWN, shares=tuple({"id": f"i{n}", "status": each} for n, each in enumerate(statuses)))
         relay.sweep(300)
-        assert [job.status == "critical" for job in relay.retries.jobs()] == [True, True, False, False]
+        assert [job.payload.status == "critical" for job in relay.retries.jobs()] == [True, True, False, False]
 
     def test_channel_has_no_more_jobs_healed_in_a_run_than_its_rate_limit_per_minute(self) -> None:
         shares = tuple({"id": f"i{number}"} for number in range(5))
@@ -189,7 +189,7 @@ class TestOrder:
         relay = vanished(DOWN, shares=({"id": "i1", "status": "warning"}, {"id": "i2"}))
         relay.retries.visible = waiting
         assert relay.sweep(300)["healed"] == healed
-        assert relay.retries.jobs()[0].status == "critical"
+        assert relay.retries.jobs()[0].payload.status == "critical"
         relay.retries.visible = 0
         assert relay.sweep(60)["healed"] == 2 - healed
 
@@ -238,7 +238,7 @@ class TestQueueDown:
         moment = due(relay)
         assert sweep_at(relay, moment)["healed"] == 1
         [job] = relay.invoked
-        assert (job.healed, job.incident_id) == (1, "i1")
+        assert (job.message.healed, job.incident_id) == (1, "i1")
         assert due(relay) == moment + INVOKED_SECONDS
         assert worked(relay, job) == []
         assert (len(relay.session.calls), relay.entry().debt.row) == (4, None)
@@ -273,7 +273,7 @@ class TestQueueDown:
         sweep_at(relay, due(relay))
         [job] = relay.retries.jobs()
         later = timestamp(relay.clock.now + 60)
-        assert worked(relay, replace(job, not_before=later, reason="circuit_open")) == []
+        assert worked(relay, samples.changed(job, not_before=later, reason="circuit_open")) == []
         assert (len(relay.session.calls), relay.entry().debt.begun) == (3, 0)
 
     def test_debt_is_left_for_the_next_run_if_queue_and_invocation_fail(self) -> None:
@@ -356,7 +356,11 @@ class TestPoison:
         assert (begun(relay), relay.dead_letters.messages) == (MAX_BEGUN, [])
         assert sweep_at(relay, due(relay) + 60)["healed"] == 0
         [dead] = relay.dead_letters.jobs()
-        assert (dead.reason, dead.incident_id, dead.dead_lettered_at is None) == ("internal", "i1", False)
+        assert (dead.failures.reason, dead.incident_id, dead.revival.dead_lettered_at is None) == (
+            "internal",
+            "i1",
+            False,
+        )
         entry = relay.entry()
         assert entry.dead_letter.state
         assert (entry.debt.job, entry.debt.reason) == ("", "internal")
@@ -389,7 +393,7 @@ class TestPoison:
         relay.sweep(300)
         [older] = relay.retries.jobs()
         relay.share(changedOn=LATER, alerts=["new"], status="warning")
-        worked(relay, replace(older, healed=MAX_BEGUN))
+        worked(relay, older.healing(MAX_BEGUN))
         assert begun(relay) == 0
 
     def test_debt_of_a_poison_job_stays_while_the_dead_letter_queue_refuses_it(self) -> None:
@@ -450,7 +454,7 @@ class TestTooOld:
         assert relay.dead_letters.messages == []
         sweep_at(relay, due(relay))
         [job] = relay.dead_letters.jobs()
-        assert (job.reason, job.incident_id, relay.retries.messages) == ("expired", "i1", [])
+        assert (job.failures.reason, job.incident_id, relay.retries.messages) == ("expired", "i1", [])
         assert len(relay.session.calls) == 3
         assert relay.recorder.metrics()["dead_lettered"] == 1
 
@@ -484,7 +488,7 @@ class TestTooOld:
         relay.retries.messages.clear()
         assert due(relay) == began + 300 + OVERAGE_SECONDS
         sweep_at(relay, due(relay))
-        assert [job.reason for job in relay.dead_letters.jobs()] == ["expired"]
+        assert [job.failures.reason for job in relay.dead_letters.jobs()] == ["expired"]
 
     def test_overtaken_state_is_not_dead_lettered_when_its_age_ends(self) -> None:
         relay = room(DOWN, policy={"max_age_seconds": 100})
@@ -514,7 +518,7 @@ class TestTooOld:
         sweep_at(relay, relay.clock.now + 300)
         assert len(relay.retries.messages) == 1
         relay.wake(0)
-        assert [job.reason for job in relay.dead_letters.jobs()] == ["expired"]
+        assert [job.failures.reason for job in relay.dead_letters.jobs()] == ["expired"]
 
     def test_expired_debt_is_dead_lettered_once_although_its_words_cannot_be_stored(self) -> None:
         relay = vanished(DOWN, policy={"max_age_seconds": 100})
@@ -765,4 +769,4 @@ class TestIndexChanges:
         relay.sweeper = replace(relay.sweeper, deadlines=lambda _: relay.deadline(3600))
         found = relay.sweep(0)
         assert (found["owed"], found["healed"]) == (1, 1)
-        assert [job.status for job in relay.retries.jobs()] == ["warning"]
+        assert [job.payload.status for job in relay.retries.jobs()] == ["warning"]

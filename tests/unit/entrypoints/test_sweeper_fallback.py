@@ -12,7 +12,7 @@ from botocore.exceptions import EndpointConnectionError
 from relay.delivery.page_followup import LOOK_FOR_SECONDS
 from relay.entrypoints.sweeper import AT_ONCE, MAX_CHECKED, NOTIFIED_AGAIN_SECONDS, NOTIFY_SECONDS
 from relay.errors import ChannelUnreadable
-from relay.jobs.envelope import timestamp
+from relay.jobs.job import timestamp
 from relay.ledger.entry_key import key
 from relay.ledger.table import MAX_BATCH
 from tests import samples
@@ -195,7 +195,7 @@ class TestGivenUp:
         relay = room(DOWN, policy={"max_age_seconds": 60, "fallback_after_seconds": 300})
         relay.share()
         relay.wake(61)
-        assert [job.reason for job in relay.dead_letters.jobs()] == ["expired"]
+        assert [job.failures.reason for job in relay.dead_letters.jobs()] == ["expired"]
         sweep_when_owed_for(relay, 299.5)
         assert subjects(relay) == []
         sweep_when_owed_for(relay, 300)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from relay.jobs.envelope import envelope_of
 from tests import samples
 from tests.fakes import FakeSqs, Relay, room
 
@@ -20,7 +21,7 @@ def records(*bodies: Any) -> list[dict[str, Any]]:
 def jobs(*incidents: str, **changes: Any) -> list[dict[str, Any]]:
     """Return messages with signals of these incidents."""
     return records(
-        *(samples.job(incident_id=each, body=samples.body(id=each), **changes).to_json() for each in incidents)
+        *(envelope_of(samples.job(incident_id=each, body=samples.body(id=each), **changes)) for each in incidents)
     )
 
 
@@ -42,7 +43,7 @@ class TestMessages:
     @pytest.mark.parametrize("body", ["", "{}", "not json", json.dumps({"schema": 2}), None, 7])
     def test_unreadable_message_stays_and_the_others_are_worked(self, body: Any) -> None:
         relay = room()
-        good = samples.job().to_json()
+        good = envelope_of(samples.job())
         assert relay.worker.work(records(good, body, good.replace("i1", "i2"))) == ["m2"]
         assert len(relay.session.calls) == 2
         assert relay.recorder.metrics()["unreadable_job"] == 1
@@ -56,7 +57,7 @@ class TestMessages:
 
     def test_job_without_an_incident_stays_and_the_others_are_worked(self) -> None:
         relay = room()
-        bad = samples.job(incident_id="i1", body=b"no incident at all").to_json()
+        bad = envelope_of(samples.job(incident_id="i1", body=b"no incident at all"))
         assert relay.worker.work([*records(bad), *jobs("i1", "i2")[1:]]) == ["m1"]
         assert sent(relay) == ["i2"]
         assert relay.recorder.metrics()["job_unsafe"] == 1
@@ -73,7 +74,12 @@ class TestMessages:
         relay = room(ZeroDivisionError("canary-words"), samples.accepted())
         assert relay.worker.work(jobs("i1")) == []
         [again] = relay.retries.jobs()
-        assert (again.reason, again.attempts, again.rounds, again.may_have_paged) == ("internal", 4, 1, True)
+        assert (
+            again.failures.reason,
+            again.failures.attempts,
+            again.failures.rounds,
+            again.failures.may_have_paged,
+        ) == ("internal", 4, 1, True)
         assert "canary-words" not in relay.recorder.written()
 
     def test_job_is_logged_in_one_line(self) -> None:

@@ -13,7 +13,7 @@ from relay.ledger.row import Row
 from relay.ledger.wait import Slot
 from relayctl import timeline, timeline_ledger, timeline_logs, timeline_vendors, timeline_views
 from relayctl.log_lines import Line
-from relayctl.page_history import Answered, PageHistory
+from relayctl.page_history import PageHistory, PersonAnswer
 from relayctl.timeline import LOG, MAX_EVENTS, Event
 from tests import samples
 
@@ -104,7 +104,7 @@ def test_standing_names_all_that_a_person_has_to_know() -> None:
 
 
 def test_texts_of_other_people_are_quoted_and_activities_without_time_left_out() -> None:
-    answer = Answered(NOW, "jdoe\n", "", "", "see https://evil.example")
+    answer = PersonAnswer(NOW, "jdoe\n", "", "", "see https://evil.example")
     history = PageHistory("u-1", "", "ACTIVE", NOW, None, (), (answer,))
     texts = [each.text for each in timeline_vendors.of_page("noc", history)]
     assert texts == [

@@ -14,7 +14,7 @@ from relay.delivery.decision import WAKE_MARGIN_SECONDS
 from relay.delivery.services import Services
 from relay.delivery.task import Task
 from relay.errors import AMBIGUOUS_WAIT_SECONDS, LedgerError
-from relay.jobs.envelope import Job, UnreadableMessage
+from relay.jobs.envelope import UnreadableMessage, read_envelope
 from relay.jobs.outcome import Outcome, Result, Sent
 from relay.ledger.accepted_signal import Audience
 from relay.ledger.entry import Entry
@@ -34,10 +34,11 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
         claimed = services.ledger.write(task.name, entry, claim)
     except LedgerError as error:
         result = degraded.without_ledger(services, task, str(error))
-        return task if result.attempts else give_back(services, replace(task, ticket=ticket)), result
+        return task if result.exchange.attempts else give_back(services, replace(task, ticket=ticket)), result
     if claimed is None:
         return replace(task, ticket=ticket), None
-    if (task.job.ledger_down_since or task.job.waits_for_ledger) and not ticket.is_unasked:
+    message = task.job.message
+    if (message.ledger_down_since or message.waits_for_ledger) and not ticket.is_unasked:
         task = task.with_ledger()
     sent = services.sender.announce(task, claimed, services.deadline, attempts=send.attempts, alone=send.alone)
     until = services.clock()
@@ -50,7 +51,7 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
     with suppress(LedgerError):
         services.rate_limiter.report(task.rules, ticket, *failure)
     is_unpaced = ticket.is_unasked and result.outcome == Outcome.DELIVERED
-    return task, replace(result, unguarded="the rate limiter could not be read") if is_unpaced else result
+    return task, result.with_unguarded("the rate limiter could not be read") if is_unpaced else result
 
 
 def give_back(services: Services, task: Task) -> Task:
@@ -79,7 +80,7 @@ def _claim(services: Services, task: Task, entry: Entry, send: Send) -> tuple[En
 def _record_acceptance(
     services: Services, task: Task, claimed: Entry, lease: Lease, sent: Sent, until: float, *, alone: bool
 ) -> Result:
-    audience = Audience(task.job.recipients, is_for_one=alone)
+    audience = Audience(task.job.routing.recipients, is_for_one=alone)
 
     def change(now: Entry) -> Entry:
         return now.accepted(lease, sent.request_id, sent.maybe_accepted, until=until, audience=audience)
@@ -104,7 +105,7 @@ def _wake_next(services: Services, task: Task, entry: Entry) -> None:
     with suppress(LedgerError, UnreadableMessage):
         envelope = services.ledger.stored(task.name, entry.debt.job)
         if envelope:
-            job = replace(Job.from_json(envelope), spare=True)
+            job = read_envelope(envelope).as_spare()
             services.keeper.keep(job, services.deadline, until=services.clock())
 
 
@@ -142,5 +143,5 @@ def _record_failure(services: Services, task: Task, claimed: Entry, lease: Lease
     if result.queue:
         return result
     if row and is_recorded:
-        return replace(result, outcome=Outcome.QUEUED, queue="ledger", last_copy=None)
+        return result.queued("ledger").with_last_copy(None)
     return debts.dead_letter(services, task, result)

@@ -4,17 +4,15 @@ The checks run in this order: is the state announced or queued already, is it su
 policy, may it be sent now.
 """
 
-from collections.abc import Set as AbstractSet
 from copy import replace
-from enum import StrEnum
-from typing import NamedTuple
 
 from relay.delivery.actions import Action, DeadLetter, Revive, Send, Settle
 from relay.delivery.incident_rate_limit import earliest_send_time, room_for_signals
+from relay.delivery.standing import Standing, judge_change, judge_job, judge_share
 from relay.delivery.task import Task
 from relay.errors import Reason
-from relay.incidents.transition import Change, State, Transition, compare
-from relay.jobs.envelope import seconds_of, timestamp
+from relay.incidents.transition import State, Transition, compare
+from relay.jobs.job import seconds_of, timestamp
 from relay.jobs.outcome import Outcome
 from relay.ledger.entry import Entry
 from relay.ledger.wait import Wait
@@ -23,38 +21,6 @@ from relay.ledger.wait import Wait
 MAX_ATTEMPTS = 3
 # The wait after an ambiguous send ends this much before its job wakes, so that the job does not wake too early.
 WAKE_MARGIN_SECONDS = 2.0
-# Upper bound of the difference of two functions' clocks. AWS keeps them far closer.
-CLOCKS_DIFFER_SECONDS = 0.7
-_WORSE = frozenset({Transition.WORSENED, Transition.REOPENED})
-
-
-class Standing(StrEnum):
-    """Relation of a state to its incident's entry.
-
-    OWED: the policy announces the state, and it is not announced yet. DUPLICATE, SUPERSEDED and UNCHANGED have the
-    meaning that `Outcome` describes. DEAD_LETTERED: the state is on the dead-letter queue, and no operator moved it
-    back.
-    """
-
-    OWED = "owed"
-    DUPLICATE = "duplicate"
-    SUPERSEDED = "superseded"
-    UNCHANGED = "unchanged"
-    DEAD_LETTERED = "dead_lettered"
-
-
-class Judgement(NamedTuple):
-    """Standing of a state.
-
-    Attributes:
-        standing: The standing.
-        change: The state's transition and its explanation; None if the standing was found without a comparison.
-    """
-
-    standing: Standing
-    change: Change | None = None
-
-
 _FOR_EVERYBODY = frozenset({Transition.OPENED, Transition.WORSENED, Transition.REOPENED})
 _SETTLED = {
     Standing.DUPLICATE: Outcome.DUPLICATE,
@@ -79,41 +45,44 @@ def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Action]:
     if standing != Standing.OWED:
         return task, _settled(task, entry, standing)
     if _is_to_revive(task, entry):
-        revived_at = seconds_of(task.job.revived_at or task.job.received_at)
-        return task, Revive(entry.reviving(task.state, revived_at))
+        return task, Revive(entry.reviving(task.state, task.job.age_counts_from))
     if task.hold and task.is_given_up:
         return task, DeadLetter(task.hold.reason)
+    alone = _only_acknowledger(task, entry)
     if wait := _wait(task, entry, now):
         return task, wait
     attempts = max(1, min(MAX_ATTEMPTS, room_for_signals(entry, now))) if task.is_live else 1
-    return task, Send(attempts, _only_acknowledger(task, entry) if entry.acknowledged_by else None)
+    return task, Send(attempts, alone)
 
 
 def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:
     """Return the task, updated from the entry, and the standing of its state."""
     notify_on = task.channel.policy.notify_on
-    state = _ordered_after_newest(task, entry)
+    state = _state_after_newest(task, entry)
     if _is_owed_by_copy(task, entry):
         judgement = judge_change(entry, state, notify_on)
     elif task.is_live:
         judgement = judge_share(entry, state, notify_on, is_stamped=task.is_stamped)
     else:
-        judgement = judge_job(entry, state, notify_on, mark=task.job.mark)
-    job = replace(
-        task.job,
-        transition=judgement.change.transition if judgement.change else task.job.transition,
+        judgement = judge_job(entry, state, notify_on, mark=task.job.revival.mark)
+    job = task.job
+    attempts = max(job.failures.attempts, entry.debt.attempts if state.is_same(entry.newest) else 0)
+    payload = replace(
+        job.payload,
+        transition=judgement.change.transition if judgement.change else job.payload.transition,
         version=state.version,
         digest=state.digest,
         is_dated_by_another=state.is_dated_by_another,
-        attempts=max(task.job.attempts, entry.debt.attempts if state.is_same(entry.newest) else 0),
-        received_at=task.job.received_at if state is task.state else timestamp(state.came),
     )
+    received_at = job.received_at if state is task.state else timestamp(state.came)
+    failures = replace(job.failures, attempts=attempts)
+    job = replace(job, received_at=received_at, payload=payload, failures=failures)
     is_first = task.is_first or entry.sequence == 0
     task = replace(task, state=state, change=judgement.change, job=job, is_first=is_first)
     return _revived_by(task, entry), judgement.standing
 
 
-def _ordered_after_newest(task: Task, entry: Entry) -> State:
+def _state_after_newest(task: Task, entry: Entry) -> State:
     """Return the task's state, ordered after the stored one in spite of clock skew between functions.
 
     A live state without timestamps inherits the stored version, so that a share older than that version is not taken
@@ -140,7 +109,7 @@ def _is_owed_by_copy(task: Task, entry: Entry) -> bool:
 
 def _is_to_revive(task: Task, entry: Entry) -> bool:
     """True if the job was replayed from the dead-letter queue, and the entry does not record that yet."""
-    job = task.job
+    job = task.job.revival
     return (
         job.revived_at is not None
         and job.is_revived
@@ -154,7 +123,7 @@ def _revived_by(task: Task, entry: Entry) -> Task:
     at = entry.dead_letter.revived_at
     if not at or not task.state.is_of_same_share(entry.newest) or _is_to_revive(task, entry):
         return task
-    revived = replace(task, job=replace(task.job, revived_at=timestamp(at)))
+    revived = replace(task, job=replace(task.job, revival=replace(task.job.revival, revived_at=timestamp(at))))
     hold = task.hold
     if hold and hold.reason == Reason.EXPIRED and hold.until - at <= task.channel.policy.max_age_seconds:
         # Another message of the same state has expired by its own age. The revived state has not.
@@ -222,98 +191,3 @@ def _only_acknowledger(task: Task, entry: Entry) -> str | None:
     changes = [change, *(compare(state, task.state) for state in entry.maybe_announced())]
     is_calm = all(each.transition not in _FOR_EVERYBODY for each in changes)
     return entry.acknowledged_by if is_calm else None
-
-
-def judge_share(
-    entry: Entry, state: State, notify_on: AbstractSet[Transition], *, is_stamped: bool = True
-) -> Judgement:
-    """Return the standing of a new share's state. `is_stamped` is True if the share has BigPanda's timestamps.
-
-    A duplicate or superseded share needs no further work: its state, or a newer one, is in the entry already. The
-    entry's states are announced, queued, or not to be announced.
-    """
-    if (is_stamped and _came_before(entry, state)) or state.is_same(entry.newest):
-        return Judgement(Standing.DUPLICATE)
-    if state.precedes(entry.announced) or state.precedes(entry.newest):
-        return Judgement(Standing.SUPERSEDED)
-    return judge_change(entry, state, notify_on)
-
-
-def judge_job(entry: Entry, state: State, notify_on: AbstractSet[Transition], *, mark: float | None) -> Judgement:
-    """Return the standing of the state of a job from the queue.
-
-    `mark` is the time at which its message was dead-lettered (epoch seconds), None if it never was. A dead-lettered
-    state is revived only by a message whose mark is not older than the entry's. Other copies of the job are ignored.
-    """
-    announced = entry.announced
-    is_announced = announced is not None and state.is_same(announced)
-    is_announced = is_announced and (state.version is not None or not (announced and announced.precedes(state)))
-    # An announced state is owed again if the incident eased meanwhile, or if another state may have been announced.
-    is_owed_anew = entry.debt.since is not None and state.is_of_same_share(entry.newest)
-    if is_announced and not entry.was_better and not is_owed_anew:
-        return Judgement(Standing.DUPLICATE)
-    if not state.is_of_same_share(entry.newest) and (
-        state.precedes(entry.announced) or state.precedes(entry.newest) or _is_copy(entry, state)
-    ):
-        return Judgement(Standing.DUPLICATE if is_announced else Standing.SUPERSEDED)
-    if entry.dead_letter.holds(state) and (mark is None or mark < entry.dead_letter.mark):
-        return Judgement(Standing.DEAD_LETTERED)
-    judgement = judge_change(entry, state, notify_on)
-    is_news = judgement.standing == Standing.OWED or not is_announced
-    return judgement if is_news else Judgement(Standing.DUPLICATE)
-
-
-def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Judgement:
-    """OWED if the transition from any state that may have been announced is in `notify_on`, else UNCHANGED.
-
-    If the incident eased without a signal, the transition from that eased state counts too: it can worsen again, back
-    to the announced state.
-    """
-    changes = [compare(announced, state) for announced in entry.maybe_announced()]
-    again = compare(entry.eased, state) if entry.eased else changes[0]
-    if entry.is_woken and state.is_open:
-        again = Change(Transition.REOPENED, "its snooze is over")
-    if again.transition in _WORSE:
-        changes.append(again)
-    for change in changes:
-        if change.transition in notify_on:
-            return Judgement(Standing.OWED, change)
-    return Judgement(Standing.UNCHANGED, changes[0])
-
-
-def is_known(entry: Entry, state: State, now: float) -> bool:
-    """Return True if the ledger knows a state from BigPanda's API, or a newer one, from a share.
-
-    States that are being sent, wait on the retry queue or are dead-lettered are known as well.
-    """
-    newest, dead_lettered = entry.newest, entry.dead_letter.state
-    if entry.is_busy(now) or (newest and newest.version and state.version and state.version <= newest.version):
-        return True
-    # A dead-lettered state that a newer state superseded is ignored.
-    dead_lettered = None if dead_lettered and dead_lettered.precedes(newest) else dead_lettered
-    queued = (newest if entry.debt.since is not None else None, dead_lettered)
-    return any(known and (known.is_open, known.rank) == (state.is_open, state.rank) for known in queued)
-
-
-def _is_copy(entry: Entry, state: State) -> bool:
-    """Return True if the state is a second copy of a share that arrived at about the same time as the newest state.
-
-    If two copies of a share arrive at once, both may be queued, while the entry holds the arrival time of one. That
-    time can be later than this copy's, since the functions' clocks differ.
-    """
-    newest = entry.newest
-    is_known = newest is not None and newest.version == state.version and state.name in entry.seen
-    return is_known and newest is not None and state.came < newest.came + CLOCKS_DIFFER_SECONDS
-
-
-def _came_before(entry: Entry, state: State) -> bool:
-    """Return True if the same state arrived before, with the version of the newest state.
-
-    Timestamps have a resolution of a second, so the state is either a late copy, or the incident returned to it within
-    that second. A state that is worse than the newest one counts as new, so that no page is lost. The caller skips this
-    check for shares without timestamps.
-    """
-    newest = entry.newest
-    if newest is None or newest.version != state.version:
-        return False
-    return state.name in entry.seen and not state.is_worse_than(newest)

@@ -21,7 +21,7 @@ from relay.delivery.services import Services, Unguarded
 from relay.delivery.task import Task, entry_of, new_job
 from relay.errors import LedgerError, Reason
 from relay.incidents.share import Share
-from relay.jobs.envelope import Job
+from relay.jobs.job import Job
 from relay.jobs.outbox import Keeper, last_copy
 from relay.jobs.outcome import Outcome, Result
 from relay.ledger.entry import Entry
@@ -80,7 +80,7 @@ class Delivery:
         `dead_letter`, the job is on the dead-letter queue already.
         """
         task = Task.of_job(channel, share, job, self.owner(), hold)
-        if job.accepted:
+        if job.message.accepted:
             return degraded.catch_up(self._within(deadline), task)
         return self._attend(task, deadline)
 
@@ -89,7 +89,7 @@ class Delivery:
 
         def change(entry: Entry) -> Entry:
             is_named = entry.debt.job == job.stored_name
-            return replace(entry, debt=entry.debt.with_job_begun(job.healed)) if is_named else entry
+            return replace(entry, debt=entry.debt.with_job_begun(job.message.healed)) if is_named else entry
 
         with suppress(LedgerError):
             self.ledger.within(deadline).change(entry_of(job), change)
@@ -117,7 +117,7 @@ class Delivery:
                 task = task if isinstance(action, Send) else give_back(services, task)
                 task, result = _act(services, task, entry, action)
                 if result and entry.is_unreadable:
-                    return replace(result, unguarded="the entry was unreadable, and was replaced by a new one")
+                    return result.with_unguarded("the entry was unreadable, and was replaced by a new one")
                 if result:
                     return result
         except LedgerError as error:
@@ -177,9 +177,8 @@ def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Res
     is_kept = not action.queues_job or services.keeper.keep(task.job, services.deadline, until=services.clock())
     if not is_kept:
         why = "no queue accepted the job that terminates its pages"
-        return replace(
-            result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL, detail=why, last_copy=last_copy(task.job)
-        )
+        failed = replace(result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL, detail=why)
+        return failed.with_last_copy(last_copy(task.job))
     if action.note is None:
         return result
     try:

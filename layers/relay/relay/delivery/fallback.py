@@ -15,7 +15,7 @@ from relay.errors import BadRequest, Reason
 from relay.foreign_text import ELLIPSIS, identifier, is_bigpanda_link, one_line, quoted
 from relay.incidents.details import Details, console_link, details_of
 from relay.incidents.share import parse_share
-from relay.jobs.envelope import Job, seconds_of, timestamp
+from relay.jobs.job import Job, seconds_of, timestamp
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
@@ -73,13 +73,13 @@ class OverdueDebt(NamedTuple):
         found = _details(job)
         described = (*(alert.description for alert in found.alerts), found.description) if found else ()
         # `in_flight` is the reason of a job that never failed.
-        reason = "" if job.reason == Reason.IN_FLIGHT else job.reason
+        reason = "" if job.failures.reason == Reason.IN_FLIGHT else job.failures.reason
         return cls(
             job.incident_id,
             seconds_of(job.received_at),
             reason,
             description=next(filter(None, described), None) or "",
-            recipients=job.recipients,
+            recipients=job.routing.recipients,
             link=found.link if found else "",
         )
 
@@ -228,6 +228,6 @@ def _link(link: str, incident_id: str) -> str:
 
 def _details(job: Job) -> Details | None:
     try:
-        return details_of(parse_share(job.body))
+        return details_of(parse_share(job.payload.body))
     except BadRequest:
         return None

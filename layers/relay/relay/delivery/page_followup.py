@@ -15,9 +15,10 @@ from relay.deadline import Deadline
 from relay.delivery.resolve_confirmation import Confirmed, ResolveAnswer, ResolveConfirmation
 from relay.delivery.task import entry_of
 from relay.errors import LedgerError, Reason, SendError
-from relay.jobs.envelope import Job
+from relay.jobs.envelope import envelope_of
+from relay.jobs.job import Job
 from relay.jobs.outbox import storable
-from relay.jobs.outcome import Outcome, Result
+from relay.jobs.outcome import Notices, Outcome, Result, Subject
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger
@@ -68,9 +69,10 @@ class Followup:
             result = self._pages_followed(job, entry, channel, channel.rest, ledger, deadline, ends=is_sure)
         if confirmed.until and result.outcome != Outcome.UNSAFE:
             until = min(confirmed.until, result.until or confirmed.until)
-            result = replace(result, outcome=Outcome.QUEUED, reason=Reason.IN_FLIGHT, queue="retry", until=until)
+            result = result.waiting(Reason.IN_FLIGHT, until)
         is_news = confirmed.answer in {ResolveAnswer.REFUTED, ResolveAnswer.UNREACHABLE}
-        return replace(result, end=str(confirmed.answer)) if is_news else result
+        end = str(confirmed.answer) if is_news else None
+        return replace(result, notices=replace(result.notices, end=end))
 
     def _confirmed(
         self, job: Job, entry: Entry, channel: Channel, ledger: Ledger, deadline: Deadline
@@ -127,20 +129,18 @@ class Followup:
         is_noted = after == entry or _try_change(ledger, job, entry, change)
         if failure and failure.reason == Reason.TIMEOUT and after != entry and is_noted:
             # Time ran out before all pages were terminated. The job continues at once, without a backoff.
-            soon = replace(_result(job, Outcome.QUEUED), reason=Reason.IN_FLIGHT, queue="retry", until=now)
-            return replace(soon, unconfirmed=lost)
+            return _result(job, Outcome.QUEUED, lost).waiting(Reason.IN_FLIGHT, now)
         if failure:
-            failed = _result(job, Outcome.UNSAFE).failed(failure)
-            return replace(failed, may_have_paged=False, unconfirmed=lost if is_noted else ())
+            failed = _result(job, Outcome.UNSAFE, lost if is_noted else ()).failed(failure)
+            return replace(failed, exchange=replace(failed.exchange, may_have_paged=False))
         if not is_noted:
             return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail="the ledger write failed")
         waiting = list(self._unknown(after))
         if not waiting:
-            return replace(_result(job, Outcome.DUPLICATE), unconfirmed=lost)
-        youngest = max(signal.at for signal in waiting)
+            return _result(job, Outcome.DUPLICATE, lost)
+        youngest = max(raised.at for raised in waiting)
         wait = min(max((now - youngest) / 2, SHORTEST_SEARCH_WAIT_SECONDS), LONGEST_SEARCH_WAIT_SECONDS)
-        waits = replace(_result(job, Outcome.QUEUED), reason=Reason.IN_FLIGHT, queue="retry", until=now + wait)
-        return replace(waits, unconfirmed=lost)
+        return _result(job, Outcome.QUEUED, lost).waiting(Reason.IN_FLIGHT, now + wait)
 
     def _unknown(self, entry: Entry) -> Iterator[AcceptedSignal]:
         now = self.clock()
@@ -175,7 +175,7 @@ def _is_silent(entry: Entry, seen: Mapping[str, AcceptedSignal]) -> bool:
 def _store(ledger: Ledger, job: Job) -> None:
     """Store the job, so that the fallback topic's message can describe the incident, not only name its id."""
     with suppress(LedgerError):
-        ledger.store(entry_of(job), WORDS, storable(job).to_json(), lasts=OLD_SIGNAL_SECONDS)
+        ledger.store(entry_of(job), WORDS, envelope_of(storable(job)), lasts=OLD_SIGNAL_SECONDS)
 
 
 def _try_change(ledger: Ledger, job: Job, entry: Entry, change: Callable[[Entry], Entry]) -> bool:
@@ -209,5 +209,6 @@ def _takes_over(newer: AcceptedSignal, older: AcceptedSignal) -> bool:
     return bool(newer.pages) and not newer.is_over and newer.reaches_all_of(older)
 
 
-def _result(job: Job, outcome: Outcome) -> Result:
-    return Result(outcome, job.channel, job.incident_id, job.transition, delivery_id=job.delivery_id, job=job)
+def _result(job: Job, outcome: Outcome, unconfirmed: tuple[str, ...] = ()) -> Result:
+    subject = Subject.of_job(job, transition=job.payload.transition)
+    return Result(outcome, subject, notices=Notices(unconfirmed=unconfirmed), job=job)

@@ -19,7 +19,7 @@ from relay.delivery.task import new_job
 from relay.errors import LedgerError, SendError
 from relay.incidents.share import Share
 from relay.incidents.transition import is_open
-from relay.jobs.envelope import Job
+from relay.jobs.job import Job
 from relay.jobs.outbox import Keeper
 from relay.ledger.entry import Entry
 
@@ -120,11 +120,12 @@ class ResolveConfirmation:
     def _reannouncing(self, job: Job, entry: Entry, share: Share, channel: Channel) -> Job:
         """Return the job that signals the still open incident. It arrives now, so it is newer than the resolve."""
         body, trail = json.dumps(share.document).encode(), f"refuted-{share.incident_id}"[:100]
-        made = new_job(channel, share, body, job.url_recipients or (), trail, self.clock())
+        made = new_job(channel, share, body, job.routing.url_recipients or (), trail, self.clock())
         # A new delivery id: a workflow may treat a known one as a repeated signal.
         again = hashlib.sha256(f"{made.delivery_id} {entry.end.at}".encode()).hexdigest()[:32]
         # BigPanda's own timestamps may be those from before the forged resolve. With the resolve's, a late copy of an
         # older share stays older.
         version = entry.newest.version if entry.newest else None
         dated = version is not None
-        return replace(made, found=True, version=version, is_dated_by_another=dated, delivery_id=again)
+        payload = replace(made.payload, found=True, version=version, is_dated_by_another=dated)
+        return replace(made, delivery_id=again, payload=payload)

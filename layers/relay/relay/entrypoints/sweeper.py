@@ -23,7 +23,8 @@ from relay.delivery.fallback import MAX_NAMED, Fallback, OverdueDebt
 from relay.delivery.task import recorded_state
 from relay.entrypoints.sweeper_run import Run
 from relay.errors import ChannelError, LedgerError, Reason
-from relay.jobs.envelope import Job, UnreadableMessage, seconds_of
+from relay.jobs.envelope import UnreadableMessage, envelope_of, read_envelope
+from relay.jobs.job import Job
 from relay.jobs.outbox import Keeper
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import channel_of, incident_of
@@ -31,7 +32,7 @@ from relay.ledger.flood_detector import FLOODED_SECONDS, FloodDetector
 from relay.ledger.ledger import Ledger
 from relay.ledger.row import CRITICAL, OTHER, WORDS, Row, shards
 from relay.ledger.table import MAX_BATCH, Table
-from relay.telemetry import Telemetry
+from relay.telemetry.telemetry import Telemetry
 
 # Time limit of a run. It ends before the function's time-out of 60 seconds and before the next run.
 SWEEP_SECONDS = 45.0
@@ -321,7 +322,7 @@ class Sweeper:
             return self._give_up(owed, job, Reason.EXPIRED, deadline)
         row = owed.entry.debt.row or Row(0.0)
         number = row.begun + 1
-        job, now = replace(job, healed=number), self.clock()
+        job, now = job.healing(number), self.clock()
         # A queue that failed is not called again in this run, since each call can take seconds. If no worker began the
         # job that was sent before, the queue may not wake the worker at all.
         if run.has_queue and row.sent < number:
@@ -331,7 +332,7 @@ class Sweeper:
                 due = min(now + HEALED_SECONDS, max(self._expires_at(owed, job) + OVERAGE_SECONDS, now))
                 self._record_sent(owed, number, due)
                 return True
-        if run.invocations < MAX_INVOCATIONS and self.invoke(job.to_json()):
+        if run.invocations < MAX_INVOCATIONS and self.invoke(envelope_of(job)):
             run.invocations += 1
             self._record_sent(owed, number, now + INVOKED_SECONDS)
             return True
@@ -349,7 +350,7 @@ class Sweeper:
 
         Without the policy the limit is unknown: the channel's own may be longer than the default.
         """
-        since = max(seconds_of(job.revived_at or job.received_at), owed.entry.dead_letter.revived_at)
+        since = max(job.age_counts_from, owed.entry.dead_letter.revived_at)
         age = self._policy(owed.channel).max_age_seconds
         return math.inf if owed.channel in self._unread else since + age
 
@@ -360,14 +361,14 @@ class Sweeper:
             # A newer state is owed, and has a message of its own.
             self._postpone(owed)
             return False
-        dead_lettered = self.keeper.dead_letter(replace(job, reason=reason), deadline)
-        mark = dead_lettered.mark if dead_lettered else None
+        dead_lettered = self.keeper.dead_letter(job.failing(reason), deadline)
+        mark = dead_lettered.revival.mark if dead_lettered else None
         if dead_lettered is None or mark is None:
             return False
         if newest.is_critical:
             # The fallback topic's message describes the incident with this job.
             with suppress(LedgerError):
-                self.ledger.store(owed.key, WORDS, job.to_json(), lasts=STORED_SECONDS)
+                self.ledger.store(owed.key, WORDS, envelope_of(job), lasts=STORED_SECONDS)
         self._change(owed, lambda entry: entry.dead_lettering(newest, mark, reason))
         why = "it expired" if reason == Reason.EXPIRED else "workers failed repeatedly"
         self.telemetry.notice("dead_lettered", f"the job of incident {owed.incident_id}: {why}")
@@ -398,7 +399,7 @@ class Sweeper:
     def _stored(self, owed: Owed, name: str) -> Job | None:
         text = self.ledger.stored(owed.key, name) if name else None
         try:
-            return Job.from_json(text) if text else None
+            return read_envelope(text) if text else None
         except UnreadableMessage:
             return None
 

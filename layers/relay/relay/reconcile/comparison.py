@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from relay.channels.cache import ChannelCache
 from relay.channels.channel import Access, Channel
-from relay.delivery.decision import Standing, is_known, judge_change
+from relay.delivery.standing import Standing, judge_change, was_shared
 from relay.errors import LedgerError, UnknownChannel
 from relay.incidents.share import Share
 from relay.incidents.transition import State
@@ -251,7 +251,7 @@ class Comparison:
         return now - difference.since >= SETTLES_SECONDS and now - difference.queued >= QUEUED_SECONDS
 
     def _is_missed(self, group: Group, member: Member, state: State, known: Known) -> bool:
-        if is_known(known.entry, state, self.clock()):
+        if was_shared(known.entry, state, self.clock()):
             return False
         channel = self.channel(group, member)
         if channel is None:
