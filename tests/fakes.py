@@ -230,6 +230,10 @@ class Recorder:
                     total[metric["Name"]] += sum(document[metric["Name"]])
         return {name: value for name, value in total.items() if value}
 
+    def outcomes(self, message: str = "job") -> list[str]:
+        """Return the outcomes in the lines of a kind, in order."""
+        return [line["outcome"] for line in self.lines() if line["message"] == message]
+
     def _documents(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.written().splitlines()]
 

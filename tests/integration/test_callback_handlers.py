@@ -234,7 +234,7 @@ def test_callback_without_any_queue_is_503_and_the_log_has_the_last_copy(
     assert "escalated" in box.bigpanda.comments()[0].document["comment"]
 
 
-def test_callback_is_logged_and_counted_by_outcome(account: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_callback_is_logged_with_its_outcome(account: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     written = io.StringIO()
     with contextlib.redirect_stdout(written):
         callback = load("xmatters_callback", monkeypatch, account)
@@ -243,6 +243,3 @@ def test_callback_is_logged_and_counted_by_outcome(account: Aws, monkeypatch: py
     lines = [json.loads(line) for line in written.getvalue().splitlines()]
     told = [(each["outcome"], each["transition"]) for each in lines if each.get("message") == "callback"]
     assert told == [("queued", "response"), ("unchanged", "delivery")]
-    zeros, *counted = [line for line in lines if "_aws" in line]
-    assert (zeros["callback_queued"], zeros["callback_unsafe"]) == ([0.0], [0.0])
-    assert [each.get("callback_queued", each.get("callback_unchanged")) for each in counted] == [[1.0], [1.0]]

@@ -270,7 +270,7 @@ class TestLog:
         assert "canary" not in relay.recorder.written()
         assert relay.recorder.metrics() == {"rejected_request": 2}
 
-    def test_outcomes_and_reasons_are_counted_as_metrics(self) -> None:
+    def test_shares_and_failures_are_counted_as_metrics(self) -> None:
         relay = room(DOWN)
         relay.webhook.serve(samples.request())
         relay.retries.failure = QueueError("no")
@@ -280,9 +280,8 @@ class TestLog:
         relay.dead_letters.failure = QueueError("no")
         relay.webhook.serve(samples.request(samples.body(id="i4")))
         assert relay.recorder.metrics() == {
-            "outcome_queued": 3,
-            "outcome_unsafe": 1,
-            "reason_upstream": 4,
+            "share": 3,
+            "share_unsafe": 1,
             "signal_failed": 4,
             "dead_lettered": 1,
             "unguarded": 2,

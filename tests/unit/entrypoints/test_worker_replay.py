@@ -195,7 +195,7 @@ class TestOnce:
         moved(relay)
         relay.wake()
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
-        assert relay.recorder.metrics()["job_superseded"] == 1
+        assert relay.recorder.outcomes().count("superseded") == 1
 
     def test_dead_letter_of_an_incident_that_ended_unannounced_sends_nothing(self) -> None:
         relay = dead_lettered()

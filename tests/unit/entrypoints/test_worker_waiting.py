@@ -72,7 +72,7 @@ class TestByCopy:
         relay.retries.messages *= 2
         relay.wake()
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
-        assert relay.recorder.metrics()["job_duplicate"] == 1
+        assert relay.recorder.outcomes().count("duplicate") == 1
 
     def test_job_that_waits_longer_than_a_message_can_has_a_row_alone(self) -> None:
         relay = room()
@@ -115,7 +115,7 @@ class TestByCopy:
         assert len(relay.retries.messages) == 2
         relay.wake()
         assert (len(relay.session.calls), relay.retries.messages) == (7, [])
-        assert relay.recorder.metrics()["job_superseded"] == 1
+        assert relay.recorder.outcomes().count("superseded") == 1
         assert b"on it" in relay.session.calls[-1].body
 
 
@@ -247,7 +247,10 @@ class TestExpiry:
         )
         assert len(relay.session.calls) == 1
         assert relay.recorder.metrics()["dead_lettered"] == 1
-        assert relay.recorder.metrics()["reason_expired"] == 1
+        assert [line["reason"] for line in relay.recorder.lines() if line["message"] == "job"] == [
+            "upstream",
+            "expired",
+        ]
 
     def test_job_wakes_when_its_age_ends_though_its_wait_is_longer(self) -> None:
         relay = room(samples.refused(401), policy={"max_age_seconds": 100})

@@ -1,9 +1,18 @@
-"""Names of the metrics: one for each outcome and reason, and the others. Pure code."""
+"""Names of the metrics. Pure code.
+
+CloudWatch bills a metric for each hour in which it is written. So a metric is written when something happens, never as
+a zero, and only what an alarm or the dashboard reads is counted. The log lines have every outcome and reason.
+"""
 
 from relay.errors import Reason
-from relay.jobs.outcome import Outcome
 
-OTHER_METRICS = (
+# Written in nearly every hour: a share with the right credentials came, and a run of the sweeper ended.
+ALWAYS = ("share", "sweeper_heartbeat")
+# Written when it happens.
+SOMETIMES = (
+    "share_unsafe",
+    "callback_unsafe",
+    "credentials_refused",
     "routes_undecided",
     "stale_channel",
     "misconfigured_channel",
@@ -27,13 +36,13 @@ OTHER_METRICS = (
     "resolve_refuted",
     "resolve_unreachable",
     "signal_failed",
-    "sweeper_heartbeat",
     "sweeper_failed",
     "debts_owed",
     "debt_healed",
     "debt_overdue_seconds",
     "channels_flooded",
 )
+METRICS = (*ALWAYS, *SOMETIMES)
 # Reasons that count as a failed signal. With the others nothing failed: the signal waits, or its job ended by its age
 # or with its channel.
 FAILED_SIGNAL_REASONS: frozenset[Reason] = frozenset(
@@ -47,34 +56,4 @@ FAILED_SIGNAL_REASONS: frozenset[Reason] = frozenset(
         Reason.CIRCUIT_OPEN,
         Reason.INTERNAL,
     }
-)
-
-
-def outcome_metric(outcome: Outcome) -> str:
-    """Return the name of the metric that counts a share's outcome."""
-    return f"outcome_{outcome}"
-
-
-def callback_metric(outcome: Outcome) -> str:
-    """Return the name of the metric that counts a callback's outcome."""
-    return f"callback_{outcome}"
-
-
-def job_metric(outcome: Outcome) -> str:
-    """Return the name of the metric that counts a job's outcome."""
-    return f"job_{outcome}"
-
-
-def reason_metric(reason: Reason) -> str:
-    """Return the name of the metric that counts a reason."""
-    return f"reason_{reason}"
-
-
-# Every metric of the relay. CloudWatch bills for each metric that is written, so each one here is counted somewhere.
-METRICS = (
-    *map(outcome_metric, Outcome),
-    *map(callback_metric, (Outcome.QUEUED, Outcome.UNCHANGED, Outcome.UNSAFE)),
-    *map(job_metric, Outcome),
-    *map(reason_metric, Reason),
-    *OTHER_METRICS,
 )

@@ -1,4 +1,4 @@
-"""Logs and metrics: one structured log line for each share, and a metric for each outcome and reason.
+"""Logs and metrics: one structured log line for each share, and a metric for what alarms and the dashboard read.
 
 Lines consist of named fields. Headers, URLs and exceptions' texts are never logged, since they can hold secrets.
 Control, format and bidi characters are replaced, and texts are cut to MAX_LOGGED_TEXT.
@@ -13,20 +13,13 @@ from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
 from relay.channels.channel import is_channel_name
-from relay.errors import BadRequest, Unauthorized
+from relay.errors import BadRequest, Reason, Unauthorized
 from relay.foreign_text import identifier
 from relay.jobs.job import Job, JobKind
 from relay.jobs.outbox import MAX_LOGGED_CHARACTERS
 from relay.jobs.outcome import Found, Outcome, Result
 from relay.telemetry.log_line import channel_list, history, log_line, result_fields
-from relay.telemetry.metrics import (
-    FAILED_SIGNAL_REASONS,
-    METRICS,
-    callback_metric,
-    job_metric,
-    outcome_metric,
-    reason_metric,
-)
+from relay.telemetry.metrics import FAILED_SIGNAL_REASONS
 
 if TYPE_CHECKING:
     from relay.channels.inbound import Request
@@ -53,11 +46,7 @@ class Telemetry:
         return cls(logger, Metrics())
 
     def instrument(self, handler: Handler) -> Handler:
-        """Wrap a handler: add the request id to its log lines, and write its metrics when it returns.
-
-        Writes zero for every metric once, so that alarms have data from the first minute.
-        """
-        self._zero()
+        """Wrap a handler: add the request id to its log lines, and write its metrics when it returns."""
 
         # Not Powertools' own decorators: they repeat constant fields in every line, can be switched to log whole
         # events with the callers' credentials, and warn when there is no metric.
@@ -72,14 +61,10 @@ class Telemetry:
 
         return instrumented
 
-    def _zero(self) -> None:
-        for name in METRICS:
-            self._metrics.add_metric(name, MetricUnit.Count, 0)
-        self._metrics.flush_metrics()
-
     def share(self, result: Result, spent: Mapping[str, float], *, correlation_id: str) -> None:
         """Log and count the result of a share. Its last copy, if there is one, is logged in a line of its own."""
-        self._metrics.add_metric(outcome_metric(result.outcome), MetricUnit.Count, 1)
+        # Where a secret can't be read, an unsafe share may be a stranger's request.
+        self._metrics.add_metric("share_unsafe" if result.outcome == Outcome.UNSAFE else "share", MetricUnit.Count, 1)
         self._note_cause(result)
         self._note_failed_signal(result)
         if result.job and result.job.routing.routes_undecided:
@@ -95,22 +80,22 @@ class Telemetry:
 
     def called_back(self, result: Result, spent: Mapping[str, float], *, correlation_id: str) -> None:
         """Log and count the result of a callback. Its last copy, if there is one, is logged in a line of its own."""
-        self._metrics.add_metric(callback_metric(result.outcome), MetricUnit.Count, 1)
+        if result.outcome == Outcome.UNSAFE:
+            self._metrics.add_metric("callback_unsafe", MetricUnit.Count, 1)
         self._note_cause(result)
         self._logger.info("callback", extra=result_fields(result, spent, correlation_id))
         self._note_last_copy(result, correlation_id)
 
     def worked(self, job: Job, result: Result, spent: Mapping[str, float]) -> None:
-        """Log and count the result of a job that came from a queue.
+        """Log the result of a job that came from a queue, and count its failure.
 
-        The safety job of a share that was delivered inline finds nothing to do. It is logged at DEBUG and not counted.
+        The safety job of a share that was delivered inline finds nothing to do. It is logged at DEBUG.
         """
         fields = result_fields(result, spent, job.correlation_id) | history(job)
         never_failed = job.kind == JobKind.SIGNAL and job.failures.first_failed_at is None and not job.message.accepted
         if result.outcome == Outcome.DUPLICATE and never_failed:
             self._logger.debug("job", extra=fields)
             return
-        self._metrics.add_metric(job_metric(result.outcome), MetricUnit.Count, 1)
         self._note_cause(result)
         if job.kind == JobKind.SIGNAL:
             self._note_failed_signal(result)
@@ -136,9 +121,11 @@ class Telemetry:
         number of debts whose vanished message was replaced.
         """
         self._metrics.add_metric("sweeper_heartbeat", MetricUnit.Count, 1)
-        self._metrics.add_metric("debts_owed", MetricUnit.Count, owed)
-        # Unit Count, as in `_zero`: CloudWatch keeps values of one metric with different units apart.
-        self._metrics.add_metric("debt_overdue_seconds", MetricUnit.Count, round(oldest_overdue))
+        if owed:
+            self._metrics.add_metric("debts_owed", MetricUnit.Count, owed)
+        if oldest_overdue:
+            # Unit Count, as everywhere: CloudWatch keeps values of one metric with different units apart.
+            self._metrics.add_metric("debt_overdue_seconds", MetricUnit.Count, round(oldest_overdue))
         if healed:
             self._metrics.add_metric("debt_healed", MetricUnit.Count, healed)
         self._logger.info("swept", extra={"owed": owed, "overdue_seconds": round(oldest_overdue), "healed": healed})
@@ -150,7 +137,8 @@ class Telemetry:
 
     def flooded(self, loads: "Mapping[Load, float]") -> None:
         """Log and count the channels above their rate limits; the values are the time above the limit (seconds)."""
-        self._metrics.add_metric("channels_flooded", MetricUnit.Count, len(loads))
+        if loads:
+            self._metrics.add_metric("channels_flooded", MetricUnit.Count, len(loads))
         for load, seconds in loads.items():
             fields = {
                 "channel": load.channel,
@@ -223,7 +211,7 @@ class Telemetry:
             self._logger.critical("crash", extra=fields | {"raw_body": raw_body[:MAX_LOGGED_CHARACTERS]})
 
     def notice(self, name: str, detail: str) -> None:
-        """Log a warning of one of the OTHER_METRICS, and count it under its name."""
+        """Log a warning of one of the metrics, and count it under its name."""
         self._metrics.add_metric(name, MetricUnit.Count, 1)
         self._logger.warning(name, extra={"detail": detail})
 
@@ -238,9 +226,9 @@ class Telemetry:
             self._metrics.add_metric("signal_failed", MetricUnit.Count, 1)
 
     def _note_cause(self, result: Result) -> None:
-        """Count the reason and the unusual facts of a result, and log the fault if it has one."""
-        if result.reason:
-            self._metrics.add_metric(reason_metric(result.reason), MetricUnit.Count, 1)
+        """Count refused credentials and the unusual facts of a result, and log the fault if it has one."""
+        if result.reason == Reason.CREDENTIALS:
+            self._metrics.add_metric("credentials_refused", MetricUnit.Count, 1)
         if result.notices.unguarded:
             self._metrics.add_metric("unguarded", MetricUnit.Count, 1)
         if result.notices.end:
