@@ -89,7 +89,7 @@ class Following:
         self.clock, self.dynamodb = Clock(), FakeDynamoDb()
         self.ledger = Ledger(self.dynamodb.table(self.clock))
         self.jobs = [moved_signal(incident_id=f"i{n}", url_recipients=()) for n in range(count)]
-        self.hooks: "dict[int, Callable[[], object]]" = {}
+        self.hooks: dict[int, Callable[[], object]] = {}
         self.polls = 0
         self.follower = Follower(self.ledger, self.clock, self.sleep)
 
