@@ -48,8 +48,8 @@ deploy: build ## build and deploy to AWS; asks for what it needs
 ##@ Work on it
 .PHONY: test
 test: setup checks lint ## everything CI runs: lint, types, then unit, integration, client, simulation, e2e and artefact tests
-	@# Two processes, each with a local cloud of its own: they wait for it most of the time.
-	@$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+	@# Three processes on two cores: one of them waits for the local cloud most of the time.
+	@$(PY) -m pytest -q -n 3 --dist loadscope --no-loadscope-reorder
 
 .PHONY: simulate
 simulate: setup ## drive the library through random schedules (N=100000: how many; SEED=4711: one, in words)

@@ -31,6 +31,7 @@ from bench import (
     reconcile,
     reconcile_run,
     replay,
+    sandbox,
     stranger,
     tables,
     throughput,
@@ -172,6 +173,10 @@ def _stranger(_: Workplace) -> Section:
     return stranger.section()
 
 
+def _sandbox(workplace: Workplace) -> Section:
+    return sandbox.section(workplace.folder / "sandbox", workplace.rounds(20))
+
+
 BENCHMARKS: dict[str, Callable[[Workplace], Section]] = {
     "warm": _warm,
     "cold": _cold,
@@ -187,6 +192,7 @@ BENCHMARKS: dict[str, Callable[[Workplace], Section]] = {
     "artefact": _artefact,
     "cost": _cost,
     "stranger": _stranger,
+    "sandbox": _sandbox,
 }
 
 

@@ -20,8 +20,8 @@ truncated_json                                    a complete answer whose JSON i
 ``times`` is the number of requests in a row (default 1; null: until cleared). ``on`` is the route:
 
 - of xMatters: "trigger" (the default), "token", "events" (list events), "event" (change the status of one),
-  "one_event" (read one), "annotations" (list them), "annotation" (add one), "audits", "person", "people", "devices",
-  "group", "groups", "on_call", "on_call_summary";
+  "one_event" (read one), "annotations" (list them), "annotation" (add one), "audits", "deliveries", "person", "people",
+  "devices", "group", "groups", "shift", "shifts", "members", "on_call", "on_call_summary";
 - from xMatters to the relay: "callback". A fault that is not done loses the callback; a slow or dripping one sends it
   after that time; the others send it twice;
 - of BigPanda: "incidents" (of an environment), "incident", "comment", "assignment", "unassign", "resolve", "snooze",
@@ -37,7 +37,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from sandbox.http.answers import HttpAnswer, page
+from sandbox.http.answers import VendorAnswer, page
 from sandbox.http.schema import InvalidError, compiled, one_of
 
 _HEADER = {"type": "string", "pattern": "^[\\x20-\\x7e]+$"}
@@ -60,8 +60,19 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "truncated_json": ({}, {"accept": {"const": True, "default": True}}),
 }
 ROUTES = [
-    *("trigger", "token", "events", "event", "one_event", "annotations", "annotation", "audits", "callback"),
-    *("person", "people", "devices", "group", "groups", "on_call", "on_call_summary"),
+    *(
+        "trigger",
+        "token",
+        "events",
+        "event",
+        "one_event",
+        "annotations",
+        "annotation",
+        "audits",
+        "deliveries",
+        "callback",
+    ),
+    *("person", "people", "devices", "group", "groups", "shift", "shifts", "members", "on_call", "on_call_summary"),
     *("incidents", "incident", "comment", "assignment", "unassign", "resolve", "snooze", "unsnooze"),
     *("activities", "users", "release"),
 ]
@@ -75,7 +86,7 @@ _EVERY_KIND = {
 class ErrorObject(Protocol):
     """Makes a vendor's error object; `sandbox.http.answers` has one for each vendor."""
 
-    def __call__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> HttpAnswer: ...
+    def __call__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> VendorAnswer: ...
 
 
 @dataclass(frozen=True)
@@ -116,7 +127,7 @@ class Fault:
         """True if the connection is cut before the first byte of an answer."""
         return self.kind in ("reset", "accept_then_reset")
 
-    def changed(self, honest: HttpAnswer, error: ErrorObject) -> HttpAnswer:
+    def changed(self, honest: VendorAnswer, error: ErrorObject) -> VendorAnswer:
         """Return the answer to send instead of the honest one; `error` makes the vendor's error object."""
         status = self.status or honest.status
         match self.kind:
@@ -126,7 +137,7 @@ class Fault:
             case "html":
                 return page(status)
             case "redirect":
-                return HttpAnswer(status, headers={"Location": self.location or ""})
+                return VendorAnswer(status, headers={"Location": self.location or ""})
             case "truncated_json":
                 return replace(honest, body=honest.body[: len(honest.body) // 2])
             case "slow" | "drip" if not self.accept:

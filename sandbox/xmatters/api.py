@@ -23,6 +23,7 @@ from sandbox.xmatters.pages import EVENTS_PATH, Page, Pages
 from sandbox.xmatters.people import People
 from sandbox.xmatters.rate_limits import RateLimits
 from sandbox.xmatters.records import Records
+from sandbox.xmatters.rosters import Rosters
 from sandbox.xmatters.tokens import TokenRequest, Tokens
 from sandbox.xmatters.triggers import TRIGGER_PATH, Triggers
 from sandbox.xmatters.workflow import Workflow
@@ -58,7 +59,7 @@ class XMatters:
     events
         Events made by signals, and their REST API.
     directory
-        REST API of people, groups and on-call.
+        REST API of people and groups.
     """
 
     def __init__(self, url: str, script: Script, now: Callable[[], datetime]) -> None:
@@ -78,7 +79,8 @@ class XMatters:
             self.pages, self.notifier, floods, self.clock.now, lambda: int(self.events.making()["per_signal"])
         )
         self.triggers = Triggers(url, script, self.tokens, self.limits, now, self.workflow.take)
-        self.directory = Directory(self.people, script, now, self.clock.now, self.events.refusal)
+        self.directory = Directory(self.people, script, now, self.events.refusal)
+        self._rosters = Rosters(self.people, self.directory, self.clock)
         self._records = Records(self.pages, self.events, self.notifier)
         self._script = script
         self._now = now
@@ -86,7 +88,7 @@ class XMatters:
     def application(self) -> web.Application:
         """Return xMatters' routes as a web application."""
         # No limit on the size of a body: none is documented, and a limit here would hide a body that is too large.
-        app = web.Application(client_max_size=0)
+        app = web.Application(client_max_size=0, middlewares=[answers.unknown_routes_with(answers.error)])
         app.router.add_post(TRIGGER_PATH, self.triggers.call)
         app.router.add_post(TOKEN_PATH, self.token)
         app.router.add_get(EVENTS_PATH, self.events.find)
@@ -96,14 +98,13 @@ class XMatters:
         app.router.add_post(records.ANNOTATIONS_PATH, self._records.annotate)
         app.router.add_get(records.ANNOTATION_PATH, self._records.annotation)
         app.router.add_get(records.AUDITS_PATH, self._records.audits)
+        app.router.add_get(records.DELIVERIES_PATH, self._records.deliveries)
         app.router.add_get(directory.PEOPLE_PATH, self.directory.people)
         app.router.add_get(directory.PERSON_PATH, self.directory.person)
         app.router.add_get(directory.DEVICES_PATH, self.directory.devices)
         app.router.add_get(directory.GROUPS_PATH, self.directory.groups)
         app.router.add_get(directory.GROUP_PATH, self.directory.group)
-        for slash in ("", "/"):
-            app.router.add_get(directory.ON_CALL_PATH + slash, self.directory.on_call)
-            app.router.add_get(directory.SUMMARY_PATH + slash, self.directory.on_call_summary)
+        self._rosters.add_to(app)
         return app
 
     def story(self) -> dict[str, Any]:

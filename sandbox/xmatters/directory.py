@@ -1,64 +1,44 @@
-"""People, groups and on-call in xMatters' REST API.
+"""People, their devices, and groups in xMatters' REST API.
 
 Documented by xMatters, or recorded from a tenant (docs/vendors.md, "People, groups, on-call"):
 
-- the routes of one person, one group and on-call; a name in a path is a target name or a UUID;
+- the routes of one person and one group; a name in a path is a target name or a UUID;
 - ``recipientType``, ``targetName``, and ``status`` as ACTIVE;
-- on-call: ``groups`` is required, names separated by commas; ``membersPerShift`` is 1 to 100; ``at``, or ``from`` and
-  ``to``, are times; an entry has ``group``, ``shift``, ``members``, ``start`` and ``end``;
-- on-call-summary: a bare array, at most 1,000 entries, active members in the order of escalation, each with ``group``,
-  ``shift``, ``recipient``, ``delay`` and ``escalationLevel``;
 - lists have ``limit`` and ``offset``, 100 entries by default, 1,000 at most; ``webLogin`` finds a person;
 - the types of devices, and their members in a public client; the error object; credentials as for events.
-
-Seen in the public clients that tests/clients runs against this stand-in:
-
-- an on-call member is an object with ``member``, ``position``, ``delay`` and ``escalationType``; the ``total`` of
-  ``members`` counts the members that are listed, since python-xmatters never ends at a listing with a larger total;
-- the paths of on-call and its summary may end with a slash.
-
-The clients differ from a fact above in one point: they encode each comma in ``groups``. A comma between names is plain,
-and an encoded one is part of a name, so one call of such a client can ask for one group. python-xmatters can repeat
-``groups`` instead.
 
 Guesses, to be checked against a tenant:
 
 - 404 for an unknown name; names are compared without regard to letter case;
-- INACTIVE as the other ``status``;
-- ``members`` has one member a shift by default; ``position`` counts from 1; ``escalationType`` is always PEER;
-- who is on call never changes with time, so ``at``, ``from`` and ``to`` are checked, and select nothing;
-- on-call and its summary leave out unknown groups, and groups with no member on call;
-- ``escalationLevel`` counts from 1; ``delay`` is in minutes, rounded up; ``webLogin`` is the target name;
-- the values of a device's members, with ``sequence`` from 1; ``search`` finds parts of names;
-- an unknown parameter is 400;
+- INACTIVE as the other ``status``; ``webLogin`` is the target name;
+- ``delay`` is in minutes, rounded up; the values of a device's members, with ``sequence`` from 1;
+- ``search`` finds parts of names; an unknown parameter is 400;
 - every caller with credentials sees everything; 403 and 429 are answered only when scripted.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
-from urllib.parse import unquote_plus
 
 from aiohttp import web
 
 from sandbox.http import answers, transport
-from sandbox.http.answers import HttpAnswer
+from sandbox.http.answers import VendorAnswer
 from sandbox.http.calls import CallLog
 from sandbox.http.faults import Script
 from sandbox.http.schema import InvalidError
-from sandbox.xmatters.paging import LARGEST_PAGE, check_parameters, limit_and_offset, moment, page, whole_number
-from sandbox.xmatters.people import Device, Group, People, Person, identity
+from sandbox.xmatters.groups import Group
+from sandbox.xmatters.identity import identity
+from sandbox.xmatters.paging import limit_and_offset, page
+from sandbox.xmatters.people import Device, People, Person
 
 PEOPLE_PATH = "/api/xm/1/people"
 PERSON_PATH = "/api/xm/1/people/{name}"
 DEVICES_PATH = "/api/xm/1/people/{name}/devices"
 GROUPS_PATH = "/api/xm/1/groups"
 GROUP_PATH = "/api/xm/1/groups/{name}"
-ON_CALL_PATH = "/api/xm/1/on-call"
-SUMMARY_PATH = "/api/xm/1/on-call-summary"
-_TIMES = ("at", "from", "to")
 
 
 @dataclass(frozen=True)
@@ -70,7 +50,7 @@ class Asked:
     index
         Number of the request, from 0; never reused.
     route
-        person, people, devices, group, groups, on_call or on_call_summary.
+        person, people, devices, group or groups; shift, shifts, members, on_call or on_call_summary.
     names
         The person or the groups that the request names.
     status
@@ -94,7 +74,7 @@ class Asked:
 class Directory:
     """REST API of people and groups. Safe to use from several threads.
 
-    `now` is the time of the log, `shift_now` that of shifts. `refusal` returns the answer to a request without the
+    `now` is the time of the log. `refusal` returns the answer to a request without the
     right credentials, and None if they are right.
     """
 
@@ -103,14 +83,12 @@ class Directory:
         people: People,
         script: Script,
         now: Callable[[], datetime],
-        shift_now: Callable[[], datetime],
-        refusal: Callable[[web.Request], HttpAnswer | None],
+        refusal: Callable[[web.Request], VendorAnswer | None],
     ) -> None:
         self.calls = CallLog[Asked]()
         self._people = people
         self._script = script
         self._now = now
-        self._shift_now = shift_now
         self._refusal = refusal
 
     def declare(self, people: object = (), groups: object = ()) -> None:
@@ -145,17 +123,17 @@ class Directory:
 
     async def people(self, request: web.Request) -> web.Response:
         """Route: list people."""
-        return await self._serve(request, "people", [], lambda: self._listed(request, self._people.people()))
+        return await self.serve(request, "people", [], lambda: self._listed(request, self._people.people()))
 
     async def groups(self, request: web.Request) -> web.Response:
         """Route: list groups."""
-        return await self._serve(request, "groups", [], lambda: self._listed(request, self._people.groups()))
+        return await self.serve(request, "groups", [], lambda: self._listed(request, self._people.groups()))
 
     async def devices(self, request: web.Request) -> web.Response:
         """Route: the devices of a person."""
         name = request.match_info["name"]
 
-        def honest() -> HttpAnswer:
+        def honest() -> VendorAnswer:
             limit, offset = limit_and_offset(request.query, {"embed"})
             person = self._people.person(name)
             if person is None:
@@ -163,31 +141,16 @@ class Directory:
             found = [shown_device(person, each) for each in person.devices]
             return answers.document(200, page(request.path, request.query, found, limit, offset))
 
-        return await self._serve(request, "devices", [name], honest)
-
-    async def on_call(self, request: web.Request) -> web.Response:
-        """Route: the members on call of some groups."""
-        names = _listed_names(request)
-        return await self._serve(request, "on_call", names, lambda: self._on_call(request, names))
-
-    async def on_call_summary(self, request: web.Request) -> web.Response:
-        """Route: the members on call of some groups in the order of escalation, as a bare array."""
-        names = _listed_names(request)
-
-        def honest() -> HttpAnswer:
-            check_parameters(request.query, {"groups"})
-            found = [each for group in self._wanted(names) for each in self._summary(group)]
-            return answers.document(200, found[:LARGEST_PAGE])
-
-        return await self._serve(request, "on_call_summary", names, honest)
+        return await self.serve(request, "devices", [name], honest)
 
     async def _one(self, request: web.Request, route: str, found: Person | Group | None) -> web.Response:
         honest = answers.document(200, shown(found)) if found else answers.error(404, "The name is unknown")
-        return await self._serve(request, route, [request.match_info["name"]], lambda: honest)
+        return await self.serve(request, route, [request.match_info["name"]], lambda: honest)
 
-    async def _serve(
-        self, request: web.Request, route: str, names: Sequence[str], honest: Callable[[], HttpAnswer]
+    async def serve(
+        self, request: web.Request, route: str, names: Sequence[str], honest: Callable[[], VendorAnswer]
     ) -> web.Response:
+        """Answer a request as `honest` or a scripted fault says, and log the request."""
         verdict = self._refusal(request) or _valid(honest)
         fault = self._script.take(route)
         answer = fault.changed(verdict, answers.error) if fault else verdict
@@ -196,7 +159,7 @@ class Directory:
         self.calls.add(lambda index: Asked(index, self._now(), route, tuple(names), status, kind))
         return await transport.send(answer, fault, request)
 
-    def _listed(self, request: web.Request, entries: Sequence[Person | Group]) -> HttpAnswer:
+    def _listed(self, request: web.Request, entries: Sequence[Person | Group]) -> VendorAnswer:
         query = request.query
         limit, offset = limit_and_offset(query, {"webLogin", "targetName", "search", "embed"})
         names = [query[key].lower() for key in ("webLogin", "targetName") if key in query]
@@ -207,52 +170,6 @@ class Directory:
             if all(each.name.lower() == name for name in names) and part in _searched(each)
         ]
         return answers.document(200, page(request.path, query, found, limit, offset))
-
-    def _on_call(self, request: web.Request, names: Sequence[str]) -> HttpAnswer:
-        query = request.query
-        limit, offset = limit_and_offset(query, {"groups", "membersPerShift", "embed", *_TIMES})
-        groups = self._wanted(names)
-        most = whole_number(query, "membersPerShift", 1, range(1, 101))
-        for name in _TIMES:
-            moment(query, name)
-        found = [self._shift(group, most) for group in groups]
-        found = [each for each in found if each["members"]["total"]]
-        # The query as it came: encoded anew, a comma between two names would become part of a name.
-        raw = request.rel_url.raw_query_string
-        return answers.document(200, page(ON_CALL_PATH, raw, found, limit, offset))
-
-    def _wanted(self, names: Sequence[str]) -> list[Group]:
-        if not names:
-            raise InvalidError("groups must name at least one group")
-        wanted = {name.lower() for name in names}
-        return [each for each in self._people.groups() if wanted & {each.name.lower(), each.id}]
-
-    def _shift(self, group: Group, most: int) -> dict[str, Any]:
-        members = [
-            {"position": place, "delay": _minutes(seconds) if place > 1 else 0, "escalationType": "PEER"}
-            | {"member": shown(person)}
-            for place, (person, seconds) in enumerate(self._people.active_members(group)[:most], start=1)
-        ]
-        now = self._shift_now().astimezone(UTC).replace(microsecond=0)
-        return {
-            "group": shown(group),
-            "shift": _shown_shift(group),
-            "members": {"count": len(members), "total": len(members), "data": members},
-            "start": (now - timedelta(hours=1)).isoformat(),
-            "end": (now + timedelta(hours=1)).isoformat(),
-        }
-
-    def _summary(self, group: Group) -> list[dict[str, Any]]:
-        return [
-            {
-                "group": {"id": group.id, "name": group.name, "targetName": group.name},
-                "shift": _shown_shift(group),
-                "recipient": shown(person),
-                "delay": _minutes(seconds) if level > 1 else 0,
-                "escalationLevel": level,
-            }
-            for level, (person, seconds) in enumerate(self._people.active_members(group), start=1)
-        ]
 
 
 def shown(entry: Person | Group) -> dict[str, Any]:
@@ -276,7 +193,8 @@ def shown_device(person: Person, device: Device) -> dict[str, Any]:
         "recipientType": "DEVICE",
         "deviceType": device.kind,
         "status": "ACTIVE",
-        "delay": _minutes(device.delay_seconds),
+        "delay": minutes(device.delay_seconds),
+        "priorityThreshold": device.priority_threshold,
         "sequence": person.devices.index(device) + 1 if device in person.devices else 1,
         "owner": {key: value for key, value in shown(person).items() if key != "status"},
         **address,
@@ -284,27 +202,16 @@ def shown_device(person: Person, device: Device) -> dict[str, Any]:
     }
 
 
-def _valid(honest: Callable[[], HttpAnswer]) -> HttpAnswer:
+def _valid(honest: Callable[[], VendorAnswer]) -> VendorAnswer:
     try:
         return honest()
     except InvalidError as error:
         return answers.error(400, str(error))
 
 
-def _shown_shift(group: Group) -> dict[str, Any]:
-    return {"id": identity("SHIFT", group.name), "name": "Default Shift"}
-
-
 def _searched(entry: Person | Group) -> str:
     return f"{entry.name} {entry.full_name}".lower() if isinstance(entry, Person) else entry.name.lower()
 
 
-def _minutes(seconds: float) -> int:
+def minutes(seconds: float) -> int:
     return math.ceil(seconds / 60)
-
-
-def _listed_names(request: web.Request) -> list[str]:
-    """Return the groups that a request names; an encoded comma is part of a name."""
-    raw = request.rel_url.raw_query_string
-    values = [each.partition("=")[2] for each in raw.split("&") if each.partition("=")[0] == "groups"]
-    return [unquote_plus(name) for value in values for name in value.split(",") if name]

@@ -36,16 +36,15 @@ from typing import Any
 from aiohttp import web
 
 from sandbox.http import answers
-from sandbox.http.answers import HttpAnswer
+from sandbox.http.answers import VendorAnswer
 from sandbox.http.faults import Script
 from sandbox.http.schema import InvalidError, compiled
 from sandbox.xmatters.directory import shown
-from sandbox.xmatters.flow import PRIORITIES
 from sandbox.xmatters.notifications import response_option
 from sandbox.xmatters.notifying import Notifier
 from sandbox.xmatters.pages import EVENTS_PATH, RESPONSES, STATUSES, Page, Pages
 from sandbox.xmatters.paging import LARGEST_PAGE, limit_and_offset, moment, page
-from sandbox.xmatters.people import People
+from sandbox.xmatters.people import PRIORITIES, People
 from sandbox.xmatters.rate_limits import RateLimits
 from sandbox.xmatters.rest import Rest, Verdict
 from sandbox.xmatters.tokens import Tokens
@@ -179,7 +178,7 @@ class Events(Rest):
             return Verdict(answers.error(409, "The event is terminated"))
         username = self.username(request)
 
-        def apply() -> HttpAnswer:
+        def apply() -> VendorAnswer:
             try:
                 after = self._notifier.set_status(event.id, change["status"], username)
             except InvalidError:
@@ -211,7 +210,7 @@ class Events(Rest):
         return [shown(each) for each in found if each]
 
 
-def no_such_event() -> HttpAnswer:
+def no_such_event() -> VendorAnswer:
     """Return the answer for an unknown event."""
     return answers.error(404, "There is no such event")
 

@@ -21,9 +21,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sandbox.xmatters.people import PRIORITIES
 from sandbox.xmatters.signals import Signal
 
-PRIORITIES = ["HIGH", "MEDIUM", "LOW"]
 EXPIRATION_MINUTES = 180
 PROPERTY_LIMIT = 2000
 MOST_ALERTS = 5

@@ -11,8 +11,9 @@ from datetime import datetime
 from typing import Any
 
 from sandbox.xmatters.directory import shown_device
+from sandbox.xmatters.identity import identity
 from sandbox.xmatters.pages import RESPONSES, Page, record_time
-from sandbox.xmatters.people import Device, Person, identity
+from sandbox.xmatters.people import Device, Person
 
 _SPOKEN, _TYPED = {"VOICE"}, {"TEXT_PHONE", "TEXT_PAGER", "NUMERIC_PAGER"}
 _SOURCES = {"ANDROID_PUSH": "ANDROID", "APPLE_PUSH": "APPLE", "BLACKBERRY_PUSH": "BLACKBERRY"}

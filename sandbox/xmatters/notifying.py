@@ -3,7 +3,8 @@
 Documented by xMatters, or by BigPanda for its workflow (docs/vendors.md, "The BigPanda workflow of xMatters"):
 
 - a user's devices are notified in the user's own order; a group's members in their order, with escalation delays;
-- absent or inactive members are skipped without waiting;
+- only the members of a shift that covers the time are notified; absent or inactive members are skipped without waiting;
+- a device with a threshold above the page's priority is not notified;
 - a user who is a recipient can Acknowledge, a group's member can Acknowledge or Escalate; Acknowledge terminates;
 - Escalate stops the user, and notifies the next member at once;
 - a suspended page notifies nobody new, and what has been sent can still be answered; a terminated page stays so;
@@ -15,6 +16,7 @@ Guesses, to be checked against a tenant:
 - a page for information notifies a group's first active member, and ends when its last device has been notified;
 - an unknown or inactive recipient is skipped, and the others are notified;
 - with nobody left in a group the page stays active until it expires;
+- a member whose devices all have a higher threshold is waited for like one who does not answer;
 - notifications that a suspended page holds back are sent when it becomes active again.
 """
 
@@ -25,6 +27,7 @@ from sandbox.http.schema import InvalidError
 from sandbox.xmatters.callbacks import Callbacks
 from sandbox.xmatters.directory import shown
 from sandbox.xmatters.floods import Floods
+from sandbox.xmatters.groups import ESCALATION_SECONDS, Group
 from sandbox.xmatters.notifications import (
     Notification,
     Notifications,
@@ -33,7 +36,7 @@ from sandbox.xmatters.notifications import (
     text_with_details,
 )
 from sandbox.xmatters.pages import Page, Pages, record_time
-from sandbox.xmatters.people import ESCALATION_SECONDS, Device, Group, People, Person
+from sandbox.xmatters.people import Device, People, Person
 from sandbox.xmatters.ringing import Bells, Escalation
 
 
@@ -155,7 +158,7 @@ class Notifier:
             devices = tuple(each for each in person.devices if not bar or each.name.lower() == device.lower())
             if not devices:
                 self._pages.note(page.id, f"{person.full_name} has no such device, and is not notified.")
-            self._ring(page, person, devices, None)
+            self._ring_person(page, person, devices, None)
         elif group and group.status == "ACTIVE":
             self._notify_group(page, group)
         else:
@@ -167,8 +170,12 @@ class Notifier:
         ringing = self._bells.of(page.id)
         if ringing is None or group.name in ringing.escalations:
             return
-        escalation = ringing.escalations[group.name] = Escalation(group, self._people.active_members(group))
-        skipped = len(group.members) - len(escalation.left)
+        now = self._clock.now()
+        escalation = ringing.escalations[group.name] = Escalation(group, self._people.active_members(group, now))
+        on_call = self._people.on_call(group, now)
+        if group.members and not on_call:
+            self._pages.note(page.id, f"No shift of the group {group.name} covers this time.")
+        skipped = len(on_call) - len(escalation.left)
         if skipped:
             self._pages.note(page.id, f"The group {group.name} has {skipped} inactive: skipped without waiting.")
         self._next_member(page, escalation)
@@ -181,7 +188,7 @@ class Notifier:
             self._callbacks.failure(page, escalation.group.name, "nobody is left in the group")
             return
         person, _ = escalation.left.pop(0)
-        self._ring(page, person, person.devices, escalation.group.name)
+        self._ring_person(page, person, person.devices, escalation.group.name)
         if not page.order.is_over:
             seconds = escalation.left[0][1] if escalation.left else ESCALATION_SECONDS
             escalation.later = self._bells.after(page, seconds, lambda: self._unanswered(page, escalation, person))
@@ -208,6 +215,15 @@ class Notifier:
         if escalation.later:
             escalation.later.cancel()
         self._bells.do(page, lambda: self._next_member(page, escalation))
+
+    def _ring_person(self, page: Page, person: Person, devices: tuple[Device, ...], group: str | None) -> None:
+        """Notify those of a person's devices that take pages of this priority."""
+        priority = page.order.priority
+        taking = tuple(each for each in devices if each.takes(priority))
+        if left_out := [each.name for each in devices if each not in taking]:
+            said = f"{person.full_name} ({', '.join(left_out)}) takes no pages with priority {priority}"
+            self._pages.note(page.id, f"{said}, and is not notified there.")
+        self._ring(page, person, taking, group)
 
     def _ring(self, page: Page, person: Person, devices: tuple[Device, ...], group: str | None) -> None:
         """Notify the devices in order, each after its delay."""

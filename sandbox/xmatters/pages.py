@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sandbox.xmatters.flow import Order
-from sandbox.xmatters.people import identity
+from sandbox.xmatters.identity import identity
 
 EVENTS_PATH = "/api/xm/1/events"
 FIRST_NUMBER = 1001

@@ -1,29 +1,32 @@
-"""People with devices, and groups with members: one directory for the REST API and for notifying.
+"""People with devices, and groups with shifts: one directory for the REST API and for notifying.
 
-Documented by xMatters, or recorded from a tenant: the types of devices; a group's members in order, with escalation
-delays. In the REST API both kinds of delays are whole minutes; here they are seconds.
+Documented by xMatters, or recorded from a tenant: the types of devices; a device's priority threshold, below which it
+is not notified; a group's members in order, with escalation delays. In the REST API both kinds of delays are whole
+minutes; here they are seconds.
 
 Guesses, to be checked against a tenant:
 
 - a device's delay counts from the previous device of the same person; the first one's from the start;
+- a device below its threshold is left out, and the next one keeps its own delay;
 - a member's delay counts from the previous active member; the first active member is notified at once;
 - a person who is declared without devices has one for e-mail; a group's member who is not declared is such a person.
 """
 
 import threading
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sandbox.http.schema import InvalidError, compiled
+from sandbox.xmatters.groups import LONGEST_DELAY_SECONDS, MOST_SHIFTS, Group, all_day, shifts_of
+from sandbox.xmatters.identity import identity
 
 KINDS = [
     *("EMAIL", "VOICE", "TEXT_PHONE", "APPLE_PUSH", "ANDROID_PUSH", "BLACKBERRY_PUSH"),
     *("FAX", "IM", "BES", "TEXT_PAGER", "NUMERIC_PAGER"),
 ]
-ESCALATION_SECONDS = 300
-LONGEST_DELAY_SECONDS = 7 * 86400
+PRIORITIES = ["LOW", "MEDIUM", "HIGH"]
 MOST_ENTRIES = 1000
 
 _TEXT = {"type": "string", "minLength": 1}
@@ -47,10 +50,20 @@ _OWNER = compiled(
 )
 _DEVICE = compiled(
     {"name": _NAME, "kind": {"enum": KINDS}},
-    {"delay_seconds": _SECONDS | {"default": 0}, "fails": {"type": "boolean", "default": False}},
+    {
+        "delay_seconds": _SECONDS | {"default": 0},
+        "priority_threshold": {"enum": PRIORITIES, "default": "LOW"},
+        "fails": {"type": "boolean", "default": False},
+    },
 )
-_ROSTER = compiled({"name": _NAME}, {"status": _STATUS, "members": _LIST})
-_MEMBER = compiled({"name": _NAME}, {"after_seconds": _SECONDS})
+_ROSTER = compiled(
+    {"name": _NAME},
+    {
+        "status": _STATUS,
+        "members": {"type": "array", "maxItems": MOST_ENTRIES},
+        "shifts": {"type": "array", "maxItems": MOST_SHIFTS},
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -65,6 +78,8 @@ class Device:
         One of `KINDS`.
     delay_seconds
         Wait after the person's previous device.
+    priority_threshold
+        The lowest priority of a page that the device is notified of: one of `PRIORITIES`.
     fails
         True if no notification can be delivered to it.
     """
@@ -72,7 +87,12 @@ class Device:
     name: str
     kind: str
     delay_seconds: float = 0
+    priority_threshold: str = "LOW"
     fails: bool = False
+
+    def takes(self, priority: str) -> bool:
+        """True if the device is notified of pages with this priority."""
+        return PRIORITIES.index(priority) >= PRIORITIES.index(self.priority_threshold)
 
 
 DEFAULT_DEVICES = (Device("Work Email", "EMAIL"),)
@@ -109,32 +129,6 @@ class Person:
         return vars(self) | {"devices": [dict(vars(each)) for each in self.devices]}
 
 
-@dataclass(frozen=True)
-class Member:
-    """A member of a group; `after_seconds` is the wait after the previous active member."""
-
-    name: str
-    after_seconds: float
-
-
-@dataclass(frozen=True)
-class Group:
-    """A group; `members` are those on call, in the order of escalation."""
-
-    name: str
-    status: str = "ACTIVE"
-    members: tuple[Member, ...] = ()
-
-    @property
-    def id(self) -> str:
-        """UUID of the group."""
-        return identity("GROUP", self.name)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the group in the form that `People.declare_phones` takes."""
-        return vars(self) | {"members": [dict(vars(each)) for each in self.members]}
-
-
 class People:
     """All people and groups; none at the start. Safe to use from several threads."""
 
@@ -152,8 +146,10 @@ class People:
         """Replace all people and groups, with devices and delays.
 
         A person has a ``name``, and may have ``full_name``, ``email``, ``status`` and ``devices``, each with ``name``,
-        ``kind``, ``delay_seconds`` (0) and ``fails`` (false). A group has a ``name``, and may have ``status`` and
-        ``members``, each with ``name`` and ``after_seconds`` (300; 0 for the first).
+        ``kind``, ``delay_seconds`` (0), ``priority_threshold`` (LOW) and ``fails`` (false). A group has a ``name``, and
+        may have ``status``, and ``shifts`` or ``members``. A shift has a ``name``, and may have ``begins`` and ``ends``
+        (hours in UTC such as 08:00; the whole day) and ``members``. A member has a ``name``, and may have
+        ``after_seconds`` (300; 0 for the first). ``members`` of a group are those of one shift for the whole day.
 
         Raises
         ------
@@ -162,7 +158,8 @@ class People:
         """
         checked = _PHONES(document, "phones")
         people = [_owner(each, name) for name, each in _named_entries(checked["people"], _OWNER, "people")]
-        groups = [_roster(each, name) for name, each in _named_entries(checked["groups"], _ROSTER, "groups")]
+        rosters = _named_entries(checked["groups"], _ROSTER, "groups")
+        groups = [Group(each["name"], each["status"], shifts_of(each, name)) for name, each in rosters]
         names = [each.name for each in people] + [each.name for each in groups]
         _check_unique(names, "a name of people and groups")
         self._replace(people, groups)
@@ -189,20 +186,17 @@ class People:
         """Return the person who is a member of a group."""
         return self.person(name) or Person(name, name)
 
-    def active_members(self, group: Group) -> list[tuple[Person, float]]:
-        """Return a group's active members in order, each with the wait after the previous active one."""
-        members = [(self.member(each.name), each.after_seconds) for each in group.members]
-        return [(person, seconds) for person, seconds in members if person.status == "ACTIVE"]
+    def on_call(self, group: Group, time: datetime) -> list[tuple[Person, float]]:
+        """Return a group's members on call at a time, in order, each with the wait after the previous active one."""
+        return [(self.member(each.name), each.after_seconds) for s in group.shifts_at(time) for each in s.members]
+
+    def active_members(self, group: Group, time: datetime) -> list[tuple[Person, float]]:
+        """Return the active ones of a group's members on call at a time."""
+        return [(person, seconds) for person, seconds in self.on_call(group, time) if person.status == "ACTIVE"]
 
     def _replace(self, people: Iterable[Person], groups: Iterable[Group]) -> None:
         with self._lock:
             self._people, self._groups = tuple(people), tuple(groups)
-
-
-def identity(kind: str, name: str) -> str:
-    """Return the UUID of what has this name: the same for as long as the sandbox runs, and afterwards."""
-    # A name may hold a lone surrogate, which JSON can write and UTF-8 cannot.
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{kind}/{name}".encode("utf-8", "surrogatepass")))
 
 
 def _found[Named: (Person, Group)](entries: tuple[Named, ...], name: str) -> Named | None:
@@ -228,8 +222,7 @@ def _person(entry: Mapping[str, Any]) -> Person:
 
 
 def _group(entry: Mapping[str, Any]) -> Group:
-    members = [{"name": name} for name in entry.get("onCall", [])]
-    return Group(entry["targetName"], entry["status"], _members(members))
+    return Group(entry["targetName"], entry["status"], all_day(entry.get("onCall", [])))
 
 
 def _owner(entry: Mapping[str, Any], name: str) -> Person:
@@ -239,18 +232,6 @@ def _owner(entry: Mapping[str, Any], name: str) -> Person:
     devices = tuple(Device(**each) for each in _entries(entry["devices"], _DEVICE, f"{name}.devices"))
     _check_unique([each.name for each in devices], f"a name in {name}.devices")
     return Person(person.name, person.full_name, person.email, person.status, devices)
-
-
-def _roster(entry: Mapping[str, Any], name: str) -> Group:
-    members = _entries(entry["members"], _MEMBER, f"{name}.members")
-    return Group(entry["name"], entry["status"], _members(members))
-
-
-def _members(entries: Iterable[Mapping[str, Any]]) -> tuple[Member, ...]:
-    return tuple(
-        Member(each["name"], each.get("after_seconds", ESCALATION_SECONDS if place else 0))
-        for place, each in enumerate(entries)
-    )
 
 
 def _check_unique(names: list[str], what: str) -> None:

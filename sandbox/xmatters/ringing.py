@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from sandbox.clock import Alarm, Clock
+from sandbox.xmatters.groups import Group
 from sandbox.xmatters.pages import Page, Pages
-from sandbox.xmatters.people import Group, Person
+from sandbox.xmatters.people import Person
 
 
 @dataclass

@@ -163,6 +163,7 @@ class TestDirectory:
             ("SMSDevice", "Cell", 0, 3),
             ("VoiceDevice", "Home", 0, 4),
         ]
+        assert [each["priority_threshold"] for each in devices] == ["LOW", "LOW", "LOW", "HIGH"]
         assert devices[0]["email_address"] == "kim@acme.example"
         assert devices[0]["owner"]["target_name"] == "kim"
         assert found == [person]
@@ -177,6 +178,7 @@ class TestDirectory:
         assert [(each["class"], each["target_name"]) for each in groups] == [
             ("Group", "dba"),
             ("Group", "Network, Ops"),
+            ("Group", "around-the-clock"),
         ]
 
     def test_unknown_names_are_not_found(self, box: Box) -> None:
@@ -207,6 +209,55 @@ class TestDirectory:
             *(("kim", 0, 1), ("jo", 7, 2))
         ]
         assert (found[0]["group"]["target_name"], found[0]["shift"]["name"]) == ("dba", "Default Shift")
+
+    def test_shift_on_call_is_the_one_that_covers_the_time(self, box: Box) -> None:
+        def asked(**times: str) -> list[Any]:
+            return [
+                "oncall_endpoint",
+                ("get_oncall", {"groups": ["around-the-clock"], "members_per_shift": 9, **times}),
+            ]
+
+        morning, evening, both = values(
+            box,
+            asked(at="2026-03-04T11:59:00.000Z"),
+            asked(at="2026-03-04T12:00:00.000Z"),
+            asked(**{"from": "2026-03-04T11:00:00.000Z", "to": "2026-03-04T13:00:00.000Z"}),
+        )
+        [entry] = morning
+        assert [each["member"]["target_name"] for each in entry["members"]] == ["kim", "jo"]
+        assert (entry["start"], entry["end"]) == ("2026-03-04T00:00:00+00:00", "2026-03-04T12:00:00+00:00")
+        assert [[member["member"]["target_name"] for member in each["members"]] for each in evening] == [["jo"]]
+        assert [each["start"] for each in both] == ["2026-03-04T00:00:00+00:00", "2026-03-04T12:00:00+00:00"]
+
+    def test_shifts_and_members_of_a_group_are_read(self, box: Box) -> None:
+        group = ["groups_endpoint", ("get_group_by_id", "around-the-clock")]
+        shifts, members, of_shift = values(
+            box,
+            [*group, ("get_shifts",)],
+            [*group, ("get_members",)],
+            [*group, ("get_shift_by_id", "early"), ("get_members",)],
+        )
+        assert [(each["name"], each["timezone"]) for each in shifts] == [("early", "UTC"), ("late", "UTC")]
+        # The client reads how many shifts a member has, and none of their names.
+        assert [(each["member"]["target_name"], len(each["shifts"])) for each in members] == [("kim", 1), ("jo", 2)]
+        assert [(each["position"], each["recipient"]["target_name"], each["delay"]) for each in of_shift] == [
+            *((1, "kim", 0), (2, "jo", 5))
+        ]
+
+    def test_user_deliveries_say_how_far_each_user_was_notified(self, box: Box) -> None:
+        request_id = signal(box)
+        [made] = [each for each in box.events.all() if each.request_id == request_id]
+        acknowledge(box)
+        late = {"at": "2036-03-04T14:00:00.000Z"}
+        deliveries, none_yet = (
+            values(box, [*event(made.id), ("get_user_delivery_data", late)])[0],
+            outcomes(box, [*event(made.id), ("get_user_delivery_data", {"at": "2016-03-04T14:00:00.000Z"})])[0],
+        )
+        [delivery] = deliveries
+        assert (delivery["person"]["target_name"], delivery["delivery_status"]) == ("kim", "RESPONDED")
+        assert delivery["response"]["text"] == "Acknowledge"
+        assert delivery["event"]["id"] == made.id
+        assert none_yet.error == "NotFoundError"
 
 
 class TestErrors:

@@ -1,4 +1,4 @@
-"""A storm of shares: 200 incidents, posted in parallel before and during an outage."""
+"""A storm of shares: 100 incidents, posted in parallel before and during an outage."""
 
 import threading
 import time
@@ -14,10 +14,10 @@ from tests.e2e.samples import ANSWER_SECONDS
 from tests.e2e.verify import Posted
 from tests.simulation.story import SharedState
 
-INCIDENTS = 200
+INCIDENTS = 100
 # The local cloud starts a process for each concurrent share.
 SENDERS = 4
-COPIES = 40
+COPIES = 20
 FIRST_SECOND = 1_795_600_000
 # States shared before the outage, and during it, for each kind of incident. A repeated state is a comment.
 LIVES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {

@@ -21,8 +21,8 @@ from tests.e2e.storm import LIVES, Storm, planned
 from tests.e2e.verify import IN_FLIGHT_SECONDS, Accounts
 
 SEED = 4
-# Above the 80 signals before the outage, and below the 160 that are owed after it.
-PER_MINUTE = 130
+# Above the 40 signals before the outage, and below the 80 that are owed after it.
+PER_MINUTE = 65
 MINUTE = 60.0
 # Signals before the storm, so that their slots become free one after the other.
 SHARES_A_SECOND = 10

@@ -106,7 +106,7 @@ class TestControl:
             "id", "page", "incident_id", "person", "device", "kind", "at", "text", "state", "answer", "group",
             "responses",
         }  # fmt: skip
-        assert story["groups"][0]["members"][2] == {"name": "jo", "after_seconds": 400}
+        assert story["groups"][0]["shifts"][0]["members"][2] == {"name": "jo", "after_seconds": 400}
 
     def test_turned_clock_escalates(self, box: Box, http: requests.Session) -> None:
         before = phones(box)["clock"]["ahead_seconds"]

@@ -1,4 +1,4 @@
-"""Two thousand random schedules with all kinds of faults, and the invariants of all of them."""
+"""A thousand random schedules with all kinds of faults, and the invariants of all of them."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.simulation.simulation import judge
 from tests.simulation.story import tell
 from tests.simulation.weather import FAULTS
 
-SCHEDULES = 2000
+SCHEDULES = 1000
 
 
 def test_every_invariant_holds_in_every_schedule() -> None:
@@ -26,7 +26,7 @@ def test_the_schedules_hold_what_they_promise() -> None:
     """Check that every kind of trouble occurs often enough to find its faults."""
     stories = [tell(seed) for seed in range(SCHEDULES)]
     faults = [(spell.service.partition("/")[0], spell.fault) for story in stories for spell in story.spells]
-    assert min(map(faults.count, set(faults))) >= 20
+    assert min(map(faults.count, set(faults))) >= 10
     assert {service for service, _ in faults} == set(FAULTS)
     assert sum(story.crashes > 0 for story in stories) > SCHEDULES / 3
     assert sum(bool(story.operations) for story in stories) > SCHEDULES / 3

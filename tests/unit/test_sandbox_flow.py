@@ -15,6 +15,7 @@ from relay.incidents.share import parse_share
 from relay.incidents.transition import State
 from sandbox.xmatters import flow
 from sandbox.xmatters.flow import Order
+from sandbox.xmatters.people import PRIORITIES
 from sandbox.xmatters.signals import Signal
 
 EVENTS = Path(__file__).parents[2] / "events"
@@ -126,4 +127,4 @@ def test_flow_fails_for_a_body_that_is_not_json(body: bytes) -> None:
 def test_flow_reads_any_json(document: Any) -> None:
     found = read(json.dumps(document).encode())
     assert found is None if document is None else found is not None
-    assert found is None or (len(found.subject) <= flow.PROPERTY_LIMIT + 20 and found.priority in flow.PRIORITIES)
+    assert found is None or (len(found.subject) <= flow.PROPERTY_LIMIT + 20 and found.priority in PRIORITIES)

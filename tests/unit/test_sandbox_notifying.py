@@ -92,6 +92,96 @@ def answer(xmatters: XMatters, person: str, response: str, comment: str | None =
     xmatters.notifier.answer(asked[-1]["id"], response, comment)
 
 
+def have(xmatters: XMatters, people: list[dict[str, Any]], *groups: dict[str, Any]) -> None:
+    xmatters.people.declare_phones({"people": people, "groups": list(groups)})
+
+
+class TestPriorityThreshold:
+    def test_device_above_the_pages_priority_stays_silent_and_the_log_says_so(self, xmatters: XMatters) -> None:
+        have(xmatters, [{"name": "kim", "devices": [EMAIL, {**VOICE, "priority_threshold": "HIGH"}, PUSH]}])
+        send(xmatters, "kim", body={"incident": {"id": "i1", "status": "warning", "title": "Slow"}})
+        xmatters.clock.turn(600)
+        assert rung(xmatters) == [("kim", "Work Email", 0), ("kim", "Phone App", 120)]
+        assert "kim (Mobile) takes no pages with priority MEDIUM, and is not notified there." in log(xmatters)
+
+    def test_device_at_its_threshold_rings(self, xmatters: XMatters) -> None:
+        have(xmatters, [{"name": "kim", "devices": [{**EMAIL, "priority_threshold": "HIGH"}]}])
+        send(xmatters, "kim")
+        assert rung(xmatters) == [("kim", "Work Email", 0)]
+
+    def test_member_without_a_device_for_the_priority_is_escalated_past(self, xmatters: XMatters) -> None:
+        loud = {**EMAIL, "priority_threshold": "HIGH"}
+        members = [{"name": "kim"}, {"name": "jo", "after_seconds": 300}]
+        have(
+            xmatters,
+            [{"name": "kim", "devices": [loud]}, {"name": "jo", "devices": [EMAIL]}],
+            {"name": "dba", "members": members},
+        )
+        send(xmatters, "dba", body={"incident": {"id": "i1", "status": "warning", "title": "Slow"}})
+        assert rung(xmatters) == []
+        xmatters.clock.turn(300)
+        assert rung(xmatters) == [("jo", "Work Email", 300)]
+
+
+class TestShifts:
+    DAY: Mapping[str, Any] = {"name": "day", "begins": "08:00", "ends": "20:00", "members": [{"name": "kim"}]}
+    NIGHT: Mapping[str, Any] = {"name": "night", "begins": "20:00", "ends": "08:00", "members": [{"name": "jo"}]}
+
+    def team(self, xmatters: XMatters, *shifts: Mapping[str, Any]) -> None:
+        have(xmatters, PEOPLE, {"name": "dba", "shifts": [dict(each) for each in shifts]})
+
+    @pytest.mark.parametrize(("hours", "person"), [(0, "jo"), (7.99, "jo"), (8, "kim"), (19.99, "kim"), (20, "jo")])
+    def test_member_of_the_shift_that_covers_the_time_rings(
+        self, xmatters: XMatters, hours: float, person: str
+    ) -> None:
+        self.team(xmatters, self.DAY, self.NIGHT)
+        xmatters.clock.turn(hours * 3600) if hours else None
+        send(xmatters, "dba")
+        assert [each[0] for each in rung(xmatters)] == [person]
+
+    def test_group_whose_shifts_cover_no_time_notifies_nobody_and_says_so(self, xmatters: XMatters) -> None:
+        self.team(xmatters, self.DAY)
+        send(xmatters, "dba")
+        assert rung(xmatters) == []
+        assert "No shift of the group dba covers this time." in log(xmatters)
+        assert "Nobody is left in the group dba." in log(xmatters)
+
+    def test_members_of_two_shifts_that_overlap_are_notified_in_the_order_of_the_shifts(
+        self, xmatters: XMatters
+    ) -> None:
+        backup = {"name": "backup", "members": [{"name": "sam", "after_seconds": 120}]}
+        self.team(xmatters, self.NIGHT, backup)
+        send(xmatters, "dba")
+        answer(xmatters, "jo", "Escalate")
+        assert [each[0] for each in rung(xmatters)] == ["jo", "sam"]
+
+    def test_declared_shifts_are_read_back_as_declared(self, xmatters: XMatters) -> None:
+        self.team(xmatters, self.DAY, self.NIGHT)
+        [group] = xmatters.story()["groups"]
+        xmatters.people.declare_phones({"people": PEOPLE, "groups": [group]})
+        assert xmatters.story()["groups"] == [group]
+        assert [(each["name"], each["begins"], each["ends"]) for each in group["shifts"]] == [
+            ("day", "08:00", "20:00"), ("night", "20:00", "08:00"),
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("group", "message"),
+        [
+            ({"members": [], "shifts": []}, "groups\\[0\\] has members and shifts"),
+            ({"shifts": [{"name": "day", "begins": "8:00"}]}, "groups\\[0\\].shifts\\[0\\].begins"),
+            ({"shifts": [{"name": "day", "ends": "24:00"}]}, "groups\\[0\\].shifts\\[0\\].ends"),
+            ({"shifts": [{"name": "day", "members": [{}]}]}, "groups\\[0\\].shifts\\[0\\].members\\[0\\]"),
+        ],
+    )
+    def test_invalid_shift_is_refused_by_its_place_and_changes_nothing(
+        self, xmatters: XMatters, group: dict[str, Any], message: str
+    ) -> None:
+        before = xmatters.story()["groups"]
+        with pytest.raises(InvalidError, match=message):
+            have(xmatters, [], {"name": "dba", **group})
+        assert xmatters.story()["groups"] == before
+
+
 class TestUser:
     def test_devices_ring_in_order_each_after_its_delay(self, xmatters: XMatters) -> None:
         send(xmatters, "kim")

@@ -240,11 +240,15 @@ function drawPhones() {
 }
 
 function inWords(group) {
-  const names = (group.members ?? []).map((member, place) => {
-    const minutes = Math.round((member.after_seconds ?? 0) / 60);
-    return place === 0 ? `${fullName(member.name)} first` : `${fullName(member.name)} after ${minutes} min`;
+  const rosters = (group.shifts ?? []).map((shift) => {
+    const names = (shift.members ?? []).map((member, place) => {
+      const minutes = Math.round((member.after_seconds ?? 0) / 60);
+      return place === 0 ? `${fullName(member.name)} first` : `${fullName(member.name)} after ${minutes} min`;
+    });
+    const hours = shift.begins === shift.ends ? "" : `from ${shift.begins} to ${shift.ends} UTC `;
+    return `${hours}${names.join(", ") || "nobody"}`;
   });
-  return `${group.name} rings ${names.join(", ")}.`;
+  return `${group.name} rings ${rosters.join("; ") || "nobody"}.`;
 }
 
 function fullName(name) {
@@ -323,9 +327,15 @@ function drawNotice(item, notice, person) {
 }
 
 function makeAnswer(response, about, id) {
-  const button = action(response, about, (me) => call(me, "POST", "/phones/answer", { notification: id, response }));
+  const button = action(response, about, (me) => answer(me, id, response));
   if (response === "Acknowledge") button.classList.add("primary");
   return button;
+}
+
+async function answer(button, notification, response) {
+  const comment = $("comment").value.trim();
+  const done = await call(button, "POST", "/phones/answer", { notification, response, ...(comment && { comment }) });
+  if (done) $("comment").value = "";
 }
 
 // Story of one incident
