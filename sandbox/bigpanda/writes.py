@@ -29,13 +29,13 @@ from sandbox.bigpanda.live import Live, UnknownIncident
 from sandbox.bigpanda.store import Store
 from sandbox.bigpanda.users import User
 from sandbox.http import answers
-from sandbox.http.answers import HttpAnswer
+from sandbox.http.answers import VendorAnswer
 
 
 class Verdict(NamedTuple):
     """The answer to a request, and the change that is made if the answer is a success."""
 
-    answer: HttpAnswer
+    answer: VendorAnswer
     change: Callable[[], object] = lambda: None
 
 
@@ -56,7 +56,7 @@ class Writes:
         if said is None:
             return _refused(400, "comment must be a text")
         return self._unknown(request) or Verdict(
-            HttpAnswer(204), lambda: self._live.comment(_incident_id(request), said)
+            VendorAnswer(204), lambda: self._live.comment(_incident_id(request), said)
         )
 
     def assignment(self, request: web.Request, document: Any) -> Verdict:
@@ -66,7 +66,7 @@ class Writes:
         if user is None:
             return _refused(400, "assignee must be the id of a user")
         return self._unknown(request) or Verdict(
-            HttpAnswer(204), lambda: self._live.assign(_incident_id(request), user)
+            VendorAnswer(204), lambda: self._live.assign(_incident_id(request), user)
         )
 
     def unassign(self, request: web.Request, _: Any) -> Verdict:
@@ -76,7 +76,7 @@ class Writes:
             return _refused(404, "There is no such incident")
         if place.incident["assignee"] is None:
             return _refused(400, "The incident is assigned to nobody")
-        return Verdict(HttpAnswer(204), lambda: self._live.assign(_incident_id(request), None))
+        return Verdict(VendorAnswer(204), lambda: self._live.assign(_incident_id(request), None))
 
     def resolve(self, request: web.Request, document: Any) -> Verdict:
         """Resolve the incident."""
@@ -95,13 +95,13 @@ class Writes:
         if not isinstance(is_cancelled, bool):
             return _refused(400, "cancel_on_incident_updates must be true or false")
         options = {"end_time": end, "cancel_on_incident_updates": is_cancelled}
-        return self._acted(request, "snooze", options, HttpAnswer(204))
+        return self._acted(request, "snooze", options, VendorAnswer(204))
 
     def unsnooze(self, request: web.Request, _: Any) -> Verdict:
         """End the snooze."""
-        return self._acted(request, "unsnooze", {}, HttpAnswer(204))
+        return self._acted(request, "unsnooze", {}, VendorAnswer(204))
 
-    def _acted(self, request: web.Request, action: str, options: life.Options, done: HttpAnswer) -> Verdict:
+    def _acted(self, request: web.Request, action: str, options: life.Options, done: VendorAnswer) -> Verdict:
         incident_id = _incident_id(request)
         place = self._store.find(incident_id)
         if place is None or place.environment_id != request.match_info["environment"]:

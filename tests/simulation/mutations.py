@@ -194,7 +194,7 @@ MUTATIONS = (
         "a job that is kept is taken for a spare one",
         "delivery.debts",
         "job, until = task.job, services.clock() + FIRST_WAKE_SECONDS",
-        "job, until = replace(task.job, spare=True), services.clock() + FIRST_WAKE_SECONDS",
+        "job, until = task.job.as_spare(), services.clock() + FIRST_WAKE_SECONDS",
         seed=22,
     ),
     Mutation(
@@ -395,7 +395,8 @@ MUTATIONS = (
         "a fast fail of the circuit counts as a try",
         "entrypoints.worker",
         "            return job.waiting(reason, result.until)\n",
-        "            job = replace(job, attempts=job.attempts + 1)\n"
+        "            failures = replace(job.failures, attempts=job.failures.attempts + 1)\n"
+        "            job = replace(job, failures=failures)\n"
         "            return job.waiting(reason, result.until)\n",
         seed=2,
     ),
@@ -410,7 +411,8 @@ MUTATIONS = (
         "what xMatters refuses is thrown away",
         "delivery.debts",
         "dead_lettered = services.keeper.dead_letter(job, services.deadline)",
-        "dead_lettered = job.waiting(job.reason, 0.0)._replace(dead_lettered_at=job.received_at)",
+        "revival = replace(job.revival, dead_lettered_at=job.received_at)\n"
+        "    dead_lettered = replace(job.waiting(job.failures.reason, 0.0), revival=revival)",
         seed=2,
     ),
     Mutation(
@@ -761,7 +763,7 @@ MUTATIONS = (
         "whether no page came of a critical is asked of the job that looks",
         "delivery.page_followup",
         "is_alarming, now = _is_silent(after, seen), self.clock()",
-        'is_alarming, now = _is_silent(after, seen) and job.status == "critical", self.clock()',
+        'is_alarming, now = _is_silent(after, seen) and job.payload.status == "critical", self.clock()',
         seed=261,
     ),
     Mutation(

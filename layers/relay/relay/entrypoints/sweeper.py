@@ -361,7 +361,7 @@ class Sweeper:
             # A newer state is owed, and has a message of its own.
             self._postpone(owed)
             return False
-        dead_lettered = self.keeper.dead_letter(job.failing(reason), deadline)
+        dead_lettered = self.keeper.dead_letter(job.with_reason(reason), deadline)
         mark = dead_lettered.revival.mark if dead_lettered else None
         if dead_lettered is None or mark is None:
             return False

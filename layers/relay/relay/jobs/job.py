@@ -213,13 +213,13 @@ class Job(NamedTuple):
         """Return the job as the sweeper's job of that number, or as no job of the sweeper if it is 0."""
         return self._replace(message=self.message._replace(healed=number))
 
-    def failing(self, reason: str) -> Self:
+    def with_reason(self, reason: str) -> Self:
         """Return the job with another reason of its last failure or wait."""
         return self._replace(failures=self.failures._replace(reason=reason))
 
     def waiting(self, reason: str, until: float) -> Self:
         """Return the job with a wait, for a reason, until a time (epoch seconds)."""
-        return self.failing(reason)._replace(message=self.message._replace(not_before=timestamp(until)))
+        return self.with_reason(reason)._replace(message=self.message._replace(not_before=timestamp(until)))
 
     def with_body(self, body: bytes, *, is_reduced: bool = False) -> Self:
         """Return the job with another body. `is_reduced` is True if the body is cut to fit."""

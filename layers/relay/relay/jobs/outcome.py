@@ -202,7 +202,7 @@ def after_failure(job: Job, result: Result, now: float) -> Job:
     A job that expired, or whose channel was removed, keeps xMatters' last answer.
     """
     if result.reason in {Reason.EXPIRED, Reason.CHANNEL_REMOVED}:
-        return job.failing(result.reason)
+        return job.with_reason(result.reason)
     failed_at, before, exchange = timestamp(now), job.failures, result.exchange
     failures = replace(
         before,
