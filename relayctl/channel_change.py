@@ -114,7 +114,10 @@ def put(stack: Stack, store: ChannelStore, change: ChannelChange) -> Done:
     # Even if nothing changed: an earlier call may have stored the secret without a mark.
     is_in_force = not change.no_overlap or change.is_new or put_in_force(stack, name) is not None
     for key, expires_at in change.expiries.items():
-        terminal.say(f"note: {DOORS[key].vendor}'s old credential works until {expires_at}; --no-overlap ends that")
+        terminal.say(
+            f"note: {DOORS[key].vendor}'s old credential works until {expires_at}; relayctl channel set {name} "
+            "--no-overlap ends that"
+        )
     _warn_of_critical(change.channel)
     findings = recipient_checks.warn(stack, change.channel)
     fresh = {key: header for key in change.urls if (header := rotation.fresh_header(before, after, key))}
@@ -153,7 +156,8 @@ def _refuse_short_tokens(before: SecretDocument, after: SecretDocument) -> None:
         value = after.get(key)
         if isinstance(value, str) and value != before.get(key) and len(value) < LEAST_TYPED_LENGTH:
             raise click.UsageError(
-                f"{key}: a token has at least {LEAST_TYPED_LENGTH} characters; channel set --unset {key} makes a new one"
+                f"{key}: a token has at least {LEAST_TYPED_LENGTH} characters; relayctl channel set --unset {key} "
+                "makes a new one"
             )
 
 
