@@ -12,7 +12,7 @@ import yaml
 MAX_BYTES = 1_048_576
 _TAG = "tag:yaml.org,2002:"
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]*)\Z")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
 _SCALARS = (
     ("bool", re.compile(r"(true|True|TRUE|false|False|FALSE)\Z"), "tTfF"),
     ("int", _INT, "-+0123456789"),
@@ -63,8 +63,9 @@ def encode(document: Any) -> str:
 def _complaint(error: yaml.MarkedYAMLError) -> str:
     mark = error.problem_mark or error.context_mark
     place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-    # Cut at the first quote: the rest may quote a value of the file.
-    problem = re.split(r"['\"`]|, but", error.problem or "", maxsplit=1)[0].strip()
+    # Cut: the rest may quote a value of the file. Before ", but" PyYAML quotes only what it expected.
+    problem = (error.problem or "").partition(", but")[0]
+    problem = problem if problem.startswith("expected") else re.split("['\"`]", problem, maxsplit=1)[0].strip()
     problem = _CLEARER.get(problem, problem.removeprefix("but "))
     return f"is not YAML: {problem or 'unexpected text'}{place}"
 
