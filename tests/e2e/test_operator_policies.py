@@ -206,6 +206,12 @@ class TestChannelsPolicy:
 
 
 class TestDoctorPolicy:
+    def test_doctor_policy_is_enough_for_plan_and_export(self, looker: Person, tmp_path: Path) -> None:
+        looker.may_do_all()
+        for verb in ("export", "plan"):
+            done = looker.run("channel", verb, str(tmp_path), "--channel", local.CHANNEL)
+            assert done.exit_code == 0, done.output
+
     def test_doctor_policy_is_enough_for_every_check_of_doctor(self, operator: Operator, looker: Person) -> None:
         looker.may_do_all()
         done = looker.run("doctor", "--json")
