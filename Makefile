@@ -86,6 +86,10 @@ fmt: setup ## format the code and mend what can be mended by itself
 	@$(VENV)/bin/ruff format --quiet .
 	@$(VENV)/bin/ruff check --quiet --fix .
 
+.PHONY: schema
+schema: setup ## write the JSON Schema of channels' settings files anew, into docs/channel.schema.json
+	@$(PY) -m tools.channel_schema
+
 .PHONY: lock
 lock: setup ## pin again what pyproject.toml and the *.in files ask for
 	@for name in sam lambda checkov audit python-xmatters; do $(LOCK) --universal requirements/$$name.in -o requirements/$$name.txt; done

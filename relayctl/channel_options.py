@@ -50,6 +50,16 @@ def apply(document: SecretDocument, options: dict[str, Any], name: str) -> None:
     """Apply the options, and make the channel's missing tokens. Raises UsageError and InvalidChannel."""
     _apply_options(document, options)
     _apply_settings(document, options["settings"], options["removals"])
+    add_missing_tokens(document, name)
+
+
+def needs_door(document: SecretDocument, key: str) -> bool:
+    """True if the channel must have credentials for a door: BigPanda's always, xMatters' if it writes to BigPanda."""
+    return key == "inbound" or document.has("bigpanda.api_key")
+
+
+def add_missing_tokens(document: SecretDocument, name: str) -> None:
+    """Make a token for BigPanda, and for xMatters' callbacks if the channel writes to BigPanda, where there is none."""
     if not document.has("inbound.token") and not document.has("inbound.basic"):
         document.set("inbound.token", token.make(name, "inbound", secrets.choice))
     if document.has("bigpanda.api_key") and not document.has("xmatters.callback"):

@@ -19,6 +19,7 @@ _TAKEN = {"InvalidRequestException", "ResourceExistsException"}
 # Codes of UpdateSecretVersionStage when the replaced version is no longer current, or the secret is gone.
 _MOVED = {"InvalidParameterException", *_GONE}
 _CURRENT = "AWSCURRENT"
+_PREVIOUS = "AWSPREVIOUS"
 _LONGEST_WINDOW_DAYS = 30
 
 
@@ -65,15 +66,22 @@ class ChannelStore:
 
         Raises InvalidChannel.
         """
-        value = self._value(name)
+        return self._decoded(self._value(name), f"the secret {self._id(name)}", "; repair or remove it first")
+
+    def read_previous(self, name: str) -> Kept | None:
+        """Return the decoded secret before the last change; None if there is none. Raises InvalidChannel."""
+        return self._decoded(self._value(name, _PREVIOUS), f"the previous version of the secret {self._id(name)}")
+
+    @staticmethod
+    def _decoded(value: Mapping[str, Any] | None, what: str, remedy: str = "") -> Kept | None:
         if value is None:
             return None
         try:
             document = decode_secret(value.get("SecretString", ""))
         except InvalidChannel:
-            raise InvalidChannel(f"the secret {self._id(name)} is not JSON; repair or remove it first") from None
+            raise InvalidChannel(f"{what} is not JSON{remedy}") from None
         if not isinstance(document, dict):
-            raise InvalidChannel(f"the secret {self._id(name)} is not a JSON object; repair or remove it first")
+            raise InvalidChannel(f"{what} is not a JSON object{remedy}")
         return Kept(document, value["VersionId"])
 
     def write(self, name: str, text: str, *, replaces: str | None) -> None:
@@ -165,9 +173,9 @@ class ChannelStore:
             if current is None or current["VersionId"] != version:
                 raise ChannelChangedError(name) from None
 
-    def _value(self, name: str) -> Mapping[str, Any] | None:
+    def _value(self, name: str, stage: str = _CURRENT) -> Mapping[str, Any] | None:
         try:
-            return self._secrets.get_secret_value(SecretId=self._id(name), VersionStage=_CURRENT)
+            return self._secrets.get_secret_value(SecretId=self._id(name), VersionStage=stage)
         except ClientError as error:
             if error.response["Error"].get("Code") in _GONE:
                 return None

@@ -20,6 +20,7 @@ MAX_BYTES = 65_536
 # Value of an option that was given without one. No process argument can contain this character.
 ASK = "\0"
 _STDIN = "-"
+_NAMED_FILE = "the file that @ names"
 _OTHERS_MAY_READ = stat.S_IRGRP | stat.S_IROTH
 
 
@@ -77,7 +78,8 @@ class CredentialInput:
     def __init__(self) -> None:
         self._reader: str | None = None
         self._literals: list[str] = []
-        self._open_files: list[str] = []
+        # Readable files, by their description.
+        self._open_files = dict[str, list[str]]()
 
     def read(self, option: str, key: str, text: str) -> str:
         """Return the value of an option for a key of the channel's secret. Raises UsageError.
@@ -88,31 +90,32 @@ class CredentialInput:
             text: A value, `@FILE`, `-`, or ASK; `@@` begins a value that begins with `@`.
         """
         if text == ASK or (text == _STDIN and sys.stdin.isatty()):
-            return self._judged(option, key, _asked(option, key), "the answer")
+            return self.judged(option, key, _asked(option, key), "the answer")
         if text == _STDIN:
-            return self._judged(option, key, self._line(option), "the line on standard input")
+            return self.judged(option, key, self._line(option), "the line on standard input")
         if text.startswith("@") and not text.startswith("@@"):
-            return self._judged(option, key, self._file(option, key, text[1:]), "the file that @ names")
+            return self.read_file(option, key, text[1:], _NAMED_FILE, "; a value that begins with @ is written @@…")
         value = text.removeprefix("@")
         if _is_credential(key, value):
             self._literals.append(option)
         return value
 
-    def warn(self) -> None:
-        """Write the warnings to stderr: one for values on the command line, one for files that other users can read."""
+    def warn(self, place: str = "") -> None:
+        """Write the warnings to stderr: one for values on the command line, one for files that other users can read.
+
+        `place` stands before the options, such as a settings file.
+        """
         if self._literals:
             terminal.say(
                 f"warning: {', '.join(self._literals)}: a credential on the command line is visible in the process "
                 "list and in the shell's history; give @FILE, or - for a line of standard input, or no value to be "
                 "asked"
             )
-        if self._open_files:
-            terminal.say(
-                f"warning: {', '.join(self._open_files)}: other users may read the file that @ names; chmod 600 it"
-            )
+        for what, options in self._open_files.items():
+            terminal.say(f"warning: {place}{', '.join(options)}: other users may read {what}; chmod 600 it")
 
-    @staticmethod
-    def _judged(option: str, key: str, text: str, what: str) -> str:
+    def judged(self, option: str, key: str, text: str, what: str) -> str:
+        """Return the text if it can be the value of the key. Raises UsageError."""
         if not text:
             raise click.UsageError(f"{option}: {what} is empty")
         if fault := json_fault(key, text):
@@ -121,22 +124,29 @@ class CredentialInput:
             raise click.UsageError(f"{option}: {what} has more than one line")
         return text
 
-    def _file(self, option: str, key: str, path: str) -> str:
+    def read_file(self, option: str, key: str, path: str, what: str, hint: str = "") -> str:
+        """Return the value for a key from a file, without the line end. Raises UsageError.
+
+        Args:
+            option: The option, or the place in a settings file, that names the file.
+            key: The dotted key, such as `xmatters.auth.password`.
+            path: The path of the file.
+            what: The description of the file in messages, which do not quote its path.
+            hint: The end of the message about a file that cannot be read.
+        """
         try:
             with Path(path).open("rb") as file:
                 mode = os.fstat(file.fileno()).st_mode
                 content = file.read(MAX_BYTES + 1)
-            text = _text(option, content, "the file that @ names").rstrip("\r\n")
         except OSError as error:
             # The message does not name the file: it may be a password that begins with @.
             cause = error.strerror or "unreadable"
-            raise click.UsageError(
-                f"{option}: cannot read the file that @ names: {cause}; a value that begins with @ is written @@…"
-            ) from error
+            raise click.UsageError(f"{option}: cannot read {what}: {cause}{hint}") from error
+        text = _text(option, content, what).rstrip("\r\n")
         # A pipe, such as bash's <(…), is not readable by others, whatever its mode.
         if stat.S_ISREG(mode) and mode & _OTHERS_MAY_READ and _is_credential(key, text):
-            self._open_files.append(option)
-        return text
+            self._open_files.setdefault(what, []).append(option)
+        return self.judged(option, key, text, what)
 
     def _line(self, option: str) -> str:
         if self._reader:

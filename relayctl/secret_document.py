@@ -171,6 +171,11 @@ def _is_secret_leaf(key: str, value: Any) -> bool:
     return bool(_mask(value, key) == MASK)
 
 
+def holds_credential(key: str) -> bool:
+    """True if the key's value is a credential, or a URL, which may hold one."""
+    return holds_text(key) and is_credential(key, "")
+
+
 def unknown_key(key: str) -> str | None:
     """Return a complaint about an unknown key, with the nearest known key; None if the key is known."""
     schema, place = CHANNEL, ""

@@ -1,4 +1,4 @@
-"""relayctl channel: the verbs show, list and remove. `set`, `revoke` and `test` have modules of their own."""
+"""relayctl channel: the verbs show, list and remove. The other verbs have modules of their own."""
 
 import json
 import sys
@@ -26,7 +26,14 @@ def _name(_: click.Context, __: click.Parameter, value: str) -> str:
     return value
 
 
+def _names(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(_name(context, option, value) for value in values)
+
+
 NAME = click.argument("name", callback=_name)
+CHANNELS = click.option(
+    "--channel", "names", metavar="NAME", multiple=True, callback=_names, help="Only this channel; repeatable."
+)
 
 
 @channel.command()

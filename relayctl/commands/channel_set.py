@@ -1,25 +1,20 @@
 """relayctl channel set: make or change a channel, and wait until the relay accepts its credentials."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
 
-from relay.channels import misconfiguration
-from relay.channels.channel import Channel, header_for
-from relay.channels.parsing import parse_channel
+from relay.channels.channel import header_for
 from relay.channels.schema import AUTH
-from relay.channels.token import LEAST_TYPED_LENGTH
 from relay.foreign_text import printable
-from relayctl import doors, recipient_checks, rotation, terminal
+from relayctl import channel_change, doors, terminal
 from relayctl.channel_options import apply, resolved
 from relayctl.channel_store import ChannelStore
 from relayctl.commands.channel import NAME
-from relayctl.credential_input import MAX_BYTES, CredentialCommand, CredentialOption
-from relayctl.door_probe import Knock, verify
+from relayctl.credential_input import CredentialCommand, CredentialOption
 from relayctl.doors import DOORS
-from relayctl.revocation import put_in_force
 from relayctl.secret_document import Change, SecretDocument
 from relayctl.stack import Stack, on_stack
 
@@ -100,113 +95,33 @@ def set_(stack: Stack, name: str, as_json: bool, no_overlap: bool, reveal: bool,
     options = resolved(options)
     store = ChannelStore(stack)
     kept = store.read(name)
-    before = SecretDocument(kept.document if kept else None)
-    after = SecretDocument(before.members)
+    after = SecretDocument(kept.document if kept else None)
     apply(after, options, name)
-    previous = _rotate(before, after, stack.effects.clock(), name, cut=no_overlap)
-    channel = _checked(stack, name, after)
-    _refuse_short_tokens(before, after)
-    urls = doors.urls(stack, name, after)
-    changes = before.changes(after)
-    if changes:
-        store.write(name, after.text(), replaces=kept.version if kept else None)
-        _say_stored(stack, name, after, is_new=kept is None)
-    # Even if nothing changed: an earlier call may have stored the secret without a mark.
-    is_in_force = not (no_overlap and kept) or put_in_force(stack, name) is not None
-    for key, expires_at in previous.items():
-        terminal.say(f"note: {DOORS[key].vendor}'s old credential works until {expires_at}; --no-overlap ends that")
-    _warn_of_critical(channel)
-    findings = recipient_checks.warn(stack, channel)
-    fresh = {key: header for key in urls if (header := rotation.fresh_header(before, after, key))}
-    verified = verify(stack, name, {key: Knock(urls[key], header) for key, header in fresh.items()})
-    shown = {key: header_for(after.get(key)) for key in urls} if reveal else {}
+    change = channel_change.prepare(stack, name, kept, after, _REMEDIES, no_overlap=no_overlap)
+    done = channel_change.put(stack, store, change)
+    shown = {key: header_for(after.get(key)) for key in change.urls} if reveal else {}
+    shown |= done.fresh
     if as_json:
-        document: dict[str, Any] = {
-            "channel": name,
-            **doors.url_members(urls),
-            **_header_members(after, urls, shown | fresh),
-        }
-        document |= {"changes": [each._asdict() for each in changes]} | ({"verified": verified} if fresh else {})
-        click.echo(json.dumps(document | findings))
+        document: dict[str, Any] = {"channel": name, **doors.url_members(change.urls)}
+        document |= _header_members(after, change.urls, shown)
+        document["changes"] = [each._asdict() for each in change.changes]
+        document |= {"verified": done.is_verified} if done.fresh else {}
+        click.echo(json.dumps(document | done.findings))
     else:
-        _show(changes if kept else None, urls, shown | fresh)
-    if not verified or not is_in_force:
+        _show(None if change.is_new else change.changes, change.urls, shown)
+    if not done.is_verified or not done.is_in_force:
         click.get_current_context().exit(1)
 
 
-def _refuse_short_tokens(before: SecretDocument, after: SecretDocument) -> None:
-    """Raise UsageError for a new token that is short enough to guess. A stored one goes on working."""
-    for key in (f"{door}.token" for door in DOORS):
-        value = after.get(key)
-        if isinstance(value, str) and value != before.get(key) and len(value) < LEAST_TYPED_LENGTH:
-            raise click.UsageError(
-                f"{key}: a token has at least {LEAST_TYPED_LENGTH} characters; --unset {key} makes a new one"
-            )
-
-
-def _rotate(before: SecretDocument, after: SecretDocument, now: float, name: str, *, cut: bool) -> dict[str, str]:
-    if cut:
-        rotation.cut_previous(after)
-        return {}
-    for key, expires_at in rotation.displaced(before, after, now).items():
-        raise click.UsageError(
-            f"{key}: the credential before the last change works until {expires_at}, and {DOORS[key].vendor} may still "
-            "use it. Paste the current one first and change it later, or give --no-overlap to refuse both old ones"
-        )
-    return rotation.keep_previous(before, after, now, name)
-
-
-def _checked(stack: Stack, name: str, document: SecretDocument) -> Channel:
-    """Return the valid channel. Raises InvalidChannel, or UsageError if the channel may notify nobody."""
-    channel = parse_channel(name, document.text(), stack.hosts)
-    # AWS's own message about a long secret may quote it.
-    if (size := len(document.text().encode())) > MAX_BYTES:
-        raise click.UsageError(f"the channel has {size:,} bytes; Secrets Manager takes {MAX_BYTES:,} at most")
-    if problems := misconfiguration.problems(channel):
-        lines = [f"{each}; {_REMEDIES[each.key]}" if each.key in _REMEDIES else str(each) for each in problems]
-        raise click.UsageError("\n".join(lines))
-    return channel
-
-
-def _say_stored(stack: Stack, name: str, document: SecretDocument, *, is_new: bool) -> None:
-    seconds = stack.parameters.get("SecretCacheSeconds", "300")
-    what = "made" if is_new else f"changed; running functions read it within {seconds} s"
-    terminal.say(f"channel {name}: {what}")
-    if is_new:
-        terminal.say(
-            "note: a callback URL that was used before the channel was made is refused for up to a minute more"
-        )
-    if (
-        document.get("xmatters.auth.type") == "url"
-        and "apikey=" not in str(document.get("xmatters.trigger_url")).lower()
-    ):
-        terminal.say("note: the trigger URL has no apiKey, which --auth url needs")
-    is_narrowed = document.has("bigpanda.reconcile_query") or document.get("bigpanda.reconcile") is False
-    if document.has("bigpanda.api_key") and not is_narrowed and "ReconcileFunction" in stack.outputs:
-        effect = "ring here" if document.get("bigpanda.reconcile") == "ring" else "are reported"
-        terminal.say(
-            "note: reconcile runs look for missed shares in BigPanda; if the same environment is shared with other "
-            f"receivers too, their incidents {effect}: set bigpanda.reconcile_query, or bigpanda.reconcile=false"
-        )
-
-
-def _warn_of_critical(channel: Channel) -> None:
-    if misconfiguration.critical_may_notify_nobody(channel):
-        terminal.say(
-            "warning: a critical incident that matches no route notifies nobody: name recipients with --recipient, "
-            'or add a route whose only condition is {"status": "critical"}'
-        )
-
-
 def _header_members(
-    document: SecretDocument, urls: dict[str, str], shown: dict[str, dict[str, str]]
+    document: SecretDocument, urls: Mapping[str, str], shown: dict[str, dict[str, str]]
 ) -> dict[str, dict[str, str]]:
     """Return the headers for programs; only those of `shown` have their value."""
     names = {key: {"name": header_for(document.get(key))["name"]} for key in urls}
     return {DOORS[key].header_member: shown.get(key, header) for key, header in names.items()}
 
 
-def _show(changes: list[Change] | None, urls: dict[str, str], shown: dict[str, dict[str, str]]) -> None:
+def _show(changes: list[Change] | None, urls: Mapping[str, str], shown: dict[str, dict[str, str]]) -> None:
     """Print the changes, unless the channel is new, and what to paste."""
     for line in changes or ():
         terminal.output().print(printable(str(line)))

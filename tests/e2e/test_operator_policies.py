@@ -4,6 +4,7 @@ import copy
 import json
 import re
 import uuid
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -17,6 +18,8 @@ from sandbox.environment import REGION, aws_environment
 from tests.e2e.relayctl_operator import Operator
 
 URL = "http://127.0.0.1:9/api/integration/1/functions/f1/triggers?apiKey=k&recipients=Ops"
+
+SETTINGS = "xmatters: {trigger_url: {secret: stored}, auth: {type: url}}\npolicy: {max_per_minute: 60}\n"
 
 
 class Person:
@@ -137,7 +140,7 @@ class TestReplayPolicy:
 
 
 class TestChannelsPolicy:
-    def test_channels_policy_is_enough_for_every_channel_verb(self, keeper: Person) -> None:
+    def test_channels_policy_is_enough_for_every_channel_verb(self, keeper: Person, tmp_path: Path) -> None:
         keeper.may_do_all()
         for verb in (
             ["set", "policy-1", "--trigger-url", URL],
@@ -147,6 +150,11 @@ class TestChannelsPolicy:
             ["show", "policy-1"],
             ["list"],
             ["test", "policy-1"],
+            ["export", str(tmp_path), "--channel", "policy-1"],
+            ["plan", str(tmp_path)],
+            ["set", "policy-1", "--set", "policy.max_per_minute=30"],
+            ["apply", str(tmp_path), "--yes"],
+            ["undo", "policy-1", "--yes"],
             ["remove", "policy-1", "--yes", "--drop-owed"],
             ["set", "policy-1", "--trigger-url", URL],
         ):
@@ -166,16 +174,26 @@ class TestChannelsPolicy:
             ("secretsmanager:DescribeSecret", ["set", "policy-4", "--trigger-url", URL]),
             ("secretsmanager:RestoreSecret", ["set", "policy-4", "--trigger-url", URL]),
             ("secretsmanager:ListSecrets", ["list"]),
+            ("secretsmanager:ListSecrets", ["plan", "DIR"]),
+            ("secretsmanager:GetSecretValue", ["plan", "DIR"]),
+            ("secretsmanager:GetSecretValue", ["export", "DIR", "--channel", "policy-2"]),
+            ("secretsmanager:PutSecretValue", ["undo", "policy-2", "--yes", "--json"]),
         ],
     )
-    def test_every_action_of_the_channels_policy_is_needed(self, keeper: Person, action: str, verb: list[str]) -> None:
+    def test_every_action_of_the_channels_policy_is_needed(
+        self, keeper: Person, tmp_path: Path, action: str, verb: list[str]
+    ) -> None:
         assert action in actions("channels")
         keeper.may_do_all()
         for name in ("policy-2", "policy-4"):
             assert keeper.run("channel", "set", name, "--trigger-url", URL).exit_code == 0
+        (tmp_path / "policy-2.yaml").write_text(SETTINGS)
+        for value in ("30", "60"):
+            done = keeper.run("channel", "set", "policy-2", "--set", f"policy.max_per_minute={value}")
+            assert done.exit_code == 0
         assert keeper.run("channel", "remove", "policy-4", "--yes", "--drop-owed").exit_code == 0
         keeper.may_not(action)
-        done = keeper.run("channel", *verb)
+        done = keeper.run("channel", *(str(tmp_path) if each == "DIR" else each for each in verb))
         assert (done.exit_code, done.stdout) == (1, "")
         assert "AccessDenied" in done.stderr
 
@@ -188,6 +206,12 @@ class TestChannelsPolicy:
 
 
 class TestDoctorPolicy:
+    def test_doctor_policy_is_enough_for_plan_and_export(self, looker: Person, tmp_path: Path) -> None:
+        looker.may_do_all()
+        for verb in ("export", "plan"):
+            done = looker.run("channel", verb, str(tmp_path), "--channel", local.CHANNEL)
+            assert done.exit_code == 0, done.output
+
     def test_doctor_policy_is_enough_for_every_check_of_doctor(self, operator: Operator, looker: Person) -> None:
         looker.may_do_all()
         done = looker.run("doctor", "--json")

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 URL = "https://acme.xmatters.com/api/integration/1/functions/f1/triggers?apiKey=canary-url&recipients=Ops"
 
@@ -127,6 +129,39 @@ def test_ctrl_c_at_a_prompt_stores_nothing() -> None:
     assert "Aborted!" in terminal.shown
     assert "kept nothing" in terminal.shown
     assert "half of it" not in terminal.shown
+
+
+SETTINGS = f"""
+xmatters:
+  trigger_url: {URL.replace("apiKey=canary-url&", "")}
+  auth: {{type: url}}
+"""
+
+
+def test_apply_shows_the_plan_and_asks_before_it_makes_a_channel(tmp_path: Path) -> None:
+    (tmp_path / "payments.yaml").write_text(SETTINGS)
+    with relayctl("channel", "apply", str(tmp_path)) as terminal:
+        terminal.until("Apply to 1 channel? [y/N]: ")
+        assert "payments: new channel" in terminal.shown
+        assert "inbound.token: ***" in terminal.shown
+        terminal.type("y\n")
+        terminal.until("kept ")
+        assert terminal.end() == 0
+    before, _, kept = terminal.shown.partition("kept ")
+    assert "1 of 1 applied" in before
+    assert "bpr_" not in before
+    assert '"token": "bpr_' in kept
+
+
+@pytest.mark.parametrize(("answer", "code"), [("n\n", 1), ("\x03", 130)])
+def test_apply_that_is_not_confirmed_stores_nothing(tmp_path: Path, answer: str, code: int) -> None:
+    (tmp_path / "payments.yaml").write_text(SETTINGS)
+    with relayctl("channel", "apply", str(tmp_path)) as terminal:
+        terminal.until("Apply to 1 channel? [y/N]: ")
+        terminal.type(answer)
+        assert terminal.end() == code
+    assert "Aborted!" in terminal.shown
+    assert "kept nothing" in terminal.shown
 
 
 def test_replay_shows_progress_and_counts() -> None:

@@ -23,7 +23,10 @@ each_verb = pytest.mark.parametrize("way", VERBS, ids=" ".join)
 
 def test_relayctl_has_the_documented_verbs() -> None:
     assert set(VERBS) >= {
-        *(("channel", verb) for verb in ("set", "revoke", "show", "list", "remove", "test")),
+        *(
+            ("channel", verb)
+            for verb in ("set", "revoke", "show", "list", "remove", "test", "plan", "apply", "export", "undo")
+        ),
         *(("dlq", verb) for verb in ("list", "show", "replay")),
         ("incident", "show"),
         ("doctor",),

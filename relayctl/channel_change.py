@@ -1,0 +1,192 @@
+"""Write path of a channel: rotation, validation, the write with optimistic locking, and verification.
+
+`channel set`, `channel apply` and `channel undo` change channels with it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import click
+
+from relay.channels import misconfiguration
+from relay.channels.channel import Channel
+from relay.channels.parsing import parse_channel
+from relay.channels.token import LEAST_TYPED_LENGTH
+from relayctl import doors, recipient_checks, rotation, terminal
+from relayctl.channel_store import ChannelStore, Kept
+from relayctl.credential_input import MAX_BYTES
+from relayctl.door_probe import Knock, verify
+from relayctl.doors import DOORS
+from relayctl.revocation import put_in_force
+from relayctl.secret_document import Change, SecretDocument
+from relayctl.stack import Stack
+
+
+@dataclass(frozen=True)
+class ChannelChange:
+    """A valid change of one channel that is not stored yet.
+
+    Attributes:
+        name: The name of the channel.
+        replaces: The version of the secret that was read; None for a new channel.
+        before: The secret as it was read; empty for a new channel.
+        after: The new secret, with replaced credentials as `previous`.
+        channel: The new secret as a channel.
+        urls: The URL of each door by its key.
+        expiries: When a replaced credential expires (ISO 8601), by the door's key.
+        no_overlap: True if `previous` credentials are refused at once.
+    """
+
+    name: str
+    replaces: str | None
+    before: SecretDocument
+    after: SecretDocument
+    channel: Channel
+    urls: Mapping[str, str]
+    expiries: Mapping[str, str]
+    no_overlap: bool
+
+    @property
+    def is_new(self) -> bool:
+        """True if the channel does not exist yet."""
+        return self.replaces is None
+
+    @cached_property
+    def changes(self) -> list[Change]:
+        """The changed keys, sorted, with *** for every credential."""
+        return self.before.changes(self.after)
+
+
+class Done(NamedTuple):
+    """Result of a stored change.
+
+    Attributes:
+        fresh: The header of each new or changed credential, by the door's key.
+        is_verified: True if the relay accepts these credentials, or there are none.
+        is_in_force: False if running functions may still accept credentials that were to be refused at once.
+        findings: The checked recipients as a member of a JSON document; empty if they were not checked.
+    """
+
+    fresh: Mapping[str, dict[str, str]]
+    is_verified: bool
+    is_in_force: bool
+    findings: dict[str, Any]
+
+
+def prepare(
+    stack: Stack,
+    name: str,
+    kept: Kept | None,
+    after: SecretDocument,
+    remedies: Mapping[str, str],
+    *,
+    no_overlap: bool = False,
+) -> ChannelChange:
+    """Return the valid change from a kept secret to `after`. Raises InvalidChannel and UsageError.
+
+    Args:
+        stack: The stack.
+        name: The name of the channel.
+        kept: The secret as it was read; None for a new channel.
+        after: The new secret; replaced credentials are added as `previous`.
+        remedies: Advice for settings that may notify nobody, by key.
+        no_overlap: True if `previous` credentials are refused at once.
+    """
+    before = SecretDocument(kept.document if kept else None)
+    expiries = _rotate(before, after, stack.effects.clock(), name, cut=no_overlap)
+    channel = _checked(stack, name, after, remedies)
+    _refuse_short_tokens(before, after)
+    urls = doors.urls(stack, name, after)
+    return ChannelChange(name, kept.version if kept else None, before, after, channel, urls, expiries, no_overlap)
+
+
+def put(stack: Stack, store: ChannelStore, change: ChannelChange) -> Done:
+    """Store a change, warn on stderr, and wait until the relay accepts new credentials.
+
+    Raises ChannelChangedError if another writer was faster.
+    """
+    name, before, after = change.name, change.before, change.after
+    if change.changes:
+        store.write(name, after.text(), replaces=change.replaces)
+        _say_stored(stack, change)
+    # Even if nothing changed: an earlier call may have stored the secret without a mark.
+    is_in_force = not change.no_overlap or change.is_new or put_in_force(stack, name) is not None
+    for key, expires_at in change.expiries.items():
+        terminal.say(
+            f"note: {DOORS[key].vendor}'s old credential works until {expires_at}; relayctl channel set {name} "
+            "--no-overlap ends that"
+        )
+    _warn_of_critical(change.channel)
+    findings = recipient_checks.warn(stack, change.channel)
+    fresh = {key: header for key in change.urls if (header := rotation.fresh_header(before, after, key))}
+    is_verified = verify(stack, name, {key: Knock(change.urls[key], header) for key, header in fresh.items()})
+    return Done(fresh, is_verified, is_in_force, findings)
+
+
+def _rotate(before: SecretDocument, after: SecretDocument, now: float, name: str, *, cut: bool) -> dict[str, str]:
+    if cut:
+        rotation.cut_previous(after)
+        return {}
+    for key, expires_at in rotation.displaced(before, after, now).items():
+        raise click.UsageError(
+            f"{key}: the credential before the last change works until {expires_at}, and {DOORS[key].vendor} may still "
+            "use it. Paste the current one first and change it later, or refuse the old one first: relayctl channel "
+            f"set {name} --no-overlap"
+        )
+    return rotation.keep_previous(before, after, now, name)
+
+
+def _checked(stack: Stack, name: str, document: SecretDocument, remedies: Mapping[str, str]) -> Channel:
+    """Return the valid channel. Raises InvalidChannel, or UsageError if the channel may notify nobody."""
+    channel = parse_channel(name, document.text(), stack.hosts)
+    # AWS's own message about a long secret may quote it.
+    if (size := len(document.text().encode())) > MAX_BYTES:
+        raise click.UsageError(f"the channel has {size:,} bytes; Secrets Manager takes {MAX_BYTES:,} at most")
+    if problems := misconfiguration.problems(channel):
+        lines = [f"{each}; {remedies[each.key]}" if each.key in remedies else str(each) for each in problems]
+        raise click.UsageError("\n".join(lines))
+    return channel
+
+
+def _refuse_short_tokens(before: SecretDocument, after: SecretDocument) -> None:
+    """Raise UsageError for a new token that is short enough to guess. A stored one goes on working."""
+    for key in (f"{door}.token" for door in DOORS):
+        value = after.get(key)
+        if isinstance(value, str) and value != before.get(key) and len(value) < LEAST_TYPED_LENGTH:
+            raise click.UsageError(
+                f"{key}: a token has at least {LEAST_TYPED_LENGTH} characters; relayctl channel set --unset {key} "
+                "makes a new one"
+            )
+
+
+def _say_stored(stack: Stack, change: ChannelChange) -> None:
+    seconds = stack.parameters.get("SecretCacheSeconds", "300")
+    document = change.after
+    what = "made" if change.is_new else f"changed; running functions read it within {seconds} s"
+    terminal.say(f"channel {change.name}: {what}")
+    if change.is_new:
+        terminal.say(
+            "note: a callback URL that was used before the channel was made is refused for up to a minute more"
+        )
+    if (
+        document.get("xmatters.auth.type") == "url"
+        and "apikey=" not in str(document.get("xmatters.trigger_url")).lower()
+    ):
+        terminal.say("note: the trigger URL has no apiKey, which --auth url needs")
+    is_narrowed = document.has("bigpanda.reconcile_query") or document.get("bigpanda.reconcile") is False
+    if document.has("bigpanda.api_key") and not is_narrowed and "ReconcileFunction" in stack.outputs:
+        effect = "ring here" if document.get("bigpanda.reconcile") == "ring" else "are reported"
+        terminal.say(
+            "note: reconcile runs look for missed shares in BigPanda; if the same environment is shared with other "
+            f"receivers too, their incidents {effect}: set bigpanda.reconcile_query, or bigpanda.reconcile=false"
+        )
+
+
+def _warn_of_critical(channel: Channel) -> None:
+    if misconfiguration.critical_may_notify_nobody(channel):
+        terminal.say(
+            "warning: a critical incident that matches no route notifies nobody: name recipients in "
+            'xmatters.recipients, or add a route whose only condition is {"status": "critical"}'
+        )

@@ -1,0 +1,249 @@
+"""Settings of a channel as a YAML file: its keys are those of the channel's secret, its credentials are references.
+
+`{secret: stored}` stands for the value that the channel's secret has under the same key.
+"""
+
+import os
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from relay.channels import token
+from relay.channels.channel import is_channel_name
+from relay.channels.parsing import check
+from relay.errors import InvalidChannel
+from relayctl.channel_options import add_missing_tokens, needs_door
+from relayctl.credential_input import CredentialInput
+from relayctl.doors import DOORS
+from relayctl.policy_file import ANY_HOSTS
+from relayctl.secret_document import SecretDocument, holds_credential, holds_text, is_credential, unknown_key
+from relayctl.settings_yaml import Flow, SettingsYamlError, decode, encode
+
+SUFFIX = ".yaml"
+# The schema that an export writes beside the files.
+SCHEMA_FILE = "channel.schema.json"
+STORED = "stored"
+ENV_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*\Z"
+# `previous` credentials come and go with rotations, and are no settings.
+PREVIOUS_KEYS = frozenset(f"{door}.previous" for door in DOORS)
+_FORMS = "{secret: stored}, {secret: stored, env: NAME} or {secret: stored, file: PATH}"
+# They take the place of credentials while a file is checked without the stack, and are stored nowhere.
+_STAND_IN = "not-in-the-file"
+_STAND_IN_URL = "https://not-in-the-file.example"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A credential in a file: the value that the channel's secret has under the same key.
+
+    Attributes:
+        env: The environment variable with the first value, used while the secret has none; None if not named.
+        file: The path of the file with the first value, relative to the settings file; None if not named.
+    """
+
+    env: str | None = None
+    file: str | None = None
+
+
+@dataclass(frozen=True)
+class SettingsFile:
+    """A settings file that is valid as far as it can be checked without the stack.
+
+    Attributes:
+        path: The path of the file.
+        members: The settings, with a Reference in the place of each credential.
+    """
+
+    path: Path
+    members: dict[str, Any]
+
+    @property
+    def channel(self) -> str:
+        """The name of the channel."""
+        return self.path.stem
+
+
+def read_folder(folder: Path) -> list[SettingsFile]:
+    """Read the settings files of a folder, sorted by name. Raises UsageError with a line for each invalid file.
+
+    Hidden files, folders, and files of other types are left out.
+    """
+    files, problems = [], []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.suffix.lower() not in {SUFFIX, ".yml"} or not path.is_file():
+            continue
+        try:
+            files.append(_read(path))
+        except InvalidChannel as error:
+            problems.append(f"{path}: {error}")
+    if problems:
+        raise click.UsageError("\n".join(problems))
+    return files
+
+
+def _read(path: Path) -> SettingsFile:
+    if path.suffix != SUFFIX:
+        raise InvalidChannel(f"rename it to {path.stem}{SUFFIX}")
+    if not is_channel_name(path.stem):
+        raise InvalidChannel(
+            "is not named after a channel: use 1 to 48 of a-z, 0-9, - and _, beginning with a letter or digit"
+        )
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InvalidChannel(f"cannot read it: {error.strerror or 'unreadable'}") from None
+    return SettingsFile(path, parse(content))
+
+
+def parse(content: bytes) -> dict[str, Any]:
+    """Return the settings of a file, with a Reference for each credential.
+
+    Raises InvalidChannel, which names the key at fault and quotes no value.
+    """
+    try:
+        document = decode(content)
+    except SettingsYamlError as error:
+        raise InvalidChannel(str(error)) from None
+    if not isinstance(document, dict):
+        raise InvalidChannel("must be an object with the keys of a channel" if document else "has no settings")
+    members = _referenced(document, "")
+    if complaint := next(filter(None, map(unknown_key, _keys(members, ""))), None):
+        raise InvalidChannel(complaint)
+    try:
+        check({"inbound": {"token": _STAND_IN}} | _stood_in(members, ""), ANY_HOSTS)
+    except InvalidChannel as error:
+        raise InvalidChannel(str(error).removeprefix("the secret: ")) from None
+    return dict(members)
+
+
+def _referenced(value: Any, key: str) -> Any:
+    """Return the value with a Reference for each credential. Raises InvalidChannel."""
+    if key in PREVIOUS_KEYS:
+        raise InvalidChannel(f"{key}: is no setting; leave it out: relayctl keeps and ends previous credentials")
+    if holds_credential(key):
+        return _credential(value, key)
+    if isinstance(value, dict) and not holds_text(key):
+        return {name: _referenced(member, _joined(key, name)) for name, member in value.items()}
+    return value
+
+
+def _credential(value: Any, key: str) -> Any:
+    match value:
+        case {"secret": str(stored), **source} if stored == STORED and source.keys() <= {"env", "file"}:
+            return _reference(source, key)
+        case str() if not is_credential(key, value):
+            return value
+        case str() if _is_url_key(key):
+            raise InvalidChannel(f"{key}: its path or query may be a credential; write {_FORMS}")
+        case str():
+            raise InvalidChannel(f"{key}: a credential must not stand in a file; write {_FORMS}")
+    raise InvalidChannel(f"{key}: must be {_FORMS}")
+
+
+def _reference(source: Mapping[Any, Any], key: str) -> Reference:
+    match source:
+        case {"env": _, "file": _}:
+            raise InvalidChannel(f"{key}: takes env or file, not both")
+        case {"env": name} if not (isinstance(name, str) and re.match(ENV_PATTERN, name)):
+            raise InvalidChannel(f"{key}.env: must be the name of an environment variable")
+        case {"file": path} if not (isinstance(path, str) and path and "\0" not in path):
+            raise InvalidChannel(f"{key}.file: must be the path of a file")
+    return Reference(source.get("env"), source.get("file"))
+
+
+def _is_url_key(key: str) -> bool:
+    return not is_credential(key, _STAND_IN_URL)
+
+
+def _stood_in(value: Any, key: str) -> Any:
+    match value:
+        case Reference():
+            return _STAND_IN_URL if _is_url_key(key) else f"{_STAND_IN}-{key}"
+        case dict():
+            return {name: _stood_in(member, _joined(key, name)) for name, member in value.items()}
+    return value
+
+
+def _keys(value: Any, key: str) -> Iterator[str]:
+    """Yield the dotted key of each leaf."""
+    if not isinstance(value, dict) or not value:
+        yield key
+        return
+    for name, member in value.items():
+        yield from _keys(member, _joined(key, name))
+
+
+def _joined(key: str, name: str) -> str:
+    return f"{key}.{name}".lstrip(".")
+
+
+def resolved(file: SettingsFile, stored: SecretDocument, source: CredentialInput) -> SecretDocument:
+    """Return the secret that a file asks for. Raises InvalidChannel and UsageError.
+
+    A door that the file leaves out keeps its credentials, as in `channel set`: BigPanda's always, xMatters' callback's
+    if the channel writes to BigPanda. A missing token is made.
+    """
+    after = SecretDocument(_filled_in(file, file.members, "", stored, source))
+    for key in DOORS:
+        kept, previous = stored.get(key), stored.get(f"{key}.previous")
+        if after.has(key):
+            if previous is not None:
+                after.set(f"{key}.previous", previous)
+        elif isinstance(kept, dict) and needs_door(after, key):
+            after.set(key, kept)
+    add_missing_tokens(after, file.channel)
+    return after
+
+
+def _filled_in(file: SettingsFile, value: Any, key: str, stored: SecretDocument, source: CredentialInput) -> Any:
+    match value:
+        case Reference():
+            kept = stored.get(key)
+            return _first(file, value, key, source) if kept is None else kept
+        case dict():
+            return {
+                name: _filled_in(file, member, _joined(key, name), stored, source) for name, member in value.items()
+            }
+    return value
+
+
+def _first(file: SettingsFile, reference: Reference, key: str, source: CredentialInput) -> str:
+    """Return the first value of a credential: from the environment, from a file, or a new token."""
+    if reference.env is not None:
+        value = os.environ.get(reference.env)
+        what = f"the environment variable {reference.env}"
+        if value is None:
+            raise InvalidChannel(f"{key}: the channel has no value yet, and {what} is not set")
+        return source.judged(key, key, value, what)
+    if reference.file is not None:
+        return source.read_file(key, key, str(file.path.parent / reference.file), "the file that it names")
+    for door_key, door in DOORS.items():
+        if key == f"{door_key}.token":
+            return token.make(file.channel, door.name, secrets.choice)
+    raise InvalidChannel(
+        f"{key}: the channel has no value yet; name the first one: {{secret: stored, env: NAME}} or "
+        "{secret: stored, file: PATH}"
+    )
+
+
+def exported(name: str, document: SecretDocument) -> str:
+    """Return the text of a channel's settings file, with a reference for each credential."""
+    head = (
+        f"# yaml-language-server: $schema={SCHEMA_FILE}\n"
+        f"# Settings of channel {name}. {{secret: stored}}: the value stays in Secrets Manager.\n"
+    )
+    return head + encode(_exported(document.members, ""))
+
+
+def _exported(value: Any, key: str) -> Any:
+    if holds_credential(key) and (not isinstance(value, str) or is_credential(key, value)):
+        return Flow(secret=STORED)
+    if isinstance(value, dict):
+        members = {name: (_joined(key, name), member) for name, member in value.items()}
+        return {name: _exported(member, way) for name, (way, member) in members.items() if way not in PREVIOUS_KEYS}
+    return value

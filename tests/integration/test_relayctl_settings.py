@@ -1,0 +1,538 @@
+"""relayctl channel plan, apply, export and undo with AWS in memory."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from relay.http.session import Answer
+from relayctl.secret_document import SecretDocument
+from relayctl.settings_file import exported
+from tests.every_setting import CANARY, every_setting
+from tests.integration.relayctl_cloud import Operator, account
+
+TRIGGER = f"https://acme.xmatters.com/api/integration/1/functions/f1/triggers?apiKey={CANARY}"
+NEW = """
+xmatters:
+  trigger_url: {secret: stored, env: TRIGGER}
+  auth: {type: url}
+  recipients: [jdoe]
+"""
+
+
+@pytest.fixture
+def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
+    monkeypatch.setenv("TRIGGER", TRIGGER)
+    with account(monkeypatch) as its_operator:
+        yield its_operator
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def store(operator: Operator, *names: str, **changes: Any) -> None:
+    """Store channels without credentials for xMatters' REST API, so that no recipients are checked."""
+    for name in names:
+        secret = every_setting(name) | changes
+        del secret["xmatters"]["rest"]
+        operator.secrets.create_secret(Name=f"team/relay/{name}", SecretString=json.dumps(secret))
+
+
+def write(folder: Path, name: str, text: str) -> None:
+    (folder / f"{name}.yaml").write_text(text)
+
+
+def export(operator: Operator, folder: Path) -> None:
+    assert operator.run("channel", "export", str(folder)).exit_code == 0
+
+
+def edit(folder: Path, name: str, old: str, new: str) -> None:
+    text = (folder / f"{name}.yaml").read_text()
+    assert old in text
+    write(folder, name, text.replace(old, new))
+
+
+def run(operator: Operator, verb: str, folder: Path, *options: str, code: int = 0) -> Any:
+    """Run a verb on the folder. Its output must hold no credential."""
+    done = operator.run("channel", verb, str(folder), *options)
+    assert done.exit_code == code, done.output
+    assert CANARY not in done.output
+    assert "bpr_" not in done.output
+    return done
+
+
+def versions(operator: Operator, name: str) -> Any:
+    return operator.secrets.describe_secret(SecretId=f"team/relay/{name}")["VersionIdsToStages"]
+
+
+class TestPlan:
+    @pytest.mark.parametrize("kind", ["url", "basic", "api_key", "oauth"])
+    def test_plan_after_export_shows_no_change_for_a_channel_with_every_setting(
+        self, operator: Operator, folder: Path, kind: str
+    ) -> None:
+        secret = json.dumps(every_setting("payments", kind))
+        operator.secrets.create_secret(Name="team/relay/payments", SecretString=secret)
+        run(operator, "export", folder)
+        assert CANARY not in (folder / "payments.yaml").read_text()
+        assert run(operator, "plan", folder).stdout == "0 new, 0 changed, 1 unchanged\n"
+        run(operator, "apply", folder, "--yes")
+        assert json.loads(operator.secret_text("payments")) == json.loads(secret)
+
+    def test_pending_changes_are_exit_code_4_and_change_nothing(self, operator: Operator, folder: Path) -> None:
+        store(operator, "payments", "legacy")
+        write(folder, "payments", exported("payments", SecretDocument(operator.secret("payments"))))
+        edit(folder, "payments", "preset: oncall\n", "preset: parity\n")
+        edit(folder, "payments", "  max_per_minute: 60\n", "")
+        edit(
+            folder, "payments", "  - no\n" if "  - no\n" in (folder / "payments.yaml").read_text() else "  - 'no'\n", ""
+        )
+        write(folder, "new", NEW)
+        before = versions(operator, "payments")
+        assert run(operator, "plan", folder, code=4).stdout.splitlines() == [
+            "new: new channel",
+            "  + inbound.token: ***",
+            "  + xmatters.auth.type: url",
+            '  + xmatters.recipients: ["jdoe"]',
+            "  + xmatters.trigger_url: https://acme.xmatters.com/api/integration/1/functions/f1/triggers?***",
+            "payments: 3 changes",
+            "  - policy.max_per_minute: 60",
+            "  ~ policy.preset: oncall → parity",
+            "  ~ xmatters.recipients:",
+            "        (1 unchanged)",
+            "      - no",
+            "        (4 unchanged)",
+            "not in DIR, and left as they are: legacy",
+            "1 new, 1 changed, 0 unchanged",
+        ]
+        assert versions(operator, "payments") == before
+        assert not [each for each in operator.secrets.list_secrets()["SecretList"] if each["Name"].endswith("/new")]
+
+    def test_plan_as_json_has_a_channel_for_each_file(self, operator: Operator, folder: Path) -> None:
+        store(operator, "payments", "web", "legacy")
+        for name in ("payments", "web"):
+            write(folder, name, exported(name, SecretDocument(operator.secret(name))))
+        edit(folder, "web", "preset: oncall", "preset: parity")
+        assert json.loads(run(operator, "plan", folder, "--json", code=4).stdout) == {
+            "channels": [
+                {"channel": "payments", "state": "unchanged", "changes": []},
+                {
+                    "channel": "web",
+                    "state": "changed",
+                    "changes": [{"key": "policy.preset", "old": "oncall", "new": "parity"}],
+                },
+            ],
+            "not_in_dir": ["legacy"],
+        }
+
+    def test_plan_of_an_empty_folder_is_exit_code_3(self, operator: Operator, folder: Path) -> None:
+        done = run(operator, "plan", folder, code=3)
+        assert (done.stdout, done.stderr.splitlines()) == (
+            "",
+            [f"no file in {folder}: relayctl channel export {folder} writes them"],
+        )
+        store(operator, "payments")
+        assert run(operator, "plan", folder, code=3).stdout == "not in DIR, and left as they are: payments\n"
+        assert json.loads(run(operator, "plan", folder, "--json", code=3).stdout)["not_in_dir"] == ["payments"]
+        run(operator, "apply", folder, "--yes", code=3)
+        assert operator.secret("payments")
+
+    def test_plan_of_a_folder_that_does_not_exist_is_a_usage_error(self, operator: Operator, folder: Path) -> None:
+        assert "does not exist" in run(operator, "plan", folder / "no", code=2).stderr
+
+    def test_plan_shows_a_change_that_was_made_by_hand(self, operator: Operator, folder: Path) -> None:
+        store(operator, "payments")
+        export(operator, folder)
+        assert operator.run("channel", "set", "payments", "--set", "policy.max_per_minute=30").exit_code == 0
+        assert "  ~ policy.max_per_minute: 30 → 60" in run(operator, "plan", folder, code=4).stdout.splitlines()
+
+    def test_rotation_of_a_credential_is_no_change(self, operator: Operator, folder: Path) -> None:
+        store(operator, "payments")
+        export(operator, folder)
+        assert operator.run("channel", "revoke", "payments", "--door", "inbound", "--yes").exit_code == 0
+        run(operator, "plan", folder)
+
+    def test_channel_option_limits_the_plan_to_one_file(self, operator: Operator, folder: Path) -> None:
+        store(operator, "payments", "web", "legacy")
+        write(folder, "payments", exported("payments", SecretDocument(operator.secret("payments"))))
+        write(folder, "new", NEW)
+        assert run(operator, "plan", folder, "--channel", "payments").stdout == "0 new, 0 changed, 1 unchanged\n"
+        done = run(operator, "plan", folder, "--channel", "web", code=2)
+        assert f"{folder}/web.yaml: no such file" in done.stderr
+
+    def test_plan_wraps_at_80_columns(self, operator: Operator, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("COLUMNS", "80")
+        store(operator, "payments")
+        export(operator, folder)
+        team = ", ".join(f"Team {number}" for number in range(30))
+        edit(folder, "payments", "    recipients:\n    - B\n", f"    recipients: [{team}]\n")
+        done = run(operator, "plan", folder, code=4)
+        assert [line for line in done.stdout.splitlines() if len(line) > 80] == []
+        assert "Team 29" in done.stdout.replace("\n", " ")
+
+
+class TestInvalidFiles:
+    def test_invalid_file_is_refused_with_its_key_before_any_channel_is_changed(
+        self, operator: Operator, folder: Path
+    ) -> None:
+        store(operator, "payments", "web")
+        export(operator, folder)
+        edit(folder, "payments", "preset: oncall", "preset: parity")
+        edit(folder, "web", "max_per_minute: 60", "max_per_minit: 60")
+        write(folder, "Bad Name", NEW)
+        before = versions(operator, "payments")
+        done = run(operator, "apply", folder, "--yes", code=2)
+        assert (
+            f"{folder}/web.yaml: policy: unknown key max_per_minit; did you mean policy.max_per_minute?" in done.stderr
+        )
+        assert f"{folder}/Bad Name.yaml: is not named after a channel" in done.stderr
+        assert done.stdout == ""
+        assert versions(operator, "payments") == before
+
+    @pytest.mark.parametrize(
+        ("old", "new", "words"),
+        [
+            ("jdoe", "", "xmatters.recipients.0: must not be blank"),
+            ("[jdoe]", "[]", "xmatters.recipients: nobody would be notified"),
+            ("[jdoe]", "[]", "; name them there, or set xmatters.recipients_in to workflow or url"),
+            ("TRIGGER", "ELSEWHERE", "xmatters.trigger_url: "),
+            ("TRIGGER", "NO_SUCH", "the environment variable NO_SUCH is not set"),
+            (
+                "xmatters:",
+                "inbound: {token: {secret: stored, env: SHORT}}\nxmatters:",
+                "a token has at least 24 characters",
+            ),
+        ],
+    )
+    def test_setting_that_channel_set_refuses_is_refused(
+        self, operator: Operator, folder: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, words: str
+    ) -> None:
+        monkeypatch.setenv("ELSEWHERE", f"https://example.com/{CANARY}")
+        monkeypatch.setenv("SHORT", CANARY)
+        write(folder, "payments", NEW.replace(old, new or "' '"))
+        done = run(operator, "plan", folder, code=2)
+        assert f"{folder}/payments.yaml: " in done.stderr
+        assert words in done.stderr.replace("\n", " ")
+
+    def test_broken_secret_is_named_with_its_file(self, operator: Operator, folder: Path) -> None:
+        operator.secrets.create_secret(Name="team/relay/payments", SecretString=CANARY)
+        write(folder, "payments", NEW)
+        assert (
+            "payments.yaml: the secret team/relay/payments is not JSON" in run(operator, "plan", folder, code=2).stderr
+        )
+
+    def test_readable_file_with_a_first_value_is_warned_of(self, operator: Operator, folder: Path) -> None:
+        (folder / "url.txt").write_text(TRIGGER)
+        (folder / "url.txt").chmod(0o644)
+        write(folder, "payments", NEW.replace("env: TRIGGER", "file: url.txt"))
+        assert (
+            f"warning: {folder}/payments.yaml: xmatters.trigger_url: other users may read the file that it names"
+            in run(operator, "plan", folder, code=4).stderr
+        )
+
+
+class TestApply:
+    def test_apply_makes_a_channel_as_channel_set_does(self, operator: Operator, folder: Path) -> None:
+        write(folder, "payments", NEW)
+        done = run(operator, "apply", folder, "--yes")
+        assert done.stdout.splitlines()[-1] == "1 of 1 applied"
+        assert "channel payments: the relay accepts it" in done.stderr
+        assert "relayctl channel set payments --reveal" in done.stderr
+        assert operator.run("channel", "set", "other", "--trigger-url", TRIGGER, "--recipient", "jdoe").exit_code == 0
+        made, by_hand = operator.secret("payments"), operator.secret("other")
+        assert made["inbound"].pop("token") != by_hand["inbound"].pop("token")
+        assert made == by_hand
+        revealed = operator.run("channel", "set", "payments", "--reveal")
+        assert f"Bearer {operator.secret('payments')['inbound']['token']}" in revealed.stdout
+
+    def test_second_apply_changes_nothing(self, operator: Operator, folder: Path) -> None:
+        store(operator, "web")
+        export(operator, folder)
+        edit(folder, "web", "preset: oncall", "preset: parity")
+        write(folder, "payments", NEW)
+        run(operator, "apply", folder, "--yes")
+        before = {name: versions(operator, name) for name in ("payments", "web")}
+        assert run(operator, "apply", folder, "--yes").stdout == "0 new, 0 changed, 2 unchanged\n"
+        assert {name: versions(operator, name) for name in ("payments", "web")} == before
+        run(operator, "plan", folder)
+
+    def test_channel_without_a_file_is_not_removed(self, operator: Operator, folder: Path) -> None:
+        store(operator, "legacy")
+        write(folder, "payments", NEW)
+        before = versions(operator, "legacy")
+        assert "not in DIR, and left as they are: legacy" in run(operator, "apply", folder, "--yes").stdout
+        assert versions(operator, "legacy") == before
+
+    def test_key_that_the_file_leaves_out_is_removed(self, operator: Operator, folder: Path) -> None:
+        store(operator, "payments")
+        write(folder, "payments", NEW)
+        run(operator, "apply", folder, "--yes")
+        before = every_setting("payments")
+        assert operator.secret("payments") == {
+            "inbound": before["inbound"] | {"token": operator.secret("payments")["inbound"]["token"]},
+            "xmatters": {
+                "trigger_url": before["xmatters"]["trigger_url"],
+                "auth": {"type": "url"},
+                "recipients": ["jdoe"],
+            },
+        }
+
+    def test_apply_without_yes_and_without_a_terminal_is_a_usage_error(self, operator: Operator, folder: Path) -> None:
+        write(folder, "payments", NEW)
+        assert "give --yes to apply" in run(operator, "apply", folder, code=2).stderr
+        assert operator.secrets.list_secrets()["SecretList"] == []
+
+    def test_replaced_credential_of_a_door_works_for_24_hours_more(self, operator: Operator, folder: Path) -> None:
+        write(folder, "payments", NEW)
+        run(operator, "apply", folder, "--yes")
+        old = operator.secret("payments")["inbound"]["token"]
+        login = "inbound: {basic: {username: bigpanda, password: {secret: stored, env: LOGIN}}}"
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("LOGIN", f"{CANARY}-login")
+            write(folder, "payments", NEW + login)
+            run(operator, "apply", folder, "--yes")
+        assert operator.secret("payments")["inbound"]["previous"]["token"] == old
+        run(operator, "plan", folder)
+        write(folder, "payments", f"{NEW}inbound: {{token: {{secret: stored}}}}")
+        done = run(operator, "plan", folder, code=2)
+        assert "payments.yaml: inbound: the credential before the last change works until" in done.stderr
+        assert "relayctl channel set payments --no-overlap" in done.stderr
+
+    def test_credential_that_is_not_accepted_is_exit_code_1(self, operator: Operator, folder: Path) -> None:
+        operator.door = lambda _: Answer(401, {}, b"")
+        write(folder, "payments", NEW)
+        write(folder, "web", NEW)
+        document = json.loads(run(operator, "apply", folder, "--yes", "--json", code=1).stdout)
+        assert [(each["stored"], each["verified"]) for each in document["channels"]] == [(True, False)] * 2
+
+
+class TestApplyThatFails:
+    @pytest.fixture(autouse=True)
+    def three_changed_channels(self, operator: Operator, folder: Path) -> None:
+        store(operator, "a", "b", "c")
+        export(operator, folder)
+        for name in "abc":
+            edit(folder, name, "preset: oncall", "preset: parity")
+
+    @staticmethod
+    def presets(operator: Operator) -> list[str]:
+        return [operator.secret(name)["policy"]["preset"] for name in "abc"]
+
+    @staticmethod
+    def before_write(operator: Operator, number: int, do: Any) -> None:
+        """Call `do` before the version of this number is stored."""
+        count = 0
+
+        def put() -> None:
+            nonlocal count
+            count += 1
+            if count == number:
+                do()
+
+        operator.on_put = put
+
+    def test_concurrent_change_is_refused_and_ends_the_run(self, operator: Operator, folder: Path) -> None:
+        def other() -> None:
+            assert operator.run("channel", "set", "b", "--set", "policy.max_per_minute=7").exit_code == 0
+
+        self.before_write(operator, 2, other)
+        done = run(operator, "apply", folder, "--yes", code=1)
+        assert done.stdout.splitlines()[-3:] == [
+            "b: not changed: changed meanwhile by another operator; nothing was stored; run the command again",
+            "c: not changed: not tried after the failure of b",
+            "1 of 3 applied",
+        ]
+        assert self.presets(operator) == ["parity", "oncall", "oncall"]
+        assert operator.secret("b")["policy"]["max_per_minute"] == 7
+        operator.on_put = lambda: None
+        assert run(operator, "apply", folder, "--yes").stdout.splitlines()[-1] == "2 of 2 applied"
+        assert self.presets(operator) == ["parity"] * 3
+
+    def test_refusal_of_aws_ends_the_run_and_says_what_is_left(self, operator: Operator, folder: Path) -> None:
+        def refuse() -> None:
+            raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "PutSecretValue")
+
+        self.before_write(operator, 2, refuse)
+        document = json.loads(run(operator, "apply", folder, "--yes", "--json", code=1).stdout)
+        assert [each["stored"] for each in document["channels"]] == [True, False, False]
+        assert "AccessDeniedException" in document["channels"][1]["problem"]
+        assert document["channels"][2]["problem"] == "not tried after the failure of b"
+        assert self.presets(operator) == ["parity", "oncall", "oncall"]
+
+    def test_ctrl_c_ends_the_run_after_the_current_channel(self, operator: Operator, folder: Path) -> None:
+        self.before_write(operator, 2, lambda: os.kill(os.getpid(), signal.SIGINT))
+        done = run(operator, "apply", folder, "--yes", code=130)
+        assert done.stdout.splitlines()[-2:] == ["c: not changed: interrupted", "2 of 3 applied"]
+        assert self.presets(operator) == ["parity", "parity", "oncall"]
+        assert run(operator, "apply", folder, "--yes").stdout.splitlines()[-1] == "1 of 1 applied"
+
+    @pytest.mark.parametrize("is_before_the_version_is_stored", [True, False])
+    def test_second_ctrl_c_leaves_the_channel_old_or_new(
+        self, operator: Operator, folder: Path, is_before_the_version_is_stored: bool
+    ) -> None:
+        def twice() -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        if is_before_the_version_is_stored:
+            self.before_write(operator, 2, twice)
+        else:
+            session = operator.session
+
+            def interrupting(**names: Any) -> Any:
+                made: Any = session(**names)
+                calls = iter(range(100))
+                event = "before-call.secretsmanager.UpdateSecretVersionStage"
+                # The second channel's first move of a label: AWSCURRENT.
+                made.events.register(event, lambda **_: twice() if next(calls) == 2 else None)
+                return made
+
+            operator.session = interrupting  # type: ignore[method-assign]
+        done = run(operator, "apply", folder, "--yes", code=130)
+        assert "b: not changed: interrupted: it has its old settings or its new ones" in done.stdout
+        assert self.presets(operator) == ["parity", "oncall", "oncall"]
+        stages = {stage for name in "abc" for each in versions(operator, name).values() for stage in each}
+        assert stages == {"AWSCURRENT", "AWSPREVIOUS"}
+
+
+class TestExport:
+    def test_export_writes_a_file_for_each_channel_and_the_schema(self, operator: Operator, folder: Path) -> None:
+        store(operator, "payments", "web")
+        done = run(operator, "export", folder / "new")
+        assert done.stdout.splitlines() == [f"{folder}/new/payments.yaml", f"{folder}/new/web.yaml"]
+        assert {each.name for each in (folder / "new").iterdir()} == {
+            "channel.schema.json",
+            "payments.yaml",
+            "web.yaml",
+        }
+        assert json.loads((folder / "new/channel.schema.json").read_text())["title"]
+
+    def test_export_replaces_a_file_only_if_told_to(self, operator: Operator, folder: Path) -> None:
+        store(operator, "payments", "web")
+        write(folder, "web", "# mine\n")
+        done = run(operator, "export", folder, code=2)
+        assert f"{folder}/web.yaml exists, and nothing was written; --overwrite replaces it" in done.stderr
+        assert [each.name for each in folder.iterdir()] == ["web.yaml"]
+        run(operator, "export", folder, "--channel", "payments")
+        assert (folder / "web.yaml").read_text() == "# mine\n"
+        run(operator, "export", folder, "--overwrite")
+        run(operator, "plan", folder)
+
+    def test_channel_that_is_not_valid_is_named_and_the_others_are_written(
+        self, operator: Operator, folder: Path
+    ) -> None:
+        store(operator, "payments")
+        store(operator, "web", policy={"max_per_minit": CANARY})
+        document = json.loads(run(operator, "export", folder, "--json", code=1).stdout)
+        assert document == {
+            "files": {"payments": f"{folder}/payments.yaml"},
+            "problems": {"web": "policy: unknown key max_per_minit; did you mean policy.max_per_minute?"},
+        }
+
+    def test_export_of_nothing_is_exit_code_3(self, operator: Operator, folder: Path) -> None:
+        run(operator, "export", folder, code=3)
+        assert "there is no channel payments" in run(operator, "export", folder, "--channel", "payments", code=3).stderr
+
+    def test_folder_that_cannot_be_written_is_a_usage_error(self, operator: Operator, folder: Path) -> None:
+        store(operator, "payments")
+        (folder / "file").write_text("")
+        assert "cannot write" in run(operator, "export", folder / "file" / "below", code=2).stderr
+
+
+class TestUndo:
+    @staticmethod
+    def undo(operator: Operator, *options: str, code: int = 0) -> Any:
+        done = operator.run("channel", "undo", "payments", *options)
+        assert done.exit_code == code, done.output
+        assert CANARY not in done.output
+        assert "bpr_" not in done.output
+        return done
+
+    @staticmethod
+    def change(operator: Operator, *options: str) -> None:
+        done = operator.run("channel", "set", "payments", *options)
+        assert done.exit_code == 0, done.output
+
+    def test_undo_goes_back_and_a_second_undo_forth(self, operator: Operator) -> None:
+        store(operator, "payments")
+        before = operator.secret("payments")
+        self.change(operator, "--set", "policy.max_per_minute=7", "--unset", "policy.preset")
+        after = operator.secret("payments")
+        assert self.undo(operator, "--yes").stdout.splitlines() == [
+            "  ~ policy.max_per_minute: 7 → 60",
+            "  + policy.preset: oncall",
+        ]
+        assert operator.secret("payments") == before
+        assert json.loads(self.undo(operator, "--yes", "--json").stdout) == {
+            "channel": "payments",
+            "changes": [
+                {"key": "policy.max_per_minute", "old": 60, "new": 7},
+                {"key": "policy.preset", "old": "oncall", "new": None},
+            ],
+        }
+        assert operator.secret("payments") == after
+
+    def test_undo_brings_back_trigger_url_and_credentials_for_the_vendors(self, operator: Operator) -> None:
+        store(operator, "payments")
+        before = operator.secret("payments")
+        self.change(operator, "--auth", "url", "--trigger-url", TRIGGER.replace(CANARY, "wrong"))
+        self.undo(operator, "--yes")
+        assert operator.secret("payments") == before
+
+    @pytest.mark.parametrize("door", ["inbound", "callback"])
+    def test_revoked_credential_does_not_come_back(self, operator: Operator, door: str) -> None:
+        store(operator, "payments")
+        assert operator.run("channel", "revoke", "payments", "--door", door, "--yes").exit_code == 0
+        revoked = operator.secret_text("payments")
+        done = self.undo(operator, "--yes", code=3)
+        assert "nothing to undo: the last change of channel payments changed only what BigPanda or" in done.stderr
+        assert operator.secret_text("payments") == revoked
+
+    def test_credential_of_a_door_that_comes_back_is_new(self, operator: Operator, folder: Path) -> None:
+        store(operator, "payments")
+        old = operator.secret("payments")
+        write(folder, "payments", NEW)
+        run(operator, "apply", folder, "--yes")
+        assert "callback" not in operator.secret("payments")["xmatters"]
+        done = self.undo(operator, "--yes")
+        back = operator.secret("payments")
+        assert list(back["xmatters"]["callback"]) == ["token"]
+        assert back["xmatters"]["callback"]["token"] != old["xmatters"]["callback"]["token"]
+        assert back["bigpanda"] == old["bigpanda"]
+        assert "xMatters's credential is new; to print it: relayctl channel set payments --reveal" in done.stderr
+
+    def test_undo_of_a_channel_that_was_never_changed_is_exit_code_3(self, operator: Operator) -> None:
+        assert "there is no channel payments" in self.undo(operator, "--yes", code=3).stderr
+        store(operator, "payments")
+        assert "channel payments has no earlier version" in self.undo(operator, "--yes", code=3).stderr
+
+    def test_earlier_version_that_is_not_valid_is_refused(self, operator: Operator) -> None:
+        operator.secrets.create_secret(Name="team/relay/payments", SecretString=CANARY)
+        text = json.dumps(every_setting("payments"))
+        operator.secrets.put_secret_value(SecretId="team/relay/payments", SecretString=text)
+        done = self.undo(operator, "--yes", code=2)
+        assert "the previous version of the secret team/relay/payments is not JSON" in done.stderr
+
+    def test_undo_is_refused_after_a_concurrent_change(self, operator: Operator) -> None:
+        store(operator, "payments")
+        self.change(operator, "--set", "policy.max_per_minute=7")
+
+        def other() -> None:
+            operator.on_put = lambda: None
+            self.change(operator, "--set", "policy.max_per_minute=8")
+
+        operator.on_put = other
+        assert "changed meanwhile by another operator" in self.undo(operator, "--yes", code=1).stderr
+        assert operator.secret("payments")["policy"]["max_per_minute"] == 8
+
+    def test_undo_without_yes_and_without_a_terminal_is_a_usage_error(self, operator: Operator) -> None:
+        store(operator, "payments")
+        self.change(operator, "--set", "policy.max_per_minute=7")
+        assert "give --yes to undo" in self.undo(operator, code=2).stderr
+        assert operator.secret("payments")["policy"]["max_per_minute"] == 7

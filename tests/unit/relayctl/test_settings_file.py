@@ -1,0 +1,224 @@
+"""Settings files: references in place of credentials, complaints with the key at fault, and the secret they ask for."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from relay.channels import token
+from relay.errors import InvalidChannel
+from relayctl.credential_input import CredentialInput
+from relayctl.secret_document import SecretDocument, holds_credential
+from relayctl.settings_file import SettingsFile, exported, parse, read_folder, resolved
+from tests.every_setting import CANARY, every_setting
+
+LEAST = "xmatters: {trigger_url: {secret: stored}, auth: {type: url}, recipients: [jdoe]}\n"
+KINDS = ["url", "basic", "api_key", "oauth"]
+
+
+def asked_for(text: str, stored: dict[str, Any] | None = None, folder: Path = Path()) -> dict[str, Any]:
+    file = SettingsFile(folder / "payments.yaml", parse(text.encode()))
+    return resolved(file, SecretDocument(stored), CredentialInput()).members
+
+
+@pytest.mark.parametrize("kind", KINDS)
+class TestExported:
+    def test_exported_file_has_no_credential(self, kind: str) -> None:
+        secret = every_setting("payments", kind)
+        text = exported("payments", SecretDocument(secret))
+        assert CANARY not in text
+        assert secret["inbound"]["token"] not in text
+        assert "previous" not in text
+
+    def test_exported_file_asks_for_the_stored_secret(self, kind: str) -> None:
+        secret = every_setting("payments", kind)
+        assert asked_for(exported("payments", SecretDocument(secret)), secret) == secret
+
+    def test_exported_file_names_the_schema_in_its_first_line(self, kind: str) -> None:
+        text = exported("payments", SecretDocument(every_setting("payments", kind)))
+        assert text.splitlines()[0] == "# yaml-language-server: $schema=channel.schema.json"
+
+
+def test_url_without_a_credential_is_exported_as_it_is() -> None:
+    secret = every_setting("payments")
+    secret["xmatters"]["trigger_url"] = "https://acme.xmatters.com/api/integration/1/functions/f1/triggers?recipients=A"
+    members = parse(exported("payments", SecretDocument(secret)).encode())
+    assert members["xmatters"]["trigger_url"] == secret["xmatters"]["trigger_url"]
+    assert members["xmatters"]["rest"]["base_url"] == "https://acme.xmatters.com"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "has no settings"),
+        ("- a", "must be an object with the keys of a channel"),
+        (f"{LEAST}polcy: {{}}", "unknown key polcy; did you mean policy?"),
+        (
+            f"{LEAST}policy: {{max_per_minit: 3}}",
+            "policy: unknown key max_per_minit; did you mean policy.max_per_minute?",
+        ),
+        (f"{LEAST}policy: {{max_per_minute: often}}", "policy.max_per_minute: must be of type integer"),
+        (f"{LEAST}policy:", "policy: must be of type object"),
+        (f"{LEAST}policy: {{routes: [{{when: {{}}}}]}}", "policy.routes.0: needs recipients"),
+        (f"{LEAST}policy: {{preset: {{secret: stored}}}}", "policy.preset: must be one of parity, oncall"),
+        ("policy: {}", "needs xmatters"),
+        ("xmatters: {}", "xmatters: needs trigger_url, auth"),
+        (f"{LEAST}inbound: {{}}", "inbound: needs basic or token"),
+        (
+            f"{LEAST}inbound: {{token: {CANARY}}}",
+            "inbound.token: a credential must not stand in a file; write {secret:",
+        ),
+        (f"{LEAST}inbound: {{token: }}", "inbound.token: must be {secret: stored}"),
+        (f"{LEAST}inbound: {{token: {{secret: {CANARY}}}}}", "inbound.token: must be {secret: stored}"),
+        (f"{LEAST}inbound: {{token: {{secret: stored, from: a}}}}", "inbound.token: must be {secret: stored}"),
+        (
+            f"{LEAST}inbound: {{token: {{secret: stored, env: A, file: b}}}}",
+            "inbound.token: takes env or file, not both",
+        ),
+        (f"{LEAST}inbound: {{token: {{secret: stored, env: A B}}}}", "inbound.token.env: must be the name of"),
+        (f"{LEAST}inbound: {{token: {{secret: stored, file: 3}}}}", "inbound.token.file: must be the path of a file"),
+        (f"{LEAST}inbound: {{previous: {{token: {CANARY}}}}}", "inbound.previous: is no setting; leave it out"),
+        (
+            LEAST.replace("{secret: stored}", f"https://acme.xmatters.com/{CANARY}"),
+            "its path or query may be a credential",
+        ),
+        (
+            LEAST.replace("{secret: stored}", f"'https://acme.xmatters.com/?apiKey={CANARY}'"),
+            "xmatters.trigger_url: its",
+        ),
+        (
+            LEAST.replace("{type: url}", f"{{type: url, ticket: {CANARY}}}"),
+            "xmatters.auth.ticket: a credential must not",
+        ),
+        (LEAST.replace("{type: url}", "{type: url, ticket: {secret: stored}}"), "xmatters.auth: unknown key ticket"),
+        (LEAST.replace("{type: url}", "{type: basic, password: {secret: stored}}"), "xmatters.auth: needs username"),
+        (
+            LEAST.replace("{type: url}", "{type: basic, username: {secret: stored}, password: {secret: stored}}"),
+            "xmatters.auth.username: must be of type string",
+        ),
+    ],
+)
+def test_invalid_file_is_refused_with_the_key_and_without_the_value(text: str, words: str) -> None:
+    with pytest.raises(InvalidChannel) as refused:
+        parse(text.encode())
+    assert words in str(refused.value)
+    assert CANARY not in str(refused.value)
+
+
+class TestFirstValues:
+    def test_minimal_file_makes_a_token_for_bigpanda(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("TRIGGER", "https://acme.xmatters.com/x")
+        made = asked_for(LEAST.replace("stored", "stored, env: TRIGGER"))
+        assert made["xmatters"]["trigger_url"] == "https://acme.xmatters.com/x"
+        assert token.fits(made["inbound"]["token"], "payments", "inbound")
+
+    def test_file_of_a_first_value_is_beside_the_settings_file(self, tmp_path: Path) -> None:
+        (tmp_path / "url.txt").write_text("https://acme.xmatters.com/y\n")
+        made = asked_for(LEAST.replace("stored", "stored, file: url.txt"), folder=tmp_path)
+        assert made["xmatters"]["trigger_url"] == "https://acme.xmatters.com/y"
+
+    def test_stored_value_wins_over_environment_and_file(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("TRIGGER", "https://acme.xmatters.com/other")
+        secret = every_setting("payments")
+        made = asked_for(LEAST.replace("stored", "stored, env: TRIGGER"), secret)
+        assert made["xmatters"]["trigger_url"] == secret["xmatters"]["trigger_url"]
+
+    @pytest.mark.parametrize("door", ["inbound", "callback"])
+    def test_reference_to_a_token_that_is_not_stored_makes_one_for_its_door(self, door: Any) -> None:
+        text = "inbound: {token: {secret: stored}}\nxmatters: {callback: {token: {secret: stored}}, trigger_url: "
+        made = asked_for(f"{text}https://acme.xmatters.com/, auth: {{type: url}}}}")
+        value = made["inbound"]["token"] if door == "inbound" else made["xmatters"]["callback"]["token"]
+        assert token.fits(value, "payments", door)
+
+    @pytest.mark.parametrize(
+        ("reference", "words"),
+        [
+            ("{secret: stored}", "the channel has no value yet; name the first one: {secret: stored, env: NAME}"),
+            ("{secret: stored, env: NO_SUCH}", "the environment variable NO_SUCH is not set"),
+            ("{secret: stored, env: EMPTY}", "the environment variable EMPTY is empty"),
+            ("{secret: stored, env: LINES}", "the environment variable LINES has more than one line"),
+            ("{secret: stored, file: no-such-file}", "cannot read the file that it names: No such file or directory"),
+            ("{secret: stored, file: .}", "cannot read the file that it names: Is a directory"),
+        ],
+    )
+    def test_first_value_that_cannot_be_read_is_refused(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reference: str, words: str
+    ) -> None:
+        monkeypatch.delenv("NO_SUCH", raising=False)
+        monkeypatch.setenv("EMPTY", "")
+        monkeypatch.setenv("LINES", f"{CANARY}\n{CANARY}")
+        text = LEAST.replace("{type: url}", f"{{type: basic, username: a, password: {reference}}}")
+        with pytest.raises((InvalidChannel, click.UsageError)) as refused:
+            asked_for(text.replace("{secret: stored}", "https://acme.xmatters.com/", 1), folder=tmp_path)
+        assert str(refused.value).startswith("xmatters.auth.password: ")
+        assert words in str(refused.value)
+        assert CANARY not in str(refused.value)
+
+
+class TestDoorsThatAFileLeavesOut:
+    def test_door_of_bigpanda_keeps_its_credentials(self) -> None:
+        secret = every_setting("payments")
+        assert asked_for(LEAST, secret)["inbound"] == secret["inbound"]
+
+    def test_callback_door_stays_as_long_as_the_channel_writes_to_bigpanda(self) -> None:
+        secret = every_setting("payments")
+        with_key = asked_for(f"{LEAST}bigpanda: {{api_key: {{secret: stored}}}}", secret)
+        assert with_key["xmatters"]["callback"] == secret["xmatters"]["callback"]
+        assert "callback" not in asked_for(LEAST, secret)["xmatters"]
+
+    def test_callback_door_gets_a_token_once_the_channel_writes_to_bigpanda(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("KEY", "k")
+        text = LEAST.replace("{secret: stored}", "https://acme.xmatters.com/")
+        made = asked_for(f"{text}bigpanda: {{api_key: {{secret: stored, env: KEY}}}}")
+        assert token.fits(made["xmatters"]["callback"]["token"], "payments", "callback")
+
+    def test_broken_door_of_the_stored_secret_is_replaced_by_a_new_token(self) -> None:
+        secret = every_setting("payments") | {"inbound": "broken"}
+        assert token.fits(asked_for(LEAST, secret)["inbound"]["token"], "payments", "inbound")
+
+
+class TestReadFolder:
+    def test_only_yaml_files_that_are_not_hidden_are_read(self, tmp_path: Path) -> None:
+        for name in ("payments.yaml", ".hidden.yaml", "README.md", "channel.schema.json"):
+            (tmp_path / name).write_text(LEAST)
+        (tmp_path / "folder.yaml").mkdir()
+        assert [each.channel for each in read_folder(tmp_path)] == ["payments"]
+
+    def test_each_invalid_file_has_a_line_with_its_path(self, tmp_path: Path) -> None:
+        names = ("Payments.yaml", "web.yml", "noc.yaml", "ok.yaml", "sre team.yaml")
+        for name in names:
+            (tmp_path / name).write_text(LEAST if name == "ok.yaml" else "polcy: 1")
+        with pytest.raises(click.UsageError) as refused:
+            read_folder(tmp_path)
+        misnamed = "is not named after a channel: use 1 to 48 of a-z, 0-9, - and _, beginning with a letter or digit"
+        assert str(refused.value).splitlines() == [
+            f"{tmp_path}/Payments.yaml: {misnamed}",
+            f"{tmp_path}/noc.yaml: unknown key polcy; did you mean policy?",
+            f"{tmp_path}/sre team.yaml: {misnamed}",
+            f"{tmp_path}/web.yml: rename it to web.yaml",
+        ]
+
+    def test_file_that_cannot_be_read_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "payments.yaml").write_bytes(b"a: \xff")
+        with pytest.raises(click.UsageError, match=r"payments\.yaml: is not UTF-8 text"):
+            read_folder(tmp_path)
+
+
+def test_each_credential_of_the_sample_is_held_by_a_credential_key() -> None:
+    def leaves(value: Any, key: str) -> Any:
+        if isinstance(value, dict):
+            return {
+                one: leaf
+                for name, each in value.items()
+                for one, leaf in leaves(each, f"{key}.{name}".strip(".")).items()
+            }
+        return {key: value}
+
+    for kind in KINDS:
+        found = leaves(every_setting("payments", kind), "")
+        hidden = {key for key, value in found.items() if CANARY in json.dumps(value)}
+        assert {key for key in hidden if not holds_credential(key)} == set()

@@ -1,0 +1,96 @@
+"""YAML of settings files: what is read as what, what is refused, and that nothing is lost in writing."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relayctl.settings_yaml import MAX_BYTES, Flow, SettingsYamlError, decode, encode
+
+CANARY = "canary-4c7d"
+_TEXTS = st.text() | st.text("0123456789eE+-.:~=<!&*#'\"\n |>%@`yesnotrufalNOx_\t\r\u2028\x85 ")
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _TEXTS,
+    lambda inner: st.dictionaries(st.text() | st.text("019-~.enul :#"), inner) | st.lists(inner),
+)
+
+
+@given(_JSON)
+def test_written_document_is_read_back_unchanged(document: Any) -> None:
+    read = decode(encode(document).encode())
+    assert read == document
+    assert repr(read) == repr(document)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("no", "no"),
+        ("NO", "NO"),
+        ("on", "on"),
+        ("12:30", "12:30"),
+        ("2027-01-15", "2027-01-15"),
+        ("010", "010"),
+        ("0x1f", "0x1f"),
+        ("1_000", "1_000"),
+        (".inf", ".inf"),
+        ("true", True),
+        ("15", 15),
+        ("1.5", 1.5),
+        ("1e3", 1000.0),
+        ("null", None),
+        ("~", None),
+        ("", None),
+        ("'15'", "15"),
+    ],
+)
+def test_plain_scalar_is_read_as_in_the_core_schema_of_yaml_1_2(text: str, value: Any) -> None:
+    read = decode(f"key: {text}\n".encode())["key"]
+    assert read == value
+    assert type(read) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: 1\nb: 2\na: 3", "a key stands there twice (line 3, column 1)"),
+        ("a: {b: 1, b: 2}", "a key stands there twice (line 1, column 11)"),
+        ("a: &x 1\nb: *x", "aliases are not read; write the value again (line 2, column 4)"),
+        ("1: a", "a key is not text; put it in quotes (line 1, column 1)"),
+        ("? [a]\n: b", "a key is not text"),
+        (f"a: !{CANARY} b", "tags are not read; text that begins with ! must be in quotes (line 1, column 4)"),
+        ("a: !!python/name:os.system b", "tags are not read"),
+        (f"a: @{CANARY}", "text that begins with this character must be in quotes (line 1, column 4)"),
+        (f"a: {CANARY}: {CANARY}", "mapping values are not allowed here (line 1, column"),
+        (f"a: [{CANARY}", "is not YAML: expected ',' or ']' (line 1, column"),
+        (f"a: {{b: c?d={CANARY}}}", "is not YAML: expected ',' or '}' (line 1, column"),
+        (f"a: *{CANARY}", "aliases are not read"),
+        ("a: 1\n---\nb: 2", "found another document (line 2, column 1)"),
+        ('a: "\\ud8ZZ"', "is not YAML: "),
+        ('a: "\\U7fffffff"', "is not YAML: it has a character, a number or a depth"),
+        (f"a: {'9' * 5000}", "is not YAML: it has a character, a number or a depth"),
+        ("[" * 5000, "is not YAML: it has a character, a number or a depth"),
+        ("a: \0", "is not YAML: it has a character, a number or a depth"),
+    ],
+)
+def test_text_that_is_no_settings_yaml_is_refused_without_quoting_a_value(text: str, words: str) -> None:
+    with pytest.raises(SettingsYamlError) as refused:
+        decode(text.encode())
+    assert words in str(refused.value)
+    assert CANARY not in str(refused.value)
+
+
+def test_bytes_that_are_not_utf_8_and_huge_files_are_refused() -> None:
+    with pytest.raises(SettingsYamlError, match="is not UTF-8 text"):
+        decode(b"a: \xff\xfe")
+    with pytest.raises(SettingsYamlError, match="has more than 1,048,576 bytes"):
+        decode(b"#" * (MAX_BYTES + 1))
+
+
+def test_byte_order_mark_is_no_part_of_the_first_key() -> None:
+    assert decode(b"\xef\xbb\xbfa: 1") == {"a": 1}
+
+
+def test_text_of_several_lines_is_written_as_a_block_and_a_flow_object_on_one_line() -> None:
+    assert encode({"a": "one\ntwo\n", "b": Flow(secret="stored")}) == "a: |\n  one\n  two\nb: {secret: stored}\n"
