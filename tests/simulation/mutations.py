@@ -353,8 +353,8 @@ MUTATIONS = (
     Mutation(
         "what came once is not looked for again",
         "delivery.standing",
-        "if entry.is_busy(now) or (kept",
-        "if entry.sequence or (kept",
+        "if entry.is_busy(now) or (newest",
+        "if entry.sequence or (newest",
         seed=132,
     ),
     Mutation(
@@ -684,7 +684,7 @@ MUTATIONS = (
     Mutation(
         "what is bad again within a second is a copy",
         "delivery.standing",
-        "return state.name in entry.seen and not state.is_worse_than(kept)",
+        "return state.name in entry.seen and not state.is_worse_than(newest)",
         "return state.name in entry.seen",
         seed=35,
     ),

@@ -48,11 +48,10 @@ def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Action]:
         return task, Revive(entry.reviving(task.state, task.job.age_counts_from))
     if task.hold and task.is_given_up:
         return task, DeadLetter(task.hold.reason)
-    alone = _only_acknowledger(task, entry)
     if wait := _wait(task, entry, now):
         return task, wait
     attempts = max(1, min(MAX_ATTEMPTS, room_for_signals(entry, now))) if task.is_live else 1
-    return task, Send(attempts, alone)
+    return task, Send(attempts, _only_acknowledger(task, entry) if entry.acknowledged_by else None)
 
 
 def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:

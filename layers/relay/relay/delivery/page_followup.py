@@ -138,7 +138,7 @@ class Followup:
         waiting = list(self._unknown(after))
         if not waiting:
             return _result(job, Outcome.DUPLICATE, lost)
-        youngest = max(raised.at for raised in waiting)
+        youngest = max(signal.at for signal in waiting)
         wait = min(max((now - youngest) / 2, SHORTEST_SEARCH_WAIT_SECONDS), LONGEST_SEARCH_WAIT_SECONDS)
         return _result(job, Outcome.QUEUED, lost).waiting(Reason.IN_FLIGHT, now + wait)
 
