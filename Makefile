@@ -64,7 +64,7 @@ bench: setup ## measure how fast it is, how small, what it costs (ONLY="warm cos
 	@$(PY) -m bench $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json $(JSON))
 
 .PHONY: pictures
-pictures: checks ## make the README's pictures anew, from runs of the demo and of the page (ONLY=page or demo)
+pictures: checks ## make the README's pictures anew, from runs of the demo and of the page (ONLY=page, demo or dashboard)
 	@$(PY) -m tools.pictures $(if $(ONLY),--only $(ONLY))
 
 .PHONY: lint

@@ -26,6 +26,7 @@ from bench import (
     drain,
     fallback,
     machine,
+    month,
     outage,
     parsing,
     reconcile,
@@ -35,13 +36,11 @@ from bench import (
     stranger,
     tables,
     throughput,
-    traffic,
     warm,
 )
 from bench.figures import Figure, Section
 from bench.functions import ROOT
 from bench.workplace import Workplace, opened
-from relay.telemetry import METRICS
 from sandbox.environment import leave_aws
 from sandbox.errors import SandboxError
 from sandbox.steps import Steps
@@ -159,14 +158,12 @@ def _artefact(workplace: Workplace) -> Section:
 
 
 def _cost(workplace: Workplace) -> Section:
-    _, wakes = throughput.measure(workplace.functions, workplace.rounds(60))
-    alarms = cost.alarms_by_default((ROOT / "template.yaml").read_text())
-    return cost.section(
-        traffic.counted(),
-        cost.Invocation.of(workplace.warm.kinds["delivered"].spent),
-        cost.Invocation.of(wakes.spent),
-        cost.per_month(alarms, len(METRICS), 1),
-    )
+    return cost.section(*workplace.owed_share)
+
+
+def _month(workplace: Workplace) -> Section:
+    million = sum(cost.per_million(*workplace.owed_share).values())
+    return month.section(million, cost.alarm_metrics_by_default((ROOT / "template.yaml").read_text()))
 
 
 def _stranger(_: Workplace) -> Section:
@@ -191,6 +188,7 @@ BENCHMARKS: dict[str, Callable[[Workplace], Section]] = {
     "reconcile-run": _reconcile_run,
     "artefact": _artefact,
     "cost": _cost,
+    "month": _month,
     "stranger": _stranger,
     "sandbox": _sandbox,
 }

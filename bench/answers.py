@@ -13,7 +13,8 @@ from bench.functions import Functions, Spent
 from bench.traffic import Counted
 from bench.warm import Client, in_words, most_common
 from relay.incidents.callback import FLOW_VERSION
-from relay.jobs.envelope import Job, timestamp
+from relay.jobs.envelope import envelope_of
+from relay.jobs.job import Failures, Job, Payload, Routing, timestamp
 from sandbox.errors import SandboxError
 
 # BigPanda takes 5 comments a second from one account. Each channel here has an account of its own, so 4 stay below it.
@@ -88,21 +89,14 @@ def _written(functions: Functions, channel: str, content: bytes) -> Spent:
         delivery_id=uuid.uuid4().hex,
         channel=channel,
         incident_id=json.loads(content)["incident_id"],
-        version=None,
-        transition="response",
-        status=None,
-        recipients=(),
-        body=content,
-        received_at=timestamp(time.time()),
-        first_failed_at=None,
-        last_failed_at=None,
-        attempts=0,
-        reason="in_flight",
-        http_status=None,
-        response_excerpt="",
         correlation_id="bench",
+        received_at=timestamp(time.time()),
+        payload=Payload(content, version=None, transition="response"),
+        routing=Routing(()),
+        failures=Failures("in_flight"),
     )
-    answer, spent = functions.invoke(functions.chore_worker, {"Records": [{"messageId": "m1", "body": job.to_json()}]})
+    records = [{"messageId": "m1", "body": envelope_of(job)}]
+    answer, spent = functions.invoke(functions.chore_worker, {"Records": records})
     if answer != {"batchItemFailures": []} or spent.calls["SendMessage"]:
         raise SandboxError(
             f"the chore worker should write the comment; it answers {answer}, after {in_words(spent.calls)}"

@@ -5,7 +5,7 @@ worker after the delivery. With `xmatters.rest` each signal also makes a chore: 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Self
@@ -95,27 +95,20 @@ def per_million(
     }
 
 
-def alarms_by_default(template: str) -> int:
-    """Count the alarms of a deployment with default parameters. SilenceAlarm is off (with it on, AWS charges five)."""
-    return len(re.findall(r"Type: AWS::CloudWatch::Alarm\n(?!    Condition: WatchesSilence)", template))
+def alarm_metrics_by_default(template: str) -> int:
+    """Count the metrics that alarms watch in a deployment with default parameters: AWS charges for each of them.
+
+    SilenceAlarm is off by default.
+    """
+    alarms = re.findall(r"\n    Type: AWS::CloudWatch::Alarm\n.*?(?=\n\n)", template, re.DOTALL)
+    return sum(max(1, each.count("MetricStat:")) for each in alarms if "Condition: WatchesSilence" not in each)
 
 
-def per_month(alarms: int, metrics: int, channels: int) -> Mapping[str, float]:
-    """Return the fixed dollars of a month, independent of traffic, by item of the bill."""
-    return {
-        f"{alarms} alarms": alarms * prices.ALARM,
-        f"{metrics} custom metrics, in each hour that a function starts cold": metrics * prices.METRIC,
-        f"{channels} secret": channels * prices.SECRET,
-        "the workers' two event sources, 15 polls a minute each": 2 * 15 * 60 * 24 * 30 * prices.SQS_REQUESTS / MILLION,
-    }
-
-
-def section(counted: Counted, webhook: Invocation, worker: Invocation, monthly: Mapping[str, float]) -> Section:
+def section(counted: Counted, webhook: Invocation, worker: Invocation) -> Section:
     """Return the table of costs."""
     bill = per_million(counted, webhook, worker)
     figures = [measured(name, "$", dollars) for name, dollars in bill.items()]
     figures.append(measured("a million owed shares", "$", sum(bill.values()), aim=Aim(10.0)))
-    fixed = "; ".join(f"{name} ${dollars:.2f}" for name, dollars in monthly.items())
     return Section(
         "cost",
         "Cost of a million owed shares",
@@ -131,6 +124,6 @@ def section(counted: Counted, webhook: Invocation, worker: Invocation, monthly: 
             f"Assumed: xMatters takes {XMATTERS_SECONDS * 1e3:.0f} ms, a call to AWS {AWS_CALL_SECONDS * 1e3:.0f} ms; "
             f"512 MB, arm64, as fast as this machine; {PLATFORM_LOG_BYTES} bytes of Lambda's own log lines an "
             f"invocation, {ACCESS_LOG_BYTES} of the API's access log.",
-            f"Not included: cold starts, data that leaves AWS, storage, and the fixed costs of a month: {fixed}.",
+            "Not included: cold starts, data that leaves AWS, storage, and a month without traffic (`month`).",
         ),
     )

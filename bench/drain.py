@@ -15,7 +15,7 @@ from typing import Any
 from bench import bodies
 from bench.figures import Aim, Section, measured
 from bench.functions import Log
-from relay.http.session import Answer
+from relay.http.session import HttpAnswer
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Call, Clock, FakeSqs, Relay, room
@@ -125,7 +125,7 @@ class _Outage:
     ends: float
     accepted: list[tuple[float, bool]] = field(default_factory=list)
 
-    def __call__(self, call: Call) -> Answer:
+    def __call__(self, call: Call) -> HttpAnswer:
         self.clock.now += XMATTERS_SECONDS
         if self.clock.now < self.ends:
             return samples.refused(503)

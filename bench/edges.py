@@ -39,13 +39,13 @@ class Heard:
     body: bytes
 
 
-type Answer = tuple[int, bytes]
+type HttpAnswer = tuple[int, bytes]
 
 
 class Wire(asyncio.Protocol):
     """Server side of one keep-alive connection: reads whole requests and writes answers."""
 
-    def __init__(self, answer: Callable[[Heard], Answer]) -> None:
+    def __init__(self, answer: Callable[[Heard], HttpAnswer]) -> None:
         self._answer = answer
         self._bytes = bytearray()
         self._transport: asyncio.WriteTransport | None = None
@@ -84,7 +84,7 @@ class Aws:
         self._xmatters_url = xmatters_url
         self._dynamodb = FakeDynamoDb()
 
-    def answer(self, heard: Heard) -> Answer:
+    def answer(self, heard: Heard) -> HttpAnswer:
         """Return AWS's answer to a request."""
         service, _, operation = heard.headers["x-amz-target"].partition(".")
         asked = json.loads(heard.body)
@@ -128,7 +128,7 @@ class Aws:
         return access | {"reconcile": False}
 
 
-def xmatters(heard: Heard) -> Answer:
+def xmatters(heard: Heard) -> HttpAnswer:
     """Return the answer of xMatters, or of BigPanda for the paths of its API."""
     if "/incidents?" in heard.target:
         return 200, _incidents(heard.target)

@@ -15,7 +15,7 @@ from bench.drain import SlowTable
 from bench.figures import Aim, Section, measured
 from bench.functions import Log
 from relay.entrypoints.sweeper import AT_ONCE
-from relay.http.session import Answer
+from relay.http.session import HttpAnswer
 from relay.incidents.share import parse_share
 from tests import samples
 from tests.fakes import Call, Clock, FakeSecrets, FakeSns, Relay, room
@@ -100,7 +100,7 @@ def notified(seed: int, *, late: float) -> list[float]:
     text = json.dumps(samples.secret(policy={"fallback_after_seconds": FALLBACK_SECONDS}))
     secrets, topic = _Secrets(clock, **dict.fromkeys(names, text)), _Topic(clock)
 
-    def hangs(call: Call) -> Answer:
+    def hangs(call: Call) -> HttpAnswer:
         clock.now += min(XMATTERS_SECONDS, call.seconds)
         raise TimeoutError
 

@@ -13,7 +13,7 @@ from bench.capacity import item_bytes, write_units
 from bench.drain import Queue, SlowTable
 from bench.figures import Aim, Section, measured
 from bench.functions import Log
-from relay.http.session import Answer
+from relay.http.session import HttpAnswer
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Call, Clock, FakeSqs, Relay, room
@@ -53,7 +53,7 @@ def recovered(seed: int) -> float:
     ends = clock.now + chance.uniform(SHORTEST_OUTAGE, LONGEST_OUTAGE)
     accepted: list[float] = []
 
-    def xmatters(_: Call) -> Answer:
+    def xmatters(_: Call) -> HttpAnswer:
         clock.now += XMATTERS_SECONDS
         if clock.now < ends:
             return samples.refused(503)
@@ -104,7 +104,7 @@ def burst() -> tuple[float, float]:
     clock = Clock()
     table, rings = _Metered(clock), list[float]()
 
-    def xmatters(_: Call) -> Answer:
+    def xmatters(_: Call) -> HttpAnswer:
         rings.append(clock.now)
         return samples.accepted()
 

@@ -16,9 +16,9 @@ from bench.figures import Aim, Section, measured
 from bench.functions import Log
 from relay.entrypoints.endpoint import INLINE_SECONDS
 from relay.entrypoints.worker import JOB_SECONDS
-from relay.http.session import Answer
+from relay.http.session import HttpAnswer
 from relay.incidents.share import parse_share
-from relay.jobs.envelope import Job
+from relay.jobs.envelope import read_envelope
 from relay.jobs.outcome import Found
 from relay.reconcile.comparison import SETTLES_SECONDS
 from relay.reconcile.notes import ChannelNote, GroupNote, channel_key, group_name, place_name
@@ -95,18 +95,18 @@ class _Scene:
             if GroupNote.read(self.relay.table, group_name(known, "e")).last == 0:
                 GroupNote(last=clock.now - 300).write(self.relay.table, group_name(known, "e"))
 
-    def _answer(self, call: Call) -> Answer:
+    def _answer(self, call: Call) -> HttpAnswer:
         self.clock.now += BIGPANDA_SECONDS
         parts = urlsplit(call.url)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         if "folder" not in query:
             self.calls["incident"] += 1
-            return Answer(200, {}, json.dumps(_incident(parts.path.rpartition("/")[2], self.clock.now)).encode())
+            return HttpAnswer(200, {}, json.dumps(_incident(parts.path.rpartition("/")[2], self.clock.now)).encode())
         self.calls["incidents"] += 1
         found = self.incidents(query["query"]) if query["folder"] == "shared" else []
         size = int(query["page_size"])
         start = (int(query["page"]) - 1) * size
-        return Answer(200, {}, json.dumps({"items": found[start : start + size], "total": len(found)}).encode())
+        return HttpAnswer(200, {}, json.dumps({"items": found[start : start + size], "total": len(found)}).encode())
 
     def run(self) -> tuple[float, list[Found]]:
         """Plan the runs and work them; return the seconds that this took, and each run's result."""
@@ -121,7 +121,7 @@ class _Scene:
         while waiting:
             due, _, message = heappop(waiting)
             self.clock.now = max(due, heappop(free)) + WAKE_SECONDS
-            job = Job.from_json(message["MessageBody"])
+            job = read_envelope(message["MessageBody"])
             result = self.relay.reconciler.work(job, self.relay.deadline(JOB_SECONDS))
             found += [result] if result else []
             heappush(free, self.clock.now)
@@ -210,7 +210,7 @@ def _missed() -> tuple[float, float, float, float]:
     began, scene.retries.moments = scene.clock.now, []
     _, found = scene.run()
     assert [each.missed for each in found] == [MISSED]
-    status = [job.status for job in scene.retries.jobs()]
+    status = [job.payload.status for job in scene.retries.jobs()]
     criticals = status.count("critical")
     in_time = 100 * status[:criticals].count("critical") / criticals
     moments = scene.retries.moments

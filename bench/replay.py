@@ -11,9 +11,11 @@ from typing import Any
 
 from bench import bodies
 from bench.figures import Aim, Section, measured
-from relay.delivery.replay import PARALLEL_BATCHES, Replay
+from relay.delivery.replay import Replay
+from relay.delivery.replay_order import PARALLEL_BATCHES
 from relay.jobs.dead_letters import SPOOL_BYTES, DeadLetters
-from relay.jobs.envelope import timestamp
+from relay.jobs.envelope import envelope_of
+from relay.jobs.job import timestamp
 from relay.jobs.queue import Queue
 from tests import samples
 from tests.fakes import Clock
@@ -125,4 +127,4 @@ def _envelope(number: int) -> str:
         dead_lettered_at=timestamp(1_790_000_000 + number + 60),
         body=bodies.body(incident, ALERTS, age=number),
     )
-    return job.to_json()
+    return envelope_of(job)

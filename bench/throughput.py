@@ -13,6 +13,7 @@ from bench.functions import Functions, Spent
 from bench.warm import USUAL_ALERTS, Client, in_words, most_common
 from relay.delivery.task import new_job
 from relay.incidents.share import parse_share
+from relay.jobs.envelope import envelope_of
 from sandbox.errors import SandboxError
 from tests import samples
 
@@ -73,4 +74,4 @@ def _worked(functions: Functions, envelope: str) -> Spent:
 
 def _job(channel: str, content: bytes) -> str:
     its_channel = replace(samples.parsed(), name=channel, recipients=(RECIPIENT,))
-    return new_job(its_channel, parse_share(content), content, (), "bench", time.time()).to_json()
+    return envelope_of(new_job(its_channel, parse_share(content), content, (), "bench", time.time()))

@@ -17,7 +17,7 @@ from bench import bodies
 from bench.edges import TOKEN
 from bench.figures import Aim, Figure, Section, compared, measured
 from bench.functions import Functions, Spent
-from relay.ledger.rate_limiter import FAILURES_IN_A_ROW
+from relay.ledger.circuit_breaker import FAILURES_IN_A_ROW
 from sandbox.errors import SandboxError
 
 # Below the 60 signals a minute that a channel's rate limit allows.

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from bench import throughput, traffic
+from bench.cost import Invocation
 from bench.functions import ROOT, Functions, edges
+from bench.traffic import Counted
 from bench.warm import USUAL_ALERTS, Warm, measure
 from sandbox.cloud import stack
 from tests.artefact.builds import Build
@@ -53,6 +56,12 @@ class Workplace:
     def warm(self) -> Warm:
         """Measurements of the warm webhook."""
         return measure(self.functions, self.rounds(300), USUAL_ALERTS)
+
+    @cached_property
+    def owed_share(self) -> tuple[Counted, Invocation, Invocation]:
+        """Counted calls of an owed share, and measured runs of the webhook and the worker."""
+        _, wakes = throughput.measure(self.functions, self.rounds(60))
+        return traffic.counted(), Invocation.of(self.warm.kinds["delivered"].spent), Invocation.of(wakes.spent)
 
     @cached_property
     def build(self) -> Build:

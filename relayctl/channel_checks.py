@@ -15,7 +15,7 @@ from relay.channels.token import LEAST_TYPED_LENGTH
 from relay.deadline import Deadline
 from relay.errors import InvalidChannel, LedgerError, SendError, reason_for_status
 from relay.http.client import HttpClient, json_object
-from relay.http.session import AllowList, Answer, ForbiddenUrl, VendorHosts
+from relay.http.session import AllowList, ForbiddenUrl, HttpAnswer, VendorHosts
 from relay.ledger.sources import Sources
 from relay.reconcile.notes import Unannounced, read_unannounced
 from relay.xmatters.directory import Directory
@@ -242,5 +242,5 @@ def _host(rest: Rest) -> str:
     return urlsplit(rest.base_url).hostname or ""
 
 
-def _is_page(answer: Answer) -> bool:
+def _is_page(answer: HttpAnswer) -> bool:
     return bool(json_object(answer.body)) or answer.body.lstrip()[:1] == b"["

@@ -60,18 +60,18 @@ class Debts:
 
     def add(self, entry: Entry) -> None:
         """Count the entry of a row of the ledger's index."""
-        self.unconfirmed += entry.unconfirmed
-        if entry.owed_since is None:
+        self.unconfirmed += entry.debt.unconfirmed
+        if entry.debt.since is None:
             return
-        if entry.dead_lettered is not None:
+        if entry.dead_letter.state is not None:
             self.given_up += 1
             return
-        self.reasons.update([entry.reason] if entry.reason else [])
-        self.oldest = _earliest(self.oldest, entry.owed_since)
+        self.reasons.update([entry.debt.reason] if entry.debt.reason else [])
+        self.oldest = _earliest(self.oldest, entry.debt.since)
         self.next_attempt = _earliest(self.next_attempt, next_attempt(entry))
-        if entry.is_critical:
+        if entry.debt.is_critical:
             self.critical += 1
-            self.oldest_critical = _earliest(self.oldest_critical, entry.owed_since)
+            self.oldest_critical = _earliest(self.oldest_critical, entry.debt.since)
         else:
             self.other += 1
 
@@ -117,7 +117,7 @@ def judge(status: ChannelStatus, now: float) -> Judgement:
     """Return the health of a channel at `now` (epoch seconds)."""
     sick = [status.problem] if status.problem else []
     if is_open(status.gate, now) and status.gate:
-        sick.append(f"circuit open until {moments.clock(status.gate.open_until or now)}")
+        sick.append(f"circuit open until {moments.clock(status.gate.circuit.open_until or now)}")
     debts = status.debts
     if debts:
         sick += _sick_debts(debts, now)
@@ -132,12 +132,12 @@ def judge(status: ChannelStatus, now: float) -> Judgement:
 
 def is_open(gate: Gate | None, now: float) -> bool:
     """True if the circuit blocks all signals."""
-    return gate is not None and gate.open_until is not None and now < gate.open_until
+    return gate is not None and gate.circuit.is_open(now)
 
 
 def circuit(gate: Gate, now: float) -> str:
     """Return the circuit's state: `closed`, `open`, or `probing` after an open circuit's time is over."""
-    if gate.open_until is None:
+    if gate.circuit.open_until is None:
         return "closed"
     return "open" if is_open(gate, now) else "probing"
 
@@ -175,8 +175,8 @@ def document(status: ChannelStatus, judgement: Judgement, now: float) -> dict[st
         "given_up": debts.given_up if debts else None,
         "unconfirmed": debts.unconfirmed if debts else None,
         "circuit": circuit(gate, now) if gate else None,
-        "circuit_open_until": moments.iso_or_none(gate.open_until if gate and is_open(gate, now) else None),
-        "failures": gate.failures if gate else None,
+        "circuit_open_until": moments.iso_or_none(gate.circuit.open_until if gate and is_open(gate, now) else None),
+        "failures": gate.circuit.failures if gate else None,
         "rate_used": gate.counted(now) if gate else None,
         "rate_limit": status.limit,
         "last_page_confirmed_at": moments.iso_or_none(status.page_at),

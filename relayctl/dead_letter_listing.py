@@ -14,7 +14,8 @@ from rich.text import Text
 from relay.foreign_text import identifier, printable
 from relay.incidents.json_fields import MAX_ID_LENGTH
 from relay.jobs.dead_letters import Depth, Held
-from relay.jobs.envelope import Job, seconds_of
+from relay.jobs.envelope import read_envelope
+from relay.jobs.job import Job, seconds_of
 from relayctl import moments
 
 _NAME_COLUMNS = 18
@@ -43,22 +44,22 @@ def document(held: Held) -> dict[str, Any]:
         "delivery_id": job.delivery_id,
         "channel": job.channel,
         "incident_id": job.incident_id,
-        "status": job.status,
-        "transition": job.transition,
-        "recipients": list(job.recipients),
-        "reason": job.reason,
-        "http_status": job.http_status,
-        "response_excerpt": job.response_excerpt,
-        "attempts": job.attempts,
-        "rounds": job.rounds,
-        "replays": job.replays,
-        "may_have_paged": job.may_have_paged,
+        "status": job.payload.status,
+        "transition": job.payload.transition,
+        "recipients": list(job.routing.recipients),
+        "reason": job.failures.reason,
+        "http_status": job.failures.http_status,
+        "response_excerpt": job.failures.response_excerpt,
+        "attempts": job.failures.attempts,
+        "rounds": job.failures.rounds,
+        "replays": job.revival.replays,
+        "may_have_paged": job.failures.may_have_paged,
         "received_at": job.received_at,
-        "first_failed_at": job.first_failed_at,
-        "last_failed_at": job.last_failed_at,
-        "dead_lettered_at": job.dead_lettered_at,
+        "first_failed_at": job.failures.first_failed_at,
+        "last_failed_at": job.failures.last_failed_at,
+        "dead_lettered_at": job.revival.dead_lettered_at,
         "correlation_id": job.correlation_id,
-        "body_reduced": job.body_reduced,
+        "body_reduced": job.payload.body_reduced,
     }
 
 
@@ -66,7 +67,7 @@ def whole_document(held: Held, envelope: str) -> dict[str, Any]:
     """Return a message for programs with its body as text; bytes that are not UTF-8 are replaced."""
     if held.job is None:
         return document(held)
-    return {**document(held), "body": Job.from_json(envelope).body.decode("utf-8", "replace")}
+    return {**document(held), "body": read_envelope(envelope).payload.body.decode("utf-8", "replace")}
 
 
 def listing(helds: Sequence[Held], depth: Depth) -> dict[str, Any]:
@@ -100,14 +101,14 @@ def table(jobs: Sequence[Job], now: datetime, columns: int) -> RenderableType:
 def _cells(job: Job, now: datetime) -> dict[str, str]:
     """Return the cells of a job by the titles of their columns."""
     # Incident ids come from BigPanda, and a message may be a stranger's. In quotes a text with spaces is one cell.
-    status = f" {job.http_status}" if job.http_status else ""
+    status = f" {job.failures.http_status}" if job.failures.http_status else ""
     return {
         "id": printable(job.delivery_id[:8]),
         "age": age(job, now),
         "channel": printable(job.channel),
         "incident": identifier(job.incident_id, MAX_ID_LENGTH),
-        "status": identifier(job.status) if job.status else "-",
-        _REASON: f"{identifier(job.reason)}{status} ({job.attempts})",
+        "status": identifier(job.payload.status) if job.payload.status else "-",
+        _REASON: f"{identifier(job.failures.reason)}{status} ({job.failures.attempts})",
     }
 
 
@@ -158,8 +159,8 @@ def summary(jobs: Sequence[Job], depth: Depth) -> dict[str, Any]:
         "about": depth.about,
         "held": depth.held,
         "by_channel": dict(Counter(job.channel for job in jobs)),
-        "by_reason": dict(Counter(job.reason for job in jobs)),
-        "by_status": dict(Counter(job.status or "-" for job in jobs)),
+        "by_reason": dict(Counter(job.failures.reason for job in jobs)),
+        "by_status": dict(Counter(job.payload.status or "-" for job in jobs)),
         "incidents": len({(job.channel, job.incident_id) for job in jobs}),
         "oldest": min((job.received_at for job in jobs), default=None),
         "newest": max((job.received_at for job in jobs), default=None),

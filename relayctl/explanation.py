@@ -18,10 +18,11 @@ from relay.delivery.task import Task, new_job
 from relay.errors import Reason
 from relay.incidents.share import Share
 from relay.incidents.transition import State, Transition, is_open
-from relay.jobs.envelope import timestamp
+from relay.jobs.job import timestamp
 from relay.jobs.outcome import Outcome
-from relay.ledger.entry import Entry, Wait
+from relay.ledger.entry import Entry
 from relay.ledger.rate_limiter import Gate, Rule
+from relay.ledger.wait import Wait
 from relay.xmatters.trigger import with_recipients
 
 _OWNER = "relayctl explain"
@@ -148,9 +149,9 @@ def _transition(task: Task, known: Knowledge) -> dict[str, Any]:
         "ledger_has_entry": entry.sequence > 0,
         "announced": _state(entry.announced),
         "maybe_announced": [_state(each) for each in entry.maybe_announced()[1:]],
-        "newest_known": _state(entry.kept),
+        "newest_known": _state(entry.newest),
         "this": _state(task.state),
-        "owed_since": timestamp(entry.owed_since) if entry.owed_since is not None else None,
+        "owed_since": timestamp(entry.debt.since) if entry.debt.since is not None else None,
         "acknowledged_by": entry.acknowledged_by or None,
     }
 
@@ -220,7 +221,7 @@ def _condition(share: Share, fact: str, patterns: tuple[str, ...]) -> dict[str, 
 
 
 def _recipients(case: Case, task: Task, alone: str | None) -> dict[str, Any]:
-    names = (alone,) if alone else task.job.recipients
+    names = (alone,) if alone else task.job.routing.recipients
     url = with_recipients(case.channel.trigger_url, names, alone=alone is not None)
     sent = [name for each in parse_qs(urlsplit(url).query).get("recipients", []) for name in each.split(",")]
     return {
@@ -236,7 +237,7 @@ def _rate_limit(task: Task, known: Knowledge, now: float) -> dict[str, Any]:
     gates = [_gate(rule, known.gates.get(rule.gate), task, now) for rule in task.rules]
     return {
         "min_seconds_between_signals": task.channel.policy.min_seconds_between_signals,
-        "signals_of_the_incident": [timestamp(each) for each in known.entry.signals],
+        "signals_of_the_incident": [timestamp(each) for each in known.entry.signal_times],
         "limits": gates,
     }
 
@@ -245,7 +246,7 @@ def _gate(rule: Rule, gate: Gate | None, task: Task, now: float) -> dict[str, An
     members: dict[str, Any] = {"gate": rule.gate, "per_minute": rule.limit, "used": None}
     if gate is None:
         return members
-    open_until = gate.open_until if gate.open_until is not None and now < gate.open_until else None
+    open_until = gate.circuit.open_until if gate.circuit.is_open(now) else None
     gives_way = gate.must_step_back(rule, now, urgent=task.state.is_critical, is_due=False)
     free = gate.free(now, rule.limit)
     return members | {
@@ -257,7 +258,7 @@ def _gate(rule: Rule, gate: Gate | None, task: Task, now: float) -> dict[str, An
 
 
 def _request(task: Task, alone: str | None, *, is_sent: bool) -> dict[str, Any]:
-    body = content(task, (alone,) if alone else task.job.recipients)
+    body = content(task, (alone,) if alone else task.job.routing.recipients)
     is_own = task.channel.policy.own_body is not None
     return {
         "is_sent": is_sent,

@@ -23,7 +23,7 @@ MAX_AUDITS = 40
 MAX_TEXT = 300
 
 
-class Answered(NamedTuple):
+class PersonAnswer(NamedTuple):
     """An answer or a comment of a person.
 
     Attributes:
@@ -60,7 +60,7 @@ class PageHistory(NamedTuple):
     created: float | None
     terminated: float | None
     recipients: tuple[str, ...]
-    answers: tuple[Answered, ...]
+    answers: tuple[PersonAnswer, ...]
 
 
 class Histories:
@@ -97,24 +97,24 @@ def _recipients(value: Any) -> Iterator[str]:
             yield name
 
 
-def _answers(audits: list[Any]) -> Iterator[Answered]:
+def _answers(audits: list[Any]) -> Iterator[PersonAnswer]:
     for audit in audits:
         if isinstance(response := nested(audit, "response"), dict):
             yield _response(fields_of(audit), fields_of(response))
         elif isinstance(annotation := nested(audit, "annotation"), dict):
             fields = fields_of(annotation)
             at = _moment(fields.first("created")) or _moment(nested(audit, "at"))
-            yield Answered(at, _person(fields.first("author")), "", "", _text(fields.first("comment")))
+            yield PersonAnswer(at, _person(fields.first("author")), "", "", _text(fields.first("comment")))
 
 
-def _response(audit: Fields, response: Fields) -> Answered:
+def _response(audit: Fields, response: Fields) -> PersonAnswer:
     recipient = nested(response.first("notification"), "recipient")
     at = _moment(response.first("received")) or _moment(audit.first("at"))
     said = _text(response.first("response")) or _text(nested(response.first("option"), "text"))
     # The recipient of a notification is a device, which belongs to a person.
     owner = nested(recipient, "owner")
     person, device = _person(owner or recipient), _text(nested(recipient, "name")) if owner else ""
-    return Answered(at, person, device, said, _text(response.first("comment")))
+    return PersonAnswer(at, person, device, said, _text(response.first("comment")))
 
 
 def _person(value: Any) -> str:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from relay.delivery.replay import Became, Fate, Moved
 from relay.foreign_text import identifier, printable
 from relay.incidents.json_fields import MAX_ID_LENGTH
-from relay.jobs.envelope import Job
+from relay.jobs.job import Job
 
 # Jobs that are printed one by one; --json has all.
 MAX_LINES = 20
@@ -116,7 +116,7 @@ def _result(job: Job, fate: Fate | None, moved: Moved | None) -> dict[str, Any]:
         "incident_id": job.incident_id,
         "kind": job.kind,
         "became": fate.became if fate else LEFT,
-        "reason": fate.reason if fate else job.reason,
+        "reason": fate.reason if fate else job.failures.reason,
         "request_id": fate.request_id if fate else None,
         "note": (moved.problem or moved.note) if moved else None,
     }

@@ -10,7 +10,7 @@ from relay.channels.routes import chosen
 from relay.deadline import Deadline
 from relay.errors import NoAnswer
 from relay.http.client import HttpClient, json_object
-from relay.http.session import Answer
+from relay.http.session import HttpAnswer
 from relay.incidents.json_fields import scalar
 from relay.incidents.share import parse_share
 from relayctl.check_results import Check, failed, ok, warning
@@ -81,12 +81,12 @@ class SampleShare:
         started = int(self.clock())
         shared = self._post(body(incident_id, "warning", started, started))
         yield _shared(incident_id, shared)
-        if isinstance(shared, Answer) and 400 <= shared.status < 500:
+        if isinstance(shared, HttpAnswer) and 400 <= shared.status < 500:
             return
         # An undelivered share may still be delivered later, or may have been: the resolve is shared in any case.
         yield _resolved(self._post(body(incident_id, "ok", started, max(int(self.clock()), started + 1))))
 
-    def _post(self, content: bytes) -> Answer | NoAnswer:
+    def _post(self, content: bytes) -> HttpAnswer | NoAnswer:
         headers = {"Content-Type": "application/json", self.header["name"]: self.header["value"]}
         try:
             return self.outward.ask("POST", self.url, content, headers, self.deadlines(SECONDS))
@@ -94,7 +94,7 @@ class SampleShare:
             return error
 
 
-def _shared(incident_id: str, answer: Answer | NoAnswer) -> Check:
+def _shared(incident_id: str, answer: HttpAnswer | NoAnswer) -> Check:
     what = f"test incident {incident_id}"
     if isinstance(answer, NoAnswer):
         return failed(what, f"the relay gave no answer: {answer}")
@@ -103,7 +103,7 @@ def _shared(incident_id: str, answer: Answer | NoAnswer) -> Check:
     return failed(what, f"not delivered: {_said(answer)}")
 
 
-def _resolved(answer: Answer | NoAnswer) -> Check:
+def _resolved(answer: HttpAnswer | NoAnswer) -> Check:
     what = "its end"
     if isinstance(answer, NoAnswer):
         return failed(what, f"the relay gave no answer, so the page may still be active: {answer}")
@@ -112,11 +112,11 @@ def _resolved(answer: Answer | NoAnswer) -> Check:
     return (warning if answer.status == 202 else failed)(what, _said(answer))
 
 
-def _document(answer: Answer) -> dict[str, Any]:
+def _document(answer: HttpAnswer) -> dict[str, Any]:
     return json_object(answer.body)
 
 
-def _said(answer: Answer) -> str:
+def _said(answer: HttpAnswer) -> str:
     document = _document(answer)
     said = [(name, scalar(document.get(name))) for name in _SHOWN]
     return ", ".join([f"HTTP {answer.status}", *(f"{name} {text[:_MAX_SHOWN]}" for name, text in said if text)])

@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
 from relay.errors import InvalidChannel, LedgerError
-from relay.ledger.entry import channel_of, key
+from relay.ledger.entry_key import channel_of, key
 from relay.ledger.ledger import Ledger
 from relay.ledger.rate_limiter import Gate, gate_of
 from relay.ledger.row import CRITICAL, OTHER, shards
@@ -184,7 +184,7 @@ class StatusReader:
         shared = Sources(table, self.stack.effects.clock).of_incidents(name, incidents)
         keys = [key(name, each, incident) for incident in incidents for each in ((), *shared.get(incident, ()))]
         entries = Ledger(table).read_many(keys).values()
-        signals = [raised for entry in entries for raised in entry.raised if raised.pages]
+        signals = [signal for entry in entries for signal in entry.accepted_signals if signal.pages]
         newest = max(signals, key=lambda each: each.at, default=None)
         return (newest.at, newest.number) if newest else (None, "")
 

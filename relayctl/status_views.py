@@ -6,7 +6,7 @@ from typing import Any
 from rich.text import Text
 
 from relay.foreign_text import printable
-from relay.jobs.envelope import seconds_of
+from relay.jobs.job import seconds_of
 from relayctl import channel_health, moments, terminal
 from relayctl.channel_health import ChannelStatus, Health
 from relayctl.credential_uses import Use
@@ -94,8 +94,12 @@ def _pace(each: ChannelStatus, now: float) -> str:
     gate = each.gate
     if gate is None:
         return f"circuit and rate {_UNKNOWN}"
-    until = f" until {moments.clock(gate.open_until)}" if gate.open_until and channel_health.is_open(gate, now) else ""
-    failed = f" after {_count(gate.failures, 'failure')} in a row" if gate.failures else ""
+    until = (
+        f" until {moments.clock(gate.circuit.open_until)}"
+        if gate.circuit.open_until and channel_health.is_open(gate, now)
+        else ""
+    )
+    failed = f" after {_count(gate.circuit.failures, 'failure')} in a row" if gate.circuit.failures else ""
     limit = _UNKNOWN if each.limit is None else str(each.limit)
     state = channel_health.circuit(gate, now)
     return f"circuit {state}{until}{failed}; {gate.counted(now)} of {limit} signals a minute"

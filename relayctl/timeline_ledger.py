@@ -7,7 +7,8 @@ from typing import Any
 from relay.delivery.debts import OVERDUE_SECONDS
 from relay.foreign_text import identifier
 from relay.incidents.transition import State
-from relay.ledger.entry import Entry, Raised
+from relay.ledger.accepted_signal import AcceptedSignal
+from relay.ledger.entry import Entry
 from relayctl import moments
 from relayctl.timeline import LEDGER, Event, Standing
 
@@ -23,9 +24,9 @@ def next_attempt(entry: Entry) -> float | None:
     The ledger has the reserved slot of a signal that waits for the rate limit. Otherwise the sweeper's time in the row
     is later than the message's by a constant.
     """
-    if not entry.row_job or entry.dead_lettered is not None:
+    if not entry.debt.job or entry.dead_letter.state is not None:
         return None
-    return entry.slot.at if entry.slot else entry.row_due - OVERDUE_SECONDS
+    return entry.debt.slot.at if entry.debt.slot else entry.debt.due - OVERDUE_SECONDS
 
 
 def events(channel: str, entry: Entry) -> Iterator[Event]:
@@ -40,41 +41,41 @@ def standing(channel: str, recipients: tuple[str, ...], entry: Entry, now: float
 
 
 def _events(entry: Entry) -> Iterator[Event]:
-    kept, announced, dead = entry.kept, entry.announced, entry.dead_lettered
-    if kept:
-        yield _event(kept.came, "share", f"newest state came: {_state(kept)}", status=kept.status)
-    if announced and not announced.is_of_same_share(kept):
+    newest, announced, dead = entry.newest, entry.announced, entry.dead_letter.state
+    if newest:
+        yield _event(newest.came, "share", f"newest state came: {_state(newest)}", status=newest.status)
+    if announced and not announced.is_of_same_share(newest):
         yield _event(announced.came, "share", f"announced state came: {_state(announced)}", status=announced.status)
-    for raised in entry.raised:
-        yield _signal(raised)
-    if entry.owed_since is not None:
-        yield _event(entry.owed_since, "debt", "the first state that is still owed came", reason=entry.reason)
+    for signal in entry.accepted_signals:
+        yield _signal(signal)
+    if entry.debt.since is not None:
+        yield _event(entry.debt.since, "debt", "the first state that is still owed came", reason=entry.debt.reason)
     if dead:
-        text = f"dead-lettered: {_state(dead)}" + (f", {entry.reason}" if entry.reason else "")
-        yield _event(entry.dead_lettered_at, "dead_letter", text, reason=entry.reason)
-    if entry.revived_at:
-        yield _event(entry.revived_at, "replay", "replayed: the dead-lettered state is owed again")
-    if entry.over_at and not (kept and kept.is_open):
+        text = f"dead-lettered: {_state(dead)}" + (f", {entry.debt.reason}" if entry.debt.reason else "")
+        yield _event(entry.dead_letter.mark, "dead_letter", text, reason=entry.debt.reason)
+    if entry.dead_letter.revived_at:
+        yield _event(entry.dead_letter.revived_at, "replay", "replayed: the dead-lettered state is owed again")
+    if entry.end.at and not (newest and newest.is_open):
         sure = "" if not entry.is_end_in_doubt else "; the end is not confirmed by BigPanda yet"
-        yield _event(entry.over_at, "end", f"over{sure}")
-    if entry.refuted_since:
-        yield _event(entry.refuted_since, "end", "BigPanda answered that the incident is open after all")
+        yield _event(entry.end.at, "end", f"over{sure}")
+    if entry.end.refuted_since:
+        yield _event(entry.end.refuted_since, "end", "BigPanda answered that the incident is open after all")
     attempt = next_attempt(entry)
     if attempt is not None:
-        yield _event(attempt, "next_attempt", "next attempt, at the latest", reason=entry.reason)
+        yield _event(attempt, "next_attempt", "next attempt, at the latest", reason=entry.debt.reason)
 
 
-def _signal(raised: Raised) -> Event:
-    what = "signal" if raised.is_open else "signal of an end"
-    whom = " for the acknowledger alone" if raised.is_for_one else ""
-    if raised.pages:
-        page = f"page {identifier(raised.number)}" if raised.number else f"{len(raised.pages)} page(s)"
-        known = f"{page}{', over' if raised.is_over else ''}"
+def _signal(signal: AcceptedSignal) -> Event:
+    what = "signal" if signal.is_open else "signal of an end"
+    whom = " for the acknowledger alone" if signal.is_for_one else ""
+    if signal.pages:
+        page = f"page {identifier(signal.number)}" if signal.number else f"{len(signal.pages)} page(s)"
+        known = f"{page}{', over' if signal.is_over else ''}"
     else:
-        known = "NO PAGE was found" if raised.is_lost else "no page known"
-    text = f"{what}{whom} accepted, request {identifier(raised.request_id)}: {known}"
-    details: dict[str, Any] = {"request_id": raised.request_id, "pages": list(raised.pages), "page": raised.number}
-    return Event(raised.at, LEDGER, "signal", text, details=details | {"is_lost": raised.is_lost or None})
+        known = "NO PAGE was found" if signal.is_lost else "no page known"
+    text = f"{what}{whom} accepted, request {identifier(signal.request_id)}: {known}"
+    details: dict[str, Any] = {"request_id": signal.request_id, "pages": list(signal.pages), "page": signal.number}
+    return Event(signal.at, LEDGER, "signal", text, details=details | {"is_lost": signal.is_lost or None})
 
 
 def _event(at: float, kind: str, text: str, **details: Any) -> Event:
@@ -88,20 +89,20 @@ def _state(state: State) -> str:
 
 def _details(entry: Entry, now: float) -> dict[str, Any]:
     attempt = next_attempt(entry)
-    pages = [each.number for each in entry.raised if each.number]
+    pages = [each.number for each in entry.accepted_signals if each.number]
     return {
-        "state": _state(entry.kept) if entry.kept else None,
+        "state": _state(entry.newest) if entry.newest else None,
         "announced": _state(entry.announced) if entry.announced else None,
-        "is_owed": entry.owed_since is not None,
-        "is_critical": bool(entry.kept and entry.kept.is_critical),
-        "owed_since": moments.iso_or_none(entry.owed_since),
-        "owed_seconds": None if entry.owed_since is None else max(0, round(now - entry.owed_since)),
-        "reason": entry.reason or None,
+        "is_owed": entry.debt.since is not None,
+        "is_critical": bool(entry.newest and entry.newest.is_critical),
+        "owed_since": moments.iso_or_none(entry.debt.since),
+        "owed_seconds": None if entry.debt.since is None else max(0, round(now - entry.debt.since)),
+        "reason": entry.debt.reason or None,
         "next_attempt_by": moments.iso_or_none(attempt),
-        "is_dead_lettered": entry.dead_lettered is not None,
-        "fallback_notified": entry.is_notified,
+        "is_dead_lettered": entry.dead_letter.state is not None,
+        "fallback_notified": entry.debt.is_notified,
         "acknowledged_by": entry.acknowledged_by or None,
-        "unconfirmed": entry.unconfirmed or any(each.is_lost and each.is_open for each in entry.raised),
+        "unconfirmed": entry.debt.unconfirmed or any(each.is_lost and each.is_open for each in entry.accepted_signals),
         "page": pages[-1] if pages else None,
         "is_unreadable": entry.is_unreadable,
     }
@@ -112,8 +113,8 @@ def _words(entry: Entry, details: Mapping[str, Any]) -> Iterator[str]:
         yield "the ledger's entry cannot be read"
         return
     yield details["state"] or "no state is known"
-    if entry.owed_since is not None:
-        why = f" ({entry.reason})" if entry.reason else ""
+    if entry.debt.since is not None:
+        why = f" ({entry.debt.reason})" if entry.debt.reason else ""
         yield f"OWED for {moments.age(details['owed_seconds'])}{why}"
     elif entry.announced is not None:
         yield "announced"
@@ -123,7 +124,7 @@ def _words(entry: Entry, details: Mapping[str, Any]) -> Iterator[str]:
         yield "DEAD-LETTERED: relayctl dlq list"
     if details["unconfirmed"]:
         yield "a signal made NO PAGE"
-    if entry.is_notified:
+    if entry.debt.is_notified:
         yield "the fallback topic was notified"
     if entry.acknowledged_by:
         yield f"acknowledged by {identifier(entry.acknowledged_by)}"

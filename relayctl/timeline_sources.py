@@ -11,8 +11,9 @@ from relay.channels.channel import Channel, Rest
 from relay.channels.parsing import parse_channel
 from relay.errors import InvalidChannel, LedgerError, SendError
 from relay.jobs.dead_letters import DeadLetters
-from relay.jobs.envelope import Job, seconds_of
-from relay.ledger.entry import Entry, key
+from relay.jobs.job import Job, seconds_of
+from relay.ledger.entry import Entry
+from relay.ledger.entry_key import key
 from relay.ledger.ledger import Ledger
 from relay.ledger.sources import Sources
 from relay.xmatters.pages import Pages
@@ -137,8 +138,8 @@ class Collector:
         if not self._guarded(DEAD_LETTERS, read):
             return
         for job in jobs:
-            if job.url_recipients:
-                self.url_recipients.setdefault(job.channel, set()).add(job.url_recipients)
+            if job.routing.url_recipients:
+                self.url_recipients.setdefault(job.channel, set()).add(job.routing.url_recipients)
         self.events += map(_dead_letter, jobs)
         unseen = f"about {held[0]} messages are held by another reader and were not read" if held[0] else None
         self.readings.append(Reading(DEAD_LETTERS, len(jobs), unseen, is_failure=unseen is not None))
@@ -198,12 +199,12 @@ class Collector:
     def _pages(self, name: str, rest: Rest, entries: list[Entry], notes: list[str]) -> Iterator[Event]:
         deadline = self.stack.deadline(VENDOR_SECONDS)
         outward = self.stack.effects.outward(self.stack.hosts.xmatters)
-        signals = sorted((each for entry in entries for each in entry.raised), key=lambda each: each.at)
+        signals = sorted((each for entry in entries for each in entry.accepted_signals), key=lambda each: each.at)
         if len(signals) > MAX_SIGNALS:
             notes.append(f"only the newest {MAX_SIGNALS} of {len(signals)} signals were looked up")
         pages, histories, asked = Pages(outward), Histories(outward), set[str]()
-        for raised in reversed(signals[-MAX_SIGNALS:]):
-            found = raised.pages or tuple(each.id for each in pages.of_request(rest, raised.request_id, deadline))
+        for signal in reversed(signals[-MAX_SIGNALS:]):
+            found = signal.pages or tuple(each.id for each in pages.of_request(rest, signal.request_id, deadline))
             for page in found:
                 if page in asked or len(asked) >= MAX_PAGES:
                     continue
@@ -257,14 +258,14 @@ class Collector:
 
 
 def _dead_letter(job: Job) -> Event:
-    status = f" (HTTP {job.http_status})" if job.http_status else ""
-    text = f"on the dead-letter queue: {job.kind}, {job.reason}{status}, {job.attempts} attempts"
-    at = job.dead_lettered_at or job.last_failed_at or job.received_at
+    status = f" (HTTP {job.failures.http_status})" if job.failures.http_status else ""
+    text = f"on the dead-letter queue: {job.kind}, {job.failures.reason}{status}, {job.failures.attempts} attempts"
+    at = job.revival.dead_lettered_at or job.failures.last_failed_at or job.received_at
     members: Mapping[str, object] = {
         "delivery_id": job.delivery_id,
-        "reason": job.reason,
-        "http_status": job.http_status,
-        "attempts": job.attempts,
-        "replays": job.replays,
+        "reason": job.failures.reason,
+        "http_status": job.failures.http_status,
+        "attempts": job.failures.attempts,
+        "replays": job.revival.replays,
     }
     return Event(seconds_of(at), DEAD_LETTERS, "dead_letter", text, job.channel, members)

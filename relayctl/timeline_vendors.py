@@ -6,7 +6,7 @@ from typing import Any
 
 from relay.foreign_text import identifier, quoted
 from relay.incidents.json_fields import nested, scalar
-from relayctl.page_history import Answered, PageHistory
+from relayctl.page_history import PageHistory, PersonAnswer
 from relayctl.timeline import BIGPANDA, XMATTERS, Event
 
 _MAX_TEXT = 200
@@ -32,7 +32,7 @@ def of_page(channel: str, history: PageHistory) -> Iterator[Event]:
         yield Event(history.terminated, XMATTERS, "page", f"{page} ended", channel, details)
 
 
-def _answer(channel: str, page: str, answer: Answered, details: Mapping[str, Any]) -> Event:
+def _answer(channel: str, page: str, answer: PersonAnswer, details: Mapping[str, Any]) -> Event:
     who = identifier(answer.person) if answer.person else "somebody"
     device = f" on {quoted(answer.device, _MAX_TEXT)}" if answer.device else ""
     said = f" {quoted(answer.said, _MAX_TEXT)}" if answer.said else ""

@@ -21,13 +21,15 @@ from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiri
 from relay.entrypoints.worker import JOB_SECONDS
 from relay.errors import SendError, UnknownChannel
 from relay.http.client import HttpClient
-from relay.http.session import Answer, Session, VendorHosts
+from relay.http.session import HttpAnswer, Session, VendorHosts
 from relay.incidents.share import parse_share
-from relay.jobs.envelope import Job
+from relay.jobs.envelope import envelope_of, read_envelope
+from relay.jobs.job import Job
 from relay.jobs.outcome import Found, Result
 from relay.jobs.queue import Queue
-from relay.ledger.entry import Entry, key
-from relay.telemetry import Telemetry
+from relay.ledger.entry import Entry
+from relay.ledger.entry_key import key
+from relay.telemetry.telemetry import Telemetry
 from relay.xmatters.trigger import Signal, XMatters
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
@@ -70,7 +72,7 @@ class Call:
     method: str = "POST"
 
 
-type Step = Answer | Exception | Callable[[Call], Answer]
+type Step = HttpAnswer | Exception | Callable[[Call], HttpAnswer]
 
 
 class FakeSession(Session):
@@ -88,14 +90,14 @@ class FakeSession(Session):
         body: bytes | None,
         headers: Mapping[str, str],
         seconds: float,
-        heard: Callable[[Answer], object] = lambda _: None,
-    ) -> Answer:
+        heard: Callable[[HttpAnswer], object] = lambda _: None,
+    ) -> HttpAnswer:
         call = Call(url=url, body=body or b"", headers=dict(headers), seconds=seconds, method=method)
         self.calls.append(call)
         step = self.steps.pop(0) if len(self.steps) > 1 else self.steps[0]
         if isinstance(step, Exception):
             raise step
-        return step if isinstance(step, Answer) else step(call)
+        return step if isinstance(step, HttpAnswer) else step(call)
 
 
 class FakeSqs:
@@ -134,7 +136,7 @@ class FakeSqs:
 
     def jobs(self) -> list[Job]:
         """Return the jobs of all messages."""
-        return [Job.from_json(message["MessageBody"]) for message in self.messages]
+        return [read_envelope(message["MessageBody"]) for message in self.messages]
 
 
 class HookedDynamoDb(FakeDynamoDb):
@@ -228,6 +230,10 @@ class Recorder:
                     total[metric["Name"]] += sum(document[metric["Name"]])
         return {name: value for name, value in total.items() if value}
 
+    def outcomes(self, message: str = "job") -> list[str]:
+        """Return the outcomes in the lines of a kind, in order."""
+        return [line["outcome"] for line in self.lines() if line["message"] == message]
+
     def _documents(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.written().splitlines()]
 
@@ -267,8 +273,8 @@ class Relay:
     dynamodb: FakeDynamoDb = field(default_factory=FakeDynamoDb)
     credentials: FakeDynamoDb = field(default_factory=FakeDynamoDb)
     sns: FakeSns = field(default_factory=FakeSns)
-    rest: FakeSession = field(default_factory=lambda: FakeSession(Answer(200, {}, b'{"data": []}')))
-    bigpanda: FakeSession = field(default_factory=lambda: FakeSession(Answer(204, {}, b"")))
+    rest: FakeSession = field(default_factory=lambda: FakeSession(HttpAnswer(200, {}, b'{"data": []}')))
+    bigpanda: FakeSession = field(default_factory=lambda: FakeSession(HttpAnswer(204, {}, b"")))
     clock: Clock = field(default_factory=Clock)
     recorder: Recorder = field(default_factory=Recorder)
     chance: float = 1.0
@@ -323,7 +329,7 @@ class Relay:
         )
 
     def _invoke(self, envelope: str) -> bool:
-        self.invoked.append(Job.from_json(envelope))
+        self.invoked.append(read_envelope(envelope))
         return True
 
     def sweep(self, seconds: float = 60.0) -> dict[str, Any]:
@@ -412,7 +418,7 @@ class Relay:
 
 
 def _job(message: Mapping[str, Any]) -> Job:
-    return Job.from_json(message["MessageBody"])
+    return read_envelope(message["MessageBody"])
 
 
 def together(one: Found | None, other: Found) -> Found:
@@ -431,7 +437,7 @@ def together(one: Found | None, other: Found) -> Found:
 
 def worked(relay: Relay, *jobs: Job) -> list[str]:
     """Let the worker have these jobs from the retry queue; return the ids of the messages that stay there."""
-    return relay.worker.work([{"messageId": f"m{n}", "body": job.to_json()} for n, job in enumerate(jobs, 1)])
+    return relay.worker.work([{"messageId": f"m{n}", "body": envelope_of(job)} for n, job in enumerate(jobs, 1)])
 
 
 def room(*steps: Step, policy: Mapping[str, Any] | None = None, **changes: Any) -> Relay:

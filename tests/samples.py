@@ -7,9 +7,9 @@ from typing import Any
 from relay.channels.channel import Channel
 from relay.channels.inbound import Request
 from relay.channels.parsing import parse_channel
-from relay.http.session import Answer, VendorHosts
+from relay.http.session import HttpAnswer, VendorHosts
 from relay.incidents.share import Share, parse_share
-from relay.jobs.envelope import Job
+from relay.jobs.job import Failures, Job, Payload, Routing
 
 TOKEN = "inbound-token-5f1c"
 API_KEY = "7d3c9a52-url-key"
@@ -68,43 +68,51 @@ def request(content: bytes | None = None, **changes: Any) -> Request:
     return replace(plain, **changes)
 
 
-def job(**changes: Any) -> Job:
-    """Return the job of a signal that failed three times."""
+def job(**members: Any) -> Job:
+    """Return the job of a signal that failed three times, with other members by their names in the envelope."""
     plain = Job(
         kind="signal",
         delivery_id="d" * 32,
         channel="noc",
         incident_id="i1",
-        version=(1_800_000_000.0, 1_800_000_000.0),
-        transition=None,
-        status="critical",
-        recipients=("Network Operations",),
-        body=body(),
-        received_at="2027-01-15T08:00:00.000Z",
-        first_failed_at="2027-01-15T08:00:02.000Z",
-        last_failed_at="2027-01-15T08:00:02.000Z",
-        attempts=3,
-        reason="upstream",
-        http_status=503,
-        response_excerpt="Service Unavailable",
         correlation_id="request-1",
+        received_at="2027-01-15T08:00:00.000Z",
+        payload=Payload(body(), version=(1_800_000_000.0, 1_800_000_000.0), status="critical"),
+        routing=Routing(("Network Operations",)),
+        failures=Failures(
+            "upstream",
+            first_failed_at="2027-01-15T08:00:02.000Z",
+            last_failed_at="2027-01-15T08:00:02.000Z",
+            attempts=3,
+            http_status=503,
+            response_excerpt="Service Unavailable",
+        ),
     )
-    return replace(plain, **changes)
+    return changed(plain, **members)
 
 
-def accepted(request_id: str = "r1") -> Answer:
+def changed(job: Job, **members: Any) -> Job:
+    """Return a job with other members, by their names in the envelope."""
+    for name in ("payload", "routing", "failures", "message", "revival"):
+        group = getattr(job, name)
+        own = {each: members.pop(each) for each in group._fields if each in members}
+        job = replace(job, **{name: replace(group, **own)})
+    return replace(job, **members)
+
+
+def accepted(request_id: str = "r1") -> HttpAnswer:
     """Return the answer of xMatters to a signal that it accepts."""
-    return Answer(202, {"x-trace": request_id}, json.dumps({"requestId": request_id}).encode())
+    return HttpAnswer(202, {"x-trace": request_id}, json.dumps({"requestId": request_id}).encode())
 
 
-def refused(status: int, content: bytes = b"", **headers: str) -> Answer:
+def refused(status: int, content: bytes = b"", **headers: str) -> HttpAnswer:
     """Return an answer that is no acceptance; underscores in header names stand for hyphens."""
-    return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, content)
+    return HttpAnswer(status, {name.replace("_", "-"): value for name, value in headers.items()}, content)
 
 
-def token(value: str = "access-token-1", seconds: float = 900) -> Answer:
+def token(value: str = "access-token-1", seconds: float = 900) -> HttpAnswer:
     """Return the answer of xMatters with an OAuth token."""
-    return Answer(200, {}, json.dumps({"access_token": value, "expires_in": seconds}).encode())
+    return HttpAnswer(200, {}, json.dumps({"access_token": value, "expires_in": seconds}).encode())
 
 
 # A channel in the middle of a rotation, which ends at the start of `Clock`.

@@ -1,8 +1,8 @@
 """Make the README's pictures from real runs in the local cloud: `make pictures`.
 
 In `docs/pictures`, `page-*.png` show the sandbox's page after a short story, and `story-*.png` one incident's story on
-it, light and dark; `demo.svg` and `outage.svg` show acts of `make demo`. Everything that the command started is stopped
-at its end.
+it, light and dark; `demo.svg` and `outage.svg` show acts of `make demo`; `dashboard.png` shows the template's dashboard
+with sample data. Everything that the command started is stopped at its end.
 
 Exit codes: 0 all pictures were written; 1 a story or its picture failed; 69 no Chromium is installed; 130 Ctrl-C.
 """
@@ -25,7 +25,7 @@ from sandbox.demo.stage import Stage
 from sandbox.environment import leave_aws
 from sandbox.errors import SandboxError
 from sandbox.steps import Steps
-from tools import chromium, page_story, png, terminal_picture
+from tools import chromium, dashboard_picture, page_story, png, terminal_picture
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs" / "pictures"
@@ -124,7 +124,21 @@ def of_demo(places: local.Places) -> None:
         (PICTURES / name).write_text(terminal_picture.svg(terminal_picture.acts(said, numbers), "make demo"))
 
 
-MAKERS: Mapping[str, Callable[[local.Places], None]] = {"page": of_page, "demo": of_demo}
+def of_dashboard(_: local.Places) -> None:
+    """Draw the template's dashboard with sample data. Raises MissingBrowserError if no Chromium is installed."""
+    browser_path = chromium.executable(ROOT)
+    if browser_path is None:
+        raise MissingBrowserError("no Chromium is installed; `make checks` installs one into the clone")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path, args=list(chromium.ARGUMENTS))
+        page = browser.new_page(viewport={"width": dashboard_picture.WIDTH, "height": HEIGHT})
+        page.set_content(dashboard_picture.html(dashboard_picture.body(ROOT / "template.yaml")))
+        screenshot = page.screenshot(full_page=True)
+        (PICTURES / "dashboard.png").write_bytes(_packed(screenshot, browser))
+        browser.close()
+
+
+MAKERS: Mapping[str, Callable[[local.Places], None]] = {"page": of_page, "demo": of_demo, "dashboard": of_dashboard}
 
 
 def _opened(browser: Browser, url: str, scheme: str) -> Page:

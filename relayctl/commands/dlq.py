@@ -12,7 +12,9 @@ from typing import Any, NoReturn
 import click
 from rich.console import Console
 
-from relay.delivery.replay import PARALLEL_BATCHES, Filter, Follower, Replay, in_order
+from relay.delivery.replay import Filter, Replay
+from relay.delivery.replay_follower import Follower
+from relay.delivery.replay_order import PARALLEL_BATCHES, in_order
 from relay.errors import Reason
 from relay.jobs.dead_letters import DeadLetters, Depth, Held, Run
 from relay.jobs.queue import Queue

@@ -39,7 +39,7 @@ from sandbox.bigpanda.store import Store
 from sandbox.bigpanda.users import User
 from sandbox.bigpanda.writes import Verdict, Writes, text
 from sandbox.http import answers, transport
-from sandbox.http.answers import Answer
+from sandbox.http.answers import VendorAnswer
 from sandbox.http.calls import Call, CallLog
 from sandbox.http.faults import Script
 from sandbox.http.schema import InvalidError, json_or_none
@@ -179,11 +179,11 @@ class BigPanda:
         return await self._serve("release", request, self._released)
 
     async def _serve(
-        self, route: str, request: web.Request, honest: Callable[[web.Request, Any], Answer | Verdict]
+        self, route: str, request: web.Request, honest: Callable[[web.Request, Any], VendorAnswer | Verdict]
     ) -> web.Response:
         document = json_or_none(await request.read())
         found = self._refused(route, request) or honest(request, document)
-        verdict = Verdict(found) if isinstance(found, Answer) else found
+        verdict = Verdict(found) if isinstance(found, VendorAnswer) else found
         fault = self._script.take(route)
         answer = fault.changed(verdict.answer, answers.errors) if fault else verdict.answer
         is_accepted = verdict.answer.status < 300 and (fault is None or fault.accept)
@@ -205,7 +205,7 @@ class BigPanda:
         )
         return await transport.send(answer, fault, request)
 
-    def _refused(self, route: str, request: web.Request) -> Answer | None:
+    def _refused(self, route: str, request: web.Request) -> VendorAnswer | None:
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or key.strip() not in self._keys:
             return answers.errors(401, "The API key is missing or wrong")
@@ -215,7 +215,7 @@ class BigPanda:
             is_too_much = self._asked[route, second] > LIMITS[route]
         return answers.errors(429, "Too many requests") if self._is_paced and is_too_much else None
 
-    def _incidents_found(self, request: web.Request, _: Any) -> Answer:
+    def _incidents_found(self, request: web.Request, _: Any) -> VendorAnswer:
         known = self._store.of(request.match_info["environment"])
         if known is None:
             return answers.errors(404, "There is no such environment")
@@ -224,7 +224,7 @@ class BigPanda:
         except InvalidError as error:
             return answers.errors(400, str(error))
 
-    def _incident_found(self, request: web.Request, _: Any) -> Answer:
+    def _incident_found(self, request: web.Request, _: Any) -> VendorAnswer:
         known = self._store.of(request.match_info["environment"]) or ()
         try:
             found = incidents.one(known, request.match_info["incident"], request.query)
@@ -232,19 +232,19 @@ class BigPanda:
             return answers.errors(400, str(error))
         return answers.document(200, found) if found else answers.errors(404, "There is no such incident")
 
-    def _activities(self, request: web.Request, _: Any) -> Answer:
+    def _activities(self, request: web.Request, _: Any) -> VendorAnswer:
         try:
             return answers.document(200, self._activity_log.page(request.match_info["incident"], request.query))
         except InvalidError as error:
             return answers.errors(400, str(error))
 
-    def _users_found(self, request: web.Request, _: Any) -> Answer:
+    def _users_found(self, request: web.Request, _: Any) -> VendorAnswer:
         try:
             return answers.document(200, users.listed(users.found(self._users, request.query.get("filter"))))
         except InvalidError as error:
             return answers.errors(400, str(error))
 
-    def _released(self, _: web.Request, document: Any) -> Answer | Verdict:
+    def _released(self, _: web.Request, document: Any) -> VendorAnswer | Verdict:
         missing = next((name for name in RELEASE_TEXTS if not text(document, name)), None)
         if missing:
             return answers.errors(400, f"{missing} must be a text")

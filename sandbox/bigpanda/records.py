@@ -12,7 +12,7 @@ from typing import Any
 from sandbox.bigpanda import alerts, states
 from sandbox.bigpanda.alerts import word
 from sandbox.bigpanda.incidents import Incident
-from sandbox.bigpanda.sender import Answered
+from sandbox.bigpanda.sender import WebhookAnswer
 from sandbox.bigpanda.webhooks import Webhook
 
 MOST_ENTRIES = 50
@@ -61,7 +61,7 @@ class Records:
         """Return the record of an incident; one is made for a declared incident that had none."""
         return self.by_id.setdefault(incident["id"], Record(_title(incident)))
 
-    def sent(self, webhook: Webhook, answer: Answered, at: datetime) -> None:
+    def sent(self, webhook: Webhook, answer: WebhookAnswer, at: datetime) -> None:
         """Keep a webhook and its answer."""
         self.webhooks.append(
             {

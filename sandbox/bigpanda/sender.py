@@ -26,7 +26,7 @@ MOST_DEPTH = 8
 
 
 @dataclass(frozen=True)
-class Answered:
+class WebhookAnswer:
     """The receiver's answer to a webhook.
 
     Attributes
@@ -50,7 +50,7 @@ class Answered:
 class Sender:
     """Posts webhooks. Safe to use from several threads; `answered` is called on the sender's own threads."""
 
-    def __init__(self, answered: Callable[[Webhook, Answered], None]) -> None:
+    def __init__(self, answered: Callable[[Webhook, WebhookAnswer], None]) -> None:
         self._answered = answered
         self._changed = threading.Condition()
         # By incident, the webhooks that are waiting or in flight; an incident is in `_ready` unless one is in flight.
@@ -117,7 +117,7 @@ class Sender:
                     del self._lanes[webhook.incident_id]
 
 
-def _post(webhook: Webhook) -> Answered:
+def _post(webhook: Webhook) -> WebhookAnswer:
     name, value = webhook.channel.header
     headers = {"Content-Type": "application/json", name: value}
     try:
@@ -131,9 +131,9 @@ def _post(webhook: Webhook) -> Answered:
                 allow_redirects=False,
                 stream=True,
             ) as answer:
-                return Answered(answer.status_code, _document(answer))
+                return WebhookAnswer(answer.status_code, _document(answer))
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError, RecursionError):
-        return Answered(None, None)
+        return WebhookAnswer(None, None)
 
 
 def _document(answer: requests.Response) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from sandbox.bigpanda import channels
 from sandbox.bigpanda.channels import MOST_ATTEMPTS, Channel
 from sandbox.bigpanda.incidents import ENVIRONMENT, Incident
 from sandbox.bigpanda.records import MOST_HELD, Record, Records, cut
-from sandbox.bigpanda.sender import Answered, Sender
+from sandbox.bigpanda.sender import Sender, WebhookAnswer
 from sandbox.bigpanda.timer import Timer
 from sandbox.bigpanda.webhooks import Webhook
 
@@ -125,7 +125,7 @@ class Sharing:
         if not self._sender.send(webhook):
             self._say(webhook, "Not sent: too many webhooks wait.")
 
-    def _sent(self, webhook: Webhook, answer: Answered) -> None:
+    def _sent(self, webhook: Webhook, answer: WebhookAnswer) -> None:
         with self._lock:
             # A webhook of a forgotten channel may still have been on the way.
             if webhook.channel is not self._channel and webhook.incident_id not in self._records.by_id:
@@ -136,7 +136,7 @@ class Sharing:
             outcome = f", {cut(answer.outcome)}" if answer.outcome else ""
             self._say(webhook, f"Shared ({webhook.event}): {said}{outcome}.{again}")
 
-    def _resend(self, webhook: Webhook, answer: Answered) -> str:
+    def _resend(self, webhook: Webhook, answer: WebhookAnswer) -> str:
         channel, attempt = webhook.channel, webhook.attempt + 1
         if not channel.resends or (answer.status is not None and answer.status < 501):
             return ""

@@ -29,13 +29,13 @@ from sandbox.bigpanda.live import Live, UnknownIncident
 from sandbox.bigpanda.store import Store
 from sandbox.bigpanda.users import User
 from sandbox.http import answers
-from sandbox.http.answers import Answer
+from sandbox.http.answers import VendorAnswer
 
 
 class Verdict(NamedTuple):
     """The answer to a request, and the change that is made if the answer is a success."""
 
-    answer: Answer
+    answer: VendorAnswer
     change: Callable[[], object] = lambda: None
 
 
@@ -55,7 +55,9 @@ class Writes:
         said = text(document, "comment")
         if said is None:
             return _refused(400, "comment must be a text")
-        return self._unknown(request) or Verdict(Answer(204), lambda: self._live.comment(_incident_id(request), said))
+        return self._unknown(request) or Verdict(
+            VendorAnswer(204), lambda: self._live.comment(_incident_id(request), said)
+        )
 
     def assignment(self, request: web.Request, document: Any) -> Verdict:
         """Assign the incident to a user."""
@@ -63,7 +65,9 @@ class Writes:
         user = next((user for user in self._users() if user["id"] == assignee), None)
         if user is None:
             return _refused(400, "assignee must be the id of a user")
-        return self._unknown(request) or Verdict(Answer(204), lambda: self._live.assign(_incident_id(request), user))
+        return self._unknown(request) or Verdict(
+            VendorAnswer(204), lambda: self._live.assign(_incident_id(request), user)
+        )
 
     def unassign(self, request: web.Request, _: Any) -> Verdict:
         """End the assignment."""
@@ -72,7 +76,7 @@ class Writes:
             return _refused(404, "There is no such incident")
         if place.incident["assignee"] is None:
             return _refused(400, "The incident is assigned to nobody")
-        return Verdict(Answer(204), lambda: self._live.assign(_incident_id(request), None))
+        return Verdict(VendorAnswer(204), lambda: self._live.assign(_incident_id(request), None))
 
     def resolve(self, request: web.Request, document: Any) -> Verdict:
         """Resolve the incident."""
@@ -91,13 +95,13 @@ class Writes:
         if not isinstance(is_cancelled, bool):
             return _refused(400, "cancel_on_incident_updates must be true or false")
         options = {"end_time": end, "cancel_on_incident_updates": is_cancelled}
-        return self._acted(request, "snooze", options, Answer(204))
+        return self._acted(request, "snooze", options, VendorAnswer(204))
 
     def unsnooze(self, request: web.Request, _: Any) -> Verdict:
         """End the snooze."""
-        return self._acted(request, "unsnooze", {}, Answer(204))
+        return self._acted(request, "unsnooze", {}, VendorAnswer(204))
 
-    def _acted(self, request: web.Request, action: str, options: life.Options, done: Answer) -> Verdict:
+    def _acted(self, request: web.Request, action: str, options: life.Options, done: VendorAnswer) -> Verdict:
         incident_id = _incident_id(request)
         place = self._store.find(incident_id)
         if place is None or place.environment_id != request.match_info["environment"]:

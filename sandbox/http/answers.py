@@ -18,7 +18,7 @@ JSON = "application/json;charset=utf-8"
 
 
 @dataclass(frozen=True)
-class Answer:
+class VendorAnswer:
     """One HTTP answer: status, body bytes, headers."""
 
     status: int
@@ -37,29 +37,29 @@ class Answer:
         return "\r\n".join(lines).encode() + self.body
 
 
-def document(status: int, content: Any, headers: Mapping[str, str] | None = None) -> Answer:
+def document(status: int, content: Any, headers: Mapping[str, str] | None = None) -> VendorAnswer:
     """Return an answer with a JSON body."""
-    return Answer(
+    return VendorAnswer(
         status, json.dumps(content, separators=(",", ":")).encode(), {"Content-Type": JSON, **(headers or {})}
     )
 
 
-def accepted(request_id: str) -> Answer:
+def accepted(request_id: str) -> VendorAnswer:
     """Return xMatters' 202: the signal is accepted, and no person has been notified yet."""
     return document(202, {"requestId": request_id}, {"x-trace": request_id})
 
 
-def error(status: int, message: str, headers: Mapping[str, str] | None = None) -> Answer:
+def error(status: int, message: str, headers: Mapping[str, str] | None = None) -> VendorAnswer:
     """Return an answer with xMatters' error object."""
     return document(status, {"code": status, "reason": _phrase(status), "message": message}, headers)
 
 
-def errors(status: int, message: str, headers: Mapping[str, str] | None = None) -> Answer:
+def errors(status: int, message: str, headers: Mapping[str, str] | None = None) -> VendorAnswer:
     """Return an answer with BigPanda's error object."""
     return document(status, {"status": status, "errors": [message]}, headers)
 
 
-def unknown_routes_with(error: Callable[[int, str], Answer]) -> Middleware:
+def unknown_routes_with(error: Callable[[int, str], VendorAnswer]) -> Middleware:
     """Return middleware that answers an unknown path, or a method that a path does not take, with a vendor's error."""
 
     @web.middleware
@@ -76,16 +76,16 @@ def unknown_routes_with(error: Callable[[int, str], Answer]) -> Middleware:
     return answered
 
 
-def invalid_token() -> Answer:
+def invalid_token() -> VendorAnswer:
     """Return xMatters' answer to a bearer token that is unknown, revoked or expired."""
     return document(401, {"error": "invalid_token", "error_description": "The access token is not valid"})
 
 
-def page(status: int) -> Answer:
+def page(status: int) -> VendorAnswer:
     """Return an HTML page, as from a load balancer in front of a vendor."""
     title = f"{status} {_phrase(status)}"
     html = f"<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>\n"
-    return Answer(status, html.encode(), {"Content-Type": "text/html;charset=utf-8"})
+    return VendorAnswer(status, html.encode(), {"Content-Type": "text/html;charset=utf-8"})
 
 
 def _phrase(status: int) -> str:

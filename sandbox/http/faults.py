@@ -37,7 +37,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from sandbox.http.answers import Answer, page
+from sandbox.http.answers import VendorAnswer, page
 from sandbox.http.schema import InvalidError, compiled, one_of
 
 _HEADER = {"type": "string", "pattern": "^[\\x20-\\x7e]+$"}
@@ -86,7 +86,7 @@ _EVERY_KIND = {
 class ErrorObject(Protocol):
     """Makes a vendor's error object; `sandbox.http.answers` has one for each vendor."""
 
-    def __call__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> Answer: ...
+    def __call__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> VendorAnswer: ...
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class Fault:
         """True if the connection is cut before the first byte of an answer."""
         return self.kind in ("reset", "accept_then_reset")
 
-    def changed(self, honest: Answer, error: ErrorObject) -> Answer:
+    def changed(self, honest: VendorAnswer, error: ErrorObject) -> VendorAnswer:
         """Return the answer to send instead of the honest one; `error` makes the vendor's error object."""
         status = self.status or honest.status
         match self.kind:
@@ -137,7 +137,7 @@ class Fault:
             case "html":
                 return page(status)
             case "redirect":
-                return Answer(status, headers={"Location": self.location or ""})
+                return VendorAnswer(status, headers={"Location": self.location or ""})
             case "truncated_json":
                 return replace(honest, body=honest.body[: len(honest.body) // 2])
             case "slow" | "drip" if not self.accept:

@@ -7,11 +7,11 @@ from typing import cast
 
 from aiohttp import web
 
-from sandbox.http.answers import Answer
+from sandbox.http.answers import VendorAnswer
 from sandbox.http.faults import Fault
 
 
-async def send(answer: Answer, fault: Fault | None, request: web.Request) -> web.Response:
+async def send(answer: VendorAnswer, fault: Fault | None, request: web.Request) -> web.Response:
     """Send the answer as the fault says; return the response that the web framework still has to send."""
     if fault and fault.kind == "slow":
         await asyncio.sleep(fault.seconds)
@@ -28,7 +28,7 @@ async def send(answer: Answer, fault: Fault | None, request: web.Request) -> web
     return answer.response()
 
 
-async def _drip(answer: Answer, seconds: float, transport: asyncio.Transport) -> None:
+async def _drip(answer: VendorAnswer, seconds: float, transport: asyncio.Transport) -> None:
     content, clock = answer.encoded(), asyncio.get_running_loop().time
     started = clock()
     for sent, byte in enumerate(content, start=1):
@@ -39,7 +39,7 @@ async def _drip(answer: Answer, seconds: float, transport: asyncio.Transport) ->
     transport.close()
 
 
-async def _reset_in_body(answer: Answer, transport: asyncio.Transport) -> None:
+async def _reset_in_body(answer: VendorAnswer, transport: asyncio.Transport) -> None:
     transport.write(answer.encoded()[: -max(1, len(answer.body) // 2)])
     # A reset may discard bytes that the peer's system has not handed to its program yet; this wait prevents that.
     await asyncio.sleep(0.02)

@@ -25,7 +25,7 @@ from typing import Any
 from aiohttp import web
 
 from sandbox.http import answers, transport
-from sandbox.http.answers import Answer
+from sandbox.http.answers import VendorAnswer
 from sandbox.http.calls import CallLog
 from sandbox.http.faults import Script
 from sandbox.http.schema import InvalidError
@@ -83,7 +83,7 @@ class Directory:
         people: People,
         script: Script,
         now: Callable[[], datetime],
-        refusal: Callable[[web.Request], Answer | None],
+        refusal: Callable[[web.Request], VendorAnswer | None],
     ) -> None:
         self.calls = CallLog[Asked]()
         self._people = people
@@ -133,7 +133,7 @@ class Directory:
         """Route: the devices of a person."""
         name = request.match_info["name"]
 
-        def honest() -> Answer:
+        def honest() -> VendorAnswer:
             limit, offset = limit_and_offset(request.query, {"embed"})
             person = self._people.person(name)
             if person is None:
@@ -148,7 +148,7 @@ class Directory:
         return await self.serve(request, route, [request.match_info["name"]], lambda: honest)
 
     async def serve(
-        self, request: web.Request, route: str, names: Sequence[str], honest: Callable[[], Answer]
+        self, request: web.Request, route: str, names: Sequence[str], honest: Callable[[], VendorAnswer]
     ) -> web.Response:
         """Answer a request as `honest` or a scripted fault says, and log the request."""
         verdict = self._refusal(request) or _valid(honest)
@@ -159,7 +159,7 @@ class Directory:
         self.calls.add(lambda index: Asked(index, self._now(), route, tuple(names), status, kind))
         return await transport.send(answer, fault, request)
 
-    def _listed(self, request: web.Request, entries: Sequence[Person | Group]) -> Answer:
+    def _listed(self, request: web.Request, entries: Sequence[Person | Group]) -> VendorAnswer:
         query = request.query
         limit, offset = limit_and_offset(query, {"webLogin", "targetName", "search", "embed"})
         names = [query[key].lower() for key in ("webLogin", "targetName") if key in query]
@@ -202,7 +202,7 @@ def shown_device(person: Person, device: Device) -> dict[str, Any]:
     }
 
 
-def _valid(honest: Callable[[], Answer]) -> Answer:
+def _valid(honest: Callable[[], VendorAnswer]) -> VendorAnswer:
     try:
         return honest()
     except InvalidError as error:

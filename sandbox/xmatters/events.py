@@ -36,7 +36,7 @@ from typing import Any
 from aiohttp import web
 
 from sandbox.http import answers
-from sandbox.http.answers import Answer
+from sandbox.http.answers import VendorAnswer
 from sandbox.http.faults import Script
 from sandbox.http.schema import InvalidError, compiled
 from sandbox.xmatters.directory import shown
@@ -178,7 +178,7 @@ class Events(Rest):
             return Verdict(answers.error(409, "The event is terminated"))
         username = self.username(request)
 
-        def apply() -> Answer:
+        def apply() -> VendorAnswer:
             try:
                 after = self._notifier.set_status(event.id, change["status"], username)
             except InvalidError:
@@ -210,7 +210,7 @@ class Events(Rest):
         return [shown(each) for each in found if each]
 
 
-def no_such_event() -> Answer:
+def no_such_event() -> VendorAnswer:
     """Return the answer for an unknown event."""
     return answers.error(404, "There is no such event")
 

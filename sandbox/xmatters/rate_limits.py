@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sandbox.http import answers
-from sandbox.http.answers import Answer
+from sandbox.http.answers import VendorAnswer
 from sandbox.http.schema import compiled
 
 MINUTE = timedelta(seconds=60)
@@ -52,7 +52,7 @@ class RateLimits:
         with self._lock:
             return dict(self._limits)
 
-    def refusal(self, resource: str) -> Answer | None:
+    def refusal(self, resource: str) -> VendorAnswer | None:
         """Count a request; return the answer to a request above the limit, None for others."""
         with self._lock:
             limit, times, now = self._limits[resource], self._times[resource], self._now()

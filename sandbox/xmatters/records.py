@@ -29,7 +29,7 @@ from typing import Any
 from aiohttp import web
 
 from sandbox.http import answers
-from sandbox.http.answers import Answer
+from sandbox.http.answers import VendorAnswer
 from sandbox.http.schema import InvalidError, compiled
 from sandbox.xmatters.directory import shown
 from sandbox.xmatters.events import EVENT_PATH, Events, listing, no_such_event
@@ -97,7 +97,7 @@ class Records:
             return Verdict(no_such_event())
         author = self._events.username(request)
 
-        def apply() -> Answer:
+        def apply() -> VendorAnswer:
             return answers.document(201, self._notifier.annotate(event, comment, author))
 
         return Verdict(answers.document(201, {}), apply)

@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from sandbox.http import answers, transport
-from sandbox.http.answers import Answer
+from sandbox.http.answers import VendorAnswer
 from sandbox.http.calls import Call, CallLog
 from sandbox.http.faults import Script
 from sandbox.http.schema import InvalidError, json_or_none
@@ -31,8 +31,8 @@ class Verdict:
         changes nothing.
     """
 
-    answer: Answer
-    change: Callable[[], Answer | None] | None = None
+    answer: VendorAnswer
+    change: Callable[[], VendorAnswer | None] | None = None
 
 
 class Rest:
@@ -77,7 +77,7 @@ class Rest:
         with self._credentials:
             return Account.of(self._auth, self._token_seconds) if self._auth else None
 
-    def refusal(self, request: web.Request) -> Answer | None:
+    def refusal(self, request: web.Request) -> VendorAnswer | None:
         """Return the answer to a request without the right credentials, or above the rate limit; None for others."""
         shown = presented(request.headers.get("Authorization"), None)
         with self._credentials:

@@ -36,7 +36,7 @@ from aiohttp import web
 
 from sandbox.clock import Clock
 from sandbox.http import answers
-from sandbox.http.answers import Answer
+from sandbox.http.answers import VendorAnswer
 from sandbox.http.schema import InvalidError
 from sandbox.xmatters.directory import GROUP_PATH, GROUPS_PATH, Directory, minutes, shown
 from sandbox.xmatters.groups import Group, Shift
@@ -74,7 +74,7 @@ class Rosters:
     async def shifts(self, request: web.Request) -> web.Response:
         """Route: the shifts of a group."""
 
-        def honest() -> Answer:
+        def honest() -> VendorAnswer:
             limit, offset = limit_and_offset(request.query, {"embed"})
             group = self._people.group(request.match_info["name"])
             if group is None:
@@ -87,7 +87,7 @@ class Rosters:
     async def shift(self, request: web.Request) -> web.Response:
         """Route: one shift."""
 
-        def honest() -> Answer:
+        def honest() -> VendorAnswer:
             check_parameters(request.query, {"embed"})
             group, shift = self._wanted_shift(request)
             return answers.document(200, self._shown_shift(group, shift)) if group and shift else _unknown()
@@ -97,7 +97,7 @@ class Rosters:
     async def shift_members(self, request: web.Request) -> web.Response:
         """Route: the members of a shift."""
 
-        def honest() -> Answer:
+        def honest() -> VendorAnswer:
             limit, offset = limit_and_offset(request.query, ())
             group, shift = self._wanted_shift(request)
             if group is None or shift is None:
@@ -110,7 +110,7 @@ class Rosters:
     async def members(self, request: web.Request) -> web.Response:
         """Route: the members of a group, each with its shifts."""
 
-        def honest() -> Answer:
+        def honest() -> VendorAnswer:
             limit, offset = limit_and_offset(request.query, {"embed"})
             group = self._people.group(request.match_info["name"])
             if group is None:
@@ -130,14 +130,14 @@ class Rosters:
         """Route: the members on call of some groups in the order of escalation, as a bare array."""
         names = _listed_names(request)
 
-        def honest() -> Answer:
+        def honest() -> VendorAnswer:
             check_parameters(request.query, {"groups"})
             found = [each for group in self._wanted(names) for each in self._summary(group)]
             return answers.document(200, found[:LARGEST_PAGE])
 
         return await self._directory.serve(request, "on_call_summary", names, honest)
 
-    def _on_call(self, request: web.Request, names: Sequence[str]) -> Answer:
+    def _on_call(self, request: web.Request, names: Sequence[str]) -> VendorAnswer:
         query = request.query
         limit, offset = limit_and_offset(query, {"groups", "membersPerShift", "embed", *_TIMES})
         groups = self._wanted(names)
@@ -252,7 +252,7 @@ def _shift_id(group: Group, shift: Shift) -> str:
     return identity("SHIFT", f"{group.name}/{shift.name}")
 
 
-def _unknown() -> Answer:
+def _unknown() -> VendorAnswer:
     return answers.error(404, "The name is unknown")
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sandbox.http.answers import Answer, document
+from sandbox.http.answers import VendorAnswer, document
 from sandbox.http.schema import InvalidError
 from sandbox.xmatters.credentials import Auth, Presented
 
@@ -75,7 +75,7 @@ class Tokens:
         self._access: dict[str, tuple[Account, datetime]] = {}
         self._refresh: dict[str, Account] = {}
 
-    def grant(self, form: Mapping[str, str], accounts: Sequence[Account]) -> Answer:
+    def grant(self, form: Mapping[str, str], accounts: Sequence[Account]) -> VendorAnswer:
         """Answer a token request: issue tokens to one of `accounts`, or refuse."""
         match form.get("grant_type"):
             case "password":
@@ -113,7 +113,7 @@ class Tokens:
             account = self._refresh.get(form.get("refresh_token", ""))
         return account if account and account.client_id == form.get("client_id") else None
 
-    def _issued(self, account: Account) -> Answer:
+    def _issued(self, account: Account) -> VendorAnswer:
         expires_at = self._now() + timedelta(seconds=account.token_seconds)
         jti = secrets.token_hex(16)
         claims = {"user_name": account.username, "client_id": account.client_id, "jti": jti}
@@ -146,7 +146,7 @@ def _signed_in(form: Mapping[str, str], accounts: Sequence[Account]) -> Account 
     return next((each for each in accounts if (each.client_id, each.username, each.password) == shown), None)
 
 
-def _refused(code: str, description: str) -> Answer:
+def _refused(code: str, description: str) -> VendorAnswer:
     return document(400, {"error": code, "error_description": description})
 
 

@@ -26,7 +26,7 @@ from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from sandbox.http import answers, transport
-from sandbox.http.answers import Answer
+from sandbox.http.answers import VendorAnswer
 from sandbox.http.calls import CallLog
 from sandbox.http.faults import Script
 from sandbox.http.schema import InvalidError
@@ -74,7 +74,7 @@ class _Verdict:
     if the call is refused.
     """
 
-    answer: Answer
+    answer: VendorAnswer
     auth: str | None
     request_id: str | None = None
 

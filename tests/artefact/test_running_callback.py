@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from relay.jobs.envelope import Job
+from relay.jobs.envelope import attributes_of, read_envelope
+from relay.jobs.job import Job
 from sandbox import local
 from sandbox.bigpanda.incidents import ENVIRONMENT
 from tests.artefact.runtime_api import loaded
@@ -58,8 +59,8 @@ def test_built_callback_answers_and_queues_every_sample(world: World, path: Path
         return
     assert (answer["status"], answer["outcome"], answer["queue"]) == (200, "queued", "retry")
     [message] = world.chores()
-    job = Job.from_json(message["Body"])
-    assert (job.kind, job.delivery_id, job.body) == ("writeback", answer["delivery_id"], event["body"].encode())
+    job = read_envelope(message["Body"])
+    assert (job.kind, job.delivery_id, job.payload.body) == ("writeback", answer["delivery_id"], event["body"].encode())
     assert message["MessageAttributes"]["kind"]["StringValue"] == "writeback"
     assert world.box.bigpanda.calls.all() == [], "BigPanda is the worker's to ask"
 
@@ -71,10 +72,10 @@ def test_every_sample_write_back_event_matches_its_callback_and_is_written(world
     world.call_back(read(CALLBACKS[0]))
     [message] = world.chores()
     [record] = event["Records"]
-    was, sample = (Job.from_json(body) for body in (message["Body"], record["body"]))
+    was, sample = (read_envelope(body) for body in (message["Body"], record["body"]))
     assert replace_time(was) == replace_time(sample)
     shown = {name: value["stringValue"] for name, value in record["messageAttributes"].items()}
-    assert shown == sample.attributes()
+    assert shown == attributes_of(sample)
 
     assert world.chore_worker.invoke(records(fresh(record["body"], age=60))) == NOTHING_STAYS
     assert comments(world) == [ACKNOWLEDGED.format(mark=sample.delivery_id[:8])]

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from relay.jobs.envelope import Job, timestamp
+from relay.jobs.envelope import attributes_of, read_envelope
+from relay.jobs.job import timestamp
 from tests.artefact.builds import Build
 from tests.artefact.runtime_api import FunctionError, loaded
 from tests.artefact.world import (
@@ -54,14 +55,14 @@ def test_every_sample_retry_event_is_delivered_within_its_maximum_age(world: Wor
     event = read(path)
     young = [record | {"body": fresh(record["body"])} for record in event["Records"]]
     assert world.worker.invoke({"Records": young}) == NOTHING_STAYS
-    jobs = [Job.from_json(record["body"]) for record in young]
+    jobs = [read_envelope(record["body"]) for record in young]
     signals = world.box.signals()
     assert [signal.incident_id for signal in signals] == [job.incident_id for job in jobs]
-    assert [signal.body_bytes for signal in signals] == [job.body for job in jobs]
-    assert [signal.recipients for signal in signals] == [job.recipients for job in jobs]
+    assert [signal.body_bytes for signal in signals] == [job.payload.body for job in jobs]
+    assert [signal.recipients for signal in signals] == [job.routing.recipients for job in jobs]
     for record, job in zip(event["Records"], jobs, strict=True):
         shown = {name: value["stringValue"] for name, value in record["messageAttributes"].items()}
-        assert shown == job.attributes()
+        assert shown == attributes_of(job)
     assert (world.waiting(), world.resting()) == ([], [])
 
 

@@ -13,11 +13,9 @@ from typing import Any
 
 import pytest
 
-from relay.errors import Reason
-from relay.jobs.outcome import Outcome
 from relay.jobs.queue import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES
 from relay.ledger.row import AT, INDEX, SHARD, Row
-from relay.telemetry import OTHER_METRICS
+from relay.telemetry.metrics import METRICS
 from relayctl.stack_checks import WOKEN
 from sandbox.environment import without_aws
 from tests.artefact import templates
@@ -32,10 +30,10 @@ TOPIC = "arn:aws:sns:us-east-1:123456789012:on-call"
 # Alarms on the relay's own metrics.
 OURS = {
     "NewDeadLettersAlarm": "dead_lettered",
-    "UnsafeSharesAlarm": "outcome_unsafe",
+    "UnsafeSharesAlarm": "share_unsafe",
     "UnsafeCallbacksAlarm": "callback_unsafe",
     "UnreadableJobsAlarm": "unreadable_job",
-    "CredentialsAlarm": "reason_credentials",
+    "CredentialsAlarm": "credentials_refused",
     "StaleChannelAlarm": "stale_channel",
     "LedgerAlarm": "unguarded",
     "UnconfirmedAlarm": "unconfirmed",
@@ -301,11 +299,9 @@ class TestAlarms:
             if not alarm.get("Namespace", "AWS/").startswith("AWS/")
         }
         assert {name: alarm["MetricName"] for name, alarm in ours.items()} == OURS | OF_ACCESS_LOG
-        outcomes = {f"{what}_{each}" for what in ("outcome", "callback") for each in Outcome}
-        counted = outcomes | {f"reason_{each}" for each in Reason} | set(OTHER_METRICS)
         for name in OURS:
             alarm = ours[name]
-            assert alarm["MetricName"] in counted, name
+            assert alarm["MetricName"] in METRICS, name
             assert alarm["Namespace"] == "relay", name
             assert alarm["Dimensions"] == [{"Name": "service", "Value": "relay"}], name
             assert alarm["Statistic"] == ("Maximum" if name in OF_GAUGES else "Sum"), name
@@ -380,17 +376,10 @@ class TestSilenceAlarm:
         assert alarm["TreatMissingData"] == "breaching"
 
     def test_silence_alarm_counts_authorized_shares_only(self) -> None:
-        metrics = of_clone(SilenceAlarmHours="4").resources["SilenceAlarm"]["Properties"]["Metrics"]
-        [expression] = [each for each in metrics if each["ReturnData"]]
-        figures = {each["Id"]: each["MetricStat"] for each in metrics if not each["ReturnData"]}
-        assert expression["Expression"] == " + ".join(f"FILL({name}, 0)" for name in figures)
-        for stat in figures.values():
-            assert stat["Stat"] == "Sum"
-            assert stat["Metric"]["Namespace"] == "relay"
-            assert stat["Metric"]["Dimensions"] == [{"Name": "service", "Value": "relay"}]
-        watched = {stat["Metric"]["MetricName"] for stat in figures.values()}
-        # `unsafe` also counts requests of strangers, while a secret cannot be read.
-        assert watched == {f"outcome_{each}" for each in Outcome if each != Outcome.UNSAFE}
+        alarm = of_clone(SilenceAlarmHours="4").resources["SilenceAlarm"]["Properties"]
+        # `share_unsafe` also counts requests of strangers, while a secret cannot be read.
+        assert (alarm["Namespace"], alarm["MetricName"], alarm["Statistic"]) == ("relay", "share", "Sum")
+        assert alarm["Dimensions"] == [{"Name": "service", "Value": "relay"}]
 
 
 class TestParameters:
@@ -485,6 +474,7 @@ class TestOutputs:
             "ChoreWorkerFunction": "${ChoreWorkerFunction}",
             "SweeperFunction": "${SweeperFunction}",
             "ReconcileFunction": "${ReconcileFunction}",
+            "DashboardUrl": "https://us-east-1.console.aws.amazon.com/cloudwatch/home?region=us-east-1#dashboards/dashboard/relay",
         }
         assert all(output["Description"] for output in on_aws.outputs.values())
 

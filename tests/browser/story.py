@@ -205,7 +205,14 @@ def _xmatters() -> dict[str, Any]:
         "groups": [
             {
                 "name": "database-oncall",
-                "members": [{"name": "kim", "after_seconds": 0}, {"name": "jo", "after_seconds": 300}],
+                "shifts": [
+                    {
+                        "name": "Default Shift",
+                        "begins": "00:00",
+                        "ends": "00:00",
+                        "members": [{"name": "kim", "after_seconds": 0}, {"name": "jo", "after_seconds": 300}],
+                    }
+                ],
             }
         ],
         "pages": [

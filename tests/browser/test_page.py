@@ -134,6 +134,37 @@ class TestClicks:
         page.get_by_role("button", name=f"{response} page 1001 on Kim Lee's Mobile").click()
         expect_calls(page, stage, ("POST", "/phones/answer", {"notification": 2, "response": response}))
 
+    def test_shifts_of_a_group_are_told_with_their_hours(self, page: Page, stage: Stage) -> None:
+        [group] = stage.state["xmatters"]["groups"]
+        jo = {"name": "night", "begins": "20:00", "ends": "08:00", "members": [{"name": "jo"}]}
+        group["shifts"] = [group["shifts"][0] | {"begins": "08:00", "ends": "20:00", "members": []}, jo]
+        expect(page.locator("#groups")).to_have_text(
+            "database-oncall rings from 08:00 to 20:00 UTC nobody; from 20:00 to 08:00 UTC Jo Park first."
+        )
+
+    def test_comment_goes_with_the_next_answer_alone(self, page: Page, stage: Stage) -> None:
+        comment = page.get_by_label("Comment with the next answer")
+        comment.fill("  restarting it  ")
+        button = page.get_by_role("button", name="Acknowledge page 1001 on Kim Lee's Mobile")
+        button.click()
+        expect(comment).to_have_value("")
+        button.click()
+        said = {"notification": 2, "response": "Acknowledge"}
+        expect_calls(
+            page,
+            stage,
+            ("POST", "/phones/answer", said | {"comment": "restarting it"}),
+            ("POST", "/phones/answer", said),
+        )
+
+    def test_comment_of_a_refused_answer_stays(self, page: Page, stage: Stage) -> None:
+        stage.error = "It can no longer be answered."
+        comment = page.get_by_label("Comment with the next answer")
+        comment.fill("restarting it")
+        page.get_by_role("button", name="Acknowledge page 1001 on Kim Lee's Mobile").click()
+        expect(page.get_by_role("alert")).to_have_text("It can no longer be answered.")
+        expect(comment).to_have_value("restarting it")
+
     def test_replay_is_of_the_incident(self, page: Page, stage: Stage) -> None:
         page.get_by_role("button", name="Replay").click()
         expect_calls(page, stage, ("POST", "/page/replay", {"incident_id": story.DISK}))

@@ -10,7 +10,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from relay.jobs.envelope import Job, timestamp
+from relay.jobs.envelope import read_envelope
+from relay.jobs.job import Job, timestamp
 from relay.jobs.queue import Queue
 from sandbox.cloud import queues
 from tests import samples
@@ -116,7 +117,7 @@ class Operator:
             self.sqs.change_message_visibility(
                 QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
             )
-        return [Job.from_json(message["Body"]) for message in found]
+        return [read_envelope(message["Body"]) for message in found]
 
     def _receive(self) -> list[Any]:
         answer = self.sqs.receive_message(

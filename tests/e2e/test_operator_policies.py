@@ -110,7 +110,7 @@ class TestReplayPolicy:
             assert done.exit_code == 0, done.output
         done = replayer.run("dlq", "replay", "--yes")
         assert done.stdout.splitlines()[-1] == "1 delivered, 1 dead-lettered again (refused 1), 0 left"
-        assert [job.replays for job in operator.visible()] == [1]
+        assert [job.revival.replays for job in operator.visible()] == [1]
 
     @pytest.mark.parametrize("action", actions("replay"))
     def test_every_action_of_the_replay_policy_is_needed(

@@ -38,7 +38,7 @@ def test_refused_shares_are_dead_lettered_until_a_replay_rings_each_once(operato
 
     dry = operator.run_json("dlq", "replay")
     assert (dry["dry_run"], dry["matched"], dry["by_reason"]) == (True, 2, {"refused": 2})
-    assert [job.replays for job in operator.visible()] == [0, 0]
+    assert [job.revival.replays for job in operator.visible()] == [0, 0]
 
     still_refused = operator.run_json("dlq", "replay", "--yes", code=1)
     assert (still_refused["delivered"], still_refused["dead_lettered"]) == (0, 2)
@@ -48,7 +48,12 @@ def test_refused_shares_are_dead_lettered_until_a_replay_rings_each_once(operato
     partly = operator.run_json("dlq", "replay", "--yes", code=1)
     assert (partly["delivered"], partly["dead_lettered"]) == (1, 1)
     (left,) = operator.visible()
-    assert (left.reason, left.http_status, left.replays, left.attempts) == ("refused", 400, 2, 3)
+    assert (left.failures.reason, left.failures.http_status, left.revival.replays, left.failures.attempts) == (
+        "refused",
+        400,
+        2,
+        3,
+    )
 
     last = operator.run("dlq", "replay", "--reason", "refused", "--yes")
     assert last.stdout.splitlines()[-1] == "1 delivered, 0 left"
@@ -88,9 +93,13 @@ def test_dead_letter_that_an_aws_redrive_moves_back_is_tried_at_once(operator: O
     (before,) = operator.visible()
     assert operator.redrive() == 1
     # Too early: the share is refused and dead-lettered again.
-    until(lambda: [job.replays for job in operator.visible()] == [1])
+    until(lambda: [job.revival.replays for job in operator.visible()] == [1])
     (again,) = operator.visible()
-    assert (again.reason, again.attempts, again.delivery_id) == ("refused", before.attempts + 1, before.delivery_id)
+    assert (again.failures.reason, again.failures.attempts, again.delivery_id) == (
+        "refused",
+        before.failures.attempts + 1,
+        before.delivery_id,
+    )
 
     operator.script()
     assert operator.redrive() == 1

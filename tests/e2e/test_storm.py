@@ -9,9 +9,10 @@ from random import Random
 
 import pytest
 
-from relay.ledger.entry import Slot, key
+from relay.ledger.entry_key import key
 from relay.ledger.ledger import Ledger
 from relay.ledger.rate_limiter import WINDOW_SECONDS, count_name
+from relay.ledger.wait import Slot
 from sandbox import local
 from sandbox.cloud import queues
 from sandbox.server.client import StandIn
@@ -133,7 +134,7 @@ class Crowd:
     def _slot(self, incident_id: str, status: str) -> Slot:
         answer = self._channel.post(json.dumps({"incident": {"id": incident_id, "status": status}}).encode())
         assert (answer.status_code, answer.json()["reason"]) == (202, "paced"), answer.text
-        slot = self._ledger.read(key(self._channel.name, (), incident_id)).slot
+        slot = self._ledger.read(key(self._channel.name, (), incident_id)).debt.slot
         assert slot
         return slot
 

@@ -15,9 +15,12 @@ from moto.sns.models import sns_backends
 from moto.sqs.models import sqs_backends
 
 from relay.incidents.transition import State
-from relay.jobs.envelope import Job
+from relay.jobs.envelope import read_envelope
+from relay.jobs.job import Job
 from relay.jobs.queue import Queue
-from relay.ledger.entry import Entry, Raised, key
+from relay.ledger.accepted_signal import AcceptedSignal
+from relay.ledger.entry import Entry
+from relay.ledger.entry_key import key
 from relay.ledger.ledger import Ledger
 from relay.ledger.table import Table
 from tests import samples
@@ -60,7 +63,7 @@ class Mailbox:
 
     def jobs(self) -> list[Job]:
         """Take every message off the queue, as jobs."""
-        return [Job.from_json(message["Body"]) for message in self.messages()]
+        return [read_envelope(message["Body"]) for message in self.messages()]
 
     def send(self, body: str) -> None:
         """Put a message on the queue unchanged."""
@@ -97,12 +100,13 @@ class Aws:
         """Return every item of the ledger's table."""
         return [dict(item) for item in self.dynamodb.scan(TableName=self.table)["Items"]]
 
-    def announce(self, channel: str, *incident_ids: str, raised: tuple[Raised, ...] = ()) -> None:
+    def announce(self, channel: str, *incident_ids: str, signals: tuple[AcceptedSignal, ...] = ()) -> None:
         """Record incidents as announced by a channel, with these signals; existing entries stay unchanged."""
         ledger = Ledger(Table(self.dynamodb, self.table, time.time))
         for incident_id in incident_ids:
             state = State.of(samples.share(id=incident_id), time.time())
-            ledger.write(key(channel, (), incident_id), Entry(), Entry(announced=state, kept=state, raised=raised))
+            entry = Entry(newest=state, announced=state, accepted_signals=signals)
+            ledger.write(key(channel, (), incident_id), Entry(), entry)
 
     def close_circuits(self) -> None:
         """Close every circuit, so that each channel may be signalled again."""

@@ -17,7 +17,8 @@ from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiri
 from relay.entrypoints.worker import JOB_SECONDS
 from relay.http.session import Session, VendorHosts
 from relay.incidents.share import parse_share
-from relay.jobs.envelope import Job
+from relay.jobs.envelope import envelope_of, read_envelope
+from relay.jobs.job import Job
 from relay.jobs.outcome import Found, Result
 from relay.ledger.table import Table
 from tests import samples
@@ -117,7 +118,7 @@ class Live:
         others: list[str] = []
         while messages := self.aws.chores.messages():
             for each in messages:
-                job = Job.from_json(each["Body"])
+                job = read_envelope(each["Body"])
                 if job.kind != "reconcile":
                     others.append(each["Body"])
                 elif result := self.reconciler.work(job, deadline(JOB_SECONDS)):
@@ -128,7 +129,7 @@ class Live:
 
     def revive(self, job: Job) -> None:
         """Work a job as if an operator had moved its message to the retry queue."""
-        assert self.worker.work([{"messageId": "m1", "body": job.to_json()}]) == []
+        assert self.worker.work([{"messageId": "m1", "body": envelope_of(job)}]) == []
 
 
 def deadline(seconds: float) -> Deadline:

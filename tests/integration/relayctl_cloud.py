@@ -21,12 +21,13 @@ from click.testing import CliRunner, Result
 from moto import mock_aws
 
 from relay.deadline import Deadline
-from relay.delivery.task import entry_of, kept_state
+from relay.delivery.task import entry_of, recorded_state
 from relay.http.client import HttpClient
-from relay.http.session import AllowList, Answer, Session
+from relay.http.session import AllowList, HttpAnswer, Session
 from relay.incidents.share import parse_share
 from relay.incidents.transition import State
-from relay.jobs.envelope import Job, seconds_of
+from relay.jobs.envelope import read_envelope
+from relay.jobs.job import Job, seconds_of
 from relay.jobs.queue import Queue
 from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger
@@ -57,29 +58,30 @@ def _revived(entry: Entry, state: State, job: Job, now: float) -> Entry:
 
 
 def _mark(job: Job) -> float:
-    return seconds_of(job.dead_lettered_at) if job.dead_lettered_at else 0.0
+    return seconds_of(job.revival.dead_lettered_at) if job.revival.dead_lettered_at else 0.0
 
 
 def delivered(entry: Entry, state: State, job: Job, now: float) -> Entry:
     """Change the entry as a worker that delivers every job."""
     revived = _revived(entry, state, job, now)
-    return revived.announcing(state, f"request-{job.incident_id}", revived.revived_at)
+    return revived.announcing(state, f"request-{job.incident_id}", revived.dead_letter.revived_at)
 
 
 def failing(entry: Entry, state: State, job: Job, now: float) -> Entry:
     """Change the entry as a worker whose signals are all refused."""
     revived = _revived(entry, state, job, now)
-    return revived.dead_lettering(state, revived.revived_at + 1, "refused")
+    return revived.dead_lettering(state, revived.dead_letter.revived_at + 1, "refused")
 
 
 def paced(entry: Entry, state: State, job: Job, now: float) -> Entry:
     """Change the entry as a worker that has to wait for the rate limit."""
-    return replace(_revived(entry, state, job, now), reason="paced")
+    revived = _revived(entry, state, job, now)
+    return replace(revived, debt=replace(revived.debt, reason="paced"))
 
 
 def superseding(entry: Entry, state: State, job: Job, now: float) -> Entry:
     """Change the entry as a worker whose ledger has a newer state."""
-    return entry.keeping(replace(state, version=(9e9, 9e9), came=9e9))
+    return entry.owing(replace(state, version=(9e9, 9e9), came=9e9))
 
 
 @dataclass
@@ -99,9 +101,9 @@ class Knocked:
     at: float
 
 
-def taken(_: Knocked) -> Answer:
+def taken(_: Knocked) -> HttpAnswer:
     """Answer as an API whose functions accept any credential and refuse the empty body."""
-    return Answer(400, {}, b"{}")
+    return HttpAnswer(400, {}, b"{}")
 
 
 class _CloudHttpClient(HttpClient):
@@ -120,7 +122,7 @@ class _CloudHttpClient(HttpClient):
         deadline: Deadline,
         *,
         reserve: float = 0.0,
-    ) -> Answer:
+    ) -> HttpAnswer:
         if urlsplit(url).hostname != API_HOST:
             return super().ask(method, url, body, headers, deadline, reserve=reserve)
         self._operator.knocked.append(Knocked(url, headers, body, self._operator.clock.now))
@@ -156,7 +158,7 @@ class Operator:
     on_send: Callable[[], object] = lambda: None
     on_pause: Callable[[], object] = lambda: None
     on_put: Callable[[], object] = lambda: None
-    door: Callable[[Knocked], Answer] = taken
+    door: Callable[[Knocked], HttpAnswer] = taken
     knocked: list[Knocked] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
     parameters: dict[str, str] = field(default_factory=PARAMETERS.copy)
@@ -279,15 +281,15 @@ class Operator:
             "Messages"
         ):
             for message in messages:
-                self._work_off(Job.from_json(message["Body"]))
+                self._work_off(read_envelope(message["Body"]))
                 self.sqs.delete_message(QueueUrl=self.retry_queue_url, ReceiptHandle=message["ReceiptHandle"])
 
     def _work_off(self, job: Job) -> None:
         self.asked.append(job)
         if job.kind != "signal":
             return
-        name, state = entry_of(job), State.of(parse_share(job.body), seconds_of(job.received_at))
-        state = kept_state(job, state)
+        name, state = entry_of(job), State.of(parse_share(job.payload.body), seconds_of(job.received_at))
+        state = recorded_state(job, state)
         entry = self.ledger.read(name)
         self.ledger.write(name, entry, self.worker(job)(entry, state, job, self.clock.now))
 

@@ -4,7 +4,7 @@ import json
 import time
 from typing import Any
 
-from relay.jobs.envelope import timestamp
+from relay.jobs.job import timestamp
 from tests.integration.relayctl_cloud import REGION, STACK, Operator, new_session
 
 

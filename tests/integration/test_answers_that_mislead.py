@@ -55,8 +55,8 @@ def test_redirect_with_a_malformed_location_is_refused_and_dead_lettered(account
     answer = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: " + location + b"\r\n\r\n"
     with answering(answer) as url:
         result = live_at(account, url).share()
-    assert (result.outcome, result.reason, result.http_status) == (Outcome.QUEUED, Reason.REFUSED, 302)
-    assert [job.http_status for job in account.dead_letters.jobs()] == [302]
+    assert (result.outcome, result.reason, result.exchange.http_status) == (Outcome.QUEUED, Reason.REFUSED, 302)
+    assert [job.failures.http_status for job in account.dead_letters.jobs()] == [302]
 
 
 def test_malformed_answer_header_puts_no_api_key_into_the_log(account: Aws, caplog: pytest.LogCaptureFixture) -> None:
@@ -71,5 +71,5 @@ def test_202_whose_body_never_arrives_counts_as_accepted(account: Aws) -> None:
     answer = b"HTTP/1.1 202 Accepted\r\nContent-Length: 40\r\nx-trace: r1\r\n\r\n"
     with answering(answer, stall=True) as url:
         result = live_at(account, url).share(seconds=4)
-    assert (result.outcome, result.request_id, result.attempts) == (Outcome.DELIVERED, "r1", 1)
+    assert (result.outcome, result.exchange.request_id, result.exchange.attempts) == (Outcome.DELIVERED, "r1", 1)
     assert account.dead_letters.jobs() == []

@@ -11,8 +11,8 @@ from urllib.parse import quote
 import pytest
 
 from relay.channels.inbound import Request
-from relay.jobs.envelope import Job
-from relay.ledger.entry import Raised
+from relay.jobs.envelope import envelope_of, read_envelope
+from relay.ledger.accepted_signal import AcceptedSignal
 from sandbox.server.in_process import Box
 from tests import samples
 from tests.integration.account import Aws, Mailbox
@@ -98,7 +98,7 @@ class Search:
         out, err = self._capfd.readouterr()
         lines = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
         copies = [line["last_copy"] for line in lines if "delivery_id" in line and "last_copy" in line]
-        jobs = [Job.from_json(envelope) for envelope in (*(each["Body"] for each in self.messages), *copies)]
+        jobs = [read_envelope(envelope) for envelope in (*(each["Body"] for each in self.messages), *copies)]
         records = [str(vars(record)) for record in self._caplog.records]
         kept = json.dumps([self.messages, self._account.known(), self._account.told()], default=str)
         return "\n".join([json.dumps(self.answers), kept, out, err, *(str(job) for job in jobs), *records])
@@ -217,7 +217,7 @@ def test_no_credential_is_in_any_output_of_webhook_worker_and_sweeper(
 
 def awake(envelope: str) -> str:
     """Return the envelope without its waiting time."""
-    return Job.from_json(envelope)._replace(not_before=None).to_json()
+    return envelope_of(samples.changed(read_envelope(envelope), not_before=None))
 
 
 def fail_in_every_way(box: Box, functions: Functions, *, tokens: bool) -> None:
@@ -362,7 +362,7 @@ def test_no_credential_is_written_when_xmatters_echoes_a_signal(
         live.ahead += 60
         for number, envelope in enumerate(search.empty(account.retries)):
             assert live.worker.work([{"messageId": f"m{number}", "body": envelope}]) == []
-    again = [Job.from_json(envelope).response_excerpt for envelope in search.empty(account.retries)]
+    again = [read_envelope(envelope).failures.response_excerpt for envelope in search.empty(account.retries)]
     assert again
     assert all("***" in excerpt for excerpt in again)
     search.finds_nothing(live.recorder.written())
@@ -380,8 +380,8 @@ def test_no_credential_is_written_when_bigpanda_echoes_a_comment(account: Aws, s
         assert (answer.status, answer.document["outcome"]) == (200, "queued")
         [envelope] = search.empty(account.chores)
         assert live.worker.work([{"messageId": "m1", "body": envelope}]) == []
-    [again] = [Job.from_json(envelope) for envelope in search.empty(account.chores)]
-    assert "***" in again.response_excerpt
+    [again] = [read_envelope(envelope) for envelope in search.empty(account.chores)]
+    assert "***" in again.failures.response_excerpt
     search.finds_nothing(live.recorder.written())
 
 
@@ -413,8 +413,8 @@ def test_no_credential_is_written_when_an_answer_contains_unknown_credentials(
         for mailbox in (account.retries, account.chores):
             for number, envelope in enumerate(search.empty(mailbox)):
                 assert live.worker.work([{"messageId": f"m{number}", "body": envelope}]) == []
-    again = [Job.from_json(each) for mailbox in (account.retries, account.chores) for each in search.empty(mailbox)]
-    assert {job.kind for job in again if "***" in job.response_excerpt} == {"signal", "writeback"}
+    again = [read_envelope(each) for mailbox in (account.retries, account.chores) for each in search.empty(mailbox)]
+    assert {job.kind for job in again if "***" in job.failures.response_excerpt} == {"signal", "writeback"}
     search.finds_nothing(live.recorder.written())
 
 
@@ -438,7 +438,7 @@ def test_no_credential_is_written_when_xmatters_echoes_a_page_search(account: Aw
     with site(echo) as server:
         trigger = "https://acme.xmatters.com/?apiKey=canary"
         account.put_secret("noc", document(trigger, AUTHS["url"], server.url, rest_url=server.url))
-        account.announce("noc", "i1", raised=(Raised("r1", live.clock(), is_open=True),))
+        account.announce("noc", "i1", signals=(AcceptedSignal("r1", live.clock(), is_open=True),))
         said = json.loads(acknowledgement(1)) | {"event": {"number": "1"}}
         called_back = samples.request(json.dumps(said).encode(), headers={"authorization": "Bearer canary-callback"})
         assert live.callbacks.serve(called_back).status == 200

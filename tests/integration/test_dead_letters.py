@@ -3,14 +3,13 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
-from copy import replace
 from typing import Any
 
 import pytest
 from moto import mock_aws
 
 from relay.jobs.dead_letters import HOLD_SECONDS, DeadLetters
-from relay.jobs.envelope import Job
+from relay.jobs.envelope import envelope_of, read_envelope
 from relay.jobs.queue import Queue
 from tests.fakes import Clock
 from tests.integration.relayctl_cloud import REGION, new_session, short_polls
@@ -34,7 +33,7 @@ class Bench:
 
     def put(self, count: int) -> None:
         for start in range(0, count, 10):
-            bodies = [job(incident_id=f"i{n}").to_json() for n in range(start, min(count, start + 10))]
+            bodies = [envelope_of(job(incident_id=f"i{n}")) for n in range(start, min(count, start + 10))]
             entries: list[Any] = [{"Id": str(n), "MessageBody": body} for n, body in enumerate(bodies)]
             self.client.send_message_batch(QueueUrl=self.url, Entries=entries)
 
@@ -161,6 +160,6 @@ def test_dead_lettered_job_is_read_back_unchanged(bench: Bench) -> None:
     queue = bench.dead_letters()
     with queue.holding():
         (held,) = queue.scan()
-        whole = Job.from_json(queue.envelope(held))
+        whole = read_envelope(queue.envelope(held))
     assert whole == job(incident_id="a\x00\ud800b", body=b"\xff\x00", replays=4)
-    assert held.job == replace(whole, body=b"")
+    assert held.job == whole.with_body(b"")

@@ -14,7 +14,9 @@ from relay.delivery.page_followup import LOOK_FOR_SECONDS
 from relay.errors import BadAnswer, Reason, SendError
 from relay.http.client import HttpClient
 from relay.http.session import Session
-from relay.ledger.entry import Raised, key
+from relay.jobs.envelope import envelope_of
+from relay.ledger.accepted_signal import AcceptedSignal
+from relay.ledger.entry_key import key
 from relay.xmatters.pages import MAX_PAGES, Page, Pages
 from sandbox.server.in_process import Box
 from tests import samples
@@ -377,9 +379,9 @@ def live_with(box: Box, account: Aws, auth: dict[str, str], **policy: Any) -> Li
     return Live(account)
 
 
-def raised(live: Live) -> tuple[Raised, ...]:
+def raised(live: Live) -> tuple[AcceptedSignal, ...]:
     """Return the incident's signals from the ledger."""
-    return live.delivery.ledger.read(key("noc", (), "i1")).raised
+    return live.delivery.ledger.read(key("noc", (), "i1")).accepted_signals
 
 
 class TestFollowup:
@@ -455,9 +457,9 @@ class TestFollowup:
         box.script([fault | {"on": route, "times": 2}])
         live.wake(36)
         [waiting] = live.aws.chores.jobs()
-        assert (waiting.kind, waiting.reason, waiting.rounds) == ("followup", reason, 1)
+        assert (waiting.kind, waiting.failures.reason, waiting.failures.rounds) == ("followup", reason, 1)
         live.ahead += 301
-        assert live.worker.work([{"messageId": "m1", "body": waiting.to_json()}]) == []
+        assert live.worker.work([{"messageId": "m1", "body": envelope_of(waiting)}]) == []
         assert [event.status for event in box.events.all()] == ["TERMINATED", "ACTIVE"]
         assert len(box.attempts()) == 2
 
@@ -474,8 +476,8 @@ class TestFollowup:
         box.script([{"kind": "status", "status": 400, "on": "events", "times": None}])
         live.wake(36)
         [rests] = live.aws.dead_letters.jobs()
-        assert (rests.kind, rests.reason) == ("followup", "refused")
-        written = rests.to_json() + live.recorder.written()
+        assert (rests.kind, rests.failures.reason) == ("followup", "refused")
+        written = envelope_of(rests) + live.recorder.written()
         assert "canary" not in written
         assert URL["api_key"] not in written
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from relay.jobs.envelope import Job
-from relay.ledger.entry import Entry, key
+from relay.jobs.envelope import envelope_of, read_envelope
+from relay.jobs.job import Job
+from relay.ledger.entry import Entry
+from relay.ledger.entry_key import key
 from relay.reconcile.comparison import QUEUED_SECONDS, SETTLES_SECONDS
 from relay.reconcile.reconciler import OVERLAP_SECONDS
 from sandbox.server.in_process import Box, running
@@ -85,7 +87,7 @@ def kept(live: Live) -> list[Job]:
     messages = live.aws.retries.messages()
     records = [{"messageId": each["MessageId"], "body": each["Body"]} for each in messages]
     assert live.worker.work(records) == []
-    return [Job.from_json(each["Body"]) for each in messages]
+    return [read_envelope(each["Body"]) for each in messages]
 
 
 def entry(live: Live, name: str = "i1") -> Entry:
@@ -122,9 +124,9 @@ class TestMissed:
         has(box, incident(live, updated_at=changed + 100))
         looks(live)
         [job] = kept(live)
-        assert (job.kind, job.version, job.reason) == ("signal", (changed + 100, changed), "in_flight")
-        assert box.signals()[0].body_bytes == job.body
-        body = json.loads(job.body)
+        assert (job.kind, job.payload.version, job.failures.reason) == ("signal", (changed + 100, changed), "in_flight")
+        assert box.signals()[0].body_bytes == job.payload.body
+        body = json.loads(job.payload.body)
         assert body["metadata"] == {"environment_id": ENVIRONMENT}
         told = body["incident"]
         assert (told["startedOn"], told["changedOn"], told["updatedOn"]) == (changed, changed, changed + 100)
@@ -322,7 +324,7 @@ class TestPages:
         has(box, incident(live, alerts=alerts))
         looks(live)
         [job] = kept(live)
-        assert len(json.loads(job.body)["incident"]["alerts"]) == 300
+        assert len(json.loads(job.payload.body)["incident"]["alerts"]) == 300
         assert transitions(live) == ["opened"]
 
     def test_reconcile_run_keeps_to_five_bigpanda_calls_a_second(self, account: Aws) -> None:
@@ -438,7 +440,7 @@ class TestFailures:
             box.script([fault | {"on": "incidents"}])
             assert "failure" in look(whole)
         assert looks(whole)["missed"] == 1
-        jobs = "".join(job.to_json() for job in kept(whole))
+        jobs = "".join(envelope_of(job) for job in kept(whole))
         written = live.recorder.written() + whole.recorder.written() + jobs + json.dumps(account.known())
         assert "reconciled" in written
         assert jobs

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from relay.errors import HANDLING, Reason
-from relay.jobs.envelope import Job
+from relay.jobs.envelope import read_envelope
 from relay.jobs.outcome import Outcome
 from sandbox.server.in_process import Box
 from tests import samples
@@ -75,14 +75,14 @@ class TestAccepted:
         assert len(box.token_requests()) - before == 1
         box.revoke_tokens()
         result = live.share()
-        assert (result.outcome, result.attempts) == (Outcome.DELIVERED, 2)
+        assert (result.outcome, result.exchange.attempts) == (Outcome.DELIVERED, 2)
         assert len(box.token_requests()) - before == 2
 
     def test_oauth_token_that_is_about_to_expire_is_not_used(self, box: Box, account: Aws) -> None:
         point_at(box, account, samples.OAUTH | {"client_id": "short"}, token_seconds=20)
         live = Live(account)
         before = len(box.token_requests())
-        assert [live.share(samples.body(id=number)).attempts for number in range(2)] == [1, 1]
+        assert [live.share(samples.body(id=number)).exchange.attempts for number in range(2)] == [1, 1]
         assert len(box.token_requests()) - before == 2
 
     def test_share_of_nearly_four_megabytes_is_delivered(self, box: Box, live: Live) -> None:
@@ -124,7 +124,7 @@ class TestFaults:
     ) -> None:
         box.script([fault | FOR_EVER])
         result = live.share(seconds=5 if fault["kind"] == "slow" else 22)
-        assert (result.outcome, result.reason, result.attempts) == (Outcome.QUEUED, reason, attempts)
+        assert (result.outcome, result.reason, result.exchange.attempts) == (Outcome.QUEUED, reason, attempts)
         assert (len(box.attempts()), box.signals()) == (attempts, [])
         assert result.queue == ("dead_letter" if HANDLING[reason].is_final else "retry")
 
@@ -133,13 +133,13 @@ class TestFaults:
             live.wake(60)
         else:
             [job] = account.dead_letters.jobs()
-            assert (job.reason, job.attempts, job.body) == (reason, attempts, samples.body())
+            assert (job.failures.reason, job.failures.attempts, job.payload.body) == (reason, attempts, samples.body())
             live.revive(job)
         assert account.dead_letters.messages() == []
         live.wake(60)
         [signal] = box.signals()
         assert signal.body_bytes == samples.body()
-        assert signal.headers["X-Relay-Delivery-Id"] == result.delivery_id
+        assert signal.headers["X-Relay-Delivery-Id"] == result.subject.delivery_id
         assert signal.headers["X-Relay-Attempt"] == str(attempts + 1)
 
     def test_redirect_of_a_trigger_is_not_followed(self, box: Box, live: Live) -> None:
@@ -155,9 +155,9 @@ class TestFaults:
         box.script([{"kind": kind} | FOR_EVER])
         result = live.share()
         [signal] = box.signals()
-        assert (result.outcome, result.attempts) == (Outcome.DELIVERED, 1)
+        assert (result.outcome, result.exchange.attempts) == (Outcome.DELIVERED, 1)
         # The request id comes from the header, since the body is incomplete.
-        assert result.request_id == signal.request_id
+        assert result.exchange.request_id == signal.request_id
         live.wake(60)
         assert account.retries.messages() == []
         assert len(box.signals()) == 1
@@ -171,20 +171,20 @@ class TestFaults:
     def test_transient_faults_are_retried_within_the_request(self, box: Box, live: Live) -> None:
         box.script([{"kind": "status", "status": 503}, {"kind": "reset"}])
         result = live.share()
-        assert (result.outcome, result.attempts) == (Outcome.DELIVERED, 3)
+        assert (result.outcome, result.exchange.attempts) == (Outcome.DELIVERED, 3)
 
     def test_short_retry_after_is_waited_for_within_the_request(self, box: Box, live: Live, account: Aws) -> None:
         slept: list[float] = []
         box.script([{"kind": "status", "status": 429, "retry_after": "1"}])
         result = Live(account, sleep=slept.append).share()
-        assert (result.outcome, result.attempts, slept) == (Outcome.DELIVERED, 2, [1.0])
+        assert (result.outcome, result.exchange.attempts, slept) == (Outcome.DELIVERED, 2, [1.0])
 
     def test_signal_to_a_closed_port_is_queued_and_its_retry_is_not_marked_as_repeat(
         self, box: Box, live: Live, account: Aws
     ) -> None:
         box.listening(False)
         result = live.share()
-        assert (result.outcome, result.reason, result.attempts) == (Outcome.QUEUED, Reason.UNREACHABLE, 3)
+        assert (result.outcome, result.reason, result.exchange.attempts) == (Outcome.QUEUED, Reason.UNREACHABLE, 3)
         box.listening(True)
         live.wake(60)
         assert account.retries.messages() == []
@@ -201,7 +201,7 @@ class TestFaults:
         account.put_secret("noc", secret(f"{trigger}?apiKey={URL['api_key']}"))
         live.ahead += 11
         result = live.share(samples.body(id="i2"))
-        assert (result.outcome, result.attempts) == (Outcome.DELIVERED, 2)
+        assert (result.outcome, result.exchange.attempts) == (Outcome.DELIVERED, 2)
         # The share that met the wrong secret is retried without an operator.
         live.wake(300)
         assert sorted(signal.incident_id or "" for signal in box.signals()) == ["i1", "i2"]
@@ -224,7 +224,7 @@ class TestFaults:
         box.script([fault | FOR_EVER | {"on": "token"}])
         live = Live(account)
         result = live.share(seconds=5)
-        assert (result.outcome, result.reason, result.attempts) == (Outcome.QUEUED, reason, 0)
+        assert (result.outcome, result.reason, result.exchange.attempts) == (Outcome.QUEUED, reason, 0)
         assert box.attempts() == []
         box.clear()
         if result.queue == "retry":
@@ -243,7 +243,7 @@ class TestTime:
         # Slower than the deadline: a client without a deadline would take the signal as accepted.
         box.script([{"kind": kind, "seconds": 60}])
         result = live.share(seconds=5)
-        assert (result.outcome, result.reason, result.attempts) == (Outcome.QUEUED, Reason.TIMEOUT, 1)
+        assert (result.outcome, result.reason, result.exchange.attempts) == (Outcome.QUEUED, Reason.TIMEOUT, 1)
         [first] = box.signals()
         live.wake(60)
         assert account.retries.messages() == []
@@ -259,7 +259,7 @@ def test_share_whose_incident_id_has_characters_that_sqs_refuses_is_queued(box: 
     [message] = account.retries.messages()
     assert message["Body"].isprintable()
     assert message["MessageAttributes"]["incident_id"]["StringValue"] == "a\ufffd\ufffd\ufffdb"
-    assert Job.from_json(message["Body"]).incident_id == "a\x00\x1b\ud800b"
+    assert read_envelope(message["Body"]).incident_id == "a\x00\x1b\ud800b"
 
 
 def test_missing_retry_queue_loses_no_share(box: Box, live: Live, account: Aws) -> None:
@@ -325,7 +325,7 @@ def test_missing_queues_and_ledger_leave_the_last_copy_in_the_log(box: Box, live
     assert last["detail"] == "HTTP 503; no queue took it"
     box.clear()
     account.dynamodb.create_table(TableName=account.table, **LEDGER_TABLE)
-    live.revive(Job.from_json(last["last_copy"]))
+    live.revive(read_envelope(last["last_copy"]))
     assert box.signals()[0].body_bytes == samples.body()
 
 

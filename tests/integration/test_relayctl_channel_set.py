@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from relay.errors import NoAnswer, Reason
-from relay.http.session import Answer
+from relay.http.session import HttpAnswer
 from tests.integration.relayctl_cloud import Knocked, Operator, account
 
 CANARY = "canary-6b2e"
@@ -47,7 +47,7 @@ def make(operator: Operator, *options: str) -> None:
 
 
 def answering(status: int) -> Any:
-    return lambda _: Answer(status, {}, b"")
+    return lambda _: HttpAnswer(status, {}, b"")
 
 
 class TestChannelThatMayNotifyNobody:
@@ -150,7 +150,7 @@ class TestRotation:
 class TestVerification:
     def test_set_repeats_the_probe_until_the_door_accepts_the_new_token(self, operator: Operator) -> None:
         answers = [401, 503, 400]
-        operator.door = lambda _: Answer(answers.pop(0), {}, b"")
+        operator.door = lambda _: HttpAnswer(answers.pop(0), {}, b"")
         done = set_(operator, "--trigger-url", TRIGGER, "--recipient", "jdoe")
         token = operator.secret("payments")["inbound"]["token"]
         assert [each.headers["Authorization"] for each in operator.knocked] == [f"Bearer {token}"] * 3
@@ -179,7 +179,7 @@ class TestVerification:
         assert f"Bearer {operator.secret('payments')['inbound']['token']}" in done.stdout
 
     def test_unreachable_api_is_exit_code_1_and_the_header_is_printed(self, operator: Operator) -> None:
-        def unreachable(_: Knocked) -> Answer:
+        def unreachable(_: Knocked) -> HttpAnswer:
             raise UNREACHABLE
 
         operator.door = unreachable
@@ -189,7 +189,7 @@ class TestVerification:
         assert document["header"]["value"] == f"Bearer {operator.secret('payments')['inbound']['token']}"
 
     def test_ctrl_c_during_the_probe_still_prints_the_header(self, operator: Operator) -> None:
-        def interrupt(_: Knocked) -> Answer:
+        def interrupt(_: Knocked) -> HttpAnswer:
             raise KeyboardInterrupt
 
         operator.door = interrupt

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from relay.jobs.envelope import Job, timestamp
+from relay.jobs.envelope import read_envelope
+from relay.jobs.job import Job, timestamp
 from tests.integration.relayctl_cloud import Operator, Work, account, delivered, failing, paced, superseding
 from tests.samples import job
 
@@ -40,7 +41,7 @@ def on_queue(operator: Operator) -> dict[str, Job]:
     found: dict[str, Job] = {}
     while operator.visible():
         for each in operator.sqs.receive_message(QueueUrl=operator.queue_url, MaxNumberOfMessages=10)["Messages"]:
-            kept = Job.from_json(each["Body"])
+            kept = read_envelope(each["Body"])
             assert kept.incident_id not in found, "twice on the queue"
             found[kept.incident_id] = kept
     return found

@@ -9,7 +9,8 @@ import pytest
 
 from relay.incidents.share import parse_share
 from relay.incidents.transition import State
-from relay.ledger.entry import Entry, key
+from relay.ledger.entry import Entry
+from relay.ledger.entry_key import key
 from tests.integration.relayctl_cloud import Operator, account
 from tests.samples import API_KEY, TOKEN, body, secret
 

@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from relay.incidents.transition import State
-from relay.jobs.envelope import timestamp
-from relay.ledger.entry import Entry, Raised, key
+from relay.jobs.job import timestamp
+from relay.ledger.accepted_signal import AcceptedSignal
+from relay.ledger.debt import Debt
+from relay.ledger.entry import Entry
+from relay.ledger.entry_key import key
 from relay.ledger.row import Row
 from sandbox.server.in_process import Box
 from tests import samples
@@ -43,7 +46,7 @@ def keep(operator: Operator, name: str, **members: Any) -> None:
 def announced(operator: Operator, ago: float, **members: Any) -> Entry:
     """Write the entry of a critical that was announced, with further members."""
     state = State.of(samples.share(id=ID), operator.clock.now - ago)
-    entry = Entry(kept=state, announced=state)._replace(**members)
+    entry = Entry(newest=state, announced=state)._replace(**members)
     written = operator.ledger.write(key("payments", (), ID), Entry(), entry)
     assert written
     return written
@@ -60,11 +63,11 @@ def problems(document: Any) -> dict[str, str]:
 class TestSources:
     def test_events_of_ledger_logs_and_dead_letter_queue_are_in_one_order(self, operator: Operator, logs: Logs) -> None:
         keep(operator, "payments")
-        raised = Raised("r-1", operator.clock.now - 200, is_open=True, pages=("u-1",), number="1001")
-        announced(operator, 200, raised=(raised,), acknowledged_by="jdoe")
+        signal = AcceptedSignal("r-1", operator.clock.now - 200, is_open=True, pages=("u-1",), number="1001")
+        announced(operator, 200, accepted_signals=(signal,), acknowledged_by="jdoe")
         line: dict[str, Any] = {"channel": "payments", "incident_id": ID}
-        signal = {"outcome": "delivered", "transition": "opened", "why": "it is new", "request_id": "r-1"}
-        logs.write("bigpanda-webhook", 200, "share", **line, **signal, attempts=2)
+        sent = {"outcome": "delivered", "transition": "opened", "why": "it is new", "request_id": "r-1"}
+        logs.write("bigpanda-webhook", 200, "share", **line, **sent, attempts=2)
         logs.write("xmatters-callback", 150, "callback", **line, outcome="queued", transition="response")
         logs.write("xmatters-callback", 160, "callback", **line, outcome="unchanged", transition="delivery")
         logs.write("chore-worker", 140, "job", **line, kind="writeback", outcome="delivered")
@@ -93,7 +96,7 @@ class TestSources:
         self, operator: Operator, logs: Logs
     ) -> None:
         keep(operator, "payments")
-        announced(operator, 10, raised=(Raised("r-1", operator.clock.now - 10, is_open=True),))
+        announced(operator, 10, accepted_signals=(AcceptedSignal("r-1", operator.clock.now - 10, is_open=True),))
         line = {"channel": "payments", "incident_id": ID, "outcome": "delivered", "request_id": "r-1"}
         logs.write("bigpanda-webhook", 10, "share", **line)
         assert texts(operator.run_json("incident", "show", ID), "ledger") == ["newest state came: open, critical"]
@@ -102,7 +105,7 @@ class TestSources:
         keep(operator, "payments")
         state = State.of(samples.share(id=ID), operator.clock.now - 9)
         for names in (("ops",), ("dba",)):
-            assert operator.ledger.write(key("payments", names, ID), Entry(), Entry(kept=state, announced=state))
+            assert operator.ledger.write(key("payments", names, ID), Entry(), Entry(newest=state, announced=state))
         operator.ledger.table.store(f"shared/payments/{ID}", json.dumps([["dba"]]), lasts=60)
         operator.put(samples.job(channel="payments", incident_id=ID, url_recipients=("ops",)))
         shown = operator.run_json("incident", "show", ID)
@@ -115,7 +118,7 @@ class TestSources:
         now = operator.clock.now
         state = State.of(samples.share(id=ID), now - 90)
         row = Row(now + 60 + 180, job="d/1", is_critical=True)
-        entry = Entry(kept=state, owed_since=now - 90, reason="upstream", row=row)
+        entry = Entry(newest=state, debt=Debt(since=now - 90, reason="upstream", row=row))
         assert operator.ledger.write(key("payments", (), ID), Entry(), entry)
         shown = operator.run_json("incident", "show", ID)
         assert shown["channels"][0]["reason"] == "upstream"
@@ -178,8 +181,8 @@ class TestVendors:
         with site(answer) as xmatters:
             xm = samples.secret()["xmatters"] | {"rest": {"base_url": xmatters.url, "auth": BASIC}}
             keep(operator, "payments", xmatters=xm)
-            raised = Raised("r-1", logs.now - 91, is_open=True, pages=("u-1",), number="1001", is_over=True)
-            announced(operator, 91, raised=(raised,))
+            signal = AcceptedSignal("r-1", logs.now - 91, is_open=True, pages=("u-1",), number="1001", is_over=True)
+            announced(operator, 91, accepted_signals=(signal,))
             shown = operator.run_json("incident", "show", ID)
         assert texts(shown, "xMatters") == [
             "page 1001 made; recipients: Ops",
@@ -207,7 +210,7 @@ class TestVendors:
             xm = samples.secret()["xmatters"] | {"rest": {"base_url": vendor.url, "auth": BASIC}}
             access = {"api_key": f"{CANARY}-bp", "base_url": vendor.url}
             keep(operator, "payments", xmatters=xm, bigpanda=access)
-            announced(operator, 10, raised=(Raised("r-1", logs.now - 10, is_open=True),))
+            announced(operator, 10, accepted_signals=(AcceptedSignal("r-1", logs.now - 10, is_open=True),))
             done = operator.run("incident", "show", ID)
         assert done.exit_code == 0
         lines = " ".join(done.stderr.split())

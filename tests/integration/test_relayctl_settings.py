@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from relay.http.session import Answer
+from relay.http.session import HttpAnswer
 from relayctl.secret_document import SecretDocument
 from relayctl.settings_file import exported
 from tests.every_setting import CANARY, every_setting
@@ -305,7 +305,7 @@ class TestApply:
         assert "relayctl channel set payments --no-overlap" in done.stderr
 
     def test_credential_that_is_not_accepted_is_exit_code_1(self, operator: Operator, folder: Path) -> None:
-        operator.door = lambda _: Answer(401, {}, b"")
+        operator.door = lambda _: HttpAnswer(401, {}, b"")
         write(folder, "payments", NEW)
         write(folder, "web", NEW)
         document = json.loads(run(operator, "apply", folder, "--yes", "--json", code=1).stdout)

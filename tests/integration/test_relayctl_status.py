@@ -8,7 +8,11 @@ import pytest
 
 from relay.incidents.transition import State
 from relay.ledger import credentials
-from relay.ledger.entry import Entry, Raised, key
+from relay.ledger.accepted_signal import AcceptedSignal
+from relay.ledger.dead_letter import DeadLetter
+from relay.ledger.debt import Debt
+from relay.ledger.entry import Entry
+from relay.ledger.entry_key import key
 from relay.ledger.rate_limiter import count_name, gate_of
 from relay.ledger.row import Row
 from tests import samples
@@ -36,12 +40,22 @@ def keep(operator: Operator, *names: str, **members: Any) -> None:
         operator.secrets.create_secret(Name=f"team/relay/{name}", SecretString=json.dumps(samples.secret() | members))
 
 
-def owe(operator: Operator, channel: str, incident_id: str, ago: float, **members: Any) -> None:
-    """Write an entry that has been owed for `ago` seconds."""
+def owe(
+    operator: Operator,
+    channel: str,
+    incident_id: str,
+    ago: float,
+    *,
+    is_critical: bool = True,
+    dead_lettered: State | None = None,
+    **members: Any,
+) -> None:
+    """Write an entry that has been owed for `ago` seconds; `members` are those of its debt."""
     now = operator.clock.now
     state = State.of(samples.share(id=incident_id), now - ago)
-    row = Row(now + 30 + 180, job="d/1", is_critical=members.pop("is_critical", True))
-    entry = Entry(kept=state, owed_since=now - ago, row=row, reason="upstream")._replace(**members)
+    row = Row(now + 30 + 180, job="d/1", is_critical=is_critical)
+    debt = Debt(since=now - ago, row=row, reason="upstream")._replace(**members)
+    entry = Entry(newest=state, debt=debt, dead_letter=DeadLetter(dead_lettered))
     assert operator.ledger.write(key(channel, (), incident_id), Entry(), entry)
 
 
@@ -99,8 +113,8 @@ class TestFacts:
         rest = {"base_url": "https://acme.xmatters.com", "auth": samples.BASIC}
         keep(operator, "noc", xmatters=samples.secret()["xmatters"] | {"rest": rest})
         shared(logs, "noc", 120)
-        raised = Raised("r1", operator.clock.now - 119, is_open=True, pages=("u-1",), number="1001")
-        operator.ledger.write(key("noc", (), "i1"), Entry(), Entry(raised=(raised,)))
+        signal = AcceptedSignal("r1", operator.clock.now - 119, is_open=True, pages=("u-1",), number="1001")
+        operator.ledger.write(key("noc", (), "i1"), Entry(), Entry(accepted_signals=(signal,)))
         channel = samples.parsed()
         [(_, _, fingerprint)] = channel.fingerprints("inbound")
         operator.ledger.table.store(f"used/inbound/noc/{fingerprint}", str(operator.clock.now - 60), lasts=3600)
@@ -129,7 +143,7 @@ class TestFacts:
         keep(operator, "noc")
         state = State.of(samples.share(), 1.0)
         owe(operator, "noc", "i1", 5, dead_lettered=state)
-        owe(operator, "noc", "i2", 5, owed_since=None, unconfirmed=True)
+        owe(operator, "noc", "i2", 5, since=None, unconfirmed=True)
         found = channels(operator.run_json("status"))["noc"]
         assert found["why"] == ["1 dead-lettered criticals", "1 critical signals made no page"]
         assert (found["owed_critical"], found["given_up"], found["unconfirmed"]) == (0, 1, 1)

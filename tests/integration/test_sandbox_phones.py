@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import requests
 
-from relay.incidents.callback import Answers, Kind, parse_callback
+from relay.incidents.callback import Kind, ResponseMeanings, parse_callback
 from sandbox.errors import SandboxError
 from sandbox.server import background
 from sandbox.server.in_process import Box, running
@@ -449,7 +449,7 @@ class TestCallbacks:
         assert {(each.incident_id, each.environment_id) for each in said} == {("i1", "e1")}
         assert said[2].note == "in a tunnel"
         assert said[4].note is None
-        assert Answers().is_acknowledgement(said[4])
+        assert ResponseMeanings().is_acknowledgement(said[4])
         assert set(relay.authorizations) == {"Bearer canary-token"}
         logged = phones(box)["callbacks"]
         assert {(each["status"], each["page"]) for each in logged} == {(202, said[0].event_number)}

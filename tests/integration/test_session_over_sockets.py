@@ -14,8 +14,8 @@ from relay.http.session import (
     MAX_ANSWER_BYTES,
     MAX_IDLE_SECONDS,
     AllowList,
-    Answer,
     ForbiddenUrl,
+    HttpAnswer,
     Session,
     never_sent,
 )
@@ -32,7 +32,7 @@ def plain() -> Iterator[Site]:
         yield server
 
 
-def post(session: Session, url: str, body: bytes = b"{}", seconds: float = 20, **headers: str) -> Answer:
+def post(session: Session, url: str, body: bytes = b"{}", seconds: float = 20, **headers: str) -> HttpAnswer:
     return session.call("POST", url, body=body, headers=headers, seconds=seconds)
 
 

@@ -10,10 +10,12 @@ import pytest
 from moto import mock_aws
 
 from relay.errors import LedgerError, Reason
-from relay.ledger.entry import Entry, Slot, Wait, key
+from relay.ledger.entry import Entry
+from relay.ledger.entry_key import key
 from relay.ledger.ledger import Ledger
 from relay.ledger.rate_limiter import Gate, RateLimiter, Rule, Ticket
 from relay.ledger.table import KEPT_SECONDS, Table
+from relay.ledger.wait import Slot, Wait
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
 from tests.ledger_table import LEDGER_TABLE
@@ -122,12 +124,12 @@ def test_ledger_entry_lives_the_same_on_moto_and_on_the_fake(moto: Table) -> Non
         ledger, lived = Ledger(table), list[Entry | None]()
         first, second = lease(state(alerts=alerts)), lease(over(60), 60, "b")
         empty = ledger.read(name)
-        claimed = ledger.write(name, empty, empty.keeping(first.state).claimed(first, 3, queued=True))
+        claimed = ledger.write(name, empty, empty.owing(first.state).claimed(first, 3, queued=True))
         assert claimed
         lived += [empty, claimed, ledger.write(name, empty, empty.unchanged(over(9)))]
         announced = ledger.write(name, claimed, claimed.accepted(first, "r1", 2, until=first.began))
         assert announced
-        waiting = announced.keeping(second.state, slot=Slot(1_800_000_061.25, urgent=False))
+        waiting = announced.owing(second.state, slot=Slot(1_800_000_061.25, urgent=False))
         lived += [announced, ledger.write(name, announced, waiting), ledger.read(name)]
         now = ledger.read(name)
         timed_out = now.claimed(second, 1, queued=True).failed(

@@ -11,7 +11,7 @@ from itertools import pairwise
 from random import Random
 from typing import Any
 
-from relay.http.session import Answer
+from relay.http.session import HttpAnswer
 from relay.incidents.callback import Kind
 from tests import samples
 from tests.fakes import Call, FakeSecrets, FakeSession, FakeSqs, Relay
@@ -113,7 +113,7 @@ class Attack:
         begins, ends = self._outages[vendor]
         return begins <= self.now < ends
 
-    def _signal(self, call: Call) -> Answer:
+    def _signal(self, call: Call) -> HttpAnswer:
         if self._is_out("xmatters"):
             return samples.refused(503)
         incident = json.loads(call.body)["incident"]
@@ -124,7 +124,7 @@ class Attack:
         self._pages[f"page-{request}"] = (incident["id"], len(self.told[incident["id"]]))
         return samples.accepted(request)
 
-    def _bigpanda(self, call: Call) -> Answer:
+    def _bigpanda(self, call: Call) -> HttpAnswer:
         if self._is_out("bigpanda"):
             return samples.refused(503)
         if (
@@ -136,15 +136,15 @@ class Attack:
         if call.method == "POST":
             name = call.url.partition("/incidents/")[2].partition("/")[0]
             self.comments.append((name, json.loads(call.body)["comment"]))
-            return Answer(204, {}, b"")
+            return HttpAnswer(204, {}, b"")
         if "/scim/" in call.url:
-            return Answer(200, {}, b'{"Resources": [{"id": "u1", "userName": "ceo"}]}')
+            return HttpAnswer(200, {}, b'{"Resources": [{"id": "u1", "userName": "ceo"}]}')
         if call.method == "PUT":
             self.problems.append("an incident was assigned")
-            return Answer(204, {}, b"")
+            return HttpAnswer(204, {}, b"")
         name = call.url.partition("/incidents/")[2].partition("?")[0]
         truth = next((each for each in self.truths if each.id == name and each.opened <= self.now), None)
-        return samples.refused(404) if truth is None else Answer(200, {}, json.dumps(self._shown(truth)).encode())
+        return samples.refused(404) if truth is None else HttpAnswer(200, {}, json.dumps(self._shown(truth)).encode())
 
     def _shown(self, truth: Truth) -> dict[str, Any]:
         is_open = truth.is_open(self.now)
@@ -152,14 +152,14 @@ class Attack:
         status = "critical" if is_open else "ok"
         return {"id": truth.id, "status": status, "active": is_open, "changed_at": stamp, "updated_at": stamp}
 
-    def _rest(self, call: Call) -> Answer:
+    def _rest(self, call: Call) -> HttpAnswer:
         if "/people/" in call.url:
-            return Answer(404, {}, b'{"code": 404}')
+            return HttpAnswer(404, {}, b'{"code": 404}')
         if call.method == "POST":
             self._ended(json.loads(call.body)["id"])
-            return Answer(200, {}, b"{}")
+            return HttpAnswer(200, {}, b"{}")
         request = call.url.partition("requestId=")[2].partition("&")[0]
-        return Answer(200, {}, json.dumps({"data": [{"id": f"page-{request}", "status": "ACTIVE"}]}).encode())
+        return HttpAnswer(200, {}, json.dumps({"data": [{"id": f"page-{request}", "status": "ACTIVE"}]}).encode())
 
     def _ended(self, page: str) -> None:
         """Judge the end of a page: right if the incident is over, or if a newer page of an open one replaces it."""

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import requests
 
-from relay.http.session import Answer, Session
+from relay.http.session import HttpAnswer, Session
 from tests.simulation.services import Edge
 
 # Incidents on a page, whatever page size a request has.
@@ -59,8 +59,8 @@ class Console(Session):
         body: bytes | None,
         headers: Mapping[str, str],
         seconds: float,
-        heard: Callable[[Answer], object] = lambda _: None,
-    ) -> Answer:
+        heard: Callable[[HttpAnswer], object] = lambda _: None,
+    ) -> HttpAnswer:
         del headers, heard
         world, began = self.edge.world, self.edge.world.now
         self.edge.reach()
@@ -76,8 +76,8 @@ class Console(Session):
             raise requests.ReadTimeout("late")
         self.edge.end()
         if fault:
-            return Answer(503 if fault == "503" else 429, {}, b"")
-        return Answer(204 if method == "POST" else 200, {}, json.dumps(self._found(url)).encode())
+            return HttpAnswer(503 if fault == "503" else 429, {}, b"")
+        return HttpAnswer(204 if method == "POST" else 200, {}, json.dumps(self._found(url)).encode())
 
     def _found(self, url: str) -> Any:
         parts = urlsplit(url)

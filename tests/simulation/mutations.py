@@ -37,8 +37,8 @@ MUTATIONS = (
     Mutation(
         "a job is let go although its copy was not taken",
         "entrypoints.worker",
-        "return self.keeper.keep(again, deadline, until=seconds_of(again.not_before or again.received_at))",
-        "return self.keeper.keep(again, deadline, until=seconds_of(again.not_before or again.received_at)) or True",
+        "until=seconds_of(again.message.not_before or again.received_at))",
+        "until=seconds_of(again.message.not_before or again.received_at)) or True",
         seed=8,
     ),
     Mutation(
@@ -68,8 +68,8 @@ MUTATIONS = (
     Mutation(
         "duplicate is answered against a share that nobody kept",
         "ledger.entry",
-        "entry = entry.keeping(lease.state) if queued else entry",
-        "entry = entry.keeping(lease.state)",
+        "entry = entry.owing(lease.state) if queued else entry",
+        "entry = entry.owing(lease.state)",
         seed=215,
     ),
     Mutation(
@@ -89,15 +89,15 @@ MUTATIONS = (
     Mutation(
         "what may have paged is forgotten",
         "ledger.entry",
-        "entry = replace(entry._doubting(lease.state), rests_until=rests_until)",
-        "entry = replace(entry, rests_until=rests_until)",
+        "entry = replace(entry._doubting(lease.state), debt=replace(",
+        "entry = replace(entry, debt=replace(",
         seed=14,
     ),
     Mutation(
         "owed is measured against what was seen",
         "ledger.entry",
         "return (self.announced, *self.doubtful, *in_flight)",
-        "return (self.kept or self.announced, *self.doubtful, *in_flight)",
+        "return (self.newest or self.announced, *self.doubtful, *in_flight)",
         seed=2,
     ),
     Mutation(
@@ -131,21 +131,21 @@ MUTATIONS = (
     Mutation(
         "what got better unheard is forgotten",
         "ledger.entry",
-        "eased = _without_alerts(state) if is_better else self.eased if is_silent else None",
+        "eased = state.without_alerts() if is_better else self.eased if is_silent else None",
         "eased = None",
         seed=106,
     ),
     Mutation(
         "an incident of other recipients is another one",
         "delivery.task",
-        "names = job.recipients if job.url_recipients is None else job.url_recipients",
-        "names = job.recipients",
+        "names = routing.recipients if routing.url_recipients is None else routing.url_recipients",
+        "names = routing.recipients",
     ),
     Mutation(
         "signals of an incident need no time in between",
         "delivery.incident_rate_limit",
-        "entry.signals[-1] + min_seconds if",
-        "entry.signals[-1] if",
+        "entry.signal_times[-1] + min_seconds if",
+        "entry.signal_times[-1] if",
         seed=6,
     ),
     Mutation(
@@ -157,16 +157,16 @@ MUTATIONS = (
     ),
     Mutation(
         "the circuit never opens",
-        "ledger.rate_limiter",
+        "ledger.circuit_breaker",
         "FAILURES_IN_A_ROW = 5",
         "FAILURES_IN_A_ROW = 5000",
         seed=307,
     ),
     Mutation(
         "Retry-After is not kept",
-        "ledger.rate_limiter",
-        'self._update(gate, put={"open_until": now + pause})',
-        'self._update(gate, put={"open_until": now})',
+        "ledger.circuit_breaker",
+        'self.update(gate, put={"open_until": now + pause})',
+        'self.update(gate, put={"open_until": now})',
         seed=32,
     ),
     Mutation(
@@ -194,7 +194,7 @@ MUTATIONS = (
         "a job that is kept is taken for a spare one",
         "delivery.debts",
         "job, until = task.job, services.clock() + FIRST_WAKE_SECONDS",
-        "job, until = replace(task.job, spare=True), services.clock() + FIRST_WAKE_SECONDS",
+        "job, until = task.job.as_spare(), services.clock() + FIRST_WAKE_SECONDS",
         seed=22,
     ),
     Mutation(
@@ -206,23 +206,23 @@ MUTATIONS = (
     ),
     Mutation(
         "the fallback is not thought of once the job is dead-lettered",
-        "ledger.entry",
-        "row = Row(at, is_critical=True) if state.is_critical and not entry.is_notified else None",
+        "ledger.debt",
+        "row = Row(mark, is_critical=True) if state.is_critical and not self.is_notified else None",
         "row = None",
         seed=9,
     ),
     Mutation(
         "pages outlive their incident",
         "delivery.page_followup",
-        "raised.is_open and raised.at < entry.over_at",
-        "raised.is_open and raised.at < 0",
+        "signal.is_open and signal.at < entry.end.at",
+        "signal.is_open and signal.at < 0",
         seed=13,
     ),
     Mutation(
         "the page of a resolve ends with the others",
         "delivery.page_followup",
-        "raised.is_open and raised.at < entry.over_at",
-        "raised.at <= entry.over_at",
+        "signal.is_open and signal.at < entry.end.at",
+        "signal.at <= entry.end.at",
         seed=13,
     ),
     Mutation(
@@ -234,7 +234,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a newer page ends another team's",
-        "ledger.entry",
+        "ledger.accepted_signal",
         "return set(_split(older.recipients)) <= set(_split(self.recipients))",
         "return True",
         seed=591,
@@ -256,15 +256,15 @@ MUTATIONS = (
     Mutation(
         "what may have paged is not marked when it is repeated",
         "delivery.sender",
-        "may_repeat = may_repeat or job.may_have_paged or entry.may_have_paged(task.state)",
+        "may_repeat = may_repeat or job.failures.may_have_paged or entry.may_have_paged(task.state)",
         "may_repeat = False",
         seed=13,
     ),
     Mutation(
         "a page is looked for once",
         "delivery.page_followup",
-        "if not raised.pages and not raised.is_lost and now",
-        "if not raised.pages and now - raised.at < 40 and now",
+        "if not signal.pages and not signal.is_lost and now",
+        "if not signal.pages and now - signal.at < 40 and now",
         seed=15,
     ),
     Mutation(
@@ -304,7 +304,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a comment that BigPanda did not take is given up",
-        "entrypoints.worker",
+        "entrypoints.chores",
         "if result.outcome == Outcome.UNSAFE and self.clock() - began > SLOW_SECONDS:",
         "if result.reason == Reason.UPSTREAM:\n            return replace(result, outcome=Outcome.UNCHANGED)\n"
         "        if result.outcome == Outcome.UNSAFE and self.clock() - began > SLOW_SECONDS:",
@@ -318,16 +318,16 @@ MUTATIONS = (
     ),
     Mutation(
         "a job that was overtaken is sent all the same",
-        "delivery.decision",
+        "delivery.standing",
         "        return Judgement(Standing.DUPLICATE if is_announced else Standing.SUPERSEDED)\n",
         "        return judge_change(entry, state, notify_on)\n",
         seed=2,
     ),
     Mutation(
         "what rests among the dead letters is told by its digest alone",
-        "delivery.decision",
-        "state.is_of_same_share(entry.dead_lettered) and (mark",
-        "entry.dead_lettered is not None and state.digest == entry.dead_lettered.digest and (mark",
+        "delivery.standing",
+        "entry.dead_letter.holds(state) and (mark",
+        "entry.dead_letter.state is not None and state.digest == entry.dead_letter.state.digest and (mark",
         seed=1560,
     ),
     Mutation(
@@ -352,7 +352,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what came once is not looked for again",
-        "delivery.decision",
+        "delivery.standing",
         "if entry.is_busy(now) or (kept",
         "if entry.sequence or (kept",
         seed=132,
@@ -372,7 +372,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what is as announced is never news, though a snooze ended",
-        "delivery.decision",
+        "delivery.standing",
         "if is_announced and not entry.was_better and not is_owed_anew:",
         "if is_announced and not is_owed_anew:",
         seed=11562,
@@ -395,7 +395,8 @@ MUTATIONS = (
         "a fast fail of the circuit counts as a try",
         "entrypoints.worker",
         "            return job.waiting(reason, result.until)\n",
-        "            job = replace(job, attempts=job.attempts + 1)\n"
+        "            failures = replace(job.failures, attempts=job.failures.attempts + 1)\n"
+        "            job = replace(job, failures=failures)\n"
         "            return job.waiting(reason, result.until)\n",
         seed=2,
     ),
@@ -410,14 +411,15 @@ MUTATIONS = (
         "what xMatters refuses is thrown away",
         "delivery.debts",
         "dead_lettered = services.keeper.dead_letter(job, services.deadline)",
-        "dead_lettered = job.waiting(job.reason, 0.0)._replace(dead_lettered_at=job.received_at)",
+        "revival = replace(job.revival, dead_lettered_at=job.received_at)\n"
+        "    dead_lettered = replace(job.waiting(job.failures.reason, 0.0), revival=revival)",
         seed=2,
     ),
     Mutation(
         "what comes back from the dead-letter queue is dead-lettered still",
-        "delivery.decision",
-        "mark < entry.dead_lettered_at",
-        "mark <= entry.dead_lettered_at",
+        "delivery.standing",
+        "mark < entry.dead_letter.mark",
+        "mark <= entry.dead_letter.mark",
         seed=73,
     ),
     Mutation(
@@ -474,7 +476,7 @@ MUTATIONS = (
     Mutation(
         "a message that vanished is not replaced",
         "entrypoints.sweeper",
-        "return bool(entry.row_job) and entry.row_due <= now and not entry.is_busy(now)",
+        "return bool(entry.debt.job) and entry.debt.due <= now and not entry.is_busy(now)",
         "return False",
         seed=1,
     ),
@@ -501,14 +503,14 @@ MUTATIONS = (
     ),
     Mutation(
         "the circuit is half open for ever",
-        "ledger.rate_limiter",
-        "return self._wait_for_circuit(now + SPREAD_SECONDS, urgent=urgent) if probes is None else None",
-        "return self._wait_for_circuit(now + SPREAD_SECONDS, urgent=urgent)",
+        "ledger.circuit_breaker",
+        "return self._wait(now + SPREAD_SECONDS, urgent=urgent) if probes is None else None",
+        "return self._wait(now + SPREAD_SECONDS, urgent=urgent)",
         seed=13,
     ),
     Mutation(
         "a circuit stays open for an hour",
-        "ledger.rate_limiter",
+        "ledger.circuit_breaker",
         "\nOPEN_SECONDS = 30.0",
         "\nOPEN_SECONDS = 3600.0",
         seed=13,
@@ -559,7 +561,7 @@ MUTATIONS = (
     Mutation(
         "webhooks whose URLs name recipients share an entry",
         "delivery.task",
-        "names = job.recipients if job.url_recipients is None else job.url_recipients",
+        "names = routing.recipients if routing.url_recipients is None else routing.url_recipients",
         "names = ()",
         seed=6,
     ),
@@ -579,7 +581,7 @@ MUTATIONS = (
     ),
     Mutation(
         "channels share an entry",
-        "ledger.entry",
+        "ledger.entry_key",
         'return f"incident/{channel}/{named(recipients)}',
         'return f"incident/{named(recipients)}',
         seed=1,
@@ -594,7 +596,7 @@ MUTATIONS = (
     Mutation(
         "an old acknowledgement silences others",
         "ledger.entry",
-        "if came < max([announced.came, *(each.at for each in self.raised)]):",
+        "if came < max([announced.came, *(signal.at for signal in self.accepted_signals)]):",
         "if came < 0:",
         seed=369,
     ),
@@ -630,8 +632,8 @@ MUTATIONS = (
     ),
     Mutation(
         "a success is told to the circuit each time",
-        "ledger.rate_limiter",
-        "            if ticket.troubled:\n",
+        "ledger.circuit_breaker",
+        "            if troubled:\n",
         "            for _ in range(3):\n",
         seed=817,
     ),
@@ -660,8 +662,8 @@ MUTATIONS = (
     Mutation(
         "a refused key is tried again after an hour",
         "errors",
-        "steady=300.0",
-        "steady=3600.0",
+        "constant_wait_seconds=300.0",
+        "constant_wait_seconds=3600.0",
         seed=44,
     ),
     Mutation(
@@ -674,14 +676,14 @@ MUTATIONS = (
     # ---- Loss and order --------------------------------------------------------------------------------------
     Mutation(
         "a lease lasts for three seconds",
-        "ledger.entry",
+        "ledger.lease",
         "LEASE_SECONDS = 15.0",
         "LEASE_SECONDS = 3.0",
         seed=185,
     ),
     Mutation(
         "what is bad again within a second is a copy",
-        "delivery.decision",
+        "delivery.standing",
         "return state.name in entry.seen and not state.is_worse_than(kept)",
         "return state.name in entry.seen",
         seed=35,
@@ -697,15 +699,15 @@ MUTATIONS = (
     Mutation(
         "a failed signal has no row",
         "delivery.attempt",
-        "kept = now.waiting(task.state, row) if row else now",
-        "kept = now",
+        "owed = now.waiting(task.state, row) if row else now",
+        "owed = now",
         seed=32,
     ),
     Mutation(
         "a state that waits has no row",
         "delivery.debts",
         "owed = entry.waiting(task.state, row)",
-        "owed = entry.keeping(task.state)",
+        "owed = entry.owing(task.state)",
         seed=1,
     ),
     Mutation(
@@ -717,9 +719,9 @@ MUTATIONS = (
     ),
     Mutation(
         "a row outlives its debt",
-        "ledger.entry",
-        "entry = entry if is_owed else entry._without_debt()",
-        "entry = entry if is_owed else replace(entry)",
+        "ledger.debt",
+        "return replace(self.without_row(), since=None, is_notified=False, reason",
+        "return replace(self, since=None, is_notified=False, reason",
         seed=1,
     ),
     Mutation(
@@ -761,14 +763,14 @@ MUTATIONS = (
         "whether no page came of a critical is asked of the job that looks",
         "delivery.page_followup",
         "is_alarming, now = _is_silent(after, seen), self.clock()",
-        'is_alarming, now = _is_silent(after, seen) and job.status == "critical", self.clock()',
+        'is_alarming, now = _is_silent(after, seen) and job.payload.status == "critical", self.clock()',
         seed=261,
     ),
     Mutation(
         "the fallback topic is told of a critical when its next attempt is due",
         "entrypoints.sweeper",
         "return is_open and self.clock() - owed.since >=",
-        "return is_open and entry.row_due <= self.clock() and self.clock() - owed.since >=",
+        "return is_open and entry.debt.due <= self.clock() and self.clock() - owed.since >=",
         seed=34,
     ),
 )

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 import requests
 from greenlet import GreenletExit
 
-from relay.http.session import Answer, Session
+from relay.http.session import HttpAnswer, Session
 from tests.simulation.services import Edge
 from tests.simulation.story import NOC
 
@@ -123,8 +123,8 @@ class Phones(Session):
         body: bytes | None,
         headers: Mapping[str, str],
         seconds: float,
-        heard: Callable[[Answer], object] = lambda _: None,
-    ) -> Answer:
+        heard: Callable[[HttpAnswer], object] = lambda _: None,
+    ) -> HttpAnswer:
         if "/people/" in url:
             return self._of_people(url, seconds)
         if "/events" in url:
@@ -156,7 +156,7 @@ class Phones(Session):
             # The process of an abandoned call may be frozen by now.
             post.ended = min(world.now, began + seconds)
 
-    def _answered(self, post: Post, url: str, seconds: float) -> Answer:
+    def _answered(self, post: Post, url: str, seconds: float) -> HttpAnswer:
         world = self.edge.world
         service = self.edge.service if post.channel == NOC else f"{self.edge.service}/{post.channel}"
         fault = post.fault = self.edge.weather.fault(service)
@@ -183,7 +183,7 @@ class Phones(Session):
                 self.doubts[incident] += 1
                 post.fault = "timeout"
                 raise requests.ReadTimeout("late")
-            return Answer(202, {}, json.dumps({"requestId": post.request_id}).encode())
+            return HttpAnswer(202, {}, json.dumps({"requestId": post.request_id}).encode())
         return self._failed(fault, seconds)
 
     def _ring_in(self, delay: float, post: Post, recipients: tuple[str, ...]) -> None:
@@ -212,40 +212,40 @@ class Phones(Session):
         for place in range(world.random.choice([0, 1, 1, 1, 1, 1, 2])):
             self.pages.append(Page(f"page-{number}-{place}", ring, f"r{number}", found_from))
 
-    def _of_pages(self, url: str, said: Mapping[str, str], seconds: float) -> Answer:
+    def _of_pages(self, url: str, said: Mapping[str, str], seconds: float) -> HttpAnswer:
         """Answer a search for a signal's pages, or a termination of a page."""
         world, fault = self.rest.world, self.rest.begin()
         if fault == "timeout":
             world.wait(seconds)
             raise requests.ReadTimeout("late")
         if fault:
-            return Answer(503 if fault == "503" else 401, {}, b"")
+            return HttpAnswer(503 if fault == "503" else 401, {}, b"")
         if "id" in said:
             [page] = [page for page in self.pages if page.name == said["id"]]
             is_active, page.ended_at = page.ended_at is None, page.ended_at or world.now
             world.say(f"xmatters: {page.name} of {page.ring.incident} share {page.ring.share} ends")
             self.rest.end()
-            return Answer(200 if is_active else 409, {}, b"{}")
+            return HttpAnswer(200 if is_active else 409, {}, b"{}")
         wanted = dict(parse_qsl(urlsplit(url).query))["requestId"]
         there = [page for page in self.pages if page.request_id == wanted and page.found_from <= world.now]
         found = [{"id": page.name, "status": "TERMINATED" if page.ended_at else "ACTIVE"} for page in there]
         self.rest.end()
-        return Answer(200, {}, json.dumps({"data": found}).encode())
+        return HttpAnswer(200, {}, json.dumps({"data": found}).encode())
 
-    def _of_people(self, url: str, seconds: float) -> Answer:
+    def _of_people(self, url: str, seconds: float) -> HttpAnswer:
         """Answer a look-up of a person."""
         fault = self.rest.begin()
         if fault == "timeout":
             self.rest.world.wait(seconds)
             raise requests.ReadTimeout("late")
         if fault:
-            return Answer(503 if fault == "503" else 401, {}, b"")
+            return HttpAnswer(503 if fault == "503" else 401, {}, b"")
         name = urlsplit(url).path.rpartition("/")[2]
         self.rest.end()
         if name != "jdoe":
-            return Answer(404, {}, json.dumps({"code": 404}).encode())
+            return HttpAnswer(404, {}, json.dumps({"code": 404}).encode())
         person = {"id": "p1", "targetName": name, "recipientType": "PERSON", "status": "ACTIVE"}
-        return Answer(200, {}, json.dumps(person).encode())
+        return HttpAnswer(200, {}, json.dumps(person).encode())
 
     def last_page(self, incident: str) -> Page | None:
         """Return the latest page of an incident, by its id, on the first channel."""
@@ -256,7 +256,7 @@ class Phones(Session):
         """Return the number of requests for a delivery."""
         return sum(post.delivery == delivery for post in self.posts)
 
-    def _failed(self, fault: str, seconds: float) -> Answer:
+    def _failed(self, fault: str, seconds: float) -> HttpAnswer:
         match fault:
             case "timeout" | "timeout rang":
                 self.edge.world.wait(seconds)
@@ -276,9 +276,9 @@ class Phones(Session):
             case _:
                 return self._answer(503)
 
-    def _answer(self, status: int, headers: Mapping[str, str] | None = None) -> Answer:
+    def _answer(self, status: int, headers: Mapping[str, str] | None = None) -> HttpAnswer:
         self.edge.end()
-        return Answer(status, headers or {}, b"")
+        return HttpAnswer(status, headers or {}, b"")
 
 
 def _channel(url: str) -> str:

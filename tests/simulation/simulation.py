@@ -25,14 +25,14 @@ from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiri
 from relay.entrypoints.worker import Worker
 from relay.http.session import VendorHosts
 from relay.jobs.dead_letters import DeadLetters
-from relay.jobs.envelope import timestamp
+from relay.jobs.job import timestamp
 from relay.jobs.queue import Queue
 from relay.ledger.credentials import Uses
-from relay.ledger.entry import key
+from relay.ledger.entry_key import key
 from relay.ledger.table import Table
 from relay.reconcile.notes import channel_key, group_key, group_name, place_name
 from relay.reconcile.schedule import Schedule
-from relay.telemetry import Telemetry
+from relay.telemetry.telemetry import Telemetry
 from tests.fakes import one_by_one
 from tests.simulation.capacity import Capacity
 from tests.simulation.console import Console
@@ -219,8 +219,8 @@ class Simulation:
 
     def _known(self, state: SharedState) -> tuple[str, float]:
         item = self.dynamodb.items.get(key(state.channel, state.url_recipients, state.id))
-        kept = json.loads(item["text"]["S"]).get("kept") if item else None
-        return (kept[1], kept[2]) if kept else ("", 0.0)
+        newest = json.loads(item["text"]["S"]).get("newest") if item else None
+        return (newest[1], newest[2]) if newest else ("", 0.0)
 
     def _learn(self) -> None:
         self._known_key = NEW_KEY

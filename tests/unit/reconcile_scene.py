@@ -8,8 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from relay.channels.channel import Access
 from relay.entrypoints.worker import JOB_SECONDS
-from relay.http.session import Answer
-from relay.jobs.envelope import Job
+from relay.http.session import HttpAnswer
+from relay.jobs.job import Job
 from relay.jobs.outcome import Found
 from relay.reconcile.comparison import SETTLES_SECONDS
 from relay.reconcile.notes import ChannelNote, GroupNote, channel_key, group_name, place_name
@@ -22,7 +22,7 @@ LIST_PATH = "/resources/v2.0/environments/e1/incidents"
 REST = {"base_url": "https://acme.xmatters.com", "auth": {"type": "basic", "username": "u", "password": "p"}}
 
 
-def accepted(call: Call) -> Answer:
+def accepted(call: Call) -> HttpAnswer:
     """Accept a signal with a request id that names its status."""
     return samples.accepted(f"r-{json.loads(call.body)['incident']['status']}")
 
@@ -33,7 +33,7 @@ class Tenant:
 
     incidents: list[dict[str, Any]] = field(default_factory=list)
     # Answers to calls whose URL contains the text.
-    faults: dict[str, Callable[[Call], Answer]] = field(default_factory=dict)
+    faults: dict[str, Callable[[Call], HttpAnswer]] = field(default_factory=dict)
     # Incidents of a page, at most.
     page_size: int = 100
     # True if a page has the number of all incidents.
@@ -41,7 +41,7 @@ class Tenant:
     # Called before each answer, for example to let time pass.
     before_answer: Callable[[], object] = lambda: None
 
-    def __call__(self, call: Call) -> Answer:
+    def __call__(self, call: Call) -> HttpAnswer:
         self.before_answer()
         fault = next((fault for text, fault in self.faults.items() if text in call.url), None)
         if fault:
@@ -53,10 +53,10 @@ class Tenant:
         return (
             answer(found[0] | {"alerts": [{"alert_id": "a1", "status": "Critical"}]})
             if found
-            else Answer(404, {}, b"{}")
+            else HttpAnswer(404, {}, b"{}")
         )
 
-    def _listed(self, query: dict[str, str]) -> Answer:
+    def _listed(self, query: dict[str, str]) -> HttpAnswer:
         since = int(query.get("from", 0))
         inside = [each for each in self.incidents if query["folder"] in _folders(each)]
         inside = [each for each in inside if each["active"] or each["changed_at"] >= since]
@@ -72,8 +72,8 @@ def _folders(each: dict[str, Any]) -> set[str]:
     return {"snoozed"} if each["snooze"]["snoozed"] else {"active", "shared"}
 
 
-def answer(document: Any) -> Answer:
-    return Answer(200, {}, json.dumps(document).encode())
+def answer(document: Any) -> HttpAnswer:
+    return HttpAnswer(200, {}, json.dumps(document).encode())
 
 
 def incident(clock: Clock, name: str = "i1", *, ago: float = 300, **members: Any) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from relay.jobs.dead_letters import DeadLetters, Held, Run
-from relay.jobs.envelope import Job
+from relay.jobs.envelope import read_envelope
+from relay.jobs.job import Job
 from relay.jobs.queue import MAX_MESSAGE_BYTES, Queue
 from tests.fakes import Clock
 
@@ -74,7 +75,7 @@ class FakeQueue:
 
     def jobs(self) -> list[Job]:
         """Return all jobs on the queue, hidden ones included, in the order of arrival."""
-        return [Job.from_json(message.body) for message in self.messages.values()]
+        return [read_envelope(message.body) for message in self.messages.values()]
 
     def visible(self) -> list[Message]:
         """Return the messages that a receive call could return now."""
@@ -118,7 +119,7 @@ class FakeQueue:
         for entry in Entries:
             message = self._by_receipt(entry["ReceiptHandle"])
             assert message, "a message was deleted with a receipt that is not its last"
-            incident_id = Job.from_json(message.body).incident_id
+            incident_id = read_envelope(message.body).incident_id
             if incident_id in self.undeleted:
                 answer["Failed"].append({"Id": entry["Id"], "Code": "InternalError"})
                 continue
@@ -133,7 +134,7 @@ class FakeQueue:
         _check_batch(Entries)
         bodies = [entry["MessageBody"] for entry in Entries]
         assert sum(map(len, bodies)) <= MAX_MESSAGE_BYTES, "SQS refuses a batch of this size"
-        incidents = [Job.from_json(body).incident_id for body in bodies]
+        incidents = [read_envelope(body).incident_id for body in bodies]
         self.sizes.append(incidents)
         answer: dict[str, list[dict[str, str]]] = {"Successful": [], "Failed": []}
         for entry, incident_id in zip(Entries, incidents, strict=True):

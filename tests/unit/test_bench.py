@@ -14,7 +14,7 @@ from rich.console import Console
 from samtranslator.yaml_helper import yaml_parse
 
 import bench
-from bench import bodies, capacity, cost, prices, stranger, tables, traffic
+from bench import bodies, capacity, cost, month, prices, stranger, tables, traffic
 from bench.__main__ import plain
 from bench.drain import Drained
 from bench.figures import Aim, Section, Spread, compared, measured
@@ -22,6 +22,8 @@ from bench.functions import Spent
 from bench.rounds import interleaved
 from relay.channels.inbound import MAX_BODY_BYTES
 from relay.incidents.share import parse_share
+from relay.ledger.row import SHARDS
+from relay.telemetry.metrics import ALWAYS
 
 COUNTED = traffic.Counted(
     reads=2, read_units=2, writes=3, write_units=4, sends=1, send_requests=1, jobs=1, secret_reads=0.02
@@ -184,31 +186,57 @@ class TestCost:
         silent = cost.per_million(COUNTED, WEBHOOK, replace(WORKER, log_bytes=0, log_lines=0))
         assert bill["CloudWatch Logs"] - silent["CloudWatch Logs"] == pytest.approx((900 + 2 * 26) * 1e6 / 1e9 * 0.5)
 
-    def test_fixed_costs_include_the_polls_of_both_event_sources(self) -> None:
-        monthly = cost.per_month(alarms=0, metrics=0, channels=0)
-        [sources] = [dollars for name, dollars in monthly.items() if "event sources" in name]
-        assert sources == pytest.approx(2 * 15 * 60 * 24 * 30 * 0.4 / 1e6)
-
     def test_cost_table_shows_the_sum_and_judges_it_by_its_aim(self) -> None:
-        section = cost.section(COUNTED, WEBHOOK, WORKER, cost.per_month(alarms=10, metrics=30, channels=2))
+        section = cost.section(COUNTED, WEBHOOK, WORKER)
         total = next(figure for figure in section.figures if figure.name == "a million owed shares")
         lines = [figure.value.median for figure in section.figures[: section.figures.index(total)]]
         assert total.value.median == pytest.approx(sum(lines))
         assert total.is_met is (sum(lines) <= 10)
         text = " ".join(shown(section).split())
-        assert "10 alarms $1.00" in text
         assert prices.NOTED in text
 
-    def test_alarm_that_is_off_by_default_is_not_in_the_fixed_costs(self) -> None:
+    def test_alarm_that_is_off_by_default_is_not_counted_and_one_on_two_metrics_twice(self) -> None:
         template = (Path(__file__).parents[2] / "template.yaml").read_text()
-        alarms = yaml_parse(template)["Resources"].values()
-        conditions = [each.get("Condition") for each in alarms if each["Type"] == "AWS::CloudWatch::Alarm"]
-        assert cost.alarms_by_default(template) == len(conditions) - conditions.count("WatchesSilence")
-        assert "WatchesSilence" in conditions
+        alarms = [
+            each for each in yaml_parse(template)["Resources"].values() if each["Type"] == "AWS::CloudWatch::Alarm"
+        ]
+        on = [each["Properties"] for each in alarms if each.get("Condition") != "WatchesSilence"]
+        assert len(on) == len(alarms) - 1
+        watched = sum(
+            len([1 for each in alarm.get("Metrics", [{"MetricStat": 1}]) if "MetricStat" in each]) for alarm in on
+        )
+        assert cost.alarm_metrics_by_default(template) == watched > len(on)
 
     def test_invocation_has_the_medians_of_the_measured_ones(self) -> None:
         spent = [Spent(1, cpu, 0, 0, Counter(GetItem=1, PutItem=2), 100, 2) for cpu in (0.001, 0.002, 0.9)]
         assert cost.Invocation.of(spent) == cost.Invocation(0.002, 3, 100, 2)
+
+
+class TestMonth:
+    def test_each_item_is_a_count_times_a_price(self) -> None:
+        bill = month.bill(10.0, 40, month.Idle(10, 8, 2, 0), month.Idle(3, 0, 0, 2))
+        assert bill["20,000 shares"] == pytest.approx(0.2)
+        assert bill["40 metrics of alarms"] == pytest.approx(4)
+        assert bill["5 secrets"] == pytest.approx(2)
+        assert bill["polls of the workers' two queues"] == pytest.approx(2 * 15 * 60 * 24 * 30 * 0.4 / 1e6)
+        units = (8 * 0.125 + 2 * 0.625) * 43_200 / 1e6
+        assert units < bill["sweeper, every minute"] < units + 0.1
+        assert bill["reconcile function, every five minutes"] > 8_640 * 2 * 5 / 1e6
+
+    def test_idle_sweeper_reads_each_shard_once_and_writes_its_lease_twice(self) -> None:
+        idle = month.idle_sweep()
+        assert (idle.calls, idle.write_units) == (2 * SHARDS + 3, 2)
+
+    def test_idle_reconcile_function_lists_the_secrets_and_reads_each_once(self) -> None:
+        assert month.idle_plan() == month.Idle(month.CHANNELS + 1, 0, 0, month.CHANNELS + 1)
+
+    def test_metrics_that_are_written_in_every_hour_are_those_of_the_bill(self) -> None:
+        assert len(ALWAYS) == month.HOURLY_METRICS
+
+    def test_typical_month_keeps_to_its_aim(self) -> None:
+        template = (Path(__file__).parents[2] / "template.yaml").read_text()
+        section = month.section(10.0, cost.alarm_metrics_by_default(template))
+        assert section.figures[-1].is_met
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from samtranslator.yaml_helper import yaml_parse
 from relay.channels.schema import CHANNEL
 from relay.errors import Reason
 from relay.incidents.share import parse_share
-from relay.telemetry import OTHER_METRICS
+from relay.telemetry.metrics import METRICS
 from relayctl.__main__ import main
 from relayctl.secret_document import is_credential
 
@@ -59,7 +59,7 @@ def test_each_alarm_is_in_the_table_of_alarms() -> None:
 
 
 def test_each_reason_and_notice_is_in_the_operations_guide() -> None:
-    for word in (*(reason.value for reason in Reason), *OTHER_METRICS):
+    for word in (*(reason.value for reason in Reason), *METRICS):
         assert f"`{word}`" in OPERATE, word
 
 
@@ -143,13 +143,16 @@ def test_each_cited_decision_exists() -> None:
     assert cited - names == set()
 
 
-def test_each_picture_in_the_readme_exists_is_small_and_has_an_alternative_text() -> None:
-    images = re.findall(r"<img ([^>]*)>", README)
+def test_each_picture_is_shown_exists_is_small_and_has_an_alternative_text() -> None:
+    images = [(page.parent, tag) for page in PAGES for tag in re.findall(r"<img ([^>]*)>", page.read_text())]
     assert images
-    assert [image for image in images if not re.search(r'alt="[^"]{40,}"', image)] == []
-    named = re.findall(r'(?:src|srcset)="([^"]+)"', README)
-    assert {path.name for path in PICTURES.iterdir()} == {Path(name).name for name in named}
-    assert [name for name in named if (ROOT / name).parent != PICTURES] == []
+    assert [tag for _, tag in images if not re.search(r'alt="[^"]{40,}"', tag)] == []
+    named = [
+        (page.parent / name).resolve()
+        for page in PAGES
+        for name in re.findall(r'(?:src|srcset)="([^"]+)"', page.read_text())
+    ]
+    assert set(PICTURES.iterdir()) == set(named)
     assert [path.name for path in PICTURES.iterdir() if path.stat().st_size >= LARGEST_PICTURE_BYTES] == []
 
 

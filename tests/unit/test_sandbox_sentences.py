@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from relay.errors import Reason
-from relay.jobs.envelope import JobKind
+from relay.jobs.job import JobKind
 from relay.jobs.outcome import Outcome
 from sandbox.page import sentences
 

@@ -30,7 +30,7 @@ from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiri
 from relay.http.session import Session, VendorHosts
 from relay.jobs.queue import Queue
 from relay.ledger.table import Table
-from relay.telemetry import Telemetry
+from relay.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -76,7 +76,7 @@ def chore_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
     adapters = _adapters(environment, "RELAY_FALLBACK_TOPIC_ARN", unknown_seconds=JOBS_UNKNOWN_SECONDS)
     worker = Wiring(adapters).worker
     # Loaded now, while Lambda gives the function a full core; the worker of signals hardly ever needs them.
-    worker.writeback()
+    worker.chores.writeback()
     worker.reconciler()
     return _loaded(worker)
 

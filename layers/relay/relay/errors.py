@@ -49,17 +49,17 @@ class Handling(NamedTuple):
         retries_inline: True to retry within the request.
         renew_credentials: True to retry within the request if a new token or a changed secret is available, whatever
             `retries_inline` says.
-        first: Upper bound of the first backoff on the retry queue (seconds). It doubles up to LONGEST_WAIT_SECONDS;
-            each wait is drawn at random below the bound.
-        steady: Constant wait on the retry queue in place of the backoff (seconds); None to use the backoff.
+        first_backoff_seconds: Upper bound of the first backoff on the retry queue. It doubles up to
+            LONGEST_WAIT_SECONDS; each wait is drawn at random below the bound.
+        constant_wait_seconds: Wait on the retry queue in place of the backoff; None to use the backoff.
         is_final: True to dead-letter the job without a retry.
         breaks_circuit: True if the failure counts toward opening the channel's circuit: it is not about one signal.
     """
 
     retries_inline: bool = False
     renew_credentials: bool = False
-    first: float = 30.0
-    steady: float | None = None
+    first_backoff_seconds: float = 30.0
+    constant_wait_seconds: float | None = None
     is_final: bool = False
     breaks_circuit: bool = False
 
@@ -80,8 +80,8 @@ HANDLING: Mapping[Reason, Handling] = MappingProxyType(
         # An inline retry would have no time left, and xMatters may have accepted the signal.
         Reason.TIMEOUT: Handling(breaks_circuit=True),
         Reason.REFUSED: _FINAL,
-        # Steady, so that the queue drains within minutes of a corrected key.
-        Reason.CREDENTIALS: Handling(renew_credentials=True, steady=300.0),
+        # Constant, so that the queue drains within minutes of a corrected key.
+        Reason.CREDENTIALS: Handling(renew_credentials=True, constant_wait_seconds=300.0),
         Reason.CIRCUIT_OPEN: _WAITS,
         Reason.IN_FLIGHT: _WAITS,
         Reason.PACED: _WAITS,

@@ -327,9 +327,15 @@ function drawNotice(item, notice, person) {
 }
 
 function makeAnswer(response, about, id) {
-  const button = action(response, about, (me) => call(me, "POST", "/phones/answer", { notification: id, response }));
+  const button = action(response, about, (me) => answer(me, id, response));
   if (response === "Acknowledge") button.classList.add("primary");
   return button;
+}
+
+async function answer(button, notification, response) {
+  const comment = $("comment").value.trim();
+  const done = await call(button, "POST", "/phones/answer", { notification, response, ...(comment && { comment }) });
+  if (done) $("comment").value = "";
 }
 
 // Story of one incident

@@ -132,13 +132,13 @@ class TestAlarms:
         relay.secrets.texts["plain"] = DOWN
         relay.clock.now += 2
         assert relay.webhook.serve(asking("plain", "garbage")).status == 503
-        assert "outcome_unsafe" not in relay.recorder.metrics()
+        assert "share_unsafe" not in relay.recorder.metrics()
 
     def test_share_with_a_valid_checksum_raises_the_alarm_if_its_secret_is_unreadable(self) -> None:
         relay = relay_of(noc=DOWN)
         reply = relay.webhook.serve(asking("noc", CHECKED, BIGPANDA))
         assert (reply.status, reply.document["outcome"]) == (503, "unsafe")
-        assert relay.recorder.metrics()["outcome_unsafe"] == 1
+        assert relay.recorder.metrics()["share_unsafe"] == 1
 
     @pytest.mark.parametrize("trouble", ["{}", "no json", ChannelForbidden("AccessDeniedException")])
     @pytest.mark.parametrize("credential", [samples.TOKEN, CHECKED], ids=["typed", "checked"])
@@ -148,7 +148,7 @@ class TestAlarms:
         relay = relay_of(noc=trouble)
         for number in range(1, 6):
             assert relay.webhook.serve(asking("noc", credential, BIGPANDA)).status == 503
-            assert relay.recorder.metrics()["outcome_unsafe"] == number
+            assert relay.recorder.metrics()["share_unsafe"] == number
         assert relay.secrets.reads == ["noc"], "it is remembered for some seconds"
 
     def test_failure_of_secrets_manager_refuses_no_share_after_it(self) -> None:

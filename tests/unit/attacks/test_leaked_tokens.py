@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from relay.bigpanda.writeback import UNVERIFIED_A_MINUTE
-from relay.http.session import Answer
+from relay.http.session import HttpAnswer
 from tests import samples
 from tests.fakes import Call, Clock, FakeSecrets, FakeSession, Relay, room, secrets_of
 
@@ -81,18 +81,18 @@ class TestCallbacks:
         relay = Relay(
             FakeSession(samples.accepted("r7")),
             secrets=FakeSecrets(noc=json.dumps(document)),
-            bigpanda=FakeSession(lambda call: Answer(200, {}, b'{"Resources": []}')),
+            bigpanda=FakeSession(lambda call: HttpAnswer(200, {}, b'{"Resources": []}')),
             rest=FakeSession(self.asked),
         )
         relay.share(samples.enveloped("e1"))
         return relay
 
-    def asked(self, call: Call) -> Answer:
+    def asked(self, call: Call) -> HttpAnswer:
         """xMatters' API: one page of the one signal, and one person."""
         if "/people/" in call.url:
-            return Answer(404, {}, b'{"code": 404}')
+            return HttpAnswer(404, {}, b'{"code": 404}')
         found = [{"id": self.PAGE, "eventId": "408005", "status": "ACTIVE", "requestId": "r7"}]
-        return Answer(200, {}, json.dumps({"data": found}).encode())
+        return HttpAnswer(200, {}, json.dumps({"data": found}).encode())
 
     def tell(self, relay: Relay, **members: Any) -> list[str]:
         """Send a callback, let six minutes pass, and return the writes to BigPanda."""
@@ -145,9 +145,9 @@ class TestCallbacks:
     def test_flood_of_callbacks_writes_a_few_comments_a_minute_and_the_rest_later(self) -> None:
         relay, clock, commented = self.relay(rest=True), Clock(), list[float]()
 
-        def noted(call: Call) -> Answer:
+        def noted(call: Call) -> HttpAnswer:
             commented.append(relay.clock.now - clock.now)
-            return Answer(200, {}, b"")
+            return HttpAnswer(200, {}, b"")
 
         relay.bigpanda.steps[:] = [noted]
         for number in range(UNVERIFIED_A_MINUTE + 5):

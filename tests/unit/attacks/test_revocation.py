@@ -70,7 +70,7 @@ class TestRevoked:
         revoke(relay)
         relay.clock.now += EPOCH_SECONDS
         assert (status(relay, LEAKED), status(relay, NEW)) == (503, 503)
-        assert relay.recorder.metrics()["outcome_unsafe"] == 1, "the sender with the old token may be BigPanda"
+        assert relay.recorder.metrics()["share_unsafe"] == 1, "the sender with the old token may be BigPanda"
         relay.secrets.texts["noc"] = secret(NEW)
         relay.clock.now += 2
         assert (status(relay, LEAKED), status(relay, NEW)) == (401, 200)

@@ -12,14 +12,14 @@ from relay.channels.channel import Access
 from relay.deadline import Deadline
 from relay.errors import NoAnswer, Reason, SendError
 from relay.http.client import HttpClient
-from relay.http.session import MAX_ANSWER_BYTES, Answer
+from relay.http.session import MAX_ANSWER_BYTES, HttpAnswer
 from tests import samples
 from tests.fakes import Clock, FakeSession, Step
 
 INCIDENT = Incident("63bd", "i/1")
 PATH = "https://api.bigpanda.io/resources/v2.0/environments/63bd/incidents/i%2F1"
 KEY = "BPU-canary-key"
-DONE = Answer(204, {}, b"")
+DONE = HttpAnswer(204, {}, b"")
 OURS = 'Jane said "ü" [relay 1a2b3c4d]'
 IS_OURS = OURS.__eq__
 
@@ -46,8 +46,8 @@ class Api:
         return [(call.method, call.url, json.loads(call.body) if call.body else None) for call in self.session.calls]
 
 
-def page(*items: Any, member: str | None = None) -> Answer:
-    return Answer(200, {}, json.dumps({member: items} if member else items).encode())
+def page(*items: Any, member: str | None = None) -> HttpAnswer:
+    return HttpAnswer(200, {}, json.dumps({member: items} if member else items).encode())
 
 
 class TestComment:
@@ -114,7 +114,7 @@ class TestHasComment:
 
     def test_has_comment_reads_on_after_a_truncated_page(self) -> None:
         cut = json.dumps([{"comment": "x" * 4000}] * ACTIVITIES_A_PAGE).encode()[:MAX_ANSWER_BYTES]
-        api = Api(Answer(200, {}, cut), page({"comment": OURS}))
+        api = Api(HttpAnswer(200, {}, cut), page({"comment": OURS}))
         assert api.client.has_comment(access(), INCIDENT, IS_OURS, api.deadline)
 
     def test_has_comment_reads_a_limited_number_of_full_pages(self) -> None:
@@ -125,17 +125,17 @@ class TestHasComment:
 
     def test_has_comment_finds_a_comment_on_a_truncated_page(self) -> None:
         cut = json.dumps([{"comment": OURS}, {"comment": "x" * MAX_ANSWER_BYTES}]).encode()[:MAX_ANSWER_BYTES]
-        api = Api(Answer(200, {}, cut))
+        api = Api(HttpAnswer(200, {}, cut))
         assert api.client.has_comment(access(), INCIDENT, IS_OURS, api.deadline)
 
     @pytest.mark.parametrize("ending", [b'"', b"\\", b'\\"', b"\\\\"], ids=repr)
     def test_has_comment_reads_an_unterminated_string_in_linear_time(self, ending: bytes) -> None:
-        api = Api(Answer(200, {}, (b'"' + ending * MAX_ANSWER_BYTES)[:MAX_ANSWER_BYTES]))
+        api = Api(HttpAnswer(200, {}, (b'"' + ending * MAX_ANSWER_BYTES)[:MAX_ANSWER_BYTES]))
         assert not api.client.has_comment(access(), INCIDENT, IS_OURS, api.deadline)
 
     @pytest.mark.parametrize("body", [b"", b"<html>", b"7", b'{"items": 7}'])
     def test_has_comment_is_false_for_an_unreadable_page(self, body: bytes) -> None:
-        api = Api(Answer(200, {}, body))
+        api = Api(HttpAnswer(200, {}, body))
         assert not api.client.has_comment(access(), INCIDENT, IS_OURS, api.deadline)
 
 

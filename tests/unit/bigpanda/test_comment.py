@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from relay.bigpanda.comment import MAX_ASSIGNED, MAX_COMMENT, Comment, comment_of, mark
-from relay.incidents.callback import Answers, parse_callback
+from relay.incidents.callback import ResponseMeanings, parse_callback
 
 MARK = mark("1a2b3c4d" + "0" * 24)
 
 
 def comment(**members: Any) -> Comment:
     plain = {"relay": 1, "incident_id": "i1", "event": {"number": "408005"}, "person": {"target": "jdoe"}}
-    return comment_of(parse_callback(json.dumps(plain | members).encode()), Answers(), MARK)
+    return comment_of(parse_callback(json.dumps(plain | members).encode()), ResponseMeanings(), MARK)
 
 
 def words(assigned: str = "", **members: Any) -> str:
@@ -24,9 +24,9 @@ def words(assigned: str = "", **members: Any) -> str:
 def test_comment_of_an_unverified_callback_begins_with_unverified() -> None:
     plain = {"relay": 1, "kind": "response", "response": "ack", "incident_id": "i1", "person": {"target": "ceo"}}
     said = parse_callback(json.dumps(plain).encode())
-    doubted = comment_of(said, Answers(), MARK, is_verified=False)
+    doubted = comment_of(said, ResponseMeanings(), MARK, is_verified=False)
     assert doubted.text("").startswith("Unverified, since xMatters did not confirm it:")
-    assert comment_of(said, Answers(), MARK).is_contained_in(doubted.text(""))
+    assert comment_of(said, ResponseMeanings(), MARK).is_contained_in(doubted.text(""))
 
 
 @pytest.mark.parametrize(
@@ -125,6 +125,6 @@ class TestRecognition:
 
     def test_comment_is_not_recognised_by_its_mark_alone_or_without_its_note(self) -> None:
         assert not self.ours.is_contained_in(MARK)
-        assert not self.ours.is_contained_in(f"{self.ours.deed} {MARK}")
-        assert not self.ours.is_contained_in(f"{self.ours.note} {MARK} {self.ours.deed}")
+        assert not self.ours.is_contained_in(f"{self.ours.action} {MARK}")
+        assert not self.ours.is_contained_in(f"{self.ours.note} {MARK} {self.ours.action}")
         assert not self.ours.is_contained_in(self.ours.text("").replace("1a2b3c4d", "00000000"))

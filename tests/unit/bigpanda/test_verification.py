@@ -5,24 +5,26 @@ from typing import Any
 
 import pytest
 
-from relay.bigpanda.verification import EARLY_CALLBACK_SECONDS, Answered, CallbackVerdict, Verdict, Verifier
+from relay.bigpanda.verification import EARLY_CALLBACK_SECONDS, CallbackVerdict, ReceivedCallback, Verdict, Verifier
 from relay.channels.channel import Auth, Rest
 from relay.deadline import Deadline
 from relay.errors import NoAnswer, Reason
 from relay.incidents.callback import Callback, Kind
-from relay.ledger.entry import Entry, Raised, hashes_of
+from relay.ledger.accepted_signal import AcceptedSignal, hashes_of
+from relay.ledger.entry import Entry
 from tests.unit.states import NOW, state
 
 REST = Rest("https://acme.xmatters.com", Auth("basic", {"username": "u", "password": "p"}))
 PAGE = "7d9a1c0e-0000-4000-8000-000000000001"
-RAISED = Raised("r1", NOW, is_open=True, pages=(PAGE,), number="408005", recipients=hashes_of(("Ops", "jdoe")))
+RAISED = AcceptedSignal("r1", NOW, is_open=True, pages=(PAGE,), number="408005", recipients=hashes_of(("Ops", "jdoe")))
 CAME = NOW + 30
 LATE = CAME + EARLY_CALLBACK_SECONDS
 DEADLINE = Deadline(5.0, lambda: 0.0)
 
 
-def entry(*raised: Raised, **members: Any) -> Entry:
-    return Entry(announced=state(), kept=state(), signals=(NOW,), raised=raised, sequence=2)._replace(**members)
+def entry(*signals: AcceptedSignal, **members: Any) -> Entry:
+    known = Entry(newest=state(), announced=state(), signal_times=(NOW,), accepted_signals=signals, sequence=2)
+    return known._replace(**members)
 
 
 def callback(**members: Any) -> Callback:
@@ -56,7 +58,7 @@ def judged(
 ) -> CallbackVerdict:
     verifier = Verifier(lambda _, request, __: pages_of(request), lambda _, name, __: is_person(name), lambda: now)
     is_acknowledgement = said.kind == Kind.RESPONSE
-    return verifier.judge(Answered(said, is_acknowledgement, came), entries, rest, DEADLINE)
+    return verifier.judge(ReceivedCallback(said, is_acknowledgement, came), entries, rest, DEADLINE)
 
 
 def no_answer(_: str) -> Any:
@@ -69,9 +71,9 @@ class TestIncident:
         assert judged(callback()).verdict == Verdict.STRANGE
 
     def test_callback_of_an_unannounced_incident_is_unverified(self) -> None:
-        assert judged(callback(), Entry(kept=state(), sequence=1)).verdict == Verdict.UNVERIFIED
+        assert judged(callback(), Entry(newest=state(), sequence=1)).verdict == Verdict.UNVERIFIED
 
-    @pytest.mark.parametrize("entries", [(), (Entry(kept=state(), sequence=1),)])
+    @pytest.mark.parametrize("entries", [(), (Entry(newest=state(), sequence=1),)])
     def test_callback_shortly_before_an_announcement_is_early(self, entries: tuple[Entry, ...]) -> None:
         assert judged(callback(), *entries, now=LATE - 0.1).verdict == Verdict.EARLY
 

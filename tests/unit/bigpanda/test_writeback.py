@@ -12,10 +12,12 @@ from botocore.exceptions import EndpointConnectionError
 from relay.bigpanda.api_rate_limit import CALLS_A_SECOND, MAX_WAITS, USERS_A_SECOND
 from relay.bigpanda.client import ACTIVITIES_A_PAGE
 from relay.bigpanda.writeback import WRITEBACK_LEASE_SECONDS
-from relay.entrypoints.worker import JOB_SECONDS, SILENT_SECONDS
-from relay.http.session import Answer
-from relay.jobs.envelope import Job
-from relay.ledger.entry import Entry, key
+from relay.entrypoints.chores import SILENT_SECONDS
+from relay.entrypoints.worker import JOB_SECONDS
+from relay.http.session import HttpAnswer
+from relay.jobs.job import Job
+from relay.ledger.entry import Entry
+from relay.ledger.entry_key import key
 from relay.ledger.ledger import Ledger
 from relay.ledger.table import Table
 from tests import samples
@@ -33,10 +35,10 @@ ANSWER = {
     "response": "Acknowledge",
 }
 WORDS = "jdoe acknowledged xMatters page 408005."
-DONE = Answer(204, {}, b"")
-NOBODY = Answer(200, {}, b'{"Resources": []}')
-JANE = Answer(200, {}, b'{"Resources": [{"id": "u1", "userName": "jdoe"}]}')
-EMPTY = Answer(200, {}, b"[]")
+DONE = HttpAnswer(204, {}, b"")
+NOBODY = HttpAnswer(200, {}, b'{"Resources": []}')
+JANE = HttpAnswer(200, {}, b'{"Resources": [{"id": "u1", "userName": "jdoe"}]}')
+EMPTY = HttpAnswer(200, {}, b"[]")
 
 
 def job(number: int = 1, *, attempts: int = 0, **members: Any) -> Job:
@@ -72,7 +74,7 @@ def put(relay: Relay, *jobs: Job) -> None:
     """Queue callbacks of incidents that the channel announced."""
     for each in jobs:
         if not relay.session.calls:
-            announce(relay, json.loads(each.body)["incident_id"])
+            announce(relay, json.loads(each.payload.body)["incident_id"])
         relay.chores.queue().send(each)
 
 
@@ -80,7 +82,7 @@ def announce(relay: Relay, incident_id: str) -> None:
     """Record an incident as announced, if the channel's ledger has none of that id."""
     name, elsewhere = key("noc", (), incident_id), FakeDynamoDb()
     client: Any = elsewhere
-    Ledger(Table(client, "ledger", relay.clock)).write(name, Entry(), Entry(announced=state(), kept=state()))
+    Ledger(Table(client, "ledger", relay.clock)).write(name, Entry(), Entry(newest=state(), announced=state()))
     relay.dynamodb.items.setdefault(name, elsewhere.items[name])
 
 
@@ -101,7 +103,7 @@ class TestWrite:
         assert call.url == "https://api.bigpanda.io/resources/v2.0/environments/e1/incidents/i1/comments"
         assert comments(relay) == [f"{WORDS} [relay 00000000]"]
         assert relay.chores.messages == relay.dead_letters.messages == []
-        assert relay.recorder.metrics()["job_delivered"] == 1
+        assert relay.recorder.outcomes() == ["delivered"]
 
     def test_callback_that_came_twice_becomes_one_comment(self) -> None:
         relay = room()
@@ -170,7 +172,7 @@ class TestEnvironment:
         put(relay, job(environment_id=None))
         relay.wake(0)
         [dead] = relay.dead_letters.jobs()
-        assert (dead.reason, relay.bigpanda.calls) == ("refused", [])
+        assert (dead.failures.reason, relay.bigpanda.calls) == ("refused", [])
         assert "bigpanda.environment_id" in relay.recorder.written()
 
 
@@ -184,7 +186,7 @@ class TestAssign:
         assert "is assigned to them" in comments(relay)[0]
 
     def test_incident_is_assigned_to_the_acknowledger_by_e_mail_address(self) -> None:
-        known = Answer(200, {}, b'{"Resources": [{"id": "u1", "userName": "jdoe@acme.example"}]}')
+        known = HttpAnswer(200, {}, b'{"Resources": [{"id": "u1", "userName": "jdoe@acme.example"}]}')
         relay = room(known, DONE, assign=True, email_domain="acme.example")
         put(relay, job())
         relay.wake(0)
@@ -236,14 +238,14 @@ class TestFailing:
         put(relay, job())
         relay.wake(0)
         [waiting] = relay.chores.jobs()
-        assert (waiting.reason, waiting.rounds, waiting.attempts) == (reason, 1, 1)
+        assert (waiting.failures.reason, waiting.failures.rounds, waiting.failures.attempts) == (reason, 1, 1)
         relay.wake(301)
         assert asked(relay) == ["POST comments", "POST comments"]
         assert relay.chores.messages == []
 
     @pytest.mark.parametrize("step", [requests.ReadTimeout(), samples.refused(502), requests.ConnectionError()])
     def test_comment_that_may_be_written_is_looked_for_before_a_retry(self, step: Step) -> None:
-        there = Answer(200, {}, json.dumps([{"params": {"comment": f"{WORDS} [relay 00000000]"}}]).encode())
+        there = HttpAnswer(200, {}, json.dumps([{"params": {"comment": f"{WORDS} [relay 00000000]"}}]).encode())
         relay = room(step, there)
         put(relay, job())
         relay.wake(0)
@@ -261,7 +263,7 @@ class TestFailing:
         ],
     )
     def test_forged_mark_in_another_comment_does_not_suppress_the_retry(self, forged: str) -> None:
-        there = Answer(200, {}, json.dumps([{"params": {"comment": forged}}]).encode())
+        there = HttpAnswer(200, {}, json.dumps([{"params": {"comment": forged}}]).encode())
         relay = room(requests.ReadTimeout(), there, DONE)
         put(relay, job())
         relay.wake(0)
@@ -272,9 +274,9 @@ class TestFailing:
         written: list[str] = []
         lost = iter([False, True])
 
-        def bigpanda(call: Call) -> Answer:
+        def bigpanda(call: Call) -> HttpAnswer:
             if call.method == "GET":
-                return Answer(200, {}, json.dumps([{"params": {"comment": words}} for words in written]).encode())
+                return HttpAnswer(200, {}, json.dumps([{"params": {"comment": words}} for words in written]).encode())
             if next(lost, False):
                 return samples.refused(502)
             written.append(json.loads(call.body)["comment"])
@@ -307,8 +309,12 @@ class TestFailing:
         put(relay, job())
         relay.wake(0)
         [dead] = relay.dead_letters.jobs()
-        assert (dead.reason, dead.http_status, dead.response_excerpt) == ("refused", 404, "no such incident")
-        assert (dead.attempts, dead.kind, relay.chores.messages) == (1, "writeback", [])
+        assert (dead.failures.reason, dead.failures.http_status, dead.failures.response_excerpt) == (
+            "refused",
+            404,
+            "no such incident",
+        )
+        assert (dead.failures.attempts, dead.kind, relay.chores.messages) == (1, "writeback", [])
 
     def test_refused_callback_waits_if_the_dead_letter_queue_fails(self) -> None:
         relay = room(samples.refused(404))
@@ -322,7 +328,7 @@ class TestFailing:
         put(relay, job())
         relay.wake(21_601)
         [dead] = relay.dead_letters.jobs()
-        assert (dead.reason, relay.bigpanda.calls) == ("expired", [])
+        assert (dead.failures.reason, relay.bigpanda.calls) == ("expired", [])
 
     def test_bigpanda_key_is_not_in_the_dead_letter_or_log_of_a_callback(self) -> None:
         relay = room(samples.refused(400, b"key BPU-canary is odd"))
@@ -337,7 +343,7 @@ class TestHanging:
     """BigPanda does not answer: a worker must not wait for it again and again."""
 
     def test_timeout_of_bigpanda_holds_the_other_callbacks_back_for_a_while(self) -> None:
-        def hangs(call: Call) -> Answer:
+        def hangs(call: Call) -> HttpAnswer:
             relay.clock.now += call.seconds
             raise requests.ReadTimeout
 
@@ -346,15 +352,15 @@ class TestHanging:
         began = relay.clock.now
         relay.wake(0)
         assert (len(relay.bigpanda.calls), relay.clock.now - began <= JOB_SECONDS) == (1, True)
-        assert {waiting.reason for waiting in relay.chores.jobs()} == {"timeout", "circuit_open"}
+        assert {waiting.failures.reason for waiting in relay.chores.jobs()} == {"timeout", "circuit_open"}
         assert len(relay.chores.jobs()) == 5
 
     def test_bigpanda_is_asked_again_after_its_silence(self) -> None:
-        def hangs(call: Call) -> Answer:
+        def hangs(call: Call) -> HttpAnswer:
             relay.clock.now += call.seconds
             raise requests.ReadTimeout
 
-        relay = room(hangs, Answer(200, {}, b"[]"), Answer(204, {}, b""))
+        relay = room(hangs, HttpAnswer(200, {}, b"[]"), HttpAnswer(204, {}, b""))
         put(relay, job(1), job(2, incident_id="i2"))
         relay.wake(0)
         relay.wake(SILENT_SECONDS)
@@ -362,7 +368,7 @@ class TestHanging:
         assert (relay.chores.messages, len(comments(relay))) == ([], 3)
 
     def test_fast_failure_of_bigpanda_holds_no_other_callback_back(self) -> None:
-        relay = room(requests.ConnectionError("reset"), Answer(204, {}, b""))
+        relay = room(requests.ConnectionError("reset"), HttpAnswer(204, {}, b""))
         put(relay, job(1), job(2, incident_id="i2"))
         relay.wake(0)
         assert len(relay.bigpanda.calls) == 2
@@ -378,7 +384,7 @@ class TestReplay:
         relay.wake(10 * 86_400)
         assert relay.retries.messages == []
         assert len(comments(relay)) == 2
-        assert relay.recorder.metrics()["job_duplicate"] == 1
+        assert relay.recorder.outcomes().count("duplicate") == 1
 
 
 class TestConcurrentWorkers:
@@ -397,7 +403,7 @@ class TestConcurrentWorkers:
         assert relay.chores.messages == []
 
     def test_callback_of_a_crashed_worker_is_looked_for_before_a_retry(self) -> None:
-        def dies(_: Call) -> Answer:
+        def dies(_: Call) -> HttpAnswer:
             raise SystemExit
 
         relay = room(dies, EMPTY, DONE)
@@ -407,7 +413,7 @@ class TestConcurrentWorkers:
         put(relay, job())
         relay.wake(0)
         [waiting] = relay.chores.jobs()
-        assert (waiting.reason, asked(relay)) == ("in_flight", ["POST comments"])
+        assert (waiting.failures.reason, asked(relay)) == ("in_flight", ["POST comments"])
         relay.wake(WRITEBACK_LEASE_SECONDS + 1)
         assert asked(relay) == ["POST comments", "GET activities", "POST comments"]
 
@@ -421,13 +427,13 @@ class TestLedgerDown:
         put(relay, job())
         relay.wake(0)
         [waiting] = relay.chores.jobs()
-        assert (waiting.reason, comments(relay)) == ("internal", [])
+        assert (waiting.failures.reason, comments(relay)) == ("internal", [])
         relay.wake(WRITEBACK_LEASE_SECONDS + 1)
         assert len(comments(relay)) == 1
 
     def test_comment_that_could_not_be_recorded_is_looked_for(self) -> None:
         table = HookedDynamoDb()
-        there = Answer(200, {}, json.dumps([{"comment": f"{WORDS} [relay 00000000]"}]).encode())
+        there = HttpAnswer(200, {}, json.dumps([{"comment": f"{WORDS} [relay 00000000]"}]).encode())
         relay = room(DONE, there, dynamodb=table)
         table.before[("update_item", 3)] = table_down
         put(relay, job())
@@ -614,7 +620,7 @@ class TestRate:
     def test_worker_writes_five_comments_a_second_at_most(self) -> None:
         clock, moments = Clock(), list[float]()
 
-        def noted(_: Call) -> Answer:
+        def noted(_: Call) -> HttpAnswer:
             moments.append(clock.now)
             return DONE
 
@@ -627,7 +633,7 @@ class TestRate:
     def test_worker_looks_up_two_users_a_second_at_most(self) -> None:
         clock, moments = Clock(), list[float]()
 
-        def noted(call: Call) -> Answer:
+        def noted(call: Call) -> HttpAnswer:
             if call.method == "GET":
                 moments.append(clock.now)
             return NOBODY
@@ -640,9 +646,9 @@ class TestRate:
 
     def test_worker_reads_five_pages_of_activities_a_second_at_most(self) -> None:
         clock, moments = Clock(), list[float]()
-        full = Answer(200, {}, json.dumps([{"comment": "x"}] * ACTIVITIES_A_PAGE).encode())
+        full = HttpAnswer(200, {}, json.dumps([{"comment": "x"}] * ACTIVITIES_A_PAGE).encode())
 
-        def noted(call: Call) -> Answer:
+        def noted(call: Call) -> HttpAnswer:
             if call.method == "GET":
                 moments.append(clock.now)
                 return full
@@ -663,6 +669,6 @@ class TestRate:
         put(relay, job())
         relay.wake(0)
         [waiting] = relay.chores.jobs()
-        assert (waiting.reason, waiting.attempts, comments(relay)) == ("paced", 0, [])
+        assert (waiting.failures.reason, waiting.failures.attempts, comments(relay)) == ("paced", 0, [])
         relay.wake(60)
         assert len(comments(relay)) == 1

@@ -31,7 +31,7 @@ def test_resolve_is_owed_after_an_ambiguous_answer(ambiguous: Step) -> None:
     assert relay.share(status="critical").reason in {Reason.UPSTREAM, Reason.UNREACHABLE}
     relay.clock.now += 5
     result = relay.share(status="ok", changedOn=LATER)
-    assert (result.outcome, result.transition) == (Outcome.DELIVERED, "resolved")
+    assert (result.outcome, result.subject.transition) == (Outcome.DELIVERED, "resolved")
 
 
 def test_state_is_not_sent_again_within_half_a_minute_of_an_ambiguous_answer(ambiguous: Step) -> None:
@@ -68,6 +68,6 @@ def test_answer_429_or_503_leaves_no_state_in_doubt(status: int) -> None:
     relay = room(samples.refused(status))
     result = relay.share(status="critical")
     entry: Any = relay.entry()
-    assert not result.may_have_paged
-    assert (entry.doubtful, entry.signals) == ((), ())
+    assert not result.exchange.may_have_paged
+    assert (entry.doubtful, entry.signal_times) == ((), ())
     assert may_repeat(relay) == [None] * 3

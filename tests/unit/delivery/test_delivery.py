@@ -2,6 +2,7 @@
 
 import json
 import random
+from typing import TYPE_CHECKING
 
 import pytest
 import requests
@@ -9,13 +10,18 @@ import requests
 from relay.delivery.debts import FIRST_WAKE_SECONDS, OVERDUE_SECONDS
 from relay.delivery.task import delivery_id
 from relay.errors import Reason
-from relay.http.session import Answer
-from relay.jobs.envelope import Job
+from relay.http.session import HttpAnswer
+from relay.jobs.envelope import read_envelope
 from relay.jobs.outcome import Outcome
-from relay.ledger.entry import LEASE_SECONDS, Raised, key
+from relay.ledger.accepted_signal import AcceptedSignal
+from relay.ledger.entry_key import key
+from relay.ledger.lease import LEASE_SECONDS
 from relay.ledger.row import Row
 from tests import samples
 from tests.fakes import Call, FakeSecrets, HookedDynamoDb, room, table_down
+
+if TYPE_CHECKING:
+    from relay.jobs.job import Job
 
 DOWN = samples.refused(503, b"<h1>Service Unavailable</h1>")
 LATER = 1_800_000_001
@@ -35,10 +41,13 @@ class TestDelivered:
     def test_accepted_share_is_delivered(self) -> None:
         relay = room()
         result = relay.share()
-        assert (result.outcome, result.request_id, result.attempts) == (Outcome.DELIVERED, "r7", 1)
-        assert (result.channel, result.incident_id, result.reason) == ("noc", "i1", None)
-        assert (result.transition, result.why) == ("opened", "nothing of this open incident was announced")
-        assert (result.queue, result.unguarded) == (None, None)
+        assert (result.outcome, result.exchange.request_id, result.exchange.attempts) == (Outcome.DELIVERED, "r7", 1)
+        assert (result.subject.channel, result.subject.incident_id, result.reason) == ("noc", "i1", None)
+        assert (result.subject.transition, result.subject.why) == (
+            "opened",
+            "nothing of this open incident was announced",
+        )
+        assert (result.queue, result.notices.unguarded) == (None, None)
         assert relay.dead_letters.messages == []
 
     def test_delivered_share_takes_one_read_two_writes_and_one_rate_limit_call(self) -> None:
@@ -60,25 +69,25 @@ class TestDelivered:
         relay.share()
         entry = relay.entry()
         assert entry.announced
-        assert entry.announced.is_same(entry.kept)
+        assert entry.announced.is_same(entry.newest)
         assert (entry.announced.version, entry.announced.is_critical) == ((1_800_000_000, 1_800_000_000), True)
-        assert (entry.lease, entry.owed_since, entry.dead_lettered) == (None, None, None)
-        assert entry.signals == (relay.clock.now,)
-        assert entry.raised == (Raised("r7", relay.clock.now, is_open=True, is_critical=True),)
+        assert (entry.lease, entry.debt.since, entry.dead_letter.state) == (None, None, None)
+        assert entry.signal_times == (relay.clock.now,)
+        assert entry.accepted_signals == (AcceptedSignal("r7", relay.clock.now, is_open=True, is_critical=True),)
 
     def test_job_is_on_the_retry_queue_before_the_signal_is_sent_and_sleeps_past_the_lease(self) -> None:
         on_queue: list[Job] = []
 
-        def accept(call: Call) -> Answer:
+        def accept(call: Call) -> HttpAnswer:
             on_queue.extend(relay.retries.jobs())
             return samples.accepted()
 
         relay = room(accept)
         result = relay.share(recipients=("jdoe",))
         assert on_queue == [
-            Job(
+            samples.job(
                 kind="signal",
-                delivery_id=result.delivery_id or "",
+                delivery_id=result.subject.delivery_id or "",
                 channel="noc",
                 incident_id="i1",
                 version=(1_800_000_000, 1_800_000_000),
@@ -104,10 +113,10 @@ class TestDelivered:
     def test_share_is_claimed_before_it_is_sent(self) -> None:
         leases: list[float] = []
 
-        def accept(call: Call) -> Answer:
+        def accept(call: Call) -> HttpAnswer:
             entry = relay.entry()
             assert entry.lease
-            assert entry.kept
+            assert entry.newest
             leases.append(entry.lease.until - relay.clock.now)
             return samples.accepted()
 
@@ -137,8 +146,8 @@ class TestDelivered:
         assert relay.share(body).outcome == Outcome.DELIVERED
         assert relay.session.calls[0].body == body
         [job] = relay.retries.jobs()
-        assert job.body_reduced
-        kept = json.loads(job.body)["incident"]
+        assert job.payload.body_reduced
+        kept = json.loads(job.payload.body)["incident"]
         assert (kept["id"], len(kept["alerts"])) == ("i1", 300)
         assert kept["relay_note"] == "cut to fit: alerts are here by id and status alone"
 
@@ -151,7 +160,7 @@ class TestDelivered:
     def test_share_with_a_giant_status_is_kept_on_the_retry_queue(self) -> None:
         relay = room(DOWN)
         assert relay.share(status=noise(3_000_000)).queue == "retry"
-        assert relay.entry().row_job
+        assert relay.entry().debt.job
 
 
 class TestRow:
@@ -164,13 +173,13 @@ class TestRow:
         table.before["put_item", 0] = lambda: relay.dynamodb.indexed() == [] or pytest.fail("the row came first")
         result = relay.share()
         assert table.calls == ["get_item", "update_item", "update_item", "put_item", "update_item", "update_item"]
-        assert relay.entry().row == Row(
+        assert relay.entry().debt.row == Row(
             relay.clock.now + FIRST_WAKE_SECONDS + OVERDUE_SECONDS,
             result.job.stored_name if result.job else "",
             is_critical=True,
         )
         assert [item["pk"]["S"] for item in table.indexed()] == [key("noc", (), "i1")]
-        stored = Job.from_json(
+        stored = read_envelope(
             relay.ledger.stored(key("noc", (), "i1"), result.job.stored_name if result.job else "") or ""
         )
         assert [stored] == relay.retries.jobs()
@@ -182,13 +191,13 @@ class TestRow:
         table.calls.clear()
         result = relay.share(status="unknown", changedOn=LATER)
         assert table.calls == ["get_item", "put_item", "update_item"]
-        assert relay.entry().row == Row(
+        assert relay.entry().debt.row == Row(
             (result.until or 0) + OVERDUE_SECONDS, result.job.stored_name if result.job else ""
         )
-        stored = Job.from_json(
+        stored = read_envelope(
             relay.ledger.stored(key("noc", (), "i1"), result.job.stored_name if result.job else "") or ""
         )
-        assert (stored.not_before, stored.status) == (None, "unknown")
+        assert (stored.message.not_before, stored.payload.status) == (None, "unknown")
 
     def test_share_is_sent_after_a_crash_between_stored_job_and_row(self) -> None:
         def stops() -> None:
@@ -209,13 +218,13 @@ class TestRow:
         relay = room(DOWN, DOWN, DOWN, samples.accepted(), dynamodb=table)
         table.before["put_item", 0] = table_down
         result = relay.share()
-        assert (result.outcome, result.queue, relay.entry().row) == (Outcome.QUEUED, "retry", None)
-        assert relay.entry().reason == "upstream"
+        assert (result.outcome, result.queue, relay.entry().debt.row) == (Outcome.QUEUED, "retry", None)
+        assert relay.entry().debt.reason == "upstream"
         relay.wake(FIRST_WAKE_SECONDS)
         assert len(relay.session.calls) == 4
 
     def test_newer_share_that_takes_over_a_debt_stores_its_job_before_its_claim(self) -> None:
-        def dies(_: Call) -> Answer:
+        def dies(_: Call) -> HttpAnswer:
             raise SystemExit
 
         table = HookedDynamoDb()
@@ -226,9 +235,9 @@ class TestRow:
             relay.share(changedOn=LATER)
         assert table.calls == ["get_item", "update_item", "put_item", "update_item"]
         entry = relay.entry()
-        stored = Job.from_json(relay.ledger.stored(key("noc", (), "i1"), entry.row_job) or "")
-        assert stored.status == "critical"
-        assert entry.row_due == relay.clock.now + LEASE_SECONDS + OVERDUE_SECONDS
+        stored = read_envelope(relay.ledger.stored(key("noc", (), "i1"), entry.debt.job) or "")
+        assert stored.payload.status == "critical"
+        assert entry.debt.due == relay.clock.now + LEASE_SECONDS + OVERDUE_SECONDS
         [item] = table.indexed()
         assert item["due"]["S"].startswith("critical#")
 
@@ -247,7 +256,7 @@ class TestRow:
             relay.dynamodb.calls.clear()
             relay.wake(60)
             assert "put_item" not in relay.dynamodb.calls
-            assert relay.entry().row_due == relay.clock.now + relay.retries.delays()[0] + OVERDUE_SECONDS
+            assert relay.entry().debt.due == relay.clock.now + relay.retries.delays()[0] + OVERDUE_SECONDS
 
     def test_announced_state_leaves_the_index_by_the_write_that_records_it(self) -> None:
         relay = room(DOWN, DOWN, DOWN, samples.accepted())
@@ -263,17 +272,17 @@ class TestRow:
         alerts = [{"id": f"a{number}", "text": noise(60_000 + 2 * number)} for number in range(20)]
         result = relay.share(alerts=alerts)
         [kept] = relay.retries.jobs()
-        assert not kept.body_reduced, "the message holds it whole"
-        stored = Job.from_json(
+        assert not kept.payload.body_reduced, "the message holds it whole"
+        stored = read_envelope(
             relay.ledger.stored(key("noc", (), "i1"), result.job.stored_name if result.job else "") or ""
         )
-        assert stored.body_reduced
+        assert stored.payload.body_reduced
         relay.retries.messages.clear()
         assert relay.sweep(300)["healed"] == 1
         relay.wake(0)
         rang = json.loads(relay.session.calls[-1].body)["incident"]
         assert (rang["id"], len(rang["alerts"])) == ("i1", 20)
-        assert relay.entry().row is None
+        assert relay.entry().debt.row is None
 
 
 class TestNotOwed:
@@ -282,7 +291,7 @@ class TestNotOwed:
         first = relay.share()
         relay.dynamodb.calls.clear()
         again = relay.share()
-        assert (again.outcome, again.delivery_id) == (Outcome.DUPLICATE, first.delivery_id)
+        assert (again.outcome, again.subject.delivery_id) == (Outcome.DUPLICATE, first.subject.delivery_id)
         assert relay.dynamodb.calls == ["get_item"]
         assert (len(relay.session.calls), len(relay.retries.messages)) == (1, 1)
 
@@ -306,13 +315,13 @@ class TestNotOwed:
         relay.share()
         relay.dynamodb.calls.clear()
         touched = relay.share(changedOn=LATER, comments=["on it"])
-        assert (touched.outcome, touched.transition) == (Outcome.UNCHANGED, "touched")
+        assert (touched.outcome, touched.subject.transition) == (Outcome.UNCHANGED, "touched")
         assert relay.dynamodb.calls == ["get_item", "update_item"]
         assert (len(relay.session.calls), len(relay.retries.messages)) == (1, 1)
-        kept, announced = relay.entry().kept, relay.entry().announced
-        assert kept
+        newest, announced = relay.entry().newest, relay.entry().announced
+        assert newest
         assert announced
-        assert (kept.version, announced.version) == ((LATER, LATER), (LATER - 1, LATER - 1))
+        assert (newest.version, announced.version) == ((LATER, LATER), (LATER - 1, LATER - 1))
 
     def test_share_older_than_an_unchanged_one_is_superseded(self) -> None:
         relay = room()
@@ -324,14 +333,14 @@ class TestNotOwed:
         relay = room(policy={"preset": "oncall"})
         relay.share()
         eased = relay.share(status="warning", changedOn=LATER)
-        assert (eased.outcome, eased.transition) == (Outcome.UNCHANGED, "eased")
+        assert (eased.outcome, eased.subject.transition) == (Outcome.UNCHANGED, "eased")
         assert len(relay.session.calls) == 1
 
     def test_critical_after_an_unsignalled_easing_is_signalled(self) -> None:
         relay = room(policy={"preset": "oncall"})
         relay.share()
         relay.share(status="warning", changedOn=LATER)
-        assert relay.share(status="critical", changedOn=LATER + 1).transition == "worsened"
+        assert relay.share(status="critical", changedOn=LATER + 1).subject.transition == "worsened"
         assert len(relay.session.calls) == 2
 
     def test_other_url_recipients_get_signals_of_their_own(self) -> None:
@@ -349,13 +358,17 @@ class TestNotOwed:
         urls = [call.url.partition("&")[2] for call in relay.session.calls]
         assert urls == ["recipients=Storage%20On-Call,jdoe", ""]
         job, _ = relay.retries.jobs()
-        assert (job.recipients, job.url_recipients, job.priority) == (("Storage On-Call", "jdoe"), ("jdoe",), "HIGH")
+        assert (job.routing.recipients, job.routing.url_recipients, job.routing.priority) == (
+            ("Storage On-Call", "jdoe"),
+            ("jdoe",),
+            "HIGH",
+        )
 
     def test_resolve_finds_its_incident_although_another_route_matches(self) -> None:
         routes = [{"when": {"status": "critical"}, "recipients": ["a"]}, {"when": {}, "recipients": ["b"]}]
         relay = room(policy={"routes": routes})
         relay.share(severity="critical")
-        assert relay.share(status="ok", severity="critical", changedOn=LATER).transition == "resolved"
+        assert relay.share(status="ok", severity="critical", changedOn=LATER).subject.transition == "resolved"
         relay.share(status="warning", severity="warning", changedOn=LATER + 1)
         assert [call.url.rpartition("=")[2] for call in relay.session.calls] == ["a", "a", "b"]
 
@@ -366,7 +379,7 @@ class TestNotOwed:
         assert (document["priority"], document["properties"]["subject"]) == ("HIGH", "CRITICAL lag")
         assert (document["properties"]["incident_id"], document["properties"]["team"]) == ("i1", "payments")
         # The job keeps BigPanda's body, so that a replay makes its own from the channel's settings of then.
-        assert json.loads(relay.retries.jobs()[0].body)["incident"]["id"] == "i1"
+        assert json.loads(relay.retries.jobs()[0].payload.body)["incident"]["id"] == "i1"
 
     def test_incident_stays_the_same_after_the_channel_changes_its_recipients(self) -> None:
         relay = room()
@@ -376,7 +389,7 @@ class TestNotOwed:
         relay.secrets.texts["noc"] = json.dumps(document)
         relay.clock.now += 301
         resolved = relay.share(changedOn=LATER, status="ok")
-        assert (resolved.outcome, resolved.transition) == (Outcome.DELIVERED, "resolved")
+        assert (resolved.outcome, resolved.subject.transition) == (Outcome.DELIVERED, "resolved")
         assert relay.session.calls[-1].url.endswith("&recipients=somebody%20new")
 
     def test_timestamp_of_next_year_does_not_mute_the_incident(self) -> None:
@@ -392,13 +405,13 @@ class TestOwedAgainstAnnounced:
         assert relay.share(status="ok", changedOn=LATER).outcome == Outcome.UNCHANGED
         relay.wake()
         assert (len(relay.session.calls), relay.retries.messages) == (3, [])
-        assert relay.entry().owed_since is None
+        assert relay.entry().debt.since is None
 
     def test_comment_does_not_swallow_an_owed_page(self) -> None:
         relay = room(DOWN, DOWN, DOWN, samples.accepted())
         relay.share()
         commented = relay.share(changedOn=LATER, comments=["on it"])
-        assert (commented.outcome, commented.transition) == (Outcome.DELIVERED, "opened")
+        assert (commented.outcome, commented.subject.transition) == (Outcome.DELIVERED, "opened")
         relay.wake()
         assert (len(relay.session.calls), relay.retries.messages) == (4, [])
 
@@ -406,7 +419,7 @@ class TestOwedAgainstAnnounced:
         relay = room(requests.ReadTimeout("late"), samples.accepted())
         assert relay.share().reason == Reason.TIMEOUT
         resolved = relay.share(status="ok", changedOn=LATER)
-        assert (resolved.outcome, resolved.transition) == (Outcome.DELIVERED, "resolved")
+        assert (resolved.outcome, resolved.subject.transition) == (Outcome.DELIVERED, "resolved")
 
     def test_each_transition_is_signalled(self) -> None:
         relay = room()
@@ -414,7 +427,7 @@ class TestOwedAgainstAnnounced:
         for number, (status, transition) in enumerate([*story, ("critical", "reopened")]):
             relay.clock.now += 20
             result = relay.share(status=status, changedOn=LATER + number)
-            assert (result.outcome, result.transition) == (Outcome.DELIVERED, transition)
+            assert (result.outcome, result.subject.transition) == (Outcome.DELIVERED, transition)
         assert len(relay.session.calls) == 5
 
 
@@ -426,7 +439,7 @@ class TestDeliveryId:
         relay = room(DOWN, DOWN, DOWN, samples.accepted())
         result = relay.share()
         relay.wake()
-        assert {call.headers["X-Relay-Delivery-Id"] for call in relay.session.calls} == {result.delivery_id}
+        assert {call.headers["X-Relay-Delivery-Id"] for call in relay.session.calls} == {result.subject.delivery_id}
         assert len(relay.session.calls) == 4
 
     @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import requests
 from relay.delivery.debts import FIRST_WAKE_SECONDS
 from relay.entrypoints.endpoint import INLINE_SECONDS
 from relay.errors import HANDLING, QueueError, Reason
-from relay.jobs.envelope import Job
+from relay.jobs.envelope import read_envelope
 from relay.jobs.outbox import MAX_LOGGED_CHARACTERS
 from relay.jobs.outcome import Outcome, Result
 from relay.ledger.row import Row
@@ -45,20 +45,20 @@ class TestNotAccepted:
         queue_name = "dead_letter" if HANDLING[reason].is_final else "retry"
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, reason, queue_name)
         queue = {"retry": relay.retries, "dead_letter": relay.dead_letters}[queue_name]
-        assert [job.body for job in queue.jobs()] == [samples.body()]
+        assert [job.payload.body for job in queue.jobs()] == [samples.body()]
         assert len(relay.retries.messages) == 1
 
     def test_ledger_keeps_attempts_and_debt_of_a_failed_share(self) -> None:
         relay = room(DOWN, chance=0.5)
         started = relay.clock.now
         result = relay.share()
-        assert (result.attempts, result.http_status) == (3, 503)
+        assert (result.exchange.attempts, result.exchange.http_status) == (3, 503)
         assert relay.clock.now - started == 0.75
         entry = relay.entry()
-        assert (entry.lease, entry.announced, entry.signals, entry.doubtful) == (None, None, (), ())
-        assert (entry.asked, entry.owed_since, entry.dead_lettered) == (3, started, None)
-        assert entry.kept
-        assert entry.kept.version == (1_800_000_000, 1_800_000_000)
+        assert (entry.lease, entry.announced, entry.signal_times, entry.doubtful) == (None, None, (), ())
+        assert (entry.debt.attempts, entry.debt.since, entry.dead_letter.state) == (3, started, None)
+        assert entry.newest
+        assert entry.newest.version == (1_800_000_000, 1_800_000_000)
 
     def test_attempts_of_the_worker_count_on_from_the_inline_attempts(self) -> None:
         relay = room(DOWN, DOWN, DOWN, samples.accepted("r9"))
@@ -67,7 +67,7 @@ class TestNotAccepted:
         assert [call.headers["X-Relay-Attempt"] for call in relay.session.calls] == ["1", "2", "3", "4"]
         assert relay.retries.messages == []
         entry = relay.entry()
-        assert ([each.request_id for each in entry.raised], entry.owed_since) == (["r9"], None)
+        assert ([each.request_id for each in entry.accepted_signals], entry.debt.since) == (["r9"], None)
 
     @pytest.mark.parametrize(
         ("failure", "says"),
@@ -86,15 +86,15 @@ class TestNotAccepted:
         relay = room(requests.ReadTimeout("late"))
         result = relay.share()
         entry = relay.entry()
-        assert result.may_have_paged
-        assert (len(entry.doubtful), entry.signals, entry.announced) == (1, (relay.clock.now,), None)
+        assert result.exchange.may_have_paged
+        assert (len(entry.doubtful), entry.signal_times, entry.announced) == (1, (relay.clock.now,), None)
 
     def test_share_without_time_for_an_attempt_is_queued_and_sends_nothing(self) -> None:
         relay = room()
         result = relay.share(seconds=1.5)
-        assert (result.outcome, result.reason, result.attempts) == (Outcome.QUEUED, Reason.TIMEOUT, 0)
-        assert not result.may_have_paged
-        assert (relay.session.calls, relay.entry().asked) == ([], 0)
+        assert (result.outcome, result.reason, result.exchange.attempts) == (Outcome.QUEUED, Reason.TIMEOUT, 0)
+        assert not result.exchange.may_have_paged
+        assert (relay.session.calls, relay.entry().debt.attempts) == ([], 0)
 
 
 class TestRefused:
@@ -102,9 +102,9 @@ class TestRefused:
         relay = room(REFUSED)
         result = relay.share(recipients=("jdoe",))
         [job] = relay.dead_letters.jobs()
-        assert job == Job(
+        assert job == samples.job(
             kind="signal",
-            delivery_id=result.delivery_id or "",
+            delivery_id=result.subject.delivery_id or "",
             channel="noc",
             incident_id="i1",
             version=(1_800_000_000, 1_800_000_000),
@@ -143,18 +143,18 @@ class TestRefused:
         relay = room(REFUSED, samples.accepted())
         relay.share()
         result = relay.share(changedOn=LATER, comments=["on it"])
-        assert (result.outcome, result.transition) == (Outcome.DELIVERED, "opened")
+        assert (result.outcome, result.subject.transition) == (Outcome.DELIVERED, "opened")
 
     def test_refused_share_stays_on_the_retry_queue_if_the_dead_letter_queue_fails(self) -> None:
         relay = room(REFUSED)
         relay.dead_letters.failure = NO
         result = relay.share(status="warning")
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.REFUSED, "retry")
-        assert relay.entry().dead_lettered is None
+        assert relay.entry().dead_letter.state is None
         relay.dead_letters.failure = None
         relay.wake()
         assert (len(relay.dead_letters.messages), relay.retries.messages) == (1, [])
-        assert relay.dead_letters.jobs()[0].attempts == len(relay.session.calls) == 2
+        assert relay.dead_letters.jobs()[0].failures.attempts == len(relay.session.calls) == 2
 
 
 class TestNoRetryQueue:
@@ -168,7 +168,7 @@ class TestNoRetryQueue:
     def test_share_is_sent_although_the_retry_queue_refuses_its_job(self) -> None:
         relay = self.broken()
         result = relay.share()
-        assert (result.outcome, result.unguarded) == (Outcome.DELIVERED, None)
+        assert (result.outcome, result.notices.unguarded) == (Outcome.DELIVERED, None)
         assert (len(relay.session.calls), relay.dead_letters.messages) == (1, [])
         assert relay.entry().announced
         assert relay.share().outcome == Outcome.DUPLICATE
@@ -178,7 +178,7 @@ class TestNoRetryQueue:
         relay.share(status="warning")
         result = relay.share(status="unknown", changedOn=LATER)
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.PACED, "ledger")
-        assert relay.entry().row == Row(result.until or 0.0, result.job.stored_name if result.job else "")
+        assert relay.entry().debt.row == Row(result.until or 0.0, result.job.stored_name if result.job else "")
         relay.retries.failure = None
         relay.sweep(59)
         assert relay.retries.messages == []
@@ -216,10 +216,10 @@ class TestNoRetryQueue:
         result = relay.share()
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.UPSTREAM, "ledger")
         entry = relay.entry()
-        assert entry.row == Row(
+        assert entry.debt.row == Row(
             relay.clock.now + FIRST_WAKE_SECONDS, result.job.stored_name if result.job else "", is_critical=True
         )
-        assert (entry.reason, entry.asked) == ("upstream", 3)
+        assert (entry.debt.reason, entry.debt.attempts) == ("upstream", 3)
         assert relay.dead_letters.messages == []
 
     def test_state_that_is_refused_is_dead_lettered_without_the_retry_queue(self) -> None:
@@ -227,19 +227,23 @@ class TestNoRetryQueue:
         result = relay.share()
         assert (result.outcome, result.queue) == (Outcome.QUEUED, "dead_letter")
         [job] = relay.dead_letters.jobs()
-        assert (job.reason, job.attempts, job.dead_lettered_at is None) == (result.reason, result.attempts, False)
-        assert relay.entry().dead_lettered
+        assert (job.failures.reason, job.failures.attempts, job.revival.dead_lettered_at is None) == (
+            result.reason,
+            result.exchange.attempts,
+            False,
+        )
+        assert relay.entry().dead_letter.state
 
     def test_refused_state_that_the_dead_letter_queue_does_not_take_is_kept_in_the_ledger(self) -> None:
         relay = self.broken(REFUSED)
         relay.dead_letters.failure = NO
         result = relay.share()
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.REFUSED, "ledger")
-        assert result.last_copy is None, "it is not the only copy"
+        assert result.notices.last_copy is None, "it is not the only copy"
         relay.retries.failure = relay.dead_letters.failure = None
         relay.sweep()
         relay.wake(0)
-        assert [job.reason for job in relay.dead_letters.jobs()] == ["refused"]
+        assert [job.failures.reason for job in relay.dead_letters.jobs()] == ["refused"]
 
     def test_repeated_share_is_a_duplicate_of_one_kept_in_the_ledger(self) -> None:
         relay = self.broken(DOWN)
@@ -254,8 +258,8 @@ class TestNoRetryQueue:
         assert relay.sweep()["healed"] == 1
         [job] = relay.invoked
         assert worked(relay, job) == []
-        assert [raised.request_id for raised in relay.entry().raised] == ["r9"]
-        assert relay.entry().row is None
+        assert [raised.request_id for raised in relay.entry().accepted_signals] == ["r9"]
+        assert relay.entry().debt.row is None
 
     def test_share_is_sent_although_the_retry_queue_does_not_answer(self) -> None:
         relay = room()
@@ -283,8 +287,8 @@ class TestUnsafe:
         result = relay.share()
         assert (result.outcome, result.reason, result.queue) == (Outcome.UNSAFE, Reason.UPSTREAM, None)
         assert result.detail == "HTTP 503; no queue took it"
-        copy = Job.from_json(result.last_copy or "")
-        assert (copy.body, copy.reason, copy.attempts) == (samples.body(), "upstream", 3)
+        copy = read_envelope(result.notices.last_copy or "")
+        assert (copy.payload.body, copy.failures.reason, copy.failures.attempts) == (samples.body(), "upstream", 3)
 
     def test_share_is_unsafe_if_the_ledger_refuses_its_row_alone(self) -> None:
         dynamodb = HookedDynamoDb()
@@ -294,7 +298,7 @@ class TestUnsafe:
         dynamodb.before["update_item", 2] = table_down
         result = relay.share()
         assert (result.outcome, result.reason, result.queue) == (Outcome.UNSAFE, Reason.UPSTREAM, None)
-        assert result.last_copy
+        assert result.notices.last_copy
 
     @pytest.mark.parametrize("failure", [DOWN, REFUSED, requests.ReadTimeout("late")], ids=["down", "refused", "late"])
     def test_repeated_share_is_no_duplicate_of_an_unsafe_one(self, failure: Step) -> None:
@@ -313,10 +317,10 @@ class TestUnsafe:
     def test_last_copy_too_long_for_a_log_line_is_reduced_and_stays_valid(self) -> None:
         relay = self.nowhere(DOWN)
         alerts = [{"id": f"a{number}", "text": f"{number:032x}" * 400} for number in range(300)]
-        copy = relay.share(alerts=alerts, noise=[f"{n * 7919**5:x}" for n in range(60_000)]).last_copy or ""
+        copy = relay.share(alerts=alerts, noise=[f"{n * 7919**5:x}" for n in range(60_000)]).notices.last_copy or ""
         assert 0 < len(copy) <= MAX_LOGGED_CHARACTERS
-        assert Job.from_json(copy).body_reduced
-        assert json.loads(Job.from_json(copy).body)["incident"]["id"] == "i1"
+        assert read_envelope(copy).payload.body_reduced
+        assert json.loads(read_envelope(copy).payload.body)["incident"]["id"] == "i1"
 
     def test_share_is_unsafe_if_the_dead_letter_queue_does_not_answer_in_time(self) -> None:
         def slow(call: Call) -> Any:
@@ -334,7 +338,7 @@ class TestUnsafe:
 
         relay = room(slow)
         assert relay.share().queue == "dead_letter"
-        assert relay.entry().dead_lettered
+        assert relay.entry().dead_letter.state
 
 
 def test_retry_queue_is_tried_again_after_the_attempts_and_the_dead_letter_queue_only_without_a_row() -> None:

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.delivery.fallback import MAX_NAMED, MAX_SMS, MAX_WORDS, Debt, Fallback, Missed
+from relay.delivery.fallback import MAX_NAMED, MAX_SMS, MAX_WORDS, Fallback, Missed, OverdueDebt
 from relay.incidents.json_fields import MAX_ID_LENGTH
 from tests import samples
 from tests.fakes import FakeSns
@@ -23,7 +23,7 @@ MAX_MESSAGE_BYTES = 256 * 1024
 HOSTILE = ["x" * 512, "ü\n\x00\ud800✓", "\U0001f600" * 512, " ", "", 'a"b\\c{}', "%s{0}$(id)"]
 
 
-def published(*debts: Debt, others: int = 0, channel: str = "noc") -> dict[str, Any]:
+def published(*debts: OverdueDebt, others: int = 0, channel: str = "noc") -> dict[str, Any]:
     """Return the one message that SNS got, with its texts by protocol."""
     sns = FakeSns()
     client: Any = sns
@@ -32,19 +32,19 @@ def published(*debts: Debt, others: int = 0, channel: str = "noc") -> dict[str, 
     return message | {"Message": json.loads(message["Message"])}
 
 
-def lines(*debts: Debt, others: int = 0) -> list[str]:
+def lines(*debts: OverdueDebt, others: int = 0) -> list[str]:
     """Return the lines of the e-mail."""
     text: str = published(*debts, others=others)["Message"]["email"]
     return text.splitlines()
 
 
-def owed(incident_id: str = "i1", **changes: Any) -> Debt:
-    return replace(Debt(incident_id, NOW), **changes)
+def owed(incident_id: str = "i1", **changes: Any) -> OverdueDebt:
+    return replace(OverdueDebt(incident_id, NOW), **changes)
 
 
 class TestWholeMessages:
     def test_message_of_one_debt_is_complete(self) -> None:
-        debt = Debt.of_job(samples.job(body=samples.body(alerts=[{"id": "a1", "description": "disk full"}])))
+        debt = OverdueDebt.of_job(samples.job(body=samples.body(alerts=[{"id": "a1", "description": "disk full"}])))
         whole = (
             "xMatters did not notify people of 1 critical incident of channel noc.\n"
             "Notify the recipients by other means now.\n"
@@ -104,7 +104,7 @@ class TestWholeMessages:
         }
 
     @pytest.mark.parametrize("debt", [owed(is_given_up=True), owed(is_unconfirmed=True)], ids=["given up", "no page"])
-    def test_message_promises_no_page_if_the_relay_does_not_go_on_trying(self, debt: Debt) -> None:
+    def test_message_promises_no_page_if_the_relay_does_not_go_on_trying(self, debt: OverdueDebt) -> None:
         assert lines(debt)[-2:] == ["", "What to do: docs/operate.md, FallbackAlarm."]
 
 
@@ -175,8 +175,12 @@ class TestSnsLimits:
         assert Fallback(lambda: client, TOPIC).notify("c" * 48, [debt] * 20, others=100_000)
         assert len(sns.published[0]["Message"].encode()) <= MAX_MESSAGE_BYTES
 
-    @given(st.lists(st.builds(Debt, incident_id=st.text(), since=st.floats(0, 4e9), description=st.text()), min_size=1))
-    def test_any_debts_make_a_message(self, debts: list[Debt]) -> None:
+    @given(
+        st.lists(
+            st.builds(OverdueDebt, incident_id=st.text(), since=st.floats(0, 4e9), description=st.text()), min_size=1
+        )
+    )
+    def test_any_debts_make_a_message(self, debts: list[OverdueDebt]) -> None:
         message = published(*debts)
         assert message["Message"].keys() == {"default", "email", "sms"}
         assert message["Subject"].isprintable()
@@ -257,8 +261,8 @@ class TestTopicDown:
         assert len(made) == 1
 
 
-def of(**changes: Any) -> Debt:
-    return Debt.of_job(samples.job(**changes))
+def of(**changes: Any) -> OverdueDebt:
+    return OverdueDebt.of_job(samples.job(**changes))
 
 
 class TestDebtOfAJob:

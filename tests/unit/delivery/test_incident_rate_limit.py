@@ -9,7 +9,7 @@ from tests.unit.states import NOW
 
 
 def rang(*seconds: float) -> Entry:
-    return Entry(signals=tuple(NOW + each for each in seconds))
+    return Entry(signal_times=tuple(NOW + each for each in seconds))
 
 
 class TestEarliest:

@@ -10,13 +10,16 @@ import pytest
 from relay.delivery.degraded import UNGUARDED_AFTER_SECONDS, UNGUARDED_WAIT_SECONDS
 from relay.delivery.delivery import MAX_READS
 from relay.errors import QueueError, Reason
-from relay.http.session import Answer
+from relay.http.session import HttpAnswer
 from relay.incidents.share import parse_share
-from relay.jobs.envelope import Job, timestamp
+from relay.jobs.envelope import read_envelope
+from relay.jobs.job import Job, timestamp
 from relay.jobs.outcome import Outcome, Result
-from relay.ledger.entry import LEASE_SECONDS, Wait, key
+from relay.ledger.entry_key import key
+from relay.ledger.lease import LEASE_SECONDS
 from relay.ledger.ledger import LEDGER_SECONDS
 from relay.ledger.rate_limiter import Gate
+from relay.ledger.wait import Wait
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb, Item, condition_failed
 from tests.fakes import Call, HookedDynamoDb, Relay, Step, room, table_down
@@ -41,17 +44,19 @@ def next_write(table: HookedDynamoDb) -> tuple[str, int]:
 
 def resumed(relay: Relay, job: Job, *, hold: Wait | None = None) -> Result:
     """Let the relay resume a job; return the result."""
-    return relay.delivery.resume(job, parse_share(job.body), relay.channels.get("noc"), relay.deadline(15), hold=hold)
+    return relay.delivery.resume(
+        job, parse_share(job.payload.body), relay.channels.get("noc"), relay.deadline(15), hold=hold
+    )
 
 
-def dies(_: Call) -> Answer:
+def dies(_: Call) -> HttpAnswer:
     """Stop the function while it waits for xMatters."""
     raise SystemExit
 
 
 class TestAnotherSender:
     def test_share_that_meets_a_live_lease_waits_on_the_queue(self) -> None:
-        def meets(_: Call) -> Answer:
+        def meets(_: Call) -> HttpAnswer:
             results.append(relay.share(changedOn=LATER, status="warning"))
             return samples.accepted()
 
@@ -63,16 +68,16 @@ class TestAnotherSender:
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.IN_FLIGHT, "retry")
         assert result.until == relay.clock.now + LEASE_SECONDS + 1
         _, waiting, _ = relay.retries.jobs()
-        assert (waiting.reason, waiting.not_before) == ("in_flight", "2027-01-15T08:00:16.000Z")
+        assert (waiting.failures.reason, waiting.message.not_before) == ("in_flight", "2027-01-15T08:00:16.000Z")
         # The newer state is kept and still owed, although an older one was announced.
         entry = relay.entry()
-        assert entry.kept
-        assert (entry.kept.version, entry.owed_since) == ((LATER, LATER), relay.clock.now)
+        assert entry.newest
+        assert (entry.newest.version, entry.debt.since) == ((LATER, LATER), relay.clock.now)
         relay.wake()
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
 
     def test_sender_wakes_the_share_that_met_its_lease(self) -> None:
-        def meets(_: Call) -> Answer:
+        def meets(_: Call) -> HttpAnswer:
             relay.share(changedOn=LATER, status="warning")
             return samples.accepted()
 
@@ -80,13 +85,13 @@ class TestAnotherSender:
         relay.share()
         [_, waiting, woken] = relay.retries.jobs()
         assert relay.retries.delays() == [36, 16, 0]
-        assert (woken.delivery_id, woken.spare, waiting.spare) == (waiting.delivery_id, True, False)
+        assert (woken.delivery_id, woken.message.spare, waiting.message.spare) == (waiting.delivery_id, True, False)
         relay.retries.messages = relay.retries.messages[2:]
         relay.wake(1)
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
 
     def test_woken_share_waits_for_its_rate_limit_slot_if_the_channel_is_full(self) -> None:
-        def meets(_: Call) -> Answer:
+        def meets(_: Call) -> HttpAnswer:
             relay.share(changedOn=LATER)
             return samples.accepted()
 
@@ -95,18 +100,18 @@ class TestAnotherSender:
         relay.retries.messages = relay.retries.messages[2:]
         relay.wake(1)
         [job] = relay.retries.jobs()
-        assert (job.spare, job.reason) == (True, "paced")
+        assert (job.message.spare, job.failures.reason) == (True, "paced")
         relay.wake(relay.retries.delays()[0])
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
 
     def test_sender_that_failed_wakes_no_waiting_share(self) -> None:
-        def meets(_: Call) -> Answer:
+        def meets(_: Call) -> HttpAnswer:
             relay.share(changedOn=LATER, status="warning")
             return samples.refused(400)
 
         relay = room(meets, samples.accepted())
         relay.share()
-        assert [job.spare for job in relay.retries.jobs()] == [False, False]
+        assert [job.message.spare for job in relay.retries.jobs()] == [False, False]
 
     def test_share_of_a_crashed_sender_is_sent_again_as_a_possible_repeat(self) -> None:
         relay = room(dies, samples.accepted())
@@ -123,10 +128,10 @@ class TestAnotherSender:
             relay.share()
         relay.clock.now += LEASE_SECONDS
         resolved = relay.share(changedOn=LATER, status="ok")
-        assert (resolved.outcome, resolved.transition) == (Outcome.DELIVERED, "resolved")
+        assert (resolved.outcome, resolved.subject.transition) == (Outcome.DELIVERED, "resolved")
 
     def test_resolve_is_owed_again_if_an_older_state_is_accepted_after_it(self) -> None:
-        def resolves(_: Call) -> Answer:
+        def resolves(_: Call) -> HttpAnswer:
             relay.clock.now += LEASE_SECONDS
             results.append(other.share(changedOn=LATER, status="ok"))
             return samples.accepted()
@@ -140,7 +145,7 @@ class TestAnotherSender:
         assert entry.announced
         assert (entry.announced.version, len(entry.doubtful)) == ((LATER, LATER), 1)
         again = other.share(changedOn=LATER + 1, status="ok")
-        assert (again.outcome, again.transition) == (Outcome.DELIVERED, "resolved")
+        assert (again.outcome, again.subject.transition) == (Outcome.DELIVERED, "resolved")
 
 
 class TestRaces:
@@ -163,7 +168,7 @@ class TestRaces:
 
     def test_share_is_compared_with_an_older_state_that_is_announced_before_the_claim(self) -> None:
         _, result = self.race(lambda other: other.share(changedOn=LATER - 2, status="warning"))
-        assert (result.outcome, result.transition) == (Outcome.DELIVERED, "worsened")
+        assert (result.outcome, result.subject.transition) == (Outcome.DELIVERED, "worsened")
 
     def test_share_waits_and_is_kept_once_if_another_sender_claims_first(self) -> None:
         def starts(other: Relay) -> None:
@@ -172,7 +177,7 @@ class TestRaces:
 
         relay, result = self.race(starts)
         assert (result.outcome, result.reason, relay.session.calls) == (Outcome.QUEUED, Reason.IN_FLIGHT, [])
-        assert [job.version for job in relay.retries.jobs()] == [(LATER - 1, LATER - 1), (LATER - 2, LATER - 2)]
+        assert [job.payload.version for job in relay.retries.jobs()] == [(LATER - 1, LATER - 1), (LATER - 2, LATER - 2)]
 
     def test_rate_limit_slot_is_given_back_if_another_sender_announced_the_share(self) -> None:
         def sends(other: Relay) -> None:
@@ -195,7 +200,7 @@ class TestRaces:
         # Both copies' jobs wake, and find that it was announced.
         relay.wake(90)
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
-        assert relay.entry().owed_since is None
+        assert relay.entry().debt.since is None
 
     def test_rate_limit_slot_is_given_back_if_another_copy_is_being_sent(self) -> None:
         def starts(other: Relay) -> None:
@@ -229,7 +234,7 @@ class TestRaces:
         assert relay.share(changedOn=LATER).outcome == Outcome.SUPERSEDED
 
     def test_state_that_comes_during_the_send_stays_kept_and_owed(self) -> None:
-        def worsens(_: Call) -> Answer:
+        def worsens(_: Call) -> HttpAnswer:
             results.append(relay.share(changedOn=LATER))
             return samples.accepted()
 
@@ -238,10 +243,10 @@ class TestRaces:
         relay.share(status="warning")
         assert [result.reason for result in results] == [Reason.IN_FLIGHT]
         entry = relay.entry()
-        assert entry.kept
+        assert entry.newest
         assert entry.announced
-        assert entry.announced.precedes(entry.kept)
-        assert entry.owed_since
+        assert entry.announced.precedes(entry.newest)
+        assert entry.debt.since
         relay.wake()
         assert b"critical" in relay.session.calls[1].body
 
@@ -256,7 +261,7 @@ class TestLedgerDown:
         answer = relay.webhook.serve(samples.request())
         assert (answer.status, answer.document["outcome"]) == (200, "delivered")
         assert len(relay.session.calls) == 1
-        assert relay.recorder.metrics() == {"outcome_delivered": 1, "unguarded": 1}
+        assert relay.recorder.metrics() == {"share": 1, "unguarded": 1}
         [line] = relay.recorder.lines()
         expected = {"record": "the sent signal could not be recorded"}.get(
             call, "DynamoDB refused: InternalServerError"
@@ -269,7 +274,7 @@ class TestLedgerDown:
         assert relay.share().outcome == Outcome.DELIVERED
         # A job records the signal later, so that the resolve will be owed.
         [note] = relay.retries.jobs()
-        assert (note.accepted, relay.retries.delays()) == (True, [5])
+        assert (note.message.accepted, relay.retries.delays()) == (True, [5])
         relay.dynamodb.failure = None
         relay.wake(5)
         assert (relay.retries.messages, relay.entry().announced is None) == ([], False)
@@ -279,7 +284,7 @@ class TestLedgerDown:
     def test_critical_is_sent_and_counted_if_the_rate_limiter_fails(self, number: int) -> None:
         relay, table = hooked(policy={"max_per_minute_per_recipients": 9})
         table.before["update_item", number] = table_down
-        assert relay.share().unguarded == "the rate limiter could not be read"
+        assert relay.share().notices.unguarded == "the rate limiter could not be read"
         # The channel's own gate has its slot back.
         gate = relay.dynamodb.items.get("gate/noc", {})
         numbers = {name: float(value["N"]) for name, value in gate.items() if "N" in value}
@@ -290,14 +295,14 @@ class TestLedgerDown:
         relay, table = hooked(samples.refused(503), policy={"max_per_minute_per_recipients": 9})
         table.before["update_item", number] = table_down
         result = relay.share()
-        assert (result.attempts, result.unguarded, relay.entry().asked) == (3, None, 3)
+        assert (result.exchange.attempts, result.notices.unguarded, relay.entry().debt.attempts) == (3, None, 3)
 
     def test_warning_waits_on_the_queue_if_the_rate_limiter_fails(self) -> None:
         relay, table = hooked()
         table.before["update_item", 0] = table_down
         result = relay.share(status="warning")
         assert (result.outcome, result.queue, result.reason) == (Outcome.QUEUED, "retry", Reason.INTERNAL)
-        assert relay.entry().row, "the ledger works, so the debt has its row"
+        assert relay.entry().debt.row, "the ledger works, so the debt has its row"
         relay.wake(UNGUARDED_WAIT_SECONDS)
         assert (len(relay.session.calls), relay.entry().announced is None) == (1, False)
 
@@ -321,7 +326,7 @@ class TestLedgerDown:
         relay = room()
         relay.dynamodb.refuses_writes = True
         assert relay.share().outcome == Outcome.DELIVERED
-        assert [job.accepted for job in relay.retries.jobs()] == [False, True]
+        assert [job.message.accepted for job in relay.retries.jobs()] == [False, True]
         for _ in range(20):
             relay.wake(30)
         assert [call.headers.get("X-Relay-May-Repeat") for call in relay.session.calls] == [None, "true"]
@@ -333,7 +338,7 @@ class TestLedgerDown:
         relay.share(changedOn=LATER)
         relay.retries.failure = None
         assert len(relay.dead_letters.messages) == 1
-        assert relay.entry().owed_since
+        assert relay.entry().debt.since
         for _ in range(12):
             relay.sweep()
         assert len(relay.sns.published) == 1
@@ -343,7 +348,7 @@ class TestLedgerDown:
         relay.dynamodb.failure = _down()
         relay.share()
         relay.dynamodb.failure = None
-        assert [job.may_have_paged for job in relay.retries.jobs()] == [True]
+        assert [job.failures.may_have_paged for job in relay.retries.jobs()] == [True]
         relay.drain()
         assert relay.session.calls[-1].headers.get("X-Relay-May-Repeat") == "true"
 
@@ -352,15 +357,19 @@ class TestLedgerDown:
         relay.dynamodb.failure = _down()
         relay.share()
         relay.share(changedOn=LATER)
-        assert [job.waits_for_ledger for job in relay.retries.jobs()] == [False, True]
+        assert [job.message.waits_for_ledger for job in relay.retries.jobs()] == [False, True]
         relay.dynamodb.failure = None
         relay.wake(40)
-        assert not any(job.waits_for_ledger for job in relay.retries.jobs())
+        assert not any(job.message.waits_for_ledger for job in relay.retries.jobs())
 
     def test_revived_job_waits_anew_for_the_ledger(self) -> None:
         job = samples.job(ledger_down_since=LONG_AGO, waits_for_ledger=True, dead_lettered_at=LONG_AGO)
         revived = job.revived(1_800_000_000.0)
-        assert (revived.ledger_down_since, revived.waits_for_ledger, revived.replays) == (None, False, 1)
+        assert (revived.message.ledger_down_since, revived.message.waits_for_ledger, revived.revival.replays) == (
+            None,
+            False,
+            1,
+        )
 
     def test_job_that_is_sent_without_the_ledger_says_may_repeat(self) -> None:
         relay, table = hooked()
@@ -381,7 +390,7 @@ class TestLedgerDown:
         table.before[RECORD] = table_down
         relay.share(status="warning")
         entry = relay.entry()
-        assert (entry.lease, len(entry.signals), entry.announced is None) == (None, 1, False)
+        assert (entry.lease, len(entry.signal_times), entry.announced is None) == (None, 1, False)
         assert relay.share(changedOn=LATER).outcome == Outcome.DELIVERED
 
     def test_share_that_waits_for_the_ledger_after_its_incident_was_sent_is_not_sent_unguarded(self) -> None:
@@ -429,8 +438,8 @@ class TestLedgerDown:
         table.before[next_write(table)] = table_down
         relay.share(status="warning")
         relay.wake(30)
-        stored = relay.ledger.stored(key("noc", (), "i1"), relay.entry().row_job)
-        assert Job.from_json(stored or "").ledger_down_since is None
+        stored = relay.ledger.stored(key("noc", (), "i1"), relay.entry().debt.job)
+        assert read_envelope(stored or "").message.ledger_down_since is None
 
     def test_criticals_of_one_incident_are_sent_once_in_two_minutes_without_the_ledger(self) -> None:
         relay = room()
@@ -448,7 +457,7 @@ class TestLedgerDown:
         table.before["get_item", 0] = lambda: let_go.wait(LEDGER_SECONDS + 5)
         result = relay.share()
         let_go.set()
-        assert (result.outcome, result.unguarded) == (Outcome.DELIVERED, "no answer in time")
+        assert (result.outcome, result.notices.unguarded) == (Outcome.DELIVERED, "no answer in time")
 
     @pytest.mark.parametrize("call", [READ, CLAIM], ids=["read", "claim"])
     def test_failed_share_is_on_the_retry_queue_once_if_the_ledger_is_down(self, call: tuple[str, int]) -> None:
@@ -456,7 +465,7 @@ class TestLedgerDown:
         table.before[call] = table_down
         result = relay.share()
         assert (result.outcome, result.queue, result.reason) == (Outcome.QUEUED, "retry", Reason.UPSTREAM)
-        assert result.unguarded
+        assert result.notices.unguarded
         assert len(relay.retries.messages) == 1
 
     def test_job_is_sent_after_two_minutes_of_failed_writes_although_reads_work(self) -> None:
@@ -466,7 +475,8 @@ class TestLedgerDown:
         for _ in range(4):
             relay.wake(30)
         assert len(relay.session.calls) == 3
-        assert relay.recorder.metrics()["reason_internal"] >= 4
+        reasons = [line.get("reason") for line in relay.recorder.lines() if line["message"] == "job"]
+        assert reasons.count("internal") >= 4
         for _ in range(3):
             relay.wake(30)
         assert len(relay.session.calls) == 4
@@ -493,7 +503,7 @@ class TestLedgerDown:
         relay.dynamodb.refuses_writes = True
         relay.share(changedOn=LATER)
         [job] = relay.retries.jobs()[-1:]
-        assert job.accepted == (what == "note")
+        assert job.message.accepted == (what == "note")
         relay.retries.messages = relay.retries.messages[-1:]
         rounds = 0
         while relay.retries.messages and rounds < 1000:
@@ -501,7 +511,7 @@ class TestLedgerDown:
             rounds += 1
         assert (rounds < 200, len(relay.session.calls)) == (True, 1)
         # A sent signal that was never recorded is dead-lettered, and a replay can record it.
-        assert [letter.accepted for letter in relay.dead_letters.jobs()] == ([True] if what == "note" else [])
+        assert [letter.message.accepted for letter in relay.dead_letters.jobs()] == ([True] if what == "note" else [])
 
     def test_unreadable_entry_is_begun_anew_and_counted(self) -> None:
         relay = room()
@@ -509,8 +519,8 @@ class TestLedgerDown:
         name = key("noc", (), "i1")
         relay.dynamodb.items[name]["text"] = {"S": "{"}
         resolved = relay.share(changedOn=LATER, status="ok")
-        assert (resolved.outcome, resolved.transition) == (Outcome.DELIVERED, "resolved")
-        assert resolved.unguarded
+        assert (resolved.outcome, resolved.subject.transition) == (Outcome.DELIVERED, "resolved")
+        assert resolved.notices.unguarded
         assert relay.share(changedOn=LATER, status="ok").outcome == Outcome.DUPLICATE
 
     def test_unchanged_state_is_noted_later_if_the_ledger_fails(self) -> None:
@@ -519,7 +529,7 @@ class TestLedgerDown:
         table.before[next_write(table)] = table_down
         over = relay.share(changedOn=LATER, status="ok")
         assert (over.outcome, over.reason, over.queue) == (Outcome.QUEUED, Reason.INTERNAL, "retry")
-        assert over.unguarded == "DynamoDB refused: InternalServerError"
+        assert over.notices.unguarded == "DynamoDB refused: InternalServerError"
         assert relay.retries.delays() == [36, 5]
         opened = relay.retries.messages.pop(0)
         relay.wake(5)
@@ -551,7 +561,7 @@ class TestLedgerDown:
         relay.share()
         relay.wake(5)
         resolved = relay.share(changedOn=LATER, status="ok")
-        assert (resolved.outcome, resolved.transition) == (Outcome.DELIVERED, "resolved")
+        assert (resolved.outcome, resolved.subject.transition) == (Outcome.DELIVERED, "resolved")
 
 
 def _down() -> Exception:
@@ -581,10 +591,10 @@ class TestGateDown:
         while not relay.session.calls:
             relay.wake(UNGUARDED_WAIT_SECONDS)
             assert len(relay.retries.messages) == 1
-            assert relay.entry().row
+            assert relay.entry().debt.row
         assert relay.clock.now >= 1_800_000_000 + UNGUARDED_AFTER_SECONDS
         entry = relay.entry()
-        assert (entry.asked, len(entry.doubtful), len(entry.signals)) == (1, 1, 1)
+        assert (entry.debt.attempts, len(entry.doubtful), len(entry.signal_times)) == (1, 1, 1)
         while len(relay.session.calls) < 2:
             relay.wake(UNGUARDED_WAIT_SECONDS)
         assert [call.headers.get("X-Relay-May-Repeat") for call in relay.session.calls] == [None, "true"]
@@ -597,7 +607,7 @@ class TestGateDown:
             relay.sweep(0)
             assert len(relay.retries.messages) <= 2
         assert relay.dead_letters.messages == []
-        assert relay.entry().asked == len(relay.session.calls)
+        assert relay.entry().debt.attempts == len(relay.session.calls)
 
 
 class TestJobsWhileTheLedgerIsDown:
@@ -617,16 +627,19 @@ class TestJobsWhileTheLedgerIsDown:
         since = None if seconds is None else timestamp(relay.clock.now - seconds)
         result = resumed(relay, self.job(relay, 3600, ledger_down_since=since))
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.INTERNAL, "retry")
-        assert (result.until, result.attempts) == (relay.clock.now + UNGUARDED_WAIT_SECONDS, 0)
+        assert (result.until, result.exchange.attempts) == (relay.clock.now + UNGUARDED_WAIT_SECONDS, 0)
         assert relay.session.calls == []
         assert result.job
-        assert result.job.ledger_down_since == (since or timestamp(relay.clock.now))
+        assert result.job.message.ledger_down_since == (since or timestamp(relay.clock.now))
 
     def test_job_is_sent_without_the_ledger_after_two_minutes(self) -> None:
         relay = self.down()
         since = timestamp(relay.clock.now - UNGUARDED_AFTER_SECONDS)
         result = resumed(relay, self.job(relay, UNGUARDED_AFTER_SECONDS, ledger_down_since=since))
-        assert (result.outcome, result.unguarded) == (Outcome.DELIVERED, "DynamoDB refused: InternalServerError")
+        assert (result.outcome, result.notices.unguarded) == (
+            Outcome.DELIVERED,
+            "DynamoDB refused: InternalServerError",
+        )
 
     def test_each_copy_of_a_waiting_job_counts_the_same_two_minutes(self) -> None:
         relay = self.down()
@@ -642,7 +655,7 @@ class TestJobsWhileTheLedgerIsDown:
         since = timestamp(relay.clock.now - UNGUARDED_AFTER_SECONDS)
         result = resumed(relay, self.job(relay, 3600, ledger_down_since=since))
         assert result.job
-        assert (result.reason, result.job.ledger_down_since) == (Reason.UPSTREAM, None)
+        assert (result.reason, result.job.message.ledger_down_since) == (Reason.UPSTREAM, None)
 
     def test_revived_job_is_never_sent_without_the_ledger(self) -> None:
         relay = self.down()
@@ -669,7 +682,7 @@ class TestFutureTimestamps:
         relay.share(status="ok", active=False, resolved=True, changedOn=stamp, updatedOn=stamp)
         relay.clock.now += 10
         result = relay.share(changedOn=now + 10, updatedOn=now + 10)
-        assert (result.outcome, result.transition) == (Outcome.DELIVERED, "reopened")
+        assert (result.outcome, result.subject.transition) == (Outcome.DELIVERED, "reopened")
 
 
 class TestOneShareWithBadTimestamps:
@@ -690,7 +703,7 @@ class TestOneShareWithBadTimestamps:
         relay.share(status="warning", changedOn=1_800_000_001, updatedOn=1_800_000_001)
         relay.share(changedOn=self.AHEAD)
         result = relay.share(status="ok", active=False, resolved=True, changedOn=1_800_000_002)
-        assert (result.outcome, result.transition) == (Outcome.DELIVERED, "resolved")
+        assert (result.outcome, result.subject.transition) == (Outcome.DELIVERED, "resolved")
 
     def test_well_stamped_share_is_no_duplicate_of_one_with_a_stamp_in_the_future(self) -> None:
         relay = room()
@@ -701,7 +714,7 @@ class TestOneShareWithBadTimestamps:
         relay.clock.now += 20
         relay.share(**stamps)
         relay.clock.now += 20
-        assert relay.share(**over, **stamps).transition == "resolved"
+        assert relay.share(**over, **stamps).subject.transition == "resolved"
 
     def test_repeated_share_with_a_stamp_in_the_future_is_a_duplicate(self) -> None:
         relay = room()

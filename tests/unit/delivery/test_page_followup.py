@@ -9,11 +9,12 @@ import requests
 from botocore.exceptions import EndpointConnectionError
 
 from relay.delivery.page_followup import LOOK_FOR_SECONDS
-from relay.entrypoints.worker import FOLLOWUP_SECONDS
+from relay.entrypoints.chores import FOLLOWUP_SECONDS
 from relay.errors import QueueError
-from relay.http.session import Answer
+from relay.http.session import HttpAnswer
 from relay.jobs.outcome import Outcome
-from relay.ledger.entry import Entry, key
+from relay.ledger.entry import Entry
+from relay.ledger.entry_key import key
 from relay.xmatters.pages import MAX_PAGES
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
@@ -43,16 +44,16 @@ class Tenant:
         self.asked: list[str] = []
         self.now: Callable[[], float] = lambda: 0.0
 
-    def accept(self, _: Call) -> Answer:
+    def accept(self, _: Call) -> HttpAnswer:
         self.signals.append(self.now())
         return samples.accepted(f"r{len(self.signals)}")
 
-    def rest(self, call: Call) -> Answer:
+    def rest(self, call: Call) -> HttpAnswer:
         if call.method == "POST":
             document = json.loads(call.body)
             assert document["status"] == "TERMINATED"
             self.ended.append(document["id"])
-            return Answer(200, {}, call.body)
+            return HttpAnswer(200, {}, call.body)
         [request_id] = parse_qs(urlsplit(call.url).query)["requestId"]
         self.asked.append(request_id)
         number = int(request_id[1:])
@@ -61,7 +62,7 @@ class Tenant:
         )
         status = "TERMINATED" if f"page-{number}" in self.ended else "ACTIVE"
         page = {"id": f"page-{number}", "eventId": f"40800{number}", "status": status}
-        return Answer(200, {}, json.dumps({"data": [page] if is_there else []}).encode())
+        return HttpAnswer(200, {}, json.dumps({"data": [page] if is_there else []}).encode())
 
 
 def room(
@@ -89,7 +90,7 @@ def tenant() -> Tenant:
 
 
 def pages(relay: Relay) -> list[tuple[tuple[str, ...], str, bool, bool]]:
-    return [(each.pages, each.number, each.is_over, each.is_lost) for each in relay.entry().raised]
+    return [(each.pages, each.number, each.is_over, each.is_lost) for each in relay.entry().accepted_signals]
 
 
 class TestConfirm:
@@ -121,7 +122,7 @@ class TestConfirm:
         relay.drain()
         assert LOOK_FOR_SECONDS < relay.clock.now - began < LOOK_FOR_SECONDS + 90
         assert relay.recorder.metrics()["unconfirmed"] == 1
-        assert (relay.sns.published, relay.entry().unconfirmed) == ([], True)
+        assert (relay.sns.published, relay.entry().debt.unconfirmed) == ([], True)
         for _ in range(10):
             relay.sweep()
         [message] = relay.sns.published
@@ -133,7 +134,7 @@ class TestConfirm:
         assert line["request_id"] == "r1"
         assert pages(relay)[0][3]
         # The fallback topic was notified, so nothing is left to do.
-        assert (relay.entry().unconfirmed, relay.entry().row) == (False, None)
+        assert (relay.entry().debt.unconfirmed, relay.entry().debt.row) == (False, None)
         assert len(relay.session.calls) == 1
 
     def test_fallback_topic_is_not_notified_of_a_warning_without_a_page(self, tenant: Tenant) -> None:
@@ -176,7 +177,7 @@ class TestConfirm:
         assert relay.sns.published == []
 
     def test_signal_of_a_share_that_was_kept_in_the_ledger_alone_is_followed(self, tenant: Tenant) -> None:
-        def meets(call: Call) -> Answer:
+        def meets(call: Call) -> HttpAnswer:
             relay.retries.failure = QueueError("SQS refused the message: AccessDenied")
             assert relay.share(status="warning", changedOn=LATER).queue == "ledger"
             relay.retries.failure = None
@@ -187,7 +188,7 @@ class TestConfirm:
         relay.share()
         relay.drain()
         assert [each[3] for each in pages(relay)] == [True, True]
-        assert relay.entry().unconfirmed
+        assert relay.entry().debt.unconfirmed
 
     def test_resolve_without_a_page_is_not_unconfirmed(self, tenant: Tenant) -> None:
         relay = room(tenant)
@@ -212,17 +213,17 @@ class TestConfirm:
 
     @pytest.mark.parametrize("content", [b"<html>log in, rest-pw", b'{"data": [{"id": "page-1', b'{"data": {}}', b"[]"])
     def test_unreadable_answer_of_xmatters_does_not_count_as_no_page(self, tenant: Tenant, content: bytes) -> None:
-        relay = room(tenant, rest=FakeSession(Answer(200, {}, content)))
+        relay = room(tenant, rest=FakeSession(HttpAnswer(200, {}, content)))
         relay.share()
         relay.wake(LOOK_FOR_SECONDS + 36)
-        assert [(job.kind, job.reason) for job in relay.chores.jobs()] == [("followup", "upstream")]
+        assert [(job.kind, job.failures.reason) for job in relay.chores.jobs()] == [("followup", "upstream")]
         assert not pages(relay)[0][3]
         assert "rest-pw" not in repr(relay.chores.jobs()) + relay.recorder.written()
 
     def test_page_of_another_request_is_not_taken_for_ours(self, tenant: Tenant) -> None:
         theirs = {"id": "page-9", "eventId": "1", "status": "ACTIVE", "requestId": "another"}
         ours = {"id": "page-1", "eventId": "2", "status": "ACTIVE", "requestId": "R1"}
-        found = Answer(200, {}, json.dumps({"data": [theirs, ours]}).encode())
+        found = HttpAnswer(200, {}, json.dumps({"data": [theirs, ours]}).encode())
         relay = room(tenant, rest=FakeSession(found))
         relay.share()
         relay.wake(36)
@@ -231,11 +232,11 @@ class TestConfirm:
     def test_pages_and_numbers_are_cut_to_the_size_that_the_ledger_keeps(self, tenant: Tenant) -> None:
         many = [{"id": f"p{number}", "eventId": "7" * 9000} for number in range(1000)]
         relay = room(
-            tenant, rest=FakeSession(Answer(200, {}, json.dumps({"data": [{"id": "x" * 101}, *many]}).encode()))
+            tenant, rest=FakeSession(HttpAnswer(200, {}, json.dumps({"data": [{"id": "x" * 101}, *many]}).encode()))
         )
         relay.share()
         relay.wake(36)
-        found = relay.entry().raised[0]
+        found = relay.entry().accepted_signals[0]
         assert (found.pages, len(found.number)) == (tuple(f"p{number}" for number in range(MAX_PAGES)), 100)
 
     def test_page_is_looked_for_past_the_channels_max_age(self, tenant: Tenant) -> None:
@@ -265,7 +266,7 @@ class TestConfirm:
         relay.share()
         relay.chores.failure = EndpointConnectionError(endpoint_url="https://sqs")
         relay.wake(36)
-        assert [(job.kind, job.reason) for job in relay.retries.jobs()] == [("signal", "in_flight")]
+        assert [(job.kind, job.failures.reason) for job in relay.retries.jobs()] == [("signal", "in_flight")]
         assert relay.recorder.metrics().get("signal_failed") is None
         relay.chores.failure = None
         relay.drain()
@@ -329,7 +330,7 @@ class TestFailing:
         relay.share()
         relay.wake(36)
         [waiting] = relay.chores.jobs()
-        assert (waiting.kind, waiting.reason, waiting.rounds) == ("followup", reason, 1)
+        assert (waiting.kind, waiting.failures.reason, waiting.failures.rounds) == ("followup", reason, 1)
         relay.wake(301)
         assert (pages(relay)[0][0], len(relay.session.calls)) == (("page-1",), 1)
 
@@ -338,9 +339,9 @@ class TestFailing:
         tenant.makes_pages = makes_pages
         rest: list[Step] = [DOWN]
 
-        def answer(call: Call) -> Answer:
+        def answer(call: Call) -> HttpAnswer:
             step = rest[0]
-            return step if isinstance(step, Answer) else tenant.rest(call)
+            return step if isinstance(step, HttpAnswer) else tenant.rest(call)
 
         relay = room(tenant, rest=FakeSession(answer))
         relay.share()
@@ -354,7 +355,7 @@ class TestFailing:
         )
 
     def test_followup_that_hangs_ends_within_its_time_limit(self, tenant: Tenant) -> None:
-        def hangs(call: Call) -> Answer:
+        def hangs(call: Call) -> HttpAnswer:
             relay.clock.now += call.seconds
             raise requests.ReadTimeout
 
@@ -369,14 +370,14 @@ class TestFailing:
         relay.share()
         relay.wake(36)
         [dead] = relay.dead_letters.jobs()
-        assert (dead.kind, dead.reason, relay.delays()) == ("followup", "refused", [])
+        assert (dead.kind, dead.failures.reason, relay.delays()) == ("followup", "refused", [])
 
     def test_followup_is_retried_after_a_failure_of_the_ledger(self, tenant: Tenant) -> None:
         relay = room(tenant)
         relay.share()
         relay.dynamodb.refuses_writes = True
         relay.wake(36)
-        assert [job.reason for job in relay.chores.jobs()] == ["internal"]
+        assert [job.failures.reason for job in relay.chores.jobs()] == ["internal"]
         relay.dynamodb.refuses_writes = False
         relay.wake(60)
         assert pages(relay)[0][0] == ("page-1",)
@@ -505,7 +506,7 @@ class TestEnd:
         assert pages(relay)[0][0] == ("page-1",)
 
     def test_followup_out_of_time_goes_on_at_once_if_it_made_progress(self, tenant: Tenant) -> None:
-        def slow(call: Call) -> Answer:
+        def slow(call: Call) -> HttpAnswer:
             relay.clock.now += 2
             return tenant.rest(call)
 
@@ -514,12 +515,12 @@ class TestEnd:
             relay.share(status=status, changedOn=LATER + seconds)
         worked(relay, samples.job(kind="followup", recipients=()))
         [again] = relay.chores.jobs()
-        assert (again.reason, again.rounds, relay.chores.delays()) == ("in_flight", 0, [0])
+        assert (again.failures.reason, again.failures.rounds, relay.chores.delays()) == ("in_flight", 0, [0])
         relay.drain()
         assert tenant.ended == ["page-1", "page-2", "page-3"]
 
     def test_followup_out_of_time_without_progress_waits_for_its_backoff(self, tenant: Tenant) -> None:
-        def hangs(_: Call) -> Answer:
+        def hangs(_: Call) -> HttpAnswer:
             relay.clock.now += FOLLOWUP_SECONDS
             raise requests.ReadTimeout
 
@@ -527,7 +528,7 @@ class TestEnd:
         relay.share()
         worked(relay, samples.job(kind="followup", recipients=()))
         [again] = relay.chores.jobs()
-        assert (again.reason, again.rounds) == ("timeout", 1)
+        assert (again.failures.reason, again.failures.rounds) == ("timeout", 1)
         assert relay.chores.delays()[0] > 0
 
     def test_page_that_a_person_ended_is_not_ended_again(self, tenant: Tenant) -> None:
@@ -544,10 +545,10 @@ class TestEnd:
         relay.wake(36)
         late, ended = [{"id": f"page-{number}", "eventId": str(number), "status": "ACTIVE"} for number in (1, 2)], []
 
-        def rest(call: Call) -> Answer:
+        def rest(call: Call) -> HttpAnswer:
             if call.method == "POST":
                 ended.append(json.loads(call.body)["id"])
-            return Answer(200, {}, json.dumps({"data": late if "requestId=r1" in call.url else []}).encode())
+            return HttpAnswer(200, {}, json.dumps({"data": late if "requestId=r1" in call.url else []}).encode())
 
         relay.share(status="ok", changedOn=LATER)
         relay.with_rest(FakeSession(rest)).wake(36)
@@ -556,10 +557,10 @@ class TestEnd:
     def test_page_that_came_after_the_search_is_ended_by_the_resolve(self, tenant: Tenant) -> None:
         relay = room(tenant)
         relay.share()
-        nothing = relay.with_rest(FakeSession(Answer(200, {}, b'{"data": []}')))
+        nothing = relay.with_rest(FakeSession(HttpAnswer(200, {}, b'{"data": []}')))
         nothing.wake(36)
         nothing.wake(LOOK_FOR_SECONDS)
-        assert relay.entry().raised[0].is_lost
+        assert relay.entry().accepted_signals[0].is_lost
         relay.share(status="ok", changedOn=LATER)
         relay.wake(36)
         assert tenant.ended == ["page-1"]
@@ -576,7 +577,7 @@ class TestEnd:
         relay.ledger.write(key("noc", (), "i1"), entry, entry.acknowledged("jdoe", relay.clock.now))
         relay.share(status="warning", changedOn=LATER)
         relay.wake(36)
-        assert [raised.is_for_one for raised in relay.entry().raised] == [False, True]
+        assert [raised.is_for_one for raised in relay.entry().accepted_signals] == [False, True]
         assert tenant.ended == []
         relay.share(status="critical", changedOn=LATER + 1)
         relay.wake(36)
@@ -652,7 +653,7 @@ class TestUnannouncedResolve:
         relay.retries.messages.clear()
         for seconds in range(3):
             relay.share(status="ok", changedOn=LATER + seconds)
-        assert [(job.kind, job.status) for job in relay.retries.jobs()] == [("signal", "ok")]
+        assert [(job.kind, job.payload.status) for job in relay.retries.jobs()] == [("signal", "ok")]
 
     def test_unannounced_resolve_ends_the_page_if_the_worker_is_faster_than_the_ledgers_note(
         self, tenant: Tenant
@@ -692,7 +693,7 @@ class TestUnannouncedResolve:
     def test_unannounced_resolve_ends_the_page_of_a_signal_that_was_in_flight(self, tenant: Tenant) -> None:
         results: list[Outcome] = []
 
-        def meets(call: Call) -> Answer:
+        def meets(call: Call) -> HttpAnswer:
             results.append(relay.share(status="ok", changedOn=LATER).outcome)
             return tenant.accept(call)
 
@@ -708,7 +709,7 @@ class TestUnannouncedResolve:
         relay.wake(36)
         relay.retries.failure = EndpointConnectionError(endpoint_url="https://sqs")
         result = relay.share(status="ok", changedOn=LATER)
-        assert (result.outcome, bool(result.last_copy)) == (Outcome.UNSAFE, True)
+        assert (result.outcome, bool(result.notices.last_copy)) == (Outcome.UNSAFE, True)
         relay.retries.failure = None
         assert relay.share(status="ok", changedOn=LATER).outcome == Outcome.UNCHANGED
         relay.wake(0)

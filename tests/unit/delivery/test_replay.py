@@ -1,46 +1,25 @@
-"""Replay: moves from the dead-letter queue to the retry queue, and the fate of each job by the ledger."""
+"""Replay: moves from the dead-letter queue to the retry queue."""
 
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from copy import replace
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.delivery.replay import (
-    MAX_FAILED_POLLS,
-    PARALLEL_BATCHES,
-    STILL_SECONDS,
-    Became,
-    Fate,
-    Filter,
-    Follower,
-    Moved,
-    Replay,
-    fate,
-    in_order,
-    waves,
-)
-from relay.incidents.transition import State
+from relay.delivery.replay import Filter, Moved, Replay
+from relay.delivery.replay_order import PARALLEL_BATCHES, in_order, waves
 from relay.jobs.dead_letters import Held, Run
-from relay.jobs.envelope import Job, timestamp
-from relay.ledger.entry import Entry, Lease, key
-from relay.ledger.ledger import Ledger
-from tests.fake_dynamodb import FakeDynamoDb
+from relay.jobs.envelope import envelope_of, read_envelope
+from relay.jobs.job import Job, timestamp
 from tests.fakes import Clock
 from tests.samples import job
 from tests.unit.relayctl_fakes import FakeQueue, held
-from tests.unit.states import NOW, announced, state
-
-MARK = NOW + 60
-DOWN = ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "BatchGetItem")
 
 
 def noise(size: int) -> bytes:
@@ -96,7 +75,7 @@ def jobs(count: int, **changes: Any) -> list[Job]:
 
 
 def bodies(some: list[Job]) -> list[str]:
-    return [each.to_json() for each in some]
+    return [envelope_of(each) for each in some]
 
 
 def incidents(some: list[Moved]) -> list[str]:
@@ -177,7 +156,7 @@ class TestMove:
             bench.queue.put(*bodies(some))
             bench.move()
         for name in ("i0", "i1", "i2"):
-            states = [each.version for each in bench.retries.jobs() if each.incident_id == name]
+            states = [each.payload.version for each in bench.retries.jobs() if each.incident_id == name]
             assert states == sorted(states, key=lambda version: version or (0.0, 0.0))
 
     def test_interrupted_replay_ends_after_the_current_wave_and_shows_the_rest(self) -> None:
@@ -251,25 +230,6 @@ class TestRate:
         assert 10_000 / seconds >= 200
 
 
-class TestWaves:
-    def test_incident_is_in_at_most_one_batch_of_a_wave(self) -> None:
-        some = [(held(each), each) for each in (*jobs(9), job(incident_id="i0"), *jobs(12)[9:], job(incident_id="i0"))]
-        for wave in waves(some, 80):
-            where = [{each.incident_id for _, each in batch} for batch in wave]
-            assert sum(map(len, where)) == len(set().union(*where))
-
-    def test_many_states_of_one_incident_fill_a_batch_each(self) -> None:
-        some = [(held(each), each) for each in [job(incident_id="i0")] * 25]
-        assert [[len(batch) for batch in wave] for wave in waves(some, 80)] == [[10], [10], [5]]
-
-    @given(st.lists(st.integers(0, 5), max_size=60), st.integers(1, 100))
-    def test_waves_leave_nothing_out_and_keep_the_order_of_each_incident(self, names: list[int], most: int) -> None:
-        some = [(held(None), job(incident_id=f"i{n}", attempts=place)) for place, n in enumerate(names)]
-        cut = [[pair for batch in wave for pair in batch] for wave in waves(some, most)]
-        assert all(0 < len(wave) <= most for wave in cut)
-        assert [pair for wave in cut for pair in wave] == some
-
-
 class TestHolds:
     def test_message_that_another_operator_holds_meanwhile_is_left_alone(self) -> None:
         bench = Bench()
@@ -321,7 +281,7 @@ class TestHolds:
 
     def test_message_that_is_received_again_is_moved_once_with_its_newest_receipt(self) -> None:
         bench = Bench()
-        (name,) = bench.queue.put(job().to_json())
+        (name,) = bench.queue.put(envelope_of(job()))
         with bench.dead_letters.holding():
             scan = bench.dead_letters.scan()
             first = next(scan)
@@ -332,7 +292,7 @@ class TestHolds:
 
     def test_message_whose_hold_was_lost_and_found_during_the_scan_is_moved_once(self) -> None:
         bench = Bench()
-        (name,) = bench.queue.put(job().to_json())
+        (name,) = bench.queue.put(envelope_of(job()))
         with bench.dead_letters.holding():
             scan = bench.dead_letters.scan()
             found = [next(scan)]
@@ -358,11 +318,11 @@ class TestHolds:
 class TestMemory:
     def test_held_message_keeps_no_body(self) -> None:
         bench = Bench()
-        bench.queue.put(job(body=noise(200_000)).to_json())
+        bench.queue.put(envelope_of(job(body=noise(200_000))))
         with bench.scanned() as [only]:
             assert only.job
-            assert only.job.body == b""
-            assert Job.from_json(bench.dead_letters.envelope(only)).body == noise(200_000)
+            assert only.job.payload.body == b""
+            assert read_envelope(bench.dead_letters.envelope(only)).payload.body == noise(200_000)
 
     def test_envelopes_above_the_limit_are_kept_in_a_file(self, monkeypatch: pytest.MonkeyPatch) -> None:
         bench = Bench()
@@ -377,7 +337,7 @@ class TestUnreadable:
     @pytest.mark.parametrize("body", ["", "no JSON", "[]", '{"schema": 2}', '{"schema": 1}', "\ud800"])
     def test_unreadable_message_is_never_moved_and_never_deleted(self, body: str) -> None:
         bench = Bench()
-        bench.queue.put(body, job().to_json())
+        bench.queue.put(body, envelope_of(job()))
         assert len(bench.move()) == 1
         assert [each.body for each in bench.queue.visible()] == [body]
 
@@ -416,160 +376,6 @@ class TestFilter:
     )
     def test_filter_matches_a_job_that_meets_all_its_criteria(self, wanted: Filter, matches: bool) -> None:
         assert wanted.matches(job(received_at="2027-01-15T08:00:00.000Z")) is matches
-
-
-def moved_signal(of: State | None = None, *, mark: float | None = MARK, **changes: Any) -> Moved:
-    """Return the job of a signal whose message was moved."""
-    dead_lettered_at = None if mark is None else timestamp(mark)
-    return Moved(job(dead_lettered_at=dead_lettered_at, recipients=(), **changes), of or state())
-
-
-def dead_lettered(at: float = MARK, reason: str = "refused") -> Entry:
-    return Entry().keeping(state()).dead_lettering(state(), at, reason)
-
-
-REVIVED = dead_lettered().reviving(state(), MARK + 5)
-LEASE = Lease(owner="a", until=NOW + 99, began=MARK + 7, state=state())
-ACCEPTED = REVIVED.claimed(LEASE, 1, queued=True).accepted(LEASE, "r7", 1, until=NOW + 80)
-
-
-class TestFate:
-    @pytest.mark.parametrize(
-        ("entry", "expected"),
-        [
-            (dead_lettered(), Fate(Became.WAITING)),
-            (REVIVED, Fate(Became.WAITING)),
-            (replace(REVIVED, reason="paced"), Fate(Became.WAITING, "paced")),
-            (REVIVED.claimed(LEASE, 1, queued=True), Fate(Became.WAITING, "in_flight")),
-            (
-                REVIVED.claimed(LEASE, 1, queued=True).failed(LEASE, 1, 0, until=NOW + 80, reason="upstream"),
-                Fate(Became.WAITING, "upstream"),
-            ),
-            (ACCEPTED, Fate(Became.DELIVERED, request_id="r7")),
-            (REVIVED.dead_lettering(state(), MARK + 9, "expired"), Fate(Became.DEAD_LETTERED, "expired")),
-            (announced(state()), Fate(Became.NOT_OWED)),
-            (announced(state(5)), Fate(Became.NOT_OWED)),
-            (dead_lettered().keeping(state(5)), Fate(Became.NOT_OWED)),
-            (REVIVED.unchanged(state()), Fate(Became.NOT_OWED)),
-            (Entry(), Fate(Became.WAITING)),
-        ],
-        ids=[
-            *("not received yet", "received", "paced", "being sent", "failed", "accepted", "dead-lettered again"),
-            *("announced before", "newer announced", "newer kept", "nothing to announce", "unknown"),
-        ],
-    )
-    def test_fate_of_a_replayed_signal_is_read_from_its_entry(self, entry: Entry, expected: Fate) -> None:
-        assert fate(moved_signal(), entry) == expected
-
-    def test_message_without_a_mark_is_delivered_once_its_state_is_announced(self) -> None:
-        assert fate(moved_signal(mark=None), announced(state())).became == Became.DELIVERED
-
-    def test_message_without_a_mark_that_expires_is_dead_lettered_again(self) -> None:
-        assert fate(moved_signal(mark=None), dead_lettered(reason="expired")) == Fate(Became.DEAD_LETTERED, "expired")
-
-    def test_fate_of_a_job_that_is_no_signal_is_moved_and_is_not_followed(self) -> None:
-        no_signal = Moved(job(kind="writeback"), None)
-        assert (no_signal.first_fate, no_signal.is_to_follow) == (Fate(Became.MOVED), False)
-
-    def test_fate_of_a_job_that_was_not_moved_is_failed_and_is_not_followed(self) -> None:
-        stuck = Moved(job(reason="refused"), state(), problem="no")
-        assert (stuck.first_fate, stuck.is_to_follow) == (Fate(Became.FAILED, "refused"), False)
-
-
-class Following:
-    """A follower of one job for each of `count` incidents; `hooks` are called at their seconds after NOW."""
-
-    def __init__(self, count: int) -> None:
-        self.clock, self.dynamodb = Clock(), FakeDynamoDb()
-        self.ledger = Ledger(self.dynamodb.table(self.clock))
-        self.jobs = [moved_signal(incident_id=f"i{n}", url_recipients=()) for n in range(count)]
-        self.hooks: dict[int, Callable[[], object]] = {}
-        self.polls = 0
-        self.follower = Follower(self.ledger, self.clock, self.sleep)
-
-    def put(self, number: int, entry: Entry) -> None:
-        name = key("noc", (), f"i{number}")
-        before = self.ledger.read(name)
-        assert self.ledger.write(name, before, entry)
-
-    def sleep(self, seconds: float) -> None:
-        self.clock.now += seconds
-        for at in [at for at in self.hooks if at <= self.clock.now - NOW]:
-            self.hooks.pop(at)()
-
-    def run(self) -> list[Fate]:
-        fates = [each.first_fate for each in self.jobs]
-        for changed in self.follower.follow(self.jobs):
-            self.polls += 1
-            for place, became in changed.items():
-                fates[place] = became
-        return fates
-
-
-class TestFollow:
-    def test_following_ends_when_all_jobs_are_settled(self) -> None:
-        following = Following(3)
-        following.put(0, ACCEPTED)
-        following.hooks = {5: lambda: following.put(1, announced(state(5))), 9: lambda: following.put(2, ACCEPTED)}
-        assert [each.became for each in following.run()] == [Became.DELIVERED, Became.NOT_OWED, Became.DELIVERED]
-        assert 9 <= following.clock.now - NOW < 12
-
-    def test_following_ends_when_nothing_changed_for_a_minute(self) -> None:
-        following = Following(2)
-        following.put(0, replace(REVIVED, reason="paced"))
-        following.hooks = {50: lambda: following.put(1, replace(REVIVED, reason="upstream"))}
-        assert following.run() == [Fate(Became.WAITING, "paced"), Fate(Became.WAITING, "upstream")]
-        assert 50 + STILL_SECONDS <= following.clock.now - NOW < 54 + STILL_SECONDS
-
-    def test_following_reads_a_hundred_entries_at_once_and_asks_again_for_unprocessed_ones(self) -> None:
-        following = Following(250)
-        for number in range(250):
-            following.put(number, ACCEPTED)
-        following.dynamodb.calls.clear()
-        following.dynamodb.batch_size = 60
-        assert {each.became for each in following.run()} == {Became.DELIVERED}
-        assert following.polls == 1
-        assert following.dynamodb.calls == ["batch_get_item"] * 5
-
-    def test_following_does_not_read_settled_jobs_again(self) -> None:
-        following = Following(101)
-        for number in range(100):
-            following.put(number, ACCEPTED)
-        following.hooks = {3: lambda: following.put(100, ACCEPTED)}
-        following.dynamodb.calls.clear()
-        following.run()
-        assert following.dynamodb.calls.count("batch_get_item") == 2 + following.polls - 1
-
-    def test_following_asks_again_at_the_next_poll_if_a_batch_was_answered_empty(self) -> None:
-        following = Following(1)
-        following.put(0, ACCEPTED)
-        following.dynamodb.batch_size = 0
-        following.hooks = {3: lambda: setattr(following.dynamodb, "batch_size", 100)}
-        assert following.run()[0].became == Became.DELIVERED
-
-    def test_following_waits_for_a_ledger_that_fails_for_a_while(self) -> None:
-        following = Following(1)
-        following.put(0, ACCEPTED)
-        following.dynamodb.failure = DOWN
-        following.hooks = {3: lambda: setattr(following.dynamodb, "failure", None)}
-        assert following.run()[0].became == Became.DELIVERED
-        assert following.follower.problem is None
-
-    def test_following_ends_with_the_problem_if_the_ledger_cannot_be_read(self) -> None:
-        following = Following(1)
-        following.dynamodb.failure = DOWN
-        assert following.run() == [Fate(Became.WAITING)]
-        assert following.polls == MAX_FAILED_POLLS
-        assert following.follower.problem == "DynamoDB refused: AccessDeniedException"
-
-    def test_following_ends_when_interrupted(self) -> None:
-        following = Following(1)
-        assert list(following.follower.follow(following.jobs, lambda: True)) == []
-
-    def test_following_no_jobs_reads_nothing(self) -> None:
-        following = Following(0)
-        assert following.run() == []
-        assert following.dynamodb.calls == []
 
 
 @given(st.lists(st.sampled_from(["moved", "refused", "not deleted"]), max_size=30))

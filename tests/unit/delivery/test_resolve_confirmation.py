@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from relay.delivery.resolve_confirmation import APART_SECONDS, UNREACHABLE_SECONDS
-from relay.http.session import Answer
+from relay.http.session import HttpAnswer
 from tests import samples
 from tests.fakes import Call, FakeSecrets, FakeSession, Relay
 
@@ -25,7 +25,7 @@ class Scene:
         document["xmatters"] |= {"recipients": ["Ops"]}
         if rest:
             document["xmatters"]["rest"] = {"base_url": "https://acme.xmatters.com", "auth": BASIC}
-        self.says: Answer | Exception = self.incident("critical", active=True)
+        self.says: HttpAnswer | Exception = self.incident("critical", active=True)
         self.ended: list[str] = []
         self.asked: list[str] = []
         self.relay = Relay(
@@ -36,7 +36,7 @@ class Scene:
         )
         self._signals = 0
 
-    def incident(self, status: str, *, active: bool) -> Answer:
+    def incident(self, status: str, *, active: bool) -> HttpAnswer:
         """Return BigPanda's answer; its timestamps say that the incident did not change since it opened."""
         said = {
             "id": "i1",
@@ -45,24 +45,24 @@ class Scene:
             "changed_at": 1_800_000_000,
             "updated_at": 1_800_000_000,
         }
-        return Answer(200, {}, json.dumps(said).encode())
+        return HttpAnswer(200, {}, json.dumps(said).encode())
 
-    def _signal(self, _: Call) -> Answer:
+    def _signal(self, _: Call) -> HttpAnswer:
         self._signals += 1
         return samples.accepted(f"r{self._signals}")
 
-    def _bigpanda(self, call: Call) -> Answer:
+    def _bigpanda(self, call: Call) -> HttpAnswer:
         self.asked.append(call.url.partition("/v2.0")[2])
         if isinstance(self.says, Exception):
             raise self.says
         return self.says
 
-    def _rest(self, call: Call) -> Answer:
+    def _rest(self, call: Call) -> HttpAnswer:
         if call.method == "POST":
             self.ended.append(json.loads(call.body)["id"])
-            return Answer(200, {}, b"{}")
+            return HttpAnswer(200, {}, b"{}")
         name = call.url.partition("requestId=")[2].partition("&")[0]
-        return Answer(200, {}, json.dumps({"data": [{"id": f"page-{name}", "status": "ACTIVE"}]}).encode())
+        return HttpAnswer(200, {}, json.dumps({"data": [{"id": f"page-{name}", "status": "ACTIVE"}]}).encode())
 
     def signalled(self) -> list[str]:
         """Return the status of each signal."""
@@ -167,10 +167,10 @@ def test_single_late_answer_of_bigpanda_does_not_refute_a_resolve() -> None:
 
 
 @pytest.mark.parametrize(
-    "says", [requests.ConnectTimeout(), samples.refused(503), samples.refused(404), Answer(200, {}, b"[]")]
+    "says", [requests.ConnectTimeout(), samples.refused(503), samples.refused(404), HttpAnswer(200, {}, b"[]")]
 )
 def test_resolve_is_believed_and_counted_if_bigpanda_does_not_confirm_it_for_ten_minutes(
-    says: Answer | Exception,
+    says: HttpAnswer | Exception,
 ) -> None:
     scene = Scene().opened_and_resolved()
     scene.says = says

@@ -6,7 +6,7 @@ import pytest
 
 from relay.errors import Reason
 from relay.incidents.share import parse_share
-from relay.jobs.envelope import Job
+from relay.jobs.job import Job
 from relay.jobs.outcome import Outcome, Result
 from tests import samples
 from tests.fakes import Relay, room
@@ -17,14 +17,16 @@ LATER = 1_800_000_001
 
 def resumed(relay: Relay, job: Job) -> Result:
     """Let the relay resume a job; return the result."""
-    return relay.delivery.resume(job, parse_share(job.body), relay.channels.get("noc"), relay.deadline(15), hold=None)
+    return relay.delivery.resume(
+        job, parse_share(job.payload.body), relay.channels.get("noc"), relay.deadline(15), hold=None
+    )
 
 
 class TestResume:
     def test_resumed_job_is_sent_to_its_own_recipients_with_its_delivery_id_and_next_attempt(self) -> None:
         relay = room(samples.accepted("r9"))
         result = resumed(relay, samples.job(recipients=("a b", "c")))
-        assert (result.outcome, result.request_id) == (Outcome.DELIVERED, "r9")
+        assert (result.outcome, result.exchange.request_id) == (Outcome.DELIVERED, "r9")
         [call] = relay.session.calls
         assert (call.body, call.url) == (samples.body(), samples.TRIGGER_URL + "&recipients=a%20b,c")
         assert call.headers["X-Relay-Delivery-Id"] == "d" * 32
@@ -33,7 +35,7 @@ class TestResume:
     def test_resumed_job_is_sent_once_per_wake(self) -> None:
         relay = room(DOWN)
         result = resumed(relay, samples.job())
-        assert (result.outcome, result.queue, result.attempts) == (Outcome.QUEUED, "retry", 1)
+        assert (result.outcome, result.queue, result.exchange.attempts) == (Outcome.QUEUED, "retry", 1)
         assert (len(relay.session.calls), relay.retries.messages) == (1, [])
 
     @pytest.mark.parametrize(("may_have_paged", "says"), [(True, "true"), (False, None)])
@@ -61,6 +63,6 @@ class TestResume:
         relay.clock.now += 30
         result = resumed(relay, samples.job())
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.PACED, "retry")
-        slot = relay.entry(recipients=("Network Operations",)).slot
+        slot = relay.entry(recipients=("Network Operations",)).debt.slot
         assert slot
         assert (slot.at, slot.urgent) == (result.until, True)

@@ -8,7 +8,7 @@ from relay.deadline import Deadline
 from relay.delivery.decision import MAX_ATTEMPTS
 from relay.delivery.sender import FIRST_WAIT_SECONDS, SHORTEST_ATTEMPT_SECONDS
 from relay.errors import ChannelUnreadable, Reason
-from relay.http.session import Answer
+from relay.http.session import HttpAnswer
 from relay.jobs.outcome import Sent
 from relay.xmatters.trigger import Signal
 from tests import samples
@@ -134,7 +134,7 @@ class TestLastingFailures:
             samples.refused(400),
             samples.refused(404),
             samples.refused(302),
-            Answer(200, {}, b"<html>"),
+            HttpAnswer(200, {}, b"<html>"),
         ],
         ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value.status),
     )
@@ -240,7 +240,7 @@ class TestToken:
         assert shown == [None, "Bearer t1", "Bearer t1", None, "Bearer t2"]
 
     def test_fresh_token_that_is_refused_is_not_renewed_again(self) -> None:
-        def answer(call: Call) -> Answer:
+        def answer(call: Call) -> HttpAnswer:
             return samples.token() if call.url.endswith("/token") else samples.refused(401)
 
         relay = room(answer, secrets=self.secrets())
@@ -273,7 +273,7 @@ class TestBudget:
     def test_no_attempt_or_wait_goes_beyond_the_deadline(self, takes: float, chance: float) -> None:
         begun: list[tuple[float, float]] = []
 
-        def slow(call: Call) -> Answer:
+        def slow(call: Call) -> HttpAnswer:
             begun.append((relay.clock.now, call.seconds))
             relay.clock.now += min(takes, call.seconds)
             return DOWN

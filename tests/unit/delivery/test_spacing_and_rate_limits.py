@@ -7,7 +7,7 @@ import requests
 
 from relay.delivery.incident_rate_limit import FLOOD_SECONDS
 from relay.errors import Reason
-from relay.http.session import Answer
+from relay.http.session import HttpAnswer
 from relay.jobs.outcome import Outcome
 from tests import samples
 from tests.fakes import room
@@ -34,7 +34,7 @@ class TestSpacingAndRateLimits:
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.PACED, "retry")
         assert result.until == started + 15
         [_, waiting] = relay.retries.jobs()
-        assert (waiting.reason, waiting.not_before) == ("paced", "2027-01-15T08:00:15.000Z")
+        assert (waiting.failures.reason, waiting.message.not_before) == ("paced", "2027-01-15T08:00:15.000Z")
         assert (relay.retries.delays()[1], relay.dynamodb.calls) == (15, ["get_item", "put_item", "update_item"])
         relay.wake(15)
         assert [json.loads(call.body)["incident"]["status"] for call in relay.session.calls] == ["warning", status]
@@ -46,13 +46,13 @@ class TestSpacingAndRateLimits:
             relay.clock.now += 1
             outcomes.append(relay.share(status="ok" if number % 2 else "critical", changedOn=LATER + number))
         assert [result.outcome for result in outcomes] == [Outcome.DELIVERED] * 4 + [Outcome.QUEUED]
-        assert (outcomes[4].reason, outcomes[4].transition) == (Reason.PACED, "reopened")
+        assert (outcomes[4].reason, outcomes[4].subject.transition) == (Reason.PACED, "reopened")
         assert outcomes[4].until == relay.clock.now - 4 + FLOOD_SECONDS
         relay.wake(60)
         assert len(relay.session.calls) == 5
 
     def test_flood_control_counts_from_when_xmatters_accepted(self) -> None:
-        def slow(_: object) -> Answer:
+        def slow(_: object) -> HttpAnswer:
             relay.clock.now += 3
             return samples.accepted()
 
@@ -65,12 +65,12 @@ class TestSpacingAndRateLimits:
 
     def test_ambiguous_attempts_count_towards_flood_control(self) -> None:
         reset = requests.ConnectionError("reset")
-        assert room(reset).share().attempts == 2
+        assert room(reset).share().exchange.attempts == 2
         relay = room(*[samples.accepted()] * 3, reset)
         for number, status in enumerate(["critical", "ok", "critical", "ok"]):
             relay.clock.now += 1
             result = relay.share(status=status, changedOn=LATER + number)
-        assert (result.reason, result.attempts, len(relay.session.calls)) == (Reason.UNREACHABLE, 1, 4)
+        assert (result.reason, result.exchange.attempts, len(relay.session.calls)) == (Reason.UNREACHABLE, 1, 4)
 
     def test_share_of_a_full_channel_waits_on_the_retry_queue(self) -> None:
         relay = room(policy={"max_per_minute": 2})
@@ -79,8 +79,8 @@ class TestSpacingAndRateLimits:
             result = relay.share(id=f"i{number}")
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.PACED, "retry")
         assert len(relay.session.calls) == 2
-        assert relay.entry("i2").owed_since == relay.clock.now
-        assert (relay.retries.delays(), relay.retries.jobs()[2].attempts) == ([36, 36, 59], 0)
+        assert relay.entry("i2").debt.since == relay.clock.now
+        assert (relay.retries.delays(), relay.retries.jobs()[2].failures.attempts) == ([36, 36, 59], 0)
 
     def test_waiting_share_wakes_at_its_rate_limit_slot(self) -> None:
         relay = room(policy={"max_per_minute": 1})
@@ -121,9 +121,9 @@ class TestSpacingAndRateLimits:
             assert relay.share(id=f"i{number}").reason == Reason.UPSTREAM
         asked = len(relay.session.calls)
         result = relay.share(id="i9")
-        assert (result.outcome, result.reason, result.attempts) == (Outcome.QUEUED, Reason.CIRCUIT_OPEN, 0)
+        assert (result.outcome, result.reason, result.exchange.attempts) == (Outcome.QUEUED, Reason.CIRCUIT_OPEN, 0)
         assert len(relay.session.calls) == asked
-        assert relay.retries.jobs()[-1].attempts == 0
+        assert relay.retries.jobs()[-1].failures.attempts == 0
 
     def test_retry_after_of_429_opens_the_circuit_for_that_time(self) -> None:
         relay = room(samples.refused(429, retry_after="40"), samples.accepted())

@@ -186,7 +186,7 @@ class TestTime:
         relay = room(samples.accepted())
         relay.secrets.texts = _Slow(relay, 6.5, noc=relay.secrets.texts["noc"])
         assert relay.webhook.serve(samples.request()).status == 202
-        assert (relay.session.calls, relay.retries.jobs()[0].attempts) == ([], 0)
+        assert (relay.session.calls, relay.retries.jobs()[0].failures.attempts) == ([], 0)
 
 
 class _Slow(dict[str, str | Exception]):
@@ -212,7 +212,7 @@ class TestCrash:
         relay = room(ZeroDivisionError("canary-words"))
         answer = relay.webhook.serve(samples.request())
         assert (answer.status, answer.document["outcome"], answer.document["reason"]) == (202, "queued", "internal")
-        assert [job.body for job in relay.retries.jobs()] == [samples.body()]
+        assert [job.payload.body for job in relay.retries.jobs()] == [samples.body()]
         assert "canary-words" not in relay.recorder.written() + json.dumps(answer.document)
         [crash] = [line for line in relay.recorder.lines() if line["message"] == "crash"]
         assert (crash["level"], crash["error"]) == ("ERROR", "ZeroDivisionError")
@@ -270,7 +270,7 @@ class TestLog:
         assert "canary" not in relay.recorder.written()
         assert relay.recorder.metrics() == {"rejected_request": 2}
 
-    def test_outcomes_and_reasons_are_counted_as_metrics(self) -> None:
+    def test_shares_and_failures_are_counted_as_metrics(self) -> None:
         relay = room(DOWN)
         relay.webhook.serve(samples.request())
         relay.retries.failure = QueueError("no")
@@ -280,9 +280,8 @@ class TestLog:
         relay.dead_letters.failure = QueueError("no")
         relay.webhook.serve(samples.request(samples.body(id="i4")))
         assert relay.recorder.metrics() == {
-            "outcome_queued": 3,
-            "outcome_unsafe": 1,
-            "reason_upstream": 4,
+            "share": 3,
+            "share_unsafe": 1,
             "signal_failed": 4,
             "dead_lettered": 1,
             "unguarded": 2,

@@ -13,8 +13,8 @@ from relay.delivery.task import PAST_AGE_SECONDS
 from relay.entrypoints.sweeper import BACKLOG, HEALED_SECONDS, INVOKED_SECONDS, MAX_BEGUN, MAX_ROWS, SICK_SECONDS
 from relay.entrypoints.sweeper_run import SWEEP_LEASE_SECONDS
 from relay.errors import ChannelUnreadable, QueueError
-from relay.jobs.envelope import timestamp
-from relay.ledger.entry import key
+from relay.jobs.job import timestamp
+from relay.ledger.entry_key import key
 from relay.ledger.row import shard
 from tests import samples
 from tests.fakes import (
@@ -49,7 +49,7 @@ def vanished(*steps: Step, shares: tuple[dict[str, Any], ...] = ({},), **changes
 
 def due(relay: Relay, name: str = "i1") -> float:
     """Return the time from which the sweeper acts on an incident's debt, in epoch seconds."""
-    row = relay.entry(name).row
+    row = relay.entry(name).debt.row
     assert row
     return row.due
 
@@ -60,7 +60,7 @@ def sweep_at(relay: Relay, moment: float) -> dict[str, Any]:
 
 
 def begun(relay: Relay) -> int:
-    row = relay.entry().row
+    row = relay.entry().debt.row
     assert row
     return row.begun
 
@@ -80,12 +80,12 @@ class TestVanishedMessages:
         relay = vanished(DOWN, DOWN, DOWN, samples.accepted("r9"))
         assert sweep_at(relay, due(relay)) == {"owed": 1, "notified": 0, "healed": 1}
         [job] = relay.retries.jobs()
-        assert (job.healed, job.body, relay.retries.delays()) == (1, samples.body(), [0])
+        assert (job.message.healed, job.payload.body, relay.retries.delays()) == (1, samples.body(), [0])
         assert relay.sweep(60)["healed"] == 0
         assert relay.sweep(60)["healed"] == 0
         relay.wake(0)
-        assert (len(relay.session.calls), relay.entry().row) == (4, None)
-        assert [each.request_id for each in relay.entry().raised] == ["r9"]
+        assert (len(relay.session.calls), relay.entry().debt.row) == (4, None)
+        assert [each.request_id for each in relay.entry().accepted_signals] == ["r9"]
         for _ in range(10):
             assert relay.sweep()["owed"] == 0
         assert (len(relay.session.calls), relay.retries.messages) == (4, [])
@@ -131,8 +131,8 @@ class TestVanishedMessages:
         relay = vanished(DOWN)
         relay.clock.now = due(relay)
         entry, now = relay.entry(), relay.clock.now
-        assert entry.kept
-        claim = replace(lease(entry.kept), until=now + 15, began=now)
+        assert entry.newest
+        claim = replace(lease(entry.newest), until=now + 15, began=now)
         relay.ledger.write(key("noc", (), "i1"), entry, entry.claimed(claim, 1, queued=True))
         assert relay.sweep(14)["healed"] == 0
         assert relay.sweep(1)["healed"] == 1
@@ -144,7 +144,7 @@ class TestVanishedMessages:
         relay.retries.messages.clear()
         relay.sweep(300)
         [job] = relay.retries.jobs()
-        assert replace(job, healed=0) == before
+        assert job.healing(0) == before
         relay.wake(0)
         assert relay.session.calls[-1].url.endswith("recipients=jdoe,DBA")
         assert relay.entry(recipients=("jdoe", "DBA")).announced
@@ -152,14 +152,14 @@ class TestVanishedMessages:
     def test_newer_state_takes_over_the_debt_of_an_older_one(self) -> None:
         relay = vanished(DOWN, shares=({"status": "warning"}, {"status": "critical", "changedOn": LATER}))
         relay.sweep(300)
-        assert [job.status for job in relay.retries.jobs()] == ["critical"]
+        assert [job.payload.status for job in relay.retries.jobs()] == ["critical"]
 
     def test_healed_job_goes_on_with_its_backoff_after_the_next_attempt(self) -> None:
         relay = vanished(DOWN)
         relay.sweep(300)
         relay.wake(0)
         [job] = relay.retries.jobs()
-        assert (job.rounds, job.attempts, begun(relay)) == (1, 4, 0)
+        assert (job.failures.rounds, job.failures.attempts, begun(relay)) == (1, 4, 0)
 
 
 class TestOrder:
@@ -167,7 +167,7 @@ class TestOrder:
         statuses = ("warning", "critical", "unknown", "critical")
         relay = vanished(DOWN, shares=tuple({"id": f"i{n}", "status": each} for n, each in enumerate(statuses)))
         relay.sweep(300)
-        assert [job.status == "critical" for job in relay.retries.jobs()] == [True, True, False, False]
+        assert [job.payload.status == "critical" for job in relay.retries.jobs()] == [True, True, False, False]
 
     def test_channel_has_no_more_jobs_healed_in_a_run_than_its_rate_limit_per_minute(self) -> None:
         shares = tuple({"id": f"i{number}"} for number in range(5))
@@ -189,7 +189,7 @@ class TestOrder:
         relay = vanished(DOWN, shares=({"id": "i1", "status": "warning"}, {"id": "i2"}))
         relay.retries.visible = waiting
         assert relay.sweep(300)["healed"] == healed
-        assert relay.retries.jobs()[0].status == "critical"
+        assert relay.retries.jobs()[0].payload.status == "critical"
         relay.retries.visible = 0
         assert relay.sweep(60)["healed"] == 2 - healed
 
@@ -238,10 +238,10 @@ class TestQueueDown:
         moment = due(relay)
         assert sweep_at(relay, moment)["healed"] == 1
         [job] = relay.invoked
-        assert (job.healed, job.incident_id) == (1, "i1")
+        assert (job.message.healed, job.incident_id) == (1, "i1")
         assert due(relay) == moment + INVOKED_SECONDS
         assert worked(relay, job) == []
-        assert (len(relay.session.calls), relay.entry().row) == (4, None)
+        assert (len(relay.session.calls), relay.entry().debt.row) == (4, None)
 
     def test_worker_is_invoked_again_each_minute_while_the_debt_stays(self) -> None:
         relay = self.down(DOWN)
@@ -258,7 +258,7 @@ class TestQueueDown:
         assert len(relay.retries.messages) == 1, "nothing wakes the worker: a second message would not, either"
         [job] = relay.invoked
         assert worked(relay, job) == []
-        assert relay.entry().row is None
+        assert relay.entry().debt.row is None
 
     def test_job_that_a_worker_began_and_that_waits_is_sent_by_the_queue_again(self) -> None:
         relay = vanished(DOWN)
@@ -273,8 +273,8 @@ class TestQueueDown:
         sweep_at(relay, due(relay))
         [job] = relay.retries.jobs()
         later = timestamp(relay.clock.now + 60)
-        assert worked(relay, replace(job, not_before=later, reason="circuit_open")) == []
-        assert (len(relay.session.calls), relay.entry().row_begun) == (3, 0)
+        assert worked(relay, samples.changed(job, not_before=later, reason="circuit_open")) == []
+        assert (len(relay.session.calls), relay.entry().debt.begun) == (3, 0)
 
     def test_debt_is_left_for_the_next_run_if_queue_and_invocation_fail(self) -> None:
         relay = self.down(DOWN)
@@ -356,10 +356,14 @@ class TestPoison:
         assert (begun(relay), relay.dead_letters.messages) == (MAX_BEGUN, [])
         assert sweep_at(relay, due(relay) + 60)["healed"] == 0
         [dead] = relay.dead_letters.jobs()
-        assert (dead.reason, dead.incident_id, dead.dead_lettered_at is None) == ("internal", "i1", False)
+        assert (dead.failures.reason, dead.incident_id, dead.revival.dead_lettered_at is None) == (
+            "internal",
+            "i1",
+            False,
+        )
         entry = relay.entry()
-        assert entry.dead_lettered
-        assert (entry.row_job, entry.reason) == ("", "internal")
+        assert entry.dead_letter.state
+        assert (entry.debt.job, entry.debt.reason) == ("", "internal")
         assert relay.recorder.metrics()["dead_lettered"] == 1
         assert relay.retries.messages == []
 
@@ -376,19 +380,20 @@ class TestPoison:
     def test_overtaken_state_is_not_dead_lettered_although_its_job_was_begun_five_times(self) -> None:
         relay = vanished(DOWN)
         entry = relay.entry()
-        assert entry.row
-        newer = replace(entry.keeping(state(60)), row=replace(entry.row, begun=MAX_BEGUN))
+        assert entry.debt.row
+        newer = entry.owing(state(60))
+        newer = replace(newer, debt=replace(newer.debt, row=replace(entry.debt.row, begun=MAX_BEGUN)))
         relay.ledger.write(key("noc", (), "i1"), entry, newer)
         relay.sweep(300)
-        assert (relay.dead_letters.messages, relay.entry().dead_lettered) == ([], None)
-        assert relay.entry().row, "the newer state is owed still"
+        assert (relay.dead_letters.messages, relay.entry().dead_letter.state) == ([], None)
+        assert relay.entry().debt.row, "the newer state is owed still"
 
     def test_leftover_message_of_an_older_state_does_not_count_as_begun_for_the_newer_one(self) -> None:
         relay = vanished(DOWN)
         relay.sweep(300)
         [older] = relay.retries.jobs()
         relay.share(changedOn=LATER, alerts=["new"], status="warning")
-        worked(relay, replace(older, healed=MAX_BEGUN))
+        worked(relay, older.healing(MAX_BEGUN))
         assert begun(relay) == 0
 
     def test_debt_of_a_poison_job_stays_while_the_dead_letter_queue_refuses_it(self) -> None:
@@ -397,7 +402,7 @@ class TestPoison:
             self.begin_and_die(relay)
         relay.dead_letters.failure = NO
         sweep_at(relay, due(relay) + 60)
-        assert (relay.entry().dead_lettered, bool(relay.entry().row_job)) == (None, True)
+        assert (relay.entry().dead_letter.state, bool(relay.entry().debt.job)) == (None, True)
         relay.dead_letters.failure = None
         relay.sweep()
         assert len(relay.dead_letters.messages) == 1
@@ -410,7 +415,7 @@ class TestPoison:
         [dead] = relay.dead_letters.jobs()
         assert worked(relay, dead) == []
         assert relay.entry().announced
-        assert relay.entry().row is None
+        assert relay.entry().debt.row is None
 
     def test_failed_attempt_resets_the_count_of_begun_jobs(self) -> None:
         relay = vanished(DOWN)
@@ -429,8 +434,8 @@ class TestPoison:
         # Another sender's lease holds it, for a few seconds each time.
         for _ in range(2 * MAX_BEGUN):
             entry, now = relay.entry(), relay.clock.now
-            assert entry.kept
-            claim = replace(lease(entry.kept), until=now + 5, began=now)
+            assert entry.newest
+            claim = replace(lease(entry.newest), until=now + 5, began=now)
             held = replace(entry, lease=claim)
             relay.ledger.write(key("noc", (), "i1"), entry, held)
             worked(relay, job)
@@ -449,7 +454,7 @@ class TestTooOld:
         assert relay.dead_letters.messages == []
         sweep_at(relay, due(relay))
         [job] = relay.dead_letters.jobs()
-        assert (job.reason, job.incident_id, relay.retries.messages) == ("expired", "i1", [])
+        assert (job.failures.reason, job.incident_id, relay.retries.messages) == ("expired", "i1", [])
         assert len(relay.session.calls) == 3
         assert relay.recorder.metrics()["dead_lettered"] == 1
 
@@ -483,7 +488,7 @@ class TestTooOld:
         relay.retries.messages.clear()
         assert due(relay) == began + 300 + OVERAGE_SECONDS
         sweep_at(relay, due(relay))
-        assert [job.reason for job in relay.dead_letters.jobs()] == ["expired"]
+        assert [job.failures.reason for job in relay.dead_letters.jobs()] == ["expired"]
 
     def test_overtaken_state_is_not_dead_lettered_when_its_age_ends(self) -> None:
         relay = room(DOWN, policy={"max_age_seconds": 100})
@@ -513,7 +518,7 @@ class TestTooOld:
         sweep_at(relay, relay.clock.now + 300)
         assert len(relay.retries.messages) == 1
         relay.wake(0)
-        assert [job.reason for job in relay.dead_letters.jobs()] == ["expired"]
+        assert [job.failures.reason for job in relay.dead_letters.jobs()] == ["expired"]
 
     def test_expired_debt_is_dead_lettered_once_although_its_words_cannot_be_stored(self) -> None:
         relay = vanished(DOWN, policy={"max_age_seconds": 100})
@@ -556,8 +561,8 @@ class TestLongWaits:
             relay.wake(0)
         assert healed == 1
         assert [json.loads(call.body)["incident"]["status"] for call in relay.session.calls][2:] == ["critical"]
-        assert 0 <= relay.entry().signals[-1] - (result.until or 0) <= 60
-        assert relay.entry().row is None
+        assert 0 <= relay.entry().signal_times[-1] - (result.until or 0) <= 60
+        assert relay.entry().debt.row is None
 
     def test_newer_state_that_may_be_sent_at_once_ends_a_long_wait(self) -> None:
         relay = room(policy={"min_seconds_between_signals": DAY, "max_age_seconds": 2 * DAY})
@@ -565,7 +570,7 @@ class TestLongWaits:
             relay.share(status=status, changedOn=LATER + second)
         relay.wake(900)
         relay.share(status="critical", changedOn=LATER + 3)
-        assert relay.entry().owed_since
+        assert relay.entry().debt.since
         resolved = relay.share(status="ok", changedOn=LATER + 4)
         assert resolved.outcome == "unchanged"
         assert relay.dynamodb.indexed() == []
@@ -653,7 +658,7 @@ class TestHealth:
 
     def test_channel_that_owes_for_two_minutes_is_logged_with_its_reason(self) -> None:
         relay = vanished(DOWN, shares=({"id": "i1", "status": "warning"}, {"id": "i2", "status": "warning"}))
-        since = relay.entry("i1").owed_since or 0
+        since = relay.entry("i1").debt.since or 0
         sweep_at(relay, since + SICK_SECONDS - 1)
         assert [line["message"] for line in relay.recorder.lines()] == ["swept"]
         sweep_at(relay, since + SICK_SECONDS)
@@ -710,7 +715,7 @@ class TestLedgerDown:
         table.before.clear()
         for _ in range(5):
             relay.sweep(60)
-        assert relay.entry().is_notified
+        assert relay.entry().debt.is_notified
         # No worker takes the messages, so the sweeper sends one more after three minutes.
         assert 1 <= len(relay.retries.messages) <= 3
         assert 1 <= len(relay.sns.published) <= 2
@@ -738,7 +743,8 @@ class TestIndexChanges:
 
         def moves() -> None:
             entry = relay.entry(names[0])
-            relay.ledger.write(key("noc", (), names[0]), entry, entry.healing(relay.clock.now - 1, 0))
+            after = replace(entry, debt=entry.debt.with_job_sent(0, relay.clock.now - 1))
+            relay.ledger.write(key("noc", (), names[0]), entry, after)
 
         relay.retries.messages.clear()
         # The shard's second page is the next query after its first.
@@ -763,4 +769,4 @@ class TestIndexChanges:
         relay.sweeper = replace(relay.sweeper, deadlines=lambda _: relay.deadline(3600))
         found = relay.sweep(0)
         assert (found["owed"], found["healed"]) == (1, 1)
-        assert [job.status for job in relay.retries.jobs()] == ["warning"]
+        assert [job.payload.status for job in relay.retries.jobs()] == ["warning"]

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Mapping
+from copy import replace
 from typing import Any
 
 import pytest
@@ -11,8 +12,8 @@ from botocore.exceptions import EndpointConnectionError
 from relay.delivery.page_followup import LOOK_FOR_SECONDS
 from relay.entrypoints.sweeper import AT_ONCE, MAX_CHECKED, NOTIFIED_AGAIN_SECONDS, NOTIFY_SECONDS
 from relay.errors import ChannelUnreadable
-from relay.jobs.envelope import timestamp
-from relay.ledger.entry import key
+from relay.jobs.job import timestamp
+from relay.ledger.entry_key import key
 from relay.ledger.table import MAX_BATCH
 from tests import samples
 from tests.fakes import FakeSecrets, FakeSns, HookedDynamoDb, Relay, Step, room, table_down, worked
@@ -34,7 +35,7 @@ def let_pass(relay: Relay, seconds: int, *, step: int = 60) -> None:
 
 def sweep_when_owed_for(relay: Relay, seconds: float) -> dict[str, Any]:
     """Let the sweeper run once, when the incident `i1` has been owed for `seconds`."""
-    since = relay.entry().owed_since
+    since = relay.entry().debt.since
     assert since
     return relay.sweep(since + seconds - relay.clock.now)
 
@@ -71,7 +72,7 @@ class TestInTime:
         let_pass(relay, 3600)
         assert len(subjects(relay)) == 1
         assert relay.recorder.metrics()["fallback_notified"] == 1
-        assert relay.entry().is_notified
+        assert relay.entry().debt.is_notified
         assert "last reason: upstream" in email(relay)
         assert "The relay goes on trying" in email(relay)
 
@@ -194,7 +195,7 @@ class TestGivenUp:
         relay = room(DOWN, policy={"max_age_seconds": 60, "fallback_after_seconds": 300})
         relay.share()
         relay.wake(61)
-        assert [job.reason for job in relay.dead_letters.jobs()] == ["expired"]
+        assert [job.failures.reason for job in relay.dead_letters.jobs()] == ["expired"]
         sweep_when_owed_for(relay, 299.5)
         assert subjects(relay) == []
         sweep_when_owed_for(relay, 300)
@@ -251,7 +252,7 @@ class TestNotNotified:
         assert len(subjects(relay)) == 1
         down[0] = False
         let_pass(relay, 900)
-        assert (relay.retries.messages, relay.entry().is_notified, relay.entry().row) == ([], False, None)
+        assert (relay.retries.messages, relay.entry().debt.is_notified, relay.entry().debt.row) == ([], False, None)
         down[0] = True
         relay.share(changedOn=LATER + 1, status="warning")
         relay.share(changedOn=LATER + 2, status="critical", alerts=["another"])
@@ -323,10 +324,10 @@ class TestTopicDown:
         assert relay.sweep(300)["notified"] == 0
         assert subjects(relay) == []
         assert relay.recorder.metrics()["fallback_failed"] == 1
-        assert not relay.entry().is_notified
+        assert not relay.entry().debt.is_notified
         relay.sns.failure = None
         relay.sweep(60)
-        assert (len(subjects(relay)), relay.entry().is_notified) == (1, True)
+        assert (len(subjects(relay)), relay.entry().debt.is_notified) == (1, True)
 
     def test_fallback_is_notified_of_a_dead_letter_once_the_topic_works_again(self) -> None:
         relay = room(REFUSED)
@@ -389,24 +390,24 @@ class TestDuringARun:
         self.in_write(table, 2, lambda: relay.wake(0))
         relay.sweep(0)
         entry = relay.entry()
-        assert (len(subjects(relay)), entry.is_notified, entry.asked) == (1, True, 4)
+        assert (len(subjects(relay)), entry.debt.is_notified, entry.debt.attempts) == (1, True, 4)
 
     def test_debt_that_is_announced_while_the_topic_is_notified_is_not_marked(self) -> None:
         relay, table = self.owing(DOWN, DOWN, DOWN, samples.accepted())
         self.in_write(table, 2, lambda: relay.wake(0))
         relay.sweep(0)
-        assert (len(subjects(relay)), relay.entry().is_notified, relay.entry().row) == (1, False, None)
+        assert (len(subjects(relay)), relay.entry().debt.is_notified, relay.entry().debt.row) == (1, False, None)
 
     def test_mark_that_fails_leads_to_one_more_message_after_five_minutes(self) -> None:
         relay, table = self.owing(DOWN)
         self.in_write(table, 2, table_down)
         assert relay.sweep(0)["notified"] == 1
-        assert (len(subjects(relay)), relay.entry().is_notified) == (1, False)
+        assert (len(subjects(relay)), relay.entry().debt.is_notified) == (1, False)
         for _ in range(4):
             relay.sweep(60)
         assert len(subjects(relay)) == 1
         relay.sweep(60)
-        assert (len(subjects(relay)), relay.entry().is_notified) == (2, True)
+        assert (len(subjects(relay)), relay.entry().debt.is_notified) == (2, True)
 
     def test_fallback_is_not_notified_while_the_sweeper_cannot_take_its_lease(self) -> None:
         relay, _ = self.owing(DOWN)
@@ -426,7 +427,8 @@ class TestUnconfirmed:
         for name in names:
             relay.share(id=name)
             entry = relay.entry(name)
-            relay.ledger.write(key("noc", (), name), entry, entry.unconfirming(relay.clock.now))
+            after = replace(entry, debt=entry.debt.with_page_missing(relay.clock.now))
+            relay.ledger.write(key("noc", (), name), entry, after)
         relay.clock.now += LOOK_FOR_SECONDS
         relay.retries.messages.clear()
 
@@ -462,7 +464,7 @@ class TestUnconfirmed:
         relay.share(status="ok", changedOn=LATER)
         relay.sweep()
         assert subjects(relay) == ["incident i1 of channel noc"]
-        assert relay.entry().row, "the resolve is owed still"
+        assert relay.entry().debt.row, "the resolve is owed still"
         relay.sweep()
         assert len(subjects(relay)) == 1
 
@@ -471,10 +473,10 @@ class TestUnconfirmed:
         self.accepted(relay, "i1")
         relay.sns.failure = SNS_DOWN
         relay.sweep()
-        assert relay.entry().unconfirmed
+        assert relay.entry().debt.unconfirmed
         relay.sns.failure = None
         relay.sweep()
-        assert (len(subjects(relay)), relay.entry().unconfirmed) == (1, False)
+        assert (len(subjects(relay)), relay.entry().debt.unconfirmed) == (1, False)
 
 
 class TestWorkerWhileTheLedgerIsDown:
@@ -635,7 +637,9 @@ class TestBurstOfAnotherChannel:
         relay = self.owing("noc", sns=Slow())
         run = relay.sweep(300)
         assert (run["notified"], len(relay.sns.published)) == (2, 2)
-        assert not any(relay.ledger.read(key("loud", (), f"f{number}")).is_notified for number in range(self.BURST))
+        assert not any(
+            relay.ledger.read(key("loud", (), f"f{number}")).debt.is_notified for number in range(self.BURST)
+        )
         relay.sweep(NOTIFIED_AGAIN_SECONDS)
         assert subjects(relay)[2:] == ["incident noc-1 of channel noc", f"{self.BURST} incidents of channel loud"]
 

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from relay.channels.inbound import Request
-from relay.http.session import Answer
+from relay.http.session import HttpAnswer
 from tests import samples
 from tests.fakes import Call, FakeSecrets, FakeSession, Relay, Step
 
@@ -86,8 +86,8 @@ BODIES = (
 REFUSED = samples.refused(503, b"down")
 
 
-def echo(call: Call) -> Answer:
-    return Answer(500, {}, json.dumps({"url": call.url, "headers": dict(call.headers)}).encode() + call.body[:500])
+def echo(call: Call) -> HttpAnswer:
+    return HttpAnswer(500, {}, json.dumps({"url": call.url, "headers": dict(call.headers)}).encode() + call.body[:500])
 
 
 TRIGGER: st.SearchStrategy[Step] = st.sampled_from(
@@ -96,12 +96,12 @@ TRIGGER: st.SearchStrategy[Step] = st.sampled_from(
 
 
 def room(trigger: Step) -> Relay:
-    def answer(call: Call) -> Answer:
+    def answer(call: Call) -> HttpAnswer:
         if call.url.endswith("/token"):
             return samples.token(CANARIES["access"])
         if isinstance(trigger, Exception):
             raise trigger
-        return trigger if isinstance(trigger, Answer) else trigger(call)
+        return trigger if isinstance(trigger, HttpAnswer) else trigger(call)
 
     return Relay(FakeSession(answer), secrets=FakeSecrets(noc=json.dumps(SECRET)))
 
@@ -123,7 +123,7 @@ def check(body: bytes, trigger: Step, make: Callable[[bytes], Request]) -> None:
     assert not [name for name, canary in CANARIES.items() if canary in shown(relay, answer)]
     assert "crash" not in relay.recorder.metrics()
     sent = [call.body for call in relay.session.calls if not call.url.endswith("/token")]
-    kept = [job.body for job in relay.retries.jobs()]
+    kept = [job.payload.body for job in relay.retries.jobs()]
     if answer.status == 400:
         assert (sent, kept, relay.dynamodb.calls) == ([], [], [])
         assert answer.document["detail"]
@@ -135,7 +135,7 @@ def check(body: bytes, trigger: Step, make: Callable[[bytes], Request]) -> None:
         # The job is kept before the signal is sent, whatever xMatters answers.
         assert (set(sent), kept) == ({body}, [body])
     if answer.status == 202 and answer.document["queue"] == "dead_letter":
-        assert [job.body for job in relay.dead_letters.jobs()] == [body]
+        assert [job.payload.body for job in relay.dead_letters.jobs()] == [body]
     assert len(relay.recorder.lines()) == 1
 
 

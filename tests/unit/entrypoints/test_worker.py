@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from relay.jobs.envelope import envelope_of
 from tests import samples
 from tests.fakes import FakeSqs, Relay, room
 
@@ -20,7 +21,7 @@ def records(*bodies: Any) -> list[dict[str, Any]]:
 def jobs(*incidents: str, **changes: Any) -> list[dict[str, Any]]:
     """Return messages with signals of these incidents."""
     return records(
-        *(samples.job(incident_id=each, body=samples.body(id=each), **changes).to_json() for each in incidents)
+        *(envelope_of(samples.job(incident_id=each, body=samples.body(id=each), **changes)) for each in incidents)
     )
 
 
@@ -34,7 +35,8 @@ class TestMessages:
         relay = room()
         assert relay.worker.work(jobs("i1", "i2")) == []
         assert (sorted(sent(relay)), relay.retries.messages) == (["i1", "i2"], [])
-        assert relay.recorder.metrics() == {"job_delivered": 2}
+        assert relay.recorder.outcomes() == ["delivered", "delivered"]
+        assert relay.recorder.metrics() == {}
 
     def test_worker_without_messages_does_nothing(self) -> None:
         assert room().worker.work([]) == []
@@ -42,7 +44,7 @@ class TestMessages:
     @pytest.mark.parametrize("body", ["", "{}", "not json", json.dumps({"schema": 2}), None, 7])
     def test_unreadable_message_stays_and_the_others_are_worked(self, body: Any) -> None:
         relay = room()
-        good = samples.job().to_json()
+        good = envelope_of(samples.job())
         assert relay.worker.work(records(good, body, good.replace("i1", "i2"))) == ["m2"]
         assert len(relay.session.calls) == 2
         assert relay.recorder.metrics()["unreadable_job"] == 1
@@ -56,10 +58,10 @@ class TestMessages:
 
     def test_job_without_an_incident_stays_and_the_others_are_worked(self) -> None:
         relay = room()
-        bad = samples.job(incident_id="i1", body=b"no incident at all").to_json()
+        bad = envelope_of(samples.job(incident_id="i1", body=b"no incident at all"))
         assert relay.worker.work([*records(bad), *jobs("i1", "i2")[1:]]) == ["m1"]
         assert sent(relay) == ["i2"]
-        assert relay.recorder.metrics()["job_unsafe"] == 1
+        assert sorted(relay.recorder.outcomes()) == ["delivered", "unsafe"]
 
     def test_fault_after_an_attempt_keeps_that_message_and_the_others_are_worked(self) -> None:
         relay = room(DOWN, samples.accepted())
@@ -73,7 +75,12 @@ class TestMessages:
         relay = room(ZeroDivisionError("canary-words"), samples.accepted())
         assert relay.worker.work(jobs("i1")) == []
         [again] = relay.retries.jobs()
-        assert (again.reason, again.attempts, again.rounds, again.may_have_paged) == ("internal", 4, 1, True)
+        assert (
+            again.failures.reason,
+            again.failures.attempts,
+            again.failures.rounds,
+            again.failures.may_have_paged,
+        ) == ("internal", 4, 1, True)
         assert "canary-words" not in relay.recorder.written()
 
     def test_job_is_logged_in_one_line(self) -> None:
@@ -94,7 +101,7 @@ class TestMessages:
             "correlation_id": "request-1",
         }
         assert {name: line[name] for name in expected} == expected
-        assert relay.recorder.metrics() == {"job_queued": 1, "reason_upstream": 1, "signal_failed": 1}
+        assert relay.recorder.metrics() == {"signal_failed": 1}
 
 
 def test_retry_queue_is_called_once_a_job() -> None:

@@ -1,13 +1,12 @@
 """Replayed jobs: a dead letter that returns to the retry queue is owed again, once, and obeys the ledger."""
 
 import json
-from copy import replace
 from typing import Any
 
 import pytest
 
 from relay.errors import AMBIGUOUS_WAIT_SECONDS, Reason
-from relay.jobs.envelope import Job, seconds_of, timestamp
+from relay.jobs.job import Job, seconds_of, timestamp
 from tests import samples
 from tests.fakes import Call, Relay, Step, room, worked
 
@@ -45,14 +44,14 @@ class TestRevival:
         moved(relay)
         relay.wake()
         assert (len(relay.session.calls), relay.retries.messages, relay.dead_letters.messages) == (2, [], [])
-        assert relay.entry().raised[-1].request_id == "r9"
+        assert relay.entry().accepted_signals[-1].request_id == "r9"
 
     def test_entry_knows_the_revival_before_xmatters_is_asked(self) -> None:
         seen: list[Any] = []
 
         def looks(_: Call) -> Any:
             entry = relay.entry()
-            seen.append((entry.dead_lettered, entry.revived_at, entry.owed_since is not None))
+            seen.append((entry.dead_letter.state, entry.dead_letter.revived_at, entry.debt.since is not None))
             return samples.accepted()
 
         relay = dead_lettered(looks)
@@ -69,11 +68,11 @@ class TestRevival:
 
     def test_backoff_of_a_revived_job_counts_from_the_revival(self) -> None:
         relay = dead_lettered(DOWN)
-        before = replace(moved(relay), rounds=9)
+        before = samples.changed(moved(relay), rounds=9)
         relay.retries.messages.clear()
         worked(relay, before)
         [job] = relay.retries.jobs()
-        assert (job.rounds, job.replays, job.attempts) == (1, 1, 2)
+        assert (job.failures.rounds, job.revival.replays, job.failures.attempts) == (1, 1, 2)
         assert relay.retries.delays()[0] <= 60
 
     def test_age_of_a_revived_job_counts_from_the_revival(self) -> None:
@@ -82,11 +81,15 @@ class TestRevival:
         relay.wake()
         revived_at = relay.clock.now
         [job] = relay.retries.jobs()
-        assert (job.is_revived, seconds_of(job.revived_at or "")) == (True, revived_at)
+        assert (job.revival.is_revived, seconds_of(job.revival.revived_at or "")) == (True, revived_at)
         relay.clock.now += 21_601
         relay.wake()
         [job] = relay.dead_letters.jobs()
-        assert (job.reason, job.replays, job.dead_lettered_at) == ("expired", 1, timestamp(relay.clock.now))
+        assert (job.failures.reason, job.revival.replays, job.revival.dead_lettered_at) == (
+            "expired",
+            1,
+            timestamp(relay.clock.now),
+        )
         assert len(relay.session.calls) == 2
 
     def test_revived_job_that_is_refused_again_is_dead_lettered_with_a_newer_mark(self) -> None:
@@ -94,10 +97,13 @@ class TestRevival:
         first = moved(relay)
         relay.wake()
         [again] = relay.dead_letters.jobs()
-        assert (again.reason, again.attempts) == ("refused", 2)
-        assert seconds_of(again.dead_lettered_at or "") > seconds_of(first.dead_lettered_at or "")
+        assert (again.failures.reason, again.failures.attempts) == ("refused", 2)
+        assert seconds_of(again.revival.dead_lettered_at or "") > seconds_of(first.revival.dead_lettered_at or "")
         entry = relay.entry()
-        assert (entry.dead_lettered_at, entry.reason) == (seconds_of(again.dead_lettered_at or ""), "refused")
+        assert (entry.dead_letter.mark, entry.debt.reason) == (
+            seconds_of(again.revival.dead_lettered_at or ""),
+            "refused",
+        )
         moved(relay)
         relay.wake()
         assert len(relay.session.calls) == 3
@@ -151,17 +157,17 @@ class TestOnce:
         relay.retries.messages.clear()
         worked(relay, first)
         [copy] = relay.retries.jobs()
-        assert seconds_of(copy.revived_at or "") == revived_at
+        assert seconds_of(copy.revival.revived_at or "") == revived_at
 
     def test_leftover_message_does_not_revive_a_dead_lettered_state(self) -> None:
         relay = dead_lettered(samples.accepted())
-        leftover = replace(relay.dead_letters.jobs()[0], dead_lettered_at=None)
+        leftover = samples.changed(relay.dead_letters.jobs()[0], dead_lettered_at=None)
         worked(relay, leftover)
         assert len(relay.session.calls) == 1
 
     def test_leftover_message_does_not_expire_a_revived_state(self) -> None:
         relay = dead_lettered(DOWN, samples.accepted())
-        leftover = replace(relay.dead_letters.jobs()[0], dead_lettered_at=None)
+        leftover = samples.changed(relay.dead_letters.jobs()[0], dead_lettered_at=None)
         moved(relay)
         relay.wake()
         worked(relay, leftover)
@@ -189,7 +195,7 @@ class TestOnce:
         moved(relay)
         relay.wake()
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
-        assert relay.recorder.metrics()["job_superseded"] == 1
+        assert relay.recorder.outcomes().count("superseded") == 1
 
     def test_dead_letter_of_an_incident_that_ended_unannounced_sends_nothing(self) -> None:
         relay = dead_lettered()
@@ -217,7 +223,7 @@ class TestWithoutTheLedger:
         relay.share()
         relay.dynamodb.refuses_writes = False
         relay.retries.messages.clear()
-        assert relay.entry().dead_lettered is None
+        assert relay.entry().dead_letter.state is None
         relay.clock.now += DAYS
         moved(relay)
         relay.wake()
@@ -243,7 +249,7 @@ class TestHolds:
         relay.clock.now += 20
         worked(relay, samples.job(dead_lettered_at="2027-01-15T06:00:00.000Z", recipients=(), url_recipients=()))
         assert sent(relay) == ["i9"]
-        assert relay.entry().reason == Reason.PACED
+        assert relay.entry().debt.reason == Reason.PACED
         relay.wake(42)
         assert sent(relay) == ["i9", "i1"]
         assert relay.retries.messages == []
@@ -252,7 +258,7 @@ class TestHolds:
         relay = room()
         worked(relay, samples.job(received_at="2027-01-01T00:00:00.000Z", dead_lettered_at=None))
         [job] = relay.dead_letters.jobs()
-        assert (job.reason, relay.session.calls) == ("expired", [])
+        assert (job.failures.reason, relay.session.calls) == ("expired", [])
         moved(relay)
         relay.wake()
         assert sent(relay) == ["i1"]

@@ -8,7 +8,8 @@ import requests
 from relay.channels.schema import MOST_AGE_SECONDS
 from relay.errors import QueueError, Reason
 from relay.incidents.share import parse_share
-from relay.jobs.envelope import Job, timestamp
+from relay.jobs.envelope import envelope_of
+from relay.jobs.job import Job, timestamp
 from tests import samples
 from tests.fakes import Call, FakeSecrets, FakeSqs, Relay, Step, room
 
@@ -23,7 +24,7 @@ MAX_AGE = 21_600
 def woken(relay: Relay, **changes: Any) -> list[str]:
     """Let a job wake now; return the ids of the messages that stay on the queue."""
     job = samples.job(**{"received_at": NOW, "attempts": 0} | changes)
-    return relay.worker.work([{"messageId": "m1", "body": job.to_json()}])
+    return relay.worker.work([{"messageId": "m1", "body": envelope_of(job)}])
 
 
 def waiting(relay: Relay) -> Job:
@@ -47,7 +48,7 @@ class TestByCopy:
             last_failed_at=NOW,
             not_before="2027-01-15T08:00:30.000Z",
             transition="opened",
-            digest=parse_share(samples.job().body).digest,
+            digest=parse_share(samples.job().payload.body).digest,
         )
         assert waiting(relay) == job
         assert relay.retries.delays() == [30]
@@ -71,14 +72,14 @@ class TestByCopy:
         relay.retries.messages *= 2
         relay.wake()
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
-        assert relay.recorder.metrics()["job_duplicate"] == 1
+        assert relay.recorder.outcomes().count("duplicate") == 1
 
     def test_job_that_waits_longer_than_a_message_can_has_a_row_alone(self) -> None:
         relay = room()
         until = relay.clock.now + 1500
         assert woken(relay, reason="credentials", not_before=timestamp(until)) == []
         assert relay.retries.messages == []
-        assert relay.entry(recipients=("Network Operations",)).row_due == until
+        assert relay.entry(recipients=("Network Operations",)).debt.due == until
         relay.sweep(1499)
         assert (relay.retries.messages, relay.session.calls) == ([], [])
         relay.sweep(1)
@@ -89,7 +90,7 @@ class TestByCopy:
         relay = room()
         until = timestamp(relay.clock.now + 900)
         woken(relay, reason="credentials", not_before=until)
-        assert (waiting(relay).not_before, relay.retries.delays()) == (until, [900])
+        assert (waiting(relay).message.not_before, relay.retries.delays()) == (until, [900])
         relay.wake(900)
         assert (len(relay.session.calls), relay.retries.messages) == (1, [])
 
@@ -98,7 +99,7 @@ class TestByCopy:
         until = timestamp(relay.clock.now + 1500)
         relay.dynamodb.refuses_writes = True
         woken(relay, reason="credentials", not_before=until)
-        assert (waiting(relay).not_before, relay.retries.delays()) == (until, [900])
+        assert (waiting(relay).message.not_before, relay.retries.delays()) == (until, [900])
         relay.wake(900)
         assert (relay.retries.delays(), relay.session.calls) == ([600], [])
 
@@ -114,7 +115,7 @@ class TestByCopy:
         assert len(relay.retries.messages) == 2
         relay.wake()
         assert (len(relay.session.calls), relay.retries.messages) == (7, [])
-        assert relay.recorder.metrics()["job_superseded"] == 1
+        assert relay.recorder.outcomes().count("superseded") == 1
         assert b"on it" in relay.session.calls[-1].body
 
 
@@ -143,8 +144,8 @@ class TestSchedule:
         relay = room(failure, chance=chance)
         woken(relay, rounds=rounds)
         job = waiting(relay)
-        assert (relay.retries.delays(), job.rounds, job.attempts) == ([delay], rounds + 1, 1)
-        assert job.not_before == timestamp(relay.clock.now + delay)
+        assert (relay.retries.delays(), job.failures.rounds, job.failures.attempts) == ([delay], rounds + 1, 1)
+        assert job.message.not_before == timestamp(relay.clock.now + delay)
 
     @pytest.mark.parametrize(("rounds", "delay"), [(2, 120), (9, 900), (10_000, 900)])
     def test_warning_waits_up_to_fifteen_minutes_between_attempts(self, rounds: int, delay: float) -> None:
@@ -155,7 +156,7 @@ class TestSchedule:
     def test_retry_after_a_timeout_says_may_repeat(self) -> None:
         relay = room(requests.ReadTimeout("late"), samples.accepted())
         woken(relay)
-        assert (waiting(relay).reason, waiting(relay).may_have_paged) == ("timeout", True)
+        assert (waiting(relay).failures.reason, waiting(relay).failures.may_have_paged) == ("timeout", True)
         relay.wake()
         assert [call.headers.get("X-Relay-May-Repeat") for call in relay.session.calls] == [None, "true"]
         assert relay.session.calls[1].headers["X-Relay-Attempt"] == "2"
@@ -163,7 +164,7 @@ class TestSchedule:
     def test_job_is_sent_by_itself_after_its_key_was_corrected(self) -> None:
         relay = room(samples.refused(401), samples.accepted())
         woken(relay)
-        assert waiting(relay).reason == "credentials"
+        assert waiting(relay).failures.reason == "credentials"
         relay.secrets.texts["noc"] = relay.secrets.texts["noc"].replace(samples.API_KEY, "mended")  # type: ignore[union-attr]
         relay.wake(300)
         assert ("apiKey=mended" in relay.session.calls[1].url, relay.retries.messages) == (True, [])
@@ -173,7 +174,7 @@ class TestSchedule:
         woken(relay)
         for number in range(2, 5):
             relay.wake(900)
-            assert (len(relay.session.calls), waiting(relay).attempts) == (number, number)
+            assert (len(relay.session.calls), waiting(relay).failures.attempts) == (number, number)
 
 
 class TestNoAttempt:
@@ -181,8 +182,13 @@ class TestNoAttempt:
 
     def unchanged(self, relay: Relay, reason: Reason, asked: int) -> None:
         job = waiting(relay)
-        assert (job.reason, job.attempts, job.rounds, job.may_have_paged) == (reason, 2, 5, False)
-        assert (job.first_failed_at, job.http_status) == ("2027-01-15T08:00:02.000Z", 503)
+        assert (job.failures.reason, job.failures.attempts, job.failures.rounds, job.failures.may_have_paged) == (
+            reason,
+            2,
+            5,
+            False,
+        )
+        assert (job.failures.first_failed_at, job.failures.http_status) == ("2027-01-15T08:00:02.000Z", 503)
         assert len(relay.session.calls) == asked
 
     def test_open_circuit_does_not_count_as_an_attempt(self) -> None:
@@ -228,19 +234,30 @@ class TestExpiry:
         woken(relay, attempts=7, rounds=30)
         relay.wake(MAX_AGE + 1)
         [job] = relay.dead_letters.jobs()
-        assert (job.reason, job.attempts, job.dead_lettered_at) == ("expired", 8, timestamp(relay.clock.now))
+        assert (job.failures.reason, job.failures.attempts, job.revival.dead_lettered_at) == (
+            "expired",
+            8,
+            timestamp(relay.clock.now),
+        )
         # The operator needs the last answer of xMatters to find the cause.
-        assert (job.http_status, job.response_excerpt, job.last_failed_at) == (503, "down", NOW)
+        assert (job.failures.http_status, job.failures.response_excerpt, job.failures.last_failed_at) == (
+            503,
+            "down",
+            NOW,
+        )
         assert len(relay.session.calls) == 1
         assert relay.recorder.metrics()["dead_lettered"] == 1
-        assert relay.recorder.metrics()["reason_expired"] == 1
+        assert [line["reason"] for line in relay.recorder.lines() if line["message"] == "job"] == [
+            "upstream",
+            "expired",
+        ]
 
     def test_job_wakes_when_its_age_ends_though_its_wait_is_longer(self) -> None:
         relay = room(samples.refused(401), policy={"max_age_seconds": 100})
         woken(relay)
         assert relay.retries.delays() == [101]
         relay.wake(101)
-        assert [job.reason for job in relay.dead_letters.jobs()] == ["expired"]
+        assert [job.failures.reason for job in relay.dead_letters.jobs()] == ["expired"]
 
     def test_copy_that_a_crash_doubled_is_dead_lettered_once(self) -> None:
         relay = room(DOWN)
@@ -266,7 +283,7 @@ class TestExpiry:
         relay.dead_letters.failure = NO
         relay.clock.now += MAX_AGE + 1
         assert woken(relay, status="warning", body=samples.body(status="warning")) == []
-        assert (waiting(relay).reason, relay.retries.delays()) == ("expired", [60])
+        assert (waiting(relay).failures.reason, relay.retries.delays()) == ("expired", [60])
         relay.dead_letters.failure = None
         relay.wake(60)
         assert (len(relay.dead_letters.messages), relay.retries.messages, relay.session.calls) == (1, [], [])
@@ -275,13 +292,17 @@ class TestExpiry:
         relay = room(REFUSED)
         relay.dead_letters.failure = NO
         woken(relay, status="warning", body=samples.body(status="warning"))
-        assert (waiting(relay).reason, waiting(relay).rounds, relay.retries.delays()) == ("refused", 0, [60])
+        assert (waiting(relay).failures.reason, waiting(relay).failures.rounds, relay.retries.delays()) == (
+            "refused",
+            0,
+            [60],
+        )
 
     def test_max_age_of_the_channel_decides_when_a_job_expires(self) -> None:
         relay = room(policy={"max_age_seconds": 60})
         relay.clock.now += 61
         woken(relay)
-        assert [job.reason for job in relay.dead_letters.jobs()] == ["expired"]
+        assert [job.failures.reason for job in relay.dead_letters.jobs()] == ["expired"]
 
 
 class TestRefused:
@@ -289,7 +310,7 @@ class TestRefused:
         relay = room(REFUSED)
         assert woken(relay, status="warning", body=samples.body(status="warning")) == []
         [job] = relay.dead_letters.jobs()
-        assert (job.reason, job.attempts, job.http_status) == ("refused", 1, 404)
+        assert (job.failures.reason, job.failures.attempts, job.failures.http_status) == ("refused", 1, 404)
         assert relay.retries.messages == []
 
 
@@ -298,7 +319,11 @@ class TestChannelUnreadable:
         relay = room()
         good, relay.secrets.texts["noc"] = relay.secrets.texts["noc"], "not json"
         assert woken(relay) == []
-        assert (waiting(relay).reason, waiting(relay).attempts, waiting(relay).rounds) == ("internal", 0, 1)
+        assert (waiting(relay).failures.reason, waiting(relay).failures.attempts, waiting(relay).failures.rounds) == (
+            "internal",
+            0,
+            1,
+        )
         relay.secrets.texts["noc"] = good
         relay.wake(60)
         assert (len(relay.session.calls), relay.retries.messages) == (1, [])
@@ -307,21 +332,21 @@ class TestChannelUnreadable:
         relay = unreadable()
         not_before = timestamp(relay.clock.now + 500)
         woken(relay, reason="credentials", not_before=not_before)
-        assert (waiting(relay).reason, waiting(relay).not_before) == ("credentials", not_before)
-        assert waiting(relay).rounds == 0
+        assert (waiting(relay).failures.reason, waiting(relay).message.not_before) == ("credentials", not_before)
+        assert waiting(relay).failures.rounds == 0
 
     def test_job_of_an_unreadable_channel_does_not_expire_at_the_default_age(self) -> None:
         # The channel's own age may be longer.
         relay = unreadable()
         relay.clock.now += MAX_AGE + 1
         woken(relay)
-        assert (waiting(relay).reason, relay.dead_letters.messages) == ("internal", [])
+        assert (waiting(relay).failures.reason, relay.dead_letters.messages) == ("internal", [])
 
     def test_job_of_an_unreadable_channel_expires_at_the_largest_age(self) -> None:
         relay = unreadable()
         relay.clock.now += MOST_AGE_SECONDS + 1
         assert woken(relay) == []
-        assert [job.reason for job in relay.dead_letters.jobs()] == ["expired"]
+        assert [job.failures.reason for job in relay.dead_letters.jobs()] == ["expired"]
         assert relay.retries.messages == []
 
     def test_expired_job_of_an_unreadable_channel_waits_a_minute_if_the_dead_letter_queue_refuses_it(self) -> None:
@@ -329,7 +354,7 @@ class TestChannelUnreadable:
         relay.clock.now += MOST_AGE_SECONDS + 1
         relay.dead_letters.failure = NO
         assert woken(relay) == []
-        assert (waiting(relay).reason, relay.retries.delays()) == ("expired", [60])
+        assert (waiting(relay).failures.reason, relay.retries.delays()) == ("expired", [60])
 
 
 def unreadable() -> Relay:

@@ -13,7 +13,7 @@ from relay.deadline import Deadline
 from relay.errors import BadAnswer, Reason
 from relay.http.client import MAX_EXCERPT, HttpClient
 from relay.http.redaction import redact
-from relay.http.session import MAX_ANSWER_BYTES, Answer
+from relay.http.session import MAX_ANSWER_BYTES, HttpAnswer
 from tests.fakes import FakeSession
 from tests.unit.incidents.test_hostile_bodies import check_work
 
@@ -277,7 +277,7 @@ def test_work_for_redaction_of_a_hostile_answer_is_bounded(piece: str) -> None:
 
 
 def excerpt(body: bytes) -> str:
-    outward = HttpClient(FakeSession(Answer(400, {}, body)), clock=lambda: 0.0)
+    outward = HttpClient(FakeSession(HttpAnswer(400, {}, body)), clock=lambda: 0.0)
     answer = outward.ask("GET", "https://x", None, {}, Deadline(8, lambda: 0.0))
     failure = outward.bad_answer(answer, Reason.REFUSED, {"known-secret"})
     assert isinstance(failure, BadAnswer)

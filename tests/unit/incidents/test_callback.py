@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from relay.errors import BadRequest
-from relay.incidents.callback import Answers, Callback, Kind, parse_callback
+from relay.incidents.callback import Callback, Kind, ResponseMeanings, parse_callback
 
 UUID = "10f3cb42-0b4d-4ce0-9c33-1c2c8a4c1a5b"
 FLOW = {
@@ -190,13 +190,13 @@ class TestAnswers:
     )
     def test_usual_response_texts_acknowledge_or_escalate(self, said: str, acknowledges: bool, escalates: bool) -> None:
         found = parsed(FLOW | {"response": said})
-        assert Answers().is_acknowledgement(found) is acknowledges
-        assert Answers().is_escalation(found) is escalates
+        assert ResponseMeanings().is_acknowledgement(found) is acknowledges
+        assert ResponseMeanings().is_escalation(found) is escalates
 
     def test_response_texts_of_a_channel_replace_the_usual_ones(self) -> None:
-        mine = Answers(acknowledge={"ich mach's"})
+        mine = ResponseMeanings(acknowledge={"ich mach's"})
         assert mine.is_acknowledgement(parsed(FLOW | {"response": "Ich mach's"}))
         assert not mine.is_acknowledgement(parsed(FLOW))
 
     def test_callback_that_is_no_response_does_not_acknowledge(self) -> None:
-        assert not Answers().is_acknowledgement(parsed(FLOW | {"kind": "annotation"}))
+        assert not ResponseMeanings().is_acknowledgement(parsed(FLOW | {"kind": "annotation"}))

@@ -22,9 +22,9 @@ from relay.channels.routes import MAX_WORK, Route, Work, chosen
 from relay.deadline import Deadline
 from relay.errors import BadRequest, SendError
 from relay.http.client import HttpClient
-from relay.http.session import Answer
+from relay.http.session import HttpAnswer
 from relay.incidents import details
-from relay.incidents.callback import MAX_NAME, MAX_NOTE, Answers, Callback, parse_callback
+from relay.incidents.callback import MAX_NAME, MAX_NOTE, Callback, ResponseMeanings, parse_callback
 from relay.incidents.details import details_of
 from relay.incidents.json_fields import MAX_ID_LENGTH
 from relay.incidents.own_body import BodyRule, build_body
@@ -283,7 +283,7 @@ def test_overlong_environment_id_does_not_cost_the_incident_its_entry(length: in
     relay = room()
     document = {"incident": {"id": "i1", "status": "critical"}, "metadata": {"environment_id": "e" * length}}
     result = relay.share(json.dumps(document).encode())
-    assert (result.outcome, result.unguarded) == ("delivered", None)
+    assert (result.outcome, result.notices.unguarded) == ("delivered", None)
     assert len(relay.entry().environment_id) == (length if length <= MAX_ID_LENGTH else 0)
 
 
@@ -343,7 +343,7 @@ def check_callback(content: bytes) -> None:
     assert all(0 < len(name) <= MAX_NAME for name in names if name is not None)
     assert max(len(said.note or ""), len(said.reason or ""), len(said.name or "")) <= MAX_NOTE
     assert len(said.digest) == 32
-    whole = comment.comment_of(said, Answers(), comment.mark("0" * 32), is_verified=False)
+    whole = comment.comment_of(said, ResponseMeanings(), comment.mark("0" * 32), is_verified=False)
     words = whole.text("a" * comment.MAX_ASSIGNED)
     assert len(words) <= comment.MAX_COMMENT
     assert words.endswith(" [relay 00000000]")
@@ -400,7 +400,7 @@ HEADERS = st.fixed_dictionaries(
     },
 )
 STATUSES = st.sampled_from([100, 200, 202, 204, 302, 400, 401, 404, 409, 429, 500, 599, 999])
-REPLIES = st.builds(Answer, STATUSES, HEADERS, ANSWERS)
+REPLIES = st.builds(HttpAnswer, STATUSES, HEADERS, ANSWERS)
 ACCESS = Access(
     base_url="https://api.bigpanda.io",
     api_key="BPU-canary",
@@ -415,7 +415,7 @@ OAUTH = Auth("oauth", {"client_id": "c", "username": "u", "password": "canary-pw
 REST = Rest("https://acme.xmatters.com", OAUTH)
 
 
-def outward(reply: Answer) -> HttpClient:
+def outward(reply: HttpAnswer) -> HttpClient:
     return HttpClient(FakeSession(reply), clock=lambda: 1_800_000_000.0)
 
 
@@ -431,7 +431,7 @@ def tried(call: Callable[[], object]) -> object:
 
 
 @given(REPLIES)
-def test_any_answer_of_bigpanda_raises_declared_errors_alone(reply: Answer) -> None:
+def test_any_answer_of_bigpanda_raises_declared_errors_alone(reply: HttpAnswer) -> None:
     client, where = BigPanda(outward(reply)), Incident("e/..", "\ud800")
     tried(lambda: client.comment(ACCESS, where, "words\ud800", Deadline(8, time.monotonic)))
     tried(lambda: client.has_comment(ACCESS, where, "words".__eq__, Deadline(8, time.monotonic)))
@@ -442,7 +442,7 @@ def test_any_answer_of_bigpanda_raises_declared_errors_alone(reply: Answer) -> N
 
 
 @given(REPLIES)
-def test_any_answer_of_xmatters_raises_declared_errors_alone(reply: Answer) -> None:
+def test_any_answer_of_xmatters_raises_declared_errors_alone(reply: HttpAnswer) -> None:
     tried(lambda: Logins(outward(reply)).headers(Login(OAUTH, REST.base_url), Deadline(8, time.monotonic)))
     basic = Rest(REST.base_url, Auth("basic", {"username": "u", "password": "canary-pw"}))
     client = Pages(outward(reply))

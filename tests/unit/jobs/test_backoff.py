@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from relay.errors import HANDLING, LONGEST_WAIT_SECONDS, Reason
 from relay.jobs.backoff import wait_seconds
 
-STEADY = [reason for reason in Reason if HANDLING[reason].steady is not None]
-JITTERED = [reason for reason in Reason if HANDLING[reason].steady is None]
+CONSTANT = [reason for reason in Reason if HANDLING[reason].constant_wait_seconds is not None]
+JITTERED = [reason for reason in Reason if HANDLING[reason].constant_wait_seconds is None]
 
 
 def test_backoff_doubles_from_30_seconds_up_to_15_minutes() -> None:
@@ -32,7 +32,7 @@ def test_signal_that_may_have_notified_waits_at_least_half_a_minute(reason: Reas
 
 
 def test_refused_credentials_are_retried_every_five_minutes() -> None:
-    assert STEADY == [Reason.CREDENTIALS]
+    assert CONSTANT == [Reason.CREDENTIALS]
     assert {wait_seconds(Reason.CREDENTIALS, rounds, 7, chance) for rounds in (0, 9) for chance in (0.0, 1.0)} == {300}
 
 

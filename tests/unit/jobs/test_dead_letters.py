@@ -4,6 +4,7 @@ from itertools import chain, count
 from typing import Any, cast
 
 from relay.jobs.dead_letters import POLLS_OF_NEW_ONES, DeadLetters
+from relay.jobs.envelope import envelope_of
 from tests.fakes import Clock
 from tests.samples import job
 
@@ -24,7 +25,7 @@ class Storm:
         if (sent := next(self.sent, None)) is None:
             return answer
         name = f"m{next(self.names)}"
-        message = {"MessageId": name, "ReceiptHandle": name, "Body": job().to_json()}
+        message = {"MessageId": name, "ReceiptHandle": name, "Body": envelope_of(job())}
         return answer | {"Messages": [message | {"Attributes": {"SentTimestamp": str(int(sent * 1000))}}]}
 
     def change_message_visibility_batch(self, **_: Any) -> dict[str, Any]:

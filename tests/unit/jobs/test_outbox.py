@@ -10,7 +10,8 @@ from relay.deadline import Deadline
 from relay.delivery.task import delivery_id, new_job
 from relay.errors import Reason
 from relay.incidents.share import parse_share
-from relay.jobs.envelope import Job, fits
+from relay.jobs.envelope import envelope_of, fits, read_envelope
+from relay.jobs.job import Job
 from relay.jobs.outbox import (
     MAX_LOGGED_CHARACTERS,
     MAX_STORED_BYTES,
@@ -118,13 +119,13 @@ class TestDeadLetter:
     def test_mark_is_later_than_the_revival_although_the_clock_is_slow(self) -> None:
         desk = Desk()
         desk.dead_letter(samples.job(revived_at="2027-01-15T08:00:01.500Z"))
-        assert desk.dead_letters.jobs()[0].dead_lettered_at == "2027-01-15T08:00:01.501Z"
+        assert desk.dead_letters.jobs()[0].revival.dead_lettered_at == "2027-01-15T08:00:01.501Z"
 
     def test_dead_lettered_job_has_the_time_of_the_last_dead_lettering(self) -> None:
         desk = Desk()
         desk.clock.now += 1.5
         desk.dead_letter(samples.job(dead_lettered_at="2026-01-01T00:00:00.000Z"))
-        assert desk.dead_letters.jobs()[0].dead_lettered_at == "2027-01-15T08:00:01.500Z"
+        assert desk.dead_letters.jobs()[0].revival.dead_lettered_at == "2027-01-15T08:00:01.500Z"
 
 
 # Hexadecimal digits, which compress to half their size at best.
@@ -144,17 +145,17 @@ class TestFitting:
 
     def test_large_body_that_compresses_well_is_sent_unchanged(self) -> None:
         job = samples.job(body=samples.body(filler="x" * 3_000_000))
-        assert len(job.body) > SURELY_FITS_BYTES
+        assert len(job.payload.body) > SURELY_FITS_BYTES
         assert fitting(job) is job
 
     def test_job_too_large_for_a_queue_is_sent_without_alert_details_and_says_so(self) -> None:
         job = large()
-        assert not fits(job.to_json())
+        assert not fits(envelope_of(job))
         reduced = fitting(job)
-        assert fits(reduced.to_json())
-        assert reduced == replace(job, body=reduced.body, body_reduced=True)
-        read = parse_share(reduced.body)
-        assert (read.incident_id, read.status, read.version) == ("i1", "critical", job.version)
+        assert fits(envelope_of(reduced))
+        assert reduced == job.with_body(reduced.payload.body, is_reduced=True)
+        read = parse_share(reduced.payload.body)
+        assert (read.incident_id, read.status, read.version) == ("i1", "critical", job.payload.version)
         assert [alert.id for alert in read.alerts] == ["a1"]
         assert "relay_note" in read.document["incident"]
 
@@ -162,11 +163,13 @@ class TestFitting:
         desk = Desk()
         assert desk.keep(large(), 30)
         assert desk.dead_letter(large())
-        assert [job.body_reduced for job in (*desk.retries.jobs(), *desk.dead_letters.jobs())] == [True, True]
+        assert [job.payload.body_reduced for job in (*desk.retries.jobs(), *desk.dead_letters.jobs())] == [True, True]
 
     def test_job_below_the_safe_size_always_fits_a_queue(self) -> None:
         worst = random.Random(7).randbytes(SURELY_FITS_BYTES)
-        assert fits(samples.job(body=worst, recipients=("x" * 200,) * 200, response_excerpt="\u2713" * 2048).to_json())
+        assert fits(
+            envelope_of(samples.job(body=worst, recipients=("x" * 200,) * 200, response_excerpt="\u2713" * 2048))
+        )
 
     def test_job_whose_body_is_no_share_is_left_unchanged(self) -> None:
         job = samples.job(body=random.Random(7).randbytes(900_000))
@@ -182,50 +185,50 @@ class TestStorable:
 
     def test_large_body_that_compresses_well_is_stored_unchanged(self) -> None:
         job = samples.job(body=samples.body(filler="x" * 3_000_000))
-        assert len(job.body) > SURELY_STORED_BYTES
+        assert len(job.payload.body) > SURELY_STORED_BYTES
         assert storable(job) is job
 
     def test_job_too_large_for_an_item_is_stored_without_alert_details(self) -> None:
         alerts = [{"id": "a1", "status": "critical", "description": NOISE[:700_000]}]
         job = samples.job(body=samples.body(alerts=alerts))
         assert fitting(job) is job
-        assert len(job.to_json()) > MAX_STORED_BYTES
+        assert len(envelope_of(job)) > MAX_STORED_BYTES
         stored = storable(job)
-        assert stored == replace(job, body=stored.body, body_reduced=True)
-        assert [alert.id for alert in parse_share(stored.body).alerts] == ["a1"]
+        assert stored == job.with_body(stored.payload.body, is_reduced=True)
+        assert [alert.id for alert in parse_share(stored.payload.body).alerts] == ["a1"]
 
     @pytest.mark.parametrize("size", [SURELY_STORED_BYTES, SURELY_STORED_BYTES + 1, 290_000, 900_000])
     def test_stored_job_fits_an_item(self, size: int) -> None:
         body = samples.body(noise=random.Random(7).randbytes(size).decode("latin-1"))
         job = samples.job(body=body[: size - 2] + b'"}' if len(body) < size else body)
-        FakeDynamoDb().table(Clock()).store("job/" + "x" * 1100, storable(job).to_json(), lasts=60)
+        FakeDynamoDb().table(Clock()).store("job/" + "x" * 1100, envelope_of(storable(job)), lasts=60)
 
     def test_job_below_the_safe_size_always_fits_an_item(self) -> None:
         worst = random.Random(7).randbytes(SURELY_STORED_BYTES)
         job = samples.job(body=worst, recipients=("x" * 200,) * 200, response_excerpt="\u2713" * 1024)
-        FakeDynamoDb().table(Clock()).store("job/" + "x" * 1100, storable(job).to_json(), lasts=60)
+        FakeDynamoDb().table(Clock()).store("job/" + "x" * 1100, envelope_of(storable(job)), lasts=60)
 
 
 class TestLastCopy:
     def test_last_copy_is_the_envelope_of_the_job(self) -> None:
-        assert Job.from_json(last_copy(samples.job())) == samples.job()
+        assert read_envelope(last_copy(samples.job())) == samples.job()
 
     def test_last_copy_too_long_for_a_log_line_is_reduced_and_stays_valid(self) -> None:
         copy = last_copy(samples.job(body=samples.body(noise=NOISE[:400_000])))
         assert len(copy) <= MAX_LOGGED_CHARACTERS
-        assert Job.from_json(copy).body_reduced
+        assert read_envelope(copy).payload.body_reduced
 
     def test_last_copy_that_fits_a_log_line_is_whole(self) -> None:
         job = samples.job(body=samples.body(noise=NOISE[:200_000]))
         assert MAX_LOGGED_CHARACTERS / 4 < len(last_copy(job)) <= MAX_LOGGED_CHARACTERS
-        assert Job.from_json(last_copy(job)) == job
+        assert read_envelope(last_copy(job)) == job
 
 
 class TestNewJob:
     def test_new_job_has_its_share_and_no_failure(self) -> None:
         share = samples.share(status="warning")
         channel = replace(samples.parsed(), recipients=("a",))
-        assert new_job(channel, share, b"{}", ("b", "a"), "c1", 1_800_000_000.25) == Job(
+        assert new_job(channel, share, b"{}", ("b", "a"), "c1", 1_800_000_000.25) == samples.job(
             kind="signal",
             delivery_id=delivery_id("noc", ("a", "b"), share),
             channel="noc",
@@ -253,9 +256,13 @@ class TestNewJob:
         routes = [{"when": {"tag.team": ["*x" + "y" * 190] * 40}, "recipients": [f"r{n}"]} for n in range(30)]
         channel = replace(samples.parsed(samples.secret(policy={"routes": routes})), recipients=("own",))
         job = new_job(channel, share, b"{}", ("url",), "c1", 1_800_000_000.0)
-        assert job.routes_undecided
-        assert (job.recipients[0], job.recipients[-2:], job.url_recipients) == ("own", ("r29", "url"), ("url",))
-        assert Job.from_json(job.to_json()).routes_undecided
+        assert job.routing.routes_undecided
+        assert (job.routing.recipients[0], job.routing.recipients[-2:], job.routing.url_recipients) == (
+            "own",
+            ("r29", "url"),
+            ("url",),
+        )
+        assert read_envelope(envelope_of(job)).routing.routes_undecided
         assert job == new_job(channel, share, b"{}", ("url",), "c1", 1_800_000_000.0)
 
     @pytest.mark.parametrize(
@@ -265,11 +272,11 @@ class TestNewJob:
         came = 1_800_000_000
         share = samples.share(changedOn=came + ahead, updatedOn=came + ahead)
         job = new_job(samples.parsed(), share, b"{}", (), "c1", came)
-        assert job.version == (share.version if counts else None)
+        assert job.payload.version == (share.version if counts else None)
 
     def test_new_job_is_read_back_from_its_envelope(self) -> None:
         job = new_job(samples.parsed(), samples.share(id="\ud800\x00", changedOn=None), b"\x00\xff", ("ü",), "c1", 0.0)
-        assert Job.from_json(job.to_json()) == job
+        assert read_envelope(envelope_of(job)) == job
 
     def test_delivery_id_differs_by_channel_recipients_incident_version_and_state(self) -> None:
         names = [

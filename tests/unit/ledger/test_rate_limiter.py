@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.errors import LedgerError, Reason
-from relay.ledger.entry import Slot, Wait
+from relay.ledger.circuit_breaker import Circuit
 from relay.ledger.rate_limiter import (
     GRACE_SECONDS,
     HORIZON_SECONDS,
@@ -22,6 +22,7 @@ from relay.ledger.rate_limiter import (
     Ticket,
     count_name,
 )
+from relay.ledger.wait import Slot, Wait
 from tests.fake_dynamodb import FakeDynamoDb, size
 from tests.fakes import Clock
 from tests.unit.rate_limiter_line import GATE, Line
@@ -36,8 +37,6 @@ def gate(counts: dict[int, int] | None = None, *, critical: float = 0, other: fl
         counts={int(NOW) + second: count for second, count in (counts or {}).items()},
         critical=NOW + critical if critical else 0.0,
         other=NOW + other if other else 0.0,
-        open_until=None,
-        failures=0,
     )
 
 
@@ -94,7 +93,7 @@ class TestGate:
         line.ticket()
         line.report(line.ticket(), Reason.UPSTREAM)
         found = Gate.of(line.numbers())
-        assert (found.counts, found.failures, found.open_until) == ({int(NOW): 2}, 1, None)
+        assert (found.counts, found.circuit) == ({int(NOW): 2}, Circuit(None, 1))
 
     @given(st.integers(1_000_000, 4_000_000_000))
     def test_gate_finds_the_count_of_a_second_by_its_attribute(self, second: int) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.ledger.entry import key
+from relay.ledger.entry_key import key
 from relay.ledger.row import ATTRIBUTES, CRITICAL, OTHER, SHARDS, Row, shard, shards, stored_key
 
 NAMES = [key("noc", (), f"66b0a1b2c3d4e5f6a7b8c{number:03}") for number in range(1000)]

@@ -10,9 +10,10 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from relay.bigpanda.listing import MAX_PAGES
 from relay.errors import ChannelUnreadable
-from relay.http.session import Answer
+from relay.http.session import HttpAnswer
+from relay.jobs.envelope import envelope_of
 from relay.jobs.outcome import Outcome
-from relay.ledger.entry import key
+from relay.ledger.entry_key import key
 from relay.reconcile.comparison import LAST_RUN_FORGOTTEN_SECONDS, QUEUED_SECONDS, SETTLES_SECONDS
 from relay.reconcile.notes import channel_key, group_key, group_name, place_name
 from relay.reconcile.reconciler import OVERLAP_SECONDS, PIECE_SECONDS
@@ -43,18 +44,18 @@ class TestMissed:
         scene.run_twice()
         [job] = scene.relay.retries.jobs()
         stamp = scene.tenant.incidents[0]["changed_at"]
-        assert json.loads(job.body)["metadata"] == {"environment_id": "e1"}
-        said = json.loads(job.body)["incident"]
+        assert json.loads(job.payload.body)["metadata"] == {"environment_id": "e1"}
+        said = json.loads(job.payload.body)["incident"]
         assert (said["id"], said["status"], said["resolved"]) == ("i1", "critical", False)
         assert (said["startedOn"], said["changedOn"], said["updatedOn"]) == (stamp, stamp, stamp)
         assert said["alerts"] == [{"id": "a1", "alert_id": "a1", "status": "Critical"}]
         assert said["incident_tags"] == [{"name": "x"}]
-        assert (job.kind, job.incident_id, job.version) == ("signal", "i1", (stamp, stamp))
+        assert (job.kind, job.incident_id, job.payload.version) == ("signal", "i1", (stamp, stamp))
 
     def test_missed_incident_is_relayed_although_bigpanda_does_not_answer_for_its_details(self) -> None:
         scene = make_scene()
         scene.has(incident(scene.relay.clock))
-        scene.tenant.faults["/i1?"] = lambda _: Answer(404, {}, b"{}")
+        scene.tenant.faults["/i1?"] = lambda _: HttpAnswer(404, {}, b"{}")
         assert scene.run_twice()["missed"] == 1
         scene.relay.wake(0)
         assert scene.signalled() == ["critical"]
@@ -72,7 +73,7 @@ class TestMissed:
     def test_details_are_not_asked_for_after_one_failure(self) -> None:
         scene = make_scene()
         scene.has(*(incident(scene.relay.clock, f"i{number}") for number in range(5)))
-        scene.tenant.faults["/incidents/"] = lambda _: Answer(500, {}, b"")
+        scene.tenant.faults["/incidents/"] = lambda _: HttpAnswer(500, {}, b"")
         assert scene.run_twice()["missed"] == 5
         assert sum("/incidents/" in call.url for call in scene.relay.bigpanda.calls) == 1
 
@@ -84,7 +85,10 @@ class TestMissed:
             scene.tenant.faults["/incidents/"] = lambda _, document=document: answer(document)  # type: ignore[misc]
             scene.run_twice()
             job = scene.relay.retries.jobs()[-1]
-            assert (job.status, job.version) == ("critical", (scene.tenant.incidents[0]["changed_at"],) * 2)
+            assert (job.payload.status, job.payload.version) == (
+                "critical",
+                (scene.tenant.incidents[0]["changed_at"],) * 2,
+            )
             scene.relay.clock.now += QUEUED_SECONDS
 
     def test_relayed_incident_is_not_signalled_again_if_a_webhook_names_its_alerts_otherwise(self) -> None:
@@ -103,9 +107,9 @@ class TestMissed:
         scene = make_scene()
         scene.has(incident(scene.relay.clock), incident(scene.relay.clock, "i2"))
 
-        def down(call: Call) -> Answer:
+        def down(call: Call) -> HttpAnswer:
             scene.relay.retries.failure = EndpointConnectionError(endpoint_url="x")
-            return Answer(404, {}, b"{}")
+            return HttpAnswer(404, {}, b"{}")
 
         scene.tenant.faults["/i2?"] = down
         seen = scene.run_twice()
@@ -200,12 +204,12 @@ class TestMissed:
     def test_run_keeps_the_bigpanda_key_out_of_logs_jobs_and_items(self) -> None:
         scene = make_scene()
         scene.has(incident(scene.relay.clock))
-        scene.tenant.faults["shared"] = lambda _: Answer(401, {}, b'{"key": "BPU-canary"}')
+        scene.tenant.faults["shared"] = lambda _: HttpAnswer(401, {}, b'{"key": "BPU-canary"}')
         scene.run_twice()
         scene.tenant.faults.clear()
         scene.run_twice()
         assert "BPU-canary" not in scene.relay.recorder.written() + json.dumps(scene.relay.dynamodb.items)
-        assert all("BPU-canary" not in job.to_json() for job in scene.relay.retries.jobs())
+        assert all("BPU-canary" not in envelope_of(job) for job in scene.relay.retries.jobs())
 
 
 class TestKnown:
@@ -265,7 +269,7 @@ class TestKnown:
         assert scene.run_twice()["missed"] == 1
         scene.relay.wake(0)
         assert scene.signalled() == ["critical"]
-        assert scene.relay.entry().over_at > 0
+        assert scene.relay.entry().end.at > 0
         scene.has(incident(scene.relay.clock, status="Ok", ago=5))
         assert scene.run_twice()["missed"] == 0
 
@@ -331,7 +335,7 @@ class TestKnown:
         scene.has(incident(scene.relay.clock, status="Critical", ago=200), incident(scene.relay.clock, "i2", ago=200))
         assert scene.run_twice()["missed"] == 2
         worse, new = scene.relay.retries.jobs()[1:]
-        assert (worse.url_recipients, new.url_recipients) == (("dba",), ())
+        assert (worse.routing.url_recipients, new.routing.url_recipients) == (("dba",), ())
         assert scene.relay.ledger.read(key("noc", (), "i1")).sequence == 0
 
     def test_recipients_that_only_an_unannounced_share_named_get_no_signal(self) -> None:
@@ -342,7 +346,9 @@ class TestKnown:
         assert reply.document["outcome"] == "unchanged"
         scene.has(incident(scene.relay.clock, ago=200))
         assert scene.run_twice()["missed"] == 1
-        assert [job.url_recipients for job in scene.relay.retries.jobs() if job.status == "critical"] == [()]
+        assert [
+            job.routing.url_recipients for job in scene.relay.retries.jobs() if job.payload.status == "critical"
+        ] == [()]
 
     def test_recipients_that_the_channel_no_longer_permits_get_no_signal(self) -> None:
         scene = make_scene()
@@ -354,7 +360,7 @@ class TestKnown:
         scene.relay.clock.now += 301
         scene.has(incident(scene.relay.clock, status="Critical", ago=200))
         scene.run_twice()
-        assert [job.status for job in scene.relay.retries.jobs()] == ["warning"]
+        assert [job.payload.status for job in scene.relay.retries.jobs()] == ["warning"]
 
 
 class TestEnvironments:
@@ -362,7 +368,7 @@ class TestEnvironments:
 
     def test_environment_that_is_gone_does_not_keep_others_from_being_compared(self) -> None:
         scene = make_scene(environments=["e0"])
-        scene.tenant.faults["/environments/e0/"] = lambda _: Answer(404, {}, b"{}")
+        scene.tenant.faults["/environments/e0/"] = lambda _: HttpAnswer(404, {}, b"{}")
         scene.has(incident(scene.relay.clock))
         seen = scene.run_twice()
         assert (seen["missed"], seen["failure"]) == (1, "HTTP 404")
@@ -485,7 +491,7 @@ class TestMissedResolves:
         scene.relay.share(status="critical", changedOn=int(scene.relay.clock.now - 600))
         scene.run()
         scene.has(incident(scene.relay.clock, status="Ok", ago=0))
-        scene.tenant.faults["folder="] = lambda _: Answer(500, {}, b"")
+        scene.tenant.faults["folder="] = lambda _: HttpAnswer(500, {}, b"")
         for _ in range(6):
             scene.relay.clock.now += 300
             assert scene.run()["failure"]
@@ -499,7 +505,7 @@ class TestMissedResolves:
         scene.has(incident(scene.relay.clock, status="Ok"))
         assert scene.run_twice()["missed"] == 1
         scene.relay.wake(0)
-        assert scene.relay.entry().owed_since is None
+        assert scene.relay.entry().debt.since is None
         scene.relay.session.steps[:] = [accepted]
         signals = len(scene.relay.session.calls)
         scene.relay.drain()
@@ -565,9 +571,9 @@ class TestRuns:
         scene = make_scene()
         scene.has(incident(scene.relay.clock))
 
-        def limited(call: Call) -> Answer:
+        def limited(call: Call) -> HttpAnswer:
             scene.tenant.faults.clear()
-            return Answer(429, {}, b"")
+            return HttpAnswer(429, {}, b"")
 
         scene.tenant.faults["folder=shared"] = limited
         assert scene.run() == {"compared": 1, "missed": 0, "woken": 0}
@@ -582,20 +588,20 @@ class TestRuns:
     @pytest.mark.parametrize(
         "fault",
         [
-            Answer(429, {}, b""),
-            Answer(500, {}, b"<html>"),
-            Answer(404, {}, b"{}"),
-            Answer(200, {}, b'{"items": [{"id": "i1", "stat'),
-            Answer(200, {}, b'{"total": 3, "items": []}'),
-            Answer(200, {}, b'{"total": 3}'),
-            Answer(200, {}, b"17"),
+            HttpAnswer(429, {}, b""),
+            HttpAnswer(500, {}, b"<html>"),
+            HttpAnswer(404, {}, b"{}"),
+            HttpAnswer(200, {}, b'{"items": [{"id": "i1", "stat'),
+            HttpAnswer(200, {}, b'{"total": 3, "items": []}'),
+            HttpAnswer(200, {}, b'{"total": 3}'),
+            HttpAnswer(200, {}, b"17"),
             requests.ConnectionError("reset"),
             requests.ReadTimeout("late"),
         ],
         ids=str,
     )
-    def test_failed_listing_is_not_taken_for_an_empty_one_and_is_repeated(self, fault: Answer | Exception) -> None:
-        def fails(_: Call) -> Answer:
+    def test_failed_listing_is_not_taken_for_an_empty_one_and_is_repeated(self, fault: HttpAnswer | Exception) -> None:
+        def fails(_: Call) -> HttpAnswer:
             if isinstance(fault, Exception):
                 raise fault
             return fault
@@ -641,7 +647,7 @@ class TestRuns:
         scene.has(incident(scene.relay.clock))
         others: list[dict[str, Any]] = []
 
-        def meanwhile(call: Call) -> Answer:
+        def meanwhile(call: Call) -> HttpAnswer:
             scene.tenant.faults.clear()
             others.append(scene.run())
             return scene.tenant(call)

@@ -7,7 +7,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from relay.delivery.fallback import MAX_NAMED
 from relay.entrypoints.endpoint import INLINE_SECONDS
-from relay.http.session import Answer
+from relay.http.session import HttpAnswer
 from relay.incidents.share import parse_share
 from relay.reconcile.comparison import QUEUED_SECONDS, SETTLES_SECONDS
 from relay.reconcile.notes import Unannounced
@@ -150,7 +150,7 @@ def test_unknown_incident_that_did_not_change_lately_is_not_reported() -> None:
 def test_incident_that_changed_during_an_outage_of_bigpanda_is_reported_after_it() -> None:
     scene = reporting()
     scene.run()
-    scene.tenant.faults["folder="] = lambda _: Answer(500, {}, b"")
+    scene.tenant.faults["folder="] = lambda _: HttpAnswer(500, {}, b"")
     for _ in range(6):
         scene.relay.clock.now += 1800
         assert scene.run()["failure"]

@@ -3,7 +3,6 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from copy import replace
 from itertools import cycle
 from urllib.parse import parse_qs, urlsplit
 
@@ -11,8 +10,9 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from relay.bigpanda.listing import SILENT_SECONDS
-from relay.http.session import Answer
-from relay.jobs.envelope import Job, UnreadableMessage
+from relay.http.session import HttpAnswer
+from relay.jobs.envelope import UnreadableMessage, envelope_of, read_envelope
+from relay.jobs.job import Job
 from relay.reconcile.comparison import SETTLES_SECONDS
 from relay.reconcile.notes import channel_key, group_name, place_name, read_channel_notes
 from relay.reconcile.piece import Piece
@@ -87,7 +87,7 @@ class TestPieces:
         settled(scene)
         found = scene.run()
         assert (found["compared"], found["missed"]) == (60, 60)
-        status = [job.status for job in scene.relay.retries.jobs()]
+        status = [job.payload.status for job in scene.relay.retries.jobs()]
         assert status == ["critical"] * 30 + ["warning"] * 30
 
     def test_criticals_of_one_piece_are_queued_first_and_resolves_last(self) -> None:
@@ -142,7 +142,7 @@ class TestPieces:
         asked = [call.url for call in scene.relay.bigpanda.calls if "/incidents/" in call.url]
         assert len(asked) == MAX_DETAILS
         assert sum("/incidents/c" in url for url in asked) == MAX_DETAILS - 5
-        plain = [json.loads(job.body)["incident"] for job in scene.relay.retries.jobs()][MAX_DETAILS:]
+        plain = [json.loads(job.payload.body)["incident"] for job in scene.relay.retries.jobs()][MAX_DETAILS:]
         assert {tuple(each["alerts"][0]) for each in plain} == {("id", "alert_id")}
 
     def test_run_waits_while_other_calls_use_the_rate_limit_of_bigpanda(self) -> None:
@@ -195,7 +195,7 @@ class TestPieces:
     def test_listed_incident_is_relayed_although_another_folder_fails(self) -> None:
         scene = make_scene()
         scene.has(incident(scene.relay.clock, status="Warning"))
-        scene.tenant.faults["folder=resolved"] = lambda _: Answer(500, {}, b"")
+        scene.tenant.faults["folder=resolved"] = lambda _: HttpAnswer(500, {}, b"")
         found = scene.run_twice()
         assert (found["missed"], found["reason"]) == (1, "upstream")
         assert queued(scene) == ["i1"]
@@ -208,7 +208,7 @@ class TestPieces:
 
     def test_channel_is_compared_from_its_first_run_on_although_that_run_failed(self) -> None:
         scene = make_scene(since=0)
-        scene.tenant.faults["folder="] = lambda _: Answer(500, {}, b"")
+        scene.tenant.faults["folder="] = lambda _: HttpAnswer(500, {}, b"")
         scene.run()
         scene.relay.clock.now += 3600
         scene.tenant.faults.clear()
@@ -408,7 +408,7 @@ class TestGroups:
             scene.relay.clock.now += 5
 
         scene.tenant.before_answer = hangs
-        scene.tenant.faults["folder="] = lambda _: Answer(504, {}, b"")
+        scene.tenant.faults["folder="] = lambda _: HttpAnswer(504, {}, b"")
         found = scene.relay.reconcile()
         assert [each.reason for each in found.values()] == ["upstream", "circuit_open"]
         assert listings(scene) == 1
@@ -430,10 +430,10 @@ class TestChore:
         scene = make_scene()
         scene.relay.schedule.start()
         [job] = chores(scene)
-        broken = replace(job, body=body)
+        broken = job.with_body(body)
         with pytest.raises(UnreadableMessage):
             Piece.of(broken)
-        assert scene.relay.worker.work([{"messageId": "m1", "body": broken.to_json()}]) == ["m1"]
+        assert scene.relay.worker.work([{"messageId": "m1", "body": envelope_of(broken)}]) == ["m1"]
 
     def test_chore_is_read_as_it_was_written(self) -> None:
         scene = make_scene()
@@ -442,14 +442,14 @@ class TestChore:
         [job] = chores(scene)
         work(scene, job)
         [second] = chores(scene)
-        chore = Piece.of(Job.from_json(second.to_json()))
+        chore = Piece.of(read_envelope(envelope_of(second)))
         assert chore.cursor.piece == 1
         assert Piece.of(chore.job()) == chore
 
     def test_fault_of_our_own_ends_the_run_and_is_counted(self) -> None:
         scene = make_scene()
 
-        def fails(_: object) -> Answer:
+        def fails(_: object) -> HttpAnswer:
             raise KeyError("bug")
 
         scene.tenant.faults["folder="] = fails

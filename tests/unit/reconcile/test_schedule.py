@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from relay.jobs.envelope import attributes_of, envelope_of
 from relay.reconcile.piece import Piece
 from tests import samples
 from tests.unit.reconcile_scene import Scene, chores, incident, listings, make_scene, with_channels
@@ -114,7 +115,7 @@ def test_chore_of_a_run_holds_no_credential() -> None:
     [job] = chores(scene)
     assert (job.kind, job.channel) == ("reconcile", "noc")
     for secret in scene.relay.channels.get("noc").secrets():
-        assert secret not in job.to_json() + job.body.decode() + json.dumps(job.attributes())
+        assert secret not in envelope_of(job) + job.payload.body.decode() + json.dumps(attributes_of(job))
 
 
 def test_runs_are_spaced_by_the_rate_limit_of_bigpanda() -> None:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from relay.jobs.dead_letters import Depth, Held
-from relay.jobs.envelope import Job
+from relay.jobs.envelope import envelope_of
+from relay.jobs.job import Job
 from relayctl import dead_letter_listing, moments
 from tests.samples import job
 from tests.unit.relayctl_fakes import held
@@ -29,7 +30,7 @@ def printed(jobs: list[Job], columns: int = 80, *, terminal: bool = True) -> str
 
 def whole(shown: Held) -> str:
     """Return the text of a message with its body."""
-    envelope = shown.job.to_json() if shown.job else ""
+    envelope = envelope_of(shown.job) if shown.job else ""
     return dead_letter_listing.text(dead_letter_listing.whole_document(shown, envelope))
 
 
@@ -195,7 +196,7 @@ class TestDocuments:
     def test_listing_has_every_member_except_the_body(self) -> None:
         listing = dead_letter_listing.listing([held(job(body=b"\xffx")), held(None, "m2", "no JSON")], Depth(4, 3))
         assert (listing["shown"], listing["about"], listing["held"]) == (2, 7, 3)
-        members = dead_letter_listing.whole_document(held(job()), job(body=b"\xffx").to_json())
+        members = dead_letter_listing.whole_document(held(job()), envelope_of(job(body=b"\xffx")))
         assert members.pop("body") == "\ufffdx"
         assert listing["messages"] == [members, {"message_id": "m2", "unreadable": "no JSON"}]
         json.dumps(listing)

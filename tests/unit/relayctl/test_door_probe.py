@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from relay.errors import NoAnswer, Reason
-from relay.http.session import Answer
+from relay.http.session import HttpAnswer
 from relayctl.door_probe import FIRST_SECONDS, TOTAL_SECONDS, DoorProbe, Knock
 from tests.fakes import Clock
 
@@ -20,14 +20,14 @@ class Api:
         self.scripts = scripts
         self.asked: list[tuple[str, bytes | None, Mapping[str, str]]] = []
 
-    def ask(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], _: Any) -> Answer:
+    def ask(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], _: Any) -> HttpAnswer:
         assert method == "POST"
         self.asked.append((url, body, headers))
         script = self.scripts[url.split("/")[3]]
         said = script.pop(0) if len(script) > 1 else script[0]
         if isinstance(said, NoAnswer):
             raise said
-        return Answer(said, {}, b"")
+        return HttpAnswer(said, {}, b"")
 
 
 def probed(api: Any, clock: Clock, *, first: float = FIRST_SECONDS, **knocks: Knock) -> dict[str, str]:
@@ -64,7 +64,7 @@ def test_slow_answers_count_against_the_90_seconds_of_the_probe() -> None:
     clock = Clock()
 
     class Slow(Api):
-        def ask(self, *arguments: Any) -> Answer:
+        def ask(self, *arguments: Any) -> HttpAnswer:
             clock.now += 10
             return super().ask(*arguments)
 

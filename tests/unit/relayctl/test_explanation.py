@@ -9,6 +9,7 @@ import pytest
 from relay.channels.channel import Channel
 from relay.incidents.share import parse_share
 from relay.incidents.transition import State
+from relay.ledger.circuit_breaker import Circuit
 from relay.ledger.entry import Entry
 from relay.ledger.rate_limiter import Gate, gate_of
 from relayctl import explanation_text
@@ -108,7 +109,7 @@ def test_acknowledged_incident_that_only_grew_goes_to_the_acknowledger_alone() -
 
 
 def test_signal_too_soon_after_the_last_one_would_wait() -> None:
-    entry = replace(announced(), signals=(NOW - 5,))
+    entry = replace(announced(), signal_times=(NOW - 5,))
     found = explained(case(channel(notify_on=["opened", "eased"]), status="warning"), entry)
     assert (found.verdict["action"], found.verdict["reason"]) == ("wait", "paced")
     assert found.verdict["until"] == "2027-01-15T08:01:50.000Z"
@@ -117,10 +118,10 @@ def test_signal_too_soon_after_the_last_one_would_wait() -> None:
 @pytest.mark.parametrize(
     ("gate", "reason"),
     [
-        (Gate({int(NOW) - 10: 3}, 0.0, 0.0, None, 0), "paced"),
-        (Gate({}, 0.0, 0.0, NOW + 20, 5), "circuit_open"),
-        (Gate({int(NOW) - 10: 2}, 0.0, 0.0, None, 0), None),
-        (Gate({int(NOW) - 90: 9}, 0.0, 0.0, None, 0), None),
+        (Gate({int(NOW) - 10: 3}, 0.0, 0.0), "paced"),
+        (Gate({}, 0.0, 0.0, Circuit(NOW + 20, 5)), "circuit_open"),
+        (Gate({int(NOW) - 10: 2}, 0.0, 0.0), None),
+        (Gate({int(NOW) - 90: 9}, 0.0, 0.0), None),
     ],
 )
 def test_full_or_broken_channel_would_wait(gate: Gate, reason: str | None) -> None:

@@ -7,8 +7,8 @@ import pytest
 from relay.deadline import Deadline
 from relay.errors import BadAnswer
 from relay.http.client import HttpClient
-from relay.http.session import Answer
-from relayctl.page_history import Answered, Histories, PageHistory
+from relay.http.session import HttpAnswer
+from relayctl.page_history import Histories, PageHistory, PersonAnswer
 from tests.fakes import Call, Clock, FakeSession
 from tests.unit.xmatters.test_directory import rest, said
 
@@ -22,9 +22,9 @@ PAGE = {
 
 
 def history(page: Any, audits: Any) -> PageHistory:
-    def answer(call: Call) -> Answer:
+    def answer(call: Call) -> HttpAnswer:
         found = audits if "/audits?" in call.url else page
-        return found if isinstance(found, Answer) else said(found)
+        return found if isinstance(found, HttpAnswer) else said(found)
 
     clock = Clock()
     session = FakeSession(answer)
@@ -41,8 +41,8 @@ def test_history_has_recipients_times_and_answers_oldest_first() -> None:
     assert (found.number, found.status, found.created, found.terminated) == ("1001", "ACTIVE", 1_772_593_094.301, None)
     assert found.recipients == ("Ops", "p-2")
     assert found.answers == (
-        Answered(1_772_593_140.0, "ann", "", "", "looking"),
-        Answered(1_772_593_154.0, "jdoe", "Work Phone", "Acknowledge", ""),
+        PersonAnswer(1_772_593_140.0, "ann", "", "", "looking"),
+        PersonAnswer(1_772_593_154.0, "jdoe", "Work Phone", "Acknowledge", ""),
     )
 
 
@@ -55,7 +55,7 @@ def test_members_of_other_types_count_as_missing() -> None:
 
 @pytest.mark.parametrize(
     ("page", "audits"),
-    [(Answer(404, {}, b"{}"), {"data": []}), (Answer(200, {}, b"<html>"), {"data": []}), (PAGE, {"data": 7})],
+    [(HttpAnswer(404, {}, b"{}"), {"data": []}), (HttpAnswer(200, {}, b"<html>"), {"data": []}), (PAGE, {"data": 7})],
 )
 def test_answers_that_are_no_history_are_errors(page: Any, audits: Any) -> None:
     with pytest.raises(BadAnswer):

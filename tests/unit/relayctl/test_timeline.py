@@ -5,11 +5,15 @@ from typing import Any
 import pytest
 
 from relay.incidents.transition import State
-from relay.ledger.entry import Entry, Raised, Slot
+from relay.ledger.accepted_signal import AcceptedSignal
+from relay.ledger.dead_letter import DeadLetter
+from relay.ledger.debt import Debt
+from relay.ledger.entry import Entry
 from relay.ledger.row import Row
+from relay.ledger.wait import Slot
 from relayctl import timeline, timeline_ledger, timeline_logs, timeline_vendors, timeline_views
 from relayctl.log_lines import Line
-from relayctl.page_history import Answered, PageHistory
+from relayctl.page_history import PageHistory, PersonAnswer
 from relayctl.timeline import LOG, MAX_EVENTS, Event
 from tests import samples
 
@@ -82,17 +86,16 @@ def test_line_about_several_channels_belongs_to_none_of_them() -> None:
 
 def test_next_attempt_is_the_reserved_slot_or_before_the_sweeper_acts() -> None:
     row = Row(NOW + 180, job="d/1")
-    assert timeline_ledger.next_attempt(Entry(row=row)) == NOW
-    assert timeline_ledger.next_attempt(Entry(row=row, slot=Slot(NOW + 5, urgent=True))) == NOW + 5
-    assert timeline_ledger.next_attempt(Entry(row=Row(NOW))) is None
-    assert timeline_ledger.next_attempt(Entry(row=row, dead_lettered=STATE)) is None
+    assert timeline_ledger.next_attempt(Entry(debt=Debt(row=row))) == NOW
+    assert timeline_ledger.next_attempt(Entry(debt=Debt(row=row, slot=Slot(NOW + 5, urgent=True)))) == NOW + 5
+    assert timeline_ledger.next_attempt(Entry(debt=Debt(row=Row(NOW)))) is None
+    assert timeline_ledger.next_attempt(Entry(debt=Debt(row=row), dead_letter=DeadLetter(STATE))) is None
 
 
 def test_standing_names_all_that_a_person_has_to_know() -> None:
-    lost = Raised("r1", NOW, is_open=True, is_lost=True)
-    entry = Entry(
-        kept=STATE, dead_lettered=STATE, owed_since=NOW - 60, reason="refused", raised=(lost,), is_notified=True
-    )
+    lost = AcceptedSignal("r1", NOW, is_open=True, is_lost=True)
+    debt = Debt(since=NOW - 60, is_notified=True, reason="refused")
+    entry = Entry(newest=STATE, accepted_signals=(lost,), debt=debt, dead_letter=DeadLetter(STATE))
     standing = timeline_ledger.standing("noc", (), entry, NOW)
     assert standing.words == (
         *("open, critical", "OWED for 1m (refused)", "DEAD-LETTERED: relayctl dlq list"),
@@ -101,7 +104,7 @@ def test_standing_names_all_that_a_person_has_to_know() -> None:
 
 
 def test_texts_of_other_people_are_quoted_and_activities_without_time_left_out() -> None:
-    answer = Answered(NOW, "jdoe\n", "", "", "see https://evil.example")
+    answer = PersonAnswer(NOW, "jdoe\n", "", "", "see https://evil.example")
     history = PageHistory("u-1", "", "ACTIVE", NOW, None, (), (answer,))
     texts = [each.text for each in timeline_vendors.of_page("noc", history)]
     assert texts == [

@@ -13,13 +13,13 @@ from relay.channels.parsing import parse_channel
 from relay.deadline import Deadline
 from relay.errors import BadAnswer, NoAnswer, Reason
 from relay.http.client import HttpClient
-from relay.http.session import Answer
+from relay.http.session import HttpAnswer
 from relay.xmatters.directory import Directory, Finding, Kind
 from tests import samples
 from tests.fakes import HOSTS, Call, Clock, FakeSession
 
 NOT_FOUND = {"code": 404, "reason": "Not Found", "message": "Could not find it"}
-type Reply = Answer | Exception
+type Reply = HttpAnswer | Exception
 
 
 def rest(auth: dict[str, str] = samples.BASIC) -> Rest:
@@ -30,16 +30,16 @@ def rest(auth: dict[str, str] = samples.BASIC) -> Rest:
     return found
 
 
-def said(document: Any, status: int = 200) -> Answer:
-    return Answer(status, {}, json.dumps(document).encode())
+def said(document: Any, status: int = 200) -> HttpAnswer:
+    return HttpAnswer(status, {}, json.dumps(document).encode())
 
 
-def person(name: str, **members: Any) -> Answer:
+def person(name: str, **members: Any) -> HttpAnswer:
     plain = {"id": f"id-{name}", "targetName": name, "recipientType": "PERSON", "status": "ACTIVE"}
     return said({key: value for key, value in (plain | members).items() if value is not None})
 
 
-def group(name: str, **members: Any) -> Answer:
+def group(name: str, **members: Any) -> HttpAnswer:
     return person(name, **{"recipientType": "GROUP", **members})
 
 
@@ -78,7 +78,7 @@ class Tenant:
         assert finding.name == name
         return finding
 
-    def _answer(self, call: Call) -> Answer:
+    def _answer(self, call: Call) -> HttpAnswer:
         assert (call.method, call.body) == ("GET", b"")
         path = urlsplit(call.url).path.removeprefix("/api/xm/1/")
         self.asked.append(path)
@@ -159,23 +159,23 @@ class TestUnclearAnswers:
             said({}),
             said({"data": []}),
             said("jdoe"),
-            Answer(200, {}, b"<html>"),
-            Answer(200, {}, b""),
-            Answer(204, {}, b""),
-            Answer(200, {}, b'{"id": "id-jdoe", "targ'),
+            HttpAnswer(200, {}, b"<html>"),
+            HttpAnswer(200, {}, b""),
+            HttpAnswer(204, {}, b""),
+            HttpAnswer(200, {}, b'{"id": "id-jdoe", "targ'),
             person("somebody-else"),
             person("jdoe", recipientType="DEVICE"),
             person("jdoe", recipientType="GROUP"),
             person("jdoe", id=None),
             person("jdoe", id={}, targetName=[]),
-            Answer(404, {}, b"<html>404</html>"),
-            Answer(404, {}, b""),
+            HttpAnswer(404, {}, b"<html>404</html>"),
+            HttpAnswer(404, {}, b""),
             said({"error": "no such application"}, 404),
             said({"code": 404, "x": "[" * 5}, 400),
         ],
         ids=lambda answer: f"{answer.status} {answer.body[:30]!r}",
     )
-    def test_odd_answer_for_a_name_is_not_known_and_never_nothing(self, answer: Answer) -> None:
+    def test_odd_answer_for_a_name_is_not_known_and_never_nothing(self, answer: HttpAnswer) -> None:
         finding = Tenant().people(jdoe=answer).check_one("jdoe")
         assert of_shape(finding) == (Kind.NOT_KNOWN, None, None)
         assert finding.detail
@@ -282,7 +282,7 @@ class TestFewRequests:
     def test_names_after_the_deadline_are_not_known(self) -> None:
         tenant = Tenant()
 
-        def slow(_: Call) -> Answer:
+        def slow(_: Call) -> HttpAnswer:
             tenant.clock.sleep(20)
             return person("a")
 
@@ -313,10 +313,10 @@ class TestLogIn:
             (said({}, 401), Reason.CREDENTIALS),
             (said({}, 403), Reason.CREDENTIALS),
             (said(NOT_FOUND, 404), Reason.REFUSED),
-            (Answer(200, {}, b"<html>log in</html>"), Reason.UPSTREAM),
+            (HttpAnswer(200, {}, b"<html>log in</html>"), Reason.UPSTREAM),
         ],
     )
-    def test_log_in_fails_if_the_answer_is_no_list_of_pages(self, reply: Answer, reason: Reason) -> None:
+    def test_log_in_fails_if_the_answer_is_no_list_of_pages(self, reply: HttpAnswer, reason: Reason) -> None:
         tenant = Tenant(events=reply)
         with pytest.raises(BadAnswer) as caught:
             tenant.directory.log_in(rest(), Deadline(5, tenant.clock))

@@ -5,7 +5,7 @@ import pytest
 import requests
 
 from relay.errors import Reason
-from relay.http.session import Answer
+from relay.http.session import HttpAnswer
 from relay.xmatters.logins import TOKEN_MARGIN_SECONDS
 from tests import samples
 from tests.fakes import Trigger
@@ -122,15 +122,15 @@ class TestToken:
             (samples.refused(503), Reason.UPSTREAM),
             (samples.refused(302, location="https://login"), Reason.REFUSED),
             (samples.refused(404), Reason.REFUSED),
-            (Answer(200, {}, b"<html>log in</html>"), Reason.REFUSED),
-            (Answer(200, {}, b'{"access_token": 7, "expires_in": 900}'), Reason.REFUSED),
-            (Answer(200, {}, b'{"access_token": "t\\r\\nX-Evil: 1", "expires_in": 900}'), Reason.REFUSED),
-            (Answer(200, {}, '{"access_token": "é", "expires_in": 900}'.encode()), Reason.REFUSED),
-            (Answer(200, {}, b'{"access_token": "", "expires_in": 900}'), Reason.REFUSED),
+            (HttpAnswer(200, {}, b"<html>log in</html>"), Reason.REFUSED),
+            (HttpAnswer(200, {}, b'{"access_token": 7, "expires_in": 900}'), Reason.REFUSED),
+            (HttpAnswer(200, {}, b'{"access_token": "t\\r\\nX-Evil: 1", "expires_in": 900}'), Reason.REFUSED),
+            (HttpAnswer(200, {}, '{"access_token": "é", "expires_in": 900}'.encode()), Reason.REFUSED),
+            (HttpAnswer(200, {}, b'{"access_token": "", "expires_in": 900}'), Reason.REFUSED),
         ],
-        ids=lambda value: str(value.status) if isinstance(value, Answer) else str(value),
+        ids=lambda value: str(value.status) if isinstance(value, HttpAnswer) else str(value),
     )
-    def test_trigger_is_not_called_without_a_token(self, answer: Answer, reason: Reason) -> None:
+    def test_trigger_is_not_called_without_a_token(self, answer: HttpAnswer, reason: Reason) -> None:
         trigger = Trigger(answer, auth=samples.OAUTH)
         failure = trigger.failure()
         assert (failure.reason, failure.asked, failure.http_status) == (reason, False, answer.status)
@@ -144,14 +144,14 @@ class TestToken:
 
     @pytest.mark.parametrize("lifetime", ['"soon"', "NaN", "Infinity", "null", "1e999"])
     def test_token_of_an_invalid_lifetime_is_used_once(self, lifetime: str) -> None:
-        token = Answer(200, {}, f'{{"access_token": "t", "expires_in": {lifetime}}}'.encode())
+        token = HttpAnswer(200, {}, f'{{"access_token": "t", "expires_in": {lifetime}}}'.encode())
         trigger = Trigger(token, samples.accepted(), token, samples.accepted(), auth=samples.OAUTH)
         trigger.send()
         trigger.send()
         assert trigger.authorizations() == [None, "Bearer t", None, "Bearer t"]
 
     def test_token_lifetime_may_be_a_text_of_digits(self) -> None:
-        token = Answer(200, {}, b'{"access_token": "t", "expires_in": "900"}')
+        token = HttpAnswer(200, {}, b'{"access_token": "t", "expires_in": "900"}')
         trigger = Trigger(token, samples.accepted(), samples.accepted(), auth=samples.OAUTH)
         trigger.send()
         trigger.send()

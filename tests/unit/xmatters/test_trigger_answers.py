@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.errors import BadAnswer, NoAnswer, Reason
-from relay.http.session import Answer, ForbiddenUrl
+from relay.http.session import ForbiddenUrl, HttpAnswer
 from relay.xmatters.trigger import with_recipients
 from tests import samples
 from tests.fakes import Trigger
@@ -22,44 +22,44 @@ class TestAnswer:
         ("answer", "request_id"),
         [
             (samples.accepted("r7"), "r7"),
-            (Answer(202, {"x-trace": "r8"}, b""), "r8"),
-            (Answer(202, {"x-trace": "r8"}, b'{"requestId": "r9"'), "r8"),
-            (Answer(202, {}, b'{"requestId": "r9"'), None),
-            (Answer(202, {}, b"<html>"), None),
-            (Answer(202, {}, b"[" * 60_000), None),
-            (Answer(202, {}, b"\xff\xfe"), None),
-            (Answer(202, {}, b'["r9"]'), None),
-            (Answer(202, {}, b'{"requestId": null}'), None),
-            (Answer(202, {}, b'{"requestId": 5}'), "5"),
-            (Answer(200, {}, b'{"id": "417"}'), "417"),
-            (Answer(200, {}, b'{"requestId": "r9"}'), "r9"),
-            (Answer(202, {}, b'{"requestId": "%s"}' % (b"x" * 999)), "x" * 200),
+            (HttpAnswer(202, {"x-trace": "r8"}, b""), "r8"),
+            (HttpAnswer(202, {"x-trace": "r8"}, b'{"requestId": "r9"'), "r8"),
+            (HttpAnswer(202, {}, b'{"requestId": "r9"'), None),
+            (HttpAnswer(202, {}, b"<html>"), None),
+            (HttpAnswer(202, {}, b"[" * 60_000), None),
+            (HttpAnswer(202, {}, b"\xff\xfe"), None),
+            (HttpAnswer(202, {}, b'["r9"]'), None),
+            (HttpAnswer(202, {}, b'{"requestId": null}'), None),
+            (HttpAnswer(202, {}, b'{"requestId": 5}'), "5"),
+            (HttpAnswer(200, {}, b'{"id": "417"}'), "417"),
+            (HttpAnswer(200, {}, b'{"requestId": "r9"}'), "r9"),
+            (HttpAnswer(202, {}, b'{"requestId": "%s"}' % (b"x" * 999)), "x" * 200),
         ],
     )
-    def test_accepted_answer_gives_its_request_id(self, answer: Answer, request_id: str | None) -> None:
+    def test_accepted_answer_gives_its_request_id(self, answer: HttpAnswer, request_id: str | None) -> None:
         assert Trigger(answer).send() == request_id
 
     @pytest.mark.parametrize(
         ("answer", "reason"),
         [
-            (Answer(200, {}, b"<html>log in</html>"), Reason.REFUSED),
-            (Answer(200, {}, b"{}"), Reason.REFUSED),
-            (Answer(200, {"x-trace": "r1"}, b""), Reason.REFUSED),
-            (Answer(204, {}, b""), Reason.REFUSED),
+            (HttpAnswer(200, {}, b"<html>log in</html>"), Reason.REFUSED),
+            (HttpAnswer(200, {}, b"{}"), Reason.REFUSED),
+            (HttpAnswer(200, {"x-trace": "r1"}, b""), Reason.REFUSED),
+            (HttpAnswer(204, {}, b""), Reason.REFUSED),
             (samples.refused(301, location="https://evil.com"), Reason.REFUSED),
             (samples.refused(400), Reason.REFUSED),
             (samples.refused(401), Reason.CREDENTIALS),
             (samples.refused(403), Reason.CREDENTIALS),
             (samples.refused(408), Reason.UPSTREAM),
             (samples.refused(429), Reason.RATE_LIMITED),
-            (Answer(500, {}, b'{"requestId": "r1"}'), Reason.UPSTREAM),
+            (HttpAnswer(500, {}, b'{"requestId": "r1"}'), Reason.UPSTREAM),
             (samples.refused(502), Reason.UPSTREAM),
             (samples.refused(503), Reason.UPSTREAM),
             (samples.refused(504), Reason.UPSTREAM),
         ],
-        ids=lambda value: str(value.status) if isinstance(value, Answer) else str(value),
+        ids=lambda value: str(value.status) if isinstance(value, HttpAnswer) else str(value),
     )
-    def test_answer_that_is_no_acceptance_has_its_reason(self, answer: Answer, reason: Reason) -> None:
+    def test_answer_that_is_no_acceptance_has_its_reason(self, answer: HttpAnswer, reason: Reason) -> None:
         failure = Trigger(answer).failure()
         assert isinstance(failure, BadAnswer)
         assert (failure.reason, failure.http_status, failure.detail) == (
@@ -155,10 +155,10 @@ class TestExcerpt:
     def test_excerpt_of_an_error_page_that_echoes_the_request_shows_no_credential(
         self, _: str, echo: Callable[[str, str], str], auth: dict[str, str]
     ) -> None:
-        def answer(call: Any) -> Answer:
+        def answer(call: Any) -> HttpAnswer:
             if call.url.endswith("/token"):
                 return samples.token("canary-token")
-            return Answer(500, {}, echo(call.url, call.headers.get("Authorization", "")).encode())
+            return HttpAnswer(500, {}, echo(call.url, call.headers.get("Authorization", "")).encode())
 
         trigger = Trigger(answer, auth=auth)
         excerpt = trigger.failure().excerpt
@@ -171,11 +171,11 @@ class TestExcerpt:
 
     def test_excerpt_does_not_end_in_a_part_of_a_credential(self) -> None:
         content = (samples.API_KEY * 700).encode()
-        excerpt = Trigger(Answer(500, {}, content)).failure().excerpt
+        excerpt = Trigger(HttpAnswer(500, {}, content)).failure().excerpt
         assert set(excerpt) == {"*"}
 
     def test_excerpt_has_two_kibibytes_at_most_and_takes_any_bytes(self) -> None:
-        assert len(Trigger(Answer(500, {}, b"\xff" * 60_000)).failure().excerpt) == 2048
+        assert len(Trigger(HttpAnswer(500, {}, b"\xff" * 60_000)).failure().excerpt) == 2048
 
 
 class TestRecipients:

@@ -15,7 +15,7 @@ from relay.channels.channel import Access
 from relay.deadline import Deadline
 from relay.errors import BadAnswer, Reason, reason_for_status
 from relay.http.client import HttpClient
-from relay.http.session import MAX_ANSWER_BYTES, Answer
+from relay.http.session import MAX_ANSWER_BYTES, HttpAnswer
 from relay.incidents.json_fields import Fields, nested, scalar
 
 # Pages of an incident's latest activities in which a comment is searched, or that are read for its history.
@@ -63,14 +63,14 @@ class BigPanda:
 
     def comment(self, access: Access, incident: Incident, text: str, deadline: Deadline) -> None:
         """Write a comment. The API has no idempotency key, so a repeated call writes a second comment."""
-        self._do(access, "POST", f"{incident.path}/comments", {"comment": text}, deadline)
+        self._request(access, "POST", f"{incident.path}/comments", {"comment": text}, deadline)
 
     def has_comment(self, access: Access, incident: Incident, is_it: Callable[[str], bool], deadline: Deadline) -> bool:
         """Return True if `is_it` holds for one of the incident's latest comments."""
         for page in range(1, ACTIVITY_PAGES + 1):
             query = urlencode({"types": "incident_commented", "page": page, "per_page": ACTIVITIES_A_PAGE})
             path = f"/resources/v2.0/incidents/{_quoted(incident.id)}/activities?{query}"
-            answer = self._do(access, "GET", path, None, deadline)
+            answer = self._request(access, "GET", path, None, deadline)
             # The position of the comment in an activity is not documented, so all strings are searched.
             if any(map(is_it, _strings(answer.body))):
                 return True
@@ -86,7 +86,7 @@ class BigPanda:
         for page in range(1, ACTIVITY_PAGES + 1):
             query = urlencode({"page": page, "per_page": ACTIVITIES_A_PAGE})
             path = f"/resources/v2.0/incidents/{_quoted(incident_id)}/activities?{query}"
-            answer = self._do(access, "GET", path, None, deadline)
+            answer = self._request(access, "GET", path, None, deadline)
             if _json(answer) is None:
                 raise self._outward.bad_answer(answer, Reason.UPSTREAM, {access.api_key})
             items = _items(answer, "items", "activities")
@@ -97,7 +97,7 @@ class BigPanda:
 
     def assign(self, access: Access, incident: Incident, user_id: str, deadline: Deadline) -> None:
         """Assign the incident to a user. The call is idempotent."""
-        self._do(access, "PUT", f"{incident.path}/assignment", {"assignee": user_id}, deadline)
+        self._request(access, "PUT", f"{incident.path}/assignment", {"assignee": user_id}, deadline)
 
     def user_id(self, access: Access, names: Iterable[str], deadline: Deadline) -> str | None:
         """Return the id of the user with the first known name (user name or e-mail); None if no name is known."""
@@ -107,7 +107,9 @@ class BigPanda:
         # One request for all names, since the rate limit of this endpoint is low.
         literals = [json.dumps(name) for name in wanted]
         terms = [f"userName eq {literal} or emails.value eq {literal}" for literal in literals]
-        answer = self._do(access, "GET", f"/scim/v2/Users?{urlencode({'filter': ' or '.join(terms)})}", None, deadline)
+        answer = self._request(
+            access, "GET", f"/scim/v2/Users?{urlencode({'filter': ' or '.join(terms)})}", None, deadline
+        )
         users = [(scalar(Fields(user).first("id")), _known_as(user)) for user in _items(answer, "resources")]
         # Compared again, in case the service ignored the filter and listed all users.
         found = (identity for name in wanted for identity, known in users if identity and name.lower() in known)
@@ -120,7 +122,7 @@ class BigPanda:
         """
         document = {"event_type": event, "incident_id": incident_id, "app_key": access.app_key}
         try:
-            self._do(access, "POST", "/resources/v2.1/outbound/callback", document, deadline)
+            self._request(access, "POST", "/resources/v2.1/outbound/callback", document, deadline)
         except BadAnswer as error:
             if error.http_status not in {404, 409}:
                 raise
@@ -137,7 +139,7 @@ class BigPanda:
         query |= {"from": int(since)} if since else {}
         query |= {"query": access.reconcile_query} if access.reconcile_query else {}
         path = f"/resources/v2.0/environments/{_quoted(environment_id)}/incidents?{urlencode(query)}"
-        answer = self._do(access, "GET", path, None, deadline)
+        answer = self._request(access, "GET", path, None, deadline)
         document = _json(answer)
         items = nested(document, "items") if isinstance(document, dict) else document
         total = nested(document, "total") if isinstance(document, dict) else None
@@ -149,15 +151,15 @@ class BigPanda:
 
     def incident(self, access: Access, incident: Incident, deadline: Deadline) -> dict[str, Any]:
         """Return an incident with the details of its alerts."""
-        answer = self._do(access, "GET", f"{incident.path}?expand=alerts", None, deadline)
+        answer = self._request(access, "GET", f"{incident.path}?expand=alerts", None, deadline)
         document = _json(answer)
         if not isinstance(document, dict):
             raise self._outward.bad_answer(answer, Reason.UPSTREAM, {access.api_key})
         return document
 
-    def _do(
+    def _request(
         self, access: Access, method: str, path: str, document: Mapping[str, Any] | None, deadline: Deadline
-    ) -> Answer:
+    ) -> HttpAnswer:
         headers = {"Authorization": f"Bearer {access.api_key}", "Content-Type": "application/json"}
         body = None if document is None else json.dumps(document).encode()
         answer = self._outward.ask(method, access.base_url + path, body, headers, deadline)
@@ -199,7 +201,7 @@ def _with_id(alert: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"id": alert["alert_id"], **alert} if "alert_id" in alert else alert
 
 
-def _json(answer: Answer) -> Any:
+def _json(answer: HttpAnswer) -> Any:
     """Return the decoded answer; None if it is not JSON, or was truncated."""
     try:
         return json.loads(answer.body)
@@ -214,7 +216,7 @@ def _strings(body: bytes) -> Iterator[str]:
             yield json.loads(f'"{found[1]}"', strict=False)
 
 
-def _items(answer: Answer, *names: str) -> list[Any]:
+def _items(answer: HttpAnswer, *names: str) -> list[Any]:
     """Return the objects of a page: of the list that the answer is, or that it has under one of the names."""
     document = _json(answer)
     items = nested(document, *names) if isinstance(document, dict) else document

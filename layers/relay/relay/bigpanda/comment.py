@@ -4,7 +4,7 @@ import html
 from typing import NamedTuple
 
 from relay.foreign_text import identifier, quoted
-from relay.incidents.callback import Answers, Callback, Kind
+from relay.incidents.callback import Callback, Kind, ResponseMeanings
 
 # No limit of a comment is documented. BigPanda's limit for the comment of a resolve is 1,000 characters.
 MAX_COMMENT = 1000
@@ -22,30 +22,30 @@ class Comment(NamedTuple):
     """Parts of a comment. Text from outside the relay is in quotes.
 
     Attributes:
-        deed: Sentence with the person and the action.
+        action: Sentence with the person and the action.
         note: Note that the person wrote; empty if there is none.
         mark: Mark at the end, to find the comment again after an ambiguous write.
         doubt: Beginning of a comment for an unverified callback; empty for a verified one.
     """
 
-    deed: str
+    action: str
     note: str
     mark: str
     doubt: str = ""
 
     def text(self, assigned: str) -> str:
         """Return the whole comment; `assigned` is the sentence about the assignment, or empty."""
-        return " ".join(filter(None, (self.doubt, self.deed, assigned, self.note, self.mark)))
+        return " ".join(filter(None, (self.doubt, self.action, assigned, self.note, self.mark)))
 
     def is_contained_in(self, found: str) -> bool:
-        """True if a text from BigPanda contains the deed and, after it, the note and the mark.
+        """True if a text from BigPanda contains the action and, after it, the note and the mark.
 
         The mark alone proves nothing, since another user can write it into a comment. A text with all parts has the
         whole content of the comment, so a second one is not needed.
         """
-        deed, end, line = map(_spaced, (self.deed, f"{self.note} {self.mark}", found))
-        start = line.find(deed)
-        return start >= 0 and line.find(end, start + len(deed)) >= 0
+        action, end, line = map(_spaced, (self.action, f"{self.note} {self.mark}", found))
+        start = line.find(action)
+        return start >= 0 and line.find(end, start + len(action)) >= 0
 
 
 def mark(delivery_id: str) -> str:
@@ -53,12 +53,12 @@ def mark(delivery_id: str) -> str:
     return f"[relay {delivery_id[:MARK_LENGTH]}]"
 
 
-def comment_of(said: Callback, answers: Answers, mark: str, *, is_verified: bool = True) -> Comment:
+def comment_of(said: Callback, responses: ResponseMeanings, mark: str, *, is_verified: bool = True) -> Comment:
     """Return the comment for a callback, with person, action, device and note."""
-    deed, doubt = _deed(said, answers), "" if is_verified else UNVERIFIED
-    around = " ".join(filter(None, (doubt, deed, "a" * MAX_ASSIGNED, "Note: ", mark)))
+    action, doubt = _action(said, responses), "" if is_verified else UNVERIFIED
+    around = " ".join(filter(None, (doubt, action, "a" * MAX_ASSIGNED, "Note: ", mark)))
     room = MAX_COMMENT - len(around)
-    return Comment(deed, f"Note: {quoted(said.note, room)}" if said.note else "", mark, doubt)
+    return Comment(action, f"Note: {quoted(said.note, room)}" if said.note else "", mark, doubt)
 
 
 def _spaced(text: str) -> str:
@@ -66,7 +66,7 @@ def _spaced(text: str) -> str:
     return " ".join(html.unescape(text).split())
 
 
-def _deed(said: Callback, answers: Answers) -> str:
+def _action(said: Callback, responses: ResponseMeanings) -> str:
     number = said.event_number or said.event_id
     page = f"xMatters page {identifier(number) if number else '(no number)'}"
     device = quoted(said.device, MAX_NAME) if said.device else ""
@@ -74,7 +74,7 @@ def _deed(said: Callback, answers: Answers) -> str:
     because = f": {quoted(said.reason, MAX_REASON)}" if said.reason else ""
     match said.kind:
         case Kind.RESPONSE:
-            return f"{_who(said)} {_verb(said, answers)} {page}{f' from {device}' if device else ''}."
+            return f"{_who(said)} {_verb(said, responses)} {page}{f' from {device}' if device else ''}."
         case Kind.ANNOTATION:
             return f"{_who(said)} commented on {page}."
         case Kind.DELIVERY:
@@ -89,10 +89,10 @@ def _deed(said: Callback, answers: Answers) -> str:
             return f"{page} is {_status(said.said)}{by}."
 
 
-def _verb(said: Callback, answers: Answers) -> str:
-    if answers.is_acknowledgement(said):
+def _verb(said: Callback, responses: ResponseMeanings) -> str:
+    if responses.is_acknowledgement(said):
         return "acknowledged"
-    if answers.is_escalation(said):
+    if responses.is_escalation(said):
         return "escalated"
     return f"answered {quoted(said.said, MAX_NAME)} to" if said.said else "answered"
 

@@ -16,7 +16,8 @@ from relay.channels.channel import Rest
 from relay.deadline import Deadline
 from relay.errors import SendError
 from relay.incidents.callback import Callback
-from relay.ledger.entry import Entry, Raised
+from relay.ledger.accepted_signal import AcceptedSignal
+from relay.ledger.entry import Entry
 
 # A callback may arrive before the ledger has recorded its signal, or before xMatters' API shows its page.
 EARLY_CALLBACK_SECONDS = 300.0
@@ -48,7 +49,7 @@ class CallbackVerdict(NamedTuple):
     why: str = ""
 
 
-class Answered(NamedTuple):
+class ReceivedCallback(NamedTuple):
     """A callback and its arrival.
 
     Attributes:
@@ -77,19 +78,19 @@ class Verifier:
     clock: Callable[[], float]
 
     def judge(
-        self, answered: Answered, entries: Sequence[Entry], rest: Rest | None, deadline: Deadline
+        self, received: ReceivedCallback, entries: Sequence[Entry], rest: Rest | None, deadline: Deadline
     ) -> CallbackVerdict:
         """Return the verdict on a callback; `entries` are those of its incident. With `rest`, xMatters is asked too.
 
         Until EARLY_CALLBACK_SECONDS after its arrival, a callback that is not verified is EARLY. Later the verdict is
         final.
         """
-        found = self._judged(answered, entries, rest, deadline)
-        is_young = self.clock() - answered.came < EARLY_CALLBACK_SECONDS
+        found = self._judged(received, entries, rest, deadline)
+        is_young = self.clock() - received.came < EARLY_CALLBACK_SECONDS
         return found._replace(verdict=Verdict.EARLY) if found.verdict != Verdict.VERIFIED and is_young else found
 
     def _judged(
-        self, answered: Answered, entries: Sequence[Entry], rest: Rest | None, deadline: Deadline
+        self, received: ReceivedCallback, entries: Sequence[Entry], rest: Rest | None, deadline: Deadline
     ) -> CallbackVerdict:
         announced = [entry for entry in entries if entry.announced]
         if not announced:
@@ -97,42 +98,46 @@ class Verifier:
             verdict = Verdict.UNVERIFIED if is_known else Verdict.STRANGE
             return CallbackVerdict(verdict, "the channel did not announce the incident")
         first = min((at for entry in announced for at in _times(entry)), default=0.0)
-        if answered.came < first - VENDOR_CLOCKS_DIFFER_SECONDS:
+        if received.came < first - VENDOR_CLOCKS_DIFFER_SECONDS:
             return CallbackVerdict(Verdict.UNVERIFIED, "it is older than the signals of the incident")
         if rest is None:
             return CallbackVerdict(Verdict.VERIFIED)
         try:
-            return self._of_page(answered, [each for entry in announced for each in entry.raised], rest, deadline)
+            return self._of_page(
+                received, [each for entry in announced for each in entry.accepted_signals], rest, deadline
+            )
         except SendError as error:
             return CallbackVerdict(Verdict.UNVERIFIED, f"xMatters could not be asked about it: {error}")
 
-    def _of_page(self, answered: Answered, raised: Sequence[Raised], rest: Rest, deadline: Deadline) -> CallbackVerdict:
+    def _of_page(
+        self, received: ReceivedCallback, raised: Sequence[AcceptedSignal], rest: Rest, deadline: Deadline
+    ) -> CallbackVerdict:
         """Return the verdict by the page that the callback names. Raises SendError."""
-        names = {name.lower() for name in (answered.said.event_id, answered.said.event_number) if name}
+        names = {name.lower() for name in (received.said.event_id, received.said.event_number) if name}
         page = next((each for each in raised if names & self._names(each, rest, deadline)), None) if names else None
         if page is None:
             return CallbackVerdict(Verdict.UNVERIFIED, "it names no page of the incident")
-        said_at = _seconds_of(answered.said.at)
-        if min(answered.came, said_at or answered.came) < page.at - VENDOR_CLOCKS_DIFFER_SECONDS:
+        said_at = _seconds_of(received.said.at)
+        if min(received.came, said_at or received.came) < page.at - VENDOR_CLOCKS_DIFFER_SECONDS:
             return CallbackVerdict(Verdict.UNVERIFIED, "it is older than the page that it names")
-        target = answered.said.target
-        if not answered.is_acknowledgement or (target and page.notified(target)):
+        target = received.said.target
+        if not received.is_acknowledgement or (target and page.notified(target)):
             return CallbackVerdict(Verdict.VERIFIED)
         if target and self.is_person(rest, target, deadline):
             return CallbackVerdict(Verdict.VERIFIED)
         return CallbackVerdict(Verdict.UNVERIFIED, "xMatters does not know who it says acknowledged")
 
-    def _names(self, raised: Raised, rest: Rest, deadline: Deadline) -> set[str]:
+    def _names(self, signal: AcceptedSignal, rest: Rest, deadline: Deadline) -> set[str]:
         """Return the ids and numbers of a signal's pages, in lower case, from the ledger or else from xMatters."""
-        names = {*raised.pages, raised.number} - {""}
-        if not names and not raised.is_lost:
-            names = set(self.pages_of(rest, raised.request_id, deadline))
+        names = {*signal.pages, signal.number} - {""}
+        if not names and not signal.is_lost:
+            names = set(self.pages_of(rest, signal.request_id, deadline))
         return {name.lower() for name in names}
 
 
 def _times(entry: Entry) -> Iterator[float]:
-    yield from entry.signals
-    yield from (raised.at for raised in entry.raised)
+    yield from entry.signal_times
+    yield from (signal.at for signal in entry.accepted_signals)
 
 
 def _seconds_of(text: str | None) -> float | None:

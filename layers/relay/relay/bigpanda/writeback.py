@@ -16,14 +16,15 @@ from typing import NamedTuple, Self
 from relay.bigpanda.api_rate_limit import RateLimit
 from relay.bigpanda.client import ACTIVITY_PAGES, BigPanda, Incident
 from relay.bigpanda.comment import Comment, comment_of, mark
-from relay.bigpanda.verification import EARLY_CALLBACK_SECONDS, Answered, Verdict, Verifier
+from relay.bigpanda.verification import EARLY_CALLBACK_SECONDS, ReceivedCallback, Verdict, Verifier
 from relay.channels.channel import Access, Channel
 from relay.deadline import Deadline
 from relay.errors import BadAnswer, LedgerError, Reason, SendError
-from relay.incidents.callback import Answers, Callback, parse_callback
-from relay.jobs.envelope import Job, seconds_of
-from relay.jobs.outcome import Outcome, Result
-from relay.ledger.entry import Entry, key
+from relay.incidents.callback import Callback, ResponseMeanings, parse_callback
+from relay.jobs.job import Job, seconds_of
+from relay.jobs.outcome import Exchange, Outcome, Result, Subject
+from relay.ledger.entry import Entry
+from relay.ledger.entry_key import key
 from relay.ledger.ledger import Ledger
 from relay.ledger.sources import Sources
 from relay.ledger.table import Table
@@ -73,21 +74,21 @@ class Note:
         return replace(self, sequence=sequence) if sequence else None
 
 
-class _Deed(NamedTuple):
+class _CallbackToWrite(NamedTuple):
     """A callback to write into BigPanda.
 
     Attributes:
         said: The callback.
         incident: The incident in BigPanda.
         access: Access to BigPanda's API.
-        answers: Response texts that acknowledge or escalate.
+        responses: Response texts that acknowledge or escalate.
         is_verified: True if the callback was verified.
     """
 
     said: Callback
     incident: Incident
     access: Access
-    answers: Answers
+    responses: ResponseMeanings
     is_verified: bool
 
 
@@ -118,46 +119,48 @@ class Writeback:
 
         The result is `unsafe` with a reason if the write failed. The caller then retries or dead-letters the job.
         """
-        said, came = parse_callback(job.body), seconds_of(job.received_at)
+        said, came = parse_callback(job.payload.body), seconds_of(job.received_at)
         if not channel.heeds(said):
             return _result(job, Outcome.UNCHANGED)
         try:
             entries = self._entries(channel, said.incident_id)
-            answered = Answered(said, channel.answers.is_acknowledgement(said), came)
-            found = self.verifier.judge(answered, [entry for _, entry in entries], channel.rest, deadline)
+            received = ReceivedCallback(said, channel.responses.is_acknowledgement(said), came)
+            found = self.verifier.judge(received, [entry for _, entry in entries], channel.rest, deadline)
             if found.verdict == Verdict.EARLY:
                 now = self.clock()
                 wait = max(SHORTEST_WRITEBACK_WAIT_SECONDS, now - came)
                 return replace(
                     _failed(job, Reason.IN_FLIGHT, found.why), until=min(now + wait, came + EARLY_CALLBACK_SECONDS)
                 )
-            result = self._written(job, channel, answered, entries, deadline, verdict=found.verdict)
+            result = self._written(job, channel, received, entries, deadline, verdict=found.verdict)
         except LedgerError as error:
             # Retried later, since no page depends on a callback.
             return _failed(job, Reason.INTERNAL, str(error))
-        return result if found.verdict == Verdict.VERIFIED else replace(result, unverified=found.why)
+        if found.verdict == Verdict.VERIFIED:
+            return result
+        return replace(result, notices=replace(result.notices, unverified=found.why))
 
     def _written(
         self,
         job: Job,
         channel: Channel,
-        answered: Answered,
+        received: ReceivedCallback,
         entries: Sequence[tuple[str, Entry]],
         deadline: Deadline,
         *,
         verdict: Verdict,
     ) -> Result:
         """Record an acknowledgement in the ledger, and write the comment. Raises LedgerError."""
-        said, is_verified = answered.said, verdict == Verdict.VERIFIED
-        if is_verified and channel.is_quiet and answered.is_acknowledgement and said.target:
-            self._note_who_acknowledged(entries, said.target, answered.came)
+        said, is_verified = received.said, verdict == Verdict.VERIFIED
+        if is_verified and channel.is_quiet and received.is_acknowledgement and said.target:
+            self._note_who_acknowledged(entries, said.target, received.came)
         access = channel.bigpanda
         if access is None or not access.writes(said) or verdict == Verdict.STRANGE:
             return _result(job, Outcome.UNCHANGED)
         incident = _incident(said, access, entries)
         if incident is None:
             return _failed(job, Reason.REFUSED, "its environment is unknown: set bigpanda.environment_id")
-        return self._write_once(job, _Deed(said, incident, access, channel.answers, is_verified), deadline)
+        return self._write_once(job, _CallbackToWrite(said, incident, access, channel.responses, is_verified), deadline)
 
     def release(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
         """Report an incident's first share to BigPanda as received. `unsafe` with a reason if the request failed."""
@@ -166,12 +169,12 @@ class Writeback:
             return _result(job, Outcome.UNCHANGED)
         try:
             self.rate_limit.wait(access, "callback")
-            self.bigpanda.release(access, job.incident_id, json.loads(job.body)["event"], deadline)
+            self.bigpanda.release(access, job.incident_id, json.loads(job.payload.body)["event"], deadline)
         except LedgerError as error:
             return _failed(job, Reason.INTERNAL, str(error))
         except SendError as error:
             return _result(job, Outcome.UNSAFE).failed(error)
-        return replace(_result(job, Outcome.DELIVERED), attempts=1)
+        return _delivered(job)
 
     def _note_who_acknowledged(self, entries: Sequence[tuple[str, Entry]], target: str, came: float) -> None:
         """Record an acknowledgement in the incident's entry. Raises LedgerError.
@@ -192,14 +195,14 @@ class Writeback:
         names = [key(channel.name, each, incident_id) for each in recipients]
         return [(name, self.ledger.read(name)) for name in names]
 
-    def _write_once(self, job: Job, deed: _Deed, deadline: Deadline) -> Result:
+    def _write_once(self, job: Job, callback: _CallbackToWrite, deadline: Deadline) -> Result:
         name, now = f"writeback/{job.channel}/{job.delivery_id}", self.clock()
         note = Note.read(self.table, name)
         if note.is_written:
             return _result(job, Outcome.DUPLICATE)
         if note.until > now:
             return replace(_failed(job, Reason.IN_FLIGHT, "another worker has the lease"), until=note.until + 1)
-        what, most = ("verified", VERIFIED_A_MINUTE) if deed.is_verified else ("unverified", UNVERIFIED_A_MINUTE)
+        what, most = ("verified", VERIFIED_A_MINUTE) if callback.is_verified else ("unverified", UNVERIFIED_A_MINUTE)
         if not note.sequence and not self.rate_limit.has_room(f"callbacks/{what}/{job.channel}", most):
             busy = _failed(job, Reason.PACED, f"the channel had {most} {what} callbacks in this minute")
             return replace(busy, until=now + MINUTE_SECONDS)
@@ -209,35 +212,37 @@ class Writeback:
         if held is None:
             return replace(_failed(job, Reason.IN_FLIGHT, "another worker took the lease"), until=now + RACE_SECONDS)
         try:
-            self._do(deed, _comment(deed, mark(job.delivery_id)), held, deadline)
+            self._assign_and_comment(callback, _comment(callback, mark(job.delivery_id)), held, deadline)
         except SendError as error:
             replace(held, in_doubt=held.in_doubt or error.may_have_paged, until=0.0).write(self.table, name)
             return _result(job, Outcome.UNSAFE).failed(error)
         replace(held, is_written=True, until=0.0).write(self.table, name)
-        return replace(_result(job, Outcome.DELIVERED), attempts=1)
+        return _delivered(job)
 
-    def _do(self, deed: _Deed, comment: Comment, note: Note, deadline: Deadline) -> None:
-        is_taken_on = deed.is_verified and deed.access.assign and deed.answers.is_acknowledgement(deed.said)
-        assigned = self._assigned(deed, deadline) if is_taken_on else ""
+    def _assign_and_comment(self, callback: _CallbackToWrite, comment: Comment, note: Note, deadline: Deadline) -> None:
+        is_taken_on = (
+            callback.is_verified and callback.access.assign and callback.responses.is_acknowledgement(callback.said)
+        )
+        assigned = self._assigned(callback, deadline) if is_taken_on else ""
         if note.in_doubt:
-            self.rate_limit.wait(deed.access, "activities", calls=ACTIVITY_PAGES)
-            if self.bigpanda.has_comment(deed.access, deed.incident, comment.is_contained_in, deadline):
+            self.rate_limit.wait(callback.access, "activities", calls=ACTIVITY_PAGES)
+            if self.bigpanda.has_comment(callback.access, callback.incident, comment.is_contained_in, deadline):
                 return
-        self.rate_limit.wait(deed.access, "comments")
-        self.bigpanda.comment(deed.access, deed.incident, comment.text(assigned), deadline)
+        self.rate_limit.wait(callback.access, "comments")
+        self.bigpanda.comment(callback.access, callback.incident, comment.text(assigned), deadline)
 
-    def _assigned(self, deed: _Deed, deadline: Deadline) -> str:
+    def _assigned(self, callback: _CallbackToWrite, deadline: Deadline) -> str:
         """Assign the incident to the acknowledger, and return a sentence about the result for the comment.
 
         If BigPanda refuses the assignment, the comment is still written. Temporary failures are raised.
         """
         try:
-            self.rate_limit.wait(deed.access, "users")
-            user_id = self.bigpanda.user_id(deed.access, _names(deed.said, deed.access), deadline)
+            self.rate_limit.wait(callback.access, "users")
+            user_id = self.bigpanda.user_id(callback.access, _names(callback.said, callback.access), deadline)
             if user_id is None:
                 return "(Not assigned: BigPanda has no user of that name.)"
-            self.rate_limit.wait(deed.access, "assignment")
-            self.bigpanda.assign(deed.access, deed.incident, user_id, deadline)
+            self.rate_limit.wait(callback.access, "assignment")
+            self.bigpanda.assign(callback.access, callback.incident, user_id, deadline)
         except BadAnswer as error:
             if error.reason not in {Reason.REFUSED, Reason.CREDENTIALS}:
                 raise
@@ -245,8 +250,8 @@ class Writeback:
         return "The incident is assigned to them."
 
 
-def _comment(deed: _Deed, mark: str) -> Comment:
-    return comment_of(deed.said, deed.answers, mark, is_verified=deed.is_verified)
+def _comment(callback: _CallbackToWrite, mark: str) -> Comment:
+    return comment_of(callback.said, callback.responses, mark, is_verified=callback.is_verified)
 
 
 def _incident(said: Callback, access: Access, entries: Sequence[tuple[str, Entry]]) -> Incident | None:
@@ -263,7 +268,11 @@ def _names(said: Callback, access: Access) -> Iterable[str]:
 
 
 def _result(job: Job, outcome: Outcome) -> Result:
-    return Result(outcome, job.channel, job.incident_id, delivery_id=job.delivery_id)
+    return Result(outcome, Subject.of_job(job))
+
+
+def _delivered(job: Job) -> Result:
+    return replace(_result(job, Outcome.DELIVERED), exchange=Exchange(attempts=1))
 
 
 def _failed(job: Job, reason: Reason, detail: str) -> Result:

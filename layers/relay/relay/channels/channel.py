@@ -17,7 +17,7 @@ from relay.channels.policy import Policy
 from relay.channels.schema import CHANNEL_NAME
 from relay.channels.token import Door
 from relay.http.client import basic
-from relay.incidents.callback import Answers, Callback, Kind
+from relay.incidents.callback import Callback, Kind, ResponseMeanings
 
 BIGPANDA_URL = "https://api.bigpanda.io"
 
@@ -135,7 +135,7 @@ class Channel:
         recipients: Recipients of all signals of the channel.
         policy: The policy.
         callback: Credentials that xMatters shows to the callback; never valid for the webhook. Empty if there are none.
-        answers: Response texts that acknowledge or escalate.
+        responses: Response texts that acknowledge or escalate.
         bigpanda: Access to BigPanda's API; None if there is none.
         rest: Access to xMatters' REST API; None if there is none.
         vouched: Statements of the operator.
@@ -148,7 +148,7 @@ class Channel:
     recipients: tuple[str, ...]
     policy: Policy
     callback: tuple[Inbound, ...] = field(default=(), repr=False)
-    answers: Answers = field(default_factory=Answers)
+    responses: ResponseMeanings = field(default_factory=ResponseMeanings)
     bigpanda: Access | None = None
     rest: Rest | None = None
     vouched: Vouched = field(default_factory=Vouched)
@@ -217,7 +217,7 @@ class Channel:
     def heeds(self, said: Callback) -> bool:
         """True if a callback is written into BigPanda, or recorded as an acknowledgement."""
         is_written = self.bigpanda is not None and self.bigpanda.writes(said)
-        return is_written or (self.is_quiet and self.answers.is_acknowledgement(said))
+        return is_written or (self.is_quiet and self.responses.is_acknowledgement(said))
 
     def secrets(self) -> frozenset[str]:
         """Return every text that must be redacted from logs, stored data and answers."""

@@ -14,7 +14,7 @@ from relay.channels.policy import Policy
 from relay.channels.schema import AUTH, CHANNEL, ENVIRONMENT_PATTERN, HEADER_PATTERN, URL_PATTERN
 from relay.errors import InvalidChannel
 from relay.http.session import AllowList, ForbiddenUrl, VendorHosts
-from relay.incidents.callback import ACKNOWLEDGE, ESCALATE, WRITTEN, Answers, Kind
+from relay.incidents.callback import ACKNOWLEDGE, ESCALATE, WRITTEN, Kind, ResponseMeanings
 
 
 def parse_channel(name: str, text: str, hosts: VendorHosts) -> Channel:
@@ -31,7 +31,7 @@ def parse_channel(name: str, text: str, hosts: VendorHosts) -> Channel:
         recipients=tuple(dict.fromkeys(name.strip() for name in xmatters.get("recipients", ()))),
         policy=Policy.of(document.get("policy", {})),
         callback=tuple(_door(xmatters["callback"])) if "callback" in xmatters else (),
-        answers=_answers(xmatters.get("responses", {})),
+        responses=_responses(xmatters.get("responses", {})),
         bigpanda=_access(document["bigpanda"]) if "bigpanda" in document else None,
         rest=_rest(xmatters["rest"]) if "rest" in xmatters else None,
         vouched=Vouched(xmatters.get("recipients_in"), xmatters.get("any_trigger_path", False)),
@@ -207,8 +207,8 @@ def _door(members: Mapping[str, Any]) -> Iterable[Inbound]:
         yield _inbound(members["previous"])
 
 
-def _answers(members: Mapping[str, Any]) -> Answers:
-    return Answers(
+def _responses(members: Mapping[str, Any]) -> ResponseMeanings:
+    return ResponseMeanings(
         frozenset(text.strip().lower() for text in members.get("acknowledge", ACKNOWLEDGE)),
         frozenset(text.strip().lower() for text in members.get("escalate", ESCALATE)),
     )

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 from relay.errors import Reason
 from relay.jobs.outcome import Outcome
-from relay.ledger.entry import Entry, Wait
+from relay.ledger.entry import Entry
+from relay.ledger.wait import Wait
 
 
 class Settle(NamedTuple):

@@ -14,9 +14,11 @@ from relay.delivery.decision import WAKE_MARGIN_SECONDS
 from relay.delivery.services import Services
 from relay.delivery.task import Task
 from relay.errors import AMBIGUOUS_WAIT_SECONDS, LedgerError
-from relay.jobs.envelope import Job, UnreadableMessage
+from relay.jobs.envelope import UnreadableMessage, read_envelope
 from relay.jobs.outcome import Outcome, Result, Sent
-from relay.ledger.entry import LEASE_SECONDS, Audience, Entry, Lease
+from relay.ledger.accepted_signal import Audience
+from relay.ledger.entry import Entry
+from relay.ledger.lease import LEASE_SECONDS, Lease
 from relay.ledger.rate_limiter import Ticket
 
 
@@ -32,10 +34,11 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
         claimed = services.ledger.write(task.name, entry, claim)
     except LedgerError as error:
         result = degraded.without_ledger(services, task, str(error))
-        return task if result.attempts else give_back(services, replace(task, ticket=ticket)), result
+        return task if result.exchange.attempts else give_back(services, replace(task, ticket=ticket)), result
     if claimed is None:
         return replace(task, ticket=ticket), None
-    if (task.job.ledger_down_since or task.job.waits_for_ledger) and not ticket.is_unasked:
+    message = task.job.message
+    if (message.ledger_down_since or message.waits_for_ledger) and not ticket.is_unasked:
         task = task.with_ledger()
     sent = services.sender.announce(task, claimed, services.deadline, attempts=send.attempts, alone=send.alone)
     until = services.clock()
@@ -48,7 +51,7 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
     with suppress(LedgerError):
         services.rate_limiter.report(task.rules, ticket, *failure)
     is_unpaced = ticket.is_unasked and result.outcome == Outcome.DELIVERED
-    return task, replace(result, unguarded="the rate limiter could not be read") if is_unpaced else result
+    return task, result.with_unguarded("the rate limiter could not be read") if is_unpaced else result
 
 
 def give_back(services: Services, task: Task) -> Task:
@@ -65,19 +68,19 @@ def _claim(services: Services, task: Task, entry: Entry, send: Send) -> tuple[En
     lease = Lease(task.owner, now + LEASE_SECONDS, entry.next_claim(now), task.state)
     after = entry.claimed(lease, send.attempts, queued=task.is_queued)
     after = replace(after, environment_id=task.environment_id or after.environment_id)
-    if entry.row and task.is_queued and debts.try_store(services, task, entry):
+    if entry.debt.row and task.is_queued and debts.try_store(services, task, entry):
         # An older state is owed already. The row must name this state, in case its sender dies.
         row = debts.row_of(task, lease.until, services.clock())
         # The claim does not reset the count of jobs that were begun: the worker may die before it has a result.
-        begun = entry.row.begun if entry.row.job == row.job else 0
-        after = replace(after, row=replace(row, begun=begun))
+        begun = entry.debt.row.begun if entry.debt.row.job == row.job else 0
+        after = replace(after, debt=replace(after.debt, row=replace(row, begun=begun)))
     return after, lease
 
 
 def _record_acceptance(
     services: Services, task: Task, claimed: Entry, lease: Lease, sent: Sent, until: float, *, alone: bool
 ) -> Result:
-    audience = Audience(task.job.recipients, is_for_one=alone)
+    audience = Audience(task.job.routing.recipients, is_for_one=alone)
 
     def change(now: Entry) -> Entry:
         return now.accepted(lease, sent.request_id, sent.maybe_accepted, until=until, audience=audience)
@@ -97,12 +100,12 @@ def _wake_next(services: Services, task: Task, entry: Entry) -> None:
     The newer share's own message wakes only when this lease would have ended. So this copy is marked as spare: it only
     tries to send. Waits and follow-ups are left to the message.
     """
-    if entry.owed_since is None or entry.lease or entry.row_job in {"", task.job.stored_name}:
+    if entry.debt.since is None or entry.lease or entry.debt.job in {"", task.job.stored_name}:
         return
     with suppress(LedgerError, UnreadableMessage):
-        envelope = services.ledger.stored(task.name, entry.row_job)
+        envelope = services.ledger.stored(task.name, entry.debt.job)
         if envelope:
-            job = replace(Job.from_json(envelope), spare=True)
+            job = read_envelope(envelope).as_spare()
             services.keeper.keep(job, services.deadline, until=services.clock())
 
 
@@ -118,11 +121,11 @@ def _record_failure(services: Services, task: Task, claimed: Entry, lease: Lease
         row = debts.row_of(task, wakes, now, has_message=result.queue == "retry")
 
     def change(now: Entry) -> Entry:
-        # The row first: `failed` records attempts and reason only for the state that is kept.
-        kept = now.waiting(task.state, row) if row else now
-        if row is None and result.queue and not task.state.precedes(now.kept):
-            kept = now.keeping(task.state)
-        return kept.failed(
+        # The row first: `failed` records attempts and reason only for the newest state.
+        owed = now.waiting(task.state, row) if row else now
+        if row is None and result.queue and not task.state.precedes(now.newest):
+            owed = now.owing(task.state)
+        return owed.failed(
             lease,
             sent.attempts,
             sent.maybe_accepted,
@@ -140,5 +143,5 @@ def _record_failure(services: Services, task: Task, claimed: Entry, lease: Lease
     if result.queue:
         return result
     if row and is_recorded:
-        return replace(result, outcome=Outcome.QUEUED, queue="ledger", last_copy=None)
+        return result.queued("ledger").with_last_copy(None)
     return debts.dead_letter(services, task, result)

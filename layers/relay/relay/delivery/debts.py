@@ -11,11 +11,13 @@ from relay.delivery.services import Services
 from relay.delivery.task import Task
 from relay.errors import HANDLING, LedgerError, Reason
 from relay.jobs.backoff import wait_seconds
+from relay.jobs.envelope import envelope_of
 from relay.jobs.outbox import last_copy, storable
-from relay.jobs.outcome import Outcome, Result, after_failure
+from relay.jobs.outcome import Outcome, Result, after_failure, after_round
 from relay.jobs.queue import MAX_DELAY_SECONDS
-from relay.ledger.entry import Entry, Wait
+from relay.ledger.entry import Entry
 from relay.ledger.row import WORDS, Row
+from relay.ledger.wait import Wait
 
 # Delay of the job that is queued before the first attempt. It is longer than the sender's lease. After an inline
 # time-out it leaves 30 s at least, since that attempt may have paged.
@@ -59,8 +61,8 @@ def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result
         store(services, task, entry)
         owed = entry.waiting(task.state, row)
         # relayctl follows the entry of a replayed job, and shows the reason for its wait.
-        reason = wait.reason if entry.revived_at else owed.reason
-        owed = replace(owed, slot=wait.slot or entry.slot, reason=reason)
+        reason = wait.reason if entry.dead_letter.revived_at else owed.debt.reason
+        owed = replace(owed, debt=replace(owed.debt, slot=wait.slot or entry.debt.slot, reason=reason))
         is_noted = has_message and _is_noted(task, entry, owed, wait.until)
         if not is_noted and services.ledger.write(task.name, entry, owed) is None:
             return None
@@ -68,7 +70,7 @@ def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result
         if not task.is_queued:
             raise
         # The job is on the queue and has a reason to wait, so the failed record is no reason to send it now.
-        return replace(task.without_ledger(services.clock()).waiting(wait, "retry"), unguarded=str(error))
+        return task.without_ledger(services.clock()).waiting(wait, "retry").with_unguarded(str(error))
     # A task that waits for the rate limiter's table keeps `ledger_down_since`, which ends that wait.
     task = task if wait.reason == Reason.INTERNAL else task.with_ledger()
     return task.waiting(wait, "retry" if has_message else "ledger")
@@ -90,7 +92,7 @@ def row_of(task: Task, until: float, now: float, *, has_message: bool = True) ->
 
 def store(services: Services, task: Task, entry: Entry) -> None:
     """Store the job of an owed state in the ledger, unless the entry's row names it already. Raises LedgerError."""
-    if entry.row_job != task.job.stored_name:
+    if entry.debt.job != task.job.stored_name:
         _store_as(services, task.job.stored_name, task)
 
 
@@ -112,21 +114,20 @@ def retry_later(services: Services, task: Task, result: Result) -> Result:
     now, reason = services.clock(), result.reason or Reason.INTERNAL
     if HANDLING[reason].is_final:
         return dead_letter(services, task, result)
-    queued = replace(result, outcome=Outcome.QUEUED, queue="retry")
+    queued = result.queued("retry")
     if task.is_live:
         job = after_failure(task.job, result, now)
         is_kept = task.is_queued or services.keeper.keep(job, services.deadline, until=now + FIRST_WAKE_SECONDS)
         return replace(queued if is_kept else result, until=now + FIRST_WAKE_SECONDS)
     wait = wait_seconds(
         reason,
-        task.job.rounds,
-        result.retry_after,
+        task.job.failures.rounds,
+        result.exchange.retry_after,
         services.sender.random(),
-        may_have_paged=result.may_have_paged,
+        may_have_paged=result.exchange.may_have_paged,
         is_critical=task.state.is_critical,
     )
-    job = replace(after_failure(task.job, result, now), rounds=task.job.rounds + 1)
-    return replace(queued, job=job, until=task.wake_at(now + wait, now))
+    return replace(queued, job=after_round(task.job, result, now), until=task.wake_at(now + wait, now))
 
 
 def give_up(services: Services, task: Task, entry: Entry, reason: Reason) -> Result:
@@ -135,7 +136,9 @@ def give_up(services: Services, task: Task, entry: Entry, reason: Reason) -> Res
     mark, until = mark_of(result), services.clock() + DEAD_LETTER_AGAIN_SECONDS + OVERDUE_SECONDS
 
     def change(now: Entry) -> Entry:
-        return now.postponed(until) if mark is None else now.dead_lettering(task.state, mark, reason)
+        if mark is None:
+            return replace(now, debt=now.debt.postponed(until))
+        return now.dead_lettering(task.state, mark, reason)
 
     # If the ledger fails, a remaining message of the debt records it later.
     with suppress(LedgerError):
@@ -151,28 +154,30 @@ def dead_letter(services: Services, task: Task, result: Result) -> Result:
         if task.state.is_critical:
             with suppress(LedgerError):
                 _store_as(services, WORDS, task)
-        return replace(result, outcome=Outcome.QUEUED, queue="dead_letter", job=dead_lettered)
+        return replace(result.queued("dead_letter"), job=dead_lettered)
     if task.is_queued:
-        until = services.clock() + DEAD_LETTER_AGAIN_SECONDS
-        return replace(result, outcome=Outcome.QUEUED, queue="retry", until=until, job=job)
-    return replace(result, detail=f"{result.detail}; no queue took it", last_copy=last_copy(job))
+        return replace(result.queued("retry"), until=services.clock() + DEAD_LETTER_AGAIN_SECONDS, job=job)
+    return replace(result, detail=f"{result.detail}; no queue took it").with_last_copy(last_copy(job))
 
 
 def mark_of(result: Result) -> float | None:
     """Return the time at which this result's job was dead-lettered (epoch seconds); None if it was not."""
-    return result.job.mark if result.queue == "dead_letter" and result.job else None
+    return result.job.revival.mark if result.queue == "dead_letter" and result.job else None
 
 
 def _store_as(services: Services, name: str, task: Task) -> None:
     job = storable(task.job.fresh())
     lasts = task.channel.policy.max_age_seconds + STORED_SECONDS
-    services.ledger.store(task.name, name, job.to_json(), lasts=lasts)
+    services.ledger.store(task.name, name, envelope_of(job), lasts=lasts)
 
 
 def _is_noted(task: Task, entry: Entry, owed: Entry, until: float) -> bool:
     """True if the entry records the debt already, with a row that is not overdue before the job wakes."""
-    is_in_time = entry.row_job == task.job.stored_name and entry.row_due >= until + RENEWED_SECONDS
+    is_in_time = entry.debt.job == task.job.stored_name and entry.debt.due >= until + RENEWED_SECONDS
     # A wait resets the count of the sweeper's jobs that began without a result, so it is written if there is a count.
-    is_in_time = is_in_time and entry.row_begun == 0
-    is_same = task.state.is_same(entry.kept) and (owed.slot, owed.reason) == (entry.slot, entry.reason)
+    is_in_time = is_in_time and entry.debt.begun == 0
+    is_same = task.state.is_same(entry.newest) and (owed.debt.slot, owed.debt.reason) == (
+        entry.debt.slot,
+        entry.debt.reason,
+    )
     return is_in_time and is_same

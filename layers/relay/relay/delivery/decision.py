@@ -4,56 +4,23 @@ The checks run in this order: is the state announced or queued already, is it su
 policy, may it be sent now.
 """
 
-from collections.abc import Set as AbstractSet
 from copy import replace
-from enum import StrEnum
-from typing import NamedTuple
 
 from relay.delivery.actions import Action, DeadLetter, Revive, Send, Settle
 from relay.delivery.incident_rate_limit import earliest_send_time, room_for_signals
+from relay.delivery.standing import Standing, judge_change, judge_job, judge_share
 from relay.delivery.task import Task
 from relay.errors import Reason
-from relay.incidents.transition import Change, State, Transition, compare
-from relay.jobs.envelope import seconds_of, timestamp
+from relay.incidents.transition import State, Transition, compare
+from relay.jobs.job import seconds_of, timestamp
 from relay.jobs.outcome import Outcome
-from relay.ledger.entry import Entry, Wait
+from relay.ledger.entry import Entry
+from relay.ledger.wait import Wait
 
 # Largest number of inline attempts for one signal. A job makes one attempt each time it wakes.
 MAX_ATTEMPTS = 3
 # The wait after an ambiguous send ends this much before its job wakes, so that the job does not wake too early.
 WAKE_MARGIN_SECONDS = 2.0
-# Upper bound of the difference of two functions' clocks. AWS keeps them far closer.
-CLOCKS_DIFFER_SECONDS = 0.7
-_WORSE = frozenset({Transition.WORSENED, Transition.REOPENED})
-
-
-class Standing(StrEnum):
-    """Relation of a state to its incident's entry.
-
-    OWED: the policy announces the state, and it is not announced yet. DUPLICATE, SUPERSEDED and UNCHANGED have the
-    meaning that `Outcome` describes. DEAD_LETTERED: the state is on the dead-letter queue, and no operator moved it
-    back.
-    """
-
-    OWED = "owed"
-    DUPLICATE = "duplicate"
-    SUPERSEDED = "superseded"
-    UNCHANGED = "unchanged"
-    DEAD_LETTERED = "dead_lettered"
-
-
-class Judgement(NamedTuple):
-    """Standing of a state.
-
-    Attributes:
-        standing: The standing.
-        change: The state's transition and its explanation; None if the standing was found without a comparison.
-    """
-
-    standing: Standing
-    change: Change | None = None
-
-
 _FOR_EVERYBODY = frozenset({Transition.OPENED, Transition.WORSENED, Transition.REOPENED})
 _SETTLED = {
     Standing.DUPLICATE: Outcome.DUPLICATE,
@@ -78,77 +45,85 @@ def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Action]:
     if standing != Standing.OWED:
         return task, _settled(task, entry, standing)
     if _is_to_revive(task, entry):
-        revived_at = seconds_of(task.job.revived_at or task.job.received_at)
-        return task, Revive(entry.reviving(task.state, revived_at))
+        return task, Revive(entry.reviving(task.state, task.job.age_counts_from))
     if task.hold and task.is_given_up:
         return task, DeadLetter(task.hold.reason)
+    alone = _only_acknowledger(task, entry)
     if wait := _wait(task, entry, now):
         return task, wait
     attempts = max(1, min(MAX_ATTEMPTS, room_for_signals(entry, now))) if task.is_live else 1
-    return task, Send(attempts, _only_acknowledger(task, entry))
+    return task, Send(attempts, alone)
 
 
 def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:
     """Return the task, updated from the entry, and the standing of its state."""
     notify_on = task.channel.policy.notify_on
-    state = _ordered_after_newest(task, entry)
-    if _is_kept_by_copy(task, entry):
+    state = _state_after_newest(task, entry)
+    if _is_owed_by_copy(task, entry):
         judgement = judge_change(entry, state, notify_on)
     elif task.is_live:
         judgement = judge_share(entry, state, notify_on, is_stamped=task.is_stamped)
     else:
-        judgement = judge_job(entry, state, notify_on, mark=task.job.mark)
-    job = replace(
-        task.job,
-        transition=judgement.change.transition if judgement.change else task.job.transition,
+        judgement = judge_job(entry, state, notify_on, mark=task.job.revival.mark)
+    job = task.job
+    attempts = max(job.failures.attempts, entry.debt.attempts if state.is_same(entry.newest) else 0)
+    payload = replace(
+        job.payload,
+        transition=judgement.change.transition if judgement.change else job.payload.transition,
         version=state.version,
         digest=state.digest,
         is_dated_by_another=state.is_dated_by_another,
-        attempts=max(task.job.attempts, entry.asked if state.is_same(entry.kept) else 0),
-        received_at=task.job.received_at if state is task.state else timestamp(state.came),
     )
+    received_at = job.received_at if state is task.state else timestamp(state.came)
+    failures = replace(job.failures, attempts=attempts)
+    job = replace(job, received_at=received_at, payload=payload, failures=failures)
     is_first = task.is_first or entry.sequence == 0
     task = replace(task, state=state, change=judgement.change, job=job, is_first=is_first)
     return _revived_by(task, entry), judgement.standing
 
 
-def _ordered_after_newest(task: Task, entry: Entry) -> State:
+def _state_after_newest(task: Task, entry: Entry) -> State:
     """Return the task's state, ordered after the stored one in spite of clock skew between functions.
 
     A live state without timestamps inherits the stored version, so that a share older than that version is not taken
     for newer than this state. A queued job has these values already.
     """
-    kept = entry.kept
-    if kept and _is_kept_by_copy(task, entry):
-        return kept
-    if not task.is_live or task.is_queued or kept is None:
+    newest = entry.newest
+    if newest and _is_owed_by_copy(task, entry):
+        return newest
+    if not task.is_live or task.is_queued or newest is None:
         return task.state
-    state = replace(task.state, came=max(task.state.came, seconds_of(timestamp(kept.came + 0.001))))
-    if task.is_stamped or kept.version is None:
+    state = replace(task.state, came=max(task.state.came, seconds_of(timestamp(newest.came + 0.001))))
+    if task.is_stamped or newest.version is None:
         return state
-    return state.dated_by(kept)
+    return state.dated_by(newest)
 
 
-def _is_kept_by_copy(task: Task, entry: Entry) -> bool:
+def _is_owed_by_copy(task: Task, entry: Entry) -> bool:
     """True if another function handled a copy of this share, got no ticket, and recorded the state as owed.
 
     This sender has a ticket, so it sends the state now. The copy waits for a later slot.
     """
-    return task.ticket is not None and entry.owed_since is not None and task.state.is_same(entry.kept)
+    return task.ticket is not None and entry.debt.since is not None and task.state.is_same(entry.newest)
 
 
 def _is_to_revive(task: Task, entry: Entry) -> bool:
     """True if the job was replayed from the dead-letter queue, and the entry does not record that yet."""
-    job = task.job
-    return job.revived_at is not None and job.is_revived and job.mark is not None and job.mark > entry.revived_at
+    job = task.job.revival
+    return (
+        job.revived_at is not None
+        and job.is_revived
+        and job.mark is not None
+        and job.mark > entry.dead_letter.revived_at
+    )
 
 
 def _revived_by(task: Task, entry: Entry) -> Task:
     """Return the task with the time of the state's revival if another message revived it: its age counts from then."""
-    at = entry.revived_at
-    if not at or not task.state.is_of_same_share(entry.kept) or _is_to_revive(task, entry):
+    at = entry.dead_letter.revived_at
+    if not at or not task.state.is_of_same_share(entry.newest) or _is_to_revive(task, entry):
         return task
-    revived = replace(task, job=replace(task.job, revived_at=timestamp(at)))
+    revived = replace(task, job=replace(task.job, revival=replace(task.job.revival, revived_at=timestamp(at))))
     hold = task.hold
     if hold and hold.reason == Reason.EXPIRED and hold.until - at <= task.channel.policy.max_age_seconds:
         # Another message of the same state has expired by its own age. The revived state has not.
@@ -160,10 +135,10 @@ def _settled(task: Task, entry: Entry, standing: Standing) -> Settle:
     if standing == Standing.DEAD_LETTERED:
         return Settle(Outcome.QUEUED, queue="dead_letter")
     note = None
-    if standing == Standing.UNCHANGED and not (task.state.is_same(entry.kept) and not entry.owed_since):
+    if standing == Standing.UNCHANGED and not (task.state.is_same(entry.newest) and not entry.debt.since):
         note = entry.unchanged(task.state)
     elif standing == Standing.DUPLICATE and _clears_debt(task, entry):
-        note = entry.without_debt()
+        note = replace(entry, debt=entry.debt.settled())
     is_end = task.is_live and not task.state.is_open and note is not None
     queues_job = is_end and task.channel.rest is not None and entry.has_live_pages()
     return Settle(_SETTLED[standing], note, queues_job or _is_to_confirm(task, entry, is_end=is_end))
@@ -177,13 +152,13 @@ def _is_to_confirm(task: Task, entry: Entry, *, is_end: bool) -> bool:
     """
     if not (task.is_live and task.channel.confirms_ends):
         return False
-    silences = is_end and entry.kept is not None and entry.kept.is_open
+    silences = is_end and entry.newest is not None and entry.newest.is_open
     return silences or (task.state.is_open and entry.is_end_in_doubt)
 
 
 def _clears_debt(task: Task, entry: Entry) -> bool:
     """True if the entry records a debt for this announced state, which only this job can clear."""
-    return not task.is_live and entry.owed_since is not None and task.state.is_of_same_share(entry.kept)
+    return not task.is_live and entry.debt.since is not None and task.state.is_of_same_share(entry.newest)
 
 
 def _wait(task: Task, entry: Entry, now: float) -> Wait | None:
@@ -193,13 +168,13 @@ def _wait(task: Task, entry: Entry, now: float) -> Wait | None:
     # The lease may be this sender's own: its claim was written, and DynamoDB's answer was lost.
     if entry.lease and entry.is_busy(now) and entry.lease.owner != task.owner:
         return Wait(Reason.IN_FLIGHT, entry.lease.until + 1)
-    if entry.rests_until > now and entry.may_have_paged(task.state):
-        return Wait(Reason.IN_FLIGHT, entry.rests_until + WAKE_MARGIN_SECONDS)
+    if entry.debt.rests_until > now and entry.may_have_paged(task.state):
+        return Wait(Reason.IN_FLIGHT, entry.debt.rests_until + WAKE_MARGIN_SECONDS)
     least = task.channel.policy.min_seconds_between_signals
     moment = earliest_send_time(entry, task.change.transition, least) if task.change else 0.0
     if moment > now:
         return Wait(Reason.PACED, moment)
-    slot = entry.slot
+    slot = entry.debt.slot
     if slot and slot.at > now + 1 and not task.ticket and (slot.urgent or not task.state.is_critical):
         return Wait(Reason.PACED, slot.at, slot)
     return None
@@ -211,103 +186,8 @@ def _only_acknowledger(task: Task, entry: Entry) -> str | None:
     The state is compared with every state that may have been announced.
     """
     change = task.change
-    if change is None or not entry.acknowledged_by or not task.channel.is_quiet:
+    if change is None or not task.channel.is_quiet:
         return None
     changes = [change, *(compare(state, task.state) for state in entry.maybe_announced())]
     is_calm = all(each.transition not in _FOR_EVERYBODY for each in changes)
     return entry.acknowledged_by if is_calm else None
-
-
-def judge_share(
-    entry: Entry, state: State, notify_on: AbstractSet[Transition], *, is_stamped: bool = True
-) -> Judgement:
-    """Return the standing of a new share's state. `is_stamped` is True if the share has BigPanda's timestamps.
-
-    A duplicate or superseded share needs no further work: its state, or a newer one, is in the entry already. The
-    entry's states are announced, queued, or not to be announced.
-    """
-    if (is_stamped and _came_before(entry, state)) or state.is_same(entry.kept):
-        return Judgement(Standing.DUPLICATE)
-    if state.precedes(entry.announced) or state.precedes(entry.kept):
-        return Judgement(Standing.SUPERSEDED)
-    return judge_change(entry, state, notify_on)
-
-
-def judge_job(entry: Entry, state: State, notify_on: AbstractSet[Transition], *, mark: float | None) -> Judgement:
-    """Return the standing of the state of a job from the queue.
-
-    `mark` is the time at which its message was dead-lettered (epoch seconds), None if it never was. A dead-lettered
-    state is revived only by a message whose mark is not older than the entry's. Other copies of the job are ignored.
-    """
-    announced = entry.announced
-    is_announced = announced is not None and state.is_same(announced)
-    is_announced = is_announced and (state.version is not None or not (announced and announced.precedes(state)))
-    # An announced state is owed again if the incident eased meanwhile, or if another state may have been announced.
-    is_owed_anew = entry.owed_since is not None and state.is_of_same_share(entry.kept)
-    if is_announced and not entry.was_better and not is_owed_anew:
-        return Judgement(Standing.DUPLICATE)
-    if not state.is_of_same_share(entry.kept) and (
-        state.precedes(entry.announced) or state.precedes(entry.kept) or _is_copy(entry, state)
-    ):
-        return Judgement(Standing.DUPLICATE if is_announced else Standing.SUPERSEDED)
-    if state.is_of_same_share(entry.dead_lettered) and (mark is None or mark < entry.dead_lettered_at):
-        return Judgement(Standing.DEAD_LETTERED)
-    judgement = judge_change(entry, state, notify_on)
-    is_news = judgement.standing == Standing.OWED or not is_announced
-    return judgement if is_news else Judgement(Standing.DUPLICATE)
-
-
-def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Judgement:
-    """OWED if the transition from any state that may have been announced is in `notify_on`, else UNCHANGED.
-
-    If the incident eased without a signal, the transition from that eased state counts too: it can worsen again, back
-    to the announced state.
-    """
-    changes = [compare(announced, state) for announced in entry.maybe_announced()]
-    again = compare(entry.eased, state) if entry.eased else changes[0]
-    if entry.is_woken and state.is_open:
-        again = Change(Transition.REOPENED, "its snooze is over")
-    if again.transition in _WORSE:
-        changes.append(again)
-    for change in changes:
-        if change.transition in notify_on:
-            return Judgement(Standing.OWED, change)
-    return Judgement(Standing.UNCHANGED, changes[0])
-
-
-def is_known(entry: Entry, state: State, now: float) -> bool:
-    """Return True if the ledger knows a state from BigPanda's API, or a newer one, from a share.
-
-    States that are being sent, wait on the retry queue or are dead-lettered are known as well.
-    """
-    kept = entry.kept
-    if entry.is_busy(now) or (kept and kept.version and state.version and state.version <= kept.version):
-        return True
-    # A dead-lettered state that a newer state superseded is ignored.
-    dead_lettered = None if entry.dead_lettered and entry.dead_lettered.precedes(kept) else entry.dead_lettered
-    queued = (kept if entry.owed_since is not None else None, dead_lettered)
-    return any(known and (known.is_open, known.rank) == (state.is_open, state.rank) for known in queued)
-
-
-def _is_copy(entry: Entry, state: State) -> bool:
-    """Return True if the state is a second copy of a share that arrived at about the same time as the newest state.
-
-    If two copies of a share arrive at once, both may be queued, while the entry holds the arrival time of one. That
-    time can be later than this copy's, since the functions' clocks differ.
-    """
-    kept = entry.kept
-    is_known = kept is not None and kept.version == state.version and state.name in entry.seen
-    return is_known and kept is not None and state.came < kept.came + CLOCKS_DIFFER_SECONDS
-
-
-def _came_before(entry: Entry, state: State) -> bool:
-    """Return True if the same state arrived before, with the version of the newest state.
-
-    Timestamps have a resolution of a second, so the state is either a late copy, or the incident returned to it within
-    that second. A state that is worse than the newest one counts as new, so that no page is lost. The caller skips this
-    check for shares without timestamps.
-    """
-    kept = entry.kept
-    if kept is None or kept.version != state.version:
-        return False
-    return state.name in entry.seen and not state.is_worse_than(kept)

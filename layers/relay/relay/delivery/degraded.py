@@ -13,9 +13,11 @@ from relay.delivery.decision import MAX_ATTEMPTS
 from relay.delivery.services import Services
 from relay.delivery.task import Task
 from relay.errors import LedgerError, Reason
-from relay.jobs.envelope import seconds_of, timestamp
+from relay.jobs.job import seconds_of, timestamp
 from relay.jobs.outcome import Outcome, Result
-from relay.ledger.entry import Audience, Entry, Wait
+from relay.ledger.accepted_signal import Audience
+from relay.ledger.entry import Entry
+from relay.ledger.wait import Wait
 
 # Time that a queued job waits for a failing ledger before it is sent without it, and the time between two reads
 # (docs/decisions.md, D-ledger-down).
@@ -38,21 +40,22 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
         # The incident is no longer critical, so its next critical state is sent at once again.
         services.unguarded.forget(task.name)
     elif task.is_live and services.unguarded.was_sent(task.name, now):
-        task = replace(task, job=replace(task.job, waits_for_ledger=True))
-    if not (task.is_live and task.state.is_critical) or task.job.waits_for_ledger:
+        task = task.waiting_for_ledger()
+    if not (task.is_live and task.state.is_critical) or task.job.message.waits_for_ledger:
         waiting = wait_for_ledger(now)
         task = debts.keep(services, task, waiting)
-        can_be_late = task.job.is_revived or task.job.waits_for_ledger or task.hold is not None or can_wait(task, now)
+        can_be_late = task.job.revival.is_revived or task.job.message.waits_for_ledger or task.hold is not None
+        can_be_late = can_be_late or can_wait(task, now)
         if task.is_queued and can_be_late:
             until = max(waiting.until, task.hold.until if task.hold else 0.0)
-            return replace(task.waiting(replace(waiting, until=until), "retry"), unguarded=why)
+            return task.waiting(replace(waiting, until=until), "retry").with_unguarded(why)
     attempts = MAX_ATTEMPTS if task.is_live else 1
     # Another function may have sent this signal before without recording it.
     sent = services.sender.announce(task, Entry(), services.deadline, attempts=attempts, may_repeat=not task.is_live)
     if sent.maybe_accepted:
         services.unguarded.note(task.name, services.clock())
     if sent.failure is None:
-        sent_at, audience = services.clock(), Audience(task.job.recipients)
+        sent_at, audience = services.clock(), Audience(task.job.routing.recipients)
 
         def change(entry: Entry) -> Entry:
             return entry.announcing(task.state, sent.request_id, sent_at, audience)
@@ -60,7 +63,7 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
         return to_catch_up(services, task, task.delivered(sent), change, why)
     # Queued after the attempt, so that the job holds the result of the attempt.
     result = debts.retry_later(services, task, task.failed(sent))
-    return replace(result if result.queue else debts.dead_letter(services, task, result), unguarded=why)
+    return (result if result.queue else debts.dead_letter(services, task, result)).with_unguarded(why)
 
 
 def wait_for_ledger(now: float) -> Wait:
@@ -70,7 +73,7 @@ def wait_for_ledger(now: float) -> Wait:
 
 def can_wait(task: Task, now: float) -> bool:
     """True if the state's wait for the ledger or the rate limiter has not reached its limit; `now`: epoch seconds."""
-    since = seconds_of(task.job.ledger_down_since or timestamp(now))
+    since = seconds_of(task.job.message.ledger_down_since or timestamp(now))
     return now - since < UNGUARDED_AFTER_SECONDS
 
 
@@ -82,10 +85,11 @@ def to_catch_up(services: Services, task: Task, result: Result, change: Callable
     try:
         services.ledger.change(task.name, change)
     except LedgerError:
-        attempts = task.job.attempts + result.attempts
-        note = replace(task.job, accepted=True, spare=False, reason=Reason.INTERNAL, attempts=attempts)
+        job, attempts = task.job, task.job.failures.attempts + result.exchange.attempts
+        failures = replace(job.failures, reason=Reason.INTERNAL, attempts=attempts)
+        note = replace(job, failures=failures, message=replace(job.message, accepted=True, spare=False))
         services.keeper.keep(note, services.deadline, until=services.clock() + CATCH_UP_SECONDS)
-    return replace(result, unguarded=why)
+    return result.with_unguarded(why)
 
 
 def catch_up(services: Services, task: Task) -> Result:
@@ -98,9 +102,9 @@ def catch_up(services: Services, task: Task) -> Result:
         return task.result(Outcome.DUPLICATE)
     if task.hold and task.is_given_up:
         given_up = replace(task.result(Outcome.UNSAFE), reason=task.hold.reason)
-        return replace(debts.dead_letter(services, task, given_up), unguarded=why)
+        return debts.dead_letter(services, task, given_up).with_unguarded(why)
     now = services.clock()
-    return replace(task.waiting(_soon(task, now), "retry"), unguarded=why)
+    return task.waiting(_soon(task, now), "retry").with_unguarded(why)
 
 
 def note_later(services: Services, task: Task, why: str) -> Result:
@@ -117,7 +121,7 @@ def put_off(services: Services, task: Task, wait: Wait, why: str) -> Result:
     """Leave the state to the retry queue. If the queue does not accept it, send it without the ledger."""
     task = debts.keep(services, task, wait)
     if task.is_queued:
-        return replace(task.waiting(wait, "retry"), unguarded=why)
+        return task.waiting(wait, "retry").with_unguarded(why)
     return without_ledger(services, task, why)
 
 

@@ -21,12 +21,13 @@ from relay.delivery.services import Services, Unguarded
 from relay.delivery.task import Task, entry_of, new_job
 from relay.errors import LedgerError, Reason
 from relay.incidents.share import Share
-from relay.jobs.envelope import Job
+from relay.jobs.job import Job
 from relay.jobs.outbox import Keeper, last_copy
 from relay.jobs.outcome import Outcome, Result
-from relay.ledger.entry import Entry, Wait
+from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger
 from relay.ledger.rate_limiter import RateLimiter, Ticket
+from relay.ledger.wait import Wait
 
 # Reads of the entry for one state. More conflicts than this mean that other senders are busy with the incident.
 MAX_READS = 6
@@ -79,7 +80,7 @@ class Delivery:
         `dead_letter`, the job is on the dead-letter queue already.
         """
         task = Task.of_job(channel, share, job, self.owner(), hold)
-        if job.accepted:
+        if job.message.accepted:
             return degraded.catch_up(self._within(deadline), task)
         return self._attend(task, deadline)
 
@@ -87,16 +88,20 @@ class Delivery:
         """Record that a worker began a job that the sweeper sent, unless the debt's row names a newer job."""
 
         def change(entry: Entry) -> Entry:
-            return entry.begun(job.healed) if entry.row_job == job.stored_name else entry
+            is_named = entry.debt.job == job.stored_name
+            return replace(entry, debt=entry.debt.with_job_begun(job.message.healed)) if is_named else entry
 
         with suppress(LedgerError):
             self.ledger.within(deadline).change(entry_of(job), change)
 
     def postpone(self, job: Job, until: float, deadline: Deadline) -> None:
         """Move the row of a job's debt past the end of the job's wait (`until`, epoch seconds)."""
-        due = until + debts.OVERDUE_SECONDS
+
+        def change(entry: Entry) -> Entry:
+            return replace(entry, debt=entry.debt.postponed(until + debts.OVERDUE_SECONDS))
+
         with suppress(LedgerError):
-            self.ledger.within(deadline).change(entry_of(job), lambda entry: entry.postponed(due))
+            self.ledger.within(deadline).change(entry_of(job), change)
 
     def _within(self, deadline: Deadline) -> Services:
         ledger, rate_limiter = self.ledger.within(deadline), self.rate_limiter.within(deadline)
@@ -112,7 +117,7 @@ class Delivery:
                 task = task if isinstance(action, Send) else give_back(services, task)
                 task, result = _act(services, task, entry, action)
                 if result and entry.is_unreadable:
-                    return replace(result, unguarded="the entry was unreadable, and was replaced by a new one")
+                    return result.with_unguarded("the entry was unreadable, and was replaced by a new one")
                 if result:
                     return result
         except LedgerError as error:
@@ -155,7 +160,7 @@ def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket
         return replace(task, ticket=None), task.ticket
     is_critical = task.state.is_critical
     try:
-        gate = services.rate_limiter.enter(task.rules, urgent=is_critical, slot=entry.slot)
+        gate = services.rate_limiter.enter(task.rules, urgent=is_critical, slot=entry.debt.slot)
     except LedgerError:
         now = services.clock()
         task = task.without_ledger(now)
@@ -172,9 +177,8 @@ def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Res
     is_kept = not action.queues_job or services.keeper.keep(task.job, services.deadline, until=services.clock())
     if not is_kept:
         why = "no queue accepted the job that terminates its pages"
-        return replace(
-            result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL, detail=why, last_copy=last_copy(task.job)
-        )
+        failed = replace(result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL, detail=why)
+        return failed.with_last_copy(last_copy(task.job))
     if action.note is None:
         return result
     try:

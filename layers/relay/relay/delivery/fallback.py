@@ -15,7 +15,7 @@ from relay.errors import BadRequest, Reason
 from relay.foreign_text import ELLIPSIS, identifier, is_bigpanda_link, one_line, quoted
 from relay.incidents.details import Details, console_link, details_of
 from relay.incidents.share import parse_share
-from relay.jobs.envelope import Job, seconds_of, timestamp
+from relay.jobs.job import Job, seconds_of, timestamp
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
@@ -42,7 +42,7 @@ class Missed(NamedTuple):
     link: str
 
 
-class Debt(NamedTuple):
+class OverdueDebt(NamedTuple):
     """An overdue critical incident, as the fallback topic's message describes it.
 
     Attributes:
@@ -73,13 +73,13 @@ class Debt(NamedTuple):
         found = _details(job)
         described = (*(alert.description for alert in found.alerts), found.description) if found else ()
         # `in_flight` is the reason of a job that never failed.
-        reason = "" if job.reason == Reason.IN_FLIGHT else job.reason
+        reason = "" if job.failures.reason == Reason.IN_FLIGHT else job.failures.reason
         return cls(
             job.incident_id,
             seconds_of(job.received_at),
             reason,
             description=next(filter(None, described), None) or "",
-            recipients=job.recipients,
+            recipients=job.routing.recipients,
             link=found.link if found else "",
         )
 
@@ -117,7 +117,7 @@ class Fallback:
     client: "Callable[[], SNSClient]"
     topic_arn: str
 
-    def notify(self, channel: str, debts: Sequence[Debt], others: int = 0) -> bool:
+    def notify(self, channel: str, debts: Sequence[OverdueDebt], others: int = 0) -> bool:
         """Publish one message about a channel's overdue criticals. Return False if SNS does not accept it.
 
         The first ten of `debts` are described, the others counted. `others` is the number of debts not in the list.
@@ -153,13 +153,13 @@ class Fallback:
         return True
 
 
-def _subject(channel: str, debts: Sequence[Debt], others: int) -> str:
+def _subject(channel: str, debts: Sequence[OverdueDebt], others: int) -> str:
     count = len(debts) + others
     what = f"incident {identifier(debts[0].incident_id)}" if count == 1 else f"{count} incidents"
     return _plain(f"CRITICAL, xMatters did not notify: {what} of channel {channel}", MAX_SUBJECT)
 
 
-def _texts(channel: str, debts: Sequence[Debt], others: int) -> dict[str, str]:
+def _texts(channel: str, debts: Sequence[OverdueDebt], others: int) -> dict[str, str]:
     """Return the message by protocol: a short text for SMS, and the full text for all others."""
     count = len(debts) + others
     incidents = "1 critical incident" if count == 1 else f"{count} critical incidents"
@@ -228,6 +228,6 @@ def _link(link: str, incident_id: str) -> str:
 
 def _details(job: Job) -> Details | None:
     try:
-        return details_of(parse_share(job.body))
+        return details_of(parse_share(job.payload.body))
     except BadRequest:
         return None

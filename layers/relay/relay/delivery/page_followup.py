@@ -15,10 +15,12 @@ from relay.deadline import Deadline
 from relay.delivery.resolve_confirmation import Confirmed, ResolveAnswer, ResolveConfirmation
 from relay.delivery.task import entry_of
 from relay.errors import LedgerError, Reason, SendError
-from relay.jobs.envelope import Job
+from relay.jobs.envelope import envelope_of
+from relay.jobs.job import Job
 from relay.jobs.outbox import storable
-from relay.jobs.outcome import Outcome, Result
-from relay.ledger.entry import Entry, Raised
+from relay.jobs.outcome import Notices, Outcome, Result, Subject
+from relay.ledger.accepted_signal import AcceptedSignal
+from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger
 from relay.ledger.row import WORDS
 from relay.xmatters.pages import Pages
@@ -63,13 +65,14 @@ class Followup:
             return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail=str(error))
         result = _result(job, Outcome.DUPLICATE)
         if channel.rest:
-            is_sure = not channel.confirms_ends or entry.over_at <= entry.confirmed_at
+            is_sure = not channel.confirms_ends or entry.end.is_confirmed
             result = self._pages_followed(job, entry, channel, channel.rest, ledger, deadline, ends=is_sure)
         if confirmed.until and result.outcome != Outcome.UNSAFE:
             until = min(confirmed.until, result.until or confirmed.until)
-            result = replace(result, outcome=Outcome.QUEUED, reason=Reason.IN_FLIGHT, queue="retry", until=until)
+            result = result.waiting(Reason.IN_FLIGHT, until)
         is_news = confirmed.answer in {ResolveAnswer.REFUTED, ResolveAnswer.UNREACHABLE}
-        return replace(result, end=str(confirmed.answer)) if is_news else result
+        end = str(confirmed.answer) if is_news else None
+        return replace(result, notices=replace(result.notices, end=end))
 
     def _confirmed(
         self, job: Job, entry: Entry, channel: Channel, ledger: Ledger, deadline: Deadline
@@ -92,28 +95,28 @@ class Followup:
 
         `ends` is True if the incident's end is confirmed, or needs no confirmation.
         """
-        seen: dict[str, Raised] = {}
+        seen: dict[str, AcceptedSignal] = {}
         failure: SendError | None = None
         try:
-            for raised in self._unknown(entry):
-                seen[raised.request_id] = self._looked_for(raised, rest, deadline)
-            for raised in _to_terminate(entry.followed(seen), replaces=channel.policy.replace, ends=ends):
+            for signal in self._unknown(entry):
+                seen[signal.request_id] = self._looked_for(signal, rest, deadline)
+            for signal in _to_terminate(entry.followed(seen), replaces=channel.policy.replace, ends=ends):
                 # Searched again: the workflow may have made a page later, or a second one.
-                found = self.pages.of_request(rest, raised.request_id, deadline)
-                pages = tuple(dict.fromkeys((*raised.pages, *(page.id for page in found))))
+                found = self.pages.of_request(rest, signal.request_id, deadline)
+                pages = tuple(dict.fromkeys((*signal.pages, *(page.id for page in found))))
                 for page in pages:
                     self.pages.end(rest, page, deadline)
-                seen[raised.request_id] = replace(raised, pages=pages, is_over=True)
+                seen[signal.request_id] = replace(signal, pages=pages, is_over=True)
         except SendError as error:
             failure = error
         return self._noted(job, entry, seen, failure, ledger)
 
     def _noted(
-        self, job: Job, entry: Entry, seen: dict[str, Raised], failure: SendError | None, ledger: Ledger
+        self, job: Job, entry: Entry, seen: dict[str, AcceptedSignal], failure: SendError | None, ledger: Ledger
     ) -> Result:
         after = entry.followed(seen)
         # Only of open incidents: a workflow may make no page of a resolve.
-        lost = tuple(raised.request_id for raised in seen.values() if raised.is_lost and raised.is_open)
+        lost = tuple(signal.request_id for signal in seen.values() if signal.is_lost and signal.is_open)
         is_alarming, now = _is_silent(after, seen), self.clock()
 
         if is_alarming:
@@ -121,52 +124,50 @@ class Followup:
 
         def change(current: Entry) -> Entry:
             followed = current.followed(seen)
-            return followed.unconfirming(now) if is_alarming else followed
+            return replace(followed, debt=followed.debt.with_page_missing(now)) if is_alarming else followed
 
         is_noted = after == entry or _try_change(ledger, job, entry, change)
         if failure and failure.reason == Reason.TIMEOUT and after != entry and is_noted:
             # Time ran out before all pages were terminated. The job continues at once, without a backoff.
-            soon = replace(_result(job, Outcome.QUEUED), reason=Reason.IN_FLIGHT, queue="retry", until=now)
-            return replace(soon, unconfirmed=lost)
+            return _result(job, Outcome.QUEUED, lost).waiting(Reason.IN_FLIGHT, now)
         if failure:
-            failed = _result(job, Outcome.UNSAFE).failed(failure)
-            return replace(failed, may_have_paged=False, unconfirmed=lost if is_noted else ())
+            failed = _result(job, Outcome.UNSAFE, lost if is_noted else ()).failed(failure)
+            return replace(failed, exchange=replace(failed.exchange, may_have_paged=False))
         if not is_noted:
             return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail="the ledger write failed")
         waiting = list(self._unknown(after))
         if not waiting:
-            return replace(_result(job, Outcome.DUPLICATE), unconfirmed=lost)
+            return _result(job, Outcome.DUPLICATE, lost)
         youngest = max(raised.at for raised in waiting)
         wait = min(max((now - youngest) / 2, SHORTEST_SEARCH_WAIT_SECONDS), LONGEST_SEARCH_WAIT_SECONDS)
-        waits = replace(_result(job, Outcome.QUEUED), reason=Reason.IN_FLIGHT, queue="retry", until=now + wait)
-        return replace(waits, unconfirmed=lost)
+        return _result(job, Outcome.QUEUED, lost).waiting(Reason.IN_FLIGHT, now + wait)
 
-    def _unknown(self, entry: Entry) -> Iterator[Raised]:
+    def _unknown(self, entry: Entry) -> Iterator[AcceptedSignal]:
         now = self.clock()
-        for raised in entry.raised:
-            if not raised.pages and not raised.is_lost and now - raised.at < OLD_SIGNAL_SECONDS:
-                yield raised
+        for signal in entry.accepted_signals:
+            if not signal.pages and not signal.is_lost and now - signal.at < OLD_SIGNAL_SECONDS:
+                yield signal
 
-    def _looked_for(self, raised: Raised, rest: Rest, deadline: Deadline) -> Raised:
-        found = self.pages.of_request(rest, raised.request_id, deadline)
+    def _looked_for(self, signal: AcceptedSignal, rest: Rest, deadline: Deadline) -> AcceptedSignal:
+        found = self.pages.of_request(rest, signal.request_id, deadline)
         if found:
             is_over = not any(page.is_active for page in found)
-            return replace(raised, pages=tuple(page.id for page in found), number=found[0].number, is_over=is_over)
-        return replace(raised, is_lost=self.clock() - raised.at > LOOK_FOR_SECONDS)
+            return replace(signal, pages=tuple(page.id for page in found), number=found[0].number, is_over=is_over)
+        return replace(signal, is_lost=self.clock() - signal.at > LOOK_FOR_SECONDS)
 
 
-def _is_silent(entry: Entry, seen: Mapping[str, Raised]) -> bool:
+def _is_silent(entry: Entry, seen: Mapping[str, AcceptedSignal]) -> bool:
     """True if this run found that a critical signal has no page, and the incident is open.
 
     The signal may belong to another job of the incident. A later signal that has a page for the same recipients makes
     up for it.
     """
     is_lost = any(
-        raised.is_lost
-        and raised.is_critical
-        and raised.request_id in seen
-        and not any(later.pages and later.reaches_all_of(raised) for later in entry.raised[place + 1 :])
-        for place, raised in enumerate(entry.raised)
+        signal.is_lost
+        and signal.is_critical
+        and signal.request_id in seen
+        and not any(later.pages and later.reaches_all_of(signal) for later in entry.accepted_signals[place + 1 :])
+        for place, signal in enumerate(entry.accepted_signals)
     )
     return is_lost and entry.announced is not None and entry.announced.is_open
 
@@ -174,7 +175,7 @@ def _is_silent(entry: Entry, seen: Mapping[str, Raised]) -> bool:
 def _store(ledger: Ledger, job: Job) -> None:
     """Store the job, so that the fallback topic's message can describe the incident, not only name its id."""
     with suppress(LedgerError):
-        ledger.store(entry_of(job), WORDS, storable(job).to_json(), lasts=OLD_SIGNAL_SECONDS)
+        ledger.store(entry_of(job), WORDS, envelope_of(storable(job)), lasts=OLD_SIGNAL_SECONDS)
 
 
 def _try_change(ledger: Ledger, job: Job, entry: Entry, change: Callable[[Entry], Entry]) -> bool:
@@ -185,20 +186,22 @@ def _try_change(ledger: Ledger, job: Job, entry: Entry, change: Callable[[Entry]
     return True
 
 
-def _to_terminate(entry: Entry, *, replaces: bool, ends: bool) -> Iterator[Raised]:
+def _to_terminate(entry: Entry, *, replaces: bool, ends: bool) -> Iterator[AcceptedSignal]:
     """Yield the signals whose pages must be terminated: the incident was resolved, or a newer page replaces them."""
-    for place, raised in enumerate(entry.raised):
+    for place, signal in enumerate(entry.accepted_signals):
         # The page of a resolve replaces no other page, since the resolve may be forged.
-        newer_ones = [newer for newer in entry.raised[place + 1 :] if newer.is_open and _takes_over(newer, raised)]
+        newer_ones = [
+            newer for newer in entry.accepted_signals[place + 1 :] if newer.is_open and _takes_over(newer, signal)
+        ]
         # If the incident reopened and a newer page took over, the old page may end without a confirmation.
-        is_past = ends or any(newer.at >= entry.over_at for newer in newer_ones)
-        is_resolved = is_past and raised.is_open and raised.at < entry.over_at
+        is_past = ends or any(newer.at >= entry.end.at for newer in newer_ones)
+        is_resolved = is_past and signal.is_open and signal.at < entry.end.at
         is_replaced = replaces and bool(newer_ones)
-        if (raised.pages or raised.is_lost) and not raised.is_over and (is_resolved or is_replaced):
-            yield raised
+        if (signal.pages or signal.is_lost) and not signal.is_over and (is_resolved or is_replaced):
+            yield signal
 
 
-def _takes_over(newer: Raised, older: Raised) -> bool:
+def _takes_over(newer: AcceptedSignal, older: AcceptedSignal) -> bool:
     """True if the newer signal has an active page for all recipients of the older signal.
 
     A page that is over when it is found may have reached no recipient. A page for other recipients stays.
@@ -206,5 +209,6 @@ def _takes_over(newer: Raised, older: Raised) -> bool:
     return bool(newer.pages) and not newer.is_over and newer.reaches_all_of(older)
 
 
-def _result(job: Job, outcome: Outcome) -> Result:
-    return Result(outcome, job.channel, job.incident_id, job.transition, delivery_id=job.delivery_id, job=job)
+def _result(job: Job, outcome: Outcome, unconfirmed: tuple[str, ...] = ()) -> Result:
+    subject = Subject.of_job(job, transition=job.payload.transition)
+    return Result(outcome, subject, notices=Notices(unconfirmed=unconfirmed), job=job)

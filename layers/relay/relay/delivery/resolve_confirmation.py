@@ -19,7 +19,7 @@ from relay.delivery.task import new_job
 from relay.errors import LedgerError, SendError
 from relay.incidents.share import Share
 from relay.incidents.transition import is_open
-from relay.jobs.envelope import Job
+from relay.jobs.job import Job
 from relay.jobs.outbox import Keeper
 from relay.ledger.entry import Entry
 
@@ -61,13 +61,15 @@ class Confirmed(NamedTuple):
 
     def note(self, entry: Entry, now: float) -> Entry:
         """Return the entry with this answer. It holds for the incident, also if other resolves arrived meanwhile."""
+        if not entry.is_end_in_doubt:
+            return entry
         match self.answer:
             case ResolveAnswer.CONFIRMED | ResolveAnswer.UNREACHABLE:
-                return entry.end_confirmed()
+                return replace(entry, end=entry.end.confirmed())
             case ResolveAnswer.DOUBTED:
-                return entry.end_doubted(now)
+                return replace(entry, end=entry.end.doubted(now))
             case ResolveAnswer.REFUTED:
-                return entry.end_refuted()
+                return replace(entry, end=entry.end.refuted())
         return entry
 
 
@@ -90,16 +92,16 @@ class ResolveConfirmation:
         now, access = self.clock(), channel.bigpanda
         share = self._asked(access, entry, job.incident_id, deadline) if access else None
         if share is None:
-            is_late = now - entry.over_at > UNREACHABLE_SECONDS
+            is_late = now - entry.end.at > UNREACHABLE_SECONDS
             if is_late:
                 return Confirmed(ResolveAnswer.UNREACHABLE)
             return Confirmed(ResolveAnswer.WAIT, now + APART_SECONDS)
         if not is_open(share):
             return Confirmed(ResolveAnswer.CONFIRMED)
-        if not entry.refuted_since:
+        if not entry.end.refuted_since:
             return Confirmed(ResolveAnswer.DOUBTED, now + APART_SECONDS)
-        if now < entry.refuted_since + APART_SECONDS:
-            return Confirmed(ResolveAnswer.WAIT, entry.refuted_since + APART_SECONDS)
+        if now < entry.end.refuted_since + APART_SECONDS:
+            return Confirmed(ResolveAnswer.WAIT, entry.end.refuted_since + APART_SECONDS)
         is_kept = self.keeper.keep(self._reannouncing(job, entry, share, channel), deadline, until=now)
         return Confirmed(ResolveAnswer.REFUTED) if is_kept else Confirmed(ResolveAnswer.WAIT, now + APART_SECONDS)
 
@@ -118,11 +120,12 @@ class ResolveConfirmation:
     def _reannouncing(self, job: Job, entry: Entry, share: Share, channel: Channel) -> Job:
         """Return the job that signals the still open incident. It arrives now, so it is newer than the resolve."""
         body, trail = json.dumps(share.document).encode(), f"refuted-{share.incident_id}"[:100]
-        made = new_job(channel, share, body, job.url_recipients or (), trail, self.clock())
+        made = new_job(channel, share, body, job.routing.url_recipients or (), trail, self.clock())
         # A new delivery id: a workflow may treat a known one as a repeated signal.
-        again = hashlib.sha256(f"{made.delivery_id} {entry.over_at}".encode()).hexdigest()[:32]
+        again = hashlib.sha256(f"{made.delivery_id} {entry.end.at}".encode()).hexdigest()[:32]
         # BigPanda's own timestamps may be those from before the forged resolve. With the resolve's, a late copy of an
         # older share stays older.
-        version = entry.kept.version if entry.kept else None
+        version = entry.newest.version if entry.newest else None
         dated = version is not None
-        return replace(made, found=True, version=version, is_dated_by_another=dated, delivery_id=again)
+        payload = replace(made.payload, found=True, version=version, is_dated_by_another=dated)
+        return replace(made, delivery_id=again, payload=payload)

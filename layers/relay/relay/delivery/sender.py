@@ -56,14 +56,14 @@ class Sender:
         recipients. `may_repeat` is True if the signal may have been sent before, although the entry does not say so.
         """
         is_critical, job = task.state.is_critical, task.job
-        may_repeat = may_repeat or job.may_have_paged or entry.may_have_paged(task.state)
-        recipients = (alone,) if alone else job.recipients
+        may_repeat = may_repeat or job.failures.may_have_paged or entry.may_have_paged(task.state)
+        recipients = (alone,) if alone else job.routing.recipients
         signal = Signal(
             content(task, recipients),
             recipients,
             job.delivery_id,
             job.correlation_id,
-            attempt=job.attempts + 1,
+            attempt=job.failures.attempts + 1,
             may_repeat=may_repeat,
             alone=alone is not None,
         )
@@ -157,7 +157,7 @@ def content(task: Task, recipients: tuple[str, ...]) -> bytes:
     """Return the body for xMatters: BigPanda's bytes, or the relay's own body."""
     rule = task.channel.policy.own_body
     if rule is None:
-        return task.job.body
+        return task.job.payload.body
     from relay.incidents.own_body import build_body  # noqa: PLC0415 - most channels forward BigPanda's
 
-    return build_body(parse_share(task.job.body), task.state, recipients, task.job.priority, rule)
+    return build_body(parse_share(task.job.payload.body), task.state, recipients, task.job.routing.priority, rule)

@@ -9,10 +9,11 @@ from relay.channels.channel import Channel
 from relay.errors import HANDLING, Reason
 from relay.incidents.share import Share
 from relay.incidents.transition import Change, State, is_open
-from relay.jobs.envelope import Job, JobKind, seconds_of, timestamp
-from relay.jobs.outcome import Outcome, Result, Sent
-from relay.ledger.entry import Wait, key, named
+from relay.jobs.job import Failures, Job, JobKind, JobMessage, Payload, Routing, seconds_of, timestamp
+from relay.jobs.outcome import Exchange, Notices, Outcome, Result, Sent, Subject
+from relay.ledger.entry_key import key, named
 from relay.ledger.rate_limiter import Rule, Ticket, gate_of
+from relay.ledger.wait import Wait
 
 if TYPE_CHECKING:
     from relay.channels.routes import Route
@@ -62,7 +63,7 @@ class Task(NamedTuple):
     @classmethod
     def of_share(cls, channel: Channel, share: Share, job: Job, owner: str) -> Self:
         """Return the task of a new share; `job` is the job that was made for it."""
-        place, is_stamped = _place(channel, share), job.version is not None
+        place, is_stamped = _place(channel, share), job.payload.version is not None
         name, state = entry_of(job), State.of(share, seconds_of(job.received_at))
         return cls(job, name, state, channel, owner, is_live=True, environment_id=place, is_stamped=is_stamped)
 
@@ -70,8 +71,8 @@ class Task(NamedTuple):
     def of_job(cls, channel: Channel, share: Share, job: Job, owner: str, hold: Wait | None) -> Self:
         """Return the task of a job from the queue; `share` is parsed from its body."""
         state = State.of(share, seconds_of(job.received_at))
-        state = kept_state(job, state)
-        state = state._replace(alerts=frozenset()) if job.found else state
+        state = recorded_state(job, state)
+        state = state._replace(alerts=frozenset()) if job.payload.found else state
         name, place = entry_of(job), _place(channel, share)
         return cls(job, name, state, channel, owner, is_queued=True, hold=hold, environment_id=place)
 
@@ -82,13 +83,13 @@ class Task(NamedTuple):
         channel = Rule(gate_of(self.job.channel), policy.max_per_minute)
         if policy.max_per_minute_per_recipients is None:
             return (channel,)
-        people = Rule(f"{channel.gate}/{named(self.job.recipients)}", policy.max_per_minute_per_recipients)
+        people = Rule(f"{channel.gate}/{named(self.job.routing.recipients)}", policy.max_per_minute_per_recipients)
         return (channel, people)
 
     @property
     def expires_at(self) -> float:
         """The time at which the state expires (epoch seconds)."""
-        return seconds_of(self.job.revived_at or self.job.received_at) + self.channel.policy.max_age_seconds
+        return self.job.age_counts_from + self.channel.policy.max_age_seconds
 
     def wake_at(self, until: float, now: float) -> float:
         """Return the end of a wait (epoch seconds), but at the latest shortly after the state expires."""
@@ -101,29 +102,37 @@ class Task(NamedTuple):
 
     def without_ledger(self, now: float) -> "Task":
         """Return the task with the start of the ledger's failure recorded in its job."""
-        return replace(self, job=replace(self.job, ledger_down_since=self.job.ledger_down_since or timestamp(now)))
+        message = self.job.message
+        since = message.ledger_down_since or timestamp(now)
+        return self._with_message(replace(message, ledger_down_since=since))
 
     def with_ledger(self) -> "Task":
         """Return the task without a failure of the ledger in its job, after a successful write."""
-        return replace(self, job=replace(self.job, ledger_down_since=None, waits_for_ledger=False))
+        return self._with_message(replace(self.job.message, ledger_down_since=None, waits_for_ledger=False))
+
+    def waiting_for_ledger(self) -> "Task":
+        """Return the task whose job must wait for the ledger, since a critical of the incident was sent unguarded."""
+        return self._with_message(replace(self.job.message, waits_for_ledger=True))
+
+    def _with_message(self, message: JobMessage) -> "Task":
+        return replace(self, job=replace(self.job, message=message))
 
     def result(self, outcome: Outcome) -> Result:
         """Return a result with that outcome."""
-        change = self.change
-        return Result(
-            outcome,
-            self.job.channel,
-            self.job.incident_id,
-            change.transition if change else None,
-            change.why if change else None,
-            self.job.delivery_id,
-            job=self.job,
+        job, change = self.job, self.change
+        subject = Subject(
+            job.channel,
+            job.incident_id,
+            job.delivery_id,
+            transition=change.transition if change else None,
+            why=change.why if change else None,
             is_first=self.is_first,
         )
+        return Result(outcome, subject, job=job)
 
     def delivered(self, sent: Sent) -> Result:
         """Return the result of a signal that xMatters accepted."""
-        return replace(self.result(Outcome.DELIVERED), attempts=sent.attempts, request_id=sent.request_id)
+        return replace(self.result(Outcome.DELIVERED), exchange=Exchange(sent.attempts, sent.request_id))
 
     def failed(self, sent: Sent) -> Result:
         """Return the result of a signal that was not accepted: `unsafe` until its state is queued."""
@@ -132,17 +141,19 @@ class Task(NamedTuple):
             return self.delivered(sent)
         failed = self.result(Outcome.UNSAFE).failed(failure)
         fault = failure.__cause__ if failure.reason == Reason.INTERNAL else None
-        return replace(failed, attempts=sent.attempts, may_have_paged=sent.maybe_accepted > 0, fault=fault)
+        exchange = replace(failed.exchange, attempts=sent.attempts, may_have_paged=sent.maybe_accepted > 0)
+        return replace(failed, exchange=exchange, notices=Notices(fault=fault))
 
     def waiting(self, wait: Wait, queue: str) -> Result:
         """Return the result of a state that waits on that queue (`retry`) or in the ledger (`ledger`)."""
-        return replace(self.result(Outcome.QUEUED), reason=wait.reason, queue=queue, until=wait.until)
+        return self.result(Outcome.QUEUED).waiting(wait.reason, wait.until, queue)
 
 
-def kept_state(job: Job, state: State) -> State:
+def recorded_state(job: Job, state: State) -> State:
     """Return the state of a job as it was kept; `state` is what the job's body says."""
-    digest = job.digest or state.digest
-    return replace(state, version=job.version, digest=digest, is_dated_by_another=job.is_dated_by_another)
+    kept = job.payload
+    digest = kept.digest or state.digest
+    return replace(state, version=kept.version, digest=digest, is_dated_by_another=kept.is_dated_by_another)
 
 
 def entry_of(job: Job) -> str:
@@ -150,7 +161,8 @@ def entry_of(job: Job) -> str:
 
     The key has the recipients of the webhook's URL, not the channel's own: these may change while an incident is open.
     """
-    names = job.recipients if job.url_recipients is None else job.url_recipients
+    routing = job.routing
+    names = routing.recipients if routing.url_recipients is None else routing.url_recipients
     return key(job.channel, names, job.incident_id)
 
 
@@ -174,17 +186,16 @@ def new_job(
         delivery_id=delivery_id(channel.name, recipients, share),
         channel=channel.name,
         incident_id=share.incident_id,
-        version=share.trusted_version(came),
-        status=share.status,
-        recipients=recipients,
-        body=body,
-        received_at=timestamp(came),
-        reason=Reason.IN_FLIGHT,
         correlation_id=correlation_id,
-        digest=share.digest,
-        url_recipients=url_recipients,
-        priority=route.priority if route else None,
-        routes_undecided=bool(route and route.is_undecided),
+        payload=Payload(body, share.trusted_version(came), share.status, digest=share.digest),
+        received_at=timestamp(came),
+        routing=Routing(
+            recipients,
+            url_recipients,
+            priority=route.priority if route else None,
+            routes_undecided=bool(route and route.is_undecided),
+        ),
+        failures=Failures(Reason.IN_FLIGHT),
     )
 
 

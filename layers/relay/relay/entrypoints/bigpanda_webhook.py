@@ -42,10 +42,11 @@ class Shares:
             deadline=deadline,
         )
         self._release(channel, share, result, deadline)
-        if result.is_first:
+        if result.subject.is_first:
             self.sources.note_incident(channel, share.incident_id, recipients, deadline)
         self.sources.note(channel, share.environment_id, recipients, deadline)
-        return replace(result, refused_recipients=len(request.recipients) - len(recipients))
+        refused = len(request.recipients) - len(recipients)
+        return replace(result, notices=replace(result.notices, refused_recipients=refused))
 
     def _release(self, channel: Channel, share: Share, result: Result, deadline: Deadline) -> None:
         """Queue a release job for an incident's first share, if BigPanda withholds the incident's updates until then.
@@ -53,6 +54,6 @@ class Shares:
         The chore worker reports the share to BigPanda. If the job can't be queued, BigPanda continues after a time-out.
         """
         is_held = channel.bigpanda is not None and channel.bigpanda.callbacks
-        if is_held and result.is_first and result.outcome != Outcome.UNSAFE and result.job:
+        if is_held and result.subject.is_first and result.outcome != Outcome.UNSAFE and result.job:
             release = release_job(result.job, share.event or FIRST_EVENT)
             self.delivery.keeper.keep(release, deadline, until=self.delivery.clock())

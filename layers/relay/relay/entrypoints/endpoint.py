@@ -12,9 +12,9 @@ from relay.channels.inbound import Reply, Request
 from relay.channels.token import Door
 from relay.deadline import Deadline
 from relay.errors import BadRequest, ChannelUnreadable, LookupsLimited, Reason, UndecidedSender
-from relay.jobs.outcome import Outcome, Result
+from relay.jobs.outcome import Outcome, Result, Subject
 from relay.ledger.credentials import Uses
-from relay.telemetry import Telemetry
+from relay.telemetry.telemetry import Telemetry
 
 # Time limit of the work for a request.
 INLINE_SECONDS = 8.0
@@ -67,14 +67,14 @@ class Endpoint:
             # Only a notice: a sender without valid credentials must not trigger the alarm for lost shares.
             is_limited = isinstance(error, LookupsLimited)
             self.telemetry.notice("lookups_limited" if is_limited else "undecided_request", str(error))
-            return self._reply(Result(Outcome.UNSAFE, request.channel, reason=error.reason))
+            return self._reply(Result(Outcome.UNSAFE, Subject(request.channel), error.reason))
         except ChannelUnreadable as error:
-            result = Result(Outcome.UNSAFE, request.channel, reason=error.reason, detail=str(error))
+            result = Result(Outcome.UNSAFE, Subject(request.channel), error.reason, str(error))
         except Exception as error:  # noqa: BLE001 - API Gateway would answer 502, and the share would be lost
             # The body is logged only for an admitted request, which may be the only copy of a share.
             self.telemetry.crashed(error, raw_body=request.body if channel else None)
             name = channel.name if channel else "(not known)"
-            result = Result(Outcome.UNSAFE, name, reason=Reason.INTERNAL)
+            result = Result(Outcome.UNSAFE, Subject(name), Reason.INTERNAL)
         log = self.telemetry.share if self.door == "inbound" else self.telemetry.called_back
         log(result, deadline.spent, correlation_id=request.id)
         if channel:
@@ -92,13 +92,14 @@ class Endpoint:
             self.telemetry.crashed(error)
 
     def _reply(self, result: Result) -> Reply:
+        subject = result.subject
         always = {
             "outcome": result.outcome,
-            "incident_id": result.incident_id,
-            "channel": result.channel,
-            "transition": result.transition,
-            "delivery_id": result.delivery_id,
+            "incident_id": subject.incident_id,
+            "channel": subject.channel,
+            "transition": subject.transition,
+            "delivery_id": subject.delivery_id,
         }
-        sometimes = {"request_id": result.request_id, "reason": result.reason, "queue": result.queue}
+        sometimes = {"request_id": result.exchange.request_id, "reason": result.reason, "queue": result.queue}
         document = always | {name: value for name, value in sometimes.items() if value is not None}
         return Reply(_STATUS[self.door].get(result.outcome, 200), document)

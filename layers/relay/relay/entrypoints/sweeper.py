@@ -19,18 +19,20 @@ from relay.channels.cache import ChannelCache
 from relay.channels.policy import Policy
 from relay.deadline import Deadline
 from relay.delivery.debts import OVERAGE_SECONDS, STORED_SECONDS
-from relay.delivery.fallback import MAX_NAMED, Debt, Fallback
-from relay.delivery.task import kept_state
+from relay.delivery.fallback import MAX_NAMED, Fallback, OverdueDebt
+from relay.delivery.task import recorded_state
 from relay.entrypoints.sweeper_run import Run
 from relay.errors import ChannelError, LedgerError, Reason
-from relay.jobs.envelope import Job, UnreadableMessage, seconds_of
+from relay.jobs.envelope import UnreadableMessage, envelope_of, read_envelope
+from relay.jobs.job import Job
 from relay.jobs.outbox import Keeper
-from relay.ledger.entry import Entry, channel_of, incident_of
+from relay.ledger.entry import Entry
+from relay.ledger.entry_key import channel_of, incident_of
+from relay.ledger.flood_detector import FLOODED_SECONDS, FloodDetector
 from relay.ledger.ledger import Ledger
 from relay.ledger.row import CRITICAL, OTHER, WORDS, Row, shards
-from relay.ledger.share_rates import FLOODED_SECONDS, Rates
 from relay.ledger.table import MAX_BATCH, Table
-from relay.telemetry import Telemetry
+from relay.telemetry.telemetry import Telemetry
 
 # Time limit of a run. It ends before the function's time-out of 60 seconds and before the next run.
 SWEEP_SECONDS = 45.0
@@ -94,8 +96,8 @@ class Owed(NamedTuple):
     def since(self) -> float:
         """The start of the debt (epoch seconds). For an announced state without a page, it is the state's arrival."""
         entry = self.entry
-        if entry.owed_since is not None or entry.announced is None:
-            return entry.owed_since or entry.row_due
+        if entry.debt.since is not None or entry.announced is None:
+            return entry.debt.since or entry.debt.due
         return entry.announced.came
 
 
@@ -146,13 +148,13 @@ class Sweeper:
             notified = self._notify(run, critical, self.deadlines(NOTIFY_SECONDS))
             rows = _each_once([*critical, *self._rows(OTHER)])
             # Before healing, which may use up the run's time during a flood.
-            self._judge_rates(run, rows)
+            self._judge_loads(run, rows)
             healed = self._heal(run, rows, deadline)
             run.end(self.table)
         except LedgerError as error:
             self.telemetry.notice("sweeper_failed", str(error))
             return {}
-        oldest = max((self.clock() - each.entry.row_due for each in rows if each.entry.row_job), default=0.0)
+        oldest = max((self.clock() - each.entry.debt.due for each in rows if each.entry.debt.job), default=0.0)
         self._report_sick(rows)
         self.telemetry.swept(len(rows), max(oldest, 0.0), healed)
         return {"owed": len(rows), "notified": notified, "healed": healed}
@@ -212,7 +214,7 @@ class Sweeper:
     def _mark(self, owed: Owed, deadline: Deadline) -> None:
         """Record in an entry that the topic was notified. If there is no time, the next message repeats the debt."""
         if deadline.remaining():
-            self._change(owed, Entry.notified)
+            self._change(owed, lambda entry: replace(entry, debt=entry.debt.notified(entry.newest)))
 
     def _publish(self, channel: str, owed: Sequence[Owed], unchecked: int) -> bool:
         debts = [self._debt(each) for each in owed[:MAX_NAMED]]
@@ -249,23 +251,23 @@ class Sweeper:
 
     def _is_to_notify(self, owed: Owed) -> bool:
         entry = owed.entry
-        if entry.unconfirmed:
+        if entry.debt.unconfirmed:
             return True
-        is_open = entry.is_critical and not entry.is_notified and entry.owed_since is not None
+        is_open = entry.debt.is_critical and not entry.debt.is_notified and entry.debt.since is not None
         return is_open and self.clock() - owed.since >= self._policy(owed.channel).fallback_after_seconds
 
-    def _debt(self, owed: Owed) -> Debt:
+    def _debt(self, owed: Owed) -> OverdueDebt:
         """Return the debt for the fallback topic's message, described by its stored job if there is one."""
         entry = owed.entry
-        is_unconfirmed = entry.unconfirmed and entry.owed_since is None
-        job = self._stored(owed, WORDS if is_unconfirmed else entry.row_job or WORDS)
-        described = Debt.of_job(job) if job else Debt(owed.incident_id, owed.since)
-        is_given_up = entry.dead_lettered is not None and entry.dead_lettered.is_of_same_share(entry.kept)
-        lost = tuple(raised.request_id for raised in entry.raised if raised.is_lost and raised.is_open)
+        is_unconfirmed = entry.debt.unconfirmed and entry.debt.since is None
+        job = self._stored(owed, WORDS if is_unconfirmed else entry.debt.job or WORDS)
+        described = OverdueDebt.of_job(job) if job else OverdueDebt(owed.incident_id, owed.since)
+        is_given_up = entry.dead_letter.state is not None and entry.dead_letter.state.is_of_same_share(entry.newest)
+        lost = tuple(signal.request_id for signal in entry.accepted_signals if signal.is_lost and signal.is_open)
         return replace(
             described,
             since=owed.since,
-            reason=entry.reason or described.reason,
+            reason=entry.debt.reason or described.reason,
             is_given_up=is_given_up,
             is_unconfirmed=is_unconfirmed,
             request_ids=lost[-MAX_REQUEST_IDS:],
@@ -285,7 +287,7 @@ class Sweeper:
         self._read_policies(overdue)
         waiting = self.backlog()
         if waiting is not None and waiting > BACKLOG:
-            overdue = [each for each in overdue if each.entry.is_critical]
+            overdue = [each for each in overdue if each.entry.debt.is_critical]
         healed: dict[str, int] = defaultdict(int)
 
         def may_heal(owed: Owed) -> bool:
@@ -302,25 +304,25 @@ class Sweeper:
 
     def _is_overdue(self, owed: Owed) -> bool:
         now, entry = self.clock(), owed.entry
-        return bool(entry.row_job) and entry.row_due <= now and not entry.is_busy(now)
+        return bool(entry.debt.job) and entry.debt.due <= now and not entry.is_busy(now)
 
     def _heal_one(self, run: Run, owed: Owed, deadline: Deadline) -> bool:
         """Send a debt's stored job to the retry queue, or invoke the worker with it directly.
 
         The worker is invoked directly if SQS fails, or if no worker began the job that was sent before.
         """
-        job = self._stored(owed, owed.entry.row_job)
+        job = self._stored(owed, owed.entry.debt.job)
         if job is None:
             self.telemetry.notice("sweeper_failed", f"the stored job of incident {owed.incident_id} can't be read")
-            self._change(owed, lambda entry: entry.postponed(self.clock() + HEALED_SECONDS))
+            self._postpone(owed)
             return False
-        if owed.entry.row_begun >= MAX_BEGUN:
+        if owed.entry.debt.begun >= MAX_BEGUN:
             return self._give_up(owed, job, Reason.INTERNAL, deadline)
         if self._is_too_old(owed, job):
             return self._give_up(owed, job, Reason.EXPIRED, deadline)
-        row = owed.entry.row or Row(0.0)
+        row = owed.entry.debt.row or Row(0.0)
         number = row.begun + 1
-        job, now = replace(job, healed=number), self.clock()
+        job, now = job.healing(number), self.clock()
         # A queue that failed is not called again in this run, since each call can take seconds. If no worker began the
         # job that was sent before, the queue may not wake the worker at all.
         if run.has_queue and row.sent < number:
@@ -328,46 +330,46 @@ class Sweeper:
             if run.has_queue:
                 # This message may vanish as well. Then the sweeper must dead-letter the job at its age limit.
                 due = min(now + HEALED_SECONDS, max(self._expires_at(owed, job) + OVERAGE_SECONDS, now))
-                self._change(owed, lambda entry: entry.healing(due, number))
+                self._record_sent(owed, number, due)
                 return True
-        if run.invocations < MAX_INVOCATIONS and self.invoke(job.to_json()):
+        if run.invocations < MAX_INVOCATIONS and self.invoke(envelope_of(job)):
             run.invocations += 1
-            self._change(owed, lambda entry: entry.healing(now + INVOKED_SECONDS, number))
+            self._record_sent(owed, number, now + INVOKED_SECONDS)
             return True
         return False
 
     def _is_too_old(self, owed: Owed, job: Job) -> bool:
-        """True if the job's state has expired, is the newest kept one, and is not announced."""
-        kept = owed.entry.kept
-        is_announced = kept is not None and kept.is_of_same_share(owed.entry.announced)
-        is_kept = kept is not None and kept.is_same(kept_state(job, kept))
-        return is_kept and not is_announced and self.clock() > self._expires_at(owed, job)
+        """True if the job's state has expired, is the newest one, and is not announced."""
+        newest = owed.entry.newest
+        is_announced = newest is not None and newest.is_of_same_share(owed.entry.announced)
+        is_newest = newest is not None and newest.is_same(recorded_state(job, newest))
+        return is_newest and not is_announced and self.clock() > self._expires_at(owed, job)
 
     def _expires_at(self, owed: Owed, job: Job) -> float:
         """Return the time at which the state expires (epoch seconds); infinity if the channel's policy can't be read.
 
         Without the policy the limit is unknown: the channel's own may be longer than the default.
         """
-        since = max(seconds_of(job.revived_at or job.received_at), owed.entry.revived_at)
+        since = max(job.age_counts_from, owed.entry.dead_letter.revived_at)
         age = self._policy(owed.channel).max_age_seconds
         return math.inf if owed.channel in self._unread else since + age
 
     def _give_up(self, owed: Owed, job: Job, reason: Reason, deadline: Deadline) -> bool:
         """Dead-letter a job that expired, or that workers began repeatedly without a recorded result."""
-        kept = owed.entry.kept
-        if kept is None or not kept.is_same(kept_state(job, kept)):
+        newest = owed.entry.newest
+        if newest is None or not newest.is_same(recorded_state(job, newest)):
             # A newer state is owed, and has a message of its own.
-            self._change(owed, lambda entry: entry.postponed(self.clock() + HEALED_SECONDS))
+            self._postpone(owed)
             return False
-        dead_lettered = self.keeper.dead_letter(replace(job, reason=reason), deadline)
-        mark = dead_lettered.mark if dead_lettered else None
+        dead_lettered = self.keeper.dead_letter(job.with_reason(reason), deadline)
+        mark = dead_lettered.revival.mark if dead_lettered else None
         if dead_lettered is None or mark is None:
             return False
-        if kept.is_critical:
+        if newest.is_critical:
             # The fallback topic's message describes the incident with this job.
             with suppress(LedgerError):
-                self.ledger.store(owed.key, WORDS, job.to_json(), lasts=STORED_SECONDS)
-        self._change(owed, lambda entry: entry.dead_lettering(kept, mark, reason))
+                self.ledger.store(owed.key, WORDS, envelope_of(job), lasts=STORED_SECONDS)
+        self._change(owed, lambda entry: entry.dead_lettering(newest, mark, reason))
         why = "it expired" if reason == Reason.EXPIRED else "workers failed repeatedly"
         self.telemetry.notice("dead_lettered", f"the job of incident {owed.incident_id}: {why}")
         return False
@@ -385,10 +387,19 @@ class Sweeper:
     def _change(self, owed: Owed, change: Callable[[Entry], Entry]) -> None:
         self.ledger.change(owed.key, change, owed.entry)
 
+    def _postpone(self, owed: Owed) -> None:
+        def change(entry: Entry) -> Entry:
+            return replace(entry, debt=entry.debt.postponed(self.clock() + HEALED_SECONDS))
+
+        self._change(owed, change)
+
+    def _record_sent(self, owed: Owed, number: int, until: float) -> None:
+        self._change(owed, lambda entry: replace(entry, debt=entry.debt.with_job_sent(number, until)))
+
     def _stored(self, owed: Owed, name: str) -> Job | None:
         text = self.ledger.stored(owed.key, name) if name else None
         try:
-            return Job.from_json(text) if text else None
+            return read_envelope(text) if text else None
         except UnreadableMessage:
             return None
 
@@ -406,12 +417,12 @@ class Sweeper:
                 self.telemetry.crashed(error)
         return self._policies[channel]
 
-    def _judge_rates(self, run: Run, rows: Sequence[Owed]) -> None:
+    def _judge_loads(self, run: Run, rows: Sequence[Owed]) -> None:
         """Report channels that were above their rate limits in several consecutive runs."""
         self._read_policies(rows)
         owed = {channel: [each.entry for each in some] for channel, some in _by_channel(rows).items()}
         now = self.clock()
-        above = {rate.channel: rate for rate in Rates(self.table).above(owed, self._policies, now)}
+        above = {load.channel: load for load in FloodDetector(self.table).above(owed, self._policies, now)}
         since = run.above_since(above.keys(), now)
         flooded = {above[name]: now - began for name, began in since.items() if now - began >= FLOODED_SECONDS}
         self.telemetry.flooded(flooded)
@@ -422,7 +433,7 @@ class Sweeper:
         for channel, owed in _by_channel(rows).items():
             oldest = min(owed, key=lambda each: each.since)
             if now - oldest.since >= SICK_SECONDS:
-                self.telemetry.sick(channel, len(owed), now - oldest.since, oldest.entry.reason)
+                self.telemetry.sick(channel, len(owed), now - oldest.since, oldest.entry.debt.reason)
 
 
 def _by_channel(rows: Iterable[Owed]) -> dict[str, list[Owed]]:
@@ -437,7 +448,7 @@ def _interleaved(rows: Iterable[Owed]) -> list[Owed]:
     ranks: dict[tuple[bool, str], int] = defaultdict(int)
     placed: list[tuple[bool, int, Owed]] = []
     for each in rows:
-        is_other = not (each.entry.row and each.entry.row.is_critical)
+        is_other = not (each.entry.debt.row and each.entry.debt.row.is_critical)
         ranks[is_other, each.channel] += 1
         placed.append((is_other, ranks[is_other, each.channel], each))
     return [each for *_, each in sorted(placed, key=lambda place: place[:2])]

@@ -19,7 +19,7 @@ from relay.jobs.queue import Queue
 from relay.ledger.ledger import Ledger
 from relay.ledger.rate_limiter import RateLimiter
 from relay.ledger.table import Table
-from relay.telemetry import Telemetry
+from relay.telemetry.telemetry import Telemetry
 from relay.xmatters.trigger import XMatters
 
 if TYPE_CHECKING:
@@ -173,12 +173,19 @@ class Wiring:
     @cached_property
     def worker(self) -> "Worker":
         """The worker of the retry queue, or of the chore queue."""
+        from relay.entrypoints.chores import Chores
         from relay.entrypoints.worker import Worker
 
-        return Worker(
-            delivery=self.delivery,
+        chores = Chores(
             followup=self.followup,
             writeback=lambda: self.writeback,
+            keeper=self.keeper,
+            clock=self._clock,
+            deadlines=self._deadlines,
+        )
+        return Worker(
+            delivery=self.delivery,
+            chores=chores,
             reconciler=lambda: self.reconciler,
             channels=self.channels,
             sources=self.sources,

@@ -21,21 +21,21 @@ from relay.channels.schema import MOST_AGE_SECONDS
 from relay.deadline import Deadline
 from relay.delivery.debts import DEAD_LETTER_AGAIN_SECONDS
 from relay.delivery.delivery import Delivery
-from relay.delivery.fallback import Debt, Fallback
-from relay.delivery.page_followup import Followup
+from relay.delivery.fallback import Fallback, OverdueDebt
+from relay.entrypoints.chores import Chores
 from relay.errors import HANDLING, ChannelError, Reason
 from relay.incidents.share import parse_share
 from relay.incidents.transition import is_open
 from relay.jobs.backoff import wait_seconds
-from relay.jobs.envelope import Job, JobKind, UnreadableMessage, seconds_of, timestamp
+from relay.jobs.envelope import UnreadableMessage, read_envelope
+from relay.jobs.job import Job, JobKind, seconds_of, timestamp
 from relay.jobs.outbox import Keeper, followup_job
-from relay.jobs.outcome import Outcome, Result, after_failure
-from relay.ledger.entry import Wait
+from relay.jobs.outcome import Outcome, Result, after_round
 from relay.ledger.sources import Sources
-from relay.telemetry import Telemetry
+from relay.ledger.wait import Wait
+from relay.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from relay.bigpanda.writeback import Writeback
     from relay.reconcile.reconciler import Reconciler
 
 # Time limit of one job: one attempt, the calls to the ledger, and short waits for a rate limit. The fallback topic and
@@ -44,12 +44,6 @@ JOB_SECONDS = 15.0
 FALLBACK_SECONDS = 3.0
 # While the ledger is down: shortest time between two notifications of the fallback topic about one channel.
 UNGUARDED_NOTICE_SECONDS = 900.0
-# Time limit of a follow-up. It is short, so that follow-ups do not delay other chores; unfinished work is retried.
-FOLLOWUP_SECONDS = 5.0
-# After a failed call that took at least SLOW_SECONDS, the function does not call that API of the channel for
-# SILENT_SECONDS. So an API that hangs does not take all workers from the chores of other channels (docs/decisions.md,
-# D-hung-api).
-SLOW_SECONDS, SILENT_SECONDS = 3.0, 30.0
 # Delay of a follow-up. Most workflows have made their page by then.
 FOLLOW_SECONDS = 10.0
 # Wait before a follow-up that the queue did not accept is offered again.
@@ -66,23 +60,21 @@ class Worker:
 
     Attributes:
         delivery: Delivery of states to xMatters.
-        followup: Follow-up of signals.
-        writeback: Returns the write-back of callbacks, created at its first use.
+        chores: Worker for chores, except for reconcile runs.
         reconciler: Returns the worker for reconcile runs, created at its first use.
         channels: The cached channels.
+        sources: The sets of recipients for which incidents were shared.
         keeper: The queues.
         fallback: Publisher to the fallback topic.
         telemetry: Log and metrics.
         clock: The time in epoch seconds.
         random: Returns a random number from 0 to 1.
         deadlines: Returns a deadline of a number of seconds.
-        silent: End of the time in which an API is not called (epoch seconds), by channel and vendor.
         notified: Time of the last notification without the ledger (epoch seconds), by channel.
     """
 
     delivery: Delivery
-    followup: Followup
-    writeback: "Callable[[], Writeback]"
+    chores: Chores
     reconciler: "Callable[[], Reconciler]"
     channels: ChannelCache
     sources: Sources
@@ -92,7 +84,6 @@ class Worker:
     clock: Callable[[], float]
     random: Callable[[], float]
     deadlines: Callable[[float], Deadline]
-    silent: dict[tuple[str, str], float] = field(default_factory=dict, init=False)
     notified: dict[str, float] = field(default_factory=dict, init=False)
 
     def work(self, records: Sequence[Record]) -> list[str]:
@@ -106,7 +97,7 @@ class Worker:
     def _handled(self, envelope: str) -> bool:
         """Work one message. Return True if it may be deleted."""
         try:
-            return self._worked(Job.from_json(envelope))
+            return self._worked(read_envelope(envelope))
         except UnreadableMessage as error:
             self.telemetry.unreadable(str(error))
         except Exception as error:  # noqa: BLE001 - a fault in one job must not hide the results of the others
@@ -120,16 +111,16 @@ class Worker:
             # Never retried: the run's progress is in its note, and the next schedule replaces a failed run.
             self.reconciler().work(job, deadline)
             return True
-        if job.dead_lettered_at is not None and not job.is_revived:
+        if job.revival.dead_lettered_at is not None and not job.revival.is_revived:
             job = job.revived(now)
-        if job.healed:
+        if job.message.healed:
             self.delivery.begun(job, deadline)
             # A copy of this job that waits does not count as one that the sweeper sent.
-            job = replace(job, healed=0)
+            job = job.healing(0)
         result = self._attempted(job, deadline)
         self.telemetry.worked(job, result, deadline.spent)
-        if result.unconfirmed:
-            self.telemetry.unconfirmed(job, result.unconfirmed)
+        if result.notices.unconfirmed:
+            self.telemetry.unconfirmed(job, result.notices.unconfirmed)
         if result.outcome == Outcome.UNSAFE:
             # An unexpected exception or an unknown kind of job. After a few receives the redrive policy moves it.
             return False
@@ -139,50 +130,26 @@ class Worker:
         """Attempt a job of any kind but a reconcile run, and return its result."""
         if job.kind not in list(JobKind):
             detail = f"this version does not know jobs of kind {job.kind}"
-            return _unsafe(job, Reason.INTERNAL, detail, fault=NotImplementedError(detail))
+            return _faulty(job, detail, NotImplementedError(detail))
         try:
             channel = self.channels.get(job.channel)
             hold = self._hold(job, channel.policy)
             if job.kind != JobKind.SIGNAL:
-                return self._done(job, channel, deadline, hold=hold)
-            share = parse_share(job.body)
+                return self.chores.do(job, channel, deadline, hold=hold)
+            share = parse_share(job.payload.body)
             result = self.delivery.resume(job, share, channel, deadline, hold=hold)
             if result.outcome in {Outcome.DELIVERED, Outcome.DUPLICATE}:
                 # The function that took the share may have died before it noted that.
-                self.sources.note_incident(channel, job.incident_id, job.url_recipients or (), deadline)
+                self.sources.note_incident(channel, job.incident_id, job.routing.url_recipients or (), deadline)
             is_over = not is_open(share)
             ends = is_over or result.outcome == Outcome.SUPERSEDED
-            if not channel.follows(ends=ends) or (job.spare and result.outcome != Outcome.DELIVERED):
+            if not channel.follows(ends=ends) or (job.message.spare and result.outcome != Outcome.DELIVERED):
                 return result
             return self._followed(job, result, channel, deadline, is_over=is_over)
         except ChannelError as error:
             return self._without_channel(job, error, deadline)
         except Exception as error:  # noqa: BLE001 - a fault in one job must not hide the results of the others
-            return _unsafe(job, Reason.INTERNAL, type(error).__name__, fault=error)
-
-    def _done(self, job: Job, channel: Channel, deadline: Deadline, *, hold: Wait | None) -> Result:
-        """Do a chore: follow up a signal, write a callback into BigPanda, or release an incident's updates."""
-        api = (job.channel, "xmatters" if job.kind == JobKind.FOLLOWUP else "bigpanda")
-        began, silent_until = self.clock(), self.silent.get(api, 0.0)
-        if hold is None and silent_until > began:
-            hold = Wait(Reason.CIRCUIT_OPEN, silent_until)
-        if hold:
-            result = replace(_unsafe(job, hold.reason, "not attempted: it waits or expired"), until=hold.until)
-        elif job.kind == JobKind.WRITEBACK:
-            result = self.writeback().write(job, channel, deadline)
-        elif job.kind == JobKind.RELEASE:
-            result = self.writeback().release(job, channel, deadline)
-        elif channel.rest or channel.confirms_ends:
-            brief = self.deadlines(min(FOLLOWUP_SECONDS, deadline.remaining()))
-            result = self.followup.follow(job, channel, brief)
-            deadline.spent.update({part: deadline.spent.get(part, 0.0) + spent for part, spent in brief.spent.items()})
-        else:
-            result = Result(Outcome.UNCHANGED, job.channel, job.incident_id, delivery_id=job.delivery_id)
-        if result.outcome == Outcome.UNSAFE and self.clock() - began > SLOW_SECONDS:
-            self.silent[api] = self.clock() + SILENT_SECONDS
-        if result.outcome != Outcome.UNSAFE:
-            return result
-        return self._kept_after_failure(job, result, deadline)
+            return _faulty(job, type(error).__name__, error)
 
     def _followed(self, job: Job, result: Result, channel: Channel, deadline: Deadline, *, is_over: bool) -> Result:
         """Queue a follow-up job for a signal, and return the signal's result.
@@ -191,7 +158,9 @@ class Worker:
         """
         now = self.clock()
         # The age of a follow-up counts from now, since its signal may have waited for hours or was dead-lettered.
-        followup = replace(followup_job(result.job or job), spare=False, revived_at=timestamp(now))
+        signal = followup_job(result.job or job)
+        revival = replace(signal.revival, revived_at=timestamp(now))
+        followup = replace(signal, message=replace(signal.message, spare=False), revival=revival)
         if result.outcome == Outcome.DELIVERED:
             # The result is ignored: without a follow-up the page is not confirmed, but the signal did not fail.
             self.keeper.keep(followup, deadline, until=now + FOLLOW_SECONDS)
@@ -199,26 +168,18 @@ class Worker:
             # Either the safety job of a signal that was sent inline, or a resolve that the policy does not announce.
             if not self.keeper.keep(followup, deadline, until=now):
                 # The job itself stays on the queue, so that a later attempt can queue the follow-up.
-                waits = replace(result, outcome=Outcome.QUEUED, reason=Reason.IN_FLIGHT, queue="retry")
-                return replace(waits, until=now + FOLLOW_AGAIN_SECONDS, detail="no queue accepted its follow-up")
+                waits = result.waiting(Reason.IN_FLIGHT, now + FOLLOW_AGAIN_SECONDS)
+                return replace(waits, detail="no queue accepted its follow-up")
         elif result.outcome == Outcome.SUPERSEDED:
             # The newer state's job follows up all signals of the incident, but may wake later. This follow-up runs
             # once, to terminate outdated pages now; repeatedly only if an end has to be confirmed.
-            self.keeper.keep(replace(followup, spare=not channel.confirms_ends), deadline, until=now)
+            self.keeper.keep(followup if channel.confirms_ends else followup.as_spare(), deadline, until=now)
         return result
-
-    def _kept_after_failure(self, job: Job, result: Result, deadline: Deadline) -> Result:
-        """Return the result of a failed chore: it waits on the queue, or is dead-lettered if its failure is final."""
-        waiting = replace(result, outcome=Outcome.QUEUED, queue="retry")
-        if not HANDLING[result.reason or Reason.INTERNAL].is_final:
-            return waiting
-        is_dead_lettered = self.keeper.dead_letter(after_failure(job, result, self.clock()), deadline)
-        return replace(waiting, queue="dead_letter") if is_dead_lettered else replace(waiting, until=None)
 
     def _without_channel(self, job: Job, error: ChannelError, deadline: Deadline) -> Result:
         """Dead-letter the job of a removed channel at once. If the channel can't be read now, let the job wait."""
         now = self.clock()
-        result = _unsafe(job, error.reason, f"{type(error).__name__}: {error}")
+        result = Result.unsafe(job, error.reason, f"{type(error).__name__}: {error}")
         if HANDLING[error.reason].is_final:
             return self._given_up(job, result, Wait(Reason.CHANNEL_REMOVED, now), deadline)
         # With the longest possible age limit, since the channel's own limit is unknown.
@@ -226,12 +187,12 @@ class Worker:
         if hold and HANDLING[hold.reason].is_final:
             return self._given_up(job, replace(result, reason=hold.reason), hold, deadline)
         if job.kind != JobKind.SIGNAL:
-            return self._kept_after_failure(job, replace(result, until=hold.until if hold else None), deadline)
+            return self.chores.failed(job, replace(result, until=hold.until if hold else None), deadline)
         # Only signals have debts in the ledger, whose rows move with the wait.
-        is_critical = job.status == "critical"
-        wait = wait_seconds(error.reason, job.rounds, None, self.random(), is_critical=is_critical)
-        again = replace(after_failure(job, result, now), rounds=job.rounds + 1)
-        result = replace(result, outcome=Outcome.QUEUED, queue="retry", until=now + wait, job=again)
+        is_critical = job.payload.status == "critical"
+        wait = wait_seconds(error.reason, job.failures.rounds, None, self.random(), is_critical=is_critical)
+        again = after_round(job, result, now)
+        result = replace(result.queued("retry"), until=now + wait, job=again)
         if hold:
             result = replace(result, reason=hold.reason, until=hold.until, job=job)
         self.delivery.postpone(job, result.until or now, deadline)
@@ -246,8 +207,8 @@ class Worker:
         if job.kind == JobKind.FOLLOWUP and hold.reason == Reason.CHANNEL_REMOVED:
             return replace(result, outcome=Outcome.UNCHANGED, reason=None)
         if job.kind == JobKind.SIGNAL:
-            return self.delivery.resume(job, parse_share(job.body), removed(job.channel), deadline, hold=hold)
-        return self._kept_after_failure(job, result, deadline)
+            return self.delivery.resume(job, parse_share(job.payload.body), removed(job.channel), deadline, hold=hold)
+        return self.chores.failed(job, result, deadline)
 
     def _hold(self, job: Job, policy: Policy) -> Wait | None:
         """Return the wait that the job's own times ask for (`expired` if it is too old); None if it may be sent."""
@@ -255,20 +216,20 @@ class Worker:
         # The policy's age limit is for signals. Chores get at least the default limit.
         if job.kind != JobKind.SIGNAL:
             policy = replace(policy, max_age_seconds=max(policy.max_age_seconds, Policy().max_age_seconds))
-        if now - seconds_of(job.revived_at or job.received_at) > policy.max_age_seconds:
+        if now - job.age_counts_from > policy.max_age_seconds:
             return Wait(Reason.EXPIRED, now)
-        not_before = seconds_of(job.not_before) if job.not_before else 0.0
-        return Wait(Reason(job.reason), not_before) if not_before > now + EARLY_JOB_SECONDS else None
+        not_before = seconds_of(job.message.not_before) if job.message.not_before else 0.0
+        return Wait(Reason(job.failures.reason), not_before) if not_before > now + EARLY_JOB_SECONDS else None
 
     def _seen_to(self, job: Job, result: Result, deadline: Deadline) -> bool:
         """Put the job back on its queue if it has to wait. Return True if its old message may be deleted."""
-        if result.unguarded and result.queue == "retry":
+        if result.notices.unguarded and result.queue == "retry":
             self._notify_without_ledger(job, result, deadline)
         # A spare job waits only for its slot in the rate limit's line. In other cases the state has its own message.
-        if result.queue != "retry" or (job.spare and result.reason != Reason.PACED):
+        if result.queue != "retry" or (job.message.spare and result.reason != Reason.PACED):
             return True
         again = self._again(job, result)
-        return self.keeper.keep(again, deadline, until=seconds_of(again.not_before or again.received_at))
+        return self.keeper.keep(again, deadline, until=seconds_of(again.message.not_before or again.received_at))
 
     def _again(self, job: Job, result: Result) -> Job:
         """Return the job with the time of its next attempt."""
@@ -278,20 +239,19 @@ class Worker:
             return job.waiting(reason, result.until)
         if HANDLING[reason].is_final:
             return job.waiting(reason, now + DEAD_LETTER_AGAIN_SECONDS)
-        wait = wait_seconds(reason, job.rounds, result.retry_after, self.random())
-        again = after_failure(job, result, now)
-        return replace(again, rounds=job.rounds + 1, not_before=timestamp(now + wait))
+        wait = wait_seconds(reason, job.failures.rounds, result.exchange.retry_after, self.random())
+        return after_round(job, result, now).waiting(reason, now + wait)
 
     def _notify_without_ledger(self, job: Job, result: Result, deadline: Deadline) -> None:
         """Notify the fallback topic of an overdue critical while the ledger is down, since the sweeper can't see it."""
-        down_since = (result.job or job).ledger_down_since
-        if job.kind != JobKind.SIGNAL or job.status != "critical" or job.accepted or down_since is None:
+        down_since = (result.job or job).message.ledger_down_since
+        if job.kind != JobKind.SIGNAL or job.payload.status != "critical" or job.message.accepted or down_since is None:
             return
         now = self.clock()
         is_due = now - seconds_of(down_since) >= self._fallback_after(job)
         if not is_due or self.notified.get(job.channel, 0.0) > now - UNGUARDED_NOTICE_SECONDS:
             return
-        notify = partial(self.fallback.notify, job.channel, [Debt.of_job(job)])
+        notify = partial(self.fallback.notify, job.channel, [OverdueDebt.of_job(job)])
         try:
             is_notified = deadline.run(notify, part="fallback", at_least=FALLBACK_SECONDS, at_most=FALLBACK_SECONDS)
         except TimeoutError:
@@ -307,14 +267,6 @@ class Worker:
             return Policy().fallback_after_seconds
 
 
-def _unsafe(job: Job, reason: Reason, detail: str, *, fault: BaseException | None = None) -> Result:
-    return Result(
-        Outcome.UNSAFE,
-        job.channel,
-        job.incident_id,
-        job.transition,
-        delivery_id=job.delivery_id,
-        reason=reason,
-        detail=detail,
-        fault=fault,
-    )
+def _faulty(job: Job, detail: str, fault: BaseException) -> Result:
+    result = Result.unsafe(job, Reason.INTERNAL, detail)
+    return replace(result, notices=replace(result.notices, fault=fault))

@@ -10,9 +10,9 @@ from relay.channels.inbound import Request, read_body
 from relay.deadline import Deadline
 from relay.errors import Reason
 from relay.incidents.callback import Callback, parse_callback
-from relay.jobs.envelope import Job, JobKind, timestamp
+from relay.jobs.job import Failures, Job, JobKind, Payload, Routing, timestamp
 from relay.jobs.outbox import Keeper, last_copy
-from relay.jobs.outcome import Outcome, Result
+from relay.jobs.outcome import Outcome, Result, Subject
 
 # Many times the size of known callbacks, and small enough for a queue message.
 MAX_CALLBACK_BYTES = 256 * 1024
@@ -38,14 +38,14 @@ class Callbacks:
         body = read_body(request, MAX_CALLBACK_BYTES)
         said = parse_callback(body)
         job = _job(channel, said, body, request.id, self.clock())
-        result = Result(Outcome.QUEUED, channel.name, said.incident_id, said.kind, delivery_id=job.delivery_id)
+        result = Result(Outcome.QUEUED, Subject.of_job(job, transition=said.kind))
         if not channel.heeds(said):
             return replace(result, outcome=Outcome.UNCHANGED)
         if self.keeper.keep(job, deadline, until=self.clock()):
-            return replace(result, queue="retry")
+            return result.queued("retry")
         if self.keeper.dead_letter(job, deadline):
-            return replace(result, queue="dead_letter")
-        return replace(result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL, last_copy=last_copy(job))
+            return result.queued("dead_letter")
+        return replace(result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL).with_last_copy(last_copy(job))
 
 
 def _job(channel: Channel, said: Callback, body: bytes, correlation_id: str, came: float) -> Job:
@@ -56,11 +56,9 @@ def _job(channel: Channel, said: Callback, body: bytes, correlation_id: str, cam
         delivery_id=named,
         channel=channel.name,
         incident_id=said.incident_id,
-        transition=said.kind,
-        body=body,
-        received_at=timestamp(came),
-        reason=Reason.IN_FLIGHT,
         correlation_id=correlation_id,
-        version=None,
-        recipients=(),
+        received_at=timestamp(came),
+        payload=Payload(body, version=None, transition=said.kind),
+        routing=Routing(()),
+        failures=Failures(Reason.IN_FLIGHT),
     )

@@ -14,7 +14,7 @@ import requests
 
 from relay.deadline import Deadline
 from relay.errors import BadAnswer, NoAnswer, Reason
-from relay.http.session import MAX_ANSWER_BYTES, Answer, ForbiddenUrl, Session, cause, never_sent
+from relay.http.session import MAX_ANSWER_BYTES, ForbiddenUrl, HttpAnswer, Session, cause, never_sent
 
 # With less time left, a request is not started.
 SHORTEST_SECONDS = 0.1
@@ -38,7 +38,7 @@ class HttpClient:
         deadline: Deadline,
         *,
         reserve: float = 0.0,
-    ) -> Answer:
+    ) -> HttpAnswer:
         """Send a request, and return the answer with any status.
 
         The answer must come by `reserve` seconds before the deadline. Raises NoAnswer. Its
@@ -47,7 +47,7 @@ class HttpClient:
         seconds = deadline.remaining(reserve)
         if seconds < SHORTEST_SECONDS:
             raise NoAnswer(Reason.TIMEOUT, "no time was left to send the request", asked=False)
-        heard: list[Answer] = []
+        heard: list[HttpAnswer] = []
         call = partial(self._session.call, method, url, body=body, headers=headers, seconds=seconds, heard=heard.append)
         try:
             return deadline.run(call, part="send", reserve=reserve)
@@ -62,7 +62,7 @@ class HttpClient:
             sent = not never_sent(error)
             raise NoAnswer(Reason.UNREACHABLE, cause(error), may_have_paged=sent) from None
 
-    def bad_answer(self, answer: Answer, reason: Reason, secrets: Iterable[str]) -> BadAnswer:
+    def bad_answer(self, answer: HttpAnswer, reason: Reason, secrets: Iterable[str]) -> BadAnswer:
         """Return the exception for an error answer, with a redacted excerpt of its body."""
         # Imported here, since compiling the patterns takes time that a cold start without errors can save.
         from relay.http.redaction import redact  # noqa: PLC0415

@@ -105,7 +105,7 @@ def _is_loopback(host: str) -> bool:
     return False
 
 
-class Answer(NamedTuple):
+class HttpAnswer(NamedTuple):
     """An HTTP answer.
 
     Attributes:
@@ -149,8 +149,8 @@ class Session:
         body: bytes | None,
         headers: Mapping[str, str],
         seconds: float,
-        heard: Callable[[Answer], object] = lambda _: None,
-    ) -> Answer:
+        heard: Callable[[HttpAnswer], object] = lambda _: None,
+    ) -> HttpAnswer:
         """Send a request, and return the answer with any status.
 
         `seconds` limits the connection (to 3 s at most) and each read. After that time the request is no longer sent.
@@ -169,8 +169,8 @@ class Session:
             stream=True,
         ) as response:
             names = {name.lower(): value for name, value in response.headers.items()}
-            heard(Answer(response.status_code, names, b""))
-            return Answer(response.status_code, names, _read(response, self._most))
+            heard(HttpAnswer(response.status_code, names, b""))
+            return HttpAnswer(response.status_code, names, _read(response, self._most))
 
     def _drop_idle_connections(self) -> None:
         now = self._clock()

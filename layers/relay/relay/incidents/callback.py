@@ -101,7 +101,7 @@ class Callback(NamedTuple):
         }
 
 
-class Answers(NamedTuple):
+class ResponseMeanings(NamedTuple):
     """Meanings of response texts, which the author of a workflow chooses.
 
     Attributes:

@@ -100,6 +100,10 @@ class State(NamedTuple):
             return came_before or not self.is_dated_by_another
         return came_before and other.is_dated_by_another
 
+    def without_alerts(self) -> Self:
+        """Return the state without alerts, which only an announced state needs."""
+        return self._replace(alerts=frozenset())
+
     def is_worse_than(self, other: "State") -> bool:
         """True if this state is open and the other is over, or if this status is worse."""
         return (self.is_open, self.rank or 0) > (other.is_open, other.rank or 0)

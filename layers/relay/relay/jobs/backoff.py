@@ -24,13 +24,13 @@ def wait_seconds(
 
     After an ambiguous failure (`may_have_paged`), the backoff is at least AMBIGUOUS_WAIT_SECONDS. For a critical signal
     that certainly did not page, the random part is at most CRITICAL_WAIT_SECONDS; the circuit breaker protects xMatters
-    then. A longer `retry_after` is honoured all the same, up to LONGEST_WAIT_SECONDS. A reason with a steady wait has
+    then. A longer `retry_after` is honoured all the same, up to LONGEST_WAIT_SECONDS. A reason with a constant wait has
     that wait in any case.
     """
     handling = HANDLING[reason]
-    if handling.steady is not None:
-        return handling.steady
+    if handling.constant_wait_seconds is not None:
+        return handling.constant_wait_seconds
     most = CRITICAL_WAIT_SECONDS if is_critical and not may_have_paged else LONGEST_WAIT_SECONDS
-    longest = min(most, handling.first * 2.0 ** min(rounds, _MOST_DOUBLINGS))
+    longest = min(most, handling.first_backoff_seconds * 2.0 ** min(rounds, _MOST_DOUBLINGS))
     asked_for = min(retry_after or 0.0, LONGEST_WAIT_SECONDS)
     return max(chance * longest, AMBIGUOUS_WAIT_SECONDS if may_have_paged else 0.0, asked_for)

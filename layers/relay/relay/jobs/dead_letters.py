@@ -10,7 +10,6 @@ memory up to SPOOL_BYTES, and above that in an anonymous temporary file, which e
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from copy import replace
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from io import SEEK_END
@@ -20,7 +19,8 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from relay.jobs.envelope import Job, UnreadableMessage
+from relay.jobs.envelope import UnreadableMessage, read_envelope
+from relay.jobs.job import Job
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -206,7 +206,7 @@ class DeadLetters:
         held.place = (self._spool.seek(0, SEEK_END), len(envelope))
         self._spool.write(envelope)
         try:
-            held.job = replace(Job.from_json(message["Body"]), body=b"")
+            held.job = read_envelope(message["Body"]).with_body(b"")
         except UnreadableMessage as error:
             held.problem = str(error)
         self._held[held.message_id] = held

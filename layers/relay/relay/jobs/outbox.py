@@ -10,8 +10,10 @@ from math import ceil
 from relay.deadline import Deadline
 from relay.errors import BadRequest, QueueError
 from relay.incidents.share import parse_share
-from relay.jobs.envelope import MILLISECOND, Job, JobKind, fits, reduced_body, seconds_of, timestamp
+from relay.jobs.envelope import envelope_of, fits
+from relay.jobs.job import Job, JobKind, Revival
 from relay.jobs.queue import MAX_DELAY_SECONDS, Queue
+from relay.jobs.reduced_body import reduced_body
 
 # Time for a send even after the deadline has passed, since only the queued message makes a share durable.
 QUEUE_SECONDS = 2.0
@@ -31,12 +33,19 @@ MAX_LOGGED_CHARACTERS = 200_000
 def release_job(job: Job, event: str) -> Job:
     """Return the job that reports the first share of an incident to BigPanda as received; `job` is the share's job."""
     body = json.dumps({"event": event}).encode()
-    return replace(job, kind=JobKind.RELEASE, body=body, status=None, not_before=None)
+    payload, message = replace(job.payload, body=body, status=None), replace(job.message, not_before=None)
+    return replace(job, kind=JobKind.RELEASE, payload=payload, message=message)
 
 
 def followup_job(job: Job) -> Job:
     """Return the job that finds the pages of an incident's signals, and terminates those of past states."""
-    return replace(job, kind=JobKind.FOLLOWUP, not_before=None, rounds=0, dead_lettered_at=None, revived_at=None)
+    return replace(
+        job,
+        kind=JobKind.FOLLOWUP,
+        failures=replace(job.failures, rounds=0),
+        message=replace(job.message, not_before=None),
+        revival=Revival(replays=job.revival.replays),
+    )
 
 
 @dataclass(frozen=True)
@@ -65,12 +74,8 @@ class Keeper:
         return self._put(self.chores if job.kind in CHORES else self.retries, job, deadline, delay)
 
     def dead_letter(self, job: Job, deadline: Deadline) -> Job | None:
-        """Put a job on the dead-letter queue. Return the job with its `dead_lettered_at`, or None if the queue fails.
-
-        `dead_lettered_at` is always later than `revived_at`, even if the clocks of two functions differ.
-        """
-        revived = seconds_of(job.revived_at) if job.revived_at else 0.0
-        marked = replace(job, dead_lettered_at=timestamp(max(self.clock(), revived + MILLISECOND)), spare=False)
+        """Put a job on the dead-letter queue. Return the job as dead-lettered, or None if the queue fails."""
+        marked = job.dead_lettered(self.clock())
         return marked if self._put(self.dead_letters, marked, deadline, 0) else None
 
     def _put(self, queue: Queue, job: Job, deadline: Deadline, delay: int) -> bool:
@@ -85,14 +90,14 @@ class Keeper:
 def fitting(job: Job) -> Job:
     """Return the job, or, if it is too large for a message, the job without alert details (`body_reduced`)."""
     # Small bodies are not measured: compressing a body only for its size costs more than the rest of a share's work.
-    is_small = len(job.body) <= SURELY_FITS_BYTES
-    return job if is_small or fits(job.to_json()) else _reduced(job)
+    is_small = len(job.payload.body) <= SURELY_FITS_BYTES
+    return job if is_small or fits(envelope_of(job)) else _reduced(job)
 
 
 def storable(job: Job) -> Job:
     """Return the job, or, if it is too large for a DynamoDB item, the job without alert details (`body_reduced`)."""
-    is_small = len(job.body) <= SURELY_STORED_BYTES
-    return job if is_small or len(job.to_json()) <= MAX_STORED_BYTES else _reduced(job)
+    is_small = len(job.payload.body) <= SURELY_STORED_BYTES
+    return job if is_small or len(envelope_of(job)) <= MAX_STORED_BYTES else _reduced(job)
 
 
 def last_copy(job: Job) -> str:
@@ -100,14 +105,14 @@ def last_copy(job: Job) -> str:
 
     A long envelope is reduced as one that does not fit a queue, so that the log keeps it whole.
     """
-    envelope = job.to_json()
-    return envelope if len(envelope) <= MAX_LOGGED_CHARACTERS else _reduced(job).to_json()
+    envelope = envelope_of(job)
+    return envelope if len(envelope) <= MAX_LOGGED_CHARACTERS else envelope_of(_reduced(job))
 
 
 def _reduced(job: Job) -> Job:
     try:
-        share = parse_share(job.body)
+        share = parse_share(job.payload.body)
     except BadRequest:
         # Should not happen, since the body was parsed before. Try to store the whole job then.
         return job
-    return replace(job, body=reduced_body(share), body_reduced=True)
+    return job.with_body(reduced_body(share), is_reduced=True)

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import NamedTuple, Self
 
 from relay.errors import Reason, SendError
-from relay.jobs.envelope import Job, timestamp
+from relay.jobs.job import Job, timestamp
 
 
 class Outcome(StrEnum):
@@ -30,75 +30,134 @@ class Outcome(StrEnum):
     UNSAFE = "unsafe"
 
 
-class Result(NamedTuple):
-    """Result of a share or a job, and the reason for it.
+class Subject(NamedTuple):
+    """Share or job that a result is about.
 
     Attributes:
-        outcome: The outcome.
         channel: Name of the channel.
         incident_id: Id of the incident; None if it is not known.
-        transition: The transition against the announced state; None if it was not compared.
-        why: The reason for the transition, in words.
         delivery_id: Id of the delivery, the same over all attempts and replays.
-        request_id: xMatters' id of the accepted signal.
-        reason: The reason of a failure or a wait; None if there is none.
-        queue: Place of a queued state: `retry`, `dead_letter`, or `ledger` for a row without a message.
-        until: Earliest time of the next attempt (epoch seconds); None if it is not known.
+        transition: The transition against the announced state, or the kind of a callback; None if it was not compared.
+        why: The reason for the transition, in words.
+        is_first: True if the ledger knew nothing of the incident before.
+    """
+
+    channel: str
+    incident_id: str | None = None
+    delivery_id: str | None = None
+    transition: str | None = None
+    why: str | None = None
+    is_first: bool = False
+
+    @classmethod
+    def of_job(cls, job: Job, *, transition: str | None = None) -> Self:
+        """Return the subject of a job's result."""
+        return cls(job.channel, job.incident_id, job.delivery_id, transition)
+
+
+class Exchange(NamedTuple):
+    """Requests to a vendor, and its last answer.
+
+    Attributes:
         attempts: Number of requests that were really sent.
+        request_id: xMatters' id of the accepted signal.
         http_status: Status of the vendor's answer; None if there was none.
         response_excerpt: Redacted start of the vendor's answer.
         retry_after: Wait that the vendor asked for (seconds).
-        detail: Details of the failure, in words.
         may_have_paged: True if the vendor may have accepted the request all the same.
-        fault: An exception of our own code.
-        last_copy: An envelope that no queue accepted: the only copy there is.
-        unguarded: What the ledger could not do for the signal, in words.
-        unconfirmed: xMatters' request ids of signals that have no page.
-        is_first: True if the ledger knew nothing of the incident before.
-        refused_recipients: Number of recipients of the webhook's URL that the channel does not permit.
-        end: Answer about an end that had to be confirmed, set for `refuted` and `unreachable` only; else None.
-        unverified: The reason why a callback is not verified.
-        job: The job with the ledger's count of its attempts.
     """
 
-    outcome: Outcome
-    channel: str
-    incident_id: str | None = None
-    transition: str | None = None
-    why: str | None = None
-    delivery_id: str | None = None
-    request_id: str | None = None
-    reason: Reason | None = None
-    queue: str | None = None
-    until: float | None = None
     attempts: int = 0
+    request_id: str | None = None
     http_status: int | None = None
     response_excerpt: str = ""
     retry_after: float | None = None
-    detail: str | None = None
     may_have_paged: bool = False
-    fault: BaseException | None = None
-    last_copy: str | None = None
-    unguarded: str | None = None
-    unconfirmed: tuple[str, ...] = ()
-    is_first: bool = False
-    refused_recipients: int = 0
-    end: str | None = None
-    unverified: str | None = None
-    job: Job | None = None
 
-    def failed(self, error: SendError) -> Self:
-        """Return the result of a request that a vendor's API did not accept."""
-        return self._replace(
-            outcome=Outcome.UNSAFE,
-            reason=error.reason,
-            detail=error.detail,
+    @classmethod
+    def failed(cls, error: SendError) -> Self:
+        """Return the exchange of a request that a vendor's API did not accept."""
+        return cls(
             attempts=int(error.asked),
             http_status=error.http_status,
             response_excerpt=error.excerpt,
             retry_after=error.retry_after,
             may_have_paged=error.may_have_paged,
         )
+
+
+class Notices(NamedTuple):
+    """Unusual facts of a result, for the log and the metrics.
+
+    Attributes:
+        fault: An exception of our own code.
+        last_copy: An envelope that no queue accepted: the only copy there is.
+        unguarded: What the ledger could not do for the signal, in words.
+        unconfirmed: xMatters' request ids of signals that have no page.
+        end: Answer about an end that had to be confirmed, set for `refuted` and `unreachable` only; else None.
+        unverified: The reason why a callback is not verified.
+        refused_recipients: Number of recipients of the webhook's URL that the channel does not permit.
+    """
+
+    fault: BaseException | None = None
+    last_copy: str | None = None
+    unguarded: str | None = None
+    unconfirmed: tuple[str, ...] = ()
+    end: str | None = None
+    unverified: str | None = None
+    refused_recipients: int = 0
+
+
+class Result(NamedTuple):
+    """Result of a share or a job, and the reason for it.
+
+    Attributes:
+        outcome: The outcome.
+        subject: The share or job that the result is about.
+        reason: The reason of a failure or a wait; None if there is none.
+        detail: Details of the failure, in words.
+        queue: Place of a queued state: `retry`, `dead_letter`, or `ledger` for a row without a message.
+        until: Earliest time of the next attempt (epoch seconds); None if it is not known.
+        exchange: Requests to the vendor, and its last answer.
+        notices: Unusual facts, for the log and the metrics.
+        job: The job with the ledger's count of its attempts.
+    """
+
+    outcome: Outcome
+    subject: Subject
+    reason: Reason | None = None
+    detail: str | None = None
+    queue: str | None = None
+    until: float | None = None
+    exchange: Exchange = Exchange()
+    notices: Notices = Notices()
+    job: Job | None = None
+
+    @classmethod
+    def unsafe(cls, job: Job, reason: Reason, detail: str) -> Self:
+        """Return the result of a job that failed, or that is not attempted now."""
+        return cls(Outcome.UNSAFE, Subject.of_job(job, transition=job.payload.transition), reason, detail)
+
+    def failed(self, error: SendError) -> Self:
+        """Return the result of a request that a vendor's API did not accept."""
+        failed = self._replace(outcome=Outcome.UNSAFE, reason=error.reason, detail=error.detail)
+        return failed._replace(exchange=Exchange.failed(error))
+
+    def waiting(self, reason: Reason, until: float | None, queue: str = "retry") -> Self:
+        """Return the result of a job that waits until a time (epoch seconds), on a queue or in the ledger."""
+        return self._replace(outcome=Outcome.QUEUED, reason=reason, queue=queue, until=until)
+
+    def queued(self, queue: str) -> Self:
+        """Return the result with its share or job on that queue; its reason and the end of its wait stay."""
+        return self._replace(outcome=Outcome.QUEUED, queue=queue)
+
+    def with_unguarded(self, why: str) -> Self:
+        """Return the result with the failure of the ledger, in words."""
+        return self._replace(notices=self.notices._replace(unguarded=why))
+
+    def with_last_copy(self, last_copy: str | None) -> Self:
+        """Return the result with the envelope that no queue accepted; None if a queue or the ledger has the job."""
+        return self._replace(notices=self.notices._replace(last_copy=last_copy))
 
 
 class Sent(NamedTuple):
@@ -143,15 +202,22 @@ def after_failure(job: Job, result: Result, now: float) -> Job:
     A job that expired, or whose channel was removed, keeps xMatters' last answer.
     """
     if result.reason in {Reason.EXPIRED, Reason.CHANNEL_REMOVED}:
-        return replace(job, reason=result.reason)
-    failed_at = timestamp(now)
-    return replace(
-        job,
-        first_failed_at=job.first_failed_at or failed_at,
-        last_failed_at=failed_at,
-        attempts=job.attempts + result.attempts,
+        return job.with_reason(result.reason)
+    failed_at, before, exchange = timestamp(now), job.failures, result.exchange
+    failures = replace(
+        before,
         reason=result.reason or Reason.INTERNAL,
-        http_status=result.http_status,
-        response_excerpt=result.response_excerpt,
-        may_have_paged=job.may_have_paged or result.may_have_paged,
+        first_failed_at=before.first_failed_at or failed_at,
+        last_failed_at=failed_at,
+        attempts=before.attempts + exchange.attempts,
+        http_status=exchange.http_status,
+        response_excerpt=exchange.response_excerpt,
+        may_have_paged=before.may_have_paged or exchange.may_have_paged,
     )
+    return replace(job, failures=failures)
+
+
+def after_round(job: Job, result: Result, now: float) -> Job:
+    """Return the job after a failed attempt from the retry queue: `rounds` counts it for the backoff."""
+    failed = after_failure(job, result, now)
+    return replace(failed, failures=replace(failed.failures, rounds=job.failures.rounds + 1))

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.errors import QueueError
-from relay.jobs.envelope import Job, fits, legal_text
+from relay.jobs.envelope import attributes_of, envelope_of, fits, legal_text
+from relay.jobs.job import Job
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -48,9 +49,9 @@ class Queue:
 
         Raises QueueError if SQS refuses the message or can't be reached.
         """
-        envelope = job.to_json()
-        attributes = job.attributes()
-        _refuse_what_sqs_refuses(envelope, attributes)
+        envelope = envelope_of(job)
+        attributes = attributes_of(job)
+        check_message(envelope, attributes)
         try:
             answer = self._client.send_message(
                 QueueUrl=self._url,
@@ -109,7 +110,7 @@ def size_of(envelope: str, attributes: Mapping[str, str]) -> int:
     return len(envelope.encode()) + sum(len((name + value + "String").encode()) for name, value in attributes.items())
 
 
-def _refuse_what_sqs_refuses(envelope: str, attributes: dict[str, str]) -> None:
+def check_message(envelope: str, attributes: Mapping[str, str]) -> None:
     """Raise QueueError for a message that SQS would refuse: docs/vendors.md, "What SQS takes"."""
     size = size_of(envelope, attributes)
     if size > MAX_MESSAGE_BYTES or not fits(envelope):

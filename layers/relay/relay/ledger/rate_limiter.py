@@ -6,10 +6,7 @@ critical and other; the gate stores only the end of each. Critical signals go fi
 give way.
 
 To enter, a sender counts itself and reads the result of the same update. So there are no locks, and if two senders meet
-at the last place, both give way.
-
-The gate of a channel is also its circuit breaker. After several failures in a row the circuit opens and blocks all
-signals for some time. Then one sender may probe.
+at the last place, both give way. The gate also has the channel's circuit (`ledger.circuit_breaker`).
 """
 
 import string
@@ -19,9 +16,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from relay.deadline import Deadline
-from relay.errors import HANDLING, LedgerError, Reason
-from relay.ledger.entry import Slot, Wait
+from relay.errors import LedgerError, Reason
+from relay.ledger.circuit_breaker import CLOSED, Circuit, CircuitBreaker
 from relay.ledger.table import Table
+from relay.ledger.wait import Slot, Wait
 
 # A signal is counted for 60 to 61 s, since counts have a resolution of one second (docs/decisions.md, D-61-seconds).
 WINDOW_SECONDS = 61
@@ -37,17 +35,6 @@ EARLY_SLOT_SECONDS = 1.0
 KNOWN_SECONDS = 1.0
 # Time limit of one call. A gate is updated in milliseconds, so after this time the table counts as down.
 LIMITER_SECONDS = 1.0
-# Failures in a row that open the circuit.
-FAILURES_IN_A_ROW = 5
-# Time that the circuit stays open after them.
-OPEN_SECONDS = 30.0
-# Longer than an attempt takes, so that a second probe starts only if the sender of the first one died.
-PROBE_SECONDS = 12.0
-# Signals that wait for a circuit are spread over this time, and critical ones over the first part of it.
-SPREAD_SECONDS = 5.0
-# Bounds of a pause by Retry-After.
-LONGEST_PAUSE_SECONDS = 900.0
-SHORTEST_PAUSE_SECONDS = 5.0
 # Counts of past seconds are removed with the next write. If the function does not know their names before that write,
 # they are removed in a second write once there are more than this.
 MAX_STALE = 40
@@ -98,27 +85,20 @@ class Gate(NamedTuple):
         counts: Number of signals by the second in which they were counted (epoch seconds).
         critical: End of the line of critical signals: the slot after the last one that was given (epoch seconds).
         other: End of the line of all other signals (epoch seconds).
-        open_until: End of the circuit's open state (epoch seconds); None if the circuit is closed.
-        failures: Failures in a row.
+        circuit: The circuit.
     """
 
     counts: Mapping[int, int]
     critical: float
     other: float
-    open_until: float | None
-    failures: int
+    circuit: Circuit = CLOSED
 
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> "Gate":
         """Read a gate from the attributes of its item."""
         counted = {_second(name): int(value) for name, value in item.items() if name.startswith(_PREFIX)}
-        return cls(
-            counted,
-            item.get("critical", 0.0),
-            item.get("other", 0.0),
-            item.get("open_until"),
-            int(item.get("failures", 0)),
-        )
+        circuit = Circuit(item.get("open_until"), int(item.get("failures", 0)))
+        return cls(counted, item.get("critical", 0.0), item.get("other", 0.0), circuit)
 
     def counted(self, now: float) -> int:
         """Return the number of signals of the last minute."""
@@ -211,8 +191,9 @@ class RateLimiter:
             taken[rule.gate] = int(now)
             gates.append(entered)
         # Probe last: a sender without room would not send its probe, but would block the probes of others.
-        wait = self._probe(rules[0], gates[0], urgent=urgent)
-        ticket = Ticket(taken, troubled=gates[0].failures > 0 or gates[0].open_until is not None)
+        circuit = gates[0].circuit
+        wait = self._breaker.probe(rules[0].gate, circuit, urgent=urgent) if circuit != CLOSED else None
+        ticket = Ticket(taken, troubled=circuit != CLOSED)
         if wait:
             self.leave(ticket)
             return wait
@@ -227,25 +208,12 @@ class RateLimiter:
             self._update(gate, add={count_name(second): -1})
 
     def report(self, rules: Sequence[Rule], ticket: Ticket, failure: Reason | None, retry_after: float | None) -> None:
-        """Report a signal's result to the circuit breaker. A success is written only if it resets the circuit.
+        """Report a signal's result to the circuit breaker. See `CircuitBreaker.report`."""
+        self._breaker.report(rules[0].gate, failure, retry_after, troubled=ticket.troubled)
 
-        `failure` is the reason of the failure, None if the signal was accepted. `retry_after` is xMatters' Retry-After
-        in seconds, None without one.
-        """
-        gate = rules[0].gate
-        if failure is None or not HANDLING[failure].breaks_circuit:
-            if ticket.troubled:
-                self._update(gate, remove=["failures", "open_until"])
-            return
-        now = self.clock()
-        if failure == Reason.RATE_LIMITED:
-            pause = OPEN_SECONDS if retry_after is None else retry_after
-            pause = min(max(pause, SHORTEST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
-            self._update(gate, put={"open_until": now + pause})
-            return
-        failed = self._update(gate, add={"failures": 1})
-        if failed and failed.failures >= FAILURES_IN_A_ROW:
-            self._update(gate, put={"open_until": max(failed.open_until or 0.0, now + OPEN_SECONDS)})
+    @property
+    def _breaker(self) -> CircuitBreaker:
+        return CircuitBreaker(self._update, self.clock, self.random)
 
     def _enter(self, rule: Rule, now: float, *, urgent: bool, slot: Slot | None, is_circuit: bool) -> Gate | Wait:
         """Count a signal and return the gate, or return a wait."""
@@ -254,7 +222,7 @@ class RateLimiter:
         if known:
             return known
         gate = self._update(rule.gate, add={count_name(int(now)): 1}) or Gate.of({})
-        wait = self._circuit(gate, now, urgent=urgent) if is_circuit else None
+        wait = self._wait_for_circuit(gate, now, urgent=urgent) if is_circuit else None
         if wait:
             self._update(rule.gate, add={count_name(int(now)): -1})
             return wait
@@ -272,7 +240,7 @@ class RateLimiter:
         seen_at, gate = self.seen.get(rule.gate, (0.0, None))
         if gate is None or not 0 <= now - seen_at < KNOWN_SECONDS:
             return None
-        if is_circuit and (wait := self._circuit(gate, now, urgent=urgent)):
+        if is_circuit and (wait := self._wait_for_circuit(gate, now, urgent=urgent)):
             return wait
         end = gate.critical if urgent else max(gate.critical, gate.other)
         return None if is_due or end - now <= HORIZON_SECONDS else self._beyond_the_horizon(now)
@@ -305,26 +273,8 @@ class RateLimiter:
         if 0 < end <= slot.at + rule.spacing + 0.001:
             self._update(rule.gate, put={line: 0.0}, only_if=(line, end))
 
-    def _circuit(self, gate: Gate, now: float, *, urgent: bool) -> Wait | None:
-        if gate.open_until is None or now >= gate.open_until:
-            return None
-        return self._wait_for_circuit(gate.open_until, urgent=urgent)
-
-    def _probe(self, rule: Rule, gate: Gate, *, urgent: bool) -> Wait | None:
-        """Return None if the circuit is closed, or if this sender may probe it, else a wait."""
-        if gate.open_until is None:
-            return None
-        now = self.clock()
-        probes = self._update(
-            rule.gate, put={"open_until": now + PROBE_SECONDS}, only_if=("open_until", gate.open_until)
-        )
-        # Another sender probes, and will have its result soon.
-        return self._wait_for_circuit(now + SPREAD_SECONDS, urgent=urgent) if probes is None else None
-
-    def _wait_for_circuit(self, moment: float, *, urgent: bool) -> Wait:
-        # Critical signals return first, since the rate limit may leave room for them only.
-        delay = self.random() if urgent else 1 + self.random()
-        return Wait(Reason.CIRCUIT_OPEN, moment + delay * SPREAD_SECONDS)
+    def _wait_for_circuit(self, gate: Gate, now: float, *, urgent: bool) -> Wait | None:
+        return self._breaker.wait(gate.circuit, now, urgent=urgent) if gate.circuit != CLOSED else None
 
     def _update(self, gate: str, **changes: Any) -> Gate | None:
         """Update a gate, remove counts of past seconds, and return the gate; None if a condition did not hold."""

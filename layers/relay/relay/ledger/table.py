@@ -26,7 +26,7 @@ KEPT_SECONDS = 90 * 24 * 3600
 MAX_BATCH = 100
 # Others that change an item at the same time are few, and each of them wins only once.
 MAX_RACES = 6
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_NO_ATTRIBUTES: Mapping[str, Any] = MappingProxyType({})
 _DOCUMENT = frozenset({"pk", "text", "sequence", "expires"})
 # Makes a call to DynamoDB, maybe with a time limit, and returns its result.
 type Run = Callable[[Callable[[], Any]], Any]
@@ -44,7 +44,7 @@ class Text(NamedTuple):
 
     text: str
     sequence: int
-    others: Mapping[str, Any] = _NOTHING
+    others: Mapping[str, Any] = _NO_ATTRIBUTES
     key: str = ""
 
 
@@ -136,7 +136,7 @@ class Table:
         before: int,
         text: str,
         *,
-        others: Mapping[str, str | float] = _NOTHING,
+        others: Mapping[str, str | float] = _NO_ATTRIBUTES,
         remove: Collection[str] = (),
     ) -> int | None:
         """Write a document if its sequence is still `before`. Return the new sequence, or None if it is not.
@@ -215,8 +215,8 @@ class Table:
         self,
         key: str,
         *,
-        add: Mapping[str, float] = _NOTHING,
-        put: Mapping[str, float] = _NOTHING,
+        add: Mapping[str, float] = _NO_ATTRIBUTES,
+        put: Mapping[str, float] = _NO_ATTRIBUTES,
         remove: Collection[str] = (),
         only_if: tuple[str, float] | None = None,
         below: tuple[str, float] | None = None,

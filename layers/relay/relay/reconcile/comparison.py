@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 from relay.channels.cache import ChannelCache
 from relay.channels.channel import Access, Channel
-from relay.delivery.decision import Standing, is_known, judge_change
+from relay.delivery.standing import Standing, judge_change, was_shared
 from relay.errors import LedgerError, UnknownChannel
 from relay.incidents.share import Share
 from relay.incidents.transition import State
-from relay.ledger.entry import Entry, key
+from relay.ledger.entry import Entry
+from relay.ledger.entry_key import key
 from relay.ledger.ledger import Ledger
 from relay.ledger.sources import Recipients, Sources
 from relay.reconcile.notes import ChannelNote, Difference, group_name, place_name, short_name
@@ -239,8 +240,8 @@ class Comparison:
     def _is_settled(self, compared: Compared, name: str, state: State, differing: Sequence[Known]) -> bool:
         """True if an earlier run saw the difference too, and no job for it is on the retry queue.
 
-        A queued job of the same incident may belong to an earlier difference. This is so if the ledger has kept its
-        state or a later one since: an incident can resolve, reopen and resolve again.
+        A queued job of the same incident may belong to an earlier difference. This is so if the ledger has recorded
+        its state or a later one since: an incident can resolve, reopen and resolve again.
         """
         now, known = self.clock(), compared.differing.get(name)
         mark = mark_of(state)
@@ -250,16 +251,16 @@ class Comparison:
         return now - difference.since >= SETTLES_SECONDS and now - difference.queued >= QUEUED_SECONDS
 
     def _is_missed(self, group: Group, member: Member, state: State, known: Known) -> bool:
-        if is_known(known.entry, state, self.clock()):
+        if was_shared(known.entry, state, self.clock()):
             return False
         channel = self.channel(group, member)
         if channel is None:
             return False
         # A resolve terminates pages even if the policy does not announce it.
-        entry, kept = known.entry, known.entry.kept
+        entry, newest = known.entry, known.entry.newest
         leaves_pages = channel.rest is not None and not state.is_open and entry.has_live_pages()
         # The debt of an incident that is over would announce a state that has passed.
-        is_stale = entry.owed_since is not None and kept is not None and kept.is_open and not state.is_open
+        is_stale = entry.debt.since is not None and newest is not None and newest.is_open and not state.is_open
         is_owed = judge_change(entry, state, channel.policy.notify_on).standing == Standing.OWED
         return is_owed or leaves_pages or is_stale
 
@@ -272,7 +273,7 @@ class Comparison:
         name, since = key(member.name, known.recipients, seen.share.incident_id), slept_at
 
         def was_signalled(entry: Entry) -> bool:
-            return bool(entry.signals) and entry.signals[-1] > since
+            return bool(entry.signal_times) and entry.signal_times[-1] > since
 
         entry = self.ledger.change(name, lambda each: each if was_signalled(each) else each.woken(), known.entry)
         if was_signalled(entry) or not entry.is_woken:
@@ -294,7 +295,7 @@ def seen_at(share: Share, now: float) -> Seen:
 
     Alerts are not compared, since it is not documented if their ids in the API and in webhooks are the same.
     """
-    return Seen(share, replace(State.of(share, now), alerts=frozenset()))
+    return Seen(share, State.of(share, now).without_alerts())
 
 
 def mark_of(state: State) -> str:
@@ -303,5 +304,5 @@ def mark_of(state: State) -> str:
 
 
 def _has_moved_on(differing: Sequence[Known], queued: float) -> bool:
-    """True if the ledger kept a state that is at least as new as the job queued at `queued` (epoch seconds)."""
-    return any(each.entry.kept is not None and each.entry.kept.came >= queued for each in differing)
+    """True if the ledger recorded a state that is at least as new as the job queued at `queued` (epoch seconds)."""
+    return any(each.entry.newest is not None and each.entry.newest.came >= queued for each in differing)

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, Self
 
 from relay.bigpanda.listing import Position
 from relay.errors import Reason
-from relay.jobs.envelope import Job, JobKind, UnreadableMessage, timestamp
+from relay.jobs.envelope import UnreadableMessage
+from relay.jobs.job import Failures, Job, JobKind, Payload, Routing, timestamp
 
 
 class Member(NamedTuple):
@@ -87,7 +88,7 @@ class Piece(NamedTuple):
     def of(cls, job: Job) -> Self:
         """Parse a `reconcile` job into its piece of a run. Raises UnreadableMessage if the body is none."""
         try:
-            document = json.loads(job.body)
+            document = json.loads(job.payload.body)
             members = tuple(
                 Member(str(name), bool(names), bool(signals)) for name, names, signals in document["members"]
             )
@@ -105,12 +106,11 @@ class Piece(NamedTuple):
             delivery_id=self.run,
             channel=self.members[0].name,
             incident_id="",
-            body=json.dumps(body, separators=(",", ":")).encode(),
-            received_at=self.planned_at,
-            reason=Reason.IN_FLIGHT,
             correlation_id=f"reconcile-{self.run}",
-            version=None,
-            recipients=(),
+            received_at=self.planned_at,
+            payload=Payload(json.dumps(body, separators=(",", ":")).encode(), version=None),
+            routing=Routing(()),
+            failures=Failures(Reason.IN_FLIGHT),
         )
 
     def going_on(self, cursor: Cursor) -> "Piece":

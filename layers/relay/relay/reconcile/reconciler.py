@@ -20,7 +20,7 @@ from relay.deadline import Deadline
 from relay.delivery.task import new_job
 from relay.errors import ChannelError, LedgerError, QueueError, SendError, UnknownChannel
 from relay.incidents.share import Share
-from relay.jobs.envelope import Job, seconds_of, timestamp
+from relay.jobs.job import Job, seconds_of, timestamp
 from relay.jobs.outbox import FIRST_EVENT, Keeper, release_job
 from relay.jobs.outcome import Found
 from relay.ledger.table import Table
@@ -38,7 +38,7 @@ from relay.reconcile.notes import GroupNote, channel_key, read_channel_notes, sh
 from relay.reconcile.piece import Cursor, Member, Piece
 from relay.reconcile.report import Reporter
 from relay.reconcile.run import COUNTS, Run
-from relay.telemetry import Telemetry
+from relay.telemetry.telemetry import Telemetry
 
 # A piece has 15 seconds. The listing takes 5 s at most; the comparison ends when 5 s are left, the queueing at 1.5 s.
 LISTING_SECONDS, RELAY_SECONDS, LAST_SECONDS = 5.0, 5.0, 1.5
@@ -272,7 +272,8 @@ class Reconciler:
             if not all(map(channel.permits, each)):
                 continue
             trail = f"reconcile-{whole.incident_id}"[:100]
-            job = replace(new_job(channel, whole, body, each, trail, now), found=True)
+            job = new_job(channel, whole, body, each, trail, now)
+            job = replace(job, payload=replace(job.payload, found=True))
             if not self.keeper.keep(job, run.deadline, until=now):
                 raise QueueError("the retry queue did not take what was missed")
             if finding.is_first and channel.bigpanda and channel.bigpanda.callbacks:

@@ -15,7 +15,7 @@ from relay.incidents.share import Share
 from relay.reconcile.comparison import SETTLES_SECONDS, Seen, mark_of
 from relay.reconcile.notes import Difference, short_name
 from relay.reconcile.run import Run
-from relay.telemetry import Telemetry
+from relay.telemetry.telemetry import Telemetry
 
 # Time limit of the publication to the fallback topic.
 FALLBACK_SECONDS = 3.0

@@ -13,7 +13,7 @@ from relay.jobs.outbox import Keeper
 from relay.ledger.sources import Sources
 from relay.reconcile.comparison import group_of
 from relay.reconcile.piece import Member, Piece
-from relay.telemetry import Telemetry
+from relay.telemetry.telemetry import Telemetry
 
 # Time limit of the schedule; the function's time-out is 240 seconds.
 ALL_SECONDS = 220.0

@@ -14,7 +14,7 @@ from relay.channels.channel import Rest
 from relay.deadline import Deadline
 from relay.errors import Reason, SendError
 from relay.http.client import HttpClient, json_object
-from relay.http.session import Answer
+from relay.http.session import HttpAnswer
 from relay.incidents.json_fields import Fields, nested, scalar
 from relay.xmatters.rest import EVENTS_PATH, RestApi, listed
 
@@ -144,12 +144,12 @@ def _given_up(error: SendError) -> str | None:
     return f"not asked, after {error}" if is_hopeless else None
 
 
-def _says_not_found(answer: Answer) -> bool:
+def _says_not_found(answer: HttpAnswer) -> bool:
     """True if a 404 comes from xMatters' API itself, not from a proxy in between."""
     return scalar(json_object(answer.body).get("code")) == "404"
 
 
-def _read(answer: Answer, target: str, kind: Kind, word: str) -> Finding:
+def _read(answer: HttpAnswer, target: str, kind: Kind, word: str) -> Finding:
     """Return the user or group of an answer; `word` is xMatters' name of the expected kind."""
     fields = Fields(json_object(answer.body))
     identity, says = scalar(fields.first("id")), (scalar(fields.first("recipienttype")) or word).upper()
@@ -192,7 +192,7 @@ class _OnCall:
         return found if self.is_known and (is_whole or found) else None
 
 
-def _counts(answer: Answer, groups: list[Finding]) -> list[int | None]:
+def _counts(answer: HttpAnswer, groups: list[Finding]) -> list[int | None]:
     """Return the number of people on call for each group."""
     entries = listed(answer)
     if entries is None:
@@ -218,7 +218,7 @@ def _names(group: Any) -> list[str]:
     return [text.lower() for text in texts if text]
 
 
-def _is_whole(answer: Answer, count: int) -> bool:
+def _is_whole(answer: HttpAnswer, count: int) -> bool:
     """Return True if a page holds all results."""
     page = Fields(json_object(answer.body))
     total = page.first("total")

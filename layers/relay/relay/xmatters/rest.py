@@ -11,7 +11,7 @@ from relay.channels.channel import Rest
 from relay.deadline import Deadline
 from relay.errors import Reason, reason_for_status
 from relay.http.client import HttpClient, json_object
-from relay.http.session import Answer
+from relay.http.session import HttpAnswer
 from relay.xmatters.logins import Login, Logins
 
 EVENTS_PATH = "/api/xm/1/events"
@@ -32,9 +32,9 @@ class RestApi:
         document: Mapping[str, Any] | None,
         deadline: Deadline,
         *,
-        says: Callable[[Answer], object] = lambda _: True,
+        says: Callable[[HttpAnswer], object] = lambda _: True,
         also: Collection[int] = (),
-    ) -> Answer:
+    ) -> HttpAnswer:
         """Send a request, and return its answer if it is a valid 2xx or has one of the statuses in `also`.
 
         A 2xx is valid if `says` returns something other than None for it. Raises NoAnswer or BadAnswer. `path` begins
@@ -56,7 +56,7 @@ class RestApi:
             raise self._outward.bad_answer(answer, reason, secrets)
 
 
-def listed(answer: Answer) -> list[Any] | None:
+def listed(answer: HttpAnswer) -> list[Any] | None:
     """Return the items of a list answer; None if it is not a list, or was truncated."""
     found = json_object(answer.body).get("data")
     return found if isinstance(found, list) else None

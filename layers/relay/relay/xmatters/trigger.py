@@ -11,7 +11,7 @@ from relay.channels.channel import Channel
 from relay.deadline import Deadline
 from relay.errors import is_ambiguous_status, reason_for_status
 from relay.http.client import HttpClient, json_object
-from relay.http.session import Answer
+from relay.http.session import HttpAnswer
 from relay.xmatters.logins import Login, Logins
 
 
@@ -107,7 +107,7 @@ def _headers(signal: Signal) -> dict[str, str]:
     return headers | ({"X-Relay-May-Repeat": "true"} if signal.may_repeat else {})
 
 
-def _acceptance(answer: Answer) -> tuple[bool, str | None]:
+def _acceptance(answer: HttpAnswer) -> tuple[bool, str | None]:
     """Return True if the signal was accepted, and its request id.
 
     202 is an acceptance with any body. The older form route answers 200 with an id. Any other 2xx is no acceptance; it

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from relay.channels.policy import Policy
 from relay.errors import LedgerError
+from relay.ledger.circuit_breaker import CLOSED
 from relay.ledger.entry import Entry
 from relay.ledger.rate_limiter import HORIZON_SECONDS, Gate, gate_of
 from relay.ledger.table import Table
@@ -23,7 +24,7 @@ FULL_MINUTES = HORIZON_SECONDS / MINUTE
 FLOODED_SECONDS = 100.0
 
 
-class Rate(NamedTuple):
+class Load(NamedTuple):
     """Load of a channel in the last minute.
 
     Attributes:
@@ -50,28 +51,27 @@ class Rate(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Rates:
-    """Reader of channels' rates. `table` holds the gates."""
+class FloodDetector:
+    """Reader of channels' loads. `table` holds the gates."""
 
     table: Table
 
-    def above(self, owed: Mapping[str, Sequence[Entry]], policies: Mapping[str, Policy], now: float) -> list[Rate]:
-        """Return the rates of the channels that are above their limits now (epoch seconds).
+    def above(self, owed: Mapping[str, Sequence[Entry]], policies: Mapping[str, Policy], now: float) -> list[Load]:
+        """Return the loads of the channels that are above their limits now (epoch seconds).
 
         `owed` holds the entries of each channel's debts. If a gate can't be read, only the arrivals count.
         """
-        found = (self._rate(name, entries, policies.get(name, Policy()), now) for name, entries in owed.items())
-        return [rate for rate in found if rate.is_above]
+        found = (self._load(name, entries, policies.get(name, Policy()), now) for name, entries in owed.items())
+        return [load for load in found if load.is_above]
 
-    def _rate(self, channel: str, entries: Iterable[Entry], policy: Policy, now: float) -> Rate:
-        since = [entry.owed_since for entry in entries if entry.row_job and not entry.is_unreadable]
+    def _load(self, channel: str, entries: Iterable[Entry], policy: Policy, now: float) -> Load:
+        since = [entry.debt.since for entry in entries if entry.debt.job and not entry.is_unreadable]
         arrived = sum(moment is not None and now - MINUTE < moment <= now for moment in since)
-        rate = Rate(channel, policy.max_per_minute, len(since), arrived)
-        if rate.owed <= rate.limit:
-            return rate
+        load = Load(channel, policy.max_per_minute, len(since), arrived)
+        if load.owed <= load.limit:
+            return load
         try:
             gate = Gate.of(self.table.numbers(gate_of(channel)))
         except LedgerError:
-            return rate._replace(is_failing=True)
-        is_failing = gate.failures > 0 or gate.open_until is not None
-        return rate._replace(critical_wait=max(gate.critical - now, 0.0), is_failing=is_failing)
+            return load._replace(is_failing=True)
+        return load._replace(critical_wait=max(gate.critical - now, 0.0), is_failing=gate.circuit != CLOSED)

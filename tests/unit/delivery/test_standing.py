@@ -4,12 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.delivery.decision import (
-    Judgement,
-    Standing,
-    judge_job,
-    judge_share,
-)
+from relay.delivery.standing import Judgement, Standing, judge_job, judge_share
 from relay.incidents.transition import PRESETS, State, Transition
 from relay.ledger.entry import Entry
 from tests.unit.states import NOW, announced, lease, over, state, unstamped
@@ -27,7 +22,7 @@ def share(entry: Entry, of: State) -> Standing:
 
 def dead_lettered() -> Entry:
     """Return the entry of a state that was dead-lettered at MARK."""
-    return Entry().keeping(state()).dead_lettering(state(), MARK, "refused")
+    return Entry().owing(state()).dead_lettering(state(), MARK, "refused")
 
 
 def job(entry: Entry, of: State, *, mark: float | None = None) -> Standing:
@@ -55,8 +50,8 @@ class TestShare:
         "entry",
         [
             announced(state()),
-            Entry().keeping(state()),
-            Entry().keeping(state()).dead_lettering(state(), MARK, "refused"),
+            Entry().owing(state()),
+            Entry().owing(state()).dead_lettering(state(), MARK, "refused"),
             announced(state(-9)).unchanged(state()),
         ],
         ids=["announced", "waiting", "dead-lettered", "unchanged"],
@@ -69,7 +64,7 @@ class TestShare:
         assert share(Entry().claimed(alone, 1, queued=False), state(9, version=0)) == Standing.OWED
         assert share(Entry().claimed(alone, 1, queued=False).failed(alone, 1, 0, until=alone.began), state()) == "owed"
 
-    @pytest.mark.parametrize("entry", [announced(state()), Entry().keeping(state()), Entry().unchanged(over())])
+    @pytest.mark.parametrize("entry", [announced(state()), Entry().owing(state()), Entry().unchanged(over())])
     def test_older_share_is_superseded_by_a_state_that_is_safe(self, entry: Entry) -> None:
         assert share(entry, state(9, version=-1)) == Standing.SUPERSEDED
 
@@ -81,18 +76,18 @@ class TestShare:
         assert (judgement.standing, transition(judgement)) == (Standing.UNCHANGED, "touched")
 
     def test_comment_does_not_swallow_an_owed_page(self) -> None:
-        judgement = judge_share(Entry().keeping(state()), state(9, **COMMENT), PARITY)
+        judgement = judge_share(Entry().owing(state()), state(9, **COMMENT), PARITY)
         assert (judgement.standing, transition(judgement)) == (Standing.OWED, "opened")
-        worse = announced(state(status="warning")).keeping(state(5))
+        worse = announced(state(status="warning")).owing(state(5))
         assert transition(judge_share(worse, state(9, **COMMENT), PARITY)) == "worsened"
 
     def test_incident_that_opens_and_resolves_within_an_outage_is_not_signalled(self) -> None:
-        waiting = Entry().keeping(state())
+        waiting = Entry().owing(state())
         assert share(waiting, over(9)) == Standing.UNCHANGED
         assert job(waiting.unchanged(over(9)), state()) == Standing.SUPERSEDED
 
     def test_incident_that_resolves_and_reopens_within_an_outage_is_not_signalled(self) -> None:
-        waiting = announced(state()).keeping(over(5))
+        waiting = announced(state()).owing(over(5))
         assert share(waiting, state(9)) == Standing.UNCHANGED
         assert job(waiting.unchanged(state(9)), over(5)) == Standing.SUPERSEDED
 
@@ -155,10 +150,10 @@ class TestEqualTimestamps:
         assert share(announced(state()), over(9, version=0)) == Standing.OWED
 
     def test_repeated_share_at_the_same_version_is_a_duplicate_although_a_newer_one_came(self) -> None:
-        entry = announced(state()).keeping(over(5, version=0))
+        entry = announced(state()).owing(over(5, version=0))
         assert share(entry, over(8, version=0)) == Standing.DUPLICATE
-        eased = announced(state()).keeping(state(5, version=0, status="warning"))
-        flapping = eased.keeping(state(6, version=0, status="warning", flapping=True))
+        eased = announced(state()).owing(state(5, version=0, status="warning"))
+        flapping = eased.owing(state(6, version=0, status="warning", flapping=True))
         assert share(flapping, state(8, version=0, status="warning")) == Standing.DUPLICATE
 
     def test_share_at_the_same_version_is_owed_if_it_is_worse_than_the_newest_although_it_was_seen(self) -> None:
@@ -168,7 +163,7 @@ class TestEqualTimestamps:
         assert share(resolved, state(9, version=0)) == Standing.OWED
 
     def test_share_that_was_seen_at_an_older_version_is_superseded(self) -> None:
-        assert share(announced(state()).keeping(over(5)), state(9, version=0)) == Standing.SUPERSEDED
+        assert share(announced(state()).owing(over(5)), state(9, version=0)) == Standing.SUPERSEDED
 
 
 class TestWithoutTimestamps:
@@ -176,61 +171,61 @@ class TestWithoutTimestamps:
         assert share(announced(unstamped()), unstamped(9)) == Standing.DUPLICATE
 
     def test_share_without_timestamps_that_returns_to_an_earlier_state_is_no_duplicate(self) -> None:
-        entry = announced(unstamped()).keeping(unstamped(5, status="ok"))
+        entry = announced(unstamped()).owing(unstamped(5, status="ok"))
         assert share(entry, unstamped(9)) == Standing.UNCHANGED
         resolving = lease(unstamped(5, status="ok"), 5)
         resolved = entry.claimed(resolving, 1, queued=True).accepted(resolving, "r2", 1, until=resolving.began)
         assert share(resolved, unstamped(9)) == Standing.OWED
 
     def test_seen_digest_does_not_make_a_share_without_timestamps_a_duplicate(self) -> None:
-        entry = announced(unstamped(status="warning")).keeping(unstamped(5))
+        entry = announced(unstamped(status="warning")).owing(unstamped(5))
         assert share(entry, unstamped(9, status="warning")) == Standing.UNCHANGED
 
     def test_stamped_share_is_compared_with_the_announced_version_although_an_unstamped_one_came_between(self) -> None:
-        entry = announced(state(100)).keeping(unstamped(105, status="ok"))
+        entry = announced(state(100)).owing(unstamped(105, status="ok"))
         assert share(entry, state(107, version=50)) == Standing.SUPERSEDED
         assert job(entry, state(107, version=50)) == Standing.SUPERSEDED
 
     def test_job_without_timestamps_is_superseded_by_a_later_share(self) -> None:
-        assert job(Entry().keeping(unstamped(5, status="warning")), unstamped(0)) == Standing.SUPERSEDED
+        assert job(Entry().owing(unstamped(5, status="warning")), unstamped(0)) == Standing.SUPERSEDED
 
     def test_jobs_of_a_state_that_returned_are_told_apart_without_timestamps(self) -> None:
-        again = announced(unstamped(0)).keeping(unstamped(5, status="ok")).keeping(unstamped(9))
+        again = announced(unstamped(0)).owing(unstamped(5, status="ok")).owing(unstamped(9))
         assert job(again, unstamped(5, status="ok")) == Standing.SUPERSEDED
         assert job(again, unstamped(0)) == Standing.DUPLICATE
         assert job(again, unstamped(9)) == Standing.UNCHANGED
 
 
 class TestJob:
-    def test_job_of_a_kept_state_that_was_not_announced_is_owed(self) -> None:
-        assert job(Entry().keeping(state()), state()) == Standing.OWED
+    def test_job_of_the_newest_state_that_was_not_announced_is_owed(self) -> None:
+        assert job(Entry().owing(state()), state()) == Standing.OWED
 
     def test_job_of_an_announced_state_is_a_duplicate(self) -> None:
         assert job(announced(state()), state()) == Standing.DUPLICATE
 
     def test_job_of_an_overtaken_state_is_superseded(self) -> None:
-        assert job(Entry().keeping(state(5)), state()) == Standing.SUPERSEDED
+        assert job(Entry().owing(state(5)), state()) == Standing.SUPERSEDED
         assert job(announced(state(5)), state()) == Standing.SUPERSEDED
 
     @pytest.mark.parametrize(("after", "standing"), [(0.2, "superseded"), (0.6, "superseded"), (0.8, "owed")])
     def test_second_job_of_a_share_that_came_twice_at_once_is_superseded(self, after: float, standing: str) -> None:
-        assert job(Entry().keeping(state()), state(after, version=0)) == standing
-        assert job(Entry().keeping(unstamped()), unstamped(after)) == standing
+        assert job(Entry().owing(state()), state(after, version=0)) == standing
+        assert job(Entry().owing(unstamped()), unstamped(after)) == standing
 
     def test_job_of_another_state_that_came_at_the_same_time_is_owed(self) -> None:
-        assert job(Entry().keeping(state()), state(0.5, version=0, flapping=True)) == Standing.OWED
-        assert job(Entry().keeping(state()), state(0.5, version=1)) == Standing.OWED
+        assert job(Entry().owing(state()), state(0.5, version=0, flapping=True)) == Standing.OWED
+        assert job(Entry().owing(state()), state(0.5, version=1)) == Standing.OWED
 
     def test_job_that_is_newer_than_the_ledger_is_owed(self) -> None:
         assert job(Entry(), state()) == Standing.OWED
         assert job(announced(state()), over(5)) == Standing.OWED
 
     def test_job_of_a_comment_on_an_announced_state_is_unchanged(self) -> None:
-        assert job(announced(state()).keeping(state(5, **COMMENT)), state(5, **COMMENT)) == Standing.UNCHANGED
+        assert job(announced(state()).owing(state(5, **COMMENT)), state(5, **COMMENT)) == Standing.UNCHANGED
 
     def test_job_of_a_resolve_is_owed_only_if_something_was_announced(self) -> None:
-        assert job(Entry().keeping(over()), over()) == Standing.UNCHANGED
-        assert job(announced(state()).keeping(over(5)), over(5)) == Standing.OWED
+        assert job(Entry().owing(over()), over()) == Standing.UNCHANGED
+        assert job(announced(state()).owing(over(5)), over(5)) == Standing.OWED
 
 
 class TestDeadLettered:
@@ -243,20 +238,20 @@ class TestDeadLettered:
         assert job(dead_lettered(), state(), mark=mark) == Standing.OWED
 
     def test_mark_revives_where_the_ledger_could_not_note_the_dead_letter(self) -> None:
-        assert job(Entry().keeping(state()), state(), mark=MARK) == Standing.OWED
+        assert job(Entry().owing(state()), state(), mark=MARK) == Standing.OWED
 
     def test_mark_does_not_revive_an_announced_or_superseded_state(self) -> None:
         assert job(announced(state()), state(), mark=MARK) == Standing.DUPLICATE
         assert job(announced(state(5)), state(), mark=MARK) == Standing.SUPERSEDED
-        assert job(Entry().keeping(state()).unchanged(over(5)), state(), mark=MARK) == Standing.SUPERSEDED
+        assert job(Entry().owing(state()).unchanged(over(5)), state(), mark=MARK) == Standing.SUPERSEDED
 
     def test_newer_share_of_the_same_state_revives_a_dead_lettered_one(self) -> None:
-        entry = dead_lettered().keeping(state(5))
+        entry = dead_lettered().owing(state(5))
         assert state().digest == state(5).digest
         assert job(entry, state(5)) == Standing.OWED
 
     def test_newer_share_of_another_state_revives_a_dead_lettered_one(self) -> None:
-        assert job(dead_lettered().keeping(state(5, **COMMENT)), state(5)) == Standing.OWED
+        assert job(dead_lettered().owing(state(5, **COMMENT)), state(5)) == Standing.OWED
 
 
 class TestDoubtfulStates:
@@ -268,8 +263,8 @@ class TestDoubtfulStates:
         doubtful = announced(state()).claimed(warning, 1, queued=True).failed(warning, 1, 1, until=warning.began)
         again = state(9, version=0)
         assert share(doubtful, again) == Standing.OWED
-        assert job(doubtful.keeping(again), again) == Standing.OWED
-        assert job(doubtful.keeping(again).announcing(again, "r2", NOW + 9), again) == Standing.DUPLICATE
+        assert job(doubtful.owing(again), again) == Standing.OWED
+        assert job(doubtful.owing(again).announcing(again, "r2", NOW + 9), again) == Standing.DUPLICATE
 
     def test_resolve_is_owed_after_a_page_that_may_have_been_announced(self) -> None:
         first = lease(state())
@@ -308,7 +303,7 @@ STATES = st.builds(
     st.sampled_from(["critical", "warning", "ok", None]),
 )
 STEPS = st.lists(
-    st.tuples(STATES, st.sampled_from(["kept", "accepted", "timed out", "refused", "dead-lettered", "unchanged"])),
+    st.tuples(STATES, st.sampled_from(["owed", "accepted", "timed out", "refused", "dead-lettered", "unchanged"])),
     max_size=5,
 )
 
@@ -322,10 +317,10 @@ def grown(steps: list[tuple[State, str]]) -> Entry:
             entry = entry.unchanged(of) if standing == Standing.UNCHANGED else entry
         elif standing == Standing.OWED:
             mine = lease(of, began * 100)
-            claimed = entry.keeping(of).claimed(mine, 1, queued=True)
+            claimed = entry.owing(of).claimed(mine, 1, queued=True)
             match fate:
-                case "kept":
-                    entry = entry.keeping(of)
+                case "owed":
+                    entry = entry.owing(of)
                 case "accepted":
                     entry = claimed.accepted(mine, None, 1, until=mine.began)
                 case "timed out":
@@ -337,14 +332,14 @@ def grown(steps: list[tuple[State, str]]) -> Entry:
 
 
 @given(STEPS)
-def test_newest_kept_state_is_announced_or_owed_or_changes_nothing(steps: list[tuple[State, str]]) -> None:
+def test_newest_state_is_announced_or_owed_or_changes_nothing(steps: list[tuple[State, str]]) -> None:
     entry = grown(steps)
-    if entry.kept is None:
+    if entry.newest is None:
         return
-    [kept] = [of for of, _ in reversed(steps) if of.is_of_same_share(entry.kept)][:1]
-    standing = job(entry, kept, mark=MARK)
+    [newest] = [of for of, _ in reversed(steps) if of.is_of_same_share(entry.newest)][:1]
+    standing = job(entry, newest, mark=MARK)
     assert standing != Standing.SUPERSEDED
-    assert (standing == Standing.OWED) == (entry.owed_since is not None)
+    assert (standing == Standing.OWED) == (entry.debt.since is not None)
 
 
 @given(STEPS, STATES)
@@ -352,8 +347,8 @@ def test_share_that_is_not_owed_changes_nothing_or_is_not_the_newest(steps: list
     entry = grown(steps)
     standing = share(entry, of)
     if standing in {Standing.DUPLICATE, Standing.SUPERSEDED}:
-        assert entry.kept is not None
-        assert of.is_same(entry.kept) or of.precedes(entry.kept) or of.digest in entry.seen
+        assert entry.newest is not None
+        assert of.is_same(entry.newest) or of.precedes(entry.newest) or of.digest in entry.seen
     elif standing == Standing.UNCHANGED:
         changes = [judge_share(Entry(announced=told), of, PARITY).standing for told in entry.maybe_announced()]
         assert Standing.OWED not in changes or of.precedes(entry.announced)

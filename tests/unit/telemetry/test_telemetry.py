@@ -1,5 +1,4 @@
 import contextlib
-import json
 from copy import replace
 from dataclasses import dataclass
 from typing import Any
@@ -8,10 +7,11 @@ import pytest
 
 from relay.channels.inbound import Request
 from relay.errors import BadRequest, Reason, Unauthorized
-from relay.jobs.envelope import Job
-from relay.jobs.outcome import Found, Outcome, Result
-from relay.ledger.share_rates import Rate
-from relay.telemetry import MAX_LOGGED_TEXT
+from relay.jobs.job import Job
+from relay.jobs.outcome import Exchange, Found, Notices, Outcome, Result, Subject
+from relay.ledger.flood_detector import Load
+from relay.telemetry.log_line import MAX_LOGGED_TEXT
+from relay.telemetry.metrics import ALWAYS, METRICS
 from tests import samples
 from tests.fakes import Recorder
 
@@ -26,64 +26,30 @@ class Context:
     aws_request_id: str = "00000000-0000-4000-8000-000000000000"
 
 
-NEVER_FAILED = replace(samples.job(), first_failed_at=None)
+NEVER_FAILED = samples.job(first_failed_at=None)
 
 
-def zeroed(recorder: Recorder) -> set[str]:
-    documents = [json.loads(line) for line in recorder.written().splitlines()]
-    return {name for document in documents for name, value in document.items() if value == [0.0]}
+NOC = Subject("noc", "i1")
 
 
 class TestMetrics:
-    def test_every_metric_is_zero_from_the_first_minute(self) -> None:
+    def test_every_metric_is_written_by_something_that_happens(self) -> None:
         recorder = Recorder()
-        with contextlib.redirect_stdout(recorder.out):
-            recorder.telemetry.instrument(lambda event, context: event)
-        assert zeroed(recorder) == {
-            *(f"outcome_{outcome}" for outcome in Outcome),
-            *("callback_queued", "callback_unchanged", "callback_unsafe"),
-            *(f"job_{outcome}" for outcome in Outcome),
-            *(f"reason_{reason}" for reason in Reason),
-            "routes_undecided",
-            *("stale_channel", "lookups_limited", "undecided_request", "rejected_request", "crash", "epoch_unread"),
-            *("unguarded", "dead_lettered"),
-            *("unreadable_job", "fallback_notified", "fallback_failed", "unconfirmed"),
-            *(
-                "share_missed",
-                "missed_unannounced",
-                "reconcile_failed",
-                "unauthorized_share",
-                "signal_failed",
-                "misconfigured_channel",
-                "refused_recipients",
-                "unverified_callback",
-                "resolve_refuted",
-                "resolve_unreachable",
-            ),
-            *("sweeper_heartbeat", "sweeper_failed", "debts_owed", "debt_overdue_seconds", "debt_healed"),
-            "channels_flooded",
-        }
-
-    def test_every_counted_metric_was_zeroed_at_start(self) -> None:
-        recorder = Recorder()
-        with contextlib.redirect_stdout(recorder.out):
-            recorder.telemetry.instrument(lambda event, context: event)
-        names = zeroed(recorder)
         for outcome in Outcome:
-            recorder.telemetry.share(Result(outcome, "noc"), {}, correlation_id="c1")
-            recorder.telemetry.worked(samples.job(), Result(outcome, "noc"), {})
+            recorder.telemetry.share(Result(outcome, NOC), {}, correlation_id="c1")
+            recorder.telemetry.worked(samples.job(), Result(outcome, NOC), {})
         for outcome in (Outcome.QUEUED, Outcome.UNCHANGED, Outcome.UNSAFE):
-            recorder.telemetry.called_back(Result(outcome, "noc"), {}, correlation_id="c1")
+            recorder.telemetry.called_back(Result(outcome, NOC), {}, correlation_id="c1")
         for reason in Reason:
-            result = Result(Outcome.QUEUED, "noc", reason=reason, queue="dead_letter", unguarded="the ledger is down")
-            result = replace(result, refused_recipients=1, unverified="no page", end="refuted")
+            notices = Notices(unguarded="the ledger is down", refused_recipients=1, unverified="no page", end="refuted")
+            result = Result(Outcome.QUEUED, NOC, reason, queue="dead_letter", notices=notices)
             recorder.telemetry.share(result, {}, correlation_id="c1")
-        recorder.telemetry.worked(samples.job(), Result(Outcome.DUPLICATE, "noc", end="unreachable"), {})
+        recorder.telemetry.worked(samples.job(), Result(Outcome.DUPLICATE, NOC, notices=Notices(end="unreachable")), {})
         recorder.telemetry.unreadable("no JSON")
         recorder.telemetry.notified("noc", ["i1"], is_notified=True)
         recorder.telemetry.notified("noc", ["i1"], is_notified=False)
         recorder.telemetry.swept(1, 60.0, 1)
-        recorder.telemetry.flooded({Rate("noc", limit=60, owed=100, arrived=70): 120.0})
+        recorder.telemetry.flooded({Load("noc", limit=60, owed=100, arrived=70): 120.0})
         recorder.telemetry.unconfirmed(samples.job(), ("r1",))
         recorder.telemetry.crashed(ValueError())
         for notice in (
@@ -101,7 +67,24 @@ class TestMetrics:
         recorder.telemetry.unannounced("i1", "critical", ["noc"])
         recorder.telemetry.refused(samples.request(), BadRequest("f", "d"))
         recorder.telemetry.refused(samples.request(), Unauthorized(channel_exists=True))
-        assert set(recorder.metrics()) == names
+        assert set(recorder.metrics()) == set(METRICS)
+
+    def test_quiet_hour_writes_only_the_metrics_that_are_written_always(self) -> None:
+        recorder = Recorder()
+        for outcome in (Outcome.DELIVERED, Outcome.UNCHANGED, Outcome.DUPLICATE, Outcome.SUPERSEDED):
+            recorder.telemetry.share(Result(outcome, NOC), {}, correlation_id="c1")
+            recorder.telemetry.worked(samples.job(), Result(outcome, NOC), {})
+        recorder.telemetry.called_back(Result(Outcome.QUEUED, NOC), {}, correlation_id="c1")
+        recorder.telemetry.swept(0, 0.0, 0)
+        recorder.telemetry.flooded({})
+        recorder.telemetry.reconciled(["noc"], "e1", Found(), {})
+        assert tuple(recorder.metrics()) == ALWAYS
+
+    def test_loaded_function_has_written_nothing(self) -> None:
+        recorder = Recorder()
+        with contextlib.redirect_stdout(recorder.out):
+            recorder.telemetry.instrument(lambda event, context: event)
+        assert recorder.written() == ""
 
     def test_nothing_is_written_if_nothing_was_counted(self) -> None:
         recorder = Recorder()
@@ -146,7 +129,7 @@ class TestLines:
 
     def test_share_is_one_log_line_without_unknown_fields(self) -> None:
         recorder = Recorder()
-        recorder.telemetry.share(Result(Outcome.DELIVERED, "noc", "i1"), {"send": 12.6}, correlation_id="c1")
+        recorder.telemetry.share(Result(Outcome.DELIVERED, NOC), {"send": 12.6}, correlation_id="c1")
         [line] = recorder.lines()
         known = {"channel": "noc", "incident_id": "i1", "outcome": "delivered", "correlation_id": "c1"}
         assert {name: line[name] for name in known} == known
@@ -155,23 +138,17 @@ class TestLines:
 
     def test_log_line_of_a_share_has_transition_and_reason(self) -> None:
         recorder = Recorder()
-        result = Result(
-            Outcome.DELIVERED,
-            "noc",
-            "i1",
-            transition="worsened",
-            why="its status is worse",
-            unguarded="no answer in time",
-        )
+        subject = Subject("noc", "i1", transition="worsened", why="its status is worse")
+        result = Result(Outcome.DELIVERED, subject).with_unguarded("no answer in time")
         recorder.telemetry.share(result, {}, correlation_id="c1")
         [line] = recorder.lines()
         assert (line["transition"], line["why"]) == ("worsened", "its status is worse")
         assert line["unguarded"] == "no answer in time"
-        assert recorder.metrics() == {"outcome_delivered": 1, "unguarded": 1}
+        assert recorder.metrics() == {"share": 1, "unguarded": 1}
 
     def test_log_line_of_a_job_has_its_attempts_and_times(self) -> None:
         recorder = Recorder()
-        result = Result(Outcome.QUEUED, "noc", "i1", reason=Reason.UPSTREAM, queue="retry", attempts=1)
+        result = Result(Outcome.QUEUED, NOC, Reason.UPSTREAM, queue="retry", exchange=Exchange(attempts=1))
         recorder.telemetry.worked(samples.job(rounds=4, replays=1), result, {"send": 3.5})
         [line] = recorder.lines()
         expected = {
@@ -186,18 +163,18 @@ class TestLines:
             "correlation_id": "request-1",
         }
         assert {name: line[name] for name in expected} == expected
-        assert recorder.metrics() == {"job_queued": 1, "reason_upstream": 1, "signal_failed": 1}
+        assert recorder.metrics() == {"signal_failed": 1}
 
     def test_kept_job_that_wakes_as_duplicate_is_not_logged(self) -> None:
         recorder = Recorder()
-        recorder.telemetry.worked(NEVER_FAILED, Result(Outcome.DUPLICATE, "noc", "i1"), {})
+        recorder.telemetry.worked(NEVER_FAILED, Result(Outcome.DUPLICATE, NOC), {})
         assert (recorder.lines(), recorder.metrics()) == ([], {})
 
     @pytest.mark.parametrize(
         ("job", "outcome"),
         [
             (samples.job(), Outcome.DUPLICATE),
-            (replace(NEVER_FAILED, accepted=True), Outcome.DUPLICATE),
+            (samples.changed(NEVER_FAILED, accepted=True), Outcome.DUPLICATE),
             (NEVER_FAILED, Outcome.SUPERSEDED),
             (NEVER_FAILED, Outcome.DELIVERED),
         ],
@@ -205,13 +182,12 @@ class TestLines:
     )
     def test_other_results_of_a_job_are_logged(self, job: Job, outcome: Outcome) -> None:
         recorder = Recorder()
-        recorder.telemetry.worked(job, Result(outcome, "noc", "i1"), {})
+        recorder.telemetry.worked(job, Result(outcome, NOC), {})
         assert [line["outcome"] for line in recorder.lines()] == [outcome]
-        assert recorder.metrics() == {f"job_{outcome}": 1}
 
     def test_dead_lettered_job_is_counted_once(self) -> None:
         recorder = Recorder()
-        dead_lettered = Result(Outcome.QUEUED, "noc", queue="dead_letter")
+        dead_lettered = Result(Outcome.QUEUED, NOC, queue="dead_letter")
         recorder.telemetry.worked(samples.job(), dead_lettered, {})
         assert "dead_lettered" not in recorder.metrics()
         recorder.telemetry.worked(samples.job(), replace(dead_lettered, reason=Reason.EXPIRED), {})
@@ -264,8 +240,8 @@ class TestLines:
 
     def test_flooded_channel_is_logged_as_warning_with_its_rate_and_debts(self) -> None:
         recorder = Recorder()
-        flooded = Rate("noc", limit=60, owed=900, arrived=70, critical_wait=299.6)
-        recorder.telemetry.flooded({flooded: 120.4, Rate("db", limit=4, owed=9, arrived=8): 180.0})
+        flooded = Load("noc", limit=60, owed=900, arrived=70, critical_wait=299.6)
+        recorder.telemetry.flooded({flooded: 120.4, Load("db", limit=4, owed=9, arrived=8): 180.0})
         noc, db = recorder.lines()
         expected = {
             "level": "WARNING",
@@ -282,7 +258,7 @@ class TestLines:
 
     def test_last_copy_is_logged_as_critical_in_its_own_line(self) -> None:
         recorder = Recorder()
-        result = Result(Outcome.UNSAFE, "noc", "i1", reason=Reason.UPSTREAM, last_copy='{"schema":1}')
+        result = Result(Outcome.UNSAFE, NOC, Reason.UPSTREAM).with_last_copy('{"schema":1}')
         recorder.telemetry.share(result, {}, correlation_id="c1")
         share, last = recorder.lines()
         assert (share["level"], last["level"]) == ("INFO", "CRITICAL")
@@ -312,7 +288,7 @@ class TestLines:
     def test_failed_signal_is_counted_and_a_waiting_one_is_not(self, outcome: Outcome, reason: Reason | None) -> None:
         waits = {None, Reason.PACED, Reason.IN_FLIGHT, Reason.EXPIRED, Reason.CHANNEL_REMOVED}
         failed = outcome in {Outcome.QUEUED, Outcome.UNSAFE} and reason not in waits
-        result = Result(outcome, "noc", reason=reason)
+        result = Result(outcome, NOC, reason=reason)
         recorder = Recorder()
         recorder.telemetry.share(result, {}, correlation_id="c1")
         assert ("signal_failed" in recorder.metrics()) is failed
@@ -324,13 +300,13 @@ class TestLines:
     @pytest.mark.parametrize("kind", ["followup", "writeback", "release"])
     def test_failed_chore_is_not_counted_as_failed_signal(self, kind: str) -> None:
         recorder = Recorder()
-        recorder.telemetry.worked(samples.job(kind=kind), Result(Outcome.QUEUED, "noc", reason=Reason.UPSTREAM), {})
+        recorder.telemetry.worked(samples.job(kind=kind), Result(Outcome.QUEUED, NOC, reason=Reason.UPSTREAM), {})
         assert "signal_failed" not in recorder.metrics()
 
     def test_unrouted_share_is_counted_and_logged_once(self) -> None:
-        recorder, job = Recorder(), replace(samples.job(), routes_undecided=True)
-        recorder.telemetry.share(Result(Outcome.QUEUED, "noc", "i1", job=job), {}, correlation_id="c1")
-        recorder.telemetry.worked(job, Result(Outcome.DELIVERED, "noc", "i1", job=job), {})
+        recorder, job = Recorder(), samples.job(routes_undecided=True)
+        recorder.telemetry.share(Result(Outcome.QUEUED, NOC, job=job), {}, correlation_id="c1")
+        recorder.telemetry.worked(job, Result(Outcome.DELIVERED, NOC, job=job), {})
         assert recorder.metrics()["routes_undecided"] == 1
         [line] = [line for line in recorder.lines() if line["message"] == "routes_undecided"]
         assert line["detail"].startswith("channel noc, incident i1: ")
@@ -350,7 +326,7 @@ class TestLines:
     )
     def test_incident_id_breaks_no_log_line_and_steers_no_terminal(self, incident_id: str, shown: str) -> None:
         recorder = Recorder()
-        recorder.telemetry.share(Result(Outcome.DELIVERED, "noc", incident_id), {}, correlation_id="c1")
+        recorder.telemetry.share(Result(Outcome.DELIVERED, Subject("noc", incident_id)), {}, correlation_id="c1")
         recorder.telemetry.notified("noc", [incident_id], is_notified=True)
         recorder.telemetry.notice("dead_lettered", incident_id)
         assert recorder.written().splitlines()[0].isascii()
@@ -359,7 +335,7 @@ class TestLines:
 
     def test_last_copy_is_logged_character_by_character(self) -> None:
         recorder, only = Recorder(), "\x1b\u202e\n" + "x" * (MAX_LOGGED_TEXT + 1)
-        recorder.telemetry.share(replace(Result(Outcome.UNSAFE, "noc"), last_copy=only), {}, correlation_id="c1")
+        recorder.telemetry.share(Result(Outcome.UNSAFE, NOC).with_last_copy(only), {}, correlation_id="c1")
         recorder.telemetry.crashed(KeyError(), raw_body=only)
         assert recorder.lines()[1]["last_copy"] == recorder.lines()[2]["raw_body"] == only
 

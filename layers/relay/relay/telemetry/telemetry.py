@@ -1,10 +1,9 @@
-"""Logs and metrics: one structured log line for each share, and a metric for each outcome and reason.
+"""Logs and metrics: one structured log line for each share, and a metric for what alarms and the dashboard read.
 
 Lines consist of named fields. Headers, URLs and exceptions' texts are never logged, since they can hold secrets.
 Control, format and bidi characters are replaced, and texts are cut to MAX_LOGGED_TEXT.
 """
 
-import json
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
@@ -15,94 +14,19 @@ from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
 from relay.channels.channel import is_channel_name
 from relay.errors import BadRequest, Reason, Unauthorized
-from relay.foreign_text import identifier, printable
-from relay.jobs.envelope import Job, JobKind
+from relay.foreign_text import identifier
+from relay.jobs.job import Job, JobKind
 from relay.jobs.outbox import MAX_LOGGED_CHARACTERS
 from relay.jobs.outcome import Found, Outcome, Result
+from relay.telemetry.log_line import channel_list, history, log_line, result_fields
+from relay.telemetry.metrics import FAILED_SIGNAL_REASONS
 
 if TYPE_CHECKING:
     from relay.channels.inbound import Request
-    from relay.ledger.share_rates import Rate
+    from relay.ledger.flood_detector import Load
 
-OTHER_METRICS = (
-    "routes_undecided",
-    "stale_channel",
-    "misconfigured_channel",
-    "lookups_limited",
-    "undecided_request",
-    "epoch_unread",
-    "rejected_request",
-    "crash",
-    "unguarded",
-    "dead_lettered",
-    "unreadable_job",
-    "fallback_notified",
-    "fallback_failed",
-    "unconfirmed",
-    "share_missed",
-    "missed_unannounced",
-    "reconcile_failed",
-    "unauthorized_share",
-    "refused_recipients",
-    "unverified_callback",
-    "resolve_refuted",
-    "resolve_unreachable",
-    "signal_failed",
-    "sweeper_heartbeat",
-    "sweeper_failed",
-    "debts_owed",
-    "debt_healed",
-    "debt_overdue_seconds",
-    "channels_flooded",
-)
 # Incidents that one log line names at most.
 MAX_LOGGED_IDS = 50
-# Characters of a text in a log line.
-MAX_LOGGED_TEXT = 4096
-# Logged without a change, since they may be the only copy of a share. JSON escapes their control characters.
-_VERBATIM = {"last_copy", "raw_body"}
-# Channels that one log line names at most; a reconcile run can compare hundreds.
-MAX_CHANNELS = 3
-# Reasons that count as a failed signal. With the others nothing failed: the signal waits, or its job ended by its age
-# or with its channel.
-_FAILURES = frozenset(
-    {
-        Reason.RATE_LIMITED,
-        Reason.UPSTREAM,
-        Reason.UNREACHABLE,
-        Reason.TIMEOUT,
-        Reason.REFUSED,
-        Reason.CREDENTIALS,
-        Reason.CIRCUIT_OPEN,
-        Reason.INTERNAL,
-    }
-)
-
-
-def _outcome_metric(outcome: Outcome) -> str:
-    return f"outcome_{outcome}"
-
-
-def _callback_metric(outcome: Outcome) -> str:
-    return f"callback_{outcome}"
-
-
-def _job_metric(outcome: Outcome) -> str:
-    return f"job_{outcome}"
-
-
-def _reason_metric(reason: Reason) -> str:
-    return f"reason_{reason}"
-
-
-# Every metric of the relay. CloudWatch bills for each metric that is written, so each one here is counted somewhere.
-METRICS = (
-    *map(_outcome_metric, Outcome),
-    *map(_callback_metric, (Outcome.QUEUED, Outcome.UNCHANGED, Outcome.UNSAFE)),
-    *map(_job_metric, Outcome),
-    *map(_reason_metric, Reason),
-    *OTHER_METRICS,
-)
 
 type Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
@@ -122,11 +46,7 @@ class Telemetry:
         return cls(logger, Metrics())
 
     def instrument(self, handler: Handler) -> Handler:
-        """Wrap a handler: add the request id to its log lines, and write its metrics when it returns.
-
-        Writes zero for every metric once, so that alarms have data from the first minute.
-        """
-        self._zero()
+        """Wrap a handler: add the request id to its log lines, and write its metrics when it returns."""
 
         # Not Powertools' own decorators: they repeat constant fields in every line, can be switched to log whole
         # events with the callers' credentials, and warn when there is no metric.
@@ -141,45 +61,41 @@ class Telemetry:
 
         return instrumented
 
-    def _zero(self) -> None:
-        for name in METRICS:
-            self._metrics.add_metric(name, MetricUnit.Count, 0)
-        self._metrics.flush_metrics()
-
     def share(self, result: Result, spent: Mapping[str, float], *, correlation_id: str) -> None:
         """Log and count the result of a share. Its last copy, if there is one, is logged in a line of its own."""
-        self._metrics.add_metric(_outcome_metric(result.outcome), MetricUnit.Count, 1)
+        # Where a secret can't be read, an unsafe share may be a stranger's request.
+        self._metrics.add_metric("share_unsafe" if result.outcome == Outcome.UNSAFE else "share", MetricUnit.Count, 1)
         self._note_cause(result)
         self._note_failed_signal(result)
-        if result.job and result.job.routes_undecided:
-            which = f"channel {result.channel}, incident {identifier(result.incident_id or '')}"
+        if result.job and result.job.routing.routes_undecided:
+            which = f"channel {result.subject.channel}, incident {identifier(result.subject.incident_id or '')}"
             self.notice(
                 "routes_undecided",
                 f"{which}: has too many values for the channel's routes, so the recipients of several are notified",
             )
         # Without the Lambda request id: one request carries one share, and the gateway's id is logged.
-        fields = _fields(result, spent, correlation_id) | {"function_request_id": None}
+        fields = result_fields(result, spent, correlation_id) | {"function_request_id": None}
         self._logger.info("share", extra=fields)
         self._note_last_copy(result, correlation_id)
 
     def called_back(self, result: Result, spent: Mapping[str, float], *, correlation_id: str) -> None:
         """Log and count the result of a callback. Its last copy, if there is one, is logged in a line of its own."""
-        self._metrics.add_metric(_callback_metric(result.outcome), MetricUnit.Count, 1)
+        if result.outcome == Outcome.UNSAFE:
+            self._metrics.add_metric("callback_unsafe", MetricUnit.Count, 1)
         self._note_cause(result)
-        self._logger.info("callback", extra=_fields(result, spent, correlation_id))
+        self._logger.info("callback", extra=result_fields(result, spent, correlation_id))
         self._note_last_copy(result, correlation_id)
 
     def worked(self, job: Job, result: Result, spent: Mapping[str, float]) -> None:
-        """Log and count the result of a job that came from a queue.
+        """Log the result of a job that came from a queue, and count its failure.
 
-        The safety job of a share that was delivered inline finds nothing to do. It is logged at DEBUG and not counted.
+        The safety job of a share that was delivered inline finds nothing to do. It is logged at DEBUG.
         """
-        fields = _fields(result, spent, job.correlation_id) | _history(job)
-        never_failed = job.kind == JobKind.SIGNAL and job.first_failed_at is None and not job.accepted
+        fields = result_fields(result, spent, job.correlation_id) | history(job)
+        never_failed = job.kind == JobKind.SIGNAL and job.failures.first_failed_at is None and not job.message.accepted
         if result.outcome == Outcome.DUPLICATE and never_failed:
             self._logger.debug("job", extra=fields)
             return
-        self._metrics.add_metric(_job_metric(result.outcome), MetricUnit.Count, 1)
         self._note_cause(result)
         if job.kind == JobKind.SIGNAL:
             self._note_failed_signal(result)
@@ -205,9 +121,11 @@ class Telemetry:
         number of debts whose vanished message was replaced.
         """
         self._metrics.add_metric("sweeper_heartbeat", MetricUnit.Count, 1)
-        self._metrics.add_metric("debts_owed", MetricUnit.Count, owed)
-        # Unit Count, as in `_zero`: CloudWatch keeps values of one metric with different units apart.
-        self._metrics.add_metric("debt_overdue_seconds", MetricUnit.Count, round(oldest_overdue))
+        if owed:
+            self._metrics.add_metric("debts_owed", MetricUnit.Count, owed)
+        if oldest_overdue:
+            # Unit Count, as everywhere: CloudWatch keeps values of one metric with different units apart.
+            self._metrics.add_metric("debt_overdue_seconds", MetricUnit.Count, round(oldest_overdue))
         if healed:
             self._metrics.add_metric("debt_healed", MetricUnit.Count, healed)
         self._logger.info("swept", extra={"owed": owed, "overdue_seconds": round(oldest_overdue), "healed": healed})
@@ -217,16 +135,17 @@ class Telemetry:
         fields = {"channel": channel, "owed": owed, "oldest_seconds": round(oldest), "reason": reason or None}
         self._logger.warning("channel owes signals", extra={name: value for name, value in fields.items() if value})
 
-    def flooded(self, rates: "Mapping[Rate, float]") -> None:
+    def flooded(self, loads: "Mapping[Load, float]") -> None:
         """Log and count the channels above their rate limits; the values are the time above the limit (seconds)."""
-        self._metrics.add_metric("channels_flooded", MetricUnit.Count, len(rates))
-        for rate, seconds in rates.items():
+        if loads:
+            self._metrics.add_metric("channels_flooded", MetricUnit.Count, len(loads))
+        for load, seconds in loads.items():
             fields = {
-                "channel": rate.channel,
-                "arrived_per_minute": rate.arrived,
-                "max_per_minute": rate.limit,
-                "owed": rate.owed,
-                "critical_wait_seconds": None if rate.critical_wait is None else round(rate.critical_wait),
+                "channel": load.channel,
+                "arrived_per_minute": load.arrived,
+                "max_per_minute": load.limit,
+                "owed": load.owed,
+                "critical_wait_seconds": None if load.critical_wait is None else round(load.critical_wait),
                 "above_seconds": round(seconds),
             }
             known = {name: value for name, value in fields.items() if value is not None}
@@ -238,7 +157,7 @@ class Telemetry:
         fields = {"channel": job.channel, "incident_id": job.incident_id, "delivery_id": job.delivery_id}
         fields["request_id"] = ", ".join(request_ids)
         self._logger.error(
-            "unconfirmed: xMatters accepted a signal and made no page of it", extra=fields | _history(job)
+            "unconfirmed: xMatters accepted a signal and made no page of it", extra=fields | history(job)
         )
 
     def reconciled(
@@ -249,7 +168,7 @@ class Telemetry:
             self._metrics.add_metric("share_missed", MetricUnit.Count, found.missed)
         if found.reason:
             self._metrics.add_metric("reconcile_failed", MetricUnit.Count, 1)
-        fields = {"channel": _channels(channels), "environment_id": environment_id, **found._asdict()}
+        fields = {"channel": channel_list(channels), "environment_id": environment_id, **found._asdict()}
         fields["milliseconds"] = {part: round(exact) for part, exact in spent.items()}
         known = {name: value for name, value in fields.items() if value is not None}
         log = self._logger.error if found.failure or found.missed else self._logger.info
@@ -258,7 +177,7 @@ class Telemetry:
     def unannounced(self, incident_id: str, status: str | None, channels: Sequence[str]) -> None:
         """Log and count an open incident that a reconcile run found, and of which these channels got no share."""
         self._metrics.add_metric("missed_unannounced", MetricUnit.Count, 1)
-        fields = {"incident_id": incident_id, "status": status, "channel": _channels(channels)}
+        fields = {"incident_id": incident_id, "status": status, "channel": channel_list(channels)}
         self._logger.warning(
             "missed unannounced: an open incident of which no share came; it is reported, not signalled", extra=fields
         )
@@ -292,87 +211,33 @@ class Telemetry:
             self._logger.critical("crash", extra=fields | {"raw_body": raw_body[:MAX_LOGGED_CHARACTERS]})
 
     def notice(self, name: str, detail: str) -> None:
-        """Log a warning of one of the OTHER_METRICS, and count it under its name."""
+        """Log a warning of one of the metrics, and count it under its name."""
         self._metrics.add_metric(name, MetricUnit.Count, 1)
         self._logger.warning(name, extra={"detail": detail})
 
     def _note_last_copy(self, result: Result, correlation_id: str) -> None:
-        if result.last_copy is not None:
-            fields = _fields(result, {}, correlation_id) | {"last_copy": result.last_copy}
+        if result.notices.last_copy is not None:
+            fields = result_fields(result, {}, correlation_id) | {"last_copy": result.notices.last_copy}
             self._logger.critical("last copy: neither delivered nor kept", extra=fields)
 
     def _note_failed_signal(self, result: Result) -> None:
         """Count a signal that xMatters did not accept, with or without a later retry."""
-        if result.outcome in {Outcome.QUEUED, Outcome.UNSAFE} and result.reason in _FAILURES:
+        if result.outcome in {Outcome.QUEUED, Outcome.UNSAFE} and result.reason in FAILED_SIGNAL_REASONS:
             self._metrics.add_metric("signal_failed", MetricUnit.Count, 1)
 
     def _note_cause(self, result: Result) -> None:
-        """Count the reason and the unusual facts of a result, and log the fault if it has one."""
-        if result.reason:
-            self._metrics.add_metric(_reason_metric(result.reason), MetricUnit.Count, 1)
-        if result.unguarded:
+        """Count refused credentials and the unusual facts of a result, and log the fault if it has one."""
+        if result.reason == Reason.CREDENTIALS:
+            self._metrics.add_metric("credentials_refused", MetricUnit.Count, 1)
+        if result.notices.unguarded:
             self._metrics.add_metric("unguarded", MetricUnit.Count, 1)
-        if result.end:
-            self._metrics.add_metric(f"resolve_{result.end}", MetricUnit.Count, 1)
-        if result.unverified:
+        if result.notices.end:
+            self._metrics.add_metric(f"resolve_{result.notices.end}", MetricUnit.Count, 1)
+        if result.notices.unverified:
             self._metrics.add_metric("unverified_callback", MetricUnit.Count, 1)
-        if result.refused_recipients:
-            self._metrics.add_metric("refused_recipients", MetricUnit.Count, result.refused_recipients)
+        if result.notices.refused_recipients:
+            self._metrics.add_metric("refused_recipients", MetricUnit.Count, result.notices.refused_recipients)
         if result.queue == "dead_letter" and result.reason:
             self._metrics.add_metric("dead_lettered", MetricUnit.Count, 1)
-        if result.fault:
-            self.crashed(result.fault)
-
-
-def log_line(fields: Mapping[str, Any]) -> str:
-    """Return the fields of a log line as JSON: one line of ASCII, safe for any viewer."""
-    return json.dumps(_shown(fields), default=str, separators=(",", ":"))
-
-
-def _shown(value: Any) -> Any:
-    """Return a value of a log line with printable texts.
-
-    Ids come from outside the relay, and log viewers decode JSON escapes into control characters.
-    """
-    match value:
-        case str():
-            return printable(value, MAX_LOGGED_TEXT)
-        case Mapping():
-            return {name: each if name in _VERBATIM else _shown(each) for name, each in value.items()}
-        case list() | tuple():
-            return [_shown(each) for each in value]
-    return value
-
-
-def _channels(names: Sequence[str]) -> str:
-    """Return channel names for a log line: at most three, and the number of the others."""
-    more = len(names) - MAX_CHANNELS
-    return ", ".join(names[:MAX_CHANNELS]) + (f" and {more} more" if more > 0 else "")
-
-
-def _fields(result: Result, spent: Mapping[str, float], correlation_id: str) -> dict[str, Any]:
-    fields = {
-        "channel": result.channel,
-        "incident_id": result.incident_id,
-        "outcome": result.outcome,
-        "transition": result.transition,
-        "why": result.why,
-        "reason": result.reason,
-        "queue": result.queue,
-        "attempts": result.attempts or None,
-        "http_status": result.http_status,
-        "detail": result.detail,
-        "unguarded": result.unguarded,
-        "refused_recipients": result.refused_recipients or None,
-        "unverified": result.unverified,
-        "end": result.end,
-        "delivery_id": result.delivery_id,
-        "request_id": result.request_id,
-        "correlation_id": correlation_id,
-        "milliseconds": {part: round(exact) for part, exact in spent.items()},
-    }
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _history(job: Job) -> dict[str, Any]:
-    return {"kind": job.kind, "rounds": job.rounds, "replays": job.replays, "received_at": job.received_at}
+        if result.notices.fault:
+            self.crashed(result.notices.fault)

@@ -1,0 +1,103 @@
+"""Follower of replayed jobs: reads their outcomes from the entries of their incidents in the ledger."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from relay.delivery.replay import LONGEST_SLEEP_SECONDS, Became, Fate, Moved
+from relay.delivery.task import entry_of
+from relay.errors import LedgerError, Reason
+from relay.ledger.entry import Entry
+from relay.ledger.ledger import Ledger
+
+# Time between two reads of the entries.
+POLL_SECONDS = 2.0
+# The follower stops when no entry changed for this time.
+STILL_SECONDS = 60.0
+# The follower stops after this many failed reads in a row.
+MAX_FAILED_POLLS = 5
+
+
+def fate(moved: Moved, entry: Entry) -> Fate:
+    """Return the outcome of a moved job, read from its incident's entry."""
+    state, job = moved.state, moved.job
+    if state is None:
+        return moved.first_fate
+    mark = job.revival.mark
+    is_received = mark is None or entry.dead_letter.revived_at > mark
+    if state.is_of_same_share(entry.announced):
+        return Fate(Became.DELIVERED, request_id=_request_id(entry)) if is_received else Fate(Became.NOT_OWED)
+    if state.precedes(entry.announced) or state.precedes(entry.newest) or state.is_same(entry.announced):
+        return Fate(Became.NOT_OWED)
+    if entry.dead_letter.holds(state):
+        # An equal mark is that of the moved message: no worker has received it yet.
+        is_again = mark is None or entry.dead_letter.mark > mark
+        return Fate(Became.DEAD_LETTERED, entry.debt.reason or None) if is_again else Fate(Became.WAITING)
+    if state.is_of_same_share(entry.newest):
+        if entry.debt.since is None:
+            return Fate(Became.NOT_OWED)
+        if is_received:
+            return Fate(Became.WAITING, Reason.IN_FLIGHT if entry.lease else entry.debt.reason or None)
+    return Fate(Became.WAITING)
+
+
+def _request_id(entry: Entry) -> str | None:
+    last = entry.accepted_signals[-1] if entry.accepted_signals else None
+    return last.request_id if last and last.at >= entry.dead_letter.revived_at else None
+
+
+@dataclass
+class Follower:
+    """Follows the entries of moved jobs.
+
+    Attributes:
+        ledger: The ledger; one read gets a batch of entries.
+        clock: The time in epoch seconds.
+        sleep: Waits for a number of seconds.
+        problem: Error of the last read of the ledger; None if it succeeded.
+    """
+
+    ledger: Ledger
+    clock: Callable[[], float]
+    sleep: Callable[[float], object]
+    problem: str | None = field(default=None, init=False)
+
+    def follow(
+        self, jobs: Sequence[Moved], stopping: Callable[[], bool] = lambda: False
+    ) -> Iterator[Mapping[int, Fate]]:
+        """Yield after each poll the fates that changed, by the jobs' indexes in the sequence.
+
+        The iteration ends when all fates are settled, when none changed for STILL_SECONDS, after MAX_FAILED_POLLS
+        failed reads of the ledger, or when `stopping` returns True.
+        """
+        fates = {place: moved.first_fate for place, moved in enumerate(jobs) if moved.is_to_follow}
+        changed_at, failed = self.clock(), 0
+        while fates and not stopping():
+            changed = self._changed(jobs, fates)
+            failed = failed + 1 if self.problem else 0
+            fates = {place: changed.get(place, known) for place, known in fates.items()}
+            fates = {place: known for place, known in fates.items() if not known.is_settled}
+            changed_at = self.clock() if changed else changed_at
+            yield changed
+            if failed == MAX_FAILED_POLLS or self.clock() - changed_at >= STILL_SECONDS:
+                return
+            if fates:
+                self._sleep(stopping)
+
+    def _changed(self, jobs: Sequence[Moved], fates: Mapping[int, Fate]) -> dict[int, Fate]:
+        try:
+            entries = self.ledger.read_many({entry_of(jobs[place].job) for place in fates})
+        except LedgerError as error:
+            self.problem = str(error)
+            return {}
+        self.problem = None
+        changed = {}
+        for place, known in fates.items():
+            entry = entries.get(entry_of(jobs[place].job))
+            if entry is not None and (now := fate(jobs[place], entry)) != known:
+                changed[place] = now
+        return changed
+
+    def _sleep(self, stopping: Callable[[], bool]) -> None:
+        until = self.clock() + POLL_SECONDS
+        while (left := until - self.clock()) > 0 and not stopping():
+            self.sleep(min(left, LONGEST_SLEEP_SECONDS))

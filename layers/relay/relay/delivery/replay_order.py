@@ -1,0 +1,60 @@
+"""Order of dead-lettered jobs in a replay, and the batches in which they are moved. Pure code."""
+
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator
+
+from relay.jobs.dead_letters import Held
+from relay.jobs.envelope import attributes_of
+from relay.jobs.job import Job, seconds_of
+from relay.jobs.queue import MAX_BATCH, MAX_MESSAGE_BYTES
+
+# Batches that are moved in parallel. botocore keeps ten connections.
+PARALLEL_BATCHES = 8
+
+
+def in_order(helds: Iterable[Held]) -> list[tuple[Held, Job]]:
+    """Sort jobs by the arrival of their shares, oldest first, and the jobs of each incident by its states' versions.
+
+    Shares can arrive out of order. The newest state of an incident must be replayed last.
+    """
+    jobs = [(held, held.job) for held in helds if held.job is not None]
+    jobs.sort(key=lambda pair: seconds_of(pair[1].received_at))
+    states: dict[tuple[str, str], deque[tuple[Held, Job]]] = defaultdict(deque)
+    for pair in sorted(jobs, key=lambda pair: _version(pair[1])):
+        states[_incident(pair[1])].append(pair)
+    return [states[_incident(job)].popleft() for _, job in jobs]
+
+
+def _version(job: Job) -> tuple[float, float]:
+    came = seconds_of(job.received_at)
+    return job.payload.version or (came, came)
+
+
+def _incident(job: Job) -> tuple[str, str]:
+    return job.channel, job.incident_id
+
+
+def waves(pairs: Iterable[tuple[Held, Job]], most: int) -> Iterator[list[list[tuple[Held, Job]]]]:
+    """Split jobs into waves of at most `most` messages. The batches of a wave can be moved in parallel.
+
+    A batch fits into one call to SQS. To keep their order, messages of one incident are in one batch of a wave, or in
+    different waves.
+    """
+    wave: list[list[tuple[Held, Job]]] = [[]]
+    places: dict[tuple[str, str], int] = {}
+    count = size = 0
+    for held, job in pairs:
+        bytes_of = held.place[1] + sum(len(name + value) + 8 for name, value in attributes_of(job).items()) * 4
+        is_full = bool(wave[-1]) and (len(wave[-1]) == MAX_BATCH or size + bytes_of > MAX_MESSAGE_BYTES)
+        place = len(wave) - 1 + is_full
+        if count == most or place == PARALLEL_BATCHES or places.get(_incident(job), place) != place:
+            yield wave
+            wave, places, count, size, place = [[]], {}, 0, 0, 0
+        elif is_full:
+            wave.append([])
+            size = 0
+        wave[place].append((held, job))
+        places[_incident(job)] = place
+        count, size = count + 1, size + bytes_of
+    if count:
+        yield wave

@@ -1,0 +1,134 @@
+"""Standing of a state: its relation to its incident's entry in the ledger. Pure code."""
+
+from collections.abc import Set as AbstractSet
+from enum import StrEnum
+from typing import NamedTuple
+
+from relay.incidents.transition import Change, State, Transition, compare
+from relay.ledger.entry import Entry
+
+# Upper bound of the difference of two functions' clocks. AWS keeps them far closer.
+CLOCKS_DIFFER_SECONDS = 0.7
+_WORSE = frozenset({Transition.WORSENED, Transition.REOPENED})
+
+
+class Standing(StrEnum):
+    """Relation of a state to its incident's entry.
+
+    OWED: the policy announces the state, and it is not announced yet. DUPLICATE, SUPERSEDED and UNCHANGED have the
+    meaning that `Outcome` describes. DEAD_LETTERED: the state is on the dead-letter queue, and no operator moved it
+    back.
+    """
+
+    OWED = "owed"
+    DUPLICATE = "duplicate"
+    SUPERSEDED = "superseded"
+    UNCHANGED = "unchanged"
+    DEAD_LETTERED = "dead_lettered"
+
+
+class Judgement(NamedTuple):
+    """Standing of a state.
+
+    Attributes:
+        standing: The standing.
+        change: The state's transition and its explanation; None if the standing was found without a comparison.
+    """
+
+    standing: Standing
+    change: Change | None = None
+
+
+def judge_share(
+    entry: Entry, state: State, notify_on: AbstractSet[Transition], *, is_stamped: bool = True
+) -> Judgement:
+    """Return the standing of a new share's state. `is_stamped` is True if the share has BigPanda's timestamps.
+
+    A duplicate or superseded share needs no further work: its state, or a newer one, is in the entry already. The
+    entry's states are announced, queued, or not to be announced.
+    """
+    if (is_stamped and _came_before(entry, state)) or state.is_same(entry.newest):
+        return Judgement(Standing.DUPLICATE)
+    if state.precedes(entry.announced) or state.precedes(entry.newest):
+        return Judgement(Standing.SUPERSEDED)
+    return judge_change(entry, state, notify_on)
+
+
+def judge_job(entry: Entry, state: State, notify_on: AbstractSet[Transition], *, mark: float | None) -> Judgement:
+    """Return the standing of the state of a job from the queue.
+
+    `mark` is the time at which its message was dead-lettered (epoch seconds), None if it never was. A dead-lettered
+    state is revived only by a message whose mark is not older than the entry's. Other copies of the job are ignored.
+    """
+    announced = entry.announced
+    is_announced = announced is not None and state.is_same(announced)
+    is_announced = is_announced and (state.version is not None or not (announced and announced.precedes(state)))
+    # An announced state is owed again if the incident eased meanwhile, or if another state may have been announced.
+    is_owed_anew = entry.debt.since is not None and state.is_of_same_share(entry.newest)
+    if is_announced and not entry.was_better and not is_owed_anew:
+        return Judgement(Standing.DUPLICATE)
+    if not state.is_of_same_share(entry.newest) and (
+        state.precedes(entry.announced) or state.precedes(entry.newest) or _is_copy(entry, state)
+    ):
+        return Judgement(Standing.DUPLICATE if is_announced else Standing.SUPERSEDED)
+    if entry.dead_letter.holds(state) and (mark is None or mark < entry.dead_letter.mark):
+        return Judgement(Standing.DEAD_LETTERED)
+    judgement = judge_change(entry, state, notify_on)
+    is_news = judgement.standing == Standing.OWED or not is_announced
+    return judgement if is_news else Judgement(Standing.DUPLICATE)
+
+
+def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Judgement:
+    """OWED if the transition from any state that may have been announced is in `notify_on`, else UNCHANGED.
+
+    If the incident eased without a signal, the transition from that eased state counts too: it can worsen again, back
+    to the announced state.
+    """
+    changes = [compare(announced, state) for announced in entry.maybe_announced()]
+    again = compare(entry.eased, state) if entry.eased else changes[0]
+    if entry.is_woken and state.is_open:
+        again = Change(Transition.REOPENED, "its snooze is over")
+    if again.transition in _WORSE:
+        changes.append(again)
+    for change in changes:
+        if change.transition in notify_on:
+            return Judgement(Standing.OWED, change)
+    return Judgement(Standing.UNCHANGED, changes[0])
+
+
+def was_shared(entry: Entry, state: State, now: float) -> bool:
+    """True if the relay got a state that BigPanda's API shows, or a newer one, in a share.
+
+    That includes states that are being sent, wait on the retry queue or are dead-lettered.
+    """
+    newest, dead_lettered = entry.newest, entry.dead_letter.state
+    if entry.is_busy(now) or (newest and newest.version and state.version and state.version <= newest.version):
+        return True
+    # A dead-lettered state that a newer state superseded is ignored.
+    dead_lettered = None if dead_lettered and dead_lettered.precedes(newest) else dead_lettered
+    queued = (newest if entry.debt.since is not None else None, dead_lettered)
+    return any(known and (known.is_open, known.rank) == (state.is_open, state.rank) for known in queued)
+
+
+def _is_copy(entry: Entry, state: State) -> bool:
+    """Return True if the state is a second copy of a share that arrived at about the same time as the newest state.
+
+    If two copies of a share arrive at once, both may be queued, while the entry holds the arrival time of one. That
+    time can be later than this copy's, since the functions' clocks differ.
+    """
+    newest = entry.newest
+    is_seen = newest is not None and newest.version == state.version and state.name in entry.seen
+    return is_seen and newest is not None and state.came < newest.came + CLOCKS_DIFFER_SECONDS
+
+
+def _came_before(entry: Entry, state: State) -> bool:
+    """Return True if the same state arrived before, with the version of the newest state.
+
+    Timestamps have a resolution of a second, so the state is either a late copy, or the incident returned to it within
+    that second. A state that is worse than the newest one counts as new, so that no page is lost. The caller skips this
+    check for shares without timestamps.
+    """
+    newest = entry.newest
+    if newest is None or newest.version != state.version:
+        return False
+    return state.name in entry.seen and not state.is_worse_than(newest)

@@ -1,0 +1,82 @@
+"""Worker for chores: follow-ups of signals, write-backs of callbacks, and releases of an incident's updates.
+
+Each chore calls the API of a vendor, and may be retried for hours. Reconcile runs are chores too, but never retried:
+`reconcile.reconciler` works them.
+"""
+
+from collections.abc import Callable
+from copy import replace
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from relay.channels.channel import Channel
+from relay.deadline import Deadline
+from relay.delivery.page_followup import Followup
+from relay.errors import HANDLING, Reason
+from relay.jobs.job import Job, JobKind
+from relay.jobs.outbox import Keeper
+from relay.jobs.outcome import Outcome, Result, Subject, after_failure
+from relay.ledger.wait import Wait
+
+if TYPE_CHECKING:
+    from relay.bigpanda.writeback import Writeback
+
+# Time limit of a follow-up. It is short, so that follow-ups do not delay other chores; unfinished work is retried.
+FOLLOWUP_SECONDS = 5.0
+# After a failed call that took at least SLOW_SECONDS, the function does not call that API of the channel for
+# SILENT_SECONDS. So an API that hangs does not take all workers from the chores of other channels (docs/decisions.md,
+# D-hung-api).
+SLOW_SECONDS, SILENT_SECONDS = 3.0, 30.0
+
+
+@dataclass(frozen=True)
+class Chores:
+    """Worker for chores, except for reconcile runs.
+
+    Attributes:
+        followup: Follow-up of signals.
+        writeback: Returns the write-back of callbacks, created at its first use.
+        keeper: The queues.
+        clock: The time in epoch seconds.
+        deadlines: Returns a deadline of a number of seconds.
+        silent: End of the time in which an API is not called (epoch seconds), by channel and vendor.
+    """
+
+    followup: Followup
+    writeback: "Callable[[], Writeback]"
+    keeper: Keeper
+    clock: Callable[[], float]
+    deadlines: Callable[[float], Deadline]
+    silent: dict[tuple[str, str], float] = field(default_factory=dict, init=False)
+
+    def do(self, job: Job, channel: Channel, deadline: Deadline, *, hold: Wait | None) -> Result:
+        """Do a chore: follow up a signal, write a callback into BigPanda, or release an incident's updates."""
+        api = (job.channel, "xmatters" if job.kind == JobKind.FOLLOWUP else "bigpanda")
+        began, silent_until = self.clock(), self.silent.get(api, 0.0)
+        if hold is None and silent_until > began:
+            hold = Wait(Reason.CIRCUIT_OPEN, silent_until)
+        if hold:
+            result = replace(Result.unsafe(job, hold.reason, "not attempted: it waits or expired"), until=hold.until)
+        elif job.kind == JobKind.WRITEBACK:
+            result = self.writeback().write(job, channel, deadline)
+        elif job.kind == JobKind.RELEASE:
+            result = self.writeback().release(job, channel, deadline)
+        elif channel.rest or channel.confirms_ends:
+            brief = self.deadlines(min(FOLLOWUP_SECONDS, deadline.remaining()))
+            result = self.followup.follow(job, channel, brief)
+            deadline.spent.update({part: deadline.spent.get(part, 0.0) + spent for part, spent in brief.spent.items()})
+        else:
+            result = Result(Outcome.UNCHANGED, Subject.of_job(job))
+        if result.outcome == Outcome.UNSAFE and self.clock() - began > SLOW_SECONDS:
+            self.silent[api] = self.clock() + SILENT_SECONDS
+        if result.outcome != Outcome.UNSAFE:
+            return result
+        return self.failed(job, result, deadline)
+
+    def failed(self, job: Job, result: Result, deadline: Deadline) -> Result:
+        """Return the result of a failed chore: it waits on the queue, or is dead-lettered if its failure is final."""
+        waiting = result.queued("retry")
+        if not HANDLING[result.reason or Reason.INTERNAL].is_final:
+            return waiting
+        is_dead_lettered = self.keeper.dead_letter(after_failure(job, result, self.clock()), deadline)
+        return result.queued("dead_letter") if is_dead_lettered else replace(waiting, until=None)

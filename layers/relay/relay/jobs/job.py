@@ -1,0 +1,237 @@
+"""Job: a self-contained piece of work for a worker, in groups of members that change together. Pure code."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import NamedTuple, Self
+
+from relay.incidents.share import Version
+
+# The resolution of `timestamp`.
+MILLISECOND = 0.001
+
+
+class JobKind(StrEnum):
+    """Kind of a job: what a worker does with it.
+
+    A newer version of the relay may write kinds that this one does not know.
+    """
+
+    SIGNAL = "signal"
+    FOLLOWUP = "followup"
+    WRITEBACK = "writeback"
+    RELEASE = "release"
+    RECONCILE = "reconcile"
+
+
+class Payload(NamedTuple):
+    """Content of a job: a body, and the state in it.
+
+    Attributes:
+        body: The share's body, or a chore's own.
+        version: BigPanda's timestamps of the state; None if it has none.
+        status: The incident's status; None if the share has none.
+        transition: The transition against the announced state, or the kind of a callback; None if it was not compared.
+        digest: Hash of the state; None if the body has the state.
+        is_dated_by_another: True if the share has no timestamps, and `version` is that of a state that came before.
+        found: True if a reconcile run asked BigPanda for the share. Its alerts may have other ids than in webhooks.
+        body_reduced: True if `body` is cut to fit, and no longer BigPanda's bytes.
+    """
+
+    body: bytes
+    version: Version | None
+    status: str | None = None
+    transition: str | None = None
+    digest: str | None = None
+    is_dated_by_another: bool = False
+    found: bool = False
+    body_reduced: bool = False
+
+
+class Routing(NamedTuple):
+    """Recipients of a job's signal.
+
+    Attributes:
+        recipients: Names of the recipients.
+        url_recipients: Recipients that the webhook's URL named; None if unknown. Each set of them has an entry of its
+            own.
+        priority: xMatters' priority by the channel's route; None if the route sets none.
+        routes_undecided: True if the channel's routes could not be evaluated within their budget, so that `recipients`
+            has those of several routes.
+    """
+
+    recipients: tuple[str, ...]
+    url_recipients: tuple[str, ...] | None = None
+    priority: str | None = None
+    routes_undecided: bool = False
+
+
+class Failures(NamedTuple):
+    """Failures of a job so far.
+
+    Attributes:
+        reason: The reason of the last failure or wait; `in_flight` before the first attempt.
+        first_failed_at: When an attempt failed first.
+        last_failed_at: When an attempt failed last.
+        attempts: Number of requests that were really sent.
+        rounds: Number of failed attempts from the retry queue.
+        http_status: Status of the last answer; None if there was none.
+        response_excerpt: Redacted start of the last answer.
+        may_have_paged: True if xMatters may have accepted one of the attempts.
+    """
+
+    reason: str
+    first_failed_at: str | None = None
+    last_failed_at: str | None = None
+    attempts: int = 0
+    rounds: int = 0
+    http_status: int | None = None
+    response_excerpt: str = ""
+    may_have_paged: bool = False
+
+
+class JobMessage(NamedTuple):
+    """Members that belong to one message of a job. A job can have several messages at the same time.
+
+    Attributes:
+        not_before: The time before which the job must not be attempted.
+        spare: True for an additional copy of a job, which only tries to send. Waits and follow-ups are left to the
+            job's own message.
+        accepted: True if xMatters accepted the signal, and the ledger does not know that yet.
+        healed: Number of the sweeper's job that replaces a missing message; 0 for the message itself.
+        ledger_down_since: When the job first met a failing ledger.
+        waits_for_ledger: True if the job must wait for the ledger, since a critical of the incident was sent unguarded.
+    """
+
+    not_before: str | None = None
+    spare: bool = False
+    accepted: bool = False
+    healed: int = 0
+    ledger_down_since: str | None = None
+    waits_for_ledger: bool = False
+
+
+class Revival(NamedTuple):
+    """A job's way to the dead-letter queue and back.
+
+    Attributes:
+        replays: Number of replays by operators.
+        dead_lettered_at: When the relay dead-lettered the job last; None also if SQS's own redrive moved it.
+        revived_at: When a worker received the job from the dead-letter queue. The job's age counts from then. The job
+            is revived if that is later than `dead_lettered_at`.
+    """
+
+    replays: int = 0
+    dead_lettered_at: str | None = None
+    revived_at: str | None = None
+
+    @property
+    def mark(self) -> float | None:
+        """Time at which the job was dead-lettered last (epoch seconds); None if it was not."""
+        return seconds_of(self.dead_lettered_at) if self.dead_lettered_at else None
+
+    @property
+    def is_revived(self) -> bool:
+        """True if a worker received the job after it was dead-lettered last."""
+        if self.revived_at is None or self.dead_lettered_at is None:
+            return self.revived_at is not None
+        return seconds_of(self.revived_at) > seconds_of(self.dead_lettered_at)
+
+
+class Job(NamedTuple):
+    """A self-contained piece of work for a worker.
+
+    A job is queued before its first attempt: then its reason is `in_flight`, and there is no failure yet. Times are ISO
+    8601 in UTC, and None for never. An envelope has the members of all groups side by side.
+
+    Attributes:
+        kind: A JobKind, or a word that this version does not know.
+        delivery_id: Id of the delivery, the same over all attempts and replays.
+        channel: Name of the channel.
+        incident_id: Id of the incident.
+        correlation_id: API Gateway's id of the request that began it.
+        received_at: When the share, or the callback, came.
+        payload: Content: the body, and the state in it.
+        routing: Recipients of the signal.
+        failures: Failures so far.
+        message: Members of this message of the job.
+        revival: Way to the dead-letter queue and back.
+    """
+
+    kind: str
+    delivery_id: str
+    channel: str
+    incident_id: str
+    correlation_id: str
+    received_at: str
+    payload: Payload
+    routing: Routing
+    failures: Failures
+    message: JobMessage = JobMessage()
+    revival: Revival = Revival()
+
+    @property
+    def stored_name(self) -> str:
+        """Name under which the job is stored for a debt. Two copies of one share are two jobs."""
+        return f"{self.delivery_id}/{self.received_at}"
+
+    @property
+    def age_counts_from(self) -> float:
+        """Time from which the job's age counts: its arrival, or its revival (epoch seconds)."""
+        return seconds_of(self.revival.revived_at or self.received_at)
+
+    def revived(self, now: float) -> Self:
+        """Return the dead-lettered job as it starts again at `now` (epoch seconds), with a new age and backoff.
+
+        The revival is later than the mark, although clocks of functions differ.
+        """
+        at = timestamp(max(now, (self.revival.mark or 0.0) + MILLISECOND))
+        return self.fresh()._replace(
+            failures=self.failures._replace(rounds=0),
+            revival=self.revival._replace(revived_at=at, replays=self.revival.replays + 1),
+        )
+
+    def dead_lettered(self, now: float) -> Self:
+        """Return the job as it goes to the dead-letter queue at `now` (epoch seconds).
+
+        The mark is later than the last revival, even if the clocks of two functions differ.
+        """
+        revived = seconds_of(self.revival.revived_at) if self.revival.revived_at else 0.0
+        mark = timestamp(max(now, revived + MILLISECOND))
+        return self._replace(
+            message=self.message._replace(spare=False), revival=self.revival._replace(dead_lettered_at=mark)
+        )
+
+    def fresh(self) -> Self:
+        """Return the job without the members that belong to one wait, and not as a spare copy."""
+        return self._replace(message=JobMessage(accepted=self.message.accepted, healed=self.message.healed))
+
+    def as_spare(self) -> Self:
+        """Return an additional copy of the job, which only tries to send."""
+        return self._replace(message=self.message._replace(spare=True))
+
+    def healing(self, number: int) -> Self:
+        """Return the job as the sweeper's job of that number, or as no job of the sweeper if it is 0."""
+        return self._replace(message=self.message._replace(healed=number))
+
+    def with_reason(self, reason: str) -> Self:
+        """Return the job with another reason of its last failure or wait."""
+        return self._replace(failures=self.failures._replace(reason=reason))
+
+    def waiting(self, reason: str, until: float) -> Self:
+        """Return the job with a wait, for a reason, until a time (epoch seconds)."""
+        return self.with_reason(reason)._replace(message=self.message._replace(not_before=timestamp(until)))
+
+    def with_body(self, body: bytes, *, is_reduced: bool = False) -> Self:
+        """Return the job with another body. `is_reduced` is True if the body is cut to fit."""
+        reduced = is_reduced or self.payload.body_reduced
+        return self._replace(payload=self.payload._replace(body=body, body_reduced=reduced))
+
+
+def timestamp(seconds: float) -> str:
+    """Return epoch seconds as ISO 8601 in UTC, to the millisecond."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def seconds_of(moment: str) -> float:
+    """Return the epoch seconds of an ISO 8601 time. Raises ValueError."""
+    return datetime.fromisoformat(moment).timestamp()

@@ -1,0 +1,104 @@
+"""Accepted signals of an incident: their recipients, and the pages that xMatters made of them. Pure code."""
+
+import hashlib
+from copy import replace
+from typing import NamedTuple, Self
+
+from relay.incidents.transition import State
+
+# Signals that an entry remembers; the oldest is dropped first.
+MAX_ACCEPTED_SIGNALS = 16
+_HASH_LENGTH = 8
+
+
+class Audience(NamedTuple):
+    """Recipients of a signal.
+
+    Attributes:
+        recipients: Names of the job's recipients; empty if the workflow chooses them.
+        is_for_one: True if the signal was for the acknowledger alone.
+    """
+
+    recipients: tuple[str, ...] = ()
+    is_for_one: bool = False
+
+
+NOBODY_NAMED = Audience()
+
+
+class AcceptedSignal(NamedTuple):
+    """A signal that xMatters accepted, and its pages.
+
+    Attributes:
+        request_id: xMatters' id of the signal.
+        at: The time of the sender's claim (epoch seconds).
+        is_open: True if the announced state was open.
+        pages: UUIDs of the signal's pages; empty as long as none is known.
+        number: The first page's number, as people see it; empty if unknown.
+        is_over: True if none of the pages is active any more.
+        is_lost: True if no page was found in time.
+        is_for_one: True if the signal was for the acknowledger alone.
+        recipients: Short hashes of the recipients' names, concatenated, as `hashes_of` makes them; empty if the
+            workflow chooses the recipients.
+        is_critical: True if the announced state was open and critical.
+    """
+
+    request_id: str
+    at: float
+    is_open: bool
+    pages: tuple[str, ...] = ()
+    number: str = ""
+    is_over: bool = False
+    is_lost: bool = False
+    is_for_one: bool = False
+    recipients: str = ""
+    is_critical: bool = False
+
+    @classmethod
+    def of(cls, state: State, request_id: str, at: float, audience: Audience) -> Self:
+        """Return the signal of a state that was claimed at `at` (epoch seconds), without a known page."""
+        return cls(
+            request_id,
+            at,
+            state.is_open,
+            is_for_one=audience.is_for_one,
+            recipients=hashes_of(audience.recipients),
+            is_critical=state.is_critical,
+        )
+
+    def notified(self, name: str) -> bool:
+        """True if the name is a recipient of the signal."""
+        return hashes_of((name,)) in _split(self.recipients)
+
+    def reaches_all_of(self, older: "AcceptedSignal") -> bool:
+        """True if every recipient of the older signal is one of this signal; False if the workflow chooses them."""
+        if self.is_for_one:
+            return False
+        if not older.recipients:
+            return not self.recipients
+        return set(_split(older.recipients)) <= set(_split(self.recipients))
+
+    def merged(self, seen: "AcceptedSignal") -> "AcceptedSignal":
+        """Return the signal with another job's findings: a page that one of them found or ended stays so."""
+        found = self if self.pages and not seen.pages else seen
+        return replace(found, is_over=self.is_over or seen.is_over)
+
+
+def with_signal(signals: tuple[AcceptedSignal, ...], signal: AcceptedSignal) -> tuple[AcceptedSignal, ...]:
+    """Return the signals with one more, in the order of their claims; the newest MAX_ACCEPTED_SIGNALS stay.
+
+    A signal that is known stays as it is. A slow sender may record its signal after later ones.
+    """
+    if any(signal.request_id == known.request_id for known in signals):
+        return signals
+    return tuple(sorted((*signals, signal), key=lambda each: each.at)[-MAX_ACCEPTED_SIGNALS:])
+
+
+def hashes_of(recipients: tuple[str, ...]) -> str:
+    """Return short hashes of recipients' names, concatenated: an entry stores those of several signals."""
+    names = (name.encode("utf-8", "surrogatepass") for name in recipients)
+    return "".join(sorted(hashlib.sha256(name).hexdigest()[:_HASH_LENGTH] for name in names))
+
+
+def _split(hashes: str) -> list[str]:
+    return [hashes[start : start + _HASH_LENGTH] for start in range(0, len(hashes), _HASH_LENGTH)]

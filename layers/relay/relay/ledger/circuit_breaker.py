@@ -1,0 +1,114 @@
+"""Circuit breaker of a channel.
+
+After several failures in a row, or a 429, the circuit opens and blocks all signals for some time. Then one sender may
+probe. The circuit is part of the channel's gate, which the rate limiter reads and writes (`ledger.rate_limiter`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from relay.errors import HANDLING, Reason
+from relay.ledger.wait import Wait
+
+# Failures in a row that open the circuit.
+FAILURES_IN_A_ROW = 5
+# Time that the circuit stays open after them.
+OPEN_SECONDS = 30.0
+# Longer than an attempt takes, so that a second probe starts only if the sender of the first one died.
+PROBE_SECONDS = 12.0
+# Signals that wait for a circuit are spread over this time, and critical ones over the first part of it.
+SPREAD_SECONDS = 5.0
+# Bounds of a pause by Retry-After.
+LONGEST_PAUSE_SECONDS = 900.0
+SHORTEST_PAUSE_SECONDS = 5.0
+
+
+class Circuit(NamedTuple):
+    """State of a circuit.
+
+    Attributes:
+        open_until: End of the open state (epoch seconds); None if the circuit is closed.
+        failures: Failures in a row.
+    """
+
+    open_until: float | None = None
+    failures: int = 0
+
+    def is_open(self, now: float) -> bool:
+        """True if the circuit blocks all signals."""
+        return self.open_until is not None and now < self.open_until
+
+
+# A circuit without recent failures.
+CLOSED = Circuit()
+
+
+class HasCircuit(Protocol):
+    """The content of a gate."""
+
+    @property
+    def circuit(self) -> Circuit:
+        """The circuit."""
+
+
+class UpdateGate(Protocol):
+    """Updates numbers of a gate as `Table.update` does."""
+
+    def __call__(self, gate: str, **changes: Any) -> HasCircuit | None:
+        """Return the gate's content after the update; None if the update's condition did not hold."""
+
+
+@dataclass(frozen=True)
+class CircuitBreaker:
+    """Circuit breaker of all channels. Every method raises LedgerError when the table fails.
+
+    Attributes:
+        update: Updates a gate.
+        clock: The time in epoch seconds.
+        random: Returns a random number from 0 to 1.
+    """
+
+    update: UpdateGate
+    clock: Callable[[], float]
+    random: Callable[[], float]
+
+    def wait(self, circuit: Circuit, now: float, *, urgent: bool) -> Wait | None:
+        """Return the wait for an open circuit; None if it does not block signals. `urgent`: the signal is critical."""
+        if circuit.open_until is None or not circuit.is_open(now):
+            return None
+        return self._wait(circuit.open_until, urgent=urgent)
+
+    def probe(self, gate: str, circuit: Circuit, *, urgent: bool) -> Wait | None:
+        """Return None if the circuit is closed, or if this sender may probe it, else a wait."""
+        if circuit.open_until is None:
+            return None
+        now = self.clock()
+        probes = self.update(gate, put={"open_until": now + PROBE_SECONDS}, only_if=("open_until", circuit.open_until))
+        # Another sender probes, and will have its result soon.
+        return self._wait(now + SPREAD_SECONDS, urgent=urgent) if probes is None else None
+
+    def report(self, gate: str, failure: Reason | None, retry_after: float | None, *, troubled: bool) -> None:
+        """Report a signal's result. A success is written only if it resets the circuit.
+
+        `failure` is the reason of the failure, None if the signal was accepted. `retry_after` is xMatters' Retry-After
+        in seconds, None without one. `troubled` is True if the circuit had recent failures when the signal entered.
+        """
+        if failure is None or not HANDLING[failure].breaks_circuit:
+            if troubled:
+                self.update(gate, remove=["failures", "open_until"])
+            return
+        now = self.clock()
+        if failure == Reason.RATE_LIMITED:
+            pause = OPEN_SECONDS if retry_after is None else retry_after
+            pause = min(max(pause, SHORTEST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
+            self.update(gate, put={"open_until": now + pause})
+            return
+        failed = self.update(gate, add={"failures": 1})
+        if failed and failed.circuit.failures >= FAILURES_IN_A_ROW:
+            self.update(gate, put={"open_until": max(failed.circuit.open_until or 0.0, now + OPEN_SECONDS)})
+
+    def _wait(self, moment: float, *, urgent: bool) -> Wait:
+        # Critical signals return first, since the rate limit may leave room for them only.
+        delay = self.random() if urgent else 1 + self.random()
+        return Wait(Reason.CIRCUIT_OPEN, moment + delay * SPREAD_SECONDS)

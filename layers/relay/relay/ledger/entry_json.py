@@ -1,0 +1,153 @@
+"""JSON of a ledger entry, as its item in the table holds it. The row of the debt is in attributes of its own.
+
+The members of the document are flat. Members that this version does not know are kept and written back.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from copy import replace
+from typing import Any
+
+from relay.incidents.transition import ALERT_NAME_LENGTH, State
+from relay.ledger.accepted_signal import AcceptedSignal
+from relay.ledger.dead_letter import DeadLetter
+from relay.ledger.debt import Debt
+from relay.ledger.end import End
+from relay.ledger.entry import Entry
+from relay.ledger.lease import Lease
+from relay.ledger.row import Row
+from relay.ledger.table import Text
+from relay.ledger.wait import Slot
+
+# Stands for a state that may have been announced, and of which nothing else is known.
+_UNKNOWN = State(None, "", 0.0, is_open=True, rank=None, alerts=frozenset())
+# Members of a state that are always written.
+_MEMBERS_OF_A_STATE = 5
+
+
+def encoded(entry: Entry) -> str:
+    """Return the JSON of an entry. Members with a default value are left out."""
+    members = {name: value for name, value in _members(entry).items() if value}
+    return json.dumps({**entry.others, **members}, separators=(",", ":"))
+
+
+def decoded(found: Text) -> Entry:
+    """Read an entry from its item. An unreadable item gives a new entry, whose resolve is owed."""
+    row = Row.of(found.others)
+    try:
+        entry = _entry(json.loads(found.text), row)
+    except (ValueError, TypeError, AttributeError, LookupError):
+        # Another version or an operator wrote it. A state may have been announced, so a resolve is owed and the debt
+        # stays.
+        debt = Debt(since=row.due if row else None, row=row)
+        return Entry(doubtful=(_UNKNOWN,), debt=debt, sequence=found.sequence, is_unreadable=True)
+    return replace(entry, sequence=found.sequence)
+
+
+def _members(entry: Entry) -> dict[str, Any]:
+    lease, debt, dead_letter, end = entry.lease, entry.debt, entry.dead_letter, entry.end
+    return {
+        "newest": _state_members(entry.newest),
+        "seen": entry.seen,
+        "announced": _state_members(entry.announced),
+        "doubtful": [_state_members(state) for state in entry.doubtful],
+        "eased": _state_members(entry.eased),
+        "is_woken": entry.is_woken,
+        "acknowledged_by": entry.acknowledged_by,
+        "lease": [lease.owner, lease.until, lease.began, _state_members(lease.state)] if lease else None,
+        "times": entry.signal_times,
+        "accepted": entry.accepted_signals,
+        "owed_since": debt.since,
+        "is_notified": debt.is_notified,
+        "attempts": debt.attempts,
+        "reason": debt.reason,
+        "slot": debt.slot,
+        "rests_until": debt.rests_until,
+        "unconfirmed": debt.unconfirmed,
+        "dead_lettered": _state_members(dead_letter.state),
+        "dead_lettered_at": dead_letter.mark,
+        "revived_at": dead_letter.revived_at,
+        "over_at": end.at,
+        "confirmed_at": end.confirmed_at,
+        "refuted_since": end.refuted_since,
+        "environment_id": entry.environment_id,
+    }
+
+
+def _entry(members: Mapping[str, Any], row: Row | None) -> Entry:
+    return Entry(
+        newest=_known_state(members.get("newest")),
+        seen=tuple(members.get("seen", ())),
+        announced=_known_state(members.get("announced")),
+        doubtful=tuple(_state(state) for state in members.get("doubtful", ())),
+        eased=_known_state(members.get("eased")),
+        is_woken=members.get("is_woken", False),
+        acknowledged_by=members.get("acknowledged_by", ""),
+        lease=_lease(members.get("lease")),
+        signal_times=tuple(members.get("times", ())),
+        accepted_signals=tuple(_accepted_signal(signal) for signal in members.get("accepted", ())),
+        debt=_debt(members, row),
+        dead_letter=DeadLetter(
+            state=_known_state(members.get("dead_lettered")),
+            mark=members.get("dead_lettered_at", 0.0),
+            revived_at=members.get("revived_at", 0.0),
+        ),
+        end=End(
+            at=members.get("over_at", 0.0),
+            confirmed_at=members.get("confirmed_at", 0.0),
+            refuted_since=members.get("refuted_since", 0.0),
+        ),
+        environment_id=members.get("environment_id", ""),
+        others={name: value for name, value in members.items() if name not in _MEMBERS},
+    )
+
+
+def _debt(members: Mapping[str, Any], row: Row | None) -> Debt:
+    slot = members.get("slot")
+    return Debt(
+        since=members.get("owed_since"),
+        is_notified=members.get("is_notified", False),
+        attempts=members.get("attempts", 0),
+        reason=members.get("reason", ""),
+        slot=Slot(slot[0], slot[1]) if slot else None,
+        rests_until=members.get("rests_until", 0.0),
+        row=row,
+        unconfirmed=members.get("unconfirmed", False),
+    )
+
+
+def _lease(members: Sequence[Any] | None) -> Lease | None:
+    return Lease(members[0], members[1], members[2], _state(members[3])) if members else None
+
+
+def _accepted_signal(members: Sequence[Any]) -> AcceptedSignal:
+    # A newer version may know more of a signal.
+    request_id, at, is_open, pages, *others = members[: len(AcceptedSignal._fields)]
+    return AcceptedSignal(request_id, at, is_open, tuple(pages), *others)
+
+
+def _state_members(state: State | None) -> list[Any] | None:
+    """Return the members of a state. To save bytes, flags are 1 or 0, and the last ones are left out if empty."""
+    if state is None:
+        return None
+    members = [state.version, state.digest, state.came, int(state.is_open), state.rank]
+    members += ["".join(sorted(state.alerts)), int(state.is_dated_by_another)]
+    while len(members) > _MEMBERS_OF_A_STATE and not members[-1]:
+        members.pop()
+    return members
+
+
+def _known_state(members: Sequence[Any] | None) -> State | None:
+    return None if members is None else _state(members)
+
+
+def _state(members: Sequence[Any]) -> State:
+    version, digest, came, is_open, rank, *more = members
+    alerts, is_dated, *_ = (*more, "", 0)
+    names = (alerts[start : start + ALERT_NAME_LENGTH] for start in range(0, len(alerts), ALERT_NAME_LENGTH))
+    known = (version[0], version[1]) if version else None
+    return State(known, digest, came, bool(is_open), rank, frozenset(names), is_dated_by_another=bool(is_dated))
+
+
+# Names of the members that this version knows.
+_MEMBERS = frozenset(_members(Entry()))

@@ -1,0 +1,59 @@
+"""Names of the metrics. Pure code.
+
+CloudWatch bills a metric for each hour in which it is written. So a metric is written when something happens, never as
+a zero, and only what an alarm or the dashboard reads is counted. The log lines have every outcome and reason.
+"""
+
+from relay.errors import Reason
+
+# Written in nearly every hour: a share with the right credentials came, and a run of the sweeper ended.
+ALWAYS = ("share", "sweeper_heartbeat")
+# Written when it happens.
+SOMETIMES = (
+    "share_unsafe",
+    "callback_unsafe",
+    "credentials_refused",
+    "routes_undecided",
+    "stale_channel",
+    "misconfigured_channel",
+    "lookups_limited",
+    "undecided_request",
+    "epoch_unread",
+    "rejected_request",
+    "crash",
+    "unguarded",
+    "dead_lettered",
+    "unreadable_job",
+    "fallback_notified",
+    "fallback_failed",
+    "unconfirmed",
+    "share_missed",
+    "missed_unannounced",
+    "reconcile_failed",
+    "unauthorized_share",
+    "refused_recipients",
+    "unverified_callback",
+    "resolve_refuted",
+    "resolve_unreachable",
+    "signal_failed",
+    "sweeper_failed",
+    "debts_owed",
+    "debt_healed",
+    "debt_overdue_seconds",
+    "channels_flooded",
+)
+METRICS = (*ALWAYS, *SOMETIMES)
+# Reasons that count as a failed signal. With the others nothing failed: the signal waits, or its job ended by its age
+# or with its channel.
+FAILED_SIGNAL_REASONS: frozenset[Reason] = frozenset(
+    {
+        Reason.RATE_LIMITED,
+        Reason.UPSTREAM,
+        Reason.UNREACHABLE,
+        Reason.TIMEOUT,
+        Reason.REFUSED,
+        Reason.CREDENTIALS,
+        Reason.CIRCUIT_OPEN,
+        Reason.INTERNAL,
+    }
+)

@@ -1,0 +1,120 @@
+"""The dashboard and the saved queries of the template, against what the functions really write."""
+
+import json
+import re
+from html import escape
+from typing import Any
+
+import pytest
+
+from relay.jobs.job import JobKind
+from relay.jobs.outcome import Outcome
+from relay.telemetry.metrics import METRICS
+from tests.artefact.templates import TEMPLATE, Stack, of_clone
+from tools import dashboard_picture
+
+# Fields of log lines, and those that Logs Insights adds.
+FIELDS = {
+    *("message", "channel", "incident_id", "outcome", "transition", "why", "reason", "http_status", "attempts"),
+    *("request_id", "detail", "kind", "owed", "oldest_seconds", "milliseconds", "@timestamp"),
+}
+MESSAGES = {
+    *("share", "job", "callback", "channel owes signals"),
+    "channel flooded: more arrives than its limit lets through",
+}
+SERVICES = {"AWS/ApiGateway", "AWS/Lambda", "AWS/SQS", "AWS/DynamoDB"}
+COLUMNS = 24
+
+
+@pytest.fixture(scope="module")
+def stack() -> Stack:
+    """A deployment with default parameters."""
+    return of_clone()
+
+
+@pytest.fixture(scope="module")
+def widgets() -> list[dict[str, Any]]:
+    """Widgets of the dashboard."""
+    found: list[dict[str, Any]] = dashboard_picture.body(TEMPLATE)["widgets"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def queries(stack: Stack, widgets: list[dict[str, Any]]) -> list[str]:
+    """All queries of logs, without their sources."""
+    saved = [each["QueryString"] for each in stack.of_type("AWS::Logs::QueryDefinition").values()]
+    shown = [each["properties"]["query"] for each in widgets if each["type"] == "log"]
+    return saved + [" | ".join(each for each in query.split(" | ") if "SOURCE" not in each) for query in shown]
+
+
+def test_dashboard_is_json_and_its_references_are_filled_in(stack: Stack) -> None:
+    body = stack.only("AWS::CloudWatch::Dashboard")["DashboardBody"]
+    references = set(re.findall(r"\$\{(\w+)", body))
+    assert references <= stack.resources.keys()
+    assert json.loads(body)["widgets"]
+
+
+def test_widgets_lie_beside_each_other_in_24_columns(widgets: list[dict[str, Any]]) -> None:
+    cells = [
+        (x, y)
+        for each in widgets
+        for x in range(each["x"], each["x"] + each["width"])
+        for y in range(each["y"], each["y"] + each["height"])
+    ]
+    assert len(cells) == len(set(cells))
+    assert max(x for x, _ in cells) < COLUMNS
+
+
+def test_dashboard_shows_only_metrics_that_exist(widgets: list[dict[str, Any]]) -> None:
+    rows = [row for each in widgets if each["type"] == "metric" for row in _whole(each["properties"]["metrics"])]
+    ours = {row[1] for row in rows if row[0] == "relay"}
+    assert {row[0] for row in rows} == SERVICES | {"relay"}
+    assert ours
+    assert ours <= set(METRICS)
+    assert all(row[2:4] == ["service", "relay"] for row in rows if row[0] == "relay")
+
+
+def test_queries_read_only_fields_and_messages_that_are_logged(queries: list[str]) -> None:
+    for query in queries:
+        texts = set(re.findall(r'"([^"]*)"', query))
+        assert texts <= MESSAGES | set(Outcome) | set(JobKind) | {"INCIDENT"}, query
+        named = set(re.findall(r" as (\w+)", query))
+        used = set(re.findall(r"@?[a-z_]+(?:\.[a-z]+)?", re.sub(r'"[^"]*"|/[^/]*/', "", query)))
+        words = {
+            *("filter", "fields", "stats", "sort", "limit", "by", "as", "desc", "asc", "and", "or", "in", "like"),
+            *("count", "sum", "max", "latest", "bin", "ispresent", "strcontains", "h"),
+        }
+        assert {each.partition(".")[0] for each in used - named - words} <= FIELDS, query
+
+
+def test_outcome_of_every_share_is_in_the_chart_of_outcomes(widgets: list[dict[str, Any]]) -> None:
+    [query] = [
+        each["properties"]["query"] for each in widgets if each["properties"].get("title", "").startswith("Shares by")
+    ]
+    assert set(re.findall(r" as is_(\w+)", query)) == set(Outcome)
+
+
+def test_saved_queries_are_named_after_the_stack_and_left_out_of_the_local_cloud(stack: Stack) -> None:
+    names = [each["Name"] for each in stack.of_type("AWS::Logs::QueryDefinition").values()]
+    assert len(names) == len(set(names)) >= 5
+    assert all(name.startswith("relay/") for name in names)
+    local = of_clone(Profile="local")
+    assert local.of_type("AWS::Logs::QueryDefinition") == {}
+    assert local.only("AWS::CloudWatch::Dashboard")
+
+
+def test_picture_has_sample_data_for_every_widget(widgets: list[dict[str, Any]]) -> None:
+    page = dashboard_picture.html({"widgets": widgets})
+    assert all(escape(each["properties"].get("title", "")) in page for each in widgets)
+
+
+def _whole(rows: list[list[Any]]) -> list[list[Any]]:
+    """Return the rows without CloudWatch's abbreviations."""
+    whole: list[list[Any]] = []
+    for row in rows:
+        plain = [each for each in row if not isinstance(each, dict)]
+        before = whole[-1] if whole else []
+        if plain[0] == "...":
+            plain = before[: len(before) - len(plain) + 1] + plain[1:]
+        whole.append([before[place] if each == "." else each for place, each in enumerate(plain)])
+    return whole

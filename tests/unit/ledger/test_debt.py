@@ -1,0 +1,192 @@
+from collections.abc import Callable
+from copy import replace
+
+import pytest
+
+from relay.incidents.transition import State
+from relay.ledger.debt import Debt
+from relay.ledger.entry import Entry
+from relay.ledger.entry_key import key
+from relay.ledger.ledger import Ledger
+from relay.ledger.row import Row, shard
+from tests.fake_dynamodb import FakeDynamoDb, size
+from tests.fakes import Clock
+from tests.unit.states import NOW, announced, bare, over, state
+
+MARK = NOW + 60.0
+ROW = Row(NOW + 216, "d" * 32, is_critical=True)
+CALM = replace(ROW, is_critical=False)
+
+
+def fresh() -> tuple[Ledger, FakeDynamoDb]:
+    dynamodb = FakeDynamoDb()
+    return Ledger(dynamodb.table(Clock())), dynamodb
+
+
+def owing(of: State | None = None) -> Entry:
+    """Return the entry of a state that is owed after its inline attempts."""
+    return Entry().waiting(of or state(), ROW)
+
+
+def notified(entry: Entry) -> Entry:
+    return replace(entry, debt=replace(entry.debt, is_notified=True))
+
+
+class TestRow:
+    def place(self, dynamodb: FakeDynamoDb) -> tuple[str, float] | None:
+        """Return shard and due time of the item, or None if the index does not have it."""
+        items = dynamodb.indexed()
+        return (items[0]["due"]["S"], float(items[0]["due_at"]["N"])) if items else None
+
+    def test_waiting_state_is_owed_and_has_its_row(self) -> None:
+        entry = owing()
+        assert (entry.newest, entry.debt.since, entry.debt.row) == (bare(state()), NOW, ROW)
+        assert (entry.debt.due, entry.debt.job) == (ROW.due, ROW.job)
+        assert (Entry().debt.due, Entry().debt.job) == (0.0, "")
+
+    def test_newer_state_takes_over_the_row_and_keeps_the_time(self) -> None:
+        later = Row(NOW + 500, "e" * 32)
+        entry = owing().waiting(state(5), later)
+        assert (entry.newest, entry.debt.since, entry.debt.row) == (bare(state(5)), NOW, later)
+
+    @pytest.mark.parametrize(
+        "entry",
+        [owing(state(5)), announced(state()), owing().dead_lettering(state(), MARK, "refused")],
+        ids=["older", "announced", "dead-lettered"],
+    )
+    def test_state_that_is_not_owed_gets_no_row(self, entry: Entry) -> None:
+        assert entry.waiting(state(), Row(NOW + 999, "f" * 32)) == entry
+
+    def test_row_is_written_and_read_with_its_entry(self) -> None:
+        ledger, dynamodb = fresh()
+        written = ledger.write("k", Entry(), owing())
+        assert written
+        assert self.place(dynamodb) == (shard("k", is_critical=True), ROW.due)
+        assert ledger.read("k") == written
+        assert dynamodb.calls[0] == "update_item"
+        assert dynamodb.calls.count("update_item") == 1
+
+    @pytest.mark.parametrize(
+        "settle",
+        [
+            lambda entry: entry.announcing(state(), "r1", NOW + 5),
+            lambda entry: entry.announcing(state(9), "r1", NOW + 9),
+            lambda entry: entry.unchanged(over(5)),
+            lambda entry: replace(entry, debt=replace(entry.debt, is_notified=True)).dead_lettering(
+                state(), MARK, "refused"
+            ),
+        ],
+        ids=["announced", "overtaken", "unchanged", "dead-lettered"],
+    )
+    def test_row_is_removed_when_nothing_is_owed(self, settle: Callable[[Entry], Entry]) -> None:
+        ledger, dynamodb = fresh()
+        before = ledger.write("k", Entry(), owing())
+        assert before
+        after = settle(before)
+        assert after.debt.row is None
+        ledger.write("k", before, after)
+        assert dynamodb.indexed() == []
+        assert dynamodb.items["k"].keys() == {"pk", "text", "sequence", "expires"}
+
+    def test_older_state_that_is_accepted_late_leaves_the_row_of_the_newer_one(self) -> None:
+        entry = owing(state(5)).announcing(state(), "r1", NOW)
+        assert (entry.debt.row, entry.debt.since) == (ROW, NOW + 5)
+
+    def test_row_moves_to_the_other_shards_if_a_warning_takes_it_over(self) -> None:
+        ledger, dynamodb = fresh()
+        before = ledger.write("k", Entry(), owing())
+        assert before
+        ledger.write("k", before, before.waiting(state(5, status="warning"), CALM))
+        assert self.place(dynamodb) == (shard("k", is_critical=False), ROW.due)
+
+    def test_dead_lettered_critical_stays_in_the_index_until_the_fallback_is_notified(self) -> None:
+        debt = owing().dead_lettering(state(), MARK, "refused").debt
+        assert (debt.row, debt.since, debt.reason) == (Row(MARK, is_critical=True), NOW, "refused")
+        assert (debt.notified(state()).row, debt.notified(state()).is_notified) == (None, True)
+
+    def test_dead_lettered_warning_leaves_the_index(self) -> None:
+        warning = state(status="warning")
+        assert owing(warning).dead_lettering(warning, MARK, "refused").debt.row is None
+
+    def test_notification_leaves_the_row_of_a_job_that_goes_on(self) -> None:
+        debt = owing().debt.notified(state())
+        assert (debt.row, debt.is_notified) == (ROW, True)
+
+    def test_postponed_row_is_due_later_and_counts_anew(self) -> None:
+        debt = replace(owing().debt, row=replace(ROW, begun=3))
+        assert debt.postponed(NOW + 999).row == Row(NOW + 999, ROW.job, begun=0, is_critical=True)
+        assert debt.postponed(NOW).row == Row(ROW.due, ROW.job, begun=0, is_critical=True)
+        assert Debt().postponed(NOW + 999) == Debt()
+
+    def test_row_of_a_sent_job_is_due_later_and_keeps_its_count(self) -> None:
+        debt = replace(owing().debt, row=replace(ROW, begun=3))
+        assert debt.with_job_sent(4, NOW + 400).row == Row(NOW + 400, ROW.job, begun=3, sent=4, is_critical=True)
+        assert (Debt().with_job_sent(1, NOW), Debt().with_job_begun(1)) == (Debt(), Debt())
+
+    def test_begun_jobs_are_counted_by_number_so_that_a_copy_counts_once(self) -> None:
+        debt = replace(owing().debt, row=replace(ROW, begun=3))
+        begun = debt.with_job_begun(4)
+        assert begun.row == begun.with_job_begun(4).row == Row(ROW.due, ROW.job, 4, is_critical=True)
+        assert debt.with_job_begun(2) == debt
+        assert (debt.begun, Debt().begun) == (3, 0)
+
+    def test_settled_debt_leaves_the_index(self) -> None:
+        debt = replace(owing().debt, is_notified=True).settled()
+        assert (debt.row, debt.since, debt.is_notified) == (None, None, False)
+        assert owing().debt.with_page_missing(NOW).settled().row, "the notice that no page came is owed still"
+
+    def test_attributes_of_another_version_are_kept_when_the_entry_is_written(self) -> None:
+        ledger, dynamodb = fresh()
+        before = ledger.write("k", Entry(), owing())
+        assert before
+        dynamodb.items["k"]["colour"] = {"S": "blue"}
+        ledger.write("k", before, before.announcing(state(), "r1", NOW))
+        assert dynamodb.items["k"]["colour"] == {"S": "blue"}
+
+    @pytest.mark.parametrize("text", ["{", "[]", '{"newest": 7}'])
+    def test_unreadable_entry_keeps_its_row(self, text: str) -> None:
+        ledger, dynamodb = fresh()
+        ledger.write("k", Entry(), owing())
+        dynamodb.items["k"]["text"] = {"S": text}
+        lost = ledger.read("k")
+        assert (lost.is_unreadable, lost.debt.row, lost.debt.since, lost.debt.is_critical) == (True, ROW, ROW.due, True)
+        [(name, found)] = ledger.due(shard("k", is_critical=True), 10)
+        assert (name, found) == ("k", lost)
+        ledger.write("k", lost, replace(lost, debt=lost.debt.with_job_sent(1, NOW + 400)))
+        assert ledger.read("k").debt.row == replace(ROW, due=NOW + 400, sent=1)
+        assert len(dynamodb.indexed()) == 1
+
+    def test_entry_with_a_row_costs_one_write_unit(self) -> None:
+        ledger, dynamodb = fresh()
+        name = key("noc", ("Network Operations",), "66b0a1b2c3d4e5f6a7b8c9d0")
+        ledger.write(name, Entry(), owing(state(alerts=[{"id": number} for number in range(10)])))
+        assert size(dynamodb.items[name]) < 1024
+
+
+def without_page(entry: Entry) -> Entry:
+    """Return the entry after the search for its critical signal's page ended without a result."""
+    return replace(entry, debt=entry.debt.with_page_missing(NOW + 180))
+
+
+class TestUnconfirmed:
+    def test_unconfirmed_critical_is_in_the_index_until_the_fallback_is_notified(self) -> None:
+        debt = without_page(announced(state())).debt
+        assert (debt.unconfirmed, debt.row, debt.is_critical) == (True, Row(NOW + 180, is_critical=True), True)
+        notified = debt.notified(state())
+        assert (notified.unconfirmed, notified.row, notified.is_notified) == (False, None, False)
+
+    def test_unconfirmed_critical_stays_in_the_index_whatever_its_next_state_is(self) -> None:
+        entry = without_page(announced(state()))
+        for after in (
+            entry.unchanged(over(200)),
+            entry.announcing(over(200), "r2", NOW + 200),
+            entry.dead_lettering(state(200, status="warning"), NOW + 200, "refused"),
+        ):
+            assert after.debt.unconfirmed
+            assert after.debt.row is not None
+            assert after.debt.is_critical
+
+    def test_row_of_a_debt_serves_the_unconfirmed_critical(self) -> None:
+        debt = without_page(announced(state()).waiting(over(200), CALM)).debt
+        assert debt.row == ROW
+        assert (debt.notified(over(200)).row, debt.notified(over(200)).is_notified) == (CALM, True)

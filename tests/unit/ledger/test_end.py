@@ -1,0 +1,40 @@
+from copy import replace
+
+from relay.ledger.end import End
+from tests.unit.states import NOW, announced, over, state
+
+
+class TestEnd:
+    def test_newest_resolve_counts_and_is_not_confirmed(self) -> None:
+        end = End().resolved(NOW + 5).resolved(NOW)
+        assert (end.at, end.is_confirmed, End().is_confirmed) == (NOW + 5, False, True)
+
+    def test_confirmation_holds_until_the_next_resolve_and_ends_the_doubt(self) -> None:
+        end = End(NOW).doubted(NOW + 1).confirmed()
+        assert (end, end.is_confirmed) == (End(NOW, NOW), True)
+        assert not end.resolved(NOW + 5).is_confirmed
+
+    def test_first_answer_that_the_incident_is_open_counts(self) -> None:
+        assert End(NOW).doubted(NOW + 1).doubted(NOW + 60).refuted_since == NOW + 1
+
+    def test_refuted_resolve_ends_no_page(self) -> None:
+        assert End(NOW, refuted_since=NOW + 1).refuted() == End()
+
+
+class TestEndOfAnEntry:
+    def test_end_is_in_doubt_until_it_is_confirmed_or_the_incident_is_open_again(self) -> None:
+        entry = announced(state()).unchanged(over(5))
+        assert (entry.is_end_in_doubt, entry.has_live_pages()) == (True, False)
+        assert not replace(entry, end=entry.end.confirmed()).is_end_in_doubt
+        assert not entry.owing(state(9)).is_end_in_doubt
+
+    def test_later_share_of_a_confirmed_end_needs_no_confirmation(self) -> None:
+        entry = announced(state()).unchanged(over(5))
+        entry = replace(entry, end=entry.end.confirmed()).unchanged(over(9))
+        assert (entry.end.at, entry.is_end_in_doubt) == (over(9).came, False)
+
+    def test_doubt_about_an_end_is_void_once_the_incident_is_open_again(self) -> None:
+        entry = announced(state()).unchanged(over(5))
+        doubted = replace(entry, end=entry.end.doubted(NOW + 6))
+        assert doubted.owing(over(9)).end.refuted_since == NOW + 6
+        assert doubted.owing(state(9)).end.refuted_since == 0.0

@@ -1,0 +1,176 @@
+import json
+from copy import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.delivery.standing import Standing, judge_share
+from relay.incidents.transition import MAX_ALERTS, PRESETS, State
+from relay.ledger.accepted_signal import MAX_ACCEPTED_SIGNALS, AcceptedSignal
+from relay.ledger.dead_letter import DeadLetter
+from relay.ledger.debt import Debt
+from relay.ledger.end import End
+from relay.ledger.entry import MAX_SEEN, Entry
+from relay.ledger.entry_key import key
+from relay.ledger.lease import Lease
+from relay.ledger.ledger import Ledger
+from relay.ledger.row import Row
+from relay.ledger.wait import Slot
+from tests.fake_dynamodb import MAX_ITEM_BYTES, FakeDynamoDb, size
+from tests.fakes import Clock
+from tests.unit.states import NOW, announced, bare, lease, over, state
+
+MARK = NOW + 60.0
+
+
+def fresh() -> tuple[Ledger, FakeDynamoDb]:
+    dynamodb = FakeDynamoDb()
+    return Ledger(dynamodb.table(Clock())), dynamodb
+
+
+MOMENTS = st.floats(1e9, 4e9)
+DIGESTS = st.text("0123456789abcdef", min_size=64, max_size=64)
+STATES = st.builds(
+    State,
+    version=st.none() | st.tuples(MOMENTS, MOMENTS | st.just(0.0)),
+    digest=DIGESTS,
+    came=MOMENTS,
+    is_open=st.booleans(),
+    rank=st.none() | st.integers(0, 3),
+    alerts=st.frozensets(st.text("0123456789abcdef", min_size=8, max_size=8), max_size=4),
+    is_dated_by_another=st.booleans(),
+)
+SIGNALS = st.builds(
+    AcceptedSignal,
+    request_id=st.text(max_size=40),
+    at=MOMENTS,
+    is_open=st.booleans(),
+    pages=st.lists(st.text(max_size=36), max_size=2).map(tuple),
+    number=st.text(max_size=9),
+    is_over=st.booleans(),
+    is_lost=st.booleans(),
+    is_for_one=st.booleans(),
+    recipients=st.lists(st.text("0123456789abcdef", min_size=8, max_size=8), max_size=3).map("".join),
+    is_critical=st.booleans(),
+)
+DEBTS = st.builds(
+    Debt,
+    since=st.none() | MOMENTS,
+    is_notified=st.booleans(),
+    attempts=st.integers(0, 99),
+    reason=st.text(max_size=8),
+    slot=st.none() | st.builds(Slot, at=MOMENTS, urgent=st.booleans()),
+    rests_until=MOMENTS,
+    row=st.none() | st.builds(Row, due=MOMENTS, job=DIGESTS | st.just(""), begun=st.integers(0, 9)),
+    unconfirmed=st.booleans(),
+)
+ENTRIES = st.builds(
+    Entry,
+    newest=st.none() | STATES,
+    seen=st.lists(DIGESTS, max_size=3).map(tuple),
+    announced=st.none() | STATES,
+    doubtful=st.lists(STATES, max_size=3).map(tuple),
+    eased=st.none() | STATES,
+    is_woken=st.booleans(),
+    acknowledged_by=st.text(max_size=8),
+    lease=st.none() | st.builds(Lease, owner=st.text(max_size=8), until=MOMENTS, began=MOMENTS, state=STATES),
+    signal_times=st.lists(MOMENTS, max_size=8).map(tuple),
+    accepted_signals=st.lists(SIGNALS, max_size=3).map(tuple),
+    debt=DEBTS,
+    dead_letter=st.builds(DeadLetter, state=st.none() | STATES, mark=MOMENTS, revived_at=MOMENTS),
+    end=st.builds(End, at=MOMENTS, confirmed_at=MOMENTS, refuted_since=MOMENTS),
+    environment_id=st.text(max_size=8),
+    others=st.dictionaries(st.sampled_from(["colour", "shape"]), st.integers() | st.text() | st.lists(st.integers())),
+    is_unreadable=st.just(False),
+)
+
+
+class TestEntryJson:
+    @given(ENTRIES)
+    def test_entry_is_read_as_it_was_written(self, entry: Entry) -> None:
+        ledger, _ = fresh()
+        written = ledger.write("k", Entry(), entry)
+        assert written == replace(entry, sequence=1)
+        assert ledger.read("k") == written
+
+    def test_empty_entry_is_written_as_an_empty_object(self) -> None:
+        ledger, dynamodb = fresh()
+        ledger.write("k", Entry(), Entry(debt=Debt(attempts=0, is_notified=False)))
+        assert dynamodb.items["k"]["text"] == {"S": "{}"}
+
+    def test_entry_with_300_alerts_takes_less_than_a_tenth_of_an_item(self) -> None:
+        assert full(300) < MAX_ITEM_BYTES / 10
+
+    def test_entry_with_thousands_of_alerts_fits_into_an_item(self) -> None:
+        assert full(5_000) < MAX_ITEM_BYTES / 4
+        assert full(5_000) < full(MAX_ALERTS) + 100
+
+    def test_usual_entry_costs_one_write_unit(self) -> None:
+        ledger, dynamodb = fresh()
+        name = key("noc", ("Network Operations",), "66b0a1b2c3d4e5f6a7b8c9d0")
+        entry = announced(state(alerts=[{"id": number} for number in range(10)]))
+        ledger.write(
+            name,
+            Entry(),
+            replace(
+                entry, accepted_signals=(AcceptedSignal("3e1c8c1e-0f0e-4d8c-9d3d-1f6a2b7c9d10", NOW, is_open=True),)
+            ),
+        )
+        assert size(dynamodb.items[name]) < 1024
+
+    @pytest.mark.parametrize(
+        "text",
+        ["", "no JSON", "[]", "7", "null", '{"newest": 7}', '{"newest": [1, 2]}', '{"lease": ["a"]}', '{"seen": 7}'],
+    )
+    def test_unreadable_entry_is_begun_anew_and_its_resolve_is_owed(self, text: str) -> None:
+        ledger, _ = fresh()
+        ledger.table.write("k", 0, text)
+        lost = ledger.read("k")
+        assert (lost.is_unreadable, lost.sequence, lost.newest, lost.announced) == (True, 1, None, None)
+        assert judge_share(lost, over(), PRESETS["parity"]).standing == Standing.OWED
+        written = ledger.write("k", lost, lost.unchanged(state()))
+        assert written
+        assert ledger.read("k").newest == bare(state())
+
+    def test_members_of_another_version_are_kept_when_the_entry_is_written(self) -> None:
+        ledger, dynamodb = fresh()
+        ledger.table.write("k", 0, json.dumps({"attempts": 2, "colour": "blue"}))
+        entry = ledger.read("k")
+        assert entry == Entry(debt=Debt(attempts=2), others={"colour": "blue"}, sequence=1)
+        ledger.write("k", entry, entry.owing(state()))
+        assert json.loads(dynamodb.items["k"]["text"]["S"])["colour"] == "blue"
+        assert ledger.read("k").others == {"colour": "blue"}
+
+    def test_member_of_another_version_never_replaces_one_of_this_version(self) -> None:
+        ledger, _ = fresh()
+        ledger.write("k", Entry(), Entry(debt=Debt(attempts=2), others={"attempts": 7}))
+        assert ledger.read("k").debt.attempts == 2
+
+
+# One status for each state that the ledger tells apart.
+STATUSES = ("critical", "warning", "unknown", "odd", "ok")
+
+
+def full(alerts: int) -> int:
+    """Return the bytes of the largest item of an incident with so many alerts."""
+    members: dict[str, Any] = {"alerts": [{"id": f"alert-{number}"} for number in range(alerts)]}
+    entry = Entry()
+    for number in range(MAX_SEEN):
+        entry = entry.owing(state(number, version=0, flapping=bool(number % 2), **members))
+    for number in range(MAX_ACCEPTED_SIGNALS + 1):
+        mine = lease(state(number, **members), number, "f" * 32)
+        entry = entry.claimed(mine, 1, queued=True).accepted(mine, f"{number:036}", 1, until=mine.began)
+    for number, status in enumerate(STATUSES):
+        mine = lease(state(100 + number, status=status, **members), 100 + number, "f" * 32)
+        entry = entry.claimed(mine, 1, queued=True).failed(
+            mine, 1, 1, until=mine.began, dead_lettered_at=MARK, reason="refused"
+        )
+    entry = entry.claimed(lease(state(200, **members), 200), 1, queued=True)
+    assert [len(each.alerts) for each in entry.maybe_announced() if each] == [min(alerts, MAX_ALERTS)] * (
+        len(STATUSES) + 2
+    )
+    ledger, dynamodb = fresh()
+    ledger.write("k", Entry(), entry)
+    return size(dynamodb.items["k"])
