@@ -4,7 +4,7 @@ PyYAML's own loader reads `no` as false, `12:30` as a number, and keeps the last
 """
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -73,7 +73,19 @@ def _complaint(error: yaml.MarkedYAMLError) -> str:
 class _Loader(yaml.SafeLoader):
     """Reads the scalars of `_SCALARS` alone. Refuses aliases, duplicate keys, and keys that are not text."""
 
+    # PyYAML's registries, which other packages extend for every loader: AWS's own tools add tags to SafeLoader.
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's interface
+    yaml_multi_constructors: ClassVar[dict[str | None, Any]] = {}
+    yaml_constructors: ClassVar[dict[str | None, Any]] = {
+        None: yaml.SafeLoader.construct_undefined,
+        f"{_TAG}map": yaml.SafeLoader.construct_yaml_map,
+        f"{_TAG}seq": yaml.SafeLoader.construct_yaml_seq,
+        f"{_TAG}str": yaml.SafeLoader.construct_yaml_str,
+        f"{_TAG}bool": yaml.SafeLoader.construct_yaml_bool,
+        f"{_TAG}int": yaml.SafeLoader.construct_yaml_int,
+        f"{_TAG}float": yaml.SafeLoader.construct_yaml_float,
+        f"{_TAG}null": yaml.SafeLoader.construct_yaml_null,
+    }
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         events: Any = self

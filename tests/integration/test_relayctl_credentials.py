@@ -319,6 +319,8 @@ DOCUMENT: dict[str, Any] = {
     },
     "bigpanda": {"api_key": f"{CANARY}-api-key", "app_key": f"{CANARY}-app-key", "callbacks": True},
 }
+# A settings file that changes the channel.
+SETTINGS = "xmatters: {trigger_url: {secret: stored}, auth: {type: url}, recipients: [jdoe]}"
 # Credentials that --reveal prints: the headers of both doors.
 REVEALED = {"inbound": f"Bearer {CANARY}-inbound", "callback": f"Bearer {CANARY}-callback"}
 QUIET = [
@@ -336,6 +338,10 @@ QUIET = [
     ["channel", "revoke", "payments", "--door", "inbound", "--yes"],
     ["channel", "revoke", "payments", "--door", "callback", "--previous", "--yes"],
     ["channel", "remove", "payments", "--yes", "--drop-owed"],
+    ["channel", "undo", "payments", "--yes"],
+    ["channel", "plan", "DIR"],
+    ["channel", "apply", "DIR", "--yes"],
+    ["channel", "export", "DIR", "--overwrite"],
     ["dlq", "list"],
     ["dlq", "show", "d-1"],
     ["dlq", "replay"],
@@ -359,7 +365,9 @@ def traces() -> list[str]:
 @pytest.fixture
 def furnished(operator: Operator) -> Operator:
     """Operator of an account with a canary in every credential of a channel, and a dead-lettered job."""
-    operator.secrets.create_secret(Name="team/relay/payments", SecretString=json.dumps(DOCUMENT))
+    earlier = DOCUMENT | {"policy": {"preset": "oncall"}}
+    operator.secrets.create_secret(Name="team/relay/payments", SecretString=json.dumps(earlier))
+    operator.secrets.put_secret_value(SecretId="team/relay/payments", SecretString=json.dumps(DOCUMENT))
     operator.put(job(channel="payments", delivery_id="d-1"))
     operator.worker = lambda _: failing
     return operator
@@ -367,11 +375,14 @@ def furnished(operator: Operator) -> Operator:
 
 @pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["text", "json"])
 @pytest.mark.parametrize("verb", QUIET, ids=" ".join)
-def test_no_verb_prints_a_stored_credential(furnished: Operator, verb: list[str], as_json: list[str]) -> None:
+def test_no_verb_prints_a_stored_credential(
+    furnished: Operator, tmp_path: Path, verb: list[str], as_json: list[str]
+) -> None:
+    (tmp_path / "payments.yaml").write_text(SETTINGS)
     if verb[0] == "incident":
         # So that BigPanda is not called. What vendors answer is in test_relayctl_incident.py.
         furnished.parameters["BigPandaHosts"] = "eu-api.bigpanda.io"
-    done = furnished.run(*verb, *as_json)
+    done = furnished.run(*(str(tmp_path) if part == "DIR" else part for part in verb), *as_json)
     assert done.output
     assert [trace for trace in traces() if trace in done.output] == []
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from samtranslator.yaml_helper import yaml_parse
 
 from relayctl.settings_yaml import MAX_BYTES, Flow, SettingsYamlError, decode, encode
 
@@ -86,6 +87,19 @@ def test_bytes_that_are_not_utf_8_and_huge_files_are_refused() -> None:
         decode(b"a: \xff\xfe")
     with pytest.raises(SettingsYamlError, match="has more than 1,048,576 bytes"):
         decode(b"#" * (MAX_BYTES + 1))
+
+
+def test_tag_that_another_package_adds_to_every_loader_is_refused() -> None:
+    # Importing it adds constructors for tags that begin with ! to PyYAML's SafeLoader.
+    assert yaml_parse("a: !Sub b") == {"a": {"Fn::Sub": "b"}}
+    with pytest.raises(SettingsYamlError, match="tags are not read"):
+        decode(b"a: !Sub b")
+
+
+@pytest.mark.parametrize("tag", ["binary", "set", "omap", "timestamp", "merge"])
+def test_type_of_yaml_that_json_does_not_have_is_refused(tag: str) -> None:
+    with pytest.raises(SettingsYamlError, match="tags are not read"):
+        decode(f"a: !!{tag} b".encode())
 
 
 def test_byte_order_mark_is_no_part_of_the_first_key() -> None:
