@@ -72,7 +72,7 @@ class Task(NamedTuple):
         """Return the task of a job from the queue; `share` is parsed from its body."""
         state = State.of(share, seconds_of(job.received_at))
         state = recorded_state(job, state)
-        state = state._replace(alerts=frozenset()) if job.payload.found else state
+        state = state.without_alerts() if job.payload.found else state
         name, place = entry_of(job), _place(channel, share)
         return cls(job, name, state, channel, owner, is_queued=True, hold=hold, environment_id=place)
 
