@@ -85,17 +85,29 @@ def _state_after_newest(task: Task, entry: Entry) -> State:
     """Return the task's state, ordered after the stored one in spite of clock skew between functions.
 
     A live state without timestamps inherits the stored version, so that a share older than that version is not taken
-    for newer than this state. A queued job has these values already.
+    for newer than this state. A queued job has these values already, but a later version may have been stored since.
     """
     newest = entry.newest
     if newest and _is_owed_by_copy(task, entry):
         return newest
-    if not task.is_live or task.is_queued or newest is None:
+    if newest is None:
         return task.state
+    if not task.is_live or task.is_queued:
+        return task.state.dated_by(newest) if _inherits_later_version(task.state, newest) else task.state
     state = replace(task.state, came=max(task.state.came, seconds_of(timestamp(newest.came + 0.001))))
     if task.is_stamped or newest.version is None:
         return state
     return state.dated_by(newest)
+
+
+def _inherits_later_version(state: State, newest: State) -> bool:
+    """True if a queued state without timestamps of its own follows a stored state with a later version.
+
+    The stored state came before, but was recorded after this state was queued.
+    """
+    if newest.version is None or state.precedes(newest):
+        return False
+    return state.version is None or (state.is_dated_by_another and state.version < newest.version)
 
 
 def _is_owed_by_copy(task: Task, entry: Entry) -> bool:

@@ -54,10 +54,12 @@ class Confirmed(NamedTuple):
     Attributes:
         answer: The answer.
         until: Time of the next question (epoch seconds); 0 if none is needed.
+        again: Job that signals the incident again, after a refutation; None in other cases.
     """
 
     answer: ResolveAnswer
     until: float = 0.0
+    again: Job | None = None
 
     def note(self, entry: Entry, now: float) -> Entry:
         """Return the entry with this answer. It holds for the incident, also if other resolves arrived meanwhile."""
@@ -88,7 +90,7 @@ class ResolveConfirmation:
     clock: Callable[[], float]
 
     def of_end(self, job: Job, entry: Entry, channel: Channel, deadline: Deadline) -> Confirmed:
-        """Ask BigPanda if the incident is over, as its entry says. If that is refuted, enqueue a signal for it."""
+        """Ask BigPanda if the incident is over, as its entry says. A refutation contains the job of a new signal."""
         now, access = self.clock(), channel.bigpanda
         share = self._asked(access, entry, job.incident_id, deadline) if access else None
         if share is None:
@@ -102,8 +104,13 @@ class ResolveConfirmation:
             return Confirmed(ResolveAnswer.DOUBTED, now + APART_SECONDS)
         if now < entry.end.refuted_since + APART_SECONDS:
             return Confirmed(ResolveAnswer.WAIT, entry.end.refuted_since + APART_SECONDS)
-        is_kept = self.keeper.keep(self._reannouncing(job, entry, share, channel), deadline, until=now)
-        return Confirmed(ResolveAnswer.REFUTED) if is_kept else Confirmed(ResolveAnswer.WAIT, now + APART_SECONDS)
+        return Confirmed(ResolveAnswer.REFUTED, again=self._reannouncing(job, entry, share, channel))
+
+    def reannounce(self, refuted: Confirmed, deadline: Deadline) -> Confirmed:
+        """Enqueue the signal of a refuted end. Return the answer; WAIT if the queue does not accept the job."""
+        now = self.clock()
+        is_kept = refuted.again is not None and self.keeper.keep(refuted.again, deadline, until=now)
+        return refuted if is_kept else Confirmed(ResolveAnswer.WAIT, now + APART_SECONDS)
 
     def _asked(self, access: Access, entry: Entry, incident_id: str, deadline: Deadline) -> Share | None:
         """Return the incident from BigPanda's API; None if it is not found, or the API fails."""
