@@ -69,7 +69,6 @@ LONGEST_WAIT_SECONDS = 900.0
 # Wait after an ambiguous failure, before the signal is sent again: time for a page to appear.
 AMBIGUOUS_WAIT_SECONDS = 30.0
 _TRANSIENT = Handling(retries_inline=True, breaks_circuit=True)
-_WAITS = Handling()
 _FINAL = Handling(is_final=True)
 
 HANDLING: Mapping[Reason, Handling] = MappingProxyType(
@@ -82,9 +81,10 @@ HANDLING: Mapping[Reason, Handling] = MappingProxyType(
         Reason.REFUSED: _FINAL,
         # Constant, so that the queue drains within minutes of a corrected key.
         Reason.CREDENTIALS: Handling(renew_credentials=True, constant_wait_seconds=300.0),
-        Reason.CIRCUIT_OPEN: _WAITS,
-        Reason.IN_FLIGHT: _WAITS,
-        Reason.PACED: _WAITS,
+        # A state with one of these three waits until a known time. The backoff is used only if that time is not known.
+        Reason.CIRCUIT_OPEN: Handling(),
+        Reason.IN_FLIGHT: Handling(),
+        Reason.PACED: Handling(),
         Reason.EXPIRED: _FINAL,
         # The dead-lettered jobs can be replayed after the channel is created again.
         Reason.CHANNEL_REMOVED: _FINAL,
@@ -217,7 +217,8 @@ class SendError(RelayError):
         retry_after: Wait that the answer's Retry-After header asks for (seconds); None if it has none.
         may_have_paged: True if the failure is ambiguous: the vendor may have acted on the request, so a signal may
             already have paged.
-        asked: False if the request was never sent.
+        was_sent: True if the request itself was sent, and so counts as an attempt. False, for example, if the deadline
+            had passed, the URL is not allowed, or a log-in before the request failed.
     """
 
     def __init__(
@@ -229,7 +230,7 @@ class SendError(RelayError):
         excerpt: str = "",
         retry_after: float | None = None,
         may_have_paged: bool = False,
-        asked: bool = True,
+        was_sent: bool = True,
     ) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
@@ -238,7 +239,7 @@ class SendError(RelayError):
         self.excerpt = excerpt
         self.retry_after = retry_after
         self.may_have_paged = may_have_paged
-        self.asked = asked
+        self.was_sent = was_sent
 
 
 class NoAnswer(SendError):

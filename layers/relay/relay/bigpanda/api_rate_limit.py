@@ -45,7 +45,7 @@ class RateLimit:
             if counted is None or counted["calls"] <= limit:
                 return
             self.sleep(max(0.0, second + 1 - self.clock()))
-        raise NoAnswer(Reason.PACED, "BigPanda's rate limit is used up by other calls", asked=False)
+        raise NoAnswer(Reason.PACED, "BigPanda's rate limit is used up by other calls", was_sent=False)
 
     def has_room(self, what: str, most: int) -> bool:
         """Count one event of a kind in this minute. Return False if there were `most` events already.

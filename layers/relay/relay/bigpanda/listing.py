@@ -130,7 +130,7 @@ class Lister:
 
     def _asked_once[T](self, access: Access, endpoint: str, ask: Callable[[Deadline], T], deadline: Deadline) -> T:
         if self.silent.get(access.base_url, 0.0) > self.clock():
-            raise NoAnswer(Reason.CIRCUIT_OPEN, "BigPanda did not answer in time just now", asked=False)
+            raise NoAnswer(Reason.CIRCUIT_OPEN, "BigPanda did not answer in time just now", was_sent=False)
         self.rate_limit.wait(access, endpoint)
         began, spent, brief = self.clock(), deadline.spent, self.deadlines(min(CALL_SECONDS, deadline.remaining()))
         try:

@@ -220,10 +220,10 @@ class Writeback:
         return _delivered(job)
 
     def _assign_and_comment(self, callback: _CallbackToWrite, comment: Comment, note: Note, deadline: Deadline) -> None:
-        is_taken_on = (
+        assigns = (
             callback.is_verified and callback.access.assign and callback.responses.is_acknowledgement(callback.said)
         )
-        assigned = self._assigned(callback, deadline) if is_taken_on else ""
+        assigned = self._assigned(callback, deadline) if assigns else ""
         if note.in_doubt:
             self.rate_limit.wait(callback.access, "activities", calls=ACTIVITY_PAGES)
             if self.bigpanda.has_comment(callback.access, callback.incident, comment.is_contained_in, deadline):

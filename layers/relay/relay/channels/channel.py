@@ -249,33 +249,44 @@ def is_channel_name(name: str) -> bool:
     return re.match(CHANNEL_NAME, name) is not None
 
 
-class Shown(Enum):
-    """Kinds of credentials in a request, as far as they are recognised without the channel's secret."""
+class CredentialKind(Enum):
+    """Kind of the credentials in a request, found without the channel's secret.
 
-    NOTHING = "nothing"
-    # A token with the relay's prefix whose checksum is wrong for this channel and door.
-    FOREIGN = "foreign"
-    # A token whose checksum is right for this channel and door.
-    CHECKED = "checked"
-    # A token without a checksum, which an operator chose, or a user name and password.
-    OPAQUE = "opaque"
+    No kind authenticates the request: the checksum of a token is not secret (see `relay.channels.token`).
+
+    Attributes:
+        NONE: No credentials.
+        WRONG_CHECKSUM: A token with the relay's prefix, whose checksum is wrong for this channel and endpoint.
+        RIGHT_CHECKSUM: A token whose checksum is right for this channel and endpoint.
+        NO_CHECKSUM: A token without a checksum, which an operator chose, or a user name and password.
+    """
+
+    NONE = "none"
+    WRONG_CHECKSUM = "wrong_checksum"
+    RIGHT_CHECKSUM = "right_checksum"
+    NO_CHECKSUM = "no_checksum"
 
 
-# The most trusted kind first.
-_TRUST = (Shown.CHECKED, Shown.OPAQUE, Shown.FOREIGN)
+# The kind that is most likely to be valid first.
+_LIKELIEST = (CredentialKind.RIGHT_CHECKSUM, CredentialKind.NO_CHECKSUM, CredentialKind.WRONG_CHECKSUM)
 
 
-def shown(headers: Mapping[str, str], name: str, door: Door) -> Shown:
-    """Return the kind of credentials in a request's headers (names in lower case); of several, the most trusted."""
+def credential_kind(headers: Mapping[str, str], name: str, door: Door) -> CredentialKind:
+    """Return the kind of the credentials in a request's headers; of several, the one that is most likely to be valid.
+
+    `headers` have names in lower case. `name` is the channel's.
+    """
     kinds = {_kind(offer, name, door) for offer in _offered(headers)}
-    return min(kinds, key=_TRUST.index, default=Shown.NOTHING)
+    return min(kinds, key=_LIKELIEST.index, default=CredentialKind.NONE)
 
 
-def _kind(offer: bytes, name: str, door: Door) -> Shown:
+def _kind(offer: bytes, name: str, door: Door) -> CredentialKind:
     kind, _, text = offer.partition(b":")
     if kind != b"token" or not token.claims_to_check(text.decode("utf-8", "replace")):
-        return Shown.OPAQUE
-    return Shown.CHECKED if token.fits(text.decode("utf-8", "replace"), name, door) else Shown.FOREIGN
+        return CredentialKind.NO_CHECKSUM
+    if token.fits(text.decode("utf-8", "replace"), name, door):
+        return CredentialKind.RIGHT_CHECKSUM
+    return CredentialKind.WRONG_CHECKSUM
 
 
 def header_for(inbound: Mapping[str, Any]) -> dict[str, str]:

@@ -38,7 +38,7 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
     if claimed is None:
         return replace(task, ticket=ticket), None
     message = task.job.message
-    if (message.ledger_down_since or message.waits_for_ledger) and not ticket.is_unasked:
+    if (message.ledger_down_since or message.waits_for_ledger) and not ticket.is_failed_open:
         task = task.with_ledger()
     sent = services.sender.announce(task, claimed, services.deadline, attempts=send.attempts, alone=send.alone)
     until = services.clock()
@@ -50,7 +50,7 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
     # A lost report does no harm: the circuit breaker gets the next failure.
     with suppress(LedgerError):
         services.rate_limiter.report(task.rules, ticket, *failure)
-    is_unpaced = ticket.is_unasked and result.outcome == Outcome.DELIVERED
+    is_unpaced = ticket.is_failed_open and result.outcome == Outcome.DELIVERED
     return task, result.with_unguarded("the rate limiter could not be read") if is_unpaced else result
 
 

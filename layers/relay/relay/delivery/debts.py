@@ -16,7 +16,7 @@ from relay.jobs.outbox import last_copy, storable
 from relay.jobs.outcome import Outcome, Result, after_failure, after_round
 from relay.jobs.queue import MAX_DELAY_SECONDS
 from relay.ledger.entry import Entry
-from relay.ledger.row import WORDS, Row
+from relay.ledger.row import FALLBACK_DESCRIPTION, Row
 from relay.ledger.wait import Wait
 
 # Delay of the job that is queued before the first attempt. It is longer than the sender's lease. After an inline
@@ -108,8 +108,10 @@ def try_store(services: Services, task: Task, entry: Entry) -> bool:
 def retry_later(services: Services, task: Task, result: Result) -> Result:
     """Leave a failed signal to the retry queue, or dead-letter it if its failure is final.
 
-    A job from the queue gets its next backoff; the worker puts it back on the queue. A live share's safety job is used,
-    or queued now. If the queue does not accept it, the result has no queue and stays `unsafe`.
+    A job from the queue gets its next backoff, and the worker puts it back on the queue. The job of a share that
+    BigPanda just sent is on the queue already (see `keep`), or is queued now. If the queue does not accept it, the
+    result has no queue and stays `unsafe`. Such a job wakes after FIRST_WAKE_SECONDS, whatever Retry-After says: the
+    delay of a queued message can't be changed, and after a 429 the channel's open circuit makes the job wait.
     """
     now, reason = services.clock(), result.reason or Reason.INTERNAL
     if HANDLING[reason].is_final:
@@ -153,7 +155,7 @@ def dead_letter(services: Services, task: Task, result: Result) -> Result:
     if dead_lettered:
         if task.state.is_critical:
             with suppress(LedgerError):
-                _store_as(services, WORDS, task)
+                _store_as(services, FALLBACK_DESCRIPTION, task)
         return replace(result.queued("dead_letter"), job=dead_lettered)
     if task.is_queued:
         return replace(result.queued("retry"), until=services.clock() + DEAD_LETTER_AGAIN_SECONDS, job=job)

@@ -58,7 +58,7 @@ def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:
     """Return the task, updated from the entry, and the standing of its state."""
     notify_on = task.channel.policy.notify_on
     state = _state_after_newest(task, entry)
-    if _is_owed_by_copy(task, entry):
+    if _is_recorded_by_copy(task, entry):
         judgement = judge_change(entry, state, notify_on)
     elif task.is_live:
         judgement = judge_share(entry, state, notify_on, is_stamped=task.is_stamped)
@@ -71,7 +71,7 @@ def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:
         transition=judgement.change.transition if judgement.change else job.payload.transition,
         version=state.version,
         digest=state.digest,
-        is_dated_by_another=state.is_dated_by_another,
+        has_borrowed_version=state.has_borrowed_version,
     )
     received_at = job.received_at if state is task.state else timestamp(state.came)
     failures = replace(job.failures, attempts=attempts)
@@ -88,17 +88,17 @@ def _state_after_newest(task: Task, entry: Entry) -> State:
     for newer than this state. A queued job has these values already.
     """
     newest = entry.newest
-    if newest and _is_owed_by_copy(task, entry):
+    if newest and _is_recorded_by_copy(task, entry):
         return newest
     if not task.is_live or task.is_queued or newest is None:
         return task.state
     state = replace(task.state, came=max(task.state.came, seconds_of(timestamp(newest.came + 0.001))))
     if task.is_stamped or newest.version is None:
         return state
-    return state.dated_by(newest)
+    return state.with_version_of(newest)
 
 
-def _is_owed_by_copy(task: Task, entry: Entry) -> bool:
+def _is_recorded_by_copy(task: Task, entry: Entry) -> bool:
     """True if another function handled a copy of this share, got no ticket, and recorded the state as owed.
 
     This sender has a ticket, so it sends the state now. The copy waits for a later slot.

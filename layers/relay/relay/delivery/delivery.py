@@ -165,7 +165,7 @@ def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket
         now = services.clock()
         task = task.without_ledger(now)
         if (task.is_live and is_critical) or not degraded.can_wait(task, now):
-            return task, Ticket({}, is_unasked=True)
+            return task, Ticket({}, is_failed_open=True)
         return task, degraded.wait_for_ledger(now)
     return task, gate
 

@@ -22,7 +22,7 @@ from relay.jobs.outcome import Notices, Outcome, Result, Subject
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger
-from relay.ledger.row import WORDS
+from relay.ledger.row import FALLBACK_DESCRIPTION
 from relay.xmatters.pages import Pages
 
 # A signal without a page after this time is unconfirmed.
@@ -98,7 +98,7 @@ class Followup:
         seen: dict[str, AcceptedSignal] = {}
         failure: SendError | None = None
         try:
-            for signal in self._unknown(entry):
+            for signal in self._without_known_page(entry):
                 seen[signal.request_id] = self._looked_for(signal, rest, deadline)
             for signal in _to_terminate(entry.followed(seen), replaces=channel.policy.replace, ends=ends):
                 # Searched again: the workflow may have made a page later, or a second one.
@@ -135,14 +135,14 @@ class Followup:
             return replace(failed, exchange=replace(failed.exchange, may_have_paged=False))
         if not is_noted:
             return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail="the ledger write failed")
-        waiting = list(self._unknown(after))
+        waiting = list(self._without_known_page(after))
         if not waiting:
             return _result(job, Outcome.DUPLICATE, lost)
         youngest = max(signal.at for signal in waiting)
         wait = min(max((now - youngest) / 2, SHORTEST_SEARCH_WAIT_SECONDS), LONGEST_SEARCH_WAIT_SECONDS)
         return _result(job, Outcome.QUEUED, lost).waiting(Reason.IN_FLIGHT, now + wait)
 
-    def _unknown(self, entry: Entry) -> Iterator[AcceptedSignal]:
+    def _without_known_page(self, entry: Entry) -> Iterator[AcceptedSignal]:
         now = self.clock()
         for signal in entry.accepted_signals:
             if not signal.pages and not signal.is_lost and now - signal.at < OLD_SIGNAL_SECONDS:
@@ -175,7 +175,7 @@ def _is_silent(entry: Entry, seen: Mapping[str, AcceptedSignal]) -> bool:
 def _store(ledger: Ledger, job: Job) -> None:
     """Store the job, so that the fallback topic's message can describe the incident, not only name its id."""
     with suppress(LedgerError):
-        ledger.store(entry_of(job), WORDS, envelope_of(storable(job)), lasts=OLD_SIGNAL_SECONDS)
+        ledger.store(entry_of(job), FALLBACK_DESCRIPTION, envelope_of(storable(job)), lasts=OLD_SIGNAL_SECONDS)
 
 
 def _try_change(ledger: Ledger, job: Job, entry: Entry, change: Callable[[Entry], Entry]) -> bool:

@@ -126,6 +126,6 @@ class ResolveConfirmation:
         # BigPanda's own timestamps may be those from before the forged resolve. With the resolve's, a late copy of an
         # older share stays older.
         version = entry.newest.version if entry.newest else None
-        dated = version is not None
-        payload = replace(made.payload, found=True, version=version, is_dated_by_another=dated)
+        has_version = version is not None
+        payload = replace(made.payload, found=True, version=version, has_borrowed_version=has_version)
         return replace(made, delivery_id=again, payload=payload)

@@ -106,7 +106,7 @@ class Sender:
             channel = again
             signal = replace(
                 signal,
-                attempt=signal.attempt + failure.asked,
+                attempt=signal.attempt + failure.was_sent,
                 may_repeat=signal.may_repeat or failure.may_have_paged,
             )
 
@@ -145,9 +145,9 @@ class Sender:
 
 def _with_failure(sent: Sent, failure: SendError) -> Sent:
     """Return the result after another failure. A time-out before the request is sent does not hide the last failure."""
-    says_less = sent.failure is not None and failure.reason == Reason.TIMEOUT and not failure.asked
+    says_less = sent.failure is not None and failure.reason == Reason.TIMEOUT and not failure.was_sent
     return Sent(
-        attempts=sent.attempts + failure.asked,
+        attempts=sent.attempts + failure.was_sent,
         maybe_accepted=sent.maybe_accepted + failure.may_have_paged,
         failure=sent.failure if says_less else failure,
     )

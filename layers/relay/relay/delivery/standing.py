@@ -60,9 +60,7 @@ def judge_job(entry: Entry, state: State, notify_on: AbstractSet[Transition], *,
     `mark` is the time at which its message was dead-lettered (epoch seconds), None if it never was. A dead-lettered
     state is revived only by a message whose mark is not older than the entry's. Other copies of the job are ignored.
     """
-    announced = entry.announced
-    is_announced = announced is not None and state.is_same(announced)
-    is_announced = is_announced and (state.version is not None or not (announced and announced.precedes(state)))
+    is_announced = _is_announced(entry, state)
     # An announced state is owed again if the incident eased meanwhile, or if another state may have been announced.
     is_owed_anew = entry.debt.since is not None and state.is_of_same_share(entry.newest)
     if is_announced and not entry.was_better and not is_owed_anew:
@@ -108,6 +106,18 @@ def was_shared(entry: Entry, state: State, now: float) -> bool:
     dead_lettered = None if dead_lettered and dead_lettered.precedes(newest) else dead_lettered
     queued = (newest if entry.debt.since is not None else None, dead_lettered)
     return any(known and (known.is_open, known.rank) == (state.is_open, state.rank) for known in queued)
+
+
+def _is_announced(entry: Entry, state: State) -> bool:
+    """True if the state is the announced one.
+
+    Without BigPanda's timestamps, an equal state that arrived after the announced one is a new state: the incident may
+    have changed in between, and returned to it.
+    """
+    announced = entry.announced
+    if announced is None or not state.is_same(announced):
+        return False
+    return state.version is not None or not announced.precedes(state)
 
 
 def _is_copy(entry: Entry, state: State) -> bool:

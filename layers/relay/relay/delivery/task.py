@@ -153,7 +153,7 @@ def recorded_state(job: Job, state: State) -> State:
     """Return the state of a job as it was kept; `state` is what the job's body says."""
     kept = job.payload
     digest = kept.digest or state.digest
-    return replace(state, version=kept.version, digest=digest, is_dated_by_another=kept.is_dated_by_another)
+    return replace(state, version=kept.version, digest=digest, has_borrowed_version=kept.has_borrowed_version)
 
 
 def entry_of(job: Job) -> str:

@@ -30,7 +30,7 @@ from relay.ledger.entry import Entry
 from relay.ledger.entry_key import channel_of, incident_of
 from relay.ledger.flood_detector import FLOODED_SECONDS, FloodDetector
 from relay.ledger.ledger import Ledger
-from relay.ledger.row import CRITICAL, OTHER, WORDS, Row, shards
+from relay.ledger.row import CRITICAL, FALLBACK_DESCRIPTION, OTHER, Row, shards
 from relay.ledger.table import MAX_BATCH, Table
 from relay.telemetry.telemetry import Telemetry
 
@@ -260,7 +260,7 @@ class Sweeper:
         """Return the debt for the fallback topic's message, described by its stored job if there is one."""
         entry = owed.entry
         is_unconfirmed = entry.debt.unconfirmed and entry.debt.since is None
-        job = self._stored(owed, WORDS if is_unconfirmed else entry.debt.job or WORDS)
+        job = self._stored(owed, FALLBACK_DESCRIPTION if is_unconfirmed else entry.debt.job or FALLBACK_DESCRIPTION)
         described = OverdueDebt.of_job(job) if job else OverdueDebt(owed.incident_id, owed.since)
         is_given_up = entry.dead_letter.state is not None and entry.dead_letter.state.is_of_same_share(entry.newest)
         lost = tuple(signal.request_id for signal in entry.accepted_signals if signal.is_lost and signal.is_open)
@@ -368,7 +368,7 @@ class Sweeper:
         if newest.is_critical:
             # The fallback topic's message describes the incident with this job.
             with suppress(LedgerError):
-                self.ledger.store(owed.key, WORDS, envelope_of(job), lasts=STORED_SECONDS)
+                self.ledger.store(owed.key, FALLBACK_DESCRIPTION, envelope_of(job), lasts=STORED_SECONDS)
         self._change(owed, lambda entry: entry.dead_lettering(newest, mark, reason))
         why = "it expired" if reason == Reason.EXPIRED else "workers failed repeatedly"
         self.telemetry.notice("dead_lettered", f"the job of incident {owed.incident_id}: {why}")

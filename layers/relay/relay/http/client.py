@@ -46,13 +46,13 @@ class HttpClient:
         """
         seconds = deadline.remaining(reserve)
         if seconds < SHORTEST_SECONDS:
-            raise NoAnswer(Reason.TIMEOUT, "no time was left to send the request", asked=False)
+            raise NoAnswer(Reason.TIMEOUT, "no time was left to send the request", was_sent=False)
         heard: list[HttpAnswer] = []
         call = partial(self._session.call, method, url, body=body, headers=headers, seconds=seconds, heard=heard.append)
         try:
             return deadline.run(call, part="send", reserve=reserve)
         except ForbiddenUrl as error:
-            raise NoAnswer(Reason.REFUSED, f"the URL must not be called: {error}", asked=False) from error
+            raise NoAnswer(Reason.REFUSED, f"the URL must not be called: {error}", was_sent=False) from error
         except (TimeoutError, requests.ReadTimeout):
             if heard:
                 return heard[0]

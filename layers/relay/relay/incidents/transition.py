@@ -48,7 +48,7 @@ class State(NamedTuple):
         is_open: True if the incident is open.
         rank: Severity of the status; None if the share has no known status.
         alerts: Short hashes of the alerts' ids: those of several states must fit into a ledger entry.
-        is_dated_by_another: True if the share has no timestamps, and `version` is that of a state that came before.
+        has_borrowed_version: True if the share has no timestamps, and `version` is that of a state that came before.
     """
 
     version: Version | None
@@ -57,7 +57,7 @@ class State(NamedTuple):
     is_open: bool
     rank: int | None
     alerts: frozenset[str]
-    is_dated_by_another: bool = False
+    has_borrowed_version: bool = False
 
     @classmethod
     def of(cls, share: Share, came: float) -> Self:
@@ -66,14 +66,14 @@ class State(NamedTuple):
         rank, opened = RANKS.get(share.status or ""), is_open(share)
         return cls(share.trusted_version(came), share.digest, came, opened, rank, frozenset(names[:MAX_ALERTS]))
 
-    def dated_by(self, other: "State") -> "State":
+    def with_version_of(self, other: "State") -> "State":
         """Return the state, which has no timestamps, with those of another state that came before it."""
-        return self._replace(version=other.version, is_dated_by_another=True)
+        return self._replace(version=other.version, has_borrowed_version=True)
 
     @property
     def name(self) -> str:
         """Name by which `Entry.seen` remembers the state, to recognise copies of a share with the same version."""
-        return f"{self.digest}, dated by another" if self.is_dated_by_another else self.digest
+        return f"{self.digest}, borrowed version" if self.has_borrowed_version else self.digest
 
     @property
     def status(self) -> str:
@@ -88,7 +88,7 @@ class State(NamedTuple):
     def precedes(self, other: "State | None") -> bool:
         """True if this state is older: by BigPanda's timestamps, or by arrival if the timestamps are equal or missing.
 
-        A state without timestamps of its own (`is_dated_by_another`) is newer than every state that came before it. It
+        A state without timestamps of its own (`has_borrowed_version`) is newer than every state that came before it. It
         is older than a state that came later and has later timestamps.
         """
         if other is None:
@@ -97,8 +97,8 @@ class State(NamedTuple):
         if self.version is None or other.version is None or self.version == other.version:
             return came_before
         if self.version < other.version:
-            return came_before or not self.is_dated_by_another
-        return came_before and other.is_dated_by_another
+            return came_before or not self.has_borrowed_version
+        return came_before and other.has_borrowed_version
 
     def without_alerts(self) -> Self:
         """Return the state without alerts, which only an announced state needs."""

@@ -32,7 +32,7 @@ class Payload(NamedTuple):
         status: The incident's status; None if the share has none.
         transition: The transition against the announced state, or the kind of a callback; None if it was not compared.
         digest: Hash of the state; None if the body has the state.
-        is_dated_by_another: True if the share has no timestamps, and `version` is that of a state that came before.
+        has_borrowed_version: True if the share has no timestamps, and `version` is that of a state that came before.
         found: True if a reconcile run asked BigPanda for the share. Its alerts may have other ids than in webhooks.
         body_reduced: True if `body` is cut to fit, and no longer BigPanda's bytes.
     """
@@ -42,7 +42,7 @@ class Payload(NamedTuple):
     status: str | None = None
     transition: str | None = None
     digest: str | None = None
-    is_dated_by_another: bool = False
+    has_borrowed_version: bool = False
     found: bool = False
     body_reduced: bool = False
 

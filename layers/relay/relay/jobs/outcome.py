@@ -78,7 +78,7 @@ class Exchange(NamedTuple):
     def failed(cls, error: SendError) -> Self:
         """Return the exchange of a request that a vendor's API did not accept."""
         return cls(
-            attempts=int(error.asked),
+            attempts=int(error.was_sent),
             http_status=error.http_status,
             response_excerpt=error.excerpt,
             retry_after=error.retry_after,

@@ -131,7 +131,7 @@ def _state_members(state: State | None) -> list[Any] | None:
     if state is None:
         return None
     members = [state.version, state.digest, state.came, int(state.is_open), state.rank]
-    members += ["".join(sorted(state.alerts)), int(state.is_dated_by_another)]
+    members += ["".join(sorted(state.alerts)), int(state.has_borrowed_version)]
     while len(members) > _MEMBERS_OF_A_STATE and not members[-1]:
         members.pop()
     return members
@@ -143,10 +143,10 @@ def _known_state(members: Sequence[Any] | None) -> State | None:
 
 def _state(members: Sequence[Any]) -> State:
     version, digest, came, is_open, rank, *more = members
-    alerts, is_dated, *_ = (*more, "", 0)
+    alerts, is_borrowed, *_ = (*more, "", 0)
     names = (alerts[start : start + ALERT_NAME_LENGTH] for start in range(0, len(alerts), ALERT_NAME_LENGTH))
     known = (version[0], version[1]) if version else None
-    return State(known, digest, came, bool(is_open), rank, frozenset(names), is_dated_by_another=bool(is_dated))
+    return State(known, digest, came, bool(is_open), rank, frozenset(names), has_borrowed_version=bool(is_borrowed))
 
 
 # Names of the members that this version knows.

@@ -70,12 +70,12 @@ class Ticket(NamedTuple):
     Attributes:
         taken: Second in which the signal was counted (epoch seconds), by the gate's name.
         troubled: True if the circuit has recent failures, so that a success has to be reported to reset it.
-        is_unasked: True if the table failed, and the rate limiter failed open.
+        is_failed_open: True if the table failed, and the rate limiter failed open.
     """
 
     taken: Mapping[str, int]
     troubled: bool = False
-    is_unasked: bool = False
+    is_failed_open: bool = False
 
 
 class Gate(NamedTuple):

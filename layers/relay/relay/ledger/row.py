@@ -63,9 +63,9 @@ def shards(kind: str) -> list[str]:
 
 
 # Name of a stored job that is not sent: it only describes the incident for the fallback topic's message.
-WORDS = "words"
+FALLBACK_DESCRIPTION = "fallback_description"
 
 
 def stored_key(entry: str, stored_name: str) -> str:
-    """Return the key of an entry's stored job. `stored_name` is the job's own name, or WORDS."""
+    """Return the key of an entry's stored job. `stored_name` is the job's own name, or FALLBACK_DESCRIPTION."""
     return f"job/{entry.removeprefix('incident/')}/{stored_name}"

@@ -140,7 +140,7 @@ def _quoted(text: str) -> str:
 
 
 def _given_up(error: SendError) -> str | None:
-    is_hopeless = error.reason in _GIVE_UP or error.http_status == 401 or not error.asked
+    is_hopeless = error.reason in _GIVE_UP or error.http_status == 401 or not error.was_sent
     return f"not asked, after {error}" if is_hopeless else None
 
 

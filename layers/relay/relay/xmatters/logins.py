@@ -90,7 +90,7 @@ class Logins:
             # The request that needs the token was not sent, so a time-out here is not ambiguous.
             late = error.reason == Reason.TIMEOUT and error.may_have_paged
             reason = Reason.UNREACHABLE if late else error.reason
-            raise NoAnswer(reason, f"token: {error.detail}", asked=False) from error
+            raise NoAnswer(reason, f"token: {error.detail}", was_sent=False) from error
         token = json_object(answer.body)
         value, seconds = token.get("access_token"), _seconds(token.get("expires_in"))
         if answer.status == 200 and _fits_header(value):
@@ -98,7 +98,7 @@ class Logins:
         # OAuth answers 400 to a wrong user, password or client.
         reason = Reason.CREDENTIALS if answer.status == 400 else reason_for_status(answer.status)
         failure = self._outward.bad_answer(answer, reason, {members["password"]})
-        failure.asked = False
+        failure.was_sent = False
         raise failure
 
 
