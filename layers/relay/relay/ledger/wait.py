@@ -6,11 +6,11 @@ from relay.errors import Reason
 
 
 class Slot(NamedTuple):
-    """A reserved time for a signal, within the rate limit.
+    """A time that the rate limiter reserved for a signal that has to wait.
 
     Attributes:
         at: The time (epoch seconds).
-        urgent: True in the line of critical signals.
+        urgent: True if it is reserved in the line of critical signals, which go first.
     """
 
     at: float
@@ -18,7 +18,7 @@ class Slot(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """A wait before the next attempt.
+    """A wait of a state before its next attempt.
 
     Attributes:
         reason: The reason for the wait.
