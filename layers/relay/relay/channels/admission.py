@@ -17,7 +17,7 @@ from relay.errors import ChannelUnreadable, LookupsLimited, Unauthorized, Undeci
 
 @dataclass(frozen=True)
 class Admission:
-    """Checks the credentials of requests at one door.
+    """Checks the credentials of requests at one of the two endpoints.
 
     Attributes:
         channels: The cached channels.
@@ -56,7 +56,11 @@ class Admission:
             raise UndecidedSender(str(error)) from None
 
     def _admitted(self, request: Request, kind: CredentialKind, copy: Channel | None) -> Channel:
-        """Return the channel if the credentials fit. Credentials that fit the last good `copy` spend no budget."""
+        """Return the channel if the request's credentials are valid for it. Raises as `admit` does.
+
+        `copy` is the cached channel if the credentials fit it, else None. Then the request spends no budget of
+        refusals.
+        """
         if copy:
             with suppress(UnknownChannel):
                 channel = self.channels.current(request.channel)
