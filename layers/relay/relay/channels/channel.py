@@ -227,7 +227,7 @@ class Channel:
 
     @property
     def is_quiet(self) -> bool:
-        """True if, after an acknowledgement, only the acknowledger is signalled until the incident worsens or reopens."""
+        """True if, after an acknowledgement, signals go to the acknowledger only, unless it worsened or reopened."""
         return self.policy.quiet_after_acknowledge and bool(self.callback)
 
     def heeds(self, said: Callback) -> bool:

@@ -55,7 +55,7 @@ def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Action]:
 
 
 def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:
-    """Return the task, updated from the entry, and the standing of its state."""
+    """Return the task, updated from the entry, and the standing of its state: owed, duplicate, superseded and so on."""
     notify_on = task.channel.policy.notify_on
     state = _state_after_newest(task, entry)
     if _is_recorded_by_copy(task, entry):
@@ -82,10 +82,10 @@ def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:
 
 
 def _state_after_newest(task: Task, entry: Entry) -> State:
-    """Return the task's state, ordered after the stored one in spite of clock skew between functions.
+    """Return the task's state, ordered after the entry's newest one in spite of clock skew between functions.
 
-    A live state without timestamps inherits the stored version, so that a share older than that version is not taken
-    for newer than this state. A queued job has these values already.
+    A new share's state without timestamps takes over those of the newest state, so that an older share is not taken for
+    newer than this state. A queued job has these values already.
     """
     newest = entry.newest
     if newest and _is_recorded_by_copy(task, entry):
@@ -99,9 +99,10 @@ def _state_after_newest(task: Task, entry: Entry) -> State:
 
 
 def _is_recorded_by_copy(task: Task, entry: Entry) -> bool:
-    """True if another function handled a copy of this share, got no ticket, and recorded the state as owed.
+    """True if another function got a copy of this share, and recorded the state as owed when it had to wait.
 
-    This sender has a ticket, so it sends the state now. The copy waits for a later slot.
+    This sender has the rate limiter's permission (`task.ticket`), so it sends the state now. The copy waits for a later
+    slot.
     """
     return task.ticket is not None and entry.debt.since is not None and task.state.is_same(entry.newest)
 
@@ -118,7 +119,10 @@ def _is_to_revive(task: Task, entry: Entry) -> bool:
 
 
 def _revived_by(task: Task, entry: Entry) -> Task:
-    """Return the task with the time of the state's revival if another message revived it: its age counts from then."""
+    """Return the task, updated if another message brought its state back from the dead-letter queue.
+
+    The age of the state counts from then.
+    """
     at = entry.dead_letter.revived_at
     if not at or not task.state.is_of_same_share(entry.newest) or _is_to_revive(task, entry):
         return task
@@ -144,10 +148,10 @@ def _settled(task: Task, entry: Entry, standing: Standing) -> Settle:
 
 
 def _is_to_confirm(task: Task, entry: Entry, *, is_end: bool) -> bool:
-    """True if the incident's end has to be confirmed with BigPanda: a forged resolve must not end an open incident.
+    """True if BigPanda must be asked if the incident is over, since a forged resolve must not end an open incident.
 
-    This is so if a resolve that is not announced ends an open state, or if an unconfirmed resolve superseded this open
-    state.
+    `is_end` is True if the state is a resolve that is not announced. It needs a confirmation if it ends an open state.
+    An open state needs one if an unconfirmed resolve superseded it.
     """
     if not (task.is_live and task.channel.confirms_ends):
         return False
@@ -161,7 +165,7 @@ def _clears_debt(task: Task, entry: Entry) -> bool:
 
 
 def _wait(task: Task, entry: Entry, now: float) -> Wait | None:
-    """Return the wait that the state's job and entry ask for; None if it may be sent now."""
+    """Return the wait that the state's job or its incident's entry asks for; None if it may be sent at `now`."""
     if task.hold:
         return task.hold
     # The lease may be this sender's own: its claim was written, and DynamoDB's answer was lost.
@@ -180,9 +184,9 @@ def _wait(task: Task, entry: Entry, now: float) -> Wait | None:
 
 
 def _only_acknowledger(task: Task, entry: Entry) -> str | None:
-    """Return the acknowledger if only they need this signal (nothing worsened or reopened), else None.
+    """Return the acknowledger's name if the signal is for them only; None if it is for all recipients.
 
-    The state is compared with every state that may have been announced.
+    It is for all if the incident opened, worsened or reopened against any state that may have been announced.
     """
     change = task.change
     if change is None or not task.channel.is_quiet:

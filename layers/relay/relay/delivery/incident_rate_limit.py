@@ -15,7 +15,10 @@ _UNSPACED = frozenset({Transition.WORSENED, Transition.RESOLVED})
 
 
 def earliest_send_time(entry: Entry, transition: Transition, min_seconds: float) -> float:
-    """Return the earliest time of the incident's next signal (epoch seconds), by the policy and by flood control."""
+    """Return the earliest time of the incident's next signal (epoch seconds), by the policy and by flood control.
+
+    `min_seconds` is the policy's shortest distance of two signals. Flood control is xMatters' limit on alike signals.
+    """
     since_last = entry.signal_times[-1] + min_seconds if entry.signal_times and transition not in _UNSPACED else 0.0
     flood = entry.signal_times[-FLOOD_SIGNALS] + FLOOD_SECONDS if len(entry.signal_times) >= FLOOD_SIGNALS else 0.0
     return max(since_last, flood)

@@ -34,7 +34,7 @@ UNREACHABLE_SECONDS = 600.0
 
 
 class ResolveAnswer(StrEnum):
-    """Result of a confirmation. REFUTED and UNREACHABLE are counted as metrics."""
+    """BigPanda's answer when asked if an incident is over. REFUTED and UNREACHABLE are counted as metrics."""
 
     # The incident is over.
     CONFIRMED = "confirmed"
@@ -49,7 +49,7 @@ class ResolveAnswer(StrEnum):
 
 
 class Confirmed(NamedTuple):
-    """Result of a confirmation.
+    """BigPanda's answer, and the time of the next question.
 
     Attributes:
         answer: The answer.
@@ -60,7 +60,10 @@ class Confirmed(NamedTuple):
     until: float = 0.0
 
     def note(self, entry: Entry, now: float) -> Entry:
-        """Return the entry with this answer. It holds for the incident, also if other resolves arrived meanwhile."""
+        """Return the entry with this answer recorded at `now` (epoch seconds).
+
+        The answer holds for the incident, also if other resolves arrived meanwhile.
+        """
         if not entry.is_end_in_doubt:
             return entry
         match self.answer:
@@ -75,7 +78,7 @@ class Confirmed(NamedTuple):
 
 @dataclass(frozen=True)
 class ResolveConfirmation:
-    """Confirms ends of incidents with BigPanda.
+    """Asks BigPanda if an incident is over, before the relay terminates its pages.
 
     Attributes:
         lister: Reads incidents of BigPanda.
@@ -88,7 +91,12 @@ class ResolveConfirmation:
     clock: Callable[[], float]
 
     def of_end(self, job: Job, entry: Entry, channel: Channel, deadline: Deadline) -> Confirmed:
-        """Ask BigPanda if the incident is over, as its entry says. If that is refuted, enqueue a signal for it."""
+        """Ask BigPanda if the incident is over, as its entry says.
+
+        If it is open after all, queue a job that signals it.
+
+        `job` is the follow-up's job.
+        """
         now, access = self.clock(), channel.bigpanda
         share = self._asked(access, entry, job.incident_id, deadline) if access else None
         if share is None:
@@ -106,7 +114,7 @@ class ResolveConfirmation:
         return Confirmed(ResolveAnswer.REFUTED) if is_kept else Confirmed(ResolveAnswer.WAIT, now + APART_SECONDS)
 
     def _asked(self, access: Access, entry: Entry, incident_id: str, deadline: Deadline) -> Share | None:
-        """Return the incident from BigPanda's API; None if it is not found, or the API fails."""
+        """Return the incident from BigPanda's API; None if no environment has it, or the API fails."""
         places = dict.fromkeys(filter(None, (access.place(entry.environment_id), *access.environments)))
         for environment_id in places:
             try:
@@ -118,7 +126,10 @@ class ResolveConfirmation:
         return None
 
     def _reannouncing(self, job: Job, entry: Entry, share: Share, channel: Channel) -> Job:
-        """Return the job that signals the still open incident. It arrives now, so it is newer than the resolve."""
+        """Return the job that signals an incident which is still open, although a share said that it is over.
+
+        It arrives now, so it is newer than the resolve.
+        """
         body, trail = json.dumps(share.document).encode(), f"refuted-{share.incident_id}"[:100]
         made = new_job(channel, share, body, job.routing.url_recipients or (), trail, self.clock())
         # A new delivery id: a workflow may treat a known one as a repeated signal.
